@@ -1,0 +1,41 @@
+//! How is a secret kept from being seen? A text that does not print and is zeroed when dropped.
+//!
+//! It stands beside the clock because every later module may hold one. It does not encrypt, and
+//! it cannot keep a copy made with [`Secret::expose`] from being printed: look for that word.
+
+use std::fmt;
+use zeroize::Zeroizing;
+
+/// A secret text: a secret key, a token, a password.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<Box<str>>);
+
+impl Secret {
+    /// Takes the text over.
+    pub fn new(text: impl Into<Box<str>>) -> Self {
+        Self(Zeroizing::new(text.into()))
+    }
+
+    /// The text itself. The only way out: what is done with it is the caller's responsibility.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_does_not_print() {
+        let secret = Secret::new("s3cr3t");
+        assert_eq!(format!("{secret:?} {:?}", Some(&secret)), "[secret] Some([secret])");
+        assert_eq!(secret.expose(), "s3cr3t");
+    }
+}
