@@ -4,4 +4,7 @@
 //! together is told in `docs/ARCHITECTURE.md`; the way of a request is `stack`.
 
 pub mod clock;
+pub mod credential;
+pub mod operation;
 pub mod secret;
+pub mod upstream;

@@ -1,1 +1,3 @@
+//! The commands: see `mpc-auth-proxy help`.
+
 fn main() {}
