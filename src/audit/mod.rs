@@ -1,0 +1,286 @@
+//! What was done, for whom, and why? One record a request, one JSON line a record.
+//!
+//! A [`Trail`] is handed along with the request; each stage notes on it what it found out. When the request is
+//! over, however it ends, the trail becomes one line in the [`Sink`]. It stands before the stages because each of
+//! them writes to it. Nothing is ever decided by what a trail says.
+//!
+//! Only the fields below are written, by one serializer, so no input can forge a line; none of them ever holds
+//! a secret, a token or a signature.
+
+mod sink;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Serialize, Serializer};
+
+pub use sink::{Blocked, OpenError, Sink, SinkStats, Slot, Target, WhenBlocked};
+
+/// The record of one request, in the names users search for.
+#[derive(Debug, Serialize)]
+pub struct Record {
+    event: &'static str,
+    #[serde(serialize_with = "rfc3339")]
+    timestamp: DateTime<Utc>,
+    #[serde(rename = "request.id")]
+    request_id: Arc<str>,
+    /// Who called, once that is proven.
+    #[serde(rename = "caller.id")]
+    pub caller: Option<Arc<str>>,
+    /// By which kind of proof.
+    #[serde(rename = "caller.identified_by")]
+    pub identified_by: Option<&'static str>,
+    /// The caller's IP address, or `uid:N` on a Unix socket.
+    #[serde(rename = "network.peer.address")]
+    pub peer: String,
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// The method, `_OTHER` where it is none of HTTP's own.
+    #[serde(rename = "http.request.method")]
+    pub method: Option<&'static str>,
+    /// The template of the operation's URL.
+    #[serde(rename = "http.route")]
+    pub route: Option<&'static str>,
+    /// The status the caller was answered with; absent where it was not.
+    #[serde(rename = "http.response.status_code")]
+    pub status: Option<u16>,
+    /// The IAM action.
+    #[serde(rename = "mpc.action")]
+    pub action: Option<&'static str>,
+    /// The project's id.
+    #[serde(rename = "mpc.project_id")]
+    pub project_id: Option<Arc<str>>,
+    /// The job's id.
+    #[serde(rename = "mpc.job_id")]
+    pub job_id: Option<String>,
+    /// `allow` or `deny`.
+    #[serde(rename = "policy.effect")]
+    pub effect: Option<&'static str>,
+    /// The rule that decided.
+    #[serde(rename = "policy.rule")]
+    pub rule: Option<String>,
+    /// Its place, `policy.yaml:LINE`.
+    #[serde(rename = "policy.location")]
+    pub location: Option<String>,
+    /// Which policy decided.
+    #[serde(rename = "policy.hash")]
+    pub policy_hash: Option<Arc<str>>,
+    /// Whether the decision was applied.
+    #[serde(rename = "policy.mode")]
+    pub policy_mode: Option<&'static str>,
+    /// The credential the call was signed with.
+    #[serde(rename = "credential.name")]
+    pub credential: Option<Arc<str>>,
+    /// The first four characters of its access key.
+    #[serde(rename = "credential.key_hint")]
+    pub key_hint: Option<String>,
+    /// How often upstream was tried.
+    #[serde(rename = "upstream.attempts")]
+    pub attempts: u32,
+    /// Upstream's status.
+    #[serde(rename = "upstream.status_code")]
+    pub upstream_status: Option<u16>,
+    /// Upstream's own request id.
+    #[serde(rename = "upstream.request_id")]
+    pub upstream_request_id: Option<String>,
+    /// The `error_code` of upstream's answer.
+    #[serde(rename = "upstream.error_code")]
+    pub upstream_error_code: Option<String>,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// Why it did not end well, as in `PROXY.Forbidden`.
+    #[serde(rename = "error.type")]
+    pub error: Option<&'static str>,
+    #[serde(serialize_with = "millis")]
+    duration_ms: Duration,
+    /// The time spent on attempts.
+    #[serde(rename = "upstream.duration_ms", serialize_with = "some_millis")]
+    pub upstream_duration: Option<Duration>,
+    /// The trace id of the caller's `traceparent`.
+    pub trace_id: Option<String>,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Upstream answered, and its answer was passed on.
+    Forwarded,
+    /// It was refused here; nothing was sent.
+    Refused,
+    /// It was sent, and nobody knows whether it was carried out.
+    Unknown,
+    /// It was given up before anything was sent, because the caller or the process went away.
+    Abandoned,
+    /// It could not be sent, or went wrong here.
+    Failed,
+}
+
+impl Outcome {
+    /// The word used in records and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Forwarded => "forwarded",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+            Self::Abandoned => "abandoned",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// The record of a request that is under way, shared by the stages it goes through.
+#[derive(Clone)]
+pub struct Trail {
+    id: Arc<str>,
+    record: Arc<Mutex<Record>>,
+}
+
+impl Trail {
+    /// Opens the record of a request that `peer` sent to `listener`.
+    pub fn new(id: Arc<str>, listener: Arc<str>, peer: String, now: DateTime<Utc>) -> Self {
+        let record = Record::new(Arc::clone(&id), listener, peer, now);
+        Self { id, record: Arc::new(Mutex::new(record)) }
+    }
+
+    /// The request's id: `Proxy-Request-Id`, and the audit record's `request.id`.
+    pub fn id(&self) -> &Arc<str> {
+        &self.id
+    }
+
+    /// The record, to note something on it. Not to be held across an await.
+    pub fn note(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Record {
+    fn new(request_id: Arc<str>, listener: Arc<str>, peer: String, timestamp: DateTime<Utc>) -> Self {
+        Self {
+            event: "request",
+            timestamp,
+            request_id,
+            caller: None,
+            identified_by: None,
+            peer,
+            listener,
+            method: None,
+            route: None,
+            status: None,
+            action: None,
+            project_id: None,
+            job_id: None,
+            effect: None,
+            rule: None,
+            location: None,
+            policy_hash: None,
+            policy_mode: None,
+            credential: None,
+            key_hint: None,
+            attempts: 0,
+            upstream_status: None,
+            upstream_request_id: None,
+            upstream_error_code: None,
+            outcome: None,
+            error: None,
+            duration_ms: Duration::ZERO,
+            upstream_duration: None,
+            trace_id: None,
+        }
+    }
+
+    /// The finished line, with its line end, for a request that took `duration`.
+    ///
+    /// Where no stage said how it ended, nobody answered it: the request was abandoned, or, when an attempt was
+    /// under way, its outcome is unknown.
+    pub fn line(&mut self, duration: Duration) -> Vec<u8> {
+        self.duration_ms = duration;
+        let open = if self.attempts > 0 { Outcome::Unknown } else { Outcome::Abandoned };
+        self.outcome.get_or_insert(open);
+        let mut line = Vec::with_capacity(LINE_SIZE);
+        // Writing to a Vec cannot fail, and neither can a record of texts and numbers; were a field added that
+        // can, a line that says so is better than none.
+        if let Err(error) = serde_json::to_writer(&mut line, self) {
+            line.clear();
+            line.extend_from_slice(
+                format!("{{\"event\":\"request\",\"error\":{:?}}}", error.to_string()).as_bytes(),
+            );
+        }
+        line.push(b'\n');
+        line
+    }
+}
+
+fn rfc3339<S: Serializer>(time: &DateTime<Utc>, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Millis, true))
+}
+
+fn millis<S: Serializer>(duration: &Duration, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_f64(duration.as_micros() as f64 / 1000.0)
+}
+
+fn some_millis<S: Serializer>(duration: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => millis(duration, s),
+        None => s.serialize_none(),
+    }
+}
+
+/// Most lines are shorter.
+const LINE_SIZE: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trail() -> Trail {
+        let now = DateTime::from_timestamp_millis(1_768_465_800_123).unwrap();
+        Trail::new("id-1".into(), "app".into(), "127.0.0.1".into(), now)
+    }
+
+    #[test]
+    fn a_record_is_one_line_of_the_contracts_fields() {
+        let trail = trail();
+        trail.note().outcome = Some(Outcome::Refused);
+        let line = trail.note().line(Duration::from_micros(1500));
+        let json: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&line).unwrap();
+        assert_eq!(line.iter().filter(|b| **b == b'\n').count(), 1);
+        assert_eq!(json["timestamp"], "2026-01-15T08:30:00.123Z");
+        assert_eq!(json["outcome"], "refused");
+        assert_eq!(json["duration_ms"], 1.5);
+        let names: Vec<&str> = json.keys().map(String::as_str).collect();
+        let mut expected: Vec<&str> = FIELDS.split(' ').collect();
+        expected.sort_unstable();
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn no_input_can_forge_a_line() {
+        let trail = trail();
+        trail.note().upstream_request_id = Some("x\"}\n{\"event\":\"request\"\u{2028}".into());
+        let line = trail.note().line(Duration::ZERO);
+        assert_eq!(line.iter().filter(|b| **b == b'\n').count(), 1);
+        let json: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(json["upstream.request_id"], "x\"}\n{\"event\":\"request\"\u{2028}");
+    }
+
+    #[test]
+    fn a_request_nobody_answered_was_abandoned_or_is_unknown() {
+        for (attempts, outcome) in [(0, "abandoned"), (1, "unknown")] {
+            let trail = trail();
+            trail.note().attempts = attempts;
+            let line = trail.note().line(Duration::ZERO);
+            let json: serde_json::Value = serde_json::from_slice(&line).unwrap();
+            assert_eq!(json["outcome"], outcome);
+        }
+    }
+
+    const FIELDS: &str = "event timestamp request.id caller.id caller.identified_by network.peer.address listener \
+        http.request.method http.route http.response.status_code mpc.action mpc.project_id mpc.job_id \
+        policy.effect policy.rule policy.location policy.hash policy.mode credential.name credential.key_hint \
+        upstream.attempts upstream.status_code upstream.request_id upstream.error_code outcome error.type \
+        duration_ms upstream.duration_ms trace_id";
+}

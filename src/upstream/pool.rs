@@ -1,0 +1,120 @@
+//! Which connections are open and idle? A small stack of them, the warmest on top.
+//!
+//! hyper-util's client has a pool too, but it costs 2 µs a request more and does not tell what the retry stage
+//! must know: whether the connection was reused, and whether a byte was written or read.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
+
+use super::{
+    Invalid, SendError,
+    stream::{Counts, Stream},
+};
+
+/// The idle connections of one upstream.
+#[derive(Default)]
+pub(super) struct Pool(Mutex<Vec<Idle>>);
+
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+/// An open HTTP/1.1 connection. Its driver ends when this is dropped.
+pub(super) struct Connection {
+    pub(super) sender: SendRequest<Empty<Bytes>>,
+    counts: Arc<Counts>,
+    reused: bool,
+    read_before: u64,
+    written_before: u64,
+}
+
+impl Pool {
+    /// The connection that was used last and is still open, if there is one.
+    pub(super) async fn take(&self) -> Option<Connection> {
+        loop {
+            let Idle { mut connection, since } = self.idle().pop()?;
+            // `ready` also lets the driver notice what upstream did while the connection was idle.
+            if since.elapsed() < IDLE_TIMEOUT && connection.sender.ready().await.is_ok() {
+                connection.reused = true;
+                return Some(connection);
+            }
+        }
+    }
+
+    /// Keeps a connection whose answer was read to its end.
+    pub(super) fn put(&self, connection: Connection) {
+        if connection.sender.is_closed() {
+            return;
+        }
+        let mut idle = self.idle();
+        if idle.len() < MAX_IDLE {
+            idle.push(Idle { connection, since: Instant::now() });
+        }
+    }
+
+    pub(super) fn sweep(&self) {
+        self.idle().retain(|i| i.since.elapsed() < IDLE_TIMEOUT && !i.connection.sender.is_closed());
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connection {
+    /// Remembers where the request starts, for [`Self::judge`].
+    pub(super) fn mark(&mut self) {
+        self.read_before = self.counts.read();
+        self.written_before = self.counts.written();
+    }
+
+    /// Whether nothing was written since the mark.
+    pub(super) fn wrote_nothing(&self) -> bool {
+        self.counts.written() == self.written_before
+    }
+
+    /// What the failure of a request means.
+    pub(super) fn judge(&self, error: &hyper::Error) -> SendError {
+        if self.wrote_nothing() {
+            SendError::Unsent
+        } else if self.counts.read() > self.read_before {
+            SendError::Invalid(if error.is_incomplete_message() { Invalid::Cut } else { Invalid::Malformed })
+        } else if self.reused {
+            SendError::Stale
+        } else {
+            SendError::Closed
+        }
+    }
+}
+
+/// Starts HTTP on a new stream.
+pub(super) async fn handshake(stream: Stream) -> Result<Connection, SendError> {
+    let counts = stream.counts();
+    let (sender, driver) = Builder::new()
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|_| SendError::Unsent)?;
+    // Errors of the driver also reach the request that is in flight, and are judged there.
+    #[expect(clippy::disallowed_methods, reason = "the driver ends when its sender is dropped")]
+    drop(tokio::spawn(driver));
+    Ok(Connection { sender, counts, reused: false, read_before: 0, written_before: 0 })
+}
+
+/// Shorter than any gateway's own: a connection upstream is about to close costs a repeated call.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+/// More callers at once than this still get connections; they are not kept.
+const MAX_IDLE: usize = 128;
+/// The largest head of an answer, in bytes.
+const MAX_HEAD: usize = 32 * 1024;
+const MAX_HEADERS: usize = 100;
