@@ -5,6 +5,8 @@
 
 pub mod clock;
 pub mod credential;
+pub mod identity;
 pub mod operation;
+pub mod policy;
 pub mod secret;
 pub mod upstream;
