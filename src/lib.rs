@@ -6,6 +6,8 @@
 pub mod audit;
 pub mod clock;
 pub mod credential;
+pub mod identity;
 pub mod operation;
+pub mod policy;
 pub mod secret;
 pub mod upstream;

@@ -1,0 +1,124 @@
+//! Which bearer tokens does a request present?
+//!
+//! It stands below `identity` because it knows headers and no callers. A token leaves this file as its digest
+//! only, so nothing later can print it.
+
+use std::fmt;
+
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::IdentityError;
+
+/// The SHA-256 of a bearer token: what the policy knows of it, and all that is kept of a presented one.
+#[derive(Clone)]
+pub struct TokenDigest([u8; 32]);
+
+/// A text is not the SHA-256 of a token.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a token's SHA-256 is 64 hexadecimal digits and nothing else")]
+pub struct DigestError;
+
+impl TokenDigest {
+    /// Reads 64 hexadecimal digits.
+    ///
+    /// # Errors
+    /// [`DigestError`], which does not hold the text: a user may have written the token itself.
+    pub fn from_hex(text: &str) -> Result<Self, DigestError> {
+        let mut digest = [0; 32];
+        hex::decode_to_slice(text, &mut digest).map_err(|_| DigestError)?;
+        Ok(Self(digest))
+    }
+
+    /// The digest of a token.
+    pub fn of(token: &[u8]) -> Self {
+        Self(Sha256::digest(token).into())
+    }
+}
+
+/// In constant time.
+impl PartialEq for TokenDigest {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for TokenDigest {}
+
+impl fmt::Debug for TokenDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[digest]")
+    }
+}
+
+/// The digests of the tokens in `Proxy-Authorization` and `Authorization`, where they are.
+///
+/// # Errors
+/// [`IdentityError::MalformedToken`] for a second line of either name, another spelling of it, or a value that
+/// is not one bearer token. What cannot be read must not be passed over in favour of a weaker proof.
+pub(super) fn presented(headers: &HeaderMap) -> Result<[Option<TokenDigest>; 2], IdentityError> {
+    if headers.keys().any(is_respelled) {
+        return Err(IdentityError::MalformedToken(RESPELLED));
+    }
+    let proxy = single(headers, &PROXY_AUTHORIZATION)?;
+    let origin = single(headers, &AUTHORIZATION)?.filter(|value| !is_sdk_signature(value));
+    Ok([proxy.map(digest).transpose()?, origin.map(digest).transpose()?])
+}
+
+/// Some servers behind a gateway read `_` as `-`; a caller who writes one means to be read two ways.
+fn is_respelled(name: &HeaderName) -> bool {
+    let plain = |b: u8| if b == b'_' { b'-' } else { b };
+    [&PROXY_AUTHORIZATION, &AUTHORIZATION]
+        .into_iter()
+        .any(|known| name != known && name.as_str().bytes().map(plain).eq(known.as_str().bytes()))
+}
+
+fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h HeaderValue>, IdentityError> {
+    let mut lines = headers.get_all(name).iter();
+    match (lines.next(), lines.next()) {
+        (line, None) => Ok(line),
+        (_, Some(_)) => Err(IdentityError::MalformedToken(REPEATED)),
+    }
+}
+
+/// A client built on Huawei's SDK signs with keys of its own, dummies here: no proof for us, and no offence.
+fn is_sdk_signature(value: &HeaderValue) -> bool {
+    split_scheme(value).0.eq_ignore_ascii_case(b"SDK-HMAC-SHA256")
+}
+
+fn digest(value: &HeaderValue) -> Result<TokenDigest, IdentityError> {
+    let (scheme, token) = split_scheme(value);
+    if !scheme.eq_ignore_ascii_case(b"Bearer") {
+        return Err(IdentityError::MalformedToken(SCHEME));
+    }
+    if !(MIN_TOKEN..=MAX_TOKEN).contains(&token.len()) || !is_b64token(token) {
+        return Err(IdentityError::MalformedToken(GRAMMAR));
+    }
+    Ok(TokenDigest::of(token))
+}
+
+/// RFC 9110, section 11.4: a scheme, one or more spaces, and the credentials.
+fn split_scheme(value: &HeaderValue) -> (&[u8], &[u8]) {
+    let value = value.as_bytes();
+    let end = value.iter().position(|b| *b == b' ').unwrap_or(value.len());
+    let (scheme, rest) = value.split_at(end);
+    let spaces = rest.iter().take_while(|b| **b == b' ').count();
+    (scheme, rest.split_at(spaces).1)
+}
+
+/// RFC 6750, section 2.1: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
+fn is_b64token(token: &[u8]) -> bool {
+    let padding = token.iter().rev().take_while(|b| **b == b'=').count();
+    let (body, _) = token.split_at(token.len() - padding);
+    !body.is_empty() && body.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(b))
+}
+
+/// Shorter ones can be guessed.
+const MIN_TOKEN: usize = 16;
+const MAX_TOKEN: usize = 4096;
+const RESPELLED: &str = "a header that is named like Proxy-Authorization or Authorization, spelled with `_`";
+const REPEATED: &str = "more than one Proxy-Authorization or Authorization header";
+const SCHEME: &str = "Proxy-Authorization and Authorization take the scheme Bearer only";
+const GRAMMAR: &str =
+    "a bearer token is 16 to 4096 characters of A-Z a-z 0-9 - . _ ~ + / with `=` at its end only";

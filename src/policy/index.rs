@@ -1,0 +1,187 @@
+//! Which rule decides a call? The rules, arranged so that finding it costs the same for ten and ten thousand.
+//!
+//! Callers, actions and projects are few and known when a policy is loaded, so their patterns are resolved then:
+//! a call meets only the rules of its own caller, action and project. Job ids are not known, so their patterns
+//! are looked up by what they start with. Only patterns with the same start are tried one after another.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::{Call, Effect, Glob, Rule, Scope};
+use crate::identity::CallerId;
+use crate::operation::CATALOGUE;
+
+/// The rules of a policy by what they match.
+#[derive(Debug)]
+pub(super) struct Index {
+    pub(super) callers: Names,
+    pub(super) actions: Names,
+    pub(super) projects: Names,
+    denies: Table,
+    allows: Table,
+}
+
+/// One kind of names, numbered.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    numbers: HashMap<Box<str>, u32>,
+    /// A project goes by its name and its id in a rule.
+    spellings: HashMap<Box<str>, Vec<u32>>,
+}
+
+/// Job patterns by caller, action and project.
+type Table = HashMap<Cell, Jobs>;
+
+/// The numbers of a caller, an action and a project, each of which may be [`ANY`].
+pub(super) type Cell = [u32; 3];
+
+/// The job patterns of one cell with their rules, where that rule can be the first to match.
+#[derive(Debug, Default)]
+struct Jobs {
+    literals: HashMap<Box<str>, usize>,
+    by_prefix: HashMap<Box<str>, Vec<(Glob, usize)>>,
+    /// The lengths of those prefixes, each once.
+    prefix_lengths: Vec<usize>,
+}
+
+impl Index {
+    pub(super) fn new(rules: &[Rule], callers: &[CallerId], projects: &[Scope]) -> Self {
+        let mut index = Self {
+            callers: Names::new(callers.iter().map(|caller| [caller.as_str()])),
+            actions: Names::new(CATALOGUE.iter().map(|operation| [operation.action])),
+            projects: Names::new(projects.iter().map(|project| [&*project.name, &*project.id])),
+            denies: Table::new(),
+            allows: Table::new(),
+        };
+        for (number, rule) in rules.iter().enumerate() {
+            for cell in index.cells(rule) {
+                let table = match rule.effect {
+                    Effect::Allow => &mut index.allows,
+                    Effect::Deny => &mut index.denies,
+                };
+                let jobs = table.entry(cell).or_default();
+                rule.jobs.iter().for_each(|glob| jobs.add(glob, number));
+            }
+        }
+        index
+    }
+
+    /// What is decided, and the number of the rule that decides it. `None` where no rule matches.
+    pub(super) fn find(&self, call: &Call<'_>) -> Option<(Effect, usize)> {
+        self.first(self.cell(call)?, call.job)
+    }
+
+    /// The first rule that decides this job in this cell. Also takes the text of a pattern for the job: what is
+    /// found then decides every job that pattern matches; see [`Glob::covers`].
+    pub(super) fn first(&self, cell: Cell, job: &str) -> Option<(Effect, usize)> {
+        let deny = first_in(&self.denies, cell, job).map(|rule| (Effect::Deny, rule));
+        deny.or_else(|| first_in(&self.allows, cell, job).map(|rule| (Effect::Allow, rule)))
+    }
+
+    /// `None` where caller, action or project is not a known one.
+    fn cell(&self, call: &Call<'_>) -> Option<Cell> {
+        Some([
+            self.callers.number(call.caller.as_str())?,
+            self.actions.number(call.action)?,
+            self.projects.number(call.project)?,
+        ])
+    }
+
+    /// The cells a rule stands in.
+    pub(super) fn cells(&self, rule: &Rule) -> Vec<Cell> {
+        let callers = self.callers.any_or_matching(&rule.callers);
+        let actions: BTreeSet<u32> =
+            rule.actions.iter().flat_map(|glob| self.actions.matching(glob)).collect();
+        let projects = self.projects.any_or_matching(&rule.projects);
+        let mut cells = Vec::with_capacity(callers.len() * actions.len() * projects.len());
+        for caller in &callers {
+            for action in &actions {
+                cells.extend(projects.iter().map(|project| [*caller, *action, *project]));
+            }
+        }
+        cells
+    }
+}
+
+impl Names {
+    /// Numbers the names; each comes with all its spellings, the one that calls use first.
+    fn new<'n, const N: usize>(names: impl Iterator<Item = [&'n str; N]>) -> Self {
+        let mut all = Self::default();
+        for (number, spellings) in (0..ANY).zip(names) {
+            let Some(name) = spellings.first().filter(|name| !all.numbers.contains_key(**name)) else {
+                continue; // several operations share an action
+            };
+            all.numbers.insert((*name).into(), number);
+            for spelling in spellings {
+                all.spellings.entry(spelling.into()).or_default().push(number);
+            }
+        }
+        all
+    }
+
+    fn number(&self, name: &str) -> Option<u32> {
+        self.numbers.get(name).copied()
+    }
+
+    /// Every name the pattern matches in any of its spellings.
+    pub(super) fn matching(&self, glob: &Glob) -> Vec<u32> {
+        match glob.literal() {
+            Some(name) => self.spellings.get(name).cloned().unwrap_or_default(),
+            None => {
+                let matches = self.spellings.iter().filter(|(spelling, _)| glob.is_match(spelling));
+                matches.flat_map(|(_, numbers)| numbers).copied().collect()
+            }
+        }
+    }
+
+    /// Whether this is one of the names, and a pattern matches it in any of its spellings.
+    pub(super) fn matches(&self, globs: &[Glob], name: &str) -> bool {
+        let matches = |number| globs.iter().any(|glob| self.matching(glob).contains(&number));
+        self.number(name).is_some_and(matches)
+    }
+
+    /// `*` is one entry instead of one for each name: many rules for everybody must not fill the memory.
+    fn any_or_matching(&self, globs: &[Glob]) -> BTreeSet<u32> {
+        if globs.iter().any(|glob| glob.as_str() == "*") {
+            return BTreeSet::from([ANY]);
+        }
+        globs.iter().flat_map(|glob| self.matching(glob)).collect()
+    }
+}
+
+impl Jobs {
+    /// Adds a pattern. Rules come in the order of the file.
+    fn add(&mut self, glob: &Glob, rule: usize) {
+        if let Some(job) = glob.literal() {
+            self.literals.entry(job.into()).or_insert(rule);
+            return;
+        }
+        let prefix = glob.prefix();
+        if !self.prefix_lengths.contains(&prefix.len()) {
+            self.prefix_lengths.push(prefix.len());
+        }
+        let same_prefix = self.by_prefix.entry(prefix.into()).or_default();
+        if !same_prefix.last().is_some_and(|(last, _)| last.covers(glob)) {
+            same_prefix.push((glob.clone(), rule));
+        }
+    }
+
+    /// The first rule of which a pattern matches.
+    fn first(&self, job: &str) -> Option<usize> {
+        let literal = self.literals.get(job).copied();
+        let by_prefix = self.prefix_lengths.iter().filter_map(|length| {
+            let same_prefix = self.by_prefix.get(job.get(..*length)?)?;
+            same_prefix.iter().find(|(glob, _)| glob.is_match(job)).map(|(_, rule)| *rule)
+        });
+        literal.into_iter().chain(by_prefix).min()
+    }
+}
+
+/// The first rule for this job among those for this cell's caller and project and those for any.
+fn first_in(table: &Table, [caller, action, project]: Cell, job: &str) -> Option<usize> {
+    let cells =
+        [[caller, action, project], [caller, action, ANY], [ANY, action, project], [ANY, action, ANY]];
+    cells.iter().filter_map(|cell| table.get(cell)?.first(job)).min()
+}
+
+/// Stands for every caller, or every project, in a [`Cell`].
+const ANY: u32 = u32::MAX;
