@@ -3,11 +3,20 @@
 //! The modules stand in the order in which they may import each other: only from above. How they fit
 //! together is told in `docs/ARCHITECTURE.md`; the way of a request is `stack`.
 
-pub mod audit;
 pub mod clock;
-pub mod credential;
-pub mod identity;
-pub mod operation;
-pub mod policy;
 pub mod secret;
+pub mod operation;
+pub mod signing;
+pub mod identity;
+pub mod policy;
+pub mod credential;
 pub mod upstream;
+pub mod audit;
+pub mod metrics;
+pub mod config;
+pub mod stage;
+pub mod stack;
+pub mod server;
+pub mod ops;
+pub mod testserver;
+pub mod cli;

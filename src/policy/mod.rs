@@ -93,14 +93,14 @@ pub struct Decision<'p> {
 pub struct Policy {
     rules: Vec<Rule>,
     index: Index,
-    hash: String,
+    hash: Arc<str>,
 }
 
 impl Policy {
     /// Compiles rules, in the order of the file, for the callers and projects there are. `hash` names the version.
-    pub fn new(rules: Vec<Rule>, callers: &[CallerId], projects: &[Scope], hash: String) -> Self {
+    pub fn new(rules: Vec<Rule>, callers: &[CallerId], projects: &[Scope], hash: &str) -> Self {
         let index = Index::new(&rules, callers, projects);
-        Self { rules, index, hash }
+        Self { rules, index, hash: hash.into() }
     }
 
     /// Whether the call may be made. A caller, project or action that is not configured is denied, whatever the rules say.
@@ -118,7 +118,7 @@ impl Policy {
     }
 
     /// Which version of the policy this is.
-    pub fn hash(&self) -> &str {
+    pub fn hash(&self) -> &Arc<str> {
         &self.hash
     }
 }

@@ -12,7 +12,7 @@ mod endpoint;
 mod pool;
 mod stream;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -153,8 +153,19 @@ impl Upstream {
     }
 }
 
-/// The shared upstreams of a configuration: one pool per origin, however many projects use it.
-pub type Shared = Arc<Upstream>;
+impl Answer {
+    /// The `error_code` of an error answer in Huawei's shape.
+    pub fn error_code(&self) -> Option<String> {
+        #[derive(serde::Deserialize)]
+        struct Error {
+            error_code: String,
+        }
+        if self.status.is_success() {
+            return None;
+        }
+        serde_json::from_slice(&self.body).ok().map(|error: Error| error.error_code)
+    }
+}
 
 async fn exchange(connection: &mut Connection, request: Outbound) -> Result<Answer, SendError> {
     connection.mark();

@@ -1,0 +1,271 @@
+//! How much of it? Counters, in OpenMetrics.
+//!
+//! It stands before the stages, which count. Labels come from the configuration and the policy alone: no job, no
+//! project id, no path, and a caller that was not proven is `_unknown`. Every series that can be foreseen is
+//! there from the start, at zero, so that a rate over it works from the first event on.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64},
+    },
+    time::Duration,
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
+    metrics::{
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::Gauge,
+        histogram::Histogram,
+        info::Info,
+    },
+    registry::{Registry, Unit},
+};
+
+use crate::{
+    audit::{Outcome, Record, Sink},
+    identity::CallerId,
+    operation::CATALOGUE,
+    policy::{Effect, Policy},
+};
+
+/// All metrics of a process.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    decisions: Family<DecisionLabels, Counter>,
+    duration: Histogram,
+    upstream_duration: Histogram,
+    upstream_errors: Family<KindLabels, Counter>,
+    in_flight: Gauge,
+    refreshes: Family<RefreshLabels, Counter>,
+}
+
+/// A request that is under way, counted until it is dropped.
+pub struct InFlight(Gauge<i64, AtomicI64>);
+
+/// What metrics are foreseen for.
+pub struct Foreseen<'a> {
+    /// The listeners' names.
+    pub listeners: &'a [Arc<str>],
+    /// The callers of the policy.
+    pub callers: &'a [CallerId],
+    /// The policy.
+    pub policy: &'a Policy,
+    /// The credentials' names.
+    pub credentials: &'a [Arc<str>],
+    /// The audit sink, which counts for itself.
+    pub sink: &'a Sink,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    listener: Arc<str>,
+    caller: Arc<str>,
+    action: &'static str,
+    outcome: &'static str,
+    code: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DecisionLabels {
+    caller: Arc<str>,
+    action: &'static str,
+    effect: &'static str,
+    rule: String,
+    mode: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefreshLabels {
+    credential: Arc<str>,
+    outcome: &'static str,
+}
+
+impl Metrics {
+    /// All metrics, with every series that can be foreseen at zero.
+    pub fn new(foreseen: &Foreseen<'_>) -> Self {
+        let metrics = Self {
+            registry: Registry::with_prefix("mpc_auth_proxy"),
+            requests: Family::default(),
+            decisions: Family::default(),
+            duration: Histogram::new(BUCKETS),
+            upstream_duration: Histogram::new(BUCKETS),
+            upstream_errors: Family::default(),
+            in_flight: Gauge::default(),
+            refreshes: Family::default(),
+        };
+        metrics.foresee(foreseen);
+        metrics.register(foreseen)
+    }
+
+    /// The exposition in OpenMetrics text format.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        encode(&mut out, &self.registry).map(|()| out).unwrap_or_default()
+    }
+
+    /// Counts a request as under way.
+    pub fn in_flight(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+
+    /// Counts a request that is over.
+    pub fn finished(&self, record: &Record, took: Duration) {
+        let labels = RequestLabels {
+            listener: Arc::clone(&record.listener),
+            caller: record.caller.clone().unwrap_or_else(|| UNKNOWN.into()),
+            action: record.action.unwrap_or(UNKNOWN),
+            outcome: record.outcome.unwrap_or(Outcome::Abandoned).as_str(),
+            code: record.status.unwrap_or(0),
+        };
+        self.requests.get_or_create(&labels).inc();
+        self.duration.observe(took.as_secs_f64());
+    }
+
+    /// Counts a decision; no rule means that nothing allowed it.
+    pub fn decided(&self, caller: &CallerId, action: &'static str, effect: Effect, rule: Option<&str>) {
+        self.decisions.get_or_create(&DecisionLabels::new(caller, action, effect, rule)).inc();
+    }
+
+    /// Notes how long an attempt took.
+    pub fn attempted(&self, took: Duration) {
+        self.upstream_duration.observe(took.as_secs_f64());
+    }
+
+    /// Counts a failed attempt.
+    pub fn attempt_failed(&self, kind: &'static str) {
+        self.upstream_errors.get_or_create(&KindLabels { kind }).inc();
+    }
+
+    /// Counts a reading of a credential's source.
+    pub fn refreshed(&self, credential: &Arc<str>, succeeded: bool) {
+        self.refreshes.get_or_create(&RefreshLabels::new(credential, succeeded)).inc();
+    }
+
+    fn foresee(&self, foreseen: &Foreseen<'_>) {
+        let unknown: Arc<str> = UNKNOWN.into();
+        for listener in foreseen.listeners {
+            for (action, outcome, code) in BEFORE_A_CALLER {
+                let (listener, caller) = (Arc::clone(listener), Arc::clone(&unknown));
+                drop(self.requests.get_or_create(&RequestLabels { listener, caller, action, outcome, code }));
+            }
+            for caller in foreseen.callers {
+                for (outcome, code) in OF_A_CALLER {
+                    let (listener, caller) = (Arc::clone(listener), caller.shared());
+                    let action = ACTION;
+                    drop(self.requests.get_or_create(&RequestLabels { listener, caller, action, outcome, code }));
+                }
+            }
+        }
+        for caller in foreseen.callers {
+            drop(self.decisions.get_or_create(&DecisionLabels::new(caller, ACTION, Effect::Deny, None)));
+            for rule in foreseen.policy.rules() {
+                if rule.callers.iter().any(|glob| glob.is_match(caller.as_str())) {
+                    let labels = DecisionLabels::new(caller, ACTION, rule.effect, Some(&rule.id));
+                    drop(self.decisions.get_or_create(&labels));
+                }
+            }
+        }
+        for kind in ["connect", "closed", "stale", "timeout", "invalid"] {
+            drop(self.upstream_errors.get_or_create(&KindLabels { kind }));
+        }
+        for credential in foreseen.credentials {
+            for succeeded in [true, false] {
+                drop(self.refreshes.get_or_create(&RefreshLabels::new(credential, succeeded)));
+            }
+        }
+    }
+
+    fn register(mut self, foreseen: &Foreseen<'_>) -> Self {
+        let r = &mut self.registry;
+        r.register("requests", "Requests that are over", self.requests.clone());
+        r.register("decisions", "Decisions of the policy", self.decisions.clone());
+        let help = "From a request's head to its answer";
+        r.register_with_unit("request_duration", help, Unit::Seconds, self.duration.clone());
+        let help = "From an attempt's start to the end of upstream's answer";
+        r.register_with_unit("upstream_request_duration", help, Unit::Seconds, self.upstream_duration.clone());
+        r.register("upstream_errors", "Attempts without an acceptable answer", self.upstream_errors.clone());
+        r.register("in_flight_requests", "Requests under way", self.in_flight.clone());
+        let help = "Readings of a credential's source";
+        r.register("credential_refreshes", help, self.refreshes.clone());
+        let hash = vec![("hash", foreseen.policy.hash().to_string())];
+        r.register("policy", "The policy in force", Info::new(hash));
+        let build = vec![("version", env!("CARGO_PKG_VERSION"))];
+        r.register("build", "This program", Info::new(build));
+        r.register_collector(Box::new(Dropped(foreseen.sink.clone())));
+        self
+    }
+}
+
+impl DecisionLabels {
+    fn new(caller: &CallerId, action: &'static str, effect: Effect, rule: Option<&str>) -> Self {
+        let rule = rule.unwrap_or(NO_RULE).to_owned();
+        Self { caller: caller.shared(), action, effect: effect.as_str(), rule, mode: "enforce" }
+    }
+}
+
+impl RefreshLabels {
+    fn new(credential: &Arc<str>, succeeded: bool) -> Self {
+        let outcome = if succeeded { "success" } else { "failure" };
+        Self { credential: Arc::clone(credential), outcome }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Asks the sink, when metrics are read, how many records it lost.
+#[derive(Debug)]
+struct Dropped(Sink);
+
+impl Collector for Dropped {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let counter = ConstCounter::new(self.0.stats().dropped);
+        let help = "Audit records that were lost";
+        counter.encode(encoder.encode_descriptor("audit_dropped", help, None, counter.metric_type())?)
+    }
+}
+
+/// The caller, or action, of a request that did not get so far.
+const UNKNOWN: &str = "_unknown";
+/// The rule of a denial that no rule made.
+const NO_RULE: &str = "_default";
+const ACTION: &str = match CATALOGUE.first() {
+    Some(operation) => operation.action,
+    None => UNKNOWN,
+};
+const BEFORE_A_CALLER: [(&str, &str, u16); 5] = [
+    (UNKNOWN, "refused", 400),
+    (UNKNOWN, "refused", 401),
+    (UNKNOWN, "refused", 403),
+    (UNKNOWN, "refused", 421),
+    (UNKNOWN, "refused", 503),
+];
+const OF_A_CALLER: [(&str, u16); 10] = [
+    ("forwarded", 204),
+    ("forwarded", 400),
+    ("forwarded", 401),
+    ("forwarded", 403),
+    ("forwarded", 429),
+    ("forwarded", 500),
+    ("refused", 403),
+    ("refused", 503),
+    ("failed", 502),
+    ("unknown", 504),
+];
+/// In seconds. An answer of MPC takes tens of milliseconds; a time-out takes ten seconds.
+const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];

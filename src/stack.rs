@@ -1,0 +1,62 @@
+//! In which order does it happen? The whole way of a request, read from top to bottom.
+//!
+//! The order is not a matter of care: each stage takes the type that only the stage before it can make.
+
+use std::{convert::Infallible, sync::Arc};
+
+use arc_swap::ArcSwap;
+use http::Response;
+use tower::{
+    ServiceBuilder, filter::FilterLayer, limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer,
+    util::BoxCloneSyncService,
+};
+
+use crate::{
+    audit::Sink,
+    config::Settings,
+    metrics::Metrics,
+    stage::{
+        Arrival, AuditLayer, Authenticate, Authorize, Body, Compose, Forward, InForce, Project, Receive, RespondLayer,
+        RetryLayer, Route, Sign,
+    },
+};
+
+/// The way of a request: an [`Arrival`] in, an answer out, and nothing else can come of it.
+pub type Stack = BoxCloneSyncService<Arrival, Response<Body>, Infallible>;
+
+/// What the stages work with.
+pub struct Parts {
+    /// The callers and the policy in force.
+    pub in_force: Arc<ArcSwap<InForce>>,
+    /// The configured projects.
+    pub projects: Vec<Arc<Project>>,
+    /// Where the records go.
+    pub sink: Sink,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// This machine's name, a part of request ids.
+    pub hostname: String,
+}
+
+/// Builds the stack.
+pub fn build(settings: &Settings, parts: Parts) -> Stack {
+    let Parts { in_force, projects, sink, metrics, hostname } = parts;
+    let stack = ServiceBuilder::new()
+        // Observe: exactly one record a request, and the one map from errors to answers.
+        .layer(AuditLayer::new(sink, Arc::clone(&metrics), hostname))
+        .layer(RespondLayer)
+        // Protect: what is too much is refused at once.
+        .layer(LoadShedLayer::new())
+        .layer(GlobalConcurrencyLimitLayer::new(settings.limits.in_flight))
+        // Decide: a clean request, a proven caller, a known operation, an allowed call.
+        .layer(FilterLayer::new(Receive::new(settings.limits.request_deadline)))
+        .layer(FilterLayer::new(Authenticate::new(in_force)))
+        .layer(FilterLayer::new(Route::new(&projects)))
+        .layer(FilterLayer::new(Authorize::new(Arc::clone(&metrics))))
+        // Act: a new request, signed anew for each attempt.
+        .layer(FilterLayer::new(Compose))
+        .layer(RetryLayer::new(settings.upstream.attempts, settings.upstream.stale))
+        .layer(FilterLayer::new(Sign))
+        .service(Forward::new(metrics));
+    BoxCloneSyncService::new(stack)
+}

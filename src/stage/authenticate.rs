@@ -1,0 +1,73 @@
+//! Who is calling? [`Received`] → [`Identified`].
+//!
+//! It stands right behind `receive`: whoever cannot prove who they are learns nothing else. From here on the
+//! caller's headers are gone. The policy in force is taken once, here, and decides the whole request.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::Method;
+use tower::{BoxError, filter::Predicate};
+
+use super::{Exchange, Received, Refusal};
+use crate::{
+    identity::{Callers, Identity},
+    policy::Policy,
+};
+
+/// The callers and the policy of one version of the policy file.
+pub struct InForce {
+    /// Who is who.
+    pub callers: Callers,
+    /// Who may do what.
+    pub policy: Policy,
+}
+
+/// A request whose caller is proven.
+pub struct Identified {
+    method: Method,
+    target: String,
+    decider: Decider,
+    exchange: Exchange,
+}
+
+/// A proven caller, and the policy to decide by.
+pub(super) struct Decider {
+    pub(super) identity: Identity,
+    pub(super) in_force: Arc<InForce>,
+}
+
+/// Proves callers.
+#[derive(Clone)]
+pub struct Authenticate {
+    in_force: Arc<ArcSwap<InForce>>,
+}
+
+impl Authenticate {
+    /// Proves callers by the policy that is in force when a request comes in.
+    pub fn new(in_force: Arc<ArcSwap<InForce>>) -> Self {
+        Self { in_force }
+    }
+}
+
+impl Identified {
+    pub(super) fn into_parts(self) -> (Method, String, Decider, Exchange) {
+        (self.method, self.target, self.decider, self.exchange)
+    }
+}
+
+impl Predicate<Received> for Authenticate {
+    type Request = Identified;
+
+    fn check(&mut self, request: Received) -> Result<Identified, BoxError> {
+        let in_force = self.in_force.load_full();
+        let (method, target, headers, exchange) = request.into_parts();
+        let identity = in_force.callers.identify(&exchange.peer, &headers).map_err(Refusal::from)?;
+        {
+            let mut record = exchange.trail.note();
+            record.caller = Some(identity.caller().shared());
+            record.identified_by = Some(identity.proof().as_str());
+        }
+        Ok(Identified { method, target, decider: Decider { identity, in_force }, exchange })
+    }
+}

@@ -1,0 +1,111 @@
+//! What happens to a request, one file a stage: the only adapter between the domain and tower.
+//!
+//! ```text
+//! Arrival ─audit▶ Recorded ─receive▶ Received ─authenticate▶ Identified ─route▶ Routed ─authorize▶ Permitted
+//!         ─compose▶ Composed ─sign▶ Signed ─forward▶ Answer
+//! ```
+//!
+//! Each type has private fields and lives beside the one stage that may make it; each stage is a
+//! [`tower::filter::Predicate`] from one type to the next. So leaving a stage out, or swapping two, does not
+//! compile. This stack does:
+//!
+//! ```
+//! use mpc_auth_proxy::stage::{Authenticate, Authorize, Compose, Forward, Receive, Recorded, Route, Sign};
+//! use tower::{Service, ServiceBuilder, filter::FilterLayer};
+//!
+//! fn whole(a: Receive, b: Authenticate, c: Route, d: Authorize, e: Compose, f: Sign, g: Forward) -> impl Service<Recorded> {
+//!     ServiceBuilder::new()
+//!         .layer(FilterLayer::new(a))
+//!         .layer(FilterLayer::new(b))
+//!         .layer(FilterLayer::new(c))
+//!         .layer(FilterLayer::new(d))
+//!         .layer(FilterLayer::new(e))
+//!         .layer(FilterLayer::new(f))
+//!         .service(g)
+//! }
+//! ```
+//!
+//! Without `authorize` it does not:
+//!
+//! ```compile_fail
+//! use mpc_auth_proxy::stage::{Authenticate, Authorize, Compose, Forward, Receive, Recorded, Route, Sign};
+//! use tower::{Service, ServiceBuilder, filter::FilterLayer};
+//!
+//! fn whole(a: Receive, b: Authenticate, c: Route, d: Authorize, e: Compose, f: Sign, g: Forward) -> impl Service<Recorded> {
+//!     ServiceBuilder::new()
+//!         .layer(FilterLayer::new(a))
+//!         .layer(FilterLayer::new(b))
+//!         .layer(FilterLayer::new(c))
+//!         .layer(FilterLayer::new(e))
+//!         .layer(FilterLayer::new(f))
+//!         .service(g)
+//! }
+//! ```
+//!
+//! Nor with `authenticate` and `route` swapped:
+//!
+//! ```compile_fail
+//! use mpc_auth_proxy::stage::{Authenticate, Authorize, Compose, Forward, Receive, Recorded, Route, Sign};
+//! use tower::{Service, ServiceBuilder, filter::FilterLayer};
+//!
+//! fn whole(a: Receive, b: Authenticate, c: Route, d: Authorize, e: Compose, f: Sign, g: Forward) -> impl Service<Recorded> {
+//!     ServiceBuilder::new()
+//!         .layer(FilterLayer::new(a))
+//!         .layer(FilterLayer::new(c))
+//!         .layer(FilterLayer::new(b))
+//!         .layer(FilterLayer::new(d))
+//!         .layer(FilterLayer::new(e))
+//!         .layer(FilterLayer::new(f))
+//!         .service(g)
+//! }
+//! ```
+//!
+//! And a request that was only routed cannot be passed off as permitted, because nobody else can make one:
+//!
+//! ```compile_fail
+//! use mpc_auth_proxy::stage::Permitted;
+//! fn forge(other: Permitted) -> Permitted {
+//!     Permitted { ..other }
+//! }
+//! ```
+
+mod audit;
+mod authenticate;
+mod authorize;
+mod compose;
+mod forward;
+mod receive;
+mod refusal;
+mod respond;
+mod retry;
+mod route;
+mod sign;
+mod trace;
+
+pub use audit::{Arrival, Audit, AuditLayer, Recorded};
+pub use authenticate::{Authenticate, Identified, InForce};
+pub use authorize::{Authorize, Permitted};
+pub use compose::{Compose, Composed};
+pub use forward::Forward;
+pub use receive::{Receive, Received};
+pub use refusal::Refusal;
+pub use respond::{Body, Respond, RespondLayer};
+pub use retry::{Delivered, RetryLayer};
+pub use route::{Project, Route, Routed};
+pub use sign::{Sign, Signed};
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::{audit::Trail, identity::Peer};
+use trace::TraceContext;
+
+/// What stays with a request from stage to stage. None of it grants anything.
+#[derive(Clone)]
+struct Exchange {
+    peer: Arc<Peer>,
+    trail: Trail,
+    deadline: Instant,
+    trace: Option<Arc<TraceContext>>,
+}

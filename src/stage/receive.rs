@@ -1,0 +1,116 @@
+//! Is this head clean? Every property of a request that a proxy can be tricked by is checked before anything
+//! else is: [`Recorded`] → [`Received`].
+//!
+//! It stands first so that no later stage meets an ambiguous request. hyper has parsed the head by then; what
+//! it accepts and this proxy does not (HTTP/1.0, bodies, no or two `Host`s …) ends here. It does not look at
+//! who is calling or what for.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderName, Method, Version, request::Parts};
+use tokio::time::Instant;
+use tower::{BoxError, filter::Predicate};
+
+use super::{Exchange, Recorded, Refusal, trace::TraceContext};
+use crate::config::Hosts;
+
+/// A request with a clean head.
+pub struct Received {
+    method: Method,
+    target: String,
+    headers: HeaderMap,
+    exchange: Exchange,
+}
+
+/// Checks heads.
+#[derive(Clone)]
+pub struct Receive {
+    deadline: Duration,
+}
+
+impl Received {
+    /// Method, raw target and headers, and what stays with the request.
+    pub(super) fn into_parts(self) -> (Method, String, HeaderMap, Exchange) {
+        (self.method, self.target, self.headers, self.exchange)
+    }
+
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    pub(super) fn exchange(&self) -> &Exchange {
+        &self.exchange
+    }
+}
+
+impl Receive {
+    /// Checks heads, and gives each request `deadline` to be answered in.
+    pub fn new(deadline: Duration) -> Self {
+        Self { deadline }
+    }
+}
+
+impl Predicate<Recorded> for Receive {
+    type Request = Received;
+
+    fn check(&mut self, recorded: Recorded) -> Result<Received, BoxError> {
+        let (arrival, trail) = recorded.into_parts();
+        let head = arrival.head?;
+        check_request_line(&head)?;
+        check_headers(&head.headers, &arrival.hosts)?;
+        let trace = TraceContext::of(&head.headers).map(Arc::new);
+        trail.note().trace_id = trace.as_ref().map(|t| t.trace_id().to_owned());
+        let deadline = Instant::now() + self.deadline;
+        Ok(Received {
+            target: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+            method: head.method,
+            headers: head.headers,
+            exchange: Exchange { peer: arrival.peer, trail, deadline, trace },
+        })
+    }
+}
+
+fn check_request_line(head: &Parts) -> Result<(), Refusal> {
+    if head.version != Version::HTTP_11 {
+        return Err(Refusal::BadRequest("only HTTP/1.1 is spoken here"));
+    }
+    // hyper reads `http://host/path` and `host:port` as well; their host would be a second opinion on `Host`.
+    if head.uri.scheme().is_some() || head.uri.authority().is_some() {
+        return Err(Refusal::BadRequest("the request target must start with `/`"));
+    }
+    Ok(())
+}
+
+/// One pass over all headers. Names are compared with `_` read as `-`: servers behind us may do the same.
+fn check_headers(headers: &HeaderMap, hosts: &Hosts) -> Result<(), Refusal> {
+    let (mut host, mut browser) = (None, false);
+    for (name, value) in headers {
+        match canonical(name).as_ref() {
+            "host" if host.is_some() => return Err(Refusal::BadRequest("more than one Host header")),
+            "host" => host = Some(value),
+            "content-length" if value.as_bytes() != b"0" => return Err(Refusal::BadRequest("no operation takes a body")),
+            "transfer-encoding" => return Err(Refusal::BadRequest("no operation takes a body: Transfer-Encoding")),
+            "upgrade" => return Err(Refusal::BadRequest("Upgrade is not accepted")),
+            "expect" => return Err(Refusal::BadRequest("Expect is not accepted")),
+            "te" => return Err(Refusal::BadRequest("TE is not accepted")),
+            "trailer" => return Err(Refusal::BadRequest("Trailer is not accepted")),
+            "origin" | "sec-fetch-site" => browser = true,
+            _ => {}
+        }
+    }
+    if headers.get_all(http::header::CONTENT_LENGTH).iter().count() > 1 {
+        return Err(Refusal::BadRequest("more than one Content-Length header"));
+    }
+    let host = host.and_then(|value| value.to_str().ok()).ok_or(Refusal::BadRequest("a Host header is required"))?;
+    // A page that was rebound to this address still sends its own name, or says that it is a page.
+    if browser {
+        return Err(Refusal::Browser);
+    }
+    if hosts.answer_to(host) { Ok(()) } else { Err(Refusal::WrongHost) }
+}
+
+/// The name with `-` for `_`. Names come in lower case from hyper.
+fn canonical(name: &HeaderName) -> Cow<'_, str> {
+    let name = name.as_str();
+    if name.contains('_') { name.replace('_', "-").into() } else { name.into() }
+}

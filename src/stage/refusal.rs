@@ -1,0 +1,175 @@
+//! How is a request refused? Every reason, with its status, its code and its words.
+//!
+//! This is the first kind of error: how we answered. It stands beside the stages, which all return it, and before
+//! `respond`, which alone turns it into bytes. It holds nothing a caller may not see.
+
+use std::{borrow::Cow, time::Duration};
+
+use http::StatusCode;
+
+use crate::{
+    audit::Outcome,
+    identity::IdentityError,
+    operation::TargetError,
+    upstream::{DialError, Invalid, SendError},
+};
+
+/// Why a request is answered here and not by upstream.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The target, the query or a header is not acceptable.
+    #[error("{0}")]
+    BadRequest(&'static str),
+    /// No caller was proved, or the proofs disagree.
+    #[error("{0}")]
+    Unauthenticated(#[from] IdentityError),
+    /// The policy says no. Holds the id and the place of the rule that does; none where nothing allows it.
+    #[error("the policy does not allow it")]
+    Denied(Option<(String, String)>),
+    /// The project is not configured.
+    #[error("this project is not configured here")]
+    UnknownProject,
+    /// A browser sent it, on behalf of some page.
+    #[error("requests of browsers are refused")]
+    Browser,
+    /// No operation has this path.
+    #[error("no operation has this path")]
+    NotFound,
+    /// The operation has another method. Holds that one.
+    #[error("this path answers to {0} only")]
+    MethodNotAllowed(&'static str),
+    /// `Host` is not one of the listener's.
+    #[error("this listener does not answer to that host")]
+    WrongHost,
+    /// The head did not arrive in time.
+    #[error("the request head did not arrive in time")]
+    RequestTimeout,
+    /// The head is too large, or has too many headers.
+    #[error("the request head is too large")]
+    HeadersTooLarge,
+    /// The target is longer than any operation's.
+    #[error("the request target is too long")]
+    TargetTooLong,
+    /// More requests are under way than the limit allows.
+    #[error("too many requests are under way")]
+    Overloaded,
+    /// The project's credential has no value yet.
+    #[error("there is no credential for this project now")]
+    NoCredential,
+    /// The audit sink takes no record.
+    #[error("calls cannot be recorded now, so none is carried out")]
+    AuditBlocked,
+    /// Upstream could not be reached; nothing was sent.
+    #[error("{0}; nothing was sent")]
+    Unreachable(#[source] SendError),
+    /// It was sent, and then no acceptable answer came.
+    #[error("{0}; the outcome is unknown: look at the job before you repeat the call")]
+    Invalid(#[source] SendError),
+    /// It was sent, and no answer came in time.
+    #[error("{0}; the outcome is unknown: look at the job before you repeat the call")]
+    Timeout(#[source] SendError),
+    /// A bug.
+    #[error("this is a bug in mpc-auth-proxy; the audit record has this request's id")]
+    Internal,
+}
+
+/// What a refusal looks like on the wire and in the record.
+pub(super) struct Facts {
+    pub(super) status: StatusCode,
+    /// `error_code`, and `error.type` in the record.
+    pub(super) code: &'static str,
+    /// The error type of `Proxy-Status`, RFC 9209 section 2.3.
+    pub(super) proxy_error: &'static str,
+    pub(super) outcome: Outcome,
+}
+
+impl Refusal {
+    pub(super) fn facts(&self) -> Facts {
+        let (status, code, proxy_error) = match self {
+            Self::BadRequest(_) => (400, "PROXY.BadRequest", "http_request_error"),
+            Self::Unauthenticated(_) => (401, "PROXY.Unauthenticated", DENIED),
+            Self::Denied(_) | Self::UnknownProject | Self::Browser => (403, "PROXY.Forbidden", DENIED),
+            Self::NotFound => (404, "PROXY.NotFound", DENIED),
+            Self::MethodNotAllowed(_) => (405, "PROXY.MethodNotAllowed", DENIED),
+            Self::WrongHost => (421, "PROXY.WrongHost", DENIED),
+            Self::RequestTimeout => (408, "PROXY.RequestTimeout", "http_request_error"),
+            Self::HeadersTooLarge => (431, "PROXY.HeadersTooLarge", "http_request_error"),
+            Self::TargetTooLong => (414, "PROXY.TargetTooLong", "http_request_error"),
+            Self::Overloaded => (503, "PROXY.Overloaded", "connection_limit_reached"),
+            Self::NoCredential => (503, "PROXY.NoCredential", "proxy_configuration_error"),
+            Self::AuditBlocked => (503, "PROXY.AuditBlocked", "proxy_internal_error"),
+            Self::Unreachable(error) => (502, "PROXY.UpstreamUnreachable", proxy_error(error)),
+            Self::Invalid(error) => (502, "PROXY.UpstreamInvalid", proxy_error(error)),
+            Self::Timeout(error) => (504, "PROXY.UpstreamTimeout", proxy_error(error)),
+            Self::Internal => (500, "PROXY.Internal", "proxy_internal_error"),
+        };
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Facts { status, code, proxy_error, outcome: self.outcome() }
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Unreachable(_) | Self::Internal => Outcome::Failed,
+            Self::Invalid(_) | Self::Timeout(_) => Outcome::Unknown,
+            _ => Outcome::Refused,
+        }
+    }
+
+    /// When it may be worth trying again, where that is known.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Overloaded | Self::AuditBlocked => Some(Duration::from_secs(1)),
+            Self::NoCredential => Some(Duration::from_secs(10)),
+            _ => None,
+        }
+    }
+
+    /// What the caller is told. A rule is named to neighbours only: on loopback and Unix listeners.
+    pub(super) fn message(&self, neighbour: bool) -> Cow<'static, str> {
+        match self {
+            Self::Denied(Some((rule, location))) if neighbour => {
+                format!("the policy does not allow it: rule `{rule}` at {location} denies it").into()
+            }
+            Self::Denied(None) if neighbour => "the policy does not allow it: no rule allows it".into(),
+            Self::BadRequest(text) => Cow::Borrowed(text),
+            other => other.to_string().into(),
+        }
+    }
+}
+
+impl From<TargetError> for Refusal {
+    fn from(error: TargetError) -> Self {
+        match error {
+            TargetError::TooLong => Self::TargetTooLong,
+            TargetError::NotFound => Self::NotFound,
+            TargetError::Method(allowed) => Self::MethodNotAllowed(allowed),
+            TargetError::Malformed(text) => Self::BadRequest(text),
+        }
+    }
+}
+
+impl From<SendError> for Refusal {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Dial(_) | SendError::Unsent => Self::Unreachable(error),
+            SendError::Timeout => Self::Timeout(error),
+            SendError::Stale | SendError::Closed | SendError::Invalid(_) => Self::Invalid(error),
+        }
+    }
+}
+
+fn proxy_error(error: &SendError) -> &'static str {
+    match error {
+        SendError::Dial(DialError::Dns(_)) => "dns_error",
+        SendError::Dial(DialError::Connect(_)) => "connection_refused",
+        SendError::Dial(DialError::Tls(_)) => "tls_protocol_error",
+        SendError::Dial(DialError::Timeout) => "connection_timeout",
+        SendError::Unsent | SendError::Stale | SendError::Closed => "connection_terminated",
+        SendError::Timeout => "http_response_timeout",
+        SendError::Invalid(Invalid::Cut) => "http_response_incomplete",
+        SendError::Invalid(Invalid::TooLarge) => "http_response_body_size",
+        SendError::Invalid(Invalid::Malformed | Invalid::Status) => "http_protocol_error",
+    }
+}
+
+const DENIED: &str = "http_request_denied";

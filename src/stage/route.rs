@@ -1,0 +1,87 @@
+//! What is meant? [`Identified`] → [`Routed`].
+//!
+//! It stands before `authorize`, which decides on what it finds: an operation of the catalogue, a configured
+//! project and a job. This is the last stage that sees the caller's text.
+
+use std::{collections::HashMap, sync::Arc};
+
+use http::{HeaderValue, Method};
+use tower::{BoxError, filter::Predicate};
+
+use super::{Exchange, Identified, Refusal, authenticate::Decider};
+use crate::{config, credential::Held, operation::Target, upstream::Upstream};
+
+/// A configured project, with what it takes to call it.
+pub struct Project {
+    pub(super) settings: Arc<config::Project>,
+    pub(super) credential: Arc<Held>,
+    pub(super) upstream: Arc<Upstream>,
+    /// `Host`, from the endpoint.
+    pub(super) host: HeaderValue,
+    /// The project's id.
+    pub(super) id: HeaderValue,
+}
+
+/// A request for an operation on a job of a configured project.
+pub struct Routed {
+    target: Target,
+    project: Arc<Project>,
+    decider: Decider,
+    exchange: Exchange,
+}
+
+/// Finds operations and projects.
+#[derive(Clone)]
+pub struct Route {
+    /// By name and by id.
+    projects: Arc<HashMap<Box<str>, Arc<Project>>>,
+}
+
+impl Project {
+    /// A project that is called at `upstream` with `credential`. `None` where its names cannot be header values,
+    /// which the configuration does not let through.
+    pub fn new(settings: Arc<config::Project>, credential: Arc<Held>, upstream: Arc<Upstream>) -> Option<Self> {
+        let host = HeaderValue::from_str(settings.endpoint.authority()).ok()?;
+        let id = HeaderValue::from_str(&settings.id).ok()?;
+        Some(Self { settings, credential, upstream, host, id })
+    }
+
+    /// The credential it is called with.
+    pub fn credential(&self) -> &Arc<Held> {
+        &self.credential
+    }
+}
+
+impl Route {
+    /// Finds these projects, by name and by id.
+    pub fn new(projects: &[Arc<Project>]) -> Self {
+        let by_name = projects.iter().map(|p| (Box::from(&*p.settings.name), Arc::clone(p)));
+        let by_id = projects.iter().map(|p| (Box::from(&*p.settings.id), Arc::clone(p)));
+        Self { projects: Arc::new(by_name.chain(by_id).collect()) }
+    }
+}
+
+impl Routed {
+    pub(super) fn into_parts(self) -> (Target, Arc<Project>, Decider, Exchange) {
+        (self.target, self.project, self.decider, self.exchange)
+    }
+}
+
+impl Predicate<Identified> for Route {
+    type Request = Routed;
+
+    fn check(&mut self, request: Identified) -> Result<Routed, BoxError> {
+        let (method, target, decider, exchange) = request.into_parts();
+        exchange.trail.note().method = Some(known(&method));
+        let target = Target::parse(method.as_str(), &target).map_err(Refusal::from)?;
+        {
+            let mut record = exchange.trail.note();
+            record.route = Some(target.operation().template);
+            record.action = Some(target.operation().action);
+            record.job_id = Some(target.job().to_string());
+        }
+        let project = self.projects.get(target.project().as_str()).ok_or(Refusal::UnknownProject)?;
+        exchange.trail.note().project_id = Some(Arc::clone(&project.settings.id));
+        Ok(Routed { target, project: Arc::clone(project), decider, exchange })
+    }
+}

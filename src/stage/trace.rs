@@ -1,0 +1,86 @@
+//! Which trace does a request belong to? W3C Trace Context, the one thing of a caller's that is passed on.
+//!
+//! Both headers are held to the specification's grammar, so what goes upstream is a value of it and not the
+//! caller's bytes. Whatever is not valid is dropped, as the specification says, and never a reason to refuse.
+
+use http::{HeaderMap, HeaderValue};
+
+/// A valid `traceparent`, and its `tracestate` where that is valid too.
+pub(super) struct TraceContext {
+    pub(super) parent: HeaderValue,
+    pub(super) state: Option<HeaderValue>,
+}
+
+impl TraceContext {
+    /// The context of a request, where it has a single valid one.
+    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+        let parent = single(headers, "traceparent").filter(|v| is_parent(v.as_bytes()))?;
+        let state = single(headers, "tracestate").filter(|v| is_state(v.as_bytes()));
+        Some(Self { parent: parent.clone(), state: state.cloned() })
+    }
+
+    /// The trace id: 32 hexadecimal digits.
+    pub(super) fn trace_id(&self) -> &str {
+        self.parent.to_str().ok().and_then(|v| v.get(3..35)).unwrap_or_default()
+    }
+}
+
+fn single<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
+}
+
+/// `00-<32 hex>-<16 hex>-<2 hex>`, lower case, neither id all zeros (section 3.2.2).
+fn is_parent(value: &[u8]) -> bool {
+    let mut fields = value.split(|b| *b == b'-');
+    let mut field = |length: usize| {
+        fields.next().filter(|f| f.len() == length && f.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+    };
+    let (Some(version), Some(trace), Some(parent), Some(_)) = (field(2), field(32), field(16), field(2)) else {
+        return false;
+    };
+    let not_zero = |id: &[u8]| id.iter().any(|b| *b != b'0');
+    version == b"00" && not_zero(trace) && not_zero(parent) && fields.next().is_none()
+}
+
+/// Printable ASCII of at most 512 bytes (section 3.3.1.5), each member `key=value`.
+fn is_state(value: &[u8]) -> bool {
+    let printable = value.iter().all(|b| matches!(b, b' '..=b'~'));
+    let member = |m: &[u8]| m.trim_ascii().is_empty() || m.contains(&b'=');
+    !value.is_empty() && value.len() <= 512 && printable && value.split(|b| *b == b',').all(member)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_specification_allows_is_a_traceparent() {
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert!(is_parent(good.as_bytes()));
+        for bad in [
+            "",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+        ] {
+            assert!(!is_parent(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn two_traceparents_are_none() {
+        let good = HeaderValue::from_static("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        let mut headers = HeaderMap::new();
+        headers.append("traceparent", good.clone());
+        headers.append("tracestate", HeaderValue::from_static("a=1,b=2"));
+        let context = TraceContext::of(&headers).unwrap();
+        assert_eq!(context.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(context.state.unwrap(), "a=1,b=2");
+        headers.append("traceparent", good);
+        assert!(TraceContext::of(&headers).is_none());
+    }
+}
