@@ -209,7 +209,8 @@ mod tests {
     const NOBODY: &str = "Bearer nobody-0123456789";
 
     fn callers() -> Callers {
-        let token = |value: &str| Proof::Bearer(TokenDigest::of(value["Bearer ".len()..].as_bytes()));
+        let token =
+            |value: &str| Proof::Bearer(TokenDigest::of(value.trim_start_matches("Bearer ").as_bytes()));
         let unix = |uid, gid| Proof::Unix { uid, gid };
         let caller = |name: &str, proofs| (CallerId::parse(name).unwrap(), proofs);
         Callers::new(vec![
