@@ -61,6 +61,7 @@ pub struct Identity {
 /// Every caller of the policy, with what proves it.
 #[derive(Clone, Debug, Default)]
 pub struct Callers {
+    ids: Vec<CallerId>,
     proofs: Vec<(Proof, CallerId)>,
 }
 
@@ -84,10 +85,16 @@ pub enum IdentityError {
 impl Callers {
     /// The callers, each with everything that proves it.
     pub fn new(callers: Vec<(CallerId, Vec<Proof>)>) -> Self {
+        let ids = callers.iter().map(|(caller, _)| caller.clone()).collect();
         let each = |(caller, proofs): (CallerId, Vec<Proof>)| {
             proofs.into_iter().map(move |proof| (proof, caller.clone()))
         };
-        Self { proofs: callers.into_iter().flat_map(each).collect() }
+        Self { ids, proofs: callers.into_iter().flat_map(each).collect() }
+    }
+
+    /// The callers, in the order of the policy.
+    pub fn ids(&self) -> &[CallerId] {
+        &self.ids
     }
 
     /// The one caller that all proofs on a request agree on, with the strongest of them.
@@ -336,6 +343,13 @@ mod tests {
         let callers = Callers::new(vec![(one, shared()), (other, shared())]);
         let headers = [(http::header::AUTHORIZATION, HeaderValue::from_static("Bearer shared-0123456789"))];
         assert_eq!(callers.identify(&tcp("mesh"), &headers.into_iter().collect()), Err(Conflict));
+    }
+
+    #[test]
+    fn every_caller_is_listed_also_one_that_nothing_proves() {
+        let callers = callers();
+        let ids: Vec<&str> = callers.ids().iter().map(CallerId::as_str).collect();
+        assert_eq!(ids, ["editor-api", "batch-cleaner", "group", "nothing-given", "oncall"]);
     }
 
     #[test]
