@@ -122,3 +122,72 @@ const REPEATED: &str = "more than one Proxy-Authorization or Authorization heade
 const SCHEME: &str = "Proxy-Authorization and Authorization take the scheme Bearer only";
 const GRAMMAR: &str =
     "a bearer token is 16 to 4096 characters of A-Z a-z 0-9 - . _ ~ + / with `=` at its end only";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(value: &[u8]) -> Result<Option<TokenDigest>, IdentityError> {
+        let value = HeaderValue::from_bytes(value).unwrap();
+        let [proxy, origin] = presented(&[(AUTHORIZATION, value)].into_iter().collect())?;
+        assert_eq!(proxy, None);
+        Ok(origin)
+    }
+
+    #[test]
+    fn a_bearer_token_is_read_by_its_grammar() {
+        let longest = "a".repeat(4096);
+        for token in ["0123456789abcdef", "AZaz09-._~+/AZaz09==", "0123456789abcde=", &longest] {
+            for scheme in ["Bearer ", "bearer ", "BEARER   "] {
+                let value = format!("{scheme}{token}");
+                assert_eq!(read(value.as_bytes()), Ok(Some(TokenDigest::of(token.as_bytes()))), "{value}");
+            }
+        }
+        assert_eq!(read(b"sdk-hmac-sha256 Access=x"), Ok(None));
+    }
+
+    #[test]
+    fn whatever_is_not_one_bearer_token_is_refused() {
+        for (value, reason) in [
+            (&b""[..], SCHEME),
+            (b"Basic YWxhZGRpbjpvcGVuc2VzYW1l", SCHEME),
+            (b"Bearer=0123456789abcdef", SCHEME),
+            (b"Bearer\t0123456789abcdef", SCHEME),
+            (b"SDK-HMAC-SHA2560123456789abcdef", SCHEME),
+            (b" Bearer 0123456789abcdef", SCHEME),
+            (b"Bearer", GRAMMAR),
+            (b"Bearer ", GRAMMAR),
+            (b"Bearer 0123456789abcde", GRAMMAR),
+            (b"Bearer 0123456789abcdef ", GRAMMAR),
+            (b"Bearer 0123456789abcdef,Bearer 0123456789abcdef", GRAMMAR),
+            (b"Bearer 0123456789=abcdef", GRAMMAR),
+            (b"Bearer ================", GRAMMAR),
+            (b"Bearer 0123456789abcde\"", GRAMMAR),
+            (b"Bearer 0123456789abcde\xe9", GRAMMAR),
+        ] {
+            assert_eq!(read(value), Err(IdentityError::MalformedToken(reason)), "{}", value.escape_ascii());
+        }
+        let too_long = format!("Bearer {}", "a".repeat(4097));
+        assert_eq!(read(too_long.as_bytes()), Err(IdentityError::MalformedToken(GRAMMAR)));
+    }
+
+    #[test]
+    fn an_sdk_signature_is_passed_over_in_authorization_only() {
+        let value = HeaderValue::from_static("SDK-HMAC-SHA256 Access=x");
+        let headers = [(PROXY_AUTHORIZATION, value)].into_iter().collect();
+        assert_eq!(presented(&headers), Err(IdentityError::MalformedToken(SCHEME)));
+    }
+
+    #[test]
+    fn a_digest_is_read_from_hexadecimal_and_does_not_print() {
+        // printf abc | sha256sum
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(TokenDigest::from_hex(abc), Ok(TokenDigest::of(b"abc")));
+        assert_eq!(TokenDigest::from_hex(&abc.to_uppercase()), Ok(TokenDigest::of(b"abc")));
+        assert_ne!(TokenDigest::of(b"abc"), TokenDigest::of(b"abd"));
+        assert_eq!(format!("{:?}", TokenDigest::of(b"abc")), "[digest]");
+        for text in ["", "abc", &abc[1..], &format!("{abc}00"), &format!("{abc}\n"), &abc.replace('b', "g")] {
+            assert_eq!(TokenDigest::from_hex(text), Err(DigestError), "{text}");
+        }
+    }
+}

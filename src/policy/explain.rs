@@ -90,3 +90,58 @@ impl Field {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::fixture::{self, Asked};
+    use super::*;
+
+    #[test]
+    fn the_nearest_miss_is_the_permission_that_got_furthest() {
+        let policy = fixture::policy(&[
+            "allow oncall mpc:editingTask:delete media-prod *",
+            "allow editor-api mpc:editingTask:create media-prod *",
+            "allow editor-api mpc:editingTask:delete media-prod a-*,b-*",
+            "allow editor-api mpc:editingTask:delete media-prod c-*",
+            "deny * * media-test *",
+            "allow editor-api * nowhere *",
+        ]);
+        for (why, asked, rule, nearest) in [
+            ("allowed", "oncall media-prod 7", Some("r1"), None),
+            ("denied by a rule", "oncall media-test 7", Some("r5"), None),
+            ("the first of two", "editor-api media-prod 7", None, Some(("r3", "jobs", "a-*, b-*", "7"))),
+            ("an unknown project", "editor-api x 7", None, Some(("r3", "projects", "media-prod", "x"))),
+            ("an unknown caller", "me media-prod 7", None, Some(("r1", "callers", "oncall", "me"))),
+        ] {
+            let asked = Asked::parse(asked);
+            let explanation = policy.explain(&asked.call());
+            let miss = explanation.nearest_miss.as_ref();
+            let miss =
+                miss.map(|m| (m.rule.id.as_str(), m.field.as_str(), m.wanted.as_str(), m.got.as_str()));
+            assert_eq!((explanation.rule.map(|r| r.id.as_str()), miss), (rule, nearest), "{why}");
+        }
+    }
+
+    #[test]
+    fn without_a_permission_there_is_no_nearest_miss() {
+        let asked = Asked::parse("editor-api media-prod 7");
+        for rules in [&[][..], &["deny oncall * * *"]] {
+            let policy = fixture::policy(rules);
+            let explanation = policy.explain(&asked.call());
+            assert_eq!(explanation, Explanation { effect: Effect::Deny, rule: None, nearest_miss: None });
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_explanation_agrees_with_the_decision(rules in fixture::rules(), asked in fixture::asked()) {
+            let policy = fixture::compile(rules);
+            let (decision, explanation) = (policy.decide(&asked.call()), policy.explain(&asked.call()));
+            prop_assert_eq!((explanation.effect, explanation.rule), (decision.effect, decision.rule));
+            let has_miss = decision.rule.is_none() && policy.rules().iter().any(|r| r.effect == Effect::Allow);
+            prop_assert_eq!(explanation.nearest_miss.is_some(), has_miss);
+        }
+    }
+}

@@ -113,3 +113,113 @@ impl fmt::Display for Problem<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::fixture;
+    use super::*;
+
+    fn findings(rules: &[&str]) -> Vec<String> {
+        let policy = fixture::policy(rules);
+        policy.findings().iter().map(|f| format!("{}: {}", f.rule.id, f.problem)).collect()
+    }
+
+    #[test]
+    fn a_policy_in_which_everything_matters_has_no_findings() {
+        assert_eq!(
+            findings(&[
+                "allow editor-api mpc:editingTask:delete media-prod *",
+                "allow batch-*,oncall mpc:*:delete 1111,media-* tmp-*,100211",
+                "deny * * * keep-*",
+                "deny oncall * media-prod tmp-*",
+            ]),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn a_pattern_that_matches_nothing_there_is_is_found() {
+        for (rule, expected) in [
+            ("allow oncall,editor * * *", "r1: no caller is named `editor`"),
+            ("allow b-* * * *", "r1: no caller is named `b-*`"),
+            (
+                "allow * mpc:editingTask:create,* * *",
+                "r1: no operation has the action `mpc:editingTask:create`",
+            ),
+            ("allow * * 3333,media-* *", "r1: no project has the name or id `3333`"),
+            ("allow * * * a/b*,1", "r1: no job id can be `a/b*`: it is 1 to 64 of A-Z a-z 0-9 _ -"),
+        ] {
+            assert_eq!(findings(&[rule]), [expected], "{rule}");
+        }
+    }
+
+    #[test]
+    fn an_empty_list_and_an_id_given_twice_are_found() {
+        let first = fixture::rule("allow oncall * * *", 4);
+        let second = Rule {
+            projects: vec![],
+            location: Location { line: 9, ..first.location.clone() },
+            ..first.clone()
+        };
+        let policy = fixture::compile(vec![first, second]);
+        let found: Vec<String> = policy.findings().iter().map(|f| f.problem.to_string()).collect();
+        let expected = [
+            "the rule at policy.yaml:4 has the same id",
+            "`projects` is empty, which matches nothing; write `\"*\"` for any",
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_rule_that_others_cover_never_decides() {
+        let covered = |rule: &str, by: &str| {
+            format!("{rule}: it never decides: `{by}` at policy.yaml:{} covers it", &by[1..])
+        };
+        for (why, rules, expected) in [
+            ("a denial of all", &["allow oncall * * a*", "deny * * * *"][..], vec![covered("r1", "r2")]),
+            (
+                "a denial of more jobs",
+                &["allow oncall * * tmp-1*", "deny * * * tmp-*"],
+                vec![covered("r1", "r2")],
+            ),
+            ("a denial of fewer jobs", &["allow oncall * * tmp-*", "deny * * * tmp-1*"], vec![]),
+            ("a denial of one of two jobs", &["allow oncall * * a,b", "deny * * * a"], vec![]),
+            (
+                "a denial of one of two callers",
+                &["allow oncall,editor-api * * a", "deny oncall * * a"],
+                vec![],
+            ),
+            (
+                "two denials together",
+                &["allow * * media-prod a,b", "deny * * * a", "deny * * 1111 b"],
+                vec![covered("r1", "r2")],
+            ),
+            ("an equal permission", &["allow oncall * * a", "allow oncall * * a"], vec![covered("r2", "r1")]),
+            (
+                "a wider permission before",
+                &["allow * * * *", "allow oncall * * a"],
+                vec![covered("r2", "r1")],
+            ),
+            ("a wider permission after", &["allow oncall * * a", "allow * * * *"], vec![]),
+            ("a permission never hides a denial", &["allow * * * *", "deny oncall * * a"], vec![]),
+        ] {
+            assert_eq!(findings(rules), expected, "{why}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn a_rule_that_is_said_never_to_decide_never_does(rules in fixture::rules(), asked in fixture::asked()) {
+            let policy = fixture::compile(rules);
+            let deciding = policy.decide(&asked.call()).rule;
+            let never = policy.findings().into_iter().filter(|f| matches!(f.problem, Problem::NeverDecides(_)));
+            for finding in never {
+                prop_assert_ne!(Some(finding.rule), deciding);
+            }
+        }
+    }
+}

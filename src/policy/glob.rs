@@ -86,3 +86,86 @@ impl fmt::Display for Glob {
 }
 
 const MAX_LENGTH: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::fixture::{job_glob, plain_match};
+    use super::*;
+
+    fn glob(text: &str) -> Glob {
+        Glob::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_star_is_any_run_and_all_else_is_itself() {
+        for (pattern, matching, not_matching) in [
+            ("abc", &["abc"][..], &["", "ab", "abcd", "ABC", "xabc"][..]),
+            ("*", &["", "a", "*", "a b", "é"], &[]),
+            ("**", &["", "a"], &[]),
+            ("tmp-*", &["tmp-", "tmp-1", "tmp-*"], &["tmp", "xtmp-1", "Tmp-1"]),
+            ("*-tmp", &["-tmp", "1-tmp", "-tmp-tmp"], &["tmp", "1-tmp1"]),
+            ("a*a", &["aa", "aba", "aaa"], &["a", "ab", "aab"]),
+            ("a*b*c", &["abc", "a1b2c", "abbcc", "acbc"], &["ac", "acb", "abcd"]),
+            ("*ab*ab*", &["abab", "xabyabz"], &["ab", "aba", "bab"]),
+            ("mpc:*:delete", &["mpc:editingTask:delete", "mpc:a:b:delete"], &["mpc:delete"]),
+            ("a?[b]\\.", &["a?[b]\\."], &["ax[b]\\.", "a?b."]),
+        ] {
+            for text in matching {
+                assert!(glob(pattern).is_match(text), "{pattern} matches {text:?}");
+            }
+            for text in not_matching {
+                assert!(!glob(pattern).is_match(text), "{pattern} does not match {text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_is_not_a_pattern_is_refused() {
+        for (text, expected) in [
+            ("", GlobError::Empty),
+            ("a b", GlobError::Character),
+            ("a\n", GlobError::Character),
+            ("é", GlobError::Character),
+            (&"a".repeat(257), GlobError::TooLong),
+        ] {
+            assert_eq!(Glob::parse(text), Err(expected), "{text:?}");
+        }
+        assert!(Glob::parse(&"a".repeat(256)).is_ok());
+    }
+
+    #[test]
+    fn a_pattern_shows_its_parts() {
+        for (text, literal, prefix) in [("ab", Some("ab"), "ab"), ("a*b*", None, "a"), ("*b", None, "")] {
+            let glob = glob(text);
+            assert_eq!((glob.literal(), glob.prefix(), glob.as_str()), (literal, prefix, text));
+            assert_eq!(glob.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn many_stars_cost_no_more_than_the_text_is_long() {
+        let hostile = glob(&"a*".repeat(128));
+        let text = "a".repeat(127) + &"b".repeat(100_000);
+        // Trying every split of the text would take longer than the universe has been there.
+        assert!(!hostile.is_match(&text));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn a_match_equals_that_of_trying_everything(pattern in job_glob(), text in "[ab]{0,8}") {
+            prop_assert_eq!(glob(&pattern).is_match(&text), plain_match(&pattern, &text));
+        }
+
+        #[test]
+        fn a_covering_pattern_matches_whatever_the_covered_one_does(
+            wide in job_glob(), narrow in job_glob(), text in "[ab]{0,8}",
+        ) {
+            let (wide, narrow) = (glob(&wide), glob(&narrow));
+            prop_assert!(!(wide.covers(&narrow) && narrow.is_match(&text)) || wide.is_match(&text));
+        }
+    }
+}

@@ -4,7 +4,9 @@
 //! a call meets only the rules of its own caller, action and project. Job ids are not known, so their patterns
 //! are looked up by what they start with. Only patterns with the same start are tried one after another.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
+use std::iter;
 
 use super::{Call, Effect, Glob, Rule, Scope};
 use crate::identity::CallerId;
@@ -46,9 +48,9 @@ struct Jobs {
 impl Index {
     pub(super) fn new(rules: &[Rule], callers: &[CallerId], projects: &[Scope]) -> Self {
         let mut index = Self {
-            callers: Names::new(callers.iter().map(|caller| [caller.as_str()])),
-            actions: Names::new(CATALOGUE.iter().map(|operation| [operation.action])),
-            projects: Names::new(projects.iter().map(|project| [&*project.name, &*project.id])),
+            callers: Names::new(callers.iter().map(|caller| (caller.as_str(), None))),
+            actions: Names::new(CATALOGUE.iter().map(|operation| (operation.action, None))),
+            projects: Names::new(projects.iter().map(|project| (&*project.name, Some(&*project.id)))),
             denies: Table::new(),
             allows: Table::new(),
         };
@@ -103,16 +105,16 @@ impl Index {
 }
 
 impl Names {
-    /// Numbers the names; each comes with all its spellings, the one that calls use first.
-    fn new<'n, const N: usize>(names: impl Iterator<Item = [&'n str; N]>) -> Self {
+    /// Numbers the names. A pattern may match the second spelling instead; a call uses the first.
+    fn new<'n>(names: impl Iterator<Item = (&'n str, Option<&'n str>)>) -> Self {
         let mut all = Self::default();
-        for (number, spellings) in (0..ANY).zip(names) {
-            let Some(name) = spellings.first().filter(|name| !all.numbers.contains_key(**name)) else {
-                continue; // several operations share an action
-            };
-            all.numbers.insert((*name).into(), number);
-            for spelling in spellings {
-                all.spellings.entry(spelling.into()).or_default().push(number);
+        for (number, (name, other)) in (0..ANY).zip(names) {
+            // Several operations share an action.
+            if let Entry::Vacant(entry) = all.numbers.entry(name.into()) {
+                entry.insert(number);
+                for spelling in iter::once(name).chain(other) {
+                    all.spellings.entry(spelling.into()).or_default().push(number);
+                }
             }
         }
         all

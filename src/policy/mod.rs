@@ -5,6 +5,8 @@
 
 mod explain;
 mod findings;
+#[cfg(test)]
+mod fixture;
 mod glob;
 mod index;
 
@@ -136,5 +138,120 @@ impl Effect {
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::fixture::{self, ACTION, Asked};
+    use super::*;
+    use Effect::{Allow, Deny};
+
+    #[test]
+    fn a_decision_follows_the_first_denial_else_the_first_permission() {
+        let policy = fixture::policy(&[
+            "allow editor-api mpc:editingTask:delete media-prod *",
+            "allow editor-api * * *",
+            "allow batch-* mpc:editingTask:* media-prod tmp-*,100211",
+            "deny * mpc:*:delete * keep-*",
+            "deny oncall * 2222 *",
+            "allow oncall mpc:editingTask:delete 1111,2222 *",
+        ]);
+        for (why, asked, effect, rule) in [
+            ("all four lists match", "editor-api media-prod 7", Allow, Some("r1")),
+            ("a later rule allows it", "editor-api media-test 7", Allow, Some("r2")),
+            ("a pattern of callers and of jobs", "batch-cleaner media-prod tmp-1", Allow, Some("r3")),
+            ("a job by its id", "batch-cleaner media-prod 100211", Allow, Some("r3")),
+            ("a literal matches itself only", "batch-cleaner media-prod 1002110", Deny, None),
+            ("another project", "batch-cleaner media-test tmp-1", Deny, None),
+            ("a denial wins over an earlier permission", "editor-api media-prod keep-1", Deny, Some("r4")),
+            ("a project by its id", "oncall media-prod 7", Allow, Some("r6")),
+            ("a denial wins over a later permission", "oncall media-test 7", Deny, Some("r5")),
+            ("a rule that names an id is not asked for by it", "oncall 1111 7", Deny, None),
+            ("`*` is every caller there is, and nobody else", "stranger media-prod keep-1", Deny, None),
+        ] {
+            let asked = Asked::parse(asked);
+            let decision = policy.decide(&asked.call());
+            assert_eq!((decision.effect, decision.rule.map(|r| r.id.as_str())), (effect, rule), "{why}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_allowed_by_leaving_something_out() {
+        let complete = fixture::rule("allow editor-api mpc:editingTask:delete media-prod *", 1);
+        let asked = Asked::parse("editor-api media-prod 7");
+        let effect = |rules: Vec<Rule>| fixture::compile(rules).decide(&asked.call()).effect;
+        assert_eq!(effect(vec![]), Deny);
+        assert_eq!(effect(vec![complete.clone()]), Allow);
+        assert_eq!(effect(vec![Rule { callers: vec![], ..complete.clone() }]), Deny);
+        assert_eq!(effect(vec![Rule { actions: vec![], ..complete.clone() }]), Deny);
+        assert_eq!(effect(vec![Rule { projects: vec![], ..complete.clone() }]), Deny);
+        assert_eq!(effect(vec![Rule { jobs: vec![], ..complete }]), Deny);
+    }
+
+    #[test]
+    fn an_action_is_matched_in_whole_and_in_its_case() {
+        for (actions, effect) in [
+            ("mpc:editingTask:delete", Allow),
+            ("mpc:editingTask:*", Allow),
+            ("mpc:*:delete", Allow),
+            ("mpc:*", Allow),
+            ("*", Allow),
+            ("mpc:editingTask:create,*:delete", Allow),
+            ("mpc:editingtask:delete", Deny),
+            ("mpc:editingTask:delet", Deny),
+            ("mpc:editingTask:delete:x", Deny),
+            ("mpc:editingTask:create", Deny),
+            ("editingTask:*", Deny),
+        ] {
+            let policy = fixture::policy(&[&format!("allow editor-api {actions} * *")]);
+            let asked = Asked::parse("editor-api media-prod 7");
+            assert_eq!(policy.decide(&asked.call()).effect, effect, "{actions}");
+        }
+        let policy = fixture::policy(&["allow * * * *"]);
+        let asked = Asked::parse("editor-api media-prod 7");
+        let unknown = Call { action: "mpc:editingTask:create", ..asked.call() };
+        assert_eq!(policy.decide(&unknown), Decision { effect: Deny, rule: None });
+        assert_eq!(policy.decide(&Call { action: ACTION, ..asked.call() }).effect, Allow);
+    }
+
+    #[test]
+    fn a_place_displays_as_file_and_line() {
+        assert_eq!(fixture::rule("deny * * * *", 12).location.to_string(), "policy.yaml:12");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn a_decision_equals_that_of_the_plain_reading(rules in fixture::rules(), asked in fixture::asked()) {
+            let expected = fixture::plain_reading(&rules, &asked.call());
+            let policy = fixture::compile(rules);
+            let decision = policy.decide(&asked.call());
+            let found = (decision.effect, decision.rule.map(|rule| rule.location.line));
+            prop_assert_eq!(found, expected);
+        }
+
+        #[test]
+        fn a_denial_more_never_allows_more(
+            rules in fixture::rules(), denial in fixture::any_rule(), asked in fixture::asked(), at in 0..9usize,
+        ) {
+            let before = fixture::compile(rules.clone()).decide(&asked.call()).effect;
+            let mut more = rules;
+            more.insert(at.min(more.len()), Rule { effect: Deny, ..denial });
+            let after = fixture::compile(more).decide(&asked.call()).effect;
+            prop_assert!(before == Allow || after == Deny);
+        }
+
+        #[test]
+        fn the_order_of_rules_never_changes_what_is_decided(
+            (rules, shuffled) in fixture::rules().prop_flat_map(|r| (Just(r.clone()), Just(r).prop_shuffle())),
+            asked in fixture::asked(),
+        ) {
+            let [one, other] = [rules, shuffled].map(|rules| fixture::compile(rules).decide(&asked.call()).effect);
+            prop_assert_eq!(one, other);
+        }
     }
 }
