@@ -7,4 +7,5 @@ pub mod clock;
 pub mod credential;
 pub mod operation;
 pub mod secret;
+pub mod testserver;
 pub mod upstream;
