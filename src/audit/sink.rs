@@ -9,6 +9,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     fs::{File, OpenOptions},
     io::{self, Write},
     os::{
@@ -143,6 +144,11 @@ impl Sink {
         self.state().append(line);
     }
 
+    /// Writes what waits, as far as there is room.
+    pub fn flush(&self) {
+        self.state().flush();
+    }
+
     /// What was lost, and what waits.
     pub fn stats(&self) -> SinkStats {
         let state = self.state();
@@ -151,6 +157,12 @@ impl Sink {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sink").field("when_blocked", &self.when_blocked).finish_non_exhaustive()
     }
 }
 

@@ -121,7 +121,7 @@ fn compile(written: &policy::Written, projects: &[Project], page: &Page) -> Opti
     let scopes: Vec<Scope> = projects.iter().map(scope).collect();
     let mut hash = hex::encode(Sha256::digest(page.text()));
     hash.truncate(HASH_LENGTH);
-    let policy = Policy::new(rules?, &callers, &scopes, hash);
+    let policy = Policy::new(rules?, &callers, &scopes, &hash);
     for finding in policy.findings() {
         let Some(rule) = written.rules.iter().find(|rule| rule.place.line == finding.rule.location.line)
         else {

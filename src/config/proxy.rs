@@ -235,8 +235,8 @@ fn audit(page: &Page, node: &Node) -> Option<AuditSettings> {
     let audit = AuditSettings {
         sink: fields
             .optional("sink", |page, node| match scalar::text(page, node, "stdout, or the path of a file")? {
-                "stdout" => Some(Sink::Stdout),
-                _ => files::to_write(page, node).map(Sink::File),
+                "stdout" => Some(Target::Stdout),
+                _ => files::to_write(page, node).map(Target::File),
             })
             .unwrap_or(default.sink),
         when_blocked: fields

@@ -3,6 +3,7 @@
 //! They are made by `load` alone, from files without errors: every name has been found, every file has been
 //! read once, every number is in its range. How they were written is not kept.
 
+use crate::audit::{Target, WhenBlocked};
 use crate::credential::Source;
 use crate::identity::Callers;
 use crate::operation::Form;
@@ -171,27 +172,9 @@ pub struct Drain {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditSettings {
     /// The sink.
-    pub sink: Sink,
+    pub sink: Target,
     /// What happens to requests while it takes no records.
     pub when_blocked: WhenBlocked,
-}
-
-/// An audit sink.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sink {
-    /// Standard output.
-    Stdout,
-    /// A file, appended to.
-    File(PathBuf),
-}
-
-/// What happens to requests while the audit sink takes no records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhenBlocked {
-    /// They are refused rather than carried out unrecorded.
-    Refuse,
-    /// They go on, and the lost records are counted.
-    Drop,
 }
 
 /// How the proxy logs.
@@ -241,6 +224,24 @@ impl Hosts {
     }
 }
 
+impl Hosts {
+    /// Whether a request with this `Host` is for us. Host names know no case; any port will do.
+    pub fn answer_to(&self, host: &str) -> bool {
+        let Self::Names(names) = self else { return true };
+        // A colon inside brackets is an IPv6 address's, not a port's.
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if !port.contains(']') => {
+                if !port.bytes().all(|b| b.is_ascii_digit()) {
+                    return false;
+                }
+                name
+            }
+            _ => host,
+        };
+        names.iter().any(|own| own.eq_ignore_ascii_case(name))
+    }
+}
+
 impl Default for UpstreamSettings {
     fn default() -> Self {
         Self {
@@ -275,7 +276,7 @@ impl Default for Drain {
 
 impl Default for AuditSettings {
     fn default() -> Self {
-        Self { sink: Sink::Stdout, when_blocked: WhenBlocked::Refuse }
+        Self { sink: Target::Stdout, when_blocked: WhenBlocked::Refuse }
     }
 }
 

@@ -62,8 +62,8 @@ impl Serving {
             // The watchdog below times heads and idleness, each with a limit of its own.
             .header_read_timeout(None)
             .half_close(true)
+            .max_header_size(self.limits.header_bytes)
             .max_buf_size(self.limits.header_bytes.max(HYPER_MINIMUM))
-            .max_headers(self.limits.headers)
             .serve_connection(TokioIo::new(wire), service);
         let mut watchdog = pin!(too_slow(&self.limits, &watch));
         let mut drain = pin!(self.drain.cancelled());
@@ -208,7 +208,7 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     drop(timeout(LINGER, drained).await);
 }
 
-/// hyper's smallest buffer; a smaller limit on heads is held by it too, because a head then is read in one piece.
+/// hyper has no smaller buffer.
 const HYPER_MINIMUM: usize = 8192;
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_READS: usize = 64;

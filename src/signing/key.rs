@@ -78,6 +78,16 @@ impl SigningKey {
     }
 }
 
+/// Two keys are the same when they sign alike.
+impl PartialEq for SigningKey {
+    fn eq(&self, other: &Self) -> bool {
+        let token = |key: &Self| key.security_token.as_ref().map(|t| t.expose().to_owned());
+        self.access_key == other.access_key && token(self) == token(other) && self.hmac("") == other.hmac("")
+    }
+}
+
+impl Eq for SigningKey {}
+
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SigningKey").field("key_hint", &self.key_hint()).finish_non_exhaustive()

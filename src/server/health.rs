@@ -1,0 +1,75 @@
+//! Can it do its work? What the probes of an orchestrator ask.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
+
+use crate::{config::Project, credential::Held};
+
+/// The state of a proxy, shared with whoever asks.
+#[derive(Clone)]
+pub struct Health(Arc<State>);
+
+struct State {
+    started: AtomicBool,
+    draining: AtomicBool,
+    /// Each project's name and its credential.
+    projects: Vec<(Arc<str>, Arc<Held>)>,
+}
+
+/// One thing that must hold for a proxy to be ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What is looked at.
+    pub name: String,
+    /// Why it does not hold, where it does not.
+    pub problem: Option<&'static str>,
+}
+
+impl Health {
+    pub(super) fn new(projects: &[Arc<Project>], credentials: &[Arc<Held>]) -> Self {
+        let held = |project: &Project| credentials.iter().find(|held| *held.name() == project.credential).cloned();
+        let projects = projects.iter().filter_map(|p| Some((Arc::clone(&p.name), held(p)?))).collect();
+        Self(Arc::new(State { started: AtomicBool::new(false), draining: AtomicBool::new(false), projects }))
+    }
+
+    /// Whether it has begun to accept.
+    pub fn is_started(&self) -> bool {
+        self.0.started.load(Relaxed)
+    }
+
+    /// Everything that must hold for it to be ready. The configuration is loaded, or there would be no proxy.
+    pub fn checks(&self) -> Vec<Check> {
+        let check = |name: &str, holds: bool, problem| Check { name: name.into(), problem: (!holds).then_some(problem) };
+        let mut checks = vec![
+            check("config", true, ""),
+            check("started", self.is_started(), "not accepting yet"),
+            check("not-draining", !self.0.draining.load(Relaxed), "draining"),
+        ];
+        for (project, held) in &self.0.projects {
+            let name = format!("credential {} of project {project}", held.name());
+            checks.push(check(&name, held.current().is_some(), "never read successfully"));
+        }
+        checks
+    }
+
+    /// Whether all of them hold.
+    pub fn is_ready(&self) -> bool {
+        self.checks().iter().all(|check| check.problem.is_none())
+    }
+
+    /// The credentials that projects need and that could not be read yet.
+    pub fn missing_credentials(&self) -> Vec<Arc<str>> {
+        let missing = self.0.projects.iter().filter(|(_, held)| held.current().is_none());
+        missing.map(|(_, held)| Arc::clone(held.name())).collect()
+    }
+
+    pub(super) fn started(&self) {
+        self.0.started.store(true, Relaxed);
+    }
+
+    pub(super) fn draining(&self) {
+        self.0.draining.store(true, Relaxed);
+    }
+}
