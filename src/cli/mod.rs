@@ -1,0 +1,3 @@
+//! Which commands are there?
+
+pub mod testserver;

@@ -1,0 +1,208 @@
+//! How does a user's own CI get a cloud to test against? The `testserver` command: [`crate::testserver`] alone.
+//!
+//! It prints what to paste, logs a line for each request, and runs until it is told to stop. Everything it
+//! prints is made up: no real key belongs here.
+
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::operation::Segment;
+use crate::secret::Secret;
+use crate::testserver::{AccessKey, JobState, Options, TestServer, User};
+
+/// Run a stand-in for Huawei IAM and MPC that verifies every credential, for tests
+#[derive(clap::Args)]
+pub struct Args {
+    /// Where to listen: a loopback address; port 0 takes any free port
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8899", value_parser = loopback)]
+    bind: SocketAddr,
+    /// The id of the only project there is
+    #[arg(long, value_name = "ID", default_value = "0a1b2c3d4e5f60718293a4b5c6d7e8f9", value_parser = project)]
+    project: String,
+    /// The access key to accept: a made-up one
+    #[arg(long, value_name = "AK", default_value = "TESTSERVERACCESSKEY0")]
+    access_key: String,
+    /// Its secret key: a made-up one, for it will be printed
+    #[arg(long, value_name = "SK", default_value = "not-a-secret-only-for-the-testserver")]
+    secret_key: String,
+}
+
+/// Runs until SIGINT or SIGTERM.
+///
+/// # Errors
+/// Signals cannot be listened for, or standard output is closed.
+#[expect(clippy::print_stderr, reason = "a command's output")]
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    log_to_stderr();
+    // Before anything is printed: whoever reads it may send a signal at once.
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let server = match start(&args) {
+        Ok(server) => server,
+        Err(error) => {
+            eprintln!("error: cannot listen on {}: {error}", args.bind);
+            return Ok(ExitCode::from(CANNOT_BIND));
+        }
+    };
+    let instructions = instructions(&server.url(), &args);
+    io::stdout().write_all(instructions.as_bytes()).context("print how to use it")?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    server.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn log_to_stderr() {
+    let log = tracing_subscriber::fmt().with_target(false).with_ansi(io::stderr().is_terminal());
+    // One that is there already, the program's own, will do.
+    log.with_writer(io::stderr).try_init().ok();
+}
+
+fn start(args: &Args) -> io::Result<TestServer> {
+    let options = Options {
+        access_keys: vec![AccessKey {
+            id: args.access_key.clone(),
+            secret: Secret::new(&*args.secret_key),
+            security_token: None,
+            project_id: args.project.clone(),
+        }],
+        users: vec![User {
+            domain: DOMAIN.to_owned(),
+            name: USER.to_owned(),
+            password: Secret::new(PASSWORD),
+            project_id: args.project.clone(),
+        }],
+        ..Options::default()
+    };
+    let server = TestServer::start(args.bind, options)?;
+    for (job_id, state) in JOBS {
+        server.cloud().put_job(&args.project, job_id, *state);
+    }
+    Ok(server)
+}
+
+/// What to paste where.
+fn instructions(url: &str, args: &Args) -> String {
+    let Args { project, access_key, secret_key, .. } = args;
+    let jobs = JOBS.iter().map(|(job_id, _)| *job_id).collect::<Vec<_>>().join(" ");
+    format!(
+        r#"Stand-in for Huawei IAM and MPC at {url}
+It verifies every credential. None of these is secret.
+
+The keys, in the environment of the proxy:
+  export HUAWEICLOUD_SDK_AK={access_key}
+  export HUAWEICLOUD_SDK_SK={secret_key}
+
+The project, in proxy.yaml:
+  projects:
+    - {{ name: test, id: "{project}", endpoint: "{url}", credential: test }}
+  credentials:
+    test: {{ environment: {{}} }}
+    # or by password: the file `password` holds {PASSWORD}
+    # test: {{ iam_password: {{ iam_endpoint: "{url}", domain: {DOMAIN}, user: {USER}, password_file: password }} }}
+
+The jobs: {jobs}
+  curl -X PUT {url}/_test/jobs/{project}/another -d '{{"state":"WAITING"}}'
+
+What arrived:
+  curl {url}/_test/requests
+
+Faults, for the next requests or until cleared:
+  curl -X PUT {url}/_test/faults -d '[{{"fault":"reset","times":1}}]'
+  curl -X PUT {url}/_test/faults -d '[{{"fault":{{"throttled":{{"retry_after_s":1}}}},"times":2}},{{"fault":{{"latency_ms":250}}}}]'
+  curl -X DELETE {url}/_test/faults
+also internal_error, unavailable, unauthorized, token_revoked, lose_answer; with "service":"iam" for IAM.
+
+"#
+    )
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text.parse().map_err(|_| "an IP address and a port, as 127.0.0.1:8899")?;
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        Err("only loopback, 127.0.0.1 or [::1]: it hands out what it saw to anyone who asks".to_owned())
+    }
+}
+
+fn project(text: &str) -> Result<String, String> {
+    let id = Segment::parse(text).ok_or("1 to 64 characters of A-Z a-z 0-9 _ -")?;
+    Ok(id.to_string())
+}
+
+const CANNOT_BIND: u8 = 4;
+const DOMAIN: &str = "testserver";
+const USER: &str = "ci";
+const PASSWORD: &str = "not-a-secret";
+const JOBS: &[(&str, JobState)] = &[
+    ("waiting-1", JobState::Waiting),
+    ("waiting-2", JobState::Waiting),
+    ("waiting-3", JobState::Waiting),
+    ("processing-1", JobState::Processing),
+    ("processing-2", JobState::Processing),
+    ("succeeded-1", JobState::Succeeded),
+    ("succeeded-2", JobState::Succeeded),
+    ("failed-1", JobState::Failed),
+    ("failed-2", JobState::Failed),
+];
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parsed(args: &[&str]) -> Result<Args, String> {
+        let args = ["testserver"].iter().chain(args);
+        Command::try_parse_from(args).map(|command| command.args).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn it_listens_on_loopback_only() {
+        assert_eq!(parsed(&[]).unwrap().bind, "127.0.0.1:8899".parse().unwrap());
+        assert!(parsed(&["--bind", "[::1]:0"]).is_ok());
+        for address in ["0.0.0.0:8899", "[::]:8899", "10.0.0.1:1"] {
+            let error = parsed(&["--bind", address]).err().unwrap();
+            assert!(error.contains("only loopback"), "{error}");
+        }
+        assert!(parsed(&["--bind", "localhost"]).err().unwrap().contains("as 127.0.0.1:8899"));
+        assert!(parsed(&["--project", "a/b"]).err().unwrap().contains("1 to 64 characters"));
+    }
+
+    #[tokio::test]
+    async fn what_it_prints_is_what_it_serves() {
+        let args = parsed(&["--bind", "127.0.0.1:0", "--project", "p"]).unwrap();
+        let server = start(&args).unwrap();
+        let printed = instructions(&server.url(), &args);
+        for (job_id, state) in JOBS {
+            assert_eq!(server.cloud().job_state("p", job_id), Some(*state));
+            assert!(printed.contains(job_id));
+        }
+        for text in [
+            &*format!("export HUAWEICLOUD_SDK_AK={}\n", args.access_key),
+            &format!("export HUAWEICLOUD_SDK_SK={}\n", args.secret_key),
+            &format!("id: \"p\", endpoint: \"{}\"", server.url()),
+        ] {
+            assert!(printed.contains(text), "{text}");
+        }
+        let faults: Vec<_> = printed.lines().filter_map(|line| line.split("faults -d '").nth(1)).collect();
+        assert_eq!(faults.len(), 2);
+        for json in faults {
+            let json = json.strip_suffix('\'').unwrap();
+            assert!(serde_json::from_str::<Vec<crate::testserver::Planned>>(json).is_ok(), "{json}");
+        }
+    }
+}
