@@ -212,3 +212,6 @@ async fn exchange(
 /// Tests open a thousand connections at once.
 const BACKLOG: u32 = 4096;
 const MAX_BODY: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests;
