@@ -23,10 +23,10 @@ pub enum SignError {
     Method,
     /// The path has no canonical form.
     #[error("the path {0}")]
-    Path(#[source] EncodeError),
+    Path(EncodeError),
     /// The query has no canonical form.
     #[error("the query {0}")]
-    Query(#[source] EncodeError),
+    Query(EncodeError),
     /// Not the name of a header.
     #[error("{0:?} is not a header name")]
     HeaderName(Box<str>),

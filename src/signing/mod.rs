@@ -84,7 +84,7 @@ pub fn explain<'k>(
 
 impl Signed<'_> {
     /// The headers to add to the request before it is sent, all of them: name and value.
-    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         let token = self.security_token.map(|token| (X_SECURITY_TOKEN, token.expose()));
         [(X_SDK_DATE, self.date.as_str())]
             .into_iter()

@@ -1,0 +1,154 @@
+//! What was asked of `sign`? Its arguments, each in a type that holds nothing else.
+//!
+//! A text that is not such an argument is refused by clap, which knows how to name it and how to exit.
+
+use crate::signing::Timestamp;
+use crate::upstream::{Endpoint, EndpointError};
+use std::path::PathBuf;
+
+/// What `sign` was asked for. The keys come from `HUAWEICLOUD_SDK_AK`, `HUAWEICLOUD_SDK_SK` and, for temporary
+/// keys, `HUAWEICLOUD_SDK_SECURITY_TOKEN`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The method, in upper case
+    #[arg(long, value_name = "M")]
+    pub method: String,
+    /// The URL, escaped as it will be sent
+    #[arg(long, value_name = "URL", value_parser = Url::parse)]
+    pub url: Url,
+    /// A header to send and, unless its name has a `_`, to sign; `Host` wins over the URL's
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = Header::parse)]
+    pub headers: Vec<Header>,
+    /// The file that holds the body
+    #[arg(long, value_name = "FILE")]
+    pub body_file: Option<PathBuf>,
+    /// The time to sign at, in UTC; now, if not given
+    #[arg(long, value_name = "YYYYMMDDTHHMMSSZ", value_parser = Timestamp::parse)]
+    pub date: Option<Timestamp>,
+    /// Print the canonical request and the string to sign as well; JSON always has them
+    #[arg(long)]
+    pub explain: bool,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Lines for people.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// A URL in its parts, each as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url {
+    pub(super) authority: String,
+    pub(super) path: String,
+    pub(super) query: String,
+}
+
+/// Why a text is not a URL that can be signed.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    /// It has a fragment, which is never sent.
+    #[error("what follows a `#` is never sent, so it cannot be signed")]
+    Fragment,
+    /// It does not start with a scheme, a host and perhaps a port.
+    #[error(transparent)]
+    Origin(#[from] EndpointError),
+    /// Nothing follows the host.
+    #[error("the URL has no path: write at least `/`")]
+    NoPath,
+}
+
+/// A header as `-H` gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    pub(super) name: String,
+    pub(super) value: String,
+}
+
+/// The text has no `:` between a name and a value.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a header is written `Name: value`")]
+pub struct HeaderError;
+
+impl Url {
+    /// Splits a URL into its parts. Nothing is decoded or normalised: what is signed is what was written.
+    ///
+    /// # Errors
+    /// See [`UrlError`].
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
+        if text.contains('#') {
+            return Err(UrlError::Fragment);
+        }
+        let (scheme, rest) = text.split_once("://").ok_or(EndpointError::Scheme)?;
+        let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        Endpoint::parse(&format!("{scheme}://{authority}"))?;
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        if path.is_empty() {
+            return Err(UrlError::NoPath);
+        }
+        Ok(Self { authority: authority.into(), path: path.into(), query: query.into() })
+    }
+}
+
+impl Header {
+    /// Splits `Name: value`.
+    ///
+    /// # Errors
+    /// There is no `:`.
+    pub fn parse(text: &str) -> Result<Self, HeaderError> {
+        let (name, value) = text.split_once(':').ok_or(HeaderError)?;
+        Ok(Self { name: name.into(), value: value.trim_matches([' ', '\t']).into() })
+    }
+}
+
+/// The arguments as clap reads them.
+#[cfg(test)]
+pub(super) fn parse(arguments: &[&str]) -> Result<Args, clap::Error> {
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+    let command = <Command as clap::Parser>::try_parse_from([&["sign"], arguments].concat());
+    command.map(|command| command.args)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argument_that_cannot_be_read_is_a_usage_error() {
+        for (arguments, expected) in [
+            (&["--method", "GET", "--url", "h/p"] as &[_], "https://"),
+            (&["--method", "GET", "--url", "http://h"], "no path"),
+            (&["--method", "GET", "--url", "http://h?a"], "no path"),
+            (&["--method", "GET", "--url", "http://h/#f"], "never sent"),
+            (&["--method", "GET", "--url", "http://u@h/"], "no path, query or user"),
+            (&["--method", "GET", "--url", "http:///p"], "host"),
+            (&["--method", "GET", "--url", "http://h/", "-H", "A"], "Name: value"),
+            (&["--method", "GET", "--url", "http://h/", "--date", "today"], "YYYYMMDDTHHMMSSZ"),
+            (&["--method", "GET"], "--url"),
+        ] {
+            let Err(error) = parse(arguments) else { panic!("{arguments:?}") };
+            assert_eq!(error.exit_code(), 2, "{arguments:?}");
+            assert!(error.to_string().contains(expected), "{arguments:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_split_as_it_was_written() {
+        let url = Url::parse("https://MPC.Example:443//a/%2E%2e/?q=/?&r=%2f").unwrap();
+        assert_eq!(
+            (&*url.authority, &*url.path, &*url.query),
+            ("MPC.Example:443", "//a/%2E%2e/", "q=/?&r=%2f")
+        );
+        assert_eq!(Url::parse("http://[::1]:8080/").unwrap().authority, "[::1]:8080");
+    }
+}
