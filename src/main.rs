@@ -1,3 +1,7 @@
 //! The commands: see `mpc-auth-proxy help`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mpc_auth_proxy::cli::main()
+}

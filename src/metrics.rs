@@ -7,7 +7,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64},
+        atomic::AtomicI64,
     },
     time::Duration,
 };

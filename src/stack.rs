@@ -13,7 +13,7 @@ use tower::{
 
 use crate::{
     audit::Sink,
-    config::Settings,
+    config::{Limits, UpstreamSettings},
     metrics::Metrics,
     stage::{
         Arrival, AuditLayer, Authenticate, Authorize, Body, Compose, Forward, InForce, Project, Receive, RespondLayer,
@@ -39,7 +39,7 @@ pub struct Parts {
 }
 
 /// Builds the stack.
-pub fn build(settings: &Settings, parts: Parts) -> Stack {
+pub fn build(limits: &Limits, upstream: &UpstreamSettings, parts: Parts) -> Stack {
     let Parts { in_force, projects, sink, metrics, hostname } = parts;
     let stack = ServiceBuilder::new()
         // Observe: exactly one record a request, and the one map from errors to answers.
@@ -47,15 +47,15 @@ pub fn build(settings: &Settings, parts: Parts) -> Stack {
         .layer(RespondLayer)
         // Protect: what is too much is refused at once.
         .layer(LoadShedLayer::new())
-        .layer(GlobalConcurrencyLimitLayer::new(settings.limits.in_flight))
+        .layer(GlobalConcurrencyLimitLayer::new(limits.in_flight))
         // Decide: a clean request, a proven caller, a known operation, an allowed call.
-        .layer(FilterLayer::new(Receive::new(settings.limits.request_deadline)))
+        .layer(FilterLayer::new(Receive::new(limits.request_deadline, limits.headers)))
         .layer(FilterLayer::new(Authenticate::new(in_force)))
         .layer(FilterLayer::new(Route::new(&projects)))
         .layer(FilterLayer::new(Authorize::new(Arc::clone(&metrics))))
         // Act: a new request, signed anew for each attempt.
         .layer(FilterLayer::new(Compose))
-        .layer(RetryLayer::new(settings.upstream.attempts, settings.upstream.stale))
+        .layer(RetryLayer::new(upstream.attempts, upstream.stale))
         .layer(FilterLayer::new(Sign))
         .service(Forward::new(metrics));
     BoxCloneSyncService::new(stack)

@@ -1,4 +1,65 @@
-//! What can be asked for on the command line? One file a command; the only files that print and exit.
+//! What can be asked for on the command line? One file a command; the only files that print.
 
-pub mod sign;
-pub mod testserver;
+mod check;
+mod demo;
+mod log;
+mod policy;
+mod run;
+mod sign;
+mod testserver;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Lets internal services cancel Huawei Cloud MPC editing jobs without holding the company's cloud keys.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the proxy
+    Run(run::Args),
+    /// Show the whole thing at work on this machine, with no account
+    Demo(demo::Args),
+    /// Run the stand-in for Huawei's IAM and MPC alone, for tests
+    Testserver(testserver::Args),
+    /// Read the configuration and everything it names, and report every problem
+    Check(check::Args),
+    /// Work with policies
+    Policy(policy::Args),
+    /// Sign a request with SDK-HMAC-SHA256
+    Sign(sign::Args),
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Testserver(args) => testserver::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Policy(args) => policy::run(&args),
+        Command::Sign(args) => sign::run(&args),
+    };
+    result.unwrap_or_else(|error| {
+        log::print_error(&error);
+        ExitCode::FAILURE
+    })
+}
+
+/// Exit codes with a meaning of their own; 0, 1 and 2 have their usual one.
+mod exit {
+    /// The drain time-out ended before everything was answered.
+    pub(super) const DRAIN_CUT: u8 = 3;
+    /// An address cannot be bound.
+    pub(super) const BIND: u8 = 4;
+    /// A credential is missing, and it was asked for.
+    pub(super) const NO_CREDENTIAL: u8 = 5;
+    /// The configuration or the policy is invalid (`EX_CONFIG` of sysexits).
+    pub(super) const CONFIG: u8 = 78;
+}

@@ -3,72 +3,52 @@
 //! It prints what to paste, logs a line for each request, and runs until it is told to stop. Everything it
 //! prints is made up: no real key belongs here.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
+use anyhow::{Context, anyhow};
+use tracing::Level;
 
+use super::log;
+use super::run::{Stop, cannot_bind, runtime};
+use crate::config::LogFormat;
 use crate::operation::Segment;
 use crate::secret::Secret;
 use crate::testserver::{AccessKey, JobState, Options, TestServer, User};
 
-/// Run a stand-in for Huawei IAM and MPC that verifies every credential, for tests
 #[derive(clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Where to listen: a loopback address; port 0 takes any free port
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8899", value_parser = loopback)]
     bind: SocketAddr,
     /// The id of the only project there is
     #[arg(long, value_name = "ID", default_value = "0a1b2c3d4e5f60718293a4b5c6d7e8f9", value_parser = project)]
     project: String,
-    /// The access key to accept: a made-up one
-    #[arg(long, value_name = "AK", default_value = "TESTSERVERACCESSKEY0")]
-    access_key: String,
-    /// Its secret key: a made-up one, for it will be printed
-    #[arg(long, value_name = "SK", default_value = "not-a-secret-only-for-the-testserver")]
-    secret_key: String,
 }
 
 /// Runs until SIGINT or SIGTERM.
-///
-/// # Errors
-/// Signals cannot be listened for, or standard output is closed.
-#[expect(clippy::print_stderr, reason = "a command's output")]
-pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    log_to_stderr();
-    // Before anything is printed: whoever reads it may send a signal at once.
-    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    let server = match start(&args) {
-        Ok(server) => server,
-        Err(error) => {
-            eprintln!("error: cannot listen on {}: {error}", args.bind);
-            return Ok(ExitCode::from(CANNOT_BIND));
-        }
-    };
-    let instructions = instructions(&server.url(), &args);
-    io::stdout().write_all(instructions.as_bytes()).context("print how to use it")?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    server.stop().await;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn log_to_stderr() {
-    let log = tracing_subscriber::fmt().with_target(false).with_ansi(io::stderr().is_terminal());
-    // One that is there already, the program's own, will do.
-    log.with_writer(io::stderr).try_init().ok();
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    log::start(LogFormat::Auto, Level::INFO);
+    runtime()?.block_on(async {
+        let server = match start(args) {
+            Ok(server) => server,
+            Err(error) => return cannot_bind(&anyhow!(error).context(format!("cannot listen on {}", args.bind))),
+        };
+        // Before anything is printed: whoever reads it may send a signal at once.
+        let stop = Stop::new().context("cannot listen for signals")?;
+        io::stdout().write_all(instructions(&server.url(), args).as_bytes())?;
+        stop.asked().await;
+        server.stop().await;
+        Ok(ExitCode::SUCCESS)
+    })
 }
 
 fn start(args: &Args) -> io::Result<TestServer> {
     let options = Options {
         access_keys: vec![AccessKey {
-            id: args.access_key.clone(),
-            secret: Secret::new(&*args.secret_key),
+            id: ACCESS_KEY.to_owned(),
+            secret: Secret::new(SECRET_KEY),
             security_token: None,
             project_id: args.project.clone(),
         }],
@@ -89,23 +69,25 @@ fn start(args: &Args) -> io::Result<TestServer> {
 
 /// What to paste where.
 fn instructions(url: &str, args: &Args) -> String {
-    let Args { project, access_key, secret_key, .. } = args;
+    let project = &args.project;
     let jobs = JOBS.iter().map(|(job_id, _)| *job_id).collect::<Vec<_>>().join(" ");
     format!(
         r#"Stand-in for Huawei IAM and MPC at {url}
 It verifies every credential. None of these is secret.
 
 The keys, in the environment of the proxy:
-  export HUAWEICLOUD_SDK_AK={access_key}
-  export HUAWEICLOUD_SDK_SK={secret_key}
+  export HUAWEICLOUD_SDK_AK={ACCESS_KEY}
+  export HUAWEICLOUD_SDK_SK={SECRET_KEY}
 
 The project, in proxy.yaml:
   projects:
     - {{ name: test, id: "{project}", endpoint: "{url}", credential: test }}
   credentials:
     test: {{ environment: {{}} }}
-    # or by password: the file `password` holds {PASSWORD}
-    # test: {{ iam_password: {{ iam_endpoint: "{url}", domain: {DOMAIN}, user: {USER}, password_file: password }} }}
+
+A user token, by password as in Huawei's IAM:
+  curl -i {url}/v3/auth/tokens -H 'Content-Type: application/json' -d '{{"auth":{{"identity":{{"methods":["password"],
+    "password":{{"user":{{"name":"{USER}","password":"{PASSWORD}","domain":{{"name":"{DOMAIN}"}}}}}}}},"scope":{{"project":{{"id":"{project}"}}}}}}}}'
 
 The jobs: {jobs}
   curl -X PUT {url}/_test/jobs/{project}/another -d '{{"state":"WAITING"}}'
@@ -137,7 +119,8 @@ fn project(text: &str) -> Result<String, String> {
     Ok(id.to_string())
 }
 
-const CANNOT_BIND: u8 = 4;
+const ACCESS_KEY: &str = "TESTSERVERACCESSKEY0";
+const SECRET_KEY: &str = "not-a-secret-only-for-the-testserver";
 const DOMAIN: &str = "testserver";
 const USER: &str = "ci";
 const PASSWORD: &str = "not-a-secret";
@@ -192,8 +175,8 @@ mod tests {
             assert!(printed.contains(job_id));
         }
         for text in [
-            &*format!("export HUAWEICLOUD_SDK_AK={}\n", args.access_key),
-            &format!("export HUAWEICLOUD_SDK_SK={}\n", args.secret_key),
+            &*format!("export HUAWEICLOUD_SDK_AK={ACCESS_KEY}\n"),
+            &format!("export HUAWEICLOUD_SDK_SK={SECRET_KEY}\n"),
             &format!("id: \"p\", endpoint: \"{}\"", server.url()),
         ] {
             assert!(printed.contains(text), "{text}");

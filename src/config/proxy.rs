@@ -10,6 +10,7 @@ use super::page::{Page, Placed};
 use super::scalar;
 use super::settings::*;
 use super::yaml::Node;
+use crate::audit::{Target, WhenBlocked};
 use crate::operation::Form;
 use crate::upstream::{Endpoint, EndpointError};
 use std::net::SocketAddr;

@@ -7,7 +7,6 @@
 use std::{
     convert::Infallible,
     future::poll_fn,
-    io::Write,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -178,8 +177,7 @@ async fn on_the_wire(answer: Response<Body>) -> Vec<u8> {
     let Ok(body) = body.collect().await;
     let body = body.to_bytes();
     let mut out = Vec::with_capacity(512 + body.len());
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, "HTTP/1.1 {}\r\ncontent-length: {}\r\n", head.status, body.len());
+    out.extend_from_slice(format!("HTTP/1.1 {}\r\ncontent-length: {}\r\n", head.status, body.len()).as_bytes());
     for (name, value) in &head.headers {
         out.extend_from_slice(name.as_str().as_bytes());
         out.extend_from_slice(b": ");

@@ -100,11 +100,11 @@ impl Proxy {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn new(settings: &Settings) -> Result<Self, StartError> {
+    pub async fn new(settings: Settings) -> Result<Self, StartError> {
         let sink = Sink::open(settings.audit.sink.clone(), settings.audit.when_blocked)?;
         let metrics = Arc::new(Metrics::new(&Foreseen {
             listeners: &settings.listeners.iter().map(|l| Arc::clone(&l.name)).collect::<Vec<_>>(),
-            callers: settings.policy.callers(),
+            callers: settings.callers.ids(),
             policy: &settings.policy,
             credentials: &settings.credentials.iter().map(|c| Arc::clone(&c.name)).collect::<Vec<_>>(),
             sink: &sink,
@@ -114,22 +114,13 @@ impl Proxy {
             .iter()
             .map(|c| Arc::new(Held::new(Arc::clone(&c.name), c.source.provider())))
             .collect();
-        let mut failures = HashMap::new();
         for held in &credentials {
             if let Err(error) = refresh(held, &metrics).await {
-                failures.insert(Arc::clone(held.name()), error);
+                let error = report(&error);
+                tracing::warn!(credential = %held.name(), error, "a credential cannot be read yet: its calls are refused");
             }
         }
-        let (projects, upstreams) = projects(settings, &credentials)?;
-        let in_force = InForce { callers: settings.callers.clone(), policy: settings.policy.clone() };
-        let parts = stack::Parts {
-            in_force: Arc::new(ArcSwap::from_pointee(in_force)),
-            projects,
-            sink: sink.clone(),
-            metrics: Arc::clone(&metrics),
-            hostname: hostname(),
-        };
-        let stack = stack::build(settings, parts);
+        let (projects, upstreams) = projects(&settings, &credentials)?;
         let mut sockets = Vec::new();
         for listener in &settings.listeners {
             let socket = Socket::bind(listener).map_err(|source| StartError::Bind {
@@ -140,7 +131,16 @@ impl Proxy {
             sockets.push((socket, Arc::new(listener.hosts.clone())));
         }
         let health = Health::new(&settings.projects, &credentials);
-        let (limits, drain) = (settings.limits.clone(), settings.drain.clone());
+        let in_force = InForce { callers: settings.callers, policy: settings.policy };
+        let parts = stack::Parts {
+            in_force: Arc::new(ArcSwap::from_pointee(in_force)),
+            projects,
+            sink: sink.clone(),
+            metrics: Arc::clone(&metrics),
+            hostname: hostname(),
+        };
+        let stack = stack::build(&settings.limits, &settings.upstream, parts);
+        let (limits, drain) = (settings.limits, settings.drain);
         Ok(Self { sockets, stack, limits, drain, sink, metrics, health, credentials, upstreams })
     }
 

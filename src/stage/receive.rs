@@ -26,6 +26,7 @@ pub struct Received {
 #[derive(Clone)]
 pub struct Receive {
     deadline: Duration,
+    max_headers: usize,
 }
 
 impl Received {
@@ -33,20 +34,12 @@ impl Received {
     pub(super) fn into_parts(self) -> (Method, String, HeaderMap, Exchange) {
         (self.method, self.target, self.headers, self.exchange)
     }
-
-    pub(super) fn headers(&self) -> &HeaderMap {
-        &self.headers
-    }
-
-    pub(super) fn exchange(&self) -> &Exchange {
-        &self.exchange
-    }
 }
 
 impl Receive {
-    /// Checks heads, and gives each request `deadline` to be answered in.
-    pub fn new(deadline: Duration) -> Self {
-        Self { deadline }
+    /// Checks heads of at most `max_headers` headers, and gives each request `deadline` to be answered in.
+    pub fn new(deadline: Duration, max_headers: usize) -> Self {
+        Self { deadline, max_headers }
     }
 }
 
@@ -57,6 +50,9 @@ impl Predicate<Recorded> for Receive {
         let (arrival, trail) = recorded.into_parts();
         let head = arrival.head?;
         check_request_line(&head)?;
+        if head.headers.len() > self.max_headers {
+            return Err(Refusal::HeadersTooLarge.into());
+        }
         check_headers(&head.headers, &arrival.hosts)?;
         let trace = TraceContext::of(&head.headers).map(Arc::new);
         trail.note().trace_id = trace.as_ref().map(|t| t.trace_id().to_owned());

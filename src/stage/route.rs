@@ -67,6 +67,12 @@ impl Routed {
     }
 }
 
+/// The method as OpenTelemetry's conventions record it: only HTTP's own are named.
+fn known(method: &Method) -> &'static str {
+    let all = ["DELETE", "GET", "POST", "PUT", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE"];
+    all.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
+}
+
 impl Predicate<Identified> for Route {
     type Request = Routed;
 

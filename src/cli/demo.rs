@@ -1,0 +1,350 @@
+//! `demo`: the newcomer's first minute. The real proxy, the stand-in cloud, two callers and a queue of jobs, on
+//! loopback, with nothing made easier: the configuration is read from files, every signature is verified.
+
+use std::{
+    fs,
+    io::{self, Write},
+    net::TcpListener,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    pin::pin,
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow};
+use sha2::{Digest, Sha256};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::sleep,
+};
+use tracing::Level;
+
+use super::{
+    log,
+    run::{Stop, runtime},
+};
+use crate::{
+    config::{self, LogFormat},
+    secret::Secret,
+    server::{Proxy, Running},
+    testserver::{AccessKey, JobState, Options, TestServer},
+};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Stop after the tour; without it the demo stays up for you to try
+    #[arg(long)]
+    once: bool,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    log::start(LogFormat::Text, Level::WARN);
+    runtime()?.block_on(async {
+        let demo = Demo::start().await?;
+        let tour = demo.tour().await;
+        if tour.is_ok() && !args.once {
+            demo.stay().await?;
+        }
+        demo.stop().await;
+        tour.map(|()| ExitCode::SUCCESS)
+    })
+}
+
+struct Demo {
+    folder: Folder,
+    cloud: TestServer,
+    proxy: Running,
+    /// Where `editor-api` calls, and where `batch-cleaner` does.
+    app: String,
+    team: String,
+}
+
+/// One call of the tour.
+struct Step<'d> {
+    title: &'static str,
+    authority: &'d str,
+    target: &'static str,
+    token: Option<PathBuf>,
+}
+
+impl Demo {
+    async fn start() -> anyhow::Result<Self> {
+        let folder = Folder::new()?;
+        let secret_key = Secret::new(random_text());
+        let key = AccessKey {
+            id: ACCESS_KEY.into(),
+            secret: secret_key.clone(),
+            security_token: None,
+            project_id: PROJECT_ID.into(),
+        };
+        let options = Options { access_keys: vec![key], ..Options::default() };
+        let cloud = TestServer::start(format!("127.0.0.1:{}", free_port(8899)?).parse()?, options)
+            .context("cannot start the stand-in cloud")?;
+        for (job, state) in JOBS {
+            cloud.cloud().put_job(PROJECT_ID, job, state);
+        }
+        let (app, team) = (format!("127.0.0.1:{}", free_port(8080)?), format!("127.0.0.1:{}", free_port(8081)?));
+        let token = random_text();
+        folder.write("ak", ACCESS_KEY)?;
+        folder.write("sk", secret_key.expose())?;
+        folder.write("batch-cleaner.token", &token)?;
+        folder.write("batch-cleaner.sha256", &hex::encode(Sha256::digest(&token)))?;
+        folder.write("policy.yaml", POLICY)?;
+        folder.write(
+            "proxy.yaml",
+            &PROXY.replace("APP", &app).replace("TEAM", &team).replace("ENDPOINT", &cloud.url()),
+        )?;
+        let loaded = config::load(&folder.path("proxy.yaml")).map_err(|report| anyhow!("{report}"))?;
+        let proxy = Proxy::new(loaded.settings).await?.serve();
+        Ok(Self { folder, cloud, proxy, app, team })
+    }
+
+    async fn tour(&self) -> anyhow::Result<()> {
+        self.introduce()?;
+        for (number, step) in self.steps().iter().enumerate() {
+            self.show(number + 1, step).await?;
+        }
+        Ok(())
+    }
+
+    fn introduce(&self) -> io::Result<()> {
+        let Self { app, team, .. } = self;
+        let (endpoint, folder) = (self.cloud.url(), self.folder.0.display());
+        say(&format!(
+            "mpc-auth-proxy demo: all on this machine, no account, no real key.
+
+    editor-api     \u{2500}\u{2500}\u{25b6} http://{app}  (whoever reaches this listener)   \u{2510}
+                                                                         \u{251c}\u{2500}\u{25b6} mpc-auth-proxy \u{2500}\u{2500} signed \u{2500}\u{2500}\u{25b6} {endpoint}
+    batch-cleaner  \u{2500}\u{2500}\u{25b6} http://{team}  (whoever has the bearer token)     \u{2518}                               (a stand-in for Huawei MPC)
+
+The callers have no key. The proxy has one; the stand-in verifies each signature made with it.
+Configuration, policy and audit log: {folder}
+"
+        ))
+    }
+
+    fn steps(&self) -> [Step<'_>; 5] {
+        let token = || Some(self.folder.path("batch-cleaner.token"));
+        [
+            Step {
+                title: "editor-api cancels a queued job: the policy allows it, MPC does it",
+                authority: &self.app,
+                target: "/v2/media-prod/editing/jobs/100211",
+                token: None,
+            },
+            Step {
+                title: "batch-cleaner cancels a temporary job, in the URL form of Huawei's SDKs",
+                authority: &self.team,
+                target: "/v1/media-prod/editing/jobs?job_id=tmp-7",
+                token: token(),
+            },
+            Step {
+                title: "batch-cleaner tries a job that is not temporary: denied by policy, nothing is sent",
+                authority: &self.team,
+                target: "/v2/media-prod/editing/jobs/100212",
+                token: token(),
+            },
+            Step {
+                title: "somebody without a token: unknown caller, nothing is sent",
+                authority: &self.team,
+                target: "/v2/media-prod/editing/jobs/100212",
+                token: None,
+            },
+            Step {
+                title: "editor-api cancels a job that already runs: allowed here, refused by MPC",
+                authority: &self.app,
+                target: "/v2/media-prod/editing/jobs/100213",
+                token: None,
+            },
+        ]
+    }
+
+    async fn show(&self, number: usize, step: &Step<'_>) -> anyhow::Result<()> {
+        say(&format!("\n{number}. {}\n\n    $ {}\n", step.title, step.curl()))?;
+        let (sent_before, audited_before) = (self.cloud.cloud().requests().len(), self.audit()?.len());
+        let answer = step.call().await?;
+        for line in answer.lines().filter(|line| !line.is_empty()) {
+            say(&format!("    {line}\n"))?;
+        }
+        let requests = self.cloud.cloud().requests();
+        match requests.get(sent_before) {
+            Some(seen) => {
+                let authorization = seen.header("authorization").unwrap_or_default();
+                say(&format!("  upstream saw\n    {} {}\n    authorization: {authorization}\n", seen.method, seen.target))?;
+            }
+            None => say("  upstream saw nothing\n")?,
+        }
+        let log = self.audit()?;
+        let line = log.get(audited_before..).unwrap_or_default().trim();
+        say(&format!("  audit record, without its empty fields\n    {}\n", without_nulls(line)))
+            .map_err(Into::into)
+    }
+
+    /// The audit log so far. A record is written just after its answer.
+    fn audit(&self) -> io::Result<String> {
+        fs::read_to_string(self.folder.path("audit.log"))
+    }
+
+    async fn stay(&self) -> anyhow::Result<()> {
+        let endpoint = self.cloud.url();
+        say(&format!(
+            "
+It stays up: paste the lines above, break {}/proxy.yaml and try
+`mpc-auth-proxy check --config` on it, or queue another job:
+
+    $ curl -X PUT {endpoint}/_test/jobs/{PROJECT_ID}/100300 -d '{{\"state\":\"WAITING\"}}'
+
+Audit records follow as they are written. Ctrl-C stops the demo and removes its files.
+
+",
+            self.folder.0.display()
+        ))?;
+        let mut shown = self.audit()?.len();
+        let mut stop = pin!(Stop::new()?.asked());
+        loop {
+            tokio::select! {
+                _ = &mut stop => return Ok(()),
+                () = sleep(Duration::from_millis(200)) => {}
+            }
+            let log = self.audit()?;
+            for line in log.get(shown..).unwrap_or_default().lines() {
+                say(&format!("    {}\n", without_nulls(line)))?;
+            }
+            shown = log.len();
+        }
+    }
+
+    async fn stop(self) {
+        self.proxy.drain().await;
+        self.cloud.stop().await;
+    }
+}
+
+impl Step<'_> {
+    fn curl(&self) -> String {
+        let token = self.token.as_ref().map(|path| {
+            format!(" \\\n           -H \"Authorization: Bearer $(cat {})\"", path.display())
+        });
+        format!("curl -i -X DELETE 'http://{}{}'{}", self.authority, self.target, token.unwrap_or_default())
+    }
+
+    /// What curl would do, without needing it.
+    async fn call(&self) -> anyhow::Result<String> {
+        let mut request =
+            format!("DELETE {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.target, self.authority);
+        if let Some(path) = &self.token {
+            request.push_str(&format!("Authorization: Bearer {}\r\n", fs::read_to_string(path)?));
+        }
+        request.push_str("\r\n");
+        let mut stream = TcpStream::connect(self.authority).await?;
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
+    }
+}
+
+/// The demo's own folder: removed when the demo ends.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> anyhow::Result<Self> {
+        let path = std::env::temp_dir().join(format!("mpc-auth-proxy-demo-{}", std::process::id()));
+        fs::DirBuilder::new().mode(0o700).create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> anyhow::Result<()> {
+        let path = self.path(name);
+        write_private(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What cannot be removed lies in the system's folder for such things.
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(text.as_bytes())
+}
+
+/// The preferred port, or any other where that is taken.
+fn free_port(preferred: u16) -> io::Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", preferred)).or_else(|_| TcpListener::bind(("127.0.0.1", 0)))?;
+    Ok(listener.local_addr()?.port())
+}
+
+fn random_text() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
+/// An audit line as it was written, but for the fields that say nothing.
+fn without_nulls(line: &str) -> String {
+    let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_str(line) else { return line.to_owned() };
+    fields.retain(|_, value| !value.is_null());
+    serde_json::Value::Object(fields).to_string()
+}
+
+fn say(text: &str) -> io::Result<()> {
+    io::stdout().write_all(text.as_bytes())
+}
+
+const ACCESS_KEY: &str = "DEMOACCESSKEY0000001";
+const PROJECT_ID: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
+const JOBS: [(&str, JobState); 4] = [
+    ("100211", JobState::Waiting),
+    ("100212", JobState::Waiting),
+    ("100213", JobState::Processing),
+    ("tmp-7", JobState::Waiting),
+];
+
+const PROXY: &str = "version: 1
+policy: policy.yaml
+
+listeners:
+  - { name: app, bind: APP }
+  - { name: team, bind: TEAM, bearer: true }
+
+projects:
+  - name: media-prod
+    id: 0a1b2c3d4e5f60718293a4b5c6d7e8f9
+    endpoint: ENDPOINT
+    credential: demo
+
+credentials:
+  demo: { files: { access_key: ak, secret_key: sk } }
+
+audit: { sink: audit.log }
+";
+
+const POLICY: &str = "version: 1
+
+callers:
+  editor-api:
+    identify: [ { listener: app } ]
+  batch-cleaner:
+    identify: [ { bearer: { sha256_file: batch-cleaner.sha256 } } ]
+
+rules:
+  - id: editor-cancels
+    effect: allow
+    callers: [editor-api]
+    actions: [mpc:editingTask:delete]
+    projects: [media-prod]
+    jobs: [\"*\"]
+  - id: cleaner-cancels-temporary-jobs
+    effect: allow
+    callers: [batch-cleaner]
+    actions: [mpc:editingTask:delete]
+    projects: [media-prod]
+    jobs: [\"tmp-*\"]
+";

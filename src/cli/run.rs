@@ -1,0 +1,146 @@
+//! `run`: the proxy, as a process with signals and exit codes.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+    thread::available_parallelism,
+};
+
+use anyhow::Context;
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{Signal, SignalKind, signal},
+};
+use tracing::Level;
+
+use super::{exit, log};
+use crate::{
+    config::{self, LogFormat, Settings},
+    ops::Ops,
+    server::{Drained, Proxy, Running, StartError},
+};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", env = "MPC_AUTH_PROXY_CONFIG")]
+    config: PathBuf,
+    /// Exit with code 5 when a credential cannot be read at start
+    #[arg(long, env = "MPC_AUTH_PROXY_REQUIRE_CREDENTIALS")]
+    require_credentials: bool,
+    /// error, warn, info, debug or trace; wins over the file
+    #[arg(long, value_name = "LEVEL", env = "MPC_AUTH_PROXY_LOG_LEVEL")]
+    log_level: Option<Level>,
+    /// auto, json or text; wins over the file
+    #[arg(long, value_name = "FORMAT", env = "MPC_AUTH_PROXY_LOG_FORMAT", value_enum)]
+    log_format: Option<LogFormat>,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let loaded = match config::load(&args.config) {
+        Ok(loaded) => loaded,
+        Err(report) => {
+            write!(io::stderr(), "{report}")?;
+            return Ok(ExitCode::from(exit::CONFIG));
+        }
+    };
+    let settings = loaded.settings;
+    log::start(args.log_format.unwrap_or(settings.log.format), args.log_level.unwrap_or(settings.log.level));
+    for warning in loaded.warnings.problems() {
+        let (line, column) = warning.place.map_or((0, 0), |place| (place.line, place.column));
+        tracing::warn!(place = format!("{}:{line}:{column}", warning.file), "{}", warning.message);
+    }
+    runtime()?.block_on(serve(settings, args.require_credentials))
+}
+
+/// One thread a core that this process may use; on one core no second thread is woken for any request.
+pub(super) fn runtime() -> anyhow::Result<Runtime> {
+    let cores = available_parallelism().map_or(1, usize::from);
+    let mut builder =
+        if cores == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    if cores > 1 {
+        builder.worker_threads(cores);
+    }
+    builder.enable_all().build().context("cannot start the runtime")
+}
+
+async fn serve(settings: Settings, require_credentials: bool) -> anyhow::Result<ExitCode> {
+    let ops = match settings.ops {
+        Some(address) => match Ops::bind(address).await {
+            Ok(ops) => Some(ops),
+            Err(error) => return cannot_bind(&anyhow::Error::new(error).context(format!("ops cannot listen on {address}"))),
+        },
+        None => None,
+    };
+    let policy = settings.policy.hash().clone();
+    let proxy = match Proxy::new(settings).await {
+        Ok(proxy) => proxy,
+        Err(error @ StartError::Bind { .. }) => return cannot_bind(&error.into()),
+        Err(error) => return Err(error.into()),
+    };
+    let missing = proxy.health().missing_credentials();
+    if require_credentials && !missing.is_empty() {
+        tracing::error!(credentials = missing.join(" "), "credentials are missing, and required");
+        return Ok(ExitCode::from(exit::NO_CREDENTIAL));
+    }
+    let (stop, hang_up) = (Stop::new()?, signal(SignalKind::hangup())?);
+    for (listener, address) in proxy.addresses() {
+        tracing::info!(%listener, address, "listening");
+    }
+    let _probes = ops.map(|ops| {
+        tracing::info!(address = %ops.address(), "ops listening");
+        ops.serve(proxy.health().clone(), proxy.metrics().clone())
+    });
+    let running = proxy.serve();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), policy = &*policy, "serving");
+    let signal = tokio::select! {
+        signal = stop.asked() => signal,
+        () = reopen(hang_up, &running) => "no more SIGHUP",
+    };
+    tracing::info!(signal, "draining");
+    let code = match running.drain().await {
+        Drained::Whole => ExitCode::SUCCESS,
+        Drained::Cut => {
+            tracing::error!("the drain time-out ended before everything was answered");
+            ExitCode::from(exit::DRAIN_CUT)
+        }
+    };
+    tracing::info!("stopped");
+    Ok(code)
+}
+
+pub(super) fn cannot_bind(error: &anyhow::Error) -> anyhow::Result<ExitCode> {
+    log::print_error(error);
+    Ok(ExitCode::from(exit::BIND))
+}
+
+/// The signals that ask a process to stop. They are caught from the moment this is made.
+pub(super) struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Returns the name of the signal, once there is one.
+    pub(super) async fn asked(mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Opens the audit file anew whenever SIGHUP says that a log rotation moved it away.
+async fn reopen(mut hang_up: Signal, running: &Running) {
+    while hang_up.recv().await.is_some() {
+        match running.reopen_audit() {
+            Ok(()) => tracing::info!("the audit sink was opened anew"),
+            Err(error) => tracing::error!(%error, "the audit sink stays the one that was open"),
+        }
+    }
+}
