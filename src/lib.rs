@@ -4,6 +4,7 @@
 //! together is told in `docs/ARCHITECTURE.md`; the way of a request is `stack`.
 
 pub mod clock;
+pub mod config;
 pub mod credential;
 pub mod identity;
 pub mod operation;

@@ -1,0 +1,191 @@
+//! Which keys does a mapping have, and which should it have? The one place that knows unknown, missing,
+//! repeated and not yet supported keys.
+//!
+//! A reader asks a [`Fields`] for its keys one by one and then finishes it; what was never asked for is unknown.
+//! So the list of a section's keys is written once, in the code that reads them.
+
+use super::page::{Page, Placed};
+use super::report::Place;
+use super::yaml::{Node, Value};
+use std::sync::Arc;
+
+/// The keys of one mapping, each taken at most once.
+pub(super) struct Fields<'n> {
+    page: &'n Page,
+    place: Place,
+    what: &'static str,
+    left: Vec<(&'n str, Place, &'n Node)>,
+    known: Vec<&'static str>,
+}
+
+impl<'n> Fields<'n> {
+    /// The mapping's keys; `what` names it to the user: `a project`.
+    pub(super) fn of(page: &'n Page, node: &'n Node, what: &'static str) -> Option<Self> {
+        let left = entries(page, node, what)?;
+        Some(Self { page, place: node.place, what, left, known: Vec::new() })
+    }
+
+    /// The value of a key that may be left out. `None` also where the value is wrong, which is reported.
+    pub(super) fn optional<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&'n Page, &'n Node) -> Option<T>,
+    ) -> Option<T> {
+        let (place, node) = self.take(key)?;
+        if matches!(node.value, Value::Null) {
+            self.page.error(place, format!("`{key}` has no value"), "write one, or remove the key");
+            return None;
+        }
+        read(self.page, node)
+    }
+
+    /// The value of a key that must be there; the example shows what to write.
+    pub(super) fn required<T>(
+        &mut self,
+        (key, example): (&'static str, &str),
+        read: impl FnOnce(&'n Page, &'n Node) -> Option<T>,
+    ) -> Option<T> {
+        if !self.has(key) {
+            self.known.push(key);
+            self.page.error(
+                self.place,
+                format!("{} needs `{key}`", self.what),
+                format!("add `{key}: {example}`"),
+            );
+            return None;
+        }
+        self.optional(key, read)
+    }
+
+    /// How many keys are left to take.
+    pub(super) fn count(&self) -> usize {
+        self.left.len()
+    }
+
+    /// Whether the key was written and not taken yet.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.left.iter().any(|(k, ..)| *k == key)
+    }
+
+    /// Refuses by name what the documentation has and this version has not.
+    pub(super) fn not_yet(&mut self, keys: &[&'static str]) {
+        for key in keys {
+            if let Some((place, _)) = self.take(key) {
+                self.page.error(place, format!("`{key}` is not supported yet"), "remove it");
+            }
+        }
+    }
+
+    /// Reports every key that nobody asked for.
+    pub(super) fn finish(self) {
+        for (key, place, _) in &self.left {
+            let hint = match closest(key, self.known.iter().copied()) {
+                Some(known) => format!("did you mean `{known}`?"),
+                None => format!("{} has: {}", self.what, self.known.join(", ")),
+            };
+            self.page.error(*place, format!("unknown key `{key}`"), hint);
+        }
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<(Place, &'n Node)> {
+        self.known.push(key);
+        let index = self.left.iter().position(|(k, ..)| *k == key)?;
+        let (_, place, node) = self.left.remove(index);
+        Some((place, node))
+    }
+}
+
+/// The entries of a mapping whose keys are names of the user's choice: at least one.
+pub(super) fn named<'n>(page: &Page, node: &'n Node, what: &str) -> Vec<(Placed<Arc<str>>, &'n Node)> {
+    let entries = entries(page, node, what).unwrap_or_default();
+    if entries.is_empty() && matches!(node.value, Value::Map(_)) {
+        page.error(node.place, format!("{what} is empty"), "add at least one");
+    }
+    entries.into_iter().map(|(key, place, node)| (Placed { value: key.into(), place }, node)).collect()
+}
+
+/// The items of a list: at least one.
+pub(super) fn list<'n>(page: &Page, node: &'n Node, what: &str) -> &'n [Node] {
+    match &node.value {
+        Value::List(items) if items.is_empty() => {
+            page.error(node.place, format!("{what} is empty"), "add at least one");
+            &[]
+        }
+        Value::List(items) => items,
+        Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Number | Value::Text(_) | Value::Map(_) => {
+            page.wrong_kind(node, what);
+            &[]
+        }
+    }
+}
+
+/// The mapping's entries, with every key that is not text, is empty or came before left out and reported.
+fn entries<'n>(page: &Page, node: &'n Node, what: &str) -> Option<Vec<(&'n str, Place, &'n Node)>> {
+    let Value::Map(all) = &node.value else {
+        page.wrong_kind(node, what);
+        return None;
+    };
+    let mut kept: Vec<(&str, Place, &Node)> = Vec::new();
+    for (key, value) in all {
+        let place = key.place;
+        let Value::Text(text) = &key.value else {
+            page.wrong_kind(key, "a key");
+            continue;
+        };
+        if text.is_empty() {
+            page.error(place, "a key is empty", "give it a name");
+        } else if text == "<<" {
+            page.error(place, "merge keys (`<<`) are not allowed here", "write the values out");
+        } else if let Some((_, first, _)) = kept.iter().find(|(k, ..)| k == text) {
+            page.error(
+                place,
+                format!("`{text}` is written twice, first at {}", page.spell(*first)),
+                "keep one of them",
+            );
+        } else {
+            kept.push((text, place, value));
+        }
+    }
+    Some(kept)
+}
+
+/// The candidate that was most likely meant.
+pub(super) fn closest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+    let folded = |t: &str| t.to_ascii_lowercase().replace('-', "_");
+    let text = folded(text);
+    let scored = candidates.into_iter().map(|c| (strsim::damerau_levenshtein(&text, &folded(c)), c));
+    let allowed = 1 + text.chars().count() / 4;
+    scored.filter(|(distance, _)| *distance <= allowed).min_by_key(|(distance, _)| *distance).map(|(_, c)| c)
+}
+
+/// A hint for a name that is not one of the candidates.
+pub(super) fn did_you_mean<'c>(text: &str, candidates: impl Iterator<Item = &'c str> + Clone) -> String {
+    match closest(text, candidates.clone()) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => {
+            format!("there is {}", candidates.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closest_name_is_what_was_meant_or_nothing() {
+        let known = ["name", "id", "endpoint", "credential", "project_header", "unsafe_plaintext"];
+        for (written, expected) in [
+            ("enpoint", Some("endpoint")),
+            ("end_point", Some("endpoint")),
+            ("credentials", Some("credential")),
+            ("project-header", Some("project_header")),
+            ("Name", Some("name")),
+            ("naem", Some("name")),
+            ("insecure", None),
+            ("x", None),
+        ] {
+            assert_eq!(closest(written, known), expected, "{written}");
+        }
+    }
+}

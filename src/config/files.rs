@@ -1,0 +1,141 @@
+//! Are the files that the configuration names what they should be? Read once here, so that a wrong one is told
+//! with its place in the configuration and not at the first request.
+//!
+//! A text that names a secret file may be the secret itself, written there by mistake: it is shown only after a
+//! file of that name was found. What the files hold is never shown.
+
+use super::page::Page;
+use super::scalar;
+use super::yaml::Node;
+use crate::identity::TokenDigest;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+/// A file that holds a secret: there, readable, not empty. That others may read it is a warning.
+pub(super) fn secret(page: &Page, node: &Node) -> Option<PathBuf> {
+    let (path, metadata) = found(page, node)?;
+    if metadata.permissions().mode() & 0o066 != 0 {
+        let message = format!("others than its owner can read or change {}", path.display());
+        let hint = format!("chmod 600 {} (in Kubernetes: `defaultMode: 0400`)", path.display());
+        page.warning(node.place, message, hint);
+    }
+    Some(path)
+}
+
+/// A file of PEM certificates: at least one.
+pub(super) fn certificates(page: &Page, node: &Node) -> Option<PathBuf> {
+    let path = page.resolve(scalar::text(page, node, "the path of a file")?);
+    let pem = match fs::read(&path) {
+        Ok(pem) => pem,
+        Err(error) => {
+            cannot_read(page, node, &path, &error);
+            return None;
+        }
+    };
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let message = match certificates {
+        Ok(found) if found.is_empty() => "holds no certificate",
+        Ok(_) => return Some(path),
+        Err(_) => "is not valid PEM",
+    };
+    let hint = "it starts with `-----BEGIN CERTIFICATE-----`";
+    page.error(node.place, format!("{} {message}", path.display()), hint);
+    None
+}
+
+/// A file that will be written: its directory must be there.
+pub(super) fn to_write(page: &Page, node: &Node) -> Option<PathBuf> {
+    let path = page.resolve(scalar::text(page, node, "the path of a file")?);
+    let directory = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if directory.is_dir() && !path.is_dir() {
+        return Some(path);
+    }
+    let message = format!(
+        "{} cannot be a file: {}",
+        path.display(),
+        match path.is_dir() {
+            true => "it is a directory",
+            false => "its directory does not exist",
+        }
+    );
+    page.error(node.place, message, page.where_files_are());
+    None
+}
+
+/// A file with the SHA-256 digest of a token, as 64 hexadecimal digits; what `sha256sum` prints is fine.
+pub(super) fn sha256(page: &Page, node: &Node) -> Option<TokenDigest> {
+    let text = scalar::text(page, node, "the path of a file")?;
+    if TokenDigest::from_hex(text).is_ok() {
+        let message = "this is a digest, and should be the path of a file that holds it";
+        page.error(node.place, message, "write the digest into a file, and the file's path here");
+        return None;
+    }
+    let (path, _) = found(page, node)?;
+    let content = match fs::read_to_string(&path) {
+        Ok(content) => content,
+        Err(error) => {
+            cannot_read(page, node, &path, &error);
+            return None;
+        }
+    };
+    let one_line = content.trim().lines().count() == 1;
+    let digest = content
+        .split_whitespace()
+        .next()
+        .filter(|_| one_line)
+        .and_then(|hex| TokenDigest::from_hex(hex).ok());
+    if digest.is_none() {
+        let message = format!("{} does not hold one SHA-256 digest of 64 hexadecimal digits", path.display());
+        page.error(node.place, message, "printf %s \"$TOKEN\" | sha256sum > FILE");
+    }
+    digest
+}
+
+/// A file whose name is not shown before it is known to be one.
+fn found(page: &Page, node: &Node) -> Option<(PathBuf, fs::Metadata)> {
+    let path = page.resolve(scalar::text(page, node, "the path of a file")?);
+    let metadata = match fs::metadata(&path) {
+        Ok(metadata) => metadata,
+        Err(error) => {
+            let message = format!("the file named here cannot be read: {}", reason(&error));
+            page.error(node.place, message, page.where_files_are());
+            return None;
+        }
+    };
+    if metadata.is_dir() {
+        page.error(node.place, format!("{} is a directory", path.display()), "name the file in it");
+        return None;
+    }
+    // Opening a pipe would wait for whoever writes to it.
+    if !metadata.is_file() {
+        return Some((path, metadata));
+    }
+    if let Err(error) = fs::File::open(&path) {
+        cannot_read(page, node, &path, &error);
+        return None;
+    }
+    if metadata.len() == 0 {
+        page.error(
+            node.place,
+            format!("{} is empty", path.display()),
+            "write the value into it, and nothing else",
+        );
+        return None;
+    }
+    Some((path, metadata))
+}
+
+/// Reports that a file cannot be read.
+fn cannot_read(page: &Page, node: &Node, path: &Path, error: &io::Error) {
+    let message = format!("{} cannot be read: {}", path.display(), reason(error));
+    page.error(node.place, message, page.where_files_are());
+}
+
+/// The error as a person says it: without `(os error 2)`.
+pub(super) fn reason(error: &io::Error) -> String {
+    let text = error.to_string().to_ascii_lowercase();
+    text.split(" (os error").next().map(String::from).unwrap_or(text)
+}

@@ -1,0 +1,206 @@
+//! Do the names fit together? Every name is given once, every name that is used is given, and nothing that was
+//! written stays without effect.
+//!
+//! It stands after the two readers, which look at one value at a time, and before settings, which are made of
+//! what passed here.
+
+use super::decode::did_you_mean;
+use super::page::{Page, Placed};
+use super::settings::Bind;
+use super::{policy, proxy};
+use crate::identity::Proof;
+use crate::operation::CATALOGUE;
+use crate::policy::Glob;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+type Name = Placed<Arc<str>>;
+
+/// Checks `proxy.yaml` by itself.
+pub(super) fn proxy(page: &Page, written: &proxy::Written) {
+    let listeners = || written.listeners.iter();
+    once(page, "a listener", listeners().filter_map(|listener| listener.name.as_ref()));
+    addresses(page, written);
+    let projects = || written.projects.iter();
+    once(page, "a project", projects().filter_map(|project| project.name.as_ref()));
+    once(page, "a project", projects().filter_map(|project| project.id.as_ref()));
+    for (index, project) in projects().enumerate() {
+        let others = projects().enumerate().filter(|(other, _)| *other != index);
+        let mut ids = others.filter_map(|(_, other)| other.id.as_ref());
+        let Some(name) = &project.name else { continue };
+        if let Some(id) = ids.find(|id| id.value == name.value) {
+            let message =
+                format!("`{}` is also the id of another project, at {}", name.value, page.spell(id.place));
+            page.error(name.place, message, "callers may use names and ids: choose another name");
+        }
+    }
+    credentials(page, written);
+}
+
+fn credentials(page: &Page, written: &proxy::Written) {
+    let used: Vec<&Name> =
+        written.projects.iter().filter_map(|project| project.credential.as_ref()).collect();
+    let names = || written.credentials.iter().map(|credential| &credential.name);
+    for used in &used {
+        if !written.credentials.is_empty() && !names().any(|name| name.value == used.value) {
+            let hint = did_you_mean(&used.value, names().map(|name| &*name.value));
+            page.error(used.place, format!("there is no credential `{}`", used.value), hint);
+        }
+    }
+    for name in names().filter(|name| !used.iter().any(|used| used.value == name.value)) {
+        page.warning(name.place, format!("no project uses the credential `{}`", name.value), "remove it");
+    }
+}
+
+/// No two sockets may want the same address.
+fn addresses(page: &Page, written: &proxy::Written) {
+    let listeners = written.listeners.iter().filter_map(|listener| listener.bind.clone());
+    let ops = written.ops.iter().map(|ops| Placed { value: Bind::Tcp(ops.value), place: ops.place });
+    let all: Vec<Placed<Bind>> = listeners.chain(ops).collect();
+    for (index, bind) in all.iter().enumerate() {
+        if let Some(first) = all.iter().take(index).find(|first| collide(&first.value, &bind.value)) {
+            let message = format!("{} is already taken by {}", bind.value, page.spell(first.place));
+            page.error(bind.place, message, "choose another port or path");
+        }
+    }
+}
+
+fn collide(one: &Bind, other: &Bind) -> bool {
+    match (one, other) {
+        (Bind::Tcp(one), Bind::Tcp(other)) => {
+            let covers = |a: &SocketAddr, b: &SocketAddr| match a.ip() {
+                IpAddr::V4(ip) => ip.is_unspecified() && b.is_ipv4(),
+                IpAddr::V6(ip) => ip.is_unspecified(),
+            };
+            let same_ip = one.ip() == other.ip() || covers(one, other) || covers(other, one);
+            one.port() != 0 && one.port() == other.port() && same_ip
+        }
+        (Bind::Unix { path: one, .. }, Bind::Unix { path: other, .. }) => one == other,
+        (Bind::Tcp(_), Bind::Unix { .. }) | (Bind::Unix { .. }, Bind::Tcp(_)) => false,
+    }
+}
+
+/// Checks `policy.yaml` against `proxy.yaml`.
+pub(super) fn policy(page: &Page, policy: &policy::Written, proxy: &proxy::Written) {
+    proofs(page, policy, proxy);
+    once(page, "a rule", policy.rules.iter().filter_map(|rule| rule.id.as_ref()));
+    let callers: Vec<&str> = policy.callers.iter().map(|caller| caller.id.value.as_str()).collect();
+    let names = proxy.projects.iter().filter_map(|project| project.name.as_ref());
+    let ids = proxy.projects.iter().filter_map(|project| project.id.as_ref());
+    let projects: Vec<&str> = names.chain(ids).map(|name| &*name.value).collect();
+    let mut actions: Vec<&str> = CATALOGUE.iter().map(|operation| operation.action).collect();
+    actions.dedup();
+    for rule in &policy.rules {
+        matches(page, &rule.callers, ("caller", &callers));
+        matches(page, &rule.actions, ("action", &actions));
+        matches(page, &rule.projects, ("project", &projects));
+    }
+    // A rule that could not be read may be the one that names the caller.
+    if !page.has_errors() {
+        idle_callers(page, policy);
+    }
+}
+
+fn idle_callers(page: &Page, policy: &policy::Written) {
+    let globs = || policy.rules.iter().flat_map(|rule| &rule.callers);
+    for id in policy.callers.iter().map(|caller| &caller.id) {
+        if !globs().any(|glob| glob.value.is_match(id.value.as_str())) {
+            let message = format!("no rule names the caller `{}`: whatever it asks for is denied", id.value);
+            page.warning(id.place, message, "add a rule, or remove the caller");
+        }
+    }
+}
+
+/// Warns of listeners on which no caller can ever be identified.
+pub(super) fn unreachable(page: &Page, proxy: &proxy::Written, policy: &policy::Written) {
+    for listener in &proxy.listeners {
+        let (Some(name), Some(bind)) = (&listener.name, &listener.bind) else { continue };
+        let local = matches!(bind.value, Bind::Unix { .. });
+        let mut proofs = policy.callers.iter().flat_map(|caller| &caller.identify);
+        let identifies = |proof: &Proof| match proof {
+            Proof::Listener(listener) => *listener == name.value,
+            Proof::Unix { .. } => local,
+            Proof::Bearer(_) => listener.bearer,
+        };
+        if !proofs.any(|proof| identifies(&proof.value)) {
+            let message =
+                format!("no caller can be identified on `{}`: every request there is refused", name.value);
+            let hint =
+                format!("in policy.yaml, identify a caller by `listener: {}`, or remove it", name.value);
+            page.warning(name.place, message, hint);
+        }
+    }
+}
+
+/// Each proof stands for one caller, and there is a listener where it can be given.
+fn proofs(page: &Page, policy: &policy::Written, proxy: &proxy::Written) {
+    let listeners = || proxy.listeners.iter();
+    let mut seen: Vec<(&Placed<Proof>, &str)> = Vec::new();
+    for caller in &policy.callers {
+        for proof in &caller.identify {
+            let possible = match &proof.value {
+                Proof::Listener(name) => {
+                    listener_exists(page, &Placed { value: name.clone(), place: proof.place }, proxy);
+                    true
+                }
+                Proof::Unix { .. } => {
+                    listeners().any(|l| l.bind.as_ref().is_none_or(|b| matches!(b.value, Bind::Unix { .. })))
+                }
+                Proof::Bearer(_) => listeners().any(|listener| listener.bearer),
+            };
+            if !possible {
+                let kind = proof.value.kind().as_str();
+                let hint = match proof.value {
+                    Proof::Bearer(_) => "add `bearer: true` to a listener",
+                    Proof::Listener(_) | Proof::Unix { .. } => "add a listener with `bind: unix:PATH`",
+                };
+                page.warning(proof.place, format!("no listener takes a `{kind}` proof"), hint);
+            }
+            if let Some((first, other)) = seen.iter().find(|(first, _)| first.value == proof.value) {
+                let message = format!("this also identifies `{other}`, at {}", page.spell(first.place));
+                page.error(proof.place, message, "a proof stands for one caller: remove one of the two");
+            }
+            seen.push((proof, caller.id.value.as_str()));
+        }
+    }
+}
+
+fn listener_exists(page: &Page, name: &Name, proxy: &proxy::Written) {
+    let listeners =
+        proxy.listeners.iter().filter_map(|listener| listener.name.as_ref()).map(|name| &*name.value);
+    // Where one has no readable name, that has been reported, and may be this one.
+    let all_named = !proxy.listeners.is_empty() && listeners.clone().count() == proxy.listeners.len();
+    if all_named && !listeners.clone().any(|listener| *listener == *name.value) {
+        let hint = did_you_mean(&name.value, listeners);
+        page.error(name.place, format!("there is no listener `{}`", name.value), hint);
+    }
+}
+
+/// Every pattern matches at least one of the names there are. Where there are none, that has been reported.
+fn matches(page: &Page, globs: &[Placed<Glob>], (what, names): (&str, &[&str])) {
+    if names.is_empty() {
+        return;
+    }
+    for glob in globs.iter().filter(|glob| !names.iter().any(|name| glob.value.is_match(name))) {
+        let text = glob.value.as_str();
+        let message = match glob.value.literal() {
+            Some(_) => format!("there is no {what} `{text}`"),
+            None => format!("no {what} matches `{text}`"),
+        };
+        page.error(glob.place, message, did_you_mean(text, names.iter().copied()));
+    }
+}
+
+/// Every name is given once.
+fn once<'n>(page: &Page, what: &str, names: impl Iterator<Item = &'n Name>) {
+    let mut first: HashMap<&str, &Name> = HashMap::new();
+    for name in names {
+        if let Some(first) = first.get(&*name.value) {
+            let message = format!("`{}` is already {what}, at {}", name.value, page.spell(first.place));
+            page.error(name.place, message, "choose another");
+        } else {
+            first.insert(&name.value, name);
+        }
+    }
+}

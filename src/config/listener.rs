@@ -1,0 +1,179 @@
+//! What does an item of `listeners` say?
+
+use super::decode::{Fields, list};
+use super::page::{Page, Placed};
+use super::scalar;
+use super::settings::{Bind, Hosts, Listener};
+use super::yaml::{Node, Value};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A listener as it was written; what could not be read is `None` and reported.
+pub(super) struct Written {
+    pub(super) name: Option<Placed<Arc<str>>>,
+    pub(super) bind: Option<Placed<Bind>>,
+    pub(super) bearer: bool,
+    hosts: Option<Hosts>,
+}
+
+impl Written {
+    /// What it means, where all of it could be read.
+    pub(super) fn meaning(&self) -> Option<Listener> {
+        Some(Listener {
+            name: self.name.as_ref()?.value.clone(),
+            bind: self.bind.as_ref()?.value.clone(),
+            hosts: self.hosts.clone()?,
+            bearer: self.bearer,
+        })
+    }
+}
+
+/// Reads an item of `listeners`.
+pub(super) fn read(page: &Page, node: &Node) -> Option<Written> {
+    let mut fields = Fields::of(page, node, "a listener")?;
+    let tls = fields.has("tls");
+    let name = fields.required(("name", "app"), scalar::name);
+    let bind = fields.required(("bind", "127.0.0.1:8080"), bind);
+    let mode = fields.optional("mode", mode);
+    let hosts_written = fields.has("hosts");
+    let hosts = fields.optional("hosts", hosts);
+    let bearer = fields.optional("bearer", scalar::switch).unwrap_or(false);
+    let unsafe_listen = fields.optional("unsafe_listen", scalar::switch).unwrap_or(false);
+    fields.not_yet(&["tls"]);
+    fields.finish();
+    let mut written = Written { name, bind, bearer, hosts };
+    let Some(Placed { value, place }) = &mut written.bind else { return Some(written) };
+    match (value, mode) {
+        (Bind::Unix { mode, .. }, Some(written)) => *mode = written.value,
+        (Bind::Tcp(_), Some(mode)) => {
+            page.error(mode.place, "`mode` is for Unix sockets only", "remove it, or bind unix:PATH");
+        }
+        (_, None) => {}
+    }
+    let (place, local) = (*place, written.bind.as_ref().is_some_and(|bind| bind.value.is_local()));
+    if !local && !tls && !unsafe_listen {
+        let message = "other machines can reach this address, and nothing but the network proves who calls";
+        page.error(place, message, "bind 127.0.0.1 or unix:PATH, or accept it with `unsafe_listen: true`");
+    }
+    if !hosts_written {
+        match local {
+            true => written.hosts = Some(Hosts::local()),
+            false => page.error(
+                place,
+                "a listener that other machines can reach needs `hosts`",
+                "add `hosts: [NAME]` with the names callers use in its URL, or `hosts: any`",
+            ),
+        }
+    }
+    Some(written)
+}
+
+/// `HOST:PORT` with a numeric address or `localhost`.
+pub(super) fn socket_address(page: &Page, node: &Node) -> Option<Placed<SocketAddr>> {
+    let expected = "an address such as 127.0.0.1:8080";
+    let hint = "write HOST:PORT: 127.0.0.1:8080 for this machine only, 0.0.0.0:8080 for all";
+    if matches!(node.value, Value::Integer(_) | Value::Number) {
+        page.error(node.place, format!("expected {expected}, found a number"), hint);
+        return None;
+    }
+    let text = scalar::text(page, node, expected)?;
+    let address = match text.rsplit_once(':') {
+        Some(("localhost", port)) => {
+            port.parse().ok().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        }
+        _ => text.parse().ok(),
+    };
+    match address {
+        None => page.error(node.place, format!("`{text}` is not {expected}"), hint),
+        Some(address) if address.port() == 0 => {
+            page.warning(node.place, "port 0 is another port at every start", "callers need one that stays");
+        }
+        Some(_) => {}
+    }
+    Some(Placed { value: address?, place: node.place })
+}
+
+fn bind(page: &Page, node: &Node) -> Option<Placed<Bind>> {
+    let placed = |value| Some(Placed { value, place: node.place });
+    let Value::Text(text) = &node.value else {
+        return placed(Bind::Tcp(socket_address(page, node)?.value));
+    };
+    if text.starts_with("systemd:") {
+        page.error(node.place, "`systemd:` is not supported yet", "bind HOST:PORT or unix:PATH");
+        return None;
+    }
+    let Some(path) = text.strip_prefix("unix:") else {
+        return placed(Bind::Tcp(socket_address(page, node)?.value));
+    };
+    let path: PathBuf = page.resolve(path);
+    if path.as_os_str().len() > LONGEST_SOCKET_PATH || text == "unix:" {
+        let message = format!("a socket's path has 1 to {LONGEST_SOCKET_PATH} bytes");
+        page.error(node.place, message, "choose another, such as unix:/run/mpc-auth-proxy/proxy.sock");
+        return None;
+    }
+    placed(Bind::Unix { path, mode: DEFAULT_MODE })
+}
+
+fn mode(page: &Page, node: &Node) -> Option<Placed<u32>> {
+    let hint = "write it as text, in quotes: \"0660\"";
+    let Value::Text(text) = &node.value else {
+        page.error(node.place, "expected permissions as text", hint);
+        return None;
+    };
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777 && *mode & 0o600 == 0o600);
+    if mode.is_none() || !(3..=4).contains(&text.len()) {
+        let message =
+            format!("`{text}` is not the permissions of a socket: octal, and its owner must read and write");
+        page.error(node.place, message, hint);
+        return None;
+    }
+    Some(Placed { value: mode?, place: node.place })
+}
+
+fn hosts(page: &Page, node: &Node) -> Option<Hosts> {
+    match &node.value {
+        Value::Text(text) if text == "any" => return Some(Hosts::Any),
+        Value::Text(text) => {
+            page.error(node.place, "expected a list of names, or any", format!("write [{text}]"));
+            return None;
+        }
+        Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Number | Value::List(_) | Value::Map(_) => {
+        }
+    }
+    let names = list(page, node, "a list of host names, or any").iter().map(|node| host(page, node));
+    // Not `collect::<Option<_>>`, which would stop at the first that is wrong.
+    let names: Vec<Option<Arc<str>>> = names.collect();
+    let all: Option<Vec<Arc<str>>> = names.into_iter().collect();
+    all.filter(|names| !names.is_empty()).map(Hosts::Names)
+}
+
+fn host(page: &Page, node: &Node) -> Option<Arc<str>> {
+    if let Value::List(_) = node.value {
+        page.error(
+            node.place,
+            "expected a host name, found a list",
+            "an IPv6 address needs quotes: \"[::1]\"",
+        );
+        return None;
+    }
+    let text = scalar::text(page, node, "a host name")?;
+    let ipv6 = text
+        .strip_prefix('[')
+        .and_then(|t| t.strip_suffix(']'))
+        .is_some_and(|t| t.parse::<std::net::Ipv6Addr>().is_ok());
+    let name = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    if ipv6 || name {
+        return Some(text.to_ascii_lowercase().into());
+    }
+    let hint = match text {
+        "*" => "to answer every name, write `hosts: any`",
+        _ => "write a name or an address without scheme and port: any port is answered",
+    };
+    page.error(node.place, format!("`{text}` is not a host name"), hint);
+    None
+}
+
+/// What `sun_path` holds, with its closing zero.
+const LONGEST_SOCKET_PATH: usize = 107;
+const DEFAULT_MODE: u32 = 0o660;

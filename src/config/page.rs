@@ -1,0 +1,137 @@
+//! Which file is being read, and what was wrong with it so far?
+//!
+//! A page goes through all of decoding by shared reference, so that a reader that meets a problem tells the page
+//! and goes on: a person wants all problems in one run, not one a run.
+
+use super::files::reason;
+use super::report::{Place, Problem, Report, Severity};
+use super::yaml::{self, Node, Value};
+use std::cell::RefCell;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fs, io};
+
+/// One YAML file and its problems.
+#[derive(Debug)]
+pub(super) struct Page {
+    file: Arc<str>,
+    directory: PathBuf,
+    text: String,
+    problems: RefCell<Vec<Problem>>,
+}
+
+/// A value that was written in the file, and where.
+#[derive(Clone, Debug)]
+pub(super) struct Placed<T> {
+    pub(super) value: T,
+    pub(super) place: Place,
+}
+
+impl Page {
+    /// Reads the file.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self::new(path, read_text(path)?))
+    }
+
+    /// What stands for a file that could not be read: a page without text, and with that problem.
+    pub(super) fn unreadable(path: &Path, error: &io::Error) -> Self {
+        let page = Self::new(path, String::new());
+        page.push(None, Severity::Error, (format!("cannot be read: {}", reason(error)), None));
+        page
+    }
+
+    fn new(path: &Path, text: String) -> Self {
+        Self {
+            file: path.display().to_string().into(),
+            directory: path.parent().map(Path::to_path_buf).unwrap_or_default(),
+            text,
+            problems: RefCell::default(),
+        }
+    }
+
+    /// Parses the text. `None` where it cannot be, which is reported.
+    pub(super) fn parse(&self) -> Option<Node> {
+        yaml::parse(&self.text)
+            .map_err(|no| self.push(no.place, Severity::Error, (no.message, Some(no.hint.into()))))
+            .ok()
+    }
+
+    /// The file, as the user would name it.
+    pub(super) fn file(&self) -> &Arc<str> {
+        &self.file
+    }
+
+    /// The text of the file.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// A path that the file names: relative to the file.
+    pub(super) fn resolve(&self, path: &str) -> PathBuf {
+        self.directory.join(path)
+    }
+
+    /// What a relative path is relative to, as a hint.
+    pub(super) fn where_files_are(&self) -> String {
+        format!("a relative path starts at the directory of {}", self.file)
+    }
+
+    /// Reports an error.
+    pub(super) fn error(&self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
+        self.push(Some(place), Severity::Error, (message.into(), Some(hint.into())));
+    }
+
+    /// Reports a warning.
+    pub(super) fn warning(&self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
+        self.push(Some(place), Severity::Warning, (message.into(), Some(hint.into())));
+    }
+
+    /// Reports a value of the wrong kind: `expected a duration such as 3s, found a list`.
+    pub(super) fn wrong_kind(&self, node: &Node, expected: &str) {
+        let (found, hint) = match node.value {
+            Value::Null => ("nothing", None),
+            Value::Bool(_) => ("true or false", Some("put it in quotes if it is meant as text")),
+            Value::Integer(_) | Value::Number => {
+                ("a number", Some("put it in quotes if it is meant as text"))
+            }
+            Value::Text(_) => ("text", None),
+            Value::List(_) => ("a list", None),
+            Value::Map(_) => ("a mapping", None),
+        };
+        let message = format!("expected {expected}, found {found}");
+        self.push(Some(node.place), Severity::Error, (message, hint.map(String::from)));
+    }
+
+    /// `file:line:column`, for a message that names a second place.
+    pub(super) fn spell(&self, place: Place) -> String {
+        format!("{}:{}:{}", self.file, place.line, place.column)
+    }
+
+    /// Whether anything in the file is an error.
+    pub(super) fn has_errors(&self) -> bool {
+        self.problems.borrow().iter().any(|problem| problem.severity == Severity::Error)
+    }
+
+    /// Hands the problems over.
+    pub(super) fn close(self, report: &mut Report) {
+        report.add(self.file, self.text, self.problems.into_inner());
+    }
+
+    fn push(&self, place: Option<Place>, severity: Severity, (message, hint): (String, Option<String>)) {
+        let file = Arc::clone(&self.file);
+        self.problems.borrow_mut().push(Problem { file, place, severity, message, hint });
+    }
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(io::Error::other("it is larger than 1 MiB"));
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8 text"))
+}
+
+/// No configuration is larger.
+const LARGEST: u64 = 1 << 20;

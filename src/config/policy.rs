@@ -1,0 +1,193 @@
+//! What does `policy.yaml` say? Its callers and rules as they were written, each value read on its own.
+//!
+//! Whether names fit together is not asked here: see `link`. Whether a call is allowed is `crate::policy`'s.
+
+use super::decode::{Fields, list, named};
+use super::files;
+use super::page::{Page, Placed};
+use super::proxy::version;
+use super::report::Place;
+use super::scalar;
+use super::yaml::{Node, Value};
+use crate::identity::{CallerId, Proof};
+use crate::policy::{Effect, Glob, Location, Rule};
+use nix::unistd::{Group, User};
+use std::sync::Arc;
+
+/// `policy.yaml` as it was written. What could not be read is missing and reported.
+#[derive(Default)]
+pub(super) struct Written {
+    pub(super) callers: Vec<CallerWritten>,
+    pub(super) rules: Vec<RuleWritten>,
+}
+
+/// A caller as it was written.
+pub(super) struct CallerWritten {
+    pub(super) id: Placed<CallerId>,
+    pub(super) identify: Vec<Placed<Proof>>,
+}
+
+/// A rule as it was written.
+pub(super) struct RuleWritten {
+    pub(super) id: Option<Placed<Arc<str>>>,
+    pub(super) effect: Option<Effect>,
+    pub(super) callers: Vec<Placed<Glob>>,
+    pub(super) actions: Vec<Placed<Glob>>,
+    pub(super) projects: Vec<Placed<Glob>>,
+    pub(super) jobs: Vec<Placed<Glob>>,
+    pub(super) reason: Option<String>,
+    pub(super) place: Place,
+}
+
+impl RuleWritten {
+    /// What it means, where all of it could be read.
+    pub(super) fn meaning(&self, file: &Arc<str>) -> Option<Rule> {
+        let globs = |globs: &[Placed<Glob>]| globs.iter().map(|glob| glob.value.clone()).collect();
+        Some(Rule {
+            id: self.id.as_ref()?.value.to_string(),
+            effect: self.effect?,
+            callers: globs(&self.callers),
+            actions: globs(&self.actions),
+            projects: globs(&self.projects),
+            jobs: globs(&self.jobs),
+            location: Location { file: Arc::clone(file), line: self.place.line },
+            reason: self.reason.clone(),
+        })
+    }
+}
+
+/// Reads the whole file.
+pub(super) fn read(page: &Page, root: &Node) -> Option<Written> {
+    let mut fields = Fields::of(page, root, "policy.yaml")?;
+    fields.required(("version", "1"), version);
+    let callers =
+        fields.required(("callers", "{ editor-api: { identify: [ { listener: app } ] } }"), |page, node| {
+            let all = named(page, node, "a mapping from names to callers");
+            Some(all.iter().filter_map(|(name, node)| caller(page, name, node)).collect())
+        });
+    let rules =
+        fields.required(("rules", "[ { id: …, effect: allow, callers: […], … } ]"), |page, node| {
+            Some(list(page, node, "a list of rules").iter().filter_map(|node| rule(page, node)).collect())
+        });
+    fields.finish();
+    Some(Written { callers: callers.unwrap_or_default(), rules: rules.unwrap_or_default() })
+}
+
+fn caller(page: &Page, name: &Placed<Arc<str>>, node: &Node) -> Option<CallerWritten> {
+    let id = CallerId::parse(&name.value);
+    if let Err(error) = &id {
+        page.error(name.place, format!("`{}` is not a caller's name", name.value), error.to_string());
+    }
+    let mut fields = Fields::of(page, node, "a caller")?;
+    let proofs = fields.required(("identify", "[ { listener: app } ]"), |page, node| {
+        Some(list(page, node, "a list of proofs such as [ { listener: app } ]").iter())
+    });
+    let identify = proofs.into_iter().flatten().filter_map(|node| proof(page, node)).collect();
+    fields.not_yet(&["limits"]);
+    fields.finish();
+    Some(CallerWritten { id: Placed { value: id.ok()?, place: name.place }, identify })
+}
+
+fn proof(page: &Page, node: &Node) -> Option<Placed<Proof>> {
+    let mut fields = Fields::of(page, node, "a proof")?;
+    let written = fields.count();
+    let proofs = [
+        fields.optional("listener", scalar::name).map(|name| Proof::Listener(name.value)),
+        fields.optional("unix", unix),
+        fields.optional("bearer", bearer),
+    ];
+    fields.not_yet(&["spiffe", "dns", "service_account"]);
+    fields.finish();
+    if written != 1 {
+        let hint = "write one of listener, unix, bearer in each item; several items are alternatives";
+        page.error(node.place, "a proof is exactly one thing", hint);
+        return None;
+    }
+    let value = proofs.into_iter().flatten().next()?;
+    Some(Placed { value, place: node.place })
+}
+
+fn unix(page: &Page, node: &Node) -> Option<Proof> {
+    let mut fields = Fields::of(page, node, "`unix`")?;
+    let none_or_two = |fields: &Fields<'_>, id, name| fields.has(id) && fields.has(name);
+    if fields.count() == 0 || none_or_two(&fields, "uid", "user") || none_or_two(&fields, "gid", "group") {
+        let message = "`unix` names a user (uid or user), a group (gid or group), or one of each";
+        page.error(node.place, message, "for instance { uid: 1001 }");
+        return None;
+    }
+    let names_user = fields.has("uid") || fields.has("user");
+    let names_group = fields.has("gid") || fields.has("group");
+    let uid = fields.optional("uid", number).or(fields.optional("user", |page, node| {
+        let find = |name: &str| User::from_name(name).map(|user| user.map(|user| user.uid.as_raw()));
+        account(page, node, ("user", "uid"), find)
+    }));
+    let gid = fields.optional("gid", number).or(fields.optional("group", |page, node| {
+        let find = |name: &str| Group::from_name(name).map(|group| group.map(|group| group.gid.as_raw()));
+        account(page, node, ("group", "gid"), find)
+    }));
+    fields.finish();
+    // A name that could not be found must not leave a proof that asks for less.
+    let complete = names_user == uid.is_some() && names_group == gid.is_some();
+    complete.then_some(Proof::Unix { uid, gid })
+}
+
+fn number(page: &Page, node: &Node) -> Option<u32> {
+    u32::try_from(scalar::count(page, node, 0..=u64::from(u32::MAX - 1))?).ok()
+}
+
+fn account(
+    page: &Page,
+    node: &Node,
+    (what, number): (&str, &str),
+    find: impl FnOnce(&str) -> nix::Result<Option<u32>>,
+) -> Option<u32> {
+    let name = scalar::text(page, node, &format!("the name of a {what}"))?;
+    let found = find(name);
+    if !matches!(found, Ok(Some(_))) {
+        let hint = format!("write `{number}: NUMBER` if the {what} is known elsewhere only");
+        page.error(node.place, format!("this machine has no {what} `{name}`"), hint);
+    }
+    found.ok().flatten()
+}
+
+fn bearer(page: &Page, node: &Node) -> Option<Proof> {
+    let mut fields = Fields::of(page, node, "`bearer`")?;
+    let sha256 = fields.required(("sha256_file", "PATH"), files::sha256);
+    fields.finish();
+    Some(Proof::Bearer(sha256?))
+}
+
+fn rule(page: &Page, node: &Node) -> Option<RuleWritten> {
+    let mut fields = Fields::of(page, node, "a rule")?;
+    let rule = RuleWritten {
+        id: fields.required(("id", "editor-cancels"), scalar::name),
+        effect: fields.required(("effect", "allow"), |page, node| {
+            scalar::choice(page, node, &[("allow", Effect::Allow), ("deny", Effect::Deny)])
+        }),
+        callers: fields.required(("callers", "[editor-api]"), globs).unwrap_or_default(),
+        actions: fields.required(("actions", "[mpc:editingTask:delete]"), globs).unwrap_or_default(),
+        projects: fields.required(("projects", "[media-prod]"), globs).unwrap_or_default(),
+        jobs: fields.required(("jobs", "[\"*\"]"), globs).unwrap_or_default(),
+        reason: fields.optional("reason", |page, node| Some(scalar::text(page, node, "text")?.to_owned())),
+        place: node.place,
+    };
+    fields.not_yet(&["condition", "expires", "mode"]);
+    fields.finish();
+    Some(rule)
+}
+
+fn globs(page: &Page, node: &Node) -> Option<Vec<Placed<Glob>>> {
+    if let Value::Text(text) = &node.value {
+        page.error(node.place, "expected a list, found text", format!("write [\"{text}\"]"));
+        return None;
+    }
+    Some(list(page, node, "a list").iter().filter_map(|node| glob(page, node)).collect())
+}
+
+fn glob(page: &Page, node: &Node) -> Option<Placed<Glob>> {
+    let text = scalar::text(page, node, "text")?;
+    Glob::parse(text)
+        .map(|value| Placed { value, place: node.place })
+        .map_err(|error| page.error(node.place, error.to_string(), "`*` stands for any run of characters"))
+        .ok()
+}

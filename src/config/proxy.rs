@@ -1,0 +1,282 @@
+//! What does `proxy.yaml` say? Its sections as they were written, each value read on its own.
+//!
+//! Whether names fit together is not asked here: see `link`.
+
+use super::credentials;
+use super::decode::{Fields, list};
+use super::files;
+use super::listener;
+use super::page::{Page, Placed};
+use super::scalar;
+use super::settings::*;
+use super::yaml::Node;
+use crate::operation::Form;
+use crate::upstream::{Endpoint, EndpointError};
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::Level;
+
+/// `proxy.yaml` as it was written. What could not be read is missing and reported.
+#[derive(Default)]
+pub(super) struct Written {
+    pub(super) policy: Option<Placed<String>>,
+    pub(super) listeners: Vec<listener::Written>,
+    pub(super) ops: Option<Placed<SocketAddr>>,
+    pub(super) projects: Vec<ProjectWritten>,
+    pub(super) credentials: Vec<credentials::Written>,
+    pub(super) upstream: UpstreamSettings,
+    pub(super) limits: Limits,
+    pub(super) drain: Drain,
+    pub(super) audit: AuditSettings,
+    pub(super) log: LogSettings,
+}
+
+/// A project as it was written.
+pub(super) struct ProjectWritten {
+    pub(super) name: Option<Placed<Arc<str>>>,
+    pub(super) id: Option<Placed<Arc<str>>>,
+    pub(super) credential: Option<Placed<Arc<str>>>,
+    endpoint: Option<Endpoint>,
+    project_header: ProjectHeader,
+    cancel_form: Option<Form>,
+}
+
+impl ProjectWritten {
+    /// What it means, where all of it could be read.
+    pub(super) fn meaning(&self) -> Option<Project> {
+        Some(Project {
+            name: self.name.as_ref()?.value.clone(),
+            id: self.id.as_ref()?.value.clone(),
+            endpoint: self.endpoint.clone()?,
+            credential: self.credential.as_ref()?.value.clone(),
+            project_header: self.project_header,
+            cancel_form: self.cancel_form,
+        })
+    }
+}
+
+/// Reads the whole file.
+pub(super) fn read(page: &Page, root: &Node) -> Option<Written> {
+    let mut fields = Fields::of(page, root, "proxy.yaml")?;
+    fields.required(("version", "1"), version);
+    let written = Written {
+        policy: fields.required(("policy", "policy.yaml"), |page, node| {
+            let path = scalar::text(page, node, "the path of a file")?;
+            Some(Placed { value: path.to_owned(), place: node.place })
+        }),
+        listeners: fields
+            .required(("listeners", "[ { name: app, bind: 127.0.0.1:8080 } ]"), |page, node| {
+                Some(
+                    list(page, node, "a list of listeners")
+                        .iter()
+                        .filter_map(|n| listener::read(page, n))
+                        .collect(),
+                )
+            })
+            .unwrap_or_default(),
+        projects: fields
+            .required(
+                ("projects", "[ { name: …, id: …, endpoint: …, credential: … } ]"),
+                |page, node| {
+                    Some(
+                        list(page, node, "a list of projects")
+                            .iter()
+                            .filter_map(|n| project(page, n))
+                            .collect(),
+                    )
+                },
+            )
+            .unwrap_or_default(),
+        credentials: fields
+            .required(("credentials", "{ prod: { environment: {} } }"), credentials::read)
+            .unwrap_or_default(),
+        ops: fields.optional("ops", ops),
+        upstream: fields.optional("upstream", upstream).unwrap_or_default(),
+        limits: fields.optional("limits", limits).unwrap_or_default(),
+        drain: fields.optional("drain", drain).unwrap_or_default(),
+        audit: fields.optional("audit", audit).unwrap_or_default(),
+        log: fields.optional("log", log).unwrap_or_default(),
+    };
+    fields.not_yet(&["admin"]);
+    fields.finish();
+    Some(written)
+}
+
+/// The version of the file's format, in both files.
+pub(super) fn version(page: &Page, node: &Node) -> Option<u64> {
+    scalar::count(page, node, 1..=1)
+}
+
+fn ops(page: &Page, node: &Node) -> Option<Placed<SocketAddr>> {
+    let mut fields = Fields::of(page, node, "`ops`")?;
+    let bind = fields.required(("bind", "127.0.0.1:9090"), listener::socket_address);
+    fields.finish();
+    bind
+}
+
+fn project(page: &Page, node: &Node) -> Option<ProjectWritten> {
+    let mut fields = Fields::of(page, node, "a project")?;
+    let name = fields.required(("name", "media-prod"), scalar::name);
+    let id = fields.required(("id", "0a1b2c3d4e5f60718293a4b5c6d7e8f9"), scalar::name);
+    let endpoint = fields.required(("endpoint", EXAMPLE_ENDPOINT), endpoint);
+    let credential = fields.required(("credential", "prod"), scalar::name);
+    let project_header = fields.optional("project_header", |page, node| {
+        let words = [
+            ("both", ProjectHeader::Both),
+            ("hyphen", ProjectHeader::Hyphen),
+            ("underscore", ProjectHeader::Underscore),
+        ];
+        scalar::choice(page, node, &words)
+    });
+    let cancel_form = fields.optional("cancel_form", |page, node| {
+        scalar::choice(page, node, &[("path", Form::Path), ("query", Form::Query), ("v1", Form::V1)])
+    });
+    let unsafe_plaintext = fields.optional("unsafe_plaintext", scalar::switch).unwrap_or(false);
+    fields.not_yet(&["rate_limit"]);
+    fields.finish();
+    if let Some(Placed { value, place }) = &endpoint
+        && !(value.tls() || value.is_loopback() || unsafe_plaintext)
+    {
+        let message = "over http:// everyone on the way can read and change requests, and tokens with them";
+        page.error(*place, message, "write https://, or accept it with `unsafe_plaintext: true`");
+    }
+    let endpoint = endpoint.map(|endpoint| endpoint.value);
+    let project_header = project_header.unwrap_or(ProjectHeader::Both);
+    Some(ProjectWritten { name, id, credential, endpoint, project_header, cancel_form })
+}
+
+fn endpoint(page: &Page, node: &Node) -> Option<Placed<Endpoint>> {
+    let text = scalar::text(page, node, &format!("an endpoint such as {EXAMPLE_ENDPOINT}"))?;
+    let error = match Endpoint::parse(text) {
+        Ok(endpoint) => return Some(Placed { value: endpoint, place: node.place }),
+        Err(error) => error,
+    };
+    let hint = match error {
+        EndpointError::Scheme if !text.contains("://") => format!("write https://{text}"),
+        EndpointError::Scheme | EndpointError::MoreThanOrigin | EndpointError::Host | EndpointError::Port => {
+            format!("for instance {EXAMPLE_ENDPOINT}")
+        }
+    };
+    page.error(node.place, error.to_string(), hint);
+    None
+}
+
+fn upstream(page: &Page, node: &Node) -> Option<UpstreamSettings> {
+    let mut fields = Fields::of(page, node, "`upstream`")?;
+    let default = UpstreamSettings::default();
+    let (attempts, stale) = fields.optional("retries", retries).unwrap_or((default.attempts, default.stale));
+    let settings = UpstreamSettings {
+        connect_timeout: fields.optional("connect_timeout", timeout).unwrap_or(default.connect_timeout),
+        attempt_timeout: fields.optional("attempt_timeout", timeout).unwrap_or(default.attempt_timeout),
+        ca_file: fields.optional("ca_file", files::certificates),
+        attempts,
+        stale,
+    };
+    fields.not_yet(&["proxy", "breaker"]);
+    fields.finish();
+    Some(settings)
+}
+
+fn retries(page: &Page, node: &Node) -> Option<(u32, Stale)> {
+    let mut fields = Fields::of(page, node, "`retries`")?;
+    let default = UpstreamSettings::default();
+    let attempts = fields.optional("attempts", |page, node| scalar::count(page, node, 1..=10));
+    let stale = fields.optional("stale", |page, node| {
+        scalar::choice(page, node, &[("once", Stale::Once), ("never", Stale::Never)])
+    });
+    fields.not_yet(&["budget"]);
+    fields.finish();
+    let attempts = attempts.and_then(|n| u32::try_from(n).ok()).unwrap_or(default.attempts);
+    Some((attempts, stale.unwrap_or(default.stale)))
+}
+
+fn limits(page: &Page, node: &Node) -> Option<Limits> {
+    let mut fields = Fields::of(page, node, "`limits`")?;
+    let default = Limits::default();
+    let limits = Limits {
+        connections: number(&mut fields, "connections", 1..=1_000_000).unwrap_or(default.connections),
+        in_flight: number(&mut fields, "in_flight", 1..=1_000_000).unwrap_or(default.in_flight),
+        header_timeout: fields.optional("header_timeout", timeout).unwrap_or(default.header_timeout),
+        idle_timeout: fields.optional("idle_timeout", timeout).unwrap_or(default.idle_timeout),
+        request_deadline: fields.optional("request_deadline", timeout).unwrap_or(default.request_deadline),
+        header_bytes: fields
+            .optional("header_bytes", |page, node| {
+                usize::try_from(scalar::size(page, node, HEADER_BYTES)?).ok()
+            })
+            .unwrap_or(default.header_bytes),
+        headers: number(&mut fields, "headers", 8..=1000).unwrap_or(default.headers),
+    };
+    fields.finish();
+    Some(limits)
+}
+
+fn number(fields: &mut Fields<'_>, key: &'static str, range: RangeInclusive<u64>) -> Option<usize> {
+    fields.optional(key, |page, node| usize::try_from(scalar::count(page, node, range)?).ok())
+}
+
+fn drain(page: &Page, node: &Node) -> Option<Drain> {
+    let mut fields = Fields::of(page, node, "`drain`")?;
+    let default = Drain::default();
+    let drain = Drain {
+        delay: fields
+            .optional("delay", |page, node| scalar::duration(page, node, Duration::ZERO..=LONGEST))
+            .unwrap_or(default.delay),
+        timeout: fields.optional("timeout", timeout).unwrap_or(default.timeout),
+    };
+    fields.finish();
+    Some(drain)
+}
+
+fn audit(page: &Page, node: &Node) -> Option<AuditSettings> {
+    let mut fields = Fields::of(page, node, "`audit`")?;
+    let default = AuditSettings::default();
+    let audit = AuditSettings {
+        sink: fields
+            .optional("sink", |page, node| match scalar::text(page, node, "stdout, or the path of a file")? {
+                "stdout" => Some(Sink::Stdout),
+                _ => files::to_write(page, node).map(Sink::File),
+            })
+            .unwrap_or(default.sink),
+        when_blocked: fields
+            .optional("when_blocked", |page, node| {
+                scalar::choice(page, node, &[("refuse", WhenBlocked::Refuse), ("drop", WhenBlocked::Drop)])
+            })
+            .unwrap_or(default.when_blocked),
+    };
+    fields.not_yet(&["write_ahead"]);
+    fields.finish();
+    Some(audit)
+}
+
+fn log(page: &Page, node: &Node) -> Option<LogSettings> {
+    let mut fields = Fields::of(page, node, "`log`")?;
+    let default = LogSettings::default();
+    let formats = [("auto", LogFormat::Auto), ("json", LogFormat::Json), ("text", LogFormat::Text)];
+    let levels = [
+        ("error", Level::ERROR),
+        ("warn", Level::WARN),
+        ("info", Level::INFO),
+        ("debug", Level::DEBUG),
+        ("trace", Level::TRACE),
+    ];
+    let log = LogSettings {
+        format: fields
+            .optional("format", |p, node| scalar::choice(p, node, &formats))
+            .unwrap_or(default.format),
+        level: fields.optional("level", |p, node| scalar::choice(p, node, &levels)).unwrap_or(default.level),
+    };
+    fields.finish();
+    Some(log)
+}
+
+fn timeout(page: &Page, node: &Node) -> Option<Duration> {
+    scalar::duration(page, node, Duration::from_millis(10)..=LONGEST)
+}
+
+/// Nothing here waits longer.
+const LONGEST: Duration = Duration::from_secs(3600);
+/// The HTTP parser needs at least 8 KiB.
+const HEADER_BYTES: RangeInclusive<u64> = 8 << 10..=1 << 20;
+const EXAMPLE_ENDPOINT: &str = "https://mpc.cn-north-4.myhuaweicloud.com";

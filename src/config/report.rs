@@ -1,0 +1,221 @@
+//! What is wrong with the files, and where? Every problem of a run, and how a person reads them.
+//!
+//! It stands below everything else in configuration: all of it reports here. A problem keeps its place and not
+//! the text around it; the text is quoted when the report is printed, with secrets covered (see `cover`).
+//! It decides nothing: a report with errors is refused by whoever asked for the settings.
+
+use super::cover::covered_line;
+use std::fmt;
+use std::sync::Arc;
+
+/// A line and a column, both counted from 1; columns are characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The line.
+    pub line: u64,
+    /// The column.
+    pub column: u64,
+}
+
+/// Whether a problem keeps the proxy from starting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// It does.
+    Error,
+    /// It does not, but is hardly meant.
+    Warning,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file, as the user would name it.
+    pub file: Arc<str>,
+    /// Where in the file. `None` where the file as a whole is meant.
+    pub place: Option<Place>,
+    /// Error or warning.
+    pub severity: Severity,
+    /// What is wrong, in one line.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// All problems of a run, in the order of the files and of the places in them.
+#[derive(Debug, Default)]
+pub struct Report {
+    problems: Vec<Problem>,
+    texts: Vec<(Arc<str>, String)>,
+}
+
+impl Report {
+    /// Adds a file's problems, and its text to quote from.
+    pub(super) fn add(&mut self, file: Arc<str>, text: String, mut problems: Vec<Problem>) {
+        // Stable: of two problems in one place, the one found first is told first.
+        problems.sort_by_key(|problem| problem.place);
+        self.problems.extend(problems);
+        self.texts.push((file, text));
+    }
+
+    /// The problems.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// Whether any of them is an error.
+    pub fn has_errors(&self) -> bool {
+        self.count(Severity::Error) > 0
+    }
+
+    /// How many of them are errors, or warnings.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.problems.iter().filter(|problem| problem.severity == severity).count()
+    }
+
+    fn text_of(&self, file: &str) -> &str {
+        self.texts.iter().find(|(name, _)| **name == *file).map_or("", |(_, text)| text)
+    }
+}
+
+/// Plain text: a paragraph a problem, the quoted line with a caret under the place.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            problem.write(f, self.text_of(&problem.file))?;
+        }
+        Ok(())
+    }
+}
+
+impl Problem {
+    fn write(&self, f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        f.write_str(&printable(&self.file))?;
+        if let Some(Place { line, column }) = self.place {
+            write!(f, ":{line}:{column}")?;
+        }
+        writeln!(f, ": {severity}: {}", printable(&self.message))?;
+        let mut margin = 1;
+        if let Some(place) = self.place {
+            margin = place.line.to_string().len();
+            quote(f, text, place)?;
+        }
+        match &self.hint {
+            Some(hint) => writeln!(f, "{:margin$} = hint: {}", "", printable(hint)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Writes the line, cut to a window where it is very long, and a caret under the place.
+fn quote(f: &mut fmt::Formatter<'_>, text: &str, place: Place) -> fmt::Result {
+    let line: Vec<char> = covered_line(text, place.line).chars().map(visible).collect();
+    let column = usize::try_from(place.column).unwrap_or(usize::MAX).saturating_sub(1).min(line.len());
+    let start = if column > WINDOW { column - WINDOW / 2 } else { 0 };
+    let shown: String = line.iter().skip(start).take(2 * WINDOW).collect();
+    let shown = shown.trim_end();
+    let carets = "^".repeat(token_length(line.get(column..).unwrap_or_default()).min(WINDOW));
+    let (number, before) = (place.line, column - start);
+    let margin = number.to_string().len();
+    writeln!(f, "{:margin$} |", "")?;
+    writeln!(f, "{number} | {shown}")?;
+    writeln!(f, "{:margin$} | {:before$}{carets}", "", "")
+}
+
+/// How much of the line to underline: a quoted text, or up to the next space or bracket; at least one character.
+fn token_length(rest: &[char]) -> usize {
+    let quoted = rest.first().filter(|first| matches!(first, '"' | '\''));
+    if let Some(close) = quoted.and_then(|open| rest.iter().skip(1).position(|c| c == open)) {
+        return close + 2;
+    }
+    let ends = |c: &char| c.is_whitespace() || matches!(c, ',' | '{' | '}' | '[' | ']');
+    let mut length = rest.iter().position(ends).unwrap_or(rest.len());
+    while length > 1 && rest.get(length - 1) == Some(&':') {
+        length -= 1;
+    }
+    length.max(1)
+}
+
+/// A file's text must not steer a terminal, and a tab must be seen and take one column.
+fn visible(c: char) -> char {
+    match c {
+        '\t' => '→',
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    }
+}
+
+fn printable(text: &str) -> String {
+    text.chars().map(visible).collect()
+}
+
+/// Half of what is shown of a line, in characters.
+const WINDOW: usize = 80;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(text: &str, line: u64, column: u64) -> String {
+        let file: Arc<str> = "proxy.yaml".into();
+        let problem = Problem {
+            file: file.clone(),
+            place: Some(Place { line, column }),
+            severity: Severity::Error,
+            message: "no\x1b[31m".into(),
+            hint: None,
+        };
+        let mut report = Report::default();
+        report.add(file, text.into(), vec![problem]);
+        report.to_string()
+    }
+
+    #[test]
+    fn the_caret_stands_under_the_place_whatever_the_line_is_made_of() {
+        for (text, column, expected) in [
+            ("a: bcd", 4, "1 | a: bcd\n  |    ^^^\n"),
+            ("ключ: é b", 7, "1 | ключ: é b\n  |       ^\n"),
+            ("\tb: 1", 1, "1 | →b: 1\n  | ^^^\n"),
+            ("key: {a: 1}", 6, "1 | key: {a: 1}\n  |      ^\n"),
+            ("a: \"b c\" d", 4, "1 | a: \"b c\" d\n  |    ^^^^^\n"),
+            ("a: \x1b[2J", 4, "1 | a: \u{fffd}[2J\n  |    ^\n"),
+            ("a:", 9, "1 | a:\n  |   ^\n"),
+        ] {
+            let expected = format!("proxy.yaml:1:{column}: error: no\u{fffd}[31m\n  |\n{expected}");
+            assert_eq!(rendered(text, 1, column), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_very_long_line_is_cut_round_the_place() {
+        let text = format!("a: {}X{}", "y ".repeat(500), "z".repeat(5000));
+        let rendered = rendered(&text, 1, 1004);
+        let lines: Vec<&str> = rendered.lines().collect();
+        assert!(lines[2].len() < 200, "{rendered}");
+        assert_eq!(lines[2].find('X'), lines[3].find('^'));
+    }
+
+    #[test]
+    fn problems_come_in_the_order_of_their_places() {
+        let file: Arc<str> = "f".into();
+        let at = |line, column| Problem {
+            file: file.clone(),
+            place: Some(Place { line, column }),
+            severity: Severity::Warning,
+            message: String::new(),
+            hint: None,
+        };
+        let mut report = Report::default();
+        report.add(file.clone(), String::new(), vec![at(9, 1), at(2, 7), at(2, 3)]);
+        let places: Vec<_> =
+            report.problems().iter().filter_map(|p| p.place).map(|p| (p.line, p.column)).collect();
+        assert_eq!(places, [(2, 3), (2, 7), (9, 1)]);
+        assert!(!report.has_errors());
+    }
+}

@@ -1,0 +1,286 @@
+//! What does the configuration mean? The settings that the rest of the program is built from.
+//!
+//! They are made by `load` alone, from files without errors: every name has been found, every file has been
+//! read once, every number is in its range. How they were written is not kept.
+
+use crate::credential::Source;
+use crate::identity::Callers;
+use crate::operation::Form;
+use crate::policy::Policy;
+use crate::upstream::Endpoint;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::Level;
+
+/// Everything that `proxy.yaml` and `policy.yaml` say.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where callers connect; at least one.
+    pub listeners: Vec<Listener>,
+    /// Where health and metrics are served, if anywhere.
+    pub ops: Option<SocketAddr>,
+    /// What callers may ask for; at least one.
+    pub projects: Vec<Arc<Project>>,
+    /// With which keys and tokens; at least one.
+    pub credentials: Vec<CredentialSettings>,
+    /// Who may call, and what proves them.
+    pub callers: Callers,
+    /// What they may do.
+    pub policy: Policy,
+    /// How requests are sent.
+    pub upstream: UpstreamSettings,
+    /// What one proxy takes on.
+    pub limits: Limits,
+    /// How it stops.
+    pub drain: Drain,
+    /// Where the audit records go.
+    pub audit: AuditSettings,
+    /// How it logs.
+    pub log: LogSettings,
+}
+
+/// One address that callers connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name, which policies and audit records use.
+    pub name: Arc<str>,
+    /// The address.
+    pub bind: Bind,
+    /// Which `Host` values it answers to.
+    pub hosts: Hosts,
+    /// Whether a bearer token counts as proof here.
+    pub bearer: bool,
+}
+
+/// An address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix {
+        /// Where the socket file is made.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+}
+
+/// Which `Host` values are answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hosts {
+    /// Whatever the request says.
+    Any,
+    /// These names, in lower case, with any port; an IPv6 address stands in brackets, as in the header.
+    Names(Vec<Arc<str>>),
+}
+
+/// One Huawei Cloud project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Project {
+    /// What callers and policies may call it.
+    pub name: Arc<str>,
+    /// Its id, which is what is sent.
+    pub id: Arc<str>,
+    /// Where its requests go.
+    pub endpoint: Endpoint,
+    /// The name of the credential that signs them.
+    pub credential: Arc<str>,
+    /// Which spellings of the project header are sent.
+    pub project_header: ProjectHeader,
+    /// The URL form to send. `None` keeps the caller's.
+    pub cancel_form: Option<Form>,
+}
+
+/// The spellings of the header that names the project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProjectHeader {
+    /// Both.
+    Both,
+    /// `X-Project-Id`, as the SDKs send it.
+    Hyphen,
+    /// `X-Project_Id`, as the documentation has it.
+    Underscore,
+}
+
+/// One named credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialSettings {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where it comes from; paths are resolved.
+    pub source: Source,
+}
+
+/// How requests are sent upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamSettings {
+    /// For DNS, connect and the TLS handshake together.
+    pub connect_timeout: Duration,
+    /// For one attempt, from connect to the end of the answer.
+    pub attempt_timeout: Duration,
+    /// PEM certificates trusted besides the built-in roots.
+    pub ca_file: Option<PathBuf>,
+    /// How many attempts a request gets, the first included.
+    pub attempts: u32,
+    /// What happens when a reused connection dies before the first byte of an answer.
+    pub stale: Stale,
+}
+
+/// Whether a request is sent again when a reused connection dies before the first byte of its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stale {
+    /// Once more.
+    Once,
+    /// Never.
+    Never,
+}
+
+/// What one proxy takes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections of callers.
+    pub connections: usize,
+    /// Requests at work at the same time.
+    pub in_flight: usize,
+    /// For a request's head to arrive.
+    pub header_timeout: Duration,
+    /// For a connection without a request.
+    pub idle_timeout: Duration,
+    /// For a request, from its head to the end of its answer.
+    pub request_deadline: Duration,
+    /// The size of a request's head.
+    pub header_bytes: usize,
+    /// How many headers a request has.
+    pub headers: usize,
+}
+
+/// How the proxy stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// From not being ready to not accepting.
+    pub delay: Duration,
+    /// For what is in flight to finish.
+    pub timeout: Duration,
+}
+
+/// Where the audit records go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditSettings {
+    /// The sink.
+    pub sink: Sink,
+    /// What happens to requests while it takes no records.
+    pub when_blocked: WhenBlocked,
+}
+
+/// An audit sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sink {
+    /// Standard output.
+    Stdout,
+    /// A file, appended to.
+    File(PathBuf),
+}
+
+/// What happens to requests while the audit sink takes no records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenBlocked {
+    /// They are refused rather than carried out unrecorded.
+    Refuse,
+    /// They go on, and the lost records are counted.
+    Drop,
+}
+
+/// How the proxy logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// As what.
+    pub format: LogFormat,
+    /// How much.
+    pub level: Level,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// JSON.
+    Json,
+    /// Text.
+    Text,
+}
+
+impl Bind {
+    /// Whether only this machine can reach it.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Unix { .. } => true,
+        }
+    }
+}
+
+/// As it is written in the file.
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix { path, .. } => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl Hosts {
+    /// What a listener that only this machine can reach answers to.
+    pub fn local() -> Self {
+        Self::Names(["localhost", "127.0.0.1", "[::1]"].map(Arc::from).to_vec())
+    }
+}
+
+impl Default for UpstreamSettings {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(3),
+            attempt_timeout: Duration::from_secs(10),
+            ca_file: None,
+            attempts: 3,
+            stale: Stale::Once,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            in_flight: 1024,
+            header_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(60),
+            request_deadline: Duration::from_secs(30),
+            header_bytes: 16 << 10,
+            headers: 64,
+        }
+    }
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { delay: Duration::ZERO, timeout: Duration::from_secs(25) }
+    }
+}
+
+impl Default for AuditSettings {
+    fn default() -> Self {
+        Self { sink: Sink::Stdout, when_blocked: WhenBlocked::Refuse }
+    }
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { format: LogFormat::Auto, level: Level::INFO }
+    }
+}

@@ -1,0 +1,267 @@
+//! What does this YAML text say? The only function that parses YAML.
+//!
+//! It stands first in configuration because everything else works on the [`Node`]s it returns, each with its
+//! place. It keeps what a reader must judge for himself (repeated keys, null values, keys that are not text) and
+//! refuses what no configuration needs: anchors, aliases, tags, a second document. It knows no key by name.
+
+use super::report::Place;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_yaml::budget::BudgetBreach;
+use serde_yaml::options::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy};
+use serde_yaml::{DefaultMessageFormatter, Error, MessageFormatter, Spanned, Tagged};
+use std::fmt;
+
+/// A value and where it stands.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) value: Value,
+    pub(super) place: Place,
+    tag: bool,
+}
+
+/// What YAML can say.
+#[derive(Debug)]
+pub(super) enum Value {
+    /// `~`, `null`, or nothing where a value should be.
+    Null,
+    Bool(bool),
+    /// A whole number from 0.
+    Integer(u64),
+    /// Any other number: negative, with a fraction, too large.
+    Number,
+    Text(String),
+    List(Vec<Node>),
+    /// In the order of the file; a key may come twice.
+    Map(Vec<(Node, Node)>),
+}
+
+/// Why a text could not be read at all.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    pub(super) place: Option<Place>,
+    pub(super) message: String,
+    pub(super) hint: &'static str,
+}
+
+/// Parses one document.
+pub(super) fn parse(text: &str) -> Result<Node, Unreadable> {
+    let options = serde_yaml::options! {
+        budget: serde_yaml::budget! { max_aliases: 0, max_anchors: 0, max_depth: 16, max_nodes: 100_000 },
+        strict_booleans: true,
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        merge_keys: MergeKeyPolicy::AsOrdinary,
+        non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
+        with_snippet: false,
+    };
+    let root: Node =
+        serde_yaml::from_str_with_options(text, options).map_err(|error| explain(&error, text))?;
+    if let Some(place) = root.first_tag() {
+        return Err(Unreadable {
+            place: Some(place),
+            message: "a tag (`!…`) is not allowed here".into(),
+            hint: "remove it, or put the value in quotes if it starts with `!`",
+        });
+    }
+    if matches!(root.value, Value::Null) {
+        return Err(Unreadable {
+            place: None,
+            message: "the file is empty".into(),
+            hint: "it starts with `version: 1`",
+        });
+    }
+    Ok(root)
+}
+
+fn explain(error: &Error, text: &str) -> Unreadable {
+    let place = error.location().map(|l| Place { line: l.line(), column: l.column() }).filter(|p| p.line > 0);
+    let of = |message: &str, hint| Unreadable { place, message: message.into(), hint };
+    if let Error::MultipleDocuments { .. } = error {
+        return of(
+            "a second document starts here",
+            "one file holds one document: remove the `---` and what follows it",
+        );
+    }
+    if let Error::Budget { breach, .. } = error {
+        if matches!(breach, BudgetBreach::Anchors { .. } | BudgetBreach::Aliases { .. }) {
+            return of(ANCHOR, ANCHOR_HINT);
+        }
+        return of("too much, or nested too deeply", "no configuration needs this; was another file meant?");
+    }
+    let marks_anchor = || place.is_some_and(|place| matches!(character_at(text, place), Some('*' | '&')));
+    if matches!(error, Error::UnknownAnchor { .. }) || marks_anchor() {
+        return of(ANCHOR, ANCHOR_HINT);
+    }
+    if let Some(tab) = place.and_then(|before| first_tab(text, before)) {
+        let message = "a tab where YAML needs spaces".into();
+        return Unreadable { place: Some(tab), message, hint: "indent with spaces only" };
+    }
+    let message = DefaultMessageFormatter.format_message(error);
+    let known = SYNTAX.iter().find(|(theirs, ..)| message.contains(theirs));
+    match known {
+        Some((_, ours, hint)) => of(ours, hint),
+        None => of(&format!("not valid YAML: {message}"), "look at this line and the one before it"),
+    }
+}
+
+fn character_at(text: &str, place: Place) -> Option<char> {
+    let nth = |n: u64| usize::try_from(n.checked_sub(1)?).ok();
+    text.lines().nth(nth(place.line)?)?.chars().nth(nth(place.column)?)
+}
+
+/// The first line up to `before` that is indented with a tab.
+fn first_tab(text: &str, before: Place) -> Option<Place> {
+    (1u64..=before.line).zip(text.lines()).find_map(|(line, content)| {
+        let indent = content.find(|c: char| !c.is_whitespace()).unwrap_or(content.len());
+        let tab = content.get(..indent)?.find('\t')?;
+        Some(Place { line, column: 1 + u64::try_from(tab).ok()? })
+    })
+}
+
+impl Node {
+    fn first_tag(&self) -> Option<Place> {
+        if self.tag {
+            return Some(self.place);
+        }
+        match &self.value {
+            Value::List(items) => items.iter().find_map(Self::first_tag),
+            Value::Map(fields) => {
+                fields.iter().find_map(|(key, value)| key.first_tag().or_else(|| value.first_tag()))
+            }
+            Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Number | Value::Text(_) => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Spanned { value: Tagged(value, tag), referenced, .. } =
+            Spanned::<Tagged<Value>>::deserialize(deserializer)?;
+        let place = Place { line: referenced.line(), column: referenced.column() };
+        Ok(Self { value, place, tag: tag.is_some() })
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Integer(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Value, E> {
+        Ok(Value::Number)
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Value, E> {
+        Ok(Value::Number)
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::Text(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Vec::new();
+        while let Some(entry) = entries.next_entry()? {
+            map.push(entry);
+        }
+        Ok(Value::Map(map))
+    }
+}
+
+const ANCHOR: &str = "anchors (`&name`) and aliases (`*name`) are not allowed here";
+const ANCHOR_HINT: &str = "write the value out; a text that starts with `*` or `&` needs quotes, as in \"*\"";
+/// What the parser says, what a person understands, and what to do.
+const SYNTAX: &[(&str, &str, &str)] = &[
+    (
+        "mapping values are not allowed",
+        "a `:` where no key can stand",
+        "indent this line like its neighbours; the line before may lack a `:`; a value with `: ` in it needs quotes",
+    ),
+    (
+        "did not find expected key",
+        "no key above starts in this column",
+        "indent this line like the keys it belongs to",
+    ),
+    (
+        "did not find expected '-' indicator",
+        "a list ends here without reason",
+        "start every item of the list with `- ` in the same column, or indent this line less or more",
+    ),
+    ("unclosed bracket", "this bracket is never closed", "close it; the file may have been cut off"),
+    ("unclosed quote", "this quote is never closed", "close it; the file may have been cut off"),
+    ("did not find expected ',' or", "a `,` or a closing bracket is missing before this", "add it"),
+    ("trailing content after", "text follows a closing quote", "put quotes round the whole value"),
+    ("unexpected character", "a value cannot start with this character", "put the value in quotes"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[test]
+    fn probe() {
+        for t in [
+            "a: 1\nb: [x, 0660, \"0660\", 1e999, -3, yes, ~]\nc:\na: {}\n? [x]\n: 2\n<<: 3\n",
+            "",
+            "# c\n",
+            "a: 1\n---\nb: 2\n",
+            "a: &x 1\nb: *x\n",
+            "jobs: [*]\n",
+            "jobs: *\n",
+            "a: !foo 1\n",
+            "a: !!str 1\n",
+            "!!str a: 1\n",
+            "a:\n\tb: 1\n",
+            "a:\n  b: 1\n c: 2\n",
+            "a: [1, 2\n",
+            "a: \"x\nb: 1\n",
+            "a: b: c\n",
+            "a\nb: 1\n",
+            "a: @x\n",
+            "a: `x`\n",
+            "a: {b: 1\nc: 2\n",
+            "- a\nb: 1\n",
+            "a: %x\n",
+            "a: 'it's'\n",
+            "a: 1\n  b: 2\n",
+            "a: !<tag:x> {b: 1}\n",
+            "\u{feff}a: 1\n",
+            "a: 1\n...\nfoo\n",
+            "a: *.b\n",
+            "key:value\n",
+            "a:\n  - b\n   - c\n",
+            "a: \u{7}x\n",
+            "a: 12345678901234567890123456789012\n",
+        ] {
+            println!("=== {t:?}\n    {:?}", parse(t));
+        }
+    }
+}
