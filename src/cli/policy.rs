@@ -323,7 +323,7 @@ credentials: { prod: { environment: {} } }
 callers:
   editor-api: { identify: [{ listener: app }] }
 rules:
-  - { id: editor-cancels, effect: allow, callers: [editor-api], actions: ['mpc:*'], projects: [media-prod], jobs: ['*'] }
+  - { id: editor-cancels, effect: allow, callers: [editor-api], actions: ['*'], projects: ['*'], jobs: ['*'] }
   - { id: keep, effect: deny, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['keep-*'] }
 ";
 }

@@ -57,9 +57,8 @@ impl Index {
             projects: Names::new(projects.iter().map(|project| (&*project.name, Some(&*project.id)))),
             grid: Vec::new(),
         };
-        index
-            .grid
-            .resize_with(index.callers.count() * index.actions.count() * index.projects.count(), || None);
+        let cells = index.callers.count() * index.actions.count() * index.projects.count();
+        index.grid.resize_with(cells, || None);
         for (number, rule) in rules.iter().enumerate() {
             for cell in index.cells(rule) {
                 let position = index.position(cell);
