@@ -18,23 +18,27 @@ pub(super) struct Index {
     pub(super) callers: Names,
     pub(super) actions: Names,
     pub(super) projects: Names,
-    denies: Table,
-    allows: Table,
+    /// By [`Index::position`]: caller by caller, in it action by action, in it project by project.
+    grid: Vec<Option<Box<Rules>>>,
 }
 
-/// One kind of names, numbered.
+/// One kind of names, numbered from 1: 0 is [`ANY`].
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    numbers: HashMap<Box<str>, u32>,
+    numbers: HashMap<Box<str>, usize>,
     /// A project goes by its name and its id in a rule.
-    spellings: HashMap<Box<str>, Vec<u32>>,
+    spellings: HashMap<Box<str>, Vec<usize>>,
 }
 
-/// Job patterns by caller, action and project.
-type Table = HashMap<Cell, Jobs>;
+/// The numbers of a caller, an action and a project.
+pub(super) type Cell = [usize; 3];
 
-/// The numbers of a caller, an action and a project, each of which may be [`ANY`].
-pub(super) type Cell = [u32; 3];
+/// The rules of one cell.
+#[derive(Debug, Default)]
+struct Rules {
+    denies: Jobs,
+    allows: Jobs,
+}
 
 /// The job patterns of one cell with their rules, where that rule can be the first to match.
 #[derive(Debug, Default)]
@@ -51,16 +55,19 @@ impl Index {
             callers: Names::new(callers.iter().map(|caller| (caller.as_str(), None))),
             actions: Names::new(CATALOGUE.iter().map(|operation| (operation.action, None))),
             projects: Names::new(projects.iter().map(|project| (&*project.name, Some(&*project.id)))),
-            denies: Table::new(),
-            allows: Table::new(),
+            grid: Vec::new(),
         };
+        let cells = index.callers.count() * index.actions.count() * index.projects.count();
+        index.grid.resize_with(cells, || None);
         for (number, rule) in rules.iter().enumerate() {
             for cell in index.cells(rule) {
-                let table = match rule.effect {
-                    Effect::Allow => &mut index.allows,
-                    Effect::Deny => &mut index.denies,
+                let position = index.position(cell);
+                let Some(rules) = index.grid.get_mut(position) else { continue };
+                let rules = rules.get_or_insert_default();
+                let jobs = match rule.effect {
+                    Effect::Allow => &mut rules.allows,
+                    Effect::Deny => &mut rules.denies,
                 };
-                let jobs = table.entry(cell).or_default();
                 rule.jobs.iter().for_each(|glob| jobs.add(glob, number));
             }
         }
@@ -74,9 +81,18 @@ impl Index {
 
     /// The first rule that decides this job in this cell. Also takes the text of a pattern for the job: what is
     /// found then decides every job that pattern matches; see [`Glob::covers`].
-    pub(super) fn first(&self, cell: Cell, job: &str) -> Option<(Effect, usize)> {
-        let deny = first_in(&self.denies, cell, job).map(|rule| (Effect::Deny, rule));
-        deny.or_else(|| first_in(&self.allows, cell, job).map(|rule| (Effect::Allow, rule)))
+    pub(super) fn first(&self, [caller, action, project]: Cell, job: &str) -> Option<(Effect, usize)> {
+        let cells =
+            [[caller, action, project], [caller, action, ANY], [ANY, action, project], [ANY, action, ANY]];
+        let rules = cells.map(|cell| self.grid.get(self.position(cell)).and_then(Option::as_deref));
+        let rules = rules.iter().flatten();
+        let deny = rules.clone().filter_map(|rules| rules.denies.first(job)).min();
+        let allow = || rules.filter_map(|rules| rules.allows.first(job)).min();
+        deny.map(|rule| (Effect::Deny, rule)).or_else(|| allow().map(|rule| (Effect::Allow, rule)))
+    }
+
+    fn position(&self, [caller, action, project]: Cell) -> usize {
+        (caller * self.actions.count() + action) * self.projects.count() + project
     }
 
     /// `None` where caller, action or project is not a known one.
@@ -91,7 +107,7 @@ impl Index {
     /// The cells a rule stands in.
     pub(super) fn cells(&self, rule: &Rule) -> Vec<Cell> {
         let callers = self.callers.any_or_matching(&rule.callers);
-        let actions: BTreeSet<u32> =
+        let actions: BTreeSet<usize> =
             rule.actions.iter().flat_map(|glob| self.actions.matching(glob)).collect();
         let projects = self.projects.any_or_matching(&rule.projects);
         let mut cells = Vec::with_capacity(callers.len() * actions.len() * projects.len());
@@ -108,7 +124,8 @@ impl Names {
     /// Numbers the names. A pattern may match the second spelling instead; a call uses the first.
     fn new<'n>(names: impl Iterator<Item = (&'n str, Option<&'n str>)>) -> Self {
         let mut all = Self::default();
-        for (number, (name, other)) in (0..ANY).zip(names) {
+        for (name, other) in names {
+            let number = all.count();
             // Several operations share an action.
             if let Entry::Vacant(entry) = all.numbers.entry(name.into()) {
                 entry.insert(number);
@@ -120,12 +137,17 @@ impl Names {
         all
     }
 
-    fn number(&self, name: &str) -> Option<u32> {
+    /// How many numbers there are, with [`ANY`].
+    fn count(&self) -> usize {
+        self.numbers.len() + 1
+    }
+
+    fn number(&self, name: &str) -> Option<usize> {
         self.numbers.get(name).copied()
     }
 
     /// Every name the pattern matches in any of its spellings.
-    pub(super) fn matching(&self, glob: &Glob) -> Vec<u32> {
+    pub(super) fn matching(&self, glob: &Glob) -> Vec<usize> {
         match glob.literal() {
             Some(name) => self.spellings.get(name).cloned().unwrap_or_default(),
             None => {
@@ -142,7 +164,7 @@ impl Names {
     }
 
     /// `*` is one entry instead of one for each name: many rules for everybody must not fill the memory.
-    fn any_or_matching(&self, globs: &[Glob]) -> BTreeSet<u32> {
+    fn any_or_matching(&self, globs: &[Glob]) -> BTreeSet<usize> {
         if globs.iter().any(|glob| glob.as_str() == "*") {
             return BTreeSet::from([ANY]);
         }
@@ -178,12 +200,5 @@ impl Jobs {
     }
 }
 
-/// The first rule for this job among those for this cell's caller and project and those for any.
-fn first_in(table: &Table, [caller, action, project]: Cell, job: &str) -> Option<usize> {
-    let cells =
-        [[caller, action, project], [caller, action, ANY], [ANY, action, project], [ANY, action, ANY]];
-    cells.iter().filter_map(|cell| table.get(cell)?.first(job)).min()
-}
-
-/// Stands for every caller, or every project, in a [`Cell`].
-const ANY: u32 = u32::MAX;
+/// The number that stands for every caller, or every project.
+const ANY: usize = 0;

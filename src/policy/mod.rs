@@ -105,7 +105,8 @@ impl Policy {
         Self { rules, index, hash: hash.into() }
     }
 
-    /// Whether the call may be made. A caller, project or action that is not configured is denied, whatever the rules say.
+    /// Whether the call may be made. A caller, project or action that is not configured is denied, whatever the
+    /// rules say.
     pub fn decide(&self, call: &Call<'_>) -> Decision<'_> {
         let found = self.index.find(call);
         Decision {
