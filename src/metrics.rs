@@ -5,10 +5,7 @@
 //! there from the start, at zero, so that a rate over it works from the first event on.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::AtomicI64,
-    },
+    sync::{Arc, atomic::AtomicI64},
     time::Duration,
 };
 
@@ -164,7 +161,13 @@ impl Metrics {
                 for (outcome, code) in OF_A_CALLER {
                     let (listener, caller) = (Arc::clone(listener), caller.shared());
                     let action = ACTION;
-                    drop(self.requests.get_or_create(&RequestLabels { listener, caller, action, outcome, code }));
+                    drop(self.requests.get_or_create(&RequestLabels {
+                        listener,
+                        caller,
+                        action,
+                        outcome,
+                        code,
+                    }));
                 }
             }
         }
@@ -194,7 +197,12 @@ impl Metrics {
         let help = "From a request's head to its answer";
         r.register_with_unit("request_duration", help, Unit::Seconds, self.duration.clone());
         let help = "From an attempt's start to the end of upstream's answer";
-        r.register_with_unit("upstream_request_duration", help, Unit::Seconds, self.upstream_duration.clone());
+        r.register_with_unit(
+            "upstream_request_duration",
+            help,
+            Unit::Seconds,
+            self.upstream_duration.clone(),
+        );
         r.register("upstream_errors", "Attempts without an acceptable answer", self.upstream_errors.clone());
         r.register("in_flight_requests", "Requests under way", self.in_flight.clone());
         let help = "Readings of a credential's source";

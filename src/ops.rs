@@ -90,7 +90,8 @@ fn answer(request: &Request<Incoming>, sources: &Sources) -> Response<Full<Bytes
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".into());
     }
-    let verbose = request.uri().query().is_some_and(|q| q.split('&').any(|p| p == "verbose" || p == "verbose=true"));
+    let verbose =
+        request.uri().query().is_some_and(|q| q.split('&').any(|p| p == "verbose" || p == "verbose=true"));
     match request.uri().path() {
         "/livez" => text(StatusCode::OK, "ok\n".into()),
         "/startupz" if sources.health.is_started() => text(StatusCode::OK, "ok\n".into()),

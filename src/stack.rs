@@ -16,8 +16,8 @@ use crate::{
     config::{Limits, UpstreamSettings},
     metrics::Metrics,
     stage::{
-        Arrival, AuditLayer, Authenticate, Authorize, Body, Compose, Forward, InForce, Project, Receive, RespondLayer,
-        RetryLayer, Route, Sign,
+        Arrival, AuditLayer, Authenticate, Authorize, Body, Compose, Forward, InForce, Project, Receive,
+        RespondLayer, RetryLayer, Route, Sign,
     },
 };
 

@@ -85,7 +85,8 @@ impl Demo {
         for (job, state) in JOBS {
             cloud.cloud().put_job(PROJECT_ID, job, state);
         }
-        let (app, team) = (format!("127.0.0.1:{}", free_port(8080)?), format!("127.0.0.1:{}", free_port(8081)?));
+        let (app, team) =
+            (format!("127.0.0.1:{}", free_port(8080)?), format!("127.0.0.1:{}", free_port(8081)?));
         let token = random_text();
         folder.write("ak", ACCESS_KEY)?;
         folder.write("sk", secret_key.expose())?;
@@ -172,7 +173,10 @@ Configuration, policy and audit log: {folder}
         match requests.get(sent_before) {
             Some(seen) => {
                 let authorization = seen.header("authorization").unwrap_or_default();
-                say(&format!("  upstream saw\n    {} {}\n    authorization: {authorization}\n", seen.method, seen.target))?;
+                say(&format!(
+                    "  upstream saw\n    {} {}\n    authorization: {authorization}\n",
+                    seen.method, seen.target
+                ))?;
             }
             None => say("  upstream saw nothing\n")?,
         }
@@ -224,9 +228,10 @@ Audit records follow as they are written. Ctrl-C stops the demo and removes its 
 
 impl Step<'_> {
     fn curl(&self) -> String {
-        let token = self.token.as_ref().map(|path| {
-            format!(" \\\n           -H \"Authorization: Bearer $(cat {})\"", path.display())
-        });
+        let token = self
+            .token
+            .as_ref()
+            .map(|path| format!(" \\\n           -H \"Authorization: Bearer $(cat {})\"", path.display()));
         format!("curl -i -X DELETE 'http://{}{}'{}", self.authority, self.target, token.unwrap_or_default())
     }
 
@@ -252,7 +257,10 @@ struct Folder(PathBuf);
 impl Folder {
     fn new() -> anyhow::Result<Self> {
         let path = std::env::temp_dir().join(format!("mpc-auth-proxy-demo-{}", std::process::id()));
-        fs::DirBuilder::new().mode(0o700).create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .with_context(|| format!("cannot make {}", path.display()))?;
         Ok(Self(path))
     }
 
@@ -279,7 +287,8 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
 
 /// The preferred port, or any other where that is taken.
 fn free_port(preferred: u16) -> io::Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", preferred)).or_else(|_| TcpListener::bind(("127.0.0.1", 0)))?;
+    let listener =
+        TcpListener::bind(("127.0.0.1", preferred)).or_else(|_| TcpListener::bind(("127.0.0.1", 0)))?;
     Ok(listener.local_addr()?.port())
 }
 
@@ -289,7 +298,9 @@ fn random_text() -> String {
 
 /// An audit line as it was written, but for the fields that say nothing.
 fn without_nulls(line: &str) -> String {
-    let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_str(line) else { return line.to_owned() };
+    let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_str(line) else {
+        return line.to_owned();
+    };
     fields.retain(|_, value| !value.is_null());
     serde_json::Value::Object(fields).to_string()
 }

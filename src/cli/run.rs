@@ -57,8 +57,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// One thread a core that this process may use; on one core no second thread is woken for any request.
 pub(super) fn runtime() -> anyhow::Result<Runtime> {
     let cores = available_parallelism().map_or(1, usize::from);
-    let mut builder =
-        if cores == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    let mut builder = if cores == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
     if cores > 1 {
         builder.worker_threads(cores);
     }
@@ -69,7 +68,11 @@ async fn serve(settings: Settings, require_credentials: bool) -> anyhow::Result<
     let ops = match settings.ops {
         Some(address) => match Ops::bind(address).await {
             Ok(ops) => Some(ops),
-            Err(error) => return cannot_bind(&anyhow::Error::new(error).context(format!("ops cannot listen on {address}"))),
+            Err(error) => {
+                return cannot_bind(
+                    &anyhow::Error::new(error).context(format!("ops cannot listen on {address}")),
+                );
+            }
         },
         None => None,
     };

@@ -33,7 +33,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async {
         let server = match start(args) {
             Ok(server) => server,
-            Err(error) => return cannot_bind(&anyhow!(error).context(format!("cannot listen on {}", args.bind))),
+            Err(error) => {
+                return cannot_bind(&anyhow!(error).context(format!("cannot listen on {}", args.bind)));
+            }
         };
         // Before anything is printed: whoever reads it may send a signal at once.
         let stop = Stop::new().context("cannot listen for signals")?;

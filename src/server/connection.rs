@@ -98,7 +98,12 @@ impl Serving {
     }
 
     /// Answers a head that hyper could not parse, or that did not arrive.
-    async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(&self, mut stream: S, refusal: Refusal, peer: Arc<Peer>) {
+    async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        mut stream: S,
+        refusal: Refusal,
+        peer: Arc<Peer>,
+    ) {
         let arrival = Arrival { head: Err(refusal), peer, hosts: Arc::clone(&self.hosts) };
         let Ok(answer) = self.stack.clone().oneshot(arrival).await;
         let bytes = on_the_wire(answer).await;
@@ -177,7 +182,9 @@ async fn on_the_wire(answer: Response<Body>) -> Vec<u8> {
     let Ok(body) = body.collect().await;
     let body = body.to_bytes();
     let mut out = Vec::with_capacity(512 + body.len());
-    out.extend_from_slice(format!("HTTP/1.1 {}\r\ncontent-length: {}\r\n", head.status, body.len()).as_bytes());
+    out.extend_from_slice(
+        format!("HTTP/1.1 {}\r\ncontent-length: {}\r\n", head.status, body.len()).as_bytes(),
+    );
     for (name, value) in &head.headers {
         out.extend_from_slice(name.as_str().as_bytes());
         out.extend_from_slice(b": ");

@@ -29,7 +29,8 @@ pub struct Check {
 
 impl Health {
     pub(super) fn new(projects: &[Arc<Project>], credentials: &[Arc<Held>]) -> Self {
-        let held = |project: &Project| credentials.iter().find(|held| *held.name() == project.credential).cloned();
+        let held =
+            |project: &Project| credentials.iter().find(|held| *held.name() == project.credential).cloned();
         let projects = projects.iter().filter_map(|p| Some((Arc::clone(&p.name), held(p)?))).collect();
         Self(Arc::new(State { started: AtomicBool::new(false), draining: AtomicBool::new(false), projects }))
     }
@@ -41,7 +42,10 @@ impl Health {
 
     /// Everything that must hold for it to be ready. The configuration is loaded, or there would be no proxy.
     pub fn checks(&self) -> Vec<Check> {
-        let check = |name: &str, holds: bool, problem| Check { name: name.into(), problem: (!holds).then_some(problem) };
+        let check = |name: &str, holds: bool, problem| Check {
+            name: name.into(),
+            problem: (!holds).then_some(problem),
+        };
         let mut checks = vec![
             check("config", true, ""),
             check("started", self.is_started(), "not accepting yet"),

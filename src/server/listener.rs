@@ -67,7 +67,12 @@ impl Socket {
     }
 
     /// Accepts connections until `stop`, no more at once than `connections` has permits.
-    pub(super) async fn accept(self, serving: Arc<Serving>, connections: Arc<Semaphore>, stop: CancellationToken) {
+    pub(super) async fn accept(
+        self,
+        serving: Arc<Serving>,
+        connections: Arc<Semaphore>,
+        stop: CancellationToken,
+    ) {
         let mut pause = FIRST_PAUSE;
         loop {
             let accepted = async {

@@ -8,12 +8,7 @@ mod health;
 mod listener;
 mod wire;
 
-use std::{
-    collections::HashMap,
-    io,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio::{
@@ -230,7 +225,8 @@ fn projects(
         }
         let held = credentials.iter().find(|held| *held.name() == project.credential);
         let (Some(upstream), Some(held)) = (upstreams.get(&project.endpoint), held) else { continue };
-        projects.extend(Project::new(Arc::clone(project), Arc::clone(held), Arc::clone(upstream)).map(Arc::new));
+        projects
+            .extend(Project::new(Arc::clone(project), Arc::clone(held), Arc::clone(upstream)).map(Arc::new));
     }
     Ok((projects, upstreams.into_values().collect()))
 }
@@ -291,7 +287,8 @@ fn report(error: &dyn std::error::Error) -> String {
 /// As much of the host's name as fits the alphabet of request ids.
 fn hostname() -> String {
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
-    let clean: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "-._".contains(*c)).take(63).collect();
+    let clean: String =
+        name.chars().filter(|c| c.is_ascii_alphanumeric() || "-._".contains(*c)).take(63).collect();
     if clean.is_empty() { "localhost".into() } else { clean }
 }
 

@@ -76,7 +76,8 @@ impl Predicate<Permitted> for Compose {
     fn check(&mut self, request: Permitted) -> Result<Composed, BoxError> {
         let (target, project, exchange) = request.into_parts();
         let received = target.operation();
-        let operation = project.settings.cancel_form.and_then(|form| received.in_form(form)).unwrap_or(received);
+        let operation =
+            project.settings.cancel_form.and_then(|form| received.in_form(form)).unwrap_or(received);
         let method = Method::from_bytes(operation.method.as_bytes())?;
         let uri = Uri::try_from(operation.render(&project.settings.id, target.job()))?;
         Ok(Composed { method, uri, project, via: Use::Pooled, exchange })
@@ -88,5 +89,6 @@ pub(super) const PROJECT_ID: HeaderName = HeaderName::from_static("x-project-id"
 const PROJECT_UNDERSCORE_ID: HeaderName = HeaderName::from_static("x-project_id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-const OURSELVES: HeaderValue = HeaderValue::from_static(concat!("mpc-auth-proxy/", env!("CARGO_PKG_VERSION")));
+const OURSELVES: HeaderValue =
+    HeaderValue::from_static(concat!("mpc-auth-proxy/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");

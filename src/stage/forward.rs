@@ -104,7 +104,12 @@ fn withhold(answer: &mut Answer, sensitive: &[HeaderValue]) {
     }
     let leaking = |value: &HeaderValue| holds_one(value.as_bytes());
     if answer.headers.values().any(leaking) {
-        answer.headers = answer.headers.drain().filter_map(|(name, value)| Some((name?, value))).filter(|(_, value)| !leaking(value)).collect();
+        answer.headers = answer
+            .headers
+            .drain()
+            .filter_map(|(name, value)| Some((name?, value)))
+            .filter(|(_, value)| !leaking(value))
+            .collect();
     }
 }
 

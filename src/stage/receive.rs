@@ -49,6 +49,7 @@ impl Predicate<Recorded> for Receive {
     fn check(&mut self, recorded: Recorded) -> Result<Received, BoxError> {
         let (arrival, trail) = recorded.into_parts();
         let head = arrival.head?;
+        trail.note().method = Some(known(&head.method));
         check_request_line(&head)?;
         if head.headers.len() > self.max_headers {
             return Err(Refusal::HeadersTooLarge.into());
@@ -64,6 +65,12 @@ impl Predicate<Recorded> for Receive {
             exchange: Exchange { peer: arrival.peer, trail, deadline, trace },
         })
     }
+}
+
+/// The method as OpenTelemetry's conventions record it: only HTTP's own are named.
+fn known(method: &Method) -> &'static str {
+    let all = ["DELETE", "GET", "POST", "PUT", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE"];
+    all.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
 }
 
 fn check_request_line(head: &Parts) -> Result<(), Refusal> {
@@ -84,8 +91,12 @@ fn check_headers(headers: &HeaderMap, hosts: &Hosts) -> Result<(), Refusal> {
         match canonical(name).as_ref() {
             "host" if host.is_some() => return Err(Refusal::BadRequest("more than one Host header")),
             "host" => host = Some(value),
-            "content-length" if value.as_bytes() != b"0" => return Err(Refusal::BadRequest("no operation takes a body")),
-            "transfer-encoding" => return Err(Refusal::BadRequest("no operation takes a body: Transfer-Encoding")),
+            "content-length" if value.as_bytes() != b"0" => {
+                return Err(Refusal::BadRequest("no operation takes a body"));
+            }
+            "transfer-encoding" => {
+                return Err(Refusal::BadRequest("no operation takes a body: Transfer-Encoding"));
+            }
             "upgrade" => return Err(Refusal::BadRequest("Upgrade is not accepted")),
             "expect" => return Err(Refusal::BadRequest("Expect is not accepted")),
             "te" => return Err(Refusal::BadRequest("TE is not accepted")),
@@ -97,7 +108,8 @@ fn check_headers(headers: &HeaderMap, hosts: &Hosts) -> Result<(), Refusal> {
     if headers.get_all(http::header::CONTENT_LENGTH).iter().count() > 1 {
         return Err(Refusal::BadRequest("more than one Content-Length header"));
     }
-    let host = host.and_then(|value| value.to_str().ok()).ok_or(Refusal::BadRequest("a Host header is required"))?;
+    let host =
+        host.and_then(|value| value.to_str().ok()).ok_or(Refusal::BadRequest("a Host header is required"))?;
     // A page that was rebound to this address still sends its own name, or says that it is a page.
     if browser {
         return Err(Refusal::Browser);

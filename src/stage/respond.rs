@@ -83,13 +83,18 @@ pub(super) fn refuse(refusal: &Refusal, trail: &Trail, neighbour: bool) -> Respo
         record.outcome = Some(facts.outcome);
         record.error = Some(facts.code);
     }
-    let body = serde_json::json!({ "error_code": facts.code, "error_msg": message, "request_id": **trail.id() });
+    let body =
+        serde_json::json!({ "error_code": facts.code, "error_msg": message, "request_id": **trail.id() });
     let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
     *response.status_mut() = facts.status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, JSON);
     put(headers, REQUEST_ID, trail.id());
-    put(headers, PROXY_STATUS, &format!("{NAME}; error={}; details=\"{}\"", facts.proxy_error, quoted(&message)));
+    put(
+        headers,
+        PROXY_STATUS,
+        &format!("{NAME}; error={}; details=\"{}\"", facts.proxy_error, quoted(&message)),
+    );
     put(headers, PROXY_REQUEST_ID, trail.id());
     if let Refusal::MethodNotAllowed(allowed) = refusal {
         headers.insert(ALLOW, HeaderValue::from_static(allowed));
@@ -135,7 +140,9 @@ fn pass_on(delivered: Delivered, trail: &Trail) -> Response<Body> {
     trail.note().outcome = Some(Outcome::Forwarded);
     let mut status = format!("{NAME}; received-status={}", answer.status.as_u16());
     if after_stale && answer.error_code().is_some_and(|code| JOB_IS_GONE.contains(&code.as_str())) {
-        status.push_str("; details=\"an attempt before this one got no answer and may have cancelled the job\"");
+        status.push_str(
+            "; details=\"an attempt before this one got no answer and may have cancelled the job\"",
+        );
     }
     let Answer { status: code, headers, body } = answer;
     let mut response = Response::new(Full::new(body));

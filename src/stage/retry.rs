@@ -92,7 +92,9 @@ where
                     request = request.on_a_fresh_connection();
                 }
                 // What was written by an attempt before this one is still unknown.
-                Some(SendError::Dial(_) | SendError::Unsent) if after_stale => return Err(SendError::Stale.into()),
+                Some(SendError::Dial(_) | SendError::Unsent) if after_stale => {
+                    return Err(SendError::Stale.into());
+                }
                 Some(SendError::Unsent) if attempts < self.attempts => {}
                 Some(SendError::Dial(error)) if attempts < self.attempts && worth_another(error) => {
                     let pause = FIRST_PAUSE * attempts;

@@ -40,7 +40,11 @@ pub struct Route {
 impl Project {
     /// A project that is called at `upstream` with `credential`. `None` where its names cannot be header values,
     /// which the configuration does not let through.
-    pub fn new(settings: Arc<config::Project>, credential: Arc<Held>, upstream: Arc<Upstream>) -> Option<Self> {
+    pub fn new(
+        settings: Arc<config::Project>,
+        credential: Arc<Held>,
+        upstream: Arc<Upstream>,
+    ) -> Option<Self> {
         let host = HeaderValue::from_str(settings.endpoint.authority()).ok()?;
         let id = HeaderValue::from_str(&settings.id).ok()?;
         Some(Self { settings, credential, upstream, host, id })
@@ -67,18 +71,11 @@ impl Routed {
     }
 }
 
-/// The method as OpenTelemetry's conventions record it: only HTTP's own are named.
-fn known(method: &Method) -> &'static str {
-    let all = ["DELETE", "GET", "POST", "PUT", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE"];
-    all.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
-}
-
 impl Predicate<Identified> for Route {
     type Request = Routed;
 
     fn check(&mut self, request: Identified) -> Result<Routed, BoxError> {
         let (method, target, decider, exchange) = request.into_parts();
-        exchange.trail.note().method = Some(known(&method));
         let target = Target::parse(method.as_str(), &target).map_err(Refusal::from)?;
         {
             let mut record = exchange.trail.note();

@@ -48,7 +48,9 @@ impl Predicate<Composed> for Sign {
         }
         match &*credential {
             Credential::Key(key) => sign(&mut request, key)?,
-            Credential::Token(token) => drop(request.headers_mut().insert(AUTH_TOKEN, token.header().clone())),
+            Credential::Token(token) => {
+                drop(request.headers_mut().insert(AUTH_TOKEN, token.header().clone()))
+            }
         }
         Ok(Signed { request, upstream: Arc::clone(&project.upstream), via, exchange })
     }

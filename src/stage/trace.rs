@@ -34,9 +34,12 @@ fn single<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h HeaderValue> {
 fn is_parent(value: &[u8]) -> bool {
     let mut fields = value.split(|b| *b == b'-');
     let mut field = |length: usize| {
-        fields.next().filter(|f| f.len() == length && f.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+        fields
+            .next()
+            .filter(|f| f.len() == length && f.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
     };
-    let (Some(version), Some(trace), Some(parent), Some(_)) = (field(2), field(32), field(16), field(2)) else {
+    let (Some(version), Some(trace), Some(parent), Some(_)) = (field(2), field(32), field(16), field(2))
+    else {
         return false;
     };
     let not_zero = |id: &[u8]| id.iter().any(|b| *b != b'0');
