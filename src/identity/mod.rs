@@ -97,6 +97,11 @@ impl Callers {
         &self.ids
     }
 
+    /// Every proof there is, with the caller it stands for, in the order they were given.
+    pub fn proofs(&self) -> impl Iterator<Item = (&CallerId, &Proof)> {
+        self.proofs.iter().map(|(proof, caller)| (caller, proof))
+    }
+
     /// The one caller that all proofs on a request agree on, with the strongest of them.
     ///
     /// # Errors
