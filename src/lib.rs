@@ -3,6 +3,7 @@
 //! The modules stand in the order in which they may import each other: only from above. How they fit
 //! together is told in `docs/ARCHITECTURE.md`; the way of a request is `stack`.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod credential;

@@ -1,0 +1,186 @@
+//! `check`: is the configuration valid, and what would run?
+//!
+//! It reads what `run` reads, in the same way, and binds nothing.
+
+use crate::config::{self, Listener, Loaded, Project, Report, Settings, Severity};
+use crate::credential::Source;
+use crate::identity::Proof;
+use anyhow::Context;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Reads the configuration, the policy and every file they name; prints all problems, or what would run.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The proxy.yaml to read.
+    #[arg(long, value_name = "FILE", env = "MPC_AUTH_PROXY_CONFIG")]
+    pub config: PathBuf,
+}
+
+/// Runs the command: problems to standard error, the summary to standard output.
+///
+/// # Errors
+/// Where the answer cannot be written; a configuration that is not valid is an exit code.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    check(&args.config, &mut io::stdout().lock(), &mut io::stderr().lock()).context("cannot write the answer")
+}
+
+fn check(path: &Path, out: &mut impl Write, err: &mut impl Write) -> io::Result<ExitCode> {
+    match config::load(path) {
+        Ok(Loaded { settings, warnings }) => {
+            problems(&warnings, err)?;
+            summary(path, &settings, out)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(report) => {
+            problems(&report, err)?;
+            Ok(ExitCode::from(INVALID))
+        }
+    }
+}
+
+fn problems(report: &Report, err: &mut impl Write) -> io::Result<()> {
+    if report.problems().is_empty() {
+        return Ok(());
+    }
+    let count = |severity, word| match report.count(severity) {
+        1 => format!("1 {word}"),
+        count => format!("{count} {word}s"),
+    };
+    let verdict = if report.has_errors() { "not valid" } else { "valid" };
+    let (errors, warnings) = (count(Severity::Error, "error"), count(Severity::Warning, "warning"));
+    writeln!(err, "{report}\n{errors}, {warnings}: the configuration is {verdict}")
+}
+
+fn summary(path: &Path, settings: &Settings, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "{} is valid. This would run:", path.display())?;
+    writeln!(out, "\nlisteners")?;
+    for listener in &settings.listeners {
+        writeln!(out, "  {} on {}", listener.name, listener.bind)?;
+        for (caller, proof) in settings.callers.proofs() {
+            if let Some(proof) = proof_on(listener, proof) {
+                writeln!(out, "    {caller}, by {proof}")?;
+            }
+        }
+    }
+    if let Some(ops) = settings.ops {
+        writeln!(out, "  health and metrics on {ops}")?;
+    }
+    writeln!(out, "\nprojects")?;
+    for project in &settings.projects {
+        write_project(project, settings, out)?;
+    }
+    writeln!(out, "\ncallers, under policy {}", settings.policy.hash())?;
+    for caller in settings.callers.ids() {
+        writeln!(out, "  {caller}")?;
+        let rules = settings.policy.rules().iter();
+        for rule in rules.filter(|rule| rule.callers.iter().any(|glob| glob.is_match(caller.as_str()))) {
+            writeln!(out, "    {} by {} ({})", rule.effect.as_str(), rule.id, rule.location)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_project(project: &Project, settings: &Settings, out: &mut impl Write) -> io::Result<()> {
+    let Project { name, id, endpoint, credential, .. } = project;
+    let scheme = if endpoint.tls() { "https" } else { "http" };
+    writeln!(out, "  {name} ({id}) at {scheme}://{}", endpoint.authority())?;
+    let source = settings.credentials.iter().find(|c| c.name == *credential).map(|c| spell(&c.source));
+    writeln!(out, "    with {credential}: {}", source.unwrap_or_default())
+}
+
+/// How the proof is given on this listener. `None` where it cannot be.
+fn proof_on(listener: &Listener, proof: &Proof) -> Option<String> {
+    let local = matches!(listener.bind, config::Bind::Unix { .. });
+    match proof {
+        Proof::Listener(name) => (*name == listener.name).then(|| "reaching it".into()),
+        Proof::Unix { uid, gid } if local => {
+            let user = uid.map(|uid| format!("user id {uid}"));
+            let group = gid.map(|gid| format!("group id {gid}"));
+            Some([user, group].into_iter().flatten().collect::<Vec<_>>().join(" and "))
+        }
+        Proof::Bearer(_) if listener.bearer => Some("a bearer token".into()),
+        Proof::Unix { .. } | Proof::Bearer(_) => None,
+    }
+}
+
+fn spell(source: &Source) -> String {
+    match source {
+        Source::Environment => "keys from the environment".into(),
+        Source::Files { access_key, secret_key, .. } => {
+            format!("keys from {} and {}", access_key.display(), secret_key.display())
+        }
+        Source::TokenFile { path } => format!("the token in {}", path.display()),
+    }
+}
+
+/// The exit code for a configuration that is not valid: `EX_CONFIG` of sysexits.
+const INVALID: u8 = 78;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config");
+
+    fn checked(path: &str) -> (ExitCode, String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = check(Path::new(path), &mut out, &mut err).unwrap();
+        (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    }
+
+    #[test]
+    fn a_valid_configuration_is_summed_up() {
+        let (code, out, err) = checked(&format!("{SAMPLES}/minimal/proxy.yaml"));
+        assert_eq!((code, err.as_str()), (ExitCode::SUCCESS, ""));
+        let (callers, hash) = (out.find("under policy ").unwrap() + 13, 16);
+        let out = out.replace(&out[callers..callers + hash], "HASH").replace(&format!("{SAMPLES}/"), "");
+        let expected = "\
+minimal/proxy.yaml is valid. This would run:
+
+listeners
+  app on 127.0.0.1:8080
+    editor-api, by reaching it
+
+projects
+  media-prod (0a1b2c3d4e5f60718293a4b5c6d7e8f9) at https://mpc.cn-north-4.myhuaweicloud.com
+    with prod: keys from the environment
+
+callers, under policy HASH
+  editor-api
+    allow by editor-cancels (minimal/policy.yaml:10)
+";
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn a_configuration_that_is_not_valid_is_exit_code_78_and_no_summary() {
+        let (code, out, err) = checked("missing.yaml");
+        assert_eq!((code, out.as_str()), (ExitCode::from(78), ""));
+        let expected = "\
+missing.yaml: error: cannot be read: there is no such file
+
+1 error, 0 warnings: the configuration is not valid
+";
+        assert_eq!(err, expected);
+    }
+
+    #[test]
+    fn warnings_are_shown_and_do_not_make_a_configuration_invalid() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["proxy.yaml", "policy.yaml"] {
+            let text = std::fs::read_to_string(format!("{SAMPLES}/minimal/{name}")).unwrap();
+            let text = text.replace(
+                "  prod: { environment: {} }",
+                "  spare: { environment: {} }\n  prod: { environment: {} }",
+            );
+            std::fs::write(directory.path().join(name), text).unwrap();
+        }
+        let (code, out, err) = checked(directory.path().join("proxy.yaml").to_str().unwrap());
+        assert_eq!(code, ExitCode::SUCCESS, "{err}");
+        assert!(out.contains("is valid. This would run:"), "{out}");
+        assert!(err.contains("warning: no project uses the credential `spare`"), "{err}");
+        assert!(err.ends_with("0 errors, 1 warning: the configuration is valid\n"), "{err}");
+    }
+}

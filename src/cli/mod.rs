@@ -1,0 +1,3 @@
+//! The commands: the only files that print or exit.
+
+pub mod check;
