@@ -20,7 +20,7 @@ pub(super) fn read(page: &Page, node: &Node) -> Option<Vec<Written>> {
         scalar::is_name(page, &name);
         Written { name, source: source(page, node) }
     };
-    Some(named(page, node, "a mapping from names to credentials").into_iter().map(read).collect())
+    Some(named(page, node, "the credentials").into_iter().map(read).collect())
 }
 
 fn source(page: &Page, node: &Node) -> Option<Source> {
