@@ -131,7 +131,7 @@ fn unix(page: &Page, node: &Node) -> Option<Proof> {
         account(page, node, ("group", "gid"), find)
     }));
     fields.finish();
-    // A name that could not be found must not leave a proof that asks for less.
+    // A part that could not be read must not leave a proof that asks for less and resembles another caller's.
     let complete = names_user == uid.is_some() && names_group == gid.is_some();
     complete.then_some(Proof::Unix { uid, gid })
 }
