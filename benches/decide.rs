@@ -47,7 +47,7 @@ fn policy(mut rules: Vec<Rule>) -> Policy {
     rules.push(rule(u64::MAX, &caller(3), &project(3), "job-*"));
     let callers: Vec<CallerId> = (0..CALLERS).map(|i| CallerId::parse(&caller(i)).expect("a name")).collect();
     let scope = |i| Scope { name: project(i).into(), id: format!("{i:032x}").into() };
-    Policy::new(rules, &callers, &(0..PROJECTS).map(scope).collect::<Vec<_>>(), "0123abcd".into())
+    Policy::new(rules, &callers, &(0..PROJECTS).map(scope).collect::<Vec<_>>(), "0123abcd")
 }
 
 fn rule(number: u64, caller: &str, project: &str, job: &str) -> Rule {

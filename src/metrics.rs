@@ -26,7 +26,7 @@ use crate::{
     audit::{Outcome, Record, Sink},
     identity::CallerId,
     operation::CATALOGUE,
-    policy::{Effect, Policy},
+    policy::{Decision, Effect, Policy},
 };
 
 /// All metrics of a process.
@@ -131,8 +131,9 @@ impl Metrics {
     }
 
     /// Counts a decision; no rule means that nothing allowed it.
-    pub fn decided(&self, caller: &CallerId, action: &'static str, effect: Effect, rule: Option<&str>) {
-        self.decisions.get_or_create(&DecisionLabels::new(caller, action, effect, rule)).inc();
+    pub fn decided(&self, caller: &CallerId, action: &'static str, decision: &Decision<'_>) {
+        let rule = decision.rule.map(|rule| rule.id.as_str());
+        self.decisions.get_or_create(&DecisionLabels::new(caller, action, decision.effect, rule)).inc();
     }
 
     /// Notes how long an attempt took.

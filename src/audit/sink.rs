@@ -132,6 +132,7 @@ impl Sink {
     }
 
     /// Writes the line that the slot was taken for.
+    #[expect(clippy::needless_pass_by_value, reason = "a slot is spent once")]
     pub fn spend(&self, slot: Slot, line: Vec<u8>) {
         let Slot(()) = slot;
         let mut state = self.state();

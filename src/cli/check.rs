@@ -2,6 +2,7 @@
 //!
 //! It reads what `run` reads, in the same way, and binds nothing.
 
+use super::exit;
 use crate::config::{self, Listener, Loaded, Project, Report, Settings, Severity};
 use crate::credential::Source;
 use crate::identity::Proof;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 
 /// Reads the configuration, the policy and every file they name; prints all problems, or what would run.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// The proxy.yaml to read.
     #[arg(long, value_name = "FILE", env = "MPC_AUTH_PROXY_CONFIG")]
     pub config: PathBuf,
@@ -22,7 +23,7 @@ pub struct Args {
 ///
 /// # Errors
 /// Where the answer cannot be written; a configuration that is not valid is an exit code.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     check(&args.config, &mut io::stdout().lock(), &mut io::stderr().lock()).context("cannot write the answer")
 }
 
@@ -35,7 +36,7 @@ fn check(path: &Path, out: &mut impl Write, err: &mut impl Write) -> io::Result<
         }
         Err(report) => {
             problems(&report, err)?;
-            Ok(ExitCode::from(INVALID))
+            Ok(ExitCode::from(exit::CONFIG))
         }
     }
 }
@@ -115,5 +116,69 @@ fn spell(source: &Source) -> String {
     }
 }
 
-/// The exit code for a configuration that is not valid: `EX_CONFIG` of sysexits.
-const INVALID: u8 = 78;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config");
+
+    fn checked(path: &str) -> (ExitCode, String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = check(Path::new(path), &mut out, &mut err).unwrap();
+        (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    }
+
+    #[test]
+    fn a_valid_configuration_is_summed_up() {
+        let (code, out, err) = checked(&format!("{SAMPLES}/minimal/proxy.yaml"));
+        assert_eq!((code, err.as_str()), (ExitCode::SUCCESS, ""));
+        let (callers, hash) = (out.find("under policy ").unwrap() + 13, 16);
+        let out = out.replace(&out[callers..callers + hash], "HASH").replace(&format!("{SAMPLES}/"), "");
+        let expected = "\
+minimal/proxy.yaml is valid. This would run:
+
+listeners
+  app on 127.0.0.1:8080
+    editor-api, by reaching it
+
+projects
+  media-prod (0a1b2c3d4e5f60718293a4b5c6d7e8f9) at https://mpc.cn-north-4.myhuaweicloud.com
+    with prod: keys from the environment
+
+callers, under policy HASH
+  editor-api
+    allow by editor-cancels (policy.yaml:10)
+";
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn a_configuration_that_is_not_valid_is_exit_code_78_and_no_summary() {
+        let (code, out, err) = checked("missing.yaml");
+        assert_eq!((code, out.as_str()), (ExitCode::from(78), ""));
+        let expected = "\
+missing.yaml: error: cannot be read: there is no such file
+
+1 error, 0 warnings: the configuration is not valid
+";
+        assert_eq!(err, expected);
+    }
+
+    #[test]
+    fn warnings_are_shown_and_do_not_make_a_configuration_invalid() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["proxy.yaml", "policy.yaml"] {
+            let text = std::fs::read_to_string(format!("{SAMPLES}/minimal/{name}")).unwrap();
+            let text = text.replace(
+                "  prod: { environment: {} }",
+                "  spare: { environment: {} }\n  prod: { environment: {} }",
+            );
+            std::fs::write(directory.path().join(name), text).unwrap();
+        }
+        let (code, out, err) = checked(directory.path().join("proxy.yaml").to_str().unwrap());
+        assert_eq!(code, ExitCode::SUCCESS, "{err}");
+        assert!(out.contains("is valid. This would run:"), "{out}");
+        assert!(err.contains("warning: no project uses the credential `spare`"), "{err}");
+        assert!(err.ends_with("0 errors, 1 warning: the configuration is valid\n"), "{err}");
+    }
+}

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use serde::Serialize;
 
+use super::exit;
 use crate::config::{self, Project};
 use crate::identity::CallerId;
 use crate::operation::{CATALOGUE, Segment};
@@ -16,7 +17,7 @@ use crate::policy::{Call, NearestMiss, Policy, Scope};
 
 /// Ask the policy.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
 }
@@ -57,7 +58,7 @@ enum Format {
 
 /// A decision in words: its fields are those of the JSON answer, and it displays as the text one.
 #[derive(Debug, Serialize)]
-pub struct Answer {
+pub(super) struct Answer {
     effect: &'static str,
     rule: Option<String>,
     location: Option<String>,
@@ -79,14 +80,14 @@ struct Miss {
 /// # Errors
 /// Where the call names what is not configured, or the answer cannot be written; a configuration that is not
 /// valid is an exit code.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Explain(explain) => explain.run(&mut io::stdout().lock(), &mut io::stderr().lock()),
     }
 }
 
 /// What the policy says to a call.
-pub fn explanation(policy: &Policy, call: &Call<'_>) -> Answer {
+pub(super) fn explanation(policy: &Policy, call: &Call<'_>) -> Answer {
     let explanation = policy.explain(call);
     Answer {
         effect: explanation.effect.as_str(),
@@ -103,7 +104,7 @@ impl Explain {
             Ok(loaded) => loaded.settings,
             Err(report) => {
                 writeln!(err, "{report}")?;
-                return Ok(ExitCode::from(INVALID));
+                return Ok(ExitCode::from(exit::CONFIG));
             }
         };
         let scope = |project: &Arc<Project>| Scope { name: project.name.clone(), id: project.id.clone() };
@@ -177,9 +178,6 @@ fn unknown<'n>(kind: &str, name: &str, known: impl Iterator<Item = &'n str>) -> 
     }
 }
 
-/// The exit code for a configuration that is not valid.
-const INVALID: u8 = 78;
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -209,7 +207,7 @@ mod tests {
             rule("contractor", Effect::Allow, 9, ["batch-cleaner", "tmp-*,old-*"]),
             rule("keep", Effect::Deny, 17, ["*", "keep-*"]),
         ];
-        Policy::new(rules, callers, projects, "0123abcd".into())
+        Policy::new(rules, callers, projects, "0123abcd")
     }
 
     fn explain(config: &str, arguments: &str) -> Explain {

@@ -56,7 +56,7 @@ fn cover(text: &str) -> String {
     for (start, word) in words(text) {
         out.push_str(text.get(done..start).unwrap_or_default());
         let key = word.ends_with(':') && word.len() <= LONGEST_KEY;
-        if key || word == "-" {
+        if key || PLAIN.contains(&word.to_ascii_lowercase().as_str()) {
             out.push_str(word);
         } else {
             out.extend(word.chars().map(|_| '*'));
@@ -76,6 +76,8 @@ fn words(line: &str) -> impl Iterator<Item = (usize, &str)> {
 
 const SECRET_KEYS: &[&str] = &["ak", "sk", "key", "credentials", "bearer", "authorization"];
 const SECRET_PARTS: &[&str] = &["secret", "password", "passwd", "token", "access_key", "private", "sha256"];
+/// What no secret is, and often a mistake of its own.
+const PLAIN: &[&str] = &["-", "true", "false", "yes", "no", "on", "off"];
 /// Names are longer than this only where they are no names.
 const LONGEST_KEY: usize = 32;
 

@@ -20,7 +20,7 @@ pub(super) fn read(page: &Page, node: &Node) -> Option<Vec<Written>> {
         scalar::is_name(page, &name);
         Written { name, source: source(page, node) }
     };
-    Some(named(page, node, "a mapping from names to credentials").into_iter().map(read).collect())
+    Some(named(page, node, "the credentials").into_iter().map(read).collect())
 }
 
 fn source(page: &Page, node: &Node) -> Option<Source> {
@@ -50,12 +50,8 @@ fn from_files(page: &Page, node: &Node) -> Option<Source> {
     let mut fields = Fields::of(page, node, "`files`")?;
     let access_key = fields.required(("access_key", "PATH"), files::secret);
     let secret_key = fields.required(("secret_key", "PATH"), files::secret);
-    let token_written = fields.has("security_token");
     let security_token = fields.optional("security_token", files::secret);
     fields.finish();
-    if token_written && security_token.is_none() {
-        return None;
-    }
     Some(Source::Files { access_key: access_key?, secret_key: secret_key?, security_token })
 }
 

@@ -70,7 +70,7 @@ impl<'n> Fields<'n> {
     /// Refuses by name what the documentation has and this version has not.
     pub(super) fn not_yet(&mut self, keys: &[&'static str]) {
         for key in keys {
-            if let Some((place, _)) = self.take(key) {
+            if let Some((place, _)) = self.remove(key) {
                 self.page.error(place, format!("`{key}` is not supported yet"), "remove it");
             }
         }
@@ -81,6 +81,7 @@ impl<'n> Fields<'n> {
         for (key, place, _) in &self.left {
             let hint = match closest(key, self.known.iter().copied()) {
                 Some(known) => format!("did you mean `{known}`?"),
+                None if self.known.is_empty() => format!("{} has no keys: write {{}}", self.what),
                 None => format!("{} has: {}", self.what, self.known.join(", ")),
             };
             self.page.error(*place, format!("unknown key `{key}`"), hint);
@@ -89,6 +90,10 @@ impl<'n> Fields<'n> {
 
     fn take(&mut self, key: &'static str) -> Option<(Place, &'n Node)> {
         self.known.push(key);
+        self.remove(key)
+    }
+
+    fn remove(&mut self, key: &str) -> Option<(Place, &'n Node)> {
         let index = self.left.iter().position(|(k, ..)| *k == key)?;
         let (_, place, node) = self.left.remove(index);
         Some((place, node))
@@ -99,7 +104,11 @@ impl<'n> Fields<'n> {
 pub(super) fn named<'n>(page: &Page, node: &'n Node, what: &str) -> Vec<(Placed<Arc<str>>, &'n Node)> {
     let entries = entries(page, node, what).unwrap_or_default();
     if entries.is_empty() && matches!(node.value, Value::Map(_)) {
-        page.error(node.place, format!("{what} is empty"), "add at least one");
+        page.error(
+            node.place,
+            format!("expected at least one of {what}, found an empty mapping"),
+            "add at least one",
+        );
     }
     entries.into_iter().map(|(key, place, node)| (Placed { value: key.into(), place }, node)).collect()
 }
@@ -108,12 +117,18 @@ pub(super) fn named<'n>(page: &Page, node: &'n Node, what: &str) -> Vec<(Placed<
 pub(super) fn list<'n>(page: &Page, node: &'n Node, what: &str) -> &'n [Node] {
     match &node.value {
         Value::List(items) if items.is_empty() => {
-            page.error(node.place, format!("{what} is empty"), "add at least one");
+            page.error(node.place, format!("expected {what}, found an empty list"), "add at least one");
             &[]
         }
         Value::List(items) => items,
-        Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Number | Value::Text(_) | Value::Map(_) => {
-            page.wrong_kind(node, what);
+        other @ (Value::Null
+        | Value::Bool(_)
+        | Value::Integer(_)
+        | Value::Number
+        | Value::Text(_)
+        | Value::Map(_)) => {
+            let message = format!("expected {what}, found {}", other.kind());
+            page.error(node.place, message, "start each item with `- `, or write [ITEM, ITEM]");
             &[]
         }
     }
@@ -122,7 +137,8 @@ pub(super) fn list<'n>(page: &Page, node: &'n Node, what: &str) -> &'n [Node] {
 /// The mapping's entries, with every key that is not text, is empty or came before left out and reported.
 fn entries<'n>(page: &Page, node: &'n Node, what: &str) -> Option<Vec<(&'n str, Place, &'n Node)>> {
     let Value::Map(all) = &node.value else {
-        page.wrong_kind(node, what);
+        let message = format!("expected a mapping for {what}, found {}", node.value.kind());
+        page.error(node.place, message, "write `key: value`, indented below it or as { key: value }");
         return None;
     };
     let mut kept: Vec<(&str, Place, &Node)> = Vec::new();

@@ -101,7 +101,9 @@ fn found(page: &Page, node: &Node) -> Option<(PathBuf, fs::Metadata)> {
         Ok(metadata) => metadata,
         Err(error) => {
             let message = format!("the file named here cannot be read: {}", reason(&error));
-            page.error(node.place, message, page.where_files_are());
+            let hint =
+                format!("name a file that holds the value, never the value; {}", page.where_files_are());
+            page.error(node.place, message, hint);
             return None;
         }
     };
@@ -136,6 +138,9 @@ fn cannot_read(page: &Page, node: &Node, path: &Path, error: &io::Error) {
 
 /// The error as a person says it: without `(os error 2)`.
 pub(super) fn reason(error: &io::Error) -> String {
-    let text = error.to_string().to_ascii_lowercase();
+    if error.kind() == io::ErrorKind::NotFound {
+        return "there is no such file".into();
+    }
+    let text = error.to_string();
     text.split(" (os error").next().map(String::from).unwrap_or(text)
 }

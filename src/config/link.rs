@@ -7,10 +7,10 @@
 use super::decode::did_you_mean;
 use super::page::{Page, Placed};
 use super::settings::Bind;
-use super::{policy, proxy};
+use super::{listener, policy, proxy};
 use crate::identity::Proof;
 use crate::operation::CATALOGUE;
-use crate::policy::Glob;
+use crate::policy::{Finding, Glob, Policy, Problem};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -47,6 +47,10 @@ fn credentials(page: &Page, written: &proxy::Written) {
             let hint = did_you_mean(&used.value, names().map(|name| &*name.value));
             page.error(used.place, format!("there is no credential `{}`", used.value), hint);
         }
+    }
+    // One that could not be read may be the one that is used.
+    if written.projects.iter().any(|project| project.credential.is_none()) {
+        return;
     }
     for name in names().filter(|name| !used.iter().any(|used| used.value == name.value)) {
         page.warning(name.place, format!("no project uses the credential `{}`", name.value), "remove it");
@@ -112,50 +116,78 @@ fn idle_callers(page: &Page, policy: &policy::Written) {
     }
 }
 
-/// Warns of listeners on which no caller can ever be identified.
-pub(super) fn unreachable(page: &Page, proxy: &proxy::Written, policy: &policy::Written) {
+/// Listeners and proofs that never meet. Only for files without errors: what could not be read may be what is missing.
+pub(super) fn identification(pages: (&Page, &Page), proxy: &proxy::Written, policy: &policy::Written) {
+    let proofs = || policy.callers.iter().flat_map(|caller| &caller.identify);
     for listener in &proxy.listeners {
-        let (Some(name), Some(bind)) = (&listener.name, &listener.bind) else { continue };
-        let local = matches!(bind.value, Bind::Unix { .. });
-        let mut proofs = policy.callers.iter().flat_map(|caller| &caller.identify);
-        let identifies = |proof: &Proof| match proof {
-            Proof::Listener(listener) => *listener == name.value,
-            Proof::Unix { .. } => local,
-            Proof::Bearer(_) => listener.bearer,
-        };
-        if !proofs.any(|proof| identifies(&proof.value)) {
+        let Some(name) = &listener.name else { continue };
+        if !proofs().any(|proof| takes(listener, &proof.value)) {
             let message =
                 format!("no caller can be identified on `{}`: every request there is refused", name.value);
             let hint =
-                format!("in policy.yaml, identify a caller by `listener: {}`, or remove it", name.value);
-            page.warning(name.place, message, hint);
+                format!("in the policy, identify a caller by `listener: {}`, or remove it", name.value);
+            pages.0.warning(name.place, message, hint);
+        }
+    }
+    for proof in
+        proofs().filter(|proof| !proxy.listeners.iter().any(|listener| takes(listener, &proof.value)))
+    {
+        let hint = match proof.value {
+            Proof::Bearer(_) => "add `bearer: true` to a listener",
+            Proof::Listener(_) | Proof::Unix { .. } => "add a listener with `bind: unix:PATH`",
+        };
+        pages.1.warning(
+            proof.place,
+            format!("no listener takes a `{}` proof", proof.value.kind().as_str()),
+            hint,
+        );
+    }
+}
+
+/// Whether a request on the listener can carry the proof.
+fn takes(listener: &listener::Written, proof: &Proof) -> bool {
+    match proof {
+        Proof::Listener(name) => listener.name.as_ref().is_some_and(|listener| listener.value == *name),
+        Proof::Unix { .. } => matches!(&listener.bind, Some(Placed { value: Bind::Unix { .. }, .. })),
+        Proof::Bearer(_) => listener.bearer,
+    }
+}
+
+/// What only the compiled policy can tell of its rules, which were written as `rules`.
+pub(super) fn findings(page: &Page, policy: &Policy, rules: &[&policy::RuleWritten]) {
+    // A part that could not be read may be what gives a rule its effect.
+    let whole = !page.has_errors();
+    for Finding { rule, problem } in policy.findings() {
+        let index = policy.rules().iter().position(|other| std::ptr::eq(other, rule));
+        let Some(written) = index.and_then(|index| rules.get(index)) else { continue };
+        match problem {
+            Problem::ImpossibleJob(glob) => {
+                let job = written.jobs.iter().find(|job| job.value == *glob);
+                let place = job.map_or(written.place, |job| job.place);
+                page.error(place, problem.to_string(), "`*` stands for any run of characters");
+            }
+            Problem::NeverDecides(_) if whole => {
+                let message = format!("the rule `{}` has no effect: {problem}", rule.id);
+                page.warning(written.place, message, "remove it, or narrow the other");
+            }
+            Problem::NeverDecides(_) => {}
+            // Told already, at the place of the name itself.
+            Problem::DuplicateId(_)
+            | Problem::Empty(_)
+            | Problem::UnknownCaller(_)
+            | Problem::UnknownAction(_)
+            | Problem::UnknownProject(_) => {}
         }
     }
 }
 
-/// Each proof stands for one caller, and there is a listener where it can be given.
+/// Each proof stands for one caller, and names a listener there is.
 fn proofs(page: &Page, policy: &policy::Written, proxy: &proxy::Written) {
-    let listeners = || proxy.listeners.iter();
     let mut seen: Vec<(&Placed<Proof>, &str)> = Vec::new();
     for caller in &policy.callers {
         for proof in &caller.identify {
-            let possible = match &proof.value {
-                Proof::Listener(name) => {
-                    listener_exists(page, &Placed { value: name.clone(), place: proof.place }, proxy);
-                    true
-                }
-                Proof::Unix { .. } => {
-                    listeners().any(|l| l.bind.as_ref().is_none_or(|b| matches!(b.value, Bind::Unix { .. })))
-                }
-                Proof::Bearer(_) => listeners().any(|listener| listener.bearer),
-            };
-            if !possible {
-                let kind = proof.value.kind().as_str();
-                let hint = match proof.value {
-                    Proof::Bearer(_) => "add `bearer: true` to a listener",
-                    Proof::Listener(_) | Proof::Unix { .. } => "add a listener with `bind: unix:PATH`",
-                };
-                page.warning(proof.place, format!("no listener takes a `{kind}` proof"), hint);
+            if let Proof::Listener(name) = &proof.value {
+                listener_exists(page, &Placed { value: Arc::clone(name), place: proof.place }, proxy);
             }
             if let Some((first, other)) = seen.iter().find(|(first, _)| first.value == proof.value) {
                 let message = format!("this also identifies `{other}`, at {}", page.spell(first.place));

@@ -123,8 +123,7 @@ fn mode(page: &Page, node: &Node) -> Option<Placed<u32>> {
     };
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777 && *mode & 0o600 == 0o600);
     if mode.is_none() || !(3..=4).contains(&text.len()) {
-        let message =
-            format!("`{text}` is not the permissions of a socket: octal, and its owner must read and write");
+        let message = format!("`{text}` is not octal permissions with which the owner can read and write");
         page.error(node.place, message, hint);
         return None;
     }

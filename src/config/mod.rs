@@ -23,7 +23,7 @@ pub use report::{Place, Problem, Report, Severity};
 pub use settings::*;
 
 use crate::identity::{CallerId, Callers};
-use crate::policy::{Policy, Problem as Finding, Rule, Scope};
+use crate::policy::{Policy, Rule, Scope};
 use page::Page;
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -61,10 +61,13 @@ fn read(path: &Path, report: &mut Report) -> Option<Settings> {
     let settings = match &policy {
         Some((policy_page, Some(policy))) => {
             link::policy(policy_page, policy, &written);
-            if !policy_page.has_errors() {
-                link::unreachable(&page, &written, policy);
+            let compiled = compile(policy_page, policy, &written);
+            if page.has_errors() || policy_page.has_errors() {
+                None
+            } else {
+                link::identification((&page, policy_page), &written, policy);
+                settings(written, policy, compiled)
             }
-            settings(&written, policy, policy_page)
         }
         _ => None,
     };
@@ -86,67 +89,48 @@ fn open_policy(page: &Page, written: &proxy::Written) -> Option<Page> {
         .ok()
 }
 
-/// What was written, where all of it could be read.
-fn settings(proxy: &proxy::Written, policy: &policy::Written, page: &Page) -> Option<Settings> {
-    let listeners: Option<Vec<Listener>> = proxy.listeners.iter().map(listener::Written::meaning).collect();
-    let projects: Option<Vec<Project>> = proxy.projects.iter().map(proxy::ProjectWritten::meaning).collect();
-    let projects = projects?;
-    let credentials = proxy.credentials.iter().map(|credential| {
-        Some(CredentialSettings { name: credential.name.value.clone(), source: credential.source.clone()? })
-    });
-    let proofs =
-        |caller: &policy::CallerWritten| caller.identify.iter().map(|proof| proof.value.clone()).collect();
-    let callers = policy.callers.iter().map(|caller| (caller.id.value.clone(), proofs(caller)));
-    Some(Settings {
-        listeners: listeners?,
-        ops: proxy.ops.as_ref().map(|ops| ops.value),
-        credentials: credentials.collect::<Option<_>>()?,
-        callers: Callers::new(callers.collect()),
-        policy: compile(policy, &projects, page)?,
-        projects: projects.into_iter().map(Arc::new).collect(),
-        upstream: proxy.upstream.clone(),
-        limits: proxy.limits.clone(),
-        drain: proxy.drain.clone(),
-        audit: proxy.audit.clone(),
-        log: proxy.log.clone(),
-    })
-}
-
-/// The policy; what only the compiled policy can know about its rules is reported.
-fn compile(written: &policy::Written, projects: &[Project], page: &Page) -> Option<Policy> {
-    let rule = |rule: &policy::RuleWritten| rule.meaning(page.file());
-    let rules: Option<Vec<Rule>> = written.rules.iter().map(rule).collect();
+/// The policy, of the rules that could be read.
+fn compile(page: &Page, written: &policy::Written, proxy: &proxy::Written) -> Policy {
+    let read = |rule| Some((rule, policy::RuleWritten::meaning(rule, &page.name())?));
+    let (as_written, rules): (Vec<_>, Vec<Rule>) = written.rules.iter().filter_map(read).unzip();
     let callers: Vec<CallerId> = written.callers.iter().map(|caller| caller.id.value.clone()).collect();
-    let scope = |project: &Project| Scope { name: project.name.clone(), id: project.id.clone() };
-    let scopes: Vec<Scope> = projects.iter().map(scope).collect();
+    let scopes = proxy.projects.iter().filter_map(|project| {
+        Some(Scope { name: project.name.as_ref()?.value.clone(), id: project.id.as_ref()?.value.clone() })
+    });
     let mut hash = hex::encode(Sha256::digest(page.text()));
     hash.truncate(HASH_LENGTH);
-    let policy = Policy::new(rules?, &callers, &scopes, &hash);
-    for finding in policy.findings() {
-        let Some(rule) = written.rules.iter().find(|rule| rule.place.line == finding.rule.location.line)
-        else {
-            continue;
-        };
-        match finding.problem {
-            Finding::ImpossibleJob(glob) => {
-                let job = rule.jobs.iter().find(|job| job.value == *glob);
-                let place = job.map_or(rule.place, |job| job.place);
-                page.error(place, finding.problem.to_string(), "`*` stands for any run of characters");
-            }
-            Finding::NeverDecides(_) => {
-                let message = format!("the rule `{}` has no effect: {}", finding.rule.id, finding.problem);
-                page.warning(rule.place, message, "remove it, or narrow the other");
-            }
-            // These are reported by `link`, with the place of the name.
-            Finding::DuplicateId(_)
-            | Finding::Empty(_)
-            | Finding::UnknownCaller(_)
-            | Finding::UnknownAction(_)
-            | Finding::UnknownProject(_) => {}
-        }
-    }
-    Some(policy)
+    let policy = Policy::new(rules, &callers, &scopes.collect::<Vec<_>>(), &hash);
+    link::findings(page, &policy, &as_written);
+    policy
+}
+
+/// What was written, where all of it could be read.
+fn settings(proxy: proxy::Written, written: &policy::Written, policy: Policy) -> Option<Settings> {
+    let credentials = proxy
+        .credentials
+        .into_iter()
+        .map(|written| Some(CredentialSettings { name: written.name.value, source: written.source? }));
+    let caller = |caller: &policy::CallerWritten| {
+        (caller.id.value.clone(), caller.identify.iter().map(|proof| proof.value.clone()).collect())
+    };
+    let project = |project: &proxy::ProjectWritten| project.meaning().map(Arc::new);
+    Some(Settings {
+        listeners: proxy.listeners.iter().map(listener::Written::meaning).collect::<Option<_>>()?,
+        ops: proxy.ops.map(|ops| ops.value),
+        projects: proxy.projects.iter().map(project).collect::<Option<_>>()?,
+        credentials: credentials.collect::<Option<_>>()?,
+        callers: Callers::new(written.callers.iter().map(caller).collect()),
+        policy,
+        upstream: proxy.upstream,
+        limits: proxy.limits,
+        drain: proxy.drain,
+        audit: proxy.audit,
+        log: proxy.log,
+    })
 }
 
 /// How much of the policy's SHA-256 names it, in hexadecimal digits.
 const HASH_LENGTH: usize = 16;
+
+#[cfg(test)]
+mod tests;

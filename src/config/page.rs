@@ -12,8 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
-/// One YAML file and its problems.
-#[derive(Debug)]
+/// One YAML file and its problems. It does not print: the text may hold a secret.
 pub(super) struct Page {
     file: Arc<str>,
     directory: PathBuf,
@@ -52,14 +51,17 @@ impl Page {
 
     /// Parses the text. `None` where it cannot be, which is reported.
     pub(super) fn parse(&self) -> Option<Node> {
+        if self.has_errors() {
+            return None;
+        }
         yaml::parse(&self.text)
             .map_err(|no| self.push(no.place, Severity::Error, (no.message, Some(no.hint.into()))))
             .ok()
     }
 
-    /// The file, as the user would name it.
-    pub(super) fn file(&self) -> &Arc<str> {
-        &self.file
+    /// The file without its folder: what records and answers call it.
+    pub(super) fn name(&self) -> Arc<str> {
+        Path::new(&*self.file).file_name().and_then(|name| name.to_str()).unwrap_or(&self.file).into()
     }
 
     /// The text of the file.
@@ -89,18 +91,13 @@ impl Page {
 
     /// Reports a value of the wrong kind: `expected a duration such as 3s, found a list`.
     pub(super) fn wrong_kind(&self, node: &Node, expected: &str) {
-        let (found, hint) = match node.value {
-            Value::Null => ("nothing", None),
-            Value::Bool(_) => ("true or false", Some("put it in quotes if it is meant as text")),
-            Value::Integer(_) | Value::Number => {
-                ("a number", Some("put it in quotes if it is meant as text"))
-            }
-            Value::Text(_) => ("text", None),
-            Value::List(_) => ("a list", None),
-            Value::Map(_) => ("a mapping", None),
+        let message = format!("expected {expected}, found {}", node.value.kind());
+        let hint = match node.value {
+            Value::Bool(_) | Value::Integer(_) | Value::Number => "put it in quotes if it is meant as text",
+            Value::List(_) | Value::Map(_) => "write a single value",
+            Value::Null | Value::Text(_) => "write that instead",
         };
-        let message = format!("expected {expected}, found {found}");
-        self.push(Some(node.place), Severity::Error, (message, hint.map(String::from)));
+        self.error(node.place, message, hint);
     }
 
     /// `file:line:column`, for a message that names a second place.

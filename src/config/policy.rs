@@ -62,7 +62,7 @@ pub(super) fn read(page: &Page, root: &Node) -> Option<Written> {
     fields.required(("version", "1"), version);
     let callers =
         fields.required(("callers", "{ editor-api: { identify: [ { listener: app } ] } }"), |page, node| {
-            let all = named(page, node, "a mapping from names to callers");
+            let all = named(page, node, "the callers");
             Some(all.iter().filter_map(|(name, node)| caller(page, name, node)).collect())
         });
     let rules =
@@ -92,9 +92,15 @@ fn proof(page: &Page, node: &Node) -> Option<Placed<Proof>> {
     let mut fields = Fields::of(page, node, "a proof")?;
     let written = fields.count();
     let proofs = [
-        fields.optional("listener", scalar::name).map(|name| Proof::Listener(name.value)),
-        fields.optional("unix", unix),
-        fields.optional("bearer", bearer),
+        fields.optional("listener", |page, node| {
+            scalar::name(page, node)
+                .map(|name| Placed { value: Proof::Listener(name.value), place: name.place })
+        }),
+        fields
+            .optional("unix", |page, node| unix(page, node).map(|value| Placed { value, place: node.place })),
+        fields.optional("bearer", |page, node| {
+            bearer(page, node).map(|value| Placed { value, place: node.place })
+        }),
     ];
     fields.not_yet(&["spiffe", "dns", "service_account"]);
     fields.finish();
@@ -103,8 +109,7 @@ fn proof(page: &Page, node: &Node) -> Option<Placed<Proof>> {
         page.error(node.place, "a proof is exactly one thing", hint);
         return None;
     }
-    let value = proofs.into_iter().flatten().next()?;
-    Some(Placed { value, place: node.place })
+    proofs.into_iter().flatten().next()
 }
 
 fn unix(page: &Page, node: &Node) -> Option<Proof> {
@@ -126,7 +131,7 @@ fn unix(page: &Page, node: &Node) -> Option<Proof> {
         account(page, node, ("group", "gid"), find)
     }));
     fields.finish();
-    // A name that could not be found must not leave a proof that asks for less.
+    // A part that could not be read must not leave a proof that asks for less and resembles another caller's.
     let complete = names_user == uid.is_some() && names_group == gid.is_some();
     complete.then_some(Proof::Unix { uid, gid })
 }

@@ -9,7 +9,7 @@ use super::listener;
 use super::page::{Page, Placed};
 use super::scalar;
 use super::settings::*;
-use super::yaml::Node;
+use super::yaml::{Node, Value};
 use crate::audit::{Target, WhenBlocked};
 use crate::operation::Form;
 use crate::upstream::{Endpoint, EndpointError};
@@ -106,8 +106,12 @@ pub(super) fn read(page: &Page, root: &Node) -> Option<Written> {
 }
 
 /// The version of the file's format, in both files.
-pub(super) fn version(page: &Page, node: &Node) -> Option<u64> {
-    scalar::count(page, node, 1..=1)
+pub(super) fn version(page: &Page, node: &Node) -> Option<()> {
+    if matches!(node.value, Value::Integer(1)) {
+        return Some(());
+    }
+    page.error(node.place, "not a version that this program knows", "write `version: 1`");
+    None
 }
 
 fn ops(page: &Page, node: &Node) -> Option<Placed<SocketAddr>> {
@@ -140,7 +144,7 @@ fn project(page: &Page, node: &Node) -> Option<ProjectWritten> {
     if let Some(Placed { value, place }) = &endpoint
         && !(value.tls() || value.is_loopback() || unsafe_plaintext)
     {
-        let message = "over http:// everyone on the way can read and change requests, and tokens with them";
+        let message = "over http:// everyone on the way can read and change what is sent";
         page.error(*place, message, "write https://, or accept it with `unsafe_plaintext: true`");
     }
     let endpoint = endpoint.map(|endpoint| endpoint.value);

@@ -52,8 +52,14 @@ pub(super) fn switch(page: &Page, node: &Node) -> Option<bool> {
         Value::Text(text) if ["yes", "no", "on", "off"].contains(&text.to_ascii_lowercase().as_str()) => {
             page.error(node.place, format!("`{text}` is not a switch"), "write true or false");
         }
-        Value::Text(_) | Value::Null | Value::Integer(_) | Value::Number | Value::List(_) | Value::Map(_) => {
-            page.wrong_kind(node, "true or false");
+        other @ (Value::Text(_)
+        | Value::Null
+        | Value::Integer(_)
+        | Value::Number
+        | Value::List(_)
+        | Value::Map(_)) => {
+            let message = format!("expected true or false, found {}", other.kind());
+            page.error(node.place, message, "write true or false, without quotes or brackets");
         }
     }
     None
@@ -82,7 +88,7 @@ pub(super) fn count(page: &Page, node: &Node, range: RangeInclusive<u64>) -> Opt
     match node.value {
         Value::Integer(number) if range.contains(&number) => return Some(number),
         Value::Integer(number) => {
-            page.error(node.place, format!("expected {expected}"), format!("{number} is not"))
+            page.error(node.place, format!("{number} is not {expected}"), "choose one in that range");
         }
         Value::Text(_) => page.error(
             node.place,

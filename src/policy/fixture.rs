@@ -35,7 +35,7 @@ pub(super) fn policy(rules: &[&str]) -> Policy {
 pub(super) fn compile(rules: Vec<Rule>) -> Policy {
     let callers = CALLERS.map(|name| CallerId::parse(name).unwrap());
     let projects = PROJECTS.map(|(name, id)| Scope { name: name.into(), id: id.into() });
-    Policy::new(rules, &callers, &projects, "0123abcd".into())
+    Policy::new(rules, &callers, &projects, "0123abcd")
 }
 
 /// A call that owns its parts.

@@ -57,7 +57,7 @@ impl Predicate<Routed> for Authorize {
             record.policy_hash = Some(Arc::clone(policy.hash()));
             record.policy_mode = Some(ENFORCE);
         }
-        self.metrics.decided(caller, action, decision.effect, decision.rule.map(|rule| rule.id.as_str()));
+        self.metrics.decided(caller, action, &decision);
         match decision.effect {
             Effect::Allow => Ok(Permitted { target, project, exchange }),
             Effect::Deny => Err(Refusal::Denied(rule).into()),

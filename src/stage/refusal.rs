@@ -3,7 +3,7 @@
 //! This is the first kind of error: how we answered. It stands beside the stages, which all return it, and before
 //! `respond`, which alone turns it into bytes. It holds nothing a caller may not see.
 
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
 use http::StatusCode;
 
@@ -85,55 +85,51 @@ pub(super) struct Facts {
 
 impl Refusal {
     pub(super) fn facts(&self) -> Facts {
-        let (status, code, proxy_error) = match self {
-            Self::BadRequest(_) => (400, "PROXY.BadRequest", "http_request_error"),
-            Self::Unauthenticated(_) => (401, "PROXY.Unauthenticated", DENIED),
-            Self::Denied(_) | Self::UnknownProject | Self::Browser => (403, "PROXY.Forbidden", DENIED),
-            Self::NotFound => (404, "PROXY.NotFound", DENIED),
-            Self::MethodNotAllowed(_) => (405, "PROXY.MethodNotAllowed", DENIED),
-            Self::WrongHost => (421, "PROXY.WrongHost", DENIED),
-            Self::RequestTimeout => (408, "PROXY.RequestTimeout", "http_request_error"),
-            Self::HeadersTooLarge => (431, "PROXY.HeadersTooLarge", "http_request_error"),
-            Self::TargetTooLong => (414, "PROXY.TargetTooLong", "http_request_error"),
-            Self::Overloaded => (503, "PROXY.Overloaded", "connection_limit_reached"),
-            Self::NoCredential => (503, "PROXY.NoCredential", "proxy_configuration_error"),
-            Self::AuditBlocked => (503, "PROXY.AuditBlocked", "proxy_internal_error"),
-            Self::Unreachable(error) => (502, "PROXY.UpstreamUnreachable", proxy_error(error)),
-            Self::Invalid(error) => (502, "PROXY.UpstreamInvalid", proxy_error(error)),
-            Self::Timeout(error) => (504, "PROXY.UpstreamTimeout", proxy_error(error)),
-            Self::Internal => (500, "PROXY.Internal", "proxy_internal_error"),
+        let (status, code, proxy_error, outcome) = match self {
+            Self::BadRequest(_) => (400, "PROXY.BadRequest", UNREADABLE, Outcome::Refused),
+            Self::Unauthenticated(_) => (401, "PROXY.Unauthenticated", DENIED, Outcome::Refused),
+            Self::Denied(_) | Self::UnknownProject | Self::Browser => {
+                (403, "PROXY.Forbidden", DENIED, Outcome::Refused)
+            }
+            Self::NotFound => (404, "PROXY.NotFound", DENIED, Outcome::Refused),
+            Self::MethodNotAllowed(_) => (405, "PROXY.MethodNotAllowed", DENIED, Outcome::Refused),
+            Self::WrongHost => (421, "PROXY.WrongHost", DENIED, Outcome::Refused),
+            Self::RequestTimeout => (408, "PROXY.RequestTimeout", UNREADABLE, Outcome::Refused),
+            Self::HeadersTooLarge => (431, "PROXY.HeadersTooLarge", UNREADABLE, Outcome::Refused),
+            Self::TargetTooLong => (414, "PROXY.TargetTooLong", UNREADABLE, Outcome::Refused),
+            Self::Overloaded => (503, "PROXY.Overloaded", "connection_limit_reached", Outcome::Refused),
+            Self::NoCredential => (503, "PROXY.NoCredential", "proxy_configuration_error", Outcome::Refused),
+            Self::AuditBlocked => (503, "PROXY.AuditBlocked", "proxy_internal_error", Outcome::Refused),
+            Self::Unreachable(error) => {
+                (502, "PROXY.UpstreamUnreachable", proxy_error(error), Outcome::Failed)
+            }
+            Self::Invalid(error) => (502, "PROXY.UpstreamInvalid", proxy_error(error), Outcome::Unknown),
+            Self::Timeout(error) => (504, "PROXY.UpstreamTimeout", proxy_error(error), Outcome::Unknown),
+            Self::Internal => (500, "PROXY.Internal", "proxy_internal_error", Outcome::Failed),
         };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Facts { status, code, proxy_error, outcome: self.outcome() }
-    }
-
-    fn outcome(&self) -> Outcome {
-        match self {
-            Self::Unreachable(_) | Self::Internal => Outcome::Failed,
-            Self::Invalid(_) | Self::Timeout(_) => Outcome::Unknown,
-            _ => Outcome::Refused,
-        }
+        Facts { status, code, proxy_error, outcome }
     }
 
     /// When it may be worth trying again, where that is known.
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Overloaded | Self::AuditBlocked => Some(Duration::from_secs(1)),
-            Self::NoCredential => Some(Duration::from_secs(10)),
-            _ => None,
+        if matches!(self, Self::NoCredential) {
+            return Some(Duration::from_secs(10));
         }
+        matches!(self, Self::Overloaded | Self::AuditBlocked).then_some(Duration::from_secs(1))
     }
 
     /// What the caller is told. A rule is named to neighbours only: on loopback and Unix listeners.
-    pub(super) fn message(&self, neighbour: bool) -> Cow<'static, str> {
-        match self {
-            Self::Denied(Some((rule, location))) if neighbour => {
-                format!("the policy does not allow it: rule `{rule}` at {location} denies it").into()
-            }
-            Self::Denied(None) if neighbour => "the policy does not allow it: no rule allows it".into(),
-            Self::BadRequest(text) => Cow::Borrowed(text),
-            other => other.to_string().into(),
+    pub(super) fn message(&self, neighbour: bool) -> String {
+        if let (Self::Denied(rule), true) = (self, neighbour) {
+            return match rule {
+                Some((rule, location)) => {
+                    format!("the policy does not allow it: rule `{rule}` at {location} denies it")
+                }
+                None => "the policy does not allow it: no rule allows it".into(),
+            };
         }
+        self.to_string()
     }
 }
 
@@ -173,3 +169,4 @@ fn proxy_error(error: &SendError) -> &'static str {
 }
 
 const DENIED: &str = "http_request_denied";
+const UNREADABLE: &str = "http_request_error";

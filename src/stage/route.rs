@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use http::{HeaderValue, Method};
+use http::HeaderValue;
 use tower::{BoxError, filter::Predicate};
 
 use super::{Exchange, Identified, Refusal, authenticate::Decider};

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// What `sign` was asked for. The keys come from `HUAWEICLOUD_SDK_AK`, `HUAWEICLOUD_SDK_SK` and, for temporary
 /// keys, `HUAWEICLOUD_SDK_SECURITY_TOKEN`.
 #[derive(clap::Args)]
-pub struct Args {
+pub(in crate::cli) struct Args {
     /// The method, in upper case
     #[arg(long, value_name = "M")]
     pub method: String,
@@ -35,7 +35,7 @@ pub struct Args {
 
 /// How to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub(in crate::cli) enum Format {
     /// Lines for people.
     Text,
     /// One JSON object.
@@ -44,7 +44,7 @@ pub enum Format {
 
 /// A URL in its parts, each as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Url {
+pub(in crate::cli) struct Url {
     pub(super) authority: String,
     pub(super) path: String,
     pub(super) query: String,
@@ -52,7 +52,7 @@ pub struct Url {
 
 /// Why a text is not a URL that can be signed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UrlError {
+pub(in crate::cli) enum UrlError {
     /// It has a fragment, which is never sent.
     #[error("what follows a `#` is never sent, so it cannot be signed")]
     Fragment,
@@ -66,7 +66,7 @@ pub enum UrlError {
 
 /// A header as `-H` gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header {
+pub(in crate::cli) struct Header {
     pub(super) name: String,
     pub(super) value: String,
 }
@@ -74,14 +74,14 @@ pub struct Header {
 /// The text has no `:` between a name and a value.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a header is written `Name: value`")]
-pub struct HeaderError;
+pub(in crate::cli) struct HeaderError;
 
 impl Url {
     /// Splits a URL into its parts. Nothing is decoded or normalised: what is signed is what was written.
     ///
     /// # Errors
     /// See [`UrlError`].
-    pub fn parse(text: &str) -> Result<Self, UrlError> {
+    pub(in crate::cli) fn parse(text: &str) -> Result<Self, UrlError> {
         if text.contains('#') {
             return Err(UrlError::Fragment);
         }
@@ -101,7 +101,7 @@ impl Header {
     ///
     /// # Errors
     /// There is no `:`.
-    pub fn parse(text: &str) -> Result<Self, HeaderError> {
+    pub(in crate::cli) fn parse(text: &str) -> Result<Self, HeaderError> {
         let (name, value) = text.split_once(':').ok_or(HeaderError)?;
         Ok(Self { name: name.into(), value: value.trim_matches([' ', '\t']).into() })
     }
@@ -109,7 +109,7 @@ impl Header {
 
 /// The arguments as clap reads them.
 #[cfg(test)]
-pub(super) fn parse(arguments: &[&str]) -> Result<Args, clap::Error> {
+pub(in crate::cli) fn parse(arguments: &[&str]) -> Result<Args, clap::Error> {
     #[derive(clap::Parser)]
     struct Command {
         #[command(flatten)]

@@ -5,7 +5,8 @@
 
 mod args;
 
-pub use args::{Args, Format, Header, HeaderError, Url, UrlError};
+pub(in crate::cli) use args::Args;
+use args::{Format, Header};
 
 use crate::clock;
 use crate::secret::Secret;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 ///
 /// # Errors
 /// The body cannot be read, or the answer not written.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let body = args.body_file.as_deref().map(read_body).transpose()?.unwrap_or_default();
     let answer = answer(args, &body, |name| std::env::var(name).ok(), clock::now().into());
     report(answer, &mut io::stdout().lock(), &mut io::stderr().lock())
@@ -205,7 +206,7 @@ mod tests {
             |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
         assert_eq!(
             names(&answer),
-            ["authorization", "canonical_request", "headers", "signed_headers", "string_to_sign"]
+            ["canonical_request", "string_to_sign", "signed_headers", "authorization", "headers"]
         );
         assert_eq!(
             names(&answer["headers"]),

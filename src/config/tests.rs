@@ -1,0 +1,264 @@
+//! Mistakes of a tired person, and what they are told.
+//!
+//! `tests/data/mistakes/cases.txt` holds, for each mistake, what is changed in a valid configuration and the
+//! exact report. It is meant to be read: the messages must make sense to someone who has only them.
+
+use super::*;
+use crate::credential::Source;
+use crate::policy::{Call, Effect};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/mistakes");
+const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config");
+
+/// A directory with a valid configuration and every file it names.
+struct Directory(tempfile::TempDir);
+
+impl Directory {
+    fn of(samples: &str) -> Self {
+        let directory = Self(tempfile::tempdir().unwrap());
+        for name in ["proxy.yaml", "policy.yaml"] {
+            fs::copy(format!("{samples}/{name}"), directory.path(name)).unwrap();
+        }
+        directory
+    }
+
+    fn valid() -> Self {
+        let directory = Self::of(DATA);
+        directory.write("ak", "HPUAQ5F3EXAMPLE\n");
+        directory.write("sk", "5ec2e7-va1ue\n");
+        directory.write("empty", "");
+        directory.write("open", "5ec2e7-va1ue\n");
+        fs::set_permissions(directory.path("open"), fs::Permissions::from_mode(0o644)).unwrap();
+        fs::create_dir(directory.path("directory")).unwrap();
+        directory.write("oncall.sha256", &format!("{}  -\n", "0123456789abcdef".repeat(4)));
+        directory.write("ca.pem", &certificate());
+        directory
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, content: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    fn change(&self, file: &str, from: &str, to: &str) {
+        let text = fs::read_to_string(self.path(file)).unwrap();
+        assert!(text.contains(from), "{file} has no {from:?}");
+        self.write(file, &text.replacen(from, to, 1));
+    }
+
+    /// The report without the directory, which is another in every run.
+    fn report(&self) -> String {
+        let report = match load(&self.path("proxy.yaml")) {
+            Ok(loaded) => loaded.warnings,
+            Err(report) => report,
+        };
+        report.to_string().replace(&format!("{}/", self.0.path().display()), "")
+    }
+}
+
+/// Made once: it takes longer than loading.
+fn certificate() -> String {
+    static PEM: LazyLock<String> =
+        LazyLock::new(|| rcgen::generate_simple_self_signed(["mpc.example".to_owned()]).unwrap().cert.pem());
+    PEM.clone()
+}
+
+/// One of `cases.txt`.
+struct Case {
+    name: String,
+    file: String,
+    from: String,
+    to: String,
+    report: String,
+}
+
+fn cases() -> Vec<Case> {
+    let text = fs::read_to_string(format!("{DATA}/cases.txt")).unwrap();
+    let case = |case: &str| {
+        let (name, rest) = case.split_once('\n').unwrap();
+        let (change, rest) = rest.split_once("\nin ").unwrap();
+        let (file, report) = rest.split_once('\n').unwrap();
+        let lines = |mark: &str| -> String {
+            change
+                .lines()
+                .filter_map(|line| line.strip_prefix(mark))
+                .map(|line| format!("{line}\n"))
+                .collect()
+        };
+        let (from, to) = (lines("- "), lines("+ "));
+        Case { name: name.into(), file: file.into(), from, to, report: report.trim_end().into() }
+    };
+    text.split("=== ").skip(1).map(case).collect()
+}
+
+#[test]
+fn every_mistake_is_told_in_these_words() {
+    let cases = cases();
+    assert_eq!(cases.len(), 118);
+    for case in cases {
+        let directory = Directory::valid();
+        directory.change(&case.file, case.from.trim_end(), case.to.trim_end());
+        assert_eq!(directory.report().trim_end(), case.report, "{}", case.name);
+    }
+}
+
+#[test]
+fn eight_mistakes_are_told_in_one_run_and_in_order() {
+    let directory = Directory::valid();
+    for (file, from, to) in [
+        ("proxy.yaml", "version: 1", "version: one"),
+        ("proxy.yaml", "bearer: true", "bearer: on"),
+        ("proxy.yaml", "credential: prod", "credential: pord"),
+        ("proxy.yaml", "ca_file: ca.pem", "ca_file: missing.pem"),
+        ("proxy.yaml", "level: info", "level: loud"),
+        ("policy.yaml", "listener: app", "listener: ap"),
+        ("policy.yaml", "  oncall:\n", "  batch-cleaner:\n"),
+        ("policy.yaml", "jobs: [\"tmp-*\"]", "jobs: [\"tmp/*\"]"),
+    ] {
+        directory.change(file, from, to);
+    }
+    let report = load(&directory.path("proxy.yaml")).unwrap_err();
+    let errors = report.problems().iter().filter(|problem| problem.severity == Severity::Error);
+    let told: Vec<(&str, u64)> = errors
+        .map(|problem| {
+            (problem.file.rsplit('/').next().unwrap(), problem.place.map_or(0, |place| place.line))
+        })
+        .collect();
+    let proxy = [1, 12, 19, 30, 35].map(|line| ("proxy.yaml", line));
+    // The second `batch-cleaner` was `oncall`, which a rule names.
+    let policy = [4, 8, 20, 23].map(|line| ("policy.yaml", line));
+    assert_eq!(told, [proxy.as_slice(), &policy].concat());
+}
+
+#[test]
+fn a_valid_configuration_means_what_it_says() {
+    let directory = Directory::valid();
+    let Loaded { settings, warnings } = load(&directory.path("proxy.yaml")).unwrap();
+    assert_eq!(warnings.to_string(), "");
+    let names: Vec<&str> = settings.listeners.iter().map(|listener| &*listener.name).collect();
+    assert_eq!(names, ["app", "local", "mesh"]);
+    assert_eq!(settings.listeners[0].bind, Bind::Tcp(([127, 0, 0, 1], 8080).into()));
+    assert_eq!(settings.listeners[0].hosts, Hosts::local());
+    assert_eq!(settings.listeners[1].bind, Bind::Unix { path: directory.path("proxy.sock"), mode: 0o660 });
+    assert_eq!(settings.listeners[2].hosts, Hosts::Names(vec!["proxy.media.svc".into()]));
+    assert_eq!(settings.projects[1].credential, "keys".into());
+    assert_eq!(settings.credentials[0].source, Source::Environment);
+    let (access_key, secret_key) = (directory.path("ak"), directory.path("sk"));
+    assert_eq!(
+        settings.credentials[1].source,
+        Source::Files { access_key, secret_key, security_token: None }
+    );
+    assert_eq!(settings.upstream.ca_file, Some(directory.path("ca.pem")));
+    assert_eq!(settings.limits, Limits::default());
+    assert_eq!(settings.drain, Drain::default());
+    let policy = fs::read(directory.path("policy.yaml")).unwrap();
+    assert_eq!(**settings.policy.hash(), hex::encode(Sha256::digest(policy))[..16]);
+    let callers: Vec<&str> = settings.callers.ids().iter().map(CallerId::as_str).collect();
+    assert_eq!(callers, ["editor-api", "batch-cleaner", "oncall"]);
+    let call = |caller: &str, job| {
+        let caller = CallerId::parse(caller).unwrap();
+        let action = "mpc:editingTask:delete";
+        settings.policy.decide(&Call { caller: &caller, action, project: "media-test", job }).effect
+    };
+    assert_eq!(call("oncall", "tmp-1"), Effect::Allow);
+    assert_eq!(call("oncall", "1"), Effect::Deny);
+    assert_eq!(call("editor-api", "1"), Effect::Deny);
+    let location = settings.policy.rules()[1].location.to_string();
+    assert_eq!(location, "policy.yaml:18");
+}
+
+#[test]
+fn the_samples_are_valid() {
+    let minimal = Directory::of(&format!("{SAMPLES}/minimal"));
+    assert_eq!(minimal.report(), "");
+    assert!(load(&minimal.path("proxy.yaml")).is_ok());
+    let full = Directory::of(&format!("{SAMPLES}/full"));
+    for secret in ["ak", "sk", "security-token", "user-token"] {
+        full.write(&format!("secrets/{secret}"), "value\n");
+    }
+    full.write("secrets/ca.pem", &certificate());
+    full.write("oncall.sha256", &"0123456789abcdef".repeat(4));
+    assert_eq!(full.report(), "");
+    let settings = load(&full.path("proxy.yaml")).unwrap().settings;
+    // The sample shows the defaults.
+    let upstream = UpstreamSettings { ca_file: None, ..settings.upstream };
+    assert_eq!(upstream, UpstreamSettings::default());
+    assert_eq!((settings.limits, settings.drain), (Limits::default(), Drain::default()));
+    assert_eq!((settings.audit, settings.log), (AuditSettings::default(), LogSettings::default()));
+}
+
+#[test]
+fn a_file_that_is_cut_off_anywhere_is_refused_with_a_reason_or_valid() {
+    let directory = Directory::valid();
+    for file in ["proxy.yaml", "policy.yaml"] {
+        let text = fs::read_to_string(directory.path(file)).unwrap();
+        for end in 0..text.len() {
+            directory.write(file, &text[..end]);
+            let loaded = load(&directory.path("proxy.yaml"));
+            assert!(
+                loaded.is_ok() || loaded.is_err_and(|report| report.has_errors()),
+                "{file} of {end} bytes"
+            );
+        }
+        directory.write(file, &text);
+    }
+}
+
+#[test]
+fn no_secret_that_was_written_into_a_file_by_mistake_is_shown() {
+    const SECRET: &str = "s3cr3tV4lu3";
+    for (file, from, to) in [
+        ("proxy.yaml", "secret_key: sk", "secret_key: s3cr3tV4lu3"),
+        ("proxy.yaml", "secret_key: sk", "secret_key: [s3cr3tV4lu3]"),
+        ("proxy.yaml", "secret_key: sk", "secret_key: \"s3cr3tV4lu3"),
+        ("proxy.yaml", "secret_key: sk", "secret_kye: s3cr3tV4lu3"),
+        ("proxy.yaml", "secret_key: sk", "secret_key: sk, secret_key: s3cr3tV4lu3"),
+        ("proxy.yaml", "secret_key: sk", "secret_key: &a s3cr3tV4lu3"),
+        ("proxy.yaml", "secret_key: sk", "secret_key: !s3cr3tV4lu3 x"),
+        ("proxy.yaml", "secret_key: sk", "secret_key: *s3cr3tV4lu3"),
+        ("proxy.yaml", "secret_key: sk", "secret_key: @s3cr3tV4lu3"),
+        ("proxy.yaml", "secret_key: sk", "secret_key: x: s3cr3tV4lu3"),
+        ("proxy.yaml", "prod: { environment: {} }", "prod: s3cr3tV4lu3"),
+        ("proxy.yaml", "prod: { environment: {} }", "prod:\n    - s3cr3tV4lu3"),
+        ("proxy.yaml", "prod: { environment: {} }", "prod: { environment: { sk: s3cr3tV4lu3 } }"),
+        ("proxy.yaml", "prod: { environment: {} }", "prod: { environment: s3cr3tV4lu3 }"),
+        ("proxy.yaml", "prod: { environment: {} }", "prod: { token_file: s3cr3tV4lu3 }"),
+        ("proxy.yaml", "prod: { environment: {} }", "prod:\n    token_file:\n      path: s3cr3tV4lu3"),
+        ("proxy.yaml", "prod: { environment: {} }", "prod: { iam_password: { password: s3cr3tV4lu3 } }"),
+        ("policy.yaml", "sha256_file: oncall.sha256", "token: s3cr3tV4lu3"),
+        ("policy.yaml", "bearer: { sha256_file: oncall.sha256 }", "bearer: s3cr3tV4lu3"),
+        ("policy.yaml", "bearer: { sha256_file: oncall.sha256 }", "bearer:\n          s3cr3tV4lu3"),
+        ("policy.yaml", "sha256_file: oncall.sha256", "sha256_file: s3cr3tV4lu3"),
+    ] {
+        let directory = Directory::valid();
+        directory.change(file, from, to);
+        let report = load(&directory.path("proxy.yaml")).unwrap_err();
+        assert!(!format!("{report} {report:?}").contains(SECRET), "{to}\n{report}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_a_configuration_is_told_as_a_whole() {
+    for (content, expected) in [
+        (&b""[..], "proxy.yaml: error: the file is empty\n  = hint: it starts with `version: 1`\n"),
+        (b"# nothing\n", "proxy.yaml: error: the file is empty\n  = hint: it starts with `version: 1`\n"),
+        (b"version: \xff", "proxy.yaml: error: cannot be read: it is not UTF-8 text\n"),
+        (&[b' '; (1 << 20) + 1], "proxy.yaml: error: cannot be read: it is larger than 1 MiB\n"),
+    ] {
+        let directory = Directory::valid();
+        fs::write(directory.path("proxy.yaml"), content).unwrap();
+        assert_eq!(directory.report(), expected);
+    }
+    let directory = Directory(tempfile::tempdir().unwrap());
+    assert_eq!(directory.report(), "proxy.yaml: error: cannot be read: there is no such file\n");
+}
