@@ -111,17 +111,19 @@ impl Demo {
     }
 
     fn introduce(&self) -> io::Result<()> {
-        let Self { app, team, .. } = self;
-        let (endpoint, folder) = (self.cloud.url(), self.folder.0.display());
+        let (app, team) = (format!("http://{}", self.app), format!("http://{}", self.team));
+        let width = app.len().max(team.len());
+        let (gap, endpoint, folder) = (" ".repeat(width), self.cloud.url(), self.folder.0.display());
         say(&format!(
             "mpc-auth-proxy demo: all on this machine, no account, no real key.
 
-    editor-api     \u{2500}\u{2500}\u{25b6} http://{app}  (whoever reaches this listener)   \u{2510}
-                                                                         \u{251c}\u{2500}\u{25b6} mpc-auth-proxy \u{2500}\u{2500} signed \u{2500}\u{2500}\u{25b6} {endpoint}
-    batch-cleaner  \u{2500}\u{2500}\u{25b6} http://{team}  (whoever has the bearer token)     \u{2518}                               (a stand-in for Huawei MPC)
+    editor-api     ──▶ {app:width$} ──┐
+                       {gap}   ├──▶ mpc-auth-proxy ──signed──▶ {endpoint}
+    batch-cleaner  ──▶ {team:width$} ──┘                             (a stand-in for Huawei MPC)
 
-The callers have no key. The proxy has one; the stand-in verifies each signature made with it.
-Configuration, policy and audit log: {folder}
+editor-api is whoever reaches its listener, batch-cleaner whoever has its bearer token. Neither has a
+cloud key: the proxy has one, and the stand-in verifies every signature made with it.
+Configuration, policy and audit log are in {folder}
 "
         ))
     }
@@ -182,8 +184,11 @@ Configuration, policy and audit log: {folder}
         }
         let log = self.audit()?;
         let line = log.get(audited_before..).unwrap_or_default().trim();
-        say(&format!("  audit record, without its empty fields\n    {}\n", without_nulls(line)))
-            .map_err(Into::into)
+        say(&format!(
+            "  audit record (one line of JSON; here without its empty fields)\n    {}\n",
+            readable(line)
+        ))
+        .map_err(Into::into)
     }
 
     /// The audit log so far. A record is written just after its answer.
@@ -214,7 +219,7 @@ Audit records follow as they are written. Ctrl-C stops the demo and removes its 
             }
             let log = self.audit()?;
             for line in log.get(shown..).unwrap_or_default().lines() {
-                say(&format!("    {}\n", without_nulls(line)))?;
+                say(&format!("    {}\n", readable(line)))?;
             }
             shown = log.len();
         }
@@ -297,7 +302,7 @@ fn random_text() -> String {
 }
 
 /// An audit line as it was written, but for the fields that say nothing.
-fn without_nulls(line: &str) -> String {
+fn readable(line: &str) -> String {
     let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_str(line) else {
         return line.to_owned();
     };
