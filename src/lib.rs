@@ -11,6 +11,7 @@ pub mod identity;
 pub mod policy;
 pub mod credential;
 pub mod upstream;
+pub mod limit;
 pub mod audit;
 pub mod metrics;
 pub mod config;

@@ -25,6 +25,7 @@ use prometheus_client::{
 use crate::{
     audit::{Outcome, Record, Sink},
     identity::CallerId,
+    limit::Scope,
     operation::CATALOGUE,
     policy::{Decision, Effect, Policy},
 };
@@ -39,6 +40,7 @@ pub struct Metrics {
     upstream_errors: Family<KindLabels, Counter>,
     in_flight: Gauge,
     refreshes: Family<RefreshLabels, Counter>,
+    rate_limited: Family<LimitLabels, Counter>,
 }
 
 /// A request that is under way, counted until it is dropped.
@@ -54,6 +56,8 @@ pub struct Foreseen<'a> {
     pub policy: &'a Policy,
     /// The credentials' names.
     pub credentials: &'a [Arc<str>],
+    /// The projects' names.
+    pub projects: &'a [Arc<str>],
     /// The audit sink, which counts for itself.
     pub sink: &'a Sink,
 }
@@ -82,6 +86,12 @@ struct KindLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    scope: &'static str,
+    name: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefreshLabels {
     credential: Arc<str>,
     outcome: &'static str,
@@ -99,6 +109,7 @@ impl Metrics {
             upstream_errors: Family::default(),
             in_flight: Gauge::default(),
             refreshes: Family::default(),
+            rate_limited: Family::default(),
         };
         metrics.foresee(foreseen);
         metrics.register(foreseen)
@@ -134,6 +145,11 @@ impl Metrics {
     pub fn decided(&self, caller: &CallerId, action: &'static str, decision: &Decision<'_>) {
         let rule = decision.rule.map(|rule| rule.id.as_str());
         self.decisions.get_or_create(&DecisionLabels::new(caller, action, decision.effect, rule)).inc();
+    }
+
+    /// Counts a call that was over a limit. The name is the caller's or the project's, as the scope says.
+    pub fn rate_limited(&self, scope: Scope, caller: &CallerId, project: &Arc<str>) {
+        self.rate_limited.get_or_create(&LimitLabels::new(scope, caller, project)).inc();
     }
 
     /// Notes how long an attempt took.
@@ -181,6 +197,14 @@ impl Metrics {
                 }
             }
         }
+        for caller in foreseen.callers {
+            drop(self.rate_limited.get_or_create(&LimitLabels { scope: "caller", name: caller.shared() }));
+        }
+        for project in foreseen.projects {
+            drop(
+                self.rate_limited.get_or_create(&LimitLabels { scope: "project", name: Arc::clone(project) }),
+            );
+        }
         for kind in ["connect", "closed", "stale", "timeout", "invalid"] {
             drop(self.upstream_errors.get_or_create(&KindLabels { kind }));
         }
@@ -208,6 +232,8 @@ impl Metrics {
         r.register("in_flight_requests", "Requests under way", self.in_flight.clone());
         let help = "Readings of a credential's source";
         r.register("credential_refreshes", help, self.refreshes.clone());
+        let help = "Calls over a limit";
+        r.register("rate_limited", help, self.rate_limited.clone());
         let hash = vec![("hash", foreseen.policy.hash().to_string())];
         r.register("policy", "The policy in force", Info::new(hash));
         let build = vec![("version", env!("CARGO_PKG_VERSION"))];
@@ -221,6 +247,15 @@ impl DecisionLabels {
     fn new(caller: &CallerId, action: &'static str, effect: Effect, rule: Option<&str>) -> Self {
         let rule = rule.unwrap_or(NO_RULE).to_owned();
         Self { caller: caller.shared(), action, effect: effect.as_str(), rule, mode: "enforce" }
+    }
+}
+
+impl LimitLabels {
+    fn new(scope: Scope, caller: &CallerId, project: &Arc<str>) -> Self {
+        match scope {
+            Scope::Caller => Self { scope: "caller", name: caller.shared() },
+            Scope::Project => Self { scope: "project", name: Arc::clone(project) },
+        }
     }
 }
 

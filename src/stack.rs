@@ -16,8 +16,8 @@ use crate::{
     config::{Limits, UpstreamSettings},
     metrics::Metrics,
     stage::{
-        Arrival, AuditLayer, Authenticate, Authorize, Body, Compose, Forward, InForce, Project, Receive,
-        RespondLayer, RetryLayer, Route, Sign,
+        Arrival, AuditLayer, Authenticate, Authorize, Body, Compose, Forward, InForce, Limit, Project,
+        Receive, RespondLayer, RetryLayer, Route, Sign,
     },
 };
 
@@ -48,11 +48,13 @@ pub fn build(limits: &Limits, upstream: &UpstreamSettings, parts: Parts) -> Stac
         // Protect: what is too much is refused at once.
         .layer(LoadShedLayer::new())
         .layer(GlobalConcurrencyLimitLayer::new(limits.in_flight))
-        // Decide: a clean request, a proven caller, a known operation, an allowed call.
+        // Decide: a clean request, a proven caller, a known operation, an allowed call, within
+        // its limits.
         .layer(FilterLayer::new(Receive::new(limits.request_deadline, limits.headers)))
         .layer(FilterLayer::new(Authenticate::new(in_force)))
         .layer(FilterLayer::new(Route::new(&projects)))
         .layer(FilterLayer::new(Authorize::new(Arc::clone(&metrics))))
+        .layer(FilterLayer::new(Limit::new(Arc::clone(&metrics))))
         // Act: a new request, signed anew for each attempt.
         .layer(FilterLayer::new(Compose))
         .layer(RetryLayer::new(upstream.attempts, upstream.stale))

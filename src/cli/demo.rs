@@ -119,7 +119,7 @@ impl Demo {
 
     editor-api     ──▶ {app:width$} ──┐
                        {gap}   ├──▶ mpc-auth-proxy ──signed──▶ {endpoint}
-    batch-cleaner  ──▶ {team:width$} ──┘                             (a stand-in for Huawei MPC)
+    batch-cleaner  ──▶ {team:width$} ──┘                               (a stand-in for Huawei MPC)
 
 editor-api is whoever reaches its listener, batch-cleaner whoever has its bearer token. Neither has a
 cloud key: the proxy has one, and the stand-in verifies every signature made with it.

@@ -14,6 +14,7 @@ mod listener;
 mod page;
 mod policy;
 mod proxy;
+mod rate;
 mod report;
 mod scalar;
 mod settings;
@@ -120,6 +121,7 @@ fn settings(proxy: proxy::Written, written: &policy::Written, policy: Policy) ->
         projects: proxy.projects.iter().map(project).collect::<Option<_>>()?,
         credentials: credentials.collect::<Option<_>>()?,
         callers: Callers::new(written.callers.iter().map(caller).collect()),
+        caller_limits: written.callers.iter().map(|c| (c.id.value.clone(), c.limits)).collect(),
         policy,
         upstream: proxy.upstream,
         limits: proxy.limits,

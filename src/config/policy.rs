@@ -6,10 +6,12 @@ use super::decode::{Fields, list, named};
 use super::files;
 use super::page::{Page, Placed};
 use super::proxy::version;
+use super::rate;
 use super::report::Place;
 use super::scalar;
 use super::yaml::{Node, Value};
 use crate::identity::{CallerId, Proof};
+use crate::limit::CallerLimits;
 use crate::policy::{Effect, Glob, Location, Rule};
 use nix::unistd::{Group, User};
 use std::sync::Arc;
@@ -25,6 +27,7 @@ pub(super) struct Written {
 pub(super) struct CallerWritten {
     pub(super) id: Placed<CallerId>,
     pub(super) identify: Vec<Placed<Proof>>,
+    pub(super) limits: CallerLimits,
 }
 
 /// A rule as it was written.
@@ -83,9 +86,9 @@ fn caller(page: &Page, name: &Placed<Arc<str>>, node: &Node) -> Option<CallerWri
         Some(list(page, node, "a list of proofs such as [ { listener: app } ]").iter())
     });
     let identify = proofs.into_iter().flatten().filter_map(|node| proof(page, node)).collect();
-    fields.not_yet(&["limits"]);
+    let limits = fields.optional("limits", rate::caller).unwrap_or_default();
     fields.finish();
-    Some(CallerWritten { id: Placed { value: id.ok()?, place: name.place }, identify })
+    Some(CallerWritten { id: Placed { value: id.ok()?, place: name.place }, identify, limits })
 }
 
 fn proof(page: &Page, node: &Node) -> Option<Placed<Proof>> {

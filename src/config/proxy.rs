@@ -7,10 +7,12 @@ use super::decode::{Fields, list};
 use super::files;
 use super::listener;
 use super::page::{Page, Placed};
+use super::rate;
 use super::scalar;
 use super::settings::*;
 use super::yaml::{Node, Value};
 use crate::audit::{Target, WhenBlocked};
+use crate::limit::Rate;
 use crate::operation::Form;
 use crate::upstream::{Endpoint, EndpointError};
 use std::net::SocketAddr;
@@ -42,6 +44,7 @@ pub(super) struct ProjectWritten {
     endpoint: Option<Endpoint>,
     project_header: ProjectHeader,
     cancel_form: Option<Form>,
+    rate_limit: Option<Rate>,
 }
 
 impl ProjectWritten {
@@ -54,6 +57,7 @@ impl ProjectWritten {
             credential: self.credential.as_ref()?.value.clone(),
             project_header: self.project_header,
             cancel_form: self.cancel_form,
+            rate_limit: self.rate_limit,
         })
     }
 }
@@ -139,7 +143,7 @@ fn project(page: &Page, node: &Node) -> Option<ProjectWritten> {
         scalar::choice(page, node, &[("path", Form::Path), ("query", Form::Query), ("v1", Form::V1)])
     });
     let unsafe_plaintext = fields.optional("unsafe_plaintext", scalar::switch).unwrap_or(false);
-    fields.not_yet(&["rate_limit"]);
+    let rate_limit = fields.optional("rate_limit", rate::rate);
     fields.finish();
     if let Some(Placed { value, place }) = &endpoint
         && !(value.tls() || value.is_loopback() || unsafe_plaintext)
@@ -149,7 +153,7 @@ fn project(page: &Page, node: &Node) -> Option<ProjectWritten> {
     }
     let endpoint = endpoint.map(|endpoint| endpoint.value);
     let project_header = project_header.unwrap_or(ProjectHeader::Both);
-    Some(ProjectWritten { name, id, credential, endpoint, project_header, cancel_form })
+    Some(ProjectWritten { name, id, credential, endpoint, project_header, cancel_form, rate_limit })
 }
 
 fn endpoint(page: &Page, node: &Node) -> Option<Placed<Endpoint>> {

@@ -5,7 +5,9 @@
 
 use crate::audit::{Target, WhenBlocked};
 use crate::credential::Source;
+use crate::identity::CallerId;
 use crate::identity::Callers;
+use crate::limit::{CallerLimits, Rate};
 use crate::operation::Form;
 use crate::policy::Policy;
 use crate::upstream::Endpoint;
@@ -31,6 +33,8 @@ pub struct Settings {
     pub callers: Callers,
     /// What they may do.
     pub policy: Policy,
+    /// How much of it each may ask for.
+    pub caller_limits: Vec<(CallerId, CallerLimits)>,
     /// How requests are sent.
     pub upstream: UpstreamSettings,
     /// What one proxy takes on.
@@ -94,6 +98,8 @@ pub struct Project {
     pub project_header: ProjectHeader,
     /// The URL form to send. `None` keeps the caller's.
     pub cancel_form: Option<Form>,
+    /// What all callers together may ask of it. `None` is no limit.
+    pub rate_limit: Option<Rate>,
 }
 
 /// The spellings of the header that names the project.

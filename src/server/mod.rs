@@ -22,8 +22,10 @@ pub use health::{Check, Health};
 
 use crate::{
     audit::{OpenError, Sink},
-    config::{Drain, Limits, Settings},
+    config::{self, Drain, Hosts, Limits, Settings},
     credential::{Held, ProvideError},
+    identity::CallerId,
+    limit::{CallerLimits, Limiter},
     metrics::{Foreseen, Metrics},
     stack::{self, Stack},
     stage::{InForce, Project},
@@ -34,7 +36,7 @@ use listener::Socket;
 
 /// A proxy whose sockets are bound. It accepts once it is told to [`Proxy::serve`].
 pub struct Proxy {
-    sockets: Vec<(Socket, Arc<crate::config::Hosts>)>,
+    sockets: Vec<(Socket, Arc<Hosts>)>,
     stack: Stack,
     limits: Limits,
     drain: Drain,
@@ -102,6 +104,7 @@ impl Proxy {
             callers: settings.callers.ids(),
             policy: &settings.policy,
             credentials: &settings.credentials.iter().map(|c| Arc::clone(&c.name)).collect::<Vec<_>>(),
+            projects: &settings.projects.iter().map(|p| Arc::clone(&p.name)).collect::<Vec<_>>(),
             sink: &sink,
         }));
         let credentials: Vec<Arc<Held>> = settings
@@ -126,7 +129,11 @@ impl Proxy {
             sockets.push((socket, Arc::new(listener.hosts.clone())));
         }
         let health = Health::new(&settings.projects, &credentials);
-        let in_force = InForce { callers: settings.callers, policy: settings.policy };
+        let in_force = InForce {
+            callers: settings.callers,
+            policy: settings.policy,
+            limiter: limiter(settings.caller_limits, &settings.projects, &Limiter::default()),
+        };
         let parts = stack::Parts {
             in_force: Arc::new(ArcSwap::from_pointee(in_force)),
             projects,
@@ -229,6 +236,16 @@ fn projects(
             .extend(Project::new(Arc::clone(project), Arc::clone(held), Arc::clone(upstream)).map(Arc::new));
     }
     Ok((projects, upstreams.into_values().collect()))
+}
+
+/// The limits of a configuration; `before` keeps the state of those that did not change.
+fn limiter(
+    callers: Vec<(CallerId, CallerLimits)>,
+    projects: &[Arc<config::Project>],
+    before: &Limiter,
+) -> Limiter {
+    let projects = projects.iter().filter_map(|p| Some((Arc::clone(&p.id), p.rate_limit?)));
+    Limiter::new(callers, projects, before)
 }
 
 async fn refresh(held: &Held, metrics: &Metrics) -> Result<bool, ProvideError> {

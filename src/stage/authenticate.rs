@@ -12,6 +12,7 @@ use tower::{BoxError, filter::Predicate};
 use super::{Exchange, Received, Refusal};
 use crate::{
     identity::{Callers, Identity},
+    limit::Limiter,
     policy::Policy,
 };
 
@@ -21,6 +22,8 @@ pub struct InForce {
     pub callers: Callers,
     /// Who may do what.
     pub policy: Policy,
+    /// How much of it.
+    pub limiter: Limiter,
 }
 
 /// A request whose caller is proven.

@@ -10,6 +10,7 @@ use http::StatusCode;
 use crate::{
     audit::Outcome,
     identity::IdentityError,
+    limit::Exceeded,
     operation::TargetError,
     upstream::{DialError, Invalid, SendError},
 };
@@ -50,6 +51,9 @@ pub enum Refusal {
     /// The target is longer than any operation's.
     #[error("the request target is too long")]
     TargetTooLong,
+    /// The caller or its project has used up its quota.
+    #[error("{0}")]
+    RateLimited(#[from] Exceeded),
     /// More requests are under way than the limit allows.
     #[error("too many requests are under way")]
     Overloaded,
@@ -97,6 +101,7 @@ impl Refusal {
             Self::RequestTimeout => (408, "PROXY.RequestTimeout", UNREADABLE, Outcome::Refused),
             Self::HeadersTooLarge => (431, "PROXY.HeadersTooLarge", UNREADABLE, Outcome::Refused),
             Self::TargetTooLong => (414, "PROXY.TargetTooLong", UNREADABLE, Outcome::Refused),
+            Self::RateLimited(_) => (429, "PROXY.RateLimited", DENIED, Outcome::Refused),
             Self::Overloaded => (503, "PROXY.Overloaded", "connection_limit_reached", Outcome::Refused),
             Self::NoCredential => (503, "PROXY.NoCredential", "proxy_configuration_error", Outcome::Refused),
             Self::AuditBlocked => (503, "PROXY.AuditBlocked", "proxy_internal_error", Outcome::Refused),
@@ -113,6 +118,11 @@ impl Refusal {
 
     /// When it may be worth trying again, where that is known.
     pub(super) fn retry_after(&self) -> Option<Duration> {
+        if let Self::RateLimited(exceeded) = self {
+            // Whole seconds, and never too few of them.
+            let seconds = exceeded.retry_after + Duration::from_nanos(999_999_999);
+            return Some(Duration::from_secs(seconds.as_secs().max(1)));
+        }
         if matches!(self, Self::NoCredential) {
             return Some(Duration::from_secs(10));
         }
