@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod config;
 pub mod stage;
 pub mod stack;
+pub mod reload;
 pub mod server;
 pub mod ops;
 pub mod testserver;

@@ -24,6 +24,7 @@ use prometheus_client::{
 
 use crate::{
     audit::{Outcome, Record, Sink},
+    clock,
     identity::CallerId,
     limit::Scope,
     operation::CATALOGUE,
@@ -41,6 +42,10 @@ pub struct Metrics {
     in_flight: Gauge,
     refreshes: Family<RefreshLabels, Counter>,
     rate_limited: Family<LimitLabels, Counter>,
+    reloads: Family<OutcomeLabels, Counter>,
+    last_reload: Gauge,
+    policy: Family<HashLabels, Gauge>,
+    listeners: Vec<Arc<str>>,
 }
 
 /// A request that is under way, counted until it is dropped.
@@ -86,6 +91,16 @@ struct KindLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HashLabels {
+    hash: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LimitLabels {
     scope: &'static str,
     name: Arc<str>,
@@ -110,6 +125,10 @@ impl Metrics {
             in_flight: Gauge::default(),
             refreshes: Family::default(),
             rate_limited: Family::default(),
+            reloads: Family::default(),
+            last_reload: Gauge::default(),
+            policy: Family::default(),
+            listeners: foreseen.listeners.to_vec(),
         };
         metrics.foresee(foreseen);
         metrics.register(foreseen)
@@ -167,14 +186,15 @@ impl Metrics {
         self.refreshes.get_or_create(&RefreshLabels::new(credential, succeeded)).inc();
     }
 
-    fn foresee(&self, foreseen: &Foreseen<'_>) {
+    /// Makes the series of a policy's callers and rules, at zero where they are new.
+    pub fn foresee_policy(&self, callers: &[CallerId], policy: &Policy) {
         let unknown: Arc<str> = UNKNOWN.into();
-        for listener in foreseen.listeners {
+        for listener in &self.listeners {
             for (action, outcome, code) in BEFORE_A_CALLER {
                 let (listener, caller) = (Arc::clone(listener), Arc::clone(&unknown));
                 drop(self.requests.get_or_create(&RequestLabels { listener, caller, action, outcome, code }));
             }
-            for caller in foreseen.callers {
+            for caller in callers {
                 for (outcome, code) in OF_A_CALLER {
                     let (listener, caller) = (Arc::clone(listener), caller.shared());
                     let action = ACTION;
@@ -188,15 +208,38 @@ impl Metrics {
                 }
             }
         }
-        for caller in foreseen.callers {
+        for caller in callers {
             drop(self.decisions.get_or_create(&DecisionLabels::new(caller, ACTION, Effect::Deny, None)));
-            for rule in foreseen.policy.rules() {
+            for rule in policy.rules() {
                 if rule.callers.iter().any(|glob| glob.is_match(caller.as_str())) {
                     let labels = DecisionLabels::new(caller, ACTION, rule.effect, Some(&rule.id));
                     drop(self.decisions.get_or_create(&labels));
                 }
             }
         }
+    }
+
+    /// Counts a reload: of the policy with this hash, or none that could be loaded.
+    pub fn reloaded(&self, policy: Option<&str>) {
+        let outcome = if policy.is_some() { "success" } else { "failure" };
+        self.reloads.get_or_create(&OutcomeLabels { outcome }).inc();
+        if let Some(hash) = policy {
+            self.policy_in_force(hash);
+        }
+    }
+
+    fn policy_in_force(&self, hash: &str) {
+        self.policy.clear();
+        self.policy.get_or_create(&HashLabels { hash: hash.to_owned() }).set(1);
+        self.last_reload.set(clock::now().timestamp());
+    }
+
+    fn foresee(&self, foreseen: &Foreseen<'_>) {
+        self.policy_in_force(foreseen.policy.hash());
+        for outcome in ["success", "failure"] {
+            drop(self.reloads.get_or_create(&OutcomeLabels { outcome }));
+        }
+        self.foresee_policy(foreseen.callers, foreseen.policy);
         for caller in foreseen.callers {
             drop(self.rate_limited.get_or_create(&LimitLabels { scope: "caller", name: caller.shared() }));
         }
@@ -234,8 +277,11 @@ impl Metrics {
         r.register("credential_refreshes", help, self.refreshes.clone());
         let help = "Calls over a limit";
         r.register("rate_limited", help, self.rate_limited.clone());
-        let hash = vec![("hash", foreseen.policy.hash().to_string())];
-        r.register("policy", "The policy in force", Info::new(hash));
+        r.register("reloads", "Attempts to reload the configuration", self.reloads.clone());
+        let help = "When the configuration in force was loaded";
+        let name = "config_last_reload_success_timestamp";
+        r.register_with_unit(name, help, Unit::Seconds, self.last_reload.clone());
+        r.register("policy_info", "The policy in force", self.policy.clone());
         let build = vec![("version", env!("CARGO_PKG_VERSION"))];
         r.register("build", "This program", Info::new(build));
         r.register_collector(Box::new(Dropped(foreseen.sink.clone())));

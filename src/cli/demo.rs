@@ -97,8 +97,9 @@ impl Demo {
             "proxy.yaml",
             &PROXY.replace("APP", &app).replace("TEAM", &team).replace("ENDPOINT", &cloud.url()),
         )?;
-        let loaded = config::load(&folder.path("proxy.yaml")).map_err(|report| anyhow!("{report}"))?;
-        let proxy = Proxy::new(loaded.settings).await?.serve();
+        let path = folder.path("proxy.yaml");
+        let loaded = config::load(&path).map_err(|report| anyhow!("{report}"))?;
+        let proxy = Proxy::new(path, loaded).await?.serve();
         Ok(Self { folder, cloud, proxy, app, team })
     }
 

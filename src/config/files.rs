@@ -73,6 +73,7 @@ pub(super) fn sha256(page: &Page, node: &Node) -> Option<TokenDigest> {
         page.error(node.place, message, "write the digest into a file, and the file's path here");
         return None;
     }
+    page.depends_on(&page.resolve(text));
     let (path, _) = found(page, node)?;
     let content = match fs::read_to_string(&path) {
         Ok(content) => content,

@@ -82,6 +82,7 @@ fn read(path: &Path, report: &mut Report) -> Option<Settings> {
 fn open_policy(page: &Page, written: &proxy::Written) -> Option<Page> {
     let name = written.policy.as_ref()?;
     let path = page.resolve(&name.value);
+    page.depends_on(&path);
     Page::open(&path)
         .map_err(|error| {
             let message = format!("{} cannot be read: {}", path.display(), files::reason(&error));

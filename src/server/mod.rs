@@ -8,7 +8,7 @@ mod health;
 mod listener;
 mod wire;
 
-use std::{collections::HashMap, io, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio::{
@@ -22,11 +22,10 @@ pub use health::{Check, Health};
 
 use crate::{
     audit::{OpenError, Sink},
-    config::{self, Drain, Hosts, Limits, Settings},
+    config::{Drain, Hosts, Limits, Loaded, Settings},
     credential::{Held, ProvideError},
-    identity::CallerId,
-    limit::{CallerLimits, Limiter},
     metrics::{Foreseen, Metrics},
+    reload::{Baseline, Reloaded, Reloader},
     stack::{self, Stack},
     stage::{InForce, Project},
     upstream::{Endpoint, Roots, RootsError, Timeouts, Upstream},
@@ -45,6 +44,7 @@ pub struct Proxy {
     health: Health,
     credentials: Vec<Arc<Held>>,
     upstreams: Vec<Arc<Upstream>>,
+    reloader: Arc<Reloader>,
 }
 
 /// A proxy that serves.
@@ -52,6 +52,7 @@ pub struct Running {
     drain: Drain,
     sink: Sink,
     health: Health,
+    reloader: Arc<Reloader>,
     /// Connections, requests and accept loops.
     tasks: TaskTracker,
     /// Renewal and sweeping: ended by being dropped.
@@ -91,13 +92,16 @@ pub enum StartError {
 }
 
 impl Proxy {
-    /// Binds every socket, opens the audit sink and reads every credential once.
+    /// Binds every socket, opens the audit sink and reads every credential once. The configuration was loaded from
+    /// `path`, which is where changes of it are looked for.
     ///
     /// A credential that cannot be read yet is no error: see [`Health::missing_credentials`].
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn new(settings: Settings) -> Result<Self, StartError> {
+    pub async fn new(path: PathBuf, loaded: Loaded) -> Result<Self, StartError> {
+        let baseline = Baseline::new(path, &loaded);
+        let settings = loaded.settings;
         let sink = Sink::open(settings.audit.sink.clone(), settings.audit.when_blocked)?;
         let metrics = Arc::new(Metrics::new(&Foreseen {
             listeners: &settings.listeners.iter().map(|l| Arc::clone(&l.name)).collect::<Vec<_>>(),
@@ -129,21 +133,19 @@ impl Proxy {
             sockets.push((socket, Arc::new(listener.hosts.clone())));
         }
         let health = Health::new(&settings.projects, &credentials);
-        let in_force = InForce {
-            callers: settings.callers,
-            policy: settings.policy,
-            limiter: limiter(settings.caller_limits, &settings.projects, &Limiter::default()),
-        };
+        let (limits, drain, upstream) =
+            (settings.limits.clone(), settings.drain.clone(), settings.upstream.clone());
+        let in_force = Arc::new(ArcSwap::from_pointee(InForce::new(settings, None)));
+        let reloader = Arc::new(Reloader::new(baseline, Arc::clone(&in_force), Arc::clone(&metrics)));
         let parts = stack::Parts {
-            in_force: Arc::new(ArcSwap::from_pointee(in_force)),
+            in_force,
             projects,
             sink: sink.clone(),
             metrics: Arc::clone(&metrics),
             hostname: hostname(),
         };
-        let stack = stack::build(&settings.limits, &settings.upstream, parts);
-        let (limits, drain) = (settings.limits, settings.drain);
-        Ok(Self { sockets, stack, limits, drain, sink, metrics, health, credentials, upstreams })
+        let stack = stack::build(&limits, &upstream, parts);
+        Ok(Self { sockets, stack, limits, drain, sink, metrics, health, credentials, upstreams, reloader })
     }
 
     /// What is bound: the listeners' names and their addresses, the ports as the system chose them.
@@ -180,8 +182,10 @@ impl Proxy {
             background.spawn(renew(held, Arc::clone(&self.metrics)));
         }
         background.spawn(sweep(self.upstreams));
+        background.spawn(Arc::clone(&self.reloader).watch());
         self.health.started();
-        Running { drain: self.drain, sink: self.sink, health: self.health, tasks, background, stop, finish }
+        let Self { drain, sink, health, reloader, .. } = self;
+        Running { drain, sink, health, reloader, tasks, background, stop, finish }
     }
 }
 
@@ -197,6 +201,11 @@ impl Running {
     /// Where it cannot be opened; the one that is open stays in use.
     pub fn reopen_audit(&self) -> Result<(), OpenError> {
         self.sink.reopen()
+    }
+
+    /// Reads the configuration again, and puts its policy in force if that is possible.
+    pub fn reload(&self) -> Reloaded {
+        self.reloader.reload()
     }
 
     /// Stops: not ready, then a delay for load balancers to notice, then no new connections, then what is under
@@ -236,16 +245,6 @@ fn projects(
             .extend(Project::new(Arc::clone(project), Arc::clone(held), Arc::clone(upstream)).map(Arc::new));
     }
     Ok((projects, upstreams.into_values().collect()))
-}
-
-/// The limits of a configuration; `before` keeps the state of those that did not change.
-fn limiter(
-    callers: Vec<(CallerId, CallerLimits)>,
-    projects: &[Arc<config::Project>],
-    before: &Limiter,
-) -> Limiter {
-    let projects = projects.iter().filter_map(|p| Some((Arc::clone(&p.id), p.rate_limit?)));
-    Limiter::new(callers, projects, before)
 }
 
 async fn refresh(held: &Held, metrics: &Metrics) -> Result<bool, ProvideError> {

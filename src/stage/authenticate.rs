@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use chrono::{DateTime, Utc};
 use http::Method;
 use tower::{BoxError, filter::Predicate};
 
@@ -24,6 +25,8 @@ pub struct InForce {
     pub policy: Policy,
     /// How much of it.
     pub limiter: Limiter,
+    /// Since when.
+    pub since: DateTime<Utc>,
 }
 
 /// A request whose caller is proven.
