@@ -33,8 +33,11 @@ pub(super) struct Socket {
 
 enum Kind {
     Tcp(TcpListener),
-    Unix { listener: UnixListener, path: PathBuf },
+    Unix(UnixListener, SocketFile),
 }
+
+/// The file of a Unix socket, removed when this is dropped.
+pub struct SocketFile(PathBuf);
 
 enum Stream {
     Tcp(TcpStream),
@@ -49,7 +52,10 @@ impl Socket {
     pub(super) fn bind(listener: &Listener) -> io::Result<Self> {
         let kind = match &listener.bind {
             Bind::Tcp(address) => Kind::Tcp(bind_tcp(*address)?),
-            Bind::Unix { path, mode } => Kind::Unix { listener: bind_unix(path, *mode)?, path: path.clone() },
+            Bind::Unix { path, mode } => {
+                let (listener, file) = bind_unix(path, *mode)?;
+                Kind::Unix(listener, file)
+            }
         };
         Ok(Self { kind, name: Arc::clone(&listener.name), bearer: listener.bearer })
     }
@@ -62,7 +68,7 @@ impl Socket {
     pub(super) fn address(&self) -> String {
         match &self.kind {
             Kind::Tcp(listener) => listener.local_addr().map(|a| a.to_string()).unwrap_or_default(),
-            Kind::Unix { path, .. } => format!("unix:{}", path.display()),
+            Kind::Unix(_, SocketFile(path)) => format!("unix:{}", path.display()),
         }
     }
 
@@ -114,7 +120,7 @@ impl Socket {
                 stream.set_nodelay(true)?;
                 (Stream::Tcp(stream), PeerAddress::Tcp(address))
             }
-            Kind::Unix { listener, .. } => {
+            Kind::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
                 let user = stream.peer_cred()?;
                 (Stream::Unix(stream), PeerAddress::Unix { uid: user.uid(), gid: user.gid() })
@@ -124,12 +130,10 @@ impl Socket {
     }
 }
 
-impl Drop for Socket {
+impl Drop for SocketFile {
     fn drop(&mut self) {
-        if let Kind::Unix { path, .. } = &self.kind {
-            // It may have been replaced or removed; then there is nothing to tidy up.
-            drop(fs::remove_file(path));
-        }
+        // It may have been replaced or removed; then there is nothing to tidy up.
+        drop(fs::remove_file(&self.0));
     }
 }
 
@@ -141,13 +145,16 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Nobody can connect before the socket has its permissions: it listens only then.
-fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
+/// Listens on a Unix socket. Nobody can connect before it has its permissions.
+///
+/// # Errors
+/// As the system says; also where another process listens there, or something else than a socket is in the way.
+pub fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
     remove_stale(path)?;
     let socket = UnixSocket::new_stream()?;
     socket.bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    socket.listen(BACKLOG)
+    Ok((socket.listen(BACKLOG)?, SocketFile(path.to_owned())))
 }
 
 /// Removes the socket of a process that is gone. Anything else that is there is not ours to remove.

@@ -21,7 +21,7 @@ use super::{
     respond::{is_neighbour, refuse},
 };
 use crate::{
-    audit::{Sink, Slot, Trail},
+    audit::{Recent, Sink, Slot, Trail},
     clock,
     config::Hosts,
     identity::{Peer, PeerAddress},
@@ -59,6 +59,7 @@ pub struct Audit<S> {
 
 struct Shared {
     sink: Sink,
+    recent: Arc<Recent>,
     metrics: Arc<Metrics>,
     hostname: String,
 }
@@ -78,9 +79,10 @@ impl Recorded {
 }
 
 impl AuditLayer {
-    /// Writes records to `sink`. The host's name becomes part of request ids, as in Huawei's own.
-    pub fn new(sink: Sink, metrics: Arc<Metrics>, hostname: String) -> Self {
-        Self { shared: Arc::new(Shared { sink, metrics, hostname }) }
+    /// Writes records to `sink` and keeps some in `recent`. The host's name becomes part of request ids, as in
+    /// Huawei's own.
+    pub fn new(sink: Sink, recent: Arc<Recent>, metrics: Arc<Metrics>, hostname: String) -> Self {
+        Self { shared: Arc::new(Shared { sink, recent, metrics, hostname }) }
     }
 }
 
@@ -162,6 +164,7 @@ impl Drop for Guard {
         let mut record = self.trail.note();
         let line = record.line(took);
         self.shared.metrics.finished(&record, took);
+        self.shared.recent.keep(&record, &line);
         drop(record);
         match self.slot.take() {
             Some(slot) => self.shared.sink.spend(slot, line),

@@ -60,6 +60,9 @@ pub enum Refusal {
     /// The project's credential has no value yet.
     #[error("there is no credential for this project now")]
     NoCredential,
+    /// An operator has frozen everything.
+    #[error("all calls are frozen by an operator")]
+    Frozen,
     /// The audit sink takes no record.
     #[error("calls cannot be recorded now, so none is carried out")]
     AuditBlocked,
@@ -104,6 +107,7 @@ impl Refusal {
             Self::RateLimited(_) => (429, "PROXY.RateLimited", DENIED, Outcome::Refused),
             Self::Overloaded => (503, "PROXY.Overloaded", "connection_limit_reached", Outcome::Refused),
             Self::NoCredential => (503, "PROXY.NoCredential", "proxy_configuration_error", Outcome::Refused),
+            Self::Frozen => (503, "PROXY.Frozen", DENIED, Outcome::Refused),
             Self::AuditBlocked => (503, "PROXY.AuditBlocked", "proxy_internal_error", Outcome::Refused),
             Self::Unreachable(error) => {
                 (502, "PROXY.UpstreamUnreachable", proxy_error(error), Outcome::Failed)
