@@ -105,9 +105,6 @@ fn check_headers(headers: &HeaderMap, hosts: &Hosts) -> Result<(), Refusal> {
             _ => {}
         }
     }
-    if headers.get_all(http::header::CONTENT_LENGTH).iter().count() > 1 {
-        return Err(Refusal::BadRequest("more than one Content-Length header"));
-    }
     let host = host.ok_or(Refusal::BadRequest("a Host header is required"))?;
     let host =
         host.to_str().ok().filter(|host| is_host(host)).ok_or(Refusal::BadRequest("Host is not a host"))?;
