@@ -15,6 +15,8 @@
 
 mod harness;
 
+mod forward;
+mod hostile;
 mod identify;
 mod permit;
 mod sign;
