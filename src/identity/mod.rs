@@ -244,6 +244,7 @@ mod tests {
             listener: listener.into(),
             address: PeerAddress::Tcp(([127, 0, 0, 1], 40000).into()),
             bearer: listener != "app",
+            local: true,
         }
     }
 

@@ -29,6 +29,7 @@ pub(super) struct Socket {
     kind: Kind,
     name: Arc<str>,
     bearer: bool,
+    local: bool,
 }
 
 enum Kind {
@@ -57,7 +58,8 @@ impl Socket {
                 Kind::Unix(listener, file)
             }
         };
-        Ok(Self { kind, name: Arc::clone(&listener.name), bearer: listener.bearer })
+        let (bearer, local) = (listener.bearer, listener.bind.is_local());
+        Ok(Self { kind, name: Arc::clone(&listener.name), bearer, local })
     }
 
     pub(super) fn name(&self) -> &Arc<str> {
@@ -126,7 +128,8 @@ impl Socket {
                 (Stream::Unix(stream), PeerAddress::Unix { uid: user.uid(), gid: user.gid() })
             }
         };
-        Ok((stream, Arc::new(Peer { listener: Arc::clone(&self.name), address, bearer: self.bearer })))
+        let listener = Arc::clone(&self.name);
+        Ok((stream, Arc::new(Peer { listener, address, bearer: self.bearer, local: self.local })))
     }
 }
 

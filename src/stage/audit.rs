@@ -16,10 +16,7 @@ use tokio::time::Instant;
 use tower::{Layer, Service};
 use uuid::Uuid;
 
-use super::{
-    Body, Refusal,
-    respond::{is_neighbour, refuse},
-};
+use super::{Body, Refusal, respond::refuse};
 use crate::{
     audit::{Recent, Sink, Slot, Trail},
     clock,
@@ -110,7 +107,7 @@ where
     fn call(&mut self, arrival: Arrival) -> Self::Future {
         let mut guard = self.shared.open(&arrival.peer);
         if guard.slot.is_none() {
-            let answer = refuse(&Refusal::AuditBlocked, &guard.trail, is_neighbour(&arrival.peer));
+            let answer = refuse(&Refusal::AuditBlocked, &guard.trail, arrival.peer.local);
             guard.answered(&answer);
             return Box::pin(std::future::ready(Ok(answer)));
         }

@@ -133,9 +133,9 @@ impl Refusal {
         matches!(self, Self::Overloaded | Self::AuditBlocked).then_some(Duration::from_secs(1))
     }
 
-    /// What the caller is told. A rule is named to neighbours only: on loopback and Unix listeners.
-    pub(super) fn message(&self, neighbour: bool) -> String {
-        if let (Self::Denied(rule), true) = (self, neighbour) {
+    /// What the caller is told. A rule is named on local listeners only: loopback and Unix ones.
+    pub(super) fn message(&self, local: bool) -> String {
+        if let (Self::Denied(rule), true) = (self, local) {
             return match rule {
                 Some((rule, location)) => {
                     format!("the policy does not allow it: rule `{rule}` at {location} denies it")

@@ -23,7 +23,6 @@ use tower::{BoxError, Layer, Service, ServiceExt, load_shed::error::Overloaded};
 use super::{Delivered, Recorded, Refusal};
 use crate::{
     audit::{Outcome, Trail},
-    identity::{Peer, PeerAddress},
     upstream::{Answer, SendError},
 };
 
@@ -63,21 +62,21 @@ where
     }
 
     fn call(&mut self, request: Recorded) -> Self::Future {
-        let (trail, neighbour) = (request.trail().clone(), is_neighbour(request.peer()));
+        let (trail, local) = (request.trail().clone(), request.peer().local);
         let inner = self.inner.clone();
         Box::pin(async move {
             let result = Caught(Box::pin(inner.oneshot(request))).await;
             Ok(match result {
                 Ok(delivered) => pass_on(delivered, &trail),
-                Err(error) => refuse(&refusal(error), &trail, neighbour),
+                Err(error) => refuse(&refusal(error), &trail, local),
             })
         })
     }
 }
 
 /// The answer that refuses a request.
-pub(super) fn refuse(refusal: &Refusal, trail: &Trail, neighbour: bool) -> Response<Body> {
-    let (facts, message) = (refusal.facts(), refusal.message(neighbour));
+pub(super) fn refuse(refusal: &Refusal, trail: &Trail, local: bool) -> Response<Body> {
+    let (facts, message) = (refusal.facts(), refusal.message(local));
     {
         let mut record = trail.note();
         record.outcome = Some(facts.outcome);
@@ -113,14 +112,6 @@ pub(super) fn refuse(refusal: &Refusal, trail: &Trail, neighbour: bool) -> Respo
         headers.insert(header::CONNECTION, CLOSE);
     }
     response
-}
-
-/// On loopback and Unix listeners a caller may be told which rule refused it.
-pub(super) fn is_neighbour(peer: &Peer) -> bool {
-    match peer.address {
-        PeerAddress::Tcp(address) => address.ip().to_canonical().is_loopback(),
-        PeerAddress::Unix { .. } => true,
-    }
 }
 
 fn refusal(error: BoxError) -> Refusal {
