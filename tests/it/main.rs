@@ -18,5 +18,8 @@ mod harness;
 mod forward;
 mod hostile;
 mod identify;
+mod limits;
+mod operate;
 mod permit;
+mod reload;
 mod sign;
