@@ -161,8 +161,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
         let mut state = this.watch.state();
         if state.phase == Phase::Answering {
-            let next = if state.scan.in_head() { Phase::Head } else { Phase::Idle };
-            state.enter(next);
+            if state.scan.in_head() {
+                state.enter(Phase::Head);
+                this.watch.0.slow_head.notify_one();
+            } else {
+                state.enter(Phase::Idle);
+            }
         }
         Poll::Ready(Ok(()))
     }
