@@ -105,9 +105,6 @@ fn check_headers(headers: &HeaderMap, hosts: &Hosts) -> Result<(), Refusal> {
             _ => {}
         }
     }
-    if headers.get_all(http::header::CONTENT_LENGTH).iter().count() > 1 {
-        return Err(Refusal::BadRequest("more than one Content-Length header"));
-    }
     let host =
         host.and_then(|value| value.to_str().ok()).ok_or(Refusal::BadRequest("a Host header is required"))?;
     // A page that was rebound to this address still sends its own name, or says that it is a page.
