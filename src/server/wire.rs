@@ -95,7 +95,8 @@ impl Watch {
     pub(super) fn broken_head(&self, too_large: bool) -> Refusal {
         let scan = &self.state().scan;
         match (too_large, scan.fault) {
-            (true, _) if scan.request_line => Refusal::TargetTooLong,
+            // Between two heads it was the whole head that is too large.
+            (true, _) if scan.request_line && scan.in_head() => Refusal::TargetTooLong,
             (true, _) => Refusal::HeadersTooLarge,
             (false, fault) => Refusal::BadRequest(fault.unwrap_or("this is not a request of HTTP/1.1")),
         }
