@@ -16,7 +16,10 @@
 mod harness;
 
 mod forward;
+mod hangup;
 mod hostile;
 mod identify;
 mod permit;
+mod refuse;
+mod retry;
 mod sign;
