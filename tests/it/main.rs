@@ -15,11 +15,14 @@
 
 mod harness;
 
+mod audit;
 mod forward;
 mod hangup;
 mod hostile;
 mod identify;
+mod ops;
 mod permit;
 mod refuse;
 mod retry;
+mod shutdown;
 mod sign;
