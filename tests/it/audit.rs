@@ -1,6 +1,6 @@
 //! Is it recorded? One line a request with the fields of the contract, and no call where there is no room for its line.
 
-use std::fs;
+use std::{fs, os::unix::fs::symlink};
 
 use mpc_auth_proxy::testserver::Fault;
 use nix::sys::signal::Signal;
@@ -91,6 +91,26 @@ fn a_full_disk_refuses_every_call_after_the_first_that_cannot_be_recorded() {
     let refused = "mpc_auth_proxy_requests_total{listener=\"app\",caller=\"_unknown\",action=\"_unknown\",\
         outcome=\"refused\",code=\"503\"} 20\n";
     assert!(metrics.contains(refused), "{metrics}");
+}
+
+#[test]
+fn when_there_is_room_again_calls_go_on_and_no_record_is_missing() {
+    let setup = Setup::new().section("audit: { sink: audit.log }");
+    let log = setup.path("audit.log");
+    symlink("/dev/full", &log).unwrap();
+    let proxy = setup.start().records_elsewhere();
+    assert_eq!(proxy.send(cancel("100211")).status, 204);
+    proxy.send(cancel("100211")).is_refusal(503, "PROXY.AuditBlocked");
+    fs::remove_file(&log).unwrap();
+    proxy.signal(Signal::SIGHUP);
+    proxy.logged("the audit sink was opened anew");
+    let answer = proxy.send(cancel("none"));
+    assert_eq!(answer.status, 403);
+    let records = wait_for("all records", || Some(records(&log)).filter(|records| records.len() == 3));
+    let statuses: Vec<_> = records.iter().map(|r| r["http.response.status_code"].clone()).collect();
+    assert_eq!(statuses, [204, 503, 403]);
+    records[2].says(json!({ "request.id": answer.header("proxy-request-id") }));
+    proxy.upstream_saw(2);
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod forward;
 mod hangup;
 mod hostile;
 mod identify;
+mod leak;
 mod ops;
 mod permit;
 mod refuse;

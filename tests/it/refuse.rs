@@ -167,9 +167,10 @@ fn is_refused(proxy: &Proxy, answer: &Answer, status: u16, code: &str) {
     }));
 }
 
-type Case = (&'static str, String, u16, &'static str);
+/// A name, the bytes, and the status and code they are refused with.
+pub(crate) type Case = (&'static str, String, u16, &'static str);
 
-fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     [lines(), headers(), syntax()].concat()
 }
 
