@@ -57,7 +57,11 @@ impl Serving {
     {
         let (wire, watch) = Wire::new(stream);
         let service = service_fn(|request| self.answer(request, Arc::clone(&peer), &watch));
-        let mut connection = http1::Builder::new()
+        let mut http = http1::Builder::new();
+        if self.limits.headers > HYPER_HEADERS {
+            http.max_headers(self.limits.headers);
+        }
+        let mut connection = http
             // The watchdog below times heads and idleness, each with a limit of its own.
             .header_read_timeout(None)
             .half_close(true)
@@ -212,5 +216,7 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
 
 /// hyper has no smaller buffer.
 const HYPER_MINIMUM: usize = 8192;
+/// hyper takes as many headers unless told otherwise, and without allocating for them.
+const HYPER_HEADERS: usize = 100;
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_READS: usize = 64;

@@ -15,11 +15,18 @@
 
 mod harness;
 
+mod audit;
 mod forward;
+mod hangup;
 mod hostile;
 mod identify;
+mod leak;
 mod limits;
 mod operate;
+mod ops;
 mod permit;
+mod refuse;
 mod reload;
+mod retry;
+mod shutdown;
 mod sign;
