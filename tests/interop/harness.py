@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-import signal
 import subprocess
 import tempfile
 import time
@@ -55,7 +54,7 @@ rules:
 
 
 class Process:
-    """A child process whose output is read from files, and which ends with the `with` block."""
+    """A child process in a folder of its own, which ends with the `with` block."""
 
     def __init__(self, arguments, environment=None):
         self._folder = tempfile.TemporaryDirectory(prefix="mpc-auth-proxy-interop-")
@@ -65,28 +64,27 @@ class Process:
     def __enter__(self):
         self.prepare()
         with open(self.folder / "stdout", "wb") as out, open(self.folder / "stderr", "wb") as err:
-            self.child = subprocess.Popen(
+            self._child = subprocess.Popen(
                 [BINARY, *self._arguments], cwd=self.folder, env=self._environment, stdout=out, stderr=err
             )
         try:
             self.wait_until_ready()
         except BaseException:
-            self.__exit__()
+            self._end()
             raise
         return self
 
     def __exit__(self, *_):
-        if self.child.poll() is None:
-            self.child.send_signal(signal.SIGTERM)
-        try:
-            self.exit_code = self.child.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            self.child.kill()
-            self.exit_code = self.child.wait()
-        self._folder.cleanup()
+        code = self._end()
+        if code != 0:
+            raise AssertionError(f"it stopped with code {code}")
 
     def prepare(self):
-        """Writes what the process reads."""
+        """Writes the files that it reads."""
+
+    def wait_until_ready(self):
+        """Returns once it serves; finds out where."""
+        raise NotImplementedError
 
     def read(self, name):
         path = self.folder / name
@@ -95,13 +93,20 @@ class Process:
     def eventually(self, what, holds):
         """Returns once it holds."""
         deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            if holds():
-                return
-            if self.child.poll() is not None:
-                raise AssertionError(f"it stopped before {what}:\n{self.read('stdout')}{self.read('stderr')}")
+        while not holds():
+            if self._child.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"never: {what}\n{self.read('stdout')}{self.read('stderr')}")
             time.sleep(0.01)
-        raise AssertionError(f"not in time: {what}\n{self.read('stdout')}{self.read('stderr')}")
+
+    def _end(self):
+        self._child.terminate()
+        try:
+            return self._child.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            return self._child.wait()
+        finally:
+            self._folder.cleanup()
 
 
 class StandIn(Process):
@@ -148,12 +153,12 @@ class StandIn(Process):
 class Proxy(Process):
     """`mpc-auth-proxy run` in front of a stand-in."""
 
-    def __init__(self, stand_in):
-        super().__init__(["run", "--config", "proxy.yaml"], stand_in.keys)
-        self._endpoint = stand_in.url
+    def __init__(self, stand_in, arguments=("run", "--config", "proxy.yaml")):
+        super().__init__(arguments, stand_in.keys)
+        self.stand_in = stand_in
 
     def prepare(self):
-        written = PROXY.format(name=PROJECT_NAME, project=PROJECT, endpoint=self._endpoint)
+        written = PROXY.format(name=PROJECT_NAME, project=PROJECT, endpoint=self.stand_in.url)
         (self.folder / "proxy.yaml").write_text(written)
         (self.folder / "policy.yaml").write_text(POLICY)
         digest = hashlib.sha256(TOKEN.encode()).hexdigest()
@@ -164,6 +169,7 @@ class Proxy(Process):
         said = [json.loads(line) for line in self.read("stderr").splitlines()]
         listening = [fields for fields in said if fields["message"] == "listening"]
         self.urls = {fields["listener"]: f"http://{fields['address']}" for fields in listening}
+        self.ops = [f"http://{fields['address']}" for fields in said if fields["message"] == "ops listening"]
 
     def audit(self, at_least=0):
         """The audit records, once there are so many. A record is written just after its answer."""
@@ -177,7 +183,7 @@ class Proxy(Process):
 
 
 def sdk(endpoint, access_key=DUMMY_AK, secret_key=DUMMY_SK, project=PROJECT):
-    """An SDK client as the README tells users to make it. The project is explicit: without it the SDK asks IAM."""
+    """An SDK client as the README makes it. The project is explicit: without it the SDK would ask IAM."""
     credentials = BasicCredentials(access_key, secret_key, project)
     return MpcClient.new_builder().with_credentials(credentials).with_endpoint(endpoint).build()
 

@@ -66,7 +66,8 @@ class Calls(unittest.TestCase):
         self.assertEqual((headers["x-project-id"], headers["x-project_id"]), (PROJECT, PROJECT))
         for text in (DUMMY_AK, DUMMY_SK, "DUMMY", "huaweicloud-usdk-python"):
             self.assertNotIn(text.lower(), json.dumps(seen).lower())
-        record = self.assert_record({"outcome": "forwarded", "credential.key_hint": self.cloud.access_key[:4]})
+        hint = self.cloud.access_key[:4]
+        record = self.assert_record({"outcome": "forwarded", "credential.key_hint": hint})
         for text in ("DUMMY", self.cloud.access_key, self.cloud.secret_key, "Signature"):
             self.assertNotIn(text, json.dumps(record))
 
