@@ -1,9 +1,9 @@
 //! What did the caller really send, and when? The bytes of a connection, watched on their way to and from hyper.
 //!
 //! hyper accepts some heads that two servers may read differently and then hides the difference: bare line
-//! feeds, a `#` in the target, a second length. It also answers broken heads by itself, without our error shape and our record.
-//! A [`Wire`] notices the first and swallows the second; the connection then answers in hyper's place. And it
-//! knows in which phase the connection is, which is what slow callers are cut by.
+//! feeds, a `#` in the target, a second length. It also answers broken heads by itself, without our error shape
+//! and our record. A [`Wire`] notices the first and swallows the second; the connection then answers in hyper's
+//! place. And it knows in which phase the connection is, which is what slow callers are cut by.
 
 use std::{
     io,

@@ -254,7 +254,7 @@ fn headers() -> Vec<Case> {
     let hosts = |what, lines: &[&str], status, code| (what, head(LINE, lines), status, code);
     vec![
         hosts("no Host", &[], 400, BAD),
-        hosts("an empty Host", &["Host:"], 421, "PROXY.WrongHost"),
+        hosts("an empty Host", &["Host:"], 400, BAD),
         hosts("two Hosts", &[HOST, HOST], 400, BAD),
         hosts("two Hosts, one spelled otherwise", &[HOST, "HOST: evil.example"], 400, BAD),
         hosts("another Host", &["Host: evil.example"], 421, "PROXY.WrongHost"),
