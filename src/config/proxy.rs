@@ -12,6 +12,7 @@ use super::settings::*;
 use super::yaml::{Node, Value};
 use crate::audit::{Target, WhenBlocked};
 use crate::operation::Form;
+use crate::policy::Scope;
 use crate::upstream::{Endpoint, EndpointError};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -55,6 +56,16 @@ impl ProjectWritten {
             project_header: self.project_header,
             cancel_form: self.cancel_form,
         })
+    }
+}
+
+impl Written {
+    /// The projects that could be read, by name and id.
+    pub(super) fn scopes(&self) -> Vec<Scope> {
+        let scope = |project: &ProjectWritten| {
+            Some(Scope { name: project.name.as_ref()?.value.clone(), id: project.id.as_ref()?.value.clone() })
+        };
+        self.projects.iter().filter_map(scope).collect()
     }
 }
 
