@@ -5,6 +5,8 @@
 //! tree with places (`yaml`), the tree becomes what was written (`proxy`, `policy`), names are looked up (`link`),
 //! and only what passed all of it becomes settings. It opens no socket and changes nothing.
 
+mod alone;
+mod cases;
 mod condition;
 mod cover;
 mod credentials;
@@ -21,6 +23,8 @@ mod scalar;
 mod settings;
 mod yaml;
 
+pub use alone::{PolicyAlone, policy_alone};
+pub use cases::{Case, CaseFile, Expected, cases};
 pub use report::{Place, Problem, Report, Severity};
 pub use settings::*;
 

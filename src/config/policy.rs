@@ -83,6 +83,22 @@ impl RuleWritten {
 
 /// Reads the whole file.
 pub(super) fn read(page: &Page, root: &Node) -> Option<Written> {
+    read_with(page, root, caller)
+}
+
+/// Reads the rules, and of the callers their names only: how they prove themselves, and the files that takes,
+/// is left to whoever runs the proxy.
+pub(super) fn read_rules(page: &Page, root: &Node) -> Option<Written> {
+    read_with(page, root, |page, name, _| {
+        Some(CallerWritten { id: caller_id(page, name)?, identify: vec![] })
+    })
+}
+
+fn read_with(
+    page: &Page,
+    root: &Node,
+    caller: impl Fn(&Page, &Placed<Arc<str>>, &Node) -> Option<CallerWritten>,
+) -> Option<Written> {
     let mut fields = Fields::of(page, root, "policy.yaml")?;
     fields.required(("version", "1"), version);
     let mode = fields.optional("mode", mode);
@@ -100,10 +116,7 @@ pub(super) fn read(page: &Page, root: &Node) -> Option<Written> {
 }
 
 fn caller(page: &Page, name: &Placed<Arc<str>>, node: &Node) -> Option<CallerWritten> {
-    let id = CallerId::parse(&name.value);
-    if let Err(error) = &id {
-        page.error(name.place, format!("`{}` is not a caller's name", name.value), error.to_string());
-    }
+    let id = caller_id(page, name);
     let mut fields = Fields::of(page, node, "a caller")?;
     let proofs = fields.required(("identify", "[ { listener: app } ]"), |page, node| {
         Some(list(page, node, "a list of proofs such as [ { listener: app } ]").iter())
@@ -111,7 +124,16 @@ fn caller(page: &Page, name: &Placed<Arc<str>>, node: &Node) -> Option<CallerWri
     let identify = proofs.into_iter().flatten().filter_map(|node| proof(page, node)).collect();
     fields.not_yet(&["limits"]);
     fields.finish();
-    Some(CallerWritten { id: Placed { value: id.ok()?, place: name.place }, identify })
+    Some(CallerWritten { id: id?, identify })
+}
+
+fn caller_id(page: &Page, name: &Placed<Arc<str>>) -> Option<Placed<CallerId>> {
+    CallerId::parse(&name.value)
+        .map(|value| Placed { value, place: name.place })
+        .map_err(|error| {
+            page.error(name.place, format!("`{}` is not a caller's name", name.value), error.to_string());
+        })
+        .ok()
 }
 
 fn proof(page: &Page, node: &Node) -> Option<Placed<Proof>> {

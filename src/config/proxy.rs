@@ -116,6 +116,22 @@ pub(super) fn read(page: &Page, root: &Node) -> Option<Written> {
     Some(written)
 }
 
+/// Reads the names and ids of the projects, and nothing else.
+pub(super) fn read_scopes(page: &Page, root: &Node) -> Option<Vec<Scope>> {
+    let mut fields = Fields::of(page, root, "proxy.yaml")?;
+    let projects = fields.required(("projects", "[ { name: …, id: … } ]"), |page, node| {
+        Some(list(page, node, "a list of projects").iter().filter_map(|node| scope(page, node)).collect())
+    });
+    projects
+}
+
+fn scope(page: &Page, node: &Node) -> Option<Scope> {
+    let mut fields = Fields::of(page, node, "a project")?;
+    let name = fields.required(("name", "media-prod"), scalar::name);
+    let id = fields.required(("id", "0a1b2c3d4e5f60718293a4b5c6d7e8f9"), scalar::name);
+    Some(Scope { name: name?.value, id: id?.value })
+}
+
 /// The version of the file's format, in both files.
 pub(super) fn version(page: &Page, node: &Node) -> Option<()> {
     if matches!(node.value, Value::Integer(1)) {

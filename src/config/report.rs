@@ -57,6 +57,12 @@ impl Report {
         self.texts.push((file, text));
     }
 
+    /// Adds the problems of another run.
+    pub(super) fn append(&mut self, other: Self) {
+        self.problems.extend(other.problems);
+        self.texts.extend(other.texts);
+    }
+
     /// The problems.
     pub fn problems(&self) -> &[Problem] {
         &self.problems

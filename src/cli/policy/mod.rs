@@ -4,6 +4,8 @@
 
 mod answer;
 mod explain;
+mod junit;
+mod test;
 
 use std::io;
 use std::process::ExitCode;
@@ -19,6 +21,8 @@ pub(super) struct Args {
 enum Command {
     /// Say what is decided for a call, which rule decides it and, if nothing allows it, which rule came closest.
     Explain(explain::Explain),
+    /// Run the cases of a file against the policy it names; exit with 1 when one fails.
+    Test(test::Test),
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -36,5 +40,6 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (out, err) = (&mut io::stdout().lock(), &mut io::stderr().lock());
     match &args.command {
         Command::Explain(explain) => explain.run(out, err),
+        Command::Test(test) => test.run(out, err),
     }
 }
