@@ -7,10 +7,12 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test fails by panicking"
+    clippy::print_stderr,
+    clippy::needless_pass_by_value,
+    clippy::too_many_lines,
+    reason = "a test fails by panicking, and reads best as one table"
 )]
 
 mod harness;

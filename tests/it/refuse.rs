@@ -260,7 +260,7 @@ fn headers() -> Vec<Case> {
         hosts("another Host", &["Host: evil.example"], 421, "PROXY.WrongHost"),
         hosts("a Host that starts well", &["Host: localhost.evil.example"], 421, "PROXY.WrongHost"),
         hosts("a Host that ends well", &["Host: evil-localhost"], 421, "PROXY.WrongHost"),
-        hosts("a Host with a user", &["Host: localhost@evil.example"], 421, "PROXY.WrongHost"),
+        hosts("a Host with a user", &["Host: localhost@evil.example"], 400, BAD),
         hosts("a Host with a strange port", &["Host: localhost:80@evil.example"], 421, "PROXY.WrongHost"),
         hosts("a list of Hosts", &["Host: localhost, evil.example"], 421, "PROXY.WrongHost"),
         with("Origin", &["Origin: http://localhost"], 403, "PROXY.Forbidden"),
