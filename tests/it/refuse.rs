@@ -254,13 +254,13 @@ fn headers() -> Vec<Case> {
     let hosts = |what, lines: &[&str], status, code| (what, head(LINE, lines), status, code);
     vec![
         hosts("no Host", &[], 400, BAD),
-        hosts("an empty Host", &["Host:"], 400, BAD),
+        hosts("an empty Host", &["Host:"], 421, "PROXY.WrongHost"),
         hosts("two Hosts", &[HOST, HOST], 400, BAD),
         hosts("two Hosts, one spelled otherwise", &[HOST, "HOST: evil.example"], 400, BAD),
         hosts("another Host", &["Host: evil.example"], 421, "PROXY.WrongHost"),
         hosts("a Host that starts well", &["Host: localhost.evil.example"], 421, "PROXY.WrongHost"),
         hosts("a Host that ends well", &["Host: evil-localhost"], 421, "PROXY.WrongHost"),
-        hosts("a Host with a user", &["Host: localhost@evil.example"], 400, BAD),
+        hosts("a Host with a user", &["Host: localhost@evil.example"], 421, "PROXY.WrongHost"),
         hosts("a Host with a strange port", &["Host: localhost:80@evil.example"], 421, "PROXY.WrongHost"),
         hosts("a list of Hosts", &["Host: localhost, evil.example"], 421, "PROXY.WrongHost"),
         with("Origin", &["Origin: http://localhost"], 403, "PROXY.Forbidden"),
