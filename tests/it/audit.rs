@@ -6,7 +6,7 @@ use mpc_auth_proxy::testserver::Fault;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::harness::{ACCESS_KEY, Proxy, Record, Setup, cancel, request, wait_for};
+use crate::harness::{ACCESS_KEY, Record, Setup, cancel, request, wait_for};
 
 #[test]
 fn every_record_has_the_fields_of_the_contract_in_their_order() {

@@ -7,19 +7,21 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test fails by panicking"
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says why on standard error"
 )]
 
 mod harness;
 
 mod audit;
+mod commands;
 mod forward;
 mod hangup;
 mod hostile;
 mod identify;
+mod layering;
 mod leak;
 mod ops;
 mod permit;
