@@ -11,17 +11,18 @@
     clippy::indexing_slicing,
     clippy::print_stderr,
     clippy::needless_pass_by_value,
-    clippy::too_many_lines,
-    reason = "a test fails by panicking, and reads best as one table"
+    reason = "a test fails by panicking, says why on standard error, and takes what it is given"
 )]
 
 mod harness;
 
 mod audit;
+mod commands;
 mod forward;
 mod hangup;
 mod hostile;
 mod identify;
+mod layering;
 mod leak;
 mod limits;
 mod operate;
