@@ -119,10 +119,9 @@ pub(super) fn read(page: &Page, root: &Node) -> Option<Written> {
 /// Reads the names and ids of the projects, and nothing else.
 pub(super) fn read_scopes(page: &Page, root: &Node) -> Option<Vec<Scope>> {
     let mut fields = Fields::of(page, root, "proxy.yaml")?;
-    let projects = fields.required(("projects", "[ { name: …, id: … } ]"), |page, node| {
+    fields.required(("projects", "[ { name: …, id: … } ]"), |page, node| {
         Some(list(page, node, "a list of projects").iter().filter_map(|node| scope(page, node)).collect())
-    });
-    projects
+    })
 }
 
 fn scope(page: &Page, node: &Node) -> Option<Scope> {
