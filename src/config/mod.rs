@@ -24,7 +24,7 @@ mod scalar;
 mod settings;
 mod yaml;
 
-pub use alone::{PolicyAlone, policy_alone};
+pub use alone::{PolicyAlone, policy_alone, projects};
 pub use cases::{Case, CaseFile, Expected, cases};
 pub use report::{Place, Problem, Report, Severity};
 pub use settings::*;

@@ -5,6 +5,9 @@
 mod answer;
 mod explain;
 mod junit;
+mod records;
+mod replay;
+mod suggest;
 mod test;
 
 use std::io;
@@ -23,6 +26,10 @@ enum Command {
     Explain(explain::Explain),
     /// Run the cases of a file against the policy it names; exit with 1 when one fails.
     Test(test::Test),
+    /// Ask a policy about the calls in an audit file; exit with 1 when one that was allowed would be denied.
+    Replay(replay::Replay),
+    /// Write the least policy that allows what was allowed in an audit file.
+    Suggest(suggest::Suggest),
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -41,5 +48,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Explain(explain) => explain.run(out, err),
         Command::Test(test) => test.run(out, err),
+        Command::Replay(replay) => replay.run(out, err),
+        Command::Suggest(suggest) => suggest.run(out, err),
     }
 }

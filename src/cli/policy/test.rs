@@ -107,7 +107,11 @@ impl Results {
                 writeln!(out, "      {line}")?;
             }
         }
-        writeln!(out, "\n{} cases: {} passed, {} failed", self.cases.len(), self.passed, self.failed)
+        let count = match self.cases.len() {
+            1 => "1 case".into(),
+            count => format!("{count} cases"),
+        };
+        writeln!(out, "\n{count}: {} passed, {} failed", self.passed, self.failed)
     }
 }
 
