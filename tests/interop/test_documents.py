@@ -8,10 +8,8 @@ from huaweicloudsdkmpc.v1 import DeleteEditingJobRequest
 
 from harness import BINARY, ROOT, TOKEN, Proxy, StandIn, sdk
 
-DOCUMENTS = sorted(
-    path for path in ROOT.glob("**/*.md")
-    if not {"target", ".venv", ".git", "fuzz"} & set(path.relative_to(ROOT).parts)
-)
+LISTED = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)
+DOCUMENTS = [ROOT / name for name in LISTED.stdout.splitlines()]
 README = (ROOT / "README.md").read_text()
 
 
