@@ -3,6 +3,8 @@
 //! One file a question. `answer` is a decision in words, for all of them.
 
 mod answer;
+#[cfg(test)]
+mod document;
 mod explain;
 mod junit;
 mod records;
@@ -10,7 +12,7 @@ mod replay;
 mod suggest;
 mod test;
 
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Ask the policy.
@@ -44,8 +46,11 @@ enum Format {
 /// Where a call names what is not there, a file cannot be read, or the answer cannot be written; a file that is
 /// not valid is an exit code.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let (out, err) = (&mut io::stdout().lock(), &mut io::stderr().lock());
-    match &args.command {
+    answer_to(&args.command, &mut io::stdout().lock(), &mut io::stderr().lock())
+}
+
+fn answer_to(command: &Command, out: &mut impl Write, err: &mut impl Write) -> anyhow::Result<ExitCode> {
+    match command {
         Command::Explain(explain) => explain.run(out, err),
         Command::Test(test) => test.run(out, err),
         Command::Replay(replay) => replay.run(out, err),

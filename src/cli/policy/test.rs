@@ -66,6 +66,7 @@ impl Test {
             }
         }
         match self.format {
+            Format::Text if !valid && results.cases.is_empty() => {}
             Format::Text => results.text(out)?,
             Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&results)?)?,
             Format::Junit => write!(out, "{}", junit::document(&results))?,
