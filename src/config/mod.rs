@@ -13,11 +13,13 @@ mod link;
 mod listener;
 mod page;
 mod policy;
+mod proof;
 mod proxy;
 mod rate;
 mod report;
 mod scalar;
 mod settings;
+mod tls;
 mod yaml;
 
 pub use report::{Place, Problem, Report, Severity};
@@ -118,6 +120,7 @@ fn settings(proxy: proxy::Written, written: &policy::Written, policy: Policy) ->
     let project = |project: &proxy::ProjectWritten| project.meaning().map(Arc::new);
     Some(Settings {
         listeners: proxy.listeners.iter().map(listener::Written::meaning).collect::<Option<_>>()?,
+        tls: proxy.listeners.iter().filter_map(listener::Written::tls).collect(),
         ops: proxy.ops.map(|ops| ops.value),
         projects: proxy.projects.iter().map(project).collect::<Option<_>>()?,
         credentials: credentials.collect::<Option<_>>()?,

@@ -6,6 +6,8 @@
 mod connection;
 mod health;
 mod listener;
+mod owner;
+mod tls;
 mod wire;
 
 use std::{collections::HashMap, io, path::PathBuf, sync::Arc, time::Duration};
@@ -37,6 +39,7 @@ use listener::Socket;
 pub struct Proxy {
     sockets: Vec<(Socket, Arc<Hosts>)>,
     stack: Stack,
+    in_force: Arc<ArcSwap<InForce>>,
     limits: Limits,
     drain: Drain,
     sink: Sink,
@@ -138,14 +141,26 @@ impl Proxy {
         let in_force = Arc::new(ArcSwap::from_pointee(InForce::new(settings, None)));
         let reloader = Arc::new(Reloader::new(baseline, Arc::clone(&in_force), Arc::clone(&metrics)));
         let parts = stack::Parts {
-            in_force,
+            in_force: Arc::clone(&in_force),
             projects,
             sink: sink.clone(),
             metrics: Arc::clone(&metrics),
             hostname: hostname(),
         };
         let stack = stack::build(&limits, &upstream, parts);
-        Ok(Self { sockets, stack, limits, drain, sink, metrics, health, credentials, upstreams, reloader })
+        Ok(Self {
+            sockets,
+            stack,
+            in_force,
+            limits,
+            drain,
+            sink,
+            metrics,
+            health,
+            credentials,
+            upstreams,
+            reloader,
+        })
     }
 
     /// What is bound: the listeners' names and their addresses, the ports as the system chose them.
@@ -170,6 +185,7 @@ impl Proxy {
         for (socket, hosts) in self.sockets {
             let serving = Arc::new(Serving {
                 stack: self.stack.clone(),
+                in_force: Arc::clone(&self.in_force),
                 hosts,
                 limits: self.limits.clone(),
                 tasks: tasks.clone(),

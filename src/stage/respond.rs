@@ -114,7 +114,7 @@ pub(super) fn refuse(refusal: &Refusal, trail: &Trail, neighbour: bool) -> Respo
 /// On loopback and Unix listeners a caller may be told which rule refused it.
 pub(super) fn is_neighbour(peer: &Peer) -> bool {
     match peer.address {
-        PeerAddress::Tcp(address) => address.ip().to_canonical().is_loopback(),
+        PeerAddress::Tcp { address, .. } => address.ip().to_canonical().is_loopback(),
         PeerAddress::Unix { .. } => true,
     }
 }
