@@ -4,7 +4,15 @@
 //! policy says whether a call may be made at all, this whether it may be made now. What it says about when to come
 //! back is true: a caller that waits as long, and is alone, is let through.
 
-use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use governor::{DefaultDirectRateLimiter, Quota, clock::Clock, clock::DefaultClock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -65,6 +73,16 @@ pub struct Exceeded {
     pub scope: Scope,
     /// When there is room again, if nobody else takes it.
     pub retry_after: Duration,
+}
+
+/// Whether everything is refused: by an operator, or by a file that is there. Shared by whoever asks or says so.
+#[derive(Clone, Default)]
+pub struct Freeze(Arc<Frozen>);
+
+#[derive(Default)]
+struct Frozen {
+    by_operator: AtomicBool,
+    by_file: AtomicBool,
 }
 
 struct Caller {
@@ -138,6 +156,23 @@ impl Caller {
             take(bucket, Scope::Caller)?;
         }
         Ok(permit)
+    }
+}
+
+impl Freeze {
+    /// Whether anybody says so.
+    pub fn is_frozen(&self) -> bool {
+        self.0.by_operator.load(Relaxed) || self.0.by_file.load(Relaxed)
+    }
+
+    /// What an operator says. Says whether that is news.
+    pub fn by_operator(&self, frozen: bool) -> bool {
+        self.0.by_operator.swap(frozen, Relaxed) != frozen
+    }
+
+    /// What the file says. Says whether that is news.
+    pub fn by_file(&self, frozen: bool) -> bool {
+        self.0.by_file.swap(frozen, Relaxed) != frozen
     }
 }
 

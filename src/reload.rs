@@ -24,8 +24,8 @@ use tokio::{
 use crate::{
     clock,
     config::{
-        self, AuditSettings, CredentialSettings, Drain, Limits, Listener, Loaded, LogSettings, Project,
-        Report, Settings, Severity, UpstreamSettings,
+        self, Admin, AuditSettings, CredentialSettings, Drain, Limits, Listener, Loaded, LogSettings,
+        Project, Report, Settings, Severity, UpstreamSettings,
     },
     limit::Limiter,
     metrics::Metrics,
@@ -62,6 +62,8 @@ pub struct Baseline {
 struct Fixed {
     listeners: Vec<Listener>,
     ops: Option<SocketAddr>,
+    admin: Option<Admin>,
+    freeze_file: Option<PathBuf>,
     projects: Vec<Project>,
     credentials: Vec<CredentialSettings>,
     upstream: UpstreamSettings,
@@ -203,6 +205,8 @@ impl Fixed {
         Self {
             listeners: settings.listeners.clone(),
             ops: settings.ops,
+            admin: settings.admin.clone(),
+            freeze_file: settings.freeze_file.clone(),
             projects: settings.projects.iter().map(project).collect(),
             credentials: settings.credentials.clone(),
             upstream: settings.upstream.clone(),
@@ -218,6 +222,8 @@ impl Fixed {
         let sections = [
             ("listeners", self.listeners != other.listeners),
             ("ops", self.ops != other.ops),
+            ("admin", self.admin != other.admin),
+            ("freeze_file", self.freeze_file != other.freeze_file),
             ("projects", self.projects != other.projects),
             ("credentials", self.credentials != other.credentials),
             ("upstream", self.upstream != other.upstream),

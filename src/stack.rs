@@ -12,8 +12,9 @@ use tower::{
 };
 
 use crate::{
-    audit::Sink,
+    audit::{Recent, Sink},
     config::{Limits, UpstreamSettings},
+    limit::Freeze,
     metrics::Metrics,
     stage::{
         Arrival, AuditLayer, Authenticate, Authorize, Body, Compose, Forward, InForce, Limit, Project,
@@ -32,6 +33,10 @@ pub struct Parts {
     pub projects: Vec<Arc<Project>>,
     /// Where the records go.
     pub sink: Sink,
+    /// The last of them.
+    pub recent: Arc<Recent>,
+    /// Whether everything is refused.
+    pub freeze: Freeze,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// This machine's name, a part of request ids.
@@ -40,10 +45,10 @@ pub struct Parts {
 
 /// Builds the stack.
 pub fn build(limits: &Limits, upstream: &UpstreamSettings, parts: Parts) -> Stack {
-    let Parts { in_force, projects, sink, metrics, hostname } = parts;
+    let Parts { in_force, projects, sink, recent, freeze, metrics, hostname } = parts;
     let stack = ServiceBuilder::new()
         // Observe: exactly one record a request, and the one map from errors to answers.
-        .layer(AuditLayer::new(sink, Arc::clone(&metrics), hostname))
+        .layer(AuditLayer::new(sink, recent, Arc::clone(&metrics), hostname))
         .layer(RespondLayer)
         // Protect: what is too much is refused at once.
         .layer(LoadShedLayer::new())
@@ -54,7 +59,7 @@ pub fn build(limits: &Limits, upstream: &UpstreamSettings, parts: Parts) -> Stac
         .layer(FilterLayer::new(Authenticate::new(in_force)))
         .layer(FilterLayer::new(Route::new(&projects)))
         .layer(FilterLayer::new(Authorize::new(Arc::clone(&metrics))))
-        .layer(FilterLayer::new(Limit::new(Arc::clone(&metrics))))
+        .layer(FilterLayer::new(Limit::new(freeze, Arc::clone(&metrics))))
         // Act: a new request, signed anew for each attempt.
         .layer(FilterLayer::new(Compose))
         .layer(RetryLayer::new(upstream.attempts, upstream.stale))

@@ -7,6 +7,7 @@
 //! Only the fields below are written, by one serializer, so no input can forge a line; none of them ever holds
 //! a secret, a token or a signature.
 
+mod recent;
 mod sink;
 
 use std::{
@@ -17,6 +18,7 @@ use std::{
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 
+pub use recent::Recent;
 pub use sink::{Blocked, OpenError, Sink, SinkStats, Slot, Target, WhenBlocked};
 
 /// The record of one request, in the names users search for.

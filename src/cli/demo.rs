@@ -14,15 +14,11 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use sha2::{Digest, Sha256};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::sleep,
-};
+use tokio::time::sleep;
 use tracing::Level;
 
 use super::{
-    log,
+    client, log,
     run::{Stop, runtime},
 };
 use crate::{
@@ -243,17 +239,11 @@ impl Step<'_> {
 
     /// What curl would do, without needing it.
     async fn call(&self) -> anyhow::Result<String> {
-        let mut request =
-            format!("DELETE {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.target, self.authority);
+        let mut request = format!("DELETE {} HTTP/1.1\r\nHost: {}\r\n", self.target, self.authority);
         if let Some(path) = &self.token {
             request.push_str(&format!("Authorization: Bearer {}\r\n", fs::read_to_string(path)?));
         }
-        request.push_str("\r\n");
-        let mut stream = TcpStream::connect(self.authority).await?;
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        Ok(answer)
+        Ok(client::over_tcp(self.authority, &request).await?.text)
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
 };
+use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
 use super::{exit, log};
@@ -65,16 +66,11 @@ pub(super) fn runtime() -> anyhow::Result<Runtime> {
 }
 
 async fn serve(args: &Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
-    let ops = match loaded.settings.ops {
-        Some(address) => match Ops::bind(address).await {
-            Ok(ops) => Some(ops),
-            Err(error) => {
-                return cannot_bind(
-                    &anyhow::Error::new(error).context(format!("ops cannot listen on {address}")),
-                );
-            }
-        },
-        None => None,
+    let ops = match Ops::bind(loaded.settings.ops, loaded.settings.admin.as_ref()).await {
+        Ok(ops) => ops,
+        Err((address, error)) => {
+            return cannot_bind(&anyhow::Error::new(error).context(format!("cannot listen on {address}")));
+        }
     };
     let policy = loaded.settings.policy.hash().clone();
     let proxy = match Proxy::new(args.config.clone(), loaded).await {
@@ -82,7 +78,7 @@ async fn serve(args: &Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
         Err(error @ StartError::Bind { .. }) => return cannot_bind(&error.into()),
         Err(error) => return Err(error.into()),
     };
-    let missing = proxy.health().missing_credentials();
+    let missing = proxy.insight().health().missing_credentials();
     if args.require_credentials && !missing.is_empty() {
         tracing::error!(credentials = missing.join(" "), "credentials are missing, and required");
         return Ok(ExitCode::from(exit::NO_CREDENTIAL));
@@ -91,14 +87,16 @@ async fn serve(args: &Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     for (listener, address) in proxy.addresses() {
         tracing::info!(%listener, address, "listening");
     }
-    let _probes = ops.map(|ops| {
-        tracing::info!(address = %ops.address(), "ops listening");
-        ops.serve(proxy.health().clone(), proxy.metrics().clone())
-    });
+    if let Some(address) = ops.address() {
+        tracing::info!(%address, "ops listening");
+    }
+    let asked_by_operator = CancellationToken::new();
+    let _probes = ops.serve(proxy.insight(), proxy.metrics().clone(), asked_by_operator.clone());
     let running = proxy.serve();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), policy = &*policy, "serving");
     let signal = tokio::select! {
         signal = stop.asked() => signal,
+        () = asked_by_operator.cancelled() => "POST /shutdown",
         () = look_again(hang_up, &running) => "no more SIGHUP",
     };
     tracing::info!(signal, "draining");
@@ -142,7 +140,7 @@ impl Stop {
 async fn look_again(mut hang_up: Signal, running: &Running) {
     while hang_up.recv().await.is_some() {
         // It says itself what came of it.
-        drop(running.reload());
+        drop(running.insight().reloader().reload());
         match running.reopen_audit() {
             Ok(()) => tracing::info!("the audit sink was opened anew"),
             Err(error) => tracing::error!(%error, "the audit sink stays the one that was open"),

@@ -3,7 +3,7 @@
 use super::decode::{Fields, list};
 use super::page::{Page, Placed};
 use super::scalar;
-use super::settings::{Bind, Hosts, Listener};
+use super::settings::{Admin, Bind, Hosts, Listener};
 use super::tls;
 use super::yaml::{Node, Value};
 use rustls::ServerConfig;
@@ -96,6 +96,21 @@ pub(super) fn read(page: &Page, node: &Node) -> Option<Written> {
         }
     }
     Some(written)
+}
+
+/// Reads `admin`: `{ bind: unix:PATH, mode: "0600" }`.
+pub(super) fn admin(page: &Page, node: &Node) -> Option<Admin> {
+    let mut fields = Fields::of(page, node, "`admin`")?;
+    let socket = fields.required(("bind", "unix:/run/mpc-auth-proxy/admin.sock"), bind);
+    let mode = fields.optional("mode", mode);
+    fields.finish();
+    let Placed { value, place } = socket?;
+    let Bind::Unix { path, .. } = value else {
+        let message = "operators intervene through a Unix socket only: its permissions say who may";
+        page.error(place, message, "write unix:/run/mpc-auth-proxy/admin.sock");
+        return None;
+    };
+    Some(Admin { path, mode: mode.map_or(OWNER_ONLY, |mode| mode.value) })
 }
 
 /// `HOST:PORT` with a numeric address or `localhost`.
@@ -204,4 +219,5 @@ fn host(page: &Page, node: &Node) -> Option<Arc<str>> {
 
 /// What `sun_path` holds, with its closing zero.
 const LONGEST_SOCKET_PATH: usize = 107;
+const OWNER_ONLY: u32 = 0o600;
 const DEFAULT_MODE: u32 = 0o660;

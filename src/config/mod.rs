@@ -122,6 +122,8 @@ fn settings(proxy: proxy::Written, written: &policy::Written, policy: Policy) ->
         listeners: proxy.listeners.iter().map(listener::Written::meaning).collect::<Option<_>>()?,
         tls: proxy.listeners.iter().filter_map(listener::Written::tls).collect(),
         ops: proxy.ops.map(|ops| ops.value),
+        admin: proxy.admin,
+        freeze_file: proxy.freeze_file,
         projects: proxy.projects.iter().map(project).collect::<Option<_>>()?,
         credentials: credentials.collect::<Option<_>>()?,
         callers: Callers::new(written.callers.iter().map(caller).collect()),

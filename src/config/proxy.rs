@@ -17,6 +17,7 @@ use crate::operation::Form;
 use crate::upstream::{Endpoint, EndpointError};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::Level;
@@ -27,6 +28,8 @@ pub(super) struct Written {
     pub(super) policy: Option<Placed<String>>,
     pub(super) listeners: Vec<listener::Written>,
     pub(super) ops: Option<Placed<SocketAddr>>,
+    pub(super) admin: Option<Admin>,
+    pub(super) freeze_file: Option<PathBuf>,
     pub(super) projects: Vec<ProjectWritten>,
     pub(super) credentials: Vec<credentials::Written>,
     pub(super) upstream: UpstreamSettings,
@@ -98,13 +101,14 @@ pub(super) fn read(page: &Page, root: &Node) -> Option<Written> {
             .required(("credentials", "{ prod: { environment: {} } }"), credentials::read)
             .unwrap_or_default(),
         ops: fields.optional("ops", ops),
+        admin: fields.optional("admin", listener::admin),
+        freeze_file: fields.optional("freeze_file", files::to_write),
         upstream: fields.optional("upstream", upstream).unwrap_or_default(),
         limits: fields.optional("limits", limits).unwrap_or_default(),
         drain: fields.optional("drain", drain).unwrap_or_default(),
         audit: fields.optional("audit", audit).unwrap_or_default(),
         log: fields.optional("log", log).unwrap_or_default(),
     };
-    fields.not_yet(&["admin"]);
     fields.finish();
     Some(written)
 }

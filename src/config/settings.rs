@@ -27,6 +27,10 @@ pub struct Settings {
     pub listeners: Vec<Listener>,
     /// Where health and metrics are served, if anywhere.
     pub ops: Option<SocketAddr>,
+    /// Where operators intervene, if anywhere.
+    pub admin: Option<Admin>,
+    /// While a file of this name is there, everything is refused.
+    pub freeze_file: Option<PathBuf>,
     /// The TLS of the listeners that have one, as the files are now.
     pub tls: HashMap<Arc<str>, Arc<ServerConfig>>,
     /// What callers may ask for; at least one.
@@ -98,6 +102,15 @@ pub enum Hosts {
     Any,
     /// These names, in lower case, with any port; an IPv6 address stands in brackets, as in the header.
     Names(Vec<Arc<str>>),
+}
+
+/// Where operators intervene: a Unix socket, so that the file system says who may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Where the socket file is made.
+    pub path: PathBuf,
+    /// Its permissions.
+    pub mode: u32,
 }
 
 /// One Huawei Cloud project.

@@ -18,6 +18,9 @@ pub struct Peer {
     pub certificate: Option<Result<Certificate, CertificateError>>,
     /// Whether this listener accepts bearer tokens. Elsewhere they are not even looked at.
     pub bearer: bool,
+    /// Whether only this machine can reach that listener. The other end's address does not tell: a relay on this
+    /// machine may stand between.
+    pub local: bool,
 }
 
 /// The other end of a connection.

@@ -29,6 +29,7 @@ fn tcp(listener: &str) -> Peer {
         address: PeerAddress::Tcp { address: ([127, 0, 0, 1], 40000).into(), owner: None },
         certificate: None,
         bearer: listener != "app",
+        local: true,
     }
 }
 

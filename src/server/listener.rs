@@ -35,12 +35,16 @@ pub(super) struct Socket {
     name: Arc<str>,
     bearer: bool,
     tls: bool,
+    local: bool,
 }
 
 enum Kind {
     Tcp(TcpListener),
-    Unix { listener: UnixListener, path: PathBuf },
+    Unix(UnixListener, SocketFile),
 }
+
+/// The file of a Unix socket, removed when this is dropped.
+pub struct SocketFile(PathBuf);
 
 enum Stream {
     Tcp(TcpStream),
@@ -57,10 +61,14 @@ impl Socket {
     pub(super) fn bind(listener: &Listener) -> io::Result<Self> {
         let kind = match &listener.bind {
             Bind::Tcp(address) => Kind::Tcp(bind_tcp(*address)?),
-            Bind::Unix { path, mode } => Kind::Unix { listener: bind_unix(path, *mode)?, path: path.clone() },
+            Bind::Unix { path, mode } => {
+                let (listener, file) = bind_unix(path, *mode)?;
+                Kind::Unix(listener, file)
+            }
         };
         let Listener { name, bearer, tls, .. } = listener;
-        Ok(Self { kind, name: Arc::clone(name), bearer: *bearer, tls: tls.is_some() })
+        let (name, local, tls) = (Arc::clone(name), listener.bind.is_local(), tls.is_some());
+        Ok(Self { kind, name, bearer: *bearer, local, tls })
     }
 
     pub(super) fn name(&self) -> &Arc<str> {
@@ -71,7 +79,7 @@ impl Socket {
     pub(super) fn address(&self) -> String {
         match &self.kind {
             Kind::Tcp(listener) => listener.local_addr().map(|a| a.to_string()).unwrap_or_default(),
-            Kind::Unix { path, .. } => format!("unix:{}", path.display()),
+            Kind::Unix(_, SocketFile(path)) => format!("unix:{}", path.display()),
         }
     }
 
@@ -128,14 +136,14 @@ impl Socket {
                 let stream = if self.tls { Stream::Tls(stream) } else { Stream::Tcp(stream) };
                 (stream, PeerAddress::Tcp { address, owner })
             }
-            Kind::Unix { listener, .. } => {
+            Kind::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
                 let user = stream.peer_cred()?;
                 (Stream::Unix(stream), PeerAddress::Unix { uid: user.uid(), gid: user.gid() })
             }
         };
         let listener = Arc::clone(&self.name);
-        Ok((stream, Peer { listener, address, certificate: None, bearer: self.bearer }))
+        Ok((stream, Peer { listener, address, certificate: None, bearer: self.bearer, local: self.local }))
     }
 }
 
@@ -154,12 +162,10 @@ async fn secured(serving: Arc<Serving>, stream: TcpStream, peer: Peer) {
     }
 }
 
-impl Drop for Socket {
+impl Drop for SocketFile {
     fn drop(&mut self) {
-        if let Kind::Unix { path, .. } = &self.kind {
-            // It may have been replaced or removed; then there is nothing to tidy up.
-            drop(fs::remove_file(path));
-        }
+        // It may have been replaced or removed; then there is nothing to tidy up.
+        drop(fs::remove_file(&self.0));
     }
 }
 
@@ -171,13 +177,16 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Nobody can connect before the socket has its permissions: it listens only then.
-fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
+/// Listens on a Unix socket. Nobody can connect before it has its permissions.
+///
+/// # Errors
+/// As the system says; also where another process listens there, or something else than a socket is in the way.
+pub fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
     remove_stale(path)?;
     let socket = UnixSocket::new_stream()?;
     socket.bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    socket.listen(BACKLOG)
+    Ok((socket.listen(BACKLOG)?, SocketFile(path.to_owned())))
 }
 
 /// Removes the socket of a process that is gone. Anything else that is there is not ours to remove.

@@ -95,7 +95,7 @@ impl Watch {
     pub(super) fn broken_head(&self, too_large: bool) -> Refusal {
         let scan = &self.state().scan;
         match (too_large, scan.fault) {
-            (true, _) if scan.request_line => Refusal::TargetTooLong,
+            (true, _) if scan.request_line && scan.line > 0 => Refusal::TargetTooLong,
             (true, _) => Refusal::HeadersTooLarge,
             (false, fault) => Refusal::BadRequest(fault.unwrap_or("this is not a request of HTTP/1.1")),
         }
@@ -178,13 +178,17 @@ struct Scan {
     request_line: bool,
     /// Bytes of the line so far.
     line: usize,
+    /// How many of them spell the name of the one header that hyper merges when it is repeated.
+    spelled: usize,
+    /// How often the head has that header.
+    lengths: u32,
     after_cr: bool,
     fault: Option<&'static str>,
 }
 
 impl Default for Scan {
     fn default() -> Self {
-        Self { request_line: true, line: 0, after_cr: false, fault: None }
+        Self { request_line: true, line: 0, spelled: 0, lengths: 0, after_cr: false, fault: None }
     }
 }
 
@@ -197,16 +201,33 @@ impl Scan {
                 b'\n' => {
                     // An empty line ends a head; before a head it is skipped (RFC 9112, section 2.2).
                     self.request_line = self.line == 0;
-                    self.line = 0;
+                    if self.request_line {
+                        self.lengths = 0;
+                    }
+                    (self.line, self.spelled) = (0, 0);
                 }
                 _ if self.after_cr => self.fault(BARE_CR),
                 b'\r' => {}
                 b'#' if self.request_line => self.fault(FRAGMENT),
                 0 => self.fault(NUL),
-                _ => self.line += 1,
+                _ => self.spell(*byte),
             }
             self.after_cr = *byte == b'\r';
         }
+    }
+
+    /// Goes on with a line, and notices `Content-Length:` at its start.
+    fn spell(&mut self, byte: u8) {
+        if self.line == self.spelled && CONTENT_LENGTH.get(self.spelled) == Some(&byte.to_ascii_lowercase()) {
+            self.spelled += 1;
+            if self.spelled == CONTENT_LENGTH.len() {
+                self.lengths += 1;
+            }
+        }
+        if self.lengths > 1 {
+            self.fault(LENGTHS);
+        }
+        self.line += 1;
     }
 
     /// Whether a head has begun and is not over.
@@ -222,6 +243,8 @@ impl Scan {
 const BARE_LF: &str = "a line of the head ends without a carriage return";
 const BARE_CR: &str = "the head has a carriage return that ends no line";
 const FRAGMENT: &str = "the request target has a `#`";
+const CONTENT_LENGTH: &[u8] = b"content-length:";
+const LENGTHS: &str = "more than one Content-Length header";
 const NUL: &str = "the head has a NUL";
 
 #[cfg(test)]
@@ -242,6 +265,7 @@ mod tests {
         for bytes in [
             &b"DELETE /v2/p HTTP/1.1\r\nHost: h\r\n\r\n"[..],
             b"\r\nDELETE / HTTP/1.1\r\nX: a#b\r\n\r\nDELETE / HTTP/1.1\r\n\r\n",
+            b"A / HTTP/1.1\r\nContent-Length: 0\r\nX: content-length:\r\n\r\nA / HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
         ] {
             let scan = scanned(bytes);
             assert_eq!((scan.fault, scan.in_head()), (None, false));
@@ -262,6 +286,7 @@ mod tests {
             (b"DELETE /a#b HTTP/1.1\r\n\r\n", FRAGMENT),
             (b"GET / HTTP/1.1\r\n\r\nDELETE /a#b HTTP/1.1\r\n\r\n", FRAGMENT),
             (b"DELETE / HTTP/1.1\r\nX: a\0b\r\n\r\n", NUL),
+            (b"DELETE / HTTP/1.1\r\nContent-Length: 0\r\ncontent-length: 0\r\n\r\n", LENGTHS),
         ] {
             assert_eq!(scanned(bytes).fault, Some(fault), "{}", bytes.escape_ascii());
         }

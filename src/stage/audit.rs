@@ -16,12 +16,9 @@ use tokio::time::Instant;
 use tower::{Layer, Service};
 use uuid::Uuid;
 
-use super::{
-    Body, Refusal,
-    respond::{is_neighbour, refuse},
-};
+use super::{Body, Refusal, respond::refuse};
 use crate::{
-    audit::{Sink, Slot, Trail},
+    audit::{Recent, Sink, Slot, Trail},
     clock,
     config::Hosts,
     identity::{Peer, PeerAddress},
@@ -59,6 +56,7 @@ pub struct Audit<S> {
 
 struct Shared {
     sink: Sink,
+    recent: Arc<Recent>,
     metrics: Arc<Metrics>,
     hostname: String,
 }
@@ -78,9 +76,10 @@ impl Recorded {
 }
 
 impl AuditLayer {
-    /// Writes records to `sink`. The host's name becomes part of request ids, as in Huawei's own.
-    pub fn new(sink: Sink, metrics: Arc<Metrics>, hostname: String) -> Self {
-        Self { shared: Arc::new(Shared { sink, metrics, hostname }) }
+    /// Writes records to `sink` and keeps some in `recent`. The host's name becomes part of request ids, as in
+    /// Huawei's own.
+    pub fn new(sink: Sink, recent: Arc<Recent>, metrics: Arc<Metrics>, hostname: String) -> Self {
+        Self { shared: Arc::new(Shared { sink, recent, metrics, hostname }) }
     }
 }
 
@@ -108,7 +107,7 @@ where
     fn call(&mut self, arrival: Arrival) -> Self::Future {
         let mut guard = self.shared.open(&arrival.peer);
         if guard.slot.is_none() {
-            let answer = refuse(&Refusal::AuditBlocked, &guard.trail, is_neighbour(&arrival.peer));
+            let answer = refuse(&Refusal::AuditBlocked, &guard.trail, arrival.peer.local);
             guard.answered(&answer);
             return Box::pin(std::future::ready(Ok(answer)));
         }
@@ -162,6 +161,7 @@ impl Drop for Guard {
         let mut record = self.trail.note();
         let line = record.line(took);
         self.shared.metrics.finished(&record, took);
+        self.shared.recent.keep(&record, &line);
         drop(record);
         match self.slot.take() {
             Some(slot) => self.shared.sink.spend(slot, line),

@@ -8,7 +8,11 @@ use std::sync::Arc;
 use tower::{BoxError, filter::Predicate};
 
 use super::{Exchange, Permitted, Project, Refusal};
-use crate::{limit::Admission, metrics::Metrics, operation::Target};
+use crate::{
+    limit::{Admission, Freeze},
+    metrics::Metrics,
+    operation::Target,
+};
 
 /// A request that may be carried out now.
 pub struct Admitted {
@@ -21,13 +25,15 @@ pub struct Admitted {
 /// Holds callers and projects to their limits.
 #[derive(Clone)]
 pub struct Limit {
+    freeze: Freeze,
     metrics: Arc<Metrics>,
 }
 
 impl Limit {
-    /// Applies the limits of the policy that `authenticate` took, and counts whom they hit.
-    pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics }
+    /// Applies the limits of the policy that `authenticate` took, and counts whom they hit; lets nothing through
+    /// while frozen.
+    pub fn new(freeze: Freeze, metrics: Arc<Metrics>) -> Self {
+        Self { freeze, metrics }
     }
 }
 
@@ -41,6 +47,10 @@ impl Predicate<Permitted> for Limit {
     type Request = Admitted;
 
     fn check(&mut self, request: Permitted) -> Result<Admitted, BoxError> {
+        // Every operation of the catalogue writes.
+        if self.freeze.is_frozen() {
+            return Err(Refusal::Frozen.into());
+        }
         let (target, project, decider, exchange) = request.into_parts();
         let caller = decider.identity.caller();
         let admission = decider.in_force.limiter.admit(caller, &project.settings.id).map_err(|exceeded| {

@@ -72,19 +72,19 @@
 //! }
 //! ```
 
-mod audit;
-mod authenticate;
-mod authorize;
-mod compose;
-mod forward;
-mod receive;
 mod refusal;
-mod limit;
-mod respond;
-mod retry;
-mod route;
-mod sign;
 mod trace;
+mod audit;
+mod respond;
+mod receive;
+mod authenticate;
+mod route;
+mod authorize;
+mod limit;
+mod compose;
+mod retry;
+mod sign;
+mod forward;
 
 pub use audit::{Arrival, Audit, AuditLayer, Recorded};
 pub use authenticate::{Authenticate, Identified, InForce};

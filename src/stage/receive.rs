@@ -105,16 +105,19 @@ fn check_headers(headers: &HeaderMap, hosts: &Hosts) -> Result<(), Refusal> {
             _ => {}
         }
     }
-    if headers.get_all(http::header::CONTENT_LENGTH).iter().count() > 1 {
-        return Err(Refusal::BadRequest("more than one Content-Length header"));
-    }
+    let host = host.ok_or(Refusal::BadRequest("a Host header is required"))?;
     let host =
-        host.and_then(|value| value.to_str().ok()).ok_or(Refusal::BadRequest("a Host header is required"))?;
+        host.to_str().ok().filter(|host| is_host(host)).ok_or(Refusal::BadRequest("Host is not a host"))?;
     // A page that was rebound to this address still sends its own name, or says that it is a page.
     if browser {
         return Err(Refusal::Browser);
     }
     if hosts.answer_to(host) { Ok(()) } else { Err(Refusal::WrongHost) }
+}
+
+/// A name or an address, perhaps with a port, by its alphabet: also where any host is answered, no list of them.
+fn is_host(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
 }
 
 /// The name with `-` for `_`. Names come in lower case from hyper.

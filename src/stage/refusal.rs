@@ -60,6 +60,9 @@ pub enum Refusal {
     /// The project's credential has no value yet.
     #[error("there is no credential for this project now")]
     NoCredential,
+    /// An operator has frozen everything.
+    #[error("all calls are frozen by an operator")]
+    Frozen,
     /// The audit sink takes no record.
     #[error("calls cannot be recorded now, so none is carried out")]
     AuditBlocked,
@@ -104,6 +107,7 @@ impl Refusal {
             Self::RateLimited(_) => (429, "PROXY.RateLimited", DENIED, Outcome::Refused),
             Self::Overloaded => (503, "PROXY.Overloaded", "connection_limit_reached", Outcome::Refused),
             Self::NoCredential => (503, "PROXY.NoCredential", "proxy_configuration_error", Outcome::Refused),
+            Self::Frozen => (503, "PROXY.Frozen", DENIED, Outcome::Refused),
             Self::AuditBlocked => (503, "PROXY.AuditBlocked", "proxy_internal_error", Outcome::Refused),
             Self::Unreachable(error) => {
                 (502, "PROXY.UpstreamUnreachable", proxy_error(error), Outcome::Failed)
@@ -129,9 +133,9 @@ impl Refusal {
         matches!(self, Self::Overloaded | Self::AuditBlocked).then_some(Duration::from_secs(1))
     }
 
-    /// What the caller is told. A rule is named to neighbours only: on loopback and Unix listeners.
-    pub(super) fn message(&self, neighbour: bool) -> String {
-        if let (Self::Denied(rule), true) = (self, neighbour) {
+    /// What the caller is told. A rule is named on local listeners only: loopback and Unix ones.
+    pub(super) fn message(&self, local: bool) -> String {
+        if let (Self::Denied(rule), true) = (self, local) {
             return match rule {
                 Some((rule, location)) => {
                     format!("the policy does not allow it: rule `{rule}` at {location} denies it")

@@ -1,0 +1,22 @@
+//! The promises of the proxy, each seen from outside: the real binary over real sockets, in front of the stand-in
+//! cloud or of an upstream that misbehaves as it is told.
+//!
+//! One module a behaviour. A test looks at three things: what the caller was told, what upstream saw, and the audit
+//! record. The harness adds a fourth by itself: when a proxy ends, it has written one record for each request that
+//! was sent to it, and not one more.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod harness;
+
+mod forward;
+mod hostile;
+mod identify;
+mod permit;
+mod sign;
