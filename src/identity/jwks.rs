@@ -151,3 +151,43 @@ fn signature_only(algorithm: Algorithm) -> Validation {
 
 /// In bytes: 2048 bits.
 const SHORTEST_MODULUS: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_cannot_be_used_are_passed_over() {
+        let set = KeySet::parse(include_bytes!("../../tests/data/service-account/jwks.json")).unwrap();
+        let kept: Vec<Option<&str>> = set.keys.iter().map(|key| key.id.as_deref()).collect();
+        assert_eq!(kept, [Some("rsa"), Some("p256")]);
+        assert_eq!(format!("{set:?}"), "KeySet { keys: 2, .. }");
+    }
+
+    #[test]
+    fn a_file_without_a_key_to_verify_with_is_refused() {
+        let p256 = r#""kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0""#;
+        let set = |more: &str| KeySet::parse(format!(r#"{{"keys":[{{{p256}{more}}}]}}"#).as_bytes());
+        assert!(set("").is_ok());
+        assert!(set(r#","alg":"ES256","use":"sig","key_ops":["verify"]"#).is_ok());
+        for (json, expected) in [
+            ("", KeySetError::Malformed),
+            ("{}", KeySetError::Malformed),
+            ("[]", KeySetError::Malformed),
+            (r#"{"keys":{}}"#, KeySetError::Malformed),
+            (r#"{"keys":[]}"#, KeySetError::NoKey),
+            (r#"{"keys":[1,{"kty":"RSA"},{"kty":"RSA","n":"AQAB","e":"AQAB"}]}"#, KeySetError::NoKey),
+            (r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#, KeySetError::Private),
+        ] {
+            assert_eq!(KeySet::parse(json.as_bytes()), Err(expected), "{json}");
+        }
+        for (more, expected) in [
+            (r#","alg":"RS256""#, KeySetError::NoKey),
+            (r#","use":"enc""#, KeySetError::NoKey),
+            (r#","key_ops":["sign"]"#, KeySetError::NoKey),
+            (r#","d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI""#, KeySetError::Private),
+        ] {
+            assert_eq!(set(more), Err(expected), "{more}");
+        }
+    }
+}

@@ -111,3 +111,87 @@ impl Ends {
         if found.inode == 0 { Err(OwnerError::Closed) } else { Ok(found.uid) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_sock_diag::{
+        constants::{TCP_ESTABLISHED, TCP_TIME_WAIT},
+        inet::InetResponse,
+    };
+
+    use super::*;
+
+    fn ends(peer: &str, local: &str) -> Option<Ends> {
+        Ends::of(peer.parse().unwrap(), local.parse().unwrap())
+    }
+
+    /// What the kernel would say of a socket: its ends, state and inode. Its owner is 1001.
+    fn answer(from: &str, to: &str, state: u8, inode: u32) -> Vec<u8> {
+        let (from, to): (SocketAddr, SocketAddr) = (from.parse().unwrap(), to.parse().unwrap());
+        let header = InetResponseHeader {
+            family: if from.is_ipv4() { AF_INET } else { AF_INET6 },
+            state,
+            timer: None,
+            socket_id: SocketId {
+                source_address: from.ip(),
+                source_port: from.port(),
+                destination_address: to.ip(),
+                destination_port: to.port(),
+                interface_id: 0,
+                cookie: [7; 8],
+            },
+            recv_queue: 0,
+            send_queue: 0,
+            uid: 1001,
+            inode,
+        };
+        let response = InetResponse { header, nlas: Default::default() };
+        let payload = SockDiagMessage::InetResponse(Box::new(response)).into();
+        let mut message = NetlinkMessage::new(NetlinkHeader::default(), payload);
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn only_a_peer_on_this_machine_has_an_owner_here() {
+        for (peer, local, expected) in [
+            ("127.0.0.1:40000", "127.0.0.1:8080", true),
+            ("127.9.9.9:40000", "127.0.0.1:8080", true),
+            ("[::1]:40000", "[::1]:8080", true),
+            ("[::ffff:127.0.0.1]:40000", "[::ffff:127.0.0.1]:8080", true),
+            ("10.0.0.1:40000", "10.0.0.2:8080", false),
+            ("[::ffff:10.0.0.1]:40000", "[::ffff:127.0.0.1]:8080", false),
+        ] {
+            assert_eq!(ends(peer, local).is_some(), expected, "{peer}");
+        }
+    }
+
+    #[test]
+    fn the_owner_is_that_of_an_open_socket_with_exactly_these_ends() {
+        let (from, to) = ("127.0.0.1:40000", "127.0.0.1:8080");
+        let ends = ends(from, to).unwrap();
+        let owner = |from, to, state, inode| ends.owner(&answer(from, to, state, inode));
+        assert_eq!(owner(from, to, TCP_ESTABLISHED, 5).unwrap(), 1001);
+        let mapped = owner("[::ffff:127.0.0.1]:40000", "[::ffff:127.0.0.1]:8080", TCP_ESTABLISHED, 5);
+        assert_eq!(mapped.unwrap(), 1001);
+        assert!(matches!(owner(from, to, TCP_LISTEN, 5), Err(OwnerError::Other)));
+        assert!(matches!(owner(from, "0.0.0.0:0", TCP_LISTEN, 5), Err(OwnerError::Other)));
+        assert!(matches!(owner(to, from, TCP_ESTABLISHED, 5), Err(OwnerError::Other)));
+        assert!(matches!(owner("127.0.0.1:40001", to, TCP_ESTABLISHED, 5), Err(OwnerError::Other)));
+        // The kernel says root for these.
+        assert!(matches!(owner(from, to, TCP_ESTABLISHED, 0), Err(OwnerError::Closed)));
+        assert!(matches!(owner(from, to, TCP_TIME_WAIT, 0), Err(OwnerError::Closed)));
+    }
+
+    #[test]
+    fn an_answer_that_is_none_names_no_owner() {
+        let ends = ends("127.0.0.1:40000", "127.0.0.1:8080").unwrap();
+        let whole = answer("127.0.0.1:40000", "127.0.0.1:8080", TCP_ESTABLISHED, 5);
+        for length in 0..whole.len() {
+            assert!(ends.owner(&whole[..length]).is_err(), "{length} bytes");
+        }
+        assert!(ends.owner(&ends.question()).is_err());
+    }
+}

@@ -44,3 +44,48 @@ fn ask(ends: &Ends) -> Result<u32, OwnerError> {
 
 /// The answer is 72 bytes with its header; the kernel adds attributes, and might add more.
 const ANSWER: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use std::net::Shutdown;
+
+    use nix::unistd::geteuid;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A connection from a client that did this with it, and the owner that is told.
+    async fn owner_of_client(bind: &str, to: &str, act: fn(std::net::TcpStream)) -> Option<u32> {
+        let listener = TcpListener::bind(bind).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let client = std::net::TcpStream::connect((to, port)).unwrap();
+        act(client);
+        let (stream, peer) = listener.accept().await.unwrap();
+        of(&stream, peer)
+    }
+
+    /// Keeps it open.
+    fn keep(client: std::net::TcpStream) {
+        std::mem::forget(client);
+    }
+
+    #[tokio::test]
+    async fn the_kernel_tells_who_made_the_socket() {
+        let me = Some(geteuid().as_raw());
+        assert_eq!(owner_of_client("127.0.0.1:0", "127.0.0.1", keep).await, me);
+        assert_eq!(owner_of_client("0.0.0.0:0", "127.0.0.2", keep).await, me);
+        assert_eq!(owner_of_client("[::1]:0", "::1", keep).await, me);
+        assert_eq!(owner_of_client("[::]:0", "127.0.0.1", keep).await, me);
+        let half_closed: fn(std::net::TcpStream) = |client| {
+            client.shutdown(Shutdown::Write).unwrap();
+            keep(client);
+        };
+        assert_eq!(owner_of_client("127.0.0.1:0", "127.0.0.1", half_closed).await, me);
+    }
+
+    /// The kernel says of such a socket that root owns it.
+    #[tokio::test]
+    async fn a_socket_that_was_closed_has_no_owner() {
+        assert_eq!(owner_of_client("127.0.0.1:0", "127.0.0.1", drop).await, None);
+    }
+}
