@@ -15,20 +15,14 @@ pub(super) fn read(page: &Page, node: &Node) -> Option<Placed<Proof>> {
     let mut fields = Fields::of(page, node, "a proof")?;
     let written = fields.count();
     let proofs = [
-        fields.optional("listener", |page, node| {
-            scalar::name(page, node).map(|name| Proof::Listener(name.value))
-        }),
-        fields.optional("loopback", loopback),
-        fields.optional("unix", unix),
-        fields.optional("bearer", bearer),
-        fields.optional("service_account", service_account),
-        fields.optional("sdk_signature", sdk_signature),
-        fields.optional("dns", |page, node| {
-            name(page, node, ("a DNS name", EXAMPLE_DNS), DnsName::parse).map(Proof::Dns)
-        }),
-        fields.optional("spiffe", |page, node| {
-            name(page, node, ("a SPIFFE id", EXAMPLE_ID), SpiffeId::parse).map(Proof::Spiffe)
-        }),
+        fields.optional("listener", at(listener)),
+        fields.optional("loopback", at(loopback)),
+        fields.optional("unix", at(unix)),
+        fields.optional("bearer", at(bearer)),
+        fields.optional("service_account", at(service_account)),
+        fields.optional("sdk_signature", at(sdk_signature)),
+        fields.optional("dns", at(dns)),
+        fields.optional("spiffe", at(spiffe)),
     ];
     fields.finish();
     if written != 1 {
@@ -37,7 +31,19 @@ pub(super) fn read(page: &Page, node: &Node) -> Option<Placed<Proof>> {
         page.error(node.place, "a proof is exactly one thing", hint);
         return None;
     }
-    proofs.into_iter().flatten().next().map(|value| Placed { value, place: node.place })
+    proofs.into_iter().flatten().next()
+}
+
+/// The proof with its place.
+fn at<R>(read: R) -> impl FnOnce(&Page, &Node) -> Option<Placed<Proof>>
+where
+    R: FnOnce(&Page, &Node) -> Option<Proof>,
+{
+    |page, node| read(page, node).map(|value| Placed { value, place: node.place })
+}
+
+fn listener(page: &Page, node: &Node) -> Option<Proof> {
+    scalar::name(page, node).map(|name| Proof::Listener(name.value))
 }
 
 fn loopback(page: &Page, node: &Node) -> Option<Proof> {
@@ -150,6 +156,15 @@ fn sdk_signature(page: &Page, node: &Node) -> Option<Proof> {
         .ok()
 }
 
+fn dns(page: &Page, node: &Node) -> Option<Proof> {
+    name(page, node, ("a DNS name", "batch-cleaner.media.svc"), DnsName::parse).map(Proof::Dns)
+}
+
+fn spiffe(page: &Page, node: &Node) -> Option<Proof> {
+    let example = "spiffe://media.example/ns/prod/sa/batch-cleaner";
+    name(page, node, ("a SPIFFE id", example), SpiffeId::parse).map(Proof::Spiffe)
+}
+
 fn name<T>(
     page: &Page,
     node: &Node,
@@ -165,7 +180,5 @@ fn name<T>(
         .ok()
 }
 
-const EXAMPLE_DNS: &str = "batch-cleaner.media.svc";
-const EXAMPLE_ID: &str = "spiffe://media.example/ns/prod/sa/batch-cleaner";
 /// What Kubernetes calls itself unless it is told otherwise; no issuer is never any issuer.
 const DEFAULT_ISSUER: &str = "https://kubernetes.default.svc.cluster.local";

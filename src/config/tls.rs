@@ -88,22 +88,24 @@ fn certified(
         Err(error) => error,
     };
     let (certificate_path, key_path) = (certificate.path.display(), key.path.display());
-    match error {
-        rustls::Error::InconsistentKeys(_) => page.error(
+    if matches!(error, rustls::Error::InconsistentKeys(_)) {
+        page.error(
             key.place,
             format!("the key in {key_path} does not belong to the first certificate in {certificate_path}"),
             "put the listener's own certificate first, the authorities that issued it after it",
-        ),
-        rustls::Error::InvalidCertificate(_) => page.error(
+        );
+    } else if matches!(error, rustls::Error::InvalidCertificate(_)) {
+        page.error(
             certificate.place,
             format!("the first certificate in {certificate_path} cannot be used"),
             "it must be an X.509 certificate, version 3",
-        ),
-        _ => page.error(
+        );
+    } else {
+        page.error(
             key.place,
             format!("the key in {key_path} cannot be used"),
             "RSA of at least 2048 bits, ECDSA on P-256, P-384 or P-521, and Ed25519 can",
-        ),
+        );
     }
     None
 }

@@ -81,21 +81,16 @@ impl Ends {
     /// Where it is not the owner of exactly this end; see [`OwnerError`].
     pub fn owner(&self, answer: &[u8]) -> Result<u32, OwnerError> {
         let message = NetlinkMessage::<SockDiagMessage>::deserialize(answer)?;
-        match message.payload {
-            NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
-                self.owner_in(&response.header)
-            }
-            NetlinkPayload::Error(error) => {
-                let error = error.to_io();
-                // No socket has these ends: it is gone.
-                Err(if error.kind() == std::io::ErrorKind::NotFound {
-                    OwnerError::Closed
-                } else {
-                    OwnerError::Refused(error)
-                })
-            }
-            _ => Err(OwnerError::Other),
+        if let NetlinkPayload::Error(error) = &message.payload {
+            let error = error.to_io();
+            // No socket has these ends: it is gone.
+            let gone = error.kind() == std::io::ErrorKind::NotFound;
+            return Err(if gone { OwnerError::Closed } else { OwnerError::Refused(error) });
         }
+        let NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) = &message.payload else {
+            return Err(OwnerError::Other);
+        };
+        self.owner_in(&response.header)
     }
 
     fn owner_in(&self, found: &InetResponseHeader) -> Result<u32, OwnerError> {
