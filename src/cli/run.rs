@@ -140,7 +140,7 @@ impl Stop {
 async fn look_again(mut hang_up: Signal, running: &Running) {
     while hang_up.recv().await.is_some() {
         // It says itself what came of it.
-        drop(running.insight().reloader().reload());
+        running.insight().reload().await;
         match running.reopen_audit() {
             Ok(()) => tracing::info!("the audit sink was opened anew"),
             Err(error) => tracing::error!(%error, "the audit sink stays the one that was open"),

@@ -9,9 +9,10 @@ use super::scalar;
 use super::yaml::{Node, Value};
 use crate::identity::{KeySet, TokenDigest};
 use crate::secret::Secret;
+use nix::unistd::geteuid;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
@@ -31,12 +32,20 @@ pub(super) fn watched<T>(
 /// A file that holds a secret: there, readable, not empty. That others may read it is a warning.
 pub(super) fn secret(page: &Page, node: &Node) -> Option<PathBuf> {
     let (path, metadata) = found(page, node)?;
-    if metadata.permissions().mode() & 0o066 != 0 {
+    let ours = metadata.uid() == geteuid().as_raw();
+    if is_exposed(metadata.permissions().mode(), ours) {
         let message = format!("others than its owner can read or change {}", path.display());
         let hint = format!("chmod 600 {} (in Kubernetes: `defaultMode: 0400`)", path.display());
         page.warning(node.place, message, hint);
     }
     Some(path)
+}
+
+/// Whether more people than need to can read or change a file. One that is not ours is read by its group: that
+/// is how Kubernetes hands a Secret to a process that is not root (mode 0440, group `fsGroup`).
+fn is_exposed(mode: u32, ours: bool) -> bool {
+    let too_much = if ours { 0o066 } else { 0o026 };
+    mode & too_much != 0
 }
 
 /// A file of PEM certificates: at least one.
@@ -188,4 +197,28 @@ pub(super) fn reason(error: &io::Error) -> String {
     }
     let text = error.to_string();
     text.split(" (os error").next().map(String::from).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kubernetes_secret_is_not_exposed_by_its_group() {
+        for (mode, ours, expected) in [
+            (0o400, true, false),
+            (0o600, true, false),
+            (0o700, true, false),
+            (0o440, true, true),
+            (0o404, true, true),
+            (0o602, true, true),
+            (0o440, false, false),
+            (0o640, false, false),
+            (0o460, false, true),
+            (0o444, false, true),
+            (0o442, false, true),
+        ] {
+            assert_eq!(is_exposed(mode, ours), expected, "{mode:o}, ours: {ours}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
 
 use super::Health;
 use crate::{
@@ -39,6 +40,12 @@ impl Insight {
     /// What reads the configuration again.
     pub fn reloader(&self) -> &Reloader {
         &self.reloader
+    }
+
+    /// Reads the configuration again, on a thread where that holds up no request. What came of it is logged.
+    pub async fn reload(&self) {
+        let reloader = Arc::clone(&self.reloader);
+        drop(spawn_blocking(move || reloader.reload()).await);
     }
 
     /// What freezes all calls.

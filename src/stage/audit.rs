@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::{Body, Refusal, respond::refuse};
 use crate::{
-    audit::{Recent, Sink, Slot, Trail},
+    audit::{Blocked, Recent, Sink, Slot, Trail},
     clock,
     config::Hosts,
     identity::{Peer, PeerAddress},
@@ -93,8 +93,8 @@ impl<S> Layer<S> for AuditLayer {
 
 impl<S> Service<Arrival> for Audit<S>
 where
-    S: Service<Recorded, Response = Response<Body>, Error = Infallible>,
-    S::Future: Send + 'static,
+    S: Service<Recorded, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
 {
     type Response = Response<Body>;
     type Error = Infallible;
@@ -106,14 +106,12 @@ where
 
     fn call(&mut self, arrival: Arrival) -> Self::Future {
         let mut guard = self.shared.open(&arrival.peer);
-        if guard.slot.is_none() {
-            let answer = refuse(&Refusal::AuditBlocked, &guard.trail, arrival.peer.local);
-            guard.answered(&answer);
-            return Box::pin(std::future::ready(Ok(answer)));
-        }
-        let answering = self.inner.call(Recorded { arrival, trail: guard.trail.clone() });
+        let mut inner = self.inner.clone();
         Box::pin(async move {
-            let answer = answering.await?;
+            let answer = match guard.take_slot().await {
+                Ok(()) => inner.call(Recorded { arrival, trail: guard.trail.clone() }).await?,
+                Err(Blocked) => refuse(&Refusal::AuditBlocked, &guard.trail, arrival.peer.local),
+            };
             guard.answered(&answer);
             Ok(answer)
         })
@@ -131,7 +129,7 @@ impl Shared {
         };
         let trail = Trail::new(id.into(), Arc::clone(&peer.listener), address, now);
         Guard {
-            slot: self.sink.reserve().ok(),
+            slot: None,
             trail,
             started: Instant::now(),
             shared: Arc::clone(self),
@@ -150,6 +148,12 @@ struct Guard {
 }
 
 impl Guard {
+    /// Before anything is done: what cannot be recorded is not done.
+    async fn take_slot(&mut self) -> Result<(), Blocked> {
+        self.slot = Some(self.shared.sink.reserve_soon().await?);
+        Ok(())
+    }
+
     fn answered(&mut self, answer: &Response<Body>) {
         self.trail.note().status = Some(answer.status().as_u16());
     }

@@ -144,10 +144,8 @@ fn pass_on(delivered: Delivered, trail: &Trail) -> Response<Body> {
     *response.status_mut() = code;
     *response.headers_mut() = end_to_end(headers);
     let headers = response.headers_mut();
-    // A proxy nearer to upstream may have written one too: ours follows it (RFC 9209, section 2).
-    if let Ok(status) = HeaderValue::from_str(&status) {
-        headers.append(PROXY_STATUS, status);
-    }
+    // In place of one that upstream may have sent: what this proxy says of itself is said by nobody else.
+    put(headers, PROXY_STATUS, &status);
     put(headers, PROXY_REQUEST_ID, trail.id());
     response
 }

@@ -3,7 +3,7 @@
 use mpc_auth_proxy::testserver::{Fault, JobState, Options};
 use serde_json::json;
 
-use crate::harness::{PROJECT, Proxy, Scripted, Setup, cancel, certificate, cloud, options, request};
+use crate::harness::{PROJECT, Scripted, Setup, cancel, certificate, cloud, options, request};
 
 #[test]
 fn the_three_urls_cancel_the_same_job() {

@@ -96,7 +96,8 @@ fn nothing(peer: &mut Peer) {
     peer.wait_until_closed();
 }
 
-fn answers() -> Vec<(&'static str, Vec<u8>, &'static str)> {
+/// A name, the bytes, and the error type of `Proxy-Status`.
+pub(crate) fn answers() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let (malformed, cut) = ("http_protocol_error", "http_response_incomplete");
     let redirect = |status: &str| {
         format!("HTTP/1.1 {status}\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")

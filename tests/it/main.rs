@@ -15,12 +15,22 @@
 
 mod harness;
 
+mod audit;
 mod forward;
+mod hangup;
 mod hostile;
 mod identify;
+mod leak;
+mod limits;
 mod loopback;
 mod mtls;
+mod operate;
+mod ops;
 mod permit;
+mod refuse;
+mod reload;
+mod retry;
 mod sdk_signature;
 mod service_account;
+mod shutdown;
 mod sign;

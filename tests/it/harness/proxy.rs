@@ -119,6 +119,13 @@ impl Proxy {
         wire.answer()
     }
 
+    /// Asks the operators' socket beside `proxy.yaml`.
+    pub(crate) fn ask_unix(&self, name: &str, request: &str) -> Answer {
+        let mut wire = Wire::new(UnixStream::connect(self.path(name)).unwrap());
+        wire.write(request);
+        wire.answer()
+    }
+
     /// Where a listener can be reached; `ops` is the probes'.
     pub(crate) fn address(&self, listener: &str) -> &str {
         &self.addresses[listener]

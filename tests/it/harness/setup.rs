@@ -19,6 +19,7 @@ use super::{ACCESS_KEY, Proxy, SECRET_KEY, cloud, options};
 pub(crate) struct Setup {
     pub(super) folder: TempDir,
     pub(super) cloud: TestServer,
+    policy: String,
     listeners: Vec<String>,
     endpoint: String,
     project: String,
@@ -34,6 +35,7 @@ impl Setup {
         cloud.cloud().put_job(PROJECT, "100211", JobState::Waiting);
         let setup = Self {
             folder: tempfile::tempdir().unwrap(),
+            policy: "policy.yaml".into(),
             listeners: vec!["{ name: app, bind: 127.0.0.1:0 }".into()],
             endpoint: cloud.url(),
             cloud,
@@ -89,6 +91,11 @@ impl Setup {
         self
     }
 
+    /// Another place of the policy.
+    pub(crate) fn policy_file(self, path: &str) -> Self {
+        Self { policy: path.into(), ..self }
+    }
+
     /// Another policy: the whole file.
     pub(crate) fn policy(self, text: &str) -> Self {
         self.file("policy.yaml", text)
@@ -136,10 +143,10 @@ impl Setup {
 
     fn proxy_yaml(&self) -> String {
         let listeners: String = self.listeners.iter().map(|listener| format!("  - {listener}\n")).collect();
-        let Self { endpoint, project, credential, sections, .. } = self;
+        let Self { policy, endpoint, project, credential, sections, .. } = self;
         format!(
             "version: 1
-policy: policy.yaml
+policy: {policy}
 listeners:
 {listeners}ops: {{ bind: 127.0.0.1:0 }}
 projects:

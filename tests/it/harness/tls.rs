@@ -7,6 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use mpc_auth_proxy::clock;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
     KeyPair, NameConstraints, SanType,
@@ -64,7 +65,8 @@ impl Authority {
 
     pub(crate) fn issue(&self, wanted: Wanted) -> Holder {
         let key = KeyPair::generate().unwrap();
-        let certificate = wanted.0.signed_by(&key, &self.issuer).unwrap();
+        let Wanted(params) = wanted;
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let mut chain = vec![certificate.der().clone()];
         chain.extend(self.chain.iter().cloned());
         Holder {
@@ -113,7 +115,7 @@ impl Wanted {
 
     /// From and to so many seconds from now.
     pub(crate) fn valid(mut self, from: i64, to: i64) -> Self {
-        let now = SystemTime::now();
+        let now = SystemTime::from(clock::now());
         let at = |seconds: i64| {
             let distance = Duration::from_secs(seconds.unsigned_abs());
             if seconds < 0 { now - distance } else { now + distance }

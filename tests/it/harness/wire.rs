@@ -66,6 +66,17 @@ impl Wire {
 
     /// Reads one answer.
     pub(crate) fn answer(&mut self) -> Answer {
+        let mut answer = self.head();
+        let length = answer.all("content-length").next().map_or(0, |length| length.parse().unwrap());
+        while self.read.len() < length {
+            assert!(self.read_more(), "the body was cut: {answer:#?}");
+        }
+        answer.body = String::from_utf8(self.read.drain(..length).collect()).unwrap();
+        answer
+    }
+
+    /// Reads the head of an answer: all there is of the answer to HEAD.
+    pub(crate) fn head(&mut self) -> Answer {
         let end = loop {
             match self.read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
                 Some(end) => break end + 4,
@@ -73,16 +84,7 @@ impl Wire {
             }
         };
         let head = String::from_utf8(self.read.drain(..end).collect()).unwrap();
-        let mut answer = Answer::of_head(&head);
-        let length = match answer.all("content-length").next() {
-            Some(length) => length.parse().unwrap(),
-            None => 0,
-        };
-        while self.read.len() < length {
-            assert!(self.read_more(), "the body of {head} was cut");
-        }
-        answer.body = String::from_utf8(self.read.drain(..length).collect()).unwrap();
-        answer
+        Answer::of_head(&head)
     }
 
     /// Reads to the end of the connection, and fails where anything comes before it.
@@ -108,7 +110,8 @@ impl Answer {
     fn of_head(head: &str) -> Self {
         let mut lines = head.trim_end().split("\r\n");
         let (version, status) = lines.next().unwrap().split_once(' ').unwrap();
-        assert_eq!(version, "HTTP/1.1");
+        // hyper answers in the version it was asked in.
+        assert!(["HTTP/1.1", "HTTP/1.0"].contains(&version), "{head}");
         let header = |line: &str| {
             let (name, value) = line.split_once(':').unwrap();
             (name.to_ascii_lowercase(), value.trim().to_owned())
