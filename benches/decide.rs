@@ -9,7 +9,9 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use mpc_auth_proxy::identity::CallerId;
-use mpc_auth_proxy::policy::{Call, Effect, Glob, Location, Policy, Rule, Scope};
+use mpc_auth_proxy::policy::{
+    Call, Condition, Effect, Glob, Key, Location, Mode, Operator, Policy, Rule, Scope, Test, parse_moment,
+};
 
 const ACTION: &str = "mpc:editingTask:delete";
 const CALLERS: u64 = 20;
@@ -23,13 +25,26 @@ const SHAPES: &[Shape] = &[
     ("job prefixes", |i| rule(i, &caller(i), &project(i), &format!("job-{i:05}-*"))),
     ("everybody", |i| rule(i, "*", "*", &format!("job-{i}"))),
     ("all jobs", |i| rule(i, &caller(i), &project(i), "*")),
+    ("conditions", |i| Rule {
+        condition: from_far(),
+        ..rule(i, &caller(i), &project(i), &format!("job-{i:05}-*"))
+    }),
     ("denials", |i| Rule { effect: Effect::Deny, ..rule(i, "*", &project(i), &format!("keep-{i}")) }),
 ];
 
 fn decide(criterion: &mut Criterion) {
     let caller = CallerId::parse(&caller(3)).expect("a name");
     let project = project(3);
-    let call = Call { caller: &caller, action: ACTION, project: &project, job: "job-00003-100211" };
+    let call = Call {
+        caller: &caller,
+        action: ACTION,
+        project: &project,
+        job: "job-00003-100211",
+        at: parse_moment("2027-01-31T12:00:00Z").expect("a moment"),
+        source_ip: Some([10, 2, 3, 4].into()),
+        listener: Some("app"),
+        identified_by: Some("listener"),
+    };
     for (shape, rule) in SHAPES {
         let mut group = criterion.benchmark_group(*shape);
         for count in [10, 10_000] {
@@ -59,9 +74,18 @@ fn rule(number: u64, caller: &str, project: &str, job: &str) -> Rule {
         actions: glob(ACTION),
         projects: glob(project),
         jobs: glob(job),
+        condition: Condition::default(),
+        expires: None,
+        mode: Mode::Enforce,
         location: Location { file: "policy.yaml".into(), line: number },
         reason: None,
     }
+}
+
+/// A condition that does not hold.
+fn from_far() -> Condition {
+    let operator = Operator::parse("IpAddress").expect("an operator");
+    Condition::new(vec![Test::new(operator, Key::SourceIp, &["192.168.0.0/16"]).expect("a test")])
 }
 
 fn caller(number: u64) -> String {

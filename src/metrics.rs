@@ -28,7 +28,7 @@ use crate::{
     identity::CallerId,
     limit::Scope,
     operation::CATALOGUE,
-    policy::{Decision, Effect, Policy},
+    policy::{Decision, Effect, Mode, Policy},
 };
 
 /// All metrics of a process.
@@ -160,10 +160,15 @@ impl Metrics {
         self.duration.observe(took.as_secs_f64());
     }
 
-    /// Counts a decision; no rule means that nothing allowed it.
+    /// Counts a decision, and besides what a rule under observation would have decided. No rule means that
+    /// nothing allowed it.
     pub fn decided(&self, caller: &CallerId, action: &'static str, decision: &Decision<'_>) {
-        let rule = decision.rule.map(|rule| rule.id.as_str());
-        self.decisions.get_or_create(&DecisionLabels::new(caller, action, decision.effect, rule)).inc();
+        let of = |said, rule| DecisionLabels::new(caller, action, said, rule);
+        let said = (decision.effect, decision.mode);
+        self.decisions.get_or_create(&of(said, decision.rule.map(|rule| rule.id.as_str()))).inc();
+        if let Some(rule) = decision.observed {
+            self.decisions.get_or_create(&of((rule.effect, Mode::Observe), Some(&rule.id))).inc();
+        }
     }
 
     /// Counts a call that was over a limit. The name is the caller's or the project's, as the scope says.
@@ -208,12 +213,14 @@ impl Metrics {
                 }
             }
         }
+        let whole = policy.mode();
         for caller in callers {
-            drop(self.decisions.get_or_create(&DecisionLabels::new(caller, ACTION, Effect::Deny, None)));
+            let of = |said, rule| DecisionLabels::new(caller, ACTION, said, rule);
+            drop(self.decisions.get_or_create(&of((Effect::Deny, whole), None)));
             for rule in policy.rules() {
                 if rule.callers.iter().any(|glob| glob.is_match(caller.as_str())) {
-                    let labels = DecisionLabels::new(caller, ACTION, rule.effect, Some(&rule.id));
-                    drop(self.decisions.get_or_create(&labels));
+                    let mode = if rule.mode == Mode::Observe { Mode::Observe } else { whole };
+                    drop(self.decisions.get_or_create(&of((rule.effect, mode), Some(&rule.id))));
                 }
             }
         }
@@ -290,9 +297,19 @@ impl Metrics {
 }
 
 impl DecisionLabels {
-    fn new(caller: &CallerId, action: &'static str, effect: Effect, rule: Option<&str>) -> Self {
+    /// The effect is what was said; the mode tells whether it was applied.
+    fn new(
+        caller: &CallerId,
+        action: &'static str,
+        (effect, mode): (Effect, Mode),
+        rule: Option<&str>,
+    ) -> Self {
+        let mode = match mode {
+            Mode::Enforce => mode.as_str(),
+            Mode::Observe => effect.observed(),
+        };
         let rule = rule.unwrap_or(NO_RULE).to_owned();
-        Self { caller: caller.shared(), action, effect: effect.as_str(), rule, mode: "enforce" }
+        Self { caller: caller.shared(), action, effect: effect.as_str(), rule, mode }
     }
 }
 

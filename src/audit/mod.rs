@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 use serde::{Serialize, Serializer};
 
 pub use recent::Recent;
@@ -58,10 +58,10 @@ pub struct Record {
     /// The job's id.
     #[serde(rename = "mpc.job_id")]
     pub job_id: Option<String>,
-    /// `allow` or `deny`.
+    /// `allow` or `deny`: what was applied.
     #[serde(rename = "policy.effect")]
     pub effect: Option<&'static str>,
-    /// The rule that decided.
+    /// The rule that decided, or would have.
     #[serde(rename = "policy.rule")]
     pub rule: Option<String>,
     /// Its place, `policy.yaml:LINE`.
@@ -70,7 +70,7 @@ pub struct Record {
     /// Which policy decided.
     #[serde(rename = "policy.hash")]
     pub policy_hash: Option<Arc<str>>,
-    /// Whether the decision was applied.
+    /// `enforce`, or what was only observed: `would_allow`, `would_deny`.
     #[serde(rename = "policy.mode")]
     pub policy_mode: Option<&'static str>,
     /// The credential the call was signed with.
@@ -138,14 +138,22 @@ impl Outcome {
 #[derive(Clone)]
 pub struct Trail {
     id: Arc<str>,
+    opened: DateTime<Utc>,
     record: Arc<Mutex<Record>>,
 }
 
 impl Trail {
     /// Opens the record of a request that `peer` sent to `listener`.
     pub fn new(id: Arc<str>, listener: Arc<str>, peer: String, now: DateTime<Utc>) -> Self {
-        let record = Record::new(Arc::clone(&id), listener, peer, now);
-        Self { id, record: Arc::new(Mutex::new(record)) }
+        // To the millisecond, as it is written: who decides again by the record decides at the same moment.
+        let opened = now.trunc_subsecs(3);
+        let record = Record::new(Arc::clone(&id), listener, peer, opened);
+        Self { id, opened, record: Arc::new(Mutex::new(record)) }
+    }
+
+    /// When the request came in: the record's `timestamp`.
+    pub fn opened(&self) -> DateTime<Utc> {
+        self.opened
     }
 
     /// The request's id: `Proxy-Request-Id`, and the audit record's `request.id`.

@@ -6,6 +6,7 @@ use super::exit;
 use crate::config::{self, Listener, Loaded, Project, Report, Settings, Severity};
 use crate::credential::Source;
 use crate::identity::{Proof, ServiceAccount};
+use crate::policy::{Mode, Rule, spell_moment};
 use anyhow::Context;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -77,15 +78,30 @@ fn summary(path: &Path, settings: &Settings, out: &mut impl Write) -> io::Result
     for project in &settings.projects {
         write_project(project, settings, out)?;
     }
-    writeln!(out, "\ncallers, under policy {}", settings.policy.hash())?;
+    let mode = match settings.policy.mode() {
+        Mode::Enforce => "",
+        Mode::Observe => ", which is only observed: NOTHING IS DENIED",
+    };
+    writeln!(out, "\ncallers, under policy {}{mode}", settings.policy.hash())?;
     for caller in settings.callers.ids() {
         writeln!(out, "  {caller}")?;
         let rules = settings.policy.rules().iter();
         for rule in rules.filter(|rule| rule.callers.iter().any(|glob| glob.is_match(caller.as_str()))) {
-            writeln!(out, "    {} by {} ({})", rule.effect.as_str(), rule.id, rule.location)?;
+            writeln!(out, "    {}", one_rule(rule))?;
         }
     }
     Ok(())
+}
+
+/// What the rule says, under which name and where, and what keeps it from saying so always.
+fn one_rule(rule: &Rule) -> String {
+    let effect = match rule.mode {
+        Mode::Enforce => rule.effect.as_str(),
+        Mode::Observe => rule.effect.observed(),
+    };
+    let condition = if rule.condition.tests().is_empty() { "" } else { ", on condition" };
+    let end = rule.expires.map(|end| format!(", until {}", spell_moment(end))).unwrap_or_default();
+    format!("{effect} by {} ({}){condition}{end}", rule.id, rule.location)
 }
 
 fn write_project(project: &Project, settings: &Settings, out: &mut impl Write) -> io::Result<()> {
@@ -166,6 +182,26 @@ callers, under policy HASH
     allow by editor-cancels (policy.yaml:10)
 ";
         assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn what_is_only_observed_or_ends_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["proxy.yaml", "policy.yaml"] {
+            let text = std::fs::read_to_string(format!("{SAMPLES}/minimal/{name}")).unwrap();
+            let text = text
+                .replace("callers:\n", "mode: observe\ncallers:\n")
+                .replace("    jobs:", "    mode: observe\n    expires: 2999-12-31T18:00:00Z\n    jobs:")
+                .replace("    jobs:", "    condition: { Null: { g:SourceIp: false } }\n    jobs:");
+            std::fs::write(directory.path().join(name), text).unwrap();
+        }
+        let (code, out, err) = checked(directory.path().join("proxy.yaml").to_str().unwrap());
+        assert_eq!(code, ExitCode::SUCCESS, "{err}");
+        assert!(err.contains("warning: NOTHING IS DENIED"), "{err}");
+        assert!(out.contains(", which is only observed: NOTHING IS DENIED\n"), "{out}");
+        let rule =
+            "would_allow by editor-cancels (policy.yaml:11), on condition, until 2999-12-31T18:00:00Z\n";
+        assert!(out.contains(rule), "{out}");
     }
 
     #[test]

@@ -144,15 +144,25 @@ fn entries<'n>(page: &Page, node: &'n Node, what: &str) -> Option<Vec<(&'n str, 
     let mut kept: Vec<(&str, Place, &Node)> = Vec::new();
     for (key, value) in all {
         let place = key.place;
-        let Value::Text(text) = &key.value else {
-            page.wrong_kind(key, "a key");
-            continue;
+        let text = match &key.value {
+            Value::Text(text) => text.as_str(),
+            // To YAML this is nothing; here it is the operator of a condition.
+            Value::Null if page.has_at(place, "Null") => "Null",
+            Value::Null
+            | Value::Bool(_)
+            | Value::Integer(_)
+            | Value::Number
+            | Value::List(_)
+            | Value::Map(_) => {
+                page.wrong_kind(key, "a key");
+                continue;
+            }
         };
         if text.is_empty() {
             page.error(place, "a key is empty", "give it a name");
         } else if text == "<<" {
             page.error(place, "merge keys (`<<`) are not allowed here", "write the values out");
-        } else if let Some((_, first, _)) = kept.iter().find(|(k, ..)| k == text) {
+        } else if let Some((_, first, _)) = kept.iter().find(|(k, ..)| *k == text) {
             page.error(
                 place,
                 format!("`{text}` is written twice, first at {}", page.spell(*first)),

@@ -8,10 +8,8 @@ use super::decode::did_you_mean;
 use super::page::{Page, Placed};
 use super::report::Place;
 use super::settings::Bind;
-use super::{listener, policy, proxy};
+use super::{listener, policy, proxy, rules};
 use crate::identity::Proof;
-use crate::operation::CATALOGUE;
-use crate::policy::{Finding, Glob, Policy, Problem};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -89,32 +87,13 @@ fn collide(one: &Bind, other: &Bind) -> bool {
 /// Checks `policy.yaml` against `proxy.yaml`.
 pub(super) fn policy(page: &Page, policy: &policy::Written, proxy: &proxy::Written) {
     proofs(page, policy, proxy);
-    once(page, "a rule", policy.rules.iter().filter_map(|rule| rule.id.as_ref()));
-    let callers: Vec<&str> = policy.callers.iter().map(|caller| caller.id.value.as_str()).collect();
+    let listeners = proxy.listeners.iter().filter_map(|listener| listener.name.as_ref());
+    let listeners: Vec<&str> = listeners.map(|name| &*name.value).collect();
     let names = proxy.projects.iter().filter_map(|project| project.name.as_ref());
     let ids = proxy.projects.iter().filter_map(|project| project.id.as_ref());
     let projects: Vec<&str> = names.chain(ids).map(|name| &*name.value).collect();
-    let mut actions: Vec<&str> = CATALOGUE.iter().map(|operation| operation.action).collect();
-    actions.dedup();
-    for rule in &policy.rules {
-        matches(page, &rule.callers, ("caller", &callers));
-        matches(page, &rule.actions, ("action", &actions));
-        matches(page, &rule.projects, ("project", &projects));
-    }
-    // A rule that could not be read may be the one that names the caller.
-    if !page.has_errors() {
-        idle_callers(page, policy);
-    }
-}
-
-fn idle_callers(page: &Page, policy: &policy::Written) {
-    let globs = || policy.rules.iter().flat_map(|rule| &rule.callers);
-    for id in policy.callers.iter().map(|caller| &caller.id) {
-        if !globs().any(|glob| glob.value.is_match(id.value.as_str())) {
-            let message = format!("no rule names the caller `{}`: whatever it asks for is denied", id.value);
-            page.warning(id.place, message, "add a rule, or remove the caller");
-        }
-    }
+    let known = rules::Known { projects: &projects, scopes: &proxy.scopes(), listeners: &listeners };
+    rules::names(page, policy, &known);
 }
 
 /// Listeners and proofs that never meet. Only for files without errors: what could not be read may be what is missing.
@@ -161,34 +140,6 @@ fn takes(listener: &listener::Written, proof: &Proof) -> bool {
     }
 }
 
-/// What only the compiled policy can tell of its rules, which were written as `rules`.
-pub(super) fn findings(page: &Page, policy: &Policy, rules: &[&policy::RuleWritten]) {
-    // A part that could not be read may be what gives a rule its effect.
-    let whole = !page.has_errors();
-    for Finding { rule, problem } in policy.findings() {
-        let index = policy.rules().iter().position(|other| std::ptr::eq(other, rule));
-        let Some(written) = index.and_then(|index| rules.get(index)) else { continue };
-        match problem {
-            Problem::ImpossibleJob(glob) => {
-                let job = written.jobs.iter().find(|job| job.value == *glob);
-                let place = job.map_or(written.place, |job| job.place);
-                page.error(place, problem.to_string(), "`*` stands for any run of characters");
-            }
-            Problem::NeverDecides(_) if whole => {
-                let message = format!("the rule `{}` has no effect: {problem}", rule.id);
-                page.warning(written.place, message, "remove it, or narrow the other");
-            }
-            Problem::NeverDecides(_) => {}
-            // Told already, at the place of the name itself.
-            Problem::DuplicateId(_)
-            | Problem::Empty(_)
-            | Problem::UnknownCaller(_)
-            | Problem::UnknownAction(_)
-            | Problem::UnknownProject(_) => {}
-        }
-    }
-}
-
 /// Each proof stands for one caller, and names a listener there is.
 fn proofs(page: &Page, policy: &policy::Written, proxy: &proxy::Written) {
     let mut seen: Vec<(&Placed<Proof>, &str)> = Vec::new();
@@ -232,23 +183,8 @@ fn loopback_exists(page: &Page, place: Place, proxy: &proxy::Written) {
     }
 }
 
-/// Every pattern matches at least one of the names there are. Where there are none, that has been reported.
-fn matches(page: &Page, globs: &[Placed<Glob>], (what, names): (&str, &[&str])) {
-    if names.is_empty() {
-        return;
-    }
-    for glob in globs.iter().filter(|glob| !names.iter().any(|name| glob.value.is_match(name))) {
-        let text = glob.value.as_str();
-        let message = match glob.value.literal() {
-            Some(_) => format!("there is no {what} `{text}`"),
-            None => format!("no {what} matches `{text}`"),
-        };
-        page.error(glob.place, message, did_you_mean(text, names.iter().copied()));
-    }
-}
-
 /// Every name is given once.
-fn once<'n>(page: &Page, what: &str, names: impl Iterator<Item = &'n Name>) {
+pub(super) fn once<'n>(page: &Page, what: &str, names: impl Iterator<Item = &'n Name>) {
     let mut first: HashMap<&str, &Name> = HashMap::new();
     for name in names {
         if let Some(first) = first.get(&*name.value) {

@@ -5,6 +5,9 @@
 //! tree with places (`yaml`), the tree becomes what was written (`proxy`, `policy`), names are looked up (`link`),
 //! and only what passed all of it becomes settings. It opens no socket and changes nothing.
 
+mod alone;
+mod cases;
+mod condition;
 mod cover;
 mod credentials;
 mod decode;
@@ -17,16 +20,21 @@ mod proof;
 mod proxy;
 mod rate;
 mod report;
+mod rules;
 mod scalar;
 mod settings;
 mod tls;
 mod yaml;
 
+pub use alone::{PolicyAlone, policy_alone};
+pub use cases::{Case, CaseFile, Expected, cases};
 pub use report::{Place, Problem, Report, Severity};
 pub use settings::*;
 
+use crate::clock;
 use crate::identity::{CallerId, Callers};
-use crate::policy::{Policy, Rule, Scope};
+use crate::policy::{Policy, Scope};
+use chrono::{DateTime, Utc};
 use page::Page;
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -46,14 +54,19 @@ pub struct Loaded {
 /// # Errors
 /// All problems of all files, in their order, warnings among them.
 pub fn load(proxy_yaml: &Path) -> Result<Loaded, Report> {
+    load_at(proxy_yaml, clock::now())
+}
+
+/// The same, at another time: it matters for rules that end.
+fn load_at(proxy_yaml: &Path, now: DateTime<Utc>) -> Result<Loaded, Report> {
     let mut report = Report::default();
-    match read(proxy_yaml, &mut report) {
+    match read(proxy_yaml, now, &mut report) {
         Some(settings) if !report.has_errors() => Ok(Loaded { settings, warnings: report }),
         _ => Err(report),
     }
 }
 
-fn read(path: &Path, report: &mut Report) -> Option<Settings> {
+fn read(path: &Path, now: DateTime<Utc>, report: &mut Report) -> Option<Settings> {
     let page = Page::open(path).unwrap_or_else(|error| Page::unreadable(path, &error));
     let written = page.parse().and_then(|root| proxy::read(&page, &root)).unwrap_or_default();
     link::proxy(&page, &written);
@@ -64,7 +77,9 @@ fn read(path: &Path, report: &mut Report) -> Option<Settings> {
     let settings = match &policy {
         Some((policy_page, Some(policy))) => {
             link::policy(policy_page, policy, &written);
-            let compiled = compile(policy_page, policy, &written);
+            let compiled = compile(policy_page, policy, &written.scopes());
+            rules::mode(policy_page, policy);
+            rules::findings(policy_page, &compiled, policy, now);
             if page.has_errors() || policy_page.has_errors() {
                 None
             } else {
@@ -94,18 +109,13 @@ fn open_policy(page: &Page, written: &proxy::Written) -> Option<Page> {
 }
 
 /// The policy, of the rules that could be read.
-fn compile(page: &Page, written: &policy::Written, proxy: &proxy::Written) -> Policy {
-    let read = |rule| Some((rule, policy::RuleWritten::meaning(rule, &page.name())?));
-    let (as_written, rules): (Vec<_>, Vec<Rule>) = written.rules.iter().filter_map(read).unzip();
+fn compile(page: &Page, written: &policy::Written, projects: &[Scope]) -> Policy {
+    let rules = written.rules.iter().filter_map(|rule| rule.meaning(&page.name()));
     let callers: Vec<CallerId> = written.callers.iter().map(|caller| caller.id.value.clone()).collect();
-    let scopes = proxy.projects.iter().filter_map(|project| {
-        Some(Scope { name: project.name.as_ref()?.value.clone(), id: project.id.as_ref()?.value.clone() })
-    });
     let mut hash = hex::encode(Sha256::digest(page.text()));
     hash.truncate(HASH_LENGTH);
-    let policy = Policy::new(rules, &callers, &scopes.collect::<Vec<_>>(), &hash);
-    link::findings(page, &policy, &as_written);
-    policy
+    let mode = written.mode.as_ref().map(|mode| mode.value).unwrap_or_default();
+    Policy::new(rules.collect(), &callers, projects, &hash).in_mode(mode)
 }
 
 /// What was written, where all of it could be read.

@@ -71,6 +71,14 @@ impl Page {
         &self.text
     }
 
+    /// Whether the file has this text at that place.
+    pub(super) fn has_at(&self, place: Place, text: &str) -> bool {
+        let before = |number: u64| usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX);
+        let line = self.text.lines().nth(before(place.line)).unwrap_or_default();
+        let start = line.char_indices().nth(before(place.column)).map_or(line.len(), |(start, _)| start);
+        line.get(start..).is_some_and(|rest| rest.starts_with(text))
+    }
+
     /// A path that the file names: relative to the file.
     pub(super) fn resolve(&self, path: &str) -> PathBuf {
         self.directory.join(path)

@@ -2,6 +2,7 @@
 //!
 //! Whether names fit together is not asked here: see `link`. Whether a call is allowed is `crate::policy`'s.
 
+use super::condition;
 use super::decode::{Fields, list, named};
 use super::page::{Page, Placed};
 use super::proof;
@@ -12,12 +13,14 @@ use super::scalar;
 use super::yaml::{Node, Value};
 use crate::identity::{CallerId, Proof};
 use crate::limit::CallerLimits;
-use crate::policy::{Effect, Glob, Location, Rule};
+use crate::policy::{Condition, Effect, Field, Glob, Location, Mode, Rule};
+use chrono::{DateTime, Utc};
 use std::sync::Arc;
 
 /// `policy.yaml` as it was written. What could not be read is missing and reported.
 #[derive(Default)]
 pub(super) struct Written {
+    pub(super) mode: Option<Placed<Mode>>,
     pub(super) callers: Vec<CallerWritten>,
     pub(super) rules: Vec<RuleWritten>,
 }
@@ -37,11 +40,30 @@ pub(super) struct RuleWritten {
     pub(super) actions: Vec<Placed<Glob>>,
     pub(super) projects: Vec<Placed<Glob>>,
     pub(super) jobs: Vec<Placed<Glob>>,
+    pub(super) condition: Vec<condition::Written>,
+    pub(super) expires: Option<Placed<DateTime<Utc>>>,
+    pub(super) mode: Option<Placed<Mode>>,
     pub(super) reason: Option<String>,
     pub(super) place: Place,
 }
 
 impl RuleWritten {
+    /// Whether all of it could be read.
+    pub(super) fn is_readable(&self) -> bool {
+        self.id.is_some() && self.effect.is_some()
+    }
+
+    /// One of its lists of patterns.
+    pub(super) fn globs(&self, list: Field) -> &[Placed<Glob>] {
+        match list {
+            Field::Callers => &self.callers,
+            Field::Actions => &self.actions,
+            Field::Projects => &self.projects,
+            Field::Jobs => &self.jobs,
+            Field::Expires | Field::Condition | Field::Mode => &[],
+        }
+    }
+
     /// What it means, where all of it could be read.
     pub(super) fn meaning(&self, file: &Arc<str>) -> Option<Rule> {
         let globs = |globs: &[Placed<Glob>]| globs.iter().map(|glob| glob.value.clone()).collect();
@@ -52,6 +74,9 @@ impl RuleWritten {
             actions: globs(&self.actions),
             projects: globs(&self.projects),
             jobs: globs(&self.jobs),
+            condition: Condition::new(self.condition.iter().map(|written| written.test.clone()).collect()),
+            expires: self.expires.as_ref().map(|expires| expires.value),
+            mode: self.mode.as_ref().map(|mode| mode.value).unwrap_or_default(),
             location: Location { file: Arc::clone(file), line: self.place.line },
             reason: self.reason.clone(),
         })
@@ -60,8 +85,25 @@ impl RuleWritten {
 
 /// Reads the whole file.
 pub(super) fn read(page: &Page, root: &Node) -> Option<Written> {
+    read_with(page, root, caller)
+}
+
+/// Reads the rules, and of the callers their names only: how they prove themselves, and the files that takes,
+/// is left to whoever runs the proxy.
+pub(super) fn read_rules(page: &Page, root: &Node) -> Option<Written> {
+    read_with(page, root, |page, name, _| {
+        Some(CallerWritten { id: caller_id(page, name)?, identify: vec![], limits: CallerLimits::default() })
+    })
+}
+
+fn read_with(
+    page: &Page,
+    root: &Node,
+    caller: impl Fn(&Page, &Placed<Arc<str>>, &Node) -> Option<CallerWritten>,
+) -> Option<Written> {
     let mut fields = Fields::of(page, root, "policy.yaml")?;
     fields.required(("version", "1"), version);
+    let mode = fields.optional("mode", mode);
     let callers =
         fields.required(("callers", "{ editor-api: { identify: [ { listener: app } ] } }"), |page, node| {
             let all = named(page, node, "the callers");
@@ -72,14 +114,11 @@ pub(super) fn read(page: &Page, root: &Node) -> Option<Written> {
             Some(list(page, node, "a list of rules").iter().filter_map(|node| rule(page, node)).collect())
         });
     fields.finish();
-    Some(Written { callers: callers.unwrap_or_default(), rules: rules.unwrap_or_default() })
+    Some(Written { mode, callers: callers.unwrap_or_default(), rules: rules.unwrap_or_default() })
 }
 
 fn caller(page: &Page, name: &Placed<Arc<str>>, node: &Node) -> Option<CallerWritten> {
-    let id = CallerId::parse(&name.value);
-    if let Err(error) = &id {
-        page.error(name.place, format!("`{}` is not a caller's name", name.value), error.to_string());
-    }
+    let id = caller_id(page, name);
     let mut fields = Fields::of(page, node, "a caller")?;
     let proofs = fields.required(("identify", "[ { listener: app } ]"), |page, node| {
         Some(list(page, node, "a list of proofs such as [ { listener: app } ]").iter())
@@ -87,7 +126,16 @@ fn caller(page: &Page, name: &Placed<Arc<str>>, node: &Node) -> Option<CallerWri
     let identify = proofs.into_iter().flatten().filter_map(|node| proof::read(page, node)).collect();
     let limits = fields.optional("limits", rate::caller).unwrap_or_default();
     fields.finish();
-    Some(CallerWritten { id: Placed { value: id.ok()?, place: name.place }, identify, limits })
+    Some(CallerWritten { id: id?, identify, limits })
+}
+
+fn caller_id(page: &Page, name: &Placed<Arc<str>>) -> Option<Placed<CallerId>> {
+    CallerId::parse(&name.value)
+        .map(|value| Placed { value, place: name.place })
+        .map_err(|error| {
+            page.error(name.place, format!("`{}` is not a caller's name", name.value), error.to_string());
+        })
+        .ok()
 }
 
 fn rule(page: &Page, node: &Node) -> Option<RuleWritten> {
@@ -101,12 +149,21 @@ fn rule(page: &Page, node: &Node) -> Option<RuleWritten> {
         actions: fields.required(("actions", "[mpc:editingTask:delete]"), globs).unwrap_or_default(),
         projects: fields.required(("projects", "[media-prod]"), globs).unwrap_or_default(),
         jobs: fields.required(("jobs", "[\"*\"]"), globs).unwrap_or_default(),
+        condition: fields.optional("condition", condition::read).unwrap_or_default(),
+        expires: fields.optional("expires", |page, node| {
+            scalar::moment(page, node).map(|value| Placed { value, place: node.place })
+        }),
+        mode: fields.optional("mode", mode),
         reason: fields.optional("reason", |page, node| Some(scalar::text(page, node, "text")?.to_owned())),
         place: node.place,
     };
-    fields.not_yet(&["condition", "expires", "mode"]);
     fields.finish();
     Some(rule)
+}
+
+fn mode(page: &Page, node: &Node) -> Option<Placed<Mode>> {
+    let words = [Mode::Enforce, Mode::Observe].map(|mode| (mode.as_str(), mode));
+    scalar::choice(page, node, &words).map(|value| Placed { value, place: node.place })
 }
 
 fn globs(page: &Page, node: &Node) -> Option<Vec<Placed<Glob>>> {

@@ -14,6 +14,7 @@ use super::yaml::{Node, Value};
 use crate::audit::{Target, WhenBlocked};
 use crate::limit::Rate;
 use crate::operation::Form;
+use crate::policy::Scope;
 use crate::upstream::{Endpoint, EndpointError};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -65,6 +66,16 @@ impl ProjectWritten {
     }
 }
 
+impl Written {
+    /// The projects that could be read, by name and id.
+    pub(super) fn scopes(&self) -> Vec<Scope> {
+        let scope = |project: &ProjectWritten| {
+            Some(Scope { name: project.name.as_ref()?.value.clone(), id: project.id.as_ref()?.value.clone() })
+        };
+        self.projects.iter().filter_map(scope).collect()
+    }
+}
+
 /// Reads the whole file.
 pub(super) fn read(page: &Page, root: &Node) -> Option<Written> {
     let mut fields = Fields::of(page, root, "proxy.yaml")?;
@@ -111,6 +122,21 @@ pub(super) fn read(page: &Page, root: &Node) -> Option<Written> {
     };
     fields.finish();
     Some(written)
+}
+
+/// Reads the names and ids of the projects, and nothing else.
+pub(super) fn read_scopes(page: &Page, root: &Node) -> Option<Vec<Scope>> {
+    let mut fields = Fields::of(page, root, "proxy.yaml")?;
+    fields.required(("projects", "[ { name: …, id: … } ]"), |page, node| {
+        Some(list(page, node, "a list of projects").iter().filter_map(|node| scope(page, node)).collect())
+    })
+}
+
+fn scope(page: &Page, node: &Node) -> Option<Scope> {
+    let mut fields = Fields::of(page, node, "a project")?;
+    let name = fields.required(("name", "media-prod"), scalar::name);
+    let id = fields.required(("id", "0a1b2c3d4e5f60718293a4b5c6d7e8f9"), scalar::name);
+    Some(Scope { name: name?.value, id: id?.value })
 }
 
 /// The version of the file's format, in both files.

@@ -70,6 +70,13 @@ impl Report {
         &self.files
     }
 
+    /// Adds the problems of another run.
+    pub(super) fn append(&mut self, other: Self) {
+        self.problems.extend(other.problems);
+        self.texts.extend(other.texts);
+        self.files.extend(other.files);
+    }
+
     /// The problems.
     pub fn problems(&self) -> &[Problem] {
         &self.problems

@@ -6,6 +6,8 @@ use super::decode::closest;
 use super::page::{Page, Placed};
 use super::yaml::{Node, Value};
 use crate::operation::Segment;
+use crate::policy::parse_moment;
+use chrono::{DateTime, Utc};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,6 +137,14 @@ pub(super) fn size(page: &Page, node: &Node, range: RangeInclusive<u64>) -> Opti
         "choose a size in that range",
     );
     None
+}
+
+/// A date, or a date and time.
+pub(super) fn moment(page: &Page, node: &Node) -> Option<DateTime<Utc>> {
+    let text = text(page, node, "a date such as 2027-01-31")?;
+    parse_moment(text)
+        .map_err(|error| page.error(node.place, format!("`{text}` is not a time"), error.to_string()))
+        .ok()
 }
 
 /// How a duration is written in these files.

@@ -2,7 +2,7 @@
 //!
 //! A [`Peer`] is made once, when a connection is accepted; nothing a caller sends after that can change it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::certificate::{Certificate, CertificateError};
@@ -40,4 +40,14 @@ pub enum PeerAddress {
         /// Its effective group id. Supplementary groups do not count.
         gid: u32,
     },
+}
+
+impl PeerAddress {
+    /// The IP address. `None` on a Unix socket.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp { address, .. } => Some(address.ip()),
+            Self::Unix { .. } => None,
+        }
+    }
 }

@@ -3,33 +3,33 @@
 //! It stands beside the decision and asks it first, so the two cannot disagree; only for a call that nothing
 //! allows does it then go through the rules one by one, which is slow and off the way of a request.
 
-use super::{Call, Effect, Glob, Policy, Rule};
+use super::{Call, Decision, Effect, Glob, Mode, Policy, Rule, Test, spell_moment};
 
 /// A decision with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation<'p> {
-    /// Whether the call may be made.
-    pub effect: Effect,
-    /// The rule that decided. `None`: denied, as nothing allows it.
-    pub rule: Option<&'p Rule>,
+    /// The decision.
+    pub decision: Decision<'p>,
     /// Where no rule decided: the allow rule that came closest. `None` where there is no allow rule.
     pub nearest_miss: Option<NearestMiss<'p>>,
 }
 
-/// An allow rule that does not match, and the first of its lists that fails.
+/// An allow rule that does not allow the call, and the first of its parts that fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NearestMiss<'p> {
     /// The rule.
     pub rule: &'p Rule,
-    /// The list that fails; those before it in [`Field`] match.
+    /// The part that fails; those before it in [`Field`] match.
     pub field: Field,
-    /// Its patterns as they are written, `, ` between them.
+    /// Where that is the condition: the first of its tests that fails.
+    pub test: Option<&'p Test>,
+    /// What is written there, `, ` between several.
     pub wanted: String,
-    /// What the call has instead.
-    pub got: String,
+    /// What the call has instead. `None`: nothing.
+    pub got: Option<String>,
 }
 
-/// The lists of a rule in the order in which they are compared.
+/// The parts of a rule in the order in which they are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Field {
     /// `callers`
@@ -40,15 +40,21 @@ pub enum Field {
     Projects,
     /// `jobs`
     Jobs,
+    /// `expires`
+    Expires,
+    /// `condition`
+    Condition,
+    /// `mode`: it matches the call, but is only observed.
+    Mode,
 }
 
 impl Policy {
-    /// The decision, and for a call that nothing allows the rule that came closest: the one with most of caller,
-    /// action, project and job matching, in that order; the first in the file of those.
+    /// The decision, and for a call that nothing allows the rule that came closest: the one with most of its
+    /// parts matching, in the order of [`Field`]; the first in the file of those.
     pub fn explain(&self, call: &Call<'_>) -> Explanation<'_> {
         let decision = self.decide(call);
         let nearest_miss = if decision.rule.is_none() { self.nearest_miss(call) } else { None };
-        Explanation { effect: decision.effect, rule: decision.rule, nearest_miss }
+        Explanation { decision, nearest_miss }
     }
 
     fn nearest_miss(&self, call: &Call<'_>) -> Option<NearestMiss<'_>> {
@@ -56,14 +62,24 @@ impl Policy {
         let misses = allows.filter_map(|rule| Some((rule, self.first_failing(rule, call)?)));
         // `max_by_key` would take the last of several.
         let (rule, field) = misses.reduce(|best, next| if next.1 > best.1 { next } else { best })?;
+        let globs = |globs: &[Glob]| join(globs.iter().map(Glob::as_str));
+        let mut test = None;
         let (wanted, got) = match field {
-            Field::Callers => (&rule.callers, call.caller.as_str()),
-            Field::Actions => (&rule.actions, call.action),
-            Field::Projects => (&rule.projects, call.project),
-            Field::Jobs => (&rule.jobs, call.job),
+            Field::Callers => (globs(&rule.callers), Some(call.caller.to_string())),
+            Field::Actions => (globs(&rule.actions), Some(call.action.to_owned())),
+            Field::Projects => (globs(&rule.projects), Some(call.project.to_owned())),
+            Field::Jobs => (globs(&rule.jobs), Some(call.job.to_owned())),
+            Field::Expires => {
+                (rule.expires.map(spell_moment).unwrap_or_default(), Some(spell_moment(call.at)))
+            }
+            Field::Condition => {
+                test = rule.condition.first_failing(call, self.project_id(call));
+                let key = test.and_then(|test| test.key().shown(call, self.project_id(call)));
+                (test.map(|test| join(test.values())).unwrap_or_default(), key.map(Into::into))
+            }
+            Field::Mode => (Mode::Enforce.as_str().to_owned(), Some(rule.mode.as_str().to_owned())),
         };
-        let wanted = wanted.iter().map(Glob::as_str).collect::<Vec<_>>().join(", ");
-        Some(NearestMiss { rule, field, wanted, got: got.to_owned() })
+        Some(NearestMiss { rule, field, test, wanted, got })
     }
 
     fn first_failing(&self, rule: &Rule, call: &Call<'_>) -> Option<Field> {
@@ -73,6 +89,9 @@ impl Policy {
             (Field::Actions, names.actions.matches(&rule.actions, call.action)),
             (Field::Projects, names.projects.matches(&rule.projects, call.project)),
             (Field::Jobs, rule.jobs.iter().any(|glob| glob.is_match(call.job))),
+            (Field::Expires, !rule.is_over(call.at)),
+            (Field::Condition, rule.condition.holds(call, self.project_id(call))),
+            (Field::Mode, rule.mode == Mode::Enforce),
         ]
         .into_iter()
         .find_map(|(field, matches)| (!matches).then_some(field))
@@ -87,8 +106,15 @@ impl Field {
             Self::Actions => "actions",
             Self::Projects => "projects",
             Self::Jobs => "jobs",
+            Self::Expires => "expires",
+            Self::Condition => "condition",
+            Self::Mode => "mode",
         }
     }
+}
+
+fn join<'t>(texts: impl Iterator<Item = &'t str>) -> String {
+    texts.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -118,9 +144,46 @@ mod tests {
             let asked = Asked::parse(asked);
             let explanation = policy.explain(&asked.call());
             let miss = explanation.nearest_miss.as_ref();
-            let miss =
-                miss.map(|m| (m.rule.id.as_str(), m.field.as_str(), m.wanted.as_str(), m.got.as_str()));
-            assert_eq!((explanation.rule.map(|r| r.id.as_str()), miss), (rule, nearest), "{why}");
+            let miss = miss.map(|m| {
+                (m.rule.id.as_str(), m.field.as_str(), m.wanted.as_str(), m.got.as_deref().unwrap())
+            });
+            assert_eq!((explanation.decision.rule.map(|r| r.id.as_str()), miss), (rule, nearest), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_permission_that_matches_but_does_not_apply_is_nearer_than_any_other() {
+        const LISTS: &str = "allow editor-api * media-prod *";
+        for (rule, facts, expected) in [
+            (" until 2027-01-15", "", ("expires", None, "2027-01-15", Some("2027-01-15"))),
+            (" observe", "", ("mode", None, "enforce", Some("observe"))),
+            (
+                " if IpAddress g:SourceIp 10.2.0.0/16,::1",
+                "ip=::ffff:10.3.0.1",
+                ("condition", Some("IpAddress g:SourceIp"), "10.2.0.0/16, ::1", Some("10.3.0.1")),
+            ),
+            (
+                " if StringEquals proxy:Listener app",
+                "",
+                ("condition", Some("StringEquals proxy:Listener"), "app", None),
+            ),
+            (
+                " observe if DateLessThan g:CurrentTime 2027-01-01",
+                "",
+                ("condition", Some("DateLessThan g:CurrentTime"), "2027-01-01", Some("2027-01-15")),
+            ),
+            (
+                " if StringNotEquals mpc:ProjectId 1111",
+                "",
+                ("condition", Some("StringNotEquals mpc:ProjectId"), "1111", Some("1111")),
+            ),
+        ] {
+            let policy = fixture::policy(&["allow editor-api * media-prod a*", &format!("{LISTS}{rule}")]);
+            let asked = Asked::parse(&format!("editor-api media-prod 7 {facts}"));
+            let miss = policy.explain(&asked.call()).nearest_miss.unwrap();
+            let test = miss.test.map(|test| format!("{} {}", test.operator(), test.key().as_str()));
+            let told = (miss.field.as_str(), test.as_deref(), miss.wanted.as_str(), miss.got.as_deref());
+            assert_eq!((miss.rule.id.as_str(), told), ("r2", expected), "{rule}");
         }
     }
 
@@ -130,7 +193,7 @@ mod tests {
         for rules in [&[][..], &["deny oncall * * *"]] {
             let policy = fixture::policy(rules);
             let explanation = policy.explain(&asked.call());
-            assert_eq!(explanation, Explanation { effect: Effect::Deny, rule: None, nearest_miss: None });
+            assert_eq!((explanation.decision.effect, explanation.nearest_miss), (Effect::Deny, None));
         }
     }
 
@@ -139,7 +202,7 @@ mod tests {
         fn an_explanation_agrees_with_the_decision(rules in fixture::rules(), asked in fixture::asked()) {
             let policy = fixture::compile(rules);
             let (decision, explanation) = (policy.decide(&asked.call()), policy.explain(&asked.call()));
-            prop_assert_eq!((explanation.effect, explanation.rule), (decision.effect, decision.rule));
+            prop_assert_eq!(explanation.decision, decision);
             let has_miss = decision.rule.is_none() && policy.rules().iter().any(|r| r.effect == Effect::Allow);
             prop_assert_eq!(explanation.nearest_miss.is_some(), has_miss);
         }

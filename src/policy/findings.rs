@@ -1,15 +1,18 @@
-//! Which parts of a policy can never matter? Patterns that match nothing there is, and rules that never decide.
+//! Which parts of a policy can never matter, or say more than they need? Patterns that match nothing there is,
+//! rules that never decide or have ended, and wildcards for a single name.
 //!
-//! Only what is certain is reported. It does not judge whether a rule is wise.
+//! Only what is certain is reported. It does not judge whether a rule is wise. The time is an argument.
 
 use std::collections::HashMap;
 use std::fmt;
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use super::index::Names;
-use super::{Glob, Location, Policy, Rule};
+use super::{Effect, Field, Glob, Location, Mode, Policy, Rule, spell_moment};
 use crate::operation::Segment;
 
-/// Something in a rule that can never matter.
+/// Something in a rule that can never matter, or says more than it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding<'p> {
     /// The rule.
@@ -35,11 +38,17 @@ pub enum Problem<'p> {
     ImpossibleJob(&'p Glob),
     /// Whatever this rule matches is decided by other rules, of which this is one.
     NeverDecides(&'p Rule),
+    /// Since this moment it matches nothing.
+    Expired(DateTime<Utc>),
+    /// From this moment on it will match nothing, and the moment is less than 30 days away.
+    ExpiresSoon(DateTime<Utc>),
+    /// In this list of a permission, this pattern matches nothing but this name.
+    CouldBeNarrower(Field, &'p Glob, &'p str),
 }
 
 impl Policy {
-    /// Everything that can never matter, in the order of the rules.
-    pub fn findings(&self) -> Vec<Finding<'_>> {
+    /// Everything that can never matter from now on, or is wider than it need be, in the order of the rules.
+    pub fn findings(&self, now: DateTime<Utc>) -> Vec<Finding<'_>> {
         let mut first_with_id = HashMap::new();
         let mut findings = Vec::new();
         for (number, rule) in self.rules.iter().enumerate() {
@@ -49,7 +58,9 @@ impl Policy {
                 .into_iter()
                 .chain(empty_lists(rule))
                 .chain(self.unmatched(rule))
-                .chain(self.decided_by_others(number, rule));
+                .chain(ending(rule, now))
+                .chain(self.decided_by_others(number, rule))
+                .chain(self.too_wide(rule));
             findings.extend(problems.map(|problem| Finding { rule, problem }));
         }
         findings
@@ -66,17 +77,50 @@ impl Policy {
             .chain(rule.jobs.iter().filter(|glob| !can_be_job(glob)).map(Problem::ImpossibleJob))
     }
 
-    /// A denial that covers a rule, or an earlier rule of its own effect, decides in its place.
+    /// A denial that covers a rule, or an earlier rule of its own effect, decides in its place. Rules that do not
+    /// always apply cannot be counted on, and rules under observation only among themselves.
     fn decided_by_others<'p>(&'p self, number: usize, rule: &'p Rule) -> Option<Problem<'p>> {
+        let first = |cell, jobs: &str| {
+            let of = |mode, effect| self.index.first((cell, jobs), (mode, effect), |other| other == number);
+            match rule.effect {
+                Effect::Deny => of(rule.mode, Effect::Deny),
+                Effect::Allow => of(Mode::Enforce, Effect::Deny)
+                    .or_else(|| of(rule.mode, Effect::Deny))
+                    .or_else(|| of(rule.mode, Effect::Allow)),
+            }
+        };
         let cells = self.index.cells(rule);
         let calls = cells.iter().flat_map(|cell| rule.jobs.iter().map(move |glob| (*cell, glob.as_str())));
-        let mut deciding =
-            calls.filter_map(|(cell, jobs)| self.index.first(cell, jobs)).map(|(_, rule)| rule);
+        let mut deciding = calls.filter_map(|(cell, jobs)| first(cell, jobs));
         let other = deciding.next().filter(|first| *first != number)?;
         if deciding.any(|next| next == number) {
             return None;
         }
         self.rules.get(other).map(Problem::NeverDecides)
+    }
+
+    /// Patterns of a permission that a name added later would slip through.
+    fn too_wide<'p>(&'p self, rule: &'p Rule) -> impl Iterator<Item = Problem<'p>> {
+        let lists = [
+            (Field::Callers, &self.index.callers, &rule.callers),
+            (Field::Actions, &self.index.actions, &rule.actions),
+            (Field::Projects, &self.index.projects, &rule.projects),
+        ];
+        let lists = lists.into_iter().filter(|_| rule.effect == Effect::Allow);
+        lists.flat_map(|(list, names, globs)| {
+            let wildcards = globs.iter().filter(|glob| glob.literal().is_none());
+            wildcards.filter_map(move |glob| Some(Problem::CouldBeNarrower(list, glob, names.only(glob)?)))
+        })
+    }
+}
+
+/// Whether the rule, or its condition, has an end that has come or is near.
+fn ending<'p>(rule: &Rule, now: DateTime<Utc>) -> Option<Problem<'p>> {
+    let end = rule.expires.into_iter().chain(rule.condition.ends()).min()?;
+    match end {
+        _ if rule.is_over(now) || rule.condition.is_over(now) => Some(Problem::Expired(end)),
+        _ if end - now < SOON => Some(Problem::ExpiresSoon(end)),
+        _ => None,
     }
 }
 
@@ -110,9 +154,21 @@ impl fmt::Display for Problem<'_> {
             Self::NeverDecides(other) => {
                 write!(f, "it never decides: `{}` at {} covers it", other.id, other.location)
             }
+            Self::Expired(end) => write!(f, "it matches nothing any more, since {}", spell_moment(*end)),
+            Self::ExpiresSoon(end) => write!(f, "it will match nothing from {} on", spell_moment(*end)),
+            Self::CouldBeNarrower(list, glob, name) => {
+                write!(
+                    f,
+                    "`{glob}` in `{}` matches only `{name}`, and whatever is added later",
+                    list.as_str()
+                )
+            }
         }
     }
 }
+
+/// How long before its end a rule is told to end soon.
+const SOON: TimeDelta = TimeDelta::days(30);
 
 #[cfg(test)]
 mod tests {
@@ -123,7 +179,10 @@ mod tests {
 
     fn findings(rules: &[&str]) -> Vec<String> {
         let policy = fixture::policy(rules);
-        policy.findings().iter().map(|f| format!("{}: {}", f.rule.id, f.problem)).collect()
+        // That has a test of its own.
+        let wide = |finding: &&Finding<'_>| matches!(finding.problem, Problem::CouldBeNarrower(..));
+        let findings = policy.findings(fixture::now());
+        findings.iter().filter(|f| !wide(f)).map(|f| format!("{}: {}", f.rule.id, f.problem)).collect()
     }
 
     #[test]
@@ -164,7 +223,10 @@ mod tests {
             ..first.clone()
         };
         let policy = fixture::compile(vec![first, second]);
-        let found: Vec<String> = policy.findings().iter().map(|f| f.problem.to_string()).collect();
+        let wide = |finding: &&Finding<'_>| matches!(finding.problem, Problem::CouldBeNarrower(..));
+        let findings = policy.findings(fixture::now());
+        let found: Vec<String> =
+            findings.iter().filter(|f| !wide(f)).map(|f| f.problem.to_string()).collect();
         let expected = [
             "the rule at policy.yaml:4 has the same id",
             "`projects` is empty, which matches nothing; write `\"*\"` for any",
@@ -209,16 +271,86 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_rule_that_has_ended_or_is_about_to_is_found() {
+        for (rule, expected) in [
+            ("until 2027-01-15", Some("it matches nothing any more, since 2027-01-15")),
+            ("until 2027-01-15T08:00:01+08:00", Some("it will match nothing from 2027-01-15T00:00:01Z on")),
+            ("until 2027-02-13", Some("it will match nothing from 2027-02-13 on")),
+            ("until 2027-02-14", None),
+            (
+                "if DateLessThan g:CurrentTime 2020-01-01,2026-12-31",
+                Some("it matches nothing any more, since 2026-12-31"),
+            ),
+            (
+                "if DateLessThanEquals g:CurrentTime 2027-01-15",
+                Some("it will match nothing from 2027-01-15 on"),
+            ),
+            (
+                "until 2027-03-01 if DateLessThan g:CurrentTime 2027-02-01",
+                Some("it will match nothing from 2027-02-01 on"),
+            ),
+            ("if DateGreaterThan g:CurrentTime 2020-01-01", None),
+        ] {
+            let expected: Vec<String> = expected.iter().map(|problem| format!("r1: {problem}")).collect();
+            assert_eq!(findings(&[&format!("allow oncall * * * {rule}")]), expected, "{rule}");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_does_not_always_apply_covers_no_other() {
+        for rules in [
+            ["allow oncall * * a", "deny * * * * until 2028-01-01"],
+            ["allow oncall * * a", "deny * * * * if IpAddress g:SourceIp 10.0.0.0/8"],
+            ["allow oncall * * a", "deny * * * * observe"],
+            ["allow * * * * observe", "allow oncall * * a"],
+            ["allow * * * *", "allow oncall * * a observe"],
+        ] {
+            assert_eq!(findings(&rules), Vec::<String>::new(), "{rules:?}");
+        }
+        for rules in [
+            ["deny * * * *", "allow oncall * * a if IpAddress g:SourceIp 10.0.0.0/8"],
+            ["deny * * * *", "allow oncall * * a observe"],
+            ["deny * * * * observe", "allow oncall * * a observe"],
+            ["allow * * * * observe", "allow oncall * * a observe"],
+        ] {
+            let expected = "r2: it never decides: `r1` at policy.yaml:1 covers it";
+            assert_eq!(findings(&rules), [expected], "{rules:?}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_of_a_permission_for_a_single_name_is_found() {
+        for (rule, expected) in [
+            ("allow onc* mpc:editingTask:delete * *", Some(("callers", "onc*", "oncall"))),
+            ("allow oncall mpc:*:delete * *", Some(("actions", "mpc:*:delete", "mpc:editingTask:delete"))),
+            ("allow oncall mpc:editingTask:delete *-prod *", Some(("projects", "*-prod", "media-prod"))),
+            ("allow oncall mpc:editingTask:delete 1* *", Some(("projects", "1*", "media-prod"))),
+            ("allow * mpc:editingTask:delete media-* *", None),
+            ("deny onc* * *-prod *", None),
+        ] {
+            let policy = fixture::policy(&[rule]);
+            let found: Vec<String> =
+                policy.findings(fixture::now()).iter().map(|f| f.problem.to_string()).collect();
+            let expected = expected.map(|(list, glob, name)| {
+                format!("`{glob}` in `{list}` matches only `{name}`, and whatever is added later")
+            });
+            assert_eq!(found, Vec::from_iter(expected), "{rule}");
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
         #[test]
         fn a_rule_that_is_said_never_to_decide_never_does(rules in fixture::rules(), asked in fixture::asked()) {
             let policy = fixture::compile(rules);
-            let deciding = policy.decide(&asked.call()).rule;
-            let never = policy.findings().into_iter().filter(|f| matches!(f.problem, Problem::NeverDecides(_)));
+            let decision = policy.decide(&asked.call());
+            let never = policy.findings(asked.call().at).into_iter();
+            let never = never.filter(|f| matches!(f.problem, Problem::NeverDecides(_) | Problem::Expired(_)));
             for finding in never {
-                prop_assert_ne!(Some(finding.rule), deciding);
+                prop_assert_ne!(Some(finding.rule), decision.rule);
+                    prop_assert_ne!(Some(finding.rule), decision.observed);
             }
         }
     }

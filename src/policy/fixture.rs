@@ -1,17 +1,33 @@
 //! Policies and calls for the tests of this module: short to write, or at random.
 
+use std::net::IpAddr;
+
+use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::{Call, Effect, Glob, Location, Policy, Rule, Scope};
+use super::reference::{self, Known, Verdict};
+use super::{
+    Call, Condition, Effect, Glob, Key, Location, Mode, Operator, Policy, Rule, Scope, Test, parse_moment,
+};
 use crate::identity::CallerId;
 
 pub(super) const ACTION: &str = "mpc:editingTask:delete";
 const CALLERS: [&str; 3] = ["editor-api", "batch-cleaner", "oncall"];
 const PROJECTS: [(&str, &str); 2] = [("media-prod", "1111"), ("media-test", "2222")];
 
-/// A rule written as `EFFECT CALLERS ACTIONS PROJECTS JOBS`, lists with commas. Its id is `r` and its line.
+/// When nothing else is said.
+pub(super) fn now() -> DateTime<Utc> {
+    parse_moment("2027-01-15").unwrap()
+}
+
+/// A rule written as `EFFECT CALLERS ACTIONS PROJECTS JOBS`, lists with commas, and perhaps ` until MOMENT`,
+/// ` observe` and ` if OPERATOR KEY VALUES`, in this order. Its id is `r` and its line.
 pub(super) fn rule(text: &str, line: u64) -> Rule {
+    let (text, condition) = text.split_once(" if ").map_or((text, vec![]), |(t, c)| (t, vec![test(c)]));
+    let (text, mode) =
+        text.strip_suffix(" observe").map_or((text, Mode::Enforce), |text| (text, Mode::Observe));
+    let (text, expires) = text.split_once(" until ").map_or((text, None), |(t, m)| (t, Some(m)));
     let mut words = text.split(' ');
     let effect = if words.next() == Some("deny") { Effect::Deny } else { Effect::Allow };
     let mut globs = || words.next().unwrap().split(',').map(|g| Glob::parse(g).unwrap()).collect();
@@ -22,9 +38,19 @@ pub(super) fn rule(text: &str, line: u64) -> Rule {
         actions: globs(),
         projects: globs(),
         jobs: globs(),
+        condition: Condition::new(condition),
+        expires: expires.map(|moment| parse_moment(moment).unwrap()),
+        mode,
         location: Location { file: "policy.yaml".into(), line },
         reason: None,
     }
+}
+
+/// Written as `OPERATOR KEY VALUES`, the values with commas.
+pub(super) fn test(text: &str) -> Test {
+    let [operator, key, values] = text.split(' ').collect::<Vec<_>>().try_into().unwrap();
+    let values: Vec<&str> = values.split(',').collect();
+    Test::new(Operator::parse(operator).unwrap(), Key::parse(key).unwrap(), &values).unwrap()
 }
 
 /// Rules written as for [`rule`], at lines 1, 2, ….
@@ -44,46 +70,49 @@ pub(super) struct Asked {
     caller: CallerId,
     project: String,
     job: String,
+    at: DateTime<Utc>,
+    source_ip: Option<IpAddr>,
+    listener: Option<String>,
+    identified_by: Option<String>,
 }
 
 impl Asked {
-    /// Written as `CALLER PROJECT JOB`.
+    /// Written as `CALLER PROJECT JOB` and perhaps `at=`, `ip=`, `listener=` and `by=`, in any order.
     pub(super) fn parse(text: &str) -> Self {
-        let [caller, project, job] = text.split(' ').collect::<Vec<_>>().try_into().unwrap();
-        Self { caller: CallerId::parse(caller).unwrap(), project: project.into(), job: job.into() }
+        let mut words = text.split_whitespace();
+        let mut name = || words.next().unwrap().to_owned();
+        let (caller, project, job) = (CallerId::parse(&name()).unwrap(), name(), name());
+        let facts: Vec<(&str, &str)> = words.map(|word| word.split_once('=').unwrap()).collect();
+        let fact = |name| facts.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
+        Self {
+            caller,
+            project,
+            job,
+            at: fact("at").map_or_else(now, |at| parse_moment(at).unwrap()),
+            source_ip: fact("ip").map(|ip| ip.parse().unwrap()),
+            listener: fact("listener").map(String::from),
+            identified_by: fact("by").map(String::from),
+        }
     }
 
     pub(super) fn call(&self) -> Call<'_> {
-        Call { caller: &self.caller, action: ACTION, project: &self.project, job: &self.job }
+        Call {
+            caller: &self.caller,
+            action: ACTION,
+            project: &self.project,
+            job: &self.job,
+            at: self.at,
+            source_ip: self.source_ip,
+            listener: self.listener.as_deref(),
+            identified_by: self.identified_by.as_deref(),
+        }
     }
 }
 
-/// What the rules say, read one by one: the effect and the line of the rule.
-pub(super) fn plain_reading(rules: &[Rule], call: &Call<'_>) -> (Effect, Option<u64>) {
-    let project = PROJECTS.iter().find(|(name, _)| *name == call.project);
-    let known = CALLERS.contains(&call.caller.as_str()) && call.action == ACTION;
-    let (true, Some((name, id))) = (known, project) else { return (Effect::Deny, None) };
-    let any = |globs: &[Glob], names: &[&str]| {
-        globs.iter().any(|glob| names.iter().any(|name| plain_match(glob.as_str(), name)))
-    };
-    let matches = |rule: &&Rule| {
-        any(&rule.callers, &[call.caller.as_str()])
-            && any(&rule.actions, &[call.action])
-            && any(&rule.projects, &[name, id])
-            && any(&rule.jobs, &[call.job])
-    };
-    let first = |effect| rules.iter().filter(|rule| rule.effect == effect).find(matches);
-    let deciding = first(Effect::Deny).or_else(|| first(Effect::Allow));
-    (deciding.map_or(Effect::Deny, |rule| rule.effect), deciding.map(|rule| rule.location.line))
-}
-
-/// The meaning of a pattern, by trying everything.
-pub(super) fn plain_match(glob: &str, text: &str) -> bool {
-    match glob.split_at_checked(1) {
-        None => text.is_empty(),
-        Some(("*", rest)) => (0..=text.len()).any(|skip| plain_match(rest, &text[skip..])),
-        Some((letter, rest)) => text.strip_prefix(letter).is_some_and(|text| plain_match(rest, text)),
-    }
+/// What the rules say, read one by one.
+pub(super) fn plain_reading(rules: &[Rule], call: &Call<'_>) -> Verdict {
+    let known = Known { callers: &CALLERS, actions: &[ACTION], projects: &PROJECTS };
+    reference::decide(rules, &known, call)
 }
 
 /// Up to eight rules, at lines 1, 2, ….
@@ -99,16 +128,58 @@ pub(super) fn rules() -> impl Strategy<Value = Vec<Rule>> {
 }
 
 pub(super) fn any_rule() -> impl Strategy<Value = Rule> {
-    (
+    let lists = (
         select(vec!["allow", "deny"]),
         select(vec!["*", "*", "editor-api", "batch-cleaner,oncall", "*-*", "on*", "nobody"]),
         select(vec!["*", "mpc:*:delete", ACTION, ACTION, "mpc:editingTask:create"]),
         select(vec!["*", "*", "media-prod", "media-*", "1111", "2222,media-prod", "*1*", "nowhere"]),
         prop::collection::vec(job_glob(), 1..4).prop_map(|globs| globs.join(",")),
+    );
+    let expires = select(vec!["", "", "", " until 2027-01-15", " until 2027-01-16", " until 2027-01-14"]);
+    let mode = select(vec!["", "", "", " observe"]);
+    (lists, expires, mode, prop_oneof![2 => Just(Condition::default()), 1 => condition()]).prop_map(
+        |((effect, callers, actions, projects, jobs), expires, mode, condition)| {
+            let text = format!("{effect} {callers} {actions} {projects} {jobs}{expires}{mode}");
+            Rule { condition, ..rule(&text, 0) }
+        },
     )
-        .prop_map(|(effect, callers, actions, projects, jobs)| {
-            rule(&format!("{effect} {callers} {actions} {projects} {jobs}"), 0)
-        })
+}
+
+/// One or two tests.
+pub(super) fn condition() -> impl Strategy<Value = Condition> {
+    prop::collection::vec(any_test(), 1..3).prop_map(Condition::new)
+}
+
+fn any_test() -> impl Strategy<Value = Test> {
+    let text = (
+        select(vec!["Equals", "NotEquals", "EqualsIgnoreCase", "NotEqualsIgnoreCase", "Match", "NotMatch"]),
+        select(vec!["mpc:ProjectId", "mpc:JobId", "proxy:Listener", "proxy:IdentifiedBy"]),
+        select(vec!["app", "App,mesh", "a*", "?", "1111", "*", "bearer,a", "[a],ab?"]),
+    );
+    let date = (
+        select(vec!["LessThan", "LessThanEquals", "GreaterThan", "GreaterThanEquals"]),
+        select(vec!["2027-01-15", "2027-01-15T08:00:00+08:00,2020-01-01", "2027-01-16", "2030-01-01"]),
+    );
+    let networks = select(vec![
+        "10.0.0.0/8",
+        "10.2.3.4,::1",
+        "::ffff:10.0.0.0/104",
+        "::/0",
+        "0.0.0.0/0",
+        "2001:db8::/32",
+    ]);
+    let switch = select(vec!["true", "false", "true,false"]);
+    let any_key = select(Key::ALL.map(Key::as_str).to_vec());
+    let written = prop_oneof![
+        4 => text.prop_map(|(how, key, values)| format!("String{how}SUFFIX {key} {values}")),
+        2 => date.prop_map(|(how, values)| format!("Date{how}SUFFIX g:CurrentTime {values}")),
+        2 => (select(vec!["", "Not"]), networks)
+            .prop_map(|(not, values)| format!("{not}IpAddressSUFFIX g:SourceIp {values}")),
+        1 => switch.clone().prop_map(|values| format!("BoolSUFFIX proxy:Listener {values}")),
+        1 => (any_key, switch).prop_map(|(key, values)| format!("Null {key} {values}")),
+    ];
+    (written, select(vec!["", "", "IfExists"]))
+        .prop_map(|(text, suffix)| test(&text.replace("SUFFIX", suffix)))
 }
 
 /// Few letters, so that patterns and jobs often meet.
@@ -117,10 +188,18 @@ pub(super) fn job_glob() -> impl Strategy<Value = String> {
 }
 
 pub(super) fn asked() -> impl Strategy<Value = Asked> {
-    (
+    let call = (
         select(vec!["editor-api", "batch-cleaner", "oncall", "stranger"]),
         select(vec!["media-prod", "media-test", "media-prod", "media-test", "1111", "elsewhere"]),
         "[ab]{1,6}",
-    )
-        .prop_map(|(caller, project, job)| Asked::parse(&format!("{caller} {project} {job}")))
+    );
+    let facts = (
+        select(vec!["", "at=2027-01-14T23:59:59Z", "at=2027-01-15T00:00:00.001Z", "at=2027-01-16"]),
+        select(vec!["", "ip=10.2.3.4", "ip=::ffff:10.2.3.4", "ip=11.0.0.1", "ip=::1", "ip=2001:db8::1"]),
+        select(vec!["", "listener=app", "listener=APP", "listener=true", "listener=mesh"]),
+        select(vec!["", "by=bearer", "by=listener"]),
+    );
+    (call, facts).prop_map(|((caller, project, job), (at, ip, listener, by))| {
+        Asked::parse(&format!("{caller} {project} {job} {at} {ip} {listener} {by}"))
+    })
 }

@@ -91,7 +91,8 @@ const MAX_LENGTH: usize = 256;
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::fixture::{job_glob, plain_match};
+    use super::super::fixture::job_glob;
+    use super::super::reference::plain_match;
     use super::*;
 
     fn glob(text: &str) -> Glob {

@@ -2,13 +2,13 @@
 //!
 //! Callers, actions and projects are few and known when a policy is loaded, so their patterns are resolved then:
 //! a call meets only the rules of its own caller, action and project. Job ids are not known, so their patterns
-//! are looked up by what they start with. Only patterns with the same start are tried one after another.
+//! are looked up by what they start with. Only patterns with the same start are tried one after another, and
+//! whether a rule's condition holds is asked last.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, hash_map};
 use std::iter;
 
-use super::{Call, Effect, Glob, Rule, Scope};
+use super::{Call, Effect, Glob, Mode, Rule, Scope};
 use crate::identity::CallerId;
 use crate::operation::CATALOGUE;
 
@@ -36,17 +36,32 @@ pub(super) type Cell = [usize; 3];
 /// The rules of one cell.
 #[derive(Debug, Default)]
 struct Rules {
+    enforced: Effects,
+    observed: Effects,
+}
+
+/// The rules of one cell and mode.
+#[derive(Debug, Default)]
+struct Effects {
     denies: Jobs,
     allows: Jobs,
 }
 
-/// The job patterns of one cell with their rules, where that rule can be the first to match.
+/// The job patterns of one cell, mode and effect with their rules, where that rule can be the first to match.
 #[derive(Debug, Default)]
 struct Jobs {
-    literals: HashMap<Box<str>, usize>,
-    by_prefix: HashMap<Box<str>, Vec<(Glob, usize)>>,
+    literals: HashMap<Box<str>, Vec<Entry>>,
+    by_prefix: HashMap<Box<str>, Vec<(Glob, Entry)>>,
     /// The lengths of those prefixes, each once.
     prefix_lengths: Vec<usize>,
+}
+
+/// A rule by its number.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    rule: usize,
+    /// It matches whenever its lists do: it has no condition and no end.
+    always: bool,
 }
 
 impl Index {
@@ -64,31 +79,28 @@ impl Index {
                 let position = index.position(cell);
                 let Some(rules) = index.grid.get_mut(position) else { continue };
                 let rules = rules.get_or_insert_default();
-                let jobs = match rule.effect {
-                    Effect::Allow => &mut rules.allows,
-                    Effect::Deny => &mut rules.denies,
-                };
-                rule.jobs.iter().for_each(|glob| jobs.add(glob, number));
+                let jobs = rules.of_mut(rule.mode, rule.effect);
+                let entry = Entry { rule: number, always: rule.always_applies() };
+                rule.jobs.iter().for_each(|glob| jobs.add(glob, entry));
             }
         }
         index
     }
 
-    /// What is decided, and the number of the rule that decides it. `None` where no rule matches.
-    pub(super) fn find(&self, call: &Call<'_>) -> Option<(Effect, usize)> {
-        self.first(self.cell(call)?, call.job)
-    }
-
-    /// The first rule that decides this job in this cell. Also takes the text of a pattern for the job: what is
-    /// found then decides every job that pattern matches; see [`Glob::covers`].
-    pub(super) fn first(&self, [caller, action, project]: Cell, job: &str) -> Option<(Effect, usize)> {
+    /// The number of the first rule of this mode and effect that matches this job in this cell and applies.
+    ///
+    /// Also takes the text of a pattern for the job: what is found then matches every job that pattern matches;
+    /// see [`Glob::covers`]. `applies` is asked only of rules that have a condition or an end.
+    pub(super) fn first(
+        &self,
+        ([caller, action, project], job): (Cell, &str),
+        (mode, effect): (Mode, Effect),
+        applies: impl Fn(usize) -> bool + Copy,
+    ) -> Option<usize> {
         let cells =
             [[caller, action, project], [caller, action, ANY], [ANY, action, project], [ANY, action, ANY]];
         let rules = cells.map(|cell| self.grid.get(self.position(cell)).and_then(Option::as_deref));
-        let rules = rules.iter().flatten();
-        let deny = rules.clone().filter_map(|rules| rules.denies.first(job)).min();
-        let allow = || rules.filter_map(|rules| rules.allows.first(job)).min();
-        deny.map(|rule| (Effect::Deny, rule)).or_else(|| allow().map(|rule| (Effect::Allow, rule)))
+        rules.iter().flatten().filter_map(|rules| rules.of(mode, effect).first(job, applies)).min()
     }
 
     fn position(&self, [caller, action, project]: Cell) -> usize {
@@ -96,7 +108,7 @@ impl Index {
     }
 
     /// `None` where caller, action or project is not a known one.
-    fn cell(&self, call: &Call<'_>) -> Option<Cell> {
+    pub(super) fn cell(&self, call: &Call<'_>) -> Option<Cell> {
         Some([
             self.callers.number(call.caller.as_str())?,
             self.actions.number(call.action)?,
@@ -120,6 +132,30 @@ impl Index {
     }
 }
 
+impl Rules {
+    fn of(&self, mode: Mode, effect: Effect) -> &Jobs {
+        let effects = match mode {
+            Mode::Enforce => &self.enforced,
+            Mode::Observe => &self.observed,
+        };
+        match effect {
+            Effect::Allow => &effects.allows,
+            Effect::Deny => &effects.denies,
+        }
+    }
+
+    fn of_mut(&mut self, mode: Mode, effect: Effect) -> &mut Jobs {
+        let effects = match mode {
+            Mode::Enforce => &mut self.enforced,
+            Mode::Observe => &mut self.observed,
+        };
+        match effect {
+            Effect::Allow => &mut effects.allows,
+            Effect::Deny => &mut effects.denies,
+        }
+    }
+}
+
 impl Names {
     /// Numbers the names. A pattern may match the second spelling instead; a call uses the first.
     fn new<'n>(names: impl Iterator<Item = (&'n str, Option<&'n str>)>) -> Self {
@@ -127,7 +163,7 @@ impl Names {
         for (name, other) in names {
             let number = all.count();
             // Several operations share an action.
-            if let Entry::Vacant(entry) = all.numbers.entry(name.into()) {
+            if let hash_map::Entry::Vacant(entry) = all.numbers.entry(name.into()) {
                 entry.insert(number);
                 for spelling in iter::once(name).chain(other) {
                     all.spellings.entry(spelling.into()).or_default().push(number);
@@ -157,6 +193,13 @@ impl Names {
         }
     }
 
+    /// The name that the pattern matches, where it matches one only.
+    pub(super) fn only(&self, glob: &Glob) -> Option<&str> {
+        let matching: BTreeSet<usize> = self.matching(glob).into_iter().collect();
+        let mut names = self.numbers.iter().filter(|(_, number)| matching.contains(number));
+        names.next().filter(|_| matching.len() == 1).map(|(name, _)| &**name)
+    }
+
     /// Whether this is one of the names, and a pattern matches it in any of its spellings.
     pub(super) fn matches(&self, globs: &[Glob], name: &str) -> bool {
         let matches = |number| globs.iter().any(|glob| self.matching(glob).contains(&number));
@@ -173,10 +216,13 @@ impl Names {
 }
 
 impl Jobs {
-    /// Adds a pattern. Rules come in the order of the file.
-    fn add(&mut self, glob: &Glob, rule: usize) {
+    /// Adds a pattern, unless an earlier one is always first. Rules come in the order of the file.
+    fn add(&mut self, glob: &Glob, entry: Entry) {
         if let Some(job) = glob.literal() {
-            self.literals.entry(job.into()).or_insert(rule);
+            let same_job = self.literals.entry(job.into()).or_default();
+            if !same_job.last().is_some_and(|last| last.always) {
+                same_job.push(entry);
+            }
             return;
         }
         let prefix = glob.prefix();
@@ -184,19 +230,22 @@ impl Jobs {
             self.prefix_lengths.push(prefix.len());
         }
         let same_prefix = self.by_prefix.entry(prefix.into()).or_default();
-        if !same_prefix.last().is_some_and(|(last, _)| last.covers(glob)) {
-            same_prefix.push((glob.clone(), rule));
+        if !same_prefix.last().is_some_and(|(last, first)| first.always && last.covers(glob)) {
+            same_prefix.push((glob.clone(), entry));
         }
     }
 
-    /// The first rule of which a pattern matches.
-    fn first(&self, job: &str) -> Option<usize> {
-        let literal = self.literals.get(job).copied();
+    /// The first rule of which a pattern matches, and that applies.
+    fn first(&self, job: &str, applies: impl Fn(usize) -> bool + Copy) -> Option<usize> {
+        let applies = |entry: &Entry| entry.always || applies(entry.rule);
+        let literal =
+            self.literals.get(job).and_then(|same_job| same_job.iter().find(|entry| applies(entry)));
         let by_prefix = self.prefix_lengths.iter().filter_map(|length| {
             let same_prefix = self.by_prefix.get(job.get(..*length)?)?;
-            same_prefix.iter().find(|(glob, _)| glob.is_match(job)).map(|(_, rule)| *rule)
+            let matches = |(glob, entry): &&(Glob, Entry)| glob.is_match(job) && applies(entry);
+            same_prefix.iter().find(matches).map(|(_, entry)| entry)
         });
-        literal.into_iter().chain(by_prefix).min()
+        literal.into_iter().chain(by_prefix).map(|entry| entry.rule).min()
     }
 }
 

@@ -1,26 +1,41 @@
 //! May this caller do this? Deny by default; an explicit deny wins; no omitted field means any.
 //!
 //! It stands after identity, which proves the caller, and before everything that acts. It is pure: a policy is
-//! compiled once from rules and names, and a decision is a few look-ups, without allocation or lock.
+//! compiled once from rules and names, and a decision is a few look-ups, without allocation or lock. When the
+//! call came in, and from where, is on the call: policy reads no clock.
 
+mod condition;
 mod explain;
 mod findings;
 #[cfg(test)]
 mod fixture;
 mod glob;
 mod index;
+mod moment;
+mod network;
+#[cfg(test)]
+mod reference;
+mod wildcard;
 
+pub use condition::{Condition, Key, Operator, Test, TestError, ValueError};
 pub use explain::{Explanation, Field, NearestMiss};
 pub use findings::{Finding, Problem};
 pub use glob::{Glob, GlobError};
+pub use moment::{MomentError, parse_moment, spell_moment};
+pub use network::NetworkError;
 
+use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
 
 use crate::identity::CallerId;
 use index::Index;
 
-/// One rule: what it says about the calls that match all four of its lists. An empty list matches nothing.
+/// One rule: what it says about the calls that match all four of its lists while its condition holds. An empty
+/// list matches nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Its name in decisions, audit records and metrics.
@@ -35,6 +50,12 @@ pub struct Rule {
     pub projects: Vec<Glob>,
     /// Patterns over job ids.
     pub jobs: Vec<Glob>,
+    /// What must be true besides.
+    pub condition: Condition,
+    /// The moment from which on it matches nothing.
+    pub expires: Option<DateTime<Utc>>,
+    /// Whether what it says is applied.
+    pub mode: Mode,
     /// Where it is written.
     pub location: Location,
     /// Why it is there, in the words of who wrote it.
@@ -48,6 +69,16 @@ pub enum Effect {
     Allow,
     /// The call is refused.
     Deny,
+}
+
+/// Whether what is said is applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// It is.
+    #[default]
+    Enforce,
+    /// It is only logged and counted: what would have been.
+    Observe,
 }
 
 /// A line of a file. Displays as `policy.yaml:12`.
@@ -79,15 +110,27 @@ pub struct Call<'a> {
     pub project: &'a str,
     /// The job id.
     pub job: &'a str,
+    /// When it came in.
+    pub at: DateTime<Utc>,
+    /// The address it came from. `None` on a Unix socket.
+    pub source_ip: Option<IpAddr>,
+    /// The listener it came in on, where that is known.
+    pub listener: Option<&'a str>,
+    /// The kind of proof that identified the caller, where that is known.
+    pub identified_by: Option<&'a str>,
 }
 
 /// The answer to a [`Call`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision<'p> {
-    /// Whether the call may be made.
+    /// What the rules in force say. Whether it is applied is `mode`'s to say; see [`Decision::applied`].
     pub effect: Effect,
     /// The rule that decided, the first in the file where several say the same. `None`: denied, as nothing allows it.
     pub rule: Option<&'p Rule>,
+    /// Whether the policy is in force at all.
+    pub mode: Mode,
+    /// The rule under observation that would have decided, or would have said the same, were it in force.
+    pub observed: Option<&'p Rule>,
 }
 
 /// A compiled policy.
@@ -95,24 +138,55 @@ pub struct Decision<'p> {
 pub struct Policy {
     rules: Vec<Rule>,
     index: Index,
+    /// The ids of the projects, by their names.
+    project_ids: HashMap<Arc<str>, Arc<str>>,
     hash: Arc<str>,
+    mode: Mode,
+    /// Whether any rule is under observation: most policies have none, and need no second search.
+    observes: bool,
 }
 
 impl Policy {
     /// Compiles rules, in the order of the file, for the callers and projects there are. `hash` names the version.
     pub fn new(rules: Vec<Rule>, callers: &[CallerId], projects: &[Scope], hash: &str) -> Self {
         let index = Index::new(&rules, callers, projects);
-        Self { rules, index, hash: hash.into() }
+        let ids = projects.iter().map(|project| (Arc::clone(&project.name), Arc::clone(&project.id)));
+        let observes = rules.iter().any(|rule| rule.mode == Mode::Observe);
+        Self { rules, index, project_ids: ids.collect(), hash: hash.into(), mode: Mode::Enforce, observes }
     }
 
-    /// Whether the call may be made. A caller, project or action that is not configured is denied, whatever the
+    /// The same policy, in force or only observed as a whole.
+    pub fn in_mode(self, mode: Mode) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// What is said to the call. A caller, project or action that is not configured is denied, whatever the
     /// rules say.
     pub fn decide(&self, call: &Call<'_>) -> Decision<'_> {
-        let found = self.index.find(call);
-        Decision {
-            effect: found.map_or(Effect::Deny, |(effect, _)| effect),
-            rule: found.and_then(|(_, rule)| self.rules.get(rule)),
-        }
+        let nothing = Decision { effect: Effect::Deny, rule: None, mode: self.mode, observed: None };
+        let Some(cell) = self.index.cell(call) else { return nothing };
+        let first = |mode, effect| {
+            let applies = |rule: usize| self.rules.get(rule).is_some_and(|rule| self.applies(rule, call));
+            self.rules.get(self.index.first((cell, call.job), (mode, effect), applies)?)
+        };
+        let either = |mode| first(mode, Effect::Deny).or_else(|| first(mode, Effect::Allow));
+        let rule = either(Mode::Enforce);
+        let effect = rule.map_or(Effect::Deny, |rule| rule.effect);
+        let observed = match rule {
+            _ if !self.observes => None,
+            // Where a rule in force denies, no other can allow.
+            Some(Rule { effect: Effect::Deny, .. }) => first(Mode::Observe, Effect::Deny),
+            Some(Rule { effect: Effect::Allow, .. }) | None => either(Mode::Observe),
+        };
+        Decision { effect, rule, observed, ..nothing }
+    }
+
+    fn applies(&self, rule: &Rule, call: &Call<'_>) -> bool {
+        !rule.is_over(call.at) && rule.condition.holds(call, self.project_id(call))
+    }
+
+    fn project_id(&self, call: &Call<'_>) -> &str {
+        self.project_ids.get(call.project).map_or("", |id| id)
     }
 
     /// The rules, in the order of the file.
@@ -124,6 +198,33 @@ impl Policy {
     pub fn hash(&self) -> &Arc<str> {
         &self.hash
     }
+
+    /// Whether it is in force, or only observed.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+}
+
+impl Decision<'_> {
+    /// What is done: the effect, unless the policy is only observed, which refuses nothing.
+    pub fn applied(&self) -> Effect {
+        match self.mode {
+            Mode::Enforce => self.effect,
+            Mode::Observe => Effect::Allow,
+        }
+    }
+}
+
+impl Rule {
+    /// Whether it has expired by then.
+    pub fn is_over(&self, at: DateTime<Utc>) -> bool {
+        self.expires.is_some_and(|end| at >= end)
+    }
+
+    /// Whether it matches whenever its lists do.
+    fn always_applies(&self) -> bool {
+        self.expires.is_none() && self.condition.tests().is_empty()
+    }
 }
 
 impl Effect {
@@ -132,6 +233,24 @@ impl Effect {
         match self {
             Self::Allow => "allow",
             Self::Deny => "deny",
+        }
+    }
+
+    /// What it is called where it is only observed, in audit records and metrics.
+    pub fn observed(self) -> &'static str {
+        match self {
+            Self::Allow => "would_allow",
+            Self::Deny => "would_deny",
+        }
+    }
+}
+
+impl Mode {
+    /// As in policies.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Observe => "observe",
         }
     }
 }
@@ -143,116 +262,4 @@ impl fmt::Display for Location {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::fixture::{self, ACTION, Asked};
-    use super::*;
-    use Effect::{Allow, Deny};
-
-    #[test]
-    fn a_decision_follows_the_first_denial_else_the_first_permission() {
-        let policy = fixture::policy(&[
-            "allow editor-api mpc:editingTask:delete media-prod *",
-            "allow editor-api * * *",
-            "allow batch-* mpc:editingTask:* media-prod tmp-*,100211",
-            "deny * mpc:*:delete * keep-*",
-            "deny oncall * 2222 *",
-            "allow oncall mpc:editingTask:delete 1111,2222 *",
-        ]);
-        for (why, asked, effect, rule) in [
-            ("all four lists match", "editor-api media-prod 7", Allow, Some("r1")),
-            ("a later rule allows it", "editor-api media-test 7", Allow, Some("r2")),
-            ("a pattern of callers and of jobs", "batch-cleaner media-prod tmp-1", Allow, Some("r3")),
-            ("a job by its id", "batch-cleaner media-prod 100211", Allow, Some("r3")),
-            ("a literal matches itself only", "batch-cleaner media-prod 1002110", Deny, None),
-            ("another project", "batch-cleaner media-test tmp-1", Deny, None),
-            ("a denial wins over an earlier permission", "editor-api media-prod keep-1", Deny, Some("r4")),
-            ("a project by its id", "oncall media-prod 7", Allow, Some("r6")),
-            ("a denial wins over a later permission", "oncall media-test 7", Deny, Some("r5")),
-            ("a rule that names an id is not asked for by it", "oncall 1111 7", Deny, None),
-            ("`*` is every caller there is, and nobody else", "stranger media-prod keep-1", Deny, None),
-        ] {
-            let asked = Asked::parse(asked);
-            let decision = policy.decide(&asked.call());
-            assert_eq!((decision.effect, decision.rule.map(|r| r.id.as_str())), (effect, rule), "{why}");
-        }
-    }
-
-    #[test]
-    fn nothing_is_allowed_by_leaving_something_out() {
-        let complete = fixture::rule("allow editor-api mpc:editingTask:delete media-prod *", 1);
-        let asked = Asked::parse("editor-api media-prod 7");
-        let effect = |rules: Vec<Rule>| fixture::compile(rules).decide(&asked.call()).effect;
-        assert_eq!(effect(vec![]), Deny);
-        assert_eq!(effect(vec![complete.clone()]), Allow);
-        assert_eq!(effect(vec![Rule { callers: vec![], ..complete.clone() }]), Deny);
-        assert_eq!(effect(vec![Rule { actions: vec![], ..complete.clone() }]), Deny);
-        assert_eq!(effect(vec![Rule { projects: vec![], ..complete.clone() }]), Deny);
-        assert_eq!(effect(vec![Rule { jobs: vec![], ..complete }]), Deny);
-    }
-
-    #[test]
-    fn an_action_is_matched_in_whole_and_in_its_case() {
-        for (actions, effect) in [
-            ("mpc:editingTask:delete", Allow),
-            ("mpc:editingTask:*", Allow),
-            ("mpc:*:delete", Allow),
-            ("mpc:*", Allow),
-            ("*", Allow),
-            ("mpc:editingTask:create,*:delete", Allow),
-            ("mpc:editingtask:delete", Deny),
-            ("mpc:editingTask:delet", Deny),
-            ("mpc:editingTask:delete:x", Deny),
-            ("mpc:editingTask:create", Deny),
-            ("editingTask:*", Deny),
-        ] {
-            let policy = fixture::policy(&[&format!("allow editor-api {actions} * *")]);
-            let asked = Asked::parse("editor-api media-prod 7");
-            assert_eq!(policy.decide(&asked.call()).effect, effect, "{actions}");
-        }
-        let policy = fixture::policy(&["allow * * * *"]);
-        let asked = Asked::parse("editor-api media-prod 7");
-        let unknown = Call { action: "mpc:editingTask:create", ..asked.call() };
-        assert_eq!(policy.decide(&unknown), Decision { effect: Deny, rule: None });
-        assert_eq!(policy.decide(&Call { action: ACTION, ..asked.call() }).effect, Allow);
-    }
-
-    #[test]
-    fn a_place_displays_as_file_and_line() {
-        assert_eq!(fixture::rule("deny * * * *", 12).location.to_string(), "policy.yaml:12");
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
-
-        #[test]
-        fn a_decision_equals_that_of_the_plain_reading(rules in fixture::rules(), asked in fixture::asked()) {
-            let expected = fixture::plain_reading(&rules, &asked.call());
-            let policy = fixture::compile(rules);
-            let decision = policy.decide(&asked.call());
-            let found = (decision.effect, decision.rule.map(|rule| rule.location.line));
-            prop_assert_eq!(found, expected);
-        }
-
-        #[test]
-        fn a_denial_more_never_allows_more(
-            rules in fixture::rules(), denial in fixture::any_rule(), asked in fixture::asked(), at in 0..9usize,
-        ) {
-            let before = fixture::compile(rules.clone()).decide(&asked.call()).effect;
-            let mut more = rules;
-            more.insert(at.min(more.len()), Rule { effect: Deny, ..denial });
-            let after = fixture::compile(more).decide(&asked.call()).effect;
-            prop_assert!(before == Allow || after == Deny);
-        }
-
-        #[test]
-        fn the_order_of_rules_never_changes_what_is_decided(
-            (rules, shuffled) in fixture::rules().prop_flat_map(|r| (Just(r.clone()), Just(r).prop_shuffle())),
-            asked in fixture::asked(),
-        ) {
-            let [one, other] = [rules, shuffled].map(|rules| fixture::compile(rules).decide(&asked.call()).effect);
-            prop_assert_eq!(one, other);
-        }
-    }
-}
+mod tests;

@@ -11,7 +11,7 @@ use super::{Exchange, Project, Refusal, Routed, authenticate::Decider};
 use crate::{
     metrics::Metrics,
     operation::Target,
-    policy::{Call, Effect},
+    policy::{Call, Decision, Effect, Mode, Rule},
 };
 
 /// A request that the policy allows.
@@ -47,24 +47,88 @@ impl Predicate<Routed> for Authorize {
     fn check(&mut self, request: Routed) -> Result<Permitted, BoxError> {
         let (target, project, decider, exchange) = request.into_parts();
         let (caller, action) = (decider.identity.caller(), target.operation().action);
-        let call = Call { caller, action, project: &project.settings.name, job: target.job().as_str() };
+        let call = Call {
+            caller,
+            action,
+            project: &project.settings.name,
+            job: target.job().as_str(),
+            at: exchange.trail.opened(),
+            source_ip: exchange.peer.address.ip(),
+            listener: Some(&exchange.peer.listener),
+            identified_by: Some(decider.identity.proof().as_str()),
+        };
         let policy = &decider.in_force.policy;
         let decision = policy.decide(&call);
-        let rule = decision.rule.map(|rule| (rule.id.clone(), rule.location.to_string()));
+        let (rule, mode) = told(&decision);
         {
             let mut record = exchange.trail.note();
-            record.effect = Some(decision.effect.as_str());
-            (record.rule, record.location) = rule.clone().unzip();
+            record.effect = Some(decision.applied().as_str());
+            (record.rule, record.location) = rule.map(named).unzip();
             record.policy_hash = Some(Arc::clone(policy.hash()));
-            record.policy_mode = Some(ENFORCE);
+            record.policy_mode = Some(mode);
         }
         self.metrics.decided(caller, action, &decision);
-        match decision.effect {
+        match decision.applied() {
             Effect::Allow => Ok(Permitted { target, project, decider, exchange }),
-            Effect::Deny => Err(Refusal::Denied(rule).into()),
+            Effect::Deny => Err(Refusal::Denied(decision.rule.map(named)).into()),
         }
     }
 }
 
-/// Every rule is applied: there is no other mode yet.
-const ENFORCE: &str = "enforce";
+/// The rule that a record names, and the mode: the rule that decided, or, where something that is only observed
+/// would have changed what was done, that.
+fn told<'p>(decision: &Decision<'p>) -> (Option<&'p Rule>, &'static str) {
+    match (decision.mode, decision.observed) {
+        (Mode::Observe, _) => (decision.rule, decision.effect.observed()),
+        (Mode::Enforce, Some(rule)) if rule.effect != decision.effect => (Some(rule), rule.effect.observed()),
+        (Mode::Enforce, _) => (decision.rule, decision.mode.as_str()),
+    }
+}
+
+fn named(rule: &Rule) -> (String, String) {
+    (rule.id.clone(), rule.location.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Condition, Location};
+
+    #[test]
+    fn a_record_names_what_decided_or_what_would_have_changed_it() {
+        let rule = |id: &str, effect| Rule {
+            id: id.into(),
+            effect,
+            callers: vec![],
+            actions: vec![],
+            projects: vec![],
+            jobs: vec![],
+            condition: Condition::default(),
+            expires: None,
+            mode: Mode::Enforce,
+            location: Location { file: "policy.yaml".into(), line: 1 },
+            reason: None,
+        };
+        let (allow, deny) = (rule("allow", Effect::Allow), rule("deny", Effect::Deny));
+        let (wider, keep) = (rule("wider", Effect::Allow), rule("keep", Effect::Deny));
+        for (rule, observed, mode, expected) in [
+            (Some(&allow), None, Mode::Enforce, ("allow", Some("allow"), "enforce")),
+            (Some(&deny), None, Mode::Enforce, ("deny", Some("deny"), "enforce")),
+            (None, None, Mode::Enforce, ("deny", None, "enforce")),
+            (None, Some(&wider), Mode::Enforce, ("deny", Some("wider"), "would_allow")),
+            (Some(&allow), Some(&keep), Mode::Enforce, ("allow", Some("keep"), "would_deny")),
+            (Some(&allow), Some(&wider), Mode::Enforce, ("allow", Some("allow"), "enforce")),
+            (Some(&deny), Some(&keep), Mode::Enforce, ("deny", Some("deny"), "enforce")),
+            (None, Some(&keep), Mode::Enforce, ("deny", None, "enforce")),
+            (Some(&allow), None, Mode::Observe, ("allow", Some("allow"), "would_allow")),
+            (Some(&deny), None, Mode::Observe, ("allow", Some("deny"), "would_deny")),
+            (None, None, Mode::Observe, ("allow", None, "would_deny")),
+        ] {
+            let effect = rule.map_or(Effect::Deny, |rule| rule.effect);
+            let decision = Decision { effect, rule, mode, observed };
+            let (rule, mode) = told(&decision);
+            let found = (decision.applied().as_str(), rule.map(|rule| rule.id.as_str()), mode);
+            assert_eq!(found, expected);
+        }
+    }
+}

@@ -7,19 +7,22 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test fails by panicking"
+    clippy::print_stderr,
+    clippy::needless_pass_by_value,
+    reason = "a test fails by panicking, says why on standard error, and takes what it is given"
 )]
 
 mod harness;
 
 mod audit;
+mod commands;
 mod forward;
 mod hangup;
 mod hostile;
 mod identify;
+mod layering;
 mod leak;
 mod limits;
 mod loopback;

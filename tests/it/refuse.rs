@@ -171,17 +171,13 @@ fn is_refused(proxy: &Proxy, answer: &Answer, status: u16, code: &str) {
 pub(crate) type Case = (&'static str, String, u16, &'static str);
 
 pub(crate) fn cases() -> Vec<Case> {
-    [lines(), headers(), syntax()].concat()
+    [paths(), lines(), headers(), syntax()].concat()
 }
 
-/// The request line.
-fn lines() -> Vec<Case> {
-    let target = |what, target: &str, status, code| {
-        (what, head(&format!("DELETE {target} HTTP/1.1"), &[HOST]), status, code)
-    };
+/// Targets whose path is no operation's, or nearly one's.
+fn paths() -> Vec<Case> {
     let bad = |what, text: &str| target(what, text, 400, BAD);
     let unknown = |what, text: &str| target(what, text, 404, "PROXY.NotFound");
-    let long = format!("/v2/media-prod/editing/jobs/{}", "j".repeat(300));
     vec![
         unknown("the root", "/"),
         unknown("no such path", "/v2/media-prod/editing/queues/100211"),
@@ -212,6 +208,14 @@ fn lines() -> Vec<Case> {
         bad("no job", "/v2/media-prod/editing/jobs/"),
         bad("no project", "/v2//editing/jobs/100211"),
         bad("a job of 65 letters", &format!("/v2/media-prod/editing/jobs/{}", "j".repeat(65))),
+    ]
+}
+
+/// Queries, other forms of targets, and the rest of the request line.
+fn lines() -> Vec<Case> {
+    let bad = |what, text: &str| target(what, text, 400, BAD);
+    let long = format!("/v2/media-prod/editing/jobs/{}", "j".repeat(300));
+    vec![
         bad("a query on the path form", "/v2/media-prod/editing/jobs/100211?force=true"),
         bad("an empty query on the path form", "/v2/media-prod/editing/jobs/100211?"),
         bad("no query", "/v2/media-prod/editing/job"),
@@ -254,7 +258,7 @@ fn headers() -> Vec<Case> {
     let hosts = |what, lines: &[&str], status, code| (what, head(LINE, lines), status, code);
     vec![
         hosts("no Host", &[], 400, BAD),
-        hosts("an empty Host", &["Host:"], 400, BAD),
+        hosts("an empty Host", &["Host:"], 421, "PROXY.WrongHost"),
         hosts("two Hosts", &[HOST, HOST], 400, BAD),
         hosts("two Hosts, one spelled otherwise", &[HOST, "HOST: evil.example"], 400, BAD),
         hosts("another Host", &["Host: evil.example"], 421, "PROXY.WrongHost"),
@@ -323,6 +327,10 @@ fn syntax() -> Vec<Case> {
         bad("a space in a name", good.replace("X-A: b", "X A: b")),
         bad("a letter of no alphabet in a name", good.replace("X-A: b", "X-\u{e9}: b")),
     ]
+}
+
+fn target(what: &'static str, target: &str, status: u16, code: &'static str) -> Case {
+    (what, head(&format!("DELETE {target} HTTP/1.1"), &[HOST]), status, code)
 }
 
 fn head(line: &str, headers: &[&str]) -> String {

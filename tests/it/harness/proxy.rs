@@ -252,6 +252,7 @@ impl Record {
     }
 
     /// Fails where a field is not what it should be.
+    #[expect(clippy::needless_pass_by_value, reason = "called with `json!({ … })`")]
     pub(crate) fn says(&self, expected: Value) {
         for (name, value) in expected.as_object().unwrap() {
             assert_eq!(self.0.get(name), Some(value), "{name} in {self:#?}");

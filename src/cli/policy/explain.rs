@@ -1,35 +1,24 @@
-//! `policy`: what would the policy say to a call, and why?
+//! `policy explain`: what is decided for one call, and why?
 
-use std::fmt;
-use std::io::{self, Write};
+use std::io::Write;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use serde::Serialize;
+use chrono::{DateTime, Utc};
 
-use super::exit;
+use super::{Format, answer::Answer};
+use crate::cli::exit;
+use crate::clock;
 use crate::config::{self, Project};
 use crate::identity::CallerId;
 use crate::operation::{CATALOGUE, Segment};
-use crate::policy::{Call, NearestMiss, Policy, Scope};
-
-/// Ask the policy.
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum Command {
-    /// Say what is decided for a call, which rule decides it and, if nothing allows it, which rule came closest.
-    Explain(Explain),
-}
+use crate::policy::{Call, Policy, Scope, parse_moment};
 
 #[derive(Debug, clap::Args)]
-struct Explain {
+pub(super) struct Explain {
     /// The proxy's configuration, which names the policy.
     #[arg(long, value_name = "FILE", env = "MPC_AUTH_PROXY_CONFIG")]
     config: PathBuf,
@@ -45,61 +34,25 @@ struct Explain {
     /// The IAM action.
     #[arg(long, default_value = "mpc:editingTask:delete")]
     action: String,
+    /// When: a date, or a date and time [default: now].
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    at: Option<DateTime<Utc>>,
+    /// The address it comes from [default: none, as on a Unix socket].
+    #[arg(long, value_name = "IP")]
+    source_ip: Option<IpAddr>,
+    /// The listener it comes in on.
+    #[arg(long)]
+    listener: Option<String>,
+    /// The kind of proof that identified the caller.
+    #[arg(long, value_name = "PROOF")]
+    identified_by: Option<String>,
     /// How to print the answer.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Format {
-    Text,
-    Json,
-}
-
-/// A decision in words: its fields are those of the JSON answer, and it displays as the text one.
-#[derive(Debug, Serialize)]
-pub(super) struct Answer {
-    effect: &'static str,
-    rule: Option<String>,
-    location: Option<String>,
-    nearest_miss: Option<Miss>,
-    reason: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Miss {
-    rule: String,
-    location: String,
-    field: &'static str,
-    wanted: String,
-    got: String,
-}
-
-/// Runs the command: the answer to standard output, problems of the configuration to standard error.
-///
-/// # Errors
-/// Where the call names what is not configured, or the answer cannot be written; a configuration that is not
-/// valid is an exit code.
-pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    match &args.command {
-        Command::Explain(explain) => explain.run(&mut io::stdout().lock(), &mut io::stderr().lock()),
-    }
-}
-
-/// What the policy says to a call.
-pub(super) fn explanation(policy: &Policy, call: &Call<'_>) -> Answer {
-    let explanation = policy.explain(call);
-    Answer {
-        effect: explanation.effect.as_str(),
-        rule: explanation.rule.map(|rule| rule.id.clone()),
-        location: explanation.rule.map(|rule| rule.location.to_string()),
-        nearest_miss: explanation.nearest_miss.map(Miss::from),
-        reason: explanation.rule.and_then(|rule| rule.reason.clone()),
-    }
-}
-
 impl Explain {
-    fn run(&self, out: &mut impl Write, err: &mut impl Write) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(&self, out: &mut impl Write, err: &mut impl Write) -> anyhow::Result<ExitCode> {
         let settings = match config::load(&self.config) {
             Ok(loaded) => loaded.settings,
             Err(report) => {
@@ -110,7 +63,7 @@ impl Explain {
         let scope = |project: &Arc<Project>| Scope { name: project.name.clone(), id: project.id.clone() };
         let projects: Vec<Scope> = settings.projects.iter().map(scope).collect();
         let answer = self.answer(&settings.policy, settings.callers.ids(), &projects)?;
-        out.write_all(answer.render(self.format)?.as_bytes()).context("cannot write the answer")?;
+        self.write(&answer, out).context("cannot write the answer")?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -127,46 +80,25 @@ impl Explain {
             return Err(unknown("action", &self.action, actions));
         }
         Segment::parse(&self.job).context("a job id is 1 to 64 characters of A-Z a-z 0-9 _ -")?;
-        let call = Call { caller, action: &self.action, project: &project.name, job: &self.job };
-        Ok(explanation(policy, &call))
+        let call = Call {
+            caller,
+            action: &self.action,
+            project: &project.name,
+            job: &self.job,
+            at: self.at.unwrap_or_else(clock::now),
+            source_ip: self.source_ip,
+            listener: self.listener.as_deref(),
+            identified_by: self.identified_by.as_deref(),
+        };
+        Ok(Answer::new(policy.explain(&call)))
     }
-}
 
-impl Answer {
-    fn render(&self, format: Format) -> anyhow::Result<String> {
-        match format {
-            Format::Text => Ok(self.to_string()),
-            Format::Json => Ok(serde_json::to_string_pretty(self)? + "\n"),
-        }
-    }
-}
-
-impl fmt::Display for Answer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.rule, &self.location) {
-            (Some(rule), Some(location)) => writeln!(f, "{}: rule `{rule}` at {location}", self.effect)?,
-            _ => writeln!(f, "{}: no rule allows it", self.effect)?,
-        }
-        if let Some(reason) = &self.reason {
-            writeln!(f, "reason: {reason}")?;
-        }
-        if let Some(miss) = &self.nearest_miss {
-            writeln!(f, "nearest miss: rule `{}` at {}", miss.rule, miss.location)?;
-            writeln!(f, "  its `{}` are {}; the call has {}", miss.field, miss.wanted, miss.got)?;
+    fn write(&self, answer: &Answer, out: &mut impl Write) -> anyhow::Result<()> {
+        match self.format {
+            Format::Text => write!(out, "{answer}")?,
+            Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(answer)?)?,
         }
         Ok(())
-    }
-}
-
-impl From<NearestMiss<'_>> for Miss {
-    fn from(miss: NearestMiss<'_>) -> Self {
-        Self {
-            rule: miss.rule.id.clone(),
-            location: miss.rule.location.to_string(),
-            field: miss.field.as_str(),
-            wanted: miss.wanted,
-            got: miss.got,
-        }
     }
 }
 
@@ -183,12 +115,12 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::policy::{Effect, Glob, Location, Rule};
+    use crate::policy::{Condition, Effect, Glob, Key, Location, Mode, Operator, Rule, Test};
 
     #[derive(Parser)]
     struct Cli {
         #[command(flatten)]
-        args: Args,
+        explain: Explain,
     }
 
     fn policy(callers: &[CallerId], projects: &[Scope]) -> Policy {
@@ -200,31 +132,44 @@ mod tests {
             actions: globs("mpc:editingTask:*"),
             projects: globs("media-prod"),
             jobs: globs(job),
+            condition: Condition::default(),
+            expires: None,
+            mode: Mode::Enforce,
             location: Location { file: "policy.yaml".into(), line },
             reason: (effect == Effect::Deny).then(|| "ticket \"1411\"".into()),
         };
+        let (operator, key) = (Operator::parse("IpAddress").unwrap(), Key::SourceIp);
+        let office = Test::new(operator, key, &["10.2.0.0/16"]);
         let rules = vec![
             rule("contractor", Effect::Allow, 9, ["batch-cleaner", "tmp-*,old-*"]),
             rule("keep", Effect::Deny, 17, ["*", "keep-*"]),
+            Rule {
+                condition: Condition::new(vec![office.unwrap()]),
+                expires: Some(parse_moment("2027-01-31").unwrap()),
+                ..rule("office", Effect::Allow, 25, ["oncall", "*"])
+            },
+            Rule { mode: Mode::Observe, ..rule("wider", Effect::Allow, 33, ["intern", "obs-*"]) },
         ];
         Policy::new(rules, callers, projects, "0123abcd")
     }
 
     fn explain(config: &str, arguments: &str) -> Explain {
-        let names = ["--caller", "--project", "--job", "--action"];
+        let names = ["--caller", "--project", "--job", "--action", "--at", "--source-ip"];
         let pairs = names.into_iter().zip(arguments.split(' ')).flat_map(|(name, value)| [name, value]);
-        let words = ["policy", "explain", "--config", config].into_iter().chain(pairs);
-        let Command::Explain(explain) = Cli::try_parse_from(words).unwrap().args.command;
-        explain
+        let words = ["explain", "--config", config].into_iter().chain(pairs);
+        Cli::try_parse_from(words).unwrap().explain
     }
 
     /// The answer to `--caller CALLER --project PROJECT --job JOB` and perhaps more.
-    fn answer(format: Format, arguments: &str) -> Result<String, String> {
-        let callers = ["batch-cleaner", "editor-api"].map(|name| CallerId::parse(name).unwrap());
+    fn asked(format: Format, arguments: &str) -> Result<String, String> {
+        let callers =
+            ["batch-cleaner", "editor-api", "oncall", "intern"].map(|name| CallerId::parse(name).unwrap());
         let projects = [Scope { name: "media-prod".into(), id: "0a1b".into() }];
-        let answer =
-            explain("proxy.yaml", arguments).answer(&policy(&callers, &projects), &callers, &projects);
-        answer.and_then(|answer| answer.render(format)).map_err(|e| e.to_string())
+        let explain = Explain { format, ..explain("proxy.yaml", arguments) };
+        let answer = explain.answer(&policy(&callers, &projects), &callers, &projects);
+        let mut out = Vec::new();
+        let written = answer.and_then(|answer| explain.write(&answer, &mut out));
+        written.map(|()| String::from_utf8(out).unwrap()).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -241,32 +186,70 @@ mod tests {
                 "deny: no rule allows it\nnearest miss: rule `contractor` at policy.yaml:9\n  \
                  its `jobs` are tmp-*, old-*; the call has 7\n",
             ),
+            (
+                "oncall media-prod 7 mpc:editingTask:delete 2027-01-30T12:00:00Z 10.2.3.4",
+                "allow: rule `office` at policy.yaml:25\n",
+            ),
+            (
+                "oncall media-prod 7 mpc:editingTask:delete 2027-01-30T12:00:00Z 10.3.3.4",
+                "deny: no rule allows it\nnearest miss: rule `office` at policy.yaml:25\n  \
+                 its `IpAddress` wants `g:SourceIp` 10.2.0.0/16; the call has 10.3.3.4\n",
+            ),
+            (
+                "oncall media-prod 7 mpc:editingTask:delete 2027-01-30",
+                "deny: no rule allows it\nnearest miss: rule `office` at policy.yaml:25\n  \
+                 its `IpAddress` wants `g:SourceIp` 10.2.0.0/16; the call has nothing\n",
+            ),
+            (
+                "oncall media-prod 7 mpc:editingTask:delete 2027-01-31 10.2.3.4",
+                "deny: no rule allows it\nnearest miss: rule `office` at policy.yaml:25\n  \
+                 it ended at 2027-01-31; the call is at 2027-01-31\n",
+            ),
+            (
+                "intern media-prod obs-1",
+                "deny: no rule allows it\nwould_allow: rule `wider` at policy.yaml:33, which is only observed\n\
+                 nearest miss: rule `wider` at policy.yaml:33\n  it is only observed: `mode` is observe\n",
+            ),
         ] {
-            assert_eq!(answer(Format::Text, arguments), Ok(expected.to_owned()), "{arguments}");
+            assert_eq!(asked(Format::Text, arguments), Ok(expected.to_owned()), "{arguments}");
         }
     }
 
     #[test]
     fn the_json_has_the_same_keys_whatever_is_decided() {
         let json = |arguments| -> serde_json::Value {
-            serde_json::from_str(&answer(Format::Json, arguments).unwrap()).unwrap()
+            serde_json::from_str(&asked(Format::Json, arguments).unwrap()).unwrap()
         };
         assert_eq!(
             json("editor-api media-prod keep-1"),
             serde_json::json!({
-                "effect": "deny", "rule": "keep", "location": "policy.yaml:17",
-                "nearest_miss": null, "reason": "ticket \"1411\"",
+                "effect": "deny", "rule": "keep", "location": "policy.yaml:17", "mode": "enforce",
+                "observed": null, "nearest_miss": null, "reason": "ticket \"1411\"",
             })
         );
         assert_eq!(
             json("editor-api media-prod tmp-1"),
             serde_json::json!({
-                "effect": "deny", "rule": null, "location": null, "reason": null,
+                "effect": "deny", "rule": null, "location": null, "reason": null, "mode": "enforce",
+                "observed": null,
                 "nearest_miss": {
                     "rule": "contractor", "location": "policy.yaml:9",
-                    "field": "callers", "wanted": "batch-cleaner", "got": "editor-api",
+                    "field": "callers", "operator": null, "key": null,
+                    "wanted": "batch-cleaner", "got": "editor-api",
                 },
             })
+        );
+        let elsewhere = "oncall media-prod 7 mpc:editingTask:delete 2027-01-01 ::ffff:10.3.3.4";
+        assert_eq!(
+            json(elsewhere)["nearest_miss"],
+            serde_json::json!({
+                "rule": "office", "location": "policy.yaml:25", "field": "condition",
+                "operator": "IpAddress", "key": "g:SourceIp", "wanted": "10.2.0.0/16", "got": "10.3.3.4",
+            })
+        );
+        assert_eq!(
+            json("intern media-prod obs-1")["observed"],
+            serde_json::json!({ "effect": "would_allow", "rule": "wider", "location": "policy.yaml:33" })
         );
     }
 
@@ -282,7 +265,7 @@ mod tests {
             ),
             ("editor-api media-prod a/b", "a job id is 1 to 64 characters of A-Z a-z 0-9 _ -"),
         ] {
-            assert_eq!(answer(Format::Text, arguments), Err(expected.to_owned()), "{arguments}");
+            assert_eq!(asked(Format::Text, arguments), Err(expected.to_owned()), "{arguments}");
         }
     }
 

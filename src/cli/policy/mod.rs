@@ -1,0 +1,45 @@
+//! `policy`: what does a policy say, does it say what it should, and what would another one have said?
+//!
+//! One file a question. `answer` is a decision in words, for all of them.
+
+mod answer;
+mod explain;
+mod junit;
+mod test;
+
+use std::io;
+use std::process::ExitCode;
+
+/// Ask the policy.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Say what is decided for a call, which rule decides it and, if nothing allows it, which rule came closest.
+    Explain(explain::Explain),
+    /// Run the cases of a file against the policy it names; exit with 1 when one fails.
+    Test(test::Test),
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// Runs the command: the answer to standard output, problems of the files it reads to standard error.
+///
+/// # Errors
+/// Where a call names what is not there, a file cannot be read, or the answer cannot be written; a file that is
+/// not valid is an exit code.
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let (out, err) = (&mut io::stdout().lock(), &mut io::stderr().lock());
+    match &args.command {
+        Command::Explain(explain) => explain.run(out, err),
+        Command::Test(test) => test.run(out, err),
+    }
+}

@@ -1,0 +1,331 @@
+//! `policy test`: does the policy say what the cases expect?
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::answer::Answer;
+use super::junit;
+use crate::cli::exit;
+use crate::clock;
+use crate::config::{self, Case, CaseFile, Expected};
+use crate::policy::{Call, Policy};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Test {
+    /// Files of cases, each of which names its policy.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// How to print the results.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
+    Junit,
+}
+
+/// The results of all files.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Results {
+    pub(super) passed: usize,
+    pub(super) failed: usize,
+    pub(super) cases: Vec<Outcome>,
+}
+
+/// The result of one case.
+#[derive(Debug, Serialize)]
+pub(super) struct Outcome {
+    pub(super) file: String,
+    pub(super) line: u64,
+    pub(super) name: String,
+    pub(super) passed: bool,
+    /// What was expected, in words.
+    pub(super) expected: String,
+    /// What was decided.
+    pub(super) decided: Answer,
+}
+
+impl Test {
+    /// Runs the cases: exit code 1 where one fails, 78 where a file is not valid.
+    pub(super) fn run(&self, out: &mut impl Write, err: &mut impl Write) -> anyhow::Result<ExitCode> {
+        let (mut results, mut valid) = (Results::default(), true);
+        for path in &self.files {
+            match config::cases(path) {
+                Ok(file) => results.add(path, &file, clock::now()),
+                Err(report) => {
+                    write!(err, "{report}")?;
+                    valid = false;
+                }
+            }
+        }
+        match self.format {
+            Format::Text => results.text(out)?,
+            Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&results)?)?,
+            Format::Junit => write!(out, "{}", junit::document(&results))?,
+        }
+        Ok(match (valid, results.failed) {
+            (false, _) => ExitCode::from(exit::CONFIG),
+            (true, 0) => ExitCode::SUCCESS,
+            (true, _) => ExitCode::FAILURE,
+        })
+    }
+}
+
+impl Results {
+    fn add(&mut self, path: &Path, file: &CaseFile, now: DateTime<Utc>) {
+        for case in &file.cases {
+            let decided = decide(case, &file.policy, now);
+            let passed = meets(&decided, &case.expected);
+            *(if passed { &mut self.passed } else { &mut self.failed }) += 1;
+            self.cases.push(Outcome {
+                file: path.display().to_string(),
+                line: case.line,
+                name: case.name.clone(),
+                passed,
+                expected: spell(&case.expected),
+                decided,
+            });
+        }
+    }
+
+    fn text(&self, out: &mut impl Write) -> std::io::Result<()> {
+        for case in &self.cases {
+            let Outcome { file, line, name, passed, expected, decided } = case;
+            if *passed {
+                writeln!(out, "ok    {name}")?;
+                continue;
+            }
+            writeln!(out, "FAIL  {name} ({file}:{line})\n      expected {expected}, and it is")?;
+            for line in decided.to_string().lines() {
+                writeln!(out, "      {line}")?;
+            }
+        }
+        writeln!(out, "\n{} cases: {} passed, {} failed", self.cases.len(), self.passed, self.failed)
+    }
+}
+
+fn decide(case: &Case, policy: &Policy, now: DateTime<Utc>) -> Answer {
+    let call = Call {
+        caller: &case.caller,
+        action: &case.action,
+        project: &case.project,
+        job: &case.job,
+        at: case.time.unwrap_or(now),
+        source_ip: case.source_ip,
+        listener: case.listener.as_deref(),
+        identified_by: case.identified_by.as_deref(),
+    };
+    Answer::new(policy.explain(&call))
+}
+
+fn meets(decided: &Answer, expected: &Expected) -> bool {
+    let observed = decided.observed.as_ref().map(|observed| observed.rule.as_str());
+    decided.effect == expected.effect.as_str()
+        && expected.rule.as_ref().is_none_or(|rule| rule.as_deref() == decided.rule.as_deref())
+        && expected.observed.as_ref().is_none_or(|rule| rule.as_deref() == observed)
+}
+
+fn spell(expected: &Expected) -> String {
+    let mut text = expected.effect.as_str().to_owned();
+    for (what, rule) in [(" by", &expected.rule), (", observed by", &expected.observed)] {
+        match rule {
+            Some(Some(rule)) => text += &format!("{what} `{rule}`"),
+            Some(None) => text += &format!("{what} no rule"),
+            None => {}
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: &str = "version: 1
+callers:
+  editor-api: { identify: [ { listener: app } ] }
+  contractor: { identify: [ { bearer: { sha256_file: /nowhere } } ] }
+rules:
+  - { id: editor, effect: allow, callers: [editor-api], actions: ['*'], projects: [media-prod], jobs: ['*'] }
+  - id: contractor
+    effect: allow
+    callers: [contractor]
+    actions: ['*']
+    projects: [0a1b]
+    jobs: [tmp-*]
+    condition: { IpAddress: { g:SourceIp: 10.2.0.0/16 }, StringEquals: { proxy:Listener: mesh } }
+    expires: 2027-01-31
+  - { id: keep, effect: deny, callers: ['*'], actions: ['*'], projects: ['*'], jobs: [keep-*], mode: observe }
+";
+    const PROXY: &str = "projects: [ { name: media-prod, id: 0a1b, credential: elsewhere } ]";
+
+    /// Runs `policy test` on these cases: the exit code, what was printed, and what was complained about.
+    fn run(cases: &str, format: Format) -> (ExitCode, String, String) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        std::fs::write(path("policy.yaml"), POLICY).unwrap();
+        std::fs::write(path("proxy.yaml"), PROXY).unwrap();
+        std::fs::write(path("policy.test.yaml"), format!("version: 1\npolicy: policy.yaml\ncases:\n{cases}"))
+            .unwrap();
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let test = Test { files: vec![path("policy.test.yaml")], format };
+        let code = test.run(&mut out, &mut err).unwrap();
+        let text = |bytes| {
+            String::from_utf8(bytes).unwrap().replace(&format!("{}/", directory.path().display()), "")
+        };
+        (code, text(out), text(err))
+    }
+
+    #[test]
+    fn cases_that_hold_pass() {
+        let (code, out, err) = run(
+            "  - { name: by name, caller: editor-api, project: media-prod, job: '1', expect: allow }
+  - { name: by id, caller: editor-api, project: 0a1b, job: '1', expect: { effect: allow, rule: editor } }
+  - name: every fact
+    caller: contractor
+    action: mpc:editingTask:delete
+    project: media-prod
+    job: tmp-1
+    time: 2027-01-30T12:00:00+08:00
+    source_ip: ::ffff:10.2.3.4
+    listener: mesh
+    identified_by: bearer
+    expect: { effect: allow, rule: contractor, observed: _default }
+  - name: after the end
+    caller: contractor
+    project: media-prod
+    job: tmp-1
+    time: 2027-01-31
+    source_ip: 10.2.3.4
+    listener: mesh
+    expect: { effect: deny, rule: _default }
+  - { name: observed, caller: editor-api, project: 0a1b, job: keep-1, expect: { effect: allow, observed: keep } }
+",
+            Format::Text,
+        );
+        assert_eq!((code, err.as_str()), (ExitCode::SUCCESS, ""));
+        assert_eq!(
+            out,
+            "ok    by name\nok    by id\nok    every fact\nok    after the end\nok    observed\n\n\
+             5 cases: 5 passed, 0 failed\n"
+        );
+    }
+
+    const FAILING: &str =
+        "  - { name: fine, caller: editor-api, project: media-prod, job: '1', expect: allow }
+  - name: \"<a> & 'b'\"
+    caller: contractor
+    project: media-prod
+    job: tmp-1
+    time: 2027-01-01
+    source_ip: 10.3.0.1
+    expect: { effect: allow, rule: contractor }
+";
+
+    #[test]
+    fn a_case_that_does_not_hold_is_told_with_its_place_and_the_nearest_miss() {
+        let (code, out, err) = run(FAILING, Format::Text);
+        assert_eq!((code, err.as_str()), (ExitCode::FAILURE, ""));
+        let expected = "ok    fine
+FAIL  <a> & 'b' (policy.test.yaml:5)
+      expected allow by `contractor`, and it is
+      deny: no rule allows it
+      nearest miss: rule `contractor` at policy.yaml:7
+        its `IpAddress` wants `g:SourceIp` 10.2.0.0/16; the call has 10.3.0.1
+
+2 cases: 1 passed, 1 failed
+";
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn results_are_json_for_programs() {
+        let (code, out, _) = run(FAILING, Format::Json);
+        assert_eq!(code, ExitCode::FAILURE);
+        let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((json["passed"].as_u64(), json["failed"].as_u64()), (Some(1), Some(1)));
+        let case = &json["cases"][1];
+        assert_eq!((case["name"].as_str(), case["passed"].as_bool()), (Some("<a> & 'b'"), Some(false)));
+        assert_eq!(case["line"], 5);
+        assert_eq!(case["expected"], "allow by `contractor`");
+        assert_eq!(case["decided"]["nearest_miss"]["key"], "g:SourceIp");
+    }
+
+    #[test]
+    fn results_are_junit_for_build_servers() {
+        let (code, out, _) = run(FAILING, Format::Junit);
+        assert_eq!(code, ExitCode::FAILURE);
+        let file = "policy.test.yaml";
+        let expected = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>
+<testsuites name=\"mpc-auth-proxy policy test\" tests=\"2\" failures=\"1\">
+  <testsuite name=\"{file}\" tests=\"2\" failures=\"1\">
+    <testcase name=\"fine\" classname=\"{file}\" file=\"{file}\" line=\"4\"/>
+    <testcase name=\"&lt;a&gt; &amp; 'b'\" classname=\"{file}\" file=\"{file}\" line=\"5\">
+      <failure message=\"expected allow by `contractor`, and it is deny\">deny: no rule allows it
+nearest miss: rule `contractor` at policy.yaml:7
+  its `IpAddress` wants `g:SourceIp` 10.2.0.0/16; the call has 10.3.0.1
+</failure>
+    </testcase>
+  </testsuite>
+</testsuites>
+"
+        );
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn a_case_file_that_is_not_valid_is_told_with_places() {
+        let case = |change: &str| {
+            let (key, _) = change.split_once(':').unwrap();
+            let whole = ["name: a", "caller: editor-api", "project: media-prod", "job: '1'", "expect: allow"];
+            let kept = whole.iter().filter(|line| !line.starts_with(&format!("{key}:")));
+            format!("  - {{ {} }}\n", kept.copied().chain([change]).collect::<Vec<_>>().join(", "))
+        };
+        for (change, message, hint) in [
+            ("caller: editor-ap", "the policy has no caller `editor-ap`", "did you mean `editor-api`?"),
+            ("project: media-prd", "the policy has no project `media-prd`", "did you mean `media-prod`?"),
+            (
+                "action: mpc:editingTask:delet",
+                "the policy has no action",
+                "did you mean `mpc:editingTask:delete`?",
+            ),
+            ("expect: alow", "`alow` is not one of allow, deny", "did you mean `allow`?"),
+            (
+                "expect: { effect: allow, rule: editr }",
+                "the policy has no rule `editr`",
+                "did you mean `editor`?",
+            ),
+            ("expect: { effect: allow, rul: editor }", "unknown key `rul`", "did you mean `rule`?"),
+            ("job: 1", "expected a name, found a number", "put it in quotes"),
+            ("source_ip: 10.2.0.0/16", "`10.2.0.0/16` is not an IP address", "10.2.3.4"),
+            ("time: noon", "`noon` is not a time", "2027-01-31"),
+            ("source: 10.2.3.4", "unknown key `source`", "source_ip"),
+        ] {
+            let (code, _, err) = run(&case(change), Format::Text);
+            assert_eq!(code, ExitCode::from(78), "{change}");
+            assert!(err.starts_with("policy.test.yaml:4:"), "{change}: {err}");
+            assert!(err.contains(message) && err.contains(hint), "{change}: {err}");
+        }
+    }
+
+    #[test]
+    fn a_policy_that_is_not_valid_is_told_and_nothing_is_tested() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("policy.test.yaml");
+        std::fs::write(&path, "version: 1\npolicy: polic.yaml\ncases: [ { name: a } ]\n").unwrap();
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = Test { files: vec![path], format: Format::Text }.run(&mut out, &mut err).unwrap();
+        let err = String::from_utf8(err).unwrap();
+        assert_eq!(code, ExitCode::from(78));
+        assert!(err.contains("polic.yaml: error: cannot be read: there is no such file"), "{err}");
+        assert!(err.contains("a case needs `caller`"), "{err}");
+    }
+}

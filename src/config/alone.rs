@@ -1,0 +1,67 @@
+//! What does a policy say without a proxy to run it? For tests of policies and for trying out new ones.
+//!
+//! Only names are read of everything else: the callers' in the policy, the projects' in `proxy.yaml`. No file
+//! that holds a secret or a proof needs to be there, so this works in a pipeline that has none.
+
+use super::page::Page;
+use super::{Report, compile, policy, proxy, rules};
+use crate::clock;
+use crate::identity::CallerId;
+use crate::policy::{Policy, Scope};
+use std::path::{Path, PathBuf};
+
+/// A policy by itself.
+#[derive(Debug)]
+pub struct PolicyAlone {
+    /// The rules, compiled.
+    pub policy: Policy,
+    /// The names of its callers.
+    pub callers: Vec<CallerId>,
+    /// The projects it was compiled for.
+    pub projects: Vec<Scope>,
+    /// Whether the projects are those of a `proxy.yaml`.
+    pub named: bool,
+}
+
+/// Reads `policy.yaml` for the projects of `proxy_yaml`; where none is given, of the `proxy.yaml` beside it; where
+/// there is none either, for `others`.
+///
+/// # Errors
+/// All problems of the two files.
+pub fn policy_alone(
+    policy_yaml: &Path,
+    proxy_yaml: Option<&Path>,
+    others: Vec<Scope>,
+) -> Result<PolicyAlone, Report> {
+    let mut report = Report::default();
+    let named = proxy_yaml.map(Path::to_path_buf).or_else(|| beside(policy_yaml));
+    let projects = match &named {
+        Some(proxy_yaml) => scopes(proxy_yaml, &mut report).unwrap_or_default(),
+        None => others,
+    };
+    let page = Page::open(policy_yaml).unwrap_or_else(|error| Page::unreadable(policy_yaml, &error));
+    let alone = page.parse().and_then(|root| policy::read_rules(&page, &root)).map(|written| {
+        let names = projects.iter().flat_map(|project| [&*project.name, &*project.id]);
+        // Projects that only calls were seen of are not all there are: then a rule may name any.
+        let known: Vec<&str> = names.filter(|_| named.is_some()).collect();
+        rules::names(&page, &written, &rules::Known { projects: &known, scopes: &projects, listeners: &[] });
+        let policy = compile(&page, &written, &projects);
+        rules::findings(&page, &policy, &written, clock::now());
+        let callers = written.callers.iter().map(|caller| caller.id.value.clone()).collect();
+        PolicyAlone { policy, callers, projects, named: named.is_some() }
+    });
+    page.close(&mut report);
+    alone.filter(|_| !report.has_errors()).ok_or(report)
+}
+
+fn beside(policy_yaml: &Path) -> Option<PathBuf> {
+    let path = policy_yaml.with_file_name("proxy.yaml");
+    path.is_file().then_some(path)
+}
+
+fn scopes(proxy_yaml: &Path, report: &mut Report) -> Option<Vec<Scope>> {
+    let page = Page::open(proxy_yaml).unwrap_or_else(|error| Page::unreadable(proxy_yaml, &error));
+    let scopes = page.parse().and_then(|root| proxy::read_scopes(&page, &root));
+    page.close(report);
+    scopes
+}

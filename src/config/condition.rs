@@ -1,0 +1,124 @@
+//! What does a rule's `condition` say? Operators, in them keys, in them values: the shape of Huawei's IAM.
+//!
+//! It stands beside `policy`, whose rules have one. What fits what is the domain's to say
+//! ([`crate::policy::Test`]); here it gets its place, and a hint.
+
+use super::decode::{closest, did_you_mean, named};
+use super::page::{Page, Placed};
+use super::report::Place;
+use super::scalar;
+use super::yaml::{Node, Value};
+use crate::policy::{Key, NetworkError, Operator, Test, TestError, ValueError};
+use std::sync::Arc;
+
+/// One operator with one key, as it was written.
+pub(super) struct Written {
+    pub(super) test: Test,
+    /// Where its values stand, in their order.
+    pub(super) values: Vec<Place>,
+}
+
+/// Reads a condition. What could not be read is missing and reported.
+pub(super) fn read(page: &Page, node: &Node) -> Option<Vec<Written>> {
+    let mut tests = Vec::new();
+    for (name, node) in named(page, node, "the operators, such as { IpAddress: { g:SourceIp: 10.2.0.0/16 } }")
+    {
+        let operator = operator(page, &name);
+        for (name, node) in named(page, node, "the keys, such as { g:SourceIp: 10.2.0.0/16 }") {
+            let key = key(page, &name);
+            if let (Some(operator), Some(key)) = (operator, key) {
+                tests.extend(test(page, node, operator, &Placed { value: key, place: name.place }));
+            }
+        }
+    }
+    Some(tests)
+}
+
+fn operator(page: &Page, name: &Placed<Arc<str>>) -> Option<Operator> {
+    let operator = Operator::parse(&name.value);
+    if operator.is_none() {
+        let (text, suffix) = match name.value.strip_suffix(IF_EXISTS) {
+            Some(text) => (text, IF_EXISTS),
+            None => (&*name.value, ""),
+        };
+        // What other clouds call it.
+        let hint = match closest(&text.replace("Like", "Match"), Operator::names()) {
+            Some("Null") => "did you mean `Null`?".into(),
+            Some(operator) => format!("did you mean `{operator}{suffix}`?"),
+            None => did_you_mean(text, Operator::names()),
+        };
+        page.error(name.place, format!("there is no operator `{}`", name.value), hint);
+    }
+    operator
+}
+
+fn key(page: &Page, name: &Placed<Arc<str>>) -> Option<Key> {
+    let key = Key::parse(&name.value);
+    if key.is_none() {
+        let hint = did_you_mean(&name.value, Key::ALL.into_iter().map(Key::as_str));
+        page.error(name.place, format!("there is no key `{}`", name.value), hint);
+    }
+    key
+}
+
+fn test(page: &Page, node: &Node, operator: Operator, key: &Placed<Key>) -> Option<Written> {
+    let nodes = match &node.value {
+        Value::List(nodes) => nodes.as_slice(),
+        Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Number | Value::Text(_) | Value::Map(_) => {
+            std::slice::from_ref(node)
+        }
+    };
+    let values: Vec<&str> = nodes.iter().map(|node| value(page, node, operator)).collect::<Option<_>>()?;
+    let places: Vec<Place> = nodes.iter().map(|node| node.place).collect();
+    let error = match Test::new(operator, key.value, &values) {
+        Ok(test) => return Some(Written { test, values: places }),
+        Err(error) => error,
+    };
+    let (place, hint) = match &error {
+        TestError::Mismatch { .. } => (key.place, fitting(key.value)),
+        TestError::NoValue => (node.place, "add at least one".into()),
+        TestError::Value(number, error) => {
+            (places.get(*number).copied().unwrap_or(node.place), correction(error))
+        }
+    };
+    let shown = |number: &usize| values.get(*number).map(|value| format!("`{value}`: ")).unwrap_or_default();
+    let message = match &error {
+        TestError::Value(number, error) => format!("{}{error}", shown(number)),
+        TestError::Mismatch { .. } | TestError::NoValue => error.to_string(),
+    };
+    page.error(place, message, hint);
+    None
+}
+
+fn value<'n>(page: &Page, node: &'n Node, operator: Operator) -> Option<&'n str> {
+    match node.value {
+        Value::Bool(value) if operator.takes_switches() => Some(if value { "true" } else { "false" }),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Integer(_)
+        | Value::Number
+        | Value::Text(_)
+        | Value::List(_)
+        | Value::Map(_) => scalar::text(page, node, "a value"),
+    }
+}
+
+/// The operators that go with a key.
+fn fitting(key: Key) -> String {
+    let fits = |name: &&str| Operator::parse(name).is_some_and(|operator| operator.goes_with(key));
+    let all: Vec<&str> = Operator::names().filter(fits).collect();
+    format!("`{}` goes with {}", key.as_str(), all.join(", "))
+}
+
+fn correction(error: &ValueError) -> String {
+    match error {
+        ValueError::Moment(_) => "write it as RFC 3339 does, with `Z` or an offset such as +08:00".into(),
+        ValueError::Network(NetworkError::HostBits(range)) => format!("did you mean `{range}`?"),
+        ValueError::Network(NetworkError::Malformed | NetworkError::Prefix(_)) => {
+            "write an IPv4 or IPv6 address, or a range of them as ADDRESS/BITS".into()
+        }
+        ValueError::Switch => "write true or false".into(),
+    }
+}
+
+const IF_EXISTS: &str = "IfExists";

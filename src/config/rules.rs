@@ -1,0 +1,172 @@
+//! Do the rules fit what there is, and does each of them matter? Names in lists and conditions, and what only
+//! the compiled policy can tell.
+//!
+//! It stands beside `link`, which does the same for everything else. Whether a rule is wise is not asked.
+
+use super::condition;
+use super::decode::did_you_mean;
+use super::link::once;
+use super::page::{Page, Placed};
+use super::policy::{RuleWritten, Written};
+use super::report::Place;
+use crate::operation::{CATALOGUE, Segment};
+use crate::policy::{Finding, Glob, Key, Mode, Policy, Problem, Scope};
+use chrono::{DateTime, Utc};
+
+/// The names a rule can use besides those of its own file. Where there are none, they are not known.
+pub(super) struct Known<'n> {
+    /// Names and ids, also of projects of which the other could not be read.
+    pub(super) projects: &'n [&'n str],
+    /// The projects of which both could.
+    pub(super) scopes: &'n [Scope],
+    pub(super) listeners: &'n [&'n str],
+}
+
+/// Every name in a rule is one that something has, and every caller is in a rule.
+pub(super) fn names(page: &Page, policy: &Written, known: &Known<'_>) {
+    once(page, "a rule", policy.rules.iter().filter_map(|rule| rule.id.as_ref()));
+    let callers: Vec<&str> = policy.callers.iter().map(|caller| caller.id.value.as_str()).collect();
+    let mut actions: Vec<&str> = CATALOGUE.iter().map(|operation| operation.action).collect();
+    actions.dedup();
+    for rule in &policy.rules {
+        matches(page, &rule.callers, ("caller", &callers));
+        matches(page, &rule.actions, ("action", &actions));
+        matches(page, &rule.projects, ("project", known.projects));
+        rule.condition.iter().for_each(|test| values(page, test, policy, known));
+    }
+    // A rule that could not be read may be the one that names the caller.
+    if !page.has_errors() {
+        idle_callers(page, policy);
+    }
+}
+
+fn idle_callers(page: &Page, policy: &Written) {
+    let globs = || policy.rules.iter().flat_map(|rule| &rule.callers);
+    for id in policy.callers.iter().map(|caller| &caller.id) {
+        if !globs().any(|glob| glob.value.is_match(id.value.as_str())) {
+            let message = format!("no rule names the caller `{}`: whatever it asks for is denied", id.value);
+            page.warning(id.place, message, "add a rule, or remove the caller");
+        }
+    }
+}
+
+/// Every pattern matches at least one of the names there are. Where there are none, that has been reported.
+fn matches(page: &Page, globs: &[Placed<Glob>], (what, names): (&str, &[&str])) {
+    if names.is_empty() {
+        return;
+    }
+    for glob in globs.iter().filter(|glob| !names.iter().any(|name| glob.value.is_match(name))) {
+        let text = glob.value.as_str();
+        let message = match glob.value.literal() {
+            Some(_) => format!("there is no {what} `{text}`"),
+            None => format!("no {what} matches `{text}`"),
+        };
+        page.error(glob.place, message, did_you_mean(text, names.iter().copied()));
+    }
+}
+
+/// Every text that a condition compares with is one that its key can have.
+fn values(page: &Page, written: &condition::Written, policy: &Written, known: &Known<'_>) {
+    let proofs = || policy.callers.iter().flat_map(|caller| &caller.identify);
+    let (what, mut names): (_, Vec<&str>) = match written.test.key() {
+        Key::ProjectId => {
+            let is_name = |text: &&&str| known.scopes.iter().any(|scope| *scope.name == ***text);
+            ("no project has the id", known.projects.iter().filter(|text| !is_name(text)).copied().collect())
+        }
+        Key::Listener => ("there is no listener", known.listeners.to_vec()),
+        Key::IdentifiedBy => {
+            ("no caller is identified by", proofs().map(|proof| proof.value.kind().as_str()).collect())
+        }
+        Key::JobId => return job_values(page, written),
+        Key::CurrentTime | Key::SourceIp => return,
+    };
+    names.dedup();
+    for (number, (value, place)) in written.test.values().zip(&written.values).enumerate() {
+        let matches = |name: &&str| written.test.value_matches(number, name).unwrap_or(true);
+        if names.is_empty() || names.iter().any(matches) {
+            continue;
+        }
+        let by_name = known.scopes.iter().find(|project| *project.name == *value);
+        let hint = match by_name.filter(|_| written.test.key() == Key::ProjectId) {
+            Some(project) => format!("that is its name: write its id, `{}`", project.id),
+            None => did_you_mean(value, names.iter().copied()),
+        };
+        page.error(*place, format!("{what} `{value}`"), hint);
+    }
+}
+
+fn job_values(page: &Page, written: &condition::Written) {
+    let operator = written.test.operator();
+    for (value, place) in written.test.values().zip(&written.values) {
+        let wildcards = value.contains(['*', '?']);
+        let fixed: String = value.split(['*', '?']).collect();
+        let hint = match (operator.takes_wildcards(), wildcards) {
+            (false, true) => "`*` and `?` are wildcards to StringMatch and StringNotMatch only",
+            (true, true) if fixed.is_empty() => continue,
+            (true | false, _) => "a job id is 1 to 64 of A-Z a-z 0-9 _ -",
+        };
+        let compared = written.test.value_matches(0, "").is_some();
+        if compared && (Segment::parse(&fixed).is_none() || wildcards && !operator.takes_wildcards()) {
+            page.error(*place, format!("no job id can be `{value}`"), hint);
+        }
+    }
+}
+
+/// A policy that is only observed refuses nothing, and must not be forgotten in that state.
+pub(super) fn mode(page: &Page, policy: &Written) {
+    let observed = policy.mode.as_ref().filter(|mode| mode.value == Mode::Observe);
+    if let Some(mode) = observed {
+        let message = "NOTHING IS DENIED: `mode: observe` lets every identified caller do everything";
+        page.warning(
+            mode.place,
+            message,
+            "remove the line as soon as the audit records are as they should be",
+        );
+    }
+}
+
+/// What only the compiled policy can tell of its rules, which were written as `written`.
+pub(super) fn findings(page: &Page, policy: &Policy, written: &Written, now: DateTime<Utc>) {
+    // A part that could not be read may be what gives a rule its effect.
+    let whole = !page.has_errors();
+    let readable: Vec<&RuleWritten> = written.rules.iter().filter(|rule| rule.is_readable()).collect();
+    for Finding { rule, problem } in policy.findings(now) {
+        let index = policy.rules().iter().position(|other| std::ptr::eq(other, rule));
+        let Some(written) = index.and_then(|index| readable.get(index)) else { continue };
+        match &problem {
+            Problem::ImpossibleJob(glob) => {
+                let place = place_of(&written.jobs, glob, written);
+                page.error(place, problem.to_string(), "`*` stands for any run of characters");
+            }
+            // Told already, at the place of the name itself.
+            Problem::DuplicateId(_)
+            | Problem::Empty(_)
+            | Problem::UnknownCaller(_)
+            | Problem::UnknownAction(_)
+            | Problem::UnknownProject(_) => {}
+            Problem::NeverDecides(_)
+            | Problem::Expired(_)
+            | Problem::ExpiresSoon(_)
+            | Problem::CouldBeNarrower(..)
+                if !whole => {}
+            Problem::NeverDecides(_) => {
+                let message = format!("the rule `{}` has no effect: {problem}", rule.id);
+                page.warning(written.place, message, "remove it, or narrow the other");
+            }
+            Problem::Expired(_) | Problem::ExpiresSoon(_) => {
+                let place = written.expires.as_ref().map_or(written.place, |expires| expires.place);
+                let message = format!("the rule `{}` ends: {problem}", rule.id);
+                page.warning(place, message, "write a later date, or remove the rule");
+            }
+            Problem::CouldBeNarrower(list, glob, name) => {
+                let place = place_of(written.globs(*list), glob, written);
+                let message = format!("the rule `{}` could be narrower: {problem}", rule.id);
+                page.warning(place, message, format!("write `{name}`"));
+            }
+        }
+    }
+}
+
+fn place_of(globs: &[Placed<Glob>], glob: &Glob, rule: &RuleWritten) -> Place {
+    globs.iter().find(|written| written.value == *glob).map_or(rule.place, |written| written.place)
+}

@@ -1,0 +1,67 @@
+//! Which moment does this text name? A date, or a date and time with its offset, as RFC 3339 writes them.
+//!
+//! It stands below `policy` because `expires` and `g:CurrentTime` are compared with moments. It reads no clock.
+
+use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, Utc};
+
+/// A text names no moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a time is a date (2027-01-31, its first moment in UTC) or a date and time (2027-01-31T18:00:00Z)")]
+pub struct MomentError;
+
+/// The moment, in UTC. A date by itself is its first moment: midnight, where it begins.
+///
+/// # Errors
+/// [`MomentError`] for any other text, also for a time without `Z` or an offset.
+pub fn parse_moment(text: &str) -> Result<DateTime<Utc>, MomentError> {
+    let moment = if text.len() == DATE_LENGTH { midnight(text) } else { date_time(text) };
+    moment.ok_or(MomentError)
+}
+
+/// The shortest text that [`parse_moment`] reads as this moment, down to the millisecond.
+pub fn spell_moment(moment: DateTime<Utc>) -> String {
+    let whole = moment.time() == NaiveTime::MIN;
+    if whole { moment.date_naive().to_string() } else { moment.to_rfc3339_opts(SecondsFormat::AutoSi, true) }
+}
+
+fn midnight(text: &str) -> Option<DateTime<Utc>> {
+    // `chrono` would also take a sign and spaces.
+    let strict = text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    let date = strict.then(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok())??;
+    Some(date.and_time(NaiveTime::MIN).and_utc())
+}
+
+fn date_time(text: &str) -> Option<DateTime<Utc>> {
+    // RFC 3339 also allows a space for the `T`; then the text would not be one word.
+    text.contains('T').then(|| DateTime::parse_from_rfc3339(text).ok())?.map(|time| time.to_utc())
+}
+
+const DATE_LENGTH: usize = "2027-01-31".len();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_a_date_or_a_date_and_time_with_its_offset() {
+        for (text, expected) in [
+            ("2027-01-31", Some("2027-01-31")),
+            ("2027-01-31T00:00:00Z", Some("2027-01-31")),
+            ("2027-01-31T18:30:00+08:00", Some("2027-01-31T10:30:00Z")),
+            ("2027-01-31T18:30:00.25Z", Some("2027-01-31T18:30:00.250Z")),
+            ("2028-02-29", Some("2028-02-29")),
+            ("2027-02-29", None),
+            ("2027-1-31", None),
+            ("+027-01-31", None),
+            ("2027-01-31T18:30:00", None),
+            ("2027-01-31T18:30Z", None),
+            ("2027-01-31 18:30:00Z", None),
+            ("31.01.2027", None),
+            ("tomorrow", None),
+            ("1801440000", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_moment(text).ok().map(spell_moment).as_deref(), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Is this address in that network? IP networks in CIDR notation.
+//!
+//! It stands below `condition`, whose `IpAddress` compares with them. An IPv4 address and its IPv4-mapped IPv6
+//! address (`::ffff:10.0.0.1`) are one address here, whichever of the two the kernel or the policy writes.
+
+use std::net::IpAddr;
+
+/// A range of addresses that share their first bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Network {
+    /// Never an IPv4-mapped one.
+    first: IpAddr,
+    prefix: u8,
+}
+
+/// Why a text is not a network.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NetworkError {
+    /// It is not an address, or an address and the number of its first bits that count.
+    #[error("a network is an address such as 10.2.0.1, or a range such as 10.2.0.0/16")]
+    Malformed,
+    /// The number of bits is more than an address has.
+    #[error("an address of this kind has {0} bits, so its range ends in /0 to /{0}")]
+    Prefix(u8),
+    /// The address has bits set that the range does not compare: two readings, so none.
+    #[error("the address has bits beyond the range, which is {0}")]
+    HostBits(Box<str>),
+}
+
+impl Network {
+    /// An address, or a range in CIDR notation.
+    ///
+    /// # Errors
+    /// See [`NetworkError`].
+    pub(super) fn parse(text: &str) -> Result<Self, NetworkError> {
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| NetworkError::Malformed)?;
+        let bits = bits_of(address);
+        let prefix = prefix.map_or(Some(bits), prefix_bits).ok_or(NetworkError::Malformed)?;
+        if prefix > bits {
+            return Err(NetworkError::Prefix(bits));
+        }
+        let first = masked(address, prefix);
+        if first != address {
+            return Err(NetworkError::HostBits(format!("{first}/{prefix}").into()));
+        }
+        // A range that holds more than mapped addresses is one of IPv6 addresses.
+        Ok(match address.to_canonical() {
+            IpAddr::V4(v4) if address.is_ipv6() && prefix >= MAPPED_BITS => {
+                Self { first: v4.into(), prefix: prefix - MAPPED_BITS }
+            }
+            IpAddr::V4(_) | IpAddr::V6(_) => Self { first: address, prefix },
+        })
+    }
+
+    /// Whether the address is in it.
+    pub(super) fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address.is_ipv4() == self.first.is_ipv4() && masked(address, self.prefix) == self.first
+    }
+}
+
+/// Digits only: `parse` alone would also take `+8`.
+fn prefix_bits(text: &str) -> Option<u8> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+fn bits_of(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// The address with all but its first bits cleared.
+fn masked(address: IpAddr, prefix: u8) -> IpAddr {
+    let cleared = u32::from(bits_of(address) - prefix);
+    match address {
+        IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() & u32::MAX.checked_shl(cleared).unwrap_or(0)).into()),
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & u128::MAX.checked_shl(cleared).unwrap_or(0)).into()),
+    }
+}
+
+/// The bits before the IPv4 address in an IPv4-mapped one.
+const MAPPED_BITS: u8 = 96;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_in_a_network_that_starts_with_the_same_bits() {
+        for (network, inside, outside) in [
+            ("10.2.0.0/16", &["10.2.0.0", "10.2.255.255", "::ffff:10.2.3.4"][..], &["10.3.0.0", "a02::"][..]),
+            ("10.2.3.4", &["10.2.3.4", "::ffff:a02:304"], &["10.2.3.5", "::a02:304"]),
+            ("0.0.0.0/0", &["10.2.3.4", "::ffff:10.2.3.4"], &["::1", "::"]),
+            ("::ffff:10.2.0.0/112", &["10.2.3.4", "::ffff:10.2.3.4"], &["10.3.0.0"]),
+            ("::ffff:0:0/96", &["10.2.3.4"], &["::1"]),
+            ("2001:db8::/33", &["2001:db8::", "2001:db8:7fff::1"], &["2001:db8:8000::", "10.2.3.4"]),
+            ("::1", &["::1"], &["127.0.0.1", "::"]),
+            ("::/0", &["::1", "2001:db8::"], &["10.2.3.4", "::ffff:10.2.3.4"]),
+        ] {
+            let parsed = Network::parse(network).unwrap();
+            for address in inside {
+                assert!(parsed.contains(address.parse().unwrap()), "{address} is in {network}");
+            }
+            for address in outside {
+                assert!(!parsed.contains(address.parse().unwrap()), "{address} is not in {network}");
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_is_not_a_network_in_one_reading_is_refused() {
+        use NetworkError::{HostBits, Malformed, Prefix};
+        for (text, expected) in [
+            ("", Malformed),
+            ("10.2", Malformed),
+            ("10.2.0.0/", Malformed),
+            ("10.2.0.0/+8", Malformed),
+            ("10.2.0.0/a", Malformed),
+            ("10.2.0.0/16/8", Malformed),
+            ("10.2.0.256", Malformed),
+            ("010.2.0.0", Malformed),
+            ("10.2.0.0:80", Malformed),
+            ("media-prod", Malformed),
+            ("10.2.0.0/33", Prefix(32)),
+            ("::/129", Prefix(128)),
+            ("10.2.3.4/16", HostBits("10.2.0.0/16".into())),
+            ("2001:db8::1/32", HostBits("2001:db8::/32".into())),
+        ] {
+            assert_eq!(Network::parse(text), Err(expected), "{text}");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The decision, in examples and against the plain reading.
+
+use proptest::prelude::*;
+
+use super::fixture::{self, ACTION, Asked};
+use super::*;
+use Effect::{Allow, Deny};
+
+#[test]
+fn a_decision_follows_the_first_denial_else_the_first_permission() {
+    let policy = fixture::policy(&[
+        "allow editor-api mpc:editingTask:delete media-prod *",
+        "allow editor-api * * *",
+        "allow batch-* mpc:editingTask:* media-prod tmp-*,100211",
+        "deny * mpc:*:delete * keep-*",
+        "deny oncall * 2222 *",
+        "allow oncall mpc:editingTask:delete 1111,2222 *",
+    ]);
+    for (why, asked, effect, rule) in [
+        ("all four lists match", "editor-api media-prod 7", Allow, Some("r1")),
+        ("a later rule allows it", "editor-api media-test 7", Allow, Some("r2")),
+        ("a pattern of callers and of jobs", "batch-cleaner media-prod tmp-1", Allow, Some("r3")),
+        ("a job by its id", "batch-cleaner media-prod 100211", Allow, Some("r3")),
+        ("a literal matches itself only", "batch-cleaner media-prod 1002110", Deny, None),
+        ("another project", "batch-cleaner media-test tmp-1", Deny, None),
+        ("a denial wins over an earlier permission", "editor-api media-prod keep-1", Deny, Some("r4")),
+        ("a project by its id", "oncall media-prod 7", Allow, Some("r6")),
+        ("a denial wins over a later permission", "oncall media-test 7", Deny, Some("r5")),
+        ("a rule that names an id is not asked for by it", "oncall 1111 7", Deny, None),
+        ("`*` is every caller there is, and nobody else", "stranger media-prod keep-1", Deny, None),
+    ] {
+        let asked = Asked::parse(asked);
+        let decision = policy.decide(&asked.call());
+        assert_eq!((decision.effect, decision.rule.map(|r| r.id.as_str())), (effect, rule), "{why}");
+    }
+}
+
+#[test]
+fn nothing_is_allowed_by_leaving_something_out() {
+    let complete = fixture::rule("allow editor-api mpc:editingTask:delete media-prod *", 1);
+    let asked = Asked::parse("editor-api media-prod 7");
+    let effect = |rules: Vec<Rule>| fixture::compile(rules).decide(&asked.call()).effect;
+    assert_eq!(effect(vec![]), Deny);
+    assert_eq!(effect(vec![complete.clone()]), Allow);
+    assert_eq!(effect(vec![Rule { callers: vec![], ..complete.clone() }]), Deny);
+    assert_eq!(effect(vec![Rule { actions: vec![], ..complete.clone() }]), Deny);
+    assert_eq!(effect(vec![Rule { projects: vec![], ..complete.clone() }]), Deny);
+    assert_eq!(effect(vec![Rule { jobs: vec![], ..complete }]), Deny);
+}
+
+#[test]
+fn an_action_is_matched_in_whole_and_in_its_case() {
+    for (actions, effect) in [
+        ("mpc:editingTask:delete", Allow),
+        ("mpc:editingTask:*", Allow),
+        ("mpc:*:delete", Allow),
+        ("mpc:*", Allow),
+        ("*", Allow),
+        ("mpc:editingTask:create,*:delete", Allow),
+        ("mpc:editingtask:delete", Deny),
+        ("mpc:editingTask:delet", Deny),
+        ("mpc:editingTask:delete:x", Deny),
+        ("mpc:editingTask:create", Deny),
+        ("editingTask:*", Deny),
+    ] {
+        let policy = fixture::policy(&[&format!("allow editor-api {actions} * *")]);
+        let asked = Asked::parse("editor-api media-prod 7");
+        assert_eq!(policy.decide(&asked.call()).effect, effect, "{actions}");
+    }
+    let policy = fixture::policy(&["allow * * * *"]);
+    let asked = Asked::parse("editor-api media-prod 7");
+    let unknown = Call { action: "mpc:editingTask:create", ..asked.call() };
+    let denied = Decision { effect: Deny, rule: None, mode: Mode::Enforce, observed: None };
+    assert_eq!(policy.decide(&unknown), denied);
+    assert_eq!(policy.decide(&Call { action: ACTION, ..asked.call() }).effect, Allow);
+}
+
+#[test]
+fn a_place_displays_as_file_and_line() {
+    assert_eq!(fixture::rule("deny * * * *", 12).location.to_string(), "policy.yaml:12");
+}
+
+#[test]
+fn a_rule_matches_only_while_its_condition_holds_and_before_it_ends() {
+    let policy = fixture::policy(&[
+        "allow editor-api * * * if IpAddress g:SourceIp 10.0.0.0/8",
+        "allow editor-api * * tmp-* until 2027-01-31",
+        "allow editor-api * * tmp-*",
+        "deny * * * keep-* until 2027-01-31",
+        "deny * * * 7 if StringEquals proxy:IdentifiedBy listener",
+    ]);
+    for (asked, effect, rule) in [
+        ("editor-api media-prod 1 ip=10.2.3.4", Allow, Some("r1")),
+        ("editor-api media-prod 1 ip=::ffff:10.2.3.4", Allow, Some("r1")),
+        ("editor-api media-prod 1 ip=11.2.3.4", Deny, None),
+        ("editor-api media-prod 1", Deny, None),
+        ("editor-api media-prod tmp-1 ip=10.2.3.4", Allow, Some("r1")),
+        ("editor-api media-prod tmp-1 at=2027-01-30T23:59:59Z", Allow, Some("r2")),
+        ("editor-api media-prod tmp-1 at=2027-01-31", Allow, Some("r3")),
+        ("editor-api media-prod keep-1 ip=10.2.3.4", Deny, Some("r4")),
+        ("editor-api media-prod keep-1 ip=10.2.3.4 at=2027-01-31", Allow, Some("r1")),
+        ("editor-api media-prod 7 ip=10.2.3.4 by=listener", Deny, Some("r5")),
+        ("editor-api media-prod 7 ip=10.2.3.4 by=bearer", Allow, Some("r1")),
+    ] {
+        let asked_text = asked;
+        let asked = Asked::parse(asked);
+        let decision = policy.decide(&asked.call());
+        let found = (decision.effect, decision.rule.map(|r| r.id.as_str()));
+        assert_eq!(found, (effect, rule), "{asked_text}");
+    }
+}
+
+#[test]
+fn a_rule_under_observation_decides_nothing_and_is_told() {
+    let policy = fixture::policy(&[
+        "allow oncall * * 1*",
+        "allow oncall * * * observe",
+        "deny oncall * * *3 observe",
+        "deny oncall * * *4",
+        "allow oncall * * 5 until 2027-01-01 observe",
+    ]);
+    for (why, job, effect, rule, observed) in [
+        ("it agrees with a rule in force", "1", Allow, Some("r1"), Some("r2")),
+        ("it does not allow", "2", Deny, None, Some("r2")),
+        ("it does not deny", "13", Allow, Some("r1"), Some("r3")),
+        ("a denial would win over a permission", "3", Deny, None, Some("r3")),
+        ("it would not allow what a rule in force denies", "14", Deny, Some("r4"), None),
+        ("it would deny what a rule in force denies", "34", Deny, Some("r4"), None),
+        ("it ends like any other", "5", Deny, None, Some("r2")),
+    ] {
+        let asked = Asked::parse(&format!("oncall media-prod {job}"));
+        let decision = policy.decide(&asked.call());
+        let id = |rule: Option<&Rule>| rule.map(|rule| rule.id.clone());
+        let found = (decision.effect, id(decision.rule), id(decision.observed));
+        assert_eq!(found, (effect, rule.map(String::from), observed.map(String::from)), "{why}");
+        assert_eq!(decision.applied(), effect, "{why}");
+    }
+}
+
+#[test]
+fn a_policy_that_is_only_observed_says_what_it_would_and_denies_nothing() {
+    let rules = ["allow oncall * * *", "deny oncall * * keep-*"];
+    let policy = fixture::policy(&rules).in_mode(Mode::Observe);
+    for (asked, effect) in [
+        ("oncall media-prod 1", Allow),
+        ("oncall media-prod keep-1", Deny),
+        ("editor-api media-prod 1", Deny),
+    ] {
+        let asked = Asked::parse(asked);
+        let decision = policy.decide(&asked.call());
+        assert_eq!((decision.effect, decision.applied(), decision.mode), (effect, Allow, Mode::Observe));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn a_decision_equals_that_of_the_plain_reading(rules in fixture::rules(), asked in fixture::asked()) {
+        let expected = fixture::plain_reading(&rules, &asked.call());
+        let policy = fixture::compile(rules);
+        let decision = policy.decide(&asked.call());
+        let line = |rule: Option<&Rule>| rule.map(|rule| rule.location.line);
+        prop_assert_eq!((decision.effect, line(decision.rule), line(decision.observed)), expected);
+    }
+
+    #[test]
+    fn a_denial_more_never_allows_more(
+        rules in fixture::rules(), denial in fixture::any_rule(), asked in fixture::asked(), at in 0..9usize,
+    ) {
+        let before = fixture::compile(rules.clone()).decide(&asked.call()).effect;
+        let mut more = rules;
+        more.insert(at.min(more.len()), Rule { effect: Deny, ..denial });
+        let after = fixture::compile(more).decide(&asked.call()).effect;
+        prop_assert!(before == Allow || after == Deny);
+    }
+
+    #[test]
+    fn the_order_of_rules_never_changes_what_is_decided(
+        (rules, shuffled) in fixture::rules().prop_flat_map(|r| (Just(r.clone()), Just(r).prop_shuffle())),
+        asked in fixture::asked(),
+    ) {
+        let [one, other] = [rules, shuffled].map(|rules| {
+            let policy = fixture::compile(rules);
+            let decision = policy.decide(&asked.call());
+            (decision.effect, decision.observed.map(|rule| rule.effect))
+        });
+        prop_assert_eq!(one, other);
+    }
+
+    #[test]
+    fn a_rule_under_observation_never_changes_what_is_decided(
+        rules in fixture::rules(), observed in fixture::any_rule(), asked in fixture::asked(),
+    ) {
+        let before = fixture::compile(rules.clone()).decide(&asked.call()).effect;
+        let mut more = rules;
+        more.push(Rule { mode: Mode::Observe, ..observed });
+        prop_assert_eq!(fixture::compile(more).decide(&asked.call()).effect, before);
+    }
+
+    #[test]
+    fn a_rule_that_has_ended_is_as_if_it_was_not_there(rules in fixture::rules(), asked in fixture::asked()) {
+        let call = asked.call();
+        let line = |policy: &Policy| policy.decide(&call).rule.map(|rule| rule.location.line);
+        let left: Vec<Rule> = rules.iter().filter(|rule| !rule.is_over(call.at)).cloned().collect();
+        prop_assert_eq!(line(&fixture::compile(rules)), line(&fixture::compile(left)));
+    }
+}

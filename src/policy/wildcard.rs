@@ -1,0 +1,68 @@
+//! Does a text match a `StringMatch` value? `*` stands for any run of characters, `?` for exactly one.
+//!
+//! It stands beside `glob`, the pattern of a rule's lists, which has no `?`: a condition is written in the
+//! language of Huawei's IAM, where `?` is a wildcard.
+
+/// Whether the whole text matches. Only the last `*` is ever taken back, so it costs at most length times length.
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
+    let (mut pattern, mut text) = (pattern.chars(), text.chars());
+    // Where to go on when what follows the last `*` fails: that `*` takes one character more.
+    let mut retry = None;
+    loop {
+        let left = text.clone();
+        match (pattern.next(), text.next()) {
+            (None, None) => return true,
+            (Some('*'), _) => {
+                text = left;
+                retry = Some((pattern.clone(), text.clone()));
+            }
+            (Some('?'), Some(_)) => {}
+            (Some(wanted), Some(found)) if wanted == found => {}
+            (Some(_) | None, _) => {
+                let Some((after_star, taken)) = &mut retry else { return false };
+                if taken.next().is_none() {
+                    return false;
+                }
+                (pattern, text) = (after_star.clone(), taken.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::reference::plain_wildcard;
+    use super::*;
+
+    #[test]
+    fn a_star_is_any_run_and_a_question_mark_one_character() {
+        for (pattern, matching, not_matching) in [
+            ("abc", &["abc"][..], &["", "ab", "abcd", "ABC"][..]),
+            ("", &[""], &["a"]),
+            ("*", &["", "a", "é*"], &[]),
+            ("?", &["a", "é", "?"], &["", "ab"]),
+            ("tmp-??", &["tmp-01"], &["tmp-1", "tmp-001"]),
+            ("?*", &["a", "ab"], &[""]),
+            ("a*b*c", &["abc", "abbcc"], &["ac", "acb"]),
+            ("*ab?", &["abc", "ababc"], &["ab", "abcd"]),
+        ] {
+            for text in matching {
+                assert!(matches(pattern, text), "{pattern} matches {text:?}");
+            }
+            for text in not_matching {
+                assert!(!matches(pattern, text), "{pattern} does not match {text:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn a_match_equals_that_of_trying_everything(pattern in "[ab*?]{0,7}", text in "[ab]{0,8}") {
+            prop_assert_eq!(matches(&pattern, &text), plain_wildcard(&pattern, &text));
+        }
+    }
+}
