@@ -79,10 +79,16 @@ impl Call {
             .header("host", "127.0.0.1:8080")
             .header("user-agent", "bench/1.0")
             .header("accept", "*/*");
-        let address = PeerAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 40_000)));
+        let address = PeerAddress::Tcp { address: SocketAddr::from(([127, 0, 0, 1], 40_000)), owner: None };
         Self {
             head: request.body(()).expect("a request").into_parts().0,
-            peer: Arc::new(Peer { listener: "app".into(), address, bearer: false, local: true }),
+            peer: Arc::new(Peer {
+                listener: "app".into(),
+                address,
+                certificate: None,
+                bearer: false,
+                local: true,
+            }),
             hosts: Arc::new(Hosts::local()),
         }
     }
@@ -117,6 +123,7 @@ async fn stack(upstream: SocketAddr) -> Stack {
         callers: settings.callers,
         policy: settings.policy,
         limiter: Limiter::new(settings.caller_limits, [], &Limiter::default()),
+        tls: settings.tls,
         since: clock::now(),
     };
     let credential = settings.credentials.first().expect("a credential");

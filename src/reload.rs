@@ -89,7 +89,8 @@ impl InForce {
         let none = Limiter::default();
         let projects = settings.projects.iter().filter_map(|p| Some((Arc::clone(&p.id), p.rate_limit?)));
         let limiter = Limiter::new(settings.caller_limits, projects, before.map_or(&none, |b| &b.limiter));
-        Self { callers: settings.callers, policy: settings.policy, limiter, since: clock::now() }
+        let Settings { callers, policy, tls, .. } = settings;
+        Self { callers, policy, limiter, tls, since: clock::now() }
     }
 }
 

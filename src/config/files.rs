@@ -6,14 +6,28 @@
 
 use super::page::Page;
 use super::scalar;
-use super::yaml::Node;
-use crate::identity::TokenDigest;
+use super::yaml::{Node, Value};
+use crate::identity::{KeySet, TokenDigest};
+use crate::secret::Secret;
 use nix::unistd::geteuid;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{fs, io};
+
+/// A file whose content is a part of what is loaded: when it changes, all is loaded anew.
+pub(super) fn watched<T>(
+    page: &Page,
+    node: &Node,
+    read: impl FnOnce(&Page, &Node) -> Option<T>,
+) -> Option<T> {
+    if let Value::Text(path) = &node.value {
+        page.depends_on(&page.resolve(path));
+    }
+    read(page, node)
+}
 
 /// A file that holds a secret: there, readable, not empty. That others may read it is a warning.
 pub(super) fn secret(page: &Page, node: &Node) -> Option<PathBuf> {
@@ -35,24 +49,55 @@ fn is_exposed(mode: u32, ours: bool) -> bool {
 }
 
 /// A file of PEM certificates: at least one.
-pub(super) fn certificates(page: &Page, node: &Node) -> Option<PathBuf> {
-    let path = page.resolve(scalar::text(page, node, "the path of a file")?);
-    let pem = match fs::read(&path) {
-        Ok(pem) => pem,
-        Err(error) => {
-            cannot_read(page, node, &path, &error);
-            return None;
-        }
-    };
+pub(super) fn certificates(page: &Page, node: &Node) -> Option<(PathBuf, Vec<CertificateDer<'static>>)> {
+    let (path, pem) = content(page, node)?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let message = match certificates {
         Ok(found) if found.is_empty() => "holds no certificate",
-        Ok(_) => return Some(path),
+        Ok(found) => return Some((path, found)),
         Err(_) => "is not valid PEM",
     };
     let hint = "it starts with `-----BEGIN CERTIFICATE-----`";
     page.error(node.place, format!("{} {message}", path.display()), hint);
     None
+}
+
+/// A file with the public keys of a cluster.
+pub(super) fn key_set(page: &Page, node: &Node) -> Option<Arc<KeySet>> {
+    let (path, json) = content(page, node)?;
+    let keys = KeySet::parse(&json);
+    if let Err(error) = &keys {
+        let hint = "save what `kubectl get --raw /openid/v1/jwks` prints";
+        page.error(node.place, format!("{} {error}", path.display()), hint);
+    }
+    keys.ok().map(Arc::new)
+}
+
+/// What a file holds that is no secret.
+fn content(page: &Page, node: &Node) -> Option<(PathBuf, Vec<u8>)> {
+    let path = page.resolve(scalar::text(page, node, "the path of a file")?);
+    match fs::read(&path) {
+        Ok(content) => Some((path, content)),
+        Err(error) => {
+            cannot_read(page, node, &path, &error);
+            None
+        }
+    }
+}
+
+/// A file that holds a secret in its only line, and that secret.
+pub(super) fn secret_line(page: &Page, node: &Node) -> Option<Secret> {
+    let path = secret(page, node)?;
+    match fs::read_to_string(&path) {
+        Ok(text) => {
+            let whole = Secret::new(text);
+            Some(Secret::new(whole.expose().trim_end_matches(['\r', '\n'])))
+        }
+        Err(error) => {
+            cannot_read(page, node, &path, &error);
+            None
+        }
+    }
 }
 
 /// A file that will be written: its directory must be there.
@@ -82,7 +127,6 @@ pub(super) fn sha256(page: &Page, node: &Node) -> Option<TokenDigest> {
         page.error(node.place, message, "write the digest into a file, and the file's path here");
         return None;
     }
-    page.depends_on(&page.resolve(text));
     let (path, _) = found(page, node)?;
     let content = match fs::read_to_string(&path) {
         Ok(content) => content,

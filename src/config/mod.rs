@@ -16,12 +16,14 @@ mod link;
 mod listener;
 mod page;
 mod policy;
+mod proof;
 mod proxy;
 mod rate;
 mod report;
 mod rules;
 mod scalar;
 mod settings;
+mod tls;
 mod yaml;
 
 pub use alone::{PolicyAlone, policy_alone, projects};
@@ -128,6 +130,7 @@ fn settings(proxy: proxy::Written, written: &policy::Written, policy: Policy) ->
     let project = |project: &proxy::ProjectWritten| project.meaning().map(Arc::new);
     Some(Settings {
         listeners: proxy.listeners.iter().map(listener::Written::meaning).collect::<Option<_>>()?,
+        tls: proxy.listeners.iter().filter_map(listener::Written::tls).collect(),
         ops: proxy.ops.map(|ops| ops.value),
         admin: proxy.admin,
         freeze_file: proxy.freeze_file,

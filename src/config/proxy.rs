@@ -209,7 +209,7 @@ fn upstream(page: &Page, node: &Node) -> Option<UpstreamSettings> {
     let settings = UpstreamSettings {
         connect_timeout: fields.optional("connect_timeout", timeout).unwrap_or(default.connect_timeout),
         attempt_timeout: fields.optional("attempt_timeout", timeout).unwrap_or(default.attempt_timeout),
-        ca_file: fields.optional("ca_file", files::certificates),
+        ca_file: fields.optional("ca_file", |page, node| Some(files::certificates(page, node)?.0)),
         attempts,
         stale,
     };

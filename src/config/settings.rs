@@ -11,6 +11,8 @@ use crate::limit::{CallerLimits, Rate};
 use crate::operation::Form;
 use crate::policy::Policy;
 use crate::upstream::Endpoint;
+use rustls::ServerConfig;
+use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,6 +31,8 @@ pub struct Settings {
     pub admin: Option<Admin>,
     /// While a file of this name is there, everything is refused.
     pub freeze_file: Option<PathBuf>,
+    /// The TLS of the listeners that have one, as the files are now.
+    pub tls: HashMap<Arc<str>, Arc<ServerConfig>>,
     /// What callers may ask for; at least one.
     pub projects: Vec<Arc<Project>>,
     /// With which keys and tokens; at least one.
@@ -62,6 +66,19 @@ pub struct Listener {
     pub hosts: Hosts,
     /// Whether a bearer token counts as proof here.
     pub bearer: bool,
+    /// Where its TLS comes from. `None` speaks plain HTTP.
+    pub tls: Option<TlsFiles>,
+}
+
+/// The files that a listener's TLS is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Its certificate, and the authorities between that and the root.
+    pub certificate: PathBuf,
+    /// The key of its certificate.
+    pub key: PathBuf,
+    /// The authorities by which callers are known. Where it is given, a caller without a certificate is not served.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// An address to listen on.

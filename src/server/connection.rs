@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -30,12 +31,14 @@ use crate::{
     config::{Hosts, Limits},
     identity::Peer,
     stack::Stack,
-    stage::{Arrival, Body, Refusal},
+    stage::{Arrival, Body, InForce, Refusal},
 };
 
 /// What all connections of a listener share.
 pub(super) struct Serving {
     pub(super) stack: Stack,
+    /// What a connection is met with, as of when it is made.
+    pub(super) in_force: Arc<ArcSwap<InForce>>,
     pub(super) hosts: Arc<Hosts>,
     pub(super) limits: Limits,
     /// Owns the connections, and the requests whose callers hung up.

@@ -1,6 +1,7 @@
 //! Who may connect? Sockets, and the loop that accepts from them.
 //!
-//! A socket's own kind of proof is read here, once a connection: the address, or the user at the other end.
+//! A socket's own kind of proof is read here, once a connection: the address, the user at the other end, the
+//! certificate.
 
 use std::{
     fs, io,
@@ -18,7 +19,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::connection::Serving;
+use super::{
+    connection::Serving,
+    owner,
+    tls::{self, Accepted},
+};
 use crate::{
     config::{Bind, Listener},
     identity::{Peer, PeerAddress},
@@ -29,6 +34,7 @@ pub(super) struct Socket {
     kind: Kind,
     name: Arc<str>,
     bearer: bool,
+    tls: bool,
     local: bool,
 }
 
@@ -42,6 +48,8 @@ pub struct SocketFile(PathBuf);
 
 enum Stream {
     Tcp(TcpStream),
+    /// Before its handshake.
+    Tls(TcpStream),
     Unix(UnixStream),
 }
 
@@ -58,8 +66,9 @@ impl Socket {
                 Kind::Unix(listener, file)
             }
         };
-        let (bearer, local) = (listener.bearer, listener.bind.is_local());
-        Ok(Self { kind, name: Arc::clone(&listener.name), bearer, local })
+        let Listener { name, bearer, tls, .. } = listener;
+        let (name, local, tls) = (Arc::clone(name), listener.bind.is_local(), tls.is_some());
+        Ok(Self { kind, name, bearer: *bearer, local, tls })
     }
 
     pub(super) fn name(&self) -> &Arc<str> {
@@ -86,7 +95,7 @@ impl Socket {
             let accepted = async {
                 // Never closed, so this waits until there is a permit.
                 let permit = Arc::clone(&connections).acquire_owned().await.map_err(io::Error::other)?;
-                Ok::<_, io::Error>((permit, self.next().await?))
+                Ok::<_, io::Error>((permit, self.next(&serving).await?))
             };
             let result = tokio::select! {
                 () = stop.cancelled() => return,
@@ -99,8 +108,9 @@ impl Socket {
                     let tasks = serving.tasks.clone();
                     tasks.spawn(async move {
                         match stream {
-                            Stream::Tcp(stream) => serving.connection(stream, peer).await,
-                            Stream::Unix(stream) => serving.connection(stream, peer).await,
+                            Stream::Tcp(stream) => serving.connection(stream, Arc::new(peer)).await,
+                            Stream::Tls(stream) => secured(serving, stream, peer).await,
+                            Stream::Unix(stream) => serving.connection(stream, Arc::new(peer)).await,
                         }
                         drop(permit);
                     });
@@ -115,12 +125,16 @@ impl Socket {
         }
     }
 
-    async fn next(&self) -> io::Result<(Stream, Arc<Peer>)> {
+    async fn next(&self, serving: &Serving) -> io::Result<(Stream, Peer)> {
         let (stream, address) = match &self.kind {
             Kind::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                (Stream::Tcp(stream), PeerAddress::Tcp(address))
+                // At once: the later, the more may have become of the caller.
+                let asked = serving.in_force.load().callers.need_owners();
+                let owner = if asked { owner::of(&stream, address) } else { None };
+                let stream = if self.tls { Stream::Tls(stream) } else { Stream::Tcp(stream) };
+                (stream, PeerAddress::Tcp { address, owner })
             }
             Kind::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
@@ -129,7 +143,22 @@ impl Socket {
             }
         };
         let listener = Arc::clone(&self.name);
-        Ok((stream, Arc::new(Peer { listener, address, bearer: self.bearer, local: self.local })))
+        Ok((stream, Peer { listener, address, certificate: None, bearer: self.bearer, local: self.local }))
+    }
+}
+
+/// Serves a connection once its handshake is done.
+async fn secured(serving: Arc<Serving>, stream: TcpStream, peer: Peer) {
+    let config = serving.in_force.load().tls.get(&peer.listener).cloned();
+    let Some(config) = config else {
+        tracing::error!(listener = %peer.listener, "a listener has lost its TLS, which should be impossible");
+        return;
+    };
+    match tls::accept(stream, config, serving.limits.header_timeout).await {
+        Ok(Accepted { stream, certificate }) => {
+            serving.connection(stream, Arc::new(Peer { certificate, ..peer })).await;
+        }
+        Err(error) => tls::log_failure(&peer, &error),
     }
 }
 

@@ -7,7 +7,9 @@ mod background;
 mod connection;
 mod health;
 mod listener;
+mod owner;
 mod status;
+mod tls;
 mod wire;
 
 use std::{collections::HashMap, io, path::PathBuf, sync::Arc};
@@ -176,6 +178,7 @@ impl Proxy {
         for (socket, hosts) in self.sockets {
             let serving = Arc::new(Serving {
                 stack: self.stack.clone(),
+                in_force: Arc::clone(&self.insight.in_force),
                 hosts,
                 limits: self.limits.clone(),
                 tasks: tasks.clone(),

@@ -124,7 +124,7 @@ impl Shared {
         // Huawei's format: uuid, timestamp, host.
         let id = format!("{}-{}-{}", Uuid::new_v4().hyphenated(), now.timestamp_millis(), self.hostname);
         let address = match peer.address {
-            PeerAddress::Tcp(address) => address.ip().to_canonical().to_string(),
+            PeerAddress::Tcp { address, .. } => address.ip().to_canonical().to_string(),
             PeerAddress::Unix { uid, .. } => format!("uid:{uid}"),
         };
         let trail = Trail::new(id.into(), Arc::clone(&peer.listener), address, now);

@@ -4,12 +4,14 @@ mod cloud;
 mod proxy;
 mod scripted;
 mod setup;
+mod tls;
 mod wire;
 
 pub(crate) use cloud::{ACCESS_KEY, SECRET_KEY, certificate, cloud, options};
 pub(crate) use proxy::{Proxy, Record};
 pub(crate) use scripted::{Peer, Scripted};
 pub(crate) use setup::{PROJECT, Setup, TOKEN};
+pub(crate) use tls::{Authority, Client, Holder, Wanted};
 pub(crate) use wire::{Answer, Wire, cancel, request};
 
 use std::{

@@ -6,6 +6,7 @@ use std::{
     os::unix::net::UnixStream,
 };
 
+use rustls::{ClientConnection, StreamOwned};
 use serde_json::Value;
 
 use super::BOUND;
@@ -46,6 +47,11 @@ pub(super) trait Stream: Read + Write + Send {
 impl Wire {
     pub(super) fn new(stream: impl IntoStream) -> Self {
         Self { stream: stream.into_stream(), read: Vec::new() }
+    }
+
+    /// A connection of which something was read already.
+    pub(super) fn begun(stream: impl Stream + 'static, read: Vec<u8>) -> Self {
+        Self { stream: Box::new(stream), read }
     }
 
     /// Writes bytes. A connection that was closed meanwhile takes none: the answer says why.
@@ -186,5 +192,11 @@ impl Stream for TcpStream {
 impl Stream for UnixStream {
     fn half_close(&self) {
         self.shutdown(Shutdown::Write).unwrap();
+    }
+}
+
+impl Stream for StreamOwned<ClientConnection, TcpStream> {
+    fn half_close(&self) {
+        self.sock.shutdown(Shutdown::Write).unwrap();
     }
 }
