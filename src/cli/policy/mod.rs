@@ -5,6 +5,8 @@
 mod answer;
 #[cfg(test)]
 mod document;
+#[cfg(test)]
+mod enforced;
 mod explain;
 mod junit;
 mod records;
