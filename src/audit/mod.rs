@@ -8,6 +8,7 @@
 //! a secret, a token or a signature.
 
 mod recent;
+mod seen;
 mod sink;
 
 use std::{
@@ -19,6 +20,7 @@ use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 use serde::{Serialize, Serializer};
 
 pub use recent::Recent;
+pub use seen::{Seen, SeenError};
 pub use sink::{Blocked, OpenError, Sink, SinkStats, Slot, Target, WhenBlocked};
 
 /// The record of one request, in the names users search for.

@@ -31,13 +31,13 @@ pub struct PolicyAlone {
 pub fn policy_alone(
     policy_yaml: &Path,
     proxy_yaml: Option<&Path>,
-    others: Vec<Scope>,
+    others: impl FnOnce() -> Vec<Scope>,
 ) -> Result<PolicyAlone, Report> {
     let mut report = Report::default();
     let named = proxy_yaml.map(Path::to_path_buf).or_else(|| beside(policy_yaml));
     let projects = match &named {
         Some(proxy_yaml) => scopes(proxy_yaml, &mut report).unwrap_or_default(),
-        None => others,
+        None => others(),
     };
     let page = Page::open(policy_yaml).unwrap_or_else(|error| Page::unreadable(policy_yaml, &error));
     let alone = page.parse().and_then(|root| policy::read_rules(&page, &root)).map(|written| {
@@ -52,6 +52,16 @@ pub fn policy_alone(
     });
     page.close(&mut report);
     alone.filter(|_| !report.has_errors()).ok_or(report)
+}
+
+/// The names and ids of the projects in `proxy.yaml`, and nothing else of it.
+///
+/// # Errors
+/// All problems of that.
+pub fn projects(proxy_yaml: &Path) -> Result<Vec<Scope>, Report> {
+    let mut report = Report::default();
+    let scopes = scopes(proxy_yaml, &mut report);
+    scopes.filter(|_| !report.has_errors()).ok_or(report)
 }
 
 fn beside(policy_yaml: &Path) -> Option<PathBuf> {

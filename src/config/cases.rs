@@ -125,7 +125,7 @@ fn read(page: &Page, root: &Node, report: &mut Report) -> Option<CaseFile> {
         )
         .unwrap_or_default();
     fields.finish();
-    match policy_alone(&policy?, config.as_deref(), seen(&written)) {
+    match policy_alone(&policy?, config.as_deref(), || seen(&written)) {
         Ok(alone) => {
             let cases = written.iter().filter_map(|case| case.meaning(page, &alone)).collect();
             Some(CaseFile { policy: alone.policy, cases })

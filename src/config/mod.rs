@@ -26,7 +26,7 @@ mod settings;
 mod tls;
 mod yaml;
 
-pub use alone::{PolicyAlone, policy_alone};
+pub use alone::{PolicyAlone, policy_alone, projects};
 pub use cases::{Case, CaseFile, Expected, cases};
 pub use report::{Place, Problem, Report, Severity};
 pub use settings::*;

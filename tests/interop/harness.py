@@ -172,7 +172,7 @@ class Proxy(Process):
         (self.folder / "transcoder.sk").write_text(LOCAL_SK)
 
     def wait_until_ready(self):
-        self.eventually("it served", lambda: '"serving"' in self.read("stderr"))
+        self.eventually("it served", lambda: re.search('"serving".*\n', self.read("stderr")))
         said = [json.loads(line) for line in self.read("stderr").splitlines()]
         listening = [fields for fields in said if fields["message"] == "listening"]
         self.urls = {fields["listener"]: f"http://{fields['address']}" for fields in listening}

@@ -103,13 +103,15 @@ rules:
         serde_json::from_str(&succeeded(&setup.run(&question))).unwrap()
     };
     let allowed = json!({
-        "effect": "allow", "rule": "drafts", "location": "policy.yaml:4", "nearest_miss": null, "reason": null,
+        "effect": "allow", "rule": "drafts", "location": "policy.yaml:4", "mode": "enforce", "observed": null,
+        "nearest_miss": null, "reason": null,
     });
     assert_eq!(explain("draft-1"), allowed);
     let denied = explain("final-1");
     assert_eq!((&denied["effect"], &denied["rule"]), (&json!("deny"), &Value::Null));
     let miss = json!({
-        "rule": "drafts", "location": "policy.yaml:4", "field": "jobs", "wanted": "draft-*", "got": "final-1",
+        "rule": "drafts", "location": "policy.yaml:4", "field": "jobs", "operator": null,
+        "key": null, "wanted": "draft-*", "got": "final-1",
     });
     assert_eq!(denied["nearest_miss"], miss);
 }

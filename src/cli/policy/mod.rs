@@ -3,11 +3,16 @@
 //! One file a question. `answer` is a decision in words, for all of them.
 
 mod answer;
+#[cfg(test)]
+mod document;
 mod explain;
 mod junit;
+mod records;
+mod replay;
+mod suggest;
 mod test;
 
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Ask the policy.
@@ -23,6 +28,10 @@ enum Command {
     Explain(explain::Explain),
     /// Run the cases of a file against the policy it names; exit with 1 when one fails.
     Test(test::Test),
+    /// Ask a policy about the calls in an audit file; exit with 1 when one that was allowed would be denied.
+    Replay(replay::Replay),
+    /// Write the least policy that allows what was allowed in an audit file.
+    Suggest(suggest::Suggest),
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -37,9 +46,14 @@ enum Format {
 /// Where a call names what is not there, a file cannot be read, or the answer cannot be written; a file that is
 /// not valid is an exit code.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let (out, err) = (&mut io::stdout().lock(), &mut io::stderr().lock());
-    match &args.command {
+    answer_to(&args.command, &mut io::stdout().lock(), &mut io::stderr().lock())
+}
+
+fn answer_to(command: &Command, out: &mut impl Write, err: &mut impl Write) -> anyhow::Result<ExitCode> {
+    match command {
         Command::Explain(explain) => explain.run(out, err),
         Command::Test(test) => test.run(out, err),
+        Command::Replay(replay) => replay.run(out, err),
+        Command::Suggest(suggest) => suggest.run(out, err),
     }
 }

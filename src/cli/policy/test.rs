@@ -66,6 +66,7 @@ impl Test {
             }
         }
         match self.format {
+            Format::Text if !valid && results.cases.is_empty() => {}
             Format::Text => results.text(out)?,
             Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&results)?)?,
             Format::Junit => write!(out, "{}", junit::document(&results))?,
@@ -107,7 +108,11 @@ impl Results {
                 writeln!(out, "      {line}")?;
             }
         }
-        writeln!(out, "\n{} cases: {} passed, {} failed", self.cases.len(), self.passed, self.failed)
+        let count = match self.cases.len() {
+            1 => "1 case".into(),
+            count => format!("{count} cases"),
+        };
+        writeln!(out, "\n{count}: {} passed, {} failed", self.passed, self.failed)
     }
 }
 

@@ -1,0 +1,17 @@
+//! Is a request target that is accepted exactly one of the catalogue's URLs?
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use mpc_auth_proxy::operation::{CATALOGUE, Segment, Target};
+
+fuzz_target!(|request: (u8, &str)| {
+    let (method, target) = request;
+    let method = if method == 0 { "GET" } else { "DELETE" };
+    let Ok(parsed) = Target::parse(method, target) else { return };
+    let (operation, project, job) = (parsed.operation(), parsed.project(), parsed.job());
+    assert!(CATALOGUE.contains(operation) && operation.method == method);
+    // There is one spelling of it, and it was the one that came in.
+    assert_eq!(operation.render(project.as_str(), job), target);
+    assert_eq!(Segment::parse(project.as_str()).as_ref(), Some(project));
+    assert_eq!(Segment::parse(job.as_str()).as_ref(), Some(job));
+});

@@ -1,0 +1,92 @@
+//! Is what `docs/POLICY.md` says true? Its files, cases and commands, taken out of it and run.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use super::{Args, answer_to};
+
+const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/POLICY.md");
+
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Top,
+}
+
+#[derive(clap::Subcommand)]
+enum Top {
+    Policy(Args),
+}
+
+/// A fenced block: its language and its text.
+struct Block<'d> {
+    language: &'d str,
+    text: &'d str,
+}
+
+#[test]
+fn the_ten_situations_are_as_the_document_says() {
+    let document = std::fs::read_to_string(DOCUMENT).unwrap();
+    let sections: Vec<&str> = document.split("\n## ").skip(1).collect();
+    let situations = sections.iter().filter(|section| section.starts_with(|c: char| c.is_ascii_digit()));
+    assert_eq!(situations.clone().count(), 10);
+    for situation in situations {
+        let directory = tempfile::tempdir().unwrap();
+        let blocks = blocks(situation);
+        blocks.iter().for_each(|block| write(directory.path(), block));
+        let title = situation.lines().next().unwrap();
+        let (code, out) = run(directory.path(), "mpc-auth-proxy policy test policy.test.yaml");
+        assert_eq!(code, ExitCode::SUCCESS, "{title}\n{out}");
+        for block in blocks.iter().filter(|block| block.language == "console") {
+            converse(directory.path(), block.text);
+        }
+    }
+}
+
+fn blocks(section: &str) -> Vec<Block<'_>> {
+    let fenced = section.split("```").skip(1).step_by(2);
+    fenced
+        .map(|block| block.split_once('\n').unwrap())
+        .map(|(language, text)| Block { language, text })
+        .collect()
+}
+
+/// A YAML block is the file that its first line names; JSON lines are the audit file.
+fn write(directory: &Path, block: &Block<'_>) {
+    let name = match block.language {
+        "yaml" => block.text.lines().next().unwrap().strip_prefix("# ").unwrap(),
+        "jsonl" => "audit.jsonl",
+        _ => return,
+    };
+    std::fs::write(directory.join(name), block.text).unwrap();
+}
+
+/// Commands after `$ `, each followed by all that it prints.
+fn converse(directory: &Path, text: &str) {
+    let mut last = ExitCode::SUCCESS;
+    for exchange in format!("\n{text}").split("\n$ ").skip(1) {
+        let (command, expected) = exchange.split_once('\n').unwrap_or((exchange, ""));
+        if command == "echo $?" {
+            assert_eq!(last, ExitCode::from(expected.trim().parse::<u8>().unwrap()));
+            continue;
+        }
+        let (code, out) = run(directory, command);
+        assert_eq!(out.trim_end(), expected.trim_end(), "{command}");
+        last = code;
+    }
+}
+
+/// Runs a command as if in that directory: the exit code, and all that it prints.
+fn run(directory: &Path, command: &str) -> (ExitCode, String) {
+    let in_place = |word: &str| {
+        let path = directory.join(word);
+        if path.is_file() { path.display().to_string() } else { word.to_owned() }
+    };
+    let Top::Policy(Args { command }) = Cli::parse_from(command.split_whitespace().map(in_place)).command;
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let code = answer_to(&command, &mut out, &mut err).unwrap();
+    out.extend(err);
+    (code, String::from_utf8(out).unwrap().replace(&format!("{}/", directory.display()), ""))
+}

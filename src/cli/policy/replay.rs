@@ -1,0 +1,303 @@
+//! `policy replay`: which of the calls that were really made would another policy decide otherwise?
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::Format;
+use super::answer::Answer;
+use super::records::{calls, each_decision};
+use crate::audit::Seen;
+use crate::cli::exit;
+use crate::config::{self, PolicyAlone};
+use crate::policy::{Call, Effect, Mode, Policy, Scope, spell_moment};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Replay {
+    /// Audit records, one JSON object a line.
+    #[arg(value_name = "AUDIT.jsonl")]
+    audit: PathBuf,
+    /// The policy to try.
+    #[arg(long, value_name = "FILE")]
+    policy: PathBuf,
+    /// The proxy's configuration, for the names of projects [default: proxy.yaml beside the policy].
+    #[arg(long, value_name = "FILE", env = "MPC_AUTH_PROXY_CONFIG")]
+    config: Option<PathBuf>,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// Every call that was replayed.
+#[derive(Debug, Default, Serialize)]
+struct Replayed {
+    calls: u64,
+    unchanged: u64,
+    now_denied: u64,
+    now_allowed: u64,
+    changes: Vec<Change>,
+}
+
+/// Calls of the same kind that would be decided otherwise, for the same reason.
+#[derive(Debug, Serialize)]
+struct Change {
+    from: &'static str,
+    to: &'static str,
+    caller: String,
+    action: String,
+    project: String,
+    calls: u64,
+    last: String,
+    /// The last of them.
+    job: String,
+    /// The rule that its record names.
+    rule: Option<String>,
+    /// And the mode.
+    mode: Option<String>,
+    now: Answer,
+}
+
+/// What calls must have in common to be told together. Denials come first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Kind {
+    allowed: bool,
+    caller: String,
+    action: String,
+    project: String,
+    rule: Option<String>,
+}
+
+impl Replay {
+    /// Replays the file: exit code 1 where a call that was allowed would be denied, 78 where the policy is not valid.
+    pub(super) fn run(&self, out: &mut impl Write, err: &mut impl Write) -> anyhow::Result<ExitCode> {
+        let mut ids = BTreeSet::new();
+        each_decision(&self.audit, &mut std::io::sink(), |seen| {
+            ids.insert(seen.project_id);
+        })?;
+        // A project without a name goes by its id.
+        let by_id =
+            || ids.iter().map(|id| Scope { name: id.as_str().into(), id: id.as_str().into() }).collect();
+        let alone = match config::policy_alone(&self.policy, self.config.as_deref(), by_id) {
+            Ok(alone) => alone,
+            Err(report) => {
+                write!(err, "{report}")?;
+                return Ok(ExitCode::from(exit::CONFIG));
+            }
+        };
+        if !alone.named {
+            writeln!(err, "no proxy.yaml beside the policy and no --config: projects go by their ids only")?;
+        }
+        let (mut result, mut changes) = (Replayed::default(), BTreeMap::new());
+        each_decision(&self.audit, err, |seen| result.add(seen, &alone, &mut changes))?;
+        result.changes = changes.into_values().collect();
+        match self.format {
+            Format::Text => write!(out, "{result}")?,
+            Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&result)?)?,
+        }
+        Ok(if result.now_denied == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+impl Replayed {
+    fn add(&mut self, seen: Seen, alone: &PolicyAlone, changes: &mut BTreeMap<Kind, Change>) {
+        self.calls += 1;
+        let project = alone.projects.iter().find(|project| *project.id == *seen.project_id);
+        let project = project.map_or(seen.project_id.as_str(), |project| &project.name);
+        let (applied, now) = decide(&alone.policy, &seen, project);
+        match (seen.effect, applied) {
+            (Effect::Allow, Effect::Deny) => self.now_denied += 1,
+            (Effect::Deny, Effect::Allow) => self.now_allowed += 1,
+            (Effect::Allow, Effect::Allow) | (Effect::Deny, Effect::Deny) => {
+                self.unchanged += 1;
+                return;
+            }
+        }
+        let kind = Kind {
+            allowed: applied == Effect::Allow,
+            caller: seen.caller.to_string(),
+            action: seen.action.clone(),
+            project: project.to_owned(),
+            rule: now.rule.clone(),
+        };
+        let calls = changes.get(&kind).map_or(0, |change| change.calls) + 1;
+        let change = Change {
+            from: seen.effect.as_str(),
+            to: applied.as_str(),
+            caller: seen.caller.to_string(),
+            action: seen.action,
+            project: project.to_owned(),
+            calls,
+            last: spell_moment(seen.at),
+            job: seen.job.to_string(),
+            rule: seen.rule,
+            mode: seen.mode,
+            now,
+        };
+        changes.insert(kind, change);
+    }
+}
+
+fn decide(policy: &Policy, seen: &Seen, project: &str) -> (Effect, Answer) {
+    let explanation = policy.explain(&Call {
+        caller: &seen.caller,
+        action: &seen.action,
+        project,
+        job: seen.job.as_str(),
+        at: seen.at,
+        source_ip: seen.source_ip(),
+        listener: seen.listener.as_deref(),
+        identified_by: seen.identified_by.as_deref(),
+    });
+    (explanation.decision.applied(), Answer::new(explanation))
+}
+
+impl fmt::Display for Replayed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for change in &self.changes {
+            let Change { from, to, caller, action, project, last, job, rule, mode, now, .. } = change;
+            writeln!(f, "{from} -> {to}: {} of {caller}, {action} on {project}", calls(change.calls))?;
+            let rule = rule.as_ref().map_or("no rule".into(), |rule| format!("rule `{rule}`"));
+            let mode = mode.as_ref().filter(|mode| *mode != Mode::Enforce.as_str());
+            let mode = mode.map(|mode| format!(", as `{mode}`")).unwrap_or_default();
+            writeln!(f, "  the last: job {job} at {last}, recorded with {rule}{mode}; it would be")?;
+            for line in now.to_string().lines() {
+                writeln!(f, "  {line}")?;
+            }
+            writeln!(f)?;
+        }
+        let Self { unchanged, now_denied, now_allowed, .. } = self;
+        writeln!(
+            f,
+            "{}: {now_denied} would now be denied, {now_allowed} would now be allowed, \
+             {unchanged} would not change",
+            calls(self.calls)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::records::fixture::audit;
+    use super::*;
+
+    const POLICY: &str = "version: 1
+callers:
+  editor-api: { identify: [ { listener: app } ] }
+  oncall: { identify: [ { bearer: { sha256_file: /nowhere } } ] }
+rules:
+  - { id: editor, effect: allow, callers: [editor-api], actions: ['*'], projects: [media-prod], jobs: ['1*'] }
+  - id: oncall
+    effect: allow
+    callers: [oncall]
+    actions: ['*']
+    projects: [media-prod]
+    jobs: ['*']
+    expires: 2027-01-15T00:04:00Z
+    condition: { IpAddress: { g:SourceIp: 10.2.0.0/16 }, StringEquals: { proxy:Listener: app } }
+";
+
+    const CALLS: [&str; 8] = [
+        "allow editor-api listener 127.0.0.1 0a1b 100211",
+        "allow editor-api listener 127.0.0.1 0a1b 200",
+        "allow editor-api listener 127.0.0.1 0a1b 201 would_deny",
+        "deny oncall bearer ::ffff:10.2.3.4 0a1b 5",
+        "deny oncall bearer 10.2.3.4 0a1b 6",
+        "deny oncall unix uid:7 0a1b 6",
+        "allow leaver listener 127.0.0.1 0a1b 100211",
+        "allow editor-api listener 127.0.0.1 ffff 100211",
+    ];
+
+    fn replay(audit: &str, named: bool, format: Format) -> anyhow::Result<(ExitCode, String, String)> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        std::fs::write(path("audit.jsonl"), audit).unwrap();
+        std::fs::write(path("policy.yaml"), POLICY).unwrap();
+        if named {
+            std::fs::write(path("proxy.yaml"), "projects: [ { name: media-prod, id: 0a1b } ]").unwrap();
+        }
+        let replay = Replay { audit: path("audit.jsonl"), policy: path("policy.yaml"), config: None, format };
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = replay.run(&mut out, &mut err)?;
+        let text = |bytes| {
+            String::from_utf8(bytes).unwrap().replace(&format!("{}/", directory.path().display()), "")
+        };
+        Ok((code, text(out), text(err)))
+    }
+
+    #[test]
+    fn calls_that_would_be_decided_otherwise_are_told_denials_first() {
+        let (code, out, err) = replay(&audit(&CALLS), true, Format::Text).unwrap();
+        assert_eq!((code, err.as_str()), (ExitCode::FAILURE, ""));
+        let expected = "allow -> deny: 1 call of editor-api, mpc:editingTask:delete on ffff
+  the last: job 100211 at 2027-01-15T00:07:00Z, recorded with rule `old`; it would be
+  deny: no rule allows it
+  nearest miss: rule `editor` at policy.yaml:6
+    its `projects` are media-prod; the call has ffff
+
+allow -> deny: 2 calls of editor-api, mpc:editingTask:delete on media-prod
+  the last: job 201 at 2027-01-15T00:02:00Z, recorded with rule `old`, as `would_deny`; it would be
+  deny: no rule allows it
+  nearest miss: rule `editor` at policy.yaml:6
+    its `jobs` are 1*; the call has 201
+
+allow -> deny: 1 call of leaver, mpc:editingTask:delete on media-prod
+  the last: job 100211 at 2027-01-15T00:06:00Z, recorded with rule `old`; it would be
+  deny: no rule allows it
+  nearest miss: rule `editor` at policy.yaml:6
+    its `callers` are editor-api; the call has leaver
+
+deny -> allow: 1 call of oncall, mpc:editingTask:delete on media-prod
+  the last: job 5 at 2027-01-15T00:03:00Z, recorded with rule `old`; it would be
+  allow: rule `oncall` at policy.yaml:7
+
+8 calls: 4 would now be denied, 1 would now be allowed, 3 would not change
+";
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn the_result_is_json_for_programs_and_fails_only_where_an_allowed_call_would_be_denied() {
+        let json = |calls: &[&str]| -> (ExitCode, serde_json::Value) {
+            let (code, out, _) = replay(&audit(calls), true, Format::Json).unwrap();
+            (code, serde_json::from_str(&out).unwrap())
+        };
+        let (code, all) = json(&CALLS);
+        assert_eq!((code, all["now_denied"].as_u64()), (ExitCode::FAILURE, Some(4)));
+        assert_eq!(all["changes"][0]["now"]["nearest_miss"]["field"], "projects");
+        let (code, more) = json(&CALLS[3..6]);
+        assert_eq!((code, more["now_allowed"].as_u64()), (ExitCode::SUCCESS, Some(2)));
+        let (code, same) = json(&CALLS[..1]);
+        assert_eq!((code, same["unchanged"].as_u64()), (ExitCode::SUCCESS, Some(1)));
+    }
+
+    #[test]
+    fn without_names_projects_go_by_their_ids_and_that_is_told() {
+        let (code, _, err) = replay(&audit(&CALLS[..1]), false, Format::Text).unwrap();
+        assert_eq!(code, ExitCode::FAILURE);
+        assert!(err.contains("projects go by their ids only"), "{err}");
+    }
+
+    #[test]
+    fn a_line_that_is_no_record_is_told_and_left_out() {
+        let cut = audit(&CALLS[..1]) + "{\"event\":\"request\",\"time";
+        let (code, out, err) = replay(&cut, true, Format::Text).unwrap();
+        assert_eq!(
+            (code, out.as_str()),
+            (
+                ExitCode::SUCCESS,
+                "1 call: 0 would now be denied, 0 would now be allowed, 1 would not change\n"
+            )
+        );
+        assert!(err.starts_with("audit.jsonl:2: not an audit record: "), "{err}");
+        assert!(
+            replay("", true, Format::Text)
+                .unwrap_err()
+                .to_string()
+                .ends_with("holds no decision of a policy")
+        );
+    }
+}

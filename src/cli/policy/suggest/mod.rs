@@ -1,0 +1,250 @@
+//! `policy suggest`: what is the least policy that allows the calls that were really allowed?
+//!
+//! The result is a whole `policy.yaml` to read before it is used. What cannot be known from records, such as the
+//! digest of a token, is left to fill in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::bail;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::Format;
+use super::records::{calls, each_decision};
+use crate::audit::Seen;
+use crate::cli::exit;
+use crate::config;
+use crate::policy::{Effect, Scope, spell_moment};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Suggest {
+    /// Audit records, one JSON object a line.
+    #[arg(value_name = "AUDIT.jsonl")]
+    audit: PathBuf,
+    /// The proxy's configuration, for the names of projects; without it rules name ids.
+    #[arg(long, value_name = "FILE", env = "MPC_AUTH_PROXY_CONFIG")]
+    config: Option<PathBuf>,
+    /// text: the policy, with the identity policy in comments. json: the two as `policy` and `identity_policy`.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// What the records tell.
+#[derive(Default)]
+struct Calls {
+    allowed: BTreeMap<Kind, Group>,
+    denied: BTreeMap<Kind, Group>,
+    /// For each caller, the proofs it was identified by, as the policy writes them.
+    proofs: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// What one rule is about.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Kind {
+    caller: String,
+    action: String,
+    project_id: String,
+}
+
+/// All calls of a kind.
+#[derive(Default)]
+struct Group {
+    calls: u64,
+    last: DateTime<Utc>,
+    jobs: BTreeSet<String>,
+    peers: BTreeSet<String>,
+}
+
+/// The policy to suggest. Displays as `policy.yaml`.
+struct Suggestion<'c> {
+    calls: &'c Calls,
+    projects: &'c [Scope],
+}
+
+impl Suggest {
+    /// Prints the policy: exit code 78 where the configuration is not valid.
+    pub(super) fn run(&self, out: &mut impl Write, err: &mut impl Write) -> anyhow::Result<ExitCode> {
+        let projects = match self.config.as_deref().map(config::projects).transpose() {
+            Ok(projects) => projects.unwrap_or_default(),
+            Err(report) => {
+                write!(err, "{report}")?;
+                return Ok(ExitCode::from(exit::CONFIG));
+            }
+        };
+        let mut calls = Calls::default();
+        each_decision(&self.audit, err, |seen| calls.add(seen))?;
+        if calls.allowed.is_empty() {
+            bail!("{} holds no call that was allowed", self.audit.display());
+        }
+        let policy = Suggestion { calls: &calls, projects: &projects };
+        match self.format {
+            Format::Text => write!(out, "{policy}")?,
+            Format::Json => {
+                let both =
+                    json!({ "policy": policy.to_string(), "identity_policy": calls.identity_policy() });
+                writeln!(out, "{}", serde_json::to_string_pretty(&both)?)?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Calls {
+    fn add(&mut self, seen: Seen) {
+        let caller = seen.caller.to_string();
+        let groups = match seen.effect {
+            Effect::Allow => {
+                self.proofs.entry(caller.clone()).or_default().extend(proof(&seen));
+                &mut self.allowed
+            }
+            Effect::Deny => &mut self.denied,
+        };
+        let kind = Kind { caller, action: seen.action, project_id: seen.project_id };
+        let group = groups.entry(kind).or_default();
+        group.calls += 1;
+        group.last = group.last.max(seen.at);
+        group.jobs.insert(seen.job.to_string());
+        group.peers.insert(seen.peer);
+    }
+
+    /// What the key behind the proxy needs, in the language of Huawei's IAM. It cannot be less: these actions have
+    /// neither a resource nor a condition there.
+    fn identity_policy(&self) -> Value {
+        let actions: BTreeSet<&str> = self.allowed.keys().map(|kind| kind.action.as_str()).collect();
+        json!({
+            "Version": "5.0",
+            "Statement": [{ "Effect": "Allow", "Action": actions, "Resource": ["*"] }],
+        })
+    }
+}
+
+/// The proof as far as a record tells it.
+fn proof(seen: &Seen) -> Option<String> {
+    let Seen { caller, listener, peer, .. } = seen;
+    let kind = seen.identified_by.as_deref()?;
+    Some(match (kind, listener, peer.strip_prefix("uid:")) {
+        ("listener", Some(listener), _) => format!("- listener: {}", yaml(listener)),
+        ("unix", _, Some(uid)) => format!("- unix: {{ uid: {} }}", yaml_number(uid)),
+        ("bearer", ..) => {
+            format!(
+                "- bearer: {{ sha256_file: {} }}   # the file you have",
+                yaml(&format!("{caller}.sha256"))
+            )
+        }
+        _ => format!("# also by `{}`: copy that proof from the policy in force", printable(kind)),
+    })
+}
+
+impl fmt::Display for Suggestion<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count: u64 = self.calls.allowed.values().map(|group| group.calls).sum();
+        writeln!(
+            f,
+            "# Suggested from {} that were allowed. It allows what was seen, and as little else",
+            calls(count)
+        )?;
+        writeln!(f, "# as can be said: read it before you use it.\nversion: 1\n\ncallers:")?;
+        for (caller, proofs) in &self.calls.proofs {
+            writeln!(f, "  {}:\n    identify:", yaml(caller))?;
+            proofs.iter().try_for_each(|proof| writeln!(f, "      {proof}"))?;
+        }
+        writeln!(f, "\nrules:")?;
+        for (number, (kind, group)) in (1..).zip(&self.calls.allowed) {
+            self.rule(f, number, (kind, group))?;
+        }
+        if !self.calls.denied.is_empty() {
+            writeln!(f, "# Seen, denied, and left out:")?;
+        }
+        for (kind, group) in &self.calls.denied {
+            let (calls, last) = (calls(group.calls), spell_moment(group.last));
+            let project = self.project(&kind.project_id);
+            writeln!(
+                f,
+                "#   {calls} of {}, {} on {}, the last at {last}",
+                printable(&kind.caller),
+                printable(&kind.action),
+                printable(project)
+            )?;
+        }
+        writeln!(
+            f,
+            "\n# The identity policy that the key behind the proxy needs at Huawei Cloud (IAM 5.0):"
+        )?;
+        format!("{:#}", self.calls.identity_policy()).lines().try_for_each(|line| writeln!(f, "# {line}"))
+    }
+}
+
+impl Suggestion<'_> {
+    fn rule(&self, f: &mut fmt::Formatter<'_>, number: u64, (kind, group): (&Kind, &Group)) -> fmt::Result {
+        let Group { last, jobs, peers, .. } = group;
+        let (calls, last) = (calls(group.calls), spell_moment(*last));
+        writeln!(f, "  # {calls}, the last at {last}, from {}", some(peers))?;
+        let (patterns, remark) = patterns(jobs);
+        writeln!(f, "  # jobs: {}{remark}", jobs.len())?;
+        writeln!(f, "  - id: seen-{number}\n    effect: allow\n    callers: [{}]", yaml(&kind.caller))?;
+        writeln!(f, "    actions: [{}]", yaml(&kind.action))?;
+        writeln!(f, "    projects: [{}]", yaml(self.project(&kind.project_id)))?;
+        let patterns: Vec<String> = patterns.iter().map(|pattern| format!("\"{pattern}\"")).collect();
+        writeln!(f, "    jobs: [{}]\n", patterns.join(", "))
+    }
+
+    fn project<'s>(&'s self, id: &'s str) -> &'s str {
+        self.projects.iter().find(|project| *project.id == *id).map_or(id, |project| &project.name)
+    }
+}
+
+/// Patterns for the jobs, and what to say about them. A few are named one by one; many by what they start with.
+fn patterns(jobs: &BTreeSet<String>) -> (Vec<String>, &'static str) {
+    if jobs.len() <= FEW {
+        return (
+            jobs.iter().cloned().collect(),
+            ", each by its id: widen this, a job is seldom cancelled twice",
+        );
+    }
+    let start =
+        |job: &String| job.find(['-', '_']).and_then(|end| job.get(..=end)).map(|start| format!("{start}*"));
+    match jobs.iter().map(start).collect::<Option<BTreeSet<String>>>() {
+        Some(starts) if starts.len() <= FEW => (starts.into_iter().collect(), ", by what they start with"),
+        Some(_) | None => (vec!["*".into()], ", with nothing in common"),
+    }
+}
+
+/// The first few, and how many more.
+fn some(texts: &BTreeSet<String>) -> String {
+    let mut shown: Vec<String> = texts.iter().take(FEW).map(|text| printable(text)).collect();
+    if texts.len() > FEW {
+        shown.push(format!("{} more", texts.len() - FEW));
+    }
+    shown.join(", ")
+}
+
+/// The text as a YAML scalar in flow style: as it is where that has one reading, else in quotes.
+fn yaml(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
+    let word = text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(plain);
+    let reserved = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
+    if word && !text.ends_with(':') && !reserved.contains(&text.to_ascii_lowercase().as_str()) {
+        return text.to_owned();
+    }
+    Value::from(text).to_string()
+}
+
+/// A number stays one, anything else cannot become YAML.
+fn yaml_number(text: &str) -> String {
+    text.parse::<u32>().map_or_else(|_| yaml(text), |number| number.to_string())
+}
+
+/// The text in a comment: it must not end the line.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// How many jobs, starts or addresses are named one by one.
+const FEW: usize = 10;
+
+#[cfg(test)]
+mod tests;
