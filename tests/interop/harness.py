@@ -21,6 +21,8 @@ PROJECT_NAME = "media-prod"
 TOKEN = "the-token-of-batch-cleaner"
 # What an SDK is given where the real key is the proxy's. It must not reach the cloud.
 DUMMY_AK, DUMMY_SK = "DUMMYACCESSKEY", "dummy-secret-key"
+# A pair that was made up for the proxy: what an SDK signs with it proves a caller.
+LOCAL_AK, LOCAL_SK = "TRANSCODER0001", "made-up-for-this-proxy"
 
 PROXY = """
 version: 1
@@ -43,6 +45,8 @@ callers:
     identify: [ { listener: app } ]
   batch-cleaner:
     identify: [ { bearer: { sha256_file: batch-cleaner.sha256 } } ]
+  transcoder:
+    identify: [ { sdk_signature: { access_key: TRANSCODER0001, secret_key_file: transcoder.sk } } ]
 rules:
   - { id: editor-cancels, effect: allow, callers: [editor-api],
       actions: [mpc:editingTask:delete], projects: [media-prod], jobs: ["*"] }
@@ -50,6 +54,8 @@ rules:
       actions: [mpc:editingTask:delete], projects: [media-prod], jobs: ["release-*"] }
   - { id: cleaner-cancels-temporary-jobs, effect: allow, callers: [batch-cleaner],
       actions: [mpc:editingTask:delete], projects: [media-prod], jobs: ["tmp-*"] }
+  - { id: transcoder-cancels, effect: allow, callers: [transcoder],
+      actions: [mpc:editingTask:delete], projects: [media-prod], jobs: ["*"] }
 """
 
 
@@ -163,6 +169,7 @@ class Proxy(Process):
         (self.folder / "policy.yaml").write_text(POLICY)
         digest = hashlib.sha256(TOKEN.encode()).hexdigest()
         (self.folder / "batch-cleaner.sha256").write_text(digest)
+        (self.folder / "transcoder.sk").write_text(LOCAL_SK)
 
     def wait_until_ready(self):
         self.eventually("it served", lambda: re.search('"serving".*\n', self.read("stderr")))

@@ -5,7 +5,9 @@ import unittest
 
 from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException
 
-from harness import DUMMY_AK, DUMMY_SK, PROJECT, PROJECT_NAME, TOKEN, Proxy, StandIn, cancel, sdk
+from harness import (
+    DUMMY_AK, DUMMY_SK, LOCAL_AK, LOCAL_SK, PROJECT, PROJECT_NAME, TOKEN, Proxy, StandIn, cancel, sdk
+)
 
 BEARER = ("Authorization", f"Bearer {TOKEN}")
 
@@ -114,6 +116,29 @@ class Calls(unittest.TestCase):
         self.assertTrue(self.cloud.has_job("100216"))
         self.assertEqual(self.cloud.requests(), [])
         self.assert_record({"caller.id": "batch-cleaner", "policy.effect": "deny", "outcome": "refused"})
+
+    def test_a_signature_with_a_key_for_the_proxy_proves_a_caller(self):
+        for project in (PROJECT, PROJECT_NAME):
+            self.setUp()
+            self.cloud.put_job("100217")
+            cancel(sdk(self.team, LOCAL_AK, LOCAL_SK, project), "100217")
+            self.assertFalse(self.cloud.has_job("100217"))
+            [seen] = self.cloud.requests()
+            self.assertNotIn(LOCAL_AK.lower(), json.dumps(seen).lower())
+            self.assertIn(f"Access={self.cloud.access_key},", dict(seen["headers"])["authorization"])
+            self.assert_record({
+                "caller.id": "transcoder", "caller.identified_by": "sdk_signature", "listener": "team",
+                "policy.rule": "transcoder-cancels", "outcome": "forwarded",
+            })
+
+    def test_a_wrong_signature_with_that_key_proves_nobody_even_where_the_listener_would(self):
+        for url, listener in ((self.team, "team"), (self.app, "app")):
+            self.setUp()
+            error = self.refused(sdk(url, LOCAL_AK, "guessed"), "100218")
+            self.assertEqual((error.status_code, error.error_code), (401, "PROXY.Unauthenticated"))
+            self.assertIn("the SDK signature is not accepted", error.error_msg)
+            self.assertEqual(self.cloud.requests(), [])
+            self.assert_record({"caller.id": None, "listener": listener, "outcome": "refused"})
 
     def test_a_signature_with_a_dummy_key_proves_no_caller(self):
         self.assert_unknown([])
