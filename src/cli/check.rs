@@ -74,6 +74,9 @@ fn summary(path: &Path, settings: &Settings, out: &mut impl Write) -> io::Result
     if let Some(ops) = settings.ops {
         writeln!(out, "  health and metrics on {ops}")?;
     }
+    if let Some(admin) = &settings.admin {
+        writeln!(out, "  operators on unix:{}", admin.path.display())?;
+    }
     writeln!(out, "\nprojects")?;
     for project in &settings.projects {
         write_project(project, settings, out)?;

@@ -113,7 +113,7 @@ pub(super) fn read(page: &Page, root: &Node) -> Option<Written> {
             .unwrap_or_default(),
         ops: fields.optional("ops", ops),
         admin: fields.optional("admin", listener::admin),
-        freeze_file: fields.optional("freeze_file", files::to_write),
+        freeze_file: fields.optional("freeze_file", file_to_look_for),
         upstream: fields.optional("upstream", upstream).unwrap_or_default(),
         limits: fields.optional("limits", limits).unwrap_or_default(),
         drain: fields.optional("drain", drain).unwrap_or_default(),
@@ -137,6 +137,11 @@ fn scope(page: &Page, node: &Node) -> Option<Scope> {
     let name = fields.required(("name", "media-prod"), scalar::name);
     let id = fields.required(("id", "0a1b2c3d4e5f60718293a4b5c6d7e8f9"), scalar::name);
     Some(Scope { name: name?.value, id: id?.value })
+}
+
+/// A file that may come and go, and its directory with it.
+fn file_to_look_for(page: &Page, node: &Node) -> Option<PathBuf> {
+    Some(page.resolve(scalar::text(page, node, "the path of a file")?))
 }
 
 /// The version of the file's format, in both files.

@@ -2,7 +2,12 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use super::{decode::Fields, page::Page, scalar, yaml::Node};
+use super::{
+    decode::Fields,
+    page::Page,
+    scalar,
+    yaml::{Node, Value},
+};
 use crate::limit::{CallerLimits, Rate};
 
 /// A caller's `limits`: `{ rate: 30/min, burst: 10, in_flight: 4 }`.
@@ -21,6 +26,10 @@ pub(super) fn caller(page: &Page, node: &Node) -> Option<CallerLimits> {
 
 /// `30/min`: a number of calls, and `s`, `min` or `h`. As many may come at once.
 pub(super) fn rate(page: &Page, node: &Node) -> Option<Rate> {
+    if matches!(node.value, Value::Integer(_) | Value::Number) {
+        page.error(node.place, format!("expected {EXPECTED}, found a number without a unit"), HINT);
+        return None;
+    }
     let text = scalar::text(page, node, EXPECTED)?;
     let parsed = text.split_once('/').and_then(|(count, unit)| {
         let digits = count.bytes().all(|b| b.is_ascii_digit());
@@ -29,8 +38,7 @@ pub(super) fn rate(page: &Page, node: &Node) -> Option<Rate> {
         Some(Rate { count, per: Duration::from_secs(per), burst: count })
     });
     if parsed.is_none() {
-        let hint = "write a whole number from 1 to 1000000, `/`, and one of s, min, h";
-        page.error(node.place, format!("expected {EXPECTED}"), hint);
+        page.error(node.place, format!("expected {EXPECTED}"), HINT);
     }
     parsed
 }
@@ -40,5 +48,6 @@ fn number(page: &Page, node: &Node) -> Option<NonZeroU32> {
 }
 
 const EXPECTED: &str = "a rate such as 30/min";
+const HINT: &str = "write a whole number from 1 to 1000000, `/`, and one of s, min, h";
 const MOST: u32 = 1_000_000;
 const UNITS: [(&str, u64); 3] = [("s", 1), ("min", 60), ("h", 3600)];
