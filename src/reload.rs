@@ -311,3 +311,60 @@ fn summary(report: &Report) -> String {
 const COMPARE: Duration = Duration::from_secs(10);
 /// Editors and tools write in several steps.
 const SETTLE: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        audit::{Sink, Target, WhenBlocked},
+        metrics::Foreseen,
+    };
+
+    const PROXY: &str = "version: 1
+policy: policy.yaml
+listeners: [ { name: app, bind: 127.0.0.1:8080 } ]
+projects: [ { name: p, id: p1, endpoint: 'http://127.0.0.1:1', credential: c } ]
+credentials: { c: { environment: {} } }
+";
+    const POLICY: &str = "version: 1
+callers: { a: { identify: [ { listener: app } ] } }
+rules: [ { id: r, effect: allow, callers: [a], actions: ['*'], projects: [p], jobs: ['*'] } ]
+";
+
+    fn reloader(folder: &Path) -> Reloader {
+        let path = folder.join("proxy.yaml");
+        std::fs::write(&path, PROXY).unwrap();
+        std::fs::write(folder.join("policy.yaml"), POLICY).unwrap();
+        let loaded = config::load(&path).unwrap();
+        let baseline = Baseline::new(path, &loaded);
+        let sink = Sink::open(Target::File("/dev/null".into()), WhenBlocked::Refuse).unwrap();
+        let policy = &loaded.settings.policy;
+        let metrics = Metrics::new(&Foreseen {
+            listeners: &[],
+            callers: &[],
+            policy,
+            credentials: &[],
+            projects: &[],
+            sink: &sink,
+        });
+        let in_force = Arc::new(ArcSwap::from_pointee(InForce::new(loaded.settings, None)));
+        Reloader::new(baseline, in_force, Arc::new(metrics))
+    }
+
+    #[test]
+    fn a_change_that_nothing_announced_is_found_by_comparing_contents() {
+        let folder = tempfile::tempdir().unwrap();
+        let (reloader, policy) = (reloader(folder.path()), folder.path().join("policy.yaml"));
+        assert_eq!(reloader.reload_if_changed(), None);
+        std::fs::write(&policy, POLICY.replace("allow", "deny")).unwrap();
+        let Some(Reloaded::Applied(hash)) = reloader.reload_if_changed() else { panic!("not applied") };
+        assert_eq!(reloader.in_force.load().policy.hash(), &hash);
+        assert_eq!(reloader.reload_if_changed(), None);
+        std::fs::remove_file(&policy).unwrap();
+        assert!(matches!(reloader.reload_if_changed(), Some(Reloaded::Refused(_))));
+        assert_eq!(reloader.reload_if_changed(), None, "a failure is told once");
+        std::fs::write(&policy, POLICY).unwrap();
+        assert!(matches!(reloader.reload_if_changed(), Some(Reloaded::Applied(_))));
+        assert_eq!(reloader.problem(), None);
+    }
+}
