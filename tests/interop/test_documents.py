@@ -20,7 +20,8 @@ def blocks(language):
 
 
 def run(*arguments):
-    return subprocess.run([BINARY, *arguments], env={}, capture_output=True, text=True, check=True, timeout=60)
+    command = [BINARY, *arguments]
+    return subprocess.run(command, env={}, capture_output=True, text=True, check=True, timeout=60)
 
 
 class Readme(unittest.TestCase):
