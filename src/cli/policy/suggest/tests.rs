@@ -1,0 +1,150 @@
+//! The suggestion, word by word, and that it allows what was seen.
+
+use super::super::records::fixture::audit;
+use super::*;
+use crate::policy::{Call, parse_moment};
+
+fn suggest(calls: &[&str], format: Format, config: Option<&str>) -> anyhow::Result<(ExitCode, String)> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("audit.jsonl"), audit(calls)).unwrap();
+    let config = config.map(|text| {
+        std::fs::write(path("proxy.yaml"), text).unwrap();
+        path("proxy.yaml")
+    });
+    let suggest = Suggest { audit: path("audit.jsonl"), config, format };
+    let mut out = Vec::new();
+    let code = suggest.run(&mut out, &mut Vec::new())?;
+    Ok((code, String::from_utf8(out).unwrap()))
+}
+
+const CALLS: [&str; 6] = [
+    "allow editor-api listener 127.0.0.1 0a1b 100211",
+    "allow editor-api listener 127.0.0.1 0a1b 100212 would_deny",
+    "allow editor-api bearer 10.2.3.4 0a1b 100211",
+    "allow batch-cleaner unix uid:1001 1c2d tmp-1",
+    "deny batch-cleaner unix uid:1001 0a1b 100211",
+    "allow mesh-service spiffe 10.2.3.5 1c2d null",
+];
+
+const SUGGESTION: &str = r##"# Suggested from 5 calls that were allowed. It allows what was seen, and as little else
+# as can be said: read it before you use it.
+version: 1
+
+callers:
+  batch-cleaner:
+    identify:
+      - unix: { uid: 1001 }
+  editor-api:
+    identify:
+      - bearer: { sha256_file: editor-api.sha256 }   # the file you have
+      - listener: app
+  mesh-service:
+    identify:
+      # also by `spiffe`: copy that proof from the policy in force
+
+rules:
+  # 1 call, the last at 2027-01-15T00:03:00Z, from uid:1001
+  # jobs: 1, each by its id: widen this, a job is seldom cancelled twice
+  - id: seen-1
+    effect: allow
+    callers: [batch-cleaner]
+    actions: [mpc:editingTask:delete]
+    projects: ["1c2d"]
+    jobs: ["tmp-1"]
+
+  # 3 calls, the last at 2027-01-15T00:02:00Z, from 10.2.3.4, 127.0.0.1
+  # jobs: 2, each by its id: widen this, a job is seldom cancelled twice
+  - id: seen-2
+    effect: allow
+    callers: [editor-api]
+    actions: [mpc:editingTask:delete]
+    projects: [media-prod]
+    jobs: ["100211", "100212"]
+
+  # 1 call, the last at 2027-01-15T00:05:00Z, from 10.2.3.5
+  # jobs: 1, each by its id: widen this, a job is seldom cancelled twice
+  - id: seen-3
+    effect: allow
+    callers: [mesh-service]
+    actions: [mpc:editingTask:delete]
+    projects: ["1c2d"]
+    jobs: ["null"]
+
+# Seen, denied, and left out:
+#   1 call of batch-cleaner, mpc:editingTask:delete on media-prod, the last at 2027-01-15T00:04:00Z
+
+# The identity policy that the key behind the proxy needs at Huawei Cloud (IAM 5.0):
+# {
+#   "Version": "5.0",
+#   "Statement": [
+#     {
+#       "Effect": "Allow",
+#       "Action": [
+#         "mpc:editingTask:delete"
+#       ],
+#       "Resource": [
+#         "*"
+#       ]
+#     }
+#   ]
+# }
+"##;
+
+#[test]
+fn the_suggestion_is_a_policy_with_its_reasons() {
+    let config = "projects: [ { name: media-prod, id: 0a1b } ]";
+    let (code, out) = suggest(&CALLS, Format::Text, Some(config)).unwrap();
+    assert_eq!(code, ExitCode::SUCCESS);
+    assert_eq!(out, SUGGESTION);
+}
+
+#[test]
+fn the_suggestion_allows_what_was_seen_and_nothing_else() {
+    let (_, out) = suggest(&CALLS, Format::Text, None).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("policy.yaml");
+    std::fs::write(&path, out).unwrap();
+    let ids = ["0a1b", "1c2d"].map(|id| Scope { name: id.into(), id: id.into() });
+    let alone = config::policy_alone(&path, None, || ids.to_vec()).unwrap();
+    let effect = |caller: &str, project: &str, job: &str| {
+        let caller = alone.callers.iter().find(|c| c.as_str() == caller).unwrap();
+        let action = "mpc:editingTask:delete";
+        let at = parse_moment("2027-01-15").unwrap();
+        let facts =
+            Call { caller, action, project, job, at, source_ip: None, listener: None, identified_by: None };
+        alone.policy.decide(&facts).effect
+    };
+    for call in CALLS {
+        let words: Vec<&str> = call.split(' ').collect();
+        assert_eq!(effect(words[1], words[4], words[5]).as_str(), words[0], "{call}");
+    }
+    assert_eq!(effect("editor-api", "0a1b", "100213"), Effect::Deny);
+    assert_eq!(effect("editor-api", "1c2d", "100211"), Effect::Deny);
+}
+
+#[test]
+fn many_jobs_are_told_by_what_they_start_with() {
+    let many = |start: &str| (0..20).map(|n| format!("{start}{n}")).collect::<BTreeSet<String>>();
+    let starts = |jobs: &BTreeSet<String>| patterns(jobs).0;
+    assert_eq!(starts(&many("tmp-")), ["tmp-*"]);
+    assert_eq!(starts(&(&many("tmp-") | &many("test_"))), ["test_*", "tmp-*"]);
+    assert_eq!(starts(&many("1002")), ["*"]);
+    assert_eq!(starts(&(&many("tmp-") | &many("1002"))), ["*"]);
+    assert_eq!(starts(&many("tmp-").into_iter().take(10).collect()).len(), 10);
+}
+
+#[test]
+fn programs_get_the_two_policies_apart() {
+    let (_, out) = suggest(&CALLS, Format::Json, None).unwrap();
+    let json: Value = serde_json::from_str(&out).unwrap();
+    assert!(json["policy"].as_str().unwrap().contains("version: 1"));
+    assert_eq!(json["identity_policy"]["Statement"][0]["Action"], json!(["mpc:editingTask:delete"]));
+}
+
+#[test]
+fn from_nothing_nothing_is_suggested() {
+    let error = |calls: &[&str]| suggest(calls, Format::Text, None).unwrap_err().to_string();
+    assert!(error(&[]).ends_with("audit.jsonl holds no decision of a policy"));
+    assert!(error(&CALLS[4..5]).ends_with("audit.jsonl holds no call that was allowed"));
+}
