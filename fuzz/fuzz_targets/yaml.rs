@@ -15,8 +15,10 @@ thread_local! {
 const PROXY: &str = include_str!("../../config/minimal/proxy.yaml");
 const POLICY: &str = include_str!("../../config/minimal/policy.yaml");
 
-fuzz_target!(|input: (u8, &str)| {
-    let (which, text) = input;
+// The first byte says which file the rest is, so that any sample can be a seed.
+fuzz_target!(|input: &[u8]| {
+    let Some((which, text)) = input.split_first() else { return };
+    let Ok(text) = str::from_utf8(text) else { return };
     DIRECTORY.with(|directory| {
         let directory = directory.get_or_init(|| TempDir::new_in("/dev/shm").unwrap()).path();
         let [proxy, policy, cases] =

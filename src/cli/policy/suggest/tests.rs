@@ -1,4 +1,4 @@
-//! What is suggested, word for word, and that it allows what was seen and nothing else.
+//! The suggestion, word by word, and that it allows what was seen.
 
 use super::super::records::fixture::audit;
 use super::*;
