@@ -1,6 +1,12 @@
 //! What if the caller goes away? A request that arrived whole is carried out once and recorded all the same.
 
+use std::{io::Write, net::TcpStream};
+
 use mpc_auth_proxy::testserver::{Fault, Planned};
+use nix::{
+    libc::linger,
+    sys::socket::{setsockopt, sockopt::Linger},
+};
 use serde_json::json;
 
 use crate::harness::{PROJECT, Proxy, Setup, Wire, cancel, wait_for};
@@ -36,6 +42,24 @@ fn a_caller_that_half_closes_after_its_request_gets_its_answer() {
         wires.into_iter().for_each(Wire::closed);
         all_cancelled_once(&proxy);
     }
+}
+
+#[test]
+fn a_caller_that_resets_its_connection_is_served_exactly_once() {
+    let proxy = with_jobs(Some(Fault::LatencyMs(300).until_cleared()));
+    proxy.expect_records(TIMES);
+    let mut streams: Vec<TcpStream> = Vec::new();
+    for job in 0..TIMES {
+        let mut stream = TcpStream::connect(proxy.address("app")).unwrap();
+        stream.write_all(cancel(&format!("job-{job}")).as_bytes()).unwrap();
+        streams.push(stream);
+    }
+    wait_for("requests upstream", || (proxy.cloud().requests().len() == TIMES).then_some(()));
+    for stream in streams {
+        // Closed with nothing to linger for, a socket sends RST in place of FIN.
+        setsockopt(&stream, Linger, &linger { l_onoff: 1, l_linger: 0 }).unwrap();
+    }
+    all_cancelled_once(&proxy);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What is tried again? What was surely not processed, and once what a reused connection swallowed. Nothing else.
 
+use std::sync::Barrier;
+
 use mpc_auth_proxy::testserver::Fault;
 use serde_json::json;
 
@@ -46,6 +48,30 @@ fn it_is_tried_once_more_and_not_twice() {
     second.is_refusal(502, "PROXY.UpstreamInvalid");
     proxy.record(&second).says(json!({ "upstream.attempts": 2, "outcome": "unknown" }));
     upstream.saw(3);
+}
+
+#[test]
+fn the_second_attempt_takes_no_pooled_connection() {
+    // Two connections go into the pool together, and both die under their second request.
+    let both_asked = Barrier::new(2);
+    let upstream = Scripted::start(move |connection, peer| {
+        peer.request();
+        if connection < 2 {
+            both_asked.wait();
+            peer.write(DONE);
+            peer.request();
+        } else {
+            peer.write(DONE);
+        }
+    });
+    let proxy = Setup::new().upstream(&upstream.url()).start();
+    let mut together = [proxy.connect(), proxy.connect()];
+    together.each_mut().map(|wire| wire.write(cancel("100211")));
+    assert_eq!(together.each_mut().map(|wire| wire.answer().status), [204, 204]);
+    let answer = proxy.send(cancel("100212"));
+    assert_eq!(answer.status, 204);
+    proxy.record(&answer).says(json!({ "upstream.attempts": 2, "outcome": "forwarded" }));
+    upstream.saw(4);
 }
 
 #[test]

@@ -8,13 +8,15 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::PathBuf,
     process::{Command, Output, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use mpc_auth_proxy::testserver::{Cloud, JobState, TestServer};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::{ACCESS_KEY, Proxy, SECRET_KEY, cloud, options};
+use super::{ACCESS_KEY, BOUND, Proxy, SECRET_KEY, cloud, options};
 
 pub(crate) struct Setup {
     pub(super) folder: TempDir,
@@ -127,9 +129,17 @@ impl Setup {
         Proxy::new(child, self)
     }
 
-    /// Runs a command that ends by itself, on this configuration.
+    /// Runs a command that ends by itself, on this configuration. One that does not is killed: no exit code.
     pub(crate) fn run(&self, command: &str) -> Output {
-        self.command(command).output().unwrap()
+        let mut child = self.command(command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let end = Instant::now() + BOUND;
+        while child.try_wait().unwrap().is_none() {
+            if Instant::now() > end {
+                child.kill().unwrap();
+            }
+            sleep(Duration::from_millis(2));
+        }
+        child.wait_with_output().unwrap()
     }
 
     /// The binary with the configuration, in an environment that holds nothing else.
