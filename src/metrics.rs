@@ -24,7 +24,9 @@ use prometheus_client::{
 
 use crate::{
     audit::{Outcome, Record, Sink},
+    clock,
     identity::CallerId,
+    limit::Scope,
     operation::CATALOGUE,
     policy::{Decision, Effect, Mode, Policy},
 };
@@ -39,6 +41,11 @@ pub struct Metrics {
     upstream_errors: Family<KindLabels, Counter>,
     in_flight: Gauge,
     refreshes: Family<RefreshLabels, Counter>,
+    rate_limited: Family<LimitLabels, Counter>,
+    reloads: Family<OutcomeLabels, Counter>,
+    last_reload: Gauge,
+    policy: Family<HashLabels, Gauge>,
+    listeners: Vec<Arc<str>>,
 }
 
 /// A request that is under way, counted until it is dropped.
@@ -54,6 +61,8 @@ pub struct Foreseen<'a> {
     pub policy: &'a Policy,
     /// The credentials' names.
     pub credentials: &'a [Arc<str>],
+    /// The projects' names.
+    pub projects: &'a [Arc<str>],
     /// The audit sink, which counts for itself.
     pub sink: &'a Sink,
 }
@@ -82,6 +91,22 @@ struct KindLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HashLabels {
+    hash: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    scope: &'static str,
+    name: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefreshLabels {
     credential: Arc<str>,
     outcome: &'static str,
@@ -99,6 +124,11 @@ impl Metrics {
             upstream_errors: Family::default(),
             in_flight: Gauge::default(),
             refreshes: Family::default(),
+            rate_limited: Family::default(),
+            reloads: Family::default(),
+            last_reload: Gauge::default(),
+            policy: Family::default(),
+            listeners: foreseen.listeners.to_vec(),
         };
         metrics.foresee(foreseen);
         metrics.register(foreseen)
@@ -141,6 +171,11 @@ impl Metrics {
         }
     }
 
+    /// Counts a call that was over a limit. The name is the caller's or the project's, as the scope says.
+    pub fn rate_limited(&self, scope: Scope, caller: &CallerId, project: &Arc<str>) {
+        self.rate_limited.get_or_create(&LimitLabels::new(scope, caller, project)).inc();
+    }
+
     /// Notes how long an attempt took.
     pub fn attempted(&self, took: Duration) {
         self.upstream_duration.observe(took.as_secs_f64());
@@ -156,14 +191,15 @@ impl Metrics {
         self.refreshes.get_or_create(&RefreshLabels::new(credential, succeeded)).inc();
     }
 
-    fn foresee(&self, foreseen: &Foreseen<'_>) {
+    /// Makes the series of a policy's callers and rules, at zero where they are new.
+    pub fn foresee_policy(&self, callers: &[CallerId], policy: &Policy) {
         let unknown: Arc<str> = UNKNOWN.into();
-        for listener in foreseen.listeners {
+        for listener in &self.listeners {
             for (action, outcome, code) in BEFORE_A_CALLER {
                 let (listener, caller) = (Arc::clone(listener), Arc::clone(&unknown));
                 drop(self.requests.get_or_create(&RequestLabels { listener, caller, action, outcome, code }));
             }
-            for caller in foreseen.callers {
+            for caller in callers {
                 for (outcome, code) in OF_A_CALLER {
                     let (listener, caller) = (Arc::clone(listener), caller.shared());
                     let action = ACTION;
@@ -177,16 +213,47 @@ impl Metrics {
                 }
             }
         }
-        let whole = foreseen.policy.mode();
-        for caller in foreseen.callers {
+        let whole = policy.mode();
+        for caller in callers {
             let of = |said, rule| DecisionLabels::new(caller, ACTION, said, rule);
             drop(self.decisions.get_or_create(&of((Effect::Deny, whole), None)));
-            for rule in foreseen.policy.rules() {
+            for rule in policy.rules() {
                 if rule.callers.iter().any(|glob| glob.is_match(caller.as_str())) {
                     let mode = if rule.mode == Mode::Observe { Mode::Observe } else { whole };
                     drop(self.decisions.get_or_create(&of((rule.effect, mode), Some(&rule.id))));
                 }
             }
+        }
+    }
+
+    /// Counts a reload: of the policy with this hash, or none that could be loaded.
+    pub fn reloaded(&self, policy: Option<&str>) {
+        let outcome = if policy.is_some() { "success" } else { "failure" };
+        self.reloads.get_or_create(&OutcomeLabels { outcome }).inc();
+        if let Some(hash) = policy {
+            self.policy_in_force(hash);
+        }
+    }
+
+    fn policy_in_force(&self, hash: &str) {
+        self.policy.clear();
+        self.policy.get_or_create(&HashLabels { hash: hash.to_owned() }).set(1);
+        self.last_reload.set(clock::now().timestamp());
+    }
+
+    fn foresee(&self, foreseen: &Foreseen<'_>) {
+        self.policy_in_force(foreseen.policy.hash());
+        for outcome in ["success", "failure"] {
+            drop(self.reloads.get_or_create(&OutcomeLabels { outcome }));
+        }
+        self.foresee_policy(foreseen.callers, foreseen.policy);
+        for caller in foreseen.callers {
+            drop(self.rate_limited.get_or_create(&LimitLabels { scope: "caller", name: caller.shared() }));
+        }
+        for project in foreseen.projects {
+            drop(
+                self.rate_limited.get_or_create(&LimitLabels { scope: "project", name: Arc::clone(project) }),
+            );
         }
         for kind in ["connect", "closed", "stale", "timeout", "invalid"] {
             drop(self.upstream_errors.get_or_create(&KindLabels { kind }));
@@ -215,8 +282,13 @@ impl Metrics {
         r.register("in_flight_requests", "Requests under way", self.in_flight.clone());
         let help = "Readings of a credential's source";
         r.register("credential_refreshes", help, self.refreshes.clone());
-        let hash = vec![("hash", foreseen.policy.hash().to_string())];
-        r.register("policy", "The policy in force", Info::new(hash));
+        let help = "Calls over a limit";
+        r.register("rate_limited", help, self.rate_limited.clone());
+        r.register("reloads", "Attempts to reload the configuration", self.reloads.clone());
+        let help = "When the configuration in force was loaded";
+        let name = "config_last_reload_success_timestamp";
+        r.register_with_unit(name, help, Unit::Seconds, self.last_reload.clone());
+        r.register("policy_info", "The policy in force", self.policy.clone());
         let build = vec![("version", env!("CARGO_PKG_VERSION"))];
         r.register("build", "This program", Info::new(build));
         r.register_collector(Box::new(Dropped(foreseen.sink.clone())));
@@ -238,6 +310,15 @@ impl DecisionLabels {
         };
         let rule = rule.unwrap_or(NO_RULE).to_owned();
         Self { caller: caller.shared(), action, effect: effect.as_str(), rule, mode }
+    }
+}
+
+impl LimitLabels {
+    fn new(scope: Scope, caller: &CallerId, project: &Arc<str>) -> Self {
+        match scope {
+            Scope::Caller => Self { scope: "caller", name: caller.shared() },
+            Scope::Project => Self { scope: "project", name: Arc::clone(project) },
+        }
     }
 }
 

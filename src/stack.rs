@@ -12,12 +12,13 @@ use tower::{
 };
 
 use crate::{
-    audit::Sink,
+    audit::{Recent, Sink},
     config::{Limits, UpstreamSettings},
+    limit::Freeze,
     metrics::Metrics,
     stage::{
-        Arrival, AuditLayer, Authenticate, Authorize, Body, Compose, Forward, InForce, Project, Receive,
-        RespondLayer, RetryLayer, Route, Sign,
+        Arrival, AuditLayer, Authenticate, Authorize, Body, Compose, Forward, InForce, Limit, Project,
+        Receive, RespondLayer, RetryLayer, Route, Sign,
     },
 };
 
@@ -32,6 +33,10 @@ pub struct Parts {
     pub projects: Vec<Arc<Project>>,
     /// Where the records go.
     pub sink: Sink,
+    /// The last of them.
+    pub recent: Arc<Recent>,
+    /// Whether everything is refused.
+    pub freeze: Freeze,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// This machine's name, a part of request ids.
@@ -40,19 +45,21 @@ pub struct Parts {
 
 /// Builds the stack.
 pub fn build(limits: &Limits, upstream: &UpstreamSettings, parts: Parts) -> Stack {
-    let Parts { in_force, projects, sink, metrics, hostname } = parts;
+    let Parts { in_force, projects, sink, recent, freeze, metrics, hostname } = parts;
     let stack = ServiceBuilder::new()
         // Observe: exactly one record a request, and the one map from errors to answers.
-        .layer(AuditLayer::new(sink, Arc::clone(&metrics), hostname))
+        .layer(AuditLayer::new(sink, recent, Arc::clone(&metrics), hostname))
         .layer(RespondLayer)
         // Protect: what is too much is refused at once.
         .layer(LoadShedLayer::new())
         .layer(GlobalConcurrencyLimitLayer::new(limits.in_flight))
-        // Decide: a clean request, a proven caller, a known operation, an allowed call.
+        // Decide: a clean request, a proven caller, a known operation, an allowed call, within
+        // its limits.
         .layer(FilterLayer::new(Receive::new(limits.request_deadline, limits.headers)))
         .layer(FilterLayer::new(Authenticate::new(in_force)))
         .layer(FilterLayer::new(Route::new(&projects)))
         .layer(FilterLayer::new(Authorize::new(Arc::clone(&metrics))))
+        .layer(FilterLayer::new(Limit::new(freeze, Arc::clone(&metrics))))
         // Act: a new request, signed anew for each attempt.
         .layer(FilterLayer::new(Compose))
         .layer(RetryLayer::new(upstream.attempts, upstream.stale))

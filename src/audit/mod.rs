@@ -7,6 +7,7 @@
 //! Only the fields below are written, by one serializer, so no input can forge a line; none of them ever holds
 //! a secret, a token or a signature.
 
+mod recent;
 mod seen;
 mod sink;
 
@@ -18,6 +19,7 @@ use std::{
 use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 use serde::{Serialize, Serializer};
 
+pub use recent::Recent;
 pub use seen::{Seen, SeenError};
 pub use sink::{Blocked, OpenError, Sink, SinkStats, Slot, Target, WhenBlocked};
 

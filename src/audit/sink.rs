@@ -18,12 +18,14 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use nix::{
     fcntl::{FallocateFlags, fallocate},
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
+use tokio::time::{Instant, sleep};
 
 /// Where the audit records of a process go.
 #[derive(Clone)]
@@ -129,6 +131,21 @@ impl Sink {
         }
         state.open += 1;
         Ok(Slot(()))
+    }
+
+    /// The same, but lets the reader of a pipe catch up first, for a moment: it may only be slow.
+    ///
+    /// # Errors
+    /// Where there still is no room.
+    pub async fn reserve_soon(&self) -> Result<Slot, Blocked> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.reserve() {
+                Ok(slot) => return Ok(slot),
+                Err(blocked) if self.state().regular || Instant::now() >= end => return Err(blocked),
+                Err(_) => sleep(CATCH_UP).await,
+            }
+        }
     }
 
     /// Writes the line that the slot was taken for.
@@ -277,6 +294,9 @@ impl State {
     }
 }
 
+/// A reader that takes longer than this is stuck.
+const PATIENCE: Duration = Duration::from_millis(500);
+const CATCH_UP: Duration = Duration::from_millis(2);
 /// No line is longer: every field is bounded.
 const MAX_LINE: u64 = 4096;
 /// Space is allocated in steps of this many bytes, so that it is rarely asked for.

@@ -5,7 +5,7 @@
 use super::exit;
 use crate::config::{self, Listener, Loaded, Project, Report, Settings, Severity};
 use crate::credential::Source;
-use crate::identity::Proof;
+use crate::identity::{Proof, ServiceAccount};
 use crate::policy::{Mode, Rule, spell_moment};
 use anyhow::Context;
 use std::io::{self, Write};
@@ -59,7 +59,12 @@ fn summary(path: &Path, settings: &Settings, out: &mut impl Write) -> io::Result
     writeln!(out, "{} is valid. This would run:", path.display())?;
     writeln!(out, "\nlisteners")?;
     for listener in &settings.listeners {
-        writeln!(out, "  {} on {}", listener.name, listener.bind)?;
+        let tls = match &listener.tls {
+            None => "",
+            Some(tls) if tls.client_ca.is_none() => ", with TLS",
+            Some(_) => ", with TLS and client certificates",
+        };
+        writeln!(out, "  {} on {}{tls}", listener.name, listener.bind)?;
         for (caller, proof) in settings.callers.proofs() {
             if let Some(proof) = proof_on(listener, proof) {
                 writeln!(out, "    {caller}, by {proof}")?;
@@ -68,6 +73,9 @@ fn summary(path: &Path, settings: &Settings, out: &mut impl Write) -> io::Result
     }
     if let Some(ops) = settings.ops {
         writeln!(out, "  health and metrics on {ops}")?;
+    }
+    if let Some(admin) = &settings.admin {
+        writeln!(out, "  operators on unix:{}", admin.path.display())?;
     }
     writeln!(out, "\nprojects")?;
     for project in &settings.projects {
@@ -109,16 +117,27 @@ fn write_project(project: &Project, settings: &Settings, out: &mut impl Write) -
 
 /// How the proof is given on this listener. `None` where it cannot be.
 fn proof_on(listener: &Listener, proof: &Proof) -> Option<String> {
-    let local = matches!(listener.bind, config::Bind::Unix { .. });
+    let (loopback, unix) = match &listener.bind {
+        config::Bind::Tcp(address) => (address.ip().is_loopback(), false),
+        config::Bind::Unix { .. } => (false, true),
+    };
+    let certificates = listener.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     match proof {
         Proof::Listener(name) => (*name == listener.name).then(|| "reaching it".into()),
-        Proof::Unix { uid, gid } if local => {
+        Proof::Loopback { uid } => loopback.then(|| format!("a socket of user id {uid}")),
+        Proof::Unix { uid, gid } => {
             let user = uid.map(|uid| format!("user id {uid}"));
             let group = gid.map(|gid| format!("group id {gid}"));
-            Some([user, group].into_iter().flatten().collect::<Vec<_>>().join(" and "))
+            unix.then(|| [user, group].into_iter().flatten().collect::<Vec<_>>().join(" and "))
         }
-        Proof::Bearer(_) if listener.bearer => Some("a bearer token".into()),
-        Proof::Unix { .. } | Proof::Bearer(_) => None,
+        Proof::Bearer(_) => listener.bearer.then(|| "a bearer token".into()),
+        Proof::ServiceAccount(account) => listener.bearer.then(|| {
+            let ServiceAccount { namespace, name, .. } = account;
+            format!("a token of the service account {namespace}/{name}")
+        }),
+        Proof::SdkSignature(key) => Some(format!("an SDK signature with {}…", key.key_hint())),
+        Proof::Dns(name) => certificates.then(|| format!("a certificate for {name}")),
+        Proof::Spiffe(id) => certificates.then(|| format!("a certificate for {id}")),
     }
 }
 

@@ -14,15 +14,11 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use sha2::{Digest, Sha256};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::sleep,
-};
+use tokio::time::sleep;
 use tracing::Level;
 
 use super::{
-    log,
+    client, log,
     run::{Stop, runtime},
 };
 use crate::{
@@ -97,8 +93,9 @@ impl Demo {
             "proxy.yaml",
             &PROXY.replace("APP", &app).replace("TEAM", &team).replace("ENDPOINT", &cloud.url()),
         )?;
-        let loaded = config::load(&folder.path("proxy.yaml")).map_err(|report| anyhow!("{report}"))?;
-        let proxy = Proxy::new(loaded.settings).await?.serve();
+        let path = folder.path("proxy.yaml");
+        let loaded = config::load(&path).map_err(|report| anyhow!("{report}"))?;
+        let proxy = Proxy::new(path, loaded).await?.serve();
         Ok(Self { folder, cloud, proxy, app, team })
     }
 
@@ -111,17 +108,19 @@ impl Demo {
     }
 
     fn introduce(&self) -> io::Result<()> {
-        let Self { app, team, .. } = self;
-        let (endpoint, folder) = (self.cloud.url(), self.folder.0.display());
+        let (app, team) = (format!("http://{}", self.app), format!("http://{}", self.team));
+        let width = app.len().max(team.len());
+        let (gap, endpoint, folder) = (" ".repeat(width), self.cloud.url(), self.folder.0.display());
         say(&format!(
             "mpc-auth-proxy demo: all on this machine, no account, no real key.
 
-    editor-api     \u{2500}\u{2500}\u{25b6} http://{app}  (whoever reaches this listener)   \u{2510}
-                                                                         \u{251c}\u{2500}\u{25b6} mpc-auth-proxy \u{2500}\u{2500} signed \u{2500}\u{2500}\u{25b6} {endpoint}
-    batch-cleaner  \u{2500}\u{2500}\u{25b6} http://{team}  (whoever has the bearer token)     \u{2518}                               (a stand-in for Huawei MPC)
+    editor-api     ──▶ {app:width$} ──┐
+                       {gap}   ├──▶ mpc-auth-proxy ──signed──▶ {endpoint}
+    batch-cleaner  ──▶ {team:width$} ──┘                               (a stand-in for Huawei MPC)
 
-The callers have no key. The proxy has one; the stand-in verifies each signature made with it.
-Configuration, policy and audit log: {folder}
+editor-api is whoever reaches its listener, batch-cleaner whoever has its bearer token. Neither has a
+cloud key: the proxy has one, and the stand-in verifies every signature made with it.
+Configuration, policy and audit log are in {folder}
 "
         ))
     }
@@ -182,8 +181,11 @@ Configuration, policy and audit log: {folder}
         }
         let log = self.audit()?;
         let line = log.get(audited_before..).unwrap_or_default().trim();
-        say(&format!("  audit record, without its empty fields\n    {}\n", without_nulls(line)))
-            .map_err(Into::into)
+        say(&format!(
+            "  audit record (one line of JSON; here without its empty fields)\n    {}\n",
+            readable(line)
+        ))
+        .map_err(Into::into)
     }
 
     /// The audit log so far. A record is written just after its answer.
@@ -214,7 +216,7 @@ Audit records follow as they are written. Ctrl-C stops the demo and removes its 
             }
             let log = self.audit()?;
             for line in log.get(shown..).unwrap_or_default().lines() {
-                say(&format!("    {}\n", without_nulls(line)))?;
+                say(&format!("    {}\n", readable(line)))?;
             }
             shown = log.len();
         }
@@ -237,17 +239,11 @@ impl Step<'_> {
 
     /// What curl would do, without needing it.
     async fn call(&self) -> anyhow::Result<String> {
-        let mut request =
-            format!("DELETE {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.target, self.authority);
+        let mut request = format!("DELETE {} HTTP/1.1\r\nHost: {}\r\n", self.target, self.authority);
         if let Some(path) = &self.token {
             request.push_str(&format!("Authorization: Bearer {}\r\n", fs::read_to_string(path)?));
         }
-        request.push_str("\r\n");
-        let mut stream = TcpStream::connect(self.authority).await?;
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        Ok(answer)
+        Ok(client::over_tcp(self.authority, &request).await?.text)
     }
 }
 
@@ -297,7 +293,7 @@ fn random_text() -> String {
 }
 
 /// An audit line as it was written, but for the fields that say nothing.
-fn without_nulls(line: &str) -> String {
+fn readable(line: &str) -> String {
     let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_str(line) else {
         return line.to_owned();
     };

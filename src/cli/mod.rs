@@ -1,6 +1,8 @@
 //! What can be asked for on the command line? One file a command; the only files that print.
 
 mod check;
+mod client;
+mod control;
 mod demo;
 mod log;
 mod policy;
@@ -10,7 +12,8 @@ mod testserver;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 /// Lets internal services cancel Huawei Cloud MPC editing jobs without holding the company's cloud keys.
 #[derive(Parser)]
@@ -34,6 +37,17 @@ enum Command {
     Policy(policy::Args),
     /// Sign a request with SDK-HMAC-SHA256
     Sign(sign::Args),
+    /// Wait until a running proxy is ready
+    Wait(control::WaitArgs),
+    /// Ask a running proxy to finish what it is doing and stop
+    Shutdown(control::ShutdownArgs),
+    /// Print the completions of a shell
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    Man,
 }
 
 /// Runs the command that the process was started with.
@@ -45,11 +59,27 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Sign(args) => sign::run(&args),
+        Command::Wait(args) => control::wait(&args),
+        Command::Shutdown(args) => control::shutdown(&args),
+        Command::Completions { shell } => completions(shell),
+        Command::Man => man(),
     };
     result.unwrap_or_else(|error| {
         log::print_error(&error);
         ExitCode::FAILURE
     })
+}
+
+fn completions(shell: Shell) -> anyhow::Result<ExitCode> {
+    let mut command = Cli::command();
+    let name = command.get_name().to_owned();
+    clap_complete::generate(shell, &mut command, name, &mut std::io::stdout());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn man() -> anyhow::Result<ExitCode> {
+    clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Exit codes with a meaning of their own; 0, 1 and 2 have their usual one.

@@ -12,11 +12,12 @@ use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
 };
+use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
 use super::{exit, log};
 use crate::{
-    config::{self, LogFormat, Settings},
+    config::{self, Loaded, LogFormat},
     ops::Ops,
     server::{Drained, Proxy, Running, StartError},
 };
@@ -45,13 +46,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(exit::CONFIG));
         }
     };
-    let settings = loaded.settings;
+    let settings = &loaded.settings;
     log::start(args.log_format.unwrap_or(settings.log.format), args.log_level.unwrap_or(settings.log.level));
     for warning in loaded.warnings.problems() {
         let (line, column) = warning.place.map_or((0, 0), |place| (place.line, place.column));
         tracing::warn!(place = format!("{}:{line}:{column}", warning.file), "{}", warning.message);
     }
-    runtime()?.block_on(serve(settings, args.require_credentials))
+    runtime()?.block_on(serve(args, loaded))
 }
 
 /// One thread a core that this process may use; on one core no second thread is woken for any request.
@@ -64,26 +65,21 @@ pub(super) fn runtime() -> anyhow::Result<Runtime> {
     builder.enable_all().build().context("cannot start the runtime")
 }
 
-async fn serve(settings: Settings, require_credentials: bool) -> anyhow::Result<ExitCode> {
-    let ops = match settings.ops {
-        Some(address) => match Ops::bind(address).await {
-            Ok(ops) => Some(ops),
-            Err(error) => {
-                return cannot_bind(
-                    &anyhow::Error::new(error).context(format!("ops cannot listen on {address}")),
-                );
-            }
-        },
-        None => None,
+async fn serve(args: &Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
+    let ops = match Ops::bind(loaded.settings.ops, loaded.settings.admin.as_ref()).await {
+        Ok(ops) => ops,
+        Err((address, error)) => {
+            return cannot_bind(&anyhow::Error::new(error).context(format!("cannot listen on {address}")));
+        }
     };
-    let policy = settings.policy.hash().clone();
-    let proxy = match Proxy::new(settings).await {
+    let policy = loaded.settings.policy.hash().clone();
+    let proxy = match Proxy::new(args.config.clone(), loaded).await {
         Ok(proxy) => proxy,
         Err(error @ StartError::Bind { .. }) => return cannot_bind(&error.into()),
         Err(error) => return Err(error.into()),
     };
-    let missing = proxy.health().missing_credentials();
-    if require_credentials && !missing.is_empty() {
+    let missing = proxy.insight().health().missing_credentials();
+    if args.require_credentials && !missing.is_empty() {
         tracing::error!(credentials = missing.join(" "), "credentials are missing, and required");
         return Ok(ExitCode::from(exit::NO_CREDENTIAL));
     }
@@ -91,15 +87,17 @@ async fn serve(settings: Settings, require_credentials: bool) -> anyhow::Result<
     for (listener, address) in proxy.addresses() {
         tracing::info!(%listener, address, "listening");
     }
-    let _probes = ops.map(|ops| {
-        tracing::info!(address = %ops.address(), "ops listening");
-        ops.serve(proxy.health().clone(), proxy.metrics().clone())
-    });
+    if let Some(address) = ops.address() {
+        tracing::info!(%address, "ops listening");
+    }
+    let asked_by_operator = CancellationToken::new();
+    let _probes = ops.serve(proxy.insight(), proxy.metrics().clone(), asked_by_operator.clone());
     let running = proxy.serve();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), policy = &*policy, "serving");
     let signal = tokio::select! {
         signal = stop.asked() => signal,
-        () = reopen(hang_up, &running) => "no more SIGHUP",
+        () = asked_by_operator.cancelled() => "POST /shutdown",
+        () = look_again(hang_up, &running) => "no more SIGHUP",
     };
     tracing::info!(signal, "draining");
     let code = match running.drain().await {
@@ -138,9 +136,11 @@ impl Stop {
     }
 }
 
-/// Opens the audit file anew whenever SIGHUP says that a log rotation moved it away.
-async fn reopen(mut hang_up: Signal, running: &Running) {
+/// SIGHUP: something was moved or changed. Reads the configuration again and opens the audit file anew.
+async fn look_again(mut hang_up: Signal, running: &Running) {
     while hang_up.recv().await.is_some() {
+        // It says itself what came of it.
+        running.insight().reload().await;
         match running.reopen_audit() {
             Ok(()) => tracing::info!("the audit sink was opened anew"),
             Err(error) => tracing::error!(%error, "the audit sink stays the one that was open"),

@@ -6,18 +6,34 @@
 
 use super::page::Page;
 use super::scalar;
-use super::yaml::Node;
-use crate::identity::TokenDigest;
+use super::yaml::{Node, Value};
+use crate::identity::{KeySet, TokenDigest};
+use crate::secret::Secret;
+use nix::unistd::geteuid;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{fs, io};
+
+/// A file whose content is a part of what is loaded: when it changes, all is loaded anew.
+pub(super) fn watched<T>(
+    page: &Page,
+    node: &Node,
+    read: impl FnOnce(&Page, &Node) -> Option<T>,
+) -> Option<T> {
+    if let Value::Text(path) = &node.value {
+        page.depends_on(&page.resolve(path));
+    }
+    read(page, node)
+}
 
 /// A file that holds a secret: there, readable, not empty. That others may read it is a warning.
 pub(super) fn secret(page: &Page, node: &Node) -> Option<PathBuf> {
     let (path, metadata) = found(page, node)?;
-    if metadata.permissions().mode() & 0o066 != 0 {
+    let ours = metadata.uid() == geteuid().as_raw();
+    if is_exposed(metadata.permissions().mode(), ours) {
         let message = format!("others than its owner can read or change {}", path.display());
         let hint = format!("chmod 600 {} (in Kubernetes: `defaultMode: 0400`)", path.display());
         page.warning(node.place, message, hint);
@@ -25,25 +41,63 @@ pub(super) fn secret(page: &Page, node: &Node) -> Option<PathBuf> {
     Some(path)
 }
 
+/// Whether more people than need to can read or change a file. One that is not ours is read by its group: that
+/// is how Kubernetes hands a Secret to a process that is not root (mode 0440, group `fsGroup`).
+fn is_exposed(mode: u32, ours: bool) -> bool {
+    let too_much = if ours { 0o066 } else { 0o026 };
+    mode & too_much != 0
+}
+
 /// A file of PEM certificates: at least one.
-pub(super) fn certificates(page: &Page, node: &Node) -> Option<PathBuf> {
-    let path = page.resolve(scalar::text(page, node, "the path of a file")?);
-    let pem = match fs::read(&path) {
-        Ok(pem) => pem,
-        Err(error) => {
-            cannot_read(page, node, &path, &error);
-            return None;
-        }
-    };
+pub(super) fn certificates(page: &Page, node: &Node) -> Option<(PathBuf, Vec<CertificateDer<'static>>)> {
+    let (path, pem) = content(page, node)?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let message = match certificates {
         Ok(found) if found.is_empty() => "holds no certificate",
-        Ok(_) => return Some(path),
+        Ok(found) => return Some((path, found)),
         Err(_) => "is not valid PEM",
     };
     let hint = "it starts with `-----BEGIN CERTIFICATE-----`";
     page.error(node.place, format!("{} {message}", path.display()), hint);
     None
+}
+
+/// A file with the public keys of a cluster.
+pub(super) fn key_set(page: &Page, node: &Node) -> Option<Arc<KeySet>> {
+    let (path, json) = content(page, node)?;
+    let keys = KeySet::parse(&json);
+    if let Err(error) = &keys {
+        let hint = "save what `kubectl get --raw /openid/v1/jwks` prints";
+        page.error(node.place, format!("{} {error}", path.display()), hint);
+    }
+    keys.ok().map(Arc::new)
+}
+
+/// What a file holds that is no secret.
+fn content(page: &Page, node: &Node) -> Option<(PathBuf, Vec<u8>)> {
+    let path = page.resolve(scalar::text(page, node, "the path of a file")?);
+    match fs::read(&path) {
+        Ok(content) => Some((path, content)),
+        Err(error) => {
+            cannot_read(page, node, &path, &error);
+            None
+        }
+    }
+}
+
+/// A file that holds a secret in its only line, and that secret.
+pub(super) fn secret_line(page: &Page, node: &Node) -> Option<Secret> {
+    let path = secret(page, node)?;
+    match fs::read_to_string(&path) {
+        Ok(text) => {
+            let whole = Secret::new(text);
+            Some(Secret::new(whole.expose().trim_end_matches(['\r', '\n'])))
+        }
+        Err(error) => {
+            cannot_read(page, node, &path, &error);
+            None
+        }
+    }
 }
 
 /// A file that will be written: its directory must be there.
@@ -143,4 +197,28 @@ pub(super) fn reason(error: &io::Error) -> String {
     }
     let text = error.to_string();
     text.split(" (os error").next().map(String::from).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kubernetes_secret_is_not_exposed_by_its_group() {
+        for (mode, ours, expected) in [
+            (0o400, true, false),
+            (0o600, true, false),
+            (0o700, true, false),
+            (0o440, true, true),
+            (0o404, true, true),
+            (0o602, true, true),
+            (0o440, false, false),
+            (0o640, false, false),
+            (0o460, false, true),
+            (0o444, false, true),
+            (0o442, false, true),
+        ] {
+            assert_eq!(is_exposed(mode, ours), expected, "{mode:o}, ours: {ours}");
+        }
+    }
 }

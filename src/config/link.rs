@@ -6,6 +6,7 @@
 
 use super::decode::did_you_mean;
 use super::page::{Page, Placed};
+use super::report::Place;
 use super::settings::Bind;
 use super::{listener, policy, proxy, rules};
 use crate::identity::Proof;
@@ -113,7 +114,11 @@ pub(super) fn identification(pages: (&Page, &Page), proxy: &proxy::Written, poli
     {
         let hint = match proof.value {
             Proof::Bearer(_) => "add `bearer: true` to a listener",
-            Proof::Listener(_) | Proof::Unix { .. } => "add a listener with `bind: unix:PATH`",
+            Proof::ServiceAccount(_) => "its tokens are bearer tokens: add `bearer: true` to a listener",
+            Proof::Dns(_) | Proof::Spiffe(_) => "add `tls` with a `client_ca` to a listener",
+            Proof::Listener(_) | Proof::Loopback { .. } | Proof::Unix { .. } | Proof::SdkSignature(_) => {
+                "add a listener with `bind: unix:PATH`"
+            }
         };
         pages.1.warning(
             proof.place,
@@ -128,7 +133,10 @@ fn takes(listener: &listener::Written, proof: &Proof) -> bool {
     match proof {
         Proof::Listener(name) => listener.name.as_ref().is_some_and(|listener| listener.value == *name),
         Proof::Unix { .. } => matches!(&listener.bind, Some(Placed { value: Bind::Unix { .. }, .. })),
-        Proof::Bearer(_) => listener.bearer,
+        Proof::Loopback { .. } => listener.is_loopback(),
+        Proof::Bearer(_) | Proof::ServiceAccount(_) => listener.bearer,
+        Proof::Dns(_) | Proof::Spiffe(_) => listener.asks_for_certificates(),
+        Proof::SdkSignature(_) => true,
     }
 }
 
@@ -140,7 +148,12 @@ fn proofs(page: &Page, policy: &policy::Written, proxy: &proxy::Written) {
             if let Proof::Listener(name) = &proof.value {
                 listener_exists(page, &Placed { value: Arc::clone(name), place: proof.place }, proxy);
             }
-            if let Some((first, other)) = seen.iter().find(|(first, _)| first.value == proof.value) {
+            if let Proof::Loopback { .. } = &proof.value {
+                loopback_exists(page, proof.place, proxy);
+            }
+            if let Some((first, other)) =
+                seen.iter().find(|(first, _)| first.value.is_the_same_as(&proof.value))
+            {
                 let message = format!("this also identifies `{other}`, at {}", page.spell(first.place));
                 page.error(proof.place, message, "a proof stands for one caller: remove one of the two");
             }
@@ -157,6 +170,16 @@ fn listener_exists(page: &Page, name: &Name, proxy: &proxy::Written) {
     if all_named && !listeners.clone().any(|listener| *listener == *name.value) {
         let hint = did_you_mean(&name.value, listeners);
         page.error(name.place, format!("there is no listener `{}`", name.value), hint);
+    }
+}
+
+/// The owner of a socket is known on this machine only.
+fn loopback_exists(page: &Page, place: Place, proxy: &proxy::Written) {
+    // One whose address could not be read may be it.
+    let all_read = !proxy.listeners.is_empty() && proxy.listeners.iter().all(|l| l.bind.is_some());
+    if all_read && !proxy.listeners.iter().any(listener::Written::is_loopback) {
+        let message = "no listener is bound to a loopback address, so nobody can be proved by this";
+        page.error(place, message, "add a listener with `bind: 127.0.0.1:PORT`, or remove this");
     }
 }
 

@@ -3,8 +3,10 @@
 use super::decode::{Fields, list};
 use super::page::{Page, Placed};
 use super::scalar;
-use super::settings::{Bind, Hosts, Listener};
+use super::settings::{Admin, Bind, Hosts, Listener};
+use super::tls;
 use super::yaml::{Node, Value};
+use rustls::ServerConfig;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ pub(super) struct Written {
     pub(super) bind: Option<Placed<Bind>>,
     pub(super) bearer: bool,
     hosts: Option<Hosts>,
+    tls: Option<Placed<tls::Written>>,
 }
 
 impl Written {
@@ -25,14 +28,31 @@ impl Written {
             bind: self.bind.as_ref()?.value.clone(),
             hosts: self.hosts.clone()?,
             bearer: self.bearer,
+            tls: self.tls.as_ref().map(|tls| tls.value.files.clone()),
         })
+    }
+
+    /// Its name and its TLS, where it has one.
+    pub(super) fn tls(&self) -> Option<(Arc<str>, Arc<ServerConfig>)> {
+        let config = &self.tls.as_ref()?.value.config;
+        Some((self.name.as_ref()?.value.clone(), Arc::clone(config)))
+    }
+
+    /// Whether callers must show a certificate.
+    pub(super) fn asks_for_certificates(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.value.files.client_ca.is_some())
+    }
+
+    /// Whether callers come over TCP and from this machine only.
+    pub(super) fn is_loopback(&self) -> bool {
+        matches!(&self.bind, Some(Placed { value: Bind::Tcp(address), .. }) if address.ip().is_loopback())
     }
 }
 
 /// Reads an item of `listeners`.
 pub(super) fn read(page: &Page, node: &Node) -> Option<Written> {
     let mut fields = Fields::of(page, node, "a listener")?;
-    let tls = fields.has("tls");
+    let tls_written = fields.has("tls");
     let name = fields.required(("name", "app"), scalar::name);
     let bind = fields.required(("bind", "127.0.0.1:8080"), bind);
     let mode = fields.optional("mode", mode);
@@ -40,10 +60,13 @@ pub(super) fn read(page: &Page, node: &Node) -> Option<Written> {
     let hosts = fields.optional("hosts", hosts);
     let bearer = fields.optional("bearer", scalar::switch).unwrap_or(false);
     let unsafe_listen = fields.optional("unsafe_listen", scalar::switch).unwrap_or(false);
-    fields.not_yet(&["tls"]);
+    let tls = fields.optional("tls", tls::read);
     fields.finish();
-    let mut written = Written { name, bind, bearer, hosts };
+    let mut written = Written { name, bind, bearer, hosts, tls };
     let Some(Placed { value, place }) = &mut written.bind else { return Some(written) };
+    if let (Bind::Unix { .. }, Some(tls)) = (&*value, &written.tls) {
+        page.error(tls.place, "`tls` is for TCP only", "remove it: nobody can listen in on a Unix socket");
+    }
     match (value, mode) {
         (Bind::Unix { mode, .. }, Some(written)) => *mode = written.value,
         (Bind::Tcp(_), Some(mode)) => {
@@ -52,9 +75,15 @@ pub(super) fn read(page: &Page, node: &Node) -> Option<Written> {
         (_, None) => {}
     }
     let (place, local) = (*place, written.bind.as_ref().is_some_and(|bind| bind.value.is_local()));
-    if !local && !tls && !unsafe_listen {
+    // What could not be read may be what makes it safe.
+    let guarded = written.asks_for_certificates() || (tls_written && written.tls.is_none());
+    if !local && !guarded && !unsafe_listen {
         let message = "other machines can reach this address, and nothing but the network proves who calls";
-        page.error(place, message, "bind 127.0.0.1 or unix:PATH, or accept it with `unsafe_listen: true`");
+        let hint = match tls_written {
+            true => "add `client_ca` to `tls`, or accept it with `unsafe_listen: true`",
+            false => "bind 127.0.0.1 or unix:PATH, or accept it with `unsafe_listen: true`",
+        };
+        page.error(place, message, hint);
     }
     if !hosts_written {
         match local {
@@ -67,6 +96,21 @@ pub(super) fn read(page: &Page, node: &Node) -> Option<Written> {
         }
     }
     Some(written)
+}
+
+/// Reads `admin`: `{ bind: unix:PATH, mode: "0600" }`.
+pub(super) fn admin(page: &Page, node: &Node) -> Option<Admin> {
+    let mut fields = Fields::of(page, node, "`admin`")?;
+    let socket = fields.required(("bind", "unix:/run/mpc-auth-proxy/admin.sock"), bind);
+    let mode = fields.optional("mode", mode);
+    fields.finish();
+    let Placed { value, place } = socket?;
+    let Bind::Unix { path, .. } = value else {
+        let message = "operators intervene through a Unix socket only: its permissions say who may";
+        page.error(place, message, "write unix:/run/mpc-auth-proxy/admin.sock");
+        return None;
+    };
+    Some(Admin { path, mode: mode.map_or(OWNER_ONLY, |mode| mode.value) })
 }
 
 /// `HOST:PORT` with a numeric address or `localhost`.
@@ -175,4 +219,5 @@ fn host(page: &Page, node: &Node) -> Option<Arc<str>> {
 
 /// What `sun_path` holds, with its closing zero.
 const LONGEST_SOCKET_PATH: usize = 107;
+const OWNER_ONLY: u32 = 0o600;
 const DEFAULT_MODE: u32 = 0o660;

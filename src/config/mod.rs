@@ -16,11 +16,14 @@ mod link;
 mod listener;
 mod page;
 mod policy;
+mod proof;
 mod proxy;
+mod rate;
 mod report;
 mod rules;
 mod scalar;
 mod settings;
+mod tls;
 mod yaml;
 
 pub use alone::{PolicyAlone, policy_alone, projects};
@@ -96,6 +99,7 @@ fn read(path: &Path, now: DateTime<Utc>, report: &mut Report) -> Option<Settings
 fn open_policy(page: &Page, written: &proxy::Written) -> Option<Page> {
     let name = written.policy.as_ref()?;
     let path = page.resolve(&name.value);
+    page.depends_on(&path);
     Page::open(&path)
         .map_err(|error| {
             let message = format!("{} cannot be read: {}", path.display(), files::reason(&error));
@@ -126,10 +130,14 @@ fn settings(proxy: proxy::Written, written: &policy::Written, policy: Policy) ->
     let project = |project: &proxy::ProjectWritten| project.meaning().map(Arc::new);
     Some(Settings {
         listeners: proxy.listeners.iter().map(listener::Written::meaning).collect::<Option<_>>()?,
+        tls: proxy.listeners.iter().filter_map(listener::Written::tls).collect(),
         ops: proxy.ops.map(|ops| ops.value),
+        admin: proxy.admin,
+        freeze_file: proxy.freeze_file,
         projects: proxy.projects.iter().map(project).collect::<Option<_>>()?,
         credentials: credentials.collect::<Option<_>>()?,
         callers: Callers::new(written.callers.iter().map(caller).collect()),
+        caller_limits: written.callers.iter().map(|c| (c.id.value.clone(), c.limits)).collect(),
         policy,
         upstream: proxy.upstream,
         limits: proxy.limits,

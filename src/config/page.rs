@@ -18,6 +18,7 @@ pub(super) struct Page {
     directory: PathBuf,
     text: String,
     problems: RefCell<Vec<Problem>>,
+    files: RefCell<Vec<PathBuf>>,
 }
 
 /// A value that was written in the file, and where.
@@ -46,6 +47,7 @@ impl Page {
             directory: path.parent().map(Path::to_path_buf).unwrap_or_default(),
             text,
             problems: RefCell::default(),
+            files: RefCell::new(vec![path.to_owned()]),
         }
     }
 
@@ -80,6 +82,11 @@ impl Page {
     /// A path that the file names: relative to the file.
     pub(super) fn resolve(&self, path: &str) -> PathBuf {
         self.directory.join(path)
+    }
+
+    /// Notes that what is loaded depends on what is in this file, also when it is not there.
+    pub(super) fn depends_on(&self, path: &Path) {
+        self.files.borrow_mut().push(path.to_owned());
     }
 
     /// What a relative path is relative to, as a hint.
@@ -120,6 +127,7 @@ impl Page {
 
     /// Hands the problems over.
     pub(super) fn close(self, report: &mut Report) {
+        report.depends_on(self.files.into_inner());
         report.add(self.file, self.text, self.problems.into_inner());
     }
 

@@ -4,16 +4,17 @@
 
 use super::condition;
 use super::decode::{Fields, list, named};
-use super::files;
 use super::page::{Page, Placed};
+use super::proof;
 use super::proxy::version;
+use super::rate;
 use super::report::Place;
 use super::scalar;
 use super::yaml::{Node, Value};
 use crate::identity::{CallerId, Proof};
+use crate::limit::CallerLimits;
 use crate::policy::{Condition, Effect, Field, Glob, Location, Mode, Rule};
 use chrono::{DateTime, Utc};
-use nix::unistd::{Group, User};
 use std::sync::Arc;
 
 /// `policy.yaml` as it was written. What could not be read is missing and reported.
@@ -28,6 +29,7 @@ pub(super) struct Written {
 pub(super) struct CallerWritten {
     pub(super) id: Placed<CallerId>,
     pub(super) identify: Vec<Placed<Proof>>,
+    pub(super) limits: CallerLimits,
 }
 
 /// A rule as it was written.
@@ -90,7 +92,7 @@ pub(super) fn read(page: &Page, root: &Node) -> Option<Written> {
 /// is left to whoever runs the proxy.
 pub(super) fn read_rules(page: &Page, root: &Node) -> Option<Written> {
     read_with(page, root, |page, name, _| {
-        Some(CallerWritten { id: caller_id(page, name)?, identify: vec![] })
+        Some(CallerWritten { id: caller_id(page, name)?, identify: vec![], limits: CallerLimits::default() })
     })
 }
 
@@ -121,10 +123,10 @@ fn caller(page: &Page, name: &Placed<Arc<str>>, node: &Node) -> Option<CallerWri
     let proofs = fields.required(("identify", "[ { listener: app } ]"), |page, node| {
         Some(list(page, node, "a list of proofs such as [ { listener: app } ]").iter())
     });
-    let identify = proofs.into_iter().flatten().filter_map(|node| proof(page, node)).collect();
-    fields.not_yet(&["limits"]);
+    let identify = proofs.into_iter().flatten().filter_map(|node| proof::read(page, node)).collect();
+    let limits = fields.optional("limits", rate::caller).unwrap_or_default();
     fields.finish();
-    Some(CallerWritten { id: id?, identify })
+    Some(CallerWritten { id: id?, identify, limits })
 }
 
 fn caller_id(page: &Page, name: &Placed<Arc<str>>) -> Option<Placed<CallerId>> {
@@ -134,80 +136,6 @@ fn caller_id(page: &Page, name: &Placed<Arc<str>>) -> Option<Placed<CallerId>> {
             page.error(name.place, format!("`{}` is not a caller's name", name.value), error.to_string());
         })
         .ok()
-}
-
-fn proof(page: &Page, node: &Node) -> Option<Placed<Proof>> {
-    let mut fields = Fields::of(page, node, "a proof")?;
-    let written = fields.count();
-    let proofs = [
-        fields.optional("listener", |page, node| {
-            scalar::name(page, node)
-                .map(|name| Placed { value: Proof::Listener(name.value), place: name.place })
-        }),
-        fields
-            .optional("unix", |page, node| unix(page, node).map(|value| Placed { value, place: node.place })),
-        fields.optional("bearer", |page, node| {
-            bearer(page, node).map(|value| Placed { value, place: node.place })
-        }),
-    ];
-    fields.not_yet(&["spiffe", "dns", "service_account"]);
-    fields.finish();
-    if written != 1 {
-        let hint = "write one of listener, unix, bearer in each item; several items are alternatives";
-        page.error(node.place, "a proof is exactly one thing", hint);
-        return None;
-    }
-    proofs.into_iter().flatten().next()
-}
-
-fn unix(page: &Page, node: &Node) -> Option<Proof> {
-    let mut fields = Fields::of(page, node, "`unix`")?;
-    let none_or_two = |fields: &Fields<'_>, id, name| fields.has(id) && fields.has(name);
-    if fields.count() == 0 || none_or_two(&fields, "uid", "user") || none_or_two(&fields, "gid", "group") {
-        let message = "`unix` names a user (uid or user), a group (gid or group), or one of each";
-        page.error(node.place, message, "for instance { uid: 1001 }");
-        return None;
-    }
-    let names_user = fields.has("uid") || fields.has("user");
-    let names_group = fields.has("gid") || fields.has("group");
-    let uid = fields.optional("uid", number).or(fields.optional("user", |page, node| {
-        let find = |name: &str| User::from_name(name).map(|user| user.map(|user| user.uid.as_raw()));
-        account(page, node, ("user", "uid"), find)
-    }));
-    let gid = fields.optional("gid", number).or(fields.optional("group", |page, node| {
-        let find = |name: &str| Group::from_name(name).map(|group| group.map(|group| group.gid.as_raw()));
-        account(page, node, ("group", "gid"), find)
-    }));
-    fields.finish();
-    // A part that could not be read must not leave a proof that asks for less and resembles another caller's.
-    let complete = names_user == uid.is_some() && names_group == gid.is_some();
-    complete.then_some(Proof::Unix { uid, gid })
-}
-
-fn number(page: &Page, node: &Node) -> Option<u32> {
-    u32::try_from(scalar::count(page, node, 0..=u64::from(u32::MAX - 1))?).ok()
-}
-
-fn account(
-    page: &Page,
-    node: &Node,
-    (what, number): (&str, &str),
-    find: impl FnOnce(&str) -> nix::Result<Option<u32>>,
-) -> Option<u32> {
-    let name = scalar::text(page, node, &format!("the name of a {what}"))?;
-    let found = find(name);
-    if !matches!(found, Ok(Some(_))) {
-        let hint = format!("write `{number}: NUMBER` if the {what} is known elsewhere only");
-        page.error(node.place, format!("this machine has no {what} `{name}`"), hint);
-    }
-    found.ok().flatten()
-}
-
-fn bearer(page: &Page, node: &Node) -> Option<Proof> {
-    let mut fields = Fields::of(page, node, "`bearer`")?;
-    let sha256 = fields.required(("sha256_file", "PATH"), files::sha256);
-    fields.finish();
-    Some(Proof::Bearer(sha256?))
 }
 
 fn rule(page: &Page, node: &Node) -> Option<RuleWritten> {

@@ -7,15 +7,18 @@ use super::decode::{Fields, list};
 use super::files;
 use super::listener;
 use super::page::{Page, Placed};
+use super::rate;
 use super::scalar;
 use super::settings::*;
 use super::yaml::{Node, Value};
 use crate::audit::{Target, WhenBlocked};
+use crate::limit::Rate;
 use crate::operation::Form;
 use crate::policy::Scope;
 use crate::upstream::{Endpoint, EndpointError};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::Level;
@@ -26,6 +29,8 @@ pub(super) struct Written {
     pub(super) policy: Option<Placed<String>>,
     pub(super) listeners: Vec<listener::Written>,
     pub(super) ops: Option<Placed<SocketAddr>>,
+    pub(super) admin: Option<Admin>,
+    pub(super) freeze_file: Option<PathBuf>,
     pub(super) projects: Vec<ProjectWritten>,
     pub(super) credentials: Vec<credentials::Written>,
     pub(super) upstream: UpstreamSettings,
@@ -43,6 +48,7 @@ pub(super) struct ProjectWritten {
     endpoint: Option<Endpoint>,
     project_header: ProjectHeader,
     cancel_form: Option<Form>,
+    rate_limit: Option<Rate>,
 }
 
 impl ProjectWritten {
@@ -55,6 +61,7 @@ impl ProjectWritten {
             credential: self.credential.as_ref()?.value.clone(),
             project_header: self.project_header,
             cancel_form: self.cancel_form,
+            rate_limit: self.rate_limit,
         })
     }
 }
@@ -105,13 +112,14 @@ pub(super) fn read(page: &Page, root: &Node) -> Option<Written> {
             .required(("credentials", "{ prod: { environment: {} } }"), credentials::read)
             .unwrap_or_default(),
         ops: fields.optional("ops", ops),
+        admin: fields.optional("admin", listener::admin),
+        freeze_file: fields.optional("freeze_file", file_to_look_for),
         upstream: fields.optional("upstream", upstream).unwrap_or_default(),
         limits: fields.optional("limits", limits).unwrap_or_default(),
         drain: fields.optional("drain", drain).unwrap_or_default(),
         audit: fields.optional("audit", audit).unwrap_or_default(),
         log: fields.optional("log", log).unwrap_or_default(),
     };
-    fields.not_yet(&["admin"]);
     fields.finish();
     Some(written)
 }
@@ -129,6 +137,11 @@ fn scope(page: &Page, node: &Node) -> Option<Scope> {
     let name = fields.required(("name", "media-prod"), scalar::name);
     let id = fields.required(("id", "0a1b2c3d4e5f60718293a4b5c6d7e8f9"), scalar::name);
     Some(Scope { name: name?.value, id: id?.value })
+}
+
+/// A file that may come and go, and its directory with it.
+fn file_to_look_for(page: &Page, node: &Node) -> Option<PathBuf> {
+    Some(page.resolve(scalar::text(page, node, "the path of a file")?))
 }
 
 /// The version of the file's format, in both files.
@@ -165,7 +178,7 @@ fn project(page: &Page, node: &Node) -> Option<ProjectWritten> {
         scalar::choice(page, node, &[("path", Form::Path), ("query", Form::Query), ("v1", Form::V1)])
     });
     let unsafe_plaintext = fields.optional("unsafe_plaintext", scalar::switch).unwrap_or(false);
-    fields.not_yet(&["rate_limit"]);
+    let rate_limit = fields.optional("rate_limit", rate::rate);
     fields.finish();
     if let Some(Placed { value, place }) = &endpoint
         && !(value.tls() || value.is_loopback() || unsafe_plaintext)
@@ -175,7 +188,7 @@ fn project(page: &Page, node: &Node) -> Option<ProjectWritten> {
     }
     let endpoint = endpoint.map(|endpoint| endpoint.value);
     let project_header = project_header.unwrap_or(ProjectHeader::Both);
-    Some(ProjectWritten { name, id, credential, endpoint, project_header, cancel_form })
+    Some(ProjectWritten { name, id, credential, endpoint, project_header, cancel_form, rate_limit })
 }
 
 fn endpoint(page: &Page, node: &Node) -> Option<Placed<Endpoint>> {
@@ -201,7 +214,7 @@ fn upstream(page: &Page, node: &Node) -> Option<UpstreamSettings> {
     let settings = UpstreamSettings {
         connect_timeout: fields.optional("connect_timeout", timeout).unwrap_or(default.connect_timeout),
         attempt_timeout: fields.optional("attempt_timeout", timeout).unwrap_or(default.attempt_timeout),
-        ca_file: fields.optional("ca_file", files::certificates),
+        ca_file: fields.optional("ca_file", |page, node| Some(files::certificates(page, node)?.0)),
         attempts,
         stale,
     };

@@ -5,7 +5,9 @@
 //! It decides nothing: a report with errors is refused by whoever asked for the settings.
 
 use super::cover::covered_line;
+use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A line and a column, both counted from 1; columns are characters.
@@ -46,6 +48,7 @@ pub struct Problem {
 pub struct Report {
     problems: Vec<Problem>,
     texts: Vec<(Arc<str>, String)>,
+    files: BTreeSet<PathBuf>,
 }
 
 impl Report {
@@ -57,10 +60,21 @@ impl Report {
         self.texts.push((file, text));
     }
 
+    /// Adds files that were read, or should have been there to be read.
+    pub(super) fn depends_on(&mut self, files: Vec<PathBuf>) {
+        self.files.extend(files);
+    }
+
+    /// The files whose contents decide what would be loaded.
+    pub fn files(&self) -> &BTreeSet<PathBuf> {
+        &self.files
+    }
+
     /// Adds the problems of another run.
     pub(super) fn append(&mut self, other: Self) {
         self.problems.extend(other.problems);
         self.texts.extend(other.texts);
+        self.files.extend(other.files);
     }
 
     /// The problems.

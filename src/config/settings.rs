@@ -5,10 +5,14 @@
 
 use crate::audit::{Target, WhenBlocked};
 use crate::credential::Source;
+use crate::identity::CallerId;
 use crate::identity::Callers;
+use crate::limit::{CallerLimits, Rate};
 use crate::operation::Form;
 use crate::policy::Policy;
 use crate::upstream::Endpoint;
+use rustls::ServerConfig;
+use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,6 +27,12 @@ pub struct Settings {
     pub listeners: Vec<Listener>,
     /// Where health and metrics are served, if anywhere.
     pub ops: Option<SocketAddr>,
+    /// Where operators intervene, if anywhere.
+    pub admin: Option<Admin>,
+    /// While a file of this name is there, everything is refused.
+    pub freeze_file: Option<PathBuf>,
+    /// The TLS of the listeners that have one, as the files are now.
+    pub tls: HashMap<Arc<str>, Arc<ServerConfig>>,
     /// What callers may ask for; at least one.
     pub projects: Vec<Arc<Project>>,
     /// With which keys and tokens; at least one.
@@ -31,6 +41,8 @@ pub struct Settings {
     pub callers: Callers,
     /// What they may do.
     pub policy: Policy,
+    /// How much of it each may ask for.
+    pub caller_limits: Vec<(CallerId, CallerLimits)>,
     /// How requests are sent.
     pub upstream: UpstreamSettings,
     /// What one proxy takes on.
@@ -54,6 +66,19 @@ pub struct Listener {
     pub hosts: Hosts,
     /// Whether a bearer token counts as proof here.
     pub bearer: bool,
+    /// Where its TLS comes from. `None` speaks plain HTTP.
+    pub tls: Option<TlsFiles>,
+}
+
+/// The files that a listener's TLS is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Its certificate, and the authorities between that and the root.
+    pub certificate: PathBuf,
+    /// The key of its certificate.
+    pub key: PathBuf,
+    /// The authorities by which callers are known. Where it is given, a caller without a certificate is not served.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// An address to listen on.
@@ -79,6 +104,15 @@ pub enum Hosts {
     Names(Vec<Arc<str>>),
 }
 
+/// Where operators intervene: a Unix socket, so that the file system says who may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Where the socket file is made.
+    pub path: PathBuf,
+    /// Its permissions.
+    pub mode: u32,
+}
+
 /// One Huawei Cloud project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Project {
@@ -94,6 +128,8 @@ pub struct Project {
     pub project_header: ProjectHeader,
     /// The URL form to send. `None` keeps the caller's.
     pub cancel_form: Option<Form>,
+    /// What all callers together may ask of it. `None` is no limit.
+    pub rate_limit: Option<Rate>,
 }
 
 /// The spellings of the header that names the project.

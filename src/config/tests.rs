@@ -36,6 +36,11 @@ impl Directory {
         fs::create_dir(directory.path("directory")).unwrap();
         directory.write("oncall.sha256", &format!("{}  -\n", "0123456789abcdef".repeat(4)));
         directory.write("ca.pem", &certificate());
+        for (name, content) in tls_files() {
+            directory.write(name, &content);
+        }
+        directory.write("jwks.json", include_str!("../../tests/data/service-account/jwks.json"));
+        directory.write("private.json", r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#);
         directory
     }
 
@@ -78,6 +83,24 @@ fn certificate() -> String {
     PEM.clone()
 }
 
+/// A certificate with its key, the same of long ago, and the key of another.
+fn tls_files() -> [(&'static str, String); 4] {
+    static FILES: LazyLock<[(&str, String); 4]> = LazyLock::new(|| {
+        let (key, other) = (rcgen::KeyPair::generate().unwrap(), rcgen::KeyPair::generate().unwrap());
+        let mut params = rcgen::CertificateParams::new(["proxy.media.svc".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        params.not_after = rcgen::date_time_ymd(2020, 2, 29);
+        let old = params.self_signed(&key).unwrap().pem();
+        [
+            ("tls.crt", certificate),
+            ("old.crt", old),
+            ("tls.key", key.serialize_pem()),
+            ("other.key", other.serialize_pem()),
+        ]
+    });
+    FILES.clone()
+}
+
 /// One of `cases.txt`.
 struct Case {
     name: String,
@@ -109,7 +132,7 @@ fn cases() -> Vec<Case> {
 #[test]
 fn every_mistake_is_told_in_these_words() {
     let cases = cases();
-    assert_eq!(cases.len(), 151);
+    assert_eq!(cases.len(), 176);
     for case in cases {
         let directory = Directory::valid();
         directory.change(&case.file, case.from.trim_end(), case.to.trim_end());
@@ -193,6 +216,41 @@ fn a_valid_configuration_means_what_it_says() {
 }
 
 #[test]
+fn an_owner_is_asked_for_on_loopback_addresses_only() {
+    let directory = Directory::valid();
+    directory.change("policy.yaml", "unix: { uid: 1001 }", "loopback: { uid: 1001 }");
+    assert!(!directory.report().contains("error"), "{}", directory.report());
+    directory.change("proxy.yaml", "bind: 127.0.0.1:8080", "bind: unix:app.sock");
+    let expected = "\
+policy.yaml:7:19: error: no listener is bound to a loopback address, so nobody can be proved by this
+  |
+7 |       - loopback: { uid: 1001 }
+  |                   ^
+  = hint: add a listener with `bind: 127.0.0.1:PORT`, or remove this
+";
+    assert_eq!(directory.report(), expected);
+}
+
+#[test]
+fn a_listeners_files_become_its_tls() {
+    let directory = Directory::valid();
+    let tls = "tls: { certificate: tls.crt, key: tls.key, client_ca: ca.pem }";
+    directory.change("proxy.yaml", "unsafe_listen: true", tls);
+    let Loaded { settings, warnings } = load(&directory.path("proxy.yaml")).unwrap();
+    assert_eq!(warnings.to_string(), "");
+    let files = TlsFiles {
+        certificate: directory.path("tls.crt"),
+        key: directory.path("tls.key"),
+        client_ca: Some(directory.path("ca.pem")),
+    };
+    assert_eq!(settings.listeners[2].tls, Some(files));
+    assert_eq!(settings.tls.keys().map(|name| &**name).collect::<Vec<_>>(), ["mesh"]);
+    for file in ["tls.crt", "tls.key", "ca.pem"] {
+        assert!(warnings.files().contains(&directory.path(file)), "{file} is not watched");
+    }
+}
+
+#[test]
 fn the_samples_are_valid() {
     let minimal = Directory::of(&format!("{SAMPLES}/minimal"));
     assert_eq!(minimal.report(), "");
@@ -201,7 +259,13 @@ fn the_samples_are_valid() {
     for secret in ["ak", "sk", "security-token", "user-token"] {
         full.write(&format!("secrets/{secret}"), "value\n");
     }
+    full.write("secrets/sdk-secret", "value\n");
     full.write("secrets/ca.pem", &certificate());
+    full.write("tls/ca.crt", &certificate());
+    for (name, content) in tls_files() {
+        full.write(&format!("tls/{name}"), &content);
+    }
+    full.write("jwks.json", include_str!("../../tests/data/service-account/jwks.json"));
     full.write("oncall.sha256", &"0123456789abcdef".repeat(4));
     assert_eq!(full.report(), "");
     let settings = load(&full.path("proxy.yaml")).unwrap().settings;

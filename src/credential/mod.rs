@@ -86,6 +86,7 @@ pub enum ProvideError {
 /// A configured credential and the last good value of it.
 pub struct Held {
     name: Arc<str>,
+    source: Source,
     provider: Box<dyn Provide>,
     current: ArcSwapOption<Credential>,
 }
@@ -107,13 +108,23 @@ impl Source {
 
 impl Held {
     /// A credential that has not been read yet.
-    pub fn new(name: Arc<str>, provider: Box<dyn Provide>) -> Self {
-        Self { name, provider, current: ArcSwapOption::empty() }
+    pub fn new(name: Arc<str>, source: Source) -> Self {
+        let provider = source.provider();
+        Self { name, source, provider, current: ArcSwapOption::empty() }
     }
 
     /// The name it has in the configuration.
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// The kind of its source, as in the configuration.
+    pub fn source(&self) -> &'static str {
+        match self.source {
+            Source::Environment => "environment",
+            Source::Files { .. } => "files",
+            Source::TokenFile { .. } => "token_file",
+        }
     }
 
     /// The value in force, if there ever was one.
@@ -178,7 +189,7 @@ mod tests {
     async fn a_failing_source_leaves_the_last_good_value() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("token");
-        let held = Held::new("prod".into(), Source::TokenFile { path: path.clone() }.provider());
+        let held = Held::new("prod".into(), Source::TokenFile { path: path.clone() });
         assert!(matches!(held.refresh().await, Err(ProvideError::Unreadable { .. })));
         assert_eq!(held.current(), None);
         fs::write(&path, "first-token\n").unwrap();

@@ -1,7 +1,7 @@
 //! Which bearer tokens does a request present?
 //!
-//! It stands below `identity` because it knows headers and no callers. A token leaves this file as its digest
-//! only, so nothing later can print it.
+//! It stands below `identity` because it knows headers and no callers. What a token is compared by is its digest;
+//! its text is for those who verify a signature in it.
 
 use std::fmt;
 
@@ -14,6 +14,12 @@ use super::IdentityError;
 /// The SHA-256 of a bearer token: what the policy knows of it, and all that is kept of a presented one.
 #[derive(Clone)]
 pub struct TokenDigest([u8; 32]);
+
+/// A token as it was presented. It does not print.
+pub(super) struct Token<'h> {
+    pub(super) digest: TokenDigest,
+    pub(super) text: &'h str,
+}
 
 /// A text is not the SHA-256 of a token.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,18 +58,19 @@ impl fmt::Debug for TokenDigest {
     }
 }
 
-/// The digests of the tokens in `Proxy-Authorization` and `Authorization`, where they are.
+/// The tokens in `Proxy-Authorization` and `Authorization`, where they are.
 ///
 /// # Errors
 /// [`IdentityError::MalformedToken`] for a second line of either name, another spelling of it, or a value that
 /// is not one bearer token. What cannot be read must not be passed over in favour of a weaker proof.
-pub(super) fn presented(headers: &HeaderMap) -> Result<[Option<TokenDigest>; 2], IdentityError> {
+pub(super) fn presented(headers: &HeaderMap) -> Result<[Option<Token<'_>>; 2], IdentityError> {
     if headers.keys().any(is_respelled) {
         return Err(IdentityError::MalformedToken(RESPELLED));
     }
     let proxy = single(headers, &PROXY_AUTHORIZATION)?;
-    let origin = single(headers, &AUTHORIZATION)?.filter(|value| !is_sdk_signature(value));
-    Ok([proxy.map(digest).transpose()?, origin.map(digest).transpose()?])
+    let origin = single(headers, &AUTHORIZATION)?;
+    let origin = origin.filter(|value| !is_sdk_signature(split_scheme(value).0));
+    Ok([proxy.map(token).transpose()?, origin.map(token).transpose()?])
 }
 
 /// Some servers behind a gateway read `_` as `-`; a caller who writes one means to be read two ways.
@@ -82,24 +89,25 @@ fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h He
     }
 }
 
-/// A client built on Huawei's SDK signs with keys of its own, dummies here: no proof for us, and no offence.
-fn is_sdk_signature(value: &HeaderValue) -> bool {
-    split_scheme(value).0.eq_ignore_ascii_case(b"SDK-HMAC-SHA256")
+/// A client built on Huawei's SDK signs with keys of its own: no token, and no offence. Whether it is another proof
+/// is `sdk_signature`'s to say.
+pub(super) fn is_sdk_signature(scheme: &[u8]) -> bool {
+    scheme.eq_ignore_ascii_case(b"SDK-HMAC-SHA256")
 }
 
-fn digest(value: &HeaderValue) -> Result<TokenDigest, IdentityError> {
+fn token(value: &HeaderValue) -> Result<Token<'_>, IdentityError> {
     let (scheme, token) = split_scheme(value);
     if !scheme.eq_ignore_ascii_case(b"Bearer") {
         return Err(IdentityError::MalformedToken(SCHEME));
     }
-    if !(MIN_TOKEN..=MAX_TOKEN).contains(&token.len()) || !is_b64token(token) {
-        return Err(IdentityError::MalformedToken(GRAMMAR));
-    }
-    Ok(TokenDigest::of(token))
+    let long_enough = (MIN_TOKEN..=MAX_TOKEN).contains(&token.len());
+    let text = std::str::from_utf8(token).ok().filter(|_| long_enough && is_b64token(token));
+    let text = text.ok_or(IdentityError::MalformedToken(GRAMMAR))?;
+    Ok(Token { digest: TokenDigest::of(token), text })
 }
 
 /// RFC 9110, section 11.4: a scheme, one or more spaces, and the credentials.
-fn split_scheme(value: &HeaderValue) -> (&[u8], &[u8]) {
+pub(super) fn split_scheme(value: &HeaderValue) -> (&[u8], &[u8]) {
     let value = value.as_bytes();
     let end = value.iter().position(|b| *b == b' ').unwrap_or(value.len());
     let (scheme, rest) = value.split_at(end);
@@ -129,9 +137,10 @@ mod tests {
 
     fn read(value: &[u8]) -> Result<Option<TokenDigest>, IdentityError> {
         let value = HeaderValue::from_bytes(value).unwrap();
-        let [proxy, origin] = presented(&[(AUTHORIZATION, value)].into_iter().collect())?;
-        assert_eq!(proxy, None);
-        Ok(origin)
+        let headers = [(AUTHORIZATION, value)].into_iter().collect();
+        let [proxy, origin] = presented(&headers)?;
+        assert!(proxy.is_none());
+        Ok(origin.map(|token| token.digest))
     }
 
     #[test]
@@ -175,7 +184,7 @@ mod tests {
     fn an_sdk_signature_is_passed_over_in_authorization_only() {
         let value = HeaderValue::from_static("SDK-HMAC-SHA256 Access=x");
         let headers = [(PROXY_AUTHORIZATION, value)].into_iter().collect();
-        assert_eq!(presented(&headers), Err(IdentityError::MalformedToken(SCHEME)));
+        assert_eq!(presented(&headers).err(), Some(IdentityError::MalformedToken(SCHEME)));
     }
 
     #[test]

@@ -5,14 +5,27 @@
 //! to one that is weaker. It does not know what a caller may do.
 
 mod bearer;
+mod certificate;
+mod jwks;
+mod loopback;
 mod peer;
+mod proof;
+mod sdk_signature;
+mod service_account;
+mod spiffe;
 
 pub use bearer::{DigestError, TokenDigest};
+pub use certificate::{Certificate, CertificateError};
+pub use jwks::{KeySet, KeySetError};
+pub use loopback::{Ends, NOBODY, OwnerError};
 pub use peer::{Peer, PeerAddress};
+pub use proof::{Proof, ProofKind};
+pub use service_account::ServiceAccount;
+pub use spiffe::{DnsName, NameError, SpiffeId};
 
-use std::fmt;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
+use chrono::{DateTime, Utc};
 use http::HeaderMap;
 
 /// A caller's name in the policy: 1 to 64 of `A-Z a-z 0-9 . _ -`, not starting with `_`.
@@ -24,31 +37,19 @@ pub struct CallerId(Arc<str>);
 #[error("a caller's name is 1 to 64 characters of A-Z a-z 0-9 . _ - and does not start with `_`")]
 pub struct CallerIdError;
 
-/// What proves a caller, as the policy writes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Proof {
-    /// Whoever can reach the listener of this name.
-    Listener(Arc<str>),
-    /// The process at the other end of a Unix socket. Where both are given both must match; neither matches nobody.
-    Unix {
-        /// Its user id.
-        uid: Option<u32>,
-        /// Its group id.
-        gid: Option<u32>,
-    },
-    /// Whoever has the token with this digest.
-    Bearer(TokenDigest),
-}
-
-/// The kinds of proof, the weakest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ProofKind {
-    /// By the listener that was reached.
-    Listener,
-    /// By the user or group id of the process.
-    Unix,
-    /// By a bearer token.
-    Bearer,
+/// What a request brings along that may prove its caller.
+#[derive(Clone, Copy)]
+pub struct Presented<'r> {
+    /// Where it comes from.
+    pub peer: &'r Peer,
+    /// Its method.
+    pub method: &'r str,
+    /// Its raw target, as on the request line.
+    pub target: &'r str,
+    /// Its headers.
+    pub headers: &'r HeaderMap,
+    /// When it came.
+    pub now: DateTime<Utc>,
 }
 
 /// A proved caller. Only [`Callers::identify`] makes one.
@@ -63,6 +64,10 @@ pub struct Identity {
 pub struct Callers {
     ids: Vec<CallerId>,
     proofs: Vec<(Proof, CallerId)>,
+    /// Those of the service accounts, each once: a token is verified once for each.
+    key_sets: Vec<Arc<KeySet>>,
+    signers: bool,
+    owners: bool,
 }
 
 /// Why no caller is proved. The texts may be shown to the caller: none holds anything it sent.
@@ -80,6 +85,15 @@ pub enum IdentityError {
     /// The headers that carry bearer tokens cannot be read in one way only. Says why.
     #[error("{0}")]
     MalformedToken(&'static str),
+    /// A client certificate that proves nobody.
+    #[error("{0}")]
+    WrongCertificate(#[from] CertificateError),
+    /// A token of a Kubernetes service account that proves nobody. Says why.
+    #[error("the service-account token is not accepted: {0}")]
+    WrongServiceAccount(&'static str),
+    /// A signature by a key that was issued for this proxy, which is not right. Says why.
+    #[error("the SDK signature is not accepted: {0}")]
+    WrongSignature(&'static str),
 }
 
 impl Callers {
@@ -89,7 +103,18 @@ impl Callers {
         let each = |(caller, proofs): (CallerId, Vec<Proof>)| {
             proofs.into_iter().map(move |proof| (proof, caller.clone()))
         };
-        Self { ids, proofs: callers.into_iter().flat_map(each).collect() }
+        let proofs: Vec<(Proof, CallerId)> = callers.into_iter().flat_map(each).collect();
+        let mut key_sets: Vec<Arc<KeySet>> = Vec::new();
+        for (proof, _) in &proofs {
+            if let Proof::ServiceAccount(ServiceAccount { keys, .. }) = proof
+                && !key_sets.contains(keys)
+            {
+                key_sets.push(Arc::clone(keys));
+            }
+        }
+        let any = |kind| proofs.iter().any(|(proof, _)| proof.kind() == kind);
+        let (signers, owners) = (any(ProofKind::SdkSignature), any(ProofKind::Loopback));
+        Self { ids, proofs, key_sets, signers, owners }
     }
 
     /// The callers, in the order of the policy.
@@ -102,20 +127,81 @@ impl Callers {
         self.proofs.iter().map(|(proof, caller)| (caller, proof))
     }
 
+    /// Whether any caller is proved by the owner of its socket, so that it is worth asking for.
+    pub fn need_owners(&self) -> bool {
+        self.owners
+    }
+
     /// The one caller that all proofs on a request agree on, with the strongest of them.
     ///
     /// # Errors
     /// Where no proof is there, two disagree, or one is there and wrong; see [`IdentityError`].
-    pub fn identify(&self, peer: &Peer, headers: &HeaderMap) -> Result<Identity, IdentityError> {
+    pub fn identify(&self, presented: &Presented<'_>) -> Result<Identity, IdentityError> {
+        let Presented { peer, headers, now, .. } = *presented;
+        if let Some(certificate) = &peer.certificate {
+            certificate.as_ref().map_err(|error| *error)?.check_at(now)?;
+        }
         let mut identity = self.proved(|proof| proof.is_held_by(peer))?;
+        if let Some(by_signature) = self.by_signature(presented)? {
+            identity = Some(agree(identity, by_signature)?);
+        }
         if peer.bearer {
             for token in bearer::presented(headers)?.into_iter().flatten() {
-                let presented = Proof::Bearer(token);
-                let by_token = self.proved(|proof| *proof == presented)?;
-                identity = Some(agree(identity, by_token.ok_or(IdentityError::WrongToken)?)?);
+                identity = Some(agree(identity, self.by_token(&token, now)?)?);
             }
         }
         identity.ok_or(IdentityError::NoProof)
+    }
+
+    /// The caller whose key signed the request. An access key that nobody has is no proof and no offence: SDKs sign
+    /// with whatever they are given, and callers that are proved otherwise give them dummies.
+    fn by_signature(&self, presented: &Presented<'_>) -> Result<Option<Identity>, IdentityError> {
+        if !self.signers {
+            return Ok(None);
+        }
+        let mut identity = None;
+        for access_key in sdk_signature::access_keys(presented.headers) {
+            for (proof, caller) in &self.proofs {
+                let Proof::SdkSignature(key) = proof else { continue };
+                if key.access_key().as_bytes() == access_key {
+                    sdk_signature::verify(presented, key)?;
+                    identity = Some(agree(identity, Identity::by(proof, caller))?);
+                }
+            }
+        }
+        Ok(identity)
+    }
+
+    /// The caller whose token this is: one that is known by its digest, or else one of a service account.
+    fn by_token(&self, token: &bearer::Token<'_>, now: DateTime<Utc>) -> Result<Identity, IdentityError> {
+        let known = self.proved(|proof| matches!(proof, Proof::Bearer(own) if *own == token.digest))?;
+        if let Some(identity) = known {
+            return Ok(identity);
+        }
+        if self.key_sets.is_empty() || !service_account::looks_like_one(token.text) {
+            return Err(IdentityError::WrongToken);
+        }
+        let (mut found, mut wrong) = (None, IdentityError::WrongToken);
+        for keys in &self.key_sets {
+            match self.by_service_account(token.text, keys, now) {
+                Ok(identity) => found = Some(agree(found, identity)?),
+                Err(IdentityError::Conflict) => return Err(IdentityError::Conflict),
+                Err(error) => wrong = error,
+            }
+        }
+        found.ok_or(wrong)
+    }
+
+    fn by_service_account(
+        &self,
+        token: &str,
+        keys: &Arc<KeySet>,
+        now: DateTime<Utc>,
+    ) -> Result<Identity, IdentityError> {
+        let claims = service_account::verify(token, keys, now)?;
+        let held = |account: &ServiceAccount| account.keys == *keys && account.is_claimed_by(&claims);
+        self.proved(|proof| matches!(proof, Proof::ServiceAccount(account) if held(account)))?
+            .ok_or(NO_SUCH_ACCOUNT)
     }
 
     /// Looks at every proof, also after one that holds, so that the time taken does not tell which did.
@@ -123,8 +209,7 @@ impl Callers {
         let mut outcome = Ok(None);
         for (proof, caller) in &self.proofs {
             if holds(proof) {
-                let next = Identity { caller: caller.clone(), proof: proof.kind() };
-                outcome = outcome.and_then(|so_far| agree(so_far, next).map(Some));
+                outcome = outcome.and_then(|so_far| agree(so_far, Identity::by(proof, caller)).map(Some));
             }
         }
         outcome
@@ -132,6 +217,10 @@ impl Callers {
 }
 
 impl Identity {
+    fn by(proof: &Proof, caller: &CallerId) -> Self {
+        Self { caller: caller.clone(), proof: proof.kind() }
+    }
+
     /// The caller.
     pub fn caller(&self) -> &CallerId {
         &self.caller
@@ -140,39 +229,6 @@ impl Identity {
     /// The strongest of the proofs that held.
     pub fn proof(&self) -> ProofKind {
         self.proof
-    }
-}
-
-impl Proof {
-    /// Which kind it is.
-    pub fn kind(&self) -> ProofKind {
-        match self {
-            Self::Listener(_) => ProofKind::Listener,
-            Self::Unix { .. } => ProofKind::Unix,
-            Self::Bearer(_) => ProofKind::Bearer,
-        }
-    }
-
-    fn is_held_by(&self, peer: &Peer) -> bool {
-        match (self, peer.address) {
-            (Self::Listener(name), _) => *name == peer.listener,
-            (Self::Unix { uid: None, gid: None }, _) => false,
-            (Self::Unix { uid, gid }, PeerAddress::Unix { uid: peer_uid, gid: peer_gid }) => {
-                uid.is_none_or(|uid| uid == peer_uid) && gid.is_none_or(|gid| gid == peer_gid)
-            }
-            (Self::Unix { .. }, PeerAddress::Tcp(_)) | (Self::Bearer(_), _) => false,
-        }
-    }
-}
-
-impl ProofKind {
-    /// As in the audit record's `caller.identified_by`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Listener => "listener",
-            Self::Unix => "unix",
-            Self::Bearer => "bearer",
-        }
     }
 }
 
@@ -213,163 +269,8 @@ fn agree(so_far: Option<Identity>, next: Identity) -> Result<Identity, IdentityE
     }
 }
 
+const NO_SUCH_ACCOUNT: IdentityError =
+    IdentityError::WrongServiceAccount("no caller has this service account, with this issuer and audience");
+
 #[cfg(test)]
-mod tests {
-    use http::{HeaderName, HeaderValue};
-
-    use super::*;
-    use IdentityError::{Conflict, MalformedToken, NoProof, WrongToken};
-
-    const ONCALL: &str = "Bearer oncall-0123456789";
-    const ROTATED: &str = "Bearer rotated-0123456789";
-    const EDITOR: &str = "Bearer editor-0123456789";
-    const NOBODY: &str = "Bearer nobody-0123456789";
-
-    fn callers() -> Callers {
-        let token =
-            |value: &str| Proof::Bearer(TokenDigest::of(value.trim_start_matches("Bearer ").as_bytes()));
-        let unix = |uid, gid| Proof::Unix { uid, gid };
-        let caller = |name: &str, proofs| (CallerId::parse(name).unwrap(), proofs);
-        Callers::new(vec![
-            caller("editor-api", vec![Proof::Listener("app".into()), token(EDITOR)]),
-            caller("batch-cleaner", vec![unix(Some(1001), None), unix(Some(1002), Some(50))]),
-            caller("group", vec![unix(None, Some(60))]),
-            caller("nothing-given", vec![unix(None, None)]),
-            caller("oncall", vec![token(ONCALL), token(ROTATED), Proof::Listener("door".into())]),
-        ])
-    }
-
-    fn tcp(listener: &str) -> Peer {
-        Peer {
-            listener: listener.into(),
-            address: PeerAddress::Tcp(([127, 0, 0, 1], 40000).into()),
-            bearer: listener != "app",
-        }
-    }
-
-    fn unix(listener: &str, uid: u32, gid: u32) -> Peer {
-        Peer { address: PeerAddress::Unix { uid, gid }, ..tcp(listener) }
-    }
-
-    fn identify(
-        peer: &Peer,
-        lines: &[(&'static str, &str)],
-    ) -> Result<(String, &'static str), IdentityError> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
-        }
-        let identity = callers().identify(peer, &headers)?;
-        Ok((identity.caller().to_string(), identity.proof().as_str()))
-    }
-
-    #[test]
-    fn the_connection_proves_a_caller() {
-        for (why, peer, expected) in [
-            ("by its listener", tcp("app"), Ok(("editor-api", "listener"))),
-            ("not by another", tcp("mesh"), Err(NoProof)),
-            ("by its user", unix("local", 1001, 7), Ok(("batch-cleaner", "unix"))),
-            ("by user and group", unix("local", 1002, 50), Ok(("batch-cleaner", "unix"))),
-            ("not by one of them", unix("local", 1002, 51), Err(NoProof)),
-            ("not by the other", unix("local", 1003, 50), Err(NoProof)),
-            ("by its group", unix("local", 1, 60), Ok(("group", "unix"))),
-            (
-                "by its user, whoever else reaches the listener",
-                unix("app", 2000, 7),
-                Ok(("editor-api", "listener")),
-            ),
-            ("not as root where nothing is given", unix("local", 0, 0), Err(NoProof)),
-            ("not by two callers' proofs", unix("app", 1001, 7), Err(Conflict)),
-            ("not by two callers' ids", unix("local", 1001, 60), Err(Conflict)),
-        ] {
-            let expected = expected.map(|(caller, proof)| (caller.to_owned(), proof));
-            assert_eq!(identify(&peer, &[]), expected, "{why}");
-        }
-    }
-
-    #[test]
-    fn a_token_proves_a_caller_and_no_wrong_one_is_passed_over() {
-        let (proxy, origin) = ("proxy-authorization", "authorization");
-        let sdk = "SDK-HMAC-SHA256 Access=dummy, SignedHeaders=host, Signature=00";
-        for (why, peer, lines, expected) in [
-            ("proxy header", tcp("mesh"), &[(proxy, ONCALL)][..], Ok(("oncall", "bearer"))),
-            ("origin header", tcp("mesh"), &[(origin, ONCALL)], Ok(("oncall", "bearer"))),
-            ("second token", tcp("mesh"), &[(origin, ROTATED)], Ok(("oncall", "bearer"))),
-            (
-                "two tokens of one caller",
-                tcp("mesh"),
-                &[(proxy, ONCALL), (origin, ROTATED)],
-                Ok(("oncall", "bearer")),
-            ),
-            ("two tokens of two callers", tcp("mesh"), &[(proxy, ONCALL), (origin, EDITOR)], Err(Conflict)),
-            ("one right, one wrong", tcp("mesh"), &[(proxy, ONCALL), (origin, NOBODY)], Err(WrongToken)),
-            ("one wrong, one right", tcp("mesh"), &[(proxy, NOBODY), (origin, ONCALL)], Err(WrongToken)),
-            ("nobody's", tcp("mesh"), &[(proxy, NOBODY)], Err(WrongToken)),
-            ("nobody's, though the listener proves", tcp("door"), &[(proxy, NOBODY)], Err(WrongToken)),
-            ("nobody's, though the user proves", unix("local", 1001, 7), &[(proxy, NOBODY)], Err(WrongToken)),
-            ("the strongest is recorded", tcp("door"), &[(origin, ONCALL)], Ok(("oncall", "bearer"))),
-            ("the listener is another's", tcp("door"), &[(origin, EDITOR)], Err(Conflict)),
-            ("the user is another's", unix("local", 1001, 7), &[(origin, ONCALL)], Err(Conflict)),
-            ("an SDK's signature is no proof", tcp("mesh"), &[(origin, sdk)], Err(NoProof)),
-            (
-                "nor in the way of one",
-                tcp("mesh"),
-                &[(origin, sdk), (proxy, ONCALL)],
-                Ok(("oncall", "bearer")),
-            ),
-            ("nor of the listener", tcp("door"), &[(origin, sdk)], Ok(("oncall", "listener"))),
-            ("not accepted here", tcp("app"), &[(proxy, ONCALL)], Ok(("editor-api", "listener"))),
-            (
-                "not even looked at here",
-                tcp("app"),
-                &[(origin, "Basic x"), (origin, "")],
-                Ok(("editor-api", "listener")),
-            ),
-        ] {
-            let expected = expected.map(|(caller, proof)| (caller.to_owned(), proof));
-            assert_eq!(identify(&peer, lines), expected, "{why}");
-        }
-    }
-
-    #[test]
-    fn headers_that_can_be_read_two_ways_prove_nothing() {
-        let (proxy, origin) = ("proxy-authorization", "authorization");
-        for lines in [
-            &[(proxy, ONCALL), (proxy, ONCALL)][..],
-            &[(origin, ONCALL), (origin, ROTATED)],
-            &[(origin, ONCALL), (origin, "SDK-HMAC-SHA256 x")],
-            &[("proxy_authorization", ONCALL)],
-            &[("proxy_authorization", ONCALL), (proxy, ONCALL)],
-        ] {
-            assert!(matches!(identify(&tcp("door"), lines), Err(MalformedToken(_))), "{lines:?}");
-        }
-        assert_eq!(identify(&tcp("app"), &[("proxy_authorization", ONCALL)]), identify(&tcp("app"), &[]));
-    }
-
-    #[test]
-    fn a_token_of_two_callers_is_neithers() {
-        let shared = || vec![Proof::Bearer(TokenDigest::of(b"shared-0123456789"))];
-        let [one, other] = ["one", "other"].map(|name| CallerId::parse(name).unwrap());
-        let callers = Callers::new(vec![(one, shared()), (other, shared())]);
-        let headers = [(http::header::AUTHORIZATION, HeaderValue::from_static("Bearer shared-0123456789"))];
-        assert_eq!(callers.identify(&tcp("mesh"), &headers.into_iter().collect()), Err(Conflict));
-    }
-
-    #[test]
-    fn every_caller_is_listed_also_one_that_nothing_proves() {
-        let callers = callers();
-        let ids: Vec<&str> = callers.ids().iter().map(CallerId::as_str).collect();
-        assert_eq!(ids, ["editor-api", "batch-cleaner", "group", "nothing-given", "oncall"]);
-    }
-
-    #[test]
-    fn a_callers_name_obeys_its_grammar() {
-        let longest = "a".repeat(64);
-        for text in ["a", "editor-api", "Batch_2.x", "-", ".", &longest] {
-            assert_eq!(CallerId::parse(text).map(|id| id.to_string()), Ok(text.to_owned()));
-        }
-        for text in ["", "_unknown", "_", "a b", "a/b", "a\n", "é", &"a".repeat(65)] {
-            assert_eq!(CallerId::parse(text), Err(CallerIdError), "{text:?}");
-        }
-    }
-}
+mod tests;

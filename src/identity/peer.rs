@@ -1,26 +1,38 @@
-//! Who is at the other end of the connection, as the kernel tells it?
+//! Who is at the other end of the connection, as the kernel and the TLS handshake tell it?
 //!
-//! A [`Peer`] is made once, when a connection is accepted; nothing a caller sends can change it.
+//! A [`Peer`] is made once, when a connection is accepted; nothing a caller sends after that can change it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-/// What is known of a connection before its first byte.
+use super::certificate::{Certificate, CertificateError};
+
+/// What is known of a connection before its first byte of HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// The name of the listener that accepted it.
     pub listener: Arc<str>,
     /// The other end.
     pub address: PeerAddress,
+    /// Its client certificate, whose chain was verified. `None` where the listener asks for none.
+    pub certificate: Option<Result<Certificate, CertificateError>>,
     /// Whether this listener accepts bearer tokens. Elsewhere they are not even looked at.
     pub bearer: bool,
+    /// Whether only this machine can reach that listener. The other end's address does not tell: a relay on this
+    /// machine may stand between.
+    pub local: bool,
 }
 
 /// The other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerAddress {
-    /// An IP address and port.
-    Tcp(SocketAddr),
+    /// TCP.
+    Tcp {
+        /// An IP address and port.
+        address: SocketAddr,
+        /// The user that owns the other end, where it is on this machine and a caller is proved by that.
+        owner: Option<u32>,
+    },
     /// The process at the other end of a Unix socket when it connected (`SO_PEERCRED`).
     Unix {
         /// Its effective user id.
@@ -34,7 +46,7 @@ impl PeerAddress {
     /// The IP address. `None` on a Unix socket.
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
-            Self::Tcp(address) => Some(address.ip()),
+            Self::Tcp { address, .. } => Some(address.ip()),
             Self::Unix { .. } => None,
         }
     }

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -30,12 +31,14 @@ use crate::{
     config::{Hosts, Limits},
     identity::Peer,
     stack::Stack,
-    stage::{Arrival, Body, Refusal},
+    stage::{Arrival, Body, InForce, Refusal},
 };
 
 /// What all connections of a listener share.
 pub(super) struct Serving {
     pub(super) stack: Stack,
+    /// What a connection is met with, as of when it is made.
+    pub(super) in_force: Arc<ArcSwap<InForce>>,
     pub(super) hosts: Arc<Hosts>,
     pub(super) limits: Limits,
     /// Owns the connections, and the requests whose callers hung up.
@@ -57,7 +60,11 @@ impl Serving {
     {
         let (wire, watch) = Wire::new(stream);
         let service = service_fn(|request| self.answer(request, Arc::clone(&peer), &watch));
-        let mut connection = http1::Builder::new()
+        let mut http = http1::Builder::new();
+        if self.limits.headers > HYPER_HEADERS {
+            http.max_headers(self.limits.headers);
+        }
+        let mut connection = http
             // The watchdog below times heads and idleness, each with a limit of its own.
             .header_read_timeout(None)
             .half_close(true)
@@ -144,22 +151,19 @@ impl Drop for CarriedOn {
 /// Returns the phase that a connection has been in for too long.
 async fn too_slow(limits: &Limits, watch: &Watch) -> Phase {
     loop {
-        let (phase, since) = watch.phase();
-        let limit = match phase {
-            Phase::Head => limits.header_timeout,
-            Phase::Idle | Phase::Answering => limits.idle_timeout,
-            // The request has a deadline of its own.
-            Phase::Working => limits.request_deadline,
+        let ((phase, since), now) = (watch.phase(), Instant::now());
+        let end = match phase {
+            Phase::Head => since + limits.header_timeout,
+            Phase::Idle | Phase::Answering => since + limits.idle_timeout,
+            // The request has a deadline of its own. Whatever begins after it cannot be over before this.
+            Phase::Working => now + limits.idle_timeout,
         };
-        let end = since + limit;
-        if phase == Phase::Working || Instant::now() < end {
-            let end = end.max(Instant::now() + CHECK_AGAIN);
-            tokio::select! {
-                () = sleep_until(end) => {}
-                () = watch.slow_head() => {}
-            }
-        } else {
+        if end <= now {
             return phase;
+        }
+        tokio::select! {
+            () = sleep_until(end) => {}
+            () = watch.slow_head() => {}
         }
     }
 }
@@ -215,7 +219,7 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
 
 /// hyper has no smaller buffer.
 const HYPER_MINIMUM: usize = 8192;
+/// hyper takes as many headers unless told otherwise, and without allocating for them.
+const HYPER_HEADERS: usize = 100;
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_READS: usize = 64;
-/// A head that begins while the watchdog sleeps wakes it; a slow reader is noticed after this much longer.
-const CHECK_AGAIN: Duration = Duration::from_millis(10);

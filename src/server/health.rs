@@ -49,7 +49,7 @@ impl Health {
         let mut checks = vec![
             check("config", true, ""),
             check("started", self.is_started(), "not accepting yet"),
-            check("not-draining", !self.0.draining.load(Relaxed), "draining"),
+            check("not-draining", !self.is_draining(), "draining"),
         ];
         for (project, held) in &self.0.projects {
             let name = format!("credential {} of project {project}", held.name());
@@ -67,6 +67,11 @@ impl Health {
     pub fn missing_credentials(&self) -> Vec<Arc<str>> {
         let missing = self.0.projects.iter().filter(|(_, held)| held.current().is_none());
         missing.map(|(_, held)| Arc::clone(held.name())).collect()
+    }
+
+    /// Whether it is stopping.
+    pub fn is_draining(&self) -> bool {
+        self.0.draining.load(Relaxed)
     }
 
     pub(super) fn started(&self) {

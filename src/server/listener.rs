@@ -1,6 +1,7 @@
 //! Who may connect? Sockets, and the loop that accepts from them.
 //!
-//! A socket's own kind of proof is read here, once a connection: the address, or the user at the other end.
+//! A socket's own kind of proof is read here, once a connection: the address, the user at the other end, the
+//! certificate.
 
 use std::{
     fs, io,
@@ -18,7 +19,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::connection::Serving;
+use super::{
+    connection::Serving,
+    owner,
+    tls::{self, Accepted},
+};
 use crate::{
     config::{Bind, Listener},
     identity::{Peer, PeerAddress},
@@ -29,15 +34,22 @@ pub(super) struct Socket {
     kind: Kind,
     name: Arc<str>,
     bearer: bool,
+    tls: bool,
+    local: bool,
 }
 
 enum Kind {
     Tcp(TcpListener),
-    Unix { listener: UnixListener, path: PathBuf },
+    Unix(UnixListener, SocketFile),
 }
+
+/// The file of a Unix socket, removed when this is dropped.
+pub struct SocketFile(PathBuf);
 
 enum Stream {
     Tcp(TcpStream),
+    /// Before its handshake.
+    Tls(TcpStream),
     Unix(UnixStream),
 }
 
@@ -49,9 +61,14 @@ impl Socket {
     pub(super) fn bind(listener: &Listener) -> io::Result<Self> {
         let kind = match &listener.bind {
             Bind::Tcp(address) => Kind::Tcp(bind_tcp(*address)?),
-            Bind::Unix { path, mode } => Kind::Unix { listener: bind_unix(path, *mode)?, path: path.clone() },
+            Bind::Unix { path, mode } => {
+                let (listener, file) = bind_unix(path, *mode)?;
+                Kind::Unix(listener, file)
+            }
         };
-        Ok(Self { kind, name: Arc::clone(&listener.name), bearer: listener.bearer })
+        let Listener { name, bearer, tls, .. } = listener;
+        let (name, local, tls) = (Arc::clone(name), listener.bind.is_local(), tls.is_some());
+        Ok(Self { kind, name, bearer: *bearer, local, tls })
     }
 
     pub(super) fn name(&self) -> &Arc<str> {
@@ -62,7 +79,7 @@ impl Socket {
     pub(super) fn address(&self) -> String {
         match &self.kind {
             Kind::Tcp(listener) => listener.local_addr().map(|a| a.to_string()).unwrap_or_default(),
-            Kind::Unix { path, .. } => format!("unix:{}", path.display()),
+            Kind::Unix(_, SocketFile(path)) => format!("unix:{}", path.display()),
         }
     }
 
@@ -78,7 +95,7 @@ impl Socket {
             let accepted = async {
                 // Never closed, so this waits until there is a permit.
                 let permit = Arc::clone(&connections).acquire_owned().await.map_err(io::Error::other)?;
-                Ok::<_, io::Error>((permit, self.next().await?))
+                Ok::<_, io::Error>((permit, self.next(&serving).await?))
             };
             let result = tokio::select! {
                 () = stop.cancelled() => return,
@@ -91,8 +108,9 @@ impl Socket {
                     let tasks = serving.tasks.clone();
                     tasks.spawn(async move {
                         match stream {
-                            Stream::Tcp(stream) => serving.connection(stream, peer).await,
-                            Stream::Unix(stream) => serving.connection(stream, peer).await,
+                            Stream::Tcp(stream) => serving.connection(stream, Arc::new(peer)).await,
+                            Stream::Tls(stream) => secured(serving, stream, peer).await,
+                            Stream::Unix(stream) => serving.connection(stream, Arc::new(peer)).await,
                         }
                         drop(permit);
                     });
@@ -107,29 +125,47 @@ impl Socket {
         }
     }
 
-    async fn next(&self) -> io::Result<(Stream, Arc<Peer>)> {
+    async fn next(&self, serving: &Serving) -> io::Result<(Stream, Peer)> {
         let (stream, address) = match &self.kind {
             Kind::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                (Stream::Tcp(stream), PeerAddress::Tcp(address))
+                // At once: the later, the more may have become of the caller.
+                let asked = serving.in_force.load().callers.need_owners();
+                let owner = if asked { owner::of(&stream, address) } else { None };
+                let stream = if self.tls { Stream::Tls(stream) } else { Stream::Tcp(stream) };
+                (stream, PeerAddress::Tcp { address, owner })
             }
-            Kind::Unix { listener, .. } => {
+            Kind::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
                 let user = stream.peer_cred()?;
                 (Stream::Unix(stream), PeerAddress::Unix { uid: user.uid(), gid: user.gid() })
             }
         };
-        Ok((stream, Arc::new(Peer { listener: Arc::clone(&self.name), address, bearer: self.bearer })))
+        let listener = Arc::clone(&self.name);
+        Ok((stream, Peer { listener, address, certificate: None, bearer: self.bearer, local: self.local }))
     }
 }
 
-impl Drop for Socket {
-    fn drop(&mut self) {
-        if let Kind::Unix { path, .. } = &self.kind {
-            // It may have been replaced or removed; then there is nothing to tidy up.
-            drop(fs::remove_file(path));
+/// Serves a connection once its handshake is done.
+async fn secured(serving: Arc<Serving>, stream: TcpStream, peer: Peer) {
+    let config = serving.in_force.load().tls.get(&peer.listener).cloned();
+    let Some(config) = config else {
+        tracing::error!(listener = %peer.listener, "a listener has lost its TLS, which should be impossible");
+        return;
+    };
+    match tls::accept(stream, config, serving.limits.header_timeout).await {
+        Ok(Accepted { stream, certificate }) => {
+            serving.connection(stream, Arc::new(Peer { certificate, ..peer })).await;
         }
+        Err(error) => tls::log_failure(&peer, &error),
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // It may have been replaced or removed; then there is nothing to tidy up.
+        drop(fs::remove_file(&self.0));
     }
 }
 
@@ -141,13 +177,16 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Nobody can connect before the socket has its permissions: it listens only then.
-fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
+/// Listens on a Unix socket. Nobody can connect before it has its permissions.
+///
+/// # Errors
+/// As the system says; also where another process listens there, or something else than a socket is in the way.
+pub fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
     remove_stale(path)?;
     let socket = UnixSocket::new_stream()?;
     socket.bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    socket.listen(BACKLOG)
+    Ok((socket.listen(BACKLOG)?, SocketFile(path.to_owned())))
 }
 
 /// Removes the socket of a process that is gone. Anything else that is there is not ours to remove.

@@ -3,53 +3,61 @@
 //! A [`Proxy`] is everything that `proxy.yaml` describes, running: sockets, stack, credentials. It owns all tasks
 //! it starts, and all of them end with it. It prints nothing and knows no signals: those are the command's.
 
+mod background;
 mod connection;
 mod health;
 mod listener;
+mod owner;
+mod status;
+mod tls;
 mod wire;
 
-use std::{collections::HashMap, io, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use tokio::{
     sync::Semaphore,
     task::JoinSet,
-    time::{interval, sleep, timeout},
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use health::{Check, Health};
+pub use listener::{SocketFile, bind_unix};
+pub use status::Insight;
 
 use crate::{
     audit::{OpenError, Sink},
-    config::{Drain, Limits, Settings},
-    credential::{Held, ProvideError},
+    clock,
+    config::{Drain, Hosts, Limits, Listener, Loaded, Settings},
+    credential::Held,
+    limit::Freeze,
     metrics::{Foreseen, Metrics},
+    reload::{Baseline, Reloader},
     stack::{self, Stack},
     stage::{InForce, Project},
     upstream::{Endpoint, Roots, RootsError, Timeouts, Upstream},
 };
+use background::{look_for, refresh, renew, report, sweep};
 use connection::Serving;
 use listener::Socket;
 
 /// A proxy whose sockets are bound. It accepts once it is told to [`Proxy::serve`].
 pub struct Proxy {
-    sockets: Vec<(Socket, Arc<crate::config::Hosts>)>,
+    sockets: Vec<(Socket, Arc<Hosts>)>,
     stack: Stack,
     limits: Limits,
     drain: Drain,
-    sink: Sink,
     metrics: Arc<Metrics>,
-    health: Health,
-    credentials: Vec<Arc<Held>>,
+    insight: Insight,
+    freeze_file: Option<PathBuf>,
     upstreams: Vec<Arc<Upstream>>,
 }
 
 /// A proxy that serves.
 pub struct Running {
     drain: Drain,
-    sink: Sink,
-    health: Health,
+    insight: Insight,
     /// Connections, requests and accept loops.
     tasks: TaskTracker,
     /// Renewal and sweeping: ended by being dropped.
@@ -89,64 +97,73 @@ pub enum StartError {
 }
 
 impl Proxy {
-    /// Binds every socket, opens the audit sink and reads every credential once.
+    /// Binds every socket, opens the audit sink and reads every credential once. The configuration was loaded from
+    /// `path`, which is where changes of it are looked for.
     ///
     /// A credential that cannot be read yet is no error: see [`Health::missing_credentials`].
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn new(settings: Settings) -> Result<Self, StartError> {
+    pub async fn new(path: PathBuf, loaded: Loaded) -> Result<Self, StartError> {
+        let baseline = Baseline::new(path, &loaded);
+        let settings = loaded.settings;
         let sink = Sink::open(settings.audit.sink.clone(), settings.audit.when_blocked)?;
         let metrics = Arc::new(Metrics::new(&Foreseen {
             listeners: &settings.listeners.iter().map(|l| Arc::clone(&l.name)).collect::<Vec<_>>(),
             callers: settings.callers.ids(),
             policy: &settings.policy,
             credentials: &settings.credentials.iter().map(|c| Arc::clone(&c.name)).collect::<Vec<_>>(),
+            projects: &settings.projects.iter().map(|p| Arc::clone(&p.name)).collect::<Vec<_>>(),
             sink: &sink,
         }));
         let credentials: Vec<Arc<Held>> = settings
             .credentials
             .iter()
-            .map(|c| Arc::new(Held::new(Arc::clone(&c.name), c.source.provider())))
+            .map(|c| Arc::new(Held::new(Arc::clone(&c.name), c.source.clone())))
             .collect();
-        for held in &credentials {
-            if let Err(error) = refresh(held, &metrics).await {
-                let error = report(&error);
-                tracing::warn!(credential = %held.name(), error, "a credential cannot be read yet: its calls are refused");
-            }
-        }
+        read_once(&credentials, &metrics).await;
         let (projects, upstreams) = projects(&settings, &credentials)?;
-        let mut sockets = Vec::new();
-        for listener in &settings.listeners {
-            let socket = Socket::bind(listener).map_err(|source| StartError::Bind {
-                name: Arc::clone(&listener.name),
-                address: listener.bind.to_string(),
-                source,
-            })?;
-            sockets.push((socket, Arc::new(listener.hosts.clone())));
-        }
+        let sockets = bind(&settings.listeners)?;
         let health = Health::new(&settings.projects, &credentials);
-        let in_force = InForce { callers: settings.callers, policy: settings.policy };
+        let (limits, drain, upstream) =
+            (settings.limits.clone(), settings.drain.clone(), settings.upstream.clone());
+        let freeze_file = settings.freeze_file.clone();
+        let in_force = Arc::new(ArcSwap::from_pointee(InForce::new(settings, None)));
+        let insight = Insight {
+            health,
+            reloader: Arc::new(Reloader::new(baseline, Arc::clone(&in_force), Arc::clone(&metrics))),
+            in_force,
+            freeze: Freeze::default(),
+            recent: Arc::default(),
+            sink,
+            credentials,
+            listeners: sockets
+                .iter()
+                .map(|(socket, _)| (Arc::clone(socket.name()), socket.address()))
+                .collect(),
+            since: clock::now(),
+        };
         let parts = stack::Parts {
-            in_force: Arc::new(ArcSwap::from_pointee(in_force)),
+            in_force: Arc::clone(&insight.in_force),
             projects,
-            sink: sink.clone(),
+            sink: insight.sink.clone(),
+            recent: Arc::clone(&insight.recent),
+            freeze: insight.freeze.clone(),
             metrics: Arc::clone(&metrics),
             hostname: hostname(),
         };
-        let stack = stack::build(&settings.limits, &settings.upstream, parts);
-        let (limits, drain) = (settings.limits, settings.drain);
-        Ok(Self { sockets, stack, limits, drain, sink, metrics, health, credentials, upstreams })
+        let stack = stack::build(&limits, &upstream, parts);
+        Ok(Self { sockets, stack, limits, drain, metrics, insight, freeze_file, upstreams })
     }
 
     /// What is bound: the listeners' names and their addresses, the ports as the system chose them.
-    pub fn addresses(&self) -> Vec<(Arc<str>, String)> {
-        self.sockets.iter().map(|(socket, _)| (Arc::clone(socket.name()), socket.address())).collect()
+    pub fn addresses(&self) -> &[(Arc<str>, String)] {
+        &self.insight.listeners
     }
 
-    /// Its state, for probes.
-    pub fn health(&self) -> &Health {
-        &self.health
+    /// Its state, and what an operator may change about it.
+    pub fn insight(&self) -> &Insight {
+        &self.insight
     }
 
     /// Its metrics.
@@ -161,6 +178,7 @@ impl Proxy {
         for (socket, hosts) in self.sockets {
             let serving = Arc::new(Serving {
                 stack: self.stack.clone(),
+                in_force: Arc::clone(&self.insight.in_force),
                 hosts,
                 limits: self.limits.clone(),
                 tasks: tasks.clone(),
@@ -169,19 +187,23 @@ impl Proxy {
             tasks.spawn(socket.accept(serving, Arc::clone(&connections), stop.clone()));
         }
         let mut background = JoinSet::new();
-        for held in self.credentials {
-            background.spawn(renew(held, Arc::clone(&self.metrics)));
+        for held in &self.insight.credentials {
+            background.spawn(renew(Arc::clone(held), Arc::clone(&self.metrics)));
         }
         background.spawn(sweep(self.upstreams));
-        self.health.started();
-        Running { drain: self.drain, sink: self.sink, health: self.health, tasks, background, stop, finish }
+        background.spawn(Arc::clone(&self.insight.reloader).watch());
+        if let Some(path) = self.freeze_file {
+            background.spawn(look_for(path, self.insight.freeze.clone()));
+        }
+        self.insight.health.started();
+        Running { drain: self.drain, insight: self.insight, tasks, background, stop, finish }
     }
 }
 
 impl Running {
-    /// Its state, for probes.
-    pub fn health(&self) -> &Health {
-        &self.health
+    /// Its state, and what an operator may change about it.
+    pub fn insight(&self) -> &Insight {
+        &self.insight
     }
 
     /// Opens the audit file anew, after a log rotation moved it away.
@@ -189,22 +211,44 @@ impl Running {
     /// # Errors
     /// Where it cannot be opened; the one that is open stays in use.
     pub fn reopen_audit(&self) -> Result<(), OpenError> {
-        self.sink.reopen()
+        self.insight.sink.reopen()
     }
 
     /// Stops: not ready, then a delay for load balancers to notice, then no new connections, then what is under
     /// way is finished, within the drain time-out.
     pub async fn drain(self) -> Drained {
-        self.health.draining();
+        self.insight.health.draining();
         sleep(self.drain.delay).await;
         self.stop.cancel();
         self.finish.cancel();
         self.tasks.close();
         let finished = timeout(self.drain.timeout, self.tasks.wait()).await;
         drop(self.background);
-        self.sink.flush();
+        self.insight.sink.flush();
         if finished.is_ok() { Drained::Whole } else { Drained::Cut }
     }
+}
+
+/// Reads every credential, so that the first call need not wait for one.
+async fn read_once(credentials: &[Arc<Held>], metrics: &Metrics) {
+    for held in credentials {
+        if let Err(error) = refresh(held, metrics).await {
+            let error = report(&error);
+            tracing::warn!(credential = %held.name(), error, "a credential cannot be read yet: its calls are refused");
+        }
+    }
+}
+
+fn bind(listeners: &[Listener]) -> Result<Vec<(Socket, Arc<Hosts>)>, StartError> {
+    let bind = |listener: &Listener| {
+        let socket = Socket::bind(listener).map_err(|source| StartError::Bind {
+            name: Arc::clone(&listener.name),
+            address: listener.bind.to_string(),
+            source,
+        })?;
+        Ok((socket, Arc::new(listener.hosts.clone())))
+    };
+    listeners.iter().map(bind).collect()
 }
 
 /// Each configured project with its credential and its upstream. Projects of one endpoint share its connections.
@@ -231,59 +275,6 @@ fn projects(
     Ok((projects, upstreams.into_values().collect()))
 }
 
-async fn refresh(held: &Held, metrics: &Metrics) -> Result<bool, ProvideError> {
-    let result = held.refresh().await;
-    metrics.refreshed(held.name(), result.is_ok());
-    result
-}
-
-/// Reads a credential's source again and again. A failure keeps the last good value, and is logged when it starts.
-async fn renew(held: Arc<Held>, metrics: Arc<Metrics>) {
-    let mut failing = held.current().is_none();
-    let mut ticks = interval(RENEWAL);
-    ticks.tick().await;
-    loop {
-        ticks.tick().await;
-        match refresh(&held, &metrics).await {
-            Ok(changed) => {
-                if changed || failing {
-                    tracing::info!(credential = %held.name(), "a credential was read");
-                }
-                failing = false;
-            }
-            Err(error) => {
-                if !failing {
-                    let error = report(&error);
-                    tracing::warn!(credential = %held.name(), error, "a credential cannot be read: the last one stays");
-                }
-                failing = true;
-            }
-        }
-    }
-}
-
-async fn sweep(upstreams: Vec<Arc<Upstream>>) {
-    let mut ticks = interval(SWEEP);
-    loop {
-        ticks.tick().await;
-        for upstream in &upstreams {
-            upstream.sweep();
-        }
-    }
-}
-
-/// An error with its causes, on one line.
-fn report(error: &dyn std::error::Error) -> String {
-    let mut out = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        out.push_str(": ");
-        out.push_str(&error.to_string());
-        cause = error.source();
-    }
-    out
-}
-
 /// As much of the host's name as fits the alphabet of request ids.
 fn hostname() -> String {
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
@@ -291,7 +282,3 @@ fn hostname() -> String {
         name.chars().filter(|c| c.is_ascii_alphanumeric() || "-._".contains(*c)).take(63).collect();
     if clean.is_empty() { "localhost".into() } else { clean }
 }
-
-/// How often a credential's source is read again: a mounted Secret changes without notice.
-const RENEWAL: Duration = Duration::from_secs(10);
-const SWEEP: Duration = Duration::from_secs(5);

@@ -1,9 +1,9 @@
 //! What did the caller really send, and when? The bytes of a connection, watched on their way to and from hyper.
 //!
 //! hyper accepts some heads that two servers may read differently and then hides the difference: bare line
-//! feeds, a `#` in the target. It also answers broken heads by itself, without our error shape and our record.
-//! A [`Wire`] notices the first and swallows the second; the connection then answers in hyper's place. And it
-//! knows in which phase the connection is, which is what slow callers are cut by.
+//! feeds, a `#` in the target, a second length. It also answers broken heads by itself, without our error shape
+//! and our record. A [`Wire`] notices the first and swallows the second; the connection then answers in hyper's
+//! place. And it knows in which phase the connection is, which is what slow callers are cut by.
 
 use std::{
     io,
@@ -95,7 +95,8 @@ impl Watch {
     pub(super) fn broken_head(&self, too_large: bool) -> Refusal {
         let scan = &self.state().scan;
         match (too_large, scan.fault) {
-            (true, _) if scan.request_line => Refusal::TargetTooLong,
+            // Between two heads it was the whole head that is too large.
+            (true, _) if scan.request_line && scan.in_head() => Refusal::TargetTooLong,
             (true, _) => Refusal::HeadersTooLarge,
             (false, fault) => Refusal::BadRequest(fault.unwrap_or("this is not a request of HTTP/1.1")),
         }
@@ -161,8 +162,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
         let mut state = this.watch.state();
         if state.phase == Phase::Answering {
-            let next = if state.scan.in_head() { Phase::Head } else { Phase::Idle };
-            state.enter(next);
+            if state.scan.in_head() {
+                state.enter(Phase::Head);
+                this.watch.0.slow_head.notify_one();
+            } else {
+                state.enter(Phase::Idle);
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -178,13 +183,17 @@ struct Scan {
     request_line: bool,
     /// Bytes of the line so far.
     line: usize,
+    /// They are the start of a `Content-Length` header, or all of it.
+    length: bool,
+    /// `Content-Length` headers of the head so far.
+    lengths: usize,
     after_cr: bool,
     fault: Option<&'static str>,
 }
 
 impl Default for Scan {
     fn default() -> Self {
-        Self { request_line: true, line: 0, after_cr: false, fault: None }
+        Self { request_line: true, line: 0, length: false, lengths: 0, after_cr: false, fault: None }
     }
 }
 
@@ -197,16 +206,32 @@ impl Scan {
                 b'\n' => {
                     // An empty line ends a head; before a head it is skipped (RFC 9112, section 2.2).
                     self.request_line = self.line == 0;
+                    self.length = !self.request_line;
+                    if self.request_line {
+                        self.lengths = 0;
+                    }
                     self.line = 0;
                 }
                 _ if self.after_cr => self.fault(BARE_CR),
                 b'\r' => {}
                 b'#' if self.request_line => self.fault(FRAGMENT),
                 0 => self.fault(NUL),
-                _ => self.line += 1,
+                _ => self.line_byte(*byte),
             }
             self.after_cr = *byte == b'\r';
         }
+    }
+
+    /// Reads a byte of a line. hyper makes one of two equal lengths.
+    fn line_byte(&mut self, byte: u8) {
+        if self.length && self.line < LENGTH.len() {
+            self.length = LENGTH.get(self.line) == Some(&byte.to_ascii_lowercase());
+            self.lengths += usize::from(self.length && self.line + 1 == LENGTH.len());
+            if self.lengths > 1 {
+                self.fault(LENGTHS);
+            }
+        }
+        self.line += 1;
     }
 
     /// Whether a head has begun and is not over.
@@ -219,6 +244,8 @@ impl Scan {
     }
 }
 
+const LENGTH: &[u8] = b"content-length:";
+const LENGTHS: &str = "more than one Content-Length header";
 const BARE_LF: &str = "a line of the head ends without a carriage return";
 const BARE_CR: &str = "the head has a carriage return that ends no line";
 const FRAGMENT: &str = "the request target has a `#`";
@@ -242,6 +269,8 @@ mod tests {
         for bytes in [
             &b"DELETE /v2/p HTTP/1.1\r\nHost: h\r\n\r\n"[..],
             b"\r\nDELETE / HTTP/1.1\r\nX: a#b\r\n\r\nDELETE / HTTP/1.1\r\n\r\n",
+            b"DELETE / HTTP/1.1\r\nContent-Length: 0\r\nX: content-length:\r\nContent-Lengths: 0\r\n\r\n",
+            b"DELETE / HTTP/1.1\r\nContent-Length: 0\r\n\r\nDELETE / HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
         ] {
             let scan = scanned(bytes);
             assert_eq!((scan.fault, scan.in_head()), (None, false));
@@ -262,6 +291,7 @@ mod tests {
             (b"DELETE /a#b HTTP/1.1\r\n\r\n", FRAGMENT),
             (b"GET / HTTP/1.1\r\n\r\nDELETE /a#b HTTP/1.1\r\n\r\n", FRAGMENT),
             (b"DELETE / HTTP/1.1\r\nX: a\0b\r\n\r\n", NUL),
+            (b"DELETE / HTTP/1.1\r\nContent-Length: 0\r\nA: b\r\ncontent-lengTH:0\r\n\r\n", LENGTHS),
         ] {
             assert_eq!(scanned(bytes).fault, Some(fault), "{}", bytes.escape_ascii());
         }

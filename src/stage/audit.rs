@@ -16,12 +16,9 @@ use tokio::time::Instant;
 use tower::{Layer, Service};
 use uuid::Uuid;
 
-use super::{
-    Body, Refusal,
-    respond::{is_neighbour, refuse},
-};
+use super::{Body, Refusal, respond::refuse};
 use crate::{
-    audit::{Sink, Slot, Trail},
+    audit::{Blocked, Recent, Sink, Slot, Trail},
     clock,
     config::Hosts,
     identity::{Peer, PeerAddress},
@@ -59,6 +56,7 @@ pub struct Audit<S> {
 
 struct Shared {
     sink: Sink,
+    recent: Arc<Recent>,
     metrics: Arc<Metrics>,
     hostname: String,
 }
@@ -78,9 +76,10 @@ impl Recorded {
 }
 
 impl AuditLayer {
-    /// Writes records to `sink`. The host's name becomes part of request ids, as in Huawei's own.
-    pub fn new(sink: Sink, metrics: Arc<Metrics>, hostname: String) -> Self {
-        Self { shared: Arc::new(Shared { sink, metrics, hostname }) }
+    /// Writes records to `sink` and keeps some in `recent`. The host's name becomes part of request ids, as in
+    /// Huawei's own.
+    pub fn new(sink: Sink, recent: Arc<Recent>, metrics: Arc<Metrics>, hostname: String) -> Self {
+        Self { shared: Arc::new(Shared { sink, recent, metrics, hostname }) }
     }
 }
 
@@ -94,8 +93,8 @@ impl<S> Layer<S> for AuditLayer {
 
 impl<S> Service<Arrival> for Audit<S>
 where
-    S: Service<Recorded, Response = Response<Body>, Error = Infallible>,
-    S::Future: Send + 'static,
+    S: Service<Recorded, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
 {
     type Response = Response<Body>;
     type Error = Infallible;
@@ -107,14 +106,12 @@ where
 
     fn call(&mut self, arrival: Arrival) -> Self::Future {
         let mut guard = self.shared.open(&arrival.peer);
-        if guard.slot.is_none() {
-            let answer = refuse(&Refusal::AuditBlocked, &guard.trail, is_neighbour(&arrival.peer));
-            guard.answered(&answer);
-            return Box::pin(std::future::ready(Ok(answer)));
-        }
-        let answering = self.inner.call(Recorded { arrival, trail: guard.trail.clone() });
+        let mut inner = self.inner.clone();
         Box::pin(async move {
-            let answer = answering.await?;
+            let answer = match guard.take_slot().await {
+                Ok(()) => inner.call(Recorded { arrival, trail: guard.trail.clone() }).await?,
+                Err(Blocked) => refuse(&Refusal::AuditBlocked, &guard.trail, arrival.peer.local),
+            };
             guard.answered(&answer);
             Ok(answer)
         })
@@ -127,12 +124,12 @@ impl Shared {
         // Huawei's format: uuid, timestamp, host.
         let id = format!("{}-{}-{}", Uuid::new_v4().hyphenated(), now.timestamp_millis(), self.hostname);
         let address = match peer.address {
-            PeerAddress::Tcp(address) => address.ip().to_canonical().to_string(),
+            PeerAddress::Tcp { address, .. } => address.ip().to_canonical().to_string(),
             PeerAddress::Unix { uid, .. } => format!("uid:{uid}"),
         };
         let trail = Trail::new(id.into(), Arc::clone(&peer.listener), address, now);
         Guard {
-            slot: self.sink.reserve().ok(),
+            slot: None,
             trail,
             started: Instant::now(),
             shared: Arc::clone(self),
@@ -151,6 +148,12 @@ struct Guard {
 }
 
 impl Guard {
+    /// Before anything is done: what cannot be recorded is not done.
+    async fn take_slot(&mut self) -> Result<(), Blocked> {
+        self.slot = Some(self.shared.sink.reserve_soon().await?);
+        Ok(())
+    }
+
     fn answered(&mut self, answer: &Response<Body>) {
         self.trail.note().status = Some(answer.status().as_u16());
     }
@@ -162,6 +165,7 @@ impl Drop for Guard {
         let mut record = self.trail.note();
         let line = record.line(took);
         self.shared.metrics.finished(&record, took);
+        self.shared.recent.keep(&record, &line);
         drop(record);
         match self.slot.take() {
             Some(slot) => self.shared.sink.spend(slot, line),

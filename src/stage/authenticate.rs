@@ -3,24 +3,34 @@
 //! It stands right behind `receive`: whoever cannot prove who they are learns nothing else. From here on the
 //! caller's headers are gone. The policy in force is taken once, here, and decides the whole request.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
+use chrono::{DateTime, Utc};
 use http::Method;
+use rustls::ServerConfig;
 use tower::{BoxError, filter::Predicate};
 
 use super::{Exchange, Received, Refusal};
 use crate::{
-    identity::{Callers, Identity},
+    clock,
+    identity::{Callers, Identity, Presented},
+    limit::Limiter,
     policy::Policy,
 };
 
-/// The callers and the policy of one version of the policy file.
+/// What one reading of the files put in force, all of it together.
 pub struct InForce {
     /// Who is who.
     pub callers: Callers,
     /// Who may do what.
     pub policy: Policy,
+    /// How much of it.
+    pub limiter: Limiter,
+    /// The TLS of the listeners that have one: the server's, handed along so that it changes with the policy.
+    pub tls: HashMap<Arc<str>, Arc<ServerConfig>>,
+    /// Since when.
+    pub since: DateTime<Utc>,
 }
 
 /// A request whose caller is proven.
@@ -62,7 +72,14 @@ impl Predicate<Received> for Authenticate {
     fn check(&mut self, request: Received) -> Result<Identified, BoxError> {
         let in_force = self.in_force.load_full();
         let (method, target, headers, exchange) = request.into_parts();
-        let identity = in_force.callers.identify(&exchange.peer, &headers).map_err(Refusal::from)?;
+        let presented = Presented {
+            peer: &exchange.peer,
+            method: method.as_str(),
+            target: &target,
+            headers: &headers,
+            now: clock::now(),
+        };
+        let identity = in_force.callers.identify(&presented).map_err(Refusal::from)?;
         {
             let mut record = exchange.trail.note();
             record.caller = Some(identity.caller().shared());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tower::{BoxError, filter::Predicate};
 
-use super::{Exchange, Project, Refusal, Routed};
+use super::{Exchange, Project, Refusal, Routed, authenticate::Decider};
 use crate::{
     metrics::Metrics,
     operation::Target,
@@ -18,6 +18,7 @@ use crate::{
 pub struct Permitted {
     target: Target,
     project: Arc<Project>,
+    decider: Decider,
     exchange: Exchange,
 }
 
@@ -35,8 +36,8 @@ impl Authorize {
 }
 
 impl Permitted {
-    pub(super) fn into_parts(self) -> (Target, Arc<Project>, Exchange) {
-        (self.target, self.project, self.exchange)
+    pub(super) fn into_parts(self) -> (Target, Arc<Project>, Decider, Exchange) {
+        (self.target, self.project, self.decider, self.exchange)
     }
 }
 
@@ -68,7 +69,7 @@ impl Predicate<Routed> for Authorize {
         }
         self.metrics.decided(caller, action, &decision);
         match decision.applied() {
-            Effect::Allow => Ok(Permitted { target, project, exchange }),
+            Effect::Allow => Ok(Permitted { target, project, decider, exchange }),
             Effect::Deny => Err(Refusal::Denied(decision.rule.map(named)).into()),
         }
     }

@@ -1,6 +1,6 @@
-//! What goes upstream? [`Permitted`] → [`Composed`]: a new request, built from the decision.
+//! What goes upstream? [`Admitted`] → [`Composed`]: a new request, built from the decision.
 //!
-//! It stands behind `authorize` and before `retry`, so a request is composed once and each attempt sends the same.
+//! It stands behind every decision and before `retry`, so a request is composed once and each attempt sends the same.
 //! Nothing here comes from the caller but the job id, which obeys the grammar, and a valid trace context.
 
 use std::sync::Arc;
@@ -12,9 +12,10 @@ use http::{
 use http_body_util::Empty;
 use tower::{BoxError, filter::Predicate};
 
-use super::{Exchange, Permitted, Project};
+use super::{Admitted, Exchange, Project};
 use crate::{
     config::ProjectHeader,
+    limit::Admission,
     upstream::{Outbound, Use},
 };
 
@@ -26,6 +27,7 @@ pub struct Composed {
     project: Arc<Project>,
     via: Use,
     exchange: Exchange,
+    _admission: Arc<Admission>,
 }
 
 /// Builds upstream requests.
@@ -70,17 +72,17 @@ impl Composed {
     }
 }
 
-impl Predicate<Permitted> for Compose {
+impl Predicate<Admitted> for Compose {
     type Request = Composed;
 
-    fn check(&mut self, request: Permitted) -> Result<Composed, BoxError> {
-        let (target, project, exchange) = request.into_parts();
+    fn check(&mut self, request: Admitted) -> Result<Composed, BoxError> {
+        let (target, project, exchange, admission) = request.into_parts();
         let received = target.operation();
         let operation =
             project.settings.cancel_form.and_then(|form| received.in_form(form)).unwrap_or(received);
         let method = Method::from_bytes(operation.method.as_bytes())?;
         let uri = Uri::try_from(operation.render(&project.settings.id, target.job()))?;
-        Ok(Composed { method, uri, project, via: Use::Pooled, exchange })
+        Ok(Composed { method, uri, project, via: Use::Pooled, exchange, _admission: Arc::new(admission) })
     }
 }
 

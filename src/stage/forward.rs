@@ -1,7 +1,7 @@
 //! What does upstream say? One attempt: [`Signed`] → [`Answer`].
 //!
 //! It stands at the end: it adds nothing to the request, and notes on the trail what came back. An answer that
-//! holds what we sent as a credential is not passed on with it.
+//! holds what we sent as a credential is neither passed on nor noted with it.
 
 use std::{
     pin::Pin,
@@ -58,8 +58,8 @@ impl Service<Signed> for Forward {
             metrics.attempted(took);
             match result {
                 Ok(mut answer) => {
-                    note(&exchange.trail, &answer);
                     withhold(&mut answer, &sensitive);
+                    note(&exchange.trail, &answer);
                     Ok(answer)
                 }
                 Err(error) => {
@@ -98,7 +98,7 @@ fn withhold(answer: &mut Answer, sensitive: &[HeaderValue]) {
     // JSON may write `/` as `\/`.
     let unescaped = || answer.body.iter().copied().filter(|b| *b != b'\\').collect::<Vec<u8>>();
     if !answer.body.is_empty() && (holds_one(&answer.body) || holds_one(&unescaped())) {
-        let code = answer.error_code().unwrap_or_default();
+        let code = answer.error_code().filter(|code| !holds_one(code.as_bytes())).unwrap_or_default();
         let body = serde_json::json!({ "error_code": code, "error_msg": WITHHELD });
         answer.body = Bytes::from(body.to_string());
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Arrival ─audit▶ Recorded ─receive▶ Received ─authenticate▶ Identified ─route▶ Routed ─authorize▶ Permitted
-//!         ─compose▶ Composed ─sign▶ Signed ─forward▶ Answer
+//!         ─limit▶ Admitted ─compose▶ Composed ─sign▶ Signed ─forward▶ Answer
 //! ```
 //!
 //! Each type has private fields and lives beside the one stage that may make it; each stage is a
@@ -10,10 +10,10 @@
 //! compile. This stack does:
 //!
 //! ```
-//! use mpc_auth_proxy::stage::{Authenticate, Authorize, Compose, Forward, Receive, Recorded, Route, Sign};
+//! use mpc_auth_proxy::stage::{Authenticate, Authorize, Compose, Forward, Limit, Receive, Recorded, Route, Sign};
 //! use tower::{Service, ServiceBuilder, filter::FilterLayer};
 //!
-//! fn whole(a: Receive, b: Authenticate, c: Route, d: Authorize, e: Compose, f: Sign, g: Forward) -> impl Service<Recorded> {
+//! fn whole(a: Receive, b: Authenticate, c: Route, d: Authorize, e: Limit, f: Compose, g: Sign, h: Forward) -> impl Service<Recorded> {
 //!     ServiceBuilder::new()
 //!         .layer(FilterLayer::new(a))
 //!         .layer(FilterLayer::new(b))
@@ -21,34 +21,36 @@
 //!         .layer(FilterLayer::new(d))
 //!         .layer(FilterLayer::new(e))
 //!         .layer(FilterLayer::new(f))
-//!         .service(g)
+//!         .layer(FilterLayer::new(g))
+//!         .service(h)
 //! }
 //! ```
 //!
 //! Without `authorize` it does not:
 //!
 //! ```compile_fail
-//! use mpc_auth_proxy::stage::{Authenticate, Authorize, Compose, Forward, Receive, Recorded, Route, Sign};
+//! use mpc_auth_proxy::stage::{Authenticate, Authorize, Compose, Forward, Limit, Receive, Recorded, Route, Sign};
 //! use tower::{Service, ServiceBuilder, filter::FilterLayer};
 //!
-//! fn whole(a: Receive, b: Authenticate, c: Route, d: Authorize, e: Compose, f: Sign, g: Forward) -> impl Service<Recorded> {
+//! fn whole(a: Receive, b: Authenticate, c: Route, d: Authorize, e: Limit, f: Compose, g: Sign, h: Forward) -> impl Service<Recorded> {
 //!     ServiceBuilder::new()
 //!         .layer(FilterLayer::new(a))
 //!         .layer(FilterLayer::new(b))
 //!         .layer(FilterLayer::new(c))
 //!         .layer(FilterLayer::new(e))
 //!         .layer(FilterLayer::new(f))
-//!         .service(g)
+//!         .layer(FilterLayer::new(g))
+//!         .service(h)
 //! }
 //! ```
 //!
 //! Nor with `authenticate` and `route` swapped:
 //!
 //! ```compile_fail
-//! use mpc_auth_proxy::stage::{Authenticate, Authorize, Compose, Forward, Receive, Recorded, Route, Sign};
+//! use mpc_auth_proxy::stage::{Authenticate, Authorize, Compose, Forward, Limit, Receive, Recorded, Route, Sign};
 //! use tower::{Service, ServiceBuilder, filter::FilterLayer};
 //!
-//! fn whole(a: Receive, b: Authenticate, c: Route, d: Authorize, e: Compose, f: Sign, g: Forward) -> impl Service<Recorded> {
+//! fn whole(a: Receive, b: Authenticate, c: Route, d: Authorize, e: Limit, f: Compose, g: Sign, h: Forward) -> impl Service<Recorded> {
 //!     ServiceBuilder::new()
 //!         .layer(FilterLayer::new(a))
 //!         .layer(FilterLayer::new(c))
@@ -56,7 +58,8 @@
 //!         .layer(FilterLayer::new(d))
 //!         .layer(FilterLayer::new(e))
 //!         .layer(FilterLayer::new(f))
-//!         .service(g)
+//!         .layer(FilterLayer::new(g))
+//!         .service(h)
 //! }
 //! ```
 //!
@@ -69,24 +72,26 @@
 //! }
 //! ```
 
-mod audit;
-mod authenticate;
-mod authorize;
-mod compose;
-mod forward;
-mod receive;
 mod refusal;
-mod respond;
-mod retry;
-mod route;
-mod sign;
 mod trace;
+mod audit;
+mod respond;
+mod receive;
+mod authenticate;
+mod route;
+mod authorize;
+mod limit;
+mod compose;
+mod retry;
+mod sign;
+mod forward;
 
 pub use audit::{Arrival, Audit, AuditLayer, Recorded};
 pub use authenticate::{Authenticate, Identified, InForce};
 pub use authorize::{Authorize, Permitted};
 pub use compose::{Compose, Composed};
 pub use forward::Forward;
+pub use limit::{Admitted, Limit};
 pub use receive::{Receive, Received};
 pub use refusal::Refusal;
 pub use respond::{Body, Respond, RespondLayer};

@@ -105,16 +105,21 @@ fn check_headers(headers: &HeaderMap, hosts: &Hosts) -> Result<(), Refusal> {
             _ => {}
         }
     }
-    if headers.get_all(http::header::CONTENT_LENGTH).iter().count() > 1 {
-        return Err(Refusal::BadRequest("more than one Content-Length header"));
-    }
-    let host =
-        host.and_then(|value| value.to_str().ok()).ok_or(Refusal::BadRequest("a Host header is required"))?;
+    let host = host.ok_or(Refusal::BadRequest("a Host header is required"))?;
+    let host = host.to_str().map_err(|_| Refusal::BadRequest(NO_HOST))?;
     // A page that was rebound to this address still sends its own name, or says that it is a page.
     if browser {
         return Err(Refusal::Browser);
     }
-    if hosts.answer_to(host) { Ok(()) } else { Err(Refusal::WrongHost) }
+    if !hosts.answer_to(host) {
+        return Err(Refusal::WrongHost);
+    }
+    if is_host(host) { Ok(()) } else { Err(Refusal::BadRequest(NO_HOST)) }
+}
+
+/// A name or an address, perhaps with a port, by its alphabet: also where any host is answered, no list of them.
+fn is_host(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
 }
 
 /// The name with `-` for `_`. Names come in lower case from hyper.
@@ -122,3 +127,5 @@ fn canonical(name: &HeaderName) -> Cow<'_, str> {
     let name = name.as_str();
     if name.contains('_') { name.replace('_', "-").into() } else { name.into() }
 }
+
+const NO_HOST: &str = "Host is not a host";

@@ -10,6 +10,7 @@ use http::StatusCode;
 use crate::{
     audit::Outcome,
     identity::IdentityError,
+    limit::Exceeded,
     operation::TargetError,
     upstream::{DialError, Invalid, SendError},
 };
@@ -50,12 +51,18 @@ pub enum Refusal {
     /// The target is longer than any operation's.
     #[error("the request target is too long")]
     TargetTooLong,
+    /// The caller or its project has used up its quota.
+    #[error("{0}")]
+    RateLimited(#[from] Exceeded),
     /// More requests are under way than the limit allows.
     #[error("too many requests are under way")]
     Overloaded,
     /// The project's credential has no value yet.
     #[error("there is no credential for this project now")]
     NoCredential,
+    /// An operator has frozen everything.
+    #[error("all calls are frozen by an operator")]
+    Frozen,
     /// The audit sink takes no record.
     #[error("calls cannot be recorded now, so none is carried out")]
     AuditBlocked,
@@ -97,8 +104,10 @@ impl Refusal {
             Self::RequestTimeout => (408, "PROXY.RequestTimeout", UNREADABLE, Outcome::Refused),
             Self::HeadersTooLarge => (431, "PROXY.HeadersTooLarge", UNREADABLE, Outcome::Refused),
             Self::TargetTooLong => (414, "PROXY.TargetTooLong", UNREADABLE, Outcome::Refused),
+            Self::RateLimited(_) => (429, "PROXY.RateLimited", DENIED, Outcome::Refused),
             Self::Overloaded => (503, "PROXY.Overloaded", "connection_limit_reached", Outcome::Refused),
             Self::NoCredential => (503, "PROXY.NoCredential", "proxy_configuration_error", Outcome::Refused),
+            Self::Frozen => (503, "PROXY.Frozen", DENIED, Outcome::Refused),
             Self::AuditBlocked => (503, "PROXY.AuditBlocked", "proxy_internal_error", Outcome::Refused),
             Self::Unreachable(error) => {
                 (502, "PROXY.UpstreamUnreachable", proxy_error(error), Outcome::Failed)
@@ -113,15 +122,20 @@ impl Refusal {
 
     /// When it may be worth trying again, where that is known.
     pub(super) fn retry_after(&self) -> Option<Duration> {
+        if let Self::RateLimited(exceeded) = self {
+            // Whole seconds, and never too few of them.
+            let seconds = exceeded.retry_after + Duration::from_nanos(999_999_999);
+            return Some(Duration::from_secs(seconds.as_secs().max(1)));
+        }
         if matches!(self, Self::NoCredential) {
             return Some(Duration::from_secs(10));
         }
         matches!(self, Self::Overloaded | Self::AuditBlocked).then_some(Duration::from_secs(1))
     }
 
-    /// What the caller is told. A rule is named to neighbours only: on loopback and Unix listeners.
-    pub(super) fn message(&self, neighbour: bool) -> String {
-        if let (Self::Denied(rule), true) = (self, neighbour) {
+    /// What the caller is told. A rule is named on local listeners only: loopback and Unix ones.
+    pub(super) fn message(&self, local: bool) -> String {
+        if let (Self::Denied(rule), true) = (self, local) {
             return match rule {
                 Some((rule, location)) => {
                     format!("the policy does not allow it: rule `{rule}` at {location} denies it")

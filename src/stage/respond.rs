@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
-    header::{self, ALLOW, CONTENT_TYPE, RETRY_AFTER},
+    header::{self, ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use http_body_util::Full;
 use tower::{BoxError, Layer, Service, ServiceExt, load_shed::error::Overloaded};
@@ -23,7 +23,6 @@ use tower::{BoxError, Layer, Service, ServiceExt, load_shed::error::Overloaded};
 use super::{Delivered, Recorded, Refusal};
 use crate::{
     audit::{Outcome, Trail},
-    identity::{Peer, PeerAddress},
     upstream::{Answer, SendError},
 };
 
@@ -63,21 +62,21 @@ where
     }
 
     fn call(&mut self, request: Recorded) -> Self::Future {
-        let (trail, neighbour) = (request.trail().clone(), is_neighbour(request.peer()));
+        let (trail, local) = (request.trail().clone(), request.peer().local);
         let inner = self.inner.clone();
         Box::pin(async move {
             let result = Caught(Box::pin(inner.oneshot(request))).await;
             Ok(match result {
                 Ok(delivered) => pass_on(delivered, &trail),
-                Err(error) => refuse(&refusal(error), &trail, neighbour),
+                Err(error) => refuse(&refusal(error), &trail, local),
             })
         })
     }
 }
 
 /// The answer that refuses a request.
-pub(super) fn refuse(refusal: &Refusal, trail: &Trail, neighbour: bool) -> Response<Body> {
-    let (facts, message) = (refusal.facts(), refusal.message(neighbour));
+pub(super) fn refuse(refusal: &Refusal, trail: &Trail, local: bool) -> Response<Body> {
+    let (facts, message) = (refusal.facts(), refusal.message(local));
     {
         let mut record = trail.note();
         record.outcome = Some(facts.outcome);
@@ -99,6 +98,10 @@ pub(super) fn refuse(refusal: &Refusal, trail: &Trail, neighbour: bool) -> Respo
     if let Refusal::MethodNotAllowed(allowed) = refusal {
         headers.insert(ALLOW, HeaderValue::from_static(allowed));
     }
+    // Required with a 401 (RFC 9110, section 11.6.1); the other proofs have no scheme of their own.
+    if facts.status == StatusCode::UNAUTHORIZED {
+        headers.insert(WWW_AUTHENTICATE, CHALLENGE);
+    }
     if let Some(after) = refusal.retry_after() {
         headers.insert(RETRY_AFTER, after.as_secs().into());
     }
@@ -109,14 +112,6 @@ pub(super) fn refuse(refusal: &Refusal, trail: &Trail, neighbour: bool) -> Respo
         headers.insert(header::CONNECTION, CLOSE);
     }
     response
-}
-
-/// On loopback and Unix listeners a caller may be told which rule refused it.
-pub(super) fn is_neighbour(peer: &Peer) -> bool {
-    match peer.address {
-        PeerAddress::Tcp(address) => address.ip().to_canonical().is_loopback(),
-        PeerAddress::Unix { .. } => true,
-    }
 }
 
 fn refusal(error: BoxError) -> Refusal {
@@ -148,8 +143,10 @@ fn pass_on(delivered: Delivered, trail: &Trail) -> Response<Body> {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = code;
     *response.headers_mut() = end_to_end(headers);
-    put(response.headers_mut(), PROXY_STATUS, &status);
-    put(response.headers_mut(), PROXY_REQUEST_ID, trail.id());
+    let headers = response.headers_mut();
+    // In place of one that upstream may have sent: what this proxy says of itself is said by nobody else.
+    put(headers, PROXY_STATUS, &status);
+    put(headers, PROXY_REQUEST_ID, trail.id());
     response
 }
 
@@ -222,6 +219,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const PROXY_REQUEST_ID: HeaderName = HeaderName::from_static("proxy-request-id");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"mpc-auth-proxy\"");
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const HOP_BY_HOP: [HeaderName; 10] = [
     header::CONNECTION,

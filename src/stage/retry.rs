@@ -26,7 +26,7 @@ pub struct Delivered {
     pub after_stale: bool,
 }
 
-/// Wraps the act of one attempt in [`Retry`].
+/// Wraps the act of one attempt, to repeat it.
 #[derive(Clone)]
 pub struct RetryLayer {
     attempts: u32,

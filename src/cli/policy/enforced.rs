@@ -71,8 +71,9 @@ async fn served(directory: &Path, mode: &str) -> (Vec<String>, String) {
     let files = [("proxy.yaml", proxy), ("policy.yaml", POLICY.replace("MODE", mode))];
     let files = files.into_iter().chain([("ak", "HPUATEST".to_owned()), ("sk", "5ec2e7".to_owned())]);
     files.for_each(|(name, text)| std::fs::write(directory.join(name), text).unwrap());
-    let settings = config::load(&directory.join("proxy.yaml")).unwrap().settings;
-    let proxy = Proxy::new(settings).await.unwrap();
+    let path = directory.join("proxy.yaml");
+    let loaded = config::load(&path).unwrap();
+    let proxy = Proxy::new(path, loaded).await.unwrap();
     let metrics = proxy.metrics().clone();
     let running = proxy.serve();
     let mut answers = Vec::new();

@@ -1,4 +1,4 @@
-//! The suggestion, word by word, and that it allows what was seen.
+//! What is suggested, word for word, and that it allows what was seen and nothing else.
 
 use super::super::records::fixture::audit;
 use super::*;

@@ -1,0 +1,82 @@
+//! `wait` and `shutdown`: for containers without a shell, which have no curl to ask with either.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::{Context, anyhow, bail};
+use tokio::time::{Instant, sleep};
+
+use super::{client, run::runtime};
+use crate::config::{self, Settings};
+
+#[derive(clap::Args)]
+pub(super) struct WaitArgs {
+    #[command(flatten)]
+    which: Which,
+    /// How long to wait, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    timeout: u64,
+}
+
+#[derive(clap::Args)]
+pub(super) struct ShutdownArgs {
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(clap::Args)]
+struct Which {
+    /// The configuration that the proxy was started with
+    #[arg(long, value_name = "FILE", env = "MPC_AUTH_PROXY_CONFIG")]
+    config: PathBuf,
+}
+
+/// Returns when the proxy is ready.
+pub(super) fn wait(args: &WaitArgs) -> anyhow::Result<ExitCode> {
+    let address =
+        args.which.settings()?.ops.context("there is nothing to ask: the configuration has no `ops`")?;
+    runtime()?.block_on(async {
+        let end = Instant::now() + Duration::from_secs(args.timeout);
+        let mut last = anyhow!("nobody asked");
+        while Instant::now() < end {
+            match ready(address).await {
+                Ok(()) => return Ok(ExitCode::SUCCESS),
+                Err(error) => last = error,
+            }
+            sleep(PAUSE).await;
+        }
+        Err(last.context(format!("not ready after {} s", args.timeout)))
+    })
+}
+
+/// Asks the proxy to stop, and returns when it has begun to.
+pub(super) fn shutdown(args: &ShutdownArgs) -> anyhow::Result<ExitCode> {
+    let admin =
+        args.which.settings()?.admin.context("there is nobody to ask: the configuration has no `admin`")?;
+    runtime()?.block_on(async {
+        let asked = client::over_unix(&admin.path, "POST /shutdown HTTP/1.1\r\nHost: localhost\r\n").await;
+        let answer = asked.with_context(|| format!("cannot ask at unix:{}", admin.path.display()))?;
+        if answer.status != ACCEPTED {
+            bail!("it answered {}", answer.status);
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+async fn ready(ops: SocketAddr) -> anyhow::Result<()> {
+    let answer = client::over_tcp(ops, "GET /readyz HTTP/1.1\r\nHost: localhost\r\n").await?;
+    match answer.text.split_once("\r\n\r\n") {
+        _ if answer.status == OK => Ok(()),
+        Some((_, reasons)) => Err(anyhow!("{}", reasons.trim().replace('\n', "; "))),
+        None => Err(anyhow!("it answered {}", answer.status)),
+    }
+}
+
+impl Which {
+    fn settings(&self) -> anyhow::Result<Settings> {
+        config::load(&self.config).map(|loaded| loaded.settings).map_err(|report| anyhow!("{report}"))
+    }
+}
+
+const OK: u16 = 200;
+const ACCEPTED: u16 = 202;
+const PAUSE: Duration = Duration::from_millis(100);

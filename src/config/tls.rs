@@ -1,0 +1,166 @@
+//! What does `tls` of a listener say? Its three files, read and put together.
+//!
+//! A listener's TLS is made here, once for each load, so that a certificate without its key is told with its place,
+//! and a reload puts certificates and policy in force together.
+
+use std::{fs, path::PathBuf, sync::Arc};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rustls::{
+    RootCertStore, ServerConfig,
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::{NoServerSessionStorage, WebPkiClientVerifier},
+    sign::{CertifiedKey, SingleCertAndKey},
+};
+use x509_parser::parse_x509_certificate;
+
+use super::decode::Fields;
+use super::files;
+use super::page::{Page, Placed};
+use super::report::Place;
+use super::settings::TlsFiles;
+use super::yaml::Node;
+use crate::clock;
+
+/// A listener's TLS as it was written, and what it comes to.
+pub(super) struct Written {
+    pub(super) files: TlsFiles,
+    pub(super) config: Arc<ServerConfig>,
+}
+
+/// Reads `tls`.
+pub(super) fn read(page: &Page, node: &Node) -> Option<Placed<Written>> {
+    let mut fields = Fields::of(page, node, "`tls`")?;
+    let asks = fields.has("client_ca");
+    let certificate = fields.required(("certificate", "tls/tls.crt"), certificates);
+    let key = fields.required(("key", "tls/tls.key"), private_key);
+    let client_ca = fields.optional("client_ca", certificates);
+    fields.finish();
+    let (certificate, key) = (certificate?, key?);
+    // A file that could not be read must not leave a listener that asks for no certificates.
+    if asks && client_ca.is_none() {
+        return None;
+    }
+    let files = TlsFiles {
+        certificate: certificate.path.clone(),
+        key: key.path.clone(),
+        client_ca: client_ca.as_ref().map(|ca| ca.path.clone()),
+    };
+    warn_of_expiry(page, &certificate);
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let certified = certified(page, (certificate, key), &provider)?;
+    let config = server_config(certified, client_ca.as_ref(), provider)
+        .map_err(|error| page.error(node.place, format!("TLS cannot be set up: {error}"), CA_HINT))
+        .ok()?;
+    Some(Placed { value: Written { files, config: Arc::new(config) }, place: node.place })
+}
+
+/// What was found in a file, and where the file is named.
+struct Found<T> {
+    path: PathBuf,
+    value: T,
+    place: Place,
+}
+
+fn certificates(page: &Page, node: &Node) -> Option<Found<Vec<CertificateDer<'static>>>> {
+    let (path, value) = files::watched(page, node, files::certificates)?;
+    Some(Found { path, value, place: node.place })
+}
+
+fn private_key(page: &Page, node: &Node) -> Option<Found<PrivateKeyDer<'static>>> {
+    let path = files::watched(page, node, files::secret)?;
+    let key = fs::read(&path).ok().and_then(|pem| PrivateKeyDer::from_pem_slice(&pem).ok());
+    if key.is_none() {
+        let message = format!("{} holds no private key in PEM", path.display());
+        page.error(node.place, message, "it has a line such as `-----BEGIN PRIVATE KEY-----`");
+    }
+    Some(Found { path, value: key?, place: node.place })
+}
+
+fn certified(
+    page: &Page,
+    (certificate, key): (Found<Vec<CertificateDer<'static>>>, Found<PrivateKeyDer<'static>>),
+    provider: &CryptoProvider,
+) -> Option<CertifiedKey> {
+    let error = match CertifiedKey::from_der(certificate.value, key.value, provider) {
+        Ok(certified) => return Some(certified),
+        Err(error) => error,
+    };
+    let (certificate_path, key_path) = (certificate.path.display(), key.path.display());
+    if matches!(error, rustls::Error::InconsistentKeys(_)) {
+        page.error(
+            key.place,
+            format!("the key in {key_path} does not belong to the first certificate in {certificate_path}"),
+            "put the listener's own certificate first, the authorities that issued it after it",
+        );
+    } else if matches!(error, rustls::Error::InvalidCertificate(_)) {
+        page.error(
+            certificate.place,
+            format!("the first certificate in {certificate_path} cannot be used"),
+            "it must be an X.509 certificate, version 3",
+        );
+    } else {
+        page.error(
+            key.place,
+            format!("the key in {key_path} cannot be used"),
+            "RSA of at least 2048 bits, ECDSA on P-256, P-384 or P-521, and Ed25519 can",
+        );
+    }
+    None
+}
+
+fn server_config(
+    certified: CertifiedKey,
+    client_ca: Option<&Found<Vec<CertificateDer<'static>>>>,
+    provider: Arc<CryptoProvider>,
+) -> Result<ServerConfig, Box<dyn std::error::Error>> {
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        // 1.2 and 1.3.
+        .with_safe_default_protocol_versions()?;
+    let builder = match client_ca {
+        None => builder.with_no_client_auth(),
+        Some(ca) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in &ca.value {
+                roots.add(certificate.clone())?;
+            }
+            // Without a certificate there is no connection: nothing here allows unauthenticated clients.
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // A resumed session would not have its certificate verified again.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
+/// Callers would find out, one by one.
+fn warn_of_expiry(page: &Page, certificate: &Found<Vec<CertificateDer<'static>>>) {
+    let Some((from, to)) = certificate.value.first().and_then(validity) else { return };
+    let (now, path) = (clock::now(), certificate.path.display());
+    let day = |time: DateTime<Utc>| time.format("%Y-%m-%d");
+    let message = if now < from {
+        format!("the certificate in {path} is not valid before {}", day(from))
+    } else if now > to {
+        format!("the certificate in {path} expired on {}", day(to))
+    } else if now + SOON > to {
+        format!("the certificate in {path} expires on {}", day(to))
+    } else {
+        return;
+    };
+    page.warning(certificate.place, message, "renew it: the file may be replaced while the proxy runs");
+}
+
+fn validity(certificate: &CertificateDer<'_>) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+    let (_, certificate) = parse_x509_certificate(certificate).ok()?;
+    let time = |time: x509_parser::time::ASN1Time| DateTime::from_timestamp(time.timestamp(), 0);
+    Some((time(certificate.validity().not_before)?, time(certificate.validity().not_after)?))
+}
+
+/// Certificates of a mesh live for hours and are renewed at half of that, so more would be noise.
+const SOON: TimeDelta = TimeDelta::hours(1);
+const CA_HINT: &str = "`client_ca` holds the certificates of the authorities that issue those of callers";

@@ -1,0 +1,192 @@
+//! Which user owns the other end of a TCP connection on this machine? A question to the kernel and its answer.
+//!
+//! Both are bytes here (`NETLINK_SOCK_DIAG`); who sends and receives them is `server`'s matter. What the kernel
+//! tells is who *made* the socket, which has limits that no care here removes: a process may hand its socket to
+//! another one, and a user outside of this user namespace is told as 65534 ([`NOBODY`]).
+
+use std::net::{IpAddr, SocketAddr};
+
+use netlink_packet_core::{DecodeError, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_sock_diag::{
+    SockDiagMessage,
+    constants::{AF_INET, AF_INET6, IPPROTO_TCP, TCP_LISTEN},
+    inet::{ExtensionFlags, InetRequest, InetResponseHeader, SocketId, StateFlags},
+};
+
+/// What the kernel calls users that it cannot tell here: `/proc/sys/kernel/overflowuid`.
+pub const NOBODY: u32 = 65534;
+
+/// The two ends of a connection, seen from the caller's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    from: SocketAddr,
+    to: SocketAddr,
+}
+
+/// Why the owner is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum OwnerError {
+    /// The kernel refuses to tell.
+    #[error("the kernel does not tell the owner of a socket")]
+    Refused(#[source] std::io::Error),
+    /// The caller has closed its end: nobody owns it any more.
+    #[error("the socket was closed")]
+    Closed,
+    /// It is the owner of another socket that the kernel told.
+    #[error("the kernel told of another socket")]
+    Other,
+    /// The answer cannot be read.
+    #[error("the kernel's answer cannot be read")]
+    Unreadable(#[from] DecodeError),
+}
+
+impl Ends {
+    /// The ends of a connection from `peer` to `local`. `None` where the peer is not on this machine.
+    pub fn of(peer: SocketAddr, local: SocketAddr) -> Option<Self> {
+        // A caller that speaks IPv4 to an IPv6 listener has an IPv4 socket.
+        let plain = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+        let (from, to) = (plain(peer), plain(local));
+        (from.ip().is_loopback() && from.is_ipv4() == to.is_ipv4()).then_some(Self { from, to })
+    }
+
+    /// The question, as a netlink datagram.
+    pub fn question(&self) -> Vec<u8> {
+        let request = InetRequest {
+            family: if self.from.is_ipv4() { AF_INET } else { AF_INET6 },
+            protocol: IPPROTO_TCP,
+            extensions: ExtensionFlags::empty(),
+            states: StateFlags::all(),
+            socket_id: SocketId {
+                source_address: self.from.ip(),
+                source_port: self.from.port(),
+                destination_address: self.to.ip(),
+                destination_port: self.to.port(),
+                interface_id: 0,
+                // Any.
+                cookie: [0xff; 8],
+            },
+        };
+        let mut header = NetlinkHeader::default();
+        header.flags = NLM_F_REQUEST;
+        let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        bytes
+    }
+
+    /// The owner's user id, from the kernel's answer.
+    ///
+    /// # Errors
+    /// Where it is not the owner of exactly this end; see [`OwnerError`].
+    pub fn owner(&self, answer: &[u8]) -> Result<u32, OwnerError> {
+        let message = NetlinkMessage::<SockDiagMessage>::deserialize(answer)?;
+        if let NetlinkPayload::Error(error) = &message.payload {
+            let error = error.to_io();
+            // No socket has these ends: it is gone.
+            let gone = error.kind() == std::io::ErrorKind::NotFound;
+            return Err(if gone { OwnerError::Closed } else { OwnerError::Refused(error) });
+        }
+        let NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) = &message.payload else {
+            return Err(OwnerError::Other);
+        };
+        self.owner_in(&response.header)
+    }
+
+    fn owner_in(&self, found: &InetResponseHeader) -> Result<u32, OwnerError> {
+        let SocketId { source_address, source_port, destination_address, destination_port, .. } =
+            &found.socket_id;
+        let plain = |ip: &IpAddr, port: &u16| SocketAddr::new(ip.to_canonical(), *port);
+        let ends = (plain(source_address, source_port), plain(destination_address, destination_port));
+        // Where no connection has these ends the kernel falls back on whoever listens on the caller's port.
+        if ends != (self.from, self.to) || found.state == TCP_LISTEN {
+            return Err(OwnerError::Other);
+        }
+        // A socket that was closed has no inode, and the kernel says root owns it.
+        if found.inode == 0 { Err(OwnerError::Closed) } else { Ok(found.uid) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_sock_diag::{
+        constants::{TCP_ESTABLISHED, TCP_TIME_WAIT},
+        inet::InetResponse,
+    };
+
+    use super::*;
+
+    fn ends(peer: &str, local: &str) -> Option<Ends> {
+        Ends::of(peer.parse().unwrap(), local.parse().unwrap())
+    }
+
+    /// What the kernel would say of a socket: its ends, state and inode. Its owner is 1001.
+    fn answer(from: &str, to: &str, state: u8, inode: u32) -> Vec<u8> {
+        let (from, to): (SocketAddr, SocketAddr) = (from.parse().unwrap(), to.parse().unwrap());
+        let header = InetResponseHeader {
+            family: if from.is_ipv4() { AF_INET } else { AF_INET6 },
+            state,
+            timer: None,
+            socket_id: SocketId {
+                source_address: from.ip(),
+                source_port: from.port(),
+                destination_address: to.ip(),
+                destination_port: to.port(),
+                interface_id: 0,
+                cookie: [7; 8],
+            },
+            recv_queue: 0,
+            send_queue: 0,
+            uid: 1001,
+            inode,
+        };
+        let response = InetResponse { header, nlas: Default::default() };
+        let payload = SockDiagMessage::InetResponse(Box::new(response)).into();
+        let mut message = NetlinkMessage::new(NetlinkHeader::default(), payload);
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn only_a_peer_on_this_machine_has_an_owner_here() {
+        for (peer, local, expected) in [
+            ("127.0.0.1:40000", "127.0.0.1:8080", true),
+            ("127.9.9.9:40000", "127.0.0.1:8080", true),
+            ("[::1]:40000", "[::1]:8080", true),
+            ("[::ffff:127.0.0.1]:40000", "[::ffff:127.0.0.1]:8080", true),
+            ("10.0.0.1:40000", "10.0.0.2:8080", false),
+            ("[::ffff:10.0.0.1]:40000", "[::ffff:127.0.0.1]:8080", false),
+        ] {
+            assert_eq!(ends(peer, local).is_some(), expected, "{peer}");
+        }
+    }
+
+    #[test]
+    fn the_owner_is_that_of_an_open_socket_with_exactly_these_ends() {
+        let (from, to) = ("127.0.0.1:40000", "127.0.0.1:8080");
+        let ends = ends(from, to).unwrap();
+        let owner = |from, to, state, inode| ends.owner(&answer(from, to, state, inode));
+        assert_eq!(owner(from, to, TCP_ESTABLISHED, 5).unwrap(), 1001);
+        let mapped = owner("[::ffff:127.0.0.1]:40000", "[::ffff:127.0.0.1]:8080", TCP_ESTABLISHED, 5);
+        assert_eq!(mapped.unwrap(), 1001);
+        assert!(matches!(owner(from, to, TCP_LISTEN, 5), Err(OwnerError::Other)));
+        assert!(matches!(owner(from, "0.0.0.0:0", TCP_LISTEN, 5), Err(OwnerError::Other)));
+        assert!(matches!(owner(to, from, TCP_ESTABLISHED, 5), Err(OwnerError::Other)));
+        assert!(matches!(owner("127.0.0.1:40001", to, TCP_ESTABLISHED, 5), Err(OwnerError::Other)));
+        // The kernel says root for these.
+        assert!(matches!(owner(from, to, TCP_ESTABLISHED, 0), Err(OwnerError::Closed)));
+        assert!(matches!(owner(from, to, TCP_TIME_WAIT, 0), Err(OwnerError::Closed)));
+    }
+
+    #[test]
+    fn an_answer_that_is_none_names_no_owner() {
+        let ends = ends("127.0.0.1:40000", "127.0.0.1:8080").unwrap();
+        let whole = answer("127.0.0.1:40000", "127.0.0.1:8080", TCP_ESTABLISHED, 5);
+        for length in 0..whole.len() {
+            assert!(ends.owner(&whole[..length]).is_err(), "{length} bytes");
+        }
+        assert!(ends.owner(&ends.question()).is_err());
+    }
+}

@@ -1,0 +1,123 @@
+//! What proves a caller? The kinds of proof, and how strong each is.
+
+use std::sync::Arc;
+
+use super::{
+    bearer::TokenDigest,
+    peer::{Peer, PeerAddress},
+    service_account::ServiceAccount,
+    spiffe::{DnsName, SpiffeId},
+};
+use crate::signing::SigningKey;
+
+/// What proves a caller, as the policy writes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Whoever can reach the listener of this name.
+    Listener(Arc<str>),
+    /// Whoever made the socket at the other end of a TCP connection on this machine.
+    Loopback {
+        /// Their user id.
+        uid: u32,
+    },
+    /// The process at the other end of a Unix socket. Where both are given both must match; neither matches nobody.
+    Unix {
+        /// Its user id.
+        uid: Option<u32>,
+        /// Its group id.
+        gid: Option<u32>,
+    },
+    /// Whoever has the token with this digest.
+    Bearer(TokenDigest),
+    /// Whoever has a token of this Kubernetes service account.
+    ServiceAccount(ServiceAccount),
+    /// Whoever signs with this key, which was issued for this proxy alone.
+    SdkSignature(SigningKey),
+    /// Whoever has the key of a client certificate with this DNS name.
+    Dns(DnsName),
+    /// Whoever has the key of a client certificate with this SPIFFE id.
+    Spiffe(SpiffeId),
+}
+
+/// The kinds of proof, the weakest first: the audit record names the strongest that held.
+///
+/// The first three are what the kernel knows of a connection. A token can be copied from wherever it was seen; one
+/// of a service account is of use to one audience for a short time; the key of an SDK signature is never sent, and
+/// that of a certificate proves the whole connection. Of names, a SPIFFE id is made to be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ProofKind {
+    /// By the listener that was reached.
+    Listener,
+    /// By the user who made the socket on this machine.
+    Loopback,
+    /// By the user or group id of the process.
+    Unix,
+    /// By a bearer token.
+    Bearer,
+    /// By a token of a Kubernetes service account.
+    ServiceAccount,
+    /// By the signature of Huawei's SDK.
+    SdkSignature,
+    /// By a DNS name in a client certificate.
+    Dns,
+    /// By the SPIFFE id in a client certificate.
+    Spiffe,
+}
+
+impl Proof {
+    /// Which kind it is.
+    pub fn kind(&self) -> ProofKind {
+        match self {
+            Self::Listener(_) => ProofKind::Listener,
+            Self::Loopback { .. } => ProofKind::Loopback,
+            Self::Unix { .. } => ProofKind::Unix,
+            Self::Bearer(_) => ProofKind::Bearer,
+            Self::ServiceAccount(_) => ProofKind::ServiceAccount,
+            Self::SdkSignature(_) => ProofKind::SdkSignature,
+            Self::Dns(_) => ProofKind::Dns,
+            Self::Spiffe(_) => ProofKind::Spiffe,
+        }
+    }
+
+    /// Whether the two can only stand for one caller. An access key names one secret key.
+    pub fn is_the_same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::SdkSignature(one), Self::SdkSignature(other)) => one.access_key() == other.access_key(),
+            _ => self == other,
+        }
+    }
+
+    /// Whether the connection alone gives the proof.
+    pub(super) fn is_held_by(&self, peer: &Peer) -> bool {
+        let certificate = || peer.certificate.as_ref().and_then(|certificate| certificate.as_ref().ok());
+        match (self, peer.address) {
+            (Self::Listener(name), _) => *name == peer.listener,
+            (Self::Loopback { uid }, PeerAddress::Tcp { owner, .. }) => owner == Some(*uid),
+            (Self::Unix { uid: None, gid: None }, _) => false,
+            (Self::Unix { uid, gid }, PeerAddress::Unix { uid: peer_uid, gid: peer_gid }) => {
+                uid.is_none_or(|uid| uid == peer_uid) && gid.is_none_or(|gid| gid == peer_gid)
+            }
+            (Self::Dns(name), _) => certificate().is_some_and(|certificate| certificate.has_name(name)),
+            (Self::Spiffe(id), _) => certificate().is_some_and(|certificate| certificate.has_id(id)),
+            (Self::Loopback { .. }, PeerAddress::Unix { .. })
+            | (Self::Unix { .. }, PeerAddress::Tcp { .. })
+            | (Self::Bearer(_) | Self::ServiceAccount(_) | Self::SdkSignature(_), _) => false,
+        }
+    }
+}
+
+impl ProofKind {
+    /// As in the audit record's `caller.identified_by`, and the key in `identify`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Listener => "listener",
+            Self::Loopback => "loopback",
+            Self::Unix => "unix",
+            Self::Bearer => "bearer",
+            Self::ServiceAccount => "service_account",
+            Self::SdkSignature => "sdk_signature",
+            Self::Dns => "dns",
+            Self::Spiffe => "spiffe",
+        }
+    }
+}

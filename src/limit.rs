@@ -1,0 +1,264 @@
+//! How much may a caller ask for, and how much does a project take?
+//!
+//! A token bucket each (GCRA, by the governor crate) and a number of calls under way. It stands beside policy:
+//! policy says whether a call may be made at all, this whether it may be made now. What it says about when to come
+//! back is true: a caller that waits as long, and is alone, is let through.
+
+use std::{
+    collections::HashMap,
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use governor::{DefaultDirectRateLimiter, Quota, clock::Clock, clock::DefaultClock};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::identity::CallerId;
+
+/// So many calls in so much time, and how many of them at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub count: NonZeroU32,
+    /// In how much time. Not zero.
+    pub per: Duration,
+    /// How many may come at once after a quiet time; the count where none was given.
+    pub burst: NonZeroU32,
+}
+
+/// What one caller may ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallerLimits {
+    /// Calls in time.
+    pub rate: Option<Rate>,
+    /// Calls under way at once.
+    pub in_flight: Option<NonZeroU32>,
+}
+
+/// All limits in force.
+#[derive(Default)]
+pub struct Limiter {
+    callers: HashMap<CallerId, Arc<Caller>>,
+    /// By project id.
+    projects: HashMap<Arc<str>, Arc<Project>>,
+}
+
+/// A call that is within its limits, until it is dropped.
+#[derive(Debug)]
+pub struct Admission {
+    _in_flight: Option<OwnedSemaphorePermit>,
+}
+
+/// Whose limit was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// The caller's own.
+    Caller,
+    /// The project's, which all callers share.
+    Project,
+}
+
+/// A limit was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", match .scope {
+    Scope::Caller => "this caller has reached its limit",
+    Scope::Project => "the callers of this project together have reached its limit",
+})]
+pub struct Exceeded {
+    /// Whose.
+    pub scope: Scope,
+    /// When there is room again, if nobody else takes it.
+    pub retry_after: Duration,
+}
+
+/// Whether everything is refused: by an operator, or by a file that is there. Shared by whoever asks or says so.
+#[derive(Clone, Default)]
+pub struct Freeze(Arc<Frozen>);
+
+#[derive(Default)]
+struct Frozen {
+    by_operator: AtomicBool,
+    by_file: AtomicBool,
+}
+
+struct Caller {
+    limits: CallerLimits,
+    bucket: Option<DefaultDirectRateLimiter>,
+    in_flight: Option<Arc<Semaphore>>,
+}
+
+struct Project {
+    rate: Rate,
+    bucket: DefaultDirectRateLimiter,
+}
+
+impl Limiter {
+    /// The limits of these callers and projects (by id). Whoever has the same limits as in `before` keeps the
+    /// state of them: a reload gives nobody a full bucket.
+    pub fn new(
+        callers: impl IntoIterator<Item = (CallerId, CallerLimits)>,
+        projects: impl IntoIterator<Item = (Arc<str>, Rate)>,
+        before: &Self,
+    ) -> Self {
+        let callers = callers.into_iter().map(|(id, limits)| {
+            let kept = before.callers.get(&id).filter(|caller| caller.limits == limits);
+            let caller = kept.map_or_else(|| Arc::new(Caller::new(limits)), Arc::clone);
+            (id, caller)
+        });
+        let projects = projects.into_iter().map(|(id, rate)| {
+            let kept = before.projects.get(&id).filter(|project| project.rate == rate);
+            let project = kept.map_or_else(|| Arc::new(Project { rate, bucket: rate.bucket() }), Arc::clone);
+            (id, project)
+        });
+        Self { callers: callers.collect(), projects: projects.collect() }
+    }
+
+    /// Takes what one call needs.
+    ///
+    /// # Errors
+    /// Where there is not enough. What was taken from the caller is not given back when the project has none: a
+    /// caller that keeps trying is slowed down by its own limit too.
+    pub fn admit(&self, caller: &CallerId, project_id: &str) -> Result<Admission, Exceeded> {
+        let in_flight = match self.callers.get(caller) {
+            Some(caller) => caller.admit()?,
+            None => None,
+        };
+        if let Some(project) = self.projects.get(project_id) {
+            take(&project.bucket, Scope::Project)?;
+        }
+        Ok(Admission { _in_flight: in_flight })
+    }
+}
+
+impl Caller {
+    fn new(limits: CallerLimits) -> Self {
+        let in_flight = limits.in_flight.and_then(|n| usize::try_from(n.get()).ok());
+        Self {
+            limits,
+            bucket: limits.rate.map(Rate::bucket),
+            in_flight: in_flight.map(|n| Arc::new(Semaphore::new(n))),
+        }
+    }
+
+    fn admit(&self) -> Result<Option<OwnedSemaphorePermit>, Exceeded> {
+        let permit = match &self.in_flight {
+            Some(in_flight) => {
+                let full = Exceeded { scope: Scope::Caller, retry_after: A_CALL };
+                Some(Arc::clone(in_flight).try_acquire_owned().map_err(|_| full)?)
+            }
+            None => None,
+        };
+        if let Some(bucket) = &self.bucket {
+            take(bucket, Scope::Caller)?;
+        }
+        Ok(permit)
+    }
+}
+
+impl Freeze {
+    /// Whether anybody says so.
+    pub fn is_frozen(&self) -> bool {
+        self.0.by_operator.load(Relaxed) || self.0.by_file.load(Relaxed)
+    }
+
+    /// What an operator says. Says whether that is news.
+    pub fn by_operator(&self, frozen: bool) -> bool {
+        self.0.by_operator.swap(frozen, Relaxed) != frozen
+    }
+
+    /// What the file says. Says whether that is news.
+    pub fn by_file(&self, frozen: bool) -> bool {
+        self.0.by_file.swap(frozen, Relaxed) != frozen
+    }
+}
+
+impl Rate {
+    fn bucket(self) -> DefaultDirectRateLimiter {
+        let period = self.per / self.count.get();
+        // A period that rounds to nothing is no limit that a clock of nanoseconds could hold.
+        let quota = Quota::with_period(period.max(Duration::from_nanos(1)));
+        let quota = quota.unwrap_or_else(|| Quota::per_second(self.count));
+        DefaultDirectRateLimiter::direct(quota.allow_burst(self.burst))
+    }
+}
+
+fn take(bucket: &DefaultDirectRateLimiter, scope: Scope) -> Result<(), Exceeded> {
+    bucket.check().map_err(|not_until| {
+        let retry_after = not_until.wait_time_from(DefaultClock::default().now());
+        Exceeded { scope, retry_after }
+    })
+}
+
+/// When a call that is under way will be over, nobody knows; this is a fair guess.
+const A_CALL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(n: u32) -> NonZeroU32 {
+        NonZeroU32::new(n).unwrap()
+    }
+
+    fn per_hour(count: u32, burst: u32) -> Rate {
+        Rate { count: number(count), per: Duration::from_secs(3600), burst: number(burst) }
+    }
+
+    fn caller(name: &str) -> CallerId {
+        CallerId::parse(name).unwrap()
+    }
+
+    fn limiter(before: &Limiter, count: u32) -> Limiter {
+        let limits = CallerLimits { rate: Some(per_hour(count, 3)), in_flight: None };
+        Limiter::new([(caller("a"), limits)], [("p".into(), per_hour(60, 5))], before)
+    }
+
+    #[test]
+    fn a_caller_has_its_burst_and_then_its_rate() {
+        let limiter = limiter(&Limiter::default(), 60);
+        for _ in 0..3 {
+            limiter.admit(&caller("a"), "other").unwrap();
+        }
+        let exceeded = limiter.admit(&caller("a"), "other").unwrap_err();
+        assert_eq!(exceeded.scope, Scope::Caller);
+        assert!(
+            exceeded.retry_after > Duration::from_secs(50) && exceeded.retry_after <= Duration::from_secs(60)
+        );
+        limiter.admit(&caller("b"), "other").unwrap();
+    }
+
+    #[test]
+    fn all_callers_share_the_projects_quota() {
+        let limiter = limiter(&Limiter::default(), 60);
+        for name in ["a", "b", "c", "d", "e"] {
+            limiter.admit(&caller(name), "p").unwrap();
+        }
+        assert_eq!(limiter.admit(&caller("f"), "p").unwrap_err().scope, Scope::Project);
+        limiter.admit(&caller("f"), "other").unwrap();
+    }
+
+    #[test]
+    fn calls_under_way_are_counted_until_they_are_over() {
+        let limits = CallerLimits { rate: None, in_flight: Some(number(2)) };
+        let limiter = Limiter::new([(caller("a"), limits)], [], &Limiter::default());
+        let (one, _two) =
+            (limiter.admit(&caller("a"), "p").unwrap(), limiter.admit(&caller("a"), "p").unwrap());
+        assert_eq!(limiter.admit(&caller("a"), "p").unwrap_err().retry_after, A_CALL);
+        drop(one);
+        limiter.admit(&caller("a"), "p").unwrap();
+    }
+
+    #[test]
+    fn a_reload_refills_only_what_it_changes() {
+        let before = limiter(&Limiter::default(), 60);
+        for _ in 0..3 {
+            before.admit(&caller("a"), "other").unwrap();
+        }
+        assert!(limiter(&before, 60).admit(&caller("a"), "other").is_err());
+        assert!(limiter(&before, 61).admit(&caller("a"), "other").is_ok());
+    }
+}

@@ -1,0 +1,52 @@
+//! What may an operator change while it runs? Freeze and thaw, reload, stop: over a Unix socket, whose permissions
+//! say who is an operator.
+
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::{Body, json, text};
+use crate::{reload::Reloaded, server::Insight};
+
+/// Answers operators.
+#[derive(Clone)]
+pub(super) struct Admin {
+    pub(super) insight: Insight,
+    /// Cancelled when an operator asks the process to stop.
+    pub(super) stop: CancellationToken,
+}
+
+impl Admin {
+    pub(super) fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
+        match (request.method(), request.uri().path()) {
+            (&Method::GET, "/status") => json(StatusCode::OK, &self.insight.status()),
+            (&Method::PUT, "/freeze") => self.freeze(true),
+            (&Method::DELETE, "/freeze") => self.freeze(false),
+            (&Method::POST, "/reload") => self.reload(),
+            (&Method::POST, "/shutdown") => {
+                tracing::warn!("an operator asked to stop");
+                self.stop.cancel();
+                json(StatusCode::ACCEPTED, &json!({ "draining": true }))
+            }
+            _ => text(StatusCode::NOT_FOUND, HELP.into()),
+        }
+    }
+
+    fn freeze(&self, frozen: bool) -> Response<Body> {
+        if self.insight.freeze().by_operator(frozen) {
+            tracing::warn!(frozen, "an operator changed the freeze");
+        }
+        // A freeze file may keep it frozen.
+        json(StatusCode::OK, &json!({ "frozen": self.insight.freeze().is_frozen() }))
+    }
+
+    fn reload(&self) -> Response<Body> {
+        match self.insight.reloader().reload() {
+            Reloaded::Applied(hash) => json(StatusCode::OK, &json!({ "policy": &*hash })),
+            Reloaded::Refused(problem) => json(StatusCode::CONFLICT, &json!({ "problem": problem })),
+        }
+    }
+}
+
+const HELP: &str = "GET /status, PUT /freeze, DELETE /freeze, POST /reload, POST /shutdown\n";

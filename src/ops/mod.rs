@@ -1,0 +1,191 @@
+//! Is it alive, ready, and how is it doing? Read-only answers for probes and scrapers, and a socket for operators.
+//!
+//! It stands outside the stack: no caller, no policy, no audit record. The probes listen on an address of their own,
+//! which belongs on loopback or a pod's network.
+
+mod admin;
+
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, UnixListener},
+    sync::Semaphore,
+    task::JoinSet,
+    time::sleep,
+};
+use tokio_util::{net::Listener, sync::CancellationToken};
+
+use crate::{
+    config,
+    metrics::Metrics,
+    server::{Health, Insight, SocketFile, bind_unix},
+};
+use admin::Admin;
+
+type Body = Full<Bytes>;
+
+/// The bound listeners of probes and operators.
+pub struct Ops {
+    probes: Option<TcpListener>,
+    operators: Option<(UnixListener, SocketFile)>,
+}
+
+#[derive(Clone)]
+struct Probes {
+    insight: Insight,
+    metrics: Arc<Metrics>,
+}
+
+impl Ops {
+    /// Binds what the configuration says.
+    ///
+    /// # Errors
+    /// As the system says, with the address it says it of.
+    pub async fn bind(
+        probes: Option<SocketAddr>,
+        operators: Option<&config::Admin>,
+    ) -> Result<Self, (String, io::Error)> {
+        let probes = match probes {
+            Some(address) => Some(TcpListener::bind(address).await.map_err(|e| (address.to_string(), e))?),
+            None => None,
+        };
+        let operators = operators
+            .map(|admin| {
+                let failed = |error| (format!("unix:{}", admin.path.display()), error);
+                bind_unix(&admin.path, admin.mode).map_err(failed)
+            })
+            .transpose()?;
+        Ok(Self { probes, operators })
+    }
+
+    /// The address of the probes, where they are served: the port is the one the system chose for 0.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.probes.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Answers until the returned set is dropped. `stop` is cancelled when an operator asks the process to stop.
+    pub fn serve(self, insight: &Insight, metrics: Arc<Metrics>, stop: CancellationToken) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        if let Some(listener) = self.probes {
+            let probes = Probes { insight: insight.clone(), metrics };
+            tasks.spawn(accept(listener, move |request| probes.answer(request)));
+        }
+        if let Some((listener, file)) = self.operators {
+            let admin = Admin { insight: insight.clone(), stop };
+            tasks.spawn(async move {
+                accept(listener, move |request| admin.answer(request)).await;
+                drop(file);
+            });
+        }
+        tasks
+    }
+}
+
+async fn accept<L, A>(mut listener: L, answer: A)
+where
+    L: Listener<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static>,
+    A: Fn(&Request<Incoming>) -> Response<Body> + Clone + Send + Sync + 'static,
+{
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let answer = answer.clone();
+                drop(connections.spawn(async move {
+                    serve(stream, answer).await;
+                    drop(permit);
+                }));
+            }
+            Err(_) => sleep(PAUSE).await,
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn serve<S, A>(stream: S, answer: A)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Fn(&Request<Incoming>) -> Response<Body>,
+{
+    let service = service_fn(|request| {
+        let response = answer(&request);
+        async { Ok::<_, Infallible>(response) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    // A prober that hangs up is no event.
+    drop(connection.await);
+}
+
+impl Probes {
+    fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".into());
+        }
+        let query = request.uri().query().unwrap_or_default();
+        let verbose = query.split('&').any(|parameter| parameter == "verbose" || parameter == "verbose=true");
+        match request.uri().path() {
+            "/livez" => text(StatusCode::OK, "ok\n".into()),
+            "/startupz" if self.insight.health().is_started() => text(StatusCode::OK, "ok\n".into()),
+            "/startupz" => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n".into()),
+            "/readyz" => ready(self.insight.health(), verbose),
+            "/version" => json(
+                StatusCode::OK,
+                &serde_json::json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") }),
+            ),
+            "/status" => json(StatusCode::OK, &self.insight.status()),
+            "/metrics" => {
+                let mut response = text(StatusCode::OK, self.metrics.text());
+                response.headers_mut().insert(CONTENT_TYPE, OPEN_METRICS);
+                response
+            }
+            _ => text(StatusCode::NOT_FOUND, "/livez /readyz /startupz /status /version /metrics\n".into()),
+        }
+    }
+}
+
+/// As the probes of Kubernetes print it: a line a check, when asked to or when one fails.
+fn ready(health: &Health, verbose: bool) -> Response<Body> {
+    let (checks, ready) = (health.checks(), health.is_ready());
+    let mut out = String::new();
+    if verbose || !ready {
+        for check in checks {
+            match check.problem {
+                None => out.push_str(&format!("[+] {} ok\n", check.name)),
+                Some(problem) => out.push_str(&format!("[-] {}: {problem}\n", check.name)),
+            }
+        }
+    }
+    out.push_str(if ready { "ok\n" } else { "not ready\n" });
+    text(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, out)
+}
+
+fn text(status: StatusCode, body: String) -> Response<Body> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
+    let mut response = text(status, format!("{value}\n"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Probers, scrapers and operators are few.
+const MAX_CONNECTIONS: usize = 64;
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(100);
+const OPEN_METRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");

@@ -1,0 +1,98 @@
+//! How is it doing, in one document? What an operator looks at first: `/status`.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
+
+use super::Health;
+use crate::{
+    audit::{Recent, Sink},
+    clock,
+    credential::Held,
+    limit::Freeze,
+    reload::Reloader,
+    stage::InForce,
+};
+
+/// Everything there is to know about a running proxy, and what an operator may change about it.
+#[derive(Clone)]
+pub struct Insight {
+    pub(super) health: Health,
+    pub(super) in_force: Arc<ArcSwap<InForce>>,
+    pub(super) reloader: Arc<Reloader>,
+    pub(super) freeze: Freeze,
+    pub(super) recent: Arc<Recent>,
+    pub(super) sink: Sink,
+    pub(super) credentials: Vec<Arc<Held>>,
+    pub(super) listeners: Vec<(Arc<str>, String)>,
+    pub(super) since: DateTime<Utc>,
+}
+
+impl Insight {
+    /// The state for probes.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// What reads the configuration again.
+    pub fn reloader(&self) -> &Reloader {
+        &self.reloader
+    }
+
+    /// Reads the configuration again, on a thread where that holds up no request. What came of it is logged.
+    pub async fn reload(&self) {
+        let reloader = Arc::clone(&self.reloader);
+        drop(spawn_blocking(move || reloader.reload()).await);
+    }
+
+    /// What freezes all calls.
+    pub fn freeze(&self) -> &Freeze {
+        &self.freeze
+    }
+
+    /// The document. Times are RFC 3339 in UTC, durations seconds; it holds no secret.
+    pub fn status(&self) -> Value {
+        let (now, in_force, sink) = (clock::now(), self.in_force.load(), self.sink.stats());
+        let listeners: Vec<Value> = self
+            .listeners
+            .iter()
+            .map(|(name, address)| json!({ "name": name, "address": address }))
+            .collect();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "started": rfc3339(self.since),
+            "uptime_seconds": (now - self.since).num_seconds(),
+            "ready": self.health.is_ready(),
+            "draining": self.health.is_draining(),
+            "frozen": self.freeze.is_frozen(),
+            "listeners": listeners,
+            "policy": {
+                "hash": &**in_force.policy.hash(),
+                "rules": in_force.policy.rules().len(),
+                "loaded": rfc3339(in_force.since),
+                "age_seconds": (now - in_force.since).num_seconds(),
+                "reload_problem": self.reloader.problem(),
+            },
+            "credentials": self.credentials.iter().map(|held| credential(held)).collect::<Vec<_>>(),
+            "audit": { "dropped": sink.dropped, "waiting": sink.waiting },
+            "decisions": self.recent.records(),
+        })
+    }
+}
+
+fn credential(held: &Held) -> Value {
+    let current = held.current();
+    json!({
+        "name": &**held.name(),
+        "source": held.source(),
+        "ready": current.is_some(),
+        "key_hint": current.as_ref().and_then(|credential| credential.key_hint()),
+    })
+}
+
+fn rfc3339(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}

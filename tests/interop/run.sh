@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Drives the release binary with Huawei's official Python SDK, as a user's service would.
+#
+#   tests/interop/run.sh                    all of it
+#   tests/interop/run.sh -k policy          what is named so (the arguments are unittest's)
+#   BINARY=target/debug/mpc-auth-proxy tests/interop/run.sh
+#
+# It needs Python 3.11 or later with venv, and PyPI the first time. The tests are unittest's: the SDK is the only
+# thing installed. Both live in .venv beside this file, which is made anew when requirements.txt changes.
+set -euo pipefail
+cd "$(dirname "$0")"
+root=$(git rev-parse --show-toplevel)
+
+if [[ -z ${BINARY:-} ]]; then
+    cargo build --release --locked --manifest-path "$root/Cargo.toml"
+    BINARY=${CARGO_TARGET_DIR:-$root/target}/release/mpc-auth-proxy
+elif [[ $BINARY != /* ]]; then
+    BINARY=$root/$BINARY
+fi
+export BINARY
+
+if ! cmp -s requirements.txt .venv/installed.txt; then
+    rm -rf .venv
+    python3 -m venv .venv
+    .venv/bin/python -m pip install --quiet --no-deps --requirement requirements.txt
+    cp requirements.txt .venv/installed.txt
+fi
+
+# Everything is on loopback: no proxy of the environment is in between.
+export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
+exec .venv/bin/python -W error::ResourceWarning -m unittest discover --verbose --start-directory . "$@"

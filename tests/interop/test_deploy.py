@@ -1,0 +1,139 @@
+"""Does what `deploy/` offers work as it stands? Each configuration in it is checked, the sidecar's is run."""
+
+import json
+import os
+import shlex
+import subprocess
+import tempfile
+import unittest
+import urllib.request
+from pathlib import Path
+from unittest import mock
+
+import yaml
+from huaweicloudsdkmpc.v1 import DeleteEditingJobRequest, MpcClient
+from huaweicloudsdkmpc.v1.region.mpc_region import MpcRegion
+
+from harness import BINARY, ROOT, Proxy, StandIn
+
+DEPLOY = ROOT / "deploy"
+MANIFESTS = {m["kind"]: m for m in yaml.safe_load_all((DEPLOY / "kubernetes/sidecar.yaml").read_text())}
+POD = MANIFESTS["Deployment"]["spec"]["template"]["spec"]
+[SIDECAR] = POD["initContainers"]
+[APP] = POD["containers"]
+
+
+class Sidecar(Proxy):
+    """The proxy's container: its arguments, and its volumes as Kubernetes mounts them, under a folder."""
+
+    def __init__(self, stand_in):
+        super().__init__(stand_in, [argument.lstrip("/") for argument in SIDECAR["args"]])
+
+    def prepare(self):
+        # A test has neither the ports nor the cloud to itself.
+        here = {
+            "127.0.0.1:8080": "127.0.0.1:0",
+            "0.0.0.0:9090": "127.0.0.1:0",
+            "https://mpc.cn-north-4.myhuaweicloud.com": self.stand_in.url,
+        }
+        keys = {"access-key": self.stand_in.access_key, "secret-key": self.stand_in.secret_key}
+        mount(self.folder, keys, here)
+
+
+def mount(folder, keys, replaced=None):
+    """Lays out what the proxy's container finds in its volumes."""
+    content = {"config": MANIFESTS["ConfigMap"]["data"], "keys": keys}
+    volumes = {volume["name"]: volume for volume in POD["volumes"]}
+    for place in SIDECAR["volumeMounts"]:
+        directory = folder / place["mountPath"].lstrip("/")
+        directory.mkdir(parents=True)
+        for name, text in content[place["name"]].items():
+            for old, new in (replaced or {}).items():
+                text = text.replace(old, new)
+            (directory / name).write_text(text)
+            mode = volumes[place["name"]].get("secret", {}).get("defaultMode", 0o644)
+            (directory / name).chmod(mode)
+
+
+def check(config):
+    """`mpc-auth-proxy check`: its exit code, and what it complained about."""
+    done = subprocess.run(
+        [BINARY, "check", "--config", config], env={}, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stderr
+
+
+class Kubernetes(unittest.TestCase):
+    def test_the_configuration_is_valid(self):
+        with tempfile.TemporaryDirectory() as folder:
+            mount(Path(folder), {"access-key": "AK", "secret-key": "SK"})
+            self.assertEqual(check(Path(folder) / SIDECAR["args"][2].lstrip("/")), (0, ""))
+
+    def test_only_the_proxy_has_the_keys(self):
+        [keys] = [volume for volume in POD["volumes"] if "secret" in volume]
+        self.assertEqual(keys["secret"]["defaultMode"], 0o400)
+        self.assertIn(keys["name"], [mounted["name"] for mounted in SIDECAR["volumeMounts"]])
+        self.assertEqual(APP.get("volumeMounts", []), [])
+        self.assertNotIn("Secret", MANIFESTS)
+
+    def test_the_sidecar_runs_answers_its_probes_and_serves_the_apps_sdk(self):
+        with StandIn() as cloud, Sidecar(cloud) as proxy:
+            [ops] = proxy.ops
+            for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+                get = SIDECAR[probe]["httpGet"]
+                self.assertEqual(get["port"], "ops")
+                with urllib.request.urlopen(ops + get["path"], timeout=10) as answer:
+                    self.assertEqual(answer.status, 200)
+
+            environment = {variable["name"]: variable["value"] for variable in APP["env"]}
+            route = "HUAWEICLOUD_SDK_REGION_MPC_CN_NORTH_4"
+            self.assertEqual(environment[route], "http://127.0.0.1:8080")
+            environment[route] = proxy.urls["app"]
+            cloud.put_job("100211")
+            with mock.patch.dict(os.environ, environment):
+                client = MpcClient.new_builder().with_region(MpcRegion.value_of("cn-north-4")).build()
+            client.delete_editing_job(DeleteEditingJobRequest(job_id="100211"))
+            self.assertFalse(cloud.has_job("100211"))
+            [seen] = cloud.requests()
+            self.assertIn(f"Access={cloud.access_key},", dict(seen["headers"])["authorization"])
+            proxy.eventually("a record on standard output", lambda: proxy.read("stdout").endswith("\n"))
+            self.assertEqual(json.loads(proxy.read("stdout"))["caller.id"], "editor-api")
+
+    def test_the_port_of_the_probes_is_the_one_that_is_served(self):
+        [port] = SIDECAR["ports"]
+        ops = yaml.safe_load(MANIFESTS["ConfigMap"]["data"]["proxy.yaml"])["ops"]["bind"]
+        self.assertEqual((port["name"], ops), ("ops", f"0.0.0.0:{port['containerPort']}"))
+
+    def test_the_image_starts_what_the_sidecar_starts(self):
+        lines = (DEPLOY / "docker/Dockerfile").read_text().splitlines()
+        [command] = [json.loads(line.removeprefix("CMD ")) for line in lines if line.startswith("CMD ")]
+        self.assertEqual(command, SIDECAR["args"][:3])
+        user = SIDECAR["securityContext"]
+        self.assertIn(f"USER {user['runAsUser']}:{user['runAsGroup']}", lines)
+
+
+class Systemd(unittest.TestCase):
+    def test_the_configuration_is_valid(self):
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            for name in ("proxy.yaml", "policy.yaml"):
+                (folder / name).write_text((DEPLOY / "systemd" / name).read_text())
+            (folder / "keys").mkdir()
+            for name in ("access-key", "secret-key"):
+                (folder / "keys" / name).write_text("value")
+                (folder / "keys" / name).chmod(0o400)
+            self.assertEqual(check(folder / "proxy.yaml"), (0, ""))
+
+    def test_the_unit_starts_the_proxy_on_it(self):
+        unit = (DEPLOY / "systemd/mpc-auth-proxy.service").read_text()
+        [start] = [line for line in unit.splitlines() if line.startswith("ExecStart=")]
+        command = shlex.split(start.removeprefix("ExecStart="))
+        self.assertEqual(command[1:], ["run", "--config", "/etc/mpc-auth-proxy/proxy.yaml"])
+        # The socket's folder is the one that systemd makes.
+        bind = yaml.safe_load((DEPLOY / "systemd/proxy.yaml").read_text())["listeners"][0]["bind"]
+        self.assertEqual(bind, "unix:/run/mpc-auth-proxy/proxy.sock")
+        self.assertIn("\nRuntimeDirectory=mpc-auth-proxy\n", unit)
+
+
+if __name__ == "__main__":
+    unittest.main()

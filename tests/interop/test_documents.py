@@ -1,0 +1,81 @@
+"""Do the documents say what is so? What can be pasted from them is run."""
+
+import re
+import subprocess
+import unittest
+
+from huaweicloudsdkmpc.v1 import DeleteEditingJobRequest
+
+from harness import BINARY, ROOT, TOKEN, Proxy, StandIn, sdk
+
+LISTED = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)
+DOCUMENTS = [ROOT / name for name in LISTED.stdout.splitlines()]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    """The fenced blocks of the README, without their indentation."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", README, re.MULTILINE | re.DOTALL)
+    return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, text in found]
+
+
+def run(*arguments):
+    return subprocess.run([BINARY, *arguments], env={}, capture_output=True, text=True, check=True, timeout=60)
+
+
+class Readme(unittest.TestCase):
+    def test_its_configuration_is_the_minimal_one(self):
+        files = [(ROOT / "config/minimal" / name).read_text() for name in ("proxy.yaml", "policy.yaml")]
+        self.assertEqual(blocks("yaml"), files)
+
+    def test_its_sdk_calls_cancel_jobs(self):
+        plain, with_token = blocks("python")
+        with StandIn() as cloud, Proxy(cloud) as proxy:
+            cloud.put_job("100211")
+            exec(plain.replace("http://127.0.0.1:8080", proxy.urls["app"]), {})
+            self.assertFalse(cloud.has_job("100211"))
+
+            cloud.put_job("tmp-7")
+            names = {"client": sdk(proxy.urls["team"]), "token": TOKEN}
+            exec(with_token, {"DeleteEditingJobRequest": DeleteEditingJobRequest, **names})
+            self.assertFalse(cloud.has_job("tmp-7"))
+
+    def test_the_demo_prints_what_it_quotes(self):
+        [quoted] = [text for text in blocks("text") if text.startswith("3. ")]
+        printed = self.any_port(run("demo", "--once").stdout).splitlines()
+        for line in filter(None, self.any_port(quoted).splitlines()):
+            pattern = re.compile(".*".join(map(re.escape, line.split("…"))))
+            place = next((at for at, text in enumerate(printed) if pattern.fullmatch(text)), None)
+            self.assertIsNotNone(place, f"not printed, or not in this order: {line}")
+            printed = printed[place + 1:]
+
+    def any_port(self, text):
+        return re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", text)
+
+    def test_it_names_every_command(self):
+        listed = re.search(r"^Commands:\n(.*?)\n\n", run("--help").stdout, re.MULTILINE | re.DOTALL).group(1)
+        commands = {line.split()[0] for line in listed.splitlines()} - {"help"}
+        [rows] = re.findall(r"^\| command \| does \|\n(.*?)\n\n", README, re.MULTILINE | re.DOTALL)
+        first_column = "".join(row.split("|")[1] for row in rows.splitlines())
+        self.assertEqual({name.split()[0] for name in re.findall("`([^`]*)`", first_column)}, commands)
+
+
+class Everywhere(unittest.TestCase):
+    NAMED = r"`((?:src|tests|benches|config|deploy|docs)/[^`*…{ ]+)`"
+
+    def test_links_lead_somewhere(self):
+        for document in DOCUMENTS:
+            for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text()):
+                if "://" not in target:
+                    self.assertTrue((document.parent / target).exists(), f"{document}: {target}")
+
+    def test_files_that_are_named_exist(self):
+        for document in DOCUMENTS:
+            for path in re.findall(self.NAMED, document.read_text()):
+                # The architecture speaks of the files of `src`.
+                found = (ROOT / path).exists() or (ROOT / "src" / path).exists()
+                self.assertTrue(found, f"{document}: {path}")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,178 @@
+//! Do the other commands work as binaries? Each once, as a user would run it; the details are tested beside the code.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Child, Command, Output, Stdio},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::{Value, json};
+
+use crate::harness::{Record, Setup};
+
+#[test]
+fn the_demo_shows_what_is_allowed_denied_unknown_and_refused_by_upstream() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = binary().args(["demo", "--once"]).env("TMPDIR", folder.path()).output().unwrap();
+    let text = succeeded(&output);
+    let lines = || text.lines().map(str::trim);
+    let statuses: Vec<&str> =
+        lines().filter_map(|line| line.strip_prefix("HTTP/1.1 ")).map(|status| &status[..3]).collect();
+    assert_eq!(statuses, ["204", "204", "403", "401", "400"]);
+    let records: Vec<Record> =
+        lines().filter(|line| line.starts_with("{\"event\"")).map(Record::parse).collect();
+    let recorded: Vec<String> =
+        records.iter().map(|record| record["http.response.status_code"].to_string()).collect();
+    assert_eq!(recorded, statuses);
+    records[0].says(json!({ "caller.id": "editor-api", "policy.effect": "allow", "outcome": "forwarded" }));
+    records[2].says(json!({ "caller.id": "batch-cleaner", "policy.effect": "deny", "outcome": "refused" }));
+    records[3].says(json!({ "error.type": "PROXY.Unauthenticated", "outcome": "refused" }));
+    records[4].says(json!({ "upstream.error_code": "MPC.10213", "outcome": "forwarded" }));
+    assert_eq!(text.matches("$ curl -i -X DELETE").count(), 5);
+    assert_eq!(text.matches("upstream saw nothing").count(), 2);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "it tidies up");
+}
+
+#[test]
+fn check_says_what_would_run_or_everything_that_is_wrong() {
+    let output = Setup::new().run("check");
+    let text = succeeded(&output);
+    for part in [
+        "is valid. This would run:",
+        "app on 127.0.0.1:0",
+        "editor-api, by reaching it",
+        "allow by editor-cancels",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let output = Setup::new().project("colour: red").section("log: { level: loud }").run("check");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(78), 0), "{error}");
+    for part in ["proxy.yaml:11:5: error", "proxy.yaml:14:15: error", "`loud` is not one of", "2 errors"] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+}
+
+#[test]
+fn sign_signs_as_the_official_sdk_does() {
+    let vectors = include_str!("../data/sdk-hmac-sha256.jsonl");
+    let vector: Value = serde_json::from_str(vectors.lines().next().unwrap()).unwrap();
+    let text = |field: &str| vector[field].as_str().unwrap();
+    let url = format!("https://{}{}", text("host"), text("request_target"));
+    let mut command = binary();
+    command.args(["sign", "--format", "json", "--method", text("method"), "--url", &url]);
+    command.args(["--date", text("x_sdk_date")]);
+    for header in vector["headers_out"].as_array().unwrap() {
+        let [name, value] = [0, 1].map(|part| header[part].as_str().unwrap());
+        command.args(["-H", &format!("{name}: {value}")]);
+    }
+    command.env("HUAWEICLOUD_SDK_AK", text("ak")).env("HUAWEICLOUD_SDK_SK", text("sk"));
+    let signed: Value = serde_json::from_str(&succeeded(&command.output().unwrap())).unwrap();
+    for field in ["canonical_request", "string_to_sign", "signed_headers", "authorization"] {
+        assert_eq!(signed[field], vector[field], "{field}");
+    }
+    assert_eq!(signed["headers"]["Authorization"], vector["authorization"]);
+}
+
+#[test]
+fn sign_without_keys_is_a_wrong_usage() {
+    let output = binary().args(["sign", "--method", "GET", "--url", "https://a.example/"]).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+    assert!(error.contains("HUAWEICLOUD_SDK_AK is not set"), "{error}");
+}
+
+#[test]
+fn policy_explain_says_what_the_proxy_would_decide() {
+    let setup = Setup::new().policy(
+        "version: 1
+callers: { editor-api: { identify: [ { listener: app } ] } }
+rules:
+  - { id: drafts, effect: allow, callers: [editor-api], actions: ['*'], projects: ['*'], jobs: ['draft-*'] }
+",
+    );
+    let explain = |job: &str| -> Value {
+        let question =
+            format!("policy explain --caller editor-api --project media-prod --job {job} --format json");
+        serde_json::from_str(&succeeded(&setup.run(&question))).unwrap()
+    };
+    let allowed = json!({
+        "effect": "allow", "rule": "drafts", "location": "policy.yaml:4", "mode": "enforce", "observed": null,
+        "nearest_miss": null, "reason": null,
+    });
+    assert_eq!(explain("draft-1"), allowed);
+    let denied = explain("final-1");
+    assert_eq!((&denied["effect"], &denied["rule"]), (&json!("deny"), &Value::Null));
+    let miss = json!({
+        "rule": "drafts", "location": "policy.yaml:4", "field": "jobs", "operator": null,
+        "key": null, "wanted": "draft-*", "got": "final-1",
+    });
+    assert_eq!(denied["nearest_miss"], miss);
+}
+
+#[test]
+fn the_test_server_serves_until_it_is_told_to_stop() {
+    let mut command = binary();
+    command.args(["testserver", "--bind", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut server = Ended(command.spawn().unwrap());
+    let mut output = BufReader::new(server.0.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    let address = line.trim_end().rsplit_once("http://").unwrap().1;
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = "GET /_test/jobs/0a1b2c3d4e5f60718293a4b5c6d7e8f9/waiting-1 HTTP/1.1\r\nHost: localhost\r\n\
+        Connection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("{\"state\":\"WAITING\"}"), "{answer}");
+    kill(Pid::from_raw(i32::try_from(server.0.id()).unwrap()), Signal::SIGTERM).unwrap();
+    assert_eq!(server.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn help_and_version_are_there_and_anything_else_is_a_wrong_usage() {
+    let mut codes = BTreeMap::new();
+    for arguments in ["--help", "--version", "run --help", "", "nonsense", "run --nonsense", "policy"] {
+        let output = binary().args(arguments.split_whitespace()).output().unwrap();
+        codes.insert(arguments, output.status.code().unwrap());
+    }
+    let expected = [
+        ("--help", 0),
+        ("--version", 0),
+        ("run --help", 0),
+        ("", 2),
+        ("nonsense", 2),
+        ("run --nonsense", 2),
+        ("policy", 2),
+    ];
+    assert_eq!(codes, BTreeMap::from(expected));
+}
+
+/// A process that ends with its test, also with one that fails.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mpc-auth-proxy"));
+    command.env_clear();
+    command
+}
+
+fn succeeded(output: &Output) -> String {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{error}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}

@@ -1,0 +1,45 @@
+//! The stand-in cloud, in this process: so a test can look at what it saw.
+
+use std::sync::{Arc, LazyLock};
+
+use mpc_auth_proxy::{
+    secret::Secret,
+    testserver::{AccessKey, Options, TestServer},
+};
+use rustls::{ServerConfig, pki_types::PrivateKeyDer};
+use tokio::runtime::Runtime;
+
+use super::PROJECT;
+
+/// A cloud that knows these keys.
+pub(crate) fn cloud(options: Options) -> TestServer {
+    let _inside = RUNTIME.enter();
+    TestServer::start("127.0.0.1:0".parse().unwrap(), options).unwrap()
+}
+
+/// The key that every proxy has unless the test says otherwise.
+pub(crate) fn options() -> Options {
+    let key = AccessKey {
+        id: ACCESS_KEY.into(),
+        secret: Secret::new(SECRET_KEY),
+        security_token: None,
+        project_id: PROJECT.into(),
+    };
+    Options { access_keys: vec![key], ..Options::default() }
+}
+
+/// A certificate for this name, as PEM for whoever is to trust it, and the server that has it.
+pub(crate) fn certificate(name: &str) -> (String, Arc<ServerConfig>) {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    (made.cert.pem(), Arc::new(config))
+}
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+
+pub(crate) const ACCESS_KEY: &str = "HARNESSACCESSKEY0001";
+pub(crate) const SECRET_KEY: &str = "harness-secret-key-of-no-account";

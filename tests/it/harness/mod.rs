@@ -1,0 +1,35 @@
+//! What does a test need? A proxy in a folder of its own, something upstream of it, and connections to it.
+
+mod cloud;
+mod proxy;
+mod scripted;
+mod setup;
+mod tls;
+mod wire;
+
+pub(crate) use cloud::{ACCESS_KEY, SECRET_KEY, certificate, cloud, options};
+pub(crate) use proxy::{Proxy, Record};
+pub(crate) use scripted::{Peer, Scripted};
+pub(crate) use setup::{PROJECT, Setup, TOKEN};
+pub(crate) use tls::{Authority, Client, Holder, Wanted};
+pub(crate) use wire::{Answer, Wire, cancel, request};
+
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// Asks again and again until there is an answer. Nothing waits longer than [`BOUND`].
+pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + BOUND;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < end, "no {what} within {BOUND:?}");
+        sleep(Duration::from_millis(2));
+    }
+}
+
+/// Far longer than anything takes, also on a busy machine.
+pub(crate) const BOUND: Duration = Duration::from_secs(30);

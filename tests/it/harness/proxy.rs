@@ -1,0 +1,318 @@
+//! A running proxy: the real binary, with its output read as it comes.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Read},
+    net::TcpStream,
+    ops::Index,
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    process::{Child, ExitStatus},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle, panicking},
+};
+
+use mpc_auth_proxy::testserver::{Cloud, JobState, Seen};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::{Map, Value};
+
+use super::{Answer, PROJECT, Setup, Wire, request, setup::write_private, wait_for};
+
+/// Ended when it is dropped; by then it has written a record for each request, and no other.
+pub(crate) struct Proxy {
+    child: Child,
+    setup: Setup,
+    stdout: Lines,
+    stderr: Lines,
+    addresses: BTreeMap<String, String>,
+    sent: AtomicUsize,
+    records_elsewhere: bool,
+}
+
+/// An audit record.
+#[derive(Debug)]
+pub(crate) struct Record(Map<String, Value>);
+
+/// The lines of a stream, so far.
+struct Lines {
+    lines: Arc<Mutex<Vec<String>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Proxy {
+    pub(super) fn new(mut child: Child, setup: Setup) -> Self {
+        let stdout = Lines::of(child.stdout.take().unwrap());
+        let stderr = Lines::of(child.stderr.take().unwrap());
+        let mut proxy = Self {
+            child,
+            setup,
+            stdout,
+            stderr,
+            addresses: BTreeMap::new(),
+            sent: AtomicUsize::new(0),
+            records_elsewhere: false,
+        };
+        proxy.addresses = proxy.wait_until_it_serves();
+        proxy
+    }
+
+    fn wait_until_it_serves(&mut self) -> BTreeMap<String, String> {
+        wait_for("line that says `serving`", || {
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "it ended with {ended:?}: {:#?}", self.stderr.all());
+            let log: Vec<Value> = self.stderr.json();
+            log.iter().any(|line| line["message"] == "serving").then(|| listening(&log))
+        })
+    }
+
+    /// Records are not on standard output: the test looks for them itself.
+    pub(crate) fn records_elsewhere(mut self) -> Self {
+        self.records_elsewhere = true;
+        self
+    }
+
+    /// Sends a request on a connection of its own, and reads the answer.
+    pub(crate) fn send(&self, request: impl AsRef<[u8]>) -> Answer {
+        self.send_to("app", request)
+    }
+
+    pub(crate) fn send_to(&self, listener: &str, request: impl AsRef<[u8]>) -> Answer {
+        let mut wire = self.connect_to(listener);
+        wire.write(request);
+        wire.answer()
+    }
+
+    /// A connection that will bring one request.
+    pub(crate) fn connect(&self) -> Wire {
+        self.connect_to("app")
+    }
+
+    pub(crate) fn connect_to(&self, listener: &str) -> Wire {
+        self.expect_records(1);
+        self.dial(listener)
+    }
+
+    /// A connection that brings as many requests as are announced with [`Self::expect_records`].
+    pub(crate) fn dial(&self, listener: &str) -> Wire {
+        let address = self.address(listener);
+        match address.strip_prefix("unix:") {
+            Some(path) => Wire::new(UnixStream::connect(path).unwrap()),
+            None => Wire::new(TcpStream::connect(address).unwrap()),
+        }
+    }
+
+    /// Announces that so many more records will be written.
+    pub(crate) fn expect_records(&self, more: usize) {
+        self.sent.fetch_add(more, Relaxed);
+    }
+
+    /// Asks the probes' listener.
+    pub(crate) fn probe(&self, target: &str) -> Answer {
+        let mut wire = Wire::new(TcpStream::connect(self.address("ops")).unwrap());
+        wire.write(request("GET", target, &[]));
+        wire.answer()
+    }
+
+    /// Asks the operators' socket beside `proxy.yaml`.
+    pub(crate) fn ask_unix(&self, name: &str, request: &str) -> Answer {
+        let mut wire = Wire::new(UnixStream::connect(self.path(name)).unwrap());
+        wire.write(request);
+        wire.answer()
+    }
+
+    /// Where a listener can be reached; `ops` is the probes'.
+    pub(crate) fn address(&self, listener: &str) -> &str {
+        &self.addresses[listener]
+    }
+
+    pub(crate) fn cloud(&self) -> &Arc<Cloud> {
+        self.setup.cloud.cloud()
+    }
+
+    /// The stand-in cloud's URL.
+    pub(crate) fn endpoint(&self) -> String {
+        self.setup.cloud.url()
+    }
+
+    /// Puts a job into the cloud's queue, or back into it.
+    pub(crate) fn queue(&self, job: &str) {
+        self.cloud().put_job(PROJECT, job, JobState::Waiting);
+    }
+
+    /// What upstream saw, which was so many requests.
+    pub(crate) fn upstream_saw(&self, count: usize) -> Vec<Seen> {
+        let seen = self.cloud().requests();
+        assert_eq!(seen.len(), count, "{seen:#?}");
+        seen
+    }
+
+    /// The only request that upstream saw.
+    pub(crate) fn upstream_saw_one(&self) -> Seen {
+        self.upstream_saw(1).remove(0)
+    }
+
+    /// The only record of an answered request.
+    pub(crate) fn record(&self, answer: &Answer) -> Record {
+        let id = answer.header("proxy-request-id");
+        let mut found = wait_for("record of the request", || {
+            let mut records = self.records();
+            records.retain(|record| record["request.id"] == id);
+            (!records.is_empty()).then_some(records)
+        });
+        assert_eq!(found.len(), 1, "{found:#?}");
+        found.remove(0)
+    }
+
+    /// All records, of which there are so many.
+    pub(crate) fn audit(&self, count: usize) -> Vec<Record> {
+        wait_for("records", || Some(self.records()).filter(|records| records.len() >= count))
+    }
+
+    /// The records so far.
+    pub(crate) fn records(&self) -> Vec<Record> {
+        self.stdout.all().iter().map(|line| Record::parse(line)).collect()
+    }
+
+    /// What was logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.stderr.all().join("\n")
+    }
+
+    /// What was printed so far.
+    pub(crate) fn printed(&self) -> String {
+        self.stdout.all().join("\n")
+    }
+
+    /// Waits for a log line with this message.
+    pub(crate) fn logged(&self, message: &str) -> Value {
+        wait_for(&format!("line `{message}` in the log"), || {
+            self.stderr.json().into_iter().find(|line| line["message"] == message)
+        })
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.setup.path(name)
+    }
+
+    /// Replaces a file beside `proxy.yaml`.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        write_private(self.path(name), text);
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id()).unwrap();
+        kill(Pid::from_raw(id), signal).unwrap();
+    }
+
+    /// Waits for it to end by itself. Its output is complete then.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        let status = wait_for("end of the process", || self.child.try_wait().unwrap());
+        self.stdout.finish();
+        self.stderr.finish();
+        status
+    }
+
+    /// SIGTERM, and the exit code.
+    pub(crate) fn stop(&mut self) -> Option<i32> {
+        self.signal(Signal::SIGTERM);
+        self.ended().code()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let expected = self.sent.load(Relaxed);
+        if !panicking() && !self.records_elsewhere {
+            wait_for("record of every request", || {
+                let over = self.child.try_wait().unwrap().is_some();
+                (over || self.records().len() >= expected).then_some(())
+            });
+        }
+        drop(self.child.kill());
+        drop(self.child.wait());
+        self.stdout.finish();
+        self.stderr.finish();
+        if panicking() {
+            eprintln!("{}\n{}", self.log(), self.printed());
+        } else if !self.records_elsewhere {
+            assert_eq!(self.records().len(), expected, "one record a request: {}", self.printed());
+        }
+    }
+}
+
+impl Record {
+    pub(crate) fn parse(line: &str) -> Self {
+        Self(serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+    }
+
+    /// Fails where a field is not what it should be.
+    #[expect(clippy::needless_pass_by_value, reason = "called with `json!({ … })`")]
+    pub(crate) fn says(&self, expected: Value) {
+        for (name, value) in expected.as_object().unwrap() {
+            assert_eq!(self.0.get(name), Some(value), "{name} in {self:#?}");
+        }
+    }
+
+    pub(crate) fn text(&self, field: &str) -> &str {
+        self[field].as_str().unwrap_or_else(|| panic!("{field} is no text in {self:#?}"))
+    }
+
+    pub(crate) fn fields(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+}
+
+impl Index<&str> for Record {
+    type Output = Value;
+
+    fn index(&self, field: &str) -> &Value {
+        self.0.get(field).unwrap_or_else(|| panic!("no field {field} in {self:#?}"))
+    }
+}
+
+impl Lines {
+    fn of(stream: impl Read + Send + 'static) -> Self {
+        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+        let kept = Arc::clone(&lines);
+        let reader = thread::spawn(move || {
+            for line in BufReader::new(stream).lines() {
+                kept.lock().unwrap().push(line.unwrap());
+            }
+        });
+        Self { lines, reader: Some(reader) }
+    }
+
+    fn all(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    fn json(&self) -> Vec<Value> {
+        self.all().iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Waits for the end of the stream, which comes with the end of the process.
+    fn finish(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            drop(reader.join());
+        }
+    }
+}
+
+fn listening(log: &[Value]) -> BTreeMap<String, String> {
+    let mut addresses = BTreeMap::new();
+    for line in log {
+        let name = match line["message"].as_str() {
+            Some("listening") => &line["listener"],
+            Some("ops listening") => &Value::from("ops"),
+            _ => continue,
+        };
+        addresses.insert(name.as_str().unwrap().into(), line["address"].as_str().unwrap().into());
+    }
+    addresses
+}

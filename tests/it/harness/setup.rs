@@ -1,0 +1,182 @@
+//! A proxy that is about to start: its configuration, in a folder of its own.
+//!
+//! Without further words it has one listener, `app`, whose caller may cancel every job of one project.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+};
+
+use mpc_auth_proxy::testserver::{Cloud, JobState, TestServer};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use super::{ACCESS_KEY, Proxy, SECRET_KEY, cloud, options};
+
+pub(crate) struct Setup {
+    pub(super) folder: TempDir,
+    pub(super) cloud: TestServer,
+    policy: String,
+    listeners: Vec<String>,
+    endpoint: String,
+    project: String,
+    credential: String,
+    sections: String,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+}
+
+impl Setup {
+    pub(crate) fn new() -> Self {
+        let cloud = cloud(options());
+        cloud.cloud().put_job(PROJECT, "100211", JobState::Waiting);
+        let setup = Self {
+            folder: tempfile::tempdir().unwrap(),
+            policy: "policy.yaml".into(),
+            listeners: vec!["{ name: app, bind: 127.0.0.1:0 }".into()],
+            endpoint: cloud.url(),
+            cloud,
+            project: String::new(),
+            credential: "{ files: { access_key: ak, secret_key: sk } }".into(),
+            sections: String::new(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+        };
+        let token_digest = hex::encode(Sha256::digest(TOKEN));
+        setup
+            .file("ak", ACCESS_KEY)
+            .file("sk", SECRET_KEY)
+            .file("oncall.sha256", &token_digest)
+            .policy(POLICY)
+    }
+
+    pub(crate) fn cloud(&self) -> &Cloud {
+        self.cloud.cloud()
+    }
+
+    /// Another cloud as upstream.
+    pub(crate) fn with_cloud(mut self, cloud: TestServer) -> Self {
+        cloud.cloud().put_job(PROJECT, "100211", JobState::Waiting);
+        self.endpoint = cloud.url();
+        Self { cloud, ..self }
+    }
+
+    /// Something else than the cloud as upstream.
+    pub(crate) fn upstream(self, endpoint: &str) -> Self {
+        Self { endpoint: endpoint.into(), ..self }
+    }
+
+    /// Listeners in place of `app`.
+    pub(crate) fn listeners(self, listeners: &[&str]) -> Self {
+        Self { listeners: listeners.iter().map(|listener| (*listener).to_owned()).collect(), ..self }
+    }
+
+    /// More keys of the project: `cancel_form: v1`.
+    pub(crate) fn project(self, keys: &str) -> Self {
+        Self { project: format!("    {keys}\n"), ..self }
+    }
+
+    /// Another source of the credential.
+    pub(crate) fn credential(self, source: &str) -> Self {
+        Self { credential: source.into(), ..self }
+    }
+
+    /// A section of `proxy.yaml`: `limits: { headers: 8 }`.
+    pub(crate) fn section(mut self, section: &str) -> Self {
+        self.sections.push_str(section);
+        self.sections.push('\n');
+        self
+    }
+
+    /// Another place of the policy.
+    pub(crate) fn policy_file(self, path: &str) -> Self {
+        Self { policy: path.into(), ..self }
+    }
+
+    /// Another policy: the whole file.
+    pub(crate) fn policy(self, text: &str) -> Self {
+        self.file("policy.yaml", text)
+    }
+
+    /// A file beside `proxy.yaml`, readable by its owner only.
+    pub(crate) fn file(self, name: &str, text: &str) -> Self {
+        write_private(self.path(name), text);
+        self
+    }
+
+    pub(crate) fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Starts it, and waits until it listens.
+    pub(crate) fn start(self) -> Proxy {
+        let child = self.command("run").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Proxy::new(child, self)
+    }
+
+    /// Runs a command that ends by itself, on this configuration.
+    pub(crate) fn run(&self, command: &str) -> Output {
+        self.command(command).output().unwrap()
+    }
+
+    /// The binary with the configuration, in an environment that holds nothing else.
+    pub(crate) fn command(&self, command: &str) -> Command {
+        fs::write(self.path("proxy.yaml"), self.proxy_yaml()).unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_mpc-auth-proxy"));
+        process.env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
+        process.args(command.split(' ')).arg("--config").arg(self.path("proxy.yaml")).args(&self.arguments);
+        process
+    }
+
+    fn proxy_yaml(&self) -> String {
+        let listeners: String = self.listeners.iter().map(|listener| format!("  - {listener}\n")).collect();
+        let Self { policy, endpoint, project, credential, sections, .. } = self;
+        format!(
+            "version: 1
+policy: {policy}
+listeners:
+{listeners}ops: {{ bind: 127.0.0.1:0 }}
+projects:
+  - name: media-prod
+    id: {PROJECT}
+    endpoint: {endpoint}
+    credential: prod
+{project}credentials:
+  prod: {credential}
+{sections}"
+        )
+    }
+}
+
+/// Written whole or not at all, as Kubernetes does: the file may be read at any time.
+pub(super) fn write_private(path: PathBuf, text: &str) {
+    let fresh = path.with_extension("fresh");
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    fs::rename(fresh, path).unwrap();
+}
+
+pub(crate) const PROJECT: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
+/// The bearer token whose digest is in `oncall.sha256`.
+pub(crate) const TOKEN: &str = "oncall-bearer-token-0123456789";
+
+const POLICY: &str = "version: 1
+callers:
+  editor-api: { identify: [ { listener: app } ] }
+rules:
+  - { id: editor-cancels, effect: allow, callers: [editor-api], actions: ['*'], projects: ['*'], jobs: ['*'] }
+";

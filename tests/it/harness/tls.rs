@@ -1,0 +1,162 @@
+//! Authorities, the certificates they issue, and connections made with them.
+
+use std::{
+    io::{self, Read, Write},
+    net::TcpStream,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use mpc_auth_proxy::clock;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
+    KeyPair, NameConstraints, SanType,
+};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName},
+};
+
+use super::{BOUND, Proxy, Wire};
+
+/// Whoever issues certificates.
+pub(crate) struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    /// The certificates between those it issues and the root.
+    chain: Vec<CertificateDer<'static>>,
+}
+
+/// A certificate and its key.
+pub(crate) struct Holder {
+    chain: Vec<CertificateDer<'static>>,
+    pub(crate) certificate_pem: String,
+    pub(crate) key_pem: String,
+    key: Vec<u8>,
+}
+
+/// What a certificate is to be like.
+pub(crate) struct Wanted(CertificateParams);
+
+/// How a caller connects.
+pub(crate) struct Client<'a> {
+    pub(crate) trusts: &'a Authority,
+    pub(crate) shows: Option<&'a Holder>,
+    pub(crate) version: &'static SupportedProtocolVersion,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        Self { issuer: CertifiedIssuer::self_signed(authority(None), key).unwrap(), chain: Vec::new() }
+    }
+
+    /// An authority that may vouch for names of this domain only.
+    pub(crate) fn subordinate(&self, domain: &str) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let issuer = CertifiedIssuer::signed_by(authority(Some(domain)), key, &self.issuer).unwrap();
+        let chain = vec![issuer.der().clone()];
+        Self { issuer, chain }
+    }
+
+    pub(crate) fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    pub(crate) fn issue(&self, wanted: Wanted) -> Holder {
+        let key = KeyPair::generate().unwrap();
+        let Wanted(params) = wanted;
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let mut chain = vec![certificate.der().clone()];
+        chain.extend(self.chain.iter().cloned());
+        Holder {
+            chain,
+            certificate_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+            key: key.serialize_der(),
+        }
+    }
+}
+
+fn authority(domain: Option<&str>) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.name_constraints = domain.map(|domain| NameConstraints {
+        permitted_subtrees: vec![GeneralSubtree::DnsName(domain.into())],
+        excluded_subtrees: Vec::new(),
+    });
+    params
+}
+
+impl Wanted {
+    /// A caller's, valid now, without names.
+    pub(crate) fn caller() -> Self {
+        let mut params = CertificateParams::default();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        Self(params).valid(-3600, 3600)
+    }
+
+    /// The proxy's.
+    pub(crate) fn server() -> Self {
+        let mut params = CertificateParams::default();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        Self(params).valid(-3600, 3 * 3600).dns("localhost")
+    }
+
+    pub(crate) fn uri(mut self, uri: &str) -> Self {
+        self.0.subject_alt_names.push(SanType::URI(uri.try_into().unwrap()));
+        self
+    }
+
+    pub(crate) fn dns(mut self, name: &str) -> Self {
+        self.0.subject_alt_names.push(SanType::DnsName(name.try_into().unwrap()));
+        self
+    }
+
+    /// From and to so many seconds from now.
+    pub(crate) fn valid(mut self, from: i64, to: i64) -> Self {
+        let now = SystemTime::from(clock::now());
+        let at = |seconds: i64| {
+            let distance = Duration::from_secs(seconds.unsigned_abs());
+            if seconds < 0 { now - distance } else { now + distance }
+        };
+        (self.0.not_before, self.0.not_after) = (at(from).into(), at(to).into());
+        self
+    }
+}
+
+impl Client<'_> {
+    /// Sends a request and waits until its answer begins. An error where there is none.
+    pub(crate) fn ask(&self, proxy: &Proxy, listener: &str, request: impl AsRef<[u8]>) -> io::Result<Wire> {
+        let mut stream = self.connect(proxy, listener);
+        stream.write_all(request.as_ref())?;
+        let mut begin = vec![0; 4096];
+        let length = stream.read(&mut begin)?;
+        if length == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        begin.truncate(length);
+        Ok(Wire::begun(stream, begin))
+    }
+
+    fn connect(&self, proxy: &Proxy, listener: &str) -> StreamOwned<ClientConnection, TcpStream> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.trusts.issuer.der().clone()).unwrap();
+        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[self.version])
+            .unwrap()
+            .with_root_certificates(roots);
+        let config = match self.shows {
+            None => builder.with_no_client_auth(),
+            Some(holder) => {
+                let key = PrivateKeyDer::try_from(holder.key.clone()).unwrap();
+                builder.with_client_auth_cert(holder.chain.clone(), key).unwrap()
+            }
+        };
+        let name = ServerName::try_from("localhost").unwrap();
+        let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+        let tcp = TcpStream::connect(proxy.address(listener)).unwrap();
+        tcp.set_read_timeout(Some(BOUND)).unwrap();
+        StreamOwned::new(connection, tcp)
+    }
+}

@@ -1,0 +1,219 @@
+//! Who is calling? Each proof alone, and what is refused rather than passed over in favour of a weaker one.
+
+use nix::unistd::{Group, User, getgid, getuid};
+use serde_json::json;
+
+use crate::harness::{Proxy, Setup, TOKEN, cancel, request};
+
+#[test]
+fn whoever_reaches_a_listener_is_the_caller_it_stands_for() {
+    let proxy = Setup::new().start();
+    let answer = proxy.send(cancel("100211"));
+    assert_eq!((answer.status, answer.body.as_str()), (204, ""));
+    proxy.record(&answer).says(json!({
+        "caller.id": "editor-api", "caller.identified_by": "listener", "listener": "app",
+        "network.peer.address": "127.0.0.1", "outcome": "forwarded",
+    }));
+    assert_eq!(proxy.upstream_saw_one().status, Some(204));
+}
+
+#[test]
+fn the_user_and_group_at_the_other_end_of_a_unix_socket_are_proofs() {
+    let (uid, gid) = (getuid(), getgid());
+    let user = User::from_uid(uid).unwrap().unwrap().name;
+    let group = Group::from_gid(gid).unwrap().unwrap().name;
+    for proof in [
+        format!("uid: {uid}"),
+        format!("gid: {gid}"),
+        format!("uid: {uid}, gid: {gid}"),
+        format!("user: {user}"),
+        format!("group: {group}"),
+        format!("user: {user}, group: {group}"),
+        format!("uid: {uid}, group: {group}"),
+    ] {
+        let proxy = on_a_socket(&format!("batch-cleaner: {{ identify: [ {{ unix: {{ {proof} }} }} ] }}"));
+        let answer = proxy.send_to("local", cancel("100211"));
+        assert_eq!(answer.status, 204, "{proof}");
+        proxy.record(&answer).says(json!({
+            "caller.id": "batch-cleaner", "caller.identified_by": "unix", "listener": "local",
+            "network.peer.address": format!("uid:{uid}"),
+        }));
+        assert_eq!(proxy.upstream_saw_one().status, Some(204));
+    }
+}
+
+#[test]
+fn another_user_or_group_is_nobody() {
+    let (uid, gid) = (getuid(), getgid());
+    for proof in [
+        format!("uid: {}", uid.as_raw() + 1),
+        format!("gid: {}", gid.as_raw() + 1),
+        format!("uid: {uid}, gid: {}", gid.as_raw() + 1),
+        format!("uid: {}, gid: {gid}", uid.as_raw() + 1),
+    ] {
+        let proxy = on_a_socket(&format!("batch-cleaner: {{ identify: [ {{ unix: {{ {proof} }} }} ] }}"));
+        is_nobody(&proxy, "local", &cancel("100211"));
+    }
+}
+
+#[test]
+fn two_proofs_of_different_callers_are_a_conflict_and_not_a_choice() {
+    let proxy = on_a_socket(&format!(
+        "batch-cleaner: {{ identify: [ {{ unix: {{ uid: {} }} }} ] }}
+  editor-api: {{ identify: [ {{ listener: local }} ] }}",
+        getuid()
+    ));
+    let answer = is_nobody(&proxy, "local", &cancel("100211"));
+    assert!(answer.contains("different callers"), "{answer}");
+}
+
+#[test]
+fn of_two_proofs_of_one_caller_the_stronger_is_recorded() {
+    let proxy = on_a_socket(&format!(
+        "batch-cleaner: {{ identify: [ {{ listener: local }}, {{ unix: {{ uid: {} }} }} ] }}",
+        getuid()
+    ));
+    let answer = proxy.send_to("local", cancel("100211"));
+    assert_eq!(answer.status, 204);
+    proxy.record(&answer).says(json!({ "caller.id": "batch-cleaner", "caller.identified_by": "unix" }));
+    proxy.upstream_saw(1);
+}
+
+#[test]
+fn a_bearer_token_proves_its_caller_in_either_header() {
+    let proxy = with_bearer();
+    for headers in [
+        vec![format!("Authorization: Bearer {TOKEN}")],
+        vec![format!("Proxy-Authorization: Bearer {TOKEN}")],
+        vec![format!("authorization: bearer   {TOKEN}")],
+        vec![format!("Authorization: Bearer {TOKEN}"), format!("Proxy-Authorization: Bearer {TOKEN}")],
+        // What a client built on an SDK sends: signed with keys that are none.
+        vec![SDK_SIGNATURE.into(), format!("Proxy-Authorization: Bearer {TOKEN}")],
+    ] {
+        let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+        proxy.queue("100211");
+        let answer = proxy.send_to("team", request("DELETE", TARGET, &headers));
+        assert_eq!(answer.status, 204, "{headers:?}");
+        proxy.record(&answer).says(json!({
+            "caller.id": "oncall", "caller.identified_by": "bearer", "listener": "team",
+        }));
+    }
+    proxy.upstream_saw(5);
+}
+
+#[test]
+fn a_wrong_or_malformed_bearer_token_is_nobody_even_where_a_weaker_proof_holds() {
+    let proxy = with_bearer();
+    let (wrong, right) = ("Authorization: Bearer wrong-token-0123456789", format!("Bearer {TOKEN}"));
+    for headers in [
+        vec![wrong.to_owned()],
+        vec![wrong.replace("Authorization", "Proxy-Authorization")],
+        vec![wrong.into(), format!("Proxy-Authorization: {right}")],
+        vec![format!("Authorization: {right}x")],
+        vec![format!("Authorization: {right}, {right}")],
+        vec![format!("Authorization: {right}"), format!("Authorization: {right}")],
+        vec![format!("Authorization: {right}"), wrong.into()],
+        vec![format!("Proxy-Authorization: {right}"), format!("Proxy-Authorization: {right}")],
+        vec!["Authorization: Bearer short".into()],
+        vec!["Authorization: Bearer".into()],
+        vec!["Authorization:".into()],
+        vec![format!("Authorization: Basic {TOKEN}")],
+        vec![format!("Authorization: {TOKEN}")],
+        vec![SDK_SIGNATURE.replace("Authorization", "Proxy-Authorization")],
+        vec![format!("Proxy_Authorization: {right}")],
+        vec![format!("proxy_authorization: {right}"), format!("Authorization: {right}")],
+    ] {
+        let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+        for listener in ["team", "both"] {
+            is_nobody(&proxy, listener, &request("DELETE", TARGET, &headers));
+        }
+    }
+}
+
+#[test]
+fn without_a_token_a_listener_for_tokens_knows_nobody() {
+    let proxy = with_bearer();
+    is_nobody(&proxy, "team", &cancel("100211"));
+    is_nobody(&proxy, "team", &request("DELETE", TARGET, &[SDK_SIGNATURE]));
+    // Where reaching the listener is a proof of its own, an SDK's signature does no harm.
+    let answer = proxy.send_to("both", request("DELETE", TARGET, &[SDK_SIGNATURE]));
+    assert_eq!(answer.status, 204);
+    proxy.record(&answer).says(json!({ "caller.id": "editor-api", "caller.identified_by": "listener" }));
+    proxy.upstream_saw(1);
+}
+
+#[test]
+fn a_token_of_another_caller_than_the_listeners_is_a_conflict() {
+    let proxy = with_bearer();
+    let with_token = request("DELETE", TARGET, &[&format!("Authorization: Bearer {TOKEN}")]);
+    let answer = is_nobody(&proxy, "both", &with_token);
+    assert!(answer.contains("different callers"), "{answer}");
+}
+
+#[test]
+fn bearer_headers_are_not_looked_at_where_the_listener_takes_none() {
+    let proxy = with_bearer();
+    for header in [
+        format!("Authorization: Bearer {TOKEN}"),
+        "Authorization: Bearer wrong-token-0123456789".into(),
+        "Proxy-Authorization: nonsense".into(),
+        "Proxy_Authorization: nonsense".into(),
+    ] {
+        proxy.queue("100211");
+        let answer = proxy.send(request("DELETE", TARGET, &[&header]));
+        assert_eq!(answer.status, 204, "{header}");
+        proxy.record(&answer).says(json!({ "caller.id": "editor-api", "caller.identified_by": "listener" }));
+    }
+    for seen in proxy.upstream_saw(4) {
+        assert!(seen.header("authorization").unwrap().starts_with("SDK-HMAC-SHA256 Access=HARNESS"));
+        assert_eq!(seen.header("proxy-authorization"), None);
+    }
+}
+
+/// 401, nothing sent, nobody in the record. Gives the words of the answer.
+fn is_nobody(proxy: &Proxy, listener: &str, request: &str) -> String {
+    let answer = proxy.send_to(listener, request);
+    answer.is_refusal(401, "PROXY.Unauthenticated");
+    proxy.record(&answer).says(json!({
+        "caller.id": null, "caller.identified_by": null, "listener": listener, "policy.effect": null,
+        "http.response.status_code": 401, "outcome": "refused", "error.type": "PROXY.Unauthenticated",
+        "upstream.attempts": 0,
+    }));
+    proxy.upstream_saw(0);
+    answer.error_msg()
+}
+
+/// A proxy with a Unix socket, `local`, whose callers may do everything.
+fn on_a_socket(callers: &str) -> Proxy {
+    Setup::new().listeners(&["{ name: local, bind: 'unix:proxy.sock' }"]).policy(&policy(callers)).start()
+}
+
+/// `team` takes tokens; `both` takes them besides being a proof itself; `app` takes none.
+fn with_bearer() -> Proxy {
+    Setup::new()
+        .listeners(&[
+            "{ name: app, bind: 127.0.0.1:0 }",
+            "{ name: team, bind: 127.0.0.1:0, bearer: true }",
+            "{ name: both, bind: 127.0.0.1:0, bearer: true }",
+        ])
+        .policy(&policy(
+            "editor-api: { identify: [ { listener: app }, { listener: both } ] }
+  oncall: { identify: [ { bearer: { sha256_file: oncall.sha256 } } ] }",
+        ))
+        .start()
+}
+
+fn policy(callers: &str) -> String {
+    format!(
+        "version: 1
+callers:
+  {callers}
+rules:
+  - {{ id: all, effect: allow, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'] }}
+"
+    )
+}
+
+const TARGET: &str = "/v2/media-prod/editing/jobs/100211";
+const SDK_SIGNATURE: &str =
+    "Authorization: SDK-HMAC-SHA256 Access=dummy, SignedHeaders=host;x-sdk-date, Signature=00";

@@ -1,0 +1,170 @@
+//! Is the source still laid out as it says? Imports go one way only, no lint is silenced, no file is long.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+#[test]
+fn modules_import_only_what_stands_above_them() {
+    let order = order();
+    assert_eq!(
+        (order.first().map(String::as_str), order.last().map(String::as_str)),
+        (Some("clock"), Some("cli"))
+    );
+    let mut wrong = Vec::new();
+    let mut imports = 0;
+    for file in sources("src") {
+        let Some(own) = order.iter().position(|module| *module == module_of(&file)) else { continue };
+        for module in imported(&product_code(&file)) {
+            let known = order.iter().position(|other| *other == module);
+            imports += 1;
+            if known.is_none_or(|at| at > own) {
+                wrong.push(format!("{} imports {module}", file.display()));
+            }
+        }
+    }
+    assert_eq!(wrong, [""; 0]);
+    assert!(imports > 100, "only {imports} imports were found");
+}
+
+#[test]
+fn imports_are_found_however_they_are_written() {
+    let text = "
+use crate::secret::Secret;
+use crate::{
+    audit::{Record, Trail},
+    clock, metrics::Metrics,
+};
+use super::{crate_like, other};
+fn f(x: &crate::policy::Policy) { crate::limit::now(crate::signing::sign) }
+// See crate::cli, and
+/// [`crate::ops`].
+";
+    let expected = ["audit", "clock", "limit", "metrics", "policy", "secret", "signing"];
+    assert_eq!(imported(text).into_iter().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn no_lint_is_allowed_away() {
+    // `expect` says why, and complains when it is no longer needed.
+    let silenced: Vec<PathBuf> = sources("src")
+        .into_iter()
+        .filter(|file| {
+            let text = fs::read_to_string(file).unwrap();
+            text.contains("#[allow(") || text.contains("#![allow(")
+        })
+        .collect();
+    assert_eq!(silenced, [""; 0].map(PathBuf::from));
+}
+
+#[test]
+fn no_file_is_longer_than_400_lines() {
+    let long: Vec<String> = ["src", "tests", "benches"]
+        .into_iter()
+        .flat_map(sources)
+        .filter_map(|file| {
+            let lines = fs::read_to_string(&file).unwrap().lines().count();
+            (lines > 400).then(|| format!("{} has {lines}", file.display()))
+        })
+        .collect();
+    assert_eq!(long, [""; 0]);
+}
+
+/// The modules, in the order of their declarations.
+fn order() -> Vec<String> {
+    let text = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let name = |line: &str| Some(line.strip_prefix("pub mod ")?.strip_suffix(';')?.to_owned());
+    text.lines().filter_map(name).collect()
+}
+
+/// Every `.rs` file below a directory of the package, but for those of other builds within it.
+fn sources(directory: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![root().join(directory)];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty(), "no sources in {directory}");
+    found
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// `policy` of `src/policy/glob.rs` and of `src/policy.rs`.
+fn module_of(file: &Path) -> String {
+    let below = file.strip_prefix(root().join("src")).unwrap();
+    let first = below.components().next().unwrap().as_os_str().to_str().unwrap();
+    first.strip_suffix(".rs").unwrap_or(first).to_owned()
+}
+
+/// The text without its tests: they may import whatever they like.
+fn product_code(file: &Path) -> String {
+    if is_test_module(file) {
+        return String::new();
+    }
+    let text = fs::read_to_string(file).unwrap();
+    let tests = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    text[..tests].to_owned()
+}
+
+/// Whether the file, or a folder it is in, is declared for tests only.
+fn is_test_module(file: &Path) -> bool {
+    file.ancestors().take_while(|path| !path.ends_with("src")).any(|path| {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let declaration = format!("#[cfg(test)]\nmod {name};");
+        let parent = fs::read_to_string(path.with_file_name("mod.rs"));
+        parent.is_ok_and(|text| text.contains(&declaration))
+    })
+}
+
+/// The modules named by `crate::…` in a text, comments apart.
+fn imported(text: &str) -> BTreeSet<String> {
+    let code =
+        text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let word = |text: &str| -> String {
+        text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+    };
+    let mut found = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        let path = &code[at + "crate::".len()..];
+        match path.strip_prefix('{') {
+            Some(group) => found.extend(members(group).into_iter().map(word)),
+            None => drop(found.insert(word(path))),
+        }
+    }
+    found.remove("");
+    found
+}
+
+/// The members of a group, up to its closing brace, each with what follows it.
+fn members(group: &str) -> Vec<&str> {
+    let (mut depth, mut start, mut members) = (0, 0, Vec::new());
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => {
+                members.push(&group[start..at]);
+                return members;
+            }
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                members.push(&group[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    members
+}

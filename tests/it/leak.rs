@@ -1,0 +1,217 @@
+//! Is a secret ever shown? Not by any answer, record, log line at any level, metric or probe, whatever goes wrong.
+//!
+//! Marked secrets are planted wherever one can be, everything that can go wrong is made to, and all that came out
+//! is searched.
+
+use mpc_auth_proxy::{
+    secret::Secret,
+    testserver::{AccessKey, Fault, Options},
+};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    harness::{Answer, PROJECT, Proxy, Scripted, Setup, cancel, certificate, cloud, request},
+    hostile, refuse,
+};
+
+#[test]
+fn no_refusal_shows_a_secret() {
+    for setup in [with_key(), with_token()] {
+        let proxy = setup.start();
+        let mut said = Vec::new();
+        for (_, bytes, ..) in refuse::cases() {
+            for listener in ["app", "team"] {
+                let marked = bytes.replacen("\r\n\r\n", &format!("\r\n{}\r\n", OF_THE_CALLER.concat()), 1);
+                said.extend([proxy.send_to(listener, &bytes), proxy.send_to(listener, marked)]);
+            }
+        }
+        for line in OF_THE_CALLER.iter().chain(&[
+            "Authorization: Bearer MARKED-wrong-bearer-token\r\n",
+            "Authorization: MARKED-no-bearer-token\r\n",
+            "Proxy_Authorization: Bearer MARKED-respelled-token\r\n",
+        ]) {
+            said.push(proxy.send_to("team", request("DELETE", TARGET, &[line.trim_end()])));
+        }
+        said.push(proxy.send_to("team", request("DELETE", "/v2/other/editing/jobs/1", &[BEARER])));
+        assert!(said.iter().all(|answer| answer.status >= 400));
+        proxy.upstream_saw(0);
+        shows_nothing(&proxy, &said);
+    }
+}
+
+#[test]
+fn no_answer_of_the_cloud_shows_a_secret() {
+    for setup in [with_key(), with_token()] {
+        let proxy = setup.start();
+        let mut said = vec![
+            proxy.send_to("team", request("DELETE", TARGET, &[BEARER])),
+            proxy.send(request("DELETE", TARGET, &OF_THE_CALLER.map(str::trim_end))),
+        ];
+        assert_eq!([said[0].status, said[1].status], [204, 403]);
+        for fault in [
+            Fault::Unauthorized,
+            Fault::Throttled { retry_after_s: 9 },
+            Fault::InternalError,
+            Fault::Unavailable,
+            Fault::Reset,
+            Fault::LoseAnswer,
+            Fault::TokenRevoked,
+        ] {
+            proxy.cloud().set_faults([fault.once()]);
+            said.push(proxy.send(cancel("100211")));
+        }
+        // The gateway repeats the canonical request of a signature that it does not believe.
+        proxy.cloud().revoke_tokens();
+        proxy.cloud().put_access_key(AccessKey { secret: Secret::new("another"), ..key() });
+        said.push(proxy.send(cancel("100211")));
+        assert_eq!(said.last().unwrap().status, 401);
+        shows_nothing(&proxy, &said);
+    }
+}
+
+#[test]
+fn no_misbehaviour_of_upstream_makes_it_show_a_secret() {
+    let answers = hostile::answers();
+    let last = answers.len();
+    let upstream = Scripted::start(move |connection, peer| {
+        peer.request();
+        if let Some((_, bytes, _)) = answers.get(connection) {
+            peer.write(bytes);
+        }
+    });
+    let proxy = with_key().upstream(&upstream.url()).start();
+    let said: Vec<Answer> = (0..=last).map(|_| proxy.send(cancel("100211"))).collect();
+    assert!(said.iter().all(|answer| answer.status == 502));
+    shows_nothing(&proxy, &said);
+}
+
+#[test]
+fn no_failed_connection_shows_a_secret() {
+    let (_, tls) = certificate("mpc.other.example");
+    let untrusted = with_key().with_cloud(cloud(Options { tls: Some(tls), ..Options::default() }));
+    for setup in [with_key().upstream("http://127.0.0.1:1"), untrusted] {
+        let proxy = setup.start();
+        let said = [proxy.send(cancel("100211"))];
+        said[0].is_refusal(502, "PROXY.UpstreamUnreachable");
+        shows_nothing(&proxy, &said);
+    }
+}
+
+#[test]
+fn a_credential_that_upstream_repeats_is_shown_in_no_place() {
+    for setup in [with_key as fn() -> Setup, with_token] {
+        for place in [
+            "HTTP/1.1 401 {}\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 401 No\r\nX-Request-Id: {}\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 401 No\r\nX-Request-Id: a-{}-b\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 401 No\r\nRetry-After: {}\r\nSet-Cookie: {}\r\nConnection: {}\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 401 No\r\n\r\n{\"error_code\":\"{}\",\"error_msg\":\"no\"}",
+            "HTTP/1.1 401 No\r\n\r\n{\"error_code\":\"APIGW.0301\",\"error_msg\":\"no {}\"}",
+            "HTTP/1.1 401 No\r\n\r\n<html>{}</html>",
+            "HTTP/1.1 204 No\r\nX-Request-Id: {}\r\n\r\n",
+            "HTTP/1.1 302 No\r\nLocation: http://{}\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 {} {}\r\n\r\n",
+            "{}\r\n\r\n",
+        ] {
+            let upstream = Scripted::start(move |_, peer| {
+                let Some(head) = peer.request() else { return };
+                let secret = head.lines().find_map(|line| line.split_once(": MARKED")).unwrap().1;
+                peer.write(place.replace("{}", &format!("MARKED{secret}")));
+            });
+            let proxy = setup().upstream(&upstream.url()).start();
+            let said = [proxy.send(cancel("100211"))];
+            upstream.saw(1);
+            shows_nothing(&proxy, &said);
+        }
+    }
+}
+
+#[test]
+fn a_credential_that_cannot_be_used_is_not_shown() {
+    for (file, text) in [
+        ("sk", "MARKED secret\tkey"),
+        ("sk", "MARKED\nsecret-key"),
+        ("ak", "MARKED,access-key"),
+        ("ak", "MARKED access-key"),
+        ("st", "MARKED security token"),
+        ("token", "MARKED user token"),
+        ("token", "MARKED\u{e9}"),
+    ] {
+        let setup = if file == "token" { with_token() } else { with_key() };
+        let proxy = setup.file(file, text).start();
+        let said = [proxy.send(cancel("100211"))];
+        said[0].is_refusal(503, "PROXY.NoCredential");
+        shows_nothing(&proxy, &said);
+    }
+}
+
+/// Searches all that came out, with the probes' answers.
+fn shows_nothing(proxy: &Proxy, said: &[Answer]) {
+    proxy.audit(said.len());
+    let probes = ["/metrics", "/status", "/readyz?verbose", "/version"].map(|probe| proxy.probe(probe));
+    let everything =
+        [format!("{said:?}{probes:?}"), proxy.printed(), proxy.log()].map(|text| text.replace("\\/", "/"));
+    for (text, from) in everything.iter().zip(["answers", "standard output", "standard error"]) {
+        for marked in ["MARKED", ACCESS_KEY, &hex::encode(Sha256::digest(BEARER_TOKEN))] {
+            if let Some(at) = text.find(marked) {
+                let end = text.len().min(at + 200);
+                panic!("{marked} on {from}: {}", text.get(at.saturating_sub(300)..end).unwrap_or(text));
+            }
+        }
+    }
+}
+
+/// Signs with a temporary key of which every part is marked but the access key, of which four letters are shown.
+fn with_key() -> Setup {
+    marked()
+        .file("ak", ACCESS_KEY)
+        .file("sk", "MARKED-secret-key")
+        .file("st", "MARKED/security-token")
+        .credential("{ files: { access_key: ak, secret_key: sk, security_token: st } }")
+}
+
+fn with_token() -> Setup {
+    let setup = marked().file("token", "MARKED-user-token").credential("{ token_file: { path: token } }");
+    setup.cloud().accept_token(Secret::new("MARKED-user-token"), PROJECT);
+    setup
+}
+
+/// A listener with and one without bearer tokens, and a log of everything.
+fn marked() -> Setup {
+    Setup::new()
+        .with_cloud(cloud(Options { access_keys: vec![key()], ..Options::default() }))
+        .file("oncall.sha256", &hex::encode(Sha256::digest(BEARER_TOKEN)))
+        .listeners(&["{ name: app, bind: 127.0.0.1:0 }", "{ name: team, bind: 127.0.0.1:0, bearer: true }"])
+        .policy(
+            "version: 1
+callers:
+  editor-api: { identify: [ { listener: app } ] }
+  oncall: { identify: [ { bearer: { sha256_file: oncall.sha256 } } ] }
+rules:
+  - { id: all, effect: allow, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'] }
+",
+        )
+        .argument("--log-level=trace")
+}
+
+fn key() -> AccessKey {
+    AccessKey {
+        id: ACCESS_KEY.into(),
+        secret: Secret::new("MARKED-secret-key"),
+        security_token: Some(Secret::new("MARKED/security-token")),
+        project_id: PROJECT.into(),
+    }
+}
+
+const TARGET: &str = "/v2/media-prod/editing/jobs/100211";
+const ACCESS_KEY: &str = "MARKACCESSKEY0000001";
+const BEARER_TOKEN: &str = "MARKED-bearer-token-0123456789";
+const BEARER: &str = "Authorization: Bearer MARKED-bearer-token-0123456789";
+const OF_THE_CALLER: [&str; 6] = [
+    "Cookie: session=MARKED\r\n",
+    "X-Auth-Token: MARKED\r\n",
+    "X-Security-Token: MARKED\r\n",
+    "X-Sdk-Date: MARKED\r\n",
+    "traceparent: MARKED\r\n",
+    "X-MARKED: MARKED\r\n",
+];

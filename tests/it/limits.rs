@@ -1,0 +1,97 @@
+//! How much? Callers and projects are held to their limits, and told truly when to come back.
+
+use std::{thread, time::Duration};
+
+use serde_json::json;
+
+use crate::harness::{Answer, Proxy, Setup, TOKEN, cancel, request};
+
+#[test]
+fn a_caller_has_its_burst_and_is_then_told_when_to_come_back() {
+    let proxy = Setup::new().policy(&policy("limits: { rate: 60/min, burst: 2 }")).start();
+    for _ in 0..2 {
+        forwarded(&proxy, proxy.send(cancel("none")));
+    }
+    let answer = proxy.send(cancel("none"));
+    is_limited(&proxy, &answer, "this caller has reached its limit");
+    // What was promised is true.
+    let seconds = answer.header("retry-after").parse().unwrap();
+    assert_eq!(seconds, 1);
+    thread::sleep(Duration::from_secs(seconds));
+    forwarded(&proxy, proxy.send(cancel("none")));
+    let metrics = proxy.probe("/metrics").body;
+    assert!(
+        metrics.contains("mpc_auth_proxy_rate_limited_total{scope=\"caller\",name=\"editor-api\"} 1"),
+        "{metrics}"
+    );
+}
+
+#[test]
+fn another_callers_limit_is_its_own() {
+    let setup = Setup::new().listeners(&LISTENERS).policy(&policy("limits: { rate: 1/h }"));
+    let proxy = setup.start();
+    forwarded(&proxy, proxy.send(cancel("none")));
+    is_limited(&proxy, &proxy.send(cancel("none")), "this caller has reached its limit");
+    for _ in 0..3 {
+        forwarded(&proxy, proxy.send_to("team", oncall()));
+    }
+}
+
+#[test]
+fn all_callers_share_the_projects_quota() {
+    let setup = Setup::new().listeners(&LISTENERS).project("rate_limit: 2/h").policy(&policy(""));
+    let proxy = setup.start();
+    forwarded(&proxy, proxy.send(cancel("none")));
+    forwarded(&proxy, proxy.send_to("team", oncall()));
+    let text = "the callers of this project together have reached its limit";
+    is_limited(&proxy, &proxy.send(cancel("none")), text);
+    is_limited(&proxy, &proxy.send_to("team", oncall()), text);
+    proxy.upstream_saw(2);
+}
+
+#[test]
+fn a_call_that_may_not_be_made_uses_up_no_quota() {
+    let setup = Setup::new().listeners(&LISTENERS).project("rate_limit: 1/h").policy(&policy(""));
+    let proxy = setup.start();
+    for _ in 0..3 {
+        proxy.send_to("team", cancel("none")).is_refusal(401, "PROXY.Unauthenticated");
+        proxy.send(cancel("denied-1")).is_refusal(403, "PROXY.Forbidden");
+    }
+    forwarded(&proxy, proxy.send(cancel("none")));
+}
+
+fn forwarded(proxy: &Proxy, answer: Answer) {
+    assert_eq!(answer.json()["error_code"], "MPC.10211", "{answer:?}");
+    proxy.record(&answer).says(json!({ "outcome": "forwarded" }));
+}
+
+fn is_limited(proxy: &Proxy, answer: &Answer, text: &str) {
+    answer.is_refusal(429, "PROXY.RateLimited");
+    assert_eq!(answer.error_msg(), text);
+    assert!(answer.header("retry-after").parse::<u64>().unwrap() > 0);
+    proxy.record(answer).says(json!({
+        "outcome": "refused", "error.type": "PROXY.RateLimited", "policy.effect": "allow", "upstream.attempts": 0,
+    }));
+}
+
+fn oncall() -> String {
+    request("DELETE", "/v2/media-prod/editing/jobs/none", &[&format!("Authorization: Bearer {TOKEN}")])
+}
+
+fn policy(limits: &str) -> String {
+    format!(
+        "version: 1
+callers:
+  editor-api:
+    identify: [ {{ listener: app }} ]
+    {limits}
+  oncall: {{ identify: [ {{ bearer: {{ sha256_file: oncall.sha256 }} }} ] }}
+rules:
+  - {{ id: all, effect: allow, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'] }}
+  - {{ id: not-these, effect: deny, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['denied-*'] }}
+"
+    )
+}
+
+const LISTENERS: [&str; 2] =
+    ["{ name: app, bind: 127.0.0.1:0 }", "{ name: team, bind: 127.0.0.1:0, bearer: true }"];

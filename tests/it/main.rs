@@ -1,0 +1,39 @@
+//! The promises of the proxy, each seen from outside: the real binary over real sockets, in front of the stand-in
+//! cloud or of an upstream that misbehaves as it is told.
+//!
+//! One module a behaviour. A test looks at three things: what the caller was told, what upstream saw, and the audit
+//! record. The harness adds a fourth by itself: when a proxy ends, it has written one record for each request that
+//! was sent to it, and not one more.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::needless_pass_by_value,
+    reason = "a test fails by panicking, says why on standard error, and takes what it is given"
+)]
+
+mod harness;
+
+mod audit;
+mod commands;
+mod forward;
+mod hangup;
+mod hostile;
+mod identify;
+mod layering;
+mod leak;
+mod limits;
+mod loopback;
+mod mtls;
+mod operate;
+mod ops;
+mod permit;
+mod refuse;
+mod reload;
+mod retry;
+mod sdk_signature;
+mod service_account;
+mod shutdown;
+mod sign;

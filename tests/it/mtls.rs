@@ -1,0 +1,227 @@
+//! Callers with certificates: who is let in, who is known, and what a connection is worth after that.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+use rustls::version::{TLS12, TLS13};
+use serde_json::json;
+
+use crate::harness::{
+    Authority, Client, Holder, Proxy, Setup, TOKEN, Wanted, Wire, cancel, request, wait_for,
+};
+
+const CLEANER: &str = "spiffe://media.example/ns/prod/sa/cleaner";
+const POLICY: &str = "version: 1
+callers:
+  cleaner: { identify: [ { spiffe: 'spiffe://media.example/ns/prod/sa/cleaner' } ] }
+  host: { identify: [ { dns: host.media.svc } ] }
+  oncall: { identify: [ { bearer: { sha256_file: oncall.sha256 } } ] }
+rules:
+  - { id: all, effect: allow, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'] }
+";
+
+/// A proxy that asks for certificates of this authority, which also issued its own.
+fn setup(authority: &Authority) -> Setup {
+    let server = authority.issue(Wanted::server());
+    Setup::new()
+        .listeners(&["{ name: mesh, bind: 127.0.0.1:0, bearer: true, \
+                      tls: { certificate: tls.crt, key: tls.key, client_ca: ca.crt } }"])
+        .file("tls.crt", &server.certificate_pem)
+        .file("tls.key", &server.key_pem)
+        .file("ca.crt", &authority.pem())
+        .policy(POLICY)
+}
+
+fn client<'a>(trusts: &'a Authority, shows: &'a Holder) -> Client<'a> {
+    Client { trusts, shows: Some(shows), version: &TLS13 }
+}
+
+/// Sends a request that is expected to be answered.
+fn ask(proxy: &Proxy, client: &Client<'_>, request: &str) -> Wire {
+    proxy.expect_records(1);
+    client.ask(proxy, "mesh", request).unwrap()
+}
+
+fn with(headers: &[&str]) -> String {
+    request("DELETE", "/v2/media-prod/editing/jobs/100211", headers)
+}
+
+#[test]
+fn a_certificate_proves_its_caller() {
+    let authority = Authority::new();
+    let proxy = setup(&authority).start();
+    let cleaner = authority.issue(Wanted::caller().uri(CLEANER));
+    let host = authority.issue(Wanted::caller().dns("Host.media.svc").dns("other.media.svc"));
+    for (holder, version, caller, proof) in [
+        (&cleaner, &TLS13, "cleaner", "spiffe"),
+        (&cleaner, &TLS12, "cleaner", "spiffe"),
+        (&host, &TLS13, "host", "dns"),
+    ] {
+        proxy.queue("100211");
+        let client = Client { version, ..client(&authority, holder) };
+        let answer = ask(&proxy, &client, &cancel("100211")).answer();
+        assert_eq!(answer.status, 204, "{answer:#?}");
+        proxy.record(&answer).says(json!({ "caller.id": caller, "caller.identified_by": proof }));
+    }
+    proxy.upstream_saw(3);
+}
+
+#[test]
+fn whoever_has_no_valid_certificate_is_not_let_in() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let proxy = setup(&authority).start();
+    let right = || Wanted::caller().uri(CLEANER);
+    let constrained = authority.subordinate("other.example");
+    for (why, holder) in [
+        ("of another authority", Some(other.issue(right()))),
+        ("expired", Some(authority.issue(right().valid(-7200, -60)))),
+        ("not valid yet", Some(authority.issue(right().valid(600, 7200)))),
+        ("of an authority that may not vouch for it", Some(constrained.issue(right().dns("host.media.svc")))),
+        ("of a server", Some(authority.issue(Wanted::server().uri(CLEANER)))),
+        ("none", None),
+    ] {
+        for version in [&TLS13, &TLS12] {
+            let client = Client { trusts: &authority, shows: holder.as_ref(), version };
+            assert!(client.ask(&proxy, "mesh", cancel("100211")).is_err(), "{why}");
+        }
+    }
+    // The same authority may vouch for what is its own.
+    let own = constrained.issue(Wanted::caller().dns("host.other.example"));
+    let answer = ask(&proxy, &client(&authority, &own), &cancel("100211")).answer();
+    answer.is_refusal(401, "PROXY.Unauthenticated");
+    let failures = || proxy.log().matches("a TLS handshake failed").count();
+    wait_for("line for each in the log", || (failures() == 12).then_some(()));
+    proxy.upstream_saw(0);
+}
+
+#[test]
+fn a_valid_certificate_without_a_known_name_proves_nobody() {
+    let authority = Authority::new();
+    let proxy = setup(&authority).start();
+    let several = "the client certificate has more than one URI name";
+    let nobody = "nothing proves which caller this is";
+    for (wanted, why) in [
+        (Wanted::caller(), nobody),
+        (Wanted::caller().uri("spiffe://other.example/ns/prod/sa/cleaner"), nobody),
+        (Wanted::caller().uri("spiffe://media.example/ns/prod/sa/cleaner/x"), nobody),
+        (Wanted::caller().dns("*.media.svc"), nobody),
+        (Wanted::caller().uri(CLEANER).uri("spiffe://media.example/ns/prod/sa/other"), several),
+        (Wanted::caller().uri("https://media.example").uri(CLEANER), several),
+        (
+            Wanted::caller().uri(CLEANER).dns("host.media.svc"),
+            "the proofs on this request are of different callers",
+        ),
+    ] {
+        let holder = authority.issue(wanted);
+        let answer = ask(&proxy, &client(&authority, &holder), &cancel("100211")).answer();
+        answer.is_refusal(401, "PROXY.Unauthenticated");
+        assert_eq!(answer.error_msg(), why);
+    }
+    proxy.upstream_saw(0);
+}
+
+#[test]
+fn a_token_beside_a_certificate_must_be_of_the_same_caller() {
+    let authority = Authority::new();
+    let proxy = setup(&authority).start();
+    let token = format!("Proxy-Authorization: Bearer {TOKEN}");
+    let unknown = authority.issue(Wanted::caller());
+    let answer = ask(&proxy, &client(&authority, &unknown), &with(&[&token])).answer();
+    assert_eq!(answer.status, 204);
+    proxy.record(&answer).says(json!({ "caller.id": "oncall", "caller.identified_by": "bearer" }));
+    let cleaner = authority.issue(Wanted::caller().uri(CLEANER));
+    for token in [&*token, "Proxy-Authorization: Bearer nobody-0123456789"] {
+        let answer = ask(&proxy, &client(&authority, &cleaner), &with(&[token])).answer();
+        answer.is_refusal(401, "PROXY.Unauthenticated");
+    }
+    proxy.upstream_saw(1);
+}
+
+#[test]
+fn a_connection_is_worth_nothing_when_its_certificate_has_expired() {
+    let authority = Authority::new();
+    let proxy = setup(&authority).start();
+    let brief = authority.issue(Wanted::caller().uri(CLEANER).valid(-60, 3));
+    let mut wire = ask(&proxy, &client(&authority, &brief), &cancel("100211"));
+    assert_eq!(wire.answer().status, 204);
+    sleep(Duration::from_secs(4));
+    proxy.expect_records(1);
+    wire.write(cancel("100212"));
+    let answer = wire.answer();
+    answer.is_refusal(401, "PROXY.Unauthenticated");
+    assert_eq!(answer.error_msg(), "the client certificate has expired since the connection was made");
+    proxy.upstream_saw(1);
+}
+
+#[test]
+fn what_is_not_tls_is_hung_up_on() {
+    let authority = Authority::new();
+    let proxy = setup(&authority).section("limits: { header_timeout: 300ms }").start();
+    for bytes in [&cancel("100211").into_bytes()[..], b"\x16\x03\x01\xff\xff", b"\0\0\0\0"] {
+        let mut stream = TcpStream::connect(proxy.address("mesh")).unwrap();
+        stream.write_all(bytes).unwrap();
+        let mut rest = Vec::new();
+        // A TLS alert at most.
+        drop(stream.read_to_end(&mut rest));
+        assert!(!rest.starts_with(b"HTTP"), "{}", rest.escape_ascii());
+    }
+    let begun = Instant::now();
+    let mut slow = TcpStream::connect(proxy.address("mesh")).unwrap();
+    slow.write_all(b"\x16\x03\x01").unwrap();
+    drop(slow.read_to_end(&mut Vec::new()));
+    let waited = begun.elapsed();
+    assert!((Duration::from_millis(250)..Duration::from_secs(10)).contains(&waited), "{waited:?}");
+    // And still there for others.
+    let cleaner = authority.issue(Wanted::caller().uri(CLEANER));
+    assert_eq!(ask(&proxy, &client(&authority, &cleaner), &cancel("100211")).answer().status, 204);
+}
+
+#[test]
+fn certificates_are_replaced_while_it_runs() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let proxy = setup(&old).start();
+    let (before, after) =
+        (old.issue(Wanted::caller().uri(CLEANER)), new.issue(Wanted::caller().uri(CLEANER)));
+    let answered = |authority, holder| {
+        let asked = client(authority, holder).ask(&proxy, "mesh", cancel("100211"));
+        if asked.is_ok() {
+            proxy.expect_records(1);
+        }
+        asked.is_ok()
+    };
+    assert!(answered(&old, &before));
+
+    // A key without its certificate changes nothing.
+    let server = new.issue(Wanted::server());
+    proxy.write("tls.key", &server.key_pem);
+    proxy.signal(Signal::SIGHUP);
+    let refused = "the configuration was not reloaded: the last good one stays in force";
+    let problem = proxy.logged(refused)["problem"].as_str().unwrap().to_owned();
+    assert!(problem.contains("does not belong to the first certificate in"), "{problem}");
+    assert!(answered(&old, &before));
+
+    proxy.write("tls.crt", &server.certificate_pem);
+    proxy.write("ca.crt", &new.pem());
+    proxy.signal(Signal::SIGHUP);
+    wait_for("the new certificates", || answered(&new, &after).then_some(()));
+    assert!(!answered(&old, &before) && !answered(&new, &before), "the old authority still counts");
+}
+
+#[test]
+fn tls_alone_asks_for_no_certificate() {
+    let authority = Authority::new();
+    let proxy = setup(&authority)
+        .listeners(&[
+            "{ name: mesh, bind: 127.0.0.1:0, bearer: true, tls: { certificate: tls.crt, key: tls.key } }",
+        ])
+        .start();
+    let client = Client { trusts: &authority, shows: None, version: &TLS13 };
+    let answer = ask(&proxy, &client, &with(&[&format!("Authorization: Bearer {TOKEN}")])).answer();
+    assert_eq!(answer.status, 204);
+    ask(&proxy, &client, &cancel("100211")).answer().is_refusal(401, "PROXY.Unauthenticated");
+}

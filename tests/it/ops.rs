@@ -1,0 +1,150 @@
+//! How do an orchestrator and a scraper see it? Probes, and metrics that are there from the start.
+
+use serde_json::json;
+
+use crate::harness::{Proxy, Scripted, Setup, cancel, request, wait_for};
+
+#[test]
+fn the_probes_answer_and_are_no_calls() {
+    let proxy = Setup::new().start();
+    for (target, status, body) in [
+        ("/livez", 200, "ok\n"),
+        ("/readyz", 200, "ok\n"),
+        ("/startupz", 200, "ok\n"),
+        (
+            "/readyz?verbose",
+            200,
+            "[+] config ok\n[+] started ok\n[+] not-draining ok\n\
+             [+] credential prod of project media-prod ok\nok\n",
+        ),
+    ] {
+        let answer = proxy.probe(target);
+        assert_eq!((answer.status, &*answer.body), (status, body), "{target}");
+        assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
+    }
+    let version = proxy.probe("/version");
+    assert_eq!(version.json(), json!({ "name": "mpc-auth-proxy", "version": env!("CARGO_PKG_VERSION") }));
+    assert_eq!(proxy.probe("/nothing").status, 404);
+    assert_eq!(proxy.probe("/v2/media-prod/editing/jobs/100211").status, 404);
+    assert_eq!(proxy.records().len(), 0);
+    proxy.upstream_saw(0);
+}
+
+#[test]
+fn without_a_credential_it_is_not_ready_and_says_which() {
+    let proxy = Setup::new().credential("{ environment: {} }").start();
+    let answer = proxy.probe("/readyz");
+    assert_eq!(answer.status, 503);
+    let missing = "[-] credential prod of project media-prod: never read successfully\nnot ready\n";
+    assert!(answer.body.ends_with(missing), "{}", answer.body);
+    assert_eq!((proxy.probe("/livez").status, proxy.probe("/startupz").status), (200, 200));
+}
+
+#[test]
+fn every_series_that_can_be_foreseen_is_there_from_the_start() {
+    let proxy = Setup::new().start();
+    let answer = proxy.probe("/metrics");
+    assert_eq!(answer.header("content-type"), "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert!(answer.body.ends_with("# EOF\n"), "{}", answer.body);
+    for series in [
+        REFUSED_UNKNOWN,
+        FORWARDED,
+        "requests_total{listener=\"app\",caller=\"editor-api\",action=\"mpc:editingTask:delete\",outcome=\"unknown\",code=\"504\"}",
+        ALLOWED,
+        "decisions_total{caller=\"editor-api\",action=\"mpc:editingTask:delete\",effect=\"deny\",rule=\"_default\",mode=\"enforce\"}",
+        "request_duration_seconds_count",
+        "request_duration_seconds_bucket{le=\"+Inf\"}",
+        "upstream_request_duration_seconds_count",
+        "upstream_errors_total{kind=\"connect\"}",
+        "upstream_errors_total{kind=\"closed\"}",
+        "upstream_errors_total{kind=\"stale\"}",
+        "upstream_errors_total{kind=\"timeout\"}",
+        "upstream_errors_total{kind=\"invalid\"}",
+        "in_flight_requests",
+        "rate_limited_total{scope=\"caller\",name=\"editor-api\"}",
+        "rate_limited_total{scope=\"project\",name=\"media-prod\"}",
+        "credential_refreshes_total{credential=\"prod\",outcome=\"failure\"}",
+        "reloads_total{outcome=\"success\"}",
+        "reloads_total{outcome=\"failure\"}",
+        "audit_dropped_total",
+    ] {
+        assert_eq!(metric(&proxy, series), 0.0, "{series}");
+    }
+    assert_eq!(metric(&proxy, "credential_refreshes_total{credential=\"prod\",outcome=\"success\"}"), 1.0);
+    assert_eq!(metric(&proxy, &format!("build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))), 1.0);
+    assert!(metric(&proxy, "config_last_reload_success_timestamp_seconds") > 1.7e9);
+    let policy = answer.body.lines().find(|line| line.starts_with("mpc_auth_proxy_policy_info{hash=\""));
+    assert!(policy.unwrap().ends_with("\"} 1"), "{policy:?}");
+}
+
+#[test]
+fn calls_move_the_counts_and_no_label_is_a_callers() {
+    let proxy = Setup::new().start();
+    let answer = proxy.send(cancel("100211"));
+    proxy.record(&answer).says(json!({ "outcome": "forwarded" }));
+    for _ in 0..3 {
+        proxy.send(request("DELETE", "/v2/media-prod/editing/jobs/100211", &["TE: evil"]));
+    }
+    for (series, count) in [
+        (FORWARDED, 1.0),
+        (REFUSED_UNKNOWN, 3.0),
+        (ALLOWED, 1.0),
+        ("request_duration_seconds_count", 4.0),
+        ("upstream_request_duration_seconds_count", 1.0),
+        ("in_flight_requests", 0.0),
+    ] {
+        wait_for(&format!("{count} at {series}"), || (metric(&proxy, series) == count).then_some(()));
+    }
+    let metrics = proxy.probe("/metrics").body;
+    for text in ["100211", "0a1b2c3d", "evil", "/v2/"] {
+        assert!(!metrics.contains(text), "{text} in {metrics}");
+    }
+    proxy.upstream_saw(1);
+}
+
+#[test]
+fn failures_of_upstream_are_counted_by_kind() {
+    let upstream = Scripted::start(|connection, peer| {
+        peer.request();
+        match connection {
+            // Stale.
+            0 => {
+                peer.write("HTTP/1.1 204 No\r\n\r\n");
+                peer.request();
+            }
+            1 => drop(peer.write("HTTP/1.1 204 No\r\nConnection: close\r\n\r\n")),
+            2 => drop(peer.write("nonsense\r\n\r\n")),
+            3 => {}
+            _ => peer.wait_until_closed(),
+        }
+    });
+    let proxy = Setup::new()
+        .upstream(&upstream.url())
+        .section("upstream: { attempt_timeout: 300ms, connect_timeout: 200ms }")
+        .start();
+    let statuses: Vec<u16> = (0..5).map(|_| proxy.send(cancel("100211")).status).collect();
+    assert_eq!(statuses, [204, 204, 502, 502, 504]);
+    for (kind, count) in
+        [("stale", 1.0), ("invalid", 1.0), ("closed", 1.0), ("timeout", 1.0), ("connect", 0.0)]
+    {
+        let series = format!("upstream_errors_total{{kind=\"{kind}\"}}");
+        wait_for(&format!("{count} at {series}"), || (metric(&proxy, &series) == count).then_some(()));
+    }
+    assert_eq!(metric(&proxy, "upstream_request_duration_seconds_count"), 6.0);
+    let attempts: Vec<_> = proxy.audit(5).iter().map(|record| record["upstream.attempts"].clone()).collect();
+    assert_eq!(attempts, [1, 2, 1, 1, 1]);
+    upstream.saw(6);
+}
+
+/// The value of a series, which is there exactly once.
+fn metric(proxy: &Proxy, series: &str) -> f64 {
+    let text = proxy.probe("/metrics").body;
+    let prefix = format!("mpc_auth_proxy_{series} ");
+    let values: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix(&prefix)).collect();
+    assert_eq!(values.len(), 1, "{series} in {text}");
+    values[0].parse().unwrap()
+}
+
+const REFUSED_UNKNOWN: &str = "requests_total{listener=\"app\",caller=\"_unknown\",action=\"_unknown\",outcome=\"refused\",code=\"400\"}";
+const FORWARDED: &str = "requests_total{listener=\"app\",caller=\"editor-api\",action=\"mpc:editingTask:delete\",outcome=\"forwarded\",code=\"204\"}";
+const ALLOWED: &str = "decisions_total{caller=\"editor-api\",action=\"mpc:editingTask:delete\",effect=\"allow\",rule=\"editor-cancels\",mode=\"enforce\"}";

@@ -1,0 +1,211 @@
+//! What when the files change? Whatever way they change, the whole new policy is in force soon after, on connections
+//! that are open too; what cannot be loaded changes nothing and is told with its place.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
+};
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use crate::harness::{Proxy, Setup, Wire, cancel, wait_for};
+
+#[test]
+fn every_way_to_write_a_file_is_noticed() {
+    let proxy = Setup::new().policy(&policy("allow")).start();
+    let path = proxy.path("policy.yaml");
+    for (step, write) in [in_place, by_rename, like_vim, removed_and_made_again].into_iter().enumerate() {
+        let effect = if step % 2 == 0 { "deny" } else { "allow" };
+        write(&path, &policy(effect));
+        decides(&proxy, effect);
+    }
+}
+
+#[test]
+fn a_kubernetes_config_map_is_followed_through_its_links() {
+    let setup = Setup::new();
+    let folder = setup.path("mounted");
+    let version = |name: &str, effect: &str| {
+        fs::create_dir_all(folder.join(name)).unwrap();
+        fs::write(folder.join(name).join("policy.yaml"), policy(effect)).unwrap();
+    };
+    version("..1", "allow");
+    symlink("..1", folder.join("..data")).unwrap();
+    symlink("..data/policy.yaml", folder.join("policy.yaml")).unwrap();
+    let proxy = setup.policy_file("mounted/policy.yaml").start();
+    decides(&proxy, "allow");
+    version("..2", "deny");
+    symlink("..2", folder.join("..data_tmp")).unwrap();
+    fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
+    decides(&proxy, "deny");
+}
+
+#[test]
+fn sighup_reloads() {
+    let proxy = Setup::new().policy(&policy("allow")).start();
+    proxy.signal(Signal::SIGHUP);
+    proxy.logged("the configuration was reloaded");
+}
+
+#[test]
+fn what_cannot_be_loaded_keeps_the_last_good_policy_and_is_told_with_its_place() {
+    let deny = policy("deny");
+    for (broken, place) in [
+        (policy("alow"), "policy.yaml:5:28: `alow` is not one of allow, deny"),
+        (
+            deny.replace("rules:", "  editor-api: { identify: [ { listener: app } ] }\nrules:"),
+            "policy.yaml:4:3: ",
+        ),
+        (deny.replace("[editor-api]", "[editor-apy]"), "policy.yaml:5:"),
+        (deny[..deny.len() - 20].to_owned(), "policy.yaml:5:"),
+        (String::new(), "policy.yaml"),
+    ] {
+        let proxy = Setup::new().policy(&policy("allow")).start();
+        let hash = hash_in_force(&proxy);
+        proxy.write("policy.yaml", &broken);
+        let line = proxy.logged("the configuration was not reloaded: the last good one stays in force");
+        let problem = line["problem"].as_str().unwrap();
+        assert!(problem.contains(place), "{problem}");
+        decides(&proxy, "allow");
+        let status = proxy.probe("/status").json();
+        assert_eq!(
+            (&status["policy"]["hash"], &status["policy"]["reload_problem"]),
+            (&json!(hash), &json!(problem))
+        );
+        let metrics = proxy.probe("/metrics").body;
+        assert!(metrics.contains("mpc_auth_proxy_reloads_total{outcome=\"failure\"} 1"), "{metrics}");
+        proxy.write("policy.yaml", &policy("deny"));
+        decides(&proxy, "deny");
+        assert_eq!(proxy.probe("/status").json()["policy"]["reload_problem"], json!(null));
+    }
+}
+
+#[test]
+fn what_needs_a_restart_refuses_the_whole_reload_and_is_named() {
+    let proxy = Setup::new().policy(&policy("allow")).start();
+    let yaml = fs::read_to_string(proxy.path("proxy.yaml")).unwrap();
+    proxy.write("policy.yaml", &policy("deny"));
+    decides(&proxy, "deny");
+    proxy.write("proxy.yaml", &yaml.replace("name: app,", "name: app, bearer: true,"));
+    let line = proxy.logged("the configuration was not reloaded: the last good one stays in force");
+    assert_eq!(line["problem"], "a restart is needed to change listeners");
+    decides(&proxy, "deny");
+}
+
+#[test]
+fn a_revocation_is_felt_on_the_next_request_of_an_open_connection() {
+    let proxy = Setup::new().policy(&policy("allow")).start();
+    let mut wire = proxy.connect();
+    let (allowed, first) = ask(&proxy, &mut wire);
+    assert_eq!(allowed, "allow");
+    proxy.write("policy.yaml", &policy("deny"));
+    let (_, second) = wait_for("denial", || {
+        proxy.expect_records(1);
+        Some(ask(&proxy, &mut wire)).filter(|(effect, _)| *effect == "deny")
+    });
+    assert_ne!(first, second, "each record names the policy that decided it");
+}
+
+#[test]
+fn reloads_under_load_fail_no_call_and_every_decision_is_of_one_whole_policy() {
+    let proxy = Setup::new().policy(&policy("allow")).start();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let callers: Vec<_> = (0..4).map(|_| scope.spawn(|| call_until(&proxy, &over))).collect();
+        for round in 0..rounds() {
+            let text = match round % 4 {
+                0 => policy("deny"),
+                1 => policy("alow"),
+                2 => policy("allow"),
+                _ => policy("deny")[..40].to_owned(),
+            };
+            proxy.write("policy.yaml", &text);
+            proxy.signal(Signal::SIGHUP);
+        }
+        over.store(true, Relaxed);
+        for caller in callers {
+            assert!(caller.join().unwrap() > 0);
+        }
+    });
+    for record in proxy.records() {
+        let rule = if record["policy.effect"] == "allow" { "is-allow" } else { "is-deny" };
+        assert_eq!(record["policy.rule"], rule, "{record:?}");
+    }
+}
+
+/// `RELOADS=10000 cargo test --test it reloads_under_load` for a long run.
+fn rounds() -> usize {
+    std::env::var("RELOADS").map_or(200, |text| text.parse().unwrap())
+}
+
+/// Cancels jobs on one connection, and says how many. Each answer is one of the two that a whole policy gives.
+fn call_until(proxy: &Proxy, over: &AtomicBool) -> usize {
+    let mut wire = proxy.dial("app");
+    let mut calls = 0;
+    while !over.load(Relaxed) {
+        proxy.expect_records(1);
+        wire.write(cancel("none"));
+        let answer = wire.answer();
+        let own = answer.json()["error_code"] == "PROXY.Forbidden";
+        assert!(own || answer.json()["error_code"] == "MPC.10211", "{answer:?}");
+        calls += 1;
+    }
+    calls
+}
+
+/// Waits until this is what calls are answered with.
+fn decides(proxy: &Proxy, effect: &str) {
+    wait_for(effect, || {
+        let mut wire = proxy.connect();
+        (ask(proxy, &mut wire).0 == effect).then_some(())
+    });
+}
+
+/// What a call is decided as, and by which policy.
+fn ask(proxy: &Proxy, wire: &mut Wire) -> (&'static str, String) {
+    wire.write(cancel("none"));
+    let answer = wire.answer();
+    let effect = if answer.json()["error_code"] == "PROXY.Forbidden" { "deny" } else { "allow" };
+    let record = proxy.record(&answer);
+    record.says(json!({ "policy.effect": effect, "policy.rule": format!("is-{effect}") }));
+    (effect, record.text("policy.hash").to_owned())
+}
+
+fn hash_in_force(proxy: &Proxy) -> String {
+    proxy.probe("/status").json()["policy"]["hash"].as_str().unwrap().to_owned()
+}
+
+fn policy(effect: &str) -> String {
+    format!(
+        "version: 1
+callers:
+  editor-api: {{ identify: [ {{ listener: app }} ] }}
+rules:
+  - {{ id: is-{effect}, effect: {effect}, callers: [editor-api], actions: ['*'], projects: ['*'], jobs: ['*'] }}
+"
+    )
+}
+
+fn in_place(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+}
+
+fn by_rename(path: &Path, text: &str) {
+    fs::write(path.with_extension("new"), text).unwrap();
+    fs::rename(path.with_extension("new"), path).unwrap();
+}
+
+fn like_vim(path: &Path, text: &str) {
+    fs::rename(path, path.with_extension("yaml~")).unwrap();
+    fs::write(path, text).unwrap();
+    fs::remove_file(path.with_extension("yaml~")).unwrap();
+}
+
+fn removed_and_made_again(path: &Path, text: &str) {
+    fs::remove_file(path).unwrap();
+    fs::write(path, text).unwrap();
+}

@@ -1,0 +1,108 @@
+//! Callers built on Huawei's SDK, proved by a key pair that was made up for this proxy.
+
+use mpc_auth_proxy::{
+    clock,
+    secret::Secret,
+    signing::{SigningKey, Timestamp, Unsigned, sign},
+};
+use serde_json::json;
+
+use crate::harness::{ACCESS_KEY, Proxy, Setup, TOKEN, cancel, request};
+
+const TARGET: &str = "/v1/media-prod/editing/jobs?job_id=100211";
+const POLICY: &str = "version: 1
+callers:
+  transcoder:
+    identify: [ { sdk_signature: { access_key: TRANSCODER0001, secret_key_file: transcoder-sk } } ]
+  oncall: { identify: [ { bearer: { sha256_file: oncall.sha256 } } ] }
+  door: { identify: [ { listener: door } ] }
+rules:
+  - { id: all, effect: allow, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'] }
+";
+
+fn start() -> Proxy {
+    Setup::new()
+        .listeners(&[
+            "{ name: app, bind: 127.0.0.1:0 }",
+            "{ name: door, bind: 127.0.0.1:0 }",
+            "{ name: tokens, bind: 127.0.0.1:0, bearer: true }",
+        ])
+        .file("transcoder-sk", "made-up-for-this-proxy\n")
+        .policy(POLICY)
+        .start()
+}
+
+/// What an SDK with this key sends: every header signed, `Host` included.
+fn signed(access_key: &str, secret_key: &str, more: &[&str]) -> String {
+    let key = SigningKey::new(access_key, &Secret::new(secret_key), None).unwrap();
+    let headers: &[(&str, &[u8])] =
+        &[("Host", b"localhost"), ("X-Project-Id", b"media-prod"), ("Content-Type", b"application/json")];
+    let (path, query) = TARGET.split_once('?').unwrap();
+    let unsigned = Unsigned { method: "DELETE", path, query, headers, body: b"" };
+    let signed = sign(&unsigned, &key, Timestamp::from(clock::now())).unwrap();
+    let mut lines: Vec<String> =
+        headers.iter().map(|(name, value)| format!("{name}: {}", str::from_utf8(value).unwrap())).collect();
+    lines.extend(signed.headers().map(|(name, value)| format!("{name}: {value}")));
+    lines.extend(more.iter().map(|line| (*line).to_owned()));
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    request("DELETE", TARGET, &lines)
+}
+
+fn transcoders(more: &[&str]) -> String {
+    signed("TRANSCODER0001", "made-up-for-this-proxy", more)
+}
+
+#[test]
+fn a_signature_with_a_key_for_this_proxy_proves_its_caller() {
+    let proxy = start();
+    for listener in ["app", "tokens"] {
+        proxy.queue("100211");
+        let answer = proxy.send_to(listener, transcoders(&[]));
+        assert_eq!(answer.status, 204, "{answer:#?}");
+        proxy
+            .record(&answer)
+            .says(json!({ "caller.id": "transcoder", "caller.identified_by": "sdk_signature" }));
+    }
+    for seen in proxy.upstream_saw(2) {
+        let seen = format!("{seen:?}");
+        assert!(seen.contains(ACCESS_KEY) && !seen.contains("TRANSCODER0001"), "{seen}");
+    }
+}
+
+#[test]
+fn a_wrong_signature_is_refused_also_where_something_weaker_would_do() {
+    let proxy = start();
+    let forged = signed("TRANSCODER0001", "guessed", &[]);
+    let replayed = transcoders(&[]).replace("job_id=100211", "job_id=100212");
+    for request in [&forged, &replayed] {
+        for listener in ["app", "door", "tokens"] {
+            proxy.send_to(listener, request).is_refusal(401, "PROXY.Unauthenticated");
+        }
+    }
+    proxy.upstream_saw(0);
+}
+
+#[test]
+fn a_signature_and_the_proof_of_another_caller_are_a_conflict() {
+    let proxy = start();
+    proxy.send_to("door", transcoders(&[])).is_refusal(401, "PROXY.Unauthenticated");
+    let token = format!("Proxy-Authorization: Bearer {TOKEN}");
+    proxy.send_to("tokens", transcoders(&[&token])).is_refusal(401, "PROXY.Unauthenticated");
+    proxy
+        .send_to("app", transcoders(&["X-Sdk-Date: 20260115T083000Z"]))
+        .is_refusal(401, "PROXY.Unauthenticated");
+    proxy.upstream_saw(0);
+}
+
+/// SDKs sign with whatever they are given; callers that are proved otherwise give them dummies.
+#[test]
+fn a_signature_with_any_other_key_is_neither_a_proof_nor_an_offence() {
+    let proxy = start();
+    let dummy = signed("DUMMY", "dummy", &[]);
+    let answer = proxy.send_to("door", &dummy);
+    assert_eq!(answer.status, 204, "{answer:#?}");
+    proxy.record(&answer).says(json!({ "caller.id": "door", "caller.identified_by": "listener" }));
+    proxy.send_to("app", &dummy).is_refusal(401, "PROXY.Unauthenticated");
+    proxy.send_to("app", cancel("100211")).is_refusal(401, "PROXY.Unauthenticated");
+    proxy.upstream_saw(1);
+}

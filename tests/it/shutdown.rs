@@ -1,0 +1,159 @@
+//! How does it end, or not even start? What was accepted is answered first, and the exit code says why.
+
+use std::{net::TcpListener, os::unix::net::UnixListener};
+
+use mpc_auth_proxy::testserver::Fault;
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use crate::harness::{PROJECT, Setup, cancel, wait_for};
+
+#[test]
+fn a_signal_to_stop_is_a_clean_end() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut proxy = Setup::new().start();
+        assert_eq!(proxy.send(cancel("100211")).status, 204);
+        let idle = proxy.dial("app");
+        proxy.signal(signal);
+        assert_eq!(proxy.ended().code(), Some(0), "{signal}");
+        idle.closed();
+        assert!(proxy.log().contains(signal.as_str()), "{}", proxy.log());
+        assert_eq!(proxy.audit(1).len(), 1);
+        proxy.upstream_saw(1);
+    }
+}
+
+#[test]
+fn what_is_in_flight_is_finished_before_it_ends() {
+    let mut proxy = Setup::new().start();
+    proxy.cloud().set_faults([Fault::LatencyMs(500).until_cleared()]);
+    let mut wire = proxy.connect();
+    wire.write(cancel("100211"));
+    wait_for("request upstream", || (proxy.cloud().requests().len() == 1).then_some(()));
+    proxy.signal(Signal::SIGTERM);
+    let answer = wire.answer();
+    assert_eq!((answer.status, answer.header("connection")), (204, "close"));
+    wire.closed();
+    assert_eq!(proxy.ended().code(), Some(0));
+    proxy.record(&answer).says(json!({ "outcome": "forwarded", "http.response.status_code": 204 }));
+    assert_eq!(proxy.cloud().job_state(PROJECT, "100211"), None);
+}
+
+#[test]
+fn it_is_not_ready_and_still_serves_during_the_delay() {
+    let mut proxy = Setup::new().section("drain: { delay: 2s }").start();
+    assert_eq!(proxy.probe("/readyz").status, 200);
+    proxy.signal(Signal::SIGTERM);
+    let not_ready = wait_for("readiness to end", || {
+        let answer = proxy.probe("/readyz");
+        (answer.status == 503).then_some(answer)
+    });
+    assert!(not_ready.body.contains("[-] not-draining: draining\n"), "{}", not_ready.body);
+    assert_eq!(proxy.probe("/livez").status, 200);
+    let answer = proxy.send(cancel("100211"));
+    assert_eq!(answer.status, 204);
+    proxy.record(&answer).says(json!({ "outcome": "forwarded" }));
+    assert_eq!(proxy.ended().code(), Some(0));
+    proxy.upstream_saw(1);
+}
+
+#[test]
+fn a_drain_that_takes_too_long_is_cut_and_says_so() {
+    let mut proxy = Setup::new().section("drain: { timeout: 100ms }").start();
+    proxy.cloud().set_faults([Fault::LatencyMs(60_000).until_cleared()]);
+    let mut wire = proxy.connect();
+    wire.write(cancel("100211"));
+    wait_for("request upstream", || (proxy.cloud().requests().len() == 1).then_some(()));
+    assert_eq!(proxy.stop(), Some(3));
+    assert!(proxy.log().contains("the drain time-out ended before everything was answered"));
+    proxy.audit(1)[0].says(json!({ "outcome": "unknown", "http.response.status_code": null }));
+}
+
+#[test]
+fn an_address_in_use_is_exit_code_4() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = format!("{{ name: app, bind: '{}' }}", taken.local_addr().unwrap());
+    let output = Setup::new().listeners(&[&listener]).run("run");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{error}");
+    assert!(error.contains("listener `app` cannot listen on 127.0.0.1:"), "{error}");
+}
+
+#[test]
+fn the_socket_of_a_dead_process_is_replaced() {
+    let setup = Setup::new().listeners(SOCKET);
+    drop(UnixListener::bind(setup.path("proxy.sock")).unwrap());
+    assert!(setup.path("proxy.sock").exists());
+    let mut proxy = setup.policy(&policy()).start();
+    let answer = proxy.send_to("local", cancel("100211"));
+    assert_eq!(answer.status, 204);
+    proxy.record(&answer).says(json!({ "listener": "local" }));
+    assert_eq!(proxy.stop(), Some(0));
+    assert!(!proxy.path("proxy.sock").exists(), "it takes its socket with it");
+}
+
+#[test]
+fn a_socket_in_use_and_a_file_that_is_none_are_left_alone() {
+    let setup = Setup::new().listeners(SOCKET).policy(&policy());
+    let alive = UnixListener::bind(setup.path("proxy.sock")).unwrap();
+    let output = setup.run("run");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{error}");
+    assert!(error.contains("another process listens there"), "{error}");
+    drop(alive);
+    assert!(setup.path("proxy.sock").exists());
+
+    let setup = Setup::new().listeners(SOCKET).policy(&policy()).file("proxy.sock", "precious");
+    let output = setup.run("run");
+    assert_eq!(output.status.code(), Some(4));
+    assert_eq!(std::fs::read_to_string(setup.path("proxy.sock")).unwrap(), "precious");
+}
+
+#[test]
+fn a_socket_has_the_permissions_that_are_configured() {
+    use std::os::unix::fs::PermissionsExt;
+    let listener = "{ name: local, bind: 'unix:proxy.sock', mode: '0600' }";
+    let proxy = Setup::new().listeners(&[listener]).policy(&policy()).start();
+    let mode = std::fs::metadata(proxy.path("proxy.sock")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_credential_that_is_missing_and_required_is_exit_code_5() {
+    let setup = Setup::new().credential("{ environment: {} }").argument("--require-credentials");
+    let output = setup.run("run");
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(5), "{log}");
+    assert!(log.contains("\"credentials\":\"prod\""), "{log}");
+    assert!(log.contains("HUAWEICLOUD_SDK_AK is not set"), "{log}");
+}
+
+#[test]
+fn a_configuration_that_is_not_valid_is_exit_code_78_and_told_like_check_does() {
+    let setup = Setup::new().section("limit: { headers: 8 }\nlog: { level: loud }");
+    let (run, check) = (setup.run("run"), setup.run("check"));
+    assert_eq!((run.status.code(), check.status.code()), (Some(78), Some(78)));
+    let (run, check) = (String::from_utf8(run.stderr).unwrap(), String::from_utf8(check.stderr).unwrap());
+    assert!(run.contains("did you mean `limits`?") && run.contains("`loud` is not one of"), "{run}");
+    assert!(check.starts_with(&run), "{run}\n---\n{check}");
+}
+
+#[test]
+fn a_wrong_command_line_is_exit_code_2() {
+    for arguments in [&["--nonsense"][..], &["--log-level", "loud"], &["extra"]] {
+        let setup = arguments.iter().fold(Setup::new(), |setup, argument| setup.argument(argument));
+        let output = setup.run("run");
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{arguments:?}");
+    }
+}
+
+fn policy() -> String {
+    "version: 1
+callers: { editor-api: { identify: [ { listener: local } ] } }
+rules:
+  - { id: all, effect: allow, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'] }
+"
+    .into()
+}
+
+const SOCKET: &[&str] = &["{ name: local, bind: 'unix:proxy.sock' }"];
