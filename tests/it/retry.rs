@@ -66,7 +66,9 @@ fn the_second_attempt_takes_no_pooled_connection() {
     });
     let proxy = Setup::new().upstream(&upstream.url()).start();
     let mut together = [proxy.connect(), proxy.connect()];
-    together.each_mut().map(|wire| wire.write(cancel("100211")));
+    for wire in &mut together {
+        wire.write(cancel("100211"));
+    }
     assert_eq!(together.each_mut().map(|wire| wire.answer().status), [204, 204]);
     let answer = proxy.send(cancel("100212"));
     assert_eq!(answer.status, 204);
