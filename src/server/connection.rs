@@ -223,3 +223,29 @@ const HYPER_MINIMUM: usize = 8192;
 const HYPER_HEADERS: usize = 100;
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_READS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use tokio::{sync::oneshot, task::yield_now};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_is_dropped_half_way_is_worked_on_to_its_end() {
+        let (_wire, watch) = Wire::new(tokio::io::empty());
+        let (tasks, (done, was_done)) = (TaskTracker::new(), oneshot::channel());
+        let answering = Box::pin(async {
+            yield_now().await;
+            done.send(()).unwrap();
+            Ok(Response::new(Full::new(Bytes::new())))
+        });
+        let mut carried = CarriedOn { answering: Some(answering), watch, tasks: tasks.clone() };
+        poll_fn(|cx| Poll::Ready(assert!(Pin::new(&mut carried).poll(cx).is_pending()))).await;
+        drop(carried);
+        tasks.close();
+        tasks.wait().await;
+        assert_eq!(was_done.await, Ok(()));
+    }
+}
