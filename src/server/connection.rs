@@ -242,7 +242,8 @@ mod tests {
             Ok(Response::new(Full::new(Bytes::new())))
         });
         let mut carried = CarriedOn { answering: Some(answering), watch, tasks: tasks.clone() };
-        poll_fn(|cx| Poll::Ready(assert!(Pin::new(&mut carried).poll(cx).is_pending()))).await;
+        let half_way = poll_fn(|cx| Poll::Ready(Pin::new(&mut carried).poll(cx).is_pending())).await;
+        assert!(half_way);
         drop(carried);
         tasks.close();
         tasks.wait().await;

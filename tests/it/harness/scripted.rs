@@ -1,7 +1,7 @@
 //! An upstream that does what a script says, byte by byte: for everything that no decent server does.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
@@ -83,9 +83,7 @@ impl Peer {
         let mut head = Vec::new();
         let mut byte = [0];
         while !head.ends_with(b"\r\n\r\n") {
-            if self.stream.read(&mut byte).ok()? == 0 {
-                return None;
-            }
+            self.stream.read_exact(&mut byte).ok()?;
             head.push(byte[0]);
         }
         let head = String::from_utf8(head).unwrap();
@@ -100,6 +98,6 @@ impl Peer {
 
     /// Waits until the proxy closes the connection.
     pub(crate) fn wait_until_closed(&mut self) {
-        while self.stream.read(&mut [0; 1024]).is_ok_and(|count| count > 0) {}
+        drop(io::copy(&mut self.stream, &mut io::sink()));
     }
 }

@@ -101,6 +101,8 @@ impl Wire {
                 true
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            // The machine was suspended meanwhile.
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.read_more(),
             Err(error) => panic!("{error}"),
         }
     }
