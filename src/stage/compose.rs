@@ -9,7 +9,7 @@ use http::{
     HeaderName, HeaderValue, Method, Request, Uri,
     header::{ACCEPT, HOST, USER_AGENT},
 };
-use http_body_util::Empty;
+use http_body_util::Full;
 use tower::{BoxError, filter::Predicate};
 
 use super::{Admitted, Exchange, Project};
@@ -47,7 +47,7 @@ impl Composed {
 
     /// The request without its credential, and what is needed to add that and to send it.
     pub(super) fn into_parts(self) -> (Outbound, Arc<Project>, Use, Exchange) {
-        let mut request = Request::new(Empty::new());
+        let mut request = Request::new(Full::default());
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         let headers = request.headers_mut();

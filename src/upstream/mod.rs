@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
@@ -26,8 +26,8 @@ pub use endpoint::{Endpoint, EndpointError};
 use dial::Dialer;
 use pool::{Connection, Pool};
 
-/// A request as it goes on the wire. It has no body: no operation of the catalogue has one.
-pub type Outbound = Request<Empty<Bytes>>;
+/// A request as it goes on the wire. No operation of the catalogue has a body; the requests for credentials do.
+pub type Outbound = Request<Full<Bytes>>;
 
 /// One upstream origin: its connections and its time-outs.
 pub struct Upstream {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
@@ -30,7 +30,7 @@ struct Idle {
 
 /// An open HTTP/1.1 connection. Its driver ends when this is dropped.
 pub(super) struct Connection {
-    pub(super) sender: SendRequest<Empty<Bytes>>,
+    pub(super) sender: SendRequest<Full<Bytes>>,
     counts: Arc<Counts>,
     reused: bool,
     read_before: u64,
