@@ -14,12 +14,8 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use sha2::{Digest, Sha256};
-use tokio::{
-    sync::Notify,
-    time::{interval, sleep},
-};
+use tokio::time::interval;
 
 use crate::{
     clock,
@@ -30,6 +26,7 @@ use crate::{
     limit::Limiter,
     metrics::Metrics,
     stage::InForce,
+    watch::Watcher,
 };
 
 /// Replaces what is in force when the files change.
@@ -129,11 +126,8 @@ impl Reloader {
 
     /// The same, if the contents of the files are not those of the last time.
     pub fn reload_if_changed(&self) -> Option<Reloaded> {
-        let changed = {
-            let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-            let known: BTreeSet<PathBuf> = last.contents.0.keys().cloned().collect();
-            Contents::of(&known) != last.contents
-        };
+        let now = Contents::of(&self.files());
+        let changed = now != self.last.lock().unwrap_or_else(PoisonError::into_inner).contents;
         changed.then(|| self.reload())
     }
 
@@ -144,14 +138,13 @@ impl Reloader {
 
     /// Looks at the files whenever there is a reason to, for ever.
     pub async fn watch(self: Arc<Self>) {
-        let changed = Arc::new(Notify::new());
-        let mut watched = Watched::new(Arc::clone(&changed));
+        let mut watcher = Watcher::new();
         let mut ticks = interval(COMPARE);
         loop {
-            watched.follow(&self.directories());
+            watcher.follow(self.files());
             tokio::select! {
                 _ = ticks.tick() => {}
-                () = changed.notified() => sleep(SETTLE).await,
+                () = watcher.changed() => {}
             }
             let reloader = Arc::clone(&self);
             // Reading and compiling a large policy takes milliseconds that belong to requests.
@@ -189,12 +182,9 @@ impl Reloader {
         }
     }
 
-    /// The directories of the files, also of what symbolic links among them stand for.
-    fn directories(&self) -> BTreeSet<PathBuf> {
+    fn files(&self) -> BTreeSet<PathBuf> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let real = last.contents.0.keys().filter_map(|path| path.canonicalize().ok());
-        let all = last.contents.0.keys().cloned().chain(real);
-        all.filter_map(|path| path.parent().map(directory)).collect()
+        last.contents.0.keys().cloned().collect()
     }
 }
 
@@ -251,48 +241,6 @@ impl Contents {
     }
 }
 
-/// The directories that announce changes.
-struct Watched {
-    watcher: Option<RecommendedWatcher>,
-    directories: BTreeSet<PathBuf>,
-}
-
-impl Watched {
-    fn new(changed: Arc<Notify>) -> Self {
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Reading the files is an event too.
-            if event.is_ok_and(|event| !event.kind.is_access()) {
-                changed.notify_one();
-            }
-        });
-        let watcher = watcher
-            .inspect_err(|error| tracing::warn!(%error, "changes of files are not announced: they are found by looking"))
-            .ok();
-        Self { watcher, directories: BTreeSet::new() }
-    }
-
-    fn follow(&mut self, directories: &BTreeSet<PathBuf>) {
-        let Some(watcher) = &mut self.watcher else { return };
-        for gone in self.directories.difference(directories) {
-            drop(watcher.unwatch(gone));
-        }
-        let mut watched = BTreeSet::new();
-        for directory in directories {
-            // What cannot be watched is looked at anyway, and tried again the next time.
-            if self.directories.contains(directory)
-                || watcher.watch(directory, RecursiveMode::NonRecursive).is_ok()
-            {
-                watched.insert(directory.clone());
-            }
-        }
-        self.directories = watched;
-    }
-}
-
-fn directory(path: &Path) -> PathBuf {
-    if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() }
-}
-
 fn digest(path: &Path) -> Option<[u8; 32]> {
     std::fs::read(path).ok().map(|content| Sha256::digest(content).into())
 }
@@ -309,8 +257,6 @@ fn summary(report: &Report) -> String {
 
 /// How often contents are compared when nothing announces a change.
 const COMPARE: Duration = Duration::from_secs(10);
-/// Editors and tools write in several steps.
-const SETTLE: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {
