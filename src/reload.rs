@@ -6,15 +6,13 @@
 //! the policy once and is decided by that one.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use sha2::{Digest, Sha256};
 use tokio::time::interval;
 
 use crate::{
@@ -26,7 +24,7 @@ use crate::{
     limit::Limiter,
     metrics::Metrics,
     stage::InForce,
-    watch::Watcher,
+    watch::{Contents, Watcher},
 };
 
 /// Replaces what is in force when the files change.
@@ -70,10 +68,6 @@ struct Fixed {
     log: LogSettings,
 }
 
-/// The contents of files, as far as they can be read.
-#[derive(PartialEq)]
-struct Contents(BTreeMap<PathBuf, Option<[u8; 32]>>);
-
 struct Last {
     contents: Contents,
     /// Why the last attempt was refused, if it was.
@@ -94,7 +88,7 @@ impl InForce {
 impl Baseline {
     /// Of the configuration at `path`, which was just loaded.
     pub fn new(path: PathBuf, loaded: &Loaded) -> Self {
-        let contents = Contents::of(loaded.warnings.files());
+        let contents = Contents::of(loaded.warnings.files().iter().cloned());
         Self { path, fixed: Fixed::of(&loaded.settings), contents }
     }
 }
@@ -109,9 +103,8 @@ impl Reloader {
     /// Reads the files and puts what they say in force.
     pub fn reload(&self) -> Reloaded {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let known: BTreeSet<PathBuf> = last.contents.0.keys().cloned().collect();
         // Taken before the files are read: what changes from here on is seen the next time.
-        let contents = Contents::of(&known);
+        let contents = last.contents.as_of_now();
         let (result, files) = match config::load(&self.path) {
             Ok(loaded) => {
                 let files = loaded.warnings.files().clone();
@@ -126,8 +119,10 @@ impl Reloader {
 
     /// The same, if the contents of the files are not those of the last time.
     pub fn reload_if_changed(&self) -> Option<Reloaded> {
-        let now = Contents::of(&self.files());
-        let changed = now != self.last.lock().unwrap_or_else(PoisonError::into_inner).contents;
+        let changed = {
+            let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            last.contents.as_of_now() != last.contents
+        };
         changed.then(|| self.reload())
     }
 
@@ -141,7 +136,11 @@ impl Reloader {
         let mut watcher = Watcher::new();
         let mut ticks = interval(COMPARE);
         loop {
-            watcher.follow(self.files());
+            let files: Vec<PathBuf> = {
+                let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+                last.contents.files().cloned().collect()
+            };
+            watcher.follow(files);
             tokio::select! {
                 _ = ticks.tick() => {}
                 () = watcher.changed() => {}
@@ -180,11 +179,6 @@ impl Reloader {
                 last.refused = Some(problem.clone());
             }
         }
-    }
-
-    fn files(&self) -> BTreeSet<PathBuf> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.contents.0.keys().cloned().collect()
     }
 }
 
@@ -226,25 +220,6 @@ impl Fixed {
     }
 }
 
-impl Contents {
-    fn of(files: &BTreeSet<PathBuf>) -> Self {
-        Self(files.iter().map(|path| (path.clone(), digest(path))).collect())
-    }
-
-    /// These contents for the files among `files` that are known, what is there now for the others.
-    fn with(mut self, files: &BTreeSet<PathBuf>) -> Self {
-        self.0.retain(|path, _| files.contains(path));
-        for path in files {
-            self.0.entry(path.clone()).or_insert_with(|| digest(path));
-        }
-        self
-    }
-}
-
-fn digest(path: &Path) -> Option<[u8; 32]> {
-    std::fs::read(path).ok().map(|content| Sha256::digest(content).into())
-}
-
 /// The errors of a report, one line each: `policy.yaml:12:5: …`.
 fn summary(report: &Report) -> String {
     let errors = report.problems().iter().filter(|problem| problem.severity == Severity::Error);
@@ -260,6 +235,8 @@ const COMPARE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::{
         audit::{Sink, Target, WhenBlocked},
@@ -291,6 +268,7 @@ rules: [ { id: r, effect: allow, callers: [a], actions: ['*'], projects: [p], jo
             policy,
             credentials: &[],
             projects: &[],
+            skew: &clock::Skew::default(),
             sink: &sink,
         });
         let in_force = Arc::new(ArcSwap::from_pointee(InForce::new(loaded.settings, None)));

@@ -1,18 +1,18 @@
 //! When does a file change? Its directory is watched, so that renames, editors and Kubernetes' swaps of a mounted
 //! folder are noticed as well as writes.
 //!
-//! It stands near the top because the policy and the credentials are both read again on a change. It does not
-//! look at what a file holds, and not every change is announced (a bind mount's is not): whoever waits for changes
-//! also looks from time to time.
+//! It stands near the top because the policy and the credentials are both read again on a change. Not every change
+//! is announced (a bind mount's is not): whoever waits for changes also compares [`Contents`] from time to time.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use sha2::{Digest, Sha256};
 use tokio::{sync::Notify, time::sleep};
 
 /// Watches the directories of some files.
@@ -22,6 +22,10 @@ pub struct Watcher {
     watcher: Option<RecommendedWatcher>,
     directories: BTreeSet<PathBuf>,
 }
+
+/// What some files hold, as far as they can be read: two of these are equal when nothing has changed.
+#[derive(PartialEq, Eq)]
+pub struct Contents(BTreeMap<PathBuf, Option<[u8; 32]>>);
 
 impl Watcher {
     /// Watches nothing yet.
@@ -65,6 +69,36 @@ impl Watcher {
     }
 }
 
+impl Contents {
+    /// What these files hold now.
+    pub fn of(files: impl IntoIterator<Item = PathBuf>) -> Self {
+        let read = |path: PathBuf| {
+            let digest = digest(&path);
+            (path, digest)
+        };
+        Self(files.into_iter().map(read).collect())
+    }
+
+    /// What the same files hold now.
+    pub fn as_of_now(&self) -> Self {
+        Self::of(self.files().cloned())
+    }
+
+    /// These contents for the files among `files` that are known, what is there now for the others.
+    pub fn with(mut self, files: &BTreeSet<PathBuf>) -> Self {
+        self.0.retain(|path, _| files.contains(path));
+        for path in files {
+            self.0.entry(path.clone()).or_insert_with(|| digest(path));
+        }
+        self
+    }
+
+    /// The files.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.0.keys()
+    }
+}
+
 /// The directory a file is in, and the one it really is in.
 fn directories(file: PathBuf) -> impl Iterator<Item = PathBuf> {
     let real = file.canonicalize().ok();
@@ -73,6 +107,10 @@ fn directories(file: PathBuf) -> impl Iterator<Item = PathBuf> {
 
 fn directory(path: &Path) -> PathBuf {
     if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() }
+}
+
+fn digest(path: &Path) -> Option<[u8; 32]> {
+    std::fs::read(path).ok().map(|content| Sha256::digest(content).into())
 }
 
 /// An editor, or a tool that copies, changes a file in several steps.
