@@ -7,9 +7,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::answer::Answer;
-use super::cloud::{Cloud, Seen};
+use super::cloud::Cloud;
 use super::faults::Planned;
 use super::mpc::JobState;
+use super::seen::Seen;
 
 /// Whether a target is the control endpoint's and not the cloud's.
 pub(super) fn serves(target: &str) -> bool {
@@ -21,8 +22,8 @@ pub(super) fn answer(cloud: &Cloud, request: &Seen) -> Answer {
     let path: Vec<&str> = request.target.split('/').skip(2).collect();
     match perform(cloud, (&request.method, &path), &request.body) {
         Ok(None) => Answer::empty(),
-        Ok(Some(body)) => Answer::json(StatusCode::OK, body),
-        Err((status, message)) => Answer::json(status, json!({ "error": message })),
+        Ok(Some(body)) => Answer::json(StatusCode::OK, &body),
+        Err((status, message)) => Answer::json(status, &json!({ "error": message })),
     }
 }
 

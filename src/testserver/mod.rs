@@ -36,8 +36,18 @@ mod canonical;
 mod cloud;
 mod control;
 mod faults;
+mod federation;
 mod iam;
+mod keys;
+mod lock;
+mod metadata;
 mod mpc;
+mod pod_identity;
+mod secrets;
+mod seen;
+mod serve;
+mod sts;
+mod tokens;
 mod verify;
 
 use std::future::poll_fn;
@@ -57,11 +67,18 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-pub use cloud::{Cloud, Seen};
-pub use faults::{Fault, Planned, Service};
+pub use cloud::Cloud;
+pub use faults::{Fault, Planned};
+pub use federation::IdentityProvider;
 pub use iam::User;
+pub use keys::AccessKey;
+pub use lock::Attempts;
+pub use metadata::MetadataMode;
 pub use mpc::JobState;
-pub use verify::AccessKey;
+pub use pod_identity::Pod;
+pub use seen::Seen;
+pub use serve::Service;
+pub use sts::{Agency, Trusted};
 
 use answer::{Problem, Reply};
 
@@ -79,8 +96,17 @@ pub struct TestServer {
 pub struct Options {
     /// The access keys that are accepted.
     pub access_keys: Vec<AccessKey>,
-    /// The users who may sign in for a token.
+    /// The users who may sign in at IAM for a token.
     pub users: Vec<User>,
+    /// The project that this machine's agency is for: the metadata service hands out keys for it. No metadata
+    /// service where absent.
+    pub metadata: Option<String>,
+    /// The pods that may ask the pod identity agent for a key.
+    pub pods: Vec<Pod>,
+    /// The identity providers that IAM and STS believe.
+    pub identity_providers: Vec<IdentityProvider>,
+    /// The agencies that STS knows.
+    pub agencies: Vec<Agency>,
     /// Names answered to besides the address and `localhost`, with or without the port. Others are no such API.
     pub hosts: Vec<String>,
     /// The server's side of TLS; plain HTTP where absent.
