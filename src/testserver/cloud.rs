@@ -207,7 +207,8 @@ impl Cloud {
         state.lifetimes.extend(lifetime.map(|lifetime| (service, lifetime)));
     }
 
-    /// Sets the server's clock this far from the true one; ahead where positive.
+    /// Sets the server's clock this far from the true one; ahead where positive. A caller who signs by the true
+    /// time is believed for 15 minutes either way: to see its keys expire, give them a shorter lifetime.
     pub fn set_clock_offset(&self, offset: TimeDelta) {
         self.state().clock_offset = offset;
     }

@@ -7,22 +7,22 @@ use super::*;
 
 const PARTS: [&str; 3] = ["access", "secret", "securitytoken"];
 
-fn open_session(ttl: &str) -> String {
+pub(super) fn open_session(ttl: &str) -> String {
     format!("PUT /meta-data/latest/api/token HTTP/1.1\r\nHost: localhost\r\n{ttl}\r\n")
 }
 
-fn ask(header: &str) -> String {
+pub(super) fn ask(header: &str) -> String {
     format!("GET /openstack/latest/securitykey HTTP/1.1\r\nHost: localhost\r\n{header}\r\n")
 }
 
-async fn session(server: &TestServer, ttl: u32) -> String {
+pub(super) async fn session(server: &TestServer, ttl: u32) -> String {
     let request = open_session(&format!("X-Metadata-Token-Ttl-Seconds: {ttl}\r\n"));
     let answered = call(server, &request).await.unwrap();
     assert_eq!((answered.status, answered.header("content-type")), (200, Some("text/plain")));
     format!("X-Metadata-Token: {}\r\n", answered.text)
 }
 
-async fn key(server: &TestServer, session: &str) -> (Credential, String) {
+pub(super) async fn key(server: &TestServer, session: &str) -> (Credential, String) {
     let answered = call(server, &ask(session)).await.unwrap();
     assert_eq!(answered.status, 200, "{}", answered.text);
     let credential = &answered.body["credential"];

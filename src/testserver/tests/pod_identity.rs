@@ -5,7 +5,7 @@ use super::*;
 
 const PARTS: [&str; 3] = ["accessKeyId", "secretAccessKey", "securityToken"];
 
-fn ask(token: &str, body: &str) -> String {
+pub(super) fn ask(token: &str, body: &str) -> String {
     with_body("POST /pod-identity", body).replacen("\r\n", &format!("\r\nAuthorization: {token}\r\n"), 1)
 }
 

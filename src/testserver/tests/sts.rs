@@ -5,7 +5,7 @@ use super::*;
 
 const PARTS: [&str; 3] = ["access_key_id", "secret_access_key", "security_token"];
 
-fn asked(change: impl FnOnce(&mut Value)) -> Value {
+pub(super) fn asked(change: impl FnOnce(&mut Value)) -> Value {
     let mut body = json!({
         "agency_urn": "iam::account:agency:by-key",
         "agency_session_name": "mpc-auth-proxy",
@@ -15,7 +15,7 @@ fn asked(change: impl FnOnce(&mut Value)) -> Value {
     body
 }
 
-fn with_oidc(change: impl FnOnce(&mut Value)) -> String {
+pub(super) fn with_oidc(change: impl FnOnce(&mut Value)) -> String {
     let body = asked(|body| {
         body["agency_urn"] = json!("iam::account:agency:by-token");
         body["provider_urn"] = json!("iam::account:oidcProvider:cluster");
@@ -25,9 +25,12 @@ fn with_oidc(change: impl FnOnce(&mut Value)) -> String {
     with_body("POST /v5/agencies/assume-with-oidc", &body.to_string())
 }
 
-async fn assume(server: &TestServer, key: &Credential, body: &Value) -> Answered {
-    let request = sign_with(server, key, "POST /v5/agencies/assume", &body.to_string());
-    call(server, &request).await.unwrap()
+pub(super) fn assume(server: &TestServer, key: &Credential, body: &Value) -> String {
+    sign_with(server, key, "POST /v5/agencies/assume", &body.to_string())
+}
+
+async fn assumed(server: &TestServer, key: &Credential, body: &Value) -> Answered {
+    call(server, &assume(server, key, body)).await.unwrap()
 }
 
 #[tokio::test]
@@ -58,7 +61,7 @@ async fn an_id_token_assumes_an_agency_that_trusts_its_provider() {
 #[tokio::test]
 async fn an_access_key_assumes_an_agency_that_trusts_it() {
     let server = server();
-    let answered = assume(&server, &Credential::permanent(), &asked(|_| {})).await;
+    let answered = assumed(&server, &Credential::permanent(), &asked(|_| {})).await;
     assert_eq!(answered.status, 200, "{}", answered.text);
     let key = Credential::read(&answered.body["credentials"], PARTS);
     let urn = "sts::account::assumed-agency:by-key/mpc-auth-proxy";
@@ -83,14 +86,14 @@ async fn what_both_refuse() {
     for (what, change, expected) in changes {
         let answered = call(&server, &with_oidc(change)).await.unwrap();
         assert_eq!(answered.error(), expected, "{what}");
-        let answered = assume(&server, &Credential::permanent(), &asked(change)).await;
+        let answered = assumed(&server, &Credential::permanent(), &asked(change)).await;
         assert_eq!(answered.error(), expected, "{what}");
         assert_eq!(answered.body["request_id"].as_str(), answered.header("x-request-id"), "{what}");
     }
     let answered = call(&server, &with_oidc(|b| b["agency_urn"] = json!("iam::account:agency:by-key"))).await;
     assert_eq!(answered.unwrap().error(), (403, "PAP5.0001"), "it trusts a key, not the provider");
     let by_token = asked(|b| b["agency_urn"] = json!("iam::account:agency:by-token"));
-    let answered = assume(&server, &Credential::permanent(), &by_token).await;
+    let answered = assumed(&server, &Credential::permanent(), &by_token).await;
     assert_eq!(answered.error(), (403, "PAP5.0001"), "it trusts the provider, not a key");
 }
 
@@ -107,7 +110,7 @@ async fn an_id_token_that_is_not_the_providers_assumes_nothing() {
 async fn a_bad_signature_assumes_nothing_and_counts_as_one() {
     let server = server();
     let key = Credential::permanent();
-    let request = sign_with(&server, &key, "POST /v5/agencies/assume", &asked(|_| {}).to_string());
+    let request = assume(&server, &key, &asked(|_| {}));
     for (what, request) in [
         ("unsigned", with_body("POST /v5/agencies/assume", &asked(|_| {}).to_string())),
         ("another body", request.replace(":900", ":901")),
@@ -119,10 +122,10 @@ async fn a_bad_signature_assumes_nothing_and_counts_as_one() {
         assert_eq!(call(&server, &request).await.unwrap().error(), (401, "APIGW.0301"), "{what}");
     }
     for _ in 0..4 {
-        assert_eq!(assume(&server, &key.guessed(), &asked(|_| {})).await.error(), (401, "APIGW.0301"));
+        assert_eq!(assumed(&server, &key.guessed(), &asked(|_| {})).await.error(), (401, "APIGW.0301"));
     }
     assert!(server.cloud().bad_signatures(&key.access).unwrap().locked);
-    assert_eq!(assume(&server, &key, &asked(|_| {})).await.error(), (401, "APIGW.0301"));
+    assert_eq!(assumed(&server, &key, &asked(|_| {})).await.error(), (401, "APIGW.0301"));
     assert_eq!(cancel_with(&server, &key).await.error(), (401, "APIGW.0301"), "it is locked everywhere");
 }
 
@@ -137,13 +140,13 @@ async fn a_temporary_key_assumes_for_an_hour_at_most() {
             body["duration_seconds"] = json!(seconds);
         })
     };
-    assert_eq!(assume(&server, &base, &asked_for(3601)).await.error(), (400, "STS5.1001"));
-    let answered = assume(&server, &base, &asked_for(3600)).await;
+    assert_eq!(assumed(&server, &base, &asked_for(3601)).await.error(), (400, "STS5.1001"));
+    let answered = assumed(&server, &base, &asked_for(3600)).await;
     let key = Credential::read(&answered.body["credentials"], PARTS);
     assert_eq!(cancel_with(&server, &key).await.status, 204);
     move_clock(&server, TimeDelta::hours(7));
     assert_eq!(
-        assume(&server, &base, &asked_for(3600)).await.error(),
+        assumed(&server, &base, &asked_for(3600)).await.error(),
         (401, "APIGW.0301"),
         "its base expired"
     );
