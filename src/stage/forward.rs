@@ -18,6 +18,7 @@ use tower::{BoxError, Service};
 use super::Signed;
 use crate::{
     audit::Trail,
+    clock::Skew,
     metrics::Metrics,
     upstream::{Answer, SendError},
 };
@@ -26,12 +27,13 @@ use crate::{
 #[derive(Clone)]
 pub struct Forward {
     metrics: Arc<Metrics>,
+    skew: Skew,
 }
 
 impl Forward {
-    /// Sends requests and measures upstream.
-    pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics }
+    /// Sends requests and measures upstream, its clock included.
+    pub fn new(metrics: Arc<Metrics>, skew: Skew) -> Self {
+        Self { metrics, skew }
     }
 }
 
@@ -45,7 +47,7 @@ impl Service<Signed> for Forward {
     }
 
     fn call(&mut self, request: Signed) -> Self::Future {
-        let metrics = Arc::clone(&self.metrics);
+        let (metrics, skew) = (Arc::clone(&self.metrics), self.skew.clone());
         Box::pin(async move {
             let (request, upstream, via, exchange) = request.into_parts();
             let sensitive: Vec<HeaderValue> =
@@ -58,6 +60,9 @@ impl Service<Signed> for Forward {
             metrics.attempted(took);
             match result {
                 Ok(mut answer) => {
+                    if let Some(date) = answer.date() {
+                        skew.learn(date, took);
+                    }
                     withhold(&mut answer, &sensitive);
                     note(&exchange.trail, &answer);
                     Ok(answer)
