@@ -29,7 +29,7 @@ use mpc_auth_proxy::{
     metrics::{Foreseen, Metrics},
     stack::{self, Parts, Stack},
     stage::{Arrival, Body, InForce, Project},
-    upstream::{Roots, Timeouts, Upstream},
+    upstream::{Egress, Proxies, Roots, Timeouts, Upstream},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -132,8 +132,8 @@ async fn stack(upstream: SocketAddr) -> Stack {
     let project = settings.projects.first().expect("a project");
     let timeouts =
         Timeouts { connect: settings.upstream.connect_timeout, attempt: settings.upstream.attempt_timeout };
-    let roots = Roots::new(None).expect("the built-in roots");
-    let upstream = Upstream::new(&project.endpoint, &roots, timeouts).expect("an upstream");
+    let egress = Egress { roots: Roots::new(None).expect("the built-in roots"), proxies: Proxies::none() };
+    let upstream = Upstream::new(&project.endpoint, &egress, timeouts).expect("an upstream");
     let project = Project::new(Arc::clone(project), Arc::new(held), Arc::new(upstream)).expect("a project");
     let parts = Parts {
         in_force: Arc::new(ArcSwap::from_pointee(in_force)),

@@ -7,7 +7,9 @@ use crate::config::{self, Listener, Loaded, Project, Report, Settings, Severity}
 use crate::credential::Source;
 use crate::identity::{Proof, ServiceAccount};
 use crate::policy::{Mode, Rule, spell_moment};
+use crate::upstream::Proxies;
 use anyhow::Context;
+use std::env;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,14 +27,29 @@ pub(super) struct Args {
 /// # Errors
 /// Where the answer cannot be written; a configuration that is not valid is an exit code.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    check(&args.config, &mut io::stdout().lock(), &mut io::stderr().lock()).context("cannot write the answer")
+    let variable = |name: &str| env::var(name).ok();
+    let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+    check(&args.config, variable, &mut out, &mut err).context("cannot write the answer")
 }
 
-fn check(path: &Path, out: &mut impl Write, err: &mut impl Write) -> io::Result<ExitCode> {
+fn check(
+    path: &Path,
+    variable: impl Fn(&str) -> Option<String>,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> io::Result<ExitCode> {
     match config::load(path) {
         Ok(Loaded { settings, warnings }) => {
             problems(&warnings, err)?;
-            summary(path, &settings, out)?;
+            let proxies = Proxies::new(settings.upstream.proxy.as_ref(), variable);
+            if let Some(error) = settings.projects.iter().find_map(|p| proxies.to(&p.endpoint).err()) {
+                writeln!(
+                    err,
+                    "error: {error}\n\n1 error: the configuration is valid, this environment is not"
+                )?;
+                return Ok(ExitCode::from(exit::CONFIG));
+            }
+            summary(path, (&settings, &proxies), out)?;
             Ok(ExitCode::SUCCESS)
         }
         Err(report) => {
@@ -55,7 +72,7 @@ fn problems(report: &Report, err: &mut impl Write) -> io::Result<()> {
     writeln!(err, "{report}\n{errors}, {warnings}: the configuration is {verdict}")
 }
 
-fn summary(path: &Path, settings: &Settings, out: &mut impl Write) -> io::Result<()> {
+fn summary(path: &Path, (settings, proxies): (&Settings, &Proxies), out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{} is valid. This would run:", path.display())?;
     writeln!(out, "\nlisteners")?;
     for listener in &settings.listeners {
@@ -79,7 +96,7 @@ fn summary(path: &Path, settings: &Settings, out: &mut impl Write) -> io::Result
     }
     writeln!(out, "\nprojects")?;
     for project in &settings.projects {
-        write_project(project, settings, out)?;
+        write_project(project, (settings, proxies), out)?;
     }
     let mode = match settings.policy.mode() {
         Mode::Enforce => "",
@@ -107,10 +124,16 @@ fn one_rule(rule: &Rule) -> String {
     format!("{effect} by {} ({}){condition}{end}", rule.id, rule.location)
 }
 
-fn write_project(project: &Project, settings: &Settings, out: &mut impl Write) -> io::Result<()> {
+fn write_project(
+    project: &Project,
+    (settings, proxies): (&Settings, &Proxies),
+    out: &mut impl Write,
+) -> io::Result<()> {
     let Project { name, id, endpoint, credential, .. } = project;
-    let scheme = if endpoint.tls() { "https" } else { "http" };
-    writeln!(out, "  {name} ({id}) at {scheme}://{}", endpoint.authority())?;
+    writeln!(out, "  {name} ({id}) at {endpoint}")?;
+    if let Ok(Some(proxy)) = proxies.to(endpoint) {
+        writeln!(out, "    through the egress proxy {} of {}", proxy.endpoint(), proxy.named_by())?;
+    }
     let source = settings.credentials.iter().find(|c| c.name == *credential).map(|c| spell(&c.source));
     writeln!(out, "    with {credential}: {}", source.unwrap_or_default())
 }
@@ -158,8 +181,12 @@ mod tests {
     const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config");
 
     fn checked(path: &str) -> (ExitCode, String, String) {
+        checked_with(path, |_| None)
+    }
+
+    fn checked_with(path: &str, variable: impl Fn(&str) -> Option<String>) -> (ExitCode, String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let code = check(Path::new(path), &mut out, &mut err).unwrap();
+        let code = check(Path::new(path), variable, &mut out, &mut err).unwrap();
         (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
     }
 
@@ -185,6 +212,24 @@ callers, under policy HASH
     allow by editor-cancels (policy.yaml:10)
 ";
         assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn an_egress_proxy_is_told_where_it_is_used_and_by_whom_it_is_named() {
+        let minimal = format!("{SAMPLES}/minimal/proxy.yaml");
+        let set = |value: &'static str| move |name: &str| (name == "HTTPS_PROXY").then(|| value.to_owned());
+        let (code, out, _) = checked_with(&minimal, set("http://u:s3cr3t@egress:3128"));
+        assert_eq!(code, ExitCode::SUCCESS);
+        let told = "myhuaweicloud.com\n    through the egress proxy http://egress:3128 of HTTPS_PROXY\n    with prod";
+        assert!(out.contains(told), "{out}");
+        let (code, out, err) = checked_with(&minimal, set("socks5://u:s3cr3t@egress:1080"));
+        assert_eq!((code, out.as_str()), (ExitCode::from(78), ""));
+        let expected = "\
+error: the environment variable HTTPS_PROXY names no egress proxy: it must be http://HOST:PORT
+
+1 error: the configuration is valid, this environment is not
+";
+        assert_eq!(err, expected);
     }
 
     #[test]

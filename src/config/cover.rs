@@ -74,7 +74,7 @@ fn words(line: &str) -> impl Iterator<Item = (usize, &str)> {
         .map(|word| (word.as_ptr() as usize - line.as_ptr() as usize, word))
 }
 
-const SECRET_KEYS: &[&str] = &["ak", "sk", "key", "credentials", "bearer", "authorization"];
+const SECRET_KEYS: &[&str] = &["ak", "sk", "key", "credentials", "bearer", "authorization", "proxy"];
 const SECRET_PARTS: &[&str] = &["secret", "password", "passwd", "token", "access_key", "private", "sha256"];
 /// What no secret is, and often a mistake of its own.
 const PLAIN: &[&str] = &["-", "true", "false", "yes", "no", "on", "off"];

@@ -5,6 +5,7 @@
 
 mod background;
 mod connection;
+mod descriptors;
 mod health;
 mod listener;
 mod owner;
@@ -12,7 +13,7 @@ mod status;
 mod tls;
 mod wire;
 
-use std::{collections::HashMap, io, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, env, io, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use tokio::{
@@ -29,14 +30,14 @@ pub use status::Insight;
 use crate::{
     audit::{OpenError, Sink},
     clock,
-    config::{Drain, Hosts, Limits, Listener, Loaded, Settings},
+    config::{Drain, Hosts, Limits, Listener, Loaded, Settings, UpstreamSettings},
     credential::Held,
     limit::Freeze,
     metrics::{Foreseen, Metrics},
     reload::{Baseline, Reloader},
     stack::{self, Stack},
     stage::{InForce, Project},
-    upstream::{Endpoint, Roots, RootsError, Timeouts, Upstream},
+    upstream::{Breaker, Budget, Egress, Endpoint, Proxies, Roots, RootsError, Timeouts, Upstream, WayError},
 };
 use background::{look_for, refresh, renew, report, sweep};
 use connection::Serving;
@@ -94,6 +95,9 @@ pub enum StartError {
     /// TLS to upstream cannot be set up.
     #[error(transparent)]
     Tls(#[from] RootsError),
+    /// There is no way to an upstream.
+    #[error(transparent)]
+    Way(#[from] WayError),
 }
 
 impl Proxy {
@@ -123,10 +127,11 @@ impl Proxy {
             .collect();
         read_once(&credentials, &metrics).await;
         let (projects, upstreams) = projects(&settings, &credentials)?;
+        upstreams.iter().for_each(|upstream| metrics.circuit(upstream.name(), false));
         let sockets = bind(&settings.listeners)?;
         let health = Health::new(&settings.projects, &credentials);
-        let (limits, drain, upstream) =
-            (settings.limits.clone(), settings.drain.clone(), settings.upstream.clone());
+        let limits = descriptors::fit(&settings.limits, descriptors::available(), upstreams.len());
+        let (drain, upstream) = (settings.drain.clone(), settings.upstream.clone());
         let freeze_file = settings.freeze_file.clone();
         let in_force = Arc::new(ArcSwap::from_pointee(InForce::new(settings, None)));
         let insight = Insight {
@@ -137,6 +142,7 @@ impl Proxy {
             recent: Arc::default(),
             sink,
             credentials,
+            upstreams: upstreams.clone(),
             listeners: sockets
                 .iter()
                 .map(|(socket, _)| (Arc::clone(socket.name()), socket.address()))
@@ -257,14 +263,20 @@ fn projects(
     settings: &Settings,
     credentials: &[Arc<Held>],
 ) -> Result<(Vec<Arc<Project>>, Vec<Arc<Upstream>>), StartError> {
-    let roots = Roots::new(settings.upstream.ca_file.as_deref())?;
-    let timeouts =
-        Timeouts { connect: settings.upstream.connect_timeout, attempt: settings.upstream.attempt_timeout };
+    let UpstreamSettings { connect_timeout, attempt_timeout, ca_file, proxy, budget, breaker, .. } =
+        &settings.upstream;
+    let egress = Egress {
+        roots: Roots::new(ca_file.as_deref())?,
+        proxies: Proxies::new(proxy.as_ref(), |name| env::var(name).ok()),
+    };
+    let timeouts = Timeouts { connect: *connect_timeout, attempt: *attempt_timeout };
     let mut upstreams: HashMap<&Endpoint, Arc<Upstream>> = HashMap::new();
     let mut projects = Vec::new();
     for project in &settings.projects {
         if !upstreams.contains_key(&project.endpoint) {
-            let upstream = Upstream::new(&project.endpoint, &roots, timeouts)?;
+            let upstream = Upstream::new(&project.endpoint, &egress, timeouts)?;
+            let upstream =
+                upstream.guarded(Breaker::new(breaker.failures, breaker.open_for), Budget::new(*budget));
             upstreams.insert(&project.endpoint, Arc::new(upstream));
         }
         let held = credentials.iter().find(|held| *held.name() == project.credential);

@@ -16,7 +16,7 @@ use super::{Admitted, Exchange, Project};
 use crate::{
     config::ProjectHeader,
     limit::Admission,
-    upstream::{Outbound, Use},
+    upstream::{Outbound, Upstream, Use},
 };
 
 /// A request that is complete but for its credential. Cheap to clone: one for each attempt.
@@ -43,6 +43,11 @@ impl Composed {
 
     pub(super) fn exchange(&self) -> &Exchange {
         &self.exchange
+    }
+
+    /// Where it goes.
+    pub(super) fn upstream(&self) -> &Arc<Upstream> {
+        &self.project.upstream
     }
 
     /// The request without its credential, and what is needed to add that and to send it.

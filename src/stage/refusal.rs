@@ -60,6 +60,9 @@ pub enum Refusal {
     /// The project's credential has no value yet.
     #[error("there is no credential for this project now")]
     NoCredential,
+    /// Upstream keeps failing, and is left alone for so long.
+    #[error("upstream keeps failing, so it is left alone for now; nothing was sent")]
+    CircuitOpen(Duration),
     /// An operator has frozen everything.
     #[error("all calls are frozen by an operator")]
     Frozen,
@@ -107,6 +110,7 @@ impl Refusal {
             Self::RateLimited(_) => (429, "PROXY.RateLimited", DENIED, Outcome::Refused),
             Self::Overloaded => (503, "PROXY.Overloaded", "connection_limit_reached", Outcome::Refused),
             Self::NoCredential => (503, "PROXY.NoCredential", "proxy_configuration_error", Outcome::Refused),
+            Self::CircuitOpen(_) => (503, "PROXY.CircuitOpen", "destination_unavailable", Outcome::Refused),
             Self::Frozen => (503, "PROXY.Frozen", DENIED, Outcome::Refused),
             Self::AuditBlocked => (503, "PROXY.AuditBlocked", "proxy_internal_error", Outcome::Refused),
             Self::Unreachable(error) => {
@@ -122,9 +126,9 @@ impl Refusal {
 
     /// When it may be worth trying again, where that is known.
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        if let Self::RateLimited(exceeded) = self {
+        if let Self::RateLimited(Exceeded { retry_after, .. }) | Self::CircuitOpen(retry_after) = self {
             // Whole seconds, and never too few of them.
-            let seconds = exceeded.retry_after + Duration::from_nanos(999_999_999);
+            let seconds = *retry_after + Duration::from_nanos(999_999_999);
             return Some(Duration::from_secs(seconds.as_secs().max(1)));
         }
         if matches!(self, Self::NoCredential) {
@@ -174,7 +178,10 @@ fn proxy_error(error: &SendError) -> &'static str {
         SendError::Dial(DialError::Connect(_)) => "connection_refused",
         SendError::Dial(DialError::Tls(_)) => "tls_protocol_error",
         SendError::Dial(DialError::Timeout) => "connection_timeout",
-        SendError::Unsent | SendError::Stale | SendError::Closed => "connection_terminated",
+        SendError::Dial(DialError::Proxy(_)) => "destination_unavailable",
+        SendError::Dial(DialError::Useless) | SendError::Unsent | SendError::Stale | SendError::Closed => {
+            "connection_terminated"
+        }
         SendError::Timeout => "http_response_timeout",
         SendError::Invalid(Invalid::Cut) => "http_response_incomplete",
         SendError::Invalid(Invalid::TooLarge) => "http_response_body_size",

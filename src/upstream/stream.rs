@@ -1,9 +1,12 @@
-//! How many bytes went over this connection? A TCP or TLS stream that counts.
+//! How many bytes went over this connection, and when? A TCP or TLS stream that counts.
 //!
-//! The counts are what tells "nothing was written" from "nobody knows": hyper's errors do not.
+//! The counts are what tells "nothing was written" from "nobody knows": hyper's errors do not. And it looks at the
+//! socket before the first byte of each request: what upstream said before it was asked would be taken for the
+//! answer, and a connection that it closed is noticed while the request can still go another way.
 
 use std::{
     io::{self, IoSlice},
+    os::fd::AsRawFd,
     pin::Pin,
     sync::{
         Arc,
@@ -12,6 +15,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use nix::{
+    errno::Errno,
+    sys::socket::{MsgFlags, recv},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -34,6 +41,8 @@ enum Kind {
 pub(super) struct Counts {
     read: AtomicU64,
     written: AtomicU64,
+    /// What was written when the last request was about to start.
+    mark: AtomicU64,
 }
 
 impl Stream {
@@ -55,8 +64,54 @@ impl Counts {
         self.read.load(Relaxed)
     }
 
-    pub(super) fn written(&self) -> u64 {
-        self.written.load(Relaxed)
+    /// A request is about to start, and nothing may come before it.
+    pub(super) fn expect_silence(&self) {
+        self.mark.store(self.written.load(Relaxed), Relaxed);
+    }
+
+    /// Whether nothing of that request was written so far.
+    pub(super) fn wrote_nothing(&self) -> bool {
+        self.written.load(Relaxed) == self.mark.load(Relaxed)
+    }
+}
+
+impl Kind {
+    /// Ready when upstream has said nothing, which is asked of the kernel: what tokio knows may be old.
+    ///
+    /// # Errors
+    /// Where it has closed the connection, or said something that nobody asked for.
+    fn poll_silent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let tls = match self {
+            Self::Plain(tcp) => {
+                return Poll::Ready(match waiting(tcp)? {
+                    false => Ok(()),
+                    true => Err(io::Error::other(UNASKED)),
+                });
+            }
+            Self::Tls(tls) => tls,
+        };
+        let mut byte = [0];
+        let mut byte = ReadBuf::new(&mut byte);
+        if Pin::new(&mut *tls).poll_read(cx, &mut byte)?.is_ready() {
+            let closed = byte.filled().is_empty();
+            return Poll::Ready(Err(if closed {
+                io::ErrorKind::UnexpectedEof.into()
+            } else {
+                io::Error::other(UNASKED)
+            }));
+        }
+        // Bytes may be TLS's own, such as session tickets. They wake this task, and are read then.
+        if waiting(tls.get_ref().0)? { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+}
+
+/// Whether there are bytes to read.
+fn waiting(tcp: &TcpStream) -> io::Result<bool> {
+    match recv(tcp.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
+        Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok(_) => Ok(true),
+        Err(Errno::EAGAIN | Errno::EINTR) => Ok(false),
+        Err(errno) => Err(errno.into()),
     }
 }
 
@@ -84,12 +139,17 @@ impl AsyncWrite for Stream {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = ready!(match &mut this.kind {
-            Kind::Plain(s) => Pin::new(s).poll_write_vectored(cx, bufs),
-            Kind::Tls(s) => Pin::new(s).poll_write_vectored(cx, bufs),
-        })?;
+        if this.counts.wrote_nothing() {
+            ready!(this.kind.poll_silent(cx))?;
+        }
+        let (result, sure) = match &mut this.kind {
+            Kind::Plain(s) => (ready!(Pin::new(s).poll_write_vectored(cx, bufs)), true),
+            Kind::Tls(s) => (ready!(Pin::new(s).poll_write_vectored(cx, bufs)), false),
+        };
+        // Where writing a record fails, some of it may be on its way.
+        let written = result.as_ref().map_or(usize::from(!sure), |written| *written);
         this.counts.written.fetch_add(written as u64, Relaxed);
-        Poll::Ready(Ok(written))
+        Poll::Ready(result)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -110,3 +170,5 @@ impl AsyncWrite for Stream {
         }
     }
 }
+
+const UNASKED: &str = "upstream spoke before it was asked";

@@ -79,7 +79,7 @@ fn no_misbehaviour_of_upstream_makes_it_show_a_secret() {
             peer.write(bytes);
         }
     });
-    let proxy = with_key().upstream(&upstream.url()).start();
+    let proxy = with_key().upstream(&upstream.url()).section(NO_BREAKER).start();
     let said: Vec<Answer> = (0..=last).map(|_| proxy.send(cancel("100211"))).collect();
     assert!(said.iter().all(|answer| answer.status == 502));
     shows_nothing(&proxy, &said);
@@ -215,3 +215,5 @@ const OF_THE_CALLER: [&str; 6] = [
     "traceparent: MARKED\r\n",
     "X-MARKED: MARKED\r\n",
 ];
+/// So that each of many failures is asked for.
+const NO_BREAKER: &str = "upstream: { breaker: { failures: 1000000 } }";
