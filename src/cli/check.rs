@@ -4,10 +4,10 @@
 
 use super::exit;
 use crate::config::{self, Listener, Loaded, Project, Report, Settings, Severity};
-use crate::credential::Source;
+use crate::credential::{Agency, Look, Password, Source, look_around};
 use crate::identity::{Proof, ServiceAccount};
 use crate::policy::{Mode, Rule, spell_moment};
-use crate::upstream::Proxies;
+use crate::upstream::{Endpoint, Proxies};
 use anyhow::Context;
 use std::env;
 use std::io::{self, Write};
@@ -42,7 +42,7 @@ fn check(
         Ok(Loaded { settings, warnings }) => {
             problems(&warnings, err)?;
             let proxies = Proxies::new(settings.upstream.proxy.as_ref(), variable);
-            if let Some(error) = settings.projects.iter().find_map(|p| proxies.to(&p.endpoint).err()) {
+            if let Some(error) = endpoints(&settings).find_map(|endpoint| proxies.to(endpoint).err()) {
                 writeln!(
                     err,
                     "error: {error}\n\n1 error: the configuration is valid, this environment is not"
@@ -70,6 +70,12 @@ fn problems(report: &Report, err: &mut impl Write) -> io::Result<()> {
     let verdict = if report.has_errors() { "not valid" } else { "valid" };
     let (errors, warnings) = (count(Severity::Error, "error"), count(Severity::Warning, "warning"));
     writeln!(err, "{report}\n{errors}, {warnings}: the configuration is {verdict}")
+}
+
+/// Everything that is connected to.
+fn endpoints(settings: &Settings) -> impl Iterator<Item = &Endpoint> {
+    let sources = settings.credentials.iter().filter_map(|credential| credential.source.endpoint());
+    settings.projects.iter().map(|project| &project.endpoint).chain(sources)
 }
 
 fn summary(path: &Path, (settings, proxies): (&Settings, &Proxies), out: &mut impl Write) -> io::Result<()> {
@@ -130,12 +136,14 @@ fn write_project(
     out: &mut impl Write,
 ) -> io::Result<()> {
     let Project { name, id, endpoint, credential, .. } = project;
-    writeln!(out, "  {name} ({id}) at {endpoint}")?;
-    if let Ok(Some(proxy)) = proxies.to(endpoint) {
-        writeln!(out, "    through the egress proxy {} of {}", proxy.endpoint(), proxy.named_by())?;
-    }
-    let source = settings.credentials.iter().find(|c| c.name == *credential).map(|c| spell(&c.source));
-    writeln!(out, "    with {credential}: {}", source.unwrap_or_default())
+    let through = |endpoint| match proxies.to(endpoint) {
+        Ok(Some(proxy)) => format!(", through {} ({})", proxy.endpoint(), proxy.named_by()),
+        Ok(None) | Err(_) => String::new(),
+    };
+    writeln!(out, "  {name} ({id}) at {endpoint}{}", through(endpoint))?;
+    let Some(held) = settings.credentials.iter().find(|c| c.name == *credential) else { return Ok(()) };
+    let through = held.source.endpoint().map(through).unwrap_or_default();
+    writeln!(out, "    with {credential}: {}{through}", spell(&held.source))
 }
 
 /// How the proof is given on this listener. `None` where it cannot be.
@@ -170,7 +178,30 @@ fn spell(source: &Source) -> String {
         Source::Files { access_key, secret_key, .. } => {
             format!("keys from {} and {}", access_key.display(), secret_key.display())
         }
-        Source::TokenFile { path } => format!("the token in {}", path.display()),
+        Source::Profile { path, section, .. } => format!("section [{section}] of {}", path.display()),
+        Source::Metadata(endpoint) => format!("keys of this machine's agency, from {}", endpoint),
+        Source::PodIdentity => "keys of this pod's agency, from the agent that the environment names".into(),
+        Source::Oidc(oidc) => format!("keys for an identity token, from {}", oidc.iam_endpoint),
+        Source::OidcSts(sts) => {
+            format!("keys of {} for an identity token, from {}", sts.agency_urn, sts.sts_endpoint)
+        }
+        Source::Agency(agency) => {
+            let Agency { base, agency_urn, sts_endpoint, .. } = agency;
+            format!("keys of {agency_urn}, assumed with {base}, from {}", sts_endpoint)
+        }
+        Source::IamPassword(password) => {
+            let Password { iam_endpoint, domain, user, .. } = password;
+            format!("tokens of the user {user} of {domain}, from {}", iam_endpoint)
+        }
+        Source::TokenFile(path) => format!("the token in {}", path.display()),
+        Source::Auto(known) => {
+            let told = |look: &Look| match &look.passed_over {
+                Some(reason) => format!("\n      not {}: {reason}", look.source),
+                None => format!("\n      {}, if it can be had", look.source),
+            };
+            let looks: String = look_around(known).iter().map(told).collect();
+            format!("the first source that is there; by the environment of this command:{looks}")
+        }
     }
 }
 
@@ -220,7 +251,7 @@ callers, under policy HASH
         let set = |value: &'static str| move |name: &str| (name == "HTTPS_PROXY").then(|| value.to_owned());
         let (code, out, _) = checked_with(&minimal, set("http://u:s3cr3t@egress:3128"));
         assert_eq!(code, ExitCode::SUCCESS);
-        let told = "myhuaweicloud.com\n    through the egress proxy http://egress:3128 of HTTPS_PROXY\n    with prod";
+        let told = "myhuaweicloud.com, through http://egress:3128 (HTTPS_PROXY)\n    with prod";
         assert!(out.contains(told), "{out}");
         let (code, out, err) = checked_with(&minimal, set("socks5://u:s3cr3t@egress:1080"));
         assert_eq!((code, out.as_str()), (ExitCode::from(78), ""));

@@ -29,9 +29,9 @@ pub use status::Insight;
 
 use crate::{
     audit::{OpenError, Sink},
-    clock,
+    clock::{self, Skew},
     config::{Drain, Hosts, Limits, Listener, Loaded, Settings, UpstreamSettings},
-    credential::Held,
+    credential::{Held, Renewal, Surroundings},
     limit::Freeze,
     metrics::{Foreseen, Metrics},
     reload::{Baseline, Reloader},
@@ -39,7 +39,7 @@ use crate::{
     stage::{InForce, Project},
     upstream::{Breaker, Budget, Egress, Endpoint, Proxies, Roots, RootsError, Timeouts, Upstream, WayError},
 };
-use background::{look_for, refresh, renew, report, sweep};
+use background::{look_for, renew, sweep};
 use connection::Serving;
 use listener::Socket;
 
@@ -53,6 +53,8 @@ pub struct Proxy {
     insight: Insight,
     freeze_file: Option<PathBuf>,
     upstreams: Vec<Arc<Upstream>>,
+    /// The renewal of credentials, which begins before anything is accepted.
+    background: JoinSet<()>,
 }
 
 /// A proxy that serves.
@@ -101,10 +103,10 @@ pub enum StartError {
 }
 
 impl Proxy {
-    /// Binds every socket, opens the audit sink and reads every credential once. The configuration was loaded from
-    /// `path`, which is where changes of it are looked for.
+    /// Binds every socket, opens the audit sink and begins to fetch credentials; those that are on this machine are
+    /// there when it returns. The configuration was loaded from `path`, which is where changes of it are looked for.
     ///
-    /// A credential that cannot be read yet is no error: see [`Health::missing_credentials`].
+    /// A credential that cannot be had yet is no error: see [`Self::missing_credentials`].
     ///
     /// # Errors
     /// See [`StartError`].
@@ -112,21 +114,20 @@ impl Proxy {
         let baseline = Baseline::new(path, &loaded);
         let settings = loaded.settings;
         let sink = Sink::open(settings.audit.sink.clone(), settings.audit.when_blocked)?;
+        let (egress, skew) = (egress(&settings.upstream)?, Skew::default());
+        let renewals = renewals(&settings, &egress, &skew)?;
+        let credentials: Vec<Arc<Held>> = renewals.iter().map(|renewal| Arc::clone(renewal.held())).collect();
         let metrics = Arc::new(Metrics::new(&Foreseen {
             listeners: &settings.listeners.iter().map(|l| Arc::clone(&l.name)).collect::<Vec<_>>(),
             callers: settings.callers.ids(),
             policy: &settings.policy,
-            credentials: &settings.credentials.iter().map(|c| Arc::clone(&c.name)).collect::<Vec<_>>(),
+            credentials: &credentials,
             projects: &settings.projects.iter().map(|p| Arc::clone(&p.name)).collect::<Vec<_>>(),
             sink: &sink,
+            skew: &skew,
         }));
-        let credentials: Vec<Arc<Held>> = settings
-            .credentials
-            .iter()
-            .map(|c| Arc::new(Held::new(Arc::clone(&c.name), c.source.clone())))
-            .collect();
-        read_once(&credentials, &metrics).await;
-        let (projects, upstreams) = projects(&settings, &credentials)?;
+        let background = start(renewals, &settings, &metrics).await;
+        let (projects, upstreams) = projects(&settings, &egress, &credentials)?;
         upstreams.iter().for_each(|upstream| metrics.circuit(upstream.name(), false));
         let sockets = bind(&settings.listeners)?;
         let health = Health::new(&settings.projects, &credentials);
@@ -157,9 +158,10 @@ impl Proxy {
             freeze: insight.freeze.clone(),
             metrics: Arc::clone(&metrics),
             hostname: hostname(),
+            skew,
         };
         let stack = stack::build(&limits, &upstream, parts);
-        Ok(Self { sockets, stack, limits, drain, metrics, insight, freeze_file, upstreams })
+        Ok(Self { sockets, stack, limits, drain, metrics, insight, freeze_file, upstreams, background })
     }
 
     /// What is bound: the listeners' names and their addresses, the ports as the system chose them.
@@ -177,6 +179,14 @@ impl Proxy {
         &self.metrics
     }
 
+    /// The credentials that projects need and whose sources, asked once, gave none.
+    pub async fn missing_credentials(&self) -> Vec<Arc<str>> {
+        for held in &self.insight.credentials {
+            held.asked_once().await;
+        }
+        self.insight.health.missing_credentials()
+    }
+
     /// Starts to accept.
     pub fn serve(self) -> Running {
         let (tasks, stop, finish) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
@@ -192,10 +202,7 @@ impl Proxy {
             });
             tasks.spawn(socket.accept(serving, Arc::clone(&connections), stop.clone()));
         }
-        let mut background = JoinSet::new();
-        for held in &self.insight.credentials {
-            background.spawn(renew(Arc::clone(held), Arc::clone(&self.metrics)));
-        }
+        let mut background = self.background;
         background.spawn(sweep(self.upstreams));
         background.spawn(Arc::clone(&self.insight.reloader).watch());
         if let Some(path) = self.freeze_file {
@@ -235,14 +242,35 @@ impl Running {
     }
 }
 
-/// Reads every credential, so that the first call need not wait for one.
-async fn read_once(credentials: &[Arc<Held>], metrics: &Metrics) {
-    for held in credentials {
-        if let Err(error) = refresh(held, metrics).await {
-            let error = report(&error);
-            tracing::warn!(credential = %held.name(), error, "a credential cannot be read yet: its calls are refused");
-        }
+/// The way out of here, of which the environment may have a word to say.
+fn egress(settings: &UpstreamSettings) -> Result<Egress, RootsError> {
+    let roots = Roots::new(settings.ca_file.as_deref())?;
+    Ok(Egress { roots, proxies: Proxies::new(settings.proxy.as_ref(), |name| env::var(name).ok()) })
+}
+
+fn renewals(settings: &Settings, egress: &Egress, skew: &Skew) -> Result<Vec<Renewal>, WayError> {
+    let surroundings = Surroundings {
+        egress: egress.clone(),
+        connect_timeout: settings.upstream.connect_timeout,
+        skew: skew.clone(),
+        bases: HashMap::new(),
+    };
+    Renewal::all(settings.credentials.iter().map(|c| (&c.name, &c.source)), surroundings)
+}
+
+/// Starts the renewals. Returns when the sources on this machine have been asked, so that the first call need not
+/// wait for them; those that are somewhere else are not waited for.
+async fn start(renewals: Vec<Renewal>, settings: &Settings, metrics: &Arc<Metrics>) -> JoinSet<()> {
+    let local = |name: &Arc<str>| settings.credentials.iter().any(|c| c.name == *name && c.source.is_local());
+    let held: Vec<_> = renewals.iter().map(|renewal| Arc::clone(renewal.held())).collect();
+    let mut tasks = JoinSet::new();
+    for renewal in renewals {
+        tasks.spawn(renew(renewal, Arc::clone(metrics)));
     }
+    for held in held.iter().filter(|held| local(held.name())) {
+        held.asked_once().await;
+    }
+    tasks
 }
 
 fn bind(listeners: &[Listener]) -> Result<Vec<(Socket, Arc<Hosts>)>, StartError> {
@@ -261,22 +289,18 @@ fn bind(listeners: &[Listener]) -> Result<Vec<(Socket, Arc<Hosts>)>, StartError>
 #[expect(clippy::type_complexity, reason = "two lists, named where they are used")]
 fn projects(
     settings: &Settings,
+    egress: &Egress,
     credentials: &[Arc<Held>],
 ) -> Result<(Vec<Arc<Project>>, Vec<Arc<Upstream>>), StartError> {
-    let UpstreamSettings { connect_timeout, attempt_timeout, ca_file, proxy, budget, breaker, .. } =
-        &settings.upstream;
-    let egress = Egress {
-        roots: Roots::new(ca_file.as_deref())?,
-        proxies: Proxies::new(proxy.as_ref(), |name| env::var(name).ok()),
-    };
-    let timeouts = Timeouts { connect: *connect_timeout, attempt: *attempt_timeout };
+    let UpstreamSettings { connect_timeout, attempt_timeout, budget, breaker, .. } = settings.upstream;
+    let timeouts = Timeouts { connect: connect_timeout, attempt: attempt_timeout };
     let mut upstreams: HashMap<&Endpoint, Arc<Upstream>> = HashMap::new();
     let mut projects = Vec::new();
     for project in &settings.projects {
         if !upstreams.contains_key(&project.endpoint) {
-            let upstream = Upstream::new(&project.endpoint, &egress, timeouts)?;
+            let upstream = Upstream::new(&project.endpoint, egress, timeouts)?;
             let upstream =
-                upstream.guarded(Breaker::new(breaker.failures, breaker.open_for), Budget::new(*budget));
+                upstream.guarded(Breaker::new(breaker.failures, breaker.open_for), Budget::new(budget));
             upstreams.insert(&project.endpoint, Arc::new(upstream));
         }
         let held = credentials.iter().find(|held| *held.name() == project.credential);

@@ -21,6 +21,7 @@ use tower::{BoxError, Service};
 use super::{Exchange, Refusal, Signed};
 use crate::{
     audit::Trail,
+    clock::Skew,
     metrics::Metrics,
     upstream::{Answer, Change, Outbound, SendError, Upstream, Use, Verdict},
 };
@@ -29,12 +30,13 @@ use crate::{
 #[derive(Clone)]
 pub struct Forward {
     metrics: Arc<Metrics>,
+    skew: Skew,
 }
 
 impl Forward {
-    /// Sends requests and measures upstream.
-    pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics }
+    /// Sends requests and measures upstream, its clock included.
+    pub fn new(metrics: Arc<Metrics>, skew: Skew) -> Self {
+        Self { metrics, skew }
     }
 }
 
@@ -48,7 +50,7 @@ impl Service<Signed> for Forward {
     }
 
     fn call(&mut self, request: Signed) -> Self::Future {
-        let metrics = Arc::clone(&self.metrics);
+        let (metrics, skew) = (Arc::clone(&self.metrics), self.skew.clone());
         Box::pin(async move {
             let (request, upstream, via, exchange) = request.into_parts();
             let sensitive: Vec<HeaderValue> =
@@ -68,6 +70,9 @@ impl Service<Signed> for Forward {
             }
             match result {
                 Ok(mut answer) => {
+                    if let Some(date) = answer.date() {
+                        skew.learn(date, took);
+                    }
                     withhold(&mut answer, &sensitive);
                     note(&exchange.trail, Some(&answer));
                     Ok(answer)

@@ -9,6 +9,7 @@ use http::StatusCode;
 
 use crate::{
     audit::Outcome,
+    credential::Unavailable,
     identity::IdentityError,
     limit::Exceeded,
     operation::TargetError,
@@ -57,9 +58,9 @@ pub enum Refusal {
     /// More requests are under way than the limit allows.
     #[error("too many requests are under way")]
     Overloaded,
-    /// The project's credential has no value yet.
-    #[error("there is no credential for this project now")]
-    NoCredential,
+    /// The project's credential has no value that can be used now.
+    #[error("{0}")]
+    NoCredential(#[from] Unavailable),
     /// Upstream keeps failing, and is left alone for so long.
     #[error("upstream keeps failing, so it is left alone for now; nothing was sent")]
     CircuitOpen(Duration),
@@ -109,7 +110,9 @@ impl Refusal {
             Self::TargetTooLong => (414, "PROXY.TargetTooLong", UNREADABLE, Outcome::Refused),
             Self::RateLimited(_) => (429, "PROXY.RateLimited", DENIED, Outcome::Refused),
             Self::Overloaded => (503, "PROXY.Overloaded", "connection_limit_reached", Outcome::Refused),
-            Self::NoCredential => (503, "PROXY.NoCredential", "proxy_configuration_error", Outcome::Refused),
+            Self::NoCredential(_) => {
+                (503, "PROXY.NoCredential", "proxy_configuration_error", Outcome::Refused)
+            }
             Self::CircuitOpen(_) => (503, "PROXY.CircuitOpen", "destination_unavailable", Outcome::Refused),
             Self::Frozen => (503, "PROXY.Frozen", DENIED, Outcome::Refused),
             Self::AuditBlocked => (503, "PROXY.AuditBlocked", "proxy_internal_error", Outcome::Refused),
@@ -126,15 +129,15 @@ impl Refusal {
 
     /// When it may be worth trying again, where that is known.
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        if let Self::RateLimited(Exceeded { retry_after, .. }) | Self::CircuitOpen(retry_after) = self {
-            // Whole seconds, and never too few of them.
-            let seconds = *retry_after + Duration::from_nanos(999_999_999);
-            return Some(Duration::from_secs(seconds.as_secs().max(1)));
-        }
-        if matches!(self, Self::NoCredential) {
-            return Some(Duration::from_secs(10));
-        }
-        matches!(self, Self::Overloaded | Self::AuditBlocked).then_some(Duration::from_secs(1))
+        let after = match self {
+            Self::RateLimited(exceeded) => exceeded.retry_after,
+            Self::CircuitOpen(after) => *after,
+            Self::NoCredential(Unavailable::Missing(after) | Unavailable::HeldBack(after)) => *after,
+            Self::Overloaded | Self::AuditBlocked => Duration::ZERO,
+            _ => return None,
+        };
+        // Whole seconds, and never too few of them.
+        Some(Duration::from_secs((after + Duration::from_nanos(999_999_999)).as_secs().max(1)))
     }
 
     /// What the caller is told. A rule is named on local listeners only: loopback and Unix ones.

@@ -11,11 +11,8 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, NaiveDateTime, Utc};
-use http::{
-    HeaderMap, HeaderName, StatusCode,
-    header::{DATE, RETRY_AFTER},
-};
+use chrono::{DateTime, Utc};
+use http::{StatusCode, header::RETRY_AFTER};
 use tokio::time::{Instant, sleep};
 use tower::{BoxError, Layer, Service, ServiceExt};
 
@@ -132,7 +129,7 @@ impl RetryLayer {
         let left = tried.attempts < self.attempts;
         let error = match result {
             Ok(answer) if left && tried.busy.is_none() && BUSY.contains(&answer.status) => {
-                let after = retry_after(&answer.headers, clock::now()).filter(|after| *after <= PATIENCE)?;
+                let after = retry_after(answer, clock::now()).filter(|after| *after <= PATIENCE)?;
                 // Not all at once with the others that were told the same.
                 return Some(Again { pause: after + FIRST_PAUSE.mul_f64(fastrand::f64()), seen: true });
             }
@@ -200,21 +197,14 @@ fn back_off(attempts: u32) -> Duration {
 }
 
 /// How long upstream asks to be left alone (RFC 9110, section 10.2.3).
-fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
-    let text = |name: HeaderName| headers.get(name)?.to_str().ok();
-    let after = text(RETRY_AFTER)?;
+fn retry_after(answer: &Answer, now: DateTime<Utc>) -> Option<Duration> {
+    let after = answer.headers.get(RETRY_AFTER)?.to_str().ok()?;
     if after.bytes().all(|b| b.is_ascii_digit()) {
         return after.parse().ok().map(Duration::from_secs);
     }
+    let after = httpdate::parse_http_date(after).ok().map(DateTime::<Utc>::from)?;
     // By its own clock, where it shows it.
-    let now = text(DATE).and_then(http_date).unwrap_or(now);
-    Some((http_date(after)? - now).to_std().unwrap_or_default())
-}
-
-/// The three forms of RFC 9110, section 5.6.7.
-fn http_date(text: &str) -> Option<DateTime<Utc>> {
-    let forms = ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
-    forms.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok()).map(|date| date.and_utc())
+    Some((after - answer.date().unwrap_or(now)).to_std().unwrap_or_default())
 }
 
 /// Statuses that say that a call was not looked at.
@@ -226,6 +216,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use http::{HeaderMap, header::DATE};
+
     use super::*;
 
     #[test]
@@ -245,7 +238,6 @@ mod tests {
             ("-1", None, None),
             ("1.5", None, None),
             ("99999999999999999999", None, None),
-            ("Mon, 06 Nov 1994 08:49:39 GMT", None, None),
             ("soon", None, None),
         ] {
             let mut headers = HeaderMap::new();
@@ -253,9 +245,11 @@ mod tests {
             if let Some(date) = date {
                 headers.insert(DATE, date.parse().unwrap());
             }
-            assert_eq!(retry_after(&headers, now), seconds.map(Duration::from_secs), "{after}");
+            let answer = Answer { status: BUSY[0], headers, body: Bytes::new() };
+            assert_eq!(retry_after(&answer, now), seconds.map(Duration::from_secs), "{after}");
         }
-        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+        let silent = Answer { status: BUSY[0], headers: HeaderMap::new(), body: Bytes::new() };
+        assert_eq!(retry_after(&silent, now), None);
     }
 
     #[test]

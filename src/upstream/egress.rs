@@ -71,11 +71,6 @@ impl Proxies {
         Self { https: https.transpose(), http: http.transpose(), exempt }
     }
 
-    /// None at all.
-    pub fn none() -> Self {
-        Self::new(None, |_| None)
-    }
-
     /// The proxy that leads to an endpoint. `None` where the way is straight.
     ///
     /// # Errors

@@ -20,9 +20,10 @@ mod tunnel;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use http::{
     HeaderMap, Request, Response, StatusCode, Version,
-    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+    header::{CONTENT_LENGTH, DATE, TRANSFER_ENCODING},
     response::Parts,
 };
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -233,6 +234,12 @@ impl SendError {
 }
 
 impl Answer {
+    /// When upstream says that it answered.
+    pub fn date(&self) -> Option<DateTime<Utc>> {
+        let date = self.headers.get(DATE)?.to_str().ok()?;
+        httpdate::parse_http_date(date).ok().map(DateTime::from)
+    }
+
     /// The `error_code` of an error answer in Huawei's shape.
     pub fn error_code(&self) -> Option<String> {
         #[derive(serde::Deserialize)]

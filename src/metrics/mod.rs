@@ -4,32 +4,30 @@
 //! project id, no path, and a caller that was not proven is `_unknown`. Every series that can be foreseen is
 //! there from the start, at zero, so that a rate over it works from the first event on.
 
+mod collected;
+
 use std::{
     sync::{Arc, atomic::AtomicI64},
     time::Duration,
 };
 
 use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
-    metrics::{
-        counter::{ConstCounter, Counter},
-        family::Family,
-        gauge::Gauge,
-        histogram::Histogram,
-        info::Info,
-    },
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::{Registry, Unit},
 };
 
 use crate::{
     audit::{Outcome, Record, Sink},
-    clock,
+    clock::{self, Skew},
+    credential::Held,
     identity::CallerId,
     limit::Scope,
     operation::CATALOGUE,
     policy::{Decision, Effect, Mode, Policy},
 };
+
+use collected::{ClockSkew, Credentials, Dropped};
 
 /// All metrics of a process.
 pub struct Metrics {
@@ -60,12 +58,14 @@ pub struct Foreseen<'a> {
     pub callers: &'a [CallerId],
     /// The policy.
     pub policy: &'a Policy,
-    /// The credentials' names.
-    pub credentials: &'a [Arc<str>],
+    /// The credentials, which know their expiry.
+    pub credentials: &'a [Arc<Held>],
     /// The projects' names.
     pub projects: &'a [Arc<str>],
     /// The audit sink, which counts for itself.
     pub sink: &'a Sink,
+    /// The cloud's clock.
+    pub skew: &'a Skew,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -199,7 +199,7 @@ impl Metrics {
         self.circuits.get_or_create(&labels).set(i64::from(open));
     }
 
-    /// Counts a reading of a credential's source.
+    /// Counts that a credential's source was asked.
     pub fn refreshed(&self, credential: &Arc<str>, succeeded: bool) {
         self.refreshes.get_or_create(&RefreshLabels::new(credential, succeeded)).inc();
     }
@@ -273,7 +273,7 @@ impl Metrics {
         }
         for credential in foreseen.credentials {
             for succeeded in [true, false] {
-                drop(self.refreshes.get_or_create(&RefreshLabels::new(credential, succeeded)));
+                drop(self.refreshes.get_or_create(&RefreshLabels::new(credential.name(), succeeded)));
             }
         }
     }
@@ -295,7 +295,7 @@ impl Metrics {
         let help = "Whether calls to an endpoint are refused because it keeps failing";
         r.register("upstream_circuit_open", help, self.circuits.clone());
         r.register("in_flight_requests", "Requests under way", self.in_flight.clone());
-        let help = "Readings of a credential's source";
+        let help = "How often a credential's source was asked";
         r.register("credential_refreshes", help, self.refreshes.clone());
         let help = "Calls over a limit";
         r.register("rate_limited", help, self.rate_limited.clone());
@@ -307,6 +307,8 @@ impl Metrics {
         let build = vec![("version", env!("CARGO_PKG_VERSION"))];
         r.register("build", "This program", Info::new(build));
         r.register_collector(Box::new(Dropped(foreseen.sink.clone())));
+        r.register_collector(Box::new(Credentials(foreseen.credentials.to_vec())));
+        r.register_collector(Box::new(ClockSkew(foreseen.skew.clone())));
         self
     }
 }
@@ -347,18 +349,6 @@ impl RefreshLabels {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.dec();
-    }
-}
-
-/// Asks the sink, when metrics are read, how many records it lost.
-#[derive(Debug)]
-struct Dropped(Sink);
-
-impl Collector for Dropped {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let counter = ConstCounter::new(self.0.stats().dropped);
-        let help = "Audit records that were lost";
-        counter.encode(encoder.encode_descriptor("audit_dropped", help, None, counter.metric_type())?)
     }
 }
 
