@@ -172,3 +172,103 @@ impl AsyncWrite for Stream {
 }
 
 const UNASKED: &str = "upstream spoke before it was asked";
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, sync::Arc};
+
+    use rustls::{ClientConfig, RootCertStore, ServerConfig, pki_types::PrivateKeyDer};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::*;
+
+    /// Both ends of a connection on loopback.
+    async fn connected() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (near, far) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        (near.unwrap(), far.unwrap().0)
+    }
+
+    async fn connected_with_tls() -> (Stream, tokio_rustls::server::TlsStream<TcpStream>) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let server = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let (near, far) = connected().await;
+        let name = "localhost".try_into().unwrap();
+        let connector = TlsConnector::from(Arc::new(client));
+        let acceptor = TlsAcceptor::from(Arc::new(server));
+        let (near, far) = tokio::join!(connector.connect(name, near), acceptor.accept(far));
+        (Stream::tls(near.unwrap()), far.unwrap())
+    }
+
+    async fn ask(stream: &mut Stream) -> io::Result<usize> {
+        stream.counts().expect_silence();
+        stream.write(b"request").await
+    }
+
+    /// Sent from the other end, and waiting here, before anything here has looked.
+    async fn wait_for_bytes(near: &Stream) {
+        let tcp = match &near.kind {
+            Kind::Plain(tcp) => tcp,
+            Kind::Tls(tls) => tls.get_ref().0,
+        };
+        while matches!(waiting(tcp), Ok(false)) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_came_before_a_request_is_no_answer_to_it() {
+        let (near, mut far) = connected().await;
+        let mut near = Stream::plain(near);
+        assert_eq!(ask(&mut near).await.unwrap(), 7);
+        far.write_all(b"answer").await.unwrap();
+        near.read_exact(&mut [0; 6]).await.unwrap();
+        assert_eq!(ask(&mut near).await.unwrap(), 7, "silent again");
+        far.write_all(b"answer, and another").await.unwrap();
+        near.read_exact(&mut [0; 6]).await.unwrap();
+        assert_eq!(ask(&mut near).await.unwrap_err().to_string(), UNASKED);
+        assert!(near.counts().wrote_nothing());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_closed_takes_no_request() {
+        let (near, far) = connected().await;
+        let mut near = Stream::plain(near);
+        drop(far);
+        wait_for_bytes(&near).await;
+        assert_eq!(ask(&mut near).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert!(near.counts().wrote_nothing());
+    }
+
+    #[tokio::test]
+    async fn within_tls_session_tickets_are_no_answer_and_answers_are() {
+        // Tickets follow the handshake, and are waiting here.
+        let (mut near, mut far) = connected_with_tls().await;
+        wait_for_bytes(&near).await;
+        assert_eq!(ask(&mut near).await.unwrap(), 7);
+        far.write_all(b"answer").await.unwrap();
+        near.read_exact(&mut [0; 6]).await.unwrap();
+        far.write_all(b"another").await.unwrap();
+        far.flush().await.unwrap();
+        wait_for_bytes(&near).await;
+        assert_eq!(ask(&mut near).await.unwrap_err().to_string(), UNASKED);
+        assert!(near.counts().wrote_nothing());
+
+        let (mut near, mut far) = connected_with_tls().await;
+        assert_eq!(ask(&mut near).await.unwrap(), 7);
+        far.shutdown().await.unwrap();
+        let closed = poll_fn(|cx| near.kind.poll_silent(cx)).await.unwrap_err();
+        assert_eq!(closed.kind(), io::ErrorKind::UnexpectedEof);
+    }
+}
