@@ -137,7 +137,7 @@ impl Reloader {
 
     /// Looks at the files whenever there is a reason to, for ever.
     pub async fn watch(self: Arc<Self>) {
-        let mut watcher = Watcher::new();
+        let mut watcher = Watcher::default();
         let mut ticks = interval(COMPARE);
         loop {
             let files: Vec<PathBuf> = {

@@ -27,9 +27,9 @@ pub struct Watcher {
 #[derive(PartialEq, Eq)]
 pub struct Contents(BTreeMap<PathBuf, Option<[u8; 32]>>);
 
-impl Watcher {
-    /// Watches nothing yet.
-    pub fn new() -> Self {
+/// Watches nothing yet.
+impl Default for Watcher {
+    fn default() -> Self {
         let changed = Arc::new(Notify::new());
         let announce = Arc::clone(&changed);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -43,7 +43,9 @@ impl Watcher {
         };
         Self { changed, watcher: watcher.inspect_err(failed).ok(), directories: BTreeSet::new() }
     }
+}
 
+impl Watcher {
     /// Watches the directories of these files from now on, also of what symbolic links among them stand for, and
     /// no others.
     pub fn follow(&mut self, files: impl IntoIterator<Item = PathBuf>) {
@@ -135,7 +137,7 @@ mod tests {
         }
         std::os::unix::fs::symlink("v1", path("..data")).unwrap();
         std::os::unix::fs::symlink("..data/key", path("key")).unwrap();
-        let mut watcher = Watcher::new();
+        let mut watcher = Watcher::default();
         watcher.follow([path("key")]);
         std::os::unix::fs::symlink("v2", path("..next")).unwrap();
         fs::rename(path("..next"), path("..data")).unwrap();

@@ -188,13 +188,6 @@ pub(super) fn moment(text: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc())
 }
 
-/// Of a secret that a header carries.
-pub(super) fn sensitive(secret: &Secret) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(secret.expose()).ok()?;
-    value.set_sensitive(true);
-    Some(value)
-}
-
 /// As `IAM.0011`: nothing that could be something else.
 fn is_error_code(code: &str) -> bool {
     let (service, number) = code.split_once('.').unwrap_or_default();

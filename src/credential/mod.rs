@@ -184,13 +184,8 @@ impl Credential {
 impl Token {
     /// The token, where the text can be a header's value: one line of visible ASCII.
     pub fn new(text: &Secret) -> Option<Self> {
-        let text = text.expose();
-        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
-            return None;
-        }
-        let mut value = HeaderValue::from_str(text).ok()?;
-        value.set_sensitive(true);
-        Some(Self(value))
+        let visible = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
+        visible(text.expose()).then(|| text.header().map(Self)).flatten()
     }
 
     /// The value of `X-Auth-Token`, marked as sensitive.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use ini::{Ini, ParseOption, Properties};
+use zeroize::Zeroizing;
 
 use super::{
     Credential, Provide, ProvideError, Provided, Providing, Surroundings,
@@ -51,11 +52,11 @@ impl Profile {
     }
 
     fn read(&self) -> Result<Found, ProvideError> {
-        let text = std::fs::read_to_string(&self.path).map(Secret::new);
+        let text = std::fs::read_to_string(&self.path).map(Zeroizing::new);
         let text = text.map_err(|source| ProvideError::Unreadable { path: self.path.clone(), source })?;
         // As Python's configparser reads it: what looks like an escape or a quote is a part of the value.
         let options = ParseOption { enabled_quote: false, enabled_escape: false, ..ParseOption::default() };
-        let file = Ini::load_from_str_opt(text.expose(), options)
+        let file = Ini::load_from_str_opt(&text, options)
             .map_err(|error| self.problem(format!("is no INI file: line {}", error.line)))?;
         let section = file.section(Some(&self.section));
         let section = section.ok_or_else(|| self.problem(format!("has no section [{}]", self.section)))?;

@@ -37,6 +37,7 @@ pub struct Entrust<S> {
 }
 
 /// What an answer says of the credential.
+#[derive(PartialEq, Eq)]
 enum Verdict {
     Believed,
     /// The signature is wrong.
@@ -94,21 +95,22 @@ where
         let lease = held.lease(deadline).await.map_err(Refusal::from)?;
         let skew = self.skew.measured();
         let answer = self.attempt(&request, &lease).await?;
-        let again = match Verdict::of(&answer) {
-            Verdict::Believed => {
-                held.believed(&lease);
-                return Ok(answer);
-            }
+        let verdict = Verdict::of(&answer);
+        if verdict == Verdict::Believed {
+            held.believed(&lease);
+            return Ok(answer);
+        }
+        let doubted = verdict == Verdict::Doubted;
+        let again = if doubted && (self.skew.measured() - skew).abs() >= TOLERATED {
             // The date was wrong, and not the key; now it is known by how much.
-            Verdict::Doubted if (self.skew.measured() - skew).abs() >= TOLERATED => Some(lease),
-            verdict => {
-                if matches!(verdict, Verdict::Doubted) {
-                    held.doubted(&lease);
-                }
-                // A permanent key has no newer value that a source could be asked for.
-                let renewable = lease.credential().is_temporary();
-                if renewable { held.lease_newer(&lease, deadline).await.ok() } else { None }
+            Some(lease)
+        } else {
+            if doubted {
+                held.doubted(&lease);
             }
+            // A permanent key has no newer value that a source could be asked for.
+            let renewable = lease.credential().is_temporary();
+            if renewable { held.lease_newer(&lease, deadline).await.ok() } else { None }
         };
         let Some(lease) = again else { return Ok(answer) };
         let answer = self.attempt(&request, &lease).await?;

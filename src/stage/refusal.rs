@@ -129,12 +129,16 @@ impl Refusal {
 
     /// When it may be worth trying again, where that is known.
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        let after = match self {
-            Self::RateLimited(exceeded) => exceeded.retry_after,
-            Self::CircuitOpen(after) => *after,
-            Self::NoCredential(Unavailable::Missing(after) | Unavailable::HeldBack(after)) => *after,
-            Self::Overloaded | Self::AuditBlocked => Duration::ZERO,
-            _ => return None,
+        let after = if let Self::RateLimited(Exceeded { retry_after, .. }) | Self::CircuitOpen(retry_after) =
+            self
+        {
+            *retry_after
+        } else if let Self::NoCredential(Unavailable::Missing(after) | Unavailable::HeldBack(after)) = self {
+            *after
+        } else if matches!(self, Self::Overloaded | Self::AuditBlocked) {
+            Duration::ZERO
+        } else {
+            return None;
         };
         // Whole seconds, and never too few of them.
         Some(Duration::from_secs((after + Duration::from_nanos(999_999_999)).as_secs().max(1)))

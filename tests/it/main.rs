@@ -18,6 +18,7 @@ mod harness;
 
 mod audit;
 mod commands;
+mod credentials;
 mod forward;
 mod hangup;
 mod hostile;

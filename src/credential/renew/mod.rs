@@ -106,7 +106,7 @@ impl Renewal {
     pub async fn rest(&mut self) {
         let files: Vec<_> = self.contents.files().cloned().collect();
         if !files.is_empty() {
-            self.watcher.get_or_insert_with(Watcher::new).follow(files);
+            self.watcher.get_or_insert_default().follow(files);
         }
         // A source that failed is left alone: those who want a value have been told when to come back.
         let answers = self.failures == 0;
@@ -137,10 +137,8 @@ impl Renewal {
 
     fn pause_after(&mut self, error: &ProvideError) -> Duration {
         self.failures += 1;
-        match error {
-            ProvideError::WrongPassword { .. } => ACCOUNT_LOCK,
-            _ => pause_after(self.failures, fastrand::f64()),
-        }
+        let locks = matches!(error, ProvideError::WrongPassword { .. });
+        if locks { ACCOUNT_LOCK } else { pause_after(self.failures, fastrand::f64()) }
     }
 }
 
