@@ -17,11 +17,11 @@
 mod harness;
 
 mod audit;
+mod broken;
 mod commands;
 mod credentials;
 mod forward;
 mod hangup;
-mod hostile;
 mod identify;
 mod layering;
 mod leak;

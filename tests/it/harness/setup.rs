@@ -86,6 +86,14 @@ impl Setup {
         Self { project: format!("    {keys}\n"), ..self }
     }
 
+    /// Another project besides `media-prod`, with the same credential.
+    pub(crate) fn another_project(mut self, name: &str, endpoint: &str) -> Self {
+        let id = format!("{name}-id");
+        self.project
+            .push_str(&format!("  - {{ name: {name}, id: {id}, endpoint: '{endpoint}', credential: prod, unsafe_plaintext: true }}\n"));
+        self
+    }
+
     /// Another source of the credential.
     pub(crate) fn credential(self, source: &str) -> Self {
         Self { credential: source.into(), ..self }
