@@ -17,6 +17,7 @@
 mod harness;
 
 mod audit;
+mod breaker;
 mod broken;
 mod commands;
 mod credentials;

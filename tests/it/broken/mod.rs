@@ -3,7 +3,7 @@
 
 pub(crate) mod answers;
 mod many;
-mod ways;
+pub(crate) mod ways;
 
 use std::{
     collections::HashSet,

@@ -167,7 +167,7 @@ fn expired() -> (String, Arc<ServerConfig>) {
 }
 
 /// An address where connections are neither accepted nor refused: as many wait there as may, and none is taken.
-pub(super) fn black_hole() -> (impl Any + Send + Sync, SocketAddr) {
+pub(crate) fn black_hole() -> (impl Any + Send + Sync, SocketAddr) {
     let hole = TcpListener::bind("127.0.0.1:0").unwrap();
     listen(&hole, Backlog::new(0).unwrap()).unwrap();
     let address = hole.local_addr().unwrap();
