@@ -31,6 +31,7 @@ mod loopback;
 mod mtls;
 mod operate;
 mod ops;
+mod overload;
 mod permit;
 mod refuse;
 mod reload;
