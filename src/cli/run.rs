@@ -76,6 +76,10 @@ async fn serve(args: &Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     let proxy = match Proxy::new(args.config.clone(), loaded).await {
         Ok(proxy) => proxy,
         Err(error @ StartError::Bind { .. }) => return cannot_bind(&error.into()),
+        Err(error @ StartError::Way(_)) => {
+            log::print_error(&error.into());
+            return Ok(ExitCode::from(exit::CONFIG));
+        }
         Err(error) => return Err(error.into()),
     };
     if args.require_credentials {

@@ -22,7 +22,7 @@ use crate::{
     clock::Skew,
     secret::Secret,
     signing::SigningKey,
-    upstream::{Answer, Endpoint, RootsError, Timeouts, Upstream, Use},
+    upstream::{Answer, Endpoint, Timeouts, Upstream, Use, WayError},
 };
 
 /// An endpoint that hands out credentials.
@@ -69,10 +69,10 @@ impl Exchange {
         endpoint: &Endpoint,
         surroundings: &Surroundings,
         timeout: Duration,
-    ) -> Result<Self, RootsError> {
+    ) -> Result<Self, WayError> {
         let timeouts = Timeouts { connect: surroundings.connect_timeout.min(timeout), attempt: timeout };
         let host = HeaderValue::from_str(endpoint.authority()).unwrap_or(HeaderValue::from_static(""));
-        let upstream = Upstream::new(endpoint, &surroundings.roots, timeouts)?;
+        let upstream = Upstream::new(endpoint, &surroundings.egress, timeouts)?;
         let skew = surroundings.skew.clone();
         Ok(Self { name: endpoint.authority().into(), host, upstream, skew, timeout })
     }

@@ -137,14 +137,17 @@ const CREDENTIALS_FILE: &str = "HUAWEICLOUD_SDK_CREDENTIALS_FILE";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{clock::Skew, upstream::Roots};
+    use crate::{
+        clock::Skew,
+        upstream::{Egress, Proxies, Roots},
+    };
 
     fn read(text: &str) -> Result<Found, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("credentials");
         std::fs::write(&path, text).unwrap();
         let surroundings = Surroundings {
-            roots: Roots::new(None).unwrap(),
+            egress: Egress { roots: Roots::new(None).unwrap(), proxies: Proxies::new(None, |_| None) },
             connect_timeout: std::time::Duration::from_secs(1),
             skew: Skew::default(),
             bases: Default::default(),

@@ -37,6 +37,7 @@ pub struct Metrics {
     duration: Histogram,
     upstream_duration: Histogram,
     upstream_errors: Family<KindLabels, Counter>,
+    circuits: Family<EndpointLabels, Gauge>,
     in_flight: Gauge,
     refreshes: Family<RefreshLabels, Counter>,
     rate_limited: Family<LimitLabels, Counter>,
@@ -91,6 +92,11 @@ struct KindLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndpointLabels {
+    endpoint: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
     outcome: &'static str,
 }
@@ -122,6 +128,7 @@ impl Metrics {
             duration: Histogram::new(BUCKETS),
             upstream_duration: Histogram::new(BUCKETS),
             upstream_errors: Family::default(),
+            circuits: Family::default(),
             in_flight: Gauge::default(),
             refreshes: Family::default(),
             rate_limited: Family::default(),
@@ -184,6 +191,12 @@ impl Metrics {
     /// Counts a failed attempt.
     pub fn attempt_failed(&self, kind: &'static str) {
         self.upstream_errors.get_or_create(&KindLabels { kind }).inc();
+    }
+
+    /// Notes whether an endpoint's circuit is open.
+    pub fn circuit(&self, endpoint: &Arc<str>, open: bool) {
+        let labels = EndpointLabels { endpoint: Arc::clone(endpoint) };
+        self.circuits.get_or_create(&labels).set(i64::from(open));
     }
 
     /// Counts that a credential's source was asked.
@@ -279,6 +292,8 @@ impl Metrics {
             self.upstream_duration.clone(),
         );
         r.register("upstream_errors", "Attempts without an acceptable answer", self.upstream_errors.clone());
+        let help = "Whether calls to an endpoint are refused because it keeps failing";
+        r.register("upstream_circuit_open", help, self.circuits.clone());
         r.register("in_flight_requests", "Requests under way", self.in_flight.clone());
         let help = "How often a credential's source was asked";
         r.register("credential_refreshes", help, self.refreshes.clone());

@@ -5,6 +5,7 @@
 
 mod background;
 mod connection;
+mod descriptors;
 mod health;
 mod listener;
 mod owner;
@@ -12,7 +13,7 @@ mod status;
 mod tls;
 mod wire;
 
-use std::{collections::HashMap, io, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, env, io, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use tokio::{
@@ -29,14 +30,14 @@ pub use status::Insight;
 use crate::{
     audit::{OpenError, Sink},
     clock::{self, Skew},
-    config::{Drain, Hosts, Limits, Listener, Loaded, Settings},
+    config::{Drain, Hosts, Limits, Listener, Loaded, Settings, UpstreamSettings},
     credential::{Held, Renewal, Surroundings},
     limit::Freeze,
     metrics::{Foreseen, Metrics},
     reload::{Baseline, Reloader},
     stack::{self, Stack},
     stage::{InForce, Project},
-    upstream::{Endpoint, Roots, RootsError, Timeouts, Upstream},
+    upstream::{Breaker, Budget, Egress, Endpoint, Proxies, Roots, RootsError, Timeouts, Upstream, WayError},
 };
 use background::{look_for, renew, sweep};
 use connection::Serving;
@@ -96,6 +97,9 @@ pub enum StartError {
     /// TLS to upstream cannot be set up.
     #[error(transparent)]
     Tls(#[from] RootsError),
+    /// There is no way to an upstream.
+    #[error(transparent)]
+    Way(#[from] WayError),
 }
 
 impl Proxy {
@@ -110,8 +114,8 @@ impl Proxy {
         let baseline = Baseline::new(path, &loaded);
         let settings = loaded.settings;
         let sink = Sink::open(settings.audit.sink.clone(), settings.audit.when_blocked)?;
-        let (roots, skew) = (Roots::new(settings.upstream.ca_file.as_deref())?, Skew::default());
-        let renewals = renewals(&settings, &roots, &skew)?;
+        let (egress, skew) = (egress(&settings.upstream)?, Skew::default());
+        let renewals = renewals(&settings, &egress, &skew)?;
         let credentials: Vec<Arc<Held>> = renewals.iter().map(|renewal| Arc::clone(renewal.held())).collect();
         let metrics = Arc::new(Metrics::new(&Foreseen {
             listeners: &settings.listeners.iter().map(|l| Arc::clone(&l.name)).collect::<Vec<_>>(),
@@ -123,11 +127,12 @@ impl Proxy {
             skew: &skew,
         }));
         let background = start(renewals, &settings, &metrics).await;
-        let (projects, upstreams) = projects(&settings, &roots, &credentials)?;
+        let (projects, upstreams) = projects(&settings, &egress, &credentials)?;
+        upstreams.iter().for_each(|upstream| metrics.circuit(upstream.name(), false));
         let sockets = bind(&settings.listeners)?;
         let health = Health::new(&settings.projects, &credentials);
-        let (limits, drain, upstream) =
-            (settings.limits.clone(), settings.drain.clone(), settings.upstream.clone());
+        let limits = descriptors::fit(&settings.limits, descriptors::available(), upstreams.len());
+        let (drain, upstream) = (settings.drain.clone(), settings.upstream.clone());
         let freeze_file = settings.freeze_file.clone();
         let in_force = Arc::new(ArcSwap::from_pointee(InForce::new(settings, None)));
         let insight = Insight {
@@ -138,6 +143,7 @@ impl Proxy {
             recent: Arc::default(),
             sink,
             credentials,
+            upstreams: upstreams.clone(),
             listeners: sockets
                 .iter()
                 .map(|(socket, _)| (Arc::clone(socket.name()), socket.address()))
@@ -236,9 +242,15 @@ impl Running {
     }
 }
 
-fn renewals(settings: &Settings, roots: &Roots, skew: &Skew) -> Result<Vec<Renewal>, RootsError> {
+/// The way out of here, of which the environment may have a word to say.
+fn egress(settings: &UpstreamSettings) -> Result<Egress, RootsError> {
+    let roots = Roots::new(settings.ca_file.as_deref())?;
+    Ok(Egress { roots, proxies: Proxies::new(settings.proxy.as_ref(), |name| env::var(name).ok()) })
+}
+
+fn renewals(settings: &Settings, egress: &Egress, skew: &Skew) -> Result<Vec<Renewal>, WayError> {
     let surroundings = Surroundings {
-        roots: roots.clone(),
+        egress: egress.clone(),
         connect_timeout: settings.upstream.connect_timeout,
         skew: skew.clone(),
         bases: HashMap::new(),
@@ -277,16 +289,18 @@ fn bind(listeners: &[Listener]) -> Result<Vec<(Socket, Arc<Hosts>)>, StartError>
 #[expect(clippy::type_complexity, reason = "two lists, named where they are used")]
 fn projects(
     settings: &Settings,
-    roots: &Roots,
+    egress: &Egress,
     credentials: &[Arc<Held>],
 ) -> Result<(Vec<Arc<Project>>, Vec<Arc<Upstream>>), StartError> {
-    let timeouts =
-        Timeouts { connect: settings.upstream.connect_timeout, attempt: settings.upstream.attempt_timeout };
+    let UpstreamSettings { connect_timeout, attempt_timeout, budget, breaker, .. } = settings.upstream;
+    let timeouts = Timeouts { connect: connect_timeout, attempt: attempt_timeout };
     let mut upstreams: HashMap<&Endpoint, Arc<Upstream>> = HashMap::new();
     let mut projects = Vec::new();
     for project in &settings.projects {
         if !upstreams.contains_key(&project.endpoint) {
-            let upstream = Upstream::new(&project.endpoint, roots, timeouts)?;
+            let upstream = Upstream::new(&project.endpoint, egress, timeouts)?;
+            let upstream =
+                upstream.guarded(Breaker::new(breaker.failures, breaker.open_for), Budget::new(budget));
             upstreams.insert(&project.endpoint, Arc::new(upstream));
         }
         let held = credentials.iter().find(|held| *held.name() == project.credential);

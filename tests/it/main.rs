@@ -17,11 +17,12 @@
 mod harness;
 
 mod audit;
+mod breaker;
+mod broken;
 mod commands;
 mod credentials;
 mod forward;
 mod hangup;
-mod hostile;
 mod identify;
 mod layering;
 mod leak;
@@ -30,6 +31,7 @@ mod loopback;
 mod mtls;
 mod operate;
 mod ops;
+mod overload;
 mod permit;
 mod refuse;
 mod reload;

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::{Held, Provide, ProvideError, Provided, Source, Surroundings};
 use crate::{
     clock::Skew,
-    upstream::RootsError,
+    upstream::WayError,
     watch::{Contents, Watcher},
 };
 
@@ -44,11 +44,11 @@ impl Renewal {
     /// first; of a circle, which the configuration refuses, there are none.
     ///
     /// # Errors
-    /// Where TLS to an endpoint of a source cannot be set up.
+    /// Where there is no way to an endpoint of a source.
     pub fn all<'s>(
         sources: impl IntoIterator<Item = (&'s Arc<str>, &'s Source)>,
         mut surroundings: Surroundings,
-    ) -> Result<Vec<Self>, RootsError> {
+    ) -> Result<Vec<Self>, WayError> {
         let mut left: Vec<_> = sources.into_iter().collect();
         let mut renewals = Vec::new();
         loop {

@@ -29,6 +29,7 @@ pub(crate) struct Setup {
     sections: String,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    open_files: Option<usize>,
 }
 
 impl Setup {
@@ -46,6 +47,7 @@ impl Setup {
             sections: String::new(),
             arguments: Vec::new(),
             environment: Vec::new(),
+            open_files: None,
         };
         let token_digest = hex::encode(Sha256::digest(TOKEN));
         setup
@@ -86,6 +88,14 @@ impl Setup {
         Self { project: format!("    {keys}\n"), ..self }
     }
 
+    /// Another project besides `media-prod`, with the same credential.
+    pub(crate) fn another_project(mut self, name: &str, endpoint: &str) -> Self {
+        let id = format!("{name}-id");
+        self.project
+            .push_str(&format!("  - {{ name: {name}, id: {id}, endpoint: '{endpoint}', credential: prod, unsafe_plaintext: true }}\n"));
+        self
+    }
+
     /// Another source of the credential.
     pub(crate) fn credential(self, source: &str) -> Self {
         Self { credential: source.into(), ..self }
@@ -124,6 +134,11 @@ impl Setup {
         self
     }
 
+    /// As many files may be open at once.
+    pub(crate) fn open_files(self, most: usize) -> Self {
+        Self { open_files: Some(most), ..self }
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -150,7 +165,15 @@ impl Setup {
     /// The binary with the configuration, in an environment that holds nothing else.
     pub(crate) fn command(&self, command: &str) -> Command {
         fs::write(self.path("proxy.yaml"), self.proxy_yaml()).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_mpc-auth-proxy"));
+        let binary = env!("CARGO_BIN_EXE_mpc-auth-proxy");
+        let mut process = match self.open_files {
+            None => Command::new(binary),
+            Some(most) => {
+                let mut shell = Command::new("/bin/sh");
+                shell.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\""), binary]);
+                shell
+            }
+        };
         process.env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
         process.args(command.split(' ')).arg("--config").arg(self.path("proxy.yaml")).args(&self.arguments);
         process
