@@ -29,6 +29,7 @@ mod yaml;
 
 pub use alone::{PolicyAlone, policy_alone, projects};
 pub use cases::{Case, CaseFile, Expected, cases};
+pub use files::{is_exposed, reason};
 pub use report::{Place, Problem, Report, Severity};
 pub use settings::*;
 

@@ -49,6 +49,7 @@ pub struct Report {
     problems: Vec<Problem>,
     texts: Vec<(Arc<str>, String)>,
     files: BTreeSet<PathBuf>,
+    secrets: BTreeSet<PathBuf>,
 }
 
 impl Report {
@@ -65,6 +66,16 @@ impl Report {
         self.files.extend(files);
     }
 
+    /// Adds files that hold secrets.
+    pub(super) fn names_secrets(&mut self, files: Vec<PathBuf>) {
+        self.secrets.extend(files);
+    }
+
+    /// The files that were named because they hold a secret.
+    pub fn secrets(&self) -> &BTreeSet<PathBuf> {
+        &self.secrets
+    }
+
     /// The files whose contents decide what would be loaded.
     pub fn files(&self) -> &BTreeSet<PathBuf> {
         &self.files
@@ -75,6 +86,7 @@ impl Report {
         self.problems.extend(other.problems);
         self.texts.extend(other.texts);
         self.files.extend(other.files);
+        self.secrets.extend(other.secrets);
     }
 
     /// The problems.
