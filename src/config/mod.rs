@@ -104,7 +104,7 @@ fn open_policy(page: &Page, written: &proxy::Written) -> Option<Page> {
     page.depends_on(&path);
     Page::open(&path)
         .map_err(|error| {
-            let message = format!("{} cannot be read: {}", path.display(), files::reason(&error));
+            let message = format!("{} cannot be read: {}", path.display(), reason(&error));
             page.error(name.place, message, page.where_files_are());
         })
         .ok()

@@ -21,6 +21,7 @@ mod breaker;
 mod broken;
 mod commands;
 mod credentials;
+mod doctor;
 mod forward;
 mod hangup;
 mod identify;
