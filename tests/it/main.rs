@@ -21,6 +21,7 @@ mod breaker;
 mod broken;
 mod commands;
 mod credentials;
+mod egress;
 mod forward;
 mod hangup;
 mod identify;
