@@ -48,7 +48,7 @@ pub fn build(limits: &Limits, upstream: &UpstreamSettings, parts: Parts) -> Stac
     let Parts { in_force, projects, sink, recent, freeze, metrics, hostname } = parts;
     let stack = ServiceBuilder::new()
         // Observe: exactly one record a request, and the one map from errors to answers.
-        .layer(AuditLayer::new(sink, recent, Arc::clone(&metrics), hostname))
+        .layer(AuditLayer::new(sink.clone(), recent, Arc::clone(&metrics), hostname))
         .layer(RespondLayer)
         // Protect: what is too much is refused at once.
         .layer(LoadShedLayer::new())
@@ -64,6 +64,6 @@ pub fn build(limits: &Limits, upstream: &UpstreamSettings, parts: Parts) -> Stac
         .layer(FilterLayer::new(Compose))
         .layer(RetryLayer::new(upstream.attempts, upstream.stale))
         .layer(FilterLayer::new(Sign))
-        .service(Forward::new(metrics));
+        .service(Forward::new(sink, metrics));
     BoxCloneSyncService::new(stack)
 }

@@ -107,7 +107,8 @@ impl Proxy {
     pub async fn new(path: PathBuf, loaded: Loaded) -> Result<Self, StartError> {
         let baseline = Baseline::new(path, &loaded);
         let settings = loaded.settings;
-        let sink = Sink::open(settings.audit.sink.clone(), settings.audit.when_blocked)?;
+        let sink = Sink::open(settings.audit.sink.clone(), settings.audit.when_blocked)?
+            .write_ahead(settings.audit.write_ahead);
         let metrics = Arc::new(Metrics::new(&Foreseen {
             listeners: &settings.listeners.iter().map(|l| Arc::clone(&l.name)).collect::<Vec<_>>(),
             callers: settings.callers.ids(),

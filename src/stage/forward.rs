@@ -1,7 +1,7 @@
 //! What does upstream say? One attempt: [`Signed`] → [`Answer`].
 //!
-//! It stands at the end: it adds nothing to the request, and notes on the trail what came back. An answer that
-//! holds what we sent as a credential is neither passed on nor noted with it.
+//! It stands at the end: it adds nothing to the request, announces it where that is wanted, and notes on the trail
+//! what came back. An answer that holds what we sent as a credential is neither passed on nor noted with it.
 
 use std::{
     pin::Pin,
@@ -15,9 +15,9 @@ use memchr::memmem;
 use tokio::time::Instant;
 use tower::{BoxError, Service};
 
-use super::Signed;
+use super::{Refusal, Signed};
 use crate::{
-    audit::Trail,
+    audit::{Blocked, Sink, Trail},
     metrics::Metrics,
     upstream::{Answer, SendError},
 };
@@ -25,13 +25,14 @@ use crate::{
 /// Sends requests.
 #[derive(Clone)]
 pub struct Forward {
+    sink: Sink,
     metrics: Arc<Metrics>,
 }
 
 impl Forward {
-    /// Sends requests and measures upstream.
-    pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics }
+    /// Announces requests in `sink`, sends them and measures upstream.
+    pub fn new(sink: Sink, metrics: Arc<Metrics>) -> Self {
+        Self { sink, metrics }
     }
 }
 
@@ -45,9 +46,11 @@ impl Service<Signed> for Forward {
     }
 
     fn call(&mut self, request: Signed) -> Self::Future {
-        let metrics = Arc::clone(&self.metrics);
+        let Self { sink, metrics } = self.clone();
         Box::pin(async move {
-            let (request, upstream, via, exchange) = request.into_parts();
+            // Once a call, and not before everything that can still refuse it.
+            let announced = sink.announce(request.trail()).await.map_err(|Blocked| Refusal::AuditBlocked)?;
+            let (request, upstream, via, exchange) = request.into_parts(announced);
             let sensitive: Vec<HeaderValue> =
                 request.headers().values().filter(|value| value.is_sensitive()).cloned().collect();
             let started = Instant::now();

@@ -10,6 +10,7 @@ use tower::{BoxError, filter::Predicate};
 
 use super::{Composed, Exchange, Refusal, compose::PROJECT_ID};
 use crate::{
+    audit::{Announced, Trail},
     clock,
     credential::Credential,
     signing::{self, SigningKey, Timestamp, Unsigned},
@@ -29,7 +30,12 @@ pub struct Signed {
 pub struct Sign;
 
 impl Signed {
-    pub(super) fn into_parts(self) -> (Outbound, Arc<Upstream>, Use, Exchange) {
+    pub(super) fn trail(&self) -> &Trail {
+        &self.exchange.trail
+    }
+
+    /// The request, for whoever has announced it.
+    pub(super) fn into_parts(self, _: Announced) -> (Outbound, Arc<Upstream>, Use, Exchange) {
         (self.request, self.upstream, self.via, self.exchange)
     }
 }

@@ -18,6 +18,7 @@ mod harness;
 
 mod audit;
 mod commands;
+mod crash;
 mod forward;
 mod hangup;
 mod hostile;
