@@ -13,13 +13,14 @@ use std::{
     io::{self, Write},
     os::{
         fd::{AsFd, AsRawFd},
-        unix::fs::OpenOptionsExt,
+        unix::fs::{FileTypeExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
 };
 
 use nix::{
     fcntl::{FallocateFlags, fallocate},
+    libc::O_NONBLOCK,
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 
@@ -57,8 +58,12 @@ pub(super) struct Output {
 impl Output {
     pub(super) fn open(target: Target) -> Result<Self, OpenError> {
         let opened = match &target {
-            Target::Stdout => io::stdout().as_fd().try_clone_to_owned().map(File::from),
-            Target::File(path) => OpenOptions::new().append(true).create(true).mode(0o600).open(path),
+            Target::Stdout => stdout(),
+            // A named pipe is not waited for either: without a reader it cannot be opened.
+            Target::File(path) => {
+                let mut options = OpenOptions::new();
+                options.append(true).create(true).mode(0o600).custom_flags(O_NONBLOCK).open(path)
+            }
         };
         let path = match &target {
             Target::Stdout => Path::new("/dev/stdout"),
@@ -198,6 +203,7 @@ impl Output {
                 self.complained &= written < line.len();
                 written
             }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(error) => {
                 self.complain(&format!("cannot be written to: {error}"));
                 0
@@ -230,6 +236,18 @@ impl Output {
         poll(&mut fds, PollTimeout::ZERO).ok()?;
         fds.first().and_then(PollFd::revents)
     }
+}
+
+/// Standard output. A pipe is opened anew, so that a write to it never waits: another writer, such as our own log,
+/// may take the room that was there a moment ago. What cannot be opened anew is only asked before each write.
+fn stdout() -> io::Result<File> {
+    let inherited = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    if !inherited.metadata()?.file_type().is_fifo() {
+        return Ok(inherited);
+    }
+    let path = format!("/proc/self/fd/{}", inherited.as_raw_fd());
+    let anew = OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(path);
+    Ok(anew.unwrap_or(inherited))
 }
 
 /// Space is allocated in steps of this many bytes, so that it is rarely asked for.

@@ -47,7 +47,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     };
     let settings = &loaded.settings;
-    log::start(args.log_format.unwrap_or(settings.log.format), args.log_level.unwrap_or(settings.log.level));
+    let _log = log::start(
+        args.log_format.unwrap_or(settings.log.format),
+        args.log_level.unwrap_or(settings.log.level),
+    )?;
     for warning in loaded.warnings.problems() {
         let (line, column) = warning.place.map_or((0, 0), |place| (place.line, place.column));
         tracing::warn!(place = format!("{}:{line}:{column}", warning.file), "{}", warning.message);

@@ -26,6 +26,7 @@ mod identify;
 mod layering;
 mod leak;
 mod limits;
+mod log;
 mod loopback;
 mod mtls;
 mod operate;
