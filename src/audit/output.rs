@@ -22,6 +22,7 @@ use nix::{
     fcntl::{FallocateFlags, fallocate},
     libc::O_NONBLOCK,
     poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::resource::{Resource, getrlimit},
 };
 
 /// What is written to.
@@ -47,10 +48,14 @@ pub(super) struct Output {
     file: File,
     regular: bool,
     ours: bool,
+    /// How large a file of this process may become.
+    largest: u64,
     /// Bytes of the file up to which space is allocated.
     allocated: u64,
     written: u64,
     waiting: VecDeque<Vec<u8>>,
+    /// Bytes of the first line that waits which are written already.
+    begun: usize,
     dropped: u64,
     complained: bool,
 }
@@ -77,17 +82,20 @@ impl Output {
             regular,
             // Locked for as long as it is open. Where nothing can be locked, nobody else is known of.
             ours: regular && !matches!(file.try_lock(), Err(TryLockError::WouldBlock)),
+            // Some file systems do not look at it when space is allocated.
+            largest: getrlimit(Resource::RLIMIT_FSIZE).map_or(u64::MAX, |(now, _)| now),
             allocated: 0,
             written: meta.len(),
             target,
             file,
             waiting: VecDeque::new(),
+            begun: 0,
             dropped: 0,
             complained: false,
         })
     }
 
-    /// Opens the file anew. What waits will be written to that one.
+    /// Opens the file anew. What waits will be written to that one, also what has begun in the other.
     pub(super) fn reopen(&mut self) -> Result<(), OpenError> {
         if matches!(self.target, Target::File(_)) {
             let mut fresh = Self::open(self.target.clone())?;
@@ -127,8 +135,7 @@ impl Output {
         if !self.regular {
             return self.writable();
         }
-        let needed = self.written + bytes;
-        needed <= self.allocated || self.allocate(needed + ALLOCATE_AHEAD) || self.allocate(needed)
+        self.has_space(bytes)
     }
 
     /// Writes the line once there is room for it, and after those that wait.
@@ -149,24 +156,23 @@ impl Output {
             return false;
         }
         let written = self.put(line);
-        match line.get(written..) {
-            None | Some([]) => return true,
+        if written > 0 && written < line.len() {
             // What has begun is finished, so that no line is broken; for whoever waits it is too late.
-            Some(rest) if written > 0 => self.waiting.push_front(rest.to_vec()),
-            Some(_) => {}
+            self.waiting.push_front(line.to_vec());
+            self.begun = written;
         }
-        false
+        written == line.len()
     }
 
     /// Writes what waits, in order, until there is no more room.
     pub(super) fn flush(&mut self) {
-        while let Some(mut line) = self.waiting.pop_front() {
-            let written = self.put(&line);
-            if written < line.len() {
-                line.drain(..written);
+        while let Some(line) = self.waiting.pop_front() {
+            self.begun += self.put(line.get(self.begun..).unwrap_or_default());
+            if self.begun < line.len() {
                 self.waiting.push_front(line);
                 return;
             }
+            self.begun = 0;
         }
     }
 
@@ -197,6 +203,11 @@ impl Output {
         if !self.regular && !self.writable() {
             return 0;
         }
+        // Half a line on a full disk would stay half a line.
+        if self.regular && !self.has_space(line.len() as u64) {
+            self.complain("has no space left");
+            return 0;
+        }
         match self.file.write(line) {
             Ok(written) => {
                 self.written += written as u64;
@@ -211,15 +222,24 @@ impl Output {
         }
     }
 
+    /// Whether so many bytes more can be written to the file; allocates space for them.
+    fn has_space(&mut self, bytes: u64) -> bool {
+        let needed = self.written + bytes;
+        needed <= self.allocated || self.allocate(needed + ALLOCATE_AHEAD) || self.allocate(needed)
+    }
+
     /// Allocates space for the file to grow to `end`, without changing its length.
     fn allocate(&mut self, end: u64) -> bool {
+        if end > self.largest {
+            return false;
+        }
         let (Ok(from), Ok(length)) = (i64::try_from(self.written), i64::try_from(end - self.written)) else {
             return false;
         };
         match fallocate(&self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, from, length) {
             Ok(()) => self.allocated = end,
             // The file system cannot allocate ahead: the write itself has to tell.
-            Err(nix::Error::EOPNOTSUPP | nix::Error::ENOSYS) => self.allocated = u64::MAX,
+            Err(nix::Error::EOPNOTSUPP | nix::Error::ENOSYS) => self.allocated = self.largest,
             Err(_) => return false,
         }
         true

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
+use nix::libc::SIGXFSZ;
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
@@ -69,6 +70,8 @@ pub(super) fn runtime() -> anyhow::Result<Runtime> {
 }
 
 async fn serve(args: &Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
+    // Caught, a file that may not grow is an error of the write. Otherwise it would be the end of the process.
+    let _too_large = signal(SignalKind::from_raw(SIGXFSZ))?;
     let ops = match Ops::bind(loaded.settings.ops, loaded.settings.admin.as_ref()).await {
         Ok(ops) => ops,
         Err((address, error)) => {

@@ -1,6 +1,7 @@
 //! What does a test need? A proxy in a folder of its own, something upstream of it, and connections to it.
 
 mod cloud;
+mod mount;
 mod process;
 mod proxy;
 mod scripted;
@@ -9,6 +10,7 @@ mod tls;
 mod wire;
 
 pub(crate) use cloud::{ACCESS_KEY, SECRET_KEY, certificate, cloud, options};
+pub(crate) use mount::Mount;
 pub(crate) use process::{Process, small_pipe};
 pub(crate) use proxy::{Proxy, Record};
 pub(crate) use scripted::{Peer, Scripted};

@@ -7,7 +7,7 @@ use std::{
     ops::Index,
     os::unix::net::UnixStream,
     path::PathBuf,
-    process::{Child, ExitStatus},
+    process::{Child, Command, ExitStatus},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -208,6 +208,13 @@ impl Proxy {
     pub(crate) fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id()).unwrap();
         kill(Pid::from_raw(id), signal).unwrap();
+    }
+
+    /// From now on none of its files may become larger.
+    pub(crate) fn limit_file_size(&self, bytes: u64) {
+        let arguments = [format!("--pid={}", self.child.id()), format!("--fsize={bytes}")];
+        let set = Command::new("prlimit").args(arguments).status();
+        assert!(set.unwrap().success());
     }
 
     /// Waits for it to end by itself. Its output is complete then.

@@ -27,6 +27,7 @@ pub(crate) struct Setup {
     project: String,
     credential: String,
     sections: String,
+    prefix: Vec<String>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
 }
@@ -44,6 +45,7 @@ impl Setup {
             project: String::new(),
             credential: "{ files: { access_key: ak, secret_key: sk } }".into(),
             sections: String::new(),
+            prefix: Vec::new(),
             arguments: Vec::new(),
             environment: Vec::new(),
         };
@@ -109,6 +111,11 @@ impl Setup {
         self
     }
 
+    /// A command that runs the one it is given: `nice`.
+    pub(crate) fn under(self, prefix: &[&str]) -> Self {
+        Self { prefix: prefix.iter().map(|word| (*word).to_owned()).collect(), ..self }
+    }
+
     pub(crate) fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.into());
         self
@@ -145,9 +152,15 @@ impl Setup {
     /// The binary with the configuration, in an environment that holds nothing else.
     pub(crate) fn command(&self, command: &str) -> Command {
         fs::write(self.path("proxy.yaml"), self.proxy_yaml()).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_mpc-auth-proxy"));
+        let mut words = self.prefix.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_mpc-auth-proxy")]);
+        let mut process = Command::new(words.next().unwrap());
         process.env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
-        process.args(command.split(' ')).arg("--config").arg(self.path("proxy.yaml")).args(&self.arguments);
+        process
+            .args(words)
+            .args(command.split(' '))
+            .arg("--config")
+            .arg(self.path("proxy.yaml"))
+            .args(&self.arguments);
         process
     }
 
