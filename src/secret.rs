@@ -4,6 +4,8 @@
 //! it cannot keep a copy made with [`Secret::expose`] from being printed: look for that word.
 
 use std::fmt;
+
+use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 /// A secret text: a secret key, a token, a password.
@@ -25,6 +27,12 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(text: D) -> Result<Self, D::Error> {
+        Box::<str>::deserialize(text).map(Self::new)
     }
 }
 

@@ -4,9 +4,10 @@
 
 use super::exit;
 use crate::config::{self, Listener, Loaded, Project, Report, Settings, Severity};
-use crate::credential::Source;
+use crate::credential::{Agency, Look, Password, Source, look_around};
 use crate::identity::{Proof, ServiceAccount};
 use crate::policy::{Mode, Rule, spell_moment};
+use crate::upstream::Endpoint;
 use anyhow::Context;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -109,8 +110,7 @@ fn one_rule(rule: &Rule) -> String {
 
 fn write_project(project: &Project, settings: &Settings, out: &mut impl Write) -> io::Result<()> {
     let Project { name, id, endpoint, credential, .. } = project;
-    let scheme = if endpoint.tls() { "https" } else { "http" };
-    writeln!(out, "  {name} ({id}) at {scheme}://{}", endpoint.authority())?;
+    writeln!(out, "  {name} ({id}) at {}", origin(endpoint))?;
     let source = settings.credentials.iter().find(|c| c.name == *credential).map(|c| spell(&c.source));
     writeln!(out, "    with {credential}: {}", source.unwrap_or_default())
 }
@@ -147,8 +147,36 @@ fn spell(source: &Source) -> String {
         Source::Files { access_key, secret_key, .. } => {
             format!("keys from {} and {}", access_key.display(), secret_key.display())
         }
-        Source::TokenFile { path } => format!("the token in {}", path.display()),
+        Source::Profile { path, section, .. } => format!("section [{section}] of {}", path.display()),
+        Source::Metadata(endpoint) => format!("keys of this machine's agency, from {}", origin(endpoint)),
+        Source::PodIdentity => "keys of this pod's agency, from the agent that the environment names".into(),
+        Source::Oidc(oidc) => format!("keys for an identity token, from {}", origin(&oidc.iam_endpoint)),
+        Source::OidcSts(sts) => {
+            format!("keys of {} for an identity token, from {}", sts.agency_urn, origin(&sts.sts_endpoint))
+        }
+        Source::Agency(agency) => {
+            let Agency { base, agency_urn, sts_endpoint, .. } = agency;
+            format!("keys of {agency_urn}, assumed with {base}, from {}", origin(sts_endpoint))
+        }
+        Source::IamPassword(password) => {
+            let Password { iam_endpoint, domain, user, .. } = password;
+            format!("tokens of the user {user} of {domain}, from {}", origin(iam_endpoint))
+        }
+        Source::TokenFile(path) => format!("the token in {}", path.display()),
+        Source::Auto(known) => {
+            let told = |look: &Look| match &look.passed_over {
+                Some(reason) => format!("\n      not {}: {reason}", look.source),
+                None => format!("\n      {}, if it can be had", look.source),
+            };
+            let looks: String = look_around(known).iter().map(told).collect();
+            format!("the first source that is there; by the environment of this command:{looks}")
+        }
     }
+}
+
+fn origin(endpoint: &Endpoint) -> String {
+    let scheme = if endpoint.tls() { "https" } else { "http" };
+    format!("{scheme}://{}", endpoint.authority())
 }
 
 #[cfg(test)]

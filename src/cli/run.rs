@@ -84,10 +84,12 @@ async fn serve(args: &Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
         Err(error @ StartError::Bind { .. }) => return cannot_bind(&error.into()),
         Err(error) => return Err(error.into()),
     };
-    let missing = proxy.insight().health().missing_credentials();
-    if args.require_credentials && !missing.is_empty() {
-        tracing::error!(credentials = missing.join(" "), "credentials are missing, and required");
-        return Ok(ExitCode::from(exit::NO_CREDENTIAL));
+    if args.require_credentials {
+        let missing = proxy.missing_credentials().await;
+        if !missing.is_empty() {
+            tracing::error!(credentials = missing.join(" "), "credentials are missing, and required");
+            return Ok(ExitCode::from(exit::NO_CREDENTIAL));
+        }
     }
     let (stop, hang_up) = (Stop::new()?, signal(SignalKind::hangup())?);
     for (listener, address) in proxy.addresses() {

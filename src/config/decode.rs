@@ -57,6 +57,11 @@ impl<'n> Fields<'n> {
         self.optional(key, read)
     }
 
+    /// The file that they are in.
+    pub(super) fn page(&self) -> &'n Page {
+        self.page
+    }
+
     /// How many keys are left to take.
     pub(super) fn count(&self) -> usize {
         self.left.len()

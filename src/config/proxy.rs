@@ -45,7 +45,7 @@ pub(super) struct ProjectWritten {
     pub(super) name: Option<Placed<Arc<str>>>,
     pub(super) id: Option<Placed<Arc<str>>>,
     pub(super) credential: Option<Placed<Arc<str>>>,
-    endpoint: Option<Endpoint>,
+    pub(super) endpoint: Option<Endpoint>,
     project_header: ProjectHeader,
     cancel_form: Option<Form>,
     rate_limit: Option<Rate>,
@@ -80,7 +80,7 @@ impl Written {
 pub(super) fn read(page: &Page, root: &Node) -> Option<Written> {
     let mut fields = Fields::of(page, root, "proxy.yaml")?;
     fields.required(("version", "1"), version);
-    let written = Written {
+    let mut written = Written {
         policy: fields.required(("policy", "policy.yaml"), |page, node| {
             let path = scalar::text(page, node, "the path of a file")?;
             Some(Placed { value: path.to_owned(), place: node.place })
@@ -108,9 +108,6 @@ pub(super) fn read(page: &Page, root: &Node) -> Option<Written> {
                 },
             )
             .unwrap_or_default(),
-        credentials: fields
-            .required(("credentials", "{ prod: { environment: {} } }"), credentials::read)
-            .unwrap_or_default(),
         ops: fields.optional("ops", ops),
         admin: fields.optional("admin", listener::admin),
         freeze_file: fields.optional("freeze_file", file_to_look_for),
@@ -119,7 +116,12 @@ pub(super) fn read(page: &Page, root: &Node) -> Option<Written> {
         drain: fields.optional("drain", drain).unwrap_or_default(),
         audit: fields.optional("audit", audit).unwrap_or_default(),
         log: fields.optional("log", log).unwrap_or_default(),
+        credentials: Vec::new(),
     };
+    // After the projects: what a credential is for may say where to get it.
+    let read = |page, node| credentials::read(page, node, &written.projects);
+    let found = fields.required(("credentials", "{ prod: { environment: {} } }"), read);
+    written.credentials = found.unwrap_or_default();
     fields.finish();
     Some(written)
 }
@@ -164,7 +166,8 @@ fn project(page: &Page, node: &Node) -> Option<ProjectWritten> {
     let mut fields = Fields::of(page, node, "a project")?;
     let name = fields.required(("name", "media-prod"), scalar::name);
     let id = fields.required(("id", "0a1b2c3d4e5f60718293a4b5c6d7e8f9"), scalar::name);
-    let endpoint = fields.required(("endpoint", EXAMPLE_ENDPOINT), endpoint);
+    let endpoint =
+        fields.required(("endpoint", EXAMPLE_ENDPOINT), |page, node| endpoint(page, node, EXAMPLE_ENDPOINT));
     let credential = fields.required(("credential", "prod"), scalar::name);
     let project_header = fields.optional("project_header", |page, node| {
         let words = [
@@ -191,8 +194,9 @@ fn project(page: &Page, node: &Node) -> Option<ProjectWritten> {
     Some(ProjectWritten { name, id, credential, endpoint, project_header, cancel_form, rate_limit })
 }
 
-fn endpoint(page: &Page, node: &Node) -> Option<Placed<Endpoint>> {
-    let text = scalar::text(page, node, &format!("an endpoint such as {EXAMPLE_ENDPOINT}"))?;
+/// An endpoint; the example is one of its kind.
+pub(super) fn endpoint(page: &Page, node: &Node, example: &str) -> Option<Placed<Endpoint>> {
+    let text = scalar::text(page, node, &format!("an endpoint such as {example}"))?;
     let error = match Endpoint::parse(text) {
         Ok(endpoint) => return Some(Placed { value: endpoint, place: node.place }),
         Err(error) => error,
@@ -200,7 +204,7 @@ fn endpoint(page: &Page, node: &Node) -> Option<Placed<Endpoint>> {
     let hint = match error {
         EndpointError::Scheme if !text.contains("://") => format!("write https://{text}"),
         EndpointError::Scheme | EndpointError::MoreThanOrigin | EndpointError::Host | EndpointError::Port => {
-            format!("for instance {EXAMPLE_ENDPOINT}")
+            format!("for instance {example}")
         }
     };
     page.error(node.place, error.to_string(), hint);

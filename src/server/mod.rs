@@ -28,9 +28,9 @@ pub use status::Insight;
 
 use crate::{
     audit::{OpenError, Sink},
-    clock,
+    clock::{self, Skew},
     config::{Drain, Hosts, Limits, Listener, Loaded, Settings},
-    credential::Held,
+    credential::{Held, Renewal, Surroundings},
     limit::Freeze,
     metrics::{Foreseen, Metrics},
     reload::{Baseline, Reloader},
@@ -38,7 +38,7 @@ use crate::{
     stage::{InForce, Project},
     upstream::{Endpoint, Roots, RootsError, Timeouts, Upstream},
 };
-use background::{look_for, refresh, renew, report, sweep};
+use background::{look_for, renew, sweep};
 use connection::Serving;
 use listener::Socket;
 
@@ -52,6 +52,8 @@ pub struct Proxy {
     insight: Insight,
     freeze_file: Option<PathBuf>,
     upstreams: Vec<Arc<Upstream>>,
+    /// The renewal of credentials, which begins before anything is accepted.
+    background: JoinSet<()>,
 }
 
 /// A proxy that serves.
@@ -97,10 +99,10 @@ pub enum StartError {
 }
 
 impl Proxy {
-    /// Binds every socket, opens the audit sink and reads every credential once. The configuration was loaded from
-    /// `path`, which is where changes of it are looked for.
+    /// Binds every socket, opens the audit sink and begins to fetch credentials; those that are on this machine are
+    /// there when it returns. The configuration was loaded from `path`, which is where changes of it are looked for.
     ///
-    /// A credential that cannot be read yet is no error: see [`Health::missing_credentials`].
+    /// A credential that cannot be had yet is no error: see [`Self::missing_credentials`].
     ///
     /// # Errors
     /// See [`StartError`].
@@ -109,21 +111,20 @@ impl Proxy {
         let settings = loaded.settings;
         let sink = Sink::open(settings.audit.sink.clone(), settings.audit.when_blocked)?
             .write_ahead(settings.audit.write_ahead);
+        let (roots, skew) = (Roots::new(settings.upstream.ca_file.as_deref())?, Skew::default());
+        let renewals = renewals(&settings, &roots, &skew)?;
+        let credentials: Vec<Arc<Held>> = renewals.iter().map(|renewal| Arc::clone(renewal.held())).collect();
         let metrics = Arc::new(Metrics::new(&Foreseen {
             listeners: &settings.listeners.iter().map(|l| Arc::clone(&l.name)).collect::<Vec<_>>(),
             callers: settings.callers.ids(),
             policy: &settings.policy,
-            credentials: &settings.credentials.iter().map(|c| Arc::clone(&c.name)).collect::<Vec<_>>(),
+            credentials: &credentials,
             projects: &settings.projects.iter().map(|p| Arc::clone(&p.name)).collect::<Vec<_>>(),
             sink: &sink,
+            skew: &skew,
         }));
-        let credentials: Vec<Arc<Held>> = settings
-            .credentials
-            .iter()
-            .map(|c| Arc::new(Held::new(Arc::clone(&c.name), c.source.clone())))
-            .collect();
-        read_once(&credentials, &metrics).await;
-        let (projects, upstreams) = projects(&settings, &credentials)?;
+        let background = start(renewals, &settings, &metrics).await;
+        let (projects, upstreams) = projects(&settings, &roots, &credentials)?;
         let sockets = bind(&settings.listeners)?;
         let health = Health::new(&settings.projects, &credentials);
         let (limits, drain, upstream) =
@@ -152,9 +153,10 @@ impl Proxy {
             freeze: insight.freeze.clone(),
             metrics: Arc::clone(&metrics),
             hostname: hostname(),
+            skew,
         };
         let stack = stack::build(&limits, &upstream, parts);
-        Ok(Self { sockets, stack, limits, drain, metrics, insight, freeze_file, upstreams })
+        Ok(Self { sockets, stack, limits, drain, metrics, insight, freeze_file, upstreams, background })
     }
 
     /// What is bound: the listeners' names and their addresses, the ports as the system chose them.
@@ -172,6 +174,14 @@ impl Proxy {
         &self.metrics
     }
 
+    /// The credentials that projects need and whose sources, asked once, gave none.
+    pub async fn missing_credentials(&self) -> Vec<Arc<str>> {
+        for held in &self.insight.credentials {
+            held.asked_once().await;
+        }
+        self.insight.health.missing_credentials()
+    }
+
     /// Starts to accept.
     pub fn serve(self) -> Running {
         let (tasks, stop, finish) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
@@ -187,10 +197,7 @@ impl Proxy {
             });
             tasks.spawn(socket.accept(serving, Arc::clone(&connections), stop.clone()));
         }
-        let mut background = JoinSet::new();
-        for held in &self.insight.credentials {
-            background.spawn(renew(Arc::clone(held), Arc::clone(&self.metrics)));
-        }
+        let mut background = self.background;
         background.spawn(sweep(self.upstreams));
         background.spawn(Arc::clone(&self.insight.reloader).watch());
         if let Some(path) = self.freeze_file {
@@ -230,14 +237,29 @@ impl Running {
     }
 }
 
-/// Reads every credential, so that the first call need not wait for one.
-async fn read_once(credentials: &[Arc<Held>], metrics: &Metrics) {
-    for held in credentials {
-        if let Err(error) = refresh(held, metrics).await {
-            let error = report(&error);
-            tracing::warn!(credential = %held.name(), error, "a credential cannot be read yet: its calls are refused");
-        }
+fn renewals(settings: &Settings, roots: &Roots, skew: &Skew) -> Result<Vec<Renewal>, RootsError> {
+    let surroundings = Surroundings {
+        roots: roots.clone(),
+        connect_timeout: settings.upstream.connect_timeout,
+        skew: skew.clone(),
+        bases: HashMap::new(),
+    };
+    Renewal::all(settings.credentials.iter().map(|c| (&c.name, &c.source)), surroundings)
+}
+
+/// Starts the renewals. Returns when the sources on this machine have been asked, so that the first call need not
+/// wait for them; those that are somewhere else are not waited for.
+async fn start(renewals: Vec<Renewal>, settings: &Settings, metrics: &Arc<Metrics>) -> JoinSet<()> {
+    let local = |name: &Arc<str>| settings.credentials.iter().any(|c| c.name == *name && c.source.is_local());
+    let held: Vec<_> = renewals.iter().map(|renewal| Arc::clone(renewal.held())).collect();
+    let mut tasks = JoinSet::new();
+    for renewal in renewals {
+        tasks.spawn(renew(renewal, Arc::clone(metrics)));
     }
+    for held in held.iter().filter(|held| local(held.name())) {
+        held.asked_once().await;
+    }
+    tasks
 }
 
 fn bind(listeners: &[Listener]) -> Result<Vec<(Socket, Arc<Hosts>)>, StartError> {
@@ -256,16 +278,16 @@ fn bind(listeners: &[Listener]) -> Result<Vec<(Socket, Arc<Hosts>)>, StartError>
 #[expect(clippy::type_complexity, reason = "two lists, named where they are used")]
 fn projects(
     settings: &Settings,
+    roots: &Roots,
     credentials: &[Arc<Held>],
 ) -> Result<(Vec<Arc<Project>>, Vec<Arc<Upstream>>), StartError> {
-    let roots = Roots::new(settings.upstream.ca_file.as_deref())?;
     let timeouts =
         Timeouts { connect: settings.upstream.connect_timeout, attempt: settings.upstream.attempt_timeout };
     let mut upstreams: HashMap<&Endpoint, Arc<Upstream>> = HashMap::new();
     let mut projects = Vec::new();
     for project in &settings.projects {
         if !upstreams.contains_key(&project.endpoint) {
-            let upstream = Upstream::new(&project.endpoint, &roots, timeouts)?;
+            let upstream = Upstream::new(&project.endpoint, roots, timeouts)?;
             upstreams.insert(&project.endpoint, Arc::new(upstream));
         }
         let held = credentials.iter().find(|held| *held.name() == project.credential);

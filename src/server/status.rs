@@ -11,7 +11,7 @@ use super::Health;
 use crate::{
     audit::{Recent, Sink},
     clock,
-    credential::Held,
+    credential::{Held, State},
     limit::Freeze,
     reload::Reloader,
     stage::InForce,
@@ -84,12 +84,20 @@ impl Insight {
 }
 
 fn credential(held: &Held) -> Value {
-    let current = held.current();
+    let State { ready, key_hint, expires_at, held_back, problem, looked_at } = held.state();
+    let looks: Vec<Value> = looked_at
+        .iter()
+        .map(|look| json!({ "source": look.source, "passed_over": look.passed_over }))
+        .collect();
     json!({
         "name": &**held.name(),
         "source": held.source(),
-        "ready": current.is_some(),
-        "key_hint": current.as_ref().and_then(|credential| credential.key_hint()),
+        "ready": ready,
+        "key_hint": key_hint,
+        "expires_at": expires_at.map(rfc3339),
+        "held_back_seconds": held_back.map(|left| left.as_secs()),
+        "problem": problem.as_deref(),
+        "looked_at": looks,
     })
 }
 

@@ -15,6 +15,7 @@ use tower::{BoxError, filter::Predicate};
 use super::{Admitted, Exchange, Project};
 use crate::{
     config::ProjectHeader,
+    credential::Held,
     limit::Admission,
     upstream::{Outbound, Use},
 };
@@ -39,6 +40,10 @@ impl Composed {
     pub(super) fn on_a_fresh_connection(mut self) -> Self {
         self.via = Use::Fresh;
         self
+    }
+
+    pub(super) fn credential(&self) -> &Arc<Held> {
+        &self.project.credential
     }
 
     pub(super) fn exchange(&self) -> &Exchange {

@@ -12,12 +12,14 @@ use std::{
 use bytes::Bytes;
 use http::HeaderValue;
 use memchr::memmem;
+use serde_json::Value;
 use tokio::time::Instant;
 use tower::{BoxError, Service};
 
 use super::{Refusal, Signed};
 use crate::{
     audit::{Blocked, Sink, Trail},
+    clock::Skew,
     metrics::Metrics,
     upstream::{Answer, SendError},
 };
@@ -27,12 +29,13 @@ use crate::{
 pub struct Forward {
     sink: Sink,
     metrics: Arc<Metrics>,
+    skew: Skew,
 }
 
 impl Forward {
-    /// Announces requests in `sink`, sends them and measures upstream.
-    pub fn new(sink: Sink, metrics: Arc<Metrics>) -> Self {
-        Self { sink, metrics }
+    /// Announces requests in `sink`, sends them and measures upstream, its clock included.
+    pub fn new(sink: Sink, metrics: Arc<Metrics>, skew: Skew) -> Self {
+        Self { sink, metrics, skew }
     }
 }
 
@@ -46,7 +49,7 @@ impl Service<Signed> for Forward {
     }
 
     fn call(&mut self, request: Signed) -> Self::Future {
-        let Self { sink, metrics } = self.clone();
+        let Self { sink, metrics, skew } = self.clone();
         Box::pin(async move {
             // Once a call, and not before everything that can still refuse it.
             let announced = sink.announce(request.trail()).await.map_err(|Blocked| Refusal::AuditBlocked)?;
@@ -61,6 +64,9 @@ impl Service<Signed> for Forward {
             metrics.attempted(took);
             match result {
                 Ok(mut answer) => {
+                    if let Some(date) = answer.date() {
+                        skew.learn(date, took);
+                    }
                     withhold(&mut answer, &sensitive);
                     note(&exchange.trail, &answer);
                     Ok(answer)
@@ -98,9 +104,12 @@ fn kind(error: &SendError) -> &'static str {
 fn withhold(answer: &mut Answer, sensitive: &[HeaderValue]) {
     let secrets = || sensitive.iter().map(|value| secret_part(value.as_bytes()));
     let holds_one = |text: &[u8]| secrets().any(|secret| memmem::find(text, secret).is_some());
-    // JSON may write `/` as `\/`.
-    let unescaped = || answer.body.iter().copied().filter(|b| *b != b'\\').collect::<Vec<u8>>();
-    if !answer.body.is_empty() && (holds_one(&answer.body) || holds_one(&unescaped())) {
+    // JSON may write `/` as `\/`, and any character by its number.
+    let written_otherwise = || match serde_json::from_slice(&answer.body) {
+        Ok(document) => any_text(&document, &|text| holds_one(text.as_bytes())),
+        Err(_) => holds_one(&answer.body.iter().copied().filter(|b| *b != b'\\').collect::<Vec<u8>>()),
+    };
+    if !answer.body.is_empty() && (holds_one(&answer.body) || written_otherwise()) {
         let code = answer.error_code().filter(|code| !holds_one(code.as_bytes())).unwrap_or_default();
         let body = serde_json::json!({ "error_code": code, "error_msg": WITHHELD });
         answer.body = Bytes::from(body.to_string());
@@ -113,6 +122,16 @@ fn withhold(answer: &mut Answer, sensitive: &[HeaderValue]) {
             .filter_map(|(name, value)| Some((name?, value)))
             .filter(|(_, value)| !leaking(value))
             .collect();
+    }
+}
+
+/// Whether this is so of any text in a document, names included.
+fn any_text(document: &Value, is_so: &impl Fn(&str) -> bool) -> bool {
+    match document {
+        Value::String(text) => is_so(text),
+        Value::Array(items) => items.iter().any(|item| any_text(item, is_so)),
+        Value::Object(members) => members.iter().any(|(name, value)| is_so(name) || any_text(value, is_so)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 

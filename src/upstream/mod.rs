@@ -15,7 +15,8 @@ mod stream;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode};
+use chrono::{DateTime, Utc};
+use http::{HeaderMap, Request, Response, StatusCode, header::DATE};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
@@ -154,6 +155,12 @@ impl Upstream {
 }
 
 impl Answer {
+    /// When upstream says that it answered.
+    pub fn date(&self) -> Option<DateTime<Utc>> {
+        let date = self.headers.get(DATE)?.to_str().ok()?;
+        httpdate::parse_http_date(date).ok().map(DateTime::from)
+    }
+
     /// The `error_code` of an error answer in Huawei's shape.
     pub fn error_code(&self) -> Option<String> {
         #[derive(serde::Deserialize)]

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import yaml
 from huaweicloudsdkcore.auth.credentials import BasicCredentials
 from huaweicloudsdkmpc.v1 import DeleteEditingJobRequest, MpcClient
 
@@ -128,6 +129,12 @@ class StandIn(Process):
         self.keys = dict(re.findall(r"export (HUAWEICLOUD_SDK_\w+)=(\S+)", printed))
         self.access_key = self.keys["HUAWEICLOUD_SDK_AK"]
         self.secret_key = self.keys["HUAWEICLOUD_SDK_SK"]
+        self.pod_uri = re.search(r"export HC_CONTAINER_CREDENTIALS_FULL_URI=(\S+)", printed)[1]
+        # The secrets by the name of the file they go into, and the fields of each source of credentials.
+        self.secrets = {name: text for text, name in re.findall(r"printf %s (\S+) > (\S+)", printed)}
+        self.sources = {}
+        for line in re.findall(r"^    test: .*", printed, re.MULTILINE):
+            self.sources.update(yaml.safe_load(line)["test"])
 
     def put_job(self, job, state="WAITING"):
         self._control("PUT", f"jobs/{PROJECT}/{job}", {"state": state})
@@ -147,6 +154,22 @@ class StandIn(Process):
 
     def forget_requests(self):
         self._control("DELETE", "requests")
+
+    def set_faults(self, *faults):
+        self._control("PUT", "faults", faults)
+
+    def set_clock(self, offset_s):
+        self._control("PUT", "clock", {"offset_s": offset_s})
+
+    def set_lifetimes(self, **seconds):
+        """How long what each service hands out from now on is in force; those left out do as usual."""
+        self._control("PUT", "lifetimes", seconds)
+
+    def set_metadata_mode(self, mode):
+        self._control("PUT", "metadata", {"mode": mode})
+
+    def rotate_metadata_key(self):
+        self._control("DELETE", "metadata/key")
 
     def _control(self, method, what, body=None):
         data = None if body is None else json.dumps(body).encode()

@@ -19,6 +19,7 @@ mod harness;
 mod audit;
 mod commands;
 mod crash;
+mod credentials;
 mod disk;
 mod forward;
 mod hangup;

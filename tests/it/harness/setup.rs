@@ -61,6 +61,11 @@ impl Setup {
         self.cloud.cloud()
     }
 
+    /// Where upstream is.
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
     /// Another cloud as upstream.
     pub(crate) fn with_cloud(mut self, cloud: TestServer) -> Self {
         cloud.cloud().put_job(PROJECT, "100211", JobState::Waiting);

@@ -4,32 +4,30 @@
 //! project id, no path, and a caller that was not proven is `_unknown`. Every series that can be foreseen is
 //! there from the start, at zero, so that a rate over it works from the first event on.
 
+mod collected;
+
 use std::{
     sync::{Arc, atomic::AtomicI64},
     time::Duration,
 };
 
 use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
-    metrics::{
-        counter::{ConstCounter, Counter},
-        family::Family,
-        gauge::Gauge,
-        histogram::Histogram,
-        info::Info,
-    },
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::{Registry, Unit},
 };
 
 use crate::{
     audit::{Outcome, Record, Sink},
-    clock,
+    clock::{self, Skew},
+    credential::Held,
     identity::CallerId,
     limit::Scope,
     operation::CATALOGUE,
     policy::{Decision, Effect, Mode, Policy},
 };
+
+use collected::{ClockSkew, Credentials, Dropped};
 
 /// All metrics of a process.
 pub struct Metrics {
@@ -59,12 +57,14 @@ pub struct Foreseen<'a> {
     pub callers: &'a [CallerId],
     /// The policy.
     pub policy: &'a Policy,
-    /// The credentials' names.
-    pub credentials: &'a [Arc<str>],
+    /// The credentials, which know their expiry.
+    pub credentials: &'a [Arc<Held>],
     /// The projects' names.
     pub projects: &'a [Arc<str>],
     /// The audit sink, which counts for itself.
     pub sink: &'a Sink,
+    /// The cloud's clock.
+    pub skew: &'a Skew,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -186,7 +186,7 @@ impl Metrics {
         self.upstream_errors.get_or_create(&KindLabels { kind }).inc();
     }
 
-    /// Counts a reading of a credential's source.
+    /// Counts that a credential's source was asked.
     pub fn refreshed(&self, credential: &Arc<str>, succeeded: bool) {
         self.refreshes.get_or_create(&RefreshLabels::new(credential, succeeded)).inc();
     }
@@ -260,7 +260,7 @@ impl Metrics {
         }
         for credential in foreseen.credentials {
             for succeeded in [true, false] {
-                drop(self.refreshes.get_or_create(&RefreshLabels::new(credential, succeeded)));
+                drop(self.refreshes.get_or_create(&RefreshLabels::new(credential.name(), succeeded)));
             }
         }
     }
@@ -280,7 +280,7 @@ impl Metrics {
         );
         r.register("upstream_errors", "Attempts without an acceptable answer", self.upstream_errors.clone());
         r.register("in_flight_requests", "Requests under way", self.in_flight.clone());
-        let help = "Readings of a credential's source";
+        let help = "How often a credential's source was asked";
         r.register("credential_refreshes", help, self.refreshes.clone());
         let help = "Calls over a limit";
         r.register("rate_limited", help, self.rate_limited.clone());
@@ -292,6 +292,8 @@ impl Metrics {
         let build = vec![("version", env!("CARGO_PKG_VERSION"))];
         r.register("build", "This program", Info::new(build));
         r.register_collector(Box::new(Dropped(foreseen.sink.clone())));
+        r.register_collector(Box::new(Credentials(foreseen.credentials.to_vec())));
+        r.register_collector(Box::new(ClockSkew(foreseen.skew.clone())));
         self
     }
 }
@@ -332,18 +334,6 @@ impl RefreshLabels {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.dec();
-    }
-}
-
-/// Asks the sink, when metrics are read, how many records it lost.
-#[derive(Debug)]
-struct Dropped(Sink);
-
-impl Collector for Dropped {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let counter = ConstCounter::new(self.0.stats().dropped);
-        let help = "Audit records that were lost";
-        counter.encode(encoder.encode_descriptor("audit_dropped", help, None, counter.metric_type())?)
     }
 }
 
