@@ -20,6 +20,7 @@ use super::{exit, log};
 use crate::{
     config::{self, Loaded, LogFormat},
     ops::Ops,
+    sandbox::Sandbox,
     server::{Drained, Proxy, Running, StartError},
 };
 
@@ -37,9 +38,14 @@ pub(super) struct Args {
     /// auto, json or text; wins over the file
     #[arg(long, value_name = "FORMAT", env = "MPC_AUTH_PROXY_LOG_FORMAT", value_enum)]
     log_format: Option<LogFormat>,
+    /// Leave files, privileges and core dumps as they are: for debuggers
+    #[arg(long, env = "MPC_AUTH_PROXY_NO_SANDBOX")]
+    no_sandbox: bool,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    // Before any secret is read.
+    let sandbox = if args.no_sandbox { None } else { Some(Sandbox::begin()) };
     let loaded = match config::load(&args.config) {
         Ok(loaded) => loaded,
         Err(report) => {
@@ -47,11 +53,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(exit::CONFIG));
         }
     };
+    // Before there is another thread.
+    let sandbox = sandbox.map_or_else(|| Sandbox::none("--no-sandbox"), |sandbox| sandbox.confine(&loaded));
     let settings = &loaded.settings;
     let _log = log::start(
         args.log_format.unwrap_or(settings.log.format),
         args.log_level.unwrap_or(settings.log.level),
     )?;
+    sandbox.tell();
     for warning in loaded.warnings.problems() {
         let (line, column) = warning.place.map_or((0, 0), |place| (place.line, place.column));
         tracing::warn!(place = format!("{}:{line}:{column}", warning.file), "{}", warning.message);

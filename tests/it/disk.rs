@@ -17,8 +17,8 @@ use crate::harness::{Mount, Proxy, Record, Setup, Wire, cancel, wait_for};
 fn while_the_disk_is_full_every_call_is_refused_and_then_they_go_on() {
     let Some(mount) = Mount::of_kib(256) else { return };
     for write_ahead in [false, true] {
-        let log = mount.path().join(format!("audit-{write_ahead}.log"));
-        let proxy = recording(&log, write_ahead).start().records_elsewhere();
+        let name = format!("audit-{write_ahead}.log");
+        let proxy = recording(&mount, &name, write_ahead);
         assert_eq!(proxy.send(cancel("100211")).status, 204);
         mount.fill();
         thread::scope(|scope| {
@@ -30,7 +30,7 @@ fn while_the_disk_is_full_every_call_is_refused_and_then_they_go_on() {
         let answer = proxy.send(cancel("none"));
         assert_eq!(answer.status, 403, "{answer:#?}");
         proxy.upstream_saw(2);
-        let records = records(&log);
+        let records = records(&mount.outside(&name));
         let statuses = records.iter().filter(|record| record["event"] == "request");
         let statuses: Vec<u64> =
             statuses.map(|record| record["http.response.status_code"].as_u64().unwrap()).collect();
@@ -41,8 +41,7 @@ fn while_the_disk_is_full_every_call_is_refused_and_then_they_go_on() {
 #[test]
 fn a_disk_that_fills_up_and_empties_under_load_loses_no_record_and_no_call() {
     let Some(mount) = Mount::of_kib(16 * 1024) else { return };
-    let log = mount.path().join("audit.log");
-    let proxy = recording(&log, true).start().records_elsewhere();
+    let proxy = recording(&mount, "audit.log", true);
     let (over, mut answers) = (AtomicBool::new(false), Vec::new());
     let ask = |wire: &mut Wire, job: &str| {
         wire.write(cancel(job));
@@ -78,7 +77,7 @@ fn a_disk_that_fills_up_and_empties_under_load_loses_no_record_and_no_call() {
     let refused = answers.iter().filter(|(status, _)| *status == 503).count();
     assert_eq!(sent + refused, answers.len(), "{answers:#?}");
     proxy.upstream_saw(sent);
-    let records = records(&log);
+    let records = records(&mount.outside("audit.log"));
     let recorded: BTreeSet<&str> = records
         .iter()
         .filter(|record| record["event"] == "request")
@@ -124,8 +123,10 @@ fn a_write_beyond_what_a_file_may_hold_is_an_error_and_not_the_end() {
     assert_eq!(proxy.stop(), Some(0));
 }
 
-fn recording(log: &Path, write_ahead: bool) -> Setup {
-    Setup::new().section(&format!("audit: {{ sink: {}, write_ahead: {write_ahead} }}", log.display()))
+fn recording(mount: &Mount, name: &str, write_ahead: bool) -> Proxy {
+    let sink = mount.inside(name);
+    let section = format!("audit: {{ sink: {}, write_ahead: {write_ahead} }}", sink.display());
+    mount.shown_to(Setup::new().section(&section)).start().records_elsewhere()
 }
 
 /// No file may become larger than 16 KiB: `ulimit` counts in 512 bytes.

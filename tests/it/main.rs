@@ -38,6 +38,7 @@ mod refuse;
 mod reload;
 mod retry;
 mod sdk_signature;
+mod sandbox;
 mod service_account;
 mod shutdown;
 mod sign;

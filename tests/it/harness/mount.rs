@@ -3,17 +3,18 @@
 use std::{
     fs::{self, OpenOptions},
     io::{BufRead, BufReader, ErrorKind, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
 };
 
 use tempfile::TempDir;
 
+use super::Setup;
+
 /// Gone when it is dropped, with whoever holds it mounted.
 pub(crate) struct Mount {
     holder: Child,
-    path: PathBuf,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Mount {
@@ -35,18 +36,28 @@ impl Mount {
             eprintln!("no file system can be mounted here: {:?}", holder.wait());
             return None;
         }
-        let path = PathBuf::from(format!("/proc/{}/root{}", holder.id(), folder.path().display()));
-        Some(Self { holder, path, _folder: folder })
+        Some(Self { holder, folder })
     }
 
-    /// Where it is seen from outside the name space.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    /// Has the proxy see it.
+    pub(crate) fn shown_to(&self, setup: Setup) -> Setup {
+        let target = self.holder.id().to_string();
+        setup.under(&["nsenter", "--target", &target, "--user", "--preserve-credentials", "--mount"])
+    }
+
+    /// Where the proxy sees a file of it.
+    pub(crate) fn inside(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Where others do.
+    pub(crate) fn outside(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{}", self.holder.id(), self.inside(name).display()))
     }
 
     /// Takes all room that is left.
     pub(crate) fn fill(&self) {
-        let mut filler = OpenOptions::new().append(true).create(true).open(self.path.join("filler")).unwrap();
+        let mut filler = OpenOptions::new().append(true).create(true).open(self.outside("filler")).unwrap();
         for piece in [&[0; 4096][..], &[0]] {
             let error = loop {
                 if let Err(error) = filler.write_all(piece) {
@@ -59,7 +70,7 @@ impl Mount {
 
     /// Gives it back.
     pub(crate) fn empty(&self) {
-        fs::remove_file(self.path.join("filler")).unwrap();
+        fs::remove_file(self.outside("filler")).unwrap();
     }
 }
 

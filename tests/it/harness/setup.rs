@@ -116,6 +116,12 @@ impl Setup {
         self
     }
 
+    /// A folder beside `proxy.yaml`.
+    pub(crate) fn folder(self, name: &str) -> Self {
+        fs::create_dir(self.path(name)).unwrap();
+        self
+    }
+
     /// A command that runs the one it is given: `nice`.
     pub(crate) fn under(self, prefix: &[&str]) -> Self {
         Self { prefix: prefix.iter().map(|word| (*word).to_owned()).collect(), ..self }
