@@ -16,6 +16,7 @@ pub mod limit;
 pub mod audit;
 pub mod metrics;
 pub mod config;
+pub mod sandbox;
 pub mod stage;
 pub mod stack;
 pub mod reload;

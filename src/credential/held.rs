@@ -290,7 +290,7 @@ async fn admitted(value: Arc<Value>, deadline: Instant) -> Result<Lease, Unavail
         Some(admitted) => admitted,
         None => match timeout_at(deadline, value.standing.admit()).await {
             Ok(admitted) => admitted,
-            Err(_) => return Err(Unavailable::Missing(SOON)),
+            Err(_) => return Err(Unavailable::HeldBack(SOON)),
         },
     };
     match admitted {

@@ -109,6 +109,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::{audit::Trail, identity::Peer};
+use sign::Sealed;
 use trace::TraceContext;
 
 /// What stays with a request from stage to stage. None of it grants anything.
