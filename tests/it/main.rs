@@ -22,6 +22,7 @@ mod crash;
 mod credentials;
 mod disk;
 mod forward;
+mod fuzz;
 mod hangup;
 mod hostile;
 mod identify;
