@@ -98,7 +98,7 @@ pub use authorize::{Authorize, Permitted};
 pub use compose::{Compose, Composed};
 #[cfg(any(test, fuzzing))]
 pub use decide::Decide;
-pub use entrust::{EntrustLayer, Entrusted};
+pub use entrust::{Entrust, EntrustLayer, Entrusted};
 pub use forward::Forward;
 pub use limit::{Admitted, Limit};
 pub use receive::{Receive, Received};
