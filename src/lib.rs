@@ -16,10 +16,13 @@ pub mod limit;
 pub mod audit;
 pub mod metrics;
 pub mod config;
+pub mod sandbox;
 pub mod stage;
 pub mod stack;
 pub mod reload;
 pub mod server;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod ops;
 pub mod testserver;
 pub mod cli;

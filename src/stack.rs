@@ -51,7 +51,7 @@ pub fn build(limits: &Limits, upstream: &UpstreamSettings, parts: Parts) -> Stac
     let Parts { in_force, projects, sink, recent, freeze, metrics, hostname, skew } = parts;
     let stack = ServiceBuilder::new()
         // Observe: exactly one record a request, and the one map from errors to answers.
-        .layer(AuditLayer::new(sink, recent, Arc::clone(&metrics), hostname))
+        .layer(AuditLayer::new(sink.clone(), recent, Arc::clone(&metrics), hostname))
         .layer(RespondLayer)
         // Protect: what is too much is refused at once.
         .layer(LoadShedLayer::new())
@@ -68,6 +68,6 @@ pub fn build(limits: &Limits, upstream: &UpstreamSettings, parts: Parts) -> Stac
         .layer(RetryLayer::new(upstream.attempts, upstream.stale))
         .layer(EntrustLayer::new(skew.clone()))
         .layer(FilterLayer::new(Sign::new(skew.clone())))
-        .service(Forward::new(metrics, skew));
+        .service(Forward::new(sink, metrics, skew));
     BoxCloneSyncService::new(stack)
 }

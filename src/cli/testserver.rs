@@ -31,7 +31,7 @@ pub(super) struct Args {
 
 /// Runs until SIGINT or SIGTERM.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    log::start(LogFormat::Auto, Level::INFO);
+    let _log = log::start(LogFormat::Auto, Level::INFO)?;
     runtime()?.block_on(async {
         let server = match start(args) {
             Ok(server) => server,

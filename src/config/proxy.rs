@@ -252,6 +252,9 @@ fn drain(page: &Page, node: &Node) -> Option<Drain> {
 fn audit(page: &Page, node: &Node) -> Option<AuditSettings> {
     let mut fields = Fields::of(page, node, "`audit`")?;
     let default = AuditSettings::default();
+    let write_ahead = fields.optional("write_ahead", |page, node| {
+        Some(Placed { value: scalar::switch(page, node)?, place: node.place })
+    });
     let audit = AuditSettings {
         sink: fields
             .optional("sink", |page, node| match scalar::text(page, node, "stdout, or the path of a file")? {
@@ -264,9 +267,13 @@ fn audit(page: &Page, node: &Node) -> Option<AuditSettings> {
                 scalar::choice(page, node, &[("refuse", WhenBlocked::Refuse), ("drop", WhenBlocked::Drop)])
             })
             .unwrap_or(default.when_blocked),
+        write_ahead: write_ahead.as_ref().map_or(default.write_ahead, |written| written.value),
     };
-    fields.not_yet(&["write_ahead"]);
     fields.finish();
+    if let (Some(Placed { value: true, place }), WhenBlocked::Drop) = (write_ahead, audit.when_blocked) {
+        let message = "`write_ahead: true` lets no call go unrecorded, and `when_blocked: drop` does";
+        page.error(place, message, "remove one of them");
+    }
     Some(audit)
 }
 

@@ -227,6 +227,8 @@ pub struct AuditSettings {
     pub sink: Target,
     /// What happens to requests while it takes no records.
     pub when_blocked: WhenBlocked,
+    /// Whether each call is announced before it is sent.
+    pub write_ahead: bool,
 }
 
 /// How the proxy logs.
@@ -337,7 +339,7 @@ impl Default for Drain {
 
 impl Default for AuditSettings {
     fn default() -> Self {
-        Self { sink: Target::Stdout, when_blocked: WhenBlocked::Refuse }
+        Self { sink: Target::Stdout, when_blocked: WhenBlocked::Refuse, write_ahead: false }
     }
 }
 

@@ -26,6 +26,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use health::{Check, Health};
 pub use listener::{SocketFile, bind_unix};
 pub use status::Insight;
+pub use wire::Scan;
 
 use crate::{
     audit::{OpenError, Sink},
@@ -113,7 +114,8 @@ impl Proxy {
     pub async fn new(path: PathBuf, loaded: Loaded) -> Result<Self, StartError> {
         let baseline = Baseline::new(path, &loaded);
         let settings = loaded.settings;
-        let sink = Sink::open(settings.audit.sink.clone(), settings.audit.when_blocked)?;
+        let sink = Sink::open(settings.audit.sink.clone(), settings.audit.when_blocked)?
+            .write_ahead(settings.audit.write_ahead);
         let (egress, skew) = (egress(&settings.upstream)?, Skew::default());
         let renewals = renewals(&settings, &egress, &skew)?;
         let credentials: Vec<Arc<Held>> = renewals.iter().map(|renewal| Arc::clone(renewal.held())).collect();

@@ -14,6 +14,7 @@ use crate::{
     credential::{Held, State},
     limit::Freeze,
     reload::Reloader,
+    sandbox::{self, Sandbox},
     stage::InForce,
     upstream::Upstream,
 };
@@ -81,9 +82,14 @@ impl Insight {
             "credentials": self.credentials.iter().map(|held| credential(held)).collect::<Vec<_>>(),
             "upstreams": self.upstreams.iter().map(|upstream| how_is(upstream)).collect::<Vec<_>>(),
             "audit": { "dropped": sink.dropped, "waiting": sink.waiting },
+            "sandbox": sandbox::current().map(sandbox),
             "decisions": self.recent.records(),
         })
     }
+}
+
+fn sandbox(sandbox: &Sandbox) -> Value {
+    sandbox.measures().into_iter().map(|(measure, state)| (measure, state.to_string())).collect()
 }
 
 fn credential(held: &Held) -> Value {

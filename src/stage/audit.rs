@@ -62,6 +62,12 @@ struct Shared {
 }
 
 impl Recorded {
+    /// A request whose record nobody writes: to decide on it, and no more.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn unwritten(arrival: Arrival, trail: Trail) -> Self {
+        Self { arrival, trail }
+    }
+
     pub(super) fn into_parts(self) -> (Arrival, Trail) {
         (self.arrival, self.trail)
     }
@@ -150,7 +156,7 @@ struct Guard {
 impl Guard {
     /// Before anything is done: what cannot be recorded is not done.
     async fn take_slot(&mut self) -> Result<(), Blocked> {
-        self.slot = Some(self.shared.sink.reserve_soon().await?);
+        self.slot = Some(self.shared.sink.reserve().await?);
         Ok(())
     }
 

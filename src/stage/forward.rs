@@ -1,8 +1,8 @@
 //! What does upstream say? One attempt: [`Signed`] → [`Answer`].
 //!
-//! It stands at the end: it adds nothing to the request, and notes on the trail what came back. An answer that
-//! holds what we sent as a credential is neither passed on nor noted with it. While upstream's circuit is open
-//! there is no attempt.
+//! It stands at the end: it adds nothing to the request, announces it where that is wanted, and notes on the trail
+//! what came back. An answer that holds what we sent as a credential is neither passed on nor noted with it. While
+//! upstream's circuit is open there is no attempt.
 
 use std::{
     error::Error,
@@ -19,25 +19,26 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tower::{BoxError, Service};
 
-use super::{Exchange, Refusal, Signed};
+use super::{Exchange, Refusal, Sealed, Signed};
 use crate::{
-    audit::Trail,
+    audit::{Blocked, Sink, Trail},
     clock::Skew,
     metrics::Metrics,
-    upstream::{Answer, Change, Outbound, SendError, Upstream, Use, Verdict},
+    upstream::{Answer, Change, Connected, SendError, Use, Verdict},
 };
 
 /// Sends requests.
 #[derive(Clone)]
 pub struct Forward {
+    sink: Sink,
     metrics: Arc<Metrics>,
     skew: Skew,
 }
 
 impl Forward {
-    /// Sends requests and measures upstream, its clock included.
-    pub fn new(metrics: Arc<Metrics>, skew: Skew) -> Self {
-        Self { metrics, skew }
+    /// Announces requests in `sink`, sends them and measures upstream, its clock included.
+    pub fn new(sink: Sink, metrics: Arc<Metrics>, skew: Skew) -> Self {
+        Self { sink, metrics, skew }
     }
 }
 
@@ -51,59 +52,66 @@ impl Service<Signed> for Forward {
     }
 
     fn call(&mut self, request: Signed) -> Self::Future {
-        let (metrics, skew) = (Arc::clone(&self.metrics), self.skew.clone());
-        Box::pin(async move {
-            let (request, upstream, via, exchange) = request.into_parts();
-            let sensitive: Vec<HeaderValue> =
-                request.headers().values().filter(|value| value.is_sensitive()).cloned().collect();
-            let started = Instant::now();
-            let pass = upstream.breaker().pass(started).map_err(Refusal::CircuitOpen)?;
-            // What finds out whether upstream works is not spent on a connection from before it failed.
-            let via = if pass.is_probe() { Use::Fresh } else { via };
-            exchange.trail.note().attempts += 1;
-            let result = attempt(&upstream, request, (via, &exchange)).await;
-            let took = started.elapsed();
-            *exchange.trail.note().upstream_duration.get_or_insert_default() += took;
-            metrics.attempted(took);
-            if let Some(change) = pass.went(Verdict::of(&result), started + took) {
-                metrics.circuit(upstream.name(), change == Change::Opened);
-                tell(change, upstream.name(), &result);
-            }
-            match result {
-                Ok(mut answer) => {
-                    if let Some(date) = answer.date() {
-                        skew.learn(date, took);
-                    }
-                    withhold(&mut answer, &sensitive);
-                    note(&exchange.trail, Some(&answer));
-                    Ok(answer)
-                }
-                Err(error) => {
-                    metrics.attempt_failed(kind(&error));
-                    // An answer to an attempt before this one is not the last word.
-                    if !error.sent_nothing() {
-                        note(&exchange.trail, None);
-                    }
-                    Err(error.into())
-                }
-            }
-        })
+        Box::pin(self.clone().attempt(request))
     }
 }
 
-async fn attempt(
-    upstream: &Upstream,
-    request: Outbound,
-    (via, exchange): (Use, &Exchange),
-) -> Result<Answer, SendError> {
-    let connected = upstream.connect(via, exchange.deadline).await?;
-    // From here on nobody can be sure, whatever ends this.
-    let before = replace(&mut exchange.trail.note().maybe_sent, true);
-    let result = connected.send(request).await;
-    if result.as_ref().is_err_and(SendError::sent_nothing) {
-        exchange.trail.note().maybe_sent = before;
+impl Forward {
+    async fn attempt(self, request: Signed) -> Result<Answer, BoxError> {
+        let (request, upstream, via, exchange) = request.into_parts();
+        let sensitive = request.sensitive();
+        let started = Instant::now();
+        let pass = upstream.breaker().pass(started).map_err(Refusal::CircuitOpen)?;
+        // What finds out whether upstream works is not spent on a connection from before it failed.
+        let via = if pass.is_probe() { Use::Fresh } else { via };
+        exchange.trail.note().attempts += 1;
+        let result = match upstream.connect(via, exchange.deadline).await {
+            Ok(connected) => self.send(connected, request, &exchange).await?,
+            Err(error) => Err(error.into()),
+        };
+        let took = started.elapsed();
+        *exchange.trail.note().upstream_duration.get_or_insert_default() += took;
+        self.metrics.attempted(took);
+        if let Some(change) = pass.went(Verdict::of(&result), started + took) {
+            self.metrics.circuit(upstream.name(), change == Change::Opened);
+            tell(change, upstream.name(), &result);
+        }
+        match result {
+            Ok(mut answer) => {
+                if let Some(date) = answer.date() {
+                    self.skew.learn(date, took);
+                }
+                withhold(&mut answer, &sensitive);
+                note(&exchange.trail, Some(&answer));
+                Ok(answer)
+            }
+            Err(error) => {
+                self.metrics.attempt_failed(kind(&error));
+                // An answer to an attempt before this one is not the last word.
+                if !error.sent_nothing() {
+                    note(&exchange.trail, None);
+                }
+                Err(error.into())
+            }
+        }
     }
-    result
+
+    /// Announces the call, once, when nothing is left that could keep it from being sent; and sends it.
+    async fn send(
+        &self,
+        connected: Connected<'_>,
+        request: Sealed,
+        exchange: &Exchange,
+    ) -> Result<Result<Answer, SendError>, Refusal> {
+        let announced = self.sink.announce(&exchange.trail).await.map_err(|Blocked| Refusal::AuditBlocked)?;
+        // From here on nobody can be sure, whatever ends this.
+        let before = replace(&mut exchange.trail.note().maybe_sent, true);
+        let result = connected.send(request.open(announced)).await;
+        if result.as_ref().is_err_and(SendError::sent_nothing) {
+            exchange.trail.note().maybe_sent = before;
+        }
+        Ok(result)
+    }
 }
 
 /// Says once that a circuit opened, and why, or that it closed.

@@ -144,7 +144,10 @@ fn a_proxy_that_runs_is_told_and_is_no_failure() {
     }
     assert_eq!(found.1, 0);
     let other = Scripted::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
-    proxy.write("running.yaml", &config.replace(proxy.address("ops"), &other.address().to_string()));
+    proxy.write(
+        "running.yaml",
+        &config.replace(proxy.address("ops"), other.url().trim_start_matches("http://")),
+    );
     Found::read(&doctor.output().unwrap()).says("ops", "warn", ("another program", "another port"));
 }
 

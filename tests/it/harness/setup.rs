@@ -27,9 +27,9 @@ pub(crate) struct Setup {
     project: String,
     credential: String,
     sections: String,
+    prefix: Vec<String>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
-    open_files: Option<usize>,
 }
 
 impl Setup {
@@ -45,9 +45,9 @@ impl Setup {
             project: String::new(),
             credential: "{ files: { access_key: ak, secret_key: sk } }".into(),
             sections: String::new(),
+            prefix: Vec::new(),
             arguments: Vec::new(),
             environment: Vec::new(),
-            open_files: None,
         };
         let token_digest = hex::encode(Sha256::digest(TOKEN));
         setup
@@ -124,6 +124,17 @@ impl Setup {
         self
     }
 
+    /// A folder beside `proxy.yaml`.
+    pub(crate) fn folder(self, name: &str) -> Self {
+        fs::create_dir(self.path(name)).unwrap();
+        self
+    }
+
+    /// A command that runs the one it is given: `nice`.
+    pub(crate) fn under(self, prefix: &[&str]) -> Self {
+        Self { prefix: prefix.iter().map(|word| (*word).to_owned()).collect(), ..self }
+    }
+
     pub(crate) fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.into());
         self
@@ -136,7 +147,7 @@ impl Setup {
 
     /// As many files may be open at once.
     pub(crate) fn open_files(self, most: usize) -> Self {
-        Self { open_files: Some(most), ..self }
+        self.under(&["/bin/sh", "-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\"")])
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -165,17 +176,15 @@ impl Setup {
     /// The binary with the configuration, in an environment that holds nothing else.
     pub(crate) fn command(&self, command: &str) -> Command {
         fs::write(self.path("proxy.yaml"), self.proxy_yaml()).unwrap();
-        let binary = env!("CARGO_BIN_EXE_mpc-auth-proxy");
-        let mut process = match self.open_files {
-            None => Command::new(binary),
-            Some(most) => {
-                let mut shell = Command::new("/bin/sh");
-                shell.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\""), binary]);
-                shell
-            }
-        };
+        let mut words = self.prefix.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_mpc-auth-proxy")]);
+        let mut process = Command::new(words.next().unwrap());
         process.env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
-        process.args(command.split(' ')).arg("--config").arg(self.path("proxy.yaml")).args(&self.arguments);
+        process
+            .args(words)
+            .args(command.split(' '))
+            .arg("--config")
+            .arg(self.path("proxy.yaml"))
+            .args(&self.arguments);
         process
     }
 
