@@ -199,8 +199,16 @@ impl Default for Scan {
 
 impl Scan {
     /// Reads on. The first fault stays: where one head cannot be trusted, no later one can.
-    pub fn feed(&mut self, bytes: &[u8]) {
-        for byte in bytes {
+    pub fn feed(&mut self, mut bytes: &[u8]) {
+        loop {
+            // Of the rest of a header, only these three can be of interest.
+            if !(self.request_line || self.length || self.after_cr) {
+                let plain = memchr::memchr3(b'\r', b'\n', 0, bytes).unwrap_or(bytes.len());
+                self.line += plain;
+                bytes = bytes.get(plain..).unwrap_or_default();
+            }
+            let Some((byte, rest)) = bytes.split_first() else { return };
+            bytes = rest;
             match byte {
                 b'\n' if !self.after_cr => self.found(BARE_LF),
                 b'\n' => {
