@@ -19,7 +19,7 @@ use super::{exit, log};
 use crate::{
     config::{self, Loaded, LogFormat},
     ops::Ops,
-    server::{Drained, Proxy, Running, StartError},
+    server::{Drained, Inherited, Proxy, Running, StartError},
 };
 
 #[derive(clap::Args)]
@@ -52,7 +52,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let (line, column) = warning.place.map_or((0, 0), |place| (place.line, place.column));
         tracing::warn!(place = format!("{}:{line}:{column}", warning.file), "{}", warning.message);
     }
-    runtime()?.block_on(serve(args, loaded))
+    // Before there are threads.
+    let inherited = Inherited::of_this_process();
+    runtime()?.block_on(serve(args, loaded, inherited))
 }
 
 /// One thread a core that this process may use; on one core no second thread is woken for any request.
@@ -65,7 +67,7 @@ pub(super) fn runtime() -> anyhow::Result<Runtime> {
     builder.enable_all().build().context("cannot start the runtime")
 }
 
-async fn serve(args: &Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
+async fn serve(args: &Args, loaded: Loaded, inherited: Inherited) -> anyhow::Result<ExitCode> {
     let ops = match Ops::bind(loaded.settings.ops, loaded.settings.admin.as_ref()).await {
         Ok(ops) => ops,
         Err((address, error)) => {
@@ -73,7 +75,7 @@ async fn serve(args: &Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
         }
     };
     let policy = loaded.settings.policy.hash().clone();
-    let proxy = match Proxy::new(args.config.clone(), loaded).await {
+    let proxy = match Proxy::new(args.config.clone(), loaded, inherited).await {
         Ok(proxy) => proxy,
         Err(error @ StartError::Bind { .. }) => return cannot_bind(&error.into()),
         Err(error) => return Err(error.into()),

@@ -4,6 +4,10 @@
 //! project id, no path, and a caller that was not proven is `_unknown`. Every series that can be foreseen is
 //! there from the start, at zero, so that a rate over it works from the first event on.
 
+mod connections;
+
+pub use connections::{Connections, Cut, Handshake};
+
 use std::{
     sync::{Arc, atomic::AtomicI64},
     time::Duration,
@@ -45,6 +49,7 @@ pub struct Metrics {
     reloads: Family<OutcomeLabels, Counter>,
     last_reload: Gauge,
     policy: Family<HashLabels, Gauge>,
+    connections: Connections,
     listeners: Vec<Arc<str>>,
 }
 
@@ -128,6 +133,7 @@ impl Metrics {
             reloads: Family::default(),
             last_reload: Gauge::default(),
             policy: Family::default(),
+            connections: Connections::default(),
             listeners: foreseen.listeners.to_vec(),
         };
         metrics.foresee(foreseen);
@@ -139,6 +145,11 @@ impl Metrics {
         let mut out = String::new();
         // Writing to a String cannot fail.
         encode(&mut out, &self.registry).map(|()| out).unwrap_or_default()
+    }
+
+    /// What is counted about connections.
+    pub fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     /// Counts a request as under way.
@@ -292,6 +303,7 @@ impl Metrics {
         let build = vec![("version", env!("CARGO_PKG_VERSION"))];
         r.register("build", "This program", Info::new(build));
         r.register_collector(Box::new(Dropped(foreseen.sink.clone())));
+        self.connections.register(r);
         self
     }
 }
