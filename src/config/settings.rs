@@ -272,13 +272,13 @@ impl Hosts {
 }
 
 impl Hosts {
-    /// Whether a request with this `Host` is for us. Host names know no case; any port will do.
+    /// Whether a request with this `Host` is for us. Host names know no case; any port will do that can be one.
     pub fn answer_to(&self, host: &str) -> bool {
         let Self::Names(names) = self else { return true };
         // A colon inside brackets is an IPv6 address's, not a port's.
         let name = match host.rsplit_once(':') {
             Some((name, port)) if !port.contains(']') => {
-                if !port.bytes().all(|b| b.is_ascii_digit()) {
+                if !(port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok()) {
                     return false;
                 }
                 name

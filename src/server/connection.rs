@@ -90,7 +90,7 @@ impl Serving {
         if let End::TooSlow(phase) = &end {
             self.count(*phase, watch);
         }
-        match refusal(end, watch) {
+        match self.refusal(end, watch) {
             Some(refusal) => self.refuse(stream, (refusal, peer), watch).await,
             None => close(stream, watch).await,
         }
@@ -105,6 +105,17 @@ impl Serving {
             answering: Some(self.stack.clone().call(Arrival { head, peer, hosts: Arc::clone(&self.hosts) })),
             watch: watch.clone(),
             tasks: self.tasks.clone(),
+        }
+    }
+
+    /// What is to be said to a caller whose connection ended so. `None` where it hung up, or has no request open.
+    fn refusal(&self, end: End, watch: &Watch) -> Option<Refusal> {
+        match end {
+            End::Closed(Err(error)) if error.is_parse() => {
+                Some(watch.broken_head(error.is_parse_too_large(), &self.limits))
+            }
+            End::TooSlow(Phase::Head) => Some(Refusal::RequestTimeout),
+            End::Closed(_) | End::TooSlow(_) => None,
         }
     }
 
@@ -164,15 +175,6 @@ impl Drop for CarriedOn {
         if let (Some(answering), Ok(runtime)) = (self.answering.take(), Handle::try_current()) {
             drop(self.tasks.spawn_on(answering, &runtime));
         }
-    }
-}
-
-/// What is to be said to a caller whose connection ended so. `None` where it hung up, or has no request open.
-fn refusal(end: End, watch: &Watch) -> Option<Refusal> {
-    match end {
-        End::Closed(Err(error)) if error.is_parse() => Some(watch.broken_head(error.is_parse_too_large())),
-        End::TooSlow(Phase::Head) => Some(Refusal::RequestTimeout),
-        End::Closed(_) | End::TooSlow(_) => None,
     }
 }
 

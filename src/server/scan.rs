@@ -9,6 +9,8 @@ use memchr::{memchr, memchr3_iter};
 /// One head, read as its bytes come.
 #[derive(Default)]
 pub(super) struct Scan {
+    /// Bytes so far.
+    bytes: usize,
     /// Lines that are over.
     lines: usize,
     /// Bytes of the line so far.
@@ -28,6 +30,12 @@ impl Scan {
         if self.whole {
             self.fault(NOT_WHOLE);
         }
+        let read = self.read(bytes);
+        self.bytes += read;
+        read
+    }
+
+    fn read(&mut self, bytes: &[u8]) -> usize {
         let mut read = 0;
         for at in memchr3_iter(b'\r', b'\n', 0, bytes) {
             self.text(bytes.get(read..at).unwrap_or_default());
@@ -69,6 +77,11 @@ impl Scan {
     /// The first thing that is wrong with it so far.
     pub(super) fn first_fault(&self) -> Option<&'static str> {
         self.fault
+    }
+
+    /// Whether it is larger than this many bytes, or has more headers.
+    pub(super) fn exceeds(&self, bytes: usize, headers: usize) -> bool {
+        !self.whole || self.bytes > bytes || self.lines.saturating_sub(1) > headers
     }
 
     fn is_whole(&self) -> bool {

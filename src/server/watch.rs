@@ -155,9 +155,10 @@ impl Watch {
     }
 
     /// How the bytes that hyper could not parse as a head are to be refused.
-    pub(super) fn broken_head(&self, too_large: bool) -> Refusal {
+    pub(super) fn broken_head(&self, too_large: bool, limits: &Limits) -> Refusal {
         let scan = &self.state().scan;
-        match (too_large, scan.first_fault()) {
+        // hyper calls a `Content-Length` too large as well.
+        match (too_large && scan.exceeds(limits.header_bytes, limits.headers), scan.first_fault()) {
             (true, _) if scan.is_request_line() => Refusal::TargetTooLong,
             (true, _) => Refusal::HeadersTooLarge,
             (false, fault) => Refusal::BadRequest(fault.unwrap_or("this is not a request of HTTP/1.1")),

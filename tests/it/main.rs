@@ -21,6 +21,7 @@ mod commands;
 mod forward;
 mod hangup;
 mod hostile;
+mod hostile_callers;
 mod identify;
 mod layering;
 mod leak;
