@@ -79,7 +79,7 @@ fn with_bytes(line: &[u8]) -> Vec<u8> {
     [format!("{LINE}\r\n{HOST}\r\n").as_bytes(), line, b"\r\n\r\n"].concat()
 }
 
-const BROKEN: &[(&str, &str)] = &[
+pub(super) const BROKEN: &[(&str, &str)] = &[
     ("no colon", "nonsense"),
     ("no name", ": b"),
     ("a colon only", ":"),

@@ -133,7 +133,7 @@ fn is_told(proxy: &Proxy, wire: &mut Wire, told: &Told, case: &Case) {
             is_refusal(&answer, (*status, code), case);
             proxy.record(&answer).says(json!({
                 "http.response.status_code": status, "outcome": "refused", "error.type": code,
-                "upstream.attempts": 0, "credential.name": null,
+                "upstream.attempts": 0, "credential.name": null, "policy.effect": null,
             }));
         }
     }
@@ -183,6 +183,14 @@ fn is_exactly_what_is_allowed(proxy: &Proxy, seen: &Seen, target: &str) {
         .and_then(|rest| rest.strip_prefix("host;x-project-id;x-sdk-date, Signature="))
         .unwrap_or_else(|| panic!("{authorization}"));
     assert!(signature.len() == 64 && signature.bytes().all(|b| b.is_ascii_hexdigit()), "{authorization}");
+}
+
+/// Requests of every kind that are refused, each with one answer.
+pub(crate) fn refused() -> Vec<String> {
+    let lines = request_lines::LINES.iter().map(|(_, line)| head(line, &[HOST]));
+    let headers = headers::BROKEN.iter().map(|(_, line)| with(&[line]));
+    let others = pipelines::bad().into_iter().map(|(_, bytes, _)| bytes);
+    others.chain(lines).chain(headers).collect()
 }
 
 /// A head: its first line and its headers.

@@ -69,7 +69,7 @@ fn many_requests_in_one_piece_are_all_answered() {
 }
 
 /// Requests that are refused, and with what.
-fn bad() -> Vec<(&'static str, String, Told)> {
+pub(super) fn bad() -> Vec<(&'static str, String, Told)> {
     let refused = |(status, code)| Told::Refused(status, code);
     let good = head(LINE, &[HOST]);
     vec![

@@ -188,7 +188,7 @@ const VERSIONS: [&str; 30] = [
     "RTSP/1.0",
 ];
 
-const LINES: &[(&str, &str)] = &[
+pub(super) const LINES: &[(&str, &str)] = &[
     ("no version", "DELETE /v2/media-prod/editing/jobs/100211"),
     ("no version and a space", "DELETE /v2/media-prod/editing/jobs/100211 "),
     ("no target", "DELETE HTTP/1.1"),
