@@ -8,6 +8,7 @@
 #![expect(clippy::expect_used, reason = "a benchmark stops at its first mistake, as a test does")]
 
 use std::{
+    collections::HashMap,
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, TcpListener},
     path::Path,
@@ -21,15 +22,15 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http::{Request, Response, request};
 use mpc_auth_proxy::{
     audit::{Recent, Sink, Target, WhenBlocked},
-    clock,
+    clock::{self, Skew},
     config::{self, Hosts, Settings},
-    credential::Held,
+    credential::{Renewal, Round, Surroundings},
     identity::{Peer, PeerAddress},
     limit::{Freeze, Limiter},
     metrics::{Foreseen, Metrics},
     stack::{self, Parts, Stack},
     stage::{Arrival, Body, InForce, Project},
-    upstream::{Roots, Timeouts, Upstream},
+    upstream::{Egress, Proxies, Roots, Timeouts, Upstream},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -111,13 +112,26 @@ async fn stack(upstream: SocketAddr) -> Stack {
     let folder = tempfile::tempdir().expect("a folder");
     let settings = settings(folder.path(), upstream);
     let sink = Sink::open(Target::File("/dev/null".into()), WhenBlocked::Refuse).expect("a sink");
+    let (skew, roots) = (Skew::default(), Roots::new(None).expect("the built-in roots"));
+    let egress = Egress { roots, proxies: Proxies::new(None, |_| None) };
+    let surroundings = Surroundings {
+        egress: egress.clone(),
+        connect_timeout: settings.upstream.connect_timeout,
+        skew: skew.clone(),
+        bases: HashMap::new(),
+    };
+    let sources = settings.credentials.iter().map(|credential| (&credential.name, &credential.source));
+    let mut renewal = Renewal::all(sources, surroundings).expect("the built-in roots").remove(0);
+    assert!(matches!(renewal.round().await, Round::Changed), "the keys");
+    let held = Arc::clone(renewal.held());
     let metrics = Arc::new(Metrics::new(&Foreseen {
         listeners: &["app".into()],
         callers: settings.callers.ids(),
         policy: &settings.policy,
-        credentials: &["prod".into()],
+        credentials: std::slice::from_ref(&held),
         projects: &["media-prod".into()],
         sink: &sink,
+        skew: &skew,
     }));
     let in_force = InForce {
         callers: settings.callers,
@@ -126,15 +140,11 @@ async fn stack(upstream: SocketAddr) -> Stack {
         tls: settings.tls,
         since: clock::now(),
     };
-    let credential = settings.credentials.first().expect("a credential");
-    let held = Held::new(Arc::clone(&credential.name), credential.source.clone());
-    held.refresh().await.expect("the keys");
     let project = settings.projects.first().expect("a project");
     let timeouts =
         Timeouts { connect: settings.upstream.connect_timeout, attempt: settings.upstream.attempt_timeout };
-    let roots = Roots::new(None).expect("the built-in roots");
-    let upstream = Upstream::new(&project.endpoint, &roots, timeouts).expect("an upstream");
-    let project = Project::new(Arc::clone(project), Arc::new(held), Arc::new(upstream)).expect("a project");
+    let upstream = Upstream::new(&project.endpoint, &egress, timeouts).expect("an upstream");
+    let project = Project::new(Arc::clone(project), held, Arc::new(upstream)).expect("a project");
     let parts = Parts {
         in_force: Arc::new(ArcSwap::from_pointee(in_force)),
         projects: vec![Arc::new(project)],
@@ -143,6 +153,7 @@ async fn stack(upstream: SocketAddr) -> Stack {
         freeze: Freeze::default(),
         metrics,
         hostname: "bench".into(),
+        skew,
     };
     stack::build(&settings.limits, &settings.upstream, parts)
 }

@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod secret;
+pub mod watch;
 pub mod operation;
 pub mod signing;
 pub mod identity;
@@ -15,6 +16,7 @@ pub mod limit;
 pub mod audit;
 pub mod metrics;
 pub mod config;
+pub mod sandbox;
 pub mod stage;
 pub mod stack;
 pub mod reload;

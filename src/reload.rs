@@ -6,20 +6,14 @@
 //! the policy once and is decided by that one.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use sha2::{Digest, Sha256};
-use tokio::{
-    sync::Notify,
-    time::{interval, sleep},
-};
+use tokio::time::interval;
 
 use crate::{
     clock,
@@ -27,9 +21,10 @@ use crate::{
         self, Admin, AuditSettings, CredentialSettings, Drain, Limits, Listener, Loaded, LogSettings,
         Project, Report, Settings, Severity, UpstreamSettings,
     },
-    limit::Limiter,
+    limit::{CallerLimits, Limiter, fair_share},
     metrics::Metrics,
     stage::InForce,
+    watch::{Contents, Watcher},
 };
 
 /// Replaces what is in force when the files change.
@@ -73,10 +68,6 @@ struct Fixed {
     log: LogSettings,
 }
 
-/// The contents of files, as far as they can be read.
-#[derive(PartialEq)]
-struct Contents(BTreeMap<PathBuf, Option<[u8; 32]>>);
-
 struct Last {
     contents: Contents,
     /// Why the last attempt was refused, if it was.
@@ -88,7 +79,11 @@ impl InForce {
     pub fn new(settings: Settings, before: Option<&Self>) -> Self {
         let none = Limiter::default();
         let projects = settings.projects.iter().filter_map(|p| Some((Arc::clone(&p.id), p.rate_limit?)));
-        let limiter = Limiter::new(settings.caller_limits, projects, before.map_or(&none, |b| &b.limiter));
+        let share = fair_share(settings.limits.in_flight, settings.caller_limits.len());
+        let callers = settings.caller_limits.into_iter().map(|(caller, limits)| {
+            (caller, CallerLimits { in_flight: limits.in_flight.or(share), ..limits })
+        });
+        let limiter = Limiter::new(callers, projects, before.map_or(&none, |b| &b.limiter));
         let Settings { callers, policy, tls, .. } = settings;
         Self { callers, policy, limiter, tls, since: clock::now() }
     }
@@ -97,7 +92,7 @@ impl InForce {
 impl Baseline {
     /// Of the configuration at `path`, which was just loaded.
     pub fn new(path: PathBuf, loaded: &Loaded) -> Self {
-        let contents = Contents::of(loaded.warnings.files());
+        let contents = Contents::of(loaded.warnings.files().iter().cloned());
         Self { path, fixed: Fixed::of(&loaded.settings), contents }
     }
 }
@@ -112,9 +107,8 @@ impl Reloader {
     /// Reads the files and puts what they say in force.
     pub fn reload(&self) -> Reloaded {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let known: BTreeSet<PathBuf> = last.contents.0.keys().cloned().collect();
         // Taken before the files are read: what changes from here on is seen the next time.
-        let contents = Contents::of(&known);
+        let contents = last.contents.as_of_now();
         let (result, files) = match config::load(&self.path) {
             Ok(loaded) => {
                 let files = loaded.warnings.files().clone();
@@ -131,8 +125,7 @@ impl Reloader {
     pub fn reload_if_changed(&self) -> Option<Reloaded> {
         let changed = {
             let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-            let known: BTreeSet<PathBuf> = last.contents.0.keys().cloned().collect();
-            Contents::of(&known) != last.contents
+            last.contents.as_of_now() != last.contents
         };
         changed.then(|| self.reload())
     }
@@ -144,14 +137,17 @@ impl Reloader {
 
     /// Looks at the files whenever there is a reason to, for ever.
     pub async fn watch(self: Arc<Self>) {
-        let changed = Arc::new(Notify::new());
-        let mut watched = Watched::new(Arc::clone(&changed));
+        let mut watcher = Watcher::default();
         let mut ticks = interval(COMPARE);
         loop {
-            watched.follow(&self.directories());
+            let files: Vec<PathBuf> = {
+                let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+                last.contents.files().cloned().collect()
+            };
+            watcher.follow(files);
             tokio::select! {
                 _ = ticks.tick() => {}
-                () = changed.notified() => sleep(SETTLE).await,
+                () = watcher.changed() => {}
             }
             let reloader = Arc::clone(&self);
             // Reading and compiling a large policy takes milliseconds that belong to requests.
@@ -187,14 +183,6 @@ impl Reloader {
                 last.refused = Some(problem.clone());
             }
         }
-    }
-
-    /// The directories of the files, also of what symbolic links among them stand for.
-    fn directories(&self) -> BTreeSet<PathBuf> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let real = last.contents.0.keys().filter_map(|path| path.canonicalize().ok());
-        let all = last.contents.0.keys().cloned().chain(real);
-        all.filter_map(|path| path.parent().map(directory)).collect()
     }
 }
 
@@ -236,67 +224,6 @@ impl Fixed {
     }
 }
 
-impl Contents {
-    fn of(files: &BTreeSet<PathBuf>) -> Self {
-        Self(files.iter().map(|path| (path.clone(), digest(path))).collect())
-    }
-
-    /// These contents for the files among `files` that are known, what is there now for the others.
-    fn with(mut self, files: &BTreeSet<PathBuf>) -> Self {
-        self.0.retain(|path, _| files.contains(path));
-        for path in files {
-            self.0.entry(path.clone()).or_insert_with(|| digest(path));
-        }
-        self
-    }
-}
-
-/// The directories that announce changes.
-struct Watched {
-    watcher: Option<RecommendedWatcher>,
-    directories: BTreeSet<PathBuf>,
-}
-
-impl Watched {
-    fn new(changed: Arc<Notify>) -> Self {
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Reading the files is an event too.
-            if event.is_ok_and(|event| !event.kind.is_access()) {
-                changed.notify_one();
-            }
-        });
-        let watcher = watcher
-            .inspect_err(|error| tracing::warn!(%error, "changes of files are not announced: they are found by looking"))
-            .ok();
-        Self { watcher, directories: BTreeSet::new() }
-    }
-
-    fn follow(&mut self, directories: &BTreeSet<PathBuf>) {
-        let Some(watcher) = &mut self.watcher else { return };
-        for gone in self.directories.difference(directories) {
-            drop(watcher.unwatch(gone));
-        }
-        let mut watched = BTreeSet::new();
-        for directory in directories {
-            // What cannot be watched is looked at anyway, and tried again the next time.
-            if self.directories.contains(directory)
-                || watcher.watch(directory, RecursiveMode::NonRecursive).is_ok()
-            {
-                watched.insert(directory.clone());
-            }
-        }
-        self.directories = watched;
-    }
-}
-
-fn directory(path: &Path) -> PathBuf {
-    if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() }
-}
-
-fn digest(path: &Path) -> Option<[u8; 32]> {
-    std::fs::read(path).ok().map(|content| Sha256::digest(content).into())
-}
-
 /// The errors of a report, one line each: `policy.yaml:12:5: …`.
 fn summary(report: &Report) -> String {
     let errors = report.problems().iter().filter(|problem| problem.severity == Severity::Error);
@@ -309,11 +236,11 @@ fn summary(report: &Report) -> String {
 
 /// How often contents are compared when nothing announces a change.
 const COMPARE: Duration = Duration::from_secs(10);
-/// Editors and tools write in several steps.
-const SETTLE: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::{
         audit::{Sink, Target, WhenBlocked},
@@ -345,6 +272,7 @@ rules: [ { id: r, effect: allow, callers: [a], actions: ['*'], projects: [p], jo
             policy,
             credentials: &[],
             projects: &[],
+            skew: &clock::Skew::default(),
             sink: &sink,
         });
         let in_force = Arc::new(ArcSwap::from_pointee(InForce::new(loaded.settings, None)));

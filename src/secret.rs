@@ -4,6 +4,10 @@
 //! it cannot keep a copy made with [`Secret::expose`] from being printed: look for that word.
 
 use std::fmt;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 /// A secret text: a secret key, a token, a password.
@@ -20,11 +24,26 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// The value of a header that carries it: marked as sensitive, and zeroed when its last clone is dropped. `None`
+    /// where no header can.
+    pub fn header(&self) -> Option<HeaderValue> {
+        let text = Bytes::from_owner(Zeroizing::new(self.expose().as_bytes().to_vec()));
+        let mut value = HeaderValue::from_maybe_shared(text).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
 }
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(text: D) -> Result<Self, D::Error> {
+        Box::<str>::deserialize(text).map(Self::new)
     }
 }
 
@@ -37,5 +56,8 @@ mod tests {
         let secret = Secret::new("s3cr3t");
         assert_eq!(format!("{secret:?} {:?}", Some(&secret)), "[secret] Some([secret])");
         assert_eq!(secret.expose(), "s3cr3t");
+        let header = secret.header().unwrap();
+        assert_eq!((header.as_bytes(), format!("{header:?}").as_str()), (&b"s3cr3t"[..], "Sensitive"));
+        assert!(Secret::new("two\nlines").header().is_none());
     }
 }

@@ -13,12 +13,13 @@ use tower::{
 
 use crate::{
     audit::{Recent, Sink},
+    clock::Skew,
     config::{Limits, UpstreamSettings},
     limit::Freeze,
     metrics::Metrics,
     stage::{
-        Arrival, AuditLayer, Authenticate, Authorize, Body, Compose, Forward, InForce, Limit, Project,
-        Receive, RespondLayer, RetryLayer, Route, Sign,
+        Arrival, AuditLayer, Authenticate, Authorize, Body, Compose, EntrustLayer, Forward, InForce, Limit,
+        Project, Receive, RespondLayer, RetryLayer, Route, Sign,
     },
 };
 
@@ -41,14 +42,16 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// This machine's name, a part of request ids.
     pub hostname: String,
+    /// The cloud's clock.
+    pub skew: Skew,
 }
 
 /// Builds the stack.
 pub fn build(limits: &Limits, upstream: &UpstreamSettings, parts: Parts) -> Stack {
-    let Parts { in_force, projects, sink, recent, freeze, metrics, hostname } = parts;
+    let Parts { in_force, projects, sink, recent, freeze, metrics, hostname, skew } = parts;
     let stack = ServiceBuilder::new()
         // Observe: exactly one record a request, and the one map from errors to answers.
-        .layer(AuditLayer::new(sink, recent, Arc::clone(&metrics), hostname))
+        .layer(AuditLayer::new(sink.clone(), recent, Arc::clone(&metrics), hostname))
         .layer(RespondLayer)
         // Protect: what is too much is refused at once.
         .layer(LoadShedLayer::new())
@@ -60,10 +63,11 @@ pub fn build(limits: &Limits, upstream: &UpstreamSettings, parts: Parts) -> Stac
         .layer(FilterLayer::new(Route::new(&projects)))
         .layer(FilterLayer::new(Authorize::new(Arc::clone(&metrics))))
         .layer(FilterLayer::new(Limit::new(freeze, Arc::clone(&metrics))))
-        // Act: a new request, signed anew for each attempt.
+        // Act: a new request, signed anew for each attempt with the credential in force.
         .layer(FilterLayer::new(Compose))
         .layer(RetryLayer::new(upstream.attempts, upstream.stale))
-        .layer(FilterLayer::new(Sign))
-        .service(Forward::new(metrics));
+        .layer(EntrustLayer::new(skew.clone()))
+        .layer(FilterLayer::new(Sign::new(skew.clone())))
+        .service(Forward::new(sink, metrics, skew));
     BoxCloneSyncService::new(stack)
 }

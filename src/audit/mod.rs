@@ -7,6 +7,8 @@
 //! Only the fields below are written, by one serializer, so no input can forge a line; none of them ever holds
 //! a secret, a token or a signature.
 
+mod output;
+mod interrupted;
 mod recent;
 mod seen;
 mod sink;
@@ -19,14 +21,18 @@ use std::{
 use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 use serde::{Serialize, Serializer};
 
+pub use output::{OpenError, Target};
 pub use recent::Recent;
 pub use seen::{Seen, SeenError};
-pub use sink::{Blocked, OpenError, Sink, SinkStats, Slot, Target, WhenBlocked};
+pub use sink::{Announced, Blocked, Sink, SinkStats, Slot, WhenBlocked};
 
 /// The record of one request, in the names users search for.
 #[derive(Debug, Serialize)]
 pub struct Record {
+    /// `request`, or `intent` for what is about to be done.
     event: &'static str,
+    #[serde(skip)]
+    announced: bool,
     #[serde(serialize_with = "rfc3339")]
     timestamp: DateTime<Utc>,
     #[serde(rename = "request.id")]
@@ -84,6 +90,9 @@ pub struct Record {
     /// How often upstream was tried.
     #[serde(rename = "upstream.attempts")]
     pub attempts: u32,
+    /// Whether a byte of any attempt may have reached upstream.
+    #[serde(skip)]
+    pub maybe_sent: bool,
     /// Upstream's status.
     #[serde(rename = "upstream.status_code")]
     pub upstream_status: Option<u16>,
@@ -99,9 +108,9 @@ pub struct Record {
     #[serde(rename = "error.type")]
     pub error: Option<&'static str>,
     #[serde(serialize_with = "millis")]
-    duration_ms: Duration,
+    duration_ms: Option<Duration>,
     /// The time spent on attempts.
-    #[serde(rename = "upstream.duration_ms", serialize_with = "some_millis")]
+    #[serde(rename = "upstream.duration_ms", serialize_with = "millis")]
     pub upstream_duration: Option<Duration>,
     /// The trace id of the caller's `traceparent`.
     pub trace_id: Option<String>,
@@ -163,6 +172,12 @@ impl Trail {
         &self.id
     }
 
+    /// The line that announces the call. `None` where it was asked for before.
+    fn intent(&self) -> Option<Vec<u8>> {
+        let mut record = self.note();
+        (!std::mem::replace(&mut record.announced, true)).then(|| record.intent())
+    }
+
     /// The record, to note something on it. Not to be held across an await.
     pub fn note(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
@@ -172,7 +187,8 @@ impl Trail {
 impl Record {
     fn new(request_id: Arc<str>, listener: Arc<str>, peer: String, timestamp: DateTime<Utc>) -> Self {
         Self {
-            event: "request",
+            event: REQUEST,
+            announced: false,
             timestamp,
             request_id,
             caller: None,
@@ -193,12 +209,13 @@ impl Record {
             credential: None,
             key_hint: None,
             attempts: 0,
+            maybe_sent: false,
             upstream_status: None,
             upstream_request_id: None,
             upstream_error_code: None,
             outcome: None,
             error: None,
-            duration_ms: Duration::ZERO,
+            duration_ms: None,
             upstream_duration: None,
             trace_id: None,
         }
@@ -206,12 +223,24 @@ impl Record {
 
     /// The finished line, with its line end, for a request that took `duration`.
     ///
-    /// Where no stage said how it ended, nobody answered it: the request was abandoned, or, when an attempt was
-    /// under way, its outcome is unknown.
+    /// Where no stage said how it ended, nobody answered it: the request was abandoned, or, when something of it may
+    /// have been sent, its outcome is unknown.
     pub fn line(&mut self, duration: Duration) -> Vec<u8> {
-        self.duration_ms = duration;
-        let open = if self.attempts > 0 { Outcome::Unknown } else { Outcome::Abandoned };
+        self.duration_ms = Some(duration);
+        let open = if self.maybe_sent { Outcome::Unknown } else { Outcome::Abandoned };
         self.outcome.get_or_insert(open);
+        self.written()
+    }
+
+    /// The line that says what is about to be done, as far as it is known.
+    fn intent(&mut self) -> Vec<u8> {
+        self.event = INTENT;
+        let line = self.written();
+        self.event = REQUEST;
+        line
+    }
+
+    fn written(&self) -> Vec<u8> {
         let mut line = Vec::with_capacity(LINE_SIZE);
         // Writing to a Vec cannot fail, and neither can a record of texts and numbers; were a field added that
         // can, a line that says so is better than none.
@@ -230,17 +259,15 @@ fn rfc3339<S: Serializer>(time: &DateTime<Utc>, s: S) -> Result<S::Ok, S::Error>
     s.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Millis, true))
 }
 
-fn millis<S: Serializer>(duration: &Duration, s: S) -> Result<S::Ok, S::Error> {
-    s.serialize_f64(duration.as_micros() as f64 / 1000.0)
-}
-
-fn some_millis<S: Serializer>(duration: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
+fn millis<S: Serializer>(duration: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
     match duration {
-        Some(duration) => millis(duration, s),
+        Some(duration) => s.serialize_f64(duration.as_micros() as f64 / 1000.0),
         None => s.serialize_none(),
     }
 }
 
+const REQUEST: &str = "request";
+const INTENT: &str = "intent";
 /// Most lines are shorter.
 const LINE_SIZE: usize = 1024;
 
@@ -279,9 +306,9 @@ mod tests {
 
     #[test]
     fn a_request_nobody_answered_was_abandoned_or_is_unknown() {
-        for (attempts, outcome) in [(0, "abandoned"), (1, "unknown")] {
+        for (maybe_sent, outcome) in [(false, "abandoned"), (true, "unknown")] {
             let trail = trail();
-            trail.note().attempts = attempts;
+            trail.note().maybe_sent = maybe_sent;
             let line = trail.note().line(Duration::ZERO);
             let json: serde_json::Value = serde_json::from_slice(&line).unwrap();
             assert_eq!(json["outcome"], outcome);

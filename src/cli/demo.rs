@@ -36,7 +36,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    log::start(LogFormat::Text, Level::WARN);
+    let _log = log::start(LogFormat::Text, Level::WARN)?;
     runtime()?.block_on(async {
         let demo = Demo::start().await?;
         let tour = demo.tour().await;

@@ -1,31 +1,233 @@
 //! Where does the log go? To standard error, as JSON or as text; standard output belongs to audit records.
+//!
+//! Nobody waits for the log: a line is put into a queue, and a thread of its own writes it. While nobody reads,
+//! what finds no room in the queue is lost and counted, and the number is told once somebody reads again. What is
+//! in the queue when the process ends still comes out, if it is read.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    any::Any,
+    backtrace::{Backtrace, BacktraceStatus},
+    collections::VecDeque,
+    fs::File,
+    io::{self, IsTerminal, Write},
+    os::fd::AsFd,
+    panic::{self, PanicHookInfo},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::Level;
-use tracing_subscriber::fmt;
+use tracing_subscriber::fmt::{self, MakeWriter};
 
 use crate::config::LogFormat;
 
-/// Starts logging, for the rest of the process's life.
-pub(super) fn start(format: LogFormat, level: Level) {
+/// The log of this process. To be held until its end: what is still queued then is given a moment to come out.
+#[must_use = "the last lines come out when it is dropped"]
+pub(super) struct Log(Lines);
+
+/// Starts logging, for the rest of the process's life. A panic is logged too, and not printed.
+pub(super) fn start(format: LogFormat, level: Level) -> io::Result<Log> {
+    let terminal = io::stderr().is_terminal();
     let text = match format {
-        LogFormat::Auto => io::stderr().is_terminal(),
+        LogFormat::Auto => terminal,
         LogFormat::Json => false,
         LogFormat::Text => true,
     };
-    let log = fmt().with_max_level(level).with_writer(io::stderr).with_target(false);
+    let lines = Lines::default();
+    // A handle of its own: whoever else prints there does not wait for what the thread waits for.
+    let mut file = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    let queue = Arc::clone(&lines.0);
+    drop(thread::Builder::new().name("log".into()).spawn(move || queue.write_to(&mut file))?);
+    let log = fmt::fmt().with_max_level(level).with_writer(lines.clone()).with_target(false);
     let started = if text {
-        tracing::subscriber::set_global_default(log.with_ansi(io::stderr().is_terminal()).finish())
+        tracing::subscriber::set_global_default(log.with_ansi(terminal).finish())
     } else {
         tracing::subscriber::set_global_default(log.json().flatten_event(true).finish())
     };
     // Only a second call could fail, and there is one.
     drop(started);
+    panic::set_hook(Box::new(log_panic));
+    Ok(Log(lines))
 }
 
 /// Prints an error with its causes.
 pub(super) fn print_error(error: &anyhow::Error) {
     // Where standard error is gone nobody is left to tell.
     drop(writeln!(io::stderr(), "error: {error:#}"));
+}
+
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string);
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+    let thread = thread::current();
+    tracing::error!(
+        place,
+        thread = thread.name(),
+        backtrace,
+        panic = told(panic.payload()),
+        "this is a bug in mpc-auth-proxy"
+    );
+}
+
+/// What a panic says, where that was written in the source. What was put together may hold data: `slice`'s own
+/// message shows the text that could not be cut.
+fn told(payload: &(dyn Any + Send)) -> &'static str {
+    payload.downcast_ref::<&'static str>().copied().unwrap_or("its message is withheld: it may hold data")
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let Self(Lines(queue)) = self;
+        let state = queue.state();
+        let unfinished = |state: &mut State| state.writing || !state.lines.is_empty();
+        drop(queue.written.wait_timeout_while(state, LAST_LINES, unfinished));
+    }
+}
+
+/// Takes the lines of the subscriber.
+#[derive(Clone, Default)]
+struct Lines(Arc<Queue>);
+
+/// The lines on their way out.
+#[derive(Default)]
+struct Queue {
+    state: Mutex<State>,
+    more: Condvar,
+    written: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    lines: VecDeque<Vec<u8>>,
+    bytes: usize,
+    writing: bool,
+    lost: u64,
+}
+
+impl<'l> MakeWriter<'l> for Lines {
+    type Writer = &'l Queue;
+
+    fn make_writer(&'l self) -> &'l Queue {
+        &self.0
+    }
+}
+
+impl Write for &Queue {
+    /// The subscriber writes each line in one piece.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut state = self.state();
+        if state.bytes + line.len() > QUEUED {
+            state.lost += 1;
+        } else {
+            state.bytes += line.len();
+            state.lines.push_back(line.to_vec());
+            self.more.notify_one();
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Queue {
+    /// Writes what is queued, for ever.
+    fn write_to(&self, file: &mut (impl Write + AsFd)) {
+        loop {
+            let result = put(file, &self.next());
+            let mut state = self.state();
+            state.writing = false;
+            state.lost += u64::from(result.is_err());
+            // Told when all else came out: a log that nobody will ever read is not told of itself.
+            let told = result.is_ok() && state.lines.is_empty() && state.lost > 0;
+            let lost = if told { std::mem::take(&mut state.lost) } else { 0 };
+            drop(state);
+            if told {
+                tracing::warn!(lines = lost, "lines of this log were lost, because nobody read it");
+            }
+            self.written.notify_all();
+        }
+    }
+
+    /// Waits for a line.
+    fn next(&self) -> Vec<u8> {
+        let waited = self.more.wait_while(self.state(), |state| state.lines.is_empty());
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        let line = state.lines.pop_front().unwrap_or_default();
+        state.bytes -= line.len();
+        state.writing = true;
+        line
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes a line whole, however long that takes: only this thread waits.
+fn put(file: &mut (impl Write + AsFd), mut line: &[u8]) -> io::Result<()> {
+    while !line.is_empty() {
+        match file.write(line) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => line = line.get(written..).unwrap_or_default(),
+            // Whoever shares it with us may have made it so that a write does not wait.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// As many bytes wait to be written at most.
+const QUEUED: usize = 256 * 1024;
+/// A reader that takes longer than this for the last lines is not there.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use std::{env, process::Command};
+
+    use super::*;
+
+    /// Runs this test alone in a process of its own, where it is somebody else's log and panics that are looked at.
+    fn in_a_process_of_its_own(test: &str) -> Option<String> {
+        if env::var_os(ALONE).is_some() {
+            return None;
+        }
+        let mut tests = Command::new(env::current_exe().unwrap());
+        let output = tests.args([test, "--exact", "--nocapture"]).env(ALONE, "yes").output().unwrap();
+        Some(String::from_utf8(output.stderr).unwrap())
+    }
+
+    #[test]
+    fn a_panic_is_logged_with_its_place_and_without_the_data_it_was_about() {
+        let test = "cli::log::tests::a_panic_is_logged_with_its_place_and_without_the_data_it_was_about";
+        let Some(log) = in_a_process_of_its_own(test) else {
+            let _log = start(LogFormat::Json, Level::INFO).unwrap();
+            let secret = "s3cr3t\u{e9}";
+            drop(thread::Builder::new().name("one".into()).spawn(|| panic!("a plain text")).unwrap().join());
+            drop(thread::spawn(move || secret.split_at(7).0.len()).join());
+            panic!("the last line, {secret}");
+        };
+        let lines: Vec<serde_json::Value> =
+            log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        assert_eq!(lines.len(), 3, "{log}");
+        assert_eq!((&lines[0]["panic"], &lines[0]["thread"]), (&"a plain text".into(), &"one".into()));
+        for line in &lines {
+            assert_eq!((&line["level"], &line["message"]), (&"ERROR".into(), &MESSAGE.into()));
+            assert!(line["place"].as_str().unwrap().contains(".rs:"), "{line}");
+        }
+        assert!(lines[0]["place"].as_str().unwrap().starts_with("src/cli/log.rs:"), "{}", lines[0]);
+        assert!(!log.contains("s3cr3t"), "{log}");
+    }
+
+    const ALONE: &str = "MPC_AUTH_PROXY_TEST_ALONE";
+    const MESSAGE: &str = "this is a bug in mpc-auth-proxy";
 }

@@ -29,7 +29,7 @@ enum Command {
     Run(run::Args),
     /// Show the whole thing at work on this machine, with no account
     Demo(demo::Args),
-    /// Run the stand-in for Huawei's IAM and MPC alone, for tests
+    /// Run the stand-in for Huawei's cloud alone, for tests
     Testserver(testserver::Args),
     /// Read the configuration and everything it names, and report every problem
     Check(check::Args),

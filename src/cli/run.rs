@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
+use nix::libc::SIGXFSZ;
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
@@ -19,6 +20,7 @@ use super::{exit, log};
 use crate::{
     config::{self, Loaded, LogFormat},
     ops::Ops,
+    sandbox::Sandbox,
     server::{Drained, Inherited, Proxy, Running, StartError},
 };
 
@@ -36,9 +38,14 @@ pub(super) struct Args {
     /// auto, json or text; wins over the file
     #[arg(long, value_name = "FORMAT", env = "MPC_AUTH_PROXY_LOG_FORMAT", value_enum)]
     log_format: Option<LogFormat>,
+    /// Leave files, privileges and core dumps as they are: for debuggers
+    #[arg(long, env = "MPC_AUTH_PROXY_NO_SANDBOX")]
+    no_sandbox: bool,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    // Before any secret is read.
+    let sandbox = if args.no_sandbox { None } else { Some(Sandbox::begin()) };
     let loaded = match config::load(&args.config) {
         Ok(loaded) => loaded,
         Err(report) => {
@@ -46,14 +53,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(exit::CONFIG));
         }
     };
+    // Before there is another thread.
+    let inherited = Inherited::of_this_process();
+    let sandbox = sandbox.map_or_else(|| Sandbox::none("--no-sandbox"), |sandbox| sandbox.confine(&loaded));
     let settings = &loaded.settings;
-    log::start(args.log_format.unwrap_or(settings.log.format), args.log_level.unwrap_or(settings.log.level));
+    let _log = log::start(
+        args.log_format.unwrap_or(settings.log.format),
+        args.log_level.unwrap_or(settings.log.level),
+    )?;
+    sandbox.tell();
     for warning in loaded.warnings.problems() {
         let (line, column) = warning.place.map_or((0, 0), |place| (place.line, place.column));
         tracing::warn!(place = format!("{}:{line}:{column}", warning.file), "{}", warning.message);
     }
-    // Before there are threads.
-    let inherited = Inherited::of_this_process();
     runtime()?.block_on(serve(args, loaded, inherited))
 }
 
@@ -68,6 +80,8 @@ pub(super) fn runtime() -> anyhow::Result<Runtime> {
 }
 
 async fn serve(args: &Args, loaded: Loaded, inherited: Inherited) -> anyhow::Result<ExitCode> {
+    // Caught, a file that may not grow is an error of the write. Otherwise it would be the end of the process.
+    let _too_large = signal(SignalKind::from_raw(SIGXFSZ))?;
     let ops = match Ops::bind(loaded.settings.ops, loaded.settings.admin.as_ref()).await {
         Ok(ops) => ops,
         Err((address, error)) => {
@@ -78,12 +92,18 @@ async fn serve(args: &Args, loaded: Loaded, inherited: Inherited) -> anyhow::Res
     let proxy = match Proxy::new(args.config.clone(), loaded, inherited).await {
         Ok(proxy) => proxy,
         Err(error @ StartError::Bind { .. }) => return cannot_bind(&error.into()),
+        Err(error @ StartError::Way(_)) => {
+            log::print_error(&error.into());
+            return Ok(ExitCode::from(exit::CONFIG));
+        }
         Err(error) => return Err(error.into()),
     };
-    let missing = proxy.insight().health().missing_credentials();
-    if args.require_credentials && !missing.is_empty() {
-        tracing::error!(credentials = missing.join(" "), "credentials are missing, and required");
-        return Ok(ExitCode::from(exit::NO_CREDENTIAL));
+    if args.require_credentials {
+        let missing = proxy.missing_credentials().await;
+        if !missing.is_empty() {
+            tracing::error!(credentials = missing.join(" "), "credentials are missing, and required");
+            return Ok(ExitCode::from(exit::NO_CREDENTIAL));
+        }
     }
     let (stop, hang_up) = (Stop::new()?, signal(SignalKind::hangup())?);
     for (listener, address) in proxy.addresses() {

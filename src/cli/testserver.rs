@@ -15,7 +15,9 @@ use super::run::{Stop, cannot_bind, runtime};
 use crate::config::LogFormat;
 use crate::operation::Segment;
 use crate::secret::Secret;
-use crate::testserver::{AccessKey, JobState, Options, TestServer, User};
+use crate::testserver::{
+    AccessKey, Agency, IdentityProvider, JobState, Options, Pod, TestServer, Trusted, User,
+};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -29,7 +31,7 @@ pub(super) struct Args {
 
 /// Runs until SIGINT or SIGTERM.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    log::start(LogFormat::Auto, Level::INFO);
+    let _log = log::start(LogFormat::Auto, Level::INFO)?;
     runtime()?.block_on(async {
         let server = match start(args) {
             Ok(server) => server,
@@ -47,34 +49,57 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn start(args: &Args) -> io::Result<TestServer> {
-    let options = Options {
-        access_keys: vec![AccessKey {
-            id: ACCESS_KEY.to_owned(),
-            secret: Secret::new(SECRET_KEY),
-            security_token: None,
-            project_id: args.project.clone(),
-        }],
-        users: vec![User {
-            domain: DOMAIN.to_owned(),
-            name: USER.to_owned(),
-            password: Secret::new(PASSWORD),
-            project_id: args.project.clone(),
-        }],
-        ..Options::default()
-    };
-    let server = TestServer::start(args.bind, options)?;
+    let server = TestServer::start(args.bind, options(&args.project))?;
     for (job_id, state) in JOBS {
         server.cloud().put_job(&args.project, job_id, *state);
     }
     Ok(server)
 }
 
+/// One of everything, for the one project.
+fn options(project_id: &str) -> Options {
+    let agency =
+        |urn: &str, trusts| Agency { urn: urn.to_owned(), trusts, project_id: project_id.to_owned() };
+    Options {
+        access_keys: vec![AccessKey {
+            id: ACCESS_KEY.to_owned(),
+            secret: Secret::new(SECRET_KEY),
+            security_token: None,
+            project_id: project_id.to_owned(),
+        }],
+        users: vec![User {
+            domain: DOMAIN.to_owned(),
+            name: USER.to_owned(),
+            password: Secret::new(PASSWORD),
+            project_id: project_id.to_owned(),
+        }],
+        metadata: Some(project_id.to_owned()),
+        pods: vec![Pod {
+            path: POD_PATH.to_owned(),
+            token: Secret::new(POD_TOKEN),
+            project_id: project_id.to_owned(),
+        }],
+        identity_providers: vec![IdentityProvider {
+            id: IDP_ID.to_owned(),
+            urn: PROVIDER_URN.to_owned(),
+            id_token: Secret::new(ID_TOKEN),
+            project_id: project_id.to_owned(),
+        }],
+        agencies: vec![
+            agency(AGENCY_BY_ID_TOKEN, Trusted::Provider(PROVIDER_URN.to_owned())),
+            agency(AGENCY_BY_KEY, Trusted::AccessKey(ACCESS_KEY.to_owned())),
+        ],
+        ..Options::default()
+    }
+}
+
 /// What to paste where.
 fn instructions(url: &str, args: &Args) -> String {
     let project = &args.project;
+    let credentials = credentials(url);
     let jobs = JOBS.iter().map(|(job_id, _)| *job_id).collect::<Vec<_>>().join(" ");
     format!(
-        r#"Stand-in for Huawei IAM and MPC at {url}
+        r#"Stand-in for Huawei's MPC, IAM, STS, ECS metadata and CCE pod identity at {url}
 It verifies every credential. None of these is secret.
 
 The keys, in the environment of the proxy:
@@ -87,6 +112,15 @@ The project, in proxy.yaml:
   credentials:
     test: {{ environment: {{}} }}
 
+Or another credential in place of that one:
+{credentials}
+with the files and the environment that they read:
+  printf %s {ID_TOKEN} > id-token
+  printf %s {PASSWORD} > password
+  printf %s {POD_TOKEN} > pod-token
+  export HC_CONTAINER_CREDENTIALS_FULL_URI={url}{POD_PATH}
+  export HC_CONTAINER_AUTHORIZATION_TOKEN_FILE=$PWD/pod-token
+
 A user token, by password as in Huawei's IAM:
   curl -i {url}/v3/auth/tokens -H 'Content-Type: application/json' -d '{{"auth":{{"identity":{{"methods":["password"],
     "password":{{"user":{{"name":"{USER}","password":"{PASSWORD}","domain":{{"name":"{DOMAIN}"}}}}}}}},"scope":{{"project":{{"id":"{project}"}}}}}}}}'
@@ -97,12 +131,30 @@ The jobs: {jobs}
 What arrived:
   curl {url}/_test/requests
 
+How long what is handed out from now on is in force, in seconds:
+  curl -X PUT {url}/_test/lifetimes -d '{{"iam":600,"sts":600,"metadata":600,"pod_identity":600}}'
+
 Faults, for the next requests or until cleared:
   curl -X PUT {url}/_test/faults -d '[{{"fault":"reset","times":1}}]'
   curl -X PUT {url}/_test/faults -d '[{{"fault":{{"throttled":{{"retry_after_s":1}}}},"times":2}},{{"fault":{{"latency_ms":250}}}}]'
+  curl -X PUT {url}/_test/faults -d '[{{"fault":"internal_error","service":"sts"}}]'
   curl -X DELETE {url}/_test/faults
-also internal_error, unavailable, unauthorized, token_revoked, lose_answer; with "service":"iam" for IAM.
+also unavailable, unauthorized, token_revoked, lose_answer, hang, echo, garbage; for mpc, iam, sts, metadata, pod_identity.
 
+"#
+    )
+}
+
+/// Each source of credentials, as `proxy.yaml` has it.
+fn credentials(url: &str) -> String {
+    format!(
+        r#"    test: {{ metadata: {{ endpoint: "{url}" }} }}
+    test: {{ pod_identity: {{}} }}
+    test: {{ oidc: {{ iam_endpoint: "{url}", idp_id: {IDP_ID}, id_token_file: id-token }} }}
+    test: {{ oidc_sts: {{ sts_endpoint: "{url}", provider_urn: "{PROVIDER_URN}", agency_urn: "{AGENCY_BY_ID_TOKEN}", id_token_file: id-token }} }}
+    test: {{ iam_password: {{ iam_endpoint: "{url}", domain: {DOMAIN}, user: {USER}, password_file: password }} }}
+    test: {{ agency: {{ base: keys, sts_endpoint: "{url}", agency_urn: "{AGENCY_BY_KEY}" }} }}
+    keys: {{ environment: {{}} }}             # the agency's base
 "#
     )
 }
@@ -126,6 +178,13 @@ const SECRET_KEY: &str = "not-a-secret-only-for-the-testserver";
 const DOMAIN: &str = "testserver";
 const USER: &str = "ci";
 const PASSWORD: &str = "not-a-secret";
+const POD_PATH: &str = "/pod-identity";
+const POD_TOKEN: &str = "not-a-secret-of-the-pod";
+const IDP_ID: &str = "testserver";
+const ID_TOKEN: &str = "not-a-secret-id-token";
+const PROVIDER_URN: &str = "iam::testserver:oidcProvider:testserver";
+const AGENCY_BY_ID_TOKEN: &str = "iam::testserver:agency:by-id-token";
+const AGENCY_BY_KEY: &str = "iam::testserver:agency:by-key";
 const JOBS: &[(&str, JobState)] = &[
     ("waiting-1", JobState::Waiting),
     ("waiting-2", JobState::Waiting),
@@ -141,8 +200,10 @@ const JOBS: &[(&str, JobState)] = &[
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use serde_json::json;
 
     use super::*;
+    use crate::config;
 
     #[derive(clap::Parser)]
     struct Command {
@@ -184,10 +245,95 @@ mod tests {
             assert!(printed.contains(text), "{text}");
         }
         let faults: Vec<_> = printed.lines().filter_map(|line| line.split("faults -d '").nth(1)).collect();
-        assert_eq!(faults.len(), 2);
+        assert_eq!(faults.len(), 3);
         for json in faults {
             let json = json.strip_suffix('\'').unwrap();
             assert!(serde_json::from_str::<Vec<crate::testserver::Planned>>(json).is_ok(), "{json}");
         }
+    }
+
+    #[test]
+    fn each_credential_it_prints_is_known_to_the_stand_in() {
+        let options = options("p");
+        let printed = instructions("http://127.0.0.1:1", &parsed(&[]).unwrap());
+        let (_, printed) = printed.split_once("in place of that one:\n").unwrap();
+        let (printed, environment) = printed.split_once("with the files").unwrap();
+        let credentials: Vec<serde_json::Value> = printed
+            .lines()
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_yaml::from_str(line).unwrap())
+            .collect();
+        let [metadata, pod, oidc, oidc_sts, password, agency, base] = credentials.as_slice() else {
+            panic!("{credentials:?}")
+        };
+        let (provider, user) = (&options.identity_providers[0], &options.users[0]);
+        let url = "http://127.0.0.1:1";
+        for (printed, expected) in [
+            (metadata, json!({ "metadata": { "endpoint": url } })),
+            (pod, json!({ "pod_identity": {} })),
+            (
+                oidc,
+                json!({ "oidc": { "iam_endpoint": url, "idp_id": provider.id, "id_token_file": "id-token" } }),
+            ),
+            (
+                oidc_sts,
+                json!({ "oidc_sts": { "sts_endpoint": url, "provider_urn": provider.urn,
+                    "agency_urn": options.agencies[0].urn, "id_token_file": "id-token" } }),
+            ),
+            (
+                password,
+                json!({ "iam_password": { "iam_endpoint": url, "domain": user.domain, "user": user.name,
+                    "password_file": "password" } }),
+            ),
+            (
+                agency,
+                json!({ "agency": { "base": "keys", "sts_endpoint": url, "agency_urn": options.agencies[1].urn } }),
+            ),
+        ] {
+            assert_eq!(printed["test"], expected);
+        }
+        assert_eq!(base["keys"], json!({ "environment": {} }));
+        for (secret, file) in [
+            (&provider.id_token, "id-token"),
+            (&user.password, "password"),
+            (&options.pods[0].token, "pod-token"),
+        ] {
+            let line = format!("  printf %s {} > {file}\n", secret.expose());
+            assert!(environment.contains(&line), "{line}");
+        }
+        assert!(environment.contains(&format!("FULL_URI={url}{}\n", options.pods[0].path)));
+    }
+
+    #[test]
+    fn each_credential_it_prints_can_be_pasted_into_proxy_yaml() {
+        let printed = instructions("http://127.0.0.1:1", &parsed(&[]).unwrap());
+        let project = printed.lines().find(|line| line.contains("credential: test")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write(
+            "policy.yaml",
+            "version: 1\ncallers: { ci: { identify: [ { listener: app } ] } }\nrules:\n  \
+             - { id: all, effect: allow, callers: [ci], actions: ['*'], projects: [test], jobs: ['*'] }\n",
+        );
+        for name in ["id-token", "password"] {
+            write(name, "a-secret");
+        }
+        let mut pasted = 0;
+        for line in printed.lines().filter(|line| line.starts_with("    test: ")) {
+            let base = if line.contains("base: keys") { "    keys: { environment: {} }" } else { "" };
+            assert!(printed.contains(base));
+            let listeners = "listeners: [ { name: app, bind: 127.0.0.1:8080 } ]";
+            write(
+                "proxy.yaml",
+                &format!(
+                    "version: 1\npolicy: policy.yaml\n{listeners}\nprojects:\n{project}\ncredentials:\n{line}\n{base}\n"
+                ),
+            );
+            if let Err(report) = config::load(&folder.path().join("proxy.yaml")) {
+                panic!("{line}: {report}");
+            }
+            pasted += 1;
+        }
+        assert_eq!(pasted, 7);
     }
 }

@@ -9,6 +9,7 @@ use super::page::{Page, Placed};
 use super::report::Place;
 use super::settings::Bind;
 use super::{listener, policy, proxy, rules};
+use crate::credential::Source;
 use crate::identity::Proof;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -38,8 +39,9 @@ pub(super) fn proxy(page: &Page, written: &proxy::Written) {
 }
 
 fn credentials(page: &Page, written: &proxy::Written) {
-    let used: Vec<&Name> =
-        written.projects.iter().filter_map(|project| project.credential.as_ref()).collect();
+    let of_projects = written.projects.iter().filter_map(|project| project.credential.as_ref());
+    let bases = written.credentials.iter().filter_map(|credential| credential.base.as_ref());
+    let used: Vec<&Name> = of_projects.chain(bases).collect();
     let names = || written.credentials.iter().map(|credential| &credential.name);
     for used in &used {
         if !written.credentials.is_empty() && !names().any(|name| name.value == used.value) {
@@ -47,12 +49,34 @@ fn credentials(page: &Page, written: &proxy::Written) {
             page.error(used.place, format!("there is no credential `{}`", used.value), hint);
         }
     }
+    bases_are_keys(page, written);
     // One that could not be read may be the one that is used.
     if written.projects.iter().any(|project| project.credential.is_none()) {
         return;
     }
     for name in names().filter(|name| !used.iter().any(|used| used.value == name.value)) {
         page.warning(name.place, format!("no project uses the credential `{}`", name.value), "remove it");
+    }
+}
+
+/// An agency is assumed with an access key, which in the end comes from something else than an agency.
+fn bases_are_keys(page: &Page, written: &proxy::Written) {
+    let find = |name: &str| written.credentials.iter().find(|credential| *credential.name.value == *name);
+    for credential in &written.credentials {
+        let Some(base) = &credential.base else { continue };
+        if let Some(Some(Source::IamPassword(_) | Source::TokenFile(_))) =
+            find(&base.value).map(|found| &found.source)
+        {
+            let message =
+                format!("`{}` is a user token, and an agency is assumed with an access key", base.value);
+            page.error(base.place, message, "name a credential of another source");
+        }
+        let next = |name: &Arc<str>| find(name)?.base.as_ref().map(|base| Arc::clone(&base.value));
+        let mut chain = std::iter::successors(Some(Arc::clone(&base.value)), next);
+        if chain.by_ref().take(written.credentials.len()).any(|name| name == credential.name.value) {
+            let message = format!("`{}` is assumed with itself", credential.name.value);
+            page.error(base.place, message, "name a credential that needs no other");
+        }
     }
 }
 

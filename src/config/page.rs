@@ -19,6 +19,7 @@ pub(super) struct Page {
     text: String,
     problems: RefCell<Vec<Problem>>,
     files: RefCell<Vec<PathBuf>>,
+    named: RefCell<Vec<PathBuf>>,
 }
 
 /// A value that was written in the file, and where.
@@ -48,6 +49,7 @@ impl Page {
             text,
             problems: RefCell::default(),
             files: RefCell::new(vec![path.to_owned()]),
+            named: RefCell::new(vec![path.to_owned()]),
         }
     }
 
@@ -81,7 +83,9 @@ impl Page {
 
     /// A path that the file names: relative to the file.
     pub(super) fn resolve(&self, path: &str) -> PathBuf {
-        self.directory.join(path)
+        let path = self.directory.join(path);
+        self.named.borrow_mut().push(path.clone());
+        path
     }
 
     /// Notes that what is loaded depends on what is in this file, also when it is not there.
@@ -128,6 +132,7 @@ impl Page {
     /// Hands the problems over.
     pub(super) fn close(self, report: &mut Report) {
         report.depends_on(self.files.into_inner());
+        report.names(self.named.into_inner());
         report.add(self.file, self.text, self.problems.into_inner());
     }
 

@@ -10,6 +10,7 @@ use super::page::{Page, Placed};
 use super::rate;
 use super::scalar;
 use super::settings::*;
+use super::upstream;
 use super::yaml::{Node, Value};
 use crate::audit::{Target, WhenBlocked};
 use crate::limit::Rate;
@@ -45,7 +46,7 @@ pub(super) struct ProjectWritten {
     pub(super) name: Option<Placed<Arc<str>>>,
     pub(super) id: Option<Placed<Arc<str>>>,
     pub(super) credential: Option<Placed<Arc<str>>>,
-    endpoint: Option<Endpoint>,
+    pub(super) endpoint: Option<Endpoint>,
     project_header: ProjectHeader,
     cancel_form: Option<Form>,
     rate_limit: Option<Rate>,
@@ -80,7 +81,7 @@ impl Written {
 pub(super) fn read(page: &Page, root: &Node) -> Option<Written> {
     let mut fields = Fields::of(page, root, "proxy.yaml")?;
     fields.required(("version", "1"), version);
-    let written = Written {
+    let mut written = Written {
         policy: fields.required(("policy", "policy.yaml"), |page, node| {
             let path = scalar::text(page, node, "the path of a file")?;
             Some(Placed { value: path.to_owned(), place: node.place })
@@ -108,18 +109,20 @@ pub(super) fn read(page: &Page, root: &Node) -> Option<Written> {
                 },
             )
             .unwrap_or_default(),
-        credentials: fields
-            .required(("credentials", "{ prod: { environment: {} } }"), credentials::read)
-            .unwrap_or_default(),
         ops: fields.optional("ops", ops),
         admin: fields.optional("admin", listener::admin),
         freeze_file: fields.optional("freeze_file", file_to_look_for),
-        upstream: fields.optional("upstream", upstream).unwrap_or_default(),
+        upstream: fields.optional("upstream", upstream::read).unwrap_or_default(),
         limits: fields.optional("limits", limits).unwrap_or_default(),
         drain: fields.optional("drain", drain).unwrap_or_default(),
         audit: fields.optional("audit", audit).unwrap_or_default(),
         log: fields.optional("log", log).unwrap_or_default(),
+        credentials: Vec::new(),
     };
+    // After the projects: what a credential is for may say where to get it.
+    let read = |page, node| credentials::read(page, node, &written.projects);
+    let found = fields.required(("credentials", "{ prod: { environment: {} } }"), read);
+    written.credentials = found.unwrap_or_default();
     fields.finish();
     Some(written)
 }
@@ -164,7 +167,8 @@ fn project(page: &Page, node: &Node) -> Option<ProjectWritten> {
     let mut fields = Fields::of(page, node, "a project")?;
     let name = fields.required(("name", "media-prod"), scalar::name);
     let id = fields.required(("id", "0a1b2c3d4e5f60718293a4b5c6d7e8f9"), scalar::name);
-    let endpoint = fields.required(("endpoint", EXAMPLE_ENDPOINT), endpoint);
+    let endpoint =
+        fields.required(("endpoint", EXAMPLE_ENDPOINT), |page, node| endpoint(page, node, EXAMPLE_ENDPOINT));
     let credential = fields.required(("credential", "prod"), scalar::name);
     let project_header = fields.optional("project_header", |page, node| {
         let words = [
@@ -191,8 +195,9 @@ fn project(page: &Page, node: &Node) -> Option<ProjectWritten> {
     Some(ProjectWritten { name, id, credential, endpoint, project_header, cancel_form, rate_limit })
 }
 
-fn endpoint(page: &Page, node: &Node) -> Option<Placed<Endpoint>> {
-    let text = scalar::text(page, node, &format!("an endpoint such as {EXAMPLE_ENDPOINT}"))?;
+/// An endpoint; the example is one of its kind.
+pub(super) fn endpoint(page: &Page, node: &Node, example: &str) -> Option<Placed<Endpoint>> {
+    let text = scalar::text(page, node, &format!("an endpoint such as {example}"))?;
     let error = match Endpoint::parse(text) {
         Ok(endpoint) => return Some(Placed { value: endpoint, place: node.place }),
         Err(error) => error,
@@ -200,40 +205,11 @@ fn endpoint(page: &Page, node: &Node) -> Option<Placed<Endpoint>> {
     let hint = match error {
         EndpointError::Scheme if !text.contains("://") => format!("write https://{text}"),
         EndpointError::Scheme | EndpointError::MoreThanOrigin | EndpointError::Host | EndpointError::Port => {
-            format!("for instance {EXAMPLE_ENDPOINT}")
+            format!("for instance {example}")
         }
     };
     page.error(node.place, error.to_string(), hint);
     None
-}
-
-fn upstream(page: &Page, node: &Node) -> Option<UpstreamSettings> {
-    let mut fields = Fields::of(page, node, "`upstream`")?;
-    let default = UpstreamSettings::default();
-    let (attempts, stale) = fields.optional("retries", retries).unwrap_or((default.attempts, default.stale));
-    let settings = UpstreamSettings {
-        connect_timeout: fields.optional("connect_timeout", timeout).unwrap_or(default.connect_timeout),
-        attempt_timeout: fields.optional("attempt_timeout", timeout).unwrap_or(default.attempt_timeout),
-        ca_file: fields.optional("ca_file", |page, node| Some(files::certificates(page, node)?.0)),
-        attempts,
-        stale,
-    };
-    fields.not_yet(&["proxy", "breaker"]);
-    fields.finish();
-    Some(settings)
-}
-
-fn retries(page: &Page, node: &Node) -> Option<(u32, Stale)> {
-    let mut fields = Fields::of(page, node, "`retries`")?;
-    let default = UpstreamSettings::default();
-    let attempts = fields.optional("attempts", |page, node| scalar::count(page, node, 1..=10));
-    let stale = fields.optional("stale", |page, node| {
-        scalar::choice(page, node, &[("once", Stale::Once), ("never", Stale::Never)])
-    });
-    fields.not_yet(&["budget"]);
-    fields.finish();
-    let attempts = attempts.and_then(|n| u32::try_from(n).ok()).unwrap_or(default.attempts);
-    Some((attempts, stale.unwrap_or(default.stale)))
 }
 
 fn limits(page: &Page, node: &Node) -> Option<Limits> {
@@ -283,6 +259,9 @@ fn drain(page: &Page, node: &Node) -> Option<Drain> {
 fn audit(page: &Page, node: &Node) -> Option<AuditSettings> {
     let mut fields = Fields::of(page, node, "`audit`")?;
     let default = AuditSettings::default();
+    let write_ahead = fields.optional("write_ahead", |page, node| {
+        Some(Placed { value: scalar::switch(page, node)?, place: node.place })
+    });
     let audit = AuditSettings {
         sink: fields
             .optional("sink", |page, node| match scalar::text(page, node, "stdout, or the path of a file")? {
@@ -295,9 +274,13 @@ fn audit(page: &Page, node: &Node) -> Option<AuditSettings> {
                 scalar::choice(page, node, &[("refuse", WhenBlocked::Refuse), ("drop", WhenBlocked::Drop)])
             })
             .unwrap_or(default.when_blocked),
+        write_ahead: write_ahead.as_ref().map_or(default.write_ahead, |written| written.value),
     };
-    fields.not_yet(&["write_ahead"]);
     fields.finish();
+    if let (Some(Placed { value: true, place }), WhenBlocked::Drop) = (write_ahead, audit.when_blocked) {
+        let message = "`write_ahead: true` lets no call go unrecorded, and `when_blocked: drop` does";
+        page.error(place, message, "remove one of them");
+    }
     Some(audit)
 }
 
@@ -322,12 +305,12 @@ fn log(page: &Page, node: &Node) -> Option<LogSettings> {
     Some(log)
 }
 
-fn timeout(page: &Page, node: &Node) -> Option<Duration> {
+pub(super) fn timeout(page: &Page, node: &Node) -> Option<Duration> {
     scalar::duration(page, node, Duration::from_millis(10)..=LONGEST)
 }
 
 /// Nothing here waits longer.
-const LONGEST: Duration = Duration::from_secs(3600);
+pub(super) const LONGEST: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The HTTP parser needs at least 8 KiB.
 const HEADER_BYTES: RangeInclusive<u64> = 8 << 10..=1 << 20;

@@ -49,6 +49,7 @@ pub struct Report {
     problems: Vec<Problem>,
     texts: Vec<(Arc<str>, String)>,
     files: BTreeSet<PathBuf>,
+    named: BTreeSet<PathBuf>,
 }
 
 impl Report {
@@ -70,11 +71,22 @@ impl Report {
         &self.files
     }
 
+    /// Adds paths that the files name.
+    pub(super) fn names(&mut self, paths: Vec<PathBuf>) {
+        self.named.extend(paths);
+    }
+
+    /// The files that were read, and every path that they name.
+    pub fn named(&self) -> &BTreeSet<PathBuf> {
+        &self.named
+    }
+
     /// Adds the problems of another run.
     pub(super) fn append(&mut self, other: Self) {
         self.problems.extend(other.problems);
         self.texts.extend(other.texts);
         self.files.extend(other.files);
+        self.named.extend(other.named);
     }
 
     /// The problems.

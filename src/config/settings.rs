@@ -15,6 +15,7 @@ use rustls::ServerConfig;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -166,10 +167,25 @@ pub struct UpstreamSettings {
     pub attempt_timeout: Duration,
     /// PEM certificates trusted besides the built-in roots.
     pub ca_file: Option<PathBuf>,
+    /// The egress proxy. Where it is `None`, the environment may name one.
+    pub proxy: Option<Endpoint>,
     /// How many attempts a request gets, the first included.
     pub attempts: u32,
+    /// How many of 100 calls may be tried again.
+    pub budget: u32,
     /// What happens when a reused connection dies before the first byte of an answer.
     pub stale: Stale,
+    /// When an upstream that fails is left alone.
+    pub breaker: BreakerSettings,
+}
+
+/// When an upstream that fails is left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerSettings {
+    /// After how many failures in a row.
+    pub failures: NonZeroU32,
+    /// For how long at most until a call may find out whether it works again.
+    pub open_for: Duration,
 }
 
 /// Whether a request is sent again when a reused connection dies before the first byte of its answer.
@@ -220,6 +236,8 @@ pub struct AuditSettings {
     pub sink: Target,
     /// What happens to requests while it takes no records.
     pub when_blocked: WhenBlocked,
+    /// Whether each call is announced before it is sent.
+    pub write_ahead: bool,
 }
 
 /// How the proxy logs.
@@ -295,9 +313,18 @@ impl Default for UpstreamSettings {
             connect_timeout: Duration::from_secs(3),
             attempt_timeout: Duration::from_secs(10),
             ca_file: None,
+            proxy: None,
             attempts: 3,
+            budget: 20,
             stale: Stale::Once,
+            breaker: BreakerSettings::default(),
         }
+    }
+}
+
+impl Default for BreakerSettings {
+    fn default() -> Self {
+        Self { failures: NonZeroU32::MIN.saturating_add(4), open_for: Duration::from_secs(30) }
     }
 }
 
@@ -325,7 +352,7 @@ impl Default for Drain {
 
 impl Default for AuditSettings {
     fn default() -> Self {
-        Self { sink: Target::Stdout, when_blocked: WhenBlocked::Refuse }
+        Self { sink: Target::Stdout, when_blocked: WhenBlocked::Refuse, write_ahead: false }
     }
 }
 

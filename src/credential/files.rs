@@ -1,29 +1,58 @@
 //! Which key is in these files? One value a file, as Kubernetes mounts a Secret.
+//!
+//! Nobody can replace two files at once, but a key of which one half is old and the other new signs wrongly, and
+//! five wrong signatures lock it. So a change of some of the files is not believed before the others have changed
+//! too, or it is clear that they will not.
 
 use std::{
-    future::Future,
     path::{Path, PathBuf},
-    pin::Pin,
+    time::Duration,
 };
 
-use super::{Credential, Provide, ProvideError};
+use tokio::time::{Instant, sleep};
+use zeroize::Zeroizing;
+
+use super::{Credential, Provide, ProvideError, Provided, Providing};
 use crate::{secret::Secret, signing::SigningKey};
 
 /// An access key in two or three files.
 pub(super) struct Files {
-    pub(super) access_key: PathBuf,
-    pub(super) secret_key: PathBuf,
-    pub(super) security_token: Option<PathBuf>,
+    paths: Vec<PathBuf>,
+    /// What was read last.
+    last: Option<Vec<Secret>>,
+}
+
+impl Files {
+    pub(super) fn new(access_key: PathBuf, secret_key: PathBuf, security_token: Option<PathBuf>) -> Self {
+        Self { paths: [access_key, secret_key].into_iter().chain(security_token).collect(), last: None }
+    }
+
+    async fn read(&mut self) -> Result<Provided, ProvideError> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let values = self.values()?;
+            let whole = self.last.as_ref().is_none_or(|last| !is_half_changed(last, &values));
+            if whole && are_same(&values, &self.values()?) || Instant::now() >= end {
+                let key = key(&values)?;
+                self.last = Some(values);
+                return Ok(Provided { credential: Credential::Key(key), expires_at: None });
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    fn values(&self) -> Result<Vec<Secret>, ProvideError> {
+        self.paths.iter().map(|path| line(path)).collect()
+    }
 }
 
 impl Provide for Files {
-    fn provide(&self) -> Pin<Box<dyn Future<Output = Result<Credential, ProvideError>> + Send + '_>> {
-        Box::pin(async {
-            let access_key = line(&self.access_key)?;
-            let secret_key = line(&self.secret_key)?;
-            let security_token = self.security_token.as_deref().map(line).transpose()?;
-            Ok(Credential::Key(SigningKey::new(access_key.expose(), &secret_key, security_token)?))
-        })
+    fn provide(&mut self) -> Providing<'_> {
+        Box::pin(self.read())
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        self.paths.clone()
     }
 }
 
@@ -31,6 +60,84 @@ impl Provide for Files {
 pub(super) fn line(path: &Path) -> Result<Secret, ProvideError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| ProvideError::Unreadable { path: path.to_owned(), source })?;
-    let whole = Secret::new(text);
-    Ok(Secret::new(whole.expose().trim_end_matches(['\r', '\n'])))
+    let whole = Zeroizing::new(text);
+    Ok(Secret::new(whole.trim_end_matches(['\r', '\n'])))
+}
+
+fn key(values: &[Secret]) -> Result<SigningKey, ProvideError> {
+    let mut values = values.iter().cloned();
+    let mut next = || values.next().unwrap_or_else(|| Secret::new(""));
+    let (access_key, secret_key) = (next(), next());
+    Ok(SigningKey::new(access_key.expose(), &secret_key, values.next())?)
+}
+
+/// Whether some of the values are others now and some are not.
+fn is_half_changed(before: &[Secret], now: &[Secret]) -> bool {
+    let changed = before.iter().zip(now).filter(|(before, now)| before.expose() != now.expose()).count();
+    changed > 0 && changed < before.len()
+}
+
+fn are_same(one: &[Secret], other: &[Secret]) -> bool {
+    one.iter().map(Secret::expose).eq(other.iter().map(Secret::expose))
+}
+
+/// Whoever replaces all of the files has done so by then.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, Files) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("ak"), "AKEXAMPLE\r\n").unwrap();
+        fs::write(path("sk"), "s3cr3t").unwrap();
+        fs::write(path("token"), "tok\n").unwrap();
+        let files = Files::new(path("ak"), path("sk"), Some(path("token")));
+        (folder, files)
+    }
+
+    fn expected(access: &str, secret: &str, token: &str) -> Credential {
+        let (secret, token) = (Secret::new(secret), Some(Secret::new(token)));
+        Credential::Key(SigningKey::new(access, &secret, token).unwrap())
+    }
+
+    #[tokio::test]
+    async fn keys_are_read_without_their_line_ends() {
+        let (_folder, mut files) = folder();
+        let provided = files.provide().await.unwrap();
+        assert_eq!(provided.credential, expected("AKEXAMPLE", "s3cr3t", "tok"));
+        assert_eq!(provided.credential.key_hint(), Some("AKEX"));
+        assert_eq!(files.files().len(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_is_never_read_half_old_and_half_new() {
+        let (folder, mut files) = folder();
+        files.provide().await.unwrap();
+        fs::write(folder.path().join("ak"), "AKNEW").unwrap();
+        let others = async {
+            sleep(LOOK_AGAIN * 3).await;
+            fs::write(folder.path().join("sk"), "n3w").unwrap();
+            sleep(LOOK_AGAIN * 3).await;
+            fs::write(folder.path().join("token"), "new").unwrap();
+        };
+        let (provided, ()) = tokio::join!(files.provide(), others);
+        assert_eq!(provided.unwrap().credential, expected("AKNEW", "n3w", "new"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_that_stays_alone_changed_is_believed_in_the_end() {
+        let (folder, mut files) = folder();
+        files.provide().await.unwrap();
+        fs::write(folder.path().join("sk"), "corrected").unwrap();
+        let started = Instant::now();
+        let provided = files.provide().await.unwrap();
+        assert_eq!(provided.credential, expected("AKEXAMPLE", "corrected", "tok"));
+        assert!(started.elapsed() >= PATIENCE);
+    }
 }

@@ -1,43 +1,47 @@
 //! Which key or token is in force now?
 //!
-//! A [`Provide`] reads a credential from its source; a [`Held`] keeps the last good one. Requests only ever read
-//! [`Held::current`]: they never wait for a source. It stands before configuration because a [`Source`] is what a
-//! user may write there. It does not sign anything.
+//! A provider ([`Provide`]) asks a [`Source`] for a credential; a [`Renewal`] does so ahead of time, again and
+//! again; a [`Held`] keeps the last good value. Requests borrow that as a [`Lease`] and do not wait for a source,
+//! but for the first value of all or where the last has expired. It stands after `upstream`, over which IAM, STS
+//! and the metadata services are asked, and before configuration, because a [`Source`] is what a user may write
+//! there. It does not sign the calls of callers.
 
+mod agency;
+mod auto;
 mod environment;
+mod exchange;
 mod files;
+mod held;
+mod iam_password;
+mod metadata;
+mod oidc;
+mod oidc_sts;
+mod pod_identity;
+mod profile;
+mod renew;
+mod source;
+mod standing;
 mod token_file;
 
 use std::{fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
-use arc_swap::ArcSwapOption;
+use chrono::{DateTime, Utc};
 use http::HeaderValue;
+
+pub use auto::{Known, Look, look_around};
+pub use held::{Held, Lease, State, Unavailable};
+pub use metadata::endpoint as default_metadata;
+pub use profile::{SECTION as DEFAULT_SECTION, default_path as default_profile};
+pub use renew::{Renewal, Round};
+pub use source::{
+    Agency, LONGEST_KEY, Oidc, OidcSts, Password, SESSION_NAME, Source, Surroundings, USUAL_KEY,
+};
 
 use crate::{
     secret::Secret,
     signing::{KeyError, SigningKey},
+    upstream::{SendError, WayError},
 };
-
-/// Where a credential comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// `HUAWEICLOUD_SDK_AK`, `_SK` and, for temporary keys, `_SECURITY_TOKEN`.
-    Environment,
-    /// One file a value, each holding the value and perhaps a line end.
-    Files {
-        /// The access key (AK).
-        access_key: PathBuf,
-        /// The secret key (SK).
-        secret_key: PathBuf,
-        /// The security token of temporary keys.
-        security_token: Option<PathBuf>,
-    },
-    /// A user token, for `X-Auth-Token`.
-    TokenFile {
-        /// The file that holds it.
-        path: PathBuf,
-    },
-}
 
 /// What upstream knows us by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,14 +56,33 @@ pub enum Credential {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(HeaderValue);
 
-/// Reads a credential from its source.
-pub trait Provide: Send + Sync {
-    /// Reads it anew.
-    ///
-    /// # Errors
-    /// Where the source has none to give, or not a whole one.
-    fn provide(&self) -> Pin<Box<dyn Future<Output = Result<Credential, ProvideError>> + Send + '_>>;
+/// What a source gave.
+#[derive(Debug)]
+pub struct Provided {
+    /// The credential.
+    pub credential: Credential,
+    /// When it ends, where the source says so.
+    pub expires_at: Option<DateTime<Utc>>,
 }
+
+/// Asks a source for a credential.
+pub trait Provide: Send {
+    /// Asks it anew.
+    fn provide(&mut self) -> Providing<'_>;
+
+    /// The files that it reads: when one of them changes, there may be a new credential.
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    /// Which sources it looked for the last time, where it is the first that is there.
+    fn looked_at(&self) -> Arc<[Look]> {
+        Arc::default()
+    }
+}
+
+/// A source's answer, which is on its way.
+pub type Providing<'a> = Pin<Box<dyn Future<Output = Result<Provided, ProvideError>> + Send + 'a>>;
 
 /// Why a source gave no credential. Names where to look; never holds what was found there.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +90,9 @@ pub enum ProvideError {
     /// An environment variable is not set, or empty.
     #[error("the environment variable {0} is not set")]
     Unset(&'static str),
+    /// An environment variable holds something else than it should.
+    #[error("the environment variable {0} {1}")]
+    Variable(&'static str, &'static str),
     /// A file cannot be read.
     #[error("cannot read {path}")]
     Unreadable {
@@ -75,75 +101,66 @@ pub enum ProvideError {
         /// Why.
         source: std::io::Error,
     },
+    /// A file holds something else than it should.
+    #[error("{path} {problem}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// What was found is no key.
     #[error("this is no access key")]
     Key(#[from] KeyError),
-    /// What was found is no token.
-    #[error("{0} holds no token: a token is one line of visible ASCII")]
-    Token(PathBuf),
-}
-
-/// A configured credential and the last good value of it.
-pub struct Held {
-    name: Arc<str>,
-    source: Source,
-    provider: Box<dyn Provide>,
-    current: ArcSwapOption<Credential>,
-}
-
-impl Source {
-    /// The reader of this source.
-    pub fn provider(&self) -> Box<dyn Provide> {
-        match self {
-            Self::Environment => Box::new(environment::Environment),
-            Self::Files { access_key, secret_key, security_token } => Box::new(files::Files {
-                access_key: access_key.clone(),
-                secret_key: secret_key.clone(),
-                security_token: security_token.clone(),
-            }),
-            Self::TokenFile { path } => Box::new(token_file::TokenFile { path: path.clone() }),
-        }
-    }
-}
-
-impl Held {
-    /// A credential that has not been read yet.
-    pub fn new(name: Arc<str>, source: Source) -> Self {
-        let provider = source.provider();
-        Self { name, source, provider, current: ArcSwapOption::empty() }
-    }
-
-    /// The name it has in the configuration.
-    pub fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    /// The kind of its source, as in the configuration.
-    pub fn source(&self) -> &'static str {
-        match self.source {
-            Source::Environment => "environment",
-            Source::Files { .. } => "files",
-            Source::TokenFile { .. } => "token_file",
-        }
-    }
-
-    /// The value in force, if there ever was one.
-    pub fn current(&self) -> Option<Arc<Credential>> {
-        self.current.load_full()
-    }
-
-    /// Reads the source anew. Says whether the value changed; when the source fails, the last good one stays.
-    ///
-    /// # Errors
-    /// Why the source gave none.
-    pub async fn refresh(&self) -> Result<bool, ProvideError> {
-        let fresh = self.provider.provide().await?;
-        if self.current.load().as_deref() == Some(&fresh) {
-            return Ok(false);
-        }
-        self.current.store(Some(Arc::new(fresh)));
-        Ok(true)
-    }
+    /// An endpoint could not be asked, or gave no answer.
+    #[error("{endpoint} cannot be asked: {source}")]
+    Unanswered {
+        /// The endpoint.
+        endpoint: Arc<str>,
+        /// Why.
+        source: SendError,
+    },
+    /// An endpoint refused to give one. Its message is left out: it may repeat what it was sent.
+    #[error("{endpoint} answered {status}{}", code.as_ref().map(|code| format!(" {code}")).unwrap_or_default())]
+    Refused {
+        /// The endpoint.
+        endpoint: Arc<str>,
+        /// The status of its answer.
+        status: u16,
+        /// Its error code, where it gave one.
+        code: Option<String>,
+    },
+    /// IAM does not believe the password. Asking again with the same one locks the account.
+    #[error(
+        "{endpoint} does not believe the user and password: the password file must change, or 15 minutes pass"
+    )]
+    WrongPassword {
+        /// The endpoint.
+        endpoint: Arc<str>,
+    },
+    /// An endpoint's answer is not as documented.
+    #[error("{endpoint} gave an answer that holds no credential: {problem}")]
+    Unusable {
+        /// The endpoint.
+        endpoint: Arc<str>,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A credential came that has expired already.
+    #[error("the credential that came has expired; is this machine's clock right?")]
+    Expired,
+    /// The machine has no agency.
+    #[error("this machine has no agency: give it one in the ECS console")]
+    NoAgency,
+    /// The credential to assume an agency with cannot be used.
+    #[error("the credential `{0}`, with which the agency is assumed, cannot be used now")]
+    Base(Arc<str>),
+    /// There is no way to an endpoint.
+    #[error("there is no way to its endpoint: {0}")]
+    Way(#[from] WayError),
+    /// There is none of the sources that were looked for.
+    #[error("no source was found: {0}")]
+    Nowhere(String),
 }
 
 impl Credential {
@@ -154,18 +171,21 @@ impl Credential {
             Self::Token(_) => None,
         }
     }
+
+    /// Whether upstream may end it before its time, and a new one then helps: user tokens and temporary keys.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Key(key) => key.security_token().is_some(),
+            Self::Token(_) => true,
+        }
+    }
 }
 
 impl Token {
-    /// The token, where the text can be a header's value.
+    /// The token, where the text can be a header's value: one line of visible ASCII.
     pub fn new(text: &Secret) -> Option<Self> {
-        let text = text.expose();
-        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
-            return None;
-        }
-        let mut value = HeaderValue::from_str(text).ok()?;
-        value.set_sensitive(true);
-        Some(Self(value))
+        let visible = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
+        visible(text.expose()).then(|| text.header().map(Self)).flatten()
     }
 
     /// The value of `X-Auth-Token`, marked as sensitive.
@@ -183,50 +203,13 @@ impl fmt::Debug for Token {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
-
-    #[tokio::test]
-    async fn a_failing_source_leaves_the_last_good_value() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("token");
-        let held = Held::new("prod".into(), Source::TokenFile { path: path.clone() });
-        assert!(matches!(held.refresh().await, Err(ProvideError::Unreadable { .. })));
-        assert_eq!(held.current(), None);
-        fs::write(&path, "first-token\n").unwrap();
-        assert!(held.refresh().await.unwrap());
-        assert!(!held.refresh().await.unwrap(), "the same value is no change");
-        fs::write(&path, "\n").unwrap();
-        let error = held.refresh().await.unwrap_err();
-        assert!(error.to_string().contains("holds no token"), "{error}");
-        let current = held.current().unwrap();
-        assert_eq!(*current, Credential::Token(Token::new(&Secret::new("first-token")).unwrap()));
-        assert_eq!(format!("{current:?}"), "Token([token])");
-    }
-
-    #[tokio::test]
-    async fn keys_are_read_from_files_without_their_line_ends() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = |name: &str, text: &str| {
-            let path = dir.path().join(name);
-            fs::write(&path, text).unwrap();
-            path
-        };
-        let source = Source::Files {
-            access_key: file("ak", "AKEXAMPLE\r\n"),
-            secret_key: file("sk", "s3cr3t"),
-            security_token: Some(file("token", "tok\n")),
-        };
-        let credential = source.provider().provide().await.unwrap();
-        let expected =
-            SigningKey::new("AKEXAMPLE", &Secret::new("s3cr3t"), Some(Secret::new("tok"))).unwrap();
-        assert_eq!(credential, Credential::Key(expected));
-        assert_eq!(credential.key_hint(), Some("AKEX"));
-    }
 
     #[test]
     fn a_token_is_one_line_of_visible_ascii() {
         for bad in ["", "a b", "a\nb", "é", "\u{7f}"] {
             assert!(Token::new(&Secret::new(bad)).is_none(), "{bad:?}");
         }
+        let token = Token::new(&Secret::new("MIIE")).unwrap();
+        assert_eq!(format!("{:?}", Credential::Token(token)), "Token([token])");
     }
 }

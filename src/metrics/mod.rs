@@ -4,6 +4,7 @@
 //! project id, no path, and a caller that was not proven is `_unknown`. Every series that can be foreseen is
 //! there from the start, at zero, so that a rate over it works from the first event on.
 
+mod collected;
 mod connections;
 
 pub use connections::{Connections, Cut, Handshake};
@@ -14,26 +15,22 @@ use std::{
 };
 
 use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
-    metrics::{
-        counter::{ConstCounter, Counter},
-        family::Family,
-        gauge::Gauge,
-        histogram::Histogram,
-        info::Info,
-    },
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::{Registry, Unit},
 };
 
 use crate::{
     audit::{Outcome, Record, Sink},
-    clock,
+    clock::{self, Skew},
+    credential::Held,
     identity::CallerId,
     limit::Scope,
     operation::CATALOGUE,
     policy::{Decision, Effect, Mode, Policy},
 };
+
+use collected::{ClockSkew, Credentials, Dropped};
 
 /// All metrics of a process.
 pub struct Metrics {
@@ -43,6 +40,7 @@ pub struct Metrics {
     duration: Histogram,
     upstream_duration: Histogram,
     upstream_errors: Family<KindLabels, Counter>,
+    circuits: Family<EndpointLabels, Gauge>,
     in_flight: Gauge,
     refreshes: Family<RefreshLabels, Counter>,
     rate_limited: Family<LimitLabels, Counter>,
@@ -64,12 +62,14 @@ pub struct Foreseen<'a> {
     pub callers: &'a [CallerId],
     /// The policy.
     pub policy: &'a Policy,
-    /// The credentials' names.
-    pub credentials: &'a [Arc<str>],
+    /// The credentials, which know their expiry.
+    pub credentials: &'a [Arc<Held>],
     /// The projects' names.
     pub projects: &'a [Arc<str>],
     /// The audit sink, which counts for itself.
     pub sink: &'a Sink,
+    /// The cloud's clock.
+    pub skew: &'a Skew,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -93,6 +93,11 @@ struct DecisionLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabels {
     kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndpointLabels {
+    endpoint: Arc<str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -127,6 +132,7 @@ impl Metrics {
             duration: Histogram::new(BUCKETS),
             upstream_duration: Histogram::new(BUCKETS),
             upstream_errors: Family::default(),
+            circuits: Family::default(),
             in_flight: Gauge::default(),
             refreshes: Family::default(),
             rate_limited: Family::default(),
@@ -197,7 +203,13 @@ impl Metrics {
         self.upstream_errors.get_or_create(&KindLabels { kind }).inc();
     }
 
-    /// Counts a reading of a credential's source.
+    /// Notes whether an endpoint's circuit is open.
+    pub fn circuit(&self, endpoint: &Arc<str>, open: bool) {
+        let labels = EndpointLabels { endpoint: Arc::clone(endpoint) };
+        self.circuits.get_or_create(&labels).set(i64::from(open));
+    }
+
+    /// Counts that a credential's source was asked.
     pub fn refreshed(&self, credential: &Arc<str>, succeeded: bool) {
         self.refreshes.get_or_create(&RefreshLabels::new(credential, succeeded)).inc();
     }
@@ -271,7 +283,7 @@ impl Metrics {
         }
         for credential in foreseen.credentials {
             for succeeded in [true, false] {
-                drop(self.refreshes.get_or_create(&RefreshLabels::new(credential, succeeded)));
+                drop(self.refreshes.get_or_create(&RefreshLabels::new(credential.name(), succeeded)));
             }
         }
     }
@@ -290,8 +302,10 @@ impl Metrics {
             self.upstream_duration.clone(),
         );
         r.register("upstream_errors", "Attempts without an acceptable answer", self.upstream_errors.clone());
+        let help = "Whether calls to an endpoint are refused because it keeps failing";
+        r.register("upstream_circuit_open", help, self.circuits.clone());
         r.register("in_flight_requests", "Requests under way", self.in_flight.clone());
-        let help = "Readings of a credential's source";
+        let help = "How often a credential's source was asked";
         r.register("credential_refreshes", help, self.refreshes.clone());
         let help = "Calls over a limit";
         r.register("rate_limited", help, self.rate_limited.clone());
@@ -303,6 +317,8 @@ impl Metrics {
         let build = vec![("version", env!("CARGO_PKG_VERSION"))];
         r.register("build", "This program", Info::new(build));
         r.register_collector(Box::new(Dropped(foreseen.sink.clone())));
+        r.register_collector(Box::new(Credentials(foreseen.credentials.to_vec())));
+        r.register_collector(Box::new(ClockSkew(foreseen.skew.clone())));
         self.connections.register(r);
         self
     }
@@ -344,18 +360,6 @@ impl RefreshLabels {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.dec();
-    }
-}
-
-/// Asks the sink, when metrics are read, how many records it lost.
-#[derive(Debug)]
-struct Dropped(Sink);
-
-impl Collector for Dropped {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let counter = ConstCounter::new(self.0.stats().dropped);
-        let help = "Audit records that were lost";
-        counter.encode(encoder.encode_descriptor("audit_dropped", help, None, counter.metric_type())?)
     }
 }
 

@@ -1,94 +1,61 @@
-//! How many connections can this process have? As many as the limits say, if there are descriptors enough for them
-//! and for everything else.
+//! Are there file descriptors enough? Callers and upstreams each have a share, so that neither takes the other's.
 //!
-//! A caller must never take the last descriptor: upstream is reached, records are written, files are read and probes
-//! are answered with descriptors too. What happens when the room is taken is `room`'s matter.
+//! A call needs a connection of its caller's and one to upstream. Were all descriptors taken by callers that only
+//! hold a connection open, no call of anybody's could be made; so what cannot be had is not promised.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::config::Limits;
+use crate::{config::Limits, upstream::MAX_IDLE};
 
-/// Raises the limit of open files as far as the process may, and returns how many connections fit into it. Fewer than
-/// wanted are told in the log.
-pub(super) fn connections(limits: &Limits) -> usize {
-    let files = match raise() {
-        Ok(files) => files,
-        Err(error) => {
-            tracing::warn!(%error, "the limit of open files is not known: `limits.connections` is taken on trust");
-            return limits.connections;
-        }
-    };
-    let fits = fit(files, limits);
-    if fits < limits.connections {
-        let needed = limits.connections + reserve(limits.connections, limits.in_flight);
-        tracing::warn!(
-            files,
-            needed,
-            wanted = limits.connections,
-            connections = fits,
-            "the limit of open files (ulimit -n, LimitNOFILE=) is too low for `limits.connections`: fewer are taken"
-        );
+/// As many descriptors as this process may have: it takes what it is allowed to.
+pub(super) fn available() -> usize {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return UNKNOWN };
+    let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+    usize::try_from(if raised { hard } else { soft }).unwrap_or(usize::MAX)
+}
+
+/// The limits that so many descriptors allow, with so many upstreams. It is said where they are lower.
+pub(super) fn fit(limits: &Limits, descriptors: usize, upstreams: usize) -> Limits {
+    // As many connections may lie idle as were once used together.
+    let idle = |in_flight: usize| MAX_IDLE.saturating_mul(upstreams).min(in_flight);
+    let left = descriptors.saturating_sub(RESERVE);
+    let Limits { connections, in_flight, .. } = *limits;
+    if connections.saturating_add(in_flight).saturating_add(idle(in_flight)) <= left {
+        return limits.clone();
     }
-    fits
+    // A caller's connection is cheap to hold: of what is there, they get the greater part.
+    let in_flight = in_flight.min(left / 4).max(1);
+    let connections = connections.min(left.saturating_sub(in_flight + idle(in_flight))).max(1);
+    tracing::warn!(
+        descriptors,
+        connections,
+        in_flight,
+        "too few file descriptors for the limits: they are lowered; raise the limit of open files (LimitNOFILE)"
+    );
+    Limits { connections, in_flight, ..limits.clone() }
 }
 
-fn raise() -> nix::Result<usize> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    let soft = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
-        Ok(()) => hard,
-        // A sandbox may forbid it.
-        Err(_) => soft,
-    };
-    Ok(usize::try_from(soft).unwrap_or(usize::MAX))
-}
-
-/// The most connections, up to the wanted ones, that leave their reserve free.
-fn fit(files: usize, limits: &Limits) -> usize {
-    let left = files.saturating_sub(OWN);
-    // Each may have a request under way, up to the limit of those.
-    let fits = if left / 2 <= limits.in_flight { left / 2 } else { left - limits.in_flight };
-    fits.max(FEWEST).min(limits.connections)
-}
-
-/// What is kept from so many connections.
-fn reserve(connections: usize, in_flight: usize) -> usize {
-    // A request under way has a connection to upstream.
-    OWN + connections.min(in_flight)
-}
-
-/// For the process itself: probes and operators, 64 connections each, the audit sink, files that are read, sockets,
-/// names that are resolved, idle connections to upstream.
-const OWN: usize = 320;
-/// Where there is room for less than this, there are not descriptors enough to run.
-const FEWEST: usize = 32;
+/// For the listeners, the audit file, the probes, DNS and the files of credentials.
+const RESERVE: usize = 128;
+/// What every system gives.
+const UNKNOWN: usize = 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_fits_leaves_the_reserve_free() {
-        for (files, wanted, in_flight, expected) in [
-            (1 << 20, 4096, 1024, 4096),
-            (16384, 4096, 1024, 4096),
-            (4096 + 1024 + OWN, 4096, 1024, 4096),
-            (4096 + 1024 + OWN - 1, 4096, 1024, 4095),
-            (4096, 4096, 1024, 4096 - 1024 - OWN),
-            (1024, 4096, 1024, (1024 - OWN) / 2),
-            (1024, 100, 1024, 100),
-            (1024, 4096, 10, 1024 - 10 - OWN),
-            (OWN, 4096, 1024, FEWEST),
-            (0, 4096, 1024, FEWEST),
-            (0, 4, 1024, 4),
-            (usize::MAX, 1_000_000, 1_000_000, 1_000_000),
+    fn what_is_there_is_shared_between_callers_and_upstreams() {
+        for (descriptors, upstreams, connections, in_flight) in [
+            (1 << 20, 1, 4096, 1024),
+            (4096 + 1024 + 128 + 128, 1, 4096, 1024),
+            (4096 + 1024 + 128 + 127, 1, 4095, 1024),
+            (1024, 1, 544, 224),
+            (1024, 100, 448, 224),
+            (100, 1, 1, 1),
         ] {
-            let limits = Limits { connections: wanted, in_flight, ..Limits::default() };
-            let fits = fit(files, &limits);
-            assert_eq!(fits, expected, "{files} files, {wanted} connections, {in_flight} requests");
-            assert!(
-                fits <= FEWEST || fits + reserve(fits, in_flight) <= files,
-                "{files} {wanted} {in_flight}"
-            );
+            let limits = fit(&Limits::default(), descriptors, upstreams);
+            assert_eq!((limits.connections, limits.in_flight), (connections, in_flight), "{descriptors}");
         }
     }
 }

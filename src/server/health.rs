@@ -53,7 +53,9 @@ impl Health {
         ];
         for (project, held) in &self.0.projects {
             let name = format!("credential {} of project {project}", held.name());
-            checks.push(check(&name, held.current().is_some(), "never read successfully"));
+            let ended = held.state().expires_at.is_some();
+            let problem = if ended { "expired" } else { "never read successfully" };
+            checks.push(check(&name, held.is_ready(), problem));
         }
         checks
     }
@@ -63,9 +65,9 @@ impl Health {
         self.checks().iter().all(|check| check.problem.is_none())
     }
 
-    /// The credentials that projects need and that could not be read yet.
+    /// The credentials that projects need and that cannot be used.
     pub fn missing_credentials(&self) -> Vec<Arc<str>> {
-        let missing = self.0.projects.iter().filter(|(_, held)| held.current().is_none());
+        let missing = self.0.projects.iter().filter(|(_, held)| !held.is_ready());
         missing.map(|(_, held)| Arc::clone(held.name())).collect()
     }
 

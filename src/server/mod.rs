@@ -18,7 +18,7 @@ mod tls;
 mod watch;
 mod wire;
 
-use std::{collections::HashMap, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, env, io, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio::{
@@ -34,17 +34,17 @@ pub use status::Insight;
 
 use crate::{
     audit::{OpenError, Sink},
-    clock,
-    config::{Drain, Hosts, Limits, Listener, Loaded, Settings},
-    credential::Held,
+    clock::{self, Skew},
+    config::{Drain, Hosts, Limits, Listener, Loaded, Settings, UpstreamSettings},
+    credential::{Held, Renewal, Surroundings},
     limit::Freeze,
     metrics::{Foreseen, Metrics},
     reload::{Baseline, Reloader},
     stack::{self, Stack},
     stage::{InForce, Project},
-    upstream::{Endpoint, Roots, RootsError, Timeouts, Upstream},
+    upstream::{Breaker, Budget, Egress, Endpoint, Proxies, Roots, RootsError, Timeouts, Upstream, WayError},
 };
-use background::{look_for, refresh, renew, report, sweep};
+use background::{look_for, renew, sweep};
 use connection::Serving;
 use room::Room;
 use socket::Socket;
@@ -60,6 +60,8 @@ pub struct Proxy {
     insight: Insight,
     freeze_file: Option<PathBuf>,
     upstreams: Vec<Arc<Upstream>>,
+    /// The renewal of credentials, which begins before anything is accepted.
+    background: JoinSet<()>,
 }
 
 /// A proxy that serves.
@@ -102,40 +104,45 @@ pub enum StartError {
     /// TLS to upstream cannot be set up.
     #[error(transparent)]
     Tls(#[from] RootsError),
+    /// There is no way to an upstream.
+    #[error(transparent)]
+    Way(#[from] WayError),
 }
 
 impl Proxy {
-    /// Binds every socket or takes those that came with the process, opens the audit sink and reads every credential
-    /// once. The configuration was loaded from `path`, which is where changes of it are looked for.
+    /// Binds every socket or takes those that came with the process, opens the audit sink and begins to fetch
+    /// credentials; those that are on this machine are there when it returns. The configuration was loaded from `path`,
+    /// which is where changes of it are looked for.
     ///
-    /// A credential that cannot be read yet is no error: see [`Health::missing_credentials`].
+    /// A credential that cannot be had yet is no error: see [`Self::missing_credentials`].
     ///
     /// # Errors
     /// See [`StartError`].
     pub async fn new(path: PathBuf, loaded: Loaded, inherited: Inherited) -> Result<Self, StartError> {
         let baseline = Baseline::new(path, &loaded);
         let settings = loaded.settings;
-        let sink = Sink::open(settings.audit.sink.clone(), settings.audit.when_blocked)?;
+        let sink = Sink::open(settings.audit.sink.clone(), settings.audit.when_blocked)?
+            .write_ahead(settings.audit.write_ahead);
+        let (egress, skew) = (egress(&settings.upstream)?, Skew::default());
+        let renewals = renewals(&settings, &egress, &skew)?;
+        let credentials: Vec<Arc<Held>> = renewals.iter().map(|renewal| Arc::clone(renewal.held())).collect();
         let metrics = Arc::new(Metrics::new(&Foreseen {
             listeners: &settings.listeners.iter().map(|l| Arc::clone(&l.name)).collect::<Vec<_>>(),
             callers: settings.callers.ids(),
             policy: &settings.policy,
-            credentials: &settings.credentials.iter().map(|c| Arc::clone(&c.name)).collect::<Vec<_>>(),
+            credentials: &credentials,
             projects: &settings.projects.iter().map(|p| Arc::clone(&p.name)).collect::<Vec<_>>(),
             sink: &sink,
+            skew: &skew,
         }));
-        let credentials: Vec<Arc<Held>> = settings
-            .credentials
-            .iter()
-            .map(|c| Arc::new(Held::new(Arc::clone(&c.name), c.source.clone())))
-            .collect();
-        read_once(&credentials, &metrics).await;
-        let (projects, upstreams) = projects(&settings, &credentials)?;
+        let background = start(renewals, &settings, &metrics).await;
+        let (projects, upstreams) = projects(&settings, &egress, &credentials)?;
+        upstreams.iter().for_each(|upstream| metrics.circuit(upstream.name(), false));
         let sockets = bind(&settings.listeners, inherited)?;
-        let room = room(&settings, &metrics);
         let health = Health::new(&settings.projects, &credentials);
-        let (limits, drain, upstream) =
-            (settings.limits.clone(), settings.drain.clone(), settings.upstream.clone());
+        let limits = descriptors::fit(&settings.limits, descriptors::available(), upstreams.len());
+        let room = room(&limits, &sockets, &metrics);
+        let (drain, upstream) = (settings.drain.clone(), settings.upstream.clone());
         let freeze_file = settings.freeze_file.clone();
         let in_force = Arc::new(ArcSwap::from_pointee(InForce::new(settings, None)));
         let insight = Insight {
@@ -146,6 +153,7 @@ impl Proxy {
             recent: Arc::default(),
             sink,
             credentials,
+            upstreams: upstreams.clone(),
             listeners: sockets
                 .iter()
                 .map(|(socket, _)| (Arc::clone(&socket.door.name), socket.kind.address()))
@@ -160,9 +168,10 @@ impl Proxy {
             freeze: insight.freeze.clone(),
             metrics: Arc::clone(&metrics),
             hostname: hostname(),
+            skew,
         };
         let stack = stack::build(&limits, &upstream, parts);
-        Ok(Self { sockets, room, stack, limits, drain, metrics, insight, freeze_file, upstreams })
+        Ok(Self { sockets, room, stack, limits, drain, metrics, insight, freeze_file, upstreams, background })
     }
 
     /// What is bound: the listeners' names and their addresses, the ports as the system chose them.
@@ -180,6 +189,14 @@ impl Proxy {
         &self.metrics
     }
 
+    /// The credentials that projects need and whose sources, asked once, gave none.
+    pub async fn missing_credentials(&self) -> Vec<Arc<str>> {
+        for held in &self.insight.credentials {
+            held.asked_once().await;
+        }
+        self.insight.health.missing_credentials()
+    }
+
     /// Starts to accept.
     pub fn serve(self) -> Running {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -194,10 +211,7 @@ impl Proxy {
             });
             tasks.spawn(socket.accept(serving, stop.clone()));
         }
-        let mut background = JoinSet::new();
-        for held in &self.insight.credentials {
-            background.spawn(renew(Arc::clone(held), Arc::clone(&self.metrics)));
-        }
+        let mut background = self.background;
         background.spawn(sweep(self.upstreams));
         background.spawn(Arc::clone(&self.insight.reloader).watch());
         if let Some(path) = self.freeze_file {
@@ -237,14 +251,35 @@ impl Running {
     }
 }
 
-/// Reads every credential, so that the first call need not wait for one.
-async fn read_once(credentials: &[Arc<Held>], metrics: &Metrics) {
-    for held in credentials {
-        if let Err(error) = refresh(held, metrics).await {
-            let error = report(&error);
-            tracing::warn!(credential = %held.name(), error, "a credential cannot be read yet: its calls are refused");
-        }
+/// The way out of here, of which the environment may have a word to say.
+fn egress(settings: &UpstreamSettings) -> Result<Egress, RootsError> {
+    let roots = Roots::new(settings.ca_file.as_deref())?;
+    Ok(Egress { roots, proxies: Proxies::new(settings.proxy.as_ref(), |name| env::var(name).ok()) })
+}
+
+fn renewals(settings: &Settings, egress: &Egress, skew: &Skew) -> Result<Vec<Renewal>, WayError> {
+    let surroundings = Surroundings {
+        egress: egress.clone(),
+        connect_timeout: settings.upstream.connect_timeout,
+        skew: skew.clone(),
+        bases: HashMap::new(),
+    };
+    Renewal::all(settings.credentials.iter().map(|c| (&c.name, &c.source)), surroundings)
+}
+
+/// Starts the renewals. Returns when the sources on this machine have been asked, so that the first call need not
+/// wait for them; those that are somewhere else are not waited for.
+async fn start(renewals: Vec<Renewal>, settings: &Settings, metrics: &Arc<Metrics>) -> JoinSet<()> {
+    let local = |name: &Arc<str>| settings.credentials.iter().any(|c| c.name == *name && c.source.is_local());
+    let held: Vec<_> = renewals.iter().map(|renewal| Arc::clone(renewal.held())).collect();
+    let mut tasks = JoinSet::new();
+    for renewal in renewals {
+        tasks.spawn(renew(renewal, Arc::clone(metrics)));
     }
+    for held in held.iter().filter(|held| local(held.name())) {
+        held.asked_once().await;
+    }
+    tasks
 }
 
 fn bind(listeners: &[Listener], mut inherited: Inherited) -> Result<Vec<(Socket, Arc<Hosts>)>, StartError> {
@@ -263,29 +298,31 @@ fn bind(listeners: &[Listener], mut inherited: Inherited) -> Result<Vec<(Socket,
     sockets
 }
 
-/// Room for as many connections as the limits and the descriptors allow.
-fn room(settings: &Settings, metrics: &Metrics) -> Arc<Room> {
+/// Room for as many connections as the limits say, which are counted.
+fn room(limits: &Limits, sockets: &[(Socket, Arc<Hosts>)], metrics: &Metrics) -> Arc<Room> {
     let counts = metrics.connections();
-    for listener in settings.listeners.iter().filter(|listener| listener.tls.is_some()) {
-        counts.foresee_tls(&listener.name);
+    for (socket, _) in sockets.iter().filter(|(socket, _)| socket.door.tls) {
+        counts.foresee_tls(&socket.door.name);
     }
-    Room::new(descriptors::connections(&settings.limits), &settings.limits, counts.clone())
+    Room::new(limits, counts.clone())
 }
 
 /// Each configured project with its credential and its upstream. Projects of one endpoint share its connections.
 #[expect(clippy::type_complexity, reason = "two lists, named where they are used")]
 fn projects(
     settings: &Settings,
+    egress: &Egress,
     credentials: &[Arc<Held>],
 ) -> Result<(Vec<Arc<Project>>, Vec<Arc<Upstream>>), StartError> {
-    let roots = Roots::new(settings.upstream.ca_file.as_deref())?;
-    let timeouts =
-        Timeouts { connect: settings.upstream.connect_timeout, attempt: settings.upstream.attempt_timeout };
+    let UpstreamSettings { connect_timeout, attempt_timeout, budget, breaker, .. } = settings.upstream;
+    let timeouts = Timeouts { connect: connect_timeout, attempt: attempt_timeout };
     let mut upstreams: HashMap<&Endpoint, Arc<Upstream>> = HashMap::new();
     let mut projects = Vec::new();
     for project in &settings.projects {
         if !upstreams.contains_key(&project.endpoint) {
-            let upstream = Upstream::new(&project.endpoint, &roots, timeouts)?;
+            let upstream = Upstream::new(&project.endpoint, egress, timeouts)?;
+            let upstream =
+                upstream.guarded(Breaker::new(breaker.failures, breaker.open_for), Budget::new(budget));
             upstreams.insert(&project.endpoint, Arc::new(upstream));
         }
         let held = credentials.iter().find(|held| *held.name() == project.credential);

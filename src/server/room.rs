@@ -48,11 +48,11 @@ struct Open {
 }
 
 impl Room {
-    /// Room for `cap` connections, which is less than the limits say where descriptors are few.
-    pub(super) fn new(cap: usize, limits: &Limits, counts: Connections) -> Arc<Self> {
-        counts.limit(cap);
+    /// Room for as many connections as the limits say.
+    pub(super) fn new(limits: &Limits, counts: Connections) -> Arc<Self> {
+        counts.limit(limits.connections);
         Arc::new(Self {
-            cap,
+            cap: limits.connections,
             lifetime: limits.connection_lifetime,
             requests: limits.connection_requests,
             open: Mutex::default(),
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     fn room(cap: usize) -> Arc<Room> {
-        Room::new(cap, &Limits::default(), Connections::default())
+        Room::new(&Limits { connections: cap, ..Limits::default() }, Connections::default())
     }
 
     fn cut(places: &[Place]) -> Vec<bool> {

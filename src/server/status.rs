@@ -11,10 +11,12 @@ use super::Health;
 use crate::{
     audit::{Recent, Sink},
     clock,
-    credential::Held,
+    credential::{Held, State},
     limit::Freeze,
     reload::Reloader,
+    sandbox::{self, Sandbox},
     stage::InForce,
+    upstream::Upstream,
 };
 
 /// Everything there is to know about a running proxy, and what an operator may change about it.
@@ -27,6 +29,7 @@ pub struct Insight {
     pub(super) recent: Arc<Recent>,
     pub(super) sink: Sink,
     pub(super) credentials: Vec<Arc<Held>>,
+    pub(super) upstreams: Vec<Arc<Upstream>>,
     pub(super) listeners: Vec<(Arc<str>, String)>,
     pub(super) since: DateTime<Utc>,
 }
@@ -77,19 +80,41 @@ impl Insight {
                 "reload_problem": self.reloader.problem(),
             },
             "credentials": self.credentials.iter().map(|held| credential(held)).collect::<Vec<_>>(),
+            "upstreams": self.upstreams.iter().map(|upstream| how_is(upstream)).collect::<Vec<_>>(),
             "audit": { "dropped": sink.dropped, "waiting": sink.waiting },
+            "sandbox": sandbox::current().map(sandbox),
             "decisions": self.recent.records(),
         })
     }
 }
 
+fn sandbox(sandbox: &Sandbox) -> Value {
+    sandbox.measures().into_iter().map(|(measure, state)| (measure, state.to_string())).collect()
+}
+
 fn credential(held: &Held) -> Value {
-    let current = held.current();
+    let State { ready, key_hint, expires_at, held_back, problem, looked_at } = held.state();
+    let looks: Vec<Value> = looked_at
+        .iter()
+        .map(|look| json!({ "source": look.source, "passed_over": look.passed_over }))
+        .collect();
     json!({
         "name": &**held.name(),
         "source": held.source(),
-        "ready": current.is_some(),
-        "key_hint": current.as_ref().and_then(|credential| credential.key_hint()),
+        "ready": ready,
+        "key_hint": key_hint,
+        "expires_at": expires_at.map(rfc3339),
+        "held_back_seconds": held_back.map(|left| left.as_secs()),
+        "problem": problem.as_deref(),
+        "looked_at": looks,
+    })
+}
+
+fn how_is(upstream: &Upstream) -> Value {
+    json!({
+        "endpoint": &**upstream.name(),
+        "proxy": upstream.proxy().map(|proxy| proxy.endpoint().to_string()),
+        "circuit": if upstream.breaker().is_open() { "open" } else { "closed" },
     })
 }
 

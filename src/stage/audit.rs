@@ -150,7 +150,7 @@ struct Guard {
 impl Guard {
     /// Before anything is done: what cannot be recorded is not done.
     async fn take_slot(&mut self) -> Result<(), Blocked> {
-        self.slot = Some(self.shared.sink.reserve_soon().await?);
+        self.slot = Some(self.shared.sink.reserve().await?);
         Ok(())
     }
 

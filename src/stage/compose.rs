@@ -15,8 +15,9 @@ use tower::{BoxError, filter::Predicate};
 use super::{Admitted, Exchange, Project};
 use crate::{
     config::ProjectHeader,
+    credential::Held,
     limit::Admission,
-    upstream::{Outbound, Use},
+    upstream::{Outbound, Upstream, Use},
 };
 
 /// A request that is complete but for its credential. Cheap to clone: one for each attempt.
@@ -41,8 +42,17 @@ impl Composed {
         self
     }
 
+    pub(super) fn credential(&self) -> &Arc<Held> {
+        &self.project.credential
+    }
+
     pub(super) fn exchange(&self) -> &Exchange {
         &self.exchange
+    }
+
+    /// Where it goes.
+    pub(super) fn upstream(&self) -> &Arc<Upstream> {
+        &self.project.upstream
     }
 
     /// The request without its credential, and what is needed to add that and to send it.

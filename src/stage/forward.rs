@@ -1,9 +1,12 @@
 //! What does upstream say? One attempt: [`Signed`] → [`Answer`].
 //!
-//! It stands at the end: it adds nothing to the request, and notes on the trail what came back. An answer that
-//! holds what we sent as a credential is neither passed on nor noted with it.
+//! It stands at the end: it adds nothing to the request, announces it where that is wanted, and notes on the trail
+//! what came back. An answer that holds what we sent as a credential is neither passed on nor noted with it. While
+//! upstream's circuit is open there is no attempt.
 
 use std::{
+    error::Error,
+    mem::replace,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -12,26 +15,30 @@ use std::{
 use bytes::Bytes;
 use http::HeaderValue;
 use memchr::memmem;
+use serde_json::Value;
 use tokio::time::Instant;
 use tower::{BoxError, Service};
 
-use super::Signed;
+use super::{Exchange, Refusal, Sealed, Signed};
 use crate::{
-    audit::Trail,
+    audit::{Blocked, Sink, Trail},
+    clock::Skew,
     metrics::Metrics,
-    upstream::{Answer, SendError},
+    upstream::{Answer, Change, Connected, SendError, Use, Verdict},
 };
 
 /// Sends requests.
 #[derive(Clone)]
 pub struct Forward {
+    sink: Sink,
     metrics: Arc<Metrics>,
+    skew: Skew,
 }
 
 impl Forward {
-    /// Sends requests and measures upstream.
-    pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics }
+    /// Announces requests in `sink`, sends them and measures upstream, its clock included.
+    pub fn new(sink: Sink, metrics: Arc<Metrics>, skew: Skew) -> Self {
+        Self { sink, metrics, skew }
     }
 }
 
@@ -45,38 +52,94 @@ impl Service<Signed> for Forward {
     }
 
     fn call(&mut self, request: Signed) -> Self::Future {
-        let metrics = Arc::clone(&self.metrics);
-        Box::pin(async move {
-            let (request, upstream, via, exchange) = request.into_parts();
-            let sensitive: Vec<HeaderValue> =
-                request.headers().values().filter(|value| value.is_sensitive()).cloned().collect();
-            let started = Instant::now();
-            exchange.trail.note().attempts += 1;
-            let result = upstream.send(request, via, exchange.deadline).await;
-            let took = started.elapsed();
-            *exchange.trail.note().upstream_duration.get_or_insert_default() += took;
-            metrics.attempted(took);
-            match result {
-                Ok(mut answer) => {
-                    withhold(&mut answer, &sensitive);
-                    note(&exchange.trail, &answer);
-                    Ok(answer)
-                }
-                Err(error) => {
-                    metrics.attempt_failed(kind(&error));
-                    Err(error.into())
-                }
-            }
-        })
+        Box::pin(self.clone().attempt(request))
     }
 }
 
-fn note(trail: &Trail, answer: &Answer) {
+impl Forward {
+    async fn attempt(self, request: Signed) -> Result<Answer, BoxError> {
+        let (request, upstream, via, exchange) = request.into_parts();
+        let sensitive = request.sensitive();
+        let started = Instant::now();
+        let pass = upstream.breaker().pass(started).map_err(Refusal::CircuitOpen)?;
+        // What finds out whether upstream works is not spent on a connection from before it failed.
+        let via = if pass.is_probe() { Use::Fresh } else { via };
+        exchange.trail.note().attempts += 1;
+        let result = match upstream.connect(via, exchange.deadline).await {
+            Ok(connected) => self.send(connected, request, &exchange).await?,
+            Err(error) => Err(error.into()),
+        };
+        let took = started.elapsed();
+        *exchange.trail.note().upstream_duration.get_or_insert_default() += took;
+        self.metrics.attempted(took);
+        if let Some(change) = pass.went(Verdict::of(&result), started + took) {
+            self.metrics.circuit(upstream.name(), change == Change::Opened);
+            tell(change, upstream.name(), &result);
+        }
+        match result {
+            Ok(mut answer) => {
+                if let Some(date) = answer.date() {
+                    self.skew.learn(date, took);
+                }
+                withhold(&mut answer, &sensitive);
+                note(&exchange.trail, Some(&answer));
+                Ok(answer)
+            }
+            Err(error) => {
+                self.metrics.attempt_failed(kind(&error));
+                // An answer to an attempt before this one is not the last word.
+                if !error.sent_nothing() {
+                    note(&exchange.trail, None);
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Announces the call, once, when nothing is left that could keep it from being sent; and sends it.
+    async fn send(
+        &self,
+        connected: Connected<'_>,
+        request: Sealed,
+        exchange: &Exchange,
+    ) -> Result<Result<Answer, SendError>, Refusal> {
+        let announced = self.sink.announce(&exchange.trail).await.map_err(|Blocked| Refusal::AuditBlocked)?;
+        // From here on nobody can be sure, whatever ends this.
+        let before = replace(&mut exchange.trail.note().maybe_sent, true);
+        let result = connected.send(request.open(announced)).await;
+        if result.as_ref().is_err_and(SendError::sent_nothing) {
+            exchange.trail.note().maybe_sent = before;
+        }
+        Ok(result)
+    }
+}
+
+/// Says once that a circuit opened, and why, or that it closed.
+fn tell(change: Change, endpoint: &str, result: &Result<Answer, SendError>) {
+    let last = match result {
+        Ok(answer) => answer.status.to_string(),
+        Err(error) => root(error).to_string(),
+    };
+    match change {
+        Change::Opened => tracing::warn!(
+            endpoint,
+            last,
+            "upstream keeps failing: its circuit is open and calls are refused, but for a few that probe it"
+        ),
+        Change::Closed => tracing::info!(endpoint, last, "upstream works again: its circuit is closed"),
+    }
+}
+
+fn root<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
+    error.source().map_or(error, root)
+}
+
+fn note(trail: &Trail, answer: Option<&Answer>) {
     let mut record = trail.note();
-    record.upstream_status = Some(answer.status.as_u16());
-    let id = answer.headers.get(REQUEST_ID).and_then(|v| v.to_str().ok());
+    record.upstream_status = answer.map(|answer| answer.status.as_u16());
+    let id = answer.and_then(|answer| answer.headers.get(REQUEST_ID)?.to_str().ok());
     record.upstream_request_id = id.map(short);
-    record.upstream_error_code = answer.error_code().as_deref().map(short);
+    record.upstream_error_code = answer.and_then(Answer::error_code).as_deref().map(short);
 }
 
 /// The value of `kind` in metrics.
@@ -95,9 +158,12 @@ fn kind(error: &SendError) -> &'static str {
 fn withhold(answer: &mut Answer, sensitive: &[HeaderValue]) {
     let secrets = || sensitive.iter().map(|value| secret_part(value.as_bytes()));
     let holds_one = |text: &[u8]| secrets().any(|secret| memmem::find(text, secret).is_some());
-    // JSON may write `/` as `\/`.
-    let unescaped = || answer.body.iter().copied().filter(|b| *b != b'\\').collect::<Vec<u8>>();
-    if !answer.body.is_empty() && (holds_one(&answer.body) || holds_one(&unescaped())) {
+    // JSON may write `/` as `\/`, and any character by its number.
+    let written_otherwise = || match serde_json::from_slice(&answer.body) {
+        Ok(document) => any_text(&document, &|text| holds_one(text.as_bytes())),
+        Err(_) => holds_one(&answer.body.iter().copied().filter(|b| *b != b'\\').collect::<Vec<u8>>()),
+    };
+    if !answer.body.is_empty() && (holds_one(&answer.body) || written_otherwise()) {
         let code = answer.error_code().filter(|code| !holds_one(code.as_bytes())).unwrap_or_default();
         let body = serde_json::json!({ "error_code": code, "error_msg": WITHHELD });
         answer.body = Bytes::from(body.to_string());
@@ -110,6 +176,16 @@ fn withhold(answer: &mut Answer, sensitive: &[HeaderValue]) {
             .filter_map(|(name, value)| Some((name?, value)))
             .filter(|(_, value)| !leaking(value))
             .collect();
+    }
+}
+
+/// Whether this is so of any text in a document, names included.
+fn any_text(document: &Value, is_so: &impl Fn(&str) -> bool) -> bool {
+    match document {
+        Value::String(text) => is_so(text),
+        Value::Array(items) => items.iter().any(|item| any_text(item, is_so)),
+        Value::Object(members) => members.iter().any(|(name, value)| is_so(name) || any_text(value, is_so)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 

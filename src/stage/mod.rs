@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Arrival ─audit▶ Recorded ─receive▶ Received ─authenticate▶ Identified ─route▶ Routed ─authorize▶ Permitted
-//!         ─limit▶ Admitted ─compose▶ Composed ─sign▶ Signed ─forward▶ Answer
+//!         ─limit▶ Admitted ─compose▶ Composed ─entrust▶ Entrusted ─sign▶ Signed ─forward▶ Answer
 //! ```
 //!
 //! Each type has private fields and lives beside the one stage that may make it; each stage is a
@@ -10,10 +10,10 @@
 //! compile. This stack does:
 //!
 //! ```
-//! use mpc_auth_proxy::stage::{Authenticate, Authorize, Compose, Forward, Limit, Receive, Recorded, Route, Sign};
+//! use mpc_auth_proxy::stage::{Authenticate, Authorize, Compose, EntrustLayer, Forward, Limit, Receive, Recorded, Route, Sign};
 //! use tower::{Service, ServiceBuilder, filter::FilterLayer};
 //!
-//! fn whole(a: Receive, b: Authenticate, c: Route, d: Authorize, e: Limit, f: Compose, g: Sign, h: Forward) -> impl Service<Recorded> {
+//! fn whole(a: Receive, b: Authenticate, c: Route, d: Authorize, e: Limit, f: Compose, x: EntrustLayer, g: Sign, h: Forward) -> impl Service<Recorded> {
 //!     ServiceBuilder::new()
 //!         .layer(FilterLayer::new(a))
 //!         .layer(FilterLayer::new(b))
@@ -21,6 +21,7 @@
 //!         .layer(FilterLayer::new(d))
 //!         .layer(FilterLayer::new(e))
 //!         .layer(FilterLayer::new(f))
+//!         .layer(x)
 //!         .layer(FilterLayer::new(g))
 //!         .service(h)
 //! }
@@ -29,16 +30,17 @@
 //! Without `authorize` it does not:
 //!
 //! ```compile_fail
-//! use mpc_auth_proxy::stage::{Authenticate, Authorize, Compose, Forward, Limit, Receive, Recorded, Route, Sign};
+//! use mpc_auth_proxy::stage::{Authenticate, Authorize, Compose, EntrustLayer, Forward, Limit, Receive, Recorded, Route, Sign};
 //! use tower::{Service, ServiceBuilder, filter::FilterLayer};
 //!
-//! fn whole(a: Receive, b: Authenticate, c: Route, d: Authorize, e: Limit, f: Compose, g: Sign, h: Forward) -> impl Service<Recorded> {
+//! fn whole(a: Receive, b: Authenticate, c: Route, d: Authorize, e: Limit, f: Compose, x: EntrustLayer, g: Sign, h: Forward) -> impl Service<Recorded> {
 //!     ServiceBuilder::new()
 //!         .layer(FilterLayer::new(a))
 //!         .layer(FilterLayer::new(b))
 //!         .layer(FilterLayer::new(c))
 //!         .layer(FilterLayer::new(e))
 //!         .layer(FilterLayer::new(f))
+//!         .layer(x)
 //!         .layer(FilterLayer::new(g))
 //!         .service(h)
 //! }
@@ -47,10 +49,10 @@
 //! Nor with `authenticate` and `route` swapped:
 //!
 //! ```compile_fail
-//! use mpc_auth_proxy::stage::{Authenticate, Authorize, Compose, Forward, Limit, Receive, Recorded, Route, Sign};
+//! use mpc_auth_proxy::stage::{Authenticate, Authorize, Compose, EntrustLayer, Forward, Limit, Receive, Recorded, Route, Sign};
 //! use tower::{Service, ServiceBuilder, filter::FilterLayer};
 //!
-//! fn whole(a: Receive, b: Authenticate, c: Route, d: Authorize, e: Limit, f: Compose, g: Sign, h: Forward) -> impl Service<Recorded> {
+//! fn whole(a: Receive, b: Authenticate, c: Route, d: Authorize, e: Limit, f: Compose, x: EntrustLayer, g: Sign, h: Forward) -> impl Service<Recorded> {
 //!     ServiceBuilder::new()
 //!         .layer(FilterLayer::new(a))
 //!         .layer(FilterLayer::new(c))
@@ -58,6 +60,7 @@
 //!         .layer(FilterLayer::new(d))
 //!         .layer(FilterLayer::new(e))
 //!         .layer(FilterLayer::new(f))
+//!         .layer(x)
 //!         .layer(FilterLayer::new(g))
 //!         .service(h)
 //! }
@@ -83,6 +86,7 @@ mod authorize;
 mod limit;
 mod compose;
 mod retry;
+mod entrust;
 mod sign;
 mod forward;
 
@@ -90,6 +94,7 @@ pub use audit::{Arrival, Audit, AuditLayer, Recorded};
 pub use authenticate::{Authenticate, Identified, InForce};
 pub use authorize::{Authorize, Permitted};
 pub use compose::{Compose, Composed};
+pub use entrust::{EntrustLayer, Entrusted};
 pub use forward::Forward;
 pub use limit::{Admitted, Limit};
 pub use receive::{Receive, Received};
@@ -104,6 +109,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::{audit::Trail, identity::Peer};
+use sign::Sealed;
 use trace::TraceContext;
 
 /// What stays with a request from stage to stage. None of it grants anything.

@@ -9,6 +9,7 @@ use http::StatusCode;
 
 use crate::{
     audit::Outcome,
+    credential::Unavailable,
     identity::IdentityError,
     limit::Exceeded,
     operation::TargetError,
@@ -57,9 +58,12 @@ pub enum Refusal {
     /// More requests are under way than the limit allows.
     #[error("too many requests are under way")]
     Overloaded,
-    /// The project's credential has no value yet.
-    #[error("there is no credential for this project now")]
-    NoCredential,
+    /// The project's credential has no value that can be used now.
+    #[error("{0}")]
+    NoCredential(#[from] Unavailable),
+    /// Upstream keeps failing, and is left alone for so long.
+    #[error("upstream keeps failing, so it is left alone for now; nothing was sent")]
+    CircuitOpen(Duration),
     /// An operator has frozen everything.
     #[error("all calls are frozen by an operator")]
     Frozen,
@@ -106,7 +110,10 @@ impl Refusal {
             Self::TargetTooLong => (414, "PROXY.TargetTooLong", UNREADABLE, Outcome::Refused),
             Self::RateLimited(_) => (429, "PROXY.RateLimited", DENIED, Outcome::Refused),
             Self::Overloaded => (503, "PROXY.Overloaded", "connection_limit_reached", Outcome::Refused),
-            Self::NoCredential => (503, "PROXY.NoCredential", "proxy_configuration_error", Outcome::Refused),
+            Self::NoCredential(_) => {
+                (503, "PROXY.NoCredential", "proxy_configuration_error", Outcome::Refused)
+            }
+            Self::CircuitOpen(_) => (503, "PROXY.CircuitOpen", "destination_unavailable", Outcome::Refused),
             Self::Frozen => (503, "PROXY.Frozen", DENIED, Outcome::Refused),
             Self::AuditBlocked => (503, "PROXY.AuditBlocked", "proxy_internal_error", Outcome::Refused),
             Self::Unreachable(error) => {
@@ -122,15 +129,19 @@ impl Refusal {
 
     /// When it may be worth trying again, where that is known.
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        if let Self::RateLimited(exceeded) = self {
-            // Whole seconds, and never too few of them.
-            let seconds = exceeded.retry_after + Duration::from_nanos(999_999_999);
-            return Some(Duration::from_secs(seconds.as_secs().max(1)));
-        }
-        if matches!(self, Self::NoCredential) {
-            return Some(Duration::from_secs(10));
-        }
-        matches!(self, Self::Overloaded | Self::AuditBlocked).then_some(Duration::from_secs(1))
+        let after = if let Self::RateLimited(Exceeded { retry_after, .. }) | Self::CircuitOpen(retry_after) =
+            self
+        {
+            *retry_after
+        } else if let Self::NoCredential(Unavailable::Missing(after) | Unavailable::HeldBack(after)) = self {
+            *after
+        } else if matches!(self, Self::Overloaded | Self::AuditBlocked) {
+            Duration::ZERO
+        } else {
+            return None;
+        };
+        // Whole seconds, and never too few of them.
+        Some(Duration::from_secs((after + Duration::from_nanos(999_999_999)).as_secs().max(1)))
     }
 
     /// What the caller is told. A rule is named on local listeners only: loopback and Unix ones.
@@ -174,7 +185,10 @@ fn proxy_error(error: &SendError) -> &'static str {
         SendError::Dial(DialError::Connect(_)) => "connection_refused",
         SendError::Dial(DialError::Tls(_)) => "tls_protocol_error",
         SendError::Dial(DialError::Timeout) => "connection_timeout",
-        SendError::Unsent | SendError::Stale | SendError::Closed => "connection_terminated",
+        SendError::Dial(DialError::Proxy(_)) => "destination_unavailable",
+        SendError::Dial(DialError::Useless) | SendError::Unsent | SendError::Stale | SendError::Closed => {
+            "connection_terminated"
+        }
         SendError::Timeout => "http_response_timeout",
         SendError::Invalid(Invalid::Cut) => "http_response_incomplete",
         SendError::Invalid(Invalid::TooLarge) => "http_response_body_size",

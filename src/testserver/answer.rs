@@ -1,4 +1,4 @@
-//! What does an answer look like? The documented shapes of the gateway's, MPC's and IAM's.
+//! What does an answer look like? Its parts, and the documented errors of the gateway and of MPC.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     headers: Vec<(&'static str, String)>,
-    body: Option<Value>,
+    /// Its type and its text.
+    body: Option<(&'static str, String)>,
 }
 
 /// What happens to a request: an answer after a while, or a connection reset in its place.
@@ -45,8 +46,6 @@ pub(super) enum Problem {
     NoSuchTask,
     /// MPC: the task is in progress or completed.
     NotWaiting,
-    /// MPC failed.
-    Internal,
 }
 
 impl Answer {
@@ -56,8 +55,13 @@ impl Answer {
     }
 
     /// A JSON body.
-    pub(super) fn json(status: StatusCode, body: Value) -> Self {
-        Self { status, headers: Vec::new(), body: Some(body) }
+    pub(super) fn json(status: StatusCode, body: &Value) -> Self {
+        Self { status, headers: Vec::new(), body: Some(("application/json", body.to_string())) }
+    }
+
+    /// A body of plain text.
+    pub(super) fn text(status: StatusCode, body: &str) -> Self {
+        Self { status, headers: Vec::new(), body: Some(("text/plain", body.to_owned())) }
     }
 
     /// The same with one more header.
@@ -81,9 +85,7 @@ impl Answer {
         }
         match self.body {
             None => response.body(Full::default()),
-            Some(body) => {
-                response.header("content-type", "application/json").body(Full::from(body.to_string()))
-            }
+            Some((kind, body)) => response.header("content-type", kind).body(Full::from(body)),
         }
     }
 }
@@ -98,6 +100,11 @@ impl Reply {
     pub(super) fn reset() -> Self {
         Self { delay: Duration::ZERO, answer: None }
     }
+
+    /// Never, and the connection stays open.
+    pub(super) fn hang() -> Self {
+        Self { delay: Duration::MAX, answer: None }
+    }
 }
 
 impl Problem {
@@ -111,7 +118,7 @@ impl Problem {
         } else {
             json!({ "error_code": code, "error_msg": message })
         };
-        let answer = Answer::json(status, body);
+        let answer = Answer::json(status, &body);
         match retry_after {
             Some(seconds) => answer.with("retry-after", seconds.to_string()),
             None => answer,
@@ -145,8 +152,6 @@ impl Problem {
             Self::NotWaiting => {
                 (StatusCode::BAD_REQUEST, "MPC.10213", "The task is in progress or has been completed")
             }
-            // Huawei documents the shape of a 500, and no code for it.
-            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "MPC.10201", "Internal service error"),
         };
         (status, code, message.to_owned())
     }

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-use super::cloud::Seen;
+use super::seen::Seen;
 use super::verify::{Unproven, single};
 
 /// What the signature covers, in the specification's lines. The names are the signed headers, sorted.

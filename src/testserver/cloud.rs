@@ -1,59 +1,50 @@
-//! What does the cloud hold, and what has it seen? The state behind the socket.
+//! What does the cloud hold, and what can a test change of it? The state behind the socket.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use http::request::Parts;
-use http::{HeaderName, HeaderValue, StatusCode};
-use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use super::Options;
-use super::answer::{Answer, Problem, Reply};
-use super::faults::{self, Fault, Planned, Service};
-use super::iam::{self, Tokens, User};
-use super::mpc::{Call, JobState, Jobs};
-use super::verify::{self, AccessKey};
+use super::answer::Reply;
+use super::faults::Planned;
+use super::federation::IdentityProvider;
+use super::iam::{TOKEN_LIFETIME, User, Users};
+use super::keys::{AccessKey, Keys};
+use super::lock::Attempts;
+use super::metadata::{Metadata, MetadataMode};
+use super::mpc::{JobState, Jobs};
+use super::pod_identity::Pod;
+use super::secrets::Issuing;
+use super::seen::Seen;
+use super::serve::Service;
+use super::sts::Agency;
+use super::tokens::{Scope, Tokens};
 use crate::clock;
 use crate::secret::Secret;
 
-/// The stand-in cloud: jobs, tokens, faults, and what was seen.
+/// The stand-in cloud: jobs, keys, tokens, faults, and what was seen.
 pub struct Cloud {
     state: Mutex<State>,
 }
 
-/// A request that arrived. It holds whatever it was sent, secrets included: only test secrets belong here.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Seen {
-    /// The `X-Request-Id` of its answer, known from the start.
-    pub request_id: String,
-    /// The port it came from: requests with the same one shared a connection.
-    pub peer_port: u16,
-    /// The method, as received.
-    pub method: String,
-    /// The request target, as received.
-    pub target: String,
-    /// The headers: names in lower case, in the order of their first occurrence; values as received, with
-    /// U+FFFD for what is not UTF-8.
-    pub headers: Vec<(String, String)>,
-    /// The body. In JSON a text.
-    #[serde(serialize_with = "as_text")]
-    pub body: Vec<u8>,
-    /// The status answered. `None` as long as there is no answer: for ever where the connection was cut.
-    pub status: Option<u16>,
-}
-
-struct State {
-    hosts: Vec<String>,
-    port: u16,
-    access_keys: Vec<AccessKey>,
-    users: Vec<User>,
-    tokens: Tokens,
-    jobs: Jobs,
-    faults: Vec<Planned>,
+/// What there is.
+pub(super) struct State {
+    pub(super) hosts: Vec<String>,
+    pub(super) port: u16,
+    pub(super) keys: Keys,
+    pub(super) tokens: Tokens,
+    pub(super) users: Users,
+    pub(super) metadata: Option<Metadata>,
+    pub(super) pods: Vec<Pod>,
+    pub(super) identity_providers: Vec<IdentityProvider>,
+    pub(super) agencies: Vec<Agency>,
+    pub(super) jobs: Jobs,
+    pub(super) faults: Vec<Planned>,
+    /// How long what a service hands out is in force, where the test has chosen.
+    pub(super) lifetimes: BTreeMap<Service, TimeDelta>,
     seen: VecDeque<Seen>,
     clock_offset: TimeDelta,
 }
@@ -67,11 +58,16 @@ impl Cloud {
         let state = State {
             hosts,
             port: address.port(),
-            access_keys: options.access_keys,
-            users: options.users,
+            keys: Keys::new(options.access_keys),
             tokens: Tokens::default(),
+            users: Users::new(options.users),
+            metadata: options.metadata.map(Metadata::new),
+            pods: options.pods,
+            identity_providers: options.identity_providers,
+            agencies: options.agencies,
             jobs: Jobs::default(),
             faults: Vec::new(),
+            lifetimes: BTreeMap::new(),
             seen: VecDeque::new(),
             clock_offset: TimeDelta::zero(),
         };
@@ -108,38 +104,111 @@ impl Cloud {
         self.state().faults.clone()
     }
 
-    /// Accepts this access key from now on, in place of one of the same id.
+    /// Accepts this access key from now on, without an end and unlocked, in place of one of the same id.
     pub fn put_access_key(&self, key: AccessKey) {
-        let mut state = self.state();
-        state.access_keys.retain(|known| known.id != key.id);
-        state.access_keys.push(key);
+        self.state().keys.put(key);
     }
 
-    /// Accepts this access key no longer.
+    /// Accepts this access key no longer, whether it was brought or handed out.
     pub fn revoke_access_key(&self, id: &str) {
-        self.state().access_keys.retain(|known| known.id != id);
+        self.state().keys.revoke(id);
+    }
+
+    /// Accepts no key any longer that was handed out.
+    pub fn revoke_temporary_keys(&self) {
+        self.state().keys.revoke_temporary();
+    }
+
+    /// How often signatures with this access key were bad in a row: five lock it for 5 minutes, for everybody.
+    /// `None` where there is no such key.
+    pub fn bad_signatures(&self, id: &str) -> Option<Attempts> {
+        let state = self.state();
+        state.keys.attempts(id, state.now())
     }
 
     /// A new user token for the project, valid for 24 hours.
     pub fn issue_token(&self, project_id: &str) -> String {
         let mut state = self.state();
-        let now = state.now();
-        state.tokens.issue(project_id, now)
+        let term = state.issuing(Service::Iam).term(TOKEN_LIFETIME);
+        state.tokens.issue(project_id, Scope::Project, term)
     }
 
     /// Takes a user token of the test's own as if it had been issued now.
     pub fn accept_token(&self, token: Secret, project_id: &str) {
         let mut state = self.state();
-        let now = state.now();
-        state.tokens.accept(token, project_id, now);
+        let term = state.issuing(Service::Iam).term(TOKEN_LIFETIME);
+        state.tokens.accept(token, project_id, term);
     }
 
-    /// Takes all user tokens out of force.
+    /// Takes all of IAM's tokens out of force.
     pub fn revoke_tokens(&self) {
         self.state().tokens.revoke_all();
     }
 
-    /// Sets the server's clock this far from the true one; ahead where positive.
+    /// Lets this user sign in, in place of one of the same name. The account is unlocked.
+    pub fn put_user(&self, user: User) {
+        self.state().users.put(user);
+    }
+
+    /// How often this user's password was wrong in a row: five times lock the account for 15 minutes. `None`
+    /// where there is no such user.
+    pub fn wrong_passwords(&self, domain: &str, name: &str) -> Option<Attempts> {
+        let state = self.state();
+        state.users.attempts((domain, name), state.now())
+    }
+
+    /// Believes this identity provider, in place of one of the same id. Its former id token is no longer genuine.
+    pub fn put_identity_provider(&self, provider: IdentityProvider) {
+        let mut state = self.state();
+        state.identity_providers.retain(|known| known.id != provider.id);
+        state.identity_providers.push(provider);
+    }
+
+    /// Has this agency, in place of one of the same URN.
+    pub fn put_agency(&self, agency: Agency) {
+        let mut state = self.state();
+        state.agencies.retain(|known| known.urn != agency.urn);
+        state.agencies.push(agency);
+    }
+
+    /// Lets this pod ask for keys, in place of the one at the same path.
+    pub fn put_pod(&self, pod: Pod) {
+        let mut state = self.state();
+        state.pods.retain(|known| known.path != pod.path);
+        state.pods.push(pod);
+    }
+
+    /// Changes how the metadata service behaves, where there is one.
+    pub fn set_metadata_mode(&self, mode: MetadataMode) {
+        if let Some(metadata) = &mut self.state().metadata {
+            metadata.mode = mode;
+        }
+    }
+
+    /// Replaces the metadata service's key when it is asked for with no more than this left: an hour at first.
+    pub fn set_metadata_rotation(&self, before_end: TimeDelta) {
+        if let Some(metadata) = &mut self.state().metadata {
+            metadata.replaced_before_end = before_end;
+        }
+    }
+
+    /// Replaces the metadata service's key when it is next asked for. The one before stays in force.
+    pub fn rotate_metadata_key(&self) {
+        if let Some(metadata) = &mut self.state().metadata {
+            metadata.rotate();
+        }
+    }
+
+    /// From now on, what this service hands out is in force for so long, whatever is asked for: tokens and keys
+    /// of IAM, keys of the others. `None` is as documented again.
+    pub fn set_lifetime(&self, service: Service, lifetime: Option<TimeDelta>) {
+        let mut state = self.state();
+        state.lifetimes.remove(&service);
+        state.lifetimes.extend(lifetime.map(|lifetime| (service, lifetime)));
+    }
+
+    /// Sets the server's clock this far from the true one; ahead where positive. A caller who signs by the true
+    /// time is believed for 15 minutes either way: to see its keys expire, give them a shorter lifetime.
     pub fn set_clock_offset(&self, offset: TimeDelta) {
         self.state().clock_offset = offset;
     }
@@ -170,38 +239,9 @@ impl Cloud {
         }
     }
 
-    /// What happens to a request for IAM or MPC.
+    /// What happens to a request.
     pub(super) fn serve(&self, request: &Seen) -> Reply {
-        let mut state = self.state();
-        let service = Service::of(&request.target);
-        let fault = faults::take_next(&mut state.faults, service);
-        let refused = |problem: Problem| Reply::of(problem.answer(&request.request_id));
-        match fault {
-            None => Reply::of(state.answer(request)),
-            Some(Fault::LatencyMs(ms)) => {
-                Reply { delay: Duration::from_millis(ms), ..Reply::of(state.answer(request)) }
-            }
-            Some(Fault::LoseAnswer) => {
-                state.answer(request);
-                Reply::reset()
-            }
-            Some(Fault::Reset) => Reply::reset(),
-            Some(Fault::Throttled { retry_after_s }) => refused(Problem::Throttled { retry_after_s }),
-            Some(Fault::Unavailable) => refused(Problem::Unavailable),
-            Some(Fault::Unauthorized) => refused(Problem::Unproven("as the test asked".into())),
-            Some(Fault::TokenRevoked) => {
-                if let Some(token) = request.header("x-auth-token") {
-                    state.tokens.revoke(token);
-                }
-                refused(Problem::TokenRefused)
-            }
-            Some(Fault::InternalError) => match service {
-                Service::Mpc => refused(Problem::Internal),
-                Service::Iam => {
-                    Reply::of(iam::error(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error."))
-                }
-            },
-        }
+        self.state().serve(request)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -210,77 +250,14 @@ impl Cloud {
 }
 
 impl State {
-    fn now(&self) -> DateTime<Utc> {
+    pub(super) fn now(&self) -> DateTime<Utc> {
         clock::now() + self.clock_offset
     }
 
-    /// Does what the request asks for, if it may.
-    fn answer(&mut self, request: &Seen) -> Answer {
-        let now = self.now();
-        let answer = match Service::of(&request.target) {
-            _ if !self.is_own_host(request) => Err(Problem::NoSuchApi),
-            Service::Mpc => self.media(request, now),
-            Service::Iam => match (&*request.method, &*request.target) {
-                ("POST", "/v3/auth/tokens" | "/v3/auth/tokens?nocatalog=true") => {
-                    Ok(iam::sign_in(&self.users, &mut self.tokens, &request.body, now))
-                }
-                _ => Err(Problem::NoSuchApi),
-            },
-        };
-        answer.unwrap_or_else(|problem| problem.answer(&request.request_id))
+    /// When, and for how long, a service hands something out.
+    pub(super) fn issuing(&self, service: Service) -> Issuing {
+        Issuing { now: self.now(), chosen: self.lifetimes.get(&service).copied() }
     }
-
-    fn media(&mut self, request: &Seen, now: DateTime<Utc>) -> Result<Answer, Problem> {
-        let call = Call::parse(&request.method, &request.target).ok_or(Problem::NoSuchApi)?;
-        let project_id = verify::project_of(request, &self.access_keys, &self.tokens, now)?;
-        // The documentation spells the header `X-Project_Id`, the SDKs `X-Project-Id`. A token says by itself
-        // which project it is for; with an access key only the header does.
-        let mut named = request.all("x-project-id").chain(request.all("x-project_id")).peekable();
-        let unnamed = named.peek().is_none() && request.all("x-auth-token").next().is_none();
-        if unnamed || named.any(|id| id != call.project_id) || project_id != call.project_id {
-            return Err(Problem::OtherTenant);
-        }
-        self.jobs.perform(&call, &request.body)
-    }
-
-    fn is_own_host(&self, request: &Seen) -> bool {
-        let Some(host) = request.header("host") else { return false };
-        let name = host.strip_suffix(&format!(":{}", self.port)).unwrap_or(host);
-        self.hosts.iter().any(|own| own.eq_ignore_ascii_case(name))
-    }
-}
-
-impl Seen {
-    /// The head of a request whose body is yet to come.
-    pub(super) fn arriving(head: &Parts, peer: SocketAddr, request_id: String) -> Self {
-        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
-        let header =
-            |(name, value): (&HeaderName, &HeaderValue)| (name.as_str().to_owned(), text(value.as_bytes()));
-        Self {
-            request_id,
-            peer_port: peer.port(),
-            method: head.method.to_string(),
-            target: head.uri.to_string(),
-            headers: head.headers.iter().map(header).collect(),
-            body: Vec::new(),
-            status: None,
-        }
-    }
-
-    /// The value of a header, by its name in lower case. `None` where it is absent or repeated.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.all(name);
-        values.next().filter(|_| values.next().is_none())
-    }
-
-    /// All values of a header, by its name in lower case.
-    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.headers.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
-    }
-}
-
-fn as_text<S: Serializer>(body: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&String::from_utf8_lossy(body))
 }
 
 const MAX_SEEN: usize = 50_000;

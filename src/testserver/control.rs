@@ -7,9 +7,12 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::answer::Answer;
-use super::cloud::{Cloud, Seen};
+use super::cloud::Cloud;
 use super::faults::Planned;
+use super::metadata::MetadataMode;
 use super::mpc::JobState;
+use super::seen::Seen;
+use super::serve::Service;
 
 /// Whether a target is the control endpoint's and not the cloud's.
 pub(super) fn serves(target: &str) -> bool {
@@ -21,8 +24,8 @@ pub(super) fn answer(cloud: &Cloud, request: &Seen) -> Answer {
     let path: Vec<&str> = request.target.split('/').skip(2).collect();
     match perform(cloud, (&request.method, &path), &request.body) {
         Ok(None) => Answer::empty(),
-        Ok(Some(body)) => Answer::json(StatusCode::OK, body),
-        Err((status, message)) => Answer::json(status, json!({ "error": message })),
+        Ok(Some(body)) => Answer::json(StatusCode::OK, &body),
+        Err((status, message)) => Answer::json(status, &json!({ "error": message })),
     }
 }
 
@@ -30,16 +33,30 @@ type Failure = (StatusCode, String);
 
 fn perform(cloud: &Cloud, request: (&str, &[&str]), body: &[u8]) -> Result<Option<Value>, Failure> {
     match request {
-        ("GET", ["requests"]) => return Ok(Some(json!(cloud.requests()))),
+        ("GET", path) => look(cloud, path).map(Some),
+        (method, path) => change(cloud, (method, path), body),
+    }
+}
+
+fn look(cloud: &Cloud, path: &[&str]) -> Result<Value, Failure> {
+    let found = match path {
+        ["requests"] => Some(json!(cloud.requests())),
+        ["faults"] => Some(json!(cloud.faults())),
+        ["jobs", project_id, job_id] => {
+            cloud.job_state(project_id, job_id).map(|state| json!({ "state": state }))
+        }
+        ["keys", id] => cloud.bad_signatures(id).map(|attempts| json!(attempts)),
+        ["users", domain, name] => cloud.wrong_passwords(domain, name).map(|attempts| json!(attempts)),
+        _ => return Err(no_such_request()),
+    };
+    found.ok_or_else(|| (StatusCode::NOT_FOUND, "there is none of this name".to_owned()))
+}
+
+fn change(cloud: &Cloud, request: (&str, &[&str]), body: &[u8]) -> Result<Option<Value>, Failure> {
+    match request {
         ("DELETE", ["requests"]) => cloud.clear_requests(),
-        ("GET", ["faults"]) => return Ok(Some(json!(cloud.faults()))),
         ("PUT", ["faults"]) => cloud.set_faults(parse::<Vec<Planned>>(body)?),
         ("DELETE", ["faults"]) => cloud.set_faults([]),
-        ("GET", ["jobs", project_id, job_id]) => {
-            let state = cloud.job_state(project_id, job_id);
-            let state = state.ok_or_else(|| (StatusCode::NOT_FOUND, "there is no such job".to_owned()))?;
-            return Ok(Some(json!({ "state": state })));
-        }
         ("PUT", ["jobs", project_id, job_id]) => {
             cloud.put_job(project_id, job_id, parse::<Job>(body)?.state);
         }
@@ -49,12 +66,29 @@ fn perform(cloud: &Cloud, request: (&str, &[&str]), body: &[u8]) -> Result<Optio
         }
         ("DELETE", ["tokens"]) => cloud.revoke_tokens(),
         ("PUT", ["clock"]) => {
-            let seconds = parse::<Clock>(body)?.offset_s;
-            cloud.set_clock_offset(TimeDelta::seconds(seconds.into()));
+            cloud.set_clock_offset(TimeDelta::seconds(parse::<Clock>(body)?.offset_s.into()));
         }
-        _ => return Err((StatusCode::NOT_FOUND, "the control endpoint has no such request".to_owned())),
+        ("PUT", ["lifetimes"]) => parse::<Lifetimes>(body)?.set(cloud),
+        ("PUT", ["keys"]) => cloud.put_access_key(parse(body)?),
+        ("DELETE", ["keys"]) => cloud.revoke_temporary_keys(),
+        ("DELETE", ["keys", id]) => cloud.revoke_access_key(id),
+        ("PUT", ["users"]) => cloud.put_user(parse(body)?),
+        ("PUT", ["identity-providers"]) => cloud.put_identity_provider(parse(body)?),
+        ("PUT", ["agencies"]) => cloud.put_agency(parse(body)?),
+        ("PUT", ["pods"]) => cloud.put_pod(parse(body)?),
+        ("PUT", ["metadata"]) => cloud.set_metadata_mode(parse::<Metadata>(body)?.mode),
+        ("PUT", ["metadata", "rotation"]) => {
+            let before_end = parse::<Rotation>(body)?.before_end_s;
+            cloud.set_metadata_rotation(TimeDelta::seconds(before_end.into()));
+        }
+        ("DELETE", ["metadata", "key"]) => cloud.rotate_metadata_key(),
+        _ => return Err(no_such_request()),
     }
     Ok(None)
+}
+
+fn no_such_request() -> Failure {
+    (StatusCode::NOT_FOUND, "the control endpoint has no such request".to_owned())
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
@@ -77,4 +111,39 @@ struct TokenFor {
 #[serde(deny_unknown_fields)]
 struct Clock {
     offset_s: i32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Metadata {
+    mode: MetadataMode,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rotation {
+    before_end_s: u32,
+}
+
+/// In seconds. As documented where absent.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lifetimes {
+    iam: Option<u32>,
+    sts: Option<u32>,
+    metadata: Option<u32>,
+    pod_identity: Option<u32>,
+}
+
+impl Lifetimes {
+    fn set(&self, cloud: &Cloud) {
+        for (service, seconds) in [
+            (Service::Iam, self.iam),
+            (Service::Sts, self.sts),
+            (Service::Metadata, self.metadata),
+            (Service::PodIdentity, self.pod_identity),
+        ] {
+            cloud.set_lifetime(service, seconds.map(|seconds| TimeDelta::seconds(seconds.into())));
+        }
+    }
 }

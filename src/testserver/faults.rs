@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::serve::Service;
+
 /// Something that can go wrong with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -25,17 +27,13 @@ pub enum Fault {
     Reset,
     /// The work is done, and the connection is reset in place of the answer: `"lose_answer"`.
     LoseAnswer,
-}
-
-/// Whose requests a fault strikes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Service {
-    /// Media processing: whatever is not IAM's.
-    #[default]
-    Mpc,
-    /// Identity: paths that start with `/v3/`.
-    Iam,
+    /// Nothing is done and nothing is answered, for as long as the caller waits: `"hang"`.
+    Hang,
+    /// 400 in the service's own shape, whose message repeats the request, its secrets included; nothing is done:
+    /// `"echo"`.
+    Echo,
+    /// 200 with a body that is not JSON; nothing is done: `"garbage"`.
+    Garbage,
 }
 
 /// A fault that is to come.
@@ -71,13 +69,6 @@ impl Planned {
     /// Strikes this service's requests in place of MPC's.
     pub fn at(self, service: Service) -> Self {
         Self { service, ..self }
-    }
-}
-
-impl Service {
-    /// The service a request target is meant for.
-    pub(super) fn of(target: &str) -> Self {
-        if target.starts_with("/v3/") { Self::Iam } else { Self::Mpc }
     }
 }
 

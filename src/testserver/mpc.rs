@@ -105,7 +105,7 @@ impl Jobs {
         self.created += 1;
         let job_id = (FIRST_JOB_ID + self.created).to_string();
         self.put(project_id, &job_id, JobState::Waiting);
-        Ok(Answer::json(StatusCode::OK, json!({ "job_id": job_id })))
+        Ok(Answer::json(StatusCode::OK, &json!({ "job_id": job_id })))
     }
 
     fn view(&self, project_id: &str, ids: &[&str]) -> Result<Answer, Problem> {
@@ -113,8 +113,15 @@ impl Jobs {
             return Err(Problem::BadParameter);
         }
         let known = |id: &&str| Some(json!({ "job_id": id, "status": self.state(project_id, id)? }));
-        Ok(Answer::json(StatusCode::OK, ids.iter().filter_map(known).collect()))
+        let jobs: Value = ids.iter().filter_map(known).collect();
+        Ok(Answer::json(StatusCode::OK, &jobs))
     }
+}
+
+/// An error in MPC's shape. Huawei documents the shape of a 500, and no code for it.
+pub(super) fn error(status: StatusCode, message: &str) -> Answer {
+    let code = if status.is_server_error() { "MPC.10201" } else { "MPC.10202" };
+    Answer::json(status, &json!({ "error_code": code, "error_msg": message }))
 }
 
 /// The values of every `job_id` in a query.

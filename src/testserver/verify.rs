@@ -1,6 +1,7 @@
 //! Is this credential genuine? The signature of an access key, or a user token.
 //!
-//! It shares no code with the proxy's signing: the two are each other's test.
+//! It shares no code with the proxy's signing: the two are each other's test. The messages are the gateway's own
+//! where Huawei documents them.
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use hmac::{Hmac, KeyInit, Mac};
@@ -9,22 +10,9 @@ use subtle::ConstantTimeEq;
 
 use super::answer::Problem;
 use super::canonical::{canonical_request, sha256};
-use super::cloud::Seen;
-use super::iam::Tokens;
-use crate::secret::Secret;
-
-/// An access key that is accepted, for one project.
-#[derive(Clone, Debug)]
-pub struct AccessKey {
-    /// The access key id (AK).
-    pub id: String,
-    /// The secret key (SK).
-    pub secret: Secret,
-    /// The security token that must come with a temporary key. A permanent key must come without one.
-    pub security_token: Option<Secret>,
-    /// The id of the only project the key is for.
-    pub project_id: String,
-}
+use super::keys::{AccessKey, Keys};
+use super::seen::Seen;
+use super::tokens::Tokens;
 
 /// Why a request's signature is not believed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,8 +23,12 @@ pub(super) enum Unproven {
     SignedHeaders,
     #[error("header {0} must be there exactly once")]
     Header(String),
-    #[error("ak {0} not exist")]
+    #[error("Get secretKey failed,ak:{0},err:ak not exist")]
     UnknownKey(String),
+    #[error("AK access failed to reach the limit,forbidden.")]
+    Locked,
+    #[error("Get secretKey failed,ak:{0},err:ak and security token expired")]
+    Expired(String),
     #[error("x-sdk-date is not signed")]
     UnsignedDate,
     #[error("x-sdk-date is not YYYYMMDDTHHMMSSZ")]
@@ -54,10 +46,20 @@ pub(super) enum Unproven {
     Signature(String),
 }
 
+/// What a request says of itself: that the key of this id signed it, and when.
+pub(super) struct Claim<'r> {
+    /// The access key id.
+    pub(super) access: &'r str,
+    request: &'r Seen,
+    signed: Vec<&'r str>,
+    date: &'r str,
+    signature: &'r str,
+}
+
 /// The project the request's credential is for.
 pub(super) fn project_of<'a>(
     request: &Seen,
-    keys: &'a [AccessKey],
+    keys: &'a mut Keys,
     tokens: &'a Tokens,
     now: DateTime<Utc>,
 ) -> Result<&'a str, Problem> {
@@ -68,7 +70,7 @@ pub(super) fn project_of<'a>(
             let token = request.header("x-auth-token").unwrap_or_default();
             tokens.project_of(token, now).ok_or(Problem::TokenRefused)
         }
-        (0, _) => match verify(request, keys, now) {
+        (0, _) => match keys.signer(request, now) {
             Ok(key) => Ok(&key.project_id),
             Err(reason) => Err(Problem::Unproven(reason.to_string())),
         },
@@ -76,27 +78,31 @@ pub(super) fn project_of<'a>(
     }
 }
 
-/// The key that signed the request.
-fn verify<'k>(request: &Seen, keys: &'k [AccessKey], now: DateTime<Utc>) -> Result<&'k AccessKey, Unproven> {
-    let authorization = single(request, "authorization")?;
-    let (access, names, signature) = parse(authorization).ok_or(Unproven::Grammar)?;
-    let signed: Vec<&str> = names.split(';').collect();
-    if !signed.is_sorted_by(|a, b| a < b) || names.bytes().any(|b| b.is_ascii_uppercase()) {
-        return Err(Unproven::SignedHeaders);
+impl<'r> Claim<'r> {
+    /// Reads what can be judged before the key is known: the grammar, and the date.
+    pub(super) fn read(request: &'r Seen, now: DateTime<Utc>) -> Result<Self, Unproven> {
+        let authorization = single(request, "authorization")?;
+        let (access, names, signature) = parse(authorization).ok_or(Unproven::Grammar)?;
+        let signed: Vec<&str> = names.split(';').collect();
+        if !signed.is_sorted_by(|a, b| a < b) || names.bytes().any(|b| b.is_ascii_uppercase()) {
+            return Err(Unproven::SignedHeaders);
+        }
+        single(request, "host")?;
+        let date = check_date(request, &signed, now)?;
+        Ok(Self { access, request, signed, date, signature })
     }
-    single(request, "host")?;
-    let date = check_date(request, &signed, now)?;
-    let key = keys.iter().find(|key| key.id == access);
-    let key = key.ok_or_else(|| Unproven::UnknownKey(access.to_owned()))?;
-    check_security_token(request, &signed, key)?;
 
-    let canonical = canonical_request(request, &signed)?;
-    let string_to_sign = format!("SDK-HMAC-SHA256\n{date}\n{}", sha256(canonical.as_bytes()));
-    let expected = hmac_sha256(key.secret.expose(), &string_to_sign);
-    if bool::from(expected.as_bytes().ct_eq(signature.as_bytes())) {
-        Ok(key)
-    } else {
-        Err(Unproven::Signature(canonical.replace('\n', "|")))
+    /// Whether this key made the signature.
+    pub(super) fn verify(&self, key: &AccessKey) -> Result<(), Unproven> {
+        check_security_token(self.request, &self.signed, key)?;
+        let canonical = canonical_request(self.request, &self.signed)?;
+        let string_to_sign = format!("SDK-HMAC-SHA256\n{}\n{}", self.date, sha256(canonical.as_bytes()));
+        let expected = hmac_sha256(key.secret.expose(), &string_to_sign);
+        if bool::from(expected.as_bytes().ct_eq(self.signature.as_bytes())) {
+            Ok(())
+        } else {
+            Err(Unproven::Signature(canonical.replace('\n', "|")))
+        }
     }
 }
 
@@ -149,9 +155,11 @@ fn hmac_sha256(key: &str, text: &str) -> String {
     mac.update(text.as_bytes());
     hex::encode(mac.finalize().into_bytes())
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::Secret;
 
     // Requests signed by the official Python SDK with a fixed clock.
     const PROJECT: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
@@ -163,6 +171,10 @@ mod tests {
     const UNDERSCORE_ONLY: &str = "19543649008dae3170deb939b965d154e8c150390b73cd491feda63c68f071a4";
     const WITH_TOKEN: &str = "6cc5f8fd9d934679a1c0b16a937bb7836aefe453c4382235825dfeacdc613de6";
     const TOKEN: &str = "gQpjbi1ub3J0aC00EXAMPLETOKEN-abc_DEF==";
+
+    fn verify(request: &Seen, key: AccessKey, now: DateTime<Utc>) -> Result<(), Unproven> {
+        Keys::new(vec![key]).signer(request, now).map(drop)
+    }
 
     fn request(target: &str, names: &str, signature: &str) -> Seen {
         let authorization = format!(
@@ -229,12 +241,12 @@ mod tests {
             request(&format!("/v1/{PROJECT}/editing/jobs?job_id=100211"), NAMES, BY_V1),
             underscore,
         ] {
-            assert_eq!(verify(&request, &[permanent()], signed_at()).err(), None, "{}", request.target);
+            assert_eq!(verify(&request, permanent(), signed_at()).err(), None, "{}", request.target);
         }
         let names = format!("{NAMES};x-security-token");
         let mut with_token = request(&by_path().target, &names, WITH_TOKEN);
         set(&mut with_token, "x-security-token", TOKEN);
-        assert_eq!(verify(&with_token, &[temporary()], signed_at()).err(), None);
+        assert_eq!(verify(&with_token, temporary(), signed_at()).err(), None);
     }
 
     type Change = fn(&mut Seen);
@@ -244,7 +256,7 @@ mod tests {
         for (what, change, expected) in cases {
             let mut request = by_path();
             change(&mut request);
-            match (verify(&request, &[permanent()], signed_at()), expected) {
+            match (verify(&request, permanent(), signed_at()), expected) {
                 (Err(Unproven::Signature(_)), Unproven::Signature(_)) => {}
                 (outcome, expected) => assert_eq!(outcome.err(), Some(expected), "{what}"),
             }
@@ -333,14 +345,14 @@ mod tests {
     fn a_date_may_be_15_minutes_off() {
         for (seconds, believed) in [(-901, false), (-900, true), (0, true), (900, true), (901, false)] {
             let now = signed_at() + TimeDelta::seconds(seconds);
-            assert_eq!(verify(&by_path(), &[permanent()], now).is_ok(), believed, "{seconds}");
+            assert_eq!(verify(&by_path(), permanent(), now).is_ok(), believed, "{seconds}");
         }
     }
 
     #[test]
     fn another_secret_key_is_refused_and_the_canonical_request_shown() {
         let key = AccessKey { secret: Secret::new("another"), ..permanent() };
-        let Err(error) = verify(&by_path(), &[key], signed_at()) else { panic!("believed") };
+        let Err(error) = verify(&by_path(), key, signed_at()) else { panic!("believed") };
         let expected = format!(
             "verify aksk signature fail, canonicalRequest:DELETE|/v2/{PROJECT}/editing/jobs/100211/||\
              content-type:application/json|host:mpc.cn-north-4.myhuaweicloud.com|x-project-id:{PROJECT}|\
@@ -360,7 +372,7 @@ mod tests {
             if let Some(token) = token {
                 set(&mut request, "x-security-token", token);
             }
-            let error = verify(&request, &[temporary()], signed_at()).err();
+            let error = verify(&request, temporary(), signed_at()).err();
             assert_eq!(error, Some(Unproven::SecurityToken), "{what}");
         }
     }
@@ -368,8 +380,10 @@ mod tests {
     #[test]
     fn there_is_one_credential() {
         let tokens = Tokens::default();
-        let project =
-            |request: &Seen| project_of(request, &[permanent()], &tokens, signed_at()).map(str::to_owned);
+        let project = |request: &Seen| {
+            let mut keys = Keys::new(vec![permanent()]);
+            project_of(request, &mut keys, &tokens, signed_at()).map(str::to_owned)
+        };
         let mut request = by_path();
         assert_eq!(project(&request), Ok(PROJECT.into()));
         set(&mut request, "x-auth-token", "t");

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import yaml
 from huaweicloudsdkcore.auth.credentials import BasicCredentials
 from huaweicloudsdkmpc.v1 import DeleteEditingJobRequest, MpcClient
 
@@ -128,6 +129,13 @@ class StandIn(Process):
         self.keys = dict(re.findall(r"export (HUAWEICLOUD_SDK_\w+)=(\S+)", printed))
         self.access_key = self.keys["HUAWEICLOUD_SDK_AK"]
         self.secret_key = self.keys["HUAWEICLOUD_SDK_SK"]
+        self.pod_uri = re.search(r"export HC_CONTAINER_CREDENTIALS_FULL_URI=(\S+)", printed)[1]
+        # The secrets by the name of the file they go into, and each source of credentials: its line, its fields.
+        self.secrets = {name: text for text, name in re.findall(r"printf %s (\S+) > (\S+)", printed)}
+        self.lines, self.sources = {}, {}
+        for line in re.findall(r"^    test: .*\n(?:    keys: .*\n)?", printed, re.MULTILINE):
+            [(name, fields)] = yaml.safe_load(line)["test"].items()
+            self.lines[name], self.sources[name] = line, fields
 
     def put_job(self, job, state="WAITING"):
         self._control("PUT", f"jobs/{PROJECT}/{job}", {"state": state})
@@ -148,6 +156,22 @@ class StandIn(Process):
     def forget_requests(self):
         self._control("DELETE", "requests")
 
+    def set_faults(self, *faults):
+        self._control("PUT", "faults", faults)
+
+    def set_clock(self, offset_s):
+        self._control("PUT", "clock", {"offset_s": offset_s})
+
+    def set_lifetimes(self, **seconds):
+        """How long what each service hands out from now on is in force; those left out do as usual."""
+        self._control("PUT", "lifetimes", seconds)
+
+    def set_metadata_mode(self, mode):
+        self._control("PUT", "metadata", {"mode": mode})
+
+    def rotate_metadata_key(self):
+        self._control("DELETE", "metadata/key")
+
     def _control(self, method, what, body=None):
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}/_test/{what}", data=data, method=method)
@@ -157,14 +181,23 @@ class StandIn(Process):
 
 
 class Proxy(Process):
-    """`mpc-auth-proxy run` in front of a stand-in."""
+    """`mpc-auth-proxy run` in front of a stand-in, with the stand-in's access key or another of its credentials."""
 
-    def __init__(self, stand_in, arguments=("run", "--config", "proxy.yaml")):
+    def __init__(self, stand_in, arguments=("run", "--config", "proxy.yaml"), source=None):
         super().__init__(arguments, stand_in.keys)
-        self.stand_in = stand_in
+        self.stand_in, self.source = stand_in, source
 
     def prepare(self):
         written = PROXY.format(name=PROJECT_NAME, project=PROJECT, endpoint=self.stand_in.url)
+        if self.source is not None:
+            pasted = self.stand_in.lines[self.source]
+            written = written.replace("  prod: { environment: {} }\n", pasted).replace("credential: prod", "credential: test")
+            for name, text in self.stand_in.secrets.items():
+                (self.folder / name).write_text(text)
+            self._environment = dict(
+                self.stand_in.keys, HC_CONTAINER_CREDENTIALS_FULL_URI=self.stand_in.pod_uri,
+                HC_CONTAINER_AUTHORIZATION_TOKEN_FILE=str(self.folder / "pod-token"),
+            )
         (self.folder / "proxy.yaml").write_text(written)
         (self.folder / "policy.yaml").write_text(POLICY)
         digest = hashlib.sha256(TOKEN.encode()).hexdigest()

@@ -1,12 +1,20 @@
 //! Is it recorded? One line a request with the fields of the contract, and no call where there is no room for its line.
 
-use std::{fs, os::unix::fs::symlink};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    os::unix::fs::symlink,
+    process::Stdio,
+};
 
 use mpc_auth_proxy::testserver::Fault;
-use nix::sys::signal::Signal;
+use nix::{
+    sys::{signal::Signal, stat::Mode},
+    unistd::mkfifo,
+};
 use serde_json::json;
 
-use crate::harness::{ACCESS_KEY, Record, Setup, cancel, request, wait_for};
+use crate::harness::{ACCESS_KEY, Process, Record, Setup, cancel, request, small_pipe, wait_for};
 
 #[test]
 fn every_record_has_the_fields_of_the_contract_in_their_order() {
@@ -139,6 +147,51 @@ fn a_request_that_the_end_of_the_process_cuts_is_recorded() {
         "mpc.job_id": "100211", "http.response.status_code": null, "outcome": "unknown",
         "upstream.attempts": 1, "upstream.status_code": null, "credential.name": "prod",
     }));
+}
+
+#[test]
+fn a_reader_that_does_not_read_refuses_calls_until_it_does() {
+    let (reader, writer) = small_pipe();
+    let mut proxy = Process::start(Setup::new(), writer, Stdio::null());
+    let ask = || proxy.ask("proxy.sock", &cancel("none")).status;
+    let mut answers = Vec::new();
+    while !answers.ends_with(&[503, 503]) {
+        assert!(answers.len() < 20, "a pipe is finite: {answers:?}");
+        answers.push(ask());
+    }
+    let sent = answers.iter().filter(|status| **status == 403).count();
+    assert_eq!((sent, proxy.upstream_saw().len()), (answers.len() - 2, sent), "{answers:?}");
+    let lines = BufReader::new(reader).lines().map(|line| Record::parse(&line.unwrap()));
+    let reading = std::thread::spawn(|| lines.collect::<Vec<_>>());
+    wait_for("an answer of upstream", || {
+        answers.push(ask());
+        (answers.last() == Some(&403)).then_some(())
+    });
+    assert_eq!(proxy.stop(), Some(0));
+    let records = reading.join().unwrap();
+    let statuses = records.iter().map(|record| record["http.response.status_code"].as_u64().unwrap());
+    assert!(statuses.eq(answers.iter().map(|status| u64::from(*status))), "one each, in order: {records:#?}");
+}
+
+#[test]
+fn a_reader_that_went_away_refuses_every_call() {
+    let (reader, writer) = small_pipe();
+    let mut proxy = Process::start(Setup::new(), writer, Stdio::null());
+    drop(reader);
+    for _ in 0..3 {
+        proxy.ask("proxy.sock", &cancel("100211")).is_refusal(503, "PROXY.AuditBlocked");
+    }
+    assert_eq!((proxy.upstream_saw().len(), proxy.stop()), (0, Some(0)));
+}
+
+#[test]
+fn a_named_pipe_that_nobody_reads_is_told_at_the_start() {
+    let setup = Setup::new().section("audit: { sink: audit.pipe }");
+    mkfifo(&setup.path("audit.pipe"), Mode::S_IRWXU).unwrap();
+    let output = setup.run("run");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("cannot open the audit file") && error.contains("audit.pipe"), "{error}");
 }
 
 fn records(file: &std::path::Path) -> Vec<Record> {

@@ -7,11 +7,13 @@ use mpc_auth_proxy::{
     secret::Secret,
     testserver::{AccessKey, Fault, Options},
 };
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
+    broken,
     harness::{Answer, PROJECT, Proxy, Scripted, Setup, cancel, certificate, cloud, request},
-    hostile, hostile_callers,
+    hostile_callers,
 };
 
 #[test]
@@ -71,17 +73,16 @@ fn no_answer_of_the_cloud_shows_a_secret() {
 
 #[test]
 fn no_misbehaviour_of_upstream_makes_it_show_a_secret() {
-    let answers = hostile::answers();
-    let last = answers.len();
-    let upstream = Scripted::start(move |connection, peer| {
-        peer.request();
-        if let Some((_, bytes, _)) = answers.get(connection) {
-            peer.write(bytes);
-        }
-    });
-    let proxy = with_key().upstream(&upstream.url()).start();
-    let said: Vec<Answer> = (0..=last).map(|_| proxy.send(cancel("100211"))).collect();
-    assert!(said.iter().all(|answer| answer.status == 502));
+    let all = broken::answers::all();
+    let count = all.len();
+    let upstream = broken::playing(all);
+    // Each of many failures is to be met.
+    let section =
+        "upstream: { attempt_timeout: 300ms, connect_timeout: 200ms, breaker: { failures: 1000000 } }";
+    let proxy = with_key().upstream(&upstream.url()).section(section).start();
+    let said: Vec<Answer> =
+        (0..count).map(|number| proxy.send(cancel(&format!("{number}-broken")))).collect();
+    assert!(said.iter().all(|answer| answer.status != 503));
     shows_nothing(&proxy, &said);
 }
 
@@ -108,6 +109,7 @@ fn a_credential_that_upstream_repeats_is_shown_in_no_place() {
             "HTTP/1.1 401 No\r\n\r\n{\"error_code\":\"{}\",\"error_msg\":\"no\"}",
             "HTTP/1.1 401 No\r\n\r\n{\"error_code\":\"APIGW.0301\",\"error_msg\":\"no {}\"}",
             "HTTP/1.1 401 No\r\n\r\n<html>{}</html>",
+            "HTTP/1.1 401 No\r\n\r\n{\"error_code\":\"x\",\"error_msg\":\"no {escaped}\"}",
             "HTTP/1.1 204 No\r\nX-Request-Id: {}\r\n\r\n",
             "HTTP/1.1 302 No\r\nLocation: http://{}\r\nContent-Length: 0\r\n\r\n",
             "HTTP/1.1 {} {}\r\n\r\n",
@@ -116,11 +118,15 @@ fn a_credential_that_upstream_repeats_is_shown_in_no_place() {
             let upstream = Scripted::start(move |_, peer| {
                 let Some(head) = peer.request() else { return };
                 let secret = head.lines().find_map(|line| line.split_once(": MARKED")).unwrap().1;
-                peer.write(place.replace("{}", &format!("MARKED{secret}")));
+                let secret = format!("MARKED{secret}");
+                let escaped: String = secret.chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect();
+                peer.write(place.replace("{}", &secret).replace("{escaped}", &escaped));
             });
             let proxy = setup().upstream(&upstream.url()).start();
             let said = [proxy.send(cancel("100211"))];
             upstream.saw(1);
+            let decoded: Option<Value> = serde_json::from_str(&said[0].body).ok();
+            assert!(!format!("{decoded:?}").contains("MARKED"), "{said:?}");
             shows_nothing(&proxy, &said);
         }
     }

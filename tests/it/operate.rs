@@ -43,7 +43,10 @@ fn status_says_what_is_in_force_and_what_was_decided_last() {
     assert_eq!(status["policy"]["hash"], record["policy.hash"]);
     assert_eq!(
         status["credentials"],
-        json!([{ "name": "prod", "source": "files", "ready": true, "key_hint": "HARN" }])
+        json!([{
+            "name": "prod", "source": "files", "ready": true, "key_hint": "HARN", "expires_at": null,
+            "held_back_seconds": null, "problem": null, "looked_at": [],
+        }])
     );
     assert_eq!(status["listeners"], json!([{ "name": "app", "address": proxy.address("app") }]));
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Faults and the control endpoint over real sockets.
+//! Faults over real sockets.
 
 use std::time::Instant;
 
@@ -13,6 +13,8 @@ async fn a_fault_that_answers_does_no_work() {
         (Fault::Unavailable, (503, "APIGW.0613")),
         (Fault::Unauthorized, (401, "APIGW.0301")),
         (Fault::TokenRevoked, (401, "APIGW.0307")),
+        (Fault::Echo, (400, "MPC.10202")),
+        (Fault::Garbage, (200, "")),
     ] {
         server.cloud().set_faults([fault.once()]);
         let answered = call(&server, &signed(BY_PATH)).await.unwrap();
@@ -60,41 +62,83 @@ async fn a_revoked_token_stays_revoked_and_others_do_not() {
     }
 }
 
+/// A request for each service that hands something out, which is granted.
+fn granted() -> [(Service, String, u16); 4] {
+    [
+        (Service::Iam, iam::sign_in("clipper", "right", PROJECT), 201),
+        (Service::Sts, sts::with_oidc(|_| {}), 200),
+        (Service::Metadata, metadata::open_session("X-Metadata-Token-Ttl-Seconds: 60\r\n"), 200),
+        (Service::PodIdentity, pod_identity::ask("the-pods-token", "{}"), 200),
+    ]
+}
+
 #[tokio::test]
-async fn a_test_in_any_language_asks_by_http() {
+async fn every_service_can_fail_and_alone() {
     let server = server();
-    let status_of = async |line: &str, body: &str| {
-        let answered = call(&server, &with_body(line, body)).await.unwrap();
-        (answered.status, answered.body)
-    };
-    let faults = r#"[{"fault":"reset","times":2},{"fault":"unavailable","service":"iam"}]"#;
-    assert_eq!(status_of("PUT /_test/faults", faults).await.0, 204);
-    let planned = [Fault::Reset.times(2), Fault::Unavailable.until_cleared().at(Service::Iam)];
-    assert_eq!(server.cloud().faults(), planned);
-    assert_eq!(status_of("PUT /_test/faults", r#"[{"fault":"reset","every":2}]"#).await.0, 400);
-    assert_eq!(server.cloud().faults(), planned, "a mistake changes nothing");
-    assert_eq!(status_of("GET /_test/faults", "").await.1[1]["service"], "iam");
-    assert_eq!(status_of("POST /v3/auth/tokens", "{}").await.0, 503);
-    assert_eq!(status_of("DELETE /_test/faults", "").await.0, 204);
+    for (service, request, usual) in granted() {
+        for (fault, expected) in [
+            (Fault::Throttled { retry_after_s: 7 }, 429),
+            (Fault::InternalError, 500),
+            (Fault::Unavailable, 503),
+            (Fault::Unauthorized, 401),
+            (Fault::Echo, 400),
+            (Fault::Garbage, 200),
+        ] {
+            let other = if service == Service::Sts { Service::Iam } else { Service::Sts };
+            server.cloud().set_faults([fault.once().at(other), fault.once().at(service)]);
+            let answered = call(&server, &request).await.unwrap();
+            let handed_out = answered.header("x-subject-token").is_some() || answered.text.contains("securi");
+            assert_eq!(
+                (answered.status, handed_out && fault != Fault::Echo),
+                (expected, false),
+                "{fault:?} {service:?}"
+            );
+            assert_eq!(call(&server, &request).await.unwrap().status, usual, "{fault:?} {service:?}");
+        }
+        server.cloud().set_faults([Fault::LoseAnswer.once().at(service)]);
+        let cut = call(&server, &request).await.map(|answered| answered.status);
+        assert_eq!(cut.map_err(|error| error.kind()), Err(io::ErrorKind::ConnectionReset), "{service:?}");
+    }
+}
 
-    assert_eq!(status_of("PUT /_test/jobs/p/7", r#"{"state":"PROCESSING"}"#).await.0, 204);
-    assert_eq!(status_of("GET /_test/jobs/p/7", "").await, (200, json!({ "state": "PROCESSING" })));
-    assert_eq!(status_of("GET /_test/jobs/p/8", "").await.0, 404);
-    assert_eq!(status_of("PUT /_test/jobs/p/7", r#"{"state":"LOST"}"#).await.0, 400);
+#[tokio::test]
+async fn each_service_words_its_own_errors() {
+    let server = server();
+    for (service, request, _) in granted() {
+        server.cloud().set_faults([Fault::InternalError.once().at(service)]);
+        let answered = call(&server, &request).await.unwrap();
+        let wording = match service {
+            Service::Iam => answered.body["error"]["message"].as_str(),
+            Service::Sts => answered.body["error_msg"].as_str(),
+            Service::Metadata | Service::PodIdentity | Service::Mpc => Some(&*answered.text),
+        };
+        assert_eq!(wording, Some("Internal service error"), "{service:?}");
+    }
+}
 
-    let issued = status_of("POST /_test/tokens", &json!({ "project_id": PROJECT }).to_string()).await.1;
-    let token = issued["token"].as_str().unwrap();
-    assert_eq!(call(&server, &with_token(token)).await.unwrap().error().0, 204);
-    assert_eq!(status_of("DELETE /_test/tokens", "").await.0, 204);
-    assert_eq!(call(&server, &with_token(token)).await.unwrap().error(), (401, "APIGW.0307"));
-    assert_eq!(status_of("PUT /_test/clock", r#"{"offset_s":0}"#).await.0, 204);
-    assert_eq!(call(&server, &signed(BY_PATH)).await.unwrap().error(), (401, "APIGW.0301"));
-    assert_eq!(status_of("PATCH /_test/clock", "").await.0, 404);
+#[tokio::test]
+async fn an_echo_repeats_what_was_sent() {
+    let server = server();
+    for (service, request, secret) in [
+        (Service::Iam, iam::sign_in("clipper", "right", PROJECT), "right"),
+        (Service::Sts, sts::with_oidc(|_| {}), "the-id-token"),
+        (Service::PodIdentity, pod_identity::ask("the-pods-token", "{}"), "authorization: the-pods-token"),
+        (Service::Mpc, with_token("my-token"), "x-auth-token: my-token"),
+    ] {
+        server.cloud().set_faults([Fault::Echo.once().at(service)]);
+        let answered = call(&server, &request).await.unwrap();
+        assert_eq!((answered.status, answered.text.contains(secret)), (400, true), "{}", answered.text);
+    }
+}
 
-    let (_, seen) = status_of("GET /_test/requests", "").await;
-    let seen: Vec<_> = seen.as_array().unwrap().iter().map(|s| (&s["method"], &s["status"])).collect();
-    assert_eq!(seen.len(), 4, "control requests are not the cloud's: {seen:?}");
-    assert_eq!(seen[0], (&json!("POST"), &json!(503)));
-    assert_eq!(status_of("DELETE /_test/requests", "").await.0, 204);
-    assert_eq!(status_of("GET /_test/requests", "").await.1, json!([]));
+#[tokio::test]
+async fn who_hangs_answers_nothing_and_does_nothing() {
+    let server = server();
+    server.cloud().set_faults([Fault::Hang.once()]);
+    let hung = tokio::time::timeout(Duration::from_millis(200), call(&server, &signed(BY_PATH))).await;
+    assert!(hung.is_err());
+    assert_eq!(server.cloud().job_state(PROJECT, "100211"), Some(JobState::Waiting));
+    assert_eq!(server.cloud().requests()[0].status, None);
+    assert_eq!(call(&server, &signed(BY_PATH)).await.unwrap().status, 204);
+    server.stop().await;
 }

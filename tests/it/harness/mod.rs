@@ -1,6 +1,8 @@
 //! What does a test need? A proxy in a folder of its own, something upstream of it, and connections to it.
 
 mod cloud;
+mod mount;
+mod process;
 mod proxy;
 mod scripted;
 mod setup;
@@ -8,6 +10,8 @@ mod tls;
 mod wire;
 
 pub(crate) use cloud::{ACCESS_KEY, SECRET_KEY, certificate, cloud, options};
+pub(crate) use mount::Mount;
+pub(crate) use process::{Process, small_pipe};
 pub(crate) use proxy::{Proxy, Record};
 pub(crate) use scripted::{Peer, Scripted};
 pub(crate) use setup::{PROJECT, Setup, TOKEN};

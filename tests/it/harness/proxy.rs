@@ -7,7 +7,7 @@ use std::{
     ops::Index,
     os::unix::net::UnixStream,
     path::PathBuf,
-    process::{Child, ExitStatus},
+    process::{Child, Command, ExitStatus},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -205,9 +205,21 @@ impl Proxy {
         write_private(self.path(name), text);
     }
 
+    /// The id of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id()).unwrap();
         kill(Pid::from_raw(id), signal).unwrap();
+    }
+
+    /// From now on none of its files may become larger.
+    pub(crate) fn limit_file_size(&self, bytes: u64) {
+        let arguments = [format!("--pid={}", self.child.id()), format!("--fsize={bytes}")];
+        let set = Command::new("prlimit").args(arguments).status();
+        assert!(set.unwrap().success());
     }
 
     /// Waits for it to end by itself. Its output is complete then.

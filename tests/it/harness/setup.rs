@@ -27,6 +27,7 @@ pub(crate) struct Setup {
     project: String,
     credential: String,
     sections: String,
+    prefix: Vec<String>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
 }
@@ -44,6 +45,7 @@ impl Setup {
             project: String::new(),
             credential: "{ files: { access_key: ak, secret_key: sk } }".into(),
             sections: String::new(),
+            prefix: Vec::new(),
             arguments: Vec::new(),
             environment: Vec::new(),
         };
@@ -57,6 +59,11 @@ impl Setup {
 
     pub(crate) fn cloud(&self) -> &Cloud {
         self.cloud.cloud()
+    }
+
+    /// Where upstream is.
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     /// Another cloud as upstream.
@@ -79,6 +86,14 @@ impl Setup {
     /// More keys of the project: `cancel_form: v1`.
     pub(crate) fn project(self, keys: &str) -> Self {
         Self { project: format!("    {keys}\n"), ..self }
+    }
+
+    /// Another project besides `media-prod`, with the same credential.
+    pub(crate) fn another_project(mut self, name: &str, endpoint: &str) -> Self {
+        let id = format!("{name}-id");
+        self.project
+            .push_str(&format!("  - {{ name: {name}, id: {id}, endpoint: '{endpoint}', credential: prod, unsafe_plaintext: true }}\n"));
+        self
     }
 
     /// Another source of the credential.
@@ -109,6 +124,17 @@ impl Setup {
         self
     }
 
+    /// A folder beside `proxy.yaml`.
+    pub(crate) fn folder(self, name: &str) -> Self {
+        fs::create_dir(self.path(name)).unwrap();
+        self
+    }
+
+    /// A command that runs the one it is given: `nice`.
+    pub(crate) fn under(self, prefix: &[&str]) -> Self {
+        Self { prefix: prefix.iter().map(|word| (*word).to_owned()).collect(), ..self }
+    }
+
     pub(crate) fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.into());
         self
@@ -117,6 +143,11 @@ impl Setup {
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
         self
+    }
+
+    /// As many files may be open at once.
+    pub(crate) fn open_files(self, most: usize) -> Self {
+        self.under(&["/bin/sh", "-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\"")])
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -145,9 +176,15 @@ impl Setup {
     /// The binary with the configuration, in an environment that holds nothing else.
     pub(crate) fn command(&self, command: &str) -> Command {
         fs::write(self.path("proxy.yaml"), self.proxy_yaml()).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_mpc-auth-proxy"));
+        let mut words = self.prefix.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_mpc-auth-proxy")]);
+        let mut process = Command::new(words.next().unwrap());
         process.env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
-        process.args(command.split(' ')).arg("--config").arg(self.path("proxy.yaml")).args(&self.arguments);
+        process
+            .args(words)
+            .args(command.split(' '))
+            .arg("--config")
+            .arg(self.path("proxy.yaml"))
+            .args(&self.arguments);
         process
     }
 

@@ -40,12 +40,12 @@ pub(crate) fn cancel(job: &str) -> String {
     request("DELETE", &format!("/v2/media-prod/editing/jobs/{job}"), &[])
 }
 
-pub(super) trait Stream: Read + Write + Send {
+pub(crate) trait Stream: Read + Write + Send {
     fn half_close(&self);
 }
 
 impl Wire {
-    pub(super) fn new(stream: impl IntoStream) -> Self {
+    pub(crate) fn new(stream: impl IntoStream) -> Self {
         Self { stream: stream.into_stream(), read: Vec::new() }
     }
 
@@ -167,7 +167,7 @@ fn is_request_id(id: &str) -> bool {
     lengths && parts.len() == 7 && parts[5].parse::<u64>().is_ok() && !parts[6].is_empty()
 }
 
-pub(super) trait IntoStream {
+pub(crate) trait IntoStream {
     fn into_stream(self) -> Box<dyn Stream>;
 }
 

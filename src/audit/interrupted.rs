@@ -1,0 +1,239 @@
+//! What became of the calls that a process announced and did not live to record? Nobody knows, and the file says so.
+//!
+//! When a file is opened, every intent in it without a record gets one, with the outcome `unknown`. The file is
+//! read once, from its last GiB on, in a stream: what is kept of it is the ids of the calls that
+//! are open, which were never more than one process worked on at a time. Being killed meanwhile does no harm: the
+//! next start closes what is left.
+//!
+//! It does not read files that a rotation moved away.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
+    path::Path,
+};
+
+use memchr::memmem;
+use serde_json::{Map, Value};
+
+use super::{Outcome, REQUEST, output::Output};
+
+/// Records what was left open, where the output is a file of ours alone. Failures are logged: nothing that will
+/// happen depends on what was.
+pub(super) fn close_interrupted(output: &mut Output) {
+    let Some(path) = output.kept_at().map(Path::to_path_buf) else { return };
+    if !output.is_ours() {
+        let path = path.display();
+        tracing::warn!(%path, "another process writes to the audit file: calls that were left open in it stay so");
+        return;
+    }
+    match Open::of(&path).and_then(|open| open.close(output)) {
+        Ok(0) => {}
+        Ok(calls) => tracing::warn!(
+            calls,
+            "calls that were under way when a process was killed are recorded with an unknown outcome"
+        ),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "the audit file cannot be searched for calls that were left open");
+        }
+    }
+}
+
+/// The intents of a file that have no record.
+struct Open {
+    file: BufReader<File>,
+    /// Where each one's line stands, by request id.
+    intents: HashMap<Box<[u8]>, Span>,
+    /// What was read ends within a line: at the end of the file, its writer was killed half way through it.
+    torn: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Span {
+    start: u64,
+    length: u64,
+}
+
+impl Open {
+    fn of(path: &Path) -> io::Result<Self> {
+        let mut file = BufReader::with_capacity(BUFFER, File::open(path)?);
+        let end = file.seek(SeekFrom::End(0))?;
+        let mut start = end.saturating_sub(LOOKED_AT);
+        file.seek(SeekFrom::Start(start))?;
+        let mut open = Self { file, intents: HashMap::new(), torn: false };
+        // What does not begin where a line does is none of ours.
+        open.torn = start > 0;
+        let mut line = Vec::with_capacity(BUFFER);
+        while start < end {
+            line.clear();
+            let length = (&mut open.file).take(BUFFER as u64).read_until(b'\n', &mut line)? as u64;
+            if length == 0 {
+                break;
+            }
+            let begins = !std::mem::replace(&mut open.torn, line.last() != Some(&b'\n'));
+            if begins && !open.torn {
+                open.read(&line, Span { start, length });
+            }
+            start += length;
+        }
+        Ok(open)
+    }
+
+    /// Reads on. Our own lines begin with their event, and then have the id before anything of a caller's.
+    fn read(&mut self, line: &[u8], span: Span) {
+        if line.starts_with(AN_INTENT) && self.intents.len() < MAX_OPEN {
+            self.intents.extend(id(line).map(|id| (id.into(), span)));
+        } else if line.starts_with(A_RECORD) && !self.intents.is_empty() {
+            id(line).and_then(|id| self.intents.remove(id));
+        }
+    }
+
+    /// Writes a record for each, in their order. Returns how many.
+    fn close(mut self, output: &mut Output) -> io::Result<usize> {
+        if self.torn {
+            // What there is of the line is no record. It is left as it is, and nothing is glued to it.
+            output.append(b"\n".to_vec());
+        }
+        let mut spans: Vec<Span> = self.intents.values().copied().collect();
+        spans.sort_by_key(|span| span.start);
+        let mut line = Vec::new();
+        for span in &spans {
+            line.clear();
+            self.file.seek(SeekFrom::Start(span.start))?;
+            (&mut self.file).take(span.length).read_to_end(&mut line)?;
+            output.append(record(&line)?);
+        }
+        Ok(spans.len())
+    }
+}
+
+/// The value of `request.id`, which is made of letters, digits and `-._`.
+fn id(line: &[u8]) -> Option<&[u8]> {
+    let start = memmem::find(line, ID)? + ID.len();
+    let rest = line.get(start..)?;
+    rest.get(..memchr::memchr(b'"', rest)?)
+}
+
+/// The record of a call of which only the intent is known.
+fn record(intent: &[u8]) -> io::Result<Vec<u8>> {
+    let mut record: Map<String, Value> = serde_json::from_slice(intent)?;
+    record.insert("event".into(), REQUEST.into());
+    record.insert("outcome".into(), Outcome::Unknown.as_str().into());
+    record.insert("error.type".into(), INTERRUPTED.into());
+    let mut line = serde_json::to_vec(&record)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// `error.type` of calls that ended with their process.
+const INTERRUPTED: &str = "PROXY.Interrupted";
+const AN_INTENT: &[u8] = b"{\"event\":\"intent\",";
+const A_RECORD: &[u8] = b"{\"event\":\"request\",";
+const ID: &[u8] = b"\"request.id\":\"";
+/// A call is open for its deadline at most: this is the work of minutes where there are thousands a second.
+const LOOKED_AT: u64 = 1 << 30;
+const BUFFER: usize = 64 * 1024;
+/// Far more than are worked on at a time. Were there more, the next start would close the rest.
+const MAX_OPEN: usize = 100_000;
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::Duration};
+
+    use super::*;
+    use crate::audit::{Target, Trail};
+
+    fn trail(id: &str) -> Trail {
+        let trail = Trail::new(id.into(), "app".into(), "127.0.0.1".into(), crate::clock::now());
+        trail.note().job_id = Some(format!("job-of-{id}"));
+        trail
+    }
+
+    fn intent(id: &str) -> Vec<u8> {
+        trail(id).intent().unwrap()
+    }
+
+    fn request(id: &str) -> Vec<u8> {
+        let trail = trail(id);
+        trail.note().line(Duration::ZERO)
+    }
+
+    fn closed(path: &Path) -> String {
+        let mut output = Output::open(Target::File(path.into())).unwrap();
+        close_interrupted(&mut output);
+        fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn an_intent_without_a_record_gets_one_with_its_fields() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.log");
+        let lines = [intent("open-1"), intent("done-2"), request("done-2"), request("refused-3")];
+        fs::write(&path, lines.concat()).unwrap();
+        let text = closed(&path);
+        assert_eq!(text.lines().count(), 5);
+        let [mut before, after] = [text.lines().next().unwrap(), text.lines().last().unwrap()]
+            .map(|line| serde_json::from_str::<Map<String, Value>>(line).unwrap());
+        assert_eq!((&before["event"], &after["event"]), (&"intent".into(), &"request".into()));
+        assert_eq!(after["error.type"], "PROXY.Interrupted");
+        assert_eq!(
+            (&after["http.response.status_code"], &after["duration_ms"]),
+            (&Value::Null, &Value::Null)
+        );
+        for changed in ["event", "outcome", "error.type"] {
+            before.insert(changed.into(), after[changed].clone());
+        }
+        assert!(before.iter().eq(after.iter()), "{before:?}\n{after:?}");
+        assert_eq!(closed(&path), text, "once");
+    }
+
+    #[test]
+    fn killed_anywhere_while_closing_every_intent_is_closed_exactly_once_in_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.log");
+        let ids = ["a", "b", "c"];
+        fs::write(&path, ids.map(intent).concat()).unwrap();
+        let before = fs::metadata(&path).unwrap().len();
+        let whole = closed(&path);
+        for length in (before..whole.len() as u64).step_by(11) {
+            File::options().write(true).open(&path).unwrap().set_len(length).unwrap();
+            let text = closed(&path);
+            let records: Vec<Map<String, Value>> =
+                text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+            let of = |event: &str| -> Vec<String> {
+                let of = records.iter().filter(|record| record["event"] == event);
+                of.map(|record| record["request.id"].as_str().unwrap().to_owned()).collect()
+            };
+            assert_eq!(of("intent"), ids, "at {length}");
+            assert_eq!(of("request"), ids, "at {length}");
+        }
+    }
+
+    #[test]
+    fn lines_that_are_not_ours_are_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.log");
+        let long = "x".repeat(3 * BUFFER);
+        let foreign = format!("{long}{{\"event\":\"intent\",\"request.id\":\"no\"\nnot JSON\n\n{long}\n");
+        let text =
+            [foreign.into_bytes(), intent("open"), b"{\"event\":\"intent\",\"request.id\":\"".to_vec()];
+        fs::write(&path, text.concat()).unwrap();
+        let text = closed(&path);
+        let records: Vec<&str> = text.lines().filter(|line| line.contains("PROXY.Interrupted")).collect();
+        assert_eq!(records.len(), 1);
+        assert!(records[0].contains("\"request.id\":\"open\""));
+    }
+
+    #[test]
+    fn a_file_that_another_process_writes_to_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.log");
+        fs::write(&path, intent("theirs")).unwrap();
+        let theirs = Output::open(Target::File(path.clone())).unwrap();
+        assert!(theirs.is_ours());
+        assert_eq!(closed(&path).lines().count(), 1);
+        drop(theirs);
+        assert_eq!(closed(&path).lines().count(), 2);
+    }
+}

@@ -1,0 +1,81 @@
+//! Which key does STS give to who assumes this agency? STS v5, asked with the access key of another credential.
+
+use std::sync::Arc;
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
+    header::{CONTENT_TYPE, HOST},
+};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{
+    Credential, Held, Lease, Provide, ProvideError, Provided, Providing,
+    exchange::{Ask, Exchange, text_of},
+    source,
+};
+use crate::signing::{self, SigningKey, Timestamp, Unsigned};
+
+/// A key of an agency.
+pub(super) struct Agency {
+    exchange: Exchange,
+    base: Option<Arc<Held>>,
+    settings: source::Agency,
+}
+
+impl Agency {
+    pub(super) fn new(exchange: Exchange, base: Option<Arc<Held>>, settings: source::Agency) -> Self {
+        Self { exchange, base, settings }
+    }
+
+    async fn key(&self) -> Result<Provided, ProvideError> {
+        let unusable = || ProvideError::Base(Arc::clone(&self.settings.base));
+        let base = self.base.as_ref().ok_or_else(unusable)?;
+        let lease = base.lease(Instant::now() + self.exchange.timeout()).await.map_err(|_| unusable())?;
+        let answer = self.exchange.ask(self.request(&lease).ok_or_else(unusable)?).await?;
+        // Its key is locked by bad signatures like any other.
+        if answer.status == StatusCode::UNAUTHORIZED {
+            base.doubted(&lease);
+        } else {
+            base.believed(&lease);
+        }
+        self.exchange.key(answer)
+    }
+
+    /// The request, signed. `None` where the base is no access key.
+    fn request(&self, lease: &Lease) -> Option<Ask<'static>> {
+        let Credential::Key(key) = lease.credential() else { return None };
+        let source::Agency { agency_urn, session_name, duration, .. } = &self.settings;
+        let body = text_of(json!({
+            "agency_urn": agency_urn,
+            "agency_session_name": session_name,
+            "duration_seconds": duration.as_secs(),
+        }));
+        let headers = self.signed_headers(&body, key)?;
+        Some(Ask { method: Method::POST, target: ASSUME, headers, body })
+    }
+
+    fn signed_headers(&self, body: &[u8], key: &SigningKey) -> Option<HeaderMap> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, JSON);
+        let (host, json) = (self.exchange.host(), JSON);
+        let to_sign = [(CONTENT_TYPE.as_str(), json.as_bytes()), (HOST.as_str(), host.as_bytes())];
+        let unsigned = Unsigned { method: "POST", path: ASSUME, query: "", headers: &to_sign, body };
+        let signed = signing::sign(&unsigned, key, Timestamp::from(self.exchange.now())).ok()?;
+        for (name, value) in signed.headers() {
+            let mut value = HeaderValue::from_str(value).ok()?;
+            value.set_sensitive(true);
+            headers.insert(HeaderName::from_bytes(name.as_bytes()).ok()?, value);
+        }
+        Some(headers)
+    }
+}
+
+impl Provide for Agency {
+    fn provide(&mut self) -> Providing<'_> {
+        Box::pin(self.key())
+    }
+}
+
+const ASSUME: &str = "/v5/agencies/assume";
+const JSON: HeaderValue = HeaderValue::from_static("application/json");

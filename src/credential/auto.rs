@@ -1,0 +1,178 @@
+//! Which source is there? The first of pod identity, federation, environment, profile and metadata.
+//!
+//! The first that is there is the one, also when it fails: it is not given up for a weaker one. What was looked at
+//! is kept, so that people can see why.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::{
+    Provide, ProvideError, Provided, Providing, Source, Surroundings, environment,
+    environment::variable,
+    metadata, pod_identity, profile,
+    source::{LONGEST_KEY, Oidc, OidcSts, SESSION_NAME, USUAL_KEY},
+};
+use crate::upstream::Endpoint;
+
+/// The first source that is there.
+pub(super) struct Auto {
+    known: Known,
+    surroundings: Surroundings,
+    found: Option<Box<dyn Provide>>,
+    looked_at: Arc<[Look]>,
+}
+
+/// A source that was looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Its kind, as in the configuration.
+    pub source: &'static str,
+    /// Why it was passed over. `None` where it is the one.
+    pub passed_over: Option<String>,
+}
+
+/// The endpoints that are known where the environment does not name them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// IAM.
+    pub iam: Option<Endpoint>,
+    /// STS.
+    pub sts: Option<Endpoint>,
+}
+
+impl Auto {
+    pub(super) fn new(known: Known, surroundings: Surroundings) -> Self {
+        Self { known, surroundings, found: None, looked_at: Arc::default() }
+    }
+
+    async fn credential(&mut self) -> Result<Provided, ProvideError> {
+        if let Some(found) = &mut self.found {
+            return found.provide().await;
+        }
+        let (source, mut looks) = first(&self.known);
+        let mut provider = source.provider(&self.surroundings)?;
+        let result = match provider.provide().await {
+            // Whether there is a metadata service, only asking it tells; it may be there the next time.
+            Err(ProvideError::Unanswered { .. }) if matches!(source, Source::Metadata(_)) => {
+                if let Some(last) = looks.last_mut() {
+                    last.passed_over = Some("no such service answers here".into());
+                }
+                Err(ProvideError::Nowhere(told(&looks)))
+            }
+            result => {
+                self.found = Some(provider);
+                result
+            }
+        };
+        self.looked_at = looks.into();
+        result
+    }
+}
+
+impl Provide for Auto {
+    fn provide(&mut self) -> Providing<'_> {
+        Box::pin(self.credential())
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        match &self.found {
+            Some(found) => found.files(),
+            // It may be made.
+            None => profile::default_path().into_iter().collect(),
+        }
+    }
+
+    fn looked_at(&self) -> Arc<[Look]> {
+        Arc::clone(&self.looked_at)
+    }
+}
+
+/// What is there now, by the environment and the files alone: nothing is asked.
+pub fn look_around(known: &Known) -> Vec<Look> {
+    first(known).1
+}
+
+/// The first source that is there, and what was looked at to find it.
+fn first(known: &Known) -> (Source, Vec<Look>) {
+    let mut looks = Vec::new();
+    for (kind, look) in SOURCES {
+        match look(known) {
+            Ok(source) => {
+                looks.push(Look { source: kind, passed_over: None });
+                return (source, looks);
+            }
+            Err(reason) => looks.push(Look { source: kind, passed_over: Some(reason) }),
+        }
+    }
+    looks.push(Look { source: "metadata", passed_over: None });
+    (Source::Metadata(metadata::endpoint()), looks)
+}
+
+fn pod_identity(_: &Known) -> Result<Source, String> {
+    for name in [pod_identity::URI, pod_identity::TOKEN_FILE] {
+        set(name)?;
+    }
+    Ok(Source::PodIdentity)
+}
+
+fn oidc(known: &Known) -> Result<Source, String> {
+    let (idp_id, id_token_file) = (set("HUAWEICLOUD_SDK_IDP_ID")?, set("HUAWEICLOUD_SDK_ID_TOKEN_FILE")?);
+    let iam_endpoint = endpoint("HUAWEICLOUD_SDK_IAM_ENDPOINT", known.iam.as_ref())?;
+    Ok(Source::Oidc(Oidc {
+        iam_endpoint,
+        idp_id,
+        id_token_file: id_token_file.into(),
+        duration: LONGEST_KEY,
+    }))
+}
+
+fn oidc_sts(known: &Known) -> Result<Source, String> {
+    Ok(Source::OidcSts(OidcSts {
+        provider_urn: set("HUAWEICLOUD_OIDC_PROVIDER_URN")?,
+        agency_urn: set("HUAWEICLOUD_OIDC_AGENCY_URN")?,
+        id_token_file: set("HUAWEICLOUD_OIDC_TOKEN_FILE")?.into(),
+        sts_endpoint: endpoint("HUAWEICLOUD_SDK_STS_ENDPOINT", known.sts.as_ref())?,
+        session_name: set("HUAWEICLOUD_OIDC_SESSION_NAME").unwrap_or_else(|_| SESSION_NAME.into()),
+        duration: USUAL_KEY,
+    }))
+}
+
+fn environment(_: &Known) -> Result<Source, String> {
+    set(environment::ACCESS_KEY).map(|_| Source::Environment)
+}
+
+fn profile(known: &Known) -> Result<Source, String> {
+    let path = profile::default_path().ok_or("there is no home directory to look in")?;
+    if !path.exists() {
+        return Err(format!("there is no file {}", path.display()));
+    }
+    Ok(Source::Profile { path, section: profile::SECTION.into(), iam_endpoint: known.iam.clone() })
+}
+
+fn set(name: &'static str) -> Result<String, String> {
+    variable(name).map_err(|error| error.to_string())
+}
+
+/// The endpoint that a variable names, or else the one that is known. Never one in a region of our own choice.
+fn endpoint(name: &'static str, known: Option<&Endpoint>) -> Result<Endpoint, String> {
+    let Ok(text) = set(name) else {
+        let unknown = || format!("{name} is not set, and no region is known to tell the endpoint by");
+        return known.cloned().ok_or_else(unknown);
+    };
+    let endpoint = Endpoint::parse(&text).ok().filter(|endpoint| endpoint.tls() || endpoint.is_loopback());
+    endpoint.ok_or_else(|| format!("{name} is not an https:// endpoint"))
+}
+
+fn told(looks: &[Look]) -> String {
+    let tell = |look: &Look| format!("{}: {}", look.source, look.passed_over.as_deref().unwrap_or("taken"));
+    looks.iter().map(tell).collect::<Vec<_>>().join("; ")
+}
+
+type Search = fn(&Known) -> Result<Source, String>;
+/// In the order in which they are looked for; the metadata service comes last, because it has to be asked.
+const SOURCES: [(&str, Search); 5] = [
+    ("pod_identity", pod_identity),
+    ("oidc", oidc),
+    ("oidc_sts", oidc_sts),
+    ("environment", environment),
+    ("profile", profile),
+];

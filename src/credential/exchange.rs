@@ -1,0 +1,201 @@
+//! How is an endpoint asked for a credential? One request over the client that upstream is called with.
+//!
+//! What it answers with is a secret and is treated as one: nothing of it is logged or passed on but a status and an
+//! error code, because the message of an error may repeat what was sent.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Uri,
+    header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT},
+};
+use http_body_util::Full;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+use tokio::time::Instant;
+use zeroize::{Zeroize, Zeroizing};
+
+use super::{Credential, ProvideError, Provided, Surroundings};
+use crate::{
+    clock::Skew,
+    secret::Secret,
+    signing::SigningKey,
+    upstream::{Answer, Endpoint, Timeouts, Upstream, Use, WayError},
+};
+
+/// An endpoint that hands out credentials.
+pub(super) struct Exchange {
+    name: Arc<str>,
+    host: HeaderValue,
+    upstream: Upstream,
+    skew: Skew,
+    timeout: Duration,
+}
+
+/// A request to it.
+pub(super) struct Ask<'a> {
+    pub(super) method: Method,
+    /// Path and query.
+    pub(super) target: &'a str,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Zeroizing<Vec<u8>>,
+}
+
+/// A temporary key as all endpoints give it, under their different names.
+#[derive(Deserialize)]
+pub(super) struct TemporaryKey {
+    #[serde(alias = "accessKeyId", alias = "access_key_id")]
+    access: Box<str>,
+    #[serde(alias = "secretAccessKey", alias = "secret_access_key")]
+    secret: Secret,
+    #[serde(alias = "securityToken", alias = "security_token")]
+    securitytoken: Secret,
+    #[serde(alias = "expiration")]
+    expires_at: Box<str>,
+}
+
+/// The document it comes in.
+#[derive(Deserialize)]
+pub(super) struct KeyDocument {
+    #[serde(alias = "credentials")]
+    credential: TemporaryKey,
+}
+
+impl Exchange {
+    /// Asks this endpoint; each request may take so long.
+    pub(super) fn new(
+        endpoint: &Endpoint,
+        surroundings: &Surroundings,
+        timeout: Duration,
+    ) -> Result<Self, WayError> {
+        let timeouts = Timeouts { connect: surroundings.connect_timeout.min(timeout), attempt: timeout };
+        let host = HeaderValue::from_str(endpoint.authority()).unwrap_or(HeaderValue::from_static(""));
+        let upstream = Upstream::new(endpoint, &surroundings.egress, timeouts)?;
+        let skew = surroundings.skew.clone();
+        Ok(Self { name: endpoint.authority().into(), host, upstream, skew, timeout })
+    }
+
+    /// Asks, and gives the whole answer, of whatever status. Learns from its date how far the clocks are apart.
+    pub(super) async fn ask(&self, ask: Ask<'_>) -> Result<Answer, ProvideError> {
+        let Ask { method, target, headers, body } = ask;
+        // Zeroed when the last of its clones is dropped.
+        let mut request = Request::new(Full::new(Bytes::from_owner(body)));
+        *request.method_mut() = method;
+        *request.uri_mut() = Uri::try_from(target).map_err(|_| self.unusable("its path is none"))?;
+        *request.headers_mut() = headers;
+        for (name, value) in [(HOST, self.host.clone()), (USER_AGENT, OURSELVES), (ACCEPT, JSON)] {
+            request.headers_mut().insert(name, value);
+        }
+        let started = Instant::now();
+        let answer = self.upstream.send(request, Use::Fresh, started + self.timeout).await;
+        let answer =
+            answer.map_err(|source| ProvideError::Unanswered { endpoint: Arc::clone(&self.name), source })?;
+        if let Some(date) = answer.date() {
+            self.skew.learn(date, started.elapsed());
+        }
+        Ok(answer)
+    }
+
+    /// The same, with a JSON body, which is zeroed.
+    pub(super) async fn post(
+        &self,
+        target: &str,
+        mut headers: HeaderMap,
+        body: Value,
+    ) -> Result<Answer, ProvideError> {
+        headers.insert(CONTENT_TYPE, JSON);
+        self.ask(Ask { method: Method::POST, target, headers, body: text_of(body) }).await
+    }
+
+    /// The answer, if it is one that gives what was asked for.
+    pub(super) fn accepted(&self, answer: Answer) -> Result<Answer, ProvideError> {
+        if answer.status.is_success() { Ok(answer) } else { Err(self.refused(&answer)) }
+    }
+
+    /// What an answer that refuses says, as far as it can be told.
+    pub(super) fn refused(&self, answer: &Answer) -> ProvideError {
+        let code = answer.error_code().filter(|code| is_error_code(code));
+        ProvideError::Refused { endpoint: Arc::clone(&self.name), status: answer.status.as_u16(), code }
+    }
+
+    pub(super) fn unusable(&self, problem: &'static str) -> ProvideError {
+        ProvideError::Unusable { endpoint: Arc::clone(&self.name), problem }
+    }
+
+    /// The name it has in messages.
+    pub(super) fn name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
+    }
+
+    /// How long one request may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// The time by the cloud's clock.
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.skew.now()
+    }
+
+    /// The value of `Host`.
+    pub(super) fn host(&self) -> &HeaderValue {
+        &self.host
+    }
+
+    /// Reads a document, and zeroes the text of it.
+    pub(super) fn read<T: DeserializeOwned>(&self, answer: Answer) -> Result<T, ProvideError> {
+        let document = serde_json::from_slice(&answer.body);
+        if let Ok(mut text) = answer.body.try_into_mut() {
+            text.zeroize();
+        }
+        // The error of the parser may quote the document.
+        document.map_err(|_| self.unusable("it is not the documented JSON"))
+    }
+
+    /// A temporary key out of an answer that gives one.
+    pub(super) fn key(&self, answer: Answer) -> Result<Provided, ProvideError> {
+        let KeyDocument { credential } = self.read(self.accepted(answer)?)?;
+        let expires_at =
+            moment(&credential.expires_at).ok_or_else(|| self.unusable("its expiry is no time"))?;
+        let key = SigningKey::new(&credential.access, &credential.secret, Some(credential.securitytoken))?;
+        Ok(Provided { credential: Credential::Key(key), expires_at: Some(expires_at) })
+    }
+}
+
+/// A document as text. Nothing of it is left behind.
+pub(super) fn text_of(mut document: Value) -> Zeroizing<Vec<u8>> {
+    // Large enough not to move while it is written: a token is a few kilobytes.
+    let mut text = Zeroizing::new(Vec::with_capacity(64 * 1024));
+    // Writing a value to memory cannot fail.
+    drop(serde_json::to_writer(&mut *text, &document));
+    wipe(&mut document);
+    text
+}
+
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(items) => items.iter_mut().for_each(wipe),
+        Value::Object(members) => members.values_mut().for_each(wipe),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// RFC 3339 in UTC, as `2020-01-08T02:56:19.587000Z`.
+pub(super) fn moment(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc())
+}
+
+/// As `IAM.0011`: nothing that could be something else.
+fn is_error_code(code: &str) -> bool {
+    let (service, number) = code.split_once('.').unwrap_or_default();
+    let letters =
+        |text: &str| (1..=8).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    letters(service) && letters(number)
+}
+
+const OURSELVES: HeaderValue =
+    HeaderValue::from_static(concat!("mpc-auth-proxy/", env!("CARGO_PKG_VERSION")));
+const JSON: HeaderValue = HeaderValue::from_static("application/json");

@@ -1,0 +1,84 @@
+//! Which user token does IAM give for this password?
+//!
+//! A wrong password is not tried again before it changes: IAM locks the account of who tries too often.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{
+    Credential, Provide, ProvideError, Provided, Providing, Token,
+    exchange::{Exchange, moment},
+    files,
+    oidc::SUBJECT,
+    source,
+};
+use crate::{secret::Secret, upstream::Answer};
+
+/// A token of a user.
+pub(super) struct IamPassword {
+    exchange: Exchange,
+    settings: source::Password,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    token: Issued,
+}
+
+#[derive(Deserialize)]
+struct Issued {
+    expires_at: Box<str>,
+}
+
+impl IamPassword {
+    pub(super) fn new(exchange: Exchange, settings: source::Password) -> Self {
+        Self { exchange, settings }
+    }
+
+    async fn token(&self) -> Result<Provided, ProvideError> {
+        let source::Password { domain, user, password_file, project_id, .. } = &self.settings;
+        let password = files::line(password_file)?;
+        let body = json!({ "auth": {
+            "identity": {
+                "methods": ["password"],
+                "password": { "user": {
+                    "name": user, "password": password.expose(), "domain": { "name": domain },
+                } },
+            },
+            "scope": { "project": { "id": &**project_id } },
+        } });
+        let answer = self.exchange.post(TOKENS, HeaderMap::new(), body).await?;
+        if answer.status == StatusCode::UNAUTHORIZED {
+            return Err(ProvideError::WrongPassword { endpoint: self.exchange.name() });
+        }
+        self.read(self.exchange.accepted(answer)?)
+    }
+
+    fn read(&self, answer: Answer) -> Result<Provided, ProvideError> {
+        let token = answer.headers.get(SUBJECT).and_then(|token| token.to_str().ok()).map(Secret::new);
+        let token = token.as_ref().and_then(Token::new);
+        let token = token.ok_or_else(|| self.exchange.unusable("it has no X-Subject-Token"))?;
+        let Document { token: Issued { expires_at } } = self.exchange.read(answer)?;
+        let expires_at: Option<DateTime<Utc>> = moment(&expires_at);
+        if expires_at.is_none() {
+            return Err(self.exchange.unusable("its expiry is no time"));
+        }
+        Ok(Provided { credential: Credential::Token(token), expires_at })
+    }
+}
+
+impl Provide for IamPassword {
+    fn provide(&mut self) -> Providing<'_> {
+        Box::pin(self.token())
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        vec![self.settings.password_file.clone()]
+    }
+}
+
+const TOKENS: &str = "/v3/auth/tokens?nocatalog=true";

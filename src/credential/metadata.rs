@@ -1,0 +1,109 @@
+//! Which key does this machine have as an ECS instance? The metadata service, in version 2 where it is spoken and
+//! in version 1 where not, as the official SDKs ask it.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use memchr::memmem;
+use zeroize::Zeroizing;
+
+use super::{
+    Provide, ProvideError, Provided, Providing,
+    exchange::{Ask, Exchange},
+};
+use crate::{
+    secret::Secret,
+    upstream::{Answer, Endpoint},
+};
+
+/// The key of the agency of this machine.
+pub(super) struct Metadata {
+    exchange: Exchange,
+    session: Session,
+}
+
+/// What the service is shown.
+enum Session {
+    /// Not known yet which version it speaks.
+    Unknown,
+    /// Version 2: this session token.
+    Token(Secret),
+    /// Version 1: nothing.
+    None,
+}
+
+impl Metadata {
+    pub(super) fn new(exchange: Exchange) -> Self {
+        Self { exchange, session: Session::Unknown }
+    }
+
+    async fn key(&mut self) -> Result<Provided, ProvideError> {
+        if matches!(self.session, Session::Unknown) {
+            self.session = self.new_session().await?;
+        }
+        let mut answer = self.ask_for_key().await?;
+        if answer.status == StatusCode::UNAUTHORIZED {
+            if memmem::find(&answer.body, NO_AGENCY.as_bytes()).is_some() {
+                return Err(ProvideError::NoAgency);
+            }
+            // The session has ended, or a service that spoke version 1 speaks version 2 now.
+            self.session = Session::Unknown;
+            self.session = self.new_session().await?;
+            answer = self.ask_for_key().await?;
+        }
+        if answer.status.is_client_error() {
+            self.session = Session::Unknown;
+        }
+        self.exchange.key(answer)
+    }
+
+    async fn new_session(&self) -> Result<Session, ProvideError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(TTL, SIX_HOURS);
+        let answer = self.get(Method::PUT, TOKEN, headers).await?;
+        match answer.status.as_u16() {
+            200 => {
+                let text = std::str::from_utf8(&answer.body).map(Secret::new);
+                text.map(Session::Token).map_err(|_| self.exchange.unusable("its session token is not text"))
+            }
+            404 | 405 | 503 => Ok(Session::None),
+            _ => Err(self.exchange.refused(&answer)),
+        }
+    }
+
+    async fn ask_for_key(&self) -> Result<Answer, ProvideError> {
+        let mut headers = HeaderMap::new();
+        if let Session::Token(token) = &self.session {
+            let token = token.header();
+            let token =
+                token.ok_or_else(|| self.exchange.unusable("no header can carry its session token"))?;
+            headers.insert(SESSION, token);
+        }
+        self.get(Method::GET, KEY, headers).await
+    }
+
+    async fn get(&self, method: Method, target: &str, headers: HeaderMap) -> Result<Answer, ProvideError> {
+        self.exchange.ask(Ask { method, target, headers, body: Zeroizing::default() }).await
+    }
+}
+
+impl Provide for Metadata {
+    fn provide(&mut self) -> Providing<'_> {
+        Box::pin(self.key())
+    }
+}
+
+/// Where it is on every ECS instance.
+#[expect(clippy::expect_used, reason = "a constant that a test parses")]
+pub fn endpoint() -> Endpoint {
+    Endpoint::parse("http://169.254.169.254").expect("an endpoint")
+}
+
+/// As long as the official SDKs wait.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(3);
+const TOKEN: &str = "/meta-data/latest/api/token";
+const KEY: &str = "/openstack/latest/securitykey";
+const TTL: HeaderName = HeaderName::from_static("x-metadata-token-ttl-seconds");
+const SIX_HOURS: HeaderValue = HeaderValue::from_static("21600");
+const SESSION: HeaderName = HeaderName::from_static("x-metadata-token");
+const NO_AGENCY: &str = "Please configure Cloud Service Agency first";

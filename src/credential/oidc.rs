@@ -1,0 +1,55 @@
+//! Which key does IAM give for this identity token? IAM v3: a token for the identity token, and a key for that.
+
+use std::path::PathBuf;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::json;
+
+use super::{Provide, ProvideError, Provided, Providing, exchange::Exchange, files, source};
+
+/// A key by federation.
+pub(super) struct Oidc {
+    exchange: Exchange,
+    settings: source::Oidc,
+}
+
+impl Oidc {
+    pub(super) fn new(exchange: Exchange, settings: source::Oidc) -> Self {
+        Self { exchange, settings }
+    }
+
+    async fn key(&self) -> Result<Provided, ProvideError> {
+        // Read every time: the platform replaces it while it still counts.
+        let id_token = files::line(&self.settings.id_token_file)?;
+        let mut headers = HeaderMap::new();
+        let idp = HeaderValue::from_str(&self.settings.idp_id);
+        headers.insert(IDP, idp.map_err(|_| self.exchange.unusable("no header can carry `idp_id`"))?);
+        let body = json!({ "auth": { "id_token": { "id": id_token.expose() } } });
+        let answer = self.exchange.post(TOKENS, headers, body).await?;
+        let answer = self.exchange.accepted(answer)?;
+        let token = answer.headers.get(SUBJECT).and_then(|token| token.to_str().ok());
+        let token = token.ok_or_else(|| self.exchange.unusable("it has no X-Subject-Token"))?;
+        let body = json!({ "auth": { "identity": {
+            "methods": ["token"],
+            "token": { "id": token, "duration_seconds": self.settings.duration.as_secs() },
+        } } });
+        let answer = self.exchange.post(KEYS, HeaderMap::new(), body).await?;
+        self.exchange.key(answer)
+    }
+}
+
+impl Provide for Oidc {
+    fn provide(&mut self) -> Providing<'_> {
+        Box::pin(self.key())
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        vec![self.settings.id_token_file.clone()]
+    }
+}
+
+/// The token that IAM issues.
+pub(super) const SUBJECT: HeaderName = HeaderName::from_static("x-subject-token");
+const IDP: HeaderName = HeaderName::from_static("x-idp-id");
+const TOKENS: &str = "/v3.0/OS-AUTH/id-token/tokens";
+const KEYS: &str = "/v3.0/OS-CREDENTIAL/securitytokens";

@@ -1,0 +1,48 @@
+//! Which key does STS give for this identity token? STS v5: an agency is assumed with it, in one step.
+
+use std::path::PathBuf;
+
+use http::HeaderMap;
+use serde_json::json;
+
+use super::{Provide, ProvideError, Provided, Providing, exchange::Exchange, files, source};
+
+/// A key of an agency, by federation.
+pub(super) struct OidcSts {
+    exchange: Exchange,
+    settings: source::OidcSts,
+}
+
+impl OidcSts {
+    pub(super) fn new(exchange: Exchange, settings: source::OidcSts) -> Self {
+        Self { exchange, settings }
+    }
+
+    async fn key(&self) -> Result<Provided, ProvideError> {
+        let source::OidcSts { provider_urn, agency_urn, id_token_file, session_name, duration, .. } =
+            &self.settings;
+        // Read every time: the platform replaces it while it still counts.
+        let id_token = files::line(id_token_file)?;
+        let body = json!({
+            "provider_urn": provider_urn,
+            "agency_urn": agency_urn,
+            "agency_session_name": session_name,
+            "id_token": id_token.expose(),
+            "duration_seconds": duration.as_secs(),
+        });
+        let answer = self.exchange.post(ASSUME, HeaderMap::new(), body).await?;
+        self.exchange.key(answer)
+    }
+}
+
+impl Provide for OidcSts {
+    fn provide(&mut self) -> Providing<'_> {
+        Box::pin(self.key())
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        vec![self.settings.id_token_file.clone()]
+    }
+}
+
+const ASSUME: &str = "/v5/agencies/assume-with-oidc";

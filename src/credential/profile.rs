@@ -1,0 +1,206 @@
+//! Which key is in this profile? An INI file as the official SDKs read it: `ak` and `sk` in a section, or the
+//! identity provider to ask for a key.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use ini::{Ini, ParseOption, Properties};
+use zeroize::Zeroizing;
+
+use super::{
+    Credential, Provide, ProvideError, Provided, Providing, Surroundings,
+    exchange::Exchange,
+    oidc::Oidc,
+    source::{self, CLOUD_TIMEOUT, LONGEST_KEY},
+};
+use crate::{secret::Secret, signing::SigningKey, upstream::Endpoint};
+
+/// A section of a file.
+pub(super) struct Profile {
+    path: PathBuf,
+    section: String,
+    iam_endpoint: Option<Endpoint>,
+    surroundings: Surroundings,
+}
+
+/// What a section asks for.
+enum Found {
+    Key(SigningKey),
+    Federation(source::Oidc),
+}
+
+impl Profile {
+    /// IAM is taken from the section, or else from here.
+    pub(super) fn new(
+        (path, section): (PathBuf, String),
+        iam_endpoint: Option<Endpoint>,
+        surroundings: Surroundings,
+    ) -> Self {
+        Self { path, section, iam_endpoint, surroundings }
+    }
+
+    async fn key(&self) -> Result<Provided, ProvideError> {
+        match self.read()? {
+            Found::Key(key) => Ok(Provided { credential: Credential::Key(key), expires_at: None }),
+            Found::Federation(settings) => {
+                let exchange = Exchange::new(&settings.iam_endpoint, &self.surroundings, CLOUD_TIMEOUT)?;
+                Oidc::new(exchange, settings).provide().await
+            }
+        }
+    }
+
+    fn read(&self) -> Result<Found, ProvideError> {
+        let text = std::fs::read_to_string(&self.path).map(Zeroizing::new);
+        let text = text.map_err(|source| ProvideError::Unreadable { path: self.path.clone(), source })?;
+        // As Python's configparser reads it: what looks like an escape or a quote is a part of the value.
+        let options = ParseOption { enabled_quote: false, enabled_escape: false, ..ParseOption::default() };
+        let file = Ini::load_from_str_opt(&text, options)
+            .map_err(|error| self.problem(format!("is no INI file: line {}", error.line)))?;
+        let section = file.section(Some(&self.section));
+        let section = section.ok_or_else(|| self.problem(format!("has no section [{}]", self.section)))?;
+        self.found(section)
+    }
+
+    fn found(&self, section: &Properties) -> Result<Found, ProvideError> {
+        let value = |name| section.get(name).filter(|value| !value.is_empty());
+        if let (Some(idp_id), Some(id_token_file)) = (value("idp_id"), value("id_token_file")) {
+            return self.federation(value("iam_endpoint"), idp_id, id_token_file);
+        }
+        let needed = |name: &'static str| {
+            value(name).ok_or_else(|| self.problem(format!("has no `{name}` in [{}]", self.section)))
+        };
+        let (access_key, secret_key) = (needed("ak")?, Secret::new(needed("sk")?));
+        let security_token = value("security_token").map(Secret::new);
+        Ok(Found::Key(SigningKey::new(access_key, &secret_key, security_token)?))
+    }
+
+    fn federation(
+        &self,
+        iam: Option<&str>,
+        idp_id: &str,
+        id_token_file: &str,
+    ) -> Result<Found, ProvideError> {
+        let iam_endpoint = match iam {
+            Some(text) => {
+                let endpoint = Endpoint::parse(text).ok().filter(|e| e.tls() || e.is_loopback());
+                Some(endpoint.ok_or_else(|| self.problem("`iam_endpoint` is no https:// endpoint"))?)
+            }
+            None => self.iam_endpoint.clone(),
+        };
+        let iam_endpoint = iam_endpoint.ok_or_else(|| {
+            self.problem(
+                "names an identity provider and no `iam_endpoint`, and no region is known to guess it by",
+            )
+        })?;
+        Ok(Found::Federation(source::Oidc {
+            iam_endpoint,
+            idp_id: idp_id.into(),
+            id_token_file: id_token_file.into(),
+            duration: LONGEST_KEY,
+        }))
+    }
+
+    fn problem(&self, problem: impl Into<String>) -> ProvideError {
+        ProvideError::File { path: self.path.clone(), problem: problem.into() }
+    }
+}
+
+impl Provide for Profile {
+    fn provide(&mut self) -> Providing<'_> {
+        Box::pin(self.key())
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let token = match self.read() {
+            Ok(Found::Federation(settings)) => Some(settings.id_token_file),
+            Ok(Found::Key(_)) | Err(_) => None,
+        };
+        token.into_iter().chain([self.path.clone()]).collect()
+    }
+}
+
+/// Where the official SDKs look for profiles: `$HUAWEICLOUD_SDK_CREDENTIALS_FILE`, or `~/.huaweicloud/credentials`.
+/// `None` where there is no home directory.
+pub fn default_path() -> Option<PathBuf> {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty());
+    set(CREDENTIALS_FILE)
+        .map(PathBuf::from)
+        .or_else(|| Some(Path::new(&set("HOME")?).join(".huaweicloud/credentials")))
+}
+
+/// The section that the official SDKs read for credentials of a project.
+pub const SECTION: &str = "basic";
+const CREDENTIALS_FILE: &str = "HUAWEICLOUD_SDK_CREDENTIALS_FILE";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clock::Skew,
+        upstream::{Egress, Proxies, Roots},
+    };
+
+    fn read(text: &str) -> Result<Found, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("credentials");
+        std::fs::write(&path, text).unwrap();
+        let surroundings = Surroundings {
+            egress: Egress { roots: Roots::new(None).unwrap(), proxies: Proxies::new(None, |_| None) },
+            connect_timeout: std::time::Duration::from_secs(1),
+            skew: Skew::default(),
+            bases: Default::default(),
+        };
+        let profile = Profile::new((path, SECTION.into()), None, surroundings);
+        let folder = folder.path().display().to_string();
+        profile.read().map_err(|error| error.to_string().replace(&folder, ""))
+    }
+
+    #[test]
+    fn values_are_read_to_the_letter() {
+        for (text, access, secret, token) in [
+            ("[basic]\nak = AK\nsk = s\n", "AK", "s", None),
+            (
+                "# keys\n[other]\nak = no\n[basic]\nak=AK\nsk = \"s\\n'=;#%\"\nsecurity_token = t\n",
+                "AK",
+                "\"s\\n'=;#%\"",
+                Some("t"),
+            ),
+            ("[basic]\r\nak: AK\r\nsk: s/+\r\nproject_id = p\r\nsecurity_token =\r\n", "AK", "s/+", None),
+        ] {
+            let Ok(Found::Key(key)) = read(text) else { panic!("{text}: {:?}", read(text).err()) };
+            let expected = SigningKey::new(access, &Secret::new(secret), token.map(Secret::new)).unwrap();
+            assert_eq!(key, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_identity_provider_goes_before_a_key_and_needs_to_know_iam() {
+        let text =
+            "[basic]\nak=a\nsk=s\nidp_id = idp\nid_token_file = /t\niam_endpoint = https://iam.example\n";
+        let Ok(Found::Federation(found)) = read(text) else { panic!("{:?}", read(text).err()) };
+        assert_eq!((found.iam_endpoint.authority(), &*found.idp_id), ("iam.example", "idp"));
+        for (from, to, expected) in [
+            ("https://iam.example", "", "names an identity provider and no `iam_endpoint`"),
+            ("https://", "http://", "`iam_endpoint` is no https:// endpoint"),
+        ] {
+            let error = read(&text.replace(from, to)).err().unwrap();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        for (text, expected) in [
+            ("", "/credentials has no section [basic]"),
+            ("[global]\nak=a\nsk=s", "/credentials has no section [basic]"),
+            ("[basic]\nsk=s3cr3t", "/credentials has no `ak` in [basic]"),
+            ("[basic]\nak=a\nsk=", "/credentials has no `sk` in [basic]"),
+            ("[basic\nak=a", "/credentials is no INI file: line 2"),
+            ("[basic]\nak=a\nsk=s\ts", "this is no access key"),
+        ] {
+            assert_eq!(read(text).err().as_deref(), Some(expected), "{text}");
+        }
+    }
+}

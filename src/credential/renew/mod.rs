@@ -1,0 +1,198 @@
+//! When is a source asked? Ahead of the end of what it gave, when its files change, and when a request needs it.
+//!
+//! One task drives one renewal, and nobody else asks the source: so there is one request to it at a time, whatever
+//! happens. It stands apart from the sources, none of which knows about time. A source that fails leaves the last
+//! good value in force and is asked again on a timer of its own.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::{Held, Provide, ProvideError, Provided, Source, Surroundings};
+use crate::{
+    clock::Skew,
+    upstream::WayError,
+    watch::{Contents, Watcher},
+};
+
+/// Asks the source of one credential.
+pub struct Renewal {
+    held: Arc<Held>,
+    provider: Box<dyn Provide>,
+    skew: Skew,
+    watcher: Option<Watcher>,
+    contents: Contents,
+    /// Failures in a row.
+    failures: u32,
+    /// When it is asked again, if nothing else happens. `None` is never.
+    next: Option<Instant>,
+}
+
+/// What came of asking a source once.
+#[derive(Debug)]
+pub enum Round {
+    /// It gave another value.
+    Changed,
+    /// It gave the value that is in force.
+    Same,
+    /// It gave none, for this reason: the last one stays.
+    Failed(Arc<str>),
+}
+
+impl Renewal {
+    /// The renewals of credentials that have no value yet, by their names. Those that others are assumed with come
+    /// first; of a circle, which the configuration refuses, there are none.
+    ///
+    /// # Errors
+    /// Where there is no way to an endpoint of a source.
+    pub fn all<'s>(
+        sources: impl IntoIterator<Item = (&'s Arc<str>, &'s Source)>,
+        mut surroundings: Surroundings,
+    ) -> Result<Vec<Self>, WayError> {
+        let mut left: Vec<_> = sources.into_iter().collect();
+        let mut renewals = Vec::new();
+        loop {
+            let bases = &surroundings.bases;
+            let (possible, later): (Vec<_>, Vec<_>) =
+                left.into_iter().partition(|(_, s)| s.base().is_none_or(|base| bases.contains_key(base)));
+            if possible.is_empty() {
+                return Ok(renewals);
+            }
+            for (name, source) in possible {
+                let held = Arc::new(Held::new(Arc::clone(name), source.kind()));
+                let provider = source.provider(&surroundings)?;
+                surroundings.bases.insert(Arc::clone(name), Arc::clone(&held));
+                renewals.push(Self::of(held, provider, surroundings.skew.clone()));
+            }
+            left = later;
+        }
+    }
+
+    fn of(held: Arc<Held>, provider: Box<dyn Provide>, skew: Skew) -> Self {
+        let (watcher, contents) = (None, Contents::of([]));
+        Self { held, provider, skew, watcher, contents, failures: 0, next: None }
+    }
+
+    /// What it keeps in force.
+    pub fn held(&self) -> &Arc<Held> {
+        &self.held
+    }
+
+    /// Asks the source, once.
+    pub async fn round(&mut self) -> Round {
+        // Taken before the files are read: what changes from here on is seen afterwards.
+        self.contents = Contents::of(self.provider.files());
+        let result = self.provider.provide().await.and_then(|provided| self.put(provided));
+        let looked_at = self.provider.looked_at();
+        match result {
+            Ok(changed) => {
+                self.failures = 0;
+                // Who wanted a newer one knows now that there is none, and need not ask again at once.
+                let quiet = (!changed).then_some(NOTHING_NEW);
+                self.held.close_round(None, looked_at, quiet);
+                if changed { Round::Changed } else { Round::Same }
+            }
+            Err(error) => {
+                let pause = self.pause_after(&error);
+                self.next = Some(Instant::now() + pause);
+                let problem: Arc<str> = told(&error).into();
+                self.held.close_round(Some(Arc::clone(&problem)), looked_at, Some(pause));
+                Round::Failed(problem)
+            }
+        }
+    }
+
+    /// Returns when the source is to be asked again.
+    pub async fn rest(&mut self) {
+        let files: Vec<_> = self.contents.files().cloned().collect();
+        if !files.is_empty() {
+            self.watcher.get_or_insert_default().follow(files);
+        }
+        // A source that failed is left alone: those who want a value have been told when to come back.
+        let answers = self.failures == 0;
+        loop {
+            tokio::select! {
+                () = until(self.next) => return,
+                () = self.held.wanted(), if answers => return,
+                () = changed(self.watcher.as_ref()) => {}
+            }
+            if self.contents.as_of_now() != self.contents {
+                return;
+            }
+        }
+    }
+
+    /// Puts what came in force, if it has not expired.
+    fn put(&mut self, provided: Provided) -> Result<bool, ProvideError> {
+        let life = match provided.expires_at {
+            None => None,
+            Some(end) => {
+                let life = (end - self.skew.now()).to_std().ok().filter(|life| !life.is_zero());
+                Some(life.ok_or(ProvideError::Expired)?)
+            }
+        };
+        self.next = life.map(|life| Instant::now() + renewed_after(life, fastrand::f64()));
+        Ok(self.held.put(provided, life))
+    }
+
+    fn pause_after(&mut self, error: &ProvideError) -> Duration {
+        self.failures += 1;
+        let locks = matches!(error, ProvideError::WrongPassword { .. });
+        if locks { ACCOUNT_LOCK } else { pause_after(self.failures, fastrand::f64()) }
+    }
+}
+
+/// How long a credential that lives so long is used before a new one is fetched: 80 % of its life. Of one that lives
+/// for hours at least 40 minutes are left, as the SDKs leave them. The jitter, from 0 to 1, makes it earlier by up to
+/// a twentieth, so that the replicas of a fleet do not all ask at once.
+fn renewed_after(life: Duration, jitter: f64) -> Duration {
+    let most = life.mul_f64(0.8);
+    let most = if life >= LONG_LIFE { most.min(life.saturating_sub(LEFT_OF_A_LONG_LIFE)) } else { most };
+    most.mul_f64(1.0 - 0.05 * jitter).max(SHORTEST_PAUSE)
+}
+
+/// How long to wait after so many failures in a row: twice as long each time, with jitter.
+fn pause_after(failures: u32, jitter: f64) -> Duration {
+    let doubled = SHORTEST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16));
+    doubled.min(LONGEST_PAUSE).mul_f64(1.0 - 0.5 * jitter)
+}
+
+/// Returns at that time.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns when a file may have changed: not every change is announced.
+async fn changed(watcher: Option<&Watcher>) {
+    let Some(watcher) = watcher else { return std::future::pending().await };
+    tokio::select! {
+        () = watcher.changed() => {}
+        () = sleep(COMPARE) => {}
+    }
+}
+
+/// An error with its causes, on one line.
+fn told(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |told, cause| {
+        let cause = cause.to_string();
+        if told.ends_with(&cause) { told } else { format!("{told}: {cause}") }
+    })
+}
+
+const LONG_LIFE: Duration = Duration::from_secs(2 * 60 * 60);
+const LEFT_OF_A_LONG_LIFE: Duration = Duration::from_secs(40 * 60);
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// As long as IAM locks an account.
+const ACCOUNT_LOCK: Duration = Duration::from_secs(15 * 60);
+/// How often contents are compared when nothing announces a change.
+const COMPARE: Duration = Duration::from_secs(10);
+/// For how long a source that has nothing new is not asked for something new.
+const NOTHING_NEW: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,276 @@
+//! The life of a credential, in time that stands still unless a test lets it pass.
+
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+};
+
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::{
+    clock,
+    credential::{Credential, Providing, Token, Unavailable},
+    secret::Secret,
+};
+
+/// A source that does as it is told, and counts how often it is asked.
+#[derive(Clone, Default)]
+struct Scripted {
+    script: Arc<Mutex<VecDeque<Told>>>,
+    asked: Arc<AtomicU32>,
+    files: Vec<PathBuf>,
+}
+
+enum Told {
+    /// A token that lives so long, after so long.
+    Gives(&'static str, Option<Duration>, Duration),
+    Fails,
+    RefusesPassword,
+}
+
+impl Provide for Scripted {
+    fn provide(&mut self) -> Providing<'_> {
+        self.asked.fetch_add(1, Relaxed);
+        let told = self.script.lock().unwrap().pop_front();
+        Box::pin(async move {
+            match told {
+                Some(Told::Gives(token, life, after)) => {
+                    sleep(after).await;
+                    let credential = Credential::Token(Token::new(&Secret::new(token)).unwrap());
+                    Ok(Provided { credential, expires_at: life.map(|life| clock::now() + life) })
+                }
+                Some(Told::RefusesPassword) => Err(ProvideError::WrongPassword { endpoint: "iam".into() }),
+                Some(Told::Fails) | None => Err(ProvideError::NoAgency),
+            }
+        })
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        self.files.clone()
+    }
+}
+
+impl Scripted {
+    fn new(script: impl IntoIterator<Item = Told>) -> Self {
+        Self { script: Arc::new(Mutex::new(script.into_iter().collect())), ..Self::default() }
+    }
+
+    fn asked(&self) -> u32 {
+        self.asked.load(Relaxed)
+    }
+
+    /// Starts the renewal. It ends with the set.
+    fn start(&self) -> (Arc<Held>, JoinSet<()>) {
+        let held = Arc::new(Held::new("prod".into(), "scripted"));
+        let mut renewal = Renewal::of(Arc::clone(&held), Box::new(self.clone()), Skew::default());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            loop {
+                renewal.round().await;
+                renewal.rest().await;
+            }
+        });
+        (held, tasks)
+    }
+}
+
+fn gives(token: &'static str, life: u64) -> Told {
+    Told::Gives(token, Some(Duration::from_secs(life)), Duration::ZERO)
+}
+
+async fn leased(held: &Held) -> Result<String, Unavailable> {
+    let lease = held.lease(Instant::now() + Duration::from_secs(30)).await?;
+    held.believed(&lease);
+    let Credential::Token(token) = lease.credential() else { panic!("no token") };
+    Ok(token.header().to_str().unwrap().to_owned())
+}
+
+const HOUR: u64 = 3600;
+
+#[tokio::test(start_paused = true)]
+async fn it_is_renewed_at_four_fifths_of_its_life_and_nobody_waits() {
+    let source = Scripted::new([gives("a", HOUR), gives("b", HOUR)]);
+    let (held, _task) = source.start();
+    assert_eq!(leased(&held).await.unwrap(), "a");
+    sleep(Duration::from_secs(HOUR * 4 / 5 * 94 / 100)).await;
+    assert_eq!((leased(&held).await.unwrap().as_str(), source.asked()), ("a", 1));
+    sleep(Duration::from_secs(HOUR * 4 / 5 * 6 / 100 + 1)).await;
+    assert_eq!((leased(&held).await.unwrap().as_str(), source.asked()), ("b", 2));
+}
+
+#[test]
+fn what_lives_for_hours_is_renewed_40_minutes_before_its_end_at_the_latest() {
+    let minutes = |life: u64, jitter| renewed_after(Duration::from_secs(life * 60), jitter).as_secs() / 60;
+    for (life, latest) in [(10, 8), (60, 48), (119, 95), (120, 80), (150, 110), (240, 192), (1440, 1152)] {
+        assert_eq!(minutes(life, 0.0), latest, "{life}");
+        let earliest = minutes(life, 1.0);
+        assert!((latest * 94 / 100..=latest).contains(&earliest), "{life}: {earliest}");
+    }
+    assert_eq!(renewed_after(Duration::from_millis(10), 0.0), SHORTEST_PAUSE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_fails_leaves_the_last_value_until_it_truly_expires() {
+    let source = Scripted::new([gives("a", HOUR)]);
+    let (held, _task) = source.start();
+    assert_eq!(leased(&held).await.unwrap(), "a");
+    sleep(Duration::from_secs(HOUR - 1)).await;
+    assert!(source.asked() > 5, "asked again and again");
+    assert_eq!(leased(&held).await.unwrap(), "a");
+    assert!(held.state().problem.unwrap().contains("this machine has no agency"));
+    sleep(Duration::from_secs(1)).await;
+    let Err(Unavailable::Missing(after)) = leased(&held).await else { panic!("it has expired") };
+    assert!(after <= LONGEST_PAUSE, "{after:?}");
+    assert!(!held.is_ready());
+    source.script.lock().unwrap().push_back(gives("b", HOUR));
+    sleep(after).await;
+    assert_eq!(leased(&held).await.unwrap(), "b");
+    assert_eq!(held.state().problem, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pauses_between_failures_grow_to_a_minute() {
+    let source = Scripted::new([]);
+    let (held, _task) = source.start();
+    held.asked_once().await;
+    sleep(Duration::from_secs(HOUR)).await;
+    let asked = source.asked();
+    assert!((60..=130).contains(&asked), "{asked} times in an hour");
+    for (failures, most) in [(1, 1), (2, 2), (6, 32), (7, 60), (1000, 60)] {
+        assert_eq!(pause_after(failures, 0.0), Duration::from_secs(most));
+        assert_eq!(pause_after(failures, 1.0), Duration::from_secs(most) / 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_calls_wait_for_one_first_value() {
+    let slow = Told::Gives("a", None, Duration::from_secs(2));
+    let source = Scripted::new([slow]);
+    let (held, _task) = source.start();
+    let mut calls = JoinSet::new();
+    for _ in 0..1000 {
+        let held = Arc::clone(&held);
+        calls.spawn(async move { leased(&held).await.unwrap() });
+    }
+    assert!(calls.join_all().await.iter().all(|token| token == "a"));
+    assert_eq!(source.asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_calls_with_a_token_that_has_ended_are_one_fetch() {
+    let slow = Told::Gives("b", Some(Duration::from_secs(HOUR)), Duration::from_secs(2));
+    let source = Scripted::new([gives("a", HOUR), slow]);
+    let (held, _task) = source.start();
+    leased(&held).await.unwrap();
+    let mut calls = JoinSet::new();
+    for call in 0..1000 {
+        let held = Arc::clone(&held);
+        calls.spawn(async move {
+            let deadline = Instant::now() + Duration::from_secs(30);
+            let lease = held.lease(deadline).await.unwrap();
+            // The answers come in one by one: some when the new token is there already.
+            sleep(Duration::from_millis(call * 5)).await;
+            let newer = held.lease_newer(&lease, deadline).await.unwrap();
+            assert_ne!(newer.credential(), lease.credential());
+        });
+    }
+    calls.join_all().await;
+    assert_eq!(source.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_after_its_end_wait_for_a_new_one_together() {
+    let source = Scripted::new([
+        gives("a", 100),
+        Told::Fails,
+        Told::Fails,
+        Told::Fails,
+        Told::Fails,
+        Told::Gives("b", None, Duration::from_secs(20)),
+    ]);
+    let (held, _task) = source.start();
+    leased(&held).await.unwrap();
+    sleep(Duration::from_secs(101)).await;
+    let mut calls = JoinSet::new();
+    for _ in 0..100 {
+        let held = Arc::clone(&held);
+        calls.spawn(async move { leased(&held).await });
+    }
+    let tokens = calls.join_all().await;
+    assert!(tokens.iter().all(|token| token.as_deref() == Ok("b")), "{tokens:?}");
+    assert_eq!(source.asked(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_with_nothing_new_is_not_asked_by_every_call() {
+    let source = Scripted::new((0..50).map(|_| gives("a", HOUR)));
+    let (held, _task) = source.start();
+    leased(&held).await.unwrap();
+    let deadline = || Instant::now() + Duration::from_secs(30);
+    let lease = held.lease(deadline()).await.unwrap();
+    for _ in 0..100 {
+        assert!(held.lease_newer(&lease, deadline()).await.is_err());
+    }
+    assert_eq!(source.asked(), 2);
+    sleep(NOTHING_NEW).await;
+    assert!(held.lease_newer(&lease, deadline()).await.is_err());
+    assert_eq!(source.asked(), 3);
+    assert_eq!(leased(&held).await.unwrap(), "a", "which is in force meanwhile");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_password_is_not_tried_again_for_a_quarter_of_an_hour() {
+    let source = Scripted::new([Told::RefusesPassword, gives("a", HOUR)]);
+    let (held, _task) = source.start();
+    for _ in 0..100 {
+        assert!(leased(&held).await.is_err());
+        sleep(Duration::from_secs(8)).await;
+    }
+    assert_eq!(source.asked(), 1);
+    sleep(Duration::from_secs(100)).await;
+    assert_eq!((leased(&held).await.unwrap().as_str(), source.asked()), ("a", 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_password_is_tried_again_when_its_file_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "wrong").unwrap();
+    let source =
+        Scripted { files: vec![file.clone()], ..Scripted::new([Told::RefusesPassword, gives("a", HOUR)]) };
+    let (held, _task) = source.start();
+    held.asked_once().await;
+    std::fs::write(&file, "right").unwrap();
+    sleep(COMPARE + Duration::from_secs(1)).await;
+    assert_eq!((leased(&held).await.unwrap().as_str(), source.asked()), ("a", 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_credential_that_is_given_again_keeps_its_standing() {
+    let source = Scripted::new([gives("a", 100), gives("a", 100), gives("b", 100)]);
+    let (held, _task) = source.start();
+    let deadline = || Instant::now() + Duration::from_secs(5);
+    let lease = held.lease(deadline()).await.unwrap();
+    for _ in 0..3 {
+        held.doubted(&lease);
+    }
+    assert!(matches!(held.lease(deadline()).await, Err(Unavailable::HeldBack(_))));
+    assert_eq!(source.asked(), 2, "it was asked for another one");
+    assert!(held.state().held_back.is_some());
+    sleep(Duration::from_secs(90)).await;
+    assert_eq!(leased(&held).await.unwrap(), "b", "a new value starts afresh");
+    assert_eq!(held.state().held_back, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_expired_already_is_no_credential() {
+    let source = Scripted::new([gives("a", 0)]);
+    let (held, _task) = source.start();
+    assert!(leased(&held).await.is_err());
+    assert!(held.state().problem.unwrap().contains("is this machine's clock right?"));
+}

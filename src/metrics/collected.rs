@@ -1,0 +1,79 @@
+//! What is asked for when metrics are read, and counted by nobody: what others know of themselves.
+
+use std::{fmt, sync::Arc};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    registry::Unit,
+};
+
+use crate::{audit::Sink, clock::Skew, credential::Held};
+
+/// How many records the sink lost.
+#[derive(Debug)]
+pub(super) struct Dropped(pub(super) Sink);
+
+impl Collector for Dropped {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let counter = ConstCounter::new(self.0.stats().dropped);
+        let help = "Audit records that were lost";
+        counter.encode(encoder.encode_descriptor("audit_dropped", help, None, counter.metric_type())?)
+    }
+}
+
+/// How long the credentials last, and whether upstream believes them.
+pub(super) struct Credentials(pub(super) Vec<Arc<Held>>);
+
+impl Collector for Credentials {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "When the credential ends: +Inf where it does not, 0 where there is none";
+        let name = "credential_expiry_timestamp";
+        let mut family = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
+        for held in &self.0 {
+            let state = held.state();
+            let end = match state.expires_at {
+                Some(end) => end.timestamp().to_string().parse().unwrap_or_default(),
+                None if state.ready => f64::INFINITY,
+                None => 0.0,
+            };
+            ConstGauge::new(end).encode(family.encode_family(&[("credential", &**held.name())])?)?;
+        }
+        let help = "Whether upstream refused the credential's signatures, so that none are made";
+        let mut family = encoder.encode_descriptor("credential_held_back", help, None, MetricType::Gauge)?;
+        for held in &self.0 {
+            let held_back = ConstGauge::new(i64::from(held.state().held_back.is_some()));
+            held_back.encode(family.encode_family(&[("credential", &**held.name())])?)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials")
+    }
+}
+
+/// How far the clocks are apart.
+pub(super) struct ClockSkew(pub(super) Skew);
+
+impl Collector for ClockSkew {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let gauge = ConstGauge::new(self.0.measured().num_seconds());
+        let help = "By how much the cloud's clock is ahead of this machine's";
+        gauge.encode(encoder.encode_descriptor(
+            "clock_skew",
+            help,
+            Some(&Unit::Seconds),
+            gauge.metric_type(),
+        )?)
+    }
+}
+
+impl fmt::Debug for ClockSkew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClockSkew")
+    }
+}

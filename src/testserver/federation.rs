@@ -1,0 +1,139 @@
+//! Who may act without a password? IAM v3's exchange of an identity provider's token for a temporary key.
+//!
+//! Two steps: the id token buys an unscoped token of IAM's, and a token of IAM's buys the key. An id token is
+//! compared, not read: the stand-in has no identity provider's keys.
+
+use chrono::TimeDelta;
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::answer::Answer;
+use super::iam::error;
+use super::keys::Keys;
+use super::secrets::{Issuing, same, secret, timestamp};
+use super::seen::Seen;
+use super::tokens::{Scope, Tokens};
+use crate::secret::Secret;
+
+/// An identity provider that IAM v3 and STS v5 trust.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityProvider {
+    /// Its name at IAM v3: `X-Idp-Id`.
+    pub id: String,
+    /// Its name at STS v5: `provider_urn`.
+    pub urn: String,
+    /// The only id token that is genuine now.
+    #[serde(deserialize_with = "secret")]
+    pub id_token: Secret,
+    /// The id of the only project that keys obtained by IAM v3 are for.
+    pub project_id: String,
+}
+
+/// Answers `POST /v3.0/OS-AUTH/id-token/tokens`.
+pub(super) fn exchange_id_token(
+    providers: &[IdentityProvider],
+    tokens: &mut Tokens,
+    request: &Seen,
+    issuing: Issuing,
+) -> Answer {
+    let Ok(IdTokenBody { auth }) = serde_json::from_slice(&request.body) else {
+        return error(StatusCode::BAD_REQUEST, "The request body is invalid.");
+    };
+    let Some(idp_id) = request.header("x-idp-id") else {
+        return error(StatusCode::BAD_REQUEST, "The header X-Idp-Id is missing.");
+    };
+    let Some(provider) = providers.iter().find(|provider| provider.id == idp_id) else {
+        return error(StatusCode::NOT_FOUND, &format!("Could not find Identity Provider: {idp_id}."));
+    };
+    if !same(&provider.id_token, auth.id_token.id.expose()) {
+        return error(StatusCode::UNAUTHORIZED, "The id token is invalid.");
+    }
+    let term = issuing.term(TOKEN_LIFETIME);
+    let token = tokens.issue(&provider.project_id, Scope::Unscoped, term);
+    let body = json!({ "token": {
+        "expires_at": timestamp(term.until),
+        "issued_at": timestamp(term.from),
+        "methods": ["mapped"],
+        "roles": [],
+        "user": {
+            "OS-FEDERATION": {
+                "groups": [],
+                "identity_provider": { "id": idp_id },
+                "protocol": { "id": "oidc" },
+            },
+            "domain": { "id": "00000000000000000000000000000001", "name": "test" },
+            "id": "00000000000000000000000000000003",
+            "name": "FederationUser",
+        },
+    } });
+    Answer::json(StatusCode::CREATED, &body).with("x-subject-token", token)
+}
+
+/// Answers `POST /v3.0/OS-CREDENTIAL/securitytokens`.
+pub(super) fn exchange_token(tokens: &Tokens, keys: &mut Keys, request: &Seen, issuing: Issuing) -> Answer {
+    let Ok(TokenBody { auth: Auth { identity } }) = serde_json::from_slice(&request.body) else {
+        return error(StatusCode::BAD_REQUEST, "The request body is invalid.");
+    };
+    if identity.methods != ["token"] {
+        return error(StatusCode::BAD_REQUEST, "The authentication method must be token.");
+    }
+    let duration = identity.token.duration_seconds.unwrap_or(900);
+    if !(900..=86_400).contains(&duration) {
+        return error(StatusCode::BAD_REQUEST, "The value of duration_seconds must be 900 to 86400.");
+    }
+    let Some(project_id) = tokens.project_of_key(identity.token.id.expose(), issuing.now) else {
+        return error(StatusCode::UNAUTHORIZED, "The token is invalid or has expired.");
+    };
+    let key = keys.issue(project_id, issuing.term(TimeDelta::seconds(duration)));
+    Answer::json(StatusCode::CREATED, &json!({ "credential": key.as_credential() }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IdTokenBody {
+    auth: IdTokenAuth,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IdTokenAuth {
+    id_token: IdToken,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IdToken {
+    #[serde(deserialize_with = "secret")]
+    id: Secret,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokenBody {
+    auth: Auth,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Auth {
+    identity: Identity,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Identity {
+    methods: Vec<String>,
+    token: Token,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Token {
+    #[serde(deserialize_with = "secret")]
+    id: Secret,
+    duration_seconds: Option<i64>,
+}
+
+const TOKEN_LIFETIME: TimeDelta = TimeDelta::hours(24);

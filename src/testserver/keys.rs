@@ -1,0 +1,143 @@
+//! Which access keys are in force? Those that the test brought, and the temporary ones that were handed out.
+//!
+//! Every service that hands out a key does it here, so that all of them are taken, expire and are revoked alike.
+//! It judges a signature by [`verify`](super::verify), and adds what is not in the request: the key's end, and
+//! the lock after five bad signatures in a row.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::lock::{Attempts, Lock};
+use super::secrets::{Term, optional_secret, random, secret, timestamp};
+use super::seen::Seen;
+use super::verify::{Claim, Unproven};
+use crate::secret::Secret;
+
+/// An access key that is accepted, for one project.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessKey {
+    /// The access key id (AK).
+    pub id: String,
+    /// The secret key (SK).
+    #[serde(deserialize_with = "secret")]
+    pub secret: Secret,
+    /// The security token that must come with a temporary key. A permanent key must come without one.
+    #[serde(default, deserialize_with = "optional_secret")]
+    pub security_token: Option<Secret>,
+    /// The id of the only project the key is for.
+    pub project_id: String,
+}
+
+/// A temporary key that was handed out.
+#[derive(Clone)]
+pub(super) struct Issued {
+    pub(super) access: String,
+    pub(super) secret: Secret,
+    pub(super) security_token: Secret,
+    pub(super) expires_at: DateTime<Utc>,
+}
+
+/// The keys that are not revoked. Expired ones are kept for a day, to say of them that they expired.
+pub(super) struct Keys(Vec<Held>);
+
+struct Held {
+    key: AccessKey,
+    expires_at: Option<DateTime<Utc>>,
+    lock: Lock,
+}
+
+impl Keys {
+    /// Keys without an end.
+    pub(super) fn new(keys: Vec<AccessKey>) -> Self {
+        let held = |key| Held { key, expires_at: None, lock: Lock::default() };
+        Self(keys.into_iter().map(held).collect())
+    }
+
+    /// Accepts a key without an end, unlocked, in place of one of the same id.
+    pub(super) fn put(&mut self, key: AccessKey) {
+        self.revoke(&key.id);
+        self.0.push(Held { key, expires_at: None, lock: Lock::default() });
+    }
+
+    /// A new temporary key for the project.
+    pub(super) fn issue(&mut self, project_id: &str, term: Term) -> Issued {
+        self.0.retain(|held| held.expires_at.is_none_or(|end| end + TimeDelta::days(1) > term.from));
+        let issued = Issued {
+            access: format!("HSTT{}", random(16).to_uppercase()),
+            secret: Secret::new(random(40)),
+            // Real ones start so too, and have a kilobyte or more.
+            security_token: Secret::new(format!("gQpjbi1ub3J0aC00{}==", random(1024))),
+            expires_at: term.until,
+        };
+        let key = AccessKey {
+            id: issued.access.clone(),
+            secret: issued.secret.clone(),
+            security_token: Some(issued.security_token.clone()),
+            project_id: project_id.to_owned(),
+        };
+        self.0.push(Held { key, expires_at: Some(term.until), lock: Lock::default() });
+        issued
+    }
+
+    /// Whether the key is neither revoked nor expired.
+    pub(super) fn in_force(&self, id: &str, now: DateTime<Utc>) -> bool {
+        self.0.iter().any(|held| held.key.id == id && held.expires_at.is_none_or(|end| end > now))
+    }
+
+    /// Takes a key out of force.
+    pub(super) fn revoke(&mut self, id: &str) {
+        self.0.retain(|held| held.key.id != id);
+    }
+
+    /// Takes all keys out of force that were handed out.
+    pub(super) fn revoke_temporary(&mut self) {
+        self.0.retain(|held| held.expires_at.is_none());
+    }
+
+    /// How often signatures of a key were bad in a row. `None` where there is no such key.
+    pub(super) fn attempts(&self, id: &str, now: DateTime<Utc>) -> Option<Attempts> {
+        let held = self.0.iter().find(|held| held.key.id == id)?;
+        Some(held.lock.attempts(now))
+    }
+
+    /// The key that signed the request.
+    pub(super) fn signer(&mut self, request: &Seen, now: DateTime<Utc>) -> Result<&AccessKey, Unproven> {
+        let claim = Claim::read(request, now)?;
+        let held = self.0.iter_mut().find(|held| held.key.id == claim.access);
+        let held = held.ok_or_else(|| Unproven::UnknownKey(claim.access.to_owned()))?;
+        if held.lock.attempts(now).locked {
+            return Err(Unproven::Locked);
+        }
+        if held.expires_at.is_some_and(|end| end <= now) {
+            return Err(Unproven::Expired(claim.access.to_owned()));
+        }
+        match claim.verify(&held.key) {
+            Ok(()) => held.lock.succeed(),
+            Err(bad) => {
+                // Whoever signs with another secret key guesses; the rest says only that a request is malformed.
+                if matches!(bad, Unproven::Signature(_)) {
+                    held.lock.fail(now, LOCKED_FOR);
+                }
+                return Err(bad);
+            }
+        }
+        Ok(&held.key)
+    }
+}
+
+impl Issued {
+    /// As IAM v3 and the metadata service show it.
+    pub(super) fn as_credential(&self) -> Value {
+        json!({
+            "access": self.access,
+            "secret": self.secret.expose(),
+            "securitytoken": self.security_token.expose(),
+            "expires_at": timestamp(self.expires_at),
+        })
+    }
+}
+
+/// As documented, for everybody who shares the key.
+const LOCKED_FOR: TimeDelta = TimeDelta::minutes(5);

@@ -1,0 +1,54 @@
+//! Which key has this pod? CCE's pod identity agent, which knows a pod by the token that it was given.
+//!
+//! The real one tells neither its paths nor its errors in the documentation: the path is the test's, and errors are
+//! plain text.
+
+use chrono::TimeDelta;
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::answer::Answer;
+use super::keys::Keys;
+use super::secrets::{Issuing, same, secret, short_timestamp};
+use super::seen::Seen;
+use crate::secret::Secret;
+
+/// A pod that may ask for a key.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pod {
+    /// The path where it asks. It starts with `/` and hides whatever else is served there.
+    pub path: String,
+    /// The token that it shows, as it stands, in `Authorization`.
+    #[serde(deserialize_with = "secret")]
+    pub token: Secret,
+    /// The id of the only project its keys are for.
+    pub project_id: String,
+}
+
+impl Pod {
+    /// Answers a request to its path. `None` where it is not one.
+    pub(super) fn answer(&self, request: &Seen, keys: &mut Keys, issuing: Issuing) -> Option<Answer> {
+        if request.method != "POST" {
+            return None;
+        }
+        if !same(&self.token, request.header("authorization").unwrap_or_default()) {
+            return Some(Answer::text(StatusCode::UNAUTHORIZED, "Authorization is not the pod's token"));
+        }
+        let body: Option<Map<String, Value>> = serde_json::from_slice(&request.body).ok();
+        if !body.is_some_and(|body| body.is_empty()) {
+            return Some(Answer::text(StatusCode::BAD_REQUEST, "the body must be {}"));
+        }
+        let key = keys.issue(&self.project_id, issuing.term(LIFETIME));
+        let body = json!({ "credentials": {
+            "accessKeyId": key.access,
+            "secretAccessKey": key.secret.expose(),
+            "securityToken": key.security_token.expose(),
+            "expiration": short_timestamp(key.expires_at),
+        } });
+        Some(Answer::json(StatusCode::OK, &body))
+    }
+}
+
+const LIFETIME: TimeDelta = TimeDelta::hours(6);

@@ -1,0 +1,69 @@
+//! What arrived? A request as the stand-in saw it, with the answer it got.
+
+use std::net::SocketAddr;
+
+use http::request::Parts;
+use http::{HeaderName, HeaderValue};
+use serde::{Serialize, Serializer};
+
+/// A request that arrived. It holds whatever it was sent, secrets included: only test secrets belong here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Seen {
+    /// The `X-Request-Id` of its answer, known from the start.
+    pub request_id: String,
+    /// The port it came from: requests with the same one shared a connection.
+    pub peer_port: u16,
+    /// The method, as received.
+    pub method: String,
+    /// The request target, as received.
+    pub target: String,
+    /// The headers: names in lower case, in the order of their first occurrence; values as received, with
+    /// U+FFFD for what is not UTF-8.
+    pub headers: Vec<(String, String)>,
+    /// The body. In JSON a text.
+    #[serde(serialize_with = "as_text")]
+    pub body: Vec<u8>,
+    /// The status answered. `None` as long as there is no answer: for ever where the connection was cut.
+    pub status: Option<u16>,
+}
+
+impl Seen {
+    /// The head of a request whose body is yet to come.
+    pub(super) fn arriving(head: &Parts, peer: SocketAddr, request_id: String) -> Self {
+        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        let header =
+            |(name, value): (&HeaderName, &HeaderValue)| (name.as_str().to_owned(), text(value.as_bytes()));
+        Self {
+            request_id,
+            peer_port: peer.port(),
+            method: head.method.to_string(),
+            target: head.uri.to_string(),
+            headers: head.headers.iter().map(header).collect(),
+            body: Vec::new(),
+            status: None,
+        }
+    }
+
+    /// All that was sent, in one line.
+    pub(super) fn repeated(&self) -> String {
+        let headers: Vec<_> = self.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        let body = String::from_utf8_lossy(&self.body);
+        format!("{} {} | {} | {body}", self.method, self.target, headers.join(" | "))
+    }
+
+    /// The value of a header, by its name in lower case. `None` where it is absent or repeated.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.all(name);
+        values.next().filter(|_| values.next().is_none())
+    }
+
+    /// All values of a header, by its name in lower case.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The body as a text: U+FFFD stands for what is not UTF-8.
+fn as_text<S: Serializer>(body: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&String::from_utf8_lossy(body))
+}

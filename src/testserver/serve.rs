@@ -1,0 +1,160 @@
+//! Which service answers, and what goes wrong? The way from a request that arrived to its answer.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::answer::{Answer, Problem, Reply};
+use super::cloud::State;
+use super::faults::{self, Fault};
+use super::mpc::Call;
+use super::secrets::Issuing;
+use super::seen::Seen;
+use super::sts::Sts;
+use super::{federation, iam, mpc, sts, verify};
+
+/// A service of the cloud.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Service {
+    /// Media processing: whatever is not another's.
+    #[default]
+    Mpc,
+    /// Identity, version 3: paths that start with `/v3/` or `/v3.0/`.
+    Iam,
+    /// Security tokens, version 5: paths that start with `/v5/`.
+    Sts,
+    /// The metadata of a machine: paths that start with `/openstack/` or `/meta-data/`.
+    Metadata,
+    /// The pod identity agent: the pods' paths.
+    PodIdentity,
+}
+
+impl State {
+    /// What happens to a request.
+    pub(super) fn serve(&mut self, request: &Seen) -> Reply {
+        let service = self.service_of(&request.target);
+        let refused = |problem: Problem| Reply::of(problem.answer(&request.request_id));
+        match faults::take_next(&mut self.faults, service) {
+            None => Reply::of(self.answer(request, service)),
+            Some(Fault::LatencyMs(ms)) => {
+                Reply { delay: Duration::from_millis(ms), ..Reply::of(self.answer(request, service)) }
+            }
+            Some(Fault::LoseAnswer) => {
+                self.answer(request, service);
+                Reply::reset()
+            }
+            Some(Fault::Reset) => Reply::reset(),
+            Some(Fault::Hang) => Reply::hang(),
+            Some(Fault::Throttled { retry_after_s }) => refused(Problem::Throttled { retry_after_s }),
+            Some(Fault::Unavailable) => refused(Problem::Unavailable),
+            Some(Fault::Unauthorized) => refused(Problem::Unproven("as the test asked".into())),
+            Some(Fault::TokenRevoked) => {
+                if let Some(token) = request.header("x-auth-token") {
+                    self.tokens.revoke(token);
+                }
+                refused(Problem::TokenRefused)
+            }
+            Some(Fault::InternalError) => {
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                Reply::of(service.error(request, status, "Internal service error"))
+            }
+            Some(Fault::Echo) => {
+                let message = format!("Cannot read the request: {}", request.repeated());
+                Reply::of(service.error(request, StatusCode::BAD_REQUEST, &message))
+            }
+            Some(Fault::Garbage) => {
+                Reply::of(Answer::text(StatusCode::OK, "<html>This is not what you asked for.</html>"))
+            }
+        }
+    }
+
+    fn service_of(&self, target: &str) -> Service {
+        let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| target.starts_with(prefix));
+        if self.pods.iter().any(|pod| pod.path == target) {
+            Service::PodIdentity
+        } else if starts(&["/v3/", "/v3.0/"]) {
+            Service::Iam
+        } else if starts(&["/v5/"]) {
+            Service::Sts
+        } else if starts(&["/openstack/", "/meta-data/"]) {
+            Service::Metadata
+        } else {
+            Service::Mpc
+        }
+    }
+
+    /// Does what the request asks for, if it may.
+    fn answer(&mut self, request: &Seen, service: Service) -> Answer {
+        let issuing = self.issuing(service);
+        let answer = match service {
+            _ if !self.is_own_host(request) => Err(Problem::NoSuchApi),
+            Service::Mpc => self.media(request, issuing.now),
+            Service::Iam => self.identity(request, issuing).ok_or(Problem::NoSuchApi),
+            Service::Sts => {
+                let (agencies, providers) = (&self.agencies, &self.identity_providers);
+                let mut sts = Sts { agencies, providers, keys: &mut self.keys, issuing };
+                sts.answer(request).ok_or(Problem::NoSuchApi)
+            }
+            Service::Metadata => {
+                let metadata = self.metadata.as_mut();
+                let answer = metadata.and_then(|machine| machine.answer(request, &mut self.keys, issuing));
+                answer.ok_or(Problem::NoSuchApi)
+            }
+            Service::PodIdentity => {
+                let pod = self.pods.iter().find(|pod| pod.path == request.target);
+                pod.and_then(|pod| pod.answer(request, &mut self.keys, issuing)).ok_or(Problem::NoSuchApi)
+            }
+        };
+        answer.unwrap_or_else(|problem| problem.answer(&request.request_id))
+    }
+
+    fn identity(&mut self, request: &Seen, issuing: Issuing) -> Option<Answer> {
+        match (&*request.method, &*request.target) {
+            ("POST", "/v3/auth/tokens" | "/v3/auth/tokens?nocatalog=true") => {
+                Some(self.users.sign_in(&mut self.tokens, request, issuing))
+            }
+            ("POST", "/v3.0/OS-AUTH/id-token/tokens") => {
+                let (providers, tokens) = (&self.identity_providers, &mut self.tokens);
+                Some(federation::exchange_id_token(providers, tokens, request, issuing))
+            }
+            ("POST", "/v3.0/OS-CREDENTIAL/securitytokens") => {
+                Some(federation::exchange_token(&self.tokens, &mut self.keys, request, issuing))
+            }
+            _ => None,
+        }
+    }
+
+    fn media(&mut self, request: &Seen, now: DateTime<Utc>) -> Result<Answer, Problem> {
+        let call = Call::parse(&request.method, &request.target).ok_or(Problem::NoSuchApi)?;
+        let project_id = verify::project_of(request, &mut self.keys, &self.tokens, now)?;
+        // The documentation spells the header `X-Project_Id`, the SDKs `X-Project-Id`. A token says by itself
+        // which project it is for; with an access key only the header does.
+        let mut named = request.all("x-project-id").chain(request.all("x-project_id")).peekable();
+        let unnamed = named.peek().is_none() && request.all("x-auth-token").next().is_none();
+        if unnamed || named.any(|id| id != call.project_id) || project_id != call.project_id {
+            return Err(Problem::OtherTenant);
+        }
+        self.jobs.perform(&call, &request.body)
+    }
+
+    fn is_own_host(&self, request: &Seen) -> bool {
+        let Some(host) = request.header("host") else { return false };
+        let name = host.strip_suffix(&format!(":{}", self.port)).unwrap_or(host);
+        self.hosts.iter().any(|own| own.eq_ignore_ascii_case(name))
+    }
+}
+
+impl Service {
+    /// An error of its own, in its own shape.
+    fn error(self, request: &Seen, status: StatusCode, message: &str) -> Answer {
+        match self {
+            Self::Mpc => mpc::error(status, message),
+            Self::Iam => iam::error(status, message),
+            Self::Sts => sts::error(request, status, ("STS5.0001", message)),
+            Self::Metadata | Self::PodIdentity => Answer::text(status, message),
+        }
+    }
+}

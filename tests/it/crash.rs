@@ -1,0 +1,175 @@
+//! What if it is killed? With `write_ahead` no call is sent before the record says so, and the next start says of
+//! every call that was under way that its outcome is unknown.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, fs,
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    thread,
+};
+
+use mpc_auth_proxy::testserver::Fault;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::{PROJECT, Proxy, Record, Scripted, Setup, cancel, request, wait_for};
+
+/// `CRASH_ROUNDS=1000 cargo test --test it crash::` is the long run.
+#[test]
+fn killed_at_any_moment_no_call_is_without_an_intent_and_every_intent_is_closed_once() {
+    let rounds = env::var("CRASH_ROUNDS").map_or(5, |rounds| rounds.parse().unwrap());
+    let folder = TempDir::new().unwrap();
+    let log = folder.path().join("audit.log");
+    let mut sent = BTreeSet::new();
+    for round in 0..rounds {
+        let proxy = announcing(Setup::new(), &log).start().records_elsewhere();
+        all_are_closed(&log);
+        // So that calls are under way at every step, upstream's included.
+        let slow = Fault::LatencyMs(fastrand::u64(0..20)).until_cleared();
+        proxy.cloud().set_faults([slow]);
+        kill_under_load(&proxy, round);
+        let seen = proxy.cloud().requests();
+        sent.extend(seen.iter().map(|seen| seen.target.rsplit_once('/').unwrap().1.to_owned()));
+        let intents = of(&log, "intent");
+        let announced: BTreeSet<&str> = intents.iter().map(|intent| intent.text("mpc.job_id")).collect();
+        let unannounced: Vec<_> = sent.iter().filter(|job| !announced.contains(job.as_str())).collect();
+        assert!(unannounced.is_empty(), "round {round}: {unannounced:?}");
+    }
+    assert!(sent.len() > rounds * 20, "only {} calls were sent", sent.len());
+    drop(announcing(Setup::new(), &log).start().records_elsewhere());
+    let interrupted = all_are_closed(&log);
+    assert!(interrupted > 0, "nothing was under way when it was killed");
+}
+
+#[test]
+fn a_call_that_was_under_way_is_recorded_with_what_was_known_of_it() {
+    let folder = TempDir::new().unwrap();
+    let log = folder.path().join("audit.log");
+    let mut proxy = announcing(Setup::new(), &log).start().records_elsewhere();
+    proxy.cloud().set_faults([Fault::LatencyMs(60_000).until_cleared()]);
+    let mut wire = proxy.connect();
+    wire.write(cancel("100211"));
+    wait_for("request upstream", || (proxy.cloud().requests().len() == 1).then_some(()));
+    proxy.signal(Signal::SIGKILL);
+    proxy.ended();
+    let proxy = announcing(Setup::new(), &log).start().records_elsewhere();
+    proxy.logged("calls that were under way when a process was killed are recorded with an unknown outcome");
+    let (intents, records) = (of(&log, "intent"), of(&log, "request"));
+    assert_eq!((intents.len(), records.len()), (1, 1));
+    for line in [&intents[0], &records[0]] {
+        line.says(json!({
+            "request.id": intents[0]["request.id"], "timestamp": intents[0]["timestamp"],
+            "caller.id": "editor-api", "mpc.job_id": "100211", "mpc.project_id": PROJECT,
+            "policy.effect": "allow", "policy.rule": "editor-cancels", "credential.name": "prod",
+            "upstream.attempts": 1, "http.response.status_code": null, "duration_ms": null,
+        }));
+        assert!(line.fields().eq(records[0].fields()), "the same fields");
+    }
+    intents[0].says(json!({ "event": "intent", "outcome": null, "error.type": null }));
+    records[0].says(json!({ "event": "request", "outcome": "unknown", "error.type": "PROXY.Interrupted" }));
+    proxy.upstream_saw(0);
+}
+
+#[test]
+fn a_call_is_announced_once_before_its_record_and_a_refused_one_is_not() {
+    let proxy = Setup::new().section("audit: { write_ahead: true }").start();
+    let done = proxy.send(cancel("100211"));
+    proxy.expect_records(1);
+    proxy.send(cancel("a.b")).is_refusal(400, "PROXY.BadRequest");
+    proxy.send(request("DELETE", "/v2/elsewhere/editing/jobs/1", &[])).is_refusal(403, "PROXY.Forbidden");
+    let lines = proxy.audit(4);
+    assert_eq!(lines.len(), 4);
+    lines[0].says(json!({ "event": "intent", "request.id": done.header("proxy-request-id") }));
+    lines[1].says(json!({
+        "event": "request", "request.id": done.header("proxy-request-id"), "outcome": "forwarded",
+        "upstream.attempts": 1,
+    }));
+    lines[2..].iter().for_each(|line| line.says(json!({ "event": "request", "outcome": "refused" })));
+    proxy.upstream_saw(1);
+}
+
+#[test]
+fn a_call_that_is_sent_again_is_announced_once() {
+    // Each connection answers once and dies under its second request.
+    let upstream = Scripted::start(|_, peer| {
+        peer.request();
+        peer.write("HTTP/1.1 204 No Content\r\n\r\n");
+        peer.request();
+    });
+    let proxy = Setup::new().upstream(&upstream.url()).section("audit: { write_ahead: true }").start();
+    for _ in 0..2 {
+        assert_eq!(proxy.send(cancel("100211")).status, 204);
+        proxy.expect_records(1);
+    }
+    let lines = proxy.audit(4);
+    let events: Vec<&str> = lines.iter().map(|line| line.text("event")).collect();
+    assert_eq!(events, ["intent", "request", "intent", "request"]);
+    lines[3].says(json!({ "upstream.attempts": 2, "outcome": "forwarded" }));
+    upstream.saw(3);
+}
+
+#[test]
+fn what_cannot_be_announced_is_not_sent() {
+    let proxy =
+        Setup::new().section("audit: { sink: /dev/full, write_ahead: true }").start().records_elsewhere();
+    for _ in 0..3 {
+        let answer = proxy.send(cancel("100211"));
+        answer.is_refusal(503, "PROXY.AuditBlocked");
+    }
+    proxy.upstream_saw(0);
+}
+
+fn announcing(setup: Setup, log: &Path) -> Setup {
+    setup.section(&format!("audit: {{ sink: {}, write_ahead: true }}", log.display()))
+}
+
+/// Many callers at once, until upstream has seen some of their calls; then SIGKILL.
+fn kill_under_load(proxy: &Proxy, round: usize) {
+    let (address, next) = (proxy.address("app").to_owned(), AtomicUsize::new(0));
+    let enough = fastrand::usize(20..200);
+    thread::scope(|scope| {
+        for _ in 0..CALLERS {
+            scope.spawn(|| {
+                let mut stream = TcpStream::connect(&address).unwrap();
+                let mut answer = [0; 4096];
+                loop {
+                    let job = format!("r{round}-{}", next.fetch_add(1, Relaxed));
+                    let asked = stream.write_all(cancel(&job).as_bytes());
+                    if asked.is_err() || stream.read(&mut answer).is_ok_and(|length| length == 0) {
+                        return;
+                    }
+                }
+            });
+        }
+        wait_for("requests upstream", || (proxy.cloud().requests().len() >= enough).then_some(()));
+        proxy.signal(Signal::SIGKILL);
+    });
+}
+
+/// Fails where an intent has no record, or two. Returns how many have one that a later process wrote.
+fn all_are_closed(log: &Path) -> usize {
+    let mut records: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for record in of(log, "request") {
+        records.entry(record.text("request.id").into()).or_default().push(record["error.type"].clone());
+    }
+    let intents = of(log, "intent");
+    let kinds =
+        intents.iter().map(|intent| match records.get(intent.text("request.id")).map(Vec::as_slice) {
+            Some([one]) => one == "PROXY.Interrupted",
+            others => panic!("{others:?} for {intent:#?}"),
+        });
+    kinds.filter(|interrupted| *interrupted).count()
+}
+
+/// The lines of this event. One that was cut off when its writer was killed is none.
+fn of(log: &Path, event: &str) -> Vec<Record> {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let whole = text.lines().filter(|line| serde_json::from_str::<Value>(line).is_ok());
+    whole.map(Record::parse).filter(|record| record["event"] == event).collect()
+}
+
+const CALLERS: usize = 32;

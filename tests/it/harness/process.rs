@@ -1,0 +1,76 @@
+//! A running proxy whose output goes where the test says, and that is reached without reading its log.
+
+use std::{
+    io::{PipeReader, PipeWriter, pipe},
+    os::{fd::AsFd, unix::net::UnixStream},
+    process::{Child, Stdio},
+};
+
+use mpc_auth_proxy::testserver::Seen;
+use nix::{
+    fcntl::{FcntlArg, fcntl},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use super::{Answer, Setup, Wire, wait_for};
+
+/// Killed when it is dropped.
+pub(crate) struct Process {
+    child: Child,
+    setup: Setup,
+}
+
+impl Process {
+    /// Listens on `proxy.sock`, and to operators on `admin.sock`.
+    pub(crate) fn start(setup: Setup, stdout: impl Into<Stdio>, stderr: impl Into<Stdio>) -> Self {
+        let setup = setup
+            .listeners(&["{ name: app, bind: 'unix:proxy.sock' }"])
+            .section("admin: { bind: 'unix:admin.sock' }");
+        let child = setup.command("run").stdout(stdout).stderr(stderr).spawn().unwrap();
+        for socket in ["admin.sock", "proxy.sock"] {
+            wait_for(socket, || UnixStream::connect(setup.path(socket)).ok());
+        }
+        Self { child, setup }
+    }
+
+    /// Sends a request to one of the sockets, and reads the answer.
+    pub(crate) fn ask(&self, socket: &str, request: &str) -> Answer {
+        let mut wire = Wire::new(UnixStream::connect(self.setup.path(socket)).unwrap());
+        wire.write(request);
+        wire.answer()
+    }
+
+    /// What upstream saw.
+    pub(crate) fn upstream_saw(&self) -> Vec<Seen> {
+        self.setup.cloud().requests()
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGTERM, and the exit code.
+    pub(crate) fn stop(&mut self) -> Option<i32> {
+        self.signal(Signal::SIGTERM);
+        wait_for("end of the process", || self.child.try_wait().unwrap()).code()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.id()).unwrap()), signal).unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A pipe as small as one can be: its reader, and its writer.
+pub(crate) fn small_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, writer) = pipe().unwrap();
+    fcntl(writer.as_fd(), FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+    (reader, writer)
+}

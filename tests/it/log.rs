@@ -1,0 +1,103 @@
+//! What if nobody reads the log? It holds up nothing, and says what was lost once somebody reads again.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::Stdio,
+    thread::{self, sleep},
+    time::Duration,
+};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::harness::{Process, Setup, cancel, request, small_pipe};
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_nothing_and_tells_what_it_lost() {
+    let (reader, writer) = small_pipe();
+    let proxy = Process::start(Setup::new(), Stdio::null(), writer);
+    freeze_and_thaw(&proxy, TOGGLES);
+    // Far more was logged than the pipe and the queue take.
+    assert_eq!(proxy.ask("proxy.sock", &cancel("100211")).status, 204);
+    let mut log = BufReader::new(reader).lines().map(|line| line.unwrap());
+    let mut read = Vec::new();
+    let lost = loop {
+        let line: Value = serde_json::from_str(&log.next().expect("it tells what it lost")).unwrap();
+        if line["message"] == "lines of this log were lost, because nobody read it" {
+            break line["lines"].as_u64().unwrap() as usize;
+        }
+        read.push(line);
+    };
+    let toggles = |lines: &[Value]| {
+        lines.iter().filter(|line| line["message"] == "an operator changed the freeze").count()
+    };
+    assert!(lost > 0 && toggles(&read) > 0);
+    assert_eq!(toggles(&read) + lost, TOGGLES, "what was not lost was read");
+    proxy.signal(Signal::SIGTERM);
+    let rest: Vec<String> = log.collect();
+    assert!(rest.last().unwrap().contains("\"message\":\"stopped\""), "the last line comes out: {rest:#?}");
+    assert_eq!(proxy.upstream_saw().len(), 1);
+}
+
+#[test]
+fn records_and_log_in_one_pipe_that_nobody_reads_do_not_wait_for_each_other() {
+    let (reader, writer) = small_pipe();
+    let mut proxy = Process::start(Setup::new(), writer.try_clone().unwrap(), writer);
+    thread::scope(|scope| {
+        scope.spawn(|| freeze_and_thaw(&proxy, 100));
+        for _ in 0..3 {
+            assert_ne!(proxy.ask("proxy.sock", &cancel("none")).status, 0, "an answer");
+        }
+    });
+    proxy.ask("proxy.sock", &cancel("100211")).is_refusal(503, "PROXY.AuditBlocked");
+    assert_eq!(proxy.stop(), Some(0));
+    drop(reader);
+}
+
+#[test]
+fn a_log_that_is_never_read_does_not_keep_it_from_ending() {
+    let (reader, writer) = small_pipe();
+    let mut proxy = Process::start(Setup::new(), Stdio::null(), writer);
+    freeze_and_thaw(&proxy, TOGGLES);
+    assert_eq!(proxy.stop(), Some(0));
+    drop(reader);
+}
+
+#[test]
+fn a_log_that_was_closed_neither_ends_it_nor_keeps_it_busy() {
+    let (reader, writer) = small_pipe();
+    let mut proxy = Process::start(Setup::new(), Stdio::null(), writer);
+    drop(reader);
+    freeze_and_thaw(&proxy, 10);
+    assert_eq!(proxy.ask("proxy.sock", &cancel("100211")).status, 204);
+    let before = ticks(&proxy);
+    sleep(Duration::from_millis(500));
+    let worked = ticks(&proxy) - before;
+    assert!(worked < 20, "it worked for {worked} ticks of 10 ms with nothing to do");
+    assert_eq!(proxy.stop(), Some(0));
+}
+
+#[test]
+fn the_last_line_comes_out_before_the_end() {
+    let mut proxy = Setup::new().start();
+    assert_eq!(proxy.stop(), Some(0));
+    assert!(proxy.log().lines().last().unwrap().contains("\"message\":\"stopped\""), "{}", proxy.log());
+}
+
+/// Each is a line in the log.
+fn freeze_and_thaw(proxy: &Process, times: usize) {
+    for n in 0..times {
+        let method = if n % 2 == 0 { "PUT" } else { "DELETE" };
+        assert_eq!(proxy.ask("admin.sock", &request(method, "/freeze", &[])).status, 200);
+    }
+}
+
+/// What it has worked so far, in user and system mode.
+fn ticks(proxy: &Process) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", proxy.id())).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+const TOGGLES: usize = 4000;

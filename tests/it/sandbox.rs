@@ -1,0 +1,184 @@
+//! What can it still do once it has started? What its work needs: every other test runs in the sandbox too.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+    process::Command,
+};
+
+use landlock::{ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr};
+use nix::{sys::signal::Signal, unistd::geteuid};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::{Proxy, Setup, TOKEN, cancel, request, wait_for};
+
+#[test]
+fn it_confines_itself_and_says_so() {
+    let proxy = Setup::new().start();
+    let state = proxy.probe("/status").json()["sandbox"].clone();
+    let landlock = match (has_landlock(ABI::V5), has_landlock(ABI::V1)) {
+        (true, _) => "on",
+        (false, true) => "on, as far as this kernel goes",
+        (false, false) => "off: this kernel has none",
+    };
+    assert_eq!(state, json!({ "no_core_dumps": "on", "no_new_privs": "on", "landlock": landlock }));
+    for (measure, state) in state.as_object().unwrap() {
+        let said = log(&proxy).into_iter().filter(|line| line["measure"] == **measure).collect::<Vec<_>>();
+        assert_eq!(said.len(), 1, "{measure}");
+        assert_eq!((&said[0]["level"], &said[0]["state"]), (&"INFO".into(), state));
+    }
+    assert_eq!(of_process(&proxy, "status", "NoNewPrivs:"), ["1"]);
+    assert_eq!(of_process(&proxy, "limits", "Max core file size"), ["0", "0", "bytes"]);
+}
+
+#[test]
+fn told_not_to_it_confines_nothing_and_says_so() {
+    let proxy = Setup::new().argument("--no-sandbox").start();
+    let off = "off: --no-sandbox";
+    let state = proxy.probe("/status").json()["sandbox"].clone();
+    assert_eq!(state, json!({ "no_core_dumps": off, "no_new_privs": off, "landlock": off }));
+    assert_eq!(of_process(&proxy, "status", "NoNewPrivs:"), own("NoNewPrivs:"));
+}
+
+#[test]
+fn a_file_elsewhere_is_out_of_reach_also_for_a_new_policy() {
+    if !kernel_has_landlock() {
+        return;
+    }
+    let elsewhere = TempDir::new().unwrap();
+    let digest = elsewhere.path().join("oncall.sha256");
+    let policy = |file: &Path| {
+        format!(
+            "version: 1
+callers: {{ oncall: {{ identify: [ {{ bearer: {{ sha256_file: '{}' }} }} ] }} }}
+rules:
+  - {{ id: all, effect: allow, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'] }}
+",
+            file.display()
+        )
+    };
+    for (setup, expected) in [(Setup::new(), 401), (Setup::new().argument("--no-sandbox"), 204)] {
+        let proxy = setup.listeners(&["{ name: app, bind: 127.0.0.1:0, bearer: true }"]).start();
+        fs::copy(proxy.path("oncall.sha256"), &digest).unwrap();
+        proxy.write("policy.yaml", &policy(&digest));
+        proxy.signal(Signal::SIGHUP);
+        wait_for("reload", || {
+            let is_reload =
+                |line: &Value| line["message"].as_str().unwrap().starts_with("the configuration was");
+            let reload = log(&proxy).into_iter().rfind(is_reload)?;
+            let denied =
+                reload["problem"].as_str().is_some_and(|problem| problem.contains("Permission denied"));
+            assert_eq!(denied, expected == 401, "{reload}");
+            Some(())
+        });
+        let with_token = format!("Authorization: Bearer {TOKEN}");
+        let target = "/v2/media-prod/editing/jobs/100211";
+        assert_eq!(proxy.send(request("DELETE", target, &[&with_token])).status, expected);
+    }
+}
+
+#[test]
+fn it_writes_nowhere_but_where_its_records_go() {
+    if !kernel_has_landlock() {
+        return;
+    }
+    let elsewhere = TempDir::new().unwrap();
+    let proxy = Setup::new().section("audit: { sink: logs/audit.log }").folder("logs").start();
+    let proxy = proxy.records_elsewhere();
+    let (log, precious) = (proxy.path("logs/audit.log"), elsewhere.path().join("precious"));
+    assert_eq!(proxy.send(cancel("100211")).status, 204);
+    fs::write(&precious, "untouched").unwrap();
+    fs::remove_file(&log).unwrap();
+    symlink(&precious, &log).unwrap();
+    proxy.signal(Signal::SIGHUP);
+    proxy.logged("the audit sink stays the one that was open");
+    assert_eq!(fs::read_to_string(precious).unwrap(), "untouched");
+    proxy.upstream_saw(1);
+}
+
+#[test]
+fn names_are_still_resolved() {
+    let setup = Setup::new();
+    let endpoint = setup.endpoint().replace("127.0.0.1", "localhost");
+    let proxy = setup.upstream(&endpoint).start();
+    assert_eq!(proxy.send(cancel("100211")).status, 204);
+    proxy.upstream_saw_one();
+}
+
+/// As in a container: user 65532, nothing to write to. Where this test may become nobody or mount nothing, it does
+/// what it may, and says so.
+#[test]
+fn it_runs_as_a_user_who_may_write_nothing() {
+    let setup = Setup::new().policy(&format!(
+        "version: 1
+callers: {{ me: {{ identify: [ {{ loopback: {{ uid: {} }} }} ] }} }}
+rules:
+  - {{ id: all, effect: allow, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'] }}
+",
+        geteuid()
+    ));
+    let (folder, program) = (setup.path(""), setup.path("program"));
+    fs::copy(env!("CARGO_BIN_EXE_mpc-auth-proxy"), &program).unwrap();
+    let (owner, become_owner) = match geteuid().as_raw() {
+        0 => (65532, "setpriv --reuid=65532 --regid=65532 --clear-groups --inh-caps=-all"),
+        other => (other, "env"),
+    };
+    let read_only = "mount -o remount,bind,ro /";
+    let mounted =
+        Command::new("unshare").args(["--mount", "sh", "-c", read_only]).status().unwrap().success();
+    if !mounted || !geteuid().is_root() {
+        eprintln!("root file system made read-only: {mounted}; run as user {owner}");
+    }
+    let (unshare, mount): (&[&str], _) =
+        if mounted { (&["unshare", "--mount"], read_only) } else { (&[], "true") };
+    let script = format!(
+        "chown -R {owner}:{owner} {0} && chmod -R u=rX,go= {0} && {mount} && exec {become_owner} {1} \"$@\"",
+        folder.display(),
+        program.display(),
+    );
+    let mut proxy = setup.under(&[unshare, &["sh", "-c", &script]].concat()).start();
+    assert_eq!(of_process(&proxy, "status", "Uid:"), [(); 4].map(|()| owner.to_string()));
+    assert!(of_process(&proxy, "status", "CapEff:")[0].bytes().all(|b| b == b'0'), "no capabilities");
+    let look = format!("{become_owner} cat /proc/{}/environ", proxy.id());
+    assert!(!Command::new("sh").args(["-c", &look]).status().unwrap().success(), "its user can look into it");
+    let answer = proxy.send(cancel("100211"));
+    assert_eq!(answer.status, 204, "{answer:#?}");
+    proxy.record(&answer).says(json!({ "caller.id": "me", "caller.identified_by": "loopback" }));
+    assert_eq!(proxy.stop(), Some(0));
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+/// A line of one of the kernel's files about the proxy, after its name.
+fn of_process(proxy: &Proxy, file: &str, name: &str) -> Vec<String> {
+    values(&format!("/proc/{}/{file}", proxy.id()), name)
+}
+
+fn own(name: &str) -> Vec<String> {
+    values("/proc/self/status", name)
+}
+
+fn values(path: &str, name: &str) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+fn log(proxy: &Proxy) -> Vec<Value> {
+    proxy.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// Says so where it has none: then there is less to be seen.
+fn kernel_has_landlock() -> bool {
+    let has = has_landlock(ABI::V1);
+    if !has {
+        eprintln!("this kernel has no landlock");
+    }
+    has
+}
+
+fn has_landlock(version: ABI) -> bool {
+    let required = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    required.handle_access(AccessFs::from_all(version)).is_ok()
+}
