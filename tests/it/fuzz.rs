@@ -194,7 +194,7 @@ fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 fn answers(mut bytes: &[u8]) -> Vec<u16> {
     let mut statuses = Vec::new();
     while !bytes.is_empty() {
-        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("a whole head") + 4;
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
         let head = std::str::from_utf8(&bytes[..end]).unwrap().to_ascii_lowercase();
         let status = head.get(9..12).unwrap().parse().unwrap();
         assert!(STATUSES.contains(&status), "{head}");

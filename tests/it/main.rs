@@ -27,6 +27,7 @@ mod egress;
 mod forward;
 mod fuzz;
 mod hangup;
+mod hostile_callers;
 mod identify;
 mod layering;
 mod leak;
