@@ -25,6 +25,7 @@ mod credentials;
 mod disk;
 mod egress;
 mod forward;
+mod fuzz;
 mod hangup;
 mod identify;
 mod layering;
