@@ -57,6 +57,8 @@ pub(super) struct Output {
     /// Bytes of the first line that waits which are written already.
     begun: usize,
     dropped: u64,
+    /// The last write was an error.
+    failed: bool,
     complained: bool,
 }
 
@@ -91,6 +93,7 @@ impl Output {
             waiting: VecDeque::new(),
             begun: 0,
             dropped: 0,
+            failed: false,
             complained: false,
         })
     }
@@ -123,7 +126,8 @@ impl Output {
     /// Whether there is no room because a reader has not caught up. It may; a full disk does not, nor does a pipe
     /// that nobody reads.
     pub(super) fn is_behind(&self) -> bool {
-        !self.regular && self.events() == Some(PollFlags::empty())
+        let broken = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
+        !self.regular && !self.failed && self.events().is_some_and(|events| !events.intersects(broken))
     }
 
     /// Whether nothing waits, and so many bytes would be written at once.
@@ -149,19 +153,22 @@ impl Output {
         self.flush();
     }
 
-    /// Writes the line now or not at all. Says which.
-    pub(super) fn write_now(&mut self, line: &[u8]) -> bool {
+    /// Writes the line now or not at all. Says which. Where a part of it was written the rest comes with what waits,
+    /// and nothing is left of it to be written again.
+    pub(super) fn write_now(&mut self, line: &mut Vec<u8>) -> bool {
         self.flush();
         if !self.waiting.is_empty() {
             return false;
         }
         let written = self.put(line);
-        if written > 0 && written < line.len() {
-            // What has begun is finished, so that no line is broken; for whoever waits it is too late.
-            self.waiting.push_front(line.to_vec());
-            self.begun = written;
+        if written == line.len() {
+            return true;
         }
-        written == line.len()
+        if written > 0 {
+            self.begun = written;
+            self.waiting.push_front(std::mem::take(line));
+        }
+        false
     }
 
     /// Writes what waits, in order, until there is no more room.
@@ -200,7 +207,7 @@ impl Output {
 
     /// Writes as much of the line as there is room for, and says how much.
     fn put(&mut self, line: &[u8]) -> usize {
-        if !self.regular && !self.writable() {
+        if line.is_empty() || !self.regular && !self.writable() {
             return 0;
         }
         // Half a line on a full disk would stay half a line.
@@ -208,13 +215,15 @@ impl Output {
             self.complain("has no space left");
             return 0;
         }
-        match self.file.write(line) {
+        let result = self.file.write(line);
+        self.failed = result.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock);
+        match result {
             Ok(written) => {
                 self.written += written as u64;
                 self.complained &= written < line.len();
                 written
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(_) if !self.failed => 0,
             Err(error) => {
                 self.complain(&format!("cannot be written to: {error}"));
                 0
@@ -224,8 +233,13 @@ impl Output {
 
     /// Whether so many bytes more can be written to the file; allocates space for them.
     fn has_space(&mut self, bytes: u64) -> bool {
+        if self.written + bytes <= self.allocated {
+            return true;
+        }
+        // Somebody else may have written to it, or cut it off.
+        self.written = self.file.metadata().map_or(self.written, |meta| meta.len());
         let needed = self.written + bytes;
-        needed <= self.allocated || self.allocate(needed + ALLOCATE_AHEAD) || self.allocate(needed)
+        self.allocate(needed + ALLOCATE_AHEAD) || self.allocate(needed)
     }
 
     /// Allocates space for the file to grow to `end`, without changing its length.
