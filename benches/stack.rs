@@ -30,7 +30,7 @@ use mpc_auth_proxy::{
     metrics::{Foreseen, Metrics},
     stack::{self, Parts, Stack},
     stage::{Arrival, Body, InForce, Project},
-    upstream::{Roots, Timeouts, Upstream},
+    upstream::{Egress, Proxies, Roots, Timeouts, Upstream},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -113,8 +113,9 @@ async fn stack(upstream: SocketAddr) -> Stack {
     let settings = settings(folder.path(), upstream);
     let sink = Sink::open(Target::File("/dev/null".into()), WhenBlocked::Refuse).expect("a sink");
     let (skew, roots) = (Skew::default(), Roots::new(None).expect("the built-in roots"));
+    let egress = Egress { roots, proxies: Proxies::new(None, |_| None) };
     let surroundings = Surroundings {
-        roots: roots.clone(),
+        egress: egress.clone(),
         connect_timeout: settings.upstream.connect_timeout,
         skew: skew.clone(),
         bases: HashMap::new(),
@@ -142,7 +143,7 @@ async fn stack(upstream: SocketAddr) -> Stack {
     let project = settings.projects.first().expect("a project");
     let timeouts =
         Timeouts { connect: settings.upstream.connect_timeout, attempt: settings.upstream.attempt_timeout };
-    let upstream = Upstream::new(&project.endpoint, &roots, timeouts).expect("an upstream");
+    let upstream = Upstream::new(&project.endpoint, &egress, timeouts).expect("an upstream");
     let project = Project::new(Arc::clone(project), held, Arc::new(upstream)).expect("a project");
     let parts = Parts {
         in_force: Arc::new(ArcSwap::from_pointee(in_force)),

@@ -2,7 +2,8 @@
 //!
 //! A token bucket each (GCRA, by the governor crate) and a number of calls under way. It stands beside policy:
 //! policy says whether a call may be made at all, this whether it may be made now. What it says about when to come
-//! back is true: a caller that waits as long, and is alone, is let through.
+//! back is true: a caller that waits as long, and is alone, is let through. That all of them together are not too
+//! many for this process is not asked here: that is the stack's concurrency limit.
 
 use std::{
     collections::HashMap,
@@ -37,6 +38,13 @@ pub struct CallerLimits {
     pub rate: Option<Rate>,
     /// Calls under way at once.
     pub in_flight: Option<NonZeroU32>,
+}
+
+/// The most calls that a caller without an `in_flight` of its own may have under way: half of what the process
+/// takes on, so that one caller leaves room for the others. `None` where there are no others.
+pub fn fair_share(in_flight: usize, callers: usize) -> Option<NonZeroU32> {
+    let half = u32::try_from(in_flight / 2).unwrap_or(u32::MAX);
+    NonZeroU32::new(half.max(1)).filter(|_| callers > 1)
 }
 
 /// All limits in force.
@@ -250,6 +258,15 @@ mod tests {
         assert_eq!(limiter.admit(&caller("a"), "p").unwrap_err().retry_after, A_CALL);
         drop(one);
         limiter.admit(&caller("a"), "p").unwrap();
+    }
+
+    #[test]
+    fn a_fair_share_is_half_where_there_are_others() {
+        for (in_flight, callers, share) in
+            [(1024, 1, None), (1024, 2, Some(512)), (1024, 50, Some(512)), (3, 2, Some(1)), (1, 2, Some(1))]
+        {
+            assert_eq!(fair_share(in_flight, callers), share.map(number), "{in_flight} {callers}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::{
         self, Admin, AuditSettings, CredentialSettings, Drain, Limits, Listener, Loaded, LogSettings,
         Project, Report, Settings, Severity, UpstreamSettings,
     },
-    limit::Limiter,
+    limit::{CallerLimits, Limiter, fair_share},
     metrics::Metrics,
     stage::InForce,
     watch::{Contents, Watcher},
@@ -79,7 +79,11 @@ impl InForce {
     pub fn new(settings: Settings, before: Option<&Self>) -> Self {
         let none = Limiter::default();
         let projects = settings.projects.iter().filter_map(|p| Some((Arc::clone(&p.id), p.rate_limit?)));
-        let limiter = Limiter::new(settings.caller_limits, projects, before.map_or(&none, |b| &b.limiter));
+        let share = fair_share(settings.limits.in_flight, settings.caller_limits.len());
+        let callers = settings.caller_limits.into_iter().map(|(caller, limits)| {
+            (caller, CallerLimits { in_flight: limits.in_flight.or(share), ..limits })
+        });
+        let limiter = Limiter::new(callers, projects, before.map_or(&none, |b| &b.limiter));
         let Settings { callers, policy, tls, .. } = settings;
         Self { callers, policy, limiter, tls, since: clock::now() }
     }

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use bytes::Bytes;
+use http::HeaderValue;
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
@@ -21,6 +23,15 @@ impl Secret {
     /// The text itself. The only way out: what is done with it is the caller's responsibility.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// The value of a header that carries it: marked as sensitive, and zeroed when its last clone is dropped. `None`
+    /// where no header can.
+    pub fn header(&self) -> Option<HeaderValue> {
+        let text = Bytes::from_owner(Zeroizing::new(self.expose().as_bytes().to_vec()));
+        let mut value = HeaderValue::from_maybe_shared(text).ok()?;
+        value.set_sensitive(true);
+        Some(value)
     }
 }
 
@@ -45,5 +56,8 @@ mod tests {
         let secret = Secret::new("s3cr3t");
         assert_eq!(format!("{secret:?} {:?}", Some(&secret)), "[secret] Some([secret])");
         assert_eq!(secret.expose(), "s3cr3t");
+        let header = secret.header().unwrap();
+        assert_eq!((header.as_bytes(), format!("{header:?}").as_str()), (&b"s3cr3t"[..], "Sensitive"));
+        assert!(Secret::new("two\nlines").header().is_none());
     }
 }

@@ -90,6 +90,9 @@ pub struct Record {
     /// How often upstream was tried.
     #[serde(rename = "upstream.attempts")]
     pub attempts: u32,
+    /// Whether a byte of any attempt may have reached upstream.
+    #[serde(skip)]
+    pub maybe_sent: bool,
     /// Upstream's status.
     #[serde(rename = "upstream.status_code")]
     pub upstream_status: Option<u16>,
@@ -206,6 +209,7 @@ impl Record {
             credential: None,
             key_hint: None,
             attempts: 0,
+            maybe_sent: false,
             upstream_status: None,
             upstream_request_id: None,
             upstream_error_code: None,
@@ -219,20 +223,20 @@ impl Record {
 
     /// The finished line, with its line end, for a request that took `duration`.
     ///
-    /// Where no stage said how it ended, nobody answered it: the request was abandoned, or, when an attempt was
-    /// under way, its outcome is unknown.
+    /// Where no stage said how it ended, nobody answered it: the request was abandoned, or, when something of it may
+    /// have been sent, its outcome is unknown.
     pub fn line(&mut self, duration: Duration) -> Vec<u8> {
         self.duration_ms = Some(duration);
-        let open = if self.attempts > 0 { Outcome::Unknown } else { Outcome::Abandoned };
+        let open = if self.maybe_sent { Outcome::Unknown } else { Outcome::Abandoned };
         self.outcome.get_or_insert(open);
         self.written()
     }
 
-    /// The line that says what is about to be done, as far as it is known. The attempt that will follow counts.
+    /// The line that says what is about to be done, as far as it is known.
     fn intent(&mut self) -> Vec<u8> {
-        (self.event, self.attempts) = (INTENT, self.attempts + 1);
+        self.event = INTENT;
         let line = self.written();
-        (self.event, self.attempts) = (REQUEST, self.attempts - 1);
+        self.event = REQUEST;
         line
     }
 
@@ -302,9 +306,9 @@ mod tests {
 
     #[test]
     fn a_request_nobody_answered_was_abandoned_or_is_unknown() {
-        for (attempts, outcome) in [(0, "abandoned"), (1, "unknown")] {
+        for (maybe_sent, outcome) in [(false, "abandoned"), (true, "unknown")] {
             let trail = trail();
-            trail.note().attempts = attempts;
+            trail.note().maybe_sent = maybe_sent;
             let line = trail.note().line(Duration::ZERO);
             let json: serde_json::Value = serde_json::from_slice(&line).unwrap();
             assert_eq!(json["outcome"], outcome);

@@ -7,8 +7,9 @@ use crate::config::{self, Listener, Loaded, Project, Report, Settings, Severity}
 use crate::credential::{Agency, Look, Password, Source, look_around};
 use crate::identity::{Proof, ServiceAccount};
 use crate::policy::{Mode, Rule, spell_moment};
-use crate::upstream::Endpoint;
+use crate::upstream::{Endpoint, Proxies};
 use anyhow::Context;
+use std::env;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -26,14 +27,29 @@ pub(super) struct Args {
 /// # Errors
 /// Where the answer cannot be written; a configuration that is not valid is an exit code.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    check(&args.config, &mut io::stdout().lock(), &mut io::stderr().lock()).context("cannot write the answer")
+    let variable = |name: &str| env::var(name).ok();
+    let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+    check(&args.config, variable, &mut out, &mut err).context("cannot write the answer")
 }
 
-fn check(path: &Path, out: &mut impl Write, err: &mut impl Write) -> io::Result<ExitCode> {
+fn check(
+    path: &Path,
+    variable: impl Fn(&str) -> Option<String>,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> io::Result<ExitCode> {
     match config::load(path) {
         Ok(Loaded { settings, warnings }) => {
             problems(&warnings, err)?;
-            summary(path, &settings, out)?;
+            let proxies = Proxies::new(settings.upstream.proxy.as_ref(), variable);
+            if let Some(error) = endpoints(&settings).find_map(|endpoint| proxies.to(endpoint).err()) {
+                writeln!(
+                    err,
+                    "error: {error}\n\n1 error: the configuration is valid, this environment is not"
+                )?;
+                return Ok(ExitCode::from(exit::CONFIG));
+            }
+            summary(path, (&settings, &proxies), out)?;
             Ok(ExitCode::SUCCESS)
         }
         Err(report) => {
@@ -56,7 +72,13 @@ fn problems(report: &Report, err: &mut impl Write) -> io::Result<()> {
     writeln!(err, "{report}\n{errors}, {warnings}: the configuration is {verdict}")
 }
 
-fn summary(path: &Path, settings: &Settings, out: &mut impl Write) -> io::Result<()> {
+/// Everything that is connected to.
+fn endpoints(settings: &Settings) -> impl Iterator<Item = &Endpoint> {
+    let sources = settings.credentials.iter().filter_map(|credential| credential.source.endpoint());
+    settings.projects.iter().map(|project| &project.endpoint).chain(sources)
+}
+
+fn summary(path: &Path, (settings, proxies): (&Settings, &Proxies), out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{} is valid. This would run:", path.display())?;
     writeln!(out, "\nlisteners")?;
     for listener in &settings.listeners {
@@ -80,7 +102,7 @@ fn summary(path: &Path, settings: &Settings, out: &mut impl Write) -> io::Result
     }
     writeln!(out, "\nprojects")?;
     for project in &settings.projects {
-        write_project(project, settings, out)?;
+        write_project(project, (settings, proxies), out)?;
     }
     let mode = match settings.policy.mode() {
         Mode::Enforce => "",
@@ -108,11 +130,20 @@ fn one_rule(rule: &Rule) -> String {
     format!("{effect} by {} ({}){condition}{end}", rule.id, rule.location)
 }
 
-fn write_project(project: &Project, settings: &Settings, out: &mut impl Write) -> io::Result<()> {
+fn write_project(
+    project: &Project,
+    (settings, proxies): (&Settings, &Proxies),
+    out: &mut impl Write,
+) -> io::Result<()> {
     let Project { name, id, endpoint, credential, .. } = project;
-    writeln!(out, "  {name} ({id}) at {}", origin(endpoint))?;
-    let source = settings.credentials.iter().find(|c| c.name == *credential).map(|c| spell(&c.source));
-    writeln!(out, "    with {credential}: {}", source.unwrap_or_default())
+    let through = |endpoint| match proxies.to(endpoint) {
+        Ok(Some(proxy)) => format!(", through {} ({})", proxy.endpoint(), proxy.named_by()),
+        Ok(None) | Err(_) => String::new(),
+    };
+    writeln!(out, "  {name} ({id}) at {endpoint}{}", through(endpoint))?;
+    let Some(held) = settings.credentials.iter().find(|c| c.name == *credential) else { return Ok(()) };
+    let through = held.source.endpoint().map(through).unwrap_or_default();
+    writeln!(out, "    with {credential}: {}{through}", spell(&held.source))
 }
 
 /// How the proof is given on this listener. `None` where it cannot be.
@@ -120,6 +151,8 @@ fn proof_on(listener: &Listener, proof: &Proof) -> Option<String> {
     let (loopback, unix) = match &listener.bind {
         config::Bind::Tcp(address) => (address.ip().is_loopback(), false),
         config::Bind::Unix { .. } => (false, true),
+        // Which of the two it is, the socket will tell.
+        config::Bind::Systemd(_) => (true, true),
     };
     let certificates = listener.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     match proof {
@@ -148,19 +181,19 @@ fn spell(source: &Source) -> String {
             format!("keys from {} and {}", access_key.display(), secret_key.display())
         }
         Source::Profile { path, section, .. } => format!("section [{section}] of {}", path.display()),
-        Source::Metadata(endpoint) => format!("keys of this machine's agency, from {}", origin(endpoint)),
+        Source::Metadata(endpoint) => format!("keys of this machine's agency, from {}", endpoint),
         Source::PodIdentity => "keys of this pod's agency, from the agent that the environment names".into(),
-        Source::Oidc(oidc) => format!("keys for an identity token, from {}", origin(&oidc.iam_endpoint)),
+        Source::Oidc(oidc) => format!("keys for an identity token, from {}", oidc.iam_endpoint),
         Source::OidcSts(sts) => {
-            format!("keys of {} for an identity token, from {}", sts.agency_urn, origin(&sts.sts_endpoint))
+            format!("keys of {} for an identity token, from {}", sts.agency_urn, sts.sts_endpoint)
         }
         Source::Agency(agency) => {
             let Agency { base, agency_urn, sts_endpoint, .. } = agency;
-            format!("keys of {agency_urn}, assumed with {base}, from {}", origin(sts_endpoint))
+            format!("keys of {agency_urn}, assumed with {base}, from {}", sts_endpoint)
         }
         Source::IamPassword(password) => {
             let Password { iam_endpoint, domain, user, .. } = password;
-            format!("tokens of the user {user} of {domain}, from {}", origin(iam_endpoint))
+            format!("tokens of the user {user} of {domain}, from {}", iam_endpoint)
         }
         Source::TokenFile(path) => format!("the token in {}", path.display()),
         Source::Auto(known) => {
@@ -174,11 +207,6 @@ fn spell(source: &Source) -> String {
     }
 }
 
-fn origin(endpoint: &Endpoint) -> String {
-    let scheme = if endpoint.tls() { "https" } else { "http" };
-    format!("{scheme}://{}", endpoint.authority())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,8 +214,12 @@ mod tests {
     const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config");
 
     fn checked(path: &str) -> (ExitCode, String, String) {
+        checked_with(path, |_| None)
+    }
+
+    fn checked_with(path: &str, variable: impl Fn(&str) -> Option<String>) -> (ExitCode, String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let code = check(Path::new(path), &mut out, &mut err).unwrap();
+        let code = check(Path::new(path), variable, &mut out, &mut err).unwrap();
         (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
     }
 
@@ -213,6 +245,24 @@ callers, under policy HASH
     allow by editor-cancels (policy.yaml:10)
 ";
         assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn an_egress_proxy_is_told_where_it_is_used_and_by_whom_it_is_named() {
+        let minimal = format!("{SAMPLES}/minimal/proxy.yaml");
+        let set = |value: &'static str| move |name: &str| (name == "HTTPS_PROXY").then(|| value.to_owned());
+        let (code, out, _) = checked_with(&minimal, set("http://u:s3cr3t@egress:3128"));
+        assert_eq!(code, ExitCode::SUCCESS);
+        let told = "myhuaweicloud.com, through http://egress:3128 (HTTPS_PROXY)\n    with prod";
+        assert!(out.contains(told), "{out}");
+        let (code, out, err) = checked_with(&minimal, set("socks5://u:s3cr3t@egress:1080"));
+        assert_eq!((code, out.as_str()), (ExitCode::from(78), ""));
+        let expected = "\
+error: the environment variable HTTPS_PROXY names no egress proxy: it must be http://HOST:PORT
+
+1 error: the configuration is valid, this environment is not
+";
+        assert_eq!(err, expected);
     }
 
     #[test]

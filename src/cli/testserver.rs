@@ -203,6 +203,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::config;
 
     #[derive(clap::Parser)]
     struct Command {
@@ -301,5 +302,38 @@ mod tests {
             assert!(environment.contains(&line), "{line}");
         }
         assert!(environment.contains(&format!("FULL_URI={url}{}\n", options.pods[0].path)));
+    }
+
+    #[test]
+    fn each_credential_it_prints_can_be_pasted_into_proxy_yaml() {
+        let printed = instructions("http://127.0.0.1:1", &parsed(&[]).unwrap());
+        let project = printed.lines().find(|line| line.contains("credential: test")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write(
+            "policy.yaml",
+            "version: 1\ncallers: { ci: { identify: [ { listener: app } ] } }\nrules:\n  \
+             - { id: all, effect: allow, callers: [ci], actions: ['*'], projects: [test], jobs: ['*'] }\n",
+        );
+        for name in ["id-token", "password"] {
+            write(name, "a-secret");
+        }
+        let mut pasted = 0;
+        for line in printed.lines().filter(|line| line.starts_with("    test: ")) {
+            let base = if line.contains("base: keys") { "    keys: { environment: {} }" } else { "" };
+            assert!(printed.contains(base));
+            let listeners = "listeners: [ { name: app, bind: 127.0.0.1:8080 } ]";
+            write(
+                "proxy.yaml",
+                &format!(
+                    "version: 1\npolicy: policy.yaml\n{listeners}\nprojects:\n{project}\ncredentials:\n{line}\n{base}\n"
+                ),
+            );
+            if let Err(report) = config::load(&folder.path().join("proxy.yaml")) {
+                panic!("{line}: {report}");
+            }
+            pasted += 1;
+        }
+        assert_eq!(pasted, 7);
     }
 }

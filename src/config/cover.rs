@@ -14,7 +14,9 @@ pub(super) fn covered_line(text: &str, number: u64) -> String {
     let Some((line, before)) = lines.split_last().filter(|_| number == lines.len()) else {
         return String::new();
     };
-    let from = if below_a_secret(before, line) { Some(0) } else { secret_key(line) };
+    // What stands before an `@` may be a password.
+    let all = line.contains('@') || below_a_secret(before, line);
+    let from = if all { Some(0) } else { secret_key(line) };
     match from.and_then(|from| line.split_at_checked(from)) {
         Some((open, hidden)) => format!("{open}{}", cover(hidden)),
         None => (*line).to_owned(),
@@ -98,7 +100,8 @@ credentials:
       - AKIA
 log: { level: info }
   - bearer: { sha256_file: 5e88 }
-sk: s3cr3t";
+sk: s3cr3t
+proxy: http://user:p,w@egress:3128";
         for (line, expected) in [
             (2, "  - { name: a, endpoint: https://h, credential: prod }"),
             (3, "credentials:"),
@@ -109,7 +112,8 @@ sk: s3cr3t";
             (9, "log: { level: info }"),
             (10, "  - bearer: { sha256_file: **** }"),
             (11, "sk: ******"),
-            (12, ""),
+            (12, "proxy: *************,*************"),
+            (13, ""),
         ] {
             assert_eq!(covered_line(text, line), expected);
         }

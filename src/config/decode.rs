@@ -1,5 +1,5 @@
-//! Which keys does a mapping have, and which should it have? The one place that knows unknown, missing,
-//! repeated and not yet supported keys.
+//! Which keys does a mapping have, and which should it have? The one place that knows unknown, missing and
+//! repeated keys.
 //!
 //! A reader asks a [`Fields`] for its keys one by one and then finishes it; what was never asked for is unknown.
 //! So the list of a section's keys is written once, in the code that reads them.
@@ -70,15 +70,6 @@ impl<'n> Fields<'n> {
     /// Whether the key was written and not taken yet.
     pub(super) fn has(&self, key: &str) -> bool {
         self.left.iter().any(|(k, ..)| *k == key)
-    }
-
-    /// Refuses by name what the documentation has and this version has not.
-    pub(super) fn not_yet(&mut self, keys: &[&'static str]) {
-        for key in keys {
-            if let Some((place, _)) = self.remove(key) {
-                self.page.error(place, format!("`{key}` is not supported yet"), "remove it");
-            }
-        }
     }
 
     /// Reports every key that nobody asked for.

@@ -24,6 +24,7 @@ mod rules;
 mod scalar;
 mod settings;
 mod tls;
+mod upstream;
 mod yaml;
 
 pub use alone::{PolicyAlone, policy_alone, projects};

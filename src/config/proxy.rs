@@ -10,6 +10,7 @@ use super::page::{Page, Placed};
 use super::rate;
 use super::scalar;
 use super::settings::*;
+use super::upstream;
 use super::yaml::{Node, Value};
 use crate::audit::{Target, WhenBlocked};
 use crate::limit::Rate;
@@ -111,7 +112,7 @@ pub(super) fn read(page: &Page, root: &Node) -> Option<Written> {
         ops: fields.optional("ops", ops),
         admin: fields.optional("admin", listener::admin),
         freeze_file: fields.optional("freeze_file", file_to_look_for),
-        upstream: fields.optional("upstream", upstream).unwrap_or_default(),
+        upstream: fields.optional("upstream", upstream::read).unwrap_or_default(),
         limits: fields.optional("limits", limits).unwrap_or_default(),
         drain: fields.optional("drain", drain).unwrap_or_default(),
         audit: fields.optional("audit", audit).unwrap_or_default(),
@@ -211,35 +212,6 @@ pub(super) fn endpoint(page: &Page, node: &Node, example: &str) -> Option<Placed
     None
 }
 
-fn upstream(page: &Page, node: &Node) -> Option<UpstreamSettings> {
-    let mut fields = Fields::of(page, node, "`upstream`")?;
-    let default = UpstreamSettings::default();
-    let (attempts, stale) = fields.optional("retries", retries).unwrap_or((default.attempts, default.stale));
-    let settings = UpstreamSettings {
-        connect_timeout: fields.optional("connect_timeout", timeout).unwrap_or(default.connect_timeout),
-        attempt_timeout: fields.optional("attempt_timeout", timeout).unwrap_or(default.attempt_timeout),
-        ca_file: fields.optional("ca_file", |page, node| Some(files::certificates(page, node)?.0)),
-        attempts,
-        stale,
-    };
-    fields.not_yet(&["proxy", "breaker"]);
-    fields.finish();
-    Some(settings)
-}
-
-fn retries(page: &Page, node: &Node) -> Option<(u32, Stale)> {
-    let mut fields = Fields::of(page, node, "`retries`")?;
-    let default = UpstreamSettings::default();
-    let attempts = fields.optional("attempts", |page, node| scalar::count(page, node, 1..=10));
-    let stale = fields.optional("stale", |page, node| {
-        scalar::choice(page, node, &[("once", Stale::Once), ("never", Stale::Never)])
-    });
-    fields.not_yet(&["budget"]);
-    fields.finish();
-    let attempts = attempts.and_then(|n| u32::try_from(n).ok()).unwrap_or(default.attempts);
-    Some((attempts, stale.unwrap_or(default.stale)))
-}
-
 fn limits(page: &Page, node: &Node) -> Option<Limits> {
     let mut fields = Fields::of(page, node, "`limits`")?;
     let default = Limits::default();
@@ -255,6 +227,13 @@ fn limits(page: &Page, node: &Node) -> Option<Limits> {
             })
             .unwrap_or(default.header_bytes),
         headers: number(&mut fields, "headers", 8..=1000).unwrap_or(default.headers),
+        connection_lifetime: fields
+            .optional("connection_lifetime", |page, node| {
+                scalar::duration(page, node, Duration::from_millis(10)..=DAY)
+            })
+            .unwrap_or(default.connection_lifetime),
+        connection_requests: number(&mut fields, "connection_requests", 1..=1_000_000_000)
+            .unwrap_or(default.connection_requests),
     };
     fields.finish();
     Some(limits)
@@ -326,12 +305,13 @@ fn log(page: &Page, node: &Node) -> Option<LogSettings> {
     Some(log)
 }
 
-fn timeout(page: &Page, node: &Node) -> Option<Duration> {
+pub(super) fn timeout(page: &Page, node: &Node) -> Option<Duration> {
     scalar::duration(page, node, Duration::from_millis(10)..=LONGEST)
 }
 
 /// Nothing here waits longer.
-const LONGEST: Duration = Duration::from_secs(3600);
+pub(super) const LONGEST: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The HTTP parser needs at least 8 KiB.
 const HEADER_BYTES: RangeInclusive<u64> = 8 << 10..=1 << 20;
 const EXAMPLE_ENDPOINT: &str = "https://mpc.cn-north-4.myhuaweicloud.com";

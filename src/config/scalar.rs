@@ -103,6 +103,23 @@ pub(super) fn count(page: &Page, node: &Node, range: RangeInclusive<u64>) -> Opt
     None
 }
 
+/// A whole number from 0 to 100 and a `%`: `20%`.
+pub(super) fn percentage(page: &Page, node: &Node) -> Option<u32> {
+    let what = "a percentage such as 20%";
+    let hint = "write a whole number from 0 to 100, and `%`";
+    if matches!(node.value, Value::Integer(_) | Value::Number) {
+        page.error(node.place, format!("expected {what}, found a number without a unit"), hint);
+        return None;
+    }
+    let text = text(page, node, what)?;
+    let digits = text.strip_suffix('%').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+    let percentage = digits.and_then(|digits| digits.parse().ok()).filter(|percentage| *percentage <= 100);
+    if percentage.is_none() {
+        page.error(node.place, format!("expected {what}, found `{text}`"), hint);
+    }
+    percentage
+}
+
 /// A number and a unit: `500ms`, `5s`, `2m`, `1h`.
 pub(super) fn duration(page: &Page, node: &Node, range: RangeInclusive<Duration>) -> Option<Duration> {
     let value = measure(page, node, "a duration such as 500ms, 3s or 2m", DURATIONS)?;

@@ -15,6 +15,7 @@ use rustls::ServerConfig;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +69,9 @@ pub struct Listener {
     pub bearer: bool,
     /// Where its TLS comes from. `None` speaks plain HTTP.
     pub tls: Option<TlsFiles>,
+    /// Whether it may be one that other machines can reach: its hosts are named, and callers show certificates or the
+    /// risk was accepted. Of a socket that is passed to the process, only that process knows whether it is one.
+    pub may_be_remote: bool,
 }
 
 /// The files that a listener's TLS is made of.
@@ -93,6 +97,8 @@ pub enum Bind {
         /// Its permissions.
         mode: u32,
     },
+    /// A listening socket that whoever starts the process passes to it under this name (`sd_listen_fds`): TCP or Unix.
+    Systemd(Arc<str>),
 }
 
 /// Which `Host` values are answered.
@@ -161,10 +167,25 @@ pub struct UpstreamSettings {
     pub attempt_timeout: Duration,
     /// PEM certificates trusted besides the built-in roots.
     pub ca_file: Option<PathBuf>,
+    /// The egress proxy. Where it is `None`, the environment may name one.
+    pub proxy: Option<Endpoint>,
     /// How many attempts a request gets, the first included.
     pub attempts: u32,
+    /// How many of 100 calls may be tried again.
+    pub budget: u32,
     /// What happens when a reused connection dies before the first byte of an answer.
     pub stale: Stale,
+    /// When an upstream that fails is left alone.
+    pub breaker: BreakerSettings,
+}
+
+/// When an upstream that fails is left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerSettings {
+    /// After how many failures in a row.
+    pub failures: NonZeroU32,
+    /// For how long at most until a call may find out whether it works again.
+    pub open_for: Duration,
 }
 
 /// Whether a request is sent again when a reused connection dies before the first byte of its answer.
@@ -193,6 +214,10 @@ pub struct Limits {
     pub header_bytes: usize,
     /// How many headers a request has.
     pub headers: usize,
+    /// For a connection to be used; what is under way then is still answered.
+    pub connection_lifetime: Duration,
+    /// How many requests a connection brings.
+    pub connection_requests: usize,
 }
 
 /// How the proxy stops.
@@ -236,11 +261,12 @@ pub enum LogFormat {
 }
 
 impl Bind {
-    /// Whether only this machine can reach it.
-    pub fn is_local(&self) -> bool {
+    /// Whether only this machine can reach it. `None` where that is known once the socket is there.
+    pub fn is_local(&self) -> Option<bool> {
         match self {
-            Self::Tcp(address) => address.ip().is_loopback(),
-            Self::Unix { .. } => true,
+            Self::Tcp(address) => Some(address.ip().is_loopback()),
+            Self::Unix { .. } => Some(true),
+            Self::Systemd(_) => None,
         }
     }
 }
@@ -251,6 +277,7 @@ impl fmt::Display for Bind {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix { path, .. } => write!(f, "unix:{}", path.display()),
+            Self::Systemd(name) => write!(f, "systemd:{name}"),
         }
     }
 }
@@ -263,13 +290,13 @@ impl Hosts {
 }
 
 impl Hosts {
-    /// Whether a request with this `Host` is for us. Host names know no case; any port will do.
+    /// Whether a request with this `Host` is for us. Host names know no case; any port will do that can be one.
     pub fn answer_to(&self, host: &str) -> bool {
         let Self::Names(names) = self else { return true };
         // A colon inside brackets is an IPv6 address's, not a port's.
         let name = match host.rsplit_once(':') {
             Some((name, port)) if !port.contains(']') => {
-                if !port.bytes().all(|b| b.is_ascii_digit()) {
+                if !(port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok()) {
                     return false;
                 }
                 name
@@ -286,9 +313,18 @@ impl Default for UpstreamSettings {
             connect_timeout: Duration::from_secs(3),
             attempt_timeout: Duration::from_secs(10),
             ca_file: None,
+            proxy: None,
             attempts: 3,
+            budget: 20,
             stale: Stale::Once,
+            breaker: BreakerSettings::default(),
         }
+    }
+}
+
+impl Default for BreakerSettings {
+    fn default() -> Self {
+        Self { failures: NonZeroU32::MIN.saturating_add(4), open_for: Duration::from_secs(30) }
     }
 }
 
@@ -302,6 +338,8 @@ impl Default for Limits {
             request_deadline: Duration::from_secs(30),
             header_bytes: 16 << 10,
             headers: 64,
+            connection_lifetime: Duration::from_secs(3600),
+            connection_requests: 1_000_000,
         }
     }
 }

@@ -132,7 +132,7 @@ fn cases() -> Vec<Case> {
 #[test]
 fn every_mistake_is_told_in_these_words() {
     let cases = cases();
-    assert_eq!(cases.len(), 188);
+    assert_eq!(cases.len(), 200);
     for case in cases {
         let directory = Directory::valid();
         directory.change(&case.file, case.from.trim_end(), case.to.trim_end());
@@ -270,7 +270,7 @@ fn the_samples_are_valid() {
     assert_eq!(full.report(), "");
     let settings = load(&full.path("proxy.yaml")).unwrap().settings;
     // The sample shows the defaults.
-    let upstream = UpstreamSettings { ca_file: None, ..settings.upstream };
+    let upstream = UpstreamSettings { ca_file: None, proxy: None, ..settings.upstream };
     assert_eq!(upstream, UpstreamSettings::default());
     assert_eq!((settings.limits, settings.drain), (Limits::default(), Drain::default()));
     assert_eq!((settings.audit, settings.log), (AuditSettings::default(), LogSettings::default()));
@@ -314,6 +314,9 @@ fn no_secret_that_was_written_into_a_file_by_mistake_is_shown() {
         ("proxy.yaml", "prod: { environment: {} }", "prod: { token_file: s3cr3tV4lu3 }"),
         ("proxy.yaml", "prod: { environment: {} }", "prod:\n    token_file:\n      path: s3cr3tV4lu3"),
         ("proxy.yaml", "prod: { environment: {} }", "prod: { iam_password: { password: s3cr3tV4lu3 } }"),
+        ("proxy.yaml", "connect_timeout: 3s", "proxy: http://user:s3cr3tV4lu3@egress:3128"),
+        ("proxy.yaml", "connect_timeout: 3s", "proxy: [user:s3cr3tV4lu3@egress]"),
+        ("proxy.yaml", "connect_timeout: 3s", "prxy: http://user:s3cr3tV4lu3@egress:3128"),
         ("policy.yaml", "sha256_file: oncall.sha256", "token: s3cr3tV4lu3"),
         ("policy.yaml", "bearer: { sha256_file: oncall.sha256 }", "bearer: s3cr3tV4lu3"),
         ("policy.yaml", "bearer: { sha256_file: oncall.sha256 }", "bearer:\n          s3cr3tV4lu3"),

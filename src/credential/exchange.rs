@@ -22,7 +22,7 @@ use crate::{
     clock::Skew,
     secret::Secret,
     signing::SigningKey,
-    upstream::{Answer, Endpoint, RootsError, Timeouts, Upstream, Use},
+    upstream::{Answer, Endpoint, Timeouts, Upstream, Use, WayError},
 };
 
 /// An endpoint that hands out credentials.
@@ -69,10 +69,10 @@ impl Exchange {
         endpoint: &Endpoint,
         surroundings: &Surroundings,
         timeout: Duration,
-    ) -> Result<Self, RootsError> {
+    ) -> Result<Self, WayError> {
         let timeouts = Timeouts { connect: surroundings.connect_timeout.min(timeout), attempt: timeout };
         let host = HeaderValue::from_str(endpoint.authority()).unwrap_or(HeaderValue::from_static(""));
-        let upstream = Upstream::new(endpoint, &surroundings.roots, timeouts)?;
+        let upstream = Upstream::new(endpoint, &surroundings.egress, timeouts)?;
         let skew = surroundings.skew.clone();
         Ok(Self { name: endpoint.authority().into(), host, upstream, skew, timeout })
     }
@@ -186,13 +186,6 @@ fn wipe(value: &mut Value) {
 /// RFC 3339 in UTC, as `2020-01-08T02:56:19.587000Z`.
 pub(super) fn moment(text: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc())
-}
-
-/// Of a secret that a header carries.
-pub(super) fn sensitive(secret: &Secret) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(secret.expose()).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }
 
 /// As `IAM.0011`: nothing that could be something else.

@@ -10,6 +10,7 @@ use std::{
 };
 
 use tokio::time::{Instant, sleep};
+use zeroize::Zeroizing;
 
 use super::{Credential, Provide, ProvideError, Provided, Providing};
 use crate::{secret::Secret, signing::SigningKey};
@@ -59,8 +60,8 @@ impl Provide for Files {
 pub(super) fn line(path: &Path) -> Result<Secret, ProvideError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| ProvideError::Unreadable { path: path.to_owned(), source })?;
-    let whole = Secret::new(text);
-    Ok(Secret::new(whole.expose().trim_end_matches(['\r', '\n'])))
+    let whole = Zeroizing::new(text);
+    Ok(Secret::new(whole.trim_end_matches(['\r', '\n'])))
 }
 
 fn key(values: &[Secret]) -> Result<SigningKey, ProvideError> {

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Provide, ProvideError, Provided, Providing,
-    exchange::{Ask, Exchange, sensitive},
+    exchange::{Ask, Exchange},
 };
 use crate::{
     secret::Secret,
@@ -63,7 +63,7 @@ impl Metadata {
         let answer = self.get(Method::PUT, TOKEN, headers).await?;
         match answer.status.as_u16() {
             200 => {
-                let text = String::from_utf8(answer.body.into()).map(Secret::new);
+                let text = std::str::from_utf8(&answer.body).map(Secret::new);
                 text.map(Session::Token).map_err(|_| self.exchange.unusable("its session token is not text"))
             }
             404 | 405 | 503 => Ok(Session::None),
@@ -74,9 +74,10 @@ impl Metadata {
     async fn ask_for_key(&self) -> Result<Answer, ProvideError> {
         let mut headers = HeaderMap::new();
         if let Session::Token(token) = &self.session {
-            let token = sensitive(token);
-            headers
-                .insert(SESSION, token.ok_or_else(|| self.exchange.unusable("its session token is none"))?);
+            let token = token.header();
+            let token =
+                token.ok_or_else(|| self.exchange.unusable("no header can carry its session token"))?;
+            headers.insert(SESSION, token);
         }
         self.get(Method::GET, KEY, headers).await
     }

@@ -40,7 +40,7 @@ pub use source::{
 use crate::{
     secret::Secret,
     signing::{KeyError, SigningKey},
-    upstream::{RootsError, SendError},
+    upstream::{SendError, WayError},
 };
 
 /// What upstream knows us by.
@@ -155,9 +155,9 @@ pub enum ProvideError {
     /// The credential to assume an agency with cannot be used.
     #[error("the credential `{0}`, with which the agency is assumed, cannot be used now")]
     Base(Arc<str>),
-    /// TLS to an endpoint cannot be set up.
-    #[error("TLS to its endpoint cannot be set up")]
-    Tls(#[from] RootsError),
+    /// There is no way to an endpoint.
+    #[error("there is no way to its endpoint: {0}")]
+    Way(#[from] WayError),
     /// There is none of the sources that were looked for.
     #[error("no source was found: {0}")]
     Nowhere(String),
@@ -184,13 +184,8 @@ impl Credential {
 impl Token {
     /// The token, where the text can be a header's value: one line of visible ASCII.
     pub fn new(text: &Secret) -> Option<Self> {
-        let text = text.expose();
-        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
-            return None;
-        }
-        let mut value = HeaderValue::from_str(text).ok()?;
-        value.set_sensitive(true);
-        Some(Self(value))
+        let visible = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
+        visible(text.expose()).then(|| text.header().map(Self)).flatten()
     }
 
     /// The value of `X-Auth-Token`, marked as sensitive.

@@ -6,9 +6,7 @@ use http::{HeaderMap, Uri, header::AUTHORIZATION};
 use serde_json::json;
 
 use super::{
-    Provide, ProvideError, Provided, Providing, Surroundings,
-    environment::variable,
-    exchange::{Exchange, sensitive},
+    Provide, ProvideError, Provided, Providing, Surroundings, environment::variable, exchange::Exchange,
     files,
 };
 use crate::upstream::Endpoint;
@@ -22,7 +20,7 @@ impl PodIdentity {
         let (endpoint, target) = agent(&uri).map_err(|problem| ProvideError::Variable(URI, problem))?;
         let exchange = Exchange::new(&endpoint, &self.0, TIMEOUT)?;
         // Read every time: the platform replaces it while it still counts.
-        let token = sensitive(&files::line(&token_file)?).ok_or(ProvideError::File {
+        let token = files::line(&token_file)?.header().ok_or(ProvideError::File {
             path: token_file,
             problem: "holds no token that a header can carry".into(),
         })?;

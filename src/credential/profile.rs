@@ -7,6 +7,7 @@ use std::{
 };
 
 use ini::{Ini, ParseOption, Properties};
+use zeroize::Zeroizing;
 
 use super::{
     Credential, Provide, ProvideError, Provided, Providing, Surroundings,
@@ -51,11 +52,11 @@ impl Profile {
     }
 
     fn read(&self) -> Result<Found, ProvideError> {
-        let text = std::fs::read_to_string(&self.path).map(Secret::new);
+        let text = std::fs::read_to_string(&self.path).map(Zeroizing::new);
         let text = text.map_err(|source| ProvideError::Unreadable { path: self.path.clone(), source })?;
         // As Python's configparser reads it: what looks like an escape or a quote is a part of the value.
         let options = ParseOption { enabled_quote: false, enabled_escape: false, ..ParseOption::default() };
-        let file = Ini::load_from_str_opt(text.expose(), options)
+        let file = Ini::load_from_str_opt(&text, options)
             .map_err(|error| self.problem(format!("is no INI file: line {}", error.line)))?;
         let section = file.section(Some(&self.section));
         let section = section.ok_or_else(|| self.problem(format!("has no section [{}]", self.section)))?;
@@ -136,14 +137,17 @@ const CREDENTIALS_FILE: &str = "HUAWEICLOUD_SDK_CREDENTIALS_FILE";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{clock::Skew, upstream::Roots};
+    use crate::{
+        clock::Skew,
+        upstream::{Egress, Proxies, Roots},
+    };
 
     fn read(text: &str) -> Result<Found, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("credentials");
         std::fs::write(&path, text).unwrap();
         let surroundings = Surroundings {
-            roots: Roots::new(None).unwrap(),
+            egress: Egress { roots: Roots::new(None).unwrap(), proxies: Proxies::new(None, |_| None) },
             connect_timeout: std::time::Duration::from_secs(1),
             skew: Skew::default(),
             bases: Default::default(),

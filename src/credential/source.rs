@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     clock::Skew,
-    upstream::{Endpoint, Roots, RootsError},
+    upstream::{Egress, Endpoint, WayError},
 };
 
 /// Where a credential comes from. Paths are resolved, endpoints are known.
@@ -115,8 +115,8 @@ pub struct Password {
 /// What providers are made with.
 #[derive(Clone)]
 pub struct Surroundings {
-    /// By whom endpoints are trusted.
-    pub roots: Roots,
+    /// Which way leads to endpoints.
+    pub egress: Egress,
     /// For DNS, TCP and TLS together.
     pub connect_timeout: Duration,
     /// The cloud's clock.
@@ -165,8 +165,25 @@ impl Source {
         }
     }
 
+    /// Where it is asked, if that is said in the configuration.
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        match self {
+            Self::Metadata(endpoint) => Some(endpoint),
+            Self::Oidc(oidc) => Some(&oidc.iam_endpoint),
+            Self::OidcSts(sts) => Some(&sts.sts_endpoint),
+            Self::Agency(agency) => Some(&agency.sts_endpoint),
+            Self::IamPassword(password) => Some(&password.iam_endpoint),
+            Self::Profile { iam_endpoint, .. } => iam_endpoint.as_ref(),
+            Self::Environment
+            | Self::Files { .. }
+            | Self::PodIdentity
+            | Self::TokenFile(_)
+            | Self::Auto(_) => None,
+        }
+    }
+
     /// Who asks this source.
-    pub(super) fn provider(&self, surroundings: &Surroundings) -> Result<Box<dyn Provide>, RootsError> {
+    pub(super) fn provider(&self, surroundings: &Surroundings) -> Result<Box<dyn Provide>, WayError> {
         let exchange = |endpoint, timeout| Exchange::new(endpoint, surroundings, timeout);
         Ok(match self.clone() {
             Self::Environment => Box::new(environment::Environment),

@@ -2,9 +2,10 @@
 //! the access key for everybody who shares it.
 //!
 //! Each value of a credential has a standing of its own, so a new value starts afresh. Until a signature was
-//! believed, and after one was not, a value is on probation: so few calls may be under way with it that together
-//! with those that failed they cannot reach the gateway's five. It does not look at answers: its caller says what
-//! they mean.
+//! believed, and after one was not, a value is on probation: so few calls are under way with it that together with
+//! those that failed they cannot reach the gateway's five. A value that nobody doubts yet makes calls wait for a
+//! moment only, or an upstream that is silent would be met by a queue. It does not look at answers: its caller says
+//! what they mean.
 
 use std::{
     sync::{
@@ -14,7 +15,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
 
 /// The standing of one value of a credential. Clones share it.
 #[derive(Clone, Default)]
@@ -46,13 +50,18 @@ pub(super) struct HeldBack(pub(super) Instant);
 impl Standing {
     /// Returns when a call may be signed: at once, but for a value on probation.
     pub(super) async fn admit(&self) -> Result<Option<Place>, HeldBack> {
+        let patience = Instant::now() + PATIENCE;
         loop {
             // Made before the state is looked at, so that no change of it is missed.
             let changed = self.0.changed.notified();
             if let Some(admitted) = self.try_admit() {
                 return admitted;
             }
-            changed.await;
+            if self.probation().strikes > 0 {
+                changed.await;
+            } else if timeout_at(patience, changed).await.is_err() {
+                return Ok(None);
+            }
         }
     }
 
@@ -108,6 +117,9 @@ impl Standing {
 
     /// Until when signatures are held back, if they are.
     pub(super) fn held_back(&self) -> Option<HeldBack> {
+        if self.0.believed.load(Relaxed) {
+            return None;
+        }
         let held = self.probation().held_until.filter(|until| *until > Instant::now());
         held.map(HeldBack)
     }
@@ -126,12 +138,14 @@ impl Drop for Place {
 
 /// After as many it stops: two below the five that lock the key, because others may share it.
 const MOST_STRIKES: u32 = 3;
+/// A gateway that does not believe a signature says so sooner.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// As long as the gateway locks a key.
 const LOCKED_FOR: Duration = Duration::from_secs(5 * 60);
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::advance;
+    use tokio::time::{advance, timeout};
 
     use super::*;
 
@@ -152,6 +166,17 @@ mod tests {
         assert!(tokio::join!(waiting, believed).0, "who waited needs no place any more");
         assert_eq!(places(&standing, 100).iter().flatten().count(), 0);
         drop(held);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_upstream_is_not_met_by_a_queue_unless_there_is_doubt() {
+        let standing = Standing::default();
+        let _silent = places(&standing, 3);
+        let waited = Instant::now();
+        assert!(standing.admit().await.unwrap().is_none());
+        assert_eq!(waited.elapsed(), PATIENCE);
+        standing.doubted();
+        assert!(timeout(PATIENCE * 100, standing.admit()).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]

@@ -19,7 +19,7 @@ use crate::{
     metrics::{Foreseen, Metrics},
     operation,
     stage::{Arrival, Decide, InForce, Project, Refusal},
-    upstream::{Outbound, Roots, Timeouts, Upstream},
+    upstream::{Egress, Outbound, Proxies, Roots, Timeouts, Upstream},
 };
 
 /// What decides, and on which listeners.
@@ -35,10 +35,12 @@ impl World {
     /// The world of the configuration below.
     pub fn new() -> Self {
         let settings = settings();
-        let (roots, skew) = (Roots::new(None).expect("the built-in roots"), Skew::default());
+        let roots = Roots::new(None).expect("the built-in roots");
+        let egress = Egress { roots, proxies: Proxies::new(None, |_| None) };
+        let skew = Skew::default();
         let connect_timeout = settings.upstream.connect_timeout;
         let surroundings = Surroundings {
-            roots: roots.clone(),
+            egress: egress.clone(),
             connect_timeout,
             skew: skew.clone(),
             bases: Default::default(),
@@ -48,7 +50,7 @@ impl World {
         let held = Arc::clone(renewals.first().expect("a credential").held());
         let timeouts = Timeouts { connect: connect_timeout, attempt: settings.upstream.attempt_timeout };
         let project = |project: &Arc<config::Project>| {
-            let upstream = Upstream::new(&project.endpoint, &roots, timeouts).expect("an upstream");
+            let upstream = Upstream::new(&project.endpoint, &egress, timeouts).expect("an upstream");
             let project = Project::new(Arc::clone(project), Arc::clone(&held), Arc::new(upstream));
             Arc::new(project.expect("a project"))
         };

@@ -5,6 +5,9 @@
 //! there from the start, at zero, so that a rate over it works from the first event on.
 
 mod collected;
+mod connections;
+
+pub use connections::{Connections, Cut, Handshake};
 
 use std::{
     sync::{Arc, atomic::AtomicI64},
@@ -37,12 +40,14 @@ pub struct Metrics {
     duration: Histogram,
     upstream_duration: Histogram,
     upstream_errors: Family<KindLabels, Counter>,
+    circuits: Family<EndpointLabels, Gauge>,
     in_flight: Gauge,
     refreshes: Family<RefreshLabels, Counter>,
     rate_limited: Family<LimitLabels, Counter>,
     reloads: Family<OutcomeLabels, Counter>,
     last_reload: Gauge,
     policy: Family<HashLabels, Gauge>,
+    connections: Connections,
     listeners: Vec<Arc<str>>,
 }
 
@@ -91,6 +96,11 @@ struct KindLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndpointLabels {
+    endpoint: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
     outcome: &'static str,
 }
@@ -122,12 +132,14 @@ impl Metrics {
             duration: Histogram::new(BUCKETS),
             upstream_duration: Histogram::new(BUCKETS),
             upstream_errors: Family::default(),
+            circuits: Family::default(),
             in_flight: Gauge::default(),
             refreshes: Family::default(),
             rate_limited: Family::default(),
             reloads: Family::default(),
             last_reload: Gauge::default(),
             policy: Family::default(),
+            connections: Connections::default(),
             listeners: foreseen.listeners.to_vec(),
         };
         metrics.foresee(foreseen);
@@ -139,6 +151,11 @@ impl Metrics {
         let mut out = String::new();
         // Writing to a String cannot fail.
         encode(&mut out, &self.registry).map(|()| out).unwrap_or_default()
+    }
+
+    /// What is counted about connections.
+    pub fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     /// Counts a request as under way.
@@ -184,6 +201,12 @@ impl Metrics {
     /// Counts a failed attempt.
     pub fn attempt_failed(&self, kind: &'static str) {
         self.upstream_errors.get_or_create(&KindLabels { kind }).inc();
+    }
+
+    /// Notes whether an endpoint's circuit is open.
+    pub fn circuit(&self, endpoint: &Arc<str>, open: bool) {
+        let labels = EndpointLabels { endpoint: Arc::clone(endpoint) };
+        self.circuits.get_or_create(&labels).set(i64::from(open));
     }
 
     /// Counts that a credential's source was asked.
@@ -279,6 +302,8 @@ impl Metrics {
             self.upstream_duration.clone(),
         );
         r.register("upstream_errors", "Attempts without an acceptable answer", self.upstream_errors.clone());
+        let help = "Whether calls to an endpoint are refused because it keeps failing";
+        r.register("upstream_circuit_open", help, self.circuits.clone());
         r.register("in_flight_requests", "Requests under way", self.in_flight.clone());
         let help = "How often a credential's source was asked";
         r.register("credential_refreshes", help, self.refreshes.clone());
@@ -294,6 +319,7 @@ impl Metrics {
         r.register_collector(Box::new(Dropped(foreseen.sink.clone())));
         r.register_collector(Box::new(Credentials(foreseen.credentials.to_vec())));
         r.register_collector(Box::new(ClockSkew(foreseen.skew.clone())));
+        self.connections.register(r);
         self
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     reload::Reloader,
     sandbox::{self, Sandbox},
     stage::InForce,
+    upstream::Upstream,
 };
 
 /// Everything there is to know about a running proxy, and what an operator may change about it.
@@ -28,6 +29,7 @@ pub struct Insight {
     pub(super) recent: Arc<Recent>,
     pub(super) sink: Sink,
     pub(super) credentials: Vec<Arc<Held>>,
+    pub(super) upstreams: Vec<Arc<Upstream>>,
     pub(super) listeners: Vec<(Arc<str>, String)>,
     pub(super) since: DateTime<Utc>,
 }
@@ -78,6 +80,7 @@ impl Insight {
                 "reload_problem": self.reloader.problem(),
             },
             "credentials": self.credentials.iter().map(|held| credential(held)).collect::<Vec<_>>(),
+            "upstreams": self.upstreams.iter().map(|upstream| how_is(upstream)).collect::<Vec<_>>(),
             "audit": { "dropped": sink.dropped, "waiting": sink.waiting },
             "sandbox": sandbox::current().map(sandbox),
             "decisions": self.recent.records(),
@@ -104,6 +107,14 @@ fn credential(held: &Held) -> Value {
         "held_back_seconds": held_back.map(|left| left.as_secs()),
         "problem": problem.as_deref(),
         "looked_at": looks,
+    })
+}
+
+fn how_is(upstream: &Upstream) -> Value {
+    json!({
+        "endpoint": &**upstream.name(),
+        "proxy": upstream.proxy().map(|proxy| proxy.endpoint().to_string()),
+        "circuit": if upstream.breaker().is_open() { "open" } else { "closed" },
     })
 }
 

@@ -81,8 +81,8 @@ impl SigningKey {
 /// Two keys are the same when they sign alike.
 impl PartialEq for SigningKey {
     fn eq(&self, other: &Self) -> bool {
-        let token = |key: &Self| key.security_token.as_ref().map(|t| t.expose().to_owned());
-        self.access_key == other.access_key && token(self) == token(other) && self.hmac("") == other.hmac("")
+        let [token, other_token] = [self, other].map(|key| key.security_token.as_ref().map(Secret::expose));
+        self.access_key == other.access_key && token == other_token && self.hmac("") == other.hmac("")
     }
 }
 

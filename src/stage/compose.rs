@@ -17,7 +17,7 @@ use crate::{
     config::ProjectHeader,
     credential::Held,
     limit::Admission,
-    upstream::{Outbound, Use},
+    upstream::{Outbound, Upstream, Use},
 };
 
 /// A request that is complete but for its credential. Cheap to clone: one for each attempt.
@@ -48,6 +48,11 @@ impl Composed {
 
     pub(super) fn exchange(&self) -> &Exchange {
         &self.exchange
+    }
+
+    /// Where it goes.
+    pub(super) fn upstream(&self) -> &Arc<Upstream> {
+        &self.project.upstream
     }
 
     /// The request without its credential, and what is needed to add that and to send it.

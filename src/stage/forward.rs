@@ -1,9 +1,12 @@
 //! What does upstream say? One attempt: [`Signed`] → [`Answer`].
 //!
 //! It stands at the end: it adds nothing to the request, announces it where that is wanted, and notes on the trail
-//! what came back. An answer that holds what we sent as a credential is neither passed on nor noted with it.
+//! what came back. An answer that holds what we sent as a credential is neither passed on nor noted with it. While
+//! upstream's circuit is open there is no attempt.
 
 use std::{
+    error::Error,
+    mem::replace,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -16,12 +19,12 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tower::{BoxError, Service};
 
-use super::{Refusal, Signed};
+use super::{Exchange, Refusal, Sealed, Signed};
 use crate::{
     audit::{Blocked, Sink, Trail},
     clock::Skew,
     metrics::Metrics,
-    upstream::{Answer, SendError},
+    upstream::{Answer, Change, Connected, SendError, Use, Verdict},
 };
 
 /// Sends requests.
@@ -49,43 +52,94 @@ impl Service<Signed> for Forward {
     }
 
     fn call(&mut self, request: Signed) -> Self::Future {
-        let Self { sink, metrics, skew } = self.clone();
-        Box::pin(async move {
-            // Once a call, and not before everything that can still refuse it.
-            let announced = sink.announce(request.trail()).await.map_err(|Blocked| Refusal::AuditBlocked)?;
-            let (request, upstream, via, exchange) = request.into_parts(announced);
-            let sensitive: Vec<HeaderValue> =
-                request.headers().values().filter(|value| value.is_sensitive()).cloned().collect();
-            let started = Instant::now();
-            exchange.trail.note().attempts += 1;
-            let result = upstream.send(request, via, exchange.deadline).await;
-            let took = started.elapsed();
-            *exchange.trail.note().upstream_duration.get_or_insert_default() += took;
-            metrics.attempted(took);
-            match result {
-                Ok(mut answer) => {
-                    if let Some(date) = answer.date() {
-                        skew.learn(date, took);
-                    }
-                    withhold(&mut answer, &sensitive);
-                    note(&exchange.trail, &answer);
-                    Ok(answer)
-                }
-                Err(error) => {
-                    metrics.attempt_failed(kind(&error));
-                    Err(error.into())
-                }
-            }
-        })
+        Box::pin(self.clone().attempt(request))
     }
 }
 
-fn note(trail: &Trail, answer: &Answer) {
+impl Forward {
+    async fn attempt(self, request: Signed) -> Result<Answer, BoxError> {
+        let (request, upstream, via, exchange) = request.into_parts();
+        let sensitive = request.sensitive();
+        let started = Instant::now();
+        let pass = upstream.breaker().pass(started).map_err(Refusal::CircuitOpen)?;
+        // What finds out whether upstream works is not spent on a connection from before it failed.
+        let via = if pass.is_probe() { Use::Fresh } else { via };
+        exchange.trail.note().attempts += 1;
+        let result = match upstream.connect(via, exchange.deadline).await {
+            Ok(connected) => self.send(connected, request, &exchange).await?,
+            Err(error) => Err(error.into()),
+        };
+        let took = started.elapsed();
+        *exchange.trail.note().upstream_duration.get_or_insert_default() += took;
+        self.metrics.attempted(took);
+        if let Some(change) = pass.went(Verdict::of(&result), started + took) {
+            self.metrics.circuit(upstream.name(), change == Change::Opened);
+            tell(change, upstream.name(), &result);
+        }
+        match result {
+            Ok(mut answer) => {
+                if let Some(date) = answer.date() {
+                    self.skew.learn(date, took);
+                }
+                withhold(&mut answer, &sensitive);
+                note(&exchange.trail, Some(&answer));
+                Ok(answer)
+            }
+            Err(error) => {
+                self.metrics.attempt_failed(kind(&error));
+                // An answer to an attempt before this one is not the last word.
+                if !error.sent_nothing() {
+                    note(&exchange.trail, None);
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Announces the call, once, when nothing is left that could keep it from being sent; and sends it.
+    async fn send(
+        &self,
+        connected: Connected<'_>,
+        request: Sealed,
+        exchange: &Exchange,
+    ) -> Result<Result<Answer, SendError>, Refusal> {
+        let announced = self.sink.announce(&exchange.trail).await.map_err(|Blocked| Refusal::AuditBlocked)?;
+        // From here on nobody can be sure, whatever ends this.
+        let before = replace(&mut exchange.trail.note().maybe_sent, true);
+        let result = connected.send(request.open(announced)).await;
+        if result.as_ref().is_err_and(SendError::sent_nothing) {
+            exchange.trail.note().maybe_sent = before;
+        }
+        Ok(result)
+    }
+}
+
+/// Says once that a circuit opened, and why, or that it closed.
+fn tell(change: Change, endpoint: &str, result: &Result<Answer, SendError>) {
+    let last = match result {
+        Ok(answer) => answer.status.to_string(),
+        Err(error) => root(error).to_string(),
+    };
+    match change {
+        Change::Opened => tracing::warn!(
+            endpoint,
+            last,
+            "upstream keeps failing: its circuit is open and calls are refused, but for a few that probe it"
+        ),
+        Change::Closed => tracing::info!(endpoint, last, "upstream works again: its circuit is closed"),
+    }
+}
+
+fn root<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
+    error.source().map_or(error, root)
+}
+
+fn note(trail: &Trail, answer: Option<&Answer>) {
     let mut record = trail.note();
-    record.upstream_status = Some(answer.status.as_u16());
-    let id = answer.headers.get(REQUEST_ID).and_then(|v| v.to_str().ok());
+    record.upstream_status = answer.map(|answer| answer.status.as_u16());
+    let id = answer.and_then(|answer| answer.headers.get(REQUEST_ID)?.to_str().ok());
     record.upstream_request_id = id.map(short);
-    record.upstream_error_code = answer.error_code().as_deref().map(short);
+    record.upstream_error_code = answer.and_then(Answer::error_code).as_deref().map(short);
 }
 
 /// The value of `kind` in metrics.

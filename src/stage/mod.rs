@@ -98,7 +98,7 @@ pub use authorize::{Authorize, Permitted};
 pub use compose::{Compose, Composed};
 #[cfg(any(test, fuzzing))]
 pub use decide::Decide;
-pub use entrust::{EntrustLayer, Entrusted};
+pub use entrust::{Entrust, EntrustLayer, Entrusted};
 pub use forward::Forward;
 pub use limit::{Admitted, Limit};
 pub use receive::{Receive, Received};
@@ -113,6 +113,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::{audit::Trail, identity::Peer};
+use sign::Sealed;
 use trace::TraceContext;
 
 /// What stays with a request from stage to stage. None of it grants anything.

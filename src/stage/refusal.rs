@@ -61,6 +61,9 @@ pub enum Refusal {
     /// The project's credential has no value that can be used now.
     #[error("{0}")]
     NoCredential(#[from] Unavailable),
+    /// Upstream keeps failing, and is left alone for so long.
+    #[error("upstream keeps failing, so it is left alone for now; nothing was sent")]
+    CircuitOpen(Duration),
     /// An operator has frozen everything.
     #[error("all calls are frozen by an operator")]
     Frozen,
@@ -110,6 +113,7 @@ impl Refusal {
             Self::NoCredential(_) => {
                 (503, "PROXY.NoCredential", "proxy_configuration_error", Outcome::Refused)
             }
+            Self::CircuitOpen(_) => (503, "PROXY.CircuitOpen", "destination_unavailable", Outcome::Refused),
             Self::Frozen => (503, "PROXY.Frozen", DENIED, Outcome::Refused),
             Self::AuditBlocked => (503, "PROXY.AuditBlocked", "proxy_internal_error", Outcome::Refused),
             Self::Unreachable(error) => {
@@ -125,8 +129,10 @@ impl Refusal {
 
     /// When it may be worth trying again, where that is known.
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        let after = if let Self::RateLimited(exceeded) = self {
-            exceeded.retry_after
+        let after = if let Self::RateLimited(Exceeded { retry_after, .. }) | Self::CircuitOpen(retry_after) =
+            self
+        {
+            *retry_after
         } else if let Self::NoCredential(Unavailable::Missing(after) | Unavailable::HeldBack(after)) = self {
             *after
         } else if matches!(self, Self::Overloaded | Self::AuditBlocked) {
@@ -179,7 +185,10 @@ fn proxy_error(error: &SendError) -> &'static str {
         SendError::Dial(DialError::Connect(_)) => "connection_refused",
         SendError::Dial(DialError::Tls(_)) => "tls_protocol_error",
         SendError::Dial(DialError::Timeout) => "connection_timeout",
-        SendError::Unsent | SendError::Stale | SendError::Closed => "connection_terminated",
+        SendError::Dial(DialError::Proxy(_)) => "destination_unavailable",
+        SendError::Dial(DialError::Useless) | SendError::Unsent | SendError::Stale | SendError::Closed => {
+            "connection_terminated"
+        }
         SendError::Timeout => "http_response_timeout",
         SendError::Invalid(Invalid::Cut) => "http_response_incomplete",
         SendError::Invalid(Invalid::TooLarge) => "http_response_body_size",

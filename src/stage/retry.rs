@@ -1,26 +1,31 @@
-//! Is it safe to try again? Only what was surely not processed is, and a stale connection once.
+//! Is it safe, and any use, to try again? Only what was surely not processed is, and a stale connection once.
 //!
 //! It stands between `compose` and `sign`, so every attempt is signed anew. Which failures are safe is said by
-//! [`SendError`]; what is not safe is never repeated: the caller is told that the outcome is unknown.
+//! [`SendError`]; what is not safe is never repeated: the caller is told that the outcome is unknown. And retries
+//! stay a small share of all calls: what fails for everybody is not helped by asking more often.
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
+use http::{StatusCode, header::RETRY_AFTER};
 use tokio::time::{Instant, sleep};
 use tower::{BoxError, Layer, Service, ServiceExt};
 
-use super::Composed;
+use super::{Composed, Refusal};
 use crate::{
+    clock,
     config::Stale,
-    upstream::{Answer, DialError, SendError},
+    upstream::{Answer, Budget, SendError},
 };
 
 /// An answer of upstream, and what an earlier attempt may have to do with it.
 pub struct Delivered {
-    /// The answer of the last attempt.
+    /// The answer of the last attempt that had one.
     pub answer: Answer,
     /// Whether an earlier attempt was written to a connection that turned out dead: it may have been carried out.
     pub after_stale: bool,
@@ -37,12 +42,12 @@ pub struct RetryLayer {
 #[derive(Clone)]
 pub struct Retry<S> {
     attempt: S,
-    attempts: u32,
-    stale: Stale,
+    rules: RetryLayer,
 }
 
 impl RetryLayer {
-    /// Makes at most `attempts` attempts to connect, and one more where `stale` allows it.
+    /// Makes at most `attempts` attempts. One more is made where a reused connection turned out closed, and where
+    /// `stale` allows it after one that died.
     pub fn new(attempts: u32, stale: Stale) -> Self {
         Self { attempts, stale }
     }
@@ -52,7 +57,7 @@ impl<S> Layer<S> for RetryLayer {
     type Service = Retry<S>;
 
     fn layer(&self, attempt: S) -> Retry<S> {
-        Retry { attempt, attempts: self.attempts, stale: self.stale }
+        Retry { attempt, rules: self.clone() }
     }
 }
 
@@ -80,40 +85,180 @@ where
     S: Service<Composed, Response = Answer, Error = BoxError> + Clone,
 {
     async fn run(self, mut request: Composed) -> Result<Delivered, BoxError> {
-        let (mut attempts, mut after_stale) = (1, false);
+        let upstream = Arc::clone(request.upstream());
+        upstream.budget().call();
+        let mut tried = Tried::default();
         loop {
-            let error = match self.attempt.clone().oneshot(request.clone()).await {
-                Ok(answer) => return Ok(Delivered { answer, after_stale }),
-                Err(error) => error,
-            };
-            match error.downcast_ref::<SendError>() {
-                Some(SendError::Stale) if self.stale == Stale::Once && !after_stale => {
-                    after_stale = true;
-                    request = request.on_a_fresh_connection();
-                }
-                // What was written by an attempt before this one is still unknown.
-                Some(SendError::Dial(_) | SendError::Unsent) if after_stale => {
-                    return Err(SendError::Stale.into());
-                }
-                Some(SendError::Unsent) if attempts < self.attempts => {}
-                Some(SendError::Dial(error)) if attempts < self.attempts && worth_another(error) => {
-                    let pause = FIRST_PAUSE * attempts;
-                    if Instant::now() + pause >= request.exchange().deadline {
-                        return Err(SendError::Dial(DialError::Timeout).into());
-                    }
-                    sleep(pause).await;
-                }
-                _ => return Err(error),
+            let result = self.attempt.clone().oneshot(request.clone()).await;
+            tried.attempts += 1;
+            let Some(again) = self.rules.another(&result, &tried) else { return tried.conclude(result) };
+            let starts = Instant::now() + again.pause;
+            if starts >= request.exchange().deadline || !again.is_within(upstream.budget()) {
+                return tried.conclude(result);
             }
-            attempts += 1;
+            tried.note(result);
+            // Nothing is held meanwhile but the call's own place: its connection is back in the pool or gone.
+            sleep(again.pause).await;
+            request = request.on_a_fresh_connection();
         }
     }
 }
 
-/// A certificate that was wrong a moment ago still is.
-fn worth_another(error: &DialError) -> bool {
-    !matches!(error, DialError::Tls(_))
+/// The attempts of a call so far.
+#[derive(Default)]
+struct Tried {
+    attempts: u32,
+    /// Whether one of them was written to a connection that turned out dead.
+    stale: bool,
+    /// What upstream answered when it asked for a little patience.
+    busy: Option<Answer>,
+    /// Why it could not be reached.
+    failed: Option<BoxError>,
 }
 
-/// Waited before the second attempt to connect, and twice that before the third.
+/// Another attempt is safe.
+struct Again {
+    pause: Duration,
+    /// Whether upstream had anything to do with the last one.
+    seen: bool,
+}
+
+impl RetryLayer {
+    /// Whether there may be another attempt after one that went so.
+    fn another(&self, result: &Result<Answer, BoxError>, tried: &Tried) -> Option<Again> {
+        let left = tried.attempts < self.attempts;
+        let error = match result {
+            Ok(answer) if left && tried.busy.is_none() && BUSY.contains(&answer.status) => {
+                let after = retry_after(answer, clock::now()).filter(|after| *after <= PATIENCE)?;
+                // Not all at once with the others that were told the same.
+                return Some(Again { pause: after + FIRST_PAUSE.mul_f64(fastrand::f64()), seen: true });
+            }
+            Ok(_) => return None,
+            Err(error) => error.downcast_ref::<SendError>()?,
+        };
+        let pause = match error {
+            // A fresh connection cannot end so: this is no endless loop.
+            SendError::Unsent => return Some(Again { pause: Duration::ZERO, seen: false }),
+            SendError::Stale if self.stale == Stale::Once && !tried.stale => Duration::ZERO,
+            SendError::Dial(error) if left && !error.is_lasting() => back_off(tried.attempts),
+            SendError::Dial(_)
+            | SendError::Stale
+            | SendError::Timeout
+            | SendError::Closed
+            | SendError::Invalid(_) => return None,
+        };
+        Some(Again { pause, seen: true })
+    }
+}
+
+impl Again {
+    fn is_within(&self, budget: &Budget) -> bool {
+        !self.seen || budget.retry()
+    }
+}
+
+impl Tried {
+    /// Keeps of an attempt what matters after the next one.
+    fn note(&mut self, result: Result<Answer, BoxError>) {
+        match result {
+            Ok(answer) => self.busy = Some(answer),
+            Err(error) => match error.downcast_ref() {
+                Some(SendError::Stale) => self.stale = true,
+                Some(SendError::Dial(_)) => self.failed = Some(error),
+                _ => {}
+            },
+        }
+    }
+
+    /// What the caller is told, after the last attempt.
+    fn conclude(self, last: Result<Answer, BoxError>) -> Result<Delivered, BoxError> {
+        let error = match last {
+            Ok(answer) => return Ok(Delivered { answer, after_stale: self.stale }),
+            Err(error) => error,
+        };
+        if error.downcast_ref().is_some_and(|error: &SendError| !error.sent_nothing()) {
+            return Err(error);
+        }
+        // The last attempt sent nothing, so an earlier one that did has the last word.
+        match self.busy {
+            Some(answer) => Ok(Delivered { answer, after_stale: self.stale }),
+            None if self.stale => Err(SendError::Stale.into()),
+            // That upstream is left alone from now on is not why this call failed.
+            None if error.is::<Refusal>() => Err(self.failed.unwrap_or(error)),
+            None => Err(error),
+        }
+    }
+}
+
+/// Doubles with every attempt; half of it is chance, so that calls which failed together do not come back together.
+fn back_off(attempts: u32) -> Duration {
+    let whole = FIRST_PAUSE * 2_u32.pow(attempts.clamp(1, 6) - 1);
+    whole / 2 + (whole / 2).mul_f64(fastrand::f64())
+}
+
+/// How long upstream asks to be left alone (RFC 9110, section 10.2.3).
+fn retry_after(answer: &Answer, now: DateTime<Utc>) -> Option<Duration> {
+    let after = answer.headers.get(RETRY_AFTER)?.to_str().ok()?;
+    if after.bytes().all(|b| b.is_ascii_digit()) {
+        return after.parse().ok().map(Duration::from_secs);
+    }
+    let after = httpdate::parse_http_date(after).ok().map(DateTime::<Utc>::from)?;
+    // By its own clock, where it shows it.
+    Some((after - answer.date().unwrap_or(now)).to_std().unwrap_or_default())
+}
+
+/// Statuses that say that a call was not looked at.
+const BUSY: [StatusCode; 2] = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
+/// Longer than this, the caller waits itself: it knows better whether it wants to.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Waited at most before the second attempt, and twice that before the third.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{HeaderMap, header::DATE};
+
+    use super::*;
+
+    #[test]
+    fn upstream_is_left_alone_for_as_long_as_it_says() {
+        let now = DateTime::from_timestamp(784_111_777, 0).unwrap();
+        for (after, date, seconds) in [
+            ("0", None, Some(0)),
+            ("2", None, Some(2)),
+            ("120", None, Some(120)),
+            ("Sun, 06 Nov 1994 08:49:39 GMT", None, Some(2)),
+            ("Sunday, 06-Nov-94 08:49:39 GMT", None, Some(2)),
+            ("Sun Nov  6 08:49:39 1994", None, Some(2)),
+            ("Sun, 06 Nov 1994 08:49:30 GMT", None, Some(0)),
+            ("Sun, 06 Nov 1994 08:50:01 GMT", Some("Sun, 06 Nov 1994 08:50:00 GMT"), Some(1)),
+            ("Sun, 06 Nov 1994 08:49:39 GMT", Some("just now"), Some(2)),
+            ("", None, None),
+            ("-1", None, None),
+            ("1.5", None, None),
+            ("99999999999999999999", None, None),
+            ("soon", None, None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, after.parse().unwrap());
+            if let Some(date) = date {
+                headers.insert(DATE, date.parse().unwrap());
+            }
+            let answer = Answer { status: BUSY[0], headers, body: Bytes::new() };
+            assert_eq!(retry_after(&answer, now), seconds.map(Duration::from_secs), "{after}");
+        }
+        let silent = Answer { status: BUSY[0], headers: HeaderMap::new(), body: Bytes::new() };
+        assert_eq!(retry_after(&silent, now), None);
+    }
+
+    #[test]
+    fn pauses_double_and_differ() {
+        for (attempts, longest) in [(1, 50), (2, 100), (3, 200), (9, 1600)] {
+            let pauses: Vec<Duration> = (0..50).map(|_| back_off(attempts)).collect();
+            let longest = Duration::from_millis(longest);
+            assert!(pauses.iter().all(|pause| (longest / 2..=longest).contains(pause)), "{pauses:?}");
+            assert!(pauses.iter().any(|pause| *pause != pauses[0]));
+        }
+    }
+}

@@ -11,7 +11,7 @@ use tower::{BoxError, filter::Predicate};
 
 use super::{Entrusted, Exchange, compose::PROJECT_ID};
 use crate::{
-    audit::{Announced, Trail},
+    audit::Announced,
     clock::Skew,
     credential::Credential,
     signing::{self, SigningKey, Timestamp, Unsigned},
@@ -20,11 +20,14 @@ use crate::{
 
 /// A request that upstream will accept as ours.
 pub struct Signed {
-    request: Outbound,
+    request: Sealed,
     upstream: Arc<Upstream>,
     via: Use,
     exchange: Exchange,
 }
+
+/// What goes on the wire, for whoever has announced it.
+pub(super) struct Sealed(Outbound);
 
 /// Adds credentials.
 #[derive(Clone)]
@@ -40,13 +43,20 @@ impl Sign {
 }
 
 impl Signed {
-    pub(super) fn trail(&self) -> &Trail {
-        &self.exchange.trail
+    pub(super) fn into_parts(self) -> (Sealed, Arc<Upstream>, Use, Exchange) {
+        (self.request, self.upstream, self.via, self.exchange)
+    }
+}
+
+impl Sealed {
+    /// The values in it that nobody may see.
+    pub(super) fn sensitive(&self) -> Vec<HeaderValue> {
+        self.0.headers().values().filter(|value| value.is_sensitive()).cloned().collect()
     }
 
-    /// The request, for whoever has announced it.
-    pub(super) fn into_parts(self, _: Announced) -> (Outbound, Arc<Upstream>, Use, Exchange) {
-        (self.request, self.upstream, self.via, self.exchange)
+    /// The request.
+    pub(super) fn open(self, _: Announced) -> Outbound {
+        self.0
     }
 }
 
@@ -68,7 +78,7 @@ impl Predicate<Entrusted> for Sign {
                 drop(request.headers_mut().insert(AUTH_TOKEN, token.header().clone()))
             }
         }
-        Ok(Signed { request, upstream: Arc::clone(&project.upstream), via, exchange })
+        Ok(Signed { request: Sealed(request), upstream: Arc::clone(&project.upstream), via, exchange })
     }
 }
 

@@ -1,7 +1,8 @@
 //! Who may act as an agency? STS v5, for holders of an id token and of an access key.
 //!
 //! Of an agency's trust policy it knows one line: who is trusted. Session policies are read and have no effect. Of
-//! the error codes, Huawei documents `STS5.1106` and `PAP5.0001`; the others are made up in their likeness.
+//! the errors, Huawei documents the shape and the codes `STS5.1106` and `PAP5.0001`; the other codes, and the
+//! statuses, are made up in their likeness.
 
 use chrono::TimeDelta;
 use http::StatusCode;

@@ -1,6 +1,7 @@
-//! How is a connection made? DNS and TCP by hyper-util, TLS by rustls with the built-in roots.
+//! How is a connection made? DNS and TCP by hyper-util, perhaps through an egress proxy, TLS by rustls with the
+//! built-in roots.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{error::Error, io, path::Path, sync::Arc, time::Duration};
 
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -8,11 +9,19 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, InvalidDnsNameError, ServerName, pem::PemObject},
 };
-use tokio::time::timeout;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
 use tokio_rustls::TlsConnector;
 use tower::ServiceExt;
 
-use super::{Endpoint, stream::Stream};
+use super::{
+    Egress, Endpoint,
+    egress::{Proxy, ProxyVariableError},
+    stream::Stream,
+    tunnel::{self, ProxyError},
+};
 
 /// The certificate authorities an upstream is trusted by.
 #[derive(Clone)]
@@ -29,12 +38,20 @@ pub enum RootsError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The endpoint's host is no name that a certificate can hold.
-    #[error("no certificate can name this host")]
-    Host(#[from] InvalidDnsNameError),
     /// The TLS library refused its settings.
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
+}
+
+/// Why there is no way to an endpoint.
+#[derive(Debug, thiserror::Error)]
+pub enum WayError {
+    /// The endpoint's host is no name that a certificate can hold.
+    #[error("no certificate can name this host")]
+    Host(#[from] InvalidDnsNameError),
+    /// The environment names an egress proxy that cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] ProxyVariableError),
 }
 
 /// Why there is no connection. Nothing of a request was written.
@@ -42,13 +59,19 @@ pub enum RootsError {
 pub enum DialError {
     /// The host's name has no address.
     #[error("its name cannot be resolved")]
-    Dns(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Dns(#[source] Box<dyn Error + Send + Sync>),
     /// It refused the connection, or cannot be reached.
     #[error("it cannot be reached")]
-    Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Connect(#[source] Box<dyn Error + Send + Sync>),
+    /// The egress proxy is no way to it.
+    #[error("the egress proxy does not lead there: {0}")]
+    Proxy(#[source] ProxyError),
     /// The TLS handshake failed.
     #[error("the TLS handshake failed: {0}")]
     Tls(#[source] io::Error),
+    /// The new connection closed, or brought bytes, before a byte of the request was written.
+    #[error("it closes new connections, or speaks before it is spoken to")]
+    Useless,
     /// It took too long.
     #[error("connecting took too long")]
     Timeout,
@@ -57,9 +80,22 @@ pub enum DialError {
 /// Makes connections to one endpoint.
 pub(super) struct Dialer {
     tcp: HttpConnector,
-    uri: Uri,
+    endpoint: Endpoint,
+    proxy: Option<Proxy>,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     timeout: Duration,
+}
+
+impl DialError {
+    /// Whether trying again at once is useless: a certificate that was wrong a moment ago still is.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            // A connection that breaks during the handshake is no judgement about it.
+            Self::Tls(error) => error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()),
+            Self::Proxy(error) => error.is_lasting(),
+            Self::Dns(_) | Self::Connect(_) | Self::Useless | Self::Timeout => false,
+        }
+    }
 }
 
 impl Roots {
@@ -92,52 +128,60 @@ impl Roots {
 }
 
 impl Dialer {
-    pub(super) fn new(endpoint: &Endpoint, roots: &Roots, timeout: Duration) -> Result<Self, RootsError> {
+    pub(super) fn new(endpoint: &Endpoint, egress: &Egress, timeout: Duration) -> Result<Self, WayError> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
+        // Of several addresses, each gets its share of it.
         tcp.set_connect_timeout(Some(timeout));
         let tls = if endpoint.tls() {
-            Some((roots.0.clone(), ServerName::try_from(endpoint.host().to_owned())?))
+            Some((egress.roots.0.clone(), ServerName::try_from(endpoint.host().to_owned())?))
         } else {
             None
         };
-        let uri = Uri::builder()
-            .scheme("tcp")
-            .authority(authority(endpoint))
-            .path_and_query("/")
-            .build()
-            .unwrap_or_default();
-        Ok(Self { tcp, uri, tls, timeout })
+        let proxy = egress.proxies.to(endpoint)?.cloned();
+        Ok(Self { tcp, endpoint: endpoint.clone(), proxy, tls, timeout })
+    }
+
+    /// The egress proxy that is used, if any.
+    pub(super) fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref()
     }
 
     /// A connection that is ready for HTTP, its TLS handshake done.
-    pub(super) async fn dial(&self) -> Result<Stream, DialError> {
-        timeout(self.timeout, self.dial_unbounded()).await.unwrap_or(Err(DialError::Timeout))
+    pub(super) async fn dial(&self, deadline: Instant) -> Result<Stream, DialError> {
+        let deadline = deadline.min(Instant::now() + self.timeout);
+        let tcp = match &self.proxy {
+            None => self.connect(&self.endpoint, deadline).await?,
+            Some(proxy) => self.through(proxy, deadline).await.map_err(DialError::Proxy)?,
+        };
+        let Some((connector, name)) = &self.tls else { return Ok(Stream::plain(tcp)) };
+        let handshake = timeout_at(deadline, connector.connect(name.clone(), tcp)).await;
+        Ok(Stream::tls(handshake.map_err(|_| DialError::Timeout)?.map_err(DialError::Tls)?))
     }
 
-    async fn dial_unbounded(&self) -> Result<Stream, DialError> {
-        let tcp = match self.tcp.clone().oneshot(self.uri.clone()).await {
-            Ok(stream) => stream.into_inner(),
+    async fn connect(&self, to: &Endpoint, deadline: Instant) -> Result<TcpStream, DialError> {
+        let uri = Uri::builder().scheme("tcp").authority(to.host_and_port()).path_and_query("/").build();
+        let connecting = self.tcp.clone().oneshot(uri.unwrap_or_default());
+        match timeout_at(deadline, connecting).await.map_err(|_| DialError::Timeout)? {
+            Ok(stream) => Ok(stream.into_inner()),
+            Err(error) if is_timeout(&error) => Err(DialError::Timeout),
             // The connector's error is opaque but for its text.
-            Err(error) if error.to_string().starts_with("dns") => return Err(DialError::Dns(error.into())),
-            Err(error) => return Err(DialError::Connect(error.into())),
-        };
-        match &self.tls {
-            None => Ok(Stream::plain(tcp)),
-            Some((connector, name)) => {
-                let tls = connector.connect(name.clone(), tcp).await.map_err(DialError::Tls)?;
-                Ok(Stream::tls(tls))
-            }
+            Err(error) if error.to_string().starts_with("dns") => Err(DialError::Dns(error.into())),
+            Err(error) => Err(DialError::Connect(error.into())),
         }
+    }
+
+    async fn through(&self, proxy: &Proxy, deadline: Instant) -> Result<TcpStream, ProxyError> {
+        let tcp = self.connect(&proxy.endpoint, deadline).await;
+        let tcp = tcp.map_err(|error| ProxyError::Unreachable(error.into()))?;
+        let opened = timeout_at(deadline, tunnel::open(tcp, proxy, &self.endpoint)).await;
+        opened.unwrap_or(Err(ProxyError::Timeout))
     }
 }
 
-/// Host and port, the port always written: the connector knows no default for our scheme.
-fn authority(endpoint: &Endpoint) -> String {
-    if endpoint.host().contains(':') {
-        format!("[{}]:{}", endpoint.host(), endpoint.port())
-    } else {
-        format!("{}:{}", endpoint.host(), endpoint.port())
-    }
+/// Whether the last address ran out of its share of the time.
+fn is_timeout(error: &(dyn Error + 'static)) -> bool {
+    let io = error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::TimedOut);
+    io || error.source().is_some_and(is_timeout)
 }

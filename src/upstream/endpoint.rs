@@ -1,6 +1,9 @@
 //! Where is upstream? A scheme, a host and a port from the configuration, and nothing else.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+};
 
 /// The origin of an upstream: `https://HOST[:PORT]`, or `http://` for a test server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -74,9 +77,36 @@ impl Endpoint {
         &self.authority
     }
 
+    /// Host and port, the port always written; an IPv6 address stands in brackets.
+    pub(super) fn host_and_port(&self) -> String {
+        let Self { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+
     /// Whether it can only be this machine.
     pub fn is_loopback(&self) -> bool {
-        self.host() == "localhost" || self.host().parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        self.host() == "localhost" || self.ip().is_some_and(|ip| ip.is_loopback())
+    }
+
+    /// Whether it is an address that only leads to this machine or its own link, such as that of the metadata
+    /// service.
+    pub fn is_link_local(&self) -> bool {
+        match self.ip() {
+            Some(IpAddr::V4(ip)) => ip.is_link_local(),
+            Some(IpAddr::V6(ip)) => ip.is_unicast_link_local(),
+            None => false,
+        }
+    }
+
+    fn ip(&self) -> Option<IpAddr> {
+        self.host().parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
+    }
+}
+
+/// As it is written in the configuration.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", if self.tls { "https" } else { "http" }, self.authority)
     }
 }
 

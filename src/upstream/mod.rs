@@ -5,24 +5,38 @@
 //! from an [`Endpoint`] alone, never from anything a caller sent.
 //!
 //! It does not repeat anything: it says precisely how far an attempt got ([`SendError`]) and leaves it to the
-//! retry stage to judge. It follows no redirect and reads no answer beyond its limits.
+//! retry stage to judge. Nor does it refuse anything by itself: it keeps the [`Breaker`] and the [`Budget`] that
+//! stages ask. It follows no redirect and reads no answer beyond its limits.
 
+mod breaker;
+mod budget;
 mod dial;
+mod egress;
 mod endpoint;
 mod pool;
 mod stream;
+mod tunnel;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::{HeaderMap, Request, Response, StatusCode, header::DATE};
+use http::{
+    HeaderMap, Request, Response, StatusCode, Version,
+    header::{CONTENT_LENGTH, DATE, TRANSFER_ENCODING},
+    response::Parts,
+};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
-pub use dial::{DialError, Roots, RootsError};
+pub use breaker::{Breaker, Change, Pass, Verdict};
+pub use budget::Budget;
+pub use dial::{DialError, Roots, RootsError, WayError};
+pub use egress::{Egress, Proxies, Proxy, ProxyVariableError};
 pub use endpoint::{Endpoint, EndpointError};
+pub use pool::MAX_IDLE;
+pub use tunnel::ProxyError;
 
 use dial::Dialer;
 use pool::{Connection, Pool};
@@ -30,11 +44,21 @@ use pool::{Connection, Pool};
 /// A request as it goes on the wire. No operation of the catalogue has a body; the requests for credentials do.
 pub type Outbound = Request<Full<Bytes>>;
 
-/// One upstream origin: its connections and its time-outs.
+/// One upstream origin: its connections, its time-outs, and how it is doing.
 pub struct Upstream {
+    name: Arc<str>,
     dialer: Dialer,
     pool: Pool,
     attempt_timeout: Duration,
+    breaker: Breaker,
+    budget: Budget,
+}
+
+/// A connection that is ready for one request, of which nothing was written.
+pub struct Connected<'u> {
+    pool: &'u Pool,
+    connection: Connection,
+    deadline: Instant,
 }
 
 /// The time-outs of one attempt.
@@ -72,7 +96,7 @@ pub enum SendError {
     /// No connection: not one byte of the request was written. Safe to repeat.
     #[error("cannot connect to upstream: {0}")]
     Dial(#[from] DialError),
-    /// The connection was closed before a byte of the request was written. Safe to repeat.
+    /// A pooled connection was found closed before a byte of the request was written. Safe to repeat.
     #[error("the connection to upstream closed before the request was written")]
     Unsent,
     /// A pooled connection died after the request was written and before the first byte of an answer: most
@@ -93,7 +117,7 @@ pub enum SendError {
 /// Why an answer is not acceptable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
-    /// It is not HTTP/1.1.
+    /// It is not HTTP/1, or could be read in two ways.
     #[error("it is not HTTP")]
     Malformed,
     /// It ended before it was complete.
@@ -111,16 +135,44 @@ pub enum Invalid {
 pub const MAX_BODY: usize = 64 * 1024;
 
 impl Upstream {
-    /// An upstream with an empty pool. Nothing is dialled before the first request.
+    /// An upstream with an empty pool, whose circuit never opens. Nothing is dialled before the first request.
     ///
     /// # Errors
-    /// Where TLS cannot name the endpoint's host.
-    pub fn new(endpoint: &Endpoint, roots: &Roots, timeouts: Timeouts) -> Result<Self, RootsError> {
+    /// Where TLS cannot name the endpoint's host, or its egress proxy is not known.
+    pub fn new(endpoint: &Endpoint, egress: &Egress, timeouts: Timeouts) -> Result<Self, WayError> {
         Ok(Self {
-            dialer: Dialer::new(endpoint, roots, timeouts.connect)?,
+            name: endpoint.to_string().into(),
+            dialer: Dialer::new(endpoint, egress, timeouts.connect)?,
             pool: Pool::default(),
             attempt_timeout: timeouts.attempt,
+            breaker: Breaker::never(),
+            budget: Budget::default(),
         })
+    }
+
+    /// The same, with this breaker and this budget of retries.
+    pub fn guarded(self, breaker: Breaker, budget: Budget) -> Self {
+        Self { breaker, budget, ..self }
+    }
+
+    /// Its endpoint, as it is written in the configuration.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The egress proxy it is reached through, if any.
+    pub fn proxy(&self) -> Option<&Proxy> {
+        self.dialer.proxy()
+    }
+
+    /// What keeps calls from it while it fails.
+    pub fn breaker(&self) -> &Breaker {
+        &self.breaker
+    }
+
+    /// What keeps retries few.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Makes one attempt, which ends at `deadline` or after the attempt time-out, whichever is earlier.
@@ -128,29 +180,56 @@ impl Upstream {
     /// # Errors
     /// See [`SendError`]: each variant says whether the request may have been processed.
     pub async fn send(&self, request: Outbound, via: Use, deadline: Instant) -> Result<Answer, SendError> {
+        self.connect(via, deadline).await?.send(request).await
+    }
+
+    /// The first half of [`Self::send`]: whoever drops it has sent nothing.
+    ///
+    /// # Errors
+    /// Where there is no connection.
+    pub async fn connect(&self, via: Use, deadline: Instant) -> Result<Connected<'_>, DialError> {
         let deadline = deadline.min(Instant::now() + self.attempt_timeout);
         let pooled = if via == Use::Pooled { self.pool.take().await } else { None };
-        let mut connection = match pooled {
+        let connection = match pooled {
             Some(connection) => connection,
-            None => {
-                let dialled = timeout_at(deadline, self.dialer.dial()).await;
-                pool::handshake(dialled.map_err(|_| DialError::Timeout)??).await?
-            }
+            None => pool::handshake(self.dialer.dial(deadline).await?).await?,
         };
-        match timeout_at(deadline, exchange(&mut connection, request)).await {
+        Ok(Connected { pool: &self.pool, connection, deadline })
+    }
+
+    /// Closes connections that have been idle for long, and lets old calls count less. To be called every few
+    /// seconds.
+    pub fn sweep(&self) {
+        self.pool.sweep();
+        self.budget.age();
+    }
+}
+
+impl Connected<'_> {
+    /// The second half of [`Upstream::send`].
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub async fn send(mut self, request: Outbound) -> Result<Answer, SendError> {
+        match timeout_at(self.deadline, exchange(&mut self.connection, request)).await {
             Ok(Ok(answer)) => {
-                self.pool.put(connection);
+                self.pool.put(self.connection);
                 Ok(answer)
             }
             Ok(Err(error)) => Err(error),
-            Err(_) if connection.wrote_nothing() => Err(SendError::Dial(DialError::Timeout)),
+            // Its driver may be writing the request in this very moment.
             Err(_) => Err(SendError::Timeout),
         }
     }
+}
 
-    /// Closes connections that have been idle for long. To be called every few seconds.
-    pub fn sweep(&self) {
-        self.pool.sweep();
+impl SendError {
+    /// Whether not one byte of the request was written.
+    pub fn sent_nothing(&self) -> bool {
+        match self {
+            Self::Dial(_) | Self::Unsent => true,
+            Self::Stale | Self::Timeout | Self::Closed | Self::Invalid(_) => false,
+        }
     }
 }
 
@@ -187,9 +266,21 @@ async fn read(response: Response<Incoming>) -> Result<Answer, SendError> {
     if !head.status.is_success() && !head.status.is_client_error() && !head.status.is_server_error() {
         return Err(SendError::Invalid(Invalid::Status));
     }
+    if is_ambiguous(&head) {
+        return Err(SendError::Invalid(Invalid::Malformed));
+    }
     match Limited::new(body, MAX_BODY).collect().await {
         Ok(body) => Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() }),
         Err(error) if error.is::<LengthLimitError>() => Err(SendError::Invalid(Invalid::TooLarge)),
         Err(_) => Err(SendError::Invalid(Invalid::Cut)),
     }
+}
+
+/// Whether two readers could see different ends of the body (RFC 9112, section 6.3): hyper lets
+/// `Transfer-Encoding` win over `Content-Length`, and reads codings it does not know to the connection's end.
+fn is_ambiguous(head: &Parts) -> bool {
+    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else { return false };
+    let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked") && codings.next().is_none();
+    !chunked || head.version != Version::HTTP_11 || head.headers.contains_key(CONTENT_LENGTH)
 }

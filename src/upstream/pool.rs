@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 use super::{
-    Invalid, SendError,
+    DialError, Invalid, SendError,
     stream::{Counts, Stream},
 };
 
@@ -34,7 +34,6 @@ pub(super) struct Connection {
     counts: Arc<Counts>,
     reused: bool,
     read_before: u64,
-    written_before: u64,
 }
 
 impl Pool {
@@ -71,21 +70,17 @@ impl Pool {
 }
 
 impl Connection {
-    /// Remembers where the request starts, for [`Self::judge`].
+    /// Says that a request is about to start, for [`Self::judge`]. From here on bytes that came before it are no
+    /// answer.
     pub(super) fn mark(&mut self) {
         self.read_before = self.counts.read();
-        self.written_before = self.counts.written();
-    }
-
-    /// Whether nothing was written since the mark.
-    pub(super) fn wrote_nothing(&self) -> bool {
-        self.counts.written() == self.written_before
+        self.counts.expect_silence();
     }
 
     /// What the failure of a request means.
     pub(super) fn judge(&self, error: &hyper::Error) -> SendError {
-        if self.wrote_nothing() {
-            SendError::Unsent
+        if self.counts.wrote_nothing() {
+            if self.reused { SendError::Unsent } else { SendError::Dial(DialError::Useless) }
         } else if self.counts.read() > self.read_before {
             SendError::Invalid(if error.is_incomplete_message() { Invalid::Cut } else { Invalid::Malformed })
         } else if self.reused {
@@ -97,24 +92,24 @@ impl Connection {
 }
 
 /// Starts HTTP on a new stream.
-pub(super) async fn handshake(stream: Stream) -> Result<Connection, SendError> {
+pub(super) async fn handshake(stream: Stream) -> Result<Connection, DialError> {
     let counts = stream.counts();
     let (sender, driver) = Builder::new()
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
         .handshake(TokioIo::new(stream))
         .await
-        .map_err(|_| SendError::Unsent)?;
+        .map_err(|_| DialError::Useless)?;
     // Errors of the driver also reach the request that is in flight, and are judged there.
     #[expect(clippy::disallowed_methods, reason = "the driver ends when its sender is dropped")]
     drop(tokio::spawn(driver));
-    Ok(Connection { sender, counts, reused: false, read_before: 0, written_before: 0 })
+    Ok(Connection { sender, counts, reused: false, read_before: 0 })
 }
 
 /// Shorter than any gateway's own: a connection upstream is about to close costs a repeated call.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
-/// More callers at once than this still get connections; they are not kept.
-const MAX_IDLE: usize = 128;
+/// The most idle connections that are kept to one endpoint. More callers at once than this still get connections.
+pub const MAX_IDLE: usize = 128;
 /// The largest head of an answer, in bytes.
 const MAX_HEAD: usize = 32 * 1024;
 const MAX_HEADERS: usize = 100;

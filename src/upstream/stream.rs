@@ -1,9 +1,12 @@
-//! How many bytes went over this connection? A TCP or TLS stream that counts.
+//! How many bytes went over this connection, and when? A TCP or TLS stream that counts.
 //!
-//! The counts are what tells "nothing was written" from "nobody knows": hyper's errors do not.
+//! The counts are what tells "nothing was written" from "nobody knows": hyper's errors do not. And it looks at the
+//! socket before the first byte of each request: what upstream said before it was asked would be taken for the
+//! answer, and a connection that it closed is noticed while the request can still go another way.
 
 use std::{
     io::{self, IoSlice},
+    os::fd::AsRawFd,
     pin::Pin,
     sync::{
         Arc,
@@ -12,6 +15,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use nix::{
+    errno::Errno,
+    sys::socket::{MsgFlags, recv},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -34,6 +41,8 @@ enum Kind {
 pub(super) struct Counts {
     read: AtomicU64,
     written: AtomicU64,
+    /// What was written when the last request was about to start.
+    mark: AtomicU64,
 }
 
 impl Stream {
@@ -55,8 +64,54 @@ impl Counts {
         self.read.load(Relaxed)
     }
 
-    pub(super) fn written(&self) -> u64 {
-        self.written.load(Relaxed)
+    /// A request is about to start, and nothing may come before it.
+    pub(super) fn expect_silence(&self) {
+        self.mark.store(self.written.load(Relaxed), Relaxed);
+    }
+
+    /// Whether nothing of that request was written so far.
+    pub(super) fn wrote_nothing(&self) -> bool {
+        self.written.load(Relaxed) == self.mark.load(Relaxed)
+    }
+}
+
+impl Kind {
+    /// Ready when upstream has said nothing, which is asked of the kernel: what tokio knows may be old.
+    ///
+    /// # Errors
+    /// Where it has closed the connection, or said something that nobody asked for.
+    fn poll_silent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let tls = match self {
+            Self::Plain(tcp) => {
+                return Poll::Ready(match waiting(tcp)? {
+                    false => Ok(()),
+                    true => Err(io::Error::other(UNASKED)),
+                });
+            }
+            Self::Tls(tls) => tls,
+        };
+        let mut byte = [0];
+        let mut byte = ReadBuf::new(&mut byte);
+        if Pin::new(&mut *tls).poll_read(cx, &mut byte)?.is_ready() {
+            let closed = byte.filled().is_empty();
+            return Poll::Ready(Err(if closed {
+                io::ErrorKind::UnexpectedEof.into()
+            } else {
+                io::Error::other(UNASKED)
+            }));
+        }
+        // Bytes may be TLS's own, such as session tickets. They wake this task, and are read then.
+        if waiting(tls.get_ref().0)? { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+}
+
+/// Whether there are bytes to read.
+fn waiting(tcp: &TcpStream) -> io::Result<bool> {
+    match recv(tcp.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
+        Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok(_) => Ok(true),
+        Err(Errno::EAGAIN | Errno::EINTR) => Ok(false),
+        Err(errno) => Err(errno.into()),
     }
 }
 
@@ -68,7 +123,12 @@ impl AsyncRead for Stream {
             Kind::Plain(s) => Pin::new(s).poll_read(cx, buf),
             Kind::Tls(s) => Pin::new(s).poll_read(cx, buf),
         })?;
-        this.counts.read.fetch_add((buf.filled().len() - before) as u64, Relaxed);
+        let read = buf.filled().len() - before;
+        // Also where hyper looks for the answer to a request that waits to be written.
+        if read > 0 && this.counts.wrote_nothing() {
+            return Poll::Ready(Err(io::Error::other(UNASKED)));
+        }
+        this.counts.read.fetch_add(read as u64, Relaxed);
         Poll::Ready(Ok(()))
     }
 }
@@ -84,12 +144,17 @@ impl AsyncWrite for Stream {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = ready!(match &mut this.kind {
-            Kind::Plain(s) => Pin::new(s).poll_write_vectored(cx, bufs),
-            Kind::Tls(s) => Pin::new(s).poll_write_vectored(cx, bufs),
-        })?;
+        if this.counts.wrote_nothing() {
+            ready!(this.kind.poll_silent(cx))?;
+        }
+        let (result, sure) = match &mut this.kind {
+            Kind::Plain(s) => (ready!(Pin::new(s).poll_write_vectored(cx, bufs)), true),
+            Kind::Tls(s) => (ready!(Pin::new(s).poll_write_vectored(cx, bufs)), false),
+        };
+        // Where writing a record fails, some of it may be on its way.
+        let written = result.as_ref().map_or(usize::from(!sure), |written| *written);
         this.counts.written.fetch_add(written as u64, Relaxed);
-        Poll::Ready(Ok(written))
+        Poll::Ready(result)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -108,5 +173,123 @@ impl AsyncWrite for Stream {
             Kind::Plain(s) => Pin::new(s).poll_shutdown(cx),
             Kind::Tls(s) => Pin::new(s).poll_shutdown(cx),
         }
+    }
+}
+
+const UNASKED: &str = "upstream spoke before it was asked";
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, sync::Arc};
+
+    use rustls::{ClientConfig, RootCertStore, ServerConfig, pki_types::PrivateKeyDer};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::*;
+
+    /// Both ends of a connection on loopback.
+    async fn connected() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (near, far) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        (near.unwrap(), far.unwrap().0)
+    }
+
+    async fn connected_with_tls() -> (Stream, tokio_rustls::server::TlsStream<TcpStream>) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let server = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let (near, far) = connected().await;
+        let name = "localhost".try_into().unwrap();
+        let connector = TlsConnector::from(Arc::new(client));
+        let acceptor = TlsAcceptor::from(Arc::new(server));
+        let (near, far) = tokio::join!(connector.connect(name, near), acceptor.accept(far));
+        (Stream::tls(near.unwrap()), far.unwrap())
+    }
+
+    async fn ask(stream: &mut Stream) -> io::Result<usize> {
+        stream.counts().expect_silence();
+        stream.write(b"request").await
+    }
+
+    /// Sent from the other end, and waiting here, before anything here has looked.
+    async fn wait_for_bytes(near: &Stream) {
+        let tcp = match &near.kind {
+            Kind::Plain(tcp) => tcp,
+            Kind::Tls(tls) => tls.get_ref().0,
+        };
+        while matches!(waiting(tcp), Ok(false)) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_came_before_a_request_is_no_answer_to_it() {
+        let (near, mut far) = connected().await;
+        let mut near = Stream::plain(near);
+        assert_eq!(ask(&mut near).await.unwrap(), 7);
+        far.write_all(b"answer").await.unwrap();
+        near.read_exact(&mut [0; 6]).await.unwrap();
+        assert_eq!(ask(&mut near).await.unwrap(), 7, "silent again");
+        far.write_all(b"answer, and another").await.unwrap();
+        near.read_exact(&mut [0; 6]).await.unwrap();
+        assert_eq!(ask(&mut near).await.unwrap_err().to_string(), UNASKED);
+        assert!(near.counts().wrote_nothing());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_read_before_the_request_is_written() {
+        let (near, mut far) = connected().await;
+        let mut near = Stream::plain(near);
+        far.write_all(b"answer").await.unwrap();
+        assert_eq!(near.read(&mut [0; 6]).await.unwrap_err().to_string(), UNASKED);
+        let (near, mut far) = connected().await;
+        let mut near = Stream::plain(near);
+        assert_eq!(ask(&mut near).await.unwrap(), 7);
+        far.write_all(b"answer").await.unwrap();
+        assert_eq!(near.read(&mut [0; 6]).await.unwrap(), 6);
+        near.counts().expect_silence();
+        far.write_all(b"answer").await.unwrap();
+        assert_eq!(near.read(&mut [0; 6]).await.unwrap_err().to_string(), UNASKED);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_closed_takes_no_request() {
+        let (near, far) = connected().await;
+        let mut near = Stream::plain(near);
+        drop(far);
+        wait_for_bytes(&near).await;
+        assert_eq!(ask(&mut near).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert!(near.counts().wrote_nothing());
+    }
+
+    #[tokio::test]
+    async fn within_tls_session_tickets_are_no_answer_and_answers_are() {
+        // Tickets follow the handshake, and are waiting here.
+        let (mut near, mut far) = connected_with_tls().await;
+        wait_for_bytes(&near).await;
+        assert_eq!(ask(&mut near).await.unwrap(), 7);
+        far.write_all(b"answer").await.unwrap();
+        near.read_exact(&mut [0; 6]).await.unwrap();
+        far.write_all(b"another").await.unwrap();
+        far.flush().await.unwrap();
+        wait_for_bytes(&near).await;
+        assert_eq!(ask(&mut near).await.unwrap_err().to_string(), UNASKED);
+        assert!(near.counts().wrote_nothing());
+
+        let (mut near, mut far) = connected_with_tls().await;
+        assert_eq!(ask(&mut near).await.unwrap(), 7);
+        far.shutdown().await.unwrap();
+        let closed = poll_fn(|cx| near.kind.poll_silent(cx)).await.unwrap_err();
+        assert_eq!(closed.kind(), io::ErrorKind::UnexpectedEof);
     }
 }

@@ -130,11 +130,12 @@ class StandIn(Process):
         self.access_key = self.keys["HUAWEICLOUD_SDK_AK"]
         self.secret_key = self.keys["HUAWEICLOUD_SDK_SK"]
         self.pod_uri = re.search(r"export HC_CONTAINER_CREDENTIALS_FULL_URI=(\S+)", printed)[1]
-        # The secrets by the name of the file they go into, and the fields of each source of credentials.
+        # The secrets by the name of the file they go into, and each source of credentials: its line, its fields.
         self.secrets = {name: text for text, name in re.findall(r"printf %s (\S+) > (\S+)", printed)}
-        self.sources = {}
-        for line in re.findall(r"^    test: .*", printed, re.MULTILINE):
-            self.sources.update(yaml.safe_load(line)["test"])
+        self.lines, self.sources = {}, {}
+        for line in re.findall(r"^    test: .*\n(?:    keys: .*\n)?", printed, re.MULTILINE):
+            [(name, fields)] = yaml.safe_load(line)["test"].items()
+            self.lines[name], self.sources[name] = line, fields
 
     def put_job(self, job, state="WAITING"):
         self._control("PUT", f"jobs/{PROJECT}/{job}", {"state": state})
@@ -180,14 +181,23 @@ class StandIn(Process):
 
 
 class Proxy(Process):
-    """`mpc-auth-proxy run` in front of a stand-in."""
+    """`mpc-auth-proxy run` in front of a stand-in, with the stand-in's access key or another of its credentials."""
 
-    def __init__(self, stand_in, arguments=("run", "--config", "proxy.yaml")):
+    def __init__(self, stand_in, arguments=("run", "--config", "proxy.yaml"), source=None):
         super().__init__(arguments, stand_in.keys)
-        self.stand_in = stand_in
+        self.stand_in, self.source = stand_in, source
 
     def prepare(self):
         written = PROXY.format(name=PROJECT_NAME, project=PROJECT, endpoint=self.stand_in.url)
+        if self.source is not None:
+            pasted = self.stand_in.lines[self.source]
+            written = written.replace("  prod: { environment: {} }\n", pasted).replace("credential: prod", "credential: test")
+            for name, text in self.stand_in.secrets.items():
+                (self.folder / name).write_text(text)
+            self._environment = dict(
+                self.stand_in.keys, HC_CONTAINER_CREDENTIALS_FULL_URI=self.stand_in.pod_uri,
+                HC_CONTAINER_AUTHORIZATION_TOKEN_FILE=str(self.folder / "pod-token"),
+            )
         (self.folder / "proxy.yaml").write_text(written)
         (self.folder / "policy.yaml").write_text(POLICY)
         digest = hashlib.sha256(TOKEN.encode()).hexdigest()
@@ -196,7 +206,9 @@ class Proxy(Process):
 
     def wait_until_ready(self):
         self.eventually("it served", lambda: re.search('"serving".*\n', self.read("stderr")))
-        said = [json.loads(line) for line in self.read("stderr").splitlines()]
+        # Up to the last line end: the line after it may still be being written.
+        whole, _, _ = self.read("stderr").rpartition("\n")
+        said = [json.loads(line) for line in whole.splitlines()]
         listening = [fields for fields in said if fields["message"] == "listening"]
         self.urls = {fields["listener"]: f"http://{fields['address']}" for fields in listening}
         self.ops = [f"http://{fields['address']}" for fields in said if fields["message"] == "ops listening"]

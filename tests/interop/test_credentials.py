@@ -22,7 +22,7 @@ from huaweicloudsdksts.v1 import (
     AssumeAgencyReqBody, AssumeAgencyRequest, AssumeAgencyWithOIDCReqBody, AssumeAgencyWithOIDCRequest, StsClient
 )
 
-from harness import PROJECT, StandIn, cancel
+from harness import PROJECT, Proxy, StandIn, cancel, sdk
 
 
 class Case(unittest.TestCase):
@@ -286,3 +286,24 @@ class Locks(Case):
         for _ in range(5):
             self.assertIn("verify aksk signature fail", refused("another"))
         self.assertIn("AK access failed to reach the limit,forbidden", refused(self.cloud.secret_key))
+
+
+class Pasted(unittest.TestCase):
+    """What `testserver` prints for each source of credentials, pasted into proxy.yaml."""
+
+    def test_the_proxy_cancels_a_job_with_each(self):
+        with StandIn() as cloud:
+            shown = {
+                "environment": "authorization", "metadata": "x-security-token", "pod_identity": "x-security-token",
+                "oidc": "x-security-token", "oidc_sts": "x-security-token", "agency": "x-security-token",
+                "iam_password": "x-auth-token",
+            }
+            self.assertEqual(cloud.sources.keys(), shown.keys())
+            for source, header in shown.items():
+                with self.subTest(source=source), Proxy(cloud, source=source) as proxy:
+                    cloud.put_job("100211")
+                    cancel(sdk(proxy.urls["app"]), "100211")
+                    self.assertFalse(cloud.has_job("100211"))
+                    self.assertIn(header, dict(cloud.requests()[-1]["headers"]))
+                    [record] = proxy.audit(at_least=1)
+                    self.assertEqual((record["credential.name"], record["outcome"]), ("test", "forwarded"))

@@ -11,8 +11,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
+    broken,
     harness::{Answer, PROJECT, Proxy, Scripted, Setup, cancel, certificate, cloud, request},
-    hostile, refuse,
+    hostile_callers,
 };
 
 #[test]
@@ -20,7 +21,7 @@ fn no_refusal_shows_a_secret() {
     for setup in [with_key(), with_token()] {
         let proxy = setup.start();
         let mut said = Vec::new();
-        for (_, bytes, ..) in refuse::cases() {
+        for bytes in hostile_callers::refused() {
             for listener in ["app", "team"] {
                 let marked = bytes.replacen("\r\n\r\n", &format!("\r\n{}\r\n", OF_THE_CALLER.concat()), 1);
                 said.extend([proxy.send_to(listener, &bytes), proxy.send_to(listener, marked)]);
@@ -72,17 +73,16 @@ fn no_answer_of_the_cloud_shows_a_secret() {
 
 #[test]
 fn no_misbehaviour_of_upstream_makes_it_show_a_secret() {
-    let answers = hostile::answers();
-    let last = answers.len();
-    let upstream = Scripted::start(move |connection, peer| {
-        peer.request();
-        if let Some((_, bytes, _)) = answers.get(connection) {
-            peer.write(bytes);
-        }
-    });
-    let proxy = with_key().upstream(&upstream.url()).start();
-    let said: Vec<Answer> = (0..=last).map(|_| proxy.send(cancel("100211"))).collect();
-    assert!(said.iter().all(|answer| answer.status == 502));
+    let all = broken::answers::all();
+    let count = all.len();
+    let upstream = broken::playing(all);
+    // Each of many failures is to be met.
+    let section =
+        "upstream: { attempt_timeout: 300ms, connect_timeout: 200ms, breaker: { failures: 1000000 } }";
+    let proxy = with_key().upstream(&upstream.url()).section(section).start();
+    let said: Vec<Answer> =
+        (0..count).map(|number| proxy.send(cancel(&format!("{number}-broken")))).collect();
+    assert!(said.iter().all(|answer| answer.status != 503));
     shows_nothing(&proxy, &said);
 }
 

@@ -17,14 +17,17 @@
 mod harness;
 
 mod audit;
+mod breaker;
+mod broken;
 mod commands;
 mod crash;
 mod credentials;
 mod disk;
+mod egress;
 mod forward;
 mod fuzz;
 mod hangup;
-mod hostile;
+mod hostile_callers;
 mod identify;
 mod layering;
 mod leak;
@@ -34,6 +37,7 @@ mod loopback;
 mod mtls;
 mod operate;
 mod ops;
+mod overload;
 mod permit;
 mod refuse;
 mod reload;

@@ -1,11 +1,22 @@
-//! What is tried again? What was surely not processed, and once what a reused connection swallowed. Nothing else.
+//! What is tried again? What was surely not processed, and once what a reused connection swallowed. Nothing else, and
+//! never much of it.
 
-use std::sync::Barrier;
+use std::{
+    sync::{
+        Barrier,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime},
+};
 
-use mpc_auth_proxy::testserver::Fault;
+use mpc_auth_proxy::{clock, testserver::Fault};
+use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::harness::{Answer, PROJECT, Proxy, Scripted, Setup, cancel};
+use crate::{
+    broken::ways::black_hole,
+    harness::{Answer, PROJECT, Proxy, Scripted, Setup, cancel, wait_for},
+};
 
 #[test]
 fn a_reused_connection_that_dies_before_an_answer_is_tried_once_more() {
@@ -171,6 +182,119 @@ fn what_was_sent_and_not_answered_in_time_is_never_sent_again() {
 }
 
 #[test]
+fn an_upstream_that_asks_for_a_moment_gets_it_once() {
+    for (busy, answers, attempts) in [
+        ("HTTP/1.1 429 Later\r\nRetry-After: 0", [DONE, DONE], 2),
+        ("HTTP/1.1 503 Later\r\nRetry-After: 1", [DONE, DONE], 2),
+        (&*format!("HTTP/1.1 503 Later\r\nRetry-After: {}", in_a_second()), [DONE, DONE], 2),
+        // Once, and by its last word.
+        ("HTTP/1.1 429 Later\r\nRetry-After: 0", [STILL_BUSY, DONE], 2),
+        // Longer than is waited, or than anybody can know.
+        ("HTTP/1.1 429 Later\r\nRetry-After: 3", [DONE, DONE], 1),
+        ("HTTP/1.1 503 Later", [DONE, DONE], 1),
+        ("HTTP/1.1 503 Later\r\nRetry-After: soon", [DONE, DONE], 1),
+        // Not what it is for.
+        ("HTTP/1.1 500 Oh\r\nRetry-After: 0", [DONE, DONE], 1),
+    ] {
+        let first = format!("{busy}\r\nContent-Length: 0\r\n\r\n");
+        let expected = [&*first, answers[0]][attempts - 1].split(' ').nth(1).unwrap().to_owned();
+        let upstream = in_turn([first, answers[0].to_owned(), answers[1].to_owned()]);
+        let proxy = Setup::new().upstream(&upstream.url()).start();
+        let answer = proxy.send(cancel("100211"));
+        assert_eq!(answer.status.to_string(), expected, "{busy}");
+        proxy.record(&answer).says(json!({
+            "upstream.attempts": attempts, "upstream.status_code": answer.status, "outcome": "forwarded",
+        }));
+        upstream.saw(attempts);
+    }
+}
+
+#[test]
+fn a_moment_that_the_deadline_does_not_have_is_not_waited_for() {
+    let upstream = in_turn([LATER.into(), DONE.into(), DONE.into()]);
+    let proxy = Setup::new().upstream(&upstream.url()).section("limits: { request_deadline: 900ms }").start();
+    let answer = proxy.send(cancel("100211"));
+    assert_eq!((answer.status, answer.header("retry-after")), (503, "1"));
+    proxy.record(&answer).says(json!({ "upstream.attempts": 1, "outcome": "forwarded" }));
+    upstream.saw(1);
+}
+
+#[test]
+fn what_becomes_of_the_second_attempt_is_the_last_word_if_it_was_sent() {
+    // The second attempt gets no answer.
+    let upstream = in_turn([STILL_BUSY.into(), String::new(), String::new()]);
+    let proxy = Setup::new().upstream(&upstream.url()).start();
+    let answer = proxy.send(cancel("100211"));
+    answer.is_refusal(502, "PROXY.UpstreamInvalid");
+    assert!(answer.error_msg().contains("the outcome is unknown"), "{}", answer.error_msg());
+    proxy.record(&answer).says(json!({
+        "upstream.attempts": 2, "upstream.status_code": null, "outcome": "unknown",
+    }));
+    // The second attempt is not made: upstream is left alone from here on.
+    let upstream = in_turn([LATER.replace(": 1", ": 0"), DONE.into(), DONE.into()]);
+    let section = "upstream: { breaker: { failures: 1 } }";
+    let proxy = Setup::new().upstream(&upstream.url()).section(section).start();
+    let answer = proxy.send(cancel("100211"));
+    assert_eq!((answer.status, answer.header("proxy-status")), (503, "mpc-auth-proxy; received-status=503"));
+    proxy.record(&answer).says(json!({
+        "upstream.attempts": 1, "upstream.status_code": 503, "outcome": "forwarded",
+    }));
+    upstream.saw(1);
+}
+
+#[test]
+fn an_upstream_that_is_always_busy_sees_no_more_than_the_budget() {
+    for (budget, calls, most) in [("20%", 50, 60), ("50%", 50, 75), ("0%", 20, 23)] {
+        let upstream = Scripted::start(|_, peer| while peer.request().is_some() && peer.write(STILL_BUSY) {});
+        let section =
+            format!("upstream: {{ retries: {{ budget: {budget} }}, breaker: {{ failures: 1000 }} }}");
+        let proxy = Setup::new().upstream(&upstream.url()).section(&section).start();
+        for _ in 0..calls {
+            assert_eq!(proxy.send(cancel("100211")).status, 429);
+        }
+        let attempts: u64 =
+            proxy.audit(calls).iter().map(|record| record["upstream.attempts"].as_u64().unwrap()).sum();
+        assert!(attempts > calls as u64 && attempts <= most, "{budget}: {attempts}");
+        upstream.saw(usize::try_from(attempts).unwrap());
+    }
+}
+
+#[test]
+fn a_call_that_is_cut_while_connecting_was_abandoned_and_one_that_was_sent_is_unknown() {
+    let (_hole, address) = black_hole();
+    let silent = Scripted::start(|_, peer| {
+        peer.request();
+        peer.wait_until_closed();
+    });
+    for (upstream, outcome) in [(format!("http://{address}"), "abandoned"), (silent.url(), "unknown")] {
+        let mut proxy = Setup::new().upstream(&upstream).section("drain: { timeout: 300ms }").start();
+        let mut wire = proxy.connect();
+        wire.write(cancel("100211"));
+        wait_for("call under way", || {
+            let metrics = proxy.probe("/metrics").body;
+            metrics.contains("mpc_auth_proxy_in_flight_requests 1").then_some(())
+        });
+        proxy.signal(Signal::SIGTERM);
+        assert_eq!(proxy.ended().code(), Some(3));
+        proxy.audit(1)[0].says(json!({
+            "outcome": outcome, "upstream.attempts": 1, "http.response.status_code": null,
+        }));
+    }
+    silent.saw(1);
+}
+
+#[test]
+fn a_deadline_that_ends_while_connecting_says_that_nothing_was_sent() {
+    let (_hole, address) = black_hole();
+    let section = "limits: { request_deadline: 300ms }";
+    let proxy = Setup::new().upstream(&format!("http://{address}")).section(section).start();
+    let answer = proxy.send(cancel("100211"));
+    answer.is_refusal(502, "PROXY.UpstreamUnreachable");
+    assert!(answer.error_msg().ends_with("nothing was sent"), "{}", answer.error_msg());
+    proxy.record(&answer).says(json!({ "outcome": "failed", "upstream.attempts": 1 }));
+}
+
+#[test]
 fn each_attempt_is_signed_anew() {
     let upstream = going_stale(DONE);
     let proxy = Setup::new().upstream(&upstream.url()).start();
@@ -205,8 +329,29 @@ fn going_stale(then: &'static str) -> Scripted {
     })
 }
 
+/// Gives each of these once, whichever connection it is asked on; an empty one is no answer.
+fn in_turn(answers: [String; 3]) -> Scripted {
+    let turn = AtomicUsize::new(0);
+    Scripted::start(move |_, peer| {
+        while peer.request().is_some() {
+            let answer = &answers[turn.fetch_add(1, Relaxed)];
+            if answer.is_empty() || !peer.write(answer) {
+                return;
+            }
+        }
+    })
+}
+
+/// The date and time then, as HTTP writes it. A part of a second is lost, and made up for.
+fn in_a_second() -> String {
+    let then = SystemTime::from(clock::now()) + Duration::from_secs(2);
+    httpdate::fmt_http_date(then)
+}
+
 /// Nothing listens there.
 const NOBODY: &str = "http://127.0.0.1:1";
+const LATER: &str = "HTTP/1.1 503 Later\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";
+const STILL_BUSY: &str = "HTTP/1.1 429 Later\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n";
 const DONE: &str = "HTTP/1.1 204 No Content\r\n\r\n";
 const NO_SUCH_TASK: &str = "HTTP/1.1 403 No\r\nContent-Length: 26\r\n\r\n{\"error_code\":\"MPC.10211\"}";
 const NOT_WAITING: &str = "HTTP/1.1 400 No\r\nContent-Length: 26\r\n\r\n{\"error_code\":\"MPC.10213\"}";

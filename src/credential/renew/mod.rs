@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::{Held, Provide, ProvideError, Provided, Source, Surroundings};
 use crate::{
     clock::Skew,
-    upstream::RootsError,
+    upstream::WayError,
     watch::{Contents, Watcher},
 };
 
@@ -44,11 +44,11 @@ impl Renewal {
     /// first; of a circle, which the configuration refuses, there are none.
     ///
     /// # Errors
-    /// Where TLS to an endpoint of a source cannot be set up.
+    /// Where there is no way to an endpoint of a source.
     pub fn all<'s>(
         sources: impl IntoIterator<Item = (&'s Arc<str>, &'s Source)>,
         mut surroundings: Surroundings,
-    ) -> Result<Vec<Self>, RootsError> {
+    ) -> Result<Vec<Self>, WayError> {
         let mut left: Vec<_> = sources.into_iter().collect();
         let mut renewals = Vec::new();
         loop {
@@ -110,14 +110,12 @@ impl Renewal {
         }
         // A source that failed is left alone: those who want a value have been told when to come back.
         let answers = self.failures == 0;
-        loop {
+        // What changed before it was watched is seen here.
+        while self.contents.as_of_now() == self.contents {
             tokio::select! {
                 () = until(self.next) => return,
                 () = self.held.wanted(), if answers => return,
                 () = changed(self.watcher.as_ref()) => {}
-            }
-            if self.contents.as_of_now() != self.contents {
-                return;
             }
         }
     }

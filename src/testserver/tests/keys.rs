@@ -129,7 +129,7 @@ async fn five_bad_signatures_in_a_row_lock_the_key_for_everybody_for_five_minute
 }
 
 #[tokio::test]
-async fn a_malformed_or_old_request_is_no_bad_signature_and_a_new_key_is_not_locked() {
+async fn a_request_that_is_malformed_or_old_or_without_its_token_is_no_bad_signature() {
     let server = server();
     let key = Credential::permanent();
     let good = sign_with(&server, &key, &format!("DELETE {}", BY_PATH.0), "");
@@ -142,6 +142,17 @@ async fn a_malformed_or_old_request_is_no_bad_signature_and_a_new_key_is_not_loc
         assert_eq!(call(&server, &good).await.unwrap().error(), (401, "APIGW.0301"));
     }
     assert_eq!(server.cloud().bad_signatures(&key.access).unwrap().failures, 0);
+    let temporary = pod_identity::key(&server).await;
+    for _ in 0..6 {
+        cancel_with(&server, &Credential { token: None, ..temporary.clone() }).await;
+    }
+    assert_eq!(server.cloud().bad_signatures(&temporary.access).unwrap().failures, 0);
+}
+
+#[tokio::test]
+async fn a_key_that_is_put_anew_is_not_locked() {
+    let server = server();
+    let key = Credential::permanent();
     for _ in 0..5 {
         cancel_with(&server, &key.guessed()).await;
     }

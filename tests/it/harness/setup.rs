@@ -88,6 +88,14 @@ impl Setup {
         Self { project: format!("    {keys}\n"), ..self }
     }
 
+    /// Another project besides `media-prod`, with the same credential.
+    pub(crate) fn another_project(mut self, name: &str, endpoint: &str) -> Self {
+        let id = format!("{name}-id");
+        self.project
+            .push_str(&format!("  - {{ name: {name}, id: {id}, endpoint: '{endpoint}', credential: prod, unsafe_plaintext: true }}\n"));
+        self
+    }
+
     /// Another source of the credential.
     pub(crate) fn credential(self, source: &str) -> Self {
         Self { credential: source.into(), ..self }
@@ -135,6 +143,11 @@ impl Setup {
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
         self
+    }
+
+    /// As many files may be open at once.
+    pub(crate) fn open_files(self, most: usize) -> Self {
+        self.under(&["/bin/sh", "-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\"")])
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
