@@ -5,7 +5,7 @@
 
 mod background;
 mod connection;
-mod descriptors;
+pub mod descriptors;
 mod health;
 mod inherited;
 mod listener;

@@ -19,6 +19,7 @@ use nix::{
     errno::Errno,
     sys::socket::{MsgFlags, recv},
 };
+use rustls::ProtocolVersion;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -56,6 +57,14 @@ impl Stream {
 
     pub(super) fn counts(&self) -> Arc<Counts> {
         Arc::clone(&self.counts)
+    }
+
+    /// The version of TLS that is spoken, if any.
+    pub(super) fn protocol(&self) -> Option<ProtocolVersion> {
+        match &self.kind {
+            Kind::Plain(_) => None,
+            Kind::Tls(tls) => tls.get_ref().1.protocol_version(),
+        }
     }
 }
 

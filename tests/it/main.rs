@@ -23,6 +23,7 @@ mod commands;
 mod crash;
 mod credentials;
 mod disk;
+mod doctor;
 mod egress;
 mod forward;
 mod fuzz;
