@@ -16,6 +16,8 @@ use std::{
         unix::fs::{FileTypeExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
+    thread::sleep,
+    time::Duration,
 };
 
 use nix::{
@@ -82,8 +84,7 @@ impl Output {
         let regular = meta.is_file();
         Ok(Self {
             regular,
-            // Locked for as long as it is open. Where nothing can be locked, nobody else is known of.
-            ours: regular && !matches!(file.try_lock(), Err(TryLockError::WouldBlock)),
+            ours: regular && is_locked_for_us(&file),
             // Some file systems do not look at it when space is allocated.
             largest: getrlimit(Resource::RLIMIT_FSIZE).map_or(u64::MAX, |(now, _)| now),
             allocated: 0,
@@ -118,8 +119,16 @@ impl Output {
         }
     }
 
-    /// Whether no other process writes to the file, as far as the file system can tell.
-    pub(super) fn is_ours(&self) -> bool {
+    /// Whether no other process writes to the file, as far as the file system can tell. One that has just ended, or
+    /// that is being started, may hold on to it for a moment.
+    pub(super) fn is_ours(&mut self) -> bool {
+        for _ in 0..LOCK_TRIES {
+            if self.ours || !self.regular {
+                break;
+            }
+            sleep(LOCK_PAUSE);
+            self.ours = is_locked_for_us(&self.file);
+        }
         self.ours
     }
 
@@ -284,6 +293,13 @@ fn stdout() -> io::Result<File> {
     Ok(anew.unwrap_or(inherited))
 }
 
+/// Locks the file for as long as it is open. Where nothing can be locked, nobody else is known of.
+fn is_locked_for_us(file: &File) -> bool {
+    !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+}
+
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+const LOCK_TRIES: u32 = 20;
 /// Space is allocated in steps of this many bytes, so that it is rarely asked for.
 const ALLOCATE_AHEAD: u64 = 1024 * 1024;
 /// As many lines wait for room at most; those of refused calls are dropped beyond it, and counted.
