@@ -16,6 +16,7 @@
 
 mod harness;
 
+mod activation;
 mod audit;
 mod breaker;
 mod broken;
