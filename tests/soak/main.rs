@@ -16,7 +16,6 @@
     dead_code,
     unused_imports,
     clippy::print_stderr,
-    clippy::needless_pass_by_value,
     reason = "the harness of tests/it, of which this target needs a part"
 )]
 #[path = "../it/harness/mod.rs"]
