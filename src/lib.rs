@@ -21,6 +21,8 @@ pub mod stage;
 pub mod stack;
 pub mod reload;
 pub mod server;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod ops;
 pub mod testserver;
 pub mod cli;

@@ -195,7 +195,7 @@ impl Held {
     /// Puts a value in force, for so long. Says whether it is another one than before.
     pub(super) fn put(&self, provided: Provided, life: Option<Duration>) -> bool {
         let Provided { credential, expires_at } = provided;
-        let until = life.map(|life| Instant::now() + life);
+        let until = life.map(|life| Instant::now() + life.saturating_sub(LAST_MOMENT));
         let before = self.current.load_full();
         let same = before.filter(|before| before.credential == credential);
         let (number, standing, changed) = match same {
@@ -299,5 +299,7 @@ async fn admitted(value: Arc<Value>, deadline: Instant) -> Result<Lease, Unavail
     }
 }
 
+/// What is signed so shortly before its key ends may arrive after it, and then counts as a bad signature.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
 /// When to try again where nobody knows better.
 const SOON: Duration = Duration::from_secs(1);

@@ -26,6 +26,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use health::{Check, Health};
 pub use listener::{SocketFile, bind_unix};
 pub use status::Insight;
+pub use wire::Scan;
 
 use crate::{
     audit::{OpenError, Sink},

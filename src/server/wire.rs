@@ -72,7 +72,7 @@ impl Watch {
     pub(super) fn head_parsed(&self) -> Option<&'static str> {
         let mut state = self.state();
         state.enter(Phase::Working);
-        state.scan.fault
+        state.scan.fault()
     }
 
     /// The answer is about to be written.
@@ -94,7 +94,7 @@ impl Watch {
     /// How the bytes that hyper could not parse as a head are to be refused.
     pub(super) fn broken_head(&self, too_large: bool) -> Refusal {
         let scan = &self.state().scan;
-        match (too_large, scan.fault) {
+        match (too_large, scan.fault()) {
             // Between two heads it was the whole head that is too large.
             (true, _) if scan.request_line && scan.in_head() => Refusal::TargetTooLong,
             (true, _) => Refusal::HeadersTooLarge,
@@ -178,7 +178,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
 }
 
 /// Reads heads as the specification writes them. No request has a body, so all bytes are heads.
-struct Scan {
+pub struct Scan {
     /// The first line of a head is not over.
     request_line: bool,
     /// Bytes of the line so far.
@@ -199,10 +199,10 @@ impl Default for Scan {
 
 impl Scan {
     /// Reads on. The first fault stays: where one head cannot be trusted, no later one can.
-    fn feed(&mut self, bytes: &[u8]) {
+    pub fn feed(&mut self, bytes: &[u8]) {
         for byte in bytes {
             match byte {
-                b'\n' if !self.after_cr => self.fault(BARE_LF),
+                b'\n' if !self.after_cr => self.found(BARE_LF),
                 b'\n' => {
                     // An empty line ends a head; before a head it is skipped (RFC 9112, section 2.2).
                     self.request_line = self.line == 0;
@@ -212,10 +212,10 @@ impl Scan {
                     }
                     self.line = 0;
                 }
-                _ if self.after_cr => self.fault(BARE_CR),
+                _ if self.after_cr => self.found(BARE_CR),
                 b'\r' => {}
-                b'#' if self.request_line => self.fault(FRAGMENT),
-                0 => self.fault(NUL),
+                b'#' if self.request_line => self.found(FRAGMENT),
+                0 => self.found(NUL),
                 _ => self.line_byte(*byte),
             }
             self.after_cr = *byte == b'\r';
@@ -228,10 +228,15 @@ impl Scan {
             self.length = LENGTH.get(self.line) == Some(&byte.to_ascii_lowercase());
             self.lengths += usize::from(self.length && self.line + 1 == LENGTH.len());
             if self.lengths > 1 {
-                self.fault(LENGTHS);
+                self.found(LENGTHS);
             }
         }
         self.line += 1;
+    }
+
+    /// What two servers may read differently, where something was read that they may.
+    pub fn fault(&self) -> Option<&'static str> {
+        self.fault
     }
 
     /// Whether a head has begun and is not over.
@@ -239,7 +244,7 @@ impl Scan {
         !self.request_line || self.line > 0
     }
 
-    fn fault(&mut self, what: &'static str) {
+    fn found(&mut self, what: &'static str) {
         self.fault.get_or_insert(what);
     }
 }

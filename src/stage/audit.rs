@@ -62,6 +62,12 @@ struct Shared {
 }
 
 impl Recorded {
+    /// A request whose record nobody writes: to decide on it, and no more.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn unwritten(arrival: Arrival, trail: Trail) -> Self {
+        Self { arrival, trail }
+    }
+
     pub(super) fn into_parts(self) -> (Arrival, Trail) {
         (self.arrival, self.trail)
     }

@@ -13,7 +13,6 @@ use tower::{BoxError, filter::Predicate};
 
 use super::{Exchange, Received, Refusal};
 use crate::{
-    clock,
     identity::{Callers, Identity, Presented},
     limit::Limiter,
     policy::Policy,
@@ -77,7 +76,8 @@ impl Predicate<Received> for Authenticate {
             method: method.as_str(),
             target: &target,
             headers: &headers,
-            now: clock::now(),
+            // One moment for the whole decision.
+            now: exchange.trail.opened(),
         };
         let identity = in_force.callers.identify(&presented).map_err(Refusal::from)?;
         {

@@ -89,12 +89,16 @@ mod retry;
 mod entrust;
 mod sign;
 mod forward;
+#[cfg(any(test, fuzzing))]
+mod decide;
 
 pub use audit::{Arrival, Audit, AuditLayer, Recorded};
 pub use authenticate::{Authenticate, Identified, InForce};
 pub use authorize::{Authorize, Permitted};
 pub use compose::{Compose, Composed};
-pub use entrust::{EntrustLayer, Entrusted};
+#[cfg(any(test, fuzzing))]
+pub use decide::Decide;
+pub use entrust::{Entrust, EntrustLayer, Entrusted};
 pub use forward::Forward;
 pub use limit::{Admitted, Limit};
 pub use receive::{Receive, Received};

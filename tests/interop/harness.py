@@ -206,7 +206,9 @@ class Proxy(Process):
 
     def wait_until_ready(self):
         self.eventually("it served", lambda: re.search('"serving".*\n', self.read("stderr")))
-        said = [json.loads(line) for line in self.read("stderr").splitlines()]
+        # Up to the last line end: the line after it may still be being written.
+        whole, _, _ = self.read("stderr").rpartition("\n")
+        said = [json.loads(line) for line in whole.splitlines()]
         listening = [fields for fields in said if fields["message"] == "listening"]
         self.urls = {fields["listener"]: f"http://{fields['address']}" for fields in listening}
         self.ops = [f"http://{fields['address']}" for fields in said if fields["message"] == "ops listening"]

@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Peer, Proxy, Scripted, Setup, cancel, request, wait_for};
+use crate::harness::{Answer, BOUND, Peer, Proxy, Scripted, Setup, cancel, request, wait_for};
 
 #[test]
 fn after_failures_in_a_row_calls_are_refused_and_nothing_is_sent() {
@@ -155,7 +155,7 @@ fn one_call_at_a_time_finds_out_whether_it_works_again() {
     assert_eq!(proxy.send(cancel("100211")).status, 503);
     thread::scope(|scope| {
         let first = scope.spawn(|| until_passed(&proxy, "100211"));
-        probe.recv().unwrap();
+        probe.recv_timeout(BOUND).unwrap();
         // Longer than the pause between two probes.
         thread::sleep(Duration::from_millis(300));
         for _ in 0..20 {

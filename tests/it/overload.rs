@@ -198,7 +198,7 @@ fn holding() -> (Scripted, Sender<()>) {
     let upstream = Scripted::start(move |_, peer| {
         while let Some(head) = peer.request() {
             if !head.contains("/first ") {
-                drop(released.lock().unwrap().recv());
+                released.lock().unwrap().recv().ok();
             }
             peer.write("HTTP/1.1 204 No Content\r\n\r\n");
         }

@@ -110,14 +110,12 @@ impl Renewal {
         }
         // A source that failed is left alone: those who want a value have been told when to come back.
         let answers = self.failures == 0;
-        loop {
+        // What changed before it was watched is seen here.
+        while self.contents.as_of_now() == self.contents {
             tokio::select! {
                 () = until(self.next) => return,
                 () = self.held.wanted(), if answers => return,
                 () = changed(self.watcher.as_ref()) => {}
-            }
-            if self.contents.as_of_now() != self.contents {
-                return;
             }
         }
     }

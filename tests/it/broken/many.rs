@@ -78,15 +78,10 @@ fn under_many_callers_every_call_gets_its_own_answer_and_one_record() {
 
 /// In a crowd more may happen than to a call alone.
 fn may_be(expected: Expected, answer: &Answer) -> Expected {
-    match expected {
-        // Told by when the connection dies.
-        Expected::Cut | Expected::Nothing
-            if answer.header("proxy-status").contains("connection_terminated") =>
-        {
-            Expected::Nothing
-        }
-        other => other,
-    }
+    // Told by when the connection dies.
+    let dies = matches!(expected, Expected::Cut | Expected::Nothing);
+    let unheard = || answer.header("proxy-status").contains("connection_terminated");
+    if dies && unheard() { Expected::Nothing } else { expected }
 }
 
 fn count_by_job(heads: &[String]) -> HashMap<String, u64> {

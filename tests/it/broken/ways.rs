@@ -119,7 +119,9 @@ fn secured() -> Vec<Way> {
         ("misnamed", Arc::clone(&TRUSTED.1[1])),
         ("expired", Arc::clone(&TRUSTED.1[2])),
     ] {
-        let server = Scripted::start(move |_, peer| drop(peer.secure(Arc::clone(&config))));
+        let server = Scripted::start(move |_, peer| {
+            peer.secure(Arc::clone(&config));
+        });
         let endpoint = server.url().replace("http:", "https:");
         ways.push(Way { name, endpoint, expected: broken, attempts: 1..=1, end: End::Server(server) });
     }

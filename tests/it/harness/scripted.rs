@@ -83,10 +83,6 @@ impl Scripted {
         format!("http://{}", self.address)
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     /// How many connections there were so far.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Relaxed)

@@ -1,0 +1,24 @@
+//! Is what is permitted exactly a call of the grammar, of a proven caller, whatever the bytes are? For fuzzers and tests
+//! only.
+//!
+//! [`World::judge`] decides on a head as the product does, from its raw bytes on, and compares that with the plain
+//! reading in `oracle`, which knows the text of a head and nothing of the product. hyper's part is played by
+//! httparse, which is what hyper parses heads with; its framing is for the fuzzing over sockets (`tests/it/fuzz.rs`).
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a fuzzer stops at the first promise that is broken"
+)]
+
+mod head;
+#[cfg(test)]
+mod mutate;
+mod oracle;
+mod world;
+
+pub use world::World;
+
+#[cfg(test)]
+mod tests;

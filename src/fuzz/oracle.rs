@@ -1,0 +1,180 @@
+//! What does a head ask for, by its text alone? A reading that shares nothing with the product but the documentation.
+//!
+//! It stands alone: the tests over sockets include this file.
+
+use memchr::memmem;
+
+/// A listener.
+pub(crate) struct Gate {
+    /// The values of `Host` that it answers to, without ports.
+    pub(crate) hosts: &'static [&'static str],
+    /// Who is known by reaching it.
+    pub(crate) caller: Option<&'static str>,
+    /// The bearer tokens that count on it, and whose they are; none where none counts.
+    pub(crate) tokens: &'static [(&'static str, &'static str)],
+}
+
+/// A call that is to be permitted, if the policy allows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Call<'h> {
+    /// Who makes it.
+    pub(crate) caller: &'static str,
+    /// The project as it is written.
+    pub(crate) project: &'h str,
+    /// The job.
+    pub(crate) job: &'h str,
+    /// The URL, with `P` and `J` for the two.
+    pub(crate) form: &'static str,
+}
+
+/// The three URLs.
+pub(crate) const FORMS: [&str; 3] =
+    ["/v2/P/editing/jobs/J", "/v2/P/editing/job?job_id=J", "/v1/P/editing/jobs?job_id=J"];
+
+/// Where the first head of these bytes ends. `None` where it does not.
+pub(crate) fn end(bytes: &[u8]) -> Option<usize> {
+    let start = blank_lines(bytes);
+    memmem::find(&bytes[start..], b"\r\n\r\n").map(|at| start + at + 4)
+}
+
+/// The call that a head makes, this one and no other. `None` for whatever is not to be accepted.
+pub(crate) fn read<'h>(head: &'h [u8], gate: &Gate) -> Option<Call<'h>> {
+    let text = &head[blank_lines(head)..];
+    let mut lines = lines_of(text.strip_suffix(b"\r\n\r\n")?);
+    let (project, job, form) = target(lines.next()?)?;
+    let mut found = Found::default();
+    for line in lines {
+        found.header(line)?;
+    }
+    let host = found.host.filter(|host| gate.hosts.iter().any(|own| is_host(own, host)));
+    if host.is_none() || found.count > 64 {
+        return None;
+    }
+    Some(Call { caller: found.caller(gate)?, project, job, form })
+}
+
+/// Between heads, a caller may send empty lines.
+fn blank_lines(bytes: &[u8]) -> usize {
+    2 * bytes.chunks_exact(2).take_while(|pair| *pair == b"\r\n").count()
+}
+
+/// Split at line ends, which are all that a head may have of control characters but for tabs.
+fn lines_of(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(bytes);
+    std::iter::from_fn(move || {
+        let bytes = rest?;
+        let end = memmem::find(bytes, b"\r\n");
+        rest = end.map(|end| &bytes[end + 2..]);
+        Some(&bytes[..end.unwrap_or(bytes.len())])
+    })
+}
+
+fn target(line: &[u8]) -> Option<(&str, &str, &'static str)> {
+    let text = std::str::from_utf8(line).ok()?;
+    let target = text.strip_prefix("DELETE ")?.strip_suffix(" HTTP/1.1")?;
+    FORMS.into_iter().find_map(|form| {
+        let (before, rest) = form.split_once('P')?;
+        let (between, _) = rest.split_once('J')?;
+        let (project, job) = target.strip_prefix(before)?.split_once(between)?;
+        (is_segment(project) && is_segment(job)).then_some((project, job, form))
+    })
+}
+
+/// A project or a job.
+pub(crate) fn is_segment(text: &str) -> bool {
+    let allowed = |c: char| matches!(c, 'A'..='Z' | 'a'..='z' | '0'..='9' | '_' | '-');
+    (1..=64).contains(&text.len()) && text.chars().all(allowed)
+}
+
+/// What the headers say, as far as it matters.
+#[derive(Default)]
+struct Found<'h> {
+    count: usize,
+    host: Option<&'h [u8]>,
+    has_length: bool,
+    authorization: Option<&'h [u8]>,
+    proxy_authorization: Option<&'h [u8]>,
+    /// A second line of one of the two, or another spelling.
+    two_authorizations: bool,
+}
+
+impl<'h> Found<'h> {
+    /// Reads a header. `None` where it is none, or one that no request may have.
+    fn header(&mut self, line: &'h [u8]) -> Option<()> {
+        let (name, value) = header(line)?;
+        self.count += 1;
+        // Names are the same with `_` for `-`, and know no case.
+        let mut plain = [0; 32];
+        let plain = plain.get_mut(..name.len()).unwrap_or_default();
+        for (to, from) in plain.iter_mut().zip(name) {
+            *to = if *from == b'_' { b'-' } else { from.to_ascii_lowercase() };
+        }
+        let respelled = name.contains(&b'_');
+        match &*plain {
+            b"transfer-encoding" | b"upgrade" | b"expect" | b"te" | b"trailer" => return None,
+            b"origin" | b"sec-fetch-site" => return None,
+            b"host" if self.host.is_some() => return None,
+            b"host" => self.host = Some(value),
+            b"content-length" => {
+                let again = !respelled && std::mem::replace(&mut self.has_length, true);
+                return (value == b"0" && !again).then_some(());
+            }
+            b"authorization" => self.two_authorizations |= self.authorization.replace(value).is_some(),
+            b"proxy-authorization" => {
+                self.two_authorizations |= self.proxy_authorization.replace(value).is_some() || respelled;
+            }
+            _ => {}
+        }
+        Some(())
+    }
+
+    /// The caller that everything agrees on.
+    fn caller(&self, gate: &Gate) -> Option<&'static str> {
+        if gate.tokens.is_empty() {
+            return gate.caller;
+        }
+        if self.two_authorizations {
+            return None;
+        }
+        // A client of Huawei's SDK signs with keys of its own.
+        let by_sdk = |value: &&[u8]| scheme(value).eq_ignore_ascii_case(b"SDK-HMAC-SHA256");
+        let tokens = [self.authorization.filter(|value| !by_sdk(value)), self.proxy_authorization];
+        let mut caller = gate.caller;
+        for value in tokens.into_iter().flatten() {
+            let scheme = scheme(value);
+            let token = value[scheme.len()..].trim_ascii_start();
+            let known = gate.tokens.iter().find(|(known, _)| known.as_bytes() == token);
+            let owner = known.filter(|_| scheme.eq_ignore_ascii_case(b"Bearer"))?.1;
+            if caller.is_some_and(|caller| caller != owner) {
+                return None;
+            }
+            caller = Some(owner);
+        }
+        caller
+    }
+}
+
+/// The name, and the value without blanks around it.
+fn header(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = line.iter().position(|byte| *byte == b':')?;
+    let (name, value) = (&line[..colon], &line[colon + 1..]);
+    let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let text = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~' | 0x80..);
+    if name.is_empty() || !name.iter().all(token) || !value.iter().all(text) {
+        return None;
+    }
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let start = value.iter().position(|byte| !blank(byte)).unwrap_or(value.len());
+    let end = value.iter().rposition(|byte| !blank(byte)).map_or(start, |last| last + 1);
+    Some((name, &value[start..end]))
+}
+
+fn scheme(value: &[u8]) -> &[u8] {
+    value.split(|byte| *byte == b' ').next().unwrap_or_default()
+}
+
+fn is_host(own: &str, host: &[u8]) -> bool {
+    let Some((name, rest)) = host.split_at_checked(own.len()) else { return false };
+    let port = |rest: &[u8]| rest[0] == b':' && rest[1..].iter().all(u8::is_ascii_digit);
+    name.eq_ignore_ascii_case(own.as_bytes()) && (rest.is_empty() || port(rest))
+}

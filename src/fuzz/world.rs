@@ -1,0 +1,251 @@
+//! A proxy's configuration, and what must hold of every decision under it.
+
+use std::{env, fs, net::SocketAddr, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use chrono::{DateTime, Utc};
+use http::header::HOST;
+
+use super::{
+    head,
+    oracle::{self, Call, FORMS, Gate},
+};
+use crate::{
+    audit::{Outcome, Sink, Target, Trail, WhenBlocked},
+    clock::{self, Skew},
+    config::{self, Hosts, Limits},
+    credential::{Renewal, Surroundings},
+    identity::{Peer, PeerAddress},
+    metrics::{Foreseen, Metrics},
+    operation,
+    stage::{Arrival, Decide, InForce, Project, Refusal},
+    upstream::{Egress, Outbound, Proxies, Roots, Timeouts, Upstream},
+};
+
+/// What decides, and on which listeners.
+#[derive(Clone)]
+pub struct World {
+    decide: Decide,
+    listeners: [(&'static Gate, Arc<Peer>, Arc<Hosts>); 3],
+    now: DateTime<Utc>,
+    judged: u64,
+}
+
+impl World {
+    /// The world of the configuration below.
+    pub fn new() -> Self {
+        let settings = settings();
+        let roots = Roots::new(None).expect("the built-in roots");
+        let egress = Egress { roots, proxies: Proxies::new(None, |_| None) };
+        let skew = Skew::default();
+        let connect_timeout = settings.upstream.connect_timeout;
+        let surroundings = Surroundings {
+            egress: egress.clone(),
+            connect_timeout,
+            skew: skew.clone(),
+            bases: Default::default(),
+        };
+        let sources = settings.credentials.iter().map(|credential| (&credential.name, &credential.source));
+        let renewals = Renewal::all(sources, surroundings).expect("the built-in roots");
+        let held = Arc::clone(renewals.first().expect("a credential").held());
+        let timeouts = Timeouts { connect: connect_timeout, attempt: settings.upstream.attempt_timeout };
+        let project = |project: &Arc<config::Project>| {
+            let upstream = Upstream::new(&project.endpoint, &egress, timeouts).expect("an upstream");
+            let project = Project::new(Arc::clone(project), Arc::clone(&held), Arc::new(upstream));
+            Arc::new(project.expect("a project"))
+        };
+        let projects: Vec<Arc<Project>> = settings.projects.iter().map(project).collect();
+        let sink = Sink::open(Target::File("/dev/null".into()), WhenBlocked::Refuse).expect("a sink");
+        let metrics = Arc::new(Metrics::new(&Foreseen {
+            listeners: &[],
+            callers: settings.callers.ids(),
+            policy: &settings.policy,
+            credentials: &[],
+            projects: &[],
+            sink: &sink,
+            skew: &skew,
+        }));
+        let in_force = Arc::new(ArcSwap::from_pointee(InForce::new(settings, None)));
+        let decide = Decide::new(in_force, &projects, &Limits::default(), metrics);
+        Self { decide, listeners: listeners(), now: clock::now(), judged: 0 }
+    }
+
+    /// Decides on the head that these bytes begin with, on the listener that the first of them says. Says whether it
+    /// is permitted.
+    ///
+    /// # Panics
+    /// Where a promise is broken.
+    pub fn judge(&mut self, bytes: &[u8]) -> bool {
+        let Some((first, bytes)) = bytes.split_first() else { return false };
+        let (gate, peer, hosts) = self.listeners[usize::from(*first) % 3].clone();
+        let trail = Trail::new("id".into(), Arc::clone(&peer.listener), "127.0.0.1".into(), self.now);
+        let decision = self.decide.decide(Arrival { head: head::parse(bytes), peer, hosts }, &trail);
+        let asked = oracle::end(bytes).and_then(|end| oracle::read(&bytes[..end], gate));
+        let expected = asked.filter(is_allowed);
+        match (&decision, expected) {
+            (Ok(outbound), Some(call)) => is_that_call(outbound, &call, &trail),
+            (Err(refusal), None) => is_refused(refusal),
+            (Ok(outbound), None) => {
+                panic!("permitted, and not a call: {} {}", outbound.method(), outbound.uri())
+            }
+            (Err(refusal), Some(call)) => panic!("{call:?} refused: {refusal}"),
+        }
+        self.judged += 1;
+        if self.judged.is_multiple_of(RECORDED) {
+            is_one_line(&trail);
+        }
+        decision.is_ok()
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What `policy.yaml` says, in other words.
+fn is_allowed(call: &Call<'_>) -> bool {
+    let (project, ..) = project(call);
+    let allowed = match call.caller {
+        "editor-api" => project == "media-prod",
+        "batch-cleaner" => call.job.starts_with("tmp-"),
+        "oncall" => project == "media-test",
+        _ => false,
+    };
+    !project.is_empty() && allowed && !call.job.starts_with("release-")
+}
+
+/// Its name, its id, and the form that is sent in place of the caller's.
+fn project(call: &Call<'_>) -> (&'static str, &'static str, &'static str) {
+    match call.project {
+        "media-prod" | "0a1b2c3d4e5f60718293a4b5c6d7e8f9" => {
+            ("media-prod", "0a1b2c3d4e5f60718293a4b5c6d7e8f9", call.form)
+        }
+        "media-test" | "1a1b2c3d4e5f60718293a4b5c6d7e8f9" => {
+            ("media-test", "1a1b2c3d4e5f60718293a4b5c6d7e8f9", FORMS[2])
+        }
+        _ => ("", "", ""),
+    }
+}
+
+/// What would be sent is that call and nothing else, and the record says so.
+fn is_that_call(outbound: &Outbound, call: &Call<'_>, trail: &Trail) {
+    let (_, id, form) = project(call);
+    let target = outbound.uri().path_and_query().expect("a target").as_str();
+    assert_eq!(
+        (outbound.method().as_str(), target),
+        ("DELETE", &*form.replace('P', id).replace('J', call.job))
+    );
+    let read = operation::Target::parse("DELETE", target).expect("a call that we would take ourselves");
+    assert_eq!(read.operation().render(read.project().as_str(), read.job()), target, "rendered again");
+    let names: Vec<&str> = outbound.headers().keys().map(|name| name.as_str()).collect();
+    let (ours, theirs) = names.split_at(OURS.len());
+    assert!(
+        ours == OURS && [&[][..], &["traceparent"], &["traceparent", "tracestate"]].contains(&theirs),
+        "{names:?}"
+    );
+    assert_eq!(outbound.headers().len(), names.len(), "each once");
+    assert_eq!(outbound.headers()[HOST], "mpc.cn-north-4.myhuaweicloud.com");
+    assert!(["x-project-id", "x-project_id"].iter().all(|name| outbound.headers()[*name] == id));
+    let record = trail.note();
+    assert_eq!((record.caller.as_deref(), record.effect), (Some(call.caller), Some("allow")));
+    assert_eq!((record.project_id.as_deref(), record.job_id.as_deref()), (Some(id), Some(call.job)));
+    assert_eq!((record.action, record.attempts), (Some("mpc:editingTask:delete"), 0));
+}
+
+/// It says why, in words that are ours.
+fn is_refused(refusal: &Refusal) {
+    assert!(!matches!(refusal, Refusal::Internal), "a bug");
+    let text = refusal.to_string();
+    assert!(text.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{text:?}");
+}
+
+/// The record is one line of JSON, no longer than the room that is kept for it.
+fn is_one_line(trail: &Trail) {
+    let mut record = trail.note();
+    record.outcome = Some(Outcome::Refused);
+    let line = record.line(Duration::ZERO);
+    assert!(line.len() <= 4096 && line.iter().filter(|byte| **byte == b'\n').count() == 1);
+    let read: Result<serde_json::Value, _> = serde_json::from_slice(&line);
+    assert!(read.is_ok_and(|record| record["event"] == "request"), "{}", line.escape_ascii());
+}
+
+fn listeners() -> [(&'static Gate, Arc<Peer>, Arc<Hosts>); 3] {
+    let address = |uid: u32| match uid {
+        0 => PeerAddress::Tcp { address: SocketAddr::from(([127, 0, 0, 1], 40_000)), owner: None },
+        uid => PeerAddress::Unix { uid, gid: uid },
+    };
+    [("app", &APP, 0), ("team", &TEAM, 0), ("shared", &SHARED, 1001)].map(|(name, gate, uid)| {
+        let bearer = !gate.tokens.is_empty();
+        let peer = Peer {
+            listener: name.into(),
+            address: address(uid),
+            certificate: None,
+            bearer,
+            local: name != "team",
+        };
+        (
+            gate,
+            Arc::new(peer),
+            Arc::new(Hosts::Names(gate.hosts.iter().map(|host| Arc::from(*host)).collect())),
+        )
+    })
+}
+
+fn settings() -> config::Settings {
+    let folder = env::temp_dir().join(format!("mpc-auth-proxy-{}", uuid::Uuid::new_v4()));
+    fs::create_dir(&folder).expect("a folder");
+    let token = |text: &str| hex::encode(<sha2::Sha256 as sha2::Digest>::digest(text));
+    for (name, text) in [
+        ("proxy.yaml", PROXY.to_owned()),
+        ("policy.yaml", POLICY.to_owned()),
+        ("cleaner.sha256", token(TOKENS[0].0)),
+        ("oncall.sha256", token(TOKENS[1].0)),
+    ] {
+        fs::write(folder.join(name), text).expect("a file");
+    }
+    let loaded = config::load(&folder.join("proxy.yaml"));
+    fs::remove_dir_all(folder).expect("the folder");
+    loaded.unwrap_or_else(|report| panic!("{report}")).settings
+}
+
+/// Every how many decisions the record is written as well: that takes longer than all the rest.
+const RECORDED: u64 = 128;
+const OURS: [&str; 5] = ["host", "user-agent", "accept", "x-project-id", "x-project_id"];
+const LOCAL: &[&str] = &["localhost", "127.0.0.1", "[::1]"];
+const TOKENS: &[(&str, &str)] =
+    &[("cleaner-token-0123456789", "batch-cleaner"), ("oncall-token-0123456789", "oncall")];
+const APP: Gate = Gate { hosts: LOCAL, caller: Some("editor-api"), tokens: &[] };
+const TEAM: Gate = Gate { hosts: &["proxy.media.svc"], caller: None, tokens: TOKENS };
+const SHARED: Gate = Gate { hosts: LOCAL, caller: Some("oncall"), tokens: TOKENS };
+
+const PROXY: &str = "version: 1
+policy: policy.yaml
+listeners:
+  - { name: app, bind: 127.0.0.1:8080 }
+  - { name: team, bind: 127.0.0.1:8081, bearer: true, hosts: [proxy.media.svc] }
+  - { name: shared, bind: 'unix:shared.sock', bearer: true }
+projects:
+  - name: media-prod
+    id: 0a1b2c3d4e5f60718293a4b5c6d7e8f9
+    endpoint: https://mpc.cn-north-4.myhuaweicloud.com
+    credential: prod
+  - name: media-test
+    id: 1a1b2c3d4e5f60718293a4b5c6d7e8f9
+    endpoint: https://mpc.cn-north-4.myhuaweicloud.com
+    credential: prod
+    cancel_form: v1
+credentials: { prod: { environment: {} } }
+";
+const POLICY: &str = "version: 1
+callers:
+  editor-api: { identify: [ { listener: app } ] }
+  batch-cleaner: { identify: [ { bearer: { sha256_file: cleaner.sha256 } } ] }
+  oncall: { identify: [ { listener: shared }, { bearer: { sha256_file: oncall.sha256 } } ] }
+rules:
+  - { id: editor, effect: allow, callers: [editor-api], actions: ['*'], projects: [media-prod], jobs: ['*'] }
+  - { id: cleaner, effect: allow, callers: [batch-cleaner], actions: ['*'], projects: ['media-*'], jobs: ['tmp-*'] }
+  - { id: oncall, effect: allow, callers: [oncall], actions: ['*'], projects: [media-test], jobs: ['*'] }
+  - { id: keep, effect: deny, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['release-*'] }
+";
