@@ -90,7 +90,9 @@ fn over_capacity() {
     crowd_of(1);
     proxy.cloud().clear_requests();
     let (alone, refused_alone) = Insistent::together(crowd_of(capacity.div_ceil(2)));
+    let started = Instant::now();
     let (passed, refused) = Insistent::together(crowd_of(3 * capacity));
+    let rounds = started.elapsed().div_duration_f64(UPSTREAM) as usize + 1;
     let seen = proxy.cloud().requests().len();
     let requests = CALLS + alone.len() + passed.len() + refused.len();
     let records = trail::read(Arc::into_inner(proxy).unwrap(), requests, |_| {});
@@ -104,6 +106,11 @@ fn over_capacity() {
     );
     assert_eq!(refused_alone.len(), 0, "what is not too much is not refused");
     assert!(passed.len() > 0 && refused.len() > 0, "{} passed, {} refused", passed.len(), refused.len());
+    assert!(
+        passed.len() <= rounds * capacity,
+        "more were under way than may be: {} in {rounds} rounds",
+        passed.len()
+    );
     assert_eq!((records, seen), (requests, alone.len() + passed.len()), "what is refused is not sent");
 }
 
