@@ -186,6 +186,12 @@ fn scheme(value: &[u8]) -> &[u8] {
 
 fn is_host(own: &str, host: &[u8]) -> bool {
     let Some((name, rest)) = host.split_at_checked(own.len()) else { return false };
-    let port = |rest: &[u8]| rest[0] == b':' && rest[1..].iter().all(u8::is_ascii_digit);
+    let port = |rest: &[u8]| match rest.strip_prefix(b":") {
+        Some(digits) if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) => {
+            let add = |port: u32, digit: &u8| (port * 10 + u32::from(digit - b'0')).min(1 << 16);
+            digits.iter().fold(0, add) < 1 << 16
+        }
+        _ => false,
+    };
     name.eq_ignore_ascii_case(own.as_bytes()) && (rest.is_empty() || port(rest))
 }
