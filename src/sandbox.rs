@@ -124,7 +124,7 @@ impl Needed {
         };
         let sockets = settings.listeners.iter().filter_map(|listener| match &listener.bind {
             Bind::Unix { path, .. } => Some(path),
-            Bind::Tcp(_) => None,
+            Bind::Tcp(_) | Bind::Systemd(_) => None,
         });
         let sockets = sockets.chain(settings.admin.as_ref().map(|admin| &admin.path)).cloned();
         Self {

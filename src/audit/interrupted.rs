@@ -230,7 +230,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.log");
         fs::write(&path, intent("theirs")).unwrap();
-        let theirs = Output::open(Target::File(path.clone())).unwrap();
+        let mut theirs = Output::open(Target::File(path.clone())).unwrap();
         assert!(theirs.is_ours());
         assert_eq!(closed(&path).lines().count(), 1);
         drop(theirs);

@@ -170,6 +170,8 @@ fn proof_on(listener: &Listener, proof: &Proof) -> Option<String> {
     let (loopback, unix) = match &listener.bind {
         config::Bind::Tcp(address) => (address.ip().is_loopback(), false),
         config::Bind::Unix { .. } => (false, true),
+        // Which of the two it is, the socket will tell.
+        config::Bind::Systemd(_) => (true, true),
     };
     let certificates = listener.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     match proof {

@@ -121,10 +121,15 @@ impl Held {
     /// # Errors
     /// Where nothing can be lent now.
     pub async fn lease(&self, deadline: Instant) -> Result<Lease, Unavailable> {
-        let value = match self.usable(0) {
-            Some(value) => value,
-            None => self.renewed(self.number(), deadline).await?,
-        };
+        if let Some(value) = self.usable(0) {
+            match admitted(value, deadline).await {
+                // It was not before this call waited for a place. There may be a newer one.
+                Err(Unavailable::HeldBack(_)) => {}
+                lease => return lease,
+            }
+        }
+        // Also the same value will do, where it is given again for longer.
+        let value = self.renewed(self.number() + 1, 0, deadline).await?;
         admitted(value, deadline).await
     }
 
@@ -137,7 +142,7 @@ impl Held {
         let number = than.value.number;
         let value = match self.usable(number) {
             Some(value) => value,
-            None => self.renewed(number, deadline).await?,
+            None => self.renewed(number + 1, number, deadline).await?,
         };
         admitted(value, deadline).await
     }
@@ -239,8 +244,8 @@ impl Held {
         usable.then_some(value)
     }
 
-    /// Waits for one round of the renewal, and for what it brings.
-    async fn renewed(&self, than: u64, deadline: Instant) -> Result<Arc<Value>, Unavailable> {
+    /// Asks for a value with that number. Waits for one round of the renewal, and gives what is newer than `than`.
+    async fn renewed(&self, wanted: u64, than: u64, deadline: Instant) -> Result<Arc<Value>, Unavailable> {
         let mut rounds = self.rounds.subscribe();
         // Looked at before the value is, so that a round that ends in between is not missed.
         let quiet = rounds.borrow_and_update().quiet();
@@ -248,7 +253,7 @@ impl Held {
             return Ok(value);
         }
         if quiet.is_none() {
-            self.wanted.fetch_max(than + 1, Relaxed);
+            self.wanted.fetch_max(wanted, Relaxed);
             self.asked.notify_one();
             // Time-out or not: what counts is what there is now.
             drop(timeout_at(deadline, rounds.changed()).await);

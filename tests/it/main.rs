@@ -16,6 +16,7 @@
 
 mod harness;
 
+mod activation;
 mod audit;
 mod breaker;
 mod broken;
@@ -28,6 +29,7 @@ mod egress;
 mod forward;
 mod fuzz;
 mod hangup;
+mod hostile_callers;
 mod identify;
 mod layering;
 mod leak;

@@ -26,7 +26,7 @@ use crate::{
 pub(super) fn look(settings: &Settings) -> Vec<Finding> {
     let listeners = settings.listeners.iter().filter_map(|listener| match &listener.bind {
         Bind::Unix { path, .. } => Some(path.as_path()),
-        Bind::Tcp(_) => None,
+        Bind::Tcp(_) | Bind::Systemd(_) => None,
     });
     let admin = settings.admin.as_ref().map(|admin| admin.path.as_path());
     let sockets = listeners.chain(admin).map(socket);

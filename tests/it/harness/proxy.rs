@@ -217,7 +217,16 @@ impl Proxy {
 
     /// From now on none of its files may become larger.
     pub(crate) fn limit_file_size(&self, bytes: u64) {
-        let arguments = [format!("--pid={}", self.child.id()), format!("--fsize={bytes}")];
+        self.limit("fsize", bytes);
+    }
+
+    /// Lets it have so many files open at once.
+    pub(crate) fn limit_open_files(&self, most: u64) {
+        self.limit("nofile", most);
+    }
+
+    fn limit(&self, what: &str, most: u64) {
+        let arguments = [format!("--pid={}", self.child.id()), format!("--{what}={most}")];
         let set = Command::new("prlimit").args(arguments).status();
         assert!(set.unwrap().success());
     }

@@ -109,7 +109,8 @@ impl Wire {
 }
 
 impl Answer {
-    fn of_head(head: &str) -> Self {
+    /// An answer whose body is yet to come.
+    pub(crate) fn of_head(head: &str) -> Self {
         let mut lines = head.trim_end().split("\r\n");
         let (version, status) = lines.next().unwrap().split_once(' ').unwrap();
         // hyper answers in the version it was asked in.

@@ -1,0 +1,332 @@
+//! What holds while everything happens at once? Good, bad and lost calls, an upstream that fails in every way, policies
+//! of which half are broken, keys that are replaced: every request is answered, recorded once, and costs nothing that
+//! stays.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    ops::RangeBounds,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+    time::Instant,
+};
+
+use mpc_auth_proxy::testserver::{Fault, Planned};
+use nix::sys::signal::Signal;
+use uuid::Uuid;
+
+use crate::{
+    credentials::{rotate, with_first_key},
+    harness::{Answer, PROJECT, Proxy, Record, Setup, TOKEN, cancel, request, wait_for},
+    load::{Farewell, Line, Over, Took, crowd, run},
+    process::{descriptors, mib, resident},
+    size, trail,
+};
+
+#[test]
+fn mixed() {
+    let world = Arc::new(World::new(size("SOAK_CALLS", 3_000)));
+    let (open, memory) = (descriptors(&world.proxy), resident(&world.proxy));
+    let started = Instant::now();
+    let (told, weather) = thread::scope(|scope| {
+        let weather = scope.spawn(|| weather(&world));
+        let over = Over(&world.over);
+        let told = run(crowd(CALLERS, |_| caller(Arc::clone(&world))));
+        drop(over);
+        (told, weather.join().unwrap())
+    });
+    let took = started.elapsed();
+    let World { proxy, calls, .. } = Arc::into_inner(world).unwrap();
+    let still_open = wait_for("end of the callers' connections", || {
+        Some(descriptors(&proxy)).filter(|now| *now <= open + POOL)
+    });
+    let memory = [memory, weather.peak(..calls / 2), weather.peak(calls / 2..), resident(&proxy)];
+    let (mut ledger, latency) = Ledger::of(told);
+    let (requests, lost) = (ledger.answered.len() + ledger.hung_up.len(), ledger.hung_up.len());
+    let records = trail::read(proxy, requests, |record| ledger.settle(record));
+    let [start, first, second, end] = memory.map(mib);
+    println!(
+        "mixed: {calls} calls of {CALLERS} callers in {took:.1?}: {requests} requests, {lost} of them hung up, {records} \
+         records; {} rotations and reloads; {latency}
+mixed: RSS at the start {start}, peak {first}, of the second half {second}, at the end {end}; descriptors {open}, \
+         at the end {still_open}
+mixed: {:?}",
+        weather.rounds, ledger.answers
+    );
+    assert_eq!(records, requests);
+    assert_eq!((ledger.answered.len(), ledger.hung_up.len()), (0, 0), "these were not recorded");
+    assert!(memory[2] <= memory[1] + GROWTH, "memory grows: {:?}", weather.memory);
+}
+
+/// What all callers share.
+struct World {
+    proxy: Proxy,
+    calls: usize,
+    next: AtomicUsize,
+    over: AtomicBool,
+}
+
+/// What one caller was told.
+#[derive(Default)]
+struct Told {
+    /// The id of each answer, and its status.
+    answered: Vec<(Uuid, u16)>,
+    /// The jobs of requests whose answer it did not wait for.
+    hung_up: Vec<String>,
+    took: Took,
+}
+
+/// What happened meanwhile.
+struct Weather {
+    rounds: usize,
+    /// How many calls there had been, and the memory at that time in KiB.
+    memory: Vec<(usize, usize)>,
+}
+
+/// What is still to be found in the records.
+struct Ledger {
+    answered: HashMap<Uuid, u16>,
+    hung_up: HashSet<String>,
+    /// Which of the two policies has this hash.
+    policies: HashMap<String, String>,
+    /// By status and code.
+    answers: BTreeMap<String, usize>,
+}
+
+impl World {
+    fn new(calls: usize) -> Self {
+        let setup = Setup::new().listeners(&LISTENERS).policy(&policy("first"));
+        let proxy = trail::start(with_first_key(setup));
+        Self { proxy, calls, next: AtomicUsize::new(0), over: AtomicBool::new(false) }
+    }
+}
+
+/// Calls until all calls are made, one kind after the other.
+async fn caller(world: Arc<World>) -> Told {
+    let mut told = Told::default();
+    let (mut app, mut team) = (Line::to(&world.proxy, "app"), Line::to(&world.proxy, "team"));
+    loop {
+        let number = world.next.fetch_add(1, Relaxed);
+        if number >= world.calls {
+            return told;
+        }
+        let (job, denied) = (format!("m{number}"), format!("denied-{number}"));
+        world.proxy.queue(&job);
+        match number % 16 {
+            kind @ 0..6 => {
+                let line = if kind < 4 { &mut app } else { &mut team };
+                was_passed_on(&told.ask(line, in_a_form(number, &job)).await);
+            }
+            6 => {
+                let answer = told.ask(&mut app, cancel("gone")).await;
+                assert!(is(&answer, 403, "MPC.10211") || has_failed(&answer), "{answer:?}");
+            }
+            7 => told.is_refused(&mut app, cancel(&denied), (403, "PROXY.Forbidden")).await,
+            8 => told.is_refused(&mut team, cancel(&job), (401, "PROXY.Unauthenticated")).await,
+            9 | 10 => {
+                let (bytes, status, code) = MALFORMED[number / 16 % MALFORMED.len()];
+                told.is_refused(&mut app, bytes, (status, code)).await;
+            }
+            11 => {
+                let both = app.ask_all(&[cancel(&job), cancel(&denied)]).await;
+                both.iter().for_each(|answer| told.note(answer));
+                was_passed_on(&both[0]);
+                both[1].is_refusal(403, "PROXY.Forbidden");
+            }
+            12 => {
+                let mut open = app.dial().await;
+                open.write(cancel(&job)).await.unwrap();
+                open.half_close().await.unwrap();
+                let answer = open.answer().await.unwrap();
+                told.note(&answer);
+                was_passed_on(&answer);
+            }
+            kind => {
+                let mut open = app.dial().await;
+                open.write(cancel(&job)).await.unwrap();
+                open.leave(if kind == 13 { Farewell::Reset } else { Farewell::Close });
+                told.hung_up.push(job);
+            }
+        }
+    }
+}
+
+impl Told {
+    async fn ask(&mut self, line: &mut Line, request: impl AsRef<[u8]>) -> Answer {
+        let start = Instant::now();
+        let answer = line.ask(request).await;
+        self.took.since(start);
+        self.note(&answer);
+        answer
+    }
+
+    async fn is_refused(&mut self, line: &mut Line, request: impl AsRef<[u8]>, (status, code): (u16, &str)) {
+        self.ask(line, request).await.is_refusal(status, code);
+    }
+
+    fn note(&mut self, answer: &Answer) {
+        let id = answer.header("proxy-request-id");
+        self.answered.push((Uuid::parse_str(&id[..36]).unwrap(), answer.status));
+    }
+}
+
+/// Everything that changes round about, until the calls are over.
+fn weather(world: &World) -> Weather {
+    let proxy = &world.proxy;
+    let mut weather = Weather { rounds: 0, memory: Vec::new() };
+    while !world.over.load(Relaxed) {
+        weather.rounds += 1;
+        proxy.cloud().set_faults(faults());
+        let text = match weather.rounds % 4 {
+            0 => policy("first"),
+            2 => policy("second"),
+            broken => policy("broken")[..40 * broken].to_owned(),
+        };
+        proxy.write("policy.yaml", &text);
+        proxy.signal(Signal::SIGHUP);
+        rotate(proxy, weather.rounds);
+        weather.memory.push((world.next.load(Relaxed), resident(proxy)));
+    }
+    weather
+}
+
+impl Weather {
+    /// The most memory between these numbers of calls, in KiB.
+    fn peak(&self, calls: impl RangeBounds<usize>) -> usize {
+        let part = self.memory.iter().filter(|(at, _)| calls.contains(at));
+        part.map(|(_, kib)| *kib).max().unwrap_or_default()
+    }
+}
+
+impl Ledger {
+    fn of(told: Vec<Told>) -> (Self, Took) {
+        let mut ledger = Self {
+            answered: HashMap::new(),
+            hung_up: HashSet::new(),
+            policies: HashMap::new(),
+            answers: BTreeMap::new(),
+        };
+        let mut took = Vec::new();
+        for one in told {
+            for (id, status) in one.answered {
+                assert_eq!(ledger.answered.insert(id, status), None, "two answers have the id {id}");
+            }
+            ledger.hung_up.extend(one.hung_up);
+            took.push(one.took);
+        }
+        (ledger, Took::of_all(took))
+    }
+
+    /// Finds whose record this is.
+    fn settle(&mut self, record: &Record) {
+        let id = Uuid::parse_str(&record.text("request.id")[..36]).unwrap();
+        let status = &record["http.response.status_code"];
+        match self.answered.remove(&id) {
+            Some(told) => assert_eq!(*status, told, "{record:?}"),
+            // Nobody heard of it but the proxy; once for each job.
+            None => assert!(self.hung_up.remove(record.text("mpc.job_id")), "{record:?}"),
+        }
+        if let Some(rule) = record["policy.rule"].as_str() {
+            let policy = rule.split('-').next().unwrap().to_owned();
+            let hash = record.text("policy.hash").to_owned();
+            let of_hash = self.policies.entry(hash).or_insert_with(|| policy.clone());
+            assert_eq!(*of_hash, policy, "each decision is of one whole policy: {record:?}");
+        }
+        let code = record["error.type"].as_str().or(record["upstream.error_code"].as_str());
+        *self.answers.entry(format!("{status} {}", code.unwrap_or("done"))).or_default() += 1;
+    }
+}
+
+/// Upstream did it, or failed, and in which way is said.
+fn was_passed_on(answer: &Answer) {
+    // An attempt before this one lost its answer.
+    let done_before =
+        || is(answer, 403, "MPC.10211") && answer.header("proxy-status").contains("may have cancelled");
+    assert!(answer.status == 204 || has_failed(answer) || done_before(), "{answer:?}");
+}
+
+fn has_failed(answer: &Answer) -> bool {
+    FAILURES.iter().any(|(status, code)| is(answer, *status, code))
+}
+
+fn is(answer: &Answer, status: u16, code: &str) -> bool {
+    answer.status == status && !answer.body.is_empty() && answer.json()["error_code"] == code
+}
+
+/// The three forms of the URL, by the project's name and its id.
+fn in_a_form(number: usize, job: &str) -> String {
+    let project = if number.is_multiple_of(2) { PROJECT } else { "media-prod" };
+    let target = match number % 3 {
+        0 => format!("/v2/{project}/editing/jobs/{job}"),
+        1 => format!("/v2/{project}/editing/job?job_id={job}"),
+        _ => format!("/v1/{project}/editing/jobs?job_id={job}"),
+    };
+    request("DELETE", &target, &[&format!("Authorization: Bearer {TOKEN}")])
+}
+
+/// Every kind of failure, and answers between them: five failures in a row would open the circuit.
+fn faults() -> Vec<Planned> {
+    let kinds = [
+        Fault::Reset,
+        Fault::LoseAnswer,
+        Fault::InternalError,
+        Fault::Unavailable,
+        Fault::Throttled { retry_after_s: 1 },
+    ];
+    kinds.into_iter().flat_map(|fault| [fault.once(), Fault::LatencyMs(2).times(6)]).collect()
+}
+
+fn policy(name: &str) -> String {
+    format!(
+        "version: 1
+callers:
+  editor-api: {{ identify: [ {{ listener: app }} ] }}
+  oncall: {{ identify: [ {{ bearer: {{ sha256_file: oncall.sha256 }} }} ] }}
+rules:
+  - {{ id: {name}-allows, effect: allow, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'] }}
+  - {{ id: {name}-denies, effect: deny, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['denied-*'] }}
+"
+    )
+}
+
+const LISTENERS: [&str; 2] =
+    ["{ name: app, bind: 127.0.0.1:0 }", "{ name: team, bind: 127.0.0.1:0, bearer: true }"];
+
+/// What upstream answers where it fails, and what the proxy says of an upstream that does.
+const FAILURES: [(u16, &str); 6] = [
+    (429, "APIGW.0308"),
+    (500, "MPC.10201"),
+    (502, "PROXY.UpstreamInvalid"),
+    (502, "PROXY.UpstreamUnreachable"),
+    (503, "APIGW.0613"),
+    (503, "PROXY.CircuitOpen"),
+];
+
+/// tests/it/refuse.rs has many more.
+const MALFORMED: [(&str, u16, &str); 10] = [
+    ("DELETE /v2/media-prod/editing/jobs/1 HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421, "PROXY.WrongHost"),
+    ("DELETE /v2/media-prod/editing/jobs/%31 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, BAD),
+    ("DELETE /v2/media-prod/editing/jobs/1 HTTP/1.1\nHost: localhost\r\n\r\n", 400, BAD),
+    ("DELETE /v2/media-prod/editing/jobs/1 HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400, BAD),
+    ("DELETE /v2/media-prod/editing/jobs/1 HTTP/1.1\r\nHost: localhost\r\nTE: trailers\r\n\r\n", 400, BAD),
+    ("DELETE /v2/media-prod/editing/jobs/1 HTTP/1.0\r\nHost: localhost\r\n\r\n", 400, BAD),
+    (
+        "DELETE /v2/media-prod/editing/jobs/1 HTTP/1.1\r\nHost: localhost\r\nOrigin: null\r\n\r\n",
+        403,
+        "PROXY.Forbidden",
+    ),
+    ("DELETE /v2/media-prod/editing/jobs HTTP/1.1\r\nHost: localhost\r\n\r\n", 404, "PROXY.NotFound"),
+    ("GET /v2/media-prod/editing/jobs/1 HTTP/1.1\r\nHost: localhost\r\n\r\n", 405, "PROXY.MethodNotAllowed"),
+    ("nonsense\r\n\r\n", 400, BAD),
+];
+const BAD: &str = "PROXY.BadRequest";
+
+/// As many calls are made at once.
+const CALLERS: usize = 64;
+/// As many idle connections to upstream are kept open, and a few for what is still being closed.
+const POOL: usize = 128;
+/// The second half of the calls may need as much more memory than the first, in KiB. A leak of ten bytes a call would
+/// show in a million of them.
+const GROWTH: usize = 4096;
