@@ -13,7 +13,7 @@ use std::{
 
 use tokio::{
     net::{TcpStream, UnixStream},
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -73,16 +73,21 @@ impl Socket {
     /// Serves those that the system has accepted for us. Closing the socket would reset them.
     async fn accept_the_waiting(self, serving: &Arc<Serving>) {
         let Self { kind, door, file, inherited } = self;
-        // From here on nobody finds it.
-        drop(file);
         if inherited {
             // The socket stays open elsewhere: they wait for the next process.
             return;
         }
+        // From here on nobody finds it.
+        drop(file);
+        kind.close_to_newcomers();
         let Ok(waiting) = Waiting::of(kind) else { return };
+        let end = Instant::now() + UNDER_WAY;
         loop {
             match waiting.next() {
                 Ok(stream) => door.serve(stream, serving).await,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < end => {
+                    sleep_until(end).await;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if is_of_one(&error) => {}
                 Err(_) => {
@@ -208,6 +213,8 @@ fn is_of_one(error: &io::Error) -> bool {
     .contains(&error.kind())
 }
 
+/// A TCP handshake that has begun takes no longer to end.
+const UNDER_WAY: Duration = Duration::from_millis(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const SECOND_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);

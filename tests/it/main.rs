@@ -40,6 +40,7 @@ mod overload;
 mod permit;
 mod refuse;
 mod reload;
+mod restart;
 mod retry;
 mod sdk_signature;
 mod sandbox;
