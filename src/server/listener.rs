@@ -44,7 +44,7 @@ enum Waiting {
 impl Socket {
     /// Accepts connections until `stop`, and then those that wait already.
     pub(super) async fn accept(self, serving: Arc<Serving>, stop: CancellationToken) {
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, mut said) = (FIRST_PAUSE, None::<Instant>);
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
@@ -57,9 +57,10 @@ impl Socket {
                 }
                 Err(error) if is_of_one(&error) => {}
                 Err(error) => {
-                    // Out of descriptors, most likely. The loop neither ends nor spins, and says so once.
-                    if pause == FIRST_PAUSE {
+                    // Out of descriptors, most likely. The loop neither ends nor spins, and says so now and then.
+                    if said.is_none_or(|said| said.elapsed() > SAY_AGAIN) {
                         tracing::warn!(listener = %self.door.name, %error, "cannot accept connections for now");
+                        said = Some(Instant::now());
                     }
                     let made = serving.room.make_room();
                     drop(timeout(pause, stop.cancelled()).await);
@@ -217,6 +218,7 @@ fn is_of_one(error: &io::Error) -> bool {
 const UNDER_WAY: Duration = Duration::from_millis(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const SECOND_PAUSE: Duration = Duration::from_millis(20);
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

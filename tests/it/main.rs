@@ -21,6 +21,7 @@ mod audit;
 mod breaker;
 mod broken;
 mod commands;
+mod connections;
 mod crash;
 mod credentials;
 mod disk;
