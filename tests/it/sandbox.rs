@@ -2,7 +2,10 @@
 
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::{
+        fs::{PermissionsExt, symlink},
+        net::UnixListener,
+    },
     path::Path,
     process::Command,
 };
@@ -96,6 +99,16 @@ fn it_writes_nowhere_but_where_its_records_go() {
     proxy.logged("the audit sink stays the one that was open");
     assert_eq!(fs::read_to_string(precious).unwrap(), "untouched");
     proxy.upstream_saw(1);
+}
+
+#[test]
+fn a_socket_that_a_killed_process_left_behind_is_replaced() {
+    let setup = Setup::new().listeners(&["{ name: app, bind: 'unix:proxy.sock' }"]);
+    drop(UnixListener::bind(setup.path("proxy.sock")).unwrap());
+    let proxy = setup.start();
+    let landlock = proxy.probe("/status").json()["sandbox"]["landlock"].clone();
+    assert!(!kernel_has_landlock() || landlock.as_str().unwrap().starts_with("on"), "{landlock}");
+    assert_eq!(proxy.send(cancel("100211")).status, 204);
 }
 
 #[test]
