@@ -153,4 +153,6 @@ fn settings(proxy: proxy::Written, written: &policy::Written, policy: Policy) ->
 const HASH_LENGTH: usize = 16;
 
 #[cfg(test)]
+mod document;
+#[cfg(test)]
 mod tests;

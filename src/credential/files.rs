@@ -2,7 +2,8 @@
 //!
 //! Nobody can replace two files at once, but a key of which one half is old and the other new signs wrongly, and
 //! five wrong signatures lock it. So a change of some of the files is not believed before the others have changed
-//! too, or it is clear that they will not.
+//! too, or it is clear that they will not; and no change before the files have been left alone for a moment, because
+//! all of them may have changed once and some of them twice.
 
 use std::{
     path::{Path, PathBuf},
@@ -31,8 +32,11 @@ impl Files {
         let end = Instant::now() + PATIENCE;
         loop {
             let values = self.values()?;
+            if self.last.as_ref().is_some_and(|last| !are_same(last, &values)) {
+                sleep(LOOK_AGAIN).await;
+            }
             let whole = self.last.as_ref().is_none_or(|last| !is_half_changed(last, &values));
-            if whole && are_same(&values, &self.values()?) || Instant::now() >= end {
+            if (whole || Instant::now() >= end) && are_same(&values, &self.values()?) {
                 let key = key(&values)?;
                 self.last = Some(values);
                 return Ok(Provided { credential: Credential::Key(key), expires_at: None });
@@ -83,6 +87,7 @@ fn are_same(one: &[Secret], other: &[Secret]) -> bool {
 
 /// Whoever replaces all of the files has done so by then.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Whoever has replaced one of the files goes on with the next one sooner than this.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
@@ -125,6 +130,25 @@ mod tests {
             fs::write(folder.path().join("sk"), "n3w").unwrap();
             sleep(LOOK_AGAIN * 3).await;
             fs::write(folder.path().join("token"), "new").unwrap();
+        };
+        let (provided, ()) = tokio::join!(files.provide(), others);
+        assert_eq!(provided.unwrap().credential, expected("AKNEW", "n3w", "new"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_was_passed_over_leaves_no_half_behind() {
+        let (folder, mut files) = folder();
+        files.provide().await.unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        write("ak", "AKPASSED");
+        write("sk", "p4ss3d");
+        write("token", "passed");
+        write("ak", "AKNEW");
+        let others = async {
+            sleep(LOOK_AGAIN / 2).await;
+            write("sk", "n3w");
+            sleep(LOOK_AGAIN / 2).await;
+            write("token", "new");
         };
         let (provided, ()) = tokio::join!(files.provide(), others);
         assert_eq!(provided.unwrap().credential, expected("AKNEW", "n3w", "new"));

@@ -153,7 +153,9 @@ impl<'h> Found<'h> {
         let mut caller = gate.caller;
         for value in tokens.into_iter().flatten() {
             let scheme = scheme(value);
-            let token = value[scheme.len()..].trim_ascii_start();
+            let rest = &value[scheme.len()..];
+            // One or more spaces (RFC 9110, section 11.4), and no other blanks.
+            let token = &rest[rest.iter().take_while(|byte| **byte == b' ').count()..];
             let known = gate.tokens.iter().find(|(known, _)| known.as_bytes() == token);
             let owner = known.filter(|_| scheme.eq_ignore_ascii_case(b"Bearer"))?.1;
             if caller.is_some_and(|caller| caller != owner) {

@@ -13,7 +13,7 @@ use std::{
 
 use tokio::{
     net::{TcpStream, UnixStream},
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -44,7 +44,7 @@ enum Waiting {
 impl Socket {
     /// Accepts connections until `stop`, and then those that wait already.
     pub(super) async fn accept(self, serving: Arc<Serving>, stop: CancellationToken) {
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, mut said) = (FIRST_PAUSE, None::<Instant>);
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
@@ -57,9 +57,10 @@ impl Socket {
                 }
                 Err(error) if is_of_one(&error) => {}
                 Err(error) => {
-                    // Out of descriptors, most likely. The loop neither ends nor spins, and says so once.
-                    if pause == FIRST_PAUSE {
+                    // Out of descriptors, most likely. The loop neither ends nor spins, and says so now and then.
+                    if said.is_none_or(|said| said.elapsed() > SAY_AGAIN) {
                         tracing::warn!(listener = %self.door.name, %error, "cannot accept connections for now");
+                        said = Some(Instant::now());
                     }
                     let made = serving.room.make_room();
                     drop(timeout(pause, stop.cancelled()).await);
@@ -73,16 +74,21 @@ impl Socket {
     /// Serves those that the system has accepted for us. Closing the socket would reset them.
     async fn accept_the_waiting(self, serving: &Arc<Serving>) {
         let Self { kind, door, file, inherited } = self;
-        // From here on nobody finds it.
-        drop(file);
         if inherited {
             // The socket stays open elsewhere: they wait for the next process.
             return;
         }
+        // From here on nobody finds it.
+        drop(file);
+        kind.close_to_newcomers();
         let Ok(waiting) = Waiting::of(kind) else { return };
+        let end = Instant::now() + UNDER_WAY;
         loop {
             match waiting.next() {
                 Ok(stream) => door.serve(stream, serving).await,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < end => {
+                    sleep_until(end).await;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if is_of_one(&error) => {}
                 Err(_) => {
@@ -208,8 +214,11 @@ fn is_of_one(error: &io::Error) -> bool {
     .contains(&error.kind())
 }
 
+/// A TCP handshake that has begun takes no longer to end.
+const UNDER_WAY: Duration = Duration::from_millis(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const SECOND_PAUSE: Duration = Duration::from_millis(20);
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

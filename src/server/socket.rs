@@ -11,6 +11,7 @@ use std::{
     sync::Arc,
 };
 
+use socket2::{SockFilter, SockRef};
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket};
 
 use super::inherited::Inherited;
@@ -89,6 +90,17 @@ impl Kind {
         }
     }
 
+    /// Whoever comes from now on gets no answer to the first packet, tries again, and finds the next process or nobody.
+    /// Otherwise one could get in between the last that is accepted and the end of the socket, which would reset it.
+    /// A Unix socket that lost its file has no newcomers.
+    pub(super) fn close_to_newcomers(&self) {
+        if let Self::Tcp(listener) = self {
+            let program = NO_SYN.map(|(code, yes, no, k)| SockFilter::new(code, yes, no, k));
+            // Without it there is that moment, no more.
+            drop(SockRef::from(listener).attach_filter(&program));
+        }
+    }
+
     fn is_local(&self) -> io::Result<bool> {
         Ok(match self {
             Self::Tcp(listener) => listener.local_addr()?.ip().to_canonical().is_loopback(),
@@ -144,6 +156,16 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
+/// A packet filter in classic BPF, which sees packets from their TCP header on: those with SYN are dropped.
+const NO_SYN: [(u16, u8, u8, u32); 4] = [
+    // BPF_LD | BPF_B | BPF_ABS: the flags (RFC 9293, section 3.1).
+    (0x30, 0, 0, 13),
+    // BPF_JMP | BPF_JSET | BPF_K: with SYN, the next one; without, the one after it.
+    (0x45, 0, 1, 0x02),
+    // BPF_RET | BPF_K: so many bytes of it.
+    (0x06, 0, 0, 0),
+    (0x06, 0, 0, u32::MAX),
+];
 /// tokio's default of 128 drops connections in a burst.
 const BACKLOG: u32 = 4096;
 const PREPARE: &str = "add `hosts` to the listener, and `tls` with `client_ca`, or `unsafe_listen: true`";

@@ -253,5 +253,5 @@ fn with_causes(error: &SendError) -> String {
     told
 }
 
-/// For the whole of it.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// For all of it. Who takes longer is too slow for calls, too.
+const PATIENCE: Duration = Duration::from_secs(5);

@@ -93,17 +93,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Everything that is looked at, in the order in which it is told. What takes time is asked at the same time.
+/// Everything that is looked at, in the order in which it is told. Endpoints are asked first, because they say what time
+/// it is: an agency must not be asked for with a signature that is dated wrongly.
 async fn examine(path: &Path, valid: &Valid) -> anyhow::Result<Vec<Finding>> {
     let Valid { settings, warnings, proxies } = valid;
     let roots = Roots::new(settings.upstream.ca_file.as_deref())?;
     let (egress, skew) = (Egress { roots, proxies: proxies.clone() }, Skew::default());
-    let (asked, reached, running) = tokio::join!(
-        credentials::ask(settings, &egress, &skew),
-        endpoints::ask(settings, &egress, &skew),
-        places::running(settings),
-    );
-    let (asked, reached) = (asked?, reached?);
+    let (reached, running) =
+        tokio::join!(endpoints::ask(settings, &egress, &skew), places::running(settings));
+    let (reached, asked) = (reached?, credentials::ask(settings, &egress, &skew).await?);
     let mut secrets = warnings.secrets().clone();
     // Those that the environment names are not in the configuration.
     secrets.extend(asked.iter().flat_map(|asked| &asked.files).filter(|path| path.exists()).cloned());
@@ -123,7 +121,7 @@ async fn examine(path: &Path, valid: &Valid) -> anyhow::Result<Vec<Finding>> {
 }
 
 fn configuration(path: &Path, warnings: usize) -> Finding {
-    let told = if warnings == 0 { "".into() } else { format!(", with {}", counted(warnings, "warning")) };
+    let told = if warnings == 0 { String::new() } else { format!(", with {}", counted(warnings, "warning")) };
     let finding = Finding::ok("configuration", path.display().to_string(), format!("is valid{told}"));
     let finding = finding.fact("warnings", warnings);
     match warnings {

@@ -53,7 +53,10 @@ fn socket(path: &Path) -> Finding {
 
 fn sink(target: &Target) -> Finding {
     let path = match target {
-        Target::Stdout => return Finding::ok("audit", "stdout", "records go to standard output"),
+        Target::Stdout => {
+            let finding = Finding::ok("audit", "stdout", "records go to standard output");
+            return finding.fact("writable", true);
+        }
         Target::File(path) => path,
     };
     let (problem, writable) = match path.exists() {

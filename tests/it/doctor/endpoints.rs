@@ -13,7 +13,7 @@ use super::Found;
 use crate::harness::{Authority, Scripted, Setup, Wanted, certificate, cloud, options};
 
 /// A cloud with a certificate that this authority issued.
-fn secured(authority: &Authority, wanted: Wanted) -> Setup {
+pub(super) fn secured(authority: &Authority, wanted: Wanted) -> Setup {
     let holder = authority.issue(wanted);
     let chain =
         CertificateDer::pem_slice_iter(holder.certificate_pem.as_bytes()).map(Result::unwrap).collect();

@@ -28,6 +28,15 @@ fn a_clock_that_is_off_is_told() {
 }
 
 #[test]
+fn an_agency_is_asked_for_by_the_clouds_clock() {
+    let setup = Remote::named("agency").setup(3600);
+    setup.cloud().set_clock_offset(TimeDelta::minutes(-20));
+    let found = Found::by(&setup);
+    assert_eq!(found.named("credential", "prod")["status"], "ok", "{:#}", found.0);
+    assert_eq!(setup.cloud().bad_signatures("BASEACCESSKEY0000001").unwrap().failures, 0);
+}
+
+#[test]
 fn files_that_others_can_read_or_change_are_told() {
     let setup = Setup::new();
     let mode =

@@ -6,7 +6,9 @@ mod secrets;
 mod sources;
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
+    path::Path,
     process::{Command, Output},
 };
 
@@ -14,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     credentials::MARKED,
-    harness::{ACCESS_KEY, PROJECT, Scripted, Setup},
+    harness::{ACCESS_KEY, Authority, PROJECT, Scripted, Setup, Wanted, cloud, options},
 };
 
 /// What it found, as JSON, and its exit code.
@@ -128,12 +130,7 @@ fn people_read_a_line_a_check_and_what_to_do() {
 fn a_proxy_that_runs_is_told_and_is_no_failure() {
     let proxy = Setup::new().section("admin: { bind: 'unix:admin.sock' }").start();
     let config = fs::read_to_string(proxy.path("proxy.yaml")).unwrap();
-    let config =
-        config.replace("ops: { bind: 127.0.0.1:0 }", &format!("ops: {{ bind: {} }}", proxy.address("ops")));
-    proxy.write("running.yaml", &config);
-    let mut doctor = Command::new(env!("CARGO_BIN_EXE_mpc-auth-proxy"));
-    doctor.env_clear().args(["doctor", "--format", "json", "--config"]).arg(proxy.path("running.yaml"));
-    let found = Found::read(&doctor.output().unwrap());
+    let found = with_ops(&proxy.path("running.yaml"), &config, proxy.address("ops"));
     for check in ["ops", "admin"] {
         let running = found.one(check);
         assert_eq!(
@@ -144,11 +141,46 @@ fn a_proxy_that_runs_is_told_and_is_no_failure() {
     }
     assert_eq!(found.1, 0);
     let other = Scripted::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
-    proxy.write(
-        "running.yaml",
-        &config.replace(proxy.address("ops"), other.url().trim_start_matches("http://")),
-    );
-    Found::read(&doctor.output().unwrap()).says("ops", "warn", ("another program", "another port"));
+    let found = with_ops(&proxy.path("running.yaml"), &config, other.url().trim_start_matches("http://"));
+    found.says("ops", "warn", ("another program", "another port"));
+}
+
+/// What is found with this configuration, whose probes are to listen there.
+fn with_ops(path: &Path, config: &str, address: &str) -> Found {
+    let config = config.replace("ops: { bind: 127.0.0.1:0 }", &format!("ops: {{ bind: {address} }}"));
+    fs::write(path, config).unwrap();
+    let mut doctor = Command::new(env!("CARGO_BIN_EXE_mpc-auth-proxy"));
+    doctor.env_clear().args(["doctor", "--format", "json", "--config"]).arg(path);
+    Found::read(&doctor.output().unwrap())
+}
+
+#[test]
+fn the_document_has_every_check_with_its_facts() {
+    let other = cloud(options());
+    let setup = endpoints::secured(&Authority::new(), Wanted::server())
+        .listeners(&["{ name: app, bind: 127.0.0.1:0 }", "{ name: here, bind: 'unix:app.sock' }"])
+        .section("admin: { bind: 'unix:admin.sock' }")
+        .another_project("plain", &other.url());
+    drop(setup.run("check"));
+    let config = fs::read_to_string(setup.path("proxy.yaml")).unwrap();
+    let Found(document, _) = with_ops(&setup.path("other.yaml"), &config, "127.0.0.1:1");
+    let mut found: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for check in document["checks"].as_array().unwrap() {
+        let facts = check["facts"].as_object().unwrap().keys().map(String::as_str);
+        found.entry(check["check"].as_str().unwrap()).or_default().extend(facts.filter(|f| *f != "took_ms"));
+    }
+    let text = include_str!("../../../docs/CREDENTIALS.md");
+    let (_, table) = text.split_once("\n| check | of |").unwrap();
+    let rows = table.lines().skip(2).take_while(|row| row.starts_with('|'));
+    let quoted = |cell: &'static str| cell.split('`').skip(1).step_by(2);
+    let mut told: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for row in rows {
+        let cells: Vec<&'static str> = row.split('|').collect();
+        for check in quoted(cells[1]) {
+            told.insert(check, quoted(cells[3]).collect());
+        }
+    }
+    assert_eq!(found, told);
 }
 
 #[test]

@@ -231,7 +231,7 @@ impl Proxy {
     }
 
     fn limit(&self, what: &str, most: u64) {
-        let arguments = [format!("--pid={}", self.child.id()), format!("--{what}={most}")];
+        let arguments = [format!("--pid={}", self.child.id()), format!("--{what}={most}:")];
         let set = Command::new("prlimit").args(arguments).status();
         assert!(set.unwrap().success());
     }
