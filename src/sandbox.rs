@@ -171,7 +171,7 @@ fn confine(needed: &Needed) -> Result<Measure, RulesetError> {
     Ok(match ruleset.restrict_self()?.ruleset {
         RulesetStatus::FullyEnforced => Measure::On,
         RulesetStatus::PartiallyEnforced => Measure::Partly,
-        RulesetStatus::NotEnforced => Measure::Off("this kernel has none".into()),
+        RulesetStatus::NotEnforced => Measure::Off("not available here".into()),
     })
 }
 

@@ -69,7 +69,7 @@ impl Proxy {
             let log: Vec<Value> = self.stderr.json();
             // Whatever the configuration is, nothing of it may keep the sandbox from closing.
             for state in log.iter().filter_map(|line| line["state"].as_str()) {
-                let known = ["off: this kernel has none", "off: --no-sandbox"];
+                let known = ["off: not available here", "off: --no-sandbox"];
                 assert!(state.starts_with("on") || known.contains(&state), "the sandbox is {state}");
             }
             log.iter().any(|line| line["message"] == "serving").then(|| listening(&log))
