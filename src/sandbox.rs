@@ -131,7 +131,8 @@ impl Needed {
         Self {
             read: files.flat_map(places).chain(system).collect(),
             append: sink.into_iter().flat_map(places).collect(),
-            bind: sockets.flat_map(places).collect(),
+            // One that a killed process left behind is replaced.
+            bind: sockets.map(|path| folder(&path)).collect(),
         }
     }
 }
@@ -148,12 +149,13 @@ fn places(file: PathBuf) -> [PathBuf; 2] {
     let real = file.canonicalize().unwrap_or_else(|_| file.clone());
     [file, real].map(|path| {
         let alone = path.symlink_metadata().is_ok_and(|m| !(m.is_file() || m.is_symlink() || m.is_dir()));
-        match path.parent() {
-            _ if alone => path,
-            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-            _ => ".".into(),
-        }
+        if alone { path } else { folder(&path) }
     })
+}
+
+fn folder(path: &Path) -> PathBuf {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new(".")).to_owned()
 }
 
 fn confine(needed: &Needed) -> Result<Measure, RulesetError> {
@@ -170,7 +172,7 @@ fn confine(needed: &Needed) -> Result<Measure, RulesetError> {
     Ok(match ruleset.restrict_self()?.ruleset {
         RulesetStatus::FullyEnforced => Measure::On,
         RulesetStatus::PartiallyEnforced => Measure::Partly,
-        RulesetStatus::NotEnforced => Measure::Off("this kernel has none".into()),
+        RulesetStatus::NotEnforced => Measure::Off("not available here".into()),
     })
 }
 

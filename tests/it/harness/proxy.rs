@@ -67,6 +67,11 @@ impl Proxy {
             let ended = self.child.try_wait().unwrap();
             assert!(ended.is_none(), "it ended with {ended:?}: {:#?}", self.stderr.all());
             let log: Vec<Value> = self.stderr.json();
+            // Whatever the configuration is, nothing of it may keep the sandbox from closing.
+            for state in log.iter().filter_map(|line| line["state"].as_str()) {
+                let known = ["off: not available here", "off: --no-sandbox"];
+                assert!(state.starts_with("on") || known.contains(&state), "the sandbox is {state}");
+            }
             log.iter().any(|line| line["message"] == "serving").then(|| listening(&log))
         })
     }
