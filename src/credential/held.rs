@@ -121,11 +121,13 @@ impl Held {
     /// # Errors
     /// Where nothing can be lent now.
     pub async fn lease(&self, deadline: Instant) -> Result<Lease, Unavailable> {
-        let value = match self.usable(0) {
-            Some(value) => value,
-            None => self.renewed(self.number(), deadline).await?,
-        };
-        admitted(value, deadline).await
+        let Some(value) = self.usable(0) else { return self.lease_after(self.number(), deadline).await };
+        let number = value.number;
+        match admitted(value, deadline).await {
+            // Upstream stopped believing it meanwhile. It may have been replaced.
+            Err(Unavailable::HeldBack(_)) => self.lease_after(number, deadline).await,
+            lent => lent,
+        }
     }
 
     /// Lends a newer value than that one, because upstream does not accept it any more. Asks the source for one,
@@ -134,7 +136,10 @@ impl Held {
     /// # Errors
     /// Where there is none to be had.
     pub async fn lease_newer(&self, than: &Lease, deadline: Instant) -> Result<Lease, Unavailable> {
-        let number = than.value.number;
+        self.lease_after(than.value.number, deadline).await
+    }
+
+    async fn lease_after(&self, number: u64, deadline: Instant) -> Result<Lease, Unavailable> {
         let value = match self.usable(number) {
             Some(value) => value,
             None => self.renewed(number, deadline).await?,
@@ -222,9 +227,14 @@ impl Held {
 
     /// Returns when requests want a newer value than there is.
     pub(super) async fn wanted(&self) {
-        while self.wanted.load(Relaxed) <= self.number() {
+        while !self.is_wanted() {
             self.asked.notified().await;
         }
+    }
+
+    /// Whether requests want a newer value than there is.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted.load(Relaxed) > self.number()
     }
 
     /// The number of the current value; 0 where there never was one.

@@ -274,3 +274,33 @@ async fn what_has_expired_already_is_no_credential() {
     assert!(leased(&held).await.is_err());
     assert!(held.state().problem.unwrap().contains("is this machine's clock right?"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_value_that_is_held_back_then_is_lent_the_next_one() {
+    let source = Scripted::new([gives("a", HOUR), gives("b", HOUR)]);
+    let (held, _task) = source.start();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut tried = Vec::new();
+    for _ in 0..3 {
+        tried.push(held.lease(deadline).await.unwrap());
+    }
+    let doubts = async { tried.iter().for_each(|lease| held.doubted(lease)) };
+    let (waited, ()) = tokio::join!(leased(&held), doubts);
+    assert_eq!((waited.as_deref(), source.asked()), (Ok("b"), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_a_file_holds_nothing_new_keeps_nobody_from_asking() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    let script = [gives("a", HOUR), gives("a", HOUR), gives("b", HOUR)];
+    let source = Scripted { files: vec![file.clone()], ..Scripted::new(script) };
+    let (held, _task) = source.start();
+    let deadline = || Instant::now() + Duration::from_secs(30);
+    let lease = held.lease(deadline()).await.unwrap();
+    std::fs::write(&file, "touched").unwrap();
+    sleep(COMPARE + Duration::from_secs(1)).await;
+    assert_eq!(source.asked(), 2);
+    assert!(held.lease_newer(&lease, deadline()).await.is_ok());
+    assert_eq!(source.asked(), 3);
+}
