@@ -6,6 +6,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::time::interval;
 
 use crate::{
+    audit::Sink,
     credential::{Renewal, Round},
     limit::Freeze,
     metrics::Metrics,
@@ -46,6 +47,15 @@ pub(super) async fn sweep(upstreams: Vec<Arc<Upstream>>) {
     }
 }
 
+/// Writes the records that found no room when their calls were over: nobody else may come to do it.
+pub(super) async fn write_what_waits(sink: Sink) {
+    let mut ticks = interval(WAITING_RECORDS);
+    loop {
+        ticks.tick().await;
+        sink.flush();
+    }
+}
+
 /// Freezes all calls while the file is there.
 pub(super) async fn look_for(path: PathBuf, freeze: Freeze) {
     let mut ticks = interval(FREEZE_FILE);
@@ -58,6 +68,8 @@ pub(super) async fn look_for(path: PathBuf, freeze: Freeze) {
     }
 }
 
+/// How long a record waits at most for a reader that has caught up.
+const WAITING_RECORDS: Duration = Duration::from_millis(100);
 /// How soon a freeze file is noticed.
 const FREEZE_FILE: Duration = Duration::from_millis(200);
 const SWEEP: Duration = Duration::from_secs(5);

@@ -45,7 +45,7 @@ use crate::{
     stage::{InForce, Project},
     upstream::{Breaker, Budget, Egress, Endpoint, Proxies, Roots, RootsError, Timeouts, Upstream, WayError},
 };
-use background::{look_for, renew, sweep};
+use background::{look_for, renew, sweep, write_what_waits};
 use connection::Serving;
 use room::Room;
 use socket::Socket;
@@ -214,6 +214,7 @@ impl Proxy {
         }
         let mut background = self.background;
         background.spawn(sweep(self.upstreams));
+        background.spawn(write_what_waits(self.insight.sink.clone()));
         background.spawn(Arc::clone(&self.insight.reloader).watch());
         if let Some(path) = self.freeze_file {
             background.spawn(look_for(path, self.insight.freeze.clone()));

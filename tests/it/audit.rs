@@ -174,6 +174,22 @@ fn a_reader_that_does_not_read_refuses_calls_until_it_does() {
 }
 
 #[test]
+fn records_that_found_no_room_are_written_when_there_is_some_and_nobody_calls() {
+    let (reader, writer) = small_pipe();
+    let proxy = Process::start(Setup::new(), writer, Stdio::null());
+    // All of them have begun before the first is over, and the pipe takes a few records.
+    proxy.slow_down(Fault::LatencyMs(500));
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| assert_eq!(proxy.ask("proxy.sock", &cancel("none")).status, 403));
+        }
+    });
+    let mut lines = BufReader::new(reader).lines();
+    let records: Vec<Record> = (0..16).map(|_| Record::parse(&lines.next().unwrap().unwrap())).collect();
+    assert!(records.iter().all(|record| record["http.response.status_code"] == 403), "{records:#?}");
+}
+
+#[test]
 fn a_reader_that_went_away_refuses_every_call() {
     let (reader, writer) = small_pipe();
     let mut proxy = Process::start(Setup::new(), writer, Stdio::null());

@@ -6,7 +6,7 @@ use std::{
     process::{Child, Stdio},
 };
 
-use mpc_auth_proxy::testserver::Seen;
+use mpc_auth_proxy::testserver::{Fault, Seen};
 use nix::{
     fcntl::{FcntlArg, fcntl},
     sys::signal::{Signal, kill},
@@ -44,6 +44,11 @@ impl Process {
     /// What upstream saw.
     pub(crate) fn upstream_saw(&self) -> Vec<Seen> {
         self.setup.cloud().requests()
+    }
+
+    /// Has upstream do this to every request.
+    pub(crate) fn slow_down(&self, fault: Fault) {
+        self.setup.cloud().set_faults([fault.until_cleared()]);
     }
 
     pub(crate) fn id(&self) -> u32 {
