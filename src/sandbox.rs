@@ -24,7 +24,7 @@ use nix::sys::{
 
 use crate::{
     audit::Target,
-    config::{Bind, Loaded},
+    config::{Bind, Report, Settings},
     credential::default_profile,
 };
 
@@ -66,9 +66,11 @@ impl Sandbox {
         Self { core_dumps, privileges: set_no_new_privs().into(), ..Self::none("not yet") }
     }
 
-    /// Confines this thread, and those that it will make, to the files that the configuration needs.
-    pub fn confine(self, loaded: &Loaded) -> Self {
-        let files = confine(&Needed::of(loaded)).unwrap_or_else(|error| Measure::Off(error.to_string()));
+    /// Confines this thread, and those that it will make, to the files that the configuration needs: those that its
+    /// reading named.
+    pub fn confine(self, settings: &Settings, warnings: &Report) -> Self {
+        let files =
+            confine(&Needed::of(settings, warnings)).unwrap_or_else(|error| Measure::Off(error.to_string()));
         Self { files, ..self }
     }
 
@@ -111,8 +113,7 @@ struct Needed {
 }
 
 impl Needed {
-    fn of(loaded: &Loaded) -> Self {
-        let Loaded { settings, warnings } = loaded;
+    fn of(settings: &Settings, warnings: &Report) -> Self {
         let variables = env::vars_os().filter(|(name, _)| is_a_files(&name.to_string_lossy()));
         let files = warnings.named().iter().cloned();
         let files = files.chain(variables.map(|(_, path)| path.into())).chain(default_profile());
@@ -124,13 +125,14 @@ impl Needed {
         };
         let sockets = settings.listeners.iter().filter_map(|listener| match &listener.bind {
             Bind::Unix { path, .. } => Some(path),
-            Bind::Tcp(_) => None,
+            Bind::Tcp(_) | Bind::Systemd(_) => None,
         });
         let sockets = sockets.chain(settings.admin.as_ref().map(|admin| &admin.path)).cloned();
         Self {
             read: files.flat_map(places).chain(system).collect(),
             append: sink.into_iter().flat_map(places).collect(),
-            bind: sockets.flat_map(places).collect(),
+            // One that a killed process left behind is replaced.
+            bind: sockets.map(|path| folder(&path)).collect(),
         }
     }
 }
@@ -147,12 +149,13 @@ fn places(file: PathBuf) -> [PathBuf; 2] {
     let real = file.canonicalize().unwrap_or_else(|_| file.clone());
     [file, real].map(|path| {
         let alone = path.symlink_metadata().is_ok_and(|m| !(m.is_file() || m.is_symlink() || m.is_dir()));
-        match path.parent() {
-            _ if alone => path,
-            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-            _ => ".".into(),
-        }
+        if alone { path } else { folder(&path) }
     })
+}
+
+fn folder(path: &Path) -> PathBuf {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new(".")).to_owned()
 }
 
 fn confine(needed: &Needed) -> Result<Measure, RulesetError> {
@@ -169,7 +172,7 @@ fn confine(needed: &Needed) -> Result<Measure, RulesetError> {
     Ok(match ruleset.restrict_self()?.ruleset {
         RulesetStatus::FullyEnforced => Measure::On,
         RulesetStatus::PartiallyEnforced => Measure::Partly,
-        RulesetStatus::NotEnforced => Measure::Off("this kernel has none".into()),
+        RulesetStatus::NotEnforced => Measure::Off("not available here".into()),
     })
 }
 

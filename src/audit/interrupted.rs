@@ -1,9 +1,8 @@
 //! What became of the calls that a process announced and did not live to record? Nobody knows, and the file says so.
 //!
-//! When a file is opened, every intent in it without a record gets one, with the outcome `unknown`. The file is
-//! read once, from its last GiB on, in a stream: what is kept of it is the ids of the calls that
-//! are open, which were never more than one process worked on at a time. Being killed meanwhile does no harm: the
-//! next start closes what is left.
+//! When a file is opened, every intent in it without a record gets one, with the outcome `unknown`. Its last GiB is
+//! read once, in a stream: what is kept of it is the ids of the calls that are open, which were never more than one
+//! process worked on at a time. Being killed meanwhile does no harm: the next start closes what is left.
 //!
 //! It does not read files that a rotation moved away.
 
@@ -230,7 +229,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.log");
         fs::write(&path, intent("theirs")).unwrap();
-        let theirs = Output::open(Target::File(path.clone())).unwrap();
+        let mut theirs = Output::open(Target::File(path.clone())).unwrap();
         assert!(theirs.is_ours());
         assert_eq!(closed(&path).lines().count(), 1);
         drop(theirs);

@@ -16,6 +16,8 @@ use std::{
         unix::fs::{FileTypeExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
+    thread::sleep,
+    time::Duration,
 };
 
 use nix::{
@@ -57,6 +59,8 @@ pub(super) struct Output {
     /// Bytes of the first line that waits which are written already.
     begun: usize,
     dropped: u64,
+    /// The last write was an error.
+    failed: bool,
     complained: bool,
 }
 
@@ -80,8 +84,7 @@ impl Output {
         let regular = meta.is_file();
         Ok(Self {
             regular,
-            // Locked for as long as it is open. Where nothing can be locked, nobody else is known of.
-            ours: regular && !matches!(file.try_lock(), Err(TryLockError::WouldBlock)),
+            ours: regular && is_locked_for_us(&file),
             // Some file systems do not look at it when space is allocated.
             largest: getrlimit(Resource::RLIMIT_FSIZE).map_or(u64::MAX, |(now, _)| now),
             allocated: 0,
@@ -91,6 +94,7 @@ impl Output {
             waiting: VecDeque::new(),
             begun: 0,
             dropped: 0,
+            failed: false,
             complained: false,
         })
     }
@@ -115,15 +119,24 @@ impl Output {
         }
     }
 
-    /// Whether no other process writes to the file, as far as the file system can tell.
-    pub(super) fn is_ours(&self) -> bool {
+    /// Whether no other process writes to the file, as far as the file system can tell. One that has just ended, or
+    /// that is being started, may hold on to it for a moment.
+    pub(super) fn is_ours(&mut self) -> bool {
+        for _ in 0..LOCK_TRIES {
+            if self.ours || !self.regular {
+                break;
+            }
+            sleep(LOCK_PAUSE);
+            self.ours = is_locked_for_us(&self.file);
+        }
         self.ours
     }
 
     /// Whether there is no room because a reader has not caught up. It may; a full disk does not, nor does a pipe
     /// that nobody reads.
     pub(super) fn is_behind(&self) -> bool {
-        !self.regular && self.events() == Some(PollFlags::empty())
+        let broken = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
+        !self.regular && !self.failed && self.events().is_some_and(|events| !events.intersects(broken))
     }
 
     /// Whether nothing waits, and so many bytes would be written at once.
@@ -149,19 +162,22 @@ impl Output {
         self.flush();
     }
 
-    /// Writes the line now or not at all. Says which.
-    pub(super) fn write_now(&mut self, line: &[u8]) -> bool {
+    /// Writes the line now or not at all. Says which. Where a part of it was written the rest comes with what waits,
+    /// and nothing is left of it to be written again.
+    pub(super) fn write_now(&mut self, line: &mut Vec<u8>) -> bool {
         self.flush();
         if !self.waiting.is_empty() {
             return false;
         }
         let written = self.put(line);
-        if written > 0 && written < line.len() {
-            // What has begun is finished, so that no line is broken; for whoever waits it is too late.
-            self.waiting.push_front(line.to_vec());
-            self.begun = written;
+        if written == line.len() {
+            return true;
         }
-        written == line.len()
+        if written > 0 {
+            self.begun = written;
+            self.waiting.push_front(std::mem::take(line));
+        }
+        false
     }
 
     /// Writes what waits, in order, until there is no more room.
@@ -200,7 +216,7 @@ impl Output {
 
     /// Writes as much of the line as there is room for, and says how much.
     fn put(&mut self, line: &[u8]) -> usize {
-        if !self.regular && !self.writable() {
+        if line.is_empty() || !self.regular && !self.writable() {
             return 0;
         }
         // Half a line on a full disk would stay half a line.
@@ -208,13 +224,15 @@ impl Output {
             self.complain("has no space left");
             return 0;
         }
-        match self.file.write(line) {
+        let result = self.file.write(line);
+        self.failed = result.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock);
+        match result {
             Ok(written) => {
                 self.written += written as u64;
                 self.complained &= written < line.len();
                 written
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(_) if !self.failed => 0,
             Err(error) => {
                 self.complain(&format!("cannot be written to: {error}"));
                 0
@@ -224,8 +242,13 @@ impl Output {
 
     /// Whether so many bytes more can be written to the file; allocates space for them.
     fn has_space(&mut self, bytes: u64) -> bool {
+        if self.written + bytes <= self.allocated {
+            return true;
+        }
+        // Somebody else may have written to it, or cut it off.
+        self.written = self.file.metadata().map_or(self.written, |meta| meta.len());
         let needed = self.written + bytes;
-        needed <= self.allocated || self.allocate(needed + ALLOCATE_AHEAD) || self.allocate(needed)
+        self.allocate(needed + ALLOCATE_AHEAD) || self.allocate(needed)
     }
 
     /// Allocates space for the file to grow to `end`, without changing its length.
@@ -270,6 +293,13 @@ fn stdout() -> io::Result<File> {
     Ok(anew.unwrap_or(inherited))
 }
 
+/// Locks the file for as long as it is open. Where nothing can be locked, nobody else is known of.
+fn is_locked_for_us(file: &File) -> bool {
+    !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+}
+
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+const LOCK_TRIES: u32 = 20;
 /// Space is allocated in steps of this many bytes, so that it is rarely asked for.
 const ALLOCATE_AHEAD: u64 = 1024 * 1024;
 /// As many lines wait for room at most; those of refused calls are dropped beyond it, and counted.

@@ -107,8 +107,8 @@ impl Sink {
     /// # Errors
     /// Where that line cannot be written now: the call is not to be sent.
     pub async fn announce(&self, trail: &Trail) -> Result<Announced, Blocked> {
-        if let Some(line) = self.write_ahead.then(|| trail.intent()).flatten() {
-            self.soon(|sink| sink.state().output.write_now(&line).then_some(())).await?;
+        if let Some(mut line) = self.write_ahead.then(|| trail.intent()).flatten() {
+            self.soon(|sink| sink.state().output.write_now(&mut line).then_some(())).await?;
         }
         Ok(Announced(()))
     }
@@ -155,7 +155,7 @@ impl Sink {
     }
 
     /// Tries again until a reader has had the time to catch up. A disk is not waited for.
-    async fn soon<T>(&self, attempt: impl Fn(&Self) -> Option<T>) -> Result<T, Blocked> {
+    async fn soon<T>(&self, mut attempt: impl FnMut(&Self) -> Option<T>) -> Result<T, Blocked> {
         let mut end = None;
         loop {
             if let Some(done) = attempt(self) {
@@ -189,7 +189,7 @@ const MAX_LINE: u64 = 4096;
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::File, io::Read};
+    use std::{fs::File, io::Read, os::fd::OwnedFd};
 
     use super::{super::output::MAX_WAITING, *};
 
@@ -247,5 +247,34 @@ mod tests {
             assert_eq!(&read[n * 1024..n * 1024 + 4], format!("{n:04}").as_bytes());
         }
         assert_eq!(sink.stats(), SinkStats::default());
+    }
+
+    #[tokio::test]
+    async fn an_intent_that_a_socket_takes_in_pieces_is_written_once() {
+        let (mut reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+        writer.set_nonblocking(true).unwrap();
+        let sink =
+            Sink::of(Output::pipe(File::from(OwnedFd::from(writer))), WhenBlocked::Refuse).write_ahead(true);
+        let line = |n: usize| {
+            let trail =
+                Trail::new(n.to_string().into(), "app".into(), "127.0.0.1".into(), crate::clock::now());
+            // Longer than a socket takes at once.
+            trail.note().rule = Some("r".repeat(400_000));
+            trail
+        };
+        let reading = std::thread::spawn(move || {
+            let mut read = String::new();
+            reader.read_to_string(&mut read).map(|_| read).unwrap()
+        });
+        for n in 0..5 {
+            drop(sink.announce(&line(n)).await.unwrap());
+        }
+        drop(sink);
+        let text = reading.join().unwrap();
+        let ids: Vec<String> = text
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["request.id"].to_string())
+            .collect();
+        assert_eq!(ids, (0..5).map(|n| format!("\"{n}\"")).collect::<Vec<_>>());
     }
 }

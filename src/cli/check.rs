@@ -38,25 +38,44 @@ fn check(
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> io::Result<ExitCode> {
-    match config::load(path) {
-        Ok(Loaded { settings, warnings }) => {
+    match read(path, variable, err)? {
+        Ok(Valid { settings, warnings, proxies }) => {
             problems(&warnings, err)?;
-            let proxies = Proxies::new(settings.upstream.proxy.as_ref(), variable);
-            if let Some(error) = endpoints(&settings).find_map(|endpoint| proxies.to(endpoint).err()) {
-                writeln!(
-                    err,
-                    "error: {error}\n\n1 error: the configuration is valid, this environment is not"
-                )?;
-                return Ok(ExitCode::from(exit::CONFIG));
-            }
             summary(path, (&settings, &proxies), out)?;
             Ok(ExitCode::SUCCESS)
         }
+        Err(code) => Ok(code),
+    }
+}
+
+/// A configuration that can be started with in this environment.
+pub(super) struct Valid {
+    pub(super) settings: Settings,
+    pub(super) warnings: Report,
+    pub(super) proxies: Proxies,
+}
+
+/// Reads the configuration. Where it is not valid, or the environment is not, tells why, and gives the exit code.
+pub(super) fn read(
+    path: &Path,
+    variable: impl Fn(&str) -> Option<String>,
+    err: &mut impl Write,
+) -> io::Result<Result<Valid, ExitCode>> {
+    let invalid = Ok(Err(ExitCode::from(exit::CONFIG)));
+    let Loaded { settings, warnings } = match config::load(path) {
+        Ok(loaded) => loaded,
         Err(report) => {
             problems(&report, err)?;
-            Ok(ExitCode::from(exit::CONFIG))
+            return invalid;
         }
+    };
+    let proxies = Proxies::new(settings.upstream.proxy.as_ref(), variable);
+    if let Some(error) = endpoints(&settings).find_map(|endpoint| proxies.to(endpoint).err()) {
+        problems(&warnings, err)?;
+        writeln!(err, "error: {error}\n\n1 error: the configuration is valid, this environment is not")?;
+        return invalid;
     }
+    Ok(Ok(Valid { settings, warnings, proxies }))
 }
 
 fn problems(report: &Report, err: &mut impl Write) -> io::Result<()> {
@@ -151,6 +170,8 @@ fn proof_on(listener: &Listener, proof: &Proof) -> Option<String> {
     let (loopback, unix) = match &listener.bind {
         config::Bind::Tcp(address) => (address.ip().is_loopback(), false),
         config::Bind::Unix { .. } => (false, true),
+        // Which of the two it is, the socket will tell.
+        config::Bind::Systemd(_) => (true, true),
     };
     let certificates = listener.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     match proof {

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     config::{self, LogFormat},
     secret::Secret,
-    server::{Proxy, Running},
+    server::{Inherited, Proxy, Running},
     testserver::{AccessKey, JobState, Options, TestServer},
 };
 
@@ -95,7 +95,7 @@ impl Demo {
         )?;
         let path = folder.path("proxy.yaml");
         let loaded = config::load(&path).map_err(|report| anyhow!("{report}"))?;
-        let proxy = Proxy::new(path, loaded).await?.serve();
+        let proxy = Proxy::new(path, loaded, Inherited::none()).await?.serve();
         Ok(Self { folder, cloud, proxy, app, team })
     }
 

@@ -4,6 +4,7 @@ mod check;
 mod client;
 mod control;
 mod demo;
+mod doctor;
 mod log;
 mod policy;
 mod run;
@@ -33,6 +34,8 @@ enum Command {
     Testserver(testserver::Args),
     /// Read the configuration and everything it names, and report every problem
     Check(check::Args),
+    /// Try everything that the proxy needs, and say what to do about what fails
+    Doctor(doctor::Args),
     /// Work with policies
     Policy(policy::Args),
     /// Sign a request with SDK-HMAC-SHA256
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Testserver(args) => testserver::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Sign(args) => sign::run(&args),
         Command::Wait(args) => control::wait(&args),

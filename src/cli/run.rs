@@ -21,7 +21,7 @@ use crate::{
     config::{self, Loaded, LogFormat},
     ops::Ops,
     sandbox::Sandbox,
-    server::{Drained, Proxy, Running, StartError},
+    server::{Drained, Inherited, Proxy, Running, StartError},
 };
 
 #[derive(clap::Args)]
@@ -54,7 +54,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     };
     // Before there is another thread.
-    let sandbox = sandbox.map_or_else(|| Sandbox::none("--no-sandbox"), |sandbox| sandbox.confine(&loaded));
+    let inherited = Inherited::of_this_process();
+    let sandbox = sandbox.map_or_else(
+        || Sandbox::none("--no-sandbox"),
+        |sandbox| sandbox.confine(&loaded.settings, &loaded.warnings),
+    );
     let settings = &loaded.settings;
     let _log = log::start(
         args.log_format.unwrap_or(settings.log.format),
@@ -65,7 +69,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let (line, column) = warning.place.map_or((0, 0), |place| (place.line, place.column));
         tracing::warn!(place = format!("{}:{line}:{column}", warning.file), "{}", warning.message);
     }
-    runtime()?.block_on(serve(args, loaded))
+    runtime()?.block_on(serve(args, loaded, inherited))
 }
 
 /// One thread a core that this process may use; on one core no second thread is woken for any request.
@@ -78,7 +82,7 @@ pub(super) fn runtime() -> anyhow::Result<Runtime> {
     builder.enable_all().build().context("cannot start the runtime")
 }
 
-async fn serve(args: &Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
+async fn serve(args: &Args, loaded: Loaded, inherited: Inherited) -> anyhow::Result<ExitCode> {
     // Caught, a file that may not grow is an error of the write. Otherwise it would be the end of the process.
     let _too_large = signal(SignalKind::from_raw(SIGXFSZ))?;
     let ops = match Ops::bind(loaded.settings.ops, loaded.settings.admin.as_ref()).await {
@@ -88,7 +92,7 @@ async fn serve(args: &Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
         }
     };
     let policy = loaded.settings.policy.hash().clone();
-    let proxy = match Proxy::new(args.config.clone(), loaded).await {
+    let proxy = match Proxy::new(args.config.clone(), loaded, inherited).await {
         Ok(proxy) => proxy,
         Err(error @ StartError::Bind { .. }) => return cannot_bind(&error.into()),
         Err(error @ StartError::Way(_)) => {

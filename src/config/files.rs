@@ -32,6 +32,7 @@ pub(super) fn watched<T>(
 /// A file that holds a secret: there, readable, not empty. That others may read it is a warning.
 pub(super) fn secret(page: &Page, node: &Node) -> Option<PathBuf> {
     let (path, metadata) = found(page, node)?;
+    page.names_secret(&path);
     let ours = metadata.uid() == geteuid().as_raw();
     if is_exposed(metadata.permissions().mode(), ours) {
         let message = format!("others than its owner can read or change {}", path.display());
@@ -43,7 +44,7 @@ pub(super) fn secret(page: &Page, node: &Node) -> Option<PathBuf> {
 
 /// Whether more people than need to can read or change a file. One that is not ours is read by its group: that
 /// is how Kubernetes hands a Secret to a process that is not root (mode 0440, group `fsGroup`).
-fn is_exposed(mode: u32, ours: bool) -> bool {
+pub fn is_exposed(mode: u32, ours: bool) -> bool {
     let too_much = if ours { 0o066 } else { 0o026 };
     mode & too_much != 0
 }
@@ -191,7 +192,7 @@ fn cannot_read(page: &Page, node: &Node, path: &Path, error: &io::Error) {
 }
 
 /// The error as a person says it: without `(os error 2)`.
-pub(super) fn reason(error: &io::Error) -> String {
+pub fn reason(error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::NotFound {
         return "there is no such file".into();
     }

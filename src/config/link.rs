@@ -88,7 +88,11 @@ fn addresses(page: &Page, written: &proxy::Written) {
     for (index, bind) in all.iter().enumerate() {
         if let Some(first) = all.iter().take(index).find(|first| collide(&first.value, &bind.value)) {
             let message = format!("{} is already taken by {}", bind.value, page.spell(first.place));
-            page.error(bind.place, message, "choose another port or path");
+            let hint = match bind.value {
+                Bind::Tcp(_) | Bind::Unix { .. } => "choose another port or path",
+                Bind::Systemd(_) => "a socket is for one listener: choose another",
+            };
+            page.error(bind.place, message, hint);
         }
     }
 }
@@ -104,7 +108,8 @@ fn collide(one: &Bind, other: &Bind) -> bool {
             one.port() != 0 && one.port() == other.port() && same_ip
         }
         (Bind::Unix { path: one, .. }, Bind::Unix { path: other, .. }) => one == other,
-        (Bind::Tcp(_), Bind::Unix { .. }) | (Bind::Unix { .. }, Bind::Tcp(_)) => false,
+        (Bind::Systemd(one), Bind::Systemd(other)) => one == other,
+        (Bind::Tcp(_) | Bind::Unix { .. } | Bind::Systemd(_), _) => false,
     }
 }
 
@@ -156,7 +161,10 @@ pub(super) fn identification(pages: (&Page, &Page), proxy: &proxy::Written, poli
 fn takes(listener: &listener::Written, proof: &Proof) -> bool {
     match proof {
         Proof::Listener(name) => listener.name.as_ref().is_some_and(|listener| listener.value == *name),
-        Proof::Unix { .. } => matches!(&listener.bind, Some(Placed { value: Bind::Unix { .. }, .. })),
+        Proof::Unix { .. } => {
+            let bind = listener.bind.as_ref().map(|bind| &bind.value);
+            matches!(bind, Some(Bind::Unix { .. } | Bind::Systemd(_)))
+        }
         Proof::Loopback { .. } => listener.is_loopback(),
         Proof::Bearer(_) | Proof::ServiceAccount(_) => listener.bearer,
         Proof::Dns(_) | Proof::Spiffe(_) => listener.asks_for_certificates(),

@@ -18,6 +18,7 @@ pub(super) struct Written {
     pub(super) bearer: bool,
     hosts: Option<Hosts>,
     tls: Option<Placed<tls::Written>>,
+    may_be_remote: bool,
 }
 
 impl Written {
@@ -29,6 +30,7 @@ impl Written {
             hosts: self.hosts.clone()?,
             bearer: self.bearer,
             tls: self.tls.as_ref().map(|tls| tls.value.files.clone()),
+            may_be_remote: self.may_be_remote,
         })
     }
 
@@ -43,9 +45,13 @@ impl Written {
         self.tls.as_ref().is_some_and(|tls| tls.value.files.client_ca.is_some())
     }
 
-    /// Whether callers come over TCP and from this machine only.
+    /// Whether callers come, or may come, over TCP and from this machine only.
     pub(super) fn is_loopback(&self) -> bool {
-        matches!(&self.bind, Some(Placed { value: Bind::Tcp(address), .. }) if address.ip().is_loopback())
+        self.bind.as_ref().is_some_and(|bind| match &bind.value {
+            Bind::Tcp(address) => address.ip().is_loopback(),
+            Bind::Unix { .. } => false,
+            Bind::Systemd(_) => true,
+        })
     }
 }
 
@@ -62,22 +68,13 @@ pub(super) fn read(page: &Page, node: &Node) -> Option<Written> {
     let unsafe_listen = fields.optional("unsafe_listen", scalar::switch).unwrap_or(false);
     let tls = fields.optional("tls", tls::read);
     fields.finish();
-    let mut written = Written { name, bind, bearer, hosts, tls };
-    let Some(Placed { value, place }) = &mut written.bind else { return Some(written) };
-    if let (Bind::Unix { .. }, Some(tls)) = (&*value, &written.tls) {
-        page.error(tls.place, "`tls` is for TCP only", "remove it: nobody can listen in on a Unix socket");
-    }
-    match (value, mode) {
-        (Bind::Unix { mode, .. }, Some(written)) => *mode = written.value,
-        (Bind::Tcp(_), Some(mode)) => {
-            page.error(mode.place, "`mode` is for Unix sockets only", "remove it, or bind unix:PATH");
-        }
-        (_, None) => {}
-    }
-    let (place, local) = (*place, written.bind.as_ref().is_some_and(|bind| bind.value.is_local()));
+    let mut written = Written { name, bind, bearer, hosts, tls, may_be_remote: false };
+    for_its_kind(page, &mut written, mode);
+    let Some(Placed { value, place }) = &written.bind else { return Some(written) };
+    let (place, local) = (*place, value.is_local());
     // What could not be read may be what makes it safe.
-    let guarded = written.asks_for_certificates() || (tls_written && written.tls.is_none());
-    if !local && !guarded && !unsafe_listen {
+    let guarded = unsafe_listen || written.asks_for_certificates() || (tls_written && written.tls.is_none());
+    if local == Some(false) && !guarded {
         let message = "other machines can reach this address, and nothing but the network proves who calls";
         let hint = match tls_written {
             true => "add `client_ca` to `tls`, or accept it with `unsafe_listen: true`",
@@ -87,15 +84,35 @@ pub(super) fn read(page: &Page, node: &Node) -> Option<Written> {
     }
     if !hosts_written {
         match local {
-            true => written.hosts = Some(Hosts::local()),
-            false => page.error(
+            Some(true) | None => written.hosts = Some(Hosts::local()),
+            Some(false) => page.error(
                 place,
                 "a listener that other machines can reach needs `hosts`",
                 "add `hosts: [NAME]` with the names callers use in its URL, or `hosts: any`",
             ),
         }
     }
+    written.may_be_remote = guarded && hosts_written;
     Some(written)
+}
+
+/// Keys that are for one kind of socket only.
+fn for_its_kind(page: &Page, written: &mut Written, mode: Option<Placed<u32>>) {
+    let Some(Placed { value, .. }) = &mut written.bind else { return };
+    if let (Bind::Unix { .. }, Some(tls)) = (&*value, &written.tls) {
+        page.error(tls.place, "`tls` is for TCP only", "remove it: nobody can listen in on a Unix socket");
+    }
+    match (value, mode) {
+        (Bind::Unix { mode, .. }, Some(written)) => *mode = written.value,
+        (Bind::Tcp(_), Some(mode)) => {
+            page.error(mode.place, "`mode` is for Unix sockets only", "remove it, or bind unix:PATH");
+        }
+        (Bind::Systemd(_), Some(mode)) => {
+            let message = "`mode` is for sockets that the proxy makes itself";
+            page.error(mode.place, message, "remove it, and set `SocketMode=` in the socket's unit");
+        }
+        (_, None) => {}
+    }
 }
 
 /// Reads `admin`: `{ bind: unix:PATH, mode: "0600" }`.
@@ -143,9 +160,13 @@ fn bind(page: &Page, node: &Node) -> Option<Placed<Bind>> {
     let Value::Text(text) = &node.value else {
         return placed(Bind::Tcp(socket_address(page, node)?.value));
     };
-    if text.starts_with("systemd:") {
-        page.error(node.place, "`systemd:` is not supported yet", "bind HOST:PORT or unix:PATH");
-        return None;
+    if let Some(name) = text.strip_prefix("systemd:") {
+        let named = is_descriptor_name(name).then(|| Bind::Systemd(name.into()));
+        if named.is_none() {
+            let hint = "write what the socket's unit has in `FileDescriptorName=`, such as systemd:app";
+            page.error(node.place, format!("`{text}` names no socket"), hint);
+        }
+        return placed(named?);
     }
     let Some(path) = text.strip_prefix("unix:") else {
         return placed(Bind::Tcp(socket_address(page, node)?.value));
@@ -157,6 +178,12 @@ fn bind(page: &Page, node: &Node) -> Option<Placed<Bind>> {
         return None;
     }
     placed(Bind::Unix { path, mode: DEFAULT_MODE })
+}
+
+/// As systemd has it.
+fn is_descriptor_name(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_graphic() && b != b':';
+    (1..=LONGEST_DESCRIPTOR_NAME).contains(&name.len()) && name.bytes().all(allowed)
 }
 
 fn mode(page: &Page, node: &Node) -> Option<Placed<u32>> {
@@ -219,5 +246,6 @@ fn host(page: &Page, node: &Node) -> Option<Arc<str>> {
 
 /// What `sun_path` holds, with its closing zero.
 const LONGEST_SOCKET_PATH: usize = 107;
+const LONGEST_DESCRIPTOR_NAME: usize = 255;
 const OWNER_ONLY: u32 = 0o600;
 const DEFAULT_MODE: u32 = 0o660;

@@ -29,6 +29,7 @@ mod yaml;
 
 pub use alone::{PolicyAlone, policy_alone, projects};
 pub use cases::{Case, CaseFile, Expected, cases};
+pub use files::{is_exposed, reason};
 pub use report::{Place, Problem, Report, Severity};
 pub use settings::*;
 
@@ -103,7 +104,7 @@ fn open_policy(page: &Page, written: &proxy::Written) -> Option<Page> {
     page.depends_on(&path);
     Page::open(&path)
         .map_err(|error| {
-            let message = format!("{} cannot be read: {}", path.display(), files::reason(&error));
+            let message = format!("{} cannot be read: {}", path.display(), reason(&error));
             page.error(name.place, message, page.where_files_are());
         })
         .ok()
@@ -151,5 +152,7 @@ fn settings(proxy: proxy::Written, written: &policy::Written, policy: Policy) ->
 /// How much of the policy's SHA-256 names it, in hexadecimal digits.
 const HASH_LENGTH: usize = 16;
 
+#[cfg(test)]
+mod document;
 #[cfg(test)]
 mod tests;

@@ -20,6 +20,7 @@ pub(super) struct Page {
     problems: RefCell<Vec<Problem>>,
     files: RefCell<Vec<PathBuf>>,
     named: RefCell<Vec<PathBuf>>,
+    secrets: RefCell<Vec<PathBuf>>,
 }
 
 /// A value that was written in the file, and where.
@@ -50,6 +51,7 @@ impl Page {
             problems: RefCell::default(),
             files: RefCell::new(vec![path.to_owned()]),
             named: RefCell::new(vec![path.to_owned()]),
+            secrets: RefCell::default(),
         }
     }
 
@@ -93,6 +95,11 @@ impl Page {
         self.files.borrow_mut().push(path.to_owned());
     }
 
+    /// Notes that this file holds a secret.
+    pub(super) fn names_secret(&self, path: &Path) {
+        self.secrets.borrow_mut().push(path.to_owned());
+    }
+
     /// What a relative path is relative to, as a hint.
     pub(super) fn where_files_are(&self) -> String {
         format!("a relative path starts at the directory of {}", self.file)
@@ -133,6 +140,7 @@ impl Page {
     pub(super) fn close(self, report: &mut Report) {
         report.depends_on(self.files.into_inner());
         report.names(self.named.into_inner());
+        report.names_secrets(self.secrets.into_inner());
         report.add(self.file, self.text, self.problems.into_inner());
     }
 

@@ -227,6 +227,13 @@ fn limits(page: &Page, node: &Node) -> Option<Limits> {
             })
             .unwrap_or(default.header_bytes),
         headers: number(&mut fields, "headers", 8..=1000).unwrap_or(default.headers),
+        connection_lifetime: fields
+            .optional("connection_lifetime", |page, node| {
+                scalar::duration(page, node, Duration::from_millis(10)..=DAY)
+            })
+            .unwrap_or(default.connection_lifetime),
+        connection_requests: number(&mut fields, "connection_requests", 1..=1_000_000_000)
+            .unwrap_or(default.connection_requests),
     };
     fields.finish();
     Some(limits)
@@ -304,6 +311,7 @@ pub(super) fn timeout(page: &Page, node: &Node) -> Option<Duration> {
 
 /// Nothing here waits longer.
 pub(super) const LONGEST: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The HTTP parser needs at least 8 KiB.
 const HEADER_BYTES: RangeInclusive<u64> = 8 << 10..=1 << 20;
 const EXAMPLE_ENDPOINT: &str = "https://mpc.cn-north-4.myhuaweicloud.com";

@@ -50,6 +50,7 @@ pub struct Report {
     texts: Vec<(Arc<str>, String)>,
     files: BTreeSet<PathBuf>,
     named: BTreeSet<PathBuf>,
+    secrets: BTreeSet<PathBuf>,
 }
 
 impl Report {
@@ -64,6 +65,16 @@ impl Report {
     /// Adds files that were read, or should have been there to be read.
     pub(super) fn depends_on(&mut self, files: Vec<PathBuf>) {
         self.files.extend(files);
+    }
+
+    /// Adds files that hold secrets.
+    pub(super) fn names_secrets(&mut self, files: Vec<PathBuf>) {
+        self.secrets.extend(files);
+    }
+
+    /// The files that were named because they hold a secret.
+    pub fn secrets(&self) -> &BTreeSet<PathBuf> {
+        &self.secrets
     }
 
     /// The files whose contents decide what would be loaded.
@@ -87,6 +98,7 @@ impl Report {
         self.texts.extend(other.texts);
         self.files.extend(other.files);
         self.named.extend(other.named);
+        self.secrets.extend(other.secrets);
     }
 
     /// The problems.

@@ -69,6 +69,9 @@ pub struct Listener {
     pub bearer: bool,
     /// Where its TLS comes from. `None` speaks plain HTTP.
     pub tls: Option<TlsFiles>,
+    /// Whether it may be one that other machines can reach: its hosts are named, and callers show certificates or the
+    /// risk was accepted. Of a socket that is passed to the process, only that process knows whether it is one.
+    pub may_be_remote: bool,
 }
 
 /// The files that a listener's TLS is made of.
@@ -94,6 +97,8 @@ pub enum Bind {
         /// Its permissions.
         mode: u32,
     },
+    /// A listening socket that whoever starts the process passes to it under this name (`sd_listen_fds`): TCP or Unix.
+    Systemd(Arc<str>),
 }
 
 /// Which `Host` values are answered.
@@ -209,6 +214,10 @@ pub struct Limits {
     pub header_bytes: usize,
     /// How many headers a request has.
     pub headers: usize,
+    /// For a connection to be used; what is under way then is still answered.
+    pub connection_lifetime: Duration,
+    /// How many requests a connection brings.
+    pub connection_requests: usize,
 }
 
 /// How the proxy stops.
@@ -252,11 +261,12 @@ pub enum LogFormat {
 }
 
 impl Bind {
-    /// Whether only this machine can reach it.
-    pub fn is_local(&self) -> bool {
+    /// Whether only this machine can reach it. `None` where that is known once the socket is there.
+    pub fn is_local(&self) -> Option<bool> {
         match self {
-            Self::Tcp(address) => address.ip().is_loopback(),
-            Self::Unix { .. } => true,
+            Self::Tcp(address) => Some(address.ip().is_loopback()),
+            Self::Unix { .. } => Some(true),
+            Self::Systemd(_) => None,
         }
     }
 }
@@ -267,6 +277,7 @@ impl fmt::Display for Bind {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix { path, .. } => write!(f, "unix:{}", path.display()),
+            Self::Systemd(name) => write!(f, "systemd:{name}"),
         }
     }
 }
@@ -279,13 +290,13 @@ impl Hosts {
 }
 
 impl Hosts {
-    /// Whether a request with this `Host` is for us. Host names know no case; any port will do.
+    /// Whether a request with this `Host` is for us. Host names know no case; any port will do that can be one.
     pub fn answer_to(&self, host: &str) -> bool {
         let Self::Names(names) = self else { return true };
         // A colon inside brackets is an IPv6 address's, not a port's.
         let name = match host.rsplit_once(':') {
             Some((name, port)) if !port.contains(']') => {
-                if !port.bytes().all(|b| b.is_ascii_digit()) {
+                if !(port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok()) {
                     return false;
                 }
                 name
@@ -327,6 +338,8 @@ impl Default for Limits {
             request_deadline: Duration::from_secs(30),
             header_bytes: 16 << 10,
             headers: 64,
+            connection_lifetime: Duration::from_secs(3600),
+            connection_requests: 1_000_000,
         }
     }
 }

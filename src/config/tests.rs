@@ -6,6 +6,7 @@
 use super::*;
 use crate::credential::Source;
 use crate::policy::{Call, Effect, parse_moment};
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -132,7 +133,7 @@ fn cases() -> Vec<Case> {
 #[test]
 fn every_mistake_is_told_in_these_words() {
     let cases = cases();
-    assert_eq!(cases.len(), 194);
+    assert_eq!(cases.len(), 200);
     for case in cases {
         let directory = Directory::valid();
         directory.change(&case.file, case.from.trim_end(), case.to.trim_end());
@@ -256,7 +257,7 @@ fn the_samples_are_valid() {
     assert_eq!(minimal.report(), "");
     assert!(load(&minimal.path("proxy.yaml")).is_ok());
     let full = Directory::of(&format!("{SAMPLES}/full"));
-    for secret in ["ak", "sk", "security-token", "user-token"] {
+    for secret in ["ak", "sk", "security-token", "user-token", "profile", "id-token", "password"] {
         full.write(&format!("secrets/{secret}"), "value\n");
     }
     full.write("secrets/sdk-secret", "value\n");
@@ -269,6 +270,8 @@ fn the_samples_are_valid() {
     full.write("oncall.sha256", &"0123456789abcdef".repeat(4));
     assert_eq!(full.report(), "");
     let settings = load(&full.path("proxy.yaml")).unwrap().settings;
+    let sources: BTreeSet<&str> = settings.credentials.iter().map(|c| c.source.kind()).collect();
+    assert_eq!(sources.len(), 11, "one of each");
     // The sample shows the defaults.
     let upstream = UpstreamSettings { ca_file: None, proxy: None, ..settings.upstream };
     assert_eq!(upstream, UpstreamSettings::default());

@@ -121,13 +121,16 @@ impl Held {
     /// # Errors
     /// Where nothing can be lent now.
     pub async fn lease(&self, deadline: Instant) -> Result<Lease, Unavailable> {
-        let Some(value) = self.usable(0) else { return self.lease_after(self.number(), deadline).await };
-        let number = value.number;
-        match admitted(value, deadline).await {
-            // Upstream stopped believing it meanwhile. It may have been replaced.
-            Err(Unavailable::HeldBack(_)) => self.lease_after(number, deadline).await,
-            lent => lent,
+        if let Some(value) = self.usable(0) {
+            match admitted(value, deadline).await {
+                // It was not before this call waited for a place. There may be a newer one.
+                Err(Unavailable::HeldBack(_)) => {}
+                lease => return lease,
+            }
         }
+        // Also the same value will do, where it is given again for longer.
+        let value = self.renewed(self.number() + 1, 0, deadline).await?;
+        admitted(value, deadline).await
     }
 
     /// Lends a newer value than that one, because upstream does not accept it any more. Asks the source for one,
@@ -136,13 +139,10 @@ impl Held {
     /// # Errors
     /// Where there is none to be had.
     pub async fn lease_newer(&self, than: &Lease, deadline: Instant) -> Result<Lease, Unavailable> {
-        self.lease_after(than.value.number, deadline).await
-    }
-
-    async fn lease_after(&self, number: u64, deadline: Instant) -> Result<Lease, Unavailable> {
+        let number = than.value.number;
         let value = match self.usable(number) {
             Some(value) => value,
-            None => self.renewed(number, deadline).await?,
+            None => self.renewed(number + 1, number, deadline).await?,
         };
         admitted(value, deadline).await
     }
@@ -249,8 +249,8 @@ impl Held {
         usable.then_some(value)
     }
 
-    /// Waits for one round of the renewal, and for what it brings.
-    async fn renewed(&self, than: u64, deadline: Instant) -> Result<Arc<Value>, Unavailable> {
+    /// Asks for a value with that number. Waits for one round of the renewal, and gives what is newer than `than`.
+    async fn renewed(&self, wanted: u64, than: u64, deadline: Instant) -> Result<Arc<Value>, Unavailable> {
         let mut rounds = self.rounds.subscribe();
         // Looked at before the value is, so that a round that ends in between is not missed.
         let quiet = rounds.borrow_and_update().quiet();
@@ -258,7 +258,7 @@ impl Held {
             return Ok(value);
         }
         if quiet.is_none() {
-            self.wanted.fetch_max(than + 1, Relaxed);
+            self.wanted.fetch_max(wanted, Relaxed);
             self.asked.notify_one();
             // Time-out or not: what counts is what there is now.
             drop(timeout_at(deadline, rounds.changed()).await);

@@ -23,7 +23,7 @@ mod source;
 mod standing;
 mod token_file;
 
-use std::{fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc};
+use std::{error::Error as _, fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use http::HeaderValue;
@@ -161,6 +161,17 @@ pub enum ProvideError {
     /// There is none of the sources that were looked for.
     #[error("no source was found: {0}")]
     Nowhere(String),
+}
+
+impl ProvideError {
+    /// The error with its causes, on one line.
+    pub fn with_causes(&self) -> String {
+        let causes = std::iter::successors(self.source(), |cause| (*cause).source());
+        causes.fold(self.to_string(), |told, cause| {
+            let cause = cause.to_string();
+            if told.ends_with(&cause) { told } else { format!("{told}: {cause}") }
+        })
+    }
 }
 
 impl Credential {

@@ -22,7 +22,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parts, Refusal> {
     };
     let mut scan = Scan::default();
     scan.feed(bytes.get(..length).unwrap_or_default());
-    if let Some(fault) = scan.fault() {
+    if let Some(fault) = scan.verdict() {
         return Err(Refusal::BadRequest(fault));
     }
     let mut head = Request::new(()).into_parts().0;

@@ -148,7 +148,9 @@ const HOSTS: [&str; 6] = [
     "Host: proxy.media.svc:8443",
     "HOST:\tproxy.media.svc ",
 ];
-const STRANGE_HOSTS: [&str; 10] = [
+const STRANGE_HOSTS: [&str; 12] = [
+    "Host: localhost:",
+    "Host: localhost:65536",
     "Host: evil.example",
     "Host: localhost@evil.example",
     "Host: localhost:80:80",

@@ -2,7 +2,7 @@
 //!
 //! It stands alone: the tests over sockets include this file.
 
-use memchr::memmem;
+use memchr::{memchr, memchr_iter};
 
 /// A listener.
 pub(crate) struct Gate {
@@ -34,17 +34,20 @@ pub(crate) const FORMS: [&str; 3] =
 /// Where the first head of these bytes ends. `None` where it does not.
 pub(crate) fn end(bytes: &[u8]) -> Option<usize> {
     let start = blank_lines(bytes);
-    memmem::find(&bytes[start..], b"\r\n\r\n").map(|at| start + at + 4)
+    let ends = memchr_iter(b'\n', &bytes[start..]).map(|at| start + at + 1);
+    ends.into_iter().find(|end| bytes[start..*end].ends_with(b"\r\n\r\n"))
 }
 
 /// The call that a head makes, this one and no other. `None` for whatever is not to be accepted.
 pub(crate) fn read<'h>(head: &'h [u8], gate: &Gate) -> Option<Call<'h>> {
     let text = &head[blank_lines(head)..];
-    let mut lines = lines_of(text.strip_suffix(b"\r\n\r\n")?);
-    let (project, job, form) = target(lines.next()?)?;
+    let (first, mut rest) = line(text.strip_suffix(b"\r\n")?)?;
+    let (project, job, form) = target(first)?;
     let mut found = Found::default();
-    for line in lines {
-        found.header(line)?;
+    while !rest.is_empty() {
+        let (header, behind) = line(rest)?;
+        found.header(header)?;
+        rest = behind;
     }
     let host = found.host.filter(|host| gate.hosts.iter().any(|own| is_host(own, host)));
     if host.is_none() || found.count > 64 {
@@ -58,32 +61,40 @@ fn blank_lines(bytes: &[u8]) -> usize {
     2 * bytes.chunks_exact(2).take_while(|pair| *pair == b"\r\n").count()
 }
 
-/// Split at line ends, which are all that a head may have of control characters but for tabs.
-fn lines_of(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = Some(bytes);
-    std::iter::from_fn(move || {
-        let bytes = rest?;
-        let end = memmem::find(bytes, b"\r\n");
-        rest = end.map(|end| &bytes[end + 2..]);
-        Some(&bytes[..end.unwrap_or(bytes.len())])
-    })
+/// A line without its end, and what is behind it.
+fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (line, rest) = bytes.split_at(memchr(b'\n', bytes)? + 1);
+    Some((line.strip_suffix(b"\r\n")?, rest))
 }
 
 fn target(line: &[u8]) -> Option<(&str, &str, &'static str)> {
-    let text = std::str::from_utf8(line).ok()?;
-    let target = text.strip_prefix("DELETE ")?.strip_suffix(" HTTP/1.1")?;
-    FORMS.into_iter().find_map(|form| {
-        let (before, rest) = form.split_once('P')?;
-        let (between, _) = rest.split_once('J')?;
-        let (project, job) = target.strip_prefix(before)?.split_once(between)?;
-        (is_segment(project) && is_segment(job)).then_some((project, job, form))
-    })
+    let target = line.strip_prefix(b"DELETE /v")?.strip_suffix(b" HTTP/1.1")?;
+    let (version, rest) = target.split_at_checked(2)?;
+    let (project, rest) = segment(rest)?;
+    let (between, form) = match version {
+        b"2/" if rest.starts_with(b"/editing/jobs/") => ("/editing/jobs/", FORMS[0]),
+        b"2/" => ("/editing/job?job_id=", FORMS[1]),
+        b"1/" => ("/editing/jobs?job_id=", FORMS[2]),
+        _ => return None,
+    };
+    let (job, behind) = segment(rest.strip_prefix(between.as_bytes())?)?;
+    behind.is_empty().then_some((project, job, form))
+}
+
+/// A project or a job, and what is behind it.
+fn segment(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let end = bytes.iter().position(|byte| !in_segment(byte)).unwrap_or(bytes.len());
+    let (segment, behind) = bytes.split_at(end);
+    Some((std::str::from_utf8(segment).ok().filter(|text| is_segment(text))?, behind))
+}
+
+fn in_segment(byte: &u8) -> bool {
+    matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-')
 }
 
 /// A project or a job.
 pub(crate) fn is_segment(text: &str) -> bool {
-    let allowed = |c: char| matches!(c, 'A'..='Z' | 'a'..='z' | '0'..='9' | '_' | '-');
-    (1..=64).contains(&text.len()) && text.chars().all(allowed)
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| in_segment(&byte))
 }
 
 /// What the headers say, as far as it matters.
@@ -142,7 +153,9 @@ impl<'h> Found<'h> {
         let mut caller = gate.caller;
         for value in tokens.into_iter().flatten() {
             let scheme = scheme(value);
-            let token = value[scheme.len()..].trim_ascii_start();
+            let rest = &value[scheme.len()..];
+            // One or more spaces (RFC 9110, section 11.4), and no other blanks.
+            let token = &rest[rest.iter().take_while(|byte| **byte == b' ').count()..];
             let known = gate.tokens.iter().find(|(known, _)| known.as_bytes() == token);
             let owner = known.filter(|_| scheme.eq_ignore_ascii_case(b"Bearer"))?.1;
             if caller.is_some_and(|caller| caller != owner) {
@@ -175,6 +188,12 @@ fn scheme(value: &[u8]) -> &[u8] {
 
 fn is_host(own: &str, host: &[u8]) -> bool {
     let Some((name, rest)) = host.split_at_checked(own.len()) else { return false };
-    let port = |rest: &[u8]| rest[0] == b':' && rest[1..].iter().all(u8::is_ascii_digit);
+    let port = |rest: &[u8]| match rest.strip_prefix(b":") {
+        Some(digits) if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) => {
+            let add = |port: u32, digit: &u8| (port * 10 + u32::from(digit - b'0')).min(1 << 16);
+            digits.iter().fold(0, add) < 1 << 16
+        }
+        _ => false,
+    };
     name.eq_ignore_ascii_case(own.as_bytes()) && (rest.is_empty() || port(rest))
 }

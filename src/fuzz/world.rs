@@ -84,14 +84,17 @@ impl World {
         let expected = asked.filter(is_allowed);
         match (&decision, expected) {
             (Ok(outbound), Some(call)) => is_that_call(outbound, &call, &trail),
-            (Err(refusal), None) => is_refused(refusal),
+            (Err(refusal), None) => assert!(!matches!(refusal, Refusal::Internal), "a bug"),
             (Ok(outbound), None) => {
                 panic!("permitted, and not a call: {} {}", outbound.method(), outbound.uri())
             }
             (Err(refusal), Some(call)) => panic!("{call:?} refused: {refusal}"),
         }
         self.judged += 1;
-        if self.judged.is_multiple_of(RECORDED) {
+        if self.judged.is_multiple_of(TOLD) {
+            if let Err(refusal) = &decision {
+                is_in_our_words(refusal);
+            }
             is_one_line(&trail);
         }
         decision.is_ok()
@@ -155,8 +158,7 @@ fn is_that_call(outbound: &Outbound, call: &Call<'_>, trail: &Trail) {
 }
 
 /// It says why, in words that are ours.
-fn is_refused(refusal: &Refusal) {
-    assert!(!matches!(refusal, Refusal::Internal), "a bug");
+fn is_in_our_words(refusal: &Refusal) {
     let text = refusal.to_string();
     assert!(text.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{text:?}");
 }
@@ -210,8 +212,8 @@ fn settings() -> config::Settings {
     loaded.unwrap_or_else(|report| panic!("{report}")).settings
 }
 
-/// Every how many decisions the record is written as well: that takes longer than all the rest.
-const RECORDED: u64 = 128;
+/// Every how many decisions what is said and recorded of it is looked at: that takes longer than all the rest.
+const TOLD: u64 = 128;
 const OURS: [&str; 5] = ["host", "user-agent", "accept", "x-project-id", "x-project_id"];
 const LOCAL: &[&str] = &["localhost", "127.0.0.1", "[::1]"];
 const TOKENS: &[(&str, &str)] =

@@ -5,6 +5,9 @@
 //! there from the start, at zero, so that a rate over it works from the first event on.
 
 mod collected;
+mod connections;
+
+pub use connections::{Connections, Cut, Handshake};
 
 use std::{
     sync::{Arc, atomic::AtomicI64},
@@ -44,6 +47,7 @@ pub struct Metrics {
     reloads: Family<OutcomeLabels, Counter>,
     last_reload: Gauge,
     policy: Family<HashLabels, Gauge>,
+    connections: Connections,
     listeners: Vec<Arc<str>>,
 }
 
@@ -135,6 +139,7 @@ impl Metrics {
             reloads: Family::default(),
             last_reload: Gauge::default(),
             policy: Family::default(),
+            connections: Connections::default(),
             listeners: foreseen.listeners.to_vec(),
         };
         metrics.foresee(foreseen);
@@ -146,6 +151,11 @@ impl Metrics {
         let mut out = String::new();
         // Writing to a String cannot fail.
         encode(&mut out, &self.registry).map(|()| out).unwrap_or_default()
+    }
+
+    /// What is counted about connections.
+    pub fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     /// Counts a request as under way.
@@ -309,6 +319,7 @@ impl Metrics {
         r.register_collector(Box::new(Dropped(foreseen.sink.clone())));
         r.register_collector(Box::new(Credentials(foreseen.credentials.to_vec())));
         r.register_collector(Box::new(ClockSkew(foreseen.skew.clone())));
+        self.connections.register(r);
         self
     }
 }

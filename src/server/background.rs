@@ -21,6 +21,7 @@ pub(super) async fn renew(mut renewal: Renewal, metrics: Arc<Metrics>) {
         metrics.refreshed(&credential, !matches!(round, Round::Failed(_)));
         match &round {
             Round::Failed(error) if !failing => {
+                let error = error.with_causes();
                 let means =
                     if renewal.held().is_ready() { "the last one stays" } else { "its calls are refused" };
                 tracing::warn!(%credential, %error, "a credential cannot be renewed: {means}");

@@ -14,22 +14,27 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header::CONNECTION};
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     runtime::Handle,
-    time::{Instant, sleep_until, timeout},
+    time::timeout,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt};
 
-use super::wire::{Phase, Watch, Wire};
+use super::{
+    room::{Place, Room},
+    watch::{Phase, Watch},
+    wire::{Told, Wire},
+};
 use crate::{
     config::{Hosts, Limits},
     identity::Peer,
+    metrics::Cut,
     stack::Stack,
     stage::{Arrival, Body, InForce, Refusal},
 };
@@ -43,7 +48,8 @@ pub(super) struct Serving {
     pub(super) limits: Limits,
     /// Owns the connections, and the requests whose callers hung up.
     pub(super) tasks: TaskTracker,
-    pub(super) drain: CancellationToken,
+    /// Of all listeners.
+    pub(super) room: Arc<Room>,
 }
 
 /// How serving a connection ended.
@@ -53,13 +59,14 @@ enum End {
 }
 
 impl Serving {
-    /// Serves a connection until either side ends it.
-    pub(super) async fn connection<S>(self: Arc<Self>, stream: S, peer: Arc<Peer>)
+    /// Serves a connection until either side ends it. Its place is given back after that.
+    pub(super) async fn connection<S>(self: Arc<Self>, stream: S, peer: Arc<Peer>, place: &Place)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (wire, watch) = Wire::new(stream);
-        let service = service_fn(|request| self.answer(request, Arc::clone(&peer), &watch));
+        let watch = &place.watch;
+        let wire = Wire::new(stream, watch.clone());
+        let service = service_fn(|request| self.answer(request, Arc::clone(&peer), watch));
         let mut http = http1::Builder::new();
         if self.limits.headers > HYPER_HEADERS {
             http.max_headers(self.limits.headers);
@@ -71,14 +78,8 @@ impl Serving {
             .max_header_size(self.limits.header_bytes)
             .max_buf_size(self.limits.header_bytes.max(HYPER_MINIMUM))
             .serve_connection(TokioIo::new(wire), service);
-        let mut watchdog = pin!(too_slow(&self.limits, &watch));
-        let mut drain = pin!(self.drain.cancelled());
-        let mut draining = false;
+        let mut watchdog = pin!(watch.too_slow(&self.limits));
         let end = poll_fn(|cx| {
-            if !draining && drain.as_mut().poll(cx).is_ready() {
-                draining = true;
-                Pin::new(&mut connection).graceful_shutdown();
-            }
             if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
                 return Poll::Ready(End::Closed(result));
             }
@@ -86,9 +87,12 @@ impl Serving {
         })
         .await;
         let stream = connection.into_parts().io.into_inner().into_inner();
-        match refusal(end, &watch) {
-            Some(refusal) => self.refuse(stream, refusal, peer).await,
-            None => close(stream).await,
+        if let End::TooSlow(phase) = &end {
+            self.count(*phase, watch);
+        }
+        match self.refusal(end, watch) {
+            Some(refusal) => self.refuse(stream, (refusal, peer), watch).await,
+            None => close(stream, watch).await,
         }
     }
 
@@ -104,19 +108,43 @@ impl Serving {
         }
     }
 
+    /// What is to be said to a caller whose connection ended so. `None` where it hung up, or has no request open.
+    fn refusal(&self, end: End, watch: &Watch) -> Option<Refusal> {
+        match end {
+            End::Closed(Err(error)) if error.is_parse() => {
+                Some(watch.broken_head(error.is_parse_too_large(), &self.limits))
+            }
+            End::TooSlow(Phase::Head) => Some(Refusal::RequestTimeout),
+            End::Closed(_) | End::TooSlow(_) => None,
+        }
+    }
+
     /// Answers a head that hyper could not parse, or that did not arrive.
     async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         mut stream: S,
-        refusal: Refusal,
-        peer: Arc<Peer>,
+        (refusal, peer): (Refusal, Arc<Peer>),
+        watch: &Watch,
     ) {
         let arrival = Arrival { head: Err(refusal), peer, hosts: Arc::clone(&self.hosts) };
-        let Ok(answer) = self.stack.clone().oneshot(arrival).await;
+        let Ok(mut answer) = self.stack.clone().oneshot(arrival).await;
+        answer.headers_mut().insert(CONNECTION, CLOSE);
         let bytes = on_the_wire(answer).await;
-        if let Ok(Ok(())) = timeout(LINGER, stream.write_all(&bytes)).await {
-            close(stream).await;
+        if let Some(Ok(())) = linger(stream.write_all(&bytes), watch).await {
+            close(stream, watch).await;
         }
+    }
+
+    /// Counts a connection that was closed although its caller kept it open.
+    fn count(&self, phase: Phase, watch: &Watch) {
+        let why = match phase {
+            _ if watch.is_cut() => Cut::Crowded,
+            Phase::Handshake | Phase::Head => Cut::Head,
+            Phase::Idle => Cut::Idle,
+            // What works is never too slow.
+            Phase::Working | Phase::Answering => Cut::Answer,
+        };
+        self.room.counts().cut(why);
     }
 }
 
@@ -128,14 +156,16 @@ struct CarriedOn {
 }
 
 impl Future for CarriedOn {
-    type Output = Result<Response<Body>, Infallible>;
+    type Output = Result<Response<Told>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(answering) = &mut self.answering else { return Poll::Pending };
-        let answer = std::task::ready!(Pin::new(answering).poll(cx));
+        let Ok(mut answer) = std::task::ready!(Pin::new(answering).poll(cx));
         self.answering = None;
-        self.watch.answer_ready();
-        Poll::Ready(answer)
+        if self.watch.answer_ready() {
+            answer.headers_mut().insert(CONNECTION, CLOSE);
+        }
+        Poll::Ready(Ok(answer.map(|body| Told::new(body, self.watch.clone()))))
     }
 }
 
@@ -145,38 +175,6 @@ impl Drop for CarriedOn {
         if let (Some(answering), Ok(runtime)) = (self.answering.take(), Handle::try_current()) {
             drop(self.tasks.spawn_on(answering, &runtime));
         }
-    }
-}
-
-/// Returns the phase that a connection has been in for too long.
-async fn too_slow(limits: &Limits, watch: &Watch) -> Phase {
-    loop {
-        let ((phase, since), now) = (watch.phase(), Instant::now());
-        let end = match phase {
-            Phase::Head => since + limits.header_timeout,
-            Phase::Idle | Phase::Answering => since + limits.idle_timeout,
-            // The request has a deadline of its own. Whatever begins after it cannot be over before this.
-            Phase::Working => now + limits.idle_timeout,
-        };
-        if end <= now {
-            return phase;
-        }
-        tokio::select! {
-            () = sleep_until(end) => {}
-            () = watch.slow_head() => {}
-        }
-    }
-}
-
-/// What is to be said to a caller whose connection ended so. `None` where it hung up, or has no request open.
-fn refusal(end: End, watch: &Watch) -> Option<Refusal> {
-    let phase = watch.phase().0;
-    match end {
-        End::Closed(Err(error)) if error.is_parse() && phase != Phase::Answering => {
-            Some(watch.broken_head(error.is_parse_too_large()))
-        }
-        End::TooSlow(Phase::Head) => Some(Refusal::RequestTimeout),
-        End::Closed(_) | End::TooSlow(_) => None,
     }
 }
 
@@ -202,7 +200,7 @@ async fn on_the_wire(answer: Response<Body>) -> Vec<u8> {
 
 /// Closes a connection so that an answer that was just written is not lost: closing with unread input would
 /// reset it.
-async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, watch: &Watch) {
     let drained = async {
         stream.shutdown().await?;
         let mut discarded = [0; 4096];
@@ -214,7 +212,16 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
         std::io::Result::Ok(())
     };
     // A caller that does not go along is cut off.
-    drop(timeout(LINGER, drained).await);
+    drop(linger(drained, watch).await);
+}
+
+/// Waits for a while. Where another connection needs the room, for nothing.
+async fn linger<T>(end: impl Future<Output = T>, watch: &Watch) -> Option<T> {
+    tokio::select! {
+        biased;
+        end = timeout(LINGER, end) => end.ok(),
+        () = watch.until_cut() => None,
+    }
 }
 
 /// hyper has no smaller buffer.
@@ -223,18 +230,20 @@ const HYPER_MINIMUM: usize = 8192;
 const HYPER_HEADERS: usize = 100;
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_READS: usize = 64;
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
     use http_body_util::Full;
-    use tokio::{sync::oneshot, task::yield_now};
+    use tokio::{sync::oneshot, task::yield_now, time::Instant};
 
-    use super::*;
+    use super::{super::watch::Life, *};
 
     #[tokio::test]
     async fn an_answer_that_is_dropped_half_way_is_worked_on_to_its_end() {
-        let (_wire, watch) = Wire::new(tokio::io::empty());
+        let life = Life { until: Instant::now(), requests: 1 };
+        let watch = Watch::new(life, None, Arc::default());
         let (tasks, (done, was_done)) = (TaskTracker::new(), oneshot::channel());
         let answering = Box::pin(async {
             yield_now().await;

@@ -8,14 +8,14 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::{config::Limits, upstream::MAX_IDLE};
 
 /// As many descriptors as this process may have: it takes what it is allowed to.
-pub(super) fn available() -> usize {
+pub fn available() -> usize {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return UNKNOWN };
     let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
     usize::try_from(if raised { hard } else { soft }).unwrap_or(usize::MAX)
 }
 
 /// The limits that so many descriptors allow, with so many upstreams. It is said where they are lower.
-pub(super) fn fit(limits: &Limits, descriptors: usize, upstreams: usize) -> Limits {
+pub fn fit(limits: &Limits, descriptors: usize, upstreams: usize) -> Limits {
     // As many connections may lie idle as were once used together.
     let idle = |in_flight: usize| MAX_IDLE.saturating_mul(upstreams).min(in_flight);
     let left = descriptors.saturating_sub(RESERVE);

@@ -1,207 +1,245 @@
-//! Who may connect? Sockets, and the loop that accepts from them.
+//! Who may connect? The loop that accepts, and what is known of a connection before its first byte.
 //!
 //! A socket's own kind of proof is read here, once a connection: the address, the user at the other end, the
-//! certificate.
+//! certificate. How a socket comes to be is told in `socket`; whether there is room for one more connection, in `room`.
 
 use std::{
-    fs, io,
-    net::SocketAddr,
-    os::unix::fs::{FileTypeExt, PermissionsExt},
-    path::{Path, PathBuf},
+    io,
+    net::{self, SocketAddr},
+    os::unix,
     sync::Arc,
     time::Duration,
 };
 
 use tokio::{
-    net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixSocket, UnixStream},
-    sync::Semaphore,
-    time::sleep,
+    net::{TcpStream, UnixStream},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     connection::Serving,
     owner,
-    tls::{self, Accepted},
+    room::Place,
+    socket::{Door, Kind, Socket},
+    tls::{self, Accepted, HandshakeError},
 };
 use crate::{
-    config::{Bind, Listener},
     identity::{Peer, PeerAddress},
+    metrics::Cut,
 };
 
-/// A listening socket.
-pub(super) struct Socket {
-    kind: Kind,
-    name: Arc<str>,
-    bearer: bool,
-    tls: bool,
-    local: bool,
-}
-
-enum Kind {
-    Tcp(TcpListener),
-    Unix(UnixListener, SocketFile),
-}
-
-/// The file of a Unix socket, removed when this is dropped.
-pub struct SocketFile(PathBuf);
-
+/// A connection as the system hands it over.
 enum Stream {
-    Tcp(TcpStream),
-    /// Before its handshake.
-    Tls(TcpStream),
+    Tcp(TcpStream, SocketAddr),
     Unix(UnixStream),
 }
 
+/// A socket that is asked without tokio, which may not have heard yet of what waits there.
+enum Waiting {
+    Tcp(net::TcpListener),
+    Unix(unix::net::UnixListener),
+}
+
 impl Socket {
-    /// Binds what the configuration says.
-    ///
-    /// # Errors
-    /// As the system says; also where a Unix socket is in use by another process, or its path is something else.
-    pub(super) fn bind(listener: &Listener) -> io::Result<Self> {
-        let kind = match &listener.bind {
-            Bind::Tcp(address) => Kind::Tcp(bind_tcp(*address)?),
-            Bind::Unix { path, mode } => {
-                let (listener, file) = bind_unix(path, *mode)?;
-                Kind::Unix(listener, file)
-            }
-        };
-        let Listener { name, bearer, tls, .. } = listener;
-        let (name, local, tls) = (Arc::clone(name), listener.bind.is_local(), tls.is_some());
-        Ok(Self { kind, name, bearer: *bearer, local, tls })
-    }
-
-    pub(super) fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    /// The address in the words of the configuration; the port is the one the system chose for 0.
-    pub(super) fn address(&self) -> String {
-        match &self.kind {
-            Kind::Tcp(listener) => listener.local_addr().map(|a| a.to_string()).unwrap_or_default(),
-            Kind::Unix(_, SocketFile(path)) => format!("unix:{}", path.display()),
-        }
-    }
-
-    /// Accepts connections until `stop`, no more at once than `connections` has permits.
-    pub(super) async fn accept(
-        self,
-        serving: Arc<Serving>,
-        connections: Arc<Semaphore>,
-        stop: CancellationToken,
-    ) {
-        let mut pause = FIRST_PAUSE;
+    /// Accepts connections until `stop`, and then those that wait already.
+    pub(super) async fn accept(self, serving: Arc<Serving>, stop: CancellationToken) {
+        let (mut pause, mut said) = (FIRST_PAUSE, None::<Instant>);
         loop {
-            let accepted = async {
-                // Never closed, so this waits until there is a permit.
-                let permit = Arc::clone(&connections).acquire_owned().await.map_err(io::Error::other)?;
-                Ok::<_, io::Error>((permit, self.next(&serving).await?))
+            let accepted = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = next(&self.kind) => accepted,
             };
-            let result = tokio::select! {
-                () = stop.cancelled() => return,
-                result = accepted => result,
-            };
-            match result {
-                Ok((permit, (stream, peer))) => {
+            match accepted {
+                Ok(stream) => {
                     pause = FIRST_PAUSE;
-                    let serving = Arc::clone(&serving);
-                    let tasks = serving.tasks.clone();
-                    tasks.spawn(async move {
-                        match stream {
-                            Stream::Tcp(stream) => serving.connection(stream, Arc::new(peer)).await,
-                            Stream::Tls(stream) => secured(serving, stream, peer).await,
-                            Stream::Unix(stream) => serving.connection(stream, Arc::new(peer)).await,
-                        }
-                        drop(permit);
-                    });
+                    self.door.serve(stream, &serving).await;
                 }
+                Err(error) if is_of_one(&error) => {}
                 Err(error) => {
-                    // Out of descriptors, most likely: some will be closed soon. The loop neither ends nor spins.
-                    tracing::warn!(listener = %self.name, %error, "cannot accept a connection");
-                    sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    // Out of descriptors, most likely. The loop neither ends nor spins, and says so now and then.
+                    if said.is_none_or(|said| said.elapsed() > SAY_AGAIN) {
+                        tracing::warn!(listener = %self.door.name, %error, "cannot accept connections for now");
+                        said = Some(Instant::now());
+                    }
+                    let made = serving.room.make_room();
+                    drop(timeout(pause, stop.cancelled()).await);
+                    pause = if made > 0 { SECOND_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+                }
+            }
+        }
+        self.accept_the_waiting(&serving).await;
+    }
+
+    /// Serves those that the system has accepted for us. Closing the socket would reset them.
+    async fn accept_the_waiting(self, serving: &Arc<Serving>) {
+        let Self { kind, door, file, inherited } = self;
+        if inherited {
+            // The socket stays open elsewhere: they wait for the next process.
+            return;
+        }
+        // From here on nobody finds it.
+        drop(file);
+        kind.close_to_newcomers();
+        let Ok(waiting) = Waiting::of(kind) else { return };
+        let end = Instant::now() + UNDER_WAY;
+        loop {
+            match waiting.next() {
+                Ok(stream) => door.serve(stream, serving).await,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < end => {
+                    sleep_until(end).await;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if is_of_one(&error) => {}
+                Err(_) => {
+                    serving.room.make_room();
+                    sleep(FIRST_PAUSE).await;
                 }
             }
         }
     }
+}
 
-    async fn next(&self, serving: &Serving) -> io::Result<(Stream, Peer)> {
-        let (stream, address) = match &self.kind {
-            Kind::Tcp(listener) => {
-                let (stream, address) = listener.accept().await?;
-                stream.set_nodelay(true)?;
-                // At once: the later, the more may have become of the caller.
-                let asked = serving.in_force.load().callers.need_owners();
-                let owner = if asked { owner::of(&stream, address) } else { None };
-                let stream = if self.tls { Stream::Tls(stream) } else { Stream::Tcp(stream) };
-                (stream, PeerAddress::Tcp { address, owner })
+impl Door {
+    /// Gives the connection a task of its own, as soon as there is room for it.
+    async fn serve(&self, stream: Stream, serving: &Arc<Serving>) {
+        let Some(peer) = self.peer(&stream, serving) else { return };
+        let place = serving.room.place().await;
+        let serving = Arc::clone(serving);
+        let (tasks, tls) = (serving.tasks.clone(), self.tls);
+        tasks.spawn(async move {
+            match stream {
+                Stream::Tcp(stream, _) if tls => secured(serving, stream, peer, &place).await,
+                Stream::Tcp(stream, _) => serving.connection(stream, Arc::new(peer), &place).await,
+                Stream::Unix(stream) => serving.connection(stream, Arc::new(peer), &place).await,
             }
-            Kind::Unix(listener, _) => {
-                let (stream, _) = listener.accept().await?;
-                let user = stream.peer_cred()?;
-                (Stream::Unix(stream), PeerAddress::Unix { uid: user.uid(), gid: user.gid() })
+        });
+    }
+
+    /// Who is at the other end. At once: the later, the more may have become of the caller.
+    fn peer(&self, stream: &Stream, serving: &Serving) -> Option<Peer> {
+        let address = match stream {
+            Stream::Tcp(stream, address) => {
+                // One that was reset already says so when it is read from.
+                drop(stream.set_nodelay(true));
+                let asked = serving.in_force.load().callers.need_owners();
+                let owner = if asked { owner::of(stream, *address) } else { None };
+                PeerAddress::Tcp { address: *address, owner }
+            }
+            Stream::Unix(stream) => {
+                let user = stream.peer_cred().ok()?;
+                PeerAddress::Unix { uid: user.uid(), gid: user.gid() }
             }
         };
         let listener = Arc::clone(&self.name);
-        Ok((stream, Peer { listener, address, certificate: None, bearer: self.bearer, local: self.local }))
+        Some(Peer { listener, address, certificate: None, bearer: self.bearer, local: self.local })
     }
 }
 
 /// Serves a connection once its handshake is done.
-async fn secured(serving: Arc<Serving>, stream: TcpStream, peer: Peer) {
+async fn secured(serving: Arc<Serving>, stream: TcpStream, peer: Peer, place: &Place) {
     let config = serving.in_force.load().tls.get(&peer.listener).cloned();
     let Some(config) = config else {
         tracing::error!(listener = %peer.listener, "a listener has lost its TLS, which should be impossible");
         return;
     };
-    match tls::accept(stream, config, serving.limits.header_timeout).await {
+    let accepted = tokio::select! {
+        accepted = tls::accept(stream, config, serving.limits.header_timeout) => accepted,
+        () = place.watch.until_cut() => return serving.room.counts().cut(Cut::Crowded),
+    };
+    match accepted {
         Ok(Accepted { stream, certificate }) => {
-            serving.connection(stream, Arc::new(Peer { certificate, ..peer })).await;
+            serving.connection(stream, Arc::new(Peer { certificate, ..peer }), place).await;
         }
-        Err(error) => tls::log_failure(&peer, &error),
+        Err(error) => failed(&error, &peer, &serving),
     }
 }
 
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // It may have been replaced or removed; then there is nothing to tidy up.
-        drop(fs::remove_file(&self.0));
+fn failed(error: &HandshakeError, peer: &Peer, serving: &Serving) {
+    serving.room.counts().handshake_failed(&peer.listener, error.kind());
+    tls::log_failure(peer, error);
+}
+
+async fn next(kind: &Kind) -> io::Result<Stream> {
+    Ok(match kind {
+        Kind::Tcp(listener) => {
+            let (stream, address) = listener.accept().await?;
+            Stream::Tcp(stream, address)
+        }
+        Kind::Unix(listener) => Stream::Unix(listener.accept().await?.0),
+    })
+}
+
+impl Waiting {
+    fn of(kind: Kind) -> io::Result<Self> {
+        Ok(match kind {
+            Kind::Tcp(listener) => Self::Tcp(listener.into_std()?),
+            Kind::Unix(listener) => Self::Unix(listener.into_std()?),
+        })
+    }
+
+    /// The next one; an error of its kind where none waits.
+    fn next(&self) -> io::Result<Stream> {
+        Ok(match self {
+            Self::Tcp(listener) => {
+                let (stream, address) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                Stream::Tcp(TcpStream::from_std(stream)?, address)
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                Stream::Unix(UnixStream::from_std(stream)?)
+            }
+        })
     }
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // A restart need not wait for the connections of the process before.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
+/// Whether the error is one connection's, which is gone: the next one may be well.
+fn is_of_one(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkDown,
+        NetworkUnreachable, TimedOut,
+    };
+    [
+        ConnectionAborted,
+        ConnectionRefused,
+        ConnectionReset,
+        HostUnreachable,
+        Interrupted,
+        NetworkDown,
+        NetworkUnreachable,
+        TimedOut,
+    ]
+    .contains(&error.kind())
 }
 
-/// Listens on a Unix socket. Nobody can connect before it has its permissions.
-///
-/// # Errors
-/// As the system says; also where another process listens there, or something else than a socket is in the way.
-pub fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
-    remove_stale(path)?;
-    let socket = UnixSocket::new_stream()?;
-    socket.bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    Ok((socket.listen(BACKLOG)?, SocketFile(path.to_owned())))
-}
-
-/// Removes the socket of a process that is gone. Anything else that is there is not ours to remove.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    let Ok(meta) = fs::symlink_metadata(path) else { return Ok(()) };
-    if !meta.file_type().is_socket() {
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is something else than a socket"));
-    }
-    match std::os::unix::net::UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        _ => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there")),
-    }
-}
-
-/// tokio's default of 128 drops connections in a burst.
-const BACKLOG: u32 = 4096;
+/// A TCP handshake that has begun takes no longer to end.
+const UNDER_WAY: Duration = Duration::from_millis(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const SECOND_PAUSE: Duration = Duration::from_millis(20);
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_errors_of_one_connection_are_passed_over_at_once() {
+        for (number, of_one) in [
+            (nix::libc::ECONNABORTED, true),
+            (nix::libc::EHOSTUNREACH, true),
+            (nix::libc::EINTR, true),
+            (nix::libc::EMFILE, false),
+            (nix::libc::ENFILE, false),
+            (nix::libc::ENOBUFS, false),
+            (nix::libc::ENOMEM, false),
+            (nix::libc::EPERM, false),
+            (nix::libc::EINVAL, false),
+        ] {
+            let error = io::Error::from_raw_os_error(number);
+            assert_eq!(is_of_one(&error), of_one, "{error}");
+        }
+    }
+}

@@ -5,28 +5,33 @@
 
 mod background;
 mod connection;
-mod descriptors;
+pub mod descriptors;
 mod health;
+mod inherited;
 mod listener;
 mod owner;
+mod room;
+mod scan;
+mod socket;
 mod status;
 mod tls;
+mod watch;
 mod wire;
 
-use std::{collections::HashMap, env, io, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, env, io, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio::{
-    sync::Semaphore,
     task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use health::{Check, Health};
-pub use listener::{SocketFile, bind_unix};
+pub use inherited::Inherited;
+pub use scan::Scan;
+pub use socket::{SocketFile, bind_unix};
 pub use status::Insight;
-pub use wire::Scan;
 
 use crate::{
     audit::{OpenError, Sink},
@@ -42,11 +47,13 @@ use crate::{
 };
 use background::{look_for, renew, sweep};
 use connection::Serving;
-use listener::Socket;
+use room::Room;
+use socket::Socket;
 
 /// A proxy whose sockets are bound. It accepts once it is told to [`Proxy::serve`].
 pub struct Proxy {
     sockets: Vec<(Socket, Arc<Hosts>)>,
+    room: Arc<Room>,
     stack: Stack,
     limits: Limits,
     drain: Drain,
@@ -67,7 +74,7 @@ pub struct Running {
     /// Renewal and sweeping: ended by being dropped.
     background: JoinSet<()>,
     stop: CancellationToken,
-    finish: CancellationToken,
+    room: Arc<Room>,
 }
 
 /// How a proxy stopped.
@@ -104,14 +111,15 @@ pub enum StartError {
 }
 
 impl Proxy {
-    /// Binds every socket, opens the audit sink and begins to fetch credentials; those that are on this machine are
-    /// there when it returns. The configuration was loaded from `path`, which is where changes of it are looked for.
+    /// Binds every socket or takes those that came with the process, opens the audit sink and begins to fetch
+    /// credentials; those that are on this machine are there when it returns. The configuration was loaded from `path`,
+    /// which is where changes of it are looked for.
     ///
     /// A credential that cannot be had yet is no error: see [`Self::missing_credentials`].
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn new(path: PathBuf, loaded: Loaded) -> Result<Self, StartError> {
+    pub async fn new(path: PathBuf, loaded: Loaded, inherited: Inherited) -> Result<Self, StartError> {
         let baseline = Baseline::new(path, &loaded);
         let settings = loaded.settings;
         let sink = Sink::open(settings.audit.sink.clone(), settings.audit.when_blocked)?
@@ -131,9 +139,10 @@ impl Proxy {
         let background = start(renewals, &settings, &metrics).await;
         let (projects, upstreams) = projects(&settings, &egress, &credentials)?;
         upstreams.iter().for_each(|upstream| metrics.circuit(upstream.name(), false));
-        let sockets = bind(&settings.listeners)?;
+        let sockets = bind(&settings.listeners, inherited)?;
         let health = Health::new(&settings.projects, &credentials);
         let limits = descriptors::fit(&settings.limits, descriptors::available(), upstreams.len());
+        let room = room(&limits, &sockets, &metrics);
         let (drain, upstream) = (settings.drain.clone(), settings.upstream.clone());
         let freeze_file = settings.freeze_file.clone();
         let in_force = Arc::new(ArcSwap::from_pointee(InForce::new(settings, None)));
@@ -148,7 +157,7 @@ impl Proxy {
             upstreams: upstreams.clone(),
             listeners: sockets
                 .iter()
-                .map(|(socket, _)| (Arc::clone(socket.name()), socket.address()))
+                .map(|(socket, _)| (Arc::clone(&socket.door.name), socket.kind.address()))
                 .collect(),
             since: clock::now(),
         };
@@ -163,7 +172,7 @@ impl Proxy {
             skew,
         };
         let stack = stack::build(&limits, &upstream, parts);
-        Ok(Self { sockets, stack, limits, drain, metrics, insight, freeze_file, upstreams, background })
+        Ok(Self { sockets, room, stack, limits, drain, metrics, insight, freeze_file, upstreams, background })
     }
 
     /// What is bound: the listeners' names and their addresses, the ports as the system chose them.
@@ -191,8 +200,7 @@ impl Proxy {
 
     /// Starts to accept.
     pub fn serve(self) -> Running {
-        let (tasks, stop, finish) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
-        let connections = Arc::new(Semaphore::new(self.limits.connections));
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         for (socket, hosts) in self.sockets {
             let serving = Arc::new(Serving {
                 stack: self.stack.clone(),
@@ -200,9 +208,9 @@ impl Proxy {
                 hosts,
                 limits: self.limits.clone(),
                 tasks: tasks.clone(),
-                drain: finish.clone(),
+                room: Arc::clone(&self.room),
             });
-            tasks.spawn(socket.accept(serving, Arc::clone(&connections), stop.clone()));
+            tasks.spawn(socket.accept(serving, stop.clone()));
         }
         let mut background = self.background;
         background.spawn(sweep(self.upstreams));
@@ -211,7 +219,7 @@ impl Proxy {
             background.spawn(look_for(path, self.insight.freeze.clone()));
         }
         self.insight.health.started();
-        Running { drain: self.drain, insight: self.insight, tasks, background, stop, finish }
+        Running { drain: self.drain, insight: self.insight, tasks, background, stop, room: self.room }
     }
 }
 
@@ -235,7 +243,7 @@ impl Running {
         self.insight.health.draining();
         sleep(self.drain.delay).await;
         self.stop.cancel();
-        self.finish.cancel();
+        self.room.say_farewell(FAREWELL.min(self.drain.timeout / 2));
         self.tasks.close();
         let finished = timeout(self.drain.timeout, self.tasks.wait()).await;
         drop(self.background);
@@ -275,16 +283,29 @@ async fn start(renewals: Vec<Renewal>, settings: &Settings, metrics: &Arc<Metric
     tasks
 }
 
-fn bind(listeners: &[Listener]) -> Result<Vec<(Socket, Arc<Hosts>)>, StartError> {
+fn bind(listeners: &[Listener], mut inherited: Inherited) -> Result<Vec<(Socket, Arc<Hosts>)>, StartError> {
     let bind = |listener: &Listener| {
-        let socket = Socket::bind(listener).map_err(|source| StartError::Bind {
+        let socket = Socket::bind(listener, &mut inherited).map_err(|source| StartError::Bind {
             name: Arc::clone(&listener.name),
             address: listener.bind.to_string(),
             source,
         })?;
         Ok((socket, Arc::new(listener.hosts.clone())))
     };
-    listeners.iter().map(bind).collect()
+    let sockets = listeners.iter().map(bind).collect();
+    for name in inherited.left() {
+        tracing::warn!(name, "a socket was passed that no listener takes: who connects to it waits for ever");
+    }
+    sockets
+}
+
+/// Room for as many connections as the limits say, which are counted.
+fn room(limits: &Limits, sockets: &[(Socket, Arc<Hosts>)], metrics: &Metrics) -> Arc<Room> {
+    let counts = metrics.connections();
+    for (socket, _) in sockets.iter().filter(|(socket, _)| socket.door.tls) {
+        counts.foresee_tls(&socket.door.name);
+    }
+    Room::new(limits, counts.clone())
 }
 
 /// Each configured project with its credential and its upstream. Projects of one endpoint share its connections.
@@ -320,3 +341,6 @@ fn hostname() -> String {
         name.chars().filter(|c| c.is_ascii_alphanumeric() || "-._".contains(*c)).take(63).collect();
     if clean.is_empty() { "localhost".into() } else { clean }
 }
+
+/// How long a connection may be without a request before a stopping proxy closes it: one may be on its way.
+const FAREWELL: Duration = Duration::from_secs(1);

@@ -9,7 +9,10 @@ use rustls::ServerConfig;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::identity::{Certificate, CertificateError, Peer};
+use crate::{
+    identity::{Certificate, CertificateError, Peer},
+    metrics::Handshake,
+};
 
 /// A connection after its handshake.
 pub(super) struct Accepted {
@@ -25,6 +28,17 @@ pub(super) enum HandshakeError {
     Timeout,
     #[error(transparent)]
     Failed(#[from] io::Error),
+}
+
+impl HandshakeError {
+    /// As it is counted.
+    pub(super) fn kind(&self) -> Handshake {
+        match self {
+            Self::Timeout => Handshake::Timeout,
+            Self::Failed(error) if error.kind() == io::ErrorKind::InvalidData => Handshake::Rejected,
+            Self::Failed(_) => Handshake::HungUp,
+        }
+    }
 }
 
 /// Shakes hands with a caller.
@@ -46,11 +60,11 @@ pub(super) async fn accept(
 /// Logs why a caller got no connection. One that hangs up, as a TCP health check does, is nothing to speak of.
 pub(super) fn log_failure(peer: &Peer, error: &HandshakeError) {
     let Peer { listener, address, .. } = peer;
-    match error {
-        HandshakeError::Failed(error) if error.kind() != io::ErrorKind::InvalidData => {
+    match error.kind() {
+        Handshake::HungUp => {
             tracing::debug!(%listener, ?address, %error, "a caller hung up during the TLS handshake");
         }
-        HandshakeError::Failed(_) | HandshakeError::Timeout => {
+        Handshake::Rejected | Handshake::Timeout => {
             tracing::info!(%listener, ?address, %error, "a TLS handshake failed");
         }
     }

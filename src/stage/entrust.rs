@@ -23,7 +23,7 @@ pub struct Entrusted {
     lease: Lease,
 }
 
-/// Wraps the signing and sending of a request in [`Entrust`].
+/// Wraps the signing and sending of a request in `Entrust`.
 #[derive(Clone)]
 pub struct EntrustLayer {
     skew: Skew,

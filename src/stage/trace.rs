@@ -46,11 +46,19 @@ fn is_parent(value: &[u8]) -> bool {
     version == b"00" && not_zero(trace) && not_zero(parent) && fields.next().is_none()
 }
 
-/// Printable ASCII of at most 512 bytes (section 3.3.1.5), each member `key=value`.
+/// At most 512 bytes (section 3.3.1.5) and 32 members, each empty or `key=value` (section 3.3.1.3).
 fn is_state(value: &[u8]) -> bool {
+    let members = || value.split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty());
+    (1..=32).contains(&members().count()) && value.len() <= 512 && members().all(is_member)
+}
+
+fn is_member(member: &[u8]) -> bool {
+    let mut parts = member.split(|b| *b == b'=');
+    let (Some(key), Some(value), None) = (parts.next(), parts.next(), parts.next()) else { return false };
+    let starts = key.first().is_some_and(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9'));
+    let allowed = |b: &u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/' | b'@');
     let printable = value.iter().all(|b| matches!(b, b' '..=b'~'));
-    let member = |m: &[u8]| m.trim_ascii().is_empty() || m.contains(&b'=');
-    !value.is_empty() && value.len() <= 512 && printable && value.split(|b| *b == b',').all(member)
+    starts && key.len() <= 256 && key.iter().all(allowed) && value.len() <= 256 && printable
 }
 
 #[cfg(test)]
@@ -71,6 +79,36 @@ mod tests {
             "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
         ] {
             assert!(!is_parent(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_what_the_specification_allows_is_a_tracestate() {
+        let many = |count: usize| vec!["a=1"; count].join(",");
+        for good in ["a=1", "a=1,b=2", " a=1 ,\t, b=x y", "tenant@system=1", "0a/b*c-d_e=", &many(32)] {
+            assert!(is_state(good.as_bytes()), "{good}");
+        }
+        let (long_key, long_value) = (format!("{}=1", "a".repeat(257)), format!("a={}", "1".repeat(257)));
+        let all = format!("a={},b={}", "1".repeat(255), "1".repeat(255));
+        for bad in [
+            "",
+            ",",
+            "a",
+            "=1",
+            "A=1",
+            "_a=1",
+            "a b=1",
+            "a=1=2",
+            "a=\t1",
+            "a=1,evil",
+            "X-Evil=1",
+            "a:b=1",
+            &long_key,
+            &long_value,
+            &all,
+            &many(33),
+        ] {
+            assert!(!is_state(bad.as_bytes()), "{bad}");
         }
     }
 

@@ -7,6 +7,7 @@ use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::{
     ClientConfig, RootCertStore,
+    client::WebPkiServerVerifier,
     pki_types::{CertificateDer, InvalidDnsNameError, ServerName, pem::PemObject},
 };
 use tokio::{
@@ -25,7 +26,11 @@ use super::{
 
 /// The certificate authorities an upstream is trusted by.
 #[derive(Clone)]
-pub struct Roots(TlsConnector);
+pub struct Roots {
+    pub(super) connector: TlsConnector,
+    /// What the connector verifies certificates with.
+    pub(super) verifier: Arc<WebPkiServerVerifier>,
+}
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -118,12 +123,15 @@ impl Roots {
             }
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
+        let verifier = verifier.map_err(|error| rustls::Error::General(error.to_string()))?;
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
+            .with_webpki_verifier(Arc::clone(&verifier))
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self(TlsConnector::from(Arc::new(config))))
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)), verifier })
     }
 }
 
@@ -135,7 +143,7 @@ impl Dialer {
         // Of several addresses, each gets its share of it.
         tcp.set_connect_timeout(Some(timeout));
         let tls = if endpoint.tls() {
-            Some((egress.roots.0.clone(), ServerName::try_from(endpoint.host().to_owned())?))
+            Some((egress.roots.connector.clone(), ServerName::try_from(endpoint.host().to_owned())?))
         } else {
             None
         };
@@ -151,10 +159,20 @@ impl Dialer {
     /// A connection that is ready for HTTP, its TLS handshake done.
     pub(super) async fn dial(&self, deadline: Instant) -> Result<Stream, DialError> {
         let deadline = deadline.min(Instant::now() + self.timeout);
-        let tcp = match &self.proxy {
-            None => self.connect(&self.endpoint, deadline).await?,
-            Some(proxy) => self.through(proxy, deadline).await.map_err(DialError::Proxy)?,
-        };
+        let tcp = self.reach(deadline).await?;
+        self.secure(tcp, deadline).await
+    }
+
+    /// The first half of [`Self::dial`]: DNS and TCP, and the egress proxy's consent.
+    pub(super) async fn reach(&self, deadline: Instant) -> Result<TcpStream, DialError> {
+        match &self.proxy {
+            None => self.connect(&self.endpoint, deadline).await,
+            Some(proxy) => self.through(proxy, deadline).await.map_err(DialError::Proxy),
+        }
+    }
+
+    /// The second half of [`Self::dial`]: TLS, where the endpoint has it.
+    pub(super) async fn secure(&self, tcp: TcpStream, deadline: Instant) -> Result<Stream, DialError> {
         let Some((connector, name)) = &self.tls else { return Ok(Stream::plain(tcp)) };
         let handshake = timeout_at(deadline, connector.connect(name.clone(), tcp)).await;
         Ok(Stream::tls(handshake.map_err(|_| DialError::Timeout)?.map_err(DialError::Tls)?))

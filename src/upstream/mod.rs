@@ -10,6 +10,7 @@
 
 mod breaker;
 mod budget;
+mod contact;
 mod dial;
 mod egress;
 mod endpoint;
@@ -32,6 +33,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub use breaker::{Breaker, Change, Pass, Verdict};
 pub use budget::Budget;
+pub use contact::{Contact, contact};
 pub use dial::{DialError, Roots, RootsError, WayError};
 pub use egress::{Egress, Proxies, Proxy, ProxyVariableError};
 pub use endpoint::{Endpoint, EndpointError};

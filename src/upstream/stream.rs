@@ -19,6 +19,7 @@ use nix::{
     errno::Errno,
     sys::socket::{MsgFlags, recv},
 };
+use rustls::ProtocolVersion;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -56,6 +57,14 @@ impl Stream {
 
     pub(super) fn counts(&self) -> Arc<Counts> {
         Arc::clone(&self.counts)
+    }
+
+    /// The version of TLS that is spoken, if any.
+    pub(super) fn protocol(&self) -> Option<ProtocolVersion> {
+        match &self.kind {
+            Kind::Plain(_) => None,
+            Kind::Tls(tls) => tls.get_ref().1.protocol_version(),
+        }
     }
 }
 
@@ -123,7 +132,12 @@ impl AsyncRead for Stream {
             Kind::Plain(s) => Pin::new(s).poll_read(cx, buf),
             Kind::Tls(s) => Pin::new(s).poll_read(cx, buf),
         })?;
-        this.counts.read.fetch_add((buf.filled().len() - before) as u64, Relaxed);
+        let read = buf.filled().len() - before;
+        // Also where hyper looks for the answer to a request that waits to be written.
+        if read > 0 && this.counts.wrote_nothing() {
+            return Poll::Ready(Err(io::Error::other(UNASKED)));
+        }
+        this.counts.read.fetch_add(read as u64, Relaxed);
         Poll::Ready(Ok(()))
     }
 }
@@ -239,6 +253,22 @@ mod tests {
         near.read_exact(&mut [0; 6]).await.unwrap();
         assert_eq!(ask(&mut near).await.unwrap_err().to_string(), UNASKED);
         assert!(near.counts().wrote_nothing());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_read_before_the_request_is_written() {
+        let (near, mut far) = connected().await;
+        let mut near = Stream::plain(near);
+        far.write_all(b"answer").await.unwrap();
+        assert_eq!(near.read(&mut [0; 6]).await.unwrap_err().to_string(), UNASKED);
+        let (near, mut far) = connected().await;
+        let mut near = Stream::plain(near);
+        assert_eq!(ask(&mut near).await.unwrap(), 7);
+        far.write_all(b"answer").await.unwrap();
+        assert_eq!(near.read(&mut [0; 6]).await.unwrap(), 6);
+        near.counts().expect_silence();
+        far.write_all(b"answer").await.unwrap();
+        assert_eq!(near.read(&mut [0; 6]).await.unwrap_err().to_string(), UNASKED);
     }
 
     #[tokio::test]

@@ -5,6 +5,23 @@ use serde_json::json;
 
 use crate::harness::{PROJECT, Scripted, Setup, cancel, certificate, cloud, options, request};
 
+/// hyper flushes such a head before the body, which was then lost.
+#[test]
+fn an_answer_whose_head_is_large_keeps_its_body() {
+    let padding: String = (0..25).map(|n| format!("X-{n}: {}\r\n", "a".repeat(1000))).collect();
+    let body = r#"{"error_code":"MPC.10211"}"#;
+    let upstream = Scripted::answering(format!(
+        "HTTP/1.1 403 No\r\n{padding}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    let proxy = Setup::new().upstream(&upstream.url()).start();
+    let answer = proxy.send(cancel("100211"));
+    assert_eq!((answer.status, answer.body.as_str()), (403, body));
+    assert_eq!(answer.header("x-24").len(), 1000);
+    proxy.record(&answer).says(json!({ "outcome": "forwarded", "upstream.error_code": "MPC.10211" }));
+    upstream.saw(1);
+}
+
 #[test]
 fn the_three_urls_cancel_the_same_job() {
     let proxy = Setup::new().start();

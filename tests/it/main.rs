@@ -16,17 +16,21 @@
 
 mod harness;
 
+mod activation;
 mod audit;
 mod breaker;
 mod broken;
 mod commands;
+mod connections;
 mod crash;
 mod credentials;
 mod disk;
+mod doctor;
 mod egress;
 mod forward;
 mod fuzz;
 mod hangup;
+mod hostile_callers;
 mod identify;
 mod layering;
 mod leak;
@@ -40,6 +44,7 @@ mod overload;
 mod permit;
 mod refuse;
 mod reload;
+mod restart;
 mod retry;
 mod sdk_signature;
 mod sandbox;

@@ -2,7 +2,10 @@
 
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::{
+        fs::{PermissionsExt, symlink},
+        net::UnixListener,
+    },
     path::Path,
     process::Command,
 };
@@ -21,7 +24,7 @@ fn it_confines_itself_and_says_so() {
     let landlock = match (has_landlock(ABI::V5), has_landlock(ABI::V1)) {
         (true, _) => "on",
         (false, true) => "on, as far as this kernel goes",
-        (false, false) => "off: this kernel has none",
+        (false, false) => "off: not available here",
     };
     assert_eq!(state, json!({ "no_core_dumps": "on", "no_new_privs": "on", "landlock": landlock }));
     for (measure, state) in state.as_object().unwrap() {
@@ -40,6 +43,24 @@ fn told_not_to_it_confines_nothing_and_says_so() {
     let state = proxy.probe("/status").json()["sandbox"].clone();
     assert_eq!(state, json!({ "no_core_dumps": off, "no_new_privs": off, "landlock": off }));
     assert_eq!(of_process(&proxy, "status", "NoNewPrivs:"), own("NoNewPrivs:"));
+}
+
+/// As under a kernel without it, or a container runtime that keeps it from us.
+#[test]
+fn without_landlock_it_says_so_and_goes_on() {
+    let inject = "inject=landlock_create_ruleset:error=EOPNOTSUPP";
+    if Command::new("strace")
+        .args(["-qq", "-e", inject, "true"])
+        .status()
+        .is_ok_and(|status| status.success())
+    {
+        let setup = Setup::new().under(&["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", inject]);
+        let proxy = setup.start();
+        assert_eq!(proxy.probe("/status").json()["sandbox"]["landlock"], "off: not available here");
+        assert_eq!(proxy.send(cancel("100211")).status, 204);
+    } else {
+        eprintln!("without strace nobody can take landlock away");
+    }
 }
 
 #[test]
@@ -96,6 +117,16 @@ fn it_writes_nowhere_but_where_its_records_go() {
     proxy.logged("the audit sink stays the one that was open");
     assert_eq!(fs::read_to_string(precious).unwrap(), "untouched");
     proxy.upstream_saw(1);
+}
+
+#[test]
+fn a_socket_that_a_killed_process_left_behind_is_replaced() {
+    let setup = Setup::new().listeners(&["{ name: app, bind: 'unix:proxy.sock' }"]);
+    drop(UnixListener::bind(setup.path("proxy.sock")).unwrap());
+    let proxy = setup.start();
+    let landlock = proxy.probe("/status").json()["sandbox"]["landlock"].clone();
+    assert!(!kernel_has_landlock() || landlock.as_str().unwrap().starts_with("on"), "{landlock}");
+    assert_eq!(proxy.send(cancel("100211")).status, 204);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use mpc_auth_proxy::testserver::Fault;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::harness::{PROJECT, Setup, cancel, wait_for};
+use crate::harness::{PROJECT, Proxy, Setup, Wire, cancel, wait_for};
 
 #[test]
 fn a_signal_to_stop_is_a_clean_end() {
@@ -37,6 +37,63 @@ fn what_is_in_flight_is_finished_before_it_ends() {
     assert_eq!(proxy.ended().code(), Some(0));
     proxy.record(&answer).says(json!({ "outcome": "forwarded", "http.response.status_code": 204 }));
     assert_eq!(proxy.cloud().job_state(PROJECT, "100211"), None);
+}
+
+/// They are connections to whoever made them: closing the socket would reset them.
+#[test]
+fn who_waits_in_the_systems_queue_when_it_stops_is_answered() {
+    for listener in ["{ name: app, bind: 127.0.0.1:0 }", "{ name: app, bind: 'unix:proxy.sock' }"] {
+        let mut proxy = Setup::new().listeners(&[listener]).start();
+        pause(&proxy);
+        let mut wires: Vec<Wire> = (0..500).map(|_| proxy.connect()).collect();
+        wires.iter_mut().for_each(|wire| wire.write(cancel("none")));
+        proxy.signal(Signal::SIGTERM);
+        proxy.signal(Signal::SIGCONT);
+        for mut wire in wires {
+            assert_eq!(wire.answer().status, 403);
+            wire.closed();
+        }
+        assert_eq!(proxy.ended().code(), Some(0));
+        proxy.upstream_saw(500);
+    }
+}
+
+#[test]
+fn a_request_that_is_on_its_way_when_it_stops_is_answered_and_the_last_one() {
+    let mut proxy = Setup::new().start();
+    let mut wires: Vec<Wire> = (0..50).map(|_| proxy.connect()).collect();
+    for wire in &mut wires {
+        wire.write(cancel("none"));
+        assert_eq!(wire.answer().all("connection").count(), 0);
+    }
+    pause(&proxy);
+    proxy.expect_records(50);
+    wires.iter_mut().for_each(|wire| wire.write(cancel("none")));
+    proxy.signal(Signal::SIGTERM);
+    proxy.signal(Signal::SIGCONT);
+    for mut wire in wires {
+        assert_eq!(wire.answer().status, 403);
+        wire.closed();
+    }
+    assert_eq!(proxy.ended().code(), Some(0));
+    proxy.upstream_saw(100);
+}
+
+#[test]
+fn a_head_that_has_begun_when_it_stops_may_end() {
+    let mut proxy = Setup::new().section("limits: { header_timeout: 20s }").start();
+    let request = cancel("100211");
+    let mut wire = proxy.connect();
+    wire.write(&request[..20]);
+    // Accepted after it, so that one is read.
+    assert_eq!(proxy.send(cancel("none")).status, 403);
+    proxy.signal(Signal::SIGTERM);
+    proxy.logged("draining");
+    wire.write(&request[20..]);
+    let answer = wire.answer();
+    assert_eq!((answer.status, answer.header("connection")), (204, "close"));
+    assert_eq!(proxy.ended().code(), Some(0));
+    proxy.upstream_saw(2);
 }
 
 #[test]
@@ -92,6 +149,18 @@ fn the_socket_of_a_dead_process_is_replaced() {
     assert!(!proxy.path("proxy.sock").exists(), "it takes its socket with it");
 }
 
+/// It removed whatever was there.
+#[test]
+fn the_socket_of_another_process_in_its_place_is_left_alone() {
+    let mut proxy = Setup::new().listeners(SOCKET).policy(&policy()).start();
+    let path = proxy.path("proxy.sock");
+    std::fs::remove_file(&path).unwrap();
+    let other = UnixListener::bind(&path).unwrap();
+    assert_eq!(proxy.stop(), Some(0));
+    assert!(path.exists());
+    drop(other);
+}
+
 #[test]
 fn a_socket_in_use_and_a_file_that_is_none_are_left_alone() {
     let setup = Setup::new().listeners(SOCKET).policy(&policy());
@@ -145,6 +214,13 @@ fn a_wrong_command_line_is_exit_code_2() {
         let output = setup.run("run");
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{arguments:?}");
     }
+}
+
+/// Returns when it does nothing any more, until it is told to go on.
+fn pause(proxy: &Proxy) {
+    proxy.signal(Signal::SIGSTOP);
+    let stat = format!("/proc/{}/stat", proxy.id());
+    wait_for("pause", || std::fs::read_to_string(&stat).unwrap().contains(") T ").then_some(()));
 }
 
 fn policy() -> String {

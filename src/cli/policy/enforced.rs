@@ -13,7 +13,7 @@ use super::{Args, answer_to};
 use crate::cli::run::runtime;
 use crate::config;
 use crate::secret::Secret;
-use crate::server::Proxy;
+use crate::server::{Inherited, Proxy};
 use crate::testserver::{AccessKey, JobState, Options, TestServer};
 
 const PROJECT_ID: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
@@ -73,7 +73,7 @@ async fn served(directory: &Path, mode: &str) -> (Vec<String>, String) {
     files.for_each(|(name, text)| std::fs::write(directory.join(name), text).unwrap());
     let path = directory.join("proxy.yaml");
     let loaded = config::load(&path).unwrap();
-    let proxy = Proxy::new(path, loaded).await.unwrap();
+    let proxy = Proxy::new(path, loaded, Inherited::none()).await.unwrap();
     let metrics = proxy.metrics().clone();
     let running = proxy.serve();
     let mut answers = Vec::new();

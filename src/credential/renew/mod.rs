@@ -4,7 +4,7 @@
 //! happens. It stands apart from the sources, none of which knows about time. A source that fails leaves the last
 //! good value in force and is asked again on a timer of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -36,7 +36,7 @@ pub enum Round {
     /// It gave the value that is in force.
     Same,
     /// It gave none, for this reason: the last one stays.
-    Failed(Arc<str>),
+    Failed(ProvideError),
 }
 
 impl Renewal {
@@ -78,6 +78,11 @@ impl Renewal {
         &self.held
     }
 
+    /// The files that its source reads, as far as they are known now.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.provider.files()
+    }
+
     /// Asks the source, once.
     pub async fn round(&mut self) -> Round {
         // Taken before the files are read: what changes from here on is seen afterwards.
@@ -95,9 +100,8 @@ impl Renewal {
             Err(error) => {
                 let pause = self.pause_after(&error);
                 self.next = Some(Instant::now() + pause);
-                let problem: Arc<str> = told(&error).into();
-                self.held.close_round(Some(Arc::clone(&problem)), looked_at, Some(pause));
-                Round::Failed(problem)
+                self.held.close_round(Some(error.with_causes().into()), looked_at, Some(pause));
+                Round::Failed(error)
             }
         }
     }
@@ -170,15 +174,6 @@ async fn changed(watcher: Option<&Watcher>) {
         () = watcher.changed() => {}
         () = sleep(COMPARE) => {}
     }
-}
-
-/// An error with its causes, on one line.
-fn told(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |told, cause| {
-        let cause = cause.to_string();
-        if told.ends_with(&cause) { told } else { format!("{told}: {cause}") }
-    })
 }
 
 const LONG_LIFE: Duration = Duration::from_secs(2 * 60 * 60);

@@ -268,6 +268,18 @@ async fn a_credential_that_is_given_again_keeps_its_standing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_same_value_will_do_when_it_is_given_again_for_longer() {
+    let mut script = vec![gives("a", 100)];
+    script.extend((0..4).map(|_| Told::Fails));
+    script.push(gives("a", 100));
+    let source = Scripted::new(script);
+    let (held, _task) = source.start();
+    leased(&held).await.unwrap();
+    sleep(Duration::from_secs(101)).await;
+    assert_eq!(leased(&held).await.as_deref(), Ok("a"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_has_expired_already_is_no_credential() {
     let source = Scripted::new([gives("a", 0)]);
     let (held, _task) = source.start();

@@ -188,7 +188,7 @@ fn with_sources(name: &str) -> Setup {
 }
 
 /// What hands a credential out, as against what needs one: of two steps the last.
-fn is_for_a_credential(seen: &Seen) -> bool {
+pub(crate) fn is_for_a_credential(seen: &Seen) -> bool {
     let target = seen.target.as_str();
     let answers = [
         "/openstack/latest/securitykey",

@@ -67,6 +67,11 @@ impl Proxy {
             let ended = self.child.try_wait().unwrap();
             assert!(ended.is_none(), "it ended with {ended:?}: {:#?}", self.stderr.all());
             let log: Vec<Value> = self.stderr.json();
+            // Whatever the configuration is, nothing of it may keep the sandbox from closing.
+            for state in log.iter().filter_map(|line| line["state"].as_str()) {
+                let known = ["off: not available here", "off: --no-sandbox"];
+                assert!(state.starts_with("on") || known.contains(&state), "the sandbox is {state}");
+            }
             log.iter().any(|line| line["message"] == "serving").then(|| listening(&log))
         })
     }
@@ -217,7 +222,16 @@ impl Proxy {
 
     /// From now on none of its files may become larger.
     pub(crate) fn limit_file_size(&self, bytes: u64) {
-        let arguments = [format!("--pid={}", self.child.id()), format!("--fsize={bytes}")];
+        self.limit("fsize", bytes);
+    }
+
+    /// Lets it have so many files open at once.
+    pub(crate) fn limit_open_files(&self, most: u64) {
+        self.limit("nofile", most);
+    }
+
+    fn limit(&self, what: &str, most: u64) {
+        let arguments = [format!("--pid={}", self.child.id()), format!("--{what}={most}:")];
         let set = Command::new("prlimit").args(arguments).status();
         assert!(set.unwrap().success());
     }

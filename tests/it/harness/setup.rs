@@ -5,7 +5,7 @@
 use std::{
     fs::{self, OpenOptions},
     io::Write,
-    os::unix::fs::OpenOptionsExt,
+    os::{fd::OwnedFd, unix::fs::OpenOptionsExt},
     path::PathBuf,
     process::{Command, Output, Stdio},
     thread::sleep,
@@ -158,6 +158,26 @@ impl Setup {
     pub(crate) fn start(self) -> Proxy {
         let child = self.command("run").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         Proxy::new(child, self)
+    }
+
+    /// Starts it with a socket that is passed to it under this name, as systemd does.
+    pub(crate) fn start_with(self, name: &str, socket: impl Into<OwnedFd>) -> Proxy {
+        self.passing(name).start_on(socket)
+    }
+
+    /// Starts it with this for its standard input.
+    pub(crate) fn start_on(self, input: impl Into<OwnedFd>) -> Proxy {
+        let mut command = self.command("run");
+        command.stdin(input.into()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Proxy::new(command.spawn().unwrap(), self)
+    }
+
+    /// Its standard input is passed to it as a socket of this name.
+    pub(crate) fn passing(self, name: &str) -> Self {
+        let script = format!(
+            "export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES={name}; exec \"$0\" \"$@\" 3<&0 </dev/null"
+        );
+        self.under(&["/bin/sh", "-c", &script])
     }
 
     /// Runs a command that ends by itself, on this configuration. One that does not is killed: no exit code.

@@ -1,0 +1,114 @@
+//! Whose certificate is it, and why is it not accepted?
+
+use std::{io, net::IpAddr};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rustls::{CertificateError as Problem, pki_types::CertificateDer};
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName, parse_x509_certificate};
+
+use super::finding::{Finding, rfc3339, spell};
+use crate::clock;
+
+/// What there is to tell of a certificate.
+pub(super) struct Certificate {
+    subject: String,
+    issuer: String,
+    names: Vec<String>,
+    expires_at: DateTime<Utc>,
+}
+
+impl Certificate {
+    /// `None` where it is none.
+    pub(super) fn read(der: &CertificateDer<'_>) -> Option<Self> {
+        let (_, certificate) = parse_x509_certificate(der).ok()?;
+        let expires_at = DateTime::from_timestamp(certificate.validity().not_after.timestamp(), 0)?;
+        Some(Self {
+            subject: certificate.subject().to_string(),
+            issuer: certificate.issuer().to_string(),
+            names: names(&certificate),
+            expires_at,
+        })
+    }
+
+    /// The finding of a handshake in which it was shown.
+    pub(super) fn told(&self, finding: Finding) -> Finding {
+        finding
+            .fact("subject", &*self.subject)
+            .fact("issuer", &*self.issuer)
+            .fact("names", self.names.clone())
+            .fact("expires_at", rfc3339(self.expires_at))
+            .fact("expires_in_days", self.left().num_days())
+    }
+
+    /// Who it is for, by whom, and for how long.
+    pub(super) fn summary(&self) -> String {
+        let Self { issuer, names, .. } = self;
+        let names = if names.is_empty() { self.subject.clone() } else { names.join(", ") };
+        format!("for {names}, issued by {issuer}, expires in {}", spell(self.left()))
+    }
+
+    /// Whether somebody has to see to it.
+    pub(super) fn ends_soon(&self) -> bool {
+        self.left() < SOON
+    }
+
+    fn left(&self) -> TimeDelta {
+        self.expires_at - clock::now()
+    }
+}
+
+fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let Ok(Some(names)) = certificate.subject_alternative_name() else { return Vec::new() };
+    let name = |name: &GeneralName<'_>| {
+        if let GeneralName::DNSName(name) = name {
+            return Some((*name).to_owned());
+        }
+        let GeneralName::IPAddress(bytes) = name else { return None };
+        let v4 = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
+        let v6 = <[u8; 16]>::try_from(*bytes).map(IpAddr::from);
+        v4.or(v6).ok().map(|ip| ip.to_string())
+    };
+    names.value.general_names.iter().filter_map(name).collect()
+}
+
+/// Why a handshake failed, and what to do about it.
+pub(super) fn failure(error: &io::Error, certificate: Option<&Certificate>) -> (String, String) {
+    let tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    let (Some(rustls::Error::InvalidCertificate(problem)), Some(certificate)) = (tls, certificate) else {
+        return match tls {
+            Some(rustls::Error::InvalidMessage(_)) => (
+                "what answers there does not speak TLS".into(),
+                "is it an http:// endpoint, or the wrong port?".into(),
+            ),
+            Some(other) => (format!("the handshake failed: {other}"), AGREE.into()),
+            None => (format!("the handshake broke off: {error}"), WHO_BREAKS.into()),
+        };
+    };
+    let Certificate { issuer, names, expires_at, .. } = certificate;
+    let (message, hint) = if let Problem::Expired | Problem::ExpiredContext { .. } = problem {
+        (
+            format!("its certificate expired on {}", expires_at.format("%Y-%m-%d")),
+            "renew it, or set the clock",
+        )
+    } else if let Problem::NotValidYet | Problem::NotValidYetContext { .. } = problem {
+        ("its certificate is not valid yet".into(), "set the clock")
+    } else if let Problem::UnknownIssuer = problem {
+        (format!("its certificate is issued by {issuer}, whom nobody here knows"), KNOW_ISSUER)
+    } else if let Problem::NotValidForName | Problem::NotValidForNameContext { .. } = problem {
+        (format!("its certificate is for another name: {}", names.join(", ")), RIGHT_NAME)
+    } else {
+        (format!("its certificate is not acceptable: {problem}"), "get another certificate for it")
+    };
+    let clock =
+        hint.ends_with("clock").then(|| format!("; by this machine's it is {}", rfc3339(clock::now())));
+    (message, format!("{hint}{}", clock.unwrap_or_default()))
+}
+
+/// Who renews by hand needs some days.
+const SOON: TimeDelta = TimeDelta::days(14);
+const KNOW_ISSUER: &str = "if that is your own authority, or that of a proxy that looks into TLS, name its certificate as \
+                           `upstream.ca_file`; if not, somebody else answers there";
+const RIGHT_NAME: &str = "correct the endpoint, or get a certificate with its name; if neither is wrong, somebody else \
+                          answers there";
+const AGREE: &str = "the other side must offer TLS 1.2 or 1.3 with modern ciphers";
+const WHO_BREAKS: &str = "find out what closes the connection: the endpoint, or a firewall that reads names";

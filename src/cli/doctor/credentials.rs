@@ -1,0 +1,174 @@
+//! Is there a credential to be had? Each source is asked once, in the way in which the proxy asks it.
+//!
+//! That is a real question: a wrong password is one of the five that lock a user, and an agency is assumed with a
+//! signed request to STS. What came is not used for anything, and nothing of it is shown but what `/status` shows.
+
+use std::{collections::HashMap, fs, path::PathBuf, sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+
+use super::{
+    finding::{Finding, rfc3339, spell},
+    hints,
+};
+use crate::{
+    clock::{self, Skew},
+    config::{CredentialSettings, Settings},
+    credential::{ProvideError, Renewal, Round, Source, State, Surroundings},
+    upstream::{Egress, WayError},
+};
+
+/// A credential whose source was asked.
+pub(super) struct Asked {
+    name: Arc<str>,
+    state: State,
+    /// The files that the source reads.
+    pub(super) files: Vec<PathBuf>,
+    outcome: Outcome,
+    took: Duration,
+}
+
+enum Outcome {
+    Given,
+    Refused(ProvideError),
+    Silent,
+}
+
+/// Asks all of them, at the same time. Their answers come in no order.
+///
+/// # Errors
+/// Where there is no way to a source.
+pub(super) async fn ask(settings: &Settings, egress: &Egress, skew: &Skew) -> Result<Vec<Asked>, WayError> {
+    let surroundings = Surroundings {
+        egress: egress.clone(),
+        connect_timeout: settings.upstream.connect_timeout,
+        skew: skew.clone(),
+        bases: HashMap::new(),
+    };
+    let sources = settings.credentials.iter().map(|credential| (&credential.name, &credential.source));
+    let asking: JoinSet<Asked> = Renewal::all(sources, surroundings)?.into_iter().map(Asked::by).collect();
+    Ok(asking.join_all().await)
+}
+
+impl Asked {
+    async fn by(mut renewal: Renewal) -> Self {
+        let started = Instant::now();
+        let outcome = match timeout(PATIENCE, renewal.round()).await {
+            Ok(Round::Changed | Round::Same) => Outcome::Given,
+            Ok(Round::Failed(error)) => Outcome::Refused(error),
+            Err(_) => Outcome::Silent,
+        };
+        let took = started.elapsed();
+        let held = renewal.held();
+        Self { name: Arc::clone(held.name()), state: held.state(), files: renewal.files(), outcome, took }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether calls can be signed with it.
+    pub(super) fn is_ready(&self) -> bool {
+        self.state.ready
+    }
+
+    /// What came of it. These are the settings of the same credential.
+    pub(super) fn finding(&self, settings: &CredentialSettings, skew: &Skew) -> Finding {
+        let kind = settings.source.kind();
+        let finding = match &self.outcome {
+            Outcome::Given => self.given(settings, skew),
+            Outcome::Refused(error) => {
+                // What was looked for is told a line each.
+                let nowhere = matches!(error, ProvideError::Nowhere(_));
+                let problem = if nowhere { "no source was found".into() } else { error.with_causes() };
+                let hint = hints::of_source(self.found().unwrap_or(kind), error);
+                self.told(kind, &problem).fail(hint).fact("problem", problem)
+            }
+            Outcome::Silent => {
+                let silence = format!("gave no answer within {} s", PATIENCE.as_secs());
+                let hint = "its endpoint, or something on the way to it, takes what it is sent and is silent";
+                self.told(kind, &silence).fail(hint).fact("problem", silence)
+            }
+        };
+        let looks = self.state.looked_at.iter();
+        let passed_over = looks.filter_map(|look| Some((look.source, look.passed_over.as_ref()?)));
+        passed_over
+            .fold(finding, |finding, (source, reason)| finding.detail(format!("not {source}: {reason}")))
+    }
+
+    fn given(&self, settings: &CredentialSettings, skew: &Skew) -> Finding {
+        let what = match &self.state.key_hint {
+            Some(hint) => format!("key {hint}…"),
+            None => "a user token".into(),
+        };
+        let left = self.state.expires_at.map(|end| end - skew.now());
+        let end = match left {
+            Some(left) => format!("expires in {}", spell(left)),
+            None => "does not say when it ends".into(),
+        };
+        let kind = settings.source.kind();
+        let mut finding = self.told(kind, &format!("{what}, {end}; came after {} ms", self.took.as_millis()));
+        if let Some(base) = settings.source.base() {
+            finding = finding.detail(format!("assumed with the credential {base}"));
+        }
+        if left.is_some_and(|left| left < SHORT) {
+            return finding.warn(format!(
+                "keys that live for less than {} leave no time to renew them: ask for a longer `duration`",
+                spell(SHORT)
+            ));
+        }
+        match age_of_token(&settings.source) {
+            Some(age) if age > TOKEN_LIFE => finding.warn(format!(
+                "its file is {} old, and a user token lives for 24 hours: whatever writes the file has stopped",
+                spell(age)
+            )),
+            Some(_) | None => finding,
+        }
+    }
+
+    /// A finding with what there is to tell of every credential.
+    fn told(&self, kind: &'static str, what: &str) -> Finding {
+        let State { ready, key_hint, expires_at, looked_at, .. } = &self.state;
+        let looks: Vec<Value> = looked_at
+            .iter()
+            .map(|look| json!({ "source": look.source, "passed_over": look.passed_over }))
+            .collect();
+        let found = self.found().filter(|found| *found != kind);
+        let source = found.map_or_else(|| kind.to_owned(), |found| format!("{kind}: {found}"));
+        Finding::ok("credential", &*self.name, format!("{source}: {what}"))
+            .fact("source", kind)
+            .fact("ready", *ready)
+            .fact("key_hint", key_hint.as_deref())
+            .fact("expires_at", expires_at.map(rfc3339))
+            .fact("took_ms", millis(self.took))
+            .fact("looked_at", looks)
+            .fact("problem", Value::Null)
+    }
+
+    /// Which source it is, where that was looked for.
+    fn found(&self) -> Option<&'static str> {
+        self.state.looked_at.iter().find(|look| look.passed_over.is_none()).map(|look| look.source)
+    }
+}
+
+/// How old a user token is that somebody else keeps fresh.
+fn age_of_token(source: &Source) -> Option<TimeDelta> {
+    let Source::TokenFile(path) = source else { return None };
+    let written = fs::metadata(path).ok()?.modified().ok()?;
+    Some(clock::now() - chrono::DateTime::<chrono::Utc>::from(written))
+}
+
+/// As JSON has it.
+pub(super) fn millis(took: Duration) -> u64 {
+    u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// As long as one request to IAM or STS may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+const SHORT: TimeDelta = TimeDelta::minutes(5);
+const TOKEN_LIFE: TimeDelta = TimeDelta::hours(24);

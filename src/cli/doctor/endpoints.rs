@@ -1,0 +1,257 @@
+//! Can the endpoints be reached? DNS, TCP, TLS and one HTTP request, on the way that calls go.
+//!
+//! The request is `HEAD /`, without a credential, a signature or a project: the gateway answers that there is no such
+//! API. It counts towards nothing, and its `Date` tells what time it is there.
+
+use std::{
+    collections::HashSet,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    Method, Request,
+    header::{ACCEPT, HOST, USER_AGENT},
+};
+use http_body_util::Full;
+use rustls::ProtocolVersion;
+use serde_json::Value;
+use tokio::{
+    net::lookup_host,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+
+use super::{
+    certificate::{self, Certificate},
+    credentials::millis,
+    finding::{Finding, Verdict},
+    hints,
+};
+use crate::{
+    clock::Skew,
+    config::{Settings, reason},
+    credential::Source,
+    upstream::{
+        Answer, Contact, DialError, Egress, Endpoint, Outbound, SendError, Timeouts, WayError, contact,
+    },
+};
+
+/// An endpoint that was asked.
+pub(super) struct Reached {
+    pub(super) endpoint: Endpoint,
+    /// What the host's name stands for, or that of the egress proxy. `None` where it is an address.
+    resolved: Option<(Result<Vec<IpAddr>, String>, Duration)>,
+    /// The egress proxy, where there is one.
+    proxy: Option<Endpoint>,
+    contact: Contact,
+}
+
+/// Asks the endpoints of all projects, and those of IAM and STS that the configuration names, at the same time.
+///
+/// # Errors
+/// Where there is no way to one.
+pub(super) async fn ask(settings: &Settings, egress: &Egress, skew: &Skew) -> Result<Vec<Reached>, WayError> {
+    let upstream = &settings.upstream;
+    let attempt = upstream.attempt_timeout.min(PATIENCE);
+    let timeouts = Timeouts { connect: upstream.connect_timeout.min(attempt), attempt };
+    let wanted = endpoints(settings);
+    let mut asking = JoinSet::new();
+    for endpoint in wanted.clone() {
+        asking.spawn(Reached::by(endpoint, egress.clone(), timeouts, skew.clone()));
+    }
+    let mut reached = asking.join_all().await.into_iter().collect::<Result<Vec<_>, _>>()?;
+    reached.sort_by_key(|reached| wanted.iter().position(|endpoint| *endpoint == reached.endpoint));
+    Ok(reached)
+}
+
+/// Each once. What is on this machine's own link is left out: asking for the credential tells all about it.
+fn endpoints(settings: &Settings) -> Vec<Endpoint> {
+    let sources = settings.credentials.iter().map(|credential| &credential.source);
+    let sources = sources
+        .filter(|source| !matches!(source, Source::Metadata(_) | Source::Profile { .. }))
+        .filter_map(Source::endpoint);
+    let all = settings.projects.iter().map(|project| &project.endpoint).chain(sources);
+    let mut known = HashSet::new();
+    all.filter(|endpoint| known.insert(*endpoint)).cloned().collect()
+}
+
+impl Reached {
+    async fn by(
+        endpoint: Endpoint,
+        egress: Egress,
+        timeouts: Timeouts,
+        skew: Skew,
+    ) -> Result<Self, WayError> {
+        let proxy = egress.proxies.to(&endpoint)?.map(|proxy| proxy.endpoint().clone());
+        let request = question(&endpoint);
+        let dialled = proxy.as_ref().unwrap_or(&endpoint);
+        let (resolved, contact) =
+            tokio::join!(resolve(dialled), contact(&endpoint, &egress, timeouts, request));
+        let contact = contact?;
+        if let Ok((answer, took)) = &contact.answer
+            && let Some(date) = answer.date()
+        {
+            skew.learn(date, *took);
+        }
+        Ok(Self { endpoint, resolved, proxy, contact })
+    }
+
+    /// Whether calls would reach it.
+    pub(super) fn is_reached(&self) -> bool {
+        self.findings().iter().all(|finding| finding.verdict != Verdict::Fail)
+    }
+
+    /// Whether it said what time it is.
+    pub(super) fn told_the_time(&self) -> bool {
+        self.contact.answer.as_ref().is_ok_and(|(answer, _)| answer.date().is_some())
+    }
+
+    /// One a step, up to the first that failed.
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        let Contact { reached, secured, answer, .. } = &self.contact;
+        let failure = answer.as_ref().err();
+        let resolved = self.resolved.as_ref().map(|(found, took)| self.dns(found, *took));
+        let unresolved = matches!(failure, Some(SendError::Dial(DialError::Dns(_))));
+        let tcp = (!unresolved || self.resolved.is_none()).then(|| self.tcp(*reached, failure));
+        let tls = reached.is_some().then(|| self.tls(*secured, failure));
+        let talks = reached.is_some() && (secured.is_some() || !self.endpoint.tls());
+        let http = talks.then(|| self.http(answer.as_ref()));
+        resolved.into_iter().chain(tcp).chain(tls).chain(http).collect()
+    }
+
+    fn dns(&self, found: &Result<Vec<IpAddr>, String>, took: Duration) -> Finding {
+        let addresses: Vec<String> = found.iter().flatten().map(IpAddr::to_string).collect();
+        let message = match found {
+            Ok(_) => format!("{}; after {} ms", addresses.join(", "), took.as_millis()),
+            Err(error) => error.clone(),
+        };
+        let host = self.proxy.as_ref().unwrap_or(&self.endpoint).host();
+        let finding = self
+            .finding("dns", message)
+            .fact("host", host)
+            .fact("addresses", addresses)
+            .fact("took_ms", millis(took));
+        match found {
+            Ok(_) => finding,
+            Err(_) => finding.fail(hints::NAME),
+        }
+    }
+
+    fn tcp(&self, reached: Option<(SocketAddr, Duration)>, failure: Option<&SendError>) -> Finding {
+        let proxy = self.proxy.as_ref().map(Endpoint::to_string);
+        let through = proxy.as_ref().map(|proxy| format!(", through {proxy}")).unwrap_or_default();
+        let (address, took) = reached.unzip();
+        let message = match (reached, failure) {
+            (Some((address, took)), _) => format!("{address}{through}, after {} ms", took.as_millis()),
+            (None, Some(error)) => format!("{}{through}", with_causes(error)),
+            (None, None) => "its address is not known".into(),
+        };
+        let finding = self
+            .finding("tcp", message)
+            .fact("address", address.map(|address| address.to_string()))
+            .fact("proxy", proxy)
+            .fact("took_ms", took.map(millis));
+        match failure {
+            Some(error) if reached.is_none() => finding.fail(hints::of_sending(error)),
+            Some(_) | None => finding,
+        }
+    }
+
+    fn tls(&self, secured: Option<(ProtocolVersion, Duration)>, failure: Option<&SendError>) -> Finding {
+        if !self.endpoint.tls() {
+            let finding = self.finding("tls", "none: plain text").fact("protocol", Value::Null);
+            let near = self.endpoint.is_loopback();
+            return if near { finding } else { finding.warn("write https://, but for a test server") };
+        }
+        let certificate = self.contact.certificate.as_ref().and_then(Certificate::read);
+        let told = |finding| certificate.iter().fold(finding, |finding, found| found.told(finding));
+        let Some((version, took)) = secured else {
+            let (problem, hint) = match failure {
+                Some(SendError::Dial(DialError::Tls(error))) => {
+                    certificate::failure(error, certificate.as_ref())
+                }
+                Some(error) => (with_causes(error), hints::of_sending(error)),
+                None => ("no version was agreed on".into(), "find out who answers there".into()),
+            };
+            return told(self.finding("tls", problem).fact("protocol", Value::Null)).fail(hint);
+        };
+        let version = if version == ProtocolVersion::TLSv1_2 { "1.2" } else { "1.3" };
+        let summary = certificate.as_ref().map(Certificate::summary).unwrap_or_default();
+        let message = format!("TLS {version}, {summary}; after {} ms", took.as_millis());
+        let finding = self.finding("tls", message).fact("protocol", version).fact("took_ms", millis(took));
+        match &certificate {
+            Some(certificate) if certificate.ends_soon() => {
+                told(finding).warn("see that whoever answers there renews its certificate in time")
+            }
+            Some(_) | None => told(finding),
+        }
+    }
+
+    fn http(&self, answer: Result<&(Answer, Duration), &SendError>) -> Finding {
+        let (answer, took) = match answer {
+            Ok(answered) => answered,
+            Err(error) => {
+                let finding = self.finding("http", with_causes(error)).fact("status", Value::Null);
+                return finding.fail(hints::of_sending(error));
+            }
+        };
+        let message =
+            format!("answers (`HEAD /`: {}), after {} ms", answer.status.as_u16(), took.as_millis());
+        let finding = self
+            .finding("http", message)
+            .fact("status", answer.status.as_u16())
+            .fact("took_ms", millis(*took));
+        if answer.status.is_server_error() {
+            finding.warn("it is their trouble: try again later")
+        } else {
+            finding
+        }
+    }
+
+    fn finding(&self, check: &'static str, message: impl Into<String>) -> Finding {
+        Finding::ok(check, self.endpoint.to_string(), message)
+    }
+}
+
+/// Nothing that anybody could take for a call.
+fn question(endpoint: &Endpoint) -> Outbound {
+    let request = Request::builder()
+        .method(Method::HEAD)
+        .uri("/")
+        .header(HOST, endpoint.authority())
+        .header(USER_AGENT, concat!("mpc-auth-proxy/", env!("CARGO_PKG_VERSION")))
+        .header(ACCEPT, "application/json");
+    // An endpoint's host is in the alphabet of a header.
+    request.body(Full::<Bytes>::default()).unwrap_or_default()
+}
+
+async fn resolve(endpoint: &Endpoint) -> Option<(Result<Vec<IpAddr>, String>, Duration)> {
+    if endpoint.host().parse::<IpAddr>().is_ok() {
+        return None;
+    }
+    let started = Instant::now();
+    let found = match timeout(PATIENCE, lookup_host((endpoint.host(), endpoint.port()))).await {
+        Ok(Ok(addresses)) => Ok(addresses.map(|address| address.ip()).collect()),
+        Ok(Err(error)) => Err(format!("its name cannot be resolved: {}", reason(&error))),
+        Err(_) => Err("its name was not resolved in time".into()),
+    };
+    Some((found, started.elapsed()))
+}
+
+fn with_causes(error: &SendError) -> String {
+    let mut told = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !told.ends_with(&text) {
+            told = format!("{told}: {text}");
+        }
+        cause = error.source();
+    }
+    told
+}
+
+/// For all of it. Who takes longer is too slow for calls, too.
+const PATIENCE: Duration = Duration::from_secs(5);

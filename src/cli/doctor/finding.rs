@@ -1,0 +1,152 @@
+//! What was found, and how is it told? A line for a person, and the same facts for a program.
+
+use std::io::{self, Write};
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Verdict {
+    Ok,
+    /// It works, and should not stay so.
+    Warn,
+    /// Calls fail by it.
+    Fail,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+pub(super) struct Finding {
+    /// What kind of thing.
+    check: &'static str,
+    /// Which one.
+    name: String,
+    #[serde(rename = "status")]
+    pub(super) verdict: Verdict,
+    message: String,
+    /// What else there is to say, a line each.
+    details: Vec<String>,
+    /// What to do about it.
+    hint: Option<String>,
+    facts: Map<String, Value>,
+}
+
+impl Finding {
+    pub(super) fn ok(check: &'static str, name: impl Into<String>, message: impl Into<String>) -> Self {
+        let (name, message) = (name.into(), message.into());
+        let (details, facts) = (Vec::new(), Map::new());
+        Self { check, name, verdict: Verdict::Ok, message, details, hint: None, facts }
+    }
+
+    /// It works, but: what to do about it.
+    pub(super) fn warn(self, hint: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Warn, hint: Some(hint.into()), ..self }
+    }
+
+    /// It does not work: what to do about it.
+    pub(super) fn fail(self, hint: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Fail, hint: Some(hint.into()), ..self }
+    }
+
+    pub(super) fn detail(mut self, line: impl Into<String>) -> Self {
+        self.details.push(line.into());
+        self
+    }
+
+    pub(super) fn fact(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.facts.insert(name.into(), value.into());
+        self
+    }
+}
+
+/// Writes a paragraph a finding, in columns: the verdict, what was looked at, what was found; then what to do.
+pub(super) fn write(findings: &[Finding], out: &mut impl Write) -> io::Result<()> {
+    let checks = findings.iter().map(|f| f.check.len()).max().unwrap_or(0);
+    let names = findings.iter().map(|f| f.name.chars().count().min(WIDEST_NAME)).max().unwrap_or(0);
+    for Finding { check, name, verdict, message, details, hint, .. } in findings {
+        let verdict = match verdict {
+            Verdict::Ok => "ok",
+            Verdict::Warn => "warn",
+            Verdict::Fail => "fail",
+        };
+        let (name, message) = (printable(name), printable(message));
+        writeln!(out, "{verdict:<4}  {check:<checks$}  {name:<names$}  {message}")?;
+        for detail in details {
+            writeln!(out, "      - {}", printable(detail))?;
+        }
+        if let Some(hint) = hint {
+            writeln!(out, "      = {}", printable(hint))?;
+        }
+    }
+    Ok(())
+}
+
+/// How many findings are so bad.
+pub(super) fn count(findings: &[Finding], verdict: Verdict) -> usize {
+    findings.iter().filter(|finding| finding.verdict == verdict).count()
+}
+
+/// A time, as JSON has it.
+pub(super) fn rfc3339(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// A stretch of time in its two largest units, whatever its direction.
+pub(super) fn spell(time: TimeDelta) -> String {
+    let seconds = time.num_seconds().abs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min"),
+        (0, ..) => format!("{hours} h {minutes} min"),
+        (1, ..) => format!("1 day {hours} h"),
+        _ => format!("{days} days"),
+    }
+}
+
+/// Names in certificates are somebody else's: they must not steer a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// A longer name, such as a path, has the line for itself.
+const WIDEST_NAME: usize = 44;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_stand_in_columns_and_say_what_to_do() {
+        let findings = [
+            Finding::ok("dns", "mpc.example", "10.0.0.1"),
+            Finding::ok("credential", "prod", "no\x1b[31m").detail("not profile").fail("do something"),
+        ];
+        let mut out = Vec::new();
+        write(&findings, &mut out).unwrap();
+        let expected = "\
+ok    dns         mpc.example  10.0.0.1
+fail  credential  prod         no\u{fffd}[31m
+      - not profile
+      = do something
+";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn time_is_told_as_people_tell_it() {
+        for (seconds, expected) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (-1200, "20 min"),
+            (3600 * 5 + 59 * 60, "5 h 59 min"),
+            (86_400 + 7200, "1 day 2 h"),
+            (86_400 * 200 + 5, "200 days"),
+        ] {
+            assert_eq!(spell(TimeDelta::seconds(seconds)), expected);
+        }
+    }
+}

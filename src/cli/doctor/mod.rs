@@ -1,0 +1,222 @@
+//! `doctor`: would it work, here and now?
+//!
+//! Where `check` reads, this command asks: every source for a credential, every endpoint for an answer. It binds
+//! nothing, changes nothing, and makes no call: MPC gets one request without a credential. It should run where the
+//! proxy runs, as the proxy's user; what it finds holds for who asks and when.
+
+mod certificate;
+mod credentials;
+mod endpoints;
+mod files;
+mod kernel;
+mod finding;
+mod hints;
+mod places;
+
+use std::{
+    collections::BTreeSet,
+    env,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::Context;
+use chrono::TimeDelta;
+use nix::unistd::geteuid;
+use serde_json::json;
+
+use self::{
+    credentials::Asked,
+    endpoints::Reached,
+    finding::{Finding, Verdict, count, rfc3339, spell},
+};
+use super::{
+    check::{self, Valid},
+    exit, log,
+    run::runtime,
+};
+use crate::{
+    clock::{self, Skew},
+    config::{CredentialSettings, Project, Settings, Severity},
+    upstream::{Egress, Roots},
+};
+
+/// Try everything that the proxy needs: sources of credentials, endpoints, files, the clock; and say what to do.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The proxy.yaml to read
+    #[arg(long, value_name = "FILE", env = "MPC_AUTH_PROXY_CONFIG")]
+    config: PathBuf,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Format {
+    /// Lines for people
+    Text,
+    /// One JSON document
+    Json,
+}
+
+/// Runs the command: problems of the configuration to standard error, findings to standard output. A finding that
+/// fails calls is an exit code, and so is a configuration that is not valid.
+///
+/// # Errors
+/// Where the answer cannot be written.
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let variable = |name: &str| env::var(name).ok();
+    let valid = match check::read(&args.config, variable, &mut io::stderr().lock())? {
+        Ok(valid) => valid,
+        Err(code) => return Ok(code),
+    };
+    let runtime = runtime()?;
+    let findings = runtime.block_on(examine(&args.config, &valid));
+    // A name that takes for ever to be resolved does not keep this process.
+    runtime.shutdown_background();
+    let findings = match findings {
+        Ok(findings) => findings,
+        Err(error) => {
+            log::print_error(&error);
+            return Ok(ExitCode::from(exit::CONFIG));
+        }
+    };
+    let mut out = io::stdout().lock();
+    match args.format {
+        Format::Text => text(&args.config, &findings, &mut out),
+        Format::Json => writeln!(out, "{:#}", document(&args.config, &findings)),
+    }
+    .context("cannot write the answer")?;
+    let failed = count(&findings, Verdict::Fail) > 0;
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Everything that is looked at, in the order in which it is told. Endpoints are asked first, because they say what time
+/// it is: an agency must not be asked for with a signature that is dated wrongly.
+async fn examine(path: &Path, valid: &Valid) -> anyhow::Result<Vec<Finding>> {
+    let Valid { settings, warnings, proxies } = valid;
+    let roots = Roots::new(settings.upstream.ca_file.as_deref())?;
+    let (egress, skew) = (Egress { roots, proxies: proxies.clone() }, Skew::default());
+    let (reached, running) =
+        tokio::join!(endpoints::ask(settings, &egress, &skew), places::running(settings));
+    let (reached, asked) = (reached?, credentials::ask(settings, &egress, &skew).await?);
+    let mut secrets = warnings.secrets().clone();
+    // Those that the environment names are not in the configuration.
+    secrets.extend(asked.iter().flat_map(|asked| &asked.files).filter(|path| path.exists()).cloned());
+    let named: BTreeSet<PathBuf> =
+        warnings.files().iter().chain(&settings.upstream.ca_file).cloned().collect();
+    let findings = [
+        vec![configuration(path, warnings.count(Severity::Warning))],
+        told(settings, &asked, &skew),
+        reached.iter().flat_map(Reached::findings).collect(),
+        projects(settings, &asked, &reached),
+        vec![clock(&skew, &reached)],
+        files::look(&named, &secrets),
+        places::look(settings),
+        kernel::look(settings, warnings),
+        running,
+    ];
+    Ok(findings.into_iter().flatten().collect())
+}
+
+fn configuration(path: &Path, warnings: usize) -> Finding {
+    let told = if warnings == 0 { String::new() } else { format!(", with {}", counted(warnings, "warning")) };
+    let finding = Finding::ok("configuration", path.display().to_string(), format!("is valid{told}"));
+    let finding = finding.fact("warnings", warnings);
+    match warnings {
+        0 => finding,
+        _ => finding.warn(format!("read them: mpc-auth-proxy check --config {}", path.display())),
+    }
+}
+
+fn told(settings: &Settings, asked: &[Asked], skew: &Skew) -> Vec<Finding> {
+    let of = |settings: &CredentialSettings| {
+        let asked = asked.iter().find(|asked| asked.name() == &*settings.name)?;
+        Some(asked.finding(settings, skew))
+    };
+    settings.credentials.iter().filter_map(of).collect()
+}
+
+/// Whether calls of each project would be made.
+fn projects(settings: &Settings, asked: &[Asked], reached: &[Reached]) -> Vec<Finding> {
+    let finding = |project: &Arc<Project>| {
+        let Project { name, id, endpoint, credential, .. } = &**project;
+        let entrusted = asked.iter().any(|asked| asked.name() == &**credential && asked.is_ready());
+        let answered = reached.iter().any(|reached| reached.endpoint == *endpoint && reached.is_reached());
+        let (message, hint) = match (entrusted, answered) {
+            (true, true) => ("its calls would be signed and sent", None),
+            (false, true) => ("its calls are refused: there is no credential", Some(SEE_CREDENTIAL)),
+            (true, false) => ("its calls fail: the endpoint does not answer", Some(SEE_ENDPOINT)),
+            (false, false) => ("its calls are refused: no credential, no endpoint", Some(SEE_BOTH)),
+        };
+        let finding =
+            Finding::ok("project", &**name, format!("{message} (credential {credential}, {endpoint})"))
+                .fact("id", &**id)
+                .fact("endpoint", endpoint.to_string())
+                .fact("credential", &**credential)
+                .fact("ready", entrusted && answered);
+        match hint {
+            None => finding,
+            Some(hint) => finding.fail(hint),
+        }
+    };
+    settings.projects.iter().map(finding).collect()
+}
+
+/// How far this machine's clock is from that of who answered.
+fn clock(skew: &Skew, reached: &[Reached]) -> Finding {
+    let measured = skew.measured();
+    let direction = if measured > TimeDelta::zero() { "behind" } else { "ahead" };
+    let off = format!("its clock is {} {direction}", spell(measured));
+    let finding = |message: String| {
+        Finding::ok("clock", "this machine", message).fact("skew_seconds", measured.num_seconds())
+    };
+    if measured.is_zero() {
+        return match reached.iter().any(Reached::told_the_time) {
+            true => finding("its clock agrees with the cloud's, within seconds".into()),
+            false => {
+                finding("nobody who answered said what time it is".into()).warn("make an endpoint answer")
+            }
+        };
+    }
+    if measured.abs() <= CORRECTED {
+        return finding(format!("{off}; signatures are dated by the cloud's"))
+            .warn("set it, and keep it right with NTP: the policy's times and tokens of callers go by it");
+    }
+    finding(format!("{off}, of which 15 minutes are made up for")).fail("set it, and keep it right with NTP")
+}
+
+fn text(path: &Path, findings: &[Finding], out: &mut impl Write) -> io::Result<()> {
+    let user = files::owner(geteuid().as_raw());
+    writeln!(out, "mpc-auth-proxy {} with {}, as {user}\n", env!("CARGO_PKG_VERSION"), path.display())?;
+    finding::write(findings, out)?;
+    let (warnings, failures) = (count(findings, Verdict::Warn), count(findings, Verdict::Fail));
+    let (warnings, failures) = (counted(warnings, "warning"), counted(failures, "failure"));
+    writeln!(out, "\n{}: {warnings}, {failures}", counted(findings.len(), "check"))
+}
+
+fn counted(count: usize, word: &str) -> String {
+    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+}
+
+fn document(path: &Path, findings: &[Finding]) -> serde_json::Value {
+    let [ok, warn, fail] =
+        [Verdict::Ok, Verdict::Warn, Verdict::Fail].map(|verdict| count(findings, verdict));
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "config": path.display().to_string(),
+        "user": files::owner(geteuid().as_raw()),
+        "time": rfc3339(clock::now()),
+        "checks": findings,
+        "summary": { "ok": ok, "warn": warn, "fail": fail },
+    })
+}
+
+const SEE_CREDENTIAL: &str = "see what is told of its credential above";
+const SEE_ENDPOINT: &str = "see what is told of its endpoint above";
+const SEE_BOTH: &str = "see what is told of both above";
+/// What [`Skew`] makes up for.
+const CORRECTED: TimeDelta = TimeDelta::minutes(15);

@@ -1,0 +1,155 @@
+//! Can it start here? Where sockets and records go, who listens already, how many files may be open.
+//!
+//! Nothing is bound or made: permissions are asked for, and connections are tried where a proxy that runs would
+//! answer.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::unix::fs::FileTypeExt,
+    path::Path,
+    time::Duration,
+};
+
+use nix::unistd::{AccessFlags, access};
+use tokio::{net::UnixStream, time::timeout};
+
+use super::finding::Finding;
+use crate::{
+    audit::Target,
+    cli::client,
+    config::{Bind, Settings},
+    server::descriptors,
+};
+
+/// Where sockets are made, and where records are written.
+pub(super) fn look(settings: &Settings) -> Vec<Finding> {
+    let listeners = settings.listeners.iter().filter_map(|listener| match &listener.bind {
+        Bind::Unix { path, .. } => Some(path.as_path()),
+        Bind::Tcp(_) | Bind::Systemd(_) => None,
+    });
+    let admin = settings.admin.as_ref().map(|admin| admin.path.as_path());
+    let sockets = listeners.chain(admin).map(socket);
+    sockets.chain([sink(&settings.audit.sink), open_files(settings)]).collect()
+}
+
+fn socket(path: &Path) -> Finding {
+    let name = path.display().to_string();
+    let other = fs::symlink_metadata(path).is_ok_and(|found| !found.file_type().is_socket());
+    if other {
+        let message = "there is something else than a socket";
+        return Finding::ok("socket", name, message).fail("move it away, or choose another path");
+    }
+    let directory = directory(path);
+    let (problem, writable) = writability(directory);
+    let finding = Finding::ok("socket", name, problem.unwrap_or_else(|| "can be made".into()));
+    let finding = finding.fact("writable", writable);
+    if writable {
+        return finding;
+    }
+    let hint = format!("make {} for the proxy's user (systemd: RuntimeDirectory=)", directory.display());
+    finding.fail(hint)
+}
+
+fn sink(target: &Target) -> Finding {
+    let path = match target {
+        Target::Stdout => {
+            let finding = Finding::ok("audit", "stdout", "records go to standard output");
+            return finding.fact("writable", true);
+        }
+        Target::File(path) => path,
+    };
+    let (problem, writable) = match path.exists() {
+        true => {
+            let refused = access(path, AccessFlags::W_OK).err();
+            (refused.map(|errno| format!("cannot be written to: {}", errno.desc())), refused.is_none())
+        }
+        false => writability(directory(path)),
+    };
+    let message = problem.unwrap_or_else(|| "can be written to".into());
+    let finding = Finding::ok("audit", path.display().to_string(), message).fact("writable", writable);
+    if writable { finding } else { finding.fail("let the proxy's user write there, or choose another file") }
+}
+
+/// Whether files can be made there, and why not.
+fn writability(directory: &Path) -> (Option<String>, bool) {
+    match access(directory, AccessFlags::W_OK | AccessFlags::X_OK) {
+        Ok(()) => (None, true),
+        Err(errno) => (Some(format!("cannot be made in {}: {}", directory.display(), errno.desc())), false),
+    }
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn open_files(settings: &Settings) -> Finding {
+    let mut endpoints: Vec<_> = settings.projects.iter().map(|project| &project.endpoint).collect();
+    endpoints.sort_by_key(|endpoint| endpoint.to_string());
+    endpoints.dedup();
+    let available = descriptors::available();
+    let (wanted, fitting) =
+        (&settings.limits, descriptors::fit(&settings.limits, available, endpoints.len()));
+    let message = format!(
+        "{available} are allowed: enough for {} of {} connections and {} of {} calls in flight",
+        fitting.connections, wanted.connections, fitting.in_flight, wanted.in_flight
+    );
+    let finding = Finding::ok("limits", "open files", message)
+        .fact("allowed", available)
+        .fact("connections", fitting.connections)
+        .fact("in_flight", fitting.in_flight);
+    if fitting == *wanted {
+        return finding;
+    }
+    finding.warn(
+        "raise the limit of open files (systemd: LimitNOFILE=, shell: ulimit -n), or lower `limits`; this is the \
+         limit of this command, the proxy's may be another",
+    )
+}
+
+/// Whether somebody answers where probes and operators ask.
+pub(super) async fn running(settings: &Settings) -> Vec<Finding> {
+    let probes = async {
+        match settings.ops {
+            // Port 0 is another port every time.
+            Some(address) if address.port() != 0 => Some(probes(address).await),
+            Some(_) | None => None,
+        }
+    };
+    let operators = async {
+        match &settings.admin {
+            Some(admin) => Some(operators(&admin.path).await),
+            None => None,
+        }
+    };
+    let (probes, operators) = tokio::join!(probes, operators);
+    probes.into_iter().chain(operators).collect()
+}
+
+async fn probes(address: SocketAddr) -> Finding {
+    let near = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
+        IpAddr::V4(_) | IpAddr::V6(_) => address,
+    };
+    let asked = client::over_tcp(near, "GET /version HTTP/1.1\r\nHost: localhost\r\n");
+    let finding =
+        |message, running: bool| Finding::ok("ops", address.to_string(), message).fact("in_use", running);
+    match timeout(PATIENCE, asked).await {
+        Ok(Ok(answer)) if answer.text.contains(concat!('"', env!("CARGO_PKG_NAME"), '"')) => {
+            finding("a proxy is running", true)
+        }
+        Ok(Err(error)) if error.is::<std::io::Error>() => finding("nobody listens there yet", false),
+        Ok(_) | Err(_) => {
+            finding("another program listens there", true).warn("choose another port for `ops`")
+        }
+    }
+}
+
+async fn operators(path: &Path) -> Finding {
+    let running = timeout(PATIENCE, UnixStream::connect(path)).await.is_ok_and(|connected| connected.is_ok());
+    let message = if running { "a proxy is running" } else { "nobody listens there yet" };
+    Finding::ok("admin", path.display().to_string(), message).fact("in_use", running)
+}
+
+/// Who is on this machine answers at once.
+const PATIENCE: Duration = Duration::from_secs(2);

@@ -1,0 +1,82 @@
+//! Is what `docs/CREDENTIALS.md` shows a configuration? Each of its YAML blocks, put into one.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::{Loaded, load, yaml};
+use crate::credential::Source;
+
+const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/CREDENTIALS.md");
+const SOURCES: [&str; 11] = [
+    "environment",
+    "files",
+    "profile",
+    "metadata",
+    "pod_identity",
+    "oidc",
+    "oidc_sts",
+    "agency",
+    "iam_password",
+    "token_file",
+    "auto",
+];
+
+#[test]
+fn every_source_has_a_section_whose_configuration_is_valid() {
+    let document = fs::read_to_string(DOCUMENT).unwrap();
+    let mut shown = Vec::new();
+    for section in document.split("\n## ").skip(1) {
+        let title = section.lines().next().unwrap().trim_matches('`');
+        for block in section.split("```yaml\n").skip(1).map(|block| block.split("```").next().unwrap()) {
+            if block.starts_with("credentials:") {
+                assert_eq!(loaded(block).kind(), title);
+                shown.push(title.to_owned());
+            } else {
+                // A pod's part, which says where the file comes from.
+                assert!(block.starts_with("volumes:") && yaml::parse(block).is_ok(), "{block}");
+                assert!(
+                    section.contains("id_token_file: tokens/id-token") && block.contains("path: id-token")
+                );
+            }
+        }
+    }
+    assert_eq!(shown, SOURCES);
+    let summary = document.split("\n## ").next().unwrap();
+    for source in SOURCES {
+        assert!(summary.contains(&format!("\n| [`{source}`](#{source}) | ")), "{source}");
+    }
+}
+
+/// The source of `prod`, where this is the section `credentials` of an otherwise valid configuration.
+fn loaded(credentials: &str) -> Source {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| write(&folder.path().join(name), text);
+    for secret in ["keys/access-key", "keys/secret-key", "keys/profile", "keys/password"] {
+        write(secret, "value\n");
+    }
+    for token in ["tokens/id-token", "tokens/user-token"] {
+        write(token, "value\n");
+    }
+    let sample = |name: &str| {
+        fs::read_to_string(format!("{}/config/minimal/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    };
+    write("policy.yaml", &sample("policy.yaml"));
+    let proxy = sample("proxy.yaml");
+    let (before, _) = proxy.split_once("credentials:").unwrap();
+    write("proxy.yaml", &format!("{before}{credentials}"));
+    match load(&folder.path().join("proxy.yaml")) {
+        Ok(Loaded { settings, warnings }) => {
+            assert_eq!(warnings.to_string(), "", "{credentials}");
+            let prod = settings.credentials.into_iter().find(|credential| &*credential.name == "prod");
+            prod.unwrap().source
+        }
+        Err(report) => panic!("{credentials}\n{report}"),
+    }
+}
+
+fn write(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}

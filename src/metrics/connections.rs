@@ -1,0 +1,120 @@
+//! How many connections of callers, and which of them did not end well?
+
+use std::sync::Arc;
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+/// Counts connections, from being accepted to being closed.
+#[derive(Clone, Default)]
+pub struct Connections {
+    open: Gauge,
+    limit: Gauge,
+    cut: Family<CutLabels, Counter>,
+    handshakes: Family<HandshakeLabels, Counter>,
+}
+
+/// Why a connection was closed that its caller kept open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// A head did not arrive in time.
+    Head,
+    /// No request came for too long.
+    Idle,
+    /// The caller did not read its answer.
+    Answer,
+    /// Another caller needed the room.
+    Crowded,
+}
+
+/// Why a TLS handshake failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// It took too long.
+    Timeout,
+    /// The caller hung up.
+    HungUp,
+    /// One side did not accept what the other one showed or asked for.
+    Rejected,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CutLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HandshakeLabels {
+    listener: Arc<str>,
+    reason: &'static str,
+}
+
+impl Connections {
+    /// As many may be open.
+    pub fn limit(&self, limit: usize) {
+        self.limit.set(i64::try_from(limit).unwrap_or(i64::MAX));
+    }
+
+    /// A connection was accepted.
+    pub fn opened(&self) {
+        self.open.inc();
+    }
+
+    /// A connection is over.
+    pub fn closed(&self) {
+        self.open.dec();
+    }
+
+    /// A connection was closed that its caller kept open.
+    pub fn cut(&self, why: Cut) {
+        self.cut.get_or_create(&CutLabels { reason: why.as_str() }).inc();
+    }
+
+    /// A TLS handshake failed.
+    pub fn handshake_failed(&self, listener: &Arc<str>, why: Handshake) {
+        self.handshakes.get_or_create(&HandshakeLabels::new(listener, why)).inc();
+    }
+
+    /// Makes the series of a listener with TLS, at zero.
+    pub fn foresee_tls(&self, listener: &Arc<str>) {
+        for why in [Handshake::Timeout, Handshake::HungUp, Handshake::Rejected] {
+            drop(self.handshakes.get_or_create(&HandshakeLabels::new(listener, why)));
+        }
+    }
+
+    pub(super) fn register(&self, registry: &mut Registry) {
+        for why in [Cut::Head, Cut::Idle, Cut::Answer, Cut::Crowded] {
+            drop(self.cut.get_or_create(&CutLabels { reason: why.as_str() }));
+        }
+        registry.register("connections", "Open connections of callers", self.open.clone());
+        registry.register("connections_limit", "As many connections may be open", self.limit.clone());
+        let help = "Connections closed that their callers kept open";
+        registry.register("connections_cut", help, self.cut.clone());
+        registry.register("tls_handshake_failures", "TLS handshakes that failed", self.handshakes.clone());
+    }
+}
+
+impl HandshakeLabels {
+    fn new(listener: &Arc<str>, why: Handshake) -> Self {
+        let reason = match why {
+            Handshake::Timeout => "timeout",
+            Handshake::HungUp => "hung_up",
+            Handshake::Rejected => "rejected",
+        };
+        Self { listener: Arc::clone(listener), reason }
+    }
+}
+
+impl Cut {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Head => "head",
+            Self::Idle => "idle",
+            Self::Answer => "answer",
+            Self::Crowded => "crowded",
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! How does a listener get its socket? Bound here, or passed by whoever starts the process.
+//!
+//! Nobody can connect to a socket before it has its permissions, and nothing is removed that is not ours. What comes in
+//! by it is `listener`'s matter.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use socket2::{SockFilter, SockRef};
+use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket};
+
+use super::inherited::Inherited;
+use crate::config::{Bind, Listener};
+
+/// A listening socket.
+pub(super) struct Socket {
+    pub(super) kind: Kind,
+    pub(super) door: Door,
+    /// Of a Unix socket that was made here.
+    pub(super) file: Option<SocketFile>,
+    /// Others have it too, and it lives longer than this process.
+    pub(super) inherited: bool,
+}
+
+pub(super) enum Kind {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// What is the same for all who come in by one socket.
+pub(super) struct Door {
+    pub(super) name: Arc<str>,
+    pub(super) bearer: bool,
+    pub(super) tls: bool,
+    /// Only this machine can reach it.
+    pub(super) local: bool,
+}
+
+/// The file of a Unix socket, removed when this is dropped.
+pub struct SocketFile {
+    path: PathBuf,
+    /// Its device and number: another process may have put its own there.
+    made: (u64, u64),
+}
+
+impl Socket {
+    /// Binds what the configuration says, or takes what was passed.
+    ///
+    /// # Errors
+    /// As the system says; also where a Unix socket is in use by another process, its path is something else, or a
+    /// socket was not passed, or is not what the configuration is prepared for.
+    pub(super) fn bind(listener: &Listener, inherited: &mut Inherited) -> io::Result<Self> {
+        let (kind, file) = match &listener.bind {
+            Bind::Tcp(address) => (Kind::Tcp(bind_tcp(*address)?), None),
+            Bind::Unix { path, mode } => {
+                let (listener, file) = bind_unix(path, *mode)?;
+                (Kind::Unix(listener), Some(file))
+            }
+            Bind::Systemd(name) => (inherited.take(name)?, None),
+        };
+        let Listener { name, bearer, tls, may_be_remote, .. } = listener;
+        let (passed, local) = (matches!(listener.bind, Bind::Systemd(_)), kind.is_local()?);
+        if passed && tls.is_some() && matches!(kind, Kind::Unix(_)) {
+            return Err(io::Error::other("it is a Unix socket, and `tls` is for TCP only"));
+        }
+        if passed && !local && !may_be_remote {
+            let message = format!("other machines can reach {}: {PREPARE}", kind.address());
+            return Err(io::Error::other(message));
+        }
+        let door = Door { name: Arc::clone(name), bearer: *bearer, tls: tls.is_some(), local };
+        Ok(Self { kind, door, file, inherited: passed })
+    }
+}
+
+impl Kind {
+    /// The address in the words of the configuration; the port is the one the system chose for 0.
+    pub(super) fn address(&self) -> String {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map(|a| a.to_string()).unwrap_or_default(),
+            Self::Unix(listener) => {
+                let address = listener.local_addr().ok();
+                let path = address.as_ref().and_then(|address| address.as_pathname());
+                format!("unix:{}", path.unwrap_or(Path::new("(no path)")).display())
+            }
+        }
+    }
+
+    /// Whoever comes from now on gets no answer to the first packet, tries again, and finds the next process or nobody.
+    /// Otherwise one could get in between the last that is accepted and the end of the socket, which would reset it.
+    /// A Unix socket that lost its file has no newcomers.
+    pub(super) fn close_to_newcomers(&self) {
+        if let Self::Tcp(listener) = self {
+            let program = NO_SYN.map(|(code, yes, no, k)| SockFilter::new(code, yes, no, k));
+            // Without it there is that moment, no more.
+            drop(SockRef::from(listener).attach_filter(&program));
+        }
+    }
+
+    fn is_local(&self) -> io::Result<bool> {
+        Ok(match self {
+            Self::Tcp(listener) => listener.local_addr()?.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+        })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // It may have been replaced or removed; then there is nothing to tidy up.
+        if identity(&self.path).is_ok_and(|found| found == self.made) {
+            drop(fs::remove_file(&self.path));
+        }
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart need not wait for the connections of the process before.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Listens on a Unix socket. Nobody can connect before it has its permissions.
+///
+/// # Errors
+/// As the system says; also where another process listens there, or something else than a socket is in the way.
+pub fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
+    remove_stale(path)?;
+    let socket = UnixSocket::new_stream()?;
+    socket.bind(path)?;
+    let file = SocketFile { path: path.to_owned(), made: identity(path)? };
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    Ok((socket.listen(BACKLOG)?, file))
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let meta = fs::symlink_metadata(path)?;
+    Ok((meta.dev(), meta.ino()))
+}
+
+/// Removes the socket of a process that is gone. Anything else that is there is not ours to remove.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let Ok(meta) = fs::symlink_metadata(path) else { return Ok(()) };
+    if !meta.file_type().is_socket() {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is something else than a socket"));
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        _ => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there")),
+    }
+}
+
+/// A packet filter in classic BPF, which sees packets from their TCP header on: those with SYN are dropped.
+const NO_SYN: [(u16, u8, u8, u32); 4] = [
+    // BPF_LD | BPF_B | BPF_ABS: the flags (RFC 9293, section 3.1).
+    (0x30, 0, 0, 13),
+    // BPF_JMP | BPF_JSET | BPF_K: with SYN, the next one; without, the one after it.
+    (0x45, 0, 1, 0x02),
+    // BPF_RET | BPF_K: so many bytes of it.
+    (0x06, 0, 0, 0),
+    (0x06, 0, 0, u32::MAX),
+];
+/// tokio's default of 128 drops connections in a burst.
+const BACKLOG: u32 = 4096;
+const PREPARE: &str = "add `hosts` to the listener, and `tls` with `client_ca`, or `unsafe_listen: true`";

@@ -1,0 +1,329 @@
+//! What is a connection waiting for, since when, and for how long may it? Known to all who deal with it: its wire, its
+//! service, its watchdog and the room it takes up.
+//!
+//! It stands between `wire`, which reports what happens, and `connection` and `room`, which decide by it. It closes
+//! nothing itself.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
+
+use super::scan::Scan;
+use crate::{config::Limits, stage::Refusal};
+
+/// What is known about a connection.
+#[derive(Clone)]
+pub(super) struct Watch(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Notify,
+    /// A new caller waits and nobody can be spared: then no connection serves for longer than it must.
+    crowded: Arc<AtomicBool>,
+}
+
+/// What a connection is waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The end of its TLS handshake.
+    Handshake,
+    /// The first byte of a request.
+    Idle,
+    /// The rest of its head.
+    Head,
+    /// Its answer, which we owe.
+    Working,
+    /// The caller, to read it.
+    Answering,
+}
+
+/// How long a connection serves.
+#[derive(Clone, Copy)]
+pub(super) struct Life {
+    /// What is answered after this is answered for the last time.
+    pub(super) until: Instant,
+    /// As many answers it gives.
+    pub(super) requests: usize,
+}
+
+/// Which of two connections without a request under way can be spared more easily: the lesser.
+pub(super) type Spare = (Rank, Instant);
+
+/// What a connection is worth that has no request under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    /// It never brought a request. Counted from when it was opened.
+    Unproven,
+    /// It waits for its next one.
+    Idle,
+    /// Its caller does not read an answer that it is owed.
+    Answering,
+}
+
+struct State {
+    phase: Phase,
+    since: Instant,
+    opened: Instant,
+    life: Life,
+    /// Requests so far.
+    requests: usize,
+    scan: Scan,
+    /// hyper has the answer, whole.
+    taken: bool,
+    /// The proxy stops: the next answer is the last one, which is waited for no longer than this.
+    farewell: Option<Duration>,
+    /// Another connection needs the room.
+    cut: bool,
+}
+
+impl Watch {
+    /// A connection that was just opened.
+    pub(super) fn new(life: Life, farewell: Option<Duration>, crowded: Arc<AtomicBool>) -> Self {
+        let now = Instant::now();
+        let state = State {
+            phase: Phase::Handshake,
+            since: now,
+            opened: now,
+            life,
+            requests: 0,
+            scan: Scan::default(),
+            taken: false,
+            farewell,
+            cut: false,
+        };
+        Self(Arc::new(Shared { state: Mutex::new(state), changed: Notify::new(), crowded }))
+    }
+
+    /// It can bring requests now.
+    pub(super) fn begin(&self) {
+        self.state().enter(Phase::Idle);
+    }
+
+    /// Bytes were read. Returns how many of them belong to the head that hyper is to have now.
+    pub(super) fn read(&self, bytes: &[u8]) -> usize {
+        let mut state = self.state();
+        let head = state.scan.feed(bytes);
+        let partial = state.scan.is_partial();
+        if state.phase == Phase::Idle && partial {
+            state.enter(Phase::Head);
+            self.0.changed.notify_one();
+        }
+        head
+    }
+
+    /// hyper has parsed a head. Says what is wrong with its bytes.
+    pub(super) fn head_parsed(&self) -> Option<&'static str> {
+        let mut state = self.state();
+        state.enter(Phase::Working);
+        state.requests += 1;
+        std::mem::take(&mut state.scan).verdict()
+    }
+
+    /// The answer is about to be written. Returns whether it is this connection's last.
+    pub(super) fn answer_ready(&self) -> bool {
+        let mut state = self.state();
+        state.enter(Phase::Answering);
+        state.taken = false;
+        let over = state.requests >= state.life.requests || state.since >= state.life.until;
+        over || state.cut || state.farewell.is_some() || self.0.crowded.load(Relaxed)
+    }
+
+    /// hyper has all of the answer.
+    pub(super) fn answer_taken(&self) {
+        self.state().taken = true;
+    }
+
+    /// Whatever hyper had to write was written.
+    pub(super) fn flushed(&self) {
+        let mut state = self.state();
+        if state.phase == Phase::Answering && state.taken {
+            state.enter(Phase::Idle);
+        }
+    }
+
+    pub(super) fn is_answering(&self) -> bool {
+        self.state().phase == Phase::Answering
+    }
+
+    /// How the bytes that hyper could not parse as a head are to be refused.
+    pub(super) fn broken_head(&self, too_large: bool, limits: &Limits) -> Refusal {
+        let scan = &self.state().scan;
+        // hyper calls a `Content-Length` too large as well.
+        match (too_large && scan.exceeds(limits.header_bytes, limits.headers), scan.first_fault()) {
+            (true, _) if scan.is_request_line() => Refusal::TargetTooLong,
+            (true, _) => Refusal::HeadersTooLarge,
+            (false, fault) => Refusal::BadRequest(fault.unwrap_or("this is not a request of HTTP/1.1")),
+        }
+    }
+
+    /// Returns the phase that the connection has been in for too long.
+    pub(super) async fn too_slow(&self, limits: &Limits) -> Phase {
+        loop {
+            let (phase, end) = self.state().patience(limits);
+            if end <= Instant::now() {
+                return phase;
+            }
+            // Whichever comes first: then it is looked at again.
+            drop(timeout_at(end, self.0.changed.notified()).await);
+        }
+    }
+
+    /// The proxy stops: the next answer is the last one, and is not waited for longer than this.
+    pub(super) fn say_farewell(&self, wait: Duration) {
+        self.state().farewell = Some(wait);
+        self.0.changed.notify_one();
+    }
+
+    /// What it is worth, where it has no request under way for at least `grace`.
+    pub(super) fn spare(&self, now: Instant, grace: Duration) -> Option<Spare> {
+        self.state().spare(now, grace)
+    }
+
+    /// Closes it, unless a request has begun meanwhile: that is still answered.
+    pub(super) fn cut(&self) {
+        self.state().cut = true;
+        self.0.changed.notify_one();
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.state().cut
+    }
+
+    /// Returns once it is to be closed because another connection needs the room.
+    pub(super) async fn until_cut(&self) {
+        while !self.is_cut() {
+            self.0.changed.notified().await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.since = Instant::now();
+    }
+
+    /// The phase, and when it has lasted too long.
+    fn patience(&self, limits: &Limits) -> (Phase, Instant) {
+        let wait = match (self.phase, self.farewell) {
+            // The request has a deadline of its own. Whatever begins after it cannot be over before this.
+            (Phase::Working, _) => return (self.phase, Instant::now() + limits.idle_timeout),
+            _ if self.cut => Duration::ZERO,
+            (Phase::Handshake | Phase::Head, _) => limits.header_timeout,
+            (Phase::Idle, Some(farewell)) => farewell.min(limits.idle_timeout),
+            (Phase::Idle | Phase::Answering, _) => limits.idle_timeout,
+        };
+        (self.phase, self.since + wait)
+    }
+
+    fn spare(&self, now: Instant, grace: Duration) -> Option<Spare> {
+        let (rank, since, grace) = match self.phase {
+            Phase::Working => return None,
+            Phase::Answering => (Rank::Answering, self.since, grace.max(SLOW_READER)),
+            _ if self.requests == 0 => (Rank::Unproven, self.opened, grace),
+            Phase::Handshake | Phase::Idle | Phase::Head => (Rank::Idle, self.since, grace),
+        };
+        (!self.cut && now.saturating_duration_since(since) >= grace).then_some((rank, since))
+    }
+}
+
+/// An answer is not cut off before its caller had this long to read it.
+const SLOW_READER: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watch(requests: usize, lifetime: Duration) -> Watch {
+        Watch::new(Life { until: Instant::now() + lifetime, requests }, None, Arc::default())
+    }
+
+    fn answered(watch: &Watch) -> bool {
+        assert_eq!(watch.read(HEAD), HEAD.len());
+        assert_eq!(watch.head_parsed(), None);
+        let last = watch.answer_ready();
+        watch.answer_taken();
+        watch.flushed();
+        last
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_goes_through_its_phases() {
+        let watch = watch(10, HOUR);
+        let phase = |expected| assert_eq!(watch.state().phase, expected);
+        phase(Phase::Handshake);
+        watch.begin();
+        phase(Phase::Idle);
+        watch.read(b"\r\n");
+        phase(Phase::Idle);
+        watch.read(b"DELETE / HTTP/1.1\r\n");
+        phase(Phase::Head);
+        assert_eq!(watch.read(b"\r\nDELETE"), 2);
+        assert_eq!(watch.head_parsed(), None);
+        phase(Phase::Working);
+        watch.flushed();
+        phase(Phase::Working);
+        assert!(!watch.answer_ready());
+        // hyper may flush between the head of an answer and its body.
+        watch.flushed();
+        phase(Phase::Answering);
+        watch.answer_taken();
+        watch.flushed();
+        phase(Phase::Idle);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_answer_is_told_by_its_number_its_time_and_whoever_wants_it_to_be() {
+        let counted = watch(2, HOUR);
+        assert_eq!([answered(&counted), answered(&counted)], [false, true]);
+        let aged = watch(10, HOUR);
+        assert!(!answered(&aged));
+        tokio::time::advance(HOUR).await;
+        assert!(answered(&aged));
+        for end in [Watch::cut, |watch: &Watch| watch.say_farewell(HOUR)] {
+            let ended = watch(10, HOUR);
+            assert!(!answered(&ended));
+            end(&ended);
+            assert!(answered(&ended));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_never_brought_a_request_is_spared_first_and_what_works_never() {
+        let now = || Instant::now();
+        let silent = watch(10, HOUR);
+        assert_eq!(silent.spare(now(), GRACE), None);
+        tokio::time::advance(GRACE).await;
+        let idle = watch(10, HOUR);
+        answered(&idle);
+        let working = watch(10, HOUR);
+        working.read(HEAD);
+        working.head_parsed();
+        let slow = watch(10, HOUR);
+        slow.read(HEAD);
+        slow.head_parsed();
+        slow.answer_ready();
+        tokio::time::advance(SLOW_READER).await;
+        let ranks = [&silent, &idle, &slow, &working].map(|watch| Some(watch.spare(now(), GRACE)?.0));
+        assert_eq!(ranks, [Some(Rank::Unproven), Some(Rank::Idle), Some(Rank::Answering), None]);
+        silent.cut();
+        assert_eq!(silent.spare(now(), GRACE), None, "once is enough");
+    }
+
+    const HEAD: &[u8] = b"DELETE / HTTP/1.1\r\n\r\n";
+    const HOUR: Duration = Duration::from_secs(3600);
+    const GRACE: Duration = Duration::from_millis(50);
+}

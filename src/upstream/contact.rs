@@ -1,0 +1,137 @@
+//! What is seen on the way to an endpoint? One connection and one request, told step by step, for people.
+//!
+//! It goes the way that calls go, by the same dialer, so what it sees is what they meet. The certificate is kept also
+//! where it is not accepted, because whoever has to do something about it must know who issued it; what is accepted
+//! is no other than for calls. It judges nothing and repeats nothing.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use rustls::{
+    DigitallySignedStruct, ProtocolVersion, SignatureScheme,
+    client::{
+        Resumption, WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+
+use super::{
+    Answer, Egress, Endpoint, Outbound, Roots, SendError, Timeouts, WayError, dial::Dialer, exchange, pool,
+};
+
+/// What was seen, as far as it got.
+pub struct Contact {
+    /// Who is at the other end of TCP, which is the egress proxy where there is one, and how long that took: DNS, and
+    /// the proxy's consent, included.
+    pub reached: Option<(SocketAddr, Duration)>,
+    /// The version of TLS that was agreed on, and how long that took.
+    pub secured: Option<(ProtocolVersion, Duration)>,
+    /// The certificate that was shown, whether it was accepted or not.
+    pub certificate: Option<CertificateDer<'static>>,
+    /// The answer, and how long it took. Or why there is none.
+    pub answer: Result<(Answer, Duration), SendError>,
+}
+
+/// Makes a connection to an endpoint, and one request on it.
+///
+/// # Errors
+/// Where no connection can even be tried. What becomes of one that is tried is in the [`Contact`].
+pub async fn contact(
+    endpoint: &Endpoint,
+    egress: &Egress,
+    timeouts: Timeouts,
+    request: Outbound,
+) -> Result<Contact, WayError> {
+    let certificate = Arc::default();
+    let egress = Egress { roots: egress.roots.seen_by(&certificate), proxies: egress.proxies.clone() };
+    let dialer = Dialer::new(endpoint, &egress, timeouts.connect)?;
+    let mut contact =
+        Contact { reached: None, secured: None, certificate: None, answer: Err(SendError::Timeout) };
+    contact.answer = contact.make(&dialer, timeouts, request).await;
+    contact.certificate = certificate.get().cloned();
+    Ok(contact)
+}
+
+impl Contact {
+    async fn make(
+        &mut self,
+        dialer: &Dialer,
+        timeouts: Timeouts,
+        request: Outbound,
+    ) -> Result<(Answer, Duration), SendError> {
+        let started = Instant::now();
+        let deadline = started + timeouts.connect.min(timeouts.attempt);
+        let tcp = dialer.reach(deadline).await?;
+        self.reached = tcp.peer_addr().ok().map(|address| (address, started.elapsed()));
+        let reached = Instant::now();
+        let stream = dialer.secure(tcp, deadline).await?;
+        self.secured = stream.protocol().map(|version| (version, reached.elapsed()));
+        let mut connection = pool::handshake(stream).await?;
+        let asked = Instant::now();
+        let answer = timeout_at(started + timeouts.attempt, exchange(&mut connection, request)).await;
+        Ok((answer.map_err(|_| SendError::Timeout)??, asked.elapsed()))
+    }
+}
+
+impl Roots {
+    /// The same, with somebody who sees the certificates.
+    fn seen_by(&self, certificate: &Arc<OnceLock<CertificateDer<'static>>>) -> Self {
+        let verifier = Arc::clone(&self.verifier);
+        let witness = Witness { verifier: Arc::clone(&verifier), certificate: Arc::clone(certificate) };
+        let mut config = (**self.connector.config()).clone();
+        // A session that is resumed shows no certificate.
+        config.resumption = Resumption::disabled();
+        config.dangerous().set_certificate_verifier(Arc::new(witness));
+        Self { connector: TlsConnector::from(Arc::new(config)), verifier }
+    }
+}
+
+/// Sees the certificate, and leaves the judgement to who has it anyway.
+#[derive(Debug)]
+struct Witness {
+    verifier: Arc<WebPkiServerVerifier>,
+    certificate: Arc<OnceLock<CertificateDer<'static>>>,
+}
+
+impl ServerCertVerifier for Witness {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        // There is one handshake.
+        drop(self.certificate.set(end_entity.clone().into_owned()));
+        self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}
