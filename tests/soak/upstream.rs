@@ -59,7 +59,7 @@ fn asked_little(name: &str, breaker: &str) {
          first success; answers {by_code:?}",
         attempts as f64 / calls as f64
     );
-    assert!(10 * attempts <= 12 * calls, "{attempts} attempts for {calls} calls");
+    assert!(10 * attempts <= 12 * calls + 10 * FEW, "{attempts} attempts for {calls} calls");
     assert_eq!(
         (records, recorded),
         (calls + tries, upstream.heads().len() as u64),
@@ -84,20 +84,22 @@ fn over_capacity() {
     let capacity = size("CAPACITY", 16);
     let limits = format!("limits: {{ in_flight: {capacity}, connections: {} }}", 4 * capacity);
     let proxy = Arc::new(trail::start(Setup::new().section(&limits)));
-    proxy.cloud().set_faults([Fault::LatencyMs(UPSTREAM.as_millis() as u64).until_cleared()]);
-    let crowd_of = |callers| run(crowd(callers, |caller| insist(Arc::clone(&proxy), caller)));
+    // So that a thousand calls a second may pass at most: it is not about how fast this machine is.
+    let latency = Duration::from_millis(50.max(capacity as u64));
+    proxy.cloud().set_faults([Fault::LatencyMs(latency.as_millis() as u64).until_cleared()]);
+    let crowd_of = |callers| run(crowd(callers, |caller| insist(Arc::clone(&proxy), caller, latency)));
     // The key is proven first: no more than three calls at once may use one that never was.
     crowd_of(1);
     proxy.cloud().clear_requests();
     let (alone, refused_alone) = Insistent::together(crowd_of(capacity.div_ceil(2)));
     let started = Instant::now();
     let (passed, refused) = Insistent::together(crowd_of(3 * capacity));
-    let rounds = started.elapsed().div_duration_f64(UPSTREAM) as usize + 1;
+    let rounds = started.elapsed().div_duration_f64(latency) as usize + 1;
     let seen = proxy.cloud().requests().len();
     let requests = CALLS + alone.len() + passed.len() + refused.len();
     let records = trail::read(Arc::into_inner(proxy).unwrap(), requests, |_| {});
     println!(
-        "over_capacity: at most {capacity} in flight, upstream takes {UPSTREAM:?}. Half of that: {} passed {alone}. Three \
+        "over_capacity: at most {capacity} in flight, upstream takes {latency:?}. Half of that: {} passed {alone}. Three \
          times that: {} passed {passed}, p99 {:.1} times; {} refused {refused}",
         alone.len(),
         passed.len(),
@@ -129,8 +131,10 @@ impl Insistent {
     }
 }
 
-async fn insist(proxy: Arc<Proxy>, caller: usize) -> Insistent {
+async fn insist(proxy: Arc<Proxy>, caller: usize, patience: Duration) -> Insistent {
     let (mut line, mut took, job) = (Line::to(&proxy, "app"), Insistent::default(), format!("o{caller}"));
+    // Not all in step: a load, and no row of bursts.
+    sleep(patience.mul_f64(fastrand::f64())).await;
     for _ in 0..CALLS {
         proxy.queue(&job);
         let start = Instant::now();
@@ -144,7 +148,7 @@ async fn insist(proxy: Arc<Proxy>, caller: usize) -> Insistent {
         answer.is_refusal(if answer.status == 429 { 429 } else { 503 }, expected);
         assert!(answer.header("retry-after").parse::<u64>().unwrap() > 0, "{answer:?}");
         // Less patient than asked, and still no spinning.
-        sleep(UPSTREAM).await;
+        sleep(patience.mul_f64(0.5 + fastrand::f64())).await;
     }
     took
 }
@@ -156,7 +160,7 @@ fn code(answer: &Answer) -> String {
 const DONE: &str = "HTTP/1.1 204 No Content\r\n\r\n";
 const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n";
 const CALLERS: usize = 16;
+/// Retries that are always allowed, whatever their share.
+const FEW: usize = 3;
 /// Each caller makes as many.
 const CALLS: usize = 20;
-/// As long as upstream takes.
-const UPSTREAM: Duration = Duration::from_millis(50);
