@@ -24,7 +24,7 @@ use nix::sys::{
 
 use crate::{
     audit::Target,
-    config::{Bind, Loaded},
+    config::{Bind, Report, Settings},
     credential::default_profile,
 };
 
@@ -66,9 +66,11 @@ impl Sandbox {
         Self { core_dumps, privileges: set_no_new_privs().into(), ..Self::none("not yet") }
     }
 
-    /// Confines this thread, and those that it will make, to the files that the configuration needs.
-    pub fn confine(self, loaded: &Loaded) -> Self {
-        let files = confine(&Needed::of(loaded)).unwrap_or_else(|error| Measure::Off(error.to_string()));
+    /// Confines this thread, and those that it will make, to the files that the configuration needs: those that its
+    /// reading named.
+    pub fn confine(self, settings: &Settings, warnings: &Report) -> Self {
+        let files =
+            confine(&Needed::of(settings, warnings)).unwrap_or_else(|error| Measure::Off(error.to_string()));
         Self { files, ..self }
     }
 
@@ -111,8 +113,7 @@ struct Needed {
 }
 
 impl Needed {
-    fn of(loaded: &Loaded) -> Self {
-        let Loaded { settings, warnings } = loaded;
+    fn of(settings: &Settings, warnings: &Report) -> Self {
         let variables = env::vars_os().filter(|(name, _)| is_a_files(&name.to_string_lossy()));
         let files = warnings.named().iter().cloned();
         let files = files.chain(variables.map(|(_, path)| path.into())).chain(default_profile());

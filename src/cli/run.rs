@@ -55,7 +55,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     // Before there is another thread.
     let inherited = Inherited::of_this_process();
-    let sandbox = sandbox.map_or_else(|| Sandbox::none("--no-sandbox"), |sandbox| sandbox.confine(&loaded));
+    let sandbox = sandbox.map_or_else(
+        || Sandbox::none("--no-sandbox"),
+        |sandbox| sandbox.confine(&loaded.settings, &loaded.warnings),
+    );
     let settings = &loaded.settings;
     let _log = log::start(
         args.log_format.unwrap_or(settings.log.format),

@@ -227,9 +227,14 @@ impl Held {
 
     /// Returns when requests want a newer value than there is.
     pub(super) async fn wanted(&self) {
-        while self.wanted.load(Relaxed) <= self.number() {
+        while !self.is_wanted() {
             self.asked.notified().await;
         }
+    }
+
+    /// Whether requests want a newer value than there is.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted.load(Relaxed) > self.number()
     }
 
     /// The number of the current value; 0 where there never was one.

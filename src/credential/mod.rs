@@ -182,14 +182,6 @@ impl Credential {
             Self::Token(_) => None,
         }
     }
-
-    /// Whether upstream may end it before its time, and a new one then helps: user tokens and temporary keys.
-    pub fn is_temporary(&self) -> bool {
-        match self {
-            Self::Key(key) => key.security_token().is_some(),
-            Self::Token(_) => true,
-        }
-    }
 }
 
 impl Token {

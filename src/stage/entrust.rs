@@ -108,9 +108,8 @@ where
             if doubted {
                 held.doubted(&lease);
             }
-            // A permanent key has no newer value that a source could be asked for.
-            let renewable = lease.credential().is_temporary();
-            if renewable { held.lease_newer(&lease, deadline).await.ok() } else { None }
+            // A permanent key too may have been replaced, and revoked before that was noticed.
+            held.lease_newer(&lease, deadline).await.ok()
         };
         let Some(lease) = again else { return Ok(answer) };
         let answer = self.attempt(&request, &lease).await?;

@@ -8,6 +8,7 @@ mod certificate;
 mod credentials;
 mod endpoints;
 mod files;
+mod kernel;
 mod finding;
 mod hints;
 mod places;
@@ -115,6 +116,7 @@ async fn examine(path: &Path, valid: &Valid) -> anyhow::Result<Vec<Finding>> {
         vec![clock(&skew, &reached)],
         files::look(&named, &secrets),
         places::look(settings),
+        kernel::look(settings, warnings),
         running,
     ];
     Ok(findings.into_iter().flatten().collect())

@@ -93,7 +93,7 @@ impl Renewal {
             Ok(changed) => {
                 self.failures = 0;
                 // Who wanted a newer one knows now that there is none, and need not ask again at once.
-                let quiet = (!changed).then_some(NOTHING_NEW);
+                let quiet = (!changed && self.held.is_wanted()).then_some(NOTHING_NEW);
                 self.held.close_round(None, looked_at, quiet);
                 if changed { Round::Changed } else { Round::Same }
             }

@@ -280,26 +280,39 @@ async fn the_same_value_will_do_when_it_is_given_again_for_longer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_waits_for_a_place_when_the_value_falls_gets_a_newer_one() {
-    let source = Scripted::new([gives("a", HOUR), gives("b", HOUR)]);
-    let (held, _task) = source.start();
-    let deadline = || Instant::now() + Duration::from_secs(30);
-    let lease = held.lease(deadline()).await.unwrap();
-    let _places = [held.lease(deadline()).await, held.lease(deadline()).await];
-    held.doubted(&lease);
-    let falls = async {
-        sleep(Duration::from_millis(10)).await;
-        held.doubted(&lease);
-        held.doubted(&lease);
-    };
-    let (token, ()) = tokio::join!(leased(&held), falls);
-    assert_eq!(token.as_deref(), Ok("b"));
-}
-
-#[tokio::test(start_paused = true)]
 async fn what_has_expired_already_is_no_credential() {
     let source = Scripted::new([gives("a", 0)]);
     let (held, _task) = source.start();
     assert!(leased(&held).await.is_err());
     assert!(held.state().problem.unwrap().contains("is this machine's clock right?"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_value_that_is_held_back_then_is_lent_the_next_one() {
+    let source = Scripted::new([gives("a", HOUR), gives("b", HOUR)]);
+    let (held, _task) = source.start();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut tried = Vec::new();
+    for _ in 0..3 {
+        tried.push(held.lease(deadline).await.unwrap());
+    }
+    let doubts = async { tried.iter().for_each(|lease| held.doubted(lease)) };
+    let (waited, ()) = tokio::join!(leased(&held), doubts);
+    assert_eq!((waited.as_deref(), source.asked()), (Ok("b"), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_a_file_holds_nothing_new_keeps_nobody_from_asking() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    let script = [gives("a", HOUR), gives("a", HOUR), gives("b", HOUR)];
+    let source = Scripted { files: vec![file.clone()], ..Scripted::new(script) };
+    let (held, _task) = source.start();
+    let deadline = || Instant::now() + Duration::from_secs(30);
+    let lease = held.lease(deadline()).await.unwrap();
+    std::fs::write(&file, "touched").unwrap();
+    sleep(COMPARE + Duration::from_secs(1)).await;
+    assert_eq!(source.asked(), 2);
+    assert!(held.lease_newer(&lease, deadline()).await.is_ok());
+    assert_eq!(source.asked(), 3);
 }

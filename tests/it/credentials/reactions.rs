@@ -9,7 +9,7 @@ use mpc_auth_proxy::{
 use serde_json::json;
 
 use super::{MARKED, Remote, call, cancels, harness::wait_for, metric, status};
-use crate::harness::{Answer, PROJECT, Proxy, SECRET_KEY, Setup, cancel};
+use crate::harness::{ACCESS_KEY, Answer, PROJECT, Proxy, SECRET_KEY, Setup, cancel};
 
 /// Sends so many calls at once, and reads their answers.
 fn at_once(proxy: &Proxy, count: usize) -> Vec<Answer> {
@@ -91,6 +91,33 @@ fn a_key_that_upstream_refuses_is_held_back_before_it_is_locked() {
     wait_for("call that is believed", || (call(&proxy).status == 204).then_some(()));
     assert_eq!(metric(&proxy, "mpc_auth_proxy_credential_held_back{credential=\"prod\"}"), 0.0);
     assert_eq!(status(&proxy)["held_back_seconds"], json!(null));
+}
+
+#[test]
+fn a_permanent_key_that_was_replaced_is_read_anew_and_the_call_sent_once_more() {
+    let proxy = Setup::new().start();
+    assert_eq!(call(&proxy).status, 204);
+    let mut former = ACCESS_KEY.to_owned();
+    for round in 0..5 {
+        let id = format!("R{round:03}ACCESSKEY");
+        let secret = format!("secret-{round}");
+        proxy.cloud().put_access_key(AccessKey {
+            id: id.clone(),
+            secret: Secret::new(&*secret),
+            security_token: None,
+            project_id: PROJECT.into(),
+        });
+        proxy.cloud().revoke_access_key(&former);
+        proxy.write("ak", &id);
+        proxy.write("sk", &secret);
+        // Sooner than the change is noticed.
+        let answers = at_once(&proxy, 20);
+        for answer in answers {
+            assert_eq!(answer.status, 204, "{answer:?}");
+        }
+        former = id;
+    }
+    assert!(cancels(&proxy).iter().any(|seen| seen.status == Some(401)), "none of them had the former key");
 }
 
 #[test]
@@ -226,7 +253,7 @@ fn the_key_of_a_base_that_sts_refuses_is_held_back_too() {
 fn a_lock_that_others_caused_ends_with_one_try() {
     let proxy = Setup::new().start();
     proxy.cloud().put_access_key(AccessKey {
-        id: crate::harness::ACCESS_KEY.into(),
+        id: ACCESS_KEY.into(),
         secret: Secret::new(SECRET_KEY),
         security_token: None,
         project_id: PROJECT.into(),
