@@ -34,9 +34,10 @@ export CFLAGS="-ffile-prefix-map=$PWD=/src -ffile-prefix-map=$home=/cargo"
 export CARGO_TARGET_DIR=$PWD/target/reproducible
 
 cargo auditable build --release --locked
-cargo cyclonedx --format json --describe binaries --target all
+cargo cyclonedx --format json --describe binaries
 
 mkdir -p "$out"
 install -m 0755 "$CARGO_TARGET_DIR/release/mpc-auth-proxy" "$out/mpc-auth-proxy"
-mv ./*.cdx.json "$out/mpc-auth-proxy.cdx.json"
+sed "s|path+file://$PWD|path+file:///src|" ./*.cdx.json >"$out/mpc-auth-proxy.cdx.json"
+rm ./*.cdx.json
 (cd "$out" && sha256sum mpc-auth-proxy mpc-auth-proxy.cdx.json >SHA256SUMS && cat SHA256SUMS)
