@@ -36,7 +36,7 @@ use crate::{
     identity::Peer,
     metrics::Cut,
     stack::Stack,
-    stage::{Arrival, Body, InForce, Refusal},
+    stage::{Arrival, Body, InForce, Refusal, is_passed_on},
 };
 
 /// What all connections of a listener share.
@@ -89,6 +89,10 @@ impl Serving {
         let stream = connection.into_parts().io.into_inner().into_inner();
         if let End::TooSlow(phase) = &end {
             self.count(*phase, watch);
+            if watch.is_cut() {
+                // What is there of a head is no request. Another caller waits: no time for words.
+                return;
+            }
         }
         match self.refusal(end, watch) {
             Some(refusal) => self.refuse(stream, (refusal, peer), watch).await,
@@ -162,7 +166,7 @@ impl Future for CarriedOn {
         let Some(answering) = &mut self.answering else { return Poll::Pending };
         let Ok(mut answer) = std::task::ready!(Pin::new(answering).poll(cx));
         self.answering = None;
-        if self.watch.answer_ready() {
+        if self.watch.answer_ready(|| is_passed_on(&answer)) {
             answer.headers_mut().insert(CONNECTION, CLOSE);
         }
         Poll::Ready(Ok(answer.map(|body| Told::new(body, self.watch.clone()))))

@@ -62,9 +62,9 @@ impl Socket {
                         tracing::warn!(listener = %self.door.name, %error, "cannot accept connections for now");
                         said = Some(Instant::now());
                     }
-                    let made = serving.room.make_room();
+                    let made_room = serving.room.make_room();
                     drop(timeout(pause, stop.cancelled()).await);
-                    pause = if made > 0 { SECOND_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+                    pause = if made_room { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
                 }
             }
         }
@@ -217,7 +217,6 @@ fn is_of_one(error: &io::Error) -> bool {
 /// A TCP handshake that has begun takes no longer to end.
 const UNDER_WAY: Duration = Duration::from_millis(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const SECOND_PAUSE: Duration = Duration::from_millis(20);
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 

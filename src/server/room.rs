@@ -1,7 +1,8 @@
 //! Is there room for one more connection? The open ones, up to a cap, and which of them has to go when it is reached.
 //!
 //! A connection that has no request under way is closed rather than that a new caller waits: thousands of slow heads
-//! must not keep anybody out. Those that never brought a request go first, then whoever idles, the longest first.
+//! must not keep anybody out. Those that never brought a call that was passed on go first, then whoever idles, the
+//! longest first.
 //! Where every connection is at work, new ones wait in the system's queue, and each answer ends its connection.
 
 use std::{
@@ -18,7 +19,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::watch::{Life, Spare, Watch};
+use super::watch::{GRACE, Life, Spare, Watch};
 use crate::{config::Limits, metrics::Connections};
 
 /// The room that all listeners share.
@@ -43,6 +44,8 @@ pub(super) struct Place {
 struct Open {
     connections: BTreeMap<u64, Watch>,
     next: u64,
+    /// So many of them have been told to go, and have not gone yet.
+    going: usize,
     /// The proxy stops: how long the next request of a connection is waited for.
     farewell: Option<Duration>,
 }
@@ -65,32 +68,19 @@ impl Room {
     /// A place for a connection that was accepted, as soon as there is one.
     pub(super) async fn place(self: &Arc<Self>) -> Place {
         loop {
+            let left = self.left.notified();
             if let Some(place) = self.enter() {
                 self.crowded.store(false, Relaxed);
                 return place;
             }
-            let left = self.left.notified();
-            let made = self.make_room();
-            self.crowded.store(made == 0, Relaxed);
             // Also where nothing was found: what works now may idle soon.
             drop(timeout(TICK, left).await);
         }
     }
 
-    /// Closes some of the connections that can be spared. Returns how many.
-    pub(super) fn make_room(&self) -> usize {
-        let (now, open) = (Instant::now(), self.open());
-        let mut spare: Vec<(Spare, &Watch)> =
-            open.connections.values().filter_map(|watch| Some((watch.spare(now, GRACE)?, watch))).collect();
-        // More than one, or each new caller in a flood would search anew.
-        let count = (spare.len() / 8).clamp(1, AT_ONCE).min(spare.len());
-        if count > 0 {
-            spare.select_nth_unstable_by_key(count - 1, |(spare, _)| *spare);
-        }
-        for (_, watch) in spare.iter().take(count) {
-            watch.cut();
-        }
-        count
+    /// Closes some of the connections that can be spared. Returns whether there are some, now or soon.
+    pub(super) fn make_room(&self) -> bool {
+        self.open().make_room()
     }
 
     /// Each connection gives one more answer, which it waits for no longer than this, or none.
@@ -107,8 +97,16 @@ impl Room {
 
     fn enter(self: &Arc<Self>) -> Option<Place> {
         let mut open = self.open();
-        if open.connections.len() >= self.cap {
+        // Those that go are as good as gone, but some hold their descriptors a little longer.
+        if open.connections.len() >= self.cap + AT_ONCE {
             return None;
+        }
+        if open.staying() >= self.cap {
+            let some = open.make_room();
+            self.crowded.store(!some, Relaxed);
+            if open.staying() >= self.cap {
+                return None;
+            }
         }
         let watch = Watch::new(self.life(), open.farewell, Arc::clone(&self.crowded));
         let number = open.next;
@@ -129,16 +127,42 @@ impl Room {
     }
 }
 
+impl Open {
+    fn staying(&self) -> usize {
+        self.connections.len() - self.going
+    }
+
+    fn make_room(&mut self) -> bool {
+        let now = Instant::now();
+        let all = || self.connections.values().filter_map(|watch| Some((watch.spare()?, watch)));
+        let mut spare: Vec<(Spare, &Watch)> =
+            all().filter(|((_, from), _)| *from <= now).map(|((spare, _), watch)| (spare, watch)).collect();
+        // More than one, or each new caller in a flood would search anew.
+        let count = (spare.len() / 8).clamp(1, AT_ONCE).min(spare.len());
+        if count > 0 {
+            spare.select_nth_unstable_by_key(count - 1, |(spare, _)| *spare);
+        }
+        for (_, watch) in spare.iter().take(count) {
+            watch.cut();
+        }
+        let some = count > 0 || all().any(|((_, from), _)| from <= now + GRACE);
+        self.going += count;
+        some
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
-        self.room.open().connections.remove(&self.number);
+        {
+            let mut open = self.room.open();
+            open.connections.remove(&self.number);
+            open.going -= usize::from(self.watch.is_cut());
+        }
         self.room.counts.closed();
         self.room.left.notify_one();
     }
 }
 
-/// A request may be on its way: no connection is closed that was opened, or answered, later than this.
-const GRACE: Duration = Duration::from_millis(50);
 const TICK: Duration = Duration::from_millis(10);
 /// As many connections are closed at most when one more is to come in; nginx does the same.
 const AT_ONCE: usize = 32;
@@ -158,27 +182,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_oldest_that_never_brought_a_request_goes_first() {
+    async fn the_oldest_that_never_brought_a_call_goes_first() {
         let room = room(3);
         let mut places = Vec::new();
         for _ in 0..3 {
             places.push(room.place().await);
-            tokio::time::advance(GRACE).await;
+            tokio::time::advance(SECOND).await;
         }
         let proven = &places[0].watch;
         proven.begin();
         proven.head_parsed();
-        proven.answer_ready();
+        proven.answer_ready(|| true);
         proven.answer_taken();
         proven.flushed();
-        tokio::time::advance(GRACE).await;
-        assert_eq!(room.make_room(), 1);
+        tokio::time::advance(SECOND).await;
+        assert!(room.make_room());
         assert_eq!(cut(&places), [false, true, false]);
-        assert_eq!(room.make_room(), 1);
+        assert!(room.make_room());
         assert_eq!(cut(&places), [false, true, true]);
-        assert_eq!(room.make_room(), 1);
+        assert!(room.make_room());
         assert_eq!(cut(&places), [true; 3]);
-        assert_eq!(room.make_room(), 0);
+        assert!(!room.make_room());
     }
 
     #[tokio::test(start_paused = true)]
@@ -189,25 +213,27 @@ mod tests {
         first.watch.head_parsed();
         let mut second = std::pin::pin!(room.place());
         assert!(timeout(Duration::from_secs(9), &mut second).await.is_err(), "the first is at work");
-        assert!(first.watch.answer_ready(), "its answer is its last");
+        assert!(first.watch.answer_ready(|| true), "its answer is its last");
         drop(first);
         let second = second.await;
         second.watch.begin();
         second.watch.head_parsed();
-        assert!(!second.watch.answer_ready());
+        assert!(!second.watch.answer_ready(|| true));
     }
 
     #[tokio::test(start_paused = true)]
     async fn whoever_comes_after_the_farewell_hears_it_too() {
         let room = room(2);
         let before = room.place().await;
-        room.say_farewell(GRACE);
+        room.say_farewell(SECOND);
         for place in [before, room.place().await] {
             place.watch.begin();
             place.watch.head_parsed();
-            assert!(place.watch.answer_ready());
+            assert!(place.watch.answer_ready(|| true));
         }
     }
+
+    const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
     fn lifetimes_differ_and_none_is_longer_than_configured() {

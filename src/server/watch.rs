@@ -61,9 +61,9 @@ pub(super) type Spare = (Rank, Instant);
 /// What a connection is worth that has no request under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
-    /// It never brought a request. Counted from when it was opened.
+    /// No call of it was ever passed on. The oldest first.
     Unproven,
-    /// It waits for its next one.
+    /// It waits for its next request.
     Idle,
     /// Its caller does not read an answer that it is owed.
     Answering,
@@ -76,6 +76,8 @@ struct State {
     life: Life,
     /// Requests so far.
     requests: usize,
+    /// One of them was passed on to upstream.
+    proven: bool,
     scan: Scan,
     /// hyper has the answer, whole.
     taken: bool,
@@ -95,6 +97,7 @@ impl Watch {
             opened: now,
             life,
             requests: 0,
+            proven: false,
             scan: Scan::default(),
             taken: false,
             farewell,
@@ -128,10 +131,11 @@ impl Watch {
         std::mem::take(&mut state.scan).verdict()
     }
 
-    /// The answer is about to be written. Returns whether it is this connection's last.
-    pub(super) fn answer_ready(&self) -> bool {
+    /// The answer, which may be upstream's, is about to be written. Returns whether it is this connection's last.
+    pub(super) fn answer_ready(&self, passed_on: impl FnOnce() -> bool) -> bool {
         let mut state = self.state();
         state.enter(Phase::Answering);
+        state.proven = state.proven || passed_on();
         state.taken = false;
         let over = state.requests >= state.life.requests || state.since >= state.life.until;
         over || state.cut || state.farewell.is_some() || self.0.crowded.load(Relaxed)
@@ -183,9 +187,9 @@ impl Watch {
         self.0.changed.notify_one();
     }
 
-    /// What it is worth, where it has no request under way for at least `grace`.
-    pub(super) fn spare(&self, now: Instant, grace: Duration) -> Option<Spare> {
-        self.state().spare(now, grace)
+    /// What it is worth, where no request is under way; and when none is likely to be on its way any more.
+    pub(super) fn spare(&self) -> Option<(Spare, Instant)> {
+        self.state().spare()
     }
 
     /// Closes it, unless a request has begun meanwhile: that is still answered.
@@ -229,19 +233,24 @@ impl State {
         (self.phase, self.since + wait)
     }
 
-    fn spare(&self, now: Instant, grace: Duration) -> Option<Spare> {
-        let (rank, since, grace) = match self.phase {
-            Phase::Working => return None,
-            Phase::Answering => (Rank::Answering, self.since, grace.max(SLOW_READER)),
-            _ if self.requests == 0 => (Rank::Unproven, self.opened, grace),
-            Phase::Handshake | Phase::Idle | Phase::Head => (Rank::Idle, self.since, grace),
+    fn spare(&self) -> Option<(Spare, Instant)> {
+        let (spare, grace) = match (self.phase, self.proven) {
+            (Phase::Working, _) => return None,
+            (Phase::Answering, false) => ((Rank::Unproven, self.opened), PATIENCE),
+            (Phase::Answering, true) => ((Rank::Answering, self.since), PATIENCE),
+            (Phase::Handshake | Phase::Idle | Phase::Head, false) => ((Rank::Unproven, self.opened), GRACE),
+            (Phase::Handshake | Phase::Idle | Phase::Head, true) => ((Rank::Idle, self.since), PATIENCE),
         };
-        (!self.cut && now.saturating_duration_since(since) >= grace).then_some((rank, since))
+        // Its first request may be long in coming.
+        let since = if self.requests == 0 { self.opened } else { self.since };
+        (!self.cut).then_some((spare, since + grace))
     }
 }
 
-/// An answer is not cut off before its caller had this long to read it.
-const SLOW_READER: Duration = Duration::from_secs(1);
+/// For the first request of a caller to come.
+pub(super) const GRACE: Duration = Duration::from_millis(50);
+/// For the next one; and for an answer to be read.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -254,7 +263,7 @@ mod tests {
     fn answered(watch: &Watch) -> bool {
         assert_eq!(watch.read(HEAD), HEAD.len());
         assert_eq!(watch.head_parsed(), None);
-        let last = watch.answer_ready();
+        let last = watch.answer_ready(|| true);
         watch.answer_taken();
         watch.flushed();
         last
@@ -276,7 +285,7 @@ mod tests {
         phase(Phase::Working);
         watch.flushed();
         phase(Phase::Working);
-        assert!(!watch.answer_ready());
+        assert!(!watch.answer_ready(|| true));
         // hyper may flush between the head of an answer and its body.
         watch.flushed();
         phase(Phase::Answering);
@@ -302,11 +311,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_never_brought_a_request_is_spared_first_and_what_works_never() {
-        let now = || Instant::now();
+    async fn what_never_brought_a_call_that_was_passed_on_is_spared_first_and_what_works_never() {
+        let rank = |watch: &Watch| {
+            let ((rank, _), from) = watch.spare()?;
+            (from <= Instant::now()).then_some(rank)
+        };
         let silent = watch(10, HOUR);
-        assert_eq!(silent.spare(now(), GRACE), None);
+        let refused = watch(10, HOUR);
+        refused.read(HEAD);
+        refused.head_parsed();
+        refused.answer_ready(|| false);
+        refused.answer_taken();
+        refused.flushed();
+        assert_eq!([&silent, &refused].map(rank), [None, None]);
         tokio::time::advance(GRACE).await;
+        assert_eq!([&silent, &refused].map(rank), [Some(Rank::Unproven); 2]);
         let idle = watch(10, HOUR);
         answered(&idle);
         let working = watch(10, HOUR);
@@ -315,15 +334,15 @@ mod tests {
         let slow = watch(10, HOUR);
         slow.read(HEAD);
         slow.head_parsed();
-        slow.answer_ready();
-        tokio::time::advance(SLOW_READER).await;
-        let ranks = [&silent, &idle, &slow, &working].map(|watch| Some(watch.spare(now(), GRACE)?.0));
-        assert_eq!(ranks, [Some(Rank::Unproven), Some(Rank::Idle), Some(Rank::Answering), None]);
+        slow.answer_ready(|| true);
+        tokio::time::advance(GRACE).await;
+        assert_eq!([&idle, &slow, &working].map(rank), [None; 3]);
+        tokio::time::advance(PATIENCE).await;
+        assert_eq!([&idle, &slow, &working].map(rank), [Some(Rank::Idle), Some(Rank::Answering), None]);
         silent.cut();
-        assert_eq!(silent.spare(now(), GRACE), None, "once is enough");
+        assert_eq!(rank(&silent), None, "once is enough");
     }
 
     const HEAD: &[u8] = b"DELETE / HTTP/1.1\r\n\r\n";
     const HOUR: Duration = Duration::from_secs(3600);
-    const GRACE: Duration = Duration::from_millis(50);
 }

@@ -103,7 +103,7 @@ pub use forward::Forward;
 pub use limit::{Admitted, Limit};
 pub use receive::{Receive, Received};
 pub use refusal::Refusal;
-pub use respond::{Body, Respond, RespondLayer};
+pub use respond::{Body, Respond, RespondLayer, is_passed_on};
 pub use retry::{Delivered, RetryLayer};
 pub use route::{Project, Route, Routed};
 pub use sign::{Sign, Signed};

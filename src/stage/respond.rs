@@ -128,11 +128,17 @@ fn refusal(error: BoxError) -> Refusal {
     }
 }
 
+/// Whether an answer is upstream's, and not one that was made here.
+pub fn is_passed_on(answer: &Response<Body>) -> bool {
+    let status = answer.headers().get(PROXY_STATUS);
+    status.is_some_and(|status| status.as_bytes().starts_with(PASSED_ON.as_bytes()))
+}
+
 /// Upstream's status, body and end-to-end headers, and what we have to say about them.
 fn pass_on(delivered: Delivered, trail: &Trail) -> Response<Body> {
     let Delivered { answer, after_stale } = delivered;
     trail.note().outcome = Some(Outcome::Forwarded);
-    let mut status = format!("{NAME}; received-status={}", answer.status.as_u16());
+    let mut status = format!("{PASSED_ON}{}", answer.status.as_u16());
     if after_stale && answer.error_code().is_some_and(|code| JOB_IS_GONE.contains(&code.as_str())) {
         status.push_str(
             "; details=\"an attempt before this one got no answer and may have cancelled the job\"",
@@ -208,6 +214,8 @@ where
 struct Panicked;
 
 const NAME: &str = "mpc-auth-proxy";
+/// What `Proxy-Status` begins with where upstream answered (RFC 9209, section 2.1.4).
+const PASSED_ON: &str = "mpc-auth-proxy; received-status=";
 /// "task does not exist", and "in progress or completed": what upstream says of a job that was just cancelled.
 const JOB_IS_GONE: [&str; 2] = ["MPC.10211", "MPC.10213"];
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

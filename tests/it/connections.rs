@@ -23,13 +23,9 @@ fn slow_heads_make_room_for_whoever_comes_the_oldest_first() {
         assert_eq!(answer.status, 403);
         proxy.record(&answer).says(json!({ "outcome": "forwarded" }));
     }
-    // As many as had to, and perhaps a few more; they are told, and recorded.
+    // As many as had to go. What there was of their heads is no request, and has no record.
     let cut = cut(&proxy, "crowded");
-    assert!((22..=30).contains(&cut), "{cut}");
-    proxy.expect_records(cut);
-    for wire in &mut slow[..cut] {
-        wire.answer().is_refusal(408, "PROXY.RequestTimeout");
-    }
+    assert!((23..=25).contains(&cut), "{cut}");
     slow.drain(..cut).for_each(Wire::closed);
     slow.clear();
     wait_for("end of the connections", || (gauge(&proxy, "connections") == 0).then_some(()));
@@ -46,9 +42,6 @@ fn a_connection_that_never_brought_a_request_goes_before_one_that_did() {
     let mut first = answered(&proxy);
     silent.closed();
     let mut second = answered(&proxy);
-    proxy.expect_records(1);
-    let mut slow = slow;
-    slow.answer().is_refusal(408, "PROXY.RequestTimeout");
     slow.closed();
     for wire in [&mut proven, &mut first, &mut second] {
         proxy.expect_records(1);

@@ -27,6 +27,7 @@ mod credentials;
 mod disk;
 mod doctor;
 mod egress;
+mod flood;
 mod forward;
 mod fuzz;
 mod hangup;
