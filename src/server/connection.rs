@@ -7,9 +7,10 @@
 use std::{
     convert::Infallible,
     future::poll_fn,
+    os::fd::{AsRawFd, RawFd},
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -18,6 +19,7 @@ use http::{HeaderValue, Request, Response, header::CONNECTION};
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use nix::sys::socket::{MsgFlags, recv};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     runtime::Handle,
@@ -62,9 +64,9 @@ impl Serving {
     /// Serves a connection until either side ends it. Its place is given back after that.
     pub(super) async fn connection<S>(self: Arc<Self>, stream: S, peer: Arc<Peer>, place: &Place)
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + AsRawFd + Unpin + Send + 'static,
     {
-        let watch = &place.watch;
+        let (watch, socket) = (&place.watch, stream.as_raw_fd());
         let wire = Wire::new(stream, watch.clone());
         let service = service_fn(|request| self.answer(request, Arc::clone(&peer), watch));
         let mut http = http1::Builder::new();
@@ -83,7 +85,13 @@ impl Serving {
             if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
                 return Poll::Ready(End::Closed(result));
             }
-            watchdog.as_mut().poll(cx).map(End::TooSlow)
+            let phase = ready!(watchdog.as_mut().poll(cx));
+            if phase != Phase::Answering && has_unseen(socket) {
+                watchdog.set(watch.too_slow(&self.limits));
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(End::TooSlow(phase))
         })
         .await;
         let stream = connection.into_parts().io.into_inner().into_inner();
@@ -164,7 +172,7 @@ impl Future for CarriedOn {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(answering) = &mut self.answering else { return Poll::Pending };
-        let Ok(mut answer) = std::task::ready!(Pin::new(answering).poll(cx));
+        let Ok(mut answer) = ready!(Pin::new(answering).poll(cx));
         self.answering = None;
         if self.watch.answer_ready(|| is_passed_on(&answer)) {
             answer.headers_mut().insert(CONNECTION, CLOSE);
@@ -180,6 +188,12 @@ impl Drop for CarriedOn {
             drop(self.tasks.spawn_on(answering, &runtime));
         }
     }
+}
+
+/// Whether there are bytes that the runtime has not heard of yet, which happens when it has much to do. A connection
+/// is not closed over a request that has arrived.
+pub(super) fn has_unseen(socket: RawFd) -> bool {
+    recv(socket, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT).is_ok()
 }
 
 /// The answer as hyper would have written it, on a connection that ends with it.
@@ -246,7 +260,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_is_dropped_half_way_is_worked_on_to_its_end() {
-        let life = Life { until: Instant::now(), requests: 1 };
+        let life = Life { until: Instant::now(), requests: 1, stretch: 1.0 };
         let watch = Watch::new(life, None, Arc::default());
         let (tasks, (done, was_done)) = (TaskTracker::new(), oneshot::channel());
         let answering = Box::pin(async {

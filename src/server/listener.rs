@@ -6,19 +6,21 @@
 use std::{
     io,
     net::{self, SocketAddr},
-    os::unix,
+    os::{fd::AsRawFd, unix},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
 
 use tokio::{
     net::{TcpStream, UnixStream},
+    task::yield_now,
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    connection::Serving,
+    connection::{Serving, has_unseen},
     owner,
     room::Place,
     socket::{Door, Kind, Socket},
@@ -143,9 +145,17 @@ async fn secured(serving: Arc<Serving>, stream: TcpStream, peer: Peer, place: &P
         tracing::error!(listener = %peer.listener, "a listener has lost its TLS, which should be impossible");
         return;
     };
-    let accepted = tokio::select! {
-        accepted = tls::accept(stream, config, serving.limits.header_timeout) => accepted,
-        () = place.watch.until_cut() => return serving.room.counts().cut(Cut::Crowded),
+    let socket = stream.as_raw_fd();
+    let mut handshake = pin!(tls::accept(stream, config, serving.limits.header_timeout));
+    let accepted = loop {
+        tokio::select! {
+            accepted = &mut handshake => break accepted,
+            () = place.watch.until_cut() => {}
+        }
+        if !has_unseen(socket) {
+            return serving.room.counts().cut(Cut::Crowded);
+        }
+        yield_now().await;
     };
     match accepted {
         Ok(Accepted { stream, certificate }) => {

@@ -118,8 +118,10 @@ impl Room {
 
     /// Not the same for all, so that callers that came at once, after a restart, do not come back at once.
     fn life(&self) -> Life {
-        let lifetime = self.lifetime.mul_f64(fastrand::f64().mul_add(JITTER, 1.0 - JITTER));
-        Life { until: Instant::now() + lifetime, requests: self.requests }
+        let random = fastrand::f64();
+        let lifetime = self.lifetime.mul_f64(1.0 - random * SHORTER);
+        let stretch = 1.0 + random * LONGER;
+        Life { until: Instant::now() + lifetime, requests: self.requests, stretch }
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
@@ -167,7 +169,9 @@ const TICK: Duration = Duration::from_millis(10);
 /// As many connections are closed at most when one more is to come in; nginx does the same.
 const AT_ONCE: usize = 32;
 /// A connection's lifetime is up to this part shorter than configured.
-const JITTER: f64 = 0.2;
+const SHORTER: f64 = 0.2;
+/// It is waited for up to this part longer.
+const LONGER: f64 = 0.1;
 
 #[cfg(test)]
 mod tests {

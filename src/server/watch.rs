@@ -53,6 +53,9 @@ pub(super) struct Life {
     pub(super) until: Instant,
     /// As many answers it gives.
     pub(super) requests: usize,
+    /// By so much longer than configured it is waited for: not the same for all, so that thousands of slow heads that
+    /// came at once are not refused at once, which would hold up everybody else.
+    pub(super) stretch: f64,
 }
 
 /// Which of two connections without a request under way can be spared more easily: the lesser.
@@ -230,7 +233,7 @@ impl State {
             (Phase::Idle, Some(farewell)) => farewell.min(limits.idle_timeout),
             (Phase::Idle | Phase::Answering, _) => limits.idle_timeout,
         };
-        (self.phase, self.since + wait)
+        (self.phase, self.since + wait.mul_f64(self.life.stretch))
     }
 
     fn spare(&self) -> Option<(Spare, Instant)> {
@@ -257,7 +260,7 @@ mod tests {
     use super::*;
 
     fn watch(requests: usize, lifetime: Duration) -> Watch {
-        Watch::new(Life { until: Instant::now() + lifetime, requests }, None, Arc::default())
+        Watch::new(Life { until: Instant::now() + lifetime, requests, stretch: 1.0 }, None, Arc::default())
     }
 
     fn answered(watch: &Watch) -> bool {

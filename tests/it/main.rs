@@ -27,7 +27,6 @@ mod credentials;
 mod disk;
 mod doctor;
 mod egress;
-mod flood;
 mod forward;
 mod fuzz;
 mod hangup;
