@@ -1,11 +1,13 @@
 //! What do callers notice of thousands that are slow on purpose? They are answered all the same, and slow heads are cut.
 
 use std::{
-    cell::{Cell, RefCell},
     collections::{BTreeMap, HashSet},
     net::SocketAddr,
-    rc::Rc,
-    sync::Arc,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -16,8 +18,8 @@ use tokio::{
 };
 
 use crate::{
-    harness::{BOUND, Proxy, Setup, cancel, request},
-    load::{Line, Open, Took, address, crowd, run},
+    harness::{BOUND, Proxy, Setup, cancel, request, wait_for},
+    load::{Line, Open, Over, Took, address, crowd, run},
     process::raise_descriptors,
     size, trail,
 };
@@ -38,19 +40,22 @@ fn beside_slow_callers(name: &str, cap: impl Fn(usize) -> usize) {
     raise_descriptors();
     let slow = size("SLOW", 200);
     let connections = cap(slow);
-    let limits = format!("limits: {{ connections: {connections}, header_timeout: 1s }}");
+    let limits = format!("limits: {{ connections: {connections}, header_timeout: 2s }}");
     let proxy = Arc::new(trail::start(Setup::new().section(&limits)));
-    let siege = Rc::new(Siege::on(&proxy, slow));
-    let (alone, beside) = run(async {
-        let call = |caller| legitimate(Arc::clone(&proxy), Rc::clone(&siege), caller);
-        let alone = Took::of_all(crowd(CALLERS, call).await);
-        // They go away when this is dropped.
-        let mut besiegers = JoinSet::new();
-        for number in 0..slow {
-            besiegers.spawn_local(besiege(Rc::clone(&siege), number));
-        }
-        siege.is_complete().await;
-        (alone, Took::of_all(crowd(CALLERS, call).await))
+    let siege = Arc::new(Siege::on(&proxy, slow));
+    let call = || {
+        let all = run(crowd(CALLERS, |caller| legitimate(Arc::clone(&proxy), Arc::clone(&siege), caller)));
+        Took::of_all(all)
+    };
+    let alone = call();
+    let beside = thread::scope(|scope| {
+        let over = Over(&siege.over);
+        // On a thread of their own: what they do is not to be measured by those they do it to.
+        scope.spawn(|| run(besiegers(&siege)));
+        wait_for("slow callers", || siege.is_complete().then_some(()));
+        let beside = call();
+        drop(over);
+        beside
     });
     let (calls, mut ids) = (alone.len() + beside.len(), HashSet::new());
     trail::read(Arc::into_inner(proxy).unwrap(), calls, |record| {
@@ -65,7 +70,7 @@ fn beside_slow_callers(name: &str, cap: impl Fn(usize) -> usize) {
         alone.len(),
         beside.len(),
         beside.times(&alone),
-        siege.ends.borrow()
+        siege.ends.lock().unwrap()
     );
     assert_eq!(ids.len(), calls, "one record each");
 }
@@ -74,38 +79,45 @@ fn beside_slow_callers(name: &str, cap: impl Fn(usize) -> usize) {
 struct Siege {
     to: SocketAddr,
     slow: usize,
-    /// How many of them are there.
-    connected: Cell<usize>,
+    over: AtomicBool,
+    /// How many of them have connected, however often.
+    connected: AtomicUsize,
     /// Those with a slow head that was cut.
-    cut: RefCell<HashSet<usize>>,
+    cut: Mutex<HashSet<usize>>,
     /// How slow heads ended, and how many.
-    ends: RefCell<BTreeMap<&'static str, usize>>,
+    ends: Mutex<BTreeMap<&'static str, usize>>,
 }
 
 impl Siege {
     fn on(proxy: &Proxy, slow: usize) -> Self {
-        let (connected, cut, ends) = Default::default();
-        Self { to: address(proxy, "app"), slow, connected, cut, ends }
+        let (over, connected, cut, ends) = Default::default();
+        Self { to: address(proxy, "app"), slow, over, connected, cut, ends }
     }
 
-    /// Waits until every one of them is there.
-    async fn is_complete(&self) {
-        let complete = async {
-            while self.connected.get() < self.slow {
-                sleep(TICK).await;
-            }
-        };
-        timeout(BOUND, complete).await.unwrap();
+    /// Whether as many have connected as there are.
+    fn is_complete(&self) -> bool {
+        self.connected.load(Relaxed) >= self.slow
     }
 
-    /// Whether every slow head was cut, of those there are.
+    /// Whether every slow head was cut, if there are any yet.
     fn was_beaten(&self) -> bool {
-        self.connected.get() == 0 || self.cut.borrow().len() == self.slow.div_ceil(3)
+        !self.is_complete() || self.cut.lock().unwrap().len() == self.slow.div_ceil(3)
+    }
+}
+
+/// All slow callers, until it is over.
+async fn besiegers(siege: &Arc<Siege>) {
+    let mut besiegers = JoinSet::new();
+    for number in 0..siege.slow {
+        besiegers.spawn_local(besiege(Arc::clone(siege), number));
+    }
+    while !siege.over.load(Relaxed) {
+        sleep(TICK / 10).await;
     }
 }
 
 /// Cancels jobs, on a new connection now and then: for as long as it takes to see that slow heads are cut.
-async fn legitimate(proxy: Arc<Proxy>, siege: Rc<Siege>, caller: usize) -> Took {
+async fn legitimate(proxy: Arc<Proxy>, siege: Arc<Siege>, caller: usize) -> Took {
     let (mut line, mut took) = (Line::to(&proxy, "app"), Took::default());
     let (job, calls, mut enough) = (format!("s{caller}"), 50.max(siege.slow / 5), None);
     while took.len() < calls || !siege.was_beaten() {
@@ -126,20 +138,23 @@ async fn legitimate(proxy: Arc<Proxy>, siege: Rc<Siege>, caller: usize) -> Took 
 }
 
 /// Is slow, in one of three ways, and comes back whenever it is cut off.
-async fn besiege(siege: Rc<Siege>, number: usize) {
+async fn besiege(siege: Arc<Siege>, number: usize) {
     loop {
+        // Not all of them in step.
+        sleep(TICK.mul_f64(fastrand::f64())).await;
         let mut open = Open::dial(siege.to).await;
-        let first = open.write(if number % 3 == 1 { many() } else { String::new() }).await;
-        siege.connected.update(|connected| siege.slow.min(connected + 1));
+        siege.connected.fetch_add(1, Relaxed);
         match number % 3 {
             0 => {
                 let end = slow_head(&mut open).await;
-                siege.cut.borrow_mut().insert(number);
-                *siege.ends.borrow_mut().entry(end).or_default() += 1;
+                siege.cut.lock().unwrap().insert(number);
+                *siege.ends.lock().unwrap().entry(end).or_default() += 1;
             }
             // Never reads, and asks for more.
-            1 if first.is_ok() => {
-                while open.write("\r\n").await.is_ok() {
+            1 => {
+                let mut bytes = many();
+                while open.write(&bytes).await.is_ok() {
+                    bytes = "\r\n".into();
                     sleep(TICK).await;
                 }
             }
@@ -173,4 +188,5 @@ fn many() -> String {
 }
 
 const CALLERS: usize = 8;
-const TICK: Duration = Duration::from_millis(250);
+/// How slow they are.
+const TICK: Duration = Duration::from_millis(500);
