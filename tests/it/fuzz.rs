@@ -30,7 +30,7 @@ use nix::{
 };
 use oracle::Gate;
 
-use crate::harness::{BOUND, PROJECT, Setup, wait_for};
+use crate::harness::{BOUND, PROJECT, Setup, mib, peak, wait_for};
 
 #[test]
 fn upstream_sees_every_call_once_and_nothing_else() {
@@ -300,6 +300,7 @@ impl Proxy {
 
     /// Stops it, and counts what it recorded.
     fn stop(&mut self) -> Records {
+        println!("memory: {} at most", mib(peak(self.child.id()).unwrap()));
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGTERM).unwrap();
         assert_eq!(wait_for("its end", || self.child.try_wait().unwrap()).code(), Some(0));
         self.records.take().unwrap().join().unwrap()

@@ -19,9 +19,9 @@ use uuid::Uuid;
 
 use crate::{
     credentials::{rotate, with_first_key},
-    harness::{Answer, PROJECT, Proxy, Record, Setup, TOKEN, cancel, request, wait_for},
+    harness::{Answer, PROJECT, Proxy, Record, Setup, TOKEN, cancel, mib, request, wait_for},
     load::{Farewell, Line, Over, Took, crowd, run},
-    process::{descriptors, mib, resident},
+    process::{descriptors, resident},
     size, trail,
 };
 

@@ -6,7 +6,7 @@ use std::{
     io::{BufRead, BufReader},
 };
 
-use crate::harness::{Proxy, Record, Setup, wait_for};
+use crate::harness::{Proxy, Record, Setup, mib, peak, wait_for};
 
 /// Records go to a file of that name, beside `proxy.yaml`.
 pub(crate) const FILE: &str = "audit.log";
@@ -19,6 +19,7 @@ pub(crate) fn start(setup: Setup) -> Proxy {
 /// Waits until so many requests are over by the proxy's own count, stops it, and gives each record.
 pub(crate) fn read(mut proxy: Proxy, requests: usize, mut each: impl FnMut(&Record)) -> usize {
     wait_for("end of every request", || (counted(&proxy) >= requests).then_some(()));
+    println!("memory: {} at most", mib(peak(proxy.id()).unwrap()));
     assert_eq!(proxy.stop(), Some(0), "everything that was accepted was answered");
     let mut records = 0;
     for line in BufReader::new(File::open(proxy.path(FILE)).unwrap()).lines() {

@@ -1,6 +1,7 @@
 //! What does a test need? A proxy in a folder of its own, something upstream of it, and connections to it.
 
 mod cloud;
+pub(crate) mod memory;
 mod mount;
 mod process;
 mod proxy;
@@ -10,6 +11,7 @@ mod tls;
 mod wire;
 
 pub(crate) use cloud::{ACCESS_KEY, SECRET_KEY, certificate, cloud, options};
+pub(crate) use memory::{mib, peak};
 pub(crate) use mount::Mount;
 pub(crate) use process::{Process, small_pipe};
 pub(crate) use proxy::{Proxy, Record};

@@ -22,7 +22,7 @@ use nix::{
 };
 use serde_json::{Map, Value};
 
-use super::{Answer, PROJECT, Setup, Wire, request, setup::write_private, wait_for};
+use super::{Answer, PROJECT, Setup, Wire, peak, request, setup::write_private, wait_for};
 
 /// Ended when it is dropped; by then it has written a record for each request, and no other.
 pub(crate) struct Proxy {
@@ -246,6 +246,7 @@ impl Proxy {
 
     /// SIGTERM, and the exit code.
     pub(crate) fn stop(&mut self) -> Option<i32> {
+        peak(self.id());
         self.signal(Signal::SIGTERM);
         self.ended().code()
     }
@@ -259,6 +260,7 @@ impl Drop for Proxy {
                 let over = self.child.try_wait().unwrap().is_some();
                 (over || self.records().len() >= expected).then_some(())
             });
+            peak(self.id());
         }
         drop(self.child.kill());
         drop(self.child.wait());
