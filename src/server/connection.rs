@@ -67,24 +67,11 @@ impl Serving {
         S: AsyncRead + AsyncWrite + AsRawFd + Unpin + Send + 'static,
     {
         let (watch, socket) = (&place.watch, stream.as_raw_fd());
-        let wire = Wire::new(stream, watch.clone());
         let service = service_fn(|request| self.answer(request, Arc::clone(&peer), watch));
-        let mut http = http1::Builder::new();
-        if self.limits.headers > HYPER_HEADERS {
-            http.max_headers(self.limits.headers);
-        }
-        let mut connection = http
-            // The watchdog below times heads and idleness, each with a limit of its own.
-            .header_read_timeout(None)
-            .half_close(true)
-            .max_header_size(self.limits.header_bytes)
-            .max_buf_size(self.limits.header_bytes.max(HYPER_MINIMUM))
-            .serve_connection(TokioIo::new(wire), service);
+        let http = self.http();
+        let mut wire = Wire::new(stream, watch.clone(), self.limits.header_bytes);
         let mut watchdog = pin!(watch.too_slow(&self.limits));
-        let end = poll_fn(|cx| {
-            if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
-                return Poll::Ready(End::Closed(result));
-            }
+        let mut too_slow = |cx: &mut Context<'_>| {
             let phase = ready!(watchdog.as_mut().poll(cx));
             if phase != Phase::Answering && has_unseen(socket) {
                 watchdog.set(watch.too_slow(&self.limits));
@@ -92,9 +79,30 @@ impl Serving {
                 return Poll::Pending;
             }
             Poll::Ready(End::TooSlow(phase))
-        })
-        .await;
-        let stream = connection.into_parts().io.into_inner().into_inner();
+        };
+        let end = loop {
+            // Most connections wait most of the time; what hyper needs for them is only there when it has a head.
+            let arrived = poll_fn(|cx| match wire.poll_head(cx) {
+                Poll::Ready(arrived) => Poll::Ready(Ok(matches!(arrived, Ok(true)))),
+                Poll::Pending => too_slow(cx).map(Err),
+            });
+            match arrived.await {
+                Ok(true) => {}
+                Ok(false) => break End::Closed(Ok(())),
+                Err(end) => break end,
+            }
+            let mut connection = http.serve_connection(TokioIo::new(wire), &service);
+            let end = poll_fn(|cx| match connection.poll_without_shutdown(cx) {
+                Poll::Ready(result) => Poll::Ready(Some(End::Closed(result))),
+                Poll::Pending if watch.is_at_rest() => Poll::Ready(None),
+                Poll::Pending => too_slow(cx).map(Some),
+            });
+            let end = end.await;
+            wire = connection.into_parts().io.into_inner();
+            if let Some(end) = end {
+                break end;
+            }
+        };
         if let End::TooSlow(phase) = &end {
             self.count(*phase, watch);
             if watch.is_cut() {
@@ -102,10 +110,24 @@ impl Serving {
                 return;
             }
         }
+        let stream = wire.into_inner();
         match self.refusal(end, watch) {
-            Some(refusal) => self.refuse(stream, (refusal, peer), watch).await,
-            None => close(stream, watch).await,
+            Some(refusal) => Box::pin(self.refuse(stream, (refusal, peer), watch)).await,
+            None => Box::pin(close(stream, watch)).await,
         }
+    }
+
+    fn http(&self) -> http1::Builder {
+        let mut http = http1::Builder::new();
+        if self.limits.headers > HYPER_HEADERS {
+            http.max_headers(self.limits.headers);
+        }
+        // The watchdog times heads and idleness, each with a limit of its own.
+        http.header_read_timeout(None)
+            .half_close(true)
+            .max_header_size(self.limits.header_bytes)
+            .max_buf_size(self.limits.header_bytes.max(HYPER_MINIMUM));
+        http
     }
 
     fn answer(&self, request: Request<Incoming>, peer: Arc<Peer>, watch: &Watch) -> CarriedOn {

@@ -64,6 +64,11 @@ impl Scan {
         !self.whole && (self.lines > 0 || self.line > 0 || self.after_cr || self.fault.is_some())
     }
 
+    /// Whether more bytes change nothing: it is over, broken, or has too many.
+    pub(super) fn is_settled(&self, header_bytes: usize) -> bool {
+        self.whole || self.fault.is_some() || self.bytes >= header_bytes
+    }
+
     /// Whether its first line is not over.
     pub(super) fn is_request_line(&self) -> bool {
         self.lines == 0

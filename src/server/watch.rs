@@ -72,6 +72,16 @@ pub(super) enum Rank {
     Answering,
 }
 
+/// What hyper has of the next head.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Given {
+    /// Nothing, and has not asked for it.
+    Unasked,
+    /// Nothing, and waits.
+    Nothing,
+    Something,
+}
+
 struct State {
     phase: Phase,
     since: Instant,
@@ -82,6 +92,8 @@ struct State {
     /// One of them was passed on to upstream.
     proven: bool,
     scan: Scan,
+    /// What hyper has of the next head.
+    given: Given,
     /// hyper has the answer, whole.
     taken: bool,
     /// The proxy stops: the next answer is the last one, which is waited for no longer than this.
@@ -102,6 +114,7 @@ impl Watch {
             requests: 0,
             proven: false,
             scan: Scan::default(),
+            given: Given::Unasked,
             taken: false,
             farewell,
             cut: false,
@@ -114,16 +127,37 @@ impl Watch {
         self.state().enter(Phase::Idle);
     }
 
-    /// Bytes were read. Returns how many of them belong to the head that hyper is to have now.
-    pub(super) fn read(&self, bytes: &[u8]) -> usize {
+    /// Bytes were read. Returns how many of them belong to the head that hyper is to have next, and whether that is
+    /// over: it is whole, broken, or has more than so many bytes.
+    pub(super) fn read(&self, bytes: &[u8], header_bytes: usize) -> (usize, bool) {
         let mut state = self.state();
         let head = state.scan.feed(bytes);
+        let settled = state.scan.is_settled(header_bytes);
         let partial = state.scan.is_partial();
         if state.phase == Phase::Idle && partial {
             state.enter(Phase::Head);
             self.0.changed.notify_one();
         }
-        head
+        (head, settled)
+    }
+
+    /// hyper asked for a head, and there is none.
+    pub(super) fn awaited(&self) {
+        let mut state = self.state();
+        if state.given == Given::Unasked {
+            state.given = Given::Nothing;
+        }
+    }
+
+    /// hyper was given a head, or a part of one.
+    pub(super) fn handed(&self) {
+        self.state().given = Given::Something;
+    }
+
+    /// Whether hyper has nothing to do but to wait for a head.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let state = self.state();
+        matches!(state.phase, Phase::Idle | Phase::Head) && state.given == Given::Nothing
     }
 
     /// hyper has parsed a head. Says what is wrong with its bytes.
@@ -131,6 +165,7 @@ impl Watch {
         let mut state = self.state();
         state.enter(Phase::Working);
         state.requests += 1;
+        state.given = Given::Unasked;
         std::mem::take(&mut state.scan).verdict()
     }
 
@@ -264,7 +299,7 @@ mod tests {
     }
 
     fn answered(watch: &Watch) -> bool {
-        assert_eq!(watch.read(HEAD), HEAD.len());
+        assert_eq!(watch.read(HEAD, MOST), (HEAD.len(), true));
         assert_eq!(watch.head_parsed(), None);
         let last = watch.answer_ready(|| true);
         watch.answer_taken();
@@ -279,11 +314,11 @@ mod tests {
         phase(Phase::Handshake);
         watch.begin();
         phase(Phase::Idle);
-        watch.read(b"\r\n");
+        watch.read(b"\r\n", MOST);
         phase(Phase::Idle);
-        watch.read(b"DELETE / HTTP/1.1\r\n");
+        watch.read(b"DELETE / HTTP/1.1\r\n", MOST);
         phase(Phase::Head);
-        assert_eq!(watch.read(b"\r\nDELETE"), 2);
+        assert_eq!(watch.read(b"\r\nDELETE", MOST), (2, true));
         assert_eq!(watch.head_parsed(), None);
         phase(Phase::Working);
         watch.flushed();
@@ -321,7 +356,7 @@ mod tests {
         };
         let silent = watch(10, HOUR);
         let refused = watch(10, HOUR);
-        refused.read(HEAD);
+        refused.read(HEAD, MOST);
         refused.head_parsed();
         refused.answer_ready(|| false);
         refused.answer_taken();
@@ -332,10 +367,10 @@ mod tests {
         let idle = watch(10, HOUR);
         answered(&idle);
         let working = watch(10, HOUR);
-        working.read(HEAD);
+        working.read(HEAD, MOST);
         working.head_parsed();
         let slow = watch(10, HOUR);
-        slow.read(HEAD);
+        slow.read(HEAD, MOST);
         slow.head_parsed();
         slow.answer_ready(|| true);
         tokio::time::advance(GRACE).await;
@@ -348,4 +383,5 @@ mod tests {
 
     const HEAD: &[u8] = b"DELETE / HTTP/1.1\r\n\r\n";
     const HOUR: Duration = Duration::from_secs(3600);
+    const MOST: usize = 16 * 1024;
 }

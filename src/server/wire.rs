@@ -1,12 +1,14 @@
 //! What did the caller really send, and when? The bytes of a connection, watched on their way to and from hyper.
 //!
-//! A [`Wire`] hands hyper one head at a time, so that what is wrong with one says nothing about the one before it.
+//! A [`Wire`] hands hyper one head at a time, so that what is wrong with one says nothing about the one before it; and
+//! only whole ones, so that a connection that waits for a head needs no hyper, whose buffers are most of what it takes.
 //! hyper also answers broken heads by itself, without our error shape and our record: that is swallowed, and the
 //! connection answers in hyper's place. And it knows in which phase a connection is, which is what slow callers are
 //! cut by ([`Watch`]). What is wrong with a head is `scan`'s to say.
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -22,8 +24,14 @@ use crate::stage;
 pub(super) struct Wire<S> {
     stream: S,
     watch: Watch,
-    /// What was read behind the end of a head.
+    /// A head is given up where it is larger.
+    header_bytes: usize,
+    /// What was read, and hyper does not have yet.
     ahead: BytesMut,
+    /// So many bytes of that are of one head.
+    head: usize,
+    /// Nothing is gained by waiting for more of it.
+    settled: bool,
 }
 
 /// The body of an answer, which tells when hyper has taken all of it.
@@ -33,9 +41,9 @@ pub(super) struct Told {
 }
 
 impl<S> Wire<S> {
-    pub(super) fn new(stream: S, watch: Watch) -> Self {
+    pub(super) fn new(stream: S, watch: Watch, header_bytes: usize) -> Self {
         watch.begin();
-        Self { stream, watch, ahead: BytesMut::new() }
+        Self { stream, watch, header_bytes, ahead: BytesMut::new(), head: 0, settled: false }
     }
 
     /// The connection itself, to answer in hyper's place.
@@ -44,23 +52,49 @@ impl<S> Wire<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Wire<S> {
+    /// Waits for something that hyper can deal with: a whole head, or one that is broken or too large. `false` where
+    /// the caller ends before that.
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        loop {
+            let unseen = self.ahead.get(self.head..).unwrap_or_default();
+            if !self.settled && !unseen.is_empty() {
+                let (bytes, settled) = self.watch.read(unseen, self.header_bytes);
+                self.head += bytes;
+                self.settled = settled;
+            }
+            if self.settled {
+                return Poll::Ready(Ok(true));
+            }
+            let mut chunk = [MaybeUninit::uninit(); CHUNK];
+            let mut chunk = ReadBuf::uninit(&mut chunk);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut chunk))?;
+            if chunk.filled().is_empty() {
+                return Poll::Ready(Ok(false));
+            }
+            self.ahead.extend_from_slice(chunk.filled());
+        }
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.ahead.is_empty() {
-            let fits = this.ahead.len().min(buf.remaining());
-            let head = this.watch.read(this.ahead.get(..fits).unwrap_or_default());
-            buf.put_slice(this.ahead.get(..head).unwrap_or_default());
-            this.ahead.advance(head);
+        let Poll::Ready(arrived) = this.poll_head(cx) else {
+            this.watch.awaited();
+            return Poll::Pending;
+        };
+        if !arrived? {
             return Poll::Ready(Ok(()));
         }
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-        let read = buf.filled().get(before..).unwrap_or_default();
-        if !read.is_empty() {
-            let head = this.watch.read(read);
-            this.ahead.extend_from_slice(read.get(head..).unwrap_or_default());
-            buf.set_filled(before + head);
+        let fits = this.head.min(buf.remaining());
+        buf.put_slice(this.ahead.get(..fits).unwrap_or_default());
+        this.watch.handed();
+        this.ahead.advance(fits);
+        this.head -= fits;
+        this.settled = this.head > 0;
+        if this.ahead.is_empty() {
+            this.ahead = BytesMut::new();
         }
         Poll::Ready(Ok(()))
     }
@@ -132,3 +166,6 @@ impl Drop for Told {
         self.watch.answer_taken();
     }
 }
+
+/// As much is read at once. It is more than most heads have.
+const CHUNK: usize = 4096;
