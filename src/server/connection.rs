@@ -62,14 +62,14 @@ enum End {
 
 impl Serving {
     /// Serves a connection until either side ends it. Its place is given back after that.
+    ///
+    /// Most connections wait most of the time. What is needed only when there is a head, hyper above all, is allocated
+    /// when there is one.
     pub(super) async fn connection<S>(self: Arc<Self>, stream: S, peer: Arc<Peer>, place: &Place)
     where
         S: AsyncRead + AsyncWrite + AsRawFd + Unpin + Send + 'static,
     {
         let (watch, socket) = (&place.watch, stream.as_raw_fd());
-        let service = service_fn(|request| self.answer(request, Arc::clone(&peer), watch));
-        let http = self.http();
-        let mut wire = Wire::new(stream, watch.clone(), self.limits.header_bytes);
         let mut watchdog = pin!(watch.too_slow(&self.limits));
         let mut too_slow = |cx: &mut Context<'_>| {
             let phase = ready!(watchdog.as_mut().poll(cx));
@@ -80,8 +80,8 @@ impl Serving {
             }
             Poll::Ready(End::TooSlow(phase))
         };
+        let mut wire = Wire::new(stream, watch.clone(), self.limits.header_bytes);
         let end = loop {
-            // Most connections wait most of the time; what hyper needs for them is only there when it has a head.
             let arrived = poll_fn(|cx| match wire.poll_head(cx) {
                 Poll::Ready(arrived) => Poll::Ready(Ok(matches!(arrived, Ok(true)))),
                 Poll::Pending => too_slow(cx).map(Err),
@@ -91,30 +91,31 @@ impl Serving {
                 Ok(false) => break End::Closed(Ok(())),
                 Err(end) => break end,
             }
-            let mut connection = http.serve_connection(TokioIo::new(wire), &service);
-            let end = poll_fn(|cx| match connection.poll_without_shutdown(cx) {
-                Poll::Ready(result) => Poll::Ready(Some(End::Closed(result))),
-                Poll::Pending if watch.is_at_rest() => Poll::Ready(None),
-                Poll::Pending => too_slow(cx).map(Some),
-            });
-            let end = end.await;
-            wire = connection.into_parts().io.into_inner();
-            if let Some(end) = end {
+            let exchange;
+            (wire, exchange) = Box::pin(self.exchange(wire, (&peer, watch), &mut too_slow)).await;
+            if let Some(end) = exchange {
                 break end;
             }
         };
-        if let End::TooSlow(phase) = &end {
-            self.count(*phase, watch);
-            if watch.is_cut() {
-                // What is there of a head is no request. Another caller waits: no time for words.
-                return;
-            }
-        }
-        let stream = wire.into_inner();
-        match self.refusal(end, watch) {
-            Some(refusal) => Box::pin(self.refuse(stream, (refusal, peer), watch)).await,
-            None => Box::pin(close(stream, watch)).await,
-        }
+        Box::pin(self.end(wire.into_inner(), end, (peer, watch))).await;
+    }
+
+    /// Answers what has arrived. Returns how that ended the connection, or `None` where it waits for another head.
+    async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        &self,
+        wire: Wire<S>,
+        (peer, watch): (&Arc<Peer>, &Watch),
+        mut too_slow: impl FnMut(&mut Context<'_>) -> Poll<End>,
+    ) -> (Wire<S>, Option<End>) {
+        let service = service_fn(|request| self.answer(request, Arc::clone(peer), watch));
+        let mut connection = self.http().serve_connection(TokioIo::new(wire), service);
+        let end = poll_fn(|cx| match connection.poll_without_shutdown(cx) {
+            Poll::Ready(result) => Poll::Ready(Some(End::Closed(result))),
+            Poll::Pending if watch.is_at_rest() => Poll::Ready(None),
+            Poll::Pending => too_slow(cx).map(Some),
+        });
+        let end = end.await;
+        (connection.into_parts().io.into_inner(), end)
     }
 
     fn http(&self) -> http1::Builder {
@@ -139,6 +140,26 @@ impl Serving {
             answering: Some(self.stack.clone().call(Arrival { head, peer, hosts: Arc::clone(&self.hosts) })),
             watch: watch.clone(),
             tasks: self.tasks.clone(),
+        }
+    }
+
+    /// Says what there is to be said to a caller whose connection ended so, and closes it.
+    async fn end<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        end: End,
+        (peer, watch): (Arc<Peer>, &Watch),
+    ) {
+        if let End::TooSlow(phase) = &end {
+            self.count(*phase, watch);
+            if watch.is_cut() {
+                // What is there of a head is no request. Another caller waits: no time for words.
+                return;
+            }
+        }
+        match self.refusal(end, watch) {
+            Some(refusal) => self.refuse(stream, (refusal, peer), watch).await,
+            None => close(stream, watch).await,
         }
     }
 

@@ -111,7 +111,7 @@ impl Door {
         let (tasks, tls) = (serving.tasks.clone(), self.tls);
         tasks.spawn(async move {
             match stream {
-                Stream::Tcp(stream, _) if tls => secured(serving, stream, peer, &place).await,
+                Stream::Tcp(stream, _) if tls => Box::pin(secured(serving, stream, peer, &place)).await,
                 Stream::Tcp(stream, _) => serving.connection(stream, Arc::new(peer), &place).await,
                 Stream::Unix(stream) => serving.connection(stream, Arc::new(peer), &place).await,
             }
