@@ -194,9 +194,14 @@ impl Upstream {
         let pooled = if via == Use::Pooled { self.pool.take().await } else { None };
         let connection = match pooled {
             Some(connection) => connection,
-            None => pool::handshake(self.dialer.dial(deadline).await?).await?,
+            // What it takes to dial is much, and not held on to while the answer is waited for.
+            None => Box::pin(self.open(deadline)).await?,
         };
         Ok(Connected { pool: &self.pool, connection, deadline })
+    }
+
+    async fn open(&self, deadline: Instant) -> Result<Connection, DialError> {
+        pool::handshake(self.dialer.dial(deadline).await?).await
     }
 
     /// Closes connections that have been idle for long, and lets old calls count less. To be called every few

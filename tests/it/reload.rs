@@ -12,7 +12,7 @@ use std::{
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::harness::{Proxy, Setup, Wire, cancel, wait_for};
+use crate::harness::{Proxy, Setup, Wire, cancel, request, wait_for};
 
 #[test]
 fn every_way_to_write_a_file_is_noticed() {
@@ -112,7 +112,8 @@ fn a_revocation_is_felt_on_the_next_request_of_an_open_connection() {
 
 #[test]
 fn reloads_under_load_fail_no_call_and_every_decision_is_of_one_whole_policy() {
-    let proxy = Setup::new().policy(&policy("allow")).start();
+    let admin = "admin: { bind: 'unix:admin.sock' }";
+    let proxy = Setup::new().policy(&policy("allow")).section(admin).start();
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let callers: Vec<_> = (0..4).map(|_| scope.spawn(|| call_until(&proxy, &over))).collect();
@@ -124,7 +125,9 @@ fn reloads_under_load_fail_no_call_and_every_decision_is_of_one_whole_policy() {
                 _ => policy("deny")[..40].to_owned(),
             };
             proxy.write("policy.yaml", &text);
-            proxy.signal(Signal::SIGHUP);
+            let asked = request("POST", "/reload", &["Connection: close"]);
+            let taken = if round % 2 == 0 { 200 } else { 409 };
+            assert_eq!(proxy.ask_unix("admin.sock", &asked).status, taken, "round {round}");
         }
         over.store(true, Relaxed);
         for caller in callers {

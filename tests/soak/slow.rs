@@ -140,8 +140,8 @@ async fn legitimate(proxy: Arc<Proxy>, siege: Arc<Siege>, caller: usize) -> Took
 /// Is slow, in one of three ways, and comes back whenever it is cut off.
 async fn besiege(siege: Arc<Siege>, number: usize) {
     loop {
-        // Not all of them in step.
-        sleep(TICK.mul_f64(fastrand::f64())).await;
+        // Not all of them in step; and they are slow, also in coming back.
+        sleep(4 * TICK.mul_f64(fastrand::f64())).await;
         let mut open = Open::dial(siege.to).await;
         siege.connected.fetch_add(1, Relaxed);
         match number % 3 {
