@@ -27,7 +27,7 @@ pub struct Signed {
 }
 
 /// What goes on the wire, for whoever has announced it.
-pub(super) struct Sealed(Outbound);
+pub(super) struct Sealed(Box<Outbound>);
 
 /// Adds credentials.
 #[derive(Clone)]
@@ -55,7 +55,7 @@ impl Sealed {
     }
 
     /// The request.
-    pub(super) fn open(self, _: Announced) -> Outbound {
+    pub(super) fn open(self, _: Announced) -> Box<Outbound> {
         self.0
     }
 }
@@ -78,7 +78,7 @@ impl Predicate<Entrusted> for Sign {
                 drop(request.headers_mut().insert(AUTH_TOKEN, token.header().clone()))
             }
         }
-        Ok(Signed { request: Sealed(request), upstream: Arc::clone(&project.upstream), via, exchange })
+        Ok(Signed { request: Sealed(Box::new(request)), upstream: Arc::clone(&project.upstream), via, exchange })
     }
 }
 

@@ -182,7 +182,7 @@ impl Upstream {
     /// # Errors
     /// See [`SendError`]: each variant says whether the request may have been processed.
     pub async fn send(&self, request: Outbound, via: Use, deadline: Instant) -> Result<Answer, SendError> {
-        self.connect(via, deadline).await?.send(request).await
+        self.connect(via, deadline).await?.send(Box::new(request)).await
     }
 
     /// The first half of [`Self::send`]: whoever drops it has sent nothing.
@@ -217,7 +217,7 @@ impl Connected<'_> {
     ///
     /// # Errors
     /// See [`SendError`].
-    pub async fn send(mut self, request: Outbound) -> Result<Answer, SendError> {
+    pub async fn send(mut self, request: Box<Outbound>) -> Result<Answer, SendError> {
         match timeout_at(self.deadline, exchange(&mut self.connection, request)).await {
             Ok(Ok(answer)) => {
                 self.pool.put(self.connection);
@@ -260,9 +260,9 @@ impl Answer {
     }
 }
 
-async fn exchange(connection: &mut Connection, request: Outbound) -> Result<Answer, SendError> {
+async fn exchange(connection: &mut Connection, request: Box<Outbound>) -> Result<Answer, SendError> {
     connection.mark();
-    match connection.sender.send_request(request).await {
+    match connection.sender.send_request(*request).await {
         Ok(response) => read(response).await,
         Err(error) => Err(connection.judge(&error)),
     }

@@ -54,7 +54,9 @@ fn upstream_sees_every_call_once_and_nothing_else() {
     let records = proxy.stop();
     let seen = upstream.total();
     println!(
-        "{tally:?}, {seen} sent, {:.0} a second",
+        "{} requests, {} answers, {seen} of them upstream's, {:.0} a second",
+        tally.requests,
+        tally.answers,
         tally.requests as f64 / started.elapsed().as_secs_f64()
     );
     assert_eq!(
