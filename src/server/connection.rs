@@ -91,9 +91,9 @@ impl Serving {
                 Ok(false) => break End::Closed(Ok(())),
                 Err(end) => break end,
             }
-            let exchange;
-            (wire, exchange) = Box::pin(self.exchange(wire, (&peer, watch), &mut too_slow)).await;
-            if let Some(end) = exchange {
+            let ended;
+            (wire, ended) = Box::pin(self.exchange(wire, (&peer, watch), &mut too_slow)).await;
+            if let Some(end) = ended {
                 break end;
             }
         };

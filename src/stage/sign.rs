@@ -78,7 +78,12 @@ impl Predicate<Entrusted> for Sign {
                 drop(request.headers_mut().insert(AUTH_TOKEN, token.header().clone()))
             }
         }
-        Ok(Signed { request: Sealed(Box::new(request)), upstream: Arc::clone(&project.upstream), via, exchange })
+        Ok(Signed {
+            request: Sealed(Box::new(request)),
+            upstream: Arc::clone(&project.upstream),
+            via,
+            exchange,
+        })
     }
 }
 

@@ -74,7 +74,8 @@ impl Contact {
         self.secured = stream.protocol().map(|version| (version, reached.elapsed()));
         let mut connection = pool::handshake(stream).await?;
         let asked = Instant::now();
-        let answer = timeout_at(started + timeouts.attempt, exchange(&mut connection, Box::new(request))).await;
+        let answer =
+            timeout_at(started + timeouts.attempt, exchange(&mut connection, Box::new(request))).await;
         Ok((answer.map_err(|_| SendError::Timeout)??, asked.elapsed()))
     }
 }

@@ -29,7 +29,7 @@ fn killed_at_any_moment_no_call_is_without_an_intent_and_every_intent_is_closed_
         let [more, closed] = killed_again_and_again(first..rounds.min(first + A_FILE));
         (sent, interrupted) = (sent + more, interrupted + closed);
     }
-    println!("{rounds} times killed, {sent} calls sent, {interrupted} of them under way");
+    eprintln!("{rounds} times killed, {sent} calls sent, {interrupted} of them under way");
     assert!(sent > rounds * 20, "only {sent} calls were sent");
     assert!(interrupted > 0, "nothing was under way when it was killed");
 }

@@ -302,7 +302,7 @@ impl Proxy {
 
     /// Stops it, and counts what it recorded.
     fn stop(&mut self) -> Records {
-        println!("memory: {} at most", mib(peak(self.child.id()).unwrap()));
+        eprintln!("memory: {} at most", mib(peak(self.child.id()).unwrap()));
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGTERM).unwrap();
         assert_eq!(wait_for("its end", || self.child.try_wait().unwrap()).code(), Some(0));
         self.records.take().unwrap().join().unwrap()
