@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     broken,
     harness::{Answer, PROJECT, Proxy, Scripted, Setup, cancel, certificate, cloud, request},
-    hostile_callers,
+    hostile,
 };
 
 #[test]
@@ -21,7 +21,7 @@ fn no_refusal_shows_a_secret() {
     for setup in [with_key(), with_token()] {
         let proxy = setup.start();
         let mut said = Vec::new();
-        for bytes in hostile_callers::refused() {
+        for bytes in hostile::refused() {
             for listener in ["app", "team"] {
                 let marked = bytes.replacen("\r\n\r\n", &format!("\r\n{}\r\n", OF_THE_CALLER.concat()), 1);
                 said.extend([proxy.send_to(listener, &bytes), proxy.send_to(listener, marked)]);

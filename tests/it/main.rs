@@ -30,7 +30,7 @@ mod egress;
 mod forward;
 mod fuzz;
 mod hangup;
-mod hostile_callers;
+mod hostile;
 mod identify;
 mod layering;
 mod leak;
