@@ -81,6 +81,9 @@ impl Open {
 
     /// Reads on. Our own lines begin with their event, and then have the id before anything of a caller's.
     fn read(&mut self, line: &[u8], span: Span) {
+        if is_glued(line) {
+            return;
+        }
         if line.starts_with(AN_INTENT) && self.intents.len() < MAX_OPEN {
             self.intents.extend(id(line).map(|id| (id.into(), span)));
         } else if line.starts_with(A_RECORD) && !self.intents.is_empty() {
@@ -96,15 +99,25 @@ impl Open {
         }
         let mut spans: Vec<Span> = self.intents.values().copied().collect();
         spans.sort_by_key(|span| span.start);
-        let mut line = Vec::new();
+        let (mut line, mut closed) = (Vec::new(), 0);
         for span in &spans {
             line.clear();
             self.file.seek(SeekFrom::Start(span.start))?;
             (&mut self.file).take(span.length).read_to_end(&mut line)?;
-            output.append(record(&line)?);
+            // What looks like an intent and cannot be read was not written by us.
+            if let Ok(record) = record(&line) {
+                output.append(record);
+                closed += 1;
+            }
         }
-        Ok(spans.len())
+        Ok(closed)
     }
+}
+
+/// Whether another line begins within this one. A kill can cut off one thread's line while another's is still written,
+/// behind it. Neither can be read then, so neither counts. In the texts of a line the quotes are escaped.
+fn is_glued(line: &[u8]) -> bool {
+    line.get(1..).is_some_and(|rest| memmem::find(rest, A_LINE).is_some())
 }
 
 /// The value of `request.id`, which is made of letters, digits and `-._`.
@@ -115,7 +128,7 @@ fn id(line: &[u8]) -> Option<&[u8]> {
 }
 
 /// The record of a call of which only the intent is known.
-fn record(intent: &[u8]) -> io::Result<Vec<u8>> {
+fn record(intent: &[u8]) -> serde_json::Result<Vec<u8>> {
     let mut record: Map<String, Value> = serde_json::from_slice(intent)?;
     record.insert("event".into(), REQUEST.into());
     record.insert("outcome".into(), Outcome::Unknown.as_str().into());
@@ -127,6 +140,7 @@ fn record(intent: &[u8]) -> io::Result<Vec<u8>> {
 
 /// `error.type` of calls that ended with their process.
 const INTERRUPTED: &str = "PROXY.Interrupted";
+const A_LINE: &[u8] = b"{\"event\":\"";
 const AN_INTENT: &[u8] = b"{\"event\":\"intent\",";
 const A_RECORD: &[u8] = b"{\"event\":\"request\",";
 const ID: &[u8] = b"\"request.id\":\"";
@@ -210,11 +224,34 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_was_cut_off_by_another_line_closes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.log");
+        let cut = |mut line: Vec<u8>| {
+            line.truncate(line.len() / 2);
+            line
+        };
+        let lines = [
+            [intent("a"), intent("b"), intent("c")].concat(),
+            [cut(request("a")), request("b")].concat(),
+            [cut(intent("d")), intent("e")].concat(),
+            request("c"),
+        ];
+        fs::write(&path, lines.concat()).unwrap();
+        let text = closed(&path);
+        let closed_now: Vec<&str> = text.lines().filter(|line| line.contains(INTERRUPTED)).collect();
+        let ids: Vec<&[u8]> = closed_now.iter().filter_map(|line| id(line.as_bytes())).collect();
+        assert_eq!(ids, [b"a", b"b"]);
+        assert_eq!(closed(&path), text, "once");
+    }
+
+    #[test]
     fn lines_that_are_not_ours_are_passed_over() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.log");
         let long = "x".repeat(3 * BUFFER);
-        let foreign = format!("{long}{{\"event\":\"intent\",\"request.id\":\"no\"\nnot JSON\n\n{long}\n");
+        let broken = "{\"event\":\"intent\",\"request.id\":\"broken\",}";
+        let foreign = format!("{broken}\n{long}{{\"event\":\"intent\",\"request.id\":\"no\"\nnot JSON\n\n{long}\n");
         let text =
             [foreign.into_bytes(), intent("open"), b"{\"event\":\"intent\",\"request.id\":\"".to_vec()];
         fs::write(&path, text.concat()).unwrap();
