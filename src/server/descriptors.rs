@@ -48,10 +48,9 @@ mod tests {
     fn what_is_there_is_shared_between_callers_and_upstreams() {
         for (descriptors, upstreams, connections, in_flight) in [
             (1 << 20, 1, 4096, 1024),
-            (4096 + 1024 + 128 + 128, 1, 4096, 1024),
-            (4096 + 1024 + 128 + 127, 1, 4095, 1024),
-            (1024, 1, 544, 224),
-            (1024, 100, 448, 224),
+            (4096 + 1024 + 1024 + 128, 1, 4096, 1024),
+            (4096 + 1024 + 1024 + 127, 1, 4095, 1024),
+            (1024, 1, 448, 224),
             (100, 1, 1, 1),
         ] {
             let limits = fit(&Limits::default(), descriptors, upstreams);

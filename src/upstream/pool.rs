@@ -108,8 +108,9 @@ pub(super) async fn handshake(stream: Stream) -> Result<Connection, DialError> {
 
 /// Shorter than any gateway's own: a connection upstream is about to close costs a repeated call.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
-/// The most idle connections that are kept to one endpoint. More callers at once than this still get connections.
-pub const MAX_IDLE: usize = 128;
+/// The most idle connections that are kept to one endpoint: as many as there are calls at once, unless that was raised.
+/// Those in excess of this still get connections, and pay for them, above all with TLS.
+pub const MAX_IDLE: usize = 1024;
 /// The largest head of an answer, in bytes.
 const MAX_HEAD: usize = 32 * 1024;
 const MAX_HEADERS: usize = 100;

@@ -1,5 +1,5 @@
 //! The promises that are figures: a thousand calls, five thousand slow callers, a million requests. Each is a test of
-//! some seconds here; the environment makes it as large as anybody likes (docs/PROOFS.md has the commands).
+//! some seconds here; the environment makes it as large as anybody likes (docs/THREAT_MODEL.md has the commands).
 //!
 //! The load is this target's own and its proxy the real binary, in front of the harness' upstreams. What is asserted is
 //! counts and what must never be, and not one time: times are printed, for whoever looks with `--nocapture`.
