@@ -251,7 +251,8 @@ mod tests {
         let path = folder.path().join("audit.log");
         let long = "x".repeat(3 * BUFFER);
         let broken = "{\"event\":\"intent\",\"request.id\":\"broken\",}";
-        let foreign = format!("{broken}\n{long}{{\"event\":\"intent\",\"request.id\":\"no\"\nnot JSON\n\n{long}\n");
+        let foreign =
+            format!("{broken}\n{long}{{\"event\":\"intent\",\"request.id\":\"no\"\nnot JSON\n\n{long}\n");
         let text =
             [foreign.into_bytes(), intent("open"), b"{\"event\":\"intent\",\"request.id\":\"".to_vec()];
         fs::write(&path, text.concat()).unwrap();

@@ -35,7 +35,7 @@ pub fn fit(limits: &Limits, descriptors: usize, upstreams: usize) -> Limits {
     Limits { connections, in_flight, ..limits.clone() }
 }
 
-/// For the listeners, the audit file, the probes, DNS and the files of credentials.
+/// For the listeners, the audit file, the probes, DNS, the files of credentials, and connections that were told to go.
 const RESERVE: usize = 128;
 /// What every system gives.
 const UNKNOWN: usize = 1024;
