@@ -4,26 +4,20 @@
 #   bash deploy/release.sh [FOLDER]                # target/dist where none is given
 #
 # The program does not depend on when or in which directory it is built: the same commit, built with the same versions
-# of Rust and of the C compiler for the same machine, has the same digest. It names its dependencies in a section of
-# its own (`cargo audit bin`, trivy and syft read it). Two tools are installed into target/tools where they are not
-# there.
+# of Rust and of the C compiler for the same machine, has the same digest. cargo-cyclonedx is installed into
+# target/tools where it is not there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 out=${1:-target/dist}
 tools=$PWD/target/tools
 home=${CARGO_HOME:-$HOME/.cargo}
 
-install_tool() {
-    [[ -x $tools/bin/$1 ]] ||
-        CARGO_TARGET_DIR=$tools/build cargo install --quiet --locked --root "$tools" --version "$2" "$1"
-}
-
 if [[ -n $(git status --porcelain) ]]; then
     echo 'the work tree has changes: commit them, so that what is built can be built again' >&2
     exit 1
 fi
-install_tool cargo-auditable 0.7.7
-install_tool cargo-cyclonedx 0.5.9
+[[ -x $tools/bin/cargo-cyclonedx ]] ||
+    CARGO_TARGET_DIR=$tools/build cargo install --quiet --locked --root "$tools" --version 0.5.9 cargo-cyclonedx
 
 # The one date that may be in anything that is built.
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
@@ -33,11 +27,13 @@ export RUSTFLAGS="--remap-path-prefix=$PWD=/src --remap-path-prefix=$home=/cargo
 export CFLAGS="-ffile-prefix-map=$PWD=/src -ffile-prefix-map=$home=/cargo"
 export CARGO_TARGET_DIR=$PWD/target/reproducible
 
-cargo auditable build --release --locked
+# No wrapper of rustc: cargo mixes its path into the names of symbols.
+cargo build --release --locked
 cargo cyclonedx --format json --describe binaries
 
 mkdir -p "$out"
 install -m 0755 "$CARGO_TARGET_DIR/release/mpc-auth-proxy" "$out/mpc-auth-proxy"
-sed "s|path+file://$PWD|path+file:///src|" ./*.cdx.json >"$out/mpc-auth-proxy.cdx.json"
+# cargo leaves out the name where the directory has it too.
+sed -E "s|path\\+file://$PWD#(mpc-auth-proxy@)?|path+file:///src#mpc-auth-proxy@|g" ./*.cdx.json >"$out/mpc-auth-proxy.cdx.json"
 rm ./*.cdx.json
 (cd "$out" && sha256sum mpc-auth-proxy mpc-auth-proxy.cdx.json >SHA256SUMS && cat SHA256SUMS)
