@@ -9,6 +9,10 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 out=${1:-target/dist}
+if (($# > 1)) || [[ $out == -* ]]; then
+    echo 'usage: bash deploy/release.sh [FOLDER]' >&2
+    exit 2
+fi
 tools=$PWD/target/tools
 home=${CARGO_HOME:-$HOME/.cargo}
 
