@@ -187,16 +187,8 @@ fn marked() -> Setup {
     Setup::new()
         .with_cloud(cloud(Options { access_keys: vec![key()], ..Options::default() }))
         .file("oncall.sha256", &hex::encode(Sha256::digest(BEARER_TOKEN)))
-        .listeners(&["{ name: app, bind: 127.0.0.1:0 }", "{ name: team, bind: 127.0.0.1:0, bearer: true }"])
-        .policy(
-            "version: 1
-callers:
-  editor-api: { identify: [ { listener: app } ] }
-  oncall: { identify: [ { bearer: { sha256_file: oncall.sha256 } } ] }
-rules:
-  - { id: all, effect: allow, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'] }
-",
-        )
+        .with_team()
+        .everything_allowed()
         .argument("--log-level=trace")
 }
 

@@ -28,7 +28,7 @@ fn a_caller_has_its_burst_and_is_then_told_when_to_come_back() {
 
 #[test]
 fn another_callers_limit_is_its_own() {
-    let setup = Setup::new().listeners(&LISTENERS).policy(&policy("limits: { rate: 1/h }"));
+    let setup = Setup::new().with_team().policy(&policy("limits: { rate: 1/h }"));
     let proxy = setup.start();
     forwarded(&proxy, proxy.send(cancel("none")));
     is_limited(&proxy, &proxy.send(cancel("none")), "this caller has reached its limit");
@@ -39,7 +39,7 @@ fn another_callers_limit_is_its_own() {
 
 #[test]
 fn all_callers_share_the_projects_quota() {
-    let setup = Setup::new().listeners(&LISTENERS).project("rate_limit: 2/h").policy(&policy(""));
+    let setup = Setup::new().with_team().project("rate_limit: 2/h").policy(&policy(""));
     let proxy = setup.start();
     forwarded(&proxy, proxy.send(cancel("none")));
     forwarded(&proxy, proxy.send_to("team", oncall()));
@@ -51,7 +51,7 @@ fn all_callers_share_the_projects_quota() {
 
 #[test]
 fn a_call_that_may_not_be_made_uses_up_no_quota() {
-    let setup = Setup::new().listeners(&LISTENERS).project("rate_limit: 1/h").policy(&policy(""));
+    let setup = Setup::new().with_team().project("rate_limit: 1/h").policy(&policy(""));
     let proxy = setup.start();
     for _ in 0..3 {
         proxy.send_to("team", cancel("none")).is_refusal(401, "PROXY.Unauthenticated");
@@ -92,6 +92,3 @@ rules:
 "
     )
 }
-
-const LISTENERS: [&str; 2] =
-    ["{ name: app, bind: 127.0.0.1:0 }", "{ name: team, bind: 127.0.0.1:0, bearer: true }"];

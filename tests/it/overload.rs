@@ -30,7 +30,7 @@ fn a_caller_leaves_room_for_the_others() {
     let (upstream, release) = holding();
     let proxy = Setup::new()
         .upstream(&upstream.url())
-        .listeners(&LISTENERS)
+        .with_team()
         .section("limits: { in_flight: 8 }")
         .policy(&policy(""))
         .start();
@@ -60,7 +60,7 @@ fn a_caller_has_more_or_less_where_the_policy_says_so_and_all_where_it_is_alone(
         let (upstream, release) = holding();
         let proxy = Setup::new()
             .upstream(&upstream.url())
-            .listeners(&LISTENERS)
+            .with_team()
             .section("limits: { in_flight: 8 }")
             .policy(&policy)
             .start();
@@ -232,8 +232,6 @@ fn seconds() -> Duration {
 }
 
 const CAPACITY: usize = 8;
-const LISTENERS: [&str; 2] =
-    ["{ name: app, bind: 127.0.0.1:0 }", "{ name: team, bind: 127.0.0.1:0, bearer: true }"];
 const ALONE: &str = "version: 1
 callers: { editor-api: { identify: [ { listener: app } ] } }
 rules:

@@ -97,7 +97,7 @@ struct Ledger {
 
 impl World {
     fn new(calls: usize) -> Self {
-        let setup = Setup::new().listeners(&LISTENERS).policy(&policy("first"));
+        let setup = Setup::new().with_team().policy(&policy("first"));
         let proxy = trail::start(with_first_key(setup));
         Self { proxy, calls, next: AtomicUsize::new(0), over: AtomicBool::new(false) }
     }
@@ -290,9 +290,6 @@ rules:
 "
     )
 }
-
-const LISTENERS: [&str; 2] =
-    ["{ name: app, bind: 127.0.0.1:0 }", "{ name: team, bind: 127.0.0.1:0, bearer: true }"];
 
 /// What upstream answers where it fails, and what the proxy says of an upstream that does.
 const FAILURES: [(u16, &str); 6] = [

@@ -83,6 +83,14 @@ impl Setup {
         Self { listeners: listeners.iter().map(|listener| (*listener).to_owned()).collect(), ..self }
     }
 
+    /// Two of them: `app` is its callers' alone; on `team` they show tokens.
+    pub(crate) fn with_team(self) -> Self {
+        self.listeners(&[
+            "{ name: app, bind: 127.0.0.1:0 }",
+            "{ name: team, bind: 127.0.0.1:0, bearer: true }",
+        ])
+    }
+
     /// More keys of the project: `cancel_form: v1`.
     pub(crate) fn project(self, keys: &str) -> Self {
         Self { project: format!("    {keys}\n"), ..self }
@@ -116,6 +124,19 @@ impl Setup {
     /// Another policy: the whole file.
     pub(crate) fn policy(self, text: &str) -> Self {
         self.file("policy.yaml", text)
+    }
+
+    /// A policy by which whoever is proven on `app` or `team` may do everything.
+    pub(crate) fn everything_allowed(self) -> Self {
+        self.policy(
+            "version: 1
+callers:
+  editor-api: { identify: [ { listener: app } ] }
+  oncall: { identify: [ { bearer: { sha256_file: oncall.sha256 } } ] }
+rules:
+  - { id: all, effect: allow, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'] }
+",
+        )
     }
 
     /// A file beside `proxy.yaml`, readable by its owner only.

@@ -159,18 +159,7 @@ fn a_right_token_is_a_caller_and_a_listener_without_tokens_does_not_look_at_any(
 
 /// `app` is its callers' alone; on `team` they show tokens.
 fn team() -> Proxy {
-    Setup::new()
-        .listeners(&["{ name: app, bind: 127.0.0.1:0 }", "{ name: team, bind: 127.0.0.1:0, bearer: true }"])
-        .policy(
-            "version: 1
-callers:
-  editor-api: { identify: [ { listener: app } ] }
-  oncall: { identify: [ { bearer: { sha256_file: oncall.sha256 } } ] }
-rules:
-  - { id: all, effect: allow, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'] }
-",
-        )
-        .start()
+    Setup::new().with_team().everything_allowed().start()
 }
 
 const NAMES: &[&str] = &[
