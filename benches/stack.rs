@@ -8,7 +8,6 @@
 #![expect(clippy::expect_used, reason = "a benchmark stops at its first mistake, as a test does")]
 
 use std::{
-    collections::HashMap,
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, TcpListener},
     path::Path,
@@ -114,12 +113,7 @@ async fn stack(upstream: SocketAddr) -> Stack {
     let sink = Sink::open(Target::File("/dev/null".into()), WhenBlocked::Refuse).expect("a sink");
     let (skew, roots) = (Skew::default(), Roots::new(None).expect("the built-in roots"));
     let egress = Egress { roots, proxies: Proxies::new(None, |_| None) };
-    let surroundings = Surroundings {
-        egress: egress.clone(),
-        connect_timeout: settings.upstream.connect_timeout,
-        skew: skew.clone(),
-        bases: HashMap::new(),
-    };
+    let surroundings = Surroundings::new(&egress, settings.upstream.connect_timeout, &skew);
     let sources = settings.credentials.iter().map(|credential| (&credential.name, &credential.source));
     let mut renewal = Renewal::all(sources, surroundings).expect("the built-in roots").remove(0);
     assert!(matches!(renewal.round().await, Round::Changed), "the keys");

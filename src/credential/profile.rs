@@ -146,12 +146,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("credentials");
         std::fs::write(&path, text).unwrap();
-        let surroundings = Surroundings {
-            egress: Egress { roots: Roots::new(None).unwrap(), proxies: Proxies::new(None, |_| None) },
-            connect_timeout: std::time::Duration::from_secs(1),
-            skew: Skew::default(),
-            bases: Default::default(),
-        };
+        let egress = Egress { roots: Roots::new(None).unwrap(), proxies: Proxies::new(None, |_| None) };
+        let surroundings = Surroundings::new(&egress, std::time::Duration::from_secs(1), &Skew::default());
         let profile = Profile::new((path, SECTION.into()), None, surroundings);
         let folder = folder.path().display().to_string();
         profile.read().map_err(|error| error.to_string().replace(&folder, ""))

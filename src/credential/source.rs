@@ -116,13 +116,20 @@ pub struct Password {
 #[derive(Clone)]
 pub struct Surroundings {
     /// Which way leads to endpoints.
-    pub egress: Egress,
+    pub(super) egress: Egress,
     /// For DNS, TCP and TLS together.
-    pub connect_timeout: Duration,
+    pub(super) connect_timeout: Duration,
     /// The cloud's clock.
-    pub skew: Skew,
-    /// The credentials that agencies are assumed with, by name.
-    pub bases: HashMap<Arc<str>, Arc<Held>>,
+    pub(super) skew: Skew,
+    /// The credentials that agencies are assumed with, by name, as far as they are made.
+    pub(super) bases: HashMap<Arc<str>, Arc<Held>>,
+}
+
+impl Surroundings {
+    /// This way to endpoints, and as much time to connect, for DNS, TCP and TLS together; by this clock.
+    pub fn new(egress: &Egress, connect_timeout: Duration, skew: &Skew) -> Self {
+        Self { egress: egress.clone(), connect_timeout, skew: skew.clone(), bases: HashMap::new() }
+    }
 }
 
 impl Source {

@@ -39,12 +39,7 @@ impl World {
         let egress = Egress { roots, proxies: Proxies::new(None, |_| None) };
         let skew = Skew::default();
         let connect_timeout = settings.upstream.connect_timeout;
-        let surroundings = Surroundings {
-            egress: egress.clone(),
-            connect_timeout,
-            skew: skew.clone(),
-            bases: Default::default(),
-        };
+        let surroundings = Surroundings::new(&egress, connect_timeout, &skew);
         let sources = settings.credentials.iter().map(|credential| (&credential.name, &credential.source));
         let renewals = Renewal::all(sources, surroundings).expect("the built-in roots");
         let held = Arc::clone(renewals.first().expect("a credential").held());

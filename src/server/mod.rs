@@ -260,12 +260,7 @@ fn egress(settings: &UpstreamSettings) -> Result<Egress, RootsError> {
 }
 
 fn renewals(settings: &Settings, egress: &Egress, skew: &Skew) -> Result<Vec<Renewal>, WayError> {
-    let surroundings = Surroundings {
-        egress: egress.clone(),
-        connect_timeout: settings.upstream.connect_timeout,
-        skew: skew.clone(),
-        bases: HashMap::new(),
-    };
+    let surroundings = Surroundings::new(egress, settings.upstream.connect_timeout, skew);
     Renewal::all(settings.credentials.iter().map(|c| (&c.name, &c.source)), surroundings)
 }
 

@@ -3,7 +3,7 @@
 //! That is a real question: a wrong password is one of the five that lock a user, and an agency is assumed with a
 //! signed request to STS. What came is not used for anything, and nothing of it is shown but what `/status` shows.
 
-use std::{collections::HashMap, fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -44,12 +44,7 @@ enum Outcome {
 /// # Errors
 /// Where there is no way to a source.
 pub(super) async fn ask(settings: &Settings, egress: &Egress, skew: &Skew) -> Result<Vec<Asked>, WayError> {
-    let surroundings = Surroundings {
-        egress: egress.clone(),
-        connect_timeout: settings.upstream.connect_timeout,
-        skew: skew.clone(),
-        bases: HashMap::new(),
-    };
+    let surroundings = Surroundings::new(egress, settings.upstream.connect_timeout, skew);
     let sources = settings.credentials.iter().map(|credential| (&credential.name, &credential.source));
     let asking: JoinSet<Asked> = Renewal::all(sources, surroundings)?.into_iter().map(Asked::by).collect();
     Ok(asking.join_all().await)
