@@ -1,15 +1,20 @@
-//! Which user owns the other end of a TCP connection on this machine? A question to the kernel and its answer.
+//! The user that owns the other end of a TCP connection on this machine: a question to the kernel and its answer.
 //!
-//! Both are bytes here (`NETLINK_SOCK_DIAG`); who sends and receives them is `server`'s matter. What the kernel
-//! tells is who *made* the socket, which has limits that no care here removes: a process may hand its socket to
-//! another one, and a user outside of this user namespace is told as 65534 ([`NOBODY`]).
+//! Both are bytes here (`NETLINK_SOCK_DIAG`); who sends and receives them is `server`'s matter. The kernel is asked
+//! by addresses, which a caller can give up and another one take before the answer comes. So the answer counts only
+//! where the accepted socket is still connected *after* it: as long as it is, nobody else can connect from there.
+//!
+//! What the kernel tells is who *made* the socket, which has limits that no care here removes: a process may hand its
+//! socket to another one, and a user outside of this user namespace is told as 65534 ([`NOBODY`]).
 
 use std::net::{IpAddr, SocketAddr};
 
 use netlink_packet_core::{DecodeError, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_sock_diag::{
     SockDiagMessage,
-    constants::{AF_INET, AF_INET6, IPPROTO_TCP, TCP_LISTEN},
+    constants::{
+        AF_INET, AF_INET6, IPPROTO_TCP, TCP_CLOSE_WAIT, TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_FIN_WAIT2,
+    },
     inet::{ExtensionFlags, InetRequest, InetResponseHeader, SocketId, StateFlags},
 };
 
@@ -32,6 +37,9 @@ pub enum OwnerError {
     /// The caller has closed its end: nobody owns it any more.
     #[error("the socket was closed")]
     Closed,
+    /// The connection has ended since: what owns these addresses now may be another one's.
+    #[error("the connection ended before its owner was known")]
+    Ended,
     /// It is the owner of another socket that the kernel told.
     #[error("the kernel told of another socket")]
     Other,
@@ -75,11 +83,26 @@ impl Ends {
         bytes
     }
 
-    /// The owner's user id, from the kernel's answer.
+    /// The owner's user id, from the kernel's answer. `own_state` reads the state (`tcpi_state`) of the socket at
+    /// our end; it is called here because it must be read after the answer was.
     ///
     /// # Errors
-    /// Where it is not the owner of exactly this end; see [`OwnerError`].
-    pub fn owner(&self, answer: &[u8]) -> Result<u32, OwnerError> {
+    /// Where it is not the owner of exactly this end of a connection that still stands; see [`OwnerError`].
+    pub fn owner(
+        &self,
+        answer: &[u8],
+        own_state: impl FnOnce() -> std::io::Result<u8>,
+    ) -> Result<u32, OwnerError> {
+        let owner = self.owner_in_answer(answer)?;
+        // A reset socket stays readable, with all that was sent before. While it is neither of these, its addresses
+        // are free, and the next to connect from there is who the kernel was asked about.
+        match own_state().map_err(OwnerError::Refused)? {
+            TCP_ESTABLISHED | TCP_CLOSE_WAIT => Ok(owner),
+            _ => Err(OwnerError::Ended),
+        }
+    }
+
+    fn owner_in_answer(&self, answer: &[u8]) -> Result<u32, OwnerError> {
         let message = NetlinkMessage::<SockDiagMessage>::deserialize(answer)?;
         if let NetlinkPayload::Error(error) = &message.payload {
             let error = error.to_io();
@@ -99,18 +122,25 @@ impl Ends {
         let plain = |ip: &IpAddr, port: &u16| SocketAddr::new(ip.to_canonical(), *port);
         let ends = (plain(source_address, source_port), plain(destination_address, destination_port));
         // Where no connection has these ends the kernel falls back on whoever listens on the caller's port.
-        if ends != (self.from, self.to) || found.state == TCP_LISTEN {
+        if ends != (self.from, self.to) {
             return Err(OwnerError::Other);
         }
-        // A socket that was closed has no inode, and the kernel says root owns it.
-        if found.inode == 0 { Err(OwnerError::Closed) } else { Ok(found.uid) }
+        match found.state {
+            // A socket that was closed has no inode, and the kernel says root owns it.
+            _ if found.inode == 0 => Err(OwnerError::Closed),
+            TCP_ESTABLISHED | TCP_FIN_WAIT1 | TCP_FIN_WAIT2 | TCP_CLOSE_WAIT => Ok(found.uid),
+            // One that is still connecting is not what we accepted: that was connected when it was.
+            _ => Err(OwnerError::Other),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use netlink_packet_sock_diag::{
-        constants::{TCP_ESTABLISHED, TCP_TIME_WAIT},
+        constants::{
+            TCP_CLOSE, TCP_CLOSING, TCP_LAST_ACK, TCP_LISTEN, TCP_SYN_RECV, TCP_SYN_SENT, TCP_TIME_WAIT,
+        },
         inet::InetResponse,
     };
 
@@ -167,8 +197,14 @@ mod tests {
     fn the_owner_is_that_of_an_open_socket_with_exactly_these_ends() {
         let (from, to) = ("127.0.0.1:40000", "127.0.0.1:8080");
         let ends = ends(from, to).unwrap();
-        let owner = |from, to, state, inode| ends.owner(&answer(from, to, state, inode));
-        assert_eq!(owner(from, to, TCP_ESTABLISHED, 5).unwrap(), 1001);
+        let owner =
+            |from, to, state, inode| ends.owner(&answer(from, to, state, inode), || Ok(TCP_ESTABLISHED));
+        for state in [TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_FIN_WAIT2, TCP_CLOSE_WAIT] {
+            assert_eq!(owner(from, to, state, 5).unwrap(), 1001, "{state}");
+        }
+        for state in [TCP_SYN_SENT, TCP_SYN_RECV, TCP_TIME_WAIT, TCP_CLOSE, TCP_LAST_ACK, TCP_CLOSING] {
+            assert!(matches!(owner(from, to, state, 5), Err(OwnerError::Other)), "{state}");
+        }
         let mapped = owner("[::ffff:127.0.0.1]:40000", "[::ffff:127.0.0.1]:8080", TCP_ESTABLISHED, 5);
         assert_eq!(mapped.unwrap(), 1001);
         assert!(matches!(owner(from, to, TCP_LISTEN, 5), Err(OwnerError::Other)));
@@ -177,7 +213,23 @@ mod tests {
         assert!(matches!(owner("127.0.0.1:40001", to, TCP_ESTABLISHED, 5), Err(OwnerError::Other)));
         // The kernel says root for these.
         assert!(matches!(owner(from, to, TCP_ESTABLISHED, 0), Err(OwnerError::Closed)));
+        assert!(matches!(owner(from, to, TCP_FIN_WAIT2, 0), Err(OwnerError::Closed)));
         assert!(matches!(owner(from, to, TCP_TIME_WAIT, 0), Err(OwnerError::Closed)));
+    }
+
+    #[test]
+    fn there_is_no_owner_where_our_own_end_is_not_connected_any_more() {
+        let (from, to) = ("127.0.0.1:40000", "127.0.0.1:8080");
+        let answer = answer(from, to, TCP_ESTABLISHED, 5);
+        let owner = |state| ends(from, to).unwrap().owner(&answer, || Ok(state));
+        for state in 0..=u8::MAX {
+            match state {
+                TCP_ESTABLISHED | TCP_CLOSE_WAIT => assert_eq!(owner(state).unwrap(), 1001),
+                _ => assert!(matches!(owner(state), Err(OwnerError::Ended)), "{state}"),
+            }
+        }
+        let unknown = ends(from, to).unwrap().owner(&answer, || Err(std::io::ErrorKind::Other.into()));
+        assert!(matches!(unknown, Err(OwnerError::Refused(_))));
     }
 
     #[test]
@@ -185,8 +237,8 @@ mod tests {
         let ends = ends("127.0.0.1:40000", "127.0.0.1:8080").unwrap();
         let whole = answer("127.0.0.1:40000", "127.0.0.1:8080", TCP_ESTABLISHED, 5);
         for length in 0..whole.len() {
-            assert!(ends.owner(&whole[..length]).is_err(), "{length} bytes");
+            assert!(ends.owner(&whole[..length], || Ok(TCP_ESTABLISHED)).is_err(), "{length} bytes");
         }
-        assert!(ends.owner(&ends.question()).is_err());
+        assert!(ends.owner(&ends.question(), || Ok(TCP_ESTABLISHED)).is_err());
     }
 }

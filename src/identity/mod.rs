@@ -127,7 +127,7 @@ impl Callers {
         self.proofs.iter().map(|(proof, caller)| (caller, proof))
     }
 
-    /// Whether any caller is proved by the owner of its socket, so that it is worth asking for.
+    /// Whether any caller is proved by the owner of its socket, so that one who is not known is worth a word.
     pub fn need_owners(&self) -> bool {
         self.owners
     }

@@ -30,7 +30,7 @@ pub enum PeerAddress {
     Tcp {
         /// An IP address and port.
         address: SocketAddr,
-        /// The user that owns the other end, where it is on this machine and a caller is proved by that.
+        /// The user that owns the other end, where it is on this machine.
         owner: Option<u32>,
     },
     /// The process at the other end of a Unix socket when it connected (`SO_PEERCRED`).

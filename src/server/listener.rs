@@ -124,8 +124,9 @@ impl Door {
             Stream::Tcp(stream, address) => {
                 // One that was reset already says so when it is read from.
                 drop(stream.set_nodelay(true));
-                let asked = serving.in_force.load().callers.need_owners();
-                let owner = if asked { owner::of(stream, *address) } else { None };
+                // Also where no caller is proved by that today: the next policy may, on this connection as well.
+                let needed = serving.in_force.load().callers.need_owners();
+                let owner = owner::of(stream, *address, needed);
                 PeerAddress::Tcp { address: *address, owner }
             }
             Stream::Unix(stream) => {

@@ -1,25 +1,38 @@
-//! Who owns the other end of this connection? The question of [`Ends`], put to the kernel.
+//! The owner of a connection's other end: the question of [`Ends`], put to the kernel.
 
 use std::{io, net::SocketAddr, os::fd::AsRawFd};
 
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recvfrom, sendto, socket,
+use nix::{
+    getsockopt_impl, libc,
+    sys::socket::{
+        AddressFamily, GetSockOpt, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recvfrom, sendto,
+        socket, sockopt::GetU8,
+    },
 };
 use tokio::net::TcpStream;
 
 use crate::identity::{Ends, OwnerError};
 
-/// The user id of the owner of a connection's other end, where that is on this machine and can be told.
-pub(super) fn of(stream: &TcpStream, peer: SocketAddr) -> Option<u32> {
+/// The user id of the owner of a connection's other end, where that is on this machine and can be told. It must be
+/// the connection's first use: what is known of it then stays true, because it can only end.
+///
+/// `needed` tells whether a caller is proved by it now.
+pub(super) fn of(stream: &TcpStream, peer: SocketAddr, needed: bool) -> Option<u32> {
     let ends = Ends::of(peer, stream.local_addr().ok()?)?;
-    match ask(&ends) {
+    match ask(&ends, stream) {
         Ok(uid) => Some(uid),
-        Err(error @ OwnerError::Refused(_)) => {
+        Err(error @ OwnerError::Refused(_)) if needed => {
             let source = std::error::Error::source(&error).map(ToString::to_string);
             tracing::warn!(%peer, %error, source, "a caller cannot be proved by the owner of its socket");
             None
         }
-        Err(error @ (OwnerError::Closed | OwnerError::Other | OwnerError::Unreadable(_))) => {
+        Err(
+            error @ (OwnerError::Closed
+            | OwnerError::Ended
+            | OwnerError::Other
+            | OwnerError::Refused(_)
+            | OwnerError::Unreadable(_)),
+        ) => {
             tracing::debug!(%peer, %error, "the owner of a caller's socket is not known");
             None
         }
@@ -27,7 +40,7 @@ pub(super) fn of(stream: &TcpStream, peer: SocketAddr) -> Option<u32> {
 }
 
 /// The kernel answers before `sendto` returns, so nothing here waits.
-fn ask(ends: &Ends) -> Result<u32, OwnerError> {
+fn ask(ends: &Ends, stream: &TcpStream) -> Result<u32, OwnerError> {
     let refused = |error: nix::Error| OwnerError::Refused(io::Error::from(error));
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let netlink = socket(AddressFamily::Netlink, SockType::Datagram, flags, SockProtocol::NetlinkSockDiag)
@@ -39,17 +52,25 @@ fn ask(ends: &Ends) -> Result<u32, OwnerError> {
     if from.is_none_or(|from| from.pid() != 0) {
         return Err(OwnerError::Other);
     }
-    ends.owner(answer.get(..length).unwrap_or_default())
+    ends.owner(answer.get(..length).unwrap_or_default(), || Ok(State.get(stream)?))
 }
+
+/// The state of a TCP socket: `tcpi_state`, the first byte of `struct tcp_info`. The kernel tells as much of that as
+/// it is asked for.
+#[derive(Clone, Copy)]
+struct State;
+
+getsockopt_impl!(State, libc::IPPROTO_TCP, libc::TCP_INFO, u8, GetU8);
 
 /// The answer is 72 bytes with its header; the kernel adds attributes, and might add more.
 const ANSWER: usize = 4096;
 
 #[cfg(test)]
 mod tests {
-    use std::net::Shutdown;
+    use std::{io::Write, net::Shutdown, thread, time::Duration};
 
-    use nix::unistd::geteuid;
+    use nix::unistd::{Uid, geteuid, setfsuid};
+    use socket2::{Domain, Socket, Type};
     use tokio::net::TcpListener;
 
     use super::*;
@@ -61,7 +82,7 @@ mod tests {
         let client = std::net::TcpStream::connect((to, port)).unwrap();
         act(client);
         let (stream, peer) = listener.accept().await.unwrap();
-        of(&stream, peer)
+        of(&stream, peer, true)
     }
 
     /// Keeps it open.
@@ -76,6 +97,8 @@ mod tests {
         assert_eq!(owner_of_client("0.0.0.0:0", "127.0.0.2", keep).await, me);
         assert_eq!(owner_of_client("[::1]:0", "::1", keep).await, me);
         assert_eq!(owner_of_client("[::]:0", "127.0.0.1", keep).await, me);
+        assert_eq!(owner_of_client("[::]:0", "::ffff:127.0.0.1", keep).await, me);
+        assert_eq!(owner_of_client("127.0.0.1:0", "::ffff:127.0.0.1", keep).await, me);
         let half_closed: fn(std::net::TcpStream) = |client| {
             client.shutdown(Shutdown::Write).unwrap();
             keep(client);
@@ -87,5 +110,52 @@ mod tests {
     #[tokio::test]
     async fn a_socket_that_was_closed_has_no_owner() {
         assert_eq!(owner_of_client("127.0.0.1:0", "127.0.0.1", drop).await, None);
+        assert_eq!(owner_of_client("127.0.0.1:0", "127.0.0.1", reset).await, None);
+    }
+
+    fn reset(client: std::net::TcpStream) {
+        Socket::from(client).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    /// A user's connection from this address, who has said something.
+    fn connected(user: Uid, from: SocketAddr, to: SocketAddr) -> (std::net::TcpStream, SocketAddr) {
+        let connected = thread::spawn(move || {
+            // Of this thread only. Without root it stays who it is, and the addresses are taken over all the same.
+            setfsuid(user);
+            let socket = Socket::new(Domain::for_address(from), Type::STREAM, None).unwrap();
+            socket.bind(&from.into()).unwrap();
+            socket.connect(&to.into()).unwrap();
+            let mut stream = std::net::TcpStream::from(socket);
+            stream.write_all(b"DELETE").unwrap();
+            let from = stream.local_addr().unwrap();
+            (stream, from)
+        });
+        connected.join().unwrap()
+    }
+
+    /// Somebody connects, speaks, resets the connection, and the port is taken by another user: both connections wait
+    /// to be accepted, with the same addresses.
+    #[tokio::test]
+    async fn whoever_comes_after_a_reset_connection_does_not_own_it() {
+        let (attacker, victim) = (Uid::from_raw(4001), Uid::from_raw(4002));
+        let owner = if geteuid().is_root() { victim.as_raw() } else { geteuid().as_raw() };
+        for (bind, from, to) in [
+            ("127.0.0.1:0", "127.0.0.1:0", "127.0.0.1"),
+            ("0.0.0.0:0", "127.0.0.1:0", "127.0.0.2"),
+            ("[::1]:0", "[::1]:0", "::1"),
+            ("[::]:0", "127.0.0.1:0", "127.0.0.1"),
+            ("[::]:0", "[::ffff:127.0.0.1]:0", "::ffff:127.0.0.1"),
+        ] {
+            let listener = TcpListener::bind(bind).await.unwrap();
+            let to = SocketAddr::new(to.parse().unwrap(), listener.local_addr().unwrap().port());
+            let (theirs, from) = connected(attacker, from.parse().unwrap(), to);
+            reset(theirs);
+            let (_open, _) = connected(victim, from, to);
+            let (first, first_peer) = listener.accept().await.unwrap();
+            let (second, second_peer) = listener.accept().await.unwrap();
+            assert_eq!(first_peer, second_peer);
+            assert_eq!(of(&first, first_peer, true), None, "{bind}");
+            assert_eq!(of(&second, second_peer, true), Some(owner), "{bind}");
+        }
     }
 }

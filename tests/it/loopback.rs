@@ -1,12 +1,22 @@
 //! Callers on this machine's loopback address, told apart by the user who made their socket.
 
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::{
+    io::Write,
+    net::{SocketAddr, TcpStream},
+    os::unix::process::CommandExt,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
 
-use nix::unistd::geteuid;
+use nix::{
+    sys::signal::Signal,
+    unistd::{Uid, geteuid, setfsuid},
+};
 use serde_json::json;
+use socket2::{Domain, Socket, Type};
 
-use crate::harness::{Setup, cancel, wait_for};
+use crate::harness::{Proxy, Setup, Wire, cancel, wait_for};
 
 fn policy(callers: &str) -> String {
     format!(
@@ -41,7 +51,7 @@ fn another_user_is_not() {
 /// Needs root, to become somebody else.
 #[test]
 fn users_are_told_apart_on_one_listener() {
-    if !geteuid().is_root() {
+    if !is_root() {
         return;
     }
     let callers = "one: { identify: [ { loopback: { uid: 4001 } } ] }, two: { identify: [ { loopback: { uid: 4002 } } ] }";
@@ -67,14 +77,106 @@ fn users_are_told_apart_on_one_listener() {
     }
 }
 
+/// A connection that was open when a policy first names owners is not worth less than a new one, or more: who else
+/// would be its caller by the listener is not.
 #[test]
-fn the_owner_is_asked_for_once_a_policy_needs_it() {
+fn the_owner_of_a_connection_is_known_before_a_policy_asks_for_it() {
     let me = geteuid().as_raw();
-    let proxy = Setup::new().policy(&policy("cleaner: { identify: [ { listener: app } ] }")).start();
-    proxy.send(cancel("100211"));
-    proxy.write("policy.yaml", &by_owner(me));
+    let listener = "anyone: { identify: [ { listener: app } ] }";
+    let proxy = Setup::new().policy(&policy(listener)).start();
+    let mut open = proxy.connect();
+    open.write(cancel("100211"));
+    let answer = open.answer();
+    proxy.record(&answer).says(json!({ "caller.id": "anyone" }));
+    let both = format!("{listener}, cleaner: {{ identify: [ {{ loopback: {{ uid: {me} }} }} ] }}");
+    proxy.write("policy.yaml", &policy(&both));
     wait_for("the new policy", || {
-        let answer = proxy.send(cancel("100212"));
-        (proxy.record(&answer)["caller.identified_by"] == "loopback").then_some(())
+        proxy.expect_records(1);
+        open.write(cancel("100212"));
+        (open.answer().status == 401).then_some(())
+    });
+    proxy.write("policy.yaml", &by_owner(me));
+    wait_for("the next policy", || {
+        proxy.expect_records(1);
+        open.write(cancel("100213"));
+        let answer = open.answer();
+        (answer.status != 401).then(|| proxy.record(&answer).says(json!({ "caller.id": "cleaner" })))
     });
 }
+
+/// Somebody connects, sends a whole request and resets the connection; the next to get that port is another user. If
+/// the proxy is late, both wait to be accepted. Needs root, to be two users.
+#[test]
+fn nobody_acts_as_the_user_who_got_their_port() {
+    if !is_root() {
+        return;
+    }
+    let proxy = Setup::new().policy(&by_owner(VICTIM.as_raw())).start().records_elsewhere();
+    for _ in 0..20 {
+        // A proxy that has no time for a moment.
+        proxy.signal(Signal::SIGSTOP);
+        let mut victim = take_over(&proxy);
+        proxy.signal(Signal::SIGCONT);
+        assert_ne!(victim.answer().status, 401);
+    }
+    // Many at once, and no moment chosen.
+    let end = Instant::now() + Duration::from_secs(2);
+    let taken_over: usize = thread::scope(|scope| {
+        let users: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    (0..)
+                        .take_while(|_| {
+                            assert_ne!(take_over(&proxy).answer().status, 401);
+                            Instant::now() < end
+                        })
+                        .count()
+                })
+            })
+            .collect();
+        users.into_iter().map(|user| user.join().unwrap()).sum()
+    });
+    assert!(taken_over > 0);
+    assert!(proxy.cloud().requests().iter().all(|seen| !seen.target.contains("stolen")));
+    for record in proxy.records() {
+        assert!(record["caller.id"].is_null() || record["mpc.job_id"] == "own", "{record:#?}");
+    }
+}
+
+/// The attacker's request, and the victim's from the same port, which is still to be answered.
+fn take_over(proxy: &Proxy) -> Wire {
+    let to: SocketAddr = proxy.address("app").parse().unwrap();
+    loop {
+        let theirs = ask_as(ATTACKER, ([127, 0, 0, 1], 0).into(), to, "stolen").unwrap();
+        let from = theirs.local_addr().unwrap();
+        Socket::from(theirs).set_linger(Some(Duration::ZERO)).unwrap();
+        // Some other thread may have got that port.
+        if let Ok(own) = ask_as(VICTIM, from, to, "own") {
+            return Wire::new(own);
+        }
+    }
+}
+
+/// A connection from this address, made by this thread as that user, with a request on it.
+fn ask_as(user: Uid, from: SocketAddr, to: SocketAddr, job: &str) -> std::io::Result<TcpStream> {
+    let former = setfsuid(user);
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None);
+    setfsuid(former);
+    let socket = socket?;
+    socket.bind(&from.into())?;
+    socket.connect(&to.into())?;
+    let mut stream = TcpStream::from(socket);
+    stream.write_all(cancel(job).as_bytes())?;
+    Ok(stream)
+}
+
+fn is_root() -> bool {
+    let root = geteuid().is_root();
+    if !root {
+        eprintln!("skipped: it takes root to become two users");
+    }
+    root
+}
+
+const ATTACKER: Uid = Uid::from_raw(4001);
+const VICTIM: Uid = Uid::from_raw(4002);
