@@ -117,7 +117,8 @@ impl Needed {
         let variables = env::vars_os().filter(|(name, _)| is_a_files(&name.to_string_lossy()));
         let files = warnings.named().iter().cloned();
         let files = files.chain(variables.map(|(_, path)| path.into())).chain(default_profile());
-        let files = files.chain(RESOLVER.map(PathBuf::from));
+        // It comes and goes, so its folder counts.
+        let files = files.chain(settings.freeze_file.clone()).chain(RESOLVER.map(PathBuf::from));
         let system = SYSTEM.map(PathBuf::from).into_iter().chain(env::current_exe());
         let sink = match &settings.audit.sink {
             Target::File(path) => Some(path.clone()),

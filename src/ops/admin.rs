@@ -34,11 +34,18 @@ impl Admin {
     }
 
     fn freeze(&self, frozen: bool) -> Response<Body> {
-        if self.insight.freeze().by_operator(frozen) {
-            tracing::warn!(frozen, "an operator changed the freeze");
+        let freeze = self.insight.freeze();
+        if freeze.by_operator(frozen) {
+            let note = if frozen { FOR_NOW } else { "an operator's freeze is lifted" };
+            tracing::warn!(frozen, note, "an operator changed the freeze");
         }
-        // A freeze file may keep it frozen.
-        json(StatusCode::OK, &json!({ "frozen": self.insight.freeze().is_frozen() }))
+        let by: Vec<&str> = freeze.in_force().iter().map(|(by, _)| *by).collect();
+        let note = match (frozen, by.is_empty()) {
+            (true, _) => Some(FOR_NOW),
+            (false, false) => Some("the freeze file still freezes: it is lifted by removing that"),
+            (false, true) => None,
+        };
+        json(StatusCode::OK, &json!({ "frozen": !by.is_empty(), "by": by, "note": note }))
     }
 
     fn reload(&self) -> Response<Body> {
@@ -49,4 +56,5 @@ impl Admin {
     }
 }
 
+const FOR_NOW: &str = "this freeze ends with this process: one that survives a restart is a `freeze_file`";
 const HELP: &str = "GET /status, PUT /freeze, DELETE /freeze, POST /reload, POST /shutdown\n";

@@ -24,7 +24,7 @@ use tokio_util::{net::Listener, sync::CancellationToken};
 use crate::{
     config,
     metrics::Metrics,
-    server::{Health, Insight, SocketFile, bind_unix},
+    server::{Insight, SocketFile, bind_unix},
 };
 use admin::Admin;
 
@@ -138,7 +138,7 @@ impl Probes {
             "/livez" => text(StatusCode::OK, "ok\n".into()),
             "/startupz" if self.insight.health().is_started() => text(StatusCode::OK, "ok\n".into()),
             "/startupz" => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n".into()),
-            "/readyz" => ready(self.insight.health(), verbose),
+            "/readyz" => ready(&self.insight, verbose),
             "/version" => json(
                 StatusCode::OK,
                 &serde_json::json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") }),
@@ -155,9 +155,9 @@ impl Probes {
 }
 
 /// As the probes of Kubernetes print it: a line a check, when asked to or when one fails.
-fn ready(health: &Health, verbose: bool) -> Response<Body> {
+fn ready(insight: &Insight, verbose: bool) -> Response<Body> {
     // Asked once: an answer that says no always says why.
-    let checks = health.checks();
+    let checks = insight.health().checks();
     let ready = checks.iter().all(|check| check.problem.is_none());
     let mut out = String::new();
     if verbose || !ready {
@@ -166,6 +166,12 @@ fn ready(health: &Health, verbose: bool) -> Response<Body> {
                 None => out.push_str(&format!("[+] {} ok\n", check.name)),
                 Some(problem) => out.push_str(&format!("[-] {}: {problem}\n", check.name)),
             }
+        }
+        // Frozen is ready: it answers.
+        for (by, frozen) in insight.freeze().in_force() {
+            let names = frozen.said.whom.names().join(" ");
+            let whom = if names.is_empty() { "everybody" } else { &names };
+            out.push_str(&format!("[+] frozen, by {by}: {whom}\n"));
         }
     }
     out.push_str(if ready { "ok\n" } else { "not ready\n" });

@@ -1,14 +1,13 @@
-//! What has to be done again and again while the proxy runs? Renewing credentials, closing idle connections, looking
-//! for the freeze file. Each runs for ever and ends by being dropped.
+//! What has to be done again and again while the proxy runs? Renewing credentials, closing idle connections, writing
+//! what waits. Each runs for ever and ends by being dropped.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::interval;
 
 use crate::{
     audit::Sink,
     credential::{Renewal, Round},
-    limit::Freeze,
     metrics::Metrics,
     upstream::Upstream,
 };
@@ -56,20 +55,6 @@ pub(super) async fn write_what_waits(sink: Sink) {
     }
 }
 
-/// Freezes all calls while the file is there.
-pub(super) async fn look_for(path: PathBuf, freeze: Freeze) {
-    let mut ticks = interval(FREEZE_FILE);
-    loop {
-        ticks.tick().await;
-        let frozen = path.exists();
-        if freeze.by_file(frozen) {
-            tracing::warn!(frozen, file = %path.display(), "the freeze file changed the freeze");
-        }
-    }
-}
-
 /// How long a record waits at most for a reader that has caught up.
 const WAITING_RECORDS: Duration = Duration::from_millis(100);
-/// How soon a freeze file is noticed.
-const FREEZE_FILE: Duration = Duration::from_millis(200);
 const SWEEP: Duration = Duration::from_secs(5);

@@ -9,6 +9,7 @@ pub mod descriptors;
 mod health;
 mod inherited;
 mod listener;
+mod lookout;
 mod owner;
 mod room;
 mod scan;
@@ -45,8 +46,9 @@ use crate::{
     stage::{InForce, Project},
     upstream::{Breaker, Budget, Egress, Endpoint, Proxies, Roots, RootsError, Timeouts, Upstream, WayError},
 };
-use background::{look_for, renew, sweep, write_what_waits};
+use background::{renew, sweep, write_what_waits};
 use connection::Serving;
+use lookout::Lookout;
 use room::Room;
 use socket::Socket;
 
@@ -59,7 +61,7 @@ pub struct Proxy {
     drain: Drain,
     metrics: Arc<Metrics>,
     insight: Insight,
-    freeze_file: Option<PathBuf>,
+    lookout: Option<Lookout>,
     upstreams: Vec<Arc<Upstream>>,
     /// The renewal of credentials, which begins before anything is accepted.
     background: JoinSet<()>,
@@ -108,6 +110,9 @@ pub enum StartError {
     /// There is no way to an upstream.
     #[error(transparent)]
     Way(#[from] WayError),
+    /// The system gives no thread.
+    #[error("no thread can be started")]
+    Thread(#[source] io::Error),
 }
 
 impl Proxy {
@@ -146,11 +151,13 @@ impl Proxy {
         let (drain, upstream) = (settings.drain.clone(), settings.upstream.clone());
         let freeze_file = settings.freeze_file.clone();
         let in_force = Arc::new(ArcSwap::from_pointee(InForce::new(settings, None)));
+        let freeze = Freeze::default();
+        let lookout = lookout(freeze_file, &freeze, &in_force).await?;
         let insight = Insight {
             health,
             reloader: Arc::new(Reloader::new(baseline, Arc::clone(&in_force), Arc::clone(&metrics))),
             in_force,
-            freeze: Freeze::default(),
+            freeze,
             recent: Arc::default(),
             sink,
             credentials,
@@ -172,7 +179,7 @@ impl Proxy {
             skew,
         };
         let stack = stack::build(&limits, &upstream, parts);
-        Ok(Self { sockets, room, stack, limits, drain, metrics, insight, freeze_file, upstreams, background })
+        Ok(Self { sockets, room, stack, limits, drain, metrics, insight, lookout, upstreams, background })
     }
 
     /// What is bound: the listeners' names and their addresses, the ports as the system chose them.
@@ -216,8 +223,8 @@ impl Proxy {
         background.spawn(sweep(self.upstreams));
         background.spawn(write_what_waits(self.insight.sink.clone()));
         background.spawn(Arc::clone(&self.insight.reloader).watch());
-        if let Some(path) = self.freeze_file {
-            background.spawn(look_for(path, self.insight.freeze.clone()));
+        if let Some(lookout) = self.lookout {
+            background.spawn(lookout.tend());
         }
         self.insight.health.started();
         Running { drain: self.drain, insight: self.insight, tasks, background, stop, room: self.room }
@@ -277,6 +284,19 @@ async fn start(renewals: Vec<Renewal>, settings: &Settings, metrics: &Arc<Metric
         held.asked_once().await;
     }
     tasks
+}
+
+/// Looks for the freeze file. What it says is in force when this returns: the first call may have been sent already.
+async fn lookout(
+    path: Option<PathBuf>,
+    freeze: &Freeze,
+    in_force: &Arc<ArcSwap<InForce>>,
+) -> Result<Option<Lookout>, StartError> {
+    let Some(path) = path else { return Ok(None) };
+    let lookout = Lookout::start(path, freeze.clone(), Arc::clone(in_force));
+    let mut lookout = lookout.map_err(StartError::Thread)?;
+    lookout.looked().await;
+    Ok(Some(lookout))
 }
 
 fn bind(listeners: &[Listener], mut inherited: Inherited) -> Result<Vec<(Socket, Arc<Hosts>)>, StartError> {

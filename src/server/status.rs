@@ -12,7 +12,7 @@ use crate::{
     audit::{Recent, Sink},
     clock,
     credential::{Held, State},
-    limit::Freeze,
+    limit::{Freeze, Frozen, Whom},
     reload::Reloader,
     sandbox::{self, Sandbox},
     stage::InForce,
@@ -51,7 +51,7 @@ impl Insight {
         drop(spawn_blocking(move || reloader.reload()).await);
     }
 
-    /// What freezes all calls.
+    /// Who is frozen.
     pub fn freeze(&self) -> &Freeze {
         &self.freeze
     }
@@ -59,6 +59,8 @@ impl Insight {
     /// The document. Times are RFC 3339 in UTC, durations seconds; it holds no secret.
     pub fn status(&self) -> Value {
         let (now, in_force, sink) = (clock::now(), self.in_force.load(), self.sink.stats());
+        let frozen: Vec<Value> =
+            self.freeze.in_force().iter().map(|(by, frozen)| freeze(by, frozen)).collect();
         let listeners: Vec<Value> = self
             .listeners
             .iter()
@@ -70,7 +72,8 @@ impl Insight {
             "uptime_seconds": (now - self.since).num_seconds(),
             "ready": self.health.is_ready(),
             "draining": self.health.is_draining(),
-            "frozen": self.freeze.is_frozen(),
+            "frozen": !frozen.is_empty(),
+            "freeze": frozen,
             "listeners": listeners,
             "policy": {
                 "hash": &**in_force.policy.hash(),
@@ -86,6 +89,20 @@ impl Insight {
             "decisions": self.recent.records(),
         })
     }
+}
+
+/// `callers` is null where everybody is frozen.
+fn freeze(by: &str, frozen: &Frozen) -> Value {
+    let said = &frozen.said;
+    json!({
+        "by": by,
+        "callers": (said.whom != Whom::Everybody).then(|| said.whom.names()),
+        "since": rfc3339(frozen.since),
+        "reason": said.reason,
+        "uid": said.uid,
+        "time": said.time.map(rfc3339),
+        "problem": said.problem,
+    })
 }
 
 fn sandbox(sandbox: &Sandbox) -> Value {

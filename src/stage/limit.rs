@@ -30,8 +30,8 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// Applies the limits of the policy that `authenticate` took, and counts whom they hit; lets nothing through
-    /// while frozen.
+    /// Applies the limits of the policy that `authenticate` took, and counts whom they hit; lets nobody through
+    /// who is frozen.
     pub fn new(freeze: Freeze, metrics: Arc<Metrics>) -> Self {
         Self { freeze, metrics }
     }
@@ -47,12 +47,12 @@ impl Predicate<Permitted> for Limit {
     type Request = Admitted;
 
     fn check(&mut self, request: Permitted) -> Result<Admitted, BoxError> {
-        // Every operation of the catalogue writes.
-        if self.freeze.is_frozen() {
-            return Err(Refusal::Frozen.into());
-        }
         let (target, project, decider, exchange) = request.into_parts();
         let caller = decider.identity.caller();
+        // Every operation of the catalogue writes.
+        if self.freeze.is_frozen(caller) {
+            return Err(Refusal::Frozen.into());
+        }
         let admission = decider.in_force.limiter.admit(caller, &project.settings.id).map_err(|exceeded| {
             self.metrics.rate_limited(exceeded.scope, caller, &project.settings.name);
             Refusal::RateLimited(exceeded)

@@ -64,8 +64,8 @@ pub enum Refusal {
     /// Upstream keeps failing, and is left alone for so long.
     #[error("upstream keeps failing, so it is left alone for now; nothing was sent")]
     CircuitOpen(Duration),
-    /// An operator has frozen everything.
-    #[error("all calls are frozen by an operator")]
+    /// An operator has frozen everybody, or this caller.
+    #[error("an operator has frozen these calls")]
     Frozen,
     /// The audit sink takes no record.
     #[error("calls cannot be recorded now, so none is carried out")]

@@ -28,6 +28,7 @@ mod disk;
 mod doctor;
 mod egress;
 mod forward;
+mod freeze;
 mod fuzz;
 mod hangup;
 mod hostile;

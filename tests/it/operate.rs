@@ -9,10 +9,14 @@ use crate::harness::{Answer, Proxy, Setup, cancel, request, wait_for};
 #[test]
 fn a_freeze_refuses_every_call_until_it_is_lifted() {
     let proxy = with_admin();
-    assert_eq!(operator(&proxy, "PUT", "/freeze").json(), json!({ "frozen": true }));
+    let told = operator(&proxy, "PUT", "/freeze").json();
+    assert_eq!((&told["frozen"], &told["by"]), (&json!(true), &json!(["operator"])));
+    assert!(told["note"].as_str().unwrap().contains("ends with this process"), "{told}");
     is_frozen(&proxy);
-    assert_eq!(proxy.probe("/status").json()["frozen"], true);
-    assert_eq!(operator(&proxy, "DELETE", "/freeze").json(), json!({ "frozen": false }));
+    let status = proxy.probe("/status").json();
+    assert_eq!((&status["frozen"], &status["freeze"][0]["by"]), (&json!(true), &json!("operator")));
+    let thawed = json!({ "frozen": false, "by": [], "note": null });
+    assert_eq!(operator(&proxy, "DELETE", "/freeze").json(), thawed);
     assert_eq!(proxy.send(cancel("100211")).status, 204);
     proxy.upstream_saw(1);
 }
@@ -23,7 +27,8 @@ fn a_freeze_file_does_the_same_and_neither_lifts_the_others() {
     fs::write(proxy.path("freeze"), "").unwrap();
     wait_for("freeze", || (proxy.probe("/status").json()["frozen"] == true).then_some(()));
     is_frozen(&proxy);
-    assert_eq!(operator(&proxy, "DELETE", "/freeze").json(), json!({ "frozen": true }));
+    let told = operator(&proxy, "DELETE", "/freeze").json();
+    assert_eq!((&told["frozen"], &told["by"]), (&json!(true), &json!(["file"])));
     is_frozen(&proxy);
     fs::remove_file(proxy.path("freeze")).unwrap();
     wait_for("thaw", || (proxy.probe("/status").json()["frozen"] == false).then_some(()));

@@ -5,18 +5,14 @@
 //! back is true: a caller that waits as long, and is alone, is let through. That all of them together are not too
 //! many for this process is not asked here: that is the stack's concurrency limit.
 
-use std::{
-    collections::HashMap,
-    num::NonZeroU32,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+mod freeze;
+
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use governor::{DefaultDirectRateLimiter, Quota, clock::Clock, clock::DefaultClock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+pub use freeze::{Freeze, Frozen, Said, Whom};
 
 use crate::identity::CallerId;
 
@@ -81,16 +77,6 @@ pub struct Exceeded {
     pub scope: Scope,
     /// When there is room again, if nobody else takes it.
     pub retry_after: Duration,
-}
-
-/// Whether everything is refused: by an operator, or by a file that is there. Shared by whoever asks or says so.
-#[derive(Clone, Default)]
-pub struct Freeze(Arc<Frozen>);
-
-#[derive(Default)]
-struct Frozen {
-    by_operator: AtomicBool,
-    by_file: AtomicBool,
 }
 
 struct Caller {
@@ -164,23 +150,6 @@ impl Caller {
             take(bucket, Scope::Caller)?;
         }
         Ok(permit)
-    }
-}
-
-impl Freeze {
-    /// Whether anybody says so.
-    pub fn is_frozen(&self) -> bool {
-        self.0.by_operator.load(Relaxed) || self.0.by_file.load(Relaxed)
-    }
-
-    /// What an operator says. Says whether that is news.
-    pub fn by_operator(&self, frozen: bool) -> bool {
-        self.0.by_operator.swap(frozen, Relaxed) != frozen
-    }
-
-    /// What the file says. Says whether that is news.
-    pub fn by_file(&self, frozen: bool) -> bool {
-        self.0.by_file.swap(frozen, Relaxed) != frozen
     }
 }
 

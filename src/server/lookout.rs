@@ -1,0 +1,114 @@
+//! Is there a freeze file? It is looked for before anything is accepted, and again and again from then on.
+//!
+//! By looking, and not by being told: a bind mount or a network's file system announces nothing. A thread of its own
+//! does it, because a file on a mount that hangs is waited for without end. Meanwhile nobody knows what it says, so
+//! all calls are frozen.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::{sync::watch, time::timeout};
+
+use crate::{
+    limit::{Freeze, Said, Whom},
+    stage::InForce,
+};
+
+/// Looks for the freeze file until it is dropped.
+pub(super) struct Lookout {
+    path: Arc<PathBuf>,
+    freeze: Freeze,
+    /// Changes with each look.
+    looks: watch::Receiver<()>,
+}
+
+impl Lookout {
+    /// Starts to look.
+    ///
+    /// # Errors
+    /// Where there can be no thread for it.
+    pub(super) fn start(path: PathBuf, freeze: Freeze, in_force: Arc<ArcSwap<InForce>>) -> io::Result<Self> {
+        if path.parent().is_some_and(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+            tracing::warn!(
+                file = %path.display(),
+                "the folder of the freeze file is not there: make it before the start, or what is put into it later may \
+                 not be readable and freezes everybody"
+            );
+        }
+        let (looked, looks) = watch::channel(());
+        let (path, shared) = (Arc::new(path), freeze.clone());
+        let file = Arc::clone(&path);
+        let look = move || {
+            let known = in_force.load();
+            tell(&file, &shared, Said::by(&file, |caller| known.callers.ids().contains(caller)));
+        };
+        let thread = thread::Builder::new().name("freeze file".into()).spawn(move || {
+            look();
+            while looked.send(()).is_ok() {
+                thread::sleep(PAUSE);
+                look();
+            }
+        });
+        drop(thread?);
+        Ok(Self { path, freeze, looks })
+    }
+
+    /// Returns when the file was looked for, or it is known that this takes too long.
+    pub(super) async fn looked(&mut self) {
+        // The pause between two tries is for a process that was stopped itself, and its thread with it.
+        for patience in [PATIENCE, PAUSE * 10] {
+            match timeout(patience, self.looks.changed()).await {
+                Ok(Ok(())) => return,
+                Ok(Err(_)) => break,
+                Err(_) => {}
+            }
+        }
+        self.nothing_is_known("it cannot be read in time");
+    }
+
+    /// Sees to it, for ever, that it is looked for.
+    pub(super) async fn tend(mut self) {
+        while self.looks.has_changed().is_ok() {
+            self.looked().await;
+        }
+        self.nothing_is_known("nobody looks for it any more");
+        std::future::pending().await
+    }
+
+    fn nothing_is_known(&self, problem: &str) {
+        tell(&self.path, &self.freeze, Some(Said::everybody_for(problem.into())));
+    }
+}
+
+/// Puts what the file says in force, and logs what is news.
+fn tell(path: &Path, freeze: &Freeze, said: Option<Said>) {
+    if !freeze.by_file(said.clone()) {
+        return;
+    }
+    let file = path.display();
+    let Some(Said { whom, reason, uid, time, problem }) = said else {
+        tracing::warn!(frozen = false, %file, "the freeze file is gone: it freezes nobody");
+        return;
+    };
+    let time = time.map(|time| time.to_rfc3339());
+    match whom {
+        Whom::Everybody => {
+            tracing::warn!(frozen = true, %file, reason, uid, time, problem, "the freeze file freezes everybody");
+        }
+        Whom::Callers(_) => {
+            let callers = whom.names().join(" ");
+            tracing::warn!(frozen = true, %file, callers, reason, uid, time, "the freeze file freezes some callers");
+        }
+    }
+}
+
+/// How soon a freeze is noticed.
+const PAUSE: Duration = Duration::from_millis(100);
+/// A file that takes longer to read is on a mount that hangs.
+const PATIENCE: Duration = Duration::from_secs(2);
