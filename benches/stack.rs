@@ -123,6 +123,7 @@ async fn stack(upstream: SocketAddr) -> Stack {
         callers: settings.callers.ids(),
         policy: &settings.policy,
         credentials: std::slice::from_ref(&held),
+        upstreams: &[],
         projects: &["media-prod".into()],
         sink: &sink,
         skew: &skew,
@@ -131,6 +132,7 @@ async fn stack(upstream: SocketAddr) -> Stack {
         callers: settings.callers,
         policy: settings.policy,
         limiter: Limiter::new(settings.caller_limits, [], &Limiter::default()),
+        in_flight: settings.limits.in_flight,
         tls: settings.tls,
         since: clock::now(),
     };

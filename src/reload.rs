@@ -79,13 +79,15 @@ impl InForce {
     pub fn new(settings: Settings, before: Option<&Self>) -> Self {
         let none = Limiter::default();
         let projects = settings.projects.iter().filter_map(|p| Some((Arc::clone(&p.id), p.rate_limit?)));
-        let share = fair_share(settings.limits.in_flight, settings.caller_limits.len());
+        // They may have been lowered at the start, and take a restart to change.
+        let in_flight = before.map_or(settings.limits.in_flight, |before| before.in_flight);
+        let share = fair_share(in_flight, settings.caller_limits.len());
         let callers = settings.caller_limits.into_iter().map(|(caller, limits)| {
             (caller, CallerLimits { in_flight: limits.in_flight.or(share), ..limits })
         });
         let limiter = Limiter::new(callers, projects, before.map_or(&none, |b| &b.limiter));
         let Settings { callers, policy, tls, .. } = settings;
-        Self { callers, policy, limiter, tls, since: clock::now() }
+        Self { callers, policy, limiter, in_flight, tls, since: clock::now() }
     }
 }
 
@@ -272,6 +274,7 @@ rules: [ { id: r, effect: allow, callers: [a], actions: ['*'], projects: [p], jo
             policy,
             credentials: &[],
             projects: &[],
+            upstreams: &[],
             skew: &clock::Skew::default(),
             sink: &sink,
         });

@@ -56,6 +56,7 @@ impl World {
             callers: settings.callers.ids(),
             policy: &settings.policy,
             credentials: &[],
+            upstreams: &[],
             projects: &[],
             sink: &sink,
             skew: &skew,

@@ -9,7 +9,7 @@ use prometheus_client::{
     registry::Unit,
 };
 
-use crate::{audit::Sink, clock::Skew, credential::Held};
+use crate::{audit::Sink, clock::Skew, credential::Held, upstream::Upstream};
 
 /// How many records the sink lost.
 #[derive(Debug)]
@@ -20,6 +20,28 @@ impl Collector for Dropped {
         let counter = ConstCounter::new(self.0.stats().dropped);
         let help = "Audit records that were lost";
         counter.encode(encoder.encode_descriptor("audit_dropped", help, None, counter.metric_type())?)
+    }
+}
+
+/// Whether calls to each endpoint are refused. Asked of the breaker, so that two changes cannot be noted in the wrong
+/// order.
+pub(super) struct Circuits(pub(super) Vec<Arc<Upstream>>);
+
+impl Collector for Circuits {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "Whether calls to an endpoint are refused because it keeps failing";
+        let mut family = encoder.encode_descriptor("upstream_circuit_open", help, None, MetricType::Gauge)?;
+        for upstream in &self.0 {
+            let open = ConstGauge::new(i64::from(upstream.breaker().is_open()));
+            open.encode(family.encode_family(&[("endpoint", &**upstream.name())])?)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Circuits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Circuits")
     }
 }
 

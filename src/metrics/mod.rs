@@ -28,9 +28,10 @@ use crate::{
     limit::Scope,
     operation::CATALOGUE,
     policy::{Decision, Effect, Mode, Policy},
+    upstream::Upstream,
 };
 
-use collected::{ClockSkew, Credentials, Dropped};
+use collected::{Circuits, ClockSkew, Credentials, Dropped};
 
 /// All metrics of a process.
 pub struct Metrics {
@@ -40,7 +41,6 @@ pub struct Metrics {
     duration: Histogram,
     upstream_duration: Histogram,
     upstream_errors: Family<KindLabels, Counter>,
-    circuits: Family<EndpointLabels, Gauge>,
     in_flight: Gauge,
     refreshes: Family<RefreshLabels, Counter>,
     rate_limited: Family<LimitLabels, Counter>,
@@ -64,6 +64,8 @@ pub struct Foreseen<'a> {
     pub policy: &'a Policy,
     /// The credentials, which know their expiry.
     pub credentials: &'a [Arc<Held>],
+    /// The endpoints, which know whether their circuits are open.
+    pub upstreams: &'a [Arc<Upstream>],
     /// The projects' names.
     pub projects: &'a [Arc<str>],
     /// The audit sink, which counts for itself.
@@ -93,11 +95,6 @@ struct DecisionLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabels {
     kind: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct EndpointLabels {
-    endpoint: Arc<str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -132,7 +129,6 @@ impl Metrics {
             duration: Histogram::new(BUCKETS),
             upstream_duration: Histogram::new(BUCKETS),
             upstream_errors: Family::default(),
-            circuits: Family::default(),
             in_flight: Gauge::default(),
             refreshes: Family::default(),
             rate_limited: Family::default(),
@@ -201,12 +197,6 @@ impl Metrics {
     /// Counts a failed attempt.
     pub fn attempt_failed(&self, kind: &'static str) {
         self.upstream_errors.get_or_create(&KindLabels { kind }).inc();
-    }
-
-    /// Notes whether an endpoint's circuit is open.
-    pub fn circuit(&self, endpoint: &Arc<str>, open: bool) {
-        let labels = EndpointLabels { endpoint: Arc::clone(endpoint) };
-        self.circuits.get_or_create(&labels).set(i64::from(open));
     }
 
     /// Counts that a credential's source was asked.
@@ -302,8 +292,6 @@ impl Metrics {
             self.upstream_duration.clone(),
         );
         r.register("upstream_errors", "Attempts without an acceptable answer", self.upstream_errors.clone());
-        let help = "Whether calls to an endpoint are refused because it keeps failing";
-        r.register("upstream_circuit_open", help, self.circuits.clone());
         r.register("in_flight_requests", "Requests under way", self.in_flight.clone());
         let help = "How often a credential's source was asked";
         r.register("credential_refreshes", help, self.refreshes.clone());
@@ -317,6 +305,7 @@ impl Metrics {
         let build = vec![("version", env!("CARGO_PKG_VERSION"))];
         r.register("build", "This program", Info::new(build));
         r.register_collector(Box::new(Dropped(foreseen.sink.clone())));
+        r.register_collector(Box::new(Circuits(foreseen.upstreams.to_vec())));
         r.register_collector(Box::new(Credentials(foreseen.credentials.to_vec())));
         r.register_collector(Box::new(ClockSkew(foreseen.skew.clone())));
         self.connections.register(r);

@@ -126,27 +126,29 @@ impl Proxy {
     /// See [`StartError`].
     pub async fn new(path: PathBuf, loaded: Loaded, inherited: Inherited) -> Result<Self, StartError> {
         let baseline = Baseline::new(path, &loaded);
-        let settings = loaded.settings;
+        let mut settings = loaded.settings;
         let sink = Sink::open(settings.audit.sink.clone(), settings.audit.when_blocked)?
             .write_ahead(settings.audit.write_ahead);
         let (egress, skew) = (egress(&settings.upstream)?, Skew::default());
         let renewals = renewals(&settings, &egress, &skew)?;
         let credentials: Vec<Arc<Held>> = renewals.iter().map(|renewal| Arc::clone(renewal.held())).collect();
+        let (projects, upstreams) = projects(&settings, &egress, &credentials)?;
         let metrics = Arc::new(Metrics::new(&Foreseen {
             listeners: &settings.listeners.iter().map(|l| Arc::clone(&l.name)).collect::<Vec<_>>(),
             callers: settings.callers.ids(),
             policy: &settings.policy,
             credentials: &credentials,
             projects: &settings.projects.iter().map(|p| Arc::clone(&p.name)).collect::<Vec<_>>(),
+            upstreams: &upstreams,
             sink: &sink,
             skew: &skew,
         }));
         let background = start(renewals, &settings, &metrics).await;
-        let (projects, upstreams) = projects(&settings, &egress, &credentials)?;
-        upstreams.iter().for_each(|upstream| metrics.circuit(upstream.name(), false));
         let sockets = bind(&settings.listeners, inherited)?;
         let health = Health::new(&settings.projects, &credentials);
-        let limits = descriptors::fit(&settings.limits, descriptors::available(), upstreams.len());
+        // Whatever shares them out goes by what there is.
+        settings.limits = descriptors::fit(&settings.limits, descriptors::available(), upstreams.len());
+        let limits = settings.limits.clone();
         let room = room(&limits, &sockets, &metrics);
         let (drain, upstream) = (settings.drain.clone(), settings.upstream.clone());
         let freeze_file = settings.freeze_file.clone();

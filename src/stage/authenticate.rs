@@ -26,6 +26,8 @@ pub struct InForce {
     pub policy: Policy,
     /// How much of it.
     pub limiter: Limiter,
+    /// How many calls the process takes on at once, by which callers' shares are measured.
+    pub in_flight: usize,
     /// The TLS of the listeners that have one: the server's, handed along so that it changes with the policy.
     pub tls: HashMap<Arc<str>, Arc<ServerConfig>>,
     /// Since when.

@@ -73,7 +73,6 @@ impl Forward {
         *exchange.trail.note().upstream_duration.get_or_insert_default() += took;
         self.metrics.attempted(took);
         if let Some(change) = pass.went(Verdict::of(&result), started + took) {
-            self.metrics.circuit(upstream.name(), change == Change::Opened);
             tell(change, upstream.name(), &result);
         }
         match result {

@@ -1,5 +1,4 @@
-//! Is it worth asking upstream at all? After some failures in a row its circuit opens, and nothing is sent but, now
-//! and then, one call that finds out.
+//! Circuit breaker of one endpoint: opens after failures in a row, and then lets one probe through at a time.
 //!
 //! Time is an argument, and nothing here waits. The probe is a real call, because only that tells whether calls
 //! succeed. The first one may go a second after the circuit opened, so that an outage is noticed to be over soon,
@@ -10,7 +9,10 @@ use std::{
     num::NonZeroU32,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+        atomic::{
+            AtomicBool,
+            Ordering::{Acquire, Release},
+        },
     },
     time::Duration,
 };
@@ -24,17 +26,30 @@ use super::{Answer, SendError};
 pub struct Breaker {
     threshold: NonZeroU32,
     longest: Duration,
-    /// In a row.
-    failures: AtomicU32,
-    /// Whether there is something in `open`: all that a call looks at while upstream is well.
-    is_open: AtomicBool,
-    open: Mutex<Option<Open>>,
+    state: Mutex<State>,
+    /// Whether the state is [`State::WELL`]: all that a call looks at while upstream is well. Written by
+    /// [`Changing`] alone, under the lock, so it cannot disagree with the state.
+    well: AtomicBool,
 }
 
-struct Open {
-    pause: Duration,
-    next_probe: Instant,
-    probing: bool,
+/// The whole state: open and "no failures" cannot be said together.
+#[derive(PartialEq)]
+enum State {
+    Closed {
+        /// In a row.
+        failures: u32,
+    },
+    Open {
+        pause: Duration,
+        next_probe: Instant,
+        probing: bool,
+    },
+}
+
+/// The locked state. What was made of it is published when this is dropped.
+struct Changing<'b> {
+    state: MutexGuard<'b, State>,
+    well: &'b AtomicBool,
 }
 
 /// A call that may be made. It is to be told how it went; dropped untold, it says nothing about upstream.
@@ -68,13 +83,7 @@ pub enum Change {
 impl Breaker {
     /// Opens after so many failures in a row, and never keeps all calls away for longer than `longest`.
     pub fn new(threshold: NonZeroU32, longest: Duration) -> Self {
-        Self {
-            threshold,
-            longest,
-            failures: AtomicU32::new(0),
-            is_open: AtomicBool::new(false),
-            open: Mutex::new(None),
-        }
+        Self { threshold, longest, state: Mutex::new(State::WELL), well: AtomicBool::new(true) }
     }
 
     /// Never opens.
@@ -84,7 +93,7 @@ impl Breaker {
 
     /// Whether calls are refused.
     pub fn is_open(&self) -> bool {
-        self.is_open.load(Relaxed)
+        !self.is_well() && matches!(*self.change().state, State::Open { .. })
     }
 
     /// May a call be made now?
@@ -92,49 +101,75 @@ impl Breaker {
     /// # Errors
     /// How long it is until one may, if nobody comes before it.
     pub fn pass(&self, now: Instant) -> Result<Pass<'_>, Duration> {
-        if !self.is_open() {
-            return Ok(Pass { breaker: self, probe: false });
+        let closed = Pass { breaker: self, probe: false };
+        if self.is_well() {
+            return Ok(closed);
         }
-        let mut open = self.lock();
-        // It may have closed meanwhile.
-        let Some(open) = open.as_mut() else { return Ok(Pass { breaker: self, probe: false }) };
-        let left = open.next_probe.saturating_duration_since(now);
-        if open.probing || !left.is_zero() {
-            return Err(left.max(if open.probing { open.pause } else { Duration::ZERO }));
+        let mut change = self.change();
+        let State::Open { pause, next_probe, probing } = &mut *change.state else { return Ok(closed) };
+        let left = next_probe.saturating_duration_since(now);
+        if *probing || !left.is_zero() {
+            return Err(left.max(if *probing { *pause } else { Duration::ZERO }));
         }
-        open.probing = true;
+        *probing = true;
         // Holds also where the probe is dropped untold.
-        open.next_probe = now + self.shortest();
+        *next_probe = now + self.shortest();
         Ok(Pass { breaker: self, probe: true })
     }
 
-    fn close(&self) -> Option<Change> {
-        self.failures.store(0, Relaxed);
-        if !self.is_open() {
+    fn succeeded(&self) -> Option<Change> {
+        if self.is_well() {
             return None;
         }
-        let mut open = self.lock();
-        self.is_open.store(false, Relaxed);
-        open.take().map(|_| Change::Closed)
+        let before = std::mem::replace(&mut *self.change().state, State::WELL);
+        matches!(before, State::Open { .. }).then_some(Change::Closed)
     }
 
-    fn open(&self, now: Instant) -> Option<Change> {
-        let mut open = self.lock();
-        if open.is_some() {
-            return None;
+    fn failed(&self, probe: Option<Verdict>, now: Instant) -> Option<Change> {
+        let mut change = self.change();
+        match (&mut *change.state, probe) {
+            (State::Closed { failures }, _) => {
+                *failures = failures.saturating_add(1);
+                if *failures < self.threshold.get() {
+                    return None;
+                }
+                let pause = self.shortest();
+                *change.state = State::Open { pause, next_probe: now + pause, probing: false };
+                Some(Change::Opened)
+            }
+            (State::Open { pause, next_probe, .. }, Some(verdict)) => {
+                let doubled = (*pause * 2).min(self.longest);
+                *pause = if verdict == Verdict::Vanishes { doubled } else { self.shortest() };
+                *next_probe = now + *pause;
+                None
+            }
+            // It was let through before the circuit opened.
+            (State::Open { .. }, None) => None,
         }
-        let pause = self.shortest();
-        *open = Some(Open { pause, next_probe: now + pause, probing: false });
-        self.is_open.store(true, Relaxed);
-        Some(Change::Opened)
     }
 
     fn shortest(&self) -> Duration {
         SHORTEST_PAUSE.min(self.longest)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Open>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn is_well(&self) -> bool {
+        self.well.load(Acquire)
+    }
+
+    fn change(&self) -> Changing<'_> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        Changing { state, well: &self.well }
+    }
+}
+
+impl State {
+    const WELL: Self = Self::Closed { failures: 0 };
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        // Still under the lock: fields are dropped after this.
+        self.well.store(*self.state == State::WELL, Release);
     }
 }
 
@@ -146,23 +181,10 @@ impl Pass<'_> {
 
     /// How the call went, which ended just now.
     pub fn went(self, verdict: Verdict, now: Instant) -> Option<Change> {
-        let breaker = self.breaker;
         match verdict {
             Verdict::Nothing => None,
-            Verdict::Works if breaker.failures.load(Relaxed) == 0 => None,
-            Verdict::Works => breaker.close(),
-            Verdict::Fails | Verdict::Vanishes if self.probe => {
-                if let Some(open) = breaker.lock().as_mut() {
-                    let doubled = (open.pause * 2).min(breaker.longest);
-                    open.pause = if verdict == Verdict::Vanishes { doubled } else { breaker.shortest() };
-                    open.next_probe = now + open.pause;
-                }
-                None
-            }
-            Verdict::Fails | Verdict::Vanishes => {
-                let failures = breaker.failures.fetch_add(1, Relaxed).saturating_add(1);
-                if failures >= breaker.threshold.get() { breaker.open(now) } else { None }
-            }
+            Verdict::Works => self.breaker.succeeded(),
+            Verdict::Fails | Verdict::Vanishes => self.breaker.failed(self.probe.then_some(verdict), now),
         }
     }
 }
@@ -170,9 +192,9 @@ impl Pass<'_> {
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
         if self.probe
-            && let Some(open) = self.breaker.lock().as_mut()
+            && let State::Open { probing, .. } = &mut *self.breaker.change().state
         {
-            open.probing = false;
+            *probing = false;
         }
     }
 }
@@ -202,6 +224,11 @@ const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::atomic::{AtomicU32, Ordering::Relaxed},
+        thread,
+    };
+
     use super::*;
 
     fn ms(ms: u64) -> Duration {
@@ -275,6 +302,36 @@ mod tests {
         assert_eq!(probe.went(Verdict::Works, now + ms(200)), Some(Change::Closed));
         assert!(!breaker.pass(now + ms(200)).unwrap().is_probe());
         opened(&breaker, now);
+    }
+
+    /// However two endings race: what is open closes with the next success, and what is closed lets calls through.
+    #[test]
+    fn endings_that_race_leave_no_circuit_open_for_ever() {
+        let (now, end) = (Instant::now(), std::time::Instant::now() + ms(1000));
+        while std::time::Instant::now() < end {
+            let breaker = Breaker::new(NonZeroU32::MIN, ms(30_000));
+            let (failing, working) = (breaker.pass(now).unwrap(), breaker.pass(now).unwrap());
+            let ready = AtomicU32::new(0);
+            let together = || {
+                ready.fetch_add(1, Relaxed);
+                while ready.load(Relaxed) < 2 {
+                    thread::yield_now();
+                }
+            };
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    together();
+                    failing.went(Verdict::Fails, now)
+                });
+                together();
+                working.went(Verdict::Works, now);
+            });
+            let open = breaker.is_open();
+            let next = breaker.pass(now + ms(1000)).unwrap();
+            assert_eq!(next.is_probe(), open);
+            assert_eq!(next.went(Verdict::Works, now + ms(1000)), open.then_some(Change::Closed));
+            assert!(!breaker.is_open());
+        }
     }
 
     #[test]

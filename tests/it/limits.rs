@@ -1,10 +1,14 @@
 //! How much? Callers and projects are held to their limits, and told truly when to come back.
 
-use std::{thread, time::Duration};
+use std::{
+    sync::{Mutex, mpsc::channel},
+    thread,
+    time::Duration,
+};
 
 use serde_json::json;
 
-use crate::harness::{Answer, Proxy, Setup, TOKEN, cancel, request};
+use crate::harness::{Answer, Proxy, Scripted, Setup, TOKEN, cancel, request, wait_for};
 
 #[test]
 fn a_caller_has_its_burst_and_is_then_told_when_to_come_back() {
@@ -35,6 +39,37 @@ fn another_callers_limit_is_its_own() {
     for _ in 0..3 {
         forwarded(&proxy, proxy.send_to("team", oncall()));
     }
+}
+
+/// Where open files are few, less is taken on at once than is configured, and shares are shares of that.
+#[test]
+fn one_caller_leaves_room_for_others_also_where_the_limits_are_lowered() {
+    let (release, released) = channel::<()>();
+    let released = Mutex::new(released);
+    let upstream = Scripted::start(move |_, peer| {
+        while peer.request().is_some() {
+            // Until the test lets go of its end.
+            assert!(released.lock().unwrap().recv().is_err());
+            peer.write("HTTP/1.1 204 No Content\r\n\r\n");
+        }
+    });
+    let setup = Setup::new().with_team().upstream(&upstream.url()).open_files(400).policy(&policy(""));
+    let proxy = setup.start();
+    let fit = proxy.logged("too few file descriptors for the limits: they are lowered; raise the limit of open files (LimitNOFILE)");
+    let in_flight = usize::try_from(fit["in_flight"].as_u64().unwrap()).unwrap();
+    assert!(in_flight < 100, "{fit}");
+    let mut wires: Vec<_> = (0..in_flight).map(|_| proxy.connect()).collect();
+    wires.iter_mut().for_each(|wire| wire.write(cancel("none")));
+    let over = in_flight - in_flight / 2;
+    let limited =
+        format!("mpc_auth_proxy_rate_limited_total{{scope=\"caller\",name=\"editor-api\"}} {over}\n");
+    wait_for("calls over the share", || proxy.probe("/metrics").body.contains(&limited).then_some(()));
+    let mut other = proxy.connect_to("team");
+    other.write(oncall());
+    drop(release);
+    assert_eq!(other.answer().status, 204);
+    let statuses: Vec<u16> = wires.iter_mut().map(|wire| wire.answer().status).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 429).count(), over, "{statuses:?}");
 }
 
 #[test]
