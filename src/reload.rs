@@ -111,7 +111,7 @@ impl Reloader {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         // Taken before the files are read: what changes from here on is seen the next time.
         let contents = last.contents.as_of_now();
-        let (result, files) = match config::load(&self.path) {
+        let (result, files) = match config::load_again(&self.path) {
             Ok(loaded) => {
                 let files = loaded.warnings.files().clone();
                 (self.apply(loaded.settings), files)

@@ -35,6 +35,56 @@ impl Secret {
     }
 }
 
+/// Why a text is no key or token. Tells what is in the way, never the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    /// Nothing is left without the white space around it.
+    #[error("is empty")]
+    Empty,
+    /// More than one line.
+    #[error("has more than one line")]
+    Lines,
+    /// White space between other characters.
+    #[error("has white space inside")]
+    WhiteSpace,
+    /// A quotation mark: where it was copied from, it was not a part of the value.
+    #[error("has a quotation mark: write the value without quotes")]
+    Quote,
+    /// A control character.
+    #[error("has a control character")]
+    Control,
+    /// A character that no key has.
+    #[error("has a character that is not ASCII")]
+    NotAscii,
+}
+
+/// A key or token as it stands in a file, a variable or an answer: without the byte order mark and the white space
+/// around it. It is the only reading of them, whatever they come from.
+///
+/// # Errors
+/// What keeps the rest from being one: see [`Flaw`].
+pub fn key_text(text: &str) -> Result<&str, Flaw> {
+    let text = text.trim_matches(is_around);
+    let flaw = |c: char| match c {
+        '\n' | '\r' => Some(Flaw::Lines),
+        _ if c.is_whitespace() => Some(Flaw::WhiteSpace),
+        '"' | '\'' | '`' => Some(Flaw::Quote),
+        _ if c.is_control() => Some(Flaw::Control),
+        _ if !c.is_ascii() => Some(Flaw::NotAscii),
+        _ => None,
+    };
+    if text.is_empty() {
+        return Err(Flaw::Empty);
+    }
+    // Of several, the most telling one: a second line explains the rest.
+    let lines = text.contains(['\n', '\r']).then_some(Flaw::Lines);
+    lines.or_else(|| text.chars().find_map(flaw)).map_or(Ok(text), Err)
+}
+
+fn is_around(c: char) -> bool {
+    c.is_whitespace() || c == '\u{feff}'
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")
@@ -50,6 +100,30 @@ impl<'de> Deserialize<'de> for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_one_word_of_ascii_with_white_space_around_it() {
+        for good in ["key", "key\n", "\u{feff}key\r\n", " \tkey \n\n", "\u{a0}key\u{feff}"] {
+            assert_eq!(key_text(good), Ok("key"), "{good:?}");
+        }
+        for (bad, expected) in [
+            ("", Flaw::Empty),
+            (" \n\u{feff}", Flaw::Empty),
+            ("key\nkey", Flaw::Lines),
+            ("key: \"x\"\r\nkey", Flaw::Lines),
+            ("k ey", Flaw::WhiteSpace),
+            ("k\tey", Flaw::WhiteSpace),
+            ("\"key\"", Flaw::Quote),
+            ("'key'\n", Flaw::Quote),
+            ("k\u{0}ey", Flaw::Control),
+            ("k\u{7f}", Flaw::Control),
+            ("k\u{e9}y", Flaw::NotAscii),
+            ("k\u{200b}y", Flaw::NotAscii),
+            ("k\u{feff}y", Flaw::NotAscii),
+        ] {
+            assert_eq!(key_text(bad), Err(expected), "{bad:?}");
+        }
+    }
 
     #[test]
     fn a_secret_does_not_print() {

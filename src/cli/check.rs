@@ -38,7 +38,7 @@ fn check(
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> io::Result<ExitCode> {
-    match read(path, variable, err)? {
+    match read((path, config::load), variable, err)? {
         Ok(Valid { settings, warnings, proxies }) => {
             problems(&warnings, err)?;
             summary(path, (&settings, &proxies), out)?;
@@ -55,14 +55,17 @@ pub(super) struct Valid {
     pub(super) proxies: Proxies,
 }
 
+/// One of the two ways to load a configuration.
+pub(super) type Load = fn(&Path) -> Result<Loaded, Report>;
+
 /// Reads the configuration. Where it is not valid, or the environment is not, tells why, and gives the exit code.
 pub(super) fn read(
-    path: &Path,
+    (path, load): (&Path, Load),
     variable: impl Fn(&str) -> Option<String>,
     err: &mut impl Write,
 ) -> io::Result<Result<Valid, ExitCode>> {
     let invalid = Ok(Err(ExitCode::from(exit::CONFIG)));
-    let Loaded { settings, warnings } = match config::load(path) {
+    let Loaded { settings, warnings } = match load(path) {
         Ok(loaded) => loaded,
         Err(report) => {
             problems(&report, err)?;
@@ -187,7 +190,10 @@ fn proof_on(listener: &Listener, proof: &Proof) -> Option<String> {
             let ServiceAccount { namespace, name, .. } = account;
             format!("a token of the service account {namespace}/{name}")
         }),
-        Proof::SdkSignature(key) => Some(format!("an SDK signature with {}…", key.key_hint())),
+        Proof::SdkSignature(key) => Some(match key.key_hint() {
+            Some(hint) => format!("an SDK signature with {hint}…"),
+            None => "an SDK signature".into(),
+        }),
         Proof::Dns(name) => certificates.then(|| format!("a certificate for {name}")),
         Proof::Spiffe(id) => certificates.then(|| format!("a certificate for {id}")),
     }

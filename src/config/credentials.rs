@@ -39,10 +39,21 @@ struct Uses {
 pub(super) fn read(page: &Page, node: &Node, projects: &[ProjectWritten]) -> Option<Vec<Written>> {
     let read = |(name, node): (Placed<Arc<str>>, _)| {
         scalar::is_name(page, &name);
+        let mark = page.count_secrets();
         let (source, base) = source(page, node, &Uses::of(&name.value, projects)).unzip();
+        if let Some(source) = source.as_ref().filter(|_| page.has_secrets_since(mark)) {
+            examine(page, node, source);
+        }
         Written { name, source, base: base.flatten() }
     };
     Some(named(page, node, "the credentials").into_iter().map(read).collect())
+}
+
+/// What is there of the source is read as it will be when it is asked. What is not there may come.
+fn examine(page: &Page, node: &Node, source: &Source) {
+    let Some(error) = source.examine().err().filter(|error| !error.is_absence()) else { return };
+    let place = error.path().and_then(|path| page.place_of_secret(path)).unwrap_or(node.place);
+    page.no_key(place, error.to_string(), error.remedy());
 }
 
 impl Uses {

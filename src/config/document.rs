@@ -52,9 +52,10 @@ fn every_source_has_a_section_whose_configuration_is_valid() {
 fn loaded(credentials: &str) -> Source {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| write(&folder.path().join(name), text);
-    for secret in ["keys/access-key", "keys/secret-key", "keys/profile", "keys/password"] {
+    for secret in ["keys/access-key", "keys/secret-key", "keys/password"] {
         write(secret, "value\n");
     }
+    write("keys/profile", "[basic]\nak = value\nsk = value\n");
     for token in ["tokens/id-token", "tokens/user-token"] {
         write(token, "value\n");
     }

@@ -16,6 +16,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
+use zeroize::Zeroizing;
 
 /// A file whose content is a part of what is loaded: when it changes, all is loaded anew.
 pub(super) fn watched<T>(
@@ -32,7 +33,7 @@ pub(super) fn watched<T>(
 /// A file that holds a secret: there, readable, not empty. That others may read it is a warning.
 pub(super) fn secret(page: &Page, node: &Node) -> Option<PathBuf> {
     let (path, metadata) = found(page, node)?;
-    page.names_secret(&path);
+    page.names_secret(&path, node.place);
     let ours = metadata.uid() == geteuid().as_raw();
     if is_exposed(metadata.permissions().mode(), ours) {
         let message = format!("others than its owner can read or change {}", path.display());
@@ -86,14 +87,11 @@ fn content(page: &Page, node: &Node) -> Option<(PathBuf, Vec<u8>)> {
     }
 }
 
-/// A file that holds a secret in its only line, and that secret.
-pub(super) fn secret_line(page: &Page, node: &Node) -> Option<Secret> {
+/// A file that holds a secret, and what it holds.
+pub(super) fn secret_text(page: &Page, node: &Node) -> Option<Secret> {
     let path = secret(page, node)?;
-    match fs::read_to_string(&path) {
-        Ok(text) => {
-            let whole = Secret::new(text);
-            Some(Secret::new(whole.expose().trim_end_matches(['\r', '\n'])))
-        }
+    match fs::read(&path) {
+        Ok(bytes) => Some(Secret::new(String::from_utf8_lossy(&Zeroizing::new(bytes)))),
         Err(error) => {
             cannot_read(page, node, &path, &error);
             None

@@ -56,20 +56,35 @@ pub struct Loaded {
 /// # Errors
 /// All problems of all files, in their order, warnings among them.
 pub fn load(proxy_yaml: &Path) -> Result<Loaded, Report> {
-    load_at(proxy_yaml, clock::now())
+    load_at(proxy_yaml, Moment { now: clock::now(), reload: false })
 }
 
-/// The same, at another time: it matters for rules that end.
-fn load_at(proxy_yaml: &Path, now: DateTime<Utc>) -> Result<Loaded, Report> {
+/// The same while the proxy runs: a key file that holds no key is a warning, because the last good key stays in force.
+///
+/// # Errors
+/// As of [`load`].
+pub fn load_again(proxy_yaml: &Path) -> Result<Loaded, Report> {
+    load_at(proxy_yaml, Moment { now: clock::now(), reload: true })
+}
+
+/// When it is loaded.
+#[derive(Clone, Copy)]
+struct Moment {
+    /// It matters for rules that end.
+    now: DateTime<Utc>,
+    reload: bool,
+}
+
+fn load_at(proxy_yaml: &Path, moment: Moment) -> Result<Loaded, Report> {
     let mut report = Report::default();
-    match read(proxy_yaml, now, &mut report) {
+    match read(proxy_yaml, moment, &mut report) {
         Some(settings) if !report.has_errors() => Ok(Loaded { settings, warnings: report }),
         _ => Err(report),
     }
 }
 
-fn read(path: &Path, now: DateTime<Utc>, report: &mut Report) -> Option<Settings> {
-    let page = Page::open(path).unwrap_or_else(|error| Page::unreadable(path, &error));
+fn read(path: &Path, Moment { now, reload }: Moment, report: &mut Report) -> Option<Settings> {
+    let page = Page::open(path).unwrap_or_else(|error| Page::unreadable(path, &error)).read_again(reload);
     let written = page.parse().and_then(|root| proxy::read(&page, &root)).unwrap_or_default();
     link::proxy(&page, &written);
     let policy = open_policy(&page, &written).map(|page| {

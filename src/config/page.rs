@@ -20,7 +20,8 @@ pub(super) struct Page {
     problems: RefCell<Vec<Problem>>,
     files: RefCell<Vec<PathBuf>>,
     named: RefCell<Vec<PathBuf>>,
-    secrets: RefCell<Vec<PathBuf>>,
+    secrets: RefCell<Vec<Placed<PathBuf>>>,
+    reload: bool,
 }
 
 /// A value that was written in the file, and where.
@@ -52,6 +53,7 @@ impl Page {
             files: RefCell::new(vec![path.to_owned()]),
             named: RefCell::new(vec![path.to_owned()]),
             secrets: RefCell::default(),
+            reload: false,
         }
     }
 
@@ -95,9 +97,37 @@ impl Page {
         self.files.borrow_mut().push(path.to_owned());
     }
 
-    /// Notes that this file holds a secret.
-    pub(super) fn names_secret(&self, path: &Path) {
-        self.secrets.borrow_mut().push(path.to_owned());
+    /// The same file, read while the proxy runs.
+    pub(super) fn read_again(self, reload: bool) -> Self {
+        Self { reload, ..self }
+    }
+
+    /// Notes that this file, which is named at that place, holds a secret.
+    pub(super) fn names_secret(&self, path: &Path, place: Place) {
+        self.secrets.borrow_mut().push(Placed { value: path.to_owned(), place });
+    }
+
+    /// Where this file, which holds a secret, was named last.
+    pub(super) fn place_of_secret(&self, path: &Path) -> Option<Place> {
+        self.secrets.borrow().iter().rev().find(|named| named.value == path).map(|named| named.place)
+    }
+
+    /// Whether all files with secrets that were named from there on are there to be read, and not empty.
+    pub(super) fn has_secrets_since(&self, mark: usize) -> bool {
+        let there = |path: &Path| fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0);
+        self.secrets.borrow().iter().skip(mark).all(|named| there(&named.value))
+    }
+
+    /// How many files with secrets were named so far.
+    pub(super) fn count_secrets(&self) -> usize {
+        self.secrets.borrow().len()
+    }
+
+    /// Reports that what stands where a key, token or password is looked for is none: an error at the start. A proxy that
+    /// runs keeps the last good one, and must not be kept from taking a new policy by it.
+    pub(super) fn no_key(&self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
+        let severity = if self.reload { Severity::Warning } else { Severity::Error };
+        self.push(Some(place), severity, (message.into(), Some(hint.into())));
     }
 
     /// What a relative path is relative to, as a hint.
@@ -140,7 +170,7 @@ impl Page {
     pub(super) fn close(self, report: &mut Report) {
         report.depends_on(self.files.into_inner());
         report.names(self.named.into_inner());
-        report.names_secrets(self.secrets.into_inner());
+        report.names_secrets(self.secrets.into_inner().into_iter().map(|named| named.value).collect());
         report.add(self.file, self.text, self.problems.into_inner());
     }
 

@@ -8,7 +8,7 @@ use super::page::{Page, Placed};
 use super::scalar;
 use super::yaml::Node;
 use crate::identity::{DnsName, NOBODY, NameError, Proof, ServiceAccount, SpiffeId};
-use crate::signing::{KeyError, SigningKey};
+use crate::signing::{Part, SigningKey};
 
 /// Reads an item of `identify`.
 pub(super) fn read(page: &Page, node: &Node) -> Option<Placed<Proof>> {
@@ -140,16 +140,16 @@ fn sdk_signature(page: &Page, node: &Node) -> Option<Proof> {
         Some((scalar::text(page, node, "an access key")?, node.place))
     });
     let secret_key = fields.required(("secret_key_file", "PATH"), |page, node| {
-        Some((files::watched(page, node, files::secret_line)?, node.place))
+        Some((files::watched(page, node, files::secret_text)?, node.place))
     });
     fields.finish();
     let ((access_key, access_place), (secret_key, secret_place)) = (access_key?, secret_key?);
     SigningKey::new(access_key, &secret_key, None)
         .map(Proof::SdkSignature)
         .map_err(|error| {
-            let place = match error {
-                KeyError::AccessKey => access_place,
-                KeyError::SecretKey | KeyError::SecurityToken => secret_place,
+            let place = match error.part() {
+                Part::AccessKey => access_place,
+                Part::SecretKey | Part::SecurityToken => secret_place,
             };
             page.error(place, error.to_string(), "make up a pair for this proxy alone, not the cloud's own");
         })

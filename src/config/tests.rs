@@ -31,6 +31,9 @@ impl Directory {
         let directory = Self::of(DATA);
         directory.write("ak", "HPUAQ5F3EXAMPLE\n");
         directory.write("sk", "5ec2e7-va1ue\n");
+        for (name, content) in NO_KEYS {
+            directory.write(name, content);
+        }
         directory.write("empty", "");
         directory.write("open", "5ec2e7-va1ue\n");
         fs::set_permissions(directory.path("open"), fs::Permissions::from_mode(0o644)).unwrap();
@@ -62,9 +65,17 @@ impl Directory {
         self.write(file, &text.replacen(from, to, 1));
     }
 
+    /// What is told of it, by severity and message alone.
+    fn told(&self, reload: bool) -> Vec<(Severity, String)> {
+        let loaded = load_at(&self.path("proxy.yaml"), Moment { now: now(), reload });
+        let report = loaded.map_or_else(|report| report, |loaded| loaded.warnings);
+        let told = |problem: &Problem| (problem.severity, problem.message.clone());
+        report.problems().iter().map(told).collect()
+    }
+
     /// The report without the directory, which is another in every run.
     fn report(&self) -> String {
-        let report = match load_at(&self.path("proxy.yaml"), now()) {
+        let report = match load_at(&self.path("proxy.yaml"), Moment { now: now(), reload: false }) {
             Ok(loaded) => loaded.warnings,
             Err(report) => report,
         };
@@ -102,6 +113,22 @@ fn tls_files() -> [(&'static str, String); 4] {
     FILES.clone()
 }
 
+/// What was meant to be a key, a profile, a token or a password.
+const NO_KEYS: [(&str, &str); 12] = [
+    ("ak.quoted", "\"HPUAQ5F3EXAMPLE00001\"\n"),
+    ("sk.lines", "5ec2e7-va1ue\nan0ther-va1ue\n"),
+    ("sk.inside", "5ec2e7 va1ue\n"),
+    ("sk.bom", "\u{feff}  5ec2e7-va1ue \r\n\n"),
+    ("token.foreign", "t0k\u{e9}n\n"),
+    ("swapped.ak", "5ec2e7va1ue5ec2e7va1ue5ec2e7va1ue5ec2e7v\n"),
+    ("swapped.sk", "HPUAQ5F3EXAMPLE00001\n"),
+    ("profile.twice", "[basic]\nak = HPUAQ5F3EXAMPLE00001\nsk = 5ec2e7\nSK = 5ec2e7-va1ue\n"),
+    ("profile.stray", "[basic]\nak = HPUAQ5F3EXAMPLE00001\nsk = 5ec2e7\n5ec2e7-va1ue\n"),
+    ("profile.other", "[global]\nak = HPUAQ5F3EXAMPLE00001\nsk = 5ec2e7\n"),
+    ("profile.quoted", "[basic]\nak = HPUAQ5F3EXAMPLE00001\nsk = '5ec2e7-va1ue'\n"),
+    ("password.lines", "5ec2e7-va1ue\n\n5ec2e7-va1ue\n"),
+];
+
 /// One of `cases.txt`.
 struct Case {
     name: String,
@@ -111,8 +138,8 @@ struct Case {
     report: String,
 }
 
-fn cases() -> Vec<Case> {
-    let text = fs::read_to_string(format!("{DATA}/cases.txt")).unwrap();
+fn cases(file: &str) -> Vec<Case> {
+    let text = fs::read_to_string(format!("{DATA}/{file}")).unwrap();
     let case = |case: &str| {
         let (name, rest) = case.split_once('\n').unwrap();
         let (change, rest) = rest.split_once("\nin ").unwrap();
@@ -132,12 +159,14 @@ fn cases() -> Vec<Case> {
 
 #[test]
 fn every_mistake_is_told_in_these_words() {
-    let cases = cases();
-    assert_eq!(cases.len(), 200);
-    for case in cases {
-        let directory = Directory::valid();
-        directory.change(&case.file, case.from.trim_end(), case.to.trim_end());
-        assert_eq!(directory.report().trim_end(), case.report, "{}", case.name);
+    for (file, count) in [("cases.txt", 200), ("material.txt", 11)] {
+        let cases = cases(file);
+        assert_eq!(cases.len(), count, "{file}");
+        for case in cases {
+            let directory = Directory::valid();
+            directory.change(&case.file, case.from.trim_end(), case.to.trim_end());
+            assert_eq!(directory.report().trim_end(), case.report, "{}", case.name);
+        }
     }
 }
 
@@ -217,6 +246,16 @@ fn a_valid_configuration_means_what_it_says() {
 }
 
 #[test]
+fn a_key_file_that_holds_no_key_keeps_a_start_back_and_no_reload() {
+    let directory = Directory::valid();
+    directory.write("sk", "5ec2e7\nva1ue\n");
+    let [(at_start, message)] = &directory.told(false)[..] else { panic!("{:?}", directory.told(false)) };
+    assert!(message.ends_with("/sk holds no key: the secret key has more than one line"), "{message}");
+    assert_eq!(*at_start, Severity::Error);
+    assert_eq!(directory.told(true), [(Severity::Warning, message.clone())]);
+}
+
+#[test]
 fn an_owner_is_asked_for_on_loopback_addresses_only() {
     let directory = Directory::valid();
     directory.change("policy.yaml", "unix: { uid: 1001 }", "loopback: { uid: 1001 }");
@@ -257,9 +296,10 @@ fn the_samples_are_valid() {
     assert_eq!(minimal.report(), "");
     assert!(load(&minimal.path("proxy.yaml")).is_ok());
     let full = Directory::of(&format!("{SAMPLES}/full"));
-    for secret in ["ak", "sk", "security-token", "user-token", "profile", "id-token", "password"] {
+    for secret in ["ak", "sk", "security-token", "user-token", "id-token", "password"] {
         full.write(&format!("secrets/{secret}"), "value\n");
     }
+    full.write("secrets/profile", "[basic]\nak = value\nsk = value\n");
     full.write("secrets/sdk-secret", "value\n");
     full.write("secrets/ca.pem", &certificate());
     full.write("tls/ca.crt", &certificate());

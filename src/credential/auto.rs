@@ -91,6 +91,11 @@ pub fn look_around(known: &Known) -> Vec<Look> {
     first(known).1
 }
 
+/// Whether the first source that is there is what it should be.
+pub(super) fn examine(known: &Known) -> Result<(), ProvideError> {
+    first(known).0.examine()
+}
+
 /// The first source that is there, and what was looked at to find it.
 fn first(known: &Known) -> (Source, Vec<Look>) {
     let mut looks = Vec::new();

@@ -3,29 +3,53 @@
 use std::env;
 
 use super::{Credential, Provide, ProvideError, Provided, Providing};
-use crate::{secret::Secret, signing::SigningKey};
+use crate::{
+    secret::Secret,
+    signing::{Part, SigningKey},
+};
 
 /// `HUAWEICLOUD_SDK_AK`, `HUAWEICLOUD_SDK_SK`, `HUAWEICLOUD_SDK_SECURITY_TOKEN`.
 pub(super) struct Environment;
 
 impl Provide for Environment {
     fn provide(&mut self) -> Providing<'_> {
-        Box::pin(async { read(|name| env::var(name).ok()) })
+        Box::pin(async { read(set) })
     }
+}
+
+/// Whether what is in the environment now is a key.
+pub(super) fn examine() -> Result<(), ProvideError> {
+    read(set).map(drop)
 }
 
 /// The text of a variable that is set to something.
 pub(super) fn variable(name: &'static str) -> Result<String, ProvideError> {
-    env::var(name).ok().filter(|text| !text.is_empty()).ok_or(ProvideError::Unset(name))
+    set(name).ok_or(ProvideError::Unset(name))
+}
+
+/// White space alone is nothing. Text that is not UTF-8 is not nothing: it is left to be refused.
+fn set(name: &str) -> Option<String> {
+    env::var_os(name).map(|text| text.to_string_lossy().into_owned()).filter(|text| !text.trim().is_empty())
 }
 
 fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Provided, ProvideError> {
-    let text = |name| variable(name).filter(|v| !v.is_empty());
-    let access_key = text(ACCESS_KEY).ok_or(ProvideError::Unset(ACCESS_KEY))?;
-    let secret_key = text(SECRET_KEY).map(Secret::new).ok_or(ProvideError::Unset(SECRET_KEY))?;
-    let security_token = text(SECURITY_TOKEN).map(Secret::new);
-    let key = SigningKey::new(&access_key, &secret_key, security_token)?;
+    let access_key = variable(ACCESS_KEY).ok_or(ProvideError::Unset(ACCESS_KEY))?;
+    let secret_key = variable(SECRET_KEY).map(Secret::new).ok_or(ProvideError::Unset(SECRET_KEY))?;
+    let security_token = variable(SECURITY_TOKEN).map(Secret::new);
+    let key = SigningKey::new(&access_key, &secret_key, security_token).map_err(|error| {
+        let place = format!("the environment variable {}", variable_of(error.part()));
+        ProvideError::Key { place: place.into(), error }
+    })?;
     Ok(Provided { credential: Credential::Key(key), expires_at: None })
+}
+
+/// The variable that the part of a key stands in.
+pub fn variable_of(part: Part) -> &'static str {
+    match part {
+        Part::AccessKey => ACCESS_KEY,
+        Part::SecretKey => SECRET_KEY,
+        Part::SecurityToken => SECURITY_TOKEN,
+    }
 }
 
 pub(super) const ACCESS_KEY: &str = "HUAWEICLOUD_SDK_AK";
@@ -45,8 +69,33 @@ mod tests {
         );
         let error = only(&[ACCESS_KEY]).unwrap_err();
         assert_eq!(error.to_string(), "the environment variable HUAWEICLOUD_SDK_SK is not set");
-        assert!(read(|_| Some(String::new())).is_err());
         assert!(only(&[ACCESS_KEY, SECRET_KEY]).is_ok());
         assert!(only(&[ACCESS_KEY, SECRET_KEY, SECURITY_TOKEN]).is_ok());
+    }
+
+    #[test]
+    fn a_variable_that_holds_no_part_of_a_key_is_named() {
+        let (access, secret) = ("AKEXAMPLE00000000001", "SkExampleKeyForTestVectorsOnly0000000001");
+        let told = |values: [&'static str; 3]| {
+            let names = [ACCESS_KEY, SECRET_KEY, SECURITY_TOKEN];
+            let value =
+                move |name: &str| names.iter().position(|n| *n == name).map(|at| values[at].to_owned());
+            read(value).map_err(|error| error.to_string())
+        };
+        assert!(told(["\u{feff}AKEXAMPLE00000000001\r\n", "s3cr3t\n", "t "]).is_ok());
+        for (values, expected) in [
+            (["A K", "s", "t"], "HUAWEICLOUD_SDK_AK holds no key: the access key has white space inside"),
+            (["AK", "s\ns", "t"], "HUAWEICLOUD_SDK_SK holds no key: the secret key has more than one line"),
+            (
+                ["AK", "s", "\u{fffd}"],
+                "HUAWEICLOUD_SDK_SECURITY_TOKEN holds no key: the security token has a character that is not ASCII",
+            ),
+            (
+                [secret, access, "t"],
+                "HUAWEICLOUD_SDK_AK holds no key: the access key and the secret key look swapped",
+            ),
+        ] {
+            assert_eq!(told(values).unwrap_err(), format!("the environment variable {expected}"));
+        }
     }
 }

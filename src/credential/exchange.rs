@@ -159,7 +159,8 @@ impl Exchange {
         let KeyDocument { credential } = self.read(self.accepted(answer)?)?;
         let expires_at =
             moment(&credential.expires_at).ok_or_else(|| self.unusable("its expiry is no time"))?;
-        let key = SigningKey::new(&credential.access, &credential.secret, Some(credential.securitytoken))?;
+        let key = SigningKey::new(&credential.access, &credential.secret, Some(credential.securitytoken));
+        let key = key.map_err(|error| ProvideError::Key { place: (&*self.name).into(), error })?;
         Ok(Provided { credential: Credential::Key(key), expires_at: Some(expires_at) })
     }
 }

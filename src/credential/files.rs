@@ -14,7 +14,10 @@ use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
 use super::{Credential, Provide, ProvideError, Provided, Providing};
-use crate::{secret::Secret, signing::SigningKey};
+use crate::{
+    secret::{Flaw, Secret, key_text},
+    signing::{KeyError, Part, SigningKey},
+};
 
 /// An access key in two or three files.
 pub(super) struct Files {
@@ -37,7 +40,7 @@ impl Files {
             }
             let whole = self.last.as_ref().is_none_or(|last| !is_half_changed(last, &values));
             if (whole || Instant::now() >= end) && are_same(&values, &self.values()?) {
-                let key = key(&values)?;
+                let key = key(&self.paths, &values)?;
                 self.last = Some(values);
                 return Ok(Provided { credential: Credential::Key(key), expires_at: None });
             }
@@ -45,8 +48,13 @@ impl Files {
         }
     }
 
+    /// Whether what they hold now is a key.
+    pub(super) fn examine(&self) -> Result<(), ProvideError> {
+        key(&self.paths, &self.values()?).map(drop)
+    }
+
     fn values(&self) -> Result<Vec<Secret>, ProvideError> {
-        self.paths.iter().map(|path| line(path)).collect()
+        self.paths.iter().map(|path| text(path)).collect()
     }
 }
 
@@ -60,19 +68,64 @@ impl Provide for Files {
     }
 }
 
-/// A file's only line. The file is small and local: reading it blocks for microseconds.
-pub(super) fn line(path: &Path) -> Result<Secret, ProvideError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ProvideError::Unreadable { path: path.to_owned(), source })?;
-    let whole = Zeroizing::new(text);
-    Ok(Secret::new(whole.trim_end_matches(['\r', '\n'])))
+/// What a file holds. The file is small and local: reading it blocks for microseconds.
+pub(super) fn text(path: &Path) -> Result<Secret, ProvideError> {
+    let unreadable = |source| ProvideError::Unreadable { path: path.to_owned(), source };
+    // By way of bytes: text that is not UTF-8 is no key either, and said to be none.
+    let bytes = Zeroizing::new(std::fs::read(path).map_err(unreadable)?);
+    Ok(Secret::new(String::from_utf8_lossy(&bytes)))
 }
 
-fn key(values: &[Secret]) -> Result<SigningKey, ProvideError> {
+/// The token in a file.
+pub(super) fn token(path: &Path) -> Result<Secret, ProvideError> {
+    let text = text(path)?;
+    key_text(text.expose()).map(Secret::new).map_err(|flaw| no_token(path, flaw))
+}
+
+/// A file whose content is no token.
+pub(super) fn no_token(path: &Path, flaw: Flaw) -> ProvideError {
+    if flaw == Flaw::Empty {
+        return ProvideError::Empty { path: path.to_owned() };
+    }
+    ProvideError::File { path: path.to_owned(), problem: format!("holds no token: it {flaw}") }
+}
+
+/// The password in a file: its only line, to the letter, because a password may hold anything.
+pub(super) fn password(path: &Path) -> Result<Secret, ProvideError> {
+    let text = text(path)?;
+    let line = text.expose().trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']);
+    let flaw = match line {
+        "" => return Err(ProvideError::Empty { path: path.to_owned() }),
+        _ if line.contains(['\r', '\n']) => Flaw::Lines,
+        _ if line.contains(char::REPLACEMENT_CHARACTER) => return Err(not_utf8(path)),
+        _ => return Ok(Secret::new(line)),
+    };
+    Err(ProvideError::File { path: path.to_owned(), problem: format!("holds no password: it {flaw}") })
+}
+
+fn not_utf8(path: &Path) -> ProvideError {
+    ProvideError::File { path: path.to_owned(), problem: "is not UTF-8 text".into() }
+}
+
+/// The key that the files hold, in the order of the paths.
+fn key(paths: &[PathBuf], values: &[Secret]) -> Result<SigningKey, ProvideError> {
     let mut values = values.iter().cloned();
     let mut next = || values.next().unwrap_or_else(|| Secret::new(""));
     let (access_key, secret_key) = (next(), next());
-    Ok(SigningKey::new(access_key.expose(), &secret_key, values.next())?)
+    SigningKey::new(access_key.expose(), &secret_key, values.next()).map_err(|error| {
+        let index = match error.part() {
+            Part::AccessKey => 0,
+            Part::SecretKey => 1,
+            Part::SecurityToken => 2,
+        };
+        let path = paths.get(index).cloned().unwrap_or_default();
+        match error {
+            KeyError::Part(_, Flaw::Empty) => ProvideError::Empty { path },
+            KeyError::Part(..) | KeyError::Comma | KeyError::Swapped => {
+                ProvideError::Key { place: path.display().to_string().into(), error }
+            }
+        }
+    })
 }
 
 /// Whether some of the values are others now and some are not.
@@ -99,9 +152,9 @@ mod tests {
     fn folder() -> (tempfile::TempDir, Files) {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        fs::write(path("ak"), "AKEXAMPLE\r\n").unwrap();
+        fs::write(path("ak"), "\u{feff}AKEXAMPLE00000001\r\n").unwrap();
         fs::write(path("sk"), "s3cr3t").unwrap();
-        fs::write(path("token"), "tok\n").unwrap();
+        fs::write(path("token"), " tok\n").unwrap();
         let files = Files::new(path("ak"), path("sk"), Some(path("token")));
         (folder, files)
     }
@@ -112,10 +165,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn keys_are_read_without_their_line_ends() {
+    async fn keys_are_read_without_what_stands_around_them() {
         let (_folder, mut files) = folder();
         let provided = files.provide().await.unwrap();
-        assert_eq!(provided.credential, expected("AKEXAMPLE", "s3cr3t", "tok"));
+        assert_eq!(provided.credential, expected("AKEXAMPLE00000001", "s3cr3t", "tok"));
         assert_eq!(provided.credential.key_hint(), Some("AKEX"));
         assert_eq!(files.files().len(), 3);
     }
@@ -161,7 +214,7 @@ mod tests {
         fs::write(folder.path().join("sk"), "corrected").unwrap();
         let started = Instant::now();
         let provided = files.provide().await.unwrap();
-        assert_eq!(provided.credential, expected("AKEXAMPLE", "corrected", "tok"));
+        assert_eq!(provided.credential, expected("AKEXAMPLE00000001", "corrected", "tok"));
         assert!(started.elapsed() >= PATIENCE);
     }
 }

@@ -41,7 +41,7 @@ impl IamPassword {
 
     async fn token(&self) -> Result<Provided, ProvideError> {
         let source::Password { domain, user, password_file, project_id, .. } = &self.settings;
-        let password = files::line(password_file)?;
+        let password = files::password(password_file)?;
         let body = json!({ "auth": {
             "identity": {
                 "methods": ["password"],
@@ -60,7 +60,7 @@ impl IamPassword {
 
     fn read(&self, answer: Answer) -> Result<Provided, ProvideError> {
         let token = answer.headers.get(SUBJECT).and_then(|token| token.to_str().ok()).map(Secret::new);
-        let token = token.as_ref().and_then(Token::new);
+        let token = token.as_ref().and_then(|token| Token::new(token).ok());
         let token = token.ok_or_else(|| self.exchange.unusable("it has no X-Subject-Token"))?;
         let Document { token: Issued { expires_at } } = self.exchange.read(answer)?;
         let expires_at: Option<DateTime<Utc>> = moment(&expires_at);

@@ -12,7 +12,7 @@ use super::{
     exchange::{Ask, Exchange},
 };
 use crate::{
-    secret::Secret,
+    secret::{Secret, key_text},
     upstream::{Answer, Endpoint},
 };
 
@@ -63,8 +63,9 @@ impl Metadata {
         let answer = self.get(Method::PUT, TOKEN, headers).await?;
         match answer.status.as_u16() {
             200 => {
-                let text = std::str::from_utf8(&answer.body).map(Secret::new);
-                text.map(Session::Token).map_err(|_| self.exchange.unusable("its session token is not text"))
+                let text = std::str::from_utf8(&answer.body).ok().and_then(|text| key_text(text).ok());
+                let token = text.map(Secret::new).map(Session::Token);
+                token.ok_or_else(|| self.exchange.unusable("its session token is none"))
             }
             404 | 405 | 503 => Ok(Session::None),
             _ => Err(self.exchange.refused(&answer)),

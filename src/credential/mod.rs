@@ -13,6 +13,7 @@ mod exchange;
 mod files;
 mod held;
 mod iam_password;
+mod ini;
 mod metadata;
 mod oidc;
 mod oidc_sts;
@@ -23,12 +24,20 @@ mod source;
 mod standing;
 mod token_file;
 
-use std::{error::Error as _, fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc};
+use std::{
+    error::Error as _,
+    fmt,
+    future::Future,
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use http::HeaderValue;
 
 pub use auto::{Known, Look, look_around};
+pub use environment::variable_of;
 pub use held::{Held, Lease, State, Unavailable};
 pub use metadata::endpoint as default_metadata;
 pub use profile::{SECTION as DEFAULT_SECTION, default_path as default_profile};
@@ -38,7 +47,7 @@ pub use source::{
 };
 
 use crate::{
-    secret::Secret,
+    secret::{Flaw, Secret, key_text},
     signing::{KeyError, SigningKey},
     upstream::{SendError, WayError},
 };
@@ -101,6 +110,12 @@ pub enum ProvideError {
         /// Why.
         source: std::io::Error,
     },
+    /// A file holds nothing, or white space.
+    #[error("{path} is empty")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file holds something else than it should.
     #[error("{path} {problem}")]
     File {
@@ -109,9 +124,17 @@ pub enum ProvideError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The id of an identity provider cannot be sent.
+    #[error("no header can carry the id of the identity provider (`idp_id`)")]
+    ProviderId,
     /// What was found is no key.
-    #[error("this is no access key")]
-    Key(#[from] KeyError),
+    #[error("{place} holds no key: {error}")]
+    Key {
+        /// The file, variable or endpoint that it came from.
+        place: Box<str>,
+        /// What is wrong with it.
+        error: KeyError,
+    },
     /// An endpoint could not be asked, or gave no answer.
     #[error("{endpoint} cannot be asked: {source}")]
     Unanswered {
@@ -164,6 +187,59 @@ pub enum ProvideError {
 }
 
 impl ProvideError {
+    /// Whether nothing is there yet, as opposed to something that is wrong.
+    pub fn is_absence(&self) -> bool {
+        match self {
+            Self::Unset(_) | Self::Unreadable { .. } | Self::Empty { .. } => true,
+            Self::Variable(..)
+            | Self::File { .. }
+            | Self::Key { .. }
+            | Self::ProviderId
+            | Self::Unanswered { .. }
+            | Self::Refused { .. }
+            | Self::WrongPassword { .. }
+            | Self::Unusable { .. }
+            | Self::Expired
+            | Self::NoAgency
+            | Self::Base(_)
+            | Self::Way(_)
+            | Self::Nowhere(_) => false,
+        }
+    }
+
+    /// What to do about something that is there and wrong.
+    pub fn remedy(&self) -> &'static str {
+        if let Self::Key { error, .. } = self {
+            return match error {
+                KeyError::Swapped => "exchange the two",
+                KeyError::Part(..) | KeyError::Comma => {
+                    "write the value alone, as it was given; white space around it does no harm"
+                }
+            };
+        }
+        "correct it, or name another"
+    }
+
+    /// The file that is wrong, where it is one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Unreadable { path, .. } | Self::Empty { path } | Self::File { path, .. } => Some(path),
+            Self::Key { place, .. } => Some(Path::new(&**place)),
+            Self::Unset(_)
+            | Self::Variable(..)
+            | Self::ProviderId
+            | Self::Unanswered { .. }
+            | Self::Refused { .. }
+            | Self::WrongPassword { .. }
+            | Self::Unusable { .. }
+            | Self::Expired
+            | Self::NoAgency
+            | Self::Base(_)
+            | Self::Way(_)
+            | Self::Nowhere(_) => None,
+        }
+    }
+
     /// The error with its causes, on one line.
     pub fn with_causes(&self) -> String {
         let causes = std::iter::successors(self.source(), |cause| (*cause).source());
@@ -175,20 +251,24 @@ impl ProvideError {
 }
 
 impl Credential {
-    /// The first four characters of the access key. A token has no part that may be shown.
+    /// The first four characters of the access key, where it looks like one. A token has no part that may be shown.
     pub fn key_hint(&self) -> Option<&str> {
         match self {
-            Self::Key(key) => Some(key.key_hint()),
+            Self::Key(key) => key.key_hint(),
             Self::Token(_) => None,
         }
     }
 }
 
 impl Token {
-    /// The token, where the text can be a header's value: one line of visible ASCII.
-    pub fn new(text: &Secret) -> Option<Self> {
-        let visible = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
-        visible(text.expose()).then(|| text.header().map(Self)).flatten()
+    /// The token, as it stands wherever it comes from: see [`key_text`].
+    ///
+    /// # Errors
+    /// What keeps it from being one.
+    pub fn new(text: &Secret) -> Result<Self, Flaw> {
+        // Visible ASCII is what every header can carry.
+        let text = Secret::new(key_text(text.expose())?);
+        text.header().map(Self).ok_or(Flaw::Control)
     }
 
     /// The value of `X-Auth-Token`, marked as sensitive.
@@ -210,9 +290,10 @@ mod tests {
     #[test]
     fn a_token_is_one_line_of_visible_ascii() {
         for bad in ["", "a b", "a\nb", "é", "\u{7f}"] {
-            assert!(Token::new(&Secret::new(bad)).is_none(), "{bad:?}");
+            assert!(Token::new(&Secret::new(bad)).is_err(), "{bad:?}");
         }
-        let token = Token::new(&Secret::new("MIIE")).unwrap();
+        let token = Token::new(&Secret::new("MIIE\n")).unwrap();
+        assert_eq!(token.header(), "MIIE");
         assert_eq!(format!("{:?}", Credential::Token(token)), "Token([token])");
     }
 }

@@ -20,10 +20,9 @@ impl Oidc {
 
     async fn key(&self) -> Result<Provided, ProvideError> {
         // Read every time: the platform replaces it while it still counts.
-        let id_token = files::line(&self.settings.id_token_file)?;
+        let id_token = files::token(&self.settings.id_token_file)?;
         let mut headers = HeaderMap::new();
-        let idp = HeaderValue::from_str(&self.settings.idp_id);
-        headers.insert(IDP, idp.map_err(|_| self.exchange.unusable("no header can carry `idp_id`"))?);
+        headers.insert(IDP, provider_id(&self.settings.idp_id)?);
         let body = json!({ "auth": { "id_token": { "id": id_token.expose() } } });
         let answer = self.exchange.post(TOKENS, headers, body).await?;
         let answer = self.exchange.accepted(answer)?;
@@ -36,6 +35,11 @@ impl Oidc {
         let answer = self.exchange.post(KEYS, HeaderMap::new(), body).await?;
         self.exchange.key(answer)
     }
+}
+
+/// The value of `X-Idp-Id`.
+pub(super) fn provider_id(idp_id: &str) -> Result<HeaderValue, ProvideError> {
+    HeaderValue::from_str(idp_id).map_err(|_| ProvideError::ProviderId)
 }
 
 impl Provide for Oidc {

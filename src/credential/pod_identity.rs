@@ -20,7 +20,7 @@ impl PodIdentity {
         let (endpoint, target) = agent(&uri).map_err(|problem| ProvideError::Variable(URI, problem))?;
         let exchange = Exchange::new(&endpoint, &self.0, TIMEOUT)?;
         // Read every time: the platform replaces it while it still counts.
-        let token = files::line(&token_file)?.header().ok_or(ProvideError::File {
+        let token = files::token(&token_file)?.header().ok_or(ProvideError::File {
             path: token_file,
             problem: "holds no token that a header can carry".into(),
         })?;
@@ -29,6 +29,13 @@ impl PodIdentity {
         let answer = exchange.post(&target, headers, json!({})).await?;
         exchange.key(answer)
     }
+}
+
+/// Whether what the platform put into the environment, where it has done so, leads to an agent.
+pub(super) fn examine() -> Result<(), ProvideError> {
+    let (uri, token_file) = (variable(URI)?, PathBuf::from(variable(TOKEN_FILE)?));
+    agent(&uri).map_err(|problem| ProvideError::Variable(URI, problem))?;
+    files::token(&token_file).map(drop)
 }
 
 impl Provide for PodIdentity {

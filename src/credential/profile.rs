@@ -6,12 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ini::{Ini, ParseOption, Properties};
-use zeroize::Zeroizing;
-
 use super::{
     Credential, Provide, ProvideError, Provided, Providing, Surroundings,
     exchange::Exchange,
+    files, ini,
     oidc::Oidc,
     source::{self, CLOUD_TIMEOUT, LONGEST_KEY},
 };
@@ -23,6 +21,14 @@ pub(super) struct Profile {
     section: String,
     iam_endpoint: Option<Endpoint>,
     surroundings: Surroundings,
+}
+
+/// Where a section is, and what is known besides.
+#[derive(Clone, Copy)]
+struct Section<'a> {
+    path: &'a Path,
+    name: &'a str,
+    iam_endpoint: Option<&'a Endpoint>,
 }
 
 /// What a section asks for.
@@ -52,42 +58,46 @@ impl Profile {
     }
 
     fn read(&self) -> Result<Found, ProvideError> {
-        let text = std::fs::read_to_string(&self.path).map(Zeroizing::new);
-        let text = text.map_err(|source| ProvideError::Unreadable { path: self.path.clone(), source })?;
-        // As Python's configparser reads it: what looks like an escape or a quote is a part of the value.
-        let options = ParseOption { enabled_quote: false, enabled_escape: false, ..ParseOption::default() };
-        let file = Ini::load_from_str_opt(&text, options)
-            .map_err(|error| self.problem(format!("is no INI file: line {}", error.line)))?;
-        let section = file.section(Some(&self.section));
-        let section = section.ok_or_else(|| self.problem(format!("has no section [{}]", self.section)))?;
-        self.found(section)
+        let Self { path, section, iam_endpoint, .. } = self;
+        Section { path, name: section, iam_endpoint: iam_endpoint.as_ref() }.read()
     }
+}
 
-    fn found(&self, section: &Properties) -> Result<Found, ProvideError> {
-        let value = |name| section.get(name).filter(|value| !value.is_empty());
+/// Whether the section asks for something that can be had.
+pub(super) fn examine(
+    (path, name): (&Path, &str),
+    iam_endpoint: Option<&Endpoint>,
+) -> Result<(), ProvideError> {
+    match (Section { path, name, iam_endpoint }).read()? {
+        Found::Key(_) => Ok(()),
+        Found::Federation(settings) => source::Source::Oidc(settings).examine(),
+    }
+}
+
+impl Section<'_> {
+    fn read(self) -> Result<Found, ProvideError> {
+        let text = files::text(self.path)?;
+        let values =
+            ini::section(text.expose(), self.name).map_err(|error| self.problem(error.to_string()))?;
+        let value = |name: &str| values.get(name).map(|value| &***value).filter(|value| !value.is_empty());
         if let (Some(idp_id), Some(id_token_file)) = (value("idp_id"), value("id_token_file")) {
             return self.federation(value("iam_endpoint"), idp_id, id_token_file);
         }
         let needed = |name: &'static str| {
-            value(name).ok_or_else(|| self.problem(format!("has no `{name}` in [{}]", self.section)))
+            value(name).ok_or_else(|| self.problem(format!("has no `{name}` in [{}]", self.name)))
         };
         let (access_key, secret_key) = (needed("ak")?, Secret::new(needed("sk")?));
-        let security_token = value("security_token").map(Secret::new);
-        Ok(Found::Key(SigningKey::new(access_key, &secret_key, security_token)?))
+        let key = SigningKey::new(access_key, &secret_key, value("security_token").map(Secret::new));
+        key.map(Found::Key).map_err(|error| self.problem(format!("holds no key in [{}]: {error}", self.name)))
     }
 
-    fn federation(
-        &self,
-        iam: Option<&str>,
-        idp_id: &str,
-        id_token_file: &str,
-    ) -> Result<Found, ProvideError> {
+    fn federation(self, iam: Option<&str>, idp_id: &str, id_token_file: &str) -> Result<Found, ProvideError> {
         let iam_endpoint = match iam {
             Some(text) => {
                 let endpoint = Endpoint::parse(text).ok().filter(|e| e.tls() || e.is_loopback());
                 Some(endpoint.ok_or_else(|| self.problem("`iam_endpoint` is no https:// endpoint"))?)
             }
-            None => self.iam_endpoint.clone(),
+            None => self.iam_endpoint.cloned(),
         };
         let iam_endpoint = iam_endpoint.ok_or_else(|| {
             self.problem(
@@ -102,8 +112,8 @@ impl Profile {
         }))
     }
 
-    fn problem(&self, problem: impl Into<String>) -> ProvideError {
-        ProvideError::File { path: self.path.clone(), problem: problem.into() }
+    fn problem(self, problem: impl Into<String>) -> ProvideError {
+        ProvideError::File { path: self.path.to_owned(), problem: problem.into() }
     }
 }
 
@@ -137,37 +147,59 @@ const CREDENTIALS_FILE: &str = "HUAWEICLOUD_SDK_CREDENTIALS_FILE";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        clock::Skew,
-        upstream::{Egress, Proxies, Roots},
-    };
 
     fn read(text: &str) -> Result<Found, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("credentials");
         std::fs::write(&path, text).unwrap();
-        let egress = Egress { roots: Roots::new(None).unwrap(), proxies: Proxies::new(None, |_| None) };
-        let surroundings = Surroundings::new(&egress, std::time::Duration::from_secs(1), &Skew::default());
-        let profile = Profile::new((path, SECTION.into()), None, surroundings);
-        let folder = folder.path().display().to_string();
-        profile.read().map_err(|error| error.to_string().replace(&folder, ""))
+        let found = Section { path: &path, name: SECTION, iam_endpoint: None }.read();
+        found.map_err(|error| error.to_string().replace(&folder.path().display().to_string(), ""))
     }
 
     #[test]
-    fn values_are_read_to_the_letter() {
+    fn a_key_is_read() {
         for (text, access, secret, token) in [
             ("[basic]\nak = AK\nsk = s\n", "AK", "s", None),
             (
-                "# keys\n[other]\nak = no\n[basic]\nak=AK\nsk = \"s\\n'=;#%\"\nsecurity_token = t\n",
+                "# keys\n[other]\nak = no\n[basic]\nAK=AK\nsk = s\\n=;#%%\nsecurity_token = t\n",
                 "AK",
-                "\"s\\n'=;#%\"",
+                "s\\n=;#%",
                 Some("t"),
             ),
             ("[basic]\r\nak: AK\r\nsk: s/+\r\nproject_id = p\r\nsecurity_token =\r\n", "AK", "s/+", None),
+            ("[DEFAULT]\nsk = s\n[basic]\nak = \u{feff}AK\n", "AK", "s", None),
         ] {
             let Ok(Found::Key(key)) = read(text) else { panic!("{text}: {:?}", read(text).err()) };
             let expected = SigningKey::new(access, &Secret::new(secret), token.map(Secret::new)).unwrap();
             assert_eq!(key, expected, "{text}");
+        }
+    }
+
+    /// What the SDK makes of the same files, `tests/interop/test_profiles.py` compares.
+    #[test]
+    fn a_file_is_the_key_that_the_sdk_reads_or_refused() {
+        #[derive(serde::Deserialize)]
+        struct Case {
+            name: String,
+            text: String,
+            key: Option<Key>,
+        }
+        #[derive(serde::Deserialize)]
+        struct Key {
+            ak: String,
+            sk: Secret,
+            token: Option<Secret>,
+        }
+        let cases = include_str!("../../tests/data/profiles.jsonl").lines();
+        let cases: Vec<Case> = cases.map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(cases.len(), 39);
+        for Case { name, text, key } in cases {
+            let expected = key.map(|key| SigningKey::new(&key.ak, &key.sk, key.token).unwrap());
+            let found = match read(&text) {
+                Ok(Found::Key(key)) => Some(key),
+                Ok(Found::Federation(_)) | Err(_) => None,
+            };
+            assert_eq!(found, expected, "{name}: {:?}", read(&text).err());
         }
     }
 
@@ -193,8 +225,15 @@ mod tests {
             ("[global]\nak=a\nsk=s", "/credentials has no section [basic]"),
             ("[basic]\nsk=s3cr3t", "/credentials has no `ak` in [basic]"),
             ("[basic]\nak=a\nsk=", "/credentials has no `sk` in [basic]"),
-            ("[basic\nak=a", "/credentials is no INI file: line 2"),
-            ("[basic]\nak=a\nsk=s\ts", "this is no access key"),
+            ("[basic\nak=a", "/credentials is no INI file: line 1 stands before the first section"),
+            (
+                "[basic]\nak=a\nsk=s\ts",
+                "/credentials holds no key in [basic]: the secret key has white space inside",
+            ),
+            (
+                "[basic]\nak=a\nsk=\"s\"",
+                "/credentials holds no key in [basic]: the secret key has a quotation mark: write the value without quotes",
+            ),
         ] {
             assert_eq!(read(text).err().as_deref(), Some(expected), "{text}");
         }

@@ -3,8 +3,8 @@
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    Held, Known, Provide, agency, auto, environment, exchange::Exchange, files, iam_password, metadata, oidc,
-    oidc_sts, pod_identity, profile, token_file,
+    Held, Known, Provide, ProvideError, agency, auto, environment, exchange::Exchange, files, iam_password,
+    metadata, oidc, oidc_sts, pod_identity, profile, token_file,
 };
 use crate::{
     clock::Skew,
@@ -150,6 +150,11 @@ impl Source {
         }
     }
 
+    /// Whether what it gives is a user token, and not a key.
+    pub fn gives_token(&self) -> bool {
+        matches!(self, Self::IamPassword(_) | Self::TokenFile(_))
+    }
+
     /// Whether it is on this machine: asking it takes no time.
     pub fn is_local(&self) -> bool {
         matches!(self, Self::Environment | Self::Files { .. } | Self::TokenFile(_))
@@ -186,6 +191,33 @@ impl Source {
             | Self::PodIdentity
             | Self::TokenFile(_)
             | Self::Auto(_) => None,
+        }
+    }
+
+    /// Whether what is on this machine of it is what it should be: the same reading as when it is asked, and no
+    /// question to anybody.
+    ///
+    /// # Errors
+    /// As of the provider.
+    pub fn examine(&self) -> Result<(), ProvideError> {
+        match self {
+            Self::Environment => environment::examine(),
+            Self::Files { access_key, secret_key, security_token } => {
+                files::Files::new(access_key.clone(), secret_key.clone(), security_token.clone()).examine()
+            }
+            Self::Profile { path, section, iam_endpoint } => {
+                profile::examine((path, section), iam_endpoint.as_ref())
+            }
+            Self::PodIdentity => pod_identity::examine(),
+            Self::Oidc(oidc) => {
+                oidc::provider_id(&oidc.idp_id)?;
+                files::token(&oidc.id_token_file).map(drop)
+            }
+            Self::OidcSts(sts) => files::token(&sts.id_token_file).map(drop),
+            Self::IamPassword(password) => files::password(&password.password_file).map(drop),
+            Self::TokenFile(path) => token_file::TokenFile(path.clone()).read().map(drop),
+            Self::Auto(known) => auto::examine(known),
+            Self::Metadata(_) | Self::Agency(_) => Ok(()),
         }
     }
 

@@ -8,11 +8,8 @@ use super::{Credential, Provide, ProvideError, Provided, Providing, Token, files
 pub(super) struct TokenFile(pub(super) PathBuf);
 
 impl TokenFile {
-    fn read(&self) -> Result<Provided, ProvideError> {
-        let token = Token::new(&files::line(&self.0)?).ok_or_else(|| ProvideError::File {
-            path: self.0.clone(),
-            problem: "holds no token: a token is one line of visible ASCII".into(),
-        })?;
+    pub(super) fn read(&self) -> Result<Provided, ProvideError> {
+        let token = Token::new(&files::text(&self.0)?).map_err(|flaw| files::no_token(&self.0, flaw))?;
         Ok(Provided { credential: Credential::Token(token), expires_at: None })
     }
 }

@@ -146,7 +146,7 @@ mod tests {
                 method: vector.method.clone(),
                 target: vector.request_target.clone(),
                 headers,
-                key: SigningKey::new(&vector.ak, &Secret::new(vector.sk.as_str()), None).unwrap(),
+                key: SigningKey::of_vector(&vector.ak, &vector.sk, None),
             }
         }
 

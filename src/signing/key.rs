@@ -1,12 +1,12 @@
 //! What does a signature need that is secret? An access key and its secret key, ready to sign.
 //!
-//! A key is refused here, once, when it could not be carried by a header; signing then cannot fail because of
-//! it. It does not know where keys come from or when they expire.
+//! A key is refused here, once, when it could not be one; signing then cannot fail because of it. It does not know where keys come from or when they expire.
 
-use crate::secret::Secret;
+use crate::secret::{Flaw, Secret, key_text};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::fmt;
+use std::ops::RangeInclusive;
 
 /// An access key (AK) and its secret key (SK), and the security token of temporary keys.
 ///
@@ -18,22 +18,53 @@ pub struct SigningKey {
     security_token: Option<Secret>,
 }
 
-/// Why a key cannot sign. Tells which part is wrong, never what it is.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a text is no key. Tells which part is wrong and how, never what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// The access key is empty or has a character that `Authorization` cannot carry inside `Access=`.
-    #[error("the access key must be 1 or more visible ASCII characters without a comma")]
+    /// A part cannot be what it should be.
+    #[error("the {0} {1}")]
+    Part(Part, Flaw),
+    /// The access key has a comma, which ends it in `Authorization`.
+    #[error("the access key has a comma")]
+    Comma,
+    /// The access key is as long as the cloud's secret keys are, and the secret key looks like one of its access keys.
+    #[error("the access key and the secret key look swapped")]
+    Swapped,
+}
+
+/// A part of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The access key (AK).
     AccessKey,
-    /// The secret key is empty or has a control character, such as a line end left over from a file.
-    #[error("the secret key must not be empty or have control characters")]
+    /// The secret key (SK).
     SecretKey,
-    /// The security token is empty or has a character that no header can carry.
-    #[error("the security token must be 1 or more visible ASCII characters")]
+    /// The security token.
     SecurityToken,
 }
 
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AccessKey => "access key",
+            Self::SecretKey => "secret key",
+            Self::SecurityToken => "security token",
+        })
+    }
+}
+
+impl KeyError {
+    /// The part that is wrong.
+    pub fn part(&self) -> Part {
+        match self {
+            Self::Part(part, _) => *part,
+            Self::Comma | Self::Swapped => Part::AccessKey,
+        }
+    }
+}
+
 impl SigningKey {
-    /// Makes a key ready to sign.
+    /// Makes a key ready to sign, of parts as they stand wherever they come from: see [`key_text`].
     ///
     /// # Errors
     /// See [`KeyError`].
@@ -42,17 +73,30 @@ impl SigningKey {
         secret_key: &Secret,
         security_token: Option<Secret>,
     ) -> Result<Self, KeyError> {
-        if !is_visible(access_key) || access_key.contains(',') {
-            return Err(KeyError::AccessKey);
+        let access_key = part(Part::AccessKey, access_key)?;
+        let secret_key = part(Part::SecretKey, secret_key.expose())?;
+        let token = |token: Secret| part(Part::SecurityToken, token.expose()).map(Secret::new);
+        let security_token = security_token.map(token).transpose()?;
+        if access_key.contains(',') {
+            return Err(KeyError::Comma);
         }
-        let secret_key = secret_key.expose();
-        if secret_key.is_empty() || secret_key.contains(char::is_control) {
-            return Err(KeyError::SecretKey);
+        if access_key.len() == SECRET_KEY_LENGTH
+            && is_access_key(secret_key, ACCESS_KEY_LENGTH..=ACCESS_KEY_LENGTH)
+        {
+            return Err(KeyError::Swapped);
         }
-        if security_token.as_ref().is_some_and(|token| !is_visible(token.expose())) {
-            return Err(KeyError::SecurityToken);
-        }
-        let keyed = Hmac::new_from_slice(secret_key.as_bytes()).map_err(|_| KeyError::SecretKey)?;
+        Self::keyed(access_key, secret_key, security_token)
+    }
+
+    /// A key of somebody else's, whatever it is.
+    #[cfg(test)]
+    pub(crate) fn of_vector(access_key: &str, secret_key: &str, security_token: Option<Secret>) -> Self {
+        Self::keyed(access_key, secret_key, security_token).unwrap()
+    }
+
+    fn keyed(access_key: &str, secret_key: &str, security_token: Option<Secret>) -> Result<Self, KeyError> {
+        let keyed = Hmac::new_from_slice(secret_key.as_bytes());
+        let keyed = keyed.map_err(|_| KeyError::Part(Part::SecretKey, Flaw::Empty))?;
         Ok(Self { access_key: access_key.into(), keyed, security_token })
     }
 
@@ -66,9 +110,10 @@ impl SigningKey {
         self.security_token.as_ref()
     }
 
-    /// The first 4 characters of the access key: enough to tell keys apart in a record.
-    pub fn key_hint(&self) -> &str {
-        self.access_key.get(..4).unwrap_or(&self.access_key)
+    /// The first 4 characters of the access key: enough to tell keys apart in a record. `None` where it does not look
+    /// like one, and so may be a secret that stands in its place.
+    pub fn key_hint(&self) -> Option<&str> {
+        if is_public(&self.access_key) { self.access_key.get(..4) } else { None }
     }
 
     pub(super) fn hmac(&self, string_to_sign: &str) -> [u8; 32] {
@@ -94,9 +139,22 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-fn is_visible(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
+fn part(part: Part, text: &str) -> Result<&str, KeyError> {
+    key_text(text).map_err(|flaw| KeyError::Part(part, flaw))
 }
+
+/// Whether a text looks like an access key, which is no secret.
+pub fn is_public(access_key: &str) -> bool {
+    is_access_key(access_key, 16..=32)
+}
+
+fn is_access_key(text: &str, length: RangeInclusive<usize>) -> bool {
+    length.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+}
+
+/// As the cloud makes them.
+const ACCESS_KEY_LENGTH: usize = 20;
+const SECRET_KEY_LENGTH: usize = 40;
 
 #[cfg(test)]
 mod tests {
@@ -108,42 +166,55 @@ mod tests {
 
     #[test]
     fn a_key_prints_no_more_than_its_hint() {
-        let key = key("AKEXAMPLE0001", "s3cr3t", Some("t0ken")).unwrap();
-        assert_eq!(format!("{key:?}"), "SigningKey { key_hint: \"AKEX\", .. }");
-        assert_eq!((key.access_key(), key.key_hint()), ("AKEXAMPLE0001", "AKEX"));
+        let key = key("AKEXAMPLE00000000001", "s3cr3t", Some("t0ken")).unwrap();
+        assert_eq!(format!("{key:?}"), "SigningKey { key_hint: Some(\"AKEX\"), .. }");
+        assert_eq!((key.access_key(), key.key_hint()), ("AKEXAMPLE00000000001", Some("AKEX")));
         assert_eq!(key.security_token().map(Secret::expose), Some("t0ken"));
     }
 
     #[test]
-    fn the_hint_of_a_short_key_is_the_key() {
-        assert_eq!(key("AK", "s", None).unwrap().key_hint(), "AK");
-    }
-
-    #[test]
-    fn a_key_that_no_header_can_carry_is_refused() {
-        for (access, secret, token, expected) in [
-            ("", "s", None, KeyError::AccessKey),
-            ("A\n", "s", None, KeyError::AccessKey),
-            ("A K", "s", None, KeyError::AccessKey),
-            ("A, SignedHeaders=", "s", None, KeyError::AccessKey),
-            ("A,K", "s", None, KeyError::AccessKey),
-            ("ÄK", "s", None, KeyError::AccessKey),
-            ("AK", "", None, KeyError::SecretKey),
-            ("AK", "s\n", None, KeyError::SecretKey),
-            ("AK", "s\0", None, KeyError::SecretKey),
-            ("AK", "s", Some(""), KeyError::SecurityToken),
-            ("AK", "s", Some("t\r\nX: y"), KeyError::SecurityToken),
-            ("AK", "s", Some(" t"), KeyError::SecurityToken),
-            ("AK", "s", Some("é"), KeyError::SecurityToken),
+    fn what_may_be_a_secret_in_the_access_keys_place_has_no_hint() {
+        for (access, expected) in [
+            ("AKEXAMPLE0000001", Some("AKEX")),
+            ("AKEXAMPLE000001", None),
+            ("AK", None),
+            ("akexample00000000001", None),
+            ("AKEXAMPLE0000000000000000000000012", None),
+            ("SkExampleKeyForTestVectorsOnly0000000001", None),
         ] {
-            let error = key(access, secret, token).unwrap_err();
-            assert_eq!(error, expected, "{access:?} {secret:?} {token:?}");
+            assert_eq!(key(access, "s", None).unwrap().key_hint(), expected, "{access}");
         }
     }
 
     #[test]
-    fn a_secret_key_may_have_any_printable_character() {
-        assert!(key("AK", "p@ss wörd/+=", None).is_ok());
+    fn what_stands_around_the_parts_is_no_part_of_them() {
+        let expected = key("AKEXAMPLE", "s3cr3t", Some("t0ken")).unwrap();
+        assert_eq!(key("\u{feff}AKEXAMPLE\r\n", " s3cr3t \n", Some("t0ken\n\n")).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_one_is_refused() {
+        use {Flaw::*, Part::*};
+        let (access, secret) = ("AKEXAMPLE00000000001", "SkExampleKeyForTestVectorsOnly0000000001");
+        for (access, secret, token, expected) in [
+            ("", "s", None, KeyError::Part(AccessKey, Empty)),
+            ("A K", "s", None, KeyError::Part(AccessKey, WhiteSpace)),
+            ("A,SignedHeaders=", "s", None, KeyError::Comma),
+            ("\u{c4}K", "s", None, KeyError::Part(AccessKey, NotAscii)),
+            ("AK", "\n", None, KeyError::Part(SecretKey, Empty)),
+            ("AK", "s\ns", None, KeyError::Part(SecretKey, Lines)),
+            ("AK", "s\0", None, KeyError::Part(SecretKey, Control)),
+            ("AK", "'s'", None, KeyError::Part(SecretKey, Quote)),
+            ("AK", "s", Some(""), KeyError::Part(SecurityToken, Empty)),
+            ("AK", "s", Some("t\r\nX: y"), KeyError::Part(SecurityToken, Lines)),
+            (secret, access, None, KeyError::Swapped),
+        ] {
+            let error = key(access, secret, token).unwrap_err();
+            assert_eq!(error, expected, "{access:?} {secret:?} {token:?}");
+        }
+        assert!(key(access, secret, None).is_ok());
+        // Either shape alone is nobody's mistake.
+        assert!(key(secret, secret, None).is_ok() && key(access, access, None).is_ok());
     }
 
     /// RFC 4231, test case 2.

@@ -16,7 +16,7 @@ mod vectors;
 
 pub use canonical::{SignError, is_set_by_signing};
 pub use encode::EncodeError;
-pub use key::{KeyError, SigningKey};
+pub use key::{KeyError, Part, SigningKey, is_public};
 pub use timestamp::{Timestamp, TimestampError};
 
 use crate::secret::Secret;

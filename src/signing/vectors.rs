@@ -34,7 +34,7 @@ fn every_step_of_every_vector_is_the_sdks() {
 fn check(vector: &Vector) {
     let id = &vector.id;
     let token = vector.security_token.as_deref().map(Secret::new);
-    let key = SigningKey::new(&vector.ak, &Secret::new(vector.sk.as_str()), token).unwrap();
+    let key = SigningKey::of_vector(&vector.ak, &vector.sk, token);
     let at = Timestamp::parse(&vector.x_sdk_date).unwrap();
     let (path, query) = vector.request_target.split_once('?').unwrap_or((&vector.request_target, ""));
     let (added, given): (Vec<_>, Vec<_>) =

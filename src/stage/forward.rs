@@ -24,6 +24,7 @@ use crate::{
     audit::{Blocked, Sink, Trail},
     clock::Skew,
     metrics::Metrics,
+    signing::is_public,
     upstream::{Answer, Change, Connected, SendError, Use, Verdict},
 };
 
@@ -155,7 +156,7 @@ fn kind(error: &SendError) -> &'static str {
 /// Takes credentials out of an answer that repeats them: a gateway may answer a bad signature with the canonical
 /// request it computed, security token included.
 fn withhold(answer: &mut Answer, sensitive: &[HeaderValue]) {
-    let secrets = || sensitive.iter().map(|value| secret_part(value.as_bytes()));
+    let secrets = || sensitive.iter().flat_map(|value| secret_parts(value.as_bytes()));
     let holds_one = |text: &[u8]| secrets().any(|secret| memmem::find(text, secret).is_some());
     // JSON may write `/` as `\/`, and any character by its number.
     let written_otherwise = || match serde_json::from_slice(&answer.body) {
@@ -188,10 +189,15 @@ fn any_text(document: &Value, is_so: &impl Fn(&str) -> bool) -> bool {
     }
 }
 
-/// Of `… Signature=<hex>` the signature; of any other value all of it.
-fn secret_part(value: &[u8]) -> &[u8] {
-    let signature = memmem::rfind(value, b"Signature=").and_then(|at| value.get(at + "Signature=".len()..));
-    signature.unwrap_or(value)
+/// Of `… Access=<key>, … Signature=<hex>` the signature, and the access key where it may be a secret that stands in
+/// its place; of any other value all of it.
+fn secret_parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let after = |name: &[u8], at: Option<usize>| at.and_then(|at| value.get(at + name.len()..));
+    let signature = after(SIGNATURE, memmem::rfind(value, SIGNATURE));
+    let access_key = signature
+        .and_then(|_| after(ACCESS, memmem::find(value, ACCESS))?.split(|b| *b == b',').next())
+        .filter(|key| key.len() >= SHORTEST_SECRET && !std::str::from_utf8(key).is_ok_and(is_public));
+    [Some(signature.unwrap_or(value)), access_key].into_iter().flatten()
 }
 
 /// Bounded, so that an audit line is too.
@@ -199,5 +205,9 @@ fn short(text: &str) -> String {
     text.chars().take(128).collect()
 }
 
+const ACCESS: &[u8] = b"Access=";
+const SIGNATURE: &[u8] = b"Signature=";
+/// What is shorter is no secret, and may be a part of any word.
+const SHORTEST_SECRET: usize = 8;
 const REQUEST_ID: &str = "x-request-id";
 const WITHHELD: &str = "mpc-auth-proxy withheld this message of upstream: it held a credential";

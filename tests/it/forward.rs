@@ -243,6 +243,29 @@ fn an_answer_that_repeats_a_credential_is_withheld() {
     }
 }
 
+#[test]
+fn a_secret_in_the_access_keys_place_is_not_shown() {
+    const SECRET: &str = "S3cr3tOfTheCompany0000000000000000000001";
+    let upstream = Scripted::start(|_, peer| {
+        let head = peer.request().unwrap();
+        let key = head.split_once("Access=").unwrap().1.split_once(',').unwrap().0;
+        let body = format!("{{\"error_code\":\"APIGW.0301\",\"error_msg\":\"AK {key} does not exist\"}}");
+        peer.write(format!(
+            "HTTP/1.1 401 No\r\nX-Echo: {key}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+    });
+    let setup = Setup::new().upstream(&upstream.url()).file("ak", SECRET).file("sk", "another");
+    let proxy = setup.start();
+    let answer = proxy.send(cancel("100211"));
+    assert_eq!((answer.status, answer.json()["error_code"].as_str()), (401, Some("APIGW.0301")));
+    assert_eq!(answer.all("x-echo").next(), None);
+    let record = proxy.record(&answer);
+    record.says(json!({ "credential.key_hint": null, "upstream.error_code": "APIGW.0301" }));
+    assert!(!format!("{answer:?}{record:?}").contains("S3cr"), "{answer:?}{record:?}");
+    upstream.saw(1);
+}
+
 fn behind_tls(name: &str) -> (Setup, String) {
     let (ca, config) = certificate(name);
     (Setup::new().with_cloud(cloud(Options { tls: Some(config), ..options() })), ca)

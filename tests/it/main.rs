@@ -17,6 +17,7 @@
 mod harness;
 
 mod activation;
+mod agreement;
 mod audit;
 mod breaker;
 mod broken;

@@ -188,7 +188,7 @@ fn until_in_force(proxy: &Proxy, number: usize) {
 /// The key of this number. Records name the first four characters of its id.
 fn key(number: usize) -> AccessKey {
     AccessKey {
-        id: format!("{number:04}ACCESSKEY"),
+        id: format!("{number:04}ACCESSKEY0000000"),
         secret: Secret::new(format!("secret-{number}")),
         security_token: Some(Secret::new(format!("token-{number}"))),
         project_id: PROJECT.into(),

@@ -97,9 +97,10 @@ impl Asked {
     }
 
     fn given(&self, settings: &CredentialSettings, skew: &Skew) -> Finding {
-        let what = match &self.state.key_hint {
-            Some(hint) => format!("key {hint}…"),
-            None => "a user token".into(),
+        let what = match (&self.state.key_hint, settings.source.gives_token()) {
+            (_, true) => "a user token".into(),
+            (Some(hint), false) => format!("key {hint}…"),
+            (None, false) => "a key that does not look like one of the cloud's".into(),
         };
         let left = self.state.expires_at.map(|end| end - skew.now());
         let end = match left {

@@ -20,10 +20,12 @@ pub(super) fn of_source(kind: &'static str, error: &ProvideError) -> String {
         ProvideError::Unreadable { path, .. } => {
             format!("let the proxy's user read {}, and run this command as that user", path.display())
         }
+        ProvideError::Empty { path } => format!("write the value into {}", path.display()),
+        ProvideError::ProviderId => "correct `idp_id`: it is one line of ASCII".into(),
         ProvideError::File { path, .. } => {
             format!("correct {}: docs/CREDENTIALS.md says what belongs into it", path.display())
         }
-        ProvideError::Key(_) => "copy the access key and the secret key anew, without quotes or spaces".into(),
+        ProvideError::Key { .. } => "copy the access key and the secret key anew, without quotes or spaces".into(),
         ProvideError::Unanswered { source, .. } => of_sending(source),
         ProvideError::Refused { status, .. } => of_refusal(kind, *status),
         ProvideError::WrongPassword { .. } => {

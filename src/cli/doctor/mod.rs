@@ -39,7 +39,7 @@ use super::{
 };
 use crate::{
     clock::{self, Skew},
-    config::{CredentialSettings, Project, Settings, Severity},
+    config::{self, CredentialSettings, Project, Settings, Severity},
     upstream::{Egress, Roots},
 };
 
@@ -69,7 +69,7 @@ enum Format {
 /// Where the answer cannot be written.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let variable = |name: &str| env::var(name).ok();
-    let valid = match check::read(&args.config, variable, &mut io::stderr().lock())? {
+    let valid = match check::read((&args.config, config::load_again), variable, &mut io::stderr().lock())? {
         Ok(valid) => valid,
         Err(code) => return Ok(code),
     };

@@ -9,9 +9,10 @@ pub(in crate::cli) use args::Args;
 use args::{Format, Header};
 
 use crate::clock;
+use crate::credential::variable_of;
 use crate::secret::Secret;
 use crate::signing::{Explained, SigningKey, Timestamp, Unsigned, explain, is_set_by_signing};
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -25,7 +26,12 @@ use std::process::ExitCode;
 /// The body cannot be read, or the answer not written.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let body = args.body_file.as_deref().map(read_body).transpose()?.unwrap_or_default();
-    let answer = answer(args, &body, |name| std::env::var(name).ok(), clock::now().into());
+    let answer = answer(
+        args,
+        &body,
+        |name| std::env::var_os(name).map(|text| text.to_string_lossy().into_owned()),
+        clock::now().into(),
+    );
     report(answer, &mut io::stdout().lock(), &mut io::stderr().lock())
 }
 
@@ -77,7 +83,8 @@ fn key(environment: impl Fn(&str) -> Option<String>) -> anyhow::Result<SigningKe
     let set = |name| environment(name).filter(|value| !value.is_empty());
     let access_key = set(ACCESS_KEY).with_context(|| format!("{ACCESS_KEY} is not set"))?;
     let secret_key = set(SECRET_KEY).with_context(|| format!("{SECRET_KEY} is not set")).map(Secret::new)?;
-    Ok(SigningKey::new(&access_key, &secret_key, set(SECURITY_TOKEN).map(Secret::new))?)
+    SigningKey::new(&access_key, &secret_key, set(SECURITY_TOKEN).map(Secret::new))
+        .map_err(|error| anyhow!("{} holds no key: {error}", variable_of(error.part())))
 }
 
 fn text(
@@ -268,8 +275,12 @@ mod tests {
         assert_eq!(refused(&url, &[(SECRET_KEY, "s")]), "HUAWEICLOUD_SDK_AK is not set");
         assert_eq!(refused(&url, &[(ACCESS_KEY, "a")]), "HUAWEICLOUD_SDK_SK is not set");
         assert_eq!(refused(&url, &[(ACCESS_KEY, "a"), (SECRET_KEY, "")]), "HUAWEICLOUD_SDK_SK is not set");
-        let bad = refused(&url, &[(ACCESS_KEY, "a"), (SECRET_KEY, "s3cr3t\n")]);
-        assert!(bad.contains("secret key") && !bad.contains("s3cr3t"), "{bad}");
+        let bad = refused(&url, &[(ACCESS_KEY, "a"), (SECRET_KEY, "s3cr3t\ns3cr3t")]);
+        assert!(
+            bad.starts_with("HUAWEICLOUD_SDK_SK holds no key: the secret key has more than")
+                && !bad.contains("s3cr3t"),
+            "{bad}"
+        );
     }
 
     #[test]

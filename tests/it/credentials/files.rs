@@ -36,7 +36,7 @@ fn keys_in_files_are_rotated_under_load_and_never_half() {
     assert_eq!(call(&proxy).status, 204);
     for round in 1..=20 {
         let (id, secret, token) =
-            (format!("R{round:03}ACCESSKEY"), format!("secret-{round}"), format!("token-{round}"));
+            (format!("R{round:03}ACCESSKEY000000"), format!("secret-{round}"), format!("token-{round}"));
         accept(&proxy, &id, &secret, Some(&token));
         proxy.write("ak", &id);
         assert_eq!(call(&proxy).status, 204, "half of it is new");
@@ -68,8 +68,8 @@ fn a_mounted_secret_that_is_swapped_is_followed() {
     }
     let proxy = setup.start();
     assert_eq!(call(&proxy).status, 204);
-    accept(&proxy, "NEWACCESSKEY", "new-secret", None);
-    version("v2", "NEWACCESSKEY", "new-secret");
+    accept(&proxy, "NEWACCESSKEY00000001", "new-secret", None);
+    version("v2", "NEWACCESSKEY00000001", "new-secret");
     swap("v2");
     until_it_signs_with(&proxy, "NEWA");
 }
@@ -86,8 +86,8 @@ fn a_profile_is_followed_and_a_broken_one_changes_nothing() {
     wait_for("problem in the status", || status(&proxy)["problem"].as_str().map(str::to_owned));
     assert!(status(&proxy)["problem"].as_str().unwrap().contains("has no `sk` in [basic]"));
     assert_eq!((call(&proxy).status, &status(&proxy)["ready"]), (204, &json!(true)));
-    accept(&proxy, "NEWACCESSKEY", "new-secret", None);
-    proxy.write("profile", &profile("NEWACCESSKEY", "new-secret"));
+    accept(&proxy, "NEWACCESSKEY00000001", "new-secret", None);
+    proxy.write("profile", &profile("NEWACCESSKEY00000001", "new-secret"));
     until_it_signs_with(&proxy, "NEWA");
 }
 

@@ -30,7 +30,7 @@ fn no_secret_is_shown_whatever_the_sources_answer() {
 #[test]
 fn no_secret_that_was_given_is_shown() {
     let key = json!({ "credentials": {
-        "accessKeyId": "HPUAMARKED", "secretAccessKey": "MARKED-secret", "securityToken": "MARKED-token",
+        "accessKeyId": "HPUAMARKED0000000001", "secretAccessKey": "MARKED-secret", "securityToken": "MARKED-token",
         "expiration": "2999-01-01T00:00:00Z",
     } });
     let answer = |head: &str, body: &Value| {
