@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::{Context, anyhow, bail};
 use tokio::time::{Instant, sleep};
 
-use super::{client, run::runtime};
+use super::{client, start::runtime};
 use crate::config::{self, Settings};
 
 #[derive(clap::Args)]

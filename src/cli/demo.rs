@@ -17,10 +17,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 use tracing::Level;
 
-use super::{
-    client, log,
-    run::{Stop, runtime},
-};
+use super::{client, log, signals::Stop, start::runtime};
 use crate::{
     config::{self, LogFormat},
     secret::Secret,
@@ -208,7 +205,8 @@ Audit records follow as they are written. Ctrl-C stops the demo and removes its 
             self.folder.0.display()
         ))?;
         let mut shown = self.audit()?.len();
-        let mut stop = pin!(Stop::new()?.asked());
+        let mut signals = Stop::new()?;
+        let mut stop = pin!(signals.asked());
         loop {
             tokio::select! {
                 _ = &mut stop => return Ok(()),

@@ -9,6 +9,8 @@ mod log;
 mod policy;
 mod run;
 mod sign;
+mod signals;
+mod start;
 mod testserver;
 
 use std::process::ExitCode;
@@ -88,7 +90,9 @@ fn man() -> anyhow::Result<ExitCode> {
 
 /// Exit codes with a meaning of their own; 0, 1 and 2 have their usual one.
 mod exit {
-    /// The drain time-out ended before everything was answered.
+    /// Asked to stop.
+    pub(super) const CLEAN: u8 = 0;
+    /// The drain time-out ended, or a second signal came, before everything was answered.
     pub(super) const DRAIN_CUT: u8 = 3;
     /// An address cannot be bound.
     pub(super) const BIND: u8 = 4;

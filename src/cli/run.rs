@@ -1,27 +1,31 @@
 //! `run`: the proxy, as a process with signals and exit codes.
+//!
+//! Its phases: signals, configuration, sandbox, bind, credentials, serve, drain, exit. A signal to stop is obeyed in
+//! each of them.
 
 use std::{
+    convert::Infallible,
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
-    thread::available_parallelism,
+    time::Duration,
 };
 
 use anyhow::Context;
-use nix::libc::SIGXFSZ;
-use tokio::{
-    runtime::{Builder, Runtime},
-    signal::unix::{Signal, SignalKind, signal},
-};
+use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
-use super::{exit, log};
+use super::{
+    exit, log,
+    signals::{Early, HangUp, Stop},
+    start::runtime_with,
+};
 use crate::{
     config::{self, Loaded, LogFormat},
     ops::Ops,
     sandbox::Sandbox,
-    server::{Drained, Inherited, Proxy, Running, StartError},
+    server::{Drained, Inherited, Proxy, Running, StartError, Unfinished},
 };
 
 #[derive(clap::Args)]
@@ -29,7 +33,7 @@ pub(super) struct Args {
     /// The configuration file
     #[arg(long, value_name = "FILE", env = "MPC_AUTH_PROXY_CONFIG")]
     config: PathBuf,
-    /// Exit with code 5 when a credential cannot be read at start
+    /// Exit with code 5 when a credential cannot be had at start: at once where that will last, else after 30 s
     #[arg(long, env = "MPC_AUTH_PROXY_REQUIRE_CREDENTIALS")]
     require_credentials: bool,
     /// error, warn, info, debug or trace; wins over the file
@@ -44,6 +48,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let early = Early::install().context("cannot listen for signals")?;
     // Before any secret is read.
     let sandbox = if args.no_sandbox { None } else { Some(Sandbox::begin()) };
     let loaded = match config::load(&args.config) {
@@ -63,77 +68,164 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let _log = log::start(
         args.log_format.unwrap_or(settings.log.format),
         args.log_level.unwrap_or(settings.log.level),
-    )?;
+    )
+    .context("cannot start the log")?;
     sandbox.tell();
     for warning in loaded.warnings.problems() {
         let (line, column) = warning.place.map_or((0, 0), |place| (place.line, place.column));
         tracing::warn!(place = format!("{}:{line}:{column}", warning.file), "{}", warning.message);
     }
-    runtime()?.block_on(serve(args, loaded, inherited))
+    let (runtime, stop, hang_up) = runtime_with(early)?;
+    let start = Start { config: args.config.clone(), loaded, inherited, required: args.require_credentials };
+    let ended = runtime.block_on(from_start_to_end(start, stop, hang_up));
+    // Whoever resolves a name or reads from a mount that hangs is not waited for.
+    runtime.shutdown_background();
+    match ended? {
+        Ended::BeforeItServed(code) => Ok(ExitCode::from(code)),
+        Ended::Whole => Ok(ExitCode::SUCCESS),
+        Ended::Cut(unfinished) => {
+            unfinished.record();
+            tracing::info!("stopped");
+            Ok(ExitCode::from(exit::DRAIN_CUT))
+        }
+    }
 }
 
-/// One thread a core that this process may use; on one core no second thread is woken for any request.
-pub(super) fn runtime() -> anyhow::Result<Runtime> {
-    let cores = available_parallelism().map_or(1, usize::from);
-    let mut builder = if cores == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
-    if cores > 1 {
-        builder.worker_threads(cores);
-    }
-    builder.enable_all().build().context("cannot start the runtime")
+/// What a start takes.
+struct Start {
+    config: PathBuf,
+    loaded: Loaded,
+    inherited: Inherited,
+    /// Whether credentials must be there.
+    required: bool,
 }
 
-async fn serve(args: &Args, loaded: Loaded, inherited: Inherited) -> anyhow::Result<ExitCode> {
-    // Caught, a file that may not grow is an error of the write. Otherwise it would be the end of the process.
-    let _too_large = signal(SignalKind::from_raw(SIGXFSZ))?;
-    let ops = match Ops::bind(loaded.settings.ops, loaded.settings.admin.as_ref()).await {
-        Ok(ops) => ops,
-        Err((address, error)) => {
-            return cannot_bind(&anyhow::Error::new(error).context(format!("cannot listen on {address}")));
+/// What is bound, and answers probes and operators.
+struct Started {
+    proxy: Proxy,
+    ops: JoinSet<()>,
+}
+
+/// How it ended.
+enum Ended {
+    /// With this code, and nothing was accepted.
+    BeforeItServed(u8),
+    /// Everything that was accepted was answered.
+    Whole,
+    /// Some of it was cut.
+    Cut(Unfinished),
+}
+
+async fn from_start_to_end(start: Start, mut stop: Stop, hang_up: HangUp) -> anyhow::Result<Ended> {
+    let by_operator = CancellationToken::new();
+    let policy = start.loaded.settings.policy.hash().clone();
+    // A task of its own: also where it is held up by the system, signals are heard.
+    let mut starting = JoinSet::new();
+    starting.spawn(start.run(by_operator.clone()));
+    let started = tokio::select! {
+        signal = stop.asked() => Err(signal),
+        () = by_operator.cancelled() => Err(SHUTDOWN),
+        started = starting.join_next() => Ok(started),
+    };
+    let Started { proxy, mut ops } = match started {
+        Ok(started) => match started.context("nothing was started")?.context("the start panicked")?? {
+            Ok(started) => started,
+            Err(code) => return Ok(Ended::BeforeItServed(code)),
+        },
+        Err(signal) => {
+            drop(timeout(TIDY, starting.shutdown()).await);
+            tracing::info!(signal, "stopped before it served");
+            return Ok(Ended::BeforeItServed(exit::CLEAN));
         }
     };
-    let policy = loaded.settings.policy.hash().clone();
-    let proxy = match Proxy::new(args.config.clone(), loaded, inherited).await {
-        Ok(proxy) => proxy,
-        Err(error @ StartError::Bind { .. }) => return cannot_bind(&error.into()),
-        Err(error @ StartError::Way(_)) => {
-            log::print_error(&error.into());
-            return Ok(ExitCode::from(exit::CONFIG));
-        }
-        Err(error) => return Err(error.into()),
-    };
-    if args.require_credentials {
-        let missing = proxy.missing_credentials().await;
-        if !missing.is_empty() {
-            tracing::error!(credentials = missing.join(" "), "credentials are missing, and required");
-            return Ok(ExitCode::from(exit::NO_CREDENTIAL));
-        }
-    }
-    let (stop, hang_up) = (Stop::new()?, signal(SignalKind::hangup())?);
-    for (listener, address) in proxy.addresses() {
-        tracing::info!(%listener, address, "listening");
-    }
-    if let Some(address) = ops.address() {
-        tracing::info!(%address, "ops listening");
-    }
-    let asked_by_operator = CancellationToken::new();
-    let _probes = ops.serve(proxy.insight(), proxy.metrics().clone(), asked_by_operator.clone());
     let running = proxy.serve();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), policy = &*policy, "serving");
     let signal = tokio::select! {
         signal = stop.asked() => signal,
-        () = asked_by_operator.cancelled() => "POST /shutdown",
-        () = look_again(hang_up, &running) => "no more SIGHUP",
+        () = by_operator.cancelled() => SHUTDOWN,
+        never = look_again(hang_up, &running) => match never {},
     };
     tracing::info!(signal, "draining");
-    let code = match running.drain().await {
-        Drained::Whole => ExitCode::SUCCESS,
-        Drained::Cut => {
-            tracing::error!("the drain time-out ended before everything was answered");
-            ExitCode::from(exit::DRAIN_CUT)
+    // An orchestrator may ask with `shutdown` first and send its SIGTERM then: that is not the second one.
+    let patience = if signal == SHUTDOWN { 2 } else { 1 };
+    let ended = drain(running, &mut stop, patience).await;
+    // Until now probes were told that it drains.
+    drop(timeout(TIDY, ops.shutdown()).await);
+    Ok(ended)
+}
+
+impl Start {
+    /// Binds, answers probes and operators, and waits for credentials where they are required. Otherwise returns the
+    /// code to exit with.
+    async fn run(self, by_operator: CancellationToken) -> anyhow::Result<Result<Started, u8>> {
+        let Self { config, loaded, inherited, required } = self;
+        let ops = match Ops::bind(loaded.settings.ops, loaded.settings.admin.as_ref()).await {
+            Ok(ops) => ops,
+            Err((address, error)) => {
+                log::print_error(&anyhow::Error::new(error).context(format!("cannot listen on {address}")));
+                return Ok(Err(exit::BIND));
+            }
+        };
+        let proxy = match Proxy::new(config, loaded, inherited).await {
+            Ok(proxy) => proxy,
+            Err(error) => {
+                let code = match &error {
+                    StartError::Bind { .. } => exit::BIND,
+                    StartError::Way(_) => exit::CONFIG,
+                    StartError::Audit(_) | StartError::Tls(_) | StartError::Thread(_) => {
+                        return Err(error.into());
+                    }
+                };
+                log::print_error(&error.into());
+                return Ok(Err(code));
+            }
+        };
+        for (listener, address) in proxy.addresses() {
+            tracing::info!(%listener, address, "listening");
+        }
+        if let Some(address) = ops.address() {
+            tracing::info!(%address, "ops listening");
+        }
+        // Before anything is waited for: whoever waits wants to know, and may want to stop it.
+        let probes = ops.serve(proxy.insight(), proxy.metrics().clone(), by_operator);
+        if required {
+            let missing = proxy.credentials(PATIENCE).await;
+            if !missing.is_empty() {
+                tracing::error!(credentials = missing.join(" "), "credentials are missing, and required");
+                return Ok(Err(exit::NO_CREDENTIAL));
+            }
+        }
+        Ok(Ok(Started { proxy, ops: probes }))
+    }
+}
+
+/// Finishes what is under way, unless so many more signals ask for the end.
+async fn drain(running: Running, stop: &mut Stop, patience: u32) -> Ended {
+    let again = async {
+        for _ in 1..patience {
+            stop.asked().await;
+        }
+        drop(timeout(AS_ONE, async { while !stop.asked().await.is_empty() {} }).await);
+        stop.asked().await
+    };
+    let cut = tokio::select! {
+        drained = running.drain() => (drained == Drained::Cut)
+            .then_some("the drain time-out ended before everything was answered"),
+        signal = again => {
+            tracing::warn!(signal, "asked again");
+            Some("it was asked to end at once, before everything was answered")
         }
     };
-    tracing::info!("stopped");
-    Ok(code)
+    match cut {
+        None => {
+            tracing::info!("stopped");
+            Ended::Whole
+        }
+        Some(why) => {
+            tracing::error!("{why}");
+            Ended::Cut(running.unfinished())
+        }
+    }
 }
 
 pub(super) fn cannot_bind(error: &anyhow::Error) -> anyhow::Result<ExitCode> {
@@ -141,29 +233,10 @@ pub(super) fn cannot_bind(error: &anyhow::Error) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(exit::BIND))
 }
 
-/// The signals that ask a process to stop. They are caught from the moment this is made.
-pub(super) struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Stop {
-    pub(super) fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    /// Returns the name of the signal, once there is one.
-    pub(super) async fn asked(mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
-}
-
 /// SIGHUP: something was moved or changed. Reads the configuration again and opens the audit file anew.
-async fn look_again(mut hang_up: Signal, running: &Running) {
-    while hang_up.recv().await.is_some() {
+async fn look_again(mut hang_up: HangUp, running: &Running) -> Infallible {
+    loop {
+        hang_up.asked().await;
         // It says itself what came of it.
         running.insight().reload().await;
         match running.reopen_audit() {
@@ -172,3 +245,11 @@ async fn look_again(mut hang_up: Signal, running: &Running) {
         }
     }
 }
+
+/// Removing the files of sockets takes no longer.
+const TIDY: Duration = Duration::from_secs(1);
+/// Some send a signal to a process and to its group, as timeout(1) does: that is one.
+const AS_ONE: Duration = Duration::from_millis(500);
+const SHUTDOWN: &str = "POST /shutdown";
+/// For how long required credentials are waited for.
+const PATIENCE: Duration = Duration::from_secs(30);

@@ -11,7 +11,7 @@ use anyhow::{Context, anyhow};
 use tracing::Level;
 
 use super::log;
-use super::run::{Stop, cannot_bind, runtime};
+use super::{run::cannot_bind, signals::Stop, start::runtime};
 use crate::config::LogFormat;
 use crate::operation::Segment;
 use crate::secret::Secret;
@@ -40,7 +40,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             }
         };
         // Before anything is printed: whoever reads it may send a signal at once.
-        let stop = Stop::new().context("cannot listen for signals")?;
+        let mut stop = Stop::new().context("cannot listen for signals")?;
         io::stdout().write_all(instructions(&server.url(), args).as_bytes())?;
         stop.asked().await;
         server.stop().await;

@@ -187,6 +187,32 @@ pub enum ProvideError {
 }
 
 impl ProvideError {
+    /// Whether asking again will not help: somebody has to change something first. An endpoint or a file that is away
+    /// may only be late.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Unset(_)
+            | Self::Variable(..)
+            | Self::WrongPassword { .. }
+            | Self::NoAgency
+            | Self::Way(_) => true,
+            // What an agent or IAM may say for a moment: not found yet, too slow, too early, too many.
+            Self::Refused { status, .. } => {
+                (400..500).contains(status) && ![404, 408, 425, 429].contains(status)
+            }
+            Self::Unreadable { .. }
+            | Self::Empty { .. }
+            | Self::File { .. }
+            | Self::Key { .. }
+            | Self::ProviderId
+            | Self::Unanswered { .. }
+            | Self::Unusable { .. }
+            | Self::Expired
+            | Self::Base(_)
+            | Self::Nowhere(_) => false,
+        }
+    }
+
     /// Whether nothing is there yet, as opposed to something that is wrong.
     pub fn is_absence(&self) -> bool {
         match self {

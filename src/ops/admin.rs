@@ -1,7 +1,12 @@
 //! What may an operator change while it runs? Freeze and thaw, reload, stop: over a Unix socket, whose permissions
 //! say who is an operator.
 
-use http::{Method, Request, Response, StatusCode};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONNECTION};
 use hyper::body::Incoming;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -13,11 +18,20 @@ use crate::{reload::Reloaded, server::Insight};
 #[derive(Clone)]
 pub(super) struct Admin {
     pub(super) insight: Insight,
-    /// Cancelled when an operator asks the process to stop.
+    /// An operator asked the process to stop.
+    pub(super) asked: Arc<AtomicBool>,
+    /// Cancelled when an operator asked the process to stop.
     pub(super) stop: CancellationToken,
 }
 
 impl Admin {
+    /// A connection is over. Only now is the process asked to stop: it might end before the answer is out.
+    pub(super) fn answered(&self) {
+        if self.asked.load(Relaxed) {
+            self.stop.cancel();
+        }
+    }
+
     pub(super) fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
         match (request.method(), request.uri().path()) {
             (&Method::GET, "/status") => json(StatusCode::OK, &self.insight.status()),
@@ -26,8 +40,10 @@ impl Admin {
             (&Method::POST, "/reload") => self.reload(),
             (&Method::POST, "/shutdown") => {
                 tracing::warn!("an operator asked to stop");
-                self.stop.cancel();
-                json(StatusCode::ACCEPTED, &json!({ "draining": true }))
+                self.asked.store(true, Relaxed);
+                let mut accepted = json(StatusCode::ACCEPTED, &json!({ "draining": true }));
+                accepted.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                accepted
             }
             _ => text(StatusCode::NOT_FOUND, HELP.into()),
         }

@@ -74,12 +74,13 @@ impl Ops {
         let mut tasks = JoinSet::new();
         if let Some(listener) = self.probes {
             let probes = Probes { insight: insight.clone(), metrics };
-            tasks.spawn(accept(listener, move |request| probes.answer(request)));
+            tasks.spawn(accept(listener, move |request| probes.answer(request), || {}));
         }
         if let Some((listener, file)) = self.operators {
-            let admin = Admin { insight: insight.clone(), stop };
+            let admin = Admin { insight: insight.clone(), asked: Arc::default(), stop };
+            let after = admin.clone();
             tasks.spawn(async move {
-                accept(listener, move |request| admin.answer(request)).await;
+                accept(listener, move |request| admin.answer(request), move || after.answered()).await;
                 drop(file);
             });
         }
@@ -87,8 +88,10 @@ impl Ops {
     }
 }
 
-async fn accept<L, A>(mut listener: L, answer: A)
+/// Accepts for ever. `over` is called after each connection.
+async fn accept<L, A, O>(mut listener: L, answer: A, over: O)
 where
+    O: Fn() + Clone + Send + 'static,
     L: Listener<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static>,
     A: Fn(&Request<Incoming>) -> Response<Body> + Clone + Send + Sync + 'static,
 {
@@ -98,9 +101,10 @@ where
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let answer = answer.clone();
+                let (answer, over) = (answer.clone(), over.clone());
                 drop(connections.spawn(async move {
                     serve(stream, answer).await;
+                    over();
                     drop(permit);
                 }));
             }

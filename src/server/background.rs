@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::interval;
 
+use super::Health;
 use crate::{
     audit::Sink,
     credential::{Renewal, Round},
@@ -13,12 +14,13 @@ use crate::{
 };
 
 /// Keeps a credential fresh. A failure is logged when it starts, and its end.
-pub(super) async fn renew(mut renewal: Renewal, metrics: Arc<Metrics>) {
+pub(super) async fn renew(mut renewal: Renewal, metrics: Arc<Metrics>, health: Health) {
     let credential = Arc::clone(renewal.held().name());
     let mut failing = false;
     loop {
         let round = renewal.round().await;
         metrics.refreshed(&credential, !matches!(round, Round::Failed(_)));
+        health.attempted(&credential, matches!(&round, Round::Failed(error) if error.is_lasting()));
         match &round {
             Round::Failed(error) if !failing => {
                 let error = error.with_causes();

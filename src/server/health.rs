@@ -1,9 +1,15 @@
 //! Can it do its work? What the probes of an orchestrator ask.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering::Relaxed},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
 };
+
+use tokio::{sync::watch, time::timeout};
 
 use crate::{config::Project, credential::Held};
 
@@ -16,6 +22,8 @@ struct State {
     draining: AtomicBool,
     /// Each project's name and its credential.
     projects: Vec<(Arc<str>, Arc<Held>)>,
+    /// The credentials whose sources said at last what will not pass by itself. Changes with each attempt.
+    lasting: watch::Sender<HashSet<Arc<str>>>,
 }
 
 /// One thing that must hold for a proxy to be ready.
@@ -32,7 +40,8 @@ impl Health {
         let held =
             |project: &Project| credentials.iter().find(|held| *held.name() == project.credential).cloned();
         let projects = projects.iter().filter_map(|p| Some((Arc::clone(&p.name), held(p)?))).collect();
-        Self(Arc::new(State { started: AtomicBool::new(false), draining: AtomicBool::new(false), projects }))
+        let (started, draining) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self(Arc::new(State { started, draining, projects, lasting: watch::Sender::default() }))
     }
 
     /// Whether it has begun to accept.
@@ -65,8 +74,31 @@ impl Health {
         self.checks().iter().all(|check| check.problem.is_none())
     }
 
+    /// A source was asked; whether it failed for a reason that lasts.
+    pub(super) fn attempted(&self, credential: &Arc<str>, lasting: bool) {
+        self.0.lasting.send_modify(|credentials| {
+            if lasting {
+                credentials.insert(Arc::clone(credential));
+            } else {
+                credentials.remove(credential);
+            }
+        });
+    }
+
+    /// Waits so long for all credentials that projects need, but not for one whose source will not give it. Returns
+    /// those that are missing then.
+    pub(super) async fn credentials(&self, patience: Duration) -> Vec<Arc<str>> {
+        let mut attempts = self.0.lasting.subscribe();
+        let decided = attempts.wait_for(|lasting| {
+            let missing = self.missing_credentials();
+            missing.is_empty() || missing.iter().any(|credential| lasting.contains(credential))
+        });
+        drop(timeout(patience, decided).await);
+        self.missing_credentials()
+    }
+
     /// The credentials that projects need and that cannot be used.
-    pub fn missing_credentials(&self) -> Vec<Arc<str>> {
+    fn missing_credentials(&self) -> Vec<Arc<str>> {
         let missing = self.0.projects.iter().filter(|(_, held)| !held.is_ready());
         missing.map(|(_, held)| Arc::clone(held.name())).collect()
     }

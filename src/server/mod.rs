@@ -12,6 +12,7 @@ mod listener;
 mod lookout;
 mod owner;
 mod room;
+mod running;
 mod scan;
 mod socket;
 mod status;
@@ -22,14 +23,12 @@ mod wire;
 use std::{collections::HashMap, env, io, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use tokio::{
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use tokio::{task::JoinSet, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use health::{Check, Health};
 pub use inherited::Inherited;
+pub use running::{Drained, Running, Unfinished};
 pub use scan::Scan;
 pub use socket::{SocketFile, bind_unix};
 pub use status::Insight;
@@ -67,27 +66,6 @@ pub struct Proxy {
     background: JoinSet<()>,
 }
 
-/// A proxy that serves.
-pub struct Running {
-    drain: Drain,
-    insight: Insight,
-    /// Connections, requests and accept loops.
-    tasks: TaskTracker,
-    /// Renewal and sweeping: ended by being dropped.
-    background: JoinSet<()>,
-    stop: CancellationToken,
-    room: Arc<Room>,
-}
-
-/// How a proxy stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drained {
-    /// Everything that was accepted was answered.
-    Whole,
-    /// Some of it was cut off when the drain time-out ended.
-    Cut,
-}
-
 /// Why a proxy cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -120,7 +98,7 @@ impl Proxy {
     /// credentials; those that are on this machine are there when it returns. The configuration was loaded from `path`,
     /// which is where changes of it are looked for.
     ///
-    /// A credential that cannot be had yet is no error: see [`Self::missing_credentials`].
+    /// A credential that cannot be had yet is no error: see [`Self::credentials`].
     ///
     /// # Errors
     /// See [`StartError`].
@@ -143,9 +121,9 @@ impl Proxy {
             sink: &sink,
             skew: &skew,
         }));
-        let background = start(renewals, &settings, &metrics).await;
-        let sockets = bind(&settings.listeners, inherited)?;
         let health = Health::new(&settings.projects, &credentials);
+        let background = start(renewals, &settings, (&metrics, &health)).await;
+        let sockets = bind(&settings.listeners, inherited)?;
         // Whatever shares them out goes by what there is.
         settings.limits = descriptors::fit(&settings.limits, descriptors::available(), upstreams.len());
         let limits = settings.limits.clone();
@@ -199,12 +177,10 @@ impl Proxy {
         &self.metrics
     }
 
-    /// The credentials that projects need and whose sources, asked once, gave none.
-    pub async fn missing_credentials(&self) -> Vec<Arc<str>> {
-        for held in &self.insight.credentials {
-            held.asked_once().await;
-        }
-        self.insight.health.missing_credentials()
+    /// Waits so long for the credentials that projects need. Returns those that are missing then, or as soon as a source
+    /// says what will not pass by itself.
+    pub async fn credentials(&self, patience: Duration) -> Vec<Arc<str>> {
+        self.insight.health.credentials(patience).await
     }
 
     /// Starts to accept.
@@ -229,36 +205,14 @@ impl Proxy {
             background.spawn(lookout.tend());
         }
         self.insight.health.started();
-        Running { drain: self.drain, insight: self.insight, tasks, background, stop, room: self.room }
-    }
-}
-
-impl Running {
-    /// Its state, and what an operator may change about it.
-    pub fn insight(&self) -> &Insight {
-        &self.insight
-    }
-
-    /// Opens the audit file anew, after a log rotation moved it away.
-    ///
-    /// # Errors
-    /// Where it cannot be opened; the one that is open stays in use.
-    pub fn reopen_audit(&self) -> Result<(), OpenError> {
-        self.insight.sink.reopen()
-    }
-
-    /// Stops: not ready, then a delay for load balancers to notice, then no new connections, then what is under
-    /// way is finished, within the drain time-out.
-    pub async fn drain(self) -> Drained {
-        self.insight.health.draining();
-        sleep(self.drain.delay).await;
-        self.stop.cancel();
-        self.room.say_farewell(FAREWELL.min(self.drain.timeout / 2));
-        self.tasks.close();
-        let finished = timeout(self.drain.timeout, self.tasks.wait()).await;
-        drop(self.background);
-        self.insight.sink.flush();
-        if finished.is_ok() { Drained::Whole } else { Drained::Cut }
+        Running {
+            drain: self.drain,
+            insight: self.insight,
+            tasks,
+            _background: background,
+            stop,
+            room: self.room,
+        }
     }
 }
 
@@ -275,16 +229,24 @@ fn renewals(settings: &Settings, egress: &Egress, skew: &Skew) -> Result<Vec<Ren
 
 /// Starts the renewals. Returns when the sources on this machine have been asked, so that the first call need not
 /// wait for them; those that are somewhere else are not waited for.
-async fn start(renewals: Vec<Renewal>, settings: &Settings, metrics: &Arc<Metrics>) -> JoinSet<()> {
+async fn start(
+    renewals: Vec<Renewal>,
+    settings: &Settings,
+    (metrics, health): (&Arc<Metrics>, &Health),
+) -> JoinSet<()> {
     let local = |name: &Arc<str>| settings.credentials.iter().any(|c| c.name == *name && c.source.is_local());
     let held: Vec<_> = renewals.iter().map(|renewal| Arc::clone(renewal.held())).collect();
     let mut tasks = JoinSet::new();
     for renewal in renewals {
-        tasks.spawn(renew(renewal, Arc::clone(metrics)));
+        tasks.spawn(renew(renewal, Arc::clone(metrics), health.clone()));
     }
-    for held in held.iter().filter(|held| local(held.name())) {
-        held.asked_once().await;
-    }
+    let asked = async {
+        for held in held.iter().filter(|held| local(held.name())) {
+            held.asked_once().await;
+        }
+    };
+    // One on a mount that hangs is somewhere else.
+    drop(timeout(LOCAL, asked).await);
     tasks
 }
 
@@ -360,5 +322,5 @@ fn hostname() -> String {
     if clean.is_empty() { "localhost".into() } else { clean }
 }
 
-/// How long a connection may be without a request before a stopping proxy closes it: one may be on its way.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// How long the sources on this machine are waited for.
+const LOCAL: Duration = Duration::from_secs(5);

@@ -44,6 +44,7 @@ mod operate;
 mod ops;
 mod overload;
 mod permit;
+mod phases;
 mod refuse;
 mod reload;
 mod restart;

@@ -35,7 +35,7 @@ use self::{
 use super::{
     check::{self, Valid},
     exit, log,
-    run::runtime,
+    start::runtime,
 };
 use crate::{
     clock::{self, Skew},

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{Args, answer_to};
-use crate::cli::run::runtime;
+use crate::cli::start::runtime;
 use crate::config;
 use crate::secret::Secret;
 use crate::server::{Inherited, Proxy};

@@ -1,0 +1,88 @@
+//! Does the system give what a start takes? Threads and descriptors, or an error that says which limit stands in the way.
+//!
+//! The runtime and the libraries under it panic where they get no thread or no descriptor, or do without and say
+//! nothing. Both are made errors here, while nothing has been accepted.
+
+use std::{
+    io,
+    panic::{self, PanicHookInfo},
+    process::exit,
+    sync::mpsc,
+    thread::{self, available_parallelism, sleep},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use tokio::runtime::{Builder, Runtime};
+
+use super::{
+    log::print_error,
+    signals::{Early, HangUp, Stop},
+};
+
+/// One thread a core that this process may use; on one core no second thread is woken for any request.
+pub(super) fn runtime() -> anyhow::Result<Runtime> {
+    let cores = available_parallelism().map_or(1, usize::from);
+    let mut builder = if cores == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    if cores > 1 {
+        builder.worker_threads(cores);
+    }
+    builder.enable_all().build().context("cannot start the runtime")
+}
+
+/// A runtime that has got all its threads, with more to be had, and has taken over the signals.
+pub(super) fn runtime_with(early: Early) -> anyhow::Result<(Runtime, Stop, HangUp)> {
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(end));
+    let started = (|| {
+        let runtime = runtime().context(LIMITS)?;
+        more_threads().context("cannot start as many threads as it takes").context(LIMITS)?;
+        let inside = runtime.enter();
+        let (stop, hang_up) = early.hand_over().context("cannot listen for signals")?;
+        drop(inside);
+        Ok((runtime, stop, hang_up))
+    })();
+    drop(panic::take_hook());
+    panic::set_hook(before);
+    started
+}
+
+/// The runtime got no thread or no descriptor. It cannot be dropped either: it would wait for threads that never were.
+#[expect(clippy::exit, reason = "nothing was accepted, and unwinding would hang")]
+fn end(panic: &PanicHookInfo<'_>) {
+    let cause = panic.payload_as_str().unwrap_or("unknown").to_owned();
+    print_error(&anyhow::Error::msg(cause).context("cannot start the runtime").context(LIMITS));
+    exit(1)
+}
+
+/// Whether there can be as many threads at once as are started later, by libraries that tell nobody when they get none.
+fn more_threads() -> io::Result<()> {
+    let threads_before = count_threads();
+    let mut held = Vec::new();
+    for _ in 0..LATER {
+        let (go, wait) = mpsc::channel::<()>();
+        // Ended by `go` being dropped.
+        let thread = thread::Builder::new().spawn(move || wait.recv().is_ok())?;
+        held.push((go, thread));
+    }
+    for (go, thread) in held {
+        drop(go);
+        drop(thread.join());
+    }
+    // They are counted until the system has tidied up after them.
+    let end = Instant::now() + TIDY;
+    while count_threads() > threads_before && Instant::now() < end {
+        sleep(TIDY / 100);
+    }
+    Ok(())
+}
+
+fn count_threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
+}
+
+/// Two that wait for name servers and files, one that looks for the freeze file, and one that is told of changes.
+const LATER: usize = 4;
+const TIDY: Duration = Duration::from_millis(500);
+const LIMITS: &str = "the system gives this process too few threads or descriptors: look at `ulimit -u` and `ulimit -n`, \
+                      at systemd's TasksMax= and LimitNOFILE=, and at the container's limit of processes";

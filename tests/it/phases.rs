@@ -1,0 +1,300 @@
+//! Can it be stopped at any moment, and does it end when it should? In its first milliseconds, while it waits for a
+//! credential, as the first process of a container, with a name server that does not answer, and for lack of threads.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    net::UdpSocket,
+    os::unix::net::UnixStream,
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use mpc_auth_proxy::testserver::Fault;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::{Pid, geteuid},
+};
+use serde_json::json;
+
+use crate::harness::{ACCESS_KEY, Scripted, Setup, Wire, cancel, request, wait_for};
+
+/// From the moment that there is a handler.
+#[test]
+fn a_signal_in_its_first_milliseconds_is_a_clean_end() {
+    for after in 0..20 {
+        let setup = Setup::new().listeners(&["{ name: app, bind: 'unix:proxy.sock' }"]);
+        let mut child =
+            Starting(setup.command("run").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        wait_for("handlers", || child.catches(Signal::SIGTERM).then_some(()));
+        child.signal(Signal::SIGHUP);
+        // No event to wait for: any moment will do.
+        sleep(Duration::from_millis(after));
+        child.signal(Signal::SIGTERM);
+        assert_eq!(child.code(), Some(0), "after {after} ms");
+    }
+}
+
+#[test]
+fn it_is_stopped_while_it_waits_for_a_credential_and_a_hang_up_is_no_end() {
+    for stop in ["SIGTERM", "SIGINT", "/shutdown"] {
+        let silent = Scripted::start(|_, peer| peer.wait_until_closed());
+        let setup = waiting_for(&silent);
+        let mut child = Starting::spawn(&setup);
+        let status = wait_for("operators' socket", || ask(&setup, "GET", "/status"));
+        assert!(status.contains("\"ready\":false"), "{status}");
+        child.signal(Signal::SIGHUP);
+        assert!(ask(&setup, "GET", "/status").is_some());
+        match stop {
+            "SIGTERM" => child.signal(Signal::SIGTERM),
+            "SIGINT" => child.signal(Signal::SIGINT),
+            _ => drop(ask(&setup, "POST", "/shutdown").unwrap()),
+        }
+        assert_eq!(child.code(), Some(0), "{stop}");
+        assert!(!setup.path("admin.sock").exists(), "it takes its socket with it");
+    }
+}
+
+/// Where no signal has a handler but those that a process installs.
+#[test]
+fn the_first_process_of_a_container_is_stopped_while_it_waits() {
+    let works = Command::new("unshare").args(["--pid", "--fork", "true"]).status();
+    if !works.is_ok_and(|status| status.success()) {
+        eprintln!("no name space of processes can be made here");
+        return;
+    }
+    let silent = Scripted::start(|_, peer| peer.wait_until_closed());
+    let setup = waiting_for(&silent).under(&["unshare", "--pid", "--fork", "--kill-child"]);
+    let mut child = Starting::spawn(&setup);
+    wait_for("operators' socket", || ask(&setup, "GET", "/status"));
+    let id = child.0.id();
+    let first = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+    let first = Pid::from_raw(first.trim().parse().unwrap());
+    kill(first, Signal::SIGHUP).unwrap();
+    assert!(ask(&setup, "GET", "/status").is_some());
+    kill(first, Signal::SIGTERM).unwrap();
+    assert_eq!(child.code(), Some(0));
+}
+
+/// A pod agent that is down for a moment. What lasts is told at once: see `shutdown`.
+#[test]
+fn a_required_credential_is_waited_for_while_its_source_is_down() {
+    let agent = Scripted::start(|connection, peer| {
+        peer.request();
+        match connection {
+            0 => {}
+            1 => drop(peer.write("HTTP/1.1 503 Not yet\r\nContent-Length: 0\r\n\r\n")),
+            _ => drop(peer.write(key_of_the_pod())),
+        }
+    });
+    let proxy = in_a_pod(&agent).start();
+    assert_eq!(proxy.probe("/readyz").status, 200);
+    assert!(agent.connections() >= 3);
+    drop(proxy);
+    // One that says no.
+    let agent = Scripted::answering("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n");
+    let output = in_a_pod(&agent).run("run");
+    assert_eq!((output.status.code(), agent.connections()), (Some(5), 1));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once_and_what_is_cut_is_recorded() {
+    let mut proxy =
+        Setup::new().section("drain: { timeout: 60s }\nlimits: { request_deadline: 60s }").start();
+    proxy.cloud().set_faults([Fault::LatencyMs(60_000).until_cleared()]);
+    let mut wires: Vec<Wire> = (0..30).map(|_| proxy.connect()).collect();
+    wires.iter_mut().for_each(|wire| wire.write(cancel("100211")));
+    wait_for("requests upstream", || (proxy.cloud().requests().len() == 30).then_some(()));
+    let began = Instant::now();
+    // A signal to the process and to its group, as of timeout(1), is one.
+    proxy.signal(Signal::SIGTERM);
+    proxy.signal(Signal::SIGTERM);
+    proxy.logged("draining");
+    wait_for("end", || {
+        proxy.signal(Signal::SIGINT);
+        proxy.log().contains("asked again").then_some(())
+    });
+    assert_eq!(proxy.ended().code(), Some(3));
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    for record in proxy.audit(30) {
+        record.says(json!({ "outcome": "unknown", "http.response.status_code": null }));
+    }
+}
+
+/// `shutdown` as a hook, and then the orchestrator's own signal.
+#[test]
+fn a_signal_after_the_operators_word_is_not_the_second_one() {
+    let mut proxy = Setup::new().section("admin: { bind: 'unix:admin.sock' }").start();
+    proxy.cloud().set_faults([Fault::LatencyMs(3_000).until_cleared()]);
+    let mut wire = proxy.connect();
+    wire.write(cancel("100211"));
+    wait_for("request upstream", || (proxy.cloud().requests().len() == 1).then_some(()));
+    assert_eq!(proxy.ask_unix("admin.sock", &request("POST", "/shutdown", &[])).status, 202);
+    proxy.logged("draining");
+    proxy.signal(Signal::SIGTERM);
+    assert_eq!(wire.answer().status, 204);
+    assert_eq!(proxy.ended().code(), Some(0));
+}
+
+/// The C library waits for it on a thread that cannot be ended.
+#[test]
+fn the_end_does_not_wait_for_a_name_server() {
+    let Ok(server) = UdpSocket::bind("127.67.83.53:53") else {
+        eprintln!("no name server can be made here");
+        return;
+    };
+    let setup = Setup::new()
+        .upstream("http://upstream.example")
+        .project("unsafe_plaintext: true")
+        .section("drain: { timeout: 1s }\nupstream: { connect_timeout: 60s, attempt_timeout: 60s }")
+        .section("limits: { request_deadline: 60s }")
+        .file("resolv.conf", "nameserver 127.67.83.53\noptions timeout:30 attempts:2\n");
+    let script = format!(
+        "mount --bind {} /etc/resolv.conf && exec \"$0\" \"$@\"",
+        setup.path("resolv.conf").display()
+    );
+    let mounted = Command::new("unshare").args(["--mount", "sh", "-c", &script, "true"]).status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        eprintln!("nothing can be mounted here");
+        return;
+    }
+    let mut proxy = setup.under(&["unshare", "--mount", "sh", "-c", &script]).start();
+    let mut wire = proxy.connect();
+    wire.write(cancel("100211"));
+    server.recv(&mut [0; 512]).unwrap();
+    let began = Instant::now();
+    assert_eq!(proxy.stop(), Some(3));
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    proxy.audit(1)[0].says(json!({ "http.response.status_code": null, "outcome": "abandoned" }));
+}
+
+#[test]
+fn too_few_threads_are_an_error_with_words() {
+    if !geteuid().is_root() {
+        eprintln!("only root can become a user without other processes");
+        return;
+    }
+    let (mut refused, mut served) = (0, 0);
+    for threads in 1..=14 {
+        let setup = Setup::new();
+        let (folder, program) = (setup.path(""), setup.path("program"));
+        fs::copy(env!("CARGO_BIN_EXE_mpc-auth-proxy"), &program).unwrap();
+        let script = format!(
+            "chown -R 61837:61837 {0} && exec setpriv --reuid=61837 --regid=61837 --clear-groups \
+             prlimit --nproc={threads} {1} \"$@\"",
+            folder.display(),
+            program.display()
+        );
+        match outcome(&setup.under(&["sh", "-c", &script])) {
+            Some(error) => {
+                assert!(
+                    error.contains("too few threads") || error.contains("cannot start the log"),
+                    "{error}"
+                );
+                refused += 1;
+            }
+            None => served += 1,
+        }
+    }
+    assert!(refused >= 3 && served >= 1, "{refused} refused, {served} served");
+}
+
+#[test]
+fn too_few_descriptors_are_an_error_with_words() {
+    let mut refused = 0;
+    for descriptors in 4..=16 {
+        if let Some(error) = outcome(&Setup::new().open_files(descriptors)) {
+            assert!(
+                error.contains("Too many open files") || error.contains("error while loading"),
+                "{error}"
+            );
+            refused += 1;
+        }
+    }
+    assert!(refused >= 3, "{refused} refused");
+}
+
+/// What it says where it does not start; none where it serves.
+fn outcome(setup: &Setup) -> Option<String> {
+    let mut child = Starting::spawn(setup);
+    let mut text = String::new();
+    let mut lines = BufReader::new(child.0.stderr.take().unwrap());
+    while lines.read_line(&mut text).unwrap() > 0 {
+        if text.contains("\"serving\"") {
+            return None;
+        }
+    }
+    assert!(matches!(child.code(), Some(1 | 4 | 78 | 127)), "{text}");
+    assert!(!text.contains("bug") && !text.contains("panicked"), "{text}");
+    Some(text)
+}
+
+/// Its credential never comes, and is required.
+fn waiting_for(silent: &Scripted) -> Setup {
+    in_a_pod(silent).section("admin: { bind: 'unix:admin.sock' }")
+}
+
+fn in_a_pod(agent: &Scripted) -> Setup {
+    let setup = Setup::new().file("pod-token", "a-token-of-no-pod");
+    let token = setup.path("pod-token").display().to_string();
+    setup
+        .credential("{ pod_identity: {} }")
+        .variable("HC_CONTAINER_CREDENTIALS_FULL_URI", &format!("{}/v1", agent.url()))
+        .variable("HC_CONTAINER_AUTHORIZATION_TOKEN_FILE", &token)
+        .argument("--require-credentials")
+}
+
+fn key_of_the_pod() -> String {
+    let body = json!({ "credentials": {
+        "accessKeyId": ACCESS_KEY, "secretAccessKey": "a-secret-of-no-account", "securityToken": "token",
+        "expiration": "2099-01-01T00:00:00Z",
+    } })
+    .to_string();
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// Asks the operators' socket. `None` where it is not there yet.
+fn ask(setup: &Setup, method: &str, target: &str) -> Option<String> {
+    let mut wire = Wire::new(UnixStream::connect(setup.path("admin.sock")).ok()?);
+    wire.write(request(method, target, &["Connection: close"]));
+    Some(wire.answer().body)
+}
+
+/// A process that may not get as far as to serve. Killed when it is dropped.
+struct Starting(Child);
+
+impl Starting {
+    fn spawn(setup: &Setup) -> Self {
+        Self(setup.command("run").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.0.id()).unwrap()), signal).unwrap();
+    }
+
+    /// Whether it has a handler for this signal: proc_pid_status(5).
+    fn catches(&self, signal: Signal) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() >> (signal as u64 - 1) & 1 == 1
+    }
+
+    /// Waits for its end.
+    fn code(&mut self) -> Option<i32> {
+        if let Some(stderr) = &mut self.0.stderr {
+            drop(stderr.read_to_string(&mut String::new()));
+        }
+        wait_for("end of the process", || self.0.try_wait().unwrap()).code()
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
