@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod secret;
+pub mod chain;
 pub mod watch;
 pub mod operation;
 pub mod signing;

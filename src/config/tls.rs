@@ -21,7 +21,7 @@ use super::page::{Page, Placed};
 use super::report::Place;
 use super::settings::TlsFiles;
 use super::yaml::Node;
-use crate::clock;
+use crate::{chain::Bounded, clock};
 
 /// A listener's TLS as it was written, and what it comes to.
 pub(super) struct Written {
@@ -127,7 +127,7 @@ fn server_config(
             }
             // Without a certificate there is no connection: nothing here allows unauthenticated clients.
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
-            builder.with_client_cert_verifier(verifier)
+            builder.with_client_cert_verifier(Arc::new(Bounded::new(verifier)))
         }
     };
     let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));

@@ -1,4 +1,4 @@
-//! Which names does a client certificate hold?
+//! The names that a client certificate holds, and how long they count.
 //!
 //! It reads certificates whose chain was verified in the TLS handshake, and knows no callers. What it cannot read
 //! in one way only proves nobody, and is not passed over in favour of a weaker proof.
@@ -14,6 +14,7 @@ pub struct Certificate {
     uri: Option<Box<str>>,
     /// In lower case.
     dns: Vec<Box<str>>,
+    /// Of the chain: of the certificate that expires first.
     not_after: DateTime<Utc>,
 }
 
@@ -26,21 +27,30 @@ pub enum CertificateError {
     /// An X.509-SVID has exactly one URI name (X509-SVID, section 2), and which of two would count is anybody's guess.
     #[error("the client certificate has more than one URI name")]
     SeveralUris,
-    /// It was valid when the connection was made, and is no longer.
+    /// It, or one that it was verified by, was valid when the connection was made, and is no longer.
     #[error("the client certificate has expired since the connection was made")]
     Expired,
 }
 
 impl Certificate {
-    /// Reads a certificate in DER.
+    /// Reads the certificates that a caller has shown, in DER, its own first, which were verified at this moment.
     ///
     /// # Errors
     /// Where its names are not clear; see [`CertificateError`].
-    pub fn parse(der: &[u8]) -> Result<Self, CertificateError> {
+    pub fn of_chain<D: AsRef<[u8]>>(chain: &[D], verified: DateTime<Utc>) -> Result<Self, CertificateError> {
+        let (own, rest) = chain.split_first().ok_or(CertificateError::Unreadable)?;
+        let mut this = Self::parse(own.as_ref())?;
+        // Which of the others it was verified by, nobody tells: any that was valid then may be.
+        let others = rest.iter().filter_map(|der| parse_x509_certificate(der.as_ref()).ok());
+        let ends = others.filter_map(|(_, other)| not_after(&other));
+        this.not_after = ends.filter(|end| *end >= verified).fold(this.not_after, DateTime::min);
+        Ok(this)
+    }
+
+    fn parse(der: &[u8]) -> Result<Self, CertificateError> {
         let (rest, certificate) = parse_x509_certificate(der).map_err(|_| CertificateError::Unreadable)?;
-        let not_after = DateTime::from_timestamp(certificate.validity().not_after.timestamp(), 0);
-        let mut this =
-            Self { uri: None, dns: Vec::new(), not_after: not_after.ok_or(CertificateError::Unreadable)? };
+        let not_after = not_after(&certificate).ok_or(CertificateError::Unreadable)?;
+        let mut this = Self { uri: None, dns: Vec::new(), not_after };
         if !rest.is_empty() {
             return Err(CertificateError::Unreadable);
         }
@@ -74,6 +84,10 @@ impl Certificate {
     pub(super) fn has_name(&self, name: &DnsName) -> bool {
         self.dns.iter().any(|own| **own == *name.as_str())
     }
+}
+
+fn not_after(certificate: &X509Certificate<'_>) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(certificate.validity().not_after.timestamp(), 0)
 }
 
 /// The names of the extension. A certificate without it proves nobody; its common name is not looked at.
@@ -158,6 +172,33 @@ mod tests {
         let at = |text: &str| certificate.check_at(text.parse().unwrap());
         assert_eq!(at("2029-12-31T23:59:59Z"), Ok(()));
         assert_eq!(at("2030-01-01T00:00:01Z"), Err(CertificateError::Expired));
+    }
+
+    #[test]
+    fn a_certificate_counts_as_long_as_those_it_was_verified_by() {
+        let until = |year| {
+            let mut params = CertificateParams::default();
+            params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+            params.not_after = rcgen::date_time_ymd(year, 1, 1);
+            params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
+        };
+        let verified = "2028-06-01T00:00:00Z".parse().unwrap();
+        for (years, end) in [
+            (&[2030][..], "2030-01-01T00:00:00Z"),
+            (&[2030, 2040], "2030-01-01T00:00:00Z"),
+            (&[2030, 2040, 2029], "2029-01-01T00:00:00Z"),
+            // It was shown besides: what has expired verifies nothing.
+            (&[2030, 2028, 2040], "2030-01-01T00:00:00Z"),
+        ] {
+            let chain: Vec<_> = years.iter().map(|year| until(*year)).collect();
+            let certificate = Certificate::of_chain(&chain, verified).unwrap();
+            let end: DateTime<Utc> = end.parse().unwrap();
+            assert_eq!(certificate.check_at(end), Ok(()), "{years:?}");
+            let later = end + chrono::TimeDelta::seconds(1);
+            assert_eq!(certificate.check_at(later), Err(CertificateError::Expired), "{years:?}");
+        }
+        let none: [&[u8]; 0] = [];
+        assert_eq!(Certificate::of_chain(&none, verified), Err(CertificateError::Unreadable));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{
+    clock,
     identity::{Certificate, CertificateError, Peer},
     metrics::Handshake,
 };
@@ -52,8 +53,8 @@ pub(super) async fn accept(
         Err(_) => return Err(HandshakeError::Timeout),
     };
     // The caller's own certificate comes first; the chain was verified.
-    let own = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    let certificate = own.map(|der| Certificate::parse(der));
+    let chain = stream.get_ref().1.peer_certificates();
+    let certificate = chain.map(|chain| Certificate::of_chain(chain, clock::now()));
     Ok(Accepted { stream, certificate })
 }
 

@@ -24,6 +24,7 @@ use tokio_rustls::TlsConnector;
 use super::{
     Answer, Egress, Endpoint, Outbound, Roots, SendError, Timeouts, WayError, dial::Dialer, exchange, pool,
 };
+use crate::chain::Bounded;
 
 /// What was seen, as far as it got.
 pub struct Contact {
@@ -96,7 +97,7 @@ impl Roots {
 /// Sees the certificate, and leaves the judgement to who has it anyway.
 #[derive(Debug)]
 struct Witness {
-    verifier: Arc<WebPkiServerVerifier>,
+    verifier: Arc<Bounded<WebPkiServerVerifier>>,
     certificate: Arc<OnceLock<CertificateDer<'static>>>,
 }
 

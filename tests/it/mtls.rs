@@ -3,7 +3,6 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    thread::sleep,
     time::{Duration, Instant},
 };
 
@@ -12,10 +11,12 @@ use rustls::version::{TLS12, TLS13};
 use serde_json::json;
 
 use crate::harness::{
-    Authority, Client, Holder, Proxy, Setup, TOKEN, Wanted, Wire, cancel, request, wait_for,
+    Authority, BOUND, Client, Holder, Proxy, Setup, TOKEN, Wanted, Wire, cancel, request, wait_for,
 };
 
 const CLEANER: &str = "spiffe://media.example/ns/prod/sa/cleaner";
+/// So many seconds are enough for a handshake on a busy machine.
+const BRIEF: i64 = 8;
 const POLICY: &str = "version: 1
 callers:
   cleaner: { identify: [ { spiffe: 'spiffe://media.example/ns/prod/sa/cleaner' } ] }
@@ -99,6 +100,25 @@ fn whoever_has_no_valid_certificate_is_not_let_in() {
     proxy.upstream_saw(0);
 }
 
+/// Such a chain may take seconds to verify: `src/chain.rs` shows that it is not.
+#[test]
+fn whoever_shows_many_certificates_is_not_let_in() {
+    let authority = Authority::new();
+    let proxy = setup(&authority).start();
+    let cleaner = || authority.issue(Wanted::caller().uri(CLEANER));
+    let more = |count| std::iter::repeat_with(|| authority.issue(Wanted::caller())).take(count);
+    for version in [&TLS13, &TLS12] {
+        let many = cleaner().showing(more(48));
+        let client = Client { version, ..client(&authority, &many) };
+        assert!(client.ask(&proxy, "mesh", cancel("100211")).is_err());
+    }
+    let said = "more than 4 certificates between its own and the authority's";
+    wait_for("reason in the log", || (proxy.log().matches(said).count() == 2).then_some(()));
+    // What is of no use is no offence yet. These have one name, but none.
+    let few = cleaner().showing(more(2));
+    assert_eq!(ask(&proxy, &client(&authority, &few), &cancel("100211")).answer().status, 204);
+}
+
 #[test]
 fn a_valid_certificate_without_a_known_name_proves_nobody() {
     let authority = Authority::new();
@@ -142,40 +162,52 @@ fn a_token_beside_a_certificate_must_be_of_the_same_caller() {
     proxy.upstream_saw(1);
 }
 
+/// Its own, or one that it was verified by.
 #[test]
 fn a_connection_is_worth_nothing_when_its_certificate_has_expired() {
     let authority = Authority::new();
     let proxy = setup(&authority).start();
-    let brief = authority.issue(Wanted::caller().uri(CLEANER).valid(-60, 3));
-    let mut wire = ask(&proxy, &client(&authority, &brief), &cancel("100211"));
-    assert_eq!(wire.answer().status, 204);
-    sleep(Duration::from_secs(4));
-    proxy.expect_records(1);
-    wire.write(cancel("100212"));
-    let answer = wire.answer();
-    answer.is_refusal(401, "PROXY.Unauthenticated");
-    assert_eq!(answer.error_msg(), "the client certificate has expired since the connection was made");
-    proxy.upstream_saw(1);
+    let (own, by) = (authority.issue(brief()), authority.brief(BRIEF).issue(Wanted::caller().uri(CLEANER)));
+    let mut wires = [own, by].map(|holder| ask(&proxy, &client(&authority, &holder), &cancel("100211")));
+    for wire in &mut wires {
+        assert_ne!(wire.answer().status, 401);
+    }
+    for mut wire in wires {
+        let refused = wait_for("end of the certificate", || {
+            proxy.expect_records(1);
+            wire.write(cancel("100211"));
+            Some(wire.answer()).filter(|answer| answer.status == 401)
+        });
+        refused.is_refusal(401, "PROXY.Unauthenticated");
+        assert_eq!(refused.error_msg(), "the client certificate has expired since the connection was made");
+    }
+}
+
+fn brief() -> Wanted {
+    Wanted::caller().uri(CLEANER).valid(-60, BRIEF)
 }
 
 #[test]
 fn what_is_not_tls_is_hung_up_on() {
     let authority = Authority::new();
-    let proxy = setup(&authority).section("limits: { header_timeout: 300ms }").start();
-    for bytes in [&cancel("100211").into_bytes()[..], b"\x16\x03\x01\xff\xff", b"\0\0\0\0"] {
+    let proxy = setup(&authority).section("limits: { header_timeout: 3s }").start();
+    let connect = |bytes: &[u8]| {
         let mut stream = TcpStream::connect(proxy.address("mesh")).unwrap();
         stream.write_all(bytes).unwrap();
+        stream
+    };
+    let begun = Instant::now();
+    let slow = connect(b"\x16\x03\x01");
+    let wrong = [&cancel("100211").into_bytes()[..], b"\x16\x03\x01\xff\xff", b"\0\0\0\0"].map(connect);
+    for mut stream in wrong {
         let mut rest = Vec::new();
         // A TLS alert at most.
         drop(stream.read_to_end(&mut rest));
         assert!(!rest.starts_with(b"HTTP"), "{}", rest.escape_ascii());
     }
-    let begun = Instant::now();
-    let mut slow = TcpStream::connect(proxy.address("mesh")).unwrap();
-    slow.write_all(b"\x16\x03\x01").unwrap();
-    drop(slow.read_to_end(&mut Vec::new()));
+    drop((&slow).read_to_end(&mut Vec::new()));
     let waited = begun.elapsed();
-    assert!((Duration::from_millis(250)..Duration::from_secs(10)).contains(&waited), "{waited:?}");
+    assert!((Duration::from_secs(2)..BOUND).contains(&waited), "{waited:?}");
     // And still there for others.
     let cleaner = authority.issue(Wanted::caller().uri(CLEANER));
     assert_eq!(ask(&proxy, &client(&authority, &cleaner), &cancel("100211")).answer().status, 204);

@@ -53,8 +53,17 @@ impl Authority {
 
     /// An authority that may vouch for names of this domain only.
     pub(crate) fn subordinate(&self, domain: &str) -> Self {
+        self.above(authority(Some(domain)))
+    }
+
+    /// An authority that is one for so many seconds.
+    pub(crate) fn brief(&self, seconds: i64) -> Self {
+        self.above(Wanted(authority(None)).valid(-3600, seconds).0)
+    }
+
+    fn above(&self, params: CertificateParams) -> Self {
         let key = KeyPair::generate().unwrap();
-        let issuer = CertifiedIssuer::signed_by(authority(Some(domain)), key, &self.issuer).unwrap();
+        let issuer = CertifiedIssuer::signed_by(params, key, &self.issuer).unwrap();
         let chain = vec![issuer.der().clone()];
         Self { issuer, chain }
     }
@@ -75,6 +84,14 @@ impl Authority {
             key_pem: key.serialize_pem(),
             key: key.serialize_der(),
         }
+    }
+}
+
+impl Holder {
+    /// The same, showing all of these certificates besides its own.
+    pub(crate) fn showing(mut self, more: impl IntoIterator<Item = Self>) -> Self {
+        self.chain.extend(more.into_iter().flat_map(|holder| holder.chain));
+        self
     }
 }
 

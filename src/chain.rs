@@ -1,0 +1,321 @@
+//! Bounds on the certificate chains that are verified.
+//!
+//! Whoever connects, or answers, may send any number of certificates. Finding a path through them to a trusted
+//! authority takes time that grows faster than their number: some forty, all of a few names, keep a processor busy
+//! for seconds before they are rejected. So [`Bounded`] counts before the verifier looks: for callers' certificates
+//! and for upstreams'. It verifies nothing itself.
+
+use std::{fmt, sync::Arc};
+
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    server::danger::{ClientCertVerified, ClientCertVerifier},
+};
+use x509_parser::parse_x509_certificate;
+
+/// A verifier that is not shown chains beyond the bounds.
+#[derive(Debug)]
+pub struct Bounded<V: ?Sized>(Arc<V>);
+
+/// How a chain is beyond the bounds.
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ChainError {
+    /// There are too many certificates.
+    #[error("more than {MAX_INTERMEDIATES} certificates between its own and the authority's")]
+    Long,
+    /// There are too many bytes of them.
+    #[error("more than {MAX_BYTES} bytes of certificates")]
+    Large,
+    /// Any of these could be the next in the chain, and each is a path to try.
+    #[error("more than {MAX_NAMESAKES} certificates of one name")]
+    Namesakes,
+}
+
+/// In words: rustls logs what is not its own error by its Debug.
+impl fmt::Debug for ChainError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl<V: ?Sized> Bounded<V> {
+    /// The verifier, within the bounds.
+    pub fn new(verifier: Arc<V>) -> Self {
+        Self(verifier)
+    }
+}
+
+fn check(end_entity: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) -> Result<(), Error> {
+    within_bounds(end_entity, intermediates)
+        .map_err(|error| CertificateError::Other(OtherError(Arc::new(error))).into())
+}
+
+fn within_bounds(
+    end_entity: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+) -> Result<(), ChainError> {
+    if intermediates.len() > MAX_INTERMEDIATES {
+        return Err(ChainError::Long);
+    }
+    if end_entity.len() + intermediates.iter().map(|der| der.len()).sum::<usize>() > MAX_BYTES {
+        return Err(ChainError::Large);
+    }
+    // One that cannot be read here is left to the verifier, which reads strictly.
+    let parsed: Vec<_> = intermediates.iter().filter_map(|der| parse_x509_certificate(der).ok()).collect();
+    let names = || parsed.iter().map(|(_, certificate)| certificate.subject().as_raw());
+    if names().any(|name| names().filter(|other| *other == name).count() > MAX_NAMESAKES) {
+        return Err(ChainError::Namesakes);
+    }
+    Ok(())
+}
+
+impl<V: ClientCertVerifier + ?Sized> ClientCertVerifier for Bounded<V> {
+    fn offer_client_auth(&self) -> bool {
+        self.0.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.0.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        check(end_entity, intermediates)?;
+        self.0.verify_client_cert(end_entity, intermediates, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
+impl<V: ServerCertVerifier + ?Sized> ServerCertVerifier for Bounded<V> {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        check(end_entity, intermediates)?;
+        self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
+/// The public web has one or two.
+const MAX_INTERMEDIATES: usize = 4;
+/// The chains of the public web have 3 to 6 KB.
+const MAX_BYTES: usize = 16 * 1024;
+/// An authority that two others vouch for has two certificates of one name.
+const MAX_NAMESAKES: usize = 2;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
+
+    use super::*;
+
+    /// Counts what it is asked to verify, and lets nobody in.
+    #[derive(Debug, Default)]
+    struct Counting(AtomicUsize);
+
+    impl Counting {
+        fn refuse(&self) -> Error {
+            self.0.fetch_add(1, Relaxed);
+            CertificateError::UnknownIssuer.into()
+        }
+    }
+
+    impl ClientCertVerifier for Counting {
+        fn root_hint_subjects(&self) -> &[DistinguishedName] {
+            &[]
+        }
+
+        fn verify_client_cert(
+            &self,
+            _: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            _: UnixTime,
+        ) -> Result<ClientCertVerified, Error> {
+            Err(self.refuse())
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Err(self.refuse())
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Err(self.refuse())
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            Vec::new()
+        }
+    }
+
+    impl ServerCertVerifier for Counting {
+        fn verify_server_cert(
+            &self,
+            _: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            _: &ServerName<'_>,
+            _: &[u8],
+            _: UnixTime,
+        ) -> Result<ServerCertVerified, Error> {
+            Err(self.refuse())
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Err(self.refuse())
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Err(self.refuse())
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            Vec::new()
+        }
+    }
+
+    /// An authority's certificate by another one, with so many alternative names.
+    fn authority(name: &str, issuer: &str, names: usize) -> CertificateDer<'static> {
+        let params = |name: &str| {
+            let mut params = CertificateParams::default();
+            params.distinguished_name.push(DnType::CommonName, name);
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params
+        };
+        let key = KeyPair::generate().unwrap();
+        let mut own = params(name);
+        let long = format!("{}.example", "a".repeat(60));
+        own.subject_alt_names = vec![SanType::DnsName(long.try_into().unwrap()); names];
+        own.signed_by(&key, &Issuer::from_params(&params(issuer), &key)).unwrap().der().clone()
+    }
+
+    /// Whether either verifier is shown the chain, and what is said where it is not.
+    fn judged(chain: &[CertificateDer<'_>]) -> Result<(), String> {
+        let verifier = Arc::new(Counting::default());
+        let bounded = Bounded::new(Arc::clone(&verifier));
+        let (own, rest) = chain.split_first().unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let client = bounded.verify_client_cert(own, rest, UnixTime::now()).unwrap_err();
+        let server = bounded.verify_server_cert(own, rest, &name, &[], UnixTime::now()).unwrap_err();
+        assert_eq!(client.to_string(), server.to_string());
+        match verifier.0.load(Relaxed) {
+            0 => Err(client.to_string()),
+            verified => {
+                assert_eq!(verified, 2);
+                Ok(())
+            }
+        }
+    }
+
+    #[test]
+    fn a_chain_that_takes_long_to_verify_is_not_verified() {
+        // Six levels of eight authorities each that have one name; 300,000 paths.
+        let levels: Vec<_> = (0..6)
+            .flat_map(|level| {
+                let issuer = format!("level {}", level + 1);
+                (0..8).map(move |_| authority(&format!("level {level}"), &issuer, 0))
+            })
+            .collect();
+        let own = || vec![authority("own", "level 0", 0)];
+        let long = judged(&[own(), levels].concat()).unwrap_err();
+        assert!(long.contains("more than 4 certificates between"), "{long}");
+
+        let namesakes = (0..3).map(|_| authority("level 0", "level 0", 0)).collect();
+        let namesakes = judged(&[own(), namesakes].concat()).unwrap_err();
+        assert!(namesakes.contains("more than 2 certificates of one name"), "{namesakes}");
+
+        for large in [
+            [own(), vec![authority("level 0", "level 1", 250)]],
+            [vec![authority("own", "level 0", 250)], own()],
+        ] {
+            let large = judged(&large.concat()).unwrap_err();
+            assert!(large.contains("more than 16384 bytes"), "{large}");
+        }
+    }
+
+    #[test]
+    fn an_ordinary_chain_is_verified() {
+        assert_eq!(judged(&[authority("own", "root", 0)]), Ok(()));
+        let cross_signed = ["level 0", "level 1", "level 1", "root"].map(|name| authority(name, "root", 20));
+        assert_eq!(judged(&[vec![authority("own", "level 0", 20)], cross_signed.into()].concat()), Ok(()));
+        // The verifier says what is wrong with these.
+        assert_eq!(judged(&[CertificateDer::from(vec![1]), CertificateDer::from(vec![2])]), Ok(()));
+    }
+}
