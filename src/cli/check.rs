@@ -134,8 +134,13 @@ fn summary(path: &Path, (settings, proxies): (&Settings, &Proxies), out: &mut im
     for caller in settings.callers.ids() {
         writeln!(out, "  {caller}")?;
         let rules = settings.policy.rules().iter();
-        for rule in rules.filter(|rule| rule.callers.iter().any(|glob| glob.is_match(caller.as_str()))) {
+        let mut rules = rules.filter(|rule| rule.callers.iter().any(|glob| glob.is_match(caller.as_str())));
+        for rule in rules.by_ref().take(RULES_TOLD) {
             writeln!(out, "    {}", one_rule(rule))?;
+        }
+        let more = rules.count();
+        if more > 0 {
+            writeln!(out, "    and {more} more")?;
         }
     }
     Ok(())
@@ -177,27 +182,32 @@ fn proof_on(listener: &Listener, proof: &Proof) -> Option<String> {
         config::Bind::Systemd(_) => (true, true),
     };
     let certificates = listener.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    // Whoever has none does not get as far as showing a token.
+    let besides = if certificates { ", with a certificate of any name" } else { "" };
     match proof {
-        Proof::Listener(name) => (*name == listener.name).then(|| "reaching it".into()),
+        Proof::Listener(name) => (*name == listener.name).then(|| format!("reaching it{besides}")),
         Proof::Loopback { uid } => loopback.then(|| format!("a socket of user id {uid}")),
         Proof::Unix { uid, gid } => {
             let user = uid.map(|uid| format!("user id {uid}"));
             let group = gid.map(|gid| format!("group id {gid}"));
             unix.then(|| [user, group].into_iter().flatten().collect::<Vec<_>>().join(" and "))
         }
-        Proof::Bearer(_) => listener.bearer.then(|| "a bearer token".into()),
+        Proof::Bearer(_) => listener.bearer.then(|| format!("a bearer token{besides}")),
         Proof::ServiceAccount(account) => listener.bearer.then(|| {
             let ServiceAccount { namespace, name, .. } = account;
-            format!("a token of the service account {namespace}/{name}")
+            format!("a token of the service account {namespace}/{name}{besides}")
         }),
         Proof::SdkSignature(key) => Some(match key.key_hint() {
-            Some(hint) => format!("an SDK signature with {hint}…"),
-            None => "an SDK signature".into(),
+            Some(hint) => format!("an SDK signature with {hint}…{besides}"),
+            None => format!("an SDK signature{besides}"),
         }),
         Proof::Dns(name) => certificates.then(|| format!("a certificate for {name}")),
         Proof::Spiffe(id) => certificates.then(|| format!("a certificate for {id}")),
     }
 }
+
+/// As many rules of a caller are told one by one.
+const RULES_TOLD: usize = 20;
 
 fn spell(source: &Source) -> String {
     match source {

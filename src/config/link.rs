@@ -8,7 +8,7 @@ use super::decode::did_you_mean;
 use super::page::{Page, Placed};
 use super::report::Place;
 use super::settings::Bind;
-use super::{listener, policy, proxy, rules};
+use super::{apart, listener, policy, proxy, rules};
 use crate::credential::Source;
 use crate::identity::Proof;
 use std::collections::HashMap;
@@ -174,24 +174,15 @@ fn takes(listener: &listener::Written, proof: &Proof) -> bool {
 
 /// Each proof stands for one caller, and names a listener there is.
 fn proofs(page: &Page, policy: &policy::Written, proxy: &proxy::Written) {
-    let mut seen: Vec<(&Placed<Proof>, &str)> = Vec::new();
-    for caller in &policy.callers {
-        for proof in &caller.identify {
-            if let Proof::Listener(name) = &proof.value {
-                listener_exists(page, &Placed { value: Arc::clone(name), place: proof.place }, proxy);
-            }
-            if let Proof::Loopback { .. } = &proof.value {
-                loopback_exists(page, proof.place, proxy);
-            }
-            if let Some((first, other)) =
-                seen.iter().find(|(first, _)| first.value.is_the_same_as(&proof.value))
-            {
-                let message = format!("this also identifies `{other}`, at {}", page.spell(first.place));
-                page.error(proof.place, message, "a proof stands for one caller: remove one of the two");
-            }
-            seen.push((proof, caller.id.value.as_str()));
+    for proof in policy.callers.iter().flat_map(|caller| &caller.identify) {
+        if let Proof::Listener(name) = &proof.value {
+            listener_exists(page, &Placed { value: Arc::clone(name), place: proof.place }, proxy);
+        }
+        if let Proof::Loopback { .. } = &proof.value {
+            loopback_exists(page, proof.place, proxy);
         }
     }
+    apart::proofs(page, policy);
 }
 
 fn listener_exists(page: &Page, name: &Name, proxy: &proxy::Written) {

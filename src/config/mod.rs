@@ -6,6 +6,7 @@
 //! and only what passed all of it becomes settings. It opens no socket and changes nothing.
 
 mod alone;
+mod apart;
 mod cases;
 mod condition;
 mod cover;

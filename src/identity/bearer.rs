@@ -37,6 +37,10 @@ impl TokenDigest {
         Ok(Self(digest))
     }
 
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The digest of a token.
     pub fn of(token: &[u8]) -> Self {
         Self(Sha256::digest(token).into())

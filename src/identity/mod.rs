@@ -19,7 +19,7 @@ pub use certificate::{Certificate, CertificateError};
 pub use jwks::{KeySet, KeySetError};
 pub use loopback::{Ends, NOBODY, OwnerError};
 pub use peer::{Peer, PeerAddress};
-pub use proof::{Proof, ProofKind};
+pub use proof::{Claim, Proof, ProofKind};
 pub use service_account::ServiceAccount;
 pub use spiffe::{DnsName, NameError, SpiffeId};
 

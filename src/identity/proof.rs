@@ -1,6 +1,8 @@
 //! What proves a caller? The kinds of proof, and how strong each is.
 
-use std::sync::Arc;
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use sha2::{Digest, Sha256};
 
 use super::{
     bearer::TokenDigest,
@@ -38,6 +40,10 @@ pub enum Proof {
     /// Whoever has the key of a client certificate with this SPIFFE id.
     Spiffe(SpiffeId),
 }
+
+/// What a proof asks for, to find others that ask for the same. It does not print.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Claim([u8; 32]);
 
 /// The kinds of proof, the weakest first: the audit record names the strongest that held.
 ///
@@ -79,11 +85,46 @@ impl Proof {
         }
     }
 
-    /// Whether the two can only stand for one caller. An access key names one secret key.
-    pub fn is_the_same_as(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::SdkSignature(one), Self::SdkSignature(other)) => one.access_key() == other.access_key(),
-            _ => self == other,
+    /// What it takes to be identified by it. Two proofs with the same claim can only stand for one caller.
+    pub fn claim(&self) -> Claim {
+        let id = |id: &Option<u32>| id.map_or_else(String::new, |id| id.to_string());
+        let parts: Vec<Cow<'_, [u8]>> = match self {
+            Self::Listener(text) => vec![text.as_bytes().into()],
+            Self::Loopback { uid } => vec![uid.to_be_bytes().to_vec().into()],
+            Self::Unix { uid, gid } => vec![id(uid).into_bytes().into(), id(gid).into_bytes().into()],
+            Self::Bearer(digest) => vec![digest.as_bytes().into()],
+            // The keys are those of the issuer, whichever file they are in.
+            Self::ServiceAccount(ServiceAccount { namespace, name, audience, issuer, .. }) => {
+                [issuer, namespace, name, audience].map(|text| text.as_bytes().into()).into()
+            }
+            // An access key names one secret key.
+            Self::SdkSignature(key) => vec![key.access_key().as_bytes().into()],
+            Self::Dns(name) => vec![name.as_str().as_bytes().into()],
+            Self::Spiffe(id) => vec![id.as_str().as_bytes().into()],
+        };
+        Claim::new(self.kind().as_str(), &parts)
+    }
+
+    /// The claims that whoever can make this one can make too.
+    pub fn implied(&self) -> Vec<Claim> {
+        let Self::Unix { uid: Some(uid), gid: Some(gid) } = self else { return vec![] };
+        let (user, group) =
+            (Self::Unix { uid: Some(*uid), gid: None }, Self::Unix { uid: None, gid: Some(*gid) });
+        vec![user.claim(), group.claim()]
+    }
+
+    /// Tells secret keys apart. With the same one, what is signed by either is signed by both: the access key
+    /// stands in a header that the signature does not cover.
+    pub fn secret(&self) -> Option<Claim> {
+        match self {
+            Self::SdkSignature(key) => Some(Claim::new("secret", &[key.fingerprint().to_vec().into()])),
+            Self::Listener(_)
+            | Self::Loopback { .. }
+            | Self::Unix { .. }
+            | Self::Bearer(_)
+            | Self::ServiceAccount(_)
+            | Self::Dns(_)
+            | Self::Spiffe(_) => None,
         }
     }
 
@@ -103,6 +144,24 @@ impl Proof {
             | (Self::Unix { .. }, PeerAddress::Tcp { .. })
             | (Self::Bearer(_) | Self::ServiceAccount(_) | Self::SdkSignature(_), _) => false,
         }
+    }
+}
+
+impl Claim {
+    fn new(kind: &str, parts: &[Cow<'_, [u8]>]) -> Self {
+        let mut digest = Sha256::new();
+        for part in [kind.as_bytes()].into_iter().chain(parts.iter().map(|part| &**part)) {
+            digest.update(part.len().to_be_bytes());
+            digest.update(part);
+        }
+        Self(digest.finalize().into())
+    }
+}
+
+/// It may be of a secret.
+impl fmt::Debug for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[claim]")
     }
 }
 

@@ -1,0 +1,86 @@
+//! Can every two callers be told apart? No two are proved by the same, and none by what also proves another.
+//!
+//! It stands beside `link`, which asks whether names fit together.
+
+use super::page::{Page, Placed};
+use super::policy::Written;
+use super::report::Place;
+use crate::identity::{CallerId, Claim, Proof};
+use std::collections::HashMap;
+
+/// The callers that make a claim, and where that is written.
+type Claimed<'w> = HashMap<Claim, Vec<Claimant<'w>>>;
+
+#[derive(Clone, Copy)]
+struct Claimant<'w> {
+    caller: &'w CallerId,
+    proof: &'w Proof,
+    place: Place,
+}
+
+/// Reports every proof that does not stand for one caller, at the later of the two places.
+pub(super) fn proofs(page: &Page, policy: &Written) {
+    let (mut claims, mut implied, mut secrets) = (Claimed::new(), Claimed::new(), Claimed::new());
+    for caller in &policy.callers {
+        for Placed { value: proof, place } in &caller.identify {
+            let this = Claimant { caller: &caller.id.value, proof, place: *place };
+            let claim = proof.claim();
+            let broader = || proof.implied().iter().find_map(|claim| this.another_of(&claims, claim));
+            let narrower = || this.another_of(&implied, &claim);
+            let secret = || proof.secret().and_then(|secret| this.another_of(&secrets, &secret));
+            let told = if let Some(other) = this.twin_of(&claims, &claim) {
+                Some((other, SAME))
+            } else if let Some(other) = broader().or_else(narrower) {
+                Some((other, BOTH))
+            } else {
+                secret().map(|other| (other, SECRET))
+            };
+            if let Some((other, (what, hint))) = told {
+                let message = format!("{what} `{}`, at {}", other.caller, page.spell(other.place));
+                page.error(*place, message, hint);
+            }
+            note(&mut claims, Some(claim), this);
+            note(&mut implied, proof.implied(), this);
+            note(&mut secrets, proof.secret(), this);
+        }
+    }
+}
+
+impl<'w> Claimant<'w> {
+    /// Who else makes this claim.
+    fn another_of(&self, all: &Claimed<'w>, claim: &Claim) -> Option<Self> {
+        all.get(claim)?.iter().find(|other| other.caller != self.caller).copied()
+    }
+
+    /// Who makes this claim already, perhaps the caller itself. It may name one account with the keys of several
+    /// files.
+    fn twin_of(&self, all: &Claimed<'w>, claim: &Claim) -> Option<Self> {
+        let alike = |other: &&Self| match self.proof {
+            Proof::ServiceAccount(_) => other.caller != self.caller || other.proof == self.proof,
+            Proof::Listener(_)
+            | Proof::Loopback { .. }
+            | Proof::Unix { .. }
+            | Proof::Bearer(_)
+            | Proof::SdkSignature(_)
+            | Proof::Dns(_)
+            | Proof::Spiffe(_) => true,
+        };
+        all.get(claim)?.iter().find(alike).copied()
+    }
+}
+
+fn note<'w>(all: &mut Claimed<'w>, claims: impl IntoIterator<Item = Claim>, who: Claimant<'w>) {
+    for claim in claims {
+        all.entry(claim).or_default().push(who);
+    }
+}
+
+const SAME: (&str, &str) = ("this also identifies", "a proof stands for one caller: remove one of the two");
+const BOTH: (&str, &str) = (
+    "the same process would be identified by this and as",
+    "a request that proves two callers is refused: ask each for what the other has not",
+);
+const SECRET: (&str, &str) = (
+    "this secret key also identifies",
+    "a signature by one would be the other's under its access key: make up a secret key for each",
+);
