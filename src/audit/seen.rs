@@ -1,7 +1,8 @@
 //! What does an audit record tell of a decision? The records read back, to ask another policy the same questions.
 //!
 //! It reads what [`super::Record`] writes, and of that only what a decision depends on. Records of requests that
-//! policy was never asked about are no decisions.
+//! policy was never asked about are no decisions. A file may have been written by somebody else: a value that is never
+//! written there is no name that is passed on, least of all one that a policy would read as a pattern.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -11,7 +12,7 @@ use serde::Deserialize;
 
 use crate::identity::CallerId;
 use crate::operation::Segment;
-use crate::policy::Effect;
+use crate::policy::{Effect, Glob};
 
 /// A decision that was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,16 +105,16 @@ impl Seen {
         Ok(Some(Self {
             at: at.to_utc(),
             caller: CallerId::parse(&caller).map_err(|_| SeenError::Value("caller.id", caller))?,
-            identified_by: line.identified_by,
-            peer: line.peer.unwrap_or_default(),
-            listener: line.listener,
-            action,
-            project_id,
+            identified_by: valid("caller.identified_by", line.identified_by, is_word)?,
+            peer: valid("network.peer.address", line.peer, is_address)?.unwrap_or_default(),
+            listener: valid("listener", line.listener, is_segment)?,
+            action: valid("mpc.action", Some(action), is_literal)?.unwrap_or_default(),
+            project_id: valid("mpc.project_id", Some(project_id), is_segment)?.unwrap_or_default(),
             job: Segment::parse(&job).ok_or(SeenError::Value("mpc.job_id", job))?,
             effect,
-            rule: line.rule,
+            rule: valid("policy.rule", line.rule, is_segment)?,
             location: line.location,
-            mode: line.mode,
+            mode: valid("policy.mode", line.mode, is_word)?,
         }))
     }
 
@@ -121,6 +122,33 @@ impl Seen {
     pub fn source_ip(&self) -> Option<IpAddr> {
         self.peer.parse().ok()
     }
+}
+
+fn valid(
+    field: &'static str,
+    value: Option<String>,
+    is_valid: fn(&str) -> bool,
+) -> Result<Option<String>, SeenError> {
+    match value {
+        Some(text) if !is_valid(&text) => Err(SeenError::Value(field, text.chars().take(64).collect())),
+        other => Ok(other),
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+}
+
+fn is_address(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_alphanumeric() || b".:%_-".contains(&b))
+}
+
+fn is_segment(text: &str) -> bool {
+    Segment::parse(text).is_some()
+}
+
+fn is_literal(text: &str) -> bool {
+    Glob::parse(text).is_ok_and(|glob| glob.literal().is_some())
 }
 
 #[cfg(test)]
@@ -187,6 +215,15 @@ mod tests {
             ("\"100211\"", "\"../x\""),
             ("\"allow\"", "\"maybe\""),
             ("2027-", "27-"),
+            ("\"mpc:editingTask:delete\"", "\"*\""),
+            ("\"mpc:editingTask:delete\"", "\"mpc:editingTask:delet?\""),
+            ("\"0a1b\"", "\"*\""),
+            ("\"0a1b\"", "\"0a1b\\u2028rules:\""),
+            ("\"10.2.3.4\"", "\"10.2.3.4\\u0085\""),
+            ("\"app\"", "\"a\\npp\""),
+            ("\"listener\"", "\"\\u202elistener\""),
+            ("\"editor\"", "\"\\u001b[2J\""),
+            ("\"enforce\"", "\"en force\""),
             ("{", "["),
             ("}", ""),
         ] {

@@ -230,7 +230,12 @@ fn yaml(text: &str) -> String {
     if word && !text.ends_with(':') && !reserved.contains(&text.to_ascii_lowercase().as_str()) {
         return text.to_owned();
     }
-    Value::from(text).to_string()
+    let quoted = text.chars().map(|c| match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if is_plain(c) => c.into(),
+        c => format!("\\U{:08X}", u32::from(c)),
+    });
+    format!("\"{}\"", quoted.collect::<String>())
 }
 
 /// A number stays one, anything else cannot become YAML.
@@ -238,9 +243,13 @@ fn yaml_number(text: &str) -> String {
     text.parse::<u32>().map_or_else(|_| yaml(text), |number| number.to_string())
 }
 
-/// The text in a comment: it must not end the line.
+/// The text in a comment: it must neither end the line, which more than one character does, nor turn it round.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if is_plain(c) { c.into() } else { c.escape_unicode().to_string() }).collect()
+}
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_graphic() || c == ' '
 }
 
 /// How many jobs, starts or addresses are named one by one.

@@ -148,3 +148,41 @@ fn from_nothing_nothing_is_suggested() {
     assert!(error(&[]).ends_with("audit.jsonl holds no decision of a policy"));
     assert!(error(&CALLS[4..5]).ends_with("audit.jsonl holds no call that was allowed"));
 }
+
+#[test]
+fn hostile_records_make_no_pattern_and_no_line() {
+    let hostile = [
+        ("mpc:editingTask:delete", "*"),
+        ("mpc:editingTask:delete", "mpc:*"),
+        ("\"0a1b\"", "\"*\""),
+        ("0a1b", "0a1?"),
+        ("127.0.0.1", "1\u{2028}rules: []"),
+        ("127.0.0.1", "1\u{85}x"),
+        ("127.0.0.1", "\u{202e}1"),
+        ("\"app\"", "\"a\\nrules: []\""),
+        ("\"listener\"", "\"\u{2029}\""),
+    ];
+    let good = audit(&["allow editor-api listener 127.0.0.1 0a1b 100211"]);
+    let bad: String = hostile.iter().map(|(from, to)| good.replace(from, to)).collect();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.jsonl");
+    std::fs::write(&path, bad + &good).unwrap();
+    let suggest = Suggest { audit: path, config: None, format: Format::Text };
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    assert_eq!(suggest.run(&mut out, &mut err).unwrap(), ExitCode::SUCCESS);
+    let (out, err) = (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap());
+    assert!(out.starts_with("# Suggested from 1 call that were allowed."), "{out}");
+    // That of the identity policy's resource.
+    assert!(out.is_ascii() && out.matches('*').count() == 1, "{out}");
+    assert!(
+        err.is_ascii() && err.contains("audit.jsonl:1: not an audit record: `mpc.action` cannot be"),
+        "{err}"
+    );
+    assert!(err.ends_with("4 lines more are not audit records\n"), "{err}");
+}
+
+#[test]
+fn a_text_has_one_reading_in_yaml_and_in_a_comment() {
+    assert_eq!(yaml("a\u{2028}b\"\\\u{1f600}"), "\"a\\U00002028b\\\"\\\\\\U0001F600\"");
+    assert_eq!(printable("a\u{85}b\u{202e}c"), "a\\u{85}b\\u{202e}c");
+}
