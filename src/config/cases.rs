@@ -21,7 +21,7 @@ use super::page::{Page, Placed};
 use super::proxy::version;
 use super::report::Place;
 use super::scalar;
-use super::yaml::{Node, Value};
+use super::yaml::Node;
 use crate::identity::CallerId;
 use crate::operation::CATALOGUE;
 use crate::policy::{Effect, Policy, Scope};
@@ -186,7 +186,7 @@ fn expect(page: &Page, node: &Node) -> Option<ExpectWritten> {
     let effect = |page: &Page, node: &Node| {
         scalar::choice(page, node, &[Effect::Allow, Effect::Deny].map(|effect| (effect.as_str(), effect)))
     };
-    if matches!(node.value, Value::Text(_)) {
+    if page.scalar(node).is_some() {
         return Some(ExpectWritten { effect: Some(effect(page, node)?), rule: None, observed: None });
     }
     let mut fields = Fields::of(page, node, "`expect`")?;

@@ -90,7 +90,7 @@ fn test(page: &Page, node: &Node, operator: Operator, key: &Placed<Key>) -> Opti
     None
 }
 
-fn value<'n>(page: &Page, node: &'n Node, operator: Operator) -> Option<&'n str> {
+fn value<'n>(page: &'n Page, node: &'n Node, operator: Operator) -> Option<&'n str> {
     match node.value {
         Value::Bool(value) if operator.takes_switches() => Some(if value { "true" } else { "false" }),
         Value::Null

@@ -97,7 +97,7 @@ impl<'n> Fields<'n> {
 }
 
 /// The entries of a mapping whose keys are names of the user's choice: at least one.
-pub(super) fn named<'n>(page: &Page, node: &'n Node, what: &str) -> Vec<(Placed<Arc<str>>, &'n Node)> {
+pub(super) fn named<'n>(page: &'n Page, node: &'n Node, what: &str) -> Vec<(Placed<Arc<str>>, &'n Node)> {
     let entries = entries(page, node, what).unwrap_or_default();
     if entries.is_empty() && matches!(node.value, Value::Map(_)) {
         page.error(
@@ -131,7 +131,7 @@ pub(super) fn list<'n>(page: &Page, node: &'n Node, what: &str) -> &'n [Node] {
 }
 
 /// The mapping's entries, with every key that is not text, is empty or came before left out and reported.
-fn entries<'n>(page: &Page, node: &'n Node, what: &str) -> Option<Vec<(&'n str, Place, &'n Node)>> {
+fn entries<'n>(page: &'n Page, node: &'n Node, what: &str) -> Option<Vec<(&'n str, Place, &'n Node)>> {
     let Value::Map(all) = &node.value else {
         let message = format!("expected a mapping for {what}, found {}", node.value.kind());
         page.error(node.place, message, "write `key: value`, indented below it or as { key: value }");
@@ -140,19 +140,9 @@ fn entries<'n>(page: &Page, node: &'n Node, what: &str) -> Option<Vec<(&'n str, 
     let mut kept: Vec<(&str, Place, &Node)> = Vec::new();
     for (key, value) in all {
         let place = key.place;
-        let text = match &key.value {
-            Value::Text(text) => text.as_str(),
-            // To YAML this is nothing; here it is the operator of a condition.
-            Value::Null if page.has_at(place, "Null") => "Null",
-            Value::Null
-            | Value::Bool(_)
-            | Value::Integer(_)
-            | Value::Number
-            | Value::List(_)
-            | Value::Map(_) => {
-                page.wrong_kind(key, "a key");
-                continue;
-            }
+        let Some(text) = page.key(key) else {
+            page.wrong_kind(key, "a key");
+            continue;
         };
         if text.is_empty() {
             page.error(place, "a key is empty", "give it a name");
@@ -185,10 +175,18 @@ pub(super) fn did_you_mean<'c>(text: &str, candidates: impl Iterator<Item = &'c 
     match closest(text, candidates.clone()) {
         Some(name) => format!("did you mean `{name}`?"),
         None => {
-            format!("there is {}", candidates.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))
+            let all: Vec<String> = candidates.clone().take(LISTED).map(|name| format!("`{name}`")).collect();
+            let more = match candidates.count() - all.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            format!("there is {}{more}", all.join(", "))
         }
     }
 }
+
+/// As many names are told one by one.
+const LISTED: usize = 20;
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@
 
 use super::page::Page;
 use super::scalar;
-use super::yaml::{Node, Value};
+use super::yaml::Node;
 use crate::identity::{KeySet, TokenDigest};
 use crate::secret::Secret;
 use nix::unistd::geteuid;
@@ -24,7 +24,7 @@ pub(super) fn watched<T>(
     node: &Node,
     read: impl FnOnce(&Page, &Node) -> Option<T>,
 ) -> Option<T> {
-    if let Value::Text(path) = &node.value {
+    if let Some(path) = page.scalar(node) {
         page.depends_on(&page.resolve(path));
     }
     read(page, node)

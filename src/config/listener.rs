@@ -157,7 +157,7 @@ pub(super) fn socket_address(page: &Page, node: &Node) -> Option<Placed<SocketAd
 
 fn bind(page: &Page, node: &Node) -> Option<Placed<Bind>> {
     let placed = |value| Some(Placed { value, place: node.place });
-    let Value::Text(text) = &node.value else {
+    let Some(text) = page.scalar(node) else {
         return placed(Bind::Tcp(socket_address(page, node)?.value));
     };
     if let Some(name) = text.strip_prefix("systemd:") {
@@ -188,7 +188,7 @@ fn is_descriptor_name(name: &str) -> bool {
 
 fn mode(page: &Page, node: &Node) -> Option<Placed<u32>> {
     let hint = "write it as text, in quotes: \"0660\"";
-    let Value::Text(text) = &node.value else {
+    let Some(text) = page.scalar(node) else {
         page.error(node.place, "expected permissions as text", hint);
         return None;
     };

@@ -77,12 +77,20 @@ impl Page {
         &self.text
     }
 
-    /// Whether the file has this text at that place.
-    pub(super) fn has_at(&self, place: Place, text: &str) -> bool {
-        let before = |number: u64| usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX);
-        let line = self.text.lines().nth(before(place.line)).unwrap_or_default();
-        let start = line.char_indices().nth(before(place.column)).map_or(line.len(), |(start, _)| start);
-        line.get(start..).is_some_and(|rest| rest.starts_with(text))
+    /// The text of a single value as it is written, where it is a text, a number or a switch. To YAML, `007`, `1e5`
+    /// and a number of 32 digits are something else than what they look like; a name is what it looks like.
+    pub(super) fn scalar<'n>(&'n self, node: &'n Node) -> Option<&'n str> {
+        match &node.value {
+            Value::Text(text) => Some(text),
+            Value::Bool(_) | Value::Integer(_) | Value::Number => Some(node.written(&self.text)),
+            Value::Null | Value::List(_) | Value::Map(_) => None,
+        }
+    }
+
+    /// The text of a key. To YAML `Null` is nothing; here it is the operator of a condition.
+    pub(super) fn key<'n>(&'n self, node: &'n Node) -> Option<&'n str> {
+        let nothing = || matches!(node.value, Value::Null).then(|| node.written(&self.text));
+        self.scalar(node).or_else(|| nothing().filter(|written| *written == "Null"))
     }
 
     /// A path that the file names: relative to the file.
@@ -184,10 +192,10 @@ fn read_text(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     fs::File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LARGEST {
-        return Err(io::Error::other("it is larger than 1 MiB"));
+        return Err(io::Error::other("it is larger than 8 MiB"));
     }
     String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8 text"))
 }
 
 /// No configuration is larger.
-const LARGEST: u64 = 1 << 20;
+const LARGEST: u64 = 8 << 20;

@@ -10,10 +10,10 @@ use super::proxy::version;
 use super::rate;
 use super::report::Place;
 use super::scalar;
-use super::yaml::{Node, Value};
+use super::yaml::Node;
 use crate::identity::{CallerId, Proof};
 use crate::limit::CallerLimits;
-use crate::policy::{Condition, Effect, Field, Glob, Location, Mode, Rule};
+use crate::policy::{Condition, Effect, Field, Glob, Location, Mode, NO_RULE, Rule};
 use chrono::{DateTime, Utc};
 use std::sync::Arc;
 
@@ -141,7 +141,7 @@ fn caller_id(page: &Page, name: &Placed<Arc<str>>) -> Option<Placed<CallerId>> {
 fn rule(page: &Page, node: &Node) -> Option<RuleWritten> {
     let mut fields = Fields::of(page, node, "a rule")?;
     let rule = RuleWritten {
-        id: fields.required(("id", "editor-cancels"), scalar::name),
+        id: fields.required(("id", "editor-cancels"), rule_id),
         effect: fields.required(("effect", "allow"), |page, node| {
             scalar::choice(page, node, &[("allow", Effect::Allow), ("deny", Effect::Deny)])
         }),
@@ -161,14 +161,23 @@ fn rule(page: &Page, node: &Node) -> Option<RuleWritten> {
     Some(rule)
 }
 
+fn rule_id(page: &Page, node: &Node) -> Option<Placed<Arc<str>>> {
+    let id = scalar::name(page, node)?;
+    if *id.value == *NO_RULE {
+        let message = format!("`{NO_RULE}` is what metrics call it when no rule decides");
+        page.error(id.place, message, "choose another name");
+    }
+    Some(id)
+}
+
 fn mode(page: &Page, node: &Node) -> Option<Placed<Mode>> {
     let words = [Mode::Enforce, Mode::Observe].map(|mode| (mode.as_str(), mode));
     scalar::choice(page, node, &words).map(|value| Placed { value, place: node.place })
 }
 
 fn globs(page: &Page, node: &Node) -> Option<Vec<Placed<Glob>>> {
-    if let Value::Text(text) = &node.value {
-        page.error(node.place, "expected a list, found text", format!("write [\"{text}\"]"));
+    if let Some(text) = page.scalar(node) {
+        page.error(node.place, "expected a list, found a single value", format!("write [\"{text}\"]"));
         return None;
     }
     Some(list(page, node, "a list").iter().filter_map(|node| glob(page, node)).collect())
@@ -178,6 +187,8 @@ fn glob(page: &Page, node: &Node) -> Option<Placed<Glob>> {
     let text = scalar::text(page, node, "text")?;
     Glob::parse(text)
         .map(|value| Placed { value, place: node.place })
-        .map_err(|error| page.error(node.place, error.to_string(), "`*` stands for any run of characters"))
+        .map_err(|error| {
+            page.error(node.place, error.to_string(), "`*` stands for any run of characters, `?` for one")
+        })
         .ok()
 }

@@ -12,6 +12,7 @@ use super::report::Place;
 use crate::operation::{CATALOGUE, Segment};
 use crate::policy::{Finding, Glob, Key, Mode, Policy, Problem, Scope};
 use chrono::{DateTime, Utc};
+use std::collections::HashSet;
 
 /// The names a rule can use besides those of its own file. Where there are none, they are not known.
 pub(super) struct Known<'n> {
@@ -28,10 +29,15 @@ pub(super) fn names(page: &Page, policy: &Written, known: &Known<'_>) {
     let callers: Vec<&str> = policy.callers.iter().map(|caller| caller.id.value.as_str()).collect();
     let mut actions: Vec<&str> = CATALOGUE.iter().map(|operation| operation.action).collect();
     actions.dedup();
+    let (mut of_callers, mut of_actions, mut of_projects) = (
+        Matches::of("caller", &callers),
+        Matches::of("action", &actions),
+        Matches::of("project", known.projects),
+    );
     for rule in &policy.rules {
-        matches(page, &rule.callers, ("caller", &callers));
-        matches(page, &rule.actions, ("action", &actions));
-        matches(page, &rule.projects, ("project", known.projects));
+        of_callers.look(page, &rule.callers);
+        of_actions.look(page, &rule.actions);
+        of_projects.look(page, &rule.projects);
         rule.condition.iter().for_each(|test| values(page, test, policy, known));
     }
     // A rule that could not be read may be the one that names the caller.
@@ -41,27 +47,52 @@ pub(super) fn names(page: &Page, policy: &Written, known: &Known<'_>) {
 }
 
 fn idle_callers(page: &Page, policy: &Written) {
-    let globs = || policy.rules.iter().flat_map(|rule| &rule.callers);
+    let globs: HashSet<&Glob> =
+        policy.rules.iter().flat_map(|rule| &rule.callers).map(|glob| &glob.value).collect();
+    let (names, wildcards): (Vec<&Glob>, Vec<&Glob>) =
+        globs.into_iter().partition(|glob| glob.literal().is_some());
+    let names: HashSet<&str> = names.into_iter().map(Glob::as_str).collect();
     for id in policy.callers.iter().map(|caller| &caller.id) {
-        if !globs().any(|glob| glob.value.is_match(id.value.as_str())) {
+        let name = id.value.as_str();
+        if !names.contains(name) && !wildcards.iter().any(|glob| glob.is_match(name)) {
             let message = format!("no rule names the caller `{}`: whatever it asks for is denied", id.value);
             page.warning(id.place, message, "add a rule, or remove the caller");
         }
     }
 }
 
-/// Every pattern matches at least one of the names there are. Where there are none, that has been reported.
-fn matches(page: &Page, globs: &[Placed<Glob>], (what, names): (&str, &[&str])) {
-    if names.is_empty() {
-        return;
+/// Names, and the patterns that were found to match one of them: ten thousand rules have few that differ.
+struct Matches<'n> {
+    what: &'static str,
+    names: &'n [&'n str],
+    there: HashSet<&'n str>,
+    matching: HashSet<Glob>,
+}
+
+impl<'n> Matches<'n> {
+    fn of(what: &'static str, names: &'n [&'n str]) -> Self {
+        Self { what, names, there: names.iter().copied().collect(), matching: HashSet::new() }
     }
-    for glob in globs.iter().filter(|glob| !names.iter().any(|name| glob.value.is_match(name))) {
-        let text = glob.value.as_str();
-        let message = match glob.value.literal() {
-            Some(_) => format!("there is no {what} `{text}`"),
-            None => format!("no {what} matches `{text}`"),
-        };
-        page.error(glob.place, message, did_you_mean(text, names.iter().copied()));
+
+    /// Every pattern matches at least one of the names there are. Where there are none, that has been reported.
+    fn look(&mut self, page: &Page, globs: &[Placed<Glob>]) {
+        for glob in globs.iter().filter(|_| !self.names.is_empty()) {
+            let (pattern, text) = (&glob.value, glob.value.as_str());
+            if self.there.contains(text) || self.matching.contains(pattern) {
+                continue;
+            }
+            let literal = pattern.literal().is_some();
+            if !literal && self.names.iter().any(|name| pattern.is_match(name)) {
+                self.matching.insert(pattern.clone());
+                continue;
+            }
+            let what = self.what;
+            let message = match literal {
+                true => format!("there is no {what} `{text}`"),
+                false => format!("no {what} matches `{text}`"),
+            };
+            page.error(glob.place, message, did_you_mean(text, self.names.iter().copied()));
+        }
     }
 }
 
@@ -99,7 +130,7 @@ fn job_values(page: &Page, written: &condition::Written) {
     let operator = written.test.operator();
     for (value, place) in written.test.values().zip(&written.values) {
         let wildcards = value.contains(['*', '?']);
-        let fixed: String = value.split(['*', '?']).collect();
+        let fixed: String = value.replace('?', "a").split('*').collect();
         let hint = match (operator.takes_wildcards(), wildcards) {
             (false, true) => "`*` and `?` are wildcards to StringMatch and StringNotMatch only",
             (true, true) if fixed.is_empty() => continue,
@@ -130,13 +161,12 @@ pub(super) fn findings(page: &Page, policy: &Policy, written: &Written, now: Dat
     // A part that could not be read may be what gives a rule its effect.
     let whole = !page.has_errors();
     let readable: Vec<&RuleWritten> = written.rules.iter().filter(|rule| rule.is_readable()).collect();
-    for Finding { rule, problem } in policy.findings(now) {
-        let index = policy.rules().iter().position(|other| std::ptr::eq(other, rule));
-        let Some(written) = index.and_then(|index| readable.get(index)) else { continue };
+    for Finding { rule, number, problem } in policy.findings(now) {
+        let Some(written) = readable.get(number) else { continue };
         match &problem {
             Problem::ImpossibleJob(glob) => {
                 let place = place_of(&written.jobs, glob, written);
-                page.error(place, problem.to_string(), "`*` stands for any run of characters");
+                page.error(place, problem.to_string(), WILDCARDS);
             }
             // Told already, at the place of the name itself.
             Problem::DuplicateId(_)
@@ -170,3 +200,5 @@ pub(super) fn findings(page: &Page, policy: &Policy, written: &Written, now: Dat
 fn place_of(globs: &[Placed<Glob>], glob: &Glob, rule: &RuleWritten) -> Place {
     globs.iter().find(|written| written.value == *glob).map_or(rule.place, |written| written.place)
 }
+
+const WILDCARDS: &str = "`*` stands for any run of characters, `?` for one";

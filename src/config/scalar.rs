@@ -12,23 +12,20 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Text that is not empty; `what` completes "expected …".
-pub(super) fn text<'n>(page: &Page, node: &'n Node, what: &str) -> Option<&'n str> {
-    match &node.value {
-        Value::Text(text) if text.is_empty() => {
-            page.error(
-                node.place,
-                format!("expected {what}, found an empty text"),
-                "write it between the quotes",
-            );
-            None
-        }
-        Value::Text(text) => Some(text),
-        Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Number | Value::List(_) | Value::Map(_) => {
-            page.wrong_kind(node, what);
-            None
-        }
+/// Text that is not empty, as it is written: quotes are needed only where YAML reads something else than one value.
+/// `what` completes "expected …".
+pub(super) fn text<'n>(page: &'n Page, node: &'n Node, what: &str) -> Option<&'n str> {
+    let text = page.scalar(node);
+    match text {
+        Some("") => page.error(
+            node.place,
+            format!("expected {what}, found an empty text"),
+            "write it between the quotes",
+        ),
+        Some(_) => {}
+        None => page.wrong_kind(node, what),
     }
+    text.filter(|text| !text.is_empty())
 }
 
 /// A name or id that a request target can hold.

@@ -16,6 +16,8 @@ use std::fmt;
 pub(super) struct Node {
     pub(super) value: Value,
     pub(super) place: Place,
+    /// Where it starts in the text, and how long it is, in bytes.
+    span: (u32, u32),
     tag: bool,
 }
 
@@ -46,7 +48,7 @@ pub(super) struct Unreadable {
 /// Parses one document.
 pub(super) fn parse(text: &str) -> Result<Node, Unreadable> {
     let options = serde_yaml::options! {
-        budget: serde_yaml::budget! { max_aliases: 0, max_anchors: 0, max_depth: 16, max_nodes: 100_000 },
+        budget: serde_yaml::budget! { max_aliases: 0, max_anchors: 0, max_depth: 16, max_nodes: 400_000 },
         strict_booleans: true,
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         merge_keys: MergeKeyPolicy::AsOrdinary,
@@ -133,6 +135,12 @@ impl Value {
 }
 
 impl Node {
+    /// How it is written in the text it was parsed from.
+    pub(super) fn written<'t>(&self, text: &'t str) -> &'t str {
+        let (start, length) = (self.span.0 as usize, self.span.1 as usize);
+        text.get(start..).and_then(|rest| rest.get(..length)).unwrap_or_default().trim()
+    }
+
     fn first_tag(&self) -> Option<Place> {
         if self.tag {
             return Some(self.place);
@@ -152,7 +160,11 @@ impl<'de> Deserialize<'de> for Node {
         let Spanned { value: Tagged(value, tag), referenced, .. } =
             Spanned::<Tagged<Value>>::deserialize(deserializer)?;
         let place = Place { line: referenced.line(), column: referenced.column() };
-        Ok(Self { value, place, tag: tag.is_some() })
+        let bytes =
+            |count: Option<u64>| count.and_then(|count| u32::try_from(count).ok()).unwrap_or_default();
+        let span = referenced.span();
+        let span = (bytes(span.byte_offset()), bytes(span.byte_len()));
+        Ok(Self { value, place, span, tag: tag.is_some() })
     }
 }
 

@@ -130,9 +130,9 @@ pub(super) fn rules() -> impl Strategy<Value = Vec<Rule>> {
 pub(super) fn any_rule() -> impl Strategy<Value = Rule> {
     let lists = (
         select(vec!["allow", "deny"]),
-        select(vec!["*", "*", "editor-api", "batch-cleaner,oncall", "*-*", "on*", "nobody"]),
+        select(vec!["*", "*", "editor-api", "batch-cleaner,oncall", "*-*", "on*", "?n*l?", "nobody"]),
         select(vec!["*", "mpc:*:delete", ACTION, ACTION, "mpc:editingTask:create"]),
-        select(vec!["*", "*", "media-prod", "media-*", "1111", "2222,media-prod", "*1*", "nowhere"]),
+        select(vec!["*", "*", "media-prod", "media-*", "1111", "2222,media-prod", "*1*", "222?", "nowhere"]),
         prop::collection::vec(job_glob(), 1..4).prop_map(|globs| globs.join(",")),
     );
     let expires = select(vec!["", "", "", " until 2027-01-15", " until 2027-01-16", " until 2027-01-14"]);
@@ -184,7 +184,7 @@ fn any_test() -> impl Strategy<Value = Test> {
 
 /// Few letters, so that patterns and jobs often meet.
 pub(super) fn job_glob() -> impl Strategy<Value = String> {
-    prop_oneof![3 => "[ab*]{1,6}", 1 => Just("*".to_owned()), 1 => "[ab]{1,3}\\*"]
+    prop_oneof![3 => "[ab*]{1,6}", 2 => "[ab*?]{1,6}", 1 => Just("*".to_owned()), 1 => "[ab]{1,3}\\*"]
 }
 
 pub(super) fn asked() -> impl Strategy<Value = Asked> {

@@ -1,10 +1,13 @@
-//! Does a name match a pattern? `*` stands for any run of characters, also none; all else for itself.
+//! Does a name match a pattern? `*` stands for any run of characters, also none, `?` for exactly one; all else for
+//! itself.
 //!
-//! It stands below `policy`, whose rules are lists of patterns. There are no classes, no `?` and no escapes,
-//! and case counts: a pattern reads in one way only.
+//! It stands below `policy`, whose rules are lists of patterns. There are no classes and no escapes, and case
+//! counts: a pattern reads in one way only.
 
 use std::fmt;
 use std::sync::Arc;
+
+use super::wildcard;
 
 /// A pattern: 1 to 256 printable ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -42,35 +45,42 @@ impl Glob {
         Ok(Self(text.into()))
     }
 
-    /// Whether the whole text matches. What stands between two `*` is taken where it is found first, and that
-    /// is never taken back: linear in the length of the text.
+    /// Whether the whole text matches. `?` does not stand for a `*`, which no name has; see [`Glob::covers`].
     pub fn is_match(&self, text: &str) -> bool {
-        let Some((start, rest)) = self.0.split_once('*') else { return *self.0 == *text };
-        let (middle, end) = rest.rsplit_once('*').unwrap_or(("", rest));
-        let Some(mut text) = text.strip_prefix(start).and_then(|t| t.strip_suffix(end)) else { return false };
-        for part in middle.split('*') {
-            let Some((_, after)) = text.split_once(part) else { return false };
-            text = after;
-        }
-        true
+        // Most texts differ at one of the ends.
+        text.starts_with(self.prefix())
+            && text.ends_with(self.suffix())
+            && wildcard::matches_with(&self.0, text, |c| c != '*')
     }
 
     /// Whether everything `other` matches is matched by this pattern too. `true` is certain, `false` is not.
     ///
     /// It holds where this pattern matches the other's text: a `*` of the other's can only have been taken by
-    /// a `*` of ours, which takes whatever that one stands for just as well.
+    /// a `*` of ours, and a `?` by a `*` or a `?`, which take whatever those stand for just as well.
     pub fn covers(&self, other: &Self) -> bool {
         self.is_match(&other.0)
     }
 
-    /// The text, where it has no `*` and so matches only itself.
+    /// The text, where it has no wildcard and so matches only itself.
     pub fn literal(&self) -> Option<&str> {
-        (!self.0.contains('*')).then_some(&*self.0)
+        (!self.0.contains(WILDCARDS)).then_some(&*self.0)
     }
 
-    /// What every match starts with: the text up to the first `*`.
+    /// What every match starts with: the text up to the first wildcard.
     pub fn prefix(&self) -> &str {
-        self.0.split('*').next().unwrap_or_default()
+        self.0.split(WILDCARDS).next().unwrap_or_default()
+    }
+
+    /// What every match ends with: the text after the last wildcard.
+    pub(super) fn suffix(&self) -> &str {
+        self.0.rsplit(WILDCARDS).next().unwrap_or_default()
+    }
+
+    /// The longest text that every match has between its prefix and its suffix.
+    pub(super) fn inside(&self) -> &str {
+        let Some((_, rest)) = self.0.split_once(WILDCARDS) else { return "" };
+        let Some((middle, _)) = rest.rsplit_once(WILDCARDS) else { return "" };
+        middle.split(WILDCARDS).max_by_key(|text| text.len()).unwrap_or_default()
     }
 
     /// The pattern as it was written.
@@ -86,6 +96,7 @@ impl fmt::Display for Glob {
 }
 
 const MAX_LENGTH: usize = 256;
+const WILDCARDS: [char; 2] = ['*', '?'];
 
 #[cfg(test)]
 mod tests {
@@ -100,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_is_any_run_and_all_else_is_itself() {
+    fn a_star_is_any_run_a_question_mark_one_character_and_all_else_is_itself() {
         for (pattern, matching, not_matching) in [
             ("abc", &["abc"][..], &["", "ab", "abcd", "ABC", "xabc"][..]),
             ("*", &["", "a", "*", "a b", "é"], &[]),
@@ -111,7 +122,10 @@ mod tests {
             ("a*b*c", &["abc", "a1b2c", "abbcc", "acbc"], &["ac", "acb", "abcd"]),
             ("*ab*ab*", &["abab", "xabyabz"], &["ab", "aba", "bab"]),
             ("mpc:*:delete", &["mpc:editingTask:delete", "mpc:a:b:delete"], &["mpc:delete"]),
-            ("a?[b]\\.", &["a?[b]\\."], &["ax[b]\\.", "a?b."]),
+            ("a[b]\\.", &["a[b]\\."], &["ab\\.", "a[b]."]),
+            ("?", &["a", "?", "é"], &["", "ab", "*"]),
+            ("tmp-??", &["tmp-01"], &["tmp-1", "tmp-001"]),
+            ("?*-?", &["ab-1", "a-1"], &["-1", "ab-"]),
         ] {
             for text in matching {
                 assert!(glob(pattern).is_match(text), "{pattern} matches {text:?}");
@@ -138,9 +152,16 @@ mod tests {
 
     #[test]
     fn a_pattern_shows_its_parts() {
-        for (text, literal, prefix) in [("ab", Some("ab"), "ab"), ("a*b*", None, "a"), ("*b", None, "")] {
+        for (text, literal, [prefix, inside, suffix]) in [
+            ("ab", Some("ab"), ["ab", "", "ab"]),
+            ("a*b*", None, ["a", "b", ""]),
+            ("*b", None, ["", "", "b"]),
+            ("?b*cd?e*fg", None, ["", "cd", "fg"]),
+            ("a?*b", None, ["a", "", "b"]),
+        ] {
             let glob = glob(text);
-            assert_eq!((glob.literal(), glob.prefix(), glob.as_str()), (literal, prefix, text));
+            assert_eq!((glob.literal(), glob.as_str()), (literal, text));
+            assert_eq!([glob.prefix(), glob.inside(), glob.suffix()], [prefix, inside, suffix], "{text}");
             assert_eq!(glob.to_string(), text);
         }
     }

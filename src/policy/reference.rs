@@ -49,21 +49,12 @@ fn any(globs: &[Glob], names: &[&str]) -> bool {
 }
 
 /// The meaning of a pattern, by trying everything.
-pub(crate) fn plain_match(glob: &str, text: &str) -> bool {
-    match glob.split_at_checked(1) {
-        None => text.is_empty(),
-        Some(("*", rest)) => (0..=text.len()).any(|skip| plain_match(rest, &text[skip..])),
-        Some((letter, rest)) => text.strip_prefix(letter).is_some_and(|text| plain_match(rest, text)),
-    }
-}
-
-/// The same for a pattern in which `?` stands for one character.
-pub(crate) fn plain_wildcard(pattern: &str, text: &str) -> bool {
+pub(crate) fn plain_match(pattern: &str, text: &str) -> bool {
     match pattern.split_at_checked(1) {
         None => text.is_empty(),
-        Some(("*", rest)) => (0..=text.len()).any(|skip| plain_wildcard(rest, &text[skip..])),
-        Some(("?", rest)) => !text.is_empty() && plain_wildcard(rest, &text[1..]),
-        Some((letter, rest)) => text.strip_prefix(letter).is_some_and(|text| plain_wildcard(rest, text)),
+        Some(("*", rest)) => (0..=text.len()).any(|skip| plain_match(rest, &text[skip..])),
+        Some(("?", rest)) => !text.is_empty() && plain_match(rest, &text[1..]),
+        Some((letter, rest)) => text.strip_prefix(letter).is_some_and(|text| plain_match(rest, text)),
     }
 }
 
@@ -95,7 +86,7 @@ fn test_holds(operator: &str, values: &[&str], found: Option<&str>) -> bool {
     match operator {
         "StringNotEquals" => !values.contains(&found),
         "StringNotEqualsIgnoreCase" => !values.iter().any(|value| same_letters(value, found)),
-        "StringNotMatch" => !values.iter().any(|value| plain_wildcard(value, found)),
+        "StringNotMatch" => !values.iter().any(|value| plain_match(value, found)),
         "NotIpAddress" => !values.iter().any(|value| in_network(value, found)),
         _ => values.iter().any(|value| one_matches(operator, value, found)),
     }
@@ -105,7 +96,7 @@ fn one_matches(operator: &str, value: &str, found: &str) -> bool {
     match operator {
         "StringEquals" => value == found,
         "StringEqualsIgnoreCase" | "Bool" => same_letters(value, found),
-        "StringMatch" => plain_wildcard(value, found),
+        "StringMatch" => plain_match(value, found),
         "DateLessThan" => time(found) < time(value),
         "DateLessThanEquals" => time(found) <= time(value),
         "DateGreaterThan" => time(found) > time(value),

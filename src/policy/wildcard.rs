@@ -1,10 +1,14 @@
-//! Does a text match a `StringMatch` value? `*` stands for any run of characters, `?` for exactly one.
+//! Does a text match a pattern? `*` stands for any run of characters, `?` for exactly one, as in Huawei's IAM.
 //!
-//! It stands beside `glob`, the pattern of a rule's lists, which has no `?`: a condition is written in the
-//! language of Huawei's IAM, where `?` is a wildcard.
+//! It stands below `glob`, the pattern of a rule's lists, and `condition`, whose `StringMatch` uses it.
 
 /// Whether the whole text matches. Only the last `*` is ever taken back, so it costs at most length times length.
 pub(super) fn matches(pattern: &str, text: &str) -> bool {
+    matches_with(pattern, text, |_| true)
+}
+
+/// The same where `?` stands only for what `takes` says.
+pub(super) fn matches_with(pattern: &str, text: &str, takes: impl Fn(char) -> bool) -> bool {
     let (mut pattern, mut text) = (pattern.chars(), text.chars());
     // Where to go on when what follows the last `*` fails: that `*` takes one character more.
     let mut retry = None;
@@ -16,7 +20,7 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
                 text = left;
                 retry = Some((pattern.clone(), text.clone()));
             }
-            (Some('?'), Some(_)) => {}
+            (Some('?'), Some(found)) if takes(found) => {}
             (Some(wanted), Some(found)) if wanted == found => {}
             (Some(_) | None, _) => {
                 let Some((after_star, taken)) = &mut retry else { return false };
@@ -33,7 +37,7 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::reference::plain_wildcard;
+    use super::super::reference::plain_match;
     use super::*;
 
     #[test]
@@ -62,7 +66,7 @@ mod tests {
 
         #[test]
         fn a_match_equals_that_of_trying_everything(pattern in "[ab*?]{0,7}", text in "[ab]{0,8}") {
-            prop_assert_eq!(matches(&pattern, &text), plain_wildcard(&pattern, &text));
+            prop_assert_eq!(matches(&pattern, &text), plain_match(&pattern, &text));
         }
     }
 }

@@ -309,7 +309,7 @@ nearest miss: rule `contractor` at policy.yaml:7
                 "did you mean `editor`?",
             ),
             ("expect: { effect: allow, rul: editor }", "unknown key `rul`", "did you mean `rule`?"),
-            ("job: 1", "expected a name, found a number", "put it in quotes"),
+            ("job: 1.5", "`1.5` is not a name", "1 to 64 characters"),
             ("source_ip: 10.2.0.0/16", "`10.2.0.0/16` is not an IP address", "10.2.3.4"),
             ("time: noon", "`noon` is not a time", "2027-01-31"),
             ("source: 10.2.3.4", "unknown key `source`", "source_ip"),
