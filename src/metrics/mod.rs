@@ -1,11 +1,13 @@
 //! How much of it? Counters, in OpenMetrics.
 //!
 //! It stands before the stages, which count. Labels come from the configuration and the policy alone: no job, no
-//! project id, no path, and a caller that was not proven is `_unknown`. Every series that can be foreseen is
-//! there from the start, at zero, so that a rate over it works from the first event on.
+//! project id, no path, and a caller that was not proven is `_unknown`. What a policy names is counted by its rules
+//! and by its callers, never by both, and ends with it (`policy`). Every other series that can be foreseen is there
+//! from the start, at zero, so that a rate over it works from the first event on.
 
 mod collected;
 mod connections;
+mod policy;
 
 pub use connections::{Connections, Cut, Handshake};
 
@@ -21,34 +23,31 @@ use prometheus_client::{
 };
 
 use crate::{
-    audit::{Outcome, Record, Sink},
+    audit::{Record, Sink},
     clock::{self, Skew},
     credential::Held,
     identity::CallerId,
     limit::Scope,
-    operation::CATALOGUE,
-    policy::{Decision, Effect, Mode, Policy},
+    policy::{Decision, Policy},
     upstream::Upstream,
 };
 
 use collected::{Circuits, ClockSkew, Credentials, Dropped};
+use policy::ByPolicy;
 
 /// All metrics of a process.
 pub struct Metrics {
     registry: Registry,
-    requests: Family<RequestLabels, Counter>,
-    decisions: Family<DecisionLabels, Counter>,
+    by_policy: ByPolicy,
     duration: Histogram,
     upstream_duration: Histogram,
     upstream_errors: Family<KindLabels, Counter>,
     in_flight: Gauge,
     refreshes: Family<RefreshLabels, Counter>,
-    rate_limited: Family<LimitLabels, Counter>,
     reloads: Family<OutcomeLabels, Counter>,
     last_reload: Gauge,
     policy: Family<HashLabels, Gauge>,
     connections: Connections,
-    listeners: Vec<Arc<str>>,
 }
 
 /// A request that is under way, counted until it is dropped.
@@ -75,24 +74,6 @@ pub struct Foreseen<'a> {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    listener: Arc<str>,
-    caller: Arc<str>,
-    action: &'static str,
-    outcome: &'static str,
-    code: u16,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DecisionLabels {
-    caller: Arc<str>,
-    action: &'static str,
-    effect: &'static str,
-    rule: String,
-    mode: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabels {
     kind: &'static str,
 }
@@ -108,12 +89,6 @@ struct HashLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LimitLabels {
-    scope: &'static str,
-    name: Arc<str>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefreshLabels {
     credential: Arc<str>,
     outcome: &'static str,
@@ -124,19 +99,16 @@ impl Metrics {
     pub fn new(foreseen: &Foreseen<'_>) -> Self {
         let metrics = Self {
             registry: Registry::with_prefix("mpc_auth_proxy"),
-            requests: Family::default(),
-            decisions: Family::default(),
+            by_policy: ByPolicy::new(foreseen.listeners, foreseen.projects),
             duration: Histogram::new(BUCKETS),
             upstream_duration: Histogram::new(BUCKETS),
             upstream_errors: Family::default(),
             in_flight: Gauge::default(),
             refreshes: Family::default(),
-            rate_limited: Family::default(),
             reloads: Family::default(),
             last_reload: Gauge::default(),
             policy: Family::default(),
             connections: Connections::default(),
-            listeners: foreseen.listeners.to_vec(),
         };
         metrics.foresee(foreseen);
         metrics.register(foreseen)
@@ -162,31 +134,19 @@ impl Metrics {
 
     /// Counts a request that is over.
     pub fn finished(&self, record: &Record, took: Duration) {
-        let labels = RequestLabels {
-            listener: Arc::clone(&record.listener),
-            caller: record.caller.clone().unwrap_or_else(|| UNKNOWN.into()),
-            action: record.action.unwrap_or(UNKNOWN),
-            outcome: record.outcome.unwrap_or(Outcome::Abandoned).as_str(),
-            code: record.status.unwrap_or(0),
-        };
-        self.requests.get_or_create(&labels).inc();
+        self.by_policy.finished(record);
         self.duration.observe(took.as_secs_f64());
     }
 
     /// Counts a decision, and besides what a rule under observation would have decided. No rule means that
     /// nothing allowed it.
-    pub fn decided(&self, caller: &CallerId, action: &'static str, decision: &Decision<'_>) {
-        let of = |said, rule| DecisionLabels::new(caller, action, said, rule);
-        let said = (decision.effect, decision.mode);
-        self.decisions.get_or_create(&of(said, decision.rule.map(|rule| rule.id.as_str()))).inc();
-        if let Some(rule) = decision.observed {
-            self.decisions.get_or_create(&of((rule.effect, Mode::Observe), Some(&rule.id))).inc();
-        }
+    pub fn decided(&self, decision: &Decision<'_>) {
+        self.by_policy.decided(decision);
     }
 
     /// Counts a call that was over a limit. The name is the caller's or the project's, as the scope says.
     pub fn rate_limited(&self, scope: Scope, caller: &CallerId, project: &Arc<str>) {
-        self.rate_limited.get_or_create(&LimitLabels::new(scope, caller, project)).inc();
+        self.by_policy.rate_limited(scope, caller, project);
     }
 
     /// Notes how long an attempt took.
@@ -204,39 +164,9 @@ impl Metrics {
         self.refreshes.get_or_create(&RefreshLabels::new(credential, succeeded)).inc();
     }
 
-    /// Makes the series of a policy's callers and rules, at zero where they are new.
+    /// Begins the series of a policy's callers and rules, at zero where they are new, and ends those of others.
     pub fn foresee_policy(&self, callers: &[CallerId], policy: &Policy) {
-        let unknown: Arc<str> = UNKNOWN.into();
-        for listener in &self.listeners {
-            for (action, outcome, code) in BEFORE_A_CALLER {
-                let (listener, caller) = (Arc::clone(listener), Arc::clone(&unknown));
-                drop(self.requests.get_or_create(&RequestLabels { listener, caller, action, outcome, code }));
-            }
-            for caller in callers {
-                for (outcome, code) in OF_A_CALLER {
-                    let (listener, caller) = (Arc::clone(listener), caller.shared());
-                    let action = ACTION;
-                    drop(self.requests.get_or_create(&RequestLabels {
-                        listener,
-                        caller,
-                        action,
-                        outcome,
-                        code,
-                    }));
-                }
-            }
-        }
-        let whole = policy.mode();
-        for caller in callers {
-            let of = |said, rule| DecisionLabels::new(caller, ACTION, said, rule);
-            drop(self.decisions.get_or_create(&of((Effect::Deny, whole), None)));
-            for rule in policy.rules() {
-                if rule.callers.iter().any(|glob| glob.is_match(caller.as_str())) {
-                    let mode = if rule.mode == Mode::Observe { Mode::Observe } else { whole };
-                    drop(self.decisions.get_or_create(&of((rule.effect, mode), Some(&rule.id))));
-                }
-            }
-        }
+        self.by_policy.follow(callers, policy);
     }
 
     /// Counts a reload: of the policy with this hash, or none that could be loaded.
@@ -260,14 +190,6 @@ impl Metrics {
             drop(self.reloads.get_or_create(&OutcomeLabels { outcome }));
         }
         self.foresee_policy(foreseen.callers, foreseen.policy);
-        for caller in foreseen.callers {
-            drop(self.rate_limited.get_or_create(&LimitLabels { scope: "caller", name: caller.shared() }));
-        }
-        for project in foreseen.projects {
-            drop(
-                self.rate_limited.get_or_create(&LimitLabels { scope: "project", name: Arc::clone(project) }),
-            );
-        }
         for kind in ["connect", "closed", "stale", "timeout", "invalid"] {
             drop(self.upstream_errors.get_or_create(&KindLabels { kind }));
         }
@@ -280,8 +202,7 @@ impl Metrics {
 
     fn register(mut self, foreseen: &Foreseen<'_>) -> Self {
         let r = &mut self.registry;
-        r.register("requests", "Requests that are over", self.requests.clone());
-        r.register("decisions", "Decisions of the policy", self.decisions.clone());
+        r.register_collector(Box::new(self.by_policy.clone()));
         let help = "From a request's head to its answer";
         r.register_with_unit("request_duration", help, Unit::Seconds, self.duration.clone());
         let help = "From an attempt's start to the end of upstream's answer";
@@ -295,8 +216,6 @@ impl Metrics {
         r.register("in_flight_requests", "Requests under way", self.in_flight.clone());
         let help = "How often a credential's source was asked";
         r.register("credential_refreshes", help, self.refreshes.clone());
-        let help = "Calls over a limit";
-        r.register("rate_limited", help, self.rate_limited.clone());
         r.register("reloads", "Attempts to reload the configuration", self.reloads.clone());
         let help = "When the configuration in force was loaded";
         let name = "config_last_reload_success_timestamp";
@@ -310,32 +229,6 @@ impl Metrics {
         r.register_collector(Box::new(ClockSkew(foreseen.skew.clone())));
         self.connections.register(r);
         self
-    }
-}
-
-impl DecisionLabels {
-    /// The effect is what was said; the mode tells whether it was applied.
-    fn new(
-        caller: &CallerId,
-        action: &'static str,
-        (effect, mode): (Effect, Mode),
-        rule: Option<&str>,
-    ) -> Self {
-        let mode = match mode {
-            Mode::Enforce => mode.as_str(),
-            Mode::Observe => effect.observed(),
-        };
-        let rule = rule.unwrap_or(NO_RULE).to_owned();
-        Self { caller: caller.shared(), action, effect: effect.as_str(), rule, mode }
-    }
-}
-
-impl LimitLabels {
-    fn new(scope: Scope, caller: &CallerId, project: &Arc<str>) -> Self {
-        match scope {
-            Scope::Caller => Self { scope: "caller", name: caller.shared() },
-            Scope::Project => Self { scope: "project", name: Arc::clone(project) },
-        }
     }
 }
 
@@ -354,30 +247,5 @@ impl Drop for InFlight {
 
 /// The caller, or action, of a request that did not get so far.
 const UNKNOWN: &str = "_unknown";
-/// The rule of a denial that no rule made.
-const NO_RULE: &str = "_default";
-const ACTION: &str = match CATALOGUE.first() {
-    Some(operation) => operation.action,
-    None => UNKNOWN,
-};
-const BEFORE_A_CALLER: [(&str, &str, u16); 5] = [
-    (UNKNOWN, "refused", 400),
-    (UNKNOWN, "refused", 401),
-    (UNKNOWN, "refused", 403),
-    (UNKNOWN, "refused", 421),
-    (UNKNOWN, "refused", 503),
-];
-const OF_A_CALLER: [(&str, u16); 10] = [
-    ("forwarded", 204),
-    ("forwarded", 400),
-    ("forwarded", 401),
-    ("forwarded", 403),
-    ("forwarded", 429),
-    ("forwarded", 500),
-    ("refused", 403),
-    ("refused", 503),
-    ("failed", 502),
-    ("unknown", 504),
-];
 /// In seconds. An answer of MPC takes tens of milliseconds; a time-out takes ten seconds.
 const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];

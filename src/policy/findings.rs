@@ -8,7 +8,8 @@ use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::index::Names;
+use super::index::Cells;
+use super::names::{ANY, Names};
 use super::{Effect, Field, Glob, Location, Mode, Policy, Rule, spell_moment};
 use crate::operation::Segment;
 
@@ -17,6 +18,8 @@ use crate::operation::Segment;
 pub struct Finding<'p> {
     /// The rule.
     pub rule: &'p Rule,
+    /// Its position among the rules.
+    pub number: usize,
     /// What is wrong with it.
     pub problem: Problem<'p>,
 }
@@ -61,15 +64,14 @@ impl Policy {
                 .chain(ending(rule, now))
                 .chain(self.decided_by_others(number, rule))
                 .chain(self.too_wide(rule));
-            findings.extend(problems.map(|problem| Finding { rule, problem }));
+            findings.extend(problems.map(|problem| Finding { rule, number, problem }));
         }
         findings
     }
 
     fn unmatched<'p>(&'p self, rule: &'p Rule) -> impl Iterator<Item = Problem<'p>> {
-        let unknown = |names: &'p Names, globs: &'p [Glob]| {
-            globs.iter().filter(move |glob| names.matching(glob).is_empty())
-        };
+        let unknown =
+            |names: &'p Names, globs: &'p [Glob]| globs.iter().filter(move |glob| names.is_idle(glob));
         unknown(&self.index.callers, &rule.callers)
             .map(Problem::UnknownCaller)
             .chain(unknown(&self.index.actions, &rule.actions).map(Problem::UnknownAction))
@@ -80,8 +82,10 @@ impl Policy {
     /// A denial that covers a rule, or an earlier rule of its own effect, decides in its place. Rules that do not
     /// always apply cannot be counted on, and rules under observation only among themselves.
     fn decided_by_others<'p>(&'p self, number: usize, rule: &'p Rule) -> Option<Problem<'p>> {
-        let first = |cell, jobs: &str| {
-            let of = |mode, effect| self.index.first((cell, jobs), (mode, effect), |other| other == number);
+        let first = |cell: [_; 3], jobs: &str| {
+            let pairs = cell.map(|place| [place, ANY]);
+            let cells = Cells::covering(&pairs);
+            let of = |mode, effect| self.index.first((cells, jobs), (mode, effect), |other| other == number);
             match rule.effect {
                 Effect::Deny => of(rule.mode, Effect::Deny),
                 Effect::Allow => of(Mode::Enforce, Effect::Deny)
@@ -89,7 +93,7 @@ impl Policy {
                     .or_else(|| of(rule.mode, Effect::Allow)),
             }
         };
-        let cells = self.index.cells(rule);
+        let cells = self.index.cells(number);
         let calls = cells.iter().flat_map(|cell| rule.jobs.iter().map(move |glob| (*cell, glob.as_str())));
         let mut deciding = calls.filter_map(|(cell, jobs)| first(cell, jobs));
         let other = deciding.next().filter(|first| *first != number)?;
@@ -134,9 +138,9 @@ fn empty_lists<'p>(rule: &'p Rule) -> impl Iterator<Item = Problem<'p>> {
     lists.into_iter().filter(|(_, globs)| globs.is_empty()).map(|(name, _)| Problem::Empty(name))
 }
 
-/// A job id is a segment of the target's grammar; what a `*` stands for is left out here.
+/// A job id is a segment of the target's grammar; what a `*` stands for is left out here, and a `?` is a letter.
 fn can_be_job(glob: &Glob) -> bool {
-    let fixed: String = glob.as_str().split('*').collect();
+    let fixed: String = glob.as_str().replace('?', "a").split('*').collect();
     fixed.is_empty() || Segment::parse(&fixed).is_some()
 }
 

@@ -11,7 +11,9 @@ mod findings;
 mod fixture;
 mod glob;
 mod index;
+mod jobs;
 mod moment;
+mod names;
 mod network;
 #[cfg(test)]
 mod reference;
@@ -70,6 +72,9 @@ pub enum Effect {
     /// The call is refused.
     Deny,
 }
+
+/// What it is called where no rule decides. No rule has this id.
+pub const NO_RULE: &str = "_default";
 
 /// Whether what is said is applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -164,10 +169,10 @@ impl Policy {
     /// rules say.
     pub fn decide(&self, call: &Call<'_>) -> Decision<'_> {
         let nothing = Decision { effect: Effect::Deny, rule: None, mode: self.mode, observed: None };
-        let Some(cell) = self.index.cell(call) else { return nothing };
+        let Some(cells) = self.index.of(call) else { return nothing };
         let first = |mode, effect| {
             let applies = |rule: usize| self.rules.get(rule).is_some_and(|rule| self.applies(rule, call));
-            self.rules.get(self.index.first((cell, call.job), (mode, effect), applies)?)
+            self.rules.get(self.index.first((cells, call.job), (mode, effect), applies)?)
         };
         let either = |mode| first(mode, Effect::Deny).or_else(|| first(mode, Effect::Allow));
         let rule = either(Mode::Enforce);

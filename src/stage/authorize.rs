@@ -67,7 +67,7 @@ impl Predicate<Routed> for Authorize {
             record.policy_hash = Some(Arc::clone(policy.hash()));
             record.policy_mode = Some(mode);
         }
-        self.metrics.decided(caller, action, &decision);
+        self.metrics.decided(&decision);
         match decision.applied() {
             Effect::Allow => Ok(Permitted { target, project, decider, exchange }),
             Effect::Deny => Err(Refusal::Denied(decision.rule.map(named)).into()),

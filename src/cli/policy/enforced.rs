@@ -144,7 +144,7 @@ fn conditions_ends_and_rules_under_observation_are_applied_to_real_calls() {
         ("deny", "keep", "would_deny", 1),
         ("allow", "far", "enforce", 0),
     ] {
-        let series = format!("effect=\"{effect}\",rule=\"{rule}\",mode=\"{mode}\"}} {count}\n");
+        let series = format!("rule=\"{rule}\",effect=\"{effect}\",mode=\"{mode}\"}} {count}\n");
         assert!(metrics.contains(&series), "{series}{metrics}");
     }
     let same = "5 calls: 0 would now be denied, 0 would now be allowed, 5 would not change\n";
@@ -164,7 +164,7 @@ fn a_policy_that_is_only_observed_denies_no_real_call() {
         "allow near would_allow",
     ];
     assert_eq!(recorded(directory.path()), expected);
-    assert!(metrics.contains("effect=\"deny\",rule=\"_default\",mode=\"would_deny\"} 3\n"), "{metrics}");
+    assert!(metrics.contains("rule=\"_default\",effect=\"deny\",mode=\"would_deny\"} 3\n"), "{metrics}");
     let (code, out) = replayed(directory.path());
     assert!(code == ExitCode::SUCCESS && out.starts_with("5 calls: 0 "), "{out}");
 }

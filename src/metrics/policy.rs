@@ -1,0 +1,371 @@
+//! Who asked for what, and by which rule was it decided? The counts whose series the policy names: they begin with
+//! it and end with it.
+//!
+//! There is a series for each rule and some for each caller, never for each pair. What a policy named before it and
+//! names still goes on counting; a caller that it no longer names is `_unknown`.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use arc_swap::ArcSwap;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
+    metrics::{MetricType, counter::Counter},
+};
+
+use super::UNKNOWN;
+use crate::{
+    audit::{Outcome, Record},
+    identity::CallerId,
+    limit::Scope,
+    policy::{Decision, Effect, Mode, NO_RULE, Policy, Rule},
+};
+
+/// The counts of the policy in force.
+#[derive(Clone, Debug)]
+pub(super) struct ByPolicy(Arc<ArcSwap<Counts>>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    callers: HashMap<Arc<str>, Arc<OfCaller>>,
+    unknown: Arc<OfCaller>,
+    rules: HashMap<Arc<str>, OfRule>,
+    /// Of the denials that no rule made.
+    no_rule: OfRule,
+    projects: HashMap<Arc<str>, Counter>,
+}
+
+#[derive(Debug, Default)]
+struct OfCaller {
+    outcomes: [Counter; OUTCOMES.len()],
+    limited: Counter,
+    /// They begin with the first request of their kind.
+    requests: RwLock<HashMap<Request, Counter>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct OfRule {
+    effect: &'static str,
+    mode: &'static str,
+    count: Counter,
+}
+
+/// What requests of a caller are told apart by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    listener: Arc<str>,
+    caller: Arc<str>,
+    action: &'static str,
+    outcome: &'static str,
+    code: u16,
+}
+
+impl ByPolicy {
+    /// Of no policy yet, for these listeners and projects.
+    pub(super) fn new(listeners: &[Arc<str>], projects: &[Arc<str>]) -> Self {
+        let unknown = Arc::new(OfCaller::default());
+        for listener in listeners {
+            for code in BEFORE_A_CALLER {
+                let (listener, outcome) = (Arc::clone(listener), Outcome::Refused.as_str());
+                let request = Request { listener, caller: UNKNOWN.into(), action: UNKNOWN, outcome, code };
+                drop(unknown.of_kind(request));
+            }
+        }
+        let projects = projects.iter().map(|name| (Arc::clone(name), Counter::default())).collect();
+        Self(Arc::new(ArcSwap::from_pointee(Counts { unknown, projects, ..Counts::default() })))
+    }
+
+    /// Begins the series of this policy, and ends those that it does not name.
+    pub(super) fn follow(&self, callers: &[CallerId], policy: &Policy) {
+        let before = self.0.load();
+        let caller = |caller: &CallerId| {
+            let name = caller.shared();
+            let counts = before.callers.get(&name).cloned().unwrap_or_default();
+            (name, counts)
+        };
+        let rule = |rule: &Rule| {
+            let mode = if rule.mode == Mode::Observe { rule.mode } else { policy.mode() };
+            let fresh = OfRule::new(rule.effect, mode);
+            (Arc::from(rule.id.as_str()), fresh.after(before.rules.get(rule.id.as_str())))
+        };
+        self.0.store(Arc::new(Counts {
+            callers: callers.iter().map(caller).collect(),
+            unknown: Arc::clone(&before.unknown),
+            rules: policy.rules().iter().map(rule).collect(),
+            no_rule: OfRule::new(Effect::Deny, policy.mode()).after(Some(&before.no_rule)),
+            projects: before.projects.clone(),
+        }));
+    }
+
+    /// Counts a request that is over.
+    pub(super) fn finished(&self, record: &Record) {
+        let counts = self.0.load();
+        let known = record.caller.as_ref().and_then(|caller| counts.callers.get_key_value(caller));
+        let (caller, counts) = match known {
+            Some((caller, counts)) => (Arc::clone(caller), counts),
+            None => (UNKNOWN.into(), &counts.unknown),
+        };
+        let outcome = record.outcome.unwrap_or(Outcome::Abandoned).as_str();
+        let of_outcome = OUTCOMES.iter().zip(&counts.outcomes).find(|(each, _)| each.as_str() == outcome);
+        if let Some((_, count)) = of_outcome {
+            count.inc();
+        }
+        let (listener, code) = (Arc::clone(&record.listener), record.status.unwrap_or(0));
+        let action = record.action.unwrap_or(UNKNOWN);
+        counts.of_kind(Request { listener, caller, action, outcome, code }).inc();
+    }
+
+    /// Counts a decision, and besides what a rule under observation would have decided.
+    pub(super) fn decided(&self, decision: &Decision<'_>) {
+        let counts = self.0.load();
+        let of = |rule: &Rule| counts.rules.get(rule.id.as_str());
+        let decided = decision.rule.map_or(Some(&counts.no_rule), of);
+        for rule in decided.into_iter().chain(decision.observed.and_then(of)) {
+            rule.count.inc();
+        }
+    }
+
+    /// Counts a call that was over a limit.
+    pub(super) fn rate_limited(&self, scope: Scope, caller: &CallerId, project: &Arc<str>) {
+        let counts = self.0.load();
+        let count = match scope {
+            Scope::Caller => counts.callers.get(caller.as_str()).map(|caller| &caller.limited),
+            Scope::Project => counts.projects.get(project),
+        };
+        if let Some(count) = count {
+            count.inc();
+        }
+    }
+}
+
+impl OfCaller {
+    fn of_kind(&self, request: Request) -> Counter {
+        let known = self.requests.read().unwrap_or_else(PoisonError::into_inner).get(&request).cloned();
+        known.unwrap_or_else(|| {
+            self.requests.write().unwrap_or_else(PoisonError::into_inner).entry(request).or_default().clone()
+        })
+    }
+}
+
+impl OfRule {
+    /// The effect is what is said; the mode tells whether it is applied.
+    fn new(effect: Effect, mode: Mode) -> Self {
+        let mode = match mode {
+            Mode::Enforce => mode.as_str(),
+            Mode::Observe => effect.observed(),
+        };
+        Self { effect: effect.as_str(), mode, count: Counter::default() }
+    }
+
+    /// The same, going on from what it was before.
+    fn after(self, before: Option<&Self>) -> Self {
+        before
+            .filter(|before| (before.effect, before.mode) == (self.effect, self.mode))
+            .cloned()
+            .unwrap_or(self)
+    }
+}
+
+impl Collector for ByPolicy {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let counts = self.0.load();
+        let unknown: Arc<str> = UNKNOWN.into();
+        let callers = || counts.callers.iter().chain([(&unknown, &counts.unknown)]);
+        let counter = MetricType::Counter;
+
+        let mut family = encoder.encode_descriptor("requests", "Requests that are over", None, counter)?;
+        for (_, caller) in callers() {
+            for (request, count) in &*caller.requests.read().unwrap_or_else(PoisonError::into_inner) {
+                count.encode(family.encode_family(request)?)?;
+            }
+        }
+        let help = "Requests that are over, by caller";
+        let mut family = encoder.encode_descriptor("caller_requests", help, None, counter)?;
+        for (name, caller) in callers() {
+            for (outcome, count) in OUTCOMES.iter().zip(&caller.outcomes) {
+                let labels = [("caller", &**name), ("outcome", outcome.as_str())];
+                count.encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let mut family = encoder.encode_descriptor("decisions", "Decisions of the policy", None, counter)?;
+        let no_rule: Arc<str> = NO_RULE.into();
+        for (id, rule) in counts.rules.iter().chain([(&no_rule, &counts.no_rule)]) {
+            let labels = [("rule", &**id), ("effect", rule.effect), ("mode", rule.mode)];
+            rule.count.encode(family.encode_family(&labels)?)?;
+        }
+        let mut family = encoder.encode_descriptor("rate_limited", "Calls over a limit", None, counter)?;
+        let callers = counts.callers.iter().map(|(name, caller)| ("caller", name, &caller.limited));
+        let projects = counts.projects.iter().map(|(name, count)| ("project", name, count));
+        for (scope, name, count) in callers.chain(projects) {
+            count.encode(family.encode_family(&[("scope", scope), ("name", &**name)])?)?;
+        }
+        Ok(())
+    }
+}
+
+const OUTCOMES: [Outcome; 5] =
+    [Outcome::Forwarded, Outcome::Refused, Outcome::Unknown, Outcome::Abandoned, Outcome::Failed];
+const BEFORE_A_CALLER: [u16; 5] = [400, 401, 403, 421, 503];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use prometheus_client::{encoding::text::encode, registry::Registry};
+    use proptest::{prelude::*, sample::subsequence};
+
+    use super::*;
+    use crate::{
+        audit::Trail,
+        clock,
+        policy::{Condition, Glob, Location, Scope as Project},
+    };
+
+    fn caller(name: &str) -> CallerId {
+        CallerId::parse(name).unwrap()
+    }
+
+    /// A policy with these rules, each for everybody; those with a `-` deny, those with an `o` are observed.
+    fn policy(rules: &[&str]) -> Policy {
+        let any = || vec![Glob::parse("*").unwrap()];
+        let rule = |id: &&str| Rule {
+            id: (*id).into(),
+            effect: if id.contains('-') { Effect::Deny } else { Effect::Allow },
+            callers: any(),
+            actions: any(),
+            projects: any(),
+            jobs: any(),
+            condition: Condition::default(),
+            expires: None,
+            mode: if id.contains('o') { Mode::Observe } else { Mode::Enforce },
+            location: Location { file: "policy.yaml".into(), line: 1 },
+            reason: None,
+        };
+        let project = Project { name: "p".into(), id: "1".into() };
+        Policy::new(rules.iter().map(rule).collect(), &CALLERS.map(caller), &[project], "hash")
+    }
+
+    fn follow(counts: &ByPolicy, callers: &[&str], rules: &[&str]) {
+        counts.follow(&callers.iter().map(|name| caller(name)).collect::<Vec<_>>(), &policy(rules));
+    }
+
+    fn finish(counts: &ByPolicy, caller: &str) {
+        let trail = Trail::new("id".into(), "app".into(), "10.2.3.4".into(), clock::now());
+        let mut record = trail.note();
+        (record.caller, record.outcome, record.status) =
+            (Some(caller.into()), Some(Outcome::Forwarded), Some(204));
+        record.action = Some("mpc:editingTask:delete");
+        counts.finished(&record);
+    }
+
+    fn decide(counts: &ByPolicy, policy: &Policy, rule: &str) {
+        let rule = policy.rules().iter().find(|each| each.id == rule).unwrap();
+        let decision =
+            Decision { effect: rule.effect, rule: Some(rule), mode: Mode::Enforce, observed: None };
+        counts.decided(&decision);
+    }
+
+    fn text(counts: &ByPolicy) -> String {
+        let (mut registry, mut out) = (Registry::default(), String::new());
+        registry.register_collector(Box::new(counts.clone()));
+        encode(&mut out, &registry).unwrap();
+        out
+    }
+
+    /// The names that stand for callers and for rules.
+    fn named(text: &str, label: &str) -> BTreeSet<String> {
+        let values = text.lines().filter_map(|line| line.split_once(&format!("{label}=\"")));
+        values.filter_map(|(_, rest)| Some(rest.split_once('"')?.0.to_owned())).collect()
+    }
+
+    const CALLERS: [&str; 4] = ["ann", "bob", "cy", "dee"];
+    const RULES: [&str; 5] = ["r1", "r2-", "r3o", "r4-o", "r5"];
+
+    #[test]
+    fn a_series_begins_and_ends_with_the_policy_that_names_it_and_goes_on_between() {
+        let counts = ByPolicy::new(&["app".into()], &["p".into()]);
+        follow(&counts, &["ann", "bob"], &["r1", "r2-"]);
+        decide(&counts, &policy(&["r1"]), "r1");
+        finish(&counts, "ann");
+        counts.rate_limited(Scope::Caller, &caller("ann"), &"p".into());
+        let series = [
+            "decisions_total{rule=\"r1\",effect=\"allow\",mode=\"enforce\"} 1",
+            "decisions_total{rule=\"r2-\",effect=\"deny\",mode=\"enforce\"} 0",
+            "decisions_total{rule=\"_default\",effect=\"deny\",mode=\"enforce\"} 0",
+            "caller_requests_total{caller=\"ann\",outcome=\"forwarded\"} 1",
+            "caller_requests_total{caller=\"bob\",outcome=\"forwarded\"} 0",
+            "caller_requests_total{caller=\"_unknown\",outcome=\"refused\"} 0",
+            "rate_limited_total{scope=\"caller\",name=\"ann\"} 1",
+            "rate_limited_total{scope=\"project\",name=\"p\"} 0",
+            "requests_total{listener=\"app\",caller=\"ann\",action=\"mpc:editingTask:delete\",\
+             outcome=\"forwarded\",code=\"204\"} 1",
+        ];
+        let now = text(&counts);
+        series.iter().for_each(|series| assert!(now.contains(&format!("{series}\n")), "{series} in {now}"));
+        assert!(!now.contains("requests_total{listener=\"app\",caller=\"bob\""), "{now}");
+
+        follow(&counts, &["ann"], &["r1", "r5"]);
+        let now = text(&counts);
+        for series in [series[0], series[3], series[6], series[8]] {
+            assert!(now.contains(&format!("{series}\n")), "{series} in {now}");
+        }
+        follow(&counts, &["bob"], &["r5"]);
+        follow(&counts, &["ann"], &["r1"]);
+        let now = text(&counts);
+        assert!(now.contains(&format!("{}0\n", series[0].trim_end_matches('1'))), "{now}");
+    }
+
+    #[test]
+    fn what_the_policy_no_longer_names_is_counted_as_unknown_or_not_at_all() {
+        let counts = ByPolicy::new(&["app".into()], &[]);
+        follow(&counts, &["ann"], &["r1"]);
+        decide(&counts, &policy(&["r5"]), "r5");
+        finish(&counts, "bob");
+        let now = text(&counts);
+        assert!(!now.contains("bob") && !now.contains("r5"), "{now}");
+        assert!(
+            now.contains("caller_requests_total{caller=\"_unknown\",outcome=\"forwarded\"} 1\n"),
+            "{now}"
+        );
+    }
+
+    #[test]
+    fn many_callers_and_rules_are_told_in_as_many_lines() {
+        let counts = ByPolicy::new(&["app".into(), "mesh".into()], &[]);
+        let callers: Vec<CallerId> = (0..100).map(|n| caller(&format!("service-{n}"))).collect();
+        let rules: Vec<String> = (0..500).map(|n| format!("rule-{n}")).collect();
+        let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+        counts.follow(&callers, &policy(&rules));
+        let text = text(&counts);
+        // Five outcomes and a limit for each caller, one line for each rule.
+        let (lines, most) = (text.lines().count(), 101 * 6 + 501 + 40);
+        assert!(lines <= most && text.len() <= most * 128, "{lines} lines, {} bytes", text.len());
+    }
+
+    proptest! {
+        #[test]
+        fn reloads_leave_no_series_of_what_is_gone_and_count_everything(
+            reloads in prop::collection::vec(
+                (subsequence(CALLERS.to_vec(), 0..4), subsequence(RULES.to_vec(), 0..5)), 1..6,
+            ),
+        ) {
+            let counts = ByPolicy::new(&["app".into()], &["p".into()]);
+            let all = policy(&RULES);
+            for (callers, rules) in &reloads {
+                follow(&counts, callers, rules);
+                RULES.iter().for_each(|rule| decide(&counts, &all, rule));
+                CALLERS.iter().for_each(|caller| finish(&counts, caller));
+                let text = text(&counts);
+                let expected = |names: &[&str], other: &str| -> BTreeSet<String> {
+                    names.iter().copied().chain([other]).map(String::from).collect()
+                };
+                prop_assert_eq!(named(&text, "rule"), expected(rules, "_default"));
+                prop_assert_eq!(named(&text, "caller"), expected(callers, "_unknown"));
+            }
+        }
+    }
+}
