@@ -91,13 +91,12 @@ impl<'r> Sets<'r> {
 
     fn with(&mut self, members: Vec<usize>) -> Set {
         let next = self.by_members.len() + 1;
-        let set = *self.by_members.entry(members).or_insert_with_key(|members| {
+        *self.by_members.entry(members).or_insert_with_key(|members| {
             for number in members {
                 self.of_names.get_mut(*number).into_iter().for_each(|sets| sets.push(next));
             }
             next
-        });
-        set
+        })
     }
 
     fn matching(&mut self, glob: &'r Glob) -> &[usize] {

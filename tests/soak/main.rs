@@ -26,6 +26,7 @@ mod hang_ups;
 mod load;
 mod memory;
 mod mixed;
+mod policy;
 mod process;
 mod slow;
 mod trail;
