@@ -6,7 +6,6 @@
 //! the policy once and is decided by that one.
 
 use std::{
-    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -18,7 +17,7 @@ use tokio::time::interval;
 use crate::{
     clock,
     config::{
-        self, Admin, AuditSettings, CredentialSettings, Drain, Limits, Listener, Loaded, LogSettings,
+        self, Admin, AuditSettings, CredentialSettings, Drain, Limits, Listener, Loaded, LogSettings, Ops,
         Project, Report, Settings, Severity, UpstreamSettings,
     },
     limit::{CallerLimits, Limiter, fair_share},
@@ -56,7 +55,7 @@ pub struct Baseline {
 #[derive(PartialEq)]
 struct Fixed {
     listeners: Vec<Listener>,
-    ops: Option<SocketAddr>,
+    ops: Option<Ops>,
     admin: Option<Admin>,
     freeze_file: Option<PathBuf>,
     projects: Vec<Project>,
@@ -194,7 +193,7 @@ impl Fixed {
         let project = |p: &Arc<Project>| Project { rate_limit: None, ..Project::clone(p) };
         Self {
             listeners: settings.listeners.clone(),
-            ops: settings.ops,
+            ops: settings.ops.clone(),
             admin: settings.admin.clone(),
             freeze_file: settings.freeze_file.clone(),
             projects: settings.projects.iter().map(project).collect(),

@@ -116,8 +116,8 @@ fn summary(path: &Path, (settings, proxies): (&Settings, &Proxies), out: &mut im
             }
         }
     }
-    if let Some(ops) = settings.ops {
-        writeln!(out, "  health and metrics on {ops}")?;
+    if let Some(ops) = &settings.ops {
+        writeln!(out, "  health and metrics on {}", ops.bind)?;
     }
     if let Some(admin) = &settings.admin {
         writeln!(out, "  operators on unix:{}", admin.path.display())?;

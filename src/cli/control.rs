@@ -33,7 +33,7 @@ struct Which {
 /// Returns when the proxy is ready.
 pub(super) fn wait(args: &WaitArgs) -> anyhow::Result<ExitCode> {
     let address =
-        args.which.settings()?.ops.context("there is nothing to ask: the configuration has no `ops`")?;
+        args.which.settings()?.ops.context("there is nothing to ask: the configuration has no `ops`")?.bind;
     runtime()?.block_on(async {
         let end = Instant::now() + Duration::from_secs(args.timeout);
         let mut last = anyhow!("nobody asked");

@@ -118,28 +118,53 @@ enum Ended {
 
 async fn from_start_to_end(start: Start, mut stop: Stop, hang_up: HangUp) -> anyhow::Result<Ended> {
     let by_operator = CancellationToken::new();
-    let policy = start.loaded.settings.policy.hash().clone();
+    let (policy, required) = (start.loaded.settings.policy.hash().clone(), start.required);
     // A task of its own: also where it is held up by the system, signals are heard.
     let mut starting = JoinSet::new();
     starting.spawn(start.run(by_operator.clone()));
     let started = tokio::select! {
-        signal = stop.asked() => Err(signal),
-        () = by_operator.cancelled() => Err(SHUTDOWN),
-        started = starting.join_next() => Ok(started),
+        signal = stop.asked() => {
+            drop(timeout(TIDY, starting.shutdown()).await);
+            return Ok(Ended::by(signal));
+        }
+        started = starting.join_next() => started.context("nothing was started")?.context("the start panicked")??,
     };
     let Started { proxy, mut ops } = match started {
-        Ok(started) => match started.context("nothing was started")?.context("the start panicked")?? {
-            Ok(started) => started,
-            Err(code) => return Ok(Ended::BeforeItServed(code)),
-        },
-        Err(signal) => {
-            drop(timeout(TIDY, starting.shutdown()).await);
-            tracing::info!(signal, "stopped before it served");
-            return Ok(Ended::BeforeItServed(exit::CLEAN));
-        }
+        Ok(started) => started,
+        Err(code) => return Ok(Ended::BeforeItServed(code)),
     };
+    let early = tokio::select! {
+        signal = stop.asked() => Some(Ended::by(signal)),
+        () = by_operator.cancelled() => Some(Ended::by(SHUTDOWN)),
+        missing = missing(&proxy), if required => missing.then_some(Ended::BeforeItServed(exit::NO_CREDENTIAL)),
+        () = std::future::ready(()), if !required => None,
+    };
+    let ended = match early {
+        Some(ended) => ended,
+        None => serve(proxy, (stop, hang_up, by_operator), &policy).await,
+    };
+    // Until now probes were told how it is.
+    drop(timeout(TIDY, ops.shutdown()).await);
+    Ok(ended)
+}
+
+/// Whether credentials are missing that are waited for in vain.
+async fn missing(proxy: &Proxy) -> bool {
+    let missing = proxy.credentials(PATIENCE).await;
+    if !missing.is_empty() {
+        tracing::error!(credentials = missing.join(" "), "credentials are missing, and required");
+    }
+    !missing.is_empty()
+}
+
+/// Serves until it is asked to stop, and then finishes.
+async fn serve(
+    proxy: Proxy,
+    (mut stop, hang_up, by_operator): (Stop, HangUp, CancellationToken),
+    policy: &str,
+) -> Ended {
     let running = proxy.serve();
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), policy = &*policy, "serving");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), policy, "serving");
     let signal = tokio::select! {
         signal = stop.asked() => signal,
         () = by_operator.cancelled() => SHUTDOWN,
@@ -148,18 +173,21 @@ async fn from_start_to_end(start: Start, mut stop: Stop, hang_up: HangUp) -> any
     tracing::info!(signal, "draining");
     // An orchestrator may ask with `shutdown` first and send its SIGTERM then: that is not the second one.
     let patience = if signal == SHUTDOWN { 2 } else { 1 };
-    let ended = drain(running, &mut stop, patience).await;
-    // Until now probes were told that it drains.
-    drop(timeout(TIDY, ops.shutdown()).await);
-    Ok(ended)
+    drain(running, &mut stop, patience).await
+}
+
+impl Ended {
+    fn by(signal: &str) -> Self {
+        tracing::info!(signal, "stopped before it served");
+        Self::BeforeItServed(exit::CLEAN)
+    }
 }
 
 impl Start {
-    /// Binds, answers probes and operators, and waits for credentials where they are required. Otherwise returns the
-    /// code to exit with.
+    /// Binds, and answers probes and operators. Where that cannot be, returns the code to exit with.
     async fn run(self, by_operator: CancellationToken) -> anyhow::Result<Result<Started, u8>> {
-        let Self { config, loaded, inherited, required } = self;
-        let ops = match Ops::bind(loaded.settings.ops, loaded.settings.admin.as_ref()).await {
+        let Self { config, loaded, inherited, required: _ } = self;
+        let ops = match Ops::bind(loaded.settings.ops.clone(), loaded.settings.admin.as_ref()).await {
             Ok(ops) => ops,
             Err((address, error)) => {
                 log::print_error(&anyhow::Error::new(error).context(format!("cannot listen on {address}")));
@@ -188,13 +216,6 @@ impl Start {
         }
         // Before anything is waited for: whoever waits wants to know, and may want to stop it.
         let probes = ops.serve(proxy.insight(), proxy.metrics().clone(), by_operator);
-        if required {
-            let missing = proxy.credentials(PATIENCE).await;
-            if !missing.is_empty() {
-                tracing::error!(credentials = missing.join(" "), "credentials are missing, and required");
-                return Ok(Err(exit::NO_CREDENTIAL));
-            }
-        }
         Ok(Ok(Started { proxy, ops: probes }))
     }
 }

@@ -83,7 +83,7 @@ fn bases_are_keys(page: &Page, written: &proxy::Written) {
 /// No two sockets may want the same address.
 fn addresses(page: &Page, written: &proxy::Written) {
     let listeners = written.listeners.iter().filter_map(|listener| listener.bind.clone());
-    let ops = written.ops.iter().map(|ops| Placed { value: Bind::Tcp(ops.value), place: ops.place });
+    let ops = written.ops.iter().map(|ops| Placed { value: Bind::Tcp(ops.value.bind), place: ops.place });
     let all: Vec<Placed<Bind>> = listeners.chain(ops).collect();
     for (index, bind) in all.iter().enumerate() {
         if let Some(first) = all.iter().take(index).find(|first| collide(&first.value, &bind.value)) {

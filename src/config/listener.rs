@@ -201,7 +201,7 @@ fn mode(page: &Page, node: &Node) -> Option<Placed<u32>> {
     Some(Placed { value: mode?, place: node.place })
 }
 
-fn hosts(page: &Page, node: &Node) -> Option<Hosts> {
+pub(super) fn hosts(page: &Page, node: &Node) -> Option<Hosts> {
     match &node.value {
         Value::Text(text) if text == "any" => return Some(Hosts::Any),
         Value::Text(text) => {

@@ -17,7 +17,6 @@ use crate::limit::Rate;
 use crate::operation::Form;
 use crate::policy::Scope;
 use crate::upstream::{Endpoint, EndpointError};
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,7 +28,7 @@ use tracing::Level;
 pub(super) struct Written {
     pub(super) policy: Option<Placed<String>>,
     pub(super) listeners: Vec<listener::Written>,
-    pub(super) ops: Option<Placed<SocketAddr>>,
+    pub(super) ops: Option<Placed<Ops>>,
     pub(super) admin: Option<Admin>,
     pub(super) freeze_file: Option<PathBuf>,
     pub(super) projects: Vec<ProjectWritten>,
@@ -156,11 +155,13 @@ pub(super) fn version(page: &Page, node: &Node) -> Option<()> {
     None
 }
 
-fn ops(page: &Page, node: &Node) -> Option<Placed<SocketAddr>> {
+fn ops(page: &Page, node: &Node) -> Option<Placed<Ops>> {
     let mut fields = Fields::of(page, node, "`ops`")?;
     let bind = fields.required(("bind", "127.0.0.1:9090"), listener::socket_address);
+    let hosts = fields.optional("hosts", listener::hosts).unwrap_or(Hosts::Names(Vec::new()));
     fields.finish();
-    bind
+    let Placed { value: bind, place } = bind?;
+    Some(Placed { value: Ops { bind, hosts }, place })
 }
 
 fn project(page: &Page, node: &Node) -> Option<ProjectWritten> {

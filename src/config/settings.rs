@@ -14,7 +14,7 @@ use crate::upstream::Endpoint;
 use rustls::ServerConfig;
 use std::collections::HashMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub struct Settings {
     /// Where callers connect; at least one.
     pub listeners: Vec<Listener>,
     /// Where health and metrics are served, if anywhere.
-    pub ops: Option<SocketAddr>,
+    pub ops: Option<Ops>,
     /// Where operators intervene, if anywhere.
     pub admin: Option<Admin>,
     /// While a file of this name is there, everything is refused.
@@ -108,6 +108,15 @@ pub enum Hosts {
     Any,
     /// These names, in lower case, with any port; an IPv6 address stands in brackets, as in the header.
     Names(Vec<Arc<str>>),
+}
+
+/// Where health and metrics are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ops {
+    /// The address.
+    pub bind: SocketAddr,
+    /// The names that it answers to, besides every address.
+    pub hosts: Hosts,
 }
 
 /// Where operators intervene: a Unix socket, so that the file system says who may.
@@ -282,6 +291,18 @@ impl fmt::Display for Bind {
     }
 }
 
+/// A `Host` without its port. `None` where that is none.
+fn without_port(host: &str) -> Option<&str> {
+    match host.rsplit_once(':') {
+        // A colon inside brackets is an IPv6 address's, not a port's.
+        Some((name, port)) if !port.contains(']') => {
+            let is_port = port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
+            is_port.then_some(name)
+        }
+        _ => Some(host),
+    }
+}
+
 impl Hosts {
     /// What a listener that only this machine can reach answers to.
     pub fn local() -> Self {
@@ -293,17 +314,21 @@ impl Hosts {
     /// Whether a request with this `Host` is for us. Host names know no case; any port will do that can be one.
     pub fn answer_to(&self, host: &str) -> bool {
         let Self::Names(names) = self else { return true };
-        // A colon inside brackets is an IPv6 address's, not a port's.
-        let name = match host.rsplit_once(':') {
-            Some((name, port)) if !port.contains(']') => {
-                if !(port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok()) {
-                    return false;
-                }
-                name
-            }
-            _ => host,
+        without_port(host).is_some_and(|name| names.iter().any(|own| own.eq_ignore_ascii_case(name)))
+    }
+
+    /// The same, where every address and `localhost` are for us too. A page that was rebound to an address sends the
+    /// name that it was loaded from.
+    pub fn answer_to_addresses_and(&self, host: &str) -> bool {
+        let is_address = |name: &str| {
+            let ipv6 = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+            let address = match ipv6 {
+                Some(ipv6) => ipv6.parse::<Ipv6Addr>().is_ok(),
+                None => name.parse::<Ipv4Addr>().is_ok(),
+            };
+            address || name.eq_ignore_ascii_case("localhost")
         };
-        names.iter().any(|own| own.eq_ignore_ascii_case(name))
+        without_port(host).is_some_and(is_address) || self.answer_to(host)
     }
 }
 

@@ -34,7 +34,7 @@ impl Admin {
 
     pub(super) fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
         match (request.method(), request.uri().path()) {
-            (&Method::GET, "/status") => json(StatusCode::OK, &self.insight.status()),
+            (&Method::GET, "/status") => json(StatusCode::OK, &self.insight.status(true)),
             (&Method::PUT, "/freeze") => self.freeze(true),
             (&Method::DELETE, "/freeze") => self.freeze(false),
             (&Method::POST, "/reload") => self.reload(),

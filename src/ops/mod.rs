@@ -8,13 +8,17 @@ mod admin;
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderName, HeaderValue, Method, Request, Response, StatusCode,
+    header::{CONTENT_TYPE, HOST},
+    uri::Authority,
+};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::Semaphore,
     task::JoinSet,
     time::sleep,
@@ -22,7 +26,7 @@ use tokio::{
 use tokio_util::{net::Listener, sync::CancellationToken};
 
 use crate::{
-    config,
+    config::{self, Hosts},
     metrics::Metrics,
     server::{Insight, SocketFile, bind_unix},
 };
@@ -32,13 +36,15 @@ type Body = Full<Bytes>;
 
 /// The bound listeners of probes and operators.
 pub struct Ops {
-    probes: Option<TcpListener>,
+    probes: Option<(TcpListener, Hosts)>,
     operators: Option<(UnixListener, SocketFile)>,
 }
 
 #[derive(Clone)]
 struct Probes {
     insight: Insight,
+    /// The names that are answered.
+    hosts: Hosts,
     metrics: Arc<Metrics>,
 }
 
@@ -48,11 +54,13 @@ impl Ops {
     /// # Errors
     /// As the system says, with the address it says it of.
     pub async fn bind(
-        probes: Option<SocketAddr>,
+        probes: Option<config::Ops>,
         operators: Option<&config::Admin>,
     ) -> Result<Self, (String, io::Error)> {
         let probes = match probes {
-            Some(address) => Some(TcpListener::bind(address).await.map_err(|e| (address.to_string(), e))?),
+            Some(config::Ops { bind, hosts }) => {
+                Some((TcpListener::bind(bind).await.map_err(|e| (bind.to_string(), e))?, hosts))
+            }
             None => None,
         };
         let operators = operators
@@ -66,25 +74,33 @@ impl Ops {
 
     /// The address of the probes, where they are served: the port is the one the system chose for 0.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.probes.as_ref().and_then(|listener| listener.local_addr().ok())
+        self.probes.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
     }
 
     /// Answers until the returned set is dropped. `stop` is cancelled when an operator asks the process to stop.
     pub fn serve(self, insight: &Insight, metrics: Arc<Metrics>, stop: CancellationToken) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
-        if let Some(listener) = self.probes {
-            let probes = Probes { insight: insight.clone(), metrics };
-            tasks.spawn(accept(listener, move |request| probes.answer(request), || {}));
+        if let Some((listener, hosts)) = self.probes {
+            let probes = Probes { insight: insight.clone(), hosts, metrics };
+            tasks.spawn(accept(listener, move |request, near| probes.answer(request, near), || {}));
         }
-        if let Some((listener, file)) = self.operators {
+        if let Some(socket) = self.operators {
             let admin = Admin { insight: insight.clone(), asked: Arc::default(), stop };
-            let after = admin.clone();
-            tasks.spawn(async move {
-                accept(listener, move |request| admin.answer(request), move || after.answered()).await;
-                drop(file);
-            });
+            tasks.spawn(operate(socket, admin));
         }
         tasks
+    }
+}
+
+/// Answers operators, also after the file of their socket was lost.
+async fn operate((mut listener, mut file): (UnixListener, SocketFile), admin: Admin) {
+    let health = admin.insight.health().clone();
+    loop {
+        let (mooring, here, after) = (file.mooring(), admin.clone(), admin.clone());
+        (listener, file) = tokio::select! {
+            () = accept(listener, move |request, _| here.answer(request), move || after.answered()) => return,
+            anew = mooring.lost(&health, false) => anew,
+        };
     }
 }
 
@@ -92,8 +108,8 @@ impl Ops {
 async fn accept<L, A, O>(mut listener: L, answer: A, over: O)
 where
     O: Fn() + Clone + Send + 'static,
-    L: Listener<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static>,
-    A: Fn(&Request<Incoming>) -> Response<Body> + Clone + Send + Sync + 'static,
+    L: Listener<Io: Near + AsyncRead + AsyncWrite + Unpin + Send + 'static>,
+    A: Fn(&Request<Incoming>, bool) -> Response<Body> + Clone + Send + Sync + 'static,
 {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
@@ -116,11 +132,12 @@ where
 
 async fn serve<S, A>(stream: S, answer: A)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    A: Fn(&Request<Incoming>) -> Response<Body>,
+    S: Near + AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Fn(&Request<Incoming>, bool) -> Response<Body>,
 {
+    let near = stream.is_near();
     let service = service_fn(|request| {
-        let response = answer(&request);
+        let response = answer(&request, near);
         async { Ok::<_, Infallible>(response) }
     });
     let connection = http1::Builder::new()
@@ -131,8 +148,30 @@ where
     drop(connection.await);
 }
 
+/// A connection, of which can be told whether it comes from this machine.
+trait Near {
+    fn is_near(&self) -> bool;
+}
+
+impl Near for TcpStream {
+    /// Both ends count: what a mesh passes on comes from an address of loopback as well.
+    fn is_near(&self) -> bool {
+        let near = |end: io::Result<SocketAddr>| end.is_ok_and(|end| end.ip().to_canonical().is_loopback());
+        near(self.peer_addr()) && near(self.local_addr())
+    }
+}
+
+impl Near for UnixStream {
+    fn is_near(&self) -> bool {
+        true
+    }
+}
+
 impl Probes {
-    fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
+    fn answer(&self, request: &Request<Incoming>, near: bool) -> Response<Body> {
+        if !self.is_meant(request) {
+            return self.wrong_host();
+        }
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".into());
         }
@@ -147,7 +186,7 @@ impl Probes {
                 StatusCode::OK,
                 &serde_json::json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") }),
             ),
-            "/status" => json(StatusCode::OK, &self.insight.status()),
+            "/status" => json(StatusCode::OK, &self.insight.status(near)),
             "/metrics" => {
                 let mut response = text(StatusCode::OK, self.metrics.text());
                 response.headers_mut().insert(CONTENT_TYPE, OPEN_METRICS);
@@ -155,6 +194,29 @@ impl Probes {
             }
             _ => text(StatusCode::NOT_FOUND, "/livez /readyz /startupz /status /version /metrics\n".into()),
         }
+    }
+}
+
+impl Probes {
+    /// Whether every host that the request names is ours. One that names none comes from no browser.
+    fn is_meant(&self, request: &Request<Incoming>) -> bool {
+        let named = request.headers().get_all(HOST).iter().map(|host| host.to_str().unwrap_or_default());
+        let target = request.uri().authority().map(Authority::as_str);
+        named.chain(target).all(|host| self.hosts.answer_to_addresses_and(host))
+    }
+
+    fn wrong_host(&self) -> Response<Body> {
+        let request_id = self.insight.request_id();
+        let mut response = json(
+            StatusCode::MISDIRECTED_REQUEST,
+            &serde_json::json!({
+                "error_code": "PROXY.WrongHost",
+                "error_msg": "this address does not answer to that host: ask by IP address, or name it in `ops.hosts`",
+                "request_id": request_id,
+            }),
+        );
+        response.headers_mut().extend(HeaderValue::try_from(request_id).ok().map(|id| (REQUEST_ID, id)));
+        response
     }
 }
 
@@ -176,6 +238,10 @@ fn ready(insight: &Insight, verbose: bool) -> Response<Body> {
             let names = frozen.said.whom.names().join(" ");
             let whom = if names.is_empty() { "everybody" } else { &names };
             out.push_str(&format!("[+] frozen, by {by}: {whom}\n"));
+        }
+        // No caller needs it.
+        for (address, problem) in insight.health().lost_sockets(false) {
+            out.push_str(&format!("[+] operators cannot connect to {address}: {problem}\n"));
         }
     }
     out.push_str(if ready { "ok\n" } else { "not ready\n" });
@@ -201,3 +267,4 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(100);
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -1,9 +1,10 @@
 //! Can it do its work? What the probes of an orchestrator ask.
 
 use std::{
-    collections::HashSet,
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -24,6 +25,8 @@ struct State {
     projects: Vec<(Arc<str>, Arc<Held>)>,
     /// The credentials whose sources said at last what will not pass by itself. Changes with each attempt.
     lasting: watch::Sender<HashSet<Arc<str>>>,
+    /// What is the matter with sockets, by address, and whether callers need them.
+    sockets: Mutex<BTreeMap<Arc<str>, (bool, String)>>,
 }
 
 /// One thing that must hold for a proxy to be ready.
@@ -32,7 +35,7 @@ pub struct Check {
     /// What is looked at.
     pub name: String,
     /// Why it does not hold, where it does not.
-    pub problem: Option<&'static str>,
+    pub problem: Option<Cow<'static, str>>,
 }
 
 impl Health {
@@ -41,7 +44,13 @@ impl Health {
             |project: &Project| credentials.iter().find(|held| *held.name() == project.credential).cloned();
         let projects = projects.iter().filter_map(|p| Some((Arc::clone(&p.name), held(p)?))).collect();
         let (started, draining) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self(Arc::new(State { started, draining, projects, lasting: watch::Sender::default() }))
+        Self(Arc::new(State {
+            started,
+            draining,
+            projects,
+            lasting: watch::Sender::default(),
+            sockets: Mutex::default(),
+        }))
     }
 
     /// Whether it has begun to accept.
@@ -51,9 +60,9 @@ impl Health {
 
     /// Everything that must hold for it to be ready. The configuration is loaded, or there would be no proxy.
     pub fn checks(&self) -> Vec<Check> {
-        let check = |name: &str, holds: bool, problem| Check {
+        let check = |name: &str, holds: bool, problem: &'static str| Check {
             name: name.into(),
-            problem: (!holds).then_some(problem),
+            problem: (!holds).then_some(Cow::Borrowed(problem)),
         };
         let mut checks = vec![
             check("config", true, ""),
@@ -66,7 +75,28 @@ impl Health {
             let problem = if ended { "expired" } else { "never read successfully" };
             checks.push(check(&name, held.is_ready(), problem));
         }
+        let lost = self.lost_sockets(true).into_iter();
+        checks.extend(lost.map(|(name, problem)| Check { name, problem: Some(problem.into()) }));
         checks
+    }
+
+    /// The sockets that nobody can connect to, by address, and why: those of callers, or those of operators.
+    pub fn lost_sockets(&self, of_callers: bool) -> Vec<(String, String)> {
+        let sockets = self.0.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let lost = sockets.iter().filter(|(_, (callers, _))| *callers == of_callers);
+        lost.map(|(address, (_, problem))| (address.to_string(), problem.clone())).collect()
+    }
+
+    /// What is the matter with a socket now. Says whether that is news.
+    pub(super) fn socket(&self, address: &Arc<str>, of_callers: bool, problem: Option<String>) -> bool {
+        let mut sockets = self.0.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        match problem {
+            None => sockets.remove(address).is_some(),
+            Some(problem) => {
+                let fresh = (of_callers, problem);
+                sockets.insert(Arc::clone(address), fresh.clone()).as_ref() != Some(&fresh)
+            }
+        }
     }
 
     /// Whether all of them hold.

@@ -10,6 +10,7 @@ mod health;
 mod inherited;
 mod listener;
 mod lookout;
+mod mooring;
 mod owner;
 mod room;
 mod running;
@@ -48,6 +49,7 @@ use crate::{
 use background::{renew, sweep, write_what_waits};
 use connection::Serving;
 use lookout::Lookout;
+use mooring::attend;
 use room::Room;
 use socket::Socket;
 
@@ -195,7 +197,8 @@ impl Proxy {
                 tasks: tasks.clone(),
                 room: Arc::clone(&self.room),
             });
-            tasks.spawn(socket.accept(serving, stop.clone()));
+            let health = self.insight.health.clone();
+            tasks.spawn(attend(socket, serving, stop.clone(), health));
         }
         let mut background = self.background;
         background.spawn(sweep(self.upstreams));

@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use socket2::{SockFilter, SockRef};
+use socket2::{Domain, SockAddr, SockFilter, SockRef, Type};
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket};
 
 use super::inherited::Inherited;
@@ -33,6 +33,7 @@ pub(super) enum Kind {
 }
 
 /// What is the same for all who come in by one socket.
+#[derive(Clone)]
 pub(super) struct Door {
     pub(super) name: Arc<str>,
     pub(super) bearer: bool,
@@ -43,9 +44,12 @@ pub(super) struct Door {
 
 /// The file of a Unix socket, removed when this is dropped.
 pub struct SocketFile {
-    path: PathBuf,
-    /// Its device and number: another process may have put its own there.
-    made: (u64, u64),
+    pub(super) path: PathBuf,
+    /// Its permissions.
+    pub(super) mode: u32,
+    /// Its device and number: another process may have put its own there. As long as the socket is open, no other file
+    /// gets that number.
+    pub(super) made: (u64, u64),
 }
 
 impl Socket {
@@ -134,12 +138,12 @@ pub fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile
     remove_stale(path)?;
     let socket = UnixSocket::new_stream()?;
     socket.bind(path)?;
-    let file = SocketFile { path: path.to_owned(), made: identity(path)? };
+    let file = SocketFile { path: path.to_owned(), mode, made: identity(path)? };
     fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     Ok((socket.listen(BACKLOG)?, file))
 }
 
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
+pub(super) fn identity(path: &Path) -> io::Result<(u64, u64)> {
     let meta = fs::symlink_metadata(path)?;
     Ok((meta.dev(), meta.ino()))
 }
@@ -147,12 +151,37 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 /// Removes the socket of a process that is gone. Anything else that is there is not ours to remove.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let Ok(meta) = fs::symlink_metadata(path) else { return Ok(()) };
-    if !meta.file_type().is_socket() {
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is something else than a socket"));
+    let kind = meta.file_type();
+    if !kind.is_socket() {
+        let found = match (kind.is_dir(), kind.is_symlink(), kind.is_file()) {
+            (true, ..) => "a folder is there",
+            (_, true, _) => "a symbolic link is there",
+            (.., true) => "a file is there",
+            (false, false, false) => "there is something else than a socket",
+        };
+        let message = format!("{found}, and is left alone: remove it, or choose another path");
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
     }
-    match std::os::unix::net::UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        _ => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there")),
+    // Whose queue is full is alive, and not waited for.
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    match socket.connect(&SockAddr::unix(path)?).map_err(|error| (error.kind(), error)) {
+        Err((io::ErrorKind::ConnectionRefused, _)) => fs::remove_file(path),
+        // Another process may have removed it meanwhile.
+        Err((io::ErrorKind::NotFound, _)) => Ok(()),
+        Err((io::ErrorKind::PermissionDenied, error)) => {
+            let (owner, mode) = (meta.uid(), meta.mode() & 0o777);
+            let message = format!(
+                "permission denied: a socket of user {owner} with mode {mode:04o} is there, and whether somebody \
+                 listens cannot be told ({error}): remove it, or run as that user"
+            );
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
+        }
+        Ok(()) | Err((io::ErrorKind::WouldBlock, _)) => {
+            Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there"))
+        }
+        Err((kind, error)) => {
+            Err(io::Error::new(kind, format!("a socket is there that takes no connection: {error}")))
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
+use uuid::Uuid;
 
 use super::Health;
 use crate::{
@@ -56,15 +57,24 @@ impl Insight {
         &self.freeze
     }
 
-    /// The document. Times are RFC 3339 in UTC, durations seconds; it holds no secret.
-    pub fn status(&self) -> Value {
+    /// An id for an answer that is no call's, as those of calls are.
+    pub fn request_id(&self) -> String {
+        format!("{}-{}-{}", Uuid::new_v4().hyphenated(), clock::now().timestamp_millis(), super::hostname())
+    }
+
+    /// The document. Times are RFC 3339 in UTC, durations seconds; it holds no secret. Who asks from `near`, this
+    /// machine, is also told which jobs, projects and peers the last decisions were about, and how keys begin.
+    pub fn status(&self, near: bool) -> Value {
         let (now, in_force, sink) = (clock::now(), self.in_force.load(), self.sink.stats());
         let frozen: Vec<Value> =
             self.freeze.in_force().iter().map(|(by, frozen)| freeze(by, frozen)).collect();
+        let lost_sockets = self.health.lost_sockets(true);
+        let lost =
+            |address: &str| lost_sockets.iter().find(|(lost, _)| lost == address).map(|(_, problem)| problem);
         let listeners: Vec<Value> = self
             .listeners
             .iter()
-            .map(|(name, address)| json!({ "name": name, "address": address }))
+            .map(|(name, address)| json!({ "name": name, "address": address, "problem": lost(address) }))
             .collect();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -75,6 +85,7 @@ impl Insight {
             "frozen": !frozen.is_empty(),
             "freeze": frozen,
             "listeners": listeners,
+            "admin_problem": self.health.lost_sockets(false).first().map(|(_, problem)| problem),
             "policy": {
                 "hash": &**in_force.policy.hash(),
                 "rules": in_force.policy.rules().len(),
@@ -82,11 +93,11 @@ impl Insight {
                 "age_seconds": (now - in_force.since).num_seconds(),
                 "reload_problem": self.reloader.problem(),
             },
-            "credentials": self.credentials.iter().map(|held| credential(held)).collect::<Vec<_>>(),
+            "credentials": self.credentials.iter().map(|held| credential(held, near)).collect::<Vec<_>>(),
             "upstreams": self.upstreams.iter().map(|upstream| how_is(upstream)).collect::<Vec<_>>(),
             "audit": { "dropped": sink.dropped, "waiting": sink.waiting },
             "sandbox": sandbox::current().map(sandbox),
-            "decisions": self.recent.records(),
+            "decisions": self.recent.records().into_iter().map(|record| decision(record, near)).collect::<Vec<_>>(),
         })
     }
 }
@@ -109,7 +120,7 @@ fn sandbox(sandbox: &Sandbox) -> Value {
     sandbox.measures().into_iter().map(|(measure, state)| (measure, state.to_string())).collect()
 }
 
-fn credential(held: &Held) -> Value {
+fn credential(held: &Held, near: bool) -> Value {
     let State { ready, key_hint, expires_at, held_back, problem, looked_at } = held.state();
     let looks: Vec<Value> = looked_at
         .iter()
@@ -119,12 +130,20 @@ fn credential(held: &Held) -> Value {
         "name": &**held.name(),
         "source": held.source(),
         "ready": ready,
-        "key_hint": key_hint,
+        "key_hint": key_hint.filter(|_| near),
         "expires_at": expires_at.map(rfc3339),
         "held_back_seconds": held_back.map(|left| left.as_secs()),
         "problem": problem.as_deref(),
         "looked_at": looks,
     })
+}
+
+/// A decision, as far as the one who asks may know it.
+fn decision(mut record: Value, near: bool) -> Value {
+    if let (false, Value::Object(members)) = (near, &mut record) {
+        members.retain(|name, _| ANYBODYS.contains(&name.as_str()));
+    }
+    record
 }
 
 fn how_is(upstream: &Upstream) -> Value {
@@ -138,3 +157,18 @@ fn how_is(upstream: &Upstream) -> Value {
 fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
+
+/// What is told to whoever reaches the ops port: names of the configuration, numbers and times.
+const ANYBODYS: [&str; 11] = [
+    "timestamp",
+    "caller.id",
+    "caller.identified_by",
+    "listener",
+    "http.response.status_code",
+    "mpc.action",
+    "policy.effect",
+    "policy.rule",
+    "outcome",
+    "error.type",
+    "duration_ms",
+];

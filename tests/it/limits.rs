@@ -12,7 +12,7 @@ use crate::harness::{Answer, Proxy, Scripted, Setup, TOKEN, cancel, request, wai
 
 #[test]
 fn a_caller_has_its_burst_and_is_then_told_when_to_come_back() {
-    let proxy = Setup::new().policy(&policy("limits: { rate: 60/min, burst: 2 }")).start();
+    let proxy = Setup::new().policy(&policy("limits: { rate: 12/min, burst: 2 }")).start();
     for _ in 0..2 {
         forwarded(&proxy, proxy.send(cancel("none")));
     }
@@ -20,7 +20,7 @@ fn a_caller_has_its_burst_and_is_then_told_when_to_come_back() {
     is_limited(&proxy, &answer, "this caller has reached its limit");
     // What was promised is true.
     let seconds = answer.header("retry-after").parse().unwrap();
-    assert_eq!(seconds, 1);
+    assert!((1..=5).contains(&seconds), "{seconds}");
     thread::sleep(Duration::from_secs(seconds));
     forwarded(&proxy, proxy.send(cancel("none")));
     let metrics = proxy.probe("/metrics").body;

@@ -54,3 +54,4 @@ mod sandbox;
 mod service_account;
 mod shutdown;
 mod sign;
+mod sockets;

@@ -53,7 +53,10 @@ fn status_says_what_is_in_force_and_what_was_decided_last() {
             "held_back_seconds": null, "problem": null, "looked_at": [],
         }])
     );
-    assert_eq!(status["listeners"], json!([{ "name": "app", "address": proxy.address("app") }]));
+    assert_eq!(
+        status["listeners"],
+        json!([{ "name": "app", "address": proxy.address("app"), "problem": null }])
+    );
     assert_eq!(
         (&status["ready"], &status["draining"], &status["frozen"]),
         (&json!(true), &json!(false), &json!(false))

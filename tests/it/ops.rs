@@ -1,8 +1,10 @@
 //! How do an orchestrator and a scraper see it? Probes, and metrics that are there from the start.
 
+use std::net::{TcpStream, UdpSocket};
+
 use serde_json::json;
 
-use crate::harness::{Proxy, Scripted, Setup, cancel, request, wait_for};
+use crate::harness::{Answer, Proxy, Scripted, Setup, Wire, cancel, request, wait_for};
 
 #[test]
 fn the_probes_answer_and_are_no_calls() {
@@ -137,6 +139,89 @@ fn failures_of_upstream_are_counted_by_kind() {
     let attempts: Vec<_> = proxy.audit(5).iter().map(|record| record["upstream.attempts"].clone()).collect();
     assert_eq!(attempts, [1, 2, 1, 1, 1]);
     upstream.saw(6);
+}
+
+/// A page whose name was rebound to this address still sends its name.
+#[test]
+fn the_probes_answer_to_addresses_and_to_the_names_that_are_configured() {
+    let proxy = Setup::new().ops("hosts: [proxy.media.svc]").start();
+    for (host, status) in [
+        ("localhost", 200),
+        ("LOCALHOST:9090", 200),
+        ("10.1.2.3:9090", 200),
+        ("[fd00::1]:9090", 200),
+        ("Proxy.media.svc:1", 200),
+        ("evil.example", 421),
+        ("localhost.evil.example", 421),
+        ("127.1", 421),
+        ("10.1.2.3.nip.io", 421),
+        ("localhost:x", 421),
+        ("[::1", 421),
+        ("", 421),
+    ] {
+        for target in ["/status", "/livez", "/metrics"] {
+            let answer = asked(&proxy, &request("GET", target, &[&format!("Host: {host}")]));
+            assert_eq!(answer.status, status, "{host} {target}");
+            if status == 421 {
+                let body = answer.json();
+                assert_eq!(
+                    (&body["error_code"], &body["request_id"]),
+                    (&json!("PROXY.WrongHost"), &json!(answer.header("x-request-id")))
+                );
+            }
+        }
+    }
+    for (head, status) in [
+        ("GET /livez HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", 421),
+        ("GET http://evil.example/livez HTTP/1.1\r\nHost: localhost\r\n\r\n", 421),
+        ("GET /livez HTTP/1.0\r\n\r\n", 200),
+    ] {
+        assert_eq!(asked(&proxy, head).status, status, "{head}");
+    }
+}
+
+#[test]
+fn other_machines_are_told_no_job_no_peer_and_no_key() {
+    let Some(own) = own_address() else {
+        eprintln!("this machine has no address but loopback");
+        return;
+    };
+    let proxy = Setup::new().ops_bind("0.0.0.0:0").start();
+    let answer = proxy.send(cancel("100211"));
+    proxy.record(&answer).says(json!({ "outcome": "forwarded" }));
+    let port = proxy.address("ops").rsplit_once(':').unwrap().1.to_owned();
+    let ask = |address: std::net::IpAddr| {
+        let mut wire = Wire::new(TcpStream::connect((address, port.parse().unwrap())).unwrap());
+        wire.write(request("GET", "/status", &[]));
+        wire.answer()
+    };
+    let near = wait_for("decision", || {
+        let status = ask([127, 0, 0, 1].into()).json();
+        (status["decisions"] != json!([])).then_some(status)
+    });
+    assert_eq!(
+        (&near["decisions"][0]["mpc.job_id"], &near["credentials"][0]["key_hint"]),
+        (&json!("100211"), &json!("HARN"))
+    );
+    let far = ask(own);
+    for text in ["100211", "0a1b2c3d", "HARN", "127.0.0.1\"", answer.header("proxy-request-id")] {
+        let decisions = far.json()["decisions"].to_string() + &far.json()["credentials"].to_string();
+        assert!(!decisions.contains(text), "{text} in {decisions}");
+    }
+    assert_eq!(far.json()["decisions"][0]["caller.id"], "editor-api");
+}
+
+/// An address of this machine that is not loopback's. Nothing is sent.
+fn own_address() -> Option<std::net::IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
+}
+
+fn asked(proxy: &Proxy, head: &str) -> Answer {
+    let mut wire = Wire::new(TcpStream::connect(proxy.address("ops")).unwrap());
+    wire.write(head);
+    wire.answer()
 }
 
 /// The value of a series, which is there exactly once.

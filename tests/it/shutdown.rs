@@ -26,7 +26,7 @@ fn a_signal_to_stop_is_a_clean_end() {
 #[test]
 fn what_is_in_flight_is_finished_before_it_ends() {
     let mut proxy = Setup::new().start();
-    proxy.cloud().set_faults([Fault::LatencyMs(500).until_cleared()]);
+    proxy.cloud().set_faults([Fault::LatencyMs(3_000).until_cleared()]);
     let mut wire = proxy.connect();
     wire.write(cancel("100211"));
     wait_for("request upstream", || (proxy.cloud().requests().len() == 1).then_some(()));
@@ -98,7 +98,7 @@ fn a_head_that_has_begun_when_it_stops_may_end() {
 
 #[test]
 fn it_is_not_ready_and_still_serves_during_the_delay() {
-    let mut proxy = Setup::new().section("drain: { delay: 2s }").start();
+    let mut proxy = Setup::new().section("drain: { delay: 5s }").start();
     assert_eq!(proxy.probe("/readyz").status, 200);
     proxy.signal(Signal::SIGTERM);
     let not_ready = wait_for("readiness to end", || {
@@ -154,8 +154,9 @@ fn the_socket_of_a_dead_process_is_replaced() {
 fn the_socket_of_another_process_in_its_place_is_left_alone() {
     let mut proxy = Setup::new().listeners(SOCKET).policy(&policy()).start();
     let path = proxy.path("proxy.sock");
-    std::fs::remove_file(&path).unwrap();
-    let other = UnixListener::bind(&path).unwrap();
+    // At once: where there is none, it makes one.
+    let other = UnixListener::bind(proxy.path("other.sock")).unwrap();
+    std::fs::rename(proxy.path("other.sock"), &path).unwrap();
     assert_eq!(proxy.stop(), Some(0));
     assert!(path.exists());
     drop(other);

@@ -110,7 +110,7 @@ fn open_files(settings: &Settings) -> Finding {
 /// Whether somebody answers where probes and operators ask.
 pub(super) async fn running(settings: &Settings) -> Vec<Finding> {
     let probes = async {
-        match settings.ops {
+        match settings.ops.as_ref().map(|ops| ops.bind) {
             // Port 0 is another port every time.
             Some(address) if address.port() != 0 => Some(probes(address).await),
             Some(_) | None => None,

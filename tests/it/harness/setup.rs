@@ -27,6 +27,7 @@ pub(crate) struct Setup {
     project: String,
     credential: String,
     sections: String,
+    ops: String,
     prefix: Vec<String>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
@@ -45,6 +46,7 @@ impl Setup {
             project: String::new(),
             credential: "{ files: { access_key: ak, secret_key: sk } }".into(),
             sections: String::new(),
+            ops: "bind: 127.0.0.1:0".into(),
             prefix: Vec::new(),
             arguments: Vec::new(),
             environment: Vec::new(),
@@ -114,6 +116,17 @@ impl Setup {
         self.sections.push_str(section);
         self.sections.push('\n');
         self
+    }
+
+    /// More keys of `ops`: `hosts: [proxy]`.
+    pub(crate) fn ops(mut self, keys: &str) -> Self {
+        self.ops = format!("{}, {keys}", self.ops);
+        self
+    }
+
+    /// Another address for probes.
+    pub(crate) fn ops_bind(self, address: &str) -> Self {
+        Self { ops: format!("bind: '{address}'"), ..self }
     }
 
     /// Another place of the policy.
@@ -231,12 +244,12 @@ rules:
 
     fn proxy_yaml(&self) -> String {
         let listeners: String = self.listeners.iter().map(|listener| format!("  - {listener}\n")).collect();
-        let Self { policy, endpoint, project, credential, sections, .. } = self;
+        let Self { policy, endpoint, project, credential, sections, ops, .. } = self;
         format!(
             "version: 1
 policy: {policy}
 listeners:
-{listeners}ops: {{ bind: 127.0.0.1:0 }}
+{listeners}ops: {{ {ops} }}
 projects:
   - name: media-prod
     id: {PROJECT}

@@ -1,0 +1,104 @@
+//! Is the file of a Unix socket still the one that was made? Where it was removed, replaced or renamed, nobody finds the
+//! socket any more, and it notices nothing by itself.
+//!
+//! The file is looked at again and again. When it is lost the socket is bound anew, and until that works probes and
+//! `/status` say so.
+
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{net::UnixListener, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Health, SocketFile, bind_unix,
+    connection::Serving,
+    socket::{Kind, Socket, identity},
+};
+use crate::sandbox::{self, Measure};
+
+/// Where the file of a socket is, and which one it was.
+pub struct Mooring {
+    path: PathBuf,
+    mode: u32,
+    made: (u64, u64),
+}
+
+impl SocketFile {
+    /// Where it is.
+    pub fn mooring(&self) -> Mooring {
+        Mooring { path: self.path.clone(), mode: self.mode, made: self.made }
+    }
+}
+
+impl Mooring {
+    /// Returns when the file was lost, with the socket that was bound in its place. `of_callers` is whether it is needed
+    /// to be ready.
+    pub async fn lost(&self, health: &Health, of_callers: bool) -> (UnixListener, SocketFile) {
+        let address: Arc<str> = format!("unix:{}", self.path.display()).into();
+        loop {
+            sleep(LOOK).await;
+            if identity(&self.path).is_ok_and(|found| found == self.made) {
+                // It may have been moved away and back.
+                health.socket(&address, of_callers, None);
+                continue;
+            }
+            match bind_unix(&self.path, self.mode) {
+                Ok(bound) => {
+                    health.socket(&address, of_callers, None);
+                    tracing::warn!(%address, "the file of a socket was removed or replaced: it was bound anew");
+                    return bound;
+                }
+                Err(error) => {
+                    let problem = format!(
+                        "its file was removed or replaced, and cannot be made anew: {}",
+                        told(&error)
+                    );
+                    if health.socket(&address, of_callers, Some(problem.clone())) {
+                        tracing::error!(%address, problem, "nobody can connect to a socket");
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn told(error: &io::Error) -> String {
+    let confined = sandbox::current().is_some_and(|sandbox| {
+        sandbox.measures().into_iter().any(|(name, state)| name == "landlock" && *state == Measure::On)
+    });
+    // Landlock's word where a folder is not the one that was there at the start.
+    if confined && error.kind() == io::ErrorKind::PermissionDenied {
+        return format!("{error}; where its folder was replaced the sandbox forbids it: restart");
+    }
+    error.to_string()
+}
+
+/// Accepts until `stop`, also after the socket's file was lost.
+pub(super) async fn attend(
+    mut socket: Socket,
+    serving: Arc<Serving>,
+    stop: CancellationToken,
+    health: Health,
+) {
+    loop {
+        let (door, mooring) = (socket.door.clone(), socket.file.as_ref().map(SocketFile::mooring));
+        let this_one = stop.child_token();
+        let accepting = serving.tasks.spawn(socket.accept(Arc::clone(&serving), this_one.clone()));
+        let anew = async {
+            match &mooring {
+                Some(mooring) => mooring.lost(&health, true).await,
+                None => std::future::pending().await,
+            }
+        };
+        let (listener, file) = tokio::select! {
+            () = stop.cancelled() => return drop(accepting.await),
+            anew = anew => anew,
+        };
+        // Whoever waits in its queue is still served.
+        this_one.cancel();
+        socket = Socket { kind: Kind::Unix(listener), door, file: Some(file), inherited: false };
+    }
+}
+
+/// How soon it is noticed.
+const LOOK: Duration = Duration::from_millis(500);
