@@ -4,6 +4,7 @@
 //! together is told in `docs/ARCHITECTURE.md`; the way of a request is `stack`.
 
 pub mod clock;
+pub mod log;
 pub mod secret;
 pub mod chain;
 pub mod watch;

@@ -2,7 +2,8 @@
 //!
 //! Nobody waits for the log: a line is put into a queue, and a thread of its own writes it. While nobody reads,
 //! what finds no room in the queue is lost and counted, and the number is told once somebody reads again. What is
-//! in the queue when the process ends still comes out, if it is read.
+//! in the queue when the process ends still comes out, if it is read. Of lines that strangers can cause there are only
+//! the first ones, and their number ([`Limiter`]).
 
 use std::{
     any::Any,
@@ -14,18 +15,25 @@ use std::{
     panic::{self, PanicHookInfo},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::Level;
-use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::{
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt,
+};
 
-use crate::config::LogFormat;
+use super::limiter::Limiter;
+use crate::{config::LogFormat, log::LIMITED};
 
 /// The log of this process. To be held until its end: what is still queued then is given a moment to come out.
 #[must_use = "the last lines come out when it is dropped"]
-pub(super) struct Log(Lines);
+pub(super) struct Log {
+    lines: Lines,
+    limiter: Limiter,
+}
 
 /// Starts logging, for the rest of the process's life. A panic is logged too, and not printed.
 pub(super) fn start(format: LogFormat, level: Level) -> io::Result<Log> {
@@ -38,18 +46,19 @@ pub(super) fn start(format: LogFormat, level: Level) -> io::Result<Log> {
     let lines = Lines::default();
     // A handle of its own: whoever else prints there does not wait for what the thread waits for.
     let mut file = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-    let queue = Arc::clone(&lines.0);
-    drop(thread::Builder::new().name("log".into()).spawn(move || queue.write_to(&mut file))?);
+    let limiter = Limiter::default();
+    let (queue, limits) = (Arc::clone(&lines.0), limiter.clone());
+    drop(thread::Builder::new().name("log".into()).spawn(move || queue.write_to(&mut file, &limits))?);
     let log = fmt::fmt().with_max_level(level).with_writer(lines.clone()).with_target(false);
     let started = if text {
-        tracing::subscriber::set_global_default(log.with_ansi(terminal).finish())
+        tracing::subscriber::set_global_default(log.with_ansi(terminal).finish().with(limiter.clone()))
     } else {
-        tracing::subscriber::set_global_default(log.json().flatten_event(true).finish())
+        tracing::subscriber::set_global_default(log.json().flatten_event(true).finish().with(limiter.clone()))
     };
     // Only a second call could fail, and there is one.
     drop(started);
     panic::set_hook(Box::new(log_panic));
-    Ok(Log(lines))
+    Ok(Log { lines, limiter })
 }
 
 /// Prints an error with its causes.
@@ -64,6 +73,7 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
     let thread = thread::current();
     tracing::error!(
+        target: LIMITED,
         place,
         thread = thread.name(),
         backtrace,
@@ -80,7 +90,8 @@ fn told(payload: &(dyn Any + Send)) -> &'static str {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        let Self(Lines(queue)) = self;
+        self.limiter.tell_all();
+        let Self { lines: Lines(queue), .. } = self;
         let state = queue.state();
         let unfinished = |state: &mut State| state.writing || !state.lines.is_empty();
         drop(queue.written.wait_timeout_while(state, LAST_LINES, unfinished));
@@ -136,9 +147,13 @@ impl Write for &Queue {
 
 impl Queue {
     /// Writes what is queued, for ever.
-    fn write_to(&self, file: &mut (impl Write + AsFd)) {
+    fn write_to(&self, file: &mut (impl Write + AsFd), limiter: &Limiter) {
         loop {
-            let result = put(file, &self.next());
+            let Some(line) = self.next(limiter.due()) else {
+                limiter.tell(Instant::now());
+                continue;
+            };
+            let result = put(file, &line);
             let mut state = self.state();
             state.writing = false;
             state.lost += u64::from(result.is_err());
@@ -153,14 +168,18 @@ impl Queue {
         }
     }
 
-    /// Waits for a line.
-    fn next(&self) -> Vec<u8> {
-        let waited = self.more.wait_while(self.state(), |state| state.lines.is_empty());
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
-        let line = state.lines.pop_front().unwrap_or_default();
+    /// Waits for a line. `None` when something else is due, however many lines there are.
+    fn next(&self, due: Option<Instant>) -> Option<Vec<u8>> {
+        let left = due.map_or(LONG, |due| due.saturating_duration_since(Instant::now()));
+        if left.is_zero() {
+            return None;
+        }
+        let waited = self.more.wait_timeout_while(self.state(), left, |state| state.lines.is_empty());
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let line = state.lines.pop_front()?;
         state.bytes -= line.len();
         state.writing = true;
-        line
+        Some(line)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -187,6 +206,8 @@ fn put(file: &mut (impl Write + AsFd), mut line: &[u8]) -> io::Result<()> {
 
 /// As many bytes wait to be written at most.
 const QUEUED: usize = 256 * 1024;
+/// It wakes up for nothing no more often than this.
+const LONG: Duration = Duration::from_secs(3600);
 /// A reader that takes longer than this for the last lines is not there.
 const LAST_LINES: Duration = Duration::from_secs(2);
 

@@ -5,6 +5,7 @@ mod client;
 mod control;
 mod demo;
 mod doctor;
+mod limiter;
 mod log;
 mod policy;
 mod run;

@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     identity::{Peer, PeerAddress},
+    log::LIMITED,
     metrics::Cut,
 };
 
@@ -46,7 +47,7 @@ enum Waiting {
 impl Socket {
     /// Accepts connections until `stop`, and then those that wait already.
     pub(super) async fn accept(self, serving: Arc<Serving>, stop: CancellationToken) {
-        let (mut pause, mut said) = (FIRST_PAUSE, None::<Instant>);
+        let mut pause = FIRST_PAUSE;
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
@@ -59,11 +60,9 @@ impl Socket {
                 }
                 Err(error) if is_of_one(&error) => {}
                 Err(error) => {
-                    // Out of descriptors, most likely. The loop neither ends nor spins, and says so now and then.
-                    if said.is_none_or(|said| said.elapsed() > SAY_AGAIN) {
-                        tracing::warn!(listener = %self.door.name, %error, "cannot accept connections for now");
-                        said = Some(Instant::now());
-                    }
+                    // Out of descriptors, most likely. The loop neither ends nor spins.
+                    let listener = &self.door.name;
+                    tracing::warn!(target: LIMITED, %listener, %error, "cannot accept connections for now");
                     let made_room = serving.room.make_room();
                     drop(timeout(pause, stop.cancelled()).await);
                     pause = if made_room { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
@@ -143,7 +142,7 @@ impl Door {
 async fn secured(serving: Arc<Serving>, stream: TcpStream, peer: Peer, place: &Place) {
     let config = serving.in_force.load().tls.get(&peer.listener).cloned();
     let Some(config) = config else {
-        tracing::error!(listener = %peer.listener, "a listener has lost its TLS, which should be impossible");
+        tracing::error!(target: LIMITED, listener = %peer.listener, "a listener has lost its TLS, which should be impossible");
         return;
     };
     let socket = stream.as_raw_fd();
@@ -228,7 +227,6 @@ fn is_of_one(error: &io::Error) -> bool {
 /// A TCP handshake that has begun takes no longer to end.
 const UNDER_WAY: Duration = Duration::from_millis(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const SAY_AGAIN: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

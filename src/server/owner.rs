@@ -11,7 +11,10 @@ use nix::{
 };
 use tokio::net::TcpStream;
 
-use crate::identity::{Ends, OwnerError};
+use crate::{
+    identity::{Ends, OwnerError},
+    log::LIMITED,
+};
 
 /// The user id of the owner of a connection's other end, where that is on this machine and can be told. It must be
 /// the connection's first use: what is known of it then stays true, because it can only end.
@@ -23,7 +26,7 @@ pub(super) fn of(stream: &TcpStream, peer: SocketAddr, needed: bool) -> Option<u
         Ok(uid) => Some(uid),
         Err(error @ OwnerError::Refused(_)) if needed => {
             let source = std::error::Error::source(&error).map(ToString::to_string);
-            tracing::warn!(%peer, %error, source, "a caller cannot be proved by the owner of its socket");
+            tracing::warn!(target: LIMITED, %peer, %error, source, "a caller cannot be proved by the owner of its socket");
             None
         }
         Err(
@@ -33,7 +36,7 @@ pub(super) fn of(stream: &TcpStream, peer: SocketAddr, needed: bool) -> Option<u
             | OwnerError::Refused(_)
             | OwnerError::Unreadable(_)),
         ) => {
-            tracing::debug!(%peer, %error, "the owner of a caller's socket is not known");
+            tracing::debug!(target: LIMITED, %peer, %error, "the owner of a caller's socket is not known");
             None
         }
     }

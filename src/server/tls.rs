@@ -12,6 +12,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use crate::{
     clock,
     identity::{Certificate, CertificateError, Peer},
+    log::LIMITED,
     metrics::Handshake,
 };
 
@@ -63,10 +64,10 @@ pub(super) fn log_failure(peer: &Peer, error: &HandshakeError) {
     let Peer { listener, address, .. } = peer;
     match error.kind() {
         Handshake::HungUp => {
-            tracing::debug!(%listener, ?address, %error, "a caller hung up during the TLS handshake");
+            tracing::debug!(target: LIMITED, %listener, ?address, %error, "a caller hung up during the TLS handshake");
         }
         Handshake::Rejected | Handshake::Timeout => {
-            tracing::info!(%listener, ?address, %error, "a TLS handshake failed");
+            tracing::info!(target: LIMITED, %listener, ?address, %error, "a TLS handshake failed");
         }
     }
 }

@@ -23,6 +23,7 @@ use super::{Exchange, Refusal, Sealed, Signed};
 use crate::{
     audit::{Blocked, Sink, Trail},
     clock::Skew,
+    log::LIMITED,
     metrics::Metrics,
     signing::is_public,
     upstream::{Answer, Change, Connected, SendError, Use, Verdict},
@@ -122,11 +123,14 @@ fn tell(change: Change, endpoint: &str, result: &Result<Answer, SendError>) {
     };
     match change {
         Change::Opened => tracing::warn!(
+            target: LIMITED,
             endpoint,
             last,
             "upstream keeps failing: its circuit is open and calls are refused, but for a few that probe it"
         ),
-        Change::Closed => tracing::info!(endpoint, last, "upstream works again: its circuit is closed"),
+        Change::Closed => {
+            tracing::info!(target: LIMITED, endpoint, last, "upstream works again: its circuit is closed");
+        }
     }
 }
 

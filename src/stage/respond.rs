@@ -22,6 +22,7 @@ use tower::{BoxError, Layer, Service, ServiceExt, load_shed::error::Overloaded};
 use super::{Delivered, Recorded, Refusal};
 use crate::{
     audit::{Outcome, Trail},
+    log::LIMITED,
     upstream::{Answer, SendError},
 };
 
@@ -122,7 +123,7 @@ fn refusal(error: BoxError) -> Refusal {
         Ok(error) => Refusal::from(*error),
         Err(error) if error.is::<Overloaded>() => Refusal::Overloaded,
         Err(error) => {
-            tracing::error!(error = %error, "a stage failed in a way that should be impossible");
+            tracing::error!(target: LIMITED, error = %error, "a stage failed in a way that should be impossible");
             Refusal::Internal
         }
     }

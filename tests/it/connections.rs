@@ -197,7 +197,8 @@ fn without_a_descriptor_left_it_waits_makes_room_and_goes_on() {
         assert_eq!(answer.status, 403);
         proxy.record(&answer).says(json!({ "outcome": "forwarded" }));
     }
-    assert_eq!(proxy.log().matches("cannot accept connections for now").count(), 1);
+    let said = proxy.log().matches("cannot accept connections for now").count();
+    assert!(said < 50, "it is tried a hundred times a second, and said {said} times");
     proxy.upstream_saw(11);
 }
 

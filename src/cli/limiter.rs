@@ -1,0 +1,251 @@
+//! The limiter of the log: of lines that strangers can cause, the first of each cause, and then how many more there
+//! were.
+//!
+//! A cause is a place in the source and what its field `error`, or `place` of a panic, says. Of that there are only so many kinds at a time, or a
+//! stranger that varies it could fill the memory: what is beyond them is counted by its place alone.
+
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    callsite::Identifier,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{Layer, layer::Context};
+
+use crate::log::LIMITED;
+
+/// Holds back lines and counts them.
+#[derive(Clone, Default)]
+pub(super) struct Limiter(Arc<Mutex<Causes>>);
+
+#[derive(Default)]
+struct Causes(HashMap<Cause, Count>);
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Cause {
+    place: Identifier,
+    /// `None` where there are too many.
+    error: Option<String>,
+}
+
+/// The lines of one cause, from the first one on.
+struct Count {
+    since: Instant,
+    lines: u64,
+    level: Level,
+    message: String,
+}
+
+/// What is told of lines that were held back.
+#[derive(Debug, PartialEq, Eq)]
+struct Summary {
+    level: Level,
+    message: String,
+    error: Option<String>,
+    more: u64,
+    seconds: u64,
+}
+
+impl Limiter {
+    /// When there may be something to tell next.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.causes().0.values().map(|count| count.since + INTERVAL).min()
+    }
+
+    /// Tells how many lines were held back in the intervals that are over by `now`.
+    pub(super) fn tell(&self, now: Instant) {
+        let summaries = self.causes().over(now, INTERVAL);
+        summaries.into_iter().for_each(Summary::tell);
+    }
+
+    /// Tells of all lines that were held back so far.
+    pub(super) fn tell_all(&self) {
+        let summaries = self.causes().over(Instant::now(), Duration::ZERO);
+        summaries.into_iter().for_each(Summary::tell);
+    }
+
+    fn causes(&self) -> MutexGuard<'_, Causes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Limiter {
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
+        let meta = event.metadata();
+        if meta.target() != LIMITED {
+            return true;
+        }
+        let mut line = Line::default();
+        event.record(&mut line);
+        self.causes().admit(meta, line, Instant::now())
+    }
+}
+
+impl Causes {
+    /// Whether the line is among the first of its cause.
+    fn admit(&mut self, meta: &Metadata<'_>, line: Line, now: Instant) -> bool {
+        let mut cause = Cause { place: meta.callsite(), error: Some(line.error) };
+        if self.0.len() >= MAX_CAUSES && !self.0.contains_key(&cause) {
+            cause.error = None;
+        }
+        let (level, message) = (*meta.level(), line.message);
+        let count = self.0.entry(cause).or_insert(Count { since: now, lines: 0, level, message });
+        count.lines += 1;
+        count.lines <= FIRST
+    }
+
+    /// Forgets the causes that are older than `interval`, and returns those of which lines were held back.
+    fn over(&mut self, now: Instant, interval: Duration) -> Vec<Summary> {
+        let over = self.0.extract_if(|_, count| now.saturating_duration_since(count.since) >= interval);
+        over.filter(|(_, count)| count.lines > FIRST)
+            .map(|(cause, count)| Summary {
+                level: count.level,
+                message: count.message,
+                error: cause.error.filter(|error| !error.is_empty()),
+                more: count.lines - FIRST,
+                seconds: now.saturating_duration_since(count.since).as_secs(),
+            })
+            .collect()
+    }
+}
+
+impl Summary {
+    fn tell(self) {
+        let Self { level, message, error, more, seconds } = self;
+        match level {
+            Level::ERROR => {
+                tracing::error!(more, seconds, error, "{message}: and {more} more in the last {seconds} s")
+            }
+            Level::WARN => {
+                tracing::warn!(more, seconds, error, "{message}: and {more} more in the last {seconds} s")
+            }
+            Level::INFO => {
+                tracing::info!(more, seconds, error, "{message}: and {more} more in the last {seconds} s")
+            }
+            _ => tracing::debug!(more, seconds, error, "{message}: and {more} more in the last {seconds} s"),
+        }
+    }
+}
+
+/// What of a line says what it is about.
+#[derive(Default)]
+struct Line {
+    message: String,
+    error: String,
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        match field.name() {
+            "message" => self.message = format!("{value:?}"),
+            "error" | "place" => self.error = format!("{value:?}"),
+            _ => {}
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if matches!(field.name(), "error" | "place") {
+            value.clone_into(&mut self.error);
+        }
+    }
+}
+
+/// As many lines of a cause are written in an interval.
+const FIRST: u64 = 5;
+const INTERVAL: Duration = Duration::from_secs(10);
+const MAX_CAUSES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use tracing_subscriber::{Registry, layer::SubscriberExt};
+
+    use super::*;
+
+    /// Counts what comes out.
+    #[derive(Clone, Default)]
+    struct Written(Arc<AtomicUsize>);
+
+    impl<S: Subscriber> Layer<S> for Written {
+        fn on_event(&self, _: &Event<'_>, _: Context<'_, S>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn logged(act: impl FnOnce()) -> (usize, Limiter) {
+        let (written, limiter) = (Written::default(), Limiter::default());
+        let log = Registry::default().with(written.clone()).with(limiter.clone());
+        tracing::subscriber::with_default(log, act);
+        (written.0.load(Relaxed), limiter)
+    }
+
+    fn fails(error: &str) {
+        tracing::info!(target: LIMITED, %error, peer = fastrand::u32(..), "it failed");
+    }
+
+    #[test]
+    fn the_first_lines_of_each_cause_are_written_and_the_others_counted() {
+        let (written, limiter) = logged(|| {
+            for _ in 0..1000 {
+                fails("early");
+            }
+            for _ in 0..3 {
+                fails("late");
+            }
+            for _ in 0..20 {
+                tracing::info!("not limited");
+                tracing::warn!(target: LIMITED, "another place");
+            }
+        });
+        assert_eq!(written, 5 + 3 + 20 + 5);
+        let now = Instant::now();
+        assert_eq!(limiter.causes().over(now, INTERVAL), [], "not yet");
+        assert!(limiter.due().is_some_and(|due| due > now && due <= now + INTERVAL));
+        let mut summaries = limiter.causes().over(now + INTERVAL, INTERVAL);
+        summaries.sort_by_key(|summary| summary.more);
+        let summary = |level, message: &str, error: Option<&str>, more| Summary {
+            level,
+            message: message.into(),
+            error: error.map(Into::into),
+            more,
+            seconds: summaries[0].seconds,
+        };
+        let expected = [
+            summary(Level::WARN, "another place", None, 15),
+            summary(Level::INFO, "it failed", Some("early"), 995),
+        ];
+        assert_eq!(summaries, expected);
+        assert_eq!(limiter.due(), None, "all of it is forgotten");
+    }
+
+    #[test]
+    fn a_stranger_that_varies_the_cause_gets_no_more_lines_than_there_are_causes() {
+        let (written, limiter) = logged(|| (0..10_000).for_each(|n| fails(&n.to_string())));
+        assert_eq!(written, MAX_CAUSES + 5);
+        assert_eq!(limiter.causes().0.len(), MAX_CAUSES + 1);
+        let summaries = limiter.causes().over(Instant::now(), Duration::ZERO);
+        assert_eq!(summaries.iter().map(|summary| summary.more).sum::<u64>(), 10_000 - 64 - 5);
+    }
+
+    #[test]
+    fn many_threads_that_fail_at_once_are_all_counted() {
+        let (written, limiter) = (Written::default(), Limiter::default());
+        let log = tracing::Dispatch::new(Registry::default().with(written.clone()).with(limiter.clone()));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    tracing::dispatcher::with_default(&log, || (0..1000).for_each(|_| fails("at once")));
+                });
+            }
+        });
+        assert_eq!(written.0.load(Relaxed), 5);
+        assert_eq!(limiter.causes().over(Instant::now(), Duration::ZERO)[0].more, 7995);
+    }
+}
