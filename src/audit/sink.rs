@@ -1,4 +1,4 @@
-//! Where do the lines go, and what when they cannot?
+//! The sink of the records: room for a call's lines before it acts, and what becomes of calls while there is none.
 //!
 //! A request takes a [`Slot`] before it may act and spends it on its line when it is over. Taking a slot checks
 //! that its lines will have room. So a full disk or a stuck reader refuses calls before they act, and none acts
@@ -12,6 +12,7 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
     time::Duration,
 };
 
@@ -20,14 +21,15 @@ use tokio::time::{Instant, sleep};
 use super::{
     Trail,
     interrupted::close_interrupted,
-    output::{OpenError, Output, Target},
+    opened::{OpenError, Target},
+    output::Output,
+    trouble::{Blockage, PATIENCE},
 };
 
 /// Where the audit records of a process go.
 #[derive(Clone)]
 pub struct Sink {
-    shared: Arc<Mutex<State>>,
-    when_blocked: WhenBlocked,
+    shared: Arc<Shared>,
     write_ahead: bool,
 }
 
@@ -53,19 +55,20 @@ pub struct Announced(());
 #[error("the audit sink takes no record now")]
 pub struct Blocked;
 
-/// What a sink has to say for metrics and readiness.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a sink has to say for metrics and `/status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SinkStats {
     /// Lines that were lost.
     pub dropped: u64,
     /// Lines that wait for room.
     pub waiting: usize,
+    /// Why it takes none now, where it does not.
+    pub blocked: Option<Blockage>,
 }
 
-struct State {
-    output: Output,
-    /// Slots that were taken and not yet spent.
-    open: u64,
+struct Shared {
+    output: Mutex<Output>,
+    when_blocked: WhenBlocked,
 }
 
 impl Sink {
@@ -73,9 +76,9 @@ impl Sink {
     /// are recorded now, as unknown.
     ///
     /// # Errors
-    /// Where it cannot be opened for appending.
+    /// Where it cannot be opened for appending, or another process writes to it.
     pub fn open(target: Target, when_blocked: WhenBlocked) -> Result<Self, OpenError> {
-        let mut output = Output::open(target)?;
+        let mut output = Output::open(target, when_blocked == WhenBlocked::Refuse)?;
         close_interrupted(&mut output);
         Ok(Self::of(output, when_blocked))
     }
@@ -90,7 +93,7 @@ impl Sink {
     /// # Errors
     /// Where it cannot be opened; the file that is open stays in use.
     pub fn reopen(&self) -> Result<(), OpenError> {
-        self.state().output.reopen()
+        self.output().reopen()
     }
 
     /// Takes the room of one request's lines. The reader of a pipe may catch up first, for a moment: it may only be
@@ -108,82 +111,169 @@ impl Sink {
     /// Where that line cannot be written now: the call is not to be sent.
     pub async fn announce(&self, trail: &Trail) -> Result<Announced, Blocked> {
         if let Some(mut line) = self.write_ahead.then(|| trail.intent()).flatten() {
-            self.soon(|sink| sink.state().output.write_now(&mut line).then_some(())).await?;
+            self.soon(|sink| sink.output().write_now(&mut line).then_some(())).await?;
         }
         Ok(Announced(()))
     }
 
-    /// Writes the line that the slot was taken for.
+    /// Writes the line that the slot was taken for. While there is no room it waits: it is never dropped where calls
+    /// are refused then.
     #[expect(clippy::needless_pass_by_value, reason = "a slot is spent once")]
     pub fn spend(&self, slot: Slot, line: Vec<u8>) {
         let Slot(()) = slot;
-        let mut state = self.state();
-        state.open -= 1;
-        state.output.append(line);
+        self.output().append(line, self.room());
     }
 
     /// Writes the line of a request that was refused because it got no slot, if there is room after all.
     pub fn try_write(&self, line: Vec<u8>) {
-        self.state().output.append(line);
+        self.output().offer(line);
     }
 
-    /// Writes what waits, as far as there is room.
-    pub fn flush(&self) {
-        self.state().output.flush();
-    }
-
-    /// What was lost, and what waits.
-    pub fn stats(&self) -> SinkStats {
-        let output = &self.state().output;
-        SinkStats { dropped: output.dropped(), waiting: output.waiting() }
-    }
-
-    fn of(output: Output, when_blocked: WhenBlocked) -> Self {
-        let state = State { output, open: 0 };
-        Self { shared: Arc::new(Mutex::new(state)), when_blocked, write_ahead: false }
-    }
-
-    fn try_reserve(&self) -> Option<Slot> {
-        let mut state = self.state();
-        let lines = if self.write_ahead { 2 } else { 1 };
-        let needed = (state.open + 1) * lines * MAX_LINE;
-        if self.when_blocked == WhenBlocked::Refuse && !state.output.has_room(needed) {
-            return None;
-        }
-        state.open += 1;
-        Some(Slot(()))
-    }
-
-    /// Tries again until a reader has had the time to catch up. A disk is not waited for.
-    async fn soon<T>(&self, mut attempt: impl FnMut(&Self) -> Option<T>) -> Result<T, Blocked> {
-        let mut end = None;
+    /// Writes what waits as soon as there is room, and looks after the file. Nobody else may come to do it.
+    pub async fn tend(self) {
+        let mut moved = Instant::now();
         loop {
-            if let Some(done) = attempt(self) {
-                return Ok(done);
+            let left = {
+                let mut output = self.output();
+                let before = output.len_waiting();
+                output.probe(self.room());
+                if output.len_waiting() < before {
+                    moved = Instant::now();
+                }
+                output.len_waiting()
+            };
+            if left > 0 && moved.elapsed() < TICK {
+                // The reader reads: as the smallest pipe takes a few lines, it is asked again at once.
+                sleep(CATCH_UP).await;
+            } else {
+                self.output().find_moved();
+                sleep(TICK).await;
             }
-            let now = Instant::now();
-            if !self.state().output.is_behind() || now >= *end.get_or_insert(now + PATIENCE) {
-                self.state().output.complain("takes no record: calls are refused until it does");
-                return Err(Blocked);
+        }
+    }
+
+    /// Writes what waits before the process ends: lines of calls until `end`, others for a moment only. Says whether
+    /// all lines of calls are written.
+    pub async fn finish(&self, end: Instant) -> bool {
+        let soon = end.min(Instant::now() + LAST_REFUSALS);
+        loop {
+            let (waits, owes) = {
+                let mut output = self.output();
+                (output.flush(), output.owes())
+            };
+            let end = if owes && self.shared.when_blocked == WhenBlocked::Refuse { end } else { soon };
+            if !waits || Instant::now() >= end {
+                return !owes;
             }
             sleep(CATCH_UP).await;
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Gives what still waits its last moment: lines of calls that the end itself cut come late. What cannot be written
+    /// then is said, and lines of calls are in the log at least.
+    pub fn end(&self) {
+        let end = Instant::now() + LAST_LINES;
+        while self.is_behind() && Instant::now() < end {
+            thread::sleep(CATCH_UP);
+        }
+        let mut output = self.output();
+        output.leave();
+        let records = output.len_waiting();
+        if records == 0 {
+            return;
+        }
+        let (path, error) = (output.target().name(), output.error());
+        let owed = output.give_up();
+        let calls = owed.len();
+        tracing::error!(path, error, records, calls, "records could not be written: they are lost");
+        for line in owed.iter().take(TOLD) {
+            let record = String::from_utf8_lossy(line);
+            tracing::error!(
+                record = record.trim_end(),
+                "the record of a call could not be written to the audit sink"
+            );
+        }
+    }
+
+    /// Where it writes to.
+    pub fn name(&self) -> String {
+        self.output().target().name()
+    }
+
+    /// Whether calls are refused because it takes no record.
+    pub fn refuses(&self) -> bool {
+        self.shared.when_blocked == WhenBlocked::Refuse && self.output().blockage().is_some()
+    }
+
+    /// What was lost, what waits, and why.
+    pub fn stats(&self) -> SinkStats {
+        let output = self.output();
+        SinkStats {
+            dropped: output.dropped(),
+            waiting: output.len_waiting(),
+            blocked: output.blockage().cloned(),
+        }
+    }
+
+    fn of(output: Output, when_blocked: WhenBlocked) -> Self {
+        let shared = Shared { output: Mutex::new(output), when_blocked };
+        Self { shared: Arc::new(shared), write_ahead: false }
+    }
+
+    fn try_reserve(&self) -> Option<Slot> {
+        self.output().promise(self.room()).then_some(Slot(()))
+    }
+
+    /// What a call may write.
+    fn room(&self) -> u64 {
+        if self.write_ahead { 2 * MAX_LINE } else { MAX_LINE }
+    }
+
+    /// Tries again until a reader has had the time to catch up. A disk is not waited for, nor a reader that others
+    /// waited for already.
+    async fn soon<T>(&self, mut attempt: impl FnMut(&Self) -> Option<T>) -> Result<T, Blocked> {
+        let (mut end, mut pause) = (None, CATCH_UP);
+        loop {
+            if let Some(done) = attempt(self) {
+                return Ok(done);
+            }
+            let now = Instant::now();
+            if self.output().refuses(now >= *end.get_or_insert(now + PATIENCE)) {
+                return Err(Blocked);
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Whether something waits that a reader may still take.
+    fn is_behind(&self) -> bool {
+        let mut output = self.output();
+        output.flush() && output.is_behind()
+    }
+
+    fn output(&self) -> MutexGuard<'_, Output> {
+        self.shared.output.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Sink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sink").field("when_blocked", &self.when_blocked).finish_non_exhaustive()
+        f.debug_struct("Sink").field("when_blocked", &self.shared.when_blocked).finish_non_exhaustive()
     }
 }
 
-/// A reader that takes longer than this is stuck.
-const PATIENCE: Duration = Duration::from_millis(500);
-const CATCH_UP: Duration = Duration::from_millis(2);
+/// How soon a reader that has caught up is noticed, and a disk that has room again.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a pipe is left to a reader that reads.
+const CATCH_UP: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(16);
+/// Records of calls that did not act keep a process no longer from ending.
+const LAST_REFUSALS: Duration = Duration::from_secs(2);
+/// Records of calls that were cut keep it no longer, after the drain time-out.
+const LAST_LINES: Duration = Duration::from_millis(500);
+/// As many lost records are put into the log at most.
+const TOLD: usize = 100;
 /// No line is longer: every field is bounded.
 const MAX_LINE: u64 = 4096;
 
@@ -215,7 +305,9 @@ mod tests {
         let slot = sink.try_reserve().unwrap();
         sink.spend(slot, b"kept\n".to_vec());
         assert!(sink.try_reserve().is_none());
-        assert_eq!(sink.stats(), SinkStats { dropped: 0, waiting: 1 });
+        let SinkStats { dropped, waiting, blocked } = sink.stats();
+        assert_eq!((dropped, waiting), (0, 1));
+        assert_eq!(blocked.unwrap().error, "No space left on device (os error 28)");
     }
 
     #[test]
@@ -224,7 +316,8 @@ mod tests {
         for _ in 0..MAX_WAITING + 3 {
             sink.spend(sink.try_reserve().unwrap(), b"x\n".to_vec());
         }
-        assert_eq!(sink.stats(), SinkStats { dropped: 3, waiting: MAX_WAITING });
+        let SinkStats { dropped, waiting, .. } = sink.stats();
+        assert_eq!((dropped, waiting), (3, MAX_WAITING));
     }
 
     #[test]
@@ -262,7 +355,7 @@ mod tests {
             trail.note().rule = Some("r".repeat(400_000));
             trail
         };
-        let reading = std::thread::spawn(move || {
+        let reading = thread::spawn(move || {
             let mut read = String::new();
             reader.read_to_string(&mut read).map(|_| read).unwrap()
         });

@@ -22,6 +22,7 @@ use super::{
     start::runtime_with,
 };
 use crate::{
+    audit::OpenError,
     config::{self, Loaded, LogFormat},
     ops::Ops,
     sandbox::Sandbox,
@@ -199,8 +200,11 @@ impl Start {
             Err(error) => {
                 let code = match &error {
                     StartError::Bind { .. } => exit::BIND,
-                    StartError::Way(_) => exit::CONFIG,
-                    StartError::Audit(_) | StartError::Tls(_) | StartError::Thread(_) => {
+                    StartError::Way(_)
+                    | StartError::Audit(OpenError::Locked { .. } | OpenError::NoOutput(_)) => exit::CONFIG,
+                    StartError::Audit(OpenError::File { .. })
+                    | StartError::Tls(_)
+                    | StartError::Thread(_) => {
                         return Err(error.into());
                     }
                 };
@@ -231,7 +235,7 @@ async fn drain(running: Running, stop: &mut Stop, patience: u32) -> Ended {
     };
     let cut = tokio::select! {
         drained = running.drain() => (drained == Drained::Cut)
-            .then_some("the drain time-out ended before everything was answered"),
+            .then_some("the drain time-out ended before everything was answered and recorded"),
         signal = again => {
             tracing::warn!(signal, "asked again");
             Some("it was asked to end at once, before everything was answered")

@@ -7,7 +7,6 @@ use tokio::time::interval;
 
 use super::Health;
 use crate::{
-    audit::Sink,
     credential::{Renewal, Round},
     metrics::Metrics,
     upstream::Upstream,
@@ -48,15 +47,4 @@ pub(super) async fn sweep(upstreams: Vec<Arc<Upstream>>) {
     }
 }
 
-/// Writes the records that found no room when their calls were over: nobody else may come to do it.
-pub(super) async fn write_what_waits(sink: Sink) {
-    let mut ticks = interval(WAITING_RECORDS);
-    loop {
-        ticks.tick().await;
-        sink.flush();
-    }
-}
-
-/// How long a record waits at most for a reader that has caught up.
-const WAITING_RECORDS: Duration = Duration::from_millis(100);
 const SWEEP: Duration = Duration::from_secs(5);

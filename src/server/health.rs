@@ -12,7 +12,7 @@ use std::{
 
 use tokio::{sync::watch, time::timeout};
 
-use crate::{config::Project, credential::Held};
+use crate::{audit::Sink, config::Project, credential::Held};
 
 /// The state of a proxy, shared with whoever asks.
 #[derive(Clone)]
@@ -27,6 +27,7 @@ struct State {
     lasting: watch::Sender<HashSet<Arc<str>>>,
     /// What is the matter with sockets, by address, and whether callers need them.
     sockets: Mutex<BTreeMap<Arc<str>, (bool, String)>>,
+    sink: Sink,
 }
 
 /// One thing that must hold for a proxy to be ready.
@@ -39,7 +40,7 @@ pub struct Check {
 }
 
 impl Health {
-    pub(super) fn new(projects: &[Arc<Project>], credentials: &[Arc<Held>]) -> Self {
+    pub(super) fn new(projects: &[Arc<Project>], credentials: &[Arc<Held>], sink: Sink) -> Self {
         let held =
             |project: &Project| credentials.iter().find(|held| *held.name() == project.credential).cloned();
         let projects = projects.iter().filter_map(|p| Some((Arc::clone(&p.name), held(p)?))).collect();
@@ -50,6 +51,7 @@ impl Health {
             projects,
             lasting: watch::Sender::default(),
             sockets: Mutex::default(),
+            sink,
         }))
     }
 
@@ -68,6 +70,7 @@ impl Health {
             check("config", true, ""),
             check("started", self.is_started(), "not accepting yet"),
             check("not-draining", !self.is_draining(), "draining"),
+            check("audit", !self.0.sink.refuses(), "the sink takes no record, so every call is refused"),
         ];
         for (project, held) in &self.0.projects {
             let name = format!("credential {} of project {project}", held.name());

@@ -46,7 +46,7 @@ use crate::{
     stage::{InForce, Project},
     upstream::{Breaker, Budget, Egress, Endpoint, Proxies, Roots, RootsError, Timeouts, Upstream, WayError},
 };
-use background::{renew, sweep, write_what_waits};
+use background::{renew, sweep};
 use connection::Serving;
 use lookout::Lookout;
 use mooring::attend;
@@ -123,7 +123,7 @@ impl Proxy {
             sink: &sink,
             skew: &skew,
         }));
-        let health = Health::new(&settings.projects, &credentials);
+        let health = Health::new(&settings.projects, &credentials, sink.clone());
         let background = start(renewals, &settings, (&metrics, &health)).await;
         let sockets = bind(&settings.listeners, inherited)?;
         // Whatever shares them out goes by what there is.
@@ -202,7 +202,7 @@ impl Proxy {
         }
         let mut background = self.background;
         background.spawn(sweep(self.upstreams));
-        background.spawn(write_what_waits(self.insight.sink.clone()));
+        background.spawn(self.insight.sink.clone().tend());
         background.spawn(Arc::clone(&self.insight.reloader).watch());
         if let Some(lookout) = self.lookout {
             background.spawn(lookout.tend());

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{sleep, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -40,9 +40,9 @@ pub struct Unfinished {
 /// How a proxy stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drained {
-    /// Everything that was accepted was answered.
+    /// Everything that was accepted was answered, and its record is written.
     Whole,
-    /// Some of it was cut off when the drain time-out ended.
+    /// Some of it was cut off when the drain time-out ended, or its record could not be written until then.
     Cut,
 }
 
@@ -68,9 +68,14 @@ impl Running {
         self.stop.cancel();
         self.room.say_farewell(FAREWELL.min(self.drain.timeout / 2));
         self.tasks.close();
-        let finished = timeout(self.drain.timeout, self.tasks.wait()).await;
-        self.insight.sink.flush();
-        if finished.is_ok() { Drained::Whole } else { Drained::Cut }
+        let end = Instant::now() + self.drain.timeout;
+        let finished = timeout_at(end.into(), self.tasks.wait()).await;
+        let recorded = self.insight.sink.finish(end.into()).await;
+        if finished.is_err() || !recorded {
+            return Drained::Cut;
+        }
+        self.insight.sink.end();
+        Drained::Whole
     }
 
     /// What is under way still, for the moment when its runtime has been shut down.
@@ -87,7 +92,7 @@ impl Unfinished {
         while !self.tasks.is_empty() && Instant::now() < end {
             thread::sleep(CUT / 1000);
         }
-        self.sink.flush();
+        self.sink.end();
     }
 }
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::Health;
 use crate::{
-    audit::{Recent, Sink},
+    audit::{Blockage, Recent, Sink},
     clock,
     credential::{Held, State},
     limit::{Freeze, Frozen, Whom},
@@ -95,7 +95,12 @@ impl Insight {
             },
             "credentials": self.credentials.iter().map(|held| credential(held, near)).collect::<Vec<_>>(),
             "upstreams": self.upstreams.iter().map(|upstream| how_is(upstream)).collect::<Vec<_>>(),
-            "audit": { "dropped": sink.dropped, "waiting": sink.waiting },
+            "audit": {
+                "sink": self.sink.name(),
+                "dropped": sink.dropped,
+                "waiting": sink.waiting,
+                "blocked": sink.blocked.as_ref().map(blocked),
+            },
             "sandbox": sandbox::current().map(sandbox),
             "decisions": self.recent.records().into_iter().map(|record| decision(record, near)).collect::<Vec<_>>(),
         })
@@ -114,6 +119,11 @@ fn freeze(by: &str, frozen: &Frozen) -> Value {
         "time": said.time.map(rfc3339),
         "problem": said.problem,
     })
+}
+
+fn blocked(blockage: &Blockage) -> Value {
+    let Blockage { error, since, refused } = blockage;
+    json!({ "error": error, "since": rfc3339(*since), "refused": refused })
 }
 
 fn sandbox(sandbox: &Sandbox) -> Value {

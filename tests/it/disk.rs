@@ -110,7 +110,8 @@ fn a_file_that_may_grow_no_larger_refuses_calls_and_ends_nothing() {
 
 #[test]
 fn a_write_beyond_what_a_file_may_hold_is_an_error_and_not_the_end() {
-    let mut proxy = Setup::new().section("audit: { sink: audit.log }").start().records_elsewhere();
+    let setup = Setup::new().section("audit: { sink: audit.log }").section("drain: { timeout: 1s }");
+    let mut proxy = setup.start().records_elsewhere();
     let log = proxy.path("audit.log");
     assert_eq!(proxy.send(cancel("none")).status, 403);
     // From now on, and so unknown to it.
@@ -119,8 +120,13 @@ fn a_write_beyond_what_a_file_may_hold_is_an_error_and_not_the_end() {
     (0..3).for_each(|_| refused(&proxy));
     proxy.upstream_saw(2);
     assert_eq!(records(&log).len(), 1);
-    assert!(proxy.log().contains("the audit sink cannot be written to: File too large"), "{}", proxy.log());
-    assert_eq!(proxy.stop(), Some(0));
+    let line = proxy.logged("the audit sink takes no record: calls are refused until it does");
+    assert_eq!(
+        (&line["path"], &line["error"]),
+        (&log.to_str().into(), &"File too large (os error 27)".into())
+    );
+    assert_eq!(proxy.stop(), Some(3), "the record of a call could not be written");
+    assert!(proxy.log().contains("the record of a call could not be written to the audit sink"));
 }
 
 fn recording(mount: &Mount, name: &str, write_ahead: bool) -> Proxy {

@@ -19,6 +19,8 @@ mod harness;
 mod activation;
 mod agreement;
 mod audit;
+mod audit_file;
+mod blocked;
 mod breaker;
 mod broken;
 mod commands;

@@ -17,7 +17,7 @@ fn the_probes_answer_and_are_no_calls() {
             "/readyz?verbose",
             200,
             "[+] config ok\n[+] started ok\n[+] not-draining ok\n\
-             [+] credential prod of project media-prod ok\nok\n",
+             [+] audit ok\n[+] credential prod of project media-prod ok\nok\n",
         ),
     ] {
         let answer = proxy.probe(target);

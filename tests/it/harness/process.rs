@@ -34,9 +34,19 @@ impl Process {
         Self { child, setup }
     }
 
+    /// A connection to one of the sockets.
+    pub(crate) fn dial(&self, socket: &str) -> Wire {
+        Wire::new(UnixStream::connect(self.setup.path(socket)).unwrap())
+    }
+
+    /// Whether nobody listens there any more.
+    pub(crate) fn is_gone(&self, socket: &str) -> bool {
+        UnixStream::connect(self.setup.path(socket)).is_err()
+    }
+
     /// Sends a request to one of the sockets, and reads the answer.
     pub(crate) fn ask(&self, socket: &str, request: &str) -> Answer {
-        let mut wire = Wire::new(UnixStream::connect(self.setup.path(socket)).unwrap());
+        let mut wire = self.dial(socket);
         wire.write(request);
         wire.answer()
     }
@@ -58,6 +68,11 @@ impl Process {
     /// SIGTERM, and the exit code.
     pub(crate) fn stop(&mut self) -> Option<i32> {
         self.signal(Signal::SIGTERM);
+        self.ended()
+    }
+
+    /// Waits for it to end by itself: its exit code.
+    pub(crate) fn ended(&mut self) -> Option<i32> {
         wait_for("end of the process", || self.child.try_wait().unwrap()).code()
     }
 

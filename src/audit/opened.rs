@@ -1,0 +1,360 @@
+//! An open sink: whether it has room for a line, and the write itself.
+//!
+//! Space in a file is allocated ahead of the lines, and a pipe is asked whether it takes a whole line: so it is
+//! known before a call acts that its line can be written. Nothing here waits.
+//!
+//! What is remembered of a file is looked at again: others truncate it, remove it and fill its disk.
+
+use std::{
+    fs::{File, Metadata, OpenOptions},
+    io::{self, Write},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd},
+        unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
+    },
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    fcntl::{FallocateFlags, FcntlArg, OFlag, fallocate, fcntl},
+    libc::O_NONBLOCK,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::{
+        resource::{Resource, getrlimit},
+        stat::makedev,
+    },
+};
+
+use super::lock::{Lock, Taken, lock};
+
+/// What is written to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The process's standard output.
+    Stdout,
+    /// A file, created with mode 0600 and appended to.
+    File(PathBuf),
+}
+
+/// The sink cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// As the system says.
+    #[error("cannot open the audit file {path}")]
+    File {
+        /// Its path.
+        path: Box<Path>,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another process writes to it: their records would be mixed.
+    #[error(
+        "the audit file {path} is locked by another process{}: give each proxy an audit file of its own",
+        .holder.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+    )]
+    Locked {
+        /// Its path.
+        path: Box<Path>,
+        /// The process, where `/proc/locks` shows it.
+        holder: Option<u32>,
+    },
+    /// The process was started without a standard output.
+    #[error(
+        "audit records go to standard output, and that is {0}: redirect it, or name a file in `audit.sink` \
+         (`/dev/null` to discard them)"
+    )]
+    NoOutput(&'static str),
+}
+
+impl OpenError {
+    /// In one line, with what the system says.
+    pub fn with_cause(&self) -> String {
+        match self {
+            Self::File { source, .. } => format!("{self}: {source}"),
+            Self::Locked { .. } | Self::NoOutput(_) => self.to_string(),
+        }
+    }
+}
+
+impl Target {
+    /// As it is named in the log and in `/status`.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Stdout => "stdout".into(),
+            Self::File(path) => path.display().to_string(),
+        }
+    }
+}
+
+/// An open target.
+pub(super) enum Opened {
+    /// What keeps what was written.
+    Regular(Regular),
+    /// A pipe, a socket, a terminal or a device.
+    Stream(File),
+}
+
+/// An open file.
+pub(super) struct Regular {
+    file: File,
+    id: FileId,
+    /// `None` for standard output: whoever opened that says who writes to it.
+    lock: Option<Lock>,
+    /// It had a name when it was opened. One that had none cannot be removed.
+    named: bool,
+    /// Its length, when it was looked at last and with what was written since.
+    written: u64,
+    /// Bytes of the file up to which space is allocated.
+    allocated: u64,
+    /// The size of its blocks.
+    block: u64,
+    looked: Instant,
+}
+
+/// Device and inode.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileId(u64, u64);
+
+impl FileId {
+    fn of(meta: &Metadata) -> Self {
+        Self(meta.dev(), meta.ino())
+    }
+
+    /// Of the file at a path.
+    pub(super) fn at(path: &Path) -> io::Result<Self> {
+        std::fs::metadata(path).map(|meta| Self::of(&meta))
+    }
+}
+
+impl Opened {
+    /// Opens the target. Where another process has just been killed, its lock may be waited for.
+    pub(super) fn open(target: &Target, patience: Duration) -> Result<Self, OpenError> {
+        match target {
+            Target::Stdout => stdout(),
+            Target::File(path) => {
+                let (file, meta) = open_file(path)?;
+                Self::of(file, &meta, path, patience)
+            }
+        }
+    }
+
+    /// Opens what stands at the path now. `None` where that is the file that is `open` already.
+    pub(super) fn open_anew(path: &Path, open: Option<FileId>) -> Result<Option<Self>, OpenError> {
+        let (file, meta) = open_file(path)?;
+        if open == Some(FileId::of(&meta)) {
+            return Ok(None);
+        }
+        Self::of(file, &meta, path, Duration::ZERO).map(Some)
+    }
+
+    fn of(file: File, meta: &Metadata, path: &Path, patience: Duration) -> Result<Self, OpenError> {
+        if !meta.is_file() {
+            return Ok(Self::Stream(file));
+        }
+        let lock = lock(&file, path, patience)
+            .map_err(|Taken(holder)| OpenError::Locked { path: path.into(), holder })?;
+        Ok(Self::Regular(Regular::new(file, meta, Some(lock))))
+    }
+
+    /// Whether so many bytes can be written now.
+    pub(super) fn room(&mut self, bytes: u64) -> io::Result<()> {
+        match self {
+            Self::Regular(file) => file.room(bytes),
+            Self::Stream(file) => writable(file.as_fd()),
+        }
+    }
+
+    /// Writes as much of the line as it takes now.
+    pub(super) fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Regular(file) => file.write(line),
+            Self::Stream(file) => file.write(line),
+        }
+    }
+
+    /// Looks at the file again, unless it was looked at a moment ago. Says whether it was removed.
+    pub(super) fn is_removed(&mut self, now: Instant) -> bool {
+        match self {
+            Self::Regular(file) => file.look(now),
+            Self::Stream(_) => false,
+        }
+    }
+
+    /// Gives back the space that no line has taken.
+    pub(super) fn leave(&mut self) {
+        match self {
+            Self::Regular(file) => file.leave(),
+            Self::Stream(_) => {}
+        }
+    }
+
+    /// The file, where it is one that has a name.
+    pub(super) fn file_id(&self) -> Option<FileId> {
+        match self {
+            Self::Regular(file) => file.named.then_some(file.id),
+            Self::Stream(_) => None,
+        }
+    }
+
+    /// The lock, where it is a file that has one.
+    pub(super) fn lock(&self) -> Option<Lock> {
+        match self {
+            Self::Regular(file) => file.lock,
+            Self::Stream(_) => None,
+        }
+    }
+}
+
+impl Regular {
+    fn new(file: File, meta: &Metadata, lock: Option<Lock>) -> Self {
+        Self {
+            file,
+            id: FileId::of(meta),
+            lock,
+            named: meta.nlink() > 0,
+            written: meta.len(),
+            allocated: 0,
+            block: meta.blksize().max(1),
+            looked: Instant::now(),
+        }
+    }
+
+    /// Whether so many bytes more can be written; allocates space for them.
+    fn room(&mut self, bytes: u64) -> io::Result<()> {
+        if self.written + bytes <= self.allocated {
+            return Ok(());
+        }
+        self.written = self.file.metadata()?.len();
+        let needed = self.written + bytes;
+        // Some file systems do not look at it when space is allocated.
+        let largest = getrlimit(Resource::RLIMIT_FSIZE).map_or(u64::MAX, |(now, _)| now);
+        if needed > largest {
+            return Err(io::Error::from_raw_os_error(nix::libc::EFBIG));
+        }
+        let upto = |end: u64| end.next_multiple_of(self.block).min(largest);
+        let (most, least) = (upto(needed + ALLOCATE_AHEAD), upto(needed));
+        self.allocate(most).or_else(|_| self.allocate(least))
+    }
+
+    /// Allocates space for the file to grow to `end`, without changing its length. What is allocated already is not asked
+    /// for again, nor a part of its last block: where there is too little, tmpfs takes back all of what was asked for.
+    fn allocate(&mut self, end: u64) -> io::Result<()> {
+        let from = self.written.max(self.allocated);
+        let (Ok(start), Ok(length)) = (i64::try_from(from), i64::try_from(end.saturating_sub(from))) else {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        };
+        match fallocate(&self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, start, length) {
+            Ok(()) => self.allocated = end,
+            // The file system cannot allocate ahead: the write itself has to tell.
+            Err(nix::Error::EOPNOTSUPP | nix::Error::ENOSYS) => self.allocated = u64::MAX,
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match self.file.write(line) {
+            Ok(written) => {
+                self.written += written as u64;
+                Ok(written)
+            }
+            Err(error) => {
+                // Whatever was known of it is not so.
+                self.allocated = 0;
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives back what was allocated ahead. Where others may write to the file, that could cut off their lines.
+    fn leave(&mut self) {
+        let allocated = std::mem::take(&mut self.allocated);
+        if allocated > 0 && self.lock == Some(Lock::Held) {
+            drop(self.file.metadata().and_then(|meta| self.file.set_len(meta.len())));
+        }
+    }
+
+    fn look(&mut self, now: Instant) -> bool {
+        if now.saturating_duration_since(self.looked) < LOOK {
+            return false;
+        }
+        self.looked = now;
+        let Ok(meta) = self.file.metadata() else { return false };
+        if meta.len() < self.written {
+            // Truncated: what was allocated went with it.
+            self.allocated = 0;
+        }
+        self.written = meta.len();
+        self.named && meta.nlink() == 0
+    }
+}
+
+impl Drop for Regular {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+fn open_file(path: &Path) -> Result<(File, Metadata), OpenError> {
+    // A named pipe is not waited for: without a reader it cannot be opened.
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o600).custom_flags(O_NONBLOCK);
+    let opened = options.open(path).and_then(|file| file.metadata().map(|meta| (file, meta)));
+    opened.map_err(|source| OpenError::File { path: path.into(), source })
+}
+
+/// Standard output.
+///
+/// A pipe is opened anew, so that a write to it never waits: another writer, such as our own log, may take the room
+/// that was there a moment ago. What cannot be opened anew is only asked before each write. A file is appended to, also
+/// after it was truncated.
+fn stdout() -> Result<Opened, OpenError> {
+    let failed = |source| OpenError::File { path: Path::new("/dev/stdout").into(), source };
+    let inherited = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(failed)?);
+    let flags = OFlag::from_bits_retain(fcntl(&inherited, FcntlArg::F_GETFL).map_err(|e| failed(e.into()))?);
+    let meta = inherited.metadata().map_err(failed)?;
+    let (kind, access) = (meta.file_type(), flags & OFlag::O_ACCMODE);
+    if access == OFlag::O_RDONLY {
+        return Err(OpenError::NoOutput("not open for writing"));
+    }
+    // Rust's runtime opens `/dev/null` in place of standard descriptors that are closed, for reading and writing;
+    // who redirects to it with a shell, systemd or Docker opens it for writing alone.
+    if kind.is_char_device() && meta.rdev() == makedev(1, 3) && access == OFlag::O_RDWR {
+        return Err(OpenError::NoOutput("closed"));
+    }
+    if meta.is_file() {
+        fcntl(&inherited, FcntlArg::F_SETFL(flags | OFlag::O_APPEND)).map_err(|e| failed(e.into()))?;
+        return Ok(Opened::Regular(Regular::new(inherited, &meta, None)));
+    }
+    if !kind.is_fifo() {
+        return Ok(Opened::Stream(inherited));
+    }
+    let path = format!("/proc/self/fd/{}", inherited.as_raw_fd());
+    let anew = OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(path);
+    Ok(Opened::Stream(anew.unwrap_or(inherited)))
+}
+
+/// A pipe that polls writable has room for a whole line; a socket or terminal for some of it. One in error as well has
+/// no reader left.
+fn writable(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let mut fds = [PollFd::new(fd, PollFlags::POLLOUT)];
+    poll(&mut fds, PollTimeout::ZERO)?;
+    let events = fds.first().and_then(PollFd::revents).unwrap_or(PollFlags::empty());
+    if events == PollFlags::POLLOUT {
+        return Ok(());
+    }
+    let broken = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
+    Err(if events.intersects(broken) { io::Error::from_raw_os_error(nix::libc::EPIPE) } else { behind() })
+}
+
+/// A reader that has not caught up.
+pub(super) fn behind() -> io::Error {
+    io::Error::new(io::ErrorKind::WouldBlock, "its reader does not read")
+}
+
+/// Space is allocated so many bytes ahead, so that it is rarely asked for.
+const ALLOCATE_AHEAD: u64 = 1024 * 1024;
+/// A file is looked at again when it was not for so long: at each call where there are few, and at some calls in a
+/// hundred where there are many.
+const LOOK: Duration = Duration::from_millis(1);

@@ -1,0 +1,291 @@
+//! What if the sink is stuck while calls are under way? A call that acted has its record, whatever else floods the
+//! sink; the trouble is told with its name, and when it is over everything that waits comes out at once.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{BufRead, BufReader, Read},
+    process::Stdio,
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::harness::{Mount, Process, Record, Scripted, Setup, cancel, request, small_pipe, wait_for};
+
+#[test]
+fn calls_under_way_have_their_records_though_a_flood_meets_a_pipe_that_nobody_reads() {
+    let held = Held::new();
+    let (reader, writer) = small_pipe();
+    let mut proxy = Process::start(held.patient(), writer, Stdio::null());
+    thread::scope(|scope| {
+        let calls = ["answered", "cut"].map(|job| {
+            let proxy = &proxy;
+            scope.spawn(move || proxy.ask("proxy.sock", &cancel(job)))
+        });
+        proxy.dial("proxy.sock").write(cancel("left"));
+        held.has(3);
+        let refused = flood(&proxy, FLOOD);
+        assert!(audit(&proxy)["dropped"].as_u64().unwrap() > 0, "more were refused than may wait: {refused}");
+        held.let_go();
+        let statuses = calls.map(|call| call.join().unwrap().status);
+        assert_eq!(statuses, [204, 502], "what was under way acts");
+        let (lines, reading) = lines_of(reader);
+        let told = refused - audit(&proxy)["dropped"].as_u64().unwrap();
+        wait_for("all lines that waited", || {
+            (count(&lines, |record| record["http.response.status_code"] == 503) == told).then_some(())
+        });
+        let records = lines.lock().unwrap();
+        let outcomes: BTreeMap<&str, &str> = records
+            .iter()
+            .filter(|record| record["upstream.attempts"] != 0)
+            .map(|record| (record.text("mpc.job_id"), record.text("outcome")))
+            .collect();
+        assert_eq!(outcomes, [("answered", "forwarded"), ("cut", "unknown"), ("left", "forwarded")].into());
+        drop(records);
+        wait_for("a call to go on", || (proxy.ask("proxy.sock", DENIED).status == 403).then_some(()));
+        assert_eq!(audit(&proxy)["blocked"], Value::Null);
+        proxy.signal(Signal::SIGTERM);
+        reading.join().unwrap();
+    });
+    assert_eq!(proxy.ended(), Some(0));
+}
+
+#[test]
+fn on_a_full_disk_a_call_under_way_writes_its_record_into_the_room_that_was_kept_for_it() {
+    let Some(mount) = Mount::of_kib(256) else { return };
+    for write_ahead in [false, true] {
+        let held = Held::new();
+        let name = format!("audit-{write_ahead}.log");
+        let sink = mount.inside(&name).display().to_string();
+        let section = format!("audit: {{ sink: {sink}, write_ahead: {write_ahead} }}");
+        let proxy = mount.shown_to(held.patient().section(&section)).start().records_elsewhere();
+        let records = || records(&mount.outside(&name));
+        thread::scope(|scope| {
+            let call = scope.spawn(|| proxy.send(cancel("answered")));
+            held.has(1);
+            mount.fill();
+            for _ in 0..50 {
+                proxy.send(DENIED).is_refusal(503, "PROXY.AuditBlocked");
+            }
+            held.let_go();
+            assert_eq!(call.join().unwrap().status, 204);
+        });
+        let written = wait_for("record of the call", || {
+            records().into_iter().find(|record| record["event"] == "request")
+        });
+        written.says(json!({ "mpc.job_id": "answered", "outcome": "forwarded" }));
+        // It is told, by name, and with what the system says.
+        let line = proxy.logged("the audit sink takes no record: calls are refused until it does");
+        assert_eq!((&line["path"], &line["error"]), (&json!(sink), &json!(NO_SPACE)));
+        let blocked = proxy.probe("/status").json()["audit"].clone();
+        assert_eq!((&blocked["sink"], &blocked["blocked"]["error"]), (&json!(sink), &json!(NO_SPACE)));
+        assert_eq!(blocked["blocked"]["refused"], 50);
+        let ready = proxy.probe("/readyz");
+        assert_eq!(ready.status, 503);
+        assert!(ready.body.contains("[-] audit: the sink takes no record"), "{}", ready.body);
+        // And so is its end, though nobody calls.
+        mount.empty();
+        let line = proxy.logged("the audit sink takes records again");
+        assert_eq!(
+            (&line["path"], &line["refused"], &line["dropped"]),
+            (&json!(sink), &json!(50), &json!(0))
+        );
+        wait_for("ready", || (proxy.probe("/readyz").status == 200).then_some(()));
+        let statuses: Vec<Value> = records()
+            .iter()
+            .filter(|record| record["event"] == "request")
+            .map(|record| record["http.response.status_code"].clone())
+            .collect();
+        assert_eq!(statuses, [&[json!(204)][..], &vec![json!(503); 50]].concat());
+        assert_eq!(proxy.log().matches("takes no record").count(), 1, "said once: {}", proxy.log());
+    }
+}
+
+#[test]
+fn a_record_that_a_limit_keeps_out_of_the_file_waits_until_it_is_lifted() {
+    let held = Held::new();
+    let setup = held.patient().section("audit: { sink: audit.log }");
+    let proxy = setup.start().records_elsewhere();
+    let log = proxy.path("audit.log");
+    thread::scope(|scope| {
+        let call = scope.spawn(|| proxy.send(cancel("answered")));
+        held.has(1);
+        proxy.limit_file_size(0);
+        held.let_go();
+        assert_eq!(call.join().unwrap().status, 204);
+    });
+    for _ in 0..20 {
+        proxy.send(DENIED).is_refusal(503, "PROXY.AuditBlocked");
+    }
+    assert_eq!(records(&log).len(), 0);
+    proxy.limit_file_size(1 << 30);
+    let records = wait_for("all records", || Some(records(&log)).filter(|records| records.len() == 21));
+    records[0].says(json!({ "mpc.job_id": "answered", "http.response.status_code": 204 }));
+}
+
+#[test]
+fn a_flood_into_a_stuck_pipe_is_refused_at_once_and_not_each_call_in_its_turn() {
+    let (reader, writer) = small_pipe();
+    let mut proxy = Process::start(Setup::new(), writer, Stdio::null());
+    let started = Instant::now();
+    flood(&proxy, 400);
+    let took = started.elapsed();
+    // Half a second for each, of which some are at once, would be 50.
+    assert!(took < Duration::from_secs(15), "{took:?}");
+    drop(reader);
+    assert_eq!(proxy.stop(), Some(0));
+}
+
+#[test]
+fn what_waits_at_the_stop_is_written_within_the_drain_timeout() {
+    let held = Held::new();
+    let (reader, writer) = small_pipe();
+    let mut proxy = Process::start(held.patient(), writer, Stdio::null());
+    thread::scope(|scope| {
+        let call = scope.spawn(|| proxy.ask("proxy.sock", &cancel("answered")));
+        held.has(1);
+        flood(&proxy, 20);
+        held.let_go();
+        assert_eq!(call.join().unwrap().status, 204);
+    });
+    proxy.signal(Signal::SIGTERM);
+    wait_for("refusal of new connections", || proxy.is_gone("proxy.sock").then_some(()));
+    let (lines, reading) = lines_of(reader);
+    assert_eq!(proxy.ended(), Some(0));
+    reading.join().unwrap();
+    assert_eq!(count(&lines, |record| record["mpc.job_id"] == "answered"), 1);
+    assert_eq!(count(&lines, |record| record["http.response.status_code"] == 503), 20);
+}
+
+#[test]
+fn what_cannot_be_written_at_the_stop_is_said_and_stands_in_the_log() {
+    let held = Held::new();
+    let setup = held.patient().section("drain: { timeout: 200ms }");
+    let log = setup.path("log");
+    let (reader, writer) = small_pipe();
+    let mut proxy = Process::start(setup, writer, File::create(&log).unwrap());
+    thread::scope(|scope| {
+        let calls = ["answered", "answered-too"].map(|job| {
+            let proxy = &proxy;
+            scope.spawn(move || proxy.ask("proxy.sock", &cancel(job)))
+        });
+        held.has(2);
+        flood(&proxy, 20);
+        held.let_go();
+        assert!(calls.into_iter().all(|call| call.join().unwrap().status == 204));
+    });
+    assert_eq!(proxy.stop(), Some(3), "the drain time-out ended");
+    drop(reader);
+    let log = fs::read_to_string(log).unwrap();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lost = lines.iter().find(|line| line["message"] == "records could not be written: they are lost");
+    let lost = lost.unwrap_or_else(|| panic!("{log}"));
+    assert_eq!((&lost["path"], &lost["error"]), (&json!("stdout"), &json!("its reader does not read")));
+    assert_eq!((&lost["calls"], &lost["records"]), (&json!(2), &json!(22)));
+    let records: Vec<Record> =
+        lines.iter().filter_map(|line| line["record"].as_str()).map(Record::parse).collect();
+    let jobs: Vec<&str> = records.iter().map(|record| record.text("mpc.job_id")).collect();
+    assert!(jobs.len() == 2 && jobs.contains(&"answered") && jobs.contains(&"answered-too"), "{jobs:?}");
+}
+
+/// An upstream that holds every call until it is told to let go. `cut` gets no answer then, the others 204.
+struct Held {
+    upstream: Scripted,
+    arrived: Receiver<()>,
+    gate: Mutex<Option<Sender<()>>>,
+}
+
+impl Held {
+    fn new() -> Self {
+        let (gate, closed) = channel::<()>();
+        let (arrive, arrived) = channel();
+        let (closed, arrive) = (Mutex::new(closed), Mutex::new(arrive));
+        let upstream = Scripted::start(move |_, peer| {
+            let Some(head) = peer.request() else { return };
+            arrive.lock().unwrap().send(()).unwrap();
+            // Open when nobody holds its other end.
+            assert!(closed.lock().unwrap().recv().is_err());
+            if !head.contains("/cut ") {
+                peer.write("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+            }
+        });
+        Self { upstream, arrived, gate: Mutex::new(Some(gate)) }
+    }
+
+    /// A proxy in front of it, whose calls may take as long as the flood.
+    fn patient(&self) -> Setup {
+        Setup::new()
+            .upstream(&self.upstream.url())
+            .section("upstream: { attempt_timeout: 120s }")
+            .section("limits: { request_deadline: 120s }")
+    }
+
+    /// Waits until so many calls have come.
+    fn has(&self, calls: usize) {
+        (0..calls).for_each(|_| self.arrived.recv().unwrap());
+    }
+
+    fn let_go(&self) {
+        drop(self.gate.lock().unwrap().take());
+    }
+}
+
+/// Sends calls that the policy denies until so many were refused because the sink is stuck. Returns how many.
+fn flood(proxy: &Process, refusals: u64) -> u64 {
+    while proxy.ask("proxy.sock", DENIED).status != 503 {}
+    thread::scope(|scope| {
+        for caller in 0..CALLERS {
+            let mut left = (refusals - 1) / CALLERS + u64::from(caller < (refusals - 1) % CALLERS);
+            scope.spawn(move || {
+                while left > 0 {
+                    let batch = left.min(PIPELINED);
+                    let mut wire = proxy.dial("proxy.sock");
+                    wire.write(DENIED.repeat(batch as usize));
+                    (0..batch).for_each(|_| wire.answer().is_refusal(503, "PROXY.AuditBlocked"));
+                    left -= batch;
+                }
+            });
+        }
+    });
+    refusals
+}
+
+fn audit(proxy: &Process) -> Value {
+    proxy.ask("admin.sock", &request("GET", "/status", &[])).json()["audit"].clone()
+}
+
+type Lines = Arc<Mutex<Vec<Record>>>;
+
+/// Reads to the end, as the lines come.
+fn lines_of(reader: impl Read + Send + 'static) -> (Lines, thread::JoinHandle<()>) {
+    let lines = Lines::default();
+    let read = Arc::clone(&lines);
+    let reading = thread::spawn(move || {
+        for line in BufReader::new(reader).lines() {
+            read.lock().unwrap().push(Record::parse(&line.unwrap()));
+        }
+    });
+    (lines, reading)
+}
+
+fn count(lines: &Lines, which: impl Fn(&Record) -> bool) -> u64 {
+    lines.lock().unwrap().iter().filter(|record| which(record)).count() as u64
+}
+
+fn records(log: &std::path::Path) -> Vec<Record> {
+    fs::read_to_string(log).unwrap().lines().map(Record::parse).collect()
+}
+
+const DENIED: &str = "DELETE /v2/elsewhere/editing/jobs/1 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+const NO_SPACE: &str = "No space left on device (os error 28)";
+/// More than may wait.
+const FLOOD: u64 = 4_300;
+const PIPELINED: u64 = 8;
+const CALLERS: u64 = 4;
