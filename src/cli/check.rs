@@ -65,7 +65,7 @@ pub(super) fn read(
     err: &mut impl Write,
 ) -> io::Result<Result<Valid, ExitCode>> {
     let invalid = Ok(Err(ExitCode::from(exit::CONFIG)));
-    let Loaded { settings, warnings } = match load(path) {
+    let Loaded { settings, warnings, .. } = match load(path) {
         Ok(loaded) => loaded,
         Err(report) => {
             problems(&report, err)?;

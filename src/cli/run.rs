@@ -23,8 +23,9 @@ use super::{
 };
 use crate::{
     audit::OpenError,
-    config::{self, Loaded, LogFormat},
+    config::{Loaded, LogFormat},
     ops::Ops,
+    reload::load_when_still,
     sandbox::Sandbox,
     server::{Drained, Inherited, Proxy, Running, StartError, Unfinished},
 };
@@ -52,7 +53,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let early = Early::install().context("cannot listen for signals")?;
     // Before any secret is read.
     let sandbox = if args.no_sandbox { None } else { Some(Sandbox::begin()) };
-    let loaded = match config::load(&args.config) {
+    let loaded = match load_when_still(&args.config) {
         Ok(loaded) => loaded,
         Err(report) => {
             write!(io::stderr(), "{report}")?;
@@ -262,8 +263,8 @@ pub(super) fn cannot_bind(error: &anyhow::Error) -> anyhow::Result<ExitCode> {
 async fn look_again(mut hang_up: HangUp, running: &Running) -> Infallible {
     loop {
         hang_up.asked().await;
-        // It says itself what came of it.
-        running.insight().reload().await;
+        // It says itself what came of it, and may wait for files that are being written. Records do not.
+        running.insight().reloader().ask();
         match running.reopen_audit() {
             Ok(()) => tracing::info!("the audit sink was opened anew"),
             Err(error) => tracing::error!(%error, "the audit sink stays the one that was open"),

@@ -67,7 +67,7 @@ fn loaded(credentials: &str) -> Source {
     let (before, _) = proxy.split_once("credentials:").unwrap();
     write("proxy.yaml", &format!("{before}{credentials}"));
     match load(&folder.path().join("proxy.yaml")) {
-        Ok(Loaded { settings, warnings }) => {
+        Ok(Loaded { settings, warnings, .. }) => {
             assert_eq!(warnings.to_string(), "", "{credentials}");
             let prod = settings.credentials.into_iter().find(|credential| &*credential.name == "prod");
             prod.unwrap().source

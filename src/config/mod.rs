@@ -37,6 +37,7 @@ pub use settings::*;
 use crate::clock;
 use crate::identity::{CallerId, Callers};
 use crate::policy::{Policy, Scope};
+use crate::watch::Looks;
 use chrono::{DateTime, Utc};
 use page::Page;
 use sha2::{Digest, Sha256};
@@ -50,6 +51,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// What is hardly meant, but does not keep the proxy from starting.
     pub warnings: Report,
+    /// The files that decided it, as they were just after they had been read.
+    pub looks: Looks,
 }
 
 /// Reads `proxy.yaml`, the policy, and every file the two name.
@@ -79,7 +82,10 @@ struct Moment {
 fn load_at(proxy_yaml: &Path, moment: Moment) -> Result<Loaded, Report> {
     let mut report = Report::default();
     match read(proxy_yaml, moment, &mut report) {
-        Some(settings) if !report.has_errors() => Ok(Loaded { settings, warnings: report }),
+        Some(settings) if !report.has_errors() => {
+            let looks = Looks::at(report.files());
+            Ok(Loaded { settings, warnings: report, looks })
+        }
         _ => Err(report),
     }
 }

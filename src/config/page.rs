@@ -6,11 +6,11 @@
 use super::files::reason;
 use super::report::{Place, Problem, Report, Severity};
 use super::yaml::{self, Node, Value};
+use crate::watch;
 use std::cell::RefCell;
-use std::io::Read;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{fs, io};
 
 /// One YAML file and its problems. It does not print: the text may hold a secret.
 pub(super) struct Page {
@@ -189,13 +189,6 @@ impl Page {
 }
 
 fn read_text(path: &Path) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    fs::File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(io::Error::other("it is larger than 8 MiB"));
-    }
-    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8 text"))
+    let mut bytes = watch::read(path)?;
+    String::from_utf8(std::mem::take(&mut *bytes)).map_err(|_| io::Error::other("it is not UTF-8 text"))
 }
-
-/// No configuration is larger.
-const LARGEST: u64 = 8 << 20;

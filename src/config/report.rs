@@ -7,7 +7,7 @@
 use super::cover::covered_line;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A line and a column, both counted from 1; columns are characters.
@@ -54,6 +54,15 @@ pub struct Report {
 }
 
 impl Report {
+    /// One error, of a file as a whole.
+    pub fn of(file: &Path, message: &str, hint: &str) -> Self {
+        let file: Arc<str> = file.display().to_string().into();
+        let (message, hint) = (message.into(), Some(hint.into()));
+        let problem =
+            Problem { file: Arc::clone(&file), place: None, severity: Severity::Error, message, hint };
+        Self { problems: vec![problem], ..Self::default() }
+    }
+
     /// Adds a file's problems, and its text to quote from.
     pub(super) fn add(&mut self, file: Arc<str>, text: String, mut problems: Vec<Problem>) {
         // Stable: of two problems in one place, the one found first is told first.

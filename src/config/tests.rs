@@ -201,7 +201,7 @@ fn eight_mistakes_are_told_in_one_run_and_in_order() {
 #[test]
 fn a_valid_configuration_means_what_it_says() {
     let directory = Directory::valid();
-    let Loaded { settings, warnings } = load(&directory.path("proxy.yaml")).unwrap();
+    let Loaded { settings, warnings, .. } = load(&directory.path("proxy.yaml")).unwrap();
     assert_eq!(warnings.to_string(), "");
     let names: Vec<&str> = settings.listeners.iter().map(|listener| &*listener.name).collect();
     assert_eq!(names, ["app", "local", "mesh"]);
@@ -276,7 +276,7 @@ fn a_listeners_files_become_its_tls() {
     let directory = Directory::valid();
     let tls = "tls: { certificate: tls.crt, key: tls.key, client_ca: ca.pem }";
     directory.change("proxy.yaml", "unsafe_listen: true", tls);
-    let Loaded { settings, warnings } = load(&directory.path("proxy.yaml")).unwrap();
+    let Loaded { settings, warnings, .. } = load(&directory.path("proxy.yaml")).unwrap();
     assert_eq!(warnings.to_string(), "");
     let files = TlsFiles {
         certificate: directory.path("tls.crt"),

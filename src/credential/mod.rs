@@ -84,6 +84,11 @@ pub trait Provide: Send {
         Vec::new()
     }
 
+    /// Whether those files are parts of one credential: nobody can replace two of them at once.
+    fn files_are_parts(&self) -> bool {
+        false
+    }
+
     /// Which sources it looked for the last time, where it is the first that is there.
     fn looked_at(&self) -> Arc<[Look]> {
         Arc::default()
@@ -127,6 +132,9 @@ pub enum ProvideError {
     /// The id of an identity provider cannot be sent.
     #[error("no header can carry the id of the identity provider (`idp_id`)")]
     ProviderId,
+    /// A file is not whole yet, or cannot be read in time.
+    #[error("{0}")]
+    Unsettled(String),
     /// What was found is no key.
     #[error("{place} holds no key: {error}")]
     Key {
@@ -205,6 +213,7 @@ impl ProvideError {
             | Self::File { .. }
             | Self::Key { .. }
             | Self::ProviderId
+            | Self::Unsettled(_)
             | Self::Unanswered { .. }
             | Self::Unusable { .. }
             | Self::Expired
@@ -221,6 +230,7 @@ impl ProvideError {
             | Self::File { .. }
             | Self::Key { .. }
             | Self::ProviderId
+            | Self::Unsettled(_)
             | Self::Unanswered { .. }
             | Self::Refused { .. }
             | Self::WrongPassword { .. }
@@ -254,6 +264,7 @@ impl ProvideError {
             Self::Unset(_)
             | Self::Variable(..)
             | Self::ProviderId
+            | Self::Unsettled(_)
             | Self::Unanswered { .. }
             | Self::Refused { .. }
             | Self::WrongPassword { .. }

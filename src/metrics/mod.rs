@@ -169,10 +169,13 @@ impl Metrics {
         self.by_policy.follow(callers, policy);
     }
 
-    /// Counts a reload: of the policy with this hash, or none that could be loaded.
-    pub fn reloaded(&self, policy: Option<&str>) {
+    /// A reload: of the policy with this hash, or none that could be loaded. What came of the same content before is
+    /// not counted again.
+    pub fn reloaded(&self, policy: Option<&str>, is_new: bool) {
         let outcome = if policy.is_some() { "success" } else { "failure" };
-        self.reloads.get_or_create(&OutcomeLabels { outcome }).inc();
+        if is_new {
+            self.reloads.get_or_create(&OutcomeLabels { outcome }).inc();
+        }
         if let Some(hash) = policy {
             self.policy_in_force(hash);
         }

@@ -32,12 +32,12 @@ impl Admin {
         }
     }
 
-    pub(super) fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
+    pub(super) async fn answer(self, request: Request<Incoming>) -> Response<Body> {
         match (request.method(), request.uri().path()) {
             (&Method::GET, "/status") => json(StatusCode::OK, &self.insight.status(true)),
             (&Method::PUT, "/freeze") => self.freeze(true),
             (&Method::DELETE, "/freeze") => self.freeze(false),
-            (&Method::POST, "/reload") => self.reload(),
+            (&Method::POST, "/reload") => self.reload().await,
             (&Method::POST, "/shutdown") => {
                 tracing::warn!("an operator asked to stop");
                 self.asked.store(true, Relaxed);
@@ -64,10 +64,12 @@ impl Admin {
         json(StatusCode::OK, &json!({ "frozen": !by.is_empty(), "by": by, "note": note }))
     }
 
-    fn reload(&self) -> Response<Body> {
-        match self.insight.reloader().reload() {
+    async fn reload(&self) -> Response<Body> {
+        match self.insight.reloader().reload().await {
             Reloaded::Applied(hash) => json(StatusCode::OK, &json!({ "policy": &*hash })),
-            Reloaded::Refused(problem) => json(StatusCode::CONFLICT, &json!({ "problem": problem })),
+            Reloaded::Refused(problem) | Reloaded::Pending(problem) => {
+                json(StatusCode::CONFLICT, &json!({ "problem": problem }))
+            }
         }
     }
 }

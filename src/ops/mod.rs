@@ -82,7 +82,11 @@ impl Ops {
         let mut tasks = JoinSet::new();
         if let Some((listener, hosts)) = self.probes {
             let probes = Probes { insight: insight.clone(), hosts, metrics };
-            tasks.spawn(accept(listener, move |request, near| probes.answer(request, near), || {}));
+            let answer = move |request, near| {
+                let answer = probes.answer(&request, near);
+                async { answer }
+            };
+            tasks.spawn(accept(listener, answer, || {}));
         }
         if let Some(socket) = self.operators {
             let admin = Admin { insight: insight.clone(), asked: Arc::default(), stop };
@@ -98,18 +102,19 @@ async fn operate((mut listener, mut file): (UnixListener, SocketFile), admin: Ad
     loop {
         let (mooring, here, after) = (file.mooring(), admin.clone(), admin.clone());
         (listener, file) = tokio::select! {
-            () = accept(listener, move |request, _| here.answer(request), move || after.answered()) => return,
+            () = accept(listener, move |request, _| here.clone().answer(request), move || after.answered()) => return,
             anew = mooring.lost(&health, false) => anew,
         };
     }
 }
 
 /// Accepts for ever. `over` is called after each connection.
-async fn accept<L, A, O>(mut listener: L, answer: A, over: O)
+async fn accept<L, A, F, O>(mut listener: L, answer: A, over: O)
 where
     O: Fn() + Clone + Send + 'static,
     L: Listener<Io: Near + AsyncRead + AsyncWrite + Unpin + Send + 'static>,
-    A: Fn(&Request<Incoming>, bool) -> Response<Body> + Clone + Send + Sync + 'static,
+    A: Fn(Request<Incoming>, bool) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send,
 {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
@@ -130,15 +135,16 @@ where
     }
 }
 
-async fn serve<S, A>(stream: S, answer: A)
+async fn serve<S, A, F>(stream: S, answer: A)
 where
     S: Near + AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    A: Fn(&Request<Incoming>, bool) -> Response<Body>,
+    A: Fn(Request<Incoming>, bool) -> F,
+    F: Future<Output = Response<Body>>,
 {
     let near = stream.is_near();
     let service = service_fn(|request| {
-        let response = answer(&request, near);
-        async { Ok::<_, Infallible>(response) }
+        let response = answer(request, near);
+        async { Ok::<_, Infallible>(response.await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -124,7 +124,7 @@ impl Proxy {
             skew: &skew,
         }));
         let health = Health::new(&settings.projects, &credentials, sink.clone());
-        let background = start(renewals, &settings, (&metrics, &health)).await;
+        let mut background = start(renewals, &settings, (&metrics, &health)).await;
         let sockets = bind(&settings.listeners, inherited)?;
         // Whatever shares them out goes by what there is.
         settings.limits = descriptors::fit(&settings.limits, descriptors::available(), upstreams.len());
@@ -135,9 +135,10 @@ impl Proxy {
         let in_force = Arc::new(ArcSwap::from_pointee(InForce::new(settings, None)));
         let freeze = Freeze::default();
         let lookout = lookout(freeze_file, &freeze, &in_force).await?;
+        let reloader = Reloader::new(baseline, (&in_force, &metrics), &mut background).await;
         let insight = Insight {
             health,
-            reloader: Arc::new(Reloader::new(baseline, Arc::clone(&in_force), Arc::clone(&metrics))),
+            reloader: Arc::new(reloader),
             in_force,
             freeze,
             recent: Arc::default(),
@@ -203,7 +204,6 @@ impl Proxy {
         let mut background = self.background;
         background.spawn(sweep(self.upstreams));
         background.spawn(self.insight.sink.clone().tend());
-        background.spawn(Arc::clone(&self.insight.reloader).watch());
         if let Some(lookout) = self.lookout {
             background.spawn(lookout.tend());
         }

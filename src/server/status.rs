@@ -5,7 +5,6 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
-use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use super::Health;
@@ -14,7 +13,7 @@ use crate::{
     clock,
     credential::{Held, State},
     limit::{Freeze, Frozen, Whom},
-    reload::Reloader,
+    reload::{Reloader, Standing},
     sandbox::{self, Sandbox},
     stage::InForce,
     upstream::Upstream,
@@ -44,12 +43,6 @@ impl Insight {
     /// What reads the configuration again.
     pub fn reloader(&self) -> &Reloader {
         &self.reloader
-    }
-
-    /// Reads the configuration again, on a thread where that holds up no request. What came of it is logged.
-    pub async fn reload(&self) {
-        let reloader = Arc::clone(&self.reloader);
-        drop(spawn_blocking(move || reloader.reload()).await);
     }
 
     /// Who is frozen.
@@ -91,8 +84,8 @@ impl Insight {
                 "rules": in_force.policy.rules().len(),
                 "loaded": rfc3339(in_force.since),
                 "age_seconds": (now - in_force.since).num_seconds(),
-                "reload_problem": self.reloader.problem(),
             },
+            "reload": reload(self.reloader.standing()),
             "credentials": self.credentials.iter().map(|held| credential(held, near)).collect::<Vec<_>>(),
             "upstreams": self.upstreams.iter().map(|upstream| how_is(upstream)).collect::<Vec<_>>(),
             "audit": {
@@ -124,6 +117,10 @@ fn freeze(by: &str, frozen: &Frozen) -> Value {
 fn blocked(blockage: &Blockage) -> Value {
     let Blockage { error, since, refused } = blockage;
     json!({ "error": error, "since": rfc3339(*since), "refused": refused })
+}
+
+fn reload(Standing { state, problem, since }: Standing) -> Value {
+    json!({ "state": state.as_str(), "problem": problem, "since": rfc3339(since) })
 }
 
 fn sandbox(sandbox: &Sandbox) -> Value {

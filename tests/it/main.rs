@@ -54,6 +54,7 @@ mod retry;
 mod sdk_signature;
 mod sandbox;
 mod service_account;
+mod settle;
 mod shutdown;
 mod sign;
 mod sockets;

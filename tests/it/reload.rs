@@ -73,14 +73,15 @@ fn what_cannot_be_loaded_keeps_the_last_good_policy_and_is_told_with_its_place()
         decides(&proxy, "allow");
         let status = proxy.probe("/status").json();
         assert_eq!(
-            (&status["policy"]["hash"], &status["policy"]["reload_problem"]),
-            (&json!(hash), &json!(problem))
+            (&status["policy"]["hash"], &status["reload"]["state"], &status["reload"]["problem"]),
+            (&json!(hash), &json!("refused"), &json!(problem))
         );
         let metrics = proxy.probe("/metrics").body;
         assert!(metrics.contains("mpc_auth_proxy_reloads_total{outcome=\"failure\"} 1"), "{metrics}");
         proxy.write("policy.yaml", &policy("deny"));
         decides(&proxy, "deny");
-        assert_eq!(proxy.probe("/status").json()["policy"]["reload_problem"], json!(null));
+        let reload = proxy.probe("/status").json()["reload"].clone();
+        assert_eq!((&reload["state"], &reload["problem"]), (&json!("in_force"), &json!(null)));
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) fn of_source(kind: &'static str, error: &ProvideError) -> String {
         ProvideError::File { path, .. } => {
             format!("correct {}: docs/CREDENTIALS.md says what belongs into it", path.display())
         }
+        ProvideError::Unsettled(_) => "run this command again when whoever writes it has finished".into(),
         ProvideError::Key { .. } => "copy the access key and the secret key anew, without quotes or spaces".into(),
         ProvideError::Unanswered { source, .. } => of_sending(source),
         ProvideError::Refused { status, .. } => of_refusal(kind, *status),

@@ -4,7 +4,11 @@
 //! happens. It stands apart from the sources, none of which knows about time. A source that fails leaves the last
 //! good value in force and is asked again on a timer of its own.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -12,7 +16,7 @@ use super::{Held, Provide, ProvideError, Provided, Source, Surroundings};
 use crate::{
     clock::Skew,
     upstream::WayError,
-    watch::{Contents, Watcher},
+    watch::{COMPARE, Files, PATIENCE, State},
 };
 
 /// Asks the source of one credential.
@@ -20,8 +24,7 @@ pub struct Renewal {
     held: Arc<Held>,
     provider: Box<dyn Provide>,
     skew: Skew,
-    watcher: Option<Watcher>,
-    contents: Contents,
+    files: Files,
     /// Failures in a row.
     failures: u32,
     /// When it is asked again, if nothing else happens. `None` is never.
@@ -69,8 +72,9 @@ impl Renewal {
     }
 
     fn of(held: Arc<Held>, provider: Box<dyn Provide>, skew: Skew) -> Self {
-        let (watcher, contents) = (None, Contents::of([]));
-        Self { held, provider, skew, watcher, contents, failures: 0, next: None }
+        let files = Files::new(provider.files());
+        let files = if provider.files_are_parts() { files.together() } else { files };
+        Self { held, provider, skew, files, failures: 0, next: None }
     }
 
     /// What it keeps in force.
@@ -85,9 +89,7 @@ impl Renewal {
 
     /// Asks the source, once.
     pub async fn round(&mut self) -> Round {
-        // Taken before the files are read: what changes from here on is seen afterwards.
-        self.contents = Contents::of(self.provider.files());
-        let result = self.provider.provide().await.and_then(|provided| self.put(provided));
+        let result = self.provided().await.and_then(|provided| self.put(provided));
         let looked_at = self.provider.looked_at();
         match result {
             Ok(changed) => {
@@ -108,20 +110,57 @@ impl Renewal {
 
     /// Returns when the source is to be asked again.
     pub async fn rest(&mut self) {
-        let files: Vec<_> = self.contents.files().cloned().collect();
-        if !files.is_empty() {
-            self.watcher.get_or_insert_default().follow(files);
-        }
         // A source that failed is left alone: those who want a value have been told when to come back.
         let answers = self.failures == 0;
-        // What changed before it was watched is seen here.
-        while self.contents.as_of_now() == self.contents {
-            tokio::select! {
-                () = until(self.next) => return,
-                () = self.held.wanted(), if answers => return,
-                () = changed(self.watcher.as_ref()) => {}
+        tokio::select! {
+            () = until(self.next) => {}
+            () = self.held.wanted(), if answers => {}
+            () = changed(&mut self.files) => {}
+        }
+    }
+
+    /// What the source gives, for files that are whole and stay the same while it is asked.
+    async fn provided(&mut self) -> Result<Provided, ProvideError> {
+        for _ in 0..TRIES {
+            self.files.follow(self.provider.files());
+            self.settle().await?;
+            let looks = self.files.looks();
+            let result = self.provider.provide().await;
+            // Asking may have shown which files there are.
+            self.files.follow(self.provider.files());
+            self.look().await;
+            if self.files.agree_with(&looks) {
+                self.files.take();
+                return result;
             }
         }
+        Err(ProvideError::Unsettled("its files keep changing".into()))
+    }
+
+    /// Returns when the files are whole.
+    async fn settle(&mut self) -> Result<(), ProvideError> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            self.look().await;
+            let State::Unsettled(path, left) = self.files.state() else { return Ok(()) };
+            if Instant::now() >= end {
+                return Err(ProvideError::Unsettled(format!("{} is still being written", path.display())));
+            }
+            tokio::select! {
+                () = self.files.changed() => {}
+                () = sleep(left) => {}
+            }
+        }
+    }
+
+    /// Looks at the files. Where that hangs, those who wait for a value are told.
+    async fn look(&mut self) {
+        let (held, looked_at) = (&self.held, self.provider.looked_at());
+        let hangs = |path: &Path| {
+            let problem = format!("reading {} takes longer than {} s", path.display(), PATIENCE.as_secs());
+            held.close_round(Some(problem.into()), looked_at, Some(PATIENCE));
+        };
+        self.files.look(hangs).await;
     }
 
     /// Puts what came in force, if it has not expired.
@@ -167,12 +206,21 @@ async fn until(time: Option<Instant>) {
     }
 }
 
-/// Returns when a file may have changed: not every change is announced.
-async fn changed(watcher: Option<&Watcher>) {
-    let Some(watcher) = watcher else { return std::future::pending().await };
-    tokio::select! {
-        () = watcher.changed() => {}
-        () = sleep(COMPARE) => {}
+/// Returns when the files hold something new, whole or not.
+async fn changed(files: &mut Files) {
+    if files.is_empty() {
+        return std::future::pending().await;
+    }
+    // What changed while nobody looked is seen at once.
+    loop {
+        files.look(|_| {}).await;
+        if files.state() != State::Same {
+            return;
+        }
+        tokio::select! {
+            () = files.changed() => sleep(SOON).await,
+            () = sleep(COMPARE) => {}
+        }
     }
 }
 
@@ -182,8 +230,10 @@ const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// As long as IAM locks an account.
 const ACCOUNT_LOCK: Duration = Duration::from_secs(15 * 60);
-/// How often contents are compared when nothing announces a change.
-const COMPARE: Duration = Duration::from_secs(10);
+/// What belongs to a change comes sooner than this.
+const SOON: Duration = Duration::from_millis(50);
+/// How often files may change while a source is asked.
+const TRIES: usize = 3;
 /// For how long a source that has nothing new is not asked for something new.
 const NOTHING_NEW: Duration = Duration::from_secs(10);
 

@@ -9,10 +9,13 @@ use std::{
     path::PathBuf,
     process::{Command, Output, Stdio},
     thread::sleep,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-use mpc_auth_proxy::testserver::{Cloud, JobState, TestServer};
+use mpc_auth_proxy::{
+    clock,
+    testserver::{Cloud, JobState, TestServer},
+};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -229,7 +232,7 @@ rules:
 
     /// The binary with the configuration, in an environment that holds nothing else.
     pub(crate) fn command(&self, command: &str) -> Command {
-        fs::write(self.path("proxy.yaml"), self.proxy_yaml()).unwrap();
+        write_private(self.path("proxy.yaml"), &self.proxy_yaml());
         let mut words = self.prefix.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_mpc-auth-proxy")]);
         let mut process = Command::new(words.next().unwrap());
         process.env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
@@ -268,6 +271,8 @@ pub(super) fn write_private(path: PathBuf, text: &str) {
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh).unwrap();
     file.write_all(text.as_bytes()).unwrap();
+    // Nobody can be writing it still: a proxy that starts now need not wait to be sure.
+    file.set_modified(SystemTime::from(clock::now()) - Duration::from_secs(60)).unwrap();
     fs::rename(fresh, path).unwrap();
 }
 

@@ -1,0 +1,222 @@
+//! What when the files change? The policy that is in force is replaced, whole and at once, or stays.
+//!
+//! One task reads the configuration again ([`Reloading`]): when somebody asks it to, when the files change, and when
+//! they turn out to differ, which is looked at every few seconds. It waits until they are whole (see [`watch`](crate::watch)).
+//! What cannot be loaded, or needs a restart, changes nothing and is said once; it is tried again, because the reason
+//! may pass. Everybody else has a [`Reloader`], which asks and tells and never waits for a file. A request takes the
+//! policy once and is decided by that one.
+
+mod fixed;
+mod reloading;
+mod start;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use arc_swap::ArcSwap;
+use chrono::{DateTime, Utc};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::timeout,
+};
+
+pub use start::load_when_still;
+
+use crate::{
+    clock,
+    config::{Loaded, Report, Settings, Severity},
+    limit::{CallerLimits, Limiter, fair_share},
+    metrics::Metrics,
+    stage::InForce,
+    watch::{Looks, PATIENCE},
+};
+use fixed::Fixed;
+use reloading::Reloading;
+
+/// Asks for a reload, and tells how reloading is doing.
+pub struct Reloader {
+    asked: mpsc::UnboundedSender<Reply>,
+    told: Arc<Told>,
+}
+
+/// What came of looking at the files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reloaded {
+    /// The policy with this hash is in force.
+    Applied(Arc<str>),
+    /// What was in force stays, for this reason.
+    Refused(String),
+    /// What was in force stays for now: the files are not whole yet, or cannot be read in time.
+    Pending(String),
+}
+
+/// How what the files hold is related to what is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// What it is.
+    pub state: StandingState,
+    /// Why it is not in force.
+    pub problem: Option<String>,
+    /// Since when.
+    pub since: DateTime<Utc>,
+}
+
+/// See [`Standing`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StandingState {
+    /// It is in force.
+    InForce,
+    /// It is not known yet: they are not whole, or cannot be read in time.
+    Pending,
+    /// It is refused.
+    Refused,
+}
+
+/// What a proxy was started with.
+pub struct Baseline {
+    path: PathBuf,
+    fixed: Fixed,
+    looks: Looks,
+}
+
+type Reply = oneshot::Sender<Reloaded>;
+
+/// What is told to whoever asks. Its locks are never held while a file is read.
+struct Told {
+    judged: Mutex<Standing>,
+    /// In place of that, while it is not known whether that still holds.
+    pending: Mutex<Option<Standing>>,
+}
+
+impl InForce {
+    /// What a configuration puts in force. Limits that did not change keep their state.
+    pub fn new(settings: Settings, before: Option<&Self>) -> Self {
+        let none = Limiter::default();
+        let projects = settings.projects.iter().filter_map(|p| Some((Arc::clone(&p.id), p.rate_limit?)));
+        // They may have been lowered at the start, and take a restart to change.
+        let in_flight = before.map_or(settings.limits.in_flight, |before| before.in_flight);
+        let share = fair_share(in_flight, settings.caller_limits.len());
+        let callers = settings.caller_limits.into_iter().map(|(caller, limits)| {
+            (caller, CallerLimits { in_flight: limits.in_flight.or(share), ..limits })
+        });
+        let limiter = Limiter::new(callers, projects, before.map_or(&none, |b| &b.limiter));
+        let Settings { callers, policy, tls, .. } = settings;
+        Self { callers, policy, limiter, in_flight, tls, since: clock::now() }
+    }
+}
+
+impl Baseline {
+    /// Of the configuration at `path`, which was just loaded.
+    pub fn new(path: PathBuf, loaded: &Loaded) -> Self {
+        Self { path, fixed: Fixed::of(&loaded.settings), looks: loaded.looks.clone() }
+    }
+}
+
+impl Reloader {
+    /// Replaces what is in force when the files of the baseline change, for as long as the tasks run. They are watched
+    /// from now on.
+    pub async fn new(
+        baseline: Baseline,
+        (in_force, metrics): (&Arc<ArcSwap<InForce>>, &Arc<Metrics>),
+        tasks: &mut JoinSet<()>,
+    ) -> Self {
+        let (asked, to_answer) = mpsc::unbounded_channel();
+        let told = Arc::new(Told::default());
+        let target = (Arc::clone(in_force), Arc::clone(metrics));
+        let mut reloading = Reloading::new(baseline, target, (to_answer, Arc::clone(&told)));
+        reloading.look().await;
+        tasks.spawn(reloading.run());
+        Self { asked, told }
+    }
+
+    /// Asks for the files to be read and put in force, and waits for what comes of it, but not for ever.
+    pub async fn reload(&self) -> Reloaded {
+        let (reply, answer) = oneshot::channel();
+        // Where nobody listens, nobody answers.
+        drop(self.asked.send(reply));
+        match timeout(PATIENCE + PATIENCE / 10, answer).await {
+            Ok(Ok(reloaded)) => reloaded,
+            Ok(Err(_)) | Err(_) => {
+                let standing = self.standing();
+                Reloaded::Pending(standing.problem.unwrap_or_else(|| NOT_YET.into()))
+            }
+        }
+    }
+
+    /// The same, and waits for nothing. What comes of it is logged.
+    pub fn ask(&self) {
+        drop(self.asked.send(oneshot::channel().0));
+    }
+
+    /// How it stands now.
+    pub fn standing(&self) -> Standing {
+        let pending = self.told.pending.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        pending.unwrap_or_else(|| self.told.judged.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+impl StandingState {
+    /// As `/status` has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InForce => "in_force",
+            Self::Pending => "pending",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        let standing = Standing { state: StandingState::InForce, problem: None, since: clock::now() };
+        Self { judged: Mutex::new(standing), pending: Mutex::default() }
+    }
+}
+
+impl Told {
+    /// It was judged so. Says whether that, or its reason, is news.
+    fn judged(&self, problem: Option<&str>) -> bool {
+        self.nothing_is_pending();
+        let state = problem.map_or(StandingState::InForce, |_| StandingState::Refused);
+        let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = judged.problem.as_deref() != problem;
+        if news {
+            // A reason that changes does not make it refused for a shorter time.
+            let since = if judged.state == state { judged.since } else { clock::now() };
+            *judged = Standing { state, problem: problem.map(str::to_owned), since };
+        }
+        news
+    }
+
+    /// It is not known. Says whether the reason is news.
+    fn pending(&self, problem: &str) -> bool {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = pending.as_ref().map_or_else(clock::now, |standing| standing.since);
+        let news = pending.as_ref().is_none_or(|standing| standing.problem.as_deref() != Some(problem));
+        *pending = Some(Standing { state: StandingState::Pending, problem: Some(problem.into()), since });
+        news
+    }
+
+    fn nothing_is_pending(&self) {
+        *self.pending.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// What is said where there is no better reason.
+const NOT_YET: &str = "what the files hold is not known yet: they are not whole, or reading them takes long";
+
+/// The errors of a report, one line each: `policy.yaml:12:5: …`.
+fn summary(report: &Report) -> String {
+    let errors = report.problems().iter().filter(|problem| problem.severity == Severity::Error);
+    let lines = errors.map(|problem| match problem.place {
+        Some(place) => format!("{}:{}:{}: {}", problem.file, place.line, place.column, problem.message),
+        None => format!("{}: {}", problem.file, problem.message),
+    });
+    lines.collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests;

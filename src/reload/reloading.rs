@@ -1,0 +1,255 @@
+//! When are the files read again, and what comes of it?
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, sleep_until},
+};
+
+use super::{Baseline, Fixed, Reloaded, Reply, Told, summary};
+use crate::{
+    config,
+    metrics::Metrics,
+    stage::InForce,
+    watch::{COMPARE, Files, PATIENCE, State, apart},
+};
+
+/// Replaces what is in force when the files change, for ever.
+pub(super) struct Reloading {
+    path: PathBuf,
+    fixed: Arc<Fixed>,
+    files: Files,
+    in_force: Arc<ArcSwap<InForce>>,
+    metrics: Arc<Metrics>,
+    to_answer: mpsc::UnboundedReceiver<Reply>,
+    /// Those who wait for what comes of the next attempt.
+    waiting: Vec<Reply>,
+    /// Somebody asked for it since the last attempt that came to an end.
+    asked: bool,
+    told: Arc<Told>,
+    refusals: Refusals,
+}
+
+/// Refusals in a row.
+#[derive(Default)]
+struct Refusals {
+    count: u32,
+    /// When to try again.
+    next: Option<Instant>,
+}
+
+/// What was read.
+struct Outcome {
+    fresh: Result<InForce, String>,
+    /// The files that decided it.
+    files: Vec<PathBuf>,
+}
+
+impl Reloading {
+    pub(super) fn new(
+        baseline: Baseline,
+        (in_force, metrics): (Arc<ArcSwap<InForce>>, Arc<Metrics>),
+        (to_answer, told): (mpsc::UnboundedReceiver<Reply>, Arc<Told>),
+    ) -> Self {
+        let Baseline { path, fixed, looks } = baseline;
+        Self {
+            path,
+            fixed: Arc::new(fixed),
+            files: Files::holding(&looks),
+            in_force,
+            metrics,
+            to_answer,
+            waiting: Vec::new(),
+            asked: false,
+            told,
+            refusals: Refusals::default(),
+        }
+    }
+
+    /// Looks at the files whenever there is a reason to, for ever. The first look finds what has changed since they
+    /// were read.
+    pub(super) async fn run(mut self) {
+        loop {
+            self.attempt().await;
+            self.rest().await;
+        }
+    }
+
+    /// Returns when there is a reason to look.
+    async fn rest(&mut self) {
+        let tick = Instant::now() + COMPARE;
+        let next = self.refusals.next.map_or(tick, |next| next.min(tick));
+        tokio::select! {
+            Some(reply) = self.to_answer.recv() => self.hear(reply),
+            () = sleep_until(next) => {}
+            () = self.files.changed() => {
+                // More often than not something else follows at once.
+                tokio::select! {
+                    Some(reply) = self.to_answer.recv() => self.hear(reply),
+                    () = sleep(SOON) => {}
+                }
+            }
+        }
+    }
+
+    /// Reads the files, as soon as they are whole, if they hold something new or somebody asks for it.
+    async fn attempt(&mut self) {
+        let began = Instant::now();
+        let again = self.refusals.next.is_some_and(|next| next <= began);
+        loop {
+            while let Ok(reply) = self.to_answer.try_recv() {
+                self.hear(reply);
+            }
+            self.look().await;
+            match self.files.state() {
+                State::Unsettled(path, left) => {
+                    let patience = PATIENCE.saturating_sub(began.elapsed());
+                    if patience.is_zero() {
+                        tell_pending(&self.told, &format!("{} is still being written", path.display()));
+                    }
+                    self.wait(if patience.is_zero() { left } else { left.min(patience) }).await;
+                    continue;
+                }
+                State::Same if !again && !self.asked => {
+                    self.told.nothing_is_pending();
+                    return;
+                }
+                State::Same | State::Whole => {}
+            }
+            let looks = self.files.looks();
+            let Some(Outcome { fresh, files }) = self.read().await else { return };
+            self.files.follow(files);
+            self.look().await;
+            // What was read may be half of one thing and half of another.
+            if self.files.are(&looks) {
+                self.conclude(fresh).await;
+                return;
+            }
+            if began.elapsed() >= PATIENCE {
+                tell_pending(&self.told, "the files keep changing");
+            }
+        }
+    }
+
+    /// Some ask and do not wait, or have waited long enough.
+    fn hear(&mut self, reply: Reply) {
+        self.asked = true;
+        self.waiting.retain(|reply| !reply.is_closed());
+        self.waiting.push(reply);
+    }
+
+    /// Waits for a change, or so long.
+    async fn wait(&mut self, left: Duration) {
+        tokio::select! {
+            Some(reply) = self.to_answer.recv() => self.hear(reply),
+            () = sleep(left) => {}
+            () = self.files.changed() => {}
+        }
+    }
+
+    pub(super) async fn look(&mut self) {
+        let told = Arc::clone(&self.told);
+        self.files.look(|path| tell_pending(&told, &hangs(path))).await;
+    }
+
+    /// Reads everything on a thread that serves nobody: a large policy takes a while, too.
+    async fn read(&self) -> Option<Outcome> {
+        let (path, fixed) = (self.path.clone(), Arc::clone(&self.fixed));
+        let (in_force, told) = (Arc::clone(&self.in_force), Arc::clone(&self.told));
+        let hang = || tell_pending(&told, &format!("reading it takes longer than {} s", PATIENCE.as_secs()));
+        apart(move || Outcome::of(&path, &fixed, &in_force.load()), hang).await
+    }
+
+    async fn conclude(&mut self, fresh: Result<InForce, String>) {
+        // Of the same content as before, only another outcome counts.
+        let is_new = self.files.state() == State::Whole;
+        self.files.take();
+        let result = match fresh {
+            Ok(fresh) => self.put_in_force(fresh, is_new).await,
+            Err(problem) => self.refuse(problem, is_new),
+        };
+        self.asked = false;
+        for reply in self.waiting.drain(..) {
+            drop(reply.send(result.clone()));
+        }
+    }
+
+    async fn put_in_force(&mut self, fresh: InForce, is_new: bool) -> Reloaded {
+        let hash = Arc::clone(fresh.policy.hash());
+        let fresh = Arc::new(fresh);
+        let (foreseen, metrics) = (Arc::clone(&fresh), Arc::clone(&self.metrics));
+        // Of thousands of rules that takes a while.
+        apart(move || metrics.foresee_policy(foreseen.callers.ids(), &foreseen.policy), || {}).await;
+        self.in_force.store(fresh);
+        self.refusals = Refusals::default();
+        let recovered = self.told.judged(None);
+        self.metrics.reloaded(Some(&hash), is_new || recovered);
+        tracing::info!(policy = &*hash, "the configuration was reloaded");
+        Reloaded::Applied(hash)
+    }
+
+    fn refuse(&mut self, problem: String, is_new: bool) -> Reloaded {
+        let was_refused = self.refusals.next.is_some();
+        if is_new {
+            self.refusals = Refusals::default();
+        }
+        self.refusals.once_more();
+        if !was_refused || is_new {
+            self.metrics.reloaded(None, true);
+        }
+        if self.told.judged(Some(&problem)) || is_new {
+            tracing::error!(problem, "the configuration was not reloaded: the last good one stays in force");
+        }
+        Reloaded::Refused(problem)
+    }
+}
+
+impl Outcome {
+    fn of(path: &Path, fixed: &Fixed, in_force: &InForce) -> Self {
+        let loaded = match config::load_again(path) {
+            Ok(loaded) => loaded,
+            Err(report) => {
+                return Self {
+                    fresh: Err(summary(&report)),
+                    files: report.files().iter().cloned().collect(),
+                };
+            }
+        };
+        let files = loaded.warnings.files().iter().cloned().collect();
+        let changed = fixed.differences(&Fixed::of(&loaded.settings));
+        if !changed.is_empty() {
+            let problem = format!("a restart is needed to change {}", changed.join(", "));
+            return Self { fresh: Err(problem), files };
+        }
+        Self { fresh: Ok(InForce::new(loaded.settings, Some(in_force))), files }
+    }
+}
+
+impl Refusals {
+    fn once_more(&mut self) {
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.count.min(16));
+        self.count += 1;
+        self.next = Some(Instant::now() + pause.min(LONGEST_PAUSE));
+    }
+}
+
+fn tell_pending(told: &Told, problem: &str) {
+    if told.pending(problem) {
+        tracing::warn!(problem, "the configuration is not reloaded yet: the last good one stays in force");
+    }
+}
+
+fn hangs(path: &Path) -> String {
+    format!("reading {} takes longer than {} s", path.display(), PATIENCE.as_secs())
+}
+
+/// What belongs to a change comes sooner than this.
+const SOON: Duration = Duration::from_millis(50);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);

@@ -1,0 +1,45 @@
+//! Is the configuration that a proxy starts with whole?
+
+use std::{
+    path::Path,
+    thread::sleep,
+    time::{Instant, SystemTime},
+};
+
+use crate::{
+    clock,
+    config::{self, Loaded, Report},
+    watch::{Looks, PATIENCE, STILL},
+};
+
+/// Loads the configuration, as soon as nobody can be writing its files any more: files that were written to a moment
+/// ago are read until they stay the same. What is returned was read from files that did not change meanwhile.
+///
+/// # Errors
+/// As of [`config::load`], or that the files are not still in time.
+pub fn load_when_still(path: &Path) -> Result<Loaded, Report> {
+    let end = Instant::now() + PATIENCE;
+    let (mut before, mut waited) = (None, false);
+    loop {
+        let began = SystemTime::from(clock::now());
+        let result = config::load(path);
+        let looks = match &result {
+            Ok(loaded) => loaded.looks.clone(),
+            Err(report) => Looks::at(report.files()),
+        };
+        let same = before.as_ref() == Some(&looks);
+        let fresh = looks.fresh().map(Path::to_owned);
+        if (fresh.is_none() || (waited && same)) && (same || !looks.are_younger_than(began)) {
+            return result;
+        }
+        if let (Some(fresh), true) = (&fresh, Instant::now() >= end) {
+            let message = format!("is still being written after {} s", PATIENCE.as_secs());
+            return Err(Report::of(fresh, &message, "start when whoever writes it has finished"));
+        }
+        waited = fresh.is_some();
+        if waited {
+            sleep(STILL);
+        }
+        before = Some(looks);
+    }
+}

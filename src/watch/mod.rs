@@ -1,0 +1,28 @@
+//! What do the files hold that matter, and is it whole? For everything that is read again when it changes.
+//!
+//! Nobody says that he has finished writing a file, and half a policy may be a valid one. So what changed is taken at
+//! once only where it came whole, by a rename or by a link that was turned elsewhere. All else is taken when it has
+//! been still for a while, which is the case when two looks at it, that far apart, show the same. This is the only
+//! place that judges so: the policy, keys, tokens and certificates are all [`Files`].
+//!
+//! Directories are watched, so that renames, editors and Kubernetes' swaps of a mounted folder are noticed as well as
+//! writes. Not every change is announced (a bind mount's is not): whoever waits for changes also looks from time to
+//! time. Looking is done on threads that serve nobody, because a file system may hang.
+
+mod events;
+mod files;
+mod look;
+mod read;
+
+use std::time::Duration;
+
+pub use files::{Files, State};
+pub use look::Looks;
+pub use read::{apart, read};
+
+/// For how long a file must not have changed before it counts as whole.
+pub const STILL: Duration = Duration::from_secs(2);
+/// How long a file may take to be still, or to be read, before somebody is told.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// How often files are looked at when nothing announces a change.
+pub const COMPARE: Duration = Duration::from_secs(10);
