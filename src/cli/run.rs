@@ -25,7 +25,7 @@ use crate::{
     audit::OpenError,
     config::{Loaded, LogFormat},
     ops::Ops,
-    reload::load_when_still,
+    reload::{load_when_still, tell_findings},
     sandbox::Sandbox,
     server::{Drained, Inherited, Proxy, Running, StartError, Unfinished},
 };
@@ -73,10 +73,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     )
     .context("cannot start the log")?;
     sandbox.tell();
-    for warning in loaded.warnings.problems() {
-        let (line, column) = warning.place.map_or((0, 0), |place| (place.line, place.column));
-        tracing::warn!(place = format!("{}:{line}:{column}", warning.file), "{}", warning.message);
-    }
+    tell_findings(&loaded.warnings);
     let (runtime, stop, hang_up) = runtime_with(early)?;
     let start = Start { config: args.config.clone(), loaded, inherited, required: args.require_credentials };
     let ended = runtime.block_on(from_start_to_end(start, stop, hang_up));

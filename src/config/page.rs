@@ -8,9 +8,9 @@ use super::report::{Place, Problem, Report, Severity};
 use super::yaml::{self, Node, Value};
 use crate::watch;
 use std::cell::RefCell;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fs, io};
 
 /// One YAML file and its problems. It does not print: the text may hold a secret.
 pub(super) struct Page {

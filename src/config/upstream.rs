@@ -18,7 +18,8 @@ pub(super) fn read(page: &Page, node: &Node) -> Option<UpstreamSettings> {
     let default = UpstreamSettings::default();
     let connect_timeout = fields.optional("connect_timeout", timeout);
     let attempt_timeout = fields.optional("attempt_timeout", timeout);
-    let ca_file = fields.optional("ca_file", |page, node| Some(files::certificates(page, node)?.0));
+    let ca_file =
+        fields.optional("ca_file", |page, node| Some(files::watched(page, node, files::certificates)?.0));
     let proxy = fields.optional("proxy", proxy);
     let retries = fields.optional("retries", retries);
     let (attempts, budget, stale) = retries.unwrap_or((default.attempts, default.budget, default.stale));

@@ -9,6 +9,7 @@
 mod fixed;
 mod reloading;
 mod start;
+mod telling;
 
 use std::{
     path::PathBuf,
@@ -24,6 +25,7 @@ use tokio::{
 };
 
 pub use start::load_when_still;
+pub use telling::tell_findings;
 
 use crate::{
     clock,
@@ -31,6 +33,7 @@ use crate::{
     limit::{CallerLimits, Limiter, fair_share},
     metrics::Metrics,
     stage::InForce,
+    upstream::Roots,
     watch::{Looks, PATIENCE},
 };
 use fixed::Fixed;
@@ -82,6 +85,16 @@ pub struct Baseline {
     looks: Looks,
 }
 
+/// What a reload replaces, and who counts it.
+pub struct Targets {
+    /// What requests are decided by.
+    pub in_force: Arc<ArcSwap<InForce>>,
+    /// Who is trusted at the end of the ways to upstreams.
+    pub roots: Roots,
+    /// Where reloads are counted.
+    pub metrics: Arc<Metrics>,
+}
+
 type Reply = oneshot::Sender<Reloaded>;
 
 /// What is told to whoever asks. Its locks are never held while a file is read.
@@ -118,14 +131,9 @@ impl Baseline {
 impl Reloader {
     /// Replaces what is in force when the files of the baseline change, for as long as the tasks run. They are watched
     /// from now on.
-    pub async fn new(
-        baseline: Baseline,
-        (in_force, metrics): (&Arc<ArcSwap<InForce>>, &Arc<Metrics>),
-        tasks: &mut JoinSet<()>,
-    ) -> Self {
+    pub async fn new(baseline: Baseline, target: Targets, tasks: &mut JoinSet<()>) -> Self {
         let (asked, to_answer) = mpsc::unbounded_channel();
         let told = Arc::new(Told::default());
-        let target = (Arc::clone(in_force), Arc::clone(metrics));
         let mut reloading = Reloading::new(baseline, target, (to_answer, Arc::clone(&told)));
         reloading.look().await;
         tasks.spawn(reloading.run());

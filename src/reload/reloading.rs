@@ -6,17 +6,19 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep, sleep_until},
 };
 
-use super::{Baseline, Fixed, Reloaded, Reply, Told, summary};
+use super::{
+    Baseline, Fixed, Reloaded, Reply, Targets, Told, summary,
+    telling::{tell_findings, tell_lessened},
+};
 use crate::{
-    config,
-    metrics::Metrics,
+    config::{self, Report},
     stage::InForce,
+    upstream::Roots,
     watch::{COMPARE, Files, PATIENCE, State, apart},
 };
 
@@ -25,8 +27,7 @@ pub(super) struct Reloading {
     path: PathBuf,
     fixed: Arc<Fixed>,
     files: Files,
-    in_force: Arc<ArcSwap<InForce>>,
-    metrics: Arc<Metrics>,
+    target: Targets,
     to_answer: mpsc::UnboundedReceiver<Reply>,
     /// Those who wait for what comes of the next attempt.
     waiting: Vec<Reply>,
@@ -46,15 +47,23 @@ struct Refusals {
 
 /// What was read.
 struct Outcome {
-    fresh: Result<InForce, String>,
+    fresh: Result<Fresh, String>,
     /// The files that decided it.
     files: Vec<PathBuf>,
+}
+
+/// What can be put in force.
+struct Fresh {
+    in_force: InForce,
+    /// Who is trusted, where the configuration says so.
+    roots: Option<Roots>,
+    findings: Report,
 }
 
 impl Reloading {
     pub(super) fn new(
         baseline: Baseline,
-        (in_force, metrics): (Arc<ArcSwap<InForce>>, Arc<Metrics>),
+        target: Targets,
         (to_answer, told): (mpsc::UnboundedReceiver<Reply>, Arc<Told>),
     ) -> Self {
         let Baseline { path, fixed, looks } = baseline;
@@ -62,8 +71,7 @@ impl Reloading {
             path,
             fixed: Arc::new(fixed),
             files: Files::holding(&looks),
-            in_force,
-            metrics,
+            target,
             to_answer,
             waiting: Vec::new(),
             asked: false,
@@ -161,12 +169,12 @@ impl Reloading {
     /// Reads everything on a thread that serves nobody: a large policy takes a while, too.
     async fn read(&self) -> Option<Outcome> {
         let (path, fixed) = (self.path.clone(), Arc::clone(&self.fixed));
-        let (in_force, told) = (Arc::clone(&self.in_force), Arc::clone(&self.told));
+        let (in_force, told) = (Arc::clone(&self.target.in_force), Arc::clone(&self.told));
         let hang = || tell_pending(&told, &format!("reading it takes longer than {} s", PATIENCE.as_secs()));
         apart(move || Outcome::of(&path, &fixed, &in_force.load()), hang).await
     }
 
-    async fn conclude(&mut self, fresh: Result<InForce, String>) {
+    async fn conclude(&mut self, fresh: Result<Fresh, String>) {
         // Of the same content as before, only another outcome counts.
         let is_new = self.files.state() == State::Whole;
         self.files.take();
@@ -180,17 +188,23 @@ impl Reloading {
         }
     }
 
-    async fn put_in_force(&mut self, fresh: InForce, is_new: bool) -> Reloaded {
+    async fn put_in_force(&mut self, fresh: Fresh, is_new: bool) -> Reloaded {
+        let Fresh { in_force, roots, findings } = fresh;
+        let fresh = Arc::new(in_force);
         let hash = Arc::clone(fresh.policy.hash());
-        let fresh = Arc::new(fresh);
-        let (foreseen, metrics) = (Arc::clone(&fresh), Arc::clone(&self.metrics));
+        let (foreseen, metrics) = (Arc::clone(&fresh), Arc::clone(&self.target.metrics));
         // Of thousands of rules that takes a while.
         apart(move || metrics.foresee_policy(foreseen.callers.ids(), &foreseen.policy), || {}).await;
-        self.in_force.store(fresh);
+        if let Some(roots) = roots {
+            self.target.roots.become_as(&roots);
+        }
+        let before = self.target.in_force.swap(Arc::clone(&fresh));
         self.refusals = Refusals::default();
         let recovered = self.told.judged(None);
-        self.metrics.reloaded(Some(&hash), is_new || recovered);
+        self.target.metrics.reloaded(Some(&hash), is_new || recovered);
         tracing::info!(policy = &*hash, "the configuration was reloaded");
+        tell_lessened(&before, &fresh);
+        tell_findings(&findings);
         Reloaded::Applied(hash)
     }
 
@@ -201,7 +215,7 @@ impl Reloading {
         }
         self.refusals.once_more();
         if !was_refused || is_new {
-            self.metrics.reloaded(None, true);
+            self.target.metrics.reloaded(None, true);
         }
         if self.told.judged(Some(&problem)) || is_new {
             tracing::error!(problem, "the configuration was not reloaded: the last good one stays in force");
@@ -227,7 +241,14 @@ impl Outcome {
             let problem = format!("a restart is needed to change {}", changed.join(", "));
             return Self { fresh: Err(problem), files };
         }
-        Self { fresh: Ok(InForce::new(loaded.settings, Some(in_force))), files }
+        let roots =
+            loaded.settings.upstream.ca_file.as_deref().map(|path| Roots::new(Some(path))).transpose();
+        let fresh = roots.map_err(|error| error.to_string()).map(|roots| Fresh {
+            in_force: InForce::new(loaded.settings, Some(in_force)),
+            roots,
+            findings: loaded.warnings,
+        });
+        Self { fresh, files }
     }
 }
 

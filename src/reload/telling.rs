@@ -45,7 +45,9 @@ fn lessened(before: &InForce, now: &InForce) -> Vec<String> {
     let known = open(before);
     for (listener, caller) in open(now) {
         if !known.iter().any(|(before, _)| *before == listener) {
-            less.push(format!("whoever connects to the listener `{listener}` is `{caller}` now, without a proof"));
+            less.push(format!(
+                "whoever connects to the listener `{listener}` is `{caller}` now, without a proof"
+            ));
         }
     }
     less

@@ -45,8 +45,10 @@ async fn reloader(folder: &Path) -> (Reloader, Arc<ArcSwap<InForce>>, JoinSet<()
         sink: &sink,
     });
     let in_force = Arc::new(ArcSwap::from_pointee(InForce::new(loaded.settings, None)));
-    let (metrics, mut tasks) = (Arc::new(metrics), JoinSet::new());
-    let reloader = Reloader::new(baseline, (&in_force, &metrics), &mut tasks).await;
+    let roots = Roots::new(None).unwrap();
+    let target = Targets { in_force: Arc::clone(&in_force), roots, metrics: Arc::new(metrics) };
+    let mut tasks = JoinSet::new();
+    let reloader = Reloader::new(baseline, target, &mut tasks).await;
     (reloader, in_force, tasks)
 }
 

@@ -41,7 +41,7 @@ use crate::{
     credential::{Held, Renewal, Surroundings},
     limit::Freeze,
     metrics::{Foreseen, Metrics},
-    reload::{Baseline, Reloader},
+    reload::{Baseline, Reloader, Targets},
     stack::{self, Stack},
     stage::{InForce, Project},
     upstream::{Breaker, Budget, Egress, Endpoint, Proxies, Roots, RootsError, Timeouts, Upstream, WayError},
@@ -130,12 +130,14 @@ impl Proxy {
         settings.limits = descriptors::fit(&settings.limits, descriptors::available(), upstreams.len());
         let limits = settings.limits.clone();
         let room = room(&limits, &sockets, &metrics);
-        let (drain, upstream) = (settings.drain.clone(), settings.upstream.clone());
-        let freeze_file = settings.freeze_file.clone();
+        let (drain, upstream, freeze_file) =
+            (settings.drain.clone(), settings.upstream.clone(), settings.freeze_file.clone());
         let in_force = Arc::new(ArcSwap::from_pointee(InForce::new(settings, None)));
         let freeze = Freeze::default();
         let lookout = lookout(freeze_file, &freeze, &in_force).await?;
-        let reloader = Reloader::new(baseline, (&in_force, &metrics), &mut background).await;
+        let replaced =
+            Targets { in_force: Arc::clone(&in_force), roots: egress.roots, metrics: Arc::clone(&metrics) };
+        let reloader = Reloader::new(baseline, replaced, &mut background).await;
         let insight = Insight {
             health,
             reloader: Arc::new(reloader),
@@ -145,10 +147,7 @@ impl Proxy {
             sink,
             credentials,
             upstreams: upstreams.clone(),
-            listeners: sockets
-                .iter()
-                .map(|(socket, _)| (Arc::clone(&socket.door.name), socket.kind.address()))
-                .collect(),
+            listeners: sockets.iter().map(|(socket, _)| socket.named()).collect(),
             since: clock::now(),
         };
         let parts = stack::Parts {

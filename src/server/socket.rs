@@ -53,6 +53,11 @@ pub struct SocketFile {
 }
 
 impl Socket {
+    /// Its listener's name, and its address: the port as the system chose it.
+    pub(super) fn named(&self) -> (Arc<str>, String) {
+        (Arc::clone(&self.door.name), self.kind.address())
+    }
+
     /// Binds what the configuration says, or takes what was passed.
     ///
     /// # Errors

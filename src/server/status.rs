@@ -13,6 +13,7 @@ use crate::{
     clock,
     credential::{Held, State},
     limit::{Freeze, Frozen, Whom},
+    policy::{Mode, Policy},
     reload::{Reloader, Standing},
     sandbox::{self, Sandbox},
     stage::InForce,
@@ -82,6 +83,8 @@ impl Insight {
             "policy": {
                 "hash": &**in_force.policy.hash(),
                 "rules": in_force.policy.rules().len(),
+                "mode": in_force.policy.mode().as_str(),
+                "observing": observing(&in_force.policy),
                 "loaded": rfc3339(in_force.since),
                 "age_seconds": (now - in_force.since).num_seconds(),
             },
@@ -117,6 +120,12 @@ fn freeze(by: &str, frozen: &Frozen) -> Value {
 fn blocked(blockage: &Blockage) -> Value {
     let Blockage { error, since, refused } = blockage;
     json!({ "error": error, "since": rfc3339(*since), "refused": refused })
+}
+
+/// The rules that are only observed.
+fn observing(policy: &Policy) -> Vec<&str> {
+    let observed = policy.rules().iter().filter(|rule| rule.mode == Mode::Observe);
+    observed.map(|rule| rule.id.as_str()).collect()
 }
 
 fn reload(Standing { state, problem, since }: Standing) -> Value {

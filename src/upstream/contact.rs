@@ -22,7 +22,9 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::{
-    Answer, Egress, Endpoint, Outbound, Roots, SendError, Timeouts, WayError, dial::Dialer, exchange, pool,
+    Answer, Egress, Endpoint, Outbound, Roots, SendError, Timeouts, WayError,
+    dial::{Dialer, Trust},
+    exchange, pool,
 };
 use crate::chain::Bounded;
 
@@ -84,13 +86,14 @@ impl Contact {
 impl Roots {
     /// The same, with somebody who sees the certificates.
     fn seen_by(&self, certificate: &Arc<OnceLock<CertificateDer<'static>>>) -> Self {
-        let verifier = Arc::clone(&self.verifier);
+        let trust = self.now();
+        let verifier = Arc::clone(&trust.verifier);
         let witness = Witness { verifier: Arc::clone(&verifier), certificate: Arc::clone(certificate) };
-        let mut config = (**self.connector.config()).clone();
+        let mut config = (**trust.connector.config()).clone();
         // A session that is resumed shows no certificate.
         config.resumption = Resumption::disabled();
         config.dangerous().set_certificate_verifier(Arc::new(witness));
-        Self { connector: TlsConnector::from(Arc::new(config)), verifier }
+        Trust { connector: TlsConnector::from(Arc::new(config)), verifier }.into()
     }
 }
 

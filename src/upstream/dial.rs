@@ -3,6 +3,7 @@
 
 use std::{error::Error, io, path::Path, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::{
@@ -23,11 +24,16 @@ use super::{
     stream::Stream,
     tunnel::{self, ProxyError},
 };
-use crate::chain::Bounded;
+use crate::{chain::Bounded, watch};
 
 /// The certificate authorities an upstream is trusted by.
+///
+/// Its clones are one: where others take their place, new connections of all of them go by those.
 #[derive(Clone)]
-pub struct Roots {
+pub struct Roots(Arc<ArcSwap<Trust>>);
+
+/// What trust comes to.
+pub(super) struct Trust {
     pub(super) connector: TlsConnector,
     /// What the connector verifies certificates with.
     pub(super) verifier: Arc<Bounded<WebPkiServerVerifier>>,
@@ -88,7 +94,7 @@ pub(super) struct Dialer {
     tcp: HttpConnector,
     endpoint: Endpoint,
     proxy: Option<Proxy>,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+    tls: Option<(Roots, ServerName<'static>)>,
     timeout: Duration,
 }
 
@@ -113,9 +119,9 @@ impl Roots {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.into() };
         if let Some(path) = ca_file {
             let bad = |reason: String| RootsError::File { path: path.into(), reason };
-            let certificates = CertificateDer::pem_file_iter(path).map_err(|e| bad(e.to_string()))?;
+            let pem = watch::read(path).map_err(|e| bad(e.to_string()))?;
             let before = roots.len();
-            for certificate in certificates {
+            for certificate in CertificateDer::pem_slice_iter(&pem) {
                 let certificate = certificate.map_err(|e| bad(e.to_string()))?;
                 roots.add(certificate).map_err(|e| bad(e.to_string()))?;
             }
@@ -135,7 +141,23 @@ impl Roots {
             .with_custom_certificate_verifier(Arc::<Bounded<_>>::clone(&verifier))
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)), verifier })
+        Ok(Trust { connector: TlsConnector::from(Arc::new(config)), verifier }.into())
+    }
+
+    /// From now on these are trusted, and those only.
+    pub fn become_as(&self, other: &Self) {
+        self.0.store(other.0.load_full());
+    }
+
+    /// What is trusted now.
+    pub(super) fn now(&self) -> Arc<Trust> {
+        self.0.load_full()
+    }
+}
+
+impl From<Trust> for Roots {
+    fn from(trust: Trust) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(trust)))
     }
 }
 
@@ -147,7 +169,7 @@ impl Dialer {
         // Of several addresses, each gets its share of it.
         tcp.set_connect_timeout(Some(timeout));
         let tls = if endpoint.tls() {
-            Some((egress.roots.connector.clone(), ServerName::try_from(endpoint.host().to_owned())?))
+            Some((egress.roots.clone(), ServerName::try_from(endpoint.host().to_owned())?))
         } else {
             None
         };
@@ -177,8 +199,8 @@ impl Dialer {
 
     /// The second half of [`Self::dial`]: TLS, where the endpoint has it.
     pub(super) async fn secure(&self, tcp: TcpStream, deadline: Instant) -> Result<Stream, DialError> {
-        let Some((connector, name)) = &self.tls else { return Ok(Stream::plain(tcp)) };
-        let handshake = timeout_at(deadline, connector.connect(name.clone(), tcp)).await;
+        let Some((roots, name)) = &self.tls else { return Ok(Stream::plain(tcp)) };
+        let handshake = timeout_at(deadline, roots.now().connector.connect(name.clone(), tcp)).await;
         Ok(Stream::tls(handshake.map_err(|_| DialError::Timeout)?.map_err(DialError::Tls)?))
     }
 

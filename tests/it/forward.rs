@@ -186,6 +186,18 @@ fn upstream_is_believed_by_a_certificate_of_a_configured_authority() {
 }
 
 #[test]
+fn a_replaced_authority_is_trusted_by_new_connections_without_a_restart() {
+    let (setup, ca) = behind_tls("127.0.0.1");
+    let (other, _) = certificate("127.0.0.1");
+    let proxy = setup.file("ca.pem", &other).section("upstream: { ca_file: ca.pem }").start();
+    assert_eq!(proxy.send(cancel("100211")).status, 502, "it trusts another authority");
+    proxy.write("ca.pem", &ca);
+    proxy.logged("the configuration was reloaded");
+    assert_eq!(proxy.send(cancel("100211")).status, 204);
+    proxy.upstream_saw(1);
+}
+
+#[test]
 fn an_upstream_of_an_unknown_authority_or_another_name_is_sent_nothing() {
     let (unknown, _) = behind_tls("127.0.0.1");
     let (misnamed, ca) = behind_tls("mpc.other.example");

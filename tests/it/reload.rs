@@ -10,9 +10,9 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{Proxy, Setup, Wire, cancel, request, wait_for};
+use crate::harness::{Authority, Proxy, Setup, Wanted, Wire, cancel, request, wait_for};
 
 #[test]
 fn every_way_to_write_a_file_is_noticed() {
@@ -95,6 +95,69 @@ fn what_needs_a_restart_refuses_the_whole_reload_and_is_named() {
     let line = proxy.logged("the configuration was not reloaded: the last good one stays in force");
     assert_eq!(line["problem"], "a restart is needed to change listeners");
     decides(&proxy, "deny");
+}
+
+#[test]
+fn what_is_enforced_less_than_before_is_a_warning_and_stays_visible() {
+    let listeners = ["{ name: app, bind: 127.0.0.1:0 }", "{ name: team, bind: 127.0.0.1:0, bearer: true }"];
+    let with_token = policy("deny")
+        .replace("rules:", "  oncall: { identify: [ { bearer: { sha256_file: oncall.sha256 } } ] }\nrules:");
+    let proxy = Setup::new().listeners(&listeners).policy(&with_token).start();
+    let policy_of = |proxy: &Proxy| proxy.probe("/status").json()["policy"].clone();
+    assert_eq!(
+        (&policy_of(&proxy)["mode"], &policy_of(&proxy)["observing"]),
+        (&json!("enforce"), &json!([]))
+    );
+    let less = "the reloaded configuration enforces less than the one before";
+    let whats = |proxy: &Proxy| -> Vec<String> {
+        let lines = proxy
+            .log()
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .collect::<Vec<_>>();
+        let lines = lines.into_iter().filter(|line| line["message"] == less && line["level"] == "WARN");
+        lines.map(|line| line["what"].as_str().unwrap().to_owned()).collect()
+    };
+    let rule = with_token.replace("id: is-deny,", "id: is-deny, mode: observe,");
+    let open = rule.replace("{ bearer: { sha256_file: oncall.sha256 } }", "{ listener: team }");
+    for (text, mode, expected) in [
+        (rule, "enforce", "the rule `is-deny` denies nothing any more: it has `mode: observe`"),
+        (open.clone(), "enforce", "whoever connects to the listener `team` is `oncall` now, without a proof"),
+        (
+            open.replace("version: 1", "version: 1\nmode: observe"),
+            "observe",
+            "nothing is denied any more: the policy has `mode: observe`",
+        ),
+    ] {
+        let told = whats(&proxy).len();
+        proxy.write("policy.yaml", &text);
+        wait_for(expected, || (whats(&proxy).len() > told).then_some(()));
+        assert_eq!(whats(&proxy)[told..], [expected]);
+        assert_eq!(
+            (&policy_of(&proxy)["mode"], &policy_of(&proxy)["observing"]),
+            (&json!(mode), &json!(["is-deny"]))
+        );
+    }
+}
+
+#[test]
+fn what_check_finds_is_told_at_each_reload() {
+    let authority = Authority::new();
+    let (good, expired) =
+        (authority.issue(Wanted::server()), authority.issue(Wanted::server().valid(-7200, -60)));
+    let listener = "{ name: app, bind: 127.0.0.1:0, tls: { certificate: tls.crt, key: tls.key } }";
+    let setup = Setup::new().file("tls.crt", &good.certificate_pem).file("tls.key", &good.key_pem);
+    let proxy = setup.listeners(&[listener]).start();
+    assert!(!proxy.log().contains("expired on"));
+    let narrow = "could be narrower: `*` in `projects`";
+    let told = proxy.log().matches(narrow).count();
+    proxy.write("tls.key", &expired.key_pem);
+    proxy.write("tls.crt", &expired.certificate_pem);
+    wait_for("warning", || proxy.log().contains("expired on").then_some(()));
+    let log = proxy.log();
+    let line = log.lines().find(|line| line.contains("expired on")).unwrap();
+    assert!(line.contains("\"level\":\"WARN\""), "{line}");
+    wait_for("the other findings", || (proxy.log().matches(narrow).count() > told).then_some(()));
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn what_looks_like_a_number_is_taken_as_it_is_written_where_a_text_is_meant() {
     ] {
         directory.change(file, from, to);
     }
-    let Loaded { settings, warnings } = load(&directory.path("proxy.yaml")).unwrap();
+    let Loaded { settings, warnings, .. } = load(&directory.path("proxy.yaml")).unwrap();
     assert!(!warnings.has_errors(), "{warnings}");
     let project = &settings.projects[0];
     assert_eq!((&*project.name, &*project.id), ("007", "11112222333344445555666677778888"));
