@@ -21,11 +21,11 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http::{Request, Response, request};
 use mpc_auth_proxy::{
     audit::{Recent, Sink, Target, WhenBlocked},
-    clock::{self, Skew},
+    clock::{self, Clocks},
     config::{self, Hosts, Settings},
     credential::{Renewal, Round, Surroundings},
     identity::{Peer, PeerAddress},
-    limit::{Freeze, Limiter},
+    limit::{Cutoff, Freeze, Limiter},
     metrics::{Foreseen, Metrics},
     stack::{self, Parts, Stack},
     stage::{Arrival, Body, InForce, Project},
@@ -111,9 +111,9 @@ async fn stack(upstream: SocketAddr) -> Stack {
     let folder = tempfile::tempdir().expect("a folder");
     let settings = settings(folder.path(), upstream);
     let sink = Sink::open(Target::File("/dev/null".into()), WhenBlocked::Refuse).expect("a sink");
-    let (skew, roots) = (Skew::default(), Roots::new(None).expect("the built-in roots"));
+    let (clocks, roots) = (Clocks::default(), Roots::new(None).expect("the built-in roots"));
     let egress = Egress { roots, proxies: Proxies::new(None, |_| None) };
-    let surroundings = Surroundings::new(&egress, settings.upstream.connect_timeout, &skew);
+    let surroundings = Surroundings::new(&egress, settings.upstream.connect_timeout, &clocks);
     let sources = settings.credentials.iter().map(|credential| (&credential.name, &credential.source));
     let mut renewal = Renewal::all(sources, surroundings).expect("the built-in roots").remove(0);
     assert!(matches!(renewal.round().await, Round::Changed), "the keys");
@@ -126,7 +126,7 @@ async fn stack(upstream: SocketAddr) -> Stack {
         upstreams: &[],
         projects: &["media-prod".into()],
         sink: &sink,
-        skew: &skew,
+        clocks: &clocks,
     }));
     let in_force = InForce {
         callers: settings.callers,
@@ -149,7 +149,7 @@ async fn stack(upstream: SocketAddr) -> Stack {
         freeze: Freeze::default(),
         metrics,
         hostname: "bench".into(),
-        skew,
+        cutoff: Cutoff::default(),
     };
     stack::build(&settings.limits, &settings.upstream, parts)
 }

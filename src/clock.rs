@@ -1,11 +1,12 @@
-//! What time is it? The only reader of the wall clock, and what is known of its error.
+//! Wall clock of this machine, and what is known of the clocks of endpoints.
 //!
 //! It stands first because everything else takes time as an argument; a test of a pure function
 //! passes the time it needs. It does not sleep and sets no timers.
 
 use std::{
+    collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI64, Ordering::Relaxed},
     },
     time::Duration,
@@ -19,21 +20,65 @@ pub fn now() -> DateTime<Utc> {
     Utc::now()
 }
 
-/// How far the cloud's clock is ahead of this machine's: 0 until an answer shows that it is not. Clones share it.
-///
-/// The gateway refuses signatures that are 15 minutes off, so a machine whose clock is wrong signs by the cloud's.
+/// What is known of the clocks of all endpoints, of MPC and of those that hand out credentials. Clones share it.
 #[derive(Clone, Default)]
-pub struct Skew(Arc<AtomicI64>);
+pub struct Clocks(Arc<Mutex<BTreeMap<Arc<str>, Skew>>>);
+
+/// How far an endpoint's clock is ahead of this machine's: 0 until an answer shows that it is not. Clones share it.
+///
+/// The gateway refuses signatures that are 15 minutes off, so a machine whose clock is wrong signs by the endpoint's.
+#[derive(Clone)]
+pub struct Skew(Arc<Measured>);
+
+struct Measured {
+    endpoint: Arc<str>,
+    milliseconds: AtomicI64,
+}
+
+impl Clocks {
+    /// The clock of the endpoint of this name: the same one for whoever asks.
+    pub fn of(&self, endpoint: &str) -> Skew {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(skew) = known.get(endpoint) {
+            return skew.clone();
+        }
+        let name: Arc<str> = endpoint.into();
+        let skew = Skew::new(Arc::clone(&name));
+        known.insert(name, skew.clone());
+        skew
+    }
+
+    /// Every clock that was asked for, in the order of their endpoints' names.
+    pub fn all(&self) -> Vec<Skew> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
 
 impl Skew {
-    /// The time by the cloud's clock. It is never more than 15 minutes from the machine's, whatever was measured.
+    /// The clock of an endpoint of which nothing is known.
+    pub fn new(endpoint: Arc<str>) -> Self {
+        Self(Arc::new(Measured { endpoint, milliseconds: AtomicI64::new(0) }))
+    }
+
+    /// Whose clock it is.
+    pub fn endpoint(&self) -> &str {
+        &self.0.endpoint
+    }
+
+    /// The time to date signatures with: by the endpoint's clock, but no further from this machine's than it takes.
     pub fn now(&self) -> DateTime<Utc> {
-        now() + self.measured().clamp(-MOST_CORRECTED, MOST_CORRECTED)
+        now() + corrected(self.measured())
     }
 
     /// What was measured last.
     pub fn measured(&self) -> TimeDelta {
-        TimeDelta::milliseconds(self.0.load(Relaxed))
+        TimeDelta::milliseconds(self.0.milliseconds.load(Relaxed))
+    }
+
+    /// Whether signatures are dated so that the endpoint accepts them, as far as it is known.
+    pub fn is_corrected(&self) -> bool {
+        let measured = self.measured();
+        (measured - corrected(measured)).abs() < TOLERATED
     }
 
     /// Learns from the `Date` of an answer that was just received and took so long. It has no fraction of a second,
@@ -46,23 +91,58 @@ impl Skew {
             return;
         }
         let measured = if measured.abs() <= explained { TimeDelta::zero() } else { measured };
-        self.0.store(measured.num_milliseconds(), Relaxed);
-        let seconds = measured.num_seconds();
+        self.0.milliseconds.store(measured.num_milliseconds(), Relaxed);
+        let (seconds, endpoint) = (measured.num_seconds(), self.endpoint());
         if measured.is_zero() {
-            tracing::info!("this machine's clock agrees with the cloud's again");
-        } else if measured.abs() <= MOST_CORRECTED {
-            tracing::warn!(seconds, "the cloud's clock is ahead by this much: signatures are dated by it");
+            tracing::info!(endpoint, "this machine's clock agrees with the cloud's again");
+        } else if measured.abs() < TOLERATED {
+            tracing::warn!(
+                endpoint,
+                seconds,
+                "the cloud's clock is ahead by this much: signatures are dated by it"
+            );
+        } else if self.is_corrected() {
+            tracing::error!(
+                endpoint,
+                seconds,
+                "the cloud's clock is ahead by this much: signatures are dated by it as far as it takes; set this \
+                 machine's clock"
+            );
         } else {
             tracing::error!(
+                endpoint,
                 seconds,
-                "the cloud's clock is ahead by this much, of which 15 minutes are corrected: set this machine's clock"
+                "the cloud's clock is ahead by this much, which is more than a day and is not corrected: set this \
+                 machine's clock"
             );
         }
     }
 }
 
-/// As far as the gateway's own tolerance goes. A wrong `Date` must not be able to date signatures at will.
-const MOST_CORRECTED: TimeDelta = TimeDelta::minutes(15);
+/// By how much dates are moved where the clocks are so far apart. A wrong `Date` must not be able to date signatures
+/// at will: beyond what is usual they are moved just far enough to be accepted, and by a day at most.
+fn corrected(measured: TimeDelta) -> TimeDelta {
+    let size = measured.abs();
+    let moved = if size <= USUAL {
+        size
+    } else if size <= USUAL * 2 {
+        USUAL
+    } else if size <= MOST {
+        size - CLOSE_ENOUGH
+    } else {
+        TimeDelta::zero()
+    };
+    if measured < TimeDelta::zero() { -moved } else { moved }
+}
+
+/// The gateway refuses a signature whose date is so far from its own clock.
+pub const TOLERATED: TimeDelta = TimeDelta::minutes(15);
+/// A little less than what is tolerated: when the clocks agree again, what was dated so is still accepted.
+const USUAL: TimeDelta = TimeDelta::seconds(15 * 60 - 30);
+/// As far as dates beyond that are left from the endpoint's clock.
+const CLOSE_ENOUGH: TimeDelta = TimeDelta::minutes(10);
+/// More is no time zone and no pause.
+const MOST: TimeDelta = TimeDelta::days(1);
 const HALF_A_SECOND: TimeDelta = TimeDelta::milliseconds(500);
 const PRECISION: TimeDelta = TimeDelta::seconds(2);
 
@@ -71,7 +151,7 @@ mod tests {
     use super::*;
 
     fn measured_from(offsets: &[i64], took: u64) -> TimeDelta {
-        let skew = Skew::default();
+        let skew = Clocks::default().of("mpc");
         for seconds in offsets {
             skew.learn(now() + TimeDelta::seconds(*seconds), Duration::from_secs(took));
         }
@@ -97,13 +177,35 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_a_quarter_of_an_hour_is_corrected() {
-        for (minutes, corrected) in [(10, 10), (-10, -10), (20, 15), (-1000, -15)] {
-            let skew = Skew::default();
-            skew.learn(now() + TimeDelta::minutes(minutes), Duration::ZERO);
+    fn dates_are_moved_as_far_as_it_takes_and_by_a_day_at_most() {
+        for (seconds, moved, corrected) in [
+            (600, 600, true),
+            (-600, -600, true),
+            (1200, 870, true),
+            (-1500, -870, true),
+            (1740, 870, true),
+            (-1745, -1145, true),
+            (3600, 3000, true),
+            (-3600, -3000, true),
+            (86_000, 85_400, true),
+            (90_000, 0, false),
+            (-90_000, 0, false),
+        ] {
+            let skew = Clocks::default().of("mpc");
+            skew.learn(now() + TimeDelta::seconds(seconds), Duration::ZERO);
             let difference = skew.now() - now();
-            let error = difference - TimeDelta::minutes(corrected);
-            assert!(error.abs() < TimeDelta::seconds(2), "{minutes}: {difference}");
+            let error = difference - TimeDelta::seconds(moved);
+            assert!(error.abs() < TimeDelta::seconds(2), "{seconds}: {difference}");
+            assert_eq!(skew.is_corrected(), corrected, "{seconds}");
         }
+    }
+
+    #[test]
+    fn each_endpoint_has_a_clock_of_its_own() {
+        let clocks = Clocks::default();
+        clocks.of("one").learn(now() + TimeDelta::hours(1), Duration::ZERO);
+        assert!(clocks.of("one").measured() > TimeDelta::minutes(59), "whoever asks");
+        assert_eq!(clocks.of("two").measured(), TimeDelta::zero());
+        assert_eq!(clocks.all().iter().map(Skew::endpoint).collect::<Vec<_>>(), ["one", "two"]);
     }
 }

@@ -13,13 +13,12 @@ use tower::{
 
 use crate::{
     audit::{Recent, Sink},
-    clock::Skew,
     config::{Limits, UpstreamSettings},
-    limit::Freeze,
+    limit::{Cutoff, Freeze},
     metrics::Metrics,
     stage::{
-        Arrival, AuditLayer, Authenticate, Authorize, Body, Compose, EntrustLayer, Forward, InForce, Limit,
-        Project, Receive, RespondLayer, RetryLayer, Route, Sign,
+        Arrival, AuditLayer, Authenticate, Authorize, Body, Clearance, Compose, EntrustLayer, Forward,
+        InForce, Limit, Project, Receive, RespondLayer, RetryLayer, Route,
     },
 };
 
@@ -42,13 +41,15 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// This machine's name, a part of request ids.
     pub hostname: String,
-    /// The cloud's clock.
-    pub skew: Skew,
+    /// Whether the time to finish is over.
+    pub cutoff: Cutoff,
 }
 
 /// Builds the stack.
 pub fn build(limits: &Limits, upstream: &UpstreamSettings, parts: Parts) -> Stack {
-    let Parts { in_force, projects, sink, recent, freeze, metrics, hostname, skew } = parts;
+    let Parts { in_force, projects, sink, recent, freeze, metrics, hostname, cutoff } = parts;
+    let authorize = Authorize::new(Arc::clone(&metrics));
+    let clearance = Clearance::new(Arc::clone(&in_force), authorize.clone(), freeze.clone(), cutoff);
     let stack = ServiceBuilder::new()
         // Observe: exactly one record a request, and the one map from errors to answers.
         .layer(AuditLayer::new(sink.clone(), recent, Arc::clone(&metrics), hostname))
@@ -61,13 +62,13 @@ pub fn build(limits: &Limits, upstream: &UpstreamSettings, parts: Parts) -> Stac
         .layer(FilterLayer::new(Receive::new(limits.request_deadline, limits.headers)))
         .layer(FilterLayer::new(Authenticate::new(in_force)))
         .layer(FilterLayer::new(Route::new(&projects)))
-        .layer(FilterLayer::new(Authorize::new(Arc::clone(&metrics))))
+        .layer(FilterLayer::new(authorize))
         .layer(FilterLayer::new(Limit::new(freeze, Arc::clone(&metrics))))
-        // Act: a new request, signed anew for each attempt with the credential in force.
+        // Act: a new request, lent the credential in force for each attempt; cleared once more and signed when
+        // nothing is left to be waited for.
         .layer(FilterLayer::new(Compose))
         .layer(RetryLayer::new(upstream.attempts, upstream.stale))
-        .layer(EntrustLayer::new(skew.clone()))
-        .layer(FilterLayer::new(Sign::new(skew.clone())))
-        .service(Forward::new(sink, metrics, skew));
+        .layer(EntrustLayer)
+        .service(Forward::new(sink, metrics, clearance));
     BoxCloneSyncService::new(stack)
 }

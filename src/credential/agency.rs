@@ -2,19 +2,23 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method,
     header::{CONTENT_TYPE, HOST},
 };
 use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
-    Credential, Held, Lease, Provide, ProvideError, Provided, Providing,
+    Credential, Held, Provide, ProvideError, Provided, Providing, Verdict,
     exchange::{Ask, Exchange, text_of},
     source,
 };
-use crate::signing::{self, SigningKey, Timestamp, Unsigned};
+use crate::{
+    signing::{self, SigningKey, Timestamp, Unsigned},
+    upstream::Answer,
+};
 
 /// A key of an agency.
 pub(super) struct Agency {
@@ -29,39 +33,47 @@ impl Agency {
     }
 
     async fn key(&self) -> Result<Provided, ProvideError> {
-        let unusable = || ProvideError::Base(Arc::clone(&self.settings.base));
-        let base = self.base.as_ref().ok_or_else(unusable)?;
-        let lease = base.lease(Instant::now() + self.exchange.timeout()).await.map_err(|_| unusable())?;
-        let answer = self.exchange.ask(self.request(&lease).ok_or_else(unusable)?).await?;
-        // Its key is locked by bad signatures like any other.
-        if answer.status == StatusCode::UNAUTHORIZED {
-            base.doubted(&lease);
-        } else {
-            base.believed(&lease);
+        let (mut answer, verdict) = self.ask().await?;
+        // The date was wrong, and not the key; now it is known by how much.
+        if verdict == Verdict::Misdated && self.exchange.clock().is_corrected() {
+            (answer, _) = self.ask().await?;
         }
         self.exchange.key(answer)
     }
 
+    /// Asks once. Signatures that STS does not believe lock the base's key like any other.
+    async fn ask(&self) -> Result<(Answer, Verdict), ProvideError> {
+        let unusable = || ProvideError::Base(Arc::clone(&self.settings.base));
+        let base = self.base.as_ref().ok_or_else(unusable)?;
+        let lease = base.lease(Instant::now() + self.exchange.timeout()).await.map_err(|_| unusable())?;
+        let now = self.exchange.clock().now();
+        let ask = self.request(lease.credential(), now).ok_or_else(unusable)?;
+        let answer = self.exchange.ask(ask).await?;
+        let verdict = Verdict::of_exchange(&answer, now);
+        base.answered(lease, verdict);
+        Ok((answer, verdict))
+    }
+
     /// The request, signed. `None` where the base is no access key.
-    fn request(&self, lease: &Lease) -> Option<Ask<'static>> {
-        let Credential::Key(key) = lease.credential() else { return None };
+    fn request(&self, base: &Credential, now: DateTime<Utc>) -> Option<Ask<'static>> {
+        let Credential::Key(key) = base else { return None };
         let source::Agency { agency_urn, session_name, duration, .. } = &self.settings;
         let body = text_of(json!({
             "agency_urn": agency_urn,
             "agency_session_name": session_name,
             "duration_seconds": duration.as_secs(),
         }));
-        let headers = self.signed_headers(&body, key)?;
+        let headers = self.signed_headers(&body, key, now)?;
         Some(Ask { method: Method::POST, target: ASSUME, headers, body })
     }
 
-    fn signed_headers(&self, body: &[u8], key: &SigningKey) -> Option<HeaderMap> {
+    fn signed_headers(&self, body: &[u8], key: &SigningKey, now: DateTime<Utc>) -> Option<HeaderMap> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, JSON);
         let (host, json) = (self.exchange.host(), JSON);
         let to_sign = [(CONTENT_TYPE.as_str(), json.as_bytes()), (HOST.as_str(), host.as_bytes())];
         let unsigned = Unsigned { method: "POST", path: ASSUME, query: "", headers: &to_sign, body };
-        let signed = signing::sign(&unsigned, key, Timestamp::from(self.exchange.now())).ok()?;
+        let signed = signing::sign(&unsigned, key, Timestamp::from(now)).ok()?;
         for (name, value) in signed.headers() {
             let mut value = HeaderValue::from_str(value).ok()?;
             value.set_sensitive(true);

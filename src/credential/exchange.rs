@@ -3,7 +3,7 @@
 //! What it answers with is a secret and is treated as one: nothing of it is logged or passed on but a status and an
 //! error code, because the message of an error may repeat what was sent.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -12,12 +12,15 @@ use http::{
     header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT},
 };
 use http_body_util::Full;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::Value;
 use tokio::time::Instant;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{Credential, ProvideError, Provided, Surroundings};
+use super::{Credential, Expiry, ProvideError, Provided, Surroundings};
 use crate::{
     clock::Skew,
     secret::Secret,
@@ -73,7 +76,7 @@ impl Exchange {
         let timeouts = Timeouts { connect: surroundings.connect_timeout.min(timeout), attempt: timeout };
         let host = HeaderValue::from_str(endpoint.authority()).unwrap_or(HeaderValue::from_static(""));
         let upstream = Upstream::new(endpoint, &surroundings.egress, timeouts)?;
-        let skew = surroundings.skew.clone();
+        let skew = surroundings.clocks.of(&endpoint.to_string());
         Ok(Self { name: endpoint.authority().into(), host, upstream, skew, timeout })
     }
 
@@ -92,7 +95,7 @@ impl Exchange {
         let answer = self.upstream.send(request, Use::Fresh, started + self.timeout).await;
         let answer =
             answer.map_err(|source| ProvideError::Unanswered { endpoint: Arc::clone(&self.name), source })?;
-        if let Some(date) = answer.date() {
+        if let Some(date) = answer.date().filter(|_| is_its_own(&answer)) {
             self.skew.learn(date, started.elapsed());
         }
         Ok(answer)
@@ -134,9 +137,14 @@ impl Exchange {
         self.timeout
     }
 
-    /// The time by the cloud's clock.
-    pub(super) fn now(&self) -> DateTime<Utc> {
-        self.skew.now()
+    /// The clock of this endpoint.
+    pub(super) fn clock(&self) -> &Skew {
+        &self.skew
+    }
+
+    /// An end that this endpoint set, and so by its clock.
+    pub(super) fn expiry(&self, at: DateTime<Utc>) -> Option<Expiry> {
+        Some(Expiry { at, clock: self.skew.clone() })
     }
 
     /// The value of `Host`.
@@ -161,8 +169,15 @@ impl Exchange {
             moment(&credential.expires_at).ok_or_else(|| self.unusable("its expiry is no time"))?;
         let key = SigningKey::new(&credential.access, &credential.secret, Some(credential.securitytoken));
         let key = key.map_err(|error| ProvideError::Key { place: (&*self.name).into(), error })?;
-        Ok(Provided { credential: Credential::Key(key), expires_at: Some(expires_at) })
+        Ok(Provided { credential: Credential::Key(key), expires_at: self.expiry(expires_at) })
     }
+}
+
+/// Whether an answer is of the endpoint itself, and not of something on the way that has a clock of its own: these
+/// services say what they have to say in JSON.
+fn is_its_own(answer: &Answer) -> bool {
+    let document = || serde_json::from_slice::<HashMap<&str, IgnoredAny>>(&answer.body).is_ok();
+    answer.status.is_success() || document()
 }
 
 /// A document as text. Nothing of it is left behind.

@@ -1,13 +1,14 @@
-//! What is lent to a request, and what is learnt from its answer? The last good value of a credential.
+//! Last good value of a credential, which is lent to requests.
 //!
 //! It stands between the renewal, which puts values in, and the stages, which borrow them. Reading it takes no
 //! lock. Where there is no value that can be used, requests wait together for one round of the renewal, and no
-//! longer: how many of them wait makes no difference to how often a source is asked.
+//! longer: how many of them wait makes no difference to how often a source is asked. Before a key is lent, its
+//! health is asked whether there may be one more signature.
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -20,14 +21,15 @@ use tokio::{
 };
 
 use super::{
-    Credential, Look, Provided,
-    standing::{HeldBack, Place, Standing},
+    Credential, Look, Provided, State, Verdict,
+    health::{KeyHealth, Keys, NotAdmitted, Permit},
 };
 
 /// A configured credential and the last good value of it.
 pub struct Held {
     name: Arc<str>,
     source: &'static str,
+    keys: Keys,
     current: ArcSwapOption<Value>,
     rounds: watch::Sender<Rounds>,
     /// Requests want a value with at least this number.
@@ -43,7 +45,10 @@ struct Value {
     expires_at: Option<DateTime<Utc>>,
     /// The same by this process's clock, which nobody sets.
     until: Option<Instant>,
-    standing: Standing,
+    /// That of an access key. Tokens have no signatures that could lock them.
+    health: Option<Arc<KeyHealth>>,
+    /// Whether upstream said that it has ended, and there was no newer one.
+    ended: Arc<AtomicBool>,
 }
 
 /// How often a source was asked, and what came of it.
@@ -56,12 +61,16 @@ struct Rounds {
     looked_at: Arc<[Look]>,
 }
 
-/// A value that is lent to one attempt.
-#[derive(Clone)]
+/// A value that is lent for one attempt, with leave to sign it. Dropped, it says nothing about the value; see
+/// [`Held::answered`].
 pub struct Lease {
-    value: Arc<Value>,
-    _place: Option<Arc<Place>>,
+    lent: Lent,
+    permit: Option<Permit>,
 }
+
+/// The value of a lease.
+#[derive(Clone)]
+pub struct Lent(Arc<Value>);
 
 /// Why there is nothing to lend. Holds when it may be worth trying again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,31 +83,21 @@ pub enum Unavailable {
         "this project's credential is held back: upstream refused its last signatures, and five in a row lock the key"
     )]
     HeldBack(Duration),
-}
-
-/// What there is to tell of a credential. No secret.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct State {
-    /// Whether it has a value that has not expired.
-    pub ready: bool,
-    /// The first characters of its access key.
-    pub key_hint: Option<String>,
-    /// When its value ends. `None` where it does not, or there is none.
-    pub expires_at: Option<DateTime<Utc>>,
-    /// For how long it is held back.
-    pub held_back: Option<Duration>,
-    /// Why its source gave nothing the last time.
-    pub problem: Option<Arc<str>>,
-    /// Which sources were looked for, where it is the first that is there.
-    pub looked_at: Arc<[Look]>,
+    /// As many signatures as may be are without an answer.
+    #[error(
+        "too many signatures of this project's key are waiting for upstream's answers: were they bad, more would lock \
+         the key"
+    )]
+    Crowded,
 }
 
 impl Held {
     /// A credential without a value. The source is the kind of it, as in the configuration.
-    pub(super) fn new(name: Arc<str>, source: &'static str) -> Self {
+    pub(super) fn new(name: Arc<str>, source: &'static str, keys: Keys) -> Self {
         Self {
             name,
             source,
+            keys,
             current: ArcSwapOption::empty(),
             rounds: watch::Sender::new(Rounds::default()),
             wanted: AtomicU64::new(0),
@@ -116,21 +115,22 @@ impl Held {
         self.source
     }
 
-    /// Lends the value in force. Waits until `deadline` where there is none, or few may use it.
+    /// Lends the value in force. Waits until `deadline` where there is none, or as many signatures as may be are
+    /// without an answer.
     ///
     /// # Errors
     /// Where nothing can be lent now.
     pub async fn lease(&self, deadline: Instant) -> Result<Lease, Unavailable> {
-        if let Some(value) = self.usable(0) {
-            match admitted(value, deadline).await {
-                // It was not before this call waited for a place. There may be a newer one.
+        if let Some(value) = self.in_force() {
+            match self.admitted(value, deadline).await {
+                // There may be a newer one.
                 Err(Unavailable::HeldBack(_)) => {}
                 lease => return lease,
             }
         }
         // Also the same value will do, where it is given again for longer.
         let value = self.renewed(self.number() + 1, 0, deadline).await?;
-        admitted(value, deadline).await
+        self.admitted(value, deadline).await
     }
 
     /// Lends a newer value than that one, because upstream does not accept it any more. Asks the source for one,
@@ -138,31 +138,43 @@ impl Held {
     ///
     /// # Errors
     /// Where there is none to be had.
-    pub async fn lease_newer(&self, than: &Lease, deadline: Instant) -> Result<Lease, Unavailable> {
-        let number = than.value.number;
+    pub async fn lease_newer(&self, than: &Lent, deadline: Instant) -> Result<Lease, Unavailable> {
+        let number = than.0.number;
         let value = match self.usable(number) {
             Some(value) => value,
             None => self.renewed(number + 1, number, deadline).await?,
         };
-        admitted(value, deadline).await
+        self.admitted(value, deadline).await
     }
 
-    /// Upstream believed this one's signature.
-    pub fn believed(&self, lease: &Lease) {
-        lease.value.standing.believed();
-    }
-
-    /// Upstream did not believe this one's signature. After three in a row it is held back.
-    pub fn doubted(&self, lease: &Lease) {
-        if let Some(HeldBack(until)) = lease.value.standing.doubted() {
+    /// Upstream answered what was sent with this lease. After three refusals in a row the key is held back.
+    pub fn answered(&self, lease: Lease, verdict: Verdict) {
+        let Lease { lent, permit } = lease;
+        if verdict == Verdict::Believed && lent.0.ended.load(Relaxed) {
+            lent.0.ended.store(false, Relaxed);
+        }
+        if let Some(held_back) = permit.and_then(|permit| permit.answered(verdict)) {
             let (credential, source) = (&*self.name, self.source);
-            let seconds = until.saturating_duration_since(Instant::now()).as_secs();
+            let seconds = held_back.as_secs();
             tracing::error!(
                 credential,
                 source,
                 seconds,
                 "upstream refused this credential's signatures three times in a row: it is held back until it \
                  changes, or for as long as upstream would lock the key"
+            );
+        }
+    }
+
+    /// Upstream says that this value has ended, and there is no newer one to be had. It is told once.
+    pub fn ended(&self, lent: &Lent) {
+        if !lent.0.ended.swap(true, Relaxed) {
+            let (credential, source) = (&*self.name, self.source);
+            tracing::error!(
+                credential,
+                source,
+                "upstream says that this credential has ended, and its source has no newer one: calls with it fail \
+                 until it changes"
             );
         }
     }
@@ -175,20 +187,23 @@ impl Held {
         let Some(value) = value.as_deref() else {
             return State { problem, looked_at, ..State::default() };
         };
-        let left = |HeldBack(until): HeldBack| until.saturating_duration_since(Instant::now());
+        let (in_force, ended) = (!value.has_expired(), value.ended.load(Relaxed));
+        let held_back = value.held_back();
         State {
-            ready: !value.has_expired(),
+            ready: in_force && !ended && held_back.is_none(),
+            in_force,
             key_hint: value.credential.key_hint().map(str::to_owned),
             expires_at: value.expires_at,
-            held_back: value.standing.held_back().map(left),
-            problem,
+            left: value.until.map(|until| left(until + LAST_MOMENT)),
+            held_back,
+            problem: problem.or_else(|| ended.then(|| HAS_ENDED.into())),
             looked_at,
         }
     }
 
-    /// Whether it has a value that has not expired.
+    /// Whether calls can be made with it: it has a value that has neither expired nor ended, and is not held back.
     pub fn is_ready(&self) -> bool {
-        self.current.load().as_deref().is_some_and(|value| !value.has_expired())
+        self.current.load().as_deref().is_some_and(Value::is_ready)
     }
 
     /// Returns when its source has been asked once.
@@ -201,14 +216,26 @@ impl Held {
     pub(super) fn put(&self, provided: Provided, life: Option<Duration>) -> bool {
         let Provided { credential, expires_at } = provided;
         let until = life.map(|life| Instant::now() + life.saturating_sub(LAST_MOMENT));
+        let expires_at = expires_at.map(|end| end.at);
         let before = self.current.load_full();
-        let same = before.filter(|before| before.credential == credential);
-        let (number, standing, changed) = match same {
-            Some(before) => (before.number, before.standing.clone(), false),
-            None => (self.number() + 1, Standing::default(), true),
+        let same = before.as_ref().filter(|before| before.credential == credential);
+        let changed = same.is_none();
+        let (number, health, ended) = match same {
+            Some(same) => (same.number, same.health.clone(), Arc::clone(&same.ended)),
+            None => (self.number() + 1, self.health_of(&credential), Arc::default()),
         };
-        self.current.store(Some(Arc::new(Value { number, credential, expires_at, until, standing })));
+        self.current.store(Some(Arc::new(Value { number, credential, expires_at, until, health, ended })));
+        if changed && let Some(former) = before.and_then(|before| before.health.clone()) {
+            former.replaced();
+        }
         changed
+    }
+
+    fn health_of(&self, credential: &Credential) -> Option<Arc<KeyHealth>> {
+        match credential {
+            Credential::Key(key) => Some(self.keys.of(key)),
+            Credential::Token(_) => None,
+        }
     }
 
     /// Ends a round: those who waited for it go on.
@@ -242,11 +269,37 @@ impl Held {
         self.current.load().as_ref().map_or(0, |value| value.number)
     }
 
-    /// The value in force, if it is newer than that one and can be used.
+    /// The value in force, if there is one.
+    fn in_force(&self) -> Option<Arc<Value>> {
+        self.current.load_full().filter(|value| !value.has_expired())
+    }
+
+    /// The value in force, if it is newer than that one and may be used now.
     fn usable(&self, than: u64) -> Option<Arc<Value>> {
-        let value = self.current.load_full()?;
-        let usable = value.number > than && !value.has_expired() && value.standing.held_back().is_none();
-        usable.then_some(value)
+        self.in_force().filter(|value| value.number > than && value.held_back().is_none())
+    }
+
+    /// Lends this value, or the one that replaces it meanwhile, when there may be one more signature.
+    async fn admitted(&self, mut value: Arc<Value>, deadline: Instant) -> Result<Lease, Unavailable> {
+        loop {
+            let permit = match &value.health {
+                None => None,
+                Some(health) => match health.admit(deadline).await {
+                    Ok(permit) => Some(permit),
+                    Err(NotAdmitted::HeldBack(until)) => return Err(Unavailable::HeldBack(left(until))),
+                    Err(NotAdmitted::Crowded) => return Err(Unavailable::Crowded),
+                    Err(NotAdmitted::Replaced) => {
+                        value = self.usable(0).ok_or_else(|| self.unavailable())?;
+                        continue;
+                    }
+                },
+            };
+            // It may have been replaced in the moment in which this call had waited long enough.
+            if value.number >= self.number() {
+                return Ok(Lease { lent: Lent(value), permit });
+            }
+            value = self.usable(0).ok_or_else(|| self.unavailable())?;
+        }
     }
 
     /// Asks for a value with that number. Waits for one round of the renewal, and gives what is newer than `than`.
@@ -286,30 +339,41 @@ impl Value {
     fn has_expired(&self) -> bool {
         self.until.is_some_and(|until| until <= Instant::now())
     }
+
+    fn held_back(&self) -> Option<Duration> {
+        self.health.as_ref().and_then(|health| health.held_back()).map(left)
+    }
+
+    fn is_ready(&self) -> bool {
+        !self.has_expired() && !self.ended.load(Relaxed) && self.held_back().is_none()
+    }
 }
 
 impl Lease {
     /// What is lent.
     pub fn credential(&self) -> &Credential {
-        &self.value.credential
+        self.lent.credential()
+    }
+
+    /// The value alone: for whoever signs, and to ask for a newer one.
+    pub fn lent(&self) -> Lent {
+        self.lent.clone()
     }
 }
 
-async fn admitted(value: Arc<Value>, deadline: Instant) -> Result<Lease, Unavailable> {
-    let admitted = match value.standing.try_admit() {
-        Some(admitted) => admitted,
-        None => match timeout_at(deadline, value.standing.admit()).await {
-            Ok(admitted) => admitted,
-            Err(_) => return Err(Unavailable::HeldBack(SOON)),
-        },
-    };
-    match admitted {
-        Ok(place) => Ok(Lease { value, _place: place.map(Arc::new) }),
-        Err(HeldBack(until)) => Err(Unavailable::HeldBack(until.saturating_duration_since(Instant::now()))),
+impl Lent {
+    /// What is lent.
+    pub fn credential(&self) -> &Credential {
+        &self.0.credential
     }
+}
+
+fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now())
 }
 
 /// What is signed so shortly before its key ends may arrive after it, and then counts as a bad signature.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 /// When to try again where nobody knows better.
 const SOON: Duration = Duration::from_secs(1);
+const HAS_ENDED: &str = "upstream says that it has ended (401 APIGW.0307), and its source has no newer one";

@@ -4,7 +4,6 @@
 
 use std::path::PathBuf;
 
-use chrono::{DateTime, Utc};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
@@ -63,11 +62,8 @@ impl IamPassword {
         let token = token.as_ref().and_then(|token| Token::new(token).ok());
         let token = token.ok_or_else(|| self.exchange.unusable("it has no X-Subject-Token"))?;
         let Document { token: Issued { expires_at } } = self.exchange.read(answer)?;
-        let expires_at: Option<DateTime<Utc>> = moment(&expires_at);
-        if expires_at.is_none() {
-            return Err(self.exchange.unusable("its expiry is no time"));
-        }
-        Ok(Provided { credential: Credential::Token(token), expires_at })
+        let end = moment(&expires_at).ok_or_else(|| self.exchange.unusable("its expiry is no time"))?;
+        Ok(Provided { credential: Credential::Token(token), expires_at: self.exchange.expiry(end) })
     }
 }
 

@@ -11,9 +11,11 @@ mod auto;
 mod environment;
 mod exchange;
 mod files;
+mod health;
 mod held;
 mod iam_password;
 mod ini;
+mod ledger;
 mod metadata;
 mod oidc;
 mod oidc_sts;
@@ -21,8 +23,9 @@ mod pod_identity;
 mod profile;
 mod renew;
 mod source;
-mod standing;
+mod state;
 mod token_file;
+mod verdict;
 
 use std::{
     error::Error as _,
@@ -38,15 +41,18 @@ use http::HeaderValue;
 
 pub use auto::{Known, Look, look_around};
 pub use environment::variable_of;
-pub use held::{Held, Lease, State, Unavailable};
+pub use held::{Held, Lease, Lent, Unavailable};
 pub use metadata::endpoint as default_metadata;
 pub use profile::{SECTION as DEFAULT_SECTION, default_path as default_profile};
 pub use renew::{Renewal, Round};
 pub use source::{
     Agency, LONGEST_KEY, Oidc, OidcSts, Password, SESSION_NAME, Source, Surroundings, USUAL_KEY,
 };
+pub use state::State;
+pub use verdict::Verdict;
 
 use crate::{
+    clock::Skew,
     secret::{Flaw, Secret, key_text},
     signing::{KeyError, SigningKey},
     upstream::{SendError, WayError},
@@ -71,7 +77,15 @@ pub struct Provided {
     /// The credential.
     pub credential: Credential,
     /// When it ends, where the source says so.
-    pub expires_at: Option<DateTime<Utc>>,
+    pub expires_at: Option<Expiry>,
+}
+
+/// The end of a credential, by the clock of the endpoint that set it.
+pub struct Expiry {
+    /// When it ends.
+    pub at: DateTime<Utc>,
+    /// By this clock.
+    pub clock: Skew,
 }
 
 /// Asks a source for a credential.
@@ -311,6 +325,12 @@ impl Token {
     /// The value of `X-Auth-Token`, marked as sensitive.
     pub fn header(&self) -> &HeaderValue {
         &self.0
+    }
+}
+
+impl fmt::Debug for Expiry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.at.fmt(f)
     }
 }
 

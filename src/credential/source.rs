@@ -3,11 +3,11 @@
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    Held, Known, Provide, ProvideError, agency, auto, environment, exchange::Exchange, files, iam_password,
-    metadata, oidc, oidc_sts, pod_identity, profile, token_file,
+    Held, Known, Provide, ProvideError, agency, auto, environment, exchange::Exchange, files, health::Keys,
+    iam_password, metadata, oidc, oidc_sts, pod_identity, profile, token_file,
 };
 use crate::{
-    clock::Skew,
+    clock::Clocks,
     upstream::{Egress, Endpoint, WayError},
 };
 
@@ -119,16 +119,20 @@ pub struct Surroundings {
     pub(super) egress: Egress,
     /// For DNS, TCP and TLS together.
     pub(super) connect_timeout: Duration,
-    /// The cloud's clock.
-    pub(super) skew: Skew,
+    /// What is known of the endpoints' clocks.
+    pub(super) clocks: Clocks,
+    /// The health of the access keys in use.
+    pub(super) keys: Keys,
     /// The credentials that agencies are assumed with, by name, as far as they are made.
     pub(super) bases: HashMap<Arc<str>, Arc<Held>>,
 }
 
 impl Surroundings {
-    /// This way to endpoints, and as much time to connect, for DNS, TCP and TLS together; by this clock.
-    pub fn new(egress: &Egress, connect_timeout: Duration, skew: &Skew) -> Self {
-        Self { egress: egress.clone(), connect_timeout, skew: skew.clone(), bases: HashMap::new() }
+    /// This way to endpoints, and as much time to connect, for DNS, TCP and TLS together; by these
+    /// clocks.
+    pub fn new(egress: &Egress, connect_timeout: Duration, clocks: &Clocks) -> Self {
+        let (egress, clocks, keys) = (egress.clone(), clocks.clone(), Keys::default());
+        Self { egress, connect_timeout, clocks, keys, bases: HashMap::new() }
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     audit::{Outcome, Sink, Target, Trail, WhenBlocked},
-    clock::{self, Skew},
+    clock::{self, Clocks},
     config::{self, Hosts, Limits},
     credential::{Renewal, Surroundings},
     identity::{Peer, PeerAddress},
@@ -37,9 +37,9 @@ impl World {
         let settings = settings();
         let roots = Roots::new(None).expect("the built-in roots");
         let egress = Egress { roots, proxies: Proxies::new(None, |_| None) };
-        let skew = Skew::default();
+        let clocks = Clocks::default();
         let connect_timeout = settings.upstream.connect_timeout;
-        let surroundings = Surroundings::new(&egress, connect_timeout, &skew);
+        let surroundings = Surroundings::new(&egress, connect_timeout, &clocks);
         let sources = settings.credentials.iter().map(|credential| (&credential.name, &credential.source));
         let renewals = Renewal::all(sources, surroundings).expect("the built-in roots");
         let held = Arc::clone(renewals.first().expect("a credential").held());
@@ -59,7 +59,7 @@ impl World {
             upstreams: &[],
             projects: &[],
             sink: &sink,
-            skew: &skew,
+            clocks: &clocks,
         }));
         let in_force = Arc::new(ArcSwap::from_pointee(InForce::new(settings, None)));
         let decide = Decide::new(in_force, &projects, &Limits::default(), metrics);

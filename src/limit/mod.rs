@@ -7,7 +7,18 @@
 
 mod freeze;
 
-use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool,
+            Ordering::{Acquire, Release},
+        },
+    },
+    time::Duration,
+};
 
 use governor::{DefaultDirectRateLimiter, Quota, clock::Clock, clock::DefaultClock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -56,6 +67,10 @@ pub struct Limiter {
 pub struct Admission {
     _in_flight: Option<OwnedSemaphorePermit>,
 }
+
+/// Whether the time that a stopping process has to finish is over. Clones share it.
+#[derive(Clone, Default)]
+pub struct Cutoff(Arc<AtomicBool>);
 
 /// Whose limit was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -125,6 +140,18 @@ impl Limiter {
             take(&project.bucket, Scope::Project)?;
         }
         Ok(Admission { _in_flight: in_flight })
+    }
+}
+
+impl Cutoff {
+    /// From now on nothing is sent any more.
+    pub fn end(&self) {
+        self.0.store(true, Release);
+    }
+
+    /// Whether nothing may be sent any more.
+    pub fn is_over(&self) -> bool {
+        self.0.load(Acquire)
     }
 }
 

@@ -9,7 +9,7 @@ use prometheus_client::{
     registry::Unit,
 };
 
-use crate::{audit::Sink, clock::Skew, credential::Held, upstream::Upstream};
+use crate::{audit::Sink, clock::Clocks, credential::Held, upstream::Upstream};
 
 /// How many records the sink lost.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Collector for Credentials {
             let state = held.state();
             let end = match state.expires_at {
                 Some(end) => end.timestamp().to_string().parse().unwrap_or_default(),
-                None if state.ready => f64::INFINITY,
+                None if state.in_force => f64::INFINITY,
                 None => 0.0,
             };
             ConstGauge::new(end).encode(family.encode_family(&[("credential", &**held.name())])?)?;
@@ -79,18 +79,18 @@ impl fmt::Debug for Credentials {
 }
 
 /// How far the clocks are apart.
-pub(super) struct ClockSkew(pub(super) Skew);
+pub(super) struct ClockSkew(pub(super) Clocks);
 
 impl Collector for ClockSkew {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let gauge = ConstGauge::new(self.0.measured().num_seconds());
-        let help = "By how much the cloud's clock is ahead of this machine's";
-        gauge.encode(encoder.encode_descriptor(
-            "clock_skew",
-            help,
-            Some(&Unit::Seconds),
-            gauge.metric_type(),
-        )?)
+        let help = "By how much the endpoint's clock is ahead of this machine's";
+        let unit = Some(&Unit::Seconds);
+        let mut family = encoder.encode_descriptor("clock_skew", help, unit, MetricType::Gauge)?;
+        for skew in self.0.all() {
+            let gauge = ConstGauge::new(skew.measured().num_seconds());
+            gauge.encode(family.encode_family(&[("endpoint", skew.endpoint())])?)?;
+        }
+        Ok(())
     }
 }
 

@@ -24,7 +24,7 @@ use prometheus_client::{
 
 use crate::{
     audit::{Record, Sink},
-    clock::{self, Skew},
+    clock::{self, Clocks},
     credential::Held,
     identity::CallerId,
     limit::Scope,
@@ -69,8 +69,8 @@ pub struct Foreseen<'a> {
     pub projects: &'a [Arc<str>],
     /// The audit sink, which counts for itself.
     pub sink: &'a Sink,
-    /// The cloud's clock.
-    pub skew: &'a Skew,
+    /// What is known of the endpoints' clocks.
+    pub clocks: &'a Clocks,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -229,7 +229,7 @@ impl Metrics {
         r.register_collector(Box::new(Dropped(foreseen.sink.clone())));
         r.register_collector(Box::new(Circuits(foreseen.upstreams.to_vec())));
         r.register_collector(Box::new(Credentials(foreseen.credentials.to_vec())));
-        r.register_collector(Box::new(ClockSkew(foreseen.skew.clone())));
+        r.register_collector(Box::new(ClockSkew(foreseen.clocks.clone())));
         self.connections.register(r);
         self
     }

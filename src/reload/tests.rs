@@ -41,7 +41,7 @@ async fn reloader(folder: &Path) -> (Reloader, Arc<ArcSwap<InForce>>, JoinSet<()
         credentials: &[],
         projects: &[],
         upstreams: &[],
-        skew: &clock::Skew::default(),
+        clocks: &clock::Clocks::default(),
         sink: &sink,
     });
     let in_force = Arc::new(ArcSwap::from_pointee(InForce::new(loaded.settings, None)));

@@ -74,9 +74,8 @@ impl Health {
         ];
         for (project, held) in &self.0.projects {
             let name = format!("credential {} of project {project}", held.name());
-            let ended = held.state().expires_at.is_some();
-            let problem = if ended { "expired" } else { "never read successfully" };
-            checks.push(check(&name, held.is_ready(), problem));
+            let problem = held.state().unusable();
+            checks.push(check(&name, problem.is_none(), problem.unwrap_or_default()));
         }
         let lost = self.lost_sockets(true).into_iter();
         checks.extend(lost.map(|(name, problem)| Check { name, problem: Some(problem.into()) }));

@@ -36,10 +36,10 @@ pub use status::Insight;
 
 use crate::{
     audit::{OpenError, Sink},
-    clock::{self, Skew},
+    clock::{self, Clocks},
     config::{Drain, Hosts, Limits, Listener, Loaded, Settings, UpstreamSettings},
     credential::{Held, Renewal, Surroundings},
-    limit::Freeze,
+    limit::{Cutoff, Freeze},
     metrics::{Foreseen, Metrics},
     reload::{Baseline, Reloader, Targets},
     stack::{self, Stack},
@@ -66,6 +66,7 @@ pub struct Proxy {
     upstreams: Vec<Arc<Upstream>>,
     /// The renewal of credentials, which begins before anything is accepted.
     background: JoinSet<()>,
+    cutoff: Cutoff,
 }
 
 /// Why a proxy cannot start.
@@ -109,10 +110,10 @@ impl Proxy {
         let mut settings = loaded.settings;
         let sink = Sink::open(settings.audit.sink.clone(), settings.audit.when_blocked)?
             .write_ahead(settings.audit.write_ahead);
-        let (egress, skew) = (egress(&settings.upstream)?, Skew::default());
-        let renewals = renewals(&settings, &egress, &skew)?;
+        let (egress, clocks) = (egress(&settings.upstream)?, Clocks::default());
+        let renewals = renewals(&settings, &egress, &clocks)?;
         let credentials: Vec<Arc<Held>> = renewals.iter().map(|renewal| Arc::clone(renewal.held())).collect();
-        let (projects, upstreams) = projects(&settings, &egress, &credentials)?;
+        let (projects, upstreams) = projects(&settings, &egress, &credentials, &clocks)?;
         let metrics = Arc::new(Metrics::new(&Foreseen {
             listeners: &settings.listeners.iter().map(|l| Arc::clone(&l.name)).collect::<Vec<_>>(),
             callers: settings.callers.ids(),
@@ -121,7 +122,7 @@ impl Proxy {
             projects: &settings.projects.iter().map(|p| Arc::clone(&p.name)).collect::<Vec<_>>(),
             upstreams: &upstreams,
             sink: &sink,
-            skew: &skew,
+            clocks: &clocks,
         }));
         let health = Health::new(&settings.projects, &credentials, sink.clone());
         let mut background = start(renewals, &settings, (&metrics, &health)).await;
@@ -133,7 +134,7 @@ impl Proxy {
         let (drain, upstream, freeze_file) =
             (settings.drain.clone(), settings.upstream.clone(), settings.freeze_file.clone());
         let in_force = Arc::new(ArcSwap::from_pointee(InForce::new(settings, None)));
-        let freeze = Freeze::default();
+        let (freeze, cutoff) = (Freeze::default(), Cutoff::default());
         let lookout = lookout(freeze_file, &freeze, &in_force).await?;
         let replaced =
             Targets { in_force: Arc::clone(&in_force), roots: egress.roots, metrics: Arc::clone(&metrics) };
@@ -150,18 +151,20 @@ impl Proxy {
             listeners: sockets.iter().map(|(socket, _)| socket.named()).collect(),
             since: clock::now(),
         };
-        let parts = stack::Parts {
-            in_force: Arc::clone(&insight.in_force),
-            projects,
-            sink: insight.sink.clone(),
-            recent: Arc::clone(&insight.recent),
-            freeze: insight.freeze.clone(),
-            metrics: Arc::clone(&metrics),
-            hostname: hostname(),
-            skew,
-        };
-        let stack = stack::build(&limits, &upstream, parts);
-        Ok(Self { sockets, room, stack, limits, drain, metrics, insight, lookout, upstreams, background })
+        let stack = stack::build(&limits, &upstream, insight.parts(projects, &metrics, &cutoff));
+        Ok(Self {
+            sockets,
+            room,
+            stack,
+            limits,
+            drain,
+            metrics,
+            insight,
+            lookout,
+            upstreams,
+            background,
+            cutoff,
+        })
     }
 
     /// What is bound: the listeners' names and their addresses, the ports as the system chose them.
@@ -207,14 +210,8 @@ impl Proxy {
             background.spawn(lookout.tend());
         }
         self.insight.health.started();
-        Running {
-            drain: self.drain,
-            insight: self.insight,
-            tasks,
-            _background: background,
-            stop,
-            room: self.room,
-        }
+        let Self { drain, insight, room, cutoff, .. } = self;
+        Running { drain, insight, tasks, _background: background, stop, room, cutoff }
     }
 }
 
@@ -224,8 +221,8 @@ fn egress(settings: &UpstreamSettings) -> Result<Egress, RootsError> {
     Ok(Egress { roots, proxies: Proxies::new(settings.proxy.as_ref(), |name| env::var(name).ok()) })
 }
 
-fn renewals(settings: &Settings, egress: &Egress, skew: &Skew) -> Result<Vec<Renewal>, WayError> {
-    let surroundings = Surroundings::new(egress, settings.upstream.connect_timeout, skew);
+fn renewals(settings: &Settings, egress: &Egress, clocks: &Clocks) -> Result<Vec<Renewal>, WayError> {
+    let surroundings = Surroundings::new(egress, settings.upstream.connect_timeout, clocks);
     Renewal::all(settings.credentials.iter().map(|c| (&c.name, &c.source)), surroundings)
 }
 
@@ -265,6 +262,22 @@ async fn lookout(
     Ok(Some(lookout))
 }
 
+impl Insight {
+    /// What the stages work with, which is what it tells of.
+    fn parts(&self, projects: Vec<Arc<Project>>, metrics: &Arc<Metrics>, cutoff: &Cutoff) -> stack::Parts {
+        stack::Parts {
+            in_force: Arc::clone(&self.in_force),
+            projects,
+            sink: self.sink.clone(),
+            recent: Arc::clone(&self.recent),
+            freeze: self.freeze.clone(),
+            metrics: Arc::clone(metrics),
+            hostname: hostname(),
+            cutoff: cutoff.clone(),
+        }
+    }
+}
+
 fn bind(listeners: &[Listener], mut inherited: Inherited) -> Result<Vec<(Socket, Arc<Hosts>)>, StartError> {
     let bind = |listener: &Listener| {
         let socket = Socket::bind(listener, &mut inherited).map_err(|source| StartError::Bind {
@@ -296,6 +309,7 @@ fn projects(
     settings: &Settings,
     egress: &Egress,
     credentials: &[Arc<Held>],
+    clocks: &Clocks,
 ) -> Result<(Vec<Arc<Project>>, Vec<Arc<Upstream>>), StartError> {
     let UpstreamSettings { connect_timeout, attempt_timeout, budget, breaker, .. } = settings.upstream;
     let timeouts = Timeouts { connect: connect_timeout, attempt: attempt_timeout };
@@ -306,6 +320,7 @@ fn projects(
             let upstream = Upstream::new(&project.endpoint, egress, timeouts)?;
             let upstream =
                 upstream.guarded(Breaker::new(breaker.failures, breaker.open_for), Budget::new(budget));
+            let upstream = upstream.timed(clocks.of(&project.endpoint.to_string()));
             upstreams.insert(&project.endpoint, Arc::new(upstream));
         }
         let held = credentials.iter().find(|held| *held.name() == project.credential);

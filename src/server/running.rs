@@ -16,6 +16,7 @@ use super::{Insight, room::Room};
 use crate::{
     audit::{OpenError, Sink},
     config::Drain,
+    limit::Cutoff,
 };
 
 /// A proxy that serves.
@@ -28,6 +29,7 @@ pub struct Running {
     pub(super) _background: JoinSet<()>,
     pub(super) stop: CancellationToken,
     pub(super) room: Arc<Room>,
+    pub(super) cutoff: Cutoff,
 }
 
 /// What a proxy had under way when it ended.
@@ -70,6 +72,8 @@ impl Running {
         self.tasks.close();
         let end = Instant::now() + self.drain.timeout;
         let finished = timeout_at(end.into(), self.tasks.wait()).await;
+        // What waits until here is cut, and must not begin now.
+        self.cutoff.end();
         let recorded = self.insight.sink.finish(end.into()).await;
         if finished.is_err() || !recorded {
             return Drained::Cut;
@@ -80,6 +84,7 @@ impl Running {
 
     /// What is under way still, for the moment when its runtime has been shut down.
     pub fn unfinished(self) -> Unfinished {
+        self.cutoff.end();
         Unfinished { tasks: self.tasks, sink: self.insight.sink }
     }
 }

@@ -137,7 +137,7 @@ fn sandbox(sandbox: &Sandbox) -> Value {
 }
 
 fn credential(held: &Held, near: bool) -> Value {
-    let State { ready, key_hint, expires_at, held_back, problem, looked_at } = held.state();
+    let State { ready, key_hint, expires_at, held_back, problem, looked_at, .. } = held.state();
     let looks: Vec<Value> = looked_at
         .iter()
         .map(|look| json!({ "source": look.source, "passed_over": look.passed_over }))

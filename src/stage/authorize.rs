@@ -9,9 +9,10 @@ use tower::{BoxError, filter::Predicate};
 
 use super::{Exchange, Project, Refusal, Routed, authenticate::Decider};
 use crate::{
+    identity::Identity,
     metrics::Metrics,
     operation::Target,
-    policy::{Call, Decision, Effect, Mode, Rule},
+    policy::{Call, Decision, Effect, Mode, Policy, Rule},
 };
 
 /// A request that the policy allows.
@@ -20,6 +21,14 @@ pub struct Permitted {
     project: Arc<Project>,
     decider: Decider,
     exchange: Exchange,
+}
+
+/// What the policy is asked about.
+pub(super) struct Question<'r> {
+    pub(super) target: &'r Target,
+    pub(super) project: &'r Project,
+    pub(super) identity: &'r Identity,
+    pub(super) exchange: &'r Exchange,
 }
 
 /// Asks the policy.
@@ -41,12 +50,12 @@ impl Permitted {
     }
 }
 
-impl Predicate<Routed> for Authorize {
-    type Request = Permitted;
-
-    fn check(&mut self, request: Routed) -> Result<Permitted, BoxError> {
-        let (target, project, decider, exchange) = request.into_parts();
-        let (caller, action) = (decider.identity.caller(), target.operation().action);
+impl Authorize {
+    /// Asks this policy, and notes on the record what it said: unless an attempt may have been carried out of which
+    /// nothing was heard, because that was decided by the policy before.
+    pub(super) fn decide(&self, policy: &Policy, question: &Question<'_>) -> Result<(), Refusal> {
+        let Question { target, project, identity, exchange } = question;
+        let (caller, action) = (identity.caller(), target.operation().action);
         let call = Call {
             caller,
             action,
@@ -55,23 +64,36 @@ impl Predicate<Routed> for Authorize {
             at: exchange.trail.opened(),
             source_ip: exchange.peer.address.ip(),
             listener: Some(&exchange.peer.listener),
-            identified_by: Some(decider.identity.proof().as_str()),
+            identified_by: Some(identity.proof().as_str()),
         };
-        let policy = &decider.in_force.policy;
         let decision = policy.decide(&call);
         let (rule, mode) = told(&decision);
         {
             let mut record = exchange.trail.note();
-            record.effect = Some(decision.applied().as_str());
-            (record.rule, record.location) = rule.map(named).unzip();
-            record.policy_hash = Some(Arc::clone(policy.hash()));
-            record.policy_mode = Some(mode);
+            if !record.maybe_sent || record.upstream_status.is_some() {
+                record.effect = Some(decision.applied().as_str());
+                (record.rule, record.location) = rule.map(named).unzip();
+                record.policy_hash = Some(Arc::clone(policy.hash()));
+                record.policy_mode = Some(mode);
+            }
         }
         self.metrics.decided(&decision);
         match decision.applied() {
-            Effect::Allow => Ok(Permitted { target, project, decider, exchange }),
-            Effect::Deny => Err(Refusal::Denied(decision.rule.map(named)).into()),
+            Effect::Allow => Ok(()),
+            Effect::Deny => Err(Refusal::Denied(decision.rule.map(named))),
         }
+    }
+}
+
+impl Predicate<Routed> for Authorize {
+    type Request = Permitted;
+
+    fn check(&mut self, request: Routed) -> Result<Permitted, BoxError> {
+        let (target, project, decider, exchange) = request.into_parts();
+        let identity = &decider.identity;
+        let question = Question { target: &target, project: &project, identity, exchange: &exchange };
+        self.decide(&decider.in_force.policy, &question)?;
+        Ok(Permitted { target, project, decider, exchange })
     }
 }
 

@@ -12,11 +12,10 @@ use http::{
 use http_body_util::Full;
 use tower::{BoxError, filter::Predicate};
 
-use super::{Admitted, Exchange, Project};
+use super::{Admitted, Exchange, Project, authorize::Question, limit::Decided};
 use crate::{
     config::ProjectHeader,
-    credential::Held,
-    limit::Admission,
+    credential::{Held, Lent},
     upstream::{Outbound, Upstream, Use},
 };
 
@@ -28,7 +27,7 @@ pub struct Composed {
     project: Arc<Project>,
     via: Use,
     exchange: Exchange,
-    _admission: Arc<Admission>,
+    decided: Arc<Decided>,
 }
 
 /// Builds upstream requests.
@@ -50,13 +49,36 @@ impl Composed {
         &self.exchange
     }
 
+    /// Which connection it may use.
+    pub(super) fn via(&self) -> Use {
+        self.via
+    }
+
+    /// Why it may be sent.
+    pub(super) fn decided(&self) -> &Decided {
+        &self.decided
+    }
+
+    /// What a policy is asked about it.
+    pub(super) fn question(&self) -> Question<'_> {
+        let Decided { target, decider, .. } = &*self.decided;
+        Question { target, project: &self.project, identity: &decider.identity, exchange: &self.exchange }
+    }
+
+    /// Notes which credential it is to be signed with.
+    pub(super) fn note_credential(&self, lent: &Lent) {
+        let mut record = self.exchange.trail.note();
+        record.credential = Some(Arc::clone(self.project.credential.name()));
+        record.key_hint = lent.credential().key_hint().map(str::to_owned);
+    }
+
     /// Where it goes.
     pub(super) fn upstream(&self) -> &Arc<Upstream> {
         &self.project.upstream
     }
 
     /// The request without its credential, and what is needed to add that and to send it.
-    pub(super) fn into_parts(self) -> (Outbound, Arc<Project>, Use, Exchange) {
+    pub(super) fn into_parts(self) -> (Outbound, Arc<Project>, Exchange) {
         let mut request = Request::new(Full::default());
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
@@ -78,7 +100,7 @@ impl Composed {
                 headers.insert(TRACESTATE, state.clone());
             }
         }
-        (request, self.project, self.via, self.exchange)
+        (request, self.project, self.exchange)
     }
 }
 
@@ -86,13 +108,13 @@ impl Predicate<Admitted> for Compose {
     type Request = Composed;
 
     fn check(&mut self, request: Admitted) -> Result<Composed, BoxError> {
-        let (target, project, exchange, admission) = request.into_parts();
-        let received = target.operation();
+        let (decided, project, exchange) = request.into_parts();
+        let received = decided.target.operation();
         let operation =
             project.settings.cancel_form.and_then(|form| received.in_form(form)).unwrap_or(received);
         let method = Method::from_bytes(operation.method.as_bytes())?;
-        let uri = Uri::try_from(operation.render(&project.settings.id, target.job()))?;
-        Ok(Composed { method, uri, project, via: Use::Pooled, exchange, _admission: Arc::new(admission) })
+        let uri = Uri::try_from(operation.render(&project.settings.id, decided.target.job()))?;
+        Ok(Composed { method, uri, project, via: Use::Pooled, exchange, decided: Arc::new(decided) })
     }
 }
 

@@ -1,8 +1,9 @@
-//! With which credential? [`Composed`] → [`Entrusted`], and what upstream thinks of it.
+//! Lends the credential: [`Composed`] → [`Entrusted`], and hears what upstream thinks of it.
 //!
-//! It stands between `retry` and `sign`: each attempt is lent the value in force, whole. Here the answer is looked at
-//! once more for what it says of the credential: one that has ended is renewed, and the call signed anew and sent
-//! once more; bad signatures are counted before they lock the key. A 401 was surely not carried out.
+//! It stands between `retry` and `forward`: each attempt is lent the value in force, whole. Here the answer is looked
+//! at once more for what it proves of the credential and of the endpoint's clock: one that has ended is renewed, and
+//! the call signed anew and sent once more; bad signatures are counted before they lock the key. A 401 was surely not
+//! carried out.
 
 use std::{
     pin::Pin,
@@ -10,52 +11,37 @@ use std::{
     task::{Context, Poll},
 };
 
-use chrono::TimeDelta;
-use http::StatusCode;
-use tower::{BoxError, Layer, Service, ServiceExt, util::Oneshot};
+use tower::{BoxError, Layer, Service, ServiceExt};
 
-use super::{Composed, Refusal};
-use crate::{clock::Skew, credential::Lease, upstream::Answer};
+use super::{Answered, Composed, Refusal};
+use crate::{
+    credential::{Lent, Verdict},
+    upstream::Answer,
+};
 
 /// A request with the credential that is to sign it.
 pub struct Entrusted {
     request: Composed,
-    lease: Lease,
+    lent: Lent,
 }
 
 /// Wraps the signing and sending of a request in `Entrust`.
 #[derive(Clone)]
-pub struct EntrustLayer {
-    skew: Skew,
-}
+pub struct EntrustLayer;
 
 /// Lends credentials.
 #[derive(Clone)]
 pub struct Entrust<S> {
     inner: S,
-    skew: Skew,
-}
-
-/// What an answer says of the credential.
-#[derive(PartialEq, Eq)]
-enum Verdict {
-    Believed,
-    /// The signature is wrong.
-    Doubted,
-    /// It must be renewed.
-    Ended,
 }
 
 impl Entrusted {
-    pub(super) fn into_parts(self) -> (Composed, Lease) {
-        (self.request, self.lease)
+    pub(super) fn request(&self) -> &Composed {
+        &self.request
     }
-}
 
-impl EntrustLayer {
-    /// Lends each request its project's credential. Knows by the cloud's clock whether a date was wrong, or a key.
-    pub fn new(skew: Skew) -> Self {
-        Self { skew }
+    pub(super) fn into_parts(self) -> (Composed, Lent) {
+        (self.request, self.lent)
     }
 }
 
@@ -63,13 +49,13 @@ impl<S> Layer<S> for EntrustLayer {
     type Service = Entrust<S>;
 
     fn layer(&self, inner: S) -> Entrust<S> {
-        Entrust { inner, skew: self.skew.clone() }
+        Entrust { inner }
     }
 }
 
 impl<S> Service<Composed> for Entrust<S>
 where
-    S: Service<Entrusted, Response = Answer, Error = BoxError> + Clone + Send + 'static,
+    S: Service<Entrusted, Response = Answered, Error = BoxError> + Clone + Send + 'static,
     S::Future: Send,
 {
     type Response = Answer;
@@ -88,56 +74,55 @@ where
 
 impl<S> Entrust<S>
 where
-    S: Service<Entrusted, Response = Answer, Error = BoxError> + Clone,
+    S: Service<Entrusted, Response = Answered, Error = BoxError> + Clone,
 {
     async fn run(self, request: Composed) -> Result<Answer, BoxError> {
         let (held, deadline) = (Arc::clone(request.credential()), request.exchange().deadline);
-        let lease = held.lease(deadline).await.map_err(Refusal::from)?;
-        let skew = self.skew.measured();
-        let answer = self.attempt(&request, &lease).await?;
-        let verdict = Verdict::of(&answer);
-        if verdict == Verdict::Believed {
-            held.believed(&lease);
-            return Ok(answer);
-        }
-        let doubted = verdict == Verdict::Doubted;
-        let again = if doubted && (self.skew.measured() - skew).abs() >= TOLERATED {
-            // The date was wrong, and not the key; now it is known by how much.
-            Some(lease)
-        } else {
-            if doubted {
-                held.doubted(&lease);
+        let mut lease = held.lease(deadline).await.map_err(Refusal::from)?;
+        let mut again = true;
+        loop {
+            let lent = lease.lent();
+            request.note_credential(&lent);
+            let entrusted = Entrusted { request: request.clone(), lent: lent.clone() };
+            // A lease whose attempt fails is dropped: that says nothing about its signature.
+            let answered = self.inner.clone().oneshot(entrusted).await?;
+            let verdict = Verdict::of(&answered.answer, answered.dated);
+            // Before the lease is given back: whoever is let in by that signs by the right clock.
+            learn(&request, &answered, verdict);
+            held.answered(lease, verdict);
+            let next = match verdict {
+                Verdict::Misdated if again && request.upstream().clock().is_corrected() => {
+                    // The date was wrong, and not the key; now it is known by how much.
+                    held.lease(deadline).await.ok()
+                }
+                // A permanent key too may have been replaced, and revoked before that was noticed.
+                Verdict::Refused | Verdict::Ended if again => held.lease_newer(&lent, deadline).await.ok(),
+                Verdict::Believed
+                | Verdict::Refused
+                | Verdict::Misdated
+                | Verdict::Ended
+                | Verdict::Nothing => None,
+            };
+            match next {
+                Some(next) => lease = next,
+                None => {
+                    if verdict == Verdict::Ended {
+                        held.ended(&lent);
+                    }
+                    return Ok(answered.answer);
+                }
             }
-            // A permanent key too may have been replaced, and revoked before that was noticed.
-            held.lease_newer(&lease, deadline).await.ok()
-        };
-        let Some(lease) = again else { return Ok(answer) };
-        let answer = self.attempt(&request, &lease).await?;
-        match Verdict::of(&answer) {
-            Verdict::Believed => held.believed(&lease),
-            Verdict::Doubted => held.doubted(&lease),
-            Verdict::Ended => {}
-        }
-        Ok(answer)
-    }
-
-    fn attempt(&self, request: &Composed, lease: &Lease) -> Oneshot<S, Entrusted> {
-        self.inner.clone().oneshot(Entrusted { request: request.clone(), lease: lease.clone() })
-    }
-}
-
-impl Verdict {
-    fn of(answer: &Answer) -> Self {
-        if answer.status != StatusCode::UNAUTHORIZED {
-            return Self::Believed;
-        }
-        match answer.error_code().as_deref() {
-            Some("APIGW.0301") => Self::Doubted,
-            Some("APIGW.0307") => Self::Ended,
-            _ => Self::Believed,
+            again = false;
         }
     }
 }
 
-/// The gateway refuses a signature whose date is further off.
-const TOLERATED: TimeDelta = TimeDelta::minutes(15);
+/// What the answer says of the endpoint's clock.
+fn learn(request: &Composed, answered: &Answered, verdict: Verdict) {
+    let Answered { answer, dated, took } = answered;
+    if let Some(date) = answer.date()
+        && verdict.tells_the_time(answer, *dated)
+    {
+        request.upstream().clock().learn(date, *took);
+    }
+}

@@ -1,8 +1,8 @@
-//! What does upstream say? One attempt: [`Signed`] → [`Answer`].
+//! Makes one attempt: [`Entrusted`] → [`Answered`].
 //!
-//! It stands at the end: it adds nothing to the request, announces it where that is wanted, and notes on the trail
-//! what came back. An answer that holds what we sent as a credential is neither passed on nor noted with it. While
-//! upstream's circuit is open there is no attempt.
+//! It stands at the end: it finds a connection, announces the call where that is wanted, has it cleared and signed as
+//! the last things before its first byte, and notes on the trail what came back. An answer that holds what we sent as a
+//! credential is neither passed on nor noted with it. While upstream's circuit is open there is no attempt.
 
 use std::{
     error::Error,
@@ -10,81 +10,103 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use http::HeaderValue;
 use memchr::memmem;
 use serde_json::Value;
 use tokio::time::Instant;
 use tower::{BoxError, Service};
 
-use super::{Exchange, Refusal, Sealed, Signed};
+use super::{Clearance, Composed, Entrusted, Refusal, Signed};
 use crate::{
     audit::{Blocked, Sink, Trail},
-    clock::Skew,
+    credential::Lent,
     log::LIMITED,
     metrics::Metrics,
     signing::is_public,
     upstream::{Answer, Change, Connected, SendError, Use, Verdict},
 };
 
+/// An answer of upstream to one attempt.
+pub struct Answered {
+    /// What it says.
+    pub answer: Answer,
+    /// Which date the request was signed with. One with a token has none.
+    pub dated: Option<DateTime<Utc>>,
+    /// How long it took, from the first byte of the request.
+    pub took: Duration,
+}
+
 /// Sends requests.
 #[derive(Clone)]
 pub struct Forward {
     sink: Sink,
     metrics: Arc<Metrics>,
-    skew: Skew,
+    clearance: Clearance,
+}
+
+/// What came of sending a request.
+struct Sent {
+    result: Result<Answer, SendError>,
+    dated: Option<DateTime<Utc>>,
+    took: Duration,
+    /// What in it nobody may see.
+    sensitive: Vec<HeaderValue>,
 }
 
 impl Forward {
-    /// Announces requests in `sink`, sends them and measures upstream, its clock included.
-    pub fn new(sink: Sink, metrics: Arc<Metrics>, skew: Skew) -> Self {
-        Self { sink, metrics, skew }
+    /// Announces requests in `sink`, sends them once they are cleared, and measures upstream.
+    pub fn new(sink: Sink, metrics: Arc<Metrics>, clearance: Clearance) -> Self {
+        Self { sink, metrics, clearance }
     }
 }
 
-impl Service<Signed> for Forward {
-    type Response = Answer;
+impl Service<Entrusted> for Forward {
+    type Response = Answered;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Answer, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Answered, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Signed) -> Self::Future {
+    fn call(&mut self, request: Entrusted) -> Self::Future {
         Box::pin(self.clone().attempt(request))
     }
 }
 
 impl Forward {
-    async fn attempt(self, request: Signed) -> Result<Answer, BoxError> {
-        let (request, upstream, via, exchange) = request.into_parts();
-        let sensitive = request.sensitive();
+    async fn attempt(self, request: Entrusted) -> Result<Answered, BoxError> {
+        self.clearance.check(request.request())?;
+        let (request, lent) = request.into_parts();
+        let (upstream, exchange) = (Arc::clone(request.upstream()), request.exchange().clone());
         let started = Instant::now();
         let pass = upstream.breaker().pass(started).map_err(Refusal::CircuitOpen)?;
         // What finds out whether upstream works is not spent on a connection from before it failed.
-        let via = if pass.is_probe() { Use::Fresh } else { via };
+        let via = if pass.is_probe() { Use::Fresh } else { request.via() };
         exchange.trail.note().attempts += 1;
-        let result = match upstream.connect(via, exchange.deadline).await {
-            Ok(connected) => self.send(connected, request, &exchange).await?,
-            Err(error) => Err(error.into()),
+        let sent = match upstream.connect(via, exchange.deadline).await {
+            Ok(connected) => self.send(connected, request, &lent).await.inspect_err(|_| {
+                // Nothing was sent: it was none.
+                exchange.trail.note().attempts -= 1;
+            })?,
+            Err(error) => Sent::nothing(error.into()),
         };
         let took = started.elapsed();
         *exchange.trail.note().upstream_duration.get_or_insert_default() += took;
         self.metrics.attempted(took);
-        if let Some(change) = pass.went(Verdict::of(&result), started + took) {
-            tell(change, upstream.name(), &result);
+        if let Some(change) = pass.went(Verdict::of(&sent.result), started + took) {
+            tell(change, upstream.name(), &sent.result);
         }
-        match result {
+        match sent.result {
             Ok(mut answer) => {
-                if let Some(date) = answer.date() {
-                    self.skew.learn(date, took);
-                }
-                withhold(&mut answer, &sensitive);
+                withhold(&mut answer, &sent.sensitive);
                 note(&exchange.trail, Some(&answer));
-                Ok(answer)
+                Ok(Answered { answer, dated: sent.dated, took: sent.took })
             }
             Err(error) => {
                 self.metrics.attempt_failed(kind(&error));
@@ -97,21 +119,27 @@ impl Forward {
         }
     }
 
-    /// Announces the call, once, when nothing is left that could keep it from being sent; and sends it.
-    async fn send(
-        &self,
-        connected: Connected<'_>,
-        request: Sealed,
-        exchange: &Exchange,
-    ) -> Result<Result<Answer, SendError>, Refusal> {
-        let announced = self.sink.announce(&exchange.trail).await.map_err(|Blocked| Refusal::AuditBlocked)?;
+    /// Announces the call, once, when nothing is left that could keep it from being sent; has it cleared and signed;
+    /// and sends it.
+    async fn send(&self, connected: Connected<'_>, request: Composed, lent: &Lent) -> Result<Sent, BoxError> {
+        let trail = request.exchange().trail.clone();
+        let announced = self.sink.announce(&trail).await.map_err(|Blocked| Refusal::AuditBlocked)?;
+        // Every wait is over.
+        let signed = Signed::new(self.clearance.clear(request)?, lent)?;
+        let (dated, sensitive, started) = (signed.dated(), signed.sensitive(), Instant::now());
         // From here on nobody can be sure, whatever ends this.
-        let before = replace(&mut exchange.trail.note().maybe_sent, true);
-        let result = connected.send(request.open(announced)).await;
+        let before = replace(&mut trail.note().maybe_sent, true);
+        let result = connected.send(signed.open(announced)).await;
         if result.as_ref().is_err_and(SendError::sent_nothing) {
-            exchange.trail.note().maybe_sent = before;
+            trail.note().maybe_sent = before;
         }
-        Ok(result)
+        Ok(Sent { result, dated, took: started.elapsed(), sensitive })
+    }
+}
+
+impl Sent {
+    fn nothing(error: SendError) -> Self {
+        Self { result: Err(error), dated: None, took: Duration::ZERO, sensitive: Vec::new() }
     }
 }
 

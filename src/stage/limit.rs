@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tower::{BoxError, filter::Predicate};
 
-use super::{Exchange, Permitted, Project, Refusal};
+use super::{Exchange, Permitted, Project, Refusal, authenticate::Decider};
 use crate::{
     limit::{Admission, Freeze},
     metrics::Metrics,
@@ -16,10 +16,16 @@ use crate::{
 
 /// A request that may be carried out now.
 pub struct Admitted {
-    target: Target,
+    decided: Decided,
     project: Arc<Project>,
     exchange: Exchange,
-    admission: Admission,
+}
+
+/// What was decided: for whom, by what, and within which limits.
+pub(super) struct Decided {
+    pub(super) target: Target,
+    pub(super) decider: Decider,
+    _admission: Admission,
 }
 
 /// Holds callers and projects to their limits.
@@ -38,8 +44,8 @@ impl Limit {
 }
 
 impl Admitted {
-    pub(super) fn into_parts(self) -> (Target, Arc<Project>, Exchange, Admission) {
-        (self.target, self.project, self.exchange, self.admission)
+    pub(super) fn into_parts(self) -> (Decided, Arc<Project>, Exchange) {
+        (self.decided, self.project, self.exchange)
     }
 }
 
@@ -57,6 +63,6 @@ impl Predicate<Permitted> for Limit {
             self.metrics.rate_limited(exceeded.scope, caller, &project.settings.name);
             Refusal::RateLimited(exceeded)
         })?;
-        Ok(Admitted { target, project, exchange, admission })
+        Ok(Admitted { decided: Decided { target, decider, _admission: admission }, project, exchange })
     }
 }

@@ -2,18 +2,19 @@
 //!
 //! ```text
 //! Arrival ─audit▶ Recorded ─receive▶ Received ─authenticate▶ Identified ─route▶ Routed ─authorize▶ Permitted
-//!         ─limit▶ Admitted ─compose▶ Composed ─entrust▶ Entrusted ─sign▶ Signed ─forward▶ Answer
+//!         ─limit▶ Admitted ─compose▶ Composed ─entrust▶ Entrusted ─clear▶ Cleared ─sign▶ Signed ─forward▶ Answer
 //! ```
 //!
-//! Each type has private fields and lives beside the one stage that may make it; each stage is a
-//! [`tower::filter::Predicate`] from one type to the next. So leaving a stage out, or swapping two, does not
+//! Each type has private fields and lives beside the one stage that may make it; each stage that decides is a
+//! [`tower::filter::Predicate`] from one type to the next; clearing and signing are the last things that `forward` does
+//! before the first byte. So leaving a stage out, or swapping two, does not
 //! compile. This stack does:
 //!
 //! ```
-//! use mpc_auth_proxy::stage::{Authenticate, Authorize, Compose, EntrustLayer, Forward, Limit, Receive, Recorded, Route, Sign};
+//! use mpc_auth_proxy::stage::{Authenticate, Authorize, Compose, EntrustLayer, Forward, Limit, Receive, Recorded, Route};
 //! use tower::{Service, ServiceBuilder, filter::FilterLayer};
 //!
-//! fn whole(a: Receive, b: Authenticate, c: Route, d: Authorize, e: Limit, f: Compose, x: EntrustLayer, g: Sign, h: Forward) -> impl Service<Recorded> {
+//! fn whole(a: Receive, b: Authenticate, c: Route, d: Authorize, e: Limit, f: Compose, x: EntrustLayer, h: Forward) -> impl Service<Recorded> {
 //!     ServiceBuilder::new()
 //!         .layer(FilterLayer::new(a))
 //!         .layer(FilterLayer::new(b))
@@ -22,7 +23,6 @@
 //!         .layer(FilterLayer::new(e))
 //!         .layer(FilterLayer::new(f))
 //!         .layer(x)
-//!         .layer(FilterLayer::new(g))
 //!         .service(h)
 //! }
 //! ```
@@ -30,10 +30,10 @@
 //! Without `authorize` it does not:
 //!
 //! ```compile_fail
-//! use mpc_auth_proxy::stage::{Authenticate, Authorize, Compose, EntrustLayer, Forward, Limit, Receive, Recorded, Route, Sign};
+//! use mpc_auth_proxy::stage::{Authenticate, Authorize, Compose, EntrustLayer, Forward, Limit, Receive, Recorded, Route};
 //! use tower::{Service, ServiceBuilder, filter::FilterLayer};
 //!
-//! fn whole(a: Receive, b: Authenticate, c: Route, d: Authorize, e: Limit, f: Compose, x: EntrustLayer, g: Sign, h: Forward) -> impl Service<Recorded> {
+//! fn whole(a: Receive, b: Authenticate, c: Route, d: Authorize, e: Limit, f: Compose, x: EntrustLayer, h: Forward) -> impl Service<Recorded> {
 //!     ServiceBuilder::new()
 //!         .layer(FilterLayer::new(a))
 //!         .layer(FilterLayer::new(b))
@@ -41,7 +41,6 @@
 //!         .layer(FilterLayer::new(e))
 //!         .layer(FilterLayer::new(f))
 //!         .layer(x)
-//!         .layer(FilterLayer::new(g))
 //!         .service(h)
 //! }
 //! ```
@@ -49,10 +48,10 @@
 //! Nor with `authenticate` and `route` swapped:
 //!
 //! ```compile_fail
-//! use mpc_auth_proxy::stage::{Authenticate, Authorize, Compose, EntrustLayer, Forward, Limit, Receive, Recorded, Route, Sign};
+//! use mpc_auth_proxy::stage::{Authenticate, Authorize, Compose, EntrustLayer, Forward, Limit, Receive, Recorded, Route};
 //! use tower::{Service, ServiceBuilder, filter::FilterLayer};
 //!
-//! fn whole(a: Receive, b: Authenticate, c: Route, d: Authorize, e: Limit, f: Compose, x: EntrustLayer, g: Sign, h: Forward) -> impl Service<Recorded> {
+//! fn whole(a: Receive, b: Authenticate, c: Route, d: Authorize, e: Limit, f: Compose, x: EntrustLayer, h: Forward) -> impl Service<Recorded> {
 //!     ServiceBuilder::new()
 //!         .layer(FilterLayer::new(a))
 //!         .layer(FilterLayer::new(c))
@@ -61,7 +60,6 @@
 //!         .layer(FilterLayer::new(e))
 //!         .layer(FilterLayer::new(f))
 //!         .layer(x)
-//!         .layer(FilterLayer::new(g))
 //!         .service(h)
 //! }
 //! ```
@@ -87,6 +85,7 @@ mod limit;
 mod compose;
 mod retry;
 mod entrust;
+mod clear;
 mod sign;
 mod forward;
 #[cfg(any(test, fuzzing))]
@@ -95,25 +94,25 @@ mod decide;
 pub use audit::{Arrival, Audit, AuditLayer, Recorded};
 pub use authenticate::{Authenticate, Identified, InForce};
 pub use authorize::{Authorize, Permitted};
+pub use clear::{Clearance, Cleared};
 pub use compose::{Compose, Composed};
 #[cfg(any(test, fuzzing))]
 pub use decide::Decide;
 pub use entrust::{Entrust, EntrustLayer, Entrusted};
-pub use forward::Forward;
+pub use forward::{Answered, Forward};
 pub use limit::{Admitted, Limit};
 pub use receive::{Receive, Received};
 pub use refusal::Refusal;
 pub use respond::{Body, Respond, RespondLayer, is_passed_on};
 pub use retry::{Delivered, RetryLayer};
 pub use route::{Project, Route, Routed};
-pub use sign::{Sign, Signed};
+pub use sign::Signed;
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use crate::{audit::Trail, identity::Peer};
-use sign::Sealed;
 use trace::TraceContext;
 
 /// What stays with a request from stage to stage. None of it grants anything.

@@ -67,6 +67,9 @@ pub enum Refusal {
     /// An operator has frozen everybody, or this caller.
     #[error("an operator has frozen these calls")]
     Frozen,
+    /// The process is stopping, and the time to finish is over.
+    #[error("this proxy is stopping; nothing was sent")]
+    Draining,
     /// The audit sink takes no record.
     #[error("calls cannot be recorded now, so none is carried out")]
     AuditBlocked,
@@ -115,6 +118,7 @@ impl Refusal {
             }
             Self::CircuitOpen(_) => (503, "PROXY.CircuitOpen", "destination_unavailable", Outcome::Refused),
             Self::Frozen => (503, "PROXY.Frozen", DENIED, Outcome::Refused),
+            Self::Draining => (503, "PROXY.Draining", "connection_terminated", Outcome::Refused),
             Self::AuditBlocked => (503, "PROXY.AuditBlocked", "proxy_internal_error", Outcome::Refused),
             Self::Unreachable(error) => {
                 (502, "PROXY.UpstreamUnreachable", proxy_error(error), Outcome::Failed)
@@ -135,13 +139,21 @@ impl Refusal {
             *retry_after
         } else if let Self::NoCredential(Unavailable::Missing(after) | Unavailable::HeldBack(after)) = self {
             *after
-        } else if matches!(self, Self::Overloaded | Self::AuditBlocked) {
+        } else if matches!(
+            self,
+            Self::Overloaded | Self::AuditBlocked | Self::Draining | Self::NoCredential(Unavailable::Crowded)
+        ) {
             Duration::ZERO
         } else {
             return None;
         };
         // Whole seconds, and never too few of them.
         Some(Duration::from_secs((after + Duration::from_nanos(999_999_999)).as_secs().max(1)))
+    }
+
+    /// Whether it may not be sent any more: asked again, and decided otherwise.
+    pub(super) fn is_a_decision(&self) -> bool {
+        matches!(self, Self::Frozen | Self::Draining | Self::Denied(_))
     }
 
     /// What the caller is told. A rule is named on local listeners only: loopback and Unix ones.

@@ -179,6 +179,10 @@ impl Tried {
         if error.downcast_ref().is_some_and(|error: &SendError| !error.sent_nothing()) {
             return Err(error);
         }
+        // That it may not be sent any more is the last word, but where nobody knows whether it was carried out.
+        if !self.stale && error.downcast_ref().is_some_and(Refusal::is_a_decision) {
+            return Err(error);
+        }
         // The last attempt sent nothing, so an earlier one that did has the last word.
         match self.busy {
             Some(answer) => Ok(Delivered { answer, after_stale: self.stale }),

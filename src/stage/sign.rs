@@ -1,89 +1,57 @@
-//! With whose authority? [`Entrusted`] → [`Signed`]: the real credential is added.
+//! Adds the real credential: [`Cleared`] → [`Signed`].
 //!
-//! It stands last before `forward`, inside `retry`: every attempt has its own date and signature. Nothing after
-//! it touches the request.
-
-use std::sync::Arc;
+//! It stands last before the first byte: every attempt has its own date and signature, and nothing touches the
+//! request after it.
 
 use chrono::{DateTime, Utc};
 use http::{HeaderName, HeaderValue, header::HOST};
-use tower::{BoxError, filter::Predicate};
+use tower::BoxError;
 
-use super::{Entrusted, Exchange, compose::PROJECT_ID};
+use super::{Cleared, compose::PROJECT_ID};
 use crate::{
     audit::Announced,
-    clock::Skew,
-    credential::Credential,
+    credential::{Credential, Lent},
     signing::{self, SigningKey, Timestamp, Unsigned},
-    upstream::{Outbound, Upstream, Use},
+    upstream::Outbound,
 };
 
 /// A request that upstream will accept as ours.
 pub struct Signed {
-    request: Sealed,
-    upstream: Arc<Upstream>,
-    via: Use,
-    exchange: Exchange,
-}
-
-/// What goes on the wire, for whoever has announced it.
-pub(super) struct Sealed(Box<Outbound>);
-
-/// Adds credentials.
-#[derive(Clone)]
-pub struct Sign {
-    skew: Skew,
-}
-
-impl Sign {
-    /// Dates signatures by the cloud's clock.
-    pub fn new(skew: Skew) -> Self {
-        Self { skew }
-    }
+    request: Box<Outbound>,
+    dated: Option<DateTime<Utc>>,
 }
 
 impl Signed {
-    pub(super) fn into_parts(self) -> (Sealed, Arc<Upstream>, Use, Exchange) {
-        (self.request, self.upstream, self.via, self.exchange)
+    /// Signs a request with this value, dated by the clock of the endpoint that it goes to.
+    pub(super) fn new(request: Cleared, lent: &Lent) -> Result<Self, BoxError> {
+        let (mut request, project, _) = request.into_request().into_parts();
+        let dated = match lent.credential() {
+            Credential::Key(key) => {
+                let now = project.upstream.clock().now();
+                sign(&mut request, key, now)?;
+                Some(now)
+            }
+            Credential::Token(token) => {
+                drop(request.headers_mut().insert(AUTH_TOKEN, token.header().clone()));
+                None
+            }
+        };
+        Ok(Self { request: Box::new(request), dated })
     }
-}
 
-impl Sealed {
+    /// Which date it was signed with. One with a token has none.
+    pub(super) fn dated(&self) -> Option<DateTime<Utc>> {
+        self.dated
+    }
+
     /// The values in it that nobody may see.
     pub(super) fn sensitive(&self) -> Vec<HeaderValue> {
-        self.0.headers().values().filter(|value| value.is_sensitive()).cloned().collect()
+        self.request.headers().values().filter(|value| value.is_sensitive()).cloned().collect()
     }
 
-    /// The request.
+    /// What goes on the wire, for whoever has announced it.
     pub(super) fn open(self, _: Announced) -> Box<Outbound> {
-        self.0
-    }
-}
-
-impl Predicate<Entrusted> for Sign {
-    type Request = Signed;
-
-    fn check(&mut self, request: Entrusted) -> Result<Signed, BoxError> {
-        let (request, lease) = request.into_parts();
-        let (mut request, project, via, exchange) = request.into_parts();
-        let credential = lease.credential();
-        {
-            let mut record = exchange.trail.note();
-            record.credential = Some(Arc::clone(project.credential.name()));
-            record.key_hint = credential.key_hint().map(str::to_owned);
-        }
-        match credential {
-            Credential::Key(key) => sign(&mut request, key, self.skew.now())?,
-            Credential::Token(token) => {
-                drop(request.headers_mut().insert(AUTH_TOKEN, token.header().clone()))
-            }
-        }
-        Ok(Signed {
-            request: Sealed(Box::new(request)),
-            upstream: Arc::clone(&project.upstream),
-            via,
-            exchange,
-        })
+        self.request
     }
 }
 

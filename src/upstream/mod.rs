@@ -40,6 +40,7 @@ pub use endpoint::{Endpoint, EndpointError};
 pub use pool::MAX_IDLE;
 pub use tunnel::ProxyError;
 
+use crate::clock::Skew;
 use dial::Dialer;
 use pool::{Connection, Pool};
 
@@ -54,6 +55,7 @@ pub struct Upstream {
     attempt_timeout: Duration,
     breaker: Breaker,
     budget: Budget,
+    clock: Skew,
 }
 
 /// A connection that is ready for one request, of which nothing was written.
@@ -142,8 +144,10 @@ impl Upstream {
     /// # Errors
     /// Where TLS cannot name the endpoint's host, or its egress proxy is not known.
     pub fn new(endpoint: &Endpoint, egress: &Egress, timeouts: Timeouts) -> Result<Self, WayError> {
+        let name: Arc<str> = endpoint.to_string().into();
         Ok(Self {
-            name: endpoint.to_string().into(),
+            clock: Skew::new(Arc::clone(&name)),
+            name,
             dialer: Dialer::new(endpoint, egress, timeouts.connect)?,
             pool: Pool::default(),
             attempt_timeout: timeouts.attempt,
@@ -155,6 +159,11 @@ impl Upstream {
     /// The same, with this breaker and this budget of retries.
     pub fn guarded(self, breaker: Breaker, budget: Budget) -> Self {
         Self { breaker, budget, ..self }
+    }
+
+    /// The same, by this clock.
+    pub fn timed(self, clock: Skew) -> Self {
+        Self { clock, ..self }
     }
 
     /// Its endpoint, as it is written in the configuration.
@@ -170,6 +179,11 @@ impl Upstream {
     /// What keeps calls from it while it fails.
     pub fn breaker(&self) -> &Breaker {
         &self.breaker
+    }
+
+    /// What is known of its clock.
+    pub fn clock(&self) -> &Skew {
+        &self.clock
     }
 
     /// What keeps retries few.

@@ -23,6 +23,7 @@ mod audit_file;
 mod blocked;
 mod breaker;
 mod broken;
+mod clearance;
 mod commands;
 mod connections;
 mod crash;

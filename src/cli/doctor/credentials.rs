@@ -17,7 +17,7 @@ use super::{
     hints,
 };
 use crate::{
-    clock::{self, Skew},
+    clock::{self, Clocks},
     config::{CredentialSettings, Settings},
     credential::{ProvideError, Renewal, Round, Source, State, Surroundings},
     upstream::{Egress, WayError},
@@ -43,8 +43,12 @@ enum Outcome {
 ///
 /// # Errors
 /// Where there is no way to a source.
-pub(super) async fn ask(settings: &Settings, egress: &Egress, skew: &Skew) -> Result<Vec<Asked>, WayError> {
-    let surroundings = Surroundings::new(egress, settings.upstream.connect_timeout, skew);
+pub(super) async fn ask(
+    settings: &Settings,
+    egress: &Egress,
+    clocks: &Clocks,
+) -> Result<Vec<Asked>, WayError> {
+    let surroundings = Surroundings::new(egress, settings.upstream.connect_timeout, clocks);
     let sources = settings.credentials.iter().map(|credential| (&credential.name, &credential.source));
     let asking: JoinSet<Asked> = Renewal::all(sources, surroundings)?.into_iter().map(Asked::by).collect();
     Ok(asking.join_all().await)
@@ -73,10 +77,10 @@ impl Asked {
     }
 
     /// What came of it. These are the settings of the same credential.
-    pub(super) fn finding(&self, settings: &CredentialSettings, skew: &Skew) -> Finding {
+    pub(super) fn finding(&self, settings: &CredentialSettings) -> Finding {
         let kind = settings.source.kind();
         let finding = match &self.outcome {
-            Outcome::Given => self.given(settings, skew),
+            Outcome::Given => self.given(settings),
             Outcome::Refused(error) => {
                 // What was looked for is told a line each.
                 let nowhere = matches!(error, ProvideError::Nowhere(_));
@@ -96,13 +100,13 @@ impl Asked {
             .fold(finding, |finding, (source, reason)| finding.detail(format!("not {source}: {reason}")))
     }
 
-    fn given(&self, settings: &CredentialSettings, skew: &Skew) -> Finding {
+    fn given(&self, settings: &CredentialSettings) -> Finding {
         let what = match (&self.state.key_hint, settings.source.gives_token()) {
             (_, true) => "a user token".into(),
             (Some(hint), false) => format!("key {hint}…"),
             (None, false) => "a key that does not look like one of the cloud's".into(),
         };
-        let left = self.state.expires_at.map(|end| end - skew.now());
+        let left = self.state.left.and_then(|left| TimeDelta::from_std(left).ok());
         let end = match left {
             Some(left) => format!("expires in {}", spell(left)),
             None => "does not say when it ends".into(),

@@ -30,7 +30,7 @@ use super::{
     hints,
 };
 use crate::{
-    clock::Skew,
+    clock::{Clocks, Skew},
     config::{Settings, reason},
     credential::Source,
     upstream::{
@@ -52,14 +52,19 @@ pub(super) struct Reached {
 ///
 /// # Errors
 /// Where there is no way to one.
-pub(super) async fn ask(settings: &Settings, egress: &Egress, skew: &Skew) -> Result<Vec<Reached>, WayError> {
+pub(super) async fn ask(
+    settings: &Settings,
+    egress: &Egress,
+    clocks: &Clocks,
+) -> Result<Vec<Reached>, WayError> {
     let upstream = &settings.upstream;
     let attempt = upstream.attempt_timeout.min(PATIENCE);
     let timeouts = Timeouts { connect: upstream.connect_timeout.min(attempt), attempt };
     let wanted = endpoints(settings);
     let mut asking = JoinSet::new();
     for endpoint in wanted.clone() {
-        asking.spawn(Reached::by(endpoint, egress.clone(), timeouts, skew.clone()));
+        let clock = clocks.of(&endpoint.to_string());
+        asking.spawn(Reached::by(endpoint, egress.clone(), timeouts, clock));
     }
     let mut reached = asking.join_all().await.into_iter().collect::<Result<Vec<_>, _>>()?;
     reached.sort_by_key(|reached| wanted.iter().position(|endpoint| *endpoint == reached.endpoint));

@@ -38,7 +38,7 @@ use super::{
     start::runtime,
 };
 use crate::{
-    clock::{self, Skew},
+    clock::{self, Clocks, Skew, TOLERATED},
     config::{self, CredentialSettings, Project, Settings, Severity},
     upstream::{Egress, Roots},
 };
@@ -99,10 +99,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 async fn examine(path: &Path, valid: &Valid) -> anyhow::Result<Vec<Finding>> {
     let Valid { settings, warnings, proxies } = valid;
     let roots = Roots::new(settings.upstream.ca_file.as_deref())?;
-    let (egress, skew) = (Egress { roots, proxies: proxies.clone() }, Skew::default());
+    let (egress, clocks) = (Egress { roots, proxies: proxies.clone() }, Clocks::default());
     let (reached, running) =
-        tokio::join!(endpoints::ask(settings, &egress, &skew), places::running(settings));
-    let (reached, asked) = (reached?, credentials::ask(settings, &egress, &skew).await?);
+        tokio::join!(endpoints::ask(settings, &egress, &clocks), places::running(settings));
+    let (reached, asked) = (reached?, credentials::ask(settings, &egress, &clocks).await?);
     let mut secrets = warnings.secrets().clone();
     // Those that the environment names are not in the configuration.
     secrets.extend(asked.iter().flat_map(|asked| &asked.files).filter(|path| path.exists()).cloned());
@@ -110,10 +110,10 @@ async fn examine(path: &Path, valid: &Valid) -> anyhow::Result<Vec<Finding>> {
         warnings.files().iter().chain(&settings.upstream.ca_file).cloned().collect();
     let findings = [
         vec![configuration(path, warnings.count(Severity::Warning))],
-        told(settings, &asked, &skew),
+        told(settings, &asked),
         reached.iter().flat_map(Reached::findings).collect(),
         projects(settings, &asked, &reached),
-        vec![clock(&skew, &reached)],
+        vec![clock(&clocks, &reached)],
         files::look(&named, &secrets),
         places::look(settings),
         kernel::look(settings, warnings),
@@ -132,10 +132,10 @@ fn configuration(path: &Path, warnings: usize) -> Finding {
     }
 }
 
-fn told(settings: &Settings, asked: &[Asked], skew: &Skew) -> Vec<Finding> {
+fn told(settings: &Settings, asked: &[Asked]) -> Vec<Finding> {
     let of = |settings: &CredentialSettings| {
         let asked = asked.iter().find(|asked| asked.name() == &*settings.name)?;
-        Some(asked.finding(settings, skew))
+        Some(asked.finding(settings))
     };
     settings.credentials.iter().filter_map(of).collect()
 }
@@ -166,9 +166,11 @@ fn projects(settings: &Settings, asked: &[Asked], reached: &[Reached]) -> Vec<Fi
     settings.projects.iter().map(finding).collect()
 }
 
-/// How far this machine's clock is from that of who answered.
-fn clock(skew: &Skew, reached: &[Reached]) -> Finding {
-    let measured = skew.measured();
+/// How far this machine's clock is from that of who answered, and is furthest from it.
+fn clock(clocks: &Clocks, reached: &[Reached]) -> Finding {
+    let clocks = clocks.all();
+    let furthest = clocks.iter().max_by_key(|skew| skew.measured().abs());
+    let measured = furthest.map_or(TimeDelta::zero(), Skew::measured);
     let direction = if measured > TimeDelta::zero() { "behind" } else { "ahead" };
     let off = format!("its clock is {} {direction}", spell(measured));
     let finding = |message: String| {
@@ -182,11 +184,12 @@ fn clock(skew: &Skew, reached: &[Reached]) -> Finding {
             }
         };
     }
-    if measured.abs() <= CORRECTED {
+    if measured.abs() < TOLERATED {
         return finding(format!("{off}; signatures are dated by the cloud's"))
             .warn("set it, and keep it right with NTP: the policy's times and tokens of callers go by it");
     }
-    finding(format!("{off}, of which 15 minutes are made up for")).fail("set it, and keep it right with NTP")
+    finding(format!("{off}; signatures are dated by the cloud's as far as it takes, a day at most"))
+        .fail("set it, and keep it right with NTP")
 }
 
 fn text(path: &Path, findings: &[Finding], out: &mut impl Write) -> io::Result<()> {
@@ -218,5 +221,3 @@ fn document(path: &Path, findings: &[Finding]) -> serde_json::Value {
 const SEE_CREDENTIAL: &str = "see what is told of its credential above";
 const SEE_ENDPOINT: &str = "see what is told of its endpoint above";
 const SEE_BOTH: &str = "see what is told of both above";
-/// What [`Skew`] makes up for.
-const CORRECTED: TimeDelta = TimeDelta::minutes(15);

@@ -14,7 +14,6 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Held, Provide, ProvideError, Provided, Source, Surroundings};
 use crate::{
-    clock::Skew,
     upstream::WayError,
     watch::{COMPARE, Files, PATIENCE, State},
 };
@@ -23,7 +22,6 @@ use crate::{
 pub struct Renewal {
     held: Arc<Held>,
     provider: Box<dyn Provide>,
-    skew: Skew,
     files: Files,
     /// Failures in a row.
     failures: u32,
@@ -62,19 +60,19 @@ impl Renewal {
                 return Ok(renewals);
             }
             for (name, source) in possible {
-                let held = Arc::new(Held::new(Arc::clone(name), source.kind()));
+                let held = Arc::new(Held::new(Arc::clone(name), source.kind(), surroundings.keys.clone()));
                 let provider = source.provider(&surroundings)?;
                 surroundings.bases.insert(Arc::clone(name), Arc::clone(&held));
-                renewals.push(Self::of(held, provider, surroundings.skew.clone()));
+                renewals.push(Self::of(held, provider));
             }
             left = later;
         }
     }
 
-    fn of(held: Arc<Held>, provider: Box<dyn Provide>, skew: Skew) -> Self {
+    fn of(held: Arc<Held>, provider: Box<dyn Provide>) -> Self {
         let files = Files::new(provider.files());
         let files = if provider.files_are_parts() { files.together() } else { files };
-        Self { held, provider, skew, files, failures: 0, next: None }
+        Self { held, provider, files, failures: 0, next: None }
     }
 
     /// What it keeps in force.
@@ -165,10 +163,10 @@ impl Renewal {
 
     /// Puts what came in force, if it has not expired.
     fn put(&mut self, provided: Provided) -> Result<bool, ProvideError> {
-        let life = match provided.expires_at {
+        let life = match &provided.expires_at {
             None => None,
             Some(end) => {
-                let life = (end - self.skew.now()).to_std().ok().filter(|life| !life.is_zero());
+                let life = (end.at - end.clock.now()).to_std().ok().filter(|life| !life.is_zero());
                 Some(life.ok_or(ProvideError::Expired)?)
             }
         };

@@ -14,8 +14,9 @@ use tokio::task::JoinSet;
 use super::*;
 use crate::{
     clock,
-    credential::{Credential, Providing, Token, Unavailable},
+    credential::{Credential, Expiry, Providing, Token, Unavailable, Verdict, health::Keys},
     secret::Secret,
+    signing::SigningKey,
 };
 
 /// A source that does as it is told, and counts how often it is asked.
@@ -27,7 +28,7 @@ struct Scripted {
 }
 
 enum Told {
-    /// A token that lives so long, after so long.
+    /// A token, or a key whose name begins with `AK`, that lives so long, after so long.
     Gives(&'static str, Option<Duration>, Duration),
     Fails,
     RefusesPassword,
@@ -39,10 +40,11 @@ impl Provide for Scripted {
         let told = self.script.lock().unwrap().pop_front();
         Box::pin(async move {
             match told {
-                Some(Told::Gives(token, life, after)) => {
+                Some(Told::Gives(text, life, after)) => {
                     sleep(after).await;
-                    let credential = Credential::Token(Token::new(&Secret::new(token)).unwrap());
-                    Ok(Provided { credential, expires_at: life.map(|life| clock::now() + life) })
+                    let end =
+                        |life| Expiry { at: clock::now() + life, clock: clock::Clocks::default().of("iam") };
+                    Ok(Provided { credential: credential(text), expires_at: life.map(end) })
                 }
                 Some(Told::RefusesPassword) => Err(ProvideError::WrongPassword { endpoint: "iam".into() }),
                 Some(Told::Fails) | None => Err(ProvideError::NoAgency),
@@ -66,8 +68,8 @@ impl Scripted {
 
     /// Starts the renewal. It ends with the set.
     fn start(&self) -> (Arc<Held>, JoinSet<()>) {
-        let held = Arc::new(Held::new("prod".into(), "scripted"));
-        let mut renewal = Renewal::of(Arc::clone(&held), Box::new(self.clone()), Skew::default());
+        let held = Arc::new(Held::new("prod".into(), "scripted", Keys::default()));
+        let mut renewal = Renewal::of(Arc::clone(&held), Box::new(self.clone()));
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             loop {
@@ -79,15 +81,26 @@ impl Scripted {
     }
 }
 
+fn credential(text: &str) -> Credential {
+    let secret = Secret::new(text);
+    if text.starts_with("AK") {
+        return Credential::Key(SigningKey::new(text, &secret, None).unwrap());
+    }
+    Credential::Token(Token::new(&secret).unwrap())
+}
+
 fn gives(token: &'static str, life: u64) -> Told {
     Told::Gives(token, Some(Duration::from_secs(life)), Duration::ZERO)
 }
 
 async fn leased(held: &Held) -> Result<String, Unavailable> {
     let lease = held.lease(Instant::now() + Duration::from_secs(30)).await?;
-    held.believed(&lease);
-    let Credential::Token(token) = lease.credential() else { panic!("no token") };
-    Ok(token.header().to_str().unwrap().to_owned())
+    let text = match lease.credential() {
+        Credential::Token(token) => token.header().to_str().unwrap().to_owned(),
+        Credential::Key(key) => key.access_key().to_owned(),
+    };
+    held.answered(lease, Verdict::Believed);
+    Ok(text)
 }
 
 const HOUR: u64 = 3600;
@@ -175,7 +188,7 @@ async fn a_thousand_calls_with_a_token_that_has_ended_are_one_fetch() {
             let lease = held.lease(deadline).await.unwrap();
             // The answers come in one by one: some when the new token is there already.
             sleep(Duration::from_millis(call * 5)).await;
-            let newer = held.lease_newer(&lease, deadline).await.unwrap();
+            let newer = held.lease_newer(&lease.lent(), deadline).await.unwrap();
             assert_ne!(newer.credential(), lease.credential());
         });
     }
@@ -214,11 +227,11 @@ async fn a_source_with_nothing_new_is_not_asked_by_every_call() {
     let deadline = || Instant::now() + Duration::from_secs(30);
     let lease = held.lease(deadline()).await.unwrap();
     for _ in 0..100 {
-        assert!(held.lease_newer(&lease, deadline()).await.is_err());
+        assert!(held.lease_newer(&lease.lent(), deadline()).await.is_err());
     }
     assert_eq!(source.asked(), 2);
     sleep(NOTHING_NEW).await;
-    assert!(held.lease_newer(&lease, deadline()).await.is_err());
+    assert!(held.lease_newer(&lease.lent(), deadline()).await.is_err());
     assert_eq!(source.asked(), 3);
     assert_eq!(leased(&held).await.unwrap(), "a", "which is in force meanwhile");
 }
@@ -252,18 +265,18 @@ async fn a_wrong_password_is_tried_again_when_its_file_changes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_credential_that_is_given_again_keeps_its_standing() {
-    let source = Scripted::new([gives("a", 100), gives("a", 100), gives("b", 100)]);
+    let source = Scripted::new([gives("AK1", 100), gives("AK1", 100), gives("AK2", 100)]);
     let (held, _task) = source.start();
     let deadline = || Instant::now() + Duration::from_secs(5);
-    let lease = held.lease(deadline()).await.unwrap();
     for _ in 0..3 {
-        held.doubted(&lease);
+        let lease = held.lease(deadline()).await.unwrap();
+        held.answered(lease, Verdict::Refused);
     }
     assert!(matches!(held.lease(deadline()).await, Err(Unavailable::HeldBack(_))));
     assert_eq!(source.asked(), 2, "it was asked for another one");
     assert!(held.state().held_back.is_some());
     sleep(Duration::from_secs(90)).await;
-    assert_eq!(leased(&held).await.unwrap(), "b", "a new value starts afresh");
+    assert_eq!(leased(&held).await.unwrap(), "AK2", "a new value starts afresh");
     assert_eq!(held.state().held_back, None);
 }
 
@@ -289,16 +302,67 @@ async fn what_has_expired_already_is_no_credential() {
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_a_value_that_is_held_back_then_is_lent_the_next_one() {
-    let source = Scripted::new([gives("a", HOUR), gives("b", HOUR)]);
+    let source = Scripted::new([gives("AK1", HOUR), gives("AK2", HOUR)]);
     let (held, _task) = source.start();
     let deadline = Instant::now() + Duration::from_secs(30);
     let mut tried = Vec::new();
     for _ in 0..3 {
         tried.push(held.lease(deadline).await.unwrap());
     }
-    let doubts = async { tried.iter().for_each(|lease| held.doubted(lease)) };
-    let (waited, ()) = tokio::join!(leased(&held), doubts);
-    assert_eq!((waited.as_deref(), source.asked()), (Ok("b"), 2));
+    let refusals = async { tried.into_iter().for_each(|lease| held.answered(lease, Verdict::Refused)) };
+    let (waited, ()) = tokio::join!(leased(&held), refusals);
+    assert_eq!((waited.as_deref(), source.asked()), (Ok("AK2"), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_answers_to_a_key_that_is_replaced_is_lent_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    let script = [gives("AK1", HOUR), gives("AK2", HOUR)];
+    let source = Scripted { files: vec![file.clone()], ..Scripted::new(script) };
+    let (held, _task) = source.start();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        silent.push(held.lease(deadline).await.unwrap());
+    }
+    std::fs::write(&file, "touched").unwrap();
+    assert_eq!(leased(&held).await.as_deref(), Ok("AK2"));
+    assert_eq!(source.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_in_vain_is_told_so_at_its_deadline() {
+    let source = Scripted::new([gives("AK1", HOUR)]);
+    let (held, _task) = source.start();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        silent.push(held.lease(deadline).await.unwrap());
+    }
+    assert_eq!(held.lease(deadline).await.err(), Some(Unavailable::Crowded));
+    assert!(deadline - Instant::now() <= Duration::from_millis(100));
+    silent.pop();
+    assert!(held.lease(deadline).await.is_ok(), "one that was given up gave its place back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_upstream_says_has_ended_is_not_ready_until_it_is_believed_or_replaced() {
+    let source = Scripted::new([gives("a", HOUR), gives("a", HOUR)]);
+    let (held, _task) = source.start();
+    let deadline = || Instant::now() + Duration::from_secs(5);
+    let lease = held.lease(deadline()).await.unwrap();
+    let lent = lease.lent();
+    held.answered(lease, Verdict::Ended);
+    assert!(held.is_ready(), "there may be a newer one");
+    held.ended(&lent);
+    assert!(!held.is_ready());
+    assert_eq!(held.state().unusable(), Some("ended, says upstream"));
+    assert!(held.state().problem.unwrap().contains("APIGW.0307"));
+    assert!(held.lease_newer(&lent, deadline()).await.is_err());
+    assert!(!held.is_ready(), "the same one, given again, has ended too");
+    assert_eq!(leased(&held).await.as_deref(), Ok("a"));
+    assert!(held.is_ready());
 }
 
 #[tokio::test(start_paused = true)]
@@ -313,6 +377,6 @@ async fn that_a_file_holds_nothing_new_keeps_nobody_from_asking() {
     std::fs::write(&file, "touched").unwrap();
     sleep(COMPARE + Duration::from_secs(1)).await;
     assert_eq!(source.asked(), 2);
-    assert!(held.lease_newer(&lease, deadline()).await.is_ok());
+    assert!(held.lease_newer(&lease.lent(), deadline()).await.is_ok());
     assert_eq!(source.asked(), 3);
 }

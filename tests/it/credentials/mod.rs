@@ -1,6 +1,7 @@
 //! Does every source of credentials work, through its whole life? First fetch, renewal, outage, expiry, recovery.
 
 mod files;
+mod health;
 mod lives;
 mod reactions;
 mod secrets;
@@ -199,6 +200,18 @@ pub(crate) fn is_for_a_credential(seen: &Seen) -> bool {
         "/v5/agencies/assume-with-oidc",
     ];
     answers.contains(&target)
+}
+
+/// Sends so many calls at once, and reads their answers.
+fn at_once(proxy: &Proxy, count: usize) -> Vec<Answer> {
+    for job in 0..count {
+        proxy.queue(&format!("job-{job}"));
+    }
+    let mut wires: Vec<_> = (0..count).map(|_| proxy.connect()).collect();
+    for (job, wire) in wires.iter_mut().enumerate() {
+        wire.write(cancel(&format!("job-{job}")));
+    }
+    wires.iter_mut().map(|wire| wire.answer()).collect()
 }
 
 /// Cancels a job that waits.

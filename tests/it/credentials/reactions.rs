@@ -8,20 +8,8 @@ use mpc_auth_proxy::{
 };
 use serde_json::json;
 
-use super::{MARKED, Remote, call, cancels, harness::wait_for, metric, status};
-use crate::harness::{ACCESS_KEY, Answer, PROJECT, Proxy, SECRET_KEY, Setup, cancel};
-
-/// Sends so many calls at once, and reads their answers.
-fn at_once(proxy: &Proxy, count: usize) -> Vec<Answer> {
-    for job in 0..count {
-        proxy.queue(&format!("job-{job}"));
-    }
-    let mut wires: Vec<_> = (0..count).map(|_| proxy.connect()).collect();
-    for (job, wire) in wires.iter_mut().enumerate() {
-        wire.write(cancel(&format!("job-{job}")));
-    }
-    wires.iter_mut().map(|wire| wire.answer()).collect()
-}
+use super::{MARKED, Remote, at_once, call, cancels, harness::wait_for, metric, status};
+use crate::harness::{ACCESS_KEY, PROJECT, SECRET_KEY, Setup};
 
 #[test]
 fn a_user_token_that_died_is_renewed_and_the_call_sent_once_more() {

@@ -1,0 +1,295 @@
+//! Health of an access key: whether upstream believes its signatures, and how many may be unanswered.
+//!
+//! Five bad signatures in a row lock an access key for everybody who shares it. So there is one account for each
+//! access key, whatever the credentials are called, whichever endpoints they go to and however many threads there
+//! are. No more signatures are unanswered than were lately believed, or three: a crowd whose key has just gone bad
+//! cannot outrun the first answer. It does not look at answers: a [`Verdict`] says what they prove.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    Verdict,
+    ledger::{Entry, Ledger, Moment},
+};
+use crate::signing::SigningKey;
+
+/// The health of every access key in use, by the key.
+#[derive(Clone, Default)]
+pub(super) struct Keys(Arc<Mutex<HashMap<Box<str>, Weak<KeyHealth>>>>);
+
+/// The health of one access key, shared by whatever signs with it.
+pub(super) struct KeyHealth(Mutex<Account>);
+
+struct Account {
+    key: SigningKey,
+    ledger: Ledger,
+    /// Those who wait for a permit, in the order in which they came.
+    waiting: VecDeque<oneshot::Sender<Admission>>,
+}
+
+/// Leave to have one signature unanswered. It is given back when this is dropped.
+pub(super) struct Permit {
+    health: Arc<KeyHealth>,
+    entry: Entry,
+    returned: bool,
+}
+
+/// What came of asking for a permit.
+pub(super) type Admission = Result<Permit, NotAdmitted>;
+
+/// Why there is no permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotAdmitted {
+    /// Signatures are held back until then.
+    HeldBack(Instant),
+    /// Others were waited for, too long.
+    Crowded,
+    /// The key has been replaced meanwhile: ask again.
+    Replaced,
+}
+
+impl Keys {
+    /// The health of this key. One whose secret is another than before starts afresh.
+    pub(super) fn of(&self, key: &SigningKey) -> Arc<KeyHealth> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(health) = known.get(key.access_key()).and_then(Weak::upgrade) {
+            health.renew(key);
+            return health;
+        }
+        // Temporary keys come and go.
+        known.retain(|_, health| health.strong_count() > 0);
+        let account = Account { key: key.clone(), ledger: Ledger::default(), waiting: VecDeque::new() };
+        let health = Arc::new(KeyHealth(Mutex::new(account)));
+        known.insert(key.access_key().into(), Arc::downgrade(&health));
+        health
+    }
+}
+
+impl KeyHealth {
+    /// Returns when a request may be signed. Waits its turn, until `deadline`.
+    pub(super) async fn admit(self: &Arc<Self>, deadline: Instant) -> Admission {
+        let turn = {
+            let mut account = self.account();
+            if let Some(admission) = self.enter(&mut account, Moment::now()) {
+                return admission;
+            }
+            let (sender, turn) = oneshot::channel();
+            account.waiting.push_back(sender);
+            turn
+        };
+        // Whoever is let in with nothing left would be sent, and cut: nobody would know what became of it.
+        let deadline = deadline.checked_sub(TO_BE_ANSWERED).unwrap_or(deadline);
+        match timeout_at(deadline, turn).await {
+            Ok(admission) => admission.unwrap_or(Err(NotAdmitted::Replaced)),
+            Err(_) => Err(NotAdmitted::Crowded),
+        }
+    }
+
+    /// Until when signatures are held back, if they are.
+    pub(super) fn held_back(&self) -> Option<Instant> {
+        self.account().ledger.held_back(Instant::now())
+    }
+
+    /// Sends everybody away who waits: the key that they wait for is not in force any more.
+    pub(super) fn replaced(&self) {
+        self.account().waiting.clear();
+    }
+
+    fn renew(&self, key: &SigningKey) {
+        let mut account = self.account();
+        if account.key != *key {
+            account.key = key.clone();
+            account.ledger = account.ledger.next();
+            account.waiting.clear();
+        }
+    }
+
+    /// Lets one more in, if nobody else comes first.
+    fn enter(self: &Arc<Self>, account: &mut Account, now: Moment) -> Option<Admission> {
+        if let Some(until) = account.ledger.held_back(now.at) {
+            return Some(Err(NotAdmitted::HeldBack(until)));
+        }
+        if account.waiting.is_empty() { self.issue(account, now).map(Ok) } else { None }
+    }
+
+    fn issue(self: &Arc<Self>, account: &mut Account, now: Moment) -> Option<Permit> {
+        let entry = account.ledger.admit(now)?;
+        Some(Permit { health: Arc::clone(self), entry, returned: false })
+    }
+
+    /// Lets in those who wait, as far as there is room, or sends them away.
+    fn settle(self: &Arc<Self>, account: &mut Account, now: Moment) {
+        let held_back = account.ledger.held_back(now.at);
+        while let Some(waiting) = account.waiting.front() {
+            let admission = match held_back {
+                _ if waiting.is_closed() => None,
+                Some(until) => Some(Err(NotAdmitted::HeldBack(until))),
+                None => match self.issue(account, now) {
+                    Some(permit) => Some(Ok(permit)),
+                    None => return,
+                },
+            };
+            let Some((waiting, admission)) = account.waiting.pop_front().zip(admission) else { continue };
+            if let Err(Ok(mut permit)) = waiting.send(admission) {
+                // It has just gone. The account is locked here already.
+                permit.returned = true;
+                account.ledger.conclude(permit.entry, None, now);
+            }
+        }
+    }
+
+    fn account(&self) -> MutexGuard<'_, Account> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Permit {
+    /// Gives it back with what the answer proved. Says whether that was the refusal after which signatures are held
+    /// back, and for how long.
+    pub(super) fn answered(mut self, verdict: Verdict) -> Option<Duration> {
+        self.give_back(Some(verdict))
+    }
+
+    fn give_back(&mut self, verdict: Option<Verdict>) -> Option<Duration> {
+        if std::mem::replace(&mut self.returned, true) {
+            return None;
+        }
+        let now = Moment::now();
+        let mut account = self.health.account();
+        if !account.ledger.has(self.entry) {
+            return None;
+        }
+        let held = account.ledger.conclude(self.entry, verdict, now);
+        if !account.waiting.is_empty() {
+            self.health.settle(&mut account, now);
+        }
+        held
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.give_back(None);
+    }
+}
+
+/// What must be left for an attempt.
+const TO_BE_ANSWERED: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicU32, Ordering::SeqCst},
+        thread,
+    };
+
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::secret::Secret;
+
+    fn key(secret: &str) -> SigningKey {
+        SigningKey::new("AKEXAMPLE00000000001", &Secret::new(secret), None).unwrap()
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(30)
+    }
+
+    #[tokio::test]
+    async fn one_access_key_has_one_account_whatever_asks() {
+        let keys = Keys::default();
+        let (one, other) = (keys.of(&key("s")), keys.of(&key("s")));
+        assert!(Arc::ptr_eq(&one, &other));
+        for _ in 0..2 {
+            one.admit(soon()).await.unwrap_or_else(|_| panic!("held back")).answered(Verdict::Refused);
+        }
+        let last = other.admit(soon()).await.unwrap_or_else(|_| panic!("held back"));
+        assert!(last.answered(Verdict::Refused).is_some());
+        assert!(one.held_back().is_some());
+        // Another secret is another key: what is still under way says nothing of it.
+        let renewed = keys.of(&key("t"));
+        assert!(Arc::ptr_eq(&one, &renewed) && one.held_back().is_none());
+    }
+
+    #[tokio::test]
+    async fn what_is_under_way_when_the_key_is_replaced_says_nothing_of_the_next() {
+        let keys = Keys::default();
+        let health = keys.of(&key("s"));
+        let mut former = Vec::new();
+        for _ in 0..3 {
+            former.push(health.admit(soon()).await.unwrap_or_else(|_| panic!("held back")));
+        }
+        let waiting = {
+            let health = Arc::clone(&health);
+            async move { health.admit(soon()).await.err() }
+        };
+        let (waited, _) = tokio::join!(waiting, async { keys.of(&key("t")) });
+        assert_eq!(waited, Some(NotAdmitted::Replaced));
+        let next = health.admit(soon()).await;
+        assert!(former.into_iter().all(|permit| permit.answered(Verdict::Refused).is_none()));
+        assert!(next.is_ok() && health.held_back().is_none());
+    }
+
+    /// However many calls there are: no more reach upstream unbelieved than may.
+    #[tokio::test]
+    async fn no_crowd_gets_past_the_refusals() {
+        let health = Keys::default().of(&key("s"));
+        let mut calls = JoinSet::new();
+        for _ in 0..1000 {
+            let health = Arc::clone(&health);
+            calls.spawn(async move {
+                let Ok(permit) = health.admit(soon()).await else { return 0 };
+                tokio::task::yield_now().await;
+                permit.answered(Verdict::Refused);
+                1
+            });
+        }
+        assert_eq!(calls.join_all().await.into_iter().sum::<u32>(), 3);
+    }
+
+    /// On threads that race, with calls that give up at any point: never more than may be, and none is lost.
+    #[test]
+    fn permits_are_neither_lost_nor_made() {
+        let health = Keys::default().of(&key("s"));
+        let (under_way, most) = (AtomicU32::new(0), AtomicU32::new(0));
+        thread::scope(|scope| {
+            for thread in 0..4_u64 {
+                let (health, under_way, most) = (&health, &under_way, &most);
+                scope.spawn(move || {
+                    let runtime =
+                        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+                    runtime.block_on(async {
+                        for round in 0..500 {
+                            let patience = TO_BE_ANSWERED + Duration::from_micros((round * 7 + thread) % 50);
+                            let Ok(permit) = health.admit(Instant::now() + patience).await else { continue };
+                            most.fetch_max(under_way.fetch_add(1, SeqCst) + 1, SeqCst);
+                            tokio::task::yield_now().await;
+                            under_way.fetch_sub(1, SeqCst);
+                            if round % 3 > 0 {
+                                drop(permit)
+                            } else {
+                                assert_eq!(permit.answered(Verdict::Nothing), None)
+                            }
+                        }
+                    });
+                });
+            }
+        });
+        assert!(most.into_inner() <= 3);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let left: Vec<_> = (0..3).map(|_| runtime.block_on(health.admit(soon()))).collect();
+        assert!(left.iter().all(Result::is_ok), "all three are there");
+        let account = health.account();
+        assert!(account.waiting.iter().all(oneshot::Sender::is_closed));
+    }
+}

@@ -1,0 +1,316 @@
+//! Ledger of one access key's signatures: how many are unanswered, how many were believed, and when, and how many
+//! were refused in a row.
+//!
+//! It is a value without locks, and time is an argument.
+
+use std::{collections::VecDeque, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::Instant;
+
+use super::Verdict;
+use crate::clock;
+
+/// One moment, by the clock that nobody sets and by the one that signatures are dated with.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) at: Instant,
+    pub(super) date: DateTime<Utc>,
+}
+
+/// A signature that was entered.
+#[derive(Clone, Copy)]
+pub(super) struct Entry {
+    /// Of the ledger: what became of a former key's signatures says nothing of the next.
+    generation: u64,
+    /// The how-manieth of that ledger.
+    number: u64,
+    since: Moment,
+}
+
+#[derive(Default)]
+pub(super) struct Ledger {
+    generation: u64,
+    unanswered: u32,
+    /// Signatures so far.
+    admitted: u64,
+    /// When signatures were believed, the last of them.
+    believed: VecDeque<Instant>,
+    /// How long the last of those answers took.
+    took: Duration,
+    /// How the two clocks stood to each other the last time.
+    clocks: Option<Moment>,
+    /// Refusals in a row.
+    refused: u32,
+    /// Signatures that were made before that many were under way when the last refusal came: nobody knows which of
+    /// them upstream saw first.
+    refused_at: u64,
+    /// When a lock is over, if upstream has locked the key.
+    quiet_until: Option<Instant>,
+}
+
+impl Moment {
+    pub(super) fn now() -> Self {
+        Self { at: Instant::now(), date: clock::now() }
+    }
+}
+
+impl Ledger {
+    /// That of the next key: nothing is known of it.
+    pub(super) fn next(&self) -> Self {
+        Self { generation: self.generation + 1, ..Self::default() }
+    }
+
+    /// Whether it is this ledger that the signature was entered in.
+    pub(super) fn has(&self, entry: Entry) -> bool {
+        self.generation == entry.generation
+    }
+
+    /// Enters one more signature, if there may be one.
+    pub(super) fn admit(&mut self, now: Moment) -> Option<Entry> {
+        self.forgive(now.at);
+        self.compare_clocks(now);
+        if !self.has_room(now.at) {
+            return None;
+        }
+        self.unanswered += 1;
+        self.admitted += 1;
+        Some(Entry { generation: self.generation, number: self.admitted, since: now })
+    }
+
+    /// Until when signatures are held back, if they are.
+    pub(super) fn held_back(&self, now: Instant) -> Option<Instant> {
+        self.quiet_until.filter(|until| self.refused >= MOST && *until > now)
+    }
+
+    /// Strikes off a signature. Says for how long signatures are held back, where this was the last straw.
+    pub(super) fn conclude(
+        &mut self,
+        entry: Entry,
+        verdict: Option<Verdict>,
+        now: Moment,
+    ) -> Option<Duration> {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        match verdict {
+            Some(Verdict::Believed) => self.believe(entry, now.at),
+            Some(Verdict::Refused) => return self.refuse(now.at),
+            Some(Verdict::Misdated | Verdict::Ended | Verdict::Nothing) | None => {}
+        }
+        None
+    }
+
+    fn believe(&mut self, entry: Entry, now: Instant) {
+        if entry.number > self.refused_at {
+            (self.refused, self.quiet_until) = (0, None);
+        }
+        self.took = now.saturating_duration_since(entry.since.at);
+        // Of dates before the clock was set nobody asks any more.
+        if self.clocks.is_none_or(|clocks| !clocks.parted_from(entry.since)) {
+            if self.believed.len() == REMEMBERED {
+                self.believed.pop_front();
+            }
+            self.believed.push_back(now);
+        }
+    }
+
+    fn refuse(&mut self, now: Instant) -> Option<Duration> {
+        self.refused = self.refused.saturating_add(1);
+        self.refused_at = self.admitted;
+        self.believed.clear();
+        self.quiet_until = Some(now + LOCKED_FOR);
+        (self.refused == MOST).then_some(LOCKED_FOR)
+    }
+
+    /// When the lock is over, one try says whether there may be more.
+    fn forgive(&mut self, now: Instant) {
+        if self.quiet_until.is_some_and(|until| until <= now) {
+            self.quiet_until = None;
+            self.refused = if self.refused >= MOST { MOST - 1 } else { 0 };
+        }
+    }
+
+    fn compare_clocks(&mut self, now: Moment) {
+        if self.clocks.is_some_and(|clocks| clocks.parted_from(now)) {
+            self.believed.clear();
+            self.clocks = None;
+        }
+        self.clocks.get_or_insert(now);
+    }
+
+    fn has_room(&self, now: Instant) -> bool {
+        if self.refused > 0 {
+            return self.refused + self.unanswered < MOST;
+        }
+        self.unanswered < MOST || u64::from(self.unanswered) < self.believed_lately(now)
+    }
+
+    fn believed_lately(&self, now: Instant) -> u64 {
+        let window = SHORTEST_WINDOW.max(self.took * 2);
+        let before = self.believed.partition_point(|at| now.saturating_duration_since(*at) > window);
+        u64::try_from(self.believed.len() - before).unwrap_or(u64::MAX)
+    }
+}
+
+impl Moment {
+    /// Whether one of the clocks was set, or stood still, between then and now.
+    fn parted_from(self, other: Self) -> bool {
+        let (earlier, later) = if self.at <= other.at { (self, other) } else { (other, self) };
+        let passed = TimeDelta::from_std(later.at - earlier.at).unwrap_or(TimeDelta::MAX);
+        (later.date - earlier.date - passed).abs() > PARTED
+    }
+}
+
+/// After as many it stops: two below the five that lock the key, because others may share it.
+const MOST: u32 = 3;
+/// As long as the gateway locks a key.
+const LOCKED_FOR: Duration = Duration::from_secs(5 * 60);
+const SHORTEST_WINDOW: Duration = Duration::from_secs(1);
+/// Four times as many as calls are in flight at most, unless that was raised.
+const REMEMBERED: usize = 4096;
+/// Further than any correction that comes in small steps.
+const PARTED: TimeDelta = TimeDelta::seconds(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Verdict::{Believed, Ended, Misdated, Nothing, Refused};
+
+    struct Clock(Moment);
+
+    impl Clock {
+        fn new() -> Self {
+            Self(Moment::now())
+        }
+
+        fn pass(&mut self, ms: u64) -> Moment {
+            self.0.at += Duration::from_millis(ms);
+            self.0.date += Duration::from_millis(ms);
+            self.0
+        }
+
+        fn set(&mut self, seconds: i64) -> Moment {
+            self.0.date += TimeDelta::seconds(seconds);
+            self.0
+        }
+    }
+
+    /// As many as may be made now.
+    fn all(ledger: &mut Ledger, now: Moment) -> Vec<Entry> {
+        std::iter::from_fn(|| ledger.admit(now)).take(10_000).collect()
+    }
+
+    /// One after the other, each believed after so long.
+    fn warm(ledger: &mut Ledger, clock: &mut Clock, (count, took): (u32, u64)) {
+        for _ in 0..count {
+            let entry = ledger.admit(clock.0).unwrap();
+            ledger.conclude(entry, Some(Believed), clock.pass(took));
+        }
+    }
+
+    #[test]
+    fn as_many_are_unanswered_as_were_believed_lately_or_three() {
+        for (count, took, later, room) in [
+            (0, 0, 0, 3),
+            (2, 10, 0, 3),
+            (50, 10, 0, 50),
+            (50, 10, 600, 40),
+            (50, 10, 1001, 3),
+            (4, 1000, 0, 3),
+            (4, 2000, 3000, 3),
+            // The window is as long as two such answers.
+            (40, 600, 0, 3),
+        ] {
+            let (mut ledger, mut clock) = (Ledger::default(), Clock::new());
+            warm(&mut ledger, &mut clock, (count, took));
+            let now = clock.pass(later);
+            let found = all(&mut ledger, now).len();
+            assert!(found.abs_diff(room) <= 1, "{count} of {took} ms, {later} ms later: {found}");
+        }
+        let (mut ledger, mut clock) = (Ledger::default(), Clock::new());
+        let start = clock.0;
+        // Thirty at once, which take five seconds: they count for ten.
+        for round in [3, 3, 6, 12] {
+            let numbers = all(&mut ledger, clock.0);
+            assert_eq!(numbers.len(), round);
+            let now = clock.pass(5000);
+            for number in numbers {
+                ledger.conclude(number, Some(Believed), now);
+            }
+        }
+        assert_eq!((clock.0.at - start.at).as_secs(), 20);
+    }
+
+    #[test]
+    fn after_a_refusal_there_is_what_is_left_of_three() {
+        let (mut ledger, mut clock) = (Ledger::default(), Clock::new());
+        warm(&mut ledger, &mut clock, (100, 1));
+        let under_way = ledger.admit(clock.0).unwrap();
+        let first = ledger.admit(clock.0).unwrap();
+        assert_eq!(ledger.conclude(first, Some(Refused), clock.0), None);
+        let last = all(&mut ledger, clock.0);
+        assert_eq!(last.len(), 1, "one is under way, and one was refused");
+        assert_eq!(ledger.conclude(under_way, Some(Refused), clock.0), None);
+        assert_eq!(all(&mut ledger, clock.0).len(), 0);
+        assert_eq!(ledger.held_back(clock.0.at), None, "the third has not answered yet");
+        assert_eq!(ledger.conclude(last[0], Some(Refused), clock.0), Some(LOCKED_FOR));
+        assert_eq!(ledger.held_back(clock.0.at), Some(clock.0.at + LOCKED_FOR));
+        let now = clock.pass(300_000);
+        assert_eq!(ledger.held_back(now.at), None);
+        let one = all(&mut ledger, now);
+        assert_eq!(one.len(), 1, "one try");
+        assert_eq!(ledger.conclude(one[0], Some(Refused), now), Some(LOCKED_FOR), "said again");
+        let now = clock.pass(300_000);
+        let one = all(&mut ledger, now);
+        ledger.conclude(one[0], Some(Believed), now);
+        assert_eq!(all(&mut ledger, now).len(), 3);
+    }
+
+    #[test]
+    fn only_a_signature_made_after_the_refusals_takes_them_back() {
+        let (mut ledger, clock) = (Ledger::default(), Clock::new());
+        let numbers = all(&mut ledger, clock.0);
+        ledger.conclude(numbers[0], Some(Refused), clock.0);
+        // Upstream may have seen it before the other.
+        ledger.conclude(numbers[1], Some(Believed), clock.0);
+        ledger.conclude(numbers[2], Some(Refused), clock.0);
+        for verdict in [Some(Nothing), Some(Misdated), Some(Ended), None, Some(Nothing)] {
+            let one = all(&mut ledger, clock.0);
+            assert_eq!(one.len(), 1, "{verdict:?}");
+            ledger.conclude(one[0], verdict, clock.0);
+        }
+        let one = all(&mut ledger, clock.0);
+        ledger.conclude(one[0], Some(Believed), clock.0);
+        assert_eq!(all(&mut ledger, clock.0).len(), 3);
+    }
+
+    #[test]
+    fn refusals_are_forgotten_when_a_lock_would_be_over() {
+        let (mut ledger, mut clock) = (Ledger::default(), Clock::new());
+        let one = ledger.admit(clock.0).unwrap();
+        ledger.conclude(one, Some(Refused), clock.0);
+        let (before, after) = (clock.pass(299_999), clock.pass(1));
+        assert!(ledger.held_back(before.at).is_none());
+        assert_eq!(all(&mut ledger, after).len(), 3);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_makes_every_date_a_guess() {
+        for (seconds, room) in [(59, 50), (-59, 50), (61, 3), (-61, 3), (-3600, 3)] {
+            let (mut ledger, mut clock) = (Ledger::default(), Clock::new());
+            warm(&mut ledger, &mut clock, (50, 1));
+            let late = ledger.admit(clock.0).unwrap();
+            let now = clock.set(seconds);
+            let found = all(&mut ledger, now);
+            assert_eq!(found.len() + 1, room, "{seconds}");
+            if room > 3 {
+                continue;
+            }
+            ledger.conclude(late, Some(Believed), now);
+            assert_eq!(all(&mut ledger, now).len(), 1, "{seconds}: it was dated before");
+            for number in found {
+                ledger.conclude(number, Some(Believed), now);
+            }
+            assert_eq!(all(&mut ledger, now).len(), 2, "{seconds}: one is under way");
+        }
+    }
+}

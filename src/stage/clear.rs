@@ -1,0 +1,65 @@
+//! Last check before a request is signed and sent: [`Composed`] → [`Cleared`].
+//!
+//! Between the decision and the first byte a call may wait: for a credential, for the key's turn, for a retry, for a
+//! connection. Meanwhile an operator may have frozen it, another policy may be in force, or the time to finish may be
+//! over. This is the one place that asks again, and nothing is signed that did not pass it. A caller's credentials are
+//! not checked again: they were proven when the call came.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::{Authorize, Composed, InForce, Refusal};
+use crate::limit::{Cutoff, Freeze};
+
+/// A request that may be sent now, and not later.
+pub struct Cleared(Composed);
+
+/// What is asked before the first byte.
+#[derive(Clone)]
+pub struct Clearance {
+    in_force: Arc<ArcSwap<InForce>>,
+    authorize: Authorize,
+    freeze: Freeze,
+    cutoff: Cutoff,
+}
+
+impl Clearance {
+    /// Asks what is in force, what is frozen, and whether there is still time.
+    pub fn new(
+        in_force: Arc<ArcSwap<InForce>>,
+        authorize: Authorize,
+        freeze: Freeze,
+        cutoff: Cutoff,
+    ) -> Self {
+        Self { in_force, authorize, freeze, cutoff }
+    }
+
+    /// Lets a request through of which the first byte is about to be written.
+    pub(super) fn clear(&self, request: Composed) -> Result<Cleared, Refusal> {
+        self.check(&request)?;
+        Ok(Cleared(request))
+    }
+
+    /// Whether a request may still be sent, so that nothing is waited for in vain.
+    pub(super) fn check(&self, request: &Composed) -> Result<(), Refusal> {
+        let decided = request.decided();
+        if self.cutoff.is_over() {
+            return Err(Refusal::Draining);
+        }
+        if self.freeze.is_frozen(decided.decider.identity.caller()) {
+            return Err(Refusal::Frozen);
+        }
+        let in_force = self.in_force.load();
+        if Arc::ptr_eq(&in_force, &decided.decider.in_force) {
+            return Ok(());
+        }
+        self.authorize.decide(&in_force.policy, &request.question())
+    }
+}
+
+impl Cleared {
+    pub(super) fn into_request(self) -> Composed {
+        self.0
+    }
+}
