@@ -7,6 +7,7 @@ pub mod clock;
 pub mod log;
 pub mod secret;
 pub mod chain;
+pub mod object;
 pub mod watch;
 pub mod operation;
 pub mod signing;

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use crate::identity::CallerId;
+use crate::object::Object;
 use crate::operation::Segment;
 use crate::policy::{Effect, Glob};
 
@@ -89,7 +90,7 @@ impl Seen {
     /// # Errors
     /// Where the line is not an audit record; see [`SeenError`].
     pub fn parse(line: &str) -> Result<Option<Self>, SeenError> {
-        let line: Line<'_> = serde_json::from_str(line)?;
+        let Object(line): Object<Line<'_>> = serde_json::from_str(line)?;
         let at = DateTime::parse_from_rfc3339(&line.timestamp)
             .map_err(|_| SeenError::Value("timestamp", line.timestamp.to_string()))?;
         let (true, Some(caller), Some(action), Some(project_id), Some(job), Some(effect)) =

@@ -134,17 +134,22 @@ pub(super) fn sha256(page: &Page, node: &Node) -> Option<TokenDigest> {
             return None;
         }
     };
-    let one_line = content.trim().lines().count() == 1;
-    let digest = content
-        .split_whitespace()
-        .next()
-        .filter(|_| one_line)
-        .and_then(|hex| TokenDigest::from_hex(hex).ok());
+    let digest = digest_in(&content);
     if digest.is_none() {
         let message = format!("{} does not hold one SHA-256 digest of 64 hexadecimal digits", path.display());
         page.error(node.place, message, "printf %s \"$TOKEN\" | sha256sum > FILE");
     }
     digest
+}
+
+/// The digest on the only line: alone, or as `sha256sum` prints it, which is before two spaces (or a space and `*`) and
+/// the name of a file. Another digest is no name: who puts two into a file means both to count.
+fn digest_in(content: &str) -> Option<TokenDigest> {
+    let line = content.trim();
+    let (hex, rest) = line.split_at_checked(64)?;
+    let name = rest.strip_prefix("  ").or_else(|| rest.strip_prefix(" *"));
+    let named = name.is_some_and(|name| !name.contains('\n') && TokenDigest::from_hex(name.trim()).is_err());
+    if rest.is_empty() || named { TokenDigest::from_hex(hex).ok() } else { None }
 }
 
 /// A file whose name is not shown before it is known to be one.
@@ -201,6 +206,28 @@ pub fn reason(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_digest_stands_alone_or_as_sha256sum_prints_it() {
+        let hex = "0123456789abcdef".repeat(4);
+        for (content, expected) in [
+            (hex.clone(), true),
+            (format!(" {hex}\r\n\n"), true),
+            (format!("{hex}  -\n"), true),
+            (format!("{hex} *a token.txt\n"), true),
+            (format!("{hex} {hex}"), false),
+            (format!("{hex}  {hex}"), false),
+            (format!("{hex} -"), false),
+            (format!("{hex}\t-"), false),
+            (format!("{hex}  -\n{hex}  -\n"), false),
+            (format!("{hex}\n{hex}"), false),
+            (format!("{hex}00"), false),
+            (format!("é{}", &hex[1..]), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(digest_in(&content).is_some(), expected, "{content:?}");
+        }
+    }
 
     #[test]
     fn a_kubernetes_secret_is_not_exposed_by_its_group() {

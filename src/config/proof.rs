@@ -7,7 +7,7 @@ use super::files;
 use super::page::{Page, Placed};
 use super::scalar;
 use super::yaml::Node;
-use crate::identity::{DnsName, NOBODY, NameError, Proof, ServiceAccount, SpiffeId};
+use crate::identity::{DnsName, NameError, Proof, ServiceAccount, SpiffeId, is_no_group, is_nobody};
 use crate::signing::{Part, SigningKey};
 
 /// Reads an item of `identify`.
@@ -48,14 +48,7 @@ fn listener(page: &Page, node: &Node) -> Option<Proof> {
 
 fn loopback(page: &Page, node: &Node) -> Option<Proof> {
     let mut fields = Fields::of(page, node, "`loopback`")?;
-    let uid = fields.required(("uid", "1001"), |page, node| {
-        let uid = number(page, node)?;
-        if uid == NOBODY {
-            let message = format!("{NOBODY} is what the kernel says of every user that it cannot tell here");
-            page.error(node.place, message, "run the caller as a user of its own");
-        }
-        Some(uid)
-    });
+    let uid = fields.required(("uid", "1001"), |page, node| known_user(page, node, number(page, node)?));
     fields.finish();
     Some(Proof::Loopback { uid: uid? })
 }
@@ -70,18 +63,37 @@ fn unix(page: &Page, node: &Node) -> Option<Proof> {
     }
     let names_user = fields.has("uid") || fields.has("user");
     let names_group = fields.has("gid") || fields.has("group");
-    let uid = fields.optional("uid", number).or(fields.optional("user", |page, node| {
-        let find = |name: &str| User::from_name(name).map(|user| user.map(|user| user.uid.as_raw()));
-        account(page, node, ("user", "uid"), find)
-    }));
-    let gid = fields.optional("gid", number).or(fields.optional("group", |page, node| {
-        let find = |name: &str| Group::from_name(name).map(|group| group.map(|group| group.gid.as_raw()));
-        account(page, node, ("group", "gid"), find)
-    }));
+    let uid = fields.optional("uid", |page, node| known_user(page, node, number(page, node)?)).or(fields
+        .optional("user", |page, node| {
+            let find = |name: &str| User::from_name(name).map(|user| user.map(|user| user.uid.as_raw()));
+            known_user(page, node, account(page, node, ("user", "uid"), find)?)
+        }));
+    let gid = fields.optional("gid", |page, node| known_group(page, node, number(page, node)?)).or(fields
+        .optional("group", |page, node| {
+            let find = |name: &str| Group::from_name(name).map(|group| group.map(|group| group.gid.as_raw()));
+            known_group(page, node, account(page, node, ("group", "gid"), find)?)
+        }));
     fields.finish();
     // A part that could not be read must not leave a proof that asks for less and resembles another caller's.
     let complete = names_user == uid.is_some() && names_group == gid.is_some();
     complete.then_some(Proof::Unix { uid, gid })
+}
+
+/// In a user namespace everybody from outside of it has this id.
+fn known_user(page: &Page, node: &Node, uid: u32) -> Option<u32> {
+    if is_nobody(uid) {
+        let message = format!("user {uid} is what the kernel says of every user that it cannot tell here");
+        page.error(node.place, message, "run the caller as a user of its own");
+    }
+    (!is_nobody(uid)).then_some(uid)
+}
+
+fn known_group(page: &Page, node: &Node, gid: u32) -> Option<u32> {
+    if is_no_group(gid) {
+        let message = format!("group {gid} is what the kernel says of every group that it cannot tell here");
+        page.error(node.place, message, "run the caller in a group of its own");
+    }
+    (!is_no_group(gid)).then_some(gid)
 }
 
 fn number(page: &Page, node: &Node) -> Option<u32> {

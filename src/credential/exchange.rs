@@ -23,6 +23,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::{Credential, Expiry, ProvideError, Provided, Surroundings};
 use crate::{
     clock::Skew,
+    object::Object,
     secret::Secret,
     signing::SigningKey,
     upstream::{Answer, Endpoint, Timeouts, Upstream, Use, WayError},
@@ -63,7 +64,7 @@ pub(super) struct TemporaryKey {
 #[derive(Deserialize)]
 pub(super) struct KeyDocument {
     #[serde(alias = "credentials")]
-    credential: TemporaryKey,
+    credential: Object<TemporaryKey>,
 }
 
 impl Exchange {
@@ -164,7 +165,7 @@ impl Exchange {
 
     /// A temporary key out of an answer that gives one.
     pub(super) fn key(&self, answer: Answer) -> Result<Provided, ProvideError> {
-        let KeyDocument { credential } = self.read(self.accepted(answer)?)?;
+        let Object(KeyDocument { credential: Object(credential) }) = self.read(self.accepted(answer)?)?;
         let expires_at =
             moment(&credential.expires_at).ok_or_else(|| self.unusable("its expiry is no time"))?;
         let key = SigningKey::new(&credential.access, &credential.secret, Some(credential.securitytoken));

@@ -15,7 +15,7 @@ use super::{
     oidc::SUBJECT,
     source,
 };
-use crate::{secret::Secret, upstream::Answer};
+use crate::{object::Object, secret::Secret, upstream::Answer};
 
 /// A token of a user.
 pub(super) struct IamPassword {
@@ -25,7 +25,7 @@ pub(super) struct IamPassword {
 
 #[derive(Deserialize)]
 struct Document {
-    token: Issued,
+    token: Object<Issued>,
 }
 
 #[derive(Deserialize)]
@@ -61,7 +61,7 @@ impl IamPassword {
         let token = answer.headers.get(SUBJECT).and_then(|token| token.to_str().ok()).map(Secret::new);
         let token = token.as_ref().and_then(|token| Token::new(token).ok());
         let token = token.ok_or_else(|| self.exchange.unusable("it has no X-Subject-Token"))?;
-        let Document { token: Issued { expires_at } } = self.exchange.read(answer)?;
+        let Object(Document { token: Object(Issued { expires_at }) }) = self.exchange.read(answer)?;
         let end = moment(&expires_at).ok_or_else(|| self.exchange.unusable("its expiry is no time"))?;
         Ok(Provided { credential: Credential::Token(token), expires_at: self.exchange.expiry(end) })
     }

@@ -107,6 +107,8 @@ struct Found<'h> {
     proxy_authorization: Option<&'h [u8]>,
     /// A second line of one of the two, or another spelling.
     two_authorizations: bool,
+    /// Any of these means to be a bearer token.
+    bearer: bool,
 }
 
 impl<'h> Found<'h> {
@@ -121,6 +123,7 @@ impl<'h> Found<'h> {
             *to = if *from == b'_' { b'-' } else { from.to_ascii_lowercase() };
         }
         let respelled = name.contains(&b'_');
+        self.bearer |= means_bearer(plain, value);
         match &*plain {
             b"transfer-encoding" | b"upgrade" | b"expect" | b"te" | b"trailer" => return None,
             b"origin" | b"sec-fetch-site" => return None,
@@ -142,7 +145,7 @@ impl<'h> Found<'h> {
     /// The caller that everything agrees on.
     fn caller(&self, gate: &Gate) -> Option<&'static str> {
         if gate.tokens.is_empty() {
-            return gate.caller;
+            return gate.caller.filter(|_| !self.bearer);
         }
         if self.two_authorizations {
             return None;
@@ -165,6 +168,14 @@ impl<'h> Found<'h> {
         }
         caller
     }
+}
+
+/// Whether a header of this plain name carries a bearer token, or what somebody may take for one.
+fn means_bearer(name: &[u8], value: &[u8]) -> bool {
+    let Some((word, rest)) = value.split_at_checked(6) else { return false };
+    (name == b"authorization" || name == b"proxy-authorization")
+        && word.eq_ignore_ascii_case(b"bearer")
+        && !rest.first().is_some_and(|next| next.is_ascii_alphanumeric() || *next == b'-')
 }
 
 /// The name, and the value without blanks around it.

@@ -77,6 +77,18 @@ pub(super) fn presented(headers: &HeaderMap) -> Result<[Option<Token<'_>>; 2], I
     Ok([proxy.map(token).transpose()?, origin.map(token).transpose()?])
 }
 
+/// Whether any header, however it is spelled, presents what means to be a bearer token.
+pub(super) fn is_presented(headers: &HeaderMap) -> bool {
+    let carries =
+        |name: &HeaderName| *name == AUTHORIZATION || *name == PROXY_AUTHORIZATION || is_respelled(name);
+    let is_bearer = |value: &HeaderValue| {
+        let value = value.as_bytes().trim_ascii_start();
+        let scheme = value.split(|b| !b.is_ascii_alphanumeric() && *b != b'-').next();
+        scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"Bearer"))
+    };
+    headers.iter().any(|(name, value)| carries(name) && is_bearer(value))
+}
+
 /// Some servers behind a gateway read `_` as `-`; a caller who writes one means to be read two ways.
 fn is_respelled(name: &HeaderName) -> bool {
     let plain = |b: u8| if b == b'_' { b'-' } else { b };

@@ -16,6 +16,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::object::Object;
+
 /// The public keys of one cluster.
 pub struct KeySet {
     keys: Vec<Key>,
@@ -99,7 +101,7 @@ impl KeySet {
 
 impl Key {
     fn parse(json: &Value) -> Option<Self> {
-        let jwk: Jwk = serde_json::from_value(json.clone()).ok()?;
+        let Object(jwk): Object<Jwk> = serde_json::from_value(json.clone()).ok()?;
         let common = &jwk.common;
         let p256 = |curve: &EllipticCurveKeyParameters| curve.curve == EllipticCurve::P256;
         let (algorithm, named) = if matches!(&jwk.algorithm, AlgorithmParameters::RSA(_)) {

@@ -5,7 +5,7 @@
 //! where the accepted socket is still connected *after* it: as long as it is, nobody else can connect from there.
 //!
 //! What the kernel tells is who *made* the socket, which has limits that no care here removes: a process may hand its
-//! socket to another one, and a user outside of this user namespace is told as 65534 ([`NOBODY`]).
+//! socket to another one, and a user outside of this user namespace is told as nobody.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -17,9 +17,6 @@ use netlink_packet_sock_diag::{
     },
     inet::{ExtensionFlags, InetRequest, InetResponseHeader, SocketId, StateFlags},
 };
-
-/// What the kernel calls users that it cannot tell here: `/proc/sys/kernel/overflowuid`.
-pub const NOBODY: u32 = 65534;
 
 /// The two ends of a connection, seen from the caller's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

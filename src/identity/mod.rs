@@ -8,6 +8,7 @@ mod bearer;
 mod certificate;
 mod jwks;
 mod loopback;
+mod nobody;
 mod peer;
 mod proof;
 mod sdk_signature;
@@ -17,7 +18,8 @@ mod spiffe;
 pub use bearer::{DigestError, TokenDigest};
 pub use certificate::{Certificate, CertificateError};
 pub use jwks::{KeySet, KeySetError};
-pub use loopback::{Ends, NOBODY, OwnerError};
+pub use loopback::{Ends, OwnerError};
+pub use nobody::{is_no_group, is_nobody};
 pub use peer::{Peer, PeerAddress};
 pub use proof::{Claim, Proof, ProofKind};
 pub use service_account::ServiceAccount;
@@ -85,6 +87,9 @@ pub enum IdentityError {
     /// The headers that carry bearer tokens cannot be read in one way only. Says why.
     #[error("{0}")]
     MalformedToken(&'static str),
+    /// A bearer token on a listener that takes none.
+    #[error("bearer tokens are not accepted on this listener: set `bearer: true` on it, or send no token")]
+    TokenNotTaken,
     /// A client certificate that proves nobody.
     #[error("{0}")]
     WrongCertificate(#[from] CertificateError),
@@ -112,6 +117,8 @@ impl Callers {
                 key_sets.push(Arc::clone(keys));
             }
         }
+        // Known before the sandbox closes.
+        nobody::learn();
         let any = |kind| proofs.iter().any(|(proof, _)| proof.kind() == kind);
         let (signers, owners) = (any(ProofKind::SdkSignature), any(ProofKind::Loopback));
         Self { ids, proofs, key_sets, signers, owners }
@@ -149,6 +156,9 @@ impl Callers {
             for token in bearer::presented(headers)?.into_iter().flatten() {
                 identity = Some(agree(identity, self.by_token(&token, now)?)?);
             }
+        } else if bearer::is_presented(headers) {
+            // It may be another caller's, and cannot be looked at.
+            return Err(IdentityError::TokenNotTaken);
         }
         identity.ok_or(IdentityError::NoProof)
     }

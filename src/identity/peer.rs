@@ -16,7 +16,7 @@ pub struct Peer {
     pub address: PeerAddress,
     /// Its client certificate, whose chain was verified. `None` where the listener asks for none.
     pub certificate: Option<Result<Certificate, CertificateError>>,
-    /// Whether this listener accepts bearer tokens. Elsewhere they are not even looked at.
+    /// Whether this listener accepts bearer tokens. Elsewhere a request with one is refused.
     pub bearer: bool,
     /// Whether only this machine can reach that listener. The other end's address does not tell: a relay on this
     /// machine may stand between.

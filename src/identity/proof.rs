@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     bearer::TokenDigest,
+    nobody::{is_no_group, is_nobody},
     peer::{Peer, PeerAddress},
     service_account::ServiceAccount,
     spiffe::{DnsName, SpiffeId},
@@ -133,10 +134,13 @@ impl Proof {
         let certificate = || peer.certificate.as_ref().and_then(|certificate| certificate.as_ref().ok());
         match (self, peer.address) {
             (Self::Listener(name), _) => *name == peer.listener,
-            (Self::Loopback { uid }, PeerAddress::Tcp { owner, .. }) => owner == Some(*uid),
+            (Self::Loopback { uid }, PeerAddress::Tcp { owner, .. }) => {
+                owner == Some(*uid) && !is_nobody(*uid)
+            }
             (Self::Unix { uid: None, gid: None }, _) => false,
             (Self::Unix { uid, gid }, PeerAddress::Unix { uid: peer_uid, gid: peer_gid }) => {
-                uid.is_none_or(|uid| uid == peer_uid) && gid.is_none_or(|gid| gid == peer_gid)
+                uid.is_none_or(|uid| uid == peer_uid && !is_nobody(uid))
+                    && gid.is_none_or(|gid| gid == peer_gid && !is_no_group(gid))
             }
             (Self::Dns(name), _) => certificate().is_some_and(|certificate| certificate.has_name(name)),
             (Self::Spiffe(id), _) => certificate().is_some_and(|certificate| certificate.has_id(id)),

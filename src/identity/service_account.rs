@@ -13,6 +13,7 @@ use super::{
     IdentityError,
     jwks::{KeySet, TokenError},
 };
+use crate::object::Object;
 
 /// A service account of one cluster, and whom its tokens must be meant for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ pub(super) struct Claims {
     exp: i64,
     nbf: Option<i64>,
     #[serde(rename = "kubernetes.io")]
-    bound: Bound,
+    bound: Object<Bound>,
 }
 
 #[derive(Deserialize)]
@@ -52,7 +53,7 @@ enum Audience {
 #[derive(Deserialize)]
 struct Bound {
     namespace: String,
-    serviceaccount: Named,
+    serviceaccount: Object<Named>,
 }
 
 #[derive(Deserialize)]
@@ -67,7 +68,7 @@ pub(super) fn looks_like_one(token: &str) -> bool {
 
 /// What a token claims, if the holder of these keys signed it and it is valid at this time.
 pub(super) fn verify(token: &str, keys: &KeySet, now: DateTime<Utc>) -> Result<Claims, IdentityError> {
-    let claims: Claims = keys.verified(token).map_err(|error| {
+    let Object(claims): Object<Claims> = keys.verified(token).map_err(|error| {
         IdentityError::WrongServiceAccount(match error {
             TokenError::Malformed => "it cannot be read",
             TokenError::Signature => "it is not signed by a known key",
@@ -93,8 +94,8 @@ impl ServiceAccount {
         };
         meant_for_us
             && *claims.iss == *self.issuer
-            && *claims.bound.namespace == *self.namespace
-            && *claims.bound.serviceaccount.name == *self.name
+            && *claims.bound.0.namespace == *self.namespace
+            && *claims.bound.0.serviceaccount.0.name == *self.name
     }
 }
 
@@ -151,6 +152,19 @@ mod tests {
     const SIGNATURE: &str = "it is not signed by a known key";
     const CLAIMS: &str = "it is not bound to a service account, or has no end";
     const ACCOUNT: &str = "no caller has this service account, with this issuer and audience";
+
+    #[test]
+    fn claims_are_read_by_their_names_only() {
+        let read = |bound: &str| {
+            let claims = format!(r#"{{"iss":"i","aud":"a","exp":1,"nbf":null,"kubernetes.io":{bound}}}"#);
+            serde_json::from_str::<Object<Claims>>(&claims).is_ok()
+        };
+        assert!(read(r#"{"namespace":"media","serviceaccount":{"name":"oncall"}}"#));
+        assert!(!read(r#"["media",{"name":"oncall"}]"#));
+        assert!(!read(r#"{"namespace":"media","serviceaccount":["oncall"]}"#));
+        let array = r#"["i","a",1,null,{"namespace":"media","serviceaccount":{"name":"oncall"}}]"#;
+        assert!(serde_json::from_str::<Object<Claims>>(array).is_err());
+    }
 
     #[test]
     fn a_token_counts_where_everything_about_it_is_right() {

@@ -3,7 +3,7 @@
 use http::{HeaderName, HeaderValue};
 
 use super::*;
-use IdentityError::{Conflict, MalformedToken, NoProof, WrongToken};
+use IdentityError::{Conflict, MalformedToken, NoProof, TokenNotTaken, WrongToken};
 
 const ONCALL: &str = "Bearer oncall-0123456789";
 const ROTATED: &str = "Bearer rotated-0123456789";
@@ -101,11 +101,14 @@ fn a_token_proves_a_caller_and_no_wrong_one_is_passed_over() {
         ("an SDK's signature is no proof", tcp("mesh"), &[(origin, sdk)], Err(NoProof)),
         ("nor in the way of one", tcp("mesh"), &[(origin, sdk), (proxy, ONCALL)], Ok(("oncall", "bearer"))),
         ("nor of the listener", tcp("door"), &[(origin, sdk)], Ok(("oncall", "listener"))),
-        ("not accepted here", tcp("app"), &[(proxy, ONCALL)], Ok(("editor-api", "listener"))),
+        ("not accepted here, nor passed over", tcp("app"), &[(proxy, ONCALL)], Err(TokenNotTaken)),
+        ("in the other header", tcp("app"), &[(origin, EDITOR)], Err(TokenNotTaken)),
+        ("in one of several", tcp("app"), &[(origin, sdk), (origin, "bearer\tx")], Err(TokenNotTaken)),
+        ("without a token", tcp("app"), &[(origin, "BEARER")], Err(TokenNotTaken)),
         (
-            "not even looked at here",
+            "no token",
             tcp("app"),
-            &[(origin, "Basic x"), (origin, "")],
+            &[(origin, "Basic x"), (origin, ""), (proxy, "Bearers x")],
             Ok(("editor-api", "listener")),
         ),
     ] {
@@ -126,7 +129,7 @@ fn headers_that_can_be_read_two_ways_prove_nothing() {
     ] {
         assert!(matches!(identify(&tcp("door"), lines), Err(MalformedToken(_))), "{lines:?}");
     }
-    assert_eq!(identify(&tcp("app"), &[("proxy_authorization", ONCALL)]), identify(&tcp("app"), &[]));
+    assert_eq!(identify(&tcp("app"), &[("proxy_authorization", ONCALL)]), Err(TokenNotTaken));
 }
 
 #[test]

@@ -204,6 +204,7 @@ fn proxy_error(error: &SendError) -> &'static str {
         SendError::Timeout => "http_response_timeout",
         SendError::Invalid(Invalid::Cut) => "http_response_incomplete",
         SendError::Invalid(Invalid::TooLarge) => "http_response_body_size",
+        SendError::Invalid(Invalid::Encoded) => "http_response_content_coding",
         SendError::Invalid(Invalid::Malformed | Invalid::Status) => "http_protocol_error",
     }
 }

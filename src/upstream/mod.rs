@@ -23,8 +23,8 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{
-    HeaderMap, Request, Response, StatusCode, Version,
-    header::{CONTENT_LENGTH, DATE, TRANSFER_ENCODING},
+    HeaderMap, HeaderValue, Request, Response, StatusCode, Version,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, DATE, TRANSFER_ENCODING},
     response::Parts,
 };
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -43,6 +43,8 @@ pub use tunnel::ProxyError;
 use crate::clock::Skew;
 use dial::Dialer;
 use pool::{Connection, Pool};
+
+use crate::object::Object;
 
 /// A request as it goes on the wire. No operation of the catalogue has a body; the requests for credentials do.
 pub type Outbound = Request<Full<Bytes>>;
@@ -130,6 +132,9 @@ pub enum Invalid {
     /// Its body is longer than [`MAX_BODY`].
     #[error("its body is longer than {MAX_BODY} bytes")]
     TooLarge,
+    /// It is in a coding that nobody asked for, so what it says cannot be looked at.
+    #[error("it is encoded, and nothing asked for that")]
+    Encoded,
     /// It switches protocols or redirects: neither is ever followed.
     #[error("it redirects or switches protocols")]
     Status,
@@ -270,7 +275,16 @@ impl Answer {
         if self.status.is_success() {
             return None;
         }
-        serde_json::from_slice(&self.body).ok().map(|error: Error| error.error_code)
+        serde_json::from_slice(&self.body).ok().map(|Object(error): Object<Error>| error.error_code)
+    }
+}
+
+impl Answer {
+    /// Whether its text is not what its bytes are: compressed, or in UTF-16. A secret in it would not be seen.
+    fn is_encoded(&self) -> bool {
+        let identity = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+        let coded = !self.headers.get_all(CONTENT_ENCODING).iter().all(identity);
+        !self.body.is_empty() && (coded || self.body.contains(&0))
     }
 }
 
@@ -291,7 +305,10 @@ async fn read(response: Response<Incoming>) -> Result<Answer, SendError> {
         return Err(SendError::Invalid(Invalid::Malformed));
     }
     match Limited::new(body, MAX_BODY).collect().await {
-        Ok(body) => Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() }),
+        Ok(body) => {
+            let answer = Answer { status: head.status, headers: head.headers, body: body.to_bytes() };
+            if answer.is_encoded() { Err(SendError::Invalid(Invalid::Encoded)) } else { Ok(answer) }
+        }
         Err(error) if error.is::<LengthLimitError>() => Err(SendError::Invalid(Invalid::TooLarge)),
         Err(_) => Err(SendError::Invalid(Invalid::Cut)),
     }

@@ -86,6 +86,35 @@ fn errors_of_upstream_are_passed_on_as_they_are() {
     }
 }
 
+/// Nothing asked for a coding, and a secret inside of one would not be seen.
+#[test]
+fn an_encoded_answer_is_invalid() {
+    for (headers, body, valid) in [
+        ("Content-Encoding: gzip\r\n", "\x1f\u{8b}not looked into", false),
+        ("Content-Encoding: identity\r\nContent-Encoding: br\r\n", "{}", false),
+        ("Content-Encoding: identity, deflate\r\n", "{}", false),
+        ("Content-Type: application/json; charset=utf-16\r\n", "{\0}\0", false),
+        ("Content-Encoding: Identity\r\n", "{}", true),
+        ("Content-Encoding: gzip\r\n", "", true),
+    ] {
+        let length = body.len();
+        let upstream = Scripted::answering(format!(
+            "HTTP/1.1 400 Bad\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+        ));
+        let proxy = Setup::new().upstream(&upstream.url()).start();
+        let answer = proxy.send(cancel("100211"));
+        if valid {
+            assert_eq!(answer.status, 400, "{headers}");
+            continue;
+        }
+        answer.is_refusal(502, "PROXY.UpstreamInvalid");
+        let status = answer.header("proxy-status");
+        assert!(status.contains("error=http_response_content_coding"), "{status}");
+        proxy.record(&answer).says(json!({ "outcome": "unknown", "upstream.status_code": null }));
+        upstream.saw(1);
+    }
+}
+
 #[test]
 fn headers_of_one_connection_are_taken_out_of_answers() {
     let body = "{\"error_code\":\"MPC.10202\",\"error_msg\":\"é\"}";

@@ -85,7 +85,7 @@ pub(super) fn of_sending(error: &SendError) -> String {
         SendError::Invalid(Invalid::Status) => {
             "correct the endpoint: what answers there sends callers elsewhere"
         }
-        SendError::Invalid(Invalid::Cut | Invalid::TooLarge) => {
+        SendError::Invalid(Invalid::Cut | Invalid::TooLarge | Invalid::Encoded) => {
             "find out who answers there: it is no API of Huawei's"
         }
     };

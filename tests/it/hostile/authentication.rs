@@ -129,7 +129,7 @@ fn a_header_query_or_path_that_names_a_caller_proves_nobody() {
 }
 
 #[test]
-fn a_right_token_is_a_caller_and_a_listener_without_tokens_does_not_look_at_any() {
+fn a_right_token_is_a_caller_and_a_listener_without_tokens_takes_none() {
     let proxy = team();
     let right = [
         format!("Authorization: Bearer {TOKEN}"),
@@ -149,12 +149,12 @@ fn a_right_token_is_a_caller_and_a_listener_without_tokens_does_not_look_at_any(
         2,
         [Case::harmless("both", with(&[&both])), Case::harmless("an SDK with a dummy key", with(&[&signed]))],
     );
-    let ignored = [
-        &right[..],
-        &["Authorization: Bearer wrong".into(), "Authorization: Basic x".into(), "Authorization:".into()],
-    ]
-    .concat();
-    judge_on(&proxy, "app", 9, ignored.iter().map(|line| Case::harmless(line, head(LINE, &[HOST, line]))));
+    let ignored = ["Authorization: Basic x", "Authorization:"];
+    judge_on(&proxy, "app", 2, ignored.iter().map(|line| Case::harmless(*line, head(LINE, &[HOST, line]))));
+    let tokens =
+        [&right[..], &["Authorization: Bearer wrong".into(), "Proxy_Authorization: Bearer".into()]].concat();
+    let refused = |line: &String| Case::refused(line, head(LINE, &[HOST, line]), UNAUTHENTICATED);
+    judge_on(&proxy, "app", 8, tokens.iter().map(refused));
 }
 
 /// `app` is its callers' alone; on `team` they show tokens.

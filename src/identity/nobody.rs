@@ -1,0 +1,46 @@
+//! The ids that the kernel gives for users and groups that it cannot tell.
+//!
+//! In a user namespace everybody from outside of it is one and the same: `overflowuid`. Such an id names no user, so
+//! it proves nobody, and the configuration refuses it.
+
+use std::{fs, sync::LazyLock};
+
+/// Whether this user id is of users that cannot be told apart.
+pub fn is_nobody(uid: u32) -> bool {
+    uid == USUAL || uid == *OVERFLOW_UID
+}
+
+/// Whether this group id is of groups that cannot be told apart.
+pub fn is_no_group(gid: u32) -> bool {
+    gid == USUAL || gid == *OVERFLOW_GID
+}
+
+/// Reads both, so that they are known when nothing can be read any more.
+pub(super) fn learn() {
+    LazyLock::force(&OVERFLOW_UID);
+    LazyLock::force(&OVERFLOW_GID);
+}
+
+fn read(name: &str) -> u32 {
+    let text = fs::read_to_string(format!("/proc/sys/kernel/{name}"));
+    text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(USUAL)
+}
+
+/// The kernel's default for both, and what accounts without an id of their own are on most systems.
+const USUAL: u32 = 65534;
+static OVERFLOW_UID: LazyLock<u32> = LazyLock::new(|| read("overflowuid"));
+static OVERFLOW_GID: LazyLock<u32> = LazyLock::new(|| read("overflowgid"));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_says_for_strangers_is_nobody() {
+        for (name, is_one) in [("overflowuid", is_nobody as fn(u32) -> bool), ("overflowgid", is_no_group)] {
+            assert!(is_one(read(name)) && is_one(65534), "{name}");
+            assert!(!is_one(0) && !is_one(1001) && !is_one(65533), "{name}");
+        }
+        assert_eq!(read("no-such-name"), 65534);
+    }
+}
