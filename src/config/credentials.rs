@@ -119,9 +119,9 @@ fn environment(page: &Page, node: &Node) -> Option<Source> {
 
 fn from_files(page: &Page, node: &Node) -> Option<Source> {
     let mut fields = Fields::of(page, node, "`files`")?;
-    let access_key = fields.required(("access_key", "PATH"), files::secret);
-    let secret_key = fields.required(("secret_key", "PATH"), files::secret);
-    let security_token = fields.optional("security_token", files::secret);
+    let access_key = fields.required(("access_key", "PATH"), files::credential);
+    let secret_key = fields.required(("secret_key", "PATH"), files::credential);
+    let security_token = fields.optional("security_token", files::credential);
     fields.finish();
     Some(Source::Files { access_key: access_key?, secret_key: secret_key?, security_token })
 }
@@ -129,7 +129,7 @@ fn from_files(page: &Page, node: &Node) -> Option<Source> {
 fn profile(page: &Page, node: &Node, uses: &Uses) -> Option<Source> {
     let mut fields = Fields::of(page, node, "`profile`")?;
     let named = fields.has("path");
-    let path = fields.optional("path", files::secret);
+    let path = fields.optional("path", files::credential);
     let section = fields.optional("section", |page, node| text(page, node, "the name of a section"));
     fields.finish();
     let path = if named { path } else { default_profile(page, node) };
@@ -175,7 +175,7 @@ fn oidc(page: &Page, node: &Node, uses: &Uses) -> Option<Source> {
     let mut fields = Fields::of(page, node, "`oidc`")?;
     let iam_endpoint = service(&mut fields, node, IAM, uses);
     let idp_id = fields.required(("idp_id", "ID"), |page, node| text(page, node, "the id of a provider"));
-    let id_token_file = fields.required(("id_token_file", "PATH"), files::secret);
+    let id_token_file = fields.required(("id_token_file", "PATH"), files::credential);
     let duration = fields.optional("duration", of_a_key).unwrap_or(LONGEST_KEY);
     fields.finish();
     Some(Source::Oidc(Oidc {
@@ -191,7 +191,7 @@ fn oidc_sts(page: &Page, node: &Node, uses: &Uses) -> Option<Source> {
     let sts_endpoint = service(&mut fields, node, STS, uses);
     let provider_urn = fields.required(("provider_urn", "URN"), |p, node| text(p, node, "a URN"));
     let agency_urn = fields.required(("agency_urn", "URN"), |p, node| text(p, node, "a URN"));
-    let id_token_file = fields.required(("id_token_file", "PATH"), files::secret);
+    let id_token_file = fields.required(("id_token_file", "PATH"), files::credential);
     let (session_name, duration) = session(&mut fields);
     fields.finish();
     Some(Source::OidcSts(OidcSts {
@@ -227,7 +227,7 @@ fn iam_password(page: &Page, node: &Node, uses: &Uses) -> Option<Source> {
     let iam_endpoint = service(&mut fields, node, IAM, uses);
     let domain = fields.required(("domain", "NAME"), |p, node| text(p, node, "the name of an account"));
     let user = fields.required(("user", "NAME"), |p, node| text(p, node, "the name of a user"));
-    let password_file = fields.required(("password_file", "PATH"), files::secret);
+    let password_file = fields.required(("password_file", "PATH"), files::credential);
     fields.finish();
     let project_id = match uses.projects.as_slice() {
         [one] => Some(Arc::clone(one)),
@@ -250,7 +250,7 @@ fn iam_password(page: &Page, node: &Node, uses: &Uses) -> Option<Source> {
 
 fn token_file(page: &Page, node: &Node) -> Option<Source> {
     let mut fields = Fields::of(page, node, "`token_file`")?;
-    let path = fields.required(("path", "PATH"), files::secret);
+    let path = fields.required(("path", "PATH"), files::credential);
     fields.finish();
     path.map(Source::TokenFile)
 }

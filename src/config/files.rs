@@ -43,6 +43,28 @@ pub(super) fn secret(page: &Page, node: &Node) -> Option<PathBuf> {
     Some(path)
 }
 
+/// A file that a credential is read from. One that is not there yet, or empty, is waited for, like every other source.
+///
+/// A name alone may be the secret itself: that is waited for only where it is a path into a folder that is there.
+pub(super) fn credential(page: &Page, node: &Node) -> Option<PathBuf> {
+    let text = page.scalar(node)?;
+    let path = page.resolve(text);
+    let message = match fs::metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let is_path = text.contains('/') && path.parent().is_some_and(Path::is_dir);
+            is_path.then(|| "the file named here is not there yet: the credential waits for it".to_owned())
+        }
+        Ok(found) if found.is_file() && found.len() == 0 => {
+            Some(format!("{} is empty: the credential waits for its content", path.display()))
+        }
+        Ok(_) | Err(_) => None,
+    };
+    let Some(message) = message else { return secret(page, node) };
+    page.names_secret(&path, node.place);
+    page.warning(node.place, message, "the proxy starts, and is not ready before it has every credential");
+    Some(path)
+}
+
 /// Whether more people than need to can read or change a file. One that is not ours is read by its group: that
 /// is how Kubernetes hands a Secret to a process that is not root (mode 0440, group `fsGroup`).
 pub fn is_exposed(mode: u32, ours: bool) -> bool {

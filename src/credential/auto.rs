@@ -8,10 +8,11 @@ use std::{path::PathBuf, sync::Arc};
 use super::{
     Provide, ProvideError, Provided, Providing, Source, Surroundings, environment,
     environment::variable,
-    metadata, pod_identity, profile,
+    files, metadata, pod_identity, profile,
+    renew::settle,
     source::{LONGEST_KEY, Oidc, OidcSts, SESSION_NAME, USUAL_KEY},
 };
-use crate::upstream::Endpoint;
+use crate::{upstream::Endpoint, watch};
 
 /// The first source that is there.
 pub(super) struct Auto {
@@ -48,8 +49,10 @@ impl Auto {
         if let Some(found) = &mut self.found {
             return found.provide().await;
         }
-        let (source, mut looks) = first(&self.known);
+        let known = self.known.clone();
+        let (source, mut looks) = files::apart(move || Ok(first(&known))).await?;
         let mut provider = source.provider(&self.surroundings)?;
+        settle(&mut watch::Files::new(provider.files())).await?;
         let result = match provider.provide().await {
             // Whether there is a metadata service, only asking it tells; it may be there the next time.
             Err(ProvideError::Unanswered { .. }) if matches!(source, Source::Metadata(_)) => {

@@ -22,7 +22,8 @@ impl OidcSts {
         let source::OidcSts { provider_urn, agency_urn, id_token_file, session_name, duration, .. } =
             &self.settings;
         // Read every time: the platform replaces it while it still counts.
-        let id_token = files::token(id_token_file)?;
+        let file = id_token_file.clone();
+        let id_token = files::apart(move || files::token(&file)).await?;
         let body = json!({
             "provider_urn": provider_urn,
             "agency_urn": agency_urn,

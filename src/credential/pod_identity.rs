@@ -20,7 +20,8 @@ impl PodIdentity {
         let (endpoint, target) = agent(&uri).map_err(|problem| ProvideError::Variable(URI, problem))?;
         let exchange = Exchange::new(&endpoint, &self.0, TIMEOUT)?;
         // Read every time: the platform replaces it while it still counts.
-        let token = files::token(&token_file)?.header().ok_or(ProvideError::File {
+        let file = token_file.clone();
+        let token = files::apart(move || files::token(&file)).await?.header().ok_or(ProvideError::File {
             path: token_file,
             problem: "holds no token that a header can carry".into(),
         })?;

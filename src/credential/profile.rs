@@ -11,9 +11,10 @@ use super::{
     exchange::Exchange,
     files, ini,
     oidc::Oidc,
+    renew::settle,
     source::{self, CLOUD_TIMEOUT, LONGEST_KEY},
 };
-use crate::{secret::Secret, signing::SigningKey, upstream::Endpoint};
+use crate::{secret::Secret, signing::SigningKey, upstream::Endpoint, watch};
 
 /// A section of a file.
 pub(super) struct Profile {
@@ -21,6 +22,8 @@ pub(super) struct Profile {
     section: String,
     iam_endpoint: Option<Endpoint>,
     surroundings: Surroundings,
+    /// The file with the identity token, where the section named one when it was read last.
+    id_token_file: Option<PathBuf>,
 }
 
 /// Where a section is, and what is known besides.
@@ -44,22 +47,28 @@ impl Profile {
         iam_endpoint: Option<Endpoint>,
         surroundings: Surroundings,
     ) -> Self {
-        Self { path, section, iam_endpoint, surroundings }
+        Self { path, section, iam_endpoint, surroundings, id_token_file: None }
     }
 
-    async fn key(&self) -> Result<Provided, ProvideError> {
-        match self.read()? {
-            Found::Key(key) => Ok(Provided { credential: Credential::Key(key), expires_at: None }),
+    async fn key(&mut self) -> Result<Provided, ProvideError> {
+        let (path, section) = (self.path.clone(), self.section.clone());
+        let iam_endpoint = self.iam_endpoint.clone();
+        let read =
+            move || Section { path: &path, name: &section, iam_endpoint: iam_endpoint.as_ref() }.read();
+        match files::apart(read).await? {
+            Found::Key(key) => {
+                self.id_token_file = None;
+                Ok(Provided { credential: Credential::Key(key), expires_at: None })
+            }
             Found::Federation(settings) => {
+                let known = self.id_token_file.replace(settings.id_token_file.clone());
+                if known.as_ref() != Some(&settings.id_token_file) {
+                    settle(&mut watch::Files::new([settings.id_token_file.clone()])).await?;
+                }
                 let exchange = Exchange::new(&settings.iam_endpoint, &self.surroundings, CLOUD_TIMEOUT)?;
                 Oidc::new(exchange, settings).provide().await
             }
         }
-    }
-
-    fn read(&self) -> Result<Found, ProvideError> {
-        let Self { path, section, iam_endpoint, .. } = self;
-        Section { path, name: section, iam_endpoint: iam_endpoint.as_ref() }.read()
     }
 }
 
@@ -123,11 +132,7 @@ impl Provide for Profile {
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        let token = match self.read() {
-            Ok(Found::Federation(settings)) => Some(settings.id_token_file),
-            Ok(Found::Key(_)) | Err(_) => None,
-        };
-        token.into_iter().chain([self.path.clone()]).collect()
+        self.id_token_file.iter().chain([&self.path]).cloned().collect()
     }
 }
 

@@ -16,7 +16,8 @@ impl TokenFile {
 
 impl Provide for TokenFile {
     fn provide(&mut self) -> Providing<'_> {
-        Box::pin(async { self.read() })
+        let file = Self(self.0.clone());
+        Box::pin(files::apart(move || file.read()))
     }
 
     fn files(&self) -> Vec<PathBuf> {

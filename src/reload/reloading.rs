@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     config::{self, Report},
+    sandbox::{self, REPLACED, Sandbox},
     stage::InForce,
     upstream::Roots,
     watch::{COMPARE, Files, PATIENCE, State, apart},
@@ -164,6 +165,9 @@ impl Reloading {
     pub(super) async fn look(&mut self) {
         let told = Arc::clone(&self.told);
         self.files.look(|path| tell_pending(&told, &hangs(path))).await;
+        let hang =
+            || tell_pending(&told, "looking at what the sandbox allows takes long: a file system hangs");
+        apart(|| sandbox::current().map(Sandbox::look), hang).await;
     }
 
     /// Reads everything on a thread that serves nobody: a large policy takes a while, too.
@@ -208,7 +212,11 @@ impl Reloading {
         Reloaded::Applied(hash)
     }
 
-    fn refuse(&mut self, problem: String, is_new: bool) -> Reloaded {
+    fn refuse(&mut self, mut problem: String, is_new: bool) -> Reloaded {
+        // Whoever reads that a permission is missing looks in the wrong place.
+        for path in sandbox::current().map(Sandbox::lost).unwrap_or_default() {
+            problem.push_str(&format!("; {}: {REPLACED}", path.display()));
+        }
         let was_refused = self.refusals.next.is_some();
         if is_new {
             self.refusals = Refusals::default();

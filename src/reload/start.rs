@@ -23,9 +23,10 @@ pub fn load_when_still(path: &Path) -> Result<Loaded, Report> {
     loop {
         let began = SystemTime::from(clock::now());
         let result = config::load(path);
+        // What is wrong with a key that is being written is an error, too.
         let looks = match &result {
-            Ok(loaded) => loaded.looks.clone(),
-            Err(report) => Looks::at(report.files()),
+            Ok(loaded) => loaded.looks.clone().and(Looks::at(loaded.warnings.secrets())),
+            Err(report) => Looks::at(report.files().union(report.secrets())),
         };
         let same = before.as_ref() == Some(&looks);
         let fresh = looks.fresh().map(Path::to_owned);

@@ -19,7 +19,6 @@ pub(super) async fn renew(mut renewal: Renewal, metrics: Arc<Metrics>, health: H
     loop {
         let round = renewal.round().await;
         metrics.refreshed(&credential, !matches!(round, Round::Failed(_)));
-        health.attempted(&credential, matches!(&round, Round::Failed(error) if error.is_lasting()));
         match &round {
             Round::Failed(error) if !failing => {
                 let error = error.with_causes();
@@ -31,6 +30,8 @@ pub(super) async fn renew(mut renewal: Renewal, metrics: Arc<Metrics>, health: H
             Round::Same if failing => tracing::info!(%credential, "a credential can be renewed again"),
             Round::Failed(_) | Round::Same => {}
         }
+        // Whoever waits for this may end the process: said before.
+        health.attempted(&credential, matches!(&round, Round::Failed(error) if error.is_lasting()));
         failing = matches!(round, Round::Failed(_));
         renewal.rest().await;
     }

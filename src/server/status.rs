@@ -98,6 +98,7 @@ impl Insight {
                 "blocked": sink.blocked.as_ref().map(blocked),
             },
             "sandbox": sandbox::current().map(sandbox),
+            "out_of_reach": sandbox::current().map(Sandbox::lost).unwrap_or_default(),
             "decisions": self.recent.records().into_iter().map(|record| decision(record, near)).collect::<Vec<_>>(),
         })
     }

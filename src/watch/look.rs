@@ -99,6 +99,12 @@ impl Looks {
         self.0.values().any(|look| look.is_younger_than(time))
     }
 
+    /// These and others.
+    pub fn and(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self
+    }
+
     /// The first file that somebody may still be writing to.
     pub fn fresh(&self) -> Option<&Path> {
         self.0.iter().find(|(_, look)| look.is_fresh()).map(|(path, _)| path.as_path())

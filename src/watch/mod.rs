@@ -26,3 +26,6 @@ pub const STILL: Duration = Duration::from_secs(2);
 pub const PATIENCE: Duration = Duration::from_secs(10);
 /// How often files are looked at when nothing announces a change.
 pub const COMPARE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;

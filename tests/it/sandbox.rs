@@ -101,6 +101,109 @@ rules:
 }
 
 #[test]
+fn a_folder_that_others_share_stays_closed() {
+    if !kernel_has_landlock() || fs::read("/etc/shadow").is_err() {
+        return;
+    }
+    let shadow = "version: 1
+callers: { oncall: { identify: [ { bearer: { sha256_file: /etc/shadow } } ] } }
+rules:
+  - { id: all, effect: allow, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'] }
+";
+    let listeners = ["{ name: app, bind: 127.0.0.1:0, bearer: true }"];
+    for (setup, expected) in [
+        (Setup::new(), "Permission denied"),
+        (Setup::new().argument("--no-sandbox"), "does not hold one SHA-256 digest"),
+    ] {
+        let proxy = setup.listeners(&listeners).start();
+        proxy.write("policy.yaml", shadow);
+        let line = proxy.logged("the configuration was not reloaded: the last good one stays in force");
+        assert!(line["problem"].as_str().unwrap().contains(expected), "{line}");
+    }
+}
+
+#[test]
+fn a_configuration_in_a_shared_folder_is_read_and_what_replaces_it_is_told() {
+    let file = tempfile::Builder::new().suffix(".yaml").tempfile_in("/tmp").unwrap();
+    let text = |effect: &str| {
+        format!(
+            "version: 1
+callers: {{ editor-api: {{ identify: [ {{ listener: app }} ] }} }}
+rules:
+  - {{ id: all, effect: {effect}, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'] }}
+"
+        )
+    };
+    fs::write(file.path(), text("allow")).unwrap();
+    let proxy = Setup::new().policy_file(file.path().to_str().unwrap()).start();
+    assert_eq!(proxy.send(cancel("100211")).status, 204);
+    // In place it can be changed.
+    fs::write(file.path(), text("deny")).unwrap();
+    proxy.logged("the configuration was reloaded");
+    assert_eq!(proxy.send(cancel("100211")).status, 403);
+    if !kernel_has_landlock() {
+        return;
+    }
+    assert!(proxy.log().contains("this file is in a folder that others share"));
+    let fresh = file.path().with_extension("fresh");
+    fs::write(&fresh, text("allow")).unwrap();
+    fs::rename(&fresh, file.path()).unwrap();
+    out_of_reach(&proxy, file.path());
+}
+
+#[test]
+fn a_configuration_folder_that_is_replaced_is_read_again_or_said_to_be_out_of_reach() {
+    let policy = |effect: &str| {
+        format!(
+            "version: 1
+callers: {{ editor-api: {{ identify: [ {{ listener: app }} ] }} }}
+rules:
+  - {{ id: all, effect: {effect}, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'] }}
+"
+        )
+    };
+    for sandboxed in [true, false] {
+        let outside = TempDir::new().unwrap();
+        let folder = outside.path().join("conf");
+        let replace = |effect: &str| {
+            let fresh = outside.path().join(effect);
+            fs::create_dir(&fresh).unwrap();
+            fs::write(fresh.join("policy.yaml"), policy(effect)).unwrap();
+            if folder.exists() {
+                fs::rename(&folder, outside.path().join("old")).unwrap();
+            }
+            fs::rename(&fresh, &folder).unwrap();
+        };
+        replace("allow");
+        let setup = Setup::new().policy_file(folder.join("policy.yaml").to_str().unwrap());
+        let setup = if sandboxed { setup } else { setup.argument("--no-sandbox") };
+        let proxy = setup.start();
+        assert_eq!(proxy.send(cancel("100211")).status, 204);
+        replace("deny");
+        proxy.signal(Signal::SIGHUP);
+        if sandboxed && kernel_has_landlock() {
+            out_of_reach(&proxy, &folder);
+        } else {
+            proxy.logged("the configuration was reloaded");
+            assert_eq!(proxy.send(cancel("100211")).status, 403);
+        }
+    }
+}
+
+/// Waits until the log, `/status` and the refused reload say that this is out of reach.
+fn out_of_reach(proxy: &Proxy, path: &Path) {
+    let path = path.to_str().unwrap();
+    let status = wait_for("refused reload", || {
+        let status = proxy.probe("/status").json();
+        let problem = status["reload"]["problem"].as_str().unwrap_or_default();
+        let said = problem.contains("the sandbox keeps what is there now from being read: restart");
+        said.then_some(status)
+    });
+    assert_eq!(status["out_of_reach"], json!([path]), "{status}");
+    assert!(log(proxy).iter().any(|line| line["level"] == "WARN" && line["path"] == path));
+}
+
+#[test]
 fn it_writes_nowhere_but_where_its_records_go() {
     if !kernel_has_landlock() {
         return;

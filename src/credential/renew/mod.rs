@@ -121,7 +121,8 @@ impl Renewal {
     async fn provided(&mut self) -> Result<Provided, ProvideError> {
         for _ in 0..TRIES {
             self.files.follow(self.provider.files());
-            self.settle().await?;
+            self.look().await;
+            settle(&mut self.files).await?;
             let looks = self.files.looks();
             let result = self.provider.provide().await;
             // Asking may have shown which files there are.
@@ -133,22 +134,6 @@ impl Renewal {
             }
         }
         Err(ProvideError::Unsettled("its files keep changing".into()))
-    }
-
-    /// Returns when the files are whole.
-    async fn settle(&mut self) -> Result<(), ProvideError> {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            self.look().await;
-            let State::Unsettled(path, left) = self.files.state() else { return Ok(()) };
-            if Instant::now() >= end {
-                return Err(ProvideError::Unsettled(format!("{} is still being written", path.display())));
-            }
-            tokio::select! {
-                () = self.files.changed() => {}
-                () = sleep(left) => {}
-            }
-        }
     }
 
     /// Looks at the files. Where that hangs, those who wait for a value are told.
@@ -201,6 +186,22 @@ async fn until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
+    }
+}
+
+/// Returns when the files are whole.
+pub(super) async fn settle(files: &mut Files) -> Result<(), ProvideError> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        files.look(|_| {}).await;
+        let State::Unsettled(path, left) = files.state() else { return Ok(()) };
+        if Instant::now() >= end {
+            return Err(ProvideError::Unsettled(format!("{} is still being written", path.display())));
+        }
+        tokio::select! {
+            () = files.changed() => {}
+            () = sleep(left) => {}
+        }
     }
 }
 

@@ -139,3 +139,23 @@ fn a_user_token_is_followed() {
         (last.header("x-auth-token") == Some("second-token")).then_some(())
     });
 }
+
+#[test]
+fn a_file_that_is_missing_or_empty_at_the_start_is_waited_for() {
+    for empty in [false, true] {
+        let mut setup =
+            Setup::new().folder("keys").credential("{ files: { access_key: ak, secret_key: keys/sk } }");
+        if empty {
+            setup = setup.file("keys/sk", "");
+        }
+        let checked = setup.run("check");
+        assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+        let told = String::from_utf8(checked.stderr).unwrap();
+        assert!(told.contains("warning: ") && told.contains("the credential waits for"), "{told}");
+        let proxy = setup.start();
+        assert_eq!((call(&proxy).status, proxy.probe("/readyz").status), (503, 503));
+        proxy.write("keys/sk", SECRET_KEY);
+        wait_for("credential", || (proxy.probe("/readyz").status == 200).then_some(()));
+        assert_eq!(call(&proxy).status, 204);
+    }
+}

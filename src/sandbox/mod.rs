@@ -3,14 +3,15 @@
 //!
 //! Each measure is taken as far as it goes; none is a condition. It stands after configuration, which names the
 //! files that are needed, and is entered by the command before there are other threads: the kernel confines one
-//! thread and those that it makes. Reading is allowed by folder and not by file, because files are replaced by
-//! renaming others over them. Sockets and what was opened before are left alone.
+//! thread and those that it makes. Sockets and what was opened before are left alone.
+
+mod places;
 
 use std::{
     collections::BTreeSet,
-    env, fmt,
+    fmt,
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 use landlock::{
@@ -22,11 +23,8 @@ use nix::sys::{
     resource::{Resource, setrlimit},
 };
 
-use crate::{
-    audit::Target,
-    config::{Bind, Report, Settings},
-    credential::default_profile,
-};
+use crate::config::{Report, Settings};
+use places::{Needed, Place};
 
 /// What is in force in this process, for whoever wants to know.
 #[derive(Debug)]
@@ -34,6 +32,12 @@ pub struct Sandbox {
     core_dumps: Measure,
     privileges: Measure,
     files: Measure,
+    /// What may be read.
+    places: Vec<Place>,
+    /// Files of the configuration whose folders may not be.
+    alone: BTreeSet<PathBuf>,
+    /// Those of the places where something else is now, when they were looked at last.
+    lost: Mutex<BTreeSet<PathBuf>>,
 }
 
 /// One measure.
@@ -56,7 +60,14 @@ impl Sandbox {
     /// Does without, for this reason.
     pub fn none(reason: &str) -> Self {
         let off = Measure::Off(reason.into());
-        Self { core_dumps: off.clone(), privileges: off.clone(), files: off }
+        Self {
+            core_dumps: off.clone(),
+            privileges: off.clone(),
+            files: off,
+            places: Vec::new(),
+            alone: BTreeSet::new(),
+            lost: Mutex::default(),
+        }
     }
 
     /// What takes no configuration: nobody gets a core dump of what is read from now on, or new privileges.
@@ -69,9 +80,29 @@ impl Sandbox {
     /// Confines this thread, and those that it will make, to the files that the configuration needs: those that its
     /// reading named.
     pub fn confine(self, settings: &Settings, warnings: &Report) -> Self {
-        let files =
-            confine(&Needed::of(settings, warnings)).unwrap_or_else(|error| Measure::Off(error.to_string()));
-        Self { files, ..self }
+        let needed = Needed::of(settings, warnings);
+        let places = needed.read.iter().map(|path| Place::of(path)).collect();
+        match confine(&needed).unwrap_or_else(|error| Measure::Off(error.to_string())) {
+            files @ Measure::Off(_) => Self { files, ..self },
+            files @ (Measure::On | Measure::Partly) => Self { files, places, alone: needed.alone, ..self },
+        }
+    }
+
+    /// Looks which of the places that may be read were replaced by something that may not, and says so of each once.
+    /// Not for a thread that serves: a file system may hang.
+    pub fn look(&self) {
+        let lost: BTreeSet<PathBuf> =
+            self.places.iter().filter_map(Place::lost).map(Path::to_owned).collect();
+        let mut before = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        for path in lost.difference(&before) {
+            tracing::warn!(path = %path.display(), "{REPLACED}");
+        }
+        *before = lost;
+    }
+
+    /// What was replaced by something that is out of reach, when that was looked at last.
+    pub fn lost(&self) -> BTreeSet<PathBuf> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The measures by name.
@@ -83,6 +114,9 @@ impl Sandbox {
     pub fn tell(self) {
         for (measure, state) in self.measures() {
             tracing::info!(measure, %state, "sandbox");
+        }
+        for path in &self.alone {
+            tracing::warn!(path = %path.display(), "{SHARED}");
         }
         drop(CURRENT.set(self));
     }
@@ -105,66 +139,12 @@ impl fmt::Display for Measure {
     }
 }
 
-/// The folders of what is needed, and what is needed on its own.
-struct Needed {
-    read: BTreeSet<PathBuf>,
-    append: BTreeSet<PathBuf>,
-    bind: BTreeSet<PathBuf>,
-}
-
-impl Needed {
-    fn of(settings: &Settings, warnings: &Report) -> Self {
-        let variables = env::vars_os().filter(|(name, _)| is_a_files(&name.to_string_lossy()));
-        let files = warnings.named().iter().cloned();
-        let files = files.chain(variables.map(|(_, path)| path.into())).chain(default_profile());
-        // It comes and goes, so its folder counts.
-        let files = files.chain(settings.freeze_file.clone()).chain(RESOLVER.map(PathBuf::from));
-        let system = SYSTEM.map(PathBuf::from).into_iter().chain(env::current_exe());
-        let sink = match &settings.audit.sink {
-            Target::File(path) => Some(path.clone()),
-            Target::Stdout => None,
-        };
-        let sockets = settings.listeners.iter().filter_map(|listener| match &listener.bind {
-            Bind::Unix { path, .. } => Some(path),
-            Bind::Tcp(_) | Bind::Systemd(_) => None,
-        });
-        let sockets = sockets.chain(settings.admin.as_ref().map(|admin| &admin.path)).cloned();
-        Self {
-            read: files.flat_map(places).chain(system).collect(),
-            append: sink.into_iter().flat_map(places).collect(),
-            // One that a killed process left behind is replaced.
-            bind: sockets.map(|path| folder(&path)).collect(),
-        }
-    }
-}
-
-/// Whether a variable of the official SDKs, or of the platform, names a file.
-fn is_a_files(variable: &str) -> bool {
-    ["HUAWEICLOUD_SDK_", "HC_CONTAINER_"].iter().any(|prefix| variable.starts_with(prefix))
-        && variable.ends_with("_FILE")
-}
-
-/// The folder of a file, and of what it stands for where it is a link. A device or a pipe stands alone: nothing is
-/// ever put in its place.
-fn places(file: PathBuf) -> [PathBuf; 2] {
-    let real = file.canonicalize().unwrap_or_else(|_| file.clone());
-    [file, real].map(|path| {
-        let alone = path.symlink_metadata().is_ok_and(|m| !(m.is_file() || m.is_symlink() || m.is_dir()));
-        if alone { path } else { folder(&path) }
-    })
-}
-
-fn folder(path: &Path) -> PathBuf {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    parent.unwrap_or(Path::new(".")).to_owned()
-}
-
 fn confine(needed: &Needed) -> Result<Measure, RulesetError> {
     let mut ruleset = Ruleset::default().handle_access(AccessFs::from_all(KNOWN))?.create()?;
     for (paths, access) in [
         (&needed.read, AccessFs::ReadFile.into()),
-        // What was allocated ahead of a file's end is given back by truncating it to its length.
-        (&needed.append, AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::MakeReg | AccessFs::Truncate),
+        (&needed.append, AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::MakeReg),
+        (&needed.append_shared, AccessFs::WriteFile | AccessFs::MakeReg),
         (&needed.bind, AccessFs::MakeSock | AccessFs::RemoveFile),
     ] {
         for path in paths {
@@ -189,22 +169,12 @@ fn allow(
     ruleset.add_rule(PathBeneath::new(place, access))
 }
 
+/// What is said of a place where something else is now.
+pub const REPLACED: &str = "this was replaced since the start, and the sandbox keeps what is there now from being read: \
+                            restart the proxy, or put back what was there";
+const SHARED: &str = "this file is in a folder that others share, which the sandbox leaves closed: a file that is put \
+                      in its place is out of reach until a restart; give the configuration a folder of its own";
 static CURRENT: OnceLock<Sandbox> = OnceLock::new();
 
 /// What is not allowed is denied, of what this version of Landlock knows of.
 const KNOWN: ABI = ABI::V5;
-/// What turns names into addresses and users: rewritten when the network or the users change.
-const RESOLVER: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"];
-/// What the C library loads, what tells how many cores may be used, and where platforms mount secrets that only a
-/// profile names.
-const SYSTEM: [&str; 9] = [
-    "/lib",
-    "/lib64",
-    "/usr/lib",
-    "/usr/lib64",
-    "/var/lib/sss/mc",
-    "/proc",
-    "/sys/fs/cgroup",
-    "/run/secrets",
-    "/var/run/secrets",
-];

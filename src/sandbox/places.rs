@@ -1,0 +1,195 @@
+//! Which files are needed, what has to be allowed for them, and is that still what is there?
+//!
+//! Landlock allows what is there, and not names. A folder of the configuration's own is allowed as a whole, because its
+//! files are replaced by renaming others over them. A folder that others share, such as `/etc`, is not: of what is in it
+//! the files alone are allowed, and what takes their place later is out of reach.
+
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    audit::Target,
+    config::{Bind, Report, Settings},
+    credential::default_profile,
+};
+
+/// What is needed, and where.
+pub(super) struct Needed {
+    pub(super) read: BTreeSet<PathBuf>,
+    /// Folders in which records are written, which are the process's own or shared.
+    pub(super) append: BTreeSet<PathBuf>,
+    pub(super) append_shared: BTreeSet<PathBuf>,
+    pub(super) bind: BTreeSet<PathBuf>,
+    /// Files of the configuration in folders that others share.
+    pub(super) alone: BTreeSet<PathBuf>,
+}
+
+/// What was there under a name when it was allowed.
+#[derive(Debug)]
+pub(super) struct Place {
+    path: PathBuf,
+    identity: Option<(u64, u64)>,
+}
+
+impl Needed {
+    pub(super) fn of(settings: &Settings, warnings: &Report) -> Self {
+        let variables = env::vars_os().filter(|(name, _)| is_a_files(&name.to_string_lossy()));
+        let files = warnings.named().iter().filter(|path| !path.is_dir()).cloned();
+        let files = files.chain(variables.map(|(_, path)| path.into())).chain(default_profile());
+        let files: Vec<PathBuf> = files.flat_map(with_target).collect();
+        let system = SYSTEM.map(PathBuf::from).into_iter().chain(env::current_exe());
+        let resolver = RESOLVER.map(PathBuf::from).into_iter().flat_map(with_target);
+        let sink = match &settings.audit.sink {
+            Target::File(path) => Some(path.clone()),
+            Target::Stdout => None,
+        };
+        let sinks: Vec<PathBuf> = sink.into_iter().flat_map(with_target).collect();
+        let (append_shared, append) =
+            sinks.iter().map(|path| written_in(path)).partition(|place: &PathBuf| is_shared(place));
+        let sockets = settings.listeners.iter().filter_map(|listener| match &listener.bind {
+            Bind::Unix { path, .. } => Some(path),
+            Bind::Tcp(_) | Bind::Systemd(_) => None,
+        });
+        let sockets = sockets.chain(settings.admin.as_ref().map(|admin| &admin.path)).cloned();
+        Self {
+            alone: files.iter().filter(|path| place(path) == **path && path.is_file()).cloned().collect(),
+            read: files
+                .iter()
+                .cloned()
+                .chain(resolver)
+                .map(|path| place(&path))
+                .chain(system)
+                .chain(sinks)
+                .collect(),
+            append,
+            append_shared,
+            // One that a killed process left behind is replaced.
+            bind: sockets.map(|path| folder(&path)).collect(),
+        }
+    }
+}
+
+impl Place {
+    pub(super) fn of(path: &Path) -> Self {
+        Self { path: path.to_owned(), identity: identity(path) }
+    }
+
+    /// Its path, if something else is there now.
+    pub(super) fn lost(&self) -> Option<&Path> {
+        let now = identity(&self.path);
+        (now.is_some() && now != self.identity).then_some(&self.path)
+    }
+}
+
+/// What is allowed for a file to be read: its folder or, where others share that, the file. What is not there yet will
+/// be below the nearest folder that is.
+fn place(path: &Path) -> PathBuf {
+    if is_special(path) {
+        return path.to_owned();
+    }
+    let folder = folder(path);
+    let there = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(&folder);
+    if is_shared(there) { path.to_owned() } else { there.to_owned() }
+}
+
+fn written_in(path: &Path) -> PathBuf {
+    if is_special(path) { path.to_owned() } else { folder(path) }
+}
+
+/// A file, and what it stands for where it is a link.
+fn with_target(file: PathBuf) -> [PathBuf; 2] {
+    let real = file.canonicalize().unwrap_or_else(|_| file.clone());
+    [file, real]
+}
+
+/// A device or a pipe: nothing is ever put in its place.
+fn is_special(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|m| !(m.is_file() || m.is_symlink() || m.is_dir()))
+}
+
+/// Whether a folder is not the configuration's own: it is one of the system's, somebody's home, or everybody's.
+fn is_shared(folder: &Path) -> bool {
+    let real = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let is_home = env::var_os("HOME").is_some_and(|home| real == Path::new(&home))
+        || real.parent() == Some(Path::new("/home"));
+    let is_everybodys = fs::metadata(&real).is_ok_and(|found| found.is_dir() && found.mode() & STICKY != 0);
+    is_home || is_everybodys || SHARED.iter().any(|shared| real == Path::new(shared))
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+/// Whether a variable of the official SDKs, or of the platform, names a file.
+fn is_a_files(variable: &str) -> bool {
+    ["HUAWEICLOUD_SDK_", "HC_CONTAINER_"].iter().any(|prefix| variable.starts_with(prefix))
+        && variable.ends_with("_FILE")
+}
+
+fn folder(path: &Path) -> PathBuf {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new(".")).to_owned()
+}
+
+const STICKY: u32 = 0o1000;
+/// Folders in which everybody has something.
+const SHARED: [&str; 30] = [
+    "/",
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/etc/kubernetes",
+    "/etc/pki",
+    "/etc/pki/tls",
+    "/etc/ssl",
+    "/home",
+    "/media",
+    "/mnt",
+    "/opt",
+    "/proc",
+    "/root",
+    "/run",
+    "/sbin",
+    "/srv",
+    "/sys",
+    "/tmp",
+    "/usr",
+    "/usr/local",
+    "/usr/local/etc",
+    "/usr/share",
+    "/var",
+    "/var/lib",
+    "/var/log",
+    "/var/run",
+    "/var/spool",
+    "/var/tmp",
+];
+/// What turns names into addresses and users.
+const RESOLVER: [&str; 8] = [
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+    "/etc/host.conf",
+    "/etc/gai.conf",
+    "/etc/passwd",
+    "/etc/group",
+    "/etc/ld.so.cache",
+];
+/// What the C library loads, what tells how many cores may be used, and where platforms mount secrets that only a
+/// profile names.
+const SYSTEM: [&str; 9] = [
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/var/lib/sss/mc",
+    "/proc",
+    "/sys/fs/cgroup",
+    "/run/secrets",
+    "/var/run/secrets",
+];
