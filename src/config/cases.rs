@@ -259,7 +259,7 @@ fn known<'c, T>(
 ) -> Option<T> {
     if found.is_none() {
         let message = format!("the policy has no {what} `{}`", name.value);
-        page.error(name.place, message, did_you_mean(&name.value, names));
+        page.error(name.place, message, did_you_mean(page, &name.value, names));
     }
     found
 }

@@ -45,7 +45,7 @@ fn operator(page: &Page, name: &Placed<Arc<str>>) -> Option<Operator> {
         let hint = match closest(&text.replace("Like", "Match"), Operator::names()) {
             Some("Null") => "did you mean `Null`?".into(),
             Some(operator) => format!("did you mean `{operator}{suffix}`?"),
-            None => did_you_mean(text, Operator::names()),
+            None => did_you_mean(page, text, Operator::names()),
         };
         page.error(name.place, format!("there is no operator `{}`", name.value), hint);
     }
@@ -55,7 +55,7 @@ fn operator(page: &Page, name: &Placed<Arc<str>>) -> Option<Operator> {
 fn key(page: &Page, name: &Placed<Arc<str>>) -> Option<Key> {
     let key = Key::parse(&name.value);
     if key.is_none() {
-        let hint = did_you_mean(&name.value, Key::ALL.into_iter().map(Key::as_str));
+        let hint = did_you_mean(page, &name.value, Key::ALL.into_iter().map(Key::as_str));
         page.error(name.place, format!("there is no key `{}`", name.value), hint);
     }
     key

@@ -4,37 +4,63 @@
 //! ends in a terminal, a CI log, a ticket. It works on text and indentation, because a file that is not valid
 //! YAML has nothing else.
 
-/// The line with that number, counted from 1; values of keys that may hold a secret, or stand below such a key,
-/// are covered with as many `*`.
-pub(super) fn covered_line(text: &str, number: u64) -> String {
-    // Columns do not count a byte order mark.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let number = usize::try_from(number).unwrap_or(usize::MAX);
-    let lines: Vec<&str> = text.lines().take(number).collect();
-    let Some((line, before)) = lines.split_last().filter(|_| number == lines.len()) else {
-        return String::new();
-    };
-    // What stands before an `@` may be a password.
-    let all = line.contains('@') || below_a_secret(before, line);
-    let from = if all { Some(0) } else { secret_key(line) };
-    match from.and_then(|from| line.split_at_checked(from)) {
-        Some((open, hidden)) => format!("{open}{}", cover(hidden)),
-        None => (*line).to_owned(),
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// The lines of a text, as they may be shown. Looked through once, however many of them are.
+pub(super) struct Lines<'t> {
+    lines: Vec<Line<'t>>,
+    /// The one that was shown last, by its number: a text may be one long line.
+    shown: RefCell<(u64, Rc<[char]>)>,
+}
+
+struct Line<'t> {
+    text: &'t str,
+    /// Whether one of the keys it stands below, by indentation, may hold a secret.
+    below_a_secret: bool,
+}
+
+impl<'t> Lines<'t> {
+    pub(super) fn of(text: &'t str) -> Self {
+        // Columns do not count a byte order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        // The lines that the next one may stand below: how far each is indented, and whether it is secret below it.
+        let mut above: Vec<(usize, bool)> = Vec::new();
+        let line = |text: &'t str| {
+            let depth = indent(text);
+            while above.pop_if(|(other, _)| !text.trim().is_empty() && *other >= depth).is_some() {}
+            let below_a_secret = above.last().is_some_and(|(_, secret)| *secret);
+            if !text.trim().is_empty() {
+                above.push((depth, below_a_secret || secret_key(text).is_some()));
+            }
+            Line { text, below_a_secret }
+        };
+        Self { lines: text.lines().map(line).collect(), shown: RefCell::default() }
+    }
+
+    /// The characters of the line with that number, counted from 1; values of keys that may hold a secret, or stand
+    /// below such a key, are covered with as many `*`.
+    pub(super) fn covered(&self, number: u64) -> Rc<[char]> {
+        let mut shown = self.shown.borrow_mut();
+        if shown.0 != number {
+            let index = number.checked_sub(1).and_then(|index| usize::try_from(index).ok());
+            let line = index.and_then(|index| self.lines.get(index));
+            *shown = (number, line.map(Line::covered).unwrap_or_default().chars().collect());
+        }
+        Rc::clone(&shown.1)
     }
 }
 
-/// Whether one of the keys this line stands below, by indentation, may hold a secret.
-fn below_a_secret(before: &[&str], line: &str) -> bool {
-    let mut depth = indent(line);
-    for line in before.iter().rev().filter(|line| !line.trim().is_empty()) {
-        if indent(line) < depth {
-            depth = indent(line);
-            if secret_key(line).is_some() {
-                return true;
-            }
+impl Line<'_> {
+    fn covered(&self) -> String {
+        // What stands before an `@` may be a password.
+        let all = self.text.contains('@') || self.below_a_secret;
+        let from = if all { Some(0) } else { secret_key(self.text) };
+        match from.and_then(|from| self.text.split_at_checked(from)) {
+            Some((open, hidden)) => format!("{open}{}", cover(hidden)),
+            None => self.text.to_owned(),
         }
     }
-    false
 }
 
 fn indent(line: &str) -> usize {
@@ -102,6 +128,7 @@ log: { level: info }
   - bearer: { sha256_file: 5e88 }
 sk: s3cr3t
 proxy: http://user:p,w@egress:3128";
+        let lines = Lines::of(text);
         for (line, expected) in [
             (2, "  - { name: a, endpoint: https://h, credential: prod }"),
             (3, "credentials:"),
@@ -115,7 +142,7 @@ proxy: http://user:p,w@egress:3128";
             (12, "proxy: *************,*************"),
             (13, ""),
         ] {
-            assert_eq!(covered_line(text, line), expected);
+            assert_eq!(lines.covered(line).iter().collect::<String>(), expected);
         }
     }
 }

@@ -7,6 +7,7 @@
 use super::page::{Page, Placed};
 use super::report::Place;
 use super::yaml::{Node, Value};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The keys of one mapping, each taken at most once.
@@ -137,7 +138,8 @@ fn entries<'n>(page: &'n Page, node: &'n Node, what: &str) -> Option<Vec<(&'n st
         page.error(node.place, message, "write `key: value`, indented below it or as { key: value }");
         return None;
     };
-    let mut kept: Vec<(&str, Place, &Node)> = Vec::new();
+    let mut kept: Vec<(&str, Place, &Node)> = Vec::with_capacity(all.len());
+    let mut first = HashMap::with_capacity(all.len());
     for (key, value) in all {
         let place = key.place;
         let Some(text) = page.key(key) else {
@@ -148,13 +150,14 @@ fn entries<'n>(page: &'n Page, node: &'n Node, what: &str) -> Option<Vec<(&'n st
             page.error(place, "a key is empty", "give it a name");
         } else if text == "<<" {
             page.error(place, "merge keys (`<<`) are not allowed here", "write the values out");
-        } else if let Some((_, first, _)) = kept.iter().find(|(k, ..)| *k == text) {
+        } else if let Some(first) = first.get(text) {
             page.error(
                 place,
                 format!("`{text}` is written twice, first at {}", page.spell(*first)),
                 "keep one of them",
             );
         } else {
+            first.insert(text, place);
             kept.push((text, place, value));
         }
     }
@@ -165,14 +168,20 @@ fn entries<'n>(page: &'n Page, node: &'n Node, what: &str) -> Option<Vec<(&'n st
 pub(super) fn closest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let folded = |t: &str| t.to_ascii_lowercase().replace('-', "_");
     let text = folded(text);
-    let scored = candidates.into_iter().map(|c| (strsim::damerau_levenshtein(&text, &folded(c)), c));
-    let allowed = 1 + text.chars().count() / 4;
+    let length = text.chars().count();
+    let allowed = 1 + length / 4;
+    let near = candidates.into_iter().filter(|c| c.chars().count().abs_diff(length) <= allowed);
+    let scored = near.map(|c| (strsim::damerau_levenshtein(&text, &folded(c)), c));
     scored.filter(|(distance, _)| *distance <= allowed).min_by_key(|(distance, _)| *distance).map(|(_, c)| c)
 }
 
-/// A hint for a name that is not one of the candidates.
-pub(super) fn did_you_mean<'c>(text: &str, candidates: impl Iterator<Item = &'c str> + Clone) -> String {
-    match closest(text, candidates.clone()) {
+/// A hint for a name that is not one of the candidates. Of many mistakes among many names, the first are compared.
+pub(super) fn did_you_mean<'c>(
+    page: &Page,
+    text: &str,
+    candidates: impl Iterator<Item = &'c str> + Clone,
+) -> String {
+    match closest(text, candidates.clone().take_while(|_| page.may_compare())) {
         Some(name) => format!("did you mean `{name}`?"),
         None => {
             let all: Vec<String> = candidates.clone().take(LISTED).map(|name| format!("`{name}`")).collect();

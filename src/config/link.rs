@@ -45,7 +45,7 @@ fn credentials(page: &Page, written: &proxy::Written) {
     let names = || written.credentials.iter().map(|credential| &credential.name);
     for used in &used {
         if !written.credentials.is_empty() && !names().any(|name| name.value == used.value) {
-            let hint = did_you_mean(&used.value, names().map(|name| &*name.value));
+            let hint = did_you_mean(page, &used.value, names().map(|name| &*name.value));
             page.error(used.place, format!("there is no credential `{}`", used.value), hint);
         }
     }
@@ -191,7 +191,7 @@ fn listener_exists(page: &Page, name: &Name, proxy: &proxy::Written) {
     // Where one has no readable name, that has been reported, and may be this one.
     let all_named = !proxy.listeners.is_empty() && listeners.clone().count() == proxy.listeners.len();
     if all_named && !listeners.clone().any(|listener| *listener == *name.value) {
-        let hint = did_you_mean(&name.value, listeners);
+        let hint = did_you_mean(page, &name.value, listeners);
         page.error(name.place, format!("there is no listener `{}`", name.value), hint);
     }
 }

@@ -134,7 +134,8 @@ fn open_policy(page: &Page, written: &proxy::Written) -> Option<Page> {
 
 /// The policy, of the rules that could be read.
 fn compile(page: &Page, written: &policy::Written, projects: &[Scope]) -> Policy {
-    let rules = written.rules.iter().filter_map(|rule| rule.meaning(&page.name()));
+    let file = page.name();
+    let rules = written.rules.iter().filter_map(|rule| rule.meaning(&file));
     let callers: Vec<CallerId> = written.callers.iter().map(|caller| caller.id.value.clone()).collect();
     let mut hash = hex::encode(Sha256::digest(page.text()));
     hash.truncate(HASH_LENGTH);

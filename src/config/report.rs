@@ -4,8 +4,8 @@
 //! the text around it; the text is quoted when the report is printed, with secrets covered (see `cover`).
 //! It decides nothing: a report with errors is refused by whoever asked for the settings.
 
-use super::cover::covered_line;
-use std::collections::BTreeSet;
+use super::cover::Lines;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -133,11 +133,13 @@ impl Report {
 /// Plain text: a paragraph a problem, the quoted line with a caret under the place.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut lines: BTreeMap<&str, Lines<'_>> = BTreeMap::new();
         for (index, problem) in self.problems.iter().enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            problem.write(f, self.text_of(&problem.file))?;
+            let file = &*problem.file;
+            problem.write(f, lines.entry(file).or_insert_with(|| Lines::of(self.text_of(file))))?;
         }
         Ok(())
     }
@@ -151,7 +153,7 @@ impl fmt::Debug for Report {
 }
 
 impl Problem {
-    fn write(&self, f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    fn write(&self, f: &mut fmt::Formatter<'_>, lines: &Lines<'_>) -> fmt::Result {
         let severity = match self.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
@@ -164,7 +166,7 @@ impl Problem {
         let mut margin = 1;
         if let Some(place) = self.place {
             margin = place.line.to_string().len();
-            quote(f, text, place)?;
+            quote(f, lines, place)?;
         }
         match &self.hint {
             Some(hint) => writeln!(f, "{:margin$} = hint: {}", "", printable(hint)),
@@ -174,11 +176,11 @@ impl Problem {
 }
 
 /// Writes the line, cut to a window where it is very long, and a caret under the place.
-fn quote(f: &mut fmt::Formatter<'_>, text: &str, place: Place) -> fmt::Result {
-    let line: Vec<char> = covered_line(text, place.line).chars().map(visible).collect();
+fn quote(f: &mut fmt::Formatter<'_>, lines: &Lines<'_>, place: Place) -> fmt::Result {
+    let line = lines.covered(place.line);
     let column = usize::try_from(place.column).unwrap_or(usize::MAX).saturating_sub(1).min(line.len());
     let start = if column > WINDOW { column - WINDOW / 2 } else { 0 };
-    let shown: String = line.iter().skip(start).take(2 * WINDOW).collect();
+    let shown: String = line.iter().skip(start).take(2 * WINDOW).copied().map(visible).collect();
     let shown = shown.trim_end();
     let carets = "^".repeat(token_length(line.get(column..).unwrap_or_default()).min(WINDOW));
     let (number, before) = (place.line, column - start);
@@ -194,7 +196,7 @@ fn token_length(rest: &[char]) -> usize {
     if let Some(close) = quoted.and_then(|open| rest.iter().skip(1).position(|c| c == open)) {
         return close + 2;
     }
-    let ends = |c: &char| c.is_whitespace() || matches!(c, ',' | '{' | '}' | '[' | ']');
+    let ends = |c: &char| visible(*c).is_whitespace() || matches!(c, ',' | '{' | '}' | '[' | ']');
     let mut length = rest.iter().position(ends).unwrap_or(rest.len());
     while length > 1 && rest.get(length - 1) == Some(&':') {
         length -= 1;

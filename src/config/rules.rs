@@ -34,11 +34,12 @@ pub(super) fn names(page: &Page, policy: &Written, known: &Known<'_>) {
         Matches::of("action", &actions),
         Matches::of("project", known.projects),
     );
+    let comparable = Comparable::of(policy, known);
     for rule in &policy.rules {
         of_callers.look(page, &rule.callers);
         of_actions.look(page, &rule.actions);
         of_projects.look(page, &rule.projects);
-        rule.condition.iter().for_each(|test| values(page, test, policy, known));
+        rule.condition.iter().for_each(|test| comparable.look(page, test));
     }
     // A rule that could not be read may be the one that names the caller.
     if !page.has_errors() {
@@ -91,38 +92,55 @@ impl<'n> Matches<'n> {
                 true => format!("there is no {what} `{text}`"),
                 false => format!("no {what} matches `{text}`"),
             };
-            page.error(glob.place, message, did_you_mean(text, self.names.iter().copied()));
+            page.error(glob.place, message, did_you_mean(page, text, self.names.iter().copied()));
         }
     }
 }
 
-/// Every text that a condition compares with is one that its key can have.
-fn values(page: &Page, written: &condition::Written, policy: &Written, known: &Known<'_>) {
-    let proofs = || policy.callers.iter().flat_map(|caller| &caller.identify);
-    let (what, mut names): (_, Vec<&str>) = match written.test.key() {
-        Key::ProjectId => {
-            let is_name = |text: &&&str| known.scopes.iter().any(|scope| *scope.name == ***text);
-            ("no project has the id", known.projects.iter().filter(|text| !is_name(text)).copied().collect())
+/// What the keys of conditions can be, where that is known.
+struct Comparable<'n> {
+    scopes: &'n [Scope],
+    project_ids: Vec<&'n str>,
+    listeners: &'n [&'n str],
+    /// The kinds of proof that identify a caller.
+    kinds: Vec<&'n str>,
+}
+
+impl<'n> Comparable<'n> {
+    fn of(policy: &'n Written, known: &Known<'n>) -> Self {
+        let names: HashSet<&str> = known.scopes.iter().map(|scope| &*scope.name).collect();
+        let proofs = policy.callers.iter().flat_map(|caller| &caller.identify);
+        let mut kinds: Vec<&str> = Vec::new();
+        for kind in proofs.map(|proof| proof.value.kind().as_str()) {
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
         }
-        Key::Listener => ("there is no listener", known.listeners.to_vec()),
-        Key::IdentifiedBy => {
-            ("no caller is identified by", proofs().map(|proof| proof.value.kind().as_str()).collect())
-        }
-        Key::JobId => return job_values(page, written),
-        Key::CurrentTime | Key::SourceIp => return,
-    };
-    names.dedup();
-    for (number, (value, place)) in written.test.values().zip(&written.values).enumerate() {
-        let matches = |name: &&str| written.test.value_matches(number, name).unwrap_or(true);
-        if names.is_empty() || names.iter().any(matches) {
-            continue;
-        }
-        let by_name = known.scopes.iter().find(|project| *project.name == *value);
-        let hint = match by_name.filter(|_| written.test.key() == Key::ProjectId) {
-            Some(project) => format!("that is its name: write its id, `{}`", project.id),
-            None => did_you_mean(value, names.iter().copied()),
+        let project_ids = known.projects.iter().filter(|text| !names.contains(**text)).copied().collect();
+        Self { scopes: known.scopes, project_ids, listeners: known.listeners, kinds }
+    }
+
+    /// Every text that a condition compares with is one that its key can have.
+    fn look(&self, page: &Page, written: &condition::Written) {
+        let (what, names): (_, &[&str]) = match written.test.key() {
+            Key::ProjectId => ("no project has the id", &self.project_ids),
+            Key::Listener => ("there is no listener", self.listeners),
+            Key::IdentifiedBy => ("no caller is identified by", &self.kinds),
+            Key::JobId => return job_values(page, written),
+            Key::CurrentTime | Key::SourceIp => return,
         };
-        page.error(*place, format!("{what} `{value}`"), hint);
+        for (number, (value, place)) in written.test.values().zip(&written.values).enumerate() {
+            let matches = |name: &&str| written.test.value_matches(number, name).unwrap_or(true);
+            if names.is_empty() || names.iter().any(matches) {
+                continue;
+            }
+            let by_name = self.scopes.iter().find(|project| *project.name == *value);
+            let hint = match by_name.filter(|_| written.test.key() == Key::ProjectId) {
+                Some(project) => format!("that is its name: write its id, `{}`", project.id),
+                None => did_you_mean(page, value, names.iter().copied()),
+            };
+            page.error(*place, format!("{what} `{value}`"), hint);
+        }
     }
 }
 

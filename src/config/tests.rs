@@ -43,7 +43,9 @@ impl Directory {
         for (name, content) in tls_files() {
             directory.write(name, &content);
         }
-        directory.write("jwks.json", include_str!("../../tests/data/service-account/jwks.json"));
+        for name in ["jwks.json", "jwks-next.json"] {
+            directory.write(name, include_str!("../../tests/data/service-account/jwks.json"));
+        }
         directory.write("private.json", r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#);
         directory
     }
@@ -159,7 +161,7 @@ fn cases(file: &str) -> Vec<Case> {
 
 #[test]
 fn every_mistake_is_told_in_these_words() {
-    for (file, count) in [("cases.txt", 205), ("material.txt", 11)] {
+    for (file, count) in [("cases.txt", 206), ("material.txt", 11)] {
         let cases = cases(file);
         assert_eq!(cases.len(), count, "{file}");
         for case in cases {
@@ -388,4 +390,5 @@ fn a_file_that_cannot_be_a_configuration_is_told_as_a_whole() {
     assert_eq!(directory.report(), "proxy.yaml: error: cannot be read: there is no such file\n");
 }
 
+mod many;
 mod plain;

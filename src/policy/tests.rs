@@ -152,6 +152,72 @@ fn a_policy_that_is_only_observed_says_what_it_would_and_denies_nothing() {
     }
 }
 
+/// Numbers that look random, from a seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+
+    /// Many of the names, or of those with two digits, or all of them.
+    fn list(&mut self, letter: char) -> String {
+        match self.below(10) {
+            0 => "*".into(),
+            1 => format!("*{}*{}*", self.below(10), self.below(10)),
+            _ => {
+                let names: Vec<_> = (0..60).map(|_| format!("{letter}{}", self.below(MANY))).collect();
+                names.join(",")
+            }
+        }
+    }
+
+    fn rule(&mut self, line: u64) -> Rule {
+        let effect = ["allow", "allow", "deny"][self.below(3) as usize];
+        let mode = ["", "", " observe"][self.below(3) as usize];
+        let (callers, projects, jobs) = (self.list('c'), self.list('p'), self.below(200));
+        fixture::rule(&format!("{effect} {callers} * {projects} job-{jobs}*{mode}"), line)
+    }
+}
+
+/// As many names of each kind.
+const MANY: u64 = 100;
+
+#[test]
+fn many_overlapping_lists_decide_as_the_plain_reading_does() {
+    let names = |letter: char| (0..MANY).map(|n| format!("{letter}{n}")).collect::<Vec<_>>();
+    let (callers, projects) = (names('c'), names('p'));
+    let ids: Vec<CallerId> = callers.iter().map(|name| CallerId::parse(name).unwrap()).collect();
+    let scopes: Vec<Scope> = projects
+        .iter()
+        .map(|name| Scope { name: name.as_str().into(), id: format!("id-{name}").into() })
+        .collect();
+    let known_callers: Vec<&str> = callers.iter().map(String::as_str).collect();
+    let known_projects: Vec<(&str, &str)> = scopes.iter().map(|scope| (&*scope.name, &*scope.id)).collect();
+    let known = reference::Known { callers: &known_callers, actions: &[ACTION], projects: &known_projects };
+    for seed in 1..=3 {
+        let mut dice = Dice(seed);
+        let rules: Vec<Rule> = (1..=1200).map(|line| dice.rule(line)).collect();
+        let policy = Policy::new(rules.clone(), &ids, &scopes, "0123abcd");
+        // By classes, a name has a place of its own and that of everything.
+        let places = |names: &names::Names, name| names.places(name).unwrap().len();
+        assert!(places(&policy.index.callers, "c0") > 2 && places(&policy.index.projects, "p0") > 2);
+        for _ in 0..20 {
+            let asked = Asked::parse(&format!(
+                "c{} p{} job-{}",
+                dice.below(MANY + 1),
+                dice.below(MANY + 1),
+                dice.below(300),
+            ));
+            let decision = policy.decide(&asked.call());
+            let line = |rule: Option<&Rule>| rule.map(|rule| rule.location.line);
+            let expected = reference::decide(&rules, &known, &asked.call());
+            assert_eq!((decision.effect, line(decision.rule), line(decision.observed)), expected, "{seed}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
