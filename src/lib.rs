@@ -8,6 +8,7 @@ pub mod log;
 pub mod secret;
 pub mod chain;
 pub mod object;
+pub mod pem;
 pub mod watch;
 pub mod operation;
 pub mod signing;

@@ -2,14 +2,13 @@
 //!
 //! It reads what `run` reads, in the same way, and binds nothing.
 
-use super::exit;
+use super::{exit, output};
 use crate::config::{self, Listener, Loaded, Project, Report, Settings, Severity};
 use crate::credential::{Agency, Look, Password, Source, look_around};
 use crate::identity::{Proof, ServiceAccount};
 use crate::policy::{Mode, Rule, spell_moment};
-use crate::upstream::{Endpoint, Proxies};
+use crate::upstream::{EXEMPTIONS, Endpoint, Proxies, variable};
 use anyhow::Context;
-use std::env;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,8 +26,7 @@ pub(super) struct Args {
 /// # Errors
 /// Where the answer cannot be written; a configuration that is not valid is an exit code.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let variable = |name: &str| env::var(name).ok();
-    let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+    let (mut out, mut err) = (output::stdout(), output::stderr());
     check(&args.config, variable, &mut out, &mut err).context("cannot write the answer")
 }
 
@@ -77,6 +75,9 @@ pub(super) fn read(
         problems(&warnings, err)?;
         writeln!(err, "error: {error}\n\n1 error: the configuration is valid, this environment is not")?;
         return invalid;
+    }
+    for entry in proxies.odd_exemptions() {
+        writeln!(err, "warning: the entry `{entry}` of NO_PROXY exempts nothing: {EXEMPTIONS}")?;
     }
     Ok(Ok(Valid { settings, warnings, proxies }))
 }
@@ -293,7 +294,7 @@ callers, under policy HASH
         let (code, out, err) = checked_with(&minimal, set("socks5://u:s3cr3t@egress:1080"));
         assert_eq!((code, out.as_str()), (ExitCode::from(78), ""));
         let expected = "\
-error: the environment variable HTTPS_PROXY names no egress proxy: it must be http://HOST:PORT
+error: the environment variable HTTPS_PROXY names no egress proxy: it must be http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT
 
 1 error: the configuration is valid, this environment is not
 ";

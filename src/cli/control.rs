@@ -73,7 +73,7 @@ async fn ready(ops: SocketAddr) -> anyhow::Result<()> {
 
 impl Which {
     fn settings(&self) -> anyhow::Result<Settings> {
-        config::load(&self.config).map(|loaded| loaded.settings).map_err(|report| anyhow!("{report}"))
+        config::load_again(&self.config).map(|loaded| loaded.settings).map_err(|report| anyhow!("{report}"))
     }
 }
 

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 use tracing::Level;
 
-use super::{client, log, signals::Stop, start::runtime};
+use super::{client, log, output, signals::Stop, start::runtime};
 use crate::{
     config::{self, LogFormat},
     secret::Secret,
@@ -300,7 +300,7 @@ fn readable(line: &str) -> String {
 }
 
 fn say(text: &str) -> io::Result<()> {
-    io::stdout().write_all(text.as_bytes())
+    output::stdout().write_all(text.as_bytes())
 }
 
 const ACCESS_KEY: &str = "DEMOACCESSKEY0000001";

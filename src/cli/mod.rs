@@ -5,8 +5,10 @@ mod client;
 mod control;
 mod demo;
 mod doctor;
+mod environment;
 mod limiter;
 mod log;
+mod output;
 mod policy;
 mod run;
 mod sign;
@@ -14,9 +16,10 @@ mod signals;
 mod start;
 mod testserver;
 
+use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
 /// Lets internal services cancel Huawei Cloud MPC editing jobs without holding the company's cloud keys.
@@ -58,7 +61,12 @@ enum Command {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let mut command = environment::without_empty(Cli::command());
+    // Until then an option cannot say its own name.
+    command.build();
+    let parsed = command.clone().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = parsed.unwrap_or_else(|error| environment::with_variable(error, &command).exit());
+    let result = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Testserver(args) => testserver::run(&args),
@@ -80,12 +88,15 @@ pub fn main() -> ExitCode {
 fn completions(shell: Shell) -> anyhow::Result<ExitCode> {
     let mut command = Cli::command();
     let name = command.get_name().to_owned();
-    clap_complete::generate(shell, &mut command, name, &mut std::io::stdout());
+    // Into memory first: it panics where it cannot write.
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut command, name, &mut text);
+    output::stdout().write_all(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn man() -> anyhow::Result<ExitCode> {
-    clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout())?;
+    clap_mangen::Man::new(Cli::command()).render(&mut output::stdout())?;
     Ok(ExitCode::SUCCESS)
 }
 

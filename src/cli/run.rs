@@ -3,13 +3,7 @@
 //! Its phases: signals, configuration, sandbox, bind, credentials, serve, drain, exit. A signal to stop is obeyed in
 //! each of them.
 
-use std::{
-    convert::Infallible,
-    io::{self, Write},
-    path::PathBuf,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{convert::Infallible, io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use tokio::{task::JoinSet, time::timeout};
@@ -17,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
 use super::{
-    exit, log,
+    environment, exit, log, output,
     signals::{Early, HangUp, Stop},
     start::runtime_with,
 };
@@ -36,16 +30,16 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE", env = "MPC_AUTH_PROXY_CONFIG")]
     config: PathBuf,
     /// Exit with code 5 when a credential cannot be had at start: at once where that will last, else after 30 s
-    #[arg(long, env = "MPC_AUTH_PROXY_REQUIRE_CREDENTIALS")]
+    #[arg(long, env = "MPC_AUTH_PROXY_REQUIRE_CREDENTIALS", value_parser = environment::switch)]
     require_credentials: bool,
     /// error, warn, info, debug or trace; wins over the file
     #[arg(long, value_name = "LEVEL", env = "MPC_AUTH_PROXY_LOG_LEVEL")]
     log_level: Option<Level>,
     /// auto, json or text; wins over the file
-    #[arg(long, value_name = "FORMAT", env = "MPC_AUTH_PROXY_LOG_FORMAT", value_enum)]
+    #[arg(long, value_name = "FORMAT", env = "MPC_AUTH_PROXY_LOG_FORMAT", value_enum, ignore_case = true)]
     log_format: Option<LogFormat>,
     /// Leave files, privileges and core dumps as they are: for debuggers
-    #[arg(long, env = "MPC_AUTH_PROXY_NO_SANDBOX")]
+    #[arg(long, env = "MPC_AUTH_PROXY_NO_SANDBOX", value_parser = environment::switch)]
     no_sandbox: bool,
 }
 
@@ -56,7 +50,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let loaded = match load_when_still(&args.config) {
         Ok(loaded) => loaded,
         Err(report) => {
-            write!(io::stderr(), "{report}")?;
+            write!(output::stderr(), "{report}")?;
             return Ok(ExitCode::from(exit::CONFIG));
         }
     };

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow};
 use tracing::Level;
 
-use super::log;
+use super::{log, output};
 use super::{run::cannot_bind, signals::Stop, start::runtime};
 use crate::config::LogFormat;
 use crate::operation::Segment;
@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         };
         // Before anything is printed: whoever reads it may send a signal at once.
         let mut stop = Stop::new().context("cannot listen for signals")?;
-        io::stdout().write_all(instructions(&server.url(), args).as_bytes())?;
+        output::stdout().write_all(instructions(&server.url(), args).as_bytes())?;
         stop.asked().await;
         server.stop().await;
         Ok(ExitCode::SUCCESS)

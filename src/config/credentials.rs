@@ -8,7 +8,7 @@ use super::files;
 use super::page::{Page, Placed};
 use super::proxy::{ProjectWritten, endpoint};
 use super::scalar;
-use super::yaml::Node;
+use super::yaml::{Node, Value};
 use crate::credential::{
     self, Agency, DEFAULT_SECTION, Known, LONGEST_KEY, Oidc, OidcSts, Password, SESSION_NAME, Source,
     USUAL_KEY,
@@ -86,6 +86,13 @@ fn region(endpoint: &Endpoint) -> Option<&str> {
 type Found = (Source, Option<Placed<Arc<str>>>);
 
 fn source(page: &Page, node: &Node, uses: &Uses) -> Option<Found> {
+    if let Value::Text(text) = &node.value
+        && let Some(source) = SOURCES.iter().find(|source| text.eq_ignore_ascii_case(source))
+    {
+        let message = format!("expected a mapping for a credential, found the name of the source `{source}`");
+        page.error(node.place, message, format!("write {{ {source}: {{}} }}, with what it needs inside"));
+        return None;
+    }
     let mut fields = Fields::of(page, node, "a credential")?;
     let written = fields.count();
     let alone = |source| (source, None);
@@ -299,6 +306,19 @@ fn text(page: &Page, node: &Node, what: &str) -> Option<String> {
     scalar::text(page, node, what).map(str::to_owned)
 }
 
+const SOURCES: [&str; 11] = [
+    "environment",
+    "files",
+    "profile",
+    "metadata",
+    "pod_identity",
+    "oidc",
+    "oidc_sts",
+    "iam_password",
+    "token_file",
+    "agency",
+    "auto",
+];
 const IAM: (&str, &str) = ("iam_endpoint", "iam");
 const STS: (&str, &str) = ("sts_endpoint", "sts");
 

@@ -8,10 +8,9 @@ use super::page::Page;
 use super::scalar;
 use super::yaml::Node;
 use crate::identity::{KeySet, TokenDigest};
+use crate::pem::PemError;
 use crate::secret::Secret;
 use nix::unistd::geteuid;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -72,18 +71,24 @@ pub fn is_exposed(mode: u32, ours: bool) -> bool {
     mode & too_much != 0
 }
 
-/// A file of PEM certificates: at least one.
-pub(super) fn certificates(page: &Page, node: &Node) -> Option<(PathBuf, Vec<CertificateDer<'static>>)> {
-    let (path, pem) = content(page, node)?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let message = match certificates {
-        Ok(found) if found.is_empty() => "holds no certificate",
-        Ok(found) => return Some((path, found)),
-        Err(_) => "is not valid PEM",
-    };
-    let hint = "it starts with `-----BEGIN CERTIFICATE-----`";
-    page.error(node.place, format!("{} {message}", path.display()), hint);
-    None
+/// A file of PEM, read by one of the readers of it.
+pub(super) fn pem<T>(
+    page: &Page,
+    node: &Node,
+    read: impl FnOnce(&[u8]) -> Result<T, PemError>,
+) -> Option<(PathBuf, T)> {
+    let (path, text) = content(page, node)?;
+    let value = read(&text).map_err(|error| not_pem(page, node, &path, error)).ok()?;
+    Some((path, value))
+}
+
+/// Reports a file that is not the PEM it should be.
+pub(super) fn not_pem(page: &Page, node: &Node, path: &Path, error: PemError) {
+    page.error(
+        node.place,
+        format!("{}, {error}", path.display()),
+        "nothing of the file is taken before it is whole",
+    );
 }
 
 /// A file with the public keys of a cluster.
@@ -181,8 +186,10 @@ fn found(page: &Page, node: &Node) -> Option<(PathBuf, fs::Metadata)> {
         Ok(metadata) => metadata,
         Err(error) => {
             let message = format!("the file named here cannot be read: {}", reason(&error));
-            let hint =
-                format!("name a file that holds the value, never the value; {}", page.where_files_are());
+            let mut hint = remedy(page, &error);
+            if !is_forbidden(&error) {
+                hint = format!("name a file that holds the value, never the value; {hint}");
+            }
             page.error(node.place, message, hint);
             return None;
         }
@@ -213,7 +220,20 @@ fn found(page: &Page, node: &Node) -> Option<(PathBuf, fs::Metadata)> {
 /// Reports that a file cannot be read.
 fn cannot_read(page: &Page, node: &Node, path: &Path, error: &io::Error) {
     let message = format!("{} cannot be read: {}", path.display(), reason(error));
-    page.error(node.place, message, page.where_files_are());
+    page.error(node.place, message, remedy(page, error));
+}
+
+/// What to do about a file that cannot be read.
+fn remedy(page: &Page, error: &io::Error) -> String {
+    if is_forbidden(error) {
+        return "let the user of the proxy read it and enter its folders, and run `check` as that user"
+            .into();
+    }
+    page.where_files_are()
+}
+
+fn is_forbidden(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
 }
 
 /// The error as a person says it: without `(os error 2)`.

@@ -177,6 +177,7 @@ fn proofs(page: &Page, policy: &policy::Written, proxy: &proxy::Written) {
     for proof in policy.callers.iter().flat_map(|caller| &caller.identify) {
         if let Proof::Listener(name) = &proof.value {
             listener_exists(page, &Placed { value: Arc::clone(name), place: proof.place }, proxy);
+            proves_enough(page, &Placed { value: Arc::clone(name), place: proof.place }, proxy);
         }
         if let Proof::Loopback { .. } = &proof.value {
             loopback_exists(page, proof.place, proxy);
@@ -193,6 +194,24 @@ fn listener_exists(page: &Page, name: &Name, proxy: &proxy::Written) {
     if all_named && !listeners.clone().any(|listener| *listener == *name.value) {
         let hint = did_you_mean(page, &name.value, listeners);
         page.error(name.place, format!("there is no listener `{}`", name.value), hint);
+    }
+}
+
+/// A listener that others can reach is no proof by itself, unless somebody says that the network is one.
+fn proves_enough(page: &Page, name: &Name, proxy: &proxy::Written) {
+    let named =
+        |listener: &&listener::Written| listener.name.as_ref().is_some_and(|own| own.value == name.value);
+    if proxy
+        .listeners
+        .iter()
+        .find(named)
+        .is_some_and(|listener| listener.proves_nothing() && listener.is_remote())
+    {
+        let message =
+            format!("whoever can reach `{}` would be this caller: it asks for no certificate", name.value);
+        let hint = "identify the caller by a token or a certificate; or add `client_ca` to the listener's `tls`, or \
+                    accept it there with `unsafe_listen: true`";
+        page.error(name.place, message, hint);
     }
 }
 

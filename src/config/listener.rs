@@ -18,10 +18,22 @@ pub(super) struct Written {
     pub(super) bearer: bool,
     hosts: Option<Hosts>,
     tls: Option<Placed<tls::Written>>,
+    /// Whether `unsafe_listen` says that reaching it may be all that proves a caller.
+    accepted: bool,
     may_be_remote: bool,
 }
 
 impl Written {
+    /// Whether it has TLS that asks for no certificate, and nobody said that reaching it is proof enough.
+    pub(super) fn proves_nothing(&self) -> bool {
+        self.tls.is_some() && !self.asks_for_certificates() && !self.accepted
+    }
+
+    /// Whether it is one that other machines can reach.
+    pub(super) fn is_remote(&self) -> bool {
+        self.bind.as_ref().is_some_and(|bind| bind.value.is_local() == Some(false))
+    }
+
     /// What it means, where all of it could be read.
     pub(super) fn meaning(&self) -> Option<Listener> {
         Some(Listener {
@@ -68,18 +80,15 @@ pub(super) fn read(page: &Page, node: &Node) -> Option<Written> {
     let unsafe_listen = fields.optional("unsafe_listen", scalar::switch).unwrap_or(false);
     let tls = fields.optional("tls", tls::read);
     fields.finish();
-    let mut written = Written { name, bind, bearer, hosts, tls, may_be_remote: false };
+    let mut written = Written { name, bind, bearer, hosts, tls, accepted: false, may_be_remote: false };
     for_its_kind(page, &mut written, mode);
     let Some(Placed { value, place }) = &written.bind else { return Some(written) };
     let (place, local) = (*place, value.is_local());
     // What could not be read may be what makes it safe.
-    let guarded = unsafe_listen || written.asks_for_certificates() || (tls_written && written.tls.is_none());
+    let guarded = unsafe_listen || tls_written;
     if local == Some(false) && !guarded {
         let message = "other machines can reach this address, and nothing but the network proves who calls";
-        let hint = match tls_written {
-            true => "add `client_ca` to `tls`, or accept it with `unsafe_listen: true`",
-            false => "bind 127.0.0.1 or unix:PATH, or accept it with `unsafe_listen: true`",
-        };
+        let hint = "bind 127.0.0.1 or unix:PATH, add `tls`, or accept it with `unsafe_listen: true`";
         page.error(place, message, hint);
     }
     if !hosts_written {
@@ -92,6 +101,7 @@ pub(super) fn read(page: &Page, node: &Node) -> Option<Written> {
             ),
         }
     }
+    written.accepted = unsafe_listen;
     written.may_be_remote = guarded && hosts_written;
     Some(written)
 }
@@ -168,6 +178,11 @@ fn bind(page: &Page, node: &Node) -> Option<Placed<Bind>> {
         }
         return placed(named?);
     }
+    if text.starts_with(['/', '.', '@']) {
+        let message = format!("`{text}` is not an address such as 127.0.0.1:8080");
+        page.error(node.place, message, format!("a Unix socket is written unix:{text}"));
+        return None;
+    }
     let Some(path) = text.strip_prefix("unix:") else {
         return placed(Bind::Tcp(socket_address(page, node)?.value));
     };
@@ -205,7 +220,11 @@ pub(super) fn hosts(page: &Page, node: &Node) -> Option<Hosts> {
     match &node.value {
         Value::Text(text) if text == "any" => return Some(Hosts::Any),
         Value::Text(text) => {
-            page.error(node.place, "expected a list of names, or any", format!("write [{text}]"));
+            let hint = match text.to_ascii_lowercase().as_str() {
+                "any" | "*" => "to answer every name, write `any`".into(),
+                _ => format!("write [{text}]"),
+            };
+            page.error(node.place, "expected a list of names, or any", hint);
             return None;
         }
         Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Number | Value::List(_) | Value::Map(_) => {

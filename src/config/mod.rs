@@ -8,6 +8,7 @@
 mod alone;
 mod apart;
 mod cases;
+mod cloud;
 mod condition;
 mod cover;
 mod credentials;
@@ -35,11 +36,11 @@ pub use report::{Place, Problem, Report, Severity};
 pub use settings::*;
 
 use crate::clock;
-use crate::identity::{CallerId, Callers};
+use crate::identity::{CallerId, Callers, Proof};
 use crate::policy::{Policy, Scope};
 use crate::watch::Looks;
 use chrono::{DateTime, Utc};
-use page::Page;
+use page::{Page, Placed};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::sync::Arc;
@@ -154,7 +155,11 @@ fn settings(proxy: proxy::Written, written: &policy::Written, policy: Policy) ->
     };
     let project = |project: &proxy::ProjectWritten| project.meaning().map(Arc::new);
     Some(Settings {
-        listeners: proxy.listeners.iter().map(listener::Written::meaning).collect::<Option<_>>()?,
+        listeners: proxy
+            .listeners
+            .iter()
+            .map(|listener| meaning(listener, written))
+            .collect::<Option<_>>()?,
         tls: proxy.listeners.iter().filter_map(listener::Written::tls).collect(),
         ops: proxy.ops.map(|ops| ops.value),
         admin: proxy.admin,
@@ -170,6 +175,16 @@ fn settings(proxy: proxy::Written, written: &policy::Written, policy: Policy) ->
         audit: proxy.audit,
         log: proxy.log,
     })
+}
+
+/// A listener. Where its TLS proves nothing and a caller is who reaches it, only this machine may.
+fn meaning(listener: &listener::Written, policy: &policy::Written) -> Option<Listener> {
+    let meant = listener.meaning()?;
+    let names_it =
+        |proof: &Placed<Proof>| matches!(&proof.value, Proof::Listener(name) if *name == meant.name);
+    let enough = policy.callers.iter().flat_map(|caller| &caller.identify).any(names_it);
+    let may_be_remote = meant.may_be_remote && !(enough && listener.proves_nothing());
+    Some(Listener { may_be_remote, ..meant })
 }
 
 /// How much of the policy's SHA-256 names it, in hexadecimal digits.

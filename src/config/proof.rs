@@ -129,21 +129,37 @@ fn service_account(page: &Page, node: &Node) -> Option<Proof> {
     };
     let mut fields = Fields::of(page, node, "`service_account`")?;
     let issuer_written = fields.has("issuer");
-    let namespace = fields.required(("namespace", "media"), text("the name of a namespace"));
-    let name = fields.required(("name", "oncall"), text("the name of a service account"));
+    let placed =
+        |what: &'static str| move |page: &Page, node: &Node| Some((text(what)(page, node)?, node.place));
+    let namespace = fields.required(("namespace", "media"), placed("the name of a namespace"));
+    let name = fields.required(("name", "oncall"), placed("the name of a service account"));
     let audience = fields.required(("audience", "mpc-auth-proxy"), text("an audience"));
     let issuer = fields.optional("issuer", text("the URL of an issuer"));
     let keys =
         fields.required(("jwks_file", "jwks.json"), |page, node| files::watched(page, node, files::key_set));
     fields.finish();
+    for (written, what) in [(&namespace, "namespace"), (&name, "service account")] {
+        if let Some((text, place)) = written
+            && !is_kubernetes_name(text)
+        {
+            let message = format!("Kubernetes has no {what} `{text}`, so no token is of it");
+            page.warning(*place, message, "names are compared as they are: write one, without wildcards");
+        }
+    }
     let issuer = if issuer_written { issuer? } else { DEFAULT_ISSUER.into() };
     Some(Proof::ServiceAccount(ServiceAccount {
-        namespace: namespace?,
-        name: name?,
+        namespace: namespace?.0,
+        name: name?.0,
         audience: audience?,
         issuer,
         keys: keys?,
     }))
+}
+
+/// RFC 1123, as Kubernetes has names of service accounts; those of namespaces have no dots besides.
+fn is_kubernetes_name(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b);
+    text.len() <= 253 && text.bytes().all(allowed)
 }
 
 fn sdk_signature(page: &Page, node: &Node) -> Option<Proof> {

@@ -2,6 +2,7 @@
 //!
 //! Whether names fit together is not asked here: see `link`.
 
+use super::cloud;
 use super::credentials;
 use super::decode::{Fields, list};
 use super::files;
@@ -191,6 +192,12 @@ fn project(page: &Page, node: &Node) -> Option<ProjectWritten> {
         let message = "over http:// everyone on the way can read and change what is sent";
         page.error(*place, message, "write https://, or accept it with `unsafe_plaintext: true`");
     }
+    if let Some(Placed { value, place }) = &endpoint {
+        cloud::endpoint(page, *place, value);
+    }
+    if let Some(Placed { value, place }) = &id {
+        cloud::project_id(page, *place, value);
+    }
     let endpoint = endpoint.map(|endpoint| endpoint.value);
     let project_header = project_header.unwrap_or(ProjectHeader::Both);
     Some(ProjectWritten { name, id, credential, endpoint, project_header, cancel_form, rate_limit })
@@ -205,7 +212,12 @@ pub(super) fn endpoint(page: &Page, node: &Node, example: &str) -> Option<Placed
     };
     let hint = match error {
         EndpointError::Scheme if !text.contains("://") => format!("write https://{text}"),
-        EndpointError::Scheme | EndpointError::MoreThanOrigin | EndpointError::Host | EndpointError::Port => {
+        EndpointError::Scheme
+        | EndpointError::MoreThanOrigin
+        | EndpointError::Host
+        | EndpointError::Address
+        | EndpointError::Label
+        | EndpointError::Port => {
             format!("for instance {example}")
         }
     };

@@ -69,8 +69,8 @@ pub struct Listener {
     pub bearer: bool,
     /// Where its TLS comes from. `None` speaks plain HTTP.
     pub tls: Option<TlsFiles>,
-    /// Whether it may be one that other machines can reach: its hosts are named, and callers show certificates or the
-    /// risk was accepted. Of a socket that is passed to the process, only that process knows whether it is one.
+    /// Whether it may be one that other machines can reach: its hosts are named, and every caller has to prove itself over
+    /// TLS, or the risk was accepted. Of a socket that is passed to the process, only that process knows whether it is one.
     pub may_be_remote: bool,
 }
 

@@ -31,7 +31,7 @@ impl Directory {
         let directory = Self::of(DATA);
         directory.write("ak", "HPUAQ5F3EXAMPLE\n");
         directory.write("sk", "5ec2e7-va1ue\n");
-        for (name, content) in NO_KEYS {
+        for (name, content) in material::NO_KEYS {
             directory.write(name, content);
         }
         directory.write("empty", "");
@@ -40,6 +40,9 @@ impl Directory {
         fs::create_dir(directory.path("directory")).unwrap();
         directory.write("oncall.sha256", &format!("{}  -\n", "0123456789abcdef".repeat(4)));
         directory.write("ca.pem", &certificate());
+        for (name, content) in material::no_pem() {
+            directory.write(name, &content);
+        }
         for (name, content) in tls_files() {
             directory.write(name, &content);
         }
@@ -65,14 +68,6 @@ impl Directory {
         let text = fs::read_to_string(self.path(file)).unwrap();
         assert!(text.contains(from), "{file} has no {from:?}");
         self.write(file, &text.replacen(from, to, 1));
-    }
-
-    /// What is told of it, by severity and message alone.
-    fn told(&self, reload: bool) -> Vec<(Severity, String)> {
-        let loaded = load_at(&self.path("proxy.yaml"), Moment { now: now(), reload });
-        let report = loaded.map_or_else(|report| report, |loaded| loaded.warnings);
-        let told = |problem: &Problem| (problem.severity, problem.message.clone());
-        report.problems().iter().map(told).collect()
     }
 
     /// The report without the directory, which is another in every run.
@@ -115,22 +110,6 @@ fn tls_files() -> [(&'static str, String); 4] {
     FILES.clone()
 }
 
-/// What was meant to be a key, a profile, a token or a password.
-const NO_KEYS: [(&str, &str); 12] = [
-    ("ak.quoted", "\"HPUAQ5F3EXAMPLE00001\"\n"),
-    ("sk.lines", "5ec2e7-va1ue\nan0ther-va1ue\n"),
-    ("sk.inside", "5ec2e7 va1ue\n"),
-    ("sk.bom", "\u{feff}  5ec2e7-va1ue \r\n\n"),
-    ("token.foreign", "t0k\u{e9}n\n"),
-    ("swapped.ak", "5ec2e7va1ue5ec2e7va1ue5ec2e7va1ue5ec2e7v\n"),
-    ("swapped.sk", "HPUAQ5F3EXAMPLE00001\n"),
-    ("profile.twice", "[basic]\nak = HPUAQ5F3EXAMPLE00001\nsk = 5ec2e7\nSK = 5ec2e7-va1ue\n"),
-    ("profile.stray", "[basic]\nak = HPUAQ5F3EXAMPLE00001\nsk = 5ec2e7\n5ec2e7-va1ue\n"),
-    ("profile.other", "[global]\nak = HPUAQ5F3EXAMPLE00001\nsk = 5ec2e7\n"),
-    ("profile.quoted", "[basic]\nak = HPUAQ5F3EXAMPLE00001\nsk = '5ec2e7-va1ue'\n"),
-    ("password.lines", "5ec2e7-va1ue\n\n5ec2e7-va1ue\n"),
-];
-
 /// One of `cases.txt`.
 struct Case {
     name: String,
@@ -161,7 +140,7 @@ fn cases(file: &str) -> Vec<Case> {
 
 #[test]
 fn every_mistake_is_told_in_these_words() {
-    for (file, count) in [("cases.txt", 206), ("material.txt", 11)] {
+    for (file, count) in [("cases.txt", 206), ("material.txt", 33)] {
         let cases = cases(file);
         assert_eq!(cases.len(), count, "{file}");
         for case in cases {
@@ -245,16 +224,6 @@ fn a_valid_configuration_means_what_it_says() {
     assert_eq!(call("editor-api", "1"), Effect::Deny);
     let location = settings.policy.rules()[1].location.to_string();
     assert_eq!(location, "policy.yaml:18");
-}
-
-#[test]
-fn a_key_file_that_holds_no_key_keeps_a_start_back_and_no_reload() {
-    let directory = Directory::valid();
-    directory.write("sk", "5ec2e7\nva1ue\n");
-    let [(at_start, message)] = &directory.told(false)[..] else { panic!("{:?}", directory.told(false)) };
-    assert!(message.ends_with("/sk holds no key: the secret key has more than one line"), "{message}");
-    assert_eq!(*at_start, Severity::Error);
-    assert_eq!(directory.told(true), [(Severity::Warning, message.clone())]);
 }
 
 #[test]
@@ -391,4 +360,5 @@ fn a_file_that_cannot_be_a_configuration_is_told_as_a_whole() {
 }
 
 mod many;
+mod material;
 mod plain;

@@ -9,11 +9,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer},
     server::{NoServerSessionStorage, WebPkiClientVerifier},
     sign::{CertifiedKey, SingleCertAndKey},
 };
 use x509_parser::parse_x509_certificate;
+use zeroize::Zeroizing;
 
 use super::decode::Fields;
 use super::files;
@@ -21,7 +22,7 @@ use super::page::{Page, Placed};
 use super::report::Place;
 use super::settings::TlsFiles;
 use super::yaml::Node;
-use crate::{chain::Bounded, clock};
+use crate::{chain::Bounded, clock, pem};
 
 /// A listener's TLS as it was written, and what it comes to.
 pub(super) struct Written {
@@ -35,7 +36,7 @@ pub(super) fn read(page: &Page, node: &Node) -> Option<Placed<Written>> {
     let asks = fields.has("client_ca");
     let certificate = fields.required(("certificate", "tls/tls.crt"), certificates);
     let key = fields.required(("key", "tls/tls.key"), private_key);
-    let client_ca = fields.optional("client_ca", certificates);
+    let client_ca = fields.optional("client_ca", authorities);
     fields.finish();
     let (certificate, key) = (certificate?, key?);
     // A file that could not be read must not leave a listener that asks for no certificates.
@@ -64,18 +65,20 @@ struct Found<T> {
 }
 
 fn certificates(page: &Page, node: &Node) -> Option<Found<Vec<CertificateDer<'static>>>> {
-    let (path, value) = files::watched(page, node, files::certificates)?;
+    let (path, value) = files::watched(page, node, |page, node| files::pem(page, node, pem::certificates))?;
+    Some(Found { path, value, place: node.place })
+}
+
+fn authorities(page: &Page, node: &Node) -> Option<Found<Vec<CertificateDer<'static>>>> {
+    let (path, value) = files::watched(page, node, |page, node| files::pem(page, node, pem::authorities))?;
     Some(Found { path, value, place: node.place })
 }
 
 fn private_key(page: &Page, node: &Node) -> Option<Found<PrivateKeyDer<'static>>> {
     let path = files::watched(page, node, files::secret)?;
-    let key = fs::read(&path).ok().and_then(|pem| PrivateKeyDer::from_pem_slice(&pem).ok());
-    if key.is_none() {
-        let message = format!("{} holds no private key in PEM", path.display());
-        page.error(node.place, message, "it has a line such as `-----BEGIN PRIVATE KEY-----`");
-    }
-    Some(Found { path, value: key?, place: node.place })
+    let text = Zeroizing::new(fs::read(&path).unwrap_or_default());
+    let value = pem::private_key(&text).map_err(|error| files::not_pem(page, node, &path, error)).ok()?;
+    Some(Found { path, value, place: node.place })
 }
 
 fn certified(

@@ -11,15 +11,16 @@ use super::{
     settings::{BreakerSettings, Stale, UpstreamSettings},
     yaml::Node,
 };
-use crate::upstream::Endpoint;
+use crate::{pem, upstream::Endpoint};
 
 pub(super) fn read(page: &Page, node: &Node) -> Option<UpstreamSettings> {
     let mut fields = Fields::of(page, node, "`upstream`")?;
     let default = UpstreamSettings::default();
     let connect_timeout = fields.optional("connect_timeout", timeout);
     let attempt_timeout = fields.optional("attempt_timeout", timeout);
-    let ca_file =
-        fields.optional("ca_file", |page, node| Some(files::watched(page, node, files::certificates)?.0));
+    let ca_file = fields.optional("ca_file", |page, node| {
+        Some(files::watched(page, node, |page, node| files::pem(page, node, pem::authorities))?.0)
+    });
     let proxy = fields.optional("proxy", proxy);
     let retries = fields.optional("retries", retries);
     let (attempts, budget, stale) = retries.unwrap_or((default.attempts, default.budget, default.stale));

@@ -21,7 +21,7 @@ mod tls;
 mod watch;
 mod wire;
 
-use std::{collections::HashMap, env, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio::{task::JoinSet, time::timeout};
@@ -44,7 +44,10 @@ use crate::{
     reload::{Baseline, Reloader, Targets},
     stack::{self, Stack},
     stage::{InForce, Project},
-    upstream::{Breaker, Budget, Egress, Endpoint, Proxies, Roots, RootsError, Timeouts, Upstream, WayError},
+    upstream::{
+        Breaker, Budget, EXEMPTIONS, Egress, Endpoint, Proxies, Roots, RootsError, Timeouts, Upstream,
+        WayError, variable,
+    },
 };
 use background::{renew, sweep};
 use connection::Serving;
@@ -218,7 +221,11 @@ impl Proxy {
 /// The way out of here, of which the environment may have a word to say.
 fn egress(settings: &UpstreamSettings) -> Result<Egress, RootsError> {
     let roots = Roots::new(settings.ca_file.as_deref())?;
-    Ok(Egress { roots, proxies: Proxies::new(settings.proxy.as_ref(), |name| env::var(name).ok()) })
+    let proxies = Proxies::new(settings.proxy.as_ref(), variable);
+    for entry in proxies.odd_exemptions() {
+        tracing::warn!(entry, "an entry of NO_PROXY exempts nothing: {EXEMPTIONS}");
+    }
+    Ok(Egress { roots, proxies })
 }
 
 fn renewals(settings: &Settings, egress: &Egress, clocks: &Clocks) -> Result<Vec<Renewal>, WayError> {

@@ -202,4 +202,5 @@ const NO_SYN: [(u16, u8, u8, u32); 4] = [
 ];
 /// tokio's default of 128 drops connections in a burst.
 const BACKLOG: u32 = 4096;
-const PREPARE: &str = "add `hosts` to the listener, and `tls` with `client_ca`, or `unsafe_listen: true`";
+const PREPARE: &str =
+    "add `hosts` to the listener, and `tls` by which every caller proves itself, or `unsafe_listen: true`";

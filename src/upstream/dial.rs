@@ -6,11 +6,7 @@ use std::{error::Error, io, path::Path, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
-use rustls::{
-    ClientConfig, RootCertStore,
-    client::WebPkiServerVerifier,
-    pki_types::{CertificateDer, InvalidDnsNameError, ServerName, pem::PemObject},
-};
+use rustls::{ClientConfig, RootCertStore, client::WebPkiServerVerifier, pki_types::ServerName};
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout_at},
@@ -24,7 +20,7 @@ use super::{
     stream::Stream,
     tunnel::{self, ProxyError},
 };
-use crate::{chain::Bounded, watch};
+use crate::{chain::Bounded, pem, watch};
 
 /// The certificate authorities an upstream is trusted by.
 ///
@@ -58,9 +54,6 @@ pub enum RootsError {
 /// Why there is no way to an endpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum WayError {
-    /// The endpoint's host is no name that a certificate can hold.
-    #[error("no certificate can name this host")]
-    Host(#[from] InvalidDnsNameError),
     /// The environment names an egress proxy that cannot be used.
     #[error(transparent)]
     Proxy(#[from] ProxyVariableError),
@@ -120,13 +113,8 @@ impl Roots {
         if let Some(path) = ca_file {
             let bad = |reason: String| RootsError::File { path: path.into(), reason };
             let pem = watch::read(path).map_err(|e| bad(e.to_string()))?;
-            let before = roots.len();
-            for certificate in CertificateDer::pem_slice_iter(&pem) {
-                let certificate = certificate.map_err(|e| bad(e.to_string()))?;
+            for certificate in pem::authorities(&pem).map_err(|e| bad(e.to_string()))? {
                 roots.add(certificate).map_err(|e| bad(e.to_string()))?;
-            }
-            if roots.len() == before {
-                return Err(bad("it holds no certificate".into()));
             }
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -168,11 +156,8 @@ impl Dialer {
         tcp.set_nodelay(true);
         // Of several addresses, each gets its share of it.
         tcp.set_connect_timeout(Some(timeout));
-        let tls = if endpoint.tls() {
-            Some((egress.roots.clone(), ServerName::try_from(endpoint.host().to_owned())?))
-        } else {
-            None
-        };
+        let tls =
+            if endpoint.tls() { Some((egress.roots.clone(), endpoint.server_name().clone())) } else { None };
         let proxy = egress.proxies.to(endpoint)?.cloned();
         Ok(Self { tcp, endpoint: endpoint.clone(), proxy, tls, timeout })
     }

@@ -4,12 +4,12 @@
 //! It is only ever asked to `CONNECT`: inside, TLS goes on to upstream itself, so a proxy sees no request. What is
 //! on this machine or its own link is never reached through one: credentials are handed out there.
 
-use std::sync::Arc;
+use std::{env, sync::Arc};
 
 use http::{HeaderValue, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
 
-use super::{Endpoint, Roots};
+use super::{Endpoint, Roots, no_proxy::NoProxy};
 
 /// What all ways to upstreams have in common.
 #[derive(Clone)]
@@ -25,8 +25,7 @@ pub struct Egress {
 pub struct Proxies {
     https: Result<Option<Proxy>, ProxyVariableError>,
     http: Result<Option<Proxy>, ProxyVariableError>,
-    /// Of `NO_PROXY`; which proxy it names does not matter.
-    exempt: Arc<Matcher>,
+    exempt: Arc<NoProxy>,
 }
 
 /// An egress proxy, `http://HOST:PORT`.
@@ -40,8 +39,13 @@ pub struct Proxy {
 
 /// An environment variable names a proxy that cannot be used. Its value is not shown: it may hold a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the environment variable {0} names no egress proxy: it must be http://HOST:PORT")]
-pub struct ProxyVariableError(&'static str);
+#[error("the environment variable {0} names no egress proxy: {1}")]
+pub struct ProxyVariableError(&'static str, &'static str);
+
+/// The text of an environment variable. One that is not UTF-8 is not as if it were not set.
+pub fn variable(name: &str) -> Option<String> {
+    env::var_os(name).map(|text| text.to_string_lossy().into_owned())
+}
 
 impl Proxies {
     /// The proxy that the configuration names leads everywhere. Where it names none, that of `HTTPS_PROXY` leads to
@@ -66,9 +70,14 @@ impl Proxies {
                 (named(["HTTPS_PROXY", "https_proxy"]).or_else(|| all.clone()), all)
             }
         };
-        let exempt = first(["NO_PROXY", "no_proxy"]).map(|(_, hosts)| hosts).unwrap_or_default();
-        let exempt = Arc::new(Matcher::builder().all(ANY_PROXY).no(exempt).build());
+        let exempt = first(["NO_PROXY", "no_proxy"]).map(|(_, hosts)| NoProxy::parse(&hosts));
+        let exempt = Arc::new(exempt.unwrap_or_default());
         Self { https: https.transpose(), http: http.transpose(), exempt }
+    }
+
+    /// What stands in `NO_PROXY` and exempts nothing.
+    pub fn odd_exemptions(&self) -> &[String] {
+        self.exempt.odd()
     }
 
     /// The proxy that leads to an endpoint. `None` where the way is straight.
@@ -77,8 +86,7 @@ impl Proxies {
     /// Where the variable that names it cannot be understood: going straight instead would surprise somebody.
     pub fn to(&self, endpoint: &Endpoint) -> Result<Option<&Proxy>, ProxyVariableError> {
         let near = endpoint.is_loopback() || endpoint.is_link_local();
-        let uri = Uri::try_from(endpoint.to_string()).unwrap_or_default();
-        if near || self.exempt.intercept(&uri).is_none() {
+        if near || self.exempt.exempts(endpoint) {
             return Ok(None);
         }
         let proxy = if endpoint.tls() { &self.https } else { &self.http };
@@ -93,7 +101,14 @@ impl Proxy {
             let endpoint = Endpoint::parse(&proxy.uri().to_string()).ok().filter(|proxy| !proxy.tls())?;
             Some(Self { endpoint, authorization: proxy.basic_auth().cloned(), named_by: variable })
         });
-        proxy.ok_or(ProxyVariableError(variable))
+        // As urllib and curl read it, a second one is a part of the password; as browsers do, of the host.
+        let escape = value.matches('@').count() > 1;
+        let problem = if escape {
+            "an `@` in a user or password is written %40, a `:` %3A, a `/` %2F"
+        } else {
+            "it must be http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT"
+        };
+        proxy.filter(|_| !escape).ok_or(ProxyVariableError(variable, problem))
     }
 
     /// Its address, without a user or password.
@@ -107,8 +122,9 @@ impl Proxy {
     }
 }
 
-/// Stands for whichever proxy it is, where only the exemptions are asked for.
-const ANY_PROXY: &str = "http://proxy.invalid";
+/// What `NO_PROXY` takes.
+pub const EXEMPTIONS: &str =
+    "it takes names, *.NAME, addresses and networks, each perhaps with :PORT, and `*`";
 const ANY_ENDPOINT: &str = "https://endpoint.invalid";
 
 #[cfg(test)]
@@ -192,11 +208,20 @@ mod tests {
             ["https://h:1", "socks5://h:1", "ftp://h:1", "http://", "h p", "http://h:0", "http://u:s3cr3t@"]
         {
             let proxies = proxies(None, &[("ALL_PROXY", value)]);
-            let to = |endpoint| proxies.to(&Endpoint::parse(endpoint).unwrap()).map(|proxy| proxy.is_some());
-            assert_eq!(to("https://mpc.example"), Err(ProxyVariableError("ALL_PROXY")), "{value}");
+            let to = |endpoint| {
+                proxies
+                    .to(&Endpoint::parse(endpoint).unwrap())
+                    .map(|proxy| proxy.is_some())
+                    .map_err(|error| error.0)
+            };
+            assert_eq!(to("https://mpc.example"), Err("ALL_PROXY"), "{value}");
             assert_eq!(to("https://127.0.0.1"), Ok(false), "it does not count there");
         }
-        let proxies = proxies(Some("http://f:1"), &[("HTTPS_PROXY", "nonsense://")]);
+        let proxies = |value| proxies(None, &[("HTTPS_PROXY", value)]);
+        let error =
+            proxies("http://u:s3cr@t@h:1").to(&Endpoint::parse("https://mpc.example").unwrap()).unwrap_err();
+        assert!(error.to_string().contains("is written %40"), "{error}");
+        let proxies = self::proxies(Some("http://f:1"), &[("HTTPS_PROXY", "nonsense://")]);
         assert_eq!(way(&proxies, "https://mpc.example"), "http://f:1 by upstream.proxy");
     }
 }

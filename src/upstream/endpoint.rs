@@ -2,14 +2,18 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
+
+use rustls::pki_types::ServerName;
 
 /// The origin of an upstream: `https://HOST[:PORT]`, or `http://` for a test server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     tls: bool,
     host: Box<str>,
+    /// What its certificate has to be for.
+    server_name: ServerName<'static>,
     port: u16,
     authority: Box<str>,
 }
@@ -26,6 +30,14 @@ pub enum EndpointError {
     /// The host is empty or has a character no host has.
     #[error("the host is not a DNS name or an IP address")]
     Host,
+    /// The host looks like an IPv4 address and is none, and would be looked up as a name.
+    #[error("the host is not an IPv4 address: that has four numbers from 0 to 255")]
+    Address,
+    /// A part of the name between two dots is empty, too long, or begins or ends with a hyphen.
+    #[error(
+        "the host is not a DNS name: each part between dots has 1 to 63 letters, digits and inner hyphens"
+    )]
+    Label,
     /// The port is not a number from 1 to 65535.
     #[error("the port must be a number from 1 to 65535")]
     Port,
@@ -47,11 +59,14 @@ impl Endpoint {
             return Err(EndpointError::MoreThanOrigin);
         }
         let (host, port) = split_port(authority)?;
+        let host = host.to_ascii_lowercase();
+        let server_name = ServerName::try_from(host.clone()).map_err(|_| EndpointError::Host)?;
         let port = port.map(|p| p.parse().ok().filter(|p| *p > 0).ok_or(EndpointError::Port)).transpose()?;
         let default = if tls { 443 } else { 80 };
         Ok(Self {
             tls,
-            host: host.to_ascii_lowercase().into(),
+            host: host.into(),
+            server_name,
             port: port.unwrap_or(default),
             authority: authority.to_ascii_lowercase().into(),
         })
@@ -65,6 +80,11 @@ impl Endpoint {
     /// The host without brackets: a DNS name, or an IP address.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// The host, as what its certificate has to be for.
+    pub(super) fn server_name(&self) -> &ServerName<'static> {
+        &self.server_name
     }
 
     /// The port, the scheme's own where none was written.
@@ -129,8 +149,32 @@ fn split_port(authority: &str) -> Result<(&str, Option<&str>), EndpointError> {
     if host.is_empty() || !host.bytes().all(allowed) {
         return Err(EndpointError::Host);
     }
+    is_host(host)?;
     Ok((host, port))
 }
+
+/// Whether it is an IPv4 address or a name that DNS and certificates know. What resolvers take for an address besides
+/// (`127.1`, `0x7f.1`) is neither.
+fn is_host(host: &str) -> Result<(), EndpointError> {
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let last = name.rsplit('.').next().unwrap_or(name);
+    let numeric =
+        last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x") || last.starts_with("0X");
+    if numeric && !last.is_empty() {
+        return host.parse::<Ipv4Addr>().map(drop).map_err(|_| EndpointError::Address);
+    }
+    let is_label = |label: &str| {
+        (1..=LONGEST_LABEL).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    if name.len() > LONGEST_NAME || !name.split('.').all(is_label) {
+        return Err(EndpointError::Label);
+    }
+    Ok(())
+}
+
+/// RFC 1035, section 2.3.4; a name's two bytes of length and end are not written.
+const LONGEST_LABEL: usize = 63;
+const LONGEST_NAME: usize = 253;
 
 #[cfg(test)]
 mod tests {
@@ -145,6 +189,12 @@ mod tests {
         let endpoint = Endpoint::parse("http://[::1]:8080").unwrap();
         assert_eq!((endpoint.host(), endpoint.port(), endpoint.authority()), ("::1", 8080, "[::1]:8080"));
         assert!(endpoint.is_loopback());
+        for good in
+            ["https://a", "https://a.example.", "https://127.0.0.1:8443", "https://7.example", "http://x-1.y"]
+        {
+            assert!(Endpoint::parse(good).is_ok(), "{good}");
+        }
+        assert!(Endpoint::parse(&format!("https://{}.example", "a".repeat(63))).is_ok());
         assert!(Endpoint::parse("http://127.0.0.2").unwrap().is_loopback());
         assert!(!Endpoint::parse("http://localhost.example").unwrap().is_loopback());
     }
@@ -159,6 +209,21 @@ mod tests {
             ("https://user@mpc.example", EndpointError::MoreThanOrigin),
             ("https://mpc.example?x", EndpointError::MoreThanOrigin),
             ("https://mpc example", EndpointError::Host),
+            ("https://127.1:8443", EndpointError::Address),
+            ("https://256.1.1.1", EndpointError::Address),
+            ("https://1.2.3.4.", EndpointError::Address),
+            ("https://1.2.3.04", EndpointError::Address),
+            ("https://2130706433", EndpointError::Address),
+            ("https://0x7f.1", EndpointError::Address),
+            ("http://a.0x1", EndpointError::Address),
+            ("https://a..b", EndpointError::Label),
+            ("http://a..b", EndpointError::Label),
+            ("https://.a", EndpointError::Label),
+            ("https://.", EndpointError::Label),
+            ("https://-a.example", EndpointError::Label),
+            ("https://a-.example", EndpointError::Label),
+            (&format!("https://{}.example", "a".repeat(64)), EndpointError::Label),
+            (&format!("https://{}example", "abcdefg.".repeat(31)), EndpointError::Label),
             ("https://mpc.example:0", EndpointError::Port),
             ("https://mpc.example:99999", EndpointError::Port),
             ("https://[::1", EndpointError::Host),

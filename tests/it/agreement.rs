@@ -2,11 +2,11 @@
 //! the other starts with.
 
 use std::{
-    io::{BufRead, BufReader},
-    process::Stdio,
+    io::{BufRead, BufReader, pipe},
+    process::{Command, Stdio},
 };
 
-use crate::harness::{ACCESS_KEY, SECRET_KEY, Setup};
+use crate::harness::{ACCESS_KEY, SECRET_KEY, Setup, certificate};
 
 /// What `check` says: its exit code and what it printed of problems.
 struct Verdict {
@@ -149,4 +149,100 @@ fn on_profiles_tokens_and_passwords() {
         "pw holds no password: it has more",
     );
     both_take(&Setup::new().credential(password).file("pw", "two words and \u{e9}\n"));
+}
+
+#[test]
+fn on_endpoints() {
+    for (endpoint, words) in [
+        ("https://127.1:8443", "the host is not an IPv4 address"),
+        ("https://256.1.1.1", "the host is not an IPv4 address"),
+        ("https://a..b", "the host is not a DNS name"),
+        (
+            "https://aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.example",
+            "the host is not a DNS name",
+        ),
+        ("https://-a.example", "the host is not a DNS name"),
+    ] {
+        both_refuse(&Setup::new().upstream(endpoint), words);
+        let source = format!("{{ oidc: {{ iam_endpoint: '{endpoint}', idp_id: i, id_token_file: sk }} }}");
+        both_refuse(&Setup::new().credential(&source), words);
+    }
+    for endpoint in ["https://a", "https://a.example.", "https://[::1]:8443", "https://x-1.example:1"] {
+        both_take(&Setup::new().upstream(endpoint));
+    }
+}
+
+#[test]
+fn on_certificates_of_authorities() {
+    let pem = certificate("localhost").0;
+    let half: String = pem.lines().take(3).map(|line| format!("{line}\n")).collect();
+    let section = "upstream: { ca_file: ca.pem }";
+    for (content, words) in [
+        (format!("{}{pem}", pem.trim_end()), "each stand alone on a line"),
+        (format!("{half}{pem}"), "ca.pem, line 4: a block begins here before the one above it has ended"),
+        (pem.replace("CERTIFICATE", "TRUSTED CERTIFICATE"), "in OpenSSL's own form"),
+        (pem.lines().map(|line| format!(" {line}\n")).collect(), "each stand alone on a line"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into(), "not an X.509 certificate"),
+    ] {
+        both_refuse(&Setup::new().section(section).file("ca.pem", &content), words);
+    }
+    both_take(&Setup::new().section(section).file("ca.pem", &format!("\u{feff}# two\r\n{pem}{pem}")));
+}
+
+#[test]
+fn on_egress_proxies_of_the_environment() {
+    let setup = || Setup::new().upstream("https://mpc.example");
+    let escaped = "HTTPS_PROXY names no egress proxy: an `@` in a user or password is written %40";
+    both_refuse(&setup().variable("HTTPS_PROXY", "http://u:s3cr3t@x@h:1"), escaped);
+    both_refuse(&setup().variable("HTTPS_PROXY", "socks5://u:s3cr3t@h:1"), "it must be http://HOST:PORT");
+    both_take(&setup().variable("HTTPS_PROXY", ""));
+    let said = both_take(&setup().variable("NO_PROXY", "*.mpc.example a.example:443 ht*p"));
+    assert!(
+        said.contains("the entry `ht*p` of NO_PROXY exempts nothing") && !said.contains("a.example"),
+        "{said}"
+    );
+}
+
+#[test]
+fn on_options_in_variables() {
+    for (name, good, bad) in [
+        ("MPC_AUTH_PROXY_NO_SANDBOX", &["0", "1", "TRUE", "yes", "Off"][..], "maybe"),
+        ("MPC_AUTH_PROXY_REQUIRE_CREDENTIALS", &["false", "YES"], "2"),
+        ("MPC_AUTH_PROXY_LOG_FORMAT", &["JSON", "json"], "xml"),
+        ("MPC_AUTH_PROXY_LOG_LEVEL", &["INFO"], "loud"),
+    ] {
+        for value in good.iter().copied().chain([""]) {
+            both_take(&Setup::new().variable(name, value));
+        }
+        let refused = run(&Setup::new().variable(name, bad));
+        assert_eq!(refused.code, Some(2), "{name}");
+        assert!(
+            refused.problems.contains(&format!("from the environment variable {name}")),
+            "{}",
+            refused.problems
+        );
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_changes_nothing() {
+    let valid = Setup::new();
+    let invalid = Setup::new().section("log: { level: loud }");
+    for (setup, expected) in [(&valid, Some(0)), (&invalid, Some(78))] {
+        let (reader, writer) = pipe().unwrap();
+        drop(reader);
+        let mut command = setup.command("check");
+        let status = command.stdout(writer.try_clone().unwrap()).stderr(writer).status().unwrap();
+        assert_eq!(status.code(), expected);
+        let output = setup.run("check");
+        let last = if expected == Some(0) { output.stdout } else { output.stderr };
+        assert_eq!(last.last(), Some(&b'\n'));
+    }
+    for command in [&["man"][..], &["completions", "bash"], &["--help"]] {
+        let (reader, writer) = pipe().unwrap();
+        drop(reader);
+        let mut process = Command::new(env!("CARGO_BIN_EXE_mpc-auth-proxy"));
+        let output = process.args(command).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap().as_str()), (Some(0), ""));
+    }
 }

@@ -129,10 +129,10 @@ fn a_proxy_that_is_not_there_is_told_apart_from_an_upstream_that_is_not() {
     let (_hole, address) = black_hole();
     for (url, said) in [
         ("http://127.0.0.1:1".to_owned(), "it cannot be reached"),
-        ("http://no..name:3128".to_owned(), "its name cannot be resolved"),
+        ("http://no-name.invalid:3128".to_owned(), "its name cannot be resolved"),
         (format!("http://{address}"), "connecting took too long"),
     ] {
-        let section = format!("upstream: {{ proxy: '{url}', connect_timeout: 200ms }}");
+        let section = format!("upstream: {{ proxy: '{url}', connect_timeout: 1s }}");
         let proxy = Setup::new().upstream("https://mpc.test").section(&section).start();
         let answer = proxy.send(cancel("100211"));
         answer.is_refusal(502, "PROXY.UpstreamUnreachable");

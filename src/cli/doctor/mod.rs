@@ -15,7 +15,6 @@ mod places;
 
 use std::{
     collections::BTreeSet,
-    env,
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -34,13 +33,13 @@ use self::{
 };
 use super::{
     check::{self, Valid},
-    exit, log,
+    exit, log, output,
     start::runtime,
 };
 use crate::{
     clock::{self, Clocks, Skew, TOLERATED},
     config::{self, CredentialSettings, Project, Settings, Severity},
-    upstream::{Egress, Roots},
+    upstream::{Egress, Roots, variable},
 };
 
 /// Try everything that the proxy needs: sources of credentials, endpoints, files, the clock; and say what to do.
@@ -68,8 +67,7 @@ enum Format {
 /// # Errors
 /// Where the answer cannot be written.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let variable = |name: &str| env::var(name).ok();
-    let valid = match check::read((&args.config, config::load_again), variable, &mut io::stderr().lock())? {
+    let valid = match check::read((&args.config, config::load_again), variable, &mut output::stderr())? {
         Ok(valid) => valid,
         Err(code) => return Ok(code),
     };
@@ -84,7 +82,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(exit::CONFIG));
         }
     };
-    let mut out = io::stdout().lock();
+    let mut out = output::stdout();
     match args.format {
         Format::Text => text(&args.config, &findings, &mut out),
         Format::Json => writeln!(out, "{:#}", document(&args.config, &findings)),

@@ -14,7 +14,8 @@ mod replay;
 mod suggest;
 mod test;
 
-use std::io::{self, Write};
+use super::output;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Ask the policy.
@@ -48,7 +49,7 @@ enum Format {
 /// Where a call names what is not there, a file cannot be read, or the answer cannot be written; a file that is
 /// not valid is an exit code.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    answer_to(&args.command, &mut io::stdout().lock(), &mut io::stderr().lock())
+    answer_to(&args.command, &mut output::stdout(), &mut output::stderr())
 }
 
 fn answer_to(command: &Command, out: &mut impl Write, err: &mut impl Write) -> anyhow::Result<ExitCode> {

@@ -8,6 +8,7 @@ mod args;
 pub(in crate::cli) use args::Args;
 use args::{Format, Header};
 
+use super::output;
 use crate::clock;
 use crate::credential::variable_of;
 use crate::secret::Secret;
@@ -16,7 +17,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -32,7 +33,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         |name| std::env::var_os(name).map(|text| text.to_string_lossy().into_owned()),
         clock::now().into(),
     );
-    report(answer, &mut io::stdout().lock(), &mut io::stderr().lock())
+    report(answer, &mut output::stdout(), &mut output::stderr())
 }
 
 fn read_body(file: &Path) -> anyhow::Result<Vec<u8>> {

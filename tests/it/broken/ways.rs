@@ -80,7 +80,7 @@ pub(super) fn all() -> Vec<Way> {
     };
     let mut ways = vec![
         nowhere("refused", "http://127.0.0.1:1", Expected::Unreachable("connection_refused")),
-        nowhere("unnamed", "http://no..name", Expected::Unreachable("dns_error")),
+        nowhere("unnamed", "http://no-name.invalid", Expected::Unreachable("dns_error")),
         black_hole,
         plain("closing", 1..=3, Expected::Slammed, |_| {}),
         plain("resetting", 1..=3, Expected::Slammed, |peer| peer.reset_at_end()),

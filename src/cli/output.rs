@@ -1,0 +1,34 @@
+//! Standard output and standard error of commands: what nobody reads any more is dropped, as in `check | head`.
+//!
+//! The command then ends as it would have, so its exit code still says what it found.
+
+use std::io::{self, StderrLock, StdoutLock, Write};
+
+/// A stream whose reader may leave.
+pub(super) struct Output<W>(W);
+
+/// Standard output.
+pub(super) fn stdout() -> Output<StdoutLock<'static>> {
+    Output(io::stdout().lock())
+}
+
+/// Standard error.
+pub(super) fn stderr() -> Output<StderrLock<'static>> {
+    Output(io::stderr().lock())
+}
+
+impl<W: Write> Write for Output<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(bytes.len()),
+            result => result,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self.0.flush() {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result,
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What is hardly meant of the cloud: endpoints of other services, regions that do not exist, a region for a project's id.
+//!
+//! All of it is warned of and none refused: the cloud may open a region tomorrow, and people have private ones.
+
+use super::decode::closest;
+use super::page::Page;
+use super::report::Place;
+use crate::upstream::Endpoint;
+
+/// Warns where a project's endpoint is not one of MPC's.
+pub(super) fn endpoint(page: &Page, place: Place, endpoint: &Endpoint) {
+    let host = endpoint.host().trim_end_matches('.');
+    let Some((service, region)) = host.strip_suffix(DOMAIN).and_then(|host| host.split_once('.')) else {
+        let ending = host.splitn(3, '.').nth(2).unwrap_or_default();
+        if let Some(known) = closest(ending, DOMAINS).filter(|_| !DOMAINS.contains(&ending)) {
+            let message = format!("`{ending}` is not a domain of the cloud");
+            page.warning(place, message, format!("did you mean `{known}`?"));
+        }
+        return;
+    };
+    if !matches!(service, "mpc" | "mts") {
+        let message = format!("`{host}` is an endpoint of {}, not of MPC", service.to_ascii_uppercase());
+        page.warning(place, message, format!("write https://{}.{region}{DOMAIN}", service_in(region)));
+    } else if let Some(known) = misspelt(region) {
+        page.warning(place, format!("there is no region `{region}`"), format!("did you mean `{known}`?"));
+    } else if REGIONS.contains(&region) && service != service_in(region) {
+        let message = format!("in {region} MPC's endpoint is another");
+        page.warning(place, message, format!("write https://{}.{region}{DOMAIN}", service_in(region)));
+    }
+}
+
+/// Warns where a project's id is the name of a region.
+pub(super) fn project_id(page: &Page, place: Place, id: &str) {
+    if is_region(id) || misspelt(id).is_some() {
+        let message = format!("`{id}` looks like a region, and should be the id of a project");
+        let hint = "the console shows it under My Credentials > API Credentials: 32 hexadecimal digits";
+        page.warning(place, message, hint);
+    }
+}
+
+/// The region that was meant. `None` where it may be one that this program does not know.
+fn misspelt(region: &str) -> Option<&'static str> {
+    if is_region(region) { None } else { closest(region, REGIONS) }
+}
+
+/// Whether it is named as regions are.
+fn is_region(text: &str) -> bool {
+    let area = text.trim_end_matches(|c: char| c.is_ascii_digit());
+    area.len() < text.len() && area.strip_suffix('-').is_some_and(|area| AREAS.contains(&area))
+}
+
+fn service_in(region: &str) -> &'static str {
+    if region == "cn-north-1" { "mts" } else { "mpc" }
+}
+
+const DOMAIN: &str = ".myhuaweicloud.com";
+const DOMAINS: [&str; 3] = ["myhuaweicloud.com", "myhuaweicloud.eu", "myhuaweicloud.cn"];
+/// Where the official SDKs know MPC to be.
+const REGIONS: [&str; 6] =
+    ["cn-north-4", "cn-east-2", "cn-east-3", "cn-south-1", "ap-southeast-3", "cn-north-1"];
+/// What regions begin with, before their number.
+const AREAS: [&str; 20] = [
+    "cn-north",
+    "cn-east",
+    "cn-south",
+    "cn-southwest",
+    "cn-northeast",
+    "cn-northwest",
+    "cn-west",
+    "ap-southeast",
+    "ap-northeast",
+    "ap-south",
+    "af-south",
+    "af-north",
+    "la-north",
+    "la-south",
+    "na-mexico",
+    "sa-brazil",
+    "tr-west",
+    "me-east",
+    "eu-west",
+    "ru-northwest",
+];

@@ -1,0 +1,275 @@
+//! PEM files: certificates and private keys, read whole or refused with the line that cannot be read.
+//!
+//! It stands near the top because upstream's authorities, listeners' certificates and callers' authorities are all read
+//! here. The library's own iterator skips what it does not know, and so a certificate whose first line is indented, or
+//! stands behind the end of the one before, would be missing without a word. Here every line that is meant to begin or
+//! end a block does so, or is an error; text between blocks is a comment, as RFC 7468 has it. No error holds any of the
+//! text, which may be a private key.
+
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+use x509_parser::parse_x509_certificate;
+use zeroize::Zeroizing;
+
+/// Why a file cannot be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {problem}")]
+pub struct PemError {
+    /// The line, from 1; the first for the file as a whole.
+    pub line: usize,
+    /// What is wrong with it.
+    pub problem: &'static str,
+}
+
+/// What stands between a line that begins and one that ends.
+struct Block {
+    line: usize,
+    label: String,
+    body: Zeroizing<String>,
+    encrypted: bool,
+}
+
+/// The certificates in a file: at least one.
+///
+/// # Errors
+/// See [`PemError`].
+pub fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
+    let placed = placed_certificates(text)?;
+    Ok(placed.into_iter().map(|(_, certificate)| certificate).collect())
+}
+
+/// The certificates of authorities in a file: at least one, and each of them one that can be trusted.
+///
+/// # Errors
+/// See [`PemError`].
+pub fn authorities(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
+    let placed = placed_certificates(text)?;
+    let mut roots = RootCertStore::empty();
+    let taken = placed.into_iter().map(|(line, certificate)| {
+        let refused = |_| PemError { line, problem: "this certificate cannot be used as an authority's" };
+        roots.add(certificate.clone()).map(|()| certificate).map_err(refused)
+    });
+    taken.collect()
+}
+
+/// The private key in a file: exactly one.
+///
+/// # Errors
+/// See [`PemError`].
+pub fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, PemError> {
+    let mut found = None;
+    for block in blocks(text)? {
+        let line = block.line;
+        let problem = match block.label.as_str() {
+            "ENCRYPTED PRIVATE KEY" => ENCRYPTED,
+            _ if block.encrypted => ENCRYPTED,
+            "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" if found.is_none() => {
+                found = Some(block.read::<PrivateKeyDer<'static>>()?);
+                continue;
+            }
+            "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" => "this is a second private key: keep one",
+            "OPENSSH PRIVATE KEY" => {
+                "this is a key of OpenSSH: convert it with `ssh-keygen -p -m PEM -f FILE`"
+            }
+            // What OpenSSL and others write beside the key.
+            "CERTIFICATE" | "EC PARAMETERS" | "DH PARAMETERS" => continue,
+            _ => "this block is no private key: remove it",
+        };
+        return Err(PemError { line, problem });
+    }
+    found.ok_or(PemError { line: 1, problem: "there is no private key in the file" })
+}
+
+fn placed_certificates(text: &[u8]) -> Result<Vec<(usize, CertificateDer<'static>)>, PemError> {
+    let mut found = Vec::new();
+    for block in blocks(text)? {
+        let line = block.line;
+        let problem = match block.label.as_str() {
+            "CERTIFICATE" => {
+                let certificate = block.read::<CertificateDer<'static>>()?;
+                if !parse_x509_certificate(&certificate).is_ok_and(|(rest, _)| rest.is_empty()) {
+                    return Err(PemError { line, problem: "this is not an X.509 certificate" });
+                }
+                found.push((line, certificate));
+                continue;
+            }
+            "TRUSTED CERTIFICATE" | "X509 CERTIFICATE" => {
+                "this certificate is in OpenSSL's own form: convert it with `openssl x509 -in FILE -out FILE`"
+            }
+            "X509 CRL" => "revocation lists are not looked at: remove it",
+            // What people keep in one file with a certificate.
+            label if label.ends_with("PRIVATE KEY") || label.ends_with("PARAMETERS") => continue,
+            _ => "this block is no certificate: remove it",
+        };
+        return Err(PemError { line, problem });
+    }
+    if found.is_empty() {
+        return Err(PemError { line: 1, problem: "there is no certificate in the file" });
+    }
+    Ok(found)
+}
+
+impl Block {
+    /// Decodes it, by the library.
+    fn read<T: PemObject>(&self) -> Result<T, PemError> {
+        let Self { line, label, body, .. } = self;
+        let whole = Zeroizing::new(format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", **body));
+        let broken =
+            |_| PemError { line: *line, problem: "what follows is not Base64, or a part of it is missing" };
+        T::from_pem_slice(whole.as_bytes()).map_err(broken)
+    }
+}
+
+fn blocks(text: &[u8]) -> Result<Vec<Block>, PemError> {
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
+    let mut blocks = Vec::new();
+    let mut open: Option<Block> = None;
+    let mut last = 0;
+    for (index, line) in text.split(|b| *b == b'\n').enumerate() {
+        let at = index + 1;
+        let fail = |problem| Err(PemError { line: at, problem });
+        let whole = String::from_utf8_lossy(line);
+        let line = whole.trim_end();
+        if let Some(label) = label(line, "-----BEGIN ") {
+            if open.is_some() {
+                return fail("a block begins here before the one above it has ended");
+            }
+            open =
+                Some(Block { line: at, label: label.into(), body: Zeroizing::default(), encrypted: false });
+        } else if let Some(label) = label(line, "-----END ") {
+            match open.take() {
+                None => return fail("a block ends here that has not begun"),
+                Some(block) if block.label != label => {
+                    return fail("a block ends here as another than it began");
+                }
+                Some(block) => blocks.push(block),
+            }
+        } else if is_meant_as_boundary(line) {
+            return fail(
+                "`-----BEGIN …-----` and `-----END …-----` each stand alone on a line, with five hyphens on either side",
+            );
+        } else if let Some(block) = &mut open {
+            block.take(line).map_err(|problem| PemError { line: at, problem })?;
+        }
+        last = at;
+    }
+    match open {
+        Some(block) => {
+            let problem = "the block that begins here does not end: the file is cut off";
+            Err(PemError { line: block.line.min(last), problem })
+        }
+        None => Ok(blocks),
+    }
+}
+
+impl Block {
+    /// A line of it. Headers stand before the Base64, and are those of encrypted keys only.
+    fn take(&mut self, line: &str) -> Result<(), &'static str> {
+        if line.contains(':') {
+            self.encrypted |= line.starts_with("Proc-Type:") && line.contains("ENCRYPTED");
+            return Ok(());
+        }
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"+/=".contains(&b) || b.is_ascii_whitespace();
+        if !self.encrypted && !line.bytes().all(allowed) {
+            return Err("this is not Base64");
+        }
+        self.body.extend(line.chars().filter(|c| !c.is_whitespace()));
+        Ok(())
+    }
+}
+
+/// What a line begins or ends.
+fn label<'l>(line: &'l str, start: &str) -> Option<&'l str> {
+    let label = line.strip_prefix(start)?.strip_suffix("-----")?;
+    (!label.contains('-')).then_some(label)
+}
+
+/// Whether a line that begins or ends nothing was meant to: with too few hyphens, indented, or on one line with another.
+fn is_meant_as_boundary(line: &str) -> bool {
+    let dash = |c: char| matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}');
+    ["BEGIN ", "END "].iter().any(|word| {
+        line.match_indices(word)
+            .any(|(at, _)| line.get(..at).is_some_and(|before| before.trim_end().ends_with(dash)))
+    })
+}
+
+const ENCRYPTED: &str = "the private key is encrypted: decrypt it with `openssl pkey -in FILE -out FILE`";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn certificate(name: &str) -> String {
+        rcgen::generate_simple_self_signed([name.to_owned()]).unwrap().cert.pem()
+    }
+
+    #[test]
+    fn every_certificate_is_read_whatever_stands_between() {
+        let (one, two) = (certificate("a.example"), certificate("b.example"));
+        let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        for (text, expected) in [
+            (one.clone(), 1),
+            (format!("{one}{two}"), 2),
+            (format!("\u{feff}{one}\n\n{two}"), 2),
+            (format!("subject=CN = a\n{one}# b\n{two}{key}"), 2),
+            (one.replace('\n', "\r\n"), 1),
+            (one.replace('\n', " \n"), 1),
+            (one.trim_end().to_owned(), 1),
+        ] {
+            assert_eq!(certificates(text.as_bytes()).map(|found| found.len()), Ok(expected), "{text}");
+            assert_eq!(authorities(text.as_bytes()).map(|found| found.len()), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_would_be_left_out_is_refused_with_its_line() {
+        let one = certificate("a.example");
+        let (lines, joined) = (one.lines().count(), one.trim_end());
+        let half: String = one.lines().take(3).map(|line| format!("{line}\n")).collect();
+        let tail: String = one.lines().skip(2).map(|line| format!("{line}\n")).collect();
+        let indented: String = one.lines().map(|line| format!("  {line}\n")).collect();
+        for (text, line, problem) in [
+            (String::new(), 1, "there is no certificate"),
+            ("# nothing\n".into(), 1, "there is no certificate"),
+            (format!("{joined}{one}"), lines, "each stand alone"),
+            (format!("{one}{indented}"), lines + 1, "each stand alone"),
+            (format!("{one}{half}"), lines + 1, "does not end"),
+            (format!("{half}{one}"), 4, "before the one above it has ended"),
+            (format!("{tail}{one}"), lines - 2, "that has not begun"),
+            (one.replace("END CERTIFICATE", "END X509 CRL"), lines, "as another than it began"),
+            (one.replace("-----BEGIN", "----BEGIN"), 1, "each stand alone"),
+            (one.replace("-----BEGIN", "\u{2014}BEGIN"), 1, "each stand alone"),
+            (one.replace("CERTIFICATE", "TRUSTED CERTIFICATE"), 1, "in OpenSSL's own form"),
+            (one.replace("CERTIFICATE", "X509 CRL"), 1, "revocation lists"),
+            (one.replace("CERTIFICATE", "PKCS7"), 1, "is no certificate"),
+            (one.replacen("\nMII", "\n<II", 1), 2, "not Base64"),
+            (one.replacen("\nMII", "\nMI", 1), 1, "not "),
+            ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into(), 1, "not an X.509"),
+        ] {
+            let error = authorities(text.as_bytes()).unwrap_err();
+            assert!(error.line == line && error.problem.contains(problem), "{error} of {text}");
+        }
+    }
+
+    #[test]
+    fn a_private_key_is_one_and_not_encrypted() {
+        let (key, other) = (rcgen::KeyPair::generate().unwrap(), rcgen::KeyPair::generate().unwrap());
+        let (key, other) = (key.serialize_pem(), other.serialize_pem());
+        assert!(private_key(format!("\u{feff}{}{key}", certificate("a")).as_bytes()).is_ok());
+        let old = key.replace("PRIVATE KEY", "RSA PRIVATE KEY");
+        let old = old.replacen('\n', "\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n", 1);
+        for (text, problem) in [
+            (certificate("a"), "there is no private key"),
+            (format!("{key}{other}"), "a second private key"),
+            (key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"), "is encrypted: decrypt it"),
+            (old, "is encrypted: decrypt it"),
+            (key.replace("PRIVATE KEY", "OPENSSH PRIVATE KEY"), "of OpenSSH"),
+            (key.replace("PRIVATE KEY", "PUBLIC KEY"), "is no private key"),
+        ] {
+            let error = private_key(text.as_bytes()).unwrap_err();
+            assert!(error.problem.contains(problem), "{error} of {text}");
+        }
+    }
+}
