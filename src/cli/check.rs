@@ -5,7 +5,7 @@
 use super::{exit, output};
 use crate::config::{self, Listener, Loaded, Project, Report, Settings, Severity};
 use crate::credential::{Agency, Look, Password, Source, look_around};
-use crate::identity::{Proof, ServiceAccount};
+use crate::identity::{Proof, ServiceAccount, Signer};
 use crate::policy::{Mode, Rule, spell_moment};
 use crate::upstream::{EXEMPTIONS, Endpoint, Proxies, variable};
 use anyhow::Context;
@@ -198,10 +198,11 @@ fn proof_on(listener: &Listener, proof: &Proof) -> Option<String> {
             let ServiceAccount { namespace, name, .. } = account;
             format!("a token of the service account {namespace}/{name}{besides}")
         }),
-        Proof::SdkSignature(key) => Some(match key.key_hint() {
-            Some(hint) => format!("an SDK signature with {hint}…{besides}"),
-            None => format!("an SDK signature{besides}"),
-        }),
+        Proof::SdkSignature(Signer { key, require_signed_host }) => {
+            let with = key.key_hint().map(|hint| format!(" with {hint}…")).unwrap_or_default();
+            let of = if *require_signed_host { " that covers Host" } else { "" };
+            Some(format!("an SDK signature{with}{of}{besides}"))
+        }
         Proof::Dns(name) => certificates.then(|| format!("a certificate for {name}")),
         Proof::Spiffe(id) => certificates.then(|| format!("a certificate for {id}")),
     }

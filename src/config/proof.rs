@@ -7,7 +7,7 @@ use super::files;
 use super::page::{Page, Placed};
 use super::scalar;
 use super::yaml::Node;
-use crate::identity::{DnsName, NameError, Proof, ServiceAccount, SpiffeId, is_no_group, is_nobody};
+use crate::identity::{DnsName, NameError, Proof, ServiceAccount, Signer, SpiffeId, is_no_group, is_nobody};
 use crate::signing::{Part, SigningKey};
 
 /// Reads an item of `identify`.
@@ -170,10 +170,13 @@ fn sdk_signature(page: &Page, node: &Node) -> Option<Proof> {
     let secret_key = fields.required(("secret_key_file", "PATH"), |page, node| {
         Some((files::watched(page, node, files::secret_text)?, node.place))
     });
+    let host_written = fields.has("require_signed_host");
+    let require_signed_host = fields.optional("require_signed_host", scalar::switch);
     fields.finish();
+    let require_signed_host = if host_written { require_signed_host? } else { false };
     let ((access_key, access_place), (secret_key, secret_place)) = (access_key?, secret_key?);
     SigningKey::new(access_key, &secret_key, None)
-        .map(Proof::SdkSignature)
+        .map(|key| Proof::SdkSignature(Signer { key, require_signed_host }))
         .map_err(|error| {
             let place = match error.part() {
                 Part::AccessKey => access_place,

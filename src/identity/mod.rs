@@ -22,6 +22,7 @@ pub use loopback::{Ends, OwnerError};
 pub use nobody::{is_no_group, is_nobody};
 pub use peer::{Peer, PeerAddress};
 pub use proof::{Claim, Proof, ProofKind};
+pub use sdk_signature::Signer;
 pub use service_account::ServiceAccount;
 pub use spiffe::{DnsName, NameError, SpiffeId};
 
@@ -172,9 +173,9 @@ impl Callers {
         let mut identity = None;
         for access_key in sdk_signature::access_keys(presented.headers) {
             for (proof, caller) in &self.proofs {
-                let Proof::SdkSignature(key) = proof else { continue };
-                if key.access_key().as_bytes() == access_key {
-                    sdk_signature::verify(presented, key)?;
+                let Proof::SdkSignature(signer) = proof else { continue };
+                if signer.key.access_key().as_bytes() == access_key {
+                    sdk_signature::verify(presented, signer)?;
                     identity = Some(agree(identity, Identity::by(proof, caller))?);
                 }
             }

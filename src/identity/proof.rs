@@ -8,10 +8,10 @@ use super::{
     bearer::TokenDigest,
     nobody::{is_no_group, is_nobody},
     peer::{Peer, PeerAddress},
+    sdk_signature::Signer,
     service_account::ServiceAccount,
     spiffe::{DnsName, SpiffeId},
 };
-use crate::signing::SigningKey;
 
 /// What proves a caller, as the policy writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +34,8 @@ pub enum Proof {
     Bearer(TokenDigest),
     /// Whoever has a token of this Kubernetes service account.
     ServiceAccount(ServiceAccount),
-    /// Whoever signs with this key, which was issued for this proxy alone.
-    SdkSignature(SigningKey),
+    /// Whoever signs with the key of this signer.
+    SdkSignature(Signer),
     /// Whoever has the key of a client certificate with this DNS name.
     Dns(DnsName),
     /// Whoever has the key of a client certificate with this SPIFFE id.
@@ -99,7 +99,7 @@ impl Proof {
                 [issuer, namespace, name, audience].map(|text| text.as_bytes().into()).into()
             }
             // An access key names one secret key.
-            Self::SdkSignature(key) => vec![key.access_key().as_bytes().into()],
+            Self::SdkSignature(signer) => vec![signer.key.access_key().as_bytes().into()],
             Self::Dns(name) => vec![name.as_str().as_bytes().into()],
             Self::Spiffe(id) => vec![id.as_str().as_bytes().into()],
         };
@@ -118,7 +118,9 @@ impl Proof {
     /// stands in a header that the signature does not cover.
     pub fn secret(&self) -> Option<Claim> {
         match self {
-            Self::SdkSignature(key) => Some(Claim::new("secret", &[key.fingerprint().to_vec().into()])),
+            Self::SdkSignature(signer) => {
+                Some(Claim::new("secret", &[signer.key.fingerprint().to_vec().into()]))
+            }
             Self::Listener(_)
             | Self::Loopback { .. }
             | Self::Unix { .. }

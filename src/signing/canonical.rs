@@ -44,12 +44,29 @@ pub enum SignError {
     NoHost,
 }
 
+/// What other signers do and this one does not. It is for computing again what a client signed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leeway {
+    /// `Host` may be missing, as Go's SDK leaves it out.
+    pub hostless: bool,
+    /// `UNSIGNED-PAYLOAD` stands where the hash of the body would, also where the body is empty, as in PHP's SDK.
+    pub unsigned_payload: bool,
+}
+
 impl Canonical {
-    pub(super) fn new(request: &Unsigned<'_>, key: &SigningKey, at: &Timestamp) -> Result<Self, SignError> {
+    pub(super) fn new(
+        request: &Unsigned<'_>,
+        key: &SigningKey,
+        at: &Timestamp,
+        leeway: Leeway,
+    ) -> Result<Self, SignError> {
         if request.method.is_empty() || !request.method.bytes().all(|b| b.is_ascii_uppercase()) {
             return Err(SignError::Method);
         }
         let headers = headers_to_sign(request, key, at)?;
+        if !leeway.hostless && value_of(HOST, &headers).is_none() {
+            return Err(SignError::NoHost);
+        }
         let names_size = headers.iter().map(|h| h.name.len() + 1).sum();
         let values_size: usize = headers.iter().map(|h| h.value.len() + 1).sum();
         let target_size = request.path.len() + request.query.len();
@@ -75,7 +92,11 @@ impl Canonical {
         out.push('\n');
         out.push_str(&signed_headers);
         out.push('\n');
-        push_payload_hash(&mut out, request.body, &headers);
+        if leeway.unsigned_payload {
+            out.push_str(UNSIGNED_PAYLOAD);
+        } else {
+            push_payload_hash(&mut out, request.body, &headers);
+        }
         Ok(Self { request: out, signed_headers })
     }
 }
@@ -122,10 +143,7 @@ fn headers_to_sign<'a>(
     if let Some([first, _]) = headers.array_windows().find(|[a, b]| a.name.eq_ignore_ascii_case(b.name)) {
         return Err(SignError::RepeatedHeader(first.name.into()));
     }
-    match value_of(HOST, &headers) {
-        Some(_) => Ok(headers),
-        None => Err(SignError::NoHost),
-    }
+    Ok(headers)
 }
 
 /// The value as it is signed: without the white space around it that no hop has to keep.
@@ -173,6 +191,8 @@ pub(super) const X_SDK_DATE: &str = "X-Sdk-Date";
 pub(super) const X_SECURITY_TOKEN: &str = "X-Security-Token";
 const HOST: &str = "Host";
 const X_SDK_CONTENT_SHA256: &str = "X-Sdk-Content-Sha256";
+/// What `X-Sdk-Content-Sha256` says where the body is not covered.
+pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 const EMPTY_PAYLOAD_HASH: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 /// The payload hash, the method, the line ends, and the `/` after the path.
 const FIXED_SIZE: usize = 64 + 16;
@@ -188,7 +208,7 @@ mod tests {
     fn canonical(request: &Unsigned<'_>) -> Result<String, SignError> {
         let key = SigningKey::new("AK", &Secret::new("SK"), Some(Secret::new("T"))).unwrap();
         let at = Timestamp::parse("20260115T083000Z").unwrap();
-        Canonical::new(request, &key, &at).map(|canonical| canonical.request)
+        Canonical::new(request, &key, &at, Leeway::default()).map(|canonical| canonical.request)
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod timestamp;
 #[cfg(test)]
 mod vectors;
 
-pub use canonical::{SignError, is_set_by_signing};
+pub use canonical::{Leeway, SignError, UNSIGNED_PAYLOAD, is_set_by_signing};
 pub use encode::EncodeError;
 pub use key::{KeyError, Part, SigningKey, is_public};
 pub use timestamp::{Timestamp, TimestampError};
@@ -75,7 +75,29 @@ pub fn explain<'k>(
     key: &'k SigningKey,
     at: Timestamp,
 ) -> Result<Explained<'k>, SignError> {
-    let Canonical { request: canonical_request, signed_headers } = Canonical::new(request, key, &at)?;
+    explain_with(request, key, at, Leeway::default())
+}
+
+/// Computes what another signer would have come to, to be compared with what it sent. It is not for sending.
+///
+/// # Errors
+/// What has more than one reading is refused; see [`SignError`].
+pub fn recompute<'k>(
+    request: &Unsigned<'_>,
+    key: &'k SigningKey,
+    at: Timestamp,
+    leeway: Leeway,
+) -> Result<Signed<'k>, SignError> {
+    explain_with(request, key, at, leeway).map(|explained| explained.signed)
+}
+
+fn explain_with<'k>(
+    request: &Unsigned<'_>,
+    key: &'k SigningKey,
+    at: Timestamp,
+    leeway: Leeway,
+) -> Result<Explained<'k>, SignError> {
+    let Canonical { request: canonical_request, signed_headers } = Canonical::new(request, key, &at, leeway)?;
     let string_to_sign = string_to_sign(&canonical_request, at);
     let authorization = authorization(key, &signed_headers, &key.hmac(&string_to_sign));
     let signed = Signed { date: at, security_token: key.security_token(), signed_headers, authorization };

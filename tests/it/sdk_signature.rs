@@ -3,7 +3,7 @@
 use mpc_auth_proxy::{
     clock,
     secret::Secret,
-    signing::{SigningKey, Timestamp, Unsigned, sign},
+    signing::{Leeway, SigningKey, Timestamp, Unsigned, recompute, sign},
 };
 use serde_json::json;
 
@@ -48,6 +48,34 @@ fn signed(access_key: &str, secret_key: &str, more: &[&str]) -> String {
     request("DELETE", TARGET, &lines)
 }
 
+/// What an SDK sends that signs these headers and not `Host`.
+fn hostless(host: &str, headers: &[(&str, &[u8])], unsigned_payload: bool) -> String {
+    let key = SigningKey::new("TRANSCODER0001", &Secret::new("made-up-for-this-proxy"), None).unwrap();
+    let (path, query) = TARGET.split_once('?').unwrap();
+    let unsigned = Unsigned { method: "DELETE", path, query, headers, body: b"" };
+    let leeway = Leeway { hostless: true, unsigned_payload };
+    let signed = recompute(&unsigned, &key, Timestamp::from(clock::now()), leeway).unwrap();
+    let mut lines = vec![format!("Host: {host}")];
+    lines.extend(headers.iter().map(|(name, value)| format!("{name}: {}", str::from_utf8(value).unwrap())));
+    lines.extend(signed.headers().map(|(name, value)| format!("{name}: {value}")));
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    request("DELETE", TARGET, &lines)
+}
+
+/// As Go's SDK signs: `user-agent;x-project-id;x-sdk-date`.
+fn as_go(host: &str) -> String {
+    hostless(host, &[("User-Agent", b"huaweicloud-usdk-go/3.0"), ("X-Project-Id", b"media-prod")], false)
+}
+
+/// As PHP's SDK signs: a text for the hash of the empty body.
+fn as_php() -> String {
+    hostless(
+        "localhost",
+        &[("X-Project-Id", b"media-prod"), ("X-Sdk-Content-Sha256", b"UNSIGNED-PAYLOAD")],
+        true,
+    )
+}
+
 fn transcoders(more: &[&str]) -> String {
     signed("TRANSCODER0001", "made-up-for-this-proxy", more)
 }
@@ -67,6 +95,68 @@ fn a_signature_with_a_key_for_this_proxy_proves_its_caller() {
         let seen = format!("{seen:?}");
         assert!(seen.contains(ACCESS_KEY) && !seen.contains("TRANSCODER0001"), "{seen}");
     }
+}
+
+#[test]
+fn the_sdks_of_go_and_php_prove_their_caller_too() {
+    let proxy = start();
+    for signed in [as_go("localhost"), as_php()] {
+        proxy.queue("100211");
+        let answer = proxy.send(&signed);
+        assert_eq!(answer.status, 204, "{answer:#?}");
+        proxy
+            .record(&answer)
+            .says(json!({ "caller.id": "transcoder", "caller.identified_by": "sdk_signature" }));
+    }
+    for seen in proxy.upstream_saw(2) {
+        let seen = format!("{seen:?}").to_ascii_lowercase();
+        assert!(
+            seen.contains(&ACCESS_KEY.to_ascii_lowercase()) && !seen.contains("transcoder0001"),
+            "{seen}"
+        );
+        assert!(!seen.contains("unsigned-payload") && !seen.contains("usdk-go"), "{seen}");
+        assert!(seen.contains("signedheaders=") && seen.contains("host;x-project-id;x-sdk-date"), "{seen}");
+    }
+}
+
+#[test]
+fn what_leaves_out_the_host_or_the_payload_is_still_checked() {
+    let proxy = start();
+    proxy.send(as_go("evil.example")).is_refusal(421, "PROXY.WrongHost");
+    for altered in [
+        as_go("localhost").replace("job_id=100211", "job_id=100212"),
+        as_php().replace("job_id=100211", "job_id=100212"),
+        as_php().replace("UNSIGNED-PAYLOAD", "UNSIGNED-PAYLOADS"),
+        as_php()
+            .replace("UNSIGNED-PAYLOAD", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+        as_php().replace("X-Sdk-Content-Sha256: UNSIGNED-PAYLOAD\r\n", ""),
+        as_php().replace(
+            "UNSIGNED-PAYLOAD\r\n",
+            "UNSIGNED-PAYLOAD\r\nX-Sdk-Content-Sha256: UNSIGNED-PAYLOAD\r\n",
+        ),
+    ] {
+        proxy.send(&altered).is_refusal(401, "PROXY.Unauthenticated");
+    }
+    proxy.upstream_saw(0);
+}
+
+#[test]
+fn a_caller_may_be_asked_to_sign_the_host() {
+    let policy = POLICY.replace("transcoder-sk }", "transcoder-sk, require_signed_host: true }");
+    let proxy = Setup::new()
+        .file("transcoder-sk", "made-up-for-this-proxy\n")
+        .policy(&policy)
+        .listeners(&[
+            "{ name: app, bind: 127.0.0.1:0 }",
+            "{ name: door, bind: 127.0.0.1:0 }",
+            "{ name: tokens, bind: 127.0.0.1:0, bearer: true }",
+        ])
+        .start();
+    let refused = proxy.send(as_go("localhost"));
+    refused.is_refusal(401, "PROXY.Unauthenticated");
+    assert!(refused.error_msg().contains("Host is not signed"), "{refused:#?}");
+    proxy.upstream_saw(0);
+    assert_eq!(proxy.send(transcoders(&[])).status, 204);
 }
 
 #[test]
