@@ -108,7 +108,8 @@ fn summary(path: &Path, (settings, proxies): (&Settings, &Proxies), out: &mut im
         let tls = match &listener.tls {
             None => "",
             Some(tls) if tls.client_ca.is_none() => ", with TLS",
-            Some(_) => ", with TLS and client certificates",
+            Some(tls) if tls.certificates_required => ", with TLS and client certificates",
+            Some(_) => ", with TLS and, where callers have them, client certificates",
         };
         writeln!(out, "  {} on {}{tls}", listener.name, listener.bind)?;
         for (caller, proof) in settings.callers.proofs() {
@@ -184,7 +185,8 @@ fn proof_on(listener: &Listener, proof: &Proof) -> Option<String> {
     };
     let certificates = listener.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     // Whoever has none does not get as far as showing a token.
-    let besides = if certificates { ", with a certificate of any name" } else { "" };
+    let required = listener.tls.as_ref().is_some_and(|tls| tls.certificates_required);
+    let besides = if required { ", with a certificate of any name" } else { "" };
     match proof {
         Proof::Listener(name) => (*name == listener.name).then(|| format!("reaching it{besides}")),
         Proof::Loopback { uid } => loopback.then(|| format!("a socket of user id {uid}")),

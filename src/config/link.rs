@@ -208,7 +208,7 @@ fn proves_enough(page: &Page, name: &Name, proxy: &proxy::Written) {
         .is_some_and(|listener| listener.proves_nothing() && listener.is_remote())
     {
         let message =
-            format!("whoever can reach `{}` would be this caller: it asks for no certificate", name.value);
+            format!("whoever can reach `{}` would be this caller: it needs no certificate", name.value);
         let hint = "identify the caller by a token or a certificate; or add `client_ca` to the listener's `tls`, or \
                     accept it there with `unsafe_listen: true`";
         page.error(name.place, message, hint);

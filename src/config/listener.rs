@@ -24,9 +24,13 @@ pub(super) struct Written {
 }
 
 impl Written {
-    /// Whether it has TLS that asks for no certificate, and nobody said that reaching it is proof enough.
+    fn requires_certificates(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.value.files.certificates_required)
+    }
+
+    /// Whether it has TLS that serves callers without a certificate, and nobody said that reaching it is proof enough.
     pub(super) fn proves_nothing(&self) -> bool {
-        self.tls.is_some() && !self.asks_for_certificates() && !self.accepted
+        self.tls.is_some() && !self.requires_certificates() && !self.accepted
     }
 
     /// Whether it is one that other machines can reach.
@@ -52,7 +56,7 @@ impl Written {
         Some((self.name.as_ref()?.value.clone(), Arc::clone(config)))
     }
 
-    /// Whether callers must show a certificate.
+    /// Whether callers may show a certificate.
     pub(super) fn asks_for_certificates(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.value.files.client_ca.is_some())
     }

@@ -81,8 +81,10 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// The key of its certificate.
     pub key: PathBuf,
-    /// The authorities by which callers are known. Where it is given, a caller without a certificate is not served.
+    /// The authorities by which callers are known.
     pub client_ca: Option<PathBuf>,
+    /// Whether a caller without a certificate is not served.
+    pub certificates_required: bool,
 }
 
 /// An address to listen on.

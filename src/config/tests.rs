@@ -140,7 +140,7 @@ fn cases(file: &str) -> Vec<Case> {
 
 #[test]
 fn every_mistake_is_told_in_these_words() {
-    for (file, count) in [("cases.txt", 206), ("material.txt", 33)] {
+    for (file, count) in [("cases.txt", 206), ("material.txt", 34)] {
         let cases = cases(file);
         assert_eq!(cases.len(), count, "{file}");
         for case in cases {
@@ -253,6 +253,7 @@ fn a_listeners_files_become_its_tls() {
         certificate: directory.path("tls.crt"),
         key: directory.path("tls.key"),
         client_ca: Some(directory.path("ca.pem")),
+        certificates_required: true,
     };
     assert_eq!(settings.listeners[2].tls, Some(files));
     assert_eq!(settings.tls.keys().map(|name| &**name).collect::<Vec<_>>(), ["mesh"]);

@@ -20,6 +20,7 @@ use super::decode::Fields;
 use super::files;
 use super::page::{Page, Placed};
 use super::report::Place;
+use super::scalar;
 use super::settings::TlsFiles;
 use super::yaml::Node;
 use crate::{chain::Bounded, clock, pem};
@@ -37,7 +38,16 @@ pub(super) fn read(page: &Page, node: &Node) -> Option<Placed<Written>> {
     let certificate = fields.required(("certificate", "tls/tls.crt"), certificates);
     let key = fields.required(("key", "tls/tls.key"), private_key);
     let client_ca = fields.optional("client_ca", authorities);
+    let written = fields.optional("client_certificates", |page, node| {
+        let required = scalar::choice(page, node, &[("required", true), ("optional", false)])?;
+        Some(Placed { value: required, place: node.place })
+    });
     fields.finish();
+    if let Some(Placed { place, .. }) = written.as_ref().filter(|_| !asks) {
+        let message = "`client_certificates` is for listeners with `client_ca`";
+        page.error(*place, message, "add `client_ca`, or remove this: nobody is asked for a certificate");
+    }
+    let required = asks && written.is_none_or(|written| written.value);
     let (certificate, key) = (certificate?, key?);
     // A file that could not be read must not leave a listener that asks for no certificates.
     if asks && client_ca.is_none() {
@@ -47,11 +57,12 @@ pub(super) fn read(page: &Page, node: &Node) -> Option<Placed<Written>> {
         certificate: certificate.path.clone(),
         key: key.path.clone(),
         client_ca: client_ca.as_ref().map(|ca| ca.path.clone()),
+        certificates_required: required,
     };
     warn_of_expiry(page, &certificate);
     let provider = Arc::new(aws_lc_rs::default_provider());
     let certified = certified(page, (certificate, key), &provider)?;
-    let config = server_config(certified, client_ca.as_ref(), provider)
+    let config = server_config(certified, (client_ca.as_ref(), required), provider)
         .map_err(|error| page.error(node.place, format!("TLS cannot be set up: {error}"), CA_HINT))
         .ok()?;
     Some(Placed { value: Written { files, config: Arc::new(config) }, place: node.place })
@@ -115,7 +126,7 @@ fn certified(
 
 fn server_config(
     certified: CertifiedKey,
-    client_ca: Option<&Found<Vec<CertificateDer<'static>>>>,
+    (client_ca, required): (Option<&Found<Vec<CertificateDer<'static>>>>, bool),
     provider: Arc<CryptoProvider>,
 ) -> Result<ServerConfig, Box<dyn std::error::Error>> {
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -128,8 +139,10 @@ fn server_config(
             for certificate in &ca.value {
                 roots.add(certificate.clone())?;
             }
-            // Without a certificate there is no connection: nothing here allows unauthenticated clients.
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
+            // Without a certificate there is no connection, unless the configuration says that it is optional.
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let verifier = if required { verifier } else { verifier.allow_unauthenticated() };
+            let verifier = verifier.build()?;
             builder.with_client_cert_verifier(Arc::new(Bounded::new(verifier)))
         }
     };

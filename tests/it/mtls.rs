@@ -247,6 +247,37 @@ fn certificates_are_replaced_while_it_runs() {
 }
 
 #[test]
+fn where_certificates_are_optional_a_token_proves_a_caller_and_a_bad_certificate_nobody() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let proxy = setup(&authority)
+        .listeners(&[
+            "{ name: mesh, bind: 127.0.0.1:0, bearer: true, tls: { certificate: tls.crt, key: tls.key, \
+                      client_ca: ca.crt, client_certificates: optional } }",
+        ])
+        .start();
+    let token = format!("Proxy-Authorization: Bearer {TOKEN}");
+    for version in [&TLS13, &TLS12] {
+        let nobody = Client { trusts: &authority, shows: None, version };
+        proxy.queue("100211");
+        let answer = ask(&proxy, &nobody, &with(&[&token])).answer();
+        assert_eq!(answer.status, 204);
+        proxy.record(&answer).says(json!({ "caller.id": "oncall", "caller.identified_by": "bearer" }));
+        ask(&proxy, &nobody, &cancel("100211")).answer().is_refusal(401, "PROXY.Unauthenticated");
+        let cleaner = authority.issue(Wanted::caller().uri(CLEANER));
+        let known = Client { version, ..client(&authority, &cleaner) };
+        proxy.queue("100211");
+        assert_eq!(ask(&proxy, &known, &cancel("100211")).answer().status, 204);
+        // Two proofs of two callers are none.
+        ask(&proxy, &known, &with(&[&token])).answer().is_refusal(401, "PROXY.Unauthenticated");
+        let foreign = other.issue(Wanted::caller().uri(CLEANER));
+        assert!(
+            Client { version, ..client(&authority, &foreign) }.ask(&proxy, "mesh", with(&[&token])).is_err()
+        );
+    }
+    proxy.upstream_saw(4);
+}
+
+#[test]
 fn tls_alone_asks_for_no_certificate() {
     let authority = Authority::new();
     let proxy = setup(&authority)
