@@ -172,7 +172,7 @@ fn is_one_line(trail: &Trail) {
 fn listeners() -> [(&'static Gate, Arc<Peer>, Arc<Hosts>); 3] {
     let address = |uid: u32| match uid {
         0 => PeerAddress::Tcp { address: SocketAddr::from(([127, 0, 0, 1], 40_000)), owner: None },
-        uid => PeerAddress::Unix { uid, gid: uid },
+        uid => PeerAddress::Unix { uid, gid: uid, groups: Arc::default() },
     };
     [("app", &APP, 0), ("team", &TEAM, 0), ("shared", &SHARED, 1001)].map(|(name, gate, uid)| {
         let bearer = !gate.tokens.is_empty();

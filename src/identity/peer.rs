@@ -24,7 +24,7 @@ pub struct Peer {
 }
 
 /// The other end of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeerAddress {
     /// TCP.
     Tcp {
@@ -37,8 +37,10 @@ pub enum PeerAddress {
     Unix {
         /// Its effective user id.
         uid: u32,
-        /// Its effective group id. Supplementary groups do not count.
+        /// Its effective group id.
         gid: u32,
+        /// Its supplementary groups (`SO_PEERGROUPS`).
+        groups: Arc<[u32]>,
     },
 }
 

@@ -27,7 +27,7 @@ pub enum Proof {
     Unix {
         /// Its user id.
         uid: Option<u32>,
-        /// Its group id.
+        /// A group of its, primary or supplementary.
         gid: Option<u32>,
     },
     /// Whoever has the token with this digest.
@@ -134,15 +134,16 @@ impl Proof {
     /// Whether the connection alone gives the proof.
     pub(super) fn is_held_by(&self, peer: &Peer) -> bool {
         let certificate = || peer.certificate.as_ref().and_then(|certificate| certificate.as_ref().ok());
-        match (self, peer.address) {
+        match (self, &peer.address) {
             (Self::Listener(name), _) => *name == peer.listener,
             (Self::Loopback { uid }, PeerAddress::Tcp { owner, .. }) => {
-                owner == Some(*uid) && !is_nobody(*uid)
+                *owner == Some(*uid) && !is_nobody(*uid)
             }
             (Self::Unix { uid: None, gid: None }, _) => false,
-            (Self::Unix { uid, gid }, PeerAddress::Unix { uid: peer_uid, gid: peer_gid }) => {
-                uid.is_none_or(|uid| uid == peer_uid && !is_nobody(uid))
-                    && gid.is_none_or(|gid| gid == peer_gid && !is_no_group(gid))
+            (Self::Unix { uid, gid }, PeerAddress::Unix { uid: peer_uid, gid: peer_gid, groups }) => {
+                let is_in = |gid| gid == *peer_gid || groups.contains(&gid);
+                uid.is_none_or(|uid| uid == *peer_uid && !is_nobody(uid))
+                    && gid.is_none_or(|gid| is_in(gid) && !is_no_group(gid))
             }
             (Self::Dns(name), _) => certificate().is_some_and(|certificate| certificate.has_name(name)),
             (Self::Spiffe(id), _) => certificate().is_some_and(|certificate| certificate.has_id(id)),

@@ -137,7 +137,7 @@ mod tests {
         let callers = Callers::new(accounts.into_iter().map(caller).collect());
         let headers =
             [(http::header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap())].into_iter().collect();
-        let address = PeerAddress::Unix { uid: 1, gid: 1 };
+        let address = PeerAddress::Unix { uid: 1, gid: 1, groups: [].into() };
         let peer = Peer { listener: "mesh".into(), address, certificate: None, bearer: true, local: true };
         let (method, target) = ("DELETE", "/");
         let presented =

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     connection::{Serving, has_unseen},
-    owner,
+    groups, owner,
     room::Place,
     socket::{Door, Kind, Socket},
     tls::{self, Accepted, HandshakeError},
@@ -130,7 +130,7 @@ impl Door {
             }
             Stream::Unix(stream) => {
                 let user = stream.peer_cred().ok()?;
-                PeerAddress::Unix { uid: user.uid(), gid: user.gid() }
+                PeerAddress::Unix { uid: user.uid(), gid: user.gid(), groups: groups::of(stream) }
             }
         };
         let listener = Arc::clone(&self.name);

@@ -6,6 +6,7 @@
 mod background;
 mod connection;
 pub mod descriptors;
+mod groups;
 mod health;
 mod inherited;
 mod listener;

@@ -129,7 +129,7 @@ impl Shared {
         let now = clock::now();
         // Huawei's format: uuid, timestamp, host.
         let id = format!("{}-{}-{}", Uuid::new_v4().hyphenated(), now.timestamp_millis(), self.hostname);
-        let address = match peer.address {
+        let address = match &peer.address {
             PeerAddress::Tcp { address, .. } => address.ip().to_canonical().to_string(),
             PeerAddress::Unix { uid, .. } => format!("uid:{uid}"),
         };

@@ -1,6 +1,13 @@
 //! Who is calling? Each proof alone, and what is refused rather than passed over in favour of a weaker one.
 
-use nix::unistd::{Group, User, getgid, getuid};
+use std::{
+    env,
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+    process::Command,
+};
+
+use nix::unistd::{Gid, Group, User, getegid, geteuid, getgid, getgroups, getuid, setgroups};
 use serde_json::json;
 
 use crate::harness::{Proxy, Setup, TOKEN, cancel, request};
@@ -45,15 +52,82 @@ fn the_user_and_group_at_the_other_end_of_a_unix_socket_are_proofs() {
 #[test]
 fn another_user_or_group_is_nobody() {
     let (uid, gid) = (getuid(), getgid());
+    let ours = getgroups().unwrap();
+    let other = (gid.as_raw() + 1..).find(|group| !ours.contains(&Gid::from_raw(*group))).unwrap();
     for proof in [
         format!("uid: {}", uid.as_raw() + 1),
-        format!("gid: {}", gid.as_raw() + 1),
-        format!("uid: {uid}, gid: {}", gid.as_raw() + 1),
+        format!("gid: {other}"),
+        format!("uid: {uid}, gid: {other}"),
         format!("uid: {}, gid: {gid}", uid.as_raw() + 1),
     ] {
         let proxy = on_a_socket(&format!("batch-cleaner: {{ identify: [ {{ unix: {{ {proof} }} }} ] }}"));
         is_nobody(&proxy, "local", &cancel("100211"));
     }
+}
+
+/// Needs root, to be in other groups.
+#[test]
+fn a_supplementary_group_is_a_proof() {
+    if !geteuid().is_root() {
+        eprintln!("skipped: only root can join groups");
+        return;
+    }
+    let (uid, others) = (getuid(), |count: u32| 5000..5000 + count);
+    for (proof, groups, caller) in [
+        ("gid: 4005".to_owned(), vec![4005], Some("batch-cleaner")),
+        ("gid: 4005".to_owned(), vec![4004, 4005, 4006], Some("batch-cleaner")),
+        (format!("uid: {uid}, gid: 4005"), vec![4005], Some("batch-cleaner")),
+        (format!("uid: {}, gid: 4005", uid.as_raw() + 1), vec![4005], None),
+        ("gid: 4005".to_owned(), vec![], None),
+        ("gid: 4005".to_owned(), vec![4004, 4006], None),
+        ("gid: 4005".to_owned(), others(63).chain([4005]).collect(), Some("batch-cleaner")),
+        // More than are asked for: the primary group still counts.
+        ("gid: 4005".to_owned(), others(64).chain([4005]).collect(), None),
+        (format!("gid: {}", getegid()), others(200).collect(), Some("batch-cleaner")),
+    ] {
+        let proxy = on_a_socket(&format!("batch-cleaner: {{ identify: [ {{ unix: {{ {proof} }} }} ] }}"));
+        let many = groups.len() > 64;
+        for _ in 0..2 {
+            proxy.queue("100211");
+            proxy.expect_records(1);
+            let status = if caller.is_some() { "HTTP/1.1 204" } else { "HTTP/1.1 401" };
+            assert_eq!(ask_in_groups(&proxy, &groups), status, "{proof} {groups:?}");
+        }
+        for record in proxy.audit(2) {
+            record.says(json!({ "caller.id": caller, "listener": "local" }));
+        }
+        let said = proxy.log().matches("too many supplementary groups").count();
+        assert_eq!(said, usize::from(many), "{groups:?}");
+    }
+}
+
+/// The beginning of what a process in these groups is answered.
+fn ask_in_groups(proxy: &Proxy, groups: &[u32]) -> String {
+    let groups: Vec<String> = groups.iter().map(u32::to_string).collect();
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["identify::a_process_in_groups", "--exact", "--ignored", "--nocapture"])
+        .env("TEST_SOCKET", proxy.path("proxy.sock"))
+        .env("TEST_GROUPS", groups.join(" "))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let start = text.find("HTTP/1.1").unwrap_or_else(|| panic!("{text}"));
+    text[start..].chars().take("HTTP/1.1 204".len()).collect()
+}
+
+/// Groups are those of a whole process.
+#[test]
+#[ignore = "the process that another test starts"]
+fn a_process_in_groups() {
+    let (Ok(socket), Ok(groups)) = (env::var("TEST_SOCKET"), env::var("TEST_GROUPS")) else { return };
+    let groups: Vec<Gid> =
+        groups.split_whitespace().map(|group| Gid::from_raw(group.parse().unwrap())).collect();
+    setgroups(&groups).unwrap();
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.write_all(cancel("100211").as_bytes()).unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    println!("{}", str::from_utf8(&answer).unwrap());
 }
 
 #[test]

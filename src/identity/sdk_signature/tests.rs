@@ -65,7 +65,7 @@ impl Request {
     }
 
     fn verify_at(&self, now: &str) -> Result<(), IdentityError> {
-        let address = PeerAddress::Unix { uid: 1, gid: 1 };
+        let address = PeerAddress::Unix { uid: 1, gid: 1, groups: [].into() };
         let peer = Peer { listener: "app".into(), address, certificate: None, bearer: false, local: true };
         let Self { method, target, headers, signer } = self;
         verify(&Presented { peer: &peer, method, target, headers, now: now.parse().unwrap() }, signer)
