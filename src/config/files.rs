@@ -10,6 +10,7 @@ use super::yaml::Node;
 use crate::identity::{KeySet, TokenDigest};
 use crate::pem::PemError;
 use crate::secret::Secret;
+use crate::watch;
 use nix::unistd::geteuid;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -103,9 +104,9 @@ pub(super) fn key_set(page: &Page, node: &Node) -> Option<Arc<KeySet>> {
 }
 
 /// What a file holds that is no secret.
-fn content(page: &Page, node: &Node) -> Option<(PathBuf, Vec<u8>)> {
+fn content(page: &Page, node: &Node) -> Option<(PathBuf, Zeroizing<Vec<u8>>)> {
     let path = page.resolve(scalar::text(page, node, "the path of a file")?);
-    match fs::read(&path) {
+    match watch::read(&path) {
         Ok(content) => Some((path, content)),
         Err(error) => {
             cannot_read(page, node, &path, &error);
@@ -117,8 +118,8 @@ fn content(page: &Page, node: &Node) -> Option<(PathBuf, Vec<u8>)> {
 /// A file that holds a secret, and what it holds.
 pub(super) fn secret_text(page: &Page, node: &Node) -> Option<Secret> {
     let path = secret(page, node)?;
-    match fs::read(&path) {
-        Ok(bytes) => Some(Secret::new(String::from_utf8_lossy(&Zeroizing::new(bytes)))),
+    match watch::read(&path) {
+        Ok(bytes) => Some(Secret::new(String::from_utf8_lossy(&bytes))),
         Err(error) => {
             cannot_read(page, node, &path, &error);
             None
@@ -154,14 +155,14 @@ pub(super) fn sha256(page: &Page, node: &Node) -> Option<TokenDigest> {
         return None;
     }
     let (path, _) = found(page, node)?;
-    let content = match fs::read_to_string(&path) {
+    let content = match watch::read(&path) {
         Ok(content) => content,
         Err(error) => {
             cannot_read(page, node, &path, &error);
             return None;
         }
     };
-    let digest = digest_in(&content);
+    let digest = std::str::from_utf8(&content).ok().and_then(digest_in);
     if digest.is_none() {
         let message = format!("{} does not hold one SHA-256 digest of 64 hexadecimal digits", path.display());
         page.error(node.place, message, "printf %s \"$TOKEN\" | sha256sum > FILE");

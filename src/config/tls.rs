@@ -3,7 +3,7 @@
 //! A listener's TLS is made here, once for each load, so that a certificate without its key is told with its place,
 //! and a reload puts certificates and policy in force together.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rustls::{
@@ -14,7 +14,6 @@ use rustls::{
     sign::{CertifiedKey, SingleCertAndKey},
 };
 use x509_parser::parse_x509_certificate;
-use zeroize::Zeroizing;
 
 use super::decode::Fields;
 use super::files;
@@ -23,6 +22,7 @@ use super::report::Place;
 use super::scalar;
 use super::settings::TlsFiles;
 use super::yaml::Node;
+use crate::watch;
 use crate::{chain::Bounded, clock, pem};
 
 /// A listener's TLS as it was written, and what it comes to.
@@ -87,7 +87,7 @@ fn authorities(page: &Page, node: &Node) -> Option<Found<Vec<CertificateDer<'sta
 
 fn private_key(page: &Page, node: &Node) -> Option<Found<PrivateKeyDer<'static>>> {
     let path = files::watched(page, node, files::secret)?;
-    let text = Zeroizing::new(fs::read(&path).unwrap_or_default());
+    let text = watch::read(&path).unwrap_or_default();
     let value = pem::private_key(&text).map_err(|error| files::not_pem(page, node, &path, error)).ok()?;
     Some(Found { path, value, place: node.place })
 }
