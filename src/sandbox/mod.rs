@@ -141,10 +141,12 @@ impl fmt::Display for Measure {
 
 fn confine(needed: &Needed) -> Result<Measure, RulesetError> {
     let mut ruleset = Ruleset::default().handle_access(AccessFs::from_all(KNOWN))?.create()?;
+    // What was allocated ahead of a file's end is given back by truncating it to its length.
+    let append = AccessFs::WriteFile | AccessFs::MakeReg | AccessFs::Truncate;
     for (paths, access) in [
         (&needed.read, AccessFs::ReadFile.into()),
-        (&needed.append, AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::MakeReg),
-        (&needed.append_shared, AccessFs::WriteFile | AccessFs::MakeReg),
+        (&needed.append, append | AccessFs::ReadFile),
+        (&needed.append_shared, append),
         (&needed.bind, AccessFs::MakeSock | AccessFs::RemoveFile),
     ] {
         for path in paths {
