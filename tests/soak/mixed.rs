@@ -116,8 +116,10 @@ async fn caller(world: Arc<World>) -> Told {
         world.proxy.queue(&job);
         match number % 16 {
             kind @ 0..6 => {
-                let line = if kind < 4 { &mut app } else { &mut team };
-                was_passed_on(&told.ask(line, in_a_form(number, &job)).await);
+                let token = format!("Authorization: Bearer {TOKEN}");
+                let (line, credentials): (_, &[&str]) =
+                    if kind < 4 { (&mut app, &[]) } else { (&mut team, &[&token]) };
+                was_passed_on(&told.ask(line, in_a_form(number, &job, credentials)).await);
             }
             6 => {
                 let answer = told.ask(&mut app, cancel("gone")).await;
@@ -256,14 +258,14 @@ fn is(answer: &Answer, status: u16, code: &str) -> bool {
 }
 
 /// The three forms of the URL, by the project's name and its id.
-fn in_a_form(number: usize, job: &str) -> String {
+fn in_a_form(number: usize, job: &str, credentials: &[&str]) -> String {
     let project = if number.is_multiple_of(2) { PROJECT } else { "media-prod" };
     let target = match number % 3 {
         0 => format!("/v2/{project}/editing/jobs/{job}"),
         1 => format!("/v2/{project}/editing/job?job_id={job}"),
         _ => format!("/v1/{project}/editing/jobs?job_id={job}"),
     };
-    request("DELETE", &target, &[&format!("Authorization: Bearer {TOKEN}")])
+    request("DELETE", &target, credentials)
 }
 
 /// Every kind of failure, and answers between them: five failures in a row would open the circuit.

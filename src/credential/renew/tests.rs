@@ -381,7 +381,7 @@ async fn that_a_file_holds_nothing_new_keeps_nobody_from_asking() {
             sleep(COMPARE).await;
         }
     };
-    timeout(COMPARE * 20, asked_again).await.unwrap();
+    tokio::time::timeout(COMPARE * 20, asked_again).await.unwrap();
     assert!(held.lease_newer(&lease.lent(), deadline()).await.is_ok());
     assert_eq!(source.asked(), 3);
 }
