@@ -1,6 +1,6 @@
 //! What when the files change? The policy that is in force is replaced, whole and at once, or stays.
 //!
-//! One task reads the configuration again ([`Reloading`]): when somebody asks it to, when the files change, and when
+//! One task reads the configuration again (`Reloading`): when somebody asks it to, when the files change, and when
 //! they turn out to differ, which is looked at every few seconds. It waits until they are whole (see [`watch`](crate::watch)).
 //! What cannot be loaded, or needs a restart, changes nothing and is said once; it is tried again, because the reason
 //! may pass. Everybody else has a [`Reloader`], which asks and tells and never waits for a file. A request takes the
