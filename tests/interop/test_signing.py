@@ -16,7 +16,7 @@ from harness import BINARY, PROJECT, StandIn, cancel, sdk
 
 HOST = "mpc.cn-north-4.myhuaweicloud.com"
 DATE = "20261123T101112Z"
-AK, SK, SECURITY_TOKEN = "AKEXAMPLE00000000001", "a secret key / with + signs =", "a-security-token" * 20
+AK, SK, SECURITY_TOKEN = "AKEXAMPLE00000000001", "secret/with+signs/example/0123456789+abc=", "a-security-token" * 20
 
 
 class TheStandInVerifies(unittest.TestCase):
