@@ -191,7 +191,7 @@ const ODD_HEADERS: &[&str] = &[
     "Content-Type: application/evil",
     "Content-Length: 0",
     "Authorization: SDK-HMAC-SHA256 Access=evil, SignedHeaders=host;x-sdk-date, Signature=evil",
-    "Proxy-Authorization: Bearer evil-evil-evil-evil",
+    "Proxy-Authorization: Basic evil-evil-evil-evil",
     "X-Auth-Token: evil",
     "X-Security-Token: evil",
     "X-Sdk-Date: 20200101T000000Z-evil",
