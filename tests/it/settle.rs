@@ -212,7 +212,7 @@ fn a_file_system_that_hangs_holds_up_nobody() {
     let asked = Instant::now();
     let answer = proxy.ask_unix("admin.sock", &request("POST", "/reload", &["Connection: close"]));
     assert_eq!(answer.status, 409, "{answer:?}");
-    assert!(answer.json()["problem"].as_str().unwrap().contains("takes longer than 10 s"), "{answer:?}");
+    assert!(answer.json()["problem"].as_str().unwrap().contains("takes long"), "{answer:?}");
     assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
     for _ in 0..3 {
         proxy.signal(Signal::SIGHUP);
