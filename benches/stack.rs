@@ -35,6 +35,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     runtime::Builder,
+    sync::Semaphore,
 };
 use tower::ServiceExt;
 
@@ -89,7 +90,7 @@ impl Call {
                 bearer: false,
                 local: true,
             }),
-            hosts: Arc::new(Hosts::local()),
+            hosts: Arc::new(Hosts::Default),
         }
     }
 
@@ -151,7 +152,8 @@ async fn stack(upstream: SocketAddr) -> Stack {
         hostname: "bench".into(),
         cutoff: Cutoff::default(),
     };
-    stack::build(&settings.limits, &settings.upstream, parts)
+    let in_flight = Arc::new(Semaphore::new(settings.limits.in_flight));
+    stack::build(&settings.limits, &settings.upstream, in_flight, parts)
 }
 
 fn settings(folder: &Path, upstream: SocketAddr) -> Settings {

@@ -6,6 +6,7 @@ use std::{convert::Infallible, sync::Arc};
 
 use arc_swap::ArcSwap;
 use http::Response;
+use tokio::sync::Semaphore;
 use tower::{
     ServiceBuilder, filter::FilterLayer, limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer,
     util::BoxCloneSyncService,
@@ -26,6 +27,7 @@ use crate::{
 pub type Stack = BoxCloneSyncService<Arrival, Response<Body>, Infallible>;
 
 /// What the stages work with.
+#[derive(Clone)]
 pub struct Parts {
     /// The callers and the policy in force.
     pub in_force: Arc<ArcSwap<InForce>>,
@@ -45,8 +47,8 @@ pub struct Parts {
     pub cutoff: Cutoff,
 }
 
-/// Builds the stack.
-pub fn build(limits: &Limits, upstream: &UpstreamSettings, parts: Parts) -> Stack {
+/// Builds a stack. Each call that is under way, in whichever stack, has one of the permits `in_flight`.
+pub fn build(limits: &Limits, upstream: &UpstreamSettings, in_flight: Arc<Semaphore>, parts: Parts) -> Stack {
     let Parts { in_force, projects, sink, recent, freeze, metrics, hostname, cutoff } = parts;
     let authorize = Authorize::new(Arc::clone(&metrics));
     let clearance = Clearance::new(Arc::clone(&in_force), authorize.clone(), freeze.clone(), cutoff);
@@ -56,10 +58,10 @@ pub fn build(limits: &Limits, upstream: &UpstreamSettings, parts: Parts) -> Stac
         .layer(RespondLayer)
         // Protect: what is too much is refused at once.
         .layer(LoadShedLayer::new())
-        .layer(GlobalConcurrencyLimitLayer::new(limits.in_flight))
+        .layer(GlobalConcurrencyLimitLayer::with_semaphore(in_flight))
         // Decide: a clean request, a proven caller, a known operation, an allowed call, within
         // its limits.
-        .layer(FilterLayer::new(Receive::new(limits.request_deadline, limits.headers)))
+        .layer(FilterLayer::new(Receive::new(limits.request_deadline)))
         .layer(FilterLayer::new(Authenticate::new(in_force)))
         .layer(FilterLayer::new(Route::new(&projects)))
         .layer(FilterLayer::new(authorize))

@@ -97,7 +97,7 @@ pub(super) fn read(page: &Page, node: &Node) -> Option<Written> {
     }
     if !hosts_written {
         match local {
-            Some(true) | None => written.hosts = Some(Hosts::local()),
+            Some(true) | None => written.hosts = Some(Hosts::Default),
             Some(false) => page.error(
                 place,
                 "a listener that other machines can reach needs `hosts`",

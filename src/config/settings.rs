@@ -106,6 +106,8 @@ pub enum Bind {
 /// Which `Host` values are answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hosts {
+    /// None are configured: those of this machine; on a Unix socket it is not looked at.
+    Default,
     /// Whatever the request says.
     Any,
     /// These names, in lower case, with any port; an IPv6 address stands in brackets, as in the header.
@@ -306,17 +308,16 @@ fn without_port(host: &str) -> Option<&str> {
 }
 
 impl Hosts {
-    /// What a listener that only this machine can reach answers to.
-    pub fn local() -> Self {
-        Self::Names(["localhost", "127.0.0.1", "[::1]"].map(Arc::from).to_vec())
-    }
-}
-
-impl Hosts {
     /// Whether a request with this `Host` is for us. Host names know no case; any port will do that can be one.
     pub fn answer_to(&self, host: &str) -> bool {
-        let Self::Names(names) = self else { return true };
-        without_port(host).is_some_and(|name| names.iter().any(|own| own.eq_ignore_ascii_case(name)))
+        let is_one = |name: &str| match self {
+            Self::Any => true,
+            Self::Default => {
+                ["localhost", "127.0.0.1", "[::1]"].iter().any(|own| own.eq_ignore_ascii_case(name))
+            }
+            Self::Names(names) => names.iter().any(|own| own.eq_ignore_ascii_case(name)),
+        };
+        *self == Self::Any || without_port(host).is_some_and(is_one)
     }
 
     /// The same, where every address and `localhost` are for us too. A page that was rebound to an address sends the
@@ -361,7 +362,8 @@ impl Default for Limits {
             connections: 4096,
             in_flight: 1024,
             header_timeout: Duration::from_secs(5),
-            idle_timeout: Duration::from_secs(60),
+            // Above Go's 90 s: a caller's pool lets go first.
+            idle_timeout: Duration::from_secs(100),
             request_deadline: Duration::from_secs(30),
             header_bytes: 16 << 10,
             headers: 64,

@@ -187,7 +187,7 @@ fn a_valid_configuration_means_what_it_says() {
     let names: Vec<&str> = settings.listeners.iter().map(|listener| &*listener.name).collect();
     assert_eq!(names, ["app", "local", "mesh"]);
     assert_eq!(settings.listeners[0].bind, Bind::Tcp(([127, 0, 0, 1], 8080).into()));
-    assert_eq!(settings.listeners[0].hosts, Hosts::local());
+    assert_eq!(settings.listeners[0].hosts, Hosts::Default);
     assert_eq!(settings.listeners[1].bind, Bind::Unix { path: directory.path("proxy.sock"), mode: 0o660 });
     assert_eq!(settings.listeners[2].hosts, Hosts::Names(vec!["proxy.media.svc".into()]));
     assert_eq!(settings.projects[1].credential, "keys".into());

@@ -2,8 +2,8 @@
 //! only.
 //!
 //! [`World::judge`] decides on a head as the product does, from its raw bytes on, and compares that with the plain
-//! reading in `oracle`, which knows the text of a head and nothing of the product. hyper's part is played by
-//! httparse, which is what hyper parses heads with; its framing is for the fuzzing over sockets (`tests/it/fuzz.rs`).
+//! reading in `oracle`, which knows the text of a head and nothing of the product. [`judge_head`] compares how the
+//! recogniser reads a head with how hyper does.
 
 #![expect(
     clippy::expect_used,
@@ -18,6 +18,7 @@ mod mutate;
 mod oracle;
 mod world;
 
+pub use head::judge_head;
 pub use world::World;
 
 #[cfg(test)]

@@ -68,7 +68,8 @@ fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn target(line: &[u8]) -> Option<(&str, &str, &'static str)> {
-    let target = line.strip_prefix(b"DELETE /v")?.strip_suffix(b" HTTP/1.1")?;
+    let target = line.strip_prefix(b"DELETE /v")?;
+    let target = target.strip_suffix(b" HTTP/1.1").or(target.strip_suffix(b" HTTP/1.0"))?;
     let (version, rest) = target.split_at_checked(2)?;
     let (project, rest) = segment(rest)?;
     let (between, form) = match version {
@@ -125,12 +126,13 @@ impl<'h> Found<'h> {
         let respelled = name.contains(&b'_');
         self.bearer |= means_bearer(plain, value);
         match &*plain {
-            b"transfer-encoding" | b"upgrade" | b"expect" | b"te" | b"trailer" => return None,
+            b"transfer-encoding" | b"trailer" | b"content-encoding" => return None,
+            b"expect" => return value.eq_ignore_ascii_case(b"100-continue").then_some(()),
             b"origin" | b"sec-fetch-site" => return None,
             b"host" if self.host.is_some() => return None,
             b"host" => self.host = Some(value),
             b"content-length" => {
-                let again = !respelled && std::mem::replace(&mut self.has_length, true);
+                let again = std::mem::replace(&mut self.has_length, true);
                 return (value == b"0" && !again).then_some(());
             }
             b"authorization" => self.two_authorizations |= self.authorization.replace(value).is_some(),

@@ -6,7 +6,7 @@
 
 use std::{env, fs, path::Path, thread, time::Instant};
 
-use super::{World, mutate::Heads};
+use super::{World, judge_head, mutate::Heads};
 
 #[test]
 fn nothing_is_permitted_but_a_call_of_the_grammar_and_every_such_call_is() {
@@ -40,6 +40,22 @@ fn nothing_is_permitted_but_a_call_of_the_grammar_and_every_such_call_is() {
     println!("{permitted} permitted, {rate:.0} executions a second and thread");
     // A fuzzer that is refused everything tests one side only.
     assert!(permitted * 20 > executions, "only {permitted} of {executions} were permitted");
+}
+
+#[test]
+fn hyper_reads_every_head_that_is_taken_in_the_same_way() {
+    let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let executions = number("FUZZ_HEADS").unwrap_or(10_000);
+    let seed = number("FUZZ_SEED").unwrap_or_else(|| fastrand::u64(..));
+    println!("FUZZ_SEED={seed} FUZZ_HEADS={executions}");
+    let (mut heads, mut taken) = (Heads::new(seed, corpus()), 0);
+    for _ in 0..executions {
+        let head = heads.next(JOBS[0]);
+        let shown = Shown(head);
+        taken += u64::from(judge_head(head));
+        drop(shown);
+    }
+    assert!(taken * 4 > executions, "only {taken} of {executions} were taken");
 }
 
 #[test]

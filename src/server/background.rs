@@ -37,6 +37,15 @@ pub(super) async fn renew(mut renewal: Renewal, metrics: Arc<Metrics>, health: H
     }
 }
 
+/// Lets old calls count less among those that retries are a share of.
+pub(super) async fn age(upstreams: Vec<Arc<Upstream>>) {
+    let mut ticks = interval(SWEEP);
+    loop {
+        ticks.tick().await;
+        upstreams.iter().for_each(|upstream| upstream.budget().age());
+    }
+}
+
 /// Closes idle connections to upstream.
 pub(super) async fn sweep(upstreams: Vec<Arc<Upstream>>) {
     let mut ticks = interval(SWEEP);

@@ -3,24 +3,25 @@
 //! A [`Proxy`] is everything that `proxy.yaml` describes, running: sockets, stack, credentials. It owns all tasks
 //! it starts, and all of them end with it. It prints nothing and knows no signals: those are the command's.
 
+mod accept;
+mod answer;
 mod background;
 mod connection;
 pub mod descriptors;
 mod groups;
+mod head;
 mod health;
 mod inherited;
-mod listener;
+mod limiter;
 mod lookout;
 mod mooring;
 mod owner;
-mod room;
 mod running;
-mod scan;
 mod socket;
+mod state;
 mod status;
 mod tls;
-mod watch;
-mod wire;
+mod worker;
 
 use std::{collections::HashMap, io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -28,10 +29,10 @@ use arc_swap::ArcSwap;
 use tokio::{task::JoinSet, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use head::{Fault, Head, Recogniser};
 pub use health::{Check, Health};
 pub use inherited::Inherited;
 pub use running::{Drained, Running, Unfinished};
-pub use scan::Scan;
 pub use socket::{SocketFile, bind_unix};
 pub use status::Insight;
 
@@ -43,31 +44,31 @@ use crate::{
     limit::{Cutoff, Freeze},
     metrics::{Foreseen, Metrics},
     reload::{Baseline, Reloader, Targets},
-    stack::{self, Stack},
+    stack,
     stage::{InForce, Project},
     upstream::{
         Breaker, Budget, EXEMPTIONS, Egress, Endpoint, Proxies, Roots, RootsError, Timeouts, Upstream,
         WayError, variable,
     },
 };
-use background::{renew, sweep};
-use connection::Serving;
+use accept::{Contexts, ListenerContext};
+use background::{age, renew};
+use limiter::ConnectionLimiter;
 use lookout::Lookout;
 use mooring::attend;
-use room::Room;
 use socket::Socket;
+use worker::Worker;
 
 /// A proxy whose sockets are bound. It accepts once it is told to [`Proxy::serve`].
 pub struct Proxy {
     sockets: Vec<(Socket, Arc<Hosts>)>,
-    room: Arc<Room>,
-    stack: Stack,
+    limiter: Arc<ConnectionLimiter>,
+    workers: Vec<Worker>,
     limits: Limits,
     drain: Drain,
     metrics: Arc<Metrics>,
     insight: Insight,
     lookout: Option<Lookout>,
-    upstreams: Vec<Arc<Upstream>>,
     /// The renewal of credentials, which begins before anything is accepted.
     background: JoinSet<()>,
     cutoff: Cutoff,
@@ -134,7 +135,7 @@ impl Proxy {
         // Whatever shares them out goes by what there is.
         settings.limits = descriptors::fit(&settings.limits, descriptors::available(), upstreams.len());
         let limits = settings.limits.clone();
-        let room = room(&limits, &sockets, &metrics);
+        let limiter = limiter(&limits, &sockets, &metrics);
         let (drain, upstream, freeze_file) =
             (settings.drain.clone(), settings.upstream.clone(), settings.freeze_file.clone());
         let in_force = Arc::new(ArcSwap::from_pointee(InForce::new(settings, None)));
@@ -151,24 +152,14 @@ impl Proxy {
             recent: Arc::default(),
             sink,
             credentials,
-            upstreams: upstreams.clone(),
+            upstreams,
             listeners: sockets.iter().map(|(socket, _)| socket.named()).collect(),
             since: clock::now(),
         };
-        let stack = stack::build(&limits, &upstream, insight.parts(projects, &metrics, &cutoff));
-        Ok(Self {
-            sockets,
-            room,
-            stack,
-            limits,
-            drain,
-            metrics,
-            insight,
-            lookout,
-            upstreams,
-            background,
-            cutoff,
-        })
+        let parts = insight.parts(projects, &metrics, &cutoff);
+        let workers = worker::start_all(&limits, &upstream, &insight.upstreams, &parts);
+        let workers = workers.map_err(StartError::Thread)?;
+        Ok(Self { sockets, limiter, workers, limits, drain, metrics, insight, lookout, background, cutoff })
     }
 
     /// What is bound: the listeners' names and their addresses, the ports as the system chose them.
@@ -196,26 +187,37 @@ impl Proxy {
     pub fn serve(self) -> Running {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         for (socket, hosts) in self.sockets {
-            let serving = Arc::new(Serving {
-                stack: self.stack.clone(),
+            let context = |worker: &Worker| ListenerContext {
+                name: Arc::clone(&socket.name),
+                bearer: socket.bearer,
+                tls: socket.tls,
+                local: socket.local,
+                hosts: Arc::clone(&hosts),
+                runtime: worker.runtime.clone(),
+                stack: worker.stack.clone(),
+                load: Arc::clone(&worker.load),
                 in_force: Arc::clone(&self.insight.in_force),
-                hosts,
                 limits: self.limits.clone(),
+                farewell: FAREWELL.min(self.drain.timeout / 2),
                 tasks: tasks.clone(),
-                room: Arc::clone(&self.room),
-            });
-            let health = self.insight.health.clone();
-            tasks.spawn(attend(socket, serving, stop.clone(), health));
+                limiter: Arc::clone(&self.limiter),
+            };
+            let contexts = Contexts {
+                tasks: tasks.clone(),
+                limiter: Arc::clone(&self.limiter),
+                of_workers: self.workers.iter().map(context).map(Arc::new).collect(),
+            };
+            tasks.spawn(attend(socket, Arc::new(contexts), stop.clone(), self.insight.health.clone()));
         }
         let mut background = self.background;
-        background.spawn(sweep(self.upstreams));
+        background.spawn(age(self.insight.upstreams.clone()));
         background.spawn(self.insight.sink.clone().tend());
         if let Some(lookout) = self.lookout {
             background.spawn(lookout.tend());
         }
         self.insight.health.started();
-        let Self { drain, insight, room, cutoff, .. } = self;
-        Running { drain, insight, tasks, _background: background, stop, room, cutoff }
+        let Self { drain, insight, limiter, workers, cutoff, .. } = self;
+        Running { drain, insight, tasks, _background: background, stop, limiter, workers, cutoff }
     }
 }
 
@@ -302,13 +304,13 @@ fn bind(listeners: &[Listener], mut inherited: Inherited) -> Result<Vec<(Socket,
     sockets
 }
 
-/// Room for as many connections as the limits say, which are counted.
-fn room(limits: &Limits, sockets: &[(Socket, Arc<Hosts>)], metrics: &Metrics) -> Arc<Room> {
+/// As many connections as the limits say, which are counted.
+fn limiter(limits: &Limits, sockets: &[(Socket, Arc<Hosts>)], metrics: &Metrics) -> Arc<ConnectionLimiter> {
     let counts = metrics.connections();
-    for (socket, _) in sockets.iter().filter(|(socket, _)| socket.door.tls) {
-        counts.foresee_tls(&socket.door.name);
+    for (socket, _) in sockets.iter().filter(|(socket, _)| socket.tls) {
+        counts.foresee_tls(&socket.name);
     }
-    Room::new(limits, counts.clone())
+    ConnectionLimiter::new(limits, counts.clone())
 }
 
 /// Each configured project with its credential and its upstream. Projects of one endpoint share its connections.
@@ -349,3 +351,6 @@ fn hostname() -> String {
 
 /// How long the sources on this machine are waited for.
 const LOCAL: Duration = Duration::from_secs(5);
+
+/// How long a connection may be without a request before a stopping proxy closes it: one may be on its way.
+const FAREWELL: Duration = Duration::from_secs(1);

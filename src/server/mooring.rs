@@ -10,8 +10,9 @@ use tokio::{net::UnixListener, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Health, SocketFile, bind_unix,
-    connection::Serving,
+    Health, SocketFile,
+    accept::Contexts,
+    bind_unix,
     socket::{Kind, Socket, identity},
 };
 use crate::sandbox::{self, Measure};
@@ -76,14 +77,15 @@ fn told(error: &io::Error) -> String {
 /// Accepts until `stop`, also after the socket's file was lost.
 pub(super) async fn attend(
     mut socket: Socket,
-    serving: Arc<Serving>,
+    contexts: Arc<Contexts>,
     stop: CancellationToken,
     health: Health,
 ) {
     loop {
-        let (door, mooring) = (socket.door.clone(), socket.file.as_ref().map(SocketFile::mooring));
-        let this_one = stop.child_token();
-        let accepting = serving.tasks.spawn(socket.accept(Arc::clone(&serving), this_one.clone()));
+        let mooring = socket.file.as_ref().map(SocketFile::mooring);
+        let (name, this_one) = (Arc::clone(&socket.name), stop.child_token());
+        let (bearer, tls, local) = (socket.bearer, socket.tls, socket.local);
+        let accepting = contexts.tasks.spawn(socket.accept(Arc::clone(&contexts), this_one.clone()));
         let anew = async {
             match &mooring {
                 Some(mooring) => mooring.lost(&health, true).await,
@@ -96,7 +98,8 @@ pub(super) async fn attend(
         };
         // Whoever waits in its queue is still served.
         this_one.cancel();
-        socket = Socket { kind: Kind::Unix(listener), door, file: Some(file), inherited: false };
+        let (kind, file) = (Kind::Unix(listener), Some(file));
+        socket = Socket { kind, name, bearer, tls, local, file, inherited: false };
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Insight, room::Room};
+use super::{Insight, limiter::ConnectionLimiter, worker::Worker};
 use crate::{
     audit::{OpenError, Sink},
     config::Drain,
@@ -28,7 +28,8 @@ pub struct Running {
     /// Renewal and sweeping: ended by being dropped.
     pub(super) _background: JoinSet<()>,
     pub(super) stop: CancellationToken,
-    pub(super) room: Arc<Room>,
+    pub(super) limiter: Arc<ConnectionLimiter>,
+    pub(super) workers: Vec<Worker>,
     pub(super) cutoff: Cutoff,
 }
 
@@ -37,6 +38,7 @@ pub struct Running {
 pub struct Unfinished {
     tasks: TaskTracker,
     sink: Sink,
+    workers: Vec<Worker>,
 }
 
 /// How a proxy stopped.
@@ -68,7 +70,7 @@ impl Running {
         self.insight.health.draining();
         sleep(self.drain.delay).await;
         self.stop.cancel();
-        self.room.say_farewell(FAREWELL.min(self.drain.timeout / 2));
+        self.limiter.stop();
         self.tasks.close();
         let end = Instant::now() + self.drain.timeout;
         let finished = timeout_at(end.into(), self.tasks.wait()).await;
@@ -82,17 +84,17 @@ impl Running {
         Drained::Whole
     }
 
-    /// What is under way still, for the moment when its runtime has been shut down.
+    /// What is under way still, for the moment when the accept loops have been shut down.
     pub fn unfinished(self) -> Unfinished {
         self.cutoff.end();
-        Unfinished { tasks: self.tasks, sink: self.insight.sink }
+        Unfinished { tasks: self.tasks, sink: self.insight.sink, workers: self.workers }
     }
 }
 
 impl Unfinished {
-    /// Sees that each call that was cut has its record. To be called once the runtime drops its tasks: each call writes
-    /// its record when it is dropped.
+    /// Sees that each call that was cut has its record: it is written when the call is dropped, with its worker.
     pub fn record(self) {
+        drop(self.workers);
         let end = Instant::now() + CUT;
         while !self.tasks.is_empty() && Instant::now() < end {
             thread::sleep(CUT / 1000);
@@ -103,5 +105,3 @@ impl Unfinished {
 
 /// Dropping all calls takes no longer.
 const CUT: Duration = Duration::from_secs(2);
-/// How long a connection may be without a request before a stopping proxy closes it: one may be on its way.
-const FAREWELL: Duration = Duration::from_secs(1);

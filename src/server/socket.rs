@@ -1,7 +1,7 @@
 //! How does a listener get its socket? Bound here, or passed by whoever starts the process.
 //!
 //! Nobody can connect to a socket before it has its permissions, and nothing is removed that is not ours. What comes in
-//! by it is `listener`'s matter.
+//! by it is `accept`'s matter.
 
 use std::{
     fs, io,
@@ -20,7 +20,11 @@ use crate::config::{Bind, Listener};
 /// A listening socket.
 pub(super) struct Socket {
     pub(super) kind: Kind,
-    pub(super) door: Door,
+    pub(super) name: Arc<str>,
+    pub(super) bearer: bool,
+    pub(super) tls: bool,
+    /// Only this machine can reach it.
+    pub(super) local: bool,
     /// Of a Unix socket that was made here.
     pub(super) file: Option<SocketFile>,
     /// Others have it too, and it lives longer than this process.
@@ -30,16 +34,6 @@ pub(super) struct Socket {
 pub(super) enum Kind {
     Tcp(TcpListener),
     Unix(UnixListener),
-}
-
-/// What is the same for all who come in by one socket.
-#[derive(Clone)]
-pub(super) struct Door {
-    pub(super) name: Arc<str>,
-    pub(super) bearer: bool,
-    pub(super) tls: bool,
-    /// Only this machine can reach it.
-    pub(super) local: bool,
 }
 
 /// The file of a Unix socket, removed when this is dropped.
@@ -55,7 +49,7 @@ pub struct SocketFile {
 impl Socket {
     /// Its listener's name, and its address: the port as the system chose it.
     pub(super) fn named(&self) -> (Arc<str>, String) {
-        (Arc::clone(&self.door.name), self.kind.address())
+        (Arc::clone(&self.name), self.kind.address())
     }
 
     /// Binds what the configuration says, or takes what was passed.
@@ -81,8 +75,8 @@ impl Socket {
             let message = format!("other machines can reach {}: {PREPARE}", kind.address());
             return Err(io::Error::other(message));
         }
-        let door = Door { name: Arc::clone(name), bearer: *bearer, tls: tls.is_some(), local };
-        Ok(Self { kind, door, file, inherited: passed })
+        let (name, bearer, tls) = (Arc::clone(name), *bearer, tls.is_some());
+        Ok(Self { kind, name, bearer, tls, local, file, inherited: passed })
     }
 }
 

@@ -32,7 +32,7 @@ impl Decide {
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            receive: Receive::new(limits.request_deadline, limits.headers),
+            receive: Receive::new(limits.request_deadline),
             authenticate: Authenticate::new(in_force),
             route: Route::new(projects),
             authorize: Authorize::new(Arc::clone(&metrics)),

@@ -101,7 +101,7 @@ pub use decide::Decide;
 pub use entrust::{Entrust, EntrustLayer, Entrusted};
 pub use forward::{Answered, Forward};
 pub use limit::{Admitted, Limit};
-pub use receive::{Receive, Received};
+pub use receive::{Receive, Received, canonical};
 pub use refusal::Refusal;
 pub use respond::{Body, Respond, RespondLayer, is_passed_on};
 pub use retry::{Delivered, RetryLayer};

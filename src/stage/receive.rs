@@ -1,18 +1,21 @@
-//! Is this head clean? Every property of a request that a proxy can be tricked by is checked before anything
-//! else is: [`Recorded`] → [`Received`].
+//! May this request be meant for us? Its host, where it comes from, and what trace it belongs to:
+//! [`Recorded`] → [`Received`].
 //!
-//! It stands first so that no later stage meets an ambiguous request. hyper has parsed the head by then; what
-//! it accepts and this proxy does not (HTTP/1.0, bodies, no or two `Host`s …) ends here. It does not look at
-//! who is calling or what for.
+//! It stands first so that no later stage meets a request that was meant for somebody else. The server has recognised
+//! its head by then, exactly; what is no head, or is framed in a way that is not accepted, arrives as its refusal and
+//! ends here. It does not look at who is calling or what for.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, Method, Version, request::Parts};
+use http::{HeaderMap, HeaderName, Method};
 use tokio::time::Instant;
 use tower::{BoxError, filter::Predicate};
 
 use super::{Exchange, Recorded, Refusal, trace::TraceContext};
-use crate::config::Hosts;
+use crate::{
+    config::Hosts,
+    identity::{Peer, PeerAddress},
+};
 
 /// A request with a clean head.
 pub struct Received {
@@ -26,7 +29,6 @@ pub struct Received {
 #[derive(Clone)]
 pub struct Receive {
     deadline: Duration,
-    max_headers: usize,
 }
 
 impl Received {
@@ -37,9 +39,9 @@ impl Received {
 }
 
 impl Receive {
-    /// Checks heads of at most `max_headers` headers, and gives each request `deadline` to be answered in.
-    pub fn new(deadline: Duration, max_headers: usize) -> Self {
-        Self { deadline, max_headers }
+    /// Checks heads, and gives each request `deadline` to be answered in.
+    pub fn new(deadline: Duration) -> Self {
+        Self { deadline }
     }
 }
 
@@ -50,11 +52,7 @@ impl Predicate<Recorded> for Receive {
         let (arrival, trail) = recorded.into_parts();
         let head = arrival.head?;
         trail.note().method = Some(known(&head.method));
-        check_request_line(&head)?;
-        if head.headers.len() > self.max_headers {
-            return Err(Refusal::HeadersTooLarge.into());
-        }
-        check_headers(&head.headers, &arrival.hosts)?;
+        check_headers(&head.headers, &arrival.peer, &arrival.hosts)?;
         let trace = TraceContext::of(&head.headers).map(Arc::new);
         trail.note().trace_id = trace.as_ref().map(|t| t.trace_id().to_owned());
         let deadline = Instant::now() + self.deadline;
@@ -73,37 +71,20 @@ fn known(method: &Method) -> &'static str {
     all.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
 }
 
-fn check_request_line(head: &Parts) -> Result<(), Refusal> {
-    if head.version != Version::HTTP_11 {
-        return Err(Refusal::BadRequest("only HTTP/1.1 is spoken here"));
-    }
-    // hyper reads `http://host/path` and `host:port` as well; their host would be a second opinion on `Host`.
-    if head.uri.scheme().is_some() || head.uri.authority().is_some() {
-        return Err(Refusal::BadRequest("the request target must start with `/`"));
-    }
-    Ok(())
-}
-
 /// One pass over all headers. Names are compared with `_` read as `-`: servers behind us may do the same.
-fn check_headers(headers: &HeaderMap, hosts: &Hosts) -> Result<(), Refusal> {
+fn check_headers(headers: &HeaderMap, peer: &Peer, hosts: &Hosts) -> Result<(), Refusal> {
     let (mut host, mut browser) = (None, false);
     for (name, value) in headers {
         match canonical(name).as_ref() {
             "host" if host.is_some() => return Err(Refusal::BadRequest("more than one Host header")),
             "host" => host = Some(value),
-            "content-length" if value.as_bytes() != b"0" => {
-                return Err(Refusal::BadRequest("no operation takes a body"));
-            }
-            "transfer-encoding" => {
-                return Err(Refusal::BadRequest("no operation takes a body: Transfer-Encoding"));
-            }
-            "upgrade" => return Err(Refusal::BadRequest("Upgrade is not accepted")),
-            "expect" => return Err(Refusal::BadRequest("Expect is not accepted")),
-            "te" => return Err(Refusal::BadRequest("TE is not accepted")),
-            "trailer" => return Err(Refusal::BadRequest("Trailer is not accepted")),
             "origin" | "sec-fetch-site" => browser = true,
             _ => {}
         }
+    }
+    // A Unix socket is reached by its path, whatever `Host` is made of it.
+    if *hosts == Hosts::Default && matches!(peer.address, PeerAddress::Unix { .. }) {
+        return if browser { Err(Refusal::Browser) } else { Ok(()) };
     }
     let host = host.ok_or(Refusal::BadRequest("a Host header is required"))?;
     let host = host.to_str().map_err(|_| Refusal::BadRequest(NO_HOST))?;
@@ -122,8 +103,8 @@ fn is_host(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
 }
 
-/// The name with `-` for `_`. Names come in lower case from hyper.
-fn canonical(name: &HeaderName) -> Cow<'_, str> {
+/// The name with `-` for `_`. `HeaderName` has made it lower case.
+pub fn canonical(name: &HeaderName) -> Cow<'_, str> {
     let name = name.as_str();
     if name.contains('_') { name.replace('_', "-").into() } else { name.into() }
 }

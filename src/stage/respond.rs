@@ -16,7 +16,6 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{self, ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
-use http_body_util::Full;
 use tower::{BoxError, Layer, Service, ServiceExt, load_shed::error::Overloaded};
 
 use super::{Delivered, Recorded, Refusal};
@@ -27,7 +26,7 @@ use crate::{
 };
 
 /// The body of an answer: always whole, because a cut answer of upstream must not look like a good one.
-pub type Body = Full<Bytes>;
+pub type Body = Bytes;
 
 /// Wraps the stages in [`Respond`].
 #[derive(Clone)]
@@ -84,7 +83,7 @@ pub(super) fn refuse(refusal: &Refusal, trail: &Trail, local: bool) -> Response<
     }
     let body =
         serde_json::json!({ "error_code": facts.code, "error_msg": message, "request_id": **trail.id() });
-    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+    let mut response = Response::new(Bytes::from(body.to_string()));
     *response.status_mut() = facts.status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, JSON);
@@ -146,7 +145,7 @@ fn pass_on(delivered: Delivered, trail: &Trail) -> Response<Body> {
         );
     }
     let Answer { status: code, headers, body } = answer;
-    let mut response = Response::new(Full::new(body));
+    let mut response = Response::new(body);
     *response.status_mut() = code;
     *response.headers_mut() = end_to_end(headers);
     let headers = response.headers_mut();

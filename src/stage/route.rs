@@ -50,6 +50,22 @@ impl Project {
         Some(Self { settings, credential, upstream, host, id })
     }
 
+    /// The same project, called by these connections.
+    pub fn by_way_of(&self, upstream: Arc<Upstream>) -> Self {
+        Self {
+            settings: Arc::clone(&self.settings),
+            credential: Arc::clone(&self.credential),
+            upstream,
+            host: self.host.clone(),
+            id: self.id.clone(),
+        }
+    }
+
+    /// The upstream it is called at.
+    pub fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+
     /// The credential it is called with.
     pub fn credential(&self) -> &Arc<Held> {
         &self.credential

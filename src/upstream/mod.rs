@@ -50,14 +50,15 @@ use crate::object::Object;
 /// A request as it goes on the wire. No operation of the catalogue has a body; the requests for credentials do.
 pub type Outbound = Request<Full<Bytes>>;
 
-/// One upstream origin: its connections, its time-outs, and how it is doing.
+/// One upstream origin: its connections, its time-outs, and how it is doing. All but the connections may be shared by
+/// several threads.
 pub struct Upstream {
     name: Arc<str>,
-    dialer: Dialer,
+    dialer: Arc<Dialer>,
     pool: Pool,
     attempt_timeout: Duration,
-    breaker: Breaker,
-    budget: Budget,
+    breaker: Arc<Breaker>,
+    budget: Arc<Budget>,
     clock: Skew,
 }
 
@@ -154,17 +155,30 @@ impl Upstream {
         Ok(Self {
             clock: Skew::new(Arc::clone(&name)),
             name,
-            dialer: Dialer::new(endpoint, egress, timeouts.connect)?,
-            pool: Pool::default(),
+            dialer: Arc::new(Dialer::new(endpoint, egress, timeouts.connect)?),
+            pool: Pool::new(MAX_IDLE),
             attempt_timeout: timeouts.attempt,
-            breaker: Breaker::never(),
-            budget: Budget::default(),
+            breaker: Arc::new(Breaker::never()),
+            budget: Arc::default(),
         })
     }
 
     /// The same, with this breaker and this budget of retries.
     pub fn guarded(self, breaker: Breaker, budget: Budget) -> Self {
-        Self { breaker, budget, ..self }
+        Self { breaker: Arc::new(breaker), budget: Arc::new(budget), ..self }
+    }
+
+    /// The same upstream with a pool of its own, of at most so many idle connections, for another thread.
+    pub fn with_own_pool(&self, most_idle: usize) -> Self {
+        Self {
+            name: Arc::clone(&self.name),
+            dialer: Arc::clone(&self.dialer),
+            pool: Pool::new(most_idle),
+            attempt_timeout: self.attempt_timeout,
+            breaker: Arc::clone(&self.breaker),
+            budget: Arc::clone(&self.budget),
+            clock: self.clock.clone(),
+        }
     }
 
     /// The same, by this clock.
@@ -224,11 +238,9 @@ impl Upstream {
         pool::handshake(self.dialer.dial(deadline).await?).await
     }
 
-    /// Closes connections that have been idle for long, and lets old calls count less. To be called every few
-    /// seconds.
+    /// Closes connections that have been idle for long. To be called every few seconds.
     pub fn sweep(&self) {
         self.pool.sweep();
-        self.budget.age();
     }
 }
 

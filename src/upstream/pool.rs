@@ -20,8 +20,10 @@ use super::{
 };
 
 /// The idle connections of one upstream.
-#[derive(Default)]
-pub(super) struct Pool(Mutex<Vec<Idle>>);
+pub(super) struct Pool {
+    idle: Mutex<Vec<Idle>>,
+    most: usize,
+}
 
 struct Idle {
     connection: Connection,
@@ -37,6 +39,11 @@ pub(super) struct Connection {
 }
 
 impl Pool {
+    /// Keeps at most so many.
+    pub(super) fn new(most: usize) -> Self {
+        Self { idle: Mutex::default(), most }
+    }
+
     /// The connection that was used last and is still open, if there is one.
     pub(super) async fn take(&self) -> Option<Connection> {
         loop {
@@ -55,7 +62,7 @@ impl Pool {
             return;
         }
         let mut idle = self.idle();
-        if idle.len() < MAX_IDLE {
+        if idle.len() < self.most {
             idle.push(Idle { connection, since: Instant::now() });
         }
     }
@@ -65,7 +72,7 @@ impl Pool {
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

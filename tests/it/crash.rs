@@ -112,7 +112,8 @@ fn a_call_that_is_sent_again_is_announced_once() {
         peer.write("HTTP/1.1 204 No Content\r\n\r\n");
         peer.request();
     });
-    let proxy = Setup::new().upstream(&upstream.url()).section("audit: { write_ahead: true }").start();
+    let proxy =
+        Setup::new().on_one_core().upstream(&upstream.url()).section("audit: { write_ahead: true }").start();
     for _ in 0..2 {
         assert_eq!(proxy.send(cancel("100211")).status, 204);
         proxy.expect_records(1);

@@ -226,7 +226,7 @@ fn behind_with(
     let cloud = cloud(Options { tls: Some(tls), hosts: vec!["mpc.test".into()], ..options });
     let address = cloud.address();
     let egress = Scripted::start(move |_, peer| script(peer, address));
-    let setup = Setup::new().with_cloud(cloud).upstream("https://mpc.test").file("ca.pem", &ca);
+    let setup = Setup::new().on_one_core().with_cloud(cloud).upstream("https://mpc.test").file("ca.pem", &ca);
     (setup, egress)
 }
 

@@ -152,7 +152,7 @@ fn asked(bytes: &[u8]) -> HashMap<String, Asked> {
     while let Some(end) = oracle::end(rest) {
         let (head, behind) = rest.split_at(end);
         let call = oracle::read(head, &GATE).filter(|call| ["media-prod", PROJECT].contains(&call.project));
-        clean &= call.is_some();
+        clean &= call.is_some() && !is_last(head);
         if let Some(call) = call {
             let job = asked.entry(call.job.to_owned()).or_default();
             job.may += 1;
@@ -161,6 +161,11 @@ fn asked(bytes: &[u8]) -> HashMap<String, Asked> {
         rest = behind;
     }
     asked
+}
+
+/// Whether nothing behind this head is read, because it is of HTTP/1.0.
+fn is_last(head: &[u8]) -> bool {
+    head.split(|byte| *byte == b'\n').any(|line| line.ends_with(b" HTTP/1.0\r"))
 }
 
 fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {

@@ -86,7 +86,7 @@ fn calls_move_the_counts_and_no_label_is_a_callers() {
     let answer = proxy.send(cancel("100211"));
     proxy.record(&answer).says(json!({ "outcome": "forwarded" }));
     for _ in 0..3 {
-        proxy.send(request("DELETE", "/v2/media-prod/editing/jobs/100211", &["TE: evil"]));
+        proxy.send(request("DELETE", "/v2/media-prod/editing/jobs/100211", &["Trailer: evil"]));
     }
     for (series, count) in [
         (FORWARDED, 1.0),
@@ -124,6 +124,7 @@ fn failures_of_upstream_are_counted_by_kind() {
         }
     });
     let proxy = Setup::new()
+        .on_one_core()
         .upstream(&upstream.url())
         .section("upstream: { attempt_timeout: 300ms, connect_timeout: 200ms }")
         .start();

@@ -150,6 +150,9 @@ fn call_until(proxy: &Proxy, over: &AtomicBool, figures: &Mutex<Figures>) {
             answer.is_refusal(503, "PROXY.Overloaded");
             assert_eq!(answer.header("retry-after"), "1");
             figures.lock().unwrap().refused.push(took);
+            if answer.is_last() {
+                wire = proxy.dial("app");
+            }
             // Less patient than asked, and still no spinning.
             thread::sleep(Duration::from_millis(5));
         } else {

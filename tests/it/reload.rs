@@ -220,6 +220,9 @@ fn call_until(proxy: &Proxy, over: &AtomicBool) -> usize {
         let own = answer.json()["error_code"] == "PROXY.Forbidden";
         assert!(own || answer.json()["error_code"] == "MPC.10211", "{answer:?}");
         calls += 1;
+        if answer.is_last() {
+            wire = proxy.dial("app");
+        }
     }
     calls
 }

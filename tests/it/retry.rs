@@ -21,7 +21,7 @@ use crate::{
 #[test]
 fn a_reused_connection_that_dies_before_an_answer_is_tried_once_more() {
     let upstream = going_stale(DONE);
-    let proxy = Setup::new().upstream(&upstream.url()).start();
+    let proxy = Setup::new().on_one_core().upstream(&upstream.url()).start();
     let [_, second] = two_calls(&proxy);
     assert_eq!((second.status, second.header("proxy-status")), (204, "mpc-auth-proxy; received-status=204"));
     proxy.record(&second).says(json!({
@@ -34,8 +34,11 @@ fn a_reused_connection_that_dies_before_an_answer_is_tried_once_more() {
 #[test]
 fn a_reused_connection_that_dies_is_not_tried_again_when_told_never() {
     let upstream = going_stale(DONE);
-    let proxy =
-        Setup::new().upstream(&upstream.url()).section("upstream: { retries: { stale: never } }").start();
+    let proxy = Setup::new()
+        .on_one_core()
+        .upstream(&upstream.url())
+        .section("upstream: { retries: { stale: never } }")
+        .start();
     let [_, second] = two_calls(&proxy);
     second.is_refusal(502, "PROXY.UpstreamInvalid");
     assert!(second.error_msg().contains("the outcome is unknown"), "{}", second.error_msg());
@@ -53,8 +56,11 @@ fn it_is_tried_once_more_and_not_twice() {
             peer.request();
         }
     });
-    let proxy =
-        Setup::new().upstream(&upstream.url()).section("upstream: { retries: { attempts: 10 } }").start();
+    let proxy = Setup::new()
+        .on_one_core()
+        .upstream(&upstream.url())
+        .section("upstream: { retries: { attempts: 10 } }")
+        .start();
     let [_, second] = two_calls(&proxy);
     second.is_refusal(502, "PROXY.UpstreamInvalid");
     proxy.record(&second).says(json!({ "upstream.attempts": 2, "outcome": "unknown" }));
@@ -75,7 +81,7 @@ fn the_second_attempt_takes_no_pooled_connection() {
             peer.write(DONE);
         }
     });
-    let proxy = Setup::new().upstream(&upstream.url()).start();
+    let proxy = Setup::new().on_one_core().upstream(&upstream.url()).start();
     let mut together = [proxy.connect(), proxy.connect()];
     together.iter_mut().for_each(|wire| wire.write(cancel("100211")));
     assert_eq!(together.each_mut().map(|wire| wire.answer().status), [204, 204]);
@@ -89,7 +95,7 @@ fn the_second_attempt_takes_no_pooled_connection() {
 fn after_a_stale_connection_a_job_that_is_gone_may_be_gone_by_our_own_hand() {
     for (answer, noted) in [(NO_SUCH_TASK, true), (NOT_WAITING, true), (BAD_PARAMETER, false)] {
         let upstream = going_stale(answer);
-        let proxy = Setup::new().upstream(&upstream.url()).start();
+        let proxy = Setup::new().on_one_core().upstream(&upstream.url()).start();
         let [_, second] = two_calls(&proxy);
         let status = second.header("proxy-status");
         let note = "; details=\"an attempt before this one got no answer and may have cancelled the job\"";
@@ -102,7 +108,7 @@ fn after_a_stale_connection_a_job_that_is_gone_may_be_gone_by_our_own_hand() {
 
 #[test]
 fn a_cancelled_job_whose_answer_was_lost_is_cancelled_once() {
-    let proxy = Setup::new().start();
+    let proxy = Setup::new().on_one_core().start();
     proxy.queue("100212");
     assert_eq!(proxy.send(cancel("100211")).status, 204);
     proxy.cloud().set_faults([Fault::LoseAnswer.once()]);
@@ -120,7 +126,7 @@ fn a_cancelled_job_whose_answer_was_lost_is_cancelled_once() {
 
 #[test]
 fn a_fresh_connection_that_dies_is_never_tried_again() {
-    let proxy = Setup::new().start();
+    let proxy = Setup::new().on_one_core().start();
     proxy.cloud().set_faults([Fault::LoseAnswer.once()]);
     let answer = proxy.send(cancel("100211"));
     answer.is_refusal(502, "PROXY.UpstreamInvalid");
@@ -199,7 +205,7 @@ fn an_upstream_that_asks_for_a_moment_gets_it_once() {
         let first = format!("{busy}\r\nContent-Length: 0\r\n\r\n");
         let expected = [&*first, answers[0]][attempts - 1].split(' ').nth(1).unwrap().to_owned();
         let upstream = in_turn([first, answers[0].to_owned(), answers[1].to_owned()]);
-        let proxy = Setup::new().upstream(&upstream.url()).start();
+        let proxy = Setup::new().on_one_core().upstream(&upstream.url()).start();
         let answer = proxy.send(cancel("100211"));
         assert_eq!(answer.status.to_string(), expected, "{busy}");
         proxy.record(&answer).says(json!({
@@ -212,7 +218,11 @@ fn an_upstream_that_asks_for_a_moment_gets_it_once() {
 #[test]
 fn a_moment_that_the_deadline_does_not_have_is_not_waited_for() {
     let upstream = in_turn([LATER.into(), DONE.into(), DONE.into()]);
-    let proxy = Setup::new().upstream(&upstream.url()).section("limits: { request_deadline: 900ms }").start();
+    let proxy = Setup::new()
+        .on_one_core()
+        .upstream(&upstream.url())
+        .section("limits: { request_deadline: 900ms }")
+        .start();
     let answer = proxy.send(cancel("100211"));
     assert_eq!((answer.status, answer.header("retry-after")), (503, "1"));
     proxy.record(&answer).says(json!({ "upstream.attempts": 1, "outcome": "forwarded" }));
@@ -223,7 +233,7 @@ fn a_moment_that_the_deadline_does_not_have_is_not_waited_for() {
 fn what_becomes_of_the_second_attempt_is_the_last_word_if_it_was_sent() {
     // The second attempt gets no answer.
     let upstream = in_turn([STILL_BUSY.into(), String::new(), String::new()]);
-    let proxy = Setup::new().upstream(&upstream.url()).start();
+    let proxy = Setup::new().on_one_core().upstream(&upstream.url()).start();
     let answer = proxy.send(cancel("100211"));
     answer.is_refusal(502, "PROXY.UpstreamInvalid");
     assert!(answer.error_msg().contains("the outcome is unknown"), "{}", answer.error_msg());
@@ -233,7 +243,7 @@ fn what_becomes_of_the_second_attempt_is_the_last_word_if_it_was_sent() {
     // The second attempt is not made: upstream is left alone from here on.
     let upstream = in_turn([LATER.replace(": 1", ": 0"), DONE.into(), DONE.into()]);
     let section = "upstream: { breaker: { failures: 1 } }";
-    let proxy = Setup::new().upstream(&upstream.url()).section(section).start();
+    let proxy = Setup::new().on_one_core().upstream(&upstream.url()).section(section).start();
     let answer = proxy.send(cancel("100211"));
     assert_eq!((answer.status, answer.header("proxy-status")), (503, "mpc-auth-proxy; received-status=503"));
     proxy.record(&answer).says(json!({
@@ -248,7 +258,7 @@ fn an_upstream_that_is_always_busy_sees_no_more_than_the_budget() {
         let upstream = Scripted::start(|_, peer| while peer.request().is_some() && peer.write(STILL_BUSY) {});
         let section =
             format!("upstream: {{ retries: {{ budget: {budget} }}, breaker: {{ failures: 1000 }} }}");
-        let proxy = Setup::new().upstream(&upstream.url()).section(&section).start();
+        let proxy = Setup::new().on_one_core().upstream(&upstream.url()).section(&section).start();
         for _ in 0..calls {
             assert_eq!(proxy.send(cancel("100211")).status, 429);
         }
@@ -297,7 +307,7 @@ fn a_deadline_that_ends_while_connecting_says_that_nothing_was_sent() {
 #[test]
 fn each_attempt_is_signed_anew() {
     let upstream = going_stale(DONE);
-    let proxy = Setup::new().upstream(&upstream.url()).start();
+    let proxy = Setup::new().on_one_core().upstream(&upstream.url()).start();
     let [_, second] = two_calls(&proxy);
     assert_eq!(second.status, 204);
     for head in upstream.saw(3) {

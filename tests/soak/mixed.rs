@@ -309,8 +309,8 @@ const MALFORMED: [(&str, u16, &str); 10] = [
     ("DELETE /v2/media-prod/editing/jobs/%31 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, BAD),
     ("DELETE /v2/media-prod/editing/jobs/1 HTTP/1.1\nHost: localhost\r\n\r\n", 400, BAD),
     ("DELETE /v2/media-prod/editing/jobs/1 HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400, BAD),
-    ("DELETE /v2/media-prod/editing/jobs/1 HTTP/1.1\r\nHost: localhost\r\nTE: trailers\r\n\r\n", 400, BAD),
-    ("DELETE /v2/media-prod/editing/jobs/1 HTTP/1.0\r\nHost: localhost\r\n\r\n", 400, BAD),
+    ("DELETE /v2/media-prod/editing/jobs/1 HTTP/1.1\r\nHost: localhost\r\nTrailer: X-A\r\n\r\n", 400, BAD),
+    ("DELETE /v2/media-prod/editing/jobs/1 HTTP/1.2\r\nHost: localhost\r\n\r\n", 400, BAD),
     (
         "DELETE /v2/media-prod/editing/jobs/1 HTTP/1.1\r\nHost: localhost\r\nOrigin: null\r\n\r\n",
         403,

@@ -109,6 +109,14 @@ impl Setup {
         self
     }
 
+    /// On one core, where it has one worker: what one caller's connection to upstream was used for, the next one's is.
+    pub(crate) fn on_one_core(self) -> Self {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+        let first: String = allowed.trim().chars().take_while(char::is_ascii_digit).collect();
+        self.under(&["taskset", "-c", &first])
+    }
+
     /// Another source of the credential.
     pub(crate) fn credential(self, source: &str) -> Self {
         Self { credential: source.into(), ..self }

@@ -113,7 +113,7 @@ impl Answer {
     pub(crate) fn of_head(head: &str) -> Self {
         let mut lines = head.trim_end().split("\r\n");
         let (version, status) = lines.next().unwrap().split_once(' ').unwrap();
-        // hyper answers in the version it was asked in.
+        // Probes are answered in the version that they asked in.
         assert!(["HTTP/1.1", "HTTP/1.0"].contains(&version), "{head}");
         let header = |line: &str| {
             let (name, value) = line.split_once(':').unwrap();
@@ -137,6 +137,11 @@ impl Answer {
         self.headers.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
+    /// Whether the connection ends with it.
+    pub(crate) fn is_last(&self) -> bool {
+        self.all("connection").eq(["close"])
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
     }
@@ -150,6 +155,7 @@ impl Answer {
         let body = self.json();
         assert_eq!((self.status, body["error_code"].as_str()), (status, Some(code)), "{self:#?}");
         assert_eq!(self.header("content-type"), "application/json");
+        assert!(self.header("date").ends_with(" GMT"), "{self:#?}");
         let id = self.header("x-request-id");
         assert_eq!((self.header("proxy-request-id"), &body["request_id"]), (id, &Value::from(id)));
         assert!(is_request_id(id), "{id}");

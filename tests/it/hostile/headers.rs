@@ -72,7 +72,7 @@ fn what_is_odd_and_in_order_is_ignored() {
     cases.push(Case::harmless("white space round a Host", head(LINE, &["Host: \t localhost \t "])));
     cases.push(Case::harmless("no white space before a Host", head(LINE, &["Host:localhost"])));
     cases.push(Case::harmless("a Host in upper case", head(LINE, &["HOST: LOCALHOST"])));
-    judge(32, cases);
+    judge(31, cases);
 }
 
 fn with_bytes(line: &[u8]) -> Vec<u8> {
@@ -135,7 +135,6 @@ const ODD: &[&str] = &[
     "Accept-Language: de",
     "User-Agent: evil/1.0",
     "Content-Type: application/json",
-    "Content-Encoding: gzip",
     "Content-Length: 0",
     "Range: bytes=0-",
     "If-Match: \"x\"",

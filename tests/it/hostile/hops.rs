@@ -145,7 +145,7 @@ const THEIRS: &[&str] = &[
 ];
 
 /// Refused, or read, wherever they are.
-const NOT_HERE: &[&str] = &["Host", "Transfer-Encoding", "Content-Length", "TE", "Trailer", "Upgrade"];
+const NOT_HERE: &[&str] = &["Host", "Transfer-Encoding", "Content-Length", "Trailer"];
 
 const CREDENTIALS: &[&str] = &[
     "Authorization",

@@ -67,6 +67,30 @@ fn a_host_that_is_none_is_refused_where_every_host_is_answered() {
 }
 
 #[test]
+fn on_a_unix_socket_any_host_will_do_unless_hosts_are_configured() {
+    let proxy = Setup::new().listeners(&["{ name: app, bind: 'unix:proxy.sock' }"]).start();
+    let mut cases: Vec<Case> = ["unix", "localhost", "evil.example", "", "a b", "\u{e9}", "http:.sock"]
+        .map(|host| Case::harmless(host, head(LINE, &[&format!("Host: {host}")])))
+        .into();
+    cases.push(Case::harmless("none", head(LINE, &[])));
+    cases.push(Case::bad("two", head(LINE, &[HOST, HOST])));
+    cases.push(Case::bad("two, one respelled in case", head(LINE, &["host: unix", "HOST: unix"])));
+    cases.push(Case::refused("a browser's", with(&["Origin: null"]), super::FORBIDDEN));
+    judge_on(&proxy, "app", 11, cases);
+    let strict = "{ name: app, bind: 'unix:proxy.sock', hosts: [proxy.media.svc, localhost] }";
+    judge_on(
+        &Setup::new().listeners(&[strict]).start(),
+        "app",
+        3,
+        [
+            Case::harmless("ours", head(LINE, &["Host: proxy.media.svc"])),
+            Case::refused("another", head(LINE, &["Host: unix"]), WRONG_HOST),
+            Case::bad("none", head(LINE, &[])),
+        ],
+    );
+}
+
+#[test]
 fn what_others_say_about_the_host_is_not_looked_at() {
     let names = [
         "X-Forwarded-Host",

@@ -7,6 +7,7 @@
 
 mod authentication;
 mod browsers;
+mod clients;
 mod framing;
 mod headers;
 mod hops;

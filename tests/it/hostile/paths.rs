@@ -21,6 +21,8 @@ fn a_part_of_a_path_that_is_spelled_otherwise_is_another_path() {
                         Case::refused(name, target(&url), FORBIDDEN)
                     }
                     (true, false) => Case::bad(name, target(&url)),
+                    // No target at all.
+                    _ if !spelled.is_ascii() => Case::bad(name, target(&url)),
                     _ => Case::refused(name, target(&url), NOT_FOUND),
                 });
             }

@@ -45,7 +45,12 @@ fn many_requests_in_one_piece_are_all_answered() {
     judge(
         4,
         [
-            Case::told("two hundred", root.repeat(200), vec![missing(); 200], Then::Usable),
+            Case::told(
+                "two hundred",
+                format!("{good}{}", root.repeat(200)),
+                [vec![cancelled()], vec![missing(); 200]].concat(),
+                Then::Usable,
+            ),
             Case::told(
                 "with empty lines between them",
                 format!("{root}\r\n\r\n{root}\r\n{good}"),
@@ -60,9 +65,33 @@ fn many_requests_in_one_piece_are_all_answered() {
             ),
             Case::told(
                 "more than one reading of the socket",
-                head("DELETE / HTTP/1.1", &[HOST, &format!("X-A: {}", "a".repeat(6000))]).repeat(20) + &good,
-                [vec![missing(); 20], vec![cancelled()]].concat(),
+                good + &head("DELETE / HTTP/1.1", &[HOST, &format!("X-A: {}", "a".repeat(6000))]).repeat(20),
+                [vec![cancelled()], vec![missing(); 20]].concat(),
                 Then::Usable,
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_connection_of_which_no_call_was_passed_on_ends_with_its_eighth_refusal() {
+    let missing = || Told::Refused(NOT_FOUND.0, NOT_FOUND.1);
+    let (root, good) = (head("DELETE / HTTP/1.1", &[HOST]), head(LINE, &[HOST]));
+    judge(
+        3,
+        [
+            Case::told("nine refusals", root.repeat(9), vec![missing(); 8], Then::Closed),
+            Case::told(
+                "a call as the eighth, and refusals behind it",
+                format!("{}{good}{}", root.repeat(7), root.repeat(9)),
+                [vec![missing(); 7], vec![cancelled()], vec![missing(); 9]].concat(),
+                Then::Usable,
+            ),
+            Case::told(
+                "a call behind the eighth",
+                format!("{}{good}", root.repeat(8)),
+                vec![missing(); 8],
+                Then::Closed,
             ),
         ],
     );
@@ -81,8 +110,8 @@ pub(super) fn bad() -> Vec<(&'static str, String, Told)> {
         ("two lengths", with(&["Content-Length: 0", "Content-Length: 0"]), BAD),
         ("a length", with(&["Content-Length: 5"]), BAD),
         ("a coding", with(&["Transfer-Encoding: chunked"]), BAD),
-        ("an upgrade", with(&["Upgrade: h2c"]), BAD),
-        ("HTTP/1.0", good.replace("HTTP/1.1", "HTTP/1.0"), BAD),
+        ("a trailer", with(&["Trailer: X-A"]), BAD),
+        ("HTTP/1.2", good.replace("HTTP/1.1", "HTTP/1.2"), BAD),
         ("no version", good.replace(" HTTP/1.1", ""), BAD),
         ("no Host", head(LINE, &[]), BAD),
         ("a folded line", with(&["X-A: b\r\n c"]), BAD),

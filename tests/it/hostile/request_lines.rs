@@ -48,13 +48,40 @@ fn a_target_that_is_not_in_origin_form_is_refused() {
 }
 
 #[test]
-fn a_version_that_is_not_1_1_is_refused() {
+fn a_version_that_is_neither_1_1_nor_1_0_is_refused() {
     let cases = VERSIONS.map(|version| {
         let bytes = head(&LINE.replace("HTTP/1.1", version), &[HOST]);
         let told = vec![super::BAD];
         Case::told(format!("version {version:?}"), bytes, told, super::Then::Closed)
     });
-    judge(30, cases);
+    judge(29, cases);
+}
+
+#[test]
+fn a_request_of_http_1_0_is_answered_and_the_last_of_its_connection() {
+    let old = LINE.replace("HTTP/1.1", "HTTP/1.0");
+    let closed = |name: &str, headers: &[&str], told| {
+        // What is behind it is not read.
+        let bytes = head(&old, headers) + &head(LINE, &[HOST]);
+        Case::told(name, bytes, vec![told], super::Then::Closed)
+    };
+    let refused = |(status, code)| super::Told::Refused(status, code);
+    judge(
+        7,
+        [
+            closed("as nginx sends it", &[HOST, "Connection: close"], super::cancelled()),
+            closed("without a word on the connection", &[HOST], super::cancelled()),
+            closed(
+                "that wants to keep the connection",
+                &[HOST, "Connection: keep-alive"],
+                super::cancelled(),
+            ),
+            closed("without a Host", &[], super::BAD),
+            closed("with two Hosts", &[HOST, HOST], super::BAD),
+            closed("with another Host", &["Host: evil.example"], refused(super::WRONG_HOST)),
+            closed("with a coding", &[HOST, "Transfer-Encoding: chunked"], super::BAD),
+        ],
+    );
 }
 
 #[test]
@@ -155,8 +182,7 @@ const TARGETS: &[&str] = &[
     "</v2/media-prod/editing/jobs/100211>",
 ];
 
-const VERSIONS: [&str; 30] = [
-    "HTTP/1.0",
+const VERSIONS: [&str; 29] = [
     "HTTP/0.9",
     "HTTP/1.2",
     "HTTP/1.10",

@@ -1,36 +1,74 @@
-//! Who may connect? The loop that accepts, and what is known of a connection before its first byte.
+//! The loop that accepts: every kind of listening socket becomes connections with their peer, as the kernel proves it.
 //!
-//! A socket's own kind of proof is read here, once a connection: the address, the user at the other end, the
-//! certificate. How a socket comes to be is told in `socket`; whether there is room for one more connection, in `room`.
+//! What is known of a caller before its first byte is asked here, once a connection: the address, the user at the other
+//! end. How a socket comes to be is told in `socket`; how many connections there may be, in `limiter`.
 
 use std::{
     io,
     net::{self, SocketAddr},
-    os::{fd::AsRawFd, unix},
-    pin::pin,
-    sync::Arc,
+    os::unix,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use tokio::{
     net::{TcpStream, UnixStream},
-    task::yield_now,
+    runtime::Handle,
     time::{Instant, sleep, sleep_until, timeout},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    connection::{Serving, has_unseen},
-    groups, owner,
-    room::Place,
-    socket::{Door, Kind, Socket},
-    tls::{self, Accepted, HandshakeError},
+    connection::Connection,
+    groups,
+    limiter::{ConnectionLimiter, Load, Permit},
+    owner,
+    socket::{Kind, Socket},
+    tls,
 };
 use crate::{
+    config::{Hosts, Limits},
     identity::{Peer, PeerAddress},
     log::LIMITED,
-    metrics::Cut,
+    stack::Stack,
+    stage::InForce,
 };
+
+/// What the connections of a listener share on one worker.
+pub(super) struct ListenerContext {
+    pub(super) name: Arc<str>,
+    pub(super) bearer: bool,
+    pub(super) tls: bool,
+    /// Only this machine can reach it.
+    pub(super) local: bool,
+    pub(super) hosts: Arc<Hosts>,
+    /// The worker's.
+    pub(super) runtime: Handle,
+    pub(super) stack: Stack,
+    /// How many connections the worker has.
+    pub(super) load: Arc<AtomicUsize>,
+    /// What a connection is met with, as of when it is made.
+    pub(super) in_force: Arc<ArcSwap<InForce>>,
+    pub(super) limits: Limits,
+    /// How long a connection may be without a request once the proxy stops.
+    pub(super) farewell: Duration,
+    /// Owns the connections.
+    pub(super) tasks: TaskTracker,
+    /// Of all listeners.
+    pub(super) limiter: Arc<ConnectionLimiter>,
+}
+
+/// A listener on all workers.
+pub(super) struct Contexts {
+    /// Owns the accept loops.
+    pub(super) tasks: TaskTracker,
+    pub(super) limiter: Arc<ConnectionLimiter>,
+    pub(super) of_workers: Vec<Arc<ListenerContext>>,
+}
 
 /// A connection as the system hands it over.
 enum Stream {
@@ -46,7 +84,7 @@ enum Waiting {
 
 impl Socket {
     /// Accepts connections until `stop`, and then those that wait already.
-    pub(super) async fn accept(self, serving: Arc<Serving>, stop: CancellationToken) {
+    pub(super) async fn accept(self, contexts: Arc<Contexts>, stop: CancellationToken) {
         let mut pause = FIRST_PAUSE;
         loop {
             let accepted = tokio::select! {
@@ -56,25 +94,25 @@ impl Socket {
             match accepted {
                 Ok(stream) => {
                     pause = FIRST_PAUSE;
-                    self.door.serve(stream, &serving).await;
+                    serve(stream, &contexts).await;
                 }
                 Err(error) if is_of_one(&error) => {}
                 Err(error) => {
                     // Out of descriptors, most likely. The loop neither ends nor spins.
-                    let listener = &self.door.name;
+                    let listener = &self.name;
                     tracing::warn!(target: LIMITED, %listener, %error, "cannot accept connections for now");
-                    let made_room = serving.room.make_room();
+                    let made_room = contexts.limiter.make_room();
                     drop(timeout(pause, stop.cancelled()).await);
                     pause = if made_room { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
                 }
             }
         }
-        self.accept_the_waiting(&serving).await;
+        self.accept_the_waiting(&contexts).await;
     }
 
     /// Serves those that the system has accepted for us. Closing the socket would reset them.
-    async fn accept_the_waiting(self, serving: &Arc<Serving>) {
-        let Self { kind, door, file, inherited } = self;
+    async fn accept_the_waiting(self, contexts: &Contexts) {
+        let Self { kind, file, inherited, .. } = self;
         if inherited {
             // The socket stays open elsewhere: they wait for the next process.
             return;
@@ -86,14 +124,14 @@ impl Socket {
         let end = Instant::now() + UNDER_WAY;
         loop {
             match waiting.next() {
-                Ok(stream) => door.serve(stream, serving).await,
+                Ok(stream) => serve(stream, contexts).await,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < end => {
                     sleep_until(end).await;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if is_of_one(&error) => {}
                 Err(_) => {
-                    serving.room.make_room();
+                    contexts.limiter.make_room();
                     sleep(FIRST_PAUSE).await;
                 }
             }
@@ -101,30 +139,63 @@ impl Socket {
     }
 }
 
-impl Door {
-    /// Gives the connection a task of its own, as soon as there is room for it.
-    async fn serve(&self, stream: Stream, serving: &Arc<Serving>) {
-        let Some(peer) = self.peer(&stream, serving) else { return };
-        let place = serving.room.place().await;
-        let serving = Arc::clone(serving);
-        let (tasks, tls) = (serving.tasks.clone(), self.tls);
-        tasks.spawn(async move {
-            match stream {
-                Stream::Tcp(stream, _) if tls => Box::pin(secured(serving, stream, peer, &place)).await,
-                Stream::Tcp(stream, _) => serving.connection(stream, Arc::new(peer), &place).await,
-                Stream::Unix(stream) => serving.connection(stream, Arc::new(peer), &place).await,
+/// Hands a connection to the worker that has the fewest, as soon as there may be one more.
+async fn serve(stream: Stream, contexts: &Contexts) {
+    let Some(first) = contexts.of_workers.first() else { return };
+    let Some(peer) = first.peer(&stream) else { return };
+    let mut permit = contexts.limiter.permit().await;
+    let fewest = contexts.of_workers.iter().min_by_key(|context| context.load.load(Relaxed));
+    let context = Arc::clone(fewest.unwrap_or(first));
+    permit.load = Some(Load::of(&context.load));
+    // What is made from here on is the worker's: the stream is taken off this thread's poll, and put on the other's.
+    let runtime = context.runtime.clone();
+    let _of_worker = runtime.enter();
+    let Ok(stream) = stream.moved() else { return };
+    context.spawn(stream, peer, permit);
+}
+
+impl Stream {
+    /// The same connection on the current runtime.
+    fn moved(self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Tcp(stream, address) => Self::Tcp(TcpStream::from_std(stream.into_std()?)?, address),
+            Self::Unix(stream) => Self::Unix(UnixStream::from_std(stream.into_std()?)?),
+        })
+    }
+}
+
+impl ListenerContext {
+    /// Gives a connection a task of its own.
+    fn spawn(self: Arc<Self>, stream: Stream, peer: Peer, permit: Permit) {
+        let (tasks, runtime) = (self.tasks.clone(), self.runtime.clone());
+        match stream {
+            Stream::Tcp(stream, _) if self.tls => {
+                let connection = async move {
+                    // What a handshake takes is much, and not held on to after it.
+                    let accepted = Box::pin(tls::accept(stream, peer, &self, &permit)).await;
+                    if let Some((stream, peer)) = accepted {
+                        Connection::new(stream, self, peer, permit).serve().await;
+                    }
+                };
+                drop(tasks.spawn_on(connection, &runtime));
             }
-        });
+            Stream::Tcp(stream, _) => {
+                drop(tasks.spawn_on(Connection::new(stream, self, Arc::new(peer), permit).serve(), &runtime));
+            }
+            Stream::Unix(stream) => {
+                drop(tasks.spawn_on(Connection::new(stream, self, Arc::new(peer), permit).serve(), &runtime));
+            }
+        }
     }
 
     /// Who is at the other end. At once: the later, the more may have become of the caller.
-    fn peer(&self, stream: &Stream, serving: &Serving) -> Option<Peer> {
+    fn peer(&self, stream: &Stream) -> Option<Peer> {
         let address = match stream {
             Stream::Tcp(stream, address) => {
                 // One that was reset already says so when it is read from.
                 drop(stream.set_nodelay(true));
                 // Also where no caller is proved by that today: the next policy may, on this connection as well.
-                let needed = serving.in_force.load().callers.need_owners();
+                let needed = self.in_force.load().callers.need_owners();
                 let owner = owner::of(stream, *address, needed);
                 PeerAddress::Tcp { address: *address, owner }
             }
@@ -136,38 +207,6 @@ impl Door {
         let listener = Arc::clone(&self.name);
         Some(Peer { listener, address, certificate: None, bearer: self.bearer, local: self.local })
     }
-}
-
-/// Serves a connection once its handshake is done.
-async fn secured(serving: Arc<Serving>, stream: TcpStream, peer: Peer, place: &Place) {
-    let config = serving.in_force.load().tls.get(&peer.listener).cloned();
-    let Some(config) = config else {
-        tracing::error!(target: LIMITED, listener = %peer.listener, "a listener has lost its TLS, which should be impossible");
-        return;
-    };
-    let socket = stream.as_raw_fd();
-    let mut handshake = pin!(tls::accept(stream, config, serving.limits.header_timeout));
-    let accepted = loop {
-        tokio::select! {
-            accepted = &mut handshake => break accepted,
-            () = place.watch.until_cut() => {}
-        }
-        if !has_unseen(socket) {
-            return serving.room.counts().cut(Cut::Crowded);
-        }
-        yield_now().await;
-    };
-    match accepted {
-        Ok(Accepted { stream, certificate }) => {
-            serving.connection(stream, Arc::new(Peer { certificate, ..peer }), place).await;
-        }
-        Err(error) => failed(&error, &peer, &serving),
-    }
-}
-
-fn failed(error: &HandshakeError, peer: &Peer, serving: &Serving) {
-    serving.room.counts().handshake_failed(&peer.listener, error.kind());
-    tls::log_failure(peer, error);
 }
 
 async fn next(kind: &Kind) -> io::Result<Stream> {

@@ -1,0 +1,198 @@
+//! How many connections there are at once, and which of them goes when one more is to come in.
+//!
+//! A connection that has no request under way is closed rather than that a new caller waits: thousands of slow heads
+//! must not keep anybody out. Those that have said all go first, then those that never brought a call that was passed
+//! on, then whoever idles, the longest first. Where every connection is at work, new ones wait in the system's queue,
+//! and each answer ends its connection. Each place that becomes free goes to whoever waits for one for longest.
+
+use std::{
+    collections::BTreeMap,
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep},
+};
+
+use super::state::{ConnectionState, GRACE, Order, Spare};
+use crate::{config::Limits, metrics::Connections};
+
+/// The limit that all listeners share.
+pub(super) struct ConnectionLimiter {
+    lifetime: Duration,
+    requests: usize,
+    places: Arc<Semaphore>,
+    open: Mutex<Open>,
+    /// A new caller waits and nobody can be spared: then no connection serves for longer than it must.
+    crowded: AtomicBool,
+    counts: Connections,
+}
+
+/// That a connection may be open, until this is dropped.
+pub(super) struct Permit {
+    limiter: Arc<ConnectionLimiter>,
+    number: u64,
+    pub(super) state: Arc<ConnectionState>,
+    pub(super) life: Life,
+    /// That it is one of its worker's.
+    pub(super) load: Option<Load>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// One connection of a worker's, until this is dropped.
+pub(super) struct Load(Arc<AtomicUsize>);
+
+/// How long a connection serves: not the same for all, so that callers that came at once, after a restart, do not come
+/// back at once.
+#[derive(Clone, Copy)]
+pub(super) struct Life {
+    /// What is answered after this is answered for the last time.
+    pub(super) until: Instant,
+    /// As many answers it gives.
+    pub(super) requests: usize,
+    /// By so much longer than configured it is waited for, or thousands of slow heads would be refused in one moment.
+    pub(super) jitter: f64,
+}
+
+#[derive(Default)]
+struct Open {
+    connections: BTreeMap<u64, Arc<ConnectionState>>,
+    next: u64,
+    /// The proxy stops.
+    stopping: bool,
+}
+
+impl ConnectionLimiter {
+    /// As many connections as the limits say.
+    pub(super) fn new(limits: &Limits, counts: Connections) -> Arc<Self> {
+        counts.limit(limits.connections);
+        Arc::new(Self {
+            lifetime: limits.connection_lifetime,
+            requests: limits.connection_requests,
+            places: Arc::new(Semaphore::new(limits.connections)),
+            open: Mutex::default(),
+            crowded: AtomicBool::new(false),
+            counts,
+        })
+    }
+
+    /// A permit for a connection that was accepted, as soon as there is one.
+    pub(super) async fn permit(self: &Arc<Self>) -> Permit {
+        let mut place = pin!(Arc::clone(&self.places).acquire_owned());
+        loop {
+            tokio::select! {
+                biased;
+                place = &mut place => match place {
+                    Ok(place) => return self.open(place),
+                    // Nobody closes it.
+                    Err(_) => std::future::pending().await,
+                },
+                // Also where nothing was found: what works now may idle soon.
+                () = self.make_room_again() => {}
+            }
+        }
+    }
+
+    /// Asks some of the connections that can be spared to leave. Returns whether there are some, now or soon.
+    pub(super) fn make_room(&self) -> bool {
+        let open = self.lock();
+        let now = Instant::now();
+        let all = || open.connections.values().filter_map(|state| Some((state.spare()?, state)));
+        let mut spare: Vec<(Spare, &Arc<ConnectionState>)> =
+            all().filter(|((_, from), _)| *from <= now).map(|((spare, _), state)| (spare, state)).collect();
+        // More than one, or each new caller in a flood would search anew.
+        let count = (spare.len() / 8).clamp(1, AT_ONCE).min(spare.len());
+        if count > 0 {
+            spare.select_nth_unstable_by_key(count - 1, |(spare, _)| *spare);
+        }
+        for (_, state) in spare.iter().take(count) {
+            state.ask(Order::Leave);
+        }
+        count > 0 || all().any(|((_, from), _)| from <= now + GRACE)
+    }
+
+    /// Each connection gives one more answer, or none.
+    pub(super) fn stop(&self) {
+        let mut open = self.lock();
+        open.stopping = true;
+        for state in open.connections.values() {
+            state.ask(Order::Finish);
+        }
+    }
+
+    /// Whether every connection is to end with its answer, because others wait.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.crowded.load(Relaxed)
+    }
+
+    /// What is counted about connections.
+    pub(super) fn counts(&self) -> &Connections {
+        &self.counts
+    }
+
+    async fn make_room_again(&self) {
+        self.crowded.store(!self.make_room(), Relaxed);
+        sleep(TICK).await;
+    }
+
+    fn open(self: &Arc<Self>, place: OwnedSemaphorePermit) -> Permit {
+        self.crowded.store(false, Relaxed);
+        let mut open = self.lock();
+        let order = if open.stopping { Order::Finish } else { Order::Stay };
+        let state = Arc::new(ConnectionState::new(order));
+        let number = open.next;
+        open.next += 1;
+        open.connections.insert(number, Arc::clone(&state));
+        drop(open);
+        self.counts.opened();
+        Permit { limiter: Arc::clone(self), number, state, life: self.life(), load: None, _place: place }
+    }
+
+    fn life(&self) -> Life {
+        let random = fastrand::f64();
+        let lifetime = self.lifetime.mul_f64(1.0 - random * SHORTER);
+        Life { until: Instant::now() + lifetime, requests: self.requests, jitter: 1.0 + random * LONGER }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Load {
+    pub(super) fn of(worker: &Arc<AtomicUsize>) -> Self {
+        worker.fetch_add(1, Relaxed);
+        Self(Arc::clone(worker))
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.limiter.lock().connections.remove(&self.number);
+        self.limiter.counts.closed();
+    }
+}
+
+/// How often room is looked for while there is none.
+const TICK: Duration = Duration::from_millis(10);
+/// As many connections are closed at most when one more is to come in; nginx does the same.
+const AT_ONCE: usize = 32;
+/// A connection's lifetime is up to this part shorter than configured.
+const SHORTER: f64 = 0.2;
+/// It is waited for up to this part longer.
+const LONGER: f64 = 0.1;
+
+#[cfg(test)]
+mod tests;

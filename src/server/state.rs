@@ -1,0 +1,212 @@
+//! The state of a connection, as far as others need it: what it waits for, since when, and whether it has proved useful.
+//!
+//! Its connection writes it and the limiter reads it; the limiter's orders go the other way. Both are atomics: a
+//! connection waits for nobody to say how it is doing.
+
+use std::{
+    sync::atomic::{
+        AtomicU8, AtomicU64,
+        Ordering::{AcqRel, Acquire, Relaxed},
+    },
+    task::Context,
+    time::Duration,
+};
+
+use atomic_waker::AtomicWaker;
+use tokio::time::Instant;
+
+/// What is known of a connection beyond itself.
+pub(super) struct ConnectionState {
+    opened: Instant,
+    /// The phase, whether a request has come and whether one was passed on, and the milliseconds from `opened` to the
+    /// phase's beginning.
+    now: AtomicU64,
+    order: AtomicU8,
+    ordered: AtomicWaker,
+}
+
+/// What a connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It waits for the end of its TLS handshake.
+    Handshake,
+    /// It waits for the first byte of a request.
+    Idle,
+    /// It waits for the rest of a head.
+    Head,
+    /// It owes an answer.
+    Working,
+    /// It waits for the caller to read its answer.
+    Answering,
+    /// It has said all it had to say.
+    Closing,
+}
+
+/// What a connection is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Order {
+    /// Nothing.
+    Stay,
+    /// To answer at most once more: the proxy stops.
+    Finish,
+    /// To go, for another connection that needs the room; a request that has begun meanwhile is still answered.
+    Leave,
+}
+
+/// Which of two connections without a request under way can be spared more easily: the lesser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Spare {
+    rank: Rank,
+    since: Instant,
+}
+
+/// What a connection is worth that has no request under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// It only makes sure that its last answer arrives.
+    Closing,
+    /// No call of it was ever passed on. The oldest first.
+    Unproven,
+    /// It waits for its next request.
+    Idle,
+    /// Its caller does not read an answer that it is owed.
+    Answering,
+}
+
+impl ConnectionState {
+    /// A connection that was just opened.
+    pub(super) fn new(order: Order) -> Self {
+        Self {
+            opened: Instant::now(),
+            now: AtomicU64::new(Phase::Handshake as u64),
+            order: AtomicU8::new(order as u8),
+            ordered: AtomicWaker::new(),
+        }
+    }
+
+    /// Begins a phase. Returns when.
+    pub(super) fn enter(&self, phase: Phase) -> Instant {
+        let now = Instant::now();
+        let since = u64::try_from((now - self.opened).as_millis()).unwrap_or(u64::MAX) << BITS;
+        let asked = if phase == Phase::Working { ASKED } else { 0 };
+        self.now.store(since | self.now.load(Relaxed) & (ASKED | PROVEN) | asked | phase as u64, Relaxed);
+        now
+    }
+
+    /// A call of it was passed on.
+    pub(super) fn prove(&self) {
+        self.now.fetch_or(PROVEN, Relaxed);
+    }
+
+    pub(super) fn is_proven(&self) -> bool {
+        self.now.load(Relaxed) & PROVEN != 0
+    }
+
+    /// What it is asked to do. The task is woken when that changes.
+    pub(super) fn poll_order(&self, cx: &Context<'_>) -> Order {
+        self.ordered.register(cx.waker());
+        self.order()
+    }
+
+    pub(super) fn order(&self) -> Order {
+        match self.order.load(Acquire) {
+            FINISH => Order::Finish,
+            LEAVE => Order::Leave,
+            _ => Order::Stay,
+        }
+    }
+
+    /// Asks for more than what was asked for before. Says whether it is more.
+    pub(super) fn ask(&self, order: Order) -> bool {
+        let more = self.order.fetch_max(order as u8, AcqRel) < order as u8;
+        self.ordered.wake();
+        more
+    }
+
+    /// What it is worth, where no request is under way; and when none is likely to be on its way any more.
+    pub(super) fn spare(&self) -> Option<(Spare, Instant)> {
+        let now = self.now.load(Relaxed);
+        let since = self.opened + Duration::from_millis(now >> BITS);
+        let (proven, asked) = (now & PROVEN != 0, now & ASKED != 0);
+        if self.order() == Order::Leave {
+            return None;
+        }
+        let (rank, since, from) = match now & PHASE {
+            WORKING => return None,
+            CLOSING => (Rank::Closing, since, since),
+            ANSWERING if proven => (Rank::Answering, since, since + PATIENCE),
+            ANSWERING => (Rank::Unproven, self.opened, since + PATIENCE),
+            _ if proven => (Rank::Idle, since, since + PATIENCE),
+            // Its first request may be long in coming.
+            _ if asked => (Rank::Unproven, self.opened, since + GRACE),
+            _ => (Rank::Unproven, self.opened, self.opened + GRACE),
+        };
+        Some((Spare { rank, since }, from))
+    }
+}
+
+const WORKING: u64 = Phase::Working as u64;
+const ANSWERING: u64 = Phase::Answering as u64;
+const CLOSING: u64 = Phase::Closing as u64;
+const FINISH: u8 = Order::Finish as u8;
+const LEAVE: u8 = Order::Leave as u8;
+const PHASE: u64 = 0b111;
+const ASKED: u64 = 0b1000;
+const PROVEN: u64 = 0b1_0000;
+const BITS: u32 = 5;
+/// For the first request of a caller to come.
+pub(super) const GRACE: Duration = Duration::from_millis(50);
+/// For the next one; and for an answer to be read.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn rank(state: &ConnectionState) -> Option<Rank> {
+        let (spare, from) = state.spare()?;
+        (from <= Instant::now()).then_some(spare.rank)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_said_all_goes_first_then_what_proved_nothing_and_what_works_never() {
+        let new = || ConnectionState::new(Order::Stay);
+        let (silent, refused, idle, working, slow, closing) = (new(), new(), new(), new(), new(), new());
+        for state in [&refused, &idle, &working, &slow, &closing] {
+            state.enter(Phase::Working);
+        }
+        refused.enter(Phase::Idle);
+        closing.enter(Phase::Closing);
+        for state in [&idle, &slow] {
+            state.prove();
+        }
+        idle.enter(Phase::Idle);
+        slow.enter(Phase::Answering);
+        assert_eq!([&silent, &refused, &idle, &slow, &working].map(rank), [None; 5], "in its time of grace");
+        assert_eq!(rank(&closing), Some(Rank::Closing), "has none");
+        advance(GRACE).await;
+        assert_eq!([&silent, &refused].map(rank), [Some(Rank::Unproven); 2]);
+        assert_eq!([&idle, &slow, &working].map(rank), [None; 3]);
+        advance(PATIENCE).await;
+        assert_eq!([&idle, &slow, &working].map(rank), [Some(Rank::Idle), Some(Rank::Answering), None]);
+        let mut spares: Vec<Spare> = [&slow, &idle, &refused, &silent, &closing]
+            .iter()
+            .map(|state| state.spare().unwrap().0)
+            .collect();
+        spares.sort_unstable();
+        let ranks: Vec<Rank> = spares.iter().map(|spare| spare.rank).collect();
+        assert_eq!(ranks, [Rank::Closing, Rank::Unproven, Rank::Unproven, Rank::Idle, Rank::Answering]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn orders_only_grow_and_are_given_once() {
+        let state = ConnectionState::new(Order::Stay);
+        advance(GRACE).await;
+        assert!(state.spare().is_some());
+        assert_eq!([Order::Leave, Order::Finish, Order::Leave].map(|o| state.ask(o)), [true, false, false]);
+        assert_eq!((state.order(), state.spare()), (Order::Leave, None));
+        assert!(!ConnectionState::new(Order::Finish).ask(Order::Finish));
+    }
+}
