@@ -25,9 +25,9 @@ use mpc_auth_proxy::{
     config::{self, Hosts, Settings},
     credential::{Renewal, Round, Surroundings},
     identity::{Peer, PeerAddress},
-    limit::{Cutoff, Freeze, Limiter},
+    limit::{Cutoff, Freeze, Limiter, Room},
     metrics::{Foreseen, Metrics},
-    stack::{self, Parts, Stack},
+    stack::{self, Capacity, Parts, Stack},
     stage::{Arrival, Body, InForce, Project},
     upstream::{Egress, Proxies, Roots, Timeouts, Upstream},
 };
@@ -152,8 +152,11 @@ async fn stack(upstream: SocketAddr) -> Stack {
         hostname: "bench".into(),
         cutoff: Cutoff::default(),
     };
-    let in_flight = Arc::new(Semaphore::new(settings.limits.in_flight));
-    stack::build(&settings.limits, &settings.upstream, in_flight, parts)
+    let capacity = Capacity {
+        in_flight: Arc::new(Semaphore::new(settings.limits.in_flight)),
+        room: Room::new(settings.limits.buffer_bytes),
+    };
+    stack::build(&settings.limits, &settings.upstream, capacity, parts)
 }
 
 fn settings(folder: &Path, upstream: SocketAddr) -> Settings {

@@ -15,7 +15,7 @@ use tower::{
 use crate::{
     audit::{Recent, Sink},
     config::{Limits, UpstreamSettings},
-    limit::{Cutoff, Freeze},
+    limit::{Cutoff, Freeze, Room},
     metrics::Metrics,
     stage::{
         Arrival, AuditLayer, Authenticate, Authorize, Body, Clearance, Compose, EntrustLayer, Forward,
@@ -47,8 +47,17 @@ pub struct Parts {
     pub cutoff: Cutoff,
 }
 
-/// Builds a stack. Each call that is under way, in whichever stack, has one of the permits `in_flight`.
-pub fn build(limits: &Limits, upstream: &UpstreamSettings, in_flight: Arc<Semaphore>, parts: Parts) -> Stack {
+/// What all stacks of a process share.
+#[derive(Clone)]
+pub struct Capacity {
+    /// A permit for each call that may be under way.
+    pub in_flight: Arc<Semaphore>,
+    /// Room for upstream's answers.
+    pub room: Room,
+}
+
+/// Builds a stack.
+pub fn build(limits: &Limits, upstream: &UpstreamSettings, capacity: Capacity, parts: Parts) -> Stack {
     let Parts { in_force, projects, sink, recent, freeze, metrics, hostname, cutoff } = parts;
     let authorize = Authorize::new(Arc::clone(&metrics));
     let clearance = Clearance::new(Arc::clone(&in_force), authorize.clone(), freeze.clone(), cutoff);
@@ -58,7 +67,7 @@ pub fn build(limits: &Limits, upstream: &UpstreamSettings, in_flight: Arc<Semaph
         .layer(RespondLayer)
         // Protect: what is too much is refused at once.
         .layer(LoadShedLayer::new())
-        .layer(GlobalConcurrencyLimitLayer::with_semaphore(in_flight))
+        .layer(GlobalConcurrencyLimitLayer::with_semaphore(capacity.in_flight))
         // Decide: a clean request, a proven caller, a known operation, an allowed call, within
         // its limits.
         .layer(FilterLayer::new(Receive::new(limits.request_deadline)))
@@ -71,6 +80,6 @@ pub fn build(limits: &Limits, upstream: &UpstreamSettings, in_flight: Arc<Semaph
         .layer(FilterLayer::new(Compose))
         .layer(RetryLayer::new(upstream.attempts, upstream.stale))
         .layer(EntrustLayer)
-        .service(Forward::new(sink, metrics, clearance));
+        .service(Forward::new(capacity.room, sink, metrics, clearance));
     BoxCloneSyncService::new(stack)
 }

@@ -240,6 +240,11 @@ fn limits(page: &Page, node: &Node) -> Option<Limits> {
             })
             .unwrap_or(default.header_bytes),
         headers: number(&mut fields, "headers", 8..=1000).unwrap_or(default.headers),
+        buffer_bytes: fields
+            .optional("buffer_bytes", |page, node| {
+                usize::try_from(scalar::size(page, node, BUFFER_BYTES)?).ok()
+            })
+            .unwrap_or(default.buffer_bytes),
         connection_lifetime: fields
             .optional("connection_lifetime", |page, node| {
                 scalar::duration(page, node, Duration::from_millis(10)..=DAY)
@@ -326,5 +331,7 @@ pub(super) fn timeout(page: &Page, node: &Node) -> Option<Duration> {
 pub(super) const LONGEST: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The HTTP parser needs at least 8 KiB.
+/// Room for a few answers at least.
+const BUFFER_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 30;
 const HEADER_BYTES: RangeInclusive<u64> = 8 << 10..=1 << 20;
 const EXAMPLE_ENDPOINT: &str = "https://mpc.cn-north-4.myhuaweicloud.com";

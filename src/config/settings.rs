@@ -227,6 +227,8 @@ pub struct Limits {
     pub header_bytes: usize,
     /// How many headers a request has.
     pub headers: usize,
+    /// For handshakes, unfinished heads and upstream's answers, together.
+    pub buffer_bytes: usize,
     /// For a connection to be used; what is under way then is still answered.
     pub connection_lifetime: Duration,
     /// How many requests a connection brings.
@@ -367,6 +369,7 @@ impl Default for Limits {
             request_deadline: Duration::from_secs(30),
             header_bytes: 16 << 10,
             headers: 64,
+            buffer_bytes: 16 << 20,
             connection_lifetime: Duration::from_secs(3600),
             connection_requests: 1_000_000,
         }

@@ -6,6 +6,7 @@
 //! many for this process is not asked here: that is the stack's concurrency limit.
 
 mod freeze;
+mod room;
 
 use std::{
     collections::HashMap,
@@ -24,6 +25,7 @@ use governor::{DefaultDirectRateLimiter, Quota, clock::Clock, clock::DefaultCloc
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use freeze::{Freeze, Frozen, Said, Whom};
+pub use room::{Room, Taken};
 
 use crate::identity::CallerId;
 

@@ -19,16 +19,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
-    sync::Semaphore,
     task::JoinSet,
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tokio_util::{net::Listener, sync::CancellationToken};
 
 use crate::{
-    config::{self, Hosts},
-    metrics::Metrics,
-    server::{Insight, SocketFile, bind_unix},
+    config::{self, Hosts, Limits},
+    metrics::{Connections, Metrics},
+    server::{ConnectionLimiter, Insight, Permit, SocketFile, bind_unix},
 };
 use admin::Admin;
 
@@ -108,7 +107,7 @@ async fn operate((mut listener, mut file): (UnixListener, SocketFile), admin: Ad
     }
 }
 
-/// Accepts for ever. `over` is called after each connection.
+/// Accepts for ever; `over` is called after each connection. Where too many are open, the oldest makes room.
 async fn accept<L, A, F, O>(mut listener: L, answer: A, over: O)
 where
     O: Fn() + Clone + Send + 'static,
@@ -116,26 +115,30 @@ where
     A: Fn(Request<Incoming>, bool) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send,
 {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let limits = Limits { connections: MAX_CONNECTIONS, ..Limits::default() };
+    let limiter = ConnectionLimiter::new(&limits, Connections::default());
     let mut connections = JoinSet::new();
     loop {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
+                let permit = limiter.permit().await;
                 let (answer, over) = (answer.clone(), over.clone());
                 drop(connections.spawn(async move {
-                    serve(stream, answer).await;
+                    serve(stream, answer, permit).await;
                     over();
-                    drop(permit);
                 }));
             }
-            Err(_) => sleep(PAUSE).await,
+            Err(_) => {
+                limiter.make_room();
+                sleep(PAUSE).await;
+            }
         }
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn serve<S, A, F>(stream: S, answer: A)
+/// Answers one request, in a bounded time.
+async fn serve<S, A, F>(stream: S, answer: A, permit: Permit)
 where
     S: Near + AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A: Fn(Request<Incoming>, bool) -> F,
@@ -149,9 +152,14 @@ where
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
+        .keep_alive(false)
+        .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), service);
-    // A prober that hangs up is no event.
-    drop(connection.await);
+    tokio::select! {
+        // A prober that hangs up is no event.
+        _ = timeout(CONNECTION_TIMEOUT, connection) => {}
+        () = permit.left() => {}
+    }
 }
 
 /// A connection, of which can be told whether it comes from this machine.
@@ -267,8 +275,12 @@ fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
     response
 }
 
-/// Probers, scrapers and operators are few.
-const MAX_CONNECTIONS: usize = 64;
+/// Probers, scrapers and operators are few, and an answer may be large.
+const MAX_CONNECTIONS: usize = 16;
+/// From being accepted to the end.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
+/// The smallest that hyper has.
+const BUFFER: usize = 8192;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(100);
 const OPEN_METRICS: HeaderValue =

@@ -46,6 +46,8 @@ pub(super) struct ListenerContext {
     /// Only this machine can reach it.
     pub(super) local: bool,
     pub(super) hosts: Arc<Hosts>,
+    /// Where handshakes are made: they are long, and hold up no call.
+    pub(super) handshakes: Handle,
     /// The worker's.
     pub(super) runtime: Handle,
     pub(super) stack: Stack,
@@ -147,9 +149,9 @@ async fn serve(stream: Stream, contexts: &Contexts) {
     let fewest = contexts.of_workers.iter().min_by_key(|context| context.load.load(Relaxed));
     let context = Arc::clone(fewest.unwrap_or(first));
     permit.load = Some(Load::of(&context.load));
-    // What is made from here on is the worker's: the stream is taken off this thread's poll, and put on the other's.
-    let runtime = context.runtime.clone();
-    let _of_worker = runtime.enter();
+    let runtime = if context.tls { context.handshakes.clone() } else { context.runtime.clone() };
+    // What is made from here on is that thread's: the stream is taken off this one's poll, and put on the other's.
+    let _of_other = runtime.enter();
     let Ok(stream) = stream.moved() else { return };
     context.spawn(stream, peer, permit);
 }
@@ -168,24 +170,30 @@ impl ListenerContext {
     /// Gives a connection a task of its own.
     fn spawn(self: Arc<Self>, stream: Stream, peer: Peer, permit: Permit) {
         let (tasks, runtime) = (self.tasks.clone(), self.runtime.clone());
-        match stream {
+        let task = match stream {
             Stream::Tcp(stream, _) if self.tls => {
-                let connection = async move {
-                    // What a handshake takes is much, and not held on to after it.
-                    let accepted = Box::pin(tls::accept(stream, peer, &self, &permit)).await;
-                    if let Some((stream, peer)) = accepted {
-                        Connection::new(stream, self, peer, permit).serve().await;
-                    }
-                };
-                drop(tasks.spawn_on(connection, &runtime));
+                let handshakes = self.handshakes.clone();
+                drop(tasks.spawn_on(self.shake_hands(stream, peer, permit), &handshakes));
+                return;
             }
             Stream::Tcp(stream, _) => {
-                drop(tasks.spawn_on(Connection::new(stream, self, Arc::new(peer), permit).serve(), &runtime));
+                tasks.spawn_on(Connection::new(stream, self, Arc::new(peer), permit).serve(), &runtime)
             }
             Stream::Unix(stream) => {
-                drop(tasks.spawn_on(Connection::new(stream, self, Arc::new(peer), permit).serve(), &runtime));
+                tasks.spawn_on(Connection::new(stream, self, Arc::new(peer), permit).serve(), &runtime)
             }
-        }
+        };
+        drop(task);
+    }
+
+    /// Hands the connection to its worker when its handshake is done.
+    async fn shake_hands(self: Arc<Self>, stream: TcpStream, peer: Peer, permit: Permit) {
+        let Some(accepted) = tls::accept(stream, peer, &self, &permit).await else { return };
+        let (tasks, runtime) = (self.tasks.clone(), self.runtime.clone());
+        let _of_worker = runtime.enter();
+        let peer = Arc::clone(&accepted.peer);
+        let Ok(stream) = accepted.stream() else { return };
+        drop(tasks.spawn_on(Connection::new(stream, self, peer, permit).serve(), &runtime));
     }
 
     /// Who is at the other end. At once: the later, the more may have become of the caller.

@@ -4,6 +4,7 @@
 
 use std::{cell::RefCell, io::Write, time::SystemTime};
 
+use bytes::Bytes;
 use http::{
     HeaderName, Response, StatusCode,
     header::{CONNECTION, CONTENT_LENGTH, DATE},
@@ -21,10 +22,10 @@ pub(super) struct Framing {
     pub(super) is_last: bool,
 }
 
-/// Writes an answer behind what is in `out`.
-pub(super) fn write(answer: &Response<Body>, framing: Framing, out: &mut Vec<u8>) {
+/// Writes an answer behind what is in `out`, but for a body that is too large to be written twice: that one is returned.
+pub(super) fn write(answer: &Response<Body>, framing: Framing, out: &mut Vec<u8>) -> Bytes {
     let (status, body) = (answer.status(), answer.body());
-    out.reserve(512 + body.len());
+    out.reserve(512);
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');
@@ -47,9 +48,14 @@ pub(super) fn write(answer: &Response<Body>, framing: Framing, out: &mut Vec<u8>
         header(&CONNECTION, b"close", out);
     }
     out.extend_from_slice(b"\r\n");
-    if !framing.is_head && status != StatusCode::NO_CONTENT {
-        out.extend_from_slice(body);
+    if framing.is_head || status == StatusCode::NO_CONTENT {
+        return Bytes::new();
     }
+    if body.len() > SMALL {
+        return body.clone();
+    }
+    out.extend_from_slice(body);
+    Bytes::new()
 }
 
 fn header(name: &HeaderName, value: &[u8], out: &mut Vec<u8>) {
@@ -81,6 +87,9 @@ thread_local! {
         RefCell::new(Date { time: SystemTime::UNIX_EPOCH.into(), text: String::new() });
 }
 
+/// A body of this size is copied, so that one send is enough.
+const SMALL: usize = 8 * 1024;
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -93,7 +102,9 @@ mod tests {
 
     fn written(answer: &Response<Body>, framing: Framing) -> String {
         let mut out = Vec::new();
-        write(answer, framing, &mut out);
+        let body = write(answer, framing, &mut out);
+        assert!(body.is_empty() || out.ends_with(b"\r\n\r\n"));
+        out.extend_from_slice(&body);
         String::from_utf8(out).unwrap()
     }
 

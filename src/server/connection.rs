@@ -18,11 +18,12 @@ use std::{
     time::Duration,
 };
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::{Method, Response, header::CONNECTION};
 use nix::sys::socket::{MsgFlags, recv};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpStream, UnixStream},
     time::{Instant, Sleep, sleep_until},
 };
 use tower::Service;
@@ -33,12 +34,32 @@ use super::{
     head::{Fault, Head, Recogniser},
     limiter::Permit,
     state::{Order, Phase},
+    tls::TlsStream,
 };
 use crate::{
     identity::Peer,
+    limit::Taken,
     metrics::Cut,
     stage::{Arrival, Body, Refusal, is_passed_on},
 };
+
+/// What a connection is made of.
+pub(super) trait CallerStream: AsyncRead + AsyncWrite + AsRawFd + Unpin {
+    /// How many bytes of what was received it holds.
+    fn held(&self) -> usize {
+        0
+    }
+}
+
+impl CallerStream for TcpStream {}
+
+impl CallerStream for UnixStream {}
+
+impl CallerStream for TlsStream {
+    fn held(&self) -> usize {
+        Self::held(self)
+    }
+}
 
 /// A connection that can bring requests.
 pub(super) struct Connection<S> {
@@ -49,6 +70,8 @@ pub(super) struct Connection<S> {
     permit: Permit,
     /// What was read of the next head.
     input: BytesMut,
+    /// The room for that.
+    room: Option<Taken>,
     recogniser: Recogniser,
     phase: Phase,
     since: Instant,
@@ -68,13 +91,14 @@ enum Ending {
     Cut,
 }
 
-impl<S: AsyncRead + AsyncWrite + AsRawFd + Unpin> Connection<S> {
+impl<S: CallerStream> Connection<S> {
     pub(super) fn new(stream: S, context: Arc<ListenerContext>, peer: Arc<Peer>, permit: Permit) -> Self {
         let since = permit.state.enter(Phase::Idle);
         Self {
             socket: stream.as_raw_fd(),
             stream,
             input: BytesMut::new(),
+            room: None,
             recogniser: Recogniser::new(&context.limits),
             phase: Phase::Idle,
             since,
@@ -100,13 +124,15 @@ impl<S: AsyncRead + AsyncWrite + AsRawFd + Unpin> Connection<S> {
             };
             let (answer, framing) = self.answer(head).await;
             let mut out = Output::take();
-            answer::write(&answer, framing, &mut out.bytes);
+            out.body = answer::write(&answer, framing, &mut out.bytes);
             drop(answer);
+            self.permit.state.hold(!out.body.is_empty());
             self.enter(Phase::Answering);
             if !poll_fn(|cx| self.poll_write(cx, &mut out)).await {
                 return;
             }
             drop(out);
+            self.permit.state.hold(self.room.is_some());
             if framing.is_last {
                 break;
             }
@@ -157,6 +183,7 @@ impl<S: AsyncRead + AsyncWrite + AsRawFd + Unpin> Connection<S> {
                 Ok(Some(head)) => {
                     if self.input.is_empty() {
                         self.input = BytesMut::new();
+                        self.has_room();
                     }
                     return Poll::Ready(ControlFlow::Continue(Ok(head)));
                 }
@@ -165,21 +192,47 @@ impl<S: AsyncRead + AsyncWrite + AsRawFd + Unpin> Connection<S> {
             if self.phase == Phase::Idle && self.recogniser.has_begun() {
                 self.enter(Phase::Head);
             }
+            if !self.has_room() {
+                // It is looked for again soon; meanwhile nothing is read.
+                self.timer.as_mut().reset(Instant::now() + TICK);
+                return self.poll_patience(cx, false);
+            }
             match self.poll_read(cx) {
                 Poll::Ready(Ok(chunk)) if chunk > 0 => {}
                 Poll::Ready(_) => return Poll::Ready(ControlFlow::Break(Ending::Closing)),
-                Poll::Pending => return self.poll_patience(cx),
+                Poll::Pending => return self.poll_patience(cx, true),
             }
         }
     }
 
+    /// Whether there is room for what was read of a head.
+    fn has_room(&mut self) -> bool {
+        let held = self.input.len() + self.stream.held();
+        if held == 0 && self.room.take().is_some() {
+            self.permit.state.hold(false);
+        }
+        let short = held.saturating_sub(self.room.as_ref().map_or(0, Taken::bytes));
+        if short == 0 {
+            return true;
+        }
+        let Some(more) = self.context.limiter.room().try_take(short.next_multiple_of(ROOM)) else {
+            return false;
+        };
+        match &mut self.room {
+            Some(room) => room.add(more),
+            None => self.room = Some(more),
+        }
+        self.permit.state.hold(true);
+        true
+    }
+
     /// Ready when a request is not waited for any longer.
-    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<Awaited> {
+    fn poll_patience(&mut self, cx: &mut Context<'_>, reads: bool) -> Poll<Awaited> {
         let leave = self.permit.state.poll_order(cx) == Order::Leave;
         if !leave {
             ready!(self.poll_time(cx));
         }
-        if has_unseen(self.socket) {
+        if reads && has_unseen(self.socket) {
             // A connection is not closed over a request that has arrived.
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -213,7 +266,7 @@ impl<S: AsyncRead + AsyncWrite + AsRawFd + Unpin> Connection<S> {
     /// Writes an answer. Returns whether the caller has taken it.
     fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut Output) -> Poll<bool> {
         let written = loop {
-            let rest = out.bytes.get(out.written..).unwrap_or_default();
+            let rest = out.rest();
             if rest.is_empty() {
                 break Pin::new(&mut self.stream).poll_flush(cx);
             }
@@ -301,12 +354,22 @@ pub(super) fn has_unseen(socket: RawFd) -> bool {
 /// The bytes of an answer, in a buffer that the thread's next answer uses again.
 struct Output {
     bytes: Vec<u8>,
+    /// What follows them.
+    body: Bytes,
     written: usize,
 }
 
 impl Output {
     fn take() -> Self {
-        Self { bytes: BUFFER.take(), written: 0 }
+        Self { bytes: BUFFER.take(), body: Bytes::new(), written: 0 }
+    }
+
+    /// What is to be written next.
+    fn rest(&self) -> &[u8] {
+        match self.written.checked_sub(self.bytes.len()) {
+            Some(written) => self.body.get(written..).unwrap_or_default(),
+            None => self.bytes.get(self.written..).unwrap_or_default(),
+        }
     }
 }
 
@@ -329,4 +392,7 @@ const CHUNK: usize = 4096;
 const MAX_REFUSALS: usize = 8;
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_READS: usize = 64;
+/// Room for what was read is taken in steps.
+const ROOM: usize = 4096;
+const TICK: Duration = Duration::from_millis(10);
 const LARGEST_KEPT: usize = 16 * 1024;

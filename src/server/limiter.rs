@@ -21,21 +21,22 @@ use tokio::{
 };
 
 use super::state::{ConnectionState, GRACE, Order, Spare};
-use crate::{config::Limits, metrics::Connections};
+use crate::{config::Limits, limit::Room, metrics::Connections};
 
 /// The limit that all listeners share.
-pub(super) struct ConnectionLimiter {
+pub(crate) struct ConnectionLimiter {
     lifetime: Duration,
     requests: usize,
     places: Arc<Semaphore>,
     open: Mutex<Open>,
     /// A new caller waits and nobody can be spared: then no connection serves for longer than it must.
     crowded: AtomicBool,
+    room: Room,
     counts: Connections,
 }
 
 /// That a connection may be open, until this is dropped.
-pub(super) struct Permit {
+pub(crate) struct Permit {
     limiter: Arc<ConnectionLimiter>,
     number: u64,
     pub(super) state: Arc<ConnectionState>,
@@ -70,7 +71,7 @@ struct Open {
 
 impl ConnectionLimiter {
     /// As many connections as the limits say.
-    pub(super) fn new(limits: &Limits, counts: Connections) -> Arc<Self> {
+    pub(crate) fn new(limits: &Limits, counts: Connections) -> Arc<Self> {
         counts.limit(limits.connections);
         Arc::new(Self {
             lifetime: limits.connection_lifetime,
@@ -78,12 +79,13 @@ impl ConnectionLimiter {
             places: Arc::new(Semaphore::new(limits.connections)),
             open: Mutex::default(),
             crowded: AtomicBool::new(false),
+            room: Room::new(limits.buffer_bytes),
             counts,
         })
     }
 
     /// A permit for a connection that was accepted, as soon as there is one.
-    pub(super) async fn permit(self: &Arc<Self>) -> Permit {
+    pub(crate) async fn permit(self: &Arc<Self>) -> Permit {
         let mut place = pin!(Arc::clone(&self.places).acquire_owned());
         loop {
             tokio::select! {
@@ -100,10 +102,29 @@ impl ConnectionLimiter {
     }
 
     /// Asks some of the connections that can be spared to leave. Returns whether there are some, now or soon.
-    pub(super) fn make_room(&self) -> bool {
+    pub(crate) fn make_room(&self) -> bool {
+        self.make_room_among(|_| true)
+    }
+
+    /// Asks some of those to leave that have room for bytes, whenever there is too little of it.
+    pub(super) async fn make_room_for_bytes(self: Arc<Self>) {
+        loop {
+            self.room.wanted().await;
+            self.make_room_among(ConnectionState::holds);
+            sleep(TICK).await;
+        }
+    }
+
+    /// What all connections may hold of what is no request yet.
+    pub(super) fn room(&self) -> &Room {
+        &self.room
+    }
+
+    fn make_room_among(&self, counts: impl Fn(&ConnectionState) -> bool) -> bool {
         let open = self.lock();
         let now = Instant::now();
-        let all = || open.connections.values().filter_map(|state| Some((state.spare()?, state)));
+        let some = || open.connections.values().filter(|state| counts(state));
+        let all = || some().filter_map(|state| Some((state.spare()?, state)));
         let mut spare: Vec<(Spare, &Arc<ConnectionState>)> =
             all().filter(|((_, from), _)| *from <= now).map(|((spare, _), state)| (spare, state)).collect();
         // More than one, or each new caller in a flood would search anew.
@@ -162,6 +183,13 @@ impl ConnectionLimiter {
 
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Permit {
+    /// Returns when the connection is asked to go.
+    pub(crate) async fn left(&self) {
+        self.state.left().await;
     }
 }
 

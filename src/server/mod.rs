@@ -14,6 +14,7 @@ mod health;
 mod inherited;
 mod limiter;
 mod lookout;
+pub mod memory;
 mod mooring;
 mod owner;
 mod running;
@@ -32,6 +33,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use head::{Fault, Head, Recogniser};
 pub use health::{Check, Health};
 pub use inherited::Inherited;
+pub(crate) use limiter::{ConnectionLimiter, Permit};
 pub use running::{Drained, Running, Unfinished};
 pub use socket::{SocketFile, bind_unix};
 pub use status::Insight;
@@ -53,17 +55,16 @@ use crate::{
 };
 use accept::{Contexts, ListenerContext};
 use background::{age, renew};
-use limiter::ConnectionLimiter;
 use lookout::Lookout;
 use mooring::attend;
 use socket::Socket;
-use worker::Worker;
+use worker::Workers;
 
 /// A proxy whose sockets are bound. It accepts once it is told to [`Proxy::serve`].
 pub struct Proxy {
     sockets: Vec<(Socket, Arc<Hosts>)>,
     limiter: Arc<ConnectionLimiter>,
-    workers: Vec<Worker>,
+    workers: Workers,
     limits: Limits,
     drain: Drain,
     metrics: Arc<Metrics>,
@@ -97,7 +98,7 @@ pub enum StartError {
     #[error(transparent)]
     Way(#[from] WayError),
     /// The system gives no thread.
-    #[error("no thread can be started")]
+    #[error("too few threads: the system gives no more")]
     Thread(#[source] io::Error),
 }
 
@@ -134,6 +135,7 @@ impl Proxy {
         let sockets = bind(&settings.listeners, inherited)?;
         // Whatever shares them out goes by what there is.
         settings.limits = descriptors::fit(&settings.limits, descriptors::available(), upstreams.len());
+        settings.limits = memory::fit(&settings.limits, memory::available());
         let limits = settings.limits.clone();
         let limiter = limiter(&limits, &sockets, &metrics);
         let (drain, upstream, freeze_file) =
@@ -157,8 +159,7 @@ impl Proxy {
             since: clock::now(),
         };
         let parts = insight.parts(projects, &metrics, &cutoff);
-        let workers = worker::start_all(&limits, &upstream, &insight.upstreams, &parts);
-        let workers = workers.map_err(StartError::Thread)?;
+        let workers = Workers::start(&limits, &upstream, &limiter, &parts).map_err(StartError::Thread)?;
         Ok(Self { sockets, limiter, workers, limits, drain, metrics, insight, lookout, background, cutoff })
     }
 
@@ -187,13 +188,14 @@ impl Proxy {
     pub fn serve(self) -> Running {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         for (socket, hosts) in self.sockets {
-            let context = |worker: &Worker| ListenerContext {
+            let context = |worker: &worker::Worker| ListenerContext {
                 name: Arc::clone(&socket.name),
                 bearer: socket.bearer,
                 tls: socket.tls,
                 local: socket.local,
                 hosts: Arc::clone(&hosts),
-                runtime: worker.runtime.clone(),
+                handshakes: self.workers.handshakes.runtime.clone(),
+                runtime: worker.thread.runtime.clone(),
                 stack: worker.stack.clone(),
                 load: Arc::clone(&worker.load),
                 in_force: Arc::clone(&self.insight.in_force),
@@ -205,7 +207,7 @@ impl Proxy {
             let contexts = Contexts {
                 tasks: tasks.clone(),
                 limiter: Arc::clone(&self.limiter),
-                of_workers: self.workers.iter().map(context).map(Arc::new).collect(),
+                of_workers: self.workers.of_calls.iter().map(context).map(Arc::new).collect(),
             };
             tasks.spawn(attend(socket, Arc::new(contexts), stop.clone(), self.insight.health.clone()));
         }

@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Insight, limiter::ConnectionLimiter, worker::Worker};
+use super::{Insight, limiter::ConnectionLimiter, worker::Workers};
 use crate::{
     audit::{OpenError, Sink},
     config::Drain,
@@ -29,7 +29,7 @@ pub struct Running {
     pub(super) _background: JoinSet<()>,
     pub(super) stop: CancellationToken,
     pub(super) limiter: Arc<ConnectionLimiter>,
-    pub(super) workers: Vec<Worker>,
+    pub(super) workers: Workers,
     pub(super) cutoff: Cutoff,
 }
 
@@ -38,7 +38,7 @@ pub struct Running {
 pub struct Unfinished {
     tasks: TaskTracker,
     sink: Sink,
-    workers: Vec<Worker>,
+    workers: Workers,
 }
 
 /// How a proxy stopped.

@@ -126,7 +126,15 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     // A restart need not wait for the connections of the process before.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
+    bound_buffers(&SockRef::from(&socket))?;
     socket.listen(BACKLOG)
+}
+
+/// Bounds what the kernel keeps for each connection that is accepted: callers say little, and are told little.
+fn bound_buffers(socket: &SockRef<'_>) -> io::Result<()> {
+    // It keeps twice as much, to have room for what it needs itself (socket(7)).
+    socket.set_recv_buffer_size(BUFFER)?;
+    socket.set_send_buffer_size(BUFFER)
 }
 
 /// Listens on a Unix socket. Nobody can connect before it has its permissions.
@@ -196,5 +204,6 @@ const NO_SYN: [(u16, u8, u8, u32); 4] = [
 ];
 /// tokio's default of 128 drops connections in a burst.
 const BACKLOG: u32 = 4096;
+const BUFFER: usize = 16 * 1024;
 const PREPARE: &str =
     "add `hosts` to the listener, and `tls` by which every caller proves itself, or `unsafe_listen: true`";

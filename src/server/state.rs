@@ -4,11 +4,12 @@
 //! connection waits for nobody to say how it is doing.
 
 use std::{
+    future::poll_fn,
     sync::atomic::{
-        AtomicU8, AtomicU64,
+        AtomicBool, AtomicU8, AtomicU64,
         Ordering::{AcqRel, Acquire, Relaxed},
     },
-    task::Context,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -21,6 +22,8 @@ pub(super) struct ConnectionState {
     /// The phase, whether a request has come and whether one was passed on, and the milliseconds from `opened` to the
     /// phase's beginning.
     now: AtomicU64,
+    /// Whether it has room for bytes that are no request yet, or for an answer that was not taken yet.
+    holds: AtomicBool,
     order: AtomicU8,
     ordered: AtomicWaker,
 }
@@ -79,6 +82,7 @@ impl ConnectionState {
         Self {
             opened: Instant::now(),
             now: AtomicU64::new(Phase::Handshake as u64),
+            holds: AtomicBool::new(false),
             order: AtomicU8::new(order as u8),
             ordered: AtomicWaker::new(),
         }
@@ -91,6 +95,15 @@ impl ConnectionState {
         let asked = if phase == Phase::Working { ASKED } else { 0 };
         self.now.store(since | self.now.load(Relaxed) & (ASKED | PROVEN) | asked | phase as u64, Relaxed);
         now
+    }
+
+    /// Whether it has room for bytes.
+    pub(super) fn hold(&self, holds: bool) {
+        self.holds.store(holds, Relaxed);
+    }
+
+    pub(super) fn holds(&self) -> bool {
+        self.holds.load(Relaxed)
     }
 
     /// A call of it was passed on.
@@ -114,6 +127,15 @@ impl ConnectionState {
             LEAVE => Order::Leave,
             _ => Order::Stay,
         }
+    }
+
+    /// Returns when it is asked to go.
+    pub(super) async fn left(&self) {
+        poll_fn(|cx| match self.poll_order(cx) {
+            Order::Leave => Poll::Ready(()),
+            Order::Stay | Order::Finish => Poll::Pending,
+        })
+        .await;
     }
 
     /// Asks for more than what was asked for before. Says whether it is more.

@@ -3,19 +3,27 @@
 //! What is shown and asked for is the configuration's (`config::tls`); which caller a certificate stands for is
 //! `identity`'s. A handshake that fails has no request, so it leaves a line in the log and no record.
 
-use std::{future::poll_fn, io, os::fd::AsRawFd, pin::pin, sync::Arc, task::Poll, time::Duration};
+mod session;
+
+use std::{io, os::fd::AsRawFd, sync::Arc, time::Duration};
 
 use rustls::ServerConfig;
-use tokio::{net::TcpStream, time::timeout};
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio::{
+    net::TcpStream,
+    task::yield_now,
+    time::{Instant, sleep, timeout_at},
+};
 
-use super::{accept::ListenerContext, connection::has_unseen, limiter::Permit, state::Order};
+use super::{accept::ListenerContext, connection::has_unseen, limiter::Permit};
 use crate::{
     clock,
     identity::{Certificate, Peer},
+    limit::Taken,
     log::LIMITED,
     metrics::{Cut, Handshake},
 };
+use session::Session;
+pub(super) use session::TlsStream;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -37,59 +45,90 @@ impl HandshakeError {
     }
 }
 
+/// A connection whose handshake is done, on its way to the thread that serves it.
+pub(super) struct Accepted {
+    socket: std::net::TcpStream,
+    session: Session,
+    pub(super) peer: Arc<Peer>,
+}
+
+impl Accepted {
+    /// The connection, on the current runtime.
+    pub(super) fn stream(self) -> io::Result<TlsStream> {
+        Ok(TlsStream { socket: TcpStream::from_std(self.socket)?, session: self.session })
+    }
+}
+
 /// Shakes hands with a caller, which makes its certificate part of its peer. `None` where there is no connection.
 pub(super) async fn accept(
-    stream: TcpStream,
+    mut socket: TcpStream,
     peer: Peer,
     context: &ListenerContext,
     permit: &Permit,
-) -> Option<(TlsStream<TcpStream>, Arc<Peer>)> {
+) -> Option<Accepted> {
     let Some(config) = context.in_force.load().tls.get(&peer.listener).cloned() else {
         tracing::error!(target: LIMITED, listener = %peer.listener, "a listener has lost its TLS, which should be impossible");
         return None;
     };
-    let socket = stream.as_raw_fd();
-    let mut handshake = pin!(shake_hands(stream, config, context.limits.header_timeout));
-    let shaken = poll_fn(|cx| {
-        if let Poll::Ready(shaken) = handshake.as_mut().poll(cx) {
-            return Poll::Ready(Some(shaken));
-        }
-        if permit.state.poll_order(cx) != Order::Leave {
-            return Poll::Pending;
-        }
-        if has_unseen(socket) {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        Poll::Ready(None)
-    });
-    match shaken.await {
-        Some(Ok(stream)) => {
-            // The caller's own certificate comes first; the chain was verified.
-            let chain = stream.get_ref().1.peer_certificates();
+    match shake_hands(&mut socket, config, context, permit).await {
+        Ok(Some(session)) => {
+            let chain = session.peer_certificates();
             let certificate = chain.map(|chain| Certificate::of_chain(chain, clock::now()));
-            Some((stream, Arc::new(Peer { certificate, ..peer })))
+            let peer = Arc::new(Peer { certificate, ..peer });
+            Some(Accepted { socket: socket.into_std().ok()?, session, peer })
         }
-        Some(Err(error)) => {
-            context.limiter.counts().handshake_failed(&peer.listener, error.kind());
-            log_failure(&peer, &error);
+        Ok(None) => {
+            context.limiter.counts().cut(Cut::Crowded);
             None
         }
-        None => {
-            context.limiter.counts().cut(Cut::Crowded);
+        Err(error) => {
+            context.limiter.counts().handshake_failed(&peer.listener, error.kind());
+            log_failure(&peer, &error);
             None
         }
     }
 }
 
+/// `None` where another connection needs the room.
 async fn shake_hands(
-    stream: TcpStream,
+    socket: &mut TcpStream,
     config: Arc<ServerConfig>,
-    limit: Duration,
-) -> Result<TlsStream<TcpStream>, HandshakeError> {
-    match timeout(limit, TlsAcceptor::from(config).accept(stream)).await {
-        Ok(result) => Ok(result?),
-        Err(_) => Err(HandshakeError::Timeout),
+    context: &ListenerContext,
+    permit: &Permit,
+) -> Result<Option<Session>, HandshakeError> {
+    let deadline = Instant::now() + context.limits.header_timeout;
+    // Also while it waits: the oldest go first, and those have the room.
+    permit.state.hold(true);
+    let room = tokio::select! {
+        room = timeout_at(deadline, room(context)) => room.map_err(|_| HandshakeError::Timeout)?,
+        () = permit.left() => return Ok(None),
+    };
+    let (mut session, descriptor) = (Session::new(config)?, socket.as_raw_fd());
+    let left = async {
+        permit.left().await;
+        // A handshake that goes on is not cut.
+        while has_unseen(descriptor) {
+            yield_now().await;
+        }
+    };
+    tokio::select! {
+        shaken = timeout_at(deadline, session.shake_hands(socket)) => {
+            shaken.map_err(|_| HandshakeError::Timeout)??;
+        }
+        () = left => return Ok(None),
+    }
+    permit.state.hold(false);
+    drop(room);
+    Ok(Some(session))
+}
+
+/// Waits until there is room for a handshake that no call waits for.
+async fn room(context: &ListenerContext) -> Taken {
+    loop {
+        if let Some(taken) = context.limiter.room().try_take(HANDSHAKE) {
+            return taken;
+        }
+        sleep(TICK).await;
     }
 }
 
@@ -105,3 +144,7 @@ fn log_failure(peer: &Peer, error: &HandshakeError) {
         }
     }
 }
+
+/// What a handshake takes at most: the message that is not whole, and what is made of it.
+const HANDSHAKE: usize = 48 * 1024;
+const TICK: Duration = Duration::from_millis(10);

@@ -25,10 +25,11 @@ use super::{Clearance, Composed, Entrusted, Refusal, Signed};
 use crate::{
     audit::{Blocked, Sink, Trail},
     credential::Lent,
+    limit::{Room, Taken},
     log::LIMITED,
     metrics::Metrics,
     signing::is_public,
-    upstream::{Answer, Change, Connected, SendError, Use, Verdict},
+    upstream::{Answer, Change, Connected, MAX_BODY, SendError, Use, Verdict},
 };
 
 /// An answer of upstream to one attempt.
@@ -44,6 +45,7 @@ pub struct Answered {
 /// Sends requests.
 #[derive(Clone)]
 pub struct Forward {
+    room: Room,
     sink: Sink,
     metrics: Arc<Metrics>,
     clearance: Clearance,
@@ -59,9 +61,10 @@ struct Sent {
 }
 
 impl Forward {
-    /// Announces requests in `sink`, sends them once they are cleared, and measures upstream.
-    pub fn new(sink: Sink, metrics: Arc<Metrics>, clearance: Clearance) -> Self {
-        Self { sink, metrics, clearance }
+    /// Announces requests in `sink`, sends them once they are cleared and there is room for their answers, and measures
+    /// upstream.
+    pub fn new(room: Room, sink: Sink, metrics: Arc<Metrics>, clearance: Clearance) -> Self {
+        Self { room, sink, metrics, clearance }
     }
 }
 
@@ -84,6 +87,8 @@ impl Forward {
         self.clearance.check(request.request())?;
         let (request, lent) = request.into_parts();
         let (upstream, exchange) = (Arc::clone(request.upstream()), request.exchange().clone());
+        let patience = PATIENCE.min(exchange.deadline.saturating_duration_since(Instant::now()));
+        let room = self.room.take(MAX_BODY, patience).await.ok_or(Refusal::Overloaded)?;
         let started = Instant::now();
         let pass = upstream.breaker().pass(started).map_err(Refusal::CircuitOpen)?;
         // What finds out whether upstream works is not spent on a connection from before it failed.
@@ -106,6 +111,7 @@ impl Forward {
             Ok(mut answer) => {
                 withhold(&mut answer, &sent.sensitive);
                 note(&exchange.trail, Some(&answer));
+                answer.body = Kept::within(room, answer.body);
                 Ok(Answered { answer, dated: sent.dated, took: sent.took })
             }
             Err(error) => {
@@ -140,6 +146,29 @@ impl Forward {
 impl Sent {
     fn nothing(error: SendError) -> Self {
         Self { result: Err(error), dated: None, took: Duration::ZERO, sensitive: Vec::new() }
+    }
+}
+
+/// The body of an answer, with the room for it.
+struct Kept {
+    body: Bytes,
+    _room: Taken,
+}
+
+impl Kept {
+    /// The same body, which takes up room until it is dropped.
+    fn within(mut room: Taken, body: Bytes) -> Bytes {
+        if body.is_empty() {
+            return body;
+        }
+        room.shrink(body.len());
+        Bytes::from_owner(Self { body, _room: room })
+    }
+}
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
     }
 }
 
@@ -241,5 +270,7 @@ const ACCESS: &[u8] = b"Access=";
 const SIGNATURE: &[u8] = b"Signature=";
 /// What is shorter is no secret, and may be a part of any word.
 const SHORTEST_SECRET: usize = 8;
+/// How long a call waits for room for its answer.
+const PATIENCE: Duration = Duration::from_secs(1);
 const REQUEST_ID: &str = "x-request-id";
 const WITHHELD: &str = "mpc-auth-proxy withheld this message of upstream: it held a credential";

@@ -22,6 +22,7 @@ mod audit;
 mod audit_file;
 mod blocked;
 mod breaker;
+mod budget;
 mod broken;
 mod clearance;
 mod commands;

@@ -1,6 +1,10 @@
 //! How do an orchestrator and a scraper see it? Probes, and metrics that are there from the start.
 
-use std::net::{TcpStream, UdpSocket};
+use std::{
+    io::Write,
+    net::{TcpStream, UdpSocket},
+    os::unix::net::UnixStream,
+};
 
 use serde_json::json;
 
@@ -30,6 +34,40 @@ fn the_probes_answer_and_are_no_calls() {
     assert_eq!(proxy.probe("/v2/media-prod/editing/jobs/100211").status, 404);
     assert_eq!(proxy.records().len(), 0);
     proxy.upstream_saw(0);
+}
+
+/// Sixty-four that asked and read nothing, or that only came again, kept every probe out.
+#[test]
+fn probes_are_answered_whoever_else_is_connected() {
+    let proxy = Setup::new().start();
+    let dial = || TcpStream::connect(proxy.address("ops")).unwrap();
+    let held: Vec<TcpStream> = (0..64)
+        .map(|number| {
+            let mut stream = dial();
+            // Silent, or half way, or with answers that nobody reads.
+            let sent = [String::new(), "GET /me".into(), request("GET", "/metrics", &[]).repeat(50)];
+            stream.write_all(sent[number % 3].as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    for _ in 0..5 {
+        assert_eq!((proxy.probe("/livez").status, proxy.probe("/metrics").status), (200, 200));
+    }
+    drop(held);
+    let mut answered = Wire::new(dial());
+    answered.write(request("GET", "/livez", &[]).repeat(2));
+    assert_eq!(answered.answer().header("connection"), "close");
+    answered.closed();
+}
+
+/// The operators' socket is accepted on by the same code.
+#[test]
+fn operators_are_answered_whoever_else_is_connected() {
+    let proxy = Setup::new().section("admin: { bind: 'unix:admin.sock' }").start();
+    let held: Vec<UnixStream> =
+        (0..64).map(|_| UnixStream::connect(proxy.path("admin.sock")).unwrap()).collect();
+    assert_eq!(proxy.ask_unix("admin.sock", &request("GET", "/status", &[])).status, 200);
+    drop(held);
 }
 
 #[test]

@@ -82,7 +82,10 @@ async fn refused(proxy: Arc<Proxy>, calls: impl Iterator<Item = usize>) -> Vec<S
 fn over_capacity() {
     raise_descriptors();
     let capacity = size("CAPACITY", 16);
-    let limits = format!("limits: {{ in_flight: {capacity}, connections: {} }}", 4 * capacity);
+    // Room for as many answers as there are calls at once.
+    let (connections, room) = (4 * capacity, (capacity + 16) * 64);
+    let limits =
+        format!("limits: {{ in_flight: {capacity}, connections: {connections}, buffer_bytes: {room}KiB }}");
     let proxy = Arc::new(trail::start(Setup::new().section(&limits)));
     // So that a thousand calls a second may pass at most: it is not about how fast this machine is.
     let latency = Duration::from_millis(50.max(capacity as u64));

@@ -1,0 +1,124 @@
+//! Room for bytes that are no request yet, or an answer that nobody has taken yet: one budget for all connections.
+//!
+//! Calls wait for room for a while, in the order in which they came, and go before whoever only connected: that one is
+//! given room that nobody waits for, or none. Whose bytes go when there is none left is the server's to decide: it is
+//! told ([`Room::wanted`]).
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
+};
+
+/// A budget of bytes.
+#[derive(Clone)]
+pub struct Room {
+    bytes: Arc<Semaphore>,
+    wanted: Arc<Notify>,
+}
+
+/// Bytes of the budget, given back when this is dropped.
+#[derive(Debug)]
+pub struct Taken(OwnedSemaphorePermit);
+
+impl Room {
+    /// A budget of so many bytes.
+    pub fn new(bytes: usize) -> Self {
+        Self { bytes: Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))), wanted: Arc::default() }
+    }
+
+    /// Room for so many bytes, where there is some that nobody waits for.
+    pub fn try_take(&self, bytes: usize) -> Option<Taken> {
+        let taken = Arc::clone(&self.bytes).try_acquire_many_owned(permits(bytes));
+        if taken.is_err() {
+            self.wanted.notify_one();
+        }
+        taken.ok().map(Taken)
+    }
+
+    /// Room for so many bytes, which is waited for at most this long.
+    pub async fn take(&self, bytes: usize, patience: Duration) -> Option<Taken> {
+        if let Some(taken) = self.try_take(bytes) {
+            return Some(taken);
+        }
+        let nag = async {
+            loop {
+                self.wanted.notify_one();
+                sleep(TICK).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            taken = timeout(patience, Arc::clone(&self.bytes).acquire_many_owned(permits(bytes))) => {
+                taken.ok()?.ok().map(Taken)
+            }
+            () = nag => None,
+        }
+    }
+
+    /// Returns when somebody found too little room.
+    pub async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+}
+
+impl Taken {
+    /// How many.
+    pub fn bytes(&self) -> usize {
+        self.0.num_permits()
+    }
+
+    /// More of the same budget.
+    pub fn add(&mut self, more: Self) {
+        self.0.merge(more.0);
+    }
+
+    /// Gives back all but so many bytes.
+    pub fn shrink(&mut self, bytes: usize) {
+        let excess = self.0.num_permits().saturating_sub(bytes);
+        drop(self.0.split(excess));
+    }
+}
+
+fn permits(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+const TICK: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_goes_before_who_does_not_and_each_byte_comes_back() {
+        let room = Room::new(100);
+        let (mut first, second) = (room.try_take(60).unwrap(), room.try_take(40).unwrap());
+        assert!(room.try_take(1).is_none());
+        assert!(room.take(50, TICK).await.is_none(), "nothing is given back");
+        let waiting = room.clone();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move { waiting.take(50, Duration::from_secs(9)).await });
+        tokio::task::yield_now().await;
+        first.shrink(40);
+        assert!(room.try_take(20).is_none(), "somebody waits for it");
+        first.shrink(10);
+        let third = tasks.join_next().await.unwrap().unwrap().unwrap();
+        drop((first, second, third));
+        assert!(room.try_take(101).is_none());
+        assert!(room.try_take(100).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn that_there_is_too_little_is_told() {
+        let room = Room::new(1);
+        let taken = room.try_take(1);
+        assert!(room.try_take(1).is_none());
+        room.wanted().await;
+        drop(taken);
+        assert!(timeout(Duration::from_secs(1), room.wanted()).await.is_err(), "once");
+    }
+}

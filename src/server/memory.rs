@@ -1,0 +1,101 @@
+//! How much memory this process may take, and the limits that it is enough for.
+//!
+//! A container that takes more than its cgroup allows is killed, with all calls that are under way. So what does not fit
+//! is not promised, as with descriptors.
+
+use std::{fs, path::Path};
+
+use crate::config::Limits;
+
+/// As many bytes as the cgroup of this process allows. `None` where there is no limit, or nobody knows.
+pub fn available() -> Option<usize> {
+    allowed(Path::new("/sys/fs/cgroup"), &fs::read_to_string("/proc/self/cgroup").ok()?)
+}
+
+/// The least that the cgroups from this one up allow. Within a container, its own is often shown as the root.
+fn allowed(root: &Path, cgroups: &str) -> Option<usize> {
+    // Of version 2, and of version 1 (cgroups(7)).
+    let of = |prefix: &str| cgroups.lines().find_map(|line| line.split_once(prefix).map(|(_, path)| path));
+    let (root, path, file) = match (of(":memory:"), of("::")) {
+        (Some(path), _) => (root.join("memory"), path, "memory.limit_in_bytes"),
+        (None, path) => (root.to_owned(), path?, "memory.max"),
+    };
+    let own = root.join(path.trim_start_matches('/'));
+    let upwards = own.ancestors().take_while(|folder| folder.starts_with(&root));
+    upwards.filter_map(|folder| fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok()).min()
+}
+
+/// The limits that so much memory allows. It is said where they are lower.
+pub fn fit(limits: &Limits, memory: Option<usize>) -> Limits {
+    let Limits { connections, in_flight, buffer_bytes, .. } = *limits;
+    let wanted = [(connections, CONNECTION), (in_flight, CALL), (buffer_bytes, 1)];
+    let wanted =
+        wanted.iter().map(|(count, each)| count.saturating_mul(*each)).fold(BASE, usize::saturating_add);
+    let Some(memory) = memory.filter(|memory| *memory < wanted) else { return limits.clone() };
+    let left = memory.saturating_sub(BASE);
+    let buffer_bytes = buffer_bytes.min(left / 4).max(LEAST);
+    let in_flight = in_flight.min(left / 4 / CALL).max(1);
+    let connections =
+        connections.min(left.saturating_sub(buffer_bytes + in_flight * CALL) / CONNECTION).max(1);
+    tracing::warn!(
+        memory,
+        connections,
+        in_flight,
+        buffer_bytes,
+        "too little memory for the limits: they are lowered; raise the limit of the cgroup (MemoryMax, resources.limits)"
+    );
+    Limits { connections, in_flight, buffer_bytes, ..limits.clone() }
+}
+
+/// What there is before the first connection.
+const BASE: usize = 14 << 20;
+/// A connection of a caller's, with TLS, and what the kernel keeps for it.
+const CONNECTION: usize = 8 << 10;
+/// A call under way, with its connection to upstream, but without the answer.
+const CALL: usize = 20 << 10;
+/// Room for a few answers.
+const LEAST: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_of_a_cgroup_and_those_above_it_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("pods/memory.max", "67108864\n");
+        write("pods/one/memory.max", "max\n");
+        write("memory/old/memory.limit_in_bytes", "1048576\n");
+        write("memory/memory.limit_in_bytes", "9223372036854771712\n");
+        for (cgroups, expected) in [
+            ("0::/pods/one\n", Some(67_108_864)),
+            ("0::/pods\n", Some(67_108_864)),
+            ("0::/\n", None),
+            ("0::/../elsewhere\n", None),
+            ("", None),
+            ("5:cpu:/x\n4:memory:/old\n", Some(1_048_576)),
+            ("4:memory:/\n", Some(9_223_372_036_854_771_712)),
+        ] {
+            assert_eq!(allowed(root.path(), cgroups), expected, "{cgroups:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_there_is_shared_out() {
+        let all = Limits::default();
+        assert_eq!(fit(&all, None), all);
+        assert_eq!(fit(&all, Some(256 << 20)), all);
+        for megabytes in [16, 32, 64] {
+            let limits = fit(&all, Some(megabytes << 20));
+            let taken =
+                BASE + limits.connections * CONNECTION + limits.in_flight * CALL + limits.buffer_bytes;
+            assert!(taken <= megabytes << 20, "{limits:?}");
+            assert!(limits.connections >= 1 && limits.in_flight >= 1);
+        }
+    }
+}

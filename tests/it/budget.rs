@@ -1,0 +1,129 @@
+//! How much may callers make it hold? One budget of bytes: who has proved nothing gives way to who calls.
+
+use std::{
+    io::Write,
+    net::TcpStream,
+    sync::{Arc, Mutex, mpsc},
+};
+
+use rustls::version::TLS13;
+use serde_json::json;
+
+use crate::harness::{Authority, Client, Proxy, Scripted, Setup, Wanted, Wire, cancel, wait_for};
+
+#[test]
+fn unfinished_heads_take_up_no_more_than_there_is_and_keep_nobody_out() {
+    let proxy = Setup::new().section("limits: { buffer_bytes: 1MiB, header_timeout: 1h }").start();
+    let whole = cancel("none");
+    let unfinished =
+        format!("{}X-A: {}", whole.trim_end_matches("\r\n\r\n").to_owned() + "\r\n", "a".repeat(15_000));
+    let held: Vec<Wire> = (0..300)
+        .map(|_| {
+            let mut wire = proxy.dial("app");
+            wire.write(&unfinished);
+            wire
+        })
+        .collect();
+    // As many as there is room for: 15 KiB each.
+    wait_for("room", || (crowded(&proxy) >= 300 - 70).then_some(()));
+    for _ in 0..3 {
+        assert_eq!(proxy.send(&whole).status, 403);
+        // In two pieces, it needs room itself.
+        let mut wire = proxy.connect();
+        wire.write(&whole[..40]);
+        wire.write(&whole[40..]);
+        assert_eq!(wire.answer().status, 403);
+    }
+    drop(held);
+    proxy.upstream_saw(6);
+}
+
+#[test]
+fn hellos_without_end_take_up_no_more_than_there_is_and_keep_nobody_out() {
+    let authority = Authority::new();
+    let proxy = mesh(&authority);
+    // The beginning of a hello of 60 KiB, in whole records.
+    let mut hello = vec![0x16, 3, 1, 0x40, 0, 1, 0, 0xf0, 0];
+    hello.resize(5 + 16 * 1024, 0);
+    let held: Vec<TcpStream> = (0..200)
+        .map(|_| {
+            let mut stream = TcpStream::connect(proxy.address("mesh")).unwrap();
+            stream.write_all(&hello).unwrap();
+            stream
+        })
+        .collect();
+    wait_for("room", || (crowded(&proxy) >= 150).then_some(()));
+    let caller = authority.issue(Wanted::caller().dns("host.media.svc"));
+    let client = Client { trusts: &authority, shows: Some(&caller), version: &TLS13 };
+    proxy.expect_records(1);
+    assert_eq!(client.ask(&proxy, "mesh", cancel("none")).unwrap().answer().status, 403);
+    drop(held);
+}
+
+#[test]
+fn a_call_is_not_sent_where_there_is_no_room_for_its_answer() {
+    let (release, released) = mpsc::channel::<()>();
+    let released = Arc::new(Mutex::new(released));
+    let upstream = Scripted::start(move |_, peer| {
+        while let Some(head) = peer.request() {
+            assert!(head.contains("x-auth-token: "), "{head}");
+            released.lock().unwrap().recv().ok();
+            peer.write("HTTP/1.1 204 No Content\r\n\r\n");
+        }
+    });
+    // A token has no gate, as a key has whose answers are slow.
+    let proxy = Setup::new()
+        .upstream(&upstream.url())
+        .file("token", "MIIE")
+        .credential("{ token_file: { path: token } }")
+        .section("limits: { buffer_bytes: 1MiB }")
+        .start();
+    // 64 KiB each.
+    let mut held: Vec<Wire> = (0..16)
+        .map(|_| {
+            let mut wire = proxy.connect();
+            wire.write(cancel("100211"));
+            wire
+        })
+        .collect();
+    wait_for("calls upstream", || (upstream.heads().len() == 16).then_some(()));
+    let answer = proxy.send(cancel("100211"));
+    answer.is_refusal(503, "PROXY.Overloaded");
+    proxy.record(&answer).says(json!({ "outcome": "refused", "upstream.attempts": 0 }));
+    // One that waits has its turn when there is room again.
+    let mut waits = proxy.connect();
+    waits.write(cancel("100211"));
+    (0..17).for_each(|_| release.send(()).unwrap());
+    assert!(held.iter_mut().chain([&mut waits]).all(|wire| wire.answer().status == 204));
+    upstream.saw(17);
+}
+
+fn mesh(authority: &Authority) -> Proxy {
+    let server = authority.issue(Wanted::server());
+    Setup::new()
+        .listeners(&["{ name: mesh, bind: 127.0.0.1:0, \
+                      tls: { certificate: tls.crt, key: tls.key, client_ca: ca.crt } }"])
+        .file("tls.crt", &server.certificate_pem)
+        .file("tls.key", &server.key_pem)
+        .file("ca.crt", &authority.pem())
+        .policy(
+            "version: 1
+callers: { host: { identify: [ { dns: host.media.svc } ] } }
+rules:
+  - { id: all, effect: allow, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'] }
+",
+        )
+        .section("limits: { buffer_bytes: 1MiB, header_timeout: 1h }")
+        .start()
+}
+
+/// How many connections had to go for others.
+fn crowded(proxy: &Proxy) -> usize {
+    count(proxy, "connections_cut_total{reason=\"crowded\"}")
+}
+
+fn count(proxy: &Proxy, series: &str) -> usize {
+    let metrics = proxy.probe("/metrics").body;
+    let line = format!("mpc_auth_proxy_{series} ");
+    metrics.lines().find_map(|text| text.strip_prefix(&line)).unwrap().parse().unwrap()
+}
