@@ -3,17 +3,17 @@
 //! Its phases: signals, configuration, sandbox, bind, credentials, serve, drain, exit. A signal to stop is obeyed in
 //! each of them.
 
-use std::{convert::Infallible, io::Write, path::PathBuf, process::ExitCode, time::Duration};
+use std::{convert::Infallible, io::Write, path::PathBuf, process::ExitCode, thread, time::Duration};
 
 use anyhow::Context;
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{runtime::Handle, sync::oneshot, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
 use super::{
     environment, exit, log, output,
     signals::{Early, HangUp, Stop},
-    start::runtime_with,
+    start::{LIMITS, runtime_with},
 };
 use crate::{
     audit::OpenError,
@@ -110,17 +110,22 @@ enum Ended {
 }
 
 async fn from_start_to_end(start: Start, mut stop: Stop, hang_up: HangUp) -> anyhow::Result<Ended> {
-    let by_operator = CancellationToken::new();
+    let (by_operator, given_up) = (CancellationToken::new(), CancellationToken::new());
     let (policy, required) = (start.loaded.settings.policy.hash().clone(), start.required);
-    // A task of its own: also where it is held up by the system, signals are heard.
-    let mut starting = JoinSet::new();
-    starting.spawn(start.run(by_operator.clone()));
+    let mut starting = start.apart(by_operator.clone(), given_up.clone())?;
     let started = tokio::select! {
+        started = &mut starting => started.context("the start panicked")??,
         signal = stop.asked() => {
-            drop(timeout(TIDY, starting.shutdown()).await);
+            given_up.cancel();
+            let tidied = async {
+                // It may have succeeded in this very moment.
+                if let Ok(Ok(Ok(mut started))) = starting.await {
+                    started.ops.shutdown().await;
+                }
+            };
+            drop(timeout(TIDY, tidied).await);
             return Ok(Ended::by(signal));
         }
-        started = starting.join_next() => started.context("nothing was started")?.context("the start panicked")??,
     };
     let Started { proxy, mut ops } = match started {
         Ok(started) => started,
@@ -177,6 +182,24 @@ impl Ended {
 }
 
 impl Start {
+    /// Starts on a thread of its own, until it is given up: where the system holds it up, signals are heard all the same.
+    fn apart(
+        self,
+        by_operator: CancellationToken,
+        given_up: CancellationToken,
+    ) -> anyhow::Result<oneshot::Receiver<anyhow::Result<Result<Started, u8>>>> {
+        let (tell, told) = oneshot::channel();
+        let runtime = Handle::current();
+        let start = move || {
+            let start = given_up.run_until_cancelled(self.run(by_operator));
+            if let Some(started) = runtime.block_on(start) {
+                drop(tell.send(started));
+            }
+        };
+        drop(thread::Builder::new().name("start".into()).spawn(start).context(LIMITS)?);
+        Ok(told)
+    }
+
     /// Binds, and answers probes and operators. Where that cannot be, returns the code to exit with.
     async fn run(self, by_operator: CancellationToken) -> anyhow::Result<Result<Started, u8>> {
         let Self { config, loaded, inherited, required: _ } = self;

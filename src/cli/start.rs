@@ -81,8 +81,9 @@ fn count_threads() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
 }
 
-/// Two that wait for name servers and files, one that looks for the freeze file, and one that is told of changes.
-const LATER: usize = 4;
+/// One that starts, two that wait for name servers and files, one that looks for the freeze file, and one that is told of
+/// changes.
+const LATER: usize = 5;
 const TIDY: Duration = Duration::from_millis(500);
-const LIMITS: &str = "the system gives this process too few threads or descriptors: look at `ulimit -u` and `ulimit -n`, \
+pub(super) const LIMITS: &str = "the system gives this process too few threads or descriptors: look at `ulimit -u` and `ulimit -n`, \
                       at systemd's TasksMax= and LimitNOFILE=, and at the container's limit of processes";

@@ -6,10 +6,7 @@ use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Read},
     process::Stdio,
-    sync::{
-        Arc, Mutex,
-        mpsc::{Receiver, Sender, channel},
-    },
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -17,13 +14,13 @@ use std::{
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Mount, Process, Record, Scripted, Setup, cancel, request, small_pipe, wait_for};
+use crate::harness::{Held, Mount, Process, Record, Setup, cancel, request, small_pipe, wait_for};
 
 #[test]
 fn calls_under_way_have_their_records_though_a_flood_meets_a_pipe_that_nobody_reads() {
-    let held = Held::new();
+    let held = held();
     let (reader, writer) = small_pipe();
-    let mut proxy = Process::start(held.patient(), writer, Stdio::null());
+    let mut proxy = Process::start(patient(Setup::new(), &held), writer, Stdio::null());
     thread::scope(|scope| {
         let calls = ["answered", "cut"].map(|job| {
             let proxy = &proxy;
@@ -61,11 +58,12 @@ fn calls_under_way_have_their_records_though_a_flood_meets_a_pipe_that_nobody_re
 fn on_a_full_disk_a_call_under_way_writes_its_record_into_the_room_that_was_kept_for_it() {
     let Some(mount) = Mount::of_kib(256) else { return };
     for write_ahead in [false, true] {
-        let held = Held::new();
+        let held = held();
         let name = format!("audit-{write_ahead}.log");
         let sink = mount.inside(&name).display().to_string();
         let section = format!("audit: {{ sink: {sink}, write_ahead: {write_ahead} }}");
-        let proxy = mount.shown_to(held.patient().section(&section)).start().records_elsewhere();
+        let proxy =
+            mount.shown_to(patient(Setup::new(), &held).section(&section)).start().records_elsewhere();
         let records = || records(&mount.outside(&name));
         thread::scope(|scope| {
             let call = scope.spawn(|| proxy.send(cancel("answered")));
@@ -110,8 +108,8 @@ fn on_a_full_disk_a_call_under_way_writes_its_record_into_the_room_that_was_kept
 
 #[test]
 fn a_record_that_a_limit_keeps_out_of_the_file_waits_until_it_is_lifted() {
-    let held = Held::new();
-    let setup = held.patient().section("audit: { sink: audit.log }");
+    let held = held();
+    let setup = patient(Setup::new(), &held).section("audit: { sink: audit.log }");
     let proxy = setup.start().records_elsewhere();
     let log = proxy.path("audit.log");
     thread::scope(|scope| {
@@ -145,9 +143,9 @@ fn a_flood_into_a_stuck_pipe_is_refused_at_once_and_not_each_call_in_its_turn() 
 
 #[test]
 fn what_waits_at_the_stop_is_written_within_the_drain_timeout() {
-    let held = Held::new();
+    let held = held();
     let (reader, writer) = small_pipe();
-    let mut proxy = Process::start(held.patient(), writer, Stdio::null());
+    let mut proxy = Process::start(patient(Setup::new(), &held), writer, Stdio::null());
     thread::scope(|scope| {
         let call = scope.spawn(|| proxy.ask("proxy.sock", &cancel("answered")));
         held.has(1);
@@ -166,8 +164,8 @@ fn what_waits_at_the_stop_is_written_within_the_drain_timeout() {
 
 #[test]
 fn what_cannot_be_written_at_the_stop_is_said_and_stands_in_the_log() {
-    let held = Held::new();
-    let setup = held.patient().section("drain: { timeout: 200ms }");
+    let held = held();
+    let setup = patient(Setup::new(), &held).section("drain: { timeout: 200ms }");
     let log = setup.path("log");
     let (reader, writer) = small_pipe();
     let mut proxy = Process::start(setup, writer, File::create(&log).unwrap());
@@ -196,49 +194,23 @@ fn what_cannot_be_written_at_the_stop_is_said_and_stands_in_the_log() {
 }
 
 /// An upstream that holds every call until it is told to let go. `cut` gets no answer then, the others 204.
-struct Held {
-    upstream: Scripted,
-    arrived: Receiver<()>,
-    gate: Mutex<Option<Sender<()>>>,
+fn held() -> Held {
+    Held::answering(|head| match head.contains("/cut ") {
+        true => String::new(),
+        false => "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n".into(),
+    })
 }
 
-impl Held {
-    fn new() -> Self {
-        let (gate, closed) = channel::<()>();
-        let (arrive, arrived) = channel();
-        let (closed, arrive) = (Mutex::new(closed), Mutex::new(arrive));
-        let upstream = Scripted::start(move |_, peer| {
-            let Some(head) = peer.request() else { return };
-            arrive.lock().unwrap().send(()).unwrap();
-            // Open when nobody holds its other end.
-            assert!(closed.lock().unwrap().recv().is_err());
-            if !head.contains("/cut ") {
-                peer.write("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
-            }
-        });
-        Self { upstream, arrived, gate: Mutex::new(Some(gate)) }
-    }
-
-    /// A proxy in front of it, whose calls may take as long as the flood.
-    fn patient(&self) -> Setup {
-        Setup::new()
-            .upstream(&self.upstream.url())
-            .section("upstream: { attempt_timeout: 120s }")
-            .section("limits: { request_deadline: 120s }")
-    }
-
-    /// Waits until so many calls have come.
-    fn has(&self, calls: usize) {
-        (0..calls).for_each(|_| self.arrived.recv().unwrap());
-    }
-
-    fn let_go(&self) {
-        drop(self.gate.lock().unwrap().take());
-    }
+/// A proxy in front of it, whose calls may take as long as the flood.
+pub(crate) fn patient(setup: Setup, held: &Held) -> Setup {
+    setup
+        .upstream(&held.url())
+        .section("upstream: { attempt_timeout: 120s }")
+        .section("limits: { request_deadline: 120s }")
 }
 
 /// Sends calls that the policy denies until so many were refused because the sink is stuck. Returns how many.
-fn flood(proxy: &Process, refusals: u64) -> u64 {
+pub(crate) fn flood(proxy: &Process, refusals: u64) -> u64 {
     while proxy.ask("proxy.sock", DENIED).status != 503 {}
     thread::scope(|scope| {
         for caller in 0..CALLERS {
@@ -283,7 +255,7 @@ fn records(log: &std::path::Path) -> Vec<Record> {
     fs::read_to_string(log).unwrap().lines().map(Record::parse).collect()
 }
 
-const DENIED: &str = "DELETE /v2/elsewhere/editing/jobs/1 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+pub(crate) const DENIED: &str = "DELETE /v2/elsewhere/editing/jobs/1 HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const NO_SPACE: &str = "No space left on device (os error 28)";
 /// More than may wait.
 const FLOOD: u64 = 4_300;

@@ -18,13 +18,15 @@ use nix::{
 };
 use serde_json::json;
 
-use crate::harness::{ACCESS_KEY, Scripted, Setup, Wire, cancel, request, wait_for};
+use crate::harness::{ACCESS_KEY, Scripted, Setup, Wire, cancel, go_on, request, wait_for};
 
 /// From the moment that there is a handler.
 #[test]
 fn a_signal_in_its_first_milliseconds_is_a_clean_end() {
     for after in 0..20 {
-        let setup = Setup::new().listeners(&["{ name: app, bind: 'unix:proxy.sock' }"]);
+        let setup = Setup::new()
+            .listeners(&["{ name: app, bind: 'unix:proxy.sock' }"])
+            .section("admin: { bind: 'unix:admin.sock' }");
         let mut child =
             Starting(setup.command("run").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         wait_for("handlers", || child.catches(Signal::SIGTERM).then_some(()));
@@ -33,6 +35,9 @@ fn a_signal_in_its_first_milliseconds_is_a_clean_end() {
         sleep(Duration::from_millis(after));
         child.signal(Signal::SIGTERM);
         assert_eq!(child.code(), Some(0), "after {after} ms");
+        for socket in ["proxy.sock", "admin.sock"] {
+            assert!(!setup.path(socket).exists(), "after {after} ms it leaves {socket}");
+        }
     }
 }
 
@@ -53,6 +58,27 @@ fn it_is_stopped_while_it_waits_for_a_credential_and_a_hang_up_is_no_end() {
         }
         assert_eq!(child.code(), Some(0), "{stop}");
         assert!(!setup.path("admin.sock").exists(), "it takes its socket with it");
+    }
+}
+
+/// Its start takes what the system gives it; where that takes long, on one core as well, it is stopped all the same.
+#[test]
+fn it_is_stopped_while_its_start_hangs_in_the_system() {
+    for cores in [1, 2] {
+        let setup = Setup::new().section("audit: { sink: audit.log }").file("audit.log", "");
+        let sink = setup.path("audit.log");
+        // The sandbox would open it before there is another thread.
+        let Some(setup) = setup.hanging_at(&sink).map(|setup| setup.argument("--no-sandbox")) else { return };
+        let setup = if cores == 1 { setup.on_one_core() } else { setup };
+        let mut child = Starting::spawn(&setup);
+        wait_for("start that hangs", || child.hangs().then_some(()));
+        let asked = Instant::now();
+        child.signal(Signal::SIGTERM);
+        let lines = BufReader::new(child.0.stderr.take().unwrap()).lines();
+        let heard = lines.map(Result::unwrap).any(|line| line.contains("\"stopped before it served\""));
+        assert!(heard && asked.elapsed() < Duration::from_secs(30), "{cores} cores: {:?}", asked.elapsed());
+        go_on(child.0.id());
+        assert_eq!(child.code(), Some(0), "{cores} cores");
     }
 }
 
@@ -88,13 +114,13 @@ fn a_required_credential_is_waited_for_while_its_source_is_down() {
             _ => drop(peer.write(key_of_the_pod())),
         }
     });
-    let proxy = in_a_pod(&agent).start();
+    let proxy = requiring(&agent).start();
     assert_eq!(proxy.probe("/readyz").status, 200);
     assert!(agent.connections() >= 3);
     drop(proxy);
     // One that says no.
     let agent = Scripted::answering("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n");
-    let output = in_a_pod(&agent).run("run");
+    let output = requiring(&agent).run("run");
     assert_eq!((output.status.code(), agent.connections()), (Some(5), 1));
 }
 
@@ -236,20 +262,24 @@ fn outcome(setup: &Setup) -> Option<String> {
 
 /// Its credential never comes, and is required.
 fn waiting_for(silent: &Scripted) -> Setup {
-    in_a_pod(silent).section("admin: { bind: 'unix:admin.sock' }")
+    requiring(silent).section("admin: { bind: 'unix:admin.sock' }")
 }
 
-fn in_a_pod(agent: &Scripted) -> Setup {
+fn requiring(agent: &Scripted) -> Setup {
+    in_a_pod(agent).argument("--require-credentials")
+}
+
+/// Its key comes from this agent.
+pub(crate) fn in_a_pod(agent: &Scripted) -> Setup {
     let setup = Setup::new().file("pod-token", "a-token-of-no-pod");
     let token = setup.path("pod-token").display().to_string();
     setup
         .credential("{ pod_identity: {} }")
         .variable("HC_CONTAINER_CREDENTIALS_FULL_URI", &format!("{}/v1", agent.url()))
         .variable("HC_CONTAINER_AUTHORIZATION_TOKEN_FILE", &token)
-        .argument("--require-credentials")
 }
 
-fn key_of_the_pod() -> String {
+pub(crate) fn key_of_the_pod() -> String {
     let body = json!({ "credentials": {
         "accessKeyId": ACCESS_KEY, "secretAccessKey": "a-secret-of-no-account", "securityToken": "token",
         "expiration": "2099-01-01T00:00:00Z",
@@ -285,6 +315,20 @@ impl Starting {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
         u64::from_str_radix(caught.trim(), 16).unwrap() >> (signal as u64 - 1) & 1 == 1
+    }
+
+    /// Whether the system keeps one of its threads from going on, and that for a while.
+    fn hangs(&self) -> bool {
+        let is_stopped = |task: fs::DirEntry| {
+            // A thread may be over.
+            let read = |name| fs::read_to_string(task.path().join(name)).unwrap_or_default();
+            read("comm") != "strace\n" && read("stat").contains(") t ")
+        };
+        (0..20).all(|_| {
+            sleep(Duration::from_millis(10));
+            let tasks = fs::read_dir(format!("/proc/{}/task", self.0.id())).unwrap();
+            tasks.filter_map(Result::ok).any(is_stopped)
+        })
     }
 
     /// Waits for its end.

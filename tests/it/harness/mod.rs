@@ -1,6 +1,7 @@
 //! What does a test need? A proxy in a folder of its own, something upstream of it, and connections to it.
 
 mod cloud;
+mod held;
 pub(crate) mod memory;
 mod mount;
 mod process;
@@ -11,12 +12,13 @@ mod tls;
 mod wire;
 
 pub(crate) use cloud::{ACCESS_KEY, SECRET_KEY, certificate, cloud, options};
+pub(crate) use held::Held;
 pub(crate) use memory::{mib, peak};
 pub(crate) use mount::Mount;
 pub(crate) use process::{Process, small_pipe};
 pub(crate) use proxy::{Proxy, Record};
 pub(crate) use scripted::{Peer, Scripted};
-pub(crate) use setup::{PROJECT, Setup, TOKEN};
+pub(crate) use setup::{PROJECT, Setup, TOKEN, go_on};
 pub(crate) use tls::{Authority, Client, Holder, Wanted};
 pub(crate) use wire::{Answer, Wire, cancel, request};
 

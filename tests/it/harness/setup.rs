@@ -6,7 +6,7 @@ use std::{
     fs::{self, OpenOptions},
     io::Write,
     os::{fd::OwnedFd, unix::fs::OpenOptionsExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     thread::sleep,
     time::{Duration, Instant, SystemTime},
@@ -15,6 +15,10 @@ use std::{
 use mpc_auth_proxy::{
     clock,
     testserver::{Cloud, JobState, TestServer},
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
 };
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -114,7 +118,19 @@ impl Setup {
         let status = fs::read_to_string("/proc/self/status").unwrap();
         let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
         let first: String = allowed.trim().chars().take_while(char::is_ascii_digit).collect();
-        self.under(&["taskset", "-c", &first])
+        let prefix = ["taskset".into(), "-c".into(), first].into_iter().chain(self.prefix).collect();
+        Self { prefix, ..self }
+    }
+
+    /// Opening this file takes a minute, as on a mount whose server has gone, or until [`go_on`] ends that. None where it
+    /// cannot be had.
+    pub(crate) fn hanging_at(self, path: &Path) -> Option<Self> {
+        if !Command::new("strace").args(["-qq", "true"]).status().is_ok_and(|status| status.success()) {
+            eprintln!("without strace nothing can be made to hang");
+            return None;
+        }
+        let hang = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-P", path.to_str().unwrap()];
+        Some(self.under(&[&hang[..], &["-e", "inject=openat:delay_enter=60s"]].concat()))
     }
 
     /// Another source of the credential.
@@ -270,6 +286,16 @@ projects:
   prod: {credential}
 {sections}"
         )
+    }
+}
+
+/// Lets a process that was made to hang go on, which could not even end until then.
+pub(crate) fn go_on(process: u32) {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:")).unwrap();
+    match tracer.trim().parse().unwrap() {
+        0 => {}
+        tracer => kill(Pid::from_raw(tracer), Signal::SIGKILL).unwrap(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read, Write},
-    net::TcpStream,
+    net::{TcpStream, ToSocketAddrs},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -145,7 +145,12 @@ impl Wanted {
 impl Client<'_> {
     /// Sends a request and waits until its answer begins. An error where there is none.
     pub(crate) fn ask(&self, proxy: &Proxy, listener: &str, request: impl AsRef<[u8]>) -> io::Result<Wire> {
-        let mut stream = self.connect(proxy, listener);
+        self.ask_at(proxy.address(listener), request)
+    }
+
+    /// The same of whoever is there.
+    pub(crate) fn ask_at(&self, address: impl ToSocketAddrs, request: impl AsRef<[u8]>) -> io::Result<Wire> {
+        let mut stream = self.connect(address);
         stream.write_all(request.as_ref())?;
         let mut begin = vec![0; 4096];
         let length = stream.read(&mut begin)?;
@@ -156,7 +161,7 @@ impl Client<'_> {
         Ok(Wire::begun(stream, begin))
     }
 
-    fn connect(&self, proxy: &Proxy, listener: &str) -> StreamOwned<ClientConnection, TcpStream> {
+    fn connect(&self, address: impl ToSocketAddrs) -> StreamOwned<ClientConnection, TcpStream> {
         let mut roots = RootCertStore::empty();
         roots.add(self.trusts.issuer.der().clone()).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -172,7 +177,7 @@ impl Client<'_> {
         };
         let name = ServerName::try_from("localhost").unwrap();
         let connection = ClientConnection::new(Arc::new(config), name).unwrap();
-        let tcp = TcpStream::connect(proxy.address(listener)).unwrap();
+        let tcp = TcpStream::connect(address).unwrap();
         tcp.set_read_timeout(Some(BOUND)).unwrap();
         StreamOwned::new(connection, tcp)
     }
