@@ -148,3 +148,93 @@ impl Health {
         self.0.draining.store(true, Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use crate::{
+        audit::{Target, WhenBlocked},
+        clock::Clocks,
+        config,
+        credential::{Renewal, Round, Surroundings},
+        upstream::{Egress, Proxies, Roots},
+    };
+
+    /// Of a proxy that needs one credential, which its source has not been asked for.
+    fn missing_one() -> (Health, Renewal, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in [("proxy.yaml", PROXY), ("policy.yaml", POLICY), ("token", "a-token")] {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let settings = config::load(&folder.path().join("proxy.yaml")).unwrap().settings;
+        let egress = Egress { roots: Roots::new(None).unwrap(), proxies: Proxies::new(None, |_| None) };
+        let clocks = Clocks::default();
+        let surroundings = Surroundings::new(&egress, settings.upstream.connect_timeout, &clocks);
+        let sources = settings.credentials.iter().map(|credential| (&credential.name, &credential.source));
+        let renewal = Renewal::all(sources, surroundings).unwrap().remove(0);
+        let sink = Sink::open(Target::File("/dev/null".into()), WhenBlocked::Refuse).unwrap();
+        let health = Health::new(&settings.projects, std::slice::from_ref(renewal.held()), sink);
+        (health, renewal, folder)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_credential_that_does_not_come_is_waited_for_to_the_end_and_no_longer() {
+        let (health, _renewal, _folder) = missing_one();
+        let name: Arc<str> = "prod".into();
+        let fails_again_and_again = async {
+            loop {
+                sleep(Duration::from_secs(3)).await;
+                health.attempted(&name, false);
+            }
+        };
+        let started = Instant::now();
+        let missing = tokio::select! {
+            missing = health.credentials(PATIENCE) => missing,
+            () = fails_again_and_again => Vec::new(),
+        };
+        assert_eq!((missing, started.elapsed()), (vec![Arc::clone(&name)], PATIENCE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_its_source_says_for_good_is_waited_for_no_longer() {
+        let (health, _renewal, _folder) = missing_one();
+        let name: Arc<str> = "prod".into();
+        let started = Instant::now();
+        let refused = async {
+            sleep(Duration::from_secs(10)).await;
+            health.attempted(&name, true);
+        };
+        let (missing, ()) = tokio::join!(health.credentials(PATIENCE), refused);
+        assert_eq!((missing, started.elapsed()), (vec![Arc::clone(&name)], Duration::from_secs(10)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_credential_that_comes_late_is_there_at_once() {
+        let (health, mut renewal, _folder) = missing_one();
+        let started = Instant::now();
+        let late = async {
+            sleep(PATIENCE - Duration::from_secs(10)).await;
+            assert!(matches!(renewal.round().await, Round::Changed));
+            health.attempted(&"prod".into(), false);
+        };
+        let (missing, ()) = tokio::join!(health.credentials(PATIENCE), late);
+        assert!(missing.is_empty() && started.elapsed() < PATIENCE, "{missing:?} {:?}", started.elapsed());
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+    const PROXY: &str = "version: 1
+policy: policy.yaml
+listeners: [ { name: app, bind: 127.0.0.1:0 } ]
+projects: [ { name: p, id: p, endpoint: 'http://127.0.0.1:1', credential: prod } ]
+credentials: { prod: { token_file: { path: token } } }
+";
+    const POLICY: &str = "version: 1
+callers: { editor-api: { identify: [ { listener: app } ] } }
+rules: [ { id: all, effect: allow, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'] } ]
+";
+}

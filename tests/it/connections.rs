@@ -146,7 +146,7 @@ fn a_caller_that_does_not_read_its_answers_is_cut_off() {
 #[test]
 fn a_handshake_that_fails_is_counted_and_does_not_last() {
     let authority = Authority::new();
-    let proxy = mesh(&authority, "{ header_timeout: 300ms }");
+    let proxy = mesh(&authority, "{ header_timeout: 3s }");
     let failures = |reason: &str| {
         count(&proxy, &format!("tls_handshake_failures_total{{listener=\"mesh\",reason=\"{reason}\"}}"))
     };
