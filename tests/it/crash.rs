@@ -8,8 +8,9 @@ use std::{
     net::TcpStream,
     ops::Range,
     path::Path,
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     thread,
+    time::Duration,
 };
 
 use mpc_auth_proxy::testserver::Fault;
@@ -140,11 +141,16 @@ fn announcing(setup: Setup, log: &Path) -> Setup {
     setup.section(&format!("audit: {{ sink: {}, write_ahead: true }}", log.display()))
 }
 
-/// Many callers at once, until upstream has seen some of their calls; then SIGKILL.
+/// Many callers at once, until upstream has seen some of their calls; then SIGKILL. In every other round it reads another
+/// configuration all the while, and opens its file anew.
 fn kill_under_load(proxy: &Proxy, round: usize) {
     let (address, next) = (proxy.address("app").to_owned(), AtomicUsize::new(0));
     let enough = fastrand::usize(20..200);
+    let over = AtomicBool::new(false);
     thread::scope(|scope| {
+        if round % 2 == 1 {
+            scope.spawn(|| reload_until(&over, proxy));
+        }
         for _ in 0..CALLERS {
             scope.spawn(|| {
                 let mut stream = TcpStream::connect(&address).unwrap();
@@ -159,8 +165,24 @@ fn kill_under_load(proxy: &Proxy, round: usize) {
             });
         }
         wait_for("requests upstream", || (proxy.cloud().requests().len() >= enough).then_some(()));
+        if round % 2 == 1 {
+            proxy.logged("the configuration was reloaded");
+        }
         proxy.signal(Signal::SIGKILL);
+        over.store(true, Relaxed);
     });
+}
+
+fn reload_until(over: &AtomicBool, proxy: &Proxy) {
+    let text = fs::read_to_string(proxy.path("policy.yaml")).unwrap();
+    for round in 0.. {
+        if over.load(Relaxed) {
+            return;
+        }
+        proxy.write("policy.yaml", &format!("{text}# {round}\n"));
+        proxy.signal(Signal::SIGHUP);
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Fails where an intent has no record, or two. Returns how many have one that a later process wrote.

@@ -92,7 +92,7 @@ fn requests_that_come_in_one_piece_are_answered_in_order() {
     assert_eq!(outcomes, [json!("forwarded"), json!("forwarded"), json!("refused")]);
 }
 
-fn with_jobs(fault: Option<Planned>) -> Proxy {
+pub(crate) fn with_jobs(fault: Option<Planned>) -> Proxy {
     let proxy = Setup::new().start();
     for job in 0..TIMES {
         proxy.queue(&format!("job-{job}"));
@@ -101,7 +101,7 @@ fn with_jobs(fault: Option<Planned>) -> Proxy {
     proxy
 }
 
-fn all_cancelled_once(proxy: &Proxy) {
+pub(crate) fn all_cancelled_once(proxy: &Proxy) {
     let records = proxy.audit(TIMES);
     for record in &records {
         record.says(json!({
@@ -120,4 +120,4 @@ fn all_cancelled_once(proxy: &Proxy) {
     assert_eq!(targets.len(), TIMES, "each job once");
 }
 
-const TIMES: usize = 100;
+pub(crate) const TIMES: usize = 100;

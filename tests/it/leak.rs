@@ -3,16 +3,23 @@
 //! Marked secrets are planted wherever one can be, everything that can go wrong is made to, and all that came out
 //! is searched.
 
+use std::fs::{self, File};
+
 use mpc_auth_proxy::{
     secret::Secret,
     testserver::{AccessKey, Fault, Options},
 };
-use serde_json::Value;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
+    blocked::{flood, patient},
     broken,
-    harness::{Answer, PROJECT, Proxy, Scripted, Setup, cancel, certificate, cloud, request, wait_for},
+    harness::{
+        Answer, Held, PROJECT, Process, Proxy, Scripted, Setup, Wire, cancel, certificate, cloud, request,
+        small_pipe, wait_for,
+    },
     hostile,
 };
 
@@ -161,12 +168,72 @@ fn a_credential_that_cannot_be_used_is_not_shown() {
     }
 }
 
+/// What is answered and what is cut, by an upstream that repeats what it is sent.
+#[test]
+fn nothing_that_is_said_while_it_stops_shows_a_secret() {
+    for setup in [with_key as fn() -> Setup, with_token] {
+        for (timeout, code) in [("60s", 0), ("1s", 3)] {
+            let held = repeating();
+            let section = format!("drain: {{ timeout: {timeout} }}");
+            let mut proxy = setup().upstream(&held.url()).section(&section).start();
+            let mut wires: Vec<Wire> = (0..5).map(|_| proxy.connect()).collect();
+            let marked = request("DELETE", TARGET, &OF_THE_CALLER.map(str::trim_end));
+            wires.iter_mut().for_each(|wire| wire.write(&marked));
+            held.has(3);
+            proxy.signal(Signal::SIGTERM);
+            proxy.logged("draining");
+            let mut said = String::new();
+            if code == 0 {
+                held.let_go();
+                said = format!("{:?}", wires.iter_mut().map(Wire::answer).collect::<Vec<_>>());
+            }
+            assert_eq!(proxy.ended().code(), Some(code));
+            proxy.audit(5);
+            holds_none([said, proxy.printed(), proxy.log()]);
+        }
+    }
+}
+
+/// Records that could not be written are in the log.
+#[test]
+fn no_record_that_is_lost_at_the_end_shows_a_secret() {
+    let held = repeating();
+    let setup = patient(with_key(), &held).section("drain: { timeout: 200ms }");
+    let log = setup.path("log");
+    let (reader, writer) = small_pipe();
+    let mut proxy = Process::start(setup, writer, File::create(&log).unwrap());
+    let mut wire = proxy.dial("proxy.sock");
+    wire.write(request("DELETE", TARGET, &OF_THE_CALLER.map(str::trim_end)));
+    held.has(1);
+    flood(&proxy, 20);
+    held.let_go();
+    let said = wire.answer();
+    assert_eq!((said.status, proxy.stop()), (401, Some(3)));
+    drop(reader);
+    let log = fs::read_to_string(log).unwrap();
+    assert!(log.contains("the record of a call could not be written to the audit sink"), "{log}");
+    holds_none([format!("{said:?}"), String::new(), log]);
+}
+
+/// Waits, and then repeats whatever it was sent.
+fn repeating() -> Held {
+    Held::answering(|head| {
+        let body = json!({ "error_code": "APIGW.0301", "error_msg": head }).to_string();
+        let length = body.len();
+        format!("HTTP/1.1 401 No\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
+    })
+}
+
 /// Searches all that came out, with the probes' answers.
 fn shows_nothing(proxy: &Proxy, said: &[Answer]) {
     proxy.audit(said.len());
     let probes = ["/metrics", "/status", "/readyz?verbose", "/version"].map(|probe| proxy.probe(probe));
-    let everything =
-        [format!("{said:?}{probes:?}"), proxy.printed(), proxy.log()].map(|text| text.replace("\\/", "/"));
+    holds_none([format!("{said:?}{probes:?}"), proxy.printed(), proxy.log()]);
+}
+
+/// Searches answers, what was printed, and the log.
+fn holds_none(texts: [String; 3]) {
+    let everything = texts.map(|text| text.replace("\\/", "/"));
     for (text, from) in everything.iter().zip(["answers", "standard output", "standard error"]) {
         for marked in ["MARKED", ACCESS_KEY, &hex::encode(Sha256::digest(BEARER_TOKEN))] {
             if let Some(at) = text.find(marked) {

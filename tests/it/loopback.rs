@@ -16,7 +16,7 @@ use nix::{
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
-use crate::harness::{Proxy, Setup, Wire, cancel, wait_for};
+use crate::harness::{Setup, Wire, cancel, wait_for};
 
 fn policy(callers: &str) -> String {
     format!(
@@ -112,10 +112,11 @@ fn nobody_acts_as_the_user_who_got_their_port() {
         return;
     }
     let proxy = Setup::new().policy(&by_owner(VICTIM.as_raw())).start().records_elsewhere();
+    let address = proxy.address("app").parse().unwrap();
     for _ in 0..20 {
         // A proxy that has no time for a moment.
         proxy.signal(Signal::SIGSTOP);
-        let mut victim = take_over(&proxy);
+        let mut victim = take_over(address);
         proxy.signal(Signal::SIGCONT);
         assert_ne!(victim.answer().status, 401);
     }
@@ -127,7 +128,7 @@ fn nobody_acts_as_the_user_who_got_their_port() {
                 scope.spawn(|| {
                     (0..)
                         .take_while(|_| {
-                            assert_ne!(take_over(&proxy).answer().status, 401);
+                            assert_ne!(take_over(address).answer().status, 401);
                             Instant::now() < end
                         })
                         .count()
@@ -143,9 +144,8 @@ fn nobody_acts_as_the_user_who_got_their_port() {
     }
 }
 
-/// The attacker's request, and the victim's from the same port, which is still to be answered.
-fn take_over(proxy: &Proxy) -> Wire {
-    let to: SocketAddr = proxy.address("app").parse().unwrap();
+/// The attacker's request to this address, and the victim's from the same port, which is still to be answered.
+pub(crate) fn take_over(to: SocketAddr) -> Wire {
     loop {
         let theirs = ask_as(ATTACKER, ([127, 0, 0, 1], 0).into(), to, "stolen").unwrap();
         let from = theirs.local_addr().unwrap();
@@ -158,7 +158,7 @@ fn take_over(proxy: &Proxy) -> Wire {
 }
 
 /// A connection from this address, made by this thread as that user, with a request on it.
-fn ask_as(user: Uid, from: SocketAddr, to: SocketAddr, job: &str) -> std::io::Result<TcpStream> {
+pub(crate) fn ask_as(user: Uid, from: SocketAddr, to: SocketAddr, job: &str) -> std::io::Result<TcpStream> {
     let former = setfsuid(user);
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None);
     setfsuid(former);
@@ -170,7 +170,7 @@ fn ask_as(user: Uid, from: SocketAddr, to: SocketAddr, job: &str) -> std::io::Re
     Ok(stream)
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let root = geteuid().is_root();
     if !root {
         eprintln!("skipped: it takes root to become two users");
@@ -178,5 +178,5 @@ fn is_root() -> bool {
     root
 }
 
-const ATTACKER: Uid = Uid::from_raw(4001);
-const VICTIM: Uid = Uid::from_raw(4002);
+pub(crate) const ATTACKER: Uid = Uid::from_raw(4001);
+pub(crate) const VICTIM: Uid = Uid::from_raw(4002);

@@ -218,7 +218,7 @@ fn a_wrong_command_line_is_exit_code_2() {
 }
 
 /// Returns when it does nothing any more, until it is told to go on.
-fn pause(proxy: &Proxy) {
+pub(crate) fn pause(proxy: &Proxy) {
     proxy.signal(Signal::SIGSTOP);
     let stat = format!("/proc/{}/stat", proxy.id());
     wait_for("pause", || std::fs::read_to_string(&stat).unwrap().contains(") T ").then_some(()));

@@ -114,7 +114,7 @@ fn callers_who_connect_while_the_file_goes_are_answered() {
     });
     let mut answered = 0;
     while !remover.is_finished() || answered < 10 {
-        let Ok(stream) = UnixStream::connect(proxy.path("proxy.sock")) else { continue };
+        let stream = wait_for("socket", || UnixStream::connect(proxy.path("proxy.sock")).ok());
         proxy.expect_records(1);
         let mut wire = Wire::new(stream);
         wire.write(cancel("none"));
