@@ -28,7 +28,7 @@ use mpc_auth_proxy::{
     limit::{Cutoff, Freeze, Limiter, Room},
     metrics::{Foreseen, Metrics},
     stack::{self, Capacity, Parts, Stack},
-    stage::{Arrival, Body, InForce, Project},
+    stage::{Arrival, Body, InForce, Project, Service},
     upstream::{Egress, Proxies, Roots, Timeouts, Upstream},
 };
 use tokio::{
@@ -37,7 +37,6 @@ use tokio::{
     runtime::Builder,
     sync::Semaphore,
 };
-use tower::ServiceExt;
 
 fn whole_stack(criterion: &mut Criterion) {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -100,7 +99,7 @@ impl Call {
             peer: Arc::clone(&self.peer),
             hosts: Arc::clone(&self.hosts),
         };
-        match stack.clone().oneshot(arrival).await {
+        match stack.call(arrival).await {
             Ok(answer) => answer,
             Err(never) => match never {},
         }

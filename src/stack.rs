@@ -1,16 +1,12 @@
-//! In which order does it happen? The whole way of a request, read from top to bottom.
+//! In which order does it happen? The whole request path, read from top to bottom.
 //!
 //! The order is not a matter of care: each stage takes the type that only the stage before it can make.
 
-use std::{convert::Infallible, sync::Arc};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::Response;
 use tokio::sync::Semaphore;
-use tower::{
-    ServiceBuilder, filter::FilterLayer, limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer,
-    util::BoxCloneSyncService,
-};
+use tower::ServiceBuilder;
 
 use crate::{
     audit::{Recent, Sink},
@@ -18,13 +14,15 @@ use crate::{
     limit::{Cutoff, Freeze, Room},
     metrics::Metrics,
     stage::{
-        Arrival, AuditLayer, Authenticate, Authorize, Body, Clearance, Compose, EntrustLayer, Forward,
-        InForce, Limit, Project, Receive, RespondLayer, RetryLayer, Route,
+        Audit, AuditLayer, Authenticate, Authorize, Clearance, Compose, ConcurrencyLimit,
+        ConcurrencyLimitLayer, Decide, Entrust, EntrustLayer, Forward, InForce, Limit, Project, Receive,
+        Respond, RespondLayer, Retry, RetryLayer, Route, StageLayer, Staged,
     },
 };
 
-/// The way of a request: an [`Arrival`] in, an answer out, and nothing else can come of it.
-pub type Stack = BoxCloneSyncService<Arrival, Response<Body>, Infallible>;
+/// The request path: an [`Arrival`](crate::stage::Arrival) in, an answer out, and nothing else can come of it.
+pub type Stack =
+    Arc<Audit<Respond<ConcurrencyLimit<Staged<Decide, Staged<Compose, Retry<Entrust<Forward>>>>>>>>;
 
 /// What the stages work with.
 #[derive(Clone)]
@@ -42,7 +40,7 @@ pub struct Parts {
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// This machine's name, a part of request ids.
-    pub hostname: String,
+    pub hostname: Arc<str>,
     /// Whether the time to finish is over.
     pub cutoff: Cutoff,
 }
@@ -66,20 +64,21 @@ pub fn build(limits: &Limits, upstream: &UpstreamSettings, capacity: Capacity, p
         .layer(AuditLayer::new(sink.clone(), recent, Arc::clone(&metrics), hostname))
         .layer(RespondLayer)
         // Protect: what is too much is refused at once.
-        .layer(LoadShedLayer::new())
-        .layer(GlobalConcurrencyLimitLayer::with_semaphore(capacity.in_flight))
+        .layer(ConcurrencyLimitLayer::new(capacity.in_flight))
         // Decide: a clean request, a proven caller, a known operation, an allowed call, within
         // its limits.
-        .layer(FilterLayer::new(Receive::new(limits.request_deadline)))
-        .layer(FilterLayer::new(Authenticate::new(in_force)))
-        .layer(FilterLayer::new(Route::new(&projects)))
-        .layer(FilterLayer::new(authorize))
-        .layer(FilterLayer::new(Limit::new(freeze, Arc::clone(&metrics))))
+        .layer(StageLayer::new(Decide {
+            receive: Receive::new(limits.request_deadline),
+            authenticate: Authenticate::new(in_force),
+            route: Route::new(&projects),
+            authorize,
+            limit: Limit::new(freeze, Arc::clone(&metrics)),
+        }))
         // Act: a new request, lent the credential in force for each attempt; cleared once more and signed when
         // nothing is left to be waited for.
-        .layer(FilterLayer::new(Compose))
+        .layer(StageLayer::new(Compose))
         .layer(RetryLayer::new(upstream.attempts, upstream.stale))
         .layer(EntrustLayer)
         .service(Forward::new(capacity.room, sink, metrics, clearance));
-    BoxCloneSyncService::new(stack)
+    Arc::new(stack)
 }

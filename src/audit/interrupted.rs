@@ -156,21 +156,20 @@ mod tests {
     use std::{fs, time::Duration};
 
     use super::*;
-    use crate::audit::{Target, Trail};
+    use crate::audit::{Record, Target};
 
-    fn trail(id: &str) -> Trail {
-        let trail = Trail::new(id.into(), "app".into(), "127.0.0.1".into(), crate::clock::now());
-        trail.note().job_id = Some(format!("job-of-{id}"));
-        trail
+    fn record(id: &str) -> Record {
+        let mut record = Record::new(id.into(), "app".into(), "127.0.0.1".into(), crate::clock::now());
+        record.job_id = Some(format!("job-of-{id}"));
+        record
     }
 
     fn intent(id: &str) -> Vec<u8> {
-        trail(id).intent().unwrap()
+        record(id).intent().unwrap()
     }
 
     fn request(id: &str) -> Vec<u8> {
-        let trail = trail(id);
-        trail.note().line(Duration::ZERO)
+        record(id).line(Duration::ZERO)
     }
 
     fn closed(path: &Path) -> String {

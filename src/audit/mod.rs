@@ -1,8 +1,8 @@
 //! What was done, for whom, and why? One record a request, one JSON line a record.
 //!
-//! A [`Trail`] is handed along with the request; each stage notes on it what it found out. When the request is
-//! over, however it ends, the trail becomes one line in the [`Sink`]. It stands before the stages because each of
-//! them writes to it. Nothing is ever decided by what a trail says.
+//! A [`Record`] is lent to each stage of a request, which notes on it what it found out. When the request is over, however
+//! it ends, its owner makes one line of it in the [`Sink`]. It stands before the stages because each of them writes to it.
+//! Nothing is ever decided by what a record says, but whether something may have been sent already.
 //!
 //! Only the fields below are written, by one serializer, so no input can forge a line; none of them ever holds
 //! a secret, a token or a signature.
@@ -16,10 +16,7 @@ mod recent;
 mod seen;
 mod sink;
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{mem::replace, sync::Arc, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 use serde::{Serialize, Serializer};
@@ -149,51 +146,14 @@ impl Outcome {
     }
 }
 
-/// The record of a request that is under way, shared by the stages it goes through.
-#[derive(Clone)]
-pub struct Trail {
-    id: Arc<str>,
-    opened: DateTime<Utc>,
-    record: Arc<Mutex<Record>>,
-}
-
-impl Trail {
-    /// Opens the record of a request that `peer` sent to `listener`.
-    pub fn new(id: Arc<str>, listener: Arc<str>, peer: String, now: DateTime<Utc>) -> Self {
-        // To the millisecond, as it is written: who decides again by the record decides at the same moment.
-        let opened = now.trunc_subsecs(3);
-        let record = Record::new(Arc::clone(&id), listener, peer, opened);
-        Self { id, opened, record: Arc::new(Mutex::new(record)) }
-    }
-
-    /// When the request came in: the record's `timestamp`.
-    pub fn opened(&self) -> DateTime<Utc> {
-        self.opened
-    }
-
-    /// The request's id: `Proxy-Request-Id`, and the audit record's `request.id`.
-    pub fn id(&self) -> &Arc<str> {
-        &self.id
-    }
-
-    /// The line that announces the call. `None` where it was asked for before.
-    fn intent(&self) -> Option<Vec<u8>> {
-        let mut record = self.note();
-        (!std::mem::replace(&mut record.announced, true)).then(|| record.intent())
-    }
-
-    /// The record, to note something on it. Not to be held across an await.
-    pub fn note(&self) -> MutexGuard<'_, Record> {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Record {
-    fn new(request_id: Arc<str>, listener: Arc<str>, peer: String, timestamp: DateTime<Utc>) -> Self {
+    /// Opens the record of a request that `peer` sent to `listener`.
+    pub fn new(request_id: Arc<str>, listener: Arc<str>, peer: String, now: DateTime<Utc>) -> Self {
         Self {
             event: REQUEST,
             announced: false,
-            timestamp,
+            // To the millisecond, as it is written: who decides again by the record decides at the same moment.
+            timestamp: now.trunc_subsecs(3),
             request_id,
             caller: None,
             identified_by: None,
@@ -225,6 +185,16 @@ impl Record {
         }
     }
 
+    /// When the request came in: `timestamp`.
+    pub fn opened(&self) -> DateTime<Utc> {
+        self.timestamp
+    }
+
+    /// The request's id: `request.id`, and `Proxy-Request-Id` of its answer.
+    pub fn id(&self) -> &Arc<str> {
+        &self.request_id
+    }
+
     /// The finished line, with its line end, for a request that took `duration`.
     ///
     /// Where no stage said how it ended, nobody answered it: the request was abandoned, or, when something of it may
@@ -236,12 +206,15 @@ impl Record {
         self.written()
     }
 
-    /// The line that says what is about to be done, as far as it is known.
-    fn intent(&mut self) -> Vec<u8> {
+    /// The line that says what is about to be done, as far as it is known. `None` where it was asked for before.
+    fn intent(&mut self) -> Option<Vec<u8>> {
+        if replace(&mut self.announced, true) {
+            return None;
+        }
         self.event = INTENT;
         let line = self.written();
         self.event = REQUEST;
-        line
+        Some(line)
     }
 
     fn written(&self) -> Vec<u8> {
@@ -279,16 +252,16 @@ const LINE_SIZE: usize = 1024;
 mod tests {
     use super::*;
 
-    fn trail() -> Trail {
+    fn record() -> Record {
         let now = DateTime::from_timestamp_millis(1_768_465_800_123).unwrap();
-        Trail::new("id-1".into(), "app".into(), "127.0.0.1".into(), now)
+        Record::new("id-1".into(), "app".into(), "127.0.0.1".into(), now)
     }
 
     #[test]
     fn a_record_is_one_line_of_the_contracts_fields() {
-        let trail = trail();
-        trail.note().outcome = Some(Outcome::Refused);
-        let line = trail.note().line(Duration::from_micros(1500));
+        let mut record = record();
+        record.outcome = Some(Outcome::Refused);
+        let line = record.line(Duration::from_micros(1500));
         let json: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&line).unwrap();
         assert_eq!(line.iter().filter(|b| **b == b'\n').count(), 1);
         assert_eq!(json["timestamp"], "2026-01-15T08:30:00.123Z");
@@ -300,9 +273,9 @@ mod tests {
 
     #[test]
     fn no_input_can_forge_a_line() {
-        let trail = trail();
-        trail.note().upstream_request_id = Some("x\"}\n{\"event\":\"request\"\u{2028}".into());
-        let line = trail.note().line(Duration::ZERO);
+        let mut record = record();
+        record.upstream_request_id = Some("x\"}\n{\"event\":\"request\"\u{2028}".into());
+        let line = record.line(Duration::ZERO);
         assert_eq!(line.iter().filter(|b| **b == b'\n').count(), 1);
         let json: serde_json::Value = serde_json::from_slice(&line).unwrap();
         assert_eq!(json["upstream.request_id"], "x\"}\n{\"event\":\"request\"\u{2028}");
@@ -311,9 +284,9 @@ mod tests {
     #[test]
     fn a_request_nobody_answered_was_abandoned_or_is_unknown() {
         for (maybe_sent, outcome) in [(false, "abandoned"), (true, "unknown")] {
-            let trail = trail();
-            trail.note().maybe_sent = maybe_sent;
-            let line = trail.note().line(Duration::ZERO);
+            let mut record = record();
+            record.maybe_sent = maybe_sent;
+            let line = record.line(Duration::ZERO);
             let json: serde_json::Value = serde_json::from_slice(&line).unwrap();
             assert_eq!(json["outcome"], outcome);
         }

@@ -37,16 +37,14 @@ const KEPT: usize = 50;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::Trail;
     use std::time::Duration;
 
     #[test]
     fn the_last_decisions_are_kept_and_nothing_else() {
         let recent = Recent::default();
         for n in 0..KEPT + 5 {
-            let trail =
-                Trail::new(n.to_string().into(), "app".into(), "127.0.0.1".into(), crate::clock::now());
-            let mut record = trail.note();
+            let mut record =
+                Record::new(n.to_string().into(), "app".into(), "127.0.0.1".into(), crate::clock::now());
             record.effect = (n % 2 == 0 || n > 10).then_some("allow");
             let line = record.line(Duration::ZERO);
             recent.keep(&record, &line);

@@ -156,39 +156,35 @@ fn is_literal(text: &str) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use super::super::Trail;
+    use super::super::Record;
     use super::*;
 
-    fn trail() -> Trail {
+    fn record() -> Record {
         let now = "2027-01-15T08:30:00.123456Z".parse().unwrap();
-        let trail = Trail::new("id-1".into(), "app".into(), "10.2.3.4".into(), now);
-        {
-            let mut record = trail.note();
-            record.caller = Some("editor-api".into());
-            record.identified_by = Some("listener");
-            record.action = Some("mpc:editingTask:delete");
-            record.project_id = Some("0a1b".into());
-            record.job_id = Some("100211".into());
-            record.effect = Some("allow");
-            record.rule = Some("editor".into());
-            record.location = Some("policy.yaml:7".into());
-            record.policy_mode = Some("enforce");
-        }
-        trail
+        let mut record = Record::new("id-1".into(), "app".into(), "10.2.3.4".into(), now);
+        record.caller = Some("editor-api".into());
+        record.identified_by = Some("listener");
+        record.action = Some("mpc:editingTask:delete");
+        record.project_id = Some("0a1b".into());
+        record.job_id = Some("100211".into());
+        record.effect = Some("allow");
+        record.rule = Some("editor".into());
+        record.location = Some("policy.yaml:7".into());
+        record.policy_mode = Some("enforce");
+        record
     }
 
-    fn line(trail: &Trail) -> String {
-        String::from_utf8(trail.note().line(Duration::ZERO)).unwrap()
+    fn line(mut record: Record) -> String {
+        String::from_utf8(record.line(Duration::ZERO)).unwrap()
     }
 
     #[test]
     fn a_record_is_read_back_as_the_decision_it_tells_of() {
-        let trail = trail();
-        let seen = Seen::parse(&line(&trail)).unwrap().unwrap();
-        assert_eq!(seen.at, trail.opened());
+        let seen = Seen::parse(&line(record())).unwrap().unwrap();
+        assert_eq!(seen.at, record().opened());
         assert_eq!(seen.source_ip(), Some([10, 2, 3, 4].into()));
         let expected = Seen {
-            at: trail.opened(),
+            at: record().opened(),
             caller: CallerId::parse("editor-api").unwrap(),
             identified_by: Some("listener".into()),
             peer: "10.2.3.4".into(),
@@ -206,10 +202,10 @@ mod tests {
 
     #[test]
     fn a_record_without_a_decision_is_none_and_what_is_no_record_an_error() {
-        let undecided = trail();
-        undecided.note().effect = None;
-        assert_eq!(Seen::parse(&line(&undecided)).unwrap(), None);
-        let intent = line(&trail()).replace("\"event\":\"request\"", "\"event\":\"intent\"");
+        let mut undecided = record();
+        undecided.effect = None;
+        assert_eq!(Seen::parse(&line(undecided)).unwrap(), None);
+        let intent = line(record()).replace("\"event\":\"request\"", "\"event\":\"intent\"");
         assert_eq!(Seen::parse(&intent).unwrap(), None);
         for (from, to) in [
             ("\"editor-api\"", "\"_unknown\""),
@@ -228,7 +224,7 @@ mod tests {
             ("{", "["),
             ("}", ""),
         ] {
-            let broken = line(&trail()).replace(from, to);
+            let broken = line(record()).replace(from, to);
             assert!(Seen::parse(&broken).is_err(), "{broken}");
         }
     }

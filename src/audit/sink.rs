@@ -19,7 +19,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Trail,
+    Record,
     interrupted::close_interrupted,
     opened::{OpenError, Target},
     output::Output,
@@ -109,8 +109,8 @@ impl Sink {
     ///
     /// # Errors
     /// Where that line cannot be written now: the call is not to be sent.
-    pub async fn announce(&self, trail: &Trail) -> Result<Announced, Blocked> {
-        if let Some(mut line) = self.write_ahead.then(|| trail.intent()).flatten() {
+    pub async fn announce(&self, record: &mut Record) -> Result<Announced, Blocked> {
+        if let Some(mut line) = self.write_ahead.then(|| record.intent()).flatten() {
             self.soon(|sink| sink.output().write_now(&mut line).then_some(())).await?;
         }
         Ok(Announced(()))
@@ -349,18 +349,18 @@ mod tests {
         let sink =
             Sink::of(Output::pipe(File::from(OwnedFd::from(writer))), WhenBlocked::Refuse).write_ahead(true);
         let line = |n: usize| {
-            let trail =
-                Trail::new(n.to_string().into(), "app".into(), "127.0.0.1".into(), crate::clock::now());
+            let mut record =
+                Record::new(n.to_string().into(), "app".into(), "127.0.0.1".into(), crate::clock::now());
             // Longer than a socket takes at once.
-            trail.note().rule = Some("r".repeat(400_000));
-            trail
+            record.rule = Some("r".repeat(400_000));
+            record
         };
         let reading = thread::spawn(move || {
             let mut read = String::new();
             reader.read_to_string(&mut read).map(|_| read).unwrap()
         });
         for n in 0..5 {
-            drop(sink.announce(&line(n)).await.unwrap());
+            drop(sink.announce(&mut line(n)).await.unwrap());
         }
         drop(sink);
         let text = reading.join().unwrap();

@@ -11,14 +11,18 @@ use super::{
     oracle::{self, Call, FORMS, Gate},
 };
 use crate::{
-    audit::{Outcome, Sink, Target, Trail, WhenBlocked},
+    audit::{Outcome, Record, Sink, Target, WhenBlocked},
     clock::{self, Clocks},
     config::{self, Hosts, Limits},
     credential::{Renewal, Surroundings},
     identity::{Peer, PeerAddress},
+    limit::Freeze,
     metrics::{Foreseen, Metrics},
     operation,
-    stage::{Arrival, Decide, InForce, Project, Refusal},
+    stage::{
+        Arrival, Authenticate, Authorize, Compose, Decide, InForce, Limit, Project, Receive, Recorded,
+        Refusal, Route, Stage,
+    },
     upstream::{Egress, Outbound, Proxies, Roots, Timeouts, Upstream},
 };
 
@@ -62,7 +66,13 @@ impl World {
             clocks: &clocks,
         }));
         let in_force = Arc::new(ArcSwap::from_pointee(InForce::new(settings, None)));
-        let decide = Decide::new(in_force, &projects, &Limits::default(), metrics);
+        let decide = Decide {
+            receive: Receive::new(Limits::default().request_deadline),
+            authenticate: Authenticate::new(in_force),
+            route: Route::new(&projects),
+            authorize: Authorize::new(Arc::clone(&metrics)),
+            limit: Limit::new(Freeze::default(), metrics),
+        };
         Self { decide, listeners: listeners(), now: clock::now(), judged: 0 }
     }
 
@@ -74,12 +84,14 @@ impl World {
     pub fn judge(&mut self, bytes: &[u8]) -> bool {
         let Some((first, bytes)) = bytes.split_first() else { return false };
         let (gate, peer, hosts) = self.listeners[usize::from(*first) % 3].clone();
-        let trail = Trail::new("id".into(), Arc::clone(&peer.listener), "127.0.0.1".into(), self.now);
-        let decision = self.decide.decide(Arrival { head: head::parse(bytes), peer, hosts }, &trail);
+        let mut record = Record::new("id".into(), Arc::clone(&peer.listener), "127.0.0.1".into(), self.now);
+        let arrival = Arrival { head: head::parse(bytes), peer, hosts };
+        let admitted = self.decide.check(Recorded::new(arrival, &mut record));
+        let decision = admitted.and_then(|admitted| Ok(Compose.check(admitted)?.outbound()));
         let asked = oracle::end(bytes).and_then(|end| oracle::read(&bytes[..end], gate));
         let expected = asked.filter(is_allowed);
         match (&decision, expected) {
-            (Ok(outbound), Some(call)) => is_that_call(outbound, &call, &trail),
+            (Ok(outbound), Some(call)) => is_that_call(outbound, &call, &record),
             (Err(refusal), None) => assert!(!matches!(refusal, Refusal::Internal), "a bug"),
             (Ok(outbound), None) => {
                 panic!("permitted, and not a call: {} {}", outbound.method(), outbound.uri())
@@ -91,7 +103,7 @@ impl World {
             if let Err(refusal) = &decision {
                 is_in_our_words(refusal);
             }
-            is_one_line(&trail);
+            is_one_line(record);
         }
         decision.is_ok()
     }
@@ -129,7 +141,7 @@ fn project(call: &Call<'_>) -> (&'static str, &'static str, &'static str) {
 }
 
 /// What would be sent is that call and nothing else, and the record says so.
-fn is_that_call(outbound: &Outbound, call: &Call<'_>, trail: &Trail) {
+fn is_that_call(outbound: &Outbound, call: &Call<'_>, record: &Record) {
     let (_, id, form) = project(call);
     let target = outbound.uri().path_and_query().expect("a target").as_str();
     assert_eq!(
@@ -147,7 +159,6 @@ fn is_that_call(outbound: &Outbound, call: &Call<'_>, trail: &Trail) {
     assert_eq!(outbound.headers().len(), names.len(), "each once");
     assert_eq!(outbound.headers()[HOST], "mpc.cn-north-4.myhuaweicloud.com");
     assert!(["x-project-id", "x-project_id"].iter().all(|name| outbound.headers()[*name] == id));
-    let record = trail.note();
     assert_eq!((record.caller.as_deref(), record.effect), (Some(call.caller), Some("allow")));
     assert_eq!((record.project_id.as_deref(), record.job_id.as_deref()), (Some(id), Some(call.job)));
     assert_eq!((record.action, record.attempts), (Some("mpc:editingTask:delete"), 0));
@@ -160,8 +171,7 @@ fn is_in_our_words(refusal: &Refusal) {
 }
 
 /// The record is one line of JSON, no longer than the room that is kept for it.
-fn is_one_line(trail: &Trail) {
-    let mut record = trail.note();
+fn is_one_line(mut record: Record) {
     record.outcome = Some(Outcome::Refused);
     let line = record.line(Duration::ZERO);
     assert!(line.len() <= 4096 && line.iter().filter(|byte| **byte == b'\n').count() == 1);

@@ -220,7 +220,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        audit::Trail,
+        audit::Record,
         clock,
         policy::{Condition, Glob, Location, Scope as Project},
     };
@@ -254,8 +254,7 @@ mod tests {
     }
 
     fn finish(counts: &ByPolicy, caller: &str) {
-        let trail = Trail::new("id".into(), "app".into(), "10.2.3.4".into(), clock::now());
-        let mut record = trail.note();
+        let mut record = Record::new("id".into(), "app".into(), "10.2.3.4".into(), clock::now());
         (record.caller, record.outcome, record.status) =
             (Some(caller.into()), Some(Outcome::Forwarded), Some(204));
         record.action = Some("mpc:editingTask:delete");

@@ -26,7 +26,6 @@ use tokio::{
     net::{TcpStream, UnixStream},
     time::{Instant, Sleep, sleep_until},
 };
-use tower::Service;
 
 use super::{
     accept::ListenerContext,
@@ -40,7 +39,7 @@ use crate::{
     identity::Peer,
     limit::Taken,
     metrics::Cut,
-    stage::{Arrival, Body, Refusal, is_passed_on},
+    stage::{Arrival, Body, Refusal, Service, is_passed_on},
 };
 
 /// What a connection is made of.
@@ -155,7 +154,7 @@ impl<S: CallerStream> Connection<S> {
             Err(Fault { refusal, is_head }) => (Err(refusal), is_head, true),
         };
         let arrival = Arrival { head, peer: Arc::clone(&self.peer), hosts: Arc::clone(&self.context.hosts) };
-        let Ok(answer) = self.context.stack.clone().call(arrival).await;
+        let Ok(answer) = Box::pin(self.context.stack.call(arrival)).await;
         let is_last = self.has_served(&answer) || is_last;
         (answer, Framing { is_head, is_last })
     }

@@ -284,7 +284,7 @@ impl Insight {
             recent: Arc::clone(&self.recent),
             freeze: self.freeze.clone(),
             metrics: Arc::clone(metrics),
-            hostname: hostname(),
+            hostname: hostname().into(),
             cutoff: cutoff.clone(),
         }
     }

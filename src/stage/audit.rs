@@ -1,24 +1,19 @@
 //! Was it recorded? Exactly one record a request, whatever happens to it: [`Arrival`] → [`Recorded`].
 //!
-//! It stands outside everything. The record is written by a guard when the request's future is dropped: finished,
-//! abandoned, cut by a time-out or unwound by a panic. Before anything else happens, room for the record is
+//! It stands outside everything. Its future owns the record, and the stages borrow it; it is written when that future is
+//! dropped: finished, abandoned, cut by a time-out or unwound by a panic. Before anything else happens, room for the record is
 //! taken; where there is none the request is refused.
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{convert::Infallible, sync::Arc};
 
 use http::{Response, request::Parts};
 use tokio::time::Instant;
-use tower::{Layer, Service};
+use tower::Layer;
 use uuid::Uuid;
 
-use super::{Body, Refusal, respond::refuse};
+use super::{Body, Refusal, Service, respond::refuse};
 use crate::{
-    audit::{Blocked, Recent, Sink, Slot, Trail},
+    audit::{Blocked, Recent, Record, Sink, Slot},
     clock,
     config::Hosts,
     identity::{Peer, PeerAddress},
@@ -36,96 +31,41 @@ pub struct Arrival {
 }
 
 /// A request that has a record.
-pub struct Recorded {
-    arrival: Arrival,
-    trail: Trail,
+pub struct Recorded<'r> {
+    pub(super) arrival: Arrival,
+    pub(super) record: &'r mut Record,
 }
 
 /// Wraps everything in [`Audit`].
 #[derive(Clone)]
 pub struct AuditLayer {
-    shared: Arc<Shared>,
-}
-
-/// Opens and closes the record of each request.
-#[derive(Clone)]
-pub struct Audit<S> {
-    inner: S,
-    shared: Arc<Shared>,
-}
-
-struct Shared {
     sink: Sink,
     recent: Arc<Recent>,
     metrics: Arc<Metrics>,
-    hostname: String,
+    hostname: Arc<str>,
 }
 
-impl Recorded {
-    /// A request whose record nobody writes: to decide on it, and no more.
-    #[cfg(any(test, fuzzing))]
-    pub(super) fn unwritten(arrival: Arrival, trail: Trail) -> Self {
-        Self { arrival, trail }
-    }
+/// Opens and closes the record of each request.
+pub struct Audit<S> {
+    inner: S,
+    records: AuditLayer,
+}
 
-    pub(super) fn into_parts(self) -> (Arrival, Trail) {
-        (self.arrival, self.trail)
-    }
-
-    pub(super) fn trail(&self) -> &Trail {
-        &self.trail
-    }
-
-    pub(super) fn peer(&self) -> &Peer {
-        &self.arrival.peer
+impl<'r> Recorded<'r> {
+    /// A request, and the record that somebody keeps of it.
+    pub(crate) fn new(arrival: Arrival, record: &'r mut Record) -> Self {
+        Self { arrival, record }
     }
 }
 
 impl AuditLayer {
     /// Writes records to `sink` and keeps some in `recent`. The host's name becomes part of request ids, as in
     /// Huawei's own.
-    pub fn new(sink: Sink, recent: Arc<Recent>, metrics: Arc<Metrics>, hostname: String) -> Self {
-        Self { shared: Arc::new(Shared { sink, recent, metrics, hostname }) }
-    }
-}
-
-impl<S> Layer<S> for AuditLayer {
-    type Service = Audit<S>;
-
-    fn layer(&self, inner: S) -> Audit<S> {
-        Audit { inner, shared: Arc::clone(&self.shared) }
-    }
-}
-
-impl<S> Service<Arrival> for Audit<S>
-where
-    S: Service<Recorded, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
+    pub fn new(sink: Sink, recent: Arc<Recent>, metrics: Arc<Metrics>, hostname: Arc<str>) -> Self {
+        Self { sink, recent, metrics, hostname }
     }
 
-    fn call(&mut self, arrival: Arrival) -> Self::Future {
-        let mut guard = self.shared.open(&arrival.peer);
-        let mut inner = self.inner.clone();
-        Box::pin(async move {
-            let answer = match guard.take_slot().await {
-                Ok(()) => inner.call(Recorded { arrival, trail: guard.trail.clone() }).await?,
-                Err(Blocked) => refuse(&Refusal::AuditBlocked, &guard.trail, arrival.peer.local),
-            };
-            guard.answered(&answer);
-            Ok(answer)
-        })
-    }
-}
-
-impl Shared {
-    fn open(self: &Arc<Self>, peer: &Peer) -> Guard {
+    fn open(&self, peer: &Peer) -> Guard<'_> {
         let now = clock::now();
         // Huawei's format: uuid, timestamp, host.
         let id = format!("{}-{}-{}", Uuid::new_v4().hyphenated(), now.timestamp_millis(), self.hostname);
@@ -133,49 +73,69 @@ impl Shared {
             PeerAddress::Tcp { address, .. } => address.ip().to_canonical().to_string(),
             PeerAddress::Unix { uid, .. } => format!("uid:{uid}"),
         };
-        let trail = Trail::new(id.into(), Arc::clone(&peer.listener), address, now);
         Guard {
+            record: Record::new(id.into(), Arc::clone(&peer.listener), address, now),
             slot: None,
-            trail,
             started: Instant::now(),
-            shared: Arc::clone(self),
+            records: self,
             _in_flight: self.metrics.in_flight(),
         }
     }
 }
 
-/// Writes the record when it is dropped.
-struct Guard {
+impl<S> Layer<S> for AuditLayer {
+    type Service = Audit<S>;
+
+    fn layer(&self, inner: S) -> Audit<S> {
+        Audit { inner, records: self.clone() }
+    }
+}
+
+impl<S> Service<Arrival> for Audit<S>
+where
+    S: for<'r> Service<Recorded<'r>, Response = Response<Body>, Error = Infallible> + Sync,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+
+    async fn call(&self, arrival: Arrival) -> Result<Response<Body>, Infallible> {
+        let mut guard = self.records.open(&arrival.peer);
+        let answer = match guard.take_slot().await {
+            Ok(()) => self.inner.call(Recorded::new(arrival, &mut guard.record)).await?,
+            Err(Blocked) => refuse(&Refusal::AuditBlocked, &mut guard.record, arrival.peer.local),
+        };
+        guard.record.status = Some(answer.status().as_u16());
+        Ok(answer)
+    }
+}
+
+/// Owns the record, and writes it when it is dropped.
+struct Guard<'s> {
+    record: Record,
     slot: Option<Slot>,
-    trail: Trail,
     started: Instant,
-    shared: Arc<Shared>,
+    records: &'s AuditLayer,
     _in_flight: InFlight,
 }
 
-impl Guard {
+impl Guard<'_> {
     /// Before anything is done: what cannot be recorded is not done.
     async fn take_slot(&mut self) -> Result<(), Blocked> {
-        self.slot = Some(self.shared.sink.reserve().await?);
+        self.slot = Some(self.records.sink.reserve().await?);
         Ok(())
-    }
-
-    fn answered(&mut self, answer: &Response<Body>) {
-        self.trail.note().status = Some(answer.status().as_u16());
     }
 }
 
-impl Drop for Guard {
+impl Drop for Guard<'_> {
     fn drop(&mut self) {
         let took = self.started.elapsed();
-        let mut record = self.trail.note();
-        let line = record.line(took);
-        self.shared.metrics.finished(&record, took);
-        self.shared.recent.keep(&record, &line);
-        drop(record);
+        let AuditLayer { sink, recent, metrics, .. } = self.records;
+        let line = self.record.line(took);
+        metrics.finished(&self.record, took);
+        recent.keep(&self.record, &line);
         match self.slot.take() {
-            Some(slot) => self.shared.sink.spend(slot, line),
-            None => self.shared.sink.try_write(line),
+            Some(slot) => sink.spend(slot, line),
+            None => sink.try_write(line),
         }
     }
 }

@@ -9,9 +9,8 @@ use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use http::Method;
 use rustls::ServerConfig;
-use tower::{BoxError, filter::Predicate};
 
-use super::{Exchange, Received, Refusal};
+use super::{Exchange, Received, Refusal, Stage};
 use crate::{
     identity::{Callers, Identity, Presented},
     limit::Limiter,
@@ -35,11 +34,11 @@ pub struct InForce {
 }
 
 /// A request whose caller is proven.
-pub struct Identified {
+pub struct Identified<'r> {
     method: Method,
     target: String,
     decider: Decider,
-    exchange: Exchange,
+    exchange: Exchange<'r>,
 }
 
 /// A proven caller, and the policy to decide by.
@@ -61,16 +60,16 @@ impl Authenticate {
     }
 }
 
-impl Identified {
-    pub(super) fn into_parts(self) -> (Method, String, Decider, Exchange) {
+impl<'r> Identified<'r> {
+    pub(super) fn into_parts(self) -> (Method, String, Decider, Exchange<'r>) {
         (self.method, self.target, self.decider, self.exchange)
     }
 }
 
-impl Predicate<Received> for Authenticate {
-    type Request = Identified;
+impl<'r> Stage<Received<'r>> for Authenticate {
+    type After = Identified<'r>;
 
-    fn check(&mut self, request: Received) -> Result<Identified, BoxError> {
+    fn check(&self, request: Received<'r>) -> Result<Identified<'r>, Refusal> {
         let in_force = self.in_force.load_full();
         let (method, target, headers, exchange) = request.into_parts();
         let presented = Presented {
@@ -79,14 +78,11 @@ impl Predicate<Received> for Authenticate {
             target: &target,
             headers: &headers,
             // One moment for the whole decision.
-            now: exchange.trail.opened(),
+            now: exchange.record.opened(),
         };
-        let identity = in_force.callers.identify(&presented).map_err(Refusal::from)?;
-        {
-            let mut record = exchange.trail.note();
-            record.caller = Some(identity.caller().shared());
-            record.identified_by = Some(identity.proof().as_str());
-        }
+        let identity = in_force.callers.identify(&presented)?;
+        exchange.record.caller = Some(identity.caller().shared());
+        exchange.record.identified_by = Some(identity.proof().as_str());
         Ok(Identified { method, target, decider: Decider { identity, in_force }, exchange })
     }
 }

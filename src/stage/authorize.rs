@@ -5,22 +5,21 @@
 
 use std::sync::Arc;
 
-use tower::{BoxError, filter::Predicate};
-
-use super::{Exchange, Project, Refusal, Routed, authenticate::Decider};
+use super::{Exchange, Project, Refusal, Routed, Stage, authenticate::Decider};
 use crate::{
-    identity::Identity,
+    audit::Record,
+    identity::{Identity, Peer},
     metrics::Metrics,
     operation::Target,
     policy::{Call, Decision, Effect, Mode, Policy, Rule},
 };
 
 /// A request that the policy allows.
-pub struct Permitted {
+pub struct Permitted<'r> {
     target: Target,
     project: Arc<Project>,
     decider: Decider,
-    exchange: Exchange,
+    exchange: Exchange<'r>,
 }
 
 /// What the policy is asked about.
@@ -28,7 +27,7 @@ pub(super) struct Question<'r> {
     pub(super) target: &'r Target,
     pub(super) project: &'r Project,
     pub(super) identity: &'r Identity,
-    pub(super) exchange: &'r Exchange,
+    pub(super) peer: &'r Peer,
 }
 
 /// Asks the policy.
@@ -44,8 +43,8 @@ impl Authorize {
     }
 }
 
-impl Permitted {
-    pub(super) fn into_parts(self) -> (Target, Arc<Project>, Decider, Exchange) {
+impl<'r> Permitted<'r> {
+    pub(super) fn into_parts(self) -> (Target, Arc<Project>, Decider, Exchange<'r>) {
         (self.target, self.project, self.decider, self.exchange)
     }
 }
@@ -53,29 +52,31 @@ impl Permitted {
 impl Authorize {
     /// Asks this policy, and notes on the record what it said: unless an attempt may have been carried out of which
     /// nothing was heard, because that was decided by the policy before.
-    pub(super) fn decide(&self, policy: &Policy, question: &Question<'_>) -> Result<(), Refusal> {
-        let Question { target, project, identity, exchange } = question;
+    pub(super) fn decide(
+        &self,
+        policy: &Policy,
+        question: &Question<'_>,
+        record: &mut Record,
+    ) -> Result<(), Refusal> {
+        let Question { target, project, identity, peer } = question;
         let (caller, action) = (identity.caller(), target.operation().action);
         let call = Call {
             caller,
             action,
             project: &project.settings.name,
             job: target.job().as_str(),
-            at: exchange.trail.opened(),
-            source_ip: exchange.peer.address.ip(),
-            listener: Some(&exchange.peer.listener),
+            at: record.opened(),
+            source_ip: peer.address.ip(),
+            listener: Some(&peer.listener),
             identified_by: Some(identity.proof().as_str()),
         };
         let decision = policy.decide(&call);
         let (rule, mode) = told(&decision);
-        {
-            let mut record = exchange.trail.note();
-            if !record.maybe_sent || record.upstream_status.is_some() {
-                record.effect = Some(decision.applied().as_str());
-                (record.rule, record.location) = rule.map(named).unzip();
-                record.policy_hash = Some(Arc::clone(policy.hash()));
-                record.policy_mode = Some(mode);
-            }
+        if !record.maybe_sent || record.upstream_status.is_some() {
+            record.effect = Some(decision.applied().as_str());
+            (record.rule, record.location) = rule.map(named).unzip();
+            record.policy_hash = Some(Arc::clone(policy.hash()));
+            record.policy_mode = Some(mode);
         }
         self.metrics.decided(&decision);
         match decision.applied() {
@@ -85,14 +86,14 @@ impl Authorize {
     }
 }
 
-impl Predicate<Routed> for Authorize {
-    type Request = Permitted;
+impl<'r> Stage<Routed<'r>> for Authorize {
+    type After = Permitted<'r>;
 
-    fn check(&mut self, request: Routed) -> Result<Permitted, BoxError> {
+    fn check(&self, request: Routed<'r>) -> Result<Permitted<'r>, Refusal> {
         let (target, project, decider, exchange) = request.into_parts();
         let identity = &decider.identity;
-        let question = Question { target: &target, project: &project, identity, exchange: &exchange };
-        self.decide(&decider.in_force.policy, &question)?;
+        let question = Question { target: &target, project: &project, identity, peer: &exchange.peer };
+        self.decide(&decider.in_force.policy, &question, exchange.record)?;
         Ok(Permitted { target, project, decider, exchange })
     }
 }

@@ -1,4 +1,4 @@
-//! Last check before a request is signed and sent: [`Composed`] → [`Cleared`].
+//! Last check before a request is signed and sent: [`Attempt`](super::Attempt) → [`Cleared`].
 //!
 //! Between the decision and the first byte a call may wait: for a credential, for the key's turn, for a retry, for a
 //! connection. Meanwhile an operator may have frozen it, another policy may be in force, or the time to finish may be
@@ -9,11 +9,14 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::{Authorize, Composed, InForce, Refusal};
-use crate::limit::{Cutoff, Freeze};
+use super::{Authorize, InForce, Refusal, compose::Draft};
+use crate::{
+    audit::Record,
+    limit::{Cutoff, Freeze},
+};
 
 /// A request that may be sent now, and not later.
-pub struct Cleared(Composed);
+pub struct Cleared<'a>(&'a Draft);
 
 /// What is asked before the first byte.
 #[derive(Clone)]
@@ -36,14 +39,14 @@ impl Clearance {
     }
 
     /// Lets a request through of which the first byte is about to be written.
-    pub(super) fn clear(&self, request: Composed) -> Result<Cleared, Refusal> {
-        self.check(&request)?;
-        Ok(Cleared(request))
+    pub(super) fn clear<'a>(&self, draft: &'a Draft, record: &mut Record) -> Result<Cleared<'a>, Refusal> {
+        self.check(draft, record)?;
+        Ok(Cleared(draft))
     }
 
     /// Whether a request may still be sent, so that nothing is waited for in vain.
-    pub(super) fn check(&self, request: &Composed) -> Result<(), Refusal> {
-        let decided = request.decided();
+    pub(super) fn check(&self, draft: &Draft, record: &mut Record) -> Result<(), Refusal> {
+        let decided = draft.decided();
         if self.cutoff.is_over() {
             return Err(Refusal::Draining);
         }
@@ -54,12 +57,12 @@ impl Clearance {
         if Arc::ptr_eq(&in_force, &decided.decider.in_force) {
             return Ok(());
         }
-        self.authorize.decide(&in_force.policy, &request.question())
+        self.authorize.decide(&in_force.policy, &draft.question(), record)
     }
 }
 
-impl Cleared {
-    pub(super) fn into_request(self) -> Composed {
+impl<'a> Cleared<'a> {
+    pub(super) fn draft(&self) -> &'a Draft {
         self.0
     }
 }

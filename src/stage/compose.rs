@@ -1,6 +1,6 @@
 //! What goes upstream? [`Admitted`] → [`Composed`]: a new request, built from the decision.
 //!
-//! It stands behind every decision and before `retry`, so a request is composed once and each attempt sends the same.
+//! It stands behind every decision and before `retry`, so a request is composed once and each [`Attempt`] sends the same.
 //! Nothing here comes from the caller but the job id, which obeys the grammar, and a valid trace context.
 
 use std::sync::Arc;
@@ -10,48 +10,64 @@ use http::{
     header::{ACCEPT, HOST, USER_AGENT},
 };
 use http_body_util::Full;
-use tower::{BoxError, filter::Predicate};
+use tokio::time::Instant;
 
-use super::{Admitted, Exchange, Project, authorize::Question, limit::Decided};
+use super::{
+    Admitted, Exchange, Project, Refusal, Stage, authorize::Question, limit::Decided, trace::TraceContext,
+};
 use crate::{
+    audit::Record,
     config::ProjectHeader,
-    credential::{Held, Lent},
-    upstream::{Outbound, Upstream, Use},
+    identity::Peer,
+    upstream::{Outbound, Use},
 };
 
-/// A request that is complete but for its credential. Cheap to clone: one for each attempt.
-#[derive(Clone)]
-pub struct Composed {
+/// A request that is complete but for its credential.
+pub struct Composed<'r> {
+    pub(super) draft: Draft,
+    pub(super) record: &'r mut Record,
+}
+
+/// What each attempt sends, but for its credential. Only this stage makes one.
+pub(super) struct Draft {
     method: Method,
     uri: Uri,
+    trace: Option<TraceContext>,
     project: Arc<Project>,
-    via: Use,
-    exchange: Exchange,
-    decided: Arc<Decided>,
+    peer: Arc<Peer>,
+    deadline: Instant,
+    decided: Decided,
+}
+
+/// One attempt at a composed request.
+pub struct Attempt<'a> {
+    pub(super) draft: &'a Draft,
+    pub(super) record: &'a mut Record,
+    /// Which connection it may use.
+    pub(super) via: Use,
 }
 
 /// Builds upstream requests.
 #[derive(Clone)]
 pub struct Compose;
 
-impl Composed {
-    /// The same request, to be sent on a connection that was never used.
-    pub(super) fn on_a_fresh_connection(mut self) -> Self {
-        self.via = Use::Fresh;
-        self
+impl Composed<'_> {
+    /// What would be sent, without a credential.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn outbound(&self) -> Outbound {
+        self.draft.request()
+    }
+}
+
+impl Draft {
+    /// When its caller has to be answered.
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
     }
 
-    pub(super) fn credential(&self) -> &Arc<Held> {
-        &self.project.credential
-    }
-
-    pub(super) fn exchange(&self) -> &Exchange {
-        &self.exchange
-    }
-
-    /// Which connection it may use.
-    pub(super) fn via(&self) -> Use {
-        self.via
+    /// Where it goes, and with which credential.
+    pub(super) fn project(&self) -> &Project {
+        &self.project
     }
 
     /// Why it may be sent.
@@ -61,27 +77,15 @@ impl Composed {
 
     /// What a policy is asked about it.
     pub(super) fn question(&self) -> Question<'_> {
-        let Decided { target, decider, .. } = &*self.decided;
-        Question { target, project: &self.project, identity: &decider.identity, exchange: &self.exchange }
+        let Decided { target, decider, .. } = &self.decided;
+        Question { target, project: &self.project, identity: &decider.identity, peer: &self.peer }
     }
 
-    /// Notes which credential it is to be signed with.
-    pub(super) fn note_credential(&self, lent: &Lent) {
-        let mut record = self.exchange.trail.note();
-        record.credential = Some(Arc::clone(self.project.credential.name()));
-        record.key_hint = lent.credential().key_hint().map(str::to_owned);
-    }
-
-    /// Where it goes.
-    pub(super) fn upstream(&self) -> &Arc<Upstream> {
-        &self.project.upstream
-    }
-
-    /// The request without its credential, and what is needed to add that and to send it.
-    pub(super) fn into_parts(self) -> (Outbound, Arc<Project>, Exchange) {
+    /// The request without its credential.
+    pub(super) fn request(&self) -> Outbound {
         let mut request = Request::new(Full::default());
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
         let headers = request.headers_mut();
         headers.reserve(12);
         headers.insert(HOST, self.project.host.clone());
@@ -94,27 +98,30 @@ impl Composed {
         if names != ProjectHeader::Hyphen {
             headers.insert(PROJECT_UNDERSCORE_ID, self.project.id.clone());
         }
-        if let Some(trace) = &self.exchange.trace {
+        if let Some(trace) = &self.trace {
             headers.insert(TRACEPARENT, trace.parent.clone());
             if let Some(state) = &trace.state {
                 headers.insert(TRACESTATE, state.clone());
             }
         }
-        (request, self.project, self.exchange)
+        request
     }
 }
 
-impl Predicate<Admitted> for Compose {
-    type Request = Composed;
+impl<'r> Stage<Admitted<'r>> for Compose {
+    type After = Composed<'r>;
 
-    fn check(&mut self, request: Admitted) -> Result<Composed, BoxError> {
+    fn check(&self, request: Admitted<'r>) -> Result<Composed<'r>, Refusal> {
         let (decided, project, exchange) = request.into_parts();
         let received = decided.target.operation();
         let operation =
             project.settings.cancel_form.and_then(|form| received.in_form(form)).unwrap_or(received);
-        let method = Method::from_bytes(operation.method.as_bytes())?;
-        let uri = Uri::try_from(operation.render(&project.settings.id, decided.target.job()))?;
-        Ok(Composed { method, uri, project, via: Use::Pooled, exchange, decided: Arc::new(decided) })
+        let method = Method::from_bytes(operation.method.as_bytes()).map_err(Refusal::bug)?;
+        let uri = operation.render(&project.settings.id, decided.target.job());
+        let uri = Uri::try_from(uri).map_err(Refusal::bug)?;
+        let Exchange { peer, record, deadline, trace } = exchange;
+        let draft = Draft { method, uri, trace, project, peer, deadline, decided };
+        Ok(Composed { draft, record })
     }
 }
 

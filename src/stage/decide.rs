@@ -1,60 +1,33 @@
-//! What would be sent for this head? The stages from `receive` to `compose`, in their order, as one function of values:
-//! what fuzzing asks hundreds of thousands of times a second.
+//! The whole decision, [`Recorded`] → [`Admitted`]: a clean request, a proven caller, a known operation, an allowed call,
+//! within its limits.
 //!
-//! It is built for that only. The stack has the same stages, between those that wait and write.
+//! It is one function of values, which waits for nothing and sends nothing. The stack and the fuzzers call the same.
 
-use std::sync::Arc;
-
-use arc_swap::ArcSwap;
-use tower::{BoxError, filter::Predicate};
-
-use super::{
-    Arrival, Authenticate, Authorize, Compose, InForce, Limit, Project, Receive, Recorded, Refusal, Route,
-};
-use crate::{audit::Trail, config::Limits, limit::Freeze, metrics::Metrics, upstream::Outbound};
+use super::{Admitted, Authenticate, Authorize, Limit, Receive, Recorded, Refusal, Route, Stage};
 
 /// The stages that decide.
 #[derive(Clone)]
 pub struct Decide {
-    receive: Receive,
-    authenticate: Authenticate,
-    route: Route,
-    authorize: Authorize,
-    limit: Limit,
+    /// Is the request meant for us?
+    pub receive: Receive,
+    /// Who calls?
+    pub authenticate: Authenticate,
+    /// What is meant?
+    pub route: Route,
+    /// May they?
+    pub authorize: Authorize,
+    /// May they now?
+    pub limit: Limit,
 }
 
-impl Decide {
-    /// Decides by what is in force, on these projects.
-    pub fn new(
-        in_force: Arc<ArcSwap<InForce>>,
-        projects: &[Arc<Project>],
-        limits: &Limits,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        Self {
-            receive: Receive::new(limits.request_deadline),
-            authenticate: Authenticate::new(in_force),
-            route: Route::new(projects),
-            authorize: Authorize::new(Arc::clone(&metrics)),
-            limit: Limit::new(Freeze::default(), metrics),
-        }
-    }
+impl<'r> Stage<Recorded<'r>> for Decide {
+    type After = Admitted<'r>;
 
-    /// The request that would be signed and sent; the trail says for whom.
-    ///
-    /// # Errors
-    /// Why there is none.
-    pub fn decide(&mut self, arrival: Arrival, trail: &Trail) -> Result<Outbound, Refusal> {
-        self.composed(Recorded::unwritten(arrival, trail.clone()))
-            .map_err(|error| error.downcast::<Refusal>().map_or(Refusal::Internal, |refusal| *refusal))
-    }
-
-    fn composed(&mut self, recorded: Recorded) -> Result<Outbound, BoxError> {
-        let received = self.receive.check(recorded)?;
+    fn check(&self, request: Recorded<'r>) -> Result<Admitted<'r>, Refusal> {
+        let received = self.receive.check(request)?;
         let identified = self.authenticate.check(received)?;
         let routed = self.route.check(identified)?;
         let permitted = self.authorize.check(routed)?;
-        let admitted = self.limit.check(permitted)?;
-        Ok(Compose.check(admitted)?.into_parts().0)
+        self.limit.check(permitted)
     }
 }

@@ -1,28 +1,21 @@
-//! Lends the credential: [`Composed`] → [`Entrusted`], and hears what upstream thinks of it.
+//! Lends the credential: [`Attempt`] → [`Entrusted`], and hears what upstream thinks of it.
 //!
 //! It stands between `retry` and `forward`: each attempt is lent the value in force, whole. Here the answer is looked
 //! at once more for what it proves of the credential and of the endpoint's clock: one that has ended is renewed, and
 //! the call signed anew and sent once more; bad signatures are counted before they lock the key. A 401 was surely not
 //! carried out.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
-use tower::{BoxError, Layer, Service, ServiceExt};
+use tower::Layer;
 
-use super::{Answered, Composed, Refusal};
-use crate::{
-    credential::{Lent, Verdict},
-    upstream::Answer,
-};
+use super::{Answered, Attempt, Refusal, Service, compose::Draft};
+use crate::credential::{Lent, Verdict};
 
-/// A request with the credential that is to sign it.
-pub struct Entrusted {
-    request: Composed,
-    lent: Lent,
+/// An attempt with the credential that is to sign it.
+pub struct Entrusted<'a> {
+    pub(super) attempt: Attempt<'a>,
+    pub(super) lent: Lent,
 }
 
 /// Wraps the signing and sending of a request in `Entrust`.
@@ -30,19 +23,8 @@ pub struct Entrusted {
 pub struct EntrustLayer;
 
 /// Lends credentials.
-#[derive(Clone)]
 pub struct Entrust<S> {
     inner: S,
-}
-
-impl Entrusted {
-    pub(super) fn request(&self) -> &Composed {
-        &self.request
-    }
-
-    pub(super) fn into_parts(self) -> (Composed, Lent) {
-        (self.request, self.lent)
-    }
 }
 
 impl<S> Layer<S> for EntrustLayer {
@@ -53,45 +35,31 @@ impl<S> Layer<S> for EntrustLayer {
     }
 }
 
-impl<S> Service<Composed> for Entrust<S>
+impl<'a, S> Service<Attempt<'a>> for Entrust<S>
 where
-    S: Service<Entrusted, Response = Answered, Error = BoxError> + Clone + Send + 'static,
-    S::Future: Send,
+    S: for<'s> Service<Entrusted<'s>, Response = Answered, Error = Refusal> + Sync,
 {
-    type Response = Answer;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Answer, BoxError>> + Send>>;
+    type Response = Answered;
+    type Error = Refusal;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Composed) -> Self::Future {
-        let entrust = self.clone();
-        Box::pin(entrust.run(request))
-    }
-}
-
-impl<S> Entrust<S>
-where
-    S: Service<Entrusted, Response = Answered, Error = BoxError> + Clone,
-{
-    async fn run(self, request: Composed) -> Result<Answer, BoxError> {
-        let (held, deadline) = (Arc::clone(request.credential()), request.exchange().deadline);
-        let mut lease = held.lease(deadline).await.map_err(Refusal::from)?;
+    async fn call(&self, attempt: Attempt<'a>) -> Result<Answered, Refusal> {
+        let Attempt { draft, record, via } = attempt;
+        let (held, deadline) = (&draft.project().credential, draft.deadline());
+        let mut lease = held.lease(deadline).await?;
         let mut again = true;
         loop {
             let lent = lease.lent();
-            request.note_credential(&lent);
-            let entrusted = Entrusted { request: request.clone(), lent: lent.clone() };
+            record.credential = Some(Arc::clone(held.name()));
+            record.key_hint = lent.credential().key_hint().map(str::to_owned);
+            let attempt = Attempt { draft, record: &mut *record, via };
             // A lease whose attempt fails is dropped: that says nothing about its signature.
-            let answered = self.inner.clone().oneshot(entrusted).await?;
+            let answered = self.inner.call(Entrusted { attempt, lent: lent.clone() }).await?;
             let verdict = Verdict::of(&answered.answer, answered.dated);
             // Before the lease is given back: whoever is let in by that signs by the right clock.
-            learn(&request, &answered, verdict);
+            learn(draft, &answered, verdict);
             held.answered(lease, verdict);
             let next = match verdict {
-                Verdict::Misdated if again && request.upstream().clock().is_corrected() => {
+                Verdict::Misdated if again && draft.project().upstream.clock().is_corrected() => {
                     // The date was wrong, and not the key; now it is known by how much.
                     held.lease(deadline).await.ok()
                 }
@@ -109,7 +77,7 @@ where
                     if verdict == Verdict::Ended {
                         held.ended(&lent);
                     }
-                    return Ok(answered.answer);
+                    return Ok(answered);
                 }
             }
             again = false;
@@ -118,11 +86,11 @@ where
 }
 
 /// What the answer says of the endpoint's clock.
-fn learn(request: &Composed, answered: &Answered, verdict: Verdict) {
+fn learn(draft: &Draft, answered: &Answered, verdict: Verdict) {
     let Answered { answer, dated, took } = answered;
     if let Some(date) = answer.date()
         && verdict.tells_the_time(answer, *dated)
     {
-        request.upstream().clock().learn(date, *took);
+        draft.project().upstream.clock().learn(date, *took);
     }
 }

@@ -4,14 +4,7 @@
 //! the last things before its first byte, and notes on the trail what came back. An answer that holds what we sent as a
 //! credential is neither passed on nor noted with it. While upstream's circuit is open there is no attempt.
 
-use std::{
-    error::Error,
-    mem::replace,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{error::Error, mem::replace, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -19,11 +12,10 @@ use http::HeaderValue;
 use memchr::memmem;
 use serde_json::Value;
 use tokio::time::Instant;
-use tower::{BoxError, Service};
 
-use super::{Clearance, Composed, Entrusted, Refusal, Signed};
+use super::{Attempt, Clearance, Entrusted, Refusal, Service, Signed, compose::Draft};
 use crate::{
-    audit::{Blocked, Sink, Trail},
+    audit::{Blocked, Record, Sink},
     credential::Lent,
     limit::{Room, Taken},
     log::LIMITED,
@@ -43,7 +35,6 @@ pub struct Answered {
 }
 
 /// Sends requests.
-#[derive(Clone)]
 pub struct Forward {
     room: Room,
     sink: Sink,
@@ -68,41 +59,34 @@ impl Forward {
     }
 }
 
-impl Service<Entrusted> for Forward {
+impl<'a> Service<Entrusted<'a>> for Forward {
     type Response = Answered;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Answered, BoxError>> + Send>>;
+    type Error = Refusal;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Entrusted) -> Self::Future {
-        Box::pin(self.clone().attempt(request))
-    }
-}
-
-impl Forward {
-    async fn attempt(self, request: Entrusted) -> Result<Answered, BoxError> {
-        self.clearance.check(request.request())?;
-        let (request, lent) = request.into_parts();
-        let (upstream, exchange) = (Arc::clone(request.upstream()), request.exchange().clone());
-        let patience = PATIENCE.min(exchange.deadline.saturating_duration_since(Instant::now()));
+    async fn call(&self, request: Entrusted<'a>) -> Result<Answered, Refusal> {
+        let Entrusted { attempt: Attempt { draft, record, via }, lent } = request;
+        self.clearance.check(draft, record)?;
+        let (upstream, deadline) = (&draft.project().upstream, draft.deadline());
+        let patience = PATIENCE.min(deadline.saturating_duration_since(Instant::now()));
         let room = self.room.take(MAX_BODY, patience).await.ok_or(Refusal::Overloaded)?;
         let started = Instant::now();
         let pass = upstream.breaker().pass(started).map_err(Refusal::CircuitOpen)?;
         // What finds out whether upstream works is not spent on a connection from before it failed.
-        let via = if pass.is_probe() { Use::Fresh } else { request.via() };
-        exchange.trail.note().attempts += 1;
-        let sent = match upstream.connect(via, exchange.deadline).await {
-            Ok(connected) => self.send(connected, request, &lent).await.inspect_err(|_| {
-                // Nothing was sent: it was none.
-                exchange.trail.note().attempts -= 1;
-            })?,
+        let via = if pass.is_probe() { Use::Fresh } else { via };
+        record.attempts += 1;
+        let sent = match upstream.connect(via, deadline).await {
+            Ok(connected) => match self.send(connected, (draft, &lent), record).await {
+                Ok(sent) => sent,
+                Err(refusal) => {
+                    // Nothing was sent: it was none.
+                    record.attempts -= 1;
+                    return Err(refusal);
+                }
+            },
             Err(error) => Sent::nothing(error.into()),
         };
         let took = started.elapsed();
-        *exchange.trail.note().upstream_duration.get_or_insert_default() += took;
+        *record.upstream_duration.get_or_insert_default() += took;
         self.metrics.attempted(took);
         if let Some(change) = pass.went(Verdict::of(&sent.result), started + took) {
             tell(change, upstream.name(), &sent.result);
@@ -110,7 +94,7 @@ impl Forward {
         match sent.result {
             Ok(mut answer) => {
                 withhold(&mut answer, &sent.sensitive);
-                note(&exchange.trail, Some(&answer));
+                note(record, Some(&answer));
                 answer.body = Kept::within(room, answer.body);
                 Ok(Answered { answer, dated: sent.dated, took: sent.took })
             }
@@ -118,26 +102,32 @@ impl Forward {
                 self.metrics.attempt_failed(kind(&error));
                 // An answer to an attempt before this one is not the last word.
                 if !error.sent_nothing() {
-                    note(&exchange.trail, None);
+                    note(record, None);
                 }
                 Err(error.into())
             }
         }
     }
+}
 
+impl Forward {
     /// Announces the call, once, when nothing is left that could keep it from being sent; has it cleared and signed;
     /// and sends it.
-    async fn send(&self, connected: Connected<'_>, request: Composed, lent: &Lent) -> Result<Sent, BoxError> {
-        let trail = request.exchange().trail.clone();
-        let announced = self.sink.announce(&trail).await.map_err(|Blocked| Refusal::AuditBlocked)?;
+    async fn send(
+        &self,
+        connected: Connected<'_>,
+        (draft, lent): (&Draft, &Lent),
+        record: &mut Record,
+    ) -> Result<Sent, Refusal> {
+        let announced = self.sink.announce(record).await.map_err(|Blocked| Refusal::AuditBlocked)?;
         // Every wait is over.
-        let signed = Signed::new(self.clearance.clear(request)?, lent)?;
+        let signed = Signed::new(self.clearance.clear(draft, record)?, lent)?;
         let (dated, sensitive, started) = (signed.dated(), signed.sensitive(), Instant::now());
         // From here on nobody can be sure, whatever ends this.
-        let before = replace(&mut trail.note().maybe_sent, true);
+        let before = replace(&mut record.maybe_sent, true);
         let result = connected.send(signed.open(announced)).await;
         if result.as_ref().is_err_and(SendError::sent_nothing) {
-            trail.note().maybe_sent = before;
+            record.maybe_sent = before;
         }
         Ok(Sent { result, dated, took: started.elapsed(), sensitive })
     }
@@ -195,8 +185,7 @@ fn root<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
     error.source().map_or(error, root)
 }
 
-fn note(trail: &Trail, answer: Option<&Answer>) {
-    let mut record = trail.note();
+fn note(record: &mut Record, answer: Option<&Answer>) {
     record.upstream_status = answer.map(|answer| answer.status.as_u16());
     let id = answer.and_then(|answer| answer.headers.get(REQUEST_ID)?.to_str().ok());
     record.upstream_request_id = id.map(short);

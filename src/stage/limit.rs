@@ -5,9 +5,7 @@
 
 use std::sync::Arc;
 
-use tower::{BoxError, filter::Predicate};
-
-use super::{Exchange, Permitted, Project, Refusal, authenticate::Decider};
+use super::{Exchange, Permitted, Project, Refusal, Stage, authenticate::Decider};
 use crate::{
     limit::{Admission, Freeze},
     metrics::Metrics,
@@ -15,10 +13,10 @@ use crate::{
 };
 
 /// A request that may be carried out now.
-pub struct Admitted {
+pub struct Admitted<'r> {
     decided: Decided,
     project: Arc<Project>,
-    exchange: Exchange,
+    exchange: Exchange<'r>,
 }
 
 /// What was decided: for whom, by what, and within which limits.
@@ -43,21 +41,21 @@ impl Limit {
     }
 }
 
-impl Admitted {
-    pub(super) fn into_parts(self) -> (Decided, Arc<Project>, Exchange) {
+impl<'r> Admitted<'r> {
+    pub(super) fn into_parts(self) -> (Decided, Arc<Project>, Exchange<'r>) {
         (self.decided, self.project, self.exchange)
     }
 }
 
-impl Predicate<Permitted> for Limit {
-    type Request = Admitted;
+impl<'r> Stage<Permitted<'r>> for Limit {
+    type After = Admitted<'r>;
 
-    fn check(&mut self, request: Permitted) -> Result<Admitted, BoxError> {
+    fn check(&self, request: Permitted<'r>) -> Result<Admitted<'r>, Refusal> {
         let (target, project, decider, exchange) = request.into_parts();
         let caller = decider.identity.caller();
         // Every operation of the catalogue writes.
         if self.freeze.is_frozen(caller) {
-            return Err(Refusal::Frozen.into());
+            return Err(Refusal::Frozen);
         }
         let admission = decider.in_force.limiter.admit(caller, &project.settings.id).map_err(|exceeded| {
             self.metrics.rate_limited(exceeded.scope, caller, &project.settings.name);

@@ -2,101 +2,113 @@
 //!
 //! ```text
 //! Arrival ─audit▶ Recorded ─receive▶ Received ─authenticate▶ Identified ─route▶ Routed ─authorize▶ Permitted
-//!         ─limit▶ Admitted ─compose▶ Composed ─entrust▶ Entrusted ─clear▶ Cleared ─sign▶ Signed ─forward▶ Answer
+//!         ─limit▶ Admitted ─compose▶ Composed ─retry▶ Attempt ─entrust▶ Entrusted ─clear▶ Cleared ─sign▶ Signed
+//!         ─forward▶ Answered
 //! ```
 //!
-//! Each type has private fields and lives beside the one stage that may make it; each stage that decides is a
-//! [`tower::filter::Predicate`] from one type to the next; clearing and signing are the last things that `forward` does
-//! before the first byte. So leaving a stage out, or swapping two, does not
-//! compile. This stack does:
+//! Each type has private fields and lives beside the one stage that may make it; a stage that decides is a plain function
+//! from one type to the next ([`Stage`]), all of them together are [`Decide`]. Clearing and signing are the last things that
+//! `forward` does before the first byte. So leaving a stage out, or swapping two, does not compile. This does:
 //!
 //! ```
-//! use mpc_auth_proxy::stage::{Authenticate, Authorize, Compose, EntrustLayer, Forward, Limit, Receive, Recorded, Route};
-//! use tower::{Service, ServiceBuilder, filter::FilterLayer};
+//! use mpc_auth_proxy::stage::{Admitted, Decide, Recorded, Refusal, Stage};
 //!
-//! fn whole(a: Receive, b: Authenticate, c: Route, d: Authorize, e: Limit, f: Compose, x: EntrustLayer, h: Forward) -> impl Service<Recorded> {
-//!     ServiceBuilder::new()
-//!         .layer(FilterLayer::new(a))
-//!         .layer(FilterLayer::new(b))
-//!         .layer(FilterLayer::new(c))
-//!         .layer(FilterLayer::new(d))
-//!         .layer(FilterLayer::new(e))
-//!         .layer(FilterLayer::new(f))
-//!         .layer(x)
-//!         .service(h)
+//! fn whole<'r>(decide: &Decide, request: Recorded<'r>) -> Result<Admitted<'r>, Refusal> {
+//!     let received = decide.receive.check(request)?;
+//!     let identified = decide.authenticate.check(received)?;
+//!     let routed = decide.route.check(identified)?;
+//!     let permitted = decide.authorize.check(routed)?;
+//!     decide.limit.check(permitted)
 //! }
 //! ```
 //!
 //! Without `authorize` it does not:
 //!
-//! ```compile_fail
-//! use mpc_auth_proxy::stage::{Authenticate, Authorize, Compose, EntrustLayer, Forward, Limit, Receive, Recorded, Route};
-//! use tower::{Service, ServiceBuilder, filter::FilterLayer};
+//! ```compile_fail,E0277
+//! use mpc_auth_proxy::stage::{Admitted, Decide, Recorded, Refusal, Stage};
 //!
-//! fn whole(a: Receive, b: Authenticate, c: Route, d: Authorize, e: Limit, f: Compose, x: EntrustLayer, h: Forward) -> impl Service<Recorded> {
-//!     ServiceBuilder::new()
-//!         .layer(FilterLayer::new(a))
-//!         .layer(FilterLayer::new(b))
-//!         .layer(FilterLayer::new(c))
-//!         .layer(FilterLayer::new(e))
-//!         .layer(FilterLayer::new(f))
-//!         .layer(x)
-//!         .service(h)
+//! fn whole<'r>(decide: &Decide, request: Recorded<'r>) -> Result<Admitted<'r>, Refusal> {
+//!     let received = decide.receive.check(request)?;
+//!     let identified = decide.authenticate.check(received)?;
+//!     let routed = decide.route.check(identified)?;
+//!     decide.limit.check(routed)
 //! }
 //! ```
 //!
 //! Nor with `authenticate` and `route` swapped:
 //!
-//! ```compile_fail
-//! use mpc_auth_proxy::stage::{Authenticate, Authorize, Compose, EntrustLayer, Forward, Limit, Receive, Recorded, Route};
-//! use tower::{Service, ServiceBuilder, filter::FilterLayer};
+//! ```compile_fail,E0277
+//! use mpc_auth_proxy::stage::{Admitted, Decide, Recorded, Refusal, Stage};
 //!
-//! fn whole(a: Receive, b: Authenticate, c: Route, d: Authorize, e: Limit, f: Compose, x: EntrustLayer, h: Forward) -> impl Service<Recorded> {
-//!     ServiceBuilder::new()
-//!         .layer(FilterLayer::new(a))
-//!         .layer(FilterLayer::new(c))
-//!         .layer(FilterLayer::new(b))
-//!         .layer(FilterLayer::new(d))
-//!         .layer(FilterLayer::new(e))
-//!         .layer(FilterLayer::new(f))
-//!         .layer(x)
-//!         .service(h)
+//! fn whole<'r>(decide: &Decide, request: Recorded<'r>) -> Result<Admitted<'r>, Refusal> {
+//!     let received = decide.receive.check(request)?;
+//!     let routed = decide.route.check(received)?;
+//!     let identified = decide.authenticate.check(routed)?;
+//!     let permitted = decide.authorize.check(identified)?;
+//!     decide.limit.check(permitted)
+//! }
+//! ```
+//!
+//! The services that act are as strict: what is composed cannot be reached but by a decision.
+//!
+//! ```
+//! use mpc_auth_proxy::stage::{Compose, Decide, Delivered, Recorded, Refusal, Service, StageLayer, Composed};
+//! use tower::ServiceBuilder;
+//!
+//! fn whole<S>(decide: Decide, act: S) -> impl for<'r> Service<Recorded<'r>>
+//! where
+//!     S: for<'r> Service<Composed<'r>, Response = Delivered, Error = Refusal> + Sync,
+//! {
+//!     ServiceBuilder::new().layer(StageLayer::new(decide)).layer(StageLayer::new(Compose)).service(act)
+//! }
+//! ```
+//!
+//! ```compile_fail,E0277
+//! use mpc_auth_proxy::stage::{Compose, Decide, Delivered, Recorded, Refusal, Service, StageLayer, Composed};
+//! use tower::ServiceBuilder;
+//!
+//! fn whole<S>(act: S) -> impl for<'r> Service<Recorded<'r>>
+//! where
+//!     S: for<'r> Service<Composed<'r>, Response = Delivered, Error = Refusal> + Sync,
+//! {
+//!     ServiceBuilder::new().layer(StageLayer::new(Compose)).service(act)
 //! }
 //! ```
 //!
 //! And a request that was only routed cannot be passed off as permitted, because nobody else can make one:
 //!
-//! ```compile_fail
+//! ```compile_fail,E0451
 //! use mpc_auth_proxy::stage::Permitted;
-//! fn forge(other: Permitted) -> Permitted {
+//! fn forge<'r>(other: Permitted<'r>) -> Permitted<'r> {
 //!     Permitted { ..other }
 //! }
 //! ```
 
 mod refusal;
+mod service;
 mod trace;
 mod audit;
 mod respond;
+mod concurrency;
 mod receive;
 mod authenticate;
 mod route;
 mod authorize;
 mod limit;
+mod decide;
 mod compose;
 mod retry;
 mod entrust;
 mod clear;
 mod sign;
 mod forward;
-#[cfg(any(test, fuzzing))]
-mod decide;
 
 pub use audit::{Arrival, Audit, AuditLayer, Recorded};
 pub use authenticate::{Authenticate, Identified, InForce};
 pub use authorize::{Authorize, Permitted};
 pub use clear::{Clearance, Cleared};
-pub use compose::{Compose, Composed};
-#[cfg(any(test, fuzzing))]
+pub use compose::{Attempt, Compose, Composed};
+pub use concurrency::{ConcurrencyLimit, ConcurrencyLimitLayer};
 pub use decide::Decide;
 pub use entrust::{Entrust, EntrustLayer, Entrusted};
 pub use forward::{Answered, Forward};
@@ -104,22 +116,22 @@ pub use limit::{Admitted, Limit};
 pub use receive::{Receive, Received, canonical};
 pub use refusal::Refusal;
 pub use respond::{Body, Respond, RespondLayer, is_passed_on};
-pub use retry::{Delivered, RetryLayer};
+pub use retry::{Delivered, Retry, RetryLayer};
 pub use route::{Project, Route, Routed};
+pub use service::{Service, Stage, StageLayer, Staged};
 pub use sign::Signed;
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::{audit::Trail, identity::Peer};
+use crate::{audit::Record, identity::Peer};
 use trace::TraceContext;
 
 /// What stays with a request from stage to stage. None of it grants anything.
-#[derive(Clone)]
-struct Exchange {
+struct Exchange<'r> {
     peer: Arc<Peer>,
-    trail: Trail,
+    record: &'r mut Record,
     deadline: Instant,
-    trace: Option<Arc<TraceContext>>,
+    trace: Option<TraceContext>,
 }

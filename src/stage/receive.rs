@@ -5,24 +5,23 @@
 //! its head by then, exactly; what is no head, or is framed in a way that is not accepted, arrives as its refusal and
 //! ends here. It does not look at who is calling or what for.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, time::Duration};
 
 use http::{HeaderMap, HeaderName, Method};
 use tokio::time::Instant;
-use tower::{BoxError, filter::Predicate};
 
-use super::{Exchange, Recorded, Refusal, trace::TraceContext};
+use super::{Exchange, Recorded, Refusal, Stage, trace::TraceContext};
 use crate::{
     config::Hosts,
     identity::{Peer, PeerAddress},
 };
 
 /// A request with a clean head.
-pub struct Received {
+pub struct Received<'r> {
     method: Method,
     target: String,
     headers: HeaderMap,
-    exchange: Exchange,
+    exchange: Exchange<'r>,
 }
 
 /// Checks heads.
@@ -31,9 +30,9 @@ pub struct Receive {
     deadline: Duration,
 }
 
-impl Received {
+impl<'r> Received<'r> {
     /// Method, raw target and headers, and what stays with the request.
-    pub(super) fn into_parts(self) -> (Method, String, HeaderMap, Exchange) {
+    pub(super) fn into_parts(self) -> (Method, String, HeaderMap, Exchange<'r>) {
         (self.method, self.target, self.headers, self.exchange)
     }
 }
@@ -45,22 +44,22 @@ impl Receive {
     }
 }
 
-impl Predicate<Recorded> for Receive {
-    type Request = Received;
+impl<'r> Stage<Recorded<'r>> for Receive {
+    type After = Received<'r>;
 
-    fn check(&mut self, recorded: Recorded) -> Result<Received, BoxError> {
-        let (arrival, trail) = recorded.into_parts();
+    fn check(&self, recorded: Recorded<'r>) -> Result<Received<'r>, Refusal> {
+        let Recorded { arrival, record } = recorded;
         let head = arrival.head?;
-        trail.note().method = Some(known(&head.method));
+        record.method = Some(known(&head.method));
         check_headers(&head.headers, &arrival.peer, &arrival.hosts)?;
-        let trace = TraceContext::of(&head.headers).map(Arc::new);
-        trail.note().trace_id = trace.as_ref().map(|t| t.trace_id().to_owned());
+        let trace = TraceContext::of(&head.headers);
+        record.trace_id = trace.as_ref().map(|trace| trace.trace_id().to_owned());
         let deadline = Instant::now() + self.deadline;
         Ok(Received {
             target: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
             method: head.method,
             headers: head.headers,
-            exchange: Exchange { peer: arrival.peer, trail, deadline, trace },
+            exchange: Exchange { peer: arrival.peer, record, deadline, trace },
         })
     }
 }

@@ -3,7 +3,7 @@
 //! This is the first kind of error: how we answered. It stands beside the stages, which all return it, and before
 //! `respond`, which alone turns it into bytes. It holds nothing a caller may not see.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use http::StatusCode;
 
@@ -12,6 +12,7 @@ use crate::{
     credential::Unavailable,
     identity::IdentityError,
     limit::Exceeded,
+    log::LIMITED,
     operation::TargetError,
     upstream::{DialError, Invalid, SendError},
 };
@@ -73,15 +74,9 @@ pub enum Refusal {
     /// The audit sink takes no record.
     #[error("calls cannot be recorded now, so none is carried out")]
     AuditBlocked,
-    /// Upstream could not be reached; nothing was sent.
-    #[error("{0}; nothing was sent")]
-    Unreachable(#[source] SendError),
-    /// It was sent, and then no acceptable answer came.
-    #[error("{0}; the outcome is unknown: look at the job before you repeat the call")]
-    Invalid(#[source] SendError),
-    /// It was sent, and no answer came in time.
-    #[error("{0}; the outcome is unknown: look at the job before you repeat the call")]
-    Timeout(#[source] SendError),
+    /// The last attempt that matters got no acceptable answer.
+    #[error("{0}; {consequence}", consequence = consequence(.0))]
+    Upstream(#[from] SendError),
     /// A bug.
     #[error("this is a bug in mpc-auth-proxy; the audit record has this request's id")]
     Internal,
@@ -98,6 +93,12 @@ pub(super) struct Facts {
 }
 
 impl Refusal {
+    /// Where something failed that cannot fail.
+    pub(super) fn bug(error: impl Display) -> Self {
+        tracing::error!(target: LIMITED, %error, "a stage failed in a way that should be impossible");
+        Self::Internal
+    }
+
     pub(super) fn facts(&self) -> Facts {
         let (status, code, proxy_error, outcome) = match self {
             Self::BadRequest(_) => (400, "PROXY.BadRequest", UNREADABLE, Outcome::Refused),
@@ -120,11 +121,13 @@ impl Refusal {
             Self::Frozen => (503, "PROXY.Frozen", DENIED, Outcome::Refused),
             Self::Draining => (503, "PROXY.Draining", "connection_terminated", Outcome::Refused),
             Self::AuditBlocked => (503, "PROXY.AuditBlocked", "proxy_internal_error", Outcome::Refused),
-            Self::Unreachable(error) => {
+            Self::Upstream(error) if error.sent_nothing() => {
                 (502, "PROXY.UpstreamUnreachable", proxy_error(error), Outcome::Failed)
             }
-            Self::Invalid(error) => (502, "PROXY.UpstreamInvalid", proxy_error(error), Outcome::Unknown),
-            Self::Timeout(error) => (504, "PROXY.UpstreamTimeout", proxy_error(error), Outcome::Unknown),
+            Self::Upstream(error @ SendError::Timeout) => {
+                (504, "PROXY.UpstreamTimeout", proxy_error(error), Outcome::Unknown)
+            }
+            Self::Upstream(error) => (502, "PROXY.UpstreamInvalid", proxy_error(error), Outcome::Unknown),
             Self::Internal => (500, "PROXY.Internal", "proxy_internal_error", Outcome::Failed),
         };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -181,13 +184,12 @@ impl From<TargetError> for Refusal {
     }
 }
 
-impl From<SendError> for Refusal {
-    fn from(error: SendError) -> Self {
-        match error {
-            SendError::Dial(_) | SendError::Unsent => Self::Unreachable(error),
-            SendError::Timeout => Self::Timeout(error),
-            SendError::Stale | SendError::Closed | SendError::Invalid(_) => Self::Invalid(error),
-        }
+/// What the caller needs to know beside the error.
+fn consequence(error: &SendError) -> &'static str {
+    if error.sent_nothing() {
+        "nothing was sent"
+    } else {
+        "the outcome is unknown: look at the job before you repeat the call"
     }
 }
 

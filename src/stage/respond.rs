@@ -1,14 +1,14 @@
 //! What is the caller told? The one map from what happened to an answer.
 //!
 //! It stands around everything that can refuse or fail, and inside the audit layer, so that what is recorded is
-//! what was said. A stage that panics is answered like any other bug. It also is where readiness errors (load
-//! shedding) become answers, which is why it drives the inner service itself.
+//! what was said. A stage that panics is answered like any other bug.
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
-    task::{Context, Poll},
+    pin::pin,
+    task::Poll,
 };
 
 use bytes::Bytes;
@@ -16,13 +16,12 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{self, ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
-use tower::{BoxError, Layer, Service, ServiceExt, load_shed::error::Overloaded};
+use tower::Layer;
 
-use super::{Delivered, Recorded, Refusal};
+use super::{Delivered, Recorded, Refusal, Service};
 use crate::{
-    audit::{Outcome, Trail},
-    log::LIMITED,
-    upstream::{Answer, SendError},
+    audit::{Outcome, Record},
+    upstream::Answer,
 };
 
 /// The body of an answer: always whole, because a cut answer of upstream must not look like a good one.
@@ -33,7 +32,6 @@ pub type Body = Bytes;
 pub struct RespondLayer;
 
 /// Turns what the stages return into answers.
-#[derive(Clone)]
 pub struct Respond<S> {
     inner: S,
 }
@@ -46,54 +44,42 @@ impl<S> Layer<S> for RespondLayer {
     }
 }
 
-impl<S> Service<Recorded> for Respond<S>
+impl<'r, S> Service<Recorded<'r>> for Respond<S>
 where
-    S: Service<Recorded, Response = Delivered, Error = BoxError> + Clone + Send + 'static,
-    S::Future: Send,
+    S: for<'s> Service<Recorded<'s>, Response = Delivered, Error = Refusal> + Sync,
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
-    /// Always ready: a service that is not becomes an answer that says so.
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Recorded) -> Self::Future {
-        let (trail, local) = (request.trail().clone(), request.peer().local);
-        let inner = self.inner.clone();
-        Box::pin(async move {
-            let result = Caught(Box::pin(inner.oneshot(request))).await;
-            Ok(match result {
-                Ok(delivered) => pass_on(delivered, &trail),
-                Err(error) => refuse(&refusal(error), &trail, local),
-            })
+    async fn call(&self, request: Recorded<'r>) -> Result<Response<Body>, Infallible> {
+        let Recorded { arrival, record } = request;
+        let local = arrival.peer.local;
+        let result = caught(self.inner.call(Recorded::new(arrival, &mut *record))).await;
+        Ok(match result {
+            Ok(delivered) => pass_on(delivered, record),
+            Err(refusal) => refuse(&refusal, record, local),
         })
     }
 }
 
 /// The answer that refuses a request.
-pub(super) fn refuse(refusal: &Refusal, trail: &Trail, local: bool) -> Response<Body> {
+pub(super) fn refuse(refusal: &Refusal, record: &mut Record, local: bool) -> Response<Body> {
     let (facts, message) = (refusal.facts(), refusal.message(local));
-    {
-        let mut record = trail.note();
-        record.outcome = Some(facts.outcome);
-        record.error = Some(facts.code);
-    }
-    let body =
-        serde_json::json!({ "error_code": facts.code, "error_msg": message, "request_id": **trail.id() });
+    record.outcome = Some(facts.outcome);
+    record.error = Some(facts.code);
+    let id = record.id();
+    let body = serde_json::json!({ "error_code": facts.code, "error_msg": message, "request_id": **id });
     let mut response = Response::new(Bytes::from(body.to_string()));
     *response.status_mut() = facts.status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, JSON);
-    put(headers, REQUEST_ID, trail.id());
+    put(headers, REQUEST_ID, id);
     put(
         headers,
         PROXY_STATUS,
         &format!("{NAME}; error={}; details=\"{}\"", facts.proxy_error, quoted(&message)),
     );
-    put(headers, PROXY_REQUEST_ID, trail.id());
+    put(headers, PROXY_REQUEST_ID, id);
     if let Refusal::MethodNotAllowed(allowed) = refusal {
         headers.insert(ALLOW, HeaderValue::from_static(allowed));
     }
@@ -113,21 +99,6 @@ pub(super) fn refuse(refusal: &Refusal, trail: &Trail, local: bool) -> Response<
     response
 }
 
-fn refusal(error: BoxError) -> Refusal {
-    let error = match error.downcast::<Refusal>() {
-        Ok(refusal) => return *refusal,
-        Err(error) => error,
-    };
-    match error.downcast::<SendError>() {
-        Ok(error) => Refusal::from(*error),
-        Err(error) if error.is::<Overloaded>() => Refusal::Overloaded,
-        Err(error) => {
-            tracing::error!(target: LIMITED, error = %error, "a stage failed in a way that should be impossible");
-            Refusal::Internal
-        }
-    }
-}
-
 /// Whether an answer is upstream's, and not one that was made here.
 pub fn is_passed_on(answer: &Response<Body>) -> bool {
     let status = answer.headers().get(PROXY_STATUS);
@@ -135,9 +106,9 @@ pub fn is_passed_on(answer: &Response<Body>) -> bool {
 }
 
 /// Upstream's status, body and end-to-end headers, and what we have to say about them.
-fn pass_on(delivered: Delivered, trail: &Trail) -> Response<Body> {
+fn pass_on(delivered: Delivered, record: &mut Record) -> Response<Body> {
     let Delivered { answer, after_stale } = delivered;
-    trail.note().outcome = Some(Outcome::Forwarded);
+    record.outcome = Some(Outcome::Forwarded);
     let mut status = format!("{PASSED_ON}{}", answer.status.as_u16());
     if after_stale && answer.error_code().is_some_and(|code| JOB_IS_GONE.contains(&code.as_str())) {
         status.push_str(
@@ -151,7 +122,7 @@ fn pass_on(delivered: Delivered, trail: &Trail) -> Response<Body> {
     let headers = response.headers_mut();
     // In place of one that upstream may have sent: what this proxy says of itself is said by nobody else.
     put(headers, PROXY_STATUS, &status);
-    put(headers, PROXY_REQUEST_ID, trail.id());
+    put(headers, PROXY_REQUEST_ID, record.id());
     response
 }
 
@@ -188,30 +159,17 @@ fn quoted(text: &str) -> String {
     out
 }
 
-/// A future whose panic is an error.
-struct Caught<F>(F);
-
-impl<F, T> Future for Caught<F>
-where
-    F: Future<Output = Result<T, BoxError>> + Unpin,
-{
-    type Output = Result<T, BoxError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let future = Pin::new(&mut self.0);
-        // Nothing of a panicked future is used again: it is dropped with its connection to upstream.
-        match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
-            Ok(poll) => poll,
-            // What it says is the log's: it may hold what was being worked on.
-            Err(_) => Poll::Ready(Err(Panicked.into())),
-        }
-    }
+/// What becomes of a request: a panic is a refusal too.
+async fn caught<T>(request: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+    let mut request = pin!(request);
+    // Nothing of a panicked future is used again: it is dropped with its connection to upstream. What a panic says is the
+    // log's: it may hold what was being worked on.
+    poll_fn(|cx| {
+        catch_unwind(AssertUnwindSafe(|| request.as_mut().poll(cx)))
+            .unwrap_or(Poll::Ready(Err(Refusal::Internal)))
+    })
+    .await
 }
-
-/// A stage panicked: a bug.
-#[derive(Debug, thiserror::Error)]
-#[error("a stage panicked")]
-struct Panicked;
 
 const NAME: &str = "mpc-auth-proxy";
 /// What `Proxy-Status` begins with where upstream answered (RFC 9209, section 2.1.4).
@@ -241,24 +199,12 @@ const HOP_BY_HOP: [HeaderName; 10] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{identity::IdentityError, upstream::DialError};
-
-    #[test]
-    fn every_kind_of_error_finds_its_refusal() {
-        let status = |error: BoxError| refusal(error).facts().status.as_u16();
-        assert_eq!(status(Refusal::from(IdentityError::NoProof).into()), 401);
-        assert_eq!(status(SendError::Dial(DialError::Timeout).into()), 502);
-        assert_eq!(status(SendError::Timeout.into()), 504);
-        assert_eq!(status(SendError::Stale.into()), 502);
-        assert_eq!(status(Overloaded::new().into()), 503);
-        assert_eq!(status("anything else".into()), 500);
-    }
 
     #[tokio::test]
-    async fn a_panic_is_an_error_that_does_not_tell_what_it_was_about() {
-        let panicking = Box::pin(async { if true { panic!("index {}", 7) } else { Ok::<(), BoxError>(()) } });
-        let error = Caught(panicking).await.unwrap_err();
-        assert_eq!(error.to_string(), "a stage panicked");
+    async fn a_panic_is_a_refusal_that_does_not_tell_what_it_was_about() {
+        let panicking = async { if true { panic!("index {}", 7) } else { Ok::<(), Refusal>(()) } };
+        let refusal = caught(panicking).await.unwrap_err();
+        assert!(matches!(refusal, Refusal::Internal) && !refusal.message(true).contains('7'));
     }
 
     #[test]

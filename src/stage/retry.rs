@@ -4,23 +4,18 @@
 //! [`SendError`]; what is not safe is never repeated: the caller is told that the outcome is unknown. And retries
 //! stay a small share of all calls: what fails for everybody is not helped by asking more often.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use http::{StatusCode, header::RETRY_AFTER};
 use tokio::time::{Instant, sleep};
-use tower::{BoxError, Layer, Service, ServiceExt};
+use tower::Layer;
 
-use super::{Composed, Refusal};
+use super::{Answered, Attempt, Composed, Refusal, Service};
 use crate::{
     clock,
     config::Stale,
-    upstream::{Answer, Budget, SendError},
+    upstream::{Answer, Budget, SendError, Use},
 };
 
 /// An answer of upstream, and what an earlier attempt may have to do with it.
@@ -39,7 +34,6 @@ pub struct RetryLayer {
 }
 
 /// Repeats attempts that are safe to repeat.
-#[derive(Clone)]
 pub struct Retry<S> {
     attempt: S,
     rules: RetryLayer,
@@ -61,45 +55,30 @@ impl<S> Layer<S> for RetryLayer {
     }
 }
 
-impl<S> Service<Composed> for Retry<S>
+impl<'r, S> Service<Composed<'r>> for Retry<S>
 where
-    S: Service<Composed, Response = Answer, Error = BoxError> + Clone + Send + 'static,
-    S::Future: Send,
+    S: for<'a> Service<Attempt<'a>, Response = Answered, Error = Refusal> + Sync,
 {
     type Response = Delivered;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Delivered, BoxError>> + Send>>;
+    type Error = Refusal;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.attempt.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Composed) -> Self::Future {
-        let retry = self.clone();
-        Box::pin(retry.run(request))
-    }
-}
-
-impl<S> Retry<S>
-where
-    S: Service<Composed, Response = Answer, Error = BoxError> + Clone,
-{
-    async fn run(self, mut request: Composed) -> Result<Delivered, BoxError> {
-        let upstream = Arc::clone(request.upstream());
-        upstream.budget().call();
-        let mut tried = Tried::default();
+    async fn call(&self, request: Composed<'r>) -> Result<Delivered, Refusal> {
+        let Composed { draft, record } = request;
+        let budget = draft.project().upstream.budget();
+        budget.call();
+        let (mut tried, mut via) = (Tried::default(), Use::Pooled);
         loop {
-            let result = self.attempt.clone().oneshot(request.clone()).await;
+            let attempt = Attempt { draft: &draft, record: &mut *record, via };
+            let result = self.attempt.call(attempt).await.map(|answered| answered.answer);
             tried.attempts += 1;
             let Some(again) = self.rules.another(&result, &tried) else { return tried.conclude(result) };
-            let starts = Instant::now() + again.pause;
-            if starts >= request.exchange().deadline || !again.is_within(upstream.budget()) {
+            if Instant::now() + again.pause >= draft.deadline() || !again.is_within(budget) {
                 return tried.conclude(result);
             }
             tried.note(result);
             // Nothing is held meanwhile but the call's own place: its connection is back in the pool or gone.
             sleep(again.pause).await;
-            request = request.on_a_fresh_connection();
+            via = Use::Fresh;
         }
     }
 }
@@ -113,7 +92,7 @@ struct Tried {
     /// What upstream answered when it asked for a little patience.
     busy: Option<Answer>,
     /// Why it could not be reached.
-    failed: Option<BoxError>,
+    failed: Option<Refusal>,
 }
 
 /// Another attempt is safe.
@@ -125,7 +104,7 @@ struct Again {
 
 impl RetryLayer {
     /// Whether there may be another attempt after one that went so.
-    fn another(&self, result: &Result<Answer, BoxError>, tried: &Tried) -> Option<Again> {
+    fn another(&self, result: &Result<Answer, Refusal>, tried: &Tried) -> Option<Again> {
         let left = tried.attempts < self.attempts;
         let error = match result {
             Ok(answer) if left && tried.busy.is_none() && BUSY.contains(&answer.status) => {
@@ -134,7 +113,8 @@ impl RetryLayer {
                 return Some(Again { pause: after + FIRST_PAUSE.mul_f64(fastrand::f64()), seen: true });
             }
             Ok(_) => return None,
-            Err(error) => error.downcast_ref::<SendError>()?,
+            Err(Refusal::Upstream(error)) => error,
+            Err(_) => return None,
         };
         let pause = match error {
             // A fresh connection cannot end so: this is no endless loop.
@@ -159,37 +139,38 @@ impl Again {
 
 impl Tried {
     /// Keeps of an attempt what matters after the next one.
-    fn note(&mut self, result: Result<Answer, BoxError>) {
+    fn note(&mut self, result: Result<Answer, Refusal>) {
         match result {
             Ok(answer) => self.busy = Some(answer),
-            Err(error) => match error.downcast_ref() {
-                Some(SendError::Stale) => self.stale = true,
-                Some(SendError::Dial(_)) => self.failed = Some(error),
-                _ => {}
-            },
+            Err(Refusal::Upstream(SendError::Stale)) => self.stale = true,
+            Err(error @ Refusal::Upstream(SendError::Dial(_))) => self.failed = Some(error),
+            Err(_) => {}
         }
     }
 
     /// What the caller is told, after the last attempt.
-    fn conclude(self, last: Result<Answer, BoxError>) -> Result<Delivered, BoxError> {
-        let error = match last {
-            Ok(answer) => return Ok(Delivered { answer, after_stale: self.stale }),
-            Err(error) => error,
+    fn conclude(self, last: Result<Answer, Refusal>) -> Result<Delivered, Refusal> {
+        let Self { stale, busy, failed, .. } = self;
+        let refusal = match last {
+            Ok(answer) => return Ok(Delivered { answer, after_stale: stale }),
+            Err(refusal) => refusal,
         };
-        if error.downcast_ref().is_some_and(|error: &SendError| !error.sent_nothing()) {
-            return Err(error);
-        }
-        // That it may not be sent any more is the last word, but where nobody knows whether it was carried out.
-        if !self.stale && error.downcast_ref().is_some_and(Refusal::is_a_decision) {
-            return Err(error);
+        let failure = if let Refusal::Upstream(error) = &refusal { Some(error) } else { None };
+        let is_last_word = match failure {
+            Some(error) => !error.sent_nothing(),
+            // That it may not be sent any more, but where nobody knows whether it was carried out.
+            None => !stale && refusal.is_a_decision(),
+        };
+        if is_last_word {
+            return Err(refusal);
         }
         // The last attempt sent nothing, so an earlier one that did has the last word.
-        match self.busy {
-            Some(answer) => Ok(Delivered { answer, after_stale: self.stale }),
-            None if self.stale => Err(SendError::Stale.into()),
+        match busy {
+            Some(answer) => Ok(Delivered { answer, after_stale: stale }),
+            None if stale => Err(SendError::Stale.into()),
+            None if failure.is_some() => Err(refusal),
             // That upstream is left alone from now on is not why this call failed.
-            None if error.is::<Refusal>() => Err(self.failed.unwrap_or(error)),
-            None => Err(error),
+            None => Err(failed.unwrap_or(refusal)),
         }
     }
 }

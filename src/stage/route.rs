@@ -6,9 +6,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use http::HeaderValue;
-use tower::{BoxError, filter::Predicate};
 
-use super::{Exchange, Identified, Refusal, authenticate::Decider};
+use super::{Exchange, Identified, Refusal, Stage, authenticate::Decider};
 use crate::{config, credential::Held, operation::Target, upstream::Upstream};
 
 /// A configured project, with what it takes to call it.
@@ -23,11 +22,11 @@ pub struct Project {
 }
 
 /// A request for an operation on a job of a configured project.
-pub struct Routed {
+pub struct Routed<'r> {
     target: Target,
     project: Arc<Project>,
     decider: Decider,
-    exchange: Exchange,
+    exchange: Exchange<'r>,
 }
 
 /// Finds operations and projects.
@@ -81,26 +80,24 @@ impl Route {
     }
 }
 
-impl Routed {
-    pub(super) fn into_parts(self) -> (Target, Arc<Project>, Decider, Exchange) {
+impl<'r> Routed<'r> {
+    pub(super) fn into_parts(self) -> (Target, Arc<Project>, Decider, Exchange<'r>) {
         (self.target, self.project, self.decider, self.exchange)
     }
 }
 
-impl Predicate<Identified> for Route {
-    type Request = Routed;
+impl<'r> Stage<Identified<'r>> for Route {
+    type After = Routed<'r>;
 
-    fn check(&mut self, request: Identified) -> Result<Routed, BoxError> {
+    fn check(&self, request: Identified<'r>) -> Result<Routed<'r>, Refusal> {
         let (method, target, decider, exchange) = request.into_parts();
-        let target = Target::parse(method.as_str(), &target).map_err(Refusal::from)?;
-        {
-            let mut record = exchange.trail.note();
-            record.route = Some(target.operation().template);
-            record.action = Some(target.operation().action);
-            record.job_id = Some(target.job().to_string());
-        }
+        let target = Target::parse(method.as_str(), &target)?;
+        let record = &mut *exchange.record;
+        record.route = Some(target.operation().template);
+        record.action = Some(target.operation().action);
+        record.job_id = Some(target.job().to_string());
         let project = self.projects.get(target.project().as_str()).ok_or(Refusal::UnknownProject)?;
-        exchange.trail.note().project_id = Some(Arc::clone(&project.settings.id));
+        record.project_id = Some(Arc::clone(&project.settings.id));
         Ok(Routed { target, project: Arc::clone(project), decider, exchange })
     }
 }

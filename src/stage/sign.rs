@@ -5,9 +5,8 @@
 
 use chrono::{DateTime, Utc};
 use http::{HeaderName, HeaderValue, header::HOST};
-use tower::BoxError;
 
-use super::{Cleared, compose::PROJECT_ID};
+use super::{Cleared, Refusal, compose::PROJECT_ID};
 use crate::{
     audit::Announced,
     credential::{Credential, Lent},
@@ -23,11 +22,13 @@ pub struct Signed {
 
 impl Signed {
     /// Signs a request with this value, dated by the clock of the endpoint that it goes to.
-    pub(super) fn new(request: Cleared, lent: &Lent) -> Result<Self, BoxError> {
-        let (mut request, project, _) = request.into_request().into_parts();
+    #[expect(clippy::needless_pass_by_value, reason = "a clearance is for one signature")]
+    pub(super) fn new(cleared: Cleared<'_>, lent: &Lent) -> Result<Self, Refusal> {
+        let draft = cleared.draft();
+        let mut request = draft.request();
         let dated = match lent.credential() {
             Credential::Key(key) => {
-                let now = project.upstream.clock().now();
+                let now = draft.project().upstream.clock().now();
                 sign(&mut request, key, now)?;
                 Some(now)
             }
@@ -57,7 +58,7 @@ impl Signed {
 
 /// Signs `host`, `x-project-id` and `x-sdk-date`, and the security token of temporary keys. Everything else may
 /// be added, changed or dropped on the way without harm to the signature.
-fn sign(request: &mut Outbound, key: &SigningKey, now: DateTime<Utc>) -> Result<(), BoxError> {
+fn sign(request: &mut Outbound, key: &SigningKey, now: DateTime<Utc>) -> Result<(), Refusal> {
     let signed = {
         let headers = request.headers();
         let value = |name| headers.get(name).map(HeaderValue::as_bytes);
@@ -71,12 +72,13 @@ fn sign(request: &mut Outbound, key: &SigningKey, now: DateTime<Utc>) -> Result<
             headers: &to_sign,
             body: &[],
         };
-        signing::sign(&unsigned, key, Timestamp::from(now))?
+        signing::sign(&unsigned, key, Timestamp::from(now)).map_err(Refusal::bug)?
     };
     for (name, value) in signed.headers() {
-        let mut value = HeaderValue::from_str(value)?;
+        let mut value = HeaderValue::from_str(value).map_err(Refusal::bug)?;
         value.set_sensitive(name != DATE);
-        request.headers_mut().insert(HeaderName::from_bytes(name.as_bytes())?, value);
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(Refusal::bug)?;
+        request.headers_mut().insert(name, value);
     }
     Ok(())
 }

@@ -16,11 +16,10 @@ use mpc_auth_proxy::{
     limit::{Cutoff, Freeze, Room},
     metrics::{Foreseen, Metrics},
     stack::{self, Capacity, Parts, Stack},
-    stage::{Arrival, Body, InForce, Project},
+    stage::{Arrival, Body, InForce, Project, Service},
     upstream::{Egress, Proxies, Roots, Timeouts, Upstream},
 };
 use tokio::{runtime::Builder, sync::Semaphore, task::JoinSet};
-use tower::ServiceExt;
 
 use crate::harness::{ACCESS_KEY, Held, SECRET_KEY};
 
@@ -59,7 +58,7 @@ async fn call(stack: Stack) -> Response<Body> {
         peer: Arc::new(peer),
         hosts: Arc::new(Hosts::Default),
     };
-    match stack.oneshot(arrival).await {
+    match stack.call(arrival).await {
         Ok(answer) => answer,
         Err(never) => match never {},
     }
