@@ -8,7 +8,7 @@ use std::{
     panic::{self, PanicHookInfo},
     process::exit,
     sync::mpsc,
-    thread::{self, available_parallelism, sleep},
+    thread::{self, sleep},
     time::{Duration, Instant},
 };
 
@@ -20,17 +20,12 @@ use super::{
     signals::{Early, HangUp, Stop},
 };
 
-/// One thread a core that this process may use; on one core no second thread is woken for any request.
+/// The runtime of the process's first thread. Requests are served by others.
 pub(super) fn runtime() -> anyhow::Result<Runtime> {
-    let cores = available_parallelism().map_or(1, usize::from);
-    let mut builder = if cores == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
-    if cores > 1 {
-        builder.worker_threads(cores);
-    }
-    builder.enable_all().build().context("cannot start the runtime")
+    Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
 }
 
-/// A runtime that has got all its threads, with more to be had, and has taken over the signals.
+/// A runtime that has taken over the signals, where there are threads to be had.
 pub(super) fn runtime_with(early: Early) -> anyhow::Result<(Runtime, Stop, HangUp)> {
     let before = panic::take_hook();
     panic::set_hook(Box::new(end));

@@ -100,13 +100,10 @@ impl RuntimeThread {
                 Err(error) => return drop(built.send(Err(error))),
             };
             drop(built.send(Ok(runtime.handle().clone())));
-            runtime.block_on(async {
-                tokio::select! {
-                    // It is dropped, not sent.
-                    _ = stopped => {}
-                    () = meanwhile => {}
-                }
-            });
+            // A task like the others: were there ever a panic in it, the thread goes on.
+            drop(runtime.spawn(meanwhile));
+            // It is dropped, not sent.
+            drop(runtime.block_on(stopped));
             // Drops what it serves. A name that is being resolved is not waited for.
             runtime.shutdown_background();
         };
