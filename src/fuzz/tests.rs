@@ -1,27 +1,23 @@
 //! The fuzzer that needs no other toolchain.
 //!
 //! ```sh
-//! FUZZ_EXECUTIONS=500000000 cargo test --profile fuzz --lib fuzz:: -- --nocapture
+//! FUZZ_EXECUTIONS=500000000 cargo test --profile fuzz --lib fuzz::tests::nothing -- --nocapture
+//! FUZZ_HEADS=500000000 cargo test --profile fuzz --lib fuzz::tests::hyper -- --nocapture
 //! ```
 
 use std::{env, fs, path::Path, thread, time::Instant};
+
+use fastrand::Rng;
 
 use super::{World, judge_head, mutate::Heads};
 
 #[test]
 fn nothing_is_permitted_but_a_call_of_the_grammar_and_every_such_call_is() {
-    let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
-    let executions = number("FUZZ_EXECUTIONS").unwrap_or(30_000);
-    let seed = number("FUZZ_SEED").unwrap_or_else(|| fastrand::u64(..));
-    let threads = thread::available_parallelism().map_or(1, usize::from) as u64;
-    println!("FUZZ_SEED={seed} FUZZ_EXECUTIONS={executions} on {threads} threads");
-    let (world, corpus, started) = (World::new(), corpus(), Instant::now());
-    let run = |thread: u64| {
-        let mut world = world.clone();
-        let mut heads = Heads::new(seed.wrapping_add(thread), corpus.clone());
-        let mut rng = fastrand::Rng::with_seed(seed ^ thread);
-        let (mut input, mut permitted) = (Vec::new(), 0);
-        for _ in 0..executions / threads {
+    let world = World::new();
+    let run = Run::of("FUZZ_EXECUTIONS", 30_000);
+    let permitted = run.on_all_cores(|mut heads, mut rng, executions| {
+        let (mut world, mut input, mut permitted) = (world.clone(), Vec::new(), 0);
+        for _ in 0..executions {
             input.clear();
             // Mostly on the listener that proves every caller.
             input.push(rng.u8(..) * rng.u8(..2));
@@ -31,31 +27,25 @@ fn nothing_is_permitted_but_a_call_of_the_grammar_and_every_such_call_is() {
             drop(shown);
         }
         permitted
-    };
-    let permitted: u64 = thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|thread| scope.spawn(move || run(thread))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
-    let rate = executions as f64 / started.elapsed().as_secs_f64() / threads as f64;
-    println!("{permitted} permitted, {rate:.0} executions a second and thread");
     // A fuzzer that is refused everything tests one side only.
-    assert!(permitted * 20 > executions, "only {permitted} of {executions} were permitted");
+    assert!(permitted * 20 > run.executions, "only {permitted} were permitted");
 }
 
 #[test]
 fn hyper_reads_every_head_that_is_taken_in_the_same_way() {
-    let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
-    let executions = number("FUZZ_HEADS").unwrap_or(10_000);
-    let seed = number("FUZZ_SEED").unwrap_or_else(|| fastrand::u64(..));
-    println!("FUZZ_SEED={seed} FUZZ_HEADS={executions}");
-    let (mut heads, mut taken) = (Heads::new(seed, corpus()), 0);
-    for _ in 0..executions {
-        let head = heads.next(JOBS[0]);
-        let shown = Shown(head);
-        taken += u64::from(judge_head(head));
-        drop(shown);
-    }
-    assert!(taken * 4 > executions, "only {taken} of {executions} were taken");
+    let run = Run::of("FUZZ_HEADS", 10_000);
+    let taken = run.on_all_cores(|mut heads, mut rng, executions| {
+        let mut taken = 0;
+        for _ in 0..executions {
+            let head = heads.next(JOBS[rng.usize(..JOBS.len())]);
+            let shown = Shown(head);
+            taken += u64::from(judge_head(head));
+            drop(shown);
+        }
+        taken
+    });
+    assert!(taken * 4 > run.executions, "only {taken} were taken");
 }
 
 #[test]
@@ -71,6 +61,41 @@ fn the_corpus_is_judged_as_its_names_say() {
         judged += 1;
     }
     assert!(judged >= 20, "only {judged}");
+}
+
+/// A run of some length, the same for the same seed.
+struct Run {
+    executions: u64,
+    seed: u64,
+}
+
+impl Run {
+    /// As long as this variable says.
+    fn of(variable: &str, executions: u64) -> Self {
+        let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+        let seed = number("FUZZ_SEED").unwrap_or_else(|| fastrand::u64(..));
+        let executions = number(variable).unwrap_or(executions);
+        println!("FUZZ_SEED={seed} {variable}={executions}");
+        Self { executions, seed }
+    }
+
+    /// Has each core make its part of the executions. Returns how many of them came to something, all together.
+    fn on_all_cores(&self, work: impl Fn(Heads, Rng, u64) -> u64 + Sync) -> u64 {
+        let threads = thread::available_parallelism().map_or(1, usize::from) as u64;
+        let (corpus, work, started) = (corpus(), &work, Instant::now());
+        let found: u64 = thread::scope(|scope| {
+            let start = |number: u64| {
+                let heads = Heads::new(self.seed.wrapping_add(number), corpus.clone());
+                let rng = Rng::with_seed(self.seed ^ number);
+                scope.spawn(move || work(heads, rng, self.executions / threads))
+            };
+            let threads: Vec<_> = (0..threads).map(start).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        let rate = self.executions as f64 / started.elapsed().as_secs_f64() / threads as f64;
+        println!("{found} of {} came to something, {rate:.0} a second and thread", self.executions);
+        found
+    }
 }
 
 /// The heads of the corpus, without the byte that says the listener.
