@@ -243,8 +243,7 @@ impl<S: CallerStream> Connection<S> {
             }
             (false, Phase::Head) => {
                 self.count(Cut::Head);
-                let is_head = self.input.starts_with(b"HEAD ");
-                ControlFlow::Continue(Err(Fault { refusal: Refusal::RequestTimeout, is_head }))
+                ControlFlow::Continue(Err(Fault::of(&self.input, Refusal::RequestTimeout)))
             }
             (false, _) => {
                 self.count(Cut::Idle);
@@ -395,3 +394,6 @@ const LINGER_READS: usize = 64;
 const ROOM: usize = 4096;
 const TICK: Duration = Duration::from_millis(10);
 const LARGEST_KEPT: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -114,7 +114,8 @@ impl Recogniser {
 }
 
 impl Fault {
-    fn of(bytes: &[u8], refusal: Refusal) -> Self {
+    /// Of bytes that begin a head.
+    pub(super) fn of(bytes: &[u8], refusal: Refusal) -> Self {
         let line = bytes.iter().position(|byte| !b"\r\n".contains(byte)).and_then(|at| bytes.get(at..));
         Self { refusal, is_head: line.is_some_and(|line| line.starts_with(b"HEAD ")) }
     }

@@ -9,7 +9,7 @@ use std::{
 use rustls::version::TLS13;
 use serde_json::json;
 
-use crate::harness::{Authority, Client, Proxy, Scripted, Setup, Wanted, Wire, cancel, wait_for};
+use crate::harness::{Authority, Client, Proxy, Scripted, Setup, Wire, cancel, wait_for};
 
 #[test]
 fn unfinished_heads_take_up_no_more_than_there_is_and_keep_nobody_out() {
@@ -41,7 +41,8 @@ fn unfinished_heads_take_up_no_more_than_there_is_and_keep_nobody_out() {
 #[test]
 fn hellos_without_end_take_up_no_more_than_there_is_and_keep_nobody_out() {
     let authority = Authority::new();
-    let proxy = mesh(&authority);
+    let proxy =
+        Setup::new().mesh(&authority).section("limits: { buffer_bytes: 1MiB, header_timeout: 1h }").start();
     // The beginning of a hello of 60 KiB, in whole records.
     let mut hello = vec![0x16, 3, 1, 0x40, 0, 1, 0, 0xf0, 0];
     hello.resize(5 + 16 * 1024, 0);
@@ -53,7 +54,7 @@ fn hellos_without_end_take_up_no_more_than_there_is_and_keep_nobody_out() {
         })
         .collect();
     wait_for("room", || (crowded(&proxy) >= 150).then_some(()));
-    let caller = authority.issue(Wanted::caller().dns("host.media.svc"));
+    let caller = authority.host();
     let client = Client { trusts: &authority, shows: Some(&caller), version: &TLS13 };
     proxy.expect_records(1);
     assert_eq!(client.ask(&proxy, "mesh", cancel("none")).unwrap().answer().status, 403);
@@ -96,25 +97,6 @@ fn a_call_is_not_sent_where_there_is_no_room_for_its_answer() {
     (0..17).for_each(|_| release.send(()).unwrap());
     assert!(held.iter_mut().chain([&mut waits]).all(|wire| wire.answer().status == 204));
     upstream.saw(17);
-}
-
-fn mesh(authority: &Authority) -> Proxy {
-    let server = authority.issue(Wanted::server());
-    Setup::new()
-        .listeners(&["{ name: mesh, bind: 127.0.0.1:0, \
-                      tls: { certificate: tls.crt, key: tls.key, client_ca: ca.crt } }"])
-        .file("tls.crt", &server.certificate_pem)
-        .file("tls.key", &server.key_pem)
-        .file("ca.crt", &authority.pem())
-        .policy(
-            "version: 1
-callers: { host: { identify: [ { dns: host.media.svc } ] } }
-rules:
-  - { id: all, effect: allow, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'] }
-",
-        )
-        .section("limits: { buffer_bytes: 1MiB, header_timeout: 1h }")
-        .start()
 }
 
 /// How many connections had to go for others.

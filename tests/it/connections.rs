@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::{ErrorKind, Read, Write},
-    net::{SocketAddr, TcpStream},
     thread::{self, sleep},
     time::Duration,
 };
@@ -11,9 +10,10 @@ use std::{
 use mpc_auth_proxy::testserver::Fault;
 use rustls::version::TLS13;
 use serde_json::json;
-use socket2::{Domain, Socket, Type};
 
-use crate::harness::{Authority, Client, Proxy, Setup, Wanted, Wire, cancel, request, wait_for};
+use crate::harness::{
+    Authority, Client, Proxy, Setup, Wanted, Wire, cancel, request, wait_for, with_a_small_buffer,
+};
 
 #[test]
 fn slow_heads_make_room_for_whoever_comes_the_oldest_first() {
@@ -146,7 +146,7 @@ fn a_caller_that_does_not_read_its_answers_is_cut_off() {
 #[test]
 fn a_handshake_that_fails_is_counted_and_does_not_last() {
     let authority = Authority::new();
-    let proxy = mesh(&authority, "{ header_timeout: 3s }");
+    let proxy = Setup::new().mesh(&authority).section("limits: { header_timeout: 3s }").start();
     let failures = |reason: &str| {
         count(&proxy, &format!("tls_handshake_failures_total{{listener=\"mesh\",reason=\"{reason}\"}}"))
     };
@@ -168,9 +168,10 @@ fn a_handshake_that_fails_is_counted_and_does_not_last() {
 #[test]
 fn handshakes_that_do_not_end_make_room_too() {
     let authority = Authority::new();
-    let proxy = mesh(&authority, "{ connections: 4, header_timeout: 1h }");
+    let proxy =
+        Setup::new().mesh(&authority).section("limits: { connections: 4, header_timeout: 1h }").start();
     let held: Vec<Wire> = (0..12).map(|_| proxy.dial("mesh")).collect();
-    let caller = authority.issue(Wanted::caller().dns("host.media.svc"));
+    let caller = authority.host();
     let client = Client { trusts: &authority, shows: Some(&caller), version: &TLS13 };
     proxy.expect_records(1);
     assert_eq!(client.ask(&proxy, "mesh", cancel("none")).unwrap().answer().status, 403);
@@ -222,14 +223,6 @@ fn each_worker_serves_its_share_of_long_connections() {
     }
 }
 
-/// A connection that takes few bytes which nobody reads.
-fn with_a_small_buffer(address: &str) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    socket.connect(&address.parse::<SocketAddr>().unwrap().into()).unwrap();
-    socket.into()
-}
-
 /// A connection with half a head on it.
 fn slow_head(proxy: &Proxy) -> Wire {
     let mut wire = proxy.dial("app");
@@ -243,25 +236,6 @@ fn answered(proxy: &Proxy) -> Wire {
     wire.write(cancel("none"));
     assert_eq!(wire.answer().status, 403);
     wire
-}
-
-fn mesh(authority: &Authority, limits: &str) -> Proxy {
-    let server = authority.issue(Wanted::server());
-    Setup::new()
-        .listeners(&["{ name: mesh, bind: 127.0.0.1:0, \
-                      tls: { certificate: tls.crt, key: tls.key, client_ca: ca.crt } }"])
-        .file("tls.crt", &server.certificate_pem)
-        .file("tls.key", &server.key_pem)
-        .file("ca.crt", &authority.pem())
-        .policy(
-            "version: 1
-callers: { host: { identify: [ { dns: host.media.svc } ] } }
-rules:
-  - { id: all, effect: allow, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'] }
-",
-        )
-        .section(&format!("limits: {limits}"))
-        .start()
 }
 
 /// How many connections were cut for this reason.

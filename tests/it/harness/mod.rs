@@ -2,6 +2,7 @@
 
 mod cloud;
 mod held;
+mod kernel;
 pub(crate) mod memory;
 mod mount;
 mod process;
@@ -13,6 +14,7 @@ mod wire;
 
 pub(crate) use cloud::{ACCESS_KEY, SECRET_KEY, certificate, cloud, options};
 pub(crate) use held::Held;
+pub(crate) use kernel::{Queues, with_a_small_buffer};
 pub(crate) use memory::{mib, peak};
 pub(crate) use mount::Mount;
 pub(crate) use process::{Process, small_pipe};

@@ -18,7 +18,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName},
 };
 
-use super::{BOUND, Proxy, Wire};
+use super::{BOUND, Proxy, Setup, Wire};
 
 /// Whoever issues certificates.
 pub(crate) struct Authority {
@@ -70,6 +70,11 @@ impl Authority {
 
     pub(crate) fn pem(&self) -> String {
         self.issuer.pem()
+    }
+
+    /// The certificate of `host`.
+    pub(crate) fn host(&self) -> Holder {
+        self.issue(Wanted::caller().dns("host.media.svc"))
     }
 
     pub(crate) fn issue(&self, wanted: Wanted) -> Holder {
@@ -142,6 +147,25 @@ impl Wanted {
     }
 }
 
+impl Setup {
+    /// A listener `mesh` in place of `app`: the caller `host` may do everything there.
+    pub(crate) fn mesh(self, authority: &Authority) -> Self {
+        let server = authority.issue(Wanted::server());
+        self.listeners(&["{ name: mesh, bind: 127.0.0.1:0, \
+                          tls: { certificate: tls.crt, key: tls.key, client_ca: ca.crt } }"])
+            .file("tls.crt", &server.certificate_pem)
+            .file("tls.key", &server.key_pem)
+            .file("ca.crt", &authority.pem())
+            .policy(
+                "version: 1
+callers: { host: { identify: [ { dns: host.media.svc } ] } }
+rules:
+  - { id: all, effect: allow, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'] }
+",
+            )
+    }
+}
+
 impl Client<'_> {
     /// Sends a request and waits until its answer begins. An error where there is none.
     pub(crate) fn ask(&self, proxy: &Proxy, listener: &str, request: impl AsRef<[u8]>) -> io::Result<Wire> {
@@ -150,7 +174,7 @@ impl Client<'_> {
 
     /// The same of whoever is there.
     pub(crate) fn ask_at(&self, address: impl ToSocketAddrs, request: impl AsRef<[u8]>) -> io::Result<Wire> {
-        let mut stream = self.connect(address);
+        let mut stream = self.over(TcpStream::connect(address).unwrap());
         stream.write_all(request.as_ref())?;
         let mut begin = vec![0; 4096];
         let length = stream.read(&mut begin)?;
@@ -161,7 +185,13 @@ impl Client<'_> {
         Ok(Wire::begun(stream, begin))
     }
 
-    fn connect(&self, address: impl ToSocketAddrs) -> StreamOwned<ClientConnection, TcpStream> {
+    /// A connection on which nothing was said yet.
+    pub(crate) fn connect(&self, proxy: &Proxy, listener: &str) -> StreamOwned<ClientConnection, TcpStream> {
+        self.over(TcpStream::connect(proxy.address(listener)).unwrap())
+    }
+
+    /// The same, on this socket.
+    pub(crate) fn over(&self, tcp: TcpStream) -> StreamOwned<ClientConnection, TcpStream> {
         let mut roots = RootCertStore::empty();
         roots.add(self.trusts.issuer.der().clone()).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -177,7 +207,6 @@ impl Client<'_> {
         };
         let name = ServerName::try_from("localhost").unwrap();
         let connection = ClientConnection::new(Arc::new(config), name).unwrap();
-        let tcp = TcpStream::connect(address).unwrap();
         tcp.set_read_timeout(Some(BOUND)).unwrap();
         StreamOwned::new(connection, tcp)
     }

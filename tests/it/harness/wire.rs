@@ -50,7 +50,7 @@ impl Wire {
     }
 
     /// A connection of which something was read already.
-    pub(super) fn begun(stream: impl Stream + 'static, read: Vec<u8>) -> Self {
+    pub(crate) fn begun(stream: impl Stream + 'static, read: Vec<u8>) -> Self {
         Self { stream: Box::new(stream), read }
     }
 
