@@ -5,8 +5,7 @@
 
 use std::{
     io,
-    net::{self, SocketAddr},
-    os::unix,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -15,10 +14,11 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use socket2::SockRef;
 use tokio::{
     net::{TcpStream, UnixStream},
     runtime::Handle,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -27,7 +27,7 @@ use super::{
     groups,
     limiter::{ConnectionLimiter, Load, Permit},
     owner,
-    socket::{Kind, Socket},
+    socket::{Kind, SENT, Socket},
     tls,
 };
 use crate::{
@@ -78,43 +78,14 @@ enum Stream {
     Unix(UnixStream),
 }
 
-/// A socket that is asked without tokio, which may not have heard yet of what waits there.
-enum Waiting {
-    Tcp(net::TcpListener),
-    Unix(unix::net::UnixListener),
-}
-
 impl Socket {
     /// Accepts connections until `stop`, and then those that wait already.
     pub(super) async fn accept(self, contexts: Arc<Contexts>, stop: CancellationToken) {
+        let Self { kind, name, file, inherited, .. } = self;
         let mut pause = FIRST_PAUSE;
-        loop {
-            let accepted = tokio::select! {
-                () = stop.cancelled() => break,
-                accepted = next(&self.kind) => accepted,
-            };
-            match accepted {
-                Ok(stream) => {
-                    pause = FIRST_PAUSE;
-                    serve(stream, &contexts).await;
-                }
-                Err(error) if is_of_one(&error) => {}
-                Err(error) => {
-                    // Out of descriptors, most likely. The loop neither ends nor spins.
-                    let listener = &self.name;
-                    tracing::warn!(target: LIMITED, %listener, %error, "cannot accept connections for now");
-                    let made_room = contexts.limiter.make_room();
-                    drop(timeout(pause, stop.cancelled()).await);
-                    pause = if made_room { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
-                }
-            }
+        while let Some(accepted) = stop.run_until_cancelled(next(&kind)).await {
+            contexts.take(accepted, &name, &mut pause).await;
         }
-        self.accept_the_waiting(&contexts).await;
-    }
-
-    /// Serves those that the system has accepted for us. Closing the socket would reset them.
-    async fn accept_the_waiting(self, contexts: &Contexts) {
-        let Self { kind, file, inherited, .. } = self;
         if inherited {
             // The socket stays open elsewhere: they wait for the next process.
             return;
@@ -122,38 +93,46 @@ impl Socket {
         // From here on nobody finds it.
         drop(file);
         kind.close_to_newcomers();
-        let Ok(waiting) = Waiting::of(kind) else { return };
-        let end = Instant::now() + UNDER_WAY;
-        loop {
-            match waiting.next() {
-                Ok(stream) => serve(stream, contexts).await,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < end => {
-                    sleep_until(end).await;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if is_of_one(&error) => {}
-                Err(_) => {
-                    contexts.limiter.make_room();
-                    sleep(FIRST_PAUSE).await;
-                }
-            }
+        // Closing the socket would reset those that the system has accepted for us.
+        while let Ok(accepted) = timeout(UNDER_WAY, next(&kind)).await {
+            contexts.take(accepted, &name, &mut pause).await;
         }
     }
 }
 
-/// Hands a connection to the worker that has the fewest, as soon as there may be one more.
-async fn serve(stream: Stream, contexts: &Contexts) {
-    let Some(first) = contexts.of_workers.first() else { return };
-    let Some(peer) = first.peer(&stream) else { return };
-    let mut permit = contexts.limiter.permit().await;
-    let fewest = contexts.of_workers.iter().min_by_key(|context| context.load.load(Relaxed));
-    let context = Arc::clone(fewest.unwrap_or(first));
-    permit.load = Some(Load::of(&context.load));
-    let runtime = if context.tls { context.handshakes.clone() } else { context.runtime.clone() };
-    // What is made from here on is that thread's: the stream is taken off this one's poll, and put on the other's.
-    let _of_other = runtime.enter();
-    let Ok(stream) = stream.moved() else { return };
-    context.spawn(stream, peer, permit);
+impl Contexts {
+    /// Serves a connection. Where there is none, the next is tried for at once only if that one alone was at fault.
+    async fn take(&self, accepted: io::Result<Stream>, listener: &Arc<str>, pause: &mut Duration) {
+        match accepted {
+            Ok(stream) => {
+                *pause = FIRST_PAUSE;
+                self.serve(stream).await;
+            }
+            Err(error) if is_of_one(&error) => {}
+            Err(error) => {
+                // Out of descriptors, most likely. The loop neither ends nor spins.
+                tracing::warn!(target: LIMITED, %listener, %error, "cannot accept connections for now");
+                let made_room = self.limiter.make_room();
+                sleep(*pause).await;
+                *pause = if made_room { FIRST_PAUSE } else { (*pause * 2).min(LONGEST_PAUSE) };
+            }
+        }
+    }
+
+    /// Hands a connection to the worker that has the fewest, as soon as there may be one more.
+    async fn serve(&self, stream: Stream) {
+        let Some(first) = self.of_workers.first() else { return };
+        let Some(peer) = first.peer(&stream) else { return };
+        let mut permit = self.limiter.permit().await;
+        let fewest = self.of_workers.iter().min_by_key(|context| context.load.load(Relaxed));
+        let context = Arc::clone(fewest.unwrap_or(first));
+        permit.load = Some(Load::of(&context.load));
+        let runtime = if context.tls { context.handshakes.clone() } else { context.runtime.clone() };
+        // What is made from here on is that thread's: the stream is taken off this one's poll, and put on the other's.
+        let _of_other = runtime.enter();
+        let Ok(stream) = stream.moved() else { return };
+        context.spawn(stream, peer, permit);
+    }
 }
 
 impl Stream {
@@ -208,6 +187,8 @@ impl ListenerContext {
                 PeerAddress::Tcp { address: *address, owner }
             }
             Stream::Unix(stream) => {
+                // As large as it was until now, where it may not be changed.
+                drop(SockRef::from(stream).set_send_buffer_size(SENT));
                 let user = stream.peer_cred().ok()?;
                 PeerAddress::Unix { uid: user.uid(), gid: user.gid(), groups: groups::of(stream) }
             }
@@ -225,31 +206,6 @@ async fn next(kind: &Kind) -> io::Result<Stream> {
         }
         Kind::Unix(listener) => Stream::Unix(listener.accept().await?.0),
     })
-}
-
-impl Waiting {
-    fn of(kind: Kind) -> io::Result<Self> {
-        Ok(match kind {
-            Kind::Tcp(listener) => Self::Tcp(listener.into_std()?),
-            Kind::Unix(listener) => Self::Unix(listener.into_std()?),
-        })
-    }
-
-    /// The next one; an error of its kind where none waits.
-    fn next(&self) -> io::Result<Stream> {
-        Ok(match self {
-            Self::Tcp(listener) => {
-                let (stream, address) = listener.accept()?;
-                stream.set_nonblocking(true)?;
-                Stream::Tcp(TcpStream::from_std(stream)?, address)
-            }
-            Self::Unix(listener) => {
-                let (stream, _) = listener.accept()?;
-                stream.set_nonblocking(true)?;
-                Stream::Unix(UnixStream::from_std(stream)?)
-            }
-        })
-    }
 }
 
 /// Whether the error is one connection's, which is gone: the next one may be well.

@@ -49,8 +49,9 @@ pub fn fit(limits: &Limits, memory: Option<usize>) -> Limits {
 
 /// What there is before the first connection.
 const BASE: usize = 14 << 20;
-/// A connection of a caller's, with TLS, and what the kernel keeps for it.
-const CONNECTION: usize = 8 << 10;
+/// A connection of a caller's, with TLS, and what the kernel keeps for it: 7 and 4 KiB where it idles, and what was not
+/// read.
+const CONNECTION: usize = 16 << 10;
 /// A call under way, with its connection to upstream, but without the answer.
 const CALL: usize = 20 << 10;
 /// Room for a few answers.

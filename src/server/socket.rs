@@ -75,6 +75,7 @@ impl Socket {
             let message = format!("other machines can reach {}: {PREPARE}", kind.address());
             return Err(io::Error::other(message));
         }
+        kind.bound_buffers()?;
         let (name, bearer, tls) = (Arc::clone(name), *bearer, tls.is_some());
         Ok(Self { kind, name, bearer, tls, local, file, inherited: passed })
     }
@@ -104,6 +105,19 @@ impl Kind {
         }
     }
 
+    /// Bounds what the kernel keeps for each connection that is accepted: callers say little, and are told little.
+    fn bound_buffers(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(listener) => {
+                let socket = SockRef::from(listener);
+                socket.set_recv_buffer_size(RECEIVED)?;
+                socket.set_send_buffer_size(SENT)
+            }
+            // Such a connection inherits nothing, and holds only what it sends itself.
+            Self::Unix(_) => Ok(()),
+        }
+    }
+
     fn is_local(&self) -> io::Result<bool> {
         Ok(match self {
             Self::Tcp(listener) => listener.local_addr()?.ip().to_canonical().is_loopback(),
@@ -126,15 +140,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     // A restart need not wait for the connections of the process before.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    bound_buffers(&SockRef::from(&socket))?;
     socket.listen(BACKLOG)
-}
-
-/// Bounds what the kernel keeps for each connection that is accepted: callers say little, and are told little.
-fn bound_buffers(socket: &SockRef<'_>) -> io::Result<()> {
-    // It keeps twice as much, to have room for what it needs itself (socket(7)).
-    socket.set_recv_buffer_size(BUFFER)?;
-    socket.set_send_buffer_size(BUFFER)
 }
 
 /// Listens on a Unix socket. Nobody can connect before it has its permissions.
@@ -204,6 +210,10 @@ const NO_SYN: [(u16, u8, u8, u32); 4] = [
 ];
 /// tokio's default of 128 drops connections in a burst.
 const BACKLOG: u32 = 4096;
-const BUFFER: usize = 16 * 1024;
+/// What the kernel keeps of a connection that was not read yet: most heads. It takes twice as much for it (socket(7)).
+/// Thousands of connections may have that much each, beside all that `limits.buffer_bytes` is for.
+const RECEIVED: usize = 2048;
+/// And what its caller did not take yet: a few small answers.
+pub(super) const SENT: usize = 4096;
 const PREPARE: &str =
     "add `hosts` to the listener, and `tls` by which every caller proves itself, or `unsafe_listen: true`";

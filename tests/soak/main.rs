@@ -21,6 +21,7 @@
 #[path = "../it/harness/mod.rs"]
 mod harness;
 
+mod cgroup;
 mod credentials;
 mod hang_ups;
 mod load;
@@ -29,6 +30,7 @@ mod mixed;
 mod policy;
 mod process;
 mod slow;
+mod strangers;
 mod trail;
 mod upstream;
 

@@ -1,11 +1,14 @@
 //! What does a sidecar cost that has nothing to do? Memory, alone and with many idle connections.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use crate::{
-    harness::{Proxy, Setup, cancel, mib},
+    harness::{Proxy, Scripted, Setup, Wire, cancel, mib, wait_for},
     load::{Line, crowd, run},
-    process::{raise_descriptors, resident},
+    process::{anonymous, cpu, raise_descriptors, resident},
     size, trail,
 };
 
@@ -14,21 +17,59 @@ fn memory() {
     raise_descriptors();
     let connections = size("IDLE", 1_000);
     let proxy = Arc::new(trail::start(Setup::new()));
-    let idle = resident(&proxy);
+    let (idle, alone, cpu) = (resident(&proxy), anonymous(&proxy), cpu(&proxy));
     let connected = run(async {
         // A few at a time: it is about connections that idle, not about calls at once.
         let lines = crowd(CALLERS, |caller| open(Arc::clone(&proxy), (caller..connections).step_by(CALLERS)));
         let _open = lines.await;
-        resident(&proxy)
+        anonymous(&proxy)
     });
-    let each = connected.saturating_sub(idle) / connections.max(1);
+    let each = connected.saturating_sub(alone) / connections.max(1);
     println!(
-        "memory: RSS idle {}, with {connections} idle connections {}: {each} KiB each",
+        "memory: RSS idle {}, of it anonymous {}; with {connections} idle connections {}: {each} KiB each. {cpu:.1?} of \
+         CPU until it served",
         mib(idle),
+        mib(alone),
         mib(connected)
     );
     assert!(idle <= IDLE_KIB, "{}", mib(idle));
     trail::read(Arc::into_inner(proxy).unwrap(), connections, |_| {});
+}
+
+/// Calls that upstream has, and does not answer yet.
+#[test]
+fn memory_of_calls() {
+    raise_descriptors();
+    let calls = size("IN_FLIGHT", 100);
+    let held = Arc::new(AtomicBool::new(false));
+    let holds = Arc::clone(&held);
+    let upstream = Scripted::start(move |_, peer| {
+        while peer.request().is_some() {
+            wait_for("end", || (!holds.load(Relaxed)).then_some(()));
+            peer.write("HTTP/1.1 204 No Content\r\n\r\n");
+        }
+    });
+    // A token has no gate, as a key has whose answers are slow.
+    let setup = Setup::new().upstream(&upstream.url()).file("token", "MIIE");
+    let proxy = trail::start(setup.credential("{ token_file: { path: token } }"));
+    // Whatever is made once.
+    assert_eq!(proxy.send(cancel("100211")).status, 204);
+    let before = anonymous(&proxy);
+    held.store(true, Relaxed);
+    let mut wires: Vec<Wire> = (0..calls).map(|_| proxy.dial("app")).collect();
+    wires.iter_mut().for_each(|wire| wire.write(cancel("100211")));
+    wait_for("calls upstream", || (upstream.heads().len() == 1 + calls).then_some(()));
+    let under_way = anonymous(&proxy);
+    held.store(false, Relaxed);
+    assert!(wires.iter_mut().all(|wire| wire.answer().status == 204));
+    println!(
+        "memory: anonymous {} before, {} with {calls} calls in flight: {:.1} KiB each",
+        mib(before),
+        mib(under_way),
+        under_way.saturating_sub(before) as f64 / calls as f64
+    );
+    drop(wires);
+    trail::read(proxy, 1 + calls, |_| {});
 }
 
 /// Connections on which a call was made, and which are kept.

@@ -1,6 +1,6 @@
 //! What does the proxy take from its machine? Memory and descriptors, as the kernel counts them.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -9,6 +9,21 @@ use crate::harness::{Proxy, memory};
 /// What it has in RAM, in KiB.
 pub(crate) fn resident(proxy: &Proxy) -> usize {
     memory::of(proxy.id(), "VmRSS").unwrap()
+}
+
+/// Of that, what is no file's, in KiB.
+pub(crate) fn anonymous(proxy: &Proxy) -> usize {
+    memory::of(proxy.id(), "RssAnon").unwrap()
+}
+
+/// The CPU that its threads have had so far.
+pub(crate) fn cpu(proxy: &Proxy) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{}/task", proxy.id())).unwrap();
+    let had = |thread: fs::DirEntry| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse().ok().map(Duration::from_nanos)
+    };
+    threads.filter_map(|thread| had(thread.unwrap())).sum()
 }
 
 /// How many descriptors it has open.
