@@ -10,7 +10,7 @@ use std::{
     path::Path,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use mpc_auth_proxy::testserver::Fault;
@@ -18,7 +18,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{PROJECT, Proxy, Record, Scripted, Setup, cancel, request, wait_for};
+use crate::harness::{BOUND, PROJECT, Proxy, Record, Scripted, Setup, cancel, request, wait_for};
 
 /// `CRASH_ROUNDS=1000 cargo test --test it crash::` is the long run.
 #[test]
@@ -175,8 +175,9 @@ fn kill_under_load(proxy: &Proxy, round: usize) {
 
 fn reload_until(over: &AtomicBool, proxy: &Proxy) {
     let text = fs::read_to_string(proxy.path("policy.yaml")).unwrap();
+    let end = Instant::now() + BOUND;
     for round in 0.. {
-        if over.load(Relaxed) {
+        if over.load(Relaxed) || Instant::now() > end {
             return;
         }
         proxy.write("policy.yaml", &format!("{text}# {round}\n"));

@@ -5,7 +5,7 @@ use std::{
     os::unix::net::UnixStream,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     thread::{self, sleep},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use mpc_auth_proxy::testserver::Fault;
@@ -15,7 +15,7 @@ use rustls::version::{TLS12, TLS13};
 use super::{CLEANER, MESH, POLICY, with_tls};
 use crate::{
     hangup::{TIMES, all_cancelled_once, with_jobs},
-    harness::{Authority, Client, Proxy, Setup, Wanted, Wire, cancel, request, wait_for},
+    harness::{Authority, BOUND, Client, Proxy, Setup, Wanted, Wire, cancel, request, wait_for},
     settle::{hash, in_halves, last_line, policy},
 };
 
@@ -35,7 +35,8 @@ fn certificates_of_a_crowd_are_bounded_and_verified() {
         for (holder, version) in [(&many, &TLS13), (&many, &TLS12), (&foreign, &TLS13), (&foreign, &TLS12)] {
             scope.spawn(move || {
                 let client = Client { trusts: authority, shows: Some(holder), version };
-                while !over.load(Relaxed) {
+                let end = Instant::now() + BOUND;
+                while !over.load(Relaxed) && Instant::now() < end {
                     assert!(client.ask(proxy, "mesh", cancel("none")).is_err());
                     refused.fetch_add(1, Relaxed);
                 }
@@ -120,8 +121,9 @@ fn it_is_stopped_while_files_are_being_written() {
         let (path, over) = (proxy.path("policy.yaml"), AtomicBool::new(false));
         thread::scope(|scope| {
             scope.spawn(|| {
+                let end = Instant::now() + BOUND;
                 for round in 0.. {
-                    if over.load(Relaxed) {
+                    if over.load(Relaxed) || Instant::now() > end {
                         return;
                     }
                     fs::write(&path, policy(&format!("round {round}"))).unwrap();
@@ -139,7 +141,10 @@ fn it_is_stopped_while_files_are_being_written() {
                     assert_eq!(proxy.ask_unix("admin.sock", &request("POST", "/shutdown", &[])).status, 202)
                 }
             }
+            let asked = Instant::now();
             assert_eq!(proxy.ended().code(), Some(0), "{stop:?}");
+            // Sooner than a reload is given up.
+            assert!(asked.elapsed() < Duration::from_secs(8), "{stop:?}: {:?}", asked.elapsed());
             over.store(true, Relaxed);
         });
     }
