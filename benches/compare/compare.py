@@ -152,7 +152,7 @@ class Comparison:
 
     def values(self, run):
         certs = certificates()
-        values = {"LISTEN": LISTEN, "UPSTREAM": self.upstream_address, "SCHEME": "https" if self.options.tls else "http", "LOG": f"{run}/access.log",
+        values = {"LISTEN": LISTEN, "UPSTREAM": self.upstream_address, "SCHEME": "https" if self.options.tls else "http", "LOG": f"{run}/logs/access.log",
                   "RUN": str(run), "PEERS": str(PEERS), "TOOLS": str(TOOLS), "CA": str(certs / "ca.pem"), "PROJECT": PROJECT}
         tls = {name: string.Template(text).substitute(values) if self.options.tls else "" for name, text in TLS_TEXT.items()}
         return values | tls
@@ -160,11 +160,14 @@ class Comparison:
     def launch(self, name, peer):
         run = OUT / "run" / name
         shutil.rmtree(run, ignore_errors=True)
-        run.mkdir(parents=True)
+        # Not where the configuration is: the product looks at whatever changes there.
+        (run / "logs").mkdir(parents=True)
         values = self.values(run)
         texts = {to: (PEERS / source).read_text() for source, to in peer.get("template", {}).items()} | peer.get("text", {})
         for file, text in texts.items():
             (run / file).write_text(string.Template(text).safe_substitute(values))
+            # As on a machine that starts: the product waits until files that were just written are still.
+            os.utime(run / file, (time.time() - 60,) * 2)
         fill = lambda part: string.Template(part).substitute(values)
         argv = [word for part in peer["cmd"] for word in (fill(part).split() if part.startswith("$CA_") else [fill(part)])]
         out = open(values["LOG"] if peer.get("log_is_stdout") else run / "stdout", "ab")
@@ -219,7 +222,7 @@ class Comparison:
             finish(idle)
         finally:
             stop(process)
-            (run / "access.log").unlink(missing_ok=True)
+            Path(self.values(run)["LOG"]).unlink(missing_ok=True)
         return row
 
     def run(self):
