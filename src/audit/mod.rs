@@ -7,6 +7,7 @@
 //! Only the fields below are written, by one serializer, so no input can forge a line; none of them ever holds
 //! a secret, a token or a signature.
 
+mod line;
 mod lock;
 mod opened;
 mod trouble;
@@ -19,8 +20,8 @@ mod sink;
 use std::{mem::replace, sync::Arc, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
-use serde::{Serialize, Serializer};
 
+use line::Line;
 pub use opened::{OpenError, Target};
 pub use recent::Recent;
 pub use seen::{Seen, SeenError};
@@ -28,98 +29,70 @@ pub use sink::{Announced, Blocked, Sink, SinkStats, Slot, WhenBlocked};
 pub use trouble::Blockage;
 
 /// The record of one request, in the names users search for.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Record {
     /// `request`, or `intent` for what is about to be done.
     event: &'static str,
-    #[serde(skip)]
     announced: bool,
-    #[serde(serialize_with = "rfc3339")]
     timestamp: DateTime<Utc>,
-    #[serde(rename = "request.id")]
     request_id: Arc<str>,
     /// Who called, once that is proven.
-    #[serde(rename = "caller.id")]
     pub caller: Option<Arc<str>>,
     /// By which kind of proof.
-    #[serde(rename = "caller.identified_by")]
     pub identified_by: Option<&'static str>,
     /// The caller's IP address, or `uid:N` on a Unix socket.
-    #[serde(rename = "network.peer.address")]
     pub peer: String,
     /// The listener's name.
     pub listener: Arc<str>,
     /// The method, `_OTHER` where it is none of HTTP's own.
-    #[serde(rename = "http.request.method")]
     pub method: Option<&'static str>,
     /// The template of the operation's URL.
-    #[serde(rename = "http.route")]
     pub route: Option<&'static str>,
     /// The status the caller was answered with; absent where it was not.
-    #[serde(rename = "http.response.status_code")]
     pub status: Option<u16>,
     /// The IAM action.
-    #[serde(rename = "mpc.action")]
     pub action: Option<&'static str>,
     /// The project's id.
-    #[serde(rename = "mpc.project_id")]
     pub project_id: Option<Arc<str>>,
     /// The job's id.
-    #[serde(rename = "mpc.job_id")]
     pub job_id: Option<String>,
     /// `allow` or `deny`: what was applied.
-    #[serde(rename = "policy.effect")]
     pub effect: Option<&'static str>,
     /// The rule that decided, or would have.
-    #[serde(rename = "policy.rule")]
     pub rule: Option<String>,
     /// Its place, `policy.yaml:LINE`.
-    #[serde(rename = "policy.location")]
     pub location: Option<String>,
     /// Which policy decided.
-    #[serde(rename = "policy.hash")]
     pub policy_hash: Option<Arc<str>>,
     /// `enforce`, or what was only observed: `would_allow`, `would_deny`.
-    #[serde(rename = "policy.mode")]
     pub policy_mode: Option<&'static str>,
     /// The credential the call was signed with.
-    #[serde(rename = "credential.name")]
     pub credential: Option<Arc<str>>,
     /// The first four characters of its access key.
-    #[serde(rename = "credential.key_hint")]
     pub key_hint: Option<String>,
     /// How often upstream was tried.
-    #[serde(rename = "upstream.attempts")]
     pub attempts: u32,
     /// Whether a byte of any attempt may have reached upstream.
-    #[serde(skip)]
     pub maybe_sent: bool,
     /// Upstream's status.
-    #[serde(rename = "upstream.status_code")]
     pub upstream_status: Option<u16>,
     /// Upstream's own request id.
-    #[serde(rename = "upstream.request_id")]
     pub upstream_request_id: Option<String>,
     /// The `error_code` of upstream's answer.
-    #[serde(rename = "upstream.error_code")]
     pub upstream_error_code: Option<String>,
     /// How it ended.
     pub outcome: Option<Outcome>,
     /// Why it did not end well, as in `PROXY.Forbidden`.
-    #[serde(rename = "error.type")]
     pub error: Option<&'static str>,
-    #[serde(serialize_with = "millis")]
-    duration_ms: Option<Duration>,
+    duration: Option<Duration>,
     /// The time spent on attempts.
-    #[serde(rename = "upstream.duration_ms", serialize_with = "millis")]
     pub upstream_duration: Option<Duration>,
     /// The trace id of the caller's `traceparent`.
     pub trace_id: Option<String>,
 }
 
 /// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// Upstream answered, and its answer was passed on.
     Forwarded,
@@ -179,7 +152,7 @@ impl Record {
             upstream_error_code: None,
             outcome: None,
             error: None,
-            duration_ms: None,
+            duration: None,
             upstream_duration: None,
             trace_id: None,
         }
@@ -200,7 +173,7 @@ impl Record {
     /// Where no stage said how it ended, nobody answered it: the request was abandoned, or, when something of it may
     /// have been sent, its outcome is unknown.
     pub fn line(&mut self, duration: Duration) -> Vec<u8> {
-        self.duration_ms = Some(duration);
+        self.duration = Some(duration);
         let open = if self.maybe_sent { Outcome::Unknown } else { Outcome::Abandoned };
         self.outcome.get_or_insert(open);
         self.written()
@@ -217,36 +190,49 @@ impl Record {
         Some(line)
     }
 
+    /// All fields, in the order in which they are read: who, what, why, and how it ended.
     fn written(&self) -> Vec<u8> {
-        let mut line = Vec::with_capacity(LINE_SIZE);
-        // Writing to a Vec cannot fail, and neither can a record of texts and numbers; were a field added that
-        // can, a line that says so is better than none.
-        if let Err(error) = serde_json::to_writer(&mut line, self) {
-            line.clear();
-            line.extend_from_slice(
-                format!("{{\"event\":\"request\",\"error\":{:?}}}", error.to_string()).as_bytes(),
-            );
-        }
-        line.push(b'\n');
-        line
+        let mut line = Line::new();
+        line.text("event", Some(self.event));
+        line.text("timestamp", Some(self.timestamp.to_rfc3339_opts(SecondsFormat::Millis, true)));
+        line.text("request.id", Some(&self.request_id));
+        line.text("caller.id", self.caller.as_ref());
+        line.text("caller.identified_by", self.identified_by);
+        line.text("network.peer.address", Some(&self.peer));
+        line.text("listener", Some(&self.listener));
+        line.text("http.request.method", self.method);
+        line.text("http.route", self.route);
+        line.number("http.response.status_code", self.status);
+        line.text("mpc.action", self.action);
+        line.text("mpc.project_id", self.project_id.as_ref());
+        line.text("mpc.job_id", self.job_id.as_ref());
+        line.text("policy.effect", self.effect);
+        line.text("policy.rule", self.rule.as_ref());
+        line.text("policy.location", self.location.as_ref());
+        line.text("policy.hash", self.policy_hash.as_ref());
+        line.text("policy.mode", self.policy_mode);
+        line.text("credential.name", self.credential.as_ref());
+        line.text("credential.key_hint", self.key_hint.as_ref());
+        line.number("upstream.attempts", Some(self.attempts));
+        line.number("upstream.status_code", self.upstream_status);
+        line.text("upstream.request_id", self.upstream_request_id.as_ref());
+        line.text("upstream.error_code", self.upstream_error_code.as_ref());
+        line.text("outcome", self.outcome.map(Outcome::as_str));
+        line.text("error.type", self.error);
+        line.number("duration_ms", self.duration.map(millis));
+        line.number("upstream.duration_ms", self.upstream_duration.map(millis));
+        line.text("trace_id", self.trace_id.as_ref());
+        line.finish()
     }
 }
 
-fn rfc3339<S: Serializer>(time: &DateTime<Utc>, s: S) -> Result<S::Ok, S::Error> {
-    s.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Millis, true))
-}
-
-fn millis<S: Serializer>(duration: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
-    match duration {
-        Some(duration) => s.serialize_f64(duration.as_micros() as f64 / 1000.0),
-        None => s.serialize_none(),
-    }
+/// In milliseconds, to the microsecond.
+fn millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
 }
 
 const REQUEST: &str = "request";
 const INTENT: &str = "intent";
-/// Most lines are shorter.
-const LINE_SIZE: usize = 1024;
 
 #[cfg(test)]
 mod tests {
