@@ -206,8 +206,10 @@ fn kind(error: &SendError) -> &'static str {
 /// Takes credentials out of an answer that repeats them: a gateway may answer a bad signature with the canonical
 /// request it computed, security token included.
 fn withhold(answer: &mut Answer, sensitive: &[HeaderValue]) {
-    let secrets = || sensitive.iter().flat_map(|value| secret_parts(value.as_bytes()));
-    let holds_one = |text: &[u8]| secrets().any(|secret| memmem::find(text, secret).is_some());
+    let secrets: Vec<&[u8]> = sensitive.iter().flat_map(|value| secret_parts(value.as_bytes())).collect();
+    let holds_one = |text: &[u8]| {
+        secrets.iter().any(|secret| secret.len() <= text.len() && memmem::find(text, secret).is_some())
+    };
     // JSON may write `/` as `\/`, and any character by its number.
     let written_otherwise = || match serde_json::from_slice(&answer.body) {
         Ok(document) => any_text(&document, &|text| holds_one(text.as_bytes())),
@@ -252,9 +254,12 @@ fn secret_parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Bounded, so that an audit line is too.
 fn short(text: &str) -> String {
-    text.chars().take(128).collect()
+    let end = text.char_indices().nth(LONGEST).map_or(text.len(), |(end, _)| end);
+    text.get(..end).unwrap_or_default().to_owned()
 }
 
+/// In characters.
+const LONGEST: usize = 128;
 const ACCESS: &[u8] = b"Access=";
 const SIGNATURE: &[u8] = b"Signature=";
 /// What is shorter is no secret, and may be a part of any word.

@@ -105,7 +105,7 @@ fn is_host(text: &str) -> bool {
 /// The name with `-` for `_`. `HeaderName` has made it lower case.
 pub fn canonical(name: &HeaderName) -> Cow<'_, str> {
     let name = name.as_str();
-    if name.contains('_') { name.replace('_', "-").into() } else { name.into() }
+    if name.bytes().any(|byte| byte == b'_') { name.replace('_', "-").into() } else { name.into() }
 }
 
 const NO_HOST: &str = "Host is not a host";
