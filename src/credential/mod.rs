@@ -49,7 +49,7 @@ pub use source::{
     Agency, LONGEST_KEY, Oidc, OidcSts, Password, SESSION_NAME, Source, Surroundings, USUAL_KEY,
 };
 pub use state::State;
-pub use verdict::Verdict;
+pub use verdict::{Verdict, is_misdated};
 
 use crate::{
     clock::Skew,

@@ -1,4 +1,4 @@
-//! What an answer proves of the signature that it answers: the one table of evidence.
+//! What an answer proves of the signature that it answers.
 //!
 //! It looks at one answer and at what that request sent, and at nothing else: what was learned meanwhile, from other
 //! answers, says nothing about this one.
@@ -24,37 +24,14 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// What MPC's answer says to a request that was signed with this date. One with a token has none.
-    pub fn of(answer: &Answer, dated: Option<DateTime<Utc>>) -> Self {
-        if answer.status.is_success() {
-            return Self::Believed;
-        }
-        let code = answer.error_code();
-        let code = code.as_deref().unwrap_or_default();
-        if answer.status != StatusCode::UNAUTHORIZED {
-            // What the service itself says, it says behind the gateway, which has looked at the signature.
-            return if code.starts_with("MPC.") { Self::Believed } else { Self::Nothing };
-        }
-        match (code, dated) {
-            ("APIGW.0301", Some(dated)) => Self::unbelieved(answer, dated),
-            // There is no signature that could be wrong.
-            ("APIGW.0301", None) | ("APIGW.0307", _) => Self::Ended,
-            _ => Self::Nothing,
-        }
-    }
-
     /// What the answer of a service that hands out credentials says. Its codes are not known, so any 401 counts.
     pub(super) fn of_exchange(answer: &Answer, dated: DateTime<Utc>) -> Self {
         match answer.status {
             status if status.is_success() => Self::Believed,
-            StatusCode::UNAUTHORIZED => Self::unbelieved(answer, dated),
+            StatusCode::UNAUTHORIZED if is_misdated(answer, dated) => Self::Misdated,
+            StatusCode::UNAUTHORIZED => Self::Refused,
             _ => Self::Nothing,
         }
-    }
-
-    fn unbelieved(answer: &Answer, dated: DateTime<Utc>) -> Self {
-        let misdated = answer.date().is_some_and(|date| (date - dated).abs() >= TOLERATED - LATE);
-        if misdated { Self::Misdated } else { Self::Refused }
     }
 
     /// Whether the answer's `Date` is by the clock that signatures are judged by. An answer that accepted a date
@@ -71,6 +48,11 @@ impl Verdict {
             Self::Nothing => false,
         }
     }
+}
+
+/// Whether a request that was not believed had a date too far from the answer's own.
+pub fn is_misdated(answer: &Answer, dated: DateTime<Utc>) -> bool {
+    answer.date().is_some_and(|date| (date - dated).abs() >= TOLERATED - LATE)
 }
 
 /// Servers write `Date` anew once a second, and it has no fraction of one.
@@ -96,60 +78,32 @@ mod tests {
     }
 
     #[test]
-    fn only_what_looked_at_the_signature_says_something_about_it() {
-        for (status, code, key, token) in [
-            (204, "", Believed, Believed),
-            (200, "", Believed, Believed),
-            (400, "MPC.10213", Believed, Believed),
-            (403, "MPC.10211", Believed, Believed),
-            (500, "MPC.10201", Believed, Believed),
-            (401, "MPC.10203", Nothing, Nothing),
-            (401, "APIGW.0301", Refused, Ended),
-            (401, "APIGW.0307", Ended, Ended),
-            (401, "APIGW.0303", Nothing, Nothing),
-            (401, "", Nothing, Nothing),
-            (403, "APIGW.0302", Nothing, Nothing),
-            (404, "APIGW.0101", Nothing, Nothing),
-            (404, "", Nothing, Nothing),
-            (429, "APIGW.0308", Nothing, Nothing),
-            (500, "", Nothing, Nothing),
-            (503, "APIGW.0613", Nothing, Nothing),
-        ] {
-            let answer = answer(status, code, now());
-            assert_eq!(Verdict::of(&answer, Some(now())), key, "{status} {code}");
-            assert_eq!(Verdict::of(&answer, None), token, "{status} {code} with a token");
-        }
-    }
-
-    #[test]
     fn a_date_is_judged_by_that_answer_and_that_request_alone() {
         for (seconds, verdict) in
             [(-899, Misdated), (-898, Refused), (0, Refused), (898, Refused), (899, Misdated)]
         {
             let refused = answer(401, "APIGW.0301", now() + TimeDelta::seconds(seconds));
-            assert_eq!(Verdict::of(&refused, Some(now())), verdict, "{seconds}");
             assert_eq!(Verdict::of_exchange(&refused, now()), verdict, "{seconds}");
         }
         let mut undated = answer(401, "APIGW.0301", now());
         undated.headers.clear();
-        assert_eq!(Verdict::of(&undated, Some(now())), Refused);
+        assert_eq!(Verdict::of_exchange(&undated, now()), Refused);
     }
 
     #[test]
     fn the_time_is_told_by_who_judged_the_date() {
-        let tells = |status, code, hours| {
-            let answer = answer(status, code, now() + TimeDelta::hours(hours));
-            Verdict::of(&answer, Some(now())).tells_the_time(&answer, Some(now()))
+        let tells = |verdict: Verdict, hours| {
+            let answer = answer(204, "", now() + TimeDelta::hours(hours));
+            verdict.tells_the_time(&answer, Some(now()))
         };
-        for (status, code, right, wrong) in [
-            (204, "", true, false),
-            (403, "MPC.10211", true, false),
-            (401, "APIGW.0301", true, true),
-            (401, "APIGW.0307", true, false),
-            (503, "", false, false),
-            (429, "APIGW.0308", false, false),
+        for (verdict, right, wrong) in [
+            (Believed, true, false),
+            (Refused, true, true),
+            (Misdated, true, true),
+            (Ended, true, false),
+            (Nothing, false, false),
         ] {
-            assert_eq!((tells(status, code, 0), tells(status, code, 1)), (right, wrong), "{status} {code}");
+            assert_eq!((tells(verdict, 0), tells(verdict, 1)), (right, wrong), "{verdict:?}");
         }
     }
 }

@@ -9,8 +9,11 @@ use std::sync::Arc;
 
 use tower::Layer;
 
-use super::{Answered, Attempt, Refusal, Service, compose::Draft};
-use crate::credential::{Lent, Verdict};
+use super::{Answered, Attempt, Refusal, Service, ending::Again};
+use crate::{
+    clock::Skew,
+    credential::{Lent, Verdict},
+};
 
 /// An attempt with the credential that is to sign it.
 pub struct Entrusted<'a> {
@@ -44,7 +47,8 @@ where
 
     async fn call(&self, attempt: Attempt<'a>) -> Result<Answered, Refusal> {
         let Attempt { draft, record, via } = attempt;
-        let (held, deadline) = (&draft.project().credential, draft.deadline());
+        let (held, clock) = (&draft.project().credential, draft.project().upstream.clock());
+        let deadline = draft.deadline();
         let mut lease = held.lease(deadline).await?;
         let mut again = true;
         loop {
@@ -54,27 +58,22 @@ where
             let attempt = Attempt { draft, record: &mut *record, via };
             // A lease whose attempt fails is dropped: that says nothing about its signature.
             let answered = self.inner.call(Entrusted { attempt, lent: lent.clone() }).await?;
-            let verdict = Verdict::of(&answered.answer, answered.dated);
+            let row = answered.row;
             // Before the lease is given back: whoever is let in by that signs by the right clock.
-            learn(draft, &answered, verdict);
-            held.answered(lease, verdict);
-            let next = match verdict {
-                Verdict::Misdated if again && draft.project().upstream.clock().is_corrected() => {
-                    // The date was wrong, and not the key; now it is known by how much.
-                    held.lease(deadline).await.ok()
-                }
+            learn(clock, &answered, row.credential);
+            held.answered(lease, row.credential);
+            let next = if again && row.again == Again::Redated && clock.is_corrected() {
+                held.lease(deadline).await.ok()
+            } else if again && row.again == Again::NewerCredential {
                 // A permanent key too may have been replaced, and revoked before that was noticed.
-                Verdict::Refused | Verdict::Ended if again => held.lease_newer(&lent, deadline).await.ok(),
-                Verdict::Believed
-                | Verdict::Refused
-                | Verdict::Misdated
-                | Verdict::Ended
-                | Verdict::Nothing => None,
+                held.lease_newer(&lent, deadline).await.ok()
+            } else {
+                None
             };
             match next {
                 Some(next) => lease = next,
                 None => {
-                    if verdict == Verdict::Ended {
+                    if row.credential == Verdict::Ended {
                         held.ended(&lent);
                     }
                     return Ok(answered);
@@ -86,11 +85,11 @@ where
 }
 
 /// What the answer says of the endpoint's clock.
-fn learn(draft: &Draft, answered: &Answered, verdict: Verdict) {
-    let Answered { answer, dated, took } = answered;
+fn learn(clock: &Skew, answered: &Answered, verdict: Verdict) {
+    let Answered { answer, dated, took, .. } = answered;
     if let Some(date) = answer.date()
         && verdict.tells_the_time(answer, *dated)
     {
-        draft.project().upstream.clock().learn(date, *took);
+        clock.learn(date, *took);
     }
 }

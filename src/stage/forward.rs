@@ -13,7 +13,11 @@ use memchr::memmem;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{Attempt, Clearance, Entrusted, Refusal, Service, Signed, compose::Draft};
+use super::{
+    Attempt, Clearance, Entrusted, Refusal, Service, Signed,
+    compose::Draft,
+    ending::{Ending, Row},
+};
 use crate::{
     audit::{Blocked, Record, Sink},
     credential::Lent,
@@ -21,13 +25,15 @@ use crate::{
     log::LIMITED,
     metrics::Metrics,
     signing::is_public,
-    upstream::{Answer, Change, Connected, MAX_BODY, SendError, Use, Verdict},
+    upstream::{Answer, Change, Connected, MAX_BODY, SendError, Use},
 };
 
 /// An answer of upstream to one attempt.
 pub struct Answered {
-    /// What it says.
+    /// What came.
     pub answer: Answer,
+    /// What follows from it.
+    pub(super) row: Row,
     /// Which date the request was signed with. One with a token has none.
     pub dated: Option<DateTime<Utc>>,
     /// How long it took, from the first byte of the request.
@@ -70,9 +76,9 @@ impl<'a> Service<Entrusted<'a>> for Forward {
         let patience = PATIENCE.min(deadline.saturating_duration_since(Instant::now()));
         let room = self.room.take(MAX_BODY, patience).await.ok_or(Refusal::Overloaded)?;
         let started = Instant::now();
-        let pass = upstream.breaker().pass(started).map_err(Refusal::CircuitOpen)?;
+        let permit = upstream.breaker().permit(started).map_err(Refusal::CircuitOpen)?;
         // What finds out whether upstream works is not spent on a connection from before it failed.
-        let via = if pass.is_probe() { Use::Fresh } else { via };
+        let via = if permit.is_probe() { Use::Fresh } else { via };
         record.attempts += 1;
         let sent = match upstream.connect(via, deadline).await {
             Ok(connected) => match self.send(connected, (draft, &lent), record).await {
@@ -88,20 +94,23 @@ impl<'a> Service<Entrusted<'a>> for Forward {
         let took = started.elapsed();
         *record.upstream_duration.get_or_insert_default() += took;
         self.metrics.attempted(took);
-        if let Some(change) = pass.went(Verdict::of(&sent.result), started + took) {
+        let row = Ending::of(&sent.result, sent.dated).row();
+        if let Some(change) = permit.end(row.upstream, started + took) {
             tell(change, upstream.name(), &sent.result);
+        }
+        if let Some(kind) = row.counted {
+            self.metrics.attempt_failed(kind);
         }
         match sent.result {
             Ok(mut answer) => {
                 withhold(&mut answer, &sent.sensitive);
                 note(record, Some(&answer));
                 answer.body = Kept::within(room, answer.body);
-                Ok(Answered { answer, dated: sent.dated, took: sent.took })
+                Ok(Answered { answer, row, dated: sent.dated, took: sent.took })
             }
             Err(error) => {
-                self.metrics.attempt_failed(kind(&error));
                 // An answer to an attempt before this one is not the last word.
-                if !error.sent_nothing() {
+                if !row.sent_nothing() {
                     note(record, None);
                 }
                 Err(error.into())
@@ -126,7 +135,7 @@ impl Forward {
         // From here on nobody can be sure, whatever ends this.
         let before = replace(&mut record.maybe_sent, true);
         let result = connected.send(signed.open(announced)).await;
-        if result.as_ref().is_err_and(SendError::sent_nothing) {
+        if result.as_ref().is_err_and(|error| Ending::Failed(error).row().sent_nothing()) {
             record.maybe_sent = before;
         }
         Ok(Sent { result, dated, took: started.elapsed(), sensitive })
@@ -190,17 +199,6 @@ fn note(record: &mut Record, answer: Option<&Answer>) {
     let id = answer.and_then(|answer| answer.headers.get(REQUEST_ID)?.to_str().ok());
     record.upstream_request_id = id.map(short);
     record.upstream_error_code = answer.and_then(Answer::error_code).as_deref().map(short);
-}
-
-/// The value of `kind` in metrics.
-fn kind(error: &SendError) -> &'static str {
-    match error {
-        SendError::Dial(_) => "connect",
-        SendError::Unsent | SendError::Closed => "closed",
-        SendError::Stale => "stale",
-        SendError::Timeout => "timeout",
-        SendError::Invalid(_) => "invalid",
-    }
 }
 
 /// Takes credentials out of an answer that repeats them: a gateway may answer a bad signature with the canonical

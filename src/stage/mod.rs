@@ -85,6 +85,7 @@
 //! ```
 
 mod refusal;
+mod ending;
 mod service;
 mod trace;
 mod audit;

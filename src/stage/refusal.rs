@@ -7,14 +7,10 @@ use std::{fmt::Display, time::Duration};
 
 use http::StatusCode;
 
+use super::ending::Ending;
 use crate::{
-    audit::Outcome,
-    credential::Unavailable,
-    identity::IdentityError,
-    limit::Exceeded,
-    log::LIMITED,
-    operation::TargetError,
-    upstream::{DialError, Invalid, SendError},
+    audit::Outcome, credential::Unavailable, identity::IdentityError, limit::Exceeded, log::LIMITED,
+    operation::TargetError, upstream::SendError,
 };
 
 /// Why a request is answered here and not by upstream.
@@ -83,6 +79,7 @@ pub enum Refusal {
 }
 
 /// What a refusal looks like on the wire and in the record.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
     pub(super) status: StatusCode,
     /// `error_code`, and `error.type` in the record.
@@ -121,13 +118,10 @@ impl Refusal {
             Self::Frozen => (503, "PROXY.Frozen", DENIED, Outcome::Refused),
             Self::Draining => (503, "PROXY.Draining", "connection_terminated", Outcome::Refused),
             Self::AuditBlocked => (503, "PROXY.AuditBlocked", "proxy_internal_error", Outcome::Refused),
-            Self::Upstream(error) if error.sent_nothing() => {
-                (502, "PROXY.UpstreamUnreachable", proxy_error(error), Outcome::Failed)
-            }
-            Self::Upstream(error @ SendError::Timeout) => {
-                (504, "PROXY.UpstreamTimeout", proxy_error(error), Outcome::Unknown)
-            }
-            Self::Upstream(error) => (502, "PROXY.UpstreamInvalid", proxy_error(error), Outcome::Unknown),
+            Self::Upstream(error) => match Ending::Failed(error).row().refusal {
+                Some(facts) => return facts,
+                None => return Self::Internal.facts(),
+            },
             Self::Internal => (500, "PROXY.Internal", "proxy_internal_error", Outcome::Failed),
         };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -186,28 +180,10 @@ impl From<TargetError> for Refusal {
 
 /// What the caller needs to know beside the error.
 fn consequence(error: &SendError) -> &'static str {
-    if error.sent_nothing() {
+    if Ending::Failed(error).row().sent_nothing() {
         "nothing was sent"
     } else {
         "the outcome is unknown: look at the job before you repeat the call"
-    }
-}
-
-fn proxy_error(error: &SendError) -> &'static str {
-    match error {
-        SendError::Dial(DialError::Dns(_)) => "dns_error",
-        SendError::Dial(DialError::Connect(_)) => "connection_refused",
-        SendError::Dial(DialError::Tls(_)) => "tls_protocol_error",
-        SendError::Dial(DialError::Timeout) => "connection_timeout",
-        SendError::Dial(DialError::Proxy(_)) => "destination_unavailable",
-        SendError::Dial(DialError::Useless) | SendError::Unsent | SendError::Stale | SendError::Closed => {
-            "connection_terminated"
-        }
-        SendError::Timeout => "http_response_timeout",
-        SendError::Invalid(Invalid::Cut) => "http_response_incomplete",
-        SendError::Invalid(Invalid::TooLarge) => "http_response_body_size",
-        SendError::Invalid(Invalid::Encoded) => "http_response_content_coding",
-        SendError::Invalid(Invalid::Malformed | Invalid::Status) => "http_protocol_error",
     }
 }
 

@@ -1,21 +1,24 @@
 //! Is it safe, and any use, to try again? Only what was surely not processed is, and a stale connection once.
 //!
-//! It stands between `compose` and `sign`, so every attempt is signed anew. Which failures are safe is said by
-//! [`SendError`]; what is not safe is never repeated: the caller is told that the outcome is unknown. And retries
+//! It stands between `compose` and `sign`, so every attempt is signed anew. Which ends are safe is said by the table of
+//! `ending`; what is not safe is never repeated: the caller is told that the outcome is unknown. And retries
 //! stay a small share of all calls: what fails for everybody is not helped by asking more often.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use http::{StatusCode, header::RETRY_AFTER};
+use http::header::RETRY_AFTER;
 use tokio::time::{Instant, sleep};
 use tower::Layer;
 
-use super::{Answered, Attempt, Composed, Refusal, Service};
+use super::{
+    Answered, Attempt, Composed, Refusal, Service,
+    ending::{Again, Ending},
+};
 use crate::{
     clock,
     config::Stale,
-    upstream::{Answer, Budget, SendError, Use},
+    upstream::{Answer, SendError, Use},
 };
 
 /// An answer of upstream, and what an earlier attempt may have to do with it.
@@ -69,15 +72,17 @@ where
         let (mut tried, mut via) = (Tried::default(), Use::Pooled);
         loop {
             let attempt = Attempt { draft: &draft, record: &mut *record, via };
-            let result = self.attempt.call(attempt).await.map(|answered| answered.answer);
+            let result = self.attempt.call(attempt).await;
             tried.attempts += 1;
-            let Some(again) = self.rules.another(&result, &tried) else { return tried.conclude(result) };
-            if Instant::now() + again.pause >= draft.deadline() || !again.is_within(budget) {
+            let again = when(&result);
+            let Some(pause) = self.rules.pause(again, &result, &tried) else { return tried.conclude(result) };
+            let is_affordable = || again == Again::Free || budget.retry();
+            if Instant::now() + pause >= draft.deadline() || !is_affordable() {
                 return tried.conclude(result);
             }
             tried.note(result);
             // Nothing is held meanwhile but the call's own place: its connection is back in the pool or gone.
-            sleep(again.pause).await;
+            sleep(pause).await;
             via = Use::Fresh;
         }
     }
@@ -95,53 +100,39 @@ struct Tried {
     failed: Option<Refusal>,
 }
 
-/// Another attempt is safe.
-struct Again {
-    pause: Duration,
-    /// Whether upstream had anything to do with the last one.
-    seen: bool,
-}
-
-impl RetryLayer {
-    /// Whether there may be another attempt after one that went so.
-    fn another(&self, result: &Result<Answer, Refusal>, tried: &Tried) -> Option<Again> {
-        let left = tried.attempts < self.attempts;
-        let error = match result {
-            Ok(answer) if left && tried.busy.is_none() && BUSY.contains(&answer.status) => {
-                let after = retry_after(answer, clock::now()).filter(|after| *after <= PATIENCE)?;
-                // Not all at once with the others that were told the same.
-                return Some(Again { pause: after + FIRST_PAUSE.mul_f64(fastrand::f64()), seen: true });
-            }
-            Ok(_) => return None,
-            Err(Refusal::Upstream(error)) => error,
-            Err(_) => return None,
-        };
-        let pause = match error {
-            // A fresh connection cannot end so: this is no endless loop.
-            SendError::Unsent => return Some(Again { pause: Duration::ZERO, seen: false }),
-            SendError::Stale if self.stale == Stale::Once && !tried.stale => Duration::ZERO,
-            SendError::Dial(error) if left && !error.is_lasting() => back_off(tried.attempts),
-            SendError::Dial(_)
-            | SendError::Stale
-            | SendError::Timeout
-            | SendError::Closed
-            | SendError::Invalid(_) => return None,
-        };
-        Some(Again { pause, seen: true })
+/// What the table says to the end of an attempt. One that was not made is not made again.
+fn when(result: &Result<Answered, Refusal>) -> Again {
+    match result {
+        Ok(answered) => answered.row.again,
+        Err(Refusal::Upstream(error)) => Ending::Failed(error).row().again,
+        Err(_) => Again::Never,
     }
 }
 
-impl Again {
-    fn is_within(&self, budget: &Budget) -> bool {
-        !self.seen || budget.retry()
+impl RetryLayer {
+    /// How long until the next attempt. `None` where there is none.
+    fn pause(&self, again: Again, result: &Result<Answered, Refusal>, tried: &Tried) -> Option<Duration> {
+        let left = tried.attempts < self.attempts;
+        match (again, result) {
+            // A fresh connection cannot end so: this is no endless loop.
+            (Again::Free, _) => Some(Duration::ZERO),
+            (Again::Once, _) => (self.stale == Stale::Once && !tried.stale).then_some(Duration::ZERO),
+            (Again::BackOff, _) if left => Some(back_off(tried.attempts)),
+            (Again::WhenTold, Ok(Answered { answer, .. })) if left && tried.busy.is_none() => {
+                let after = retry_after(answer, clock::now()).filter(|after| *after <= PATIENCE)?;
+                // Not all at once with the others that were told the same.
+                Some(after + FIRST_PAUSE.mul_f64(fastrand::f64()))
+            }
+            _ => None,
+        }
     }
 }
 
 impl Tried {
     /// Keeps of an attempt what matters after the next one.
-    fn note(&mut self, result: Result<Answer, Refusal>) {
+    fn note(&mut self, result: Result<Answered, Refusal>) {
         match result {
-            Ok(answer) => self.busy = Some(answer),
+            Ok(answered) => self.busy = Some(answered.answer),
             Err(Refusal::Upstream(SendError::Stale)) => self.stale = true,
             Err(error @ Refusal::Upstream(SendError::Dial(_))) => self.failed = Some(error),
             Err(_) => {}
@@ -149,15 +140,15 @@ impl Tried {
     }
 
     /// What the caller is told, after the last attempt.
-    fn conclude(self, last: Result<Answer, Refusal>) -> Result<Delivered, Refusal> {
+    fn conclude(self, last: Result<Answered, Refusal>) -> Result<Delivered, Refusal> {
         let Self { stale, busy, failed, .. } = self;
         let refusal = match last {
-            Ok(answer) => return Ok(Delivered { answer, after_stale: stale }),
+            Ok(Answered { answer, .. }) => return Ok(Delivered { answer, after_stale: stale }),
             Err(refusal) => refusal,
         };
         let failure = if let Refusal::Upstream(error) = &refusal { Some(error) } else { None };
         let is_last_word = match failure {
-            Some(error) => !error.sent_nothing(),
+            Some(error) => !Ending::Failed(error).row().sent_nothing(),
             // That it may not be sent any more, but where nobody knows whether it was carried out.
             None => !stale && refusal.is_a_decision(),
         };
@@ -192,8 +183,6 @@ fn retry_after(answer: &Answer, now: DateTime<Utc>) -> Option<Duration> {
     Some((after - answer.date().unwrap_or(now)).to_std().unwrap_or_default())
 }
 
-/// Statuses that say that a call was not looked at.
-const BUSY: [StatusCode; 2] = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
 /// Longer than this, the caller waits itself: it knows better whether it wants to.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Waited at most before the second attempt, and twice that before the third.
@@ -202,7 +191,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use http::{HeaderMap, header::DATE};
+    use http::{HeaderMap, StatusCode, header::DATE};
 
     use super::*;
 
@@ -230,10 +219,11 @@ mod tests {
             if let Some(date) = date {
                 headers.insert(DATE, date.parse().unwrap());
             }
-            let answer = Answer { status: BUSY[0], headers, body: Bytes::new() };
+            let answer = Answer { status: StatusCode::TOO_MANY_REQUESTS, headers, body: Bytes::new() };
             assert_eq!(retry_after(&answer, now), seconds.map(Duration::from_secs), "{after}");
         }
-        let silent = Answer { status: BUSY[0], headers: HeaderMap::new(), body: Bytes::new() };
+        let silent =
+            Answer { status: StatusCode::TOO_MANY_REQUESTS, headers: HeaderMap::new(), body: Bytes::new() };
         assert_eq!(retry_after(&silent, now), None);
     }
 

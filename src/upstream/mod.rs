@@ -32,7 +32,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
-pub use breaker::{Breaker, Change, Pass, Verdict};
+pub use breaker::{Breaker, Change, Evidence, Permit};
 pub use budget::Budget;
 pub use contact::{Contact, contact};
 pub use dial::{DialError, Roots, RootsError, WayError};
@@ -258,16 +258,6 @@ impl Connected<'_> {
             Ok(Err(error)) => Err(error),
             // Its driver may be writing the request in this very moment.
             Err(_) => Err(SendError::Timeout),
-        }
-    }
-}
-
-impl SendError {
-    /// Whether not one byte of the request was written.
-    pub fn sent_nothing(&self) -> bool {
-        match self {
-            Self::Dial(_) | Self::Unsent => true,
-            Self::Stale | Self::Timeout | Self::Closed | Self::Invalid(_) => false,
         }
     }
 }

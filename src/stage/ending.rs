@@ -1,0 +1,351 @@
+//! What follows from the end of an attempt: the one table of outcomes.
+//!
+//! Whether it is tried again, what it says of upstream and of the credential, what the caller is told, and how it is
+//! recorded and counted: each end has one row. The stages act by it and judge nothing by themselves.
+
+use chrono::{DateTime, Utc};
+use http::StatusCode;
+
+use super::refusal::Facts;
+use crate::{
+    audit::Outcome,
+    credential::{Verdict, is_misdated},
+    upstream::{Answer, DialError, Evidence, Invalid, SendError},
+};
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ending<'e> {
+    /// Without an acceptable answer.
+    Failed(&'e SendError),
+    /// With an answer.
+    Answered(Reply),
+}
+
+/// What an answer says. Where it has an `MPC.*` code the service itself says so, behind the gateway, which has looked at
+/// the signature; else it may come from anything on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// 2xx.
+    Done,
+    /// The service does not do it.
+    Declined,
+    /// The service asks for patience.
+    Throttled,
+    /// The service is not available.
+    Unavailable,
+    /// The service fails.
+    Broken,
+    /// The signature is wrong.
+    BadSignature,
+    /// The signature's date is wrong by the endpoint's clock.
+    BadDate,
+    /// The credential has ended.
+    Ended,
+    /// Something on the way does not let it through.
+    Stopped,
+    /// Something on the way asks for patience.
+    StoppedForNow,
+    /// Something on the way, or the service, is not available.
+    NotReached,
+    /// Something on the way fails.
+    BrokenOnTheWay,
+}
+
+/// What follows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row {
+    /// Whether it is safe, and of use, to try again.
+    pub(super) again: Again,
+    /// What it says of upstream, for its circuit breaker.
+    pub(super) upstream: Evidence,
+    /// What it says of the credential, for its health.
+    pub(super) credential: Verdict,
+    /// What the caller is told in place of an answer, where there is none and it is the last.
+    pub(super) refusal: Option<Facts>,
+    /// The `kind` that it is counted as among `upstream_errors`.
+    pub(super) counted: Option<&'static str>,
+}
+
+/// When there may be another attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// Never: nobody knows whether it was carried out, or it would end no better.
+    Never,
+    /// At once, and for nothing: upstream has seen nothing of it.
+    Free,
+    /// At once, where the configuration allows it: the job is named, so a second cancel of it does no more.
+    Once,
+    /// After a pause.
+    BackOff,
+    /// When upstream says, where that is soon.
+    WhenTold,
+    /// With a date by the clock that the answer told.
+    Redated,
+    /// With a newer credential.
+    NewerCredential,
+}
+
+impl<'e> Ending<'e> {
+    /// How an attempt ended of which this came, where the request was signed with this date.
+    pub(super) fn of(result: &'e Result<Answer, SendError>, dated: Option<DateTime<Utc>>) -> Self {
+        match result {
+            Ok(answer) => Self::Answered(Reply::of(answer, dated)),
+            Err(error) => Self::Failed(error),
+        }
+    }
+
+    /// The table.
+    pub(super) fn row(self) -> Row {
+        use Again::{BackOff, Free, Never, NewerCredential, Once, Redated, WhenTold};
+        use DialError::{Connect, Dns, Proxy, Timeout, Tls, Useless};
+        use Evidence::{Fails, Nothing, Vanishes, Works};
+        use SendError::{Closed, Dial, Stale, Unsent};
+
+        let failed = |again, upstream, refusal, kind| {
+            let credential = Verdict::Nothing;
+            Row { again, upstream, credential, refusal: Some(refusal), counted: Some(kind) }
+        };
+        let answered =
+            |again, upstream, credential| Row { again, upstream, credential, refusal: None, counted: None };
+        match self {
+            // Not a byte of the request was written.
+            Self::Failed(Dial(Dns(_))) => failed(BackOff, Fails, unreachable("dns_error"), "connect"),
+            Self::Failed(Dial(Connect(_))) => {
+                failed(BackOff, Fails, unreachable("connection_refused"), "connect")
+            }
+            Self::Failed(Dial(Timeout)) => {
+                failed(BackOff, Fails, unreachable("connection_timeout"), "connect")
+            }
+            Self::Failed(Dial(Useless)) => {
+                failed(BackOff, Fails, unreachable("connection_terminated"), "connect")
+            }
+            Self::Failed(Dial(error @ Tls(_))) => {
+                failed(unless_lasting(error), Fails, unreachable("tls_protocol_error"), "connect")
+            }
+            Self::Failed(Dial(error @ Proxy(_))) => {
+                failed(unless_lasting(error), Fails, unreachable("destination_unavailable"), "connect")
+            }
+            Self::Failed(Unsent) => failed(Free, Nothing, unreachable("connection_terminated"), "closed"),
+            // It may have been carried out.
+            Self::Failed(Stale) => failed(Once, Nothing, unacceptable("connection_terminated"), "stale"),
+            Self::Failed(Closed) => failed(Never, Vanishes, unacceptable("connection_terminated"), "closed"),
+            Self::Failed(SendError::Timeout) => {
+                failed(Never, Vanishes, timed_out("http_response_timeout"), "timeout")
+            }
+            Self::Failed(SendError::Invalid(invalid)) => {
+                failed(Never, Vanishes, unacceptable(of_invalid(*invalid)), "invalid")
+            }
+            // Upstream answered.
+            Self::Answered(Reply::Done) => answered(Never, Works, Verdict::Believed),
+            Self::Answered(Reply::Declined) => answered(Never, Works, Verdict::Believed),
+            Self::Answered(Reply::Throttled) => answered(WhenTold, Works, Verdict::Believed),
+            Self::Answered(Reply::Unavailable) => answered(WhenTold, Fails, Verdict::Believed),
+            Self::Answered(Reply::Broken) => answered(Never, Fails, Verdict::Believed),
+            Self::Answered(Reply::BadSignature) => answered(NewerCredential, Works, Verdict::Refused),
+            Self::Answered(Reply::BadDate) => answered(Redated, Works, Verdict::Misdated),
+            Self::Answered(Reply::Ended) => answered(NewerCredential, Works, Verdict::Ended),
+            Self::Answered(Reply::Stopped) => answered(Never, Works, Verdict::Nothing),
+            Self::Answered(Reply::StoppedForNow) => answered(WhenTold, Works, Verdict::Nothing),
+            Self::Answered(Reply::NotReached) => answered(WhenTold, Fails, Verdict::Nothing),
+            Self::Answered(Reply::BrokenOnTheWay) => answered(Never, Fails, Verdict::Nothing),
+        }
+    }
+}
+
+/// A certificate that was wrong a moment ago still is.
+fn unless_lasting(error: &DialError) -> Again {
+    if error.is_lasting() { Again::Never } else { Again::BackOff }
+}
+
+fn of_invalid(invalid: Invalid) -> &'static str {
+    match invalid {
+        Invalid::Cut => "http_response_incomplete",
+        Invalid::TooLarge => "http_response_body_size",
+        Invalid::Encoded => "http_response_content_coding",
+        Invalid::Malformed | Invalid::Status => "http_protocol_error",
+    }
+}
+
+impl Reply {
+    /// What an answer says to a request that was signed with this date. One with a token has none.
+    fn of(answer: &Answer, dated: Option<DateTime<Utc>>) -> Self {
+        let code = answer.error_code();
+        let code = code.as_deref().unwrap_or_default();
+        match (answer.status.as_u16(), code.starts_with("MPC.")) {
+            (200..=299, _) => Self::Done,
+            (401, _) => match (code, dated) {
+                ("APIGW.0301", Some(dated)) if is_misdated(answer, dated) => Self::BadDate,
+                ("APIGW.0301", Some(_)) => Self::BadSignature,
+                // There is no signature that could be wrong.
+                ("APIGW.0301", None) | ("APIGW.0307", _) => Self::Ended,
+                _ => Self::Stopped,
+            },
+            (429, true) => Self::Throttled,
+            (429, false) => Self::StoppedForNow,
+            (503, true) => Self::Unavailable,
+            (503, false) => Self::NotReached,
+            // Other statuses of a failing server, such as 501, are about the call.
+            (500 | 502 | 504, true) => Self::Broken,
+            (500 | 502 | 504, false) => Self::BrokenOnTheWay,
+            (_, true) => Self::Declined,
+            (_, false) => Self::Stopped,
+        }
+    }
+}
+
+impl Row {
+    /// How it is recorded, where it is the last.
+    pub(super) fn outcome(&self) -> Outcome {
+        self.refusal.as_ref().map_or(Outcome::Forwarded, |refusal| refusal.outcome)
+    }
+
+    /// Whether not one byte of the request was written.
+    pub(super) fn sent_nothing(&self) -> bool {
+        self.outcome() == Outcome::Failed
+    }
+}
+
+fn unreachable(proxy_error: &'static str) -> Facts {
+    Facts {
+        status: StatusCode::BAD_GATEWAY,
+        code: "PROXY.UpstreamUnreachable",
+        proxy_error,
+        outcome: Outcome::Failed,
+    }
+}
+
+fn unacceptable(proxy_error: &'static str) -> Facts {
+    Facts {
+        status: StatusCode::BAD_GATEWAY,
+        code: "PROXY.UpstreamInvalid",
+        proxy_error,
+        outcome: Outcome::Unknown,
+    }
+}
+
+fn timed_out(proxy_error: &'static str) -> Facts {
+    Facts {
+        status: StatusCode::GATEWAY_TIMEOUT,
+        code: "PROXY.UpstreamTimeout",
+        proxy_error,
+        outcome: Outcome::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use bytes::Bytes;
+    use chrono::TimeDelta;
+    use http::{HeaderMap, header::DATE};
+
+    use super::*;
+    use crate::upstream::ProxyError;
+
+    /// As a line: again, upstream, credential; what is said in place of an answer; outcome and kind.
+    fn line(ending: Ending<'_>) -> String {
+        let row = ending.row();
+        let Row { again, upstream, credential, refusal, counted } = &row;
+        let said = refusal
+            .as_ref()
+            .map(|said| format!("{} {} {}", said.status.as_u16(), said.code, said.proxy_error));
+        let (said, counted) = (said.as_deref().unwrap_or("-"), counted.unwrap_or("-"));
+        format!("{again:?} {upstream:?} {credential:?} {said} {} {counted}", row.outcome().as_str())
+    }
+
+    #[test]
+    fn each_failure_has_its_row() {
+        let broken = || Box::new(io::Error::other("broken"));
+        let untrusted = io::Error::other(rustls::Error::from(rustls::CertificateError::UnknownIssuer));
+        let failures: [SendError; 17] = [
+            DialError::Dns(broken()).into(),
+            DialError::Connect(broken()).into(),
+            DialError::Timeout.into(),
+            DialError::Useless.into(),
+            DialError::Tls(*broken()).into(),
+            DialError::Tls(untrusted).into(),
+            DialError::Proxy(ProxyError::Timeout).into(),
+            DialError::Proxy(ProxyError::Refused(403)).into(),
+            SendError::Unsent,
+            SendError::Stale,
+            SendError::Closed,
+            SendError::Timeout,
+            SendError::Invalid(Invalid::Cut),
+            SendError::Invalid(Invalid::TooLarge),
+            SendError::Invalid(Invalid::Encoded),
+            SendError::Invalid(Invalid::Malformed),
+            SendError::Invalid(Invalid::Status),
+        ];
+        let found: Vec<String> = failures.iter().map(|error| line(Ending::Failed(error))).collect();
+        assert_eq!(found, ROWS.lines().collect::<Vec<_>>());
+    }
+
+    const ROWS: &str = "\
+BackOff Fails Nothing 502 PROXY.UpstreamUnreachable dns_error failed connect
+BackOff Fails Nothing 502 PROXY.UpstreamUnreachable connection_refused failed connect
+BackOff Fails Nothing 502 PROXY.UpstreamUnreachable connection_timeout failed connect
+BackOff Fails Nothing 502 PROXY.UpstreamUnreachable connection_terminated failed connect
+BackOff Fails Nothing 502 PROXY.UpstreamUnreachable tls_protocol_error failed connect
+Never Fails Nothing 502 PROXY.UpstreamUnreachable tls_protocol_error failed connect
+BackOff Fails Nothing 502 PROXY.UpstreamUnreachable destination_unavailable failed connect
+Never Fails Nothing 502 PROXY.UpstreamUnreachable destination_unavailable failed connect
+Free Nothing Nothing 502 PROXY.UpstreamUnreachable connection_terminated failed closed
+Once Nothing Nothing 502 PROXY.UpstreamInvalid connection_terminated unknown stale
+Never Vanishes Nothing 502 PROXY.UpstreamInvalid connection_terminated unknown closed
+Never Vanishes Nothing 504 PROXY.UpstreamTimeout http_response_timeout unknown timeout
+Never Vanishes Nothing 502 PROXY.UpstreamInvalid http_response_incomplete unknown invalid
+Never Vanishes Nothing 502 PROXY.UpstreamInvalid http_response_body_size unknown invalid
+Never Vanishes Nothing 502 PROXY.UpstreamInvalid http_response_content_coding unknown invalid
+Never Vanishes Nothing 502 PROXY.UpstreamInvalid http_protocol_error unknown invalid
+Never Vanishes Nothing 502 PROXY.UpstreamInvalid http_protocol_error unknown invalid
+";
+
+    #[test]
+    fn each_answer_has_its_row() {
+        let answer = |status: u16, code: &str, minutes| {
+            let date = now() + TimeDelta::minutes(minutes);
+            let mut headers = HeaderMap::new();
+            headers.insert(DATE, date.format("%a, %d %b %Y %H:%M:%S GMT").to_string().parse().unwrap());
+            let body = if code.is_empty() { String::new() } else { format!("{{\"error_code\":\"{code}\"}}") };
+            Answer { status: StatusCode::from_u16(status).unwrap(), headers, body: Bytes::from(body) }
+        };
+        // Signed with a key, and sent with a token.
+        for (status, code, minutes, key, token) in [
+            (204, "", 0, "Never Works Believed", "Never Works Believed"),
+            (200, "", 0, "Never Works Believed", "Never Works Believed"),
+            (400, "MPC.10213", 0, "Never Works Believed", "Never Works Believed"),
+            (403, "MPC.10211", 0, "Never Works Believed", "Never Works Believed"),
+            (501, "MPC.10200", 0, "Never Works Believed", "Never Works Believed"),
+            (429, "MPC.10230", 0, "WhenTold Works Believed", "WhenTold Works Believed"),
+            (500, "MPC.10201", 0, "Never Fails Believed", "Never Fails Believed"),
+            (503, "MPC.10201", 0, "WhenTold Fails Believed", "WhenTold Fails Believed"),
+            (401, "MPC.10203", 0, "Never Works Nothing", "Never Works Nothing"),
+            (401, "APIGW.0301", 0, "NewerCredential Works Refused", "NewerCredential Works Ended"),
+            (401, "APIGW.0301", 15, "Redated Works Misdated", "NewerCredential Works Ended"),
+            (401, "APIGW.0307", 0, "NewerCredential Works Ended", "NewerCredential Works Ended"),
+            (401, "APIGW.0303", 0, "Never Works Nothing", "Never Works Nothing"),
+            (401, "", 0, "Never Works Nothing", "Never Works Nothing"),
+            (403, "APIGW.0302", 0, "Never Works Nothing", "Never Works Nothing"),
+            (404, "APIGW.0101", 0, "Never Works Nothing", "Never Works Nothing"),
+            (404, "", 0, "Never Works Nothing", "Never Works Nothing"),
+            (501, "", 0, "Never Works Nothing", "Never Works Nothing"),
+            (429, "APIGW.0308", 0, "WhenTold Works Nothing", "WhenTold Works Nothing"),
+            (500, "", 0, "Never Fails Nothing", "Never Fails Nothing"),
+            (502, "", 0, "Never Fails Nothing", "Never Fails Nothing"),
+            (503, "APIGW.0613", 0, "WhenTold Fails Nothing", "WhenTold Fails Nothing"),
+            (504, "", 0, "Never Fails Nothing", "Never Fails Nothing"),
+        ] {
+            let answer = answer(status, code, minutes);
+            for (dated, expected) in [(Some(now()), key), (None, token)] {
+                let row = line(Ending::Answered(Reply::of(&answer, dated)));
+                assert_eq!(row, format!("{expected} - forwarded -"), "{status} {code}");
+            }
+        }
+    }
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_768_465_800, 0).unwrap()
+    }
+}
