@@ -13,6 +13,7 @@ use std::{
         unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -97,7 +98,7 @@ pub(super) enum Opened {
 
 /// An open file.
 pub(super) struct Regular {
-    file: File,
+    file: Arc<File>,
     id: FileId,
     /// `None` for standard output: whoever opened that says who writes to it.
     lock: Option<Lock>,
@@ -173,11 +174,38 @@ impl Opened {
         }
     }
 
-    /// Looks at the file again, unless it was looked at a moment ago. Says whether it was removed.
-    pub(super) fn is_removed(&mut self, now: Instant) -> bool {
+    /// The file, where nobody has looked at it for a moment: whoever gets it looks.
+    pub(super) fn unseen(&mut self, now: Instant) -> Option<Arc<File>> {
         match self {
-            Self::Regular(file) => file.look(now),
-            Self::Stream(_) => false,
+            Self::Regular(file) => file.unseen(now),
+            Self::Stream(_) => None,
+        }
+    }
+
+    /// Takes what that file looks like. Says whether it was removed.
+    pub(super) fn saw(&mut self, file: &Arc<File>, meta: &Metadata) -> bool {
+        match self {
+            Self::Regular(own) if Arc::ptr_eq(&own.file, file) => own.saw(meta),
+            Self::Regular(_) | Self::Stream(_) => false,
+        }
+    }
+
+    /// The file, where space for a line of so many bytes is allocated: it can be written by several at once, each line whole.
+    pub(super) fn shared(&self, bytes: u64) -> Option<Arc<File>> {
+        match self {
+            Self::Regular(file) if file.has_allocated(bytes) => Some(Arc::clone(&file.file)),
+            Self::Regular(_) | Self::Stream(_) => None,
+        }
+    }
+
+    /// Takes what came of a write to that file. Says whether it is this one.
+    pub(super) fn wrote(&mut self, file: &Arc<File>, written: &io::Result<usize>) -> bool {
+        match self {
+            Self::Regular(own) if Arc::ptr_eq(&own.file, file) => {
+                own.wrote(written);
+                true
+            }
+            Self::Regular(_) | Self::Stream(_) => false,
         }
     }
 
@@ -209,7 +237,7 @@ impl Opened {
 impl Regular {
     fn new(file: File, meta: &Metadata, lock: Option<Lock>) -> Self {
         Self {
-            file,
+            file: Arc::new(file),
             id: FileId::of(meta),
             lock,
             named: meta.nlink() > 0,
@@ -244,45 +272,53 @@ impl Regular {
         let (Ok(start), Ok(length)) = (i64::try_from(from), i64::try_from(end.saturating_sub(from))) else {
             return Err(io::ErrorKind::FileTooLarge.into());
         };
-        match fallocate(&self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, start, length) {
+        match fallocate(&*self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, start, length) {
             Ok(()) => self.allocated = end,
             // The file system cannot allocate ahead: the write itself has to tell.
-            Err(nix::Error::EOPNOTSUPP | nix::Error::ENOSYS) => self.allocated = u64::MAX,
+            Err(nix::Error::EOPNOTSUPP | nix::Error::ENOSYS) => self.allocated = UNKNOWN,
             Err(error) => return Err(error.into()),
         }
         Ok(())
     }
 
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        match self.file.write(line) {
-            Ok(written) => {
-                self.written += written as u64;
-                Ok(written)
-            }
-            Err(error) => {
-                // Whatever was known of it is not so.
-                self.allocated = 0;
-                Err(error)
-            }
+        let written = (&*self.file).write(line);
+        self.wrote(&written);
+        written
+    }
+
+    fn wrote(&mut self, written: &io::Result<usize>) {
+        match written {
+            Ok(written) => self.written += *written as u64,
+            // Whatever was known of it is not so.
+            Err(_) => self.allocated = 0,
         }
     }
 
-    /// Gives back what was allocated ahead. Where others may write to the file, that could cut off their lines.
+    fn has_allocated(&self, bytes: u64) -> bool {
+        self.allocated != UNKNOWN && self.written + bytes <= self.allocated
+    }
+
+    /// Gives back what was allocated ahead. Where others may write to the file, be it another thread in this moment, that
+    /// could cut off their lines.
     fn leave(&mut self) {
         let allocated = std::mem::take(&mut self.allocated);
-        if allocated > 0 && self.lock == Some(Lock::Held) {
+        if allocated > 0 && self.lock == Some(Lock::Held) && Arc::strong_count(&self.file) == 1 {
             drop(self.file.metadata().and_then(|meta| self.file.set_len(meta.len())));
         }
     }
 
-    fn look(&mut self, now: Instant) -> bool {
+    fn unseen(&mut self, now: Instant) -> Option<Arc<File>> {
         if now.saturating_duration_since(self.looked) < LOOK {
-            return false;
+            return None;
         }
         self.looked = now;
-        let Ok(meta) = self.file.metadata() else { return false };
+        Some(Arc::clone(&self.file))
+    }
+
+    fn saw(&mut self, meta: &Metadata) -> bool {
         if meta.len() < self.written {
-            // Truncated: what was allocated went with it.
+            // Truncated: what was allocated went with it. Or a line was written since, and space is asked for once more.
             self.allocated = 0;
         }
         self.written = meta.len();
@@ -353,6 +389,8 @@ pub(super) fn behind() -> io::Error {
     io::Error::new(io::ErrorKind::WouldBlock, "its reader does not read")
 }
 
+/// What is allocated where the file system does not say.
+const UNKNOWN: u64 = u64::MAX;
 /// Space is allocated so many bytes ahead, so that it is rarely asked for.
 const ALLOCATE_AHEAD: u64 = 1024 * 1024;
 /// A file is looked at again when it was not for so long: at each call where there are few, and at some calls in a

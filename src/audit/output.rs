@@ -7,6 +7,8 @@
 //! A line is one `write(2)`, and not synced. It outlives the process from then on, however that ends; it does not
 //! outlive the machine's power before the kernel has written it to the disk.
 
+mod shared;
+
 use std::{
     collections::VecDeque,
     io,
@@ -345,11 +347,17 @@ impl Output {
         }
     }
 
-    /// A record in a file that was removed is none: a new file takes its place before anything else is done.
+    /// Looks at the file again, where nobody has for a moment.
     fn settle(&mut self) {
-        if !self.opened.is_removed(Instant::now()) {
-            return;
+        if let Some(file) = self.unseen()
+            && let Ok(meta) = file.metadata()
+        {
+            self.saw(&file, &meta);
         }
+    }
+
+    /// Opens a file in place of the one that was removed.
+    fn replace(&mut self) {
         self.gone = true;
         let path = self.target.name();
         match self.reopen() {

@@ -7,7 +7,8 @@
 //! With `write_ahead` a call is announced by a line of its own before its first byte is sent, and nothing is sent
 //! without the receipt for it: [`Announced`].
 //!
-//! Lines are written on the request's own thread: handing them to another costs ten times as much.
+//! Lines are written on the request's own thread: handing them to another costs ten times as much. Threads share the
+//! account of the room, and not the write: the lock is not held while the system works, so none waits for another.
 
 use std::{
     fmt,
@@ -119,14 +120,18 @@ impl Sink {
     /// Writes the line that the slot was taken for. While there is no room it waits: it is never dropped where calls
     /// are refused then.
     #[expect(clippy::needless_pass_by_value, reason = "a slot is spent once")]
-    pub fn spend(&self, slot: Slot, line: Vec<u8>) {
+    pub fn spend(&self, slot: Slot, line: &[u8]) {
         let Slot(()) = slot;
-        self.output().append(line, self.room());
+        let mut output = self.seen();
+        let Some(file) = output.shared(line) else { return output.append(line.to_vec(), self.room()) };
+        drop(output);
+        let wrote = file.write(line);
+        self.output().appended(line, wrote, self.room());
     }
 
     /// Writes the line of a request that was refused because it got no slot, if there is room after all.
-    pub fn try_write(&self, line: Vec<u8>) {
-        self.output().offer(line);
+    pub fn try_write(&self, line: &[u8]) {
+        self.output().offer(line.to_vec());
     }
 
     /// Writes what waits as soon as there is room, and looks after the file. Nobody else may come to do it.
@@ -220,8 +225,8 @@ impl Sink {
         Self { shared: Arc::new(shared), write_ahead: false }
     }
 
-    fn try_reserve(&self) -> Option<Slot> {
-        self.output().promise(self.room()).then_some(Slot(()))
+    pub(super) fn try_reserve(&self) -> Option<Slot> {
+        self.seen().promise(self.room()).then_some(Slot(()))
     }
 
     /// What a call may write.
@@ -250,6 +255,20 @@ impl Sink {
     fn is_behind(&self) -> bool {
         let mut output = self.output();
         output.flush() && output.is_behind()
+    }
+
+    /// The output, once its file was looked at again where that is due.
+    fn seen(&self) -> MutexGuard<'_, Output> {
+        let mut output = self.output();
+        if let Some(file) = output.unseen() {
+            drop(output);
+            let meta = file.metadata();
+            output = self.output();
+            if let Ok(meta) = meta {
+                output.saw(&file, &meta);
+            }
+        }
+        output
     }
 
     fn output(&self) -> MutexGuard<'_, Output> {
@@ -288,12 +307,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (path, moved) = (dir.path().join("audit.log"), dir.path().join("audit.log.1"));
         let sink = Sink::open(Target::File(path.clone()), WhenBlocked::Refuse).unwrap();
-        sink.spend(sink.try_reserve().unwrap(), b"one\n".to_vec());
+        sink.spend(sink.try_reserve().unwrap(), b"one\n");
         std::fs::rename(&path, &moved).unwrap();
-        sink.spend(sink.try_reserve().unwrap(), b"two\n".to_vec());
+        sink.spend(sink.try_reserve().unwrap(), b"two\n");
         let held = sink.try_reserve().unwrap();
         sink.reopen().unwrap();
-        sink.spend(held, b"three\n".to_vec());
+        sink.spend(held, b"three\n");
         assert_eq!(std::fs::read_to_string(moved).unwrap(), "one\ntwo\n");
         assert_eq!(std::fs::read_to_string(path).unwrap(), "three\n");
     }
@@ -303,7 +322,7 @@ mod tests {
         let full = Target::File("/dev/full".into());
         let sink = Sink::open(full, WhenBlocked::Refuse).unwrap();
         let slot = sink.try_reserve().unwrap();
-        sink.spend(slot, b"kept\n".to_vec());
+        sink.spend(slot, b"kept\n");
         assert!(sink.try_reserve().is_none());
         let SinkStats { dropped, waiting, blocked } = sink.stats();
         assert_eq!((dropped, waiting), (0, 1));
@@ -314,7 +333,7 @@ mod tests {
     fn when_told_to_drop_calls_go_on_and_lost_lines_are_counted() {
         let sink = Sink::open(Target::File("/dev/full".into()), WhenBlocked::Drop).unwrap();
         for _ in 0..MAX_WAITING + 3 {
-            sink.spend(sink.try_reserve().unwrap(), b"x\n".to_vec());
+            sink.spend(sink.try_reserve().unwrap(), b"x\n");
         }
         let SinkStats { dropped, waiting, .. } = sink.stats();
         assert_eq!((dropped, waiting), (3, MAX_WAITING));
@@ -327,14 +346,14 @@ mod tests {
         let mut sent = 0;
         let line = |n: usize| format!("{n:04}{}\n", "x".repeat(1019)).into_bytes();
         while let Some(slot) = sink.try_reserve() {
-            sink.spend(slot, line(sent));
+            sink.spend(slot, &line(sent));
             sent += 1;
             assert!(sent < 10_000, "a pipe is finite");
         }
         let mut reader = File::from(reader);
         let mut read = vec![0; sent * 1024];
         reader.read_exact(&mut read[..1024 * 8]).unwrap();
-        sink.spend(sink.try_reserve().unwrap(), line(sent));
+        sink.spend(sink.try_reserve().unwrap(), &line(sent));
         reader.read_exact(&mut read[1024 * 8..]).unwrap();
         for n in 0..sent {
             assert_eq!(&read[n * 1024..n * 1024 + 4], format!("{n:04}").as_bytes());

@@ -134,8 +134,8 @@ impl Drop for Guard<'_> {
         metrics.finished(&self.record, took);
         recent.keep(&self.record, &line);
         match self.slot.take() {
-            Some(slot) => sink.spend(slot, line),
-            None => sink.try_write(line),
+            Some(slot) => sink.spend(slot, &line),
+            None => sink.try_write(&line),
         }
     }
 }
