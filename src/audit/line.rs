@@ -17,7 +17,7 @@ impl Line {
     }
 
     /// Adds a text. The name is one of ours, and needs no escapes.
-    pub(super) fn text<T: AsRef<str>>(&mut self, name: &'static str, value: Option<T>) {
+    pub(super) fn text<T: AsRef<str> + Copy>(&mut self, name: &'static str, value: Option<T>) {
         self.name(name);
         match value.as_ref().map(AsRef::as_ref) {
             Some(text) if is_plain(text) => {
@@ -30,7 +30,7 @@ impl Line {
     }
 
     /// Adds a number.
-    pub(super) fn number<T: Serialize + Debug>(&mut self, name: &'static str, value: Option<T>) {
+    pub(super) fn number<T: Serialize + Debug + Copy>(&mut self, name: &'static str, value: Option<T>) {
         self.name(name);
         self.json(&value);
     }

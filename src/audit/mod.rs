@@ -194,7 +194,7 @@ impl Record {
     fn written(&self) -> Vec<u8> {
         let mut line = Line::new();
         line.text("event", Some(self.event));
-        line.text("timestamp", Some(self.timestamp.to_rfc3339_opts(SecondsFormat::Millis, true)));
+        line.text("timestamp", Some(&self.timestamp.to_rfc3339_opts(SecondsFormat::Millis, true)));
         line.text("request.id", Some(&self.request_id));
         line.text("caller.id", self.caller.as_ref());
         line.text("caller.identified_by", self.identified_by);
