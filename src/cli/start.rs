@@ -76,9 +76,9 @@ fn count_threads() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
 }
 
-/// One that starts, two that wait for name servers and files, one that looks for the freeze file, and one that is told of
+/// One that starts, four that wait for name servers and files, one that looks for the freeze file, and two that are told of
 /// changes.
-const LATER: usize = 5;
+const LATER: usize = 8;
 const TIDY: Duration = Duration::from_millis(500);
 pub(super) const LIMITS: &str = "the system gives this process too few threads or descriptors: look at `ulimit -u` and `ulimit -n`, \
                       at systemd's TasksMax= and LimitNOFILE=, and at the container's limit of processes";
