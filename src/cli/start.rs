@@ -8,7 +8,7 @@ use std::{
     panic::{self, PanicHookInfo},
     process::exit,
     sync::mpsc,
-    thread::{self, sleep},
+    thread::{self, available_parallelism, sleep},
     time::{Duration, Instant},
 };
 
@@ -54,7 +54,9 @@ fn end(panic: &PanicHookInfo<'_>) {
 fn more_threads() -> io::Result<()> {
     let threads_before = count_threads();
     let mut held = Vec::new();
-    for _ in 0..LATER {
+    // One for each core, and one for handshakes.
+    let serving = available_parallelism().map_or(1, usize::from) + 1;
+    for _ in 0..LATER + serving {
         let (go, wait) = mpsc::channel::<()>();
         // Ended by `go` being dropped.
         let thread = thread::Builder::new().spawn(move || wait.recv().is_ok())?;
@@ -76,8 +78,8 @@ fn count_threads() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
 }
 
-/// One that starts, four that wait for name servers and files, one that looks for the freeze file, and two that are told of
-/// changes.
+/// Besides those that serve: one that starts, four that wait for name servers and files, one that looks for the freeze file,
+/// and two that are told of changes.
 const LATER: usize = 8;
 const TIDY: Duration = Duration::from_millis(500);
 pub(super) const LIMITS: &str = "the system gives this process too few threads or descriptors: look at `ulimit -u` and `ulimit -n`, \

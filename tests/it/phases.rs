@@ -206,8 +206,8 @@ fn too_few_threads_are_an_error_with_words() {
         return;
     }
     let (mut refused, mut served) = (0, 0);
-    // Each core takes two: one of the runtime's, and a worker.
-    let enough = 12 + 2 * thread::available_parallelism().unwrap().get();
+    // Each core takes one.
+    let enough = 14 + thread::available_parallelism().unwrap().get();
     for threads in 1..=enough {
         let setup = Setup::new();
         let (folder, program) = (setup.path(""), setup.path("program"));
