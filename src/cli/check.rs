@@ -133,14 +133,13 @@ fn summary(path: &Path, (settings, proxies): (&Settings, &Proxies), out: &mut im
         Mode::Observe => ", which is only observed: NOTHING IS DENIED",
     };
     writeln!(out, "\ncallers, under policy {}{mode}", settings.policy.hash())?;
+    let of_callers = settings.policy.of_callers();
     for caller in settings.callers.ids() {
         writeln!(out, "  {caller}")?;
-        let rules = settings.policy.rules().iter();
-        let mut rules = rules.filter(|rule| rule.callers.iter().any(|glob| glob.is_match(caller.as_str())));
-        for rule in rules.by_ref().take(RULES_TOLD) {
+        let (first, more) = of_callers.first(caller, RULES_TOLD);
+        for rule in first {
             writeln!(out, "    {}", one_rule(rule))?;
         }
-        let more = rules.count();
         if more > 0 {
             writeln!(out, "    and {more} more")?;
         }

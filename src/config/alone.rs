@@ -40,7 +40,7 @@ pub fn policy_alone(
         None => others(),
     };
     let page = Page::open(policy_yaml).unwrap_or_else(|error| Page::unreadable(policy_yaml, &error));
-    let alone = page.parse().and_then(|root| policy::read_rules(&page, &root)).map(|written| {
+    let alone = page.parse().and_then(|root| policy::read_rules(&page, root)).map(|written| {
         let names = projects.iter().flat_map(|project| [&*project.name, &*project.id]);
         // Projects that only calls were seen of are not all there are: then a rule may name any.
         let known: Vec<&str> = names.filter(|_| named.is_some()).collect();

@@ -144,7 +144,7 @@ fn seen(cases: &[Written<'_>]) -> Vec<Scope> {
     projects.map(scope).collect()
 }
 
-fn case<'n>(page: &'n Page, node: &'n Node) -> Option<Written<'n>> {
+fn case<'n>(page: &'n Page, node: &'n Node<'n>) -> Option<Written<'n>> {
     let mut fields = Fields::of(page, node, "a case")?;
     let text = |page: &Page, node: &Node| {
         Some(Placed { value: scalar::text(page, node, "text")?.into(), place: node.place })
@@ -220,7 +220,7 @@ impl Written<'_> {
         let expected = self.expect.as_ref().and_then(|expect| expect.meaning(page, &alone.policy));
         Some(Case {
             name: self.name?.to_owned(),
-            line: self.place.line,
+            line: self.place.line.into(),
             caller: caller?.clone(),
             action: action?.to_owned(),
             project: project?.name.clone(),

@@ -31,6 +31,8 @@ pub(super) fn read(page: &Page, node: &Node) -> Option<Vec<Written>> {
             }
         }
     }
+    // A large policy has many of these, most of them with one.
+    tests.shrink_to_fit();
     Some(tests)
 }
 
@@ -63,7 +65,7 @@ fn key(page: &Page, name: &Placed<Arc<str>>) -> Option<Key> {
 
 fn test(page: &Page, node: &Node, operator: Operator, key: &Placed<Key>) -> Option<Written> {
     let nodes = match &node.value {
-        Value::List(nodes) => nodes.as_slice(),
+        Value::List(nodes) => &**nodes,
         Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Number | Value::Text(_) | Value::Map(_) => {
             std::slice::from_ref(node)
         }
@@ -90,7 +92,7 @@ fn test(page: &Page, node: &Node, operator: Operator, key: &Placed<Key>) -> Opti
     None
 }
 
-fn value<'n>(page: &'n Page, node: &'n Node, operator: Operator) -> Option<&'n str> {
+fn value<'n>(page: &'n Page, node: &'n Node<'n>, operator: Operator) -> Option<&'n str> {
     match node.value {
         Value::Bool(value) if operator.takes_switches() => Some(if value { "true" } else { "false" }),
         Value::Null

@@ -11,7 +11,7 @@ use std::rc::Rc;
 pub(super) struct Lines<'t> {
     lines: Vec<Line<'t>>,
     /// The one that was shown last, by its number: a text may be one long line.
-    shown: RefCell<(u64, Rc<[char]>)>,
+    shown: RefCell<(u32, Rc<[char]>)>,
 }
 
 struct Line<'t> {
@@ -40,7 +40,7 @@ impl<'t> Lines<'t> {
 
     /// The characters of the line with that number, counted from 1; values of keys that may hold a secret, or stand
     /// below such a key, are covered with as many `*`.
-    pub(super) fn covered(&self, number: u64) -> Rc<[char]> {
+    pub(super) fn covered(&self, number: u32) -> Rc<[char]> {
         let mut shown = self.shown.borrow_mut();
         if shown.0 != number {
             let index = number.checked_sub(1).and_then(|index| usize::try_from(index).ok());

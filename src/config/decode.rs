@@ -15,13 +15,13 @@ pub(super) struct Fields<'n> {
     page: &'n Page,
     place: Place,
     what: &'static str,
-    left: Vec<(&'n str, Place, &'n Node)>,
+    left: Vec<(&'n str, Place, &'n Node<'n>)>,
     known: Vec<&'static str>,
 }
 
 impl<'n> Fields<'n> {
     /// The mapping's keys; `what` names it to the user: `a project`.
-    pub(super) fn of(page: &'n Page, node: &'n Node, what: &'static str) -> Option<Self> {
+    pub(super) fn of(page: &'n Page, node: &'n Node<'n>, what: &'static str) -> Option<Self> {
         let left = entries(page, node, what)?;
         Some(Self { page, place: node.place, what, left, known: Vec::new() })
     }
@@ -30,7 +30,7 @@ impl<'n> Fields<'n> {
     pub(super) fn optional<T>(
         &mut self,
         key: &'static str,
-        read: impl FnOnce(&'n Page, &'n Node) -> Option<T>,
+        read: impl FnOnce(&'n Page, &'n Node<'n>) -> Option<T>,
     ) -> Option<T> {
         let (place, node) = self.take(key)?;
         if matches!(node.value, Value::Null) {
@@ -44,7 +44,7 @@ impl<'n> Fields<'n> {
     pub(super) fn required<T>(
         &mut self,
         (key, example): (&'static str, &str),
-        read: impl FnOnce(&'n Page, &'n Node) -> Option<T>,
+        read: impl FnOnce(&'n Page, &'n Node<'n>) -> Option<T>,
     ) -> Option<T> {
         if !self.has(key) {
             self.known.push(key);
@@ -85,12 +85,12 @@ impl<'n> Fields<'n> {
         }
     }
 
-    fn take(&mut self, key: &'static str) -> Option<(Place, &'n Node)> {
+    fn take(&mut self, key: &'static str) -> Option<(Place, &'n Node<'n>)> {
         self.known.push(key);
         self.remove(key)
     }
 
-    fn remove(&mut self, key: &str) -> Option<(Place, &'n Node)> {
+    fn remove(&mut self, key: &str) -> Option<(Place, &'n Node<'n>)> {
         let index = self.left.iter().position(|(k, ..)| *k == key)?;
         let (_, place, node) = self.left.remove(index);
         Some((place, node))
@@ -98,7 +98,11 @@ impl<'n> Fields<'n> {
 }
 
 /// The entries of a mapping whose keys are names of the user's choice: at least one.
-pub(super) fn named<'n>(page: &'n Page, node: &'n Node, what: &str) -> Vec<(Placed<Arc<str>>, &'n Node)> {
+pub(super) fn named<'n>(
+    page: &'n Page,
+    node: &'n Node<'n>,
+    what: &str,
+) -> Vec<(Placed<Arc<str>>, &'n Node<'n>)> {
     let entries = entries(page, node, what).unwrap_or_default();
     if entries.is_empty() && matches!(node.value, Value::Map(_)) {
         page.error(
@@ -111,7 +115,7 @@ pub(super) fn named<'n>(page: &'n Page, node: &'n Node, what: &str) -> Vec<(Plac
 }
 
 /// The items of a list: at least one.
-pub(super) fn list<'n>(page: &Page, node: &'n Node, what: &str) -> &'n [Node] {
+pub(super) fn list<'n>(page: &Page, node: &'n Node<'n>, what: &str) -> &'n [Node<'n>] {
     match &node.value {
         Value::List(items) if items.is_empty() => {
             page.error(node.place, format!("expected {what}, found an empty list"), "add at least one");
@@ -132,7 +136,11 @@ pub(super) fn list<'n>(page: &Page, node: &'n Node, what: &str) -> &'n [Node] {
 }
 
 /// The mapping's entries, with every key that is not text, is empty or came before left out and reported.
-fn entries<'n>(page: &'n Page, node: &'n Node, what: &str) -> Option<Vec<(&'n str, Place, &'n Node)>> {
+fn entries<'n>(
+    page: &'n Page,
+    node: &'n Node<'n>,
+    what: &str,
+) -> Option<Vec<(&'n str, Place, &'n Node<'n>)>> {
     let Value::Map(all) = &node.value else {
         let message = format!("expected a mapping for {what}, found {}", node.value.kind());
         page.error(node.place, message, "write `key: value`, indented below it or as { key: value }");

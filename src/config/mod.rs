@@ -96,7 +96,7 @@ fn read(path: &Path, Moment { now, reload }: Moment, report: &mut Report) -> Opt
     let written = page.parse().and_then(|root| proxy::read(&page, &root)).unwrap_or_default();
     link::proxy(&page, &written);
     let policy = open_policy(&page, &written).map(|page| {
-        let written = page.parse().and_then(|root| policy::read(&page, &root));
+        let written = page.parse().and_then(|root| policy::read(&page, root));
         (page, written)
     });
     let settings = match &policy {

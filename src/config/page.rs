@@ -6,8 +6,10 @@
 use super::files::reason;
 use super::report::{Place, Problem, Report, Severity};
 use super::yaml::{self, Node, Value};
+use crate::policy::{Glob, GlobError};
 use crate::watch;
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
@@ -23,6 +25,7 @@ pub(super) struct Page {
     secrets: RefCell<Vec<Placed<PathBuf>>>,
     reload: bool,
     comparisons: Cell<u32>,
+    globs: RefCell<HashSet<Glob>>,
 }
 
 /// A value that was written in the file, and where.
@@ -56,11 +59,12 @@ impl Page {
             secrets: RefCell::default(),
             reload: false,
             comparisons: Cell::new(COMPARISONS),
+            globs: RefCell::default(),
         }
     }
 
     /// Parses the text. `None` where it cannot be, which is reported.
-    pub(super) fn parse(&self) -> Option<Node> {
+    pub(super) fn parse(&self) -> Option<Node<'_>> {
         if self.has_errors() {
             return None;
         }
@@ -81,7 +85,7 @@ impl Page {
 
     /// The text of a single value as it is written, where it is a text, a number or a switch. To YAML, `007`, `1e5`
     /// and a number of 32 digits are something else than what they look like; a name is what it looks like.
-    pub(super) fn scalar<'n>(&'n self, node: &'n Node) -> Option<&'n str> {
+    pub(super) fn scalar<'n>(&'n self, node: &'n Node<'n>) -> Option<&'n str> {
         match &node.value {
             Value::Text(text) => Some(text),
             Value::Bool(_) | Value::Integer(_) | Value::Number => Some(node.written(&self.text)),
@@ -90,9 +94,20 @@ impl Page {
     }
 
     /// The text of a key. To YAML `Null` is nothing; here it is the operator of a condition.
-    pub(super) fn key<'n>(&'n self, node: &'n Node) -> Option<&'n str> {
+    pub(super) fn key<'n>(&'n self, node: &'n Node<'n>) -> Option<&'n str> {
         let nothing = || matches!(node.value, Value::Null).then(|| node.written(&self.text));
         self.scalar(node).or_else(|| nothing().filter(|written| *written == "Null"))
+    }
+
+    /// A pattern, each text once: thousands of rules have few that differ.
+    pub(super) fn glob(&self, text: &str) -> Result<Glob, GlobError> {
+        let mut globs = self.globs.borrow_mut();
+        if let Some(known) = globs.get(text) {
+            return Ok(known.clone());
+        }
+        let glob = Glob::parse(text)?;
+        globs.insert(glob.clone());
+        Ok(glob)
     }
 
     /// A path that the file names: relative to the file.

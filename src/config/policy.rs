@@ -77,20 +77,20 @@ impl RuleWritten {
             condition: Condition::new(self.condition.iter().map(|written| written.test.clone()).collect()),
             expires: self.expires.as_ref().map(|expires| expires.value),
             mode: self.mode.as_ref().map(|mode| mode.value).unwrap_or_default(),
-            location: Location { file: Arc::clone(file), line: self.place.line },
+            location: Location { file: Arc::clone(file), line: self.place.line.into() },
             reason: self.reason.clone(),
         })
     }
 }
 
 /// Reads the whole file.
-pub(super) fn read(page: &Page, root: &Node) -> Option<Written> {
+pub(super) fn read(page: &Page, root: Node<'_>) -> Option<Written> {
     read_with(page, root, caller)
 }
 
 /// Reads the rules, and of the callers their names only: how they prove themselves, and the files that takes,
 /// is left to whoever runs the proxy.
-pub(super) fn read_rules(page: &Page, root: &Node) -> Option<Written> {
+pub(super) fn read_rules(page: &Page, root: Node<'_>) -> Option<Written> {
     read_with(page, root, |page, name, _| {
         Some(CallerWritten { id: caller_id(page, name)?, identify: vec![], limits: CallerLimits::default() })
     })
@@ -98,10 +98,16 @@ pub(super) fn read_rules(page: &Page, root: &Node) -> Option<Written> {
 
 fn read_with(
     page: &Page,
-    root: &Node,
+    mut root: Node<'_>,
     caller: impl Fn(&Page, &Placed<Arc<str>>, &Node) -> Option<CallerWritten>,
 ) -> Option<Written> {
-    let mut fields = Fields::of(page, root, "policy.yaml")?;
+    let nodes = root.take_items("rules");
+    let had_rules = !nodes.is_empty();
+    let mut rules = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        rules.extend(rule(page, &node));
+    }
+    let mut fields = Fields::of(page, &root, "policy.yaml")?;
     fields.required(("version", "1"), version);
     let mode = fields.optional("mode", mode);
     let callers =
@@ -109,12 +115,15 @@ fn read_with(
             let all = named(page, node, "the callers");
             Some(all.iter().filter_map(|(name, node)| caller(page, name, node)).collect())
         });
-    let rules =
-        fields.required(("rules", "[ { id: …, effect: allow, callers: […], … } ]"), |page, node| {
-            Some(list(page, node, "a list of rules").iter().filter_map(|node| rule(page, node)).collect())
-        });
+    fields.required(("rules", "[ { id: …, effect: allow, callers: […], … } ]"), |page, node| {
+        // Only what is no list of rules is still there.
+        if !had_rules {
+            list(page, node, "a list of rules");
+        }
+        Some(())
+    });
     fields.finish();
-    Some(Written { mode, callers: callers.unwrap_or_default(), rules: rules.unwrap_or_default() })
+    Some(Written { mode, callers: callers.unwrap_or_default(), rules })
 }
 
 fn caller(page: &Page, name: &Placed<Arc<str>>, node: &Node) -> Option<CallerWritten> {
@@ -180,12 +189,16 @@ fn globs(page: &Page, node: &Node) -> Option<Vec<Placed<Glob>>> {
         page.error(node.place, "expected a list, found a single value", format!("write [\"{text}\"]"));
         return None;
     }
-    Some(list(page, node, "a list").iter().filter_map(|node| glob(page, node)).collect())
+    let nodes = list(page, node, "a list");
+    // A large policy has many of these, most of them with one.
+    let mut globs = Vec::with_capacity(nodes.len());
+    globs.extend(nodes.iter().filter_map(|node| glob(page, node)));
+    Some(globs)
 }
 
 fn glob(page: &Page, node: &Node) -> Option<Placed<Glob>> {
     let text = scalar::text(page, node, "text")?;
-    Glob::parse(text)
+    page.glob(text)
         .map(|value| Placed { value, place: node.place })
         .map_err(|error| {
             page.error(node.place, error.to_string(), "`*` stands for any run of characters, `?` for one")

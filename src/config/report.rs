@@ -14,9 +14,17 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The line.
-    pub line: u64,
+    pub line: u32,
     /// The column.
-    pub column: u64,
+    pub column: u32,
+}
+
+impl Place {
+    /// The last one there can be, where it is beyond that.
+    pub(super) fn at(line: u64, column: u64) -> Self {
+        let number = |number| u32::try_from(number).unwrap_or(u32::MAX);
+        Self { line: number(line), column: number(column) }
+    }
 }
 
 /// Whether a problem keeps the proxy from starting.
@@ -224,7 +232,7 @@ const WINDOW: usize = 80;
 mod tests {
     use super::*;
 
-    fn rendered(text: &str, line: u64, column: u64) -> String {
+    fn rendered(text: &str, line: u32, column: u32) -> String {
         let file: Arc<str> = "proxy.yaml".into();
         let problem = Problem {
             file: file.clone(),

@@ -12,7 +12,7 @@ use super::report::Place;
 use crate::operation::{CATALOGUE, Segment};
 use crate::policy::{Finding, Glob, Key, Mode, Policy, Problem, Scope};
 use chrono::{DateTime, Utc};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 /// The names a rule can use besides those of its own file. Where there are none, they are not known.
 pub(super) struct Known<'n> {
@@ -179,6 +179,7 @@ pub(super) fn findings(page: &Page, policy: &Policy, written: &Written, now: Dat
     // A part that could not be read may be what gives a rule its effect.
     let whole = !page.has_errors();
     let readable: Vec<&RuleWritten> = written.rules.iter().filter(|rule| rule.is_readable()).collect();
+    let mut told = Told { page, kinds: BTreeMap::new() };
     for Finding { rule, number, problem } in policy.findings(now) {
         let Some(written) = readable.get(number) else { continue };
         match &problem {
@@ -193,24 +194,55 @@ pub(super) fn findings(page: &Page, policy: &Policy, written: &Written, now: Dat
             | Problem::UnknownAction(_)
             | Problem::UnknownProject(_) => {}
             Problem::NeverDecides(_)
+            | Problem::NotCompared
             | Problem::Expired(_)
             | Problem::ExpiresSoon(_)
             | Problem::CouldBeNarrower(..)
                 if !whole => {}
             Problem::NeverDecides(_) => {
-                let message = format!("the rule `{}` has no effect: {problem}", rule.id);
-                page.warning(written.place, message, "remove it, or narrow the other");
+                let message = || format!("the rule `{}` has no effect: {problem}", rule.id);
+                told.warning("have no effect", written.place, || (message(), NO_EFFECT.into()));
             }
+            Problem::NotCompared => page.warning(written.place, problem.to_string(), TELLING),
             Problem::Expired(_) | Problem::ExpiresSoon(_) => {
                 let place = written.expires.as_ref().map_or(written.place, |expires| expires.place);
-                let message = format!("the rule `{}` ends: {problem}", rule.id);
-                page.warning(place, message, "write a later date, or remove the rule");
+                let message = || format!("the rule `{}` ends: {problem}", rule.id);
+                told.warning("end", place, || (message(), LATER.into()));
             }
             Problem::CouldBeNarrower(list, glob, name) => {
                 let place = place_of(written.globs(*list), glob, written);
-                let message = format!("the rule `{}` could be narrower: {problem}", rule.id);
-                page.warning(place, message, format!("write `{name}`"));
+                let message = || format!("the rule `{}` could be narrower: {problem}", rule.id);
+                told.warning("could be narrower", place, || (message(), format!("write `{name}`")));
             }
+        }
+    }
+    told.finish();
+}
+
+/// How many warnings there were of each kind. Nobody reads thousands, and a proxy that runs would have to log them.
+struct Told<'p> {
+    page: &'p Page,
+    /// And where the first is that was not told.
+    kinds: BTreeMap<&'static str, (usize, Option<Place>)>,
+}
+
+impl Told<'_> {
+    fn warning(&mut self, kind: &'static str, place: Place, text: impl FnOnce() -> (String, String)) {
+        let (count, first_untold) = self.kinds.entry(kind).or_default();
+        *count += 1;
+        if *count <= TOLD {
+            let (message, hint) = text();
+            self.page.warning(place, message, hint);
+        } else {
+            first_untold.get_or_insert(place);
+        }
+    }
+
+    fn finish(self) {
+        for (kind, (count, first_untold)) in self.kinds {
+            let Some(place) = first_untold else { continue };
+            let message = format!("rules from here on {kind}, too: {} more warnings", count - TOLD);
+            self.page.warning(place, message, "mend those above, and look again");
         }
     }
 }
@@ -219,4 +251,9 @@ fn place_of(globs: &[Placed<Glob>], glob: &Glob, rule: &RuleWritten) -> Place {
     globs.iter().find(|written| written.value == *glob).map_or(rule.place, |written| written.place)
 }
 
+/// As many warnings of a kind are told one by one.
+const TOLD: usize = 500;
+const NO_EFFECT: &str = "remove it, or narrow the other";
+const LATER: &str = "write a later date, or remove the rule";
+const TELLING: &str = "begin or end patterns of jobs with what tells them apart";
 const WILDCARDS: &str = "`*` stands for any run of characters, `?` for one";

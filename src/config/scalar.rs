@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// Text that is not empty, as it is written: quotes are needed only where YAML reads something else than one value.
 /// `what` completes "expected …".
-pub(super) fn text<'n>(page: &'n Page, node: &'n Node, what: &str) -> Option<&'n str> {
+pub(super) fn text<'n>(page: &'n Page, node: &'n Node<'n>, what: &str) -> Option<&'n str> {
     let text = page.scalar(node);
     match text {
         Some("") => page.error(

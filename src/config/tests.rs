@@ -168,7 +168,7 @@ fn eight_mistakes_are_told_in_one_run_and_in_order() {
     }
     let report = load(&directory.path("proxy.yaml")).unwrap_err();
     let errors = report.problems().iter().filter(|problem| problem.severity == Severity::Error);
-    let told: Vec<(&str, u64)> = errors
+    let told: Vec<(&str, u32)> = errors
         .map(|problem| {
             (problem.file.rsplit('/').next().unwrap(), problem.place.map_or(0, |place| place.line))
         })

@@ -9,12 +9,15 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml::budget::BudgetBreach;
 use serde_yaml::options::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy};
 use serde_yaml::{DefaultMessageFormatter, Error, MessageFormatter, Spanned, Tagged};
+use std::borrow::Cow;
 use std::fmt;
+use std::mem::take;
 
-/// A value and where it stands.
+/// A value and where it stands. A large policy has hundreds of thousands of these, so they are small and borrow what
+/// they can.
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) value: Value,
+pub(super) struct Node<'t> {
+    pub(super) value: Value<'t>,
     pub(super) place: Place,
     /// Where it starts in the text, and how long it is, in bytes.
     span: (u32, u32),
@@ -23,7 +26,7 @@ pub(super) struct Node {
 
 /// What YAML can say.
 #[derive(Debug)]
-pub(super) enum Value {
+pub(super) enum Value<'t> {
     /// `~`, `null`, or nothing where a value should be.
     Null,
     Bool(bool),
@@ -31,10 +34,10 @@ pub(super) enum Value {
     Integer(u64),
     /// Any other number: negative, with a fraction, too large.
     Number,
-    Text(String),
-    List(Vec<Node>),
+    Text(Cow<'t, str>),
+    List(Box<[Node<'t>]>),
     /// In the order of the file; a key may come twice.
-    Map(Vec<(Node, Node)>),
+    Map(Box<[(Node<'t>, Node<'t>)]>),
 }
 
 /// Why a text could not be read at all.
@@ -46,7 +49,7 @@ pub(super) struct Unreadable {
 }
 
 /// Parses one document.
-pub(super) fn parse(text: &str) -> Result<Node, Unreadable> {
+pub(super) fn parse(text: &str) -> Result<Node<'_>, Unreadable> {
     let options = serde_yaml::options! {
         budget: serde_yaml::budget! { max_aliases: 0, max_anchors: 0, max_depth: 16, max_nodes: 400_000 },
         strict_booleans: true,
@@ -55,7 +58,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Unreadable> {
         non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
         with_snippet: false,
     };
-    let root: Node =
+    let root: Node<'_> =
         serde_yaml::from_str_with_options(text, options).map_err(|error| explain(&error, text))?;
     if let Some(place) = root.first_tag() {
         return Err(Unreadable {
@@ -75,7 +78,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Unreadable> {
 }
 
 fn explain(error: &Error, text: &str) -> Unreadable {
-    let place = error.location().map(|l| Place { line: l.line(), column: l.column() }).filter(|p| p.line > 0);
+    let place = error.location().map(|l| Place::at(l.line(), l.column())).filter(|p| p.line > 0);
     let of = |message: &str, hint| Unreadable { place, message: message.into(), hint };
     if let Error::MultipleDocuments { .. } = error {
         return of(
@@ -106,7 +109,7 @@ fn explain(error: &Error, text: &str) -> Unreadable {
 }
 
 fn character_at(text: &str, place: Place) -> Option<char> {
-    let nth = |n: u64| usize::try_from(n.checked_sub(1)?).ok();
+    let nth = |n: u32| usize::try_from(n.checked_sub(1)?).ok();
     text.lines().nth(nth(place.line)?)?.chars().nth(nth(place.column)?)
 }
 
@@ -116,11 +119,11 @@ fn first_tab(text: &str, before: Place) -> Option<Place> {
     (1..=before.line + 1).zip(text.lines()).find_map(|(line, content)| {
         let indent = content.find(|c: char| !c.is_whitespace()).unwrap_or(content.len());
         let tab = content.get(..indent)?.find('\t')?;
-        Some(Place { line, column: 1 + u64::try_from(tab).ok()? })
+        Some(Place { line, column: 1 + u32::try_from(tab).ok()? })
     })
 }
 
-impl Value {
+impl Value<'_> {
     /// What to call it in a message.
     pub(super) fn kind(&self) -> &'static str {
         match self {
@@ -134,9 +137,28 @@ impl Value {
     }
 }
 
-impl Node {
+impl<'t> Node<'t> {
+    /// Takes the items of the list under this key of a mapping, where there are any, so that the reader can let go of
+    /// each when it was read: what comes of them then takes their place in memory.
+    pub(super) fn take_items(&mut self, key: &str) -> Box<[Self]> {
+        let Value::Map(fields) = &mut self.value else { return Box::default() };
+        let is_it = |(name, _): &&mut (Self, Self)| matches!(&name.value, Value::Text(text) if text == key);
+        match fields.iter_mut().find(is_it).map(|(_, list)| &mut list.value) {
+            Some(Value::List(items)) => take(items),
+            Some(
+                Value::Null
+                | Value::Bool(_)
+                | Value::Integer(_)
+                | Value::Number
+                | Value::Text(_)
+                | Value::Map(_),
+            )
+            | None => Box::default(),
+        }
+    }
+
     /// How it is written in the text it was parsed from.
-    pub(super) fn written<'t>(&self, text: &'t str) -> &'t str {
+    pub(super) fn written<'w>(&self, text: &'w str) -> &'w str {
         let (start, length) = (self.span.0 as usize, self.span.1 as usize);
         text.get(start..).and_then(|rest| rest.get(..length)).unwrap_or_default().trim()
     }
@@ -155,11 +177,11 @@ impl Node {
     }
 }
 
-impl<'de> Deserialize<'de> for Node {
+impl<'de> Deserialize<'de> for Node<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Spanned { value: Tagged(value, tag), referenced, .. } =
-            Spanned::<Tagged<Value>>::deserialize(deserializer)?;
-        let place = Place { line: referenced.line(), column: referenced.column() };
+            Spanned::<Tagged<Value<'_>>>::deserialize(deserializer)?;
+        let place = Place::at(referenced.line(), referenced.column());
         let bytes =
             |count: Option<u64>| count.and_then(|count| u32::try_from(count).ok()).unwrap_or_default();
         let span = referenced.span();
@@ -168,7 +190,7 @@ impl<'de> Deserialize<'de> for Node {
     }
 }
 
-impl<'de> Deserialize<'de> for Value {
+impl<'de> Deserialize<'de> for Value<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ValueVisitor)
     }
@@ -177,50 +199,54 @@ impl<'de> Deserialize<'de> for Value {
 struct ValueVisitor;
 
 impl<'de> Visitor<'de> for ValueVisitor {
-    type Value = Value;
+    type Value = Value<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
     }
 
-    fn visit_unit<E: de::Error>(self) -> Result<Value, E> {
+    fn visit_unit<E: de::Error>(self) -> Result<Value<'de>, E> {
         Ok(Value::Null)
     }
 
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value<'de>, E> {
         Ok(Value::Bool(value))
     }
 
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value<'de>, E> {
         Ok(Value::Integer(value))
     }
 
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Value, E> {
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Value<'de>, E> {
         Ok(Value::Number)
     }
 
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Value, E> {
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Value<'de>, E> {
         Ok(Value::Number)
     }
 
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::Text(value.to_owned()))
+    fn visit_borrowed_str<E: de::Error>(self, value: &'de str) -> Result<Value<'de>, E> {
+        Ok(Value::Text(value.into()))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value<'de>, E> {
+        Ok(Value::Text(value.to_owned().into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value<'de>, A::Error> {
         let mut list = Vec::new();
         while let Some(item) = items.next_element()? {
             list.push(item);
         }
-        Ok(Value::List(list))
+        Ok(Value::List(list.into()))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value<'de>, A::Error> {
         let mut map = Vec::new();
         while let Some(entry) = entries.next_entry()? {
             map.push(entry);
         }
-        Ok(Value::Map(map))
+        Ok(Value::Map(map.into()))
     }
 }
 

@@ -3,12 +3,14 @@
 //!
 //! Only what is certain is reported. It does not judge whether a rule is wise. The time is an argument.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::index::Cells;
+use super::jobs::Applying;
 use super::names::{ANY, Names};
 use super::{Effect, Field, Glob, Location, Mode, Policy, Rule, spell_moment};
 use crate::operation::Segment;
@@ -41,6 +43,8 @@ pub enum Problem<'p> {
     ImpossibleJob(&'p Glob),
     /// Whatever this rule matches is decided by other rules, of which this is one.
     NeverDecides(&'p Rule),
+    /// From this rule on it was not looked at whether they decide anything.
+    NotCompared,
     /// Since this moment it matches nothing.
     Expired(DateTime<Utc>),
     /// From this moment on it will match nothing, and the moment is less than 30 days away.
@@ -52,8 +56,14 @@ pub enum Problem<'p> {
 impl Policy {
     /// Everything that can never matter from now on, or is wider than it need be, in the order of the rules.
     pub fn findings(&self, now: DateTime<Utc>) -> Vec<Finding<'_>> {
+        self.findings_within(COMPARISONS, now)
+    }
+
+    /// The same, where no more patterns of jobs are compared than so many.
+    pub(super) fn findings_within(&self, comparisons: usize, now: DateTime<Utc>) -> Vec<Finding<'_>> {
         let mut first_with_id = HashMap::new();
         let mut findings = Vec::new();
+        let left = Cell::new(comparisons);
         for (number, rule) in self.rules.iter().enumerate() {
             let first = *first_with_id.entry(rule.id.as_str()).or_insert(rule);
             let duplicate = (!std::ptr::eq(first, rule)).then_some(Problem::DuplicateId(&first.location));
@@ -62,7 +72,7 @@ impl Policy {
                 .chain(empty_lists(rule))
                 .chain(self.unmatched(rule))
                 .chain(ending(rule, now))
-                .chain(self.decided_by_others(number, rule))
+                .chain(self.decided_by_others(number, rule, &left))
                 .chain(self.too_wide(rule));
             findings.extend(problems.map(|problem| Finding { rule, number, problem }));
         }
@@ -80,12 +90,31 @@ impl Policy {
     }
 
     /// A denial that covers a rule, or an earlier rule of its own effect, decides in its place. Rules that do not
-    /// always apply cannot be counted on, and rules under observation only among themselves.
-    fn decided_by_others<'p>(&'p self, number: usize, rule: &'p Rule) -> Option<Problem<'p>> {
+    /// always apply cannot be counted on, and rules under observation only among themselves. As many patterns are
+    /// compared as are left: in a policy whose patterns all resemble each other they may be as many as there are pairs.
+    fn decided_by_others<'p>(
+        &'p self,
+        number: usize,
+        rule: &'p Rule,
+        left: &Cell<usize>,
+    ) -> Option<Problem<'p>> {
+        if left.get() == 0 {
+            return None;
+        }
+        let deciding = self.deciding(number, rule, left);
+        if left.get() == 0 {
+            return Some(Problem::NotCompared);
+        }
+        self.rules.get(deciding?).map(Problem::NeverDecides)
+    }
+
+    /// A rule that decides in the place of this one, which never does.
+    fn deciding(&self, number: usize, rule: &Rule, left: &Cell<usize>) -> Option<usize> {
         let first = |cell: [_; 3], jobs: &str| {
             let pairs = cell.map(|place| [place, ANY]);
             let cells = Cells::covering(&pairs);
-            let of = |mode, effect| self.index.first((cells, jobs), (mode, effect), |other| other == number);
+            let of =
+                |mode, effect| self.index.first((cells, jobs), (mode, effect), Applying::Only(number, left));
             match rule.effect {
                 Effect::Deny => of(rule.mode, Effect::Deny),
                 Effect::Allow => of(Mode::Enforce, Effect::Deny)
@@ -97,10 +126,7 @@ impl Policy {
         let calls = cells.iter().flat_map(|cell| rule.jobs.iter().map(move |glob| (*cell, glob.as_str())));
         let mut deciding = calls.filter_map(|(cell, jobs)| first(cell, jobs));
         let other = deciding.next().filter(|first| *first != number)?;
-        if deciding.any(|next| next == number) {
-            return None;
-        }
-        self.rules.get(other).map(Problem::NeverDecides)
+        (!deciding.any(|next| next == number)).then_some(other)
     }
 
     /// Patterns of a permission that a name added later would slip through.
@@ -158,6 +184,9 @@ impl fmt::Display for Problem<'_> {
             Self::NeverDecides(other) => {
                 write!(f, "it never decides: `{}` at {} covers it", other.id, other.location)
             }
+            Self::NotCompared => f.write_str(
+                "whether rules from here on ever decide was not looked at: too many patterns resemble each other",
+            ),
             Self::Expired(end) => write!(f, "it matches nothing any more, since {}", spell_moment(*end)),
             Self::ExpiresSoon(end) => write!(f, "it will match nothing from {} on", spell_moment(*end)),
             Self::CouldBeNarrower(list, glob, name) => {
@@ -171,6 +200,8 @@ impl fmt::Display for Problem<'_> {
     }
 }
 
+/// Some of ten thousand rules resemble a few hundred others: a quarter of a second.
+const COMPARISONS: usize = 5_000_000;
 /// How long before its end a rule is told to end soon.
 const SOON: TimeDelta = TimeDelta::days(30);
 

@@ -13,7 +13,7 @@ use super::{
 use crate::identity::CallerId;
 
 pub(super) const ACTION: &str = "mpc:editingTask:delete";
-const CALLERS: [&str; 3] = ["editor-api", "batch-cleaner", "oncall"];
+pub(super) const CALLERS: [&str; 3] = ["editor-api", "batch-cleaner", "oncall"];
 const PROJECTS: [(&str, &str); 2] = [("media-prod", "1111"), ("media-test", "2222")];
 
 /// When nothing else is said.

@@ -4,6 +4,7 @@
 //! It stands below `policy`, whose rules are lists of patterns. There are no classes and no escapes, and case
 //! counts: a pattern reads in one way only.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -76,15 +77,22 @@ impl Glob {
         self.0.rsplit(WILDCARDS).next().unwrap_or_default()
     }
 
-    /// The longest text that every match has between its prefix and its suffix.
-    pub(super) fn inside(&self) -> &str {
-        let Some((_, rest)) = self.0.split_once(WILDCARDS) else { return "" };
-        let Some((middle, _)) = rest.rsplit_once(WILDCARDS) else { return "" };
-        middle.split(WILDCARDS).max_by_key(|text| text.len()).unwrap_or_default()
+    /// The texts that every match has between its prefix and its suffix.
+    pub(super) fn inside(&self) -> impl Iterator<Item = &str> {
+        let middle = self.0.split_once(WILDCARDS).and_then(|(_, rest)| rest.rsplit_once(WILDCARDS));
+        let texts = middle.into_iter().flat_map(|(middle, _)| middle.split(WILDCARDS));
+        texts.filter(|text| !text.is_empty())
     }
 
     /// The pattern as it was written.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Two are equal where their texts are.
+impl Borrow<str> for Glob {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }
@@ -152,16 +160,17 @@ mod tests {
 
     #[test]
     fn a_pattern_shows_its_parts() {
-        for (text, literal, [prefix, inside, suffix]) in [
-            ("ab", Some("ab"), ["ab", "", "ab"]),
-            ("a*b*", None, ["a", "b", ""]),
-            ("*b", None, ["", "", "b"]),
-            ("?b*cd?e*fg", None, ["", "cd", "fg"]),
-            ("a?*b", None, ["a", "", "b"]),
+        for (text, literal, [prefix, suffix], inside) in [
+            ("ab", Some("ab"), ["ab", "ab"], &[][..]),
+            ("a*b*", None, ["a", ""], &["b"]),
+            ("*b", None, ["", "b"], &[]),
+            ("?b*cd?e*fg", None, ["", "fg"], &["b", "cd", "e"]),
+            ("a?*b", None, ["a", "b"], &[]),
         ] {
             let glob = glob(text);
             assert_eq!((glob.literal(), glob.as_str()), (literal, text));
-            assert_eq!([glob.prefix(), glob.inside(), glob.suffix()], [prefix, inside, suffix], "{text}");
+            assert_eq!([glob.prefix(), glob.suffix()], [prefix, suffix], "{text}");
+            assert_eq!(glob.inside().collect::<Vec<_>>(), inside, "{text}");
             assert_eq!(glob.to_string(), text);
         }
     }

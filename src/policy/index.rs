@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::jobs::{Entry, Jobs};
+use super::jobs::{Applying, Jobs, Texts};
 use super::names::{ANY, Names, Place, Set, Sets};
 use super::{Call, Effect, Glob, Mode, Rule, Scope};
 use crate::identity::CallerId;
@@ -61,11 +61,12 @@ impl Index {
         let [callers, actions, projects] =
             [callers.place(by_class.callers), actions.place(true), projects.place(by_class.projects)];
         let mut index = Self { callers, actions, projects, sets, cells: HashMap::new() };
+        let texts = Texts::of(rules);
         for (number, rule) in rules.iter().enumerate() {
             for cell in index.cells(number) {
                 let jobs = index.cells.entry(cell).or_default().of_mut(rule.mode, rule.effect);
-                let entry = Entry { rule: number, always: rule.always_applies() };
-                rule.jobs.iter().for_each(|glob| jobs.add(glob, entry));
+                let entry = (number, rule.always_applies());
+                rule.jobs.iter().for_each(|glob| jobs.add(glob, entry, &texts));
             }
         }
         index
@@ -74,17 +75,17 @@ impl Index {
     /// The number of the first rule of this mode and effect that matches this job in any of these cells and applies.
     ///
     /// Also takes the text of a pattern for the job: what is found then matches every job that pattern matches;
-    /// see [`Glob::covers`]. `applies` is asked only of rules that have a condition or an end.
+    /// see [`Glob::covers`].
     pub(super) fn first(
         &self,
         (Cells([callers, actions, projects]), job): (Cells<'_>, &str),
         (mode, effect): (Mode, Effect),
-        applies: impl Fn(usize) -> bool + Copy,
+        applying: Applying<'_>,
     ) -> Option<usize> {
         let pairs = callers.iter().flat_map(|caller| actions.iter().map(move |action| (*caller, *action)));
         let cells =
             pairs.flat_map(|(caller, action)| projects.iter().map(move |project| [caller, action, *project]));
-        cells.filter_map(|cell| self.cells.get(&cell)?.of(mode, effect)?.first(job, applies)).min()
+        cells.filter_map(|cell| self.cells.get(&cell)?.of(mode, effect)?.first(job, applying)).min()
     }
 
     /// Where the rules for a call stand. `None` where caller, action or project is not a known one.
@@ -94,6 +95,11 @@ impl Index {
             self.actions.places(call.action)?,
             self.projects.places(call.project)?,
         ]))
+    }
+
+    /// The set of each rule's callers.
+    pub(super) fn sets_of_callers(&self) -> impl Iterator<Item = Set> {
+        self.sets.iter().map(|[callers, ..]| *callers)
     }
 
     /// The cells that a rule stands in.

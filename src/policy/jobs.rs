@@ -3,27 +3,46 @@
 //!
 //! It stands below `index`. Only patterns that have all three in common are tried one after another.
 
-use std::collections::HashMap;
+use std::cell::Cell;
+use std::collections::{HashMap, hash_map};
 use std::hash::{BuildHasher, RandomState};
+use std::slice;
 
-use super::Glob;
+use super::{Glob, Rule};
 
 /// The job patterns of some rules, where that rule can be the first to match.
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
     hasher: RandomState,
     /// By the hash of what a match has.
-    patterns: HashMap<u64, Vec<(Glob, Entry)>>,
+    patterns: HashMap<u64, Alike>,
     /// The shapes of those patterns, each once.
     shapes: Vec<Shape>,
 }
 
-/// A rule by its number.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Entry {
-    pub(super) rule: usize,
-    /// It matches whenever its lists do: it has no condition and no end.
-    pub(super) always: bool,
+/// Patterns of which every match has the same. A large policy has many of these, most of them with one.
+#[derive(Debug)]
+enum Alike {
+    One(Entry),
+    Several(Box<Several>),
+}
+
+/// In the order of the file.
+#[derive(Debug, Default)]
+struct Several {
+    /// None covers the next.
+    always: Vec<Entry>,
+    sometimes: Vec<Entry>,
+}
+
+/// A pattern of a rule.
+#[derive(Clone, Debug)]
+struct Entry {
+    glob: Glob,
+    /// The number of the rule.
+    rule: u32,
+    /// The rule matches whenever its lists do: it has no condition and no end.
+    always: bool,
 }
 
 /// How long the texts are that a match has.
@@ -38,36 +57,69 @@ enum Shape {
     },
 }
 
+/// Which of the rules that have a condition or an end are meant.
+#[derive(Clone, Copy)]
+pub(super) enum Applying<'a> {
+    /// Those that this says, by their numbers.
+    Where(&'a dyn Fn(usize) -> bool),
+    /// This one, and as many patterns are compared as are left.
+    Only(usize, &'a Cell<usize>),
+}
+
+/// How many patterns of a policy have a text between their wildcards.
+pub(super) struct Texts<'r>(HashMap<&'r str, usize>);
+
+impl<'r> Texts<'r> {
+    /// Counts those of all rules.
+    pub(super) fn of(rules: &'r [Rule]) -> Self {
+        let mut counts = HashMap::new();
+        for text in rules.iter().flat_map(|rule| &rule.jobs).flat_map(Glob::inside) {
+            *counts.entry(text).or_default() += 1;
+        }
+        Self(counts)
+    }
+
+    /// The text of the pattern that the fewest have, of those the longest.
+    fn rarest<'g>(&self, glob: &'g Glob) -> &'g str {
+        let rarity = |text: &&str| (self.0.get(text).copied().unwrap_or_default(), usize::MAX - text.len());
+        glob.inside().min_by_key(rarity).unwrap_or_default()
+    }
+}
+
 impl Jobs {
-    /// Adds a pattern, unless an earlier one is always first. Rules come in the order of the file.
-    pub(super) fn add(&mut self, glob: &Glob, entry: Entry) {
+    /// Adds a pattern of a rule, which may always match when its lists do. An earlier one may always be first. Rules
+    /// come in the order of the file.
+    pub(super) fn add(&mut self, glob: &Glob, (rule, always): (usize, bool), texts: &Texts<'_>) {
         let (shape, hash) = match glob.literal() {
             Some(job) => (Shape::Whole, self.hasher.hash_one(job)),
             None => {
-                let [start, inside, end] = [glob.prefix(), glob.inside(), glob.suffix()];
+                let [start, inside, end] = [glob.prefix(), texts.rarest(glob), glob.suffix()];
                 let shape = Shape::Parts { start: start.len(), inside: inside.len(), end: end.len() };
                 (shape, self.hasher.hash_one([start, inside, end]))
             }
         };
         if !self.shapes.contains(&shape) {
-            // A policy has many of these, most of them with one.
+            // A large policy has many of these, most of them with one.
             self.shapes.reserve_exact(1);
             self.shapes.push(shape);
         }
-        let alike = self.patterns.entry(hash).or_insert_with(|| Vec::with_capacity(1));
-        if !alike.last().is_some_and(|(last, first)| first.always && last.covers(glob)) {
-            alike.push((glob.clone(), entry));
+        let entry = Entry { glob: glob.clone(), rule: u32::try_from(rule).unwrap_or(u32::MAX), always };
+        match self.patterns.entry(hash) {
+            hash_map::Entry::Vacant(vacant) => {
+                vacant.insert(Alike::One(entry));
+            }
+            hash_map::Entry::Occupied(mut alike) => alike.get_mut().add(entry),
         }
     }
 
     /// The first rule of which a pattern matches, and that applies.
-    pub(super) fn first(&self, job: &str, applies: impl Fn(usize) -> bool + Copy) -> Option<usize> {
-        self.shapes.iter().filter_map(|shape| self.first_of(*shape, job, applies)).min()
+    pub(super) fn first(&self, job: &str, applying: Applying<'_>) -> Option<usize> {
+        self.shapes.iter().filter_map(|shape| self.first_of(*shape, job, applying)).min()
     }
 
-    fn first_of(&self, shape: Shape, job: &str, applies: impl Fn(usize) -> bool + Copy) -> Option<usize> {
+    fn first_of(&self, shape: Shape, job: &str, applying: Applying<'_>) -> Option<usize> {
         let Shape::Parts { start, inside, end } = shape else {
-            return self.first_with(self.hasher.hash_one(job), job, applies);
+            return self.first_with(self.hasher.hash_one(job), job, applying);
         };
         let (head, rest) = job.split_at_checked(start)?;
         let (middle, tail) = rest.split_at_checked(rest.len().checked_sub(end)?)?;
@@ -75,13 +127,131 @@ impl Jobs {
         let last = if inside == 0 { 0 } else { middle.len().checked_sub(inside)? };
         let windows = (0..=last).filter_map(|at| middle.get(at..at + inside));
         windows
-            .filter_map(|window| self.first_with(self.hasher.hash_one([head, window, tail]), job, applies))
+            .filter_map(|window| self.first_with(self.hasher.hash_one([head, window, tail]), job, applying))
             .min()
     }
 
-    fn first_with(&self, hash: u64, job: &str, applies: impl Fn(usize) -> bool) -> Option<usize> {
-        let matches =
-            |(glob, entry): &&(Glob, Entry)| (entry.always || applies(entry.rule)) && glob.is_match(job);
-        self.patterns.get(&hash)?.iter().find(matches).map(|(_, entry)| entry.rule)
+    fn first_with(&self, hash: u64, job: &str, applying: Applying<'_>) -> Option<usize> {
+        let alike = self.patterns.get(&hash)?;
+        let matches = |entry: &&Entry| applying.may_compare() && entry.glob.is_match(job);
+        let certain = alike.always().iter().find(matches).map(Entry::rule);
+        let perhaps = applying.among(alike.sometimes());
+        let sooner = perhaps.take_while(|entry| certain.is_none_or(|certain| entry.rule() < certain));
+        sooner.filter(|entry| applying.applies(entry.rule())).find(matches).map(Entry::rule).or(certain)
+    }
+}
+
+impl Alike {
+    /// Of rules that match whenever their lists do.
+    fn always(&self) -> &[Entry] {
+        match self {
+            Self::One(entry) if entry.always => slice::from_ref(entry),
+            Self::One(_) => &[],
+            Self::Several(several) => &several.always,
+        }
+    }
+
+    /// Of rules that have a condition or an end.
+    fn sometimes(&self) -> &[Entry] {
+        match self {
+            Self::One(entry) if !entry.always => slice::from_ref(entry),
+            Self::One(_) => &[],
+            Self::Several(several) => &several.sometimes,
+        }
+    }
+
+    /// Adds a pattern, unless the last one is always first.
+    fn add(&mut self, entry: Entry) {
+        if self.always().last().is_some_and(|last| last.glob.covers(&entry.glob)) {
+            return;
+        }
+        match self {
+            Self::One(first) => {
+                let mut several = Several::default();
+                several.push(first.clone());
+                several.push(entry);
+                *self = Self::Several(Box::new(several));
+            }
+            Self::Several(several) => several.push(entry),
+        }
+    }
+}
+
+impl Several {
+    fn push(&mut self, entry: Entry) {
+        if entry.always { self.always.push(entry) } else { self.sometimes.push(entry) }
+    }
+}
+
+impl Entry {
+    fn rule(&self) -> usize {
+        self.rule as usize
+    }
+}
+
+impl<'a> Applying<'a> {
+    fn applies(self, rule: usize) -> bool {
+        match self {
+            Self::Where(applies) => applies(rule),
+            Self::Only(only, _) => rule == only,
+        }
+    }
+
+    /// The entries that may be of a rule that is meant.
+    fn among<'e>(self, entries: &'e [Entry]) -> impl Iterator<Item = &'e Entry> + use<'e> {
+        let (first, last) = match self {
+            Self::Where(_) => (0, usize::MAX),
+            Self::Only(only, _) => (entries.partition_point(|entry| entry.rule() < only), only),
+        };
+        entries.iter().skip(first).take_while(move |entry| entry.rule() <= last)
+    }
+
+    fn may_compare(self) -> bool {
+        match self {
+            Self::Where(_) => true,
+            Self::Only(_, left) => {
+                let rest = left.get().checked_sub(1);
+                left.set(rest.unwrap_or_default());
+                rest.is_some()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Problem, fixture};
+
+    #[test]
+    fn patterns_that_all_resemble_each_other_are_compared_for_so_long_and_no_longer() {
+        let rules: Vec<String> = (0..100).map(|n| format!("allow * * * *{}*{}*", n / 10, n % 10)).collect();
+        let mut rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+        rules.extend(["allow * * * *00*", "allow * * * *99*"]);
+        let policy = fixture::policy(&rules);
+        let found = |comparisons| {
+            let findings = policy.findings_within(comparisons, fixture::now());
+            let ids = |wanted: fn(&Problem<'_>) -> bool| -> Vec<String> {
+                let findings = findings.iter().filter(|finding| wanted(&finding.problem));
+                findings.map(|finding| finding.rule.id.clone()).collect()
+            };
+            let never = ids(|problem| matches!(problem, Problem::NeverDecides(_)));
+            (never, ids(|problem| matches!(problem, Problem::NotCompared)))
+        };
+        assert_eq!(found(1_000_000), (vec!["r101".into(), "r102".into()], vec![]));
+        let (never, not_compared) = found(300);
+        assert_eq!((never.len(), not_compared.len()), (0, 1), "{not_compared:?}");
+    }
+
+    #[test]
+    fn a_pattern_is_looked_up_by_the_text_that_the_fewest_have() {
+        let rules: Vec<String> = (100..900).map(|n| format!("allow * * * job-*-common-*{n}*-end")).collect();
+        let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+        let policy = fixture::policy(&rules);
+        // Each is compared with itself, once for each effect at most.
+        let compared_in = |comparisons| {
+            let findings = policy.findings_within(comparisons, fixture::now());
+            findings.iter().all(|finding| !matches!(finding.problem, Problem::NotCompared))
+        };
+        assert!(compared_in(rules.len() * 4) && !compared_in(rules.len() / 2));
     }
 }

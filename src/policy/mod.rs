@@ -15,6 +15,7 @@ mod jobs;
 mod moment;
 mod names;
 mod network;
+mod of_callers;
 #[cfg(test)]
 mod reference;
 mod wildcard;
@@ -25,6 +26,7 @@ pub use findings::{Finding, Problem};
 pub use glob::{Glob, GlobError};
 pub use moment::{MomentError, parse_moment, spell_moment};
 pub use network::NetworkError;
+pub use of_callers::OfCallers;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -35,6 +37,7 @@ use chrono::{DateTime, Utc};
 
 use crate::identity::CallerId;
 use index::Index;
+use jobs::Applying;
 
 /// One rule: what it says about the calls that match all four of its lists while its condition holds. An empty
 /// list matches nothing.
@@ -170,9 +173,10 @@ impl Policy {
     pub fn decide(&self, call: &Call<'_>) -> Decision<'_> {
         let nothing = Decision { effect: Effect::Deny, rule: None, mode: self.mode, observed: None };
         let Some(cells) = self.index.of(call) else { return nothing };
+        let applies = |rule: usize| self.rules.get(rule).is_some_and(|rule| self.applies(rule, call));
         let first = |mode, effect| {
-            let applies = |rule: usize| self.rules.get(rule).is_some_and(|rule| self.applies(rule, call));
-            self.rules.get(self.index.first((cells, call.job), (mode, effect), applies)?)
+            let of = (mode, effect);
+            self.rules.get(self.index.first((cells, call.job), of, Applying::Where(&applies))?)
         };
         let either = |mode| first(mode, Effect::Deny).or_else(|| first(mode, Effect::Allow));
         let rule = either(Mode::Enforce);

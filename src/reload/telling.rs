@@ -1,6 +1,8 @@
 //! What is there to tell of a configuration that is put in force? What `check` finds in it, and what is enforced less
 //! than before.
 
+use std::collections::HashSet;
+
 use crate::{
     config::Report,
     identity::Proof,
@@ -29,9 +31,11 @@ fn lessened(before: &InForce, now: &InForce) -> Vec<String> {
         less.push("nothing is denied any more: the policy has `mode: observe`".to_owned());
     }
     let denies = |rule: &&Rule| rule.effect == Effect::Deny && rule.mode == Mode::Enforce;
+    let denied: HashSet<&str> =
+        before.policy.rules().iter().filter(denies).map(|rule| rule.id.as_str()).collect();
     let observed = now.policy.rules().iter().filter(|rule| rule.mode == Mode::Observe);
     for rule in observed {
-        if before.policy.rules().iter().filter(denies).any(|denying| denying.id == rule.id) {
+        if denied.contains(rule.id.as_str()) {
             less.push(format!("the rule `{}` denies nothing any more: it has `mode: observe`", rule.id));
         }
     }

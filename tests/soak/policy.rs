@@ -1,29 +1,72 @@
 //! What if a policy is large? It takes memory and metrics by the rule and by the caller, never by both, and what a
 //! reload ends is given back.
 
-use std::fmt::Write;
+use std::{fmt::Write, process::Stdio, time::Duration};
 
-use nix::sys::signal::Signal;
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    signal::Signal,
+    time::TimeValLike,
+};
 
 use crate::{
     harness::{Proxy, Setup, cancel, memory, wait_for},
     size,
 };
 
-/// How callers and rules are written, by number.
+/// How a rule is written, by its number and that of a caller.
 struct Shape {
     name: &'static str,
-    rule: fn(usize) -> String,
+    rule: fn(usize, usize) -> String,
 }
 
-const SHAPES: [Shape; 4] = [
-    Shape { name: "own", rule: |n| lists(&caller(n), "media-prod", &format!("job-{n}")) },
-    Shape { name: "everybody", rule: |n| lists("*", "*", &format!("job-{n}-*")) },
-    Shape { name: "classes", rule: |n| lists(&format!("*{:02}", n % 100), "media-*", &format!("*-{n}")) },
+const SHAPES: [Shape; 12] = [
+    Shape { name: "own", rule: |n, c| lists(&caller(c), "media-prod", &format!("job-{n}")) },
+    Shape { name: "everybody", rule: |n, _| lists("*", "*", &format!("job-{n}-*")) },
+    Shape { name: "classes", rule: |n, _| lists(&format!("*{:02}", n % 100), "media-*", &format!("*-{n}")) },
     Shape {
         name: "crossing",
-        rule: |n| lists(&format!("*{}*{}*", n % 10, n / 10 % 10), "*-prod", &format!("job-*-{n}?")),
+        rule: |n, _| lists(&format!("*{}*{}*", n % 10, n / 10 % 10), "*-prod", &format!("job-*-{n}?")),
     },
+    Shape {
+        name: "overlapping",
+        rule: |n, _| {
+            let callers: Vec<String> = (0..8).map(|k| caller((n * 7 + k * 13) % 100)).collect();
+            lists(&callers.join("', '"), "media-prod", &format!("job-{n}-*', 'tmp-{n}-*', '*-{n}"))
+        },
+    },
+    Shape {
+        name: "conditions",
+        rule: |n, c| {
+            let ranges = format!("[10.{}.{}.0/24, 192.168.{0}.0/24]", n / 256, n % 256);
+            let own = lists(&caller(c), "media-prod", "*");
+            format!("{own}, condition: {{ IpAddress: {{ g:SourceIp: {ranges} }} }}")
+        },
+    },
+    Shape {
+        name: "one pattern",
+        rule: |n, _| {
+            let all = lists("*", "*", "*");
+            format!("{all}, condition: {{ StringEquals: {{ mpc:JobId: [job-{n}] }} }}, expires: 2999-12-31")
+        },
+    },
+    Shape { name: "patterns", rule: |n, c| lists(&format!("*{c:03}*"), "*e*-p*", &format!("*{n}*a?b*")) },
+    Shape {
+        name: "distinct",
+        rule: |n, c| {
+            let callers = format!("*{c:03}', '*0{c:04}");
+            lists(&callers, "media-prod", &format!("j{}*{n}*{}", "x".repeat(n % 16), "y".repeat(n % 7)))
+        },
+    },
+    Shape { name: "alike", rule: |n, _| lists("*", "*", &format!("job-*-common-*{n}*-end")) },
+    Shape {
+        name: "digits",
+        rule: |n, _| {
+            let digit = |power| n / 10_usize.pow(power) % 10;
+            lists("*", "*", &format!("*{}*{}*{}*{}*", digit(3), digit(2), digit(1), digit(0)))
+        },
+    },
+    Shape { name: "never", rule: |_, _| lists("*", "media-prod", "*") },
 ];
 
 #[test]
@@ -31,19 +74,36 @@ fn large_policies() {
     let (callers, rules) = (size("POLICY_CALLERS", 100), size("POLICY_RULES", 1000));
     let small = memory_of(&start(&policy(1, 1, &SHAPES[0])));
     for shape in &SHAPES {
-        let proxy = start(&policy(callers, rules, shape));
+        let setup = Setup::new().policy(&policy(callers, rules, shape));
+        let checked = check(&setup);
+        let proxy = setup.start();
         let more = memory_of(&proxy).saturating_sub(small);
         let metrics = proxy.probe("/metrics").body;
         println!(
-            "large_policies: {}: {callers} callers, {rules} rules: {} more, {} KiB of metrics",
+            "large_policies: {}: {callers} callers, {rules} rules: {} more, {} at the most, {} KiB of metrics; \
+             `check`: {checked:?} of CPU",
             shape.name,
             memory::mib(more),
+            memory::mib(memory::of(proxy.id(), "VmHWM").unwrap()),
             metrics.len() / 1024
         );
         assert!(more < 32 * 1024, "{}: {}", shape.name, memory::mib(more));
         assert!(metrics.len() < 20_000 + 200 * (rules + 6 * callers), "{} bytes", metrics.len());
-        assert_eq!(proxy.send(cancel("none-1")).status, 403);
+        assert_eq!(proxy.send(cancel("none")).status, 403);
     }
+}
+
+/// The CPU that `check` takes.
+fn check(setup: &Setup) -> Duration {
+    let used = || {
+        let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
+        let microseconds = (usage.user_time() + usage.system_time()).num_microseconds();
+        Duration::from_micros(microseconds.try_into().unwrap())
+    };
+    let before = used();
+    let status = setup.command("check").stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    assert!(status.success(), "{status}");
+    used() - before
 }
 
 #[test]
@@ -83,7 +143,7 @@ fn policy(callers: usize, rules: usize, shape: &Shape) -> String {
     }
     text.push_str("rules:\n");
     for number in 0..rules {
-        let lists = (shape.rule)(number).replace(&caller(number), &caller(number % callers));
+        let lists = (shape.rule)(number, number % callers);
         writeln!(text, "  - {{ id: rule-{number}, effect: allow, actions: ['mpc:*'], {lists} }}").unwrap();
     }
     text

@@ -55,7 +55,7 @@ fn a_report_of_many_problems_looks_through_the_text_once() {
     assert_in_proportion(|count| {
         let (_, text) = texts.iter().find(|(of, _)| *of == count).unwrap();
         let lines = Lines::of(text);
-        assert!((1..=count as u64).all(|number| !lines.covered(number).is_empty()));
+        assert!((1..=u32::try_from(count).unwrap()).all(|number| !lines.covered(number).is_empty()));
     });
     // All of it in one line.
     let texts = texts.map(|(count, text)| (count, text.replace('\n', " ")));
@@ -73,6 +73,14 @@ fn every_one_of_many_problems_is_told_with_its_line() {
     assert_eq!(told.matches(": error: there is no caller `x-").count(), 300);
     assert_eq!(told.matches(", effect: allow, actions: [").count(), 300);
     assert!(told.contains("did you mean `s-") && told.contains(" and 280 more"), "{told}");
+}
+
+#[test]
+fn of_many_warnings_of_a_kind_the_first_are_told_and_the_rest_counted() {
+    let directory = Directory::valid();
+    let told = report(&directory, &policy(1, 600, |_| "s-0".into()));
+    assert_eq!(told.matches("` has no effect: ").count(), 500);
+    assert!(told.contains("warning: rules from here on have no effect, too: 99 more warnings"), "{told}");
 }
 
 #[test]

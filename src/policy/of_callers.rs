@@ -1,0 +1,74 @@
+//! Which rules name a caller? For whoever tells of all callers: without trying each rule with each of them.
+
+use std::collections::HashMap;
+
+use super::names::{Place, Set};
+use super::{Policy, Rule};
+use crate::identity::CallerId;
+
+/// The rules of a policy by the callers that they name.
+#[derive(Debug)]
+pub struct OfCallers<'p> {
+    policy: &'p Policy,
+    /// The sets whose rules stand in each place.
+    sets: HashMap<Place, Vec<Set>>,
+    /// The numbers of the rules with each set, in their order.
+    rules: HashMap<Set, Vec<usize>>,
+}
+
+impl Policy {
+    /// Its rules by caller.
+    pub fn of_callers(&self) -> OfCallers<'_> {
+        let mut rules: HashMap<Set, Vec<usize>> = HashMap::new();
+        for (number, set) in self.index.sets_of_callers().enumerate() {
+            rules.entry(set).or_default().push(number);
+        }
+        let mut sets: HashMap<Place, Vec<Set>> = HashMap::new();
+        for set in rules.keys() {
+            for place in self.index.callers.of_set(*set) {
+                sets.entry(*place).or_default().push(*set);
+            }
+        }
+        OfCallers { policy: self, sets, rules }
+    }
+}
+
+impl<'p> OfCallers<'p> {
+    /// The first rules that name the caller, and how many more there are.
+    pub fn first(&self, caller: &CallerId, count: usize) -> (Vec<&'p Rule>, usize) {
+        let places = self.policy.index.callers.places(caller.as_str()).unwrap_or_default();
+        let sets = places.iter().filter_map(|place| self.sets.get(place)).flatten();
+        let (mut first, mut all) = (Vec::new(), 0);
+        for rules in sets.filter_map(|set| self.rules.get(set)) {
+            all += rules.len();
+            first.extend(rules.iter().take(count).copied());
+        }
+        first.sort_unstable();
+        first.truncate(count);
+        let more = all - first.len();
+        (first.into_iter().filter_map(|number| self.policy.rules.get(number)).collect(), more)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::fixture;
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_caller_is_named_by_the_rules_of_which_a_pattern_matches_it(rules in fixture::rules(), count in 0..9_usize) {
+            let policy = fixture::compile(rules);
+            for name in fixture::CALLERS {
+                let names = |rule: &&Rule| rule.callers.iter().any(|glob| glob.is_match(name));
+                let expected: Vec<&Rule> = policy.rules().iter().filter(names).collect();
+                let (first, more) = policy.of_callers().first(&CallerId::parse(name).unwrap(), count);
+                prop_assert_eq!(first.len() + more, expected.len());
+                prop_assert_eq!(&first, &expected[..first.len()]);
+                prop_assert_eq!(first.len(), count.min(expected.len()));
+            }
+        }
+    }
+}
