@@ -110,7 +110,8 @@ pub(super) struct Regular {
     allocated: u64,
     /// The size of its blocks.
     block: u64,
-    looked: Instant,
+    /// When it was looked at last, and its length then, as far as it was known.
+    looked: (Instant, u64),
 }
 
 /// Device and inode.
@@ -244,7 +245,7 @@ impl Regular {
             written: meta.len(),
             allocated: 0,
             block: meta.blksize().max(1),
-            looked: Instant::now(),
+            looked: (Instant::now(), 0),
         }
     }
 
@@ -299,8 +300,7 @@ impl Regular {
         self.allocated != UNKNOWN && self.written + bytes <= self.allocated
     }
 
-    /// Gives back what was allocated ahead. Where others may write to the file, be it another thread in this moment, that
-    /// could cut off their lines.
+    /// Gives back what was allocated ahead. Where others may write, be it a thread just now, that could cut off lines.
     fn leave(&mut self) {
         let allocated = std::mem::take(&mut self.allocated);
         if allocated > 0 && self.lock == Some(Lock::Held) && Arc::strong_count(&self.file) == 1 {
@@ -309,19 +309,21 @@ impl Regular {
     }
 
     fn unseen(&mut self, now: Instant) -> Option<Arc<File>> {
-        if now.saturating_duration_since(self.looked) < LOOK {
-            return None;
-        }
-        self.looked = now;
-        Some(Arc::clone(&self.file))
+        let due = now.saturating_duration_since(self.looked.0) >= LOOK;
+        // While others write, its length is not known.
+        (due && Arc::strong_count(&self.file) == 1).then(|| {
+            self.looked = (now, self.written);
+            Arc::clone(&self.file)
+        })
     }
 
     fn saw(&mut self, meta: &Metadata) -> bool {
-        if meta.len() < self.written {
-            // Truncated: what was allocated went with it. Or a line was written since, and space is asked for once more.
-            self.allocated = 0;
+        if meta.len() < self.looked.1 {
+            // Truncated: what was allocated went with it.
+            (self.written, self.allocated) = (meta.len(), 0);
+        } else if self.written == self.looked.1 && Arc::strong_count(&self.file) == 2 {
+            self.written = meta.len();
         }
-        self.written = meta.len();
         self.named && meta.nlink() == 0
     }
 }

@@ -15,12 +15,10 @@ use tokio::time::Instant;
 
 use super::{
     Attempt, Clearance, Entrusted, Refusal, Service, Signed,
-    compose::Draft,
     ending::{Ending, Row},
 };
 use crate::{
     audit::{Blocked, Record, Sink},
-    credential::Lent,
     limit::{Room, Taken},
     log::LIMITED,
     metrics::Metrics,
@@ -81,14 +79,17 @@ impl<'a> Service<Entrusted<'a>> for Forward {
         let via = if permit.is_probe() { Use::Fresh } else { via };
         record.attempts += 1;
         let sent = match upstream.connect(via, deadline).await {
-            Ok(connected) => match self.send(connected, (draft, &lent), record).await {
-                Ok(sent) => sent,
-                Err(refusal) => {
-                    // Nothing was sent: it was none.
-                    record.attempts -= 1;
-                    return Err(refusal);
+            Ok(connected) => {
+                let attempt = Attempt { draft, record: &mut *record, via };
+                match self.send(connected, Entrusted { attempt, lent }).await {
+                    Ok(sent) => sent,
+                    Err(refusal) => {
+                        // Nothing was sent: it was none.
+                        record.attempts -= 1;
+                        return Err(refusal);
+                    }
                 }
-            },
+            }
             Err(error) => Sent::nothing(error.into()),
         };
         let took = started.elapsed();
@@ -122,15 +123,11 @@ impl<'a> Service<Entrusted<'a>> for Forward {
 impl Forward {
     /// Announces the call, once, when nothing is left that could keep it from being sent; has it cleared and signed;
     /// and sends it.
-    async fn send(
-        &self,
-        connected: Connected<'_>,
-        (draft, lent): (&Draft, &Lent),
-        record: &mut Record,
-    ) -> Result<Sent, Refusal> {
+    async fn send(&self, connected: Connected<'_>, request: Entrusted<'_>) -> Result<Sent, Refusal> {
+        let Entrusted { attempt: Attempt { draft, record, .. }, lent } = request;
         let announced = self.sink.announce(record).await.map_err(|Blocked| Refusal::AuditBlocked)?;
         // Every wait is over.
-        let signed = Signed::new(self.clearance.clear(draft, record)?, lent)?;
+        let signed = Signed::new(self.clearance.clear(draft, record)?, &lent)?;
         let (dated, sensitive, started) = (signed.dated(), signed.sensitive(), Instant::now());
         // From here on nobody can be sure, whatever ends this.
         let before = replace(&mut record.maybe_sent, true);

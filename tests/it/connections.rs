@@ -258,9 +258,10 @@ fn count(proxy: &Proxy, series: &str) -> usize {
 fn workers(proxy: &Proxy) -> Vec<(String, u64)> {
     let tasks = fs::read_dir(format!("/proc/{}/task", proxy.id())).unwrap();
     let worker = |task: fs::DirEntry| {
-        let name = fs::read_to_string(task.path().join("comm")).unwrap();
-        let status = fs::read_to_string(task.path().join("status")).unwrap();
-        let waits = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
+        // One that has just ended is no worker.
+        let name = fs::read_to_string(task.path().join("comm")).ok()?;
+        let status = fs::read_to_string(task.path().join("status")).ok()?;
+        let waits = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
         name.starts_with("worker-").then(|| (name, waits.trim().parse().unwrap()))
     };
     let mut workers: Vec<(String, u64)> = tasks.filter_map(|task| worker(task.unwrap())).collect();
