@@ -18,7 +18,7 @@ use nix::{
 };
 use serde_json::json;
 
-use crate::harness::{ACCESS_KEY, Scripted, Setup, Wire, cancel, go_on, request, wait_for};
+use crate::harness::{ACCESS_KEY, Scripted, Setup, Wire, cancel, copy_program, go_on, request, wait_for};
 
 /// From the moment that there is a handler.
 #[test]
@@ -211,7 +211,7 @@ fn too_few_threads_are_an_error_with_words() {
     for threads in 1..=enough {
         let setup = Setup::new();
         let (folder, program) = (setup.path(""), setup.path("program"));
-        fs::copy(env!("CARGO_BIN_EXE_mpc-auth-proxy"), &program).unwrap();
+        copy_program(&program);
         let script = format!(
             "chown -R 61837:61837 {0} && exec setpriv --reuid=61837 --regid=61837 --clear-groups \
              prlimit --nproc={threads} {1} \"$@\"",

@@ -15,7 +15,7 @@ use nix::{sys::signal::Signal, unistd::geteuid};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Proxy, Setup, TOKEN, cancel, request, wait_for};
+use crate::harness::{Proxy, Setup, TOKEN, cancel, copy_program, request, wait_for};
 
 #[test]
 fn it_confines_itself_and_says_so() {
@@ -254,7 +254,7 @@ rules:
         geteuid()
     ));
     let (folder, program) = (setup.path(""), setup.path("program"));
-    fs::copy(env!("CARGO_BIN_EXE_mpc-auth-proxy"), &program).unwrap();
+    copy_program(&program);
     let (owner, become_owner) = match geteuid().as_raw() {
         0 => (65532, "setpriv --reuid=65532 --regid=65532 --clear-groups --inh-caps=-all"),
         other => (other, "env"),

@@ -11,7 +11,7 @@ use std::{
 
 use nix::unistd::geteuid;
 
-use crate::harness::{Answer, Proxy, Setup, Wire, cancel, request, wait_for};
+use crate::harness::{Answer, Proxy, Setup, Wire, cancel, copy_program, request, wait_for};
 
 #[test]
 fn a_socket_whose_file_was_removed_is_bound_anew_with_its_permissions() {
@@ -132,7 +132,7 @@ fn a_socket_that_may_not_be_looked_at_is_told_as_that() {
     }
     let setup = Setup::new().listeners(&[LOCAL]).policy(POLICY);
     let program = setup.path("program");
-    fs::copy(env!("CARGO_BIN_EXE_mpc-auth-proxy"), &program).unwrap();
+    copy_program(&program);
     let script = format!(
         "chown -R 61838:61838 {0} && chown 0:0 {0}/proxy.sock && chmod 600 {0}/proxy.sock && exec setpriv \
          --reuid=61838 --regid=61838 --clear-groups {1} \"$@\"",

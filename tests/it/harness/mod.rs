@@ -20,7 +20,7 @@ pub(crate) use mount::Mount;
 pub(crate) use process::{Process, small_pipe};
 pub(crate) use proxy::{Proxy, Record};
 pub(crate) use scripted::{Peer, Scripted};
-pub(crate) use setup::{PROJECT, Setup, TOKEN, go_on};
+pub(crate) use setup::{PROJECT, Setup, TOKEN, copy_program, go_on};
 pub(crate) use tls::{Authority, Client, Holder, Wanted};
 pub(crate) use wire::{Answer, Wire, cancel, request};
 

@@ -289,6 +289,13 @@ projects:
     }
 }
 
+/// A copy of the binary for another user, made by another process: while this one has it open for writing, whatever another
+/// test starts meanwhile has, too, and nobody can run it.
+pub(crate) fn copy_program(to: &Path) {
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_mpc-auth-proxy")).arg(to).status();
+    assert!(copied.unwrap().success());
+}
+
 /// Lets a process that was made to hang go on, which could not even end until then.
 pub(crate) fn go_on(process: u32) {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
