@@ -23,7 +23,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    connection::Connection,
+    connection::{CallerStream, Connection},
     groups,
     limiter::{ConnectionLimiter, Load, Permit},
     owner,
@@ -148,30 +148,29 @@ impl Stream {
 impl ListenerContext {
     /// Gives a connection a task of its own.
     fn spawn(self: Arc<Self>, stream: Stream, peer: Peer, permit: Permit) {
-        let (tasks, runtime) = (self.tasks.clone(), self.runtime.clone());
-        let task = match stream {
+        match stream {
             Stream::Tcp(stream, _) if self.tls => {
-                let handshakes = self.handshakes.clone();
+                let (tasks, handshakes) = (self.tasks.clone(), self.handshakes.clone());
                 drop(tasks.spawn_on(self.shake_hands(stream, peer, permit), &handshakes));
-                return;
             }
-            Stream::Tcp(stream, _) => {
-                tasks.spawn_on(Connection::new(stream, self, Arc::new(peer), permit).serve(), &runtime)
-            }
-            Stream::Unix(stream) => {
-                tasks.spawn_on(Connection::new(stream, self, Arc::new(peer), permit).serve(), &runtime)
-            }
-        };
-        drop(task);
+            Stream::Tcp(stream, _) => self.connect(stream, Arc::new(peer), permit),
+            Stream::Unix(stream) => self.connect(stream, Arc::new(peer), permit),
+        }
     }
 
     /// Hands the connection to its worker when its handshake is done.
     async fn shake_hands(self: Arc<Self>, stream: TcpStream, peer: Peer, permit: Permit) {
         let Some(accepted) = tls::accept(stream, peer, &self, &permit).await else { return };
-        let (tasks, runtime) = (self.tasks.clone(), self.runtime.clone());
+        let runtime = self.runtime.clone();
         let _of_worker = runtime.enter();
         let peer = Arc::clone(&accepted.peer);
         let Ok(stream) = accepted.stream() else { return };
+        self.connect(stream, peer, permit);
+    }
+
+    /// Has the worker serve what can bring requests.
+    fn connect(self: Arc<Self>, stream: impl CallerStream + Send + 'static, peer: Arc<Peer>, permit: Permit) {
+        let (tasks, runtime) = (self.tasks.clone(), self.runtime.clone());
         drop(tasks.spawn_on(Connection::new(stream, self, peer, permit).serve(), &runtime));
     }
 
