@@ -18,6 +18,8 @@ mod no_proxy;
 mod pool;
 mod stream;
 mod tunnel;
+#[cfg(test)]
+pub(crate) mod loopback;
 
 use std::{sync::Arc, time::Duration};
 

@@ -189,38 +189,18 @@ const UNASKED: &str = "upstream spoke before it was asked";
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, sync::Arc};
+    use std::future::poll_fn;
 
-    use rustls::{ClientConfig, RootCertStore, ServerConfig, pki_types::PrivateKeyDer};
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
-    };
-    use tokio_rustls::{TlsAcceptor, TlsConnector};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio_rustls::TlsAcceptor;
 
     use super::*;
-
-    /// Both ends of a connection on loopback.
-    async fn connected() -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (near, far) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
-        (near.unwrap(), far.unwrap().0)
-    }
+    use crate::upstream::loopback::{connected, tls};
 
     async fn connected_with_tls() -> (Stream, tokio_rustls::server::TlsStream<TcpStream>) {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-        let mut roots = RootCertStore::empty();
-        roots.add(made.cert.der().clone()).unwrap();
-        let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        let server = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(vec![made.cert.der().clone()], key)
-            .unwrap();
+        let (server, connector) = tls(rustls::DEFAULT_VERSIONS);
         let (near, far) = connected().await;
-        let name = "localhost".try_into().unwrap();
-        let connector = TlsConnector::from(Arc::new(client));
-        let acceptor = TlsAcceptor::from(Arc::new(server));
+        let (name, acceptor) = ("localhost".try_into().unwrap(), TlsAcceptor::from(server));
         let (near, far) = tokio::join!(connector.connect(name, near), acceptor.accept(far));
         (Stream::tls(near.unwrap()), far.unwrap())
     }

@@ -1,29 +1,8 @@
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, pki_types::PrivateKeyDer, version};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-};
-use tokio_rustls::TlsConnector;
+use rustls::version;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-
-async fn connected() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (near, far) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
-    (near.unwrap(), far.unwrap().0)
-}
-
-fn configs(version: &'static SupportedProtocolVersion) -> (Arc<ServerConfig>, TlsConnector) {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(made.cert.der().clone()).unwrap();
-    let server = ServerConfig::builder().with_no_client_auth();
-    let server = server.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
-    let client = ClientConfig::builder_with_protocol_versions(&[version]);
-    let client = client.with_root_certificates(roots).with_no_client_auth();
-    (Arc::new(server), TlsConnector::from(Arc::new(client)))
-}
+use crate::upstream::loopback::{connected, tls};
 
 async fn accepted(mut socket: TcpStream, config: Arc<ServerConfig>) -> io::Result<TlsStream> {
     let mut session = Session::new(config)?;
@@ -34,7 +13,7 @@ async fn accepted(mut socket: TcpStream, config: Arc<ServerConfig>) -> io::Resul
 #[tokio::test]
 async fn what_is_said_arrives_whole_both_ways_and_so_does_the_end() {
     for version in [&version::TLS13, &version::TLS12] {
-        let (config, connector) = configs(version);
+        let (config, connector) = tls(&[version]);
         let (near, far) = connected().await;
         let (client, server) =
             tokio::join!(connector.connect("localhost".try_into().unwrap(), near), accepted(far, config));
@@ -67,7 +46,7 @@ async fn what_is_said_arrives_whole_both_ways_and_so_does_the_end() {
 
 #[tokio::test]
 async fn a_hello_without_end_is_given_up() {
-    let (config, _) = configs(&version::TLS13);
+    let (config, _) = tls(&[&version::TLS13]);
     let (mut near, far) = connected().await;
     let floods = async move {
         // A client hello of 16 MiB, in whole records.
@@ -87,13 +66,13 @@ async fn a_hello_without_end_is_given_up() {
 
 #[tokio::test]
 async fn a_failure_is_told_to_the_caller() {
-    let (config, _) = configs(&version::TLS13);
-    let (_, stranger) = configs(&version::TLS13);
+    let (config, _) = tls(&[&version::TLS13]);
+    let (_, stranger) = tls(&[&version::TLS13]);
     let (near, far) = connected().await;
     let asked = stranger.connect("localhost".try_into().unwrap(), near);
     let (asked, taken) = tokio::join!(asked, accepted(far, config));
     assert!(asked.is_err() && taken.is_err());
-    let (config, _) = configs(&version::TLS13);
+    let (config, _) = tls(&[&version::TLS13]);
     let (mut near, far) = connected().await;
     let speaks = async {
         near.write_all(b"DELETE / HTTP/1.1\r\n\r\n").await.unwrap();
