@@ -8,18 +8,26 @@ use super::page::{Page, Placed};
 use super::report::Place;
 use super::scalar;
 use super::yaml::{Node, Value};
-use crate::policy::{Key, NetworkError, Operator, Test, TestError, ValueError};
+use crate::policy::{Condition, Key, NetworkError, Operator, Test, TestError, ValueError};
 use std::sync::Arc;
 
-/// One operator with one key, as it was written.
+/// A condition as it was written.
+#[derive(Default)]
 pub(super) struct Written {
-    pub(super) test: Test,
-    /// Where its values stand, in their order.
-    pub(super) values: Vec<Place>,
+    pub(super) condition: Condition,
+    /// Where the values of each of its tests stand, in their order.
+    places: Box<[Box<[Place]>]>,
+}
+
+impl Written {
+    /// Its tests, each with the places of its values.
+    pub(super) fn tests(&self) -> impl Iterator<Item = (&Test, &[Place])> {
+        self.condition.tests().iter().zip(self.places.iter().map(|places| &**places))
+    }
 }
 
 /// Reads a condition. What could not be read is missing and reported.
-pub(super) fn read(page: &Page, node: &Node) -> Option<Vec<Written>> {
+pub(super) fn read(page: &Page, node: &Node) -> Option<Written> {
     let mut tests = Vec::new();
     for (name, node) in named(page, node, "the operators, such as { IpAddress: { g:SourceIp: 10.2.0.0/16 } }")
     {
@@ -31,9 +39,8 @@ pub(super) fn read(page: &Page, node: &Node) -> Option<Vec<Written>> {
             }
         }
     }
-    // A large policy has many of these, most of them with one.
-    tests.shrink_to_fit();
-    Some(tests)
+    let (tests, places): (Vec<Test>, Vec<Box<[Place]>>) = tests.into_iter().unzip();
+    Some(Written { condition: Condition::new(tests), places: places.into() })
 }
 
 fn operator(page: &Page, name: &Placed<Arc<str>>) -> Option<Operator> {
@@ -63,7 +70,7 @@ fn key(page: &Page, name: &Placed<Arc<str>>) -> Option<Key> {
     key
 }
 
-fn test(page: &Page, node: &Node, operator: Operator, key: &Placed<Key>) -> Option<Written> {
+fn test(page: &Page, node: &Node, operator: Operator, key: &Placed<Key>) -> Option<(Test, Box<[Place]>)> {
     let nodes = match &node.value {
         Value::List(nodes) => &**nodes,
         Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Number | Value::Text(_) | Value::Map(_) => {
@@ -73,7 +80,7 @@ fn test(page: &Page, node: &Node, operator: Operator, key: &Placed<Key>) -> Opti
     let values: Vec<&str> = nodes.iter().map(|node| value(page, node, operator)).collect::<Option<_>>()?;
     let places: Vec<Place> = nodes.iter().map(|node| node.place).collect();
     let error = match Test::new(operator, key.value, &values) {
-        Ok(test) => return Some(Written { test, values: places }),
+        Ok(test) => return Some((test, places.into())),
         Err(error) => error,
     };
     let (place, hint) = match &error {

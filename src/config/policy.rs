@@ -13,7 +13,7 @@ use super::scalar;
 use super::yaml::Node;
 use crate::identity::{CallerId, Proof};
 use crate::limit::CallerLimits;
-use crate::policy::{Condition, Effect, Field, Glob, Location, Mode, NO_RULE, Rule};
+use crate::policy::{Effect, Field, Glob, Location, Mode, NO_RULE, Rule};
 use chrono::{DateTime, Utc};
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ pub(super) struct RuleWritten {
     pub(super) actions: Vec<Placed<Glob>>,
     pub(super) projects: Vec<Placed<Glob>>,
     pub(super) jobs: Vec<Placed<Glob>>,
-    pub(super) condition: Vec<condition::Written>,
+    pub(super) condition: condition::Written,
     pub(super) expires: Option<Placed<DateTime<Utc>>>,
     pub(super) mode: Option<Placed<Mode>>,
     pub(super) reason: Option<String>,
@@ -74,7 +74,7 @@ impl RuleWritten {
             actions: globs(&self.actions),
             projects: globs(&self.projects),
             jobs: globs(&self.jobs),
-            condition: Condition::new(self.condition.iter().map(|written| written.test.clone()).collect()),
+            condition: self.condition.condition.clone(),
             expires: self.expires.as_ref().map(|expires| expires.value),
             mode: self.mode.as_ref().map(|mode| mode.value).unwrap_or_default(),
             location: Location { file: Arc::clone(file), line: self.place.line.into() },

@@ -3,14 +3,13 @@
 //!
 //! It stands beside `link`, which does the same for everything else. Whether a rule is wise is not asked.
 
-use super::condition;
 use super::decode::did_you_mean;
 use super::link::once;
 use super::page::{Page, Placed};
 use super::policy::{RuleWritten, Written};
 use super::report::Place;
 use crate::operation::{CATALOGUE, Segment};
-use crate::policy::{Finding, Glob, Key, Mode, Policy, Problem, Scope};
+use crate::policy::{Finding, Glob, Key, Mode, Policy, Problem, Scope, Test};
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, HashSet};
 
@@ -39,7 +38,7 @@ pub(super) fn names(page: &Page, policy: &Written, known: &Known<'_>) {
         of_callers.look(page, &rule.callers);
         of_actions.look(page, &rule.actions);
         of_projects.look(page, &rule.projects);
-        rule.condition.iter().for_each(|test| comparable.look(page, test));
+        rule.condition.tests().for_each(|(test, places)| comparable.look(page, test, places));
     }
     // A rule that could not be read may be the one that names the caller.
     if !page.has_errors() {
@@ -121,21 +120,21 @@ impl<'n> Comparable<'n> {
     }
 
     /// Every text that a condition compares with is one that its key can have.
-    fn look(&self, page: &Page, written: &condition::Written) {
-        let (what, names): (_, &[&str]) = match written.test.key() {
+    fn look(&self, page: &Page, test: &Test, places: &[Place]) {
+        let (what, names): (_, &[&str]) = match test.key() {
             Key::ProjectId => ("no project has the id", &self.project_ids),
             Key::Listener => ("there is no listener", self.listeners),
             Key::IdentifiedBy => ("no caller is identified by", &self.kinds),
-            Key::JobId => return job_values(page, written),
+            Key::JobId => return job_values(page, test, places),
             Key::CurrentTime | Key::SourceIp => return,
         };
-        for (number, (value, place)) in written.test.values().zip(&written.values).enumerate() {
-            let matches = |name: &&str| written.test.value_matches(number, name).unwrap_or(true);
+        for (number, (value, place)) in test.values().zip(places).enumerate() {
+            let matches = |name: &&str| test.value_matches(number, name).unwrap_or(true);
             if names.is_empty() || names.iter().any(matches) {
                 continue;
             }
             let by_name = self.scopes.iter().find(|project| *project.name == *value);
-            let hint = match by_name.filter(|_| written.test.key() == Key::ProjectId) {
+            let hint = match by_name.filter(|_| test.key() == Key::ProjectId) {
                 Some(project) => format!("that is its name: write its id, `{}`", project.id),
                 None => did_you_mean(page, value, names.iter().copied()),
             };
@@ -144,9 +143,9 @@ impl<'n> Comparable<'n> {
     }
 }
 
-fn job_values(page: &Page, written: &condition::Written) {
-    let operator = written.test.operator();
-    for (value, place) in written.test.values().zip(&written.values) {
+fn job_values(page: &Page, test: &Test, places: &[Place]) {
+    let operator = test.operator();
+    for (value, place) in test.values().zip(places) {
         let wildcards = value.contains(['*', '?']);
         let fixed: String = value.replace('?', "a").split('*').collect();
         let hint = match (operator.takes_wildcards(), wildcards) {
@@ -154,7 +153,7 @@ fn job_values(page: &Page, written: &condition::Written) {
             (true, true) if fixed.is_empty() => continue,
             (true | false, _) => "a job id is 1 to 64 of A-Z a-z 0-9 _ -",
         };
-        let compared = written.test.value_matches(0, "").is_some();
+        let compared = test.value_matches(0, "").is_some();
         if compared && (Segment::parse(&fixed).is_none() || wildcards && !operator.takes_wildcards()) {
             page.error(*place, format!("no job id can be `{value}`"), hint);
         }

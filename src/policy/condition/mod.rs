@@ -10,6 +10,8 @@ mod operator;
 pub use key::Key;
 pub use operator::Operator;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use super::moment::{MomentError, parse_moment};
@@ -19,7 +21,7 @@ use operator::{Compare, Order, Spelling};
 
 /// Everything that must hold besides the lists of a rule. Without tests it always holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Condition(Vec<Test>);
+pub struct Condition(Arc<[Test]>);
 
 /// One operator with one key and the key's values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +80,7 @@ pub enum ValueError {
 impl Condition {
     /// The condition that all of these hold.
     pub fn new(tests: Vec<Test>) -> Self {
-        Self(tests)
+        Self(tests.into())
     }
 
     /// Its tests, in the order in which they were given.
