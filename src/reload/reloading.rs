@@ -20,7 +20,7 @@ use crate::{
     sandbox::{self, REPLACED, Sandbox},
     stage::InForce,
     upstream::Roots,
-    watch::{COMPARE, Files, PATIENCE, State, apart},
+    watch::{COMPARE, Files, PATIENCE, Reader, State, apart},
 };
 
 /// Replaces what is in force when the files change, for ever.
@@ -36,6 +36,7 @@ pub(super) struct Reloading {
     asked: bool,
     told: Arc<Told>,
     refusals: Refusals,
+    reader: Reader,
 }
 
 /// Refusals in a row.
@@ -78,6 +79,7 @@ impl Reloading {
             asked: false,
             told,
             refusals: Refusals::default(),
+            reader: Reader::default(),
         }
     }
 
@@ -171,11 +173,11 @@ impl Reloading {
     }
 
     /// Reads everything on a thread that serves nobody: a large policy takes a while, too.
-    async fn read(&self) -> Option<Outcome> {
+    async fn read(&mut self) -> Option<Outcome> {
         let (path, fixed) = (self.path.clone(), Arc::clone(&self.fixed));
         let (in_force, told) = (Arc::clone(&self.target.in_force), Arc::clone(&self.told));
         let hang = || tell_pending(&told, &format!("reading it takes longer than {} s", PATIENCE.as_secs()));
-        apart(move || Outcome::of(&path, &fixed, &in_force.load()), hang).await
+        self.reader.apart(move || Outcome::of(&path, &fixed, &in_force.load()), hang).await
     }
 
     async fn conclude(&mut self, fresh: Result<Fresh, String>) {
@@ -198,7 +200,8 @@ impl Reloading {
         let hash = Arc::clone(fresh.policy.hash());
         let (foreseen, metrics) = (Arc::clone(&fresh), Arc::clone(&self.target.metrics));
         // Of thousands of rules that takes a while.
-        apart(move || metrics.foresee_policy(foreseen.callers.ids(), &foreseen.policy), || {}).await;
+        let follow = move || metrics.foresee_policy(foreseen.callers.ids(), &foreseen.policy);
+        self.reader.apart(follow, || {}).await;
         if let Some(roots) = roots {
             self.target.roots.become_as(&roots);
         }

@@ -13,12 +13,14 @@ mod events;
 mod files;
 mod look;
 mod read;
+mod reader;
 
 use std::time::Duration;
 
 pub use files::{Files, State};
 pub use look::Looks;
 pub use read::{apart, read};
+pub use reader::Reader;
 
 /// For how long a file must not have changed before it counts as whole.
 pub const STILL: Duration = Duration::from_secs(2);

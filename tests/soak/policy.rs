@@ -93,6 +93,25 @@ fn large_policies() {
     }
 }
 
+/// Each time another arrangement of memory is left behind. The harness asserts what is the most there may be.
+#[test]
+fn reloads_of_a_large_policy() {
+    let reloads = size("POLICY_RELOADS", 4);
+    let text = policy(size("POLICY_CALLERS", 100), size("POLICY_RULES", 1000), &SHAPES[0]);
+    let proxy = start(&text);
+    let mut seen = vec![memory_of(&proxy)];
+    for number in 1..=reloads {
+        proxy.write("policy.yaml", &text.replace("rule-1,", &format!("g{number},")));
+        proxy.signal(Signal::SIGHUP);
+        let named = format!("rule=\"g{number}\"");
+        wait_for(&named, || proxy.probe("/metrics").body.contains(&named).then_some(()));
+        seen.push(memory_of(&proxy));
+    }
+    let most = memory::of(proxy.id(), "VmHWM").unwrap();
+    let seen: Vec<String> = seen.into_iter().map(memory::mib).collect();
+    println!("reloads_of_a_large_policy: {}; {} at the most", seen.join(", "), memory::mib(most));
+}
+
 /// The CPU that `check` takes.
 fn check(setup: &Setup) -> Duration {
     let used = || {
