@@ -61,10 +61,11 @@ pub(super) fn start(format: LogFormat, level: Level) -> io::Result<Log> {
     Ok(Log { lines, limiter })
 }
 
-/// Prints an error with its causes.
+/// Prints an error with its causes, in one piece: lines of the log may come out at the same time.
 pub(super) fn print_error(error: &anyhow::Error) {
+    let line = format!("error: {error:#}\n");
     // Where standard error is gone nobody is left to tell.
-    drop(writeln!(io::stderr(), "error: {error:#}"));
+    drop(io::stderr().write_all(line.as_bytes()));
 }
 
 fn log_panic(panic: &PanicHookInfo<'_>) {

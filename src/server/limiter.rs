@@ -101,7 +101,8 @@ impl ConnectionLimiter {
         }
     }
 
-    /// Asks some of the connections that can be spared to leave. Returns whether there are some, now or soon.
+    /// Asks some of the connections that can be spared to leave, unless some that were asked are about to. Returns whether
+    /// there are some, now or soon.
     pub(crate) fn make_room(&self) -> bool {
         self.make_room_among(|_| true)
     }
@@ -124,6 +125,10 @@ impl ConnectionLimiter {
         let open = self.lock();
         let now = Instant::now();
         let some = || open.connections.values().filter(|state| counts(state));
+        // Who was asked may need longer than a look lasts, and whoever is asked too much is closed for nothing.
+        if some().any(|state| state.is_leaving()) {
+            return true;
+        }
         let all = || some().filter_map(|state| Some((state.spare()?, state)));
         let mut spare: Vec<(Spare, &Arc<ConnectionState>)> =
             all().filter(|((_, from), _)| *from <= now).map(|((spare, _), state)| (spare, state)).collect();

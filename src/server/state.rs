@@ -129,6 +129,11 @@ impl ConnectionState {
         }
     }
 
+    /// Whether it was asked to go and is about to: no request under way keeps it.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.order() == Order::Leave && self.now.load(Relaxed) & PHASE != WORKING
+    }
+
     /// Returns when it is asked to go.
     pub(super) async fn left(&self) {
         poll_fn(|cx| match self.poll_order(cx) {
