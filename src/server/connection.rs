@@ -293,10 +293,10 @@ impl<S: CallerStream> Connection<S> {
             return Poll::Ready(());
         }
         if !*shut {
-            *shut = true;
             if ready!(Pin::new(&mut self.stream).poll_shutdown(cx)).is_err() {
                 return Poll::Ready(());
             }
+            *shut = true;
         }
         while *reads < LINGER_READS && ready!(self.poll_read(cx)).is_ok_and(|count| count > 0) {
             self.input.clear();
