@@ -95,7 +95,7 @@ impl Call {
 
     async fn go(&self, stack: &Stack) -> Response<Body> {
         let arrival = Arrival {
-            head: Ok(self.head.clone()),
+            head: Ok(Box::new(self.head.clone())),
             peer: Arc::clone(&self.peer),
             hosts: Arc::clone(&self.hosts),
         };

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The first head of these bytes, as it reaches the stack.
-pub(super) fn parse(bytes: &[u8]) -> Result<Parts, Refusal> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Box<Parts>, Refusal> {
     let head = Recogniser::new(&Limits::default())
         .take(&mut BytesMut::from(bytes))
         .map_err(|fault| fault.refusal)?;

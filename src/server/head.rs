@@ -23,8 +23,8 @@ use crate::{
 /// A request's head, which is the whole request.
 #[derive(Debug)]
 pub struct Head {
-    /// Method, target, version and headers.
-    pub parts: Parts,
+    /// Method, target, version and headers. In a box, because it is handed on from stage to stage.
+    pub parts: Box<Parts>,
     /// The caller sends no request after it, or may not: it said `Connection: close`, or speaks HTTP/1.0.
     pub is_last: bool,
 }
@@ -138,7 +138,7 @@ fn parse(head: &Bytes, max_headers: usize) -> Result<Head, Refusal> {
         Err(httparse::Error::TooManyHeaders) => return Err(Refusal::HeadersTooLarge),
         Err(_) => return Err(UNREADABLE),
     }
-    let mut parts = Request::new(()).into_parts().0;
+    let mut parts = Box::new(Request::new(()).into_parts().0);
     parts.method =
         Method::from_bytes(request.method.unwrap_or_default().as_bytes()).map_err(|_| UNREADABLE)?;
     parts.uri = target(head, request.path.unwrap_or_default())?;

@@ -23,7 +23,7 @@ use crate::{
 /// A request as the server hands it over.
 pub struct Arrival {
     /// The parsed head; or why there is none, where the bytes were no acceptable head.
-    pub head: Result<Parts, Refusal>,
+    pub head: Result<Box<Parts>, Refusal>,
     /// Who sent it, by connection.
     pub peer: Arc<Peer>,
     /// The hosts its listener answers to.

@@ -24,7 +24,8 @@ use crate::{
 
 /// A request that is complete but for its credential.
 pub struct Composed<'r> {
-    pub(super) draft: Draft,
+    /// In a box, because it lasts for as long as the call does and is handed on twice.
+    pub(super) draft: Box<Draft>,
     pub(super) record: &'r mut Record,
 }
 
@@ -121,7 +122,7 @@ impl<'r> Stage<Admitted<'r>> for Compose {
         let uri = Uri::try_from(uri).map_err(Refusal::bug)?;
         let Exchange { peer, record, deadline, trace } = exchange;
         let draft = Draft { method, uri, trace, project, peer, deadline, decided };
-        Ok(Composed { draft, record })
+        Ok(Composed { draft: Box::new(draft), record })
     }
 }
 

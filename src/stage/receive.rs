@@ -49,7 +49,7 @@ impl<'r> Stage<Recorded<'r>> for Receive {
 
     fn check(&self, recorded: Recorded<'r>) -> Result<Received<'r>, Refusal> {
         let Recorded { arrival, record } = recorded;
-        let head = arrival.head?;
+        let head = *arrival.head?;
         record.method = Some(known(&head.method));
         check_headers(&head.headers, &arrival.peer, &arrival.hosts)?;
         let trace = TraceContext::of(&head.headers);

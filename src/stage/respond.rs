@@ -7,7 +7,7 @@ use std::{
     convert::Infallible,
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
+    pin::{Pin, pin},
     task::Poll,
 };
 
@@ -54,7 +54,10 @@ where
     async fn call(&self, request: Recorded<'r>) -> Result<Response<Body>, Infallible> {
         let Recorded { arrival, record } = request;
         let local = arrival.peer.local;
-        let result = caught(self.inner.call(Recorded::new(arrival, &mut *record))).await;
+        let result = {
+            let request = pin!(self.inner.call(Recorded::new(arrival, &mut *record)));
+            caught(request).await
+        };
         Ok(match result {
             Ok(delivered) => pass_on(delivered, record),
             Err(refusal) => refuse(&refusal, record, local),
@@ -160,8 +163,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// What becomes of a request: a panic is a refusal too.
-async fn caught<T>(request: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
-    let mut request = pin!(request);
+async fn caught<T>(mut request: Pin<&mut impl Future<Output = Result<T, Refusal>>>) -> Result<T, Refusal> {
     // Nothing of a panicked future is used again: it is dropped with its connection to upstream. What a panic says is the
     // log's: it may hold what was being worked on.
     poll_fn(|cx| {
@@ -203,7 +205,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_a_refusal_that_does_not_tell_what_it_was_about() {
         let panicking = async { if true { panic!("index {}", 7) } else { Ok::<(), Refusal>(()) } };
-        let refusal = caught(panicking).await.unwrap_err();
+        let refusal = caught(pin!(panicking)).await.unwrap_err();
         assert!(matches!(refusal, Refusal::Internal) && !refusal.message(true).contains('7'));
     }
 

@@ -95,7 +95,7 @@ struct Tried {
     /// Whether one of them was written to a connection that turned out dead.
     stale: bool,
     /// What upstream answered when it asked for a little patience.
-    busy: Option<Answer>,
+    busy: Option<Box<Answer>>,
     /// Why it could not be reached.
     failed: Option<Refusal>,
 }
@@ -132,7 +132,7 @@ impl Tried {
     /// Keeps of an attempt what matters after the next one.
     fn note(&mut self, result: Result<Answered, Refusal>) {
         match result {
-            Ok(answered) => self.busy = Some(answered.answer),
+            Ok(answered) => self.busy = Some(Box::new(answered.answer)),
             Err(Refusal::Upstream(SendError::Stale)) => self.stale = true,
             Err(error @ Refusal::Upstream(SendError::Dial(_))) => self.failed = Some(error),
             Err(_) => {}
@@ -157,7 +157,7 @@ impl Tried {
         }
         // The last attempt sent nothing, so an earlier one that did has the last word.
         match busy {
-            Some(answer) => Ok(Delivered { answer, after_stale: stale }),
+            Some(answer) => Ok(Delivered { answer: *answer, after_stale: stale }),
             None if stale => Err(SendError::Stale.into()),
             None if failure.is_some() => Err(refusal),
             // That upstream is left alone from now on is not why this call failed.

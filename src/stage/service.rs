@@ -65,6 +65,8 @@ where
     type Error = Refusal;
 
     async fn call(&self, request: Before) -> Result<S::Response, Refusal> {
-        self.inner.call(self.stage.check(request)?).await
+        // In a statement of its own, so that nothing of it is held while the inner service works.
+        let after = self.stage.check(request)?;
+        self.inner.call(after).await
     }
 }

@@ -295,10 +295,9 @@ impl Answer {
 
 async fn exchange(connection: &mut Connection, request: Box<Outbound>) -> Result<Answer, SendError> {
     connection.mark();
-    match connection.sender.send_request(*request).await {
-        Ok(response) => read(response).await,
-        Err(error) => Err(connection.judge(&error)),
-    }
+    let sent = connection.sender.send_request(*request).await;
+    let response = sent.map_err(|error| connection.judge(&error))?;
+    read(response).await
 }
 
 async fn read(response: Response<Incoming>) -> Result<Answer, SendError> {

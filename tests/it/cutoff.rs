@@ -49,18 +49,31 @@ fn calls_that_wait_for_the_keys_turn_are_not_sent_when_the_time_is_over() {
     held.upstream().saw(3);
 }
 
+/// It is moved to the heap for each call, and held while upstream works.
+#[test]
+fn the_future_of_a_call_is_small() {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let held = Held::answering(|_| String::new());
+    let stack = runtime.block_on(stack(&held.url(), &Cutoff::default()));
+    let size = size_of_val(&stack.call(arrival()));
+    assert!(size <= 3584, "{size} bytes");
+}
+
 async fn call(stack: Stack) -> Response<Body> {
+    match stack.call(arrival()).await {
+        Ok(answer) => answer,
+        Err(never) => match never {},
+    }
+}
+
+fn arrival() -> Arrival {
     let request = Request::delete("/v2/media-prod/editing/jobs/100211").header("host", "localhost");
     let address = PeerAddress::Tcp { address: ([127, 0, 0, 1], 40_000).into(), owner: None };
     let peer = Peer { listener: "app".into(), address, certificate: None, bearer: false, local: true };
-    let arrival = Arrival {
-        head: Ok(request.body(()).unwrap().into_parts().0),
+    Arrival {
+        head: Ok(Box::new(request.body(()).unwrap().into_parts().0)),
         peer: Arc::new(peer),
         hosts: Arc::new(Hosts::Default),
-    };
-    match stack.call(arrival).await {
-        Ok(answer) => answer,
-        Err(never) => match never {},
     }
 }
 
