@@ -3,9 +3,21 @@
 //! Most texts of a record need no escapes, and its names never do: they are copied, where a serializer of any document
 //! looks at each byte.
 
-use std::fmt::Debug;
+use std::{cell::RefCell, fmt::Debug};
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
+
+/// The name of a field, which is one of ours and needs no escapes, with what stands around it: see [`name`].
+pub(super) type Name = &'static str;
+
+/// A name as it stands in a line, behind another field.
+macro_rules! name {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+pub(super) use name;
 
 /// A line that is being written.
 pub(super) struct Line(Vec<u8>);
@@ -16,23 +28,45 @@ impl Line {
         Self(Vec::with_capacity(USUAL))
     }
 
-    /// Adds a text. The name is one of ours, and needs no escapes.
-    pub(super) fn text<T: AsRef<str> + Copy>(&mut self, name: &'static str, value: Option<T>) {
-        self.name(name);
+    /// Adds a text.
+    pub(super) fn text<T: AsRef<str> + Copy>(&mut self, name: Name, value: Option<T>) {
         match value.as_ref().map(AsRef::as_ref) {
-            Some(text) if is_plain(text) => {
+            Some(text) if !is_plain(text) => {
+                self.name(name);
+                self.json(&text);
+            }
+            text => self.word(name, text),
+        }
+    }
+
+    /// Adds a text that needs no escapes: one of ours.
+    pub(super) fn word(&mut self, name: Name, value: Option<&str>) {
+        self.name(name);
+        match value {
+            Some(text) => {
                 self.0.push(b'"');
                 self.0.extend_from_slice(text.as_bytes());
                 self.0.push(b'"');
             }
-            text => self.json(&text),
+            None => self.0.extend_from_slice(NOTHING),
         }
     }
 
     /// Adds a number.
-    pub(super) fn number<T: Serialize + Debug + Copy>(&mut self, name: &'static str, value: Option<T>) {
+    pub(super) fn number<T: Serialize + Debug + Copy>(&mut self, name: Name, value: Option<T>) {
         self.name(name);
         self.json(&value);
+    }
+
+    /// Adds a moment, to the millisecond.
+    pub(super) fn moment(&mut self, name: Name, moment: DateTime<Utc>) {
+        self.name(name);
+        self.0.push(b'"');
+        SECOND.with_borrow_mut(|second| self.0.extend_from_slice(second.text(moment).as_bytes()));
+        // A leap second has more than a thousand.
+        let milliseconds = moment.timestamp_subsec_millis().min(999);
+        let digit = |unit: u32| b'0' + u8::try_from(milliseconds / unit % 10).unwrap_or_default();
+        self.0.extend_from_slice(&[b'.', digit(100), digit(10), digit(1), b'Z', b'"']);
     }
 
     /// Ends the line.
@@ -41,10 +75,13 @@ impl Line {
         self.0
     }
 
-    fn name(&mut self, name: &'static str) {
-        self.0.extend_from_slice(if self.0.is_empty() { b"{\"" } else { b",\"" });
+    fn name(&mut self, name: Name) {
+        let start = self.0.len();
         self.0.extend_from_slice(name.as_bytes());
-        self.0.extend_from_slice(b"\":");
+        if start == 0 {
+            // There is none before it.
+            self.0.iter_mut().take(1).for_each(|comma| *comma = b'{');
+        }
     }
 
     fn json<T: Serialize + Debug>(&mut self, value: &T) {
@@ -52,9 +89,31 @@ impl Line {
         // A text or a number can always be written to a Vec. Were it not so, half a value is worse than none.
         if serde_json::to_writer(&mut self.0, value).is_err() {
             self.0.truncate(start);
-            self.0.extend_from_slice(b"null");
+            self.0.extend_from_slice(NOTHING);
         }
     }
+}
+
+/// A second as RFC 3339 has it, without its end; written anew where it is another one.
+#[derive(Default)]
+struct Second {
+    number: i64,
+    text: String,
+}
+
+impl Second {
+    fn text(&mut self, moment: DateTime<Utc>) -> &str {
+        if self.text.is_empty() || self.number != moment.timestamp() {
+            self.number = moment.timestamp();
+            self.text = moment.to_rfc3339_opts(SecondsFormat::Secs, true);
+            self.text.pop();
+        }
+        &self.text
+    }
+}
+
+thread_local! {
+    static SECOND: RefCell<Second> = RefCell::default();
 }
 
 /// Whether JSON has this text as it is. Written without a way out early, so that it looks at many bytes at once.
@@ -62,6 +121,7 @@ fn is_plain(text: &str) -> bool {
     !text.bytes().fold(false, |special, byte| special | (byte < b' ') | (byte == b'"') | (byte == b'\\'))
 }
 
+const NOTHING: &[u8] = b"null";
 /// Most lines are shorter.
 const USUAL: usize = 1024;
 
@@ -77,10 +137,23 @@ mod tests {
         fn texts_are_written_as_json_has_them(text in any::<String>(), plain in "[ -~]{0,40}") {
             for text in [text, plain] {
                 let mut line = Line::new();
-                line.text("a", Some(&text));
-                line.text("b", None::<&str>);
+                line.text(name!("a"), Some(&text));
+                line.text(name!("b"), None::<&str>);
                 let expected = serde_json::to_string(&text).unwrap();
                 prop_assert_eq!(String::from_utf8(line.finish()).unwrap(), format!("{{\"a\":{expected},\"b\":null}}\n"));
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_moment_is_written_as_chrono_writes_it(millis in prop::collection::vec(-62_167_219_200_000_i64..253_402_300_800_000, 1..4)) {
+            for millis in millis.iter().flat_map(|millis| [*millis, *millis, millis + 1]) {
+                let moment = DateTime::from_timestamp_millis(millis).unwrap();
+                let mut line = Line::new();
+                line.moment(name!("a"), moment);
+                let expected = moment.to_rfc3339_opts(SecondsFormat::Millis, true);
+                prop_assert_eq!(String::from_utf8(line.finish()).unwrap(), format!("{{\"a\":\"{expected}\"}}\n"));
             }
         }
     }
@@ -88,10 +161,10 @@ mod tests {
     #[test]
     fn numbers_are_numbers() {
         let mut line = Line::new();
-        line.number("a", Some(7_u16));
-        line.number("b", Some(1.5));
-        line.number("c", None::<u16>);
-        line.number("d", Some(f64::NAN));
+        line.number(name!("a"), Some(7_u16));
+        line.number(name!("b"), Some(1.5));
+        line.number(name!("c"), None::<u16>);
+        line.number(name!("d"), Some(f64::NAN));
         assert_eq!(line.finish(), b"{\"a\":7,\"b\":1.5,\"c\":null,\"d\":null}\n");
     }
 }

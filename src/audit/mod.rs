@@ -19,9 +19,9 @@ mod sink;
 
 use std::{mem::replace, sync::Arc, time::Duration};
 
-use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 
-use line::Line;
+use line::{Line, name};
 pub use opened::{OpenError, Target};
 pub use recent::Recent;
 pub use seen::{Seen, SeenError};
@@ -193,35 +193,35 @@ impl Record {
     /// All fields, in the order in which they are read: who, what, why, and how it ended.
     fn written(&self) -> Vec<u8> {
         let mut line = Line::new();
-        line.text("event", Some(self.event));
-        line.text("timestamp", Some(&self.timestamp.to_rfc3339_opts(SecondsFormat::Millis, true)));
-        line.text("request.id", Some(&self.request_id));
-        line.text("caller.id", self.caller.as_ref());
-        line.text("caller.identified_by", self.identified_by);
-        line.text("network.peer.address", Some(&self.peer));
-        line.text("listener", Some(&self.listener));
-        line.text("http.request.method", self.method);
-        line.text("http.route", self.route);
-        line.number("http.response.status_code", self.status);
-        line.text("mpc.action", self.action);
-        line.text("mpc.project_id", self.project_id.as_ref());
-        line.text("mpc.job_id", self.job_id.as_ref());
-        line.text("policy.effect", self.effect);
-        line.text("policy.rule", self.rule.as_ref());
-        line.text("policy.location", self.location.as_ref());
-        line.text("policy.hash", self.policy_hash.as_ref());
-        line.text("policy.mode", self.policy_mode);
-        line.text("credential.name", self.credential.as_ref());
-        line.text("credential.key_hint", self.key_hint.as_ref());
-        line.number("upstream.attempts", Some(self.attempts));
-        line.number("upstream.status_code", self.upstream_status);
-        line.text("upstream.request_id", self.upstream_request_id.as_ref());
-        line.text("upstream.error_code", self.upstream_error_code.as_ref());
-        line.text("outcome", self.outcome.map(Outcome::as_str));
-        line.text("error.type", self.error);
-        line.number("duration_ms", self.duration.map(millis));
-        line.number("upstream.duration_ms", self.upstream_duration.map(millis));
-        line.text("trace_id", self.trace_id.as_ref());
+        line.word(name!("event"), Some(self.event));
+        line.moment(name!("timestamp"), self.timestamp);
+        line.word(name!("request.id"), Some(&self.request_id));
+        line.text(name!("caller.id"), self.caller.as_ref());
+        line.word(name!("caller.identified_by"), self.identified_by);
+        line.text(name!("network.peer.address"), Some(&self.peer));
+        line.text(name!("listener"), Some(&self.listener));
+        line.word(name!("http.request.method"), self.method);
+        line.word(name!("http.route"), self.route);
+        line.number(name!("http.response.status_code"), self.status);
+        line.word(name!("mpc.action"), self.action);
+        line.text(name!("mpc.project_id"), self.project_id.as_ref());
+        line.text(name!("mpc.job_id"), self.job_id.as_ref());
+        line.word(name!("policy.effect"), self.effect);
+        line.text(name!("policy.rule"), self.rule.as_ref());
+        line.text(name!("policy.location"), self.location.as_ref());
+        line.word(name!("policy.hash"), self.policy_hash.as_deref());
+        line.word(name!("policy.mode"), self.policy_mode);
+        line.text(name!("credential.name"), self.credential.as_ref());
+        line.text(name!("credential.key_hint"), self.key_hint.as_ref());
+        line.number(name!("upstream.attempts"), Some(self.attempts));
+        line.number(name!("upstream.status_code"), self.upstream_status);
+        line.text(name!("upstream.request_id"), self.upstream_request_id.as_ref());
+        line.text(name!("upstream.error_code"), self.upstream_error_code.as_ref());
+        line.word(name!("outcome"), self.outcome.map(Outcome::as_str));
+        line.word(name!("error.type"), self.error);
+        line.number(name!("duration_ms"), self.duration.map(millis));
+        line.number(name!("upstream.duration_ms"), self.upstream_duration.map(millis));
+        line.text(name!("trace_id"), self.trace_id.as_ref());
         line.finish()
     }
 }

@@ -4,8 +4,9 @@
 //! dropped: finished, abandoned, cut by a time-out or unwound by a panic. Before anything else happens, room for the record is
 //! taken; where there is none the request is refused.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, net::IpAddr, sync::Arc};
 
+use chrono::{DateTime, Utc};
 use http::{Response, request::Parts};
 use tokio::time::Instant;
 use tower::Layer;
@@ -67,19 +68,36 @@ impl AuditLayer {
 
     fn open(&self, peer: &Peer) -> Guard<'_> {
         let now = clock::now();
-        // Huawei's format: uuid, timestamp, host.
-        let id = format!("{}-{}-{}", Uuid::new_v4().hyphenated(), now.timestamp_millis(), self.hostname);
-        let address = match &peer.address {
-            PeerAddress::Tcp { address, .. } => address.ip().to_canonical().to_string(),
-            PeerAddress::Unix { uid, .. } => format!("uid:{uid}"),
-        };
         Guard {
-            record: Record::new(id.into(), Arc::clone(&peer.listener), address, now),
+            record: Record::new(self.id(now).into(), Arc::clone(&peer.listener), name(&peer.address), now),
             slot: None,
             started: Instant::now(),
             records: self,
             _in_flight: self.metrics.in_flight(),
         }
+    }
+
+    /// The id of a request, in Huawei's format: uuid, timestamp, host.
+    fn id(&self, now: DateTime<Utc>) -> String {
+        let (mut uuid, mut milliseconds) = (Uuid::encode_buffer(), itoa::Buffer::new());
+        let uuid = Uuid::new_v4().hyphenated().encode_lower(&mut uuid);
+        [&*uuid, "-", milliseconds.format(now.timestamp_millis()), "-", &*self.hostname].concat()
+    }
+}
+
+/// The other end as records name it.
+fn name(address: &PeerAddress) -> String {
+    let mut digits = [itoa::Buffer::new(); 4];
+    match address {
+        PeerAddress::Tcp { address, .. } => match address.ip().to_canonical() {
+            IpAddr::V4(ip) => {
+                let [a, b, c, d] = &mut digits;
+                let [one, two, three, four] = ip.octets();
+                [a.format(one), b.format(two), c.format(three), d.format(four)].join(".")
+            }
+            IpAddr::V6(ip) => ip.to_string(),
+        },
+        PeerAddress::Unix { uid, .. } => format!("uid:{uid}"),
     }
 }
 
