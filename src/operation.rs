@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use memchr::memchr;
+
 /// One row of the catalogue: a method and a URL, and the IAM action they need.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Operation {
@@ -94,10 +96,7 @@ impl Target {
         if !target.starts_with('/') {
             return Err(TargetError::Malformed("the request target must start with `/`"));
         }
-        let (path, query) = match target.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
-            None => (target, None),
-        };
+        let (path, query) = apart(target);
         let mut closest = TargetError::NotFound;
         for operation in CATALOGUE {
             let Some((project, job)) = split(operation.template, path) else { continue };
@@ -188,31 +187,35 @@ impl fmt::Display for Segment {
 /// The project and, where the template has it in its path, the job. `None` where the path has another shape.
 /// The parts are cut out, not checked: a path of the right shape with a bad part deserves a better error.
 fn split<'p>(template: &str, path: &'p str) -> Option<(&'p str, Option<&'p str>)> {
-    let template = template.split_once('?').map_or(template, |(path, _)| path);
     let (mut project, mut job) = (None, None);
-    let mut parts = path.split('/');
-    for expected in template.split('/') {
-        let part = parts.next()?;
-        match expected {
-            PROJECT => project = Some(part),
-            JOB => job = Some(part),
-            literal if literal == part => {}
-            _ => return None,
-        }
+    let (mut template, mut rest) = (apart(template).0, path);
+    while let Some((before, blank, after)) = next_blank(template) {
+        let from = rest.strip_prefix(before)?;
+        let end = memchr(b'/', from.as_bytes()).unwrap_or(from.len());
+        let part = if blank == PROJECT { &mut project } else { &mut job };
+        (*part, rest) = from.split_at_checked(end).map(|(part, rest)| (Some(part), rest))?;
+        template = after;
     }
-    parts.next().is_none().then_some((project?, job))
+    (rest == template).then_some((project?, job))
+}
+
+/// The path, and the query where there is one.
+fn apart(target: &str) -> (&str, Option<&str>) {
+    let query =
+        memchr(b'?', target.as_bytes()).and_then(|at| Some((target.get(..at)?, target.get(at + 1..))));
+    query.unwrap_or((target, None))
 }
 
 /// The template up to its first blank, the blank, and what follows it.
 fn next_blank(template: &str) -> Option<(&str, &str, &str)> {
-    let (start, end) = (template.find('{')?, template.find('}')?);
+    let [start, end] = [b'{', b'}'].map(|brace| memchr(brace, template.as_bytes()));
+    let (start, end) = (start?, end?);
     Some((template.get(..start)?, template.get(start..=end)?, template.get(end + 1..)?))
 }
 
 /// No URL of the catalogue is longer: two segments of 64 bytes and 32 bytes of text.
 const MAX_TARGET: usize = 256;
 const PROJECT: &str = "{project_id}";
-const JOB: &str = "{job_id}";
 const BAD_PROJECT: &str = "the project must be 1 to 64 characters of A-Z a-z 0-9 _ -";
 const BAD_JOB: &str = "the job id must be 1 to 64 characters of A-Z a-z 0-9 _ -";
 const BAD_QUERY: &str = "the query must be `job_id=` with one job id, and nothing else";

@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use super::Verdict;
@@ -155,8 +155,9 @@ impl Moment {
     /// Whether one of the clocks was set, or stood still, between then and now.
     fn parted_from(self, other: Self) -> bool {
         let (earlier, later) = if self.at <= other.at { (self, other) } else { (other, self) };
-        let passed = TimeDelta::from_std(later.at - earlier.at).unwrap_or(TimeDelta::MAX);
-        (later.date - earlier.date - passed).abs() > PARTED
+        let passed = i64::try_from((later.at - earlier.at).as_millis()).unwrap_or(i64::MAX);
+        let dated = later.date.timestamp_millis() - earlier.date.timestamp_millis();
+        dated.abs_diff(passed) > PARTED
     }
 }
 
@@ -167,11 +168,13 @@ const LOCKED_FOR: Duration = Duration::from_secs(5 * 60);
 const SHORTEST_WINDOW: Duration = Duration::from_secs(1);
 /// Four times as many as calls are in flight at most, unless that was raised.
 const REMEMBERED: usize = 4096;
-/// Further than any correction that comes in small steps.
-const PARTED: TimeDelta = TimeDelta::seconds(60);
+/// Further than any correction that comes in small steps, in milliseconds.
+const PARTED: u64 = 60_000;
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
     use Verdict::{Believed, Ended, Misdated, Nothing, Refused};
 

@@ -9,7 +9,6 @@ mod freeze;
 mod room;
 
 use std::{
-    collections::HashMap,
     num::NonZeroU32,
     sync::{
         Arc,
@@ -21,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use foldhash::HashMap;
 use governor::{DefaultDirectRateLimiter, Quota, clock::Clock, clock::DefaultClock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 

@@ -5,12 +5,12 @@
 //! names still goes on counting; a caller that it no longer names is `_unknown`.
 
 use std::{
-    collections::HashMap,
     fmt,
     sync::{Arc, PoisonError, RwLock},
 };
 
 use arc_swap::ArcSwap;
+use foldhash::HashMap;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},

@@ -4,7 +4,7 @@
 //! only the ones whose job pattern resembles its job (see `jobs`), and whether a rule's condition holds is asked
 //! last.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
 use super::jobs::{Applying, Jobs, Texts};
 use super::names::{ANY, Names, Place, Set, Sets};

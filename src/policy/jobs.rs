@@ -4,9 +4,12 @@
 //! It stands below `index`. Only patterns that have all three in common are tried one after another.
 
 use std::cell::Cell;
-use std::collections::{HashMap, hash_map};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::hash_map;
+use std::hash::BuildHasher;
 use std::slice;
+
+use foldhash::fast::RandomState;
+use foldhash::{HashMap, HashMapExt};
 
 use super::{Glob, Rule};
 

@@ -28,12 +28,12 @@ pub use moment::{MomentError, parse_moment, spell_moment};
 pub use network::NetworkError;
 pub use of_callers::OfCallers;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use foldhash::HashMap;
 
 use crate::identity::CallerId;
 use index::Index;
@@ -264,9 +264,16 @@ impl Mode {
     }
 }
 
+impl Location {
+    /// As it is displayed.
+    pub fn text(&self) -> String {
+        [&*self.file, ":", itoa::Buffer::new().format(self.line)].concat()
+    }
+}
+
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
+        f.write_str(&self.text())
     }
 }
 

@@ -5,8 +5,10 @@
 //! found: that of a class of names that are in the same sets, or where there would be too many rules in too many
 //! classes, that of each set. Neither takes names times rules of memory.
 
-use std::collections::{BTreeSet, HashMap, hash_map};
+use std::collections::{BTreeSet, hash_map};
 use std::iter;
+
+use foldhash::{HashMap, HashMapExt};
 
 use super::Glob;
 

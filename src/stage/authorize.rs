@@ -109,7 +109,7 @@ fn told<'p>(decision: &Decision<'p>) -> (Option<&'p Rule>, &'static str) {
 }
 
 fn named(rule: &Rule) -> (String, String) {
-    (rule.id.clone(), rule.location.to_string())
+    (rule.id.clone(), rule.location.text())
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ impl<'r> Stage<Recorded<'r>> for Receive {
         record.trace_id = trace.as_ref().map(|trace| trace.trace_id().to_owned());
         let deadline = Instant::now() + self.deadline;
         Ok(Received {
-            target: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+            target: head.uri.path_and_query().map(|target| target.as_str().to_owned()).unwrap_or_default(),
             method: head.method,
             headers: head.headers,
             exchange: Exchange { peer: arrival.peer, record, deadline, trace },
