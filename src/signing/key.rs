@@ -14,6 +14,8 @@ use std::ops::RangeInclusive;
 #[derive(Clone)]
 pub struct SigningKey {
     access_key: Box<str>,
+    /// Whether that looks like one, which is no secret.
+    is_public: bool,
     keyed: Hmac<Sha256>,
     security_token: Option<Secret>,
 }
@@ -97,7 +99,8 @@ impl SigningKey {
     fn keyed(access_key: &str, secret_key: &str, security_token: Option<Secret>) -> Result<Self, KeyError> {
         let keyed = Hmac::new_from_slice(secret_key.as_bytes());
         let keyed = keyed.map_err(|_| KeyError::Part(Part::SecretKey, Flaw::Empty))?;
-        Ok(Self { access_key: access_key.into(), keyed, security_token })
+        let is_public = is_public(access_key);
+        Ok(Self { access_key: access_key.into(), is_public, keyed, security_token })
     }
 
     /// The access key.
@@ -113,7 +116,7 @@ impl SigningKey {
     /// The first 4 characters of the access key: enough to tell keys apart in a record. `None` where it does not look
     /// like one, and so may be a secret that stands in its place.
     pub fn key_hint(&self) -> Option<&str> {
-        if is_public(&self.access_key) { self.access_key.get(..4) } else { None }
+        if self.is_public { self.access_key.get(..4) } else { None }
     }
 
     /// Tells secret keys apart, and tells nothing of them that a signature does not.

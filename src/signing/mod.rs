@@ -107,7 +107,7 @@ fn explain_with<'k>(
 impl Signed<'_> {
     /// The headers to add to the request before it is sent, all of them: name and value.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        let token = self.security_token.map(|token| (X_SECURITY_TOKEN, token.expose()));
+        let token = self.security_token().map(|token| (X_SECURITY_TOKEN, token));
         [(X_SDK_DATE, self.date.as_str())]
             .into_iter()
             .chain(token)
@@ -117,6 +117,21 @@ impl Signed<'_> {
     /// The value of `Authorization`.
     pub fn authorization(&self) -> &str {
         &self.authorization
+    }
+
+    /// The same, for good.
+    pub fn into_authorization(self) -> String {
+        self.authorization
+    }
+
+    /// The value of `X-Sdk-Date`.
+    pub fn date(&self) -> &str {
+        self.date.as_str()
+    }
+
+    /// The value of `X-Security-Token`, which temporary keys have.
+    pub fn security_token(&self) -> Option<&str> {
+        self.security_token.map(Secret::expose)
     }
 
     /// The names of the signed headers, in lower case, sorted, separated by `;`.

@@ -6,18 +6,21 @@
 use std::sync::Arc;
 
 use http::{
-    HeaderName, HeaderValue, Method, Request, Uri,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
     header::{ACCEPT, HOST, USER_AGENT},
 };
 use http_body_util::Full;
 use tokio::time::Instant;
 
 use super::{
-    Admitted, Exchange, Project, Refusal, Stage, authorize::Question, limit::Decided, trace::TraceContext,
+    Admitted, Exchange, Project, Refusal, Stage,
+    authorize::Question,
+    limit::Decided,
+    trace::{TRACEPARENT, TRACESTATE, TraceContext},
 };
 use crate::{
     audit::Record,
-    config::ProjectHeader,
+    config::{self, ProjectHeader},
     identity::Peer,
     upstream::{Outbound, Use},
 };
@@ -88,17 +91,7 @@ impl Draft {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         let headers = request.headers_mut();
-        headers.reserve(12);
-        headers.insert(HOST, self.project.host.clone());
-        headers.insert(USER_AGENT, OURSELVES);
-        headers.insert(ACCEPT, JSON);
-        let names = self.project.settings.project_header;
-        if names != ProjectHeader::Underscore {
-            headers.insert(PROJECT_ID, self.project.id.clone());
-        }
-        if names != ProjectHeader::Hyphen {
-            headers.insert(PROJECT_UNDERSCORE_ID, self.project.id.clone());
-        }
+        headers.clone_from(&self.project.headers);
         if let Some(trace) = &self.trace {
             headers.insert(TRACEPARENT, trace.parent.clone());
             if let Some(state) = &trace.state {
@@ -107,6 +100,22 @@ impl Draft {
         }
         request
     }
+}
+
+/// What is the same in each request for a project. `None` where its names cannot be header values.
+pub(super) fn headers(project: &config::Project) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::with_capacity(MOST_HEADERS);
+    headers.insert(HOST, HeaderValue::from_str(project.endpoint.authority()).ok()?);
+    headers.insert(USER_AGENT, OURSELVES);
+    headers.insert(ACCEPT, JSON);
+    let id = HeaderValue::from_str(&project.id).ok()?;
+    if project.project_header != ProjectHeader::Underscore {
+        headers.insert(PROJECT_ID, id.clone());
+    }
+    if project.project_header != ProjectHeader::Hyphen {
+        headers.insert(PROJECT_UNDERSCORE_ID, id);
+    }
+    Some(headers)
 }
 
 impl<'r> Stage<Admitted<'r>> for Compose {
@@ -129,8 +138,8 @@ impl<'r> Stage<Admitted<'r>> for Compose {
 /// The documentation's spelling is `X-Project_Id`, the SDKs' is `X-Project-Id`; only the latter is signed.
 pub(super) const PROJECT_ID: HeaderName = HeaderName::from_static("x-project-id");
 const PROJECT_UNDERSCORE_ID: HeaderName = HeaderName::from_static("x-project_id");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+/// Those of all projects, of a trace, and of a signature with a token.
+const MOST_HEADERS: usize = 10;
 const OURSELVES: HeaderValue =
     HeaderValue::from_static(concat!("mpc-auth-proxy/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");

@@ -3,11 +3,12 @@
 //! It stands before `authorize`, which decides on what it finds: an operation of the catalogue, a configured
 //! project and a job. This is the last stage that sees the caller's text.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use http::HeaderValue;
+use foldhash::HashMap;
+use http::HeaderMap;
 
-use super::{Exchange, Identified, Refusal, Stage, authenticate::Decider};
+use super::{Exchange, Identified, Refusal, Stage, authenticate::Decider, compose};
 use crate::{config, credential::Held, operation::Target, upstream::Upstream};
 
 /// A configured project, with what it takes to call it.
@@ -15,10 +16,8 @@ pub struct Project {
     pub(super) settings: Arc<config::Project>,
     pub(super) credential: Arc<Held>,
     pub(super) upstream: Arc<Upstream>,
-    /// `Host`, from the endpoint.
-    pub(super) host: HeaderValue,
-    /// The project's id.
-    pub(super) id: HeaderValue,
+    /// Of each request for it: all that is the same.
+    pub(super) headers: HeaderMap,
 }
 
 /// A request for an operation on a job of a configured project.
@@ -44,9 +43,8 @@ impl Project {
         credential: Arc<Held>,
         upstream: Arc<Upstream>,
     ) -> Option<Self> {
-        let host = HeaderValue::from_str(settings.endpoint.authority()).ok()?;
-        let id = HeaderValue::from_str(&settings.id).ok()?;
-        Some(Self { settings, credential, upstream, host, id })
+        let headers = compose::headers(&settings)?;
+        Some(Self { settings, credential, upstream, headers })
     }
 
     /// The same project, called by these connections.
@@ -55,8 +53,7 @@ impl Project {
             settings: Arc::clone(&self.settings),
             credential: Arc::clone(&self.credential),
             upstream,
-            host: self.host.clone(),
-            id: self.id.clone(),
+            headers: self.headers.clone(),
         }
     }
 
@@ -95,7 +92,7 @@ impl<'r> Stage<Identified<'r>> for Route {
         let record = &mut *exchange.record;
         record.route = Some(target.operation().template);
         record.action = Some(target.operation().action);
-        record.job_id = Some(target.job().to_string());
+        record.job_id = Some(target.job().as_str().to_owned());
         let project = self.projects.get(target.project().as_str()).ok_or(Refusal::UnknownProject)?;
         record.project_id = Some(Arc::clone(&project.settings.id));
         Ok(Routed { target, project: Arc::clone(project), decider, exchange })

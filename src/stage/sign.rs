@@ -3,14 +3,19 @@
 //! It stands last before the first byte: every attempt has its own date and signature, and nothing touches the
 //! request after it.
 
+use std::{fmt::Display, slice};
+
 use chrono::{DateTime, Utc};
-use http::{HeaderName, HeaderValue, header::HOST};
+use http::{
+    HeaderName, HeaderValue,
+    header::{AUTHORIZATION, HOST},
+};
 
 use super::{Cleared, Refusal, compose::PROJECT_ID};
 use crate::{
     audit::Announced,
     credential::{Credential, Lent},
-    signing::{self, SigningKey, Timestamp, Unsigned},
+    signing::{self, SignError, SigningKey, Timestamp, Unsigned},
     upstream::Outbound,
 };
 
@@ -62,27 +67,32 @@ fn sign(request: &mut Outbound, key: &SigningKey, now: DateTime<Utc>) -> Result<
     let signed = {
         let headers = request.headers();
         let value = |name| headers.get(name).map(HeaderValue::as_bytes);
-        let host = value(HOST).map(|host| ("host", host));
-        let project = value(PROJECT_ID).map(|id| ("x-project-id", id));
-        let to_sign: Vec<(&str, &[u8])> = host.into_iter().chain(project).collect();
+        let host = ("host", value(HOST).ok_or_else(|| Refusal::bug(SignError::NoHost))?);
+        let both = value(PROJECT_ID).map(|id| [host, ("x-project-id", id)]);
         let unsigned = Unsigned {
             method: request.method().as_str(),
             path: request.uri().path(),
             query: request.uri().query().unwrap_or_default(),
-            headers: &to_sign,
+            headers: both.as_ref().map_or(slice::from_ref(&host), |both| both),
             body: &[],
         };
         signing::sign(&unsigned, key, Timestamp::from(now)).map_err(Refusal::bug)?
     };
-    for (name, value) in signed.headers() {
-        let mut value = HeaderValue::from_str(value).map_err(Refusal::bug)?;
-        value.set_sensitive(name != DATE);
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(Refusal::bug)?;
-        request.headers_mut().insert(name, value);
+    let headers = request.headers_mut();
+    headers.insert(DATE, HeaderValue::from_str(signed.date()).map_err(Refusal::bug)?);
+    if let Some(token) = signed.security_token() {
+        headers.insert(SECURITY_TOKEN, secret(HeaderValue::from_str(token))?);
     }
+    headers.insert(AUTHORIZATION, secret(HeaderValue::try_from(signed.into_authorization()))?);
     Ok(())
 }
 
-/// The one header of a signature that is no secret.
-const DATE: &str = "X-Sdk-Date";
+fn secret<E: Display>(value: Result<HeaderValue, E>) -> Result<HeaderValue, Refusal> {
+    let mut value = value.map_err(Refusal::bug)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+const DATE: HeaderName = HeaderName::from_static("x-sdk-date");
+const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-security-token");
 const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");

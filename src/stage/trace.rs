@@ -3,7 +3,7 @@
 //! Both headers are held to the specification's grammar, so what goes upstream is a value of it and not the
 //! caller's bytes. Whatever is not valid is dropped, as the specification says, and never a reason to refuse.
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// A valid `traceparent`, and its `tracestate` where that is valid too.
 pub(super) struct TraceContext {
@@ -14,8 +14,8 @@ pub(super) struct TraceContext {
 impl TraceContext {
     /// The context of a request, where it has a single valid one.
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
-        let parent = single(headers, "traceparent").filter(|v| is_parent(v.as_bytes()))?;
-        let state = single(headers, "tracestate").filter(|v| is_state(v.as_bytes()));
+        let parent = single(headers, &TRACEPARENT).filter(|v| is_parent(v.as_bytes()))?;
+        let state = single(headers, &TRACESTATE).filter(|v| is_state(v.as_bytes()));
         Some(Self { parent: parent.clone(), state: state.cloned() })
     }
 
@@ -25,7 +25,7 @@ impl TraceContext {
     }
 }
 
-fn single<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h HeaderValue> {
+fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
 }
@@ -60,6 +60,9 @@ fn is_member(member: &[u8]) -> bool {
     let printable = value.iter().all(|b| matches!(b, b' '..=b'~'));
     starts && key.len() <= 256 && key.iter().all(allowed) && value.len() <= 256 && printable
 }
+
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 #[cfg(test)]
 mod tests {
