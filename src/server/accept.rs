@@ -171,7 +171,9 @@ impl ListenerContext {
     /// Has the worker serve what can bring requests.
     fn connect(self: Arc<Self>, stream: impl CallerStream + Send + 'static, peer: Arc<Peer>, permit: Permit) {
         let (tasks, runtime) = (self.tasks.clone(), self.runtime.clone());
-        drop(tasks.spawn_on(Connection::new(stream, self, peer, permit).serve(), &runtime));
+        let mut connection = Connection::new(stream, self, peer, permit);
+        // Borrowed by what serves it, so that it is in the task once.
+        drop(tasks.spawn_on(async move { connection.serve().await }, &runtime));
     }
 
     /// Who is at the other end. At once: the later, the more may have become of the caller.

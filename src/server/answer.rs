@@ -5,6 +5,7 @@
 use std::{cell::RefCell, io::Write, time::SystemTime};
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use http::{
     HeaderName, Response, StatusCode,
     header::{CONNECTION, CONTENT_LENGTH, DATE},
@@ -37,7 +38,7 @@ pub(super) fn write(answer: &Response<Body>, framing: Framing, out: &mut Vec<u8>
         }
     }
     if !answer.headers().contains_key(DATE) {
-        TODAY.with_borrow_mut(|date| header(&DATE, date.text(clock::now().into()).as_bytes(), out));
+        TODAY.with_borrow_mut(|date| header(&DATE, date.text(clock::now()).as_bytes(), out));
     }
     // It has no body, and says so itself (RFC 9110, section 8.6).
     if status != StatusCode::NO_CONTENT {
@@ -66,25 +67,24 @@ fn header(name: &HeaderName, value: &[u8], out: &mut Vec<u8>) {
 }
 
 /// The time as `Date` has it, written anew once a second.
+#[derive(Default)]
 struct Date {
-    time: HttpDate,
+    second: i64,
     text: String,
 }
 
 impl Date {
-    fn text(&mut self, now: SystemTime) -> &str {
-        let now = HttpDate::from(now);
-        if self.text.is_empty() || now != self.time {
-            self.time = now;
-            self.text = now.to_string();
+    fn text(&mut self, now: DateTime<Utc>) -> &str {
+        if self.text.is_empty() || now.timestamp() != self.second {
+            self.second = now.timestamp();
+            self.text = HttpDate::from(SystemTime::from(now)).to_string();
         }
         &self.text
     }
 }
 
 thread_local! {
-    static TODAY: RefCell<Date> =
-        RefCell::new(Date { time: SystemTime::UNIX_EPOCH.into(), text: String::new() });
+    static TODAY: RefCell<Date> = RefCell::default();
 }
 
 /// A body of this size is copied, so that one send is enough.
@@ -92,8 +92,6 @@ const SMALL: usize = 8 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use http::HeaderValue;
 
     use super::*;
@@ -139,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_date_is_right_in_each_second() {
-        let mut date = Date { time: SystemTime::UNIX_EPOCH.into(), text: String::new() };
+        let mut date = Date::default();
         for (milliseconds, expected) in [
             (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
             (999, "Thu, 01 Jan 1970 00:00:00 GMT"),
@@ -147,8 +145,7 @@ mod tests {
             (784_111_777_500, "Sun, 06 Nov 1994 08:49:37 GMT"),
             (1000, "Thu, 01 Jan 1970 00:00:01 GMT"),
         ] {
-            let now = SystemTime::UNIX_EPOCH + Duration::from_millis(milliseconds);
-            assert_eq!(date.text(now), expected);
+            assert_eq!(date.text(DateTime::from_timestamp_millis(milliseconds).unwrap()), expected);
         }
     }
 }

@@ -114,7 +114,7 @@ impl<S: CallerStream> Connection<S> {
     ///
     /// Most connections wait most of the time, so what a wait holds is kept small: nothing is read into a buffer that
     /// lives on, and the stack's future is on the heap while there is one.
-    pub(super) async fn serve(mut self) {
+    pub(super) async fn serve(&mut self) {
         loop {
             let head = match poll_fn(|cx| self.poll_request(cx)).await {
                 ControlFlow::Continue(head) => head,

@@ -8,7 +8,7 @@ use std::{error::Error, mem::replace, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use memchr::memmem;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -239,27 +239,31 @@ fn any_text(document: &Value, is_so: &impl Fn(&str) -> bool) -> bool {
 /// Of `… Access=<key>, … Signature=<hex>` the signature, and the access key where it may be a secret that stands in
 /// its place; of any other value all of it.
 fn secret_parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let after = |name: &[u8], at: Option<usize>| at.and_then(|at| value.get(at + name.len()..));
-    let signature = after(SIGNATURE, memmem::rfind(value, SIGNATURE));
+    let signature = value
+        .split_last_chunk::<SIGNATURE_LENGTH>()
+        .and_then(|(before, signature)| before.ends_with(SIGNATURE).then_some(signature.as_slice()));
     let access_key = signature
-        .and_then(|_| after(ACCESS, memmem::find(value, ACCESS))?.split(|b| *b == b',').next())
+        .and_then(|_| value.strip_prefix(ACCESS)?.split(|b| *b == b',').next())
         .filter(|key| key.len() >= SHORTEST_SECRET && !std::str::from_utf8(key).is_ok_and(is_public));
     [Some(signature.unwrap_or(value)), access_key].into_iter().flatten()
 }
 
 /// Bounded, so that an audit line is too.
 fn short(text: &str) -> String {
-    let end = text.char_indices().nth(LONGEST).map_or(text.len(), |(end, _)| end);
-    text.get(..end).unwrap_or_default().to_owned()
+    // As many bytes are not more characters.
+    let end = if text.len() <= LONGEST { None } else { text.char_indices().nth(LONGEST) };
+    text.get(..end.map_or(text.len(), |(end, _)| end)).unwrap_or_default().to_owned()
 }
 
 /// In characters.
 const LONGEST: usize = 128;
-const ACCESS: &[u8] = b"Access=";
-const SIGNATURE: &[u8] = b"Signature=";
+const ACCESS: &[u8] = b"SDK-HMAC-SHA256 Access=";
+const SIGNATURE: &[u8] = b", Signature=";
+/// In hexadecimal digits.
+const SIGNATURE_LENGTH: usize = 64;
 /// What is shorter is no secret, and may be a part of any word.
 const SHORTEST_SECRET: usize = 8;
 /// How long a call waits for room for its answer.
 const PATIENCE: Duration = Duration::from_secs(1);
-const REQUEST_ID: &str = "x-request-id";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const WITHHELD: &str = "mpc-auth-proxy withheld this message of upstream: it held a credential";

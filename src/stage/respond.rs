@@ -76,13 +76,13 @@ pub(super) fn refuse(refusal: &Refusal, record: &mut Record, local: bool) -> Res
     *response.status_mut() = facts.status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, JSON);
-    put(headers, REQUEST_ID, id);
+    put(headers, REQUEST_ID, &**id);
     put(
         headers,
         PROXY_STATUS,
-        &format!("{NAME}; error={}; details=\"{}\"", facts.proxy_error, quoted(&message)),
+        format!("{NAME}; error={}; details=\"{}\"", facts.proxy_error, quoted(&message)),
     );
-    put(headers, PROXY_REQUEST_ID, id);
+    put(headers, PROXY_REQUEST_ID, &**id);
     if let Refusal::MethodNotAllowed(allowed) = refusal {
         headers.insert(ALLOW, HeaderValue::from_static(allowed));
     }
@@ -112,7 +112,7 @@ pub fn is_passed_on(answer: &Response<Body>) -> bool {
 fn pass_on(delivered: Delivered, record: &mut Record) -> Response<Body> {
     let Delivered { answer, after_stale } = delivered;
     record.outcome = Some(Outcome::Forwarded);
-    let mut status = format!("{PASSED_ON}{}", answer.status.as_u16());
+    let mut status = [PASSED_ON, answer.status.as_str()].concat();
     if after_stale && answer.error_code().is_some_and(|code| JOB_IS_GONE.contains(&code.as_str())) {
         status.push_str(
             "; details=\"an attempt before this one got no answer and may have cancelled the job\"",
@@ -124,8 +124,8 @@ fn pass_on(delivered: Delivered, record: &mut Record) -> Response<Body> {
     *response.headers_mut() = end_to_end(headers);
     let headers = response.headers_mut();
     // In place of one that upstream may have sent: what this proxy says of itself is said by nobody else.
-    put(headers, PROXY_STATUS, &status);
-    put(headers, PROXY_REQUEST_ID, record.id());
+    put(headers, PROXY_STATUS, status);
+    put(headers, PROXY_REQUEST_ID, &**record.id());
     response
 }
 
@@ -137,14 +137,16 @@ fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
             named.extend(HeaderName::from_bytes(token.trim_ascii()).ok());
         }
     }
-    for name in named.iter().chain(&HOP_BY_HOP) {
+    // Most answers have few of them, so what there is is looked at, and not what there could be.
+    named.extend(headers.keys().filter(|name| HOP_BY_HOP.contains(name)).cloned());
+    for name in named {
         headers.remove(name);
     }
     headers
 }
 
-fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
+fn put(headers: &mut HeaderMap, name: HeaderName, value: impl TryInto<HeaderValue>) {
+    if let Ok(value) = value.try_into() {
         headers.insert(name, value);
     }
 }

@@ -103,7 +103,8 @@ pub(super) async fn handshake(stream: Stream) -> Result<Connection, DialError> {
     let counts = stream.counts();
     let (sender, driver) = Builder::new()
         .max_buf_size(MAX_HEAD)
-        .max_headers(MAX_HEADERS)
+        // A request is a head, and so one buffer.
+        .writev(false)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|_| DialError::Useless)?;
@@ -118,6 +119,5 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// The most idle connections that are kept to one endpoint: as many as there are calls at once, unless that was raised.
 /// Those in excess of this still get connections, and pay for them, above all with TLS.
 pub const MAX_IDLE: usize = 1024;
-/// The largest head of an answer, in bytes.
+/// The largest head of an answer, in bytes. It has at most 100 headers, which is what hyper allows by itself.
 const MAX_HEAD: usize = 32 * 1024;
-const MAX_HEADERS: usize = 100;
