@@ -4,6 +4,7 @@
 //! together is told in `docs/ARCHITECTURE.md`; the request path is `stack`.
 
 pub mod clock;
+pub mod reason;
 pub mod log;
 pub mod secret;
 pub mod chain;

@@ -9,6 +9,8 @@ use std::fmt;
 
 use memchr::memchr;
 
+use crate::reason::Reason;
+
 /// One row of the catalogue: a method and a URL, and the IAM action they need.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Operation {
@@ -81,7 +83,7 @@ pub enum TargetError {
     Method(&'static str),
     /// The path is an operation's, but a part of the target breaks the grammar.
     #[error("{0}")]
-    Malformed(&'static str),
+    Malformed(Reason),
 }
 
 impl Target {
@@ -94,7 +96,7 @@ impl Target {
             return Err(TargetError::TooLong);
         }
         if !target.starts_with('/') {
-            return Err(TargetError::Malformed("the request target must start with `/`"));
+            return Err(TargetError::Malformed(Reason::TargetForm));
         }
         let (path, query) = apart(target);
         let mut closest = TargetError::NotFound;
@@ -115,17 +117,17 @@ impl Target {
         job_in_path: Option<&str>,
         query: Option<&str>,
     ) -> Result<Self, TargetError> {
-        let project = Segment::parse(project).ok_or(TargetError::Malformed(BAD_PROJECT))?;
+        let project = Segment::parse(project).ok_or(TargetError::Malformed(Reason::BadProject))?;
         let job = match (job_in_path, query) {
             (Some(job), None) => job,
             (Some(_), Some(_)) => {
-                return Err(TargetError::Malformed("this URL takes no query: the job id is in its path"));
+                return Err(TargetError::Malformed(Reason::QueryNotAllowed));
             }
-            (None, query) => {
-                query.and_then(|q| q.strip_prefix("job_id=")).ok_or(TargetError::Malformed(BAD_QUERY))?
-            }
+            (None, query) => query
+                .and_then(|q| q.strip_prefix("job_id="))
+                .ok_or(TargetError::Malformed(Reason::BadQuery))?,
         };
-        let job = Segment::parse(job).ok_or(TargetError::Malformed(BAD_JOB))?;
+        let job = Segment::parse(job).ok_or(TargetError::Malformed(Reason::BadJob))?;
         Ok(Self { operation, project, job })
     }
 
@@ -216,9 +218,6 @@ fn next_blank(template: &str) -> Option<(&str, &str, &str)> {
 /// No URL of the catalogue is longer: two segments of 64 bytes and 32 bytes of text.
 const MAX_TARGET: usize = 256;
 const PROJECT: &str = "{project_id}";
-const BAD_PROJECT: &str = "the project must be 1 to 64 characters of A-Z a-z 0-9 _ -";
-const BAD_JOB: &str = "the job id must be 1 to 64 characters of A-Z a-z 0-9 _ -";
-const BAD_QUERY: &str = "the query must be `job_id=` with one job id, and nothing else";
 
 #[cfg(test)]
 mod tests {
@@ -269,32 +268,32 @@ mod tests {
             ("DELETE", "/v2/p/editing/jobs", NotFound),
             ("GET", "/v2/p/editing/jobs/j", Method("DELETE")),
             ("delete", "/v2/p/editing/jobs/j", Method("DELETE")),
-            ("DELETE", "http://h/v2/p/editing/jobs/j", Malformed("the request target must start with `/`")),
-            ("DELETE", "*", Malformed("the request target must start with `/`")),
-            ("DELETE", "", Malformed("the request target must start with `/`")),
-            ("DELETE", "/v2//editing/jobs/j", Malformed(BAD_PROJECT)),
-            ("DELETE", "/v2/p%20/editing/jobs/j", Malformed(BAD_PROJECT)),
-            ("DELETE", "/v2/p/editing/jobs/", Malformed(BAD_JOB)),
-            ("DELETE", "/v2/p/editing/jobs/..", Malformed(BAD_JOB)),
-            ("DELETE", "/v2/p/editing/jobs/a%2Fb", Malformed(BAD_JOB)),
-            ("DELETE", "/v2/p/editing/jobs/j;x=1", Malformed(BAD_JOB)),
-            ("DELETE", "/v2/p/editing/jobs/j#f", Malformed(BAD_JOB)),
-            ("DELETE", "/v2/p/editing/jobs/é", Malformed(BAD_JOB)),
-            ("DELETE", "/v2/p/editing/job", Malformed(BAD_QUERY)),
-            ("DELETE", "/v2/p/editing/job?", Malformed(BAD_QUERY)),
-            ("DELETE", "/v2/p/editing/job?Job_id=j", Malformed(BAD_QUERY)),
-            ("DELETE", "/v2/p/editing/job?x=1&job_id=j", Malformed(BAD_QUERY)),
-            ("DELETE", "/v2/p/editing/job?job_id=j&job_id=k", Malformed(BAD_JOB)),
-            ("DELETE", "/v2/p/editing/job?job_id=j&x=1", Malformed(BAD_JOB)),
-            ("DELETE", "/v2/p/editing/job?job_id=", Malformed(BAD_JOB)),
-            ("DELETE", "/v2/p/editing/job?job_id=j?", Malformed(BAD_JOB)),
+            ("DELETE", "http://h/v2/p/editing/jobs/j", Malformed(Reason::TargetForm)),
+            ("DELETE", "*", Malformed(Reason::TargetForm)),
+            ("DELETE", "", Malformed(Reason::TargetForm)),
+            ("DELETE", "/v2//editing/jobs/j", Malformed(Reason::BadProject)),
+            ("DELETE", "/v2/p%20/editing/jobs/j", Malformed(Reason::BadProject)),
+            ("DELETE", "/v2/p/editing/jobs/", Malformed(Reason::BadJob)),
+            ("DELETE", "/v2/p/editing/jobs/..", Malformed(Reason::BadJob)),
+            ("DELETE", "/v2/p/editing/jobs/a%2Fb", Malformed(Reason::BadJob)),
+            ("DELETE", "/v2/p/editing/jobs/j;x=1", Malformed(Reason::BadJob)),
+            ("DELETE", "/v2/p/editing/jobs/j#f", Malformed(Reason::BadJob)),
+            ("DELETE", "/v2/p/editing/jobs/é", Malformed(Reason::BadJob)),
+            ("DELETE", "/v2/p/editing/job", Malformed(Reason::BadQuery)),
+            ("DELETE", "/v2/p/editing/job?", Malformed(Reason::BadQuery)),
+            ("DELETE", "/v2/p/editing/job?Job_id=j", Malformed(Reason::BadQuery)),
+            ("DELETE", "/v2/p/editing/job?x=1&job_id=j", Malformed(Reason::BadQuery)),
+            ("DELETE", "/v2/p/editing/job?job_id=j&job_id=k", Malformed(Reason::BadJob)),
+            ("DELETE", "/v2/p/editing/job?job_id=j&x=1", Malformed(Reason::BadJob)),
+            ("DELETE", "/v2/p/editing/job?job_id=", Malformed(Reason::BadJob)),
+            ("DELETE", "/v2/p/editing/job?job_id=j?", Malformed(Reason::BadJob)),
         ] {
             assert_eq!(Target::parse(method, target), Err(expected), "{method} {target}");
         }
         let query_on_path = parsed("/v2/p/editing/jobs/j?job_id=k");
-        assert!(matches!(query_on_path, Err(Malformed(text)) if text.contains("takes no query")));
+        assert!(matches!(query_on_path, Err(Malformed(Reason::QueryNotAllowed))));
         assert_eq!(parsed(&format!("/v2/p/editing/jobs/{}", "j".repeat(300))), Err(TooLong));
-        assert_eq!(parsed(&format!("/v2/p/editing/jobs/{}", "j".repeat(65))), Err(Malformed(BAD_JOB)));
+        assert_eq!(parsed(&format!("/v2/p/editing/jobs/{}", "j".repeat(65))), Err(Malformed(Reason::BadJob)));
         assert!(parsed(&format!("/v2/p/editing/jobs/{}", "j".repeat(64))).is_ok());
     }
 }

@@ -17,6 +17,7 @@ use memchr::memmem;
 use serde_json::{Map, Value};
 
 use super::{Outcome, REQUEST, lock::Lock, output::Output};
+use crate::reason::Reason;
 
 /// Records what was left open, where the output is a file of ours alone. Failures are logged: nothing that will
 /// happen depends on what was.
@@ -134,6 +135,8 @@ fn record(intent: &[u8]) -> serde_json::Result<Vec<u8>> {
     record.insert("event".into(), REQUEST.into());
     record.insert("outcome".into(), Outcome::Unknown.as_str().into());
     record.insert("error.type".into(), INTERRUPTED.into());
+    record.insert("error.reason".into(), Reason::Interrupted.as_str().into());
+    record.insert("error.message".into(), Reason::Interrupted.to_string().into());
     let mut line = serde_json::to_vec(&record)?;
     line.push(b'\n');
     Ok(line)
@@ -194,10 +197,10 @@ mod tests {
             (&after["http.response.status_code"], &after["duration_ms"]),
             (&Value::Null, &Value::Null)
         );
-        for changed in ["event", "outcome", "error.type"] {
+        for changed in ["event", "outcome", "error.type", "error.reason", "error.message"] {
             before.insert(changed.into(), after[changed].clone());
         }
-        assert!(before.iter().eq(after.iter()), "{before:?}\n{after:?}");
+        assert_eq!(before, after);
         assert_eq!(closed(&path), text, "once");
     }
 

@@ -52,6 +52,13 @@ impl Line {
         }
     }
 
+    /// Adds a text that few lines have, where it is there.
+    pub(super) fn text_if_any<T: AsRef<str> + Copy>(&mut self, name: Name, value: Option<T>) {
+        if value.is_some() {
+            self.text(name, value);
+        }
+    }
+
     /// Adds a number.
     pub(super) fn number<T: Serialize + Debug + Copy>(&mut self, name: Name, value: Option<T>) {
         self.name(name);

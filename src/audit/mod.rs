@@ -21,6 +21,7 @@ use std::{mem::replace, sync::Arc, time::Duration};
 
 use chrono::{DateTime, SubsecRound, Utc};
 
+use crate::reason::Reason;
 use line::{Line, name};
 pub use opened::{OpenError, Target};
 pub use recent::Recent;
@@ -40,6 +41,8 @@ pub struct Record {
     pub caller: Option<Arc<str>>,
     /// By which kind of proof.
     pub identified_by: Option<&'static str>,
+    /// What was shown that proved nobody, in a few words of it.
+    pub presented: Option<String>,
     /// The caller's IP address, or `uid:N` on a Unix socket.
     pub peer: String,
     /// The listener's name.
@@ -48,6 +51,10 @@ pub struct Record {
     pub method: Option<&'static str>,
     /// The template of the operation's URL.
     pub route: Option<&'static str>,
+    /// The path that was asked for, where no operation or project was found.
+    pub path: Option<String>,
+    /// `Host`, where it is not one of the listener's.
+    pub host: Option<String>,
     /// The status the caller was answered with; absent where it was not.
     pub status: Option<u16>,
     /// The IAM action.
@@ -62,6 +69,8 @@ pub struct Record {
     pub rule: Option<String>,
     /// Its place, `policy.yaml:LINE`.
     pub location: Option<String>,
+    /// Why that rule is there, in the words of who wrote it.
+    pub policy_reason: Option<String>,
     /// Which policy decided.
     pub policy_hash: Option<Arc<str>>,
     /// `enforce`, or what was only observed: `would_allow`, `would_deny`.
@@ -82,13 +91,24 @@ pub struct Record {
     pub upstream_error_code: Option<String>,
     /// How it ended.
     pub outcome: Option<Outcome>,
-    /// Why it did not end well, as in `PROXY.Forbidden`.
-    pub error: Option<&'static str>,
+    /// Why it did not end well.
+    pub error: Option<Failure>,
     duration: Option<Duration>,
     /// The time spent on attempts.
     pub upstream_duration: Option<Duration>,
     /// The trace id of the caller's `traceparent`.
     pub trace_id: Option<String>,
+}
+
+/// Why a request did not end well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What kind of answer it got, as in `PROXY.Forbidden`.
+    pub code: &'static str,
+    /// The cause.
+    pub reason: Reason,
+    /// What the caller was told.
+    pub message: String,
 }
 
 /// How a request ended.
@@ -130,10 +150,13 @@ impl Record {
             request_id,
             caller: None,
             identified_by: None,
+            presented: None,
             peer,
             listener,
             method: None,
             route: None,
+            path: None,
+            host: None,
             status: None,
             action: None,
             project_id: None,
@@ -141,6 +164,7 @@ impl Record {
             effect: None,
             rule: None,
             location: None,
+            policy_reason: None,
             policy_hash: None,
             policy_mode: None,
             credential: None,
@@ -190,7 +214,7 @@ impl Record {
         Some(line)
     }
 
-    /// All fields, in the order in which they are read: who, what, why, and how it ended.
+    /// The fields, in the order in which they are read: who, what, why, and how it ended.
     fn written(&self) -> Vec<u8> {
         let mut line = Line::new();
         line.word(name!("event"), Some(self.event));
@@ -198,10 +222,13 @@ impl Record {
         line.word(name!("request.id"), Some(&self.request_id));
         line.text(name!("caller.id"), self.caller.as_ref());
         line.word(name!("caller.identified_by"), self.identified_by);
+        line.text_if_any(name!("caller.presented"), self.presented.as_ref());
         line.text(name!("network.peer.address"), Some(&self.peer));
         line.text(name!("listener"), Some(&self.listener));
         line.word(name!("http.request.method"), self.method);
         line.word(name!("http.route"), self.route);
+        line.text_if_any(name!("url.path"), self.path.as_ref());
+        line.text_if_any(name!("server.address"), self.host.as_ref());
         line.number(name!("http.response.status_code"), self.status);
         line.word(name!("mpc.action"), self.action);
         line.text(name!("mpc.project_id"), self.project_id.as_ref());
@@ -209,6 +236,7 @@ impl Record {
         line.word(name!("policy.effect"), self.effect);
         line.text(name!("policy.rule"), self.rule.as_ref());
         line.text(name!("policy.location"), self.location.as_ref());
+        line.text_if_any(name!("policy.reason"), self.policy_reason.as_ref());
         line.word(name!("policy.hash"), self.policy_hash.as_deref());
         line.word(name!("policy.mode"), self.policy_mode);
         line.text(name!("credential.name"), self.credential.as_ref());
@@ -218,7 +246,10 @@ impl Record {
         line.text(name!("upstream.request_id"), self.upstream_request_id.as_ref());
         line.text(name!("upstream.error_code"), self.upstream_error_code.as_ref());
         line.word(name!("outcome"), self.outcome.map(Outcome::as_str));
-        line.word(name!("error.type"), self.error);
+        let error = self.error.as_ref();
+        line.word(name!("error.type"), error.map(|error| error.code));
+        line.text_if_any(name!("error.reason"), error.map(|error| error.reason.as_str()));
+        line.text_if_any(name!("error.message"), error.map(|error| &error.message));
         line.number(name!("duration_ms"), self.duration.map(millis));
         line.number(name!("upstream.duration_ms"), self.upstream_duration.map(millis));
         line.text(name!("trace_id"), self.trace_id.as_ref());
@@ -226,11 +257,20 @@ impl Record {
     }
 }
 
+/// A text of a caller's, upstream's or the policy's, bounded so that a line is too.
+pub fn bounded(text: &str) -> String {
+    // As many bytes are not more characters.
+    let end = if text.len() <= LONGEST { None } else { text.char_indices().nth(LONGEST) };
+    text.get(..end.map_or(text.len(), |(end, _)| end)).unwrap_or_default().to_owned()
+}
+
 /// In milliseconds, to the microsecond.
 fn millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
 }
 
+/// In characters.
+const LONGEST: usize = 128;
 const REQUEST: &str = "request";
 const INTENT: &str = "intent";
 
@@ -278,8 +318,8 @@ mod tests {
         }
     }
 
-    const FIELDS: &str = "event timestamp request.id caller.id caller.identified_by network.peer.address listener \
-        http.request.method http.route http.response.status_code mpc.action mpc.project_id mpc.job_id \
+    const FIELDS: &str = "event timestamp request.id caller.id caller.identified_by network.peer.address \
+        listener http.request.method http.route http.response.status_code mpc.action mpc.project_id mpc.job_id \
         policy.effect policy.rule policy.location policy.hash policy.mode credential.name credential.key_hint \
         upstream.attempts upstream.status_code upstream.request_id upstream.error_code outcome error.type \
         duration_ms upstream.duration_ms trace_id";

@@ -24,6 +24,7 @@ use super::{
     Credential, Look, Provided, State, Verdict,
     health::{KeyHealth, Keys, NotAdmitted, Permit},
 };
+use crate::reason::Reason;
 
 /// A configured credential and the last good value of it.
 pub struct Held {
@@ -76,19 +77,25 @@ pub struct Lent(Arc<Value>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
     /// There is no value, or the last has expired and no new one came.
-    #[error("there is no credential for this project now")]
+    #[error("{}", self.reason())]
     Missing(Duration),
     /// Upstream did not believe the last signatures.
-    #[error(
-        "this project's credential is held back: upstream refused its last signatures, and five in a row lock the key"
-    )]
+    #[error("{}", self.reason())]
     HeldBack(Duration),
     /// As many signatures as may be are without an answer.
-    #[error(
-        "too many signatures of this project's key are waiting for upstream's answers: were they bad, more would lock \
-         the key"
-    )]
+    #[error("{}", self.reason())]
     Crowded,
+}
+
+impl Unavailable {
+    /// The cause.
+    pub fn reason(self) -> Reason {
+        match self {
+            Self::Missing(_) => Reason::NoCredential,
+            Self::HeldBack(_) => Reason::CredentialHeldBack,
+            Self::Crowded => Reason::SignaturesUnanswered,
+        }
+    }
 }
 
 impl Held {

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::IdentityError;
+use crate::reason::Reason;
 
 /// The SHA-256 of a bearer token: what the policy knows of it, and all that is kept of a presented one.
 #[derive(Clone)]
@@ -69,7 +70,7 @@ impl fmt::Debug for TokenDigest {
 /// is not one bearer token. What cannot be read must not be passed over in favour of a weaker proof.
 pub(super) fn presented(headers: &HeaderMap) -> Result<[Option<Token<'_>>; 2], IdentityError> {
     if headers.keys().any(is_respelled) {
-        return Err(IdentityError::MalformedToken(RESPELLED));
+        return Err(IdentityError::MalformedToken(Reason::TokenHeaderSpelling));
     }
     let proxy = single(headers, &PROXY_AUTHORIZATION)?;
     let origin = single(headers, &AUTHORIZATION)?;
@@ -101,7 +102,7 @@ fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h He
     let mut lines = headers.get_all(name).iter();
     match (lines.next(), lines.next()) {
         (line, None) => Ok(line),
-        (_, Some(_)) => Err(IdentityError::MalformedToken(REPEATED)),
+        (_, Some(_)) => Err(IdentityError::MalformedToken(Reason::SeveralTokens)),
     }
 }
 
@@ -114,11 +115,11 @@ pub(super) fn is_sdk_signature(scheme: &[u8]) -> bool {
 fn token(value: &HeaderValue) -> Result<Token<'_>, IdentityError> {
     let (scheme, token) = split_scheme(value);
     if !scheme.eq_ignore_ascii_case(b"Bearer") {
-        return Err(IdentityError::MalformedToken(SCHEME));
+        return Err(IdentityError::MalformedToken(Reason::TokenScheme));
     }
     let long_enough = (MIN_TOKEN..=MAX_TOKEN).contains(&token.len());
     let text = std::str::from_utf8(token).ok().filter(|_| long_enough && is_b64token(token));
-    let text = text.ok_or(IdentityError::MalformedToken(GRAMMAR))?;
+    let text = text.ok_or(IdentityError::MalformedToken(Reason::MalformedToken))?;
     Ok(Token { digest: TokenDigest::of(token), text })
 }
 
@@ -141,11 +142,6 @@ fn is_b64token(token: &[u8]) -> bool {
 /// Shorter ones can be guessed.
 const MIN_TOKEN: usize = 16;
 const MAX_TOKEN: usize = 4096;
-const RESPELLED: &str = "a header that is named like Proxy-Authorization or Authorization, spelled with `_`";
-const REPEATED: &str = "more than one Proxy-Authorization or Authorization header";
-const SCHEME: &str = "Proxy-Authorization and Authorization take the scheme Bearer only";
-const GRAMMAR: &str =
-    "a bearer token is 16 to 4096 characters of A-Z a-z 0-9 - . _ ~ + / with `=` at its end only";
 
 #[cfg(test)]
 mod tests {
@@ -174,33 +170,33 @@ mod tests {
     #[test]
     fn whatever_is_not_one_bearer_token_is_refused() {
         for (value, reason) in [
-            (&b""[..], SCHEME),
-            (b"Basic YWxhZGRpbjpvcGVuc2VzYW1l", SCHEME),
-            (b"Bearer=0123456789abcdef", SCHEME),
-            (b"Bearer\t0123456789abcdef", SCHEME),
-            (b"SDK-HMAC-SHA2560123456789abcdef", SCHEME),
-            (b" Bearer 0123456789abcdef", SCHEME),
-            (b"Bearer", GRAMMAR),
-            (b"Bearer ", GRAMMAR),
-            (b"Bearer 0123456789abcde", GRAMMAR),
-            (b"Bearer 0123456789abcdef ", GRAMMAR),
-            (b"Bearer 0123456789abcdef,Bearer 0123456789abcdef", GRAMMAR),
-            (b"Bearer 0123456789=abcdef", GRAMMAR),
-            (b"Bearer ================", GRAMMAR),
-            (b"Bearer 0123456789abcde\"", GRAMMAR),
-            (b"Bearer 0123456789abcde\xe9", GRAMMAR),
+            (&b""[..], Reason::TokenScheme),
+            (b"Basic YWxhZGRpbjpvcGVuc2VzYW1l", Reason::TokenScheme),
+            (b"Bearer=0123456789abcdef", Reason::TokenScheme),
+            (b"Bearer\t0123456789abcdef", Reason::TokenScheme),
+            (b"SDK-HMAC-SHA2560123456789abcdef", Reason::TokenScheme),
+            (b" Bearer 0123456789abcdef", Reason::TokenScheme),
+            (b"Bearer", Reason::MalformedToken),
+            (b"Bearer ", Reason::MalformedToken),
+            (b"Bearer 0123456789abcde", Reason::MalformedToken),
+            (b"Bearer 0123456789abcdef ", Reason::MalformedToken),
+            (b"Bearer 0123456789abcdef,Bearer 0123456789abcdef", Reason::MalformedToken),
+            (b"Bearer 0123456789=abcdef", Reason::MalformedToken),
+            (b"Bearer ================", Reason::MalformedToken),
+            (b"Bearer 0123456789abcde\"", Reason::MalformedToken),
+            (b"Bearer 0123456789abcde\xe9", Reason::MalformedToken),
         ] {
             assert_eq!(read(value), Err(IdentityError::MalformedToken(reason)), "{}", value.escape_ascii());
         }
         let too_long = format!("Bearer {}", "a".repeat(4097));
-        assert_eq!(read(too_long.as_bytes()), Err(IdentityError::MalformedToken(GRAMMAR)));
+        assert_eq!(read(too_long.as_bytes()), Err(IdentityError::MalformedToken(Reason::MalformedToken)));
     }
 
     #[test]
     fn an_sdk_signature_is_passed_over_in_authorization_only() {
         let value = HeaderValue::from_static("SDK-HMAC-SHA256 Access=x");
         let headers = [(PROXY_AUTHORIZATION, value)].into_iter().collect();
-        assert_eq!(presented(&headers).err(), Some(IdentityError::MalformedToken(SCHEME)));
+        assert_eq!(presented(&headers).err(), Some(IdentityError::MalformedToken(Reason::TokenScheme)));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use x509_parser::{extensions::GeneralName, parse_x509_certificate, prelude::X509Certificate};
 
 use super::spiffe::{DnsName, SpiffeId};
+use crate::reason::Reason;
 
 /// What a verified client certificate says of its holder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,14 +23,24 @@ pub struct Certificate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
     /// It cannot be read, or not in one way only.
-    #[error("the names in the client certificate cannot be read")]
+    #[error("{}", Reason::CertificateUnreadable)]
     Unreadable,
     /// An X.509-SVID has exactly one URI name (X509-SVID, section 2), and which of two would count is anybody's guess.
-    #[error("the client certificate has more than one URI name")]
+    #[error("{}", Reason::CertificateAmbiguous)]
     SeveralUris,
     /// It, or one that it was verified by, was valid when the connection was made, and is no longer.
-    #[error("the client certificate has expired since the connection was made")]
+    #[error("{}", Reason::CertificateExpired)]
     Expired,
+}
+
+impl CertificateError {
+    pub(super) fn reason(self) -> Reason {
+        match self {
+            Self::Unreadable => Reason::CertificateUnreadable,
+            Self::SeveralUris => Reason::CertificateAmbiguous,
+            Self::Expired => Reason::CertificateExpired,
+        }
+    }
 }
 
 impl Certificate {
@@ -75,6 +86,11 @@ impl Certificate {
     /// A connection may outlive the certificate that it was made with.
     pub(super) fn check_at(&self, now: DateTime<Utc>) -> Result<(), CertificateError> {
         if now > self.not_after { Err(CertificateError::Expired) } else { Ok(()) }
+    }
+
+    /// The name that a person knows it by: the URI, or else the first host.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.uri.as_deref().or_else(|| self.dns.first().map(|name| &**name))
     }
 
     pub(super) fn has_id(&self, id: &SpiffeId) -> bool {

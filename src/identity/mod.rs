@@ -10,6 +10,7 @@ mod jwks;
 mod loopback;
 mod nobody;
 mod peer;
+mod presented;
 mod proof;
 mod sdk_signature;
 mod service_account;
@@ -30,6 +31,8 @@ use std::{fmt, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
+
+use crate::reason::Reason;
 
 /// A caller's name in the policy: 1 to 64 of `A-Z a-z 0-9 . _ -`, not starting with `_`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,29 +80,45 @@ pub struct Callers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// Nothing on the request proves a caller.
-    #[error("nothing proves which caller this is")]
+    #[error("{}", Reason::NoProof)]
     NoProof,
     /// Two proofs are of different callers.
-    #[error("the proofs on this request are of different callers")]
+    #[error("{}", Reason::ConflictingProofs)]
     Conflict,
     /// A bearer token that no caller has.
-    #[error("the bearer token is not one of a known caller")]
+    #[error("{}", Reason::UnknownToken)]
     WrongToken,
     /// The headers that carry bearer tokens cannot be read in one way only. Says why.
     #[error("{0}")]
-    MalformedToken(&'static str),
+    MalformedToken(Reason),
     /// A bearer token on a listener that takes none.
-    #[error("bearer tokens are not accepted on this listener: set `bearer: true` on it, or send no token")]
+    #[error("{}", Reason::TokenNotTaken)]
     TokenNotTaken,
     /// A client certificate that proves nobody.
     #[error("{0}")]
     WrongCertificate(#[from] CertificateError),
     /// A token of a Kubernetes service account that proves nobody. Says why.
     #[error("the service-account token is not accepted: {0}")]
-    WrongServiceAccount(&'static str),
+    WrongServiceAccount(Reason),
     /// A signature by a key that was issued for this proxy, which is not right. Says why.
     #[error("the SDK signature is not accepted: {0}")]
-    WrongSignature(&'static str),
+    WrongSignature(Reason),
+}
+
+impl IdentityError {
+    /// The cause.
+    pub fn reason(self) -> Reason {
+        match self {
+            Self::NoProof => Reason::NoProof,
+            Self::Conflict => Reason::ConflictingProofs,
+            Self::WrongToken => Reason::UnknownToken,
+            Self::TokenNotTaken => Reason::TokenNotTaken,
+            Self::WrongCertificate(error) => error.reason(),
+            Self::MalformedToken(reason)
+            | Self::WrongServiceAccount(reason)
+            | Self::WrongSignature(reason) => reason,
+        }
+    }
 }
 
 impl Callers {
@@ -280,8 +299,7 @@ fn agree(so_far: Option<Identity>, next: Identity) -> Result<Identity, IdentityE
     }
 }
 
-const NO_SUCH_ACCOUNT: IdentityError =
-    IdentityError::WrongServiceAccount("no caller has this service account, with this issuer and audience");
+const NO_SUCH_ACCOUNT: IdentityError = IdentityError::WrongServiceAccount(Reason::UnknownServiceAccount);
 
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,7 @@ use super::{
     IdentityError, Presented,
     bearer::{is_sdk_signature, split_scheme},
 };
+use crate::reason::Reason;
 use crate::signing::{self, Leeway, SigningKey, Timestamp, UNSIGNED_PAYLOAD, Unsigned};
 
 /// A caller that signs, and what its signatures must cover.
@@ -45,19 +46,19 @@ pub(super) fn verify(presented: &Presented<'_>, signer: &Signer) -> Result<(), I
     check(presented, signer).map_err(IdentityError::WrongSignature)
 }
 
-fn check(presented: &Presented<'_>, signer: &Signer) -> Result<(), &'static str> {
+fn check(presented: &Presented<'_>, signer: &Signer) -> Result<(), Reason> {
     let headers = presented.headers;
     let authorization = deciding(headers, &AUTHORIZATION)?;
-    let date = Timestamp::parse(deciding(headers, &X_SDK_DATE)?).map_err(|_| "X-Sdk-Date is not a time")?;
+    let date = Timestamp::parse(deciding(headers, &X_SDK_DATE)?).map_err(|_| Reason::SignatureDateForm)?;
     check_date(date, presented.now)?;
 
-    let (_, rest) = authorization.split_once(", SignedHeaders=").ok_or(FORM)?;
-    let (names, _) = rest.split_once(", Signature=").ok_or(FORM)?;
+    let (_, rest) = authorization.split_once(", SignedHeaders=").ok_or(Reason::SignatureForm)?;
+    let (names, _) = rest.split_once(", Signature=").ok_or(Reason::SignatureForm)?;
     let signed = signed_headers(names, headers)?;
     let hostless = !signed.iter().any(|(name, _)| *name == HOST.as_str());
     // That it is the listener's `Host` was looked at before; whether it was meant for this one, only the caller can say.
     if hostless && signer.require_signed_host {
-        return Err("Host is not signed");
+        return Err(Reason::SignatureWithoutHost);
     }
     // A request has no body here. Of SDKs that say that theirs is not covered, some sign the hash of nothing all the same.
     let says_unsigned = optional(headers, &X_SDK_CONTENT_SHA256)? == Some(UNSIGNED_PAYLOAD);
@@ -66,22 +67,19 @@ fn check(presented: &Presented<'_>, signer: &Signer) -> Result<(), &'static str>
     let is_that_of = |unsigned_payload| {
         let leeway = Leeway { hostless, unsigned_payload };
         let expected = signing::recompute(&request, &signer.key, date, leeway)
-            .map_err(|_| "it is of a request that cannot be signed")?;
+            .map_err(|_| Reason::SignatureUnsignable)?;
         // The whole value, byte for byte: there is no second way to write one, and none to be read in two.
-        Ok::<_, &'static str>(expected.authorization().as_bytes().ct_eq(authorization.as_bytes()))
+        Ok::<_, Reason>(expected.authorization().as_bytes().ct_eq(authorization.as_bytes()))
     };
     let mut same = is_that_of(false)?;
     if says_unsigned {
         same |= is_that_of(true)?;
     }
-    if same.into() { Ok(()) } else { Err("it is not of this request and this key") }
+    if same.into() { Ok(()) } else { Err(Reason::SignatureMismatch) }
 }
 
 /// The headers that the caller says it signed, as they arrived, apart from the date, which signing adds.
-fn signed_headers<'h>(
-    names: &'h str,
-    headers: &'h HeaderMap,
-) -> Result<Vec<(&'h str, &'h [u8])>, &'static str> {
+fn signed_headers<'h>(names: &'h str, headers: &'h HeaderMap) -> Result<Vec<(&'h str, &'h [u8])>, Reason> {
     let mut signed = Vec::with_capacity(8);
     let mut dated = false;
     for name in names.split(';') {
@@ -89,57 +87,54 @@ fn signed_headers<'h>(
             dated = true;
             continue;
         }
-        let known = HeaderName::from_bytes(name.as_bytes()).map_err(|_| FORM)?;
+        let known = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Reason::SignatureForm)?;
         signed.push((name, single(headers, &known)?.as_bytes()));
     }
-    if dated { Ok(signed) } else { Err("X-Sdk-Date is not signed") }
+    if dated { Ok(signed) } else { Err(Reason::SignatureWithoutDate) }
 }
 
-fn check_date(date: Timestamp, now: DateTime<Utc>) -> Result<(), &'static str> {
+fn check_date(date: Timestamp, now: DateTime<Utc>) -> Result<(), Reason> {
     let (earliest, latest) = (Timestamp::from(now - WINDOW), Timestamp::from(now + WINDOW));
     // The form is of fixed width, so the order of texts is the order of times.
     if (earliest.as_str()..=latest.as_str()).contains(&date.as_str()) {
         Ok(())
     } else {
-        Err("X-Sdk-Date is more than 15 minutes off")
+        Err(Reason::SignatureDate)
     }
 }
 
 /// A header that is there once.
-fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h HeaderValue, &'static str> {
+fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h HeaderValue, Reason> {
     let mut lines = headers.get_all(name).iter();
     match (lines.next(), lines.next()) {
         (Some(value), None) => Ok(value),
-        (Some(_), Some(_)) => Err(TWICE),
-        (None, _) => Err(NOT_THERE),
+        (Some(_), Some(_)) => Err(Reason::SignatureHeaderTwice),
+        (None, _) => Err(Reason::SignatureHeaderMissing),
     }
 }
 
 /// A header that decides if it is there.
-fn optional<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, &'static str> {
+fn optional<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Reason> {
     match deciding(headers, name) {
-        Err(NOT_THERE) => Ok(None),
+        Err(Reason::SignatureHeaderMissing) => Ok(None),
         other => other.map(Some),
     }
 }
 
 /// A header that decides, and is there in one spelling only: some servers read `_` as `-`.
-fn deciding<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h str, &'static str> {
+fn deciding<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h str, Reason> {
     let fold = |b: u8| if b == b'_' { b'-' } else { b };
     let alike = |other: &HeaderName| other.as_str().bytes().map(fold).eq(name.as_str().bytes());
     if headers.keys().any(|other| other != name && alike(other)) {
-        return Err(TWICE);
+        return Err(Reason::SignatureHeaderTwice);
     }
-    single(headers, name)?.to_str().map_err(|_| FORM)
+    single(headers, name)?.to_str().map_err(|_| Reason::SignatureForm)
 }
 
 /// How far the signing time may be off, as at Huawei's gateway.
 const WINDOW: TimeDelta = TimeDelta::minutes(15);
 const X_SDK_DATE: HeaderName = HeaderName::from_static("x-sdk-date");
 const X_SDK_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-sdk-content-sha256");
-const NOT_THERE: &str = "a header that it covers is not there";
-const TWICE: &str = "a header that it covers is there more than once";
-const FORM: &str = "it is not of the form `Access=…, SignedHeaders=…, Signature=…`";
 
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ use super::{
     IdentityError,
     jwks::{KeySet, TokenError},
 };
-use crate::object::Object;
+use crate::{object::Object, reason::Reason};
 
 /// A service account of one cluster, and whom its tokens must be meant for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,19 +70,26 @@ pub(super) fn looks_like_one(token: &str) -> bool {
 pub(super) fn verify(token: &str, keys: &KeySet, now: DateTime<Utc>) -> Result<Claims, IdentityError> {
     let Object(claims): Object<Claims> = keys.verified(token).map_err(|error| {
         IdentityError::WrongServiceAccount(match error {
-            TokenError::Malformed => "it cannot be read",
-            TokenError::Signature => "it is not signed by a known key",
-            TokenError::Claims => "it is not bound to a service account, or has no end",
+            TokenError::Malformed => Reason::JwtMalformed,
+            TokenError::Signature => Reason::JwtSignature,
+            TokenError::Claims => Reason::JwtClaims,
         })
     })?;
     let now = now.timestamp();
     if now >= claims.exp.saturating_add(LEEWAY.num_seconds()) {
-        return Err(IdentityError::WrongServiceAccount("it has expired"));
+        return Err(IdentityError::WrongServiceAccount(Reason::JwtExpired));
     }
     if claims.nbf.is_some_and(|from| now < from.saturating_sub(LEEWAY.num_seconds())) {
-        return Err(IdentityError::WrongServiceAccount("it is not valid yet"));
+        return Err(IdentityError::WrongServiceAccount(Reason::JwtNotYetValid));
     }
     Ok(claims)
+}
+
+/// Which account a token says that it is of, and by whom. Nothing of it was verified.
+pub(super) fn claimed(token: &str) -> Option<String> {
+    let Object(claims): Object<Claims> = jsonwebtoken::dangerous::insecure_decode_claims(token).ok()?;
+    let Bound { namespace, serviceaccount: Object(Named { name }) } = claims.bound.0;
+    Some(format!("{namespace}/{name} of {}", claims.iss))
 }
 
 impl ServiceAccount {
@@ -148,10 +155,10 @@ mod tests {
     }
 
     const NOW: &str = "2026-01-15T08:30:00Z";
-    const FORM: &str = "it cannot be read";
-    const SIGNATURE: &str = "it is not signed by a known key";
-    const CLAIMS: &str = "it is not bound to a service account, or has no end";
-    const ACCOUNT: &str = "no caller has this service account, with this issuer and audience";
+    const FORM: Reason = Reason::JwtMalformed;
+    const SIGNATURE: Reason = Reason::JwtSignature;
+    const CLAIMS: Reason = Reason::JwtClaims;
+    const ACCOUNT: Reason = Reason::UnknownServiceAccount;
 
     #[test]
     fn claims_are_read_by_their_names_only() {
@@ -168,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_token_counts_where_everything_about_it_is_right() {
-        let refused: BTreeMap<&str, &str> = [
+        let refused: BTreeMap<&str, Reason> = [
             ("for another audience", ACCOUNT),
             ("for no audience", ACCOUNT),
             ("of another issuer", ACCOUNT),
@@ -209,7 +216,7 @@ mod tests {
         assert_eq!(tokens.len(), 41);
         for (name, token) in &tokens {
             let expected = match (refused.get(&**name), name.starts_with("right")) {
-                (Some(why), _) => Err(IdentityError::WrongServiceAccount(why)),
+                (Some(why), _) => Err(IdentityError::WrongServiceAccount(*why)),
                 (None, true) => Ok("oncall".to_owned()),
                 (None, false) => Err(IdentityError::WrongToken),
             };
@@ -221,10 +228,10 @@ mod tests {
     fn a_token_counts_from_its_beginning_to_its_end_give_or_take_half_a_minute() {
         let wrong = |why| Err(IdentityError::WrongServiceAccount(why));
         for (now, expected) in [
-            ("2026-01-15T08:29:29Z", wrong("it is not valid yet")),
+            ("2026-01-15T08:29:29Z", wrong(Reason::JwtNotYetValid)),
             ("2026-01-15T08:29:30Z", Ok("oncall".to_owned())),
             ("2026-01-15T09:30:29Z", Ok("oncall".to_owned())),
-            ("2026-01-15T09:30:30Z", wrong("it has expired")),
+            ("2026-01-15T09:30:30Z", wrong(Reason::JwtExpired)),
         ] {
             assert_eq!(identify(vec![("oncall", account())], &tokens()["right"], now), expected, "{now}");
         }

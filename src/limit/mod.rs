@@ -27,7 +27,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub use freeze::{Freeze, Frozen, Said, Whom};
 pub use room::{Room, Taken};
 
-use crate::identity::CallerId;
+use crate::{identity::CallerId, reason::Reason};
 
 /// So many calls in so much time, and how many of them at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,10 +85,7 @@ pub enum Scope {
 
 /// A limit was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", match .scope {
-    Scope::Caller => "this caller has reached its limit",
-    Scope::Project => "the callers of this project together have reached its limit",
-})]
+#[error("{}", .scope.reason())]
 pub struct Exceeded {
     /// Whose.
     pub scope: Scope,
@@ -105,6 +102,16 @@ struct Caller {
 struct Project {
     rate: Rate,
     bucket: DefaultDirectRateLimiter,
+}
+
+impl Scope {
+    /// The cause of what is refused for it.
+    pub fn reason(self) -> Reason {
+        match self {
+            Self::Caller => Reason::CallerLimit,
+            Self::Project => Reason::ProjectLimit,
+        }
+    }
 }
 
 impl Limiter {

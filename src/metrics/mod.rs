@@ -29,6 +29,7 @@ use crate::{
     identity::CallerId,
     limit::Scope,
     policy::{Decision, Policy},
+    reason::Reason,
     upstream::Upstream,
 };
 
@@ -42,6 +43,7 @@ pub struct Metrics {
     duration: Histogram,
     upstream_duration: Histogram,
     upstream_errors: Family<KindLabels, Counter>,
+    refusals: Family<ReasonLabels, Counter>,
     in_flight: Gauge,
     refreshes: Family<RefreshLabels, Counter>,
     reloads: Family<OutcomeLabels, Counter>,
@@ -79,6 +81,11 @@ struct KindLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
     outcome: &'static str,
 }
@@ -103,6 +110,7 @@ impl Metrics {
             duration: Histogram::new(BUCKETS),
             upstream_duration: Histogram::new(BUCKETS),
             upstream_errors: Family::default(),
+            refusals: Family::default(),
             in_flight: Gauge::default(),
             refreshes: Family::default(),
             reloads: Family::default(),
@@ -135,6 +143,9 @@ impl Metrics {
     /// Counts a request that is over.
     pub fn finished(&self, record: &Record, took: Duration) {
         self.by_policy.finished(record);
+        if let Some(error) = &record.error {
+            self.refusals.get_or_create(&ReasonLabels { reason: error.reason.as_str() }).inc();
+        }
         self.duration.observe(took.as_secs_f64());
     }
 
@@ -196,6 +207,9 @@ impl Metrics {
         for kind in ["connect", "closed", "stale", "timeout", "invalid"] {
             drop(self.upstream_errors.get_or_create(&KindLabels { kind }));
         }
+        for reason in Reason::ALL {
+            drop(self.refusals.get_or_create(&ReasonLabels { reason: reason.as_str() }));
+        }
         for credential in foreseen.credentials {
             for succeeded in [true, false] {
                 drop(self.refreshes.get_or_create(&RefreshLabels::new(credential.name(), succeeded)));
@@ -216,6 +230,7 @@ impl Metrics {
             self.upstream_duration.clone(),
         );
         r.register("upstream_errors", "Attempts without an acceptable answer", self.upstream_errors.clone());
+        r.register("refusals", "Requests that were refused or failed, by cause", self.refusals.clone());
         r.register("in_flight_requests", "Requests under way", self.in_flight.clone());
         let help = "How often a credential's source was asked";
         r.register("credential_refreshes", help, self.refreshes.clone());

@@ -17,6 +17,7 @@ use memchr::memchr3;
 
 use crate::{
     config::Limits,
+    reason::Reason,
     stage::{Refusal, canonical},
 };
 
@@ -84,9 +85,9 @@ impl Recogniser {
             match rest.get(at..).unwrap_or_default() {
                 [b'\r', b'\n', ..] => {}
                 [b'\r'] => return self.wait(within.len()),
-                [b'\r', ..] => return Err(Refusal::BadRequest(BARE_CR)),
-                [b'\n', ..] => return Err(Refusal::BadRequest(BARE_LF)),
-                _ => return Err(Refusal::BadRequest(NUL)),
+                [b'\r', ..] => return Err(Refusal::BadRequest(Reason::BareCr)),
+                [b'\n', ..] => return Err(Refusal::BadRequest(Reason::BareLf)),
+                _ => return Err(Refusal::BadRequest(Reason::NulInHead)),
             }
             let is_empty = self.seen == self.line;
             self.seen += 2;
@@ -133,8 +134,8 @@ fn parse(head: &Bytes, max_headers: usize) -> Result<Head, Refusal> {
     let mut request = httparse::Request::new(&mut []);
     match request.parse_with_uninit_headers(head, room) {
         Ok(Status::Complete(length)) if length == head.len() => {}
-        Ok(_) => return Err(Refusal::BadRequest(TWO_WAYS)),
-        Err(httparse::Error::Version) => return Err(Refusal::BadRequest(VERSION)),
+        Ok(_) => return Err(Refusal::BadRequest(Reason::AmbiguousHead)),
+        Err(httparse::Error::Version) => return Err(Refusal::BadRequest(Reason::HttpVersion)),
         Err(httparse::Error::TooManyHeaders) => return Err(Refusal::HeadersTooLarge),
         Err(_) => return Err(UNREADABLE),
     }
@@ -159,13 +160,13 @@ fn parse(head: &Bytes, max_headers: usize) -> Result<Head, Refusal> {
 /// authority as a second opinion on `Host`.
 fn target(head: &Bytes, text: &str) -> Result<Uri, Refusal> {
     if !text.starts_with('/') {
-        return Err(Refusal::BadRequest(ORIGIN_FORM));
+        return Err(Refusal::BadRequest(Reason::TargetForm));
     }
     if !text.bytes().all(|byte| matches!(byte, b'!'..=b'~') && byte != b'#') {
-        return Err(Refusal::BadRequest(TARGET));
+        return Err(Refusal::BadRequest(Reason::TargetCharacter));
     }
     let target = PathAndQuery::from_maybe_shared(head.slice_ref(text.as_bytes()));
-    Ok(Uri::from(target.map_err(|_| Refusal::BadRequest(TARGET))?))
+    Ok(Uri::from(target.map_err(|_| Refusal::BadRequest(Reason::TargetCharacter))?))
 }
 
 /// What the headers say about where the request ends, and the connection.
@@ -179,16 +180,16 @@ impl Framing {
     /// Reads a header. `_` is read as `-`: servers behind us may do the same.
     fn field(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Refusal> {
         let fault = match canonical(name).as_ref() {
-            "content-length" if replace(&mut self.has_length, true) => TWO_LENGTHS,
+            "content-length" if replace(&mut self.has_length, true) => Reason::SeveralLengths,
             "content-length" if value == b"0" => return Ok(()),
-            "content-length" if is_length(value) => BODY,
-            "content-length" => LENGTH,
-            "transfer-encoding" => TRANSFER_ENCODING,
-            "trailer" => TRAILER,
-            "content-encoding" => CONTENT_ENCODING,
+            "content-length" if is_length(value) => Reason::BodyNotAllowed,
+            "content-length" => Reason::BadLength,
+            "transfer-encoding" => Reason::TransferEncoding,
+            "trailer" => Reason::Trailer,
+            "content-encoding" => Reason::ContentEncoding,
             // Without a body there is nothing to continue with.
             "expect" if value.eq_ignore_ascii_case(b"100-continue") => return Ok(()),
-            "expect" => EXPECT,
+            "expect" => Reason::Expect,
             _ if name == CONNECTION => {
                 let mut options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
                 self.closes |= options.any(|option| option.eq_ignore_ascii_case(b"close"));
@@ -207,21 +208,7 @@ fn is_length(value: &[u8]) -> bool {
 
 /// As many headers are read without allocating for them.
 const FEW: usize = 64;
-const BARE_LF: &str = "a line of the head ends without a carriage return";
-const BARE_CR: &str = "the head has a carriage return that ends no line";
-const NUL: &str = "the head has a NUL";
-const UNREADABLE: Refusal = Refusal::BadRequest("this is not a request of HTTP/1.1");
-const TWO_WAYS: &str = "the head can be read in more than one way";
-const VERSION: &str = "only HTTP/1.1 and HTTP/1.0 are accepted";
-const ORIGIN_FORM: &str = "the request target must start with `/`";
-const TARGET: &str = "the request target has a character that no target may have";
-const TWO_LENGTHS: &str = "more than one Content-Length header";
-const LENGTH: &str = "Content-Length is not a number of bytes";
-const BODY: &str = "request body not allowed";
-const TRANSFER_ENCODING: &str = "Transfer-Encoding is not accepted: request body not allowed";
-const TRAILER: &str = "Trailer is not accepted";
-const CONTENT_ENCODING: &str = "Content-Encoding is not accepted";
-const EXPECT: &str = "Expect is not accepted, but for 100-continue";
+const UNREADABLE: Refusal = Refusal::BadRequest(Reason::NotHttp);
 
 #[cfg(test)]
 mod tests;

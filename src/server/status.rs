@@ -176,7 +176,7 @@ fn rfc3339(time: DateTime<Utc>) -> String {
 }
 
 /// What is told to whoever reaches the ops port: names of the configuration, numbers and times.
-const ANYBODYS: [&str; 11] = [
+const ANYBODYS: [&str; 12] = [
     "timestamp",
     "caller.id",
     "caller.identified_by",
@@ -187,5 +187,6 @@ const ANYBODYS: [&str; 11] = [
     "policy.rule",
     "outcome",
     "error.type",
+    "error.reason",
     "duration_ms",
 ];

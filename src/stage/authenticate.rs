@@ -80,7 +80,8 @@ impl<'r> Stage<Received<'r>> for Authenticate {
             // One moment for the whole decision.
             now: exchange.record.opened(),
         };
-        let identity = in_force.callers.identify(&presented)?;
+        let identified = in_force.callers.identify(&presented);
+        let identity = identified.inspect_err(|_| exchange.record.presented = presented.in_words())?;
         exchange.record.caller = Some(identity.caller().shared());
         exchange.record.identified_by = Some(identity.proof().as_str());
         Ok(Identified { method, target, decider: Decider { identity, in_force }, exchange })

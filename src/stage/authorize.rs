@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Exchange, Project, Refusal, Routed, Stage, authenticate::Decider};
 use crate::{
-    audit::Record,
+    audit::{Record, bounded},
     identity::{Identity, Peer},
     metrics::Metrics,
     operation::Target,
@@ -75,6 +75,7 @@ impl Authorize {
         if !record.maybe_sent || record.upstream_status.is_some() {
             record.effect = Some(decision.applied().as_str());
             (record.rule, record.location) = rule.map(named).unzip();
+            record.policy_reason = rule.and_then(|rule| rule.reason.as_deref()).map(bounded);
             record.policy_hash = Some(Arc::clone(policy.hash()));
             record.policy_mode = Some(mode);
         }

@@ -10,6 +10,7 @@ use super::refusal::Facts;
 use crate::{
     audit::Outcome,
     credential::{Verdict, is_misdated},
+    reason::Reason,
     upstream::{Answer, DialError, Evidence, Invalid, SendError},
 };
 
@@ -110,31 +111,19 @@ impl<'e> Ending<'e> {
             |again, upstream, credential| Row { again, upstream, credential, refusal: None, counted: None };
         match self {
             // Not a byte of the request was written.
-            Self::Failed(Dial(Dns(_))) => failed(BackOff, Fails, unreachable("dns_error"), "connect"),
-            Self::Failed(Dial(Connect(_))) => {
-                failed(BackOff, Fails, unreachable("connection_refused"), "connect")
-            }
-            Self::Failed(Dial(Timeout)) => {
-                failed(BackOff, Fails, unreachable("connection_timeout"), "connect")
-            }
-            Self::Failed(Dial(Useless)) => {
-                failed(BackOff, Fails, unreachable("connection_terminated"), "connect")
-            }
-            Self::Failed(Dial(error @ Tls(_))) => {
-                failed(unless_lasting(error), Fails, unreachable("tls_protocol_error"), "connect")
-            }
-            Self::Failed(Dial(error @ Proxy(_))) => {
-                failed(unless_lasting(error), Fails, unreachable("destination_unavailable"), "connect")
-            }
-            Self::Failed(Unsent) => failed(Free, Nothing, unreachable("connection_terminated"), "closed"),
+            Self::Failed(Dial(Dns(_))) => failed(BackOff, Fails, DNS, "connect"),
+            Self::Failed(Dial(Connect(_))) => failed(BackOff, Fails, CONNECT, "connect"),
+            Self::Failed(Dial(Timeout)) => failed(BackOff, Fails, CONNECT_TIMEOUT, "connect"),
+            Self::Failed(Dial(Useless)) => failed(BackOff, Fails, USELESS, "connect"),
+            Self::Failed(Dial(error @ Tls(_))) => failed(unless_lasting(error), Fails, TLS, "connect"),
+            Self::Failed(Dial(error @ Proxy(_))) => failed(unless_lasting(error), Fails, EGRESS, "connect"),
+            Self::Failed(Unsent) => failed(Free, Nothing, UNSENT, "closed"),
             // It may have been carried out.
-            Self::Failed(Stale) => failed(Once, Nothing, unacceptable("connection_terminated"), "stale"),
-            Self::Failed(Closed) => failed(Never, Vanishes, unacceptable("connection_terminated"), "closed"),
-            Self::Failed(SendError::Timeout) => {
-                failed(Never, Vanishes, timed_out("http_response_timeout"), "timeout")
-            }
+            Self::Failed(Stale) => failed(Once, Nothing, STALE, "stale"),
+            Self::Failed(Closed) => failed(Never, Vanishes, CLOSED, "closed"),
+            Self::Failed(SendError::Timeout) => failed(Never, Vanishes, TIMED_OUT, "timeout"),
             Self::Failed(SendError::Invalid(invalid)) => {
-                failed(Never, Vanishes, unacceptable(of_invalid(*invalid)), "invalid")
+                failed(Never, Vanishes, of_invalid(*invalid), "invalid")
             }
             // Upstream answered.
             Self::Answered(Reply::Done) => answered(Never, Works, Verdict::Believed),
@@ -158,13 +147,15 @@ fn unless_lasting(error: &DialError) -> Again {
     if error.is_lasting() { Again::Never } else { Again::BackOff }
 }
 
-fn of_invalid(invalid: Invalid) -> &'static str {
-    match invalid {
-        Invalid::Cut => "http_response_incomplete",
-        Invalid::TooLarge => "http_response_body_size",
-        Invalid::Encoded => "http_response_content_coding",
-        Invalid::Malformed | Invalid::Status => "http_protocol_error",
-    }
+fn of_invalid(invalid: Invalid) -> Facts {
+    let (reason, proxy_error) = match invalid {
+        Invalid::Cut => (Reason::AnswerCut, "http_response_incomplete"),
+        Invalid::TooLarge => (Reason::AnswerTooLarge, "http_response_body_size"),
+        Invalid::Encoded => (Reason::AnswerEncoded, "http_response_content_coding"),
+        Invalid::Malformed => (Reason::AnswerMalformed, "http_protocol_error"),
+        Invalid::Status => (Reason::AnswerStatus, "http_protocol_error"),
+    };
+    unacceptable(reason, proxy_error)
 }
 
 impl Reply {
@@ -206,32 +197,34 @@ impl Row {
     }
 }
 
-fn unreachable(proxy_error: &'static str) -> Facts {
-    Facts {
-        status: StatusCode::BAD_GATEWAY,
-        code: "PROXY.UpstreamUnreachable",
-        proxy_error,
-        outcome: Outcome::Failed,
-    }
+/// What is told where nothing was sent.
+const fn unreachable(reason: Reason, proxy_error: &'static str) -> Facts {
+    let (status, code) = (StatusCode::BAD_GATEWAY, "PROXY.UpstreamUnreachable");
+    Facts { status, code, reason, proxy_error, outcome: Outcome::Failed }
 }
 
-fn unacceptable(proxy_error: &'static str) -> Facts {
-    Facts {
-        status: StatusCode::BAD_GATEWAY,
-        code: "PROXY.UpstreamInvalid",
-        proxy_error,
-        outcome: Outcome::Unknown,
-    }
+/// What is told where nobody knows whether it was carried out.
+const fn unacceptable(reason: Reason, proxy_error: &'static str) -> Facts {
+    let (status, code) = (StatusCode::BAD_GATEWAY, "PROXY.UpstreamInvalid");
+    Facts { status, code, reason, proxy_error, outcome: Outcome::Unknown }
 }
 
-fn timed_out(proxy_error: &'static str) -> Facts {
-    Facts {
-        status: StatusCode::GATEWAY_TIMEOUT,
-        code: "PROXY.UpstreamTimeout",
-        proxy_error,
-        outcome: Outcome::Unknown,
-    }
-}
+const DNS: Facts = unreachable(Reason::UpstreamDns, "dns_error");
+const CONNECT: Facts = unreachable(Reason::UpstreamConnect, "connection_refused");
+const CONNECT_TIMEOUT: Facts = unreachable(Reason::UpstreamConnectTimeout, "connection_timeout");
+const USELESS: Facts = unreachable(Reason::UpstreamUseless, "connection_terminated");
+const TLS: Facts = unreachable(Reason::UpstreamTls, "tls_protocol_error");
+const EGRESS: Facts = unreachable(Reason::UpstreamEgress, "destination_unavailable");
+const UNSENT: Facts = unreachable(Reason::UpstreamUnsent, "connection_terminated");
+const STALE: Facts = unacceptable(Reason::UpstreamStale, "connection_terminated");
+const CLOSED: Facts = unacceptable(Reason::UpstreamClosed, "connection_terminated");
+const TIMED_OUT: Facts = Facts {
+    status: StatusCode::GATEWAY_TIMEOUT,
+    code: "PROXY.UpstreamTimeout",
+    reason: Reason::UpstreamTimeout,
+    proxy_error: "http_response_timeout",
+    outcome: Outcome::Unknown,
+};
 
 #[cfg(test)]
 mod tests {
@@ -248,9 +241,9 @@ mod tests {
     fn line(ending: Ending<'_>) -> String {
         let row = ending.row();
         let Row { again, upstream, credential, refusal, counted } = &row;
-        let said = refusal
-            .as_ref()
-            .map(|said| format!("{} {} {}", said.status.as_u16(), said.code, said.proxy_error));
+        let said = refusal.as_ref().map(|Facts { status, code, reason, proxy_error, .. }| {
+            format!("{} {code} {} {proxy_error}", status.as_u16(), reason.as_str())
+        });
         let (said, counted) = (said.as_deref().unwrap_or("-"), counted.unwrap_or("-"));
         format!("{again:?} {upstream:?} {credential:?} {said} {} {counted}", row.outcome().as_str())
     }
@@ -283,23 +276,23 @@ mod tests {
     }
 
     const ROWS: &str = "\
-BackOff Fails Nothing 502 PROXY.UpstreamUnreachable dns_error failed connect
-BackOff Fails Nothing 502 PROXY.UpstreamUnreachable connection_refused failed connect
-BackOff Fails Nothing 502 PROXY.UpstreamUnreachable connection_timeout failed connect
-BackOff Fails Nothing 502 PROXY.UpstreamUnreachable connection_terminated failed connect
-BackOff Fails Nothing 502 PROXY.UpstreamUnreachable tls_protocol_error failed connect
-Never Fails Nothing 502 PROXY.UpstreamUnreachable tls_protocol_error failed connect
-BackOff Fails Nothing 502 PROXY.UpstreamUnreachable destination_unavailable failed connect
-Never Fails Nothing 502 PROXY.UpstreamUnreachable destination_unavailable failed connect
-Free Nothing Nothing 502 PROXY.UpstreamUnreachable connection_terminated failed closed
-Once Nothing Nothing 502 PROXY.UpstreamInvalid connection_terminated unknown stale
-Never Vanishes Nothing 502 PROXY.UpstreamInvalid connection_terminated unknown closed
-Never Vanishes Nothing 504 PROXY.UpstreamTimeout http_response_timeout unknown timeout
-Never Vanishes Nothing 502 PROXY.UpstreamInvalid http_response_incomplete unknown invalid
-Never Vanishes Nothing 502 PROXY.UpstreamInvalid http_response_body_size unknown invalid
-Never Vanishes Nothing 502 PROXY.UpstreamInvalid http_response_content_coding unknown invalid
-Never Vanishes Nothing 502 PROXY.UpstreamInvalid http_protocol_error unknown invalid
-Never Vanishes Nothing 502 PROXY.UpstreamInvalid http_protocol_error unknown invalid
+BackOff Fails Nothing 502 PROXY.UpstreamUnreachable upstream_dns dns_error failed connect
+BackOff Fails Nothing 502 PROXY.UpstreamUnreachable upstream_connect connection_refused failed connect
+BackOff Fails Nothing 502 PROXY.UpstreamUnreachable upstream_connect_timeout connection_timeout failed connect
+BackOff Fails Nothing 502 PROXY.UpstreamUnreachable upstream_useless connection_terminated failed connect
+BackOff Fails Nothing 502 PROXY.UpstreamUnreachable upstream_tls tls_protocol_error failed connect
+Never Fails Nothing 502 PROXY.UpstreamUnreachable upstream_tls tls_protocol_error failed connect
+BackOff Fails Nothing 502 PROXY.UpstreamUnreachable upstream_egress destination_unavailable failed connect
+Never Fails Nothing 502 PROXY.UpstreamUnreachable upstream_egress destination_unavailable failed connect
+Free Nothing Nothing 502 PROXY.UpstreamUnreachable upstream_unsent connection_terminated failed closed
+Once Nothing Nothing 502 PROXY.UpstreamInvalid upstream_stale connection_terminated unknown stale
+Never Vanishes Nothing 502 PROXY.UpstreamInvalid upstream_closed connection_terminated unknown closed
+Never Vanishes Nothing 504 PROXY.UpstreamTimeout upstream_timeout http_response_timeout unknown timeout
+Never Vanishes Nothing 502 PROXY.UpstreamInvalid answer_cut http_response_incomplete unknown invalid
+Never Vanishes Nothing 502 PROXY.UpstreamInvalid answer_too_large http_response_body_size unknown invalid
+Never Vanishes Nothing 502 PROXY.UpstreamInvalid answer_encoded http_response_content_coding unknown invalid
+Never Vanishes Nothing 502 PROXY.UpstreamInvalid answer_malformed http_protocol_error unknown invalid
+Never Vanishes Nothing 502 PROXY.UpstreamInvalid answer_status http_protocol_error unknown invalid
 ";
 
     #[test]

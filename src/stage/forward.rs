@@ -18,7 +18,7 @@ use super::{
     ending::{Ending, Row},
 };
 use crate::{
-    audit::{Blocked, Record, Sink},
+    audit::{Blocked, Record, Sink, bounded},
     limit::{Room, Taken},
     log::LIMITED,
     metrics::Metrics,
@@ -194,8 +194,8 @@ fn root<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
 fn note(record: &mut Record, answer: Option<&Answer>) {
     record.upstream_status = answer.map(|answer| answer.status.as_u16());
     let id = answer.and_then(|answer| answer.headers.get(REQUEST_ID)?.to_str().ok());
-    record.upstream_request_id = id.map(short);
-    record.upstream_error_code = answer.and_then(Answer::error_code).as_deref().map(short);
+    record.upstream_request_id = id.map(bounded);
+    record.upstream_error_code = answer.and_then(Answer::error_code).as_deref().map(bounded);
 }
 
 /// Takes credentials out of an answer that repeats them: a gateway may answer a bad signature with the canonical
@@ -248,15 +248,6 @@ fn secret_parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     [Some(signature.unwrap_or(value)), access_key].into_iter().flatten()
 }
 
-/// Bounded, so that an audit line is too.
-fn short(text: &str) -> String {
-    // As many bytes are not more characters.
-    let end = if text.len() <= LONGEST { None } else { text.char_indices().nth(LONGEST) };
-    text.get(..end.map_or(text.len(), |(end, _)| end)).unwrap_or_default().to_owned()
-}
-
-/// In characters.
-const LONGEST: usize = 128;
 const ACCESS: &[u8] = b"SDK-HMAC-SHA256 Access=";
 const SIGNATURE: &[u8] = b", Signature=";
 /// In hexadecimal digits.

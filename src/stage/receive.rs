@@ -7,13 +7,15 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName, Method, header::HOST};
 use tokio::time::Instant;
 
 use super::{Exchange, Recorded, Refusal, Stage, trace::TraceContext};
 use crate::{
+    audit::bounded,
     config::Hosts,
     identity::{Peer, PeerAddress},
+    reason::Reason,
 };
 
 /// A request with a clean head.
@@ -51,7 +53,11 @@ impl<'r> Stage<Recorded<'r>> for Receive {
         let Recorded { arrival, record } = recorded;
         let head = *arrival.head?;
         record.method = Some(known(&head.method));
-        check_headers(&head.headers, &arrival.peer, &arrival.hosts)?;
+        check_headers(&head.headers, &arrival.peer, &arrival.hosts).inspect_err(|refusal| {
+            if let (Refusal::WrongHost, Some(host)) = (refusal, head.headers.get(HOST)) {
+                record.host = Some(bounded(&String::from_utf8_lossy(host.as_bytes())));
+            }
+        })?;
         let trace = TraceContext::of(&head.headers);
         record.trace_id = trace.as_ref().map(|trace| trace.trace_id().to_owned());
         let deadline = Instant::now() + self.deadline;
@@ -75,7 +81,7 @@ fn check_headers(headers: &HeaderMap, peer: &Peer, hosts: &Hosts) -> Result<(), 
     let (mut host, mut browser) = (None, false);
     for (name, value) in headers {
         match canonical(name).as_ref() {
-            "host" if host.is_some() => return Err(Refusal::BadRequest("more than one Host header")),
+            "host" if host.is_some() => return Err(Refusal::BadRequest(Reason::SeveralHosts)),
             "host" => host = Some(value),
             "origin" | "sec-fetch-site" => browser = true,
             _ => {}
@@ -85,8 +91,8 @@ fn check_headers(headers: &HeaderMap, peer: &Peer, hosts: &Hosts) -> Result<(), 
     if *hosts == Hosts::Default && matches!(peer.address, PeerAddress::Unix { .. }) {
         return if browser { Err(Refusal::Browser) } else { Ok(()) };
     }
-    let host = host.ok_or(Refusal::BadRequest("a Host header is required"))?;
-    let host = host.to_str().map_err(|_| Refusal::BadRequest(NO_HOST))?;
+    let host = host.ok_or(Refusal::BadRequest(Reason::NoHost))?;
+    let host = host.to_str().map_err(|_| Refusal::BadRequest(Reason::BadHost))?;
     // A page that was rebound to this address still sends its own name, or says that it is a page.
     if browser {
         return Err(Refusal::Browser);
@@ -94,7 +100,7 @@ fn check_headers(headers: &HeaderMap, peer: &Peer, hosts: &Hosts) -> Result<(), 
     if !hosts.answer_to(host) {
         return Err(Refusal::WrongHost);
     }
-    if is_host(host) { Ok(()) } else { Err(Refusal::BadRequest(NO_HOST)) }
+    if is_host(host) { Ok(()) } else { Err(Refusal::BadRequest(Reason::BadHost)) }
 }
 
 /// A name or an address, perhaps with a port, by its alphabet: also where any host is answered, no list of them.
@@ -107,5 +113,3 @@ pub fn canonical(name: &HeaderName) -> Cow<'_, str> {
     let name = name.as_str();
     if name.bytes().any(|byte| byte == b'_') { name.replace('_', "-").into() } else { name.into() }
 }
-
-const NO_HOST: &str = "Host is not a host";

@@ -9,8 +9,14 @@ use http::StatusCode;
 
 use super::ending::Ending;
 use crate::{
-    audit::Outcome, credential::Unavailable, identity::IdentityError, limit::Exceeded, log::LIMITED,
-    operation::TargetError, upstream::SendError,
+    audit::Outcome,
+    credential::Unavailable,
+    identity::IdentityError,
+    limit::Exceeded,
+    log::LIMITED,
+    operation::{CATALOGUE, TargetError},
+    reason::Reason,
+    upstream::SendError,
 };
 
 /// Why a request is answered here and not by upstream.
@@ -18,7 +24,7 @@ use crate::{
 pub enum Refusal {
     /// The target, the query or a header is not acceptable.
     #[error("{0}")]
-    BadRequest(&'static str),
+    BadRequest(Reason),
     /// No caller was proved, or the proofs disagree.
     #[error("{0}")]
     Unauthenticated(#[from] IdentityError),
@@ -26,55 +32,55 @@ pub enum Refusal {
     #[error("the policy does not allow it")]
     Denied(Option<(String, String)>),
     /// The project is not configured.
-    #[error("this project is not configured here")]
+    #[error("{}", Reason::UnknownProject)]
     UnknownProject,
     /// A browser sent it, on behalf of some page.
-    #[error("requests of browsers are refused")]
+    #[error("{}", Reason::Browser)]
     Browser,
     /// No operation has this path.
-    #[error("no operation has this path")]
+    #[error("{}; {}", Reason::UnknownPath, paths())]
     NotFound,
     /// The operation has another method. Holds that one.
     #[error("this path answers to {0} only")]
     MethodNotAllowed(&'static str),
     /// `Host` is not one of the listener's.
-    #[error("this listener does not answer to that host")]
+    #[error("{}", Reason::WrongHost)]
     WrongHost,
     /// The head did not arrive in time.
-    #[error("the request head did not arrive in time")]
+    #[error("{}", Reason::HeadTimeout)]
     RequestTimeout,
     /// The head is too large, or has too many headers.
-    #[error("the request head is too large")]
+    #[error("{}", Reason::HeadTooLarge)]
     HeadersTooLarge,
     /// The target is longer than any operation's.
-    #[error("the request target is too long")]
+    #[error("{}", Reason::TargetTooLong)]
     TargetTooLong,
     /// The caller or its project has used up its quota.
     #[error("{0}")]
     RateLimited(#[from] Exceeded),
     /// More requests are under way than the limit allows.
-    #[error("too many requests are under way")]
+    #[error("{}", Reason::Overloaded)]
     Overloaded,
     /// The project's credential has no value that can be used now.
     #[error("{0}")]
     NoCredential(#[from] Unavailable),
     /// Upstream keeps failing, and is left alone for so long.
-    #[error("upstream keeps failing, so it is left alone for now; nothing was sent")]
+    #[error("{}", Reason::CircuitOpen)]
     CircuitOpen(Duration),
     /// An operator has frozen everybody, or this caller.
-    #[error("an operator has frozen these calls")]
+    #[error("{}", Reason::Frozen)]
     Frozen,
     /// The process is stopping, and the time to finish is over.
-    #[error("this proxy is stopping; nothing was sent")]
+    #[error("{}", Reason::Draining)]
     Draining,
     /// The audit sink takes no record.
-    #[error("calls cannot be recorded now, so none is carried out")]
+    #[error("{}", Reason::AuditBlocked)]
     AuditBlocked,
     /// The last attempt that matters got no acceptable answer.
     #[error("{0}; {consequence}", consequence = consequence(.0))]
     Upstream(#[from] SendError),
     /// A bug.
-    #[error("this is a bug in mpc-auth-proxy; the audit record has this request's id")]
+    #[error("{}", Reason::Bug)]
     Internal,
 }
 
@@ -84,6 +90,8 @@ pub(super) struct Facts {
     pub(super) status: StatusCode,
     /// `error_code`, and `error.type` in the record.
     pub(super) code: &'static str,
+    /// `error.reason` in the record.
+    pub(super) reason: Reason,
     /// The error type of `Proxy-Status`, RFC 9209 section 2.3.
     pub(super) proxy_error: &'static str,
     pub(super) outcome: Outcome,
@@ -97,35 +105,50 @@ impl Refusal {
     }
 
     pub(super) fn facts(&self) -> Facts {
-        let (status, code, proxy_error, outcome) = match self {
-            Self::BadRequest(_) => (400, "PROXY.BadRequest", UNREADABLE, Outcome::Refused),
-            Self::Unauthenticated(_) => (401, "PROXY.Unauthenticated", DENIED, Outcome::Refused),
-            Self::Denied(_) | Self::UnknownProject | Self::Browser => {
-                (403, "PROXY.Forbidden", DENIED, Outcome::Refused)
+        use Outcome::{Failed, Refused};
+
+        let (status, code, reason, proxy_error, outcome) = match self {
+            Self::BadRequest(reason) => (400, "PROXY.BadRequest", *reason, UNREADABLE, Refused),
+            Self::Unauthenticated(error) => (401, "PROXY.Unauthenticated", error.reason(), DENIED, Refused),
+            Self::Denied(Some(_)) => (403, "PROXY.Forbidden", Reason::DeniedByRule, DENIED, Refused),
+            Self::Denied(None) => (403, "PROXY.Forbidden", Reason::NoRule, DENIED, Refused),
+            Self::UnknownProject => (403, "PROXY.Forbidden", Reason::UnknownProject, DENIED, Refused),
+            Self::Browser => (403, "PROXY.Forbidden", Reason::Browser, DENIED, Refused),
+            Self::NotFound => (404, "PROXY.NotFound", Reason::UnknownPath, DENIED, Refused),
+            Self::MethodNotAllowed(_) => {
+                (405, "PROXY.MethodNotAllowed", Reason::WrongMethod, DENIED, Refused)
             }
-            Self::NotFound => (404, "PROXY.NotFound", DENIED, Outcome::Refused),
-            Self::MethodNotAllowed(_) => (405, "PROXY.MethodNotAllowed", DENIED, Outcome::Refused),
-            Self::WrongHost => (421, "PROXY.WrongHost", DENIED, Outcome::Refused),
-            Self::RequestTimeout => (408, "PROXY.RequestTimeout", UNREADABLE, Outcome::Refused),
-            Self::HeadersTooLarge => (431, "PROXY.HeadersTooLarge", UNREADABLE, Outcome::Refused),
-            Self::TargetTooLong => (414, "PROXY.TargetTooLong", UNREADABLE, Outcome::Refused),
-            Self::RateLimited(_) => (429, "PROXY.RateLimited", DENIED, Outcome::Refused),
-            Self::Overloaded => (503, "PROXY.Overloaded", "connection_limit_reached", Outcome::Refused),
-            Self::NoCredential(_) => {
-                (503, "PROXY.NoCredential", "proxy_configuration_error", Outcome::Refused)
+            Self::WrongHost => (421, "PROXY.WrongHost", Reason::WrongHost, DENIED, Refused),
+            Self::RequestTimeout => (408, "PROXY.RequestTimeout", Reason::HeadTimeout, UNREADABLE, Refused),
+            Self::HeadersTooLarge => {
+                (431, "PROXY.HeadersTooLarge", Reason::HeadTooLarge, UNREADABLE, Refused)
             }
-            Self::CircuitOpen(_) => (503, "PROXY.CircuitOpen", "destination_unavailable", Outcome::Refused),
-            Self::Frozen => (503, "PROXY.Frozen", DENIED, Outcome::Refused),
-            Self::Draining => (503, "PROXY.Draining", "connection_terminated", Outcome::Refused),
-            Self::AuditBlocked => (503, "PROXY.AuditBlocked", "proxy_internal_error", Outcome::Refused),
+            Self::TargetTooLong => (414, "PROXY.TargetTooLong", Reason::TargetTooLong, UNREADABLE, Refused),
+            Self::RateLimited(Exceeded { scope, .. }) => {
+                (429, "PROXY.RateLimited", scope.reason(), DENIED, Refused)
+            }
+            Self::Overloaded => {
+                (503, "PROXY.Overloaded", Reason::Overloaded, "connection_limit_reached", Refused)
+            }
+            Self::NoCredential(unavailable) => {
+                (503, "PROXY.NoCredential", unavailable.reason(), "proxy_configuration_error", Refused)
+            }
+            Self::CircuitOpen(_) => {
+                (503, "PROXY.CircuitOpen", Reason::CircuitOpen, "destination_unavailable", Refused)
+            }
+            Self::Frozen => (503, "PROXY.Frozen", Reason::Frozen, DENIED, Refused),
+            Self::Draining => (503, "PROXY.Draining", Reason::Draining, "connection_terminated", Refused),
+            Self::AuditBlocked => {
+                (503, "PROXY.AuditBlocked", Reason::AuditBlocked, "proxy_internal_error", Refused)
+            }
             Self::Upstream(error) => match Ending::Failed(error).row().refusal {
                 Some(facts) => return facts,
                 None => return Self::Internal.facts(),
             },
-            Self::Internal => (500, "PROXY.Internal", "proxy_internal_error", Outcome::Failed),
+            Self::Internal => (500, "PROXY.Internal", Reason::Bug, "proxy_internal_error", Failed),
         };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Facts { status, code, proxy_error, outcome }
+        Facts { status, code, reason, proxy_error, outcome }
     }
 
     /// When it may be worth trying again, where that is known.
@@ -153,17 +176,19 @@ impl Refusal {
         matches!(self, Self::Frozen | Self::Draining | Self::Denied(_))
     }
 
-    /// What the caller is told. A rule is named on local listeners only: loopback and Unix ones.
-    pub(super) fn message(&self, local: bool) -> String {
-        if let (Self::Denied(rule), true) = (self, local) {
-            return match rule {
-                Some((rule, location)) => {
-                    format!("the policy does not allow it: rule `{rule}` at {location} denies it")
-                }
-                None => "the policy does not allow it: no rule allows it".into(),
-            };
+    /// What the caller is told. Who it was taken for, and which rule decided, is told on local listeners only: loopback
+    /// and Unix ones.
+    pub(super) fn message(&self, local: bool, caller: Option<&str>) -> String {
+        let Self::Denied(rule) = self else { return self.to_string() };
+        if !local {
+            return self.to_string();
         }
-        self.to_string()
+        let by = match rule {
+            Some((rule, location)) => format!("rule `{rule}` at {location} denies it"),
+            None => "no rule allows it".into(),
+        };
+        let caller = caller.map(|caller| format!(" (caller: `{caller}`)")).unwrap_or_default();
+        format!("the policy does not allow it: {by}{caller}")
     }
 }
 
@@ -173,7 +198,7 @@ impl From<TargetError> for Refusal {
             TargetError::TooLong => Self::TargetTooLong,
             TargetError::NotFound => Self::NotFound,
             TargetError::Method(allowed) => Self::MethodNotAllowed(allowed),
-            TargetError::Malformed(text) => Self::BadRequest(text),
+            TargetError::Malformed(reason) => Self::BadRequest(reason),
         }
     }
 }
@@ -185,6 +210,12 @@ fn consequence(error: &SendError) -> &'static str {
     } else {
         "the outcome is unknown: look at the job before you repeat the call"
     }
+}
+
+/// Which paths there are.
+fn paths() -> String {
+    let all = CATALOGUE.iter().map(|operation| format!("{} {}", operation.method, operation.template));
+    format!("there are {}", all.collect::<Vec<_>>().join(", "))
 }
 
 const DENIED: &str = "http_request_denied";

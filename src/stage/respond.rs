@@ -20,7 +20,7 @@ use tower::Layer;
 
 use super::{Delivered, Recorded, Refusal, Service};
 use crate::{
-    audit::{Outcome, Record},
+    audit::{Failure, Outcome, Record},
     upstream::Answer,
 };
 
@@ -67,9 +67,9 @@ where
 
 /// The answer that refuses a request.
 pub(super) fn refuse(refusal: &Refusal, record: &mut Record, local: bool) -> Response<Body> {
-    let (facts, message) = (refusal.facts(), refusal.message(local));
+    let (facts, message) = (refusal.facts(), refusal.message(local, record.caller.as_deref()));
     record.outcome = Some(facts.outcome);
-    record.error = Some(facts.code);
+    record.error = Some(Failure { code: facts.code, reason: facts.reason, message: message.clone() });
     let id = record.id();
     let body = serde_json::json!({ "error_code": facts.code, "error_msg": message, "request_id": **id });
     let mut response = Response::new(Bytes::from(body.to_string()));
@@ -208,7 +208,7 @@ mod tests {
     async fn a_panic_is_a_refusal_that_does_not_tell_what_it_was_about() {
         let panicking = async { if true { panic!("index {}", 7) } else { Ok::<(), Refusal>(()) } };
         let refusal = caught(pin!(panicking)).await.unwrap_err();
-        assert!(matches!(refusal, Refusal::Internal) && !refusal.message(true).contains('7'));
+        assert!(matches!(refusal, Refusal::Internal) && !refusal.message(true, None).contains('7'));
     }
 
     #[test]

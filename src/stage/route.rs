@@ -9,7 +9,7 @@ use foldhash::HashMap;
 use http::HeaderMap;
 
 use super::{Exchange, Identified, Refusal, Stage, authenticate::Decider, compose};
-use crate::{config, credential::Held, operation::Target, upstream::Upstream};
+use crate::{audit::bounded, config, credential::Held, operation::Target, upstream::Upstream};
 
 /// A configured project, with what it takes to call it.
 pub struct Project {
@@ -83,17 +83,25 @@ impl<'r> Routed<'r> {
     }
 }
 
+/// The path of a target, for a record. A query is not a path, and may hold anything.
+fn path(target: &str) -> String {
+    bounded(target.split_once('?').map_or(target, |(path, _)| path))
+}
+
 impl<'r> Stage<Identified<'r>> for Route {
     type After = Routed<'r>;
 
     fn check(&self, request: Identified<'r>) -> Result<Routed<'r>, Refusal> {
         let (method, target, decider, exchange) = request.into_parts();
-        let target = Target::parse(method.as_str(), &target)?;
         let record = &mut *exchange.record;
+        let raw = target;
+        let target = Target::parse(method.as_str(), &raw).inspect_err(|_| record.path = Some(path(&raw)))?;
         record.route = Some(target.operation().template);
         record.action = Some(target.operation().action);
         record.job_id = Some(target.job().as_str().to_owned());
-        let project = self.projects.get(target.project().as_str()).ok_or(Refusal::UnknownProject)?;
+        let project = self.projects.get(target.project().as_str());
+        let project =
+            project.ok_or(Refusal::UnknownProject).inspect_err(|_| record.path = Some(path(&raw)))?;
         record.project_id = Some(Arc::clone(&project.settings.id));
         Ok(Routed { target, project: Arc::clone(project), decider, exchange })
     }

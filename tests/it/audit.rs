@@ -28,7 +28,8 @@ fn every_record_has_the_fields_of_the_contract_in_their_order() {
     assert_eq!(answers.each_ref().map(|answer| answer.status), [204, 403, 400, 400]);
     for answer in &answers {
         let record = proxy.record(answer);
-        assert_eq!(record.fields().collect::<Vec<_>>(), FIELDS.split_whitespace().collect::<Vec<_>>());
+        let always = record.fields().filter(|field| !WHERE_THERE_IS_ONE.contains(field));
+        assert_eq!(always.collect::<Vec<_>>(), FIELDS.split_whitespace().collect::<Vec<_>>());
         record.says(json!({
             "event": "request", "listener": "app", "http.response.status_code": answer.status,
             "request.id": answer.header("proxy-request-id"),
@@ -214,6 +215,8 @@ fn records(file: &std::path::Path) -> Vec<Record> {
     fs::read_to_string(file).unwrap_or_default().lines().map(Record::parse).collect()
 }
 
+const WHERE_THERE_IS_ONE: [&str; 6] =
+    ["caller.presented", "url.path", "server.address", "policy.reason", "error.reason", "error.message"];
 const FIELDS: &str = "event timestamp request.id caller.id caller.identified_by network.peer.address listener
     http.request.method http.route http.response.status_code mpc.action mpc.project_id mpc.job_id policy.effect
     policy.rule policy.location policy.hash policy.mode credential.name credential.key_hint upstream.attempts

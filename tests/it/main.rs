@@ -53,6 +53,7 @@ mod overload;
 mod permit;
 mod phases;
 mod pieces;
+mod reasons;
 mod refuse;
 mod reload;
 mod restart;

@@ -31,7 +31,10 @@ fn what_no_rule_allows_is_denied() {
     ] {
         let proxy = with_rules(&[&rule.replace("[100212]", "['100212']")]);
         let answer = is_denied(&proxy, "app", None);
-        assert_eq!(answer.error_msg(), "the policy does not allow it: no rule allows it");
+        assert_eq!(
+            answer.error_msg(),
+            "the policy does not allow it: no rule allows it (caller: `editor-api`)"
+        );
     }
 }
 
@@ -43,7 +46,7 @@ fn an_explicit_denial_wins_wherever_it_stands() {
         let answer = is_denied(&proxy, "app", Some(("no", place)));
         assert_eq!(
             answer.error_msg(),
-            format!("the policy does not allow it: rule `no` at {place} denies it")
+            format!("the policy does not allow it: rule `no` at {place} denies it (caller: `editor-api`)")
         );
         proxy.queue("tmp-1");
         let answer = proxy.send(cancel("tmp-1"));

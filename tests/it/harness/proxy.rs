@@ -171,7 +171,17 @@ impl Proxy {
             (!records.is_empty()).then_some(records)
         });
         assert_eq!(found.len(), 1, "{found:#?}");
-        found.remove(0)
+        let record = found.remove(0);
+        // Whatever is not answered by upstream has its cause in the record, and the record has what was told.
+        if record["outcome"] != "forwarded" {
+            assert!(record["error.reason"].is_string(), "{record:#?}");
+            // An answer to HEAD tells nothing.
+            assert!(
+                answer.body.is_empty() || record.text("error.message") == answer.error_msg(),
+                "{record:#?}"
+            );
+        }
+        record
     }
 
     /// All records, of which there are so many.

@@ -1,0 +1,112 @@
+//! Why was it refused? The record and the metric say what the caller was told, and what it had shown.
+
+use std::{collections::BTreeSet, fs};
+
+use mpc_auth_proxy::reason::Reason;
+use nix::unistd::geteuid;
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, Proxy, Setup, TOKEN, cancel, request};
+
+#[test]
+fn each_refusal_has_its_reason_in_the_record_and_the_metric() {
+    let proxy = Setup::new().with_team().start();
+    let user = format!("uid:{}", geteuid());
+    let bearer = format!("Authorization: Bearer {TOKEN}x");
+    let other_host = cancel("1").replace("Host: localhost", "Host: other.example");
+    for (listener, bytes, reason, more) in [
+        ("app", "nonsense\r\n\r\n".to_owned(), "not_http", json!({})),
+        ("app", cancel("1").replace('\r', ""), "bare_lf", json!({})),
+        (
+            "app",
+            request("DELETE", "/v2/media-prod/editing/jobs/a.b", &[]),
+            "bad_job",
+            json!({
+            "url.path": "/v2/media-prod/editing/jobs/a.b" }),
+        ),
+        (
+            "app",
+            request("DELETE", "/nowhere?secret=1", &[]),
+            "unknown_path",
+            json!({ "url.path": "/nowhere" }),
+        ),
+        (
+            "app",
+            request("PUT", "/v2/media-prod/editing/jobs/1", &[]),
+            "wrong_method",
+            json!({
+            "url.path": "/v2/media-prod/editing/jobs/1" }),
+        ),
+        (
+            "app",
+            request("DELETE", "/v2/other/editing/jobs/1", &[]),
+            "unknown_project",
+            json!({
+            "url.path": "/v2/other/editing/jobs/1", "mpc.job_id": "1" }),
+        ),
+        ("app", other_host, "wrong_host", json!({ "server.address": "other.example" })),
+        ("app", request("DELETE", "/v2/media-prod/editing/jobs/1", &["Origin: x"]), "browser", json!({})),
+        ("team", cancel("1"), "no_proof", json!({ "caller.presented": user })),
+        (
+            "team",
+            request("DELETE", "/v2/media-prod/editing/jobs/1", &[&bearer]),
+            "unknown_token",
+            json!({
+            "caller.presented": format!("{user}, token") }),
+        ),
+    ] {
+        let before = counted(&proxy, reason);
+        let answer = proxy.send_to(listener, bytes);
+        is_told(&proxy, &answer, reason, more);
+        assert_eq!(counted(&proxy, reason), before + 1.0, "{reason}");
+    }
+    assert!(!proxy.printed().contains("secret"));
+}
+
+#[test]
+fn a_denial_on_this_machine_says_who_was_denied_and_why_the_rule_is_there() {
+    let policy = "version: 1\ncallers: { editor-api: { identify: [ { listener: app } ] } }\nrules:\n  - { id: no, effect: deny, \
+        callers: [editor-api], actions: ['*'], projects: ['*'], jobs: ['1'], reason: 'ticket MEDIA-1' }\n";
+    let proxy = Setup::new().policy(policy).start();
+    let answer = proxy.send(cancel("1"));
+    assert_eq!(
+        answer.error_msg(),
+        "the policy does not allow it: rule `no` at policy.yaml:4 denies it (caller: `editor-api`)"
+    );
+    is_told(
+        &proxy,
+        &answer,
+        "denied_by_rule",
+        json!({ "policy.reason": "ticket MEDIA-1", "policy.rule": "no" }),
+    );
+}
+
+#[test]
+fn every_reason_is_in_the_reference_and_in_the_metrics_from_the_start() {
+    let proxy = Setup::new().start();
+    let words: BTreeSet<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+    let reference = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/REFERENCE.md")).unwrap();
+    // The first cell of each row of a table of reasons.
+    let tables = reference.split("| reason |").skip(1).flat_map(|table| table.split("\n\n").next());
+    let rows =
+        tables.flat_map(|table| table.lines().filter_map(|row| row.strip_prefix("| `")?.split('|').next()));
+    let documented: BTreeSet<&str> =
+        rows.flat_map(|cell| cell.trim().trim_end_matches('`').split("`, `")).collect();
+    assert_eq!(documented, words);
+    let metrics = proxy.probe("/metrics").body;
+    for word in words {
+        assert!(metrics.contains(&format!("mpc_auth_proxy_refusals_total{{reason=\"{word}\"}} 0")), "{word}");
+    }
+}
+
+fn is_told(proxy: &Proxy, answer: &Answer, reason: &str, more: Value) {
+    let record = proxy.record(answer);
+    record.says(json!({ "error.reason": reason, "outcome": "refused" }));
+    record.says(more);
+}
+
+fn counted(proxy: &Proxy, reason: &str) -> f64 {
+    let metrics = proxy.probe("/metrics").body;
+    let name = format!("mpc_auth_proxy_refusals_total{{reason=\"{reason}\"}} ");
+    metrics.lines().find_map(|line| line.strip_prefix(&name)).unwrap().parse().unwrap()
+}
