@@ -2,8 +2,11 @@
 //!
 //! A [`Peer`] is made once, when a connection is accepted; nothing a caller sends after that can change it.
 
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use super::certificate::{Certificate, CertificateError};
 
@@ -42,6 +45,16 @@ pub enum PeerAddress {
         /// Its supplementary groups (`SO_PEERGROUPS`).
         groups: Arc<[u32]>,
     },
+}
+
+/// As in `127.0.0.1:40000`, and `uid 1001` on a Unix socket.
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { address, .. } => address.fmt(f),
+            Self::Unix { uid, .. } => write!(f, "uid {uid}"),
+        }
+    }
 }
 
 impl PeerAddress {

@@ -137,10 +137,10 @@ fn log_failure(peer: &Peer, error: &HandshakeError) {
     let Peer { listener, address, .. } = peer;
     match error.kind() {
         Handshake::HungUp => {
-            tracing::debug!(target: LIMITED, %listener, ?address, %error, "a caller hung up during the TLS handshake");
+            tracing::debug!(target: LIMITED, %listener, %address, %error, "a caller hung up during the TLS handshake");
         }
         Handshake::Rejected | Handshake::Timeout => {
-            tracing::info!(target: LIMITED, %listener, ?address, %error, "a TLS handshake failed");
+            tracing::info!(target: LIMITED, %listener, %address, %error, "a TLS handshake failed");
         }
     }
 }

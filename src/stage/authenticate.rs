@@ -12,8 +12,9 @@ use rustls::ServerConfig;
 
 use super::{Exchange, Received, Refusal, Stage};
 use crate::{
-    identity::{Callers, Identity, Presented},
+    identity::{Callers, Identity, Peer, Presented},
     limit::Limiter,
+    log::LIMITED,
     policy::Policy,
 };
 
@@ -81,7 +82,12 @@ impl<'r> Stage<Received<'r>> for Authenticate {
             now: exchange.record.opened(),
         };
         let identified = in_force.callers.identify(&presented);
-        let identity = identified.inspect_err(|_| exchange.record.presented = presented.in_words())?;
+        let identity = identified.inspect_err(|error| {
+            let shown = presented.in_words();
+            let Peer { listener, address, .. } = &*exchange.peer;
+            tracing::info!(target: LIMITED, %listener, %address, shown, %error, "a caller is not recognised");
+            exchange.record.presented = shown;
+        })?;
         exchange.record.caller = Some(identity.caller().shared());
         exchange.record.identified_by = Some(identity.proof().as_str());
         Ok(Identified { method, target, decider: Decider { identity, in_force }, exchange })

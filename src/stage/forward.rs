@@ -102,6 +102,10 @@ impl<'a> Service<Entrusted<'a>> for Forward {
         if let Some(kind) = row.counted {
             self.metrics.attempt_failed(kind);
         }
+        if let Err(error) = &sent.result {
+            let reason = row.refusal.map(|refusal| refusal.reason.as_str());
+            tracing::warn!(target: LIMITED, endpoint = %upstream.name(), reason, error = %root(error), "{error}");
+        }
         match sent.result {
             Ok(mut answer) => {
                 withhold(&mut answer, &sent.sensitive);

@@ -110,3 +110,27 @@ fn counted(proxy: &Proxy, reason: &str) -> f64 {
     let name = format!("mpc_auth_proxy_refusals_total{{reason=\"{reason}\"}} ");
     metrics.lines().find_map(|line| line.strip_prefix(&name)).unwrap().parse().unwrap()
 }
+
+#[test]
+fn the_log_has_the_first_of_each_failure_and_of_each_unknown_caller() {
+    let section = "upstream: { retries: { attempts: 1 }, breaker: { failures: 100 } }";
+    let proxy = Setup::new().upstream("http://127.0.0.1:1").section(section).with_team().start();
+    for _ in 0..10 {
+        proxy.send(cancel("1")).is_refusal(502, "PROXY.UpstreamUnreachable");
+        proxy.send_to("team", cancel("1")).is_refusal(401, "PROXY.Unauthenticated");
+    }
+    let failure = proxy.logged("cannot connect to upstream: it cannot be reached");
+    let (level, reason, endpoint) = (&failure["level"], &failure["reason"], &failure["endpoint"]);
+    assert_eq!(
+        (level, reason, endpoint),
+        (&json!("WARN"), &json!("upstream_connect"), &json!("http://127.0.0.1:1"))
+    );
+    assert!(failure["error"].as_str().unwrap().contains("refused"), "{failure}");
+    let stranger = proxy.logged("a caller is not recognised");
+    assert_eq!(stranger["error"], "nothing proves which caller this is");
+    assert!(stranger["address"].as_str().unwrap().starts_with("127.0.0.1:"), "{stranger}");
+    for message in ["it cannot be reached\"", "a caller is not recognised\""] {
+        let lines = proxy.log().lines().filter(|line| line.contains(message)).count();
+        assert!((1..=5).contains(&lines), "{lines} lines");
+    }
+}

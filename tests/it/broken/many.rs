@@ -103,5 +103,5 @@ fn rounds() -> usize {
 
 const CALLERS: usize = 64;
 /// No call fails for the machine being busy, and none is kept from failing.
-const PATIENT: &str = "upstream: { attempt_timeout: 2s, connect_timeout: 1s, ca_file: ca.pem, \
+const PATIENT: &str = "upstream: { attempt_timeout: 2s, connect_timeout: 3s, ca_file: ca.pem, \
                        retries: { budget: 100% }, breaker: { failures: 1000000 } }";
