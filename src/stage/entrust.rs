@@ -7,12 +7,13 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tower::Layer;
 
 use super::{Answered, Attempt, Refusal, Service, ending::Again};
 use crate::{
     clock::Skew,
-    credential::{Lent, Verdict},
+    credential::{Held, Lease, Lent, Verdict},
 };
 
 /// An attempt with the credential that is to sign it.
@@ -62,11 +63,15 @@ where
             // Before the lease is given back: whoever is let in by that signs by the right clock.
             learn(clock, &answered, row.credential);
             held.answered(lease, row.credential);
-            let next = if again && row.again == Again::Redated && clock.is_corrected() {
-                held.lease(deadline).await.ok()
-            } else if again && row.again == Again::NewerCredential {
+            let is_renewable = match row.again {
+                Again::Redated => clock.is_corrected(),
                 // A permanent key too may have been replaced, and revoked before that was noticed.
-                held.lease_newer(&lent, deadline).await.ok()
+                Again::NewerCredential => true,
+                Again::Never | Again::Free | Again::Once | Again::BackOff | Again::WhenTold => false,
+            };
+            // In a box, because hardly any call comes here, and all would have the room for it.
+            let next = if again && is_renewable {
+                Box::pin(another(held, row.again, &lent, deadline)).await
             } else {
                 None
             };
@@ -81,6 +86,15 @@ where
             }
             again = false;
         }
+    }
+}
+
+/// What is lent for the next attempt: for another date the value in force, else a newer one than this.
+async fn another(held: &Held, again: Again, lent: &Lent, deadline: Instant) -> Option<Lease> {
+    if again == Again::Redated {
+        held.lease(deadline).await.ok()
+    } else {
+        held.lease_newer(lent, deadline).await.ok()
     }
 }
 

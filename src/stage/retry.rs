@@ -4,7 +4,7 @@
 //! `ending`; what is not safe is never repeated: the caller is told that the outcome is unknown. And retries
 //! stay a small share of all calls: what fails for everybody is not helped by asking more often.
 
-use std::time::Duration;
+use std::{mem::take, ops::ControlFlow, time::Duration};
 
 use chrono::{DateTime, Utc};
 use http::header::RETRY_AFTER;
@@ -13,6 +13,7 @@ use tower::Layer;
 
 use super::{
     Answered, Attempt, Composed, Refusal, Service,
+    compose::Draft,
     ending::{Again, Ending},
 };
 use crate::{
@@ -67,20 +68,15 @@ where
 
     async fn call(&self, request: Composed<'r>) -> Result<Delivered, Refusal> {
         let Composed { draft, record } = request;
-        let budget = draft.project().upstream.budget();
-        budget.call();
+        draft.project().upstream.budget().call();
         let (mut tried, mut via) = (Tried::default(), Use::Pooled);
         loop {
             let attempt = Attempt { draft: &draft, record: &mut *record, via };
             let result = self.attempt.call(attempt).await;
-            tried.attempts += 1;
-            let again = when(&result);
-            let Some(pause) = self.rules.pause(again, &result, &tried) else { return tried.conclude(result) };
-            let is_affordable = || again == Again::Free || budget.retry();
-            if Instant::now() + pause >= draft.deadline() || !is_affordable() {
-                return tried.conclude(result);
-            }
-            tried.note(result);
+            let pause = match self.rules.follow(result, &mut tried, &draft) {
+                ControlFlow::Continue(pause) => pause,
+                ControlFlow::Break(concluded) => return concluded,
+            };
             // Nothing is held meanwhile but the call's own place: its connection is back in the pool or gone.
             sleep(pause).await;
             via = Use::Fresh;
@@ -110,6 +106,27 @@ fn when(result: &Result<Answered, Refusal>) -> Again {
 }
 
 impl RetryLayer {
+    /// What follows from the end of an attempt: another one, after a pause, or what the caller is told.
+    fn follow(
+        &self,
+        result: Result<Answered, Refusal>,
+        tried: &mut Tried,
+        draft: &Draft,
+    ) -> ControlFlow<Result<Delivered, Refusal>, Duration> {
+        tried.attempts += 1;
+        let again = when(&result);
+        let is_affordable = || again == Again::Free || draft.project().upstream.budget().retry();
+        let pause = self.pause(again, &result, tried);
+        let pause = pause.filter(|pause| Instant::now() + *pause < draft.deadline() && is_affordable());
+        match pause {
+            Some(pause) => {
+                tried.note(result);
+                ControlFlow::Continue(pause)
+            }
+            None => ControlFlow::Break(take(tried).conclude(result)),
+        }
+    }
+
     /// How long until the next attempt. `None` where there is none.
     fn pause(&self, again: Again, result: &Result<Answered, Refusal>, tried: &Tried) -> Option<Duration> {
         let left = tried.attempts < self.attempts;

@@ -21,17 +21,16 @@ mod tunnel;
 #[cfg(test)]
 pub(crate) mod loopback;
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{
-    HeaderMap, HeaderValue, Request, Response, StatusCode, Version,
+    HeaderMap, HeaderValue, Request, StatusCode, Version,
     header::{CONTENT_ENCODING, CONTENT_LENGTH, DATE, TRANSFER_ENCODING},
     response::Parts,
 };
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Collected, Full, LengthLimitError, Limited};
 use tokio::time::{Instant, timeout_at};
 
 pub use breaker::{Breaker, Change, Evidence, Permit};
@@ -296,26 +295,27 @@ impl Answer {
 async fn exchange(connection: &mut Connection, request: Box<Outbound>) -> Result<Answer, SendError> {
     connection.mark();
     let sent = connection.sender.send_request(*request).await;
-    let response = sent.map_err(|error| connection.judge(&error))?;
-    read(response).await
+    let (head, body) = sent.map_err(|error| connection.judge(&error))?.into_parts();
+    if let Some(invalid) = fault(&head) {
+        return Err(SendError::Invalid(invalid));
+    }
+    let body = Limited::new(body, MAX_BODY).collect().await;
+    answer(head, body.map(Collected::to_bytes)).map_err(SendError::Invalid)
 }
 
-async fn read(response: Response<Incoming>) -> Result<Answer, SendError> {
-    let (head, body) = response.into_parts();
+/// What is wrong with an answer that has this head, whatever its body is.
+fn fault(head: &Parts) -> Option<Invalid> {
     if !head.status.is_success() && !head.status.is_client_error() && !head.status.is_server_error() {
-        return Err(SendError::Invalid(Invalid::Status));
+        return Some(Invalid::Status);
     }
-    if is_ambiguous(&head) {
-        return Err(SendError::Invalid(Invalid::Malformed));
-    }
-    match Limited::new(body, MAX_BODY).collect().await {
-        Ok(body) => {
-            let answer = Answer { status: head.status, headers: head.headers, body: body.to_bytes() };
-            if answer.is_encoded() { Err(SendError::Invalid(Invalid::Encoded)) } else { Ok(answer) }
-        }
-        Err(error) if error.is::<LengthLimitError>() => Err(SendError::Invalid(Invalid::TooLarge)),
-        Err(_) => Err(SendError::Invalid(Invalid::Cut)),
-    }
+    is_ambiguous(head).then_some(Invalid::Malformed)
+}
+
+fn answer(head: Parts, body: Result<Bytes, Box<dyn Error + Send + Sync>>) -> Result<Answer, Invalid> {
+    let body =
+        body.map_err(|error| if error.is::<LengthLimitError>() { Invalid::TooLarge } else { Invalid::Cut })?;
+    let answer = Answer { status: head.status, headers: head.headers, body };
+    if answer.is_encoded() { Err(Invalid::Encoded) } else { Ok(answer) }
 }
 
 /// Whether two readers could see different ends of the body (RFC 9112, section 6.3): hyper lets
