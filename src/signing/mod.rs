@@ -168,12 +168,15 @@ fn authorization(key: &SigningKey, signed_headers: &str, signature: &[u8; 32]) -
     out
 }
 
-/// Appends a hash in lower-case hexadecimal, without the allocation of `hex::encode`.
-#[expect(clippy::expect_used, reason = "32 bytes are 64 digits, and digits are ASCII")]
+/// Appends a hash in lower-case hexadecimal, all digits at once.
+#[expect(clippy::expect_used, reason = "digits are ASCII")]
 fn push_hex(out: &mut String, hash: &[u8; 32]) {
-    let mut digits = [0; 64];
-    hex::encode_to_slice(hash, &mut digits).expect("64 digits");
-    out.push_str(std::str::from_utf8(&digits).expect("ASCII"));
+    let digit = |nibble| if nibble < 10 { b'0' + nibble } else { b'a' + (nibble - 10) };
+    let mut digits = [[0; 2]; 32];
+    for (pair, byte) in digits.iter_mut().zip(hash) {
+        *pair = [digit(byte >> 4), digit(byte & 0xf)];
+    }
+    out.push_str(std::str::from_utf8(digits.as_flattened()).expect("ASCII"));
 }
 
 const ALGORITHM: &str = "SDK-HMAC-SHA256";

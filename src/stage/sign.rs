@@ -3,7 +3,7 @@
 //! It stands last before the first byte: every attempt has its own date and signature, and nothing touches the
 //! request after it.
 
-use std::{fmt::Display, slice};
+use std::{cell::Cell, fmt::Display, slice};
 
 use chrono::{DateTime, Utc};
 use http::{
@@ -76,7 +76,7 @@ fn sign(request: &mut Outbound, key: &SigningKey, now: DateTime<Utc>) -> Result<
             headers: both.as_ref().map_or(slice::from_ref(&host), |both| both),
             body: &[],
         };
-        signing::sign(&unsigned, key, Timestamp::from(now)).map_err(Refusal::bug)?
+        signing::sign(&unsigned, key, timestamp(now)).map_err(Refusal::bug)?
     };
     let headers = request.headers_mut();
     headers.insert(DATE, HeaderValue::from_str(signed.date()).map_err(Refusal::bug)?);
@@ -85,6 +85,22 @@ fn sign(request: &mut Outbound, key: &SigningKey, now: DateTime<Utc>) -> Result<
     }
     headers.insert(AUTHORIZATION, secret(HeaderValue::try_from(signed.into_authorization()))?);
     Ok(())
+}
+
+/// Written anew where it is another second.
+fn timestamp(now: DateTime<Utc>) -> Timestamp {
+    match LAST.get().filter(|(second, _)| *second == now.timestamp()) {
+        Some((_, timestamp)) => timestamp,
+        None => {
+            let timestamp = Timestamp::from(now);
+            LAST.set(Some((now.timestamp(), timestamp)));
+            timestamp
+        }
+    }
+}
+
+thread_local! {
+    static LAST: Cell<Option<(i64, Timestamp)>> = const { Cell::new(None) };
 }
 
 fn secret<E: Display>(value: Result<HeaderValue, E>) -> Result<HeaderValue, Refusal> {
