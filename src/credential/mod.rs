@@ -309,7 +309,23 @@ impl Credential {
             Self::Token(_) => None,
         }
     }
+
+    /// What of it stands in a request, and nobody may see: the token, or the security token of a temporary key. The
+    /// access key too where it does not look like one, as it may be a secret that stands in its place; a shorter one may be
+    /// a part of any word.
+    pub fn secrets(&self) -> impl Iterator<Item = &[u8]> {
+        let (token, access_key) = match self {
+            Self::Key(key) => (key.security_token().map(|token| token.expose().as_bytes()), Some(key)),
+            Self::Token(token) => (Some(token.header().as_bytes()), None),
+        };
+        let access_key =
+            access_key.filter(|key| key.key_hint().is_none()).map(|key| key.access_key().as_bytes());
+        token.into_iter().chain(access_key.filter(|key| key.len() >= SHORTEST_SECRET))
+    }
 }
+
+/// Of an access key's place, in bytes.
+const SHORTEST_SECRET: usize = 8;
 
 impl Token {
     /// The token, as it stands wherever it comes from: see [`key_text`].

@@ -119,7 +119,13 @@ impl Signed<'_> {
         &self.authorization
     }
 
-    /// The same, for good.
+    /// The last part of it, which is the signature.
+    pub fn signature(&self) -> &str {
+        let start = self.authorization.len().saturating_sub(2 * HASH);
+        self.authorization.get(start..).unwrap_or_default()
+    }
+
+    /// The value of `Authorization`, for good.
     pub fn into_authorization(self) -> String {
         self.authorization
     }
@@ -170,13 +176,15 @@ fn authorization(key: &SigningKey, signed_headers: &str, signature: &[u8; 32]) -
 
 /// Appends a hash in lower-case hexadecimal, all digits at once.
 #[expect(clippy::expect_used, reason = "digits are ASCII")]
-fn push_hex(out: &mut String, hash: &[u8; 32]) {
+fn push_hex(out: &mut String, hash: &[u8; HASH]) {
     let digit = |nibble| if nibble < 10 { b'0' + nibble } else { b'a' + (nibble - 10) };
-    let mut digits = [[0; 2]; 32];
+    let mut digits = [[0; 2]; HASH];
     for (pair, byte) in digits.iter_mut().zip(hash) {
         *pair = [digit(byte >> 4), digit(byte & 0xf)];
     }
     out.push_str(std::str::from_utf8(digits.as_flattened()).expect("ASCII"));
 }
 
+/// The bytes of a hash.
+const HASH: usize = 32;
 const ALGORITHM: &str = "SDK-HMAC-SHA256";

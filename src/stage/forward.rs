@@ -19,10 +19,10 @@ use super::{
 };
 use crate::{
     audit::{Blocked, Record, Sink, bounded},
+    credential::{Credential, Lent},
     limit::{Room, Taken},
     log::LIMITED,
     metrics::Metrics,
-    signing::is_public,
     upstream::{Answer, Change, Connected, MAX_BODY, SendError, Use},
 };
 
@@ -51,8 +51,7 @@ struct Sent {
     result: Result<Answer, SendError>,
     dated: Option<DateTime<Utc>>,
     took: Duration,
-    /// What in it nobody may see.
-    sensitive: Vec<HeaderValue>,
+    signature: Option<Box<[u8]>>,
 }
 
 impl Forward {
@@ -81,7 +80,7 @@ impl<'a> Service<Entrusted<'a>> for Forward {
         let sent = match upstream.connect(via, deadline).await {
             Ok(connected) => {
                 let attempt = Attempt { draft, record: &mut *record, via };
-                match self.send(connected, Entrusted { attempt, lent }).await {
+                match self.send(connected, attempt, &lent).await {
                     Ok(sent) => sent,
                     Err(refusal) => {
                         // Nothing was sent: it was none.
@@ -108,7 +107,7 @@ impl<'a> Service<Entrusted<'a>> for Forward {
         }
         match sent.result {
             Ok(mut answer) => {
-                withhold(&mut answer, &sent.sensitive);
+                withhold(&mut answer, lent.credential(), sent.signature.as_deref());
                 note(record, Some(&answer));
                 answer.body = Kept::within(room, answer.body);
                 Ok(Answered { answer, row, dated: sent.dated, took: sent.took })
@@ -127,25 +126,31 @@ impl<'a> Service<Entrusted<'a>> for Forward {
 impl Forward {
     /// Announces the call, once, when nothing is left that could keep it from being sent; has it cleared and signed;
     /// and sends it.
-    async fn send(&self, connected: Connected<'_>, request: Entrusted<'_>) -> Result<Sent, Refusal> {
-        let Entrusted { attempt: Attempt { draft, record, .. }, lent } = request;
+    async fn send(
+        &self,
+        connected: Connected<'_>,
+        attempt: Attempt<'_>,
+        lent: &Lent,
+    ) -> Result<Sent, Refusal> {
+        let Attempt { draft, record, .. } = attempt;
         let announced = self.sink.announce(record).await.map_err(|Blocked| Refusal::AuditBlocked)?;
         // Every wait is over.
-        let signed = Signed::new(self.clearance.clear(draft, record)?, &lent)?;
-        let (dated, sensitive, started) = (signed.dated(), signed.sensitive(), Instant::now());
+        let signed = Signed::new(self.clearance.clear(draft, record)?, lent)?;
+        let (dated, started) = (signed.dated(), Instant::now());
+        let (request, signature) = signed.open(announced);
         // From here on nobody can be sure, whatever ends this.
         let before = replace(&mut record.maybe_sent, true);
-        let result = connected.send(signed.open(announced)).await;
+        let result = connected.send(request).await;
         if result.as_ref().is_err_and(|error| Ending::Failed(error).row().sent_nothing()) {
             record.maybe_sent = before;
         }
-        Ok(Sent { result, dated, took: started.elapsed(), sensitive })
+        Ok(Sent { result, dated, took: started.elapsed(), signature })
     }
 }
 
 impl Sent {
     fn nothing(error: SendError) -> Self {
-        Self { result: Err(error), dated: None, took: Duration::ZERO, sensitive: Vec::new() }
+        Self { result: Err(error), dated: None, took: Duration::ZERO, signature: None }
     }
 }
 
@@ -204,10 +209,10 @@ fn note(record: &mut Record, answer: Option<&Answer>) {
 
 /// Takes credentials out of an answer that repeats them: a gateway may answer a bad signature with the canonical
 /// request it computed, security token included.
-fn withhold(answer: &mut Answer, sensitive: &[HeaderValue]) {
-    let secrets: Vec<&[u8]> = sensitive.iter().flat_map(|value| secret_parts(value.as_bytes())).collect();
+fn withhold(answer: &mut Answer, credential: &Credential, signature: Option<&[u8]>) {
     let holds_one = |text: &[u8]| {
-        secrets.iter().any(|secret| secret.len() <= text.len() && memmem::find(text, secret).is_some())
+        let mut secrets = credential.secrets().chain(signature);
+        secrets.any(|secret| secret.len() <= text.len() && memmem::find(text, secret).is_some())
     };
     // JSON may write `/` as `\/`, and any character by its number.
     let written_otherwise = || match serde_json::from_slice(&answer.body) {
@@ -240,24 +245,6 @@ fn any_text(document: &Value, is_so: &impl Fn(&str) -> bool) -> bool {
     }
 }
 
-/// Of `… Access=<key>, … Signature=<hex>` the signature, and the access key where it may be a secret that stands in
-/// its place; of any other value all of it.
-fn secret_parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let signature = value
-        .split_last_chunk::<SIGNATURE_LENGTH>()
-        .and_then(|(before, signature)| before.ends_with(SIGNATURE).then_some(signature.as_slice()));
-    let access_key = signature
-        .and_then(|_| value.strip_prefix(ACCESS)?.split(|b| *b == b',').next())
-        .filter(|key| key.len() >= SHORTEST_SECRET && !std::str::from_utf8(key).is_ok_and(is_public));
-    [Some(signature.unwrap_or(value)), access_key].into_iter().flatten()
-}
-
-const ACCESS: &[u8] = b"SDK-HMAC-SHA256 Access=";
-const SIGNATURE: &[u8] = b", Signature=";
-/// In hexadecimal digits.
-const SIGNATURE_LENGTH: usize = 64;
-/// What is shorter is no secret, and may be a part of any word.
-const SHORTEST_SECRET: usize = 8;
 /// How long a call waits for room for its answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -23,6 +23,7 @@ use crate::{
 pub struct Signed {
     request: Box<Outbound>,
     dated: Option<DateTime<Utc>>,
+    signature: Option<Box<[u8]>>,
 }
 
 impl Signed {
@@ -31,18 +32,17 @@ impl Signed {
     pub(super) fn new(cleared: Cleared<'_>, lent: &Lent) -> Result<Self, Refusal> {
         let draft = cleared.draft();
         let mut request = draft.request();
-        let dated = match lent.credential() {
+        let (dated, signature) = match lent.credential() {
             Credential::Key(key) => {
                 let now = draft.project().upstream.clock().now();
-                sign(&mut request, key, now)?;
-                Some(now)
+                (Some(now), Some(sign(&mut request, key, now)?))
             }
             Credential::Token(token) => {
                 drop(request.headers_mut().insert(AUTH_TOKEN, token.header().clone()));
-                None
+                (None, None)
             }
         };
-        Ok(Self { request: Box::new(request), dated })
+        Ok(Self { request: Box::new(request), dated, signature })
     }
 
     /// Which date it was signed with. One with a token has none.
@@ -50,20 +50,15 @@ impl Signed {
         self.dated
     }
 
-    /// The values in it that nobody may see.
-    pub(super) fn sensitive(&self) -> Vec<HeaderValue> {
-        self.request.headers().values().filter(|value| value.is_sensitive()).cloned().collect()
-    }
-
-    /// What goes on the wire, for whoever has announced it.
-    pub(super) fn open(self, _: Announced) -> Box<Outbound> {
-        self.request
+    /// What goes on the wire, for whoever has announced it; and its signature. One with a token has none.
+    pub(super) fn open(self, _: Announced) -> (Box<Outbound>, Option<Box<[u8]>>) {
+        (self.request, self.signature)
     }
 }
 
 /// Signs `host`, `x-project-id` and `x-sdk-date`, and the security token of temporary keys. Everything else may
-/// be added, changed or dropped on the way without harm to the signature.
-fn sign(request: &mut Outbound, key: &SigningKey, now: DateTime<Utc>) -> Result<(), Refusal> {
+/// be added, changed or dropped on the way without harm to the signature, which is returned.
+fn sign(request: &mut Outbound, key: &SigningKey, now: DateTime<Utc>) -> Result<Box<[u8]>, Refusal> {
     let signed = {
         let headers = request.headers();
         let value = |name| headers.get(name).map(HeaderValue::as_bytes);
@@ -83,8 +78,9 @@ fn sign(request: &mut Outbound, key: &SigningKey, now: DateTime<Utc>) -> Result<
     if let Some(token) = signed.security_token() {
         headers.insert(SECURITY_TOKEN, secret(HeaderValue::from_str(token))?);
     }
+    let signature = signed.signature().as_bytes().into();
     headers.insert(AUTHORIZATION, secret(HeaderValue::try_from(signed.into_authorization()))?);
-    Ok(())
+    Ok(signature)
 }
 
 /// Written anew where it is another second.

@@ -56,7 +56,7 @@ fn the_future_of_a_call_is_small() {
     let held = Held::answering(|_| String::new());
     let stack = runtime.block_on(stack(&held.url(), &Cutoff::default()));
     let size = size_of_val(&stack.call(arrival()));
-    assert!(size <= 3584, "{size} bytes");
+    assert!(size <= 3072, "{size} bytes");
 }
 
 async fn call(stack: Stack) -> Response<Body> {
