@@ -5,6 +5,7 @@
 //! and by its callers, never by both, and ends with it (`policy`). Every other series that can be foreseen is there
 //! from the start, at zero, so that a rate over it works from the first event on.
 
+mod classic;
 mod collected;
 mod connections;
 mod policy;
@@ -50,6 +51,30 @@ pub struct Metrics {
     last_reload: Gauge,
     policy: Family<HashLabels, Gauge>,
     connections: Connections,
+    /// In the order of [`State`].
+    states: [Gauge; 4],
+}
+
+/// How the process is doing, as gauges of 0 and 1.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct State {
+    /// An operator or a file refuses calls, of everybody or of some callers.
+    pub frozen: bool,
+    /// The policy, or a rule of it, is only observed.
+    pub observing: bool,
+    /// The audit sink takes no record.
+    pub audit_blocked: bool,
+    /// What the files hold is not in force.
+    pub reload_pending: bool,
+}
+
+/// How metrics are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus' text format, version 0.0.4.
+    Classic,
+    /// OpenMetrics 1.0.
+    OpenMetrics,
 }
 
 /// A request that is under way, counted until it is dropped.
@@ -117,16 +142,25 @@ impl Metrics {
             last_reload: Gauge::default(),
             policy: Family::default(),
             connections: Connections::default(),
+            states: Default::default(),
         };
         metrics.foresee(foreseen);
         metrics.register(foreseen)
     }
 
-    /// The exposition in OpenMetrics text format.
-    pub fn text(&self) -> String {
+    /// The exposition, with how the process is doing now.
+    pub fn text(&self, format: Format, now: &State) -> String {
+        let State { frozen, observing, audit_blocked, reload_pending } = *now;
+        for (gauge, holds) in self.states.iter().zip([frozen, observing, audit_blocked, reload_pending]) {
+            gauge.set(i64::from(holds));
+        }
         let mut out = String::new();
         // Writing to a String cannot fail.
-        encode(&mut out, &self.registry).map(|()| out).unwrap_or_default()
+        let out = encode(&mut out, &self.registry).map(|()| out).unwrap_or_default();
+        match format {
+            Format::OpenMetrics => out,
+            Format::Classic => classic::of_open_metrics(&out),
+        }
     }
 
     /// What is counted about connections.
@@ -245,6 +279,15 @@ impl Metrics {
         r.register_collector(Box::new(Circuits(foreseen.upstreams.to_vec())));
         r.register_collector(Box::new(Credentials(foreseen.credentials.to_vec())));
         r.register_collector(Box::new(ClockSkew(foreseen.clocks.clone())));
+        let states = [
+            ("frozen", "Whether calls are frozen, of everybody or of some callers"),
+            ("observing", "Whether the policy, or a rule of it, is only observed"),
+            ("audit_blocked", "Whether the audit sink takes no record"),
+            ("reload_pending", "Whether what the files hold is not in force"),
+        ];
+        for ((name, help), gauge) in states.into_iter().zip(&self.states) {
+            r.register(name, help, gauge.clone());
+        }
         self.connections.register(r);
         self
     }

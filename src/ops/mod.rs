@@ -10,7 +10,7 @@ use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{
     HeaderName, HeaderValue, Method, Request, Response, StatusCode,
-    header::{CONTENT_TYPE, HOST},
+    header::{ACCEPT, ALLOW, CONTENT_TYPE, HOST},
     uri::Authority,
 };
 use http_body_util::Full;
@@ -26,7 +26,7 @@ use tokio_util::{net::Listener, sync::CancellationToken};
 
 use crate::{
     config::{self, Hosts, Limits},
-    metrics::{Connections, Metrics},
+    metrics::{Connections, Format, Metrics},
     server::{ConnectionLimiter, Insight, Permit, SocketFile, bind_unix},
 };
 use admin::Admin;
@@ -187,7 +187,9 @@ impl Probes {
             return self.wrong_host();
         }
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".into());
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".into());
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
         }
         let query = request.uri().query().unwrap_or_default();
         let verbose = query.split('&').any(|parameter| parameter == "verbose" || parameter == "verbose=true");
@@ -202,8 +204,9 @@ impl Probes {
             ),
             "/status" => json(StatusCode::OK, &self.insight.status(near)),
             "/metrics" => {
-                let mut response = text(StatusCode::OK, self.metrics.text());
-                response.headers_mut().insert(CONTENT_TYPE, OPEN_METRICS);
+                let (format, media_type) = wanted_format(request);
+                let mut response = text(StatusCode::OK, self.metrics.text(format, &self.insight.state()));
+                response.headers_mut().insert(CONTENT_TYPE, media_type);
                 response
             }
             _ => text(StatusCode::NOT_FOUND, "/livez /readyz /startupz /status /version /metrics\n".into()),
@@ -231,6 +234,15 @@ impl Probes {
         );
         response.headers_mut().extend(HeaderValue::try_from(request_id).ok().map(|id| (REQUEST_ID, id)));
         response
+    }
+}
+
+/// OpenMetrics where it is asked for, as Prometheus does.
+fn wanted_format(request: &Request<Incoming>) -> (Format, HeaderValue) {
+    let accepted = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    match accepted.into_iter().any(|accepted| accepted.contains("application/openmetrics-text")) {
+        true => (Format::OpenMetrics, OPEN_METRICS),
+        false => (Format::Classic, CLASSIC),
     }
 }
 
@@ -285,4 +297,5 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(100);
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+const CLASSIC: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -13,8 +13,9 @@ use crate::{
     clock,
     credential::{Held, State},
     limit::{Freeze, Frozen, Whom},
+    metrics,
     policy::{Mode, Policy},
-    reload::{Reloader, Standing},
+    reload::{Reloader, Standing, StandingState},
     sandbox::{self, Sandbox},
     stage::InForce,
     upstream::Upstream,
@@ -54,6 +55,17 @@ impl Insight {
     /// An id for an answer that is no call's, as those of calls are.
     pub fn request_id(&self) -> String {
         format!("{}-{}-{}", Uuid::new_v4().hyphenated(), clock::now().timestamp_millis(), super::hostname())
+    }
+
+    /// What metrics tell of it.
+    pub fn state(&self) -> metrics::State {
+        let policy = self.in_force.load();
+        metrics::State {
+            frozen: !self.freeze.in_force().is_empty(),
+            observing: policy.policy.mode() == Mode::Observe || !observing(&policy.policy).is_empty(),
+            audit_blocked: self.sink.stats().blocked.is_some(),
+            reload_pending: self.reloader.standing().state != StandingState::InForce,
+        }
     }
 
     /// The document. Times are RFC 3339 in UTC, durations seconds; it holds no secret. Who asks from `near`, this

@@ -6,6 +6,7 @@ use std::{
     os::unix::net::UnixStream,
 };
 
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::harness::{Answer, Proxy, Scripted, Setup, Wire, cancel, request, wait_for};
@@ -81,11 +82,41 @@ fn without_a_credential_it_is_not_ready_and_says_which() {
 }
 
 #[test]
+fn gauges_tell_what_hurts_and_open_metrics_is_given_where_it_is_asked_for() {
+    let setup = Setup::new().section("admin: { bind: 'unix:admin.sock' }");
+    let proxy = setup.start();
+    let states =
+        || ["frozen", "observing", "audit_blocked", "reload_pending"].map(|name| metric(&proxy, name));
+    assert_eq!(states(), [0.0; 4]);
+    let freeze = "PUT /freeze HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(proxy.ask_unix("admin.sock", freeze).status, 200);
+    proxy.write("policy.yaml", "version: 1\nrules: nonsense\n");
+    proxy.signal(Signal::SIGHUP);
+    wait_for("a refused reload", || (states() == [1.0, 0.0, 0.0, 1.0]).then_some(()));
+    let ask = |method: &str, accept: &str| {
+        let mut wire = Wire::new(TcpStream::connect(proxy.address("ops")).unwrap());
+        wire.write(request(method, "/metrics", &[&format!("Accept: {accept}")]));
+        wire.head()
+    };
+    let open = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert_eq!(
+        ask("GET", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5").header("content-type"),
+        open
+    );
+    assert!(ask("HEAD", "*/*").header("content-type").starts_with("text/plain; version=0.0.4"));
+    let refused = ask("POST", "*/*");
+    assert_eq!((refused.status, refused.header("allow")), (405, "GET, HEAD"));
+}
+
+#[test]
 fn every_series_that_can_be_foreseen_is_there_from_the_start() {
     let proxy = Setup::new().start();
     let answer = proxy.probe("/metrics");
-    assert_eq!(answer.header("content-type"), "application/openmetrics-text; version=1.0.0; charset=utf-8");
-    assert!(answer.body.ends_with("# EOF\n"), "{}", answer.body);
+    assert_eq!(answer.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    assert!(
+        !answer.body.contains("# EOF")
+            && answer.body.contains("# TYPE mpc_auth_proxy_reloads_total counter\n")
+    );
     for series in [
         REFUSED_UNKNOWN,
         "caller_requests_total{caller=\"editor-api\",outcome=\"forwarded\"}",
