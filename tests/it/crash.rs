@@ -149,13 +149,15 @@ fn kill_under_load(proxy: &Proxy, round: usize) {
     let (address, next) = (proxy.address("app").to_owned(), AtomicUsize::new(0));
     let enough = fastrand::usize(20..200);
     let over = AtomicBool::new(false);
+    // All are there before the first calls, however busy the machine is.
+    let callers: Vec<TcpStream> = (0..CALLERS).map(|_| TcpStream::connect(&address).unwrap()).collect();
     thread::scope(|scope| {
         if round % 2 == 1 {
             scope.spawn(|| reload_until(&over, proxy));
         }
-        for _ in 0..CALLERS {
-            scope.spawn(|| {
-                let mut stream = TcpStream::connect(&address).unwrap();
+        let next = &next;
+        for mut stream in callers {
+            scope.spawn(move || {
                 let mut answer = [0; 4096];
                 loop {
                     let job = format!("r{round}-{}", next.fetch_add(1, Relaxed));
