@@ -20,6 +20,24 @@ pub fn now() -> DateTime<Utc> {
     Utc::now()
 }
 
+/// What is made of a second of a clock, and made anew in another one.
+pub struct EachSecond<T>(Option<(i64, T)>);
+
+impl<T> Default for EachSecond<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> EachSecond<T> {
+    /// What was made of this moment's second, or is made of it now.
+    pub fn of(&mut self, moment: DateTime<Utc>, make: impl FnOnce(DateTime<Utc>) -> T) -> &T {
+        let second = moment.timestamp();
+        let last = self.0.take().filter(|(made, _)| *made == second);
+        &self.0.insert(last.unwrap_or_else(|| (second, make(moment)))).1
+    }
+}
+
 /// What is known of the clocks of all endpoints, of MPC and of those that hand out credentials. Clones share it.
 #[derive(Clone, Default)]
 pub struct Clocks(Arc<Mutex<BTreeMap<Arc<str>, Skew>>>);

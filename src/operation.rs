@@ -7,8 +7,6 @@
 
 use std::fmt;
 
-use memchr::memchr;
-
 use crate::reason::Reason;
 
 /// One row of the catalogue: a method and a URL, and the IAM action they need.
@@ -193,7 +191,7 @@ fn split<'p>(template: &str, path: &'p str) -> Option<(&'p str, Option<&'p str>)
     let (mut template, mut rest) = (apart(template).0, path);
     while let Some((before, blank, after)) = next_blank(template) {
         let from = rest.strip_prefix(before)?;
-        let end = memchr(b'/', from.as_bytes()).unwrap_or(from.len());
+        let end = from.find('/').unwrap_or(from.len());
         let part = if blank == PROJECT { &mut project } else { &mut job };
         (*part, rest) = from.split_at_checked(end).map(|(part, rest)| (Some(part), rest))?;
         template = after;
@@ -203,15 +201,12 @@ fn split<'p>(template: &str, path: &'p str) -> Option<(&'p str, Option<&'p str>)
 
 /// The path, and the query where there is one.
 fn apart(target: &str) -> (&str, Option<&str>) {
-    let query =
-        memchr(b'?', target.as_bytes()).and_then(|at| Some((target.get(..at)?, target.get(at + 1..))));
-    query.unwrap_or((target, None))
+    target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)))
 }
 
 /// The template up to its first blank, the blank, and what follows it.
 fn next_blank(template: &str) -> Option<(&str, &str, &str)> {
-    let [start, end] = [b'{', b'}'].map(|brace| memchr(brace, template.as_bytes()));
-    let (start, end) = (start?, end?);
+    let (start, end) = (template.find('{')?, template.find('}')?);
     Some((template.get(..start)?, template.get(start..=end)?, template.get(end + 1..)?))
 }
 

@@ -8,6 +8,8 @@ use std::{cell::RefCell, fmt::Debug};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
+use crate::clock::EachSecond;
+
 /// The name of a field, which is one of ours and needs no escapes, with what stands around it: see [`name`].
 pub(super) type Name = &'static str;
 
@@ -69,7 +71,7 @@ impl Line {
     pub(super) fn moment(&mut self, name: Name, moment: DateTime<Utc>) {
         self.name(name);
         self.0.push(b'"');
-        SECOND.with_borrow_mut(|second| self.0.extend_from_slice(second.text(moment).as_bytes()));
+        SECOND.with_borrow_mut(|last| self.0.extend_from_slice(last.of(moment, second).as_bytes()));
         // A leap second has more than a thousand.
         let milliseconds = moment.timestamp_subsec_millis().min(999);
         let digit = |unit: u32| b'0' + u8::try_from(milliseconds / unit % 10).unwrap_or_default();
@@ -101,26 +103,15 @@ impl Line {
     }
 }
 
-/// A second as RFC 3339 has it, without its end; written anew where it is another one.
-#[derive(Default)]
-struct Second {
-    number: i64,
-    text: String,
-}
-
-impl Second {
-    fn text(&mut self, moment: DateTime<Utc>) -> &str {
-        if self.text.is_empty() || self.number != moment.timestamp() {
-            self.number = moment.timestamp();
-            self.text = moment.to_rfc3339_opts(SecondsFormat::Secs, true);
-            self.text.pop();
-        }
-        &self.text
-    }
+/// A second as RFC 3339 has it, without its end.
+fn second(moment: DateTime<Utc>) -> String {
+    let mut text = moment.to_rfc3339_opts(SecondsFormat::Secs, true);
+    text.pop();
+    text
 }
 
 thread_local! {
-    static SECOND: RefCell<Second> = RefCell::default();
+    static SECOND: RefCell<EachSecond<String>> = RefCell::default();
 }
 
 /// Whether JSON has this text as it is. Written without a way out early, so that it looks at many bytes at once.

@@ -20,6 +20,7 @@ mod sink;
 use std::{mem::replace, sync::Arc, time::Duration};
 
 use chrono::{DateTime, SubsecRound, Utc};
+use uuid::Uuid;
 
 use crate::reason::Reason;
 use line::{Line, name};
@@ -255,6 +256,11 @@ impl Record {
         line.text(name!("trace_id"), self.trace_id.as_ref());
         line.finish()
     }
+}
+
+/// An id for a request, or for an answer that is no call's, in Huawei's format: uuid, timestamp, host.
+pub fn request_id(now: DateTime<Utc>, hostname: &str) -> String {
+    format!("{}-{}-{hostname}", Uuid::new_v4().hyphenated(), now.timestamp_millis())
 }
 
 /// A text of a caller's, upstream's or the policy's, bounded so that a line is too.

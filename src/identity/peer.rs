@@ -47,12 +47,12 @@ pub enum PeerAddress {
     },
 }
 
-/// As in `127.0.0.1:40000`, and `uid 1001` on a Unix socket.
+/// As in `127.0.0.1:40000`, and `uid:1001` on a Unix socket.
 impl fmt::Display for PeerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp { address, .. } => address.fmt(f),
-            Self::Unix { uid, .. } => write!(f, "uid {uid}"),
+            Self::Unix { uid, .. } => write!(f, "uid:{uid}"),
         }
     }
 }

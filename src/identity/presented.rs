@@ -9,6 +9,7 @@ use http::{
 };
 
 use super::{Peer, PeerAddress, Presented, bearer, sdk_signature, service_account};
+use crate::signing;
 
 /// A list of what was shown.
 #[derive(Default)]
@@ -21,7 +22,10 @@ impl Presented<'_> {
         words.of_peer(self.peer);
         words.of_tokens(self.headers);
         for key in sdk_signature::access_keys(self.headers) {
-            words.add("access_key:", &String::from_utf8_lossy(key.get(..HINT).unwrap_or_default()));
+            match std::str::from_utf8(key).ok().and_then(signing::hint) {
+                Some(hint) => words.add("access_key:", hint),
+                None => words.add("access_key", ""),
+            }
         }
         (!words.0.is_empty()).then_some(words.0)
     }
@@ -68,8 +72,6 @@ fn service_account(value: &HeaderValue) -> Option<String> {
     service_account::claimed(token)
 }
 
-/// As many characters of an access key are told, here and in `credential.key_hint`.
-const HINT: usize = 4;
 /// Of one name, in characters; and of all, in bytes.
 const LONGEST: usize = 128;
 const MOST: usize = 512;
@@ -99,7 +101,8 @@ mod tests {
         let jwt = format!("Bearer {}", tokens["for another audience"].as_str().unwrap());
         let issuer = "https://kubernetes.default.svc.cluster.local";
         let of_jwt = format!("uid:7, service_account:media/oncall of {issuer}");
-        let signature = "SDK-HMAC-SHA256 Access=ONCALL0001, SignedHeaders=host, Signature=abc";
+        let signature = "SDK-HMAC-SHA256 Access=ONCALL00000000000001, SignedHeaders=host, Signature=abc";
+        let secret = "SDK-HMAC-SHA256 Access=s3cr3tS3cr3tS3cr3t, SignedHeaders=host, Signature=abc";
         let unix = PeerAddress::Unix { uid: 1001, gid: 1, groups: [].into() };
         for (address, headers, expected) in [
             (tcp(None), &[][..], None),
@@ -108,6 +111,7 @@ mod tests {
             (tcp(None), &[(AUTHORIZATION, "Bearer s3cr3t-s3cr3t-s3cr3t")], Some("token")),
             (tcp(None), &[(PROXY_AUTHORIZATION, "Bearer a.b.c")], Some("token")),
             (tcp(None), &[(AUTHORIZATION, signature)], Some("access_key:ONCA")),
+            (tcp(None), &[(AUTHORIZATION, secret)], Some("access_key")),
         ] {
             assert_eq!(words(address, headers).as_deref(), expected);
         }

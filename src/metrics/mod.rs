@@ -51,8 +51,10 @@ pub struct Metrics {
     last_reload: Gauge,
     policy: Family<HashLabels, Gauge>,
     connections: Connections,
-    /// In the order of [`State`].
-    states: [Gauge; 4],
+    frozen: Gauge,
+    observing: Gauge,
+    audit_blocked: Gauge,
+    reload_pending: Gauge,
 }
 
 /// How the process is doing, as gauges of 0 and 1.
@@ -142,7 +144,10 @@ impl Metrics {
             last_reload: Gauge::default(),
             policy: Family::default(),
             connections: Connections::default(),
-            states: Default::default(),
+            frozen: Gauge::default(),
+            observing: Gauge::default(),
+            audit_blocked: Gauge::default(),
+            reload_pending: Gauge::default(),
         };
         metrics.foresee(foreseen);
         metrics.register(foreseen)
@@ -151,9 +156,10 @@ impl Metrics {
     /// The exposition, with how the process is doing now.
     pub fn text(&self, format: Format, now: &State) -> String {
         let State { frozen, observing, audit_blocked, reload_pending } = *now;
-        for (gauge, holds) in self.states.iter().zip([frozen, observing, audit_blocked, reload_pending]) {
-            gauge.set(i64::from(holds));
-        }
+        self.frozen.set(frozen.into());
+        self.observing.set(observing.into());
+        self.audit_blocked.set(audit_blocked.into());
+        self.reload_pending.set(reload_pending.into());
         let mut out = String::new();
         // Writing to a String cannot fail.
         let out = encode(&mut out, &self.registry).map(|()| out).unwrap_or_default();
@@ -279,15 +285,19 @@ impl Metrics {
         r.register_collector(Box::new(Circuits(foreseen.upstreams.to_vec())));
         r.register_collector(Box::new(Credentials(foreseen.credentials.to_vec())));
         r.register_collector(Box::new(ClockSkew(foreseen.clocks.clone())));
-        let states = [
-            ("frozen", "Whether calls are frozen, of everybody or of some callers"),
-            ("observing", "Whether the policy, or a rule of it, is only observed"),
-            ("audit_blocked", "Whether the audit sink takes no record"),
-            ("reload_pending", "Whether what the files hold is not in force"),
-        ];
-        for ((name, help), gauge) in states.into_iter().zip(&self.states) {
-            r.register(name, help, gauge.clone());
-        }
+        r.register(
+            "frozen",
+            "Whether calls are frozen, of everybody or of some callers",
+            self.frozen.clone(),
+        );
+        r.register(
+            "observing",
+            "Whether the policy, or a rule of it, is only observed",
+            self.observing.clone(),
+        );
+        r.register("audit_blocked", "Whether the audit sink takes no record", self.audit_blocked.clone());
+        let help = "Whether what the files hold is not in force";
+        r.register("reload_pending", help, self.reload_pending.clone());
         self.connections.register(r);
         self
     }

@@ -264,16 +264,9 @@ impl Mode {
     }
 }
 
-impl Location {
-    /// As it is displayed.
-    pub fn text(&self) -> String {
-        [&*self.file, ":", itoa::Buffer::new().format(self.line)].concat()
-    }
-}
-
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text())
+        write!(f, "{}:{}", self.file, self.line)
     }
 }
 

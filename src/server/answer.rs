@@ -12,7 +12,10 @@ use http::{
 };
 use httpdate::HttpDate;
 
-use crate::{clock, stage::Body};
+use crate::{
+    clock::{self, EachSecond},
+    stage::Body,
+};
 
 /// How an answer ends, and its connection.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +41,7 @@ pub(super) fn write(answer: &Response<Body>, framing: Framing, out: &mut Vec<u8>
         }
     }
     if !answer.headers().contains_key(DATE) {
-        TODAY.with_borrow_mut(|date| header(&DATE, date.text(clock::now()).as_bytes(), out));
+        TODAY.with_borrow_mut(|today| header(&DATE, today.of(clock::now(), date).as_bytes(), out));
     }
     // It has no body, and says so itself (RFC 9110, section 8.6).
     if status != StatusCode::NO_CONTENT {
@@ -66,25 +69,13 @@ fn header(name: &HeaderName, value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The time as `Date` has it, written anew once a second.
-#[derive(Default)]
-struct Date {
-    second: i64,
-    text: String,
-}
-
-impl Date {
-    fn text(&mut self, now: DateTime<Utc>) -> &str {
-        if self.text.is_empty() || now.timestamp() != self.second {
-            self.second = now.timestamp();
-            self.text = HttpDate::from(SystemTime::from(now)).to_string();
-        }
-        &self.text
-    }
+/// As `Date` has it.
+fn date(moment: DateTime<Utc>) -> String {
+    HttpDate::from(SystemTime::from(moment)).to_string()
 }
 
 thread_local! {
-    static TODAY: RefCell<Date> = RefCell::default();
+    static TODAY: RefCell<EachSecond<String>> = RefCell::default();
 }
 
 /// A body of this size is copied, so that one send is enough.
@@ -137,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_date_is_right_in_each_second() {
-        let mut date = Date::default();
+        let mut today = EachSecond::default();
         for (milliseconds, expected) in [
             (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
             (999, "Thu, 01 Jan 1970 00:00:00 GMT"),
@@ -145,7 +136,7 @@ mod tests {
             (784_111_777_500, "Sun, 06 Nov 1994 08:49:37 GMT"),
             (1000, "Thu, 01 Jan 1970 00:00:01 GMT"),
         ] {
-            assert_eq!(date.text(DateTime::from_timestamp_millis(milliseconds).unwrap()), expected);
+            assert_eq!(today.of(DateTime::from_timestamp_millis(milliseconds).unwrap(), date), expected);
         }
     }
 }

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::Health;
 use crate::{
-    audit::{Blockage, Recent, Sink},
+    audit::{Blockage, Recent, Sink, request_id},
     clock,
     credential::{Held, State},
     limit::{Freeze, Frozen, Whom},
@@ -54,7 +53,7 @@ impl Insight {
 
     /// An id for an answer that is no call's, as those of calls are.
     pub fn request_id(&self) -> String {
-        format!("{}-{}-{}", Uuid::new_v4().hyphenated(), clock::now().timestamp_millis(), super::hostname())
+        request_id(clock::now(), &super::hostname())
     }
 
     /// What metrics tell of it.

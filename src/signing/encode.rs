@@ -69,7 +69,7 @@ fn decode_parameter(raw: &str) -> Result<(Cow<'_, str>, Cow<'_, str>), EncodeErr
 
 /// Decodes percent escapes once. Text that has none is handed back as it is.
 fn decode(raw: &str) -> Result<Cow<'_, str>, EncodeError> {
-    if all(raw, is_of_paths) {
+    if raw.bytes().all(is_of_paths) {
         return Ok(Cow::Borrowed(raw));
     }
     if raw.contains([' ', '#']) {
@@ -104,7 +104,7 @@ fn escaped_byte(bytes: &mut impl Iterator<Item = u8>) -> Option<u8> {
 }
 
 fn push_encoded(out: &mut String, decoded: &str, keep: impl Fn(u8) -> bool) {
-    if all(decoded, &keep) {
+    if decoded.bytes().all(&keep) {
         return out.push_str(decoded);
     }
     for byte in decoded.bytes() {
@@ -120,11 +120,6 @@ fn push_encoded(out: &mut String, decoded: &str, keep: impl Fn(u8) -> bool) {
 
 fn upper_hex_digit(nibble: u8) -> char {
     char::from(if nibble < 10 { b'0' + nibble } else { b'A' + nibble - 10 })
-}
-
-/// Whether this is so of all bytes. Without a way out early: it hardly ever is not.
-fn all(text: &str, is_so: impl Fn(u8) -> bool) -> bool {
-    text.bytes().fold(true, |so_far, byte| so_far & is_so(byte))
 }
 
 /// RFC 3986, section 2.3.

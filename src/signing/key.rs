@@ -14,8 +14,6 @@ use std::ops::RangeInclusive;
 #[derive(Clone)]
 pub struct SigningKey {
     access_key: Box<str>,
-    /// Whether that looks like one, which is no secret.
-    is_public: bool,
     keyed: Hmac<Sha256>,
     security_token: Option<Secret>,
 }
@@ -99,8 +97,7 @@ impl SigningKey {
     fn keyed(access_key: &str, secret_key: &str, security_token: Option<Secret>) -> Result<Self, KeyError> {
         let keyed = Hmac::new_from_slice(secret_key.as_bytes());
         let keyed = keyed.map_err(|_| KeyError::Part(Part::SecretKey, Flaw::Empty))?;
-        let is_public = is_public(access_key);
-        Ok(Self { access_key: access_key.into(), is_public, keyed, security_token })
+        Ok(Self { access_key: access_key.into(), keyed, security_token })
     }
 
     /// The access key.
@@ -113,10 +110,9 @@ impl SigningKey {
         self.security_token.as_ref()
     }
 
-    /// The first 4 characters of the access key: enough to tell keys apart in a record. `None` where it does not look
-    /// like one, and so may be a secret that stands in its place.
+    /// What may be told of the access key: see [`hint`].
     pub fn key_hint(&self) -> Option<&str> {
-        if self.is_public { self.access_key.get(..4) } else { None }
+        hint(&self.access_key)
     }
 
     /// Tells secret keys apart, and tells nothing of them that a signature does not.
@@ -151,9 +147,10 @@ fn part(part: Part, text: &str) -> Result<&str, KeyError> {
     key_text(text).map_err(|flaw| KeyError::Part(part, flaw))
 }
 
-/// Whether a text looks like an access key, which is no secret.
-pub fn is_public(access_key: &str) -> bool {
-    is_access_key(access_key, 16..=32)
+/// The first 4 characters of an access key: enough to tell keys apart in a record. `None` where it does not look like
+/// one, and so may be a secret that stands in its place.
+pub fn hint(access_key: &str) -> Option<&str> {
+    if is_access_key(access_key, 16..=32) { access_key.get(..4) } else { None }
 }
 
 fn is_access_key(text: &str, length: RangeInclusive<usize>) -> bool {

@@ -16,7 +16,7 @@ mod vectors;
 
 pub use canonical::{Leeway, SignError, UNSIGNED_PAYLOAD, is_set_by_signing};
 pub use encode::EncodeError;
-pub use key::{KeyError, Part, SigningKey, is_public};
+pub use key::{KeyError, Part, SigningKey, hint};
 pub use timestamp::{Timestamp, TimestampError};
 
 use crate::secret::Secret;
@@ -121,7 +121,7 @@ impl Signed<'_> {
 
     /// The last part of it, which is the signature.
     pub fn signature(&self) -> &str {
-        let start = self.authorization.len().saturating_sub(2 * HASH);
+        let start = self.authorization.len().saturating_sub(DIGITS);
         self.authorization.get(start..).unwrap_or_default()
     }
 
@@ -174,17 +174,14 @@ fn authorization(key: &SigningKey, signed_headers: &str, signature: &[u8; 32]) -
     out
 }
 
-/// Appends a hash in lower-case hexadecimal, all digits at once.
-#[expect(clippy::expect_used, reason = "digits are ASCII")]
-fn push_hex(out: &mut String, hash: &[u8; HASH]) {
-    let digit = |nibble| if nibble < 10 { b'0' + nibble } else { b'a' + (nibble - 10) };
-    let mut digits = [[0; 2]; HASH];
-    for (pair, byte) in digits.iter_mut().zip(hash) {
-        *pair = [digit(byte >> 4), digit(byte & 0xf)];
-    }
-    out.push_str(std::str::from_utf8(digits.as_flattened()).expect("ASCII"));
+/// Appends a hash in lower-case hexadecimal, without the allocation of `hex::encode`.
+#[expect(clippy::expect_used, reason = "32 bytes are 64 digits, and digits are ASCII")]
+fn push_hex(out: &mut String, hash: &[u8; 32]) {
+    let mut digits = [0; DIGITS];
+    hex::encode_to_slice(hash, &mut digits).expect("64 digits");
+    out.push_str(std::str::from_utf8(&digits).expect("ASCII"));
 }
 
-/// The bytes of a hash.
-const HASH: usize = 32;
+/// Of a hash in hexadecimal.
+const DIGITS: usize = 64;
 const ALGORITHM: &str = "SDK-HMAC-SHA256";

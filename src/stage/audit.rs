@@ -4,17 +4,15 @@
 //! dropped: finished, abandoned, cut by a time-out or unwound by a panic. Before anything else happens, room for the record is
 //! taken; where there is none the request is refused.
 
-use std::{convert::Infallible, net::IpAddr, sync::Arc};
+use std::{convert::Infallible, sync::Arc};
 
-use chrono::{DateTime, Utc};
 use http::{Response, request::Parts};
 use tokio::time::Instant;
 use tower::Layer;
-use uuid::Uuid;
 
 use super::{Body, Refusal, Service, respond::refuse};
 use crate::{
-    audit::{Blocked, Recent, Record, Sink, Slot},
+    audit::{Blocked, Recent, Record, Sink, Slot, request_id},
     clock,
     config::Hosts,
     identity::{Peer, PeerAddress},
@@ -69,35 +67,25 @@ impl AuditLayer {
     fn open(&self, peer: &Peer) -> Guard<'_> {
         let now = clock::now();
         Guard {
-            record: Record::new(self.id(now).into(), Arc::clone(&peer.listener), name(&peer.address), now),
+            record: Record::new(
+                request_id(now, &self.hostname).into(),
+                Arc::clone(&peer.listener),
+                name(&peer.address),
+                now,
+            ),
             slot: None,
             started: Instant::now(),
             records: self,
             _in_flight: self.metrics.in_flight(),
         }
     }
-
-    /// The id of a request, in Huawei's format: uuid, timestamp, host.
-    fn id(&self, now: DateTime<Utc>) -> String {
-        let (mut uuid, mut milliseconds) = (Uuid::encode_buffer(), itoa::Buffer::new());
-        let uuid = Uuid::new_v4().hyphenated().encode_lower(&mut uuid);
-        [&*uuid, "-", milliseconds.format(now.timestamp_millis()), "-", &*self.hostname].concat()
-    }
 }
 
 /// The other end as records name it.
 fn name(address: &PeerAddress) -> String {
-    let mut digits = [itoa::Buffer::new(); 4];
     match address {
-        PeerAddress::Tcp { address, .. } => match address.ip().to_canonical() {
-            IpAddr::V4(ip) => {
-                let [a, b, c, d] = &mut digits;
-                let [one, two, three, four] = ip.octets();
-                [a.format(one), b.format(two), c.format(three), d.format(four)].join(".")
-            }
-            IpAddr::V6(ip) => ip.to_string(),
-        },
-        PeerAddress::Unix { uid, .. } => format!("uid:{uid}"),
+        PeerAddress::Tcp { address, .. } => address.ip().to_canonical().to_string(),
+        PeerAddress::Unix { .. } => address.to_string(),
     }
 }
 

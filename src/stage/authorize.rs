@@ -110,7 +110,7 @@ fn told<'p>(decision: &Decision<'p>) -> (Option<&'p Rule>, &'static str) {
 }
 
 fn named(rule: &Rule) -> (String, String) {
-    (rule.id.clone(), rule.location.text())
+    (rule.id.clone(), rule.location.to_string())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::{error::Error, mem::replace, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 use memchr::memmem;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::{
     Attempt, Clearance, Entrusted, Refusal, Service, Signed,
     ending::{Ending, Row},
+    respond::REQUEST_ID,
 };
 use crate::{
     audit::{Blocked, Record, Sink, bounded},
@@ -247,5 +248,4 @@ fn any_text(document: &Value, is_so: &impl Fn(&str) -> bool) -> bool {
 
 /// How long a call waits for room for its answer.
 const PATIENCE: Duration = Duration::from_secs(1);
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const WITHHELD: &str = "mpc-auth-proxy withheld this message of upstream: it held a credential";

@@ -3,7 +3,7 @@
 //! This is the first kind of error: how we answered. It stands beside the stages, which all return it, and before
 //! `respond`, which alone turns it into bytes. It holds nothing a caller may not see.
 
-use std::{fmt::Display, time::Duration};
+use std::{fmt::Display, sync::LazyLock, time::Duration};
 
 use http::StatusCode;
 
@@ -38,7 +38,7 @@ pub enum Refusal {
     #[error("{}", Reason::Browser)]
     Browser,
     /// No operation has this path.
-    #[error("{}; {}", Reason::UnknownPath, paths())]
+    #[error("{}; there are {}", Reason::UnknownPath, *PATHS)]
     NotFound,
     /// The operation has another method. Holds that one.
     #[error("this path answers to {0} only")]
@@ -213,10 +213,9 @@ fn consequence(error: &SendError) -> &'static str {
 }
 
 /// Which paths there are.
-fn paths() -> String {
+static PATHS: LazyLock<String> = LazyLock::new(|| {
     let all = CATALOGUE.iter().map(|operation| format!("{} {}", operation.method, operation.template));
-    format!("there are {}", all.collect::<Vec<_>>().join(", "))
-}
-
+    all.collect::<Vec<_>>().join(", ")
+});
 const DENIED: &str = "http_request_denied";
 const UNREADABLE: &str = "http_request_error";

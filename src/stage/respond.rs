@@ -180,7 +180,7 @@ const NAME: &str = "mpc-auth-proxy";
 const PASSED_ON: &str = "mpc-auth-proxy; received-status=";
 /// "task does not exist", and "in progress or completed": what upstream says of a job that was just cancelled.
 const JOB_IS_GONE: [&str; 2] = ["MPC.10211", "MPC.10213"];
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const PROXY_REQUEST_ID: HeaderName = HeaderName::from_static("proxy-request-id");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");

@@ -9,7 +9,13 @@ use foldhash::HashMap;
 use http::HeaderMap;
 
 use super::{Exchange, Identified, Refusal, Stage, authenticate::Decider, compose};
-use crate::{audit::bounded, config, credential::Held, operation::Target, upstream::Upstream};
+use crate::{
+    audit::{Record, bounded},
+    config,
+    credential::Held,
+    operation::Target,
+    upstream::Upstream,
+};
 
 /// A configured project, with what it takes to call it.
 pub struct Project {
@@ -75,6 +81,22 @@ impl Route {
         let by_id = projects.iter().map(|p| (Box::from(&*p.settings.id), Arc::clone(p)));
         Self { projects: Arc::new(by_name.chain(by_id).collect()) }
     }
+
+    /// What this method and target mean. The record gets what is known of it.
+    fn find(
+        &self,
+        method: &str,
+        target: &str,
+        record: &mut Record,
+    ) -> Result<(Target, Arc<Project>), Refusal> {
+        let target = Target::parse(method, target)?;
+        record.route = Some(target.operation().template);
+        record.action = Some(target.operation().action);
+        record.job_id = Some(target.job().as_str().to_owned());
+        let project = self.projects.get(target.project().as_str()).ok_or(Refusal::UnknownProject)?;
+        record.project_id = Some(Arc::clone(&project.settings.id));
+        Ok((target, Arc::clone(project)))
+    }
 }
 
 impl<'r> Routed<'r> {
@@ -93,16 +115,8 @@ impl<'r> Stage<Identified<'r>> for Route {
 
     fn check(&self, request: Identified<'r>) -> Result<Routed<'r>, Refusal> {
         let (method, target, decider, exchange) = request.into_parts();
-        let record = &mut *exchange.record;
-        let raw = target;
-        let target = Target::parse(method.as_str(), &raw).inspect_err(|_| record.path = Some(path(&raw)))?;
-        record.route = Some(target.operation().template);
-        record.action = Some(target.operation().action);
-        record.job_id = Some(target.job().as_str().to_owned());
-        let project = self.projects.get(target.project().as_str());
-        let project =
-            project.ok_or(Refusal::UnknownProject).inspect_err(|_| record.path = Some(path(&raw)))?;
-        record.project_id = Some(Arc::clone(&project.settings.id));
-        Ok(Routed { target, project: Arc::clone(project), decider, exchange })
+        let found = self.find(method.as_str(), &target, exchange.record);
+        let (target, project) = found.inspect_err(|_| exchange.record.path = Some(path(&target)))?;
+        Ok(Routed { target, project, decider, exchange })
     }
 }

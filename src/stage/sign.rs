@@ -3,7 +3,7 @@
 //! It stands last before the first byte: every attempt has its own date and signature, and nothing touches the
 //! request after it.
 
-use std::{cell::Cell, fmt::Display, slice};
+use std::{cell::RefCell, fmt::Display, slice};
 
 use chrono::{DateTime, Utc};
 use http::{
@@ -14,6 +14,7 @@ use http::{
 use super::{Cleared, Refusal, compose::PROJECT_ID};
 use crate::{
     audit::Announced,
+    clock::EachSecond,
     credential::{Credential, Lent},
     signing::{self, SignError, SigningKey, Timestamp, Unsigned},
     upstream::Outbound,
@@ -71,7 +72,8 @@ fn sign(request: &mut Outbound, key: &SigningKey, now: DateTime<Utc>) -> Result<
             headers: both.as_ref().map_or(slice::from_ref(&host), |both| both),
             body: &[],
         };
-        signing::sign(&unsigned, key, timestamp(now)).map_err(Refusal::bug)?
+        let date = DATED.with_borrow_mut(|last| *last.of(now, Timestamp::from));
+        signing::sign(&unsigned, key, date).map_err(Refusal::bug)?
     };
     let headers = request.headers_mut();
     headers.insert(DATE, HeaderValue::from_str(signed.date()).map_err(Refusal::bug)?);
@@ -83,20 +85,8 @@ fn sign(request: &mut Outbound, key: &SigningKey, now: DateTime<Utc>) -> Result<
     Ok(signature)
 }
 
-/// Written anew where it is another second.
-fn timestamp(now: DateTime<Utc>) -> Timestamp {
-    match LAST.get().filter(|(second, _)| *second == now.timestamp()) {
-        Some((_, timestamp)) => timestamp,
-        None => {
-            let timestamp = Timestamp::from(now);
-            LAST.set(Some((now.timestamp(), timestamp)));
-            timestamp
-        }
-    }
-}
-
 thread_local! {
-    static LAST: Cell<Option<(i64, Timestamp)>> = const { Cell::new(None) };
+    static DATED: RefCell<EachSecond<Timestamp>> = RefCell::default();
 }
 
 fn secret<E: Display>(value: Result<HeaderValue, E>) -> Result<HeaderValue, Refusal> {
