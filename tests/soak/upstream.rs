@@ -144,6 +144,8 @@ async fn insist(proxy: Arc<Proxy>, caller: usize, patience: Duration) -> Insiste
         let answer = line.ask(cancel(&job)).await;
         if answer.status == 204 {
             took.passed.since(start);
+            // Upstream takes as long for all: without this, what began together would come back together for ever.
+            sleep(patience.mul_f64(0.5 * fastrand::f64())).await;
             continue;
         }
         took.refused.since(start);
