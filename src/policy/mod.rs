@@ -6,6 +6,7 @@
 
 mod condition;
 mod explain;
+mod facts;
 mod findings;
 #[cfg(test)]
 mod fixture;
@@ -22,6 +23,7 @@ mod wildcard;
 
 pub use condition::{Condition, Key, Operator, Test, TestError, ValueError};
 pub use explain::{Explanation, Field, NearestMiss};
+pub use facts::{Fact, Facts, JobStatus, Object, Why};
 pub use findings::{Finding, Problem};
 pub use glob::{Glob, GlobError};
 pub use moment::{MomentError, parse_moment, spell_moment};

@@ -1,0 +1,401 @@
+//! What is known of a job? Each fact is known, surely absent, or unknown; nothing here guesses.
+//!
+//! It stands below `condition`, which compares with it, and is filled by whoever reads a create's body or what a
+//! look-up answered. What is unknown is never taken for absent: a condition on it is undecided. Comparing allocates
+//! nothing.
+
+use std::slice;
+
+/// A fact, as far as it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact<T> {
+    /// The job has it, and this is it.
+    Known(T),
+    /// The job surely has none.
+    Absent,
+    /// Nobody can say yet, or at all.
+    Unknown(Why),
+}
+
+/// Why a fact is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Why {
+    /// The job was not looked up.
+    NotLookedUp,
+    /// This version's answer does not carry it.
+    NotInAnswer,
+    /// The answer has a word for it that is not known.
+    UnknownWord,
+}
+
+/// How far a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum JobStatus {
+    /// It was accepted.
+    Init,
+    /// It is queued: it can be cancelled.
+    Waiting,
+    /// It is being carried out.
+    Processing,
+    /// It ended well.
+    Succeeded,
+    /// It ended badly.
+    Failed,
+    /// It was cancelled.
+    Canceled,
+}
+
+/// An object that a job reads or writes, in its bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// `BUCKET/OBJECT`.
+    path: Box<str>,
+    /// How long the bucket's name is.
+    bucket: usize,
+}
+
+/// Everything that is known of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    user_data: Fact<Box<str>>,
+    status: Fact<JobStatus>,
+    edit_type: Fact<Box<[Box<str>]>>,
+    inputs: Objects,
+    outputs: Objects,
+}
+
+/// The objects on one side of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Objects {
+    /// As a job names them.
+    Whole(Fact<Box<[Object]>>),
+    /// As people and records tell them: each [`Part`] by itself.
+    Apart([Fact<Box<[Box<str>]>>; 3]),
+}
+
+/// Which side of a job an object is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Input,
+    Output,
+}
+
+/// Which part of an object is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// `BUCKET/OBJECT`.
+    Path,
+    Bucket,
+    Object,
+}
+
+/// The values of a fact that may have several. There is at least one.
+#[derive(Clone, Debug)]
+pub(super) enum Values<'f> {
+    Texts(slice::Iter<'f, Box<str>>),
+    Objects(slice::Iter<'f, Object>, Part),
+}
+
+/// A fact that was given by itself, for [`Facts::with`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Given {
+    UserData(Fact<Box<str>>),
+    Status(Fact<JobStatus>),
+    EditType(Fact<Box<[Box<str>]>>),
+    Objects(Side, Part, Fact<Box<[Box<str>]>>),
+}
+
+impl Facts {
+    /// Of a job that was not looked up.
+    pub fn none_known() -> &'static Self {
+        static NONE: Facts = Facts::unknown(Why::NotLookedUp);
+        &NONE
+    }
+
+    /// Of a job of which nothing is known, for this reason: the start for what an answer carries.
+    pub const fn unknown(why: Why) -> Self {
+        Self {
+            user_data: Fact::Unknown(why),
+            status: Fact::Unknown(why),
+            edit_type: Fact::Unknown(why),
+            inputs: Objects::Whole(Fact::Unknown(why)),
+            outputs: Objects::Whole(Fact::Unknown(why)),
+        }
+    }
+
+    /// Of a job that its body asks for. It has no status yet.
+    pub fn of_create(
+        user_data: Option<&str>,
+        edit_type: Vec<String>,
+        inputs: Vec<Object>,
+        outputs: Vec<Object>,
+    ) -> Self {
+        Self::unknown(Why::NotInAnswer)
+            .with_user_data(user_data)
+            .with_status(Fact::Absent)
+            .with_edit_type(edit_type)
+            .with_objects(inputs, outputs)
+    }
+
+    /// The same with the caller's own word about the job; `None`: it has none.
+    #[must_use]
+    pub fn with_user_data(self, user_data: Option<&str>) -> Self {
+        Self { user_data: user_data.map(Box::from).into(), ..self }
+    }
+
+    /// The same with what [`JobStatus::of_answer`] made of its word.
+    #[must_use]
+    pub fn with_status(self, status: Fact<JobStatus>) -> Self {
+        Self { status, ..self }
+    }
+
+    /// The same with the kinds of edit it is; none: it has none.
+    #[must_use]
+    pub fn with_edit_type(self, edit_type: Vec<String>) -> Self {
+        Self { edit_type: several(edit_type.into_iter().map(String::into_boxed_str).collect()), ..self }
+    }
+
+    /// The same with all that it reads and all that it writes.
+    #[must_use]
+    pub fn with_objects(self, inputs: Vec<Object>, outputs: Vec<Object>) -> Self {
+        let [inputs, outputs] = [inputs, outputs].map(|all| Objects::Whole(several(all.into())));
+        Self { inputs, outputs, ..self }
+    }
+
+    /// The same with one fact as it was given by itself.
+    #[must_use]
+    pub(super) fn with(mut self, given: Given) -> Self {
+        match given {
+            Given::UserData(user_data) => self.user_data = user_data,
+            Given::Status(status) => self.status = status,
+            Given::EditType(edit_type) => self.edit_type = edit_type,
+            Given::Objects(side, part, fact) => {
+                let objects = match side {
+                    Side::Input => &mut self.inputs,
+                    Side::Output => &mut self.outputs,
+                };
+                objects.set(part, fact);
+            }
+        }
+        self
+    }
+
+    pub(super) fn user_data(&self) -> Fact<&str> {
+        self.user_data.as_ref().map(|text| &**text)
+    }
+
+    pub(super) fn status(&self) -> Fact<&'static str> {
+        self.status.as_ref().map(|status| status.as_str())
+    }
+
+    pub(super) fn edit_type(&self) -> Fact<Values<'_>> {
+        self.edit_type.as_ref().map(|texts| Values::Texts(texts.iter()))
+    }
+
+    pub(super) fn objects(&self, side: Side, part: Part) -> Fact<Values<'_>> {
+        let objects = match side {
+            Side::Input => &self.inputs,
+            Side::Output => &self.outputs,
+        };
+        match objects {
+            Objects::Whole(objects) => objects.as_ref().map(|objects| Values::Objects(objects.iter(), part)),
+            Objects::Apart([path, bucket, object]) => {
+                let texts = match part {
+                    Part::Path => path,
+                    Part::Bucket => bucket,
+                    Part::Object => object,
+                };
+                texts.as_ref().map(|texts| Values::Texts(texts.iter()))
+            }
+        }
+    }
+}
+
+impl Objects {
+    /// From now on each part is known by itself.
+    fn set(&mut self, part: Part, fact: Fact<Box<[Box<str>]>>) {
+        let mut parts = match self {
+            Self::Apart(parts) => parts.clone(),
+            Self::Whole(objects) => [Part::Path, Part::Bucket, Part::Object].map(|part| {
+                objects.as_ref().map(|objects| objects.iter().map(|object| object.part(part).into()).collect())
+            }),
+        };
+        let [path, bucket, object] = &mut parts;
+        *match part {
+            Part::Path => path,
+            Part::Bucket => bucket,
+            Part::Object => object,
+        } = fact;
+        *self = Self::Apart(parts);
+    }
+}
+
+impl Object {
+    /// An object that is named by its whole key. One leading `/` of the key is dropped. `None`: that is no bucket.
+    pub fn new(bucket: &str, key: &str) -> Option<Self> {
+        let is_bucket = !bucket.is_empty() && !bucket.contains('/');
+        let key = key.strip_prefix('/').unwrap_or(key);
+        is_bucket.then(|| Self { path: [bucket, "/", key].concat().into(), bucket: bucket.len() })
+    }
+
+    /// An object that is named by where it stands and the name of a file there, as outputs are.
+    pub fn joined(bucket: &str, object: &str, file_name: &str) -> Option<Self> {
+        let between = if object.is_empty() || object.ends_with('/') { "" } else { "/" };
+        Self::new(bucket, &[object, between, file_name].concat())
+    }
+
+    fn part(&self, part: Part) -> &str {
+        let split = self.path.split_at_checked(self.bucket);
+        match part {
+            Part::Path => &self.path,
+            Part::Bucket => split.map_or("", |(bucket, _)| bucket),
+            Part::Object => split.and_then(|(_, rest)| rest.strip_prefix('/')).unwrap_or_default(),
+        }
+    }
+}
+
+impl JobStatus {
+    /// Every status there is, in the order of a job's life.
+    pub const ALL: [Self; 6] =
+        [Self::Init, Self::Waiting, Self::Processing, Self::Succeeded, Self::Failed, Self::Canceled];
+
+    /// The status of that name, as policies write it.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == word)
+    }
+
+    /// What an answer's word means, whichever version says it. Versions differ in two words.
+    pub fn of_answer(word: &str) -> Fact<Self> {
+        let word = match word {
+            "SUCCEED" => "SUCCEEDED",
+            "PREPROCESSING" => "PROCESSING",
+            word => word,
+        };
+        Self::parse(word).map_or(Fact::Unknown(Why::UnknownWord), Fact::Known)
+    }
+
+    /// As in policies.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Init => "INIT",
+            Self::Waiting => "WAITING",
+            Self::Processing => "PROCESSING",
+            Self::Succeeded => "SUCCEEDED",
+            Self::Failed => "FAILED",
+            Self::Canceled => "CANCELED",
+        }
+    }
+}
+
+impl Why {
+    /// A stable word for it, as in audit records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotLookedUp => "not_looked_up",
+            Self::NotInAnswer => "fact_not_in_answer",
+            Self::UnknownWord => "unknown_word",
+        }
+    }
+}
+
+impl<T> Fact<T> {
+    /// The same of what is behind a reference.
+    pub fn as_ref(&self) -> Fact<&T> {
+        match self {
+            Self::Known(value) => Fact::Known(value),
+            Self::Absent => Fact::Absent,
+            Self::Unknown(why) => Fact::Unknown(*why),
+        }
+    }
+
+    /// The same with another value where there is one.
+    pub fn map<U>(self, to: impl FnOnce(T) -> U) -> Fact<U> {
+        match self {
+            Self::Known(value) => Fact::Known(to(value)),
+            Self::Absent => Fact::Absent,
+            Self::Unknown(why) => Fact::Unknown(why),
+        }
+    }
+}
+
+/// What is not there is absent.
+impl<T> From<Option<T>> for Fact<T> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Absent, Self::Known)
+    }
+}
+
+impl<'f> Iterator for Values<'f> {
+    type Item = &'f str;
+
+    fn next(&mut self) -> Option<&'f str> {
+        match self {
+            Self::Texts(texts) => texts.next().map(|text| &**text),
+            Self::Objects(objects, part) => objects.next().map(|object| object.part(*part)),
+        }
+    }
+}
+
+/// No values are an absent fact.
+pub(super) fn several<T>(values: Box<[T]>) -> Fact<Box<[T]>> {
+    if values.is_empty() { Fact::Absent } else { Fact::Known(values) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(values: Fact<Values<'_>>) -> Fact<Vec<&str>> {
+        values.map(Iterator::collect)
+    }
+
+    #[test]
+    fn an_object_is_its_bucket_and_its_key_without_one_leading_slash() {
+        for (object, expected) in [
+            (Object::new("b", "a/c.mp4"), Some(["b/a/c.mp4", "b", "a/c.mp4"])),
+            (Object::new("b", "/a/c.mp4"), Some(["b/a/c.mp4", "b", "a/c.mp4"])),
+            (Object::new("b", "//a"), Some(["b//a", "b", "/a"])),
+            (Object::new("b", ""), Some(["b/", "b", ""])),
+            (Object::new("", "a"), None),
+            (Object::new("b/a", "c"), None),
+            (Object::joined("b", "out", "c.mp4"), Some(["b/out/c.mp4", "b", "out/c.mp4"])),
+            (Object::joined("b", "/out/", "c.mp4"), Some(["b/out/c.mp4", "b", "out/c.mp4"])),
+            (Object::joined("b", "", "c.mp4"), Some(["b/c.mp4", "b", "c.mp4"])),
+        ] {
+            let parts =
+                object.as_ref().map(|o| [Part::Path, Part::Bucket, Part::Object].map(|part| o.part(part)));
+            assert_eq!(parts, expected);
+        }
+    }
+
+    #[test]
+    fn a_word_of_status_has_one_meaning_in_both_versions_or_none_that_is_known() {
+        for (word, expected) in [
+            ("INIT", Fact::Known(JobStatus::Init)),
+            ("SUCCEED", Fact::Known(JobStatus::Succeeded)),
+            ("SUCCEEDED", Fact::Known(JobStatus::Succeeded)),
+            ("PREPROCESSING", Fact::Known(JobStatus::Processing)),
+            ("CANCELLED", Fact::Unknown(Why::UnknownWord)),
+            ("waiting", Fact::Unknown(Why::UnknownWord)),
+            ("", Fact::Unknown(Why::UnknownWord)),
+        ] {
+            assert_eq!(JobStatus::of_answer(word), expected, "{word}");
+        }
+        assert_eq!(JobStatus::parse("SUCCEED"), None);
+    }
+
+    #[test]
+    fn what_an_answer_does_not_carry_stays_unknown_and_what_it_leaves_empty_is_absent() {
+        let v2 = Facts::unknown(Why::NotInAnswer).with_user_data(None).with_status(Fact::Absent);
+        assert_eq!((v2.user_data(), v2.status()), (Fact::Absent, Fact::Absent));
+        assert_eq!(texts(v2.edit_type()), Fact::Unknown(Why::NotInAnswer));
+        assert_eq!(texts(v2.objects(Side::Output, Part::Bucket)), Fact::Unknown(Why::NotInAnswer));
+        let object = Object::new("in", "a").unwrap();
+        let create = Facts::of_create(Some("a/b"), vec![], vec![object.clone(), object], vec![]);
+        assert_eq!((create.user_data(), create.status()), (Fact::Known("a/b"), Fact::Absent));
+        assert_eq!(texts(create.edit_type()), Fact::Absent);
+        assert_eq!(texts(create.objects(Side::Input, Part::Path)), Fact::Known(vec!["in/a", "in/a"]));
+        assert_eq!(texts(create.objects(Side::Output, Part::Path)), Fact::Absent);
+        assert_eq!(Facts::none_known().user_data(), Fact::Unknown(Why::NotLookedUp));
+    }
+}
