@@ -33,24 +33,33 @@ pub enum Form {
     V1,
 }
 
+/// Asks for a new editing job.
+pub const CREATE: &str = "mpc:editingTask:create";
+/// Cancels an editing job.
+pub const DELETE: &str = "mpc:editingTask:delete";
+/// Looks at editing jobs.
+pub const VIEW: &str = "mpc:editingTask:view";
+/// Every IAM action that a policy can name; the first is meant where none is named.
+pub const ACTIONS: [&str; 3] = [DELETE, CREATE, VIEW];
+
 /// What the proxy can do. Adding an operation is adding a row.
 pub const CATALOGUE: &[Operation] = &[
     Operation {
         method: "DELETE",
         template: "/v2/{project_id}/editing/jobs/{job_id}",
-        action: "mpc:editingTask:delete",
+        action: DELETE,
         form: Form::Path,
     },
     Operation {
         method: "DELETE",
         template: "/v2/{project_id}/editing/job?job_id={job_id}",
-        action: "mpc:editingTask:delete",
+        action: DELETE,
         form: Form::Query,
     },
     Operation {
         method: "DELETE",
         template: "/v1/{project_id}/editing/jobs?job_id={job_id}",
-        action: "mpc:editingTask:delete",
+        action: DELETE,
         form: Form::V1,
     },
 ];

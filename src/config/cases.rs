@@ -23,7 +23,7 @@ use super::report::Place;
 use super::scalar;
 use super::yaml::Node;
 use crate::identity::CallerId;
-use crate::operation::CATALOGUE;
+use crate::operation::ACTIONS;
 use crate::policy::{Effect, Policy, Scope};
 use chrono::{DateTime, Utc};
 use std::net::IpAddr;
@@ -210,7 +210,7 @@ impl Written<'_> {
             let found = alone.projects.iter().find(|p| [&p.name, &p.id].contains(&&name.value));
             known(page, name, found, ("project", alone.projects.iter().map(|project| &*project.name)))
         });
-        let actions = CATALOGUE.iter().map(|operation| operation.action);
+        let actions = ACTIONS.into_iter();
         let action = match &self.action {
             Some(name) => {
                 known(page, name, actions.clone().find(|a| **a == *name.value), ("action", actions))

@@ -8,7 +8,9 @@ use super::page::{Page, Placed};
 use super::report::Place;
 use super::scalar;
 use super::yaml::{Node, Value};
-use crate::policy::{Condition, Key, NetworkError, Operator, Test, TestError, ValueError};
+use crate::policy::{
+    Condition, JobStatus, Key, NetworkError, Operator, Test, TestError, ValueError, VariableError,
+};
 use std::sync::Arc;
 
 /// A condition as it was written.
@@ -46,14 +48,18 @@ pub(super) fn read(page: &Page, node: &Node) -> Option<Written> {
 fn operator(page: &Page, name: &Placed<Arc<str>>) -> Option<Operator> {
     let operator = Operator::parse(&name.value);
     if operator.is_none() {
-        let (text, suffix) = match name.value.strip_suffix(IF_EXISTS) {
-            Some(text) => (text, IF_EXISTS),
-            None => (&*name.value, ""),
-        };
+        let [_, text, if_exists] = Operator::parts(&name.value);
+        let (over, text) = name.value.split_once(':').map_or((None, text), |(over, _)| {
+            let text = text.rsplit(':').next().unwrap_or_default();
+            (closest(over, OVER), text)
+        });
         // What other clouds call it.
         let hint = match closest(&text.replace("Like", "Match"), Operator::names()) {
             Some("Null") => "did you mean `Null`?".into(),
-            Some(operator) => format!("did you mean `{operator}{suffix}`?"),
+            Some(operator) => {
+                let over = over.map(|over| format!("{over}:")).unwrap_or_default();
+                format!("did you mean `{over}{operator}{if_exists}`?")
+            }
             None => did_you_mean(page, text, Operator::names()),
         };
         page.error(name.place, format!("there is no operator `{}`", name.value), hint);
@@ -85,6 +91,17 @@ fn test(page: &Page, node: &Node, operator: Operator, key: &Placed<Key>) -> Opti
     };
     let (place, hint) = match &error {
         TestError::Mismatch { .. } => (key.place, fitting(key.value)),
+        TestError::Several { operator, .. } => {
+            let hint = format!(
+                "write `ForAllValues:{operator}` (each must) or `ForAnyValue:{operator}` (one is enough)"
+            );
+            (key.place, hint)
+        }
+        TestError::One { operator, .. } => {
+            let operator = operator.to_string();
+            let [_, name, if_exists] = Operator::parts(&operator);
+            (key.place, format!("write `{name}{if_exists}`"))
+        }
         TestError::NoValue => (node.place, "add at least one".into()),
         TestError::Value(number, error) => {
             (places.get(*number).copied().unwrap_or(node.place), correction(error))
@@ -93,7 +110,10 @@ fn test(page: &Page, node: &Node, operator: Operator, key: &Placed<Key>) -> Opti
     let shown = |number: &usize| values.get(*number).map(|value| format!("`{value}`: ")).unwrap_or_default();
     let message = match &error {
         TestError::Value(number, error) => format!("{}{error}", shown(number)),
-        TestError::Mismatch { .. } | TestError::NoValue => error.to_string(),
+        TestError::Mismatch { .. }
+        | TestError::Several { .. }
+        | TestError::One { .. }
+        | TestError::NoValue => error.to_string(),
     };
     page.error(place, message, hint);
     None
@@ -127,7 +147,28 @@ fn correction(error: &ValueError) -> String {
             "write an IPv4 or IPv6 address, or a range of them as ADDRESS/BITS".into()
         }
         ValueError::Switch => "write true or false".into(),
+        ValueError::Variable(VariableError::Open | VariableError::Unknown(_)) => {
+            "there is ${proxy:Caller}, ${proxy:Listener} and ${mpc:ProjectId}; ${*}, ${?} and ${$} are the characters"
+                .into()
+        }
+        ValueError::Variable(VariableError::Unfinished(_)) => {
+            "end the value there, or go on with `/` or `:`, which are in no name".into()
+        }
+        ValueError::Variable(VariableError::Unbegun(_)) => {
+            "write `/` or `:` between, which are in no name, or leave the wildcard out".into()
+        }
+        ValueError::Status(Some(status)) => format!("did you mean `{}`?", status.as_str()),
+        ValueError::Status(None) => {
+            format!("write one of {}, in full", JobStatus::ALL.map(JobStatus::as_str).join(", "))
+        }
+        ValueError::Slash(Key::Input | Key::Output) => "write BUCKET/OBJECT".into(),
+        ValueError::Slash(_) => "leave the first `/` out: those of jobs are dropped".into(),
+        ValueError::Bucket(whole) => format!("compare `{}`, which is BUCKET/OBJECT", whole.as_str()),
+        ValueError::NoBucket(key) => {
+            format!("write BUCKET/OBJECT, or compare `{}Bucket`", key.as_str())
+        }
     }
 }
 
-const IF_EXISTS: &str = "IfExists";
+/// What may stand before an operator.
+const OVER: [&str; 2] = ["ForAllValues", "ForAnyValue"];

@@ -8,7 +8,7 @@ use super::link::once;
 use super::page::{Page, Placed};
 use super::policy::{RuleWritten, Written};
 use super::report::Place;
-use crate::operation::{CATALOGUE, Segment};
+use crate::operation::{ACTIONS, Segment};
 use crate::policy::{Finding, Glob, Key, Mode, Policy, Problem, Scope, Test};
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, HashSet};
@@ -26,11 +26,9 @@ pub(super) struct Known<'n> {
 pub(super) fn names(page: &Page, policy: &Written, known: &Known<'_>) {
     once(page, "a rule", policy.rules.iter().filter_map(|rule| rule.id.as_ref()));
     let callers: Vec<&str> = policy.callers.iter().map(|caller| caller.id.value.as_str()).collect();
-    let mut actions: Vec<&str> = CATALOGUE.iter().map(|operation| operation.action).collect();
-    actions.dedup();
     let (mut of_callers, mut of_actions, mut of_projects) = (
         Matches::of("caller", &callers),
-        Matches::of("action", &actions),
+        Matches::of("action", &ACTIONS),
         Matches::of("project", known.projects),
     );
     let comparable = Comparable::of(policy, known);
@@ -99,6 +97,7 @@ impl<'n> Matches<'n> {
 /// What the keys of conditions can be, where that is known.
 struct Comparable<'n> {
     scopes: &'n [Scope],
+    callers: Vec<&'n str>,
     project_ids: Vec<&'n str>,
     listeners: &'n [&'n str],
     /// The kinds of proof that identify a caller.
@@ -116,7 +115,8 @@ impl<'n> Comparable<'n> {
             }
         }
         let project_ids = known.projects.iter().filter(|text| !names.contains(**text)).copied().collect();
-        Self { scopes: known.scopes, project_ids, listeners: known.listeners, kinds }
+        let callers = policy.callers.iter().map(|caller| caller.id.value.as_str()).collect();
+        Self { scopes: known.scopes, callers, project_ids, listeners: known.listeners, kinds }
     }
 
     /// Every text that a condition compares with is one that its key can have.
@@ -125,8 +125,19 @@ impl<'n> Comparable<'n> {
             Key::ProjectId => ("no project has the id", &self.project_ids),
             Key::Listener => ("there is no listener", self.listeners),
             Key::IdentifiedBy => ("no caller is identified by", &self.kinds),
+            Key::Caller => ("there is no caller", &self.callers),
             Key::JobId => return job_values(page, test, places),
             Key::CurrentTime | Key::SourceIp => return,
+            // What jobs have is not known.
+            Key::UserData
+            | Key::JobStatus
+            | Key::EditType
+            | Key::Input
+            | Key::InputBucket
+            | Key::InputObject
+            | Key::Output
+            | Key::OutputBucket
+            | Key::OutputObject => return,
         };
         for (number, (value, place)) in test.values().zip(places).enumerate() {
             let matches = |name: &&str| test.value_matches(number, name).unwrap_or(true);
@@ -145,7 +156,7 @@ impl<'n> Comparable<'n> {
 
 fn job_values(page: &Page, test: &Test, places: &[Place]) {
     let operator = test.operator();
-    for (value, place) in test.values().zip(places) {
+    for (number, (value, place)) in test.values().zip(places).enumerate() {
         let wildcards = value.contains(['*', '?']);
         let fixed: String = value.replace('?', "a").split('*').collect();
         let hint = match (operator.takes_wildcards(), wildcards) {
@@ -153,7 +164,7 @@ fn job_values(page: &Page, test: &Test, places: &[Place]) {
             (true, true) if fixed.is_empty() => continue,
             (true | false, _) => "a job id is 1 to 64 of A-Z a-z 0-9 _ -",
         };
-        let compared = test.value_matches(0, "").is_some();
+        let compared = test.value_matches(number, "").is_some();
         if compared && (Segment::parse(&fixed).is_none() || wildcards && !operator.takes_wildcards()) {
             page.error(*place, format!("no job id can be `{value}`"), hint);
         }

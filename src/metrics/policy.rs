@@ -124,7 +124,7 @@ impl ByPolicy {
         let counts = self.0.load();
         let of = |rule: &Rule| counts.rules.get(rule.id.as_str());
         let decided = decision.rule.map_or(Some(&counts.no_rule), of);
-        for rule in decided.into_iter().chain(decision.observed.and_then(of)) {
+        for rule in decided.into_iter().chain(decision.observed.rule().and_then(of)) {
             rule.count.inc();
         }
     }
@@ -263,8 +263,12 @@ mod tests {
 
     fn decide(counts: &ByPolicy, policy: &Policy, rule: &str) {
         let rule = policy.rules().iter().find(|each| each.id == rule).unwrap();
-        let decision =
-            Decision { effect: rule.effect, rule: Some(rule), mode: Mode::Enforce, observed: None };
+        let decision = Decision {
+            effect: rule.effect,
+            rule: Some(rule),
+            mode: Mode::Enforce,
+            observed: Observed::Nothing,
+        };
         counts.decided(&decision);
     }
 

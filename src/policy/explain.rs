@@ -1,17 +1,21 @@
 //! Why was this decided, and what would have allowed it?
 //!
 //! It stands beside the decision and asks it first, so the two cannot disagree; only for a call that nothing
-//! allows does it then go through the rules one by one, which is slow and off the way of a request.
+//! allows, or of which too little is known, does it then go through the rules one by one, which is slow and off the
+//! way of a request.
 
-use super::{Call, Decision, Effect, Glob, Mode, Policy, Rule, Test, spell_moment};
+use super::condition::{Keys, Truth};
+use super::{Call, Effect, Glob, Mode, Outcome, Policy, Rule, Test, spell_moment};
 
 /// A decision with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation<'p> {
-    /// The decision.
-    pub decision: Decision<'p>,
-    /// Where no rule decided: the allow rule that came closest. `None` where there is no allow rule.
+    /// The decision, or what it depends on.
+    pub outcome: Outcome<'p>,
+    /// Where it is denied and no rule decided: the allow rule that came closest. `None` where there is no allow rule.
     pub nearest_miss: Option<NearestMiss<'p>>,
+    /// Where it is not decided: the rules in force that may decide it, and the facts that each depends on.
+    pub waiting: Vec<(&'p Rule, Keys)>,
 }
 
 /// An allow rule that does not allow the call, and the first of its parts that fails.
@@ -25,7 +29,7 @@ pub struct NearestMiss<'p> {
     pub test: Option<&'p Test>,
     /// What is written there, `, ` between several.
     pub wanted: String,
-    /// What the call has instead. `None`: nothing.
+    /// What the call has instead. `None`: nothing, or nobody knows.
     pub got: Option<String>,
 }
 
@@ -52,9 +56,23 @@ impl Policy {
     /// The decision, and for a call that nothing allows the rule that came closest: the one with most of its
     /// parts matching, in the order of [`Field`]; the first in the file of those.
     pub fn explain(&self, call: &Call<'_>) -> Explanation<'_> {
-        let decision = self.decide(call);
-        let nearest_miss = if decision.rule.is_none() { self.nearest_miss(call) } else { None };
-        Explanation { decision, nearest_miss }
+        let outcome = self.decide(call);
+        let (nearest_miss, waiting) = match outcome {
+            Outcome::Decided(decision) if decision.rule.is_none() => (self.nearest_miss(call), Vec::new()),
+            Outcome::Decided(_) => (None, Vec::new()),
+            Outcome::Undetermined(_) => (None, self.waiting(call)),
+        };
+        Explanation { outcome, nearest_miss, waiting }
+    }
+
+    fn waiting(&self, call: &Call<'_>) -> Vec<(&Rule, Keys)> {
+        let in_force = self.rules.iter().filter(|rule| rule.mode == Mode::Enforce);
+        let matching = in_force.filter(|rule| self.first_failing(rule, call).is_none());
+        let unknown = matching.filter_map(|rule| match self.applies(rule, call) {
+            Truth::Unknown(keys) => Some((rule, keys)),
+            Truth::Yes | Truth::No => None,
+        });
+        unknown.collect()
     }
 
     fn nearest_miss(&self, call: &Call<'_>) -> Option<NearestMiss<'_>> {
@@ -68,7 +86,7 @@ impl Policy {
             Field::Callers => (globs(&rule.callers), Some(call.caller.to_string())),
             Field::Actions => (globs(&rule.actions), Some(call.action.to_owned())),
             Field::Projects => (globs(&rule.projects), Some(call.project.to_owned())),
-            Field::Jobs => (globs(&rule.jobs), Some(call.job.to_owned())),
+            Field::Jobs => (globs(&rule.jobs), call.job.map(String::from)),
             Field::Expires => {
                 (rule.expires.map(spell_moment).unwrap_or_default(), Some(spell_moment(call.at)))
             }
@@ -88,9 +106,10 @@ impl Policy {
             (Field::Callers, names.callers.matches(&rule.callers, call.caller.as_str())),
             (Field::Actions, names.actions.matches(&rule.actions, call.action)),
             (Field::Projects, names.projects.matches(&rule.projects, call.project)),
-            (Field::Jobs, rule.jobs.iter().any(|glob| glob.is_match(call.job))),
+            (Field::Jobs, rule.matches_job(call.job)),
             (Field::Expires, !rule.is_over(call.at)),
-            (Field::Condition, rule.condition.holds(call, self.project_id(call))),
+            // Where that is not known it may.
+            (Field::Condition, rule.condition.holds(call, self.project_id(call)) != Truth::No),
             (Field::Mode, rule.mode == Mode::Enforce),
         ]
         .into_iter()
@@ -147,7 +166,8 @@ mod tests {
             let miss = miss.map(|m| {
                 (m.rule.id.as_str(), m.field.as_str(), m.wanted.as_str(), m.got.as_deref().unwrap())
             });
-            assert_eq!((explanation.decision.rule.map(|r| r.id.as_str()), miss), (rule, nearest), "{why}");
+            let decision = explanation.outcome.decision().unwrap();
+            assert_eq!((decision.rule.map(|r| r.id.as_str()), miss), (rule, nearest), "{why}");
         }
     }
 
@@ -193,7 +213,7 @@ mod tests {
         for rules in [&[][..], &["deny oncall * * *"]] {
             let policy = fixture::policy(rules);
             let explanation = policy.explain(&asked.call());
-            assert_eq!((explanation.decision.effect, explanation.nearest_miss), (Effect::Deny, None));
+            assert_eq!((explanation.outcome.applied(), explanation.nearest_miss), (Some(Effect::Deny), None));
         }
     }
 
@@ -202,9 +222,11 @@ mod tests {
         fn an_explanation_agrees_with_the_decision(rules in fixture::rules(), asked in fixture::asked()) {
             let policy = fixture::compile(rules);
             let (decision, explanation) = (policy.decide(&asked.call()), policy.explain(&asked.call()));
-            prop_assert_eq!(explanation.decision, decision);
-            let has_miss = decision.rule.is_none() && policy.rules().iter().any(|r| r.effect == Effect::Allow);
+            prop_assert_eq!(explanation.outcome, decision);
+            let denied = decision.decision().is_some_and(|decision| decision.rule.is_none());
+            let has_miss = denied && policy.rules().iter().any(|r| r.effect == Effect::Allow);
             prop_assert_eq!(explanation.nearest_miss.is_some(), has_miss);
+            prop_assert_eq!(explanation.waiting.is_empty(), decision.decision().is_some());
         }
     }
 }

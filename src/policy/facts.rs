@@ -217,7 +217,9 @@ impl Objects {
         let mut parts = match self {
             Self::Apart(parts) => parts.clone(),
             Self::Whole(objects) => [Part::Path, Part::Bucket, Part::Object].map(|part| {
-                objects.as_ref().map(|objects| objects.iter().map(|object| object.part(part).into()).collect())
+                objects
+                    .as_ref()
+                    .map(|objects| objects.iter().map(|object| object.part(part).into()).collect())
             }),
         };
         let [path, bucket, object] = &mut parts;

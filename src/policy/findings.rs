@@ -110,7 +110,7 @@ impl Policy {
 
     /// A rule that decides in the place of this one, which never does.
     fn deciding(&self, number: usize, rule: &Rule, left: &Cell<usize>) -> Option<usize> {
-        let first = |cell: [_; 3], jobs: &str| {
+        let first = |cell: [_; 3], jobs: Option<&str>| {
             let pairs = cell.map(|place| [place, ANY]);
             let cells = Cells::covering(&pairs);
             let of =
@@ -123,7 +123,7 @@ impl Policy {
             }
         };
         let cells = self.index.cells(number);
-        let calls = cells.iter().flat_map(|cell| rule.jobs.iter().map(move |glob| (*cell, glob.as_str())));
+        let calls = cells.iter().flat_map(|cell| rule.jobs.iter().map(move |glob| (*cell, as_job(glob))));
         let mut deciding = calls.filter_map(|(cell, jobs)| first(cell, jobs));
         let other = deciding.next().filter(|first| *first != number)?;
         (!deciding.any(|next| next == number)).then_some(other)
@@ -142,6 +142,11 @@ impl Policy {
             wildcards.filter_map(move |glob| Some(Problem::CouldBeNarrower(list, glob, names.only(glob)?)))
         })
     }
+}
+
+/// What to look for in place of every job that the pattern matches; see [`super::index::Index::first`].
+fn as_job(glob: &Glob) -> Option<&str> {
+    (!glob.is_any()).then_some(glob.as_str())
 }
 
 /// Whether the rule, or its condition, has an end that has come or is near.

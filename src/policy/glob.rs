@@ -54,6 +54,11 @@ impl Glob {
             && wildcard::matches_with(&self.0, text, |c| c != '*')
     }
 
+    /// Whether it matches whatever there is, also a call without a job.
+    pub fn is_any(&self) -> bool {
+        &*self.0 == "*"
+    }
+
     /// Whether everything `other` matches is matched by this pattern too. `true` is certain, `false` is not.
     ///
     /// It holds where this pattern matches the other's text: a `*` of the other's can only have been taken by

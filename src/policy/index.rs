@@ -8,9 +8,9 @@ use foldhash::{HashMap, HashMapExt};
 
 use super::jobs::{Applying, Jobs, Texts};
 use super::names::{ANY, Names, Place, Set, Sets};
-use super::{Call, Effect, Glob, Mode, Rule, Scope};
+use super::{Effect, Glob, Mode, Rule, Scope};
 use crate::identity::CallerId;
-use crate::operation::CATALOGUE;
+use crate::operation::ACTIONS;
 
 /// The rules of a policy by what they match.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Index {
     pub(super) fn new(rules: &[Rule], callers: &[CallerId], projects: &[Scope]) -> Self {
         let mut kinds = [
             Sets::new(callers.iter().map(|caller| (caller.as_str(), None))),
-            Sets::new(CATALOGUE.iter().map(|operation| (operation.action, None))),
+            Sets::new(ACTIONS.iter().map(|action| (*action, None))),
             Sets::new(projects.iter().map(|project| (&*project.name, Some(&*project.id)))),
         ];
         let mut sets = Vec::with_capacity(rules.len());
@@ -74,27 +74,29 @@ impl Index {
 
     /// The number of the first rule of this mode and effect that matches this job in any of these cells and applies.
     ///
-    /// Also takes the text of a pattern for the job: what is found then matches every job that pattern matches;
-    /// see [`Glob::covers`].
+    /// Also takes the text of a pattern for the job: what is found then matches every job that pattern matches; see
+    /// [`Glob::covers`]. For `*` that is no job: what is found then matches whatever there is.
     pub(super) fn first(
         &self,
-        (Cells([callers, actions, projects]), job): (Cells<'_>, &str),
+        (cells, job): (Cells<'_>, Option<&str>),
         (mode, effect): (Mode, Effect),
         applying: Applying<'_>,
     ) -> Option<usize> {
-        let pairs = callers.iter().flat_map(|caller| actions.iter().map(move |action| (*caller, *action)));
-        let cells =
-            pairs.flat_map(|(caller, action)| projects.iter().map(move |project| [caller, action, *project]));
-        cells.filter_map(|cell| self.cells.get(&cell)?.of(mode, effect)?.first(job, applying)).min()
+        cells.each().filter_map(|cell| self.cells.get(&cell)?.of(mode, effect)?.first(job, applying)).min()
     }
 
     /// Where the rules for a call stand. `None` where caller, action or project is not a known one.
-    pub(super) fn of(&self, call: &Call<'_>) -> Option<Cells<'_>> {
+    pub(super) fn of(&self, caller: &CallerId, action: &str, project: &str) -> Option<Cells<'_>> {
         Some(Cells([
-            self.callers.places(call.caller.as_str())?,
-            self.actions.places(call.action)?,
-            self.projects.places(call.project)?,
+            self.callers.places(caller.as_str())?,
+            self.actions.places(action)?,
+            self.projects.places(project)?,
         ]))
+    }
+
+    /// Whether a rule of this mode and effect stands in any of these cells, whatever its jobs and its condition are.
+    pub(super) fn has_any(&self, cells: Cells<'_>, (mode, effect): (Mode, Effect)) -> bool {
+        cells.each().any(|cell| self.cells.get(&cell).is_some_and(|rules| rules.of(mode, effect).is_some()))
     }
 
     /// The set of each rule's callers.
@@ -118,6 +120,12 @@ impl Index {
 }
 
 impl<'i> Cells<'i> {
+    fn each(self) -> impl Iterator<Item = [Place; 3]> + use<'i> {
+        let Self([callers, actions, projects]) = self;
+        let pairs = callers.iter().flat_map(|caller| actions.iter().map(move |action| (*caller, *action)));
+        pairs.flat_map(|(caller, action)| projects.iter().map(move |project| [caller, action, *project]))
+    }
+
     /// A cell that a rule stands in, and the cells of the rules that match whatever that rule does there.
     pub(super) fn covering(pairs: &'i [[Place; 2]; 3]) -> Self {
         // The two are one where the rule names everything.

@@ -115,14 +115,18 @@ impl Jobs {
         }
     }
 
-    /// The first rule of which a pattern matches, and that applies.
-    pub(super) fn first(&self, job: &str, applying: Applying<'_>) -> Option<usize> {
+    /// The first rule of which a pattern matches, and that applies. A call without a job is matched by `*` alone.
+    pub(super) fn first(&self, job: Option<&str>, applying: Applying<'_>) -> Option<usize> {
+        let Some(job) = job else {
+            return self.first_with(self.hasher.hash_one(["", "", ""]), applying, Glob::is_any);
+        };
         self.shapes.iter().filter_map(|shape| self.first_of(*shape, job, applying)).min()
     }
 
     fn first_of(&self, shape: Shape, job: &str, applying: Applying<'_>) -> Option<usize> {
+        let matches = |glob: &Glob| glob.is_match(job);
         let Shape::Parts { start, inside, end } = shape else {
-            return self.first_with(self.hasher.hash_one(job), job, applying);
+            return self.first_with(self.hasher.hash_one(job), applying, matches);
         };
         let (head, rest) = job.split_at_checked(start)?;
         let (middle, tail) = rest.split_at_checked(rest.len().checked_sub(end)?)?;
@@ -130,13 +134,20 @@ impl Jobs {
         let last = if inside == 0 { 0 } else { middle.len().checked_sub(inside)? };
         let windows = (0..=last).filter_map(|at| middle.get(at..at + inside));
         windows
-            .filter_map(|window| self.first_with(self.hasher.hash_one([head, window, tail]), job, applying))
+            .filter_map(|window| {
+                self.first_with(self.hasher.hash_one([head, window, tail]), applying, matches)
+            })
             .min()
     }
 
-    fn first_with(&self, hash: u64, job: &str, applying: Applying<'_>) -> Option<usize> {
+    fn first_with(
+        &self,
+        hash: u64,
+        applying: Applying<'_>,
+        matches: impl Fn(&Glob) -> bool,
+    ) -> Option<usize> {
         let alike = self.patterns.get(&hash)?;
-        let matches = |entry: &&Entry| applying.may_compare() && entry.glob.is_match(job);
+        let matches = |entry: &&Entry| applying.may_compare() && matches(&entry.glob);
         let certain = alike.always().iter().find(matches).map(Entry::rule);
         let perhaps = applying.among(alike.sometimes());
         let sooner = perhaps.take_while(|entry| certain.is_none_or(|certain| entry.rule() < certain));
@@ -165,7 +176,10 @@ impl Alike {
 
     /// Adds a pattern, unless the last one is always first.
     fn add(&mut self, entry: Entry) {
-        if self.always().last().is_some_and(|last| last.glob.covers(&entry.glob)) {
+        // A call without a job is matched by `*`, and by nothing else that covers it.
+        let covers =
+            |last: &Entry| last.glob.covers(&entry.glob) && last.glob.is_any() >= entry.glob.is_any();
+        if self.always().last().is_some_and(covers) {
             return;
         }
         match self {

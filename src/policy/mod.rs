@@ -2,9 +2,11 @@
 //!
 //! It stands after identity, which proves the caller, and before everything that acts. It is pure: a policy is
 //! compiled once from rules and names, and a decision is a few look-ups, without allocation or lock. When the
-//! call came in, and from where, is on the call: policy reads no clock.
+//! call came in, and from where, is on the call: policy reads no clock. So are the facts of its job, as far as they
+//! are known: where a decision depends on others it says so, and allows nothing.
 
 mod condition;
+mod decision;
 mod explain;
 mod facts;
 mod findings;
@@ -21,7 +23,8 @@ mod of_callers;
 mod reference;
 mod wildcard;
 
-pub use condition::{Condition, Key, Operator, Test, TestError, ValueError};
+pub use condition::{Condition, Key, Keys, Operator, Test, TestError, ValueError, VariableError};
+pub use decision::{Decision, Observed, Outcome, Undetermined, Wants};
 pub use explain::{Explanation, Field, NearestMiss};
 pub use facts::{Fact, Facts, JobStatus, Object, Why};
 pub use findings::{Finding, Problem};
@@ -38,8 +41,8 @@ use chrono::{DateTime, Utc};
 use foldhash::HashMap;
 
 use crate::identity::CallerId;
+use condition::Truth;
 use index::Index;
-use jobs::Applying;
 
 /// One rule: what it says about the calls that match all four of its lists while its condition holds. An empty
 /// list matches nothing.
@@ -118,8 +121,10 @@ pub struct Call<'a> {
     pub action: &'a str,
     /// The project by its configured name.
     pub project: &'a str,
-    /// The job id.
-    pub job: &'a str,
+    /// The job's id. `None`: the call creates one.
+    pub job: Option<&'a str>,
+    /// What is known of the job.
+    pub facts: &'a Facts,
     /// When it came in.
     pub at: DateTime<Utc>,
     /// The address it came from. `None` on a Unix socket.
@@ -128,19 +133,6 @@ pub struct Call<'a> {
     pub listener: Option<&'a str>,
     /// The kind of proof that identified the caller, where that is known.
     pub identified_by: Option<&'a str>,
-}
-
-/// The answer to a [`Call`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Decision<'p> {
-    /// What the rules in force say. Whether it is applied is `mode`'s to say; see [`Decision::applied`].
-    pub effect: Effect,
-    /// The rule that decided, the first in the file where several say the same. `None`: denied, as nothing allows it.
-    pub rule: Option<&'p Rule>,
-    /// Whether the policy is in force at all.
-    pub mode: Mode,
-    /// The rule under observation that would have decided, or would have said the same, were it in force.
-    pub observed: Option<&'p Rule>,
 }
 
 /// A compiled policy.
@@ -170,30 +162,16 @@ impl Policy {
         Self { mode, ..self }
     }
 
-    /// What is said to the call. A caller, project or action that is not configured is denied, whatever the
-    /// rules say.
-    pub fn decide(&self, call: &Call<'_>) -> Decision<'_> {
-        let nothing = Decision { effect: Effect::Deny, rule: None, mode: self.mode, observed: None };
-        let Some(cells) = self.index.of(call) else { return nothing };
-        let applies = |rule: usize| self.rules.get(rule).is_some_and(|rule| self.applies(rule, call));
-        let first = |mode, effect| {
-            let of = (mode, effect);
-            self.rules.get(self.index.first((cells, call.job), of, Applying::Where(&applies))?)
-        };
-        let either = |mode| first(mode, Effect::Deny).or_else(|| first(mode, Effect::Allow));
-        let rule = either(Mode::Enforce);
-        let effect = rule.map_or(Effect::Deny, |rule| rule.effect);
-        let observed = match rule {
-            _ if !self.observes => None,
-            // Where a rule in force denies, no other can allow.
-            Some(Rule { effect: Effect::Deny, .. }) => first(Mode::Observe, Effect::Deny),
-            Some(Rule { effect: Effect::Allow, .. }) | None => either(Mode::Observe),
-        };
-        Decision { effect, rule, observed, ..nothing }
+    /// Whether any rule in force may allow this caller the action on the project, whatever the job is.
+    pub fn allows_some(&self, caller: &CallerId, action: &str, project: &str) -> bool {
+        let cells = self.index.of(caller, action, project);
+        cells.is_some_and(|cells| self.index.has_any(cells, (Mode::Enforce, Effect::Allow)))
+            || self.mode == Mode::Observe
     }
 
-    fn applies(&self, rule: &Rule, call: &Call<'_>) -> bool {
-        !rule.is_over(call.at) && rule.condition.holds(call, self.project_id(call))
+    /// Whether a rule of which the lists match applies, as far as is known.
+    fn applies(&self, rule: &Rule, call: &Call<'_>) -> Truth {
+        if rule.is_over(call.at) { Truth::No } else { rule.condition.holds(call, self.project_id(call)) }
     }
 
     fn project_id(&self, call: &Call<'_>) -> &str {
@@ -216,20 +194,15 @@ impl Policy {
     }
 }
 
-impl Decision<'_> {
-    /// What is done: the effect, unless the policy is only observed, which refuses nothing.
-    pub fn applied(&self) -> Effect {
-        match self.mode {
-            Mode::Enforce => self.effect,
-            Mode::Observe => Effect::Allow,
-        }
-    }
-}
-
 impl Rule {
     /// Whether it has expired by then.
     pub fn is_over(&self, at: DateTime<Utc>) -> bool {
         self.expires.is_some_and(|end| at >= end)
+    }
+
+    /// Whether one of its patterns matches the job. A call without a job is matched by `*` alone.
+    fn matches_job(&self, job: Option<&str>) -> bool {
+        self.jobs.iter().any(|glob| job.map_or(glob.is_any(), |job| glob.is_match(job)))
     }
 
     /// Whether it matches whenever its lists do.

@@ -1,6 +1,17 @@
 //! Does a text match a pattern? `*` stands for any run of characters, `?` for exactly one, as in Huawei's IAM.
 //!
-//! It stands below `glob`, the pattern of a rule's lists, and `condition`, whose `StringMatch` uses it.
+//! It stands below `glob`, the pattern of a rule's lists, and `condition`, whose `StringMatch` uses it and whose values
+//! may have variables between.
+
+/// What a pattern has at one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Token {
+    /// Any run of characters.
+    Run,
+    /// One character.
+    One,
+    Character(char),
+}
 
 /// Whether the whole text matches. Only the last `*` is ever taken back, so it costs at most length times length.
 pub(super) fn matches(pattern: &str, text: &str) -> bool {
@@ -9,19 +20,30 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
 
 /// The same where `?` stands only for what `takes` says.
 pub(super) fn matches_with(pattern: &str, text: &str, takes: impl Fn(char) -> bool) -> bool {
-    let (mut pattern, mut text) = (pattern.chars(), text.chars());
+    matches_tokens(pattern.chars().map(Token::from), text, |token, found| match token {
+        Token::Character(wanted) => wanted == found,
+        Token::One | Token::Run => takes(found),
+    })
+}
+
+/// The same of a pattern in pieces, where `takes` says what a token that is no run stands for.
+pub(super) fn matches_tokens(
+    mut pattern: impl Iterator<Item = Token> + Clone,
+    text: &str,
+    takes: impl Fn(Token, char) -> bool,
+) -> bool {
+    let mut text = text.chars();
     // Where to go on when what follows the last `*` fails: that `*` takes one character more.
     let mut retry = None;
     loop {
         let left = text.clone();
         match (pattern.next(), text.next()) {
             (None, None) => return true,
-            (Some('*'), _) => {
+            (Some(Token::Run), _) => {
                 text = left;
                 retry = Some((pattern.clone(), text.clone()));
             }
-            (Some('?'), Some(found)) if takes(found) => {}
-            (Some(wanted), Some(found)) if wanted == found => {}
+            (Some(token), Some(found)) if takes(token, found) => {}
             (Some(_) | None, _) => {
                 let Some((after_star, taken)) = &mut retry else { return false };
                 if taken.next().is_none() {
@@ -29,6 +51,16 @@ pub(super) fn matches_with(pattern: &str, text: &str, takes: impl Fn(char) -> bo
                 }
                 (pattern, text) = (after_star.clone(), taken.clone());
             }
+        }
+    }
+}
+
+impl From<char> for Token {
+    fn from(character: char) -> Self {
+        match character {
+            '*' => Self::Run,
+            '?' => Self::One,
+            character => Self::Character(character),
         }
     }
 }

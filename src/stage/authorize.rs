@@ -11,7 +11,7 @@ use crate::{
     identity::{Identity, Peer},
     metrics::Metrics,
     operation::Target,
-    policy::{Call, Decision, Effect, Mode, Policy, Rule},
+    policy::{Call, Decision, Effect, Facts, Mode, Observed, Outcome, Policy, Rule},
 };
 
 /// A request that the policy allows.
@@ -64,25 +64,34 @@ impl Authorize {
             caller,
             action,
             project: &project.settings.name,
-            job: target.job().as_str(),
+            job: Some(target.job().as_str()),
+            facts: Facts::none_known(),
             at: record.opened(),
             source_ip: peer.address.ip(),
             listener: Some(&peer.listener),
             identified_by: Some(identity.proof().as_str()),
         };
-        let decision = policy.decide(&call);
-        let (rule, mode) = told(&decision);
+        let outcome = policy.decide(&call);
+        // What depends on facts is not allowed.
+        let applied = outcome.applied().unwrap_or(Effect::Deny);
+        let (rule, mode) = outcome.decision().map_or((None, UNKNOWN), told);
         if !record.maybe_sent || record.upstream_status.is_some() {
-            record.effect = Some(decision.applied().as_str());
+            record.effect = Some(applied.as_str());
             (record.rule, record.location) = rule.map(named).unzip();
             record.policy_reason = rule.and_then(|rule| rule.reason.as_deref()).map(bounded);
             record.policy_hash = Some(Arc::clone(policy.hash()));
             record.policy_mode = Some(mode);
         }
-        self.metrics.decided(&decision);
-        match decision.applied() {
+        let rule = match &outcome {
+            Outcome::Decided(decision) => {
+                self.metrics.decided(decision);
+                decision.rule
+            }
+            Outcome::Undetermined(_) => None,
+        };
+        match applied {
             Effect::Allow => Ok(()),
-            Effect::Deny => Err(Refusal::Denied(decision.rule.map(named))),
+            Effect::Deny => Err(Refusal::Denied(rule.map(named))),
         }
     }
 }
@@ -104,10 +113,16 @@ impl<'r> Stage<Routed<'r>> for Authorize {
 fn told<'p>(decision: &Decision<'p>) -> (Option<&'p Rule>, &'static str) {
     match (decision.mode, decision.observed) {
         (Mode::Observe, _) => (decision.rule, decision.effect.observed()),
-        (Mode::Enforce, Some(rule)) if rule.effect != decision.effect => (Some(rule), rule.effect.observed()),
+        (Mode::Enforce, Observed::Unknown(_)) => (decision.rule, UNKNOWN),
+        (Mode::Enforce, Observed::Rule(rule)) if rule.effect != decision.effect => {
+            (Some(rule), rule.effect.observed())
+        }
         (Mode::Enforce, _) => (decision.rule, decision.mode.as_str()),
     }
 }
+
+/// The mode of a record where what would have been decided depends on facts that are not known.
+const UNKNOWN: &str = "would_unknown";
 
 fn named(rule: &Rule) -> (String, String) {
     (rule.id.clone(), rule.location.to_string())
@@ -149,6 +164,7 @@ mod tests {
             (None, None, Mode::Observe, ("allow", None, "would_deny")),
         ] {
             let effect = rule.map_or(Effect::Deny, |rule| rule.effect);
+            let observed = observed.map_or(Observed::Nothing, Observed::Rule);
             let decision = Decision { effect, rule, mode, observed };
             let (rule, mode) = told(&decision);
             let found = (decision.applied().as_str(), rule.map(|rule| rule.id.as_str()), mode);

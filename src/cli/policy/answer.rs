@@ -4,12 +4,12 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::policy::{Explanation, Mode, NearestMiss};
+use crate::policy::{Decision, Explanation, Keys, Mode, NearestMiss, Observed as Observes, Outcome, Rule};
 
 /// A decision in words: its fields are those of the JSON answer, and it displays as the text one.
 #[derive(Debug, Serialize)]
 pub(super) struct Answer {
-    /// What the rules in force say.
+    /// What the rules in force say: `allow`, `deny`, or `undetermined` where that depends on facts that are not known.
     pub(super) effect: &'static str,
     pub(super) rule: Option<String>,
     location: Option<String>,
@@ -19,14 +19,18 @@ pub(super) struct Answer {
     pub(super) observed: Option<Observed>,
     nearest_miss: Option<Miss>,
     reason: Option<String>,
+    /// The facts that it depends on, or that what would have been decided depends on.
+    needs: Vec<&'static str>,
+    /// The rules that depend on them.
+    waiting: Vec<Waiting>,
 }
 
 #[derive(Debug, Serialize)]
 pub(super) struct Observed {
-    /// `would_allow` or `would_deny`.
+    /// `would_allow` or `would_deny`; `would_unknown` where that depends on facts that are not known.
     effect: &'static str,
-    pub(super) rule: String,
-    location: String,
+    pub(super) rule: Option<String>,
+    location: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -43,21 +47,69 @@ struct Miss {
     got: Option<String>,
 }
 
+#[derive(Debug, Serialize)]
+struct Waiting {
+    effect: &'static str,
+    rule: String,
+    location: String,
+    needs: Vec<&'static str>,
+}
+
 impl Answer {
     pub(super) fn new(explanation: Explanation<'_>) -> Self {
-        let Explanation { decision, nearest_miss } = explanation;
+        let Explanation { outcome, nearest_miss, waiting } = explanation;
+        match outcome {
+            Outcome::Decided(decision) => Self::decided(decision, nearest_miss),
+            Outcome::Undetermined(undetermined) => Self {
+                effect: UNDETERMINED,
+                rule: None,
+                location: None,
+                mode: undetermined.mode.as_str(),
+                observed: None,
+                nearest_miss: None,
+                reason: None,
+                needs: names(undetermined.needs),
+                waiting: waiting.into_iter().map(Waiting::from).collect(),
+            },
+        }
+    }
+
+    fn decided(decision: Decision<'_>, nearest_miss: Option<NearestMiss<'_>>) -> Self {
+        let observed = |effect, rule: Option<&Rule>| Observed {
+            effect,
+            rule: rule.map(|rule| rule.id.clone()),
+            location: rule.map(|rule| rule.location.to_string()),
+        };
+        let (observed, needs) = match decision.observed {
+            Observes::Nothing => (None, Keys::NONE),
+            Observes::Rule(rule) => (Some(observed(rule.effect.observed(), Some(rule))), Keys::NONE),
+            Observes::Unknown(needs) => (Some(observed("would_unknown", None)), needs),
+        };
         Self {
             effect: decision.effect.as_str(),
             rule: decision.rule.map(|rule| rule.id.clone()),
             location: decision.rule.map(|rule| rule.location.to_string()),
             mode: decision.mode.as_str(),
-            observed: decision.observed.map(|rule| Observed {
-                effect: rule.effect.observed(),
-                rule: rule.id.clone(),
-                location: rule.location.to_string(),
-            }),
+            observed,
             nearest_miss: nearest_miss.map(Miss::from),
             reason: decision.rule.and_then(|rule| rule.reason.clone()),
+            needs: names(needs),
+            waiting: Vec::new(),
+        }
+    }
+}
+
+fn names(keys: Keys) -> Vec<&'static str> {
+    keys.iter().map(|key| key.as_str()).collect()
+}
+
+impl From<(&Rule, Keys)> for Waiting {
+    fn from((rule, needs): (&Rule, Keys)) -> Self {
+        Self {
+            effect: rule.effect.as_str(),
+            rule: rule.id.clone(),
+            location: rule.location.to_string(),
+            needs: names(needs),
         }
     }
 }
@@ -78,9 +130,15 @@ impl From<NearestMiss<'_>> for Miss {
 
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let needs = self.needs.join(", ");
         match (&self.rule, &self.location) {
             (Some(rule), Some(location)) => writeln!(f, "{}: rule `{rule}` at {location}", self.effect)?,
+            _ if self.effect == UNDETERMINED => writeln!(f, "{}: it depends on {needs}", self.effect)?,
             _ => writeln!(f, "{}: no rule allows it", self.effect)?,
+        }
+        self.waiting.iter().take(TOLD).try_for_each(|rule| rule.fmt(f))?;
+        if self.waiting.len() > TOLD {
+            writeln!(f, "and {} rules more", self.waiting.len() - TOLD)?;
         }
         if let Some(reason) = &self.reason {
             writeln!(f, "reason: {reason}")?;
@@ -88,13 +146,26 @@ impl fmt::Display for Answer {
         if self.mode == Mode::Observe.as_str() {
             writeln!(f, "the policy is only observed: the call is made, and recorded")?;
         }
-        if let Some(Observed { effect, rule, location }) = &self.observed {
-            writeln!(f, "{effect}: rule `{rule}` at {location}, which is only observed")?;
+        match &self.observed {
+            Some(Observed { effect, rule: Some(rule), location: Some(location) }) => {
+                writeln!(f, "{effect}: rule `{rule}` at {location}, which is only observed")?;
+            }
+            Some(Observed { effect, .. }) => {
+                writeln!(f, "{effect}: what the rules say that are only observed depends on {needs}")?;
+            }
+            None => {}
         }
         match &self.nearest_miss {
             Some(miss) => miss.fmt(f),
             None => Ok(()),
         }
+    }
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { effect, rule, location, needs } = self;
+        writeln!(f, "may {effect}: rule `{rule}` at {location}, by {}", needs.join(", "))
     }
 }
 
@@ -113,3 +184,8 @@ impl fmt::Display for Miss {
         }
     }
 }
+
+/// What a decision is called that depends on facts that are not known.
+pub(super) const UNDETERMINED: &str = "undetermined";
+/// As many rules are told one by one.
+const TOLD: usize = 10;

@@ -14,8 +14,8 @@ use crate::cli::exit;
 use crate::clock;
 use crate::config::{self, Project};
 use crate::identity::CallerId;
-use crate::operation::{CATALOGUE, Segment};
-use crate::policy::{Call, Policy, Scope, parse_moment};
+use crate::operation::{ACTIONS, Segment};
+use crate::policy::{Call, Facts, Policy, Scope, parse_moment};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
@@ -75,7 +75,7 @@ impl Explain {
         let project = projects.iter().find(|p| [&*p.name, &*p.id].contains(&self.project.as_str()));
         let names = projects.iter().map(|project| &*project.name);
         let project = project.ok_or_else(|| unknown("project", &self.project, names))?;
-        let actions = CATALOGUE.iter().map(|operation| operation.action);
+        let actions = ACTIONS.into_iter();
         if !actions.clone().any(|action| action == self.action) {
             return Err(unknown("action", &self.action, actions));
         }
@@ -84,7 +84,8 @@ impl Explain {
             caller,
             action: &self.action,
             project: &project.name,
-            job: &self.job,
+            job: Some(&self.job),
+            facts: Facts::none_known(),
             at: self.at.unwrap_or_else(clock::now),
             source_ip: self.source_ip,
             listener: self.listener.as_deref(),

@@ -14,7 +14,7 @@ use super::records::{calls, each_decision};
 use crate::audit::Seen;
 use crate::cli::exit;
 use crate::config::{self, PolicyAlone};
-use crate::policy::{Call, Effect, Mode, Policy, Scope, spell_moment};
+use crate::policy::{Call, Effect, Facts, Mode, Policy, Scope, spell_moment};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Replay {
@@ -146,13 +146,14 @@ fn decide(policy: &Policy, seen: &Seen, project: &str) -> (Effect, Answer) {
         caller: &seen.caller,
         action: &seen.action,
         project,
-        job: seen.job.as_str(),
+        job: Some(seen.job.as_str()),
+        facts: Facts::none_known(),
         at: seen.at,
         source_ip: seen.source_ip(),
         listener: seen.listener.as_deref(),
         identified_by: seen.identified_by.as_deref(),
     });
-    (explanation.decision.applied(), Answer::new(explanation))
+    (explanation.outcome.applied().unwrap_or(Effect::Deny), Answer::new(explanation))
 }
 
 impl fmt::Display for Replayed {

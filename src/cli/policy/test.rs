@@ -12,7 +12,7 @@ use super::junit;
 use crate::cli::exit;
 use crate::clock;
 use crate::config::{self, Case, CaseFile, Expected};
-use crate::policy::{Call, Policy};
+use crate::policy::{Call, Facts, Policy};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Test {
@@ -121,7 +121,8 @@ fn decide(case: &Case, policy: &Policy, now: DateTime<Utc>) -> Answer {
         caller: &case.caller,
         action: &case.action,
         project: &case.project,
-        job: &case.job,
+        job: Some(&case.job),
+        facts: Facts::none_known(),
         at: case.time.unwrap_or(now),
         source_ip: case.source_ip,
         listener: case.listener.as_deref(),
@@ -131,7 +132,7 @@ fn decide(case: &Case, policy: &Policy, now: DateTime<Utc>) -> Answer {
 }
 
 fn meets(decided: &Answer, expected: &Expected) -> bool {
-    let observed = decided.observed.as_ref().map(|observed| observed.rule.as_str());
+    let observed = decided.observed.as_ref().and_then(|observed| observed.rule.as_deref());
     decided.effect == expected.effect.as_str()
         && expected.rule.as_ref().is_none_or(|rule| rule.as_deref() == decided.rule.as_deref())
         && expected.observed.as_ref().is_none_or(|rule| rule.as_deref() == observed)

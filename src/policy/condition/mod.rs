@@ -1,27 +1,48 @@
 //! Does a rule's condition hold for this call? The conditions of Huawei's IAM 5.0, with its meaning.
 //!
 //! It stands below `policy`, which asks it only for rules whose four lists match. Of the values of a key one is
-//! enough; keys and operators must all hold. It reads no clock and looks up no name: what it compares with was
-//! parsed once, what it compares is on the [`Call`], and comparing allocates nothing.
+//! enough; keys and operators must all hold. A fact of the job may be unknown, and then so may be whether it holds:
+//! see [`Truth`]. It reads no clock and looks up no name: what it compares with was parsed once, what it compares is
+//! on the [`Call`], and comparing allocates nothing.
 
+mod fitting;
 mod key;
 mod operator;
+mod template;
 
-pub use key::Key;
+pub use fitting::{TestError, ValueError};
+pub use key::{Key, Keys};
 pub use operator::Operator;
+pub use template::VariableError;
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::moment::{MomentError, parse_moment};
-use super::network::{Network, NetworkError};
-use super::{Call, wildcard};
-use operator::{Compare, Order, Spelling};
+use super::network::Network;
+use super::{Call, Fact, wildcard};
+use key::Found;
+use operator::{Order, Over, Spelling};
+use template::Template;
 
 /// Everything that must hold besides the lists of a rule. Without tests it always holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Condition(Arc<[Test]>);
+pub struct Condition {
+    tests: Arc<[Test]>,
+    /// The facts of the job that it asks for.
+    facts: Keys,
+}
+
+/// Whether something holds, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Truth {
+    /// It does, whatever is still unknown.
+    Yes,
+    /// It does not, whatever is still unknown.
+    No,
+    /// It depends on these facts.
+    Unknown(Keys),
+}
 
 /// One operator with one key and the key's values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,103 +57,64 @@ pub struct Test {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Check {
     Text(Spelling),
+    /// The same, where one of the values at least has a variable.
+    Template(Spelling, Box<[Template]>),
     Time(Order, Vec<DateTime<Utc>>),
     Address(Vec<Network>),
     /// Whether the key is to be absent.
     Absence(Vec<bool>),
 }
 
-/// Why an operator, a key and values are no test.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TestError {
-    /// The operator compares another kind of key.
-    #[error("`{operator}` compares {compares}, and `{}` is {}", key.as_str(), key.kind().as_str())]
-    Mismatch {
-        /// The operator.
-        operator: Operator,
-        /// What it compares.
-        compares: &'static str,
-        /// The key.
-        key: Key,
-    },
-    /// There is no value to compare with.
-    #[error("without a value there is nothing to compare with")]
-    NoValue,
-    /// The value with this number, counted from 0, is not one that the operator takes.
-    #[error("{1}")]
-    Value(usize, #[source] ValueError),
-}
-
-/// Why a text is not a value of an operator.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ValueError {
-    /// Of a `Date…` operator.
-    #[error(transparent)]
-    Moment(#[from] MomentError),
-    /// Of an `…IpAddress` operator.
-    #[error(transparent)]
-    Network(#[from] NetworkError),
-    /// Of `Bool` or `Null`.
-    #[error("this operator takes true or false")]
-    Switch,
-}
-
 impl Condition {
     /// The condition that all of these hold.
     pub fn new(tests: Vec<Test>) -> Self {
-        Self(tests.into())
+        let facts = tests.iter().map(Test::key).filter(|key| key.is_fact()).collect();
+        Self { tests: tests.into(), facts }
     }
 
     /// Its tests, in the order in which they were given.
     pub fn tests(&self) -> &[Test] {
-        &self.0
+        &self.tests
+    }
+
+    /// The facts of the job that it asks for.
+    pub fn facts(&self) -> Keys {
+        self.facts
     }
 
     /// Whether it holds for a call on the project with this id.
-    pub fn holds(&self, call: &Call<'_>, project_id: &str) -> bool {
-        self.first_failing(call, project_id).is_none()
+    pub(super) fn holds(&self, call: &Call<'_>, project_id: &str) -> Truth {
+        if self.facts.is_empty() {
+            return self.tests.iter().all(|test| test.holds(call, project_id)).into();
+        }
+        let mut unknown = Keys::NONE;
+        for test in &*self.tests {
+            match test.truth(call, project_id) {
+                Truth::Yes => {}
+                Truth::No => return Truth::No,
+                Truth::Unknown(keys) => unknown = unknown.and(keys),
+            }
+        }
+        if unknown.is_empty() { Truth::Yes } else { Truth::Unknown(unknown) }
     }
 
-    /// The first test that does not hold.
-    pub fn first_failing(&self, call: &Call<'_>, project_id: &str) -> Option<&Test> {
-        self.0.iter().find(|test| !test.holds(call, project_id))
+    /// The first test that surely does not hold.
+    pub(super) fn first_failing(&self, call: &Call<'_>, project_id: &str) -> Option<&Test> {
+        self.tests.iter().find(|test| test.truth(call, project_id) == Truth::No)
     }
 
     /// Whether it can never hold again, whatever is called.
     pub fn is_over(&self, now: DateTime<Utc>) -> bool {
-        self.0.iter().any(|test| test.is_over(now))
+        self.tests.iter().any(|test| test.is_over(now))
     }
 
     /// When that will be, where its dates say so.
     pub fn ends(&self) -> Option<DateTime<Utc>> {
-        self.0.iter().filter_map(Test::ends).min()
+        self.tests.iter().filter_map(Test::ends).min()
     }
 }
 
 impl Test {
-    /// A test, where the operator fits the key and the values fit the operator.
-    ///
-    /// # Errors
-    /// See [`TestError`].
-    pub fn new(operator: Operator, key: Key, values: &[&str]) -> Result<Self, TestError> {
-        if let Some(kind) = operator.compare.kind().filter(|kind| *kind != key.kind()) {
-            return Err(TestError::Mismatch { operator, compares: kind.as_str(), key });
-        }
-        if values.is_empty() {
-            return Err(TestError::NoValue);
-        }
-        let check = match operator.compare {
-            Compare::Text(spelling @ Spelling::Switch) => each(values, switch).map(|_| Check::Text(spelling)),
-            Compare::Text(spelling) => Ok(Check::Text(spelling)),
-            Compare::Time(order) => {
-                each(values, |value| Ok(parse_moment(value)?)).map(|all| Check::Time(order, all))
-            }
-            Compare::Address => each(values, |value| Ok(Network::parse(value)?)).map(Check::Address),
-            Compare::Absence => each(values, switch).map(Check::Absence),
-        }?;
-        Ok(Self { operator, key, values: values.iter().map(|value| Box::from(*value)).collect(), check })
-    }
-
     /// The operator.
     pub fn operator(&self) -> Operator {
         self.operator
@@ -148,14 +130,46 @@ impl Test {
         self.values.iter().map(|value| &**value)
     }
 
-    /// Whether the value with this number, counted from 0, matches this text. `None` where no text is compared.
+    /// Whether the value with this number, counted from 0, matches this text. `None` where no text is compared, or the
+    /// value stands for different texts in different calls.
     pub fn value_matches(&self, number: usize, text: &str) -> Option<bool> {
         match self.check {
             Check::Text(spelling) => self.values.get(number).map(|value| spells(spelling, value, text)),
-            Check::Time(..) | Check::Address(_) | Check::Absence(_) => None,
+            Check::Template(..) | Check::Time(..) | Check::Address(_) | Check::Absence(_) => None,
         }
     }
 
+    fn truth(&self, call: &Call<'_>, project_id: &str) -> Truth {
+        match self.key.found(call.facts) {
+            Some(found) => match self.fact_holds(found, (call, project_id)) {
+                Some(holds) => holds.into(),
+                None => Truth::Unknown(self.key.into()),
+            },
+            None => self.holds(call, project_id).into(),
+        }
+    }
+
+    /// The same of a fact of the job. `None`: it is not known.
+    fn fact_holds(&self, found: Found<'_>, names: (&Call<'_>, &str)) -> Option<bool> {
+        if let Check::Absence(wanted) = &self.check {
+            return found.is_present().map(|present| wanted.contains(&!present));
+        }
+        let Operator { negated, if_exists, over, .. } = self.operator;
+        let holds = |text: &str| self.matches(text, names) != negated;
+        Some(match found {
+            Found::One(Fact::Known(text)) => holds(text),
+            // Where the job has none, no value matches it.
+            Found::One(Fact::Absent) => negated || if_exists,
+            Found::Several(Fact::Known(mut texts)) => match over? {
+                Over::All => texts.all(holds),
+                Over::Any => texts.any(holds),
+            },
+            Found::Several(Fact::Absent) => if_exists,
+            Found::One(Fact::Unknown(_)) | Found::Several(Fact::Unknown(_)) => return None,
+        })
+    }
+
+    /// Whether it holds for a key that is no fact of the job.
     fn holds(&self, call: &Call<'_>, project_id: &str) -> bool {
         match self.matched(call, project_id) {
             Some(matched) => matched != self.operator.negated,
@@ -167,9 +181,8 @@ impl Test {
     /// Whether one of the values matches. `None` where the call has no such key.
     fn matched(&self, call: &Call<'_>, project_id: &str) -> Option<bool> {
         match &self.check {
-            Check::Text(spelling) => {
-                let text = self.key.text(call, project_id)?;
-                Some(self.values.iter().any(|value| spells(*spelling, value, text)))
+            Check::Text(_) | Check::Template(..) => {
+                Some(self.matches(self.key.text(call, project_id)?, (call, project_id)))
             }
             Check::Time(order, moments) => Some(moments.iter().any(|moment| order.holds(call.at, *moment))),
             Check::Address(networks) => {
@@ -180,6 +193,17 @@ impl Test {
         }
     }
 
+    /// Whether one of the values is this text.
+    fn matches(&self, text: &str, names: (&Call<'_>, &str)) -> bool {
+        match &self.check {
+            Check::Text(spelling) => self.values.iter().any(|value| spells(*spelling, value, text)),
+            Check::Template(spelling, values) => {
+                values.iter().any(|value| value.spells(*spelling, text, names))
+            }
+            Check::Time(..) | Check::Address(_) | Check::Absence(_) => false,
+        }
+    }
+
     fn is_over(&self, now: DateTime<Utc>) -> bool {
         match &self.check {
             Check::Time(order @ (Order::Before | Order::NotAfter), moments) => {
@@ -187,6 +211,7 @@ impl Test {
             }
             Check::Time(Order::After | Order::NotBefore, _)
             | Check::Text(_)
+            | Check::Template(..)
             | Check::Address(_)
             | Check::Absence(_) => false,
         }
@@ -197,6 +222,7 @@ impl Test {
             Check::Time(Order::Before | Order::NotAfter, moments) => moments.iter().max().copied(),
             Check::Time(Order::After | Order::NotBefore, _)
             | Check::Text(_)
+            | Check::Template(..)
             | Check::Address(_)
             | Check::Absence(_) => None,
         }
@@ -211,13 +237,10 @@ fn spells(spelling: Spelling, value: &str, text: &str) -> bool {
     }
 }
 
-fn each<T>(values: &[&str], parse: impl Fn(&str) -> Result<T, ValueError>) -> Result<Vec<T>, TestError> {
-    let parse = |(number, value): (usize, &&str)| parse(value).map_err(|e| TestError::Value(number, e));
-    values.iter().enumerate().map(parse).collect()
-}
-
-fn switch(text: &str) -> Result<bool, ValueError> {
-    text.parse().map_err(|_| ValueError::Switch)
+impl From<bool> for Truth {
+    fn from(holds: bool) -> Self {
+        if holds { Self::Yes } else { Self::No }
+    }
 }
 
 #[cfg(test)]

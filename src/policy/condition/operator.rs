@@ -1,4 +1,6 @@
 //! How can a condition compare? The operators of Huawei's IAM 5.0 that have a key here.
+//!
+//! Before the name of an operator may stand over which of several values it is asked, and behind it `IfExists`.
 
 use std::fmt;
 
@@ -6,7 +8,8 @@ use chrono::{DateTime, Utc};
 
 use super::key::{Key, Kind};
 
-/// How a key is compared. Displays as it is written: as in IAM, perhaps with `IfExists` at its end.
+/// How a key is compared. Displays as it is written: as in IAM, perhaps with `ForAllValues:` or `ForAnyValue:` before it
+/// and `IfExists` at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operator {
     name: &'static str,
@@ -15,6 +18,15 @@ pub struct Operator {
     pub(super) negated: bool,
     /// It also holds where the call has no such key.
     pub(super) if_exists: bool,
+    /// Over which of a key's values it is asked, where there may be several.
+    pub(super) over: Option<Over>,
+}
+
+/// Of several values, which must an operator hold for? Over no values neither holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    All,
+    Any,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,17 +57,25 @@ pub(super) enum Order {
 impl Operator {
     /// The operator of that name.
     pub fn parse(text: &str) -> Option<Self> {
-        let (name, if_exists) = match text.strip_suffix(IF_EXISTS) {
-            Some(name) => (name, true),
-            None => (text, false),
-        };
+        let [over, name, if_exists] = Self::parts(text);
+        let over = [Over::All, Over::Any].into_iter().find(|known| known.as_str() == over);
         let (name, compare, negated) = OPERATORS.iter().copied().find(|(known, ..)| *known == name)?;
-        // Whether the key is there is just what `Null` asks.
-        let pointless = if_exists && compare == Compare::Absence;
-        (!pointless).then_some(Self { name, compare, negated, if_exists })
+        let if_exists = !if_exists.is_empty();
+        // Whether the key is there, with one value or more, is just what `Null` asks.
+        let pointless = (if_exists || over.is_some()) && compare == Compare::Absence;
+        (!pointless).then_some(Self { name, compare, negated, if_exists, over })
     }
 
-    /// The names there are, without `IfExists`.
+    /// What stands before a name, the name, and what stands behind it.
+    pub fn parts(text: &str) -> [&str; 3] {
+        let over = [Over::All, Over::Any].map(Over::as_str).into_iter().find(|over| text.starts_with(over));
+        let (over, text) = text.split_at(over.map_or(0, str::len));
+        let name = text.strip_suffix(IF_EXISTS).unwrap_or(text);
+        let (name, if_exists) = text.split_at(name.len());
+        [over, name, if_exists]
+    }
+
+    /// The names there are, without what may stand before and behind them.
     pub fn names() -> impl Iterator<Item = &'static str> + Clone {
         OPERATORS.iter().map(|(name, ..)| *name)
     }
@@ -78,8 +98,18 @@ impl Operator {
 
 impl fmt::Display for Operator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.over.map_or("", Over::as_str))?;
         f.write_str(self.name)?;
         f.write_str(if self.if_exists { IF_EXISTS } else { "" })
+    }
+}
+
+impl Over {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "ForAllValues:",
+            Self::Any => "ForAnyValue:",
+        }
     }
 }
 

@@ -1,0 +1,166 @@
+//! Do an operator, a key and values make a test? What could only be a mistake is refused, with the reason.
+
+use super::super::moment::{MomentError, parse_moment};
+use super::super::network::{Network, NetworkError};
+use super::super::{Fact, JobStatus};
+use super::key::Key;
+use super::operator::{Compare, Operator, Spelling};
+use super::template::{Template, VariableError};
+use super::{Check, Test};
+
+/// Why an operator, a key and values are no test.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TestError {
+    /// The operator compares another kind of key.
+    #[error("`{operator}` compares {compares}, and `{}` is {}", key.as_str(), key.kind().as_str())]
+    Mismatch {
+        /// The operator.
+        operator: Operator,
+        /// What it compares.
+        compares: &'static str,
+        /// The key.
+        key: Key,
+    },
+    /// The key may have several values, and the operator does not say which must match.
+    #[error("`{}` may have several values, and `{operator}` does not say how many must match", key.as_str())]
+    Several {
+        /// The operator.
+        operator: Operator,
+        /// The key.
+        key: Key,
+    },
+    /// The key has one value, and the operator is for several.
+    #[error("`{operator}` is for several values, and `{}` has one at most", key.as_str())]
+    One {
+        /// The operator.
+        operator: Operator,
+        /// The key.
+        key: Key,
+    },
+    /// There is no value to compare with.
+    #[error("without a value there is nothing to compare with")]
+    NoValue,
+    /// The value with this number, counted from 0, is not one that the operator takes.
+    #[error("{1}")]
+    Value(usize, #[source] ValueError),
+}
+
+/// Why a text is not a value of an operator.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ValueError {
+    /// Of a `Date…` operator.
+    #[error(transparent)]
+    Moment(#[from] MomentError),
+    /// Of an `…IpAddress` operator.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// Of `Bool` or `Null`.
+    #[error("this operator takes true or false")]
+    Switch,
+    /// It has `${`, and that is no variable.
+    #[error(transparent)]
+    Variable(#[from] VariableError),
+    /// Of `mpc:JobStatus`. Holds what was most likely meant, where another version of the cloud's interface says so.
+    #[error("a job never has this status")]
+    Status(Option<JobStatus>),
+    /// Of an input or output.
+    #[error("`{}` never begins with `/`", .0.as_str())]
+    Slash(Key),
+    /// Of a bucket.
+    #[error("the name of a bucket has no `/`")]
+    Bucket(Key),
+    /// Of a whole input or output.
+    #[error("`{}` is BUCKET/OBJECT, and this has no `/`", .0.as_str())]
+    NoBucket(Key),
+}
+
+impl Test {
+    /// A test, where the operator fits the key and the values fit both.
+    ///
+    /// # Errors
+    /// See [`TestError`].
+    pub fn new(operator: Operator, key: Key, values: &[&str]) -> Result<Self, TestError> {
+        if let Some(kind) = operator.compare.kind().filter(|kind| *kind != key.kind()) {
+            return Err(TestError::Mismatch { operator, compares: kind.as_str(), key });
+        }
+        match (operator.over, key.has_several() && operator.compare != Compare::Absence) {
+            (None, true) => return Err(TestError::Several { operator, key }),
+            (Some(_), false) => return Err(TestError::One { operator, key }),
+            (None, false) | (Some(_), true) => {}
+        }
+        if values.is_empty() {
+            return Err(TestError::NoValue);
+        }
+        if matches!(operator.compare, Compare::Text(_)) {
+            each(values, |value| fits(operator, key, value))?;
+        }
+        let check = match operator.compare {
+            Compare::Text(spelling @ Spelling::Switch) => each(values, switch).map(|_| Check::Text(spelling)),
+            Compare::Text(spelling) if values.iter().any(|value| Template::is_in(value)) => {
+                each(values, |value| Ok(Template::parse(spelling, value)?))
+                    .map(|all| Check::Template(spelling, all.into()))
+            }
+            Compare::Text(spelling) => Ok(Check::Text(spelling)),
+            Compare::Time(order) => {
+                each(values, |value| Ok(parse_moment(value)?)).map(|all| Check::Time(order, all))
+            }
+            Compare::Address => each(values, |value| Ok(Network::parse(value)?)).map(Check::Address),
+            Compare::Absence => each(values, switch).map(Check::Absence),
+        }?;
+        Ok(Self { operator, key, values: values.iter().map(|value| Box::from(*value)).collect(), check })
+    }
+}
+
+/// Whether the key can have anything that the value stands for.
+fn fits(operator: Operator, key: Key, value: &str) -> Result<(), ValueError> {
+    let wild = operator.takes_wildcards() && value.contains(['*', '?']) || Template::is_in(value);
+    match key {
+        Key::JobStatus => status(operator, value),
+        Key::Input | Key::Output | Key::InputObject | Key::OutputObject if value.starts_with('/') => {
+            Err(ValueError::Slash(key))
+        }
+        Key::Input | Key::Output if !wild && !value.contains('/') => Err(ValueError::NoBucket(key)),
+        Key::InputBucket if value.contains('/') => Err(ValueError::Bucket(Key::Input)),
+        Key::OutputBucket if value.contains('/') => Err(ValueError::Bucket(Key::Output)),
+        Key::Input
+        | Key::Output
+        | Key::InputObject
+        | Key::OutputObject
+        | Key::InputBucket
+        | Key::OutputBucket
+        | Key::CurrentTime
+        | Key::SourceIp
+        | Key::ProjectId
+        | Key::JobId
+        | Key::Caller
+        | Key::Listener
+        | Key::IdentifiedBy
+        | Key::UserData
+        | Key::EditType => Ok(()),
+    }
+}
+
+/// A status is written in full: a pattern could mean one that nobody knows yet.
+fn status(operator: Operator, value: &str) -> Result<(), ValueError> {
+    let any_case = operator.compare == Compare::Text(Spelling::AnyCase);
+    let is_one = |status: JobStatus| match any_case {
+        true => status.as_str().eq_ignore_ascii_case(value),
+        false => status.as_str() == value,
+    };
+    if JobStatus::ALL.into_iter().any(is_one) {
+        return Ok(());
+    }
+    Err(ValueError::Status(match JobStatus::of_answer(&value.to_ascii_uppercase()) {
+        Fact::Known(status) => Some(status),
+        Fact::Absent | Fact::Unknown(_) => None,
+    }))
+}
+
+fn each<T>(values: &[&str], parse: impl Fn(&str) -> Result<T, ValueError>) -> Result<Vec<T>, TestError> {
+    let parse = |(number, value): (usize, &&str)| parse(value).map_err(|e| TestError::Value(number, e));
+    values.iter().enumerate().map(parse).collect()
+}
+
+fn switch(text: &str) -> Result<bool, ValueError> {
+    text.parse().map_err(|_| ValueError::Switch)
+}

@@ -1,0 +1,140 @@
+//! What does a value with `${…}` stand for? Variables of the call, and the characters that would mean something else.
+//!
+//! It stands below `condition`, whose values have these. What a variable stands for is compared letter by letter: a
+//! `*` in it is no wildcard.
+
+use std::iter;
+
+use super::super::Call;
+use super::super::wildcard::{self, Token};
+use super::operator::Spelling;
+
+/// A value in parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Template(Box<[Piece]>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    /// As it is written, perhaps with wildcards.
+    Text(Box<str>),
+    /// Itself.
+    Character(char),
+    Variable(Variable),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Variable {
+    Caller,
+    Listener,
+    ProjectId,
+}
+
+/// Why a value with `${` says nothing.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VariableError {
+    /// It has no end.
+    #[error("`${{` without a `}}` after it")]
+    Open,
+    /// There is no such variable.
+    #[error("there is no variable `${{{0}}}`")]
+    Unknown(String),
+    /// What follows it could be a part of another name.
+    #[error("what follows `${{{0}}}` could be a part of another name")]
+    Unfinished(String),
+    /// A wildcard before it could be a part of another name.
+    #[error("a wildcard before `${{{0}}}` could be a part of another name")]
+    Unbegun(String),
+}
+
+impl Template {
+    /// The value in parts.
+    ///
+    /// # Errors
+    /// See [`VariableError`].
+    pub(super) fn parse(spelling: Spelling, text: &str) -> Result<Self, VariableError> {
+        let (mut pieces, mut rest) = (Vec::new(), text);
+        while let Some((before, after)) = rest.split_once(OPEN) {
+            pieces.extend((!before.is_empty()).then(|| Piece::Text(before.into())));
+            let (name, after) = after.split_once('}').ok_or(VariableError::Open)?;
+            let piece = piece(name)?;
+            if let Piece::Variable(_) = piece {
+                let whole = text.strip_suffix(after).unwrap_or_default();
+                let before = whole.rsplit_once(OPEN).map_or("", |(before, _)| before);
+                stands_apart(spelling, (before, name, after))?;
+            }
+            pieces.push(piece);
+            rest = after;
+        }
+        pieces.extend((!rest.is_empty()).then(|| Piece::Text(rest.into())));
+        Ok(Self(pieces.into()))
+    }
+
+    /// Whether a value has any of this.
+    pub(super) fn is_in(text: &str) -> bool {
+        text.contains(OPEN)
+    }
+
+    /// Whether the text is what this stands for. Never where a variable stands for nothing.
+    pub(super) fn spells(
+        &self,
+        spelling: Spelling,
+        text: &str,
+        (call, project_id): (&Call<'_>, &str),
+    ) -> bool {
+        let value = |variable: Variable| match variable {
+            Variable::Caller => Some(call.caller.as_str()),
+            Variable::Listener => call.listener,
+            Variable::ProjectId => Some(project_id),
+        };
+        let stands = |piece: &Piece| match piece {
+            Piece::Variable(variable) => value(*variable).is_some(),
+            Piece::Text(_) | Piece::Character(_) => true,
+        };
+        let tokens = self.0.iter().flat_map(|piece| {
+            let (text, character, wild) = match piece {
+                Piece::Text(text) => (&**text, None, spelling == Spelling::Wildcard),
+                Piece::Character(character) => ("", Some(*character), false),
+                Piece::Variable(variable) => (value(*variable).unwrap_or_default(), None, false),
+            };
+            let token = move |c| if wild { Token::from(c) } else { Token::Character(c) };
+            iter::chain(text.chars().map(token), character.map(Token::Character))
+        });
+        let same = |wanted: char, found: char| match spelling {
+            Spelling::Exact | Spelling::Wildcard => wanted == found,
+            Spelling::AnyCase | Spelling::Switch => wanted.eq_ignore_ascii_case(&found),
+        };
+        let takes = |token: Token, found: char| match token {
+            Token::Character(wanted) => same(wanted, found),
+            Token::One | Token::Run => true,
+        };
+        self.0.iter().all(stands) && wildcard::matches_tokens(tokens, text, takes)
+    }
+}
+
+fn piece(name: &str) -> Result<Piece, VariableError> {
+    Ok(match name {
+        "*" => Piece::Character('*'),
+        "?" => Piece::Character('?'),
+        "$" => Piece::Character('$'),
+        "proxy:Caller" => Piece::Variable(Variable::Caller),
+        "proxy:Listener" => Piece::Variable(Variable::Listener),
+        "mpc:ProjectId" => Piece::Variable(Variable::ProjectId),
+        _ => return Err(VariableError::Unknown(name.into())),
+    })
+}
+
+/// A name beside what could belong to a name is not known from another: `editor*` is also `editor-2`.
+fn stands_apart(spelling: Spelling, (before, name, after): (&str, &str, &str)) -> Result<(), VariableError> {
+    if !after.is_empty() && !after.starts_with(IN_NO_NAME) {
+        return Err(VariableError::Unfinished(name.into()));
+    }
+    let beside = before.rsplit(IN_NO_NAME).next().unwrap_or_default();
+    if spelling == Spelling::Wildcard && beside.contains(['*', '?']) {
+        return Err(VariableError::Unbegun(name.into()));
+    }
+    Ok(())
+}
+
+const OPEN: &str = "${";
+/// No name of a caller, a listener or a project has these.
+const IN_NO_NAME: [char; 2] = ['/', ':'];
