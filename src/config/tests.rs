@@ -5,7 +5,7 @@
 
 use super::*;
 use crate::credential::Source;
-use crate::policy::{Call, Effect, parse_moment};
+use crate::policy::{Call, Effect, Facts, parse_moment};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -207,17 +207,18 @@ fn a_valid_configuration_means_what_it_says() {
     let call = |caller: &str, job| {
         let caller = CallerId::parse(caller).unwrap();
         let action = "mpc:editingTask:delete";
-        let facts = Call {
+        let call = Call {
             caller: &caller,
             action,
             project: "media-test",
-            job,
+            job: Some(job),
+            facts: Facts::none_known(),
             at: now(),
             source_ip: None,
             listener: None,
             identified_by: None,
         };
-        settings.policy.decide(&facts).effect
+        settings.policy.decide(&call).applied().unwrap()
     };
     assert_eq!(call("oncall", "tmp-1"), Effect::Allow);
     assert_eq!(call("oncall", "1"), Effect::Deny);

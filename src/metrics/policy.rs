@@ -222,7 +222,7 @@ mod tests {
     use crate::{
         audit::Record,
         clock,
-        policy::{Condition, Glob, Location, Scope as Project},
+        policy::{Condition, Glob, Location, Observed, Scope as Project},
     };
 
     fn caller(name: &str) -> CallerId {

@@ -8,11 +8,12 @@ use proptest::sample::select;
 
 use super::reference::{self, Known, Verdict};
 use super::{
-    Call, Condition, Effect, Glob, Key, Location, Mode, Operator, Policy, Rule, Scope, Test, parse_moment,
+    Call, Condition, Decision, Effect, Facts, Glob, Key, Location, Mode, Observed, Operator, Outcome, Policy,
+    Rule, Scope, Test, parse_moment,
 };
 use crate::identity::CallerId;
+use crate::operation::{ACTIONS, CREATE, DELETE, VIEW};
 
-pub(super) const ACTION: &str = "mpc:editingTask:delete";
 pub(super) const CALLERS: [&str; 3] = ["editor-api", "batch-cleaner", "oncall"];
 const PROJECTS: [(&str, &str); 2] = [("media-prod", "1111"), ("media-test", "2222")];
 
@@ -65,11 +66,14 @@ pub(super) fn compile(rules: Vec<Rule>) -> Policy {
 }
 
 /// A call that owns its parts.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Asked {
     caller: CallerId,
+    action: &'static str,
     project: String,
-    job: String,
+    job: Option<String>,
+    told: Vec<(Key, Vec<String>)>,
+    facts: Facts,
     at: DateTime<Utc>,
     source_ip: Option<IpAddr>,
     listener: Option<String>,
@@ -77,30 +81,70 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Written as `CALLER PROJECT JOB` and perhaps `at=`, `ip=`, `listener=` and `by=`, in any order.
+    /// Written as `CALLER PROJECT JOB` and perhaps `at=`, `ip=`, `listener=`, `by=`, and facts as `KEY=VALUE,VALUE`, where
+    /// `KEY=` says that there is none, in any order. Without a job, `create` or `view`, it is a call of that kind.
     pub(super) fn parse(text: &str) -> Self {
         let mut words = text.split_whitespace();
         let mut name = || words.next().unwrap().to_owned();
         let (caller, project, job) = (CallerId::parse(&name()).unwrap(), name(), name());
-        let facts: Vec<(&str, &str)> = words.map(|word| word.split_once('=').unwrap()).collect();
-        let fact = |name| facts.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
+        let (action, job) = match job.as_str() {
+            "create" => (CREATE, None),
+            "view" => (VIEW, Some("7".into())),
+            _ => (DELETE, Some(job)),
+        };
+        let words: Vec<(&str, &str)> = words.map(|word| word.split_once('=').unwrap()).collect();
+        let word = |name| words.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
+        let told = words.iter().filter_map(|(key, values)| Some((Key::parse(key)?, list(values))));
         Self {
             caller,
+            action,
             project,
             job,
-            at: fact("at").map_or_else(now, |at| parse_moment(at).unwrap()),
-            source_ip: fact("ip").map(|ip| ip.parse().unwrap()),
-            listener: fact("listener").map(String::from),
-            identified_by: fact("by").map(String::from),
+            told: Vec::new(),
+            facts: Facts::none_known().clone(),
+            at: word("at").map_or_else(now, |at| parse_moment(at).unwrap()),
+            source_ip: word("ip").map(|ip| ip.parse().unwrap()),
+            listener: word("listener").map(String::from),
+            identified_by: word("by").map(String::from),
         }
+        .knowing(told.collect())
+    }
+
+    /// The same call, with these facts and no others.
+    pub(super) fn knowing(self, told: Vec<(Key, Vec<String>)>) -> Self {
+        Self { facts: Facts::given(&told).unwrap(), told, ..self }
+    }
+
+    /// The facts that are told of.
+    pub(super) fn told(&self) -> &[(Key, Vec<String>)] {
+        &self.told
+    }
+
+    /// The same for the plain reading, with those that follow from whole inputs and outputs.
+    pub(super) fn plainly(&self) -> Vec<(&'static str, Vec<String>)> {
+        let mut all = Vec::new();
+        for (key, values) in &self.told {
+            all.push((key.as_str(), values.clone()));
+            let follow = match key {
+                Key::Input => ["mpc:InputBucket", "mpc:InputObject"],
+                Key::Output => ["mpc:OutputBucket", "mpc:OutputObject"],
+                _ => continue,
+            };
+            let split = values.iter().map(|value| value.split_once('/').unwrap());
+            let (buckets, objects): (Vec<_>, Vec<_>) = split.unzip();
+            let owned = |texts: Vec<&str>| texts.into_iter().map(String::from).collect();
+            all.extend(follow.into_iter().zip([buckets, objects].map(owned)));
+        }
+        all
     }
 
     pub(super) fn call(&self) -> Call<'_> {
         Call {
             caller: &self.caller,
-            action: ACTION,
+            action: self.action,
             project: &self.project,
-            job: &self.job,
+            job: self.job.as_deref(),
+            facts: &self.facts,
             at: self.at,
             source_ip: self.source_ip,
             listener: self.listener.as_deref(),
@@ -109,10 +153,33 @@ impl Asked {
     }
 }
 
+fn list(values: &str) -> Vec<String> {
+    values.split(',').filter(|value| !value.is_empty()).map(String::from).collect()
+}
+
+/// The decision on a call that no unknown fact decides.
+pub(super) fn decided<'p>(policy: &'p Policy, asked: &Asked) -> Decision<'p> {
+    let outcome = policy.decide(&asked.call());
+    *outcome.decision().unwrap_or_else(|| panic!("{asked:?}: {outcome:?}"))
+}
+
+/// What was decided, in the words of the plain reading.
+pub(super) fn verdict(outcome: &Outcome<'_>) -> Verdict {
+    let line = |rule: Option<&Rule>| rule.map(|rule| rule.location.line);
+    let Outcome::Decided(decision) = outcome else {
+        return Verdict { effect: None, rule: None, observed: Ok(None) };
+    };
+    let observed = match decision.observed {
+        Observed::Unknown(_) => Err(()),
+        Observed::Nothing | Observed::Rule(_) => Ok(line(decision.observed.rule())),
+    };
+    Verdict { effect: Some(decision.effect), rule: line(decision.rule), observed }
+}
+
 /// What the rules say, read one by one.
-pub(super) fn plain_reading(rules: &[Rule], call: &Call<'_>) -> Verdict {
-    let known = Known { callers: &CALLERS, actions: &[ACTION], projects: &PROJECTS };
-    reference::decide(rules, &known, call)
+pub(super) fn plain_reading(rules: &[Rule], asked: &Asked) -> Verdict {
+    let known = Known { callers: &CALLERS, actions: &ACTIONS, projects: &PROJECTS };
+    reference::decide(rules, &known, &asked.call(), &asked.plainly())
 }
 
 /// Up to eight rules, at lines 1, 2, ….
@@ -131,7 +198,7 @@ pub(super) fn any_rule() -> impl Strategy<Value = Rule> {
     let lists = (
         select(vec!["allow", "deny"]),
         select(vec!["*", "*", "editor-api", "batch-cleaner,oncall", "*-*", "on*", "?n*l?", "nobody"]),
-        select(vec!["*", "mpc:*:delete", ACTION, ACTION, "mpc:editingTask:create"]),
+        select(vec!["*", "mpc:*:delete", DELETE, DELETE, CREATE, "mpc:*,x", "nothing"]),
         select(vec!["*", "*", "media-prod", "media-*", "1111", "2222,media-prod", "*1*", "222?", "nowhere"]),
         prop::collection::vec(job_glob(), 1..4).prop_map(|globs| globs.join(",")),
     );
@@ -154,7 +221,53 @@ fn any_test() -> impl Strategy<Value = Test> {
     let text = (
         select(vec!["Equals", "NotEquals", "EqualsIgnoreCase", "NotEqualsIgnoreCase", "Match", "NotMatch"]),
         select(vec!["mpc:ProjectId", "mpc:JobId", "proxy:Listener", "proxy:IdentifiedBy"]),
-        select(vec!["app", "App,mesh", "a*", "?", "1111", "*", "bearer,a", "[a],ab?"]),
+        select(vec![
+            "app",
+            "App,mesh",
+            "a*",
+            "?",
+            "1111",
+            "*",
+            "bearer,a",
+            "[a],ab?",
+            "${proxy:Caller}",
+            "a,${proxy:Listener}",
+            "${*},x${$}",
+            "${?}*",
+        ]),
+    );
+    let word = (
+        select(vec!["Equals", "NotEquals", "EqualsIgnoreCase", "Match", "NotMatch"]),
+        select(vec![
+            "editor-api/1",
+            "${proxy:Caller}/*",
+            "a*,ON*",
+            "*",
+            "${mpc:ProjectId}:x,oncall/x",
+            "a${*}",
+            "?/${proxy:Listener}",
+        ]),
+    );
+    let status = (select(vec!["Equals", "NotEquals", "Match"]), select(vec!["WAITING", "FAILED,INIT"]));
+    let several = (
+        select(vec!["ForAllValues:", "ForAnyValue:"]),
+        select(vec!["Equals", "NotEquals", "Match", "NotMatch", "EqualsIgnoreCase"]),
+        prop_oneof![
+            (
+                select(vec!["mpc:Input", "mpc:Output"]),
+                select(vec!["b/x", "b/*", "*/x,c/y", "b/${proxy:Caller}/x"])
+            ),
+            (
+                select(vec![
+                    "mpc:EditType",
+                    "mpc:InputBucket",
+                    "mpc:OutputBucket",
+                    "mpc:InputObject",
+                    "mpc:OutputObject"
+                ]),
+                select(vec!["b", "?,c", "x", "b,x,y"]),
+            ),
+        ],
     );
     let date = (
         select(vec!["LessThan", "LessThanEquals", "GreaterThan", "GreaterThanEquals"]),
@@ -176,6 +289,10 @@ fn any_test() -> impl Strategy<Value = Test> {
         2 => (select(vec!["", "Not"]), networks)
             .prop_map(|(not, values)| format!("{not}IpAddressSUFFIX g:SourceIp {values}")),
         1 => switch.clone().prop_map(|values| format!("BoolSUFFIX proxy:Listener {values}")),
+        2 => word.prop_map(|(how, values)| format!("String{how}SUFFIX mpc:UserData {values}")),
+        1 => status.prop_map(|(how, values)| format!("String{how}SUFFIX mpc:JobStatus {values}")),
+        3 => several
+            .prop_map(|(over, how, (key, values))| format!("{over}String{how}SUFFIX {key} {values}")),
         1 => (any_key, switch).prop_map(|(key, values)| format!("Null {key} {values}")),
     ];
     (written, select(vec!["", "", "IfExists"]))
@@ -191,7 +308,7 @@ pub(super) fn asked() -> impl Strategy<Value = Asked> {
     let call = (
         select(vec!["editor-api", "batch-cleaner", "oncall", "stranger"]),
         select(vec!["media-prod", "media-test", "media-prod", "media-test", "1111", "elsewhere"]),
-        "[ab]{1,6}",
+        prop_oneof![4 => "[ab]{1,6}", 2 => Just("create".to_owned()), 1 => Just("view".to_owned())],
     );
     let facts = (
         select(vec!["", "at=2027-01-14T23:59:59Z", "at=2027-01-15T00:00:00.001Z", "at=2027-01-16"]),
@@ -199,7 +316,33 @@ pub(super) fn asked() -> impl Strategy<Value = Asked> {
         select(vec!["", "listener=app", "listener=APP", "listener=true", "listener=mesh"]),
         select(vec!["", "by=bearer", "by=listener"]),
     );
-    (call, facts).prop_map(|((caller, project, job), (at, ip, listener, by))| {
-        Asked::parse(&format!("{caller} {project} {job} {at} {ip} {listener} {by}"))
+    (call, facts, told()).prop_map(|((caller, project, job), (at, ip, listener, by), told)| {
+        Asked::parse(&format!("{caller} {project} {job} {at} {ip} {listener} {by}")).knowing(told)
+    })
+}
+
+/// Some of the facts of a job, or all of them.
+pub(super) fn told() -> impl Strategy<Value = Vec<(Key, Vec<String>)>> {
+    let texts = |texts: &[&str]| -> Vec<Option<Vec<String>>> {
+        let unknown = texts.len() / 3;
+        texts.iter().map(|text| Some(list(text))).chain(std::iter::repeat_n(None, unknown)).collect()
+    };
+    let objects = ["", "b/x", "b/x,c/y", "c/y,b/editor-api/x", "b/oncall/x,b/z", "B/X"];
+    let facts = (
+        select(texts(&["", "editor-api/1", "oncall/x", "a*", "1111:x", "app"])),
+        select(texts(&["", "WAITING", "FAILED", "PROCESSING"])),
+        select(texts(&["", "b", "b,c", "x"])),
+        select(texts(&objects)),
+        select(texts(&objects)),
+    );
+    facts.prop_map(|(user_data, status, edit_type, input, output)| {
+        let all = [
+            (Key::UserData, user_data),
+            (Key::JobStatus, status),
+            (Key::EditType, edit_type),
+            (Key::Input, input),
+            (Key::Output, output),
+        ];
+        all.into_iter().filter_map(|(key, values)| Some((key, values?))).collect()
     })
 }

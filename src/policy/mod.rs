@@ -26,7 +26,7 @@ mod wildcard;
 pub use condition::{Condition, Key, Keys, Operator, Test, TestError, ValueError, VariableError};
 pub use decision::{Decision, Observed, Outcome, Undetermined, Wants};
 pub use explain::{Explanation, Field, NearestMiss};
-pub use facts::{Fact, Facts, JobStatus, Object, Why};
+pub use facts::{Fact, Facts, GivenError, JobStatus, Object, Why};
 pub use findings::{Finding, Problem};
 pub use glob::{Glob, GlobError};
 pub use moment::{MomentError, parse_moment, spell_moment};

@@ -17,31 +17,75 @@ pub(crate) struct Known<'k> {
     pub(crate) projects: &'k [(&'k str, &'k str)],
 }
 
-/// An effect, the line of the rule that decided, and that of the rule under observation that would have.
-pub(crate) type Verdict = (Effect, Option<u64>, Option<u64>);
+/// The facts that are known of a job, by their keys; without a value: the job has none. All others are unknown.
+pub(crate) type Told = [(&'static str, Vec<String>)];
 
 /// What the rules say.
-pub(crate) fn decide(rules: &[Rule], known: &Known<'_>, call: &Call<'_>) -> Verdict {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    /// `None`: that depends on what is unknown.
+    pub(crate) effect: Option<Effect>,
+    /// The line of the rule that decided.
+    pub(crate) rule: Option<u64>,
+    /// That of the rule under observation that would have; `Err`: that depends on what is unknown.
+    pub(crate) observed: Result<Option<u64>, ()>,
+}
+
+/// What the rules say.
+pub(crate) fn decide(rules: &[Rule], known: &Known<'_>, call: &Call<'_>, told: &Told) -> Verdict {
     let project = known.projects.iter().find(|(name, _)| *name == call.project);
     let there = known.callers.contains(&call.caller.as_str()) && known.actions.contains(&call.action);
-    let (true, Some((name, id))) = (there, project) else { return (Effect::Deny, None, None) };
-    let matching: Vec<&Rule> = rules
-        .iter()
-        .filter(|rule| {
-            any(&rule.callers, &[call.caller.as_str()])
-                && any(&rule.actions, &[call.action])
-                && any(&rule.projects, &[name, id])
-                && any(&rule.jobs, &[call.job])
-                && rule.expires.is_none_or(|end| end > call.at)
-                && condition_holds(&rule.condition, call, id)
-        })
-        .collect();
-    let first = |mode, effect| matching.iter().find(|rule| (rule.mode, rule.effect) == (mode, effect));
-    let deciding = first(Mode::Enforce, Effect::Deny).or(first(Mode::Enforce, Effect::Allow));
-    let any_denial = matching.iter().any(|rule| rule.effect == Effect::Deny);
-    let observed = first(Mode::Observe, if any_denial { Effect::Deny } else { Effect::Allow });
-    let line = |rule: &&Rule| rule.location.line;
-    (deciding.map_or(Effect::Deny, |rule| rule.effect), deciding.map(line), observed.map(line))
+    let denied = Verdict { effect: Some(Effect::Deny), rule: None, observed: Ok(None) };
+    let (true, Some((name, id))) = (there, project) else { return denied };
+    let listed = rules.iter().filter(|rule| {
+        any(&rule.callers, &[call.caller.as_str()])
+            && any(&rule.actions, &[call.action])
+            && any(&rule.projects, &[name, id])
+            && match call.job {
+                Some(job) => any(&rule.jobs, &[job]),
+                None => rule.jobs.iter().any(|glob| glob.as_str() == "*"),
+            }
+            && rule.expires.is_none_or(|end| end > call.at)
+    });
+    // Whether each holds: `None` where that is not known.
+    let matching = listed.map(|rule| (rule, condition_holds(&rule.condition, call, id, told)));
+    let matching: Vec<(&Rule, Option<bool>)> = matching.filter(|(_, holds)| *holds != Some(false)).collect();
+    let first = |mode, effect| {
+        let holds = |(rule, holds): &&(&Rule, Option<bool>)| {
+            (rule.mode, rule.effect) == (mode, effect) && *holds == Some(true)
+        };
+        matching.iter().find(holds).map(|(rule, _)| rule.location.line)
+    };
+    let enforced = effects(&matching, |rule| rule.mode == Mode::Enforce);
+    let [effect] = enforced[..] else { return Verdict { effect: None, ..denied } };
+    let all = effects(&matching, |_| true);
+    let denial = first(Mode::Enforce, Effect::Deny);
+    let observed = match first(Mode::Observe, Effect::Deny) {
+        Some(line) => Ok(Some(line)),
+        None if denial.is_some() => Ok(None),
+        None if all.len() > 1 => Err(()),
+        None => Ok(first(Mode::Observe, Effect::Allow)),
+    };
+    let rule = denial.or(first(Mode::Enforce, Effect::Allow));
+    Verdict { effect: Some(effect), rule, observed }
+}
+
+/// Every effect that there can be, whichever of the rules that may hold do.
+fn effects(matching: &[(&Rule, Option<bool>)], counts: impl Fn(&Rule) -> bool) -> Vec<Effect> {
+    let counting: Vec<_> = matching.iter().filter(|(rule, _)| counts(rule)).collect();
+    let open = counting.iter().filter(|(_, holds)| holds.is_none()).count();
+    let mut effects = Vec::new();
+    for world in 0..1_u32 << open {
+        let mut choices = (0..).map(|choice| world >> choice & 1 == 1);
+        let holding = counting.iter().filter(|(_, holds)| holds.unwrap_or_else(|| choices.next().unwrap()));
+        let holding: Vec<Effect> = holding.map(|(rule, _)| rule.effect).collect();
+        let allowed = holding.contains(&Effect::Allow) && !holding.contains(&Effect::Deny);
+        let effect = if allowed { Effect::Allow } else { Effect::Deny };
+        if !effects.contains(&effect) {
+            effects.push(effect);
+        }
+    }
+    effects
 }
 
 fn any(globs: &[Glob], names: &[&str]) -> bool {
@@ -58,37 +102,91 @@ pub(crate) fn plain_match(pattern: &str, text: &str) -> bool {
     }
 }
 
-/// Whether every test of the condition holds.
-pub(crate) fn condition_holds(condition: &Condition, call: &Call<'_>, project_id: &str) -> bool {
-    condition.tests().iter().all(|test| {
-        let found = match test.key().as_str() {
-            "g:CurrentTime" => Some(call.at.to_rfc3339()),
-            "g:SourceIp" => call.source_ip.map(|address| address.to_string()),
-            "mpc:ProjectId" => Some(project_id.to_owned()),
-            "mpc:JobId" => Some(call.job.to_owned()),
-            "proxy:Listener" => call.listener.map(str::to_owned),
-            "proxy:IdentifiedBy" => call.identified_by.map(str::to_owned),
-            other => unreachable!("{other}"),
-        };
-        test_holds(&test.operator().to_string(), &test.values().collect::<Vec<_>>(), found.as_deref())
-    })
+/// Whether every test of the condition holds. `None`: that depends on what is unknown.
+pub(crate) fn condition_holds(
+    condition: &Condition,
+    call: &Call<'_>,
+    project_id: &str,
+    told: &Told,
+) -> Option<bool> {
+    let tests = condition.tests().iter().map(|test| {
+        let (operator, key) = (test.operator().to_string(), test.key().as_str());
+        let (over, operator) = operator.split_once(':').unwrap_or(("", &operator));
+        let values: Vec<String> =
+            test.values().filter_map(|value| meant(operator, value, call, project_id)).collect();
+        let found = found(key, call, project_id, told)?;
+        Some(test_holds((over, operator), &values, &found))
+    });
+    let tests: Vec<Option<bool>> = tests.collect();
+    if tests.contains(&Some(false)) {
+        Some(false)
+    } else {
+        tests.into_iter().collect::<Option<Vec<_>>>().map(|_| true)
+    }
 }
 
-fn test_holds(operator: &str, values: &[&str], found: Option<&str>) -> bool {
-    if operator == "Null" {
-        return values.contains(&if found.is_none() { "true" } else { "false" });
-    }
-    let (operator, absent) = match operator.strip_suffix("IfExists") {
-        Some(operator) => (operator, true),
-        None => (operator, operator.contains("Not")),
+/// What the call and its job have for a key. `None`: nobody knows.
+fn found(key: &str, call: &Call<'_>, project_id: &str, told: &Told) -> Option<Vec<String>> {
+    let own = match key {
+        "g:CurrentTime" => Some(call.at.to_rfc3339()),
+        "g:SourceIp" => call.source_ip.map(|address| address.to_string()),
+        "mpc:ProjectId" => Some(project_id.to_owned()),
+        "mpc:JobId" => call.job.map(str::to_owned),
+        "proxy:Caller" => Some(call.caller.as_str().to_owned()),
+        "proxy:Listener" => call.listener.map(str::to_owned),
+        "proxy:IdentifiedBy" => call.identified_by.map(str::to_owned),
+        fact => return told.iter().find(|(key, _)| *key == fact).map(|(_, values)| values.clone()),
     };
-    let Some(found) = found else { return absent };
-    match operator {
-        "StringNotEquals" => !values.contains(&found),
-        "StringNotEqualsIgnoreCase" => !values.iter().any(|value| same_letters(value, found)),
-        "StringNotMatch" => !values.iter().any(|value| plain_match(value, found)),
-        "NotIpAddress" => !values.iter().any(|value| in_network(value, found)),
-        _ => values.iter().any(|value| one_matches(operator, value, found)),
+    Some(own.into_iter().collect())
+}
+
+/// A value with its variables filled in. What they stand for has no wildcards: those of it, and of the text it is
+/// compared with, are another character here. `None`: one stands for nothing.
+fn meant(operator: &str, value: &str, call: &Call<'_>, project_id: &str) -> Option<String> {
+    let mut meant = value.to_owned();
+    for (variable, text) in [
+        ("${*}", Some("*")),
+        ("${?}", Some("?")),
+        ("${proxy:Caller}", Some(call.caller.as_str())),
+        ("${proxy:Listener}", call.listener),
+        ("${mpc:ProjectId}", Some(project_id)),
+        // The last: a `$` that it makes begins nothing.
+        ("${$}", Some("$")),
+    ] {
+        if meant.contains(variable) {
+            let text = text?;
+            let text = if operator.starts_with("StringMatch") || operator.starts_with("StringNotMatch") {
+                covered(text)
+            } else {
+                text.into()
+            };
+            meant = meant.replace(variable, &text);
+        }
+    }
+    Some(meant)
+}
+
+fn covered(text: &str) -> String {
+    text.replace('*', "\u{1}").replace('?', "\u{2}")
+}
+
+fn test_holds((over, operator): (&str, &str), values: &[String], found: &[String]) -> bool {
+    if operator == "Null" {
+        return values.iter().any(|value| value == if found.is_empty() { "true" } else { "false" });
+    }
+    let (operator, if_exists) = match operator.strip_suffix("IfExists") {
+        Some(operator) => (operator, true),
+        None => (operator, false),
+    };
+    let holds = |found: &String| {
+        let positive = operator.replace("Not", "");
+        values.iter().any(|value| one_matches(&positive, value, found)) != operator.contains("Not")
+    };
+    match (found, over) {
+        ([], "") => if_exists || operator.contains("Not"),
+        ([], _) => if_exists,
+        (all, "ForAllValues") => all.iter().all(holds),
+        (all, _) => all.iter().any(holds),
     }
 }
 
@@ -96,7 +194,7 @@ fn one_matches(operator: &str, value: &str, found: &str) -> bool {
     match operator {
         "StringEquals" => value == found,
         "StringEqualsIgnoreCase" | "Bool" => same_letters(value, found),
-        "StringMatch" => plain_match(value, found),
+        "StringMatch" => plain_match(value, &covered(found)),
         "DateLessThan" => time(found) < time(value),
         "DateLessThanEquals" => time(found) <= time(value),
         "DateGreaterThan" => time(found) > time(value),

@@ -225,14 +225,14 @@ mod tests {
             json("editor-api media-prod keep-1"),
             serde_json::json!({
                 "effect": "deny", "rule": "keep", "location": "policy.yaml:17", "mode": "enforce",
-                "observed": null, "nearest_miss": null, "reason": "ticket \"1411\"",
+                "observed": null, "nearest_miss": null, "reason": "ticket \"1411\"", "needs": [], "waiting": [],
             })
         );
         assert_eq!(
             json("editor-api media-prod tmp-1"),
             serde_json::json!({
                 "effect": "deny", "rule": null, "location": null, "reason": null, "mode": "enforce",
-                "observed": null,
+                "observed": null, "needs": [], "waiting": [],
                 "nearest_miss": {
                     "rule": "contractor", "location": "policy.yaml:9",
                     "field": "callers", "operator": null, "key": null,

@@ -2,7 +2,7 @@
 
 use super::super::records::fixture::audit;
 use super::*;
-use crate::policy::{Call, parse_moment};
+use crate::policy::{Call, Facts, parse_moment};
 
 fn suggest(calls: &[&str], format: Format, config: Option<&str>) -> anyhow::Result<(ExitCode, String)> {
     let directory = tempfile::tempdir().unwrap();
@@ -107,13 +107,14 @@ fn the_suggestion_allows_what_was_seen_and_nothing_else() {
     std::fs::write(&path, out).unwrap();
     let ids = ["0a1b", "1c2d"].map(|id| Scope { name: id.into(), id: id.into() });
     let alone = config::policy_alone(&path, None, || ids.to_vec()).unwrap();
-    let effect = |caller: &str, project: &str, job: &str| {
+    let effect = |caller: &str, project: &str, job| {
         let caller = alone.callers.iter().find(|c| c.as_str() == caller).unwrap();
         let action = "mpc:editingTask:delete";
         let at = parse_moment("2027-01-15").unwrap();
-        let facts =
-            Call { caller, action, project, job, at, source_ip: None, listener: None, identified_by: None };
-        alone.policy.decide(&facts).effect
+        let (job, facts) = (Some(job), Facts::none_known());
+        let (source_ip, listener, identified_by) = (None, None, None);
+        let call = Call { caller, action, project, job, facts, at, source_ip, listener, identified_by };
+        alone.policy.decide(&call).applied().unwrap()
     };
     for call in CALLS {
         let words: Vec<&str> = call.split(' ').collect();

@@ -4,6 +4,10 @@
 //! look-up answered. What is unknown is never taken for absent: a condition on it is undecided. Comparing allocates
 //! nothing.
 
+mod given;
+
+pub use given::GivenError;
+
 use std::slice;
 
 /// A fact, as far as it is known.
@@ -69,8 +73,8 @@ pub struct Facts {
 enum Objects {
     /// As a job names them.
     Whole(Fact<Box<[Object]>>),
-    /// As people and records tell them: each [`Part`] by itself.
-    Apart([Fact<Box<[Box<str>]>>; 3]),
+    /// As people and records tell them, each by itself where the whole is not known; see [`Facts::given`].
+    Apart { buckets: Fact<Box<[Box<str>]>>, keys: Fact<Box<[Box<str>]>> },
 }
 
 /// Which side of a job an object is on.
@@ -94,15 +98,6 @@ pub(super) enum Part {
 pub(super) enum Values<'f> {
     Texts(slice::Iter<'f, Box<str>>),
     Objects(slice::Iter<'f, Object>, Part),
-}
-
-/// A fact that was given by itself, for [`Facts::with`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Given {
-    UserData(Fact<Box<str>>),
-    Status(Fact<JobStatus>),
-    EditType(Fact<Box<[Box<str>]>>),
-    Objects(Side, Part, Fact<Box<[Box<str>]>>),
 }
 
 impl Facts {
@@ -162,24 +157,6 @@ impl Facts {
         Self { inputs, outputs, ..self }
     }
 
-    /// The same with one fact as it was given by itself.
-    #[must_use]
-    pub(super) fn with(mut self, given: Given) -> Self {
-        match given {
-            Given::UserData(user_data) => self.user_data = user_data,
-            Given::Status(status) => self.status = status,
-            Given::EditType(edit_type) => self.edit_type = edit_type,
-            Given::Objects(side, part, fact) => {
-                let objects = match side {
-                    Side::Input => &mut self.inputs,
-                    Side::Output => &mut self.outputs,
-                };
-                objects.set(part, fact);
-            }
-        }
-        self
-    }
-
     pub(super) fn user_data(&self) -> Fact<&str> {
         self.user_data.as_ref().map(|text| &**text)
     }
@@ -199,36 +176,15 @@ impl Facts {
         };
         match objects {
             Objects::Whole(objects) => objects.as_ref().map(|objects| Values::Objects(objects.iter(), part)),
-            Objects::Apart([path, bucket, object]) => {
+            Objects::Apart { buckets, keys } => {
                 let texts = match part {
-                    Part::Path => path,
-                    Part::Bucket => bucket,
-                    Part::Object => object,
+                    Part::Path => return Fact::Unknown(Why::NotLookedUp),
+                    Part::Bucket => buckets,
+                    Part::Object => keys,
                 };
                 texts.as_ref().map(|texts| Values::Texts(texts.iter()))
             }
         }
-    }
-}
-
-impl Objects {
-    /// From now on each part is known by itself.
-    fn set(&mut self, part: Part, fact: Fact<Box<[Box<str>]>>) {
-        let mut parts = match self {
-            Self::Apart(parts) => parts.clone(),
-            Self::Whole(objects) => [Part::Path, Part::Bucket, Part::Object].map(|part| {
-                objects
-                    .as_ref()
-                    .map(|objects| objects.iter().map(|object| object.part(part).into()).collect())
-            }),
-        };
-        let [path, bucket, object] = &mut parts;
-        *match part {
-            Part::Path => path,
-            Part::Bucket => bucket,
-            Part::Object => object,
-        } = fact;
-        *self = Self::Apart(parts);
     }
 }
 
@@ -339,7 +295,7 @@ impl<'f> Iterator for Values<'f> {
 }
 
 /// No values are an absent fact.
-pub(super) fn several<T>(values: Box<[T]>) -> Fact<Box<[T]>> {
+fn several<T>(values: Box<[T]>) -> Fact<Box<[T]>> {
     if values.is_empty() { Fact::Absent } else { Fact::Known(values) }
 }
 

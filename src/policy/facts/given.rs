@@ -1,0 +1,182 @@
+//! Which facts does a person or a record tell of? Each key by itself, its values as texts.
+//!
+//! It stands beside the facts that are read from what jobs are, for the tools that ask a policy about calls nobody
+//! makes now. What is not told is unknown.
+
+use super::super::Key;
+use super::{Fact, Facts, JobStatus, Object, Objects, Part, Side, Why, several};
+
+/// Why texts are not the facts of a job.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GivenError {
+    /// The key is no fact of the job.
+    #[error("`{}` is no fact of a job", .0.as_str())]
+    NoFact(Key),
+    /// The key has one value at most.
+    #[error("`{}` has one value at most", .0.as_str())]
+    One(Key),
+    /// No job has this status.
+    #[error(
+        "a job never has the status `{0}`: it is one of INIT, WAITING, PROCESSING, SUCCEEDED, FAILED, CANCELED"
+    )]
+    Status(String),
+    /// That is no object in a bucket.
+    #[error("`{}` is BUCKET/OBJECT, and not `{}`", .0.as_str(), .1)]
+    Path(Key, String),
+    /// The key's values follow from those of another, and are others.
+    #[error("`{}` has other values than follow from `{}`", .0.as_str(), .1.as_str())]
+    Contradicts(Key, Key),
+}
+
+impl Facts {
+    /// The facts with these values, each key once; a key without a value: the job has none. Of whole inputs and outputs
+    /// their buckets and objects follow.
+    ///
+    /// # Errors
+    /// See [`GivenError`].
+    pub fn given(told: &[(Key, Vec<String>)]) -> Result<Self, GivenError> {
+        let is_part = |key: Key| place(key).is_some_and(|(_, part)| part != Part::Path);
+        let (parts, others): (Vec<_>, Vec<_>) = told.iter().partition(|(key, _)| is_part(*key));
+        let facts = others.into_iter().try_fold(Self::unknown(Why::NotLookedUp), Self::with_one)?;
+        parts.into_iter().try_fold(facts, Self::with_one)
+    }
+
+    fn with_one(mut self, (key, values): &(Key, Vec<String>)) -> Result<Self, GivenError> {
+        let texts = || several(values.iter().map(|value| value.as_str().into()).collect());
+        match (*key, place(*key)) {
+            (Key::UserData, _) => self.user_data = one(*key, values)?.map(Box::from).into(),
+            (Key::JobStatus, _) => self.status = status(one(*key, values)?)?,
+            (Key::EditType, _) => self.edit_type = texts(),
+            (key, Some((side, Part::Path))) => {
+                let object = |path: &String| {
+                    let object =
+                        path.split_once('/').and_then(|(bucket, object)| Object::new(bucket, object));
+                    object.ok_or_else(|| GivenError::Path(key, path.clone()))
+                };
+                let objects: Vec<Object> = values.iter().map(object).collect::<Result<_, _>>()?;
+                *self.side_mut(side) = Objects::Whole(several(objects.into()));
+            }
+            (key, Some((side, part))) => self.set_part(key, (side, part), texts())?,
+            (key, None) => return Err(GivenError::NoFact(key)),
+        }
+        Ok(self)
+    }
+
+    fn set_part(
+        &mut self,
+        key: Key,
+        (side, part): (Side, Part),
+        fact: Fact<Box<[Box<str>]>>,
+    ) -> Result<(), GivenError> {
+        const UNKNOWN: Fact<Box<[Box<str>]>> = Fact::Unknown(Why::NotLookedUp);
+        let whole = if side == Side::Input { Key::Input } else { Key::Output };
+        let follow = self.objects(side, part).map(|values| values.map(Box::from).collect());
+        let objects = self.side_mut(side);
+        match objects {
+            Objects::Whole(Fact::Known(_) | Fact::Absent) if follow != fact => {
+                return Err(GivenError::Contradicts(key, whole));
+            }
+            Objects::Whole(Fact::Known(_) | Fact::Absent) => {}
+            Objects::Whole(Fact::Unknown(_)) if part == Part::Bucket => {
+                *objects = Objects::Apart { buckets: fact, keys: UNKNOWN };
+            }
+            Objects::Whole(Fact::Unknown(_)) => *objects = Objects::Apart { buckets: UNKNOWN, keys: fact },
+            Objects::Apart { buckets, .. } if part == Part::Bucket => *buckets = fact,
+            Objects::Apart { keys, .. } => *keys = fact,
+        }
+        Ok(())
+    }
+
+    fn side_mut(&mut self, side: Side) -> &mut Objects {
+        match side {
+            Side::Input => &mut self.inputs,
+            Side::Output => &mut self.outputs,
+        }
+    }
+}
+
+/// Where the objects are that a key is about.
+fn place(key: Key) -> Option<(Side, Part)> {
+    match key {
+        Key::Input => Some((Side::Input, Part::Path)),
+        Key::InputBucket => Some((Side::Input, Part::Bucket)),
+        Key::InputObject => Some((Side::Input, Part::Object)),
+        Key::Output => Some((Side::Output, Part::Path)),
+        Key::OutputBucket => Some((Side::Output, Part::Bucket)),
+        Key::OutputObject => Some((Side::Output, Part::Object)),
+        Key::CurrentTime
+        | Key::SourceIp
+        | Key::ProjectId
+        | Key::JobId
+        | Key::Caller
+        | Key::Listener
+        | Key::IdentifiedBy
+        | Key::UserData
+        | Key::JobStatus
+        | Key::EditType => None,
+    }
+}
+
+fn one(key: Key, values: &[String]) -> Result<Option<&str>, GivenError> {
+    match values {
+        [] => Ok(None),
+        [value] => Ok(Some(value)),
+        [_, _, ..] => Err(GivenError::One(key)),
+    }
+}
+
+fn status(word: Option<&str>) -> Result<Fact<JobStatus>, GivenError> {
+    let Some(word) = word else { return Ok(Fact::Absent) };
+    JobStatus::parse(word).map(Fact::Known).ok_or_else(|| GivenError::Status(word.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Values;
+    use super::*;
+
+    fn given(told: &[(Key, &[&str])]) -> Result<Facts, String> {
+        let owned = |(key, values): &(Key, &[&str])| (*key, values.iter().map(ToString::to_string).collect());
+        Facts::given(&told.iter().map(owned).collect::<Vec<_>>()).map_err(|error| error.to_string())
+    }
+
+    fn texts(values: Fact<Values<'_>>) -> Fact<Vec<&str>> {
+        values.map(Iterator::collect)
+    }
+
+    #[test]
+    fn what_is_told_is_known_what_is_told_to_be_nothing_absent_and_the_rest_unknown() {
+        let facts = given(&[
+            (Key::InputBucket, &["b", "c"]),
+            (Key::Input, &["b/x/y", "c//z"]),
+            (Key::OutputBucket, &["out"]),
+            (Key::UserData, &[]),
+            (Key::JobStatus, &["WAITING"]),
+        ])
+        .unwrap();
+        assert_eq!((facts.user_data(), facts.status()), (Fact::Absent, Fact::Known("WAITING")));
+        assert_eq!(texts(facts.objects(Side::Input, Part::Object)), Fact::Known(vec!["x/y", "z"]));
+        assert_eq!(texts(facts.objects(Side::Output, Part::Bucket)), Fact::Known(vec!["out"]));
+        assert_eq!(texts(facts.objects(Side::Output, Part::Path)), Fact::Unknown(Why::NotLookedUp));
+        assert_eq!(texts(facts.edit_type()), Fact::Unknown(Why::NotLookedUp));
+        assert_eq!(given(&[]).unwrap(), *Facts::none_known());
+    }
+
+    #[test]
+    fn what_no_job_has_is_refused() {
+        for (told, expected) in [
+            (&[(Key::JobId, &["1"][..])][..], "`mpc:JobId` is no fact of a job"),
+            (&[(Key::UserData, &["a", "b"])], "`mpc:UserData` has one value at most"),
+            (&[(Key::JobStatus, &["SUCCEED"])], "a job never has the status `SUCCEED`: it is one of INIT, "),
+            (&[(Key::Input, &["b/x", "b"])], "`mpc:Input` is BUCKET/OBJECT, and not `b`"),
+            (&[(Key::Output, &["/x"])], "`mpc:Output` is BUCKET/OBJECT, and not `/x`"),
+            (
+                &[(Key::OutputObject, &["x"]), (Key::Output, &["b/y"])],
+                "`mpc:OutputObject` has other values than follow from `mpc:Output`",
+            ),
+        ] {
+            let error = given(told).unwrap_err();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+}
