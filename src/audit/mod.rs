@@ -30,6 +30,15 @@ pub use seen::{Seen, SeenError};
 pub use sink::{Announced, Blocked, Sink, SinkStats, Slot, WhenBlocked};
 pub use trouble::Blockage;
 
+/// What of the facts of a job that decided stands in a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordedFacts {
+    /// Their names and values.
+    Values,
+    /// Their names alone: what a job is about may be confidential.
+    Names,
+}
+
 /// The record of one request, in the names users search for.
 #[derive(Debug)]
 pub struct Record {

@@ -44,7 +44,8 @@ pub fn policy_alone(
         let names = projects.iter().flat_map(|project| [&*project.name, &*project.id]);
         // Projects that only calls were seen of are not all there are: then a rule may name any.
         let known: Vec<&str> = names.filter(|_| named.is_some()).collect();
-        rules::names(&page, &written, &rules::Known { projects: &known, scopes: &projects, listeners: &[] });
+        let known = rules::Known { projects: &known, scopes: &projects, listeners: &[], by_v2: &[] };
+        rules::names(&page, &written, &known);
         let policy = compile(&page, &written, &projects);
         rules::findings(&page, &policy, &written, clock::now());
         let callers = written.callers.iter().map(|caller| caller.id.value.clone()).collect();

@@ -6,7 +6,8 @@
 use super::decode::{Fields, named};
 use super::files;
 use super::page::{Page, Placed};
-use super::proxy::{ProjectWritten, endpoint};
+use super::project;
+use super::proxy::endpoint;
 use super::scalar;
 use super::yaml::{Node, Value};
 use crate::credential::{
@@ -36,7 +37,7 @@ struct Uses {
 }
 
 /// Reads `credentials`, which these projects use.
-pub(super) fn read(page: &Page, node: &Node, projects: &[ProjectWritten]) -> Option<Vec<Written>> {
+pub(super) fn read(page: &Page, node: &Node, projects: &[project::Written]) -> Option<Vec<Written>> {
     let read = |(name, node): (Placed<Arc<str>>, _)| {
         scalar::is_name(page, &name);
         let mark = page.count_secrets();
@@ -57,8 +58,8 @@ fn examine(page: &Page, node: &Node, source: &Source) {
 }
 
 impl Uses {
-    fn of(credential: &str, projects: &[ProjectWritten]) -> Self {
-        let users: Vec<&ProjectWritten> = projects
+    fn of(credential: &str, projects: &[project::Written]) -> Self {
+        let users: Vec<&project::Written> = projects
             .iter()
             .filter(|project| project.credential.as_ref().is_some_and(|name| *name.value == *credential))
             .collect();

@@ -6,11 +6,13 @@
 
 use super::decode::did_you_mean;
 use super::page::{Page, Placed};
+use super::project::LookupForm;
 use super::report::Place;
 use super::settings::Bind;
-use super::{apart, listener, policy, proxy, rules};
+use super::{apart, listener, policy, project, proxy, rules};
 use crate::credential::Source;
 use crate::identity::Proof;
+use crate::policy::Scope;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -121,7 +123,10 @@ pub(super) fn policy(page: &Page, policy: &policy::Written, proxy: &proxy::Writt
     let names = proxy.projects.iter().filter_map(|project| project.name.as_ref());
     let ids = proxy.projects.iter().filter_map(|project| project.id.as_ref());
     let projects: Vec<&str> = names.chain(ids).map(|name| &*name.value).collect();
-    let known = rules::Known { projects: &projects, scopes: &proxy.scopes(), listeners: &listeners };
+    let by_v2 = |project: &&project::Written| project.lookup_form == LookupForm::V2;
+    let by_v2: Vec<Scope> = proxy.projects.iter().filter(by_v2).filter_map(project::Written::scope).collect();
+    let scopes = proxy.scopes();
+    let known = rules::Known { projects: &projects, scopes: &scopes, listeners: &listeners, by_v2: &by_v2 };
     rules::names(page, policy, &known);
 }
 

@@ -19,6 +19,7 @@ mod listener;
 mod page;
 mod policy;
 mod proof;
+mod project;
 mod proxy;
 mod rate;
 mod report;
@@ -32,6 +33,7 @@ mod yaml;
 pub use alone::{PolicyAlone, policy_alone, projects};
 pub use cases::{Case, CaseFile, Expected, cases};
 pub use files::{is_exposed, reason};
+pub use project::{LookupForm, Project, ProjectHeader};
 pub use report::{Place, Problem, Report, Severity};
 pub use settings::*;
 
@@ -153,7 +155,7 @@ fn settings(proxy: proxy::Written, written: &policy::Written, policy: Policy) ->
     let caller = |caller: &policy::CallerWritten| {
         (caller.id.value.clone(), caller.identify.iter().map(|proof| proof.value.clone()).collect())
     };
-    let project = |project: &proxy::ProjectWritten| project.meaning().map(Arc::new);
+    let project = |project: &project::Written| project.meaning().map(Arc::new);
     Some(Settings {
         listeners: proxy
             .listeners
@@ -167,7 +169,7 @@ fn settings(proxy: proxy::Written, written: &policy::Written, policy: Policy) ->
         projects: proxy.projects.iter().map(project).collect::<Option<_>>()?,
         credentials: credentials.collect::<Option<_>>()?,
         callers: Callers::new(written.callers.iter().map(caller).collect()),
-        caller_limits: written.callers.iter().map(|c| (c.id.value.clone(), c.limits)).collect(),
+        caller_limits: written.callers.iter().map(|c| (c.id.value.clone(), c.limits.clone())).collect(),
         policy,
         upstream: proxy.upstream,
         limits: proxy.limits,

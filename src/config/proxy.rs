@@ -2,25 +2,21 @@
 //!
 //! Whether names fit together is not asked here: see `link`.
 
-use super::cloud;
 use super::credentials;
 use super::decode::{Fields, list};
 use super::files;
 use super::listener;
 use super::page::{Page, Placed};
-use super::rate;
+use super::project;
 use super::scalar;
 use super::settings::*;
 use super::upstream;
 use super::yaml::{Node, Value};
-use crate::audit::{Target, WhenBlocked};
-use crate::limit::Rate;
-use crate::operation::Form;
+use crate::audit::{RecordedFacts, Target, WhenBlocked};
 use crate::policy::Scope;
 use crate::upstream::{Endpoint, EndpointError};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 use tracing::Level;
 
@@ -32,7 +28,7 @@ pub(super) struct Written {
     pub(super) ops: Option<Placed<Ops>>,
     pub(super) admin: Option<Admin>,
     pub(super) freeze_file: Option<PathBuf>,
-    pub(super) projects: Vec<ProjectWritten>,
+    pub(super) projects: Vec<project::Written>,
     pub(super) credentials: Vec<credentials::Written>,
     pub(super) upstream: UpstreamSettings,
     pub(super) limits: Limits,
@@ -41,39 +37,10 @@ pub(super) struct Written {
     pub(super) log: LogSettings,
 }
 
-/// A project as it was written.
-pub(super) struct ProjectWritten {
-    pub(super) name: Option<Placed<Arc<str>>>,
-    pub(super) id: Option<Placed<Arc<str>>>,
-    pub(super) credential: Option<Placed<Arc<str>>>,
-    pub(super) endpoint: Option<Endpoint>,
-    project_header: ProjectHeader,
-    cancel_form: Option<Form>,
-    rate_limit: Option<Rate>,
-}
-
-impl ProjectWritten {
-    /// What it means, where all of it could be read.
-    pub(super) fn meaning(&self) -> Option<Project> {
-        Some(Project {
-            name: self.name.as_ref()?.value.clone(),
-            id: self.id.as_ref()?.value.clone(),
-            endpoint: self.endpoint.clone()?,
-            credential: self.credential.as_ref()?.value.clone(),
-            project_header: self.project_header,
-            cancel_form: self.cancel_form,
-            rate_limit: self.rate_limit,
-        })
-    }
-}
-
 impl Written {
     /// The projects that could be read, by name and id.
     pub(super) fn scopes(&self) -> Vec<Scope> {
-        let scope = |project: &ProjectWritten| {
-            Some(Scope { name: project.name.as_ref()?.value.clone(), id: project.id.as_ref()?.value.clone() })
-        };
-        self.projects.iter().filter_map(scope).collect()
+        self.projects.iter().filter_map(project::Written::scope).collect()
     }
 }
 
@@ -103,7 +70,7 @@ pub(super) fn read(page: &Page, root: &Node) -> Option<Written> {
                     Some(
                         list(page, node, "a list of projects")
                             .iter()
-                            .filter_map(|n| project(page, n))
+                            .filter_map(|n| project::read(page, n))
                             .collect(),
                     )
                 },
@@ -163,44 +130,6 @@ fn ops(page: &Page, node: &Node) -> Option<Placed<Ops>> {
     fields.finish();
     let Placed { value: bind, place } = bind?;
     Some(Placed { value: Ops { bind, hosts }, place })
-}
-
-fn project(page: &Page, node: &Node) -> Option<ProjectWritten> {
-    let mut fields = Fields::of(page, node, "a project")?;
-    let name = fields.required(("name", "media-prod"), scalar::name);
-    let id = fields.required(("id", "0a1b2c3d4e5f60718293a4b5c6d7e8f9"), scalar::name);
-    let endpoint =
-        fields.required(("endpoint", EXAMPLE_ENDPOINT), |page, node| endpoint(page, node, EXAMPLE_ENDPOINT));
-    let credential = fields.required(("credential", "prod"), scalar::name);
-    let project_header = fields.optional("project_header", |page, node| {
-        let words = [
-            ("both", ProjectHeader::Both),
-            ("hyphen", ProjectHeader::Hyphen),
-            ("underscore", ProjectHeader::Underscore),
-        ];
-        scalar::choice(page, node, &words)
-    });
-    let cancel_form = fields.optional("cancel_form", |page, node| {
-        scalar::choice(page, node, &[("path", Form::Path), ("query", Form::Query), ("v1", Form::V1)])
-    });
-    let unsafe_plaintext = fields.optional("unsafe_plaintext", scalar::switch).unwrap_or(false);
-    let rate_limit = fields.optional("rate_limit", rate::rate);
-    fields.finish();
-    if let Some(Placed { value, place }) = &endpoint
-        && !(value.tls() || value.is_loopback() || unsafe_plaintext)
-    {
-        let message = "over http:// everyone on the way can read and change what is sent";
-        page.error(*place, message, "write https://, or accept it with `unsafe_plaintext: true`");
-    }
-    if let Some(Placed { value, place }) = &endpoint {
-        cloud::endpoint(page, *place, value);
-    }
-    if let Some(Placed { value, place }) = &id {
-        cloud::project_id(page, *place, value);
-    }
-    let endpoint = endpoint.map(|endpoint| endpoint.value);
-    let project_header = project_header.unwrap_or(ProjectHeader::Both);
-    Some(ProjectWritten { name, id, credential, endpoint, project_header, cancel_form, rate_limit })
 }
 
 /// An endpoint; the example is one of its kind.
@@ -292,6 +221,12 @@ fn audit(page: &Page, node: &Node) -> Option<AuditSettings> {
                 scalar::choice(page, node, &[("refuse", WhenBlocked::Refuse), ("drop", WhenBlocked::Drop)])
             })
             .unwrap_or(default.when_blocked),
+        facts: fields
+            .optional("facts", |page, node| {
+                let words = [("values", RecordedFacts::Values), ("names", RecordedFacts::Names)];
+                scalar::choice(page, node, &words)
+            })
+            .unwrap_or(default.facts),
         write_ahead: write_ahead.as_ref().map_or(default.write_ahead, |written| written.value),
     };
     fields.finish();
@@ -334,4 +269,4 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Room for a few answers at least.
 const BUFFER_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 30;
 const HEADER_BYTES: RangeInclusive<u64> = 8 << 10..=1 << 20;
-const EXAMPLE_ENDPOINT: &str = "https://mpc.cn-north-4.myhuaweicloud.com";
+pub(super) const EXAMPLE_ENDPOINT: &str = "https://mpc.cn-north-4.myhuaweicloud.com";

@@ -8,7 +8,7 @@ use super::link::once;
 use super::page::{Page, Placed};
 use super::policy::{RuleWritten, Written};
 use super::report::Place;
-use crate::operation::{ACTIONS, Segment};
+use crate::operation::{ACTIONS, CREATE, DELETE, Segment, VIEW};
 use crate::policy::{Finding, Glob, Key, Mode, Policy, Problem, Scope, Test};
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, HashSet};
@@ -20,6 +20,8 @@ pub(super) struct Known<'n> {
     /// The projects of which both could.
     pub(super) scopes: &'n [Scope],
     pub(super) listeners: &'n [&'n str],
+    /// Those that look jobs up by v2.
+    pub(super) by_v2: &'n [Scope],
 }
 
 /// Every name in a rule is one that something has, and every caller is in a rule.
@@ -37,10 +39,31 @@ pub(super) fn names(page: &Page, policy: &Written, known: &Known<'_>) {
         of_actions.look(page, &rule.actions);
         of_projects.look(page, &rule.projects);
         rule.condition.tests().for_each(|(test, places)| comparable.look(page, test, places));
+        facts(page, rule, known.by_v2);
     }
     // A rule that could not be read may be the one that names the caller.
     if !page.has_errors() {
         idle_callers(page, policy);
+    }
+}
+
+/// What a rule wants to know of jobs that are there already can be looked up in all of its projects.
+fn facts(page: &Page, rule: &RuleWritten, by_v2: &[Scope]) {
+    let looks_up = |action: &&str| *action != CREATE && rule.actions.iter().any(|g| g.value.is_match(action));
+    let of_rule = |project: &&Scope| {
+        rule.projects.iter().any(|g| g.value.is_match(&project.name) || g.value.is_match(&project.id))
+    };
+    let (Some(action), Some(project)) = (ACTIONS.into_iter().find(looks_up), by_v2.iter().find(of_rule))
+    else {
+        return;
+    };
+    for (test, places) in
+        rule.condition.tests().filter(|(test, _)| test.key().is_fact() && !test.key().is_in_v2())
+    {
+        let Some(place) = places.first() else { continue };
+        let (key, name) = (test.key().as_str(), &project.name);
+        let message = format!("`{key}` can never be known for {action}: `{name}` looks jobs up by v2");
+        page.error(*place, message, "write `lookup_form: v1` in that project, whose answers have it");
     }
 }
 
@@ -89,7 +112,12 @@ impl<'n> Matches<'n> {
                 true => format!("there is no {what} `{text}`"),
                 false => format!("no {what} matches `{text}`"),
             };
-            page.error(glob.place, message, did_you_mean(page, text, self.names.iter().copied()));
+            let elsewhere = ELSEWHERE.iter().find(|(word, _)| text.rsplit(':').next() == Some(*word));
+            let hint = match elsewhere.filter(|_| what == "action") {
+                Some((_, action)) => format!("did you mean `{action}`?"),
+                None => did_you_mean(page, text, self.names.iter().copied()),
+            };
+            page.error(glob.place, message, hint);
         }
     }
 }
@@ -197,6 +225,13 @@ pub(super) fn findings(page: &Page, policy: &Policy, written: &Written, now: Dat
                 let place = place_of(&written.jobs, glob, written);
                 page.error(place, problem.to_string(), WILDCARDS);
             }
+            Problem::JobToBe(others) => {
+                let place = written.jobs.first().map_or(written.place, |glob| glob.place);
+                match others {
+                    false => page.error(place, problem.to_string(), ANY_JOB),
+                    true => page.warning(place, problem.to_string(), ANY_JOB),
+                }
+            }
             // Told already, at the place of the name itself.
             Problem::DuplicateId(_)
             | Problem::Empty(_)
@@ -261,9 +296,14 @@ fn place_of(globs: &[Placed<Glob>], glob: &Glob, rule: &RuleWritten) -> Place {
     globs.iter().find(|written| written.value == *glob).map_or(rule.place, |written| written.place)
 }
 
+/// What other interfaces call it.
+const ELSEWHERE: [(&str, &str); 5] =
+    [("cancel", DELETE), ("stop", DELETE), ("get", VIEW), ("list", VIEW), ("query", VIEW)];
 /// As many warnings of a kind are told one by one.
 const TOLD: usize = 500;
 const NO_EFFECT: &str = "remove it, or narrow the other";
 const LATER: &str = "write a later date, or remove the rule";
+const ANY_JOB: &str =
+    "write `jobs: [\"*\"]`, and say by `mpc:UserData`, `mpc:Input` and `mpc:Output` in `condition` which";
 const TELLING: &str = "begin or end patterns of jobs with what tells them apart";
 const WILDCARDS: &str = "`*` stands for any run of characters, `?` for one";

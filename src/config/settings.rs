@@ -3,12 +3,12 @@
 //! They are made by `load` alone, from files without errors: every name has been found, every file has been
 //! read once, every number is in its range. How they were written is not kept.
 
-use crate::audit::{Target, WhenBlocked};
+use super::project::Project;
+use crate::audit::{RecordedFacts, Target, WhenBlocked};
 use crate::credential::Source;
 use crate::identity::CallerId;
 use crate::identity::Callers;
-use crate::limit::{CallerLimits, Rate};
-use crate::operation::Form;
+use crate::limit::CallerLimits;
 use crate::policy::Policy;
 use crate::upstream::Endpoint;
 use rustls::ServerConfig;
@@ -132,36 +132,6 @@ pub struct Admin {
     pub mode: u32,
 }
 
-/// One Huawei Cloud project.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Project {
-    /// What callers and policies may call it.
-    pub name: Arc<str>,
-    /// Its id, which is what is sent.
-    pub id: Arc<str>,
-    /// Where its requests go.
-    pub endpoint: Endpoint,
-    /// The name of the credential that signs them.
-    pub credential: Arc<str>,
-    /// Which spellings of the project header are sent.
-    pub project_header: ProjectHeader,
-    /// The URL form to send. `None` keeps the caller's.
-    pub cancel_form: Option<Form>,
-    /// What all callers together may ask of it. `None` is no limit.
-    pub rate_limit: Option<Rate>,
-}
-
-/// The spellings of the header that names the project.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProjectHeader {
-    /// Both.
-    Both,
-    /// `X-Project-Id`, as the SDKs send it.
-    Hyphen,
-    /// `X-Project_Id`, as the documentation has it.
-    Underscore,
-}
-
 /// One named credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialSettings {
@@ -251,6 +221,8 @@ pub struct AuditSettings {
     pub sink: Target,
     /// What happens to requests while it takes no records.
     pub when_blocked: WhenBlocked,
+    /// What of the facts that decided stands in a record.
+    pub facts: RecordedFacts,
     /// Whether each call is announced before it is sent.
     pub write_ahead: bool,
 }
@@ -384,7 +356,8 @@ impl Default for Drain {
 
 impl Default for AuditSettings {
     fn default() -> Self {
-        Self { sink: Target::Stdout, when_blocked: WhenBlocked::Refuse, write_ahead: false }
+        let facts = RecordedFacts::Values;
+        Self { sink: Target::Stdout, when_blocked: WhenBlocked::Refuse, facts, write_ahead: false }
     }
 }
 

@@ -41,10 +41,12 @@ pub struct Rate {
 }
 
 /// What one caller may ask for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallerLimits {
     /// Calls in time.
     pub rate: Option<Rate>,
+    /// And of some IAM actions by themselves.
+    pub per_action: Arc<[(&'static str, Rate)]>,
     /// Calls under way at once.
     pub in_flight: Option<NonZeroU32>,
 }
@@ -61,7 +63,7 @@ pub fn fair_share(in_flight: usize, callers: usize) -> Option<NonZeroU32> {
 pub struct Limiter {
     callers: HashMap<CallerId, Arc<Caller>>,
     /// By project id.
-    projects: HashMap<Arc<str>, Arc<Project>>,
+    projects: HashMap<Arc<str>, Arc<Bucket>>,
 }
 
 /// A call that is within its limits, until it is dropped.
@@ -96,12 +98,15 @@ pub struct Exceeded {
 struct Caller {
     limits: CallerLimits,
     bucket: Option<DefaultDirectRateLimiter>,
+    /// By action.
+    per_action: HashMap<&'static str, Arc<Bucket>>,
     in_flight: Option<Arc<Semaphore>>,
 }
 
-struct Project {
+/// A rate, and what is left of it.
+struct Bucket {
     rate: Rate,
-    bucket: DefaultDirectRateLimiter,
+    left: DefaultDirectRateLimiter,
 }
 
 impl Scope {
@@ -123,14 +128,15 @@ impl Limiter {
         before: &Self,
     ) -> Self {
         let callers = callers.into_iter().map(|(id, limits)| {
-            let kept = before.callers.get(&id).filter(|caller| caller.limits == limits);
-            let caller = kept.map_or_else(|| Arc::new(Caller::new(limits)), Arc::clone);
+            let caller = match before.callers.get(&id) {
+                Some(caller) if caller.limits == limits => Arc::clone(caller),
+                caller => Arc::new(Caller::new(limits, caller.map(|caller| &**caller))),
+            };
             (id, caller)
         });
         let projects = projects.into_iter().map(|(id, rate)| {
-            let kept = before.projects.get(&id).filter(|project| project.rate == rate);
-            let project = kept.map_or_else(|| Arc::new(Project { rate, bucket: rate.bucket() }), Arc::clone);
-            (id, project)
+            let bucket = Bucket::new(rate, before.projects.get(&id));
+            (id, bucket)
         });
         Self { callers: callers.collect(), projects: projects.collect() }
     }
@@ -140,13 +146,13 @@ impl Limiter {
     /// # Errors
     /// Where there is not enough. What was taken from the caller is not given back when the project has none: a
     /// caller that keeps trying is slowed down by its own limit too.
-    pub fn admit(&self, caller: &CallerId, project_id: &str) -> Result<Admission, Exceeded> {
+    pub fn admit(&self, caller: &CallerId, action: &str, project_id: &str) -> Result<Admission, Exceeded> {
         let in_flight = match self.callers.get(caller) {
-            Some(caller) => caller.admit()?,
+            Some(caller) => caller.admit(action)?,
             None => None,
         };
         if let Some(project) = self.projects.get(project_id) {
-            take(&project.bucket, Scope::Project)?;
+            take(&project.left, Scope::Project)?;
         }
         Ok(Admission { _in_flight: in_flight })
     }
@@ -165,16 +171,21 @@ impl Cutoff {
 }
 
 impl Caller {
-    fn new(limits: CallerLimits) -> Self {
+    /// Actions of which the rate is as it was keep what is left of it: a day is long.
+    fn new(limits: CallerLimits, before: Option<&Self>) -> Self {
         let in_flight = limits.in_flight.and_then(|n| usize::try_from(n.get()).ok());
+        let per_action = limits.per_action.iter().map(|(action, rate)| {
+            (*action, Bucket::new(*rate, before.and_then(|before| before.per_action.get(action))))
+        });
         Self {
-            limits,
             bucket: limits.rate.map(Rate::bucket),
+            per_action: per_action.collect(),
             in_flight: in_flight.map(|n| Arc::new(Semaphore::new(n))),
+            limits,
         }
     }
 
-    fn admit(&self) -> Result<Option<OwnedSemaphorePermit>, Exceeded> {
+    fn admit(&self, action: &str) -> Result<Option<OwnedSemaphorePermit>, Exceeded> {
         let permit = match &self.in_flight {
             Some(in_flight) => {
                 let full = Exceeded { scope: Scope::Caller, retry_after: A_CALL };
@@ -185,7 +196,18 @@ impl Caller {
         if let Some(bucket) = &self.bucket {
             take(bucket, Scope::Caller)?;
         }
+        if let Some(bucket) = self.per_action.get(action) {
+            take(&bucket.left, Scope::Caller)?;
+        }
         Ok(permit)
+    }
+}
+
+impl Bucket {
+    /// A full one, unless there was one of the same rate before.
+    fn new(rate: Rate, before: Option<&Arc<Self>>) -> Arc<Self> {
+        let kept = before.filter(|bucket| bucket.rate == rate);
+        kept.map_or_else(|| Arc::new(Self { rate, left: rate.bucket() }), Arc::clone)
     }
 }
 
@@ -212,6 +234,7 @@ const A_CALL: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operation::{CREATE, DELETE};
 
     fn number(n: u32) -> NonZeroU32 {
         NonZeroU32::new(n).unwrap()
@@ -226,7 +249,7 @@ mod tests {
     }
 
     fn limiter(before: &Limiter, count: u32) -> Limiter {
-        let limits = CallerLimits { rate: Some(per_hour(count, 3)), in_flight: None };
+        let limits = CallerLimits { rate: Some(per_hour(count, 3)), ..CallerLimits::default() };
         Limiter::new([(caller("a"), limits)], [("p".into(), per_hour(60, 5))], before)
     }
 
@@ -234,35 +257,37 @@ mod tests {
     fn a_caller_has_its_burst_and_then_its_rate() {
         let limiter = limiter(&Limiter::default(), 60);
         for _ in 0..3 {
-            limiter.admit(&caller("a"), "other").unwrap();
+            limiter.admit(&caller("a"), DELETE, "other").unwrap();
         }
-        let exceeded = limiter.admit(&caller("a"), "other").unwrap_err();
+        let exceeded = limiter.admit(&caller("a"), DELETE, "other").unwrap_err();
         assert_eq!(exceeded.scope, Scope::Caller);
         assert!(
             exceeded.retry_after > Duration::from_secs(50) && exceeded.retry_after <= Duration::from_secs(60)
         );
-        limiter.admit(&caller("b"), "other").unwrap();
+        limiter.admit(&caller("b"), DELETE, "other").unwrap();
     }
 
     #[test]
     fn all_callers_share_the_projects_quota() {
         let limiter = limiter(&Limiter::default(), 60);
         for name in ["a", "b", "c", "d", "e"] {
-            limiter.admit(&caller(name), "p").unwrap();
+            limiter.admit(&caller(name), DELETE, "p").unwrap();
         }
-        assert_eq!(limiter.admit(&caller("f"), "p").unwrap_err().scope, Scope::Project);
-        limiter.admit(&caller("f"), "other").unwrap();
+        assert_eq!(limiter.admit(&caller("f"), DELETE, "p").unwrap_err().scope, Scope::Project);
+        limiter.admit(&caller("f"), DELETE, "other").unwrap();
     }
 
     #[test]
     fn calls_under_way_are_counted_until_they_are_over() {
-        let limits = CallerLimits { rate: None, in_flight: Some(number(2)) };
+        let limits = CallerLimits { in_flight: Some(number(2)), ..CallerLimits::default() };
         let limiter = Limiter::new([(caller("a"), limits)], [], &Limiter::default());
-        let (one, _two) =
-            (limiter.admit(&caller("a"), "p").unwrap(), limiter.admit(&caller("a"), "p").unwrap());
-        assert_eq!(limiter.admit(&caller("a"), "p").unwrap_err().retry_after, A_CALL);
+        let (one, _two) = (
+            limiter.admit(&caller("a"), DELETE, "p").unwrap(),
+            limiter.admit(&caller("a"), DELETE, "p").unwrap(),
+        );
+        assert_eq!(limiter.admit(&caller("a"), DELETE, "p").unwrap_err().retry_after, A_CALL);
         drop(one);
-        limiter.admit(&caller("a"), "p").unwrap();
+        limiter.admit(&caller("a"), DELETE, "p").unwrap();
     }
 
     #[test]
@@ -278,9 +303,29 @@ mod tests {
     fn a_reload_refills_only_what_it_changes() {
         let before = limiter(&Limiter::default(), 60);
         for _ in 0..3 {
-            before.admit(&caller("a"), "other").unwrap();
+            before.admit(&caller("a"), DELETE, "other").unwrap();
         }
-        assert!(limiter(&before, 60).admit(&caller("a"), "other").is_err());
-        assert!(limiter(&before, 61).admit(&caller("a"), "other").is_ok());
+        assert!(limiter(&before, 60).admit(&caller("a"), DELETE, "other").is_err());
+        assert!(limiter(&before, 61).admit(&caller("a"), DELETE, "other").is_ok());
+    }
+
+    #[test]
+    fn an_action_has_a_limit_of_its_own_which_a_reload_refills_only_where_it_changes() {
+        let limiter = |rate, create: Rate, before: &Limiter| {
+            let limits =
+                CallerLimits { rate, per_action: [(CREATE, create)].into(), ..CallerLimits::default() };
+            Limiter::new([(caller("a"), limits)], [], before)
+        };
+        let day = Rate { per: Duration::from_secs(86_400), ..per_hour(2, 2) };
+        let before = limiter(None, day, &Limiter::default());
+        let creates = |limiter: &Limiter| limiter.admit(&caller("a"), CREATE, "p").err();
+        assert_eq!([creates(&before), creates(&before)], [None, None]);
+        let exceeded = creates(&before).unwrap();
+        assert_eq!(exceeded.scope, Scope::Caller);
+        assert!(exceeded.retry_after > Duration::from_secs(40_000), "{exceeded:?}");
+        before.admit(&caller("a"), DELETE, "p").unwrap();
+        before.admit(&caller("b"), CREATE, "p").unwrap();
+        assert!(creates(&limiter(Some(per_hour(60, 5)), day, &before)).is_some());
+        assert!(creates(&limiter(None, per_hour(2, 2), &before)).is_none());
     }
 }

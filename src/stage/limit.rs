@@ -57,7 +57,9 @@ impl<'r> Stage<Permitted<'r>> for Limit {
         if self.freeze.is_frozen(caller) {
             return Err(Refusal::Frozen);
         }
-        let admission = decider.in_force.limiter.admit(caller, &project.settings.id).map_err(|exceeded| {
+        let action = target.operation().action;
+        let admitted = decider.in_force.limiter.admit(caller, action, &project.settings.id);
+        let admission = admitted.map_err(|exceeded| {
             self.metrics.rate_limited(exceeded.scope, caller, &project.settings.name);
             Refusal::RateLimited(exceeded)
         })?;
