@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+mod facts;
+
 use super::fixture::{self, Asked};
 use super::*;
 use crate::operation::DELETE;

@@ -100,6 +100,140 @@ fn where_the_key_is_absent_no_value_matches_unless_it_may_be() {
 }
 
 #[test]
+fn a_fact_of_the_job_is_compared_like_any_text() {
+    for (condition, holding, not_holding) in [
+        (
+            "StringEquals mpc:UserData a/1",
+            &["mpc:UserData=a/1"][..],
+            &["mpc:UserData=A/1", "mpc:UserData="][..],
+        ),
+        ("StringNotEquals mpc:UserData a/1", &["mpc:UserData=a/2", "mpc:UserData="], &["mpc:UserData=a/1"]),
+        (
+            "StringMatchIfExists mpc:UserData a/*",
+            &["mpc:UserData=", "mpc:UserData=a/1"],
+            &["mpc:UserData=b/1"],
+        ),
+        ("Null mpc:UserData true", &["mpc:UserData="], &["mpc:UserData=a"]),
+        (
+            "StringEquals mpc:JobStatus INIT,WAITING",
+            &["mpc:JobStatus=INIT", "mpc:JobStatus=WAITING"],
+            &["mpc:JobStatus=PROCESSING", "mpc:JobStatus="],
+        ),
+        (
+            "StringEqualsIgnoreCase mpc:JobStatus waiting",
+            &["mpc:JobStatus=WAITING"],
+            &["mpc:JobStatus=FAILED"],
+        ),
+    ] {
+        for facts in holding {
+            assert!(holds(condition, facts), "{condition} holds for {facts:?}");
+        }
+        for facts in not_holding {
+            assert!(!holds(condition, facts), "{condition} does not hold for {facts:?}");
+        }
+    }
+}
+
+#[test]
+fn of_several_values_each_must_hold_or_one_and_of_none_neither_does() {
+    const IN: &str = "mpc:Input=in/a,in/b";
+    const OUT: &str = "mpc:Output=out/a/1,tmp/b";
+    for (condition, facts, expected) in [
+        ("ForAllValues:StringMatch mpc:Input in/*", IN, true),
+        ("ForAllValues:StringMatch mpc:Input in/a,x/*", IN, false),
+        ("ForAnyValue:StringMatch mpc:Input in/b,x/*", IN, true),
+        ("ForAnyValue:StringMatch mpc:Input x/*", IN, false),
+        ("ForAllValues:StringNotMatch mpc:Input x/*", IN, true),
+        ("ForAllValues:StringNotMatch mpc:Input x/*,in/a", IN, false),
+        ("ForAnyValue:StringNotMatch mpc:Input in/a", IN, true),
+        ("ForAnyValue:StringNotMatch mpc:Input in/*", IN, false),
+        ("ForAllValues:StringEquals mpc:InputBucket in", IN, true),
+        ("ForAnyValue:StringEquals mpc:InputObject b", IN, true),
+        ("ForAllValues:StringEquals mpc:OutputBucket out", OUT, false),
+        ("ForAnyValue:StringMatch mpc:OutputObject a/*", OUT, true),
+        ("ForAllValues:StringEquals mpc:EditType CLIP,MIX", "mpc:EditType=MIX,CLIP", true),
+        // The fact has no leading `/`, however it was written.
+        ("ForAllValues:StringEquals mpc:InputObject a", "mpc:Input=in//a", true),
+        ("ForAllValues:StringMatch mpc:Input *", "mpc:Input=", false),
+        ("ForAnyValue:StringMatch mpc:Input *", "mpc:Input=", false),
+        ("ForAllValues:StringNotMatch mpc:Input x/y", "mpc:Input=", false),
+        ("ForAnyValue:StringNotMatch mpc:Input x/y", "mpc:Input=", false),
+        ("ForAllValues:StringMatchIfExists mpc:Input x/y", "mpc:Input=", true),
+        ("ForAnyValue:StringNotMatchIfExists mpc:Input x/y", "mpc:Input=", true),
+        ("ForAllValues:StringMatchIfExists mpc:Input x/*", IN, false),
+        ("Null mpc:InputBucket true", "mpc:Input=", true),
+        ("Null mpc:InputBucket false", IN, true),
+    ] {
+        assert_eq!(holds(condition, facts), expected, "{condition} for {facts}");
+    }
+}
+
+#[test]
+fn what_is_unknown_is_neither_there_nor_absent() {
+    for condition in [
+        "StringEquals mpc:UserData a",
+        "StringNotEquals mpc:UserData a",
+        "StringMatchIfExists mpc:UserData *",
+        "Null mpc:UserData true",
+        "ForAllValues:StringMatch mpc:Input *",
+        "ForAnyValue:StringNotMatchIfExists mpc:OutputObject a",
+        "Null mpc:EditType true,false",
+    ] {
+        let keys = Condition::new(vec![test(condition)]).facts();
+        assert_eq!(truth(condition, ""), Truth::Unknown(keys), "{condition}");
+    }
+    let tests = |tests: &[&str]| Condition::new(tests.iter().map(|text| test(text)).collect());
+    let both =
+        tests(&["StringEquals mpc:UserData a", "StringEquals mpc:JobStatus INIT", "Null g:SourceIp true"]);
+    for (facts, expected) in [
+        ("", Truth::Unknown([Key::UserData, Key::JobStatus].into_iter().collect())),
+        ("mpc:UserData=a", Truth::Unknown(Key::JobStatus.into())),
+        ("mpc:UserData=b", Truth::No),
+        ("ip=10.0.0.1", Truth::No),
+        ("mpc:UserData=a mpc:JobStatus=INIT", Truth::Yes),
+    ] {
+        let asked = Asked::parse(&format!("oncall media-prod 7 {facts}"));
+        assert_eq!(both.holds(&asked.call(), "1111"), expected, "{facts:?}");
+    }
+}
+
+#[test]
+fn a_variable_is_what_the_call_has_letter_by_letter() {
+    for (condition, facts, expected) in [
+        ("StringMatch mpc:UserData ${proxy:Caller}/*", "mpc:UserData=editor-api/1", true),
+        ("StringMatch mpc:UserData ${proxy:Caller}/*", "mpc:UserData=editor-api-2/1", false),
+        ("StringMatch mpc:UserData ${proxy:Caller}/*", "mpc:UserData=editor-api", false),
+        ("StringMatch mpc:UserData ${proxy:Caller}/*", "mpc:UserData=Editor-api/1", false),
+        ("StringEquals mpc:UserData ${proxy:Caller}", "mpc:UserData=editor-api", true),
+        ("StringEqualsIgnoreCase mpc:UserData X:${proxy:Caller}", "mpc:UserData=x:EDITOR-API", true),
+        ("StringNotMatch mpc:UserData ${proxy:Caller}/*", "mpc:UserData=editor-api/1", false),
+        ("StringNotMatch mpc:UserData ${proxy:Caller}/*", "mpc:UserData=oncall/1", true),
+        ("StringMatch mpc:UserData a/*/${mpc:ProjectId}", "mpc:UserData=a/b/1111", true),
+        // The pattern of a listener's name is no pattern any more. No listener is called so but here.
+        ("StringMatch mpc:UserData ${proxy:Listener}:x", "mpc:UserData=app:x listener=a*", false),
+        ("StringMatch mpc:UserData ${proxy:Listener}:x", "mpc:UserData=a*:x listener=a*", true),
+        ("StringMatch mpc:UserData ${proxy:Listener}", "mpc:UserData=app", false),
+        ("StringEquals mpc:UserData x,${proxy:Listener}", "mpc:UserData=x", true),
+        ("StringMatch mpc:UserData a${*}b${?}${$}{c}*", "mpc:UserData=a*b?${c}d", true),
+        ("StringMatch mpc:UserData a${*}b", "mpc:UserData=a1b", false),
+        ("StringMatch mpc:UserData ${$}{proxy:Caller}", "mpc:UserData=${proxy:Caller}", true),
+        ("StringEquals mpc:UserData a${*}b", "mpc:UserData=a*b", true),
+        ("ForAllValues:StringMatch mpc:Output out/${proxy:Caller}/*", "mpc:Output=out/editor-api/1", true),
+        (
+            "ForAllValues:StringMatch mpc:Output out/${proxy:Caller}/*",
+            "mpc:Output=out/editor-api/1,out/x/1",
+            false,
+        ),
+        ("StringEquals proxy:Listener ${proxy:Caller}", "listener=editor-api", true),
+        ("StringEquals proxy:Caller editor-api", "", true),
+        ("StringMatch proxy:Caller editor*", "", true),
+        ("StringEquals proxy:Caller oncall", "", false),
+    ] {
+        assert_eq!(holds(condition, facts), expected, "{condition} for {facts}");
+    }
+}
+
+#[test]
 fn all_tests_of_a_condition_must_hold_and_the_first_that_does_not_is_named() {
     let tests =
         ["IpAddress g:SourceIp 10.0.0.0/8", "StringEquals proxy:Listener app", "Null mpc:JobId false"];
@@ -130,6 +264,40 @@ fn what_does_not_fit_together_is_refused() {
         ("DateLessThan g:SourceIp 1", "`DateLessThan` compares a time, and `g:SourceIp` is an address"),
         ("Bool g:CurrentTime true", "`Bool` compares text, and `g:CurrentTime` is a time"),
         ("StringEquals mpc:JobId ", "without a value there is nothing to compare with"),
+        (
+            "StringMatch mpc:Input a/*",
+            "`mpc:Input` may have several values, and `StringMatch` does not say how many must match",
+        ),
+        (
+            "ForAnyValue:StringMatch mpc:UserData a",
+            "`ForAnyValue:StringMatch` is for several values, and `mpc:UserData` has one at most",
+        ),
+        (
+            "ForAllValues:IpAddress g:SourceIp ::1",
+            "`ForAllValues:IpAddress` is for several values, and `g:SourceIp` has one at most",
+        ),
+        ("ForAnyValue:StringMatch mpc:Input /a/*", "`mpc:Input` never begins with `/`"),
+        ("ForAnyValue:StringMatch mpc:OutputObject /a", "`mpc:OutputObject` never begins with `/`"),
+        ("ForAnyValue:StringMatch mpc:InputBucket a/*", "the name of a bucket has no `/`"),
+        ("ForAnyValue:StringEquals mpc:Output a", "`mpc:Output` is BUCKET/OBJECT, and this has no `/`"),
+        ("StringEquals mpc:JobStatus QUEUED", "a job never has this status"),
+        ("StringMatch mpc:JobStatus W*", "a job never has this status"),
+        ("StringEquals mpc:JobStatus waiting", "a job never has this status"),
+        ("StringMatch mpc:UserData ${proxy:caller}", "there is no variable `${proxy:caller}`"),
+        ("StringEquals mpc:UserData ${mpc:UserData}", "there is no variable `${mpc:UserData}`"),
+        ("StringEquals mpc:UserData a${", "`${` without a `}` after it"),
+        (
+            "StringMatch mpc:UserData ${proxy:Caller}-*",
+            "what follows `${proxy:Caller}` could be a part of another name",
+        ),
+        (
+            "StringEquals mpc:UserData ${mpc:ProjectId}${proxy:Caller}",
+            "what follows `${mpc:ProjectId}` could be a part of another name",
+        ),
+        (
+            "StringMatch mpc:UserData a/?-${proxy:Caller}",
+            "a wildcard before `${proxy:Caller}` could be a part of another name",
+        ),
         ("Null g:SourceIp yes", "this operator takes true or false"),
         ("Bool proxy:Listener true,1", "this operator takes true or false"),
         (
@@ -143,8 +311,19 @@ fn what_does_not_fit_together_is_refused() {
     ] {
         assert_eq!(refusal(test), expected, "{test}");
     }
-    for name in ["", "IfExists", "stringEquals", "StringLike", "NullIfExists", "StringEqualsIfExistsIfExists"]
-    {
+    for name in [
+        "",
+        "IfExists",
+        "stringEquals",
+        "StringLike",
+        "NullIfExists",
+        "StringEqualsIfExistsIfExists",
+        "ForAllValues:Null",
+        "ForAllValues:",
+        "forAllValues:StringEquals",
+        "ForAnyValue:ForAnyValue:StringEquals",
+        "ForAnyValues:StringEquals",
+    ] {
         assert_eq!(Operator::parse(name), None, "{name}");
     }
     assert_eq!(Key::parse("g:sourceip"), None);
@@ -154,7 +333,11 @@ fn what_does_not_fit_together_is_refused() {
 fn every_operator_has_a_name_of_its_own_and_displays_as_it_is_written() {
     let names: HashSet<&str> = Operator::names().collect();
     assert_eq!(names.len(), 14);
-    for name in names.iter().map(ToString::to_string).chain(["StringMatchIfExists".into()]) {
+    for name in names
+        .iter()
+        .map(ToString::to_string)
+        .chain(["StringMatchIfExists".into(), "ForAnyValue:StringNotMatchIfExists".into()])
+    {
         assert_eq!(Operator::parse(&name).unwrap().to_string(), name);
     }
 }
