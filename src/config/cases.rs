@@ -8,6 +8,7 @@
 //!     caller: editor-api
 //!     project: media-prod
 //!     job: "100211"
+//!     facts: { mpc:UserData: editor-api/7 }
 //!     expect: allow
 //! ```
 //!
@@ -17,14 +18,15 @@
 use super::Report;
 use super::alone::{PolicyAlone, policy_alone};
 use super::decode::{Fields, did_you_mean, list};
+use super::facts;
 use super::page::{Page, Placed};
 use super::proxy::version;
 use super::report::Place;
 use super::scalar;
 use super::yaml::Node;
 use crate::identity::CallerId;
-use crate::operation::ACTIONS;
-use crate::policy::{Effect, Policy, Scope};
+use crate::operation::{ACTIONS, CREATE};
+use crate::policy::{Effect, Facts, Policy, Scope};
 use chrono::{DateTime, Utc};
 use std::net::IpAddr;
 use std::path::Path;
@@ -52,8 +54,10 @@ pub struct Case {
     pub action: String,
     /// The project by its name.
     pub project: Arc<str>,
-    /// The job id.
-    pub job: Arc<str>,
+    /// The job's id; `None` where the call creates one.
+    pub job: Option<Arc<str>>,
+    /// What is known of the job.
+    pub facts: Facts,
     /// When; absent: now.
     pub time: Option<DateTime<Utc>>,
     /// From which address; absent: none, as on a Unix socket.
@@ -69,8 +73,8 @@ pub struct Case {
 /// What a case expects. What it does not say may be anything.
 #[derive(Debug)]
 pub struct Expected {
-    /// What the rules in force say.
-    pub effect: Effect,
+    /// What the rules in force say; `None`: that depends on facts that are not known.
+    pub effect: Option<Effect>,
     /// The rule that decides; `Some(None)`: no rule does.
     pub rule: Option<Option<Arc<str>>>,
     /// The rule under observation that would; `Some(None)`: no rule would.
@@ -85,6 +89,7 @@ struct Written<'n> {
     action: Option<Placed<Arc<str>>>,
     project: Option<Placed<Arc<str>>>,
     job: Option<Placed<Arc<str>>>,
+    facts: facts::Written,
     time: Option<DateTime<Utc>>,
     source_ip: Option<IpAddr>,
     listener: Option<Placed<Arc<str>>>,
@@ -93,7 +98,8 @@ struct Written<'n> {
 }
 
 struct ExpectWritten {
-    effect: Option<Effect>,
+    /// The outer one: whether it could be read.
+    effect: Option<Option<Effect>>,
     rule: Option<Placed<Arc<str>>>,
     observed: Option<Placed<Arc<str>>>,
 }
@@ -157,7 +163,8 @@ fn case<'n>(page: &'n Page, node: &'n Node<'n>) -> Option<Written<'n>> {
         caller: fields.required(("caller", "editor-api"), text),
         action: fields.optional("action", text),
         project: fields.required(("project", "media-prod"), scalar::name),
-        job: fields.required(("job", "\"100211\""), scalar::name),
+        job: fields.optional("job", scalar::name),
+        facts: fields.optional("facts", facts::read).unwrap_or_else(|| facts::Written::nothing(node.place)),
         time: fields.optional("time", scalar::moment),
         source_ip: fields.optional("source_ip", address),
         listener: fields.optional("listener", scalar::name),
@@ -181,10 +188,11 @@ fn address(page: &Page, node: &Node) -> Option<IpAddr> {
     address.ok()
 }
 
-/// `allow`, `deny`, or a mapping that says more.
+/// `allow`, `deny`, `undetermined`, or a mapping that says more.
 fn expect(page: &Page, node: &Node) -> Option<ExpectWritten> {
     let effect = |page: &Page, node: &Node| {
-        scalar::choice(page, node, &[Effect::Allow, Effect::Deny].map(|effect| (effect.as_str(), effect)))
+        let [allow, deny] = [Effect::Allow, Effect::Deny].map(|effect| (effect.as_str(), Some(effect)));
+        scalar::choice(page, node, &[allow, deny, (UNDETERMINED, None)])
     };
     if page.scalar(node).is_some() {
         return Some(ExpectWritten { effect: Some(effect(page, node)?), rule: None, observed: None });
@@ -217,6 +225,8 @@ impl Written<'_> {
             }
             None => actions.clone().next(),
         };
+        let job = action.and_then(|action| self.job(page, action));
+        let facts = action.and_then(|action| self.facts.meaning(page, action));
         let expected = self.expect.as_ref().and_then(|expect| expect.meaning(page, &alone.policy));
         Some(Case {
             name: self.name?.to_owned(),
@@ -224,13 +234,32 @@ impl Written<'_> {
             caller: caller?.clone(),
             action: action?.to_owned(),
             project: project?.name.clone(),
-            job: self.job.as_ref()?.value.clone(),
+            job: job?,
+            facts: facts?,
             time: self.time,
             source_ip: self.source_ip,
             listener: self.listener.as_ref().map(|name| name.value.clone()),
             identified_by: self.identified_by.as_ref().map(|name| name.value.clone()),
             expected: expected?,
         })
+    }
+}
+
+impl Written<'_> {
+    /// The job, which there is or is not yet.
+    fn job(&self, page: &Page, action: &str) -> Option<Option<Arc<str>>> {
+        match (&self.job, action == CREATE) {
+            (Some(job), false) => Some(Some(job.value.clone())),
+            (None, true) => Some(None),
+            (None, false) => {
+                page.error(self.place, "a case needs `job`", "add `job: \"100211\"`");
+                None
+            }
+            (Some(job), true) => {
+                page.error(job.place, "a job that is created has no id yet", "remove `job`");
+                None
+            }
+        }
     }
 }
 
@@ -264,5 +293,7 @@ fn known<'c, T>(
     found
 }
 
+/// What a decision is called that depends on facts that are not known.
+pub const UNDETERMINED: &str = "undetermined";
 /// What metrics call the absence of a rule, too.
 const NO_RULE: &str = "_default";

@@ -13,6 +13,7 @@ mod condition;
 mod cover;
 mod credentials;
 mod decode;
+mod facts;
 mod files;
 mod link;
 mod listener;
@@ -31,7 +32,7 @@ mod upstream;
 mod yaml;
 
 pub use alone::{PolicyAlone, policy_alone, projects};
-pub use cases::{Case, CaseFile, Expected, cases};
+pub use cases::{Case, CaseFile, Expected, UNDETERMINED, cases};
 pub use files::{is_exposed, reason};
 pub use project::{LookupForm, Project, ProjectHeader};
 pub use report::{Place, Problem, Report, Severity};

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::config::UNDETERMINED;
 use crate::policy::{Decision, Explanation, Keys, Mode, NearestMiss, Observed as Observes, Outcome, Rule};
 
 /// A decision in words: its fields are those of the JSON answer, and it displays as the text one.
@@ -45,6 +46,9 @@ struct Miss {
     key: Option<&'static str>,
     wanted: String,
     got: Option<String>,
+    /// Of what that is said.
+    #[serde(skip)]
+    whose: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -124,6 +128,7 @@ impl From<NearestMiss<'_>> for Miss {
             key: miss.test.map(|test| test.key().as_str()),
             wanted: miss.wanted,
             got: miss.got,
+            whose: if miss.test.is_some_and(|test| test.key().is_fact()) { "job" } else { "call" },
         }
     }
 }
@@ -171,21 +176,19 @@ impl fmt::Display for Waiting {
 
 impl fmt::Display for Miss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rule, location, field, wanted, .. } = self;
+        let Self { rule, location, field, wanted, whose, .. } = self;
         let got = self.got.as_deref().unwrap_or("nothing");
         writeln!(f, "nearest miss: rule `{rule}` at {location}")?;
         match (*field, &self.operator, self.key) {
             ("expires", ..) => writeln!(f, "  it ended at {wanted}; the call is at {got}"),
             ("mode", ..) => writeln!(f, "  it is only observed: `mode` is {got}"),
             (_, Some(operator), Some(key)) => {
-                writeln!(f, "  its `{operator}` wants `{key}` {wanted}; the call has {got}")
+                writeln!(f, "  its `{operator}` wants `{key}` {wanted}; the {whose} has {got}")
             }
             _ => writeln!(f, "  its `{field}` are {wanted}; the call has {got}"),
         }
     }
 }
 
-/// What a decision is called that depends on facts that are not known.
-pub(super) const UNDETERMINED: &str = "undetermined";
 /// As many rules are told one by one.
 const TOLD: usize = 10;

@@ -11,8 +11,8 @@ use super::answer::Answer;
 use super::junit;
 use crate::cli::exit;
 use crate::clock;
-use crate::config::{self, Case, CaseFile, Expected};
-use crate::policy::{Call, Facts, Policy};
+use crate::config::{self, Case, CaseFile, Expected, UNDETERMINED};
+use crate::policy::{Call, Effect, Policy};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Test {
@@ -121,8 +121,8 @@ fn decide(case: &Case, policy: &Policy, now: DateTime<Utc>) -> Answer {
         caller: &case.caller,
         action: &case.action,
         project: &case.project,
-        job: Some(&case.job),
-        facts: Facts::none_known(),
+        job: case.job.as_deref(),
+        facts: &case.facts,
         at: case.time.unwrap_or(now),
         source_ip: case.source_ip,
         listener: case.listener.as_deref(),
@@ -133,13 +133,17 @@ fn decide(case: &Case, policy: &Policy, now: DateTime<Utc>) -> Answer {
 
 fn meets(decided: &Answer, expected: &Expected) -> bool {
     let observed = decided.observed.as_ref().and_then(|observed| observed.rule.as_deref());
-    decided.effect == expected.effect.as_str()
+    decided.effect == word(expected.effect)
         && expected.rule.as_ref().is_none_or(|rule| rule.as_deref() == decided.rule.as_deref())
         && expected.observed.as_ref().is_none_or(|rule| rule.as_deref() == observed)
 }
 
+fn word(effect: Option<Effect>) -> &'static str {
+    effect.map_or(UNDETERMINED, Effect::as_str)
+}
+
 fn spell(expected: &Expected) -> String {
-    let mut text = expected.effect.as_str().to_owned();
+    let mut text = word(expected.effect).to_owned();
     for (what, rule) in [(" by", &expected.rule), (", observed by", &expected.observed)] {
         match rule {
             Some(Some(rule)) => text += &format!("{what} `{rule}`"),
@@ -158,6 +162,7 @@ mod tests {
 callers:
   editor-api: { identify: [ { listener: app } ] }
   contractor: { identify: [ { bearer: { sha256_file: /nowhere } } ] }
+  owner: { identify: [ { bearer: { sha256_file: /nowhere } } ] }
 rules:
   - { id: editor, effect: allow, callers: [editor-api], actions: ['*'], projects: [media-prod], jobs: ['*'] }
   - id: contractor
@@ -169,6 +174,20 @@ rules:
     condition: { IpAddress: { g:SourceIp: 10.2.0.0/16 }, StringEquals: { proxy:Listener: mesh } }
     expires: 2027-01-31
   - { id: keep, effect: deny, callers: ['*'], actions: ['*'], projects: ['*'], jobs: [keep-*], mode: observe }
+  - id: own
+    effect: allow
+    callers: [owner]
+    actions: [mpc:editingTask:delete]
+    projects: ['*']
+    jobs: ['*']
+    condition: { StringMatch: { mpc:UserData: ['${proxy:Caller}/*'] } }
+  - id: create
+    effect: allow
+    callers: [owner]
+    actions: [mpc:editingTask:create]
+    projects: ['*']
+    jobs: ['*']
+    condition: { 'ForAllValues:StringMatch': { mpc:Input: [in/*], mpc:Output: ['out/${proxy:Caller}/*'] } }
 ";
     const PROXY: &str = "projects: [ { name: media-prod, id: 0a1b, credential: elsewhere } ]";
 
@@ -213,14 +232,30 @@ rules:
     listener: mesh
     expect: { effect: deny, rule: _default }
   - { name: observed, caller: editor-api, project: 0a1b, job: keep-1, expect: { effect: allow, observed: keep } }
+  - { name: its own, caller: owner, project: 0a1b, job: '1', facts: { mpc:UserData: owner/x }, expect: allow }
+  - { name: nobody's, caller: owner, project: 0a1b, job: '1', facts: { mpc:UserData: [] }, expect: deny }
+  - { name: not looked up, caller: owner, project: 0a1b, job: '1', expect: undetermined }
+  - name: a new one
+    caller: owner
+    action: mpc:editingTask:create
+    project: media-prod
+    facts: { mpc:UserData: owner/x, mpc:Input: in/a, mpc:Output: [out/owner/a, out/owner/b] }
+    expect: { effect: allow, rule: create }
+  - name: a new one that writes to another's place
+    caller: owner
+    action: mpc:editingTask:create
+    project: media-prod
+    facts: { mpc:UserData: owner/x, mpc:Input: in/a, mpc:Output: [out/owner/a, out/x/b] }
+    expect: { effect: deny, rule: _default }
 ",
             Format::Text,
         );
         assert_eq!((code, err.as_str()), (ExitCode::SUCCESS, ""));
         assert_eq!(
             out,
-            "ok    by name\nok    by id\nok    every fact\nok    after the end\nok    observed\n\n\
-             5 cases: 5 passed, 0 failed\n"
+            "ok    by name\nok    by id\nok    every fact\nok    after the end\nok    observed\nok    its own\n\
+             ok    nobody's\nok    not looked up\nok    a new one\nok    a new one that writes to another's place\n\n\
+             10 cases: 10 passed, 0 failed\n"
         );
     }
 
@@ -243,7 +278,7 @@ rules:
 FAIL  <a> & 'b' (policy.test.yaml:5)
       expected allow by `contractor`, and it is
       deny: no rule allows it
-      nearest miss: rule `contractor` at policy.yaml:7
+      nearest miss: rule `contractor` at policy.yaml:8
         its `IpAddress` wants `g:SourceIp` 10.2.0.0/16; the call has 10.3.0.1
 
 2 cases: 1 passed, 1 failed
@@ -276,7 +311,7 @@ FAIL  <a> & 'b' (policy.test.yaml:5)
     <testcase name=\"fine\" classname=\"{file}\" file=\"{file}\" line=\"4\"/>
     <testcase name=\"&lt;a&gt; &amp; 'b'\" classname=\"{file}\" file=\"{file}\" line=\"5\">
       <failure message=\"expected allow by `contractor`, and it is deny\">deny: no rule allows it
-nearest miss: rule `contractor` at policy.yaml:7
+nearest miss: rule `contractor` at policy.yaml:8
   its `IpAddress` wants `g:SourceIp` 10.2.0.0/16; the call has 10.3.0.1
 </failure>
     </testcase>
@@ -310,6 +345,16 @@ nearest miss: rule `contractor` at policy.yaml:7
                 "did you mean `editor`?",
             ),
             ("expect: { effect: allow, rul: editor }", "unknown key `rul`", "did you mean `rule`?"),
+            ("job: tmp/1", "`tmp/1` is not a name", "1 to 64 characters"),
+            (
+                "facts: { mpc:Userdata: a }",
+                "`mpc:Userdata` is no fact of a job",
+                "did you mean `mpc:UserData`?",
+            ),
+            ("facts: { mpc:JobId: '1' }", "`mpc:JobId` is no fact of a job", "there is `mpc:UserData`, "),
+            ("facts: { mpc:UserData: [a, b] }", "`mpc:UserData` has one value at most", "such a job"),
+            ("facts: { mpc:Input: null }", "a value, a list of values, or [] where", ""),
+            ("action: mpc:editingTask:create", "a job that is created has no id yet", "remove `job`"),
             ("job: 1.5", "`1.5` is not a name", "1 to 64 characters"),
             ("source_ip: 10.2.0.0/16", "`10.2.0.0/16` is not an IP address", "10.2.3.4"),
             ("time: noon", "`noon` is not a time", "2027-01-31"),

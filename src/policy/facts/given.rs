@@ -23,6 +23,9 @@ pub enum GivenError {
     /// That is no object in a bucket.
     #[error("`{}` is BUCKET/OBJECT, and not `{}`", .0.as_str(), .1)]
     Path(Key, String),
+    /// A job that is created has none yet.
+    #[error("a job that is created has no `{}` yet", .0.as_str())]
+    NotYet(Key),
     /// The key's values follow from those of another, and are others.
     #[error("`{}` has other values than follow from `{}`", .0.as_str(), .1.as_str())]
     Contradicts(Key, Key),
@@ -39,6 +42,17 @@ impl Facts {
         let (parts, others): (Vec<_>, Vec<_>) = told.iter().partition(|(key, _)| is_part(*key));
         let facts = others.into_iter().try_fold(Self::unknown(Why::NotLookedUp), Self::with_one)?;
         parts.into_iter().try_fold(facts, Self::with_one)
+    }
+
+    /// The same of a job that a call creates.
+    ///
+    /// # Errors
+    /// See [`GivenError`].
+    pub fn given_to_create(told: &[(Key, Vec<String>)]) -> Result<Self, GivenError> {
+        match told.iter().any(|(key, _)| *key == Key::JobStatus) {
+            true => Err(GivenError::NotYet(Key::JobStatus)),
+            false => Ok(Self::given(told)?.with_status(Fact::Absent)),
+        }
     }
 
     fn with_one(mut self, (key, values): &(Key, Vec<String>)) -> Result<Self, GivenError> {
@@ -160,6 +174,8 @@ mod tests {
         assert_eq!(texts(facts.objects(Side::Output, Part::Path)), Fact::Unknown(Why::NotLookedUp));
         assert_eq!(texts(facts.edit_type()), Fact::Unknown(Why::NotLookedUp));
         assert_eq!(given(&[]).unwrap(), *Facts::none_known());
+        let created = Facts::given_to_create(&[(Key::UserData, vec!["a".into()])]).unwrap();
+        assert_eq!((created.user_data(), created.status()), (Fact::Known("a"), Fact::Absent));
     }
 
     #[test]
@@ -178,5 +194,7 @@ mod tests {
             let error = given(told).unwrap_err();
             assert!(error.starts_with(expected), "{error}");
         }
+        let waiting = [(Key::JobStatus, vec!["WAITING".into()])];
+        assert_eq!(Facts::given_to_create(&waiting), Err(GivenError::NotYet(Key::JobStatus)));
     }
 }

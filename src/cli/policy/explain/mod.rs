@@ -1,0 +1,152 @@
+//! `policy explain`: what is decided for one call, and why?
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use chrono::{DateTime, Utc};
+
+use super::{Format, answer::Answer};
+use crate::cli::exit;
+use crate::clock;
+use crate::config::{self, Project};
+use crate::identity::CallerId;
+use crate::operation::{ACTIONS, CREATE, DELETE, Segment};
+use crate::policy::{Call, Facts, Key, Policy, Scope, parse_moment};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Explain {
+    /// The proxy's configuration, which names the policy.
+    #[arg(long, value_name = "FILE", env = "MPC_AUTH_PROXY_CONFIG")]
+    config: PathBuf,
+    /// The caller, by its name in the policy.
+    #[arg(long)]
+    caller: String,
+    /// The project, by its configured name or its id.
+    #[arg(long)]
+    project: String,
+    /// The job id; not for a call that creates a job.
+    #[arg(long)]
+    job: Option<String>,
+    /// A fact of the job, by the key that conditions have for it; once for each value. A key alone: the job has none.
+    /// What is not told is not known.
+    #[arg(long = "fact", value_name = "KEY=VALUE", value_parser = parse_fact)]
+    facts: Vec<(Key, Option<String>)>,
+    /// The IAM action.
+    #[arg(long, default_value = DELETE)]
+    action: String,
+    /// When: a date, or a date and time [default: now].
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    at: Option<DateTime<Utc>>,
+    /// The address it comes from [default: none, as on a Unix socket].
+    #[arg(long, value_name = "IP")]
+    source_ip: Option<IpAddr>,
+    /// The listener it comes in on.
+    #[arg(long)]
+    listener: Option<String>,
+    /// The kind of proof that identified the caller.
+    #[arg(long, value_name = "PROOF")]
+    identified_by: Option<String>,
+    /// How to print the answer.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+impl Explain {
+    pub(super) fn run(&self, out: &mut impl Write, err: &mut impl Write) -> anyhow::Result<ExitCode> {
+        let settings = match config::load(&self.config) {
+            Ok(loaded) => loaded.settings,
+            Err(report) => {
+                writeln!(err, "{report}")?;
+                return Ok(ExitCode::from(exit::CONFIG));
+            }
+        };
+        let scope = |project: &Arc<Project>| Scope { name: project.name.clone(), id: project.id.clone() };
+        let projects: Vec<Scope> = settings.projects.iter().map(scope).collect();
+        let answer = self.answer(&settings.policy, settings.callers.ids(), &projects)?;
+        self.write(&answer, out).context("cannot write the answer")?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Names that nothing has are errors here: the policy would only say `deny`, which does not help.
+    fn answer(&self, policy: &Policy, callers: &[CallerId], projects: &[Scope]) -> anyhow::Result<Answer> {
+        let caller = callers.iter().find(|caller| caller.as_str() == self.caller);
+        let caller =
+            caller.ok_or_else(|| unknown("caller", &self.caller, callers.iter().map(CallerId::as_str)))?;
+        let project = projects.iter().find(|p| [&*p.name, &*p.id].contains(&self.project.as_str()));
+        let names = projects.iter().map(|project| &*project.name);
+        let project = project.ok_or_else(|| unknown("project", &self.project, names))?;
+        let actions = ACTIONS.into_iter();
+        if !actions.clone().any(|action| action == self.action) {
+            return Err(unknown("action", &self.action, actions));
+        }
+        self.check_job()?;
+        let facts = self.facts()?;
+        let call = Call {
+            caller,
+            action: &self.action,
+            project: &project.name,
+            job: self.job.as_deref(),
+            facts: &facts,
+            at: self.at.unwrap_or_else(clock::now),
+            source_ip: self.source_ip,
+            listener: self.listener.as_deref(),
+            identified_by: self.identified_by.as_deref(),
+        };
+        Ok(Answer::new(policy.explain(&call)))
+    }
+
+    fn check_job(&self) -> anyhow::Result<()> {
+        match (&self.job, self.action == CREATE) {
+            (Some(job), false) => {
+                Segment::parse(job).context("a job id is 1 to 64 characters of A-Z a-z 0-9 _ -").map(|_| ())
+            }
+            (None, true) => Ok(()),
+            (None, false) => Err(anyhow!("which job? Add --job; only {CREATE} is about none")),
+            (Some(_), true) => Err(anyhow!("a job that is created has no id yet: leave --job out")),
+        }
+    }
+
+    fn facts(&self) -> anyhow::Result<Facts> {
+        let mut told: Vec<(Key, Vec<String>)> = Vec::new();
+        for (key, value) in &self.facts {
+            match told.iter_mut().find(|(known, _)| known == key) {
+                Some((_, values)) => values.extend(value.clone()),
+                None => told.push((*key, value.iter().cloned().collect())),
+            }
+        }
+        let given = if self.action == CREATE { Facts::given_to_create } else { Facts::given };
+        Ok(given(&told)?)
+    }
+
+    fn write(&self, answer: &Answer, out: &mut impl Write) -> anyhow::Result<()> {
+        match self.format {
+            Format::Text => write!(out, "{answer}")?,
+            Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(answer)?)?,
+        }
+        Ok(())
+    }
+}
+
+fn parse_fact(text: &str) -> Result<(Key, Option<String>), String> {
+    let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value.into())));
+    let keys = Key::ALL.into_iter().filter(|key| key.is_fact());
+    match keys.clone().find(|key| key.as_str() == name) {
+        Some(key) => Ok((key, value)),
+        None => Err(unknown("fact", name, keys.map(Key::as_str)).to_string()),
+    }
+}
+
+fn unknown<'n>(kind: &str, name: &str, known: impl Iterator<Item = &'n str>) -> anyhow::Error {
+    let distance = |candidate: &&str| strsim::damerau_levenshtein(name, candidate);
+    match known.min_by_key(distance).filter(|closest| distance(closest) <= 1 + name.len() / 4) {
+        Some(closest) => anyhow!("there is no {kind} `{name}`; did you mean `{closest}`?"),
+        None => anyhow!("there is no {kind} `{name}`"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+//! Which facts of its job does a case tell of? Keys of conditions, each with a value or a list of them.
+
+use super::decode::{did_you_mean, named};
+use super::page::Page;
+use super::report::Place;
+use super::yaml::{Node, Value};
+use crate::operation::CREATE;
+use crate::policy::{Facts, Key};
+
+/// The facts as they were written.
+pub(super) struct Written {
+    place: Place,
+    told: Vec<(Key, Vec<String>)>,
+}
+
+/// Reads them. What could not be read is missing and reported.
+pub(super) fn read(page: &Page, node: &Node) -> Option<Written> {
+    let facts = named(page, node, "the facts, such as { mpc:UserData: editor-api/7 }");
+    let told = facts.into_iter().filter_map(|(name, node)| {
+        let key = Key::parse(&name.value).filter(|key| key.is_fact());
+        if key.is_none() {
+            let keys = Key::ALL.into_iter().filter(|key| key.is_fact()).map(Key::as_str);
+            let hint = did_you_mean(page, &name.value, keys);
+            page.error(name.place, format!("`{}` is no fact of a job", name.value), hint);
+        }
+        Some((key?, values(page, node)?))
+    });
+    Some(Written { place: node.place, told: told.collect() })
+}
+
+/// One, or a list; none where the list is empty.
+fn values(page: &Page, node: &Node) -> Option<Vec<String>> {
+    let nodes = match &node.value {
+        Value::List(nodes) => &**nodes,
+        Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Number | Value::Text(_) | Value::Map(_) => {
+            std::slice::from_ref(node)
+        }
+    };
+    let value = |node: &Node| {
+        let text = page.scalar(node).map(String::from);
+        if text.is_none() {
+            page.wrong_kind(node, "a value, a list of values, or [] where the job has none");
+        }
+        text
+    };
+    nodes.iter().map(value).collect()
+}
+
+impl Written {
+    /// What is known of the job by these, for a call that needs this action.
+    pub(super) fn meaning(&self, page: &Page, action: &str) -> Option<Facts> {
+        let given = if action == CREATE { Facts::given_to_create } else { Facts::given };
+        given(&self.told)
+            .map_err(|error| page.error(self.place, error.to_string(), "tell of what such a job can have"))
+            .ok()
+    }
+
+    /// Nothing is told.
+    pub(super) fn nothing(place: Place) -> Self {
+        Self { place, told: Vec::new() }
+    }
+}
