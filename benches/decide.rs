@@ -10,7 +10,8 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use mpc_auth_proxy::identity::CallerId;
 use mpc_auth_proxy::policy::{
-    Call, Condition, Effect, Glob, Key, Location, Mode, Operator, Policy, Rule, Scope, Test, parse_moment,
+    Call, Condition, Effect, Facts, Glob, Key, Location, Mode, Operator, Policy, Rule, Scope, Test,
+    parse_moment,
 };
 
 const ACTION: &str = "mpc:editingTask:delete";
@@ -39,7 +40,8 @@ fn decide(criterion: &mut Criterion) {
         caller: &caller,
         action: ACTION,
         project: &project,
-        job: "job-00003-100211",
+        job: Some("job-00003-100211"),
+        facts: Facts::none_known(),
         at: parse_moment("2027-01-31T12:00:00Z").expect("a moment"),
         source_ip: Some([10, 2, 3, 4].into()),
         listener: Some("app"),

@@ -14,7 +14,8 @@ use mpc_auth_proxy::clock;
 use mpc_auth_proxy::config::Limits;
 use mpc_auth_proxy::identity::CallerId;
 use mpc_auth_proxy::policy::{
-    Call, Condition, Effect, Glob, Key, Location, Mode, Operator, Policy, Rule, Scope, Test, parse_moment,
+    Call, Condition, Effect, Facts, Glob, Key, Location, Mode, Operator, Policy, Rule, Scope, Test,
+    parse_moment,
 };
 use mpc_auth_proxy::secret::Secret;
 use mpc_auth_proxy::server::Recogniser;
@@ -105,13 +106,14 @@ fn decide(shape: &str, (rules, callers): (usize, usize), times: usize) {
         caller: &caller,
         action: ACTION,
         project: "media-prod",
-        job: &job,
+        job: Some(&job),
+        facts: Facts::none_known(),
         at: parse_moment("2027-01-31T12:00:00Z").expect("a moment"),
         source_ip: Some([10, 2, 3, 4].into()),
         listener: Some("app"),
         identified_by: Some("listener"),
     };
-    measured(times, || assert_eq!(policy.decide(black_box(&call)).effect, Effect::Allow));
+    measured(times, || assert_eq!(policy.decide(black_box(&call)).applied(), Some(Effect::Allow)));
 }
 
 /// A rule by its number and that of its caller.

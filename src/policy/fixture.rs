@@ -125,15 +125,15 @@ impl Asked {
         let mut all = Vec::new();
         for (key, values) in &self.told {
             all.push((key.as_str(), values.clone()));
-            let follow = match key {
-                Key::Input => ["mpc:InputBucket", "mpc:InputObject"],
-                Key::Output => ["mpc:OutputBucket", "mpc:OutputObject"],
-                _ => continue,
-            };
+            let follow = [
+                (Key::Input, ["mpc:InputBucket", "mpc:InputObject"]),
+                (Key::Output, ["mpc:OutputBucket", "mpc:OutputObject"]),
+            ];
+            let Some((_, follow)) = follow.iter().find(|(whole, _)| whole == key) else { continue };
             let split = values.iter().map(|value| value.split_once('/').unwrap());
             let (buckets, objects): (Vec<_>, Vec<_>) = split.unzip();
             let owned = |texts: Vec<&str>| texts.into_iter().map(String::from).collect();
-            all.extend(follow.into_iter().zip([buckets, objects].map(owned)));
+            all.extend(follow.iter().copied().zip([buckets, objects].map(owned)));
         }
         all
     }
@@ -218,85 +218,60 @@ pub(super) fn condition() -> impl Strategy<Value = Condition> {
 }
 
 fn any_test() -> impl Strategy<Value = Test> {
-    let text = (
-        select(vec!["Equals", "NotEquals", "EqualsIgnoreCase", "NotEqualsIgnoreCase", "Match", "NotMatch"]),
-        select(vec!["mpc:ProjectId", "mpc:JobId", "proxy:Listener", "proxy:IdentifiedBy"]),
-        select(vec![
-            "app",
-            "App,mesh",
-            "a*",
-            "?",
-            "1111",
-            "*",
-            "bearer,a",
-            "[a],ab?",
-            "${proxy:Caller}",
-            "a,${proxy:Listener}",
-            "${*},x${$}",
-            "${?}*",
-        ]),
-    );
-    let word = (
-        select(vec!["Equals", "NotEquals", "EqualsIgnoreCase", "Match", "NotMatch"]),
-        select(vec![
-            "editor-api/1",
-            "${proxy:Caller}/*",
-            "a*,ON*",
-            "*",
-            "${mpc:ProjectId}:x,oncall/x",
-            "a${*}",
-            "?/${proxy:Listener}",
-        ]),
-    );
-    let status = (select(vec!["Equals", "NotEquals", "Match"]), select(vec!["WAITING", "FAILED,INIT"]));
-    let several = (
-        select(vec!["ForAllValues:", "ForAnyValue:"]),
-        select(vec!["Equals", "NotEquals", "Match", "NotMatch", "EqualsIgnoreCase"]),
-        prop_oneof![
-            (
-                select(vec!["mpc:Input", "mpc:Output"]),
-                select(vec!["b/x", "b/*", "*/x,c/y", "b/${proxy:Caller}/x"])
-            ),
-            (
-                select(vec![
-                    "mpc:EditType",
-                    "mpc:InputBucket",
-                    "mpc:OutputBucket",
-                    "mpc:InputObject",
-                    "mpc:OutputObject"
-                ]),
-                select(vec!["b", "?,c", "x", "b,x,y"]),
-            ),
-        ],
-    );
     let date = (
         select(vec!["LessThan", "LessThanEquals", "GreaterThan", "GreaterThanEquals"]),
         select(vec!["2027-01-15", "2027-01-15T08:00:00+08:00,2020-01-01", "2027-01-16", "2030-01-01"]),
     );
-    let networks = select(vec![
-        "10.0.0.0/8",
-        "10.2.3.4,::1",
-        "::ffff:10.0.0.0/104",
-        "::/0",
-        "0.0.0.0/0",
-        "2001:db8::/32",
-    ]);
+    let networks = "10.0.0.0/8 10.2.3.4,::1 ::ffff:10.0.0.0/104 ::/0 0.0.0.0/0 2001:db8::/32";
     let switch = select(vec!["true", "false", "true,false"]);
     let any_key = select(Key::ALL.map(Key::as_str).to_vec());
     let written = prop_oneof![
-        4 => text.prop_map(|(how, key, values)| format!("String{how}SUFFIX {key} {values}")),
+        4 => on_the_call(),
         2 => date.prop_map(|(how, values)| format!("Date{how}SUFFIX g:CurrentTime {values}")),
-        2 => (select(vec!["", "Not"]), networks)
+        2 => (select(vec!["", "Not"]), words(networks))
             .prop_map(|(not, values)| format!("{not}IpAddressSUFFIX g:SourceIp {values}")),
         1 => switch.clone().prop_map(|values| format!("BoolSUFFIX proxy:Listener {values}")),
-        2 => word.prop_map(|(how, values)| format!("String{how}SUFFIX mpc:UserData {values}")),
-        1 => status.prop_map(|(how, values)| format!("String{how}SUFFIX mpc:JobStatus {values}")),
-        3 => several
-            .prop_map(|(over, how, (key, values))| format!("{over}String{how}SUFFIX {key} {values}")),
+        6 => on_the_job(),
         1 => (any_key, switch).prop_map(|(key, values)| format!("Null {key} {values}")),
     ];
     (written, select(vec!["", "", "IfExists"]))
         .prop_map(|(text, suffix)| test(&text.replace("SUFFIX", suffix)))
+}
+
+fn on_the_call() -> impl Strategy<Value = String> {
+    let values =
+        "app App,mesh a* ? 1111 * bearer,a [a],ab? ${proxy:Caller} a,${proxy:Listener} ${*},x${$} ${?}*";
+    (
+        words("Equals NotEquals EqualsIgnoreCase NotEqualsIgnoreCase Match NotMatch"),
+        words("mpc:ProjectId mpc:JobId proxy:Listener proxy:IdentifiedBy proxy:Caller"),
+        words(values),
+    )
+        .prop_map(|(how, key, values)| format!("String{how}SUFFIX {key} {values}"))
+}
+
+fn on_the_job() -> impl Strategy<Value = String> {
+    let word =
+        "editor-api/1 ${proxy:Caller}/* a*,ON* * ${mpc:ProjectId}:x,oncall/x a${*} ?/${proxy:Listener}";
+    let parts = "mpc:EditType mpc:InputBucket mpc:OutputBucket mpc:InputObject mpc:OutputObject";
+    let several = prop_oneof![
+        (words("mpc:Input mpc:Output"), words("b/x b/* */x,c/y b/${proxy:Caller}/x")),
+        (words(parts), words("b ?,c x b,x,y")),
+    ];
+    prop_oneof![
+        2 => (words("Equals NotEquals EqualsIgnoreCase Match NotMatch"), words(word))
+            .prop_map(|(how, values)| format!("String{how}SUFFIX mpc:UserData {values}")),
+        1 => (words("Equals NotEquals Match"), words("WAITING FAILED,INIT"))
+            .prop_map(|(how, values)| format!("String{how}SUFFIX mpc:JobStatus {values}")),
+        3 => (words("All All Any"), words("Equals NotEquals Match NotMatch EqualsIgnoreCase"), several)
+            .prop_map(|(over, how, (key, values))| {
+                let over = if over == "All" { "ForAllValues" } else { "ForAnyValue" };
+                format!("{over}:String{how}SUFFIX {key} {values}")
+            }),
+    ]
+}
+
+fn words(texts: &'static str) -> impl Strategy<Value = &'static str> + Clone {
+    select(texts.split(' ').collect::<Vec<_>>())
 }
 
 /// Few letters, so that patterns and jobs often meet.

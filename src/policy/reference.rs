@@ -143,27 +143,21 @@ fn found(key: &str, call: &Call<'_>, project_id: &str, told: &Told) -> Option<Ve
 /// A value with its variables filled in. What they stand for has no wildcards: those of it, and of the text it is
 /// compared with, are another character here. `None`: one stands for nothing.
 fn meant(operator: &str, value: &str, call: &Call<'_>, project_id: &str) -> Option<String> {
-    let mut meant = value.to_owned();
-    for (variable, text) in [
-        ("${*}", Some("*")),
-        ("${?}", Some("?")),
-        ("${proxy:Caller}", Some(call.caller.as_str())),
-        ("${proxy:Listener}", call.listener),
-        ("${mpc:ProjectId}", Some(project_id)),
-        // The last: a `$` that it makes begins nothing.
-        ("${$}", Some("$")),
-    ] {
-        if meant.contains(variable) {
-            let text = text?;
-            let text = if operator.starts_with("StringMatch") || operator.starts_with("StringNotMatch") {
-                covered(text)
-            } else {
-                text.into()
-            };
-            meant = meant.replace(variable, &text);
-        }
+    let wild = operator.starts_with("StringMatch") || operator.starts_with("StringNotMatch");
+    let (mut meant, mut rest) = (String::new(), value);
+    while let Some((before, after)) = rest.split_once("${") {
+        let (variable, after) = after.split_once('}').unwrap();
+        let text = match variable {
+            "proxy:Caller" => call.caller.as_str(),
+            "proxy:Listener" => call.listener?,
+            "mpc:ProjectId" => project_id,
+            character => character,
+        };
+        meant += before;
+        meant += &if wild { covered(text) } else { text.into() };
+        rest = after;
     }
-    Some(meant)
+    Some(meant + rest)
 }
 
 fn covered(text: &str) -> String {
