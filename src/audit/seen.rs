@@ -9,11 +9,12 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::identity::CallerId;
 use crate::object::Object;
-use crate::operation::Segment;
-use crate::policy::{Effect, Glob};
+use crate::operation::{CREATE, Segment};
+use crate::policy::{Effect, Facts, Glob, Key};
 
 /// A decision that was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,8 +33,14 @@ pub struct Seen {
     pub action: String,
     /// The project's id.
     pub project_id: String,
-    /// The job's id.
-    pub job: Segment,
+    /// The job's id; of a call that created it, where the cloud told. Absent only there.
+    pub job: Option<Segment>,
+    /// What is known of the job: what the record tells of it, and no more.
+    pub facts: Facts,
+    /// The same by their keys, as the record tells them.
+    pub told: Vec<(Key, Vec<String>)>,
+    /// The word that whoever created the job left on it, where the record tells it whole.
+    pub user_data: Option<String>,
     /// What was done.
     pub effect: Effect,
     /// The rule that the record names.
@@ -74,6 +81,9 @@ struct Line<'l> {
     project_id: Option<String>,
     #[serde(rename = "mpc.job_id")]
     job_id: Option<String>,
+    #[serde(rename = "mpc.user_data")]
+    user_data: Option<String>,
+    facts: Option<Value>,
     #[serde(rename = "policy.effect")]
     effect: Option<String>,
     #[serde(rename = "policy.rule")]
@@ -82,6 +92,31 @@ struct Line<'l> {
     location: Option<String>,
     #[serde(rename = "policy.mode")]
     mode: Option<String>,
+}
+
+/// The facts that are told whole: all of them, or none, where only their names are. `null` says that there is none.
+fn told(facts: Option<Value>) -> Result<Vec<(Key, Vec<String>)>, SeenError> {
+    let facts = match facts {
+        None | Some(Value::Array(_)) => return Ok(Vec::new()),
+        Some(Value::Object(facts)) => facts,
+        Some(other) => return Err(SeenError::Value("facts", other.to_string())),
+    };
+    let texts = |value: Value| match value {
+        Value::Null => Some(Vec::new()),
+        Value::String(text) => Some(vec![text]),
+        Value::Array(texts) => texts.into_iter().map(|text| text.as_str().map(String::from)).collect(),
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
+    };
+    let mut told = Vec::new();
+    for (name, value) in facts {
+        // What a later version may know of is no fact here.
+        let Some(key) = Key::parse(&name).filter(|key| key.is_fact()) else { continue };
+        let values = texts(value).ok_or(SeenError::Value("facts", name))?;
+        if values.iter().all(|value| value.len() < CUT) {
+            told.push((key, values));
+        }
+    }
+    Ok(told)
 }
 
 impl Seen {
@@ -93,11 +128,24 @@ impl Seen {
         let Object(line): Object<Line<'_>> = serde_json::from_str(line)?;
         let at = DateTime::parse_from_rfc3339(&line.timestamp)
             .map_err(|_| SeenError::Value("timestamp", line.timestamp.to_string()))?;
-        let (true, Some(caller), Some(action), Some(project_id), Some(job), Some(effect)) =
-            (line.event == "request", line.caller, line.action, line.project_id, line.job_id, line.effect)
+        let (true, Some(caller), Some(action), Some(project_id), Some(effect)) =
+            (line.event == "request", line.caller, line.action, line.project_id, line.effect)
         else {
             return Ok(None);
         };
+        let creates = action == CREATE;
+        let job = match line.job_id {
+            Some(job) => Some(Segment::parse(&job).ok_or(SeenError::Value("mpc.job_id", job))?),
+            None if creates => None,
+            // Of a look at many jobs, each was judged by itself.
+            None => return Ok(None),
+        };
+        let told = told(line.facts)?;
+        let of_facts =
+            told.iter().find(|(key, _)| *key == Key::UserData).and_then(|(_, values)| values.first());
+        let user_data = line.user_data.filter(|text| text.len() < CUT).or_else(|| of_facts.cloned());
+        let given = if creates { Facts::given_to_create } else { Facts::given };
+        let facts = given(&told).map_err(|error| SeenError::Value("facts", error.to_string()))?;
         let effect = match effect.as_str() {
             "allow" => Effect::Allow,
             "deny" => Effect::Deny,
@@ -111,12 +159,20 @@ impl Seen {
             listener: valid("listener", line.listener, is_segment)?,
             action: valid("mpc.action", Some(action), is_literal)?.unwrap_or_default(),
             project_id: valid("mpc.project_id", Some(project_id), is_segment)?.unwrap_or_default(),
-            job: Segment::parse(&job).ok_or(SeenError::Value("mpc.job_id", job))?,
+            job,
+            facts,
+            told,
+            user_data,
             effect,
             rule: valid("policy.rule", line.rule, is_segment)?,
             location: line.location,
             mode: valid("policy.mode", line.mode, is_word)?,
         }))
+    }
+
+    /// The job that the call was about. `None`: it created one.
+    pub fn about(&self) -> Option<&str> {
+        self.job.as_ref().filter(|_| self.action != CREATE).map(Segment::as_str)
     }
 
     /// The address it came from. `None` on a Unix socket.
@@ -151,6 +207,9 @@ fn is_segment(text: &str) -> bool {
 fn is_literal(text: &str) -> bool {
     Glob::parse(text).is_ok_and(|glob| glob.literal().is_some())
 }
+
+/// A value in a record has 256 bytes at most. One that is nearly as long may have been cut, at a character's end.
+const CUT: usize = 253;
 
 #[cfg(test)]
 mod tests {
@@ -191,7 +250,10 @@ mod tests {
             listener: Some("app".into()),
             action: "mpc:editingTask:delete".into(),
             project_id: "0a1b".into(),
-            job: Segment::parse("100211").unwrap(),
+            job: Segment::parse("100211"),
+            facts: Facts::none_known().clone(),
+            told: vec![],
+            user_data: None,
             effect: Effect::Allow,
             rule: Some("editor".into()),
             location: Some("policy.yaml:7".into()),
@@ -227,5 +289,50 @@ mod tests {
             let broken = line(record()).replace(from, to);
             assert!(Seen::parse(&broken).is_err(), "{broken}");
         }
+    }
+
+    #[test]
+    fn the_facts_that_a_record_tells_whole_are_known_and_no_others() {
+        let with = |facts: &str| line(record()).replacen('{', &format!("{{\"facts\":{facts},"), 1);
+        let read = |facts: &str| Seen::parse(&with(facts)).map(|seen| seen.unwrap().facts);
+        let given = |told: &[(Key, &[&str])]| {
+            let owned =
+                |(key, values): &(Key, &[&str])| (*key, values.iter().map(ToString::to_string).collect());
+            Facts::given(&told.iter().map(owned).collect::<Vec<_>>()).unwrap()
+        };
+        let long = "x".repeat(256);
+        for (facts, expected) in [
+            ("{\"mpc:UserData\":\"a/1\"}", given(&[(Key::UserData, &["a/1"])])),
+            ("{\"mpc:Input\":[\"b/x\",\"b/y\"]}", given(&[(Key::Input, &["b/x", "b/y"])])),
+            ("{\"mpc:UserData\":null,\"mpc:Output\":[]}", given(&[(Key::UserData, &[]), (Key::Output, &[])])),
+            ("[\"mpc:UserData\"]", given(&[])),
+            ("{\"mpc:Later\":\"a\",\"mpc:JobId\":\"a\"}", given(&[])),
+            (&format!("{{\"mpc:UserData\":\"{long}\"}}"), given(&[])),
+            (&format!("{{\"mpc:InputObject\":[\"a\",\"{long}\"]}}"), given(&[])),
+        ] {
+            assert_eq!(read(facts).unwrap(), expected, "{facts}");
+        }
+        for facts in [
+            "{\"mpc:UserData\":[\"a\",\"b\"]}",
+            "{\"mpc:JobStatus\":\"SUCCEED\"}",
+            "1",
+            "{\"mpc:Input\":[1]}",
+        ] {
+            assert!(read(facts).is_err(), "{facts}");
+        }
+    }
+
+    #[test]
+    fn a_call_that_created_a_job_was_about_none_and_one_about_many_is_no_decision() {
+        let create = Record { action: Some(CREATE), ..record() };
+        let whole = line(create).replacen('{', "{\"mpc.user_data\":\"editor-api/7\",", 1);
+        let seen = Seen::parse(&whole).unwrap().unwrap();
+        assert_eq!((seen.about(), seen.job.as_ref().map(Segment::as_str)), (None, Some("100211")));
+        assert_eq!(seen.user_data.as_deref(), Some("editor-api/7"));
+        assert_eq!(seen.facts, Facts::given_to_create(&[]).unwrap());
+        let failed = Record { action: Some(CREATE), job_id: None, ..record() };
+        assert!(Seen::parse(&line(failed)).unwrap().unwrap().job.is_none());
+        let list = Record { action: Some("mpc:editingTask:view"), job_id: None, ..record() };
+        assert_eq!(Seen::parse(&line(list)).unwrap(), None);
     }
 }

@@ -13,8 +13,8 @@ use super::answer::Answer;
 use super::records::{calls, each_decision};
 use crate::audit::Seen;
 use crate::cli::exit;
-use crate::config::{self, PolicyAlone};
-use crate::policy::{Call, Effect, Facts, Mode, Policy, Scope, spell_moment};
+use crate::config::{self, PolicyAlone, UNDETERMINED};
+use crate::policy::{Call, Effect, Mode, Policy, Scope, spell_moment};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Replay {
@@ -39,6 +39,8 @@ struct Replayed {
     unchanged: u64,
     now_denied: u64,
     now_allowed: u64,
+    /// Of which too little was recorded.
+    undetermined: u64,
     changes: Vec<Change>,
 }
 
@@ -52,8 +54,8 @@ struct Change {
     project: String,
     calls: u64,
     last: String,
-    /// The last of them.
-    job: String,
+    /// The last of them. `None`: it created one.
+    job: Option<String>,
     /// The rule that its record names.
     rule: Option<String>,
     /// And the mode.
@@ -61,10 +63,11 @@ struct Change {
     now: Answer,
 }
 
-/// What calls must have in common to be told together. Denials come first.
+/// What calls must have in common to be told together.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Kind {
-    allowed: bool,
+    /// Denials come first, then what is not known.
+    order: u8,
     caller: String,
     action: String,
     project: String,
@@ -108,31 +111,35 @@ impl Replayed {
         let project = alone.projects.iter().find(|project| *project.id == *seen.project_id);
         let project = project.map_or(seen.project_id.as_str(), |project| &project.name);
         let (applied, now) = decide(&alone.policy, &seen, project);
-        match (seen.effect, applied) {
-            (Effect::Allow, Effect::Deny) => self.now_denied += 1,
-            (Effect::Deny, Effect::Allow) => self.now_allowed += 1,
-            (Effect::Allow, Effect::Allow) | (Effect::Deny, Effect::Deny) => {
+        let (count, order) = match (seen.effect, applied) {
+            (Effect::Allow, Some(Effect::Deny)) => (&mut self.now_denied, 0),
+            (Effect::Allow, None) => (&mut self.undetermined, 1),
+            (Effect::Deny, None) => (&mut self.undetermined, 2),
+            (Effect::Deny, Some(Effect::Allow)) => (&mut self.now_allowed, 3),
+            (Effect::Allow, Some(Effect::Allow)) | (Effect::Deny, Some(Effect::Deny)) => {
                 self.unchanged += 1;
                 return;
             }
-        }
+        };
+        *count += 1;
         let kind = Kind {
-            allowed: applied == Effect::Allow,
+            order,
             caller: seen.caller.to_string(),
             action: seen.action.clone(),
             project: project.to_owned(),
             rule: now.rule.clone(),
         };
+        let about = seen.about().map(String::from);
         let calls = changes.get(&kind).map_or(0, |change| change.calls) + 1;
         let change = Change {
             from: seen.effect.as_str(),
-            to: applied.as_str(),
+            to: applied.map_or(UNDETERMINED, Effect::as_str),
             caller: seen.caller.to_string(),
             action: seen.action,
             project: project.to_owned(),
             calls,
             last: spell_moment(seen.at),
-            job: seen.job.to_string(),
+            job: about,
             rule: seen.rule,
             mode: seen.mode,
             now,
@@ -141,19 +148,19 @@ impl Replayed {
     }
 }
 
-fn decide(policy: &Policy, seen: &Seen, project: &str) -> (Effect, Answer) {
+fn decide(policy: &Policy, seen: &Seen, project: &str) -> (Option<Effect>, Answer) {
     let explanation = policy.explain(&Call {
         caller: &seen.caller,
         action: &seen.action,
         project,
-        job: Some(seen.job.as_str()),
-        facts: Facts::none_known(),
+        job: seen.about(),
+        facts: &seen.facts,
         at: seen.at,
         source_ip: seen.source_ip(),
         listener: seen.listener.as_deref(),
         identified_by: seen.identified_by.as_deref(),
     });
-    (explanation.outcome.applied().unwrap_or(Effect::Deny), Answer::new(explanation))
+    (explanation.outcome.applied(), Answer::new(explanation))
 }
 
 impl fmt::Display for Replayed {
@@ -164,19 +171,24 @@ impl fmt::Display for Replayed {
             let rule = rule.as_ref().map_or("no rule".into(), |rule| format!("rule `{rule}`"));
             let mode = mode.as_ref().filter(|mode| *mode != Mode::Enforce.as_str());
             let mode = mode.map(|mode| format!(", as `{mode}`")).unwrap_or_default();
-            writeln!(f, "  the last: job {job} at {last}, recorded with {rule}{mode}; it would be")?;
+            let job = job.as_ref().map(|job| format!("job {job} ")).unwrap_or_default();
+            writeln!(f, "  the last: {job}at {last}, recorded with {rule}{mode}; it would be")?;
             for line in now.to_string().lines() {
                 writeln!(f, "  {line}")?;
             }
             writeln!(f)?;
         }
-        let Self { unchanged, now_denied, now_allowed, .. } = self;
-        writeln!(
+        let Self { unchanged, now_denied, now_allowed, undetermined, .. } = self;
+        write!(
             f,
             "{}: {now_denied} would now be denied, {now_allowed} would now be allowed, \
              {unchanged} would not change",
             calls(self.calls)
-        )
+        )?;
+        match undetermined {
+            0 => writeln!(f),
+            _ => writeln!(f, ", {undetermined} depend on facts that were not recorded"),
+        }
     }
 }
 
@@ -189,8 +201,16 @@ mod tests {
 callers:
   editor-api: { identify: [ { listener: app } ] }
   oncall: { identify: [ { bearer: { sha256_file: /nowhere } } ] }
+  owner: { identify: [ { bearer: { sha256_file: /nowhere } } ] }
 rules:
   - { id: editor, effect: allow, callers: [editor-api], actions: ['*'], projects: [media-prod], jobs: ['1*'] }
+  - id: owner
+    effect: allow
+    callers: [owner]
+    actions: ['*']
+    projects: [media-prod]
+    jobs: ['*']
+    condition: { StringMatch: { mpc:UserData: ['${proxy:Caller}/*'] } }
   - id: oncall
     effect: allow
     callers: [oncall]
@@ -236,24 +256,24 @@ rules:
         let expected = "allow -> deny: 1 call of editor-api, mpc:editingTask:delete on ffff
   the last: job 100211 at 2027-01-15T00:07:00Z, recorded with rule `old`; it would be
   deny: no rule allows it
-  nearest miss: rule `editor` at policy.yaml:6
+  nearest miss: rule `editor` at policy.yaml:7
     its `projects` are media-prod; the call has ffff
 
 allow -> deny: 2 calls of editor-api, mpc:editingTask:delete on media-prod
   the last: job 201 at 2027-01-15T00:02:00Z, recorded with rule `old`, as `would_deny`; it would be
   deny: no rule allows it
-  nearest miss: rule `editor` at policy.yaml:6
+  nearest miss: rule `editor` at policy.yaml:7
     its `jobs` are 1*; the call has 201
 
 allow -> deny: 1 call of leaver, mpc:editingTask:delete on media-prod
   the last: job 100211 at 2027-01-15T00:06:00Z, recorded with rule `old`; it would be
   deny: no rule allows it
-  nearest miss: rule `editor` at policy.yaml:6
+  nearest miss: rule `editor` at policy.yaml:7
     its `callers` are editor-api; the call has leaver
 
 deny -> allow: 1 call of oncall, mpc:editingTask:delete on media-prod
   the last: job 5 at 2027-01-15T00:03:00Z, recorded with rule `old`; it would be
-  allow: rule `oncall` at policy.yaml:7
+  allow: rule `oncall` at policy.yaml:15
 
 8 calls: 4 would now be denied, 1 would now be allowed, 3 would not change
 ";
@@ -273,6 +293,39 @@ deny -> allow: 1 call of oncall, mpc:editingTask:delete on media-prod
         assert_eq!((code, more["now_allowed"].as_u64()), (ExitCode::SUCCESS, Some(2)));
         let (code, same) = json(&CALLS[..1]);
         assert_eq!((code, same["unchanged"].as_u64()), (ExitCode::SUCCESS, Some(1)));
+    }
+
+    #[test]
+    fn calls_are_asked_again_with_the_facts_that_were_recorded_and_without_them_nothing_is_said() {
+        let calls = [
+            "allow owner bearer 10.2.3.4 0a1b +7 mpc:UserData=owner/7",
+            "allow owner bearer 10.2.3.4 0a1b 7 mpc:UserData=owner/7",
+            "allow owner bearer 10.2.3.4 0a1b 8 mpc:UserData=oncall/8",
+            "allow owner bearer 10.2.3.4 0a1b 9",
+            "deny owner bearer 10.2.3.4 0a1b 9",
+        ];
+        let (code, out, _) = replay(&audit(&calls), true, Format::Text).unwrap();
+        let expected = "allow -> deny: 1 call of owner, mpc:editingTask:delete on media-prod
+  the last: job 8 at 2027-01-15T00:02:00Z, recorded with rule `old`; it would be
+  deny: no rule allows it
+  nearest miss: rule `owner` at policy.yaml:8
+    its `StringMatch` wants `mpc:UserData` ${proxy:Caller}/*; the job has oncall/8
+
+allow -> undetermined: 1 call of owner, mpc:editingTask:delete on media-prod
+  the last: job 9 at 2027-01-15T00:03:00Z, recorded with rule `old`; it would be
+  undetermined: it depends on mpc:UserData
+  may allow: rule `owner` at policy.yaml:8, by mpc:UserData
+
+deny -> undetermined: 1 call of owner, mpc:editingTask:delete on media-prod
+  the last: job 9 at 2027-01-15T00:04:00Z, recorded with rule `old`; it would be
+  undetermined: it depends on mpc:UserData
+  may allow: rule `owner` at policy.yaml:8, by mpc:UserData
+
+5 calls: 1 would now be denied, 0 would now be allowed, 2 would not change, 2 depend on facts that were not recorded
+";
+        assert_eq!((code, out.as_str()), (ExitCode::FAILURE, expected));
+        let (code, _, _) = replay(&audit(&calls[3..]), true, Format::Text).unwrap();
+        assert_eq!(code, ExitCode::SUCCESS);
     }
 
     #[test]

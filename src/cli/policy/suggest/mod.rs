@@ -18,7 +18,8 @@ use super::records::{calls, each_decision};
 use crate::audit::Seen;
 use crate::cli::exit;
 use crate::config;
-use crate::policy::{Effect, Scope, spell_moment};
+use crate::operation::{CREATE, Segment};
+use crate::policy::{Effect, Key, Scope, spell_moment};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Suggest {
@@ -40,6 +41,8 @@ struct Calls {
     denied: BTreeMap<Kind, Group>,
     /// For each caller, the proofs it was identified by, as the policy writes them.
     proofs: BTreeMap<String, BTreeSet<String>>,
+    /// Who created which job of which project.
+    created: BTreeMap<(String, String), String>,
 }
 
 /// What one rule is about.
@@ -57,6 +60,19 @@ struct Group {
     last: DateTime<Utc>,
     jobs: BTreeSet<String>,
     peers: BTreeSet<String>,
+    /// How many of the calls were about a job with the caller's name on it.
+    named: u64,
+    /// How many were about one that the caller had created, or that has its name on it.
+    own: u64,
+    inputs: Buckets,
+    outputs: Buckets,
+}
+
+/// Which buckets were read or written, where all calls tell that.
+#[derive(Default)]
+struct Buckets {
+    seen: BTreeSet<String>,
+    calls: u64,
 }
 
 /// The policy to suggest. Displays as `policy.yaml`.
@@ -96,6 +112,14 @@ impl Suggest {
 impl Calls {
     fn add(&mut self, seen: Seen) {
         let caller = seen.caller.to_string();
+        let creates = seen.action == CREATE;
+        let of_project = |job: &Segment| (seen.project_id.clone(), job.to_string());
+        let own = seen.job.as_ref().is_some_and(|job| self.created.get(&of_project(job)) == Some(&caller));
+        if let (true, Some(job)) = (creates, &seen.job) {
+            self.created.insert(of_project(job), caller.clone());
+        }
+        let name = format!("{caller}/");
+        let named = seen.user_data.as_ref().is_some_and(|word| word.starts_with(&name));
         let groups = match seen.effect {
             Effect::Allow => {
                 self.proofs.entry(caller.clone()).or_default().extend(proof(&seen));
@@ -103,11 +127,16 @@ impl Calls {
             }
             Effect::Deny => &mut self.denied,
         };
+        let about = seen.about().map(String::from);
         let kind = Kind { caller, action: seen.action, project_id: seen.project_id };
         let group = groups.entry(kind).or_default();
         group.calls += 1;
         group.last = group.last.max(seen.at);
-        group.jobs.insert(seen.job.to_string());
+        group.named += u64::from(named);
+        group.own += u64::from(named || own);
+        group.jobs.extend(about);
+        group.inputs.add(&seen.told, [Key::Input, Key::InputBucket]);
+        group.outputs.add(&seen.told, [Key::Output, Key::OutputBucket]);
         group.peers.insert(seen.peer);
     }
 
@@ -183,17 +212,73 @@ impl Suggestion<'_> {
         let Group { last, jobs, peers, .. } = group;
         let (calls, last) = (calls(group.calls), spell_moment(*last));
         writeln!(f, "  # {calls}, the last at {last}, from {}", some(peers))?;
-        let (patterns, remark) = patterns(jobs);
-        writeln!(f, "  # jobs: {}{remark}", jobs.len())?;
+        let creates = kind.action == CREATE;
+        let owned = owned(group, creates);
+        let (patterns, remark) = match (&owned, creates) {
+            (Some((_, remark)), _) => (vec!["*".into()], *remark),
+            (None, true) => (vec!["*".into()], NOT_NAMED),
+            (None, false) => patterns(jobs),
+        };
+        match creates {
+            true => writeln!(f, "  # new jobs: {}{remark}", group.calls)?,
+            false => writeln!(f, "  # jobs: {}{remark}", jobs.len())?,
+        }
         writeln!(f, "  - id: seen-{number}\n    effect: allow\n    callers: [{}]", yaml(&kind.caller))?;
         writeln!(f, "    actions: [{}]", yaml(&kind.action))?;
         writeln!(f, "    projects: [{}]", yaml(self.project(&kind.project_id)))?;
         let patterns: Vec<String> = patterns.iter().map(|pattern| format!("\"{pattern}\"")).collect();
-        writeln!(f, "    jobs: [{}]\n", patterns.join(", "))
+        writeln!(f, "    jobs: [{}]", patterns.join(", "))?;
+        let owned = owned.map(|(condition, _)| condition.to_owned());
+        let buckets = Some(group).filter(|_| creates).and_then(Group::buckets);
+        let conditions: Vec<String> = owned.into_iter().chain(buckets).collect();
+        if !conditions.is_empty() {
+            writeln!(f, "    condition:\n{}", conditions.join("\n"))?;
+        }
+        writeln!(f)
     }
 
     fn project<'s>(&'s self, id: &'s str) -> &'s str {
         self.projects.iter().find(|project| *project.id == *id).map_or(id, |project| &project.name)
+    }
+}
+
+/// The condition by which the jobs are the caller's own, where they all were, and what to say about it.
+fn owned(group: &Group, creates: bool) -> Option<(&'static str, &'static str)> {
+    const OWNED: &str = "      StringMatch: { mpc:UserData: [\"${proxy:Caller}/*\"] }";
+    match group {
+        Group { named, calls, .. } if named == calls => {
+            Some((OWNED, ", all with its name and `/` before `user_data`"))
+        }
+        Group { own, calls, .. } if own == calls && !creates => Some((OWNED, STAMPED)),
+        _ => None,
+    }
+}
+
+impl Group {
+    /// The condition by which new jobs read and write where they did.
+    fn buckets(&self) -> Option<String> {
+        let all = [("mpc:Input", &self.inputs), ("mpc:Output", &self.outputs)];
+        let known = all
+            .iter()
+            .filter(|(_, buckets)| buckets.calls == self.calls && (1..=FEW).contains(&buckets.seen.len()));
+        let values = known.map(|(key, buckets)| {
+            let globs: Vec<String> = buckets.seen.iter().map(|bucket| yaml(&format!("{bucket}/*"))).collect();
+            format!("{key}: [{}]", globs.join(", "))
+        });
+        let values: Vec<String> = values.collect();
+        (!values.is_empty())
+            .then(|| format!("      \"ForAllValues:StringMatch\": {{ {} }}", values.join(", ")))
+    }
+}
+
+impl Buckets {
+    /// What a call tells: by whole paths, or by their buckets.
+    fn add(&mut self, told: &[(Key, Vec<String>)], keys: [Key; 2]) {
+        let Some((_, values)) = told.iter().find(|(key, _)| keys.contains(key)) else { return };
+        self.calls += 1;
+        let buckets = values.iter().filter_map(|value| value.split('/').next());
+        // A pattern would match others.
+        self.seen.extend(buckets.filter(|bucket| !bucket.contains(['*', '?', '$'])).map(String::from));
     }
 }
 
@@ -252,6 +337,9 @@ fn is_plain(c: char) -> bool {
     c.is_ascii_graphic() || c == ' '
 }
 
+const STAMPED: &str =
+    ", all created by it: needs `stamp_owner: true` in the project, or its name and `/` before `user_data`";
+const NOT_NAMED: &str = ", not all with its name and `/` before `user_data`: with `stamp_owner: true` in the project they have it";
 /// How many jobs, starts or addresses are named one by one.
 const FEW: usize = 10;
 

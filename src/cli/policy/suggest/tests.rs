@@ -99,6 +99,86 @@ fn the_suggestion_is_a_policy_with_its_reasons() {
     assert_eq!(out, SUGGESTION);
 }
 
+const LIVES: [&str; 7] = [
+    "allow editor-api listener 127.0.0.1 0a1b +100211 user=editor-api/7 mpc:Input=media-in/a,media-in/b mpc:OutputBucket=out",
+    "allow editor-api listener 127.0.0.1 0a1b 100211 mpc:UserData=editor-api/7",
+    "allow packager listener 127.0.0.1 0a1b +100212 user=nightly",
+    "allow packager listener 127.0.0.1 0a1b 100212",
+    "allow cleaner listener 127.0.0.1 0a1b 100211",
+    "allow cleaner listener 127.0.0.1 0a1b 100212",
+    "deny cleaner listener 127.0.0.1 0a1b +100213",
+];
+
+const OWNERSHIP: &str = r##"rules:
+  # 2 calls, the last at 2027-01-15T00:05:00Z, from 127.0.0.1
+  # jobs: 2, each by its id: widen this, a job is seldom cancelled twice
+  - id: seen-1
+    effect: allow
+    callers: [cleaner]
+    actions: [mpc:editingTask:delete]
+    projects: [media-prod]
+    jobs: ["100211", "100212"]
+
+  # 1 call, the last at 2027-01-15, from 127.0.0.1
+  # new jobs: 1, all with its name and `/` before `user_data`
+  - id: seen-2
+    effect: allow
+    callers: [editor-api]
+    actions: [mpc:editingTask:create]
+    projects: [media-prod]
+    jobs: ["*"]
+    condition:
+      StringMatch: { mpc:UserData: ["${proxy:Caller}/*"] }
+      "ForAllValues:StringMatch": { mpc:Input: ["media-in/*"], mpc:Output: ["out/*"] }
+
+  # 1 call, the last at 2027-01-15T00:01:00Z, from 127.0.0.1
+  # jobs: 1, all with its name and `/` before `user_data`
+  - id: seen-3
+    effect: allow
+    callers: [editor-api]
+    actions: [mpc:editingTask:delete]
+    projects: [media-prod]
+    jobs: ["*"]
+    condition:
+      StringMatch: { mpc:UserData: ["${proxy:Caller}/*"] }
+
+  # 1 call, the last at 2027-01-15T00:02:00Z, from 127.0.0.1
+  # new jobs: 1, not all with its name and `/` before `user_data`: with `stamp_owner: true` in the project they have it
+  - id: seen-4
+    effect: allow
+    callers: [packager]
+    actions: [mpc:editingTask:create]
+    projects: [media-prod]
+    jobs: ["*"]
+
+  # 1 call, the last at 2027-01-15T00:03:00Z, from 127.0.0.1
+  # jobs: 1, all created by it: needs `stamp_owner: true` in the project, or its name and `/` before `user_data`
+  - id: seen-5
+    effect: allow
+    callers: [packager]
+    actions: [mpc:editingTask:delete]
+    projects: [media-prod]
+    jobs: ["*"]
+    condition:
+      StringMatch: { mpc:UserData: ["${proxy:Caller}/*"] }
+
+# Seen, denied, and left out:
+"##;
+
+#[test]
+fn whoever_only_cancels_what_it_created_is_suggested_its_own_jobs() {
+    let config = "projects: [ { name: media-prod, id: 0a1b } ]";
+    let (_, out) = suggest(&LIVES, Format::Text, Some(config)).unwrap();
+    let rules = out.find("rules:").map(|start| &out[start..]).unwrap();
+    assert!(rules.starts_with(OWNERSHIP), "{rules}");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("policy.yaml");
+    std::fs::write(&path, &out).unwrap();
+    let scopes = || vec![Scope { name: "media-prod".into(), id: "0a1b".into() }];
+    let alone = config::policy_alone(&path, None, scopes).unwrap();
+    assert_eq!(alone.policy.rules().len(), 5);
+}
+
 #[test]
 fn the_suggestion_allows_what_was_seen_and_nothing_else() {
     let (_, out) = suggest(&CALLS, Format::Text, None).unwrap();
