@@ -3,16 +3,6 @@
 //! It stands below `glob`, the pattern of a rule's lists, and `condition`, whose `StringMatch` uses it and whose values
 //! may have variables between.
 
-/// What a pattern has at one place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Token {
-    /// Any run of characters.
-    Run,
-    /// One character.
-    One,
-    Character(char),
-}
-
 /// Whether the whole text matches. Only the last `*` is ever taken back, so it costs at most length times length.
 pub(super) fn matches(pattern: &str, text: &str) -> bool {
     matches_with(pattern, text, |_| true)
@@ -20,29 +10,31 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
 
 /// The same where `?` stands only for what `takes` says.
 pub(super) fn matches_with(pattern: &str, text: &str, takes: impl Fn(char) -> bool) -> bool {
-    matches_tokens(pattern.chars().map(Token::from), text, |token, found| match token {
-        Token::Character(wanted) => wanted == found,
-        Token::One | Token::Run => takes(found),
+    let is_run = |token| token == '*';
+    matches_tokens(pattern.chars(), text, is_run, |wanted, found| match wanted {
+        '?' => takes(found),
+        wanted => wanted == found,
     })
 }
 
-/// The same of a pattern in pieces, where `takes` says what a token that is no run stands for.
-pub(super) fn matches_tokens(
-    mut pattern: impl Iterator<Item = Token> + Clone,
+/// The same of a pattern in pieces: which of them stand for any run, and what the others take.
+pub(super) fn matches_tokens<T: Copy>(
+    mut pattern: impl Iterator<Item = T> + Clone,
     text: &str,
-    takes: impl Fn(Token, char) -> bool,
+    is_run: impl Fn(T) -> bool,
+    takes: impl Fn(T, char) -> bool,
 ) -> bool {
     let mut text = text.chars();
     // Where to go on when what follows the last `*` fails: that `*` takes one character more.
     let mut retry = None;
     loop {
-        let left = text.clone();
-        match (pattern.next(), text.next()) {
+        let token = pattern.next();
+        if token.is_some_and(&is_run) {
+            retry = Some((pattern.clone(), text.clone()));
+            continue;
+        }
+        match (token, text.next()) {
             (None, None) => return true,
-            (Some(Token::Run), _) => {
-                text = left;
-                retry = Some((pattern.clone(), text.clone()));
-            }
             (Some(token), Some(found)) if takes(token, found) => {}
             (Some(_) | None, _) => {
                 let Some((after_star, taken)) = &mut retry else { return false };
@@ -51,16 +43,6 @@ pub(super) fn matches_tokens(
                 }
                 (pattern, text) = (after_star.clone(), taken.clone());
             }
-        }
-    }
-}
-
-impl From<char> for Token {
-    fn from(character: char) -> Self {
-        match character {
-            '*' => Self::Run,
-            '?' => Self::One,
-            character => Self::Character(character),
         }
     }
 }

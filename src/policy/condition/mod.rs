@@ -181,9 +181,11 @@ impl Test {
     /// Whether one of the values matches. `None` where the call has no such key.
     fn matched(&self, call: &Call<'_>, project_id: &str) -> Option<bool> {
         match &self.check {
-            Check::Text(_) | Check::Template(..) => {
-                Some(self.matches(self.key.text(call, project_id)?, (call, project_id)))
+            Check::Text(spelling) => {
+                let text = self.key.text(call, project_id)?;
+                Some(self.values.iter().any(|value| spells(*spelling, value, text)))
             }
+            Check::Template(..) => Some(self.matches(self.key.text(call, project_id)?, (call, project_id))),
             Check::Time(order, moments) => Some(moments.iter().any(|moment| order.holds(call.at, *moment))),
             Check::Address(networks) => {
                 let address = call.source_ip?;

@@ -6,7 +6,7 @@
 use std::iter;
 
 use super::super::Call;
-use super::super::wildcard::{self, Token};
+use super::super::wildcard;
 use super::operator::Spelling;
 
 /// A value in parts.
@@ -96,18 +96,16 @@ impl Template {
                 Piece::Character(character) => ("", Some(*character), false),
                 Piece::Variable(variable) => (value(*variable).unwrap_or_default(), None, false),
             };
-            let token = move |c| if wild { Token::from(c) } else { Token::Character(c) };
-            iter::chain(text.chars().map(token), character.map(Token::Character))
+            let wild = move |c: char| (c, wild && WILDCARDS.contains(&c));
+            iter::chain(text.chars().map(wild), character.map(|c| (c, false)))
         });
         let same = |wanted: char, found: char| match spelling {
             Spelling::Exact | Spelling::Wildcard => wanted == found,
             Spelling::AnyCase | Spelling::Switch => wanted.eq_ignore_ascii_case(&found),
         };
-        let takes = |token: Token, found: char| match token {
-            Token::Character(wanted) => same(wanted, found),
-            Token::One | Token::Run => true,
-        };
-        self.0.iter().all(stands) && wildcard::matches_tokens(tokens, text, takes)
+        let is_run = |token| token == ('*', true);
+        let takes = |(wanted, wild), found| wild || same(wanted, found);
+        self.0.iter().all(stands) && wildcard::matches_tokens(tokens, text, is_run, takes)
     }
 }
 
@@ -129,12 +127,13 @@ fn stands_apart(spelling: Spelling, (before, name, after): (&str, &str, &str)) -
         return Err(VariableError::Unfinished(name.into()));
     }
     let beside = before.rsplit(IN_NO_NAME).next().unwrap_or_default();
-    if spelling == Spelling::Wildcard && beside.contains(['*', '?']) {
+    if spelling == Spelling::Wildcard && beside.contains(WILDCARDS) {
         return Err(VariableError::Unbegun(name.into()));
     }
     Ok(())
 }
 
 const OPEN: &str = "${";
+const WILDCARDS: [char; 2] = ['*', '?'];
 /// No name of a caller, a listener or a project has these.
 const IN_NO_NAME: [char; 2] = ['/', ':'];
