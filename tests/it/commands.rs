@@ -94,26 +94,30 @@ fn policy_explain_says_what_the_proxy_would_decide() {
         "version: 1
 callers: { editor-api: { identify: [ { listener: app } ] } }
 rules:
-  - { id: drafts, effect: allow, callers: [editor-api], actions: ['*'], projects: ['*'], jobs: ['draft-*'] }
+  - { id: own, effect: allow, callers: [editor-api], actions: ['*'], projects: ['*'], jobs: ['*'],
+      condition: { StringMatch: { mpc:UserData: ['${proxy:Caller}/*'] } } }
 ",
     );
-    let explain = |job: &str| -> Value {
+    let explain = |words: &str| -> Value {
         let question =
-            format!("policy explain --caller editor-api --project media-prod --job {job} --format json");
+            format!("policy explain --caller editor-api --project media-prod {words} --format json");
         serde_json::from_str(&succeeded(&setup.run(&question))).unwrap()
     };
     let allowed = json!({
-        "effect": "allow", "rule": "drafts", "location": "policy.yaml:4", "mode": "enforce", "observed": null,
-        "nearest_miss": null, "reason": null,
+        "effect": "allow", "rule": "own", "location": "policy.yaml:4", "mode": "enforce", "observed": null,
+        "nearest_miss": null, "reason": null, "needs": [], "waiting": [],
     });
-    assert_eq!(explain("draft-1"), allowed);
-    let denied = explain("final-1");
+    assert_eq!(explain("--job 100211 --fact mpc:UserData=editor-api/7"), allowed);
+    assert_eq!(explain("--action mpc:editingTask:create --fact mpc:UserData=editor-api/7"), allowed);
+    let denied = explain("--job 100211 --fact mpc:UserData=oncall/7");
     assert_eq!((&denied["effect"], &denied["rule"]), (&json!("deny"), &Value::Null));
     let miss = json!({
-        "rule": "drafts", "location": "policy.yaml:4", "field": "jobs", "operator": null,
-        "key": null, "wanted": "draft-*", "got": "final-1",
+        "rule": "own", "location": "policy.yaml:4", "field": "condition", "operator": "StringMatch",
+        "key": "mpc:UserData", "wanted": "${proxy:Caller}/*", "got": "oncall/7",
     });
     assert_eq!(denied["nearest_miss"], miss);
+    let unknown = explain("--job 100211");
+    assert_eq!((&unknown["effect"], &unknown["needs"]), (&json!("undetermined"), &json!(["mpc:UserData"])));
 }
 
 #[test]
