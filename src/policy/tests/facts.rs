@@ -77,8 +77,9 @@ fn a_call_that_creates_a_job_is_matched_by_a_star_alone_and_has_no_job_id() {
     let policy = fixture::policy(&["deny * * * **", "allow * * * *"]);
     assert_eq!(said(&policy, "oncall media-prod create"), "allow r2");
     assert_eq!(said(&policy, "oncall media-prod 7"), "deny r1");
-    let policy = fixture::policy(&["deny oncall * * **", "deny * * * *"]);
-    assert_eq!(said(&policy, "oncall media-prod create"), "deny r2");
+    let policy = fixture::policy(&["allow * * * **", "allow * * * *"]);
+    assert_eq!(said(&policy, "oncall media-prod create"), "allow r2");
+    assert_eq!(said(&policy, "oncall media-prod 7"), "allow r1");
 }
 
 #[test]
