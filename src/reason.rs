@@ -84,6 +84,7 @@ reasons! {
     SignatureWithoutHost = "signature_without_host", "Host is not signed";
     SignatureHeaderMissing = "signature_header_missing", "a header that it covers is not there";
     SignatureHeaderTwice = "signature_header_twice", "a header that it covers is there more than once";
+    SignaturePayload = "signature_payload", "X-Sdk-Content-Sha256 is not the hash of the body";
     SignatureUnsignable = "signature_unsignable", "it is of a request that cannot be signed";
     SignatureMismatch = "signature_mismatch", "it is not of this request and this key";
     // What is asked for.
@@ -93,7 +94,28 @@ reasons! {
     BadJob = "bad_job", "the job id must be 1 to 64 characters of A-Z a-z 0-9 _ -";
     BadQuery = "bad_query", "the query must be `job_id=` with one job id, and nothing else";
     QueryNotAllowed = "query_not_allowed", "this URL takes no query: the job id is in its path";
+    BadIds = "bad_ids", "the query must be one to ten `job_id=`, each with another job id, and nothing else";
+    BadFilters = "bad_filters", "the query must be `job_id=` one to ten times, or some of `status`, `start_time`, `end_time`, `page`, `size`, each once";
+    BadFilterStatus = "bad_filter_status", "`status` must be INIT, WAITING, PREPROCESSING, SUCCEED, FAILED or CANCELED";
+    BadFilterTime = "bad_filter_time", "`start_time` and `end_time` must be yyyymmddhhmmss, in UTC";
+    BadFilterPage = "bad_filter_page", "`page` must be 0 to 50000, and `size` 1 to 100";
+    QueryOnCreate = "query_on_create", "this URL takes no query: what is asked for is in the body";
     UnknownProject = "unknown_project", "this project is not configured here";
+    BodyEncoding = "body_encoding", "the body is not UTF-8";
+    BodyNotJson = "body_not_json", "the body is not JSON";
+    BodyNoObject = "body_no_object", "the body is not one JSON object";
+    BodyDuplicateName = "body_duplicate_name", "a name is in an object of the body twice";
+    BodyTooDeep = "body_too_deep", "the body is nested more deeply than 32 levels";
+    BodyLoneSurrogate = "body_lone_surrogate", "an escape in the body is half of a surrogate pair";
+    BodyNul = "body_nul", "a text of the body has U+0000";
+    BodyName = "body_name", "a name in the body is not of a-z, 0-9 and _, unescaped, beginning with a letter";
+    BodyNumber = "body_number", "a number of the body has an exponent, or more than 15 digits";
+    BodyNameLookalike = "body_name_lookalike", "a name in the body reads like one that decides, and is spelt otherwise";
+    BodyMemberType = "body_member_type", "a member of the body that decides has another type";
+    BodyBucket = "body_bucket", "a bucket in the body has no name of a bucket";
+    BodyObjectPath = "body_object_path", "a key or the name of a file in the body can be read in two ways";
+    BodyUserData = "body_user_data", "`user_data` is longer than 65535 characters, with the caller's name before it";
+    BodyReadersDisagree = "body_readers_disagree", "two readers do not agree on the body: this is a bug in mpc-auth-proxy";
     // Whether it may be.
     NoRule = "no_rule", "the policy does not allow it: no rule does";
     DeniedByRule = "denied_by_rule", "the policy does not allow it: a rule denies it";
@@ -108,6 +130,10 @@ reasons! {
     CredentialHeldBack = "credential_held_back", "this project's credential is held back: upstream refused its last signatures, and five in a row lock the key";
     SignaturesUnanswered = "signatures_unanswered", "too many signatures of this project's key are waiting for upstream's answers: were they bad, more would lock the key";
     CircuitOpen = "circuit_open", "upstream keeps failing, so it is left alone for now; nothing was sent";
+    LookupStatus = "lookup_status", "the job could not be looked up: upstream answered with an error";
+    LookupMalformed = "lookup_malformed", "the job could not be looked up: upstream's answer cannot be read";
+    LookupForeignJob = "lookup_foreign_job", "the job could not be looked up: upstream answered about another";
+    LookupDoubledJob = "lookup_doubled_job", "the job could not be looked up: upstream answered about it twice";
     // What became of it.
     UpstreamDns = "upstream_dns", "the name of upstream cannot be resolved";
     UpstreamConnect = "upstream_connect", "upstream cannot be reached";

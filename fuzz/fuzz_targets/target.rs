@@ -8,10 +8,11 @@ fuzz_target!(|request: (u8, &str)| {
     let (method, target) = request;
     let method = if method == 0 { "GET" } else { "DELETE" };
     let Ok(parsed) = Target::parse(method, target) else { return };
-    let (operation, project, job) = (parsed.operation(), parsed.project(), parsed.job());
+    let (operation, project, jobs) = (parsed.operation(), parsed.project(), parsed.jobs());
     assert!(CATALOGUE.contains(operation) && operation.method == method);
     // There is one spelling of it, and it was the one that came in.
-    assert_eq!(operation.render(project.as_str(), job), target);
+    assert_eq!(operation.render(project.as_str(), jobs), target);
     assert_eq!(Segment::parse(project.as_str()).as_ref(), Some(project));
-    assert_eq!(Segment::parse(job.as_str()).as_ref(), Some(job));
+    assert_eq!(jobs.ids().len(), 1, "what is cancelled is one job");
+    assert!(jobs.ids().iter().all(|job| Segment::parse(job.as_str()).as_ref() == Some(job)));
 });

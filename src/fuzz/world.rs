@@ -149,7 +149,7 @@ fn is_that_call(outbound: &Outbound, call: &Call<'_>, record: &Record) {
         ("DELETE", &*form.replace('P', id).replace('J', call.job))
     );
     let read = operation::Target::parse("DELETE", target).expect("a call that we would take ourselves");
-    assert_eq!(read.operation().render(read.project().as_str(), read.job()), target, "rendered again");
+    assert_eq!(read.operation().render(read.project().as_str(), read.jobs()), target, "rendered again");
     let names: Vec<&str> = outbound.headers().keys().map(|name| name.as_str()).collect();
     let (ours, theirs) = names.split_at(OURS.len());
     assert!(

@@ -10,7 +10,7 @@ use crate::{
     audit::{Record, bounded},
     identity::{Identity, Peer},
     metrics::Metrics,
-    operation::Target,
+    operation::{Segment, Target},
     policy::{Call, Decision, Effect, Facts, Mode, Observed, Outcome, Policy, Rule},
 };
 
@@ -64,7 +64,7 @@ impl Authorize {
             caller,
             action,
             project: &project.settings.name,
-            job: Some(target.job().as_str()),
+            job: target.job().map(Segment::as_str),
             facts: Facts::none_known(),
             at: record.opened(),
             source_ip: peer.address.ip(),

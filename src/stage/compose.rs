@@ -127,7 +127,7 @@ impl<'r> Stage<Admitted<'r>> for Compose {
         let operation =
             project.settings.cancel_form.and_then(|form| received.in_form(form)).unwrap_or(received);
         let method = Method::from_bytes(operation.method.as_bytes()).map_err(Refusal::bug)?;
-        let uri = operation.render(&project.settings.id, decided.target.job());
+        let uri = operation.render(&project.settings.id, decided.target.jobs());
         let uri = Uri::try_from(uri).map_err(Refusal::bug)?;
         let Exchange { peer, record, deadline, trace } = exchange;
         let draft = Draft { method, uri, trace, project, peer, deadline, decided };

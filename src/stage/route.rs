@@ -92,7 +92,7 @@ impl Route {
         let target = Target::parse(method, target)?;
         record.route = Some(target.operation().template);
         record.action = Some(target.operation().action);
-        record.job_id = Some(target.job().as_str().to_owned());
+        record.job_id = target.job().map(|job| job.as_str().to_owned());
         let project = self.projects.get(target.project().as_str()).ok_or(Refusal::UnknownProject)?;
         record.project_id = Some(Arc::clone(&project.settings.id));
         Ok((target, Arc::clone(project)))

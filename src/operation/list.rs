@@ -1,0 +1,94 @@
+//! What is listed where no ids are given: a status, a time, a page.
+//!
+//! Each value has one type and one spelling, so that what is sent is what was understood. What they choose is the
+//! cloud's to say.
+
+use std::fmt::Write;
+
+use chrono::NaiveDateTime;
+
+use crate::reason::Reason;
+
+/// The filters of a list. Absent ones are left to the cloud.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct List {
+    end_time: Option<Moment>,
+    page: Option<u32>,
+    size: Option<u32>,
+    start_time: Option<Moment>,
+    status: Option<&'static str>,
+}
+
+/// A moment as `yyyymmddhhmmss`, UTC: 14 digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Moment(u64);
+
+impl List {
+    /// Reads a query that has no ids.
+    pub(super) fn parse(query: &str) -> Result<Self, Reason> {
+        let mut list = Self::default();
+        for pair in query.split('&') {
+            let (name, value) = pair.split_once('=').ok_or(Reason::BadFilters)?;
+            let twice = match name {
+                "status" => list.status.replace(status(value).ok_or(Reason::BadFilterStatus)?).is_some(),
+                "start_time" => {
+                    list.start_time.replace(Moment::parse(value).ok_or(Reason::BadFilterTime)?).is_some()
+                }
+                "end_time" => {
+                    list.end_time.replace(Moment::parse(value).ok_or(Reason::BadFilterTime)?).is_some()
+                }
+                "page" => {
+                    list.page.replace(number(value, 0..=50_000).ok_or(Reason::BadFilterPage)?).is_some()
+                }
+                "size" => list.size.replace(number(value, 1..=100).ok_or(Reason::BadFilterPage)?).is_some(),
+                _ => return Err(Reason::BadFilters),
+            };
+            if twice {
+                return Err(Reason::BadFilters);
+            }
+        }
+        Ok(list)
+    }
+
+    /// Appends the query, in the order of its names, as it is signed.
+    pub(super) fn render(&self, out: &mut String) {
+        let mut separator = '?';
+        let mut push = |name: &str, value: Option<String>| {
+            if let Some(value) = value {
+                out.push(separator);
+                write!(out, "{name}={value}").ok();
+                separator = '&';
+            }
+        };
+        push("end_time", self.end_time.map(Moment::spelt));
+        push("page", self.page.map(|page| page.to_string()));
+        push("size", self.size.map(|size| size.to_string()));
+        push("start_time", self.start_time.map(Moment::spelt));
+        push("status", self.status.map(str::to_owned));
+    }
+}
+
+impl Moment {
+    fn parse(text: &str) -> Option<Self> {
+        let digits = text.len() == 14 && text.bytes().all(|b| b.is_ascii_digit());
+        let exists = || NaiveDateTime::parse_from_str(text, "%Y%m%d%H%M%S").is_ok();
+        (digits && exists()).then(|| text.parse().ok().map(Self))?
+    }
+
+    fn spelt(self) -> String {
+        format!("{:014}", self.0)
+    }
+}
+
+fn status(text: &str) -> Option<&'static str> {
+    STATUSES.into_iter().find(|known| *known == text)
+}
+
+/// A number in its one spelling: no sign, no leading zero.
+fn number(text: &str, allowed: std::ops::RangeInclusive<u32>) -> Option<u32> {
+    let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    text.parse().ok().filter(|number| plain && allowed.contains(number))
+}
+
+/// As version 1 spells them in a query.
+const STATUSES: [&str; 6] = ["INIT", "WAITING", "PREPROCESSING", "SUCCEED", "FAILED", "CANCELED"];

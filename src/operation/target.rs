@@ -1,0 +1,282 @@
+//! A request target, in parts that obey the grammar.
+//!
+//! It stands last in the module: it reads a target row by row of the catalogue, and writes it anew in the one form that
+//! is signed and sent.
+
+use memchr::memchr;
+
+use super::{CATALOGUE, JobIds, List, Operation, Segment};
+use crate::reason::Reason;
+
+/// A target that the catalogue knows, in parts that obey the grammar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    operation: &'static Operation,
+    project: Segment,
+    jobs: Jobs,
+}
+
+/// Which jobs a target is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Jobs {
+    /// This one.
+    One(Segment),
+    /// These: two to ten different ones, sorted, as a repeated name is signed and sent.
+    Several(Box<[Segment]>),
+    /// Those of the project that pass the filters.
+    List(List),
+    /// One that the cloud is asked to make.
+    ToBeMade,
+}
+
+/// Why a method and target are not an operation of the catalogue.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// The target is longer than its operation's can be, or than any.
+    #[error("the request target is longer than any of this operation")]
+    TooLong,
+    /// No operation has this path.
+    #[error("no operation has this path")]
+    NotFound,
+    /// The path is an operation's, the method is not. Holds the methods that are, as `Allow` lists them.
+    #[error("this path answers to {0} only")]
+    Method(&'static str),
+    /// The path is an operation's, but a part of the target breaks the grammar.
+    #[error("{0}")]
+    Malformed(Reason),
+}
+
+impl Target {
+    /// Parses a method and the raw text of a request target, as they stood on the request line.
+    ///
+    /// # Errors
+    /// Whatever is not exactly one of the catalogue's URLs is refused; see [`TargetError`].
+    pub fn parse(method: &str, target: &str) -> Result<Self, TargetError> {
+        Self::parse_among(CATALOGUE, (method, target))
+    }
+
+    /// The same of the whole life of a job, whether it is served or not.
+    ///
+    /// # Errors
+    /// See [`Target::parse`].
+    #[cfg(any(test, fuzzing))]
+    pub fn parse_any(method: &str, target: &str) -> Result<Self, TargetError> {
+        Self::parse_among(super::EDITING, (method, target))
+    }
+
+    fn parse_among(rows: &'static [Operation], (method, target): (&str, &str)) -> Result<Self, TargetError> {
+        if rows.iter().all(|row| target.len() > row.longest_target()) {
+            return Err(TargetError::TooLong);
+        }
+        if !target.starts_with('/') {
+            return Err(TargetError::Malformed(Reason::TargetForm));
+        }
+        let (path, query) = apart(target);
+        let mut others = Methods::default();
+        for operation in rows {
+            let Some((project, job)) = split(operation.template, path) else { continue };
+            if method != operation.method {
+                others.add(operation.method);
+                continue;
+            }
+            if target.len() > operation.longest_target() {
+                return Err(TargetError::TooLong);
+            }
+            let project = Segment::parse(project).ok_or(TargetError::Malformed(Reason::BadProject))?;
+            let jobs = Jobs::parse(operation.jobs, job, query).map_err(TargetError::Malformed)?;
+            return Ok(Self { operation, project, jobs });
+        }
+        // What is too long for the path of any is no path that was mistaken for another.
+        match others.listed() {
+            None if target.len() > MAX_TARGET => Err(TargetError::TooLong),
+            None => Err(TargetError::NotFound),
+            Some(methods) => Err(TargetError::Method(methods)),
+        }
+    }
+
+    /// The call that views the jobs of this target, of which there are some, in another version.
+    pub fn viewed_by(&self, view: &'static Operation) -> Option<Self> {
+        let named = matches!(self.jobs, Jobs::One(_) | Jobs::Several(_));
+        let takes = matches!(view.jobs, JobIds::Queries | JobIds::QueriesOrList);
+        (named && takes).then(|| Self {
+            operation: view,
+            project: self.project.clone(),
+            jobs: self.jobs.clone(),
+        })
+    }
+
+    /// The row of the catalogue.
+    pub fn operation(&self) -> &'static Operation {
+        self.operation
+    }
+
+    /// The project as the caller wrote it: a configured name, or an id.
+    pub fn project(&self) -> &Segment {
+        &self.project
+    }
+
+    /// Which jobs it is about.
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
+    /// The job id, where it is about one that is known.
+    pub fn job(&self) -> Option<&Segment> {
+        if let Jobs::One(job) = &self.jobs { Some(job) } else { None }
+    }
+}
+
+impl Jobs {
+    fn parse(place: JobIds, in_path: Option<&str>, query: Option<&str>) -> Result<Self, Reason> {
+        match (place, query) {
+            (JobIds::Path, None) => one(in_path.unwrap_or_default()),
+            (JobIds::Path, Some(_)) => Err(Reason::QueryNotAllowed),
+            (JobIds::Query, query) => {
+                one(query.and_then(|q| q.strip_prefix(JOB_ID)).ok_or(Reason::BadQuery)?)
+            }
+            (JobIds::QueriesOrList, None) => Ok(Self::List(List::default())),
+            (JobIds::QueriesOrList, Some(query)) if !query.starts_with(JOB_ID) => {
+                List::parse(query).map(Self::List)
+            }
+            (JobIds::Queries | JobIds::QueriesOrList, query) => several(query.unwrap_or_default()),
+            (JobIds::Answer, None) => Ok(Self::ToBeMade),
+            (JobIds::Answer, Some(_)) => Err(Reason::QueryOnCreate),
+        }
+    }
+
+    /// The ids that are known.
+    pub fn ids(&self) -> &[Segment] {
+        match self {
+            Self::One(job) => std::slice::from_ref(job),
+            Self::Several(jobs) => jobs,
+            Self::List(_) | Self::ToBeMade => &[],
+        }
+    }
+}
+
+impl Operation {
+    /// The raw path and query to send upstream: the template with its blanks filled in, and a query where it has none.
+    pub fn render(&self, project_id: &str, jobs: &Jobs) -> String {
+        let ids = jobs.ids();
+        let size = ids.iter().map(|id| JOB_ID.len() + 1 + id.as_str().len()).sum::<usize>();
+        let mut out = String::with_capacity(self.template.len() + project_id.len() + size);
+        let mut rest = self.template;
+        while let Some((before, blank, after)) = next_blank(rest) {
+            out.push_str(before);
+            let job = || ids.first().map_or("", Segment::as_str);
+            out.push_str(if blank == PROJECT { project_id } else { job() });
+            rest = after;
+        }
+        out.push_str(rest);
+        if let Jobs::List(list) = jobs {
+            list.render(&mut out);
+        } else if matches!(self.jobs, JobIds::Queries | JobIds::QueriesOrList) {
+            for (at, id) in ids.iter().enumerate() {
+                for part in [if at == 0 { "?" } else { "&" }, JOB_ID, id.as_str()] {
+                    out.push_str(part);
+                }
+            }
+        }
+        out
+    }
+
+    /// No URL of the row is longer.
+    fn longest_target(&self) -> usize {
+        match self.jobs {
+            JobIds::Path | JobIds::Query | JobIds::Answer => MAX_TARGET,
+            JobIds::Queries | JobIds::QueriesOrList => MAX_TARGET_OF_MANY,
+        }
+    }
+}
+
+/// The methods that a path answers to.
+#[derive(Default)]
+struct Methods {
+    get: bool,
+    post: bool,
+    delete: bool,
+}
+
+impl Methods {
+    fn add(&mut self, method: &str) {
+        match method {
+            "GET" => self.get = true,
+            "POST" => self.post = true,
+            _ => self.delete = true,
+        }
+    }
+
+    /// As `Allow` lists them. `None` where there are none.
+    fn listed(&self) -> Option<&'static str> {
+        match (self.get, self.post, self.delete) {
+            (false, false, false) => None,
+            (true, false, false) => Some("GET"),
+            (false, true, false) => Some("POST"),
+            (false, false, true) => Some("DELETE"),
+            (true, true, false) => Some("GET, POST"),
+            (true, false, true) => Some("GET, DELETE"),
+            (false, true, true) => Some("POST, DELETE"),
+            (true, true, true) => Some("GET, POST, DELETE"),
+        }
+    }
+}
+
+fn one(job: &str) -> Result<Jobs, Reason> {
+    Segment::parse(job).map(Jobs::One).ok_or(Reason::BadJob)
+}
+
+fn several(query: &str) -> Result<Jobs, Reason> {
+    let mut ids = Vec::with_capacity(1);
+    for pair in query.split('&') {
+        let id = pair.strip_prefix(JOB_ID).ok_or(Reason::BadIds)?;
+        ids.push(Segment::parse(id).ok_or(Reason::BadJob)?);
+        if ids.len() > MAX_IDS {
+            return Err(Reason::BadIds);
+        }
+    }
+    ids.sort_unstable();
+    if ids.windows(2).any(|pair| pair.first() == pair.last()) {
+        return Err(Reason::BadIds);
+    }
+    match <[Segment; 1]>::try_from(ids) {
+        Ok([id]) => Ok(Jobs::One(id)),
+        Err(ids) => Ok(Jobs::Several(ids.into())),
+    }
+}
+
+/// The project and, where the template has it in its path, the job. `None` where the path has another shape.
+/// The parts are cut out, not checked: a path of the right shape with a bad part deserves a better error.
+fn split<'p>(template: &str, path: &'p str) -> Option<(&'p str, Option<&'p str>)> {
+    let (mut project, mut job) = (None, None);
+    let (mut template, mut rest) = (apart(template).0, path);
+    while let Some((before, blank, after)) = next_blank(template) {
+        let from = rest.strip_prefix(before)?;
+        let end = memchr(b'/', from.as_bytes()).unwrap_or(from.len());
+        let part = if blank == PROJECT { &mut project } else { &mut job };
+        (*part, rest) = from.split_at_checked(end).map(|(part, rest)| (Some(part), rest))?;
+        template = after;
+    }
+    (rest == template).then_some((project?, job))
+}
+
+/// The path, and the query where there is one.
+fn apart(target: &str) -> (&str, Option<&str>) {
+    let query =
+        memchr(b'?', target.as_bytes()).and_then(|at| Some((target.get(..at)?, target.get(at + 1..))));
+    query.unwrap_or((target, None))
+}
+
+/// The template up to its first blank, the blank, and what follows it.
+fn next_blank(template: &str) -> Option<(&str, &str, &str)> {
+    let [start, end] = [b'{', b'}'].map(|brace| memchr(brace, template.as_bytes()));
+    let (start, end) = (start?, end?);
+    Some((template.get(..start)?, template.get(start..=end)?, template.get(end + 1..)?))
+}
+
+/// Two segments of 64 bytes and 32 bytes of text.
+const MAX_TARGET: usize = 256;
+/// Eleven segments, and as often `job_id=`.
+const MAX_TARGET_OF_MANY: usize = 1024;
+const MAX_IDS: usize = 10;
+const PROJECT: &str = "{project_id}";
+const JOB_ID: &str = "job_id=";
