@@ -54,6 +54,8 @@ pub struct Presented<'r> {
     pub target: &'r str,
     /// Its headers.
     pub headers: &'r HeaderMap,
+    /// The SHA-256 of its body. `None` where it has none, or none yet.
+    pub body: Option<[u8; 32]>,
     /// When it came.
     pub now: DateTime<Utc>,
 }
@@ -164,12 +166,25 @@ impl Callers {
     /// # Errors
     /// Where no proof is there, two disagree, or one is there and wrong; see [`IdentityError`].
     pub fn identify(&self, presented: &Presented<'_>) -> Result<Identity, IdentityError> {
+        self.identify_by(presented, sdk_signature::verify)
+    }
+
+    /// Whether a request whose body is yet to come is worth reading it: its proofs hold, and a signature by a known key may.
+    /// Who it is says [`identify`](Self::identify), when the body is there.
+    ///
+    /// # Errors
+    /// Where no proof is there, two disagree, or one is there and wrong; see [`IdentityError`].
+    pub fn anticipate(&self, presented: &Presented<'_>) -> Result<(), IdentityError> {
+        self.identify_by(presented, sdk_signature::anticipate).map(drop)
+    }
+
+    fn identify_by(&self, presented: &Presented<'_>, verify: Verify) -> Result<Identity, IdentityError> {
         let Presented { peer, headers, now, .. } = *presented;
         if let Some(certificate) = &peer.certificate {
             certificate.as_ref().map_err(|error| *error)?.check_at(now)?;
         }
         let mut identity = self.proved(|proof| proof.is_held_by(peer))?;
-        if let Some(by_signature) = self.by_signature(presented)? {
+        if let Some(by_signature) = self.by_signature(presented, verify)? {
             identity = Some(agree(identity, by_signature)?);
         }
         if peer.bearer {
@@ -185,7 +200,11 @@ impl Callers {
 
     /// The caller whose key signed the request. An access key that nobody has is no proof and no offence: SDKs sign
     /// with whatever they are given, and callers that are proved otherwise give them dummies.
-    fn by_signature(&self, presented: &Presented<'_>) -> Result<Option<Identity>, IdentityError> {
+    fn by_signature(
+        &self,
+        presented: &Presented<'_>,
+        verify: Verify,
+    ) -> Result<Option<Identity>, IdentityError> {
         if !self.signers {
             return Ok(None);
         }
@@ -194,7 +213,7 @@ impl Callers {
             for (proof, caller) in &self.proofs {
                 let Proof::SdkSignature(signer) = proof else { continue };
                 if signer.key.access_key().as_bytes() == access_key {
-                    sdk_signature::verify(presented, signer)?;
+                    verify(presented, signer)?;
                     identity = Some(agree(identity, Identity::by(proof, caller))?);
                 }
             }
@@ -245,6 +264,9 @@ impl Callers {
         outcome
     }
 }
+
+/// How a signature is judged.
+type Verify = fn(&Presented<'_>, &Signer) -> Result<(), IdentityError>;
 
 impl Identity {
     fn by(proof: &Proof, caller: &CallerId) -> Self {

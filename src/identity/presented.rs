@@ -86,8 +86,15 @@ mod tests {
         let peer = Peer { listener: "app".into(), address, certificate: None, bearer: true, local: true };
         let headers: HeaderMap =
             headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
-        Presented { peer: &peer, method: "DELETE", target: "/", headers: &headers, now: DateTime::UNIX_EPOCH }
-            .in_words()
+        Presented {
+            peer: &peer,
+            method: "DELETE",
+            target: "/",
+            headers: &headers,
+            body: None,
+            now: DateTime::UNIX_EPOCH,
+        }
+        .in_words()
     }
 
     fn tcp(owner: Option<u32>) -> PeerAddress {

@@ -18,7 +18,7 @@ use super::{
     bearer::{is_sdk_signature, split_scheme},
 };
 use crate::reason::Reason;
-use crate::signing::{self, Leeway, SigningKey, Timestamp, UNSIGNED_PAYLOAD, Unsigned};
+use crate::signing::{self, Leeway, Payload, SigningKey, Timestamp, UNSIGNED_PAYLOAD, Unsigned};
 
 /// A caller that signs, and what its signatures must cover.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,23 @@ pub(super) fn access_keys(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Whether the request is signed by this caller, whose access key it names.
+/// Whether a request whose body is yet to come may be signed by this caller, whose access key it names: it is of the form,
+/// its date is in its window, and its signature is to cover the body. That it is right shows when the body is there.
+///
+/// # Errors
+/// [`IdentityError::WrongSignature`], with what is wrong about it.
+pub(super) fn anticipate(presented: &Presented<'_>, _: &Signer) -> Result<(), IdentityError> {
+    let claimed = || {
+        Claim::read(presented)?;
+        match optional(presented.headers, &X_SDK_CONTENT_SHA256)? {
+            Some(content) if !is_hash(content) => Err(Reason::SignaturePayload),
+            _ => Ok(()),
+        }
+    };
+    claimed().map_err(IdentityError::WrongSignature)
+}
+
+/// Whether the request is signed by this caller, whose access key it names, with the body it has.
 ///
 /// # Errors
 /// [`IdentityError::WrongSignature`], with what is wrong about it.
@@ -47,35 +63,65 @@ pub(super) fn verify(presented: &Presented<'_>, signer: &Signer) -> Result<(), I
 }
 
 fn check(presented: &Presented<'_>, signer: &Signer) -> Result<(), Reason> {
-    let headers = presented.headers;
-    let authorization = deciding(headers, &AUTHORIZATION)?;
-    let date = Timestamp::parse(deciding(headers, &X_SDK_DATE)?).map_err(|_| Reason::SignatureDateForm)?;
-    check_date(date, presented.now)?;
-
-    let (_, rest) = authorization.split_once(", SignedHeaders=").ok_or(Reason::SignatureForm)?;
-    let (names, _) = rest.split_once(", Signature=").ok_or(Reason::SignatureForm)?;
-    let signed = signed_headers(names, headers)?;
+    let Claim { authorization, date, signed } = Claim::read(presented)?;
     let hostless = !signed.iter().any(|(name, _)| *name == HOST.as_str());
     // That it is the listener's `Host` was looked at before; whether it was meant for this one, only the caller can say.
     if hostless && signer.require_signed_host {
         return Err(Reason::SignatureWithoutHost);
     }
-    // A request has no body here. Of SDKs that say that theirs is not covered, some sign the hash of nothing all the same.
-    let says_unsigned = optional(headers, &X_SDK_CONTENT_SHA256)? == Some(UNSIGNED_PAYLOAD);
+    let (payload, otherwise) = payloads(presented)?;
     let (path, query) = presented.target.split_once('?').unwrap_or((presented.target, ""));
     let request = Unsigned { method: presented.method, path, query, headers: &signed, body: b"" };
-    let is_that_of = |unsigned_payload| {
-        let leeway = Leeway { hostless, unsigned_payload };
+    let is_that_of = |payload| {
+        let leeway = Leeway { hostless, payload };
         let expected = signing::recompute(&request, &signer.key, date, leeway)
             .map_err(|_| Reason::SignatureUnsignable)?;
         // The whole value, byte for byte: there is no second way to write one, and none to be read in two.
         Ok::<_, Reason>(expected.authorization().as_bytes().ct_eq(authorization.as_bytes()))
     };
-    let mut same = is_that_of(false)?;
-    if says_unsigned {
-        same |= is_that_of(true)?;
+    let mut same = is_that_of(payload)?;
+    if let Some(otherwise) = otherwise {
+        same |= is_that_of(otherwise)?;
     }
     if same.into() { Ok(()) } else { Err(Reason::SignatureMismatch) }
+}
+
+/// What a request says of its signature.
+struct Claim<'r> {
+    authorization: &'r str,
+    date: Timestamp,
+    signed: Vec<(&'r str, &'r [u8])>,
+}
+
+impl<'r> Claim<'r> {
+    fn read(presented: &Presented<'r>) -> Result<Self, Reason> {
+        let headers = presented.headers;
+        let authorization = deciding(headers, &AUTHORIZATION)?;
+        let date =
+            Timestamp::parse(deciding(headers, &X_SDK_DATE)?).map_err(|_| Reason::SignatureDateForm)?;
+        check_date(date, presented.now)?;
+        let (_, rest) = authorization.split_once(", SignedHeaders=").ok_or(Reason::SignatureForm)?;
+        let (names, _) = rest.split_once(", Signature=").ok_or(Reason::SignatureForm)?;
+        Ok(Self { authorization, date, signed: signed_headers(names, headers)? })
+    }
+}
+
+/// What the signature may cover in place of the body, and what else. Of a body it is the body's own hash and nothing
+/// else, or what was proved would not be what is carried out. Where there is none, some SDKs that say that theirs is not
+/// covered sign the hash of nothing all the same.
+fn payloads(presented: &Presented<'_>) -> Result<(Payload, Option<Payload>), Reason> {
+    let content = optional(presented.headers, &X_SDK_CONTENT_SHA256)?;
+    match presented.body {
+        None => Ok((Payload::OfBody, (content == Some(UNSIGNED_PAYLOAD)).then_some(Payload::Unsigned))),
+        Some(hash) if content.is_none_or(|content| content == hex::encode(hash)) => {
+            Ok((Payload::Hash(hash), None))
+        }
+        Some(_) => Err(Reason::SignaturePayload),
+    }
+}
+
+fn is_hash(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 /// The headers that the caller says it signed, as they arrived, apart from the date, which signing adds.

@@ -147,8 +147,14 @@ mod tests {
         let address = PeerAddress::Unix { uid: 1, gid: 1, groups: [].into() };
         let peer = Peer { listener: "mesh".into(), address, certificate: None, bearer: true, local: true };
         let (method, target) = ("DELETE", "/");
-        let presented =
-            Presented { peer: &peer, method, target, headers: &headers, now: now.parse().unwrap() };
+        let presented = Presented {
+            peer: &peer,
+            method,
+            target,
+            headers: &headers,
+            body: None,
+            now: now.parse().unwrap(),
+        };
         let identity = callers.identify(&presented)?;
         assert_eq!(identity.proof().as_str(), "service_account");
         Ok(identity.caller().to_string())

@@ -43,7 +43,7 @@ fn in_groups(listener: &str, (uid, gid): (u32, u32), groups: &[u32]) -> Peer {
 
 fn presented<'r>(peer: &'r Peer, headers: &'r HeaderMap) -> Presented<'r> {
     let now = "2026-01-15T08:30:00Z".parse().unwrap();
-    Presented { peer, method: "DELETE", target: "/v2/p/editing/jobs/j", headers, now }
+    Presented { peer, method: "DELETE", target: "/v2/p/editing/jobs/j", headers, body: None, now }
 }
 
 fn identify(peer: &Peer, lines: &[(&'static str, &str)]) -> Result<(String, &'static str), IdentityError> {

@@ -49,8 +49,20 @@ pub enum SignError {
 pub struct Leeway {
     /// `Host` may be missing, as Go's SDK leaves it out.
     pub hostless: bool,
-    /// `UNSIGNED-PAYLOAD` stands where the hash of the body would, also where the body is empty, as in PHP's SDK.
-    pub unsigned_payload: bool,
+    /// What stands where the hash of the body would.
+    pub payload: Payload,
+}
+
+/// What stands in a canonical request for the body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Payload {
+    /// The hash of the body, or what `X-Sdk-Content-Sha256` says in its place.
+    #[default]
+    OfBody,
+    /// This SHA-256 of a body that is not at hand.
+    Hash([u8; 32]),
+    /// `UNSIGNED-PAYLOAD`, also where the body is empty, as in PHP's SDK.
+    Unsigned,
 }
 
 impl Canonical {
@@ -92,10 +104,10 @@ impl Canonical {
         out.push('\n');
         out.push_str(&signed_headers);
         out.push('\n');
-        if leeway.unsigned_payload {
-            out.push_str(UNSIGNED_PAYLOAD);
-        } else {
-            push_payload_hash(&mut out, request.body, &headers);
+        match &leeway.payload {
+            Payload::OfBody => push_payload_hash(&mut out, request.body, &headers),
+            Payload::Hash(hash) => push_hex(&mut out, hash),
+            Payload::Unsigned => out.push_str(UNSIGNED_PAYLOAD),
         }
         Ok(Self { request: out, signed_headers })
     }

@@ -14,10 +14,12 @@ mod timestamp;
 #[cfg(test)]
 mod vectors;
 
-pub use canonical::{Leeway, SignError, UNSIGNED_PAYLOAD, is_set_by_signing};
+pub use canonical::{Leeway, Payload, SignError, UNSIGNED_PAYLOAD, is_set_by_signing};
 pub use encode::EncodeError;
 pub use key::{KeyError, Part, SigningKey, hint};
 pub use timestamp::{Timestamp, TimestampError};
+#[cfg(test)]
+pub(crate) use vectors::base64;
 
 use crate::secret::Secret;
 use canonical::{AUTHORIZATION, Canonical, X_SDK_DATE, X_SECURITY_TOKEN};

@@ -1,4 +1,4 @@
-//! Does every step agree with the official SDK? `tests/data/sdk-hmac-sha256.jsonl`, case by case.
+//! Does every step agree with the official SDK? `tests/data/sdk-hmac-sha256.jsonl` and `editing.jsonl`, case by case.
 
 use super::{SigningKey, Timestamp, Unsigned, explain, is_set_by_signing, sign};
 use crate::secret::Secret;
@@ -24,11 +24,16 @@ struct Vector {
 #[test]
 fn every_step_of_every_vector_is_the_sdks() {
     let mut count = 0;
-    for line in include_str!("../../tests/data/sdk-hmac-sha256.jsonl").lines() {
-        check(&serde_json::from_str(line).unwrap());
-        count += 1;
+    for vectors in [
+        include_str!("../../tests/data/sdk-hmac-sha256.jsonl"),
+        include_str!("../../tests/data/editing.jsonl"),
+    ] {
+        for line in vectors.lines() {
+            check(&serde_json::from_str(line).unwrap());
+            count += 1;
+        }
     }
-    assert_eq!(count, 71);
+    assert_eq!(count, 71 + 8);
 }
 
 fn check(vector: &Vector) {
@@ -58,7 +63,8 @@ fn check(vector: &Vector) {
     assert_eq!(ours, theirs, "{id}");
 }
 
-fn base64(text: &str) -> Vec<u8> {
+/// The bytes of a text in Base64.
+pub(crate) fn base64(text: &str) -> Vec<u8> {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let (mut out, mut bits, mut held) = (Vec::new(), 0_u32, 0);
     for byte in text.bytes().filter(|b| *b != b'=') {

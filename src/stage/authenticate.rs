@@ -78,6 +78,8 @@ impl<'r> Stage<Received<'r>> for Authenticate {
             method: method.as_str(),
             target: &target,
             headers: &headers,
+            // No operation that is served has one.
+            body: None,
             // One moment for the whole decision.
             now: exchange.record.opened(),
         };

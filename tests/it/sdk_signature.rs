@@ -3,7 +3,7 @@
 use mpc_auth_proxy::{
     clock,
     secret::Secret,
-    signing::{Leeway, SigningKey, Timestamp, Unsigned, recompute, sign},
+    signing::{Leeway, Payload, SigningKey, Timestamp, Unsigned, recompute, sign},
 };
 use serde_json::json;
 
@@ -53,7 +53,8 @@ fn hostless(host: &str, headers: &[(&str, &[u8])], unsigned_payload: bool) -> St
     let key = SigningKey::new("TRANSCODER0001", &Secret::new("made-up-for-this-proxy"), None).unwrap();
     let (path, query) = TARGET.split_once('?').unwrap();
     let unsigned = Unsigned { method: "DELETE", path, query, headers, body: b"" };
-    let leeway = Leeway { hostless: true, unsigned_payload };
+    let payload = if unsigned_payload { Payload::Unsigned } else { Payload::OfBody };
+    let leeway = Leeway { hostless: true, payload };
     let signed = recompute(&unsigned, &key, Timestamp::from(clock::now()), leeway).unwrap();
     let mut lines = vec![format!("Host: {host}")];
     lines.extend(headers.iter().map(|(name, value)| format!("{name}: {}", str::from_utf8(value).unwrap())));
