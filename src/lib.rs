@@ -15,6 +15,7 @@ pub mod operation;
 pub mod signing;
 pub mod identity;
 pub mod policy;
+pub mod editing;
 pub mod upstream;
 pub mod credential;
 pub mod limit;

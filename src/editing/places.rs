@@ -1,0 +1,76 @@
+//! Where in a body objects are read, and where they are written.
+//!
+//! The places are those of Huawei's models, each a way of names from the top with [`ITEM`] for an item of a list. An
+//! object at any other place may be either, so it is taken for both.
+
+use crate::operation::Version;
+
+/// What becomes of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Read,
+    Written,
+    /// Nobody knows.
+    Both,
+}
+
+/// The places of some bodies.
+#[derive(Clone, Copy)]
+pub(super) struct Places {
+    read: &'static [&'static [Way]],
+    written: &'static [&'static [Way]],
+}
+
+type Way = &'static [&'static str];
+
+/// Stands for an item of a list. It is no name.
+pub(super) const ITEM: &str = "[]";
+
+impl Places {
+    /// Of a body that is sent to this version.
+    pub(super) fn of(version: Version) -> Self {
+        match version {
+            Version::V1 => Self { read: &[READ_V1], written: &[WRITTEN_V1] },
+            Version::V2 => Self { read: &[READ_V2], written: &[WRITTEN_V2] },
+        }
+    }
+
+    /// Of a body that the cloud accepted, by whichever version.
+    pub(super) fn of_either() -> Self {
+        Self { read: &[READ_V1, READ_V2], written: &[WRITTEN_V1, WRITTEN_V2] }
+    }
+
+    /// What becomes of an object at this place.
+    pub(super) fn role(self, way: &[&str]) -> Role {
+        let has = |lists: &[&[Way]]| lists.iter().any(|list| list.contains(&way));
+        if has(self.read) {
+            Role::Read
+        } else if has(self.written) {
+            Role::Written
+        } else {
+            Role::Both
+        }
+    }
+}
+
+const READ_V1: &[Way] = &[
+    &["input"],
+    &["clips", ITEM, "input"],
+    &["concat", "inputs", ITEM],
+    &["concats", ITEM, "inputs", ITEM],
+    &["mix", "inputs", ITEM, "input"],
+    &["edit_settings", ITEM, "heads", ITEM],
+    &["edit_settings", ITEM, "tails", ITEM],
+    &["image_watermark_settings", ITEM, "input"],
+    &["concats", ITEM, "image_watermark_settings", ITEM, "input"],
+    &["edit_settings", ITEM, "image_watermarks", ITEM, "input"],
+];
+const WRITTEN_V1: &[Way] = &[
+    &["output_setting", "output"],
+    &["concats", ITEM, "output"],
+    &["edit_settings", ITEM, "output"],
+    &["concats", ITEM, "av_parameters", ITEM, "output"],
+    &["edit_settings", ITEM, "av_parameter", "output"],
+];
+const READ_V2: &[Way] = &[&["inputs", ITEM, "input"]];
+const WRITTEN_V2: &[Way] = &[&["output"]];

@@ -1,0 +1,50 @@
+//! The answer to a view, built from the jobs that may be seen.
+//!
+//! It stands behind `answer`: every byte of a job in it is one that the cloud sent for that job. Nothing else of the
+//! cloud's answer is in it, so nothing of a job that is hidden.
+
+use super::{
+    answer::{Shown, Viewed},
+    write,
+};
+use crate::operation::Version;
+
+impl Viewed {
+    /// Writes the answer with the jobs that are permitted. With a `stamp`, the name of a caller, that name is taken off
+    /// what the caller's jobs have as their `user_data`.
+    pub fn show(&self, permitted: impl Fn(&Shown) -> bool, stamp: Option<&str>) -> Vec<u8> {
+        let shown: Vec<&Shown> = self.jobs.iter().filter(|job| permitted(job)).collect();
+        let mut out = Vec::with_capacity(self.body.len());
+        match self.version {
+            Version::V1 => {
+                let counted = u64::try_from(shown.len()).unwrap_or(u64::MAX);
+                let total = self.listed.unwrap_or(counted);
+                out.extend_from_slice(format!(r#"{{"total":{total},"jobs":["#).as_bytes());
+            }
+            Version::V2 => out.extend_from_slice(br#"{"job_array":["#),
+        }
+        let prefix = stamp.map(|caller| format!("{caller}/"));
+        for (at, job) in shown.into_iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            self.push_job(&mut out, job, prefix.as_deref());
+        }
+        out.extend_from_slice(b"]}");
+        out
+    }
+
+    fn push_job(&self, out: &mut Vec<u8>, job: &Shown, prefix: Option<&str>) {
+        let raw = |from, to| self.body.get(from..to).unwrap_or_default();
+        let mut from = job.raw.start;
+        for (place, text) in &job.own_words {
+            let Some(rest) = prefix.and_then(|prefix| text.strip_prefix(prefix)) else { continue };
+            let mut own = String::with_capacity(rest.len() + 2);
+            write::text(&mut own, rest);
+            out.extend_from_slice(raw(from, place.start));
+            out.extend_from_slice(own.as_bytes());
+            from = place.end;
+        }
+        out.extend_from_slice(raw(from, job.raw.end));
+    }
+}

@@ -1,0 +1,27 @@
+//! What is read of bodies and answers, and what is refused.
+
+use super::{
+    fault::BodyFault,
+    json,
+    judge::{Judged, Source},
+    places::Places,
+};
+use crate::{operation::Version, policy::Object};
+
+mod answers;
+mod bodies;
+mod properties;
+
+/// What is found in a body that a caller sends.
+fn judged(text: &str, version: Version) -> Result<Judged, BodyFault> {
+    Judged::of(&json::read(text.as_bytes(), &json::BODY)?, Places::of(version), Source::Caller)
+}
+
+fn object(path: &str) -> Object {
+    let (bucket, key) = path.split_once('/').unwrap();
+    Object::new(bucket, key).unwrap()
+}
+
+fn objects(paths: &[&str]) -> Vec<Object> {
+    paths.iter().map(|path| object(path)).collect()
+}
