@@ -127,6 +127,12 @@ A user token, by password as in Huawei's IAM:
 
 The jobs: {jobs}
   curl -X PUT {url}/_test/jobs/{project}/another -d '{{"state":"WAITING"}}'
+  curl -X PUT {url}/_test/jobs/{project}/100300 -d '{{"state":"WAITING","create":{{"user_data":"editor-api/1"}}}}'
+
+What IAM allows the key, and in what MPC differs from what is documented:
+  curl -X PUT {url}/_test/keys/{ACCESS_KEY}/actions -d '["mpc:editingTask:delete"]'
+  curl -X PUT {url}/_test/differences -d '["numeric_ids",{{"lacks":{{"version":1,"member":"edit_task_req"}}}}]'
+  curl -X DELETE {url}/_test/differences
 
 What arrived:
   curl {url}/_test/requests

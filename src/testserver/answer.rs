@@ -42,6 +42,14 @@ pub(super) enum Problem {
     BadParameter,
     /// MPC: the credential, the URL and the headers do not name the same project.
     OtherTenant,
+    /// The gateway: IAM does not allow the credential this action.
+    NotAllowed(&'static str),
+    /// MPC takes another content type.
+    ContentType,
+    /// MPC: an object's place in OBS is none.
+    BadPath,
+    /// MPC cannot read an input.
+    Unreadable,
     /// MPC has no such task.
     NoSuchTask,
     /// MPC: the task is in progress or completed.
@@ -148,6 +156,13 @@ impl Problem {
             }
             Self::BadParameter => (StatusCode::BAD_REQUEST, "MPC.10202", "Invalid request parameter"),
             Self::OtherTenant => (StatusCode::UNAUTHORIZED, "MPC.10208", "Failed to check the tenant ID"),
+            Self::NotAllowed(action) => {
+                let message = format!("The user is not authorized to perform {action}");
+                return (StatusCode::FORBIDDEN, "APIGW.0302", message);
+            }
+            Self::ContentType => (StatusCode::BAD_REQUEST, "MPC.10205", "Invalid content type"),
+            Self::BadPath => (StatusCode::BAD_REQUEST, "MPC.10209", "Invalid OBS path"),
+            Self::Unreadable => (StatusCode::NOT_ACCEPTABLE, "MPC.10210", "Failed to read the input file"),
             Self::NoSuchTask => (StatusCode::FORBIDDEN, "MPC.10211", "The task does not exist"),
             Self::NotWaiting => {
                 (StatusCode::BAD_REQUEST, "MPC.10213", "The task is in progress or has been completed")

@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::Options;
 use super::answer::Reply;
+use super::differences::Difference;
 use super::faults::Planned;
 use super::federation::IdentityProvider;
 use super::iam::{TOKEN_LIFETIME, User, Users};
@@ -42,6 +44,8 @@ pub(super) struct State {
     pub(super) identity_providers: Vec<IdentityProvider>,
     pub(super) agencies: Vec<Agency>,
     pub(super) jobs: Jobs,
+    /// What IAM allows an access key. Everything where it is not named.
+    pub(super) allowed: BTreeMap<String, Vec<String>>,
     pub(super) faults: Vec<Planned>,
     /// How long what a service hands out is in force, where the test has chosen.
     pub(super) lifetimes: BTreeMap<Service, TimeDelta>,
@@ -66,6 +70,7 @@ impl Cloud {
             identity_providers: options.identity_providers,
             agencies: options.agencies,
             jobs: Jobs::default(),
+            allowed: BTreeMap::new(),
             faults: Vec::new(),
             lifetimes: BTreeMap::new(),
             seen: VecDeque::new(),
@@ -76,7 +81,42 @@ impl Cloud {
 
     /// Adds a job, or changes its state.
     pub fn put_job(&self, project_id: &str, job_id: &str, state: JobState) {
-        self.state().jobs.put(project_id, job_id, state);
+        let mut cloud = self.state();
+        let now = cloud.now();
+        cloud.jobs.put(project_id, job_id, (state, now));
+    }
+
+    /// Adds a job, or changes it: as if this body had asked for it.
+    pub fn put_created_job(&self, project_id: &str, job_id: &str, (state, request): (JobState, Value)) {
+        self.put_job(project_id, job_id, state);
+        self.state().jobs.set_request(project_id, job_id, request);
+    }
+
+    /// The body that asked for a job. `None` where there is no such job, or a test just put it there.
+    pub fn job_request(&self, project_id: &str, job_id: &str) -> Option<Value> {
+        self.state().jobs.request(project_id, job_id).cloned()
+    }
+
+    /// From now on MPC differs so from what is documented.
+    pub fn set_differences(&self, differences: impl IntoIterator<Item = Difference>) {
+        self.state().jobs.differences = differences.into_iter().collect();
+    }
+
+    /// In what MPC differs.
+    pub fn differences(&self) -> Vec<Difference> {
+        self.state().jobs.differences.clone()
+    }
+
+    /// From now on MPC cannot read these buckets.
+    pub fn set_unreadable_buckets(&self, buckets: Vec<String>) {
+        self.state().jobs.unreadable = buckets;
+    }
+
+    /// From now on IAM allows an access key these actions and no others; all where `None`.
+    pub fn set_allowed_actions(&self, access_key: &str, actions: Option<Vec<String>>) {
+        let mut state = self.state();
+        state.allowed.remove(access_key);
+        state.allowed.extend(actions.map(|actions| (access_key.to_owned(), actions)));
     }
 
     /// A job's state. `None` where there is no such job, or it was cancelled.

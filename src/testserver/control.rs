@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::cloud::Cloud;
+use super::differences::Difference;
 use super::faults::Planned;
 use super::metadata::MetadataMode;
 use super::mpc::JobState;
@@ -43,8 +44,13 @@ fn look(cloud: &Cloud, path: &[&str]) -> Result<Value, Failure> {
         ["requests"] => Some(json!(cloud.requests())),
         ["faults"] => Some(json!(cloud.faults())),
         ["jobs", project_id, job_id] => {
-            cloud.job_state(project_id, job_id).map(|state| json!({ "state": state }))
+            let request = cloud.job_request(project_id, job_id);
+            cloud.job_state(project_id, job_id).map(|state| match request {
+                None => json!({ "state": state }),
+                Some(request) => json!({ "state": state, "create": request }),
+            })
         }
+        ["differences"] => Some(json!(cloud.differences())),
         ["keys", id] => cloud.bad_signatures(id).map(|attempts| json!(attempts)),
         ["users", domain, name] => cloud.wrong_passwords(domain, name).map(|attempts| json!(attempts)),
         _ => return Err(no_such_request()),
@@ -58,8 +64,15 @@ fn change(cloud: &Cloud, request: (&str, &[&str]), body: &[u8]) -> Result<Option
         ("PUT", ["faults"]) => cloud.set_faults(parse::<Vec<Planned>>(body)?),
         ("DELETE", ["faults"]) => cloud.set_faults([]),
         ("PUT", ["jobs", project_id, job_id]) => {
-            cloud.put_job(project_id, job_id, parse::<Job>(body)?.state);
+            let Job { state, create } = parse(body)?;
+            match create {
+                None => cloud.put_job(project_id, job_id, state),
+                Some(request) => cloud.put_created_job(project_id, job_id, (state, request)),
+            }
         }
+        ("PUT", ["differences"]) => cloud.set_differences(parse::<Vec<Difference>>(body)?),
+        ("DELETE", ["differences"]) => cloud.set_differences([]),
+        ("PUT", ["unreadable-buckets"]) => cloud.set_unreadable_buckets(parse(body)?),
         ("POST", ["tokens"]) => {
             let token = cloud.issue_token(&parse::<TokenFor>(body)?.project_id);
             return Ok(Some(json!({ "token": token })));
@@ -72,6 +85,8 @@ fn change(cloud: &Cloud, request: (&str, &[&str]), body: &[u8]) -> Result<Option
         ("PUT", ["keys"]) => cloud.put_access_key(parse(body)?),
         ("DELETE", ["keys"]) => cloud.revoke_temporary_keys(),
         ("DELETE", ["keys", id]) => cloud.revoke_access_key(id),
+        ("PUT", ["keys", id, "actions"]) => cloud.set_allowed_actions(id, Some(parse(body)?)),
+        ("DELETE", ["keys", id, "actions"]) => cloud.set_allowed_actions(id, None),
         ("PUT", ["users"]) => cloud.put_user(parse(body)?),
         ("PUT", ["identity-providers"]) => cloud.put_identity_provider(parse(body)?),
         ("PUT", ["agencies"]) => cloud.put_agency(parse(body)?),
@@ -99,6 +114,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
 #[serde(deny_unknown_fields)]
 struct Job {
     state: JobState,
+    create: Option<Value>,
 }
 
 #[derive(Deserialize)]

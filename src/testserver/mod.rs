@@ -5,7 +5,7 @@
 //! `canonical` compute signatures a second time, from the specification alone, so that a mistake in one of
 //! the two shows as a 401 and does not cancel itself out.
 //!
-//! It does not model IAM's policies or quotas, reads no id token (it compares them), and is not built to face a
+//! It does not model IAM's policies beyond actions, nor quotas, reads no id token (it compares them), and is not built to face a
 //! network: bind it to loopback. A request that is not HTTP at all is answered by hyper and not recorded.
 //!
 //! # What is served
@@ -14,7 +14,7 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | the three forms of cancelling an editing job, `POST` and `GET …/editing/jobs` | MPC: for an access key's signature, or a user token |
+//! | creating, viewing, listing and cancelling editing jobs, by either version of the API | MPC: for an access key's signature, or a user token. Job ids are MPC's own; version 1 shows what a job was created from, version 2 does not; a job that is cancelled is gone |
 //! | `POST /v3/auth/tokens` | IAM: a user token, for 24 hours, for a password; 5 wrong ones lock the account for 15 minutes |
 //! | `POST /v3.0/OS-AUTH/id-token/tokens` | IAM: an unscoped token, for 24 hours, for an id token |
 //! | `POST /v3.0/OS-CREDENTIAL/securitytokens` | IAM: a temporary key, for the 900 to 86400 s asked for, for a token of IAM's |
@@ -39,13 +39,19 @@
 //! | `DELETE /_test/faults` | clears them |
 //! | `PUT /_test/clock` | sets the server's clock this far off: `{"offset_s":-1200}` |
 //! | `PUT /_test/lifetimes` | sets how long what is handed out from now on is in force, in seconds, whatever is asked for; as usual where a service is left out: `{"iam":600,"sts":60,"metadata":60,"pod_identity":60}` |
-//! | `GET /_test/jobs/{project_id}/{job_id}` | tells a job's state |
-//! | `PUT /_test/jobs/{project_id}/{job_id}` | makes a job: `{"state":"WAITING"}` |
+//! | `GET /_test/jobs/{project_id}/{job_id}` | tells a job's state, and what it was created from |
+//! | `PUT /_test/jobs/{project_id}/{job_id}` | makes a job, or changes it: `{"state":"WAITING"}`, with `"create":{"user_data":"…"}` where it is to have been created from that |
+//! | `PUT /_test/unreadable-buckets` | has MPC read these buckets no longer: `["…"]` |
+//! | `GET /_test/differences` | lists in what MPC differs from what is documented |
+//! | `PUT /_test/differences` | replaces that: `["numeric_ids",{"lacks":{"version":1,"member":"user_data"}}]` |
+//! | `DELETE /_test/differences` | makes it as documented again |
 //! | `POST /_test/tokens` | issues a user token: `{"project_id":"…"}` |
 //! | `DELETE /_test/tokens` | revokes all tokens of IAM's |
 //! | `PUT /_test/keys` | accepts an access key: `{"id":"…","secret":"…","project_id":"…"}`, with `"security_token"` where it is temporary |
 //! | `GET /_test/keys/{id}` | counts its bad signatures in a row: `{"failures":4,"locked":false}` |
 //! | `DELETE /_test/keys/{id}` | revokes it, also where it was handed out |
+//! | `PUT /_test/keys/{id}/actions` | has IAM allow it these actions only: `["mpc:editingTask:view"]` |
+//! | `DELETE /_test/keys/{id}/actions` | has IAM allow it all of them again |
 //! | `DELETE /_test/keys` | revokes all that were handed out |
 //! | `PUT /_test/users` | lets a user sign in: `{"domain":"…","name":"…","password":"…","project_id":"…"}` |
 //! | `GET /_test/users/{domain}/{name}` | counts the user's wrong passwords in a row: `{"failures":4,"locked":false}` |
@@ -57,13 +63,14 @@
 //! | `DELETE /_test/metadata/key` | has its key replaced when it is next asked for |
 //!
 //! What is put takes the place of what has the same name. A fault strikes the next `times` requests, or all until
-//! cleared where `times` is absent; the first that is left for the service is taken. See [`Fault`] and [`Service`]
-//! for all of them.
+//! cleared where `times` is absent; the first that is left for the service is taken. See [`Fault`], [`Service`]
+//! and [`Difference`] for all of them.
 
 mod answer;
 mod canonical;
 mod cloud;
 mod control;
+mod differences;
 mod faults;
 mod federation;
 mod iam;
@@ -97,6 +104,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 pub use cloud::Cloud;
+pub use differences::Difference;
 pub use faults::{Fault, Planned};
 pub use federation::IdentityProvider;
 pub use iam::User;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{Answer, Problem, Reply};
 use super::cloud::State;
+use super::differences::{self, Difference};
 use super::faults::{self, Fault};
 use super::mpc::Call;
 use super::secrets::Issuing;
@@ -129,15 +130,27 @@ impl State {
 
     fn media(&mut self, request: &Seen, now: DateTime<Utc>) -> Result<Answer, Problem> {
         let call = Call::parse(&request.method, &request.target).ok_or(Problem::NoSuchApi)?;
+        if self.jobs.differences.iter().any(|d| matches!(d, Difference::NoUrl(url) if url == call.url)) {
+            return Err(Problem::NoSuchApi);
+        }
         let project_id = verify::project_of(request, &mut self.keys, &self.tokens, now)?;
         // The documentation spells the header `X-Project_Id`, the SDKs `X-Project-Id`. A token says by itself
         // which project it is for; with an access key only the header does.
-        let mut named = request.all("x-project-id").chain(request.all("x-project_id")).peekable();
+        let only = differences::project_header(&self.jobs.differences);
+        let spellings =
+            ["x-project-id", "x-project_id"].into_iter().filter(|name| only.is_none_or(|o| o == *name));
+        let mut named = spellings.flat_map(|name| request.all(name)).peekable();
         let unnamed = named.peek().is_none() && request.all("x-auth-token").next().is_none();
         if unnamed || named.any(|id| id != call.project_id) || project_id != call.project_id {
             return Err(Problem::OtherTenant);
         }
-        self.jobs.perform(&call, &request.body)
+        let action = call.iam_action();
+        let signed = request.header("authorization").and_then(verify::parse);
+        let allowed = signed.and_then(|(access_key, ..)| self.allowed.get(access_key));
+        if allowed.is_some_and(|actions| !actions.iter().any(|allowed| allowed == action)) {
+            return Err(Problem::NotAllowed(action));
+        }
+        self.jobs.perform(&call, request, now)
     }
 
     fn is_own_host(&self, request: &Seen) -> bool {

@@ -107,7 +107,7 @@ impl<'r> Claim<'r> {
 }
 
 /// The access key, the signed headers and the signature of an `Authorization` header.
-fn parse(authorization: &str) -> Option<(&str, &str, &str)> {
+pub(super) fn parse(authorization: &str) -> Option<(&str, &str, &str)> {
     let rest = authorization.strip_prefix("SDK-HMAC-SHA256 Access=")?;
     let (access, rest) = rest.split_once(", SignedHeaders=")?;
     let (names, signature) = rest.split_once(", Signature=")?;

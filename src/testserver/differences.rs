@@ -1,0 +1,117 @@
+//! In what does this cloud differ from what is known of it? For tests of whatever looks for such differences.
+//!
+//! Nobody here has an account, so what is known of MPC may be wrong. Each of these is one way in which it may be.
+
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A way in which MPC is otherwise than documented.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Difference {
+    /// There is no such URL: `{"no_url":"DELETE /v2/{project_id}/editing/job"}`.
+    NoUrl(String),
+    /// What succeeds has another status: `{"status":{"action":"mpc:editingTask:delete","is":200}}`.
+    Status {
+        /// The IAM action.
+        action: String,
+        /// The status in place of the documented one.
+        is: u16,
+    },
+    /// A job in an answer lacks a member: `{"lacks":{"version":1,"member":"edit_task_req"}}`.
+    Lacks {
+        /// Of the API.
+        version: u8,
+        /// Its name.
+        member: String,
+    },
+    /// A member of a job in an answer has another name: `{"renamed":{"version":2,"member":"job_id","to":"id"}}`.
+    Renamed {
+        /// Of the API.
+        version: u8,
+        /// Its documented name.
+        member: String,
+        /// Its name here.
+        to: String,
+    },
+    /// A status has another word: `{"word":{"version":1,"word":"WAITING","is":"QUEUED"}}`.
+    Word {
+        /// Of the API.
+        version: u8,
+        /// As documented.
+        word: String,
+        /// As here.
+        is: String,
+    },
+    /// Job ids in answers are numbers: `"numeric_ids"`.
+    NumericIds,
+    /// A view of jobs that are not there is 403 `MPC.10211` and no empty list: `"absent_is_an_error"`.
+    AbsentIsAnError,
+    /// Cancelling what is not there ends in another way: `{"absent_on_cancel":{"status":404,"code":"MPC.10299"}}`.
+    AbsentOnCancel {
+        /// The status in place of 403.
+        status: u16,
+        /// The code in place of `MPC.10211`.
+        code: String,
+    },
+    /// Only one spelling of the project's header is known: `{"project_header":"x-project_id"}`.
+    ProjectHeader(String),
+}
+
+impl Difference {
+    fn project_header(&self) -> Option<&str> {
+        if let Self::ProjectHeader(name) = self { Some(name) } else { None }
+    }
+
+    /// Changes a job as an answer of this version shows it.
+    pub(super) fn apply(&self, of: u8, job: &mut Value) {
+        let Some(members) = job.as_object_mut() else { return };
+        match self {
+            Self::Lacks { version, member } if *version == of => {
+                members.shift_remove(member);
+            }
+            Self::Renamed { version, member, to } if *version == of => {
+                if let Some(value) = members.shift_remove(member) {
+                    members.insert(to.clone(), value);
+                }
+            }
+            Self::Word { version, word, is } if *version == of => {
+                if let Some(status) = members.get_mut("status").filter(|status| **status == **word) {
+                    *status = is.clone().into();
+                }
+            }
+            Self::NumericIds => {
+                if let Some(id) = members.get_mut("job_id") {
+                    *id = as_number(id);
+                }
+            }
+            Self::Lacks { .. }
+            | Self::Renamed { .. }
+            | Self::Word { .. }
+            | Self::NoUrl(_)
+            | Self::Status { .. }
+            | Self::AbsentIsAnError
+            | Self::AbsentOnCancel { .. }
+            | Self::ProjectHeader(_) => {}
+        }
+    }
+}
+
+/// The status that what succeeds has, which is documented to be this one.
+pub(super) fn status(differences: &[Difference], of: &str, documented: StatusCode) -> StatusCode {
+    let other = |difference: &Difference| {
+        let Difference::Status { action, is } = difference else { return None };
+        StatusCode::from_u16(*is).ok().filter(|_| action == of)
+    };
+    differences.iter().find_map(other).unwrap_or(documented)
+}
+
+/// The only spelling of the project's header that is known.
+pub(super) fn project_header(differences: &[Difference]) -> Option<&str> {
+    differences.iter().find_map(Difference::project_header)
+}
+
+fn as_number(id: &Value) -> Value {
+    id.as_str().and_then(|id| id.parse::<u64>().ok()).map_or_else(|| id.clone(), Value::from)
+}
