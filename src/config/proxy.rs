@@ -13,6 +13,7 @@ use super::settings::*;
 use super::upstream;
 use super::yaml::{Node, Value};
 use crate::audit::{RecordedFacts, Target, WhenBlocked};
+use crate::operation::LARGEST_ANSWER;
 use crate::policy::Scope;
 use crate::upstream::{Endpoint, EndpointError};
 use std::ops::RangeInclusive;
@@ -266,7 +267,7 @@ pub(super) fn timeout(page: &Page, node: &Node) -> Option<Duration> {
 pub(super) const LONGEST: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The HTTP parser needs at least 8 KiB.
-/// Room for a few answers at least.
-const BUFFER_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 30;
+/// Room for one answer of the largest kind at least.
+const BUFFER_BYTES: RangeInclusive<u64> = LARGEST_ANSWER as u64..=1 << 30;
 const HEADER_BYTES: RangeInclusive<u64> = 8 << 10..=1 << 20;
 pub(super) const EXAMPLE_ENDPOINT: &str = "https://mpc.cn-north-4.myhuaweicloud.com";

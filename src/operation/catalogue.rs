@@ -84,6 +84,11 @@ pub const ACTIONS: [&str; 3] = [DELETE, CREATE, VIEW];
 /// What the proxy does. Adding an operation is adding a row.
 pub const CATALOGUE: &[Operation] = EDITING.split_at(3).0;
 
+/// Whether any call that needs this action is served. Policies can be written for all of them.
+pub fn is_served(action: &str) -> bool {
+    CATALOGUE.iter().any(|row| row.action == action)
+}
+
 /// The whole life of an editing job.
 pub const EDITING: &[Operation] = &[
     cancel("/v2/{project_id}/editing/jobs/{job_id}", Form::Path),
@@ -134,8 +139,7 @@ const fn view(template: &'static str, version: Version) -> Operation {
         has_body: false,
         access: Access::Read,
         idempotent: true,
-        // A hundred jobs of 13 KB and more.
-        largest_answer: 2 * 1024 * 1024,
+        largest_answer: LARGEST_ANSWER,
     }
 }
 
@@ -155,5 +159,7 @@ const fn create(template: &'static str, version: Version) -> Operation {
     }
 }
 
+/// The most that the answer to any operation may have: a hundred jobs of 13 KB and more.
+pub const LARGEST_ANSWER: usize = 2 * 1024 * 1024;
 /// An error, or one id.
 const SMALL_ANSWER: usize = 64 * 1024;

@@ -10,7 +10,10 @@ mod list;
 mod segment;
 mod target;
 
-pub use catalogue::{ACTIONS, Access, CATALOGUE, CREATE, DELETE, EDITING, Form, JobIds, Operation, VIEW, Version};
+pub use catalogue::{
+    ACTIONS, Access, CATALOGUE, CREATE, DELETE, EDITING, Form, JobIds, LARGEST_ANSWER, Operation, VIEW,
+    Version, is_served,
+};
 pub use list::List;
 pub use segment::Segment;
 pub use target::{Jobs, Target, TargetError};

@@ -3,8 +3,6 @@
 //! It stands last in the module: it reads a target row by row of the catalogue, and writes it anew in the one form that
 //! is signed and sent.
 
-use memchr::memchr;
-
 use super::{CATALOGUE, JobIds, List, Operation, Segment};
 use crate::reason::Reason;
 
@@ -251,7 +249,7 @@ fn split<'p>(template: &str, path: &'p str) -> Option<(&'p str, Option<&'p str>)
     let (mut template, mut rest) = (apart(template).0, path);
     while let Some((before, blank, after)) = next_blank(template) {
         let from = rest.strip_prefix(before)?;
-        let end = memchr(b'/', from.as_bytes()).unwrap_or(from.len());
+        let end = from.find('/').unwrap_or(from.len());
         let part = if blank == PROJECT { &mut project } else { &mut job };
         (*part, rest) = from.split_at_checked(end).map(|(part, rest)| (Some(part), rest))?;
         template = after;
@@ -261,15 +259,12 @@ fn split<'p>(template: &str, path: &'p str) -> Option<(&'p str, Option<&'p str>)
 
 /// The path, and the query where there is one.
 fn apart(target: &str) -> (&str, Option<&str>) {
-    let query =
-        memchr(b'?', target.as_bytes()).and_then(|at| Some((target.get(..at)?, target.get(at + 1..))));
-    query.unwrap_or((target, None))
+    target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)))
 }
 
 /// The template up to its first blank, the blank, and what follows it.
 fn next_blank(template: &str) -> Option<(&str, &str, &str)> {
-    let [start, end] = [b'{', b'}'].map(|brace| memchr(brace, template.as_bytes()));
-    let (start, end) = (start?, end?);
+    let (start, end) = (template.find('{')?, template.find('}')?);
     Some((template.get(..start)?, template.get(start..=end)?, template.get(end + 1..)?))
 }
 

@@ -5,7 +5,7 @@
 
 use std::{fs, path::Path};
 
-use crate::config::Limits;
+use crate::{config::Limits, operation::LARGEST_ANSWER};
 
 /// As many bytes as the cgroup of this process allows. `None` where there is no limit, or nobody knows.
 pub fn available() -> Option<usize> {
@@ -54,8 +54,8 @@ const BASE: usize = 14 << 20;
 const CONNECTION: usize = 16 << 10;
 /// A call under way, with its connection to upstream, but without the answer.
 const CALL: usize = 20 << 10;
-/// Room for a few answers.
-const LEAST: usize = 1 << 20;
+/// Room for one answer, of the largest kind: with less, no job could ever be looked up.
+const LEAST: usize = LARGEST_ANSWER;
 
 #[cfg(test)]
 mod tests {
@@ -91,12 +91,15 @@ mod tests {
         let all = Limits::default();
         assert_eq!(fit(&all, None), all);
         assert_eq!(fit(&all, Some(256 << 20)), all);
-        for megabytes in [16, 32, 64] {
+        for megabytes in [17, 32, 64] {
             let limits = fit(&all, Some(megabytes << 20));
             let taken =
                 BASE + limits.connections * CONNECTION + limits.in_flight * CALL + limits.buffer_bytes;
             assert!(taken <= megabytes << 20, "{limits:?}");
             assert!(limits.connections >= 1 && limits.in_flight >= 1);
         }
+        // Too little for anything: then for one of each, and one answer.
+        let least = fit(&all, Some(1 << 20));
+        assert_eq!((least.connections, least.in_flight, least.buffer_bytes), (1, 1, LARGEST_ANSWER));
     }
 }

@@ -13,7 +13,7 @@ use crate::harness::{Authority, Client, Proxy, Scripted, Setup, Wire, cancel, wa
 
 #[test]
 fn unfinished_heads_take_up_no_more_than_there_is_and_keep_nobody_out() {
-    let proxy = Setup::new().section("limits: { buffer_bytes: 1MiB, header_timeout: 1h }").start();
+    let proxy = Setup::new().section("limits: { buffer_bytes: 2MiB, header_timeout: 1h }").start();
     let whole = cancel("none");
     let unfinished =
         format!("{}X-A: {}", whole.trim_end_matches("\r\n\r\n").to_owned() + "\r\n", "a".repeat(15_000));
@@ -25,7 +25,7 @@ fn unfinished_heads_take_up_no_more_than_there_is_and_keep_nobody_out() {
         })
         .collect();
     // As many as there is room for: 15 KiB each.
-    wait_for("room", || (crowded(&proxy) >= 300 - 70).then_some(()));
+    wait_for("room", || (crowded(&proxy) >= 300 - 140).then_some(()));
     for _ in 0..3 {
         assert_eq!(proxy.send(&whole).status, 403);
         // In two pieces, it needs room itself.
@@ -42,11 +42,11 @@ fn unfinished_heads_take_up_no_more_than_there_is_and_keep_nobody_out() {
 fn hellos_without_end_take_up_no_more_than_there_is_and_keep_nobody_out() {
     let authority = Authority::new();
     let proxy =
-        Setup::new().mesh(&authority).section("limits: { buffer_bytes: 1MiB, header_timeout: 1h }").start();
+        Setup::new().mesh(&authority).section("limits: { buffer_bytes: 2MiB, header_timeout: 1h }").start();
     // The beginning of a hello of 60 KiB, in whole records.
     let mut hello = vec![0x16, 3, 1, 0x40, 0, 1, 0, 0xf0, 0];
     hello.resize(5 + 16 * 1024, 0);
-    let held: Vec<TcpStream> = (0..200)
+    let held: Vec<TcpStream> = (0..300)
         .map(|_| {
             let mut stream = TcpStream::connect(proxy.address("mesh")).unwrap();
             stream.write_all(&hello).unwrap();
@@ -77,26 +77,26 @@ fn a_call_is_not_sent_where_there_is_no_room_for_its_answer() {
         .upstream(&upstream.url())
         .file("token", "MIIE")
         .credential("{ token_file: { path: token } }")
-        .section("limits: { buffer_bytes: 1MiB }")
+        .section("limits: { buffer_bytes: 2MiB }")
         .start();
     // 64 KiB each.
-    let mut held: Vec<Wire> = (0..16)
+    let mut held: Vec<Wire> = (0..32)
         .map(|_| {
             let mut wire = proxy.connect();
             wire.write(cancel("100211"));
             wire
         })
         .collect();
-    wait_for("calls upstream", || (upstream.heads().len() == 16).then_some(()));
+    wait_for("calls upstream", || (upstream.heads().len() == 32).then_some(()));
     let answer = proxy.send(cancel("100211"));
     answer.is_refusal(503, "PROXY.Overloaded");
     proxy.record(&answer).says(json!({ "outcome": "refused", "upstream.attempts": 0 }));
     // One that waits has its turn when there is room again.
     let mut waits = proxy.connect();
     waits.write(cancel("100211"));
-    (0..17).for_each(|_| release.send(()).unwrap());
+    (0..33).for_each(|_| release.send(()).unwrap());
     assert!(held.iter_mut().chain([&mut waits]).all(|wire| wire.answer().status == 204));
-    upstream.saw(17);
+    upstream.saw(33);
 }
 
 /// How many connections had to go for others.
