@@ -20,7 +20,7 @@ use arc_swap::ArcSwap;
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{Request, Response, request};
 use mpc_auth_proxy::{
-    audit::{Recent, Sink, Target, WhenBlocked},
+    audit::{Recent, RecordedFacts, Sink, Target, WhenBlocked},
     clock::{self, Clocks},
     config::{self, Hosts, Settings},
     credential::{Renewal, Round, Surroundings},
@@ -145,6 +145,7 @@ async fn stack(upstream: SocketAddr) -> Stack {
         in_force: Arc::new(ArcSwap::from_pointee(in_force)),
         projects: vec![Arc::new(project)],
         sink,
+        recorded_facts: RecordedFacts::Values,
         recent: Arc::new(Recent::default()),
         freeze: Freeze::default(),
         metrics,

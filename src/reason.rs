@@ -25,6 +25,13 @@ macro_rules! reasons {
                 }
             }
 
+            /// What a look-up's failure begins with, where the cause may be a call's, too, and does not say it.
+            pub fn lookup_subject(self) -> &'static str {
+                let word = self.as_str();
+                let says_it = word.starts_with("lookup_") || word.starts_with("fact_");
+                if says_it { "" } else { "the job could not be looked up: " }
+            }
+
             const fn text(self) -> &'static str {
                 match self {
                     $(Self::$name => $text,)*
@@ -119,6 +126,8 @@ reasons! {
     // Whether it may be.
     NoRule = "no_rule", "the policy does not allow it: no rule does";
     DeniedByRule = "denied_by_rule", "the policy does not allow it: a rule denies it";
+    NoSuchJob = "no_such_job", "the policy does not allow it: there is no such job";
+    DeniedLookups = "denied_lookups", "ten look-ups of this caller were denied within a minute";
     CallerLimit = "caller_limit", "this caller has reached its limit";
     ProjectLimit = "project_limit", "the callers of this project together have reached its limit";
     Overloaded = "overloaded", "too many requests are under way";
@@ -134,6 +143,9 @@ reasons! {
     LookupMalformed = "lookup_malformed", "the job could not be looked up: upstream's answer cannot be read";
     LookupForeignJob = "lookup_foreign_job", "the job could not be looked up: upstream answered about another";
     LookupDoubledJob = "lookup_doubled_job", "the job could not be looked up: upstream answered about it twice";
+    FactNotInAnswer = "fact_not_in_answer", "the job could not be looked up: upstream's answer does not say what the policy asks for";
+    FactUnknownWord = "fact_unknown_word", "the job could not be looked up: upstream's answer has a word for its state that is not known";
+    FactNotLookedUp = "fact_not_looked_up", "the policy changed meanwhile, and asks for what was not looked up of the job";
     // What became of it.
     UpstreamDns = "upstream_dns", "the name of upstream cannot be resolved";
     UpstreamConnect = "upstream_connect", "upstream cannot be reached";

@@ -9,20 +9,19 @@ use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
 
 use crate::{
-    audit::{Recent, Sink},
+    audit::{Recent, RecordedFacts, Sink},
     config::{Limits, UpstreamSettings},
     limit::{Cutoff, Freeze, Room},
     metrics::Metrics,
     stage::{
-        Audit, AuditLayer, Authenticate, Authorize, Clearance, Compose, ConcurrencyLimit,
-        ConcurrencyLimitLayer, Decide, Entrust, EntrustLayer, Forward, InForce, Limit, Project, Receive,
+        Audit, AuditLayer, Authenticate, Authorize, Clearance, ConcurrencyLimit, ConcurrencyLimitLayer,
+        Decide, Entrust, EntrustLayer, Forward, InForce, Limit, LookupLayer, LookupStage, Project, Receive,
         Respond, RespondLayer, Retry, RetryLayer, Route, StageLayer, Staged,
     },
 };
 
 /// The request path: an [`Arrival`](crate::stage::Arrival) in, an answer out, and nothing else can come of it.
-pub type Stack =
-    Arc<Audit<Respond<ConcurrencyLimit<Staged<Decide, Staged<Compose, Retry<Entrust<Forward>>>>>>>>;
+pub type Stack = Arc<Audit<Respond<ConcurrencyLimit<Staged<Decide, LookupStage<Retry<Entrust<Forward>>>>>>>>;
 
 /// What the stages work with.
 #[derive(Clone)]
@@ -33,6 +32,8 @@ pub struct Parts {
     pub projects: Vec<Arc<Project>>,
     /// Where the records go.
     pub sink: Sink,
+    /// What of the facts of jobs stands in them.
+    pub recorded_facts: RecordedFacts,
     /// The last of them.
     pub recent: Arc<Recent>,
     /// Whether everything is refused.
@@ -56,9 +57,11 @@ pub struct Capacity {
 
 /// Builds a stack.
 pub fn build(limits: &Limits, upstream: &UpstreamSettings, capacity: Capacity, parts: Parts) -> Stack {
-    let Parts { in_force, projects, sink, recent, freeze, metrics, hostname, cutoff } = parts;
+    let Parts { in_force, projects, sink, recorded_facts, recent, freeze, metrics, hostname, cutoff } = parts;
     let authorize = Authorize::new(Arc::clone(&metrics));
     let clearance = Clearance::new(Arc::clone(&in_force), authorize.clone(), freeze.clone(), cutoff);
+    let lookup =
+        LookupLayer::new(Arc::clone(&in_force), authorize.clone(), Arc::clone(&metrics), recorded_facts);
     let stack = ServiceBuilder::new()
         // Observe: exactly one record a request, and the one map from errors to answers.
         .layer(AuditLayer::new(sink.clone(), recent, Arc::clone(&metrics), hostname))
@@ -74,9 +77,10 @@ pub fn build(limits: &Limits, upstream: &UpstreamSettings, capacity: Capacity, p
             authorize,
             limit: Limit::new(freeze, Arc::clone(&metrics)),
         }))
+        // Where that depends on what its job is: looked up, by the stages below, and decided then.
+        .layer(lookup)
         // Act: a new request, lent the credential in force for each attempt; cleared once more and signed when
         // nothing is left to be waited for.
-        .layer(StageLayer::new(Compose))
         .layer(RetryLayer::new(upstream.attempts, upstream.stale))
         .layer(EntrustLayer)
         .service(Forward::new(capacity.room, sink, metrics, clearance));

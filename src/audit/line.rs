@@ -7,6 +7,7 @@ use std::{cell::RefCell, fmt::Debug};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::clock::EachSecond;
 
@@ -67,6 +68,39 @@ impl Line {
         self.json(&value);
     }
 
+    /// Adds a number that few lines have, where it is there.
+    pub(super) fn number_if_any<T: Serialize + Debug + Copy>(&mut self, name: Name, value: Option<T>) {
+        if value.is_some() {
+            self.number(name, value);
+        }
+    }
+
+    /// Adds a document that few lines have, where it is there; of an object what the line still has room for, member by
+    /// member. It is the last field.
+    pub(super) fn document_if_any(&mut self, name: Name, value: Option<&Value>) {
+        let Some(value) = value else { return };
+        self.name(name);
+        let Value::Object(members) = value else {
+            self.json(value);
+            return;
+        };
+        self.0.push(b'{');
+        let first = self.0.len();
+        for (name, value) in members {
+            let before = self.0.len();
+            if before > first {
+                self.0.push(b',');
+            }
+            self.json(name);
+            self.0.push(b':');
+            self.json(value);
+            if self.0.len() + ENDS.len() > MAX_LINE {
+                self.0.truncate(before);
+            }
+        }
+        self.0.push(b'}');
+    }
+
     /// Adds a moment, to the millisecond.
     pub(super) fn moment(&mut self, name: Name, moment: DateTime<Utc>) {
         self.name(name);
@@ -80,7 +114,7 @@ impl Line {
 
     /// Ends the line.
     pub(super) fn finish(mut self) -> Vec<u8> {
-        self.0.extend_from_slice(b"}\n");
+        self.0.extend_from_slice(END);
         self.0
     }
 
@@ -119,6 +153,11 @@ fn is_plain(text: &str) -> bool {
     !text.bytes().fold(false, |special, byte| special | (byte < b' ') | (byte == b'"') | (byte == b'\\'))
 }
 
+/// No line is longer: every field is bounded, and facts take what the others leave.
+pub(super) const MAX_LINE: usize = 4096;
+const END: &[u8] = b"}\n";
+/// Of a document, and of the line.
+const ENDS: &[u8] = b"}}\n";
 const NOTHING: &[u8] = b"null";
 /// Most lines are shorter.
 const USUAL: usize = 1024;

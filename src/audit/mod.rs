@@ -11,6 +11,7 @@ mod line;
 mod lock;
 mod opened;
 mod trouble;
+mod trail;
 mod output;
 mod interrupted;
 mod recent;
@@ -20,6 +21,7 @@ mod sink;
 use std::{mem::replace, sync::Arc, time::Duration};
 
 use chrono::{DateTime, SubsecRound, Utc};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::reason::Reason;
@@ -28,6 +30,7 @@ pub use opened::{OpenError, Target};
 pub use recent::Recent;
 pub use seen::{Seen, SeenError};
 pub use sink::{Announced, Blocked, Sink, SinkStats, Slot, WhenBlocked};
+pub use trail::Trail;
 pub use trouble::Blockage;
 
 /// What of the facts of a job that decided stands in a record.
@@ -89,23 +92,17 @@ pub struct Record {
     pub credential: Option<Arc<str>>,
     /// The first four characters of its access key.
     pub key_hint: Option<String>,
-    /// How often upstream was tried.
-    pub attempts: u32,
-    /// Whether a byte of any attempt may have reached upstream.
-    pub maybe_sent: bool,
-    /// Upstream's status.
-    pub upstream_status: Option<u16>,
-    /// Upstream's own request id.
-    pub upstream_request_id: Option<String>,
-    /// The `error_code` of upstream's answer.
-    pub upstream_error_code: Option<String>,
+    /// What became of the call itself.
+    pub call: Trail,
+    /// What became of looking its job up.
+    pub lookup: Trail,
+    /// The facts of the job that decided, by their keys, as they are to be told.
+    pub facts: Option<Box<Value>>,
     /// How it ended.
     pub outcome: Option<Outcome>,
     /// Why it did not end well.
     pub error: Option<Failure>,
     duration: Option<Duration>,
-    /// The time spent on attempts.
-    pub upstream_duration: Option<Duration>,
     /// The trace id of the caller's `traceparent`.
     pub trace_id: Option<String>,
 }
@@ -179,15 +176,12 @@ impl Record {
             policy_mode: None,
             credential: None,
             key_hint: None,
-            attempts: 0,
-            maybe_sent: false,
-            upstream_status: None,
-            upstream_request_id: None,
-            upstream_error_code: None,
+            call: Trail::default(),
+            lookup: Trail::default(),
+            facts: None,
             outcome: None,
             error: None,
             duration: None,
-            upstream_duration: None,
             trace_id: None,
         }
     }
@@ -208,7 +202,7 @@ impl Record {
     /// have been sent, its outcome is unknown.
     pub fn line(&mut self, duration: Duration) -> Vec<u8> {
         self.duration = Some(duration);
-        let open = if self.maybe_sent { Outcome::Unknown } else { Outcome::Abandoned };
+        let open = if self.call.maybe_sent { Outcome::Unknown } else { Outcome::Abandoned };
         self.outcome.get_or_insert(open);
         self.written()
     }
@@ -251,18 +245,22 @@ impl Record {
         line.word(name!("policy.mode"), self.policy_mode);
         line.text(name!("credential.name"), self.credential.as_ref());
         line.text(name!("credential.key_hint"), self.key_hint.as_ref());
-        line.number(name!("upstream.attempts"), Some(self.attempts));
-        line.number(name!("upstream.status_code"), self.upstream_status);
-        line.text(name!("upstream.request_id"), self.upstream_request_id.as_ref());
-        line.text(name!("upstream.error_code"), self.upstream_error_code.as_ref());
+        line.number(name!("upstream.attempts"), Some(self.call.attempts));
+        line.number(name!("upstream.status_code"), self.call.status);
+        line.text(name!("upstream.request_id"), self.call.request_id.as_ref());
+        line.text(name!("upstream.error_code"), self.call.error_code.as_ref());
         line.word(name!("outcome"), self.outcome.map(Outcome::as_str));
         let error = self.error.as_ref();
         line.word(name!("error.type"), error.map(|error| error.code));
         line.text_if_any(name!("error.reason"), error.map(|error| error.reason.as_str()));
         line.text_if_any(name!("error.message"), error.map(|error| &error.message));
         line.number(name!("duration_ms"), self.duration.map(millis));
-        line.number(name!("upstream.duration_ms"), self.upstream_duration.map(millis));
+        line.number(name!("upstream.duration_ms"), self.call.duration.map(millis));
         line.text(name!("trace_id"), self.trace_id.as_ref());
+        line.number_if_any(name!("lookup.status_code"), self.lookup.status);
+        line.text_if_any(name!("lookup.request_id"), self.lookup.request_id.as_ref());
+        line.number_if_any(name!("lookup.duration_ms"), self.lookup.duration.map(millis));
+        line.document_if_any(name!("facts"), self.facts.as_deref());
         line.finish()
     }
 }
@@ -279,6 +277,12 @@ pub fn bounded(text: &str) -> String {
     text.get(..end.map_or(text.len(), |(end, _)| end)).unwrap_or_default().to_owned()
 }
 
+/// A fact of a job, bounded so that a line is too.
+pub fn bounded_bytes(text: &str) -> &str {
+    let end = text.floor_char_boundary(LONGEST_FACT);
+    text.get(..end).unwrap_or_default()
+}
+
 /// In milliseconds, to the microsecond.
 fn millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
@@ -286,6 +290,8 @@ fn millis(duration: Duration) -> f64 {
 
 /// In characters.
 const LONGEST: usize = 128;
+/// In bytes.
+const LONGEST_FACT: usize = 256;
 const REQUEST: &str = "request";
 const INTENT: &str = "intent";
 
@@ -303,7 +309,7 @@ mod tests {
         let mut record = record();
         record.outcome = Some(Outcome::Refused);
         let line = record.line(Duration::from_micros(1500));
-        let json: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&line).unwrap();
+        let json: serde_json::Map<String, Value> = serde_json::from_slice(&line).unwrap();
         assert_eq!(line.iter().filter(|b| **b == b'\n').count(), 1);
         assert_eq!(json["timestamp"], "2026-01-15T08:30:00.123Z");
         assert_eq!(json["outcome"], "refused");
@@ -315,20 +321,35 @@ mod tests {
     #[test]
     fn no_input_can_forge_a_line() {
         let mut record = record();
-        record.upstream_request_id = Some("x\"}\n{\"event\":\"request\"\u{2028}".into());
+        record.call.request_id = Some("x\"}\n{\"event\":\"request\"\u{2028}".into());
         let line = record.line(Duration::ZERO);
         assert_eq!(line.iter().filter(|b| **b == b'\n').count(), 1);
-        let json: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        let json: Value = serde_json::from_slice(&line).unwrap();
         assert_eq!(json["upstream.request_id"], "x\"}\n{\"event\":\"request\"\u{2028}");
+    }
+
+    #[test]
+    fn facts_take_no_more_of_a_line_than_there_is_and_each_is_whole_or_left_out() {
+        let mut record = record();
+        let objects: Value = (0..16).map(|_| "\u{1}".repeat(256)).collect();
+        let owner = Value::from("editor-api/1");
+        let facts =
+            [("mpc:Input", objects.clone()), ("mpc:UserData", owner.clone()), ("mpc:Output", objects)];
+        record.facts =
+            Some(Box::new(facts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()));
+        let line = record.line(Duration::ZERO);
+        assert!(line.len() <= line::MAX_LINE, "{}", line.len());
+        let json: Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(json["facts"], serde_json::json!({ "mpc:UserData": owner }));
     }
 
     #[test]
     fn a_request_nobody_answered_was_abandoned_or_is_unknown() {
         for (maybe_sent, outcome) in [(false, "abandoned"), (true, "unknown")] {
             let mut record = record();
-            record.maybe_sent = maybe_sent;
+            record.call.maybe_sent = maybe_sent;
             let line = record.line(Duration::ZERO);
-            let json: serde_json::Value = serde_json::from_slice(&line).unwrap();
+            let json: Value = serde_json::from_slice(&line).unwrap();
             assert_eq!(json["outcome"], outcome);
         }
     }

@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     Record,
     interrupted::close_interrupted,
+    line::MAX_LINE,
     opened::{OpenError, Target},
     output::Output,
     trouble::{Blockage, PATIENCE},
@@ -115,6 +116,11 @@ impl Sink {
             self.soon(|sink| sink.output().write_now(&mut line).then_some(())).await?;
         }
         Ok(Announced(()))
+    }
+
+    /// For what changes nothing: there is nothing to announce.
+    pub fn announce_nothing() -> Announced {
+        Announced(())
     }
 
     /// Writes the line that the slot was taken for. While there is no room it waits: it is never dropped where calls
@@ -231,7 +237,8 @@ impl Sink {
 
     /// What a call may write.
     fn room(&self) -> u64 {
-        if self.write_ahead { 2 * MAX_LINE } else { MAX_LINE }
+        let line = MAX_LINE as u64;
+        if self.write_ahead { 2 * line } else { line }
     }
 
     /// Tries again until a reader has had the time to catch up. A disk is not waited for, nor a reader that others
@@ -293,8 +300,6 @@ const LAST_REFUSALS: Duration = Duration::from_secs(2);
 const LAST_LINES: Duration = Duration::from_millis(500);
 /// As many lost records are put into the log at most.
 const TOLD: usize = 100;
-/// No line is longer: every field is bounded.
-const MAX_LINE: u64 = 4096;
 
 #[cfg(test)]
 mod tests {

@@ -5,26 +5,22 @@
 //! back is true: a caller that waits as long, and is alone, is let through. That all of them together are not too
 //! many for this process is not asked here: that is the stack's concurrency limit.
 
+mod cutoff;
+mod denials;
 mod freeze;
+mod quota;
 mod room;
 
-use std::{
-    num::NonZeroU32,
-    sync::{
-        Arc,
-        atomic::{
-            AtomicBool,
-            Ordering::{Acquire, Release},
-        },
-    },
-    time::Duration,
-};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use foldhash::HashMap;
-use governor::{DefaultDirectRateLimiter, Quota, clock::Clock, clock::DefaultClock};
+use governor::{DefaultDirectRateLimiter, clock::Clock, clock::DefaultClock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+pub use cutoff::Cutoff;
+use denials::Denials;
 pub use freeze::{Freeze, Frozen, Said, Whom};
+use quota::Quota;
 pub use room::{Room, Taken};
 
 use crate::{identity::CallerId, reason::Reason};
@@ -63,18 +59,48 @@ pub fn fair_share(in_flight: usize, callers: usize) -> Option<NonZeroU32> {
 pub struct Limiter {
     callers: HashMap<CallerId, Arc<Caller>>,
     /// By project id.
-    projects: HashMap<Arc<str>, Arc<Bucket>>,
+    projects: HashMap<Arc<str>, Arc<Quota>>,
+    denials: Arc<Denials>,
+    /// The same of trials of calls that are denied anyway.
+    trials: Arc<Denials>,
 }
 
 /// A call that is within its limits, until it is dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Admission {
     _in_flight: Option<OwnedSemaphorePermit>,
+    /// What one call was taken from that is perhaps not made.
+    project: Option<Arc<Quota>>,
+    has_trial: bool,
 }
 
-/// Whether the time that a stopping process has to finish is over. Clones share it.
-#[derive(Clone, Default)]
-pub struct Cutoff(Arc<AtomicBool>);
+/// A call as limits see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Whose.
+    pub caller: &'a CallerId,
+    /// The IAM action.
+    pub action: &'a str,
+    /// The project by its id.
+    pub project_id: &'a str,
+    /// What it takes upstream.
+    pub calls: Calls,
+}
+
+/// What a call of a caller takes upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Calls {
+    /// One that changes something.
+    Write,
+    /// One that looks.
+    View,
+    /// One that looks, and then perhaps one that changes something.
+    LookupAndWrite,
+    /// One that changes something; and, where much is left, before it one that looks.
+    TrialAndWrite,
+    /// Where much is left, one that looks, for a call that is denied anyway.
+    Trial,
+}
 
 /// Whose limit was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,6 +109,8 @@ pub enum Scope {
     Caller,
     /// The project's, which all callers share.
     Project,
+    /// What one caller may be denied by what was looked up for it.
+    DeniedLookups,
 }
 
 /// A limit was reached.
@@ -115,6 +143,7 @@ impl Scope {
         match self {
             Self::Caller => Reason::CallerLimit,
             Self::Project => Reason::ProjectLimit,
+            Self::DeniedLookups => Reason::DeniedLookups,
         }
     }
 }
@@ -135,10 +164,11 @@ impl Limiter {
             (id, caller)
         });
         let projects = projects.into_iter().map(|(id, rate)| {
-            let bucket = Bucket::new(rate, before.projects.get(&id));
-            (id, bucket)
+            let quota = Quota::new(rate, before.projects.get(&id));
+            (id, quota)
         });
-        Self { callers: callers.collect(), projects: projects.collect() }
+        let (denials, trials) = (Arc::clone(&before.denials), Arc::clone(&before.trials));
+        Self { callers: callers.collect(), projects: projects.collect(), denials, trials }
     }
 
     /// Takes what one call needs.
@@ -146,27 +176,45 @@ impl Limiter {
     /// # Errors
     /// Where there is not enough. What was taken from the caller is not given back when the project has none: a
     /// caller that keeps trying is slowed down by its own limit too.
-    pub fn admit(&self, caller: &CallerId, action: &str, project_id: &str) -> Result<Admission, Exceeded> {
-        let in_flight = match self.callers.get(caller) {
-            Some(caller) => caller.admit(action)?,
+    pub fn admit(&self, asked: &Asked<'_>) -> Result<Admission, Exceeded> {
+        match asked.calls {
+            Calls::LookupAndWrite => self.denials.check(asked.caller)?,
+            Calls::Trial => self.trials.check(asked.caller)?,
+            Calls::Write | Calls::View | Calls::TrialAndWrite => {}
+        }
+        let in_flight = match self.callers.get(asked.caller) {
+            Some(caller) => caller.admit(asked.action)?,
             None => None,
         };
-        if let Some(project) = self.projects.get(project_id) {
-            take(&project.left, Scope::Project)?;
+        let project = self.projects.get(asked.project_id);
+        let has_trial = match project {
+            Some(project) => project.admit(asked.calls)?,
+            None => matches!(asked.calls, Calls::TrialAndWrite | Calls::Trial),
+        };
+        if has_trial && asked.calls == Calls::Trial {
+            self.trials.note(asked.caller);
         }
-        Ok(Admission { _in_flight: in_flight })
+        let project = project.filter(|_| asked.calls == Calls::LookupAndWrite).map(Arc::clone);
+        Ok(Admission { _in_flight: in_flight, project, has_trial })
+    }
+
+    /// Notes that a call of this caller was denied by what was looked up.
+    pub fn lookup_denied(&self, caller: &CallerId) {
+        self.denials.note(caller);
     }
 }
 
-impl Cutoff {
-    /// From now on nothing is sent any more.
-    pub fn end(&self) {
-        self.0.store(true, Release);
+impl Admission {
+    /// Whether there is enough left to look a job up for nothing but a rule under observation.
+    pub fn has_trial(&self) -> bool {
+        self.has_trial
     }
 
-    /// Whether nothing may be sent any more.
-    pub fn is_over(&self) -> bool {
-        self.0.load(Acquire)
+    /// Gives back what the call itself would have taken of its project: only its job was looked up.
+    pub fn give_back(&self) {
+        if let Some(project) = &self.project {
+            project.give_back();
+        }
     }
 }
 
@@ -215,8 +263,8 @@ impl Rate {
     fn bucket(self) -> DefaultDirectRateLimiter {
         let period = self.per / self.count.get();
         // A period that rounds to nothing is no limit that a clock of nanoseconds could hold.
-        let quota = Quota::with_period(period.max(Duration::from_nanos(1)));
-        let quota = quota.unwrap_or_else(|| Quota::per_second(self.count));
+        let quota = governor::Quota::with_period(period.max(Duration::from_nanos(1)));
+        let quota = quota.unwrap_or_else(|| governor::Quota::per_second(self.count));
         DefaultDirectRateLimiter::direct(quota.allow_burst(self.burst))
     }
 }
@@ -248,6 +296,14 @@ mod tests {
         CallerId::parse(name).unwrap()
     }
 
+    fn admit(
+        limiter: &Limiter,
+        name: &str,
+        (action, project_id): (&str, &str),
+    ) -> Result<Admission, Exceeded> {
+        limiter.admit(&Asked { caller: &caller(name), action, project_id, calls: Calls::Write })
+    }
+
     fn limiter(before: &Limiter, count: u32) -> Limiter {
         let limits = CallerLimits { rate: Some(per_hour(count, 3)), ..CallerLimits::default() };
         Limiter::new([(caller("a"), limits)], [("p".into(), per_hour(60, 5))], before)
@@ -257,37 +313,35 @@ mod tests {
     fn a_caller_has_its_burst_and_then_its_rate() {
         let limiter = limiter(&Limiter::default(), 60);
         for _ in 0..3 {
-            limiter.admit(&caller("a"), DELETE, "other").unwrap();
+            admit(&limiter, "a", (DELETE, "other")).unwrap();
         }
-        let exceeded = limiter.admit(&caller("a"), DELETE, "other").unwrap_err();
+        let exceeded = admit(&limiter, "a", (DELETE, "other")).unwrap_err();
         assert_eq!(exceeded.scope, Scope::Caller);
         assert!(
             exceeded.retry_after > Duration::from_secs(50) && exceeded.retry_after <= Duration::from_secs(60)
         );
-        limiter.admit(&caller("b"), DELETE, "other").unwrap();
+        admit(&limiter, "b", (DELETE, "other")).unwrap();
     }
 
     #[test]
     fn all_callers_share_the_projects_quota() {
         let limiter = limiter(&Limiter::default(), 60);
         for name in ["a", "b", "c", "d", "e"] {
-            limiter.admit(&caller(name), DELETE, "p").unwrap();
+            admit(&limiter, name, (DELETE, "p")).unwrap();
         }
-        assert_eq!(limiter.admit(&caller("f"), DELETE, "p").unwrap_err().scope, Scope::Project);
-        limiter.admit(&caller("f"), DELETE, "other").unwrap();
+        assert_eq!(admit(&limiter, "f", (DELETE, "p")).unwrap_err().scope, Scope::Project);
+        admit(&limiter, "f", (DELETE, "other")).unwrap();
     }
 
     #[test]
     fn calls_under_way_are_counted_until_they_are_over() {
         let limits = CallerLimits { in_flight: Some(number(2)), ..CallerLimits::default() };
         let limiter = Limiter::new([(caller("a"), limits)], [], &Limiter::default());
-        let (one, _two) = (
-            limiter.admit(&caller("a"), DELETE, "p").unwrap(),
-            limiter.admit(&caller("a"), DELETE, "p").unwrap(),
-        );
-        assert_eq!(limiter.admit(&caller("a"), DELETE, "p").unwrap_err().retry_after, A_CALL);
+        let (one, _two) =
+            (admit(&limiter, "a", (DELETE, "p")).unwrap(), admit(&limiter, "a", (DELETE, "p")).unwrap());
+        assert_eq!(admit(&limiter, "a", (DELETE, "p")).unwrap_err().retry_after, A_CALL);
         drop(one);
-        limiter.admit(&caller("a"), DELETE, "p").unwrap();
+        admit(&limiter, "a", (DELETE, "p")).unwrap();
     }
 
     #[test]
@@ -303,10 +357,10 @@ mod tests {
     fn a_reload_refills_only_what_it_changes() {
         let before = limiter(&Limiter::default(), 60);
         for _ in 0..3 {
-            before.admit(&caller("a"), DELETE, "other").unwrap();
+            admit(&before, "a", (DELETE, "other")).unwrap();
         }
-        assert!(limiter(&before, 60).admit(&caller("a"), DELETE, "other").is_err());
-        assert!(limiter(&before, 61).admit(&caller("a"), DELETE, "other").is_ok());
+        assert!(admit(&limiter(&before, 60), "a", (DELETE, "other")).is_err());
+        assert!(admit(&limiter(&before, 61), "a", (DELETE, "other")).is_ok());
     }
 
     #[test]
@@ -318,13 +372,13 @@ mod tests {
         };
         let day = Rate { per: Duration::from_secs(86_400), ..per_hour(2, 2) };
         let before = limiter(None, day, &Limiter::default());
-        let creates = |limiter: &Limiter| limiter.admit(&caller("a"), CREATE, "p").err();
+        let creates = |limiter: &Limiter| admit(limiter, "a", (CREATE, "p")).err();
         assert_eq!([creates(&before), creates(&before)], [None, None]);
         let exceeded = creates(&before).unwrap();
         assert_eq!(exceeded.scope, Scope::Caller);
         assert!(exceeded.retry_after > Duration::from_secs(40_000), "{exceeded:?}");
-        before.admit(&caller("a"), DELETE, "p").unwrap();
-        before.admit(&caller("b"), CREATE, "p").unwrap();
+        admit(&before, "a", (DELETE, "p")).unwrap();
+        admit(&before, "b", (CREATE, "p")).unwrap();
         assert!(creates(&limiter(Some(per_hour(60, 5)), day, &before)).is_some());
         assert!(creates(&limiter(None, per_hour(2, 2), &before)).is_none());
     }

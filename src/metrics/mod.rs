@@ -45,6 +45,7 @@ pub struct Metrics {
     upstream_duration: Histogram,
     upstream_errors: Family<KindLabels, Counter>,
     refusals: Family<ReasonLabels, Counter>,
+    lookups: Family<OutcomeLabels, Counter>,
     in_flight: Gauge,
     refreshes: Family<RefreshLabels, Counter>,
     reloads: Family<OutcomeLabels, Counter>,
@@ -81,6 +82,17 @@ pub enum Format {
 
 /// A request that is under way, counted until it is dropped.
 pub struct InFlight(Gauge<i64, AtomicI64>);
+
+/// What a look-up of a job came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LookedUp {
+    /// Upstream told what the job is.
+    Facts,
+    /// There is no such job.
+    Absent,
+    /// Nobody can say.
+    Unknown,
+}
 
 /// What metrics are foreseen for.
 pub struct Foreseen<'a> {
@@ -138,6 +150,7 @@ impl Metrics {
             upstream_duration: Histogram::new(BUCKETS),
             upstream_errors: Family::default(),
             refusals: Family::default(),
+            lookups: Family::default(),
             in_flight: Gauge::default(),
             refreshes: Family::default(),
             reloads: Family::default(),
@@ -210,6 +223,11 @@ impl Metrics {
         self.upstream_errors.get_or_create(&KindLabels { kind }).inc();
     }
 
+    /// Counts a look-up of a job.
+    pub fn looked_up(&self, found: LookedUp) {
+        self.lookups.get_or_create(&OutcomeLabels { outcome: found.as_str() }).inc();
+    }
+
     /// Counts that a credential's source was asked.
     pub fn refreshed(&self, credential: &Arc<str>, succeeded: bool) {
         self.refreshes.get_or_create(&RefreshLabels::new(credential, succeeded)).inc();
@@ -247,6 +265,9 @@ impl Metrics {
         for kind in ["connect", "closed", "stale", "timeout", "invalid"] {
             drop(self.upstream_errors.get_or_create(&KindLabels { kind }));
         }
+        for found in LookedUp::ALL {
+            drop(self.lookups.get_or_create(&OutcomeLabels { outcome: found.as_str() }));
+        }
         for reason in Reason::ALL {
             drop(self.refusals.get_or_create(&ReasonLabels { reason: reason.as_str() }));
         }
@@ -271,6 +292,7 @@ impl Metrics {
         );
         r.register("upstream_errors", "Attempts without an acceptable answer", self.upstream_errors.clone());
         r.register("refusals", "Requests that were refused or failed, by cause", self.refusals.clone());
+        r.register("lookups", "Look-ups of jobs that a decision waited for", self.lookups.clone());
         r.register("in_flight_requests", "Requests under way", self.in_flight.clone());
         let help = "How often a credential's source was asked";
         r.register("credential_refreshes", help, self.refreshes.clone());
@@ -300,6 +322,18 @@ impl Metrics {
         r.register("reload_pending", help, self.reload_pending.clone());
         self.connections.register(r);
         self
+    }
+}
+
+impl LookedUp {
+    const ALL: [Self; 3] = [Self::Facts, Self::Absent, Self::Unknown];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Facts => "facts",
+            Self::Absent => "absent",
+            Self::Unknown => "unknown",
+        }
     }
 }
 

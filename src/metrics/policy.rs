@@ -133,7 +133,9 @@ impl ByPolicy {
     pub(super) fn rate_limited(&self, scope: Scope, caller: &CallerId, project: &Arc<str>) {
         let counts = self.0.load();
         let count = match scope {
-            Scope::Caller => counts.callers.get(caller.as_str()).map(|caller| &caller.limited),
+            Scope::Caller | Scope::DeniedLookups => {
+                counts.callers.get(caller.as_str()).map(|caller| &caller.limited)
+            }
             Scope::Project => counts.projects.get(project),
         };
         if let Some(count) = count {

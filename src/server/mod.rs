@@ -114,6 +114,7 @@ impl Proxy {
     pub async fn new(path: PathBuf, loaded: Loaded, inherited: Inherited) -> Result<Self, StartError> {
         let baseline = Baseline::new(path, &loaded);
         let mut settings = loaded.settings;
+        let recorded_facts = settings.audit.facts;
         let sink = Sink::open(settings.audit.sink.clone(), settings.audit.when_blocked)?
             .write_ahead(settings.audit.write_ahead);
         let (egress, clocks) = (egress(&settings.upstream)?, Clocks::default());
@@ -153,6 +154,7 @@ impl Proxy {
             freeze,
             recent: Arc::default(),
             sink,
+            recorded_facts,
             credentials,
             upstreams,
             listeners: sockets.iter().map(|(socket, _)| socket.named()).collect(),
@@ -281,6 +283,7 @@ impl Insight {
             in_force: Arc::clone(&self.in_force),
             projects,
             sink: self.sink.clone(),
+            recorded_facts: self.recorded_facts,
             recent: Arc::clone(&self.recent),
             freeze: self.freeze.clone(),
             metrics: Arc::clone(metrics),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Health;
 use crate::{
-    audit::{Blockage, Recent, Sink, request_id},
+    audit::{Blockage, Recent, RecordedFacts, Sink, request_id},
     clock,
     credential::{Held, State},
     limit::{Freeze, Frozen, Whom},
@@ -29,6 +29,7 @@ pub struct Insight {
     pub(super) freeze: Freeze,
     pub(super) recent: Arc<Recent>,
     pub(super) sink: Sink,
+    pub(super) recorded_facts: RecordedFacts,
     pub(super) credentials: Vec<Arc<Held>>,
     pub(super) upstreams: Vec<Arc<Upstream>>,
     pub(super) listeners: Vec<(Arc<str>, String)>,

@@ -43,6 +43,7 @@ pub struct Identified<'r> {
 }
 
 /// A proven caller, and the policy to decide by.
+#[derive(Clone)]
 pub(super) struct Decider {
     pub(super) identity: Identity,
     pub(super) in_force: Arc<InForce>,

@@ -1,4 +1,4 @@
-//! May they? [`Routed`] → [`Permitted`].
+//! May they? [`Routed`] → [`Judged`].
 //!
 //! It stands behind everything it decides on, and nothing that acts can be reached but through it. The
 //! decision itself is `policy`'s.
@@ -11,15 +11,22 @@ use crate::{
     identity::{Identity, Peer},
     metrics::Metrics,
     operation::{Segment, Target},
-    policy::{Call, Decision, Effect, Facts, Mode, Observed, Outcome, Policy, Rule},
+    policy::{Call, Decision, Effect, Facts, Mode, Observed, Outcome, Policy, Rule, Wants, Why},
+    reason::Reason,
 };
 
-/// A request that the policy allows.
-pub struct Permitted<'r> {
-    target: Target,
-    project: Arc<Project>,
-    decider: Decider,
-    exchange: Exchange<'r>,
+/// A request that the policy allows, or may allow by what its job is; or denies, where that must be found out to tell
+/// what a rule under observation would have said.
+pub struct Judged<'r> {
+    pub(super) target: Target,
+    pub(super) project: Arc<Project>,
+    pub(super) decider: Decider,
+    pub(super) exchange: Exchange<'r>,
+    pub(super) wants: Wants,
+    /// Whether it is denied, and only what would have been is not known yet.
+    pub(super) is_denied: bool,
+    /// Nobody else makes one.
+    _made_here: (),
 }
 
 /// What the policy is asked about.
@@ -28,6 +35,8 @@ pub(super) struct Question<'r> {
     pub(super) project: &'r Project,
     pub(super) identity: &'r Identity,
     pub(super) peer: &'r Peer,
+    /// What was looked up of its job.
+    pub(super) facts: Option<&'r Facts>,
 }
 
 /// Asks the policy.
@@ -43,68 +52,137 @@ impl Authorize {
     }
 }
 
-impl<'r> Permitted<'r> {
-    pub(super) fn into_parts(self) -> (Target, Arc<Project>, Decider, Exchange<'r>) {
-        (self.target, self.project, self.decider, self.exchange)
-    }
-}
-
 impl Authorize {
-    /// Asks this policy, and notes on the record what it said: unless an attempt may have been carried out of which
-    /// nothing was heard, because that was decided by the policy before.
-    pub(super) fn decide(
+    /// Asks this policy before anything is looked up. What depends on facts is neither allowed nor counted yet.
+    ///
+    /// # Errors
+    /// Where it says no, whatever the job is, and nothing else is to be told of it.
+    fn judge(
+        &self,
+        policy: &Policy,
+        question: &Question<'_>,
+        record: &mut Record,
+    ) -> Result<(Wants, bool), Refusal> {
+        let outcome = policy.decide(&question.to_policy(record));
+        note(policy, &outcome, record);
+        let (wants, is_denied) = (outcome.wants(), outcome.applied() == Some(Effect::Deny));
+        if let (Outcome::Decided(decision), Wants::Nothing) = (&outcome, wants) {
+            self.metrics.decided(decision);
+        }
+        let is_over = is_denied && wants == Wants::Nothing;
+        if is_over { Err(question.denied(&outcome)) } else { Ok((wants, is_denied)) }
+    }
+
+    /// Asks this policy for the last time, with what is known. What still depends on facts is not allowed.
+    ///
+    /// # Errors
+    /// Where it says no, or cannot say.
+    pub(super) fn conclude(
         &self,
         policy: &Policy,
         question: &Question<'_>,
         record: &mut Record,
     ) -> Result<(), Refusal> {
-        let Question { target, project, identity, peer } = question;
-        let (caller, action) = (identity.caller(), target.operation().action);
-        let call = Call {
-            caller,
-            action,
-            project: &project.settings.name,
-            job: target.job().map(Segment::as_str),
-            facts: Facts::none_known(),
-            at: record.opened(),
-            source_ip: peer.address.ip(),
-            listener: Some(&peer.listener),
-            identified_by: Some(identity.proof().as_str()),
-        };
-        let outcome = policy.decide(&call);
-        // What depends on facts is not allowed.
-        let applied = outcome.applied().unwrap_or(Effect::Deny);
-        let (rule, mode) = outcome.decision().map_or((None, UNKNOWN), told);
-        if !record.maybe_sent || record.upstream_status.is_some() {
-            record.effect = Some(applied.as_str());
-            (record.rule, record.location) = rule.map(named).unzip();
-            record.policy_reason = rule.and_then(|rule| rule.reason.as_deref()).map(bounded);
-            record.policy_hash = Some(Arc::clone(policy.hash()));
-            record.policy_mode = Some(mode);
+        let outcome = policy.decide(&question.to_policy(record));
+        note(policy, &outcome, record);
+        if let Outcome::Decided(decision) = &outcome {
+            self.metrics.decided(decision);
         }
-        let rule = match &outcome {
-            Outcome::Decided(decision) => {
-                self.metrics.decided(decision);
-                decision.rule
-            }
-            Outcome::Undetermined(_) => None,
-        };
-        match applied {
+        match outcome.applied() {
+            Some(Effect::Allow) => Ok(()),
+            Some(Effect::Deny) => Err(question.denied(&outcome)),
+            None => Err(Refusal::LookupFailed(question.missing(outcome.wants()))),
+        }
+    }
+
+    /// Says no where there is no such job, whatever the rules are. A policy that is only observed refuses nothing.
+    ///
+    /// # Errors
+    /// Where the policy is in force.
+    pub(super) fn conclude_absent(&self, policy: &Policy, record: &mut Record) -> Result<(), Refusal> {
+        let decision =
+            Decision { effect: Effect::Deny, rule: None, mode: policy.mode(), observed: Observed::Nothing };
+        note(policy, &Outcome::Decided(decision), record);
+        self.metrics.decided(&decision);
+        match decision.applied() {
             Effect::Allow => Ok(()),
-            Effect::Deny => Err(Refusal::Denied(rule.map(named))),
+            Effect::Deny => Err(Refusal::DeniedByFacts(Reason::NoSuchJob)),
         }
     }
 }
 
-impl<'r> Stage<Routed<'r>> for Authorize {
-    type After = Permitted<'r>;
+impl<'r> Question<'r> {
+    fn to_policy<'c>(&'c self, record: &Record) -> Call<'c>
+    where
+        'r: 'c,
+    {
+        Call {
+            caller: self.identity.caller(),
+            action: self.target.operation().action,
+            project: &self.project.settings.name,
+            job: self.target.job().map(Segment::as_str),
+            facts: self.facts.unwrap_or(Facts::none_known()),
+            at: record.opened(),
+            source_ip: self.peer.address.ip(),
+            listener: Some(&self.peer.listener),
+            identified_by: Some(self.identity.proof().as_str()),
+        }
+    }
 
-    fn check(&self, request: Routed<'r>) -> Result<Permitted<'r>, Refusal> {
+    /// What the caller is told. Once its job was looked up that is always the same.
+    fn denied(&self, outcome: &Outcome<'_>) -> Refusal {
+        let rule = outcome.decision().and_then(|decision| decision.rule);
+        match (self.facts, rule) {
+            (None, rule) => Refusal::Denied(rule.map(named)),
+            (Some(_), Some(_)) => Refusal::DeniedByFacts(Reason::DeniedByRule),
+            (Some(_), None) => Refusal::DeniedByFacts(Reason::NoRule),
+        }
+    }
+
+    /// Why one of the facts that it wants is not known.
+    fn missing(&self, wants: Wants) -> Reason {
+        let (Wants::ToDecide(keys), Some(facts)) = (wants, self.facts) else {
+            return Reason::FactNotLookedUp;
+        };
+        match keys.iter().find_map(|key| key.why_unknown(facts)) {
+            Some(Why::NotInAnswer) => Reason::FactNotInAnswer,
+            Some(Why::UnknownWord) => Reason::FactUnknownWord,
+            Some(Why::NotLookedUp) | None => Reason::FactNotLookedUp,
+        }
+    }
+}
+
+/// Notes on the record what a policy said: unless an attempt may have been carried out of which nothing was heard,
+/// because that was decided by the policy before.
+fn note(policy: &Policy, outcome: &Outcome<'_>, record: &mut Record) {
+    if record.call.maybe_sent && record.call.status.is_none() {
+        return;
+    }
+    let (rule, mode) = match (outcome.decision(), outcome.wants()) {
+        (Some(decision), _) => {
+            let (rule, mode) = told(decision);
+            (rule, Some(mode))
+        }
+        (None, Wants::ToObserve(_)) => (None, Some(UNKNOWN)),
+        (None, _) => (None, None),
+    };
+    record.effect = outcome.applied().map(Effect::as_str);
+    (record.rule, record.location) = rule.map(named).unzip();
+    record.policy_reason = rule.and_then(|rule| rule.reason.as_deref()).map(bounded);
+    record.policy_hash = Some(Arc::clone(policy.hash()));
+    record.policy_mode = mode;
+}
+
+impl<'r> Stage<Routed<'r>> for Authorize {
+    type After = Judged<'r>;
+
+    fn check(&self, request: Routed<'r>) -> Result<Judged<'r>, Refusal> {
         let (target, project, decider, exchange) = request.into_parts();
         let identity = &decider.identity;
-        let question = Question { target: &target, project: &project, identity, peer: &exchange.peer };
-        self.decide(&decider.in_force.policy, &question, exchange.record)?;
-        Ok(Permitted { target, project, decider, exchange })
+        let question =
+            Question { target: &target, project: &project, identity, peer: &exchange.peer, facts: None };
+        let (wants, is_denied) = self.judge(&decider.in_force.policy, &question, exchange.record)?;
+        Ok(Judged { target, project, decider, exchange, wants, is_denied, _made_here: () })
     }
 }
 

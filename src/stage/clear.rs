@@ -9,10 +9,14 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::{Authorize, InForce, Refusal, compose::Draft};
+use super::{
+    Authorize, InForce, Refusal,
+    compose::{Draft, Purpose},
+};
 use crate::{
     audit::Record,
     limit::{Cutoff, Freeze},
+    operation::Access,
 };
 
 /// A request that may be sent now, and not later.
@@ -50,14 +54,20 @@ impl Clearance {
         if self.cutoff.is_over() {
             return Err(Refusal::Draining);
         }
-        if self.freeze.is_frozen(decided.decider.identity.caller()) {
+        let writes = decided.target.operation().access == Access::Write;
+        // Where a write is frozen, nothing is looked up for it.
+        if writes && self.freeze.is_frozen(decided.decider.identity.caller()) {
             return Err(Refusal::Frozen);
+        }
+        // The policy that is in force when its answer is here is asked then.
+        if draft.purpose() == Purpose::Lookup {
+            return Ok(());
         }
         let in_force = self.in_force.load();
         if Arc::ptr_eq(&in_force, &decided.decider.in_force) {
             return Ok(());
         }
-        self.authorize.decide(&in_force.policy, &draft.question(), record)
+        self.authorize.conclude(&in_force.policy, &draft.question(), record)
     }
 }
 

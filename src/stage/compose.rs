@@ -1,4 +1,4 @@
-//! What goes upstream? [`Admitted`] → [`Composed`]: a new request, built from the decision.
+//! What goes upstream? [`Permitted`] → [`Composed`]: a new request, built from the decision.
 //!
 //! It stands behind every decision and before `retry`, so a request is composed once and each [`Attempt`] sends the same.
 //! Nothing here comes from the caller but the job id, which obeys the grammar, and a valid trace context.
@@ -13,15 +13,17 @@ use http_body_util::Full;
 use tokio::time::Instant;
 
 use super::{
-    Admitted, Exchange, Project, Refusal, Stage,
+    Exchange, Permitted, Project, Refusal, Stage,
     authorize::Question,
     limit::Decided,
+    lookup::Waiting,
     trace::{TRACEPARENT, TRACESTATE, TraceContext},
 };
 use crate::{
-    audit::Record,
+    audit::{Record, Trail},
     config::{self, ProjectHeader},
     identity::Peer,
+    operation::{Jobs, Operation},
     upstream::{Outbound, Use},
 };
 
@@ -41,6 +43,17 @@ pub(super) struct Draft {
     peer: Arc<Peer>,
     deadline: Instant,
     decided: Decided,
+    purpose: Purpose,
+    largest_answer: usize,
+}
+
+/// What a request is sent for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// It is the call that was asked for.
+    Call,
+    /// It finds out whether that may be made.
+    Lookup,
 }
 
 /// One attempt at a composed request.
@@ -81,8 +94,27 @@ impl Draft {
 
     /// What a policy is asked about it.
     pub(super) fn question(&self) -> Question<'_> {
-        let Decided { target, decider, .. } = &self.decided;
-        Question { target, project: &self.project, identity: &decider.identity, peer: &self.peer }
+        let Decided { target, decider, facts, .. } = &self.decided;
+        let (project, identity, facts) = (&self.project, &decider.identity, facts.as_deref());
+        Question { target, project, identity, peer: &self.peer, facts }
+    }
+
+    /// What it is sent for.
+    pub(super) fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
+    /// The most bytes that the body of its answer may have.
+    pub(super) fn largest_answer(&self) -> usize {
+        self.largest_answer
+    }
+
+    /// Where it is noted what becomes of it.
+    pub(super) fn trail<'t>(&self, record: &'t mut Record) -> &'t mut Trail {
+        match self.purpose {
+            Purpose::Call => &mut record.call,
+            Purpose::Lookup => &mut record.lookup,
+        }
     }
 
     /// The request without its credential.
@@ -118,21 +150,52 @@ pub(super) fn headers(project: &config::Project) -> Option<HeaderMap> {
     Some(headers)
 }
 
-impl<'r> Stage<Admitted<'r>> for Compose {
+impl<'r> Stage<Permitted<'r>> for Compose {
     type After = Composed<'r>;
 
-    fn check(&self, request: Admitted<'r>) -> Result<Composed<'r>, Refusal> {
+    fn check(&self, request: Permitted<'r>) -> Result<Composed<'r>, Refusal> {
         let (decided, project, exchange) = request.into_parts();
         let received = decided.target.operation();
         let operation =
             project.settings.cancel_form.and_then(|form| received.in_form(form)).unwrap_or(received);
-        let method = Method::from_bytes(operation.method.as_bytes()).map_err(Refusal::bug)?;
-        let uri = operation.render(&project.settings.id, decided.target.jobs());
-        let uri = Uri::try_from(uri).map_err(Refusal::bug)?;
+        let (method, uri) = start(operation, &project, decided.target.jobs())?;
         let Exchange { peer, record, deadline, trace } = exchange;
-        let draft = Draft { method, uri, trace, project, peer, deadline, decided };
+        let (purpose, largest_answer) = (Purpose::Call, operation.largest_answer);
+        let draft = Draft { method, uri, trace, project, peer, deadline, decided, purpose, largest_answer };
         Ok(Composed { draft: Box::new(draft), record })
     }
+}
+
+impl Compose {
+    /// The request that looks the job of a call up, to be answered by then. It is composed from the same decision, and
+    /// nothing of the call is in it but its job.
+    pub(super) fn lookup<'w>(
+        waiting: &'w mut Waiting<'_>,
+        deadline: Instant,
+    ) -> Result<Composed<'w>, Refusal> {
+        let view = waiting.view().ok_or_else(|| Refusal::bug("a call of which no job can be looked up"))?;
+        let (decided, project, exchange) = waiting.parts();
+        let (method, uri) = start(view.operation(), project, view.jobs())?;
+        let draft = Draft {
+            method,
+            uri,
+            trace: exchange.trace.clone(),
+            project: Arc::clone(project),
+            peer: Arc::clone(&exchange.peer),
+            deadline,
+            decided: decided.to_look_up(),
+            purpose: Purpose::Lookup,
+            largest_answer: view.operation().largest_answer,
+        };
+        Ok(Composed { draft: Box::new(draft), record: exchange.record })
+    }
+}
+
+/// The method and the target.
+fn start(operation: &Operation, project: &Arc<Project>, jobs: &Jobs) -> Result<(Method, Uri), Refusal> {
+    let method = Method::from_bytes(operation.method.as_bytes()).map_err(Refusal::bug)?;
+    let uri = operation.render(&project.settings.id, jobs);
+    Ok((method, Uri::try_from(uri).map_err(Refusal::bug)?))
 }
 
 /// The documentation's spelling is `X-Project_Id`, the SDKs' is `X-Project-Id`; only the latter is signed.

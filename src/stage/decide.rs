@@ -27,7 +27,7 @@ impl<'r> Stage<Recorded<'r>> for Decide {
         let received = self.receive.check(request)?;
         let identified = self.authenticate.check(received)?;
         let routed = self.route.check(identified)?;
-        let permitted = self.authorize.check(routed)?;
-        self.limit.check(permitted)
+        let judged = self.authorize.check(routed)?;
+        self.limit.check(judged)
     }
 }

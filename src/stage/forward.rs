@@ -1,30 +1,29 @@
 //! Makes one attempt: [`Entrusted`] → [`Answered`].
 //!
 //! It stands at the end: it finds a connection, announces the call where that is wanted, has it cleared and signed as
-//! the last things before its first byte, and notes on the trail what came back. An answer that holds what we sent as a
-//! credential is neither passed on nor noted with it. While upstream's circuit is open there is no attempt.
+//! the last things before its first byte, and notes on the trail what came back. While upstream's circuit is open there is
+//! no attempt.
 
 use std::{error::Error, mem::replace, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::HeaderValue;
-use memchr::memmem;
-use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
     Attempt, Clearance, Entrusted, Refusal, Service, Signed,
+    compose::Purpose,
     ending::{Ending, Row},
     respond::REQUEST_ID,
+    withhold::withhold,
 };
 use crate::{
-    audit::{Blocked, Record, Sink, bounded},
-    credential::{Credential, Lent},
+    audit::{Blocked, Sink, Trail, bounded},
+    credential::Lent,
     limit::{Room, Taken},
     log::LIMITED,
     metrics::Metrics,
-    upstream::{Answer, Change, Connected, MAX_BODY, SendError, Use},
+    upstream::{Answer, Change, Connected, SendError, Use},
 };
 
 /// An answer of upstream to one attempt.
@@ -72,12 +71,12 @@ impl<'a> Service<Entrusted<'a>> for Forward {
         self.clearance.check(draft, record)?;
         let (upstream, deadline) = (&draft.project().upstream, draft.deadline());
         let patience = PATIENCE.min(deadline.saturating_duration_since(Instant::now()));
-        let room = self.room.take(MAX_BODY, patience).await.ok_or(Refusal::Overloaded)?;
+        let room = self.room.take(draft.largest_answer(), patience).await.ok_or(Refusal::Overloaded)?;
         let started = Instant::now();
         let permit = upstream.breaker().permit(started).map_err(Refusal::CircuitOpen)?;
         // What finds out whether upstream works is not spent on a connection from before it failed.
         let via = if permit.is_probe() { Use::Fresh } else { via };
-        record.attempts += 1;
+        draft.trail(record).attempts += 1;
         let sent = match upstream.connect(via, deadline).await {
             Ok(connected) => {
                 let attempt = Attempt { draft, record: &mut *record, via };
@@ -85,7 +84,7 @@ impl<'a> Service<Entrusted<'a>> for Forward {
                     Ok(sent) => sent,
                     Err(refusal) => {
                         // Nothing was sent: it was none.
-                        record.attempts -= 1;
+                        draft.trail(record).attempts -= 1;
                         return Err(refusal);
                     }
                 }
@@ -93,7 +92,7 @@ impl<'a> Service<Entrusted<'a>> for Forward {
             Err(error) => Sent::nothing(error.into()),
         };
         let took = started.elapsed();
-        *record.upstream_duration.get_or_insert_default() += took;
+        *draft.trail(record).duration.get_or_insert_default() += took;
         self.metrics.attempted(took);
         let row = Ending::of(&sent.result, sent.dated).row();
         if let Some(change) = permit.end(row.upstream, started + took) {
@@ -109,14 +108,14 @@ impl<'a> Service<Entrusted<'a>> for Forward {
         match sent.result {
             Ok(mut answer) => {
                 withhold(&mut answer, lent.credential(), sent.signature.as_deref());
-                note(record, Some(&answer));
+                note(draft.trail(record), Some(&answer));
                 answer.body = Kept::within(room, answer.body);
                 Ok(Answered { answer, row, dated: sent.dated, took: sent.took })
             }
             Err(error) => {
                 // An answer to an attempt before this one is not the last word.
                 if !row.sent_nothing() {
-                    note(record, None);
+                    note(draft.trail(record), None);
                 }
                 Err(error.into())
             }
@@ -134,16 +133,20 @@ impl Forward {
         lent: &Lent,
     ) -> Result<Sent, Refusal> {
         let Attempt { draft, record, .. } = attempt;
-        let announced = self.sink.announce(record).await.map_err(|Blocked| Refusal::AuditBlocked)?;
+        let announced = match draft.purpose() {
+            Purpose::Call => self.sink.announce(record).await,
+            Purpose::Lookup => Ok(Sink::announce_nothing()),
+        };
+        let announced = announced.map_err(|Blocked| Refusal::AuditBlocked)?;
         // Every wait is over.
         let signed = Signed::new(self.clearance.clear(draft, record)?, lent)?;
         let (dated, started) = (signed.dated(), Instant::now());
         let (request, signature) = signed.open(announced);
         // From here on nobody can be sure, whatever ends this.
-        let before = replace(&mut record.maybe_sent, true);
-        let result = connected.send(request).await;
+        let before = replace(&mut draft.trail(record).maybe_sent, true);
+        let result = connected.send(request, draft.largest_answer()).await;
         if result.as_ref().is_err_and(|error| Ending::Failed(error).row().sent_nothing()) {
-            record.maybe_sent = before;
+            draft.trail(record).maybe_sent = before;
         }
         Ok(Sent { result, dated, took: started.elapsed(), signature })
     }
@@ -201,51 +204,12 @@ fn root<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
     error.source().map_or(error, root)
 }
 
-fn note(record: &mut Record, answer: Option<&Answer>) {
-    record.upstream_status = answer.map(|answer| answer.status.as_u16());
+fn note(trail: &mut Trail, answer: Option<&Answer>) {
+    trail.status = answer.map(|answer| answer.status.as_u16());
     let id = answer.and_then(|answer| answer.headers.get(REQUEST_ID)?.to_str().ok());
-    record.upstream_request_id = id.map(bounded);
-    record.upstream_error_code = answer.and_then(Answer::error_code).as_deref().map(bounded);
-}
-
-/// Takes credentials out of an answer that repeats them: a gateway may answer a bad signature with the canonical
-/// request it computed, security token included.
-fn withhold(answer: &mut Answer, credential: &Credential, signature: Option<&[u8]>) {
-    let holds_one = |text: &[u8]| {
-        let mut secrets = credential.secrets().chain(signature);
-        secrets.any(|secret| secret.len() <= text.len() && memmem::find(text, secret).is_some())
-    };
-    // JSON may write `/` as `\/`, and any character by its number.
-    let written_otherwise = || match serde_json::from_slice(&answer.body) {
-        Ok(document) => any_text(&document, &|text| holds_one(text.as_bytes())),
-        Err(_) => holds_one(&answer.body.iter().copied().filter(|b| *b != b'\\').collect::<Vec<u8>>()),
-    };
-    if !answer.body.is_empty() && (holds_one(&answer.body) || written_otherwise()) {
-        let code = answer.error_code().filter(|code| !holds_one(code.as_bytes())).unwrap_or_default();
-        let body = serde_json::json!({ "error_code": code, "error_msg": WITHHELD });
-        answer.body = Bytes::from(body.to_string());
-    }
-    let leaking = |value: &HeaderValue| holds_one(value.as_bytes());
-    if answer.headers.values().any(leaking) {
-        answer.headers = answer
-            .headers
-            .drain()
-            .filter_map(|(name, value)| Some((name?, value)))
-            .filter(|(_, value)| !leaking(value))
-            .collect();
-    }
-}
-
-/// Whether this is so of any text in a document, names included.
-fn any_text(document: &Value, is_so: &impl Fn(&str) -> bool) -> bool {
-    match document {
-        Value::String(text) => is_so(text),
-        Value::Array(items) => items.iter().any(|item| any_text(item, is_so)),
-        Value::Object(members) => members.iter().any(|(name, value)| is_so(name) || any_text(value, is_so)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
+    trail.request_id = id.map(bounded);
+    trail.error_code = answer.and_then(Answer::error_code).as_deref().map(bounded);
 }
 
 /// How long a call waits for room for its answer.
 const PATIENCE: Duration = Duration::from_secs(1);
-const WITHHELD: &str = "mpc-auth-proxy withheld this message of upstream: it held a credential";

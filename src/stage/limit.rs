@@ -1,29 +1,45 @@
-//! May they now? [`Permitted`] → [`Admitted`].
+//! May they now? [`Judged`] → [`Admitted`].
 //!
 //! It stands behind `authorize`, so that nobody uses up a quota with calls they may not make, and is the last
 //! stage that can refuse a call for the caller's own good or the others'.
 
 use std::sync::Arc;
 
-use super::{Exchange, Permitted, Project, Refusal, Stage, authenticate::Decider};
+use super::{Exchange, Judged, Project, Refusal, Stage, authenticate::Decider};
 use crate::{
-    limit::{Admission, Freeze},
+    limit::{Admission, Asked, Calls, Freeze},
     metrics::Metrics,
-    operation::Target,
+    operation::{Access, Target},
+    policy::{Facts, Wants},
 };
 
-/// A request that may be carried out now.
+/// A request that may be carried out now, as far as it is decided; or one that is denied, and looked up for a trial.
 pub struct Admitted<'r> {
     decided: Decided,
     project: Arc<Project>,
     exchange: Exchange<'r>,
+    wants: Wants,
 }
 
 /// What was decided: for whom, by what, and within which limits.
 pub(super) struct Decided {
     pub(super) target: Target,
     pub(super) decider: Decider,
-    _admission: Admission,
+    /// What was looked up of its job.
+    pub(super) facts: Option<Box<Facts>>,
+    pub(super) admission: Admission,
+}
+
+impl Decided {
+    /// The same, to look the job up by: it takes no place of its own among the calls under way.
+    pub(super) fn to_look_up(&self) -> Self {
+        Self {
+            target: self.target.clone(),
+            decider: self.decider.clone(),
+            facts: None,
+            admission: Admission::default(),
+        }
+    }
 }
 
 /// Holds callers and projects to their limits.
@@ -42,27 +58,42 @@ impl Limit {
 }
 
 impl<'r> Admitted<'r> {
-    pub(super) fn into_parts(self) -> (Decided, Arc<Project>, Exchange<'r>) {
-        (self.decided, self.project, self.exchange)
+    pub(super) fn into_parts(self) -> (Decided, Arc<Project>, Exchange<'r>, Wants) {
+        (self.decided, self.project, self.exchange, self.wants)
     }
 }
 
-impl<'r> Stage<Permitted<'r>> for Limit {
+impl<'r> Stage<Judged<'r>> for Limit {
     type After = Admitted<'r>;
 
-    fn check(&self, request: Permitted<'r>) -> Result<Admitted<'r>, Refusal> {
-        let (target, project, decider, exchange) = request.into_parts();
-        let caller = decider.identity.caller();
-        // Every operation of the catalogue writes.
-        if self.freeze.is_frozen(caller) {
+    fn check(&self, request: Judged<'r>) -> Result<Admitted<'r>, Refusal> {
+        let Judged { target, project, decider, exchange, wants, is_denied, .. } = request;
+        let (caller, operation) = (decider.identity.caller(), target.operation());
+        if !is_denied && operation.access == Access::Write && self.freeze.is_frozen(caller) {
             return Err(Refusal::Frozen);
         }
-        let action = target.operation().action;
-        let admitted = decider.in_force.limiter.admit(caller, action, &project.settings.id);
-        let admission = admitted.map_err(|exceeded| {
-            self.metrics.rate_limited(exceeded.scope, caller, &project.settings.name);
-            Refusal::RateLimited(exceeded)
-        })?;
-        Ok(Admitted { decided: Decided { target, decider, _admission: admission }, project, exchange })
+        let calls = match (operation.access, wants) {
+            _ if is_denied => Calls::Trial,
+            (Access::Read, _) => Calls::View,
+            (Access::Write, Wants::Nothing) => Calls::Write,
+            (Access::Write, Wants::ToDecide(_)) => Calls::LookupAndWrite,
+            (Access::Write, Wants::ToObserve(_)) => Calls::TrialAndWrite,
+        };
+        let asked = Asked { caller, action: operation.action, project_id: &project.settings.id, calls };
+        let admission = match decider.in_force.limiter.admit(&asked) {
+            Ok(admission) => admission,
+            // It stays denied, and is told without a trial.
+            Err(_) if is_denied => Admission::default(),
+            Err(exceeded) => {
+                self.metrics.rate_limited(exceeded.scope, caller, &project.settings.name);
+                return Err(Refusal::RateLimited(exceeded));
+            }
+        };
+        Ok(Admitted {
+            decided: Decided { target, decider, facts: None, admission },
+            project,
+            exchange,
+            wants,
+        })
     }
 }

@@ -1,8 +1,8 @@
 //! What happens to a request, one file a stage: the only adapter between the domain and tower.
 //!
 //! ```text
-//! Arrival ─audit▶ Recorded ─receive▶ Received ─authenticate▶ Identified ─route▶ Routed ─authorize▶ Permitted
-//!         ─limit▶ Admitted ─compose▶ Composed ─retry▶ Attempt ─entrust▶ Entrusted ─clear▶ Cleared ─sign▶ Signed
+//! Arrival ─audit▶ Recorded ─receive▶ Received ─authenticate▶ Identified ─route▶ Routed ─authorize▶ Judged
+//!         ─limit▶ Admitted ─lookup▶ Permitted ─compose▶ Composed ─retry▶ Attempt ─entrust▶ Entrusted ─clear▶ Cleared ─sign▶ Signed
 //!         ─forward▶ Answered
 //! ```
 //!
@@ -17,8 +17,8 @@
 //!     let received = decide.receive.check(request)?;
 //!     let identified = decide.authenticate.check(received)?;
 //!     let routed = decide.route.check(identified)?;
-//!     let permitted = decide.authorize.check(routed)?;
-//!     decide.limit.check(permitted)
+//!     let judged = decide.authorize.check(routed)?;
+//!     decide.limit.check(judged)
 //! }
 //! ```
 //!
@@ -44,34 +44,54 @@
 //!     let received = decide.receive.check(request)?;
 //!     let routed = decide.route.check(received)?;
 //!     let identified = decide.authenticate.check(routed)?;
-//!     let permitted = decide.authorize.check(identified)?;
-//!     decide.limit.check(permitted)
+//!     let judged = decide.authorize.check(identified)?;
+//!     decide.limit.check(judged)
 //! }
 //! ```
 //!
 //! The services that act are as strict: what is composed cannot be reached but by a decision.
 //!
 //! ```
-//! use mpc_auth_proxy::stage::{Compose, Decide, Delivered, Recorded, Refusal, Service, StageLayer, Composed};
+//! use mpc_auth_proxy::stage::{Composed, Decide, Delivered, LookupLayer, Recorded, Refusal, Service, StageLayer};
 //! use tower::ServiceBuilder;
 //!
-//! fn whole<S>(decide: Decide, act: S) -> impl for<'r> Service<Recorded<'r>>
+//! fn whole<S>(decide: Decide, lookup: LookupLayer, act: S) -> impl for<'r> Service<Recorded<'r>>
 //! where
 //!     S: for<'r> Service<Composed<'r>, Response = Delivered, Error = Refusal> + Sync,
 //! {
-//!     ServiceBuilder::new().layer(StageLayer::new(decide)).layer(StageLayer::new(Compose)).service(act)
+//!     ServiceBuilder::new().layer(StageLayer::new(decide)).layer(lookup).service(act)
 //! }
 //! ```
 //!
 //! ```compile_fail,E0277
-//! use mpc_auth_proxy::stage::{Compose, Decide, Delivered, Recorded, Refusal, Service, StageLayer, Composed};
+//! use mpc_auth_proxy::stage::{Composed, Delivered, LookupLayer, Recorded, Refusal, Service};
 //! use tower::ServiceBuilder;
 //!
-//! fn whole<S>(act: S) -> impl for<'r> Service<Recorded<'r>>
+//! fn whole<S>(lookup: LookupLayer, act: S) -> impl for<'r> Service<Recorded<'r>>
 //! where
 //!     S: for<'r> Service<Composed<'r>, Response = Delivered, Error = Refusal> + Sync,
 //! {
-//!     ServiceBuilder::new().layer(StageLayer::new(Compose)).service(act)
+//!     ServiceBuilder::new().layer(lookup).service(act)
+//! }
+//! ```
+//!
+//! What is permitted can be composed,
+//!
+//! ```
+//! use mpc_auth_proxy::stage::{Compose, Composed, Permitted, Refusal, Stage};
+//!
+//! fn compose<'r>(request: Permitted<'r>) -> Result<Composed<'r>, Refusal> {
+//!     Compose.check(request)
+//! }
+//! ```
+//!
+//! and what still waits for facts of its job cannot:
+//!
+//! ```compile_fail,E0277
+//! use mpc_auth_proxy::stage::{Compose, Composed, Refusal, Stage, Waiting};
+//!
+//! fn compose<'r>(request: Waiting<'r>) -> Result<Composed<'r>, Refusal> {
+//!     Compose.check(request)
 //! }
 //! ```
 //!
@@ -97,16 +117,18 @@ mod route;
 mod authorize;
 mod limit;
 mod decide;
+mod lookup;
 mod compose;
 mod retry;
 mod entrust;
 mod clear;
 mod sign;
+mod withhold;
 mod forward;
 
 pub use audit::{Arrival, Audit, AuditLayer, Recorded};
 pub use authenticate::{Authenticate, Identified, InForce};
-pub use authorize::{Authorize, Permitted};
+pub use authorize::{Authorize, Judged};
 pub use clear::{Clearance, Cleared};
 pub use compose::{Attempt, Compose, Composed};
 pub use concurrency::{ConcurrencyLimit, ConcurrencyLimitLayer};
@@ -114,6 +136,7 @@ pub use decide::Decide;
 pub use entrust::{Entrust, EntrustLayer, Entrusted};
 pub use forward::{Answered, Forward};
 pub use limit::{Admitted, Limit};
+pub use lookup::{LookupLayer, LookupStage, Permitted, Settled, Waiting};
 pub use receive::{Receive, Received, canonical};
 pub use refusal::Refusal;
 pub use respond::{Body, Respond, RespondLayer, is_passed_on};

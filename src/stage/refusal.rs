@@ -31,6 +31,13 @@ pub enum Refusal {
     /// The policy says no. Holds the id and the place of the rule that does; none where nothing allows it.
     #[error("the policy does not allow it")]
     Denied(Option<(String, String)>),
+    /// The policy says no by what was looked up of the job, or there is no such job. Whoever is told learns nothing of
+    /// which it was; the cause is for the record.
+    #[error("the policy does not allow it, or there is no such job")]
+    DeniedByFacts(Reason),
+    /// The job could not be looked up, and nothing is allowed without.
+    #[error("{subject}{0}; the call itself was not made", subject = .0.lookup_subject())]
+    LookupFailed(Reason),
     /// The project is not configured.
     #[error("{}", Reason::UnknownProject)]
     UnknownProject,
@@ -112,6 +119,10 @@ impl Refusal {
             Self::Unauthenticated(error) => (401, "PROXY.Unauthenticated", error.reason(), DENIED, Refused),
             Self::Denied(Some(_)) => (403, "PROXY.Forbidden", Reason::DeniedByRule, DENIED, Refused),
             Self::Denied(None) => (403, "PROXY.Forbidden", Reason::NoRule, DENIED, Refused),
+            Self::DeniedByFacts(reason) => (403, "PROXY.Forbidden", *reason, DENIED, Refused),
+            Self::LookupFailed(reason) => {
+                (503, "PROXY.LookupFailed", *reason, "destination_unavailable", Refused)
+            }
             Self::UnknownProject => (403, "PROXY.Forbidden", Reason::UnknownProject, DENIED, Refused),
             Self::Browser => (403, "PROXY.Forbidden", Reason::Browser, DENIED, Refused),
             Self::NotFound => (404, "PROXY.NotFound", Reason::UnknownPath, DENIED, Refused),
@@ -161,7 +172,11 @@ impl Refusal {
             *after
         } else if matches!(
             self,
-            Self::Overloaded | Self::AuditBlocked | Self::Draining | Self::NoCredential(Unavailable::Crowded)
+            Self::Overloaded
+                | Self::AuditBlocked
+                | Self::Draining
+                | Self::LookupFailed(_)
+                | Self::NoCredential(Unavailable::Crowded)
         ) {
             Duration::ZERO
         } else {
@@ -173,7 +188,10 @@ impl Refusal {
 
     /// Whether it may not be sent any more: asked again, and decided otherwise.
     pub(super) fn is_a_decision(&self) -> bool {
-        matches!(self, Self::Frozen | Self::Draining | Self::Denied(_))
+        matches!(
+            self,
+            Self::Frozen | Self::Draining | Self::Denied(_) | Self::DeniedByFacts(_) | Self::LookupFailed(_)
+        )
     }
 
     /// What the caller is told. Who it was taken for, and which rule decided, is told on local listeners only: loopback

@@ -6,6 +6,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// A valid `traceparent`, and its `tracestate` where that is valid too.
+#[derive(Clone)]
 pub(super) struct TraceContext {
     pub(super) parent: HeaderValue,
     pub(super) state: Option<HeaderValue>,

@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::{
-    Answer, Egress, Endpoint, Outbound, Roots, SendError, Timeouts, WayError,
+    Answer, Egress, Endpoint, MAX_BODY, Outbound, Roots, SendError, Timeouts, WayError,
     dial::{Dialer, Trust},
     exchange, pool,
 };
@@ -78,7 +78,8 @@ impl Contact {
         let mut connection = pool::handshake(stream).await?;
         let asked = Instant::now();
         let answer =
-            timeout_at(started + timeouts.attempt, exchange(&mut connection, Box::new(request))).await;
+            timeout_at(started + timeouts.attempt, exchange(&mut connection, Box::new(request), MAX_BODY))
+                .await;
         Ok((answer.map_err(|_| SendError::Timeout)??, asked.elapsed()))
     }
 }

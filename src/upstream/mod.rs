@@ -95,7 +95,7 @@ pub struct Answer {
     pub status: StatusCode,
     /// Its headers, all of them.
     pub headers: HeaderMap,
-    /// Its body, at most [`MAX_BODY`] bytes.
+    /// Its body, of no more bytes than were asked for.
     pub body: Bytes,
 }
 
@@ -132,8 +132,8 @@ pub enum Invalid {
     /// It ended before it was complete.
     #[error("it was cut")]
     Cut,
-    /// Its body is longer than [`MAX_BODY`].
-    #[error("its body is longer than {MAX_BODY} bytes")]
+    /// Its body is longer than what was asked for may be.
+    #[error("its body is too long")]
     TooLarge,
     /// It is in a coding that nobody asked for, so what it says cannot be looked at.
     #[error("it is encoded, and nothing asked for that")]
@@ -143,8 +143,8 @@ pub enum Invalid {
     Status,
 }
 
-/// The longest body of an answer that is passed on, in bytes. Huawei's are a few hundred.
-pub const MAX_BODY: usize = 64 * 1024;
+/// The longest body of the answer to a question of the proxy's own, in bytes. Huawei's are a few hundred.
+const MAX_BODY: usize = 64 * 1024;
 
 impl Upstream {
     /// An upstream with an empty pool, whose circuit never opens. Nothing is dialled before the first request.
@@ -217,7 +217,7 @@ impl Upstream {
     /// # Errors
     /// See [`SendError`]: each variant says whether the request may have been processed.
     pub async fn send(&self, request: Outbound, via: Use, deadline: Instant) -> Result<Answer, SendError> {
-        self.connect(via, deadline).await?.send(Box::new(request)).await
+        self.connect(via, deadline).await?.send(Box::new(request), MAX_BODY).await
     }
 
     /// The first half of [`Self::send`]: whoever drops it has sent nothing.
@@ -246,12 +246,12 @@ impl Upstream {
 }
 
 impl Connected<'_> {
-    /// The second half of [`Upstream::send`].
+    /// The second half of [`Upstream::send`], with at most so many bytes of an answer's body.
     ///
     /// # Errors
     /// See [`SendError`].
-    pub async fn send(mut self, request: Box<Outbound>) -> Result<Answer, SendError> {
-        match timeout_at(self.deadline, exchange(&mut self.connection, request)).await {
+    pub async fn send(mut self, request: Box<Outbound>, largest: usize) -> Result<Answer, SendError> {
+        match timeout_at(self.deadline, exchange(&mut self.connection, request, largest)).await {
             Ok(Ok(answer)) => {
                 self.pool.put(self.connection);
                 Ok(answer)
@@ -292,14 +292,18 @@ impl Answer {
     }
 }
 
-async fn exchange(connection: &mut Connection, request: Box<Outbound>) -> Result<Answer, SendError> {
+async fn exchange(
+    connection: &mut Connection,
+    request: Box<Outbound>,
+    largest: usize,
+) -> Result<Answer, SendError> {
     connection.mark();
     let sent = connection.sender.send_request(*request).await;
     let (head, body) = sent.map_err(|error| connection.judge(&error))?.into_parts();
     if let Some(invalid) = fault(&head) {
         return Err(SendError::Invalid(invalid));
     }
-    let body = Limited::new(body, MAX_BODY).collect().await;
+    let body = Limited::new(body, largest).collect().await;
     answer(head, body.map(Collected::to_bytes)).map_err(SendError::Invalid)
 }
 

@@ -8,7 +8,7 @@ use std::{path::Path, sync::Arc};
 use arc_swap::ArcSwap;
 use http::{Request, Response};
 use mpc_auth_proxy::{
-    audit::{Recent, Sink, Target, WhenBlocked},
+    audit::{Recent, RecordedFacts, Sink, Target, WhenBlocked},
     clock::Clocks,
     config::{self, Hosts, Settings},
     credential::{Renewal, Round, Surroundings},
@@ -106,6 +106,7 @@ async fn stack(upstream: &str, cutoff: &Cutoff) -> Stack {
         in_force: Arc::new(ArcSwap::from_pointee(InForce::new(settings, None))),
         projects: vec![Arc::new(project)],
         sink,
+        recorded_facts: RecordedFacts::Values,
         recent: Arc::new(Recent::default()),
         freeze: Freeze::default(),
         metrics,

@@ -48,6 +48,7 @@ mod log;
 mod loopback;
 mod mtls;
 mod operate;
+mod ownership;
 mod ops;
 mod overload;
 mod permit;

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::super::facts::{Facts, Part, Side, Values};
-use super::super::{Call, Fact, moment::spell_moment};
+use super::super::{Call, Fact, Why, moment::spell_moment};
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,6 +151,25 @@ impl Key {
             (None, Kind::Text) => self.text(call, project_id).map(Cow::Borrowed),
             (None, Kind::Time) => Some(spell_moment(call.at).into()),
             (None, Kind::Address) => call.source_ip.map(|address| address.to_canonical().to_string().into()),
+        }
+    }
+
+    /// What a job has for it, value by value: none where the job has none. `None` where that is not known, or it is no
+    /// fact of a job.
+    pub fn told(self, facts: &Facts) -> Option<Vec<&str>> {
+        match self.found(facts)? {
+            Found::One(Fact::Known(text)) => Some(vec![text]),
+            Found::Several(Fact::Known(texts)) => Some(texts.collect()),
+            Found::One(Fact::Absent) | Found::Several(Fact::Absent) => Some(Vec::new()),
+            Found::One(Fact::Unknown(_)) | Found::Several(Fact::Unknown(_)) => None,
+        }
+    }
+
+    /// Why it is not known of a job. `None` where it is, or it is no fact of a job.
+    pub fn why_unknown(self, facts: &Facts) -> Option<Why> {
+        match self.found(facts)? {
+            Found::One(Fact::Unknown(why)) | Found::Several(Fact::Unknown(why)) => Some(why),
+            Found::One(_) | Found::Several(_) => None,
         }
     }
 

@@ -18,7 +18,7 @@ use super::records::{calls, each_decision};
 use crate::audit::Seen;
 use crate::cli::exit;
 use crate::config;
-use crate::operation::{CREATE, Segment};
+use crate::operation::{CREATE, DELETE, Segment, VIEW};
 use crate::policy::{Effect, Key, Scope, spell_moment};
 
 #[derive(Debug, clap::Args)]
@@ -143,7 +143,11 @@ impl Calls {
     /// What the key behind the proxy needs, in the language of Huawei's IAM. It cannot be less: these actions have
     /// neither a resource nor a condition there.
     fn identity_policy(&self) -> Value {
-        let actions: BTreeSet<&str> = self.allowed.keys().map(|kind| kind.action.as_str()).collect();
+        let mut actions: BTreeSet<&str> = self.allowed.keys().map(|kind| kind.action.as_str()).collect();
+        // What a rule asks of a job that is there is looked up.
+        let looks_up =
+            |(kind, group): (&Kind, &Group)| kind.action == DELETE && owned(group, false).is_some();
+        actions.extend(self.allowed.iter().any(looks_up).then_some(VIEW));
         json!({
             "Version": "5.0",
             "Statement": [{ "Effect": "Allow", "Action": actions, "Resource": ["*"] }],

@@ -1,0 +1,74 @@
+//! How often was a caller denied by what was looked up? Who tries one job id after another is stopped soon.
+//!
+//! Each look-up costs the project a call, and its end tells one bit of a job; ten in a minute are a mistake, and more a
+//! search.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use foldhash::HashMap;
+
+use super::{Exceeded, Scope};
+use crate::identity::CallerId;
+
+/// When the last denials of each caller were.
+#[derive(Default)]
+pub(super) struct Denials(Mutex<HashMap<CallerId, VecDeque<Instant>>>);
+
+impl Denials {
+    /// Whether there may be another look-up for this caller.
+    pub(super) fn check(&self, caller: &CallerId) -> Result<(), Exceeded> {
+        let mut all = self.all();
+        let Some(denials) = all.get_mut(caller) else { return Ok(()) };
+        let now = Instant::now();
+        while denials.front().is_some_and(|oldest| now.duration_since(*oldest) >= WITHIN) {
+            denials.pop_front();
+        }
+        match denials.front().filter(|_| denials.len() >= MOST) {
+            Some(oldest) => {
+                let retry_after = WITHIN.saturating_sub(now.duration_since(*oldest));
+                Err(Exceeded { scope: Scope::DeniedLookups, retry_after })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Notes one more.
+    pub(super) fn note(&self, caller: &CallerId) {
+        let mut all = self.all();
+        let denials = all.entry(caller.clone()).or_default();
+        // Those under way when the tenth was denied are noted, too: then it is the last ones that count.
+        if denials.len() >= MOST {
+            denials.pop_front();
+        }
+        denials.push_back(Instant::now());
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<CallerId, VecDeque<Instant>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const MOST: usize = 10;
+const WITHIN: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_eleventh_in_a_minute_is_too_many_for_its_caller_alone() {
+        let denials = Denials::default();
+        let [a, b] = ["a", "b"].map(|name| CallerId::parse(name).unwrap());
+        for _ in 0..10 {
+            denials.check(&a).unwrap();
+            denials.note(&a);
+        }
+        let exceeded = denials.check(&a).unwrap_err();
+        assert!(exceeded.retry_after > Duration::from_secs(50) && exceeded.retry_after <= WITHIN);
+        denials.check(&b).unwrap();
+    }
+}

@@ -1,0 +1,240 @@
+//! What is left of a project's rate, which all callers share: for what changes something, and for what only looks.
+//!
+//! A call that has to be looked up first takes both of its tokens at once, so that no look-up is made for a call that
+//! could not follow; the one that was not needed comes back. What only looks may take four fifths of the rate, so that
+//! it never keeps a job from being cancelled; a look-up for nothing but a rule under observation leaves half.
+//!
+//! It is the algorithm of governor (GCRA), which cannot take a token back: a token is the time in which one grows, and
+//! one number says when the bucket is full again. So what comes back is never more than a full bucket.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::AcqRel, Ordering::Acquire},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{Calls, Exceeded, Rate, Scope};
+
+/// A project's rate, and what is left of it.
+#[derive(Debug)]
+pub(super) struct Quota {
+    rate: Rate,
+    all: Bucket,
+    /// For what only looks.
+    to_look: Bucket,
+}
+
+/// Tokens that grow in time.
+#[derive(Debug)]
+struct Bucket {
+    start: Instant,
+    /// In how many nanoseconds one grows. Not zero.
+    each: u64,
+    most: u32,
+    /// When it is full again, in nanoseconds from the start.
+    full: AtomicU64,
+}
+
+impl Quota {
+    /// A full one, unless there was one of the same rate before.
+    pub(super) fn new(rate: Rate, before: Option<&Arc<Self>>) -> Arc<Self> {
+        if let Some(before) = before.filter(|quota| quota.rate == rate) {
+            return Arc::clone(before);
+        }
+        let most = rate.burst.get();
+        let each = rate.per / rate.count.get();
+        // Four fifths as fast, and four fifths of the burst; no less than one.
+        let to_look = Bucket::new(each * 5 / 4, (u64::from(most) * 4 / 5).max(1));
+        Arc::new(Self { rate, all: Bucket::new(each, most.into()), to_look })
+    }
+
+    /// Takes what these calls need. Says whether a trial is among them.
+    pub(super) fn admit(&self, calls: Calls) -> Result<bool, Exceeded> {
+        match calls {
+            Calls::Write => self.all.take(1).map(|_| false),
+            Calls::View => self.look(1).map(|()| false),
+            Calls::LookupAndWrite => self.look(2).map(|()| false),
+            Calls::TrialAndWrite => {
+                let left = self.all.take(1)?;
+                Ok(self.is_at_leisure(left) && self.look(1).is_ok())
+            }
+            Calls::Trial => Ok(self.is_at_leisure(self.all.left()) && self.look(1).is_ok()),
+        }
+    }
+
+    /// Gives one back.
+    pub(super) fn give_back(&self) {
+        self.all.give_back();
+    }
+
+    /// Takes one to look, of so many in all.
+    fn look(&self, tokens: u32) -> Result<(), Exceeded> {
+        self.to_look.take(1)?;
+        self.all.take(tokens).map(drop).inspect_err(|_| self.to_look.give_back())
+    }
+
+    /// Whether so many are half of all or more.
+    fn is_at_leisure(&self, left: u32) -> bool {
+        left >= self.rate.burst.get().div_ceil(2)
+    }
+}
+
+impl Bucket {
+    fn new(each: Duration, most: u64) -> Self {
+        Self {
+            start: Instant::now(),
+            each: nanoseconds(each).max(1),
+            most: u32::try_from(most).unwrap_or(u32::MAX),
+            full: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes so many. Says how many are left.
+    fn take(&self, tokens: u32) -> Result<u32, Exceeded> {
+        // Where no more than one can ever be had at once, one has to do.
+        let wanted = self.each.saturating_mul(tokens.min(self.most).into());
+        let (now, whole) = (self.now(), self.whole());
+        let taken = |full: u64| full.max(now).saturating_add(wanted);
+        let grow = |full: u64| Some(taken(full)).filter(|full| full - now <= whole);
+        match self.full.fetch_update(AcqRel, Acquire, grow) {
+            Ok(full) => Ok(self.grown(taken(full), now)),
+            Err(full) => {
+                let retry_after = Duration::from_nanos(taken(full) - now - whole);
+                Err(Exceeded { scope: Scope::Project, retry_after })
+            }
+        }
+    }
+
+    fn give_back(&self) {
+        self.full.fetch_update(AcqRel, Acquire, |full| Some(full.saturating_sub(self.each))).ok();
+    }
+
+    fn left(&self) -> u32 {
+        self.grown(self.full.load(Acquire), self.now())
+    }
+
+    /// How many there are of one that is full again then.
+    fn grown(&self, full: u64, now: u64) -> u32 {
+        let there = self.whole().saturating_sub(full.saturating_sub(now)) / self.each;
+        u32::try_from(there).unwrap_or(self.most)
+    }
+
+    /// How long a whole one takes to grow.
+    fn whole(&self) -> u64 {
+        self.each.saturating_mul(self.most.into())
+    }
+
+    fn now(&self) -> u64 {
+        nanoseconds(self.start.elapsed())
+    }
+}
+
+/// In 64 bits: five hundred years.
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{num::NonZeroU32, thread};
+
+    use super::*;
+
+    fn quota(burst: u32, per: Duration) -> Arc<Quota> {
+        let number = |n| NonZeroU32::new(n).unwrap();
+        Quota::new(Rate { count: number(1), per, burst: number(burst) }, None)
+    }
+
+    fn hourly(burst: u32) -> Arc<Quota> {
+        quota(burst, Duration::from_secs(3600))
+    }
+
+    #[test]
+    fn a_call_that_is_looked_up_takes_two_at_once_and_gives_one_back_on_a_denial() {
+        let quota = hourly(5);
+        for _ in 0..2 {
+            quota.admit(Calls::LookupAndWrite).unwrap();
+        }
+        assert!(quota.admit(Calls::LookupAndWrite).is_err(), "one is left");
+        quota.give_back();
+        quota.admit(Calls::LookupAndWrite).unwrap();
+        assert!(quota.admit(Calls::Write).is_err());
+    }
+
+    #[test]
+    fn where_one_is_all_that_can_be_had_at_once_a_call_is_looked_up_for_one() {
+        let quota = hourly(1);
+        quota.admit(Calls::LookupAndWrite).unwrap();
+        let exceeded = quota.admit(Calls::Write).unwrap_err();
+        assert!(exceeded.retry_after > Duration::from_secs(3500), "{exceeded:?}");
+        assert!(exceeded.retry_after <= Duration::from_secs(3600), "{exceeded:?}");
+    }
+
+    #[test]
+    fn what_comes_back_never_makes_more_than_a_full_bucket() {
+        let quota = hourly(3);
+        for _ in 0..10 {
+            quota.give_back();
+        }
+        let admitted = (0..10).filter(|_| quota.admit(Calls::Write).is_ok()).count();
+        assert_eq!(admitted, 3);
+    }
+
+    #[test]
+    fn what_only_looks_leaves_a_fifth_to_what_writes() {
+        let quota = hourly(10);
+        for _ in 0..8 {
+            quota.admit(Calls::View).unwrap();
+        }
+        assert!(quota.admit(Calls::View).is_err());
+        quota.admit(Calls::Write).unwrap();
+        quota.admit(Calls::Write).unwrap();
+        assert!(quota.admit(Calls::Write).is_err());
+    }
+
+    #[test]
+    fn a_look_that_finds_nothing_left_besides_costs_nothing() {
+        let quota = hourly(5);
+        for _ in 0..5 {
+            quota.admit(Calls::Write).unwrap();
+        }
+        for _ in 0..10 {
+            assert!(quota.admit(Calls::LookupAndWrite).is_err());
+        }
+        (0..2).for_each(|_| quota.give_back());
+        quota.admit(Calls::LookupAndWrite).unwrap();
+    }
+
+    #[test]
+    fn a_trial_is_left_out_where_less_than_half_is_left() {
+        let quota = hourly(10);
+        let trials: Vec<bool> = (0..5).map(|_| quota.admit(Calls::TrialAndWrite).unwrap()).collect();
+        // 9, then 7, then 5 are left.
+        assert_eq!(trials, [true, true, true, false, false]);
+        assert!(!quota.admit(Calls::Trial).unwrap());
+    }
+
+    #[test]
+    fn many_at_once_take_what_is_there_and_no_more() {
+        let quota = hourly(1000);
+        let take = || (0..500).filter(|_| quota.admit(Calls::Write).is_ok()).count();
+        let taken: usize = thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(taken, 1000);
+    }
+
+    #[test]
+    fn tokens_grow_in_time() {
+        let quota = quota(2, Duration::from_millis(1));
+        for _ in 0..100 {
+            while let Err(exceeded) = quota.admit(Calls::LookupAndWrite) {
+                assert!(exceeded.retry_after <= Duration::from_millis(2), "{exceeded:?}");
+                thread::sleep(exceeded.retry_after);
+            }
+        }
+    }
+}
