@@ -10,7 +10,7 @@ use super::rate;
 use super::scalar;
 use super::yaml::Node;
 use crate::limit::Rate;
-use crate::operation::Form;
+use crate::operation::{CREATE, Form, is_served};
 use crate::policy::Scope;
 use crate::upstream::Endpoint;
 use std::sync::Arc;
@@ -94,6 +94,16 @@ impl Written {
     }
 }
 
+/// What it does it does to creates.
+fn stamp_owner(page: &Page, node: &Node) -> Option<bool> {
+    let stamps = scalar::switch(page, node)?;
+    if stamps && !is_served(CREATE) {
+        let message = "this version creates no jobs, so it has none to stamp";
+        page.warning(node.place, message, "leave it out until there is a version that does");
+    }
+    Some(stamps)
+}
+
 /// Reads one.
 pub(super) fn read(page: &Page, node: &Node) -> Option<Written> {
     let mut fields = Fields::of(page, node, "a project")?;
@@ -118,7 +128,7 @@ pub(super) fn read(page: &Page, node: &Node) -> Option<Written> {
     let lookup_form = fields.optional("lookup_form", |page, node| {
         scalar::choice(page, node, &[("v1", LookupForm::V1), ("v2", LookupForm::V2)])
     });
-    let stamp_owner = fields.optional("stamp_owner", scalar::switch).unwrap_or(false);
+    let stamp_owner = fields.optional("stamp_owner", stamp_owner).unwrap_or(false);
     fields.finish();
     if let Some(Placed { value, place }) = &endpoint
         && !(value.tls() || value.is_loopback() || unsafe_plaintext)

@@ -13,7 +13,7 @@ use super::index::Cells;
 use super::jobs::Applying;
 use super::names::{ANY, Names};
 use super::{Effect, Field, Glob, Location, Mode, Policy, Rule, spell_moment};
-use crate::operation::{CREATE, Segment};
+use crate::operation::{ACTIONS, CREATE, Segment, is_served};
 
 /// Something in a rule that can never matter, or says more than it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,9 +151,18 @@ impl Policy {
         let lists = lists.into_iter().filter(|_| rule.effect == Effect::Allow);
         lists.flat_map(|(list, names, globs)| {
             let wildcards = globs.iter().filter(|glob| glob.literal().is_none());
-            wildcards.filter_map(move |glob| Some(Problem::CouldBeNarrower(list, glob, names.only(glob)?)))
+            wildcards.filter_map(move |glob| {
+                let only = names.only(glob).or_else(|| only_served(glob).filter(|_| list == Field::Actions));
+                Some(Problem::CouldBeNarrower(list, glob, only?))
+            })
         })
     }
+}
+
+/// The action that the pattern matches, where it is the only one of which any call is served.
+fn only_served(glob: &Glob) -> Option<&'static str> {
+    let mut served = ACTIONS.into_iter().filter(|action| is_served(action) && glob.is_match(action));
+    served.next().filter(|_| served.next().is_none())
 }
 
 /// What to look for in place of every job that the pattern matches; see [`super::index::Index::first`].
