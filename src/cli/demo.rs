@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 use tracing::Level;
@@ -22,7 +23,7 @@ use crate::{
     config::{self, LogFormat},
     secret::Secret,
     server::{Inherited, Proxy, Running},
-    testserver::{AccessKey, JobState, Options, TestServer},
+    testserver::{AccessKey, JobState, Options, Seen, TestServer},
 };
 
 #[derive(clap::Args)]
@@ -49,7 +50,7 @@ struct Demo {
     folder: Folder,
     cloud: TestServer,
     proxy: Running,
-    /// Where `editor-api` calls, and where `batch-cleaner` does.
+    /// Where `editor-api` calls, and where `packager` does.
     app: String,
     team: String,
 }
@@ -75,16 +76,16 @@ impl Demo {
         let options = Options { access_keys: vec![key], ..Options::default() };
         let cloud = TestServer::start(format!("127.0.0.1:{}", free_port(8899)?).parse()?, options)
             .context("cannot start the stand-in cloud")?;
-        for (job, state) in JOBS {
-            cloud.cloud().put_job(PROJECT_ID, job, state);
+        for (job, state, user_data) in JOBS {
+            cloud.cloud().put_created_job(PROJECT_ID, job, (state, json!({ "user_data": user_data })));
         }
         let (app, team) =
             (format!("127.0.0.1:{}", free_port(8080)?), format!("127.0.0.1:{}", free_port(8081)?));
         let token = random_text();
         folder.write("ak", ACCESS_KEY)?;
         folder.write("sk", secret_key.expose())?;
-        folder.write("batch-cleaner.token", &token)?;
-        folder.write("batch-cleaner.sha256", &hex::encode(Sha256::digest(&token)))?;
+        folder.write("packager.token", &token)?;
+        folder.write("packager.sha256", &hex::encode(Sha256::digest(&token)))?;
         folder.write("policy.yaml", POLICY)?;
         folder.write(
             "proxy.yaml",
@@ -113,32 +114,33 @@ impl Demo {
 
     editor-api     ──▶ {app:width$} ──┐
                        {gap}   ├──▶ mpc-auth-proxy ──signed──▶ {endpoint}
-    batch-cleaner  ──▶ {team:width$} ──┘                               (a stand-in for Huawei MPC)
+    packager       ──▶ {team:width$} ──┘                               (a stand-in for Huawei MPC)
 
-editor-api is whoever reaches its listener, batch-cleaner whoever has its bearer token. Neither has a
-cloud key: the proxy has one, and the stand-in verifies every signature made with it.
+editor-api is whoever reaches its listener, packager whoever has its bearer token. Neither has a cloud
+key: the proxy has one, and the stand-in verifies every signature made with it. One rule lets each of
+them cancel its own jobs: those whose `user_data` begins with its name.
 Configuration, policy and audit log are in {folder}
 "
         ))
     }
 
     fn steps(&self) -> [Step<'_>; 5] {
-        let token = || Some(self.folder.path("batch-cleaner.token"));
+        let token = || Some(self.folder.path("packager.token"));
         [
             Step {
-                title: "editor-api cancels a queued job: the policy allows it, MPC does it",
+                title: "editor-api cancels a job of its own: the proxy looks whose it is, and MPC cancels it",
                 authority: &self.app,
                 target: "/v2/media-prod/editing/jobs/100211",
                 token: None,
             },
             Step {
-                title: "batch-cleaner cancels a temporary job, in the URL form of Huawei's SDKs",
+                title: "packager cancels a job of its own, in the URL form of Huawei's SDKs",
                 authority: &self.team,
-                target: "/v1/media-prod/editing/jobs?job_id=tmp-7",
+                target: "/v1/media-prod/editing/jobs?job_id=100214",
                 token: token(),
             },
             Step {
-                title: "batch-cleaner tries a job that is not temporary: denied by policy, nothing is sent",
+                title: "packager tries a job of editor-api's: denied by policy, nothing is cancelled",
                 authority: &self.team,
                 target: "/v2/media-prod/editing/jobs/100212",
                 token: token(),
@@ -150,7 +152,7 @@ Configuration, policy and audit log are in {folder}
                 token: None,
             },
             Step {
-                title: "editor-api cancels a job that already runs: allowed here, refused by MPC",
+                title: "editor-api cancels a job of its own that already runs: allowed here, refused by MPC",
                 authority: &self.app,
                 target: "/v2/media-prod/editing/jobs/100213",
                 token: None,
@@ -166,15 +168,14 @@ Configuration, policy and audit log are in {folder}
             say(&format!("    {line}\n"))?;
         }
         let requests = self.cloud.cloud().requests();
-        match requests.get(sent_before) {
-            Some(seen) => {
-                let authorization = seen.header("authorization").unwrap_or_default();
-                say(&format!(
-                    "  upstream saw\n    {} {}\n    authorization: {authorization}\n",
-                    seen.method, seen.target
-                ))?;
-            }
-            None => say("  upstream saw nothing\n")?,
+        let seen = requests.get(sent_before..).unwrap_or_default();
+        say(if seen.is_empty() { "  upstream saw nothing\n" } else { "  upstream saw\n" })?;
+        for Seen { method, target, .. } in seen {
+            say(&format!("    {method} {target}\n"))?;
+        }
+        if let Some(seen) = seen.last() {
+            let authorization = seen.header("authorization").unwrap_or_default();
+            say(&format!("    authorization: {authorization}\n"))?;
         }
         let log = self.audit()?;
         let line = log.get(audited_before..).unwrap_or_default().trim();
@@ -195,9 +196,10 @@ Configuration, policy and audit log are in {folder}
         say(&format!(
             "
 It stays up: paste the lines above, break {}/proxy.yaml and try
-`mpc-auth-proxy check --config` on it, or queue another job:
+`mpc-auth-proxy check --config` on it, or queue another job, here packager's:
 
-    $ curl -X PUT {endpoint}/_test/jobs/{PROJECT_ID}/100300 -d '{{\"state\":\"WAITING\"}}'
+    $ curl -X PUT {endpoint}/_test/jobs/{PROJECT_ID}/100300 \\
+           -d '{{\"state\":\"WAITING\",\"create\":{{\"user_data\":\"packager/clip-8\"}}}}'
 
 Audit records follow as they are written. Ctrl-C stops the demo and removes its files.
 
@@ -305,11 +307,12 @@ fn say(text: &str) -> io::Result<()> {
 
 const ACCESS_KEY: &str = "DEMOACCESSKEY0000001";
 const PROJECT_ID: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
-const JOBS: [(&str, JobState); 4] = [
-    ("100211", JobState::Waiting),
-    ("100212", JobState::Waiting),
-    ("100213", JobState::Processing),
-    ("tmp-7", JobState::Waiting),
+/// The cloud made their ids; whoever created them left a word on them.
+const JOBS: [(&str, JobState, &str); 4] = [
+    ("100211", JobState::Waiting, "editor-api/clip-7"),
+    ("100212", JobState::Waiting, "editor-api/clip-8"),
+    ("100213", JobState::Processing, "editor-api/clip-6"),
+    ("100214", JobState::Waiting, "packager/trailer-1"),
 ];
 
 const PROXY: &str = "version: 1
@@ -336,20 +339,16 @@ const POLICY: &str = "version: 1
 callers:
   editor-api:
     identify: [ { listener: app } ]
-  batch-cleaner:
-    identify: [ { bearer: { sha256_file: batch-cleaner.sha256 } } ]
+  packager:
+    identify: [ { bearer: { sha256_file: packager.sha256 } } ]
 
 rules:
-  - id: editor-cancels
+  - id: own-jobs
     effect: allow
-    callers: [editor-api]
+    callers: [editor-api, packager]
     actions: [mpc:editingTask:delete]
     projects: [media-prod]
     jobs: [\"*\"]
-  - id: cleaner-cancels-temporary-jobs
-    effect: allow
-    callers: [batch-cleaner]
-    actions: [mpc:editingTask:delete]
-    projects: [media-prod]
-    jobs: [\"tmp-*\"]
+    condition:
+      StringMatch: { mpc:UserData: [\"${proxy:Caller}/*\"] }
 ";

@@ -30,12 +30,22 @@ fn the_demo_shows_what_is_allowed_denied_unknown_and_refused_by_upstream() {
     let recorded: Vec<String> =
         records.iter().map(|record| record["http.response.status_code"].to_string()).collect();
     assert_eq!(recorded, statuses);
-    records[0].says(json!({ "caller.id": "editor-api", "policy.effect": "allow", "outcome": "forwarded" }));
-    records[2].says(json!({ "caller.id": "batch-cleaner", "policy.effect": "deny", "outcome": "refused" }));
+    for (number, caller, owner, effect, outcome) in [
+        (0, "editor-api", "editor-api/clip-7", "allow", "forwarded"),
+        (1, "packager", "packager/trailer-1", "allow", "forwarded"),
+        (2, "packager", "editor-api/clip-8", "deny", "refused"),
+    ] {
+        records[number].says(json!({
+            "caller.id": caller, "policy.effect": effect, "outcome": outcome, "facts": { "mpc:UserData": owner },
+        }));
+    }
     records[3].says(json!({ "error.type": "PROXY.Unauthenticated", "outcome": "refused" }));
     records[4].says(json!({ "upstream.error_code": "MPC.10213", "outcome": "forwarded" }));
     assert_eq!(text.matches("$ curl -i -X DELETE").count(), 5);
-    assert_eq!(text.matches("upstream saw nothing").count(), 2);
+    // Whose a job is is looked up, unless nobody is known to ask.
+    assert_eq!(text.matches("upstream saw nothing").count(), 1);
+    let seen = |method: &str| lines().filter(|line| line.starts_with(&format!("{method} /v"))).count();
+    assert_eq!((seen("GET"), seen("DELETE")), (4, 3));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "it tidies up");
 }
 
