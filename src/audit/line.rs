@@ -75,6 +75,28 @@ impl Line {
         }
     }
 
+    /// Adds texts that need no escapes, where there are some, and as many as the line still has room for. Only facts
+    /// come behind it.
+    pub(super) fn words_if_any(&mut self, name: Name, words: &[String]) {
+        if words.is_empty() {
+            return;
+        }
+        self.name(name);
+        let mut mark = b'[';
+        for word in words {
+            // With the quotes and the comma.
+            if self.0.len() + word.len() + 3 + WITHOUT_FACTS > MAX_LINE {
+                break;
+            }
+            self.0.push(mark);
+            self.0.push(b'"');
+            self.0.extend_from_slice(word.as_bytes());
+            self.0.push(b'"');
+            mark = b',';
+        }
+        self.0.extend_from_slice(if mark == b'[' { b"[]" } else { b"]" });
+    }
+
     /// Adds a document that few lines have, where it is there; of an object what the line still has room for, member by
     /// member. It is the last field.
     pub(super) fn document_if_any(&mut self, name: Name, value: Option<&Value>) {
@@ -156,6 +178,8 @@ fn is_plain(text: &str) -> bool {
 /// No line is longer: every field is bounded, and facts take what the others leave.
 pub(super) const MAX_LINE: usize = 4096;
 const END: &[u8] = b"}\n";
+/// What a line has at least behind what comes before its facts.
+const WITHOUT_FACTS: usize = 64;
 /// Of a document, and of the line.
 const ENDS: &[u8] = b"}}\n";
 const NOTHING: &[u8] = b"null";

@@ -96,6 +96,10 @@ pub struct Record {
     pub call: Trail,
     /// What became of looking its job up.
     pub lookup: Trail,
+    /// The ids of the jobs of a view that is not of one: those that were asked for, or, of a list, that were shown.
+    pub job_ids: Vec<String>,
+    /// How many jobs of the answer to a view were left out.
+    pub view_hidden: Option<usize>,
     /// The facts of the job that decided, by their keys, as they are to be told.
     pub facts: Option<Box<Value>>,
     /// How it ended.
@@ -178,6 +182,8 @@ impl Record {
             key_hint: None,
             call: Trail::default(),
             lookup: Trail::default(),
+            job_ids: Vec::new(),
+            view_hidden: None,
             facts: None,
             outcome: None,
             error: None,
@@ -260,6 +266,8 @@ impl Record {
         line.number_if_any(name!("lookup.status_code"), self.lookup.status);
         line.text_if_any(name!("lookup.request_id"), self.lookup.request_id.as_ref());
         line.number_if_any(name!("lookup.duration_ms"), self.lookup.duration.map(millis));
+        line.number_if_any(name!("view.hidden"), self.view_hidden);
+        line.words_if_any(name!("mpc.job_ids"), &self.job_ids);
         line.document_if_any(name!("facts"), self.facts.as_deref());
         line.finish()
     }

@@ -9,7 +9,7 @@ use super::page::{Page, Placed};
 use super::policy::{RuleWritten, Written};
 use super::report::Place;
 use crate::operation::{ACTIONS, CREATE, DELETE, Segment, VIEW, is_served};
-use crate::policy::{Finding, Glob, Key, Mode, Policy, Problem, Scope, Test};
+use crate::policy::{Field, Finding, Glob, Key, Mode, Policy, Problem, Scope, Test};
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, HashSet};
 
@@ -256,6 +256,7 @@ pub(super) fn findings(page: &Page, policy: &Policy, written: &Written, now: Dat
             | Problem::Expired(_)
             | Problem::ExpiresSoon(_)
             | Problem::CouldBeNarrower(..)
+            | Problem::EveryAction(_)
                 if !whole => {}
             Problem::NeverDecides(_) => {
                 let message = || format!("the rule `{}` has no effect: {problem}", rule.id);
@@ -271,6 +272,12 @@ pub(super) fn findings(page: &Page, policy: &Policy, written: &Written, now: Dat
                 let place = place_of(written.globs(*list), glob, written);
                 let message = || format!("the rule `{}` could be narrower: {problem}", rule.id);
                 told.warning("could be narrower", place, || (message(), format!("write `{name}`")));
+            }
+            Problem::EveryAction(glob) => {
+                let place = place_of(written.globs(Field::Actions), glob, written);
+                let message = || format!("the rule `{}` could be narrower: {problem}", rule.id);
+                let hint = format!("name the actions that are meant, such as `{DELETE}`");
+                told.warning("could be narrower", place, || (message(), hint));
             }
         }
     }

@@ -134,6 +134,11 @@ impl Viewed {
         Ok(Self { version, listed, incomplete, body: body.clone(), jobs })
     }
 
+    /// Whether jobs are counted that are not there: what is not there need not be absent then.
+    pub fn is_incomplete(&self) -> bool {
+        self.incomplete
+    }
+
     /// The jobs, in their order.
     pub fn jobs(&self) -> &[Shown] {
         &self.jobs

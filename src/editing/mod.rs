@@ -25,3 +25,4 @@ pub use answer::{Answered, Doubt, Lookup, Shown, Viewed, created};
 pub use body::Body;
 pub use fault::{BodyFault, Problem};
 pub use media_type::is_json;
+pub use show::nothing;

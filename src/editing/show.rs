@@ -9,6 +9,14 @@ use super::{
 };
 use crate::operation::Version;
 
+/// The answer of this version that has no jobs.
+pub fn nothing(version: Version) -> &'static str {
+    match version {
+        Version::V1 => r#"{"total":0,"jobs":[]}"#,
+        Version::V2 => r#"{"job_array":[]}"#,
+    }
+}
+
 impl Viewed {
     /// Writes the answer with the jobs that are permitted. With a `stamp`, the name of a caller, that name is taken off
     /// what the caller's jobs have as their `user_data`.

@@ -36,10 +36,12 @@ impl Heads {
     }
 
     fn grammar(&mut self, job: &str) {
-        let method = self.mostly(&["DELETE"], &METHODS);
+        let (methods, forms) =
+            if self.rng.u32(..4) == 0 { (["GET"], &VIEWS[..]) } else { (["DELETE"], &FORMS[..]) };
+        let method = self.mostly(&methods, &METHODS);
         self.put(method);
         self.put(" ");
-        let form = self.mostly(&FORMS, &STRANGE_FORMS);
+        let form = self.mostly(forms, &STRANGE_FORMS);
         for piece in form.split_inclusive(['P', 'J']) {
             self.put(piece.trim_end_matches(['P', 'J']));
             match piece.bytes().last() {
@@ -117,7 +119,25 @@ impl Heads {
 
 const FORMS: [&str; 3] =
     ["/v2/P/editing/jobs/J", "/v2/P/editing/job?job_id=J", "/v1/P/editing/jobs?job_id=J"];
-const STRANGE_FORMS: [&str; 14] = [
+const VIEWS: [&str; 8] = [
+    "/v1/P/editing/jobs?job_id=J",
+    "/v2/P/editing/jobs?job_id=J",
+    "/v2/P/editing/jobs?job_id=z&job_id=J&job_id=1",
+    "/v1/P/editing/jobs?job_id=J&job_id=a&job_id=b&job_id=c&job_id=d&job_id=e&job_id=f&job_id=g&job_id=h&job_id=i",
+    "/v1/P/editing/jobs",
+    "/v1/P/editing/jobs?status=WAITING&size=10&page=0",
+    "/v1/P/editing/jobs?start_time=20240229235960&end_time=20260102000000",
+    "/v1/P/editing/jobs?page=50000",
+];
+const STRANGE_FORMS: [&str; 22] = [
+    "/v2/P/editing/jobs",
+    "/v1/P/editing/jobs?",
+    "/v1/P/editing/jobs?job_id=J&job_id=J",
+    "/v1/P/editing/jobs?job_id=J&page=1",
+    "/v1/P/editing/jobs?page=1&page=1",
+    "/v1/P/editing/jobs?start_time=20250229000000",
+    "/v1/P/editing/jobs?size=0101",
+    "/v2/P/editing/jobs?status=WAITING",
     "//v2/P/editing/jobs/J",
     "/v2/P/editing/jobs/J/",
     "/v2/P/../P/editing/jobs/J",

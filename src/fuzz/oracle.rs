@@ -21,15 +21,21 @@ pub(crate) struct Call<'h> {
     pub(crate) caller: &'static str,
     /// The project as it is written.
     pub(crate) project: &'h str,
-    /// The job.
+    /// The job; or, of a view, the whole query.
     pub(crate) job: &'h str,
-    /// The URL, with `P` and `J` for the two.
+    /// The method and the URL, with `P` and `J` for the two.
     pub(crate) form: &'static str,
 }
 
-/// The three URLs.
-pub(crate) const FORMS: [&str; 3] =
-    ["/v2/P/editing/jobs/J", "/v2/P/editing/job?job_id=J", "/v1/P/editing/jobs?job_id=J"];
+/// The three URLs by which jobs are cancelled.
+pub(crate) const FORMS: [&str; 3] = [
+    "DELETE /v2/P/editing/jobs/J",
+    "DELETE /v2/P/editing/job?job_id=J",
+    "DELETE /v1/P/editing/jobs?job_id=J",
+];
+/// Those by which they are viewed.
+pub(crate) const VIEWS: [&str; 3] =
+    ["GET /v1/P/editing/jobs?J", "GET /v2/P/editing/jobs?J", "GET /v1/P/editing/jobs"];
 
 /// Where the first head of these bytes ends. `None` where it does not.
 pub(crate) fn end(bytes: &[u8]) -> Option<usize> {
@@ -42,7 +48,7 @@ pub(crate) fn end(bytes: &[u8]) -> Option<usize> {
 pub(crate) fn read<'h>(head: &'h [u8], gate: &Gate) -> Option<Call<'h>> {
     let text = &head[blank_lines(head)..];
     let (first, mut rest) = line(text.strip_suffix(b"\r\n")?)?;
-    let (project, job, form) = target(first)?;
+    let (project, job, form) = target(first).or_else(|| view(first))?;
     let mut found = Found::default();
     while !rest.is_empty() {
         let (header, behind) = line(rest)?;
@@ -80,6 +86,74 @@ fn target(line: &[u8]) -> Option<(&str, &str, &'static str)> {
     };
     let (job, behind) = segment(rest.strip_prefix(between.as_bytes())?)?;
     behind.is_empty().then_some((project, job, form))
+}
+
+fn view(line: &[u8]) -> Option<(&str, &str, &'static str)> {
+    let target = line.strip_prefix(b"GET /v")?;
+    let target = target.strip_suffix(b" HTTP/1.1").or(target.strip_suffix(b" HTTP/1.0"))?;
+    let (version, rest) = target.split_at_checked(2)?;
+    let (project, rest) = segment(rest)?;
+    let rest = std::str::from_utf8(rest.strip_prefix(b"/editing/jobs")?).ok()?;
+    let query = rest.strip_prefix('?');
+    match (version, query) {
+        (b"1/", None) if rest.is_empty() => Some((project, "", VIEWS[2])),
+        (b"1/", Some(query)) if are_ids(query) || are_filters(query) => Some((project, query, VIEWS[0])),
+        (b"2/", Some(query)) if are_ids(query) => Some((project, query, VIEWS[1])),
+        _ => None,
+    }
+}
+
+/// One to ten different jobs.
+fn are_ids(query: &str) -> bool {
+    let pairs: Vec<&str> = query.split('&').collect();
+    let is_id = |pair: &str| pair.strip_prefix("job_id=").is_some_and(is_segment);
+    let is_new = |(at, pair): (usize, &&str)| !pairs[..at].contains(pair);
+    pairs.len() <= 10 && pairs.iter().all(|pair| is_id(pair)) && pairs.iter().enumerate().all(is_new)
+}
+
+/// Filters, each once.
+fn are_filters(query: &str) -> bool {
+    let mut names = Vec::new();
+    query.split('&').all(|pair| {
+        let Some((name, value)) = pair.split_once('=') else { return false };
+        let is_new = !names.contains(&name);
+        names.push(name);
+        let number = |most: u32| {
+            let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+            let plain = digits && (value == "0" || !value.starts_with('0'));
+            value.parse().ok().filter(|number: &u32| plain && *number <= most)
+        };
+        is_new
+            && match name {
+                "status" => {
+                    ["INIT", "WAITING", "PREPROCESSING", "SUCCEED", "FAILED", "CANCELED"].contains(&value)
+                }
+                "start_time" | "end_time" => is_moment(value),
+                "page" => number(50_000).is_some(),
+                "size" => number(100).is_some_and(|number| number > 0),
+                _ => false,
+            }
+    })
+}
+
+/// A moment that there is, as `yyyymmddhhmmss`.
+fn is_moment(text: &str) -> bool {
+    let number = |from: usize, to: usize| text.get(from..to).and_then(|digits| digits.parse::<u32>().ok());
+    let parts = [(0, 4), (4, 6), (6, 8), (8, 10), (10, 12), (12, 14)].map(|(from, to)| number(from, to));
+    let [Some(year), Some(month), Some(day), Some(hour), Some(minute), Some(second)] = parts else {
+        return false;
+    };
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days = match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if is_leap => 29,
+        2 => 28,
+        1..=12 => 31,
+        _ => 0,
+    };
+    let plain = text.len() == 14 && text.bytes().all(|byte| byte.is_ascii_digit());
+    // There are leap seconds.
+    plain && (1..=days).contains(&day) && hour < 24 && minute < 60 && second <= 60
 }
 
 /// A project or a job, and what is behind it.

@@ -94,6 +94,8 @@ pub enum Calls {
     Write,
     /// One that looks.
     View,
+    /// One that looks, and then perhaps one that looks again.
+    LookupAndView,
     /// One that looks, and then perhaps one that changes something.
     LookupAndWrite,
     /// One that changes something; and, where much is left, before it one that looks.
@@ -180,7 +182,7 @@ impl Limiter {
         match asked.calls {
             Calls::LookupAndWrite => self.denials.check(asked.caller)?,
             Calls::Trial => self.trials.check(asked.caller)?,
-            Calls::Write | Calls::View | Calls::TrialAndWrite => {}
+            Calls::Write | Calls::View | Calls::LookupAndView | Calls::TrialAndWrite => {}
         }
         let in_flight = match self.callers.get(asked.caller) {
             Some(caller) => caller.admit(asked.action)?,

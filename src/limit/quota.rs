@@ -55,6 +55,10 @@ impl Quota {
         match calls {
             Calls::Write => self.all.take(1).map(|_| false),
             Calls::View => self.look(1).map(|()| false),
+            Calls::LookupAndView => {
+                self.look(1)?;
+                self.look(1).map(|()| false).inspect_err(|_| self.all.give_back())
+            }
             Calls::LookupAndWrite => self.look(2).map(|()| false),
             Calls::TrialAndWrite => {
                 let left = self.all.take(1)?;

@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
@@ -74,10 +75,31 @@ impl Taken {
         self.0.merge(more.0);
     }
 
+    /// The same body, which takes up this room until it is dropped.
+    pub fn around(mut self, body: Bytes) -> Bytes {
+        if body.is_empty() {
+            return body;
+        }
+        self.shrink(body.len());
+        Bytes::from_owner(Held { body, _room: self })
+    }
+
     /// Gives back all but so many bytes.
     pub fn shrink(&mut self, bytes: usize) {
         let excess = self.0.num_permits().saturating_sub(bytes);
         drop(self.0.split(excess));
+    }
+}
+
+/// Bytes, and the room that they take up.
+struct Held {
+    body: Bytes,
+    _room: Taken,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
     }
 }
 

@@ -82,7 +82,7 @@ pub const VIEW: &str = "mpc:editingTask:view";
 pub const ACTIONS: [&str; 3] = [DELETE, CREATE, VIEW];
 
 /// What the proxy does. Adding an operation is adding a row.
-pub const CATALOGUE: &[Operation] = EDITING.split_at(3).0;
+pub const CATALOGUE: &[Operation] = EDITING.split_at(5).0;
 
 /// Whether any call that needs this action is served. Policies can be written for all of them.
 pub fn is_served(action: &str) -> bool {

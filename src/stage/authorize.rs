@@ -10,8 +10,8 @@ use crate::{
     audit::{Record, bounded},
     identity::{Identity, Peer},
     metrics::Metrics,
-    operation::{Segment, Target},
-    policy::{Call, Decision, Effect, Facts, Mode, Observed, Outcome, Policy, Rule, Wants, Why},
+    operation::{Access, Jobs, Segment, Target},
+    policy::{Call, Decision, Effect, Facts, Keys, Mode, Observed, Outcome, Policy, Rule, Wants, Why},
     reason::Reason,
 };
 
@@ -63,6 +63,9 @@ impl Authorize {
         question: &Question<'_>,
         record: &mut Record,
     ) -> Result<(Wants, bool), Refusal> {
+        if question.target.operation().access == Access::Read {
+            return self.judge_view(policy, question, record).map(|wants| (wants, false));
+        }
         let outcome = policy.decide(&question.to_policy(record));
         note(policy, &outcome, record);
         let (wants, is_denied) = (outcome.wants(), outcome.applied() == Some(Effect::Deny));
@@ -71,6 +74,49 @@ impl Authorize {
         }
         let is_over = is_denied && wants == Wants::Nothing;
         if is_over { Err(question.denied(&outcome)) } else { Ok((wants, is_denied)) }
+    }
+
+    /// Asks this policy about a view before it is sent. What depends on facts is decided by its answer.
+    ///
+    /// # Errors
+    /// Where it says no to one of the jobs, whatever that is; or, to a list, whatever jobs there are.
+    pub(super) fn judge_view(
+        &self,
+        policy: &Policy,
+        question: &Question<'_>,
+        record: &mut Record,
+    ) -> Result<Wants, Refusal> {
+        let Question { target, project, identity, .. } = question;
+        if let Jobs::List(_) = target.jobs() {
+            let (caller, action) = (identity.caller(), target.operation().action);
+            if policy.allows_some(caller, action, &project.settings.name) {
+                return Ok(Wants::Nothing);
+            }
+            let denied = no_rule(policy);
+            note(policy, &Outcome::Decided(denied), record);
+            self.metrics.decided(&denied);
+            return Err(Refusal::Denied(None));
+        }
+        let mut needs = Keys::NONE;
+        for job in target.jobs().ids() {
+            let outcome = policy.decide(&question.about(Some(job), Facts::none_known(), record));
+            note(policy, &outcome, record);
+            if outcome.applied() == Some(Effect::Deny) {
+                outcome.decision().into_iter().for_each(|decision| self.metrics.decided(decision));
+                return Err(question.denied(&outcome));
+            }
+            if let Wants::ToDecide(keys) = outcome.wants() {
+                needs = needs.and(keys);
+            }
+        }
+        Ok(if needs.is_empty() { Wants::Nothing } else { Wants::ToDecide(needs) })
+    }
+
+    /// Asks this policy about a job of which this is known, to show it or not.
+    pub(super) fn of_job<'p>(&self, policy: &'p Policy, call: &Call<'_>) -> Outcome<'p> {
+        let outcome = policy.decide(call);
+        outcome.decision().into_iter().for_each(|decision| self.metrics.decided(decision));
+        outcome
     }
 
     /// Asks this policy for the last time, with what is known. What still depends on facts is not allowed.
@@ -91,7 +137,7 @@ impl Authorize {
         match outcome.applied() {
             Some(Effect::Allow) => Ok(()),
             Some(Effect::Deny) => Err(question.denied(&outcome)),
-            None => Err(Refusal::LookupFailed(question.missing(outcome.wants()))),
+            None => Err(Refusal::LookupFailed(missing(outcome.wants(), question.facts))),
         }
     }
 
@@ -100,8 +146,7 @@ impl Authorize {
     /// # Errors
     /// Where the policy is in force.
     pub(super) fn conclude_absent(&self, policy: &Policy, record: &mut Record) -> Result<(), Refusal> {
-        let decision =
-            Decision { effect: Effect::Deny, rule: None, mode: policy.mode(), observed: Observed::Nothing };
+        let decision = no_rule(policy);
         note(policy, &Outcome::Decided(decision), record);
         self.metrics.decided(&decision);
         match decision.applied() {
@@ -116,12 +161,20 @@ impl<'r> Question<'r> {
     where
         'r: 'c,
     {
+        self.about(self.target.job(), self.facts.unwrap_or(Facts::none_known()), record)
+    }
+
+    /// The same about one of its jobs, of which this is known.
+    pub(super) fn about<'c>(&'c self, job: Option<&'c Segment>, facts: &'c Facts, record: &Record) -> Call<'c>
+    where
+        'r: 'c,
+    {
         Call {
             caller: self.identity.caller(),
             action: self.target.operation().action,
             project: &self.project.settings.name,
-            job: self.target.job().map(Segment::as_str),
-            facts: self.facts.unwrap_or(Facts::none_known()),
+            job: job.map(Segment::as_str),
+            facts,
             at: record.opened(),
             source_ip: self.peer.address.ip(),
             listener: Some(&self.peer.listener),
@@ -138,23 +191,28 @@ impl<'r> Question<'r> {
             (Some(_), None) => Refusal::DeniedByFacts(Reason::NoRule),
         }
     }
+}
 
-    /// Why one of the facts that it wants is not known.
-    fn missing(&self, wants: Wants) -> Reason {
-        let (Wants::ToDecide(keys), Some(facts)) = (wants, self.facts) else {
-            return Reason::FactNotLookedUp;
-        };
-        match keys.iter().find_map(|key| key.why_unknown(facts)) {
-            Some(Why::NotInAnswer) => Reason::FactNotInAnswer,
-            Some(Why::UnknownWord) => Reason::FactUnknownWord,
-            Some(Why::NotLookedUp) | None => Reason::FactNotLookedUp,
-        }
+/// Why one of the facts that are wanted is not known.
+pub(super) fn missing(wants: Wants, facts: Option<&Facts>) -> Reason {
+    let (Wants::ToDecide(keys), Some(facts)) = (wants, facts) else {
+        return Reason::FactNotLookedUp;
+    };
+    match keys.iter().find_map(|key| key.why_unknown(facts)) {
+        Some(Why::NotInAnswer) => Reason::FactNotInAnswer,
+        Some(Why::UnknownWord) => Reason::FactUnknownWord,
+        Some(Why::NotLookedUp) | None => Reason::FactNotLookedUp,
     }
+}
+
+/// What a policy says where no rule of it does.
+fn no_rule(policy: &Policy) -> Decision<'_> {
+    Decision { effect: Effect::Deny, rule: None, mode: policy.mode(), observed: Observed::Nothing }
 }
 
 /// Notes on the record what a policy said: unless an attempt may have been carried out of which nothing was heard,
 /// because that was decided by the policy before.
-fn note(policy: &Policy, outcome: &Outcome<'_>, record: &mut Record) {
+pub(super) fn note(policy: &Policy, outcome: &Outcome<'_>, record: &mut Record) {
     if record.call.maybe_sent && record.call.status.is_none() {
         return;
     }

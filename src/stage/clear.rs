@@ -54,7 +54,7 @@ impl Clearance {
         if self.cutoff.is_over() {
             return Err(Refusal::Draining);
         }
-        let writes = decided.target.operation().access == Access::Write;
+        let writes = draft.access() == Access::Write;
         // Where a write is frozen, nothing is looked up for it.
         if writes && self.freeze.is_frozen(decided.decider.identity.caller()) {
             return Err(Refusal::Frozen);
@@ -67,7 +67,12 @@ impl Clearance {
         if Arc::ptr_eq(&in_force, &decided.decider.in_force) {
             return Ok(());
         }
-        self.authorize.conclude(&in_force.policy, &draft.question(), record)
+        let (policy, question) = (&in_force.policy, draft.question());
+        match draft.access() {
+            Access::Write => self.authorize.conclude(policy, &question, record),
+            // Each of its jobs is decided by its answer.
+            Access::Read => self.authorize.judge_view(policy, &question, record).map(drop),
+        }
     }
 }
 

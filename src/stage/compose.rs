@@ -16,14 +16,14 @@ use super::{
     Exchange, Permitted, Project, Refusal, Stage,
     authorize::Question,
     limit::Decided,
-    lookup::Waiting,
+    lookup::Pending,
     trace::{TRACEPARENT, TRACESTATE, TraceContext},
 };
 use crate::{
     audit::{Record, Trail},
     config::{self, ProjectHeader},
     identity::Peer,
-    operation::{Jobs, Operation},
+    operation::{Access, Jobs, Operation, Target},
     upstream::{Outbound, Use},
 };
 
@@ -99,6 +99,11 @@ impl Draft {
         Question { target, project, identity, peer: &self.peer, facts }
     }
 
+    /// Whether the call that was asked for changes something.
+    pub(super) fn access(&self) -> Access {
+        self.decided.target.operation().access
+    }
+
     /// What it is sent for.
     pub(super) fn purpose(&self) -> Purpose {
         self.purpose
@@ -167,14 +172,28 @@ impl<'r> Stage<Permitted<'r>> for Compose {
 }
 
 impl Compose {
-    /// The request that looks the job of a call up, to be answered by then. It is composed from the same decision, and
-    /// nothing of the call is in it but its job.
+    /// The request that looks at the jobs of a call, to be answered by then. It is composed from the same decision, and
+    /// nothing of the call is in it but its jobs.
     pub(super) fn lookup<'w>(
-        waiting: &'w mut Waiting<'_>,
+        pending: &'w mut Pending<'_>,
+        view: &Target,
         deadline: Instant,
     ) -> Result<Composed<'w>, Refusal> {
-        let view = waiting.view().ok_or_else(|| Refusal::bug("a call of which no job can be looked up"))?;
-        let (decided, project, exchange) = waiting.parts();
+        Self::look(pending, view, (Purpose::Lookup, deadline))
+    }
+
+    /// The request of a call that looks itself.
+    pub(super) fn view<'w>(pending: &'w mut Pending<'_>) -> Result<Composed<'w>, Refusal> {
+        let (view, deadline) = (pending.decided.target.clone(), pending.exchange.deadline);
+        Self::look(pending, &view, (Purpose::Call, deadline))
+    }
+
+    fn look<'w>(
+        pending: &'w mut Pending<'_>,
+        view: &Target,
+        (purpose, deadline): (Purpose, Instant),
+    ) -> Result<Composed<'w>, Refusal> {
+        let Pending { decided, project, exchange } = pending;
         let (method, uri) = start(view.operation(), project, view.jobs())?;
         let draft = Draft {
             method,
@@ -183,8 +202,8 @@ impl Compose {
             project: Arc::clone(project),
             peer: Arc::clone(&exchange.peer),
             deadline,
-            decided: decided.to_look_up(),
-            purpose: Purpose::Lookup,
+            decided: decided.to_look(),
+            purpose,
             largest_answer: view.operation().largest_answer,
         };
         Ok(Composed { draft: Box::new(draft), record: exchange.record })

@@ -6,7 +6,6 @@
 
 use std::{error::Error, mem::replace, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
@@ -23,6 +22,7 @@ use crate::{
     limit::{Room, Taken},
     log::LIMITED,
     metrics::Metrics,
+    operation::Access,
     upstream::{Answer, Change, Connected, SendError, Use},
 };
 
@@ -30,6 +30,8 @@ use crate::{
 pub struct Answered {
     /// What came.
     pub answer: Answer,
+    /// The room that it takes up.
+    pub(super) room: Taken,
     /// What follows from it.
     pub(super) row: Row,
     /// Which date the request was signed with. One with a token has none.
@@ -71,7 +73,7 @@ impl<'a> Service<Entrusted<'a>> for Forward {
         self.clearance.check(draft, record)?;
         let (upstream, deadline) = (&draft.project().upstream, draft.deadline());
         let patience = PATIENCE.min(deadline.saturating_duration_since(Instant::now()));
-        let room = self.room.take(draft.largest_answer(), patience).await.ok_or(Refusal::Overloaded)?;
+        let mut room = self.room.take(draft.largest_answer(), patience).await.ok_or(Refusal::Overloaded)?;
         let started = Instant::now();
         let permit = upstream.breaker().permit(started).map_err(Refusal::CircuitOpen)?;
         // What finds out whether upstream works is not spent on a connection from before it failed.
@@ -109,8 +111,8 @@ impl<'a> Service<Entrusted<'a>> for Forward {
             Ok(mut answer) => {
                 withhold(&mut answer, lent.credential(), sent.signature.as_deref());
                 note(draft.trail(record), Some(&answer));
-                answer.body = Kept::within(room, answer.body);
-                Ok(Answered { answer, row, dated: sent.dated, took: sent.took })
+                room.shrink(answer.body.len());
+                Ok(Answered { answer, room, row, dated: sent.dated, took: sent.took })
             }
             Err(error) => {
                 // An answer to an attempt before this one is not the last word.
@@ -133,9 +135,9 @@ impl Forward {
         lent: &Lent,
     ) -> Result<Sent, Refusal> {
         let Attempt { draft, record, .. } = attempt;
-        let announced = match draft.purpose() {
-            Purpose::Call => self.sink.announce(record).await,
-            Purpose::Lookup => Ok(Sink::announce_nothing()),
+        let announced = match (draft.purpose(), draft.access()) {
+            (Purpose::Call, Access::Write) => self.sink.announce(record).await,
+            (Purpose::Call, Access::Read) | (Purpose::Lookup, _) => Ok(Sink::announce_nothing()),
         };
         let announced = announced.map_err(|Blocked| Refusal::AuditBlocked)?;
         // Every wait is over.
@@ -155,29 +157,6 @@ impl Forward {
 impl Sent {
     fn nothing(error: SendError) -> Self {
         Self { result: Err(error), dated: None, took: Duration::ZERO, signature: None }
-    }
-}
-
-/// The body of an answer, with the room for it.
-struct Kept {
-    body: Bytes,
-    _room: Taken,
-}
-
-impl Kept {
-    /// The same body, which takes up room until it is dropped.
-    fn within(mut room: Taken, body: Bytes) -> Bytes {
-        if body.is_empty() {
-            return body;
-        }
-        room.shrink(body.len());
-        Bytes::from_owner(Self { body, _room: room })
-    }
-}
-
-impl AsRef<[u8]> for Kept {
-    fn as_ref(&self) -> &[u8] {
-        &self.body
     }
 }
 

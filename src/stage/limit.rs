@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
-use super::{Exchange, Judged, Project, Refusal, Stage, authenticate::Decider};
+use super::{
+    Exchange, Judged, Project, Refusal, Stage, authenticate::Decider, lookup::Pending,
+    view::is_looked_up_first,
+};
 use crate::{
     limit::{Admission, Asked, Calls, Freeze},
     metrics::Metrics,
@@ -31,8 +34,8 @@ pub(super) struct Decided {
 }
 
 impl Decided {
-    /// The same, to look the job up by: it takes no place of its own among the calls under way.
-    pub(super) fn to_look_up(&self) -> Self {
+    /// The same, to look at jobs by: it takes no place of its own among the calls under way.
+    pub(super) fn to_look(&self) -> Self {
         Self {
             target: self.target.clone(),
             decider: self.decider.clone(),
@@ -58,8 +61,9 @@ impl Limit {
 }
 
 impl<'r> Admitted<'r> {
-    pub(super) fn into_parts(self) -> (Decided, Arc<Project>, Exchange<'r>, Wants) {
-        (self.decided, self.project, self.exchange, self.wants)
+    pub(super) fn into_parts(self) -> (Pending<'r>, Wants) {
+        let Self { decided, project, exchange, wants } = self;
+        (Pending { decided, project, exchange }, wants)
     }
 }
 
@@ -74,6 +78,7 @@ impl<'r> Stage<Judged<'r>> for Limit {
         }
         let calls = match (operation.access, wants) {
             _ if is_denied => Calls::Trial,
+            (Access::Read, wants) if is_looked_up_first(&target, &project, wants) => Calls::LookupAndView,
             (Access::Read, _) => Calls::View,
             (Access::Write, Wants::Nothing) => Calls::Write,
             (Access::Write, Wants::ToDecide(_)) => Calls::LookupAndWrite,

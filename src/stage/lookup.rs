@@ -14,30 +14,24 @@ use tower::Layer;
 
 use super::{
     Admitted, Authorize, Compose, Composed, Delivered, Exchange, InForce, Project, Refusal, Service, Stage,
-    authorize::Question, ending::Ending, limit::Decided,
+    Viewing, authorize::Question, ending::Ending, limit::Decided,
 };
 use crate::{
     audit::{RecordedFacts, bounded_bytes},
     config::LookupForm,
     editing::{Answered, Lookup},
     metrics::{LookedUp, Metrics},
-    operation::{Operation, Target, Version},
+    operation::{Access, Operation, Target, Version},
     policy::{Effect, Facts, Key, Keys, Mode, Wants},
     reason::Reason,
 };
 
 /// A request that the policy allows, by all that it asks for.
-pub struct Permitted<'r> {
-    decided: Decided,
-    project: Arc<Project>,
-    exchange: Exchange<'r>,
-}
+pub struct Permitted<'r>(Pending<'r>);
 
 /// A request that cannot be decided before its job is looked up. It can be composed by nobody.
 pub struct Waiting<'r> {
-    decided: Decided,
-    project: Arc<Project>,
-    exchange: Exchange<'r>,
+    pending: Pending<'r>,
     wants: Wanted,
 }
 
@@ -47,6 +41,15 @@ pub enum Settled<'r> {
     Permitted(Permitted<'r>),
     /// It does.
     Waiting(Waiting<'r>),
+    /// It is a view, of which the answer is decided.
+    Viewing(Viewing<'r>),
+}
+
+/// What is looked at while a request is under way. It grants nothing.
+pub(super) struct Pending<'r> {
+    pub(super) decided: Decided,
+    pub(super) project: Arc<Project>,
+    pub(super) exchange: Exchange<'r>,
 }
 
 /// What a job is looked up for.
@@ -56,6 +59,13 @@ enum Wanted {
     ToDecide(Keys),
     /// To say what would have been decided by these. It changes nothing of what is done.
     ToObserve(Keys),
+}
+
+/// A request that is on its way: what is sent of it, or what will come of it.
+enum Begun<C, W, V> {
+    Composed(C),
+    Waiting(W),
+    Viewing(V),
 }
 
 /// What a look-up came to.
@@ -68,10 +78,10 @@ enum Found {
 /// Wraps the stages that act in [`LookupStage`].
 #[derive(Clone)]
 pub struct LookupLayer {
-    in_force: Arc<ArcSwap<InForce>>,
-    authorize: Authorize,
-    metrics: Arc<Metrics>,
-    recorded: RecordedFacts,
+    pub(super) in_force: Arc<ArcSwap<InForce>>,
+    pub(super) authorize: Authorize,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) recorded: RecordedFacts,
 }
 
 /// Looks jobs up.
@@ -103,38 +113,45 @@ impl<S> Layer<S> for LookupLayer {
 impl<'r> Settled<'r> {
     /// Whether it waits.
     pub fn of(admitted: Admitted<'r>) -> Self {
-        let (decided, project, exchange, wants) = admitted.into_parts();
-        let wants = match wants {
-            Wants::Nothing => return Self::Permitted(Permitted { decided, project, exchange }),
-            Wants::ToDecide(keys) => Wanted::ToDecide(keys),
-            Wants::ToObserve(keys) => Wanted::ToObserve(keys),
+        let (pending, wants) = admitted.into_parts();
+        let wants = match (pending.decided.target.operation().access, wants) {
+            (Access::Read, wants) => return Self::Viewing(Viewing::new(pending, wants)),
+            (Access::Write, Wants::Nothing) => return Self::Permitted(Permitted(pending)),
+            (Access::Write, Wants::ToDecide(keys)) => Wanted::ToDecide(keys),
+            (Access::Write, Wants::ToObserve(keys)) => Wanted::ToObserve(keys),
         };
-        Self::Waiting(Waiting { decided, project, exchange, wants })
+        Self::Waiting(Waiting { pending, wants })
     }
 }
 
 impl<'r> Permitted<'r> {
     pub(super) fn into_parts(self) -> (Decided, Arc<Project>, Exchange<'r>) {
-        (self.decided, self.project, self.exchange)
+        let Pending { decided, project, exchange } = self.0;
+        (decided, project, exchange)
     }
 }
 
-impl<'r> Waiting<'r> {
-    /// The call that views its job, in the form that its project says.
-    pub(super) fn view(&self) -> Option<Target> {
+impl Pending<'_> {
+    /// The call that views its jobs, in the form that its project says.
+    pub(super) fn looked_up(&self) -> Result<Target, Refusal> {
         let version = match self.project.settings.lookup_form {
             LookupForm::V1 => Version::V1,
             LookupForm::V2 => Version::V2,
         };
-        self.decided.target.viewed_by(Operation::view(version)?)
+        let view = Operation::view(version).and_then(|view| self.decided.target.viewed_by(view));
+        view.ok_or_else(|| Refusal::bug("a call of which no job can be looked up"))
     }
 
-    pub(super) fn parts(&mut self) -> (&Decided, &Arc<Project>, &mut Exchange<'r>) {
-        (&self.decided, &self.project, &mut self.exchange)
-    }
-
-    fn permitted(self) -> Permitted<'r> {
-        Permitted { decided: self.decided, project: self.project, exchange: self.exchange }
+    /// What a policy is asked about it.
+    pub(super) fn question(&self) -> Question<'_> {
+        let Decided { target, decider, facts, .. } = &self.decided;
+        Question {
+            target,
+            project: &self.project,
+            identity: &decider.identity,
+            peer: &self.exchange.peer,
+            facts: facts.as_deref(),
+        }
     }
 }
 
@@ -145,14 +162,20 @@ where
     type Response = Delivered;
     type Error = Refusal;
 
-    async fn call(&self, request: Admitted<'r>) -> Result<Delivered, Refusal> {
-        let permitted = match Settled::of(request) {
-            Settled::Permitted(permitted) => permitted,
-            // In a box, because most calls wait for nothing, and all would have the room for it.
-            Settled::Waiting(waiting) => Box::pin(self.settle(waiting)).await?,
+    fn call(&self, request: Admitted<'r>) -> impl Future<Output = Result<Delivered, Refusal>> + Send {
+        // What waits is in a box, because most calls wait for nothing, and all would have the room for it.
+        let begun = match Settled::of(request) {
+            Settled::Permitted(permitted) => Begun::Composed(Compose.check(permitted)),
+            Settled::Waiting(waiting) => Begun::Waiting(Box::pin(self.settled(waiting))),
+            Settled::Viewing(viewing) => Begun::Viewing(Box::pin(self.rules.view(&self.act, viewing))),
         };
-        let composed = Compose.check(permitted)?;
-        self.act.call(composed).await
+        async move {
+            match begun {
+                Begun::Composed(composed) => self.act.call(composed?).await,
+                Begun::Waiting(settled) => settled.await,
+                Begun::Viewing(viewed) => viewed.await,
+            }
+        }
     }
 }
 
@@ -160,77 +183,76 @@ impl<S> LookupStage<S>
 where
     S: for<'a> Service<Composed<'a>, Response = Delivered, Error = Refusal> + Sync,
 {
+    /// A call that waited, and was carried out then.
+    async fn settled(&self, waiting: Waiting<'_>) -> Result<Delivered, Refusal> {
+        let composed = Compose.check(self.settle(waiting).await?)?;
+        self.act.call(composed).await
+    }
+
     async fn settle<'r>(&self, waiting: Waiting<'r>) -> Result<Permitted<'r>, Refusal> {
-        match waiting.wants {
-            Wanted::ToDecide(keys) => self.decide(waiting, keys).await,
-            Wanted::ToObserve(keys) => self.observe(waiting, keys).await,
+        let Waiting { pending, wants } = waiting;
+        match wants {
+            Wanted::ToDecide(keys) => self.decide(pending, keys).await,
+            Wanted::ToObserve(keys) => self.observe(pending, keys).await,
         }
     }
 
     /// Looks the job up, and decides by what is found and the policy in force.
-    async fn decide<'r>(&self, mut waiting: Waiting<'r>, keys: Keys) -> Result<Permitted<'r>, Refusal> {
-        let deadline = waiting.exchange.deadline;
-        let result = match self.look_up(&mut waiting, deadline).await {
+    async fn decide<'r>(&self, mut pending: Pending<'r>, keys: Keys) -> Result<Permitted<'r>, Refusal> {
+        let deadline = pending.exchange.deadline;
+        let result = match self.look_up(&mut pending, deadline).await {
             Ok(found) => {
-                waiting.decided.decider.in_force = self.rules.in_force.load_full();
-                self.rules.conclude(&mut waiting, found, keys)
+                pending.decided.decider.in_force = self.rules.in_force.load_full();
+                self.rules.conclude(&mut pending, found, keys)
             }
             Err(refusal) => Err(refusal),
         };
-        let Decided { decider, admission, .. } = &waiting.decided;
+        let Decided { decider, admission, .. } = &pending.decided;
         if let Err(Refusal::DeniedByFacts(_)) = &result {
             decider.in_force.limiter.lookup_denied(decider.identity.caller());
         }
         if result.is_err() {
             admission.give_back();
         }
-        result.map(|()| waiting.permitted())
+        result.map(|()| Permitted(pending))
     }
 
     /// Looks the job up to tell what would have been decided, where that takes not too much. Whatever comes of it, the
     /// call is as allowed, or as denied, as it was: the same policy decides.
-    async fn observe<'r>(&self, mut waiting: Waiting<'r>, keys: Keys) -> Result<Permitted<'r>, Refusal> {
-        let found = if waiting.decided.admission.has_trial() {
+    async fn observe<'r>(&self, mut pending: Pending<'r>, keys: Keys) -> Result<Permitted<'r>, Refusal> {
+        let found = if pending.decided.admission.has_trial() {
             let now = Instant::now();
             // Of the time that there is most is the call's own.
-            let deadline = now + waiting.exchange.deadline.saturating_duration_since(now) / 4;
-            self.look_up(&mut waiting, deadline).await.unwrap_or(Found::Unknown(Reason::LookupStatus))
+            let deadline = now + pending.exchange.deadline.saturating_duration_since(now) / 4;
+            self.look_up(&mut pending, deadline).await.unwrap_or(Found::Unknown(Reason::LookupStatus))
         } else {
             Found::Unknown(Reason::FactNotLookedUp)
         };
         let is_absent = matches!(found, Found::Absent);
         let result = match found {
-            Found::Unknown(_) | Found::Absent => self.rules.conclude_unobserved(&mut waiting),
-            found @ Found::Facts(_) => self.rules.conclude(&mut waiting, found, keys),
+            Found::Unknown(_) | Found::Absent => self.rules.conclude_unobserved(&mut pending),
+            found @ Found::Facts(_) => self.rules.conclude(&mut pending, found, keys),
         };
         if is_absent {
             // Which is denied, whatever the rules are.
             let mode = if result.is_ok() { Effect::Deny.observed() } else { Mode::Enforce.as_str() };
-            waiting.exchange.record.policy_mode = Some(mode);
+            pending.exchange.record.policy_mode = Some(mode);
         }
-        result.map(|()| waiting.permitted())
+        result.map(|()| Permitted(pending))
     }
 
     /// Asks upstream, once in the sense of a call: reads are tried again as cancels are.
-    async fn look_up(&self, waiting: &mut Waiting<'_>, deadline: Instant) -> Result<Found, Refusal> {
-        let view = waiting.view().ok_or_else(|| Refusal::bug("a call of which no job can be looked up"))?;
-        let answered = self.act.call(Compose::lookup(waiting, deadline)?).await;
-        let found = match answered {
-            Ok(Delivered { answer, .. }) => {
-                let answered = Answered::read(&view, answer.status.as_u16(), &answer.body);
-                let job = view.job().ok_or_else(|| Refusal::bug("a look-up of no job"))?;
-                match answered.into_lookup(job) {
-                    Lookup::Facts(facts) => Found::Facts(Box::new(facts)),
-                    Lookup::Absent => Found::Absent,
-                    Lookup::Unknown(doubt) => Found::Unknown(doubt.reason()),
-                }
-            }
-            Err(Refusal::Upstream(error)) => {
-                let reason = Ending::Failed(&error).row().refusal.map(|refusal| refusal.reason);
-                Found::Unknown(reason.unwrap_or(Reason::LookupStatus))
-            }
-            // That it may not be asked now is not about the job.
-            Err(refusal) => return Err(refusal),
+    async fn look_up(&self, pending: &mut Pending<'_>, deadline: Instant) -> Result<Found, Refusal> {
+        let view = pending.looked_up()?;
+        let job = view.job().ok_or_else(|| Refusal::bug("a look-up of no job"))?;
+        let answered = self.act.call(Compose::lookup(pending, &view, deadline)?).await;
+        let found = match seen(answered, &view)? {
+            Ok(answered) => match answered.into_lookup(job) {
+                Lookup::Facts(facts) => Found::Facts(Box::new(facts)),
+                Lookup::Absent => Found::Absent,
+                Lookup::Unknown(doubt) => Found::Unknown(doubt.reason()),
+            },
+            Err(reason) => Found::Unknown(reason),
         };
         self.rules.metrics.looked_up(match &found {
             Found::Facts(_) => LookedUp::Facts,
@@ -241,43 +263,56 @@ where
     }
 }
 
+/// What came of a look-up: an answer, or why there is none.
+///
+/// # Errors
+/// Where it may not be asked now. That is not about the job.
+pub(super) fn seen(
+    result: Result<Delivered, Refusal>,
+    view: &Target,
+) -> Result<Result<Answered, Reason>, Refusal> {
+    match result {
+        Ok(Delivered { answer, .. }) => Ok(Ok(Answered::read(view, answer.status.as_u16(), &answer.body))),
+        Err(Refusal::Upstream(error)) => {
+            let reason = Ending::Failed(&error).row().refusal.map(|refusal| refusal.reason);
+            Ok(Err(reason.unwrap_or(Reason::LookupStatus)))
+        }
+        Err(refusal) => Err(refusal),
+    }
+}
+
 impl LookupLayer {
     /// Decides by what was found.
-    fn conclude(&self, waiting: &mut Waiting<'_>, found: Found, keys: Keys) -> Result<(), Refusal> {
+    fn conclude(&self, pending: &mut Pending<'_>, found: Found, keys: Keys) -> Result<(), Refusal> {
         let facts = match found {
             Found::Facts(facts) => facts,
             Found::Absent => {
-                let policy = &waiting.decided.decider.in_force.policy;
-                return self.authorize.conclude_absent(policy, waiting.exchange.record);
+                let policy = &pending.decided.decider.in_force.policy;
+                return self.authorize.conclude_absent(policy, pending.exchange.record);
             }
             Found::Unknown(reason) => return Err(Refusal::LookupFailed(reason)),
         };
-        waiting.exchange.record.facts = told(&facts, keys, self.recorded);
-        waiting.decided.facts = Some(facts);
-        self.ask(waiting)
+        pending.exchange.record.facts = told(&facts, keys, self.recorded);
+        pending.decided.facts = Some(facts);
+        self.ask(pending)
     }
 
     /// What is decided without facts, and would have been with them is not known.
-    fn conclude_unobserved(&self, waiting: &mut Waiting<'_>) -> Result<(), Refusal> {
-        waiting.decided.facts = None;
-        self.ask(waiting)
+    fn conclude_unobserved(&self, pending: &mut Pending<'_>) -> Result<(), Refusal> {
+        pending.decided.facts = None;
+        self.ask(pending)
     }
 
-    fn ask(&self, waiting: &mut Waiting<'_>) -> Result<(), Refusal> {
-        let Decided { target, decider, facts, .. } = &waiting.decided;
-        let question = Question {
-            target,
-            project: &waiting.project,
-            identity: &decider.identity,
-            peer: &waiting.exchange.peer,
-            facts: facts.as_deref(),
-        };
-        self.authorize.conclude(&decider.in_force.policy, &question, waiting.exchange.record)
+    fn ask(&self, pending: &mut Pending<'_>) -> Result<(), Refusal> {
+        let Pending { decided: Decided { target, decider, facts, .. }, project, exchange } = pending;
+        let (identity, facts) = (&decider.identity, facts.as_deref());
+        let question = Question { target, project, identity, peer: &exchange.peer, facts };
+        self.authorize.conclude(&decider.in_force.policy, &question, exchange.record)
     }
 }
 
 /// The facts that decided, as records tell them: `null` where the job has none, and nothing of those that are not known.
-fn told(facts: &Facts, keys: Keys, recorded: RecordedFacts) -> Option<Box<Value>> {
+pub(super) fn told(facts: &Facts, keys: Keys, recorded: RecordedFacts) -> Option<Box<Value>> {
     let known = || keys.iter().filter_map(|key| Some((key, key.told(facts)?)));
     let told = match recorded {
         RecordedFacts::Names => known().map(|(key, _)| Value::from(key.as_str())).collect(),

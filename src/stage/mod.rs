@@ -118,6 +118,7 @@ mod authorize;
 mod limit;
 mod decide;
 mod lookup;
+mod view;
 mod compose;
 mod retry;
 mod entrust;
@@ -144,6 +145,7 @@ pub use retry::{Delivered, Retry, RetryLayer};
 pub use route::{Project, Route, Routed};
 pub use service::{Service, Stage, StageLayer, Staged};
 pub use sign::Signed;
+pub use view::Viewing;
 
 use std::sync::Arc;
 

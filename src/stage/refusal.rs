@@ -38,6 +38,12 @@ pub enum Refusal {
     /// The job could not be looked up, and nothing is allowed without.
     #[error("{subject}{0}; the call itself was not made", subject = .0.lookup_subject())]
     LookupFailed(Reason),
+    /// What upstream says of the jobs of a view cannot be believed.
+    #[error("{0}")]
+    Unreadable(Reason),
+    /// What upstream says of a job of a view is not enough to decide whether it may be seen.
+    #[error("{subject}{0}; nothing is shown", subject = .0.lookup_subject())]
+    Undecided(Reason),
     /// The project is not configured.
     #[error("{}", Reason::UnknownProject)]
     UnknownProject,
@@ -120,8 +126,11 @@ impl Refusal {
             Self::Denied(Some(_)) => (403, "PROXY.Forbidden", Reason::DeniedByRule, DENIED, Refused),
             Self::Denied(None) => (403, "PROXY.Forbidden", Reason::NoRule, DENIED, Refused),
             Self::DeniedByFacts(reason) => (403, "PROXY.Forbidden", *reason, DENIED, Refused),
-            Self::LookupFailed(reason) => {
+            Self::LookupFailed(reason) | Self::Undecided(reason) => {
                 (503, "PROXY.LookupFailed", *reason, "destination_unavailable", Refused)
+            }
+            Self::Unreadable(reason) => {
+                (502, "PROXY.UpstreamInvalid", *reason, "http_protocol_error", Failed)
             }
             Self::UnknownProject => (403, "PROXY.Forbidden", Reason::UnknownProject, DENIED, Refused),
             Self::Browser => (403, "PROXY.Forbidden", Reason::Browser, DENIED, Refused),

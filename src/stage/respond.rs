@@ -110,7 +110,7 @@ pub fn is_passed_on(answer: &Response<Body>) -> bool {
 
 /// Upstream's status, body and end-to-end headers, and what we have to say about them.
 fn pass_on(delivered: Delivered, record: &mut Record) -> Response<Body> {
-    let Delivered { answer, after_stale } = delivered;
+    let Delivered { answer, room, after_stale } = delivered;
     record.outcome = Some(Outcome::Forwarded);
     let mut status = [PASSED_ON, answer.status.as_str()].concat();
     if after_stale && answer.error_code().is_some_and(|code| JOB_IS_GONE.contains(&code.as_str())) {
@@ -119,7 +119,7 @@ fn pass_on(delivered: Delivered, record: &mut Record) -> Response<Body> {
         );
     }
     let Answer { status: code, headers, body } = answer;
-    let mut response = Response::new(body);
+    let mut response = Response::new(room.around(body));
     *response.status_mut() = code;
     *response.headers_mut() = end_to_end(headers);
     let headers = response.headers_mut();

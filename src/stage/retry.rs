@@ -19,6 +19,7 @@ use super::{
 use crate::{
     clock,
     config::Stale,
+    limit::Taken,
     upstream::{Answer, SendError, Use},
 };
 
@@ -26,6 +27,8 @@ use crate::{
 pub struct Delivered {
     /// The answer of the last attempt that had one.
     pub answer: Answer,
+    /// The room that it takes up.
+    pub(super) room: Taken,
     /// Whether an earlier attempt was written to a connection that turned out dead: it may have been carried out.
     pub after_stale: bool,
 }
@@ -91,7 +94,7 @@ struct Tried {
     /// Whether one of them was written to a connection that turned out dead.
     stale: bool,
     /// What upstream answered when it asked for a little patience.
-    busy: Option<Box<Answer>>,
+    busy: Option<Box<(Answer, Taken)>>,
     /// Why it could not be reached.
     failed: Option<Refusal>,
 }
@@ -149,7 +152,7 @@ impl Tried {
     /// Keeps of an attempt what matters after the next one.
     fn note(&mut self, result: Result<Answered, Refusal>) {
         match result {
-            Ok(answered) => self.busy = Some(Box::new(answered.answer)),
+            Ok(answered) => self.busy = Some(Box::new((answered.answer, answered.room))),
             Err(Refusal::Upstream(SendError::Stale)) => self.stale = true,
             Err(error @ Refusal::Upstream(SendError::Dial(_))) => self.failed = Some(error),
             Err(_) => {}
@@ -160,7 +163,7 @@ impl Tried {
     fn conclude(self, last: Result<Answered, Refusal>) -> Result<Delivered, Refusal> {
         let Self { stale, busy, failed, .. } = self;
         let refusal = match last {
-            Ok(Answered { answer, .. }) => return Ok(Delivered { answer, after_stale: stale }),
+            Ok(Answered { answer, room, .. }) => return Ok(Delivered { answer, room, after_stale: stale }),
             Err(refusal) => refusal,
         };
         let failure = if let Refusal::Upstream(error) = &refusal { Some(error) } else { None };
@@ -174,7 +177,10 @@ impl Tried {
         }
         // The last attempt sent nothing, so an earlier one that did has the last word.
         match busy {
-            Some(answer) => Ok(Delivered { answer: *answer, after_stale: stale }),
+            Some(busy) => {
+                let (answer, room) = *busy;
+                Ok(Delivered { answer, room, after_stale: stale })
+            }
             None if stale => Err(SendError::Stale.into()),
             None if failure.is_some() => Err(refusal),
             // That upstream is left alone from now on is not why this call failed.

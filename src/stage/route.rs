@@ -13,7 +13,7 @@ use crate::{
     audit::{Record, bounded},
     config,
     credential::Held,
-    operation::Target,
+    operation::{Jobs, Target},
     upstream::Upstream,
 };
 
@@ -93,6 +93,9 @@ impl Route {
         record.route = Some(target.operation().template);
         record.action = Some(target.operation().action);
         record.job_id = target.job().map(|job| job.as_str().to_owned());
+        if let Jobs::Several(jobs) = target.jobs() {
+            record.job_ids = jobs.iter().map(|job| job.as_str().to_owned()).collect();
+        }
         let project = self.projects.get(target.project().as_str()).ok_or(Refusal::UnknownProject)?;
         record.project_id = Some(Arc::clone(&project.settings.id));
         Ok((target, Arc::clone(project)))

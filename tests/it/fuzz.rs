@@ -151,7 +151,9 @@ fn asked(bytes: &[u8]) -> HashMap<String, Asked> {
     let (mut rest, mut clean) = (bytes, true);
     while let Some(end) = oracle::end(rest) {
         let (head, behind) = rest.split_at(end);
-        let call = oracle::read(head, &GATE).filter(|call| ["media-prod", PROJECT].contains(&call.project));
+        let is_cancel = |call: &oracle::Call<'_>| oracle::FORMS.contains(&call.form);
+        let is_ours = |call: &oracle::Call<'_>| ["media-prod", PROJECT].contains(&call.project);
+        let call = oracle::read(head, &GATE).filter(|call| is_cancel(call) && is_ours(call));
         clean &= call.is_some() && !is_last(head);
         if let Some(call) = call {
             let job = asked.entry(call.job.to_owned()).or_default();
@@ -266,7 +268,7 @@ fn serve(mut stream: TcpStream, address: SocketAddr, seen: &Mutex<Seen>) {
 /// The job of a request that is as it should be.
 fn job(head: &str, address: SocketAddr) -> Option<String> {
     let mut lines = head.strip_suffix("\r\n\r\n")?.split("\r\n");
-    let target = lines.next()?.strip_prefix("DELETE ")?.strip_suffix(" HTTP/1.1")?;
+    let target = lines.next()?.strip_suffix(" HTTP/1.1")?;
     let job = oracle::FORMS.into_iter().find_map(|form| {
         let (before, rest) = form.split_once('P')?;
         let (between, _) = rest.split_once('J')?;
@@ -297,7 +299,16 @@ impl Proxy {
     fn start(upstream: &Upstream) -> Self {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let listener = format!("{{ name: app, bind: '{address}' }}");
-        let setup = Setup::new().listeners(&[&listener]).upstream(&format!("http://{}", upstream.address));
+        // What is done once is counted: cancels only.
+        let policy = "version: 1
+callers: { editor-api: { identify: [ { listener: app } ] } }
+rules:
+  - { id: a, effect: allow, callers: ['*'], actions: ['mpc:editingTask:delete'], projects: ['*'], jobs: ['*'] }
+";
+        let setup = Setup::new()
+            .policy(policy)
+            .listeners(&[&listener])
+            .upstream(&format!("http://{}", upstream.address));
         let (reader, writer) = pipe().unwrap();
         let child = setup.command("run").stdout(writer).stderr(Stdio::null()).spawn().unwrap();
         let records = Some(thread::spawn(move || Records::of(reader)));

@@ -54,6 +54,8 @@ pub enum Problem<'p> {
     ExpiresSoon(DateTime<Utc>),
     /// In this list of a permission, this pattern matches nothing but this name.
     CouldBeNarrower(Field, &'p Glob, &'p str),
+    /// This pattern of a permission means every action that is served, of which there are several.
+    EveryAction(&'p Glob),
 }
 
 impl Policy {
@@ -149,13 +151,16 @@ impl Policy {
             (Field::Projects, &self.index.projects, &rule.projects),
         ];
         let lists = lists.into_iter().filter(|_| rule.effect == Effect::Allow);
-        lists.flat_map(|(list, names, globs)| {
+        let narrower = lists.flat_map(|(list, names, globs)| {
             let wildcards = globs.iter().filter(|glob| glob.literal().is_none());
             wildcards.filter_map(move |glob| {
                 let only = names.only(glob).or_else(|| only_served(glob).filter(|_| list == Field::Actions));
                 Some(Problem::CouldBeNarrower(list, glob, only?))
             })
-        })
+        });
+        let every = |glob: &&Glob| glob.is_any() && only_served(glob).is_none();
+        let every = rule.actions.iter().filter(move |glob| rule.effect == Effect::Allow && every(glob));
+        narrower.chain(every.map(Problem::EveryAction))
     }
 }
 
@@ -219,6 +224,9 @@ impl fmt::Display for Problem<'_> {
             ),
             Self::Expired(end) => write!(f, "it matches nothing any more, since {}", spell_moment(*end)),
             Self::ExpiresSoon(end) => write!(f, "it will match nothing from {} on", spell_moment(*end)),
+            Self::EveryAction(glob) => {
+                write!(f, "`{glob}` in `actions` lets jobs be viewed, cancelled, and whatever is added later")
+            }
             Self::CouldBeNarrower(list, glob, name) => {
                 write!(
                     f,

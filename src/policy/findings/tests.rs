@@ -8,7 +8,9 @@ use super::*;
 fn findings(rules: &[&str]) -> Vec<String> {
     let policy = fixture::policy(rules);
     // That has a test of its own.
-    let wide = |finding: &&Finding<'_>| matches!(finding.problem, Problem::CouldBeNarrower(..));
+    let wide = |finding: &&Finding<'_>| {
+        matches!(finding.problem, Problem::CouldBeNarrower(..) | Problem::EveryAction(_))
+    };
     let findings = policy.findings(fixture::now());
     findings.iter().filter(|f| !wide(f)).map(|f| format!("{}: {}", f.rule.id, f.problem)).collect()
 }
@@ -24,6 +26,19 @@ fn a_policy_in_which_everything_matters_has_no_findings() {
         ]),
         Vec::<String>::new()
     );
+}
+
+#[test]
+fn a_permission_of_every_action_is_told_to_be_one() {
+    let told = |rule: &str| {
+        let policy = fixture::policy(&[rule]);
+        let every = |finding: &Finding<'_>| matches!(finding.problem, Problem::EveryAction(_));
+        policy.findings(fixture::now()).iter().any(every)
+    };
+    assert!(told("allow oncall * media-prod *"));
+    for rule in ["deny oncall * media-prod *", "allow oncall mpc:editingTask:* media-prod *"] {
+        assert!(!told(rule), "{rule}");
+    }
 }
 
 #[test]
@@ -77,7 +92,9 @@ fn an_empty_list_and_an_id_given_twice_are_found() {
     let second =
         Rule { projects: vec![], location: Location { line: 9, ..first.location.clone() }, ..first.clone() };
     let policy = fixture::compile(vec![first, second]);
-    let wide = |finding: &&Finding<'_>| matches!(finding.problem, Problem::CouldBeNarrower(..));
+    let wide = |finding: &&Finding<'_>| {
+        matches!(finding.problem, Problem::CouldBeNarrower(..) | Problem::EveryAction(_))
+    };
     let findings = policy.findings(fixture::now());
     let found: Vec<String> = findings.iter().filter(|f| !wide(f)).map(|f| f.problem.to_string()).collect();
     let expected = [

@@ -1,6 +1,6 @@
 //! Paths: whatever is not, byte by byte, one of the three URLs.
 
-use super::{Case, FORBIDDEN, NOT_FOUND, TOO_LONG, judge, target};
+use super::{Case, FORBIDDEN, NO_METHOD, NOT_FOUND, TOO_LONG, judge, target};
 
 #[test]
 fn a_part_of_a_path_that_is_spelled_otherwise_is_another_path() {
@@ -89,14 +89,12 @@ fn a_path_that_is_another_one_as_a_whole_is_not_found() {
         "/v2/",
         "/v2/media-prod",
         "/v2/media-prod/editing",
-        "/v2/media-prod/editing/jobs",
         "/v2/media-prod/editing/jobs/100211/",
         "/v2/media-prod/editing/jobs/100211/100212",
         "/v2/media-prod/editing/jobs/100211/100212/",
         "/v2/media-prod/editing/job/100211",
         "/v1/media-prod/editing/jobs/100211",
         "/v1/media-prod/editing/job?job_id=100211",
-        "/v2/media-prod/editing/jobs?job_id=100211",
         "/v3/media-prod/editing/jobs/100211",
         "/v2.0/media-prod/editing/jobs/100211",
         "/v2/media-prod/transcodings/jobs/100211",
@@ -117,7 +115,10 @@ fn a_path_that_is_another_one_as_a_whole_is_not_found() {
         "/v2/media-prod/editing/jobs/./100211",
         "/v2/media-prod/editing/jobs//100211",
     ];
-    judge(43, paths.map(|path| Case::refused(path, target(path), NOT_FOUND)));
+    judge(41, paths.map(|path| Case::refused(path, target(path), NOT_FOUND)));
+    // Jobs are viewed there, and not cancelled.
+    let paths = ["/v2/media-prod/editing/jobs", "/v2/media-prod/editing/jobs?job_id=100211"];
+    judge(2, paths.map(|path| Case::refused(path, target(path), NO_METHOD)));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Queries: one `job_id` with one id, where the URL has it, and nothing else.
 
-use super::{Case, NOT_FOUND, Then, Told, judge, target};
+use super::{Case, NO_METHOD, Then, Told, judge, target};
 use crate::harness::PROJECT;
 
 #[test]
@@ -31,7 +31,7 @@ fn the_path_form_takes_no_query() {
     cases.push(Case::refused(
         "a question mark in place of a slash",
         target("/v2/media-prod/editing/jobs?100211"),
-        NOT_FOUND,
+        NO_METHOD,
     ));
     judge(81, cases);
 }

@@ -1,7 +1,9 @@
 //! Whose job is it? What a rule asks of a job is looked up before the job is cancelled, and only then.
 
+mod answers;
 mod lookups;
 mod trials;
+mod views;
 
 use mpc_auth_proxy::testserver::{Difference, Fault, JobState};
 use serde_json::{Value, json};

@@ -1,0 +1,243 @@
+//! Which jobs may be seen? A view is sent, and each job of its answer is decided by what the answer says of it.
+//!
+//! It stands beside `lookup`, and like it behind every decision that needs no facts and around the stages that act. What
+//! is told is built from the jobs that are permitted, so nothing of the others is in it. A job that is hidden looks like
+//! one that is not there.
+
+use bytes::Bytes;
+use foldhash::{HashMap, HashSet};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CONTENT_TYPE, DATE},
+};
+
+use super::{
+    Compose, Composed, Delivered, LookupLayer, Project, Refusal, Service,
+    authorize::{missing, note},
+    lookup::{Pending, seen, told},
+    respond::REQUEST_ID,
+};
+use crate::{
+    audit::Record,
+    config::LookupForm,
+    editing::{Answered, Doubt, Shown, Viewed, nothing},
+    metrics::LookedUp,
+    operation::{Jobs, Segment, Target, Version},
+    policy::{Effect, Facts, Key, Keys, Outcome, Policy, Wants},
+    reason::Reason,
+};
+
+/// A view, of which the answer is decided.
+pub struct Viewing<'r> {
+    pending: Pending<'r>,
+    /// The facts that its jobs are decided by.
+    keys: Keys,
+    is_looked_up_first: bool,
+}
+
+/// What is known of jobs besides what the answer to their view says. `None`: that is all.
+type Known = Option<HashMap<Segment, Facts>>;
+
+/// What was decided of the jobs of an answer.
+#[derive(Default)]
+struct Verdicts<'j, 'p> {
+    shown: Vec<Outcome<'p>>,
+    hidden: Vec<Outcome<'p>>,
+    permitted: HashSet<&'j Segment>,
+    /// How many another version knows nothing of.
+    absent: usize,
+}
+
+/// Whether the answer to this view does not carry what its jobs are decided by, and that of another version does.
+pub(super) fn is_looked_up_first(target: &Target, project: &Project, wants: Wants) -> bool {
+    let Wants::ToDecide(keys) = wants else { return false };
+    target.operation().version == Version::V2
+        && project.settings.lookup_form == LookupForm::V1
+        && !keys.iter().all(Key::is_in_v2)
+}
+
+impl<'r> Viewing<'r> {
+    pub(super) fn new(pending: Pending<'r>, wants: Wants) -> Self {
+        let keys = if let Wants::ToDecide(keys) = wants { keys } else { Keys::NONE };
+        let is_looked_up_first = is_looked_up_first(&pending.decided.target, &pending.project, wants);
+        Self { pending, keys, is_looked_up_first }
+    }
+
+    /// What is sent.
+    pub(crate) fn composed(&mut self) -> Result<Composed<'_>, Refusal> {
+        Compose::view(&mut self.pending)
+    }
+}
+
+impl LookupLayer {
+    /// Sends a view, and answers with the jobs that may be seen.
+    pub(super) async fn view<S>(&self, act: &S, mut viewing: Viewing<'_>) -> Result<Delivered, Refusal>
+    where
+        S: for<'a> Service<Composed<'a>, Response = Delivered, Error = Refusal> + Sync,
+    {
+        let known = if viewing.is_looked_up_first {
+            Some(self.look_all_up(act, &mut viewing.pending).await?)
+        } else {
+            None
+        };
+        let mut delivered = act.call(viewing.composed()?).await?;
+        // It says of a cancel that it may have been carried out; of a view that means nothing.
+        delivered.after_stale = false;
+        self.show(&mut viewing, &known, &mut delivered)?;
+        Ok(delivered)
+    }
+
+    /// What another version's answer says of all jobs of a view.
+    async fn look_all_up<S>(
+        &self,
+        act: &S,
+        pending: &mut Pending<'_>,
+    ) -> Result<HashMap<Segment, Facts>, Refusal>
+    where
+        S: for<'a> Service<Composed<'a>, Response = Delivered, Error = Refusal> + Sync,
+    {
+        let (view, deadline) = (pending.looked_up()?, pending.exchange.deadline);
+        let answered = act.call(Compose::lookup(pending, &view, deadline)?).await;
+        let found = match seen(answered, &view)? {
+            Ok(Answered::Jobs(viewed)) if !viewed.is_incomplete() => {
+                let facts = viewed.jobs().iter().map(|job| (job.id().clone(), job.facts().clone()));
+                Ok(facts.collect())
+            }
+            Ok(Answered::Jobs(_)) => Err(Reason::LookupMalformed),
+            Ok(Answered::NoSuchJob) => Ok(HashMap::default()),
+            Ok(Answered::Unknown(doubt)) => Err(doubt.reason()),
+            Err(reason) => Err(reason),
+        };
+        self.metrics.looked_up(if found.is_ok() { LookedUp::Facts } else { LookedUp::Unknown });
+        found.map_err(Refusal::LookupFailed)
+    }
+
+    /// Puts what may be seen in the place of an answer. One that says of no job anything is left as it came.
+    fn show(
+        &self,
+        viewing: &mut Viewing<'_>,
+        known: &Known,
+        delivered: &mut Delivered,
+    ) -> Result<(), Refusal> {
+        let target = &viewing.pending.decided.target;
+        let (version, jobs) = (target.operation().version, target.jobs());
+        let answer = &mut delivered.answer;
+        let body = match Answered::read(target, answer.status.as_u16(), &answer.body) {
+            Answered::Jobs(viewed) => self.permitted(viewing, known, &viewed)?,
+            Answered::NoSuchJob if viewing.keys.is_empty() => return Ok(()),
+            // As one that is hidden.
+            Answered::NoSuchJob if matches!(jobs, Jobs::One(_)) => {
+                let record = &mut *viewing.pending.exchange.record;
+                (record.effect, record.view_hidden) = (Some(Effect::Deny.as_str()), Some(0));
+                answer.status = http::StatusCode::OK;
+                nothing(version).into()
+            }
+            Answered::NoSuchJob => return Err(Refusal::Unreadable(Reason::LookupStatus)),
+            Answered::Unknown(Doubt::Status(status)) if status >= 400 => return Ok(()),
+            Answered::Unknown(doubt) => return Err(Refusal::Unreadable(doubt.reason())),
+        };
+        answer.headers = described_anew(&answer.headers);
+        answer.body = Bytes::from(body);
+        Ok(())
+    }
+
+    /// The answer with the jobs that the policy in force lets be seen.
+    fn permitted(
+        &self,
+        viewing: &mut Viewing<'_>,
+        known: &Known,
+        viewed: &Viewed,
+    ) -> Result<Vec<u8>, Refusal> {
+        let in_force = self.in_force.load_full();
+        let Viewing { pending, keys, .. } = viewing;
+        let verdicts = self.decide_each(&in_force.policy, (pending, known), viewed)?;
+        let caller = pending.decided.decider.identity.caller();
+        let stamp = Some(caller.as_str()).filter(|_| pending.project.settings.stamp_owner);
+        let mut body = viewed.show(|job| verdicts.permitted.contains(job.id()), stamp);
+        // It takes up room by its length.
+        body.shrink_to_fit();
+        let (target, record) = (&pending.decided.target, &mut *pending.exchange.record);
+        if let Some(outcome) = verdicts.told() {
+            note(&in_force.policy, outcome, record);
+        }
+        verdicts.record(record);
+        let waits = !keys.is_empty();
+        match (viewed.jobs(), target.jobs()) {
+            ([job], Jobs::One(_)) if waits => {
+                record.facts = facts_of(job, known).and_then(|facts| told(facts, *keys, self.recorded));
+            }
+            (jobs, Jobs::List(_)) => {
+                let shown = jobs.iter().map(Shown::id).filter(|id| verdicts.permitted.contains(id));
+                record.job_ids = shown.map(|id| id.as_str().to_owned()).collect();
+            }
+            _ => {}
+        }
+        if verdicts.told().is_none() && waits {
+            // There is none of them.
+            record.effect = Some(Effect::Deny.as_str());
+        }
+        Ok(body)
+    }
+
+    /// Decides each job of an answer by what is known of it. Of a list, what cannot be decided is hidden.
+    fn decide_each<'j, 'p>(
+        &self,
+        policy: &'p Policy,
+        (pending, known): (&Pending<'_>, &Known),
+        viewed: &'j Viewed,
+    ) -> Result<Verdicts<'j, 'p>, Refusal> {
+        let question = pending.question();
+        let is_list = matches!(question.target.jobs(), Jobs::List(_));
+        let mut verdicts = Verdicts::default();
+        for job in viewed.jobs() {
+            let Some(facts) = facts_of(job, known) else {
+                verdicts.absent += 1;
+                continue;
+            };
+            let call = question.about(Some(job.id()), facts, pending.exchange.record);
+            let outcome = self.authorize.of_job(policy, &call);
+            match outcome.applied() {
+                Some(Effect::Allow) => {
+                    verdicts.permitted.insert(job.id());
+                    verdicts.shown.push(outcome);
+                }
+                None if !is_list => {
+                    return Err(Refusal::Undecided(missing(outcome.wants(), Some(facts))));
+                }
+                Some(Effect::Deny) | None => verdicts.hidden.push(outcome),
+            }
+        }
+        Ok(verdicts)
+    }
+}
+
+fn facts_of<'f>(job: &'f Shown, known: &'f Known) -> Option<&'f Facts> {
+    known.as_ref().map_or(Some(job.facts()), |known| known.get(job.id()))
+}
+
+impl<'p> Verdicts<'_, 'p> {
+    /// What a record names: what lets be seen what is seen, or else what hides everything.
+    fn told(&self) -> Option<&Outcome<'p>> {
+        self.shown.first().or(self.hidden.first())
+    }
+
+    /// Says on the record how many are hidden; and no rule where several decided alike.
+    fn record(&self, record: &mut Record) {
+        record.view_hidden = Some(self.hidden.len() + self.absent);
+        let alike = if self.shown.is_empty() { &self.hidden } else { &self.shown };
+        let rule = |outcome: &Outcome<'p>| Some(outcome.decision()?.rule?.location.line);
+        let mut rules = alike.iter().map(rule);
+        let first = rules.next();
+        if rules.any(|rule| Some(rule) != first) {
+            (record.rule, record.location, record.policy_reason) = (None, None, None);
+        }
+    }
+}
+
+/// Of what upstream said besides the body: only what is not about it.
+fn described_anew(headers: &HeaderMap) -> HeaderMap {
+    let kept = |name: HeaderName| headers.get(&name).cloned().map(|value| (name, value));
+    let mut anew: HeaderMap = [kept(REQUEST_ID), kept(DATE)].into_iter().flatten().collect();
+    anew.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    anew
+}
