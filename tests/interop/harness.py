@@ -183,9 +183,9 @@ class StandIn(Process):
 class Proxy(Process):
     """`mpc-auth-proxy run` in front of a stand-in, with the stand-in's access key or another of its credentials."""
 
-    def __init__(self, stand_in, arguments=("run", "--config", "proxy.yaml"), source=None):
+    def __init__(self, stand_in, arguments=("run", "--config", "proxy.yaml"), source=None, policy=POLICY):
         super().__init__(arguments, stand_in.keys)
-        self.stand_in, self.source = stand_in, source
+        self.stand_in, self.source, self.policy = stand_in, source, policy
 
     def prepare(self):
         written = PROXY.format(name=PROJECT_NAME, project=PROJECT, endpoint=self.stand_in.url)
@@ -199,7 +199,7 @@ class Proxy(Process):
                 HC_CONTAINER_AUTHORIZATION_TOKEN_FILE=str(self.folder / "pod-token"),
             )
         (self.folder / "proxy.yaml").write_text(written)
-        (self.folder / "policy.yaml").write_text(POLICY)
+        (self.folder / "policy.yaml").write_text(self.policy)
         digest = hashlib.sha256(TOKEN.encode()).hexdigest()
         (self.folder / "batch-cleaner.sha256").write_text(digest)
         (self.folder / "transcoder.sk").write_text(LOCAL_SK)

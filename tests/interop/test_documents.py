@@ -3,6 +3,7 @@
 import re
 import subprocess
 import unittest
+import urllib.request
 
 from huaweicloudsdkmpc.v1 import DeleteEditingJobRequest
 
@@ -24,10 +25,24 @@ def run(*arguments):
     return subprocess.run(command, env={}, capture_output=True, text=True, check=True, timeout=60)
 
 
+OWNERS = """version: 1
+callers:
+  editor-api: { identify: [ { listener: app } ] }
+  packager: { identify: [ { bearer: { sha256_file: batch-cleaner.sha256 } } ] }
+"""
+
+
 class Readme(unittest.TestCase):
     def test_its_configuration_is_the_minimal_one(self):
         files = [(ROOT / "config/minimal" / name).read_text() for name in ("proxy.yaml", "policy.yaml")]
-        self.assertEqual(blocks("yaml"), files)
+        rule, *whole = blocks("yaml")
+        self.assertEqual(whole, files)
+        with StandIn() as cloud, Proxy(cloud, policy=OWNERS + rule) as proxy:
+            cloud.put_job("100211")
+            # Nobody left a word on it, so it is nobody's.
+            url = f"{proxy.urls['app']}/v1/media-prod/editing/jobs?job_id=100211"
+            with urllib.request.urlopen(url) as answer:
+                self.assertEqual(answer.read(), b'{"total":0,"jobs":[]}')
 
     def test_its_sdk_calls_cancel_jobs(self):
         plain, with_token = blocks("python")
@@ -38,7 +53,7 @@ class Readme(unittest.TestCase):
 
             cloud.put_job("tmp-7")
             names = {"client": sdk(proxy.urls["team"]), "token": TOKEN}
-            exec(with_token, {"DeleteEditingJobRequest": DeleteEditingJobRequest, **names})
+            exec(with_token.replace("100214", "tmp-7"), {"DeleteEditingJobRequest": DeleteEditingJobRequest, **names})
             self.assertFalse(cloud.has_job("tmp-7"))
 
     def test_the_demo_prints_what_it_quotes(self):
