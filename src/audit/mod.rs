@@ -291,6 +291,9 @@ pub fn bounded_bytes(text: &str) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
+/// How many values of one fact stand in a record: a line is bounded.
+pub const MOST_VALUES: usize = 16;
+
 /// In milliseconds, to the microsecond.
 fn millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::MOST_VALUES;
 use crate::identity::CallerId;
 use crate::object::Object;
 use crate::operation::{CREATE, Segment};
@@ -112,7 +113,8 @@ fn told(facts: Option<Value>) -> Result<Vec<(Key, Vec<String>)>, SeenError> {
         // What a later version may know of is no fact here.
         let Some(key) = Key::parse(&name).filter(|key| key.is_fact()) else { continue };
         let values = texts(value).ok_or(SeenError::Value("facts", name))?;
-        if values.iter().all(|value| value.len() < CUT) {
+        // As many may have been more.
+        if values.len() < MOST_VALUES && values.iter().all(|value| value.len() < CUT) {
             told.push((key, values));
         }
     }
@@ -309,6 +311,7 @@ mod tests {
             ("{\"mpc:Later\":\"a\",\"mpc:JobId\":\"a\"}", given(&[])),
             (&format!("{{\"mpc:UserData\":\"{long}\"}}"), given(&[])),
             (&format!("{{\"mpc:InputObject\":[\"a\",\"{long}\"]}}"), given(&[])),
+            (&format!("{{\"mpc:InputObject\":[{}]}}", ["\"a\""; 16].join(",")), given(&[])),
         ] {
             assert_eq!(read(facts).unwrap(), expected, "{facts}");
         }

@@ -17,7 +17,7 @@ use super::{
     Viewing, authorize::Question, ending::Ending, limit::Decided,
 };
 use crate::{
-    audit::{RecordedFacts, bounded_bytes},
+    audit::{MOST_VALUES, RecordedFacts, bounded_bytes},
     config::LookupForm,
     editing::{Answered, Lookup},
     metrics::{LookedUp, Metrics},
@@ -332,6 +332,3 @@ pub(super) fn told(facts: &Facts, keys: Keys, recorded: RecordedFacts) -> Option
     };
     Some(Box::new(told))
 }
-
-/// Of one fact in a record: a line is bounded.
-const MOST_VALUES: usize = 16;
