@@ -7,6 +7,7 @@
 //! Only the fields below are written, by one serializer, so no input can forge a line; none of them ever holds
 //! a secret, a token or a signature.
 
+mod intervention;
 mod line;
 mod lock;
 mod opened;
@@ -25,6 +26,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::reason::Reason;
+pub use intervention::Intervention;
 use line::{Line, name};
 pub use opened::{OpenError, Target};
 pub use recent::Recent;

@@ -15,19 +15,32 @@ pub(super) struct Answer {
     pub(super) text: String,
 }
 
-/// Asks over TCP. The request is the text of a head without `Connection` and without its empty line.
-pub(super) async fn over_tcp(address: impl ToSocketAddrs, request: &str) -> anyhow::Result<Answer> {
-    ask(TcpStream::connect(address).await?, request).await
+impl Answer {
+    pub(super) fn body(&self) -> &str {
+        self.text.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default()
+    }
 }
 
-/// Asks over a Unix socket.
-pub(super) async fn over_unix(path: &Path, request: &str) -> anyhow::Result<Answer> {
+/// The head of a request, such as `GET /readyz`, to a proxy on this machine.
+pub(super) fn head(request: &str) -> String {
+    format!("{request} HTTP/1.1\r\nHost: localhost\r\n")
+}
+
+/// Asks over TCP. The head is text without `Connection` and without its empty line.
+pub(super) async fn over_tcp(address: impl ToSocketAddrs, head: &str) -> anyhow::Result<Answer> {
+    ask(TcpStream::connect(address).await?, format!("{head}Connection: close\r\n\r\n")).await
+}
+
+/// Asks over a Unix socket, with this body.
+pub(super) async fn over_unix(path: &Path, head: &str, body: &str) -> anyhow::Result<Answer> {
+    let length = body.len();
+    let request = format!("{head}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}");
     ask(UnixStream::connect(path).await?, request).await
 }
 
-async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> anyhow::Result<Answer> {
+async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: String) -> anyhow::Result<Answer> {
     let exchange = async {
-        stream.write_all(format!("{request}Connection: close\r\n\r\n").as_bytes()).await?;
+        stream.write_all(request.as_bytes()).await?;
         let mut text = String::new();
         stream.read_to_string(&mut text).await?;
         std::io::Result::Ok(text)

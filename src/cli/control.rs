@@ -6,7 +6,7 @@ use anyhow::{Context, anyhow, bail};
 use tokio::time::{Instant, sleep};
 
 use super::{client, start::runtime};
-use crate::config::{self, Settings};
+use crate::config::{self, Addresses};
 
 #[derive(clap::Args)]
 pub(super) struct WaitArgs {
@@ -24,7 +24,7 @@ pub(super) struct ShutdownArgs {
 }
 
 #[derive(clap::Args)]
-struct Which {
+pub(super) struct Which {
     /// The configuration that the proxy was started with
     #[arg(long, value_name = "FILE", env = "MPC_AUTH_PROXY_CONFIG")]
     config: PathBuf,
@@ -33,7 +33,7 @@ struct Which {
 /// Returns when the proxy is ready.
 pub(super) fn wait(args: &WaitArgs) -> anyhow::Result<ExitCode> {
     let address =
-        args.which.settings()?.ops.context("there is nothing to ask: the configuration has no `ops`")?.bind;
+        args.which.addresses()?.ops.context("there is nothing to ask: the configuration has no `ops`")?.bind;
     runtime()?.block_on(async {
         let end = Instant::now() + Duration::from_secs(args.timeout);
         let mut last = anyhow!("nobody asked");
@@ -50,30 +50,32 @@ pub(super) fn wait(args: &WaitArgs) -> anyhow::Result<ExitCode> {
 
 /// Asks the proxy to stop, and returns when it has begun to.
 pub(super) fn shutdown(args: &ShutdownArgs) -> anyhow::Result<ExitCode> {
-    let admin =
-        args.which.settings()?.admin.context("there is nobody to ask: the configuration has no `admin`")?;
-    runtime()?.block_on(async {
-        let asked = client::over_unix(&admin.path, "POST /shutdown HTTP/1.1\r\nHost: localhost\r\n").await;
-        let answer = asked.with_context(|| format!("cannot ask at unix:{}", admin.path.display()))?;
-        if answer.status != ACCEPTED {
-            bail!("it answered {}", answer.status);
-        }
-        Ok(ExitCode::SUCCESS)
-    })
+    let answer = args.which.ask("POST /shutdown", "")?;
+    if answer.status != ACCEPTED {
+        bail!("it answered {}", answer.status);
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn ready(ops: SocketAddr) -> anyhow::Result<()> {
-    let answer = client::over_tcp(ops, "GET /readyz HTTP/1.1\r\nHost: localhost\r\n").await?;
-    match answer.text.split_once("\r\n\r\n") {
-        _ if answer.status == OK => Ok(()),
-        Some((_, reasons)) => Err(anyhow!("{}", reasons.trim().replace('\n', "; "))),
-        None => Err(anyhow!("it answered {}", answer.status)),
+    let answer = client::over_tcp(ops, &client::head("GET /readyz")).await?;
+    match answer.status {
+        OK => Ok(()),
+        _ => Err(anyhow!("{}", answer.body().trim().replace('\n', "; "))),
     }
 }
 
 impl Which {
-    fn settings(&self) -> anyhow::Result<Settings> {
-        config::load_again(&self.config).map(|loaded| loaded.settings).map_err(|report| anyhow!("{report}"))
+    /// Asks the running proxy over its admin socket.
+    pub(super) fn ask(&self, request: &str, body: &str) -> anyhow::Result<client::Answer> {
+        let admin =
+            self.addresses()?.admin.context("there is nobody to ask: the configuration has no `admin`")?;
+        let asked = runtime()?.block_on(client::over_unix(&admin.path, &client::head(request), body));
+        asked.with_context(|| format!("cannot ask at unix:{}", admin.path.display()))
+    }
+
+    fn addresses(&self) -> anyhow::Result<Addresses> {
+        config::addresses(&self.config).map_err(|report| anyhow!("{report}"))
     }
 }
 

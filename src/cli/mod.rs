@@ -8,12 +8,14 @@ mod doctor;
 mod environment;
 mod limiter;
 mod log;
+mod operate;
 mod output;
 mod policy;
 mod run;
 mod sign;
 mod signals;
 mod start;
+mod status;
 mod testserver;
 
 use std::io::Write;
@@ -48,6 +50,14 @@ enum Command {
     Sign(sign::Args),
     /// Wait until a running proxy is ready
     Wait(control::WaitArgs),
+    /// Refuse all calls, or those of some callers, until `unfreeze`
+    Freeze(operate::FreezeArgs),
+    /// Lift what `freeze` froze
+    Unfreeze(operate::UnfreezeArgs),
+    /// Have a running proxy read its configuration again, and say what came of it
+    Reload(operate::ReloadArgs),
+    /// Say how a running proxy is doing
+    Status(status::Args),
     /// Ask a running proxy to finish what it is doing and stop
     Shutdown(control::ShutdownArgs),
     /// Print the completions of a shell
@@ -75,6 +85,10 @@ pub fn main() -> ExitCode {
         Command::Policy(args) => policy::run(&args),
         Command::Sign(args) => sign::run(&args),
         Command::Wait(args) => control::wait(&args),
+        Command::Freeze(args) => operate::freeze(&args),
+        Command::Unfreeze(args) => operate::unfreeze(&args),
+        Command::Reload(args) => operate::reload(&args),
+        Command::Status(args) => status::run(&args),
         Command::Shutdown(args) => control::shutdown(&args),
         Command::Completions { shell } => completions(shell),
         Command::Man => man(),

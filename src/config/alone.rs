@@ -1,10 +1,11 @@
-//! What does a policy say without a proxy to run it? For tests of policies and for trying out new ones.
+//! What does a policy say without a proxy to run it, and where does a proxy answer? For tests of policies, for trying out
+//! new ones, and for asking one that runs.
 //!
 //! Only names are read of everything else: the callers' in the policy, the projects' in `proxy.yaml`. No file
 //! that holds a secret or a proof needs to be there, so this works in a pipeline that has none.
 
 use super::page::Page;
-use super::{Report, compile, policy, proxy, rules};
+use super::{Admin, Ops, Report, compile, policy, proxy, rules};
 use crate::clock;
 use crate::identity::CallerId;
 use crate::policy::{Policy, Scope};
@@ -63,6 +64,28 @@ pub fn projects(proxy_yaml: &Path) -> Result<Vec<Scope>, Report> {
     let mut report = Report::default();
     let scopes = scopes(proxy_yaml, &mut report);
     scopes.filter(|_| !report.has_errors()).ok_or(report)
+}
+
+/// Where a running proxy answers.
+#[derive(Debug, Default)]
+pub struct Addresses {
+    /// Probes, if anywhere.
+    pub ops: Option<Ops>,
+    /// Operators, if anywhere.
+    pub admin: Option<Admin>,
+}
+
+/// Where the proxy of this `proxy.yaml` answers. Nothing else of it needs to be right: whoever asks may do so because
+/// it is not.
+///
+/// # Errors
+/// All problems of that.
+pub fn addresses(proxy_yaml: &Path) -> Result<Addresses, Report> {
+    let mut report = Report::default();
+    let page = Page::open(proxy_yaml).unwrap_or_else(|error| Page::unreadable(proxy_yaml, &error));
+    let addresses = page.parse().and_then(|root| proxy::read_addresses(&page, &root));
+    page.close(&mut report);
+    addresses.filter(|_| !report.has_errors()).ok_or(report)
 }
 
 fn beside(policy_yaml: &Path) -> Option<PathBuf> {

@@ -31,7 +31,7 @@ mod tls;
 mod upstream;
 mod yaml;
 
-pub use alone::{PolicyAlone, policy_alone, projects};
+pub use alone::{Addresses, PolicyAlone, addresses, policy_alone, projects};
 pub use cases::{Case, CaseFile, Expected, UNDETERMINED, cases};
 pub use files::{is_exposed, reason};
 pub use project::{LookupForm, Project, ProjectHeader};

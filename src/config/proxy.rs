@@ -2,6 +2,7 @@
 //!
 //! Whether names fit together is not asked here: see `link`.
 
+use super::alone::Addresses;
 use super::credentials;
 use super::decode::{Fields, list};
 use super::files;
@@ -101,6 +102,13 @@ pub(super) fn read_scopes(page: &Page, root: &Node) -> Option<Vec<Scope>> {
     fields.required(("projects", "[ { name: …, id: … } ]"), |page, node| {
         Some(list(page, node, "a list of projects").iter().filter_map(|node| scope(page, node)).collect())
     })
+}
+
+/// Reads where probes and operators are answered, and nothing else.
+pub(super) fn read_addresses(page: &Page, root: &Node) -> Option<Addresses> {
+    let mut fields = Fields::of(page, root, "proxy.yaml")?;
+    let ops = fields.optional("ops", ops).map(|ops| ops.value);
+    Some(Addresses { ops, admin: fields.optional("admin", listener::admin) })
 }
 
 fn scope(page: &Page, node: &Node) -> Option<Scope> {

@@ -1,22 +1,9 @@
-//! Who is frozen, by whom, and why? What an operator says, and what the freeze file says.
-//!
-//! A file that is there freezes. Only one that can be read and understood to its last member freezes less than
-//! everybody: whatever else is the matter with it (empty, cut short, unreadable, of another kind) freezes all calls.
-//! Not there is one answer of the system alone, `ENOENT` of its name.
+//! Who is frozen, by whom, and why? What operators say, and what the freeze file says.
 
-use std::{
-    collections::HashSet,
-    fs::{self, File, OpenOptions},
-    io::{self, Read},
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::HashSet, fmt, sync::Arc};
 
 use arc_swap::ArcSwapOption;
 use chrono::{DateTime, Utc};
-use nix::libc::O_NONBLOCK;
-use serde::Deserialize;
 
 use crate::{clock, identity::CallerId};
 
@@ -78,9 +65,31 @@ impl Freeze {
         both.into_iter().filter_map(|(by, frozen)| Some((by, frozen.load_full()?))).collect()
     }
 
-    /// What an operator says: everybody, or nobody. Says whether that is news.
-    pub fn by_operator(&self, frozen: bool) -> bool {
-        news(&self.0.by_operator, frozen.then(|| Said::of(Whom::Everybody)))
+    /// An operator freezes these, besides whom operators froze before.
+    pub fn add(&self, said: &Said) {
+        self.0.by_operator.rcu(|before| {
+            let since = before.as_ref().map_or_else(clock::now, |before| before.since);
+            let said = said.with(before.as_ref().map(|before| &before.said));
+            Some(Arc::new(Frozen { since, said }))
+        });
+    }
+
+    /// An operator takes these out of what operators froze.
+    ///
+    /// # Errors
+    /// [`EverybodyIsFrozen`]: nothing is changed.
+    pub fn remove(&self, whom: &Whom) -> Result<(), EverybodyIsFrozen> {
+        let mut result = Ok(());
+        self.0.by_operator.rcu(|before| {
+            let before = before.as_ref()?;
+            let left = before.said.without(whom);
+            result = left.as_ref().map(|_| ()).map_err(|error| *error);
+            match left {
+                Ok(said) => said.map(|said| Arc::new(Frozen { since: before.since, said })),
+                Err(EverybodyIsFrozen) => Some(Arc::clone(before)),
+            }
+        });
+        result
     }
 
     /// What the file says. Says whether that is news.
@@ -110,6 +119,25 @@ impl Whom {
         }
     }
 
+    fn and(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Callers(some), Self::Callers(others)) => Self::Callers(some | others),
+            (Self::Everybody, _) | (_, Self::Everybody) => Self::Everybody,
+        }
+    }
+
+    /// These, but for those. `None` where nobody is left.
+    fn without(&self, other: &Self) -> Result<Option<Self>, EverybodyIsFrozen> {
+        match (self, other) {
+            (_, Self::Everybody) => Ok(None),
+            (Self::Everybody, Self::Callers(_)) => Err(EverybodyIsFrozen),
+            (Self::Callers(some), Self::Callers(others)) => {
+                let left = some - others;
+                Ok((!left.is_empty()).then_some(Self::Callers(left)))
+            }
+        }
+    }
+
     fn includes(&self, caller: &CallerId) -> bool {
         match self {
             Self::Everybody => true,
@@ -118,18 +146,31 @@ impl Whom {
     }
 }
 
+impl fmt::Display for Whom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Everybody => f.write_str("everybody"),
+            Self::Callers(_) => f.write_str(&self.names().join(" ")),
+        }
+    }
+}
+
+/// Some callers cannot be taken out of a freeze of everybody: who is meant by everybody else is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("everybody is frozen, and not some callers: unfreeze everybody, then freeze those that are meant")]
+pub struct EverybodyIsFrozen;
+
 impl Said {
-    /// What the file of this name says; `None` where there is none. A caller that is not `known` may be one that was
-    /// misspelt, so everybody is meant.
-    pub fn by(path: &Path, known: impl Fn(&CallerId) -> bool) -> Option<Self> {
-        // A FIFO is not waited for.
-        let opened = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path);
-        Some(match opened.and_then(|file| text(&file)) {
-            Ok(text) if text.trim_ascii().is_empty() => Self::of(Whom::Everybody),
-            Ok(text) => Self::parse(&text, known).unwrap_or_else(Self::everybody_for),
-            Err(error) if is_absent(path, &error) => return None,
-            Err(error) => Self::everybody_for(format!("it cannot be read: {error}")),
-        })
+    /// The same, of those as well that were frozen before.
+    pub(super) fn with(&self, before: Option<&Self>) -> Self {
+        let whom = before.map_or_else(|| self.whom.clone(), |before| self.whom.and(&before.whom));
+        let reason = self.reason.clone().or_else(|| before.and_then(|before| before.reason.clone()));
+        Self { whom, reason, ..self.clone() }
+    }
+
+    /// The same, of others than those. `None` where nobody is left.
+    pub(super) fn without(&self, whom: &Whom) -> Result<Option<Self>, EverybodyIsFrozen> {
+        Ok(self.whom.without(whom)?.map(|whom| Self { whom, ..self.clone() }))
     }
 
     /// Everybody, because that is safe.
@@ -137,144 +178,35 @@ impl Said {
         Self { problem: Some(problem), ..Self::of(Whom::Everybody) }
     }
 
-    fn of(whom: Whom) -> Self {
+    pub(super) fn of(whom: Whom) -> Self {
         Self { whom, reason: None, uid: None, time: None, problem: None }
     }
-
-    fn parse(text: &[u8], known: impl Fn(&CallerId) -> bool) -> Result<Self, String> {
-        let written: Written =
-            serde_json::from_slice(text).map_err(|error| format!("it is not understood: {error}"))?;
-        let whom = match written.callers {
-            None => Whom::Everybody,
-            Some(names) if names.is_empty() => return Err("it names no caller".into()),
-            Some(names) => {
-                Whom::Callers(names.iter().map(|name| caller(name, &known)).collect::<Result<_, _>>()?)
-            }
-        };
-        let time = written.time.map(|time| DateTime::parse_from_rfc3339(&time)).transpose();
-        let time = time.map_err(|error| format!("its `time` is not understood: {error}"))?;
-        let Written { reason, uid, .. } = written;
-        Ok(Self { whom, reason, uid, time: time.map(|time| time.to_utc()), problem: None })
-    }
 }
-
-/// The file as it is written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    callers: Option<Vec<String>>,
-    reason: Option<String>,
-    uid: Option<u32>,
-    time: Option<String>,
-}
-
-fn caller(name: &str, known: impl Fn(&CallerId) -> bool) -> Result<CallerId, String> {
-    let caller = CallerId::parse(name).ok().filter(known);
-    caller.ok_or_else(|| format!("the policy has no caller {name:?}"))
-}
-
-/// What a regular file holds.
-fn text(file: &File) -> io::Result<Vec<u8>> {
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    let mut text = Vec::new();
-    file.take(LONGEST + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > LONGEST {
-        return Err(io::Error::other(format!("it has more than {LONGEST} bytes")));
-    }
-    Ok(text)
-}
-
-/// Whether nothing has this name, not even a link to something that is not there.
-fn is_absent(path: &Path, error: &io::Error) -> bool {
-    let not_found = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
-    not_found(error) && fs::symlink_metadata(path).is_err_and(|error| not_found(&error))
-}
-
-/// Room for a thousand callers.
-const LONGEST: u64 = 128 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
-
     use super::*;
 
-    fn caller(name: &str) -> CallerId {
-        CallerId::parse(name).unwrap()
-    }
-
-    fn said(path: &Path) -> Option<Said> {
-        Said::by(path, |caller| ["a", "b"].map(|name| CallerId::parse(name).unwrap()).contains(caller))
-    }
-
     #[test]
-    fn a_file_that_names_callers_freezes_them_and_no_others() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("freeze");
-        assert_eq!(said(&path), None);
-        let text = r#"{"callers":["a"],"reason":"drill","uid":0,"time":"2026-11-29T12:00:00Z"}"#;
-        fs::write(&path, text).unwrap();
-        let found = said(&path).unwrap();
-        assert_eq!((found.reason.as_deref(), found.uid, &found.problem), (Some("drill"), Some(0), &None));
-        let freeze = Freeze::default();
-        assert!(freeze.by_file(Some(found.clone())) && !freeze.by_file(Some(found)), "told once");
-        assert!(freeze.is_frozen(&caller("a")) && !freeze.is_frozen(&caller("b")));
-        assert!(freeze.by_operator(true));
-        assert!(freeze.is_frozen(&caller("b")));
-        assert!(freeze.by_file(None) && freeze.by_operator(false));
-        assert!(!freeze.is_frozen(&caller("a")) && freeze.in_force().is_empty());
-    }
-
-    #[test]
-    fn a_file_that_is_not_understood_freezes_everybody() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("freeze");
-        for text in [
-            "",
-            " \n",
-            "{}",
-            r#"{"callers":null}"#,
-            r#"{"callers":[]}"#,
-            r#"{"callers":["a"]"#,
-            r#"{"callers":"a"}"#,
-            r#"{"callers":["a"],"callers":["b"]}"#,
-            r#"{"callers":["a","c"]}"#,
-            r#"{"callers":["a b"]}"#,
-            r#"{"callers":["a"],"until":"noon"}"#,
-            r#"{"callers":["a"],"time":"noon"}"#,
-            r#"{"callers":["a"],"uid":-1}"#,
-            r#"{"callers":["a"],"reason":1}"#,
-            r#"["a"]"#,
-            "a",
-            "\u{feff}{}",
-            "\0",
-            r#"{"callers":["a"]} {"callers":["b"]}"#,
-        ] {
-            fs::write(&path, text).unwrap();
-            assert_eq!(said(&path).unwrap().whom, Whom::Everybody, "{text}");
-        }
-        fs::write(&path, format!(r#"{{"callers":["a"]}}{}"#, " ".repeat(200_000))).unwrap();
-        assert_eq!(said(&path).unwrap().whom, Whom::Everybody);
-    }
-
-    #[test]
-    fn what_cannot_be_read_freezes_everybody() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        fs::create_dir(path("folder")).unwrap();
-        fs::write(path("file"), "").unwrap();
-        symlink("nothing", path("dangling")).unwrap();
-        symlink("loop", path("loop")).unwrap();
-        nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        drop(std::os::unix::net::UnixListener::bind(path("socket")).unwrap());
-        for name in ["folder", "file/freeze", "dangling", "loop", "fifo", "socket"] {
-            let found = said(&path(name)).unwrap_or_else(|| panic!("{name} is taken for absent"));
-            assert!(found.whom == Whom::Everybody && found.problem.is_some(), "{name}: {found:?}");
-        }
-        let long = "n".repeat(300);
-        assert!(said(&path(&long)).is_some(), "a name that is too long");
-        assert_eq!(said(&path("none/freeze")), None);
+    fn whom_operators_froze_is_unfrozen_one_by_one_or_all_at_once() {
+        let of = |names: &[&str]| match names {
+            [] => Whom::Everybody,
+            names => Whom::Callers(names.iter().map(|name| CallerId::parse(name).unwrap()).collect()),
+        };
+        let (freeze, [a, b, c]) =
+            (Freeze::default(), ["a", "b", "c"].map(|name| CallerId::parse(name).unwrap()));
+        let frozen = || [&a, &b, &c].map(|caller| freeze.is_frozen(caller));
+        freeze.add(&Said { reason: Some("drill".into()), ..Said::of(of(&["a"])) });
+        freeze.add(&Said::of(of(&["b"])));
+        assert_eq!(frozen(), [true, true, false]);
+        assert_eq!(freeze.in_force()[0].1.said.reason.as_deref(), Some("drill"));
+        freeze.remove(&of(&["a", "c"])).unwrap();
+        assert_eq!(frozen(), [false, true, false]);
+        freeze.add(&Said::of(Whom::Everybody));
+        assert_eq!(freeze.remove(&of(&["b"])), Err(EverybodyIsFrozen));
+        assert_eq!(frozen(), [true; 3]);
+        freeze.remove(&Whom::Everybody).unwrap();
+        assert!(frozen() == [false; 3] && freeze.in_force().is_empty());
+        freeze.remove(&of(&["b"])).unwrap();
     }
 }

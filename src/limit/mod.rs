@@ -8,6 +8,7 @@
 mod cutoff;
 mod denials;
 mod freeze;
+pub mod freeze_file;
 mod quota;
 mod room;
 
@@ -19,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use cutoff::Cutoff;
 use denials::Denials;
-pub use freeze::{Freeze, Frozen, Said, Whom};
+pub use freeze::{EverybodyIsFrozen, Freeze, Frozen, Said, Whom};
 use quota::Quota;
 pub use room::{Room, Taken};
 

@@ -7,12 +7,19 @@ use std::sync::{
 };
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONNECTION};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use serde::Deserialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{Body, json, text};
-use crate::{reload::Reloaded, server::Insight};
+use super::{Body, json, not_allowed, text};
+use crate::{
+    identity::CallerId,
+    limit::Whom,
+    reload::Reloaded,
+    server::{Insight, Order},
+};
 
 /// Answers operators.
 #[derive(Clone)]
@@ -32,47 +39,113 @@ impl Admin {
         }
     }
 
-    pub(super) async fn answer(self, request: Request<Incoming>) -> Response<Body> {
-        match (request.method(), request.uri().path()) {
-            (&Method::GET, "/status") => json(StatusCode::OK, &self.insight.status(true)),
-            (&Method::PUT, "/freeze") => self.freeze(true),
-            (&Method::DELETE, "/freeze") => self.freeze(false),
-            (&Method::POST, "/reload") => self.reload().await,
-            (&Method::POST, "/shutdown") => {
-                tracing::warn!("an operator asked to stop");
-                self.asked.store(true, Relaxed);
-                let mut accepted = json(StatusCode::ACCEPTED, &json!({ "draining": true }));
-                accepted.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                accepted
-            }
-            _ => text(StatusCode::NOT_FOUND, HELP.into()),
-        }
-    }
-
-    fn freeze(&self, frozen: bool) -> Response<Body> {
-        let freeze = self.insight.freeze();
-        if freeze.by_operator(frozen) {
-            let note = if frozen { FOR_NOW } else { "an operator's freeze is lifted" };
-            tracing::warn!(frozen, note, "an operator changed the freeze");
-        }
-        let by: Vec<&str> = freeze.in_force().iter().map(|(by, _)| *by).collect();
-        let note = match (frozen, by.is_empty()) {
-            (true, _) => Some(FOR_NOW),
-            (false, false) => Some("the freeze file still freezes: it is lifted by removing that"),
-            (false, true) => None,
+    /// Answers the user of this id.
+    pub(super) async fn answer(self, request: Request<Incoming>, uid: Option<u32>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let allowed = match parts.uri.path() {
+            "/status" => "GET, HEAD",
+            "/freeze" => "PUT, DELETE",
+            "/reload" | "/shutdown" => "POST",
+            _ => return text(StatusCode::NOT_FOUND, HELP.into()),
         };
-        json(StatusCode::OK, &json!({ "frozen": !by.is_empty(), "by": by, "note": note }))
+        if !allowed.split(", ").any(|method| method == parts.method.as_str()) {
+            return not_allowed(allowed);
+        }
+        let order = match self.order(body, uid).await {
+            Ok(order) => order,
+            Err(problem) => return json(StatusCode::BAD_REQUEST, &json!({ "problem": problem })),
+        };
+        match (parts.method, parts.uri.path()) {
+            (Method::PUT, _) => self.freeze(&order).await,
+            (Method::DELETE, _) => self.unfreeze(&order).await,
+            (_, "/reload") => self.reload(&order).await,
+            (_, "/shutdown") => self.shutdown(&order),
+            _ => json(StatusCode::OK, &self.insight.status(true)),
+        }
     }
 
-    async fn reload(&self) -> Response<Body> {
-        match self.insight.reloader().reload().await {
+    /// What the body asks for: without one, everybody is meant.
+    async fn order(&self, body: Incoming, uid: Option<u32>) -> Result<Order, String> {
+        let body = Limited::new(body, LONGEST).collect().await;
+        let body = body.map_err(|error| format!("the body cannot be read: {error}"))?.to_bytes();
+        let asked: Asked = match &*body {
+            [] => Asked::default(),
+            text => serde_json::from_slice(text)
+                .map_err(|error| format!("the body is not understood: {error}"))?,
+        };
+        let reason = asked.reason.filter(|reason| !reason.trim().is_empty());
+        if reason.as_ref().is_some_and(|reason| reason.chars().count() > LONGEST_REASON) {
+            return Err(format!("a reason has {LONGEST_REASON} characters at most"));
+        }
+        let whom = match asked.callers.as_deref() {
+            None => Whom::Everybody,
+            Some([]) => return Err("`callers` names nobody: without it everybody is meant".into()),
+            Some(names) => {
+                Whom::Callers(names.iter().map(|name| self.caller(name)).collect::<Result<_, _>>()?)
+            }
+        };
+        Ok(Order { whom, uid, reason })
+    }
+
+    fn caller(&self, name: &str) -> Result<CallerId, String> {
+        let caller = CallerId::parse(name).ok().filter(|caller| self.insight.knows(caller));
+        caller.ok_or_else(|| format!("the policy in force has no caller {name:?}"))
+    }
+
+    async fn freeze(&self, order: &Order) -> Response<Body> {
+        let note = self.insight.operators().freeze(order).await;
+        self.frozen(StatusCode::OK, note.as_deref())
+    }
+
+    async fn unfreeze(&self, order: &Order) -> Response<Body> {
+        match self.insight.operators().unfreeze(order).await {
+            Ok(note) => self.frozen(StatusCode::OK, note.as_deref()),
+            Err(error) => self.frozen(StatusCode::CONFLICT, Some(&error.to_string())),
+        }
+    }
+
+    /// Who is frozen now.
+    fn frozen(&self, status: StatusCode, note: Option<&str>) -> Response<Body> {
+        let in_force = self.insight.freeze().in_force();
+        let by: Vec<&str> = in_force.iter().map(|(by, _)| *by).collect();
+        let problem = note.filter(|_| status != StatusCode::OK);
+        json(
+            status,
+            &json!({
+                "frozen": !by.is_empty(), "by": by, "note": note, "freeze": self.insight.frozen(), "problem": problem,
+            }),
+        )
+    }
+
+    async fn reload(&self, order: &Order) -> Response<Body> {
+        match self.insight.operators().reload(order).await {
             Reloaded::Applied(hash) => json(StatusCode::OK, &json!({ "policy": &*hash })),
-            Reloaded::Refused(problem) | Reloaded::Pending(problem) => {
-                json(StatusCode::CONFLICT, &json!({ "problem": problem }))
+            Reloaded::Refused(problem) => json(StatusCode::CONFLICT, &json!({ "problem": problem })),
+            Reloaded::Pending(problem) => {
+                json(StatusCode::CONFLICT, &json!({ "problem": problem, "pending": true }))
             }
         }
+    }
+
+    fn shutdown(&self, order: &Order) -> Response<Body> {
+        self.insight.operators().stop(order);
+        self.asked.store(true, Relaxed);
+        let mut accepted = json(StatusCode::ACCEPTED, &json!({ "draining": true }));
+        accepted.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        accepted
     }
 }
 
-const FOR_NOW: &str = "this freeze ends with this process: one that survives a restart is a `freeze_file`";
+/// What an operator asks for, as it is written.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    callers: Option<Vec<String>>,
+    reason: Option<String>,
+}
+
+/// Room for a thousand callers.
+const LONGEST: usize = 128 * 1024;
+/// As long as records have it.
+const LONGEST_REASON: usize = 128;
 const HELP: &str = "GET /status, PUT /freeze, DELETE /freeze, POST /reload, POST /shutdown\n";

@@ -81,8 +81,8 @@ impl Ops {
         let mut tasks = JoinSet::new();
         if let Some((listener, hosts)) = self.probes {
             let probes = Probes { insight: insight.clone(), hosts, metrics };
-            let answer = move |request, near| {
-                let answer = probes.answer(&request, near);
+            let answer = move |request, asker: Asker| {
+                let answer = probes.answer(&request, asker.is_near);
                 async { answer }
             };
             tasks.spawn(accept(listener, answer, || {}));
@@ -101,7 +101,7 @@ async fn operate((mut listener, mut file): (UnixListener, SocketFile), admin: Ad
     loop {
         let (mooring, here, after) = (file.mooring(), admin.clone(), admin.clone());
         (listener, file) = tokio::select! {
-            () = accept(listener, move |request, _| here.clone().answer(request), move || after.answered()) => return,
+            () = accept(listener, move |request, asker: Asker| here.clone().answer(request, asker.uid), move || after.answered()) => return,
             anew = mooring.lost(&health, false) => anew,
         };
     }
@@ -111,8 +111,8 @@ async fn operate((mut listener, mut file): (UnixListener, SocketFile), admin: Ad
 async fn accept<L, A, F, O>(mut listener: L, answer: A, over: O)
 where
     O: Fn() + Clone + Send + 'static,
-    L: Listener<Io: Near + AsyncRead + AsyncWrite + Unpin + Send + 'static>,
-    A: Fn(Request<Incoming>, bool) -> F + Clone + Send + Sync + 'static,
+    L: Listener<Io: Asks + AsyncRead + AsyncWrite + Unpin + Send + 'static>,
+    A: Fn(Request<Incoming>, Asker) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send,
 {
     let limits = Limits { connections: MAX_CONNECTIONS, ..Limits::default() };
@@ -140,13 +140,13 @@ where
 /// Answers one request, in a bounded time.
 async fn serve<S, A, F>(stream: S, answer: A, permit: Permit)
 where
-    S: Near + AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    A: Fn(Request<Incoming>, bool) -> F,
+    S: Asks + AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Fn(Request<Incoming>, Asker) -> F,
     F: Future<Output = Response<Body>>,
 {
-    let near = stream.is_near();
+    let asker = stream.asker();
     let service = service_fn(|request| {
-        let response = answer(request, near);
+        let response = answer(request, asker);
         async { Ok::<_, Infallible>(response.await) }
     });
     let connection = http1::Builder::new()
@@ -162,22 +162,31 @@ where
     }
 }
 
-/// A connection, of which can be told whether it comes from this machine.
-trait Near {
-    fn is_near(&self) -> bool;
+/// Who asks.
+#[derive(Clone, Copy)]
+struct Asker {
+    /// From this machine.
+    is_near: bool,
+    /// As this user, where the kernel tells.
+    uid: Option<u32>,
 }
 
-impl Near for TcpStream {
+/// A connection, of which can be told who asks.
+trait Asks {
+    fn asker(&self) -> Asker;
+}
+
+impl Asks for TcpStream {
     /// Both ends count: what a mesh passes on comes from an address of loopback as well.
-    fn is_near(&self) -> bool {
+    fn asker(&self) -> Asker {
         let near = |end: io::Result<SocketAddr>| end.is_ok_and(|end| end.ip().to_canonical().is_loopback());
-        near(self.peer_addr()) && near(self.local_addr())
+        Asker { is_near: near(self.peer_addr()) && near(self.local_addr()), uid: None }
     }
 }
 
-impl Near for UnixStream {
-    fn is_near(&self) -> bool {
-        true
+impl Asks for UnixStream {
+    fn asker(&self) -> Asker {
+        Asker { is_near: true, uid: self.peer_cred().ok().map(|user| user.uid()) }
     }
 }
 
@@ -187,9 +196,7 @@ impl Probes {
             return self.wrong_host();
         }
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".into());
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
+            return not_allowed("GET, HEAD");
         }
         let query = request.uri().query().unwrap_or_default();
         let verbose = query.split('&').any(|parameter| parameter == "verbose" || parameter == "verbose=true");
@@ -261,9 +268,7 @@ fn ready(insight: &Insight, verbose: bool) -> Response<Body> {
         }
         // Frozen is ready: it answers.
         for (by, frozen) in insight.freeze().in_force() {
-            let names = frozen.said.whom.names().join(" ");
-            let whom = if names.is_empty() { "everybody" } else { &names };
-            out.push_str(&format!("[+] frozen, by {by}: {whom}\n"));
+            out.push_str(&format!("[+] frozen, by {by}: {}\n", frozen.said.whom));
         }
         // No caller needs it.
         for (address, problem) in insight.health().lost_sockets(false) {
@@ -272,6 +277,12 @@ fn ready(insight: &Insight, verbose: bool) -> Response<Body> {
     }
     out.push_str(if ready { "ok\n" } else { "not ready\n" });
     text(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, out)
+}
+
+fn not_allowed(allowed: &'static str) -> Response<Body> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("only {allowed}\n"));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
 }
 
 fn text(status: StatusCode, body: String) -> Response<Body> {

@@ -24,6 +24,7 @@ use nix::sys::{
 };
 
 use crate::config::{Report, Settings};
+pub use places::freeze_folder;
 use places::{Needed, Place};
 
 /// What is in force in this process, for whoever wants to know.
@@ -148,6 +149,7 @@ fn confine(needed: &Needed) -> Result<Measure, RulesetError> {
         (&needed.append, append | AccessFs::ReadFile),
         (&needed.append_shared, append),
         (&needed.bind, AccessFs::MakeSock | AccessFs::RemoveFile),
+        (&needed.keep, append | AccessFs::ReadFile | AccessFs::RemoveFile),
     ] {
         for path in paths {
             ruleset = allow(ruleset, path, access)?;

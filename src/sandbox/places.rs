@@ -24,6 +24,8 @@ pub(super) struct Needed {
     pub(super) append: BTreeSet<PathBuf>,
     pub(super) append_shared: BTreeSet<PathBuf>,
     pub(super) bind: BTreeSet<PathBuf>,
+    /// The folder in which operators' freezes are kept.
+    pub(super) keep: BTreeSet<PathBuf>,
     /// Files of the configuration in folders that others share.
     pub(super) alone: BTreeSet<PathBuf>,
 }
@@ -69,8 +71,21 @@ impl Needed {
             append_shared,
             // One that a killed process left behind is replaced.
             bind: sockets.map(|path| folder(&path)).collect(),
+            keep: freeze_folder(settings, warnings).into_iter().collect(),
         }
     }
+}
+
+/// The folder in which the freeze file is written, where operators may freeze: one of its own. Whoever wrote in that of
+/// the configuration would decide what is allowed.
+pub fn freeze_folder(settings: &Settings, warnings: &Report) -> Option<PathBuf> {
+    let path = settings.admin.as_ref().and(settings.freeze_file.as_ref())?;
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let own = real(&folder(path));
+    let holds =
+        |file: &&PathBuf| file.is_file() && (folder(&real(file)) == own || real(&folder(file)) == own);
+    let configured = warnings.named().iter().filter(|file| *file != path).any(|file| holds(&file));
+    (!is_shared(&own) && !configured).then(|| folder(path))
 }
 
 impl Place {

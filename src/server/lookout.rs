@@ -16,7 +16,7 @@ use arc_swap::ArcSwap;
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
-    limit::{Freeze, Said, Whom},
+    limit::{Freeze, Said, Whom, freeze_file},
     stage::InForce,
 };
 
@@ -44,10 +44,7 @@ impl Lookout {
         let (looked, looks) = watch::channel(());
         let (path, shared) = (Arc::new(path), freeze.clone());
         let file = Arc::clone(&path);
-        let look = move || {
-            let known = in_force.load();
-            tell(&file, &shared, Said::by(&file, |caller| known.callers.ids().contains(caller)));
-        };
+        let look = move || look(&file, &shared, &in_force);
         let thread = thread::Builder::new().name("freeze file".into()).spawn(move || {
             look();
             while looked.send(()).is_ok() {
@@ -86,6 +83,12 @@ impl Lookout {
     }
 }
 
+/// Puts what the file says now in force.
+pub(super) fn look(path: &Path, freeze: &Freeze, in_force: &ArcSwap<InForce>) {
+    let known = in_force.load();
+    tell(path, freeze, freeze_file::read(path, |caller| known.callers.ids().contains(caller)));
+}
+
 /// Puts what the file says in force, and logs what is news.
 fn tell(path: &Path, freeze: &Freeze, said: Option<Said>) {
     if !freeze.by_file(said.clone()) {
@@ -102,8 +105,7 @@ fn tell(path: &Path, freeze: &Freeze, said: Option<Said>) {
             tracing::warn!(frozen = true, %file, reason, uid, time, problem, "the freeze file freezes everybody");
         }
         Whom::Callers(_) => {
-            let callers = whom.names().join(" ");
-            tracing::warn!(frozen = true, %file, callers, reason, uid, time, "the freeze file freezes some callers");
+            tracing::warn!(frozen = true, %file, callers = %whom, reason, uid, time, "the freeze file freezes some callers");
         }
     }
 }

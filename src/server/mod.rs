@@ -16,6 +16,7 @@ mod limiter;
 mod lookout;
 pub mod memory;
 mod mooring;
+mod operators;
 mod owner;
 mod running;
 mod socket;
@@ -34,6 +35,7 @@ pub use head::{Fault, Head, Recogniser};
 pub use health::{Check, Health};
 pub use inherited::Inherited;
 pub(crate) use limiter::{ConnectionLimiter, Permit};
+pub use operators::{Operators, Order};
 pub use running::{Drained, Running, Unfinished};
 pub use socket::{SocketFile, bind_unix};
 pub use status::Insight;
@@ -57,6 +59,7 @@ use accept::{Contexts, ListenerContext};
 use background::{age, renew};
 use lookout::Lookout;
 use mooring::attend;
+use operators::Keeping;
 use socket::Socket;
 use worker::Workers;
 
@@ -113,6 +116,7 @@ impl Proxy {
     /// See [`StartError`].
     pub async fn new(path: PathBuf, loaded: Loaded, inherited: Inherited) -> Result<Self, StartError> {
         let baseline = Baseline::new(path, &loaded);
+        let keeping = Keeping::of(&loaded);
         let mut settings = loaded.settings;
         let recorded_facts = settings.audit.facts;
         let sink = Sink::open(settings.audit.sink.clone(), settings.audit.when_blocked)?
@@ -149,9 +153,15 @@ impl Proxy {
         let reloader = Reloader::new(baseline, replaced, &mut background).await;
         let insight = Insight {
             health,
-            reloader: Arc::new(reloader),
+            operators: Operators {
+                freeze,
+                reloader: Arc::new(reloader),
+                in_force: Arc::clone(&in_force),
+                sink: sink.clone(),
+                keeping,
+                turn: Arc::default(),
+            },
             in_force,
-            freeze,
             recent: Arc::default(),
             sink,
             recorded_facts,
@@ -285,7 +295,7 @@ impl Insight {
             sink: self.sink.clone(),
             recorded_facts: self.recorded_facts,
             recent: Arc::clone(&self.recent),
-            freeze: self.freeze.clone(),
+            freeze: self.operators.freeze.clone(),
             metrics: Arc::clone(metrics),
             hostname: hostname().into(),
             cutoff: cutoff.clone(),

@@ -6,11 +6,12 @@ use arc_swap::ArcSwap;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use super::Health;
+use super::{Health, operators::Operators};
 use crate::{
     audit::{Blockage, Recent, RecordedFacts, Sink, request_id},
     clock,
     credential::{Held, State},
+    identity::CallerId,
     limit::{Freeze, Frozen, Whom},
     metrics,
     policy::{Mode, Policy},
@@ -25,8 +26,7 @@ use crate::{
 pub struct Insight {
     pub(super) health: Health,
     pub(super) in_force: Arc<ArcSwap<InForce>>,
-    pub(super) reloader: Arc<Reloader>,
-    pub(super) freeze: Freeze,
+    pub(super) operators: Operators,
     pub(super) recent: Arc<Recent>,
     pub(super) sink: Sink,
     pub(super) recorded_facts: RecordedFacts,
@@ -44,12 +44,27 @@ impl Insight {
 
     /// What reads the configuration again.
     pub fn reloader(&self) -> &Reloader {
-        &self.reloader
+        &self.operators.reloader
     }
 
     /// Who is frozen.
     pub fn freeze(&self) -> &Freeze {
-        &self.freeze
+        &self.operators.freeze
+    }
+
+    /// What operators may change.
+    pub fn operators(&self) -> &Operators {
+        &self.operators
+    }
+
+    /// Whether a caller of this name is known now.
+    pub fn knows(&self, caller: &CallerId) -> bool {
+        self.in_force.load().callers.ids().contains(caller)
+    }
+
+    /// Who is frozen, as `/status` says it.
+    pub fn frozen(&self) -> Vec<Value> {
+        self.freeze().in_force().iter().map(|(by, frozen)| freeze(by, frozen)).collect()
     }
 
     /// An id for an answer that is no call's, as those of calls are.
@@ -61,10 +76,10 @@ impl Insight {
     pub fn state(&self) -> metrics::State {
         let policy = self.in_force.load();
         metrics::State {
-            frozen: !self.freeze.in_force().is_empty(),
+            frozen: !self.freeze().in_force().is_empty(),
             observing: policy.policy.mode() == Mode::Observe || !observing(&policy.policy).is_empty(),
             audit_blocked: self.sink.stats().blocked.is_some(),
-            reload_pending: self.reloader.standing().state != StandingState::InForce,
+            reload_pending: self.reloader().standing().state != StandingState::InForce,
         }
     }
 
@@ -72,8 +87,7 @@ impl Insight {
     /// machine, is also told which jobs, projects and peers the last decisions were about, and how keys begin.
     pub fn status(&self, near: bool) -> Value {
         let (now, in_force, sink) = (clock::now(), self.in_force.load(), self.sink.stats());
-        let frozen: Vec<Value> =
-            self.freeze.in_force().iter().map(|(by, frozen)| freeze(by, frozen)).collect();
+        let frozen = self.frozen();
         let lost_sockets = self.health.lost_sockets(true);
         let lost =
             |address: &str| lost_sockets.iter().find(|(lost, _)| lost == address).map(|(_, problem)| problem);
@@ -100,7 +114,7 @@ impl Insight {
                 "loaded": rfc3339(in_force.since),
                 "age_seconds": (now - in_force.since).num_seconds(),
             },
-            "reload": reload(self.reloader.standing()),
+            "reload": reload(self.reloader().standing()),
             "credentials": self.credentials.iter().map(|held| credential(held, near)).collect::<Vec<_>>(),
             "upstreams": self.upstreams.iter().map(|upstream| how_is(upstream)).collect::<Vec<_>>(),
             "audit": {

@@ -1,10 +1,12 @@
 //! What can an operator do while it runs? Freeze and thaw, look, reload, stop.
 
-use std::fs;
+use std::{fs, path::Path, process::Stdio, thread};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{Answer, Proxy, Setup, cancel, request, wait_for};
+use crate::harness::{
+    Answer, Process, Proxy, Record, Setup, TOKEN, cancel, go_on, request, small_pipe, wait_for,
+};
 
 #[test]
 fn a_freeze_refuses_every_call_until_it_is_lifted() {
@@ -15,7 +17,7 @@ fn a_freeze_refuses_every_call_until_it_is_lifted() {
     is_frozen(&proxy);
     let status = proxy.probe("/status").json();
     assert_eq!((&status["frozen"], &status["freeze"][0]["by"]), (&json!(true), &json!("operator")));
-    let thawed = json!({ "frozen": false, "by": [], "note": null });
+    let thawed = json!({ "frozen": false, "by": [], "note": null, "freeze": [], "problem": null });
     assert_eq!(operator(&proxy, "DELETE", "/freeze").json(), thawed);
     assert_eq!(proxy.send(cancel("100211")).status, 204);
     proxy.upstream_saw(1);
@@ -95,6 +97,214 @@ fn the_probes_listener_changes_nothing() {
         assert_eq!(proxy.probe(target).status, 404);
     }
     assert_eq!(proxy.send(cancel("100211")).status, 204);
+}
+
+/// By the commands: who is frozen is told, recorded with who asked, and kept.
+#[test]
+fn operators_freeze_callers_by_name_and_each_time_there_is_a_record() {
+    let (folder, own) = (tempfile::tempdir().unwrap(), nix::unistd::getuid());
+    let mut proxy = keeping(folder.path());
+    let oncall = || proxy.send_to("team", bearer());
+    assert_eq!(
+        said(&proxy, "freeze --caller oncall --reason drill"),
+        (
+            Some(0),
+            format!(
+                "frozen: oncall, by operator since NOW, uid {own}: drill\nfrozen: oncall, by file since NOW, uid {own}: drill\n"
+            )
+        )
+    );
+    oncall().is_refusal(503, "PROXY.Frozen");
+    assert_eq!(proxy.send(cancel("100211")).status, 204);
+    let file = fs::read_to_string(folder.path().join("freeze")).unwrap();
+    assert!(
+        file.starts_with(&format!(r#"{{"callers":["oncall"],"reason":"drill","uid":{own},"time":"20"#)),
+        "{file}"
+    );
+    assert_eq!(said(&proxy, "freeze").0, Some(0));
+    is_frozen(&proxy);
+    let (code, told) = said(&proxy, "unfreeze --caller oncall");
+    assert!(code == Some(1) && told.contains("note: everybody is frozen, and not some callers"), "{told}");
+    assert_eq!(said(&proxy, "unfreeze"), (Some(0), "nobody is frozen\n".into()));
+    assert!(!folder.path().join("freeze").exists());
+    assert_eq!(oncall().status, 403, "the job was cancelled before");
+    let records = proxy.interventions(4);
+    let told = |record: &Record| {
+        ["operator.action", "operator.reason", "error.message"].map(|name| field(record, name))
+    };
+    assert_eq!(
+        records.iter().map(told).collect::<Vec<_>>(),
+        [
+            ["freeze", "drill", ""],
+            ["freeze", "", ""],
+            ["unfreeze", "", "everybody is frozen, and not some callers: unfreeze everybody, then freeze those that are meant"],
+            ["unfreeze", "", ""],
+        ]
+        .map(|told| told.map(str::to_owned))
+    );
+    records[0].says(json!({ "network.peer.address": format!("uid:{own}"), "operator.callers": ["oncall"] }));
+    assert_eq!(proxy.stop(), Some(0));
+}
+
+#[test]
+fn what_operators_froze_is_frozen_after_a_restart_and_lifted_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut proxy = keeping(folder.path());
+    assert_eq!(said(&proxy, "freeze --caller oncall --caller editor-api").0, Some(0));
+    assert_eq!(proxy.stop(), Some(0));
+    drop(proxy);
+    let proxy = keeping(folder.path());
+    is_frozen(&proxy);
+    let (code, told) = said(&proxy, "unfreeze --caller editor-api");
+    assert!(code == Some(0) && told.starts_with("frozen: oncall, by file since NOW"), "{code:?} {told}");
+    assert_eq!(proxy.send(cancel("100211")).status, 204);
+    proxy.send_to("team", bearer()).is_refusal(503, "PROXY.Frozen");
+}
+
+#[test]
+fn a_freeze_file_of_somebody_elses_is_left_alone_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let theirs = folder.path().join("freeze");
+    fs::write(&theirs, r#"{"callers":["oncall"],"uid":0,"time":"2026-11-29T12:00:00Z"}"#).unwrap();
+    let proxy = keeping(folder.path());
+    let (code, told) = said(&proxy, "freeze --caller editor-api");
+    assert!(
+        code == Some(0) && told.contains("note: this freeze ends with this process: somebody else wrote"),
+        "{told}"
+    );
+    is_frozen(&proxy);
+    let (code, told) = said(&proxy, "unfreeze");
+    assert!(code == Some(1) && told.contains("note: somebody else wrote the freeze file"), "{told}");
+    assert_eq!(said(&proxy, "unfreeze --caller editor-api").0, Some(0), "that one is free");
+    assert_eq!(proxy.send(cancel("100211")).status, 204);
+    assert!(fs::read_to_string(theirs).unwrap().contains("12:00:00"));
+}
+
+#[test]
+fn operators_are_heard_while_the_configuration_is_broken_and_say_no_name_wrong() {
+    let proxy = with_admin();
+    proxy.write("policy.yaml", "version: 1\nrules: nonsense\n");
+    let reloaded = proxy.run("reload");
+    assert_eq!(reloaded.status.code(), Some(1));
+    let problem = String::from_utf8(reloaded.stderr).unwrap();
+    assert!(problem.contains("policy.yaml:2:8"), "{problem}");
+    let unknown = proxy.run("freeze --caller editor");
+    assert_eq!(unknown.status.code(), Some(1));
+    let problem = String::from_utf8(unknown.stderr).unwrap();
+    assert!(problem.contains("the policy in force has no caller \"editor\""), "{problem}");
+    assert_eq!(said(&proxy, "freeze --caller editor-api").0, Some(0));
+    is_frozen(&proxy);
+    let (code, status) = said(&proxy, "status");
+    assert!(code == Some(0) && status.starts_with("ready, version "), "{status}");
+    for line in [
+        "\nFROZEN      editor-api, by operator since NOW",
+        "\nRELOAD      refused since NOW: ",
+        "\ncredential  prod from files, HARN…\n",
+        "\naudit       stdout\n",
+    ] {
+        assert!(status.contains(line), "{line:?} in {status}");
+    }
+    let whole = proxy.run("status --format json");
+    let whole: Value = serde_json::from_slice(&whole.stdout).unwrap();
+    assert_eq!(whole["reload"]["state"], "refused");
+    assert_eq!(field(&proxy.interventions(2)[0], "operator.action"), "reload");
+}
+
+/// Many operators at once, and a sink that nobody reads: each freeze is in force when it is answered.
+#[test]
+fn no_sink_holds_up_an_operator_and_many_at_once_leave_what_the_last_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_reader, writer) = small_pipe();
+    let section = format!("freeze_file: {}/freeze", folder.path().display());
+    let proxy = Process::start(Setup::new().section(&section), writer, Stdio::null());
+    let ask = |method: &str, body: &str| {
+        proxy.ask("admin.sock", &request_with(method, "/freeze", body)).json()["frozen"] == true
+    };
+    // More than the pipe takes.
+    for _ in 0..40 {
+        assert!(ask("PUT", "") && !ask("DELETE", ""));
+    }
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| (0..10).for_each(|_| assert!(ask("PUT", r#"{"callers":["editor-api"]}"#))));
+        }
+    });
+    assert!(ask("PUT", r#"{"reason":"the last"}"#));
+    let file = fs::read_to_string(folder.path().join("freeze")).unwrap();
+    assert!(file.starts_with(r#"{"reason":"the last","#), "{file}");
+    assert!(!ask("DELETE", "") && fs::read_dir(folder.path()).unwrap().count() == 0);
+}
+
+#[test]
+fn a_disk_that_hangs_holds_up_no_freeze() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("freeze");
+    let setup = Setup::new().section("admin: { bind: 'unix:admin.sock' }").argument("--no-sandbox");
+    let Some(setup) = setup.section(&format!("freeze_file: {}", path.display())).hanging_at(&path) else {
+        return;
+    };
+    let proxy = setup.start();
+    let told = operator(&proxy, "PUT", "/freeze").json();
+    assert_eq!((&told["by"][0], &told["by"][1]), (&json!("operator"), &json!("file")));
+    let note = "this freeze ends with this process: the freeze file cannot be changed in time";
+    assert_eq!(told["note"], note);
+    is_frozen(&proxy);
+    go_on(proxy.id());
+}
+
+#[test]
+fn what_is_asked_wrongly_changes_nothing() {
+    let proxy = with_admin();
+    for body in [
+        "{",
+        "[]",
+        r#"{"callers":[]}"#,
+        r#"{"caller":"editor-api"}"#,
+        r#"{"callers":["nobody"]}"#,
+        r#"{"reason":1}"#,
+    ] {
+        let answer = proxy.ask_unix("admin.sock", &request_with("PUT", "/freeze", body));
+        assert_eq!(answer.status, 400, "{body}");
+        assert!(answer.json()["problem"].is_string(), "{answer:?}");
+    }
+    let long = format!(r#"{{"reason":"{}"}}"#, "n".repeat(129));
+    assert_eq!(proxy.ask_unix("admin.sock", &request_with("PUT", "/freeze", &long)).status, 400);
+    let answer = operator(&proxy, "POST", "/freeze");
+    assert_eq!((answer.status, answer.header("allow")), (405, "PUT, DELETE"));
+    assert_eq!(proxy.send(cancel("100211")).status, 204);
+}
+
+/// Exit code and output of a command, in which moments are `NOW`.
+fn said(proxy: &Proxy, command: &str) -> (Option<i32>, String) {
+    let output = proxy.run(command);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let words = text.split(' ').map(|word| match word.split_once('Z') {
+        Some((moment, rest)) if moment.starts_with("20") && moment.len() == 19 => format!("NOW{rest}"),
+        _ => word.to_owned(),
+    });
+    (output.status.code(), words.collect::<Vec<_>>().join(" "))
+}
+
+fn field(record: &Record, name: &str) -> String {
+    let value = record.fields().any(|field| field == name).then(|| &record[name]);
+    value.and_then(Value::as_str).unwrap_or_default().into()
+}
+
+/// A request of an operator, with a body.
+fn request_with(method: &str, target: &str, body: &str) -> String {
+    let length = format!("Content-Length: {}", body.len());
+    request(method, target, &[&length, "Connection: close"]) + body
+}
+
+fn bearer() -> String {
+    request("DELETE", "/v2/media-prod/editing/jobs/100211", &[&format!("Authorization: Bearer {TOKEN}")])
+}
+
+/// With a freeze file in a folder of its own.
+fn keeping(folder: &Path) -> Proxy {
+    let setup = Setup::new().with_team().everything_allowed();
+    let admin = format!("admin: {{ bind: 'unix:{}' }}", setup.path("admin.sock").display());
+    setup.section(&admin).section(&format!("freeze_file: {}/freeze", folder.display())).start()
 }
 
 fn with_admin() -> Proxy {

@@ -17,7 +17,7 @@ use tokio::{net::UnixStream, time::timeout};
 use super::finding::Finding;
 use crate::{
     audit::Target,
-    cli::client,
+    cli::{client, status::complaints},
     config::{Bind, Settings},
     server::descriptors,
 };
@@ -131,11 +131,12 @@ async fn probes(address: SocketAddr) -> Finding {
         IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
         IpAddr::V4(_) | IpAddr::V6(_) => address,
     };
-    let asked = client::over_tcp(near, "GET /version HTTP/1.1\r\nHost: localhost\r\n");
+    let head = client::head("GET /version");
+    let asked = client::over_tcp(near, &head);
     let finding =
         |message, running: bool| Finding::ok("ops", address.to_string(), message).fact("in_use", running);
     match timeout(PATIENCE, asked).await {
-        Ok(Ok(answer)) if answer.text.contains(concat!('"', env!("CARGO_PKG_NAME"), '"')) => {
+        Ok(Ok(answer)) if answer.body().contains(concat!('"', env!("CARGO_PKG_NAME"), '"')) => {
             finding("a proxy is running", true)
         }
         Ok(Err(error)) if error.is::<std::io::Error>() => finding("nobody listens there yet", false),
@@ -145,10 +146,26 @@ async fn probes(address: SocketAddr) -> Finding {
     }
 }
 
+/// Whether a proxy runs, and what it knows to be wrong.
 async fn operators(path: &Path) -> Finding {
-    let running = timeout(PATIENCE, UnixStream::connect(path)).await.is_ok_and(|connected| connected.is_ok());
-    let message = if running { "a proxy is running" } else { "nobody listens there yet" };
-    Finding::ok("admin", path.display().to_string(), message).fact("in_use", running)
+    let finding = |message: &str, running: bool| {
+        Finding::ok("admin", path.display().to_string(), message).fact("in_use", running)
+    };
+    if !timeout(PATIENCE, UnixStream::connect(path)).await.is_ok_and(|connected| connected.is_ok()) {
+        return finding("nobody listens there yet", false);
+    }
+    let head = client::head("GET /status");
+    let answer = timeout(PATIENCE, client::over_unix(path, &head, "")).await;
+    let known = answer.ok().and_then(Result::ok).and_then(|answer| complaints(answer.body()).ok());
+    match known {
+        Some(complaints) if complaints.is_empty() => finding("a proxy is running", true),
+        Some(complaints) => complaints
+            .into_iter()
+            .fold(finding("a proxy is running, and not everything is well", true), Finding::detail)
+            .warn("`mpc-auth-proxy status` says more; `unfreeze` lifts a freeze"),
+        None => finding("somebody listens there that is no proxy of this version", true)
+            .warn("stop it, or choose another path for `admin`"),
+    }
 }
 
 /// Who is on this machine answers at once.

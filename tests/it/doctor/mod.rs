@@ -143,6 +143,14 @@ fn a_proxy_that_runs_is_told_and_is_no_failure() {
         );
     }
     assert_eq!(found.1, 0);
+    assert!(proxy.run("freeze --reason drill").status.success());
+    let found = with_ops(&proxy.path("running.yaml"), &config, proxy.address("ops"));
+    found.says("admin", "warn", ("not everything is well", "`unfreeze` lifts a freeze"));
+    let details = &found.one("admin")["details"];
+    assert!(
+        details[0].as_str().unwrap().starts_with("it is frozen: everybody, by operator since "),
+        "{details}"
+    );
     let other = Scripted::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
     let found = with_ops(&proxy.path("running.yaml"), &config, other.url().trim_start_matches("http://"));
     found.says("ops", "warn", ("another program", "another port"));

@@ -7,7 +7,7 @@ use std::{
     ops::Index,
     os::unix::net::UnixStream,
     path::PathBuf,
-    process::{Child, Command, ExitStatus},
+    process::{Child, Command, ExitStatus, Output},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -189,9 +189,28 @@ impl Proxy {
         wait_for("records", || Some(self.records()).filter(|records| records.len() >= count))
     }
 
-    /// The records so far.
+    /// The records of requests so far.
     pub(crate) fn records(&self) -> Vec<Record> {
-        self.stdout.all().iter().map(|line| Record::parse(line)).collect()
+        let (records, _) = self.lines();
+        records
+    }
+
+    /// The records of what operators did, of which there are so many.
+    pub(crate) fn interventions(&self, count: usize) -> Vec<Record> {
+        wait_for("records of operators", || {
+            let (_, interventions) = self.lines();
+            Some(interventions).filter(|records| records.len() >= count)
+        })
+    }
+
+    fn lines(&self) -> (Vec<Record>, Vec<Record>) {
+        let records = self.stdout.all();
+        records.iter().map(|line| Record::parse(line)).partition(|record| record["event"] != "operator")
+    }
+
+    /// Runs a command on the configuration that it was started with.
+    pub(crate) fn run(&self, command: &str) -> Output {
+        self.setup.run(command)
     }
 
     /// What was logged so far.

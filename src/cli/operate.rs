@@ -1,0 +1,116 @@
+//! `freeze`, `unfreeze` and `reload`: what an operator asks of a running proxy, over its admin socket.
+
+use std::{io::Write, process::ExitCode};
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+
+use super::{client::Answer, control::Which, output, status::Freeze};
+
+#[derive(clap::Args)]
+pub(super) struct FreezeArgs {
+    #[command(flatten)]
+    which: Which,
+    /// A caller of the policy; may be given again. Without one, everybody
+    #[arg(long = "caller", value_name = "CALLER")]
+    callers: Vec<String>,
+    /// Why: shown by `status`, and kept in the audit record
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+#[derive(clap::Args)]
+pub(super) struct UnfreezeArgs {
+    #[command(flatten)]
+    which: Which,
+    /// A caller of the policy; may be given again. Without one, everybody
+    #[arg(long = "caller", value_name = "CALLER")]
+    callers: Vec<String>,
+}
+
+#[derive(clap::Args)]
+pub(super) struct ReloadArgs {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// What a proxy says about a freeze that was asked for.
+#[derive(Deserialize)]
+struct Told {
+    #[serde(default)]
+    freeze: Vec<Freeze>,
+    note: Option<String>,
+    problem: Option<String>,
+}
+
+/// What it says about a reload.
+#[derive(Deserialize)]
+struct Reloaded {
+    policy: Option<String>,
+    problem: Option<String>,
+}
+
+/// What a request about a freeze says: without callers everybody is meant.
+#[derive(Serialize)]
+struct Asked<'a> {
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    callers: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+pub(super) fn freeze(args: &FreezeArgs) -> anyhow::Result<ExitCode> {
+    let FreezeArgs { which, callers, reason } = args;
+    let told = told(which, "PUT /freeze", &Asked { callers, reason: reason.as_deref() })?;
+    told.tell()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Succeeds where none of those is frozen any more.
+pub(super) fn unfreeze(args: &UnfreezeArgs) -> anyhow::Result<ExitCode> {
+    let UnfreezeArgs { which, callers } = args;
+    let told = told(which, "DELETE /freeze", &Asked { callers, reason: None })?;
+    told.tell()?;
+    let still = told.freeze.iter().any(|freeze| freeze.hits(callers));
+    Ok(if still { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Succeeds where what the files say is in force.
+pub(super) fn reload(args: &ReloadArgs) -> anyhow::Result<ExitCode> {
+    let answer = args.which.ask("POST /reload", "")?;
+    match parsed(&answer)? {
+        Reloaded { policy: Some(hash), .. } => writeln!(output::stdout(), "in force: policy {hash}")?,
+        Reloaded { problem, .. } => bail!("{}", problem.as_deref().unwrap_or(answer.body()).trim_end()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Told {
+    fn tell(&self) -> anyhow::Result<()> {
+        let mut out = output::stdout();
+        if self.freeze.is_empty() {
+            writeln!(out, "nobody is frozen")?;
+        }
+        for freeze in &self.freeze {
+            writeln!(out, "frozen: {freeze}")?;
+        }
+        if let Some(note) = &self.note {
+            writeln!(out, "note: {note}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Who is frozen now. An error where the request was not understood.
+fn told(which: &Which, request: &str, asked: &Asked<'_>) -> anyhow::Result<Told> {
+    let told: Told = parsed(&which.ask(request, &serde_json::to_string(asked)?)?)?;
+    match &told.problem {
+        Some(problem) if told.note.is_none() => bail!("{problem}"),
+        _ => Ok(told),
+    }
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(answer: &Answer) -> anyhow::Result<T> {
+    serde_json::from_str(answer.body())
+        .with_context(|| format!("it answered {}: {}", answer.status, answer.body().trim()))
+}

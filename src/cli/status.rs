@@ -1,0 +1,308 @@
+//! `status`: how is a running proxy doing? What `/status` says, to be read or to be parsed.
+
+use std::{
+    fmt::{self, Display, Write as _},
+    io::Write,
+    process::ExitCode,
+};
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{control::Which, output};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    which: Which,
+    /// text, or the whole document as JSON
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// A freeze that is in force.
+#[derive(Deserialize)]
+pub(super) struct Freeze {
+    by: String,
+    callers: Option<Vec<String>>,
+    since: String,
+    reason: Option<String>,
+    uid: Option<u32>,
+    problem: Option<String>,
+}
+
+/// What is said of a running proxy in words.
+#[derive(Deserialize)]
+struct Status {
+    version: String,
+    uptime_seconds: i64,
+    ready: bool,
+    draining: bool,
+    freeze: Vec<Freeze>,
+    admin_problem: Option<String>,
+    listeners: Vec<Listener>,
+    policy: Policy,
+    reload: Reload,
+    credentials: Vec<Credential>,
+    upstreams: Vec<Upstream>,
+    audit: Audit,
+    out_of_reach: Vec<String>,
+    decisions: Vec<Value>,
+}
+
+#[derive(Deserialize)]
+struct Listener {
+    name: String,
+    address: String,
+    problem: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Policy {
+    hash: String,
+    rules: usize,
+    mode: String,
+    observing: Vec<String>,
+    loaded: String,
+}
+
+#[derive(Deserialize)]
+struct Reload {
+    state: String,
+    problem: Option<String>,
+    since: String,
+}
+
+#[derive(Deserialize)]
+struct Credential {
+    name: String,
+    source: String,
+    ready: bool,
+    key_hint: Option<String>,
+    expires_at: Option<String>,
+    held_back_seconds: Option<u64>,
+    problem: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Upstream {
+    endpoint: String,
+    proxy: Option<String>,
+    circuit: String,
+}
+
+#[derive(Deserialize)]
+struct Audit {
+    sink: String,
+    dropped: u64,
+    waiting: usize,
+    blocked: Option<Blocked>,
+}
+
+#[derive(Deserialize)]
+struct Blocked {
+    error: String,
+    since: String,
+    refused: u64,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let answer = args.which.ask("GET /status", "")?;
+    if answer.status != 200 {
+        bail!("it answered {}: {}", answer.status, answer.body().trim());
+    }
+    let text = match args.format {
+        Format::Json => answer.body().to_owned(),
+        Format::Text => {
+            let status: Status =
+                serde_json::from_str(answer.body()).context("it is another version of this program")?;
+            status.to_string()
+        }
+    };
+    output::stdout().write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is the matter with a running proxy, each in a line, by its `/status`.
+pub(super) fn complaints(document: &str) -> anyhow::Result<Vec<String>> {
+    let status: Status = serde_json::from_str(document)?;
+    let frozen = status.freeze.iter().map(|freeze| format!("it is frozen: {freeze}"));
+    let listeners = status
+        .listeners
+        .iter()
+        .filter_map(|listener| Some(format!("listener {}: {}", listener.name, listener.problem.as_ref()?)));
+    let reload = status.reload.problem.iter();
+    let reload = reload.map(|problem| format!("its last reload is {}: {problem}", status.reload.state));
+    let credentials = status.credentials.iter().filter(|c| !c.ready || c.held_back_seconds.is_some());
+    let credentials = credentials.map(|credential| match &credential.problem {
+        Some(problem) => format!("credential {credential}: {problem}"),
+        None => format!("credential {credential}"),
+    });
+    let open = status.upstreams.iter().filter(|upstream| upstream.circuit != "closed");
+    let open = open.map(|upstream| format!("the circuit of {} is {}", upstream.endpoint, upstream.circuit));
+    let audit = status.audit.blocked.iter().map(|blocked| format!("audit records are {blocked}"));
+    Ok(frozen.chain(listeners).chain(reload).chain(credentials).chain(open).chain(audit).collect())
+}
+
+impl Freeze {
+    /// Whether it is about one of these, or about anybody where none is named.
+    pub(super) fn hits(&self, callers: &[String]) -> bool {
+        let frozen = |caller: &String| self.callers.as_ref().is_none_or(|frozen| frozen.contains(caller));
+        callers.is_empty() || callers.iter().any(frozen)
+    }
+}
+
+impl Display for Freeze {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whom = self.callers.as_ref().map_or_else(|| "everybody".into(), |callers| callers.join(", "));
+        write!(f, "{whom}, by {} since {}", self.by, self.since)?;
+        if let Some(uid) = self.uid {
+            write!(f, ", uid {uid}")?;
+        }
+        for text in [&self.reason, &self.problem].into_iter().flatten() {
+            write!(f, ": {text}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match (self.ready, self.draining) {
+            (_, true) => "draining",
+            (true, false) => "ready",
+            (false, false) => "NOT READY",
+        };
+        writeln!(f, "{state}, version {}, up {}", self.version, span(self.uptime_seconds))?;
+        for freeze in &self.freeze {
+            writeln!(f, "FROZEN      {freeze}")?;
+        }
+        for listener in &self.listeners {
+            line(
+                f,
+                "listener",
+                &format!("{} {}", listener.name, listener.address),
+                listener.problem.as_ref(),
+            )?;
+        }
+        if let Some(problem) = &self.admin_problem {
+            line(f, "admin", "", Some(problem))?;
+        }
+        let Policy { hash, rules, mode, observing, loaded } = &self.policy;
+        writeln!(f, "policy      {hash}, {rules} rules, {mode}, loaded {loaded}")?;
+        if !observing.is_empty() {
+            writeln!(f, "            observed only: {}", observing.join(", "))?;
+        }
+        if let Some(problem) = &self.reload.problem {
+            writeln!(
+                f,
+                "RELOAD      {} since {}: {}",
+                self.reload.state,
+                self.reload.since,
+                indented(problem)
+            )?;
+        }
+        for credential in &self.credentials {
+            line(f, "credential", &credential.to_string(), credential.problem.as_ref())?;
+        }
+        for Upstream { endpoint, proxy, circuit } in &self.upstreams {
+            let by = proxy.as_ref().map(|proxy| format!(" by {proxy}")).unwrap_or_default();
+            let problem = (circuit != "closed").then(|| format!("the circuit is {circuit}"));
+            line(f, "upstream", &format!("{endpoint}{by}"), problem.as_ref())?;
+        }
+        self.audit.fmt(f)?;
+        for path in &self.out_of_reach {
+            line(f, "sandbox", path, Some(&"replaced since the start, and out of reach".into()))?;
+        }
+        self.decisions.iter().rev().take(DECISIONS).rev().try_for_each(|record| decision(f, record))
+    }
+}
+
+impl Display for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} from {}", self.name, self.source)?;
+        if let Some(hint) = &self.key_hint {
+            write!(f, ", {hint}…")?;
+        }
+        if let Some(expires) = &self.expires_at {
+            write!(f, ", until {expires}")?;
+        }
+        if !self.ready {
+            f.write_str(", NOT READY")?;
+        }
+        if let Some(seconds) = self.held_back_seconds {
+            write!(f, ", HELD BACK for {seconds} s: upstream does not believe it")?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for Audit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = self.sink.clone();
+        if self.waiting > 0 {
+            write!(text, ", {} records wait", self.waiting)?;
+        }
+        if self.dropped > 0 {
+            write!(text, ", {} dropped", self.dropped)?;
+        }
+        line(f, "audit", &text, self.blocked.as_ref().map(ToString::to_string).as_ref())
+    }
+}
+
+impl Display for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { error, since, refused } = self;
+        write!(f, "blocked since {since}, {refused} calls refused: {error}")
+    }
+}
+
+/// A line of a thing, and of its problem where it has one.
+fn line(f: &mut fmt::Formatter<'_>, what: &str, text: &str, problem: Option<&String>) -> fmt::Result {
+    let what = if problem.is_some() { what.to_uppercase() } else { what.to_owned() };
+    write!(f, "{what:<12}{text}")?;
+    if let Some(problem) = problem {
+        write!(f, "{}{}", if text.is_empty() { "" } else { ": " }, indented(problem))?;
+    }
+    writeln!(f)
+}
+
+/// One of the last decisions, by its record.
+fn decision(f: &mut fmt::Formatter<'_>, record: &Value) -> fmt::Result {
+    let text = |name: &str| record.get(name).and_then(Value::as_str).unwrap_or("-");
+    let status = record
+        .get("http.response.status_code")
+        .and_then(Value::as_u64)
+        .map_or_else(|| "-".into(), |status| status.to_string());
+    write!(f, "decision    {} {} {status} {}", text("timestamp"), text("caller.id"), text("outcome"))?;
+    for name in ["policy.rule", "error.reason"] {
+        if let Some(word) = record.get(name).and_then(Value::as_str) {
+            write!(f, ", {word}")?;
+        }
+    }
+    writeln!(f)
+}
+
+/// Lines after the first stand below it.
+fn indented(text: &str) -> String {
+    text.trim_end().replace('\n', "\n            ")
+}
+
+fn span(seconds: i64) -> String {
+    match seconds {
+        ..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// So many of the last decisions are told.
+const DECISIONS: usize = 5;

@@ -1,0 +1,274 @@
+//! What does the freeze file say, and who wrote it?
+//!
+//! A file that is there freezes. Only one that can be read and understood to its last member freezes less than
+//! everybody: whatever else is the matter with it (empty, cut short, unreadable, of another kind) freezes all calls.
+//! Not there is one answer of the system alone, `ENOENT` of its name.
+//!
+//! Operators' freezes are kept in it, so that they survive the process. A file is theirs where it is, byte by byte, what
+//! would be written for what it says; any other is somebody else's, and left alone.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use chrono::{DateTime, SecondsFormat};
+use nix::libc::O_NONBLOCK;
+use serde::{Deserialize, Serialize};
+
+use super::freeze::{EverybodyIsFrozen, Said, Whom};
+use crate::identity::CallerId;
+
+/// Why what operators say is not in the file.
+#[derive(Debug, thiserror::Error)]
+pub enum NotKept {
+    /// It says what somebody else wrote.
+    #[error("somebody else wrote the freeze file, and it is left as it is: it is lifted by removing that")]
+    NotOurs,
+    /// Nothing is changed.
+    #[error(transparent)]
+    Everybody(#[from] EverybodyIsFrozen),
+    /// As the system says.
+    #[error("the freeze file cannot be changed: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// What the file of this name says; `None` where there is none. A caller that is not `known` may be one that was
+/// misspelt, so everybody is meant.
+pub fn read(path: &Path, known: impl Fn(&CallerId) -> bool) -> Option<Said> {
+    // A FIFO is not waited for.
+    let opened = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path);
+    Some(match opened.and_then(|file| text(&file)) {
+        Ok(text) if text.trim_ascii().is_empty() => Said::of(Whom::Everybody),
+        Ok(text) => parse(&text, known).unwrap_or_else(Said::everybody_for),
+        Err(error) if is_absent(path, &error) => return None,
+        Err(error) => Said::everybody_for(format!("it cannot be read: {error}")),
+    })
+}
+
+fn parse(text: &[u8], known: impl Fn(&CallerId) -> bool) -> Result<Said, String> {
+    let written: Written =
+        serde_json::from_slice(text).map_err(|error| format!("it is not understood: {error}"))?;
+    let whom = match written.callers {
+        None => Whom::Everybody,
+        Some(names) if names.is_empty() => return Err("it names no caller".into()),
+        Some(names) => {
+            Whom::Callers(names.iter().map(|name| caller(name, &known)).collect::<Result<_, _>>()?)
+        }
+    };
+    let time = written.time.map(|time| DateTime::parse_from_rfc3339(&time)).transpose();
+    let time = time.map_err(|error| format!("its `time` is not understood: {error}"))?;
+    let Written { reason, uid, .. } = written;
+    Ok(Said { whom, reason, uid, time: time.map(|time| time.to_utc()), problem: None })
+}
+
+/// Adds what an operator says to the file of this name, which is made where there is none.
+///
+/// # Errors
+/// Where the file is somebody else's, or cannot be written.
+pub fn add(path: &Path, said: &Said) -> Result<(), NotKept> {
+    write(path, &said.with(of_operators(path)?.as_ref()))
+}
+
+/// Takes these out of what operators said in the file of this name, which goes where nobody is left.
+///
+/// # Errors
+/// Where the file is somebody else's, or cannot be written; or [`EverybodyIsFrozen`].
+pub fn remove(path: &Path, whom: &Whom) -> Result<(), NotKept> {
+    let Some(said) = of_operators(path)? else { return Ok(()) };
+    match said.without(whom)? {
+        Some(said) => write(path, &said),
+        None => Ok(fs::remove_file(path)?),
+    }
+}
+
+/// What operators said in the file. `None` where there is none.
+fn of_operators(path: &Path) -> Result<Option<Said>, NotKept> {
+    // As it was written: a caller may be gone from the policy since.
+    let Some(said) = read(path, |_| true) else { return Ok(None) };
+    if said.uid.is_none() || said.time.is_none() || fs::read(path)? != written(&said)? {
+        return Err(NotKept::NotOurs);
+    }
+    Ok(Some(said))
+}
+
+/// Puts a whole file in its place.
+fn write(path: &Path, said: &Said) -> Result<(), NotKept> {
+    let mut fresh = OsString::from(path);
+    fresh.push(".new");
+    let mut file = File::create(&fresh)?;
+    file.write_all(&written(said)?)?;
+    file.sync_all()?;
+    Ok(fs::rename(&fresh, path)?)
+}
+
+fn written(said: &Said) -> io::Result<Vec<u8>> {
+    let Said { whom, reason, uid, time, .. } = said;
+    let callers = (*whom != Whom::Everybody).then(|| whom.names().into_iter().map(str::to_owned).collect());
+    let time = time.map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true));
+    let mut text = serde_json::to_vec(&Written { callers, reason: reason.clone(), uid: *uid, time })?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// The file as it is written.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callers: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    uid: Option<u32>,
+    time: Option<String>,
+}
+
+fn caller(name: &str, known: impl Fn(&CallerId) -> bool) -> Result<CallerId, String> {
+    let caller = CallerId::parse(name).ok().filter(known);
+    caller.ok_or_else(|| format!("the policy has no caller {name:?}"))
+}
+
+/// What a regular file holds.
+fn text(file: &File) -> io::Result<Vec<u8>> {
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut text = Vec::new();
+    file.take(LONGEST + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > LONGEST {
+        return Err(io::Error::other(format!("it has more than {LONGEST} bytes")));
+    }
+    Ok(text)
+}
+
+/// Whether nothing has this name, not even a link to something that is not there.
+fn is_absent(path: &Path, error: &io::Error) -> bool {
+    let not_found = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    not_found(error) && fs::symlink_metadata(path).is_err_and(|error| not_found(&error))
+}
+
+/// Room for a thousand callers.
+const LONGEST: u64 = 128 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::limit::Freeze;
+
+    fn caller(name: &str) -> CallerId {
+        CallerId::parse(name).unwrap()
+    }
+
+    fn said(path: &Path) -> Option<Said> {
+        read(path, |caller| ["a", "b"].map(|name| CallerId::parse(name).unwrap()).contains(caller))
+    }
+
+    #[test]
+    fn a_file_that_names_callers_freezes_them_and_no_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("freeze");
+        assert_eq!(said(&path), None);
+        let text = r#"{"callers":["a"],"reason":"drill","uid":0,"time":"2026-11-29T12:00:00Z"}"#;
+        fs::write(&path, text).unwrap();
+        let found = said(&path).unwrap();
+        assert_eq!((found.reason.as_deref(), found.uid, &found.problem), (Some("drill"), Some(0), &None));
+        let freeze = Freeze::default();
+        assert!(freeze.by_file(Some(found.clone())) && !freeze.by_file(Some(found)), "told once");
+        assert!(freeze.is_frozen(&caller("a")) && !freeze.is_frozen(&caller("b")));
+        freeze.add(&Said::of(Whom::Everybody));
+        assert!(freeze.is_frozen(&caller("b")));
+        assert!(freeze.by_file(None) && freeze.remove(&Whom::Everybody).is_ok());
+        assert!(!freeze.is_frozen(&caller("a")) && freeze.in_force().is_empty());
+    }
+
+    #[test]
+    fn a_file_that_is_not_understood_freezes_everybody() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("freeze");
+        for text in [
+            "",
+            " \n",
+            "{}",
+            r#"{"callers":null}"#,
+            r#"{"callers":[]}"#,
+            r#"{"callers":["a"]"#,
+            r#"{"callers":"a"}"#,
+            r#"{"callers":["a"],"callers":["b"]}"#,
+            r#"{"callers":["a","c"]}"#,
+            r#"{"callers":["a b"]}"#,
+            r#"{"callers":["a"],"until":"noon"}"#,
+            r#"{"callers":["a"],"time":"noon"}"#,
+            r#"{"callers":["a"],"uid":-1}"#,
+            r#"{"callers":["a"],"reason":1}"#,
+            r#"["a"]"#,
+            "a",
+            "\u{feff}{}",
+            "\0",
+            r#"{"callers":["a"]} {"callers":["b"]}"#,
+        ] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(said(&path).unwrap().whom, Whom::Everybody, "{text}");
+        }
+        fs::write(&path, format!(r#"{{"callers":["a"]}}{}"#, " ".repeat(200_000))).unwrap();
+        assert_eq!(said(&path).unwrap().whom, Whom::Everybody);
+    }
+
+    #[test]
+    fn what_cannot_be_read_freezes_everybody() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir(path("folder")).unwrap();
+        fs::write(path("file"), "").unwrap();
+        symlink("nothing", path("dangling")).unwrap();
+        symlink("loop", path("loop")).unwrap();
+        nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        drop(std::os::unix::net::UnixListener::bind(path("socket")).unwrap());
+        for name in ["folder", "file/freeze", "dangling", "loop", "fifo", "socket"] {
+            let found = said(&path(name)).unwrap_or_else(|| panic!("{name} is taken for absent"));
+            assert!(found.whom == Whom::Everybody && found.problem.is_some(), "{name}: {found:?}");
+        }
+        let long = "n".repeat(300);
+        assert!(said(&path(&long)).is_some(), "a name that is too long");
+        assert_eq!(said(&path("none/freeze")), None);
+    }
+
+    #[test]
+    fn operators_change_what_they_wrote_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("freeze");
+        let said = |names: &[&str]| Said {
+            whom: Whom::Callers(names.iter().map(|name| CallerId::parse(name).unwrap()).collect()),
+            reason: Some("drill \"1\"".into()),
+            uid: Some(0),
+            time: DateTime::from_timestamp(1_768_465_800, 0),
+            problem: None,
+        };
+        let text = || fs::read_to_string(&path).unwrap();
+        add(&path, &said(&["b"])).unwrap();
+        add(&path, &Said { reason: None, ..said(&["a"]) }).unwrap();
+        let both = r#"{"callers":["a","b"],"reason":"drill \"1\"","uid":0,"time":"2026-01-15T08:30:00Z"}"#;
+        assert_eq!(text(), format!("{both}\n"));
+        remove(&path, &said(&["a", "c"]).whom).unwrap();
+        assert_eq!(text(), format!("{both}\n").replace("\"a\",", ""));
+        remove(&path, &said(&["b"]).whom).unwrap();
+        assert!(!path.exists());
+        remove(&path, &Whom::Everybody).unwrap();
+        add(&path, &Said { whom: Whom::Everybody, ..said(&[]) }).unwrap();
+        assert!(matches!(remove(&path, &said(&["a"]).whom), Err(NotKept::Everybody(EverybodyIsFrozen))));
+        remove(&path, &Whom::Everybody).unwrap();
+        for others in ["", "{}", "{}\n", both, &format!("{both}\n\n"), r#"{"uid":0}"#, "not JSON"] {
+            fs::write(&path, others).unwrap();
+            assert!(matches!(add(&path, &said(&["a"])), Err(NotKept::NotOurs)), "{others}");
+            assert!(matches!(remove(&path, &Whom::Everybody), Err(NotKept::NotOurs)), "{others}");
+            assert_eq!(text(), others);
+        }
+        let nowhere = folder.path().join("none/freeze");
+        assert!(matches!(add(&nowhere, &said(&["a"])), Err(NotKept::Io(_))));
+        remove(&nowhere, &Whom::Everybody).unwrap();
+    }
+}

@@ -1,0 +1,187 @@
+//! What may operators change about a running proxy? Who is frozen, the configuration in force, and that it runs; each
+//! time with one record of who asked and what came of it.
+//!
+//! A freeze is in force before anything else is done about it: no disk and no sink is waited for. Then it is kept in the
+//! freeze file, where that is in a folder that the proxy may write to.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use tokio::{sync::Mutex, task::spawn_blocking, time::timeout};
+
+use super::lookout::look;
+use crate::{
+    audit::{Intervention, Sink, request_id},
+    clock,
+    config::Loaded,
+    limit::{
+        EverybodyIsFrozen, Freeze, Said, Whom,
+        freeze_file::{self, NotKept},
+    },
+    reload::{Reloaded, Reloader},
+    sandbox,
+    stage::InForce,
+};
+
+/// What operators may change. Shared by whoever answers them.
+#[derive(Clone)]
+pub struct Operators {
+    pub(super) freeze: Freeze,
+    pub(super) reloader: Arc<Reloader>,
+    pub(super) in_force: Arc<ArcSwap<InForce>>,
+    pub(super) sink: Sink,
+    pub(super) keeping: Keeping,
+    /// Who changes the freeze file holds it meanwhile.
+    pub(super) turn: Arc<Mutex<()>>,
+}
+
+/// Whether freezes survive the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Keeping {
+    /// In this file.
+    In(PathBuf),
+    /// There is a freeze file, in a folder that the proxy does not write to.
+    NotThere,
+    /// There is no freeze file.
+    Nowhere,
+}
+
+impl Keeping {
+    /// Where freezes are kept by this configuration. Nobody asks for them where there is no admin socket.
+    pub(super) fn of(loaded: &Loaded) -> Self {
+        match (&loaded.settings.freeze_file, sandbox::freeze_folder(&loaded.settings, &loaded.warnings)) {
+            (Some(path), Some(_)) => Self::In(path.clone()),
+            (Some(_), None) => Self::NotThere,
+            (None, _) => Self::Nowhere,
+        }
+    }
+}
+
+/// What an operator asks for.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Of whom.
+    pub whom: Whom,
+    /// The user who asks.
+    pub uid: Option<u32>,
+    /// Why, in their words.
+    pub reason: Option<String>,
+}
+
+impl Operators {
+    /// Freezes these, besides whoever is frozen. Returns what the operator is to know about it.
+    pub async fn freeze(&self, order: &Order) -> Option<String> {
+        let Order { whom, uid, reason } = order.clone();
+        let said = Said { whom, reason, uid, time: Some(clock::now()), problem: None };
+        self.freeze.add(&said);
+        tracing::warn!(whom = %order.whom, uid, reason = order.reason, "frozen by an operator");
+        let kept = self.keep(move |path| freeze_file::add(path, &said)).await;
+        let problem = kept.err().map(|problem| format!("{ENDS}: {problem}"));
+        self.record("freeze", order, problem.as_deref());
+        problem
+    }
+
+    /// Takes these out of what operators froze. Returns what the operator is to know about it.
+    ///
+    /// # Errors
+    /// [`EverybodyIsFrozen`].
+    pub async fn unfreeze(&self, order: &Order) -> Result<Option<String>, EverybodyIsFrozen> {
+        let whom = order.whom.clone();
+        tracing::warn!(%whom, uid = order.uid, "unfrozen by an operator, as far as operators froze");
+        let result = match self.freeze.remove(&order.whom) {
+            Ok(()) => match self.keep(move |path| freeze_file::remove(path, &whom)).await {
+                Ok(()) | Err(Unkept::NoFile(_)) => Ok(self.file_freezes().then(|| STILL.into())),
+                Err(Unkept::Changing(NotKept::Everybody(error))) => Err(error),
+                Err(problem) => Ok(Some(problem.to_string())),
+            },
+            Err(error) => Err(error),
+        };
+        let error = result.as_ref().err().map(ToString::to_string);
+        self.record("unfreeze", order, result.as_ref().ok().and_then(Option::as_deref).or(error.as_deref()));
+        result
+    }
+
+    /// Reads the configuration again.
+    pub async fn reload(&self, order: &Order) -> Reloaded {
+        let reloaded = self.reloader.reload().await;
+        let problem = match &reloaded {
+            Reloaded::Applied(_) => None,
+            Reloaded::Refused(problem) | Reloaded::Pending(problem) => Some(problem.as_str()),
+        };
+        self.record("reload", order, problem);
+        reloaded
+    }
+
+    /// Notes that the process was asked to stop.
+    pub fn stop(&self, order: &Order) {
+        tracing::warn!(uid = order.uid, "an operator asked to stop");
+        self.record("stop", order, None);
+    }
+
+    /// Changes the freeze file, apart from what serves, and puts in force what it says then.
+    async fn keep(
+        &self,
+        change: impl FnOnce(&PathBuf) -> Result<(), NotKept> + Send + 'static,
+    ) -> Result<(), Unkept> {
+        let path = match &self.keeping {
+            Keeping::In(path) => path.clone(),
+            Keeping::NotThere => return Err(Unkept::NoFile(NOT_THERE)),
+            Keeping::Nowhere => return Err(Unkept::NoFile(NOWHERE)),
+        };
+        let (freeze, in_force, turn) =
+            (self.freeze.clone(), Arc::clone(&self.in_force), Arc::clone(&self.turn));
+        let changing = async {
+            let turn = turn.lock_owned().await;
+            let change = move || {
+                let changed = change(&path);
+                look(&path, &freeze, &in_force);
+                drop(turn);
+                changed
+            };
+            spawn_blocking(change).await
+        };
+        match timeout(PATIENCE, changing).await {
+            Ok(Ok(changed)) => changed.map_err(Unkept::Changing),
+            Ok(Err(_)) | Err(_) => Err(Unkept::Late),
+        }
+    }
+
+    fn file_freezes(&self) -> bool {
+        self.freeze.in_force().iter().any(|(by, _)| *by == "file")
+    }
+
+    fn record(&self, action: &'static str, order: &Order, problem: Option<&str>) {
+        let (now, in_force) = (clock::now(), self.in_force.load());
+        let line = Intervention {
+            request_id: &request_id(now, &super::hostname()),
+            time: now,
+            action,
+            uid: order.uid,
+            reason: order.reason.as_deref(),
+            callers: &order.whom.names(),
+            policy_hash: in_force.policy.hash(),
+            problem,
+        };
+        // It is in the log as well: no sink holds up an operator.
+        self.sink.try_write(&line.line());
+    }
+}
+
+/// Why what operators say is not in the freeze file.
+#[derive(Debug, thiserror::Error)]
+enum Unkept {
+    #[error("{0}")]
+    NoFile(&'static str),
+    #[error(transparent)]
+    Changing(NotKept),
+    #[error("the freeze file cannot be changed in time")]
+    Late,
+}
+
+const STILL: &str = "the freeze file still freezes: it is lifted by removing that";
+const ENDS: &str = "this freeze ends with this process";
+const NOWHERE: &str = "one that survives a restart needs a `freeze_file`";
+const NOT_THERE: &str = "the folder of the `freeze_file` is shared, or holds what is configured, so the proxy does not write \
+                         there; give it one of its own";
+/// A file that takes longer to change is on a mount that hangs.
+const PATIENCE: Duration = Duration::from_secs(2);
