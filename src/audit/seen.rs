@@ -50,6 +50,8 @@ pub struct Seen {
     pub location: Option<String>,
     /// What the policy was in.
     pub mode: Option<String>,
+    /// Whether the cloud got it, and said no.
+    pub refused_by_cloud: bool,
 }
 
 /// Why a line is not an audit record.
@@ -93,6 +95,8 @@ struct Line<'l> {
     location: Option<String>,
     #[serde(rename = "policy.mode")]
     mode: Option<String>,
+    #[serde(rename = "upstream.status_code")]
+    upstream_status: Option<u16>,
 }
 
 /// The facts that are told whole: all of them, or none, where only their names are. `null` says that there is none.
@@ -169,6 +173,7 @@ impl Seen {
             rule: valid("policy.rule", line.rule, is_segment)?,
             location: line.location,
             mode: valid("policy.mode", line.mode, is_word)?,
+            refused_by_cloud: line.upstream_status.is_some_and(|status| (400..500).contains(&status)),
         }))
     }
 
@@ -260,6 +265,7 @@ mod tests {
             rule: Some("editor".into()),
             location: Some("policy.yaml:7".into()),
             mode: Some("enforce".into()),
+            refused_by_cloud: false,
         };
         assert_eq!(seen, expected);
     }

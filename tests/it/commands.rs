@@ -14,7 +14,7 @@ use nix::{
 };
 use serde_json::{Value, json};
 
-use crate::harness::{Record, Setup};
+use crate::harness::{Answer, Record, Setup, cancel, request};
 
 #[test]
 fn the_demo_shows_what_is_allowed_denied_unknown_and_refused_by_upstream() {
@@ -189,4 +189,53 @@ fn succeeded(output: &Output) -> String {
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{error}");
     String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Of one record, out of a file as a container runtime keeps it: what was decided, and what would be today.
+#[test]
+fn why_was_this_one_decided_so() {
+    let proxy = Setup::new().start();
+    let [allowed, unproven] = [proxy.send(cancel("100211")), proxy.send(request("DELETE", "/nowhere", &[]))];
+    let id = |answer: &Answer| answer.header("proxy-request-id").to_owned();
+    proxy.record(&unproven);
+    let lines: String =
+        proxy.printed().lines().map(|line| format!("2026-11-30T04:00:00Z stdout F {line}\n")).collect();
+    proxy.write("audit.log", &format!("2026-11-30T04:00:00Z stderr F text\n{lines}"));
+    let file = proxy.path("audit.log");
+    let explain = |id: &str| {
+        let output = proxy.run(&format!("policy explain --audit {} --request-id {id}", file.display()));
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let told = explain(&id(&allowed));
+    let hash = &proxy.record(&allowed)["policy.hash"];
+    assert!(
+        told.contains(&format!(
+            "  recorded: allow, rule `editor-cancels` at policy.yaml:5, by policy {}\n",
+            hash.as_str().unwrap()
+        )),
+        "{told}"
+    );
+    assert!(
+        told.contains("  forwarded: 204\n")
+            && told.ends_with("the policy is the same, and so is the decision\n"),
+        "{told}"
+    );
+    let told = explain(&id(&unproven));
+    assert!(
+        told.contains("  refused: 404, PROXY.NotFound, ")
+            && told.contains("no decision of a policy is recorded for it"),
+        "{told}"
+    );
+    let stricter =
+        fs::read_to_string(proxy.path("policy.yaml")).unwrap().replace("jobs: ['*']", "jobs: [b-*]");
+    proxy.write("policy.yaml", &stricter);
+    let told = explain(&id(&allowed));
+    assert!(told.contains("  deny: no rule allows it\n  nearest miss: rule `editor-cancels` at "), "{told}");
+    assert!(told.ends_with("what differs: effect, rule, policy\n"), "{told}");
+    let unknown = proxy.run(&format!("policy explain --audit {} --request-id none", file.display()));
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(String::from_utf8(unknown.stderr).unwrap().contains("holds no record of the request none"));
+    let unasked = proxy.run("policy explain --request-id none");
+    assert_eq!(unasked.status.code(), Some(2));
 }

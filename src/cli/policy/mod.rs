@@ -31,9 +31,9 @@ enum Command {
     Explain(explain::Explain),
     /// Run the cases of a file against the policy it names; exit with 1 when one fails.
     Test(test::Test),
-    /// Ask a policy about the calls in an audit file; exit with 1 when one that was allowed would be denied.
+    /// Ask a policy about the calls in audit files; exit with 1 when one that was allowed would be denied.
     Replay(replay::Replay),
-    /// Write the least policy that allows what was allowed in an audit file.
+    /// Write the least policy that allows what was allowed in audit files.
     Suggest(suggest::Suggest),
 }
 

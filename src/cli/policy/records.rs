@@ -1,51 +1,170 @@
-//! Which decisions does an audit file tell of? Read one line at a time: such files are large.
+//! Which decisions do audit files tell of? Read one line at a time: such files are large.
+//!
+//! They are read as they are found: whole or compressed by a rotation, from a pipe, and as container runtimes keep what a
+//! process prints, with the log among it.
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::fmt::Display;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::path::Path;
+use std::io::{self, BufRead, BufReader, Cursor, Read, Write};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use chrono::DateTime;
+use flate2::bufread::MultiGzDecoder;
+use serde::Deserialize;
 
 use crate::audit::Seen;
 
-/// Hands every decision in the file to `each`. A line that is no record is complained about and left out: the last
-/// one of a machine that lost power is cut off. A file without any decision is an error.
-pub(super) fn each_decision(
-    path: &Path,
-    err: &mut impl Write,
-    mut each: impl FnMut(Seen),
-) -> anyhow::Result<()> {
-    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let (mut file, mut line) = (BufReader::new(file), Vec::new());
-    let (mut decisions, mut unreadable) = (0_u64, 0_u64);
-    for number in 1_u64.. {
-        let read = next_line(&mut file, &mut line);
-        let problem = match read.with_context(|| format!("cannot read {}:{number}", path.display()))? {
-            Line::End => break,
-            Line::TooLong => format!("not an audit record: it is longer than {} KiB", LONGEST / 1024),
-            Line::Whole => match std::str::from_utf8(&line).map(Seen::parse) {
-                Ok(Ok(Some(seen))) => {
-                    decisions += 1;
-                    each(seen);
-                    continue;
-                }
-                Ok(Ok(None)) => continue,
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => "not an audit record: it is not UTF-8 text".into(),
-            },
-        };
-        unreadable += 1;
-        if unreadable <= TOLD {
-            writeln!(err, "{}:{number}: {problem}", path.display())?;
+/// Where audit records are read from.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Records {
+    /// Files of audit records, one JSON object a line, the oldest first; `-` is standard input. Compressed by gzip or not,
+    /// and with what a container runtime puts before each line.
+    #[arg(value_name = "AUDIT", required = true)]
+    files: Vec<PathBuf>,
+    /// Standard input, which can be read once.
+    #[arg(skip)]
+    input: OnceCell<Vec<u8>>,
+}
+
+impl Records {
+    /// Those of these files.
+    pub(super) fn of(files: Vec<PathBuf>) -> Self {
+        Self { files, ..Self::default() }
+    }
+
+    /// Hands every decision to `each`. A line that is no record is complained about and left out: the last one of a
+    /// machine that lost power is cut off. Files without any decision are an error.
+    pub(super) fn each_decision(
+        &self,
+        err: &mut impl Write,
+        mut each: impl FnMut(Seen),
+    ) -> anyhow::Result<()> {
+        let mut decisions = 0_u64;
+        self.each_line(err, |line| {
+            if let Some(seen) = Seen::parse(line)? {
+                decisions += 1;
+                each(seen);
+            }
+            Ok::<_, crate::audit::SeenError>(())
+        })?;
+        if decisions == 0 {
+            bail!("{} holds no decision of a policy", self.names());
         }
+        Ok(())
     }
-    if unreadable > TOLD {
-        writeln!(err, "{}: {} lines more are not audit records", path.display(), unreadable - TOLD)?;
+
+    /// Hands every line that a sink may have written to `each`. What that finds wrong with a line is told, with its place.
+    pub(super) fn each_line<E: Display>(
+        &self,
+        err: &mut impl Write,
+        mut each: impl FnMut(&str) -> Result<(), E>,
+    ) -> anyhow::Result<()> {
+        for path in &self.files {
+            let mut problems = Problems { path, count: 0 };
+            let (mut file, mut line) = (self.open(path)?, Vec::new());
+            for number in 1_u64.. {
+                let read = next_line(&mut file, &mut line);
+                let problem =
+                    match read.with_context(|| format!("cannot read {}:{number}", path.display()))? {
+                        Line::End => break,
+                        Line::TooLong => {
+                            Some(format!("not an audit record: it is longer than {} KiB", LONGEST / 1024))
+                        }
+                        Line::Whole => match std::str::from_utf8(&line).map(printed) {
+                            Ok(Some(line)) => each(&line).err().map(|error| error.to_string()),
+                            Ok(None) => None,
+                            Err(_) => Some("not an audit record: it is not UTF-8 text".into()),
+                        },
+                    };
+                problems.tell(number, problem, err)?;
+            }
+            problems.end(err)?;
+        }
+        Ok(())
     }
-    if decisions == 0 {
-        bail!("{} holds no decision of a policy", path.display());
+
+    /// The files by name.
+    pub(super) fn names(&self) -> String {
+        self.files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
     }
-    Ok(())
+
+    fn open(&self, path: &Path) -> anyhow::Result<Box<dyn BufRead + '_>> {
+        let cannot = || format!("cannot read {}", path.display());
+        let mut file: Box<dyn BufRead + '_> = match path.to_str() {
+            Some("-") => Box::new(Cursor::new(self.input()?)),
+            _ => Box::new(BufReader::new(File::open(path).with_context(cannot)?)),
+        };
+        let compressed = file.fill_buf().with_context(cannot)?.starts_with(GZIP);
+        Ok(if compressed { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { file })
+    }
+
+    fn input(&self) -> anyhow::Result<&[u8]> {
+        if let Some(input) = self.input.get() {
+            return Ok(input);
+        }
+        let mut input = Vec::new();
+        io::stdin().lock().read_to_end(&mut input).context("cannot read standard input")?;
+        Ok(self.input.get_or_init(|| input))
+    }
+}
+
+/// What is told of the lines of a file.
+struct Problems<'p> {
+    path: &'p Path,
+    count: u64,
+}
+
+impl Problems<'_> {
+    fn tell(&mut self, number: u64, problem: Option<String>, err: &mut impl Write) -> io::Result<()> {
+        let Some(problem) = problem else { return Ok(()) };
+        self.count += 1;
+        if self.count > TOLD {
+            return Ok(());
+        }
+        writeln!(err, "{}:{number}: {problem}", self.path.display())
+    }
+
+    fn end(&self, err: &mut impl Write) -> io::Result<()> {
+        if self.count <= TOLD {
+            return Ok(());
+        }
+        writeln!(err, "{}: {} lines more are not audit records", self.path.display(), self.count - TOLD)
+    }
+}
+
+/// What the process printed on standard output, without what a container runtime has around it. `None` where it is of
+/// the log.
+fn printed(line: &str) -> Option<Cow<'_, str>> {
+    if line.starts_with(DOCKER)
+        && let Ok(Docker { log, stream }) = serde_json::from_str(line)
+    {
+        return Some(log).filter(|log| stream != "stderr" && !is_log(log)).map(Cow::Owned);
+    }
+    let line = match line.split_once(' ') {
+        // CRI: when, which stream, and whether all of the line is here, which is always so for ours.
+        Some((time, rest)) if DateTime::parse_from_rfc3339(time).is_ok() => match rest.split_once(' ') {
+            Some(("stderr", _)) => return None,
+            Some(("stdout", rest)) => rest.split_once(' ').map_or(rest, |(_, line)| line),
+            _ => rest,
+        },
+        _ => line,
+    };
+    (!is_log(line)).then_some(Cow::Borrowed(line))
+}
+
+/// Whether it is a line of the proxy's own log.
+fn is_log(line: &str) -> bool {
+    line.starts_with("{\"timestamp\":") && line.contains(",\"level\":")
+}
+
+/// A line in Docker's `json-file`.
+#[derive(Deserialize)]
+struct Docker {
+    log: String,
+    stream: String,
 }
 
 enum Line {
@@ -78,10 +197,54 @@ pub(super) fn calls(count: u64) -> String {
 const TOLD: u64 = 5;
 /// No record is longer.
 const LONGEST: u64 = 1 << 20;
+const GZIP: &[u8] = &[0x1f, 0x8b];
+const DOCKER: &str = "{\"log\":";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_are_read_as_rotations_and_container_runtimes_leave_them() {
+        let record = fixture::audit(&["allow editor-api listener 127.0.0.1 0a1b 100211"]);
+        let log = r#"{"timestamp":"2027-01-15T08:30:00.123456Z","level":"INFO","message":"serving"}"#;
+        let line = record.trim_end();
+        let docker = |stream: &str, log: &str| serde_json::json!({ "log": format!("{log}\n"), "stream": stream, "time": "2027-01-15T08:30:00.1Z" });
+        let time = "2027-01-15T08:30:00.123456789Z";
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let mut compressed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        compressed.write_all(record.as_bytes()).unwrap();
+        let compressed = compressed.finish().unwrap();
+        for (name, content) in [
+            ("plain", format!("{log}\n{record}").into_bytes()),
+            (
+                "docker",
+                format!(
+                    "{}\n{}\n{}\n",
+                    docker("stderr", "text"),
+                    docker("stdout", line),
+                    docker("stdout", log)
+                )
+                .into_bytes(),
+            ),
+            (
+                "cri",
+                format!("{time} stderr F {log}\n{time} stdout F {line}\n{time} stderr F text\n").into_bytes(),
+            ),
+            ("kubectl", format!("{time} {line}\n{time} {log}\n").into_bytes()),
+            // Two members, as `cat a.gz b.gz` makes them.
+            ("gz", [compressed.clone(), compressed].concat()),
+        ] {
+            std::fs::write(path(name), content).unwrap();
+        }
+        let all = ["plain", "docker", "cri", "kubectl", "gz"].map(path).to_vec();
+        let (mut seen, mut err) = (Vec::new(), Vec::new());
+        Records::of(all).each_decision(&mut err, |decision| seen.push(decision)).unwrap();
+        assert_eq!(String::from_utf8(err).unwrap(), "");
+        assert_eq!(seen.len(), 6);
+        assert!(seen.iter().all(|decision| *decision == seen[0]));
+    }
 
     #[test]
     fn no_line_is_too_bad_for_the_next_and_none_is_kept_that_does_not_end() {
@@ -96,7 +259,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(&file, text).unwrap();
         let (mut seen, mut err) = (0, Vec::new());
-        each_decision(file.path(), &mut err, |_| seen += 1).unwrap();
+        Records::of(vec![file.path().to_owned()]).each_decision(&mut err, |_| seen += 1).unwrap();
         let err = String::from_utf8(err).unwrap().replace(&file.path().display().to_string(), "audit");
         let told: Vec<&str> = err.lines().collect();
         assert_eq!(seen, 2);

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::Format;
 use super::answer::Answer;
-use super::records::{calls, each_decision};
+use super::records::{Records, calls};
 use crate::audit::Seen;
 use crate::cli::exit;
 use crate::config::{self, PolicyAlone, UNDETERMINED};
@@ -18,9 +18,8 @@ use crate::policy::{Call, Effect, Mode, Policy, Scope, spell_moment};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Replay {
-    /// Audit records, one JSON object a line.
-    #[arg(value_name = "AUDIT.jsonl")]
-    audit: PathBuf,
+    #[command(flatten)]
+    audit: Records,
     /// The policy to try.
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
@@ -78,7 +77,7 @@ impl Replay {
     /// Replays the file: exit code 1 where a call that was allowed would be denied, 78 where the policy is not valid.
     pub(super) fn run(&self, out: &mut impl Write, err: &mut impl Write) -> anyhow::Result<ExitCode> {
         let mut ids = BTreeSet::new();
-        each_decision(&self.audit, &mut std::io::sink(), |seen| {
+        self.audit.each_decision(&mut std::io::sink(), |seen| {
             ids.insert(seen.project_id);
         })?;
         // A project without a name goes by its id.
@@ -95,7 +94,7 @@ impl Replay {
             writeln!(err, "no proxy.yaml beside the policy and no --config: projects go by their ids only")?;
         }
         let (mut result, mut changes) = (Replayed::default(), BTreeMap::new());
-        each_decision(&self.audit, err, |seen| result.add(seen, &alone, &mut changes))?;
+        self.audit.each_decision(err, |seen| result.add(seen, &alone, &mut changes))?;
         result.changes = changes.into_values().collect();
         match self.format {
             Format::Text => write!(out, "{result}")?,
@@ -108,9 +107,8 @@ impl Replay {
 impl Replayed {
     fn add(&mut self, seen: Seen, alone: &PolicyAlone, changes: &mut BTreeMap<Kind, Change>) {
         self.calls += 1;
-        let project = alone.projects.iter().find(|project| *project.id == *seen.project_id);
-        let project = project.map_or(seen.project_id.as_str(), |project| &project.name);
-        let (applied, now) = decide(&alone.policy, &seen, project);
+        let project = name_of(&seen, &alone.projects).to_owned();
+        let (applied, now) = decide(&alone.policy, &seen, &project);
         let (count, order) = match (seen.effect, applied) {
             (Effect::Allow, Some(Effect::Deny)) => (&mut self.now_denied, 0),
             (Effect::Allow, None) => (&mut self.undetermined, 1),
@@ -126,7 +124,7 @@ impl Replayed {
             order,
             caller: seen.caller.to_string(),
             action: seen.action.clone(),
-            project: project.to_owned(),
+            project: project.clone(),
             rule: now.rule.clone(),
         };
         let about = seen.about().map(String::from);
@@ -136,7 +134,7 @@ impl Replayed {
             to: applied.map_or(UNDETERMINED, Effect::as_str),
             caller: seen.caller.to_string(),
             action: seen.action,
-            project: project.to_owned(),
+            project,
             calls,
             last: spell_moment(seen.at),
             job: about,
@@ -146,6 +144,17 @@ impl Replayed {
         };
         changes.insert(kind, change);
     }
+}
+
+/// What a policy says about what was recorded.
+pub(super) fn ask(policy: &Policy, seen: &Seen, projects: &[Scope]) -> Answer {
+    decide(policy, seen, name_of(seen, projects)).1
+}
+
+/// The name of the project. One without goes by its id.
+fn name_of<'a>(seen: &'a Seen, projects: &'a [Scope]) -> &'a str {
+    let project = projects.iter().find(|project| *project.id == *seen.project_id);
+    project.map_or(seen.project_id.as_str(), |project| &project.name)
 }
 
 fn decide(policy: &Policy, seen: &Seen, project: &str) -> (Option<Effect>, Answer) {
@@ -240,7 +249,12 @@ rules:
         if named {
             std::fs::write(path("proxy.yaml"), "projects: [ { name: media-prod, id: 0a1b } ]").unwrap();
         }
-        let replay = Replay { audit: path("audit.jsonl"), policy: path("policy.yaml"), config: None, format };
+        let replay = Replay {
+            audit: Records::of(vec![path("audit.jsonl")]),
+            policy: path("policy.yaml"),
+            config: None,
+            format,
+        };
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let code = replay.run(&mut out, &mut err)?;
         let text = |bytes| {

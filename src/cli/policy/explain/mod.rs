@@ -9,24 +9,33 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use chrono::{DateTime, Utc};
 
-use super::{Format, answer::Answer};
+mod recorded;
+
+use super::{Format, answer::Answer, records::Records};
 use crate::cli::exit;
 use crate::clock;
 use crate::config::{self, Project};
 use crate::identity::CallerId;
 use crate::operation::{ACTIONS, CREATE, DELETE, Segment};
 use crate::policy::{Call, Facts, Key, Policy, Scope, parse_moment};
+use recorded::Compared;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
     /// The proxy's configuration, which names the policy.
     #[arg(long, value_name = "FILE", env = "MPC_AUTH_PROXY_CONFIG")]
     config: PathBuf,
+    /// Files of audit records: asks again about one that was recorded, and says what differs. See `replay`.
+    #[arg(long, value_name = "AUDIT", requires = "request_id", conflicts_with_all = ["caller", "project", "job", "facts", "at"])]
+    audit: Vec<PathBuf>,
+    /// Which one: `Proxy-Request-Id` of its answer.
+    #[arg(long, value_name = "ID", requires = "audit")]
+    request_id: Option<String>,
     /// The caller, by its name in the policy.
-    #[arg(long)]
+    #[arg(long, required_unless_present = "audit", default_value = "")]
     caller: String,
     /// The project, by its configured name or its id.
-    #[arg(long)]
+    #[arg(long, required_unless_present = "audit", default_value = "")]
     project: String,
     /// The job id; not for a call that creates a job.
     #[arg(long)]
@@ -66,6 +75,12 @@ impl Explain {
         };
         let scope = |project: &Arc<Project>| Scope { name: project.name.clone(), id: project.id.clone() };
         let projects: Vec<Scope> = settings.projects.iter().map(scope).collect();
+        if let Some(request_id) = &self.request_id {
+            let records = Records::of(self.audit.clone());
+            let compared = Compared::find(&records, request_id, err, (&settings.policy, &projects))?;
+            compared.write(self.format, out).context("cannot write the answer")?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let answer = self.answer(&settings.policy, settings.callers.ids(), &projects)?;
         self.write(&answer, out).context("cannot write the answer")?;
         Ok(ExitCode::SUCCESS)

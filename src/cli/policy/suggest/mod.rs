@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::Format;
-use super::records::{calls, each_decision};
+use super::records::{Records, calls};
 use crate::audit::Seen;
 use crate::cli::exit;
 use crate::config;
@@ -23,9 +23,8 @@ use crate::policy::{Effect, Key, Scope, spell_moment};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Suggest {
-    /// Audit records, one JSON object a line.
-    #[arg(value_name = "AUDIT.jsonl")]
-    audit: PathBuf,
+    #[command(flatten)]
+    audit: Records,
     /// The proxy's configuration, for the names of projects; without it rules name ids.
     #[arg(long, value_name = "FILE", env = "MPC_AUTH_PROXY_CONFIG")]
     config: Option<PathBuf>,
@@ -92,9 +91,9 @@ impl Suggest {
             }
         };
         let mut calls = Calls::default();
-        each_decision(&self.audit, err, |seen| calls.add(seen))?;
+        self.audit.each_decision(err, |seen| calls.add(seen))?;
         if calls.allowed.is_empty() {
-            bail!("{} holds no call that was allowed", self.audit.display());
+            bail!("{} holds no call that was allowed", self.audit.names());
         }
         let policy = Suggestion { calls: &calls, projects: &projects };
         match self.format {
@@ -111,6 +110,10 @@ impl Suggest {
 
 impl Calls {
     fn add(&mut self, seen: Seen) {
+        // No use was made of what allowed it.
+        if seen.effect == Effect::Allow && seen.refused_by_cloud {
+            return;
+        }
         let caller = seen.caller.to_string();
         let creates = seen.action == CREATE;
         let of_project = |job: &Segment| (seen.project_id.clone(), job.to_string());

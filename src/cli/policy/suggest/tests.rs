@@ -12,7 +12,7 @@ fn suggest(calls: &[&str], format: Format, config: Option<&str>) -> anyhow::Resu
         std::fs::write(path("proxy.yaml"), text).unwrap();
         path("proxy.yaml")
     });
-    let suggest = Suggest { audit: path("audit.jsonl"), config, format };
+    let suggest = Suggest { audit: Records::of(vec![path("audit.jsonl")]), config, format };
     let mut out = Vec::new();
     let code = suggest.run(&mut out, &mut Vec::new())?;
     Ok((code, String::from_utf8(out).unwrap()))
@@ -248,7 +248,7 @@ fn hostile_records_make_no_pattern_and_no_line() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit.jsonl");
     std::fs::write(&path, bad + &good).unwrap();
-    let suggest = Suggest { audit: path, config: None, format: Format::Text };
+    let suggest = Suggest { audit: Records::of(vec![path]), config: None, format: Format::Text };
     let (mut out, mut err) = (Vec::new(), Vec::new());
     assert_eq!(suggest.run(&mut out, &mut err).unwrap(), ExitCode::SUCCESS);
     let (out, err) = (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap());

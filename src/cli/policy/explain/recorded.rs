@@ -1,0 +1,155 @@
+//! `policy explain --audit`: why was this one decided so, and would it be today?
+
+use std::fmt;
+use std::io::Write;
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::super::answer::Answer;
+use super::super::records::Records;
+use super::super::replay::ask;
+use super::Format;
+use crate::audit::Seen;
+use crate::policy::{Policy, Scope};
+
+/// What stands in the record of one request, and what is decided today.
+#[derive(Serialize)]
+pub(super) struct Compared {
+    /// The whole record.
+    recorded: Value,
+    /// `None` where the policy was not asked.
+    now: Option<Answer>,
+    /// In which of `effect`, `rule` and `policy` the two differ.
+    differs: Vec<&'static str>,
+    /// The hash of today's policy.
+    policy: String,
+    #[serde(skip)]
+    told: Told,
+}
+
+/// What of a record is told in words.
+#[derive(Deserialize)]
+struct Told {
+    timestamp: String,
+    #[serde(rename = "request.id")]
+    request_id: String,
+    #[serde(rename = "caller.id")]
+    caller: Option<String>,
+    #[serde(rename = "caller.presented")]
+    presented: Option<String>,
+    #[serde(rename = "network.peer.address")]
+    peer: Option<String>,
+    #[serde(rename = "http.response.status_code")]
+    status: Option<u16>,
+    #[serde(rename = "mpc.action")]
+    action: Option<String>,
+    #[serde(rename = "mpc.job_id")]
+    job: Option<String>,
+    #[serde(rename = "policy.effect")]
+    effect: Option<String>,
+    #[serde(rename = "policy.rule")]
+    rule: Option<String>,
+    #[serde(rename = "policy.location")]
+    location: Option<String>,
+    #[serde(rename = "policy.hash")]
+    hash: Option<String>,
+    outcome: Option<String>,
+    #[serde(rename = "error.type")]
+    code: Option<String>,
+    #[serde(rename = "error.reason")]
+    reason: Option<String>,
+    #[serde(rename = "error.message")]
+    message: Option<String>,
+}
+
+impl Compared {
+    /// Finds the record of this request, and asks the policy again.
+    pub(super) fn find(
+        records: &Records,
+        request_id: &str,
+        err: &mut impl Write,
+        (policy, projects): (&Policy, &[Scope]),
+    ) -> anyhow::Result<Self> {
+        let mut found = None;
+        records.each_line(err, |line| {
+            if line.contains(request_id) {
+                let record: Value = serde_json::from_str(line)?;
+                let named = |name: &str, value: &str| record.get(name).and_then(Value::as_str) == Some(value);
+                if named("request.id", request_id) && named("event", "request") {
+                    found = Some((line.to_owned(), record));
+                }
+            }
+            Ok::<_, serde_json::Error>(())
+        })?;
+        let Some((line, recorded)) = found else {
+            bail!("{} holds no record of the request {request_id}", records.names());
+        };
+        let told = Told::deserialize(&recorded).context("not an audit record")?;
+        let now = Seen::parse(&line)?.map(|seen| ask(policy, &seen, projects));
+        let policy = policy.hash().to_string();
+        let mut differs = Vec::new();
+        if let Some(now) = &now {
+            differs.extend((told.effect.as_deref() != Some(now.effect)).then_some("effect"));
+            differs.extend((told.rule != now.rule).then_some("rule"));
+        }
+        differs.extend((told.hash.as_ref().is_some_and(|hash| *hash != policy)).then_some("policy"));
+        Ok(Self { recorded, now, differs, policy, told })
+    }
+
+    pub(super) fn write(&self, format: Format, out: &mut impl Write) -> anyhow::Result<()> {
+        match format {
+            Format::Text => write!(out, "{self}")?,
+            Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(self)?)?,
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Compared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.told.fmt(f)?;
+        let Some(now) = &self.now else {
+            return writeln!(f, "no decision of a policy is recorded for it, so there is none to ask again");
+        };
+        writeln!(f, "today, by policy {}:", self.policy)?;
+        for line in now.to_string().lines() {
+            writeln!(f, "  {line}")?;
+        }
+        match self.differs.as_slice() {
+            [] => writeln!(f, "the policy is the same, and so is the decision"),
+            ["policy"] => writeln!(f, "the policy is another one, and the decision the same"),
+            differs => writeln!(f, "what differs: {}", differs.join(", ")),
+        }
+    }
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
+        writeln!(f, "request {} at {}", self.request_id, self.timestamp)?;
+        write!(f, "  caller {} from {}", dash(&self.caller), dash(&self.peer))?;
+        if let Some(presented) = &self.presented {
+            write!(f, ", who showed {presented}")?;
+        }
+        writeln!(f)?;
+        if let Some(action) = &self.action {
+            let job = self.job.as_ref().map(|job| format!(", job {job}")).unwrap_or_default();
+            writeln!(f, "  {action}{job}")?;
+        }
+        if let Some(effect) = &self.effect {
+            let rule = match (&self.rule, &self.location) {
+                (Some(rule), Some(location)) => format!("rule `{rule}` at {location}"),
+                _ => "no rule allowed it".into(),
+            };
+            writeln!(f, "  recorded: {effect}, {rule}, by policy {}", dash(&self.hash))?;
+        }
+        let status = self.status.map_or_else(|| "no answer".into(), |status| status.to_string());
+        write!(f, "  {}: {status}", dash(&self.outcome))?;
+        for text in [&self.code, &self.reason, &self.message].into_iter().flatten() {
+            write!(f, ", {text}")?;
+        }
+        writeln!(f)
+    }
+}
