@@ -81,7 +81,7 @@ pub fn build(limits: &Limits, upstream: &UpstreamSettings, capacity: Capacity, p
         .layer(lookup)
         // Act: a new request, lent the credential in force for each attempt; cleared once more and signed when
         // nothing is left to be waited for.
-        .layer(RetryLayer::new(upstream.attempts, upstream.stale))
+        .layer(RetryLayer::new(upstream.retries.attempts, upstream.retries.stale))
         .layer(EntrustLayer)
         .service(Forward::new(capacity.room, sink, metrics, clearance));
     Arc::new(stack)

@@ -280,7 +280,7 @@ projects
 
 callers, under policy HASH
   editor-api
-    allow by editor-cancels (policy.yaml:10)
+    allow by editor-cancels (policy.yaml:11)
 ";
         assert_eq!(out, expected);
     }
@@ -319,7 +319,7 @@ error: the environment variable HTTPS_PROXY names no egress proxy: it must be ht
         assert!(err.contains("warning: NOTHING IS DENIED"), "{err}");
         assert!(out.contains(", which is only observed: NOTHING IS DENIED\n"), "{out}");
         let rule =
-            "would_allow by editor-cancels (policy.yaml:11), on condition, until 2999-12-31T18:00:00Z\n";
+            "would_allow by editor-cancels (policy.yaml:12), on condition, until 2999-12-31T18:00:00Z\n";
         assert!(out.contains(rule), "{out}");
     }
 

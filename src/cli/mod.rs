@@ -2,6 +2,7 @@
 
 mod check;
 mod client;
+mod config;
 mod control;
 mod demo;
 mod doctor;
@@ -44,6 +45,8 @@ enum Command {
     Check(check::Args),
     /// Try everything that the proxy needs, and say what to do about what fails
     Doctor(doctor::Args),
+    /// Describe the configuration
+    Config(config::Args),
     /// Work with policies
     Policy(policy::Args),
     /// Sign a request with SDK-HMAC-SHA256
@@ -82,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Testserver(args) => testserver::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Config(args) => config::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Sign(args) => sign::run(&args),
         Command::Wait(args) => control::wait(&args),

@@ -41,7 +41,8 @@ pub fn policy_alone(
         None => others(),
     };
     let page = Page::open(policy_yaml).unwrap_or_else(|error| Page::unreadable(policy_yaml, &error));
-    let alone = page.parse().and_then(|root| policy::read_rules(&page, root)).map(|written| {
+    let page = page.read_for(policy::RULES);
+    let alone = page.parse().and_then(|root| policy::read(&page, root)).map(|written| {
         let names = projects.iter().flat_map(|project| [&*project.name, &*project.id]);
         // Projects that only calls were seen of are not all there are: then a rule may name any.
         let known: Vec<&str> = names.filter(|_| named.is_some()).collect();
@@ -83,6 +84,7 @@ pub struct Addresses {
 pub fn addresses(proxy_yaml: &Path) -> Result<Addresses, Report> {
     let mut report = Report::default();
     let page = Page::open(proxy_yaml).unwrap_or_else(|error| Page::unreadable(proxy_yaml, &error));
+    let page = page.read_for(proxy::ADDRESSES);
     let addresses = page.parse().and_then(|root| proxy::read_addresses(&page, &root));
     page.close(&mut report);
     addresses.filter(|_| !report.has_errors()).ok_or(report)
@@ -95,6 +97,7 @@ fn beside(policy_yaml: &Path) -> Option<PathBuf> {
 
 fn scopes(proxy_yaml: &Path, report: &mut Report) -> Option<Vec<Scope>> {
     let page = Page::open(proxy_yaml).unwrap_or_else(|error| Page::unreadable(proxy_yaml, &error));
+    let page = page.read_for(proxy::SCOPES);
     let scopes = page.parse().and_then(|root| proxy::read_scopes(&page, &root));
     page.close(report);
     scopes

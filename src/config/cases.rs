@@ -1,4 +1,4 @@
-//! What should a policy say? A file of cases, each a call and what is expected of it, read for `policy test`.
+//! A file of cases, each a call and what a policy should say to it, read for `policy test`.
 //!
 //! ```yaml
 //! version: 1
@@ -17,19 +17,20 @@
 
 use super::Report;
 use super::alone::{PolicyAlone, policy_alone};
-use super::decode::{Fields, did_you_mean, list};
+use super::declare::{Kind, Own, Section, Shape, nested, own, section};
+use super::decode::{At, List, did_you_mean};
 use super::facts;
+use super::files;
 use super::page::{Page, Placed};
-use super::proxy::version;
 use super::report::Place;
-use super::scalar;
+use super::scalar::{self, MOMENT, NAME, Text, VERSION, Words};
 use super::yaml::Node;
 use crate::identity::CallerId;
 use crate::operation::{ACTIONS, CREATE};
 use crate::policy::{Effect, Facts, Policy, Scope};
 use chrono::{DateTime, Utc};
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A file of cases, and the policy they are about.
@@ -81,28 +82,66 @@ pub struct Expected {
     pub observed: Option<Option<Arc<str>>>,
 }
 
-/// A case as it was written.
-struct Written<'n> {
-    name: Option<&'n str>,
-    place: Place,
-    caller: Option<Placed<Arc<str>>>,
-    action: Option<Placed<Arc<str>>>,
-    project: Option<Placed<Arc<str>>>,
-    job: Option<Placed<Arc<str>>>,
-    facts: facts::Written,
-    time: Option<DateTime<Utc>>,
-    source_ip: Option<IpAddr>,
-    listener: Option<Placed<Arc<str>>>,
-    identified_by: Option<Placed<Arc<str>>>,
-    expect: Option<ExpectWritten>,
+section! {
+    /// Cases, and the policy that they are about.
+    struct RawCases, "a file of cases" {
+        /// The version of this format.
+        version: () = VERSION, required("1");
+        /// The policy.
+        policy: PathBuf = PATH, required("policy.yaml");
+        /// The configuration whose projects the policy names.
+        config: PathBuf = PATH, optional("the `proxy.yaml` beside the policy");
+        /// The cases.
+        cases: Vec<Placed<RawCase>> = List("a list of cases", At(nested())),
+            several("[ { name: …, caller: …, project: …, job: …, expect: allow } ]");
+    }
 }
 
-struct ExpectWritten {
-    /// The outer one: whether it could be read.
-    effect: Option<Option<Effect>>,
-    rule: Option<Placed<Arc<str>>>,
-    observed: Option<Placed<Arc<str>>>,
+section! {
+    /// A call, and what is expected of it.
+    struct RawCase, "a case" {
+        /// What it is about.
+        name: String = Text("a sentence"), required("the editor cancels a job");
+        /// Who calls.
+        caller: Placed<String> = At(Text("text")), required("editor-api");
+        /// The IAM action.
+        action: Placed<String> = At(Text("text")), optional("the first there is");
+        /// The project by its name or id.
+        project: Placed<Arc<str>> = NAME, required("media-prod");
+        /// The job's id; absent of a call that creates one.
+        job: Placed<Arc<str>> = NAME, optional("none");
+        /// What is known of the job.
+        facts: facts::Written = FACTS, optional("nothing is known");
+        /// When.
+        time: DateTime<Utc> = MOMENT, optional("now");
+        /// From which address.
+        source_ip: IpAddr = own(address, || Shape::text("an address")), optional("none, as on a Unix socket");
+        /// On which listener.
+        listener: Placed<Arc<str>> = NAME, optional("any");
+        /// By which kind of proof.
+        identified_by: Placed<Arc<str>> = NAME, optional("any");
+        /// What is expected.
+        expect: RawExpect = own(expect, RawExpect::shape), required("allow");
+    }
 }
+
+section! {
+    /// What is expected of a call.
+    struct RawExpect, "`expect`" {
+        /// What the rules in force say.
+        effect: Option<Effect> = EFFECT, required("allow");
+        /// The rule that decides.
+        rule: Placed<Arc<str>> = NAME, optional("any");
+        /// The rule under observation that would.
+        observed: Placed<Arc<str>> = NAME, optional("any");
+    }
+}
+
+const PATH: Own<PathBuf> =
+    own(|page, node| Some(page.resolve(scalar::text(page, node, "the path of a file")?)), files::path_shape);
+const EFFECT: Words<3, Option<Effect>> =
+    Words([("allow", Some(Effect::Allow)), ("deny", Some(Effect::Deny)), (UNDETERMINED, None)]);
+const FACTS: Own<facts::Written> = own(facts::read, || Shape::text("the facts"));
 
 /// Reads a file of cases and the policy it names.
 ///
@@ -117,23 +156,11 @@ pub fn cases(path: &Path) -> Result<CaseFile, Report> {
 }
 
 fn read(page: &Page, root: &Node, report: &mut Report) -> Option<CaseFile> {
-    let mut fields = Fields::of(page, root, "a file of cases")?;
-    fields.required(("version", "1"), version);
-    let path = |page: &Page, node: &Node| Some(page.resolve(scalar::text(page, node, "the path of a file")?));
-    let policy = fields.required(("policy", "policy.yaml"), path);
-    let config = fields.optional("config", path);
-    let written: Vec<Written<'_>> = fields
-        .required(
-            ("cases", "[ { name: …, caller: …, project: …, job: …, expect: allow } ]"),
-            |page, node| {
-                Some(list(page, node, "a list of cases").iter().filter_map(|node| case(page, node)).collect())
-            },
-        )
-        .unwrap_or_default();
-    fields.finish();
-    match policy_alone(&policy?, config.as_deref(), || seen(&written)) {
+    let RawCases { version: _version, policy, config, cases } = RawCases::read(page, root)?;
+    match policy_alone(&policy?, config.as_deref(), || seen(&cases)) {
         Ok(alone) => {
-            let cases = written.iter().filter_map(|case| case.meaning(page, &alone)).collect();
+            let cases =
+                cases.iter().filter_map(|case| case.value.resolve(page, case.place, &alone)).collect();
             Some(CaseFile { policy: alone.policy, cases })
         }
         Err(problems) => {
@@ -144,35 +171,10 @@ fn read(page: &Page, root: &Node, report: &mut Report) -> Option<CaseFile> {
 }
 
 /// The projects that the cases name, for a policy without a `proxy.yaml`: each is its own id.
-fn seen(cases: &[Written<'_>]) -> Vec<Scope> {
-    let projects = cases.iter().filter_map(|case| case.project.as_ref());
+fn seen(cases: &[Placed<RawCase>]) -> Vec<Scope> {
+    let projects = cases.iter().filter_map(|case| case.value.project.as_ref());
     let scope = |name: &Placed<Arc<str>>| Scope { name: name.value.clone(), id: name.value.clone() };
     projects.map(scope).collect()
-}
-
-fn case<'n>(page: &'n Page, node: &'n Node<'n>) -> Option<Written<'n>> {
-    let mut fields = Fields::of(page, node, "a case")?;
-    let text = |page: &Page, node: &Node| {
-        Some(Placed { value: scalar::text(page, node, "text")?.into(), place: node.place })
-    };
-    let case = Written {
-        name: fields.required(("name", "the editor cancels a job"), |page, node| {
-            scalar::text(page, node, "a sentence")
-        }),
-        place: node.place,
-        caller: fields.required(("caller", "editor-api"), text),
-        action: fields.optional("action", text),
-        project: fields.required(("project", "media-prod"), scalar::name),
-        job: fields.optional("job", scalar::name),
-        facts: fields.optional("facts", facts::read).unwrap_or_else(|| facts::Written::nothing(node.place)),
-        time: fields.optional("time", scalar::moment),
-        source_ip: fields.optional("source_ip", address),
-        listener: fields.optional("listener", scalar::name),
-        identified_by: fields.optional("identified_by", scalar::name),
-        expect: fields.required(("expect", "allow"), expect),
-    };
-    fields.finish();
-    Some(case)
 }
 
 fn address(page: &Page, node: &Node) -> Option<IpAddr> {
@@ -189,27 +191,16 @@ fn address(page: &Page, node: &Node) -> Option<IpAddr> {
 }
 
 /// `allow`, `deny`, `undetermined`, or a mapping that says more.
-fn expect(page: &Page, node: &Node) -> Option<ExpectWritten> {
-    let effect = |page: &Page, node: &Node| {
-        let [allow, deny] = [Effect::Allow, Effect::Deny].map(|effect| (effect.as_str(), Some(effect)));
-        scalar::choice(page, node, &[allow, deny, (UNDETERMINED, None)])
-    };
+fn expect(page: &Page, node: &Node) -> Option<RawExpect> {
     if page.scalar(node).is_some() {
-        return Some(ExpectWritten { effect: Some(effect(page, node)?), rule: None, observed: None });
+        return Some(RawExpect { effect: Some(EFFECT.read(page, node)?), rule: None, observed: None });
     }
-    let mut fields = Fields::of(page, node, "`expect`")?;
-    let written = ExpectWritten {
-        effect: fields.required(("effect", "allow"), effect),
-        rule: fields.optional("rule", scalar::name),
-        observed: fields.optional("observed", scalar::name),
-    };
-    fields.finish();
-    Some(written)
+    RawExpect::read(page, node)
 }
 
-impl Written<'_> {
+impl RawCase {
     /// What it means, where all of it could be read and everything it names is there.
-    fn meaning(&self, page: &Page, alone: &PolicyAlone) -> Option<Case> {
+    fn resolve(&self, page: &Page, place: Place, alone: &PolicyAlone) -> Option<Case> {
         let caller = self.caller.as_ref().and_then(|name| {
             let found = alone.callers.iter().find(|caller| *caller.as_str() == *name.value);
             known(page, name, found, ("caller", alone.callers.iter().map(CallerId::as_str)))
@@ -225,12 +216,15 @@ impl Written<'_> {
             }
             None => actions.clone().next(),
         };
-        let job = action.and_then(|action| self.job(page, action));
-        let facts = action.and_then(|action| self.facts.meaning(page, action));
-        let expected = self.expect.as_ref().and_then(|expect| expect.meaning(page, &alone.policy));
+        let job = action.and_then(|action| self.job(page, place, action));
+        let facts = action.and_then(|action| match &self.facts {
+            Some(facts) => facts.meaning(page, action),
+            None => facts::Written::nothing(place).meaning(page, action),
+        });
+        let expected = self.expect.as_ref().and_then(|expect| expect.resolve(page, &alone.policy));
         Some(Case {
-            name: self.name?.to_owned(),
-            line: self.place.line.into(),
+            name: self.name.clone()?,
+            line: place.line.into(),
             caller: caller?.clone(),
             action: action?.to_owned(),
             project: project?.name.clone(),
@@ -245,14 +239,14 @@ impl Written<'_> {
     }
 }
 
-impl Written<'_> {
+impl RawCase {
     /// The job, which there is or is not yet.
-    fn job(&self, page: &Page, action: &str) -> Option<Option<Arc<str>>> {
+    fn job(&self, page: &Page, place: Place, action: &str) -> Option<Option<Arc<str>>> {
         match (&self.job, action == CREATE) {
             (Some(job), false) => Some(Some(job.value.clone())),
             (None, true) => Some(None),
             (None, false) => {
-                page.error(self.place, "a case needs `job`", "add `job: \"100211\"`");
+                page.error(place, "a case needs `job`", "add `job: \"100211\"`");
                 None
             }
             (Some(job), true) => {
@@ -263,8 +257,8 @@ impl Written<'_> {
     }
 }
 
-impl ExpectWritten {
-    fn meaning(&self, page: &Page, policy: &Policy) -> Option<Expected> {
+impl RawExpect {
+    fn resolve(&self, page: &Page, policy: &Policy) -> Option<Expected> {
         let ids = policy.rules().iter().map(|rule| rule.id.as_str());
         let rule = |name: &Option<Placed<Arc<str>>>| match name {
             None => Some(None),
@@ -282,13 +276,13 @@ impl ExpectWritten {
 /// What was found, or a report that nothing has this name.
 fn known<'c, T>(
     page: &Page,
-    name: &Placed<Arc<str>>,
+    name: &Placed<impl AsRef<str>>,
     found: Option<T>,
     (what, names): (&str, impl Iterator<Item = &'c str> + Clone),
 ) -> Option<T> {
     if found.is_none() {
-        let message = format!("the policy has no {what} `{}`", name.value);
-        page.error(name.place, message, did_you_mean(page, &name.value, names));
+        let text = name.value.as_ref();
+        page.error(name.place, format!("the policy has no {what} `{text}`"), did_you_mean(page, text, names));
     }
     found
 }

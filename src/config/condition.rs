@@ -1,12 +1,13 @@
-//! What does a rule's `condition` say? Operators, in them keys, in them values: the shape of Huawei's IAM.
+//! A rule's `condition`: operators, in them keys, in them values, as in Huawei's IAM.
 //!
 //! It stands beside `policy`, whose rules have one. What fits what is the domain's to say
 //! ([`crate::policy::Test`]); here it gets its place, and a hint.
 
+use super::declare::{Kind, Own, Shape, own};
 use super::decode::{closest, did_you_mean, named};
 use super::page::{Page, Placed};
 use super::report::Place;
-use super::scalar;
+use super::scalar::{self, MOMENT};
 use super::yaml::{Node, Value};
 use crate::policy::{
     Condition, JobStatus, Key, NetworkError, Operator, Test, TestError, ValueError, VariableError,
@@ -28,8 +29,43 @@ impl Written {
     }
 }
 
-/// Reads a condition. What could not be read is missing and reported.
-pub(super) fn read(page: &Page, node: &Node) -> Option<Written> {
+/// A condition. What could not be read is missing and reported.
+pub(super) const CONDITION: Own<Written> = own(read, shape);
+
+/// Each operator, with the keys that go with it.
+fn shape() -> Shape {
+    let over = ["", "ForAllValues:", "ForAnyValue:"];
+    let before = over.into_iter().flat_map(|over| Operator::names().map(move |name| format!("{over}{name}")));
+    let forms = before.flat_map(|name| [name.clone(), format!("{name}IfExists")]);
+    let operators = forms.filter_map(|name| {
+        let operator = Operator::parse(&name)?;
+        let fits = |key: &Key| matches!(Test::new(operator, *key, &[]), Err(TestError::NoValue));
+        let keys = Key::ALL.into_iter().filter(fits).map(|key| {
+            let value = || value_shape(operator, key);
+            (key.as_str().to_owned(), Shape::Either(vec![value(), Shape::List(value().into())]))
+        });
+        Some((name, Shape::Known { what: "the keys", entries: keys.collect() }))
+    });
+    Shape::Known { what: "operators, and in them keys with their values", entries: operators.collect() }
+}
+
+/// What an operator may compare a key with.
+fn value_shape(operator: Operator, key: Key) -> Shape {
+    let any_case = operator.to_string().contains("IgnoreCase");
+    if operator.takes_switches() {
+        Shape::Either(vec![Shape::Switch, Shape::Words(["true", "false"].map(String::from).into())])
+    } else if key == Key::JobStatus && !any_case {
+        Shape::Words(JobStatus::ALL.map(|status| status.as_str().into()).into())
+    } else if key == Key::CurrentTime {
+        MOMENT.shape()
+    } else if key == Key::SourceIp {
+        Shape::pattern("an address, or a range of them", "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$")
+    } else {
+        Shape::text("a value")
+    }
+}
+
+fn read(page: &Page, node: &Node) -> Option<Written> {
     let mut tests = Vec::new();
     for (name, node) in named(page, node, "the operators, such as { IpAddress: { g:SourceIp: 10.2.0.0/16 } }")
     {

@@ -1,81 +1,45 @@
-//! Which keys does a mapping have, and which should it have? The one place that knows unknown, missing and
-//! repeated keys.
+//! Mappings and lists: their keys and items, and the one place that knows unknown, missing and repeated keys.
 //!
-//! A reader asks a [`Fields`] for its keys one by one and then finishes it; what was never asked for is unknown.
-//! So the list of a section's keys is written once, in the code that reads them.
+//! The keys of a section are those of its table (see `declare`).
 
+use super::declare::{Kind, Section, Shape};
 use super::page::{Page, Placed};
 use super::report::Place;
 use super::yaml::{Node, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The keys of one mapping, each taken at most once.
+/// The keys of one section, each taken at most once.
 pub(super) struct Fields<'n> {
     page: &'n Page,
     place: Place,
     what: &'static str,
+    known: &'static [&'static str],
     left: Vec<(&'n str, Place, &'n Node<'n>)>,
-    known: Vec<&'static str>,
+    /// The keys that matter, where not all do.
+    only: Option<&'static [&'static str]>,
+    /// The key that has been read already, if one was.
+    done: Option<&'static str>,
 }
 
 impl<'n> Fields<'n> {
-    /// The mapping's keys; `what` names it to the user: `a project`.
-    pub(super) fn of(page: &'n Page, node: &'n Node<'n>, what: &'static str) -> Option<Self> {
-        let left = entries(page, node, what)?;
-        Some(Self { page, place: node.place, what, left, known: Vec::new() })
+    /// The section's keys.
+    pub(super) fn of<S: Section>(page: &'n Page, node: &'n Node<'n>) -> Option<Self> {
+        let (what, known, only) = (S::WHAT, S::NAMES, page.only(S::WHAT));
+        let left = if only.is_some_and(<[_]>::is_empty) { Vec::new() } else { entries(page, node, what)? };
+        Some(Self { page, place: node.place, what, known, left, only, done: None })
     }
 
-    /// The value of a key that may be left out. `None` also where the value is wrong, which is reported.
-    pub(super) fn optional<T>(
-        &mut self,
-        key: &'static str,
-        read: impl FnOnce(&'n Page, &'n Node<'n>) -> Option<T>,
-    ) -> Option<T> {
-        let (place, node) = self.take(key)?;
-        if matches!(node.value, Value::Null) {
-            self.page.error(place, format!("`{key}` has no value"), "write one, or remove the key");
-            return None;
-        }
-        read(self.page, node)
+    /// The same without a key that has been read already.
+    pub(super) fn without(self, key: &'static str) -> Self {
+        let left = self.left.into_iter().filter(|(k, ..)| *k != key).collect();
+        Self { left, done: Some(key), ..self }
     }
 
-    /// The value of a key that must be there; the example shows what to write.
-    pub(super) fn required<T>(
-        &mut self,
-        (key, example): (&'static str, &str),
-        read: impl FnOnce(&'n Page, &'n Node<'n>) -> Option<T>,
-    ) -> Option<T> {
-        if !self.has(key) {
-            self.known.push(key);
-            self.page.error(
-                self.place,
-                format!("{} needs `{key}`", self.what),
-                format!("add `{key}: {example}`"),
-            );
-            return None;
-        }
-        self.optional(key, read)
-    }
-
-    /// The file that they are in.
-    pub(super) fn page(&self) -> &'n Page {
-        self.page
-    }
-
-    /// How many keys are left to take.
-    pub(super) fn count(&self) -> usize {
-        self.left.len()
-    }
-
-    /// Whether the key was written and not taken yet.
-    pub(super) fn has(&self, key: &str) -> bool {
-        self.left.iter().any(|(k, ..)| *k == key)
-    }
-
-    /// Reports every key that nobody asked for.
-    pub(super) fn finish(self) {
-        for (key, place, _) in &self.left {
+    /// Takes all keys, and reports those that are not known.
+    pub(super) fn read<S: Section>(mut self) -> S {
+        let section = S::take(&mut self);
+        for (key, place, _) in self.left.iter().filter(|_| self.only.is_none()) {
             let hint = match closest(key, self.known.iter().copied()) {
                 Some(known) => format!("did you mean `{known}`?"),
                 None if self.known.is_empty() => format!("{} has no keys: write {{}}", self.what),
@@ -83,17 +47,95 @@ impl<'n> Fields<'n> {
             };
             self.page.error(*place, format!("unknown key `{key}`"), hint);
         }
+        section
     }
 
-    fn take(&mut self, key: &'static str) -> Option<(Place, &'n Node<'n>)> {
-        self.known.push(key);
-        self.remove(key)
-    }
-
-    fn remove(&mut self, key: &str) -> Option<(Place, &'n Node<'n>)> {
+    /// The value of a key that may be left out. `None` also where the value is wrong, which is reported.
+    pub(super) fn optional<K: Kind>(&mut self, key: &'static str, kind: &K) -> Option<K::Value> {
+        if !self.matters(key) {
+            return None;
+        }
         let index = self.left.iter().position(|(k, ..)| *k == key)?;
         let (_, place, node) = self.left.remove(index);
-        Some((place, node))
+        if matches!(node.value, Value::Null) {
+            self.page.error(place, format!("`{key}` has no value"), "write one, or remove the key");
+            return None;
+        }
+        kind.read(self.page, node)
+    }
+
+    /// The value of a key that must be there; the example shows what to write.
+    pub(super) fn required<K: Kind>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        kind: &K,
+    ) -> Option<K::Value> {
+        let missing = self.left.iter().all(|(k, ..)| *k != key);
+        if missing && self.matters(key) && self.done != Some(key) {
+            let message = format!("{} needs `{key}`", self.what);
+            self.page.error(self.place, message, format!("add `{key}: {example}`"));
+        }
+        self.optional(key, kind)
+    }
+
+    /// How many keys are left to take.
+    pub(super) fn count(&self) -> usize {
+        self.left.len()
+    }
+
+    fn matters(&self, key: &str) -> bool {
+        self.only.is_none_or(|only| only.contains(&key))
+    }
+}
+
+/// A value with its place.
+pub(super) struct At<K>(pub(super) K);
+
+impl<K: Kind> Kind for At<K> {
+    type Value = Placed<K::Value>;
+
+    fn read(&self, page: &Page, node: &Node) -> Option<Self::Value> {
+        self.0.read(page, node).map(|value| Placed { value, place: node.place })
+    }
+
+    fn shape(&self) -> Shape {
+        self.0.shape()
+    }
+}
+
+/// At least one item; the text completes "expected …".
+pub(super) struct List<K>(pub(super) &'static str, pub(super) K);
+
+impl<K: Kind> Kind for List<K> {
+    type Value = Vec<K::Value>;
+
+    fn read(&self, page: &Page, node: &Node) -> Option<Self::Value> {
+        let nodes = list(page, node, self.0);
+        // A large policy has many of these, most of them with one.
+        let mut values = Vec::with_capacity(nodes.len());
+        values.extend(nodes.iter().filter_map(|node| self.1.read(page, node)));
+        Some(values)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::List(self.1.shape().into())
+    }
+}
+
+/// At least one entry under names of the user's choice: what they are in messages, what a name is, what is under it.
+pub(super) struct Named<K>(pub(super) &'static str, pub(super) fn() -> Shape, pub(super) K);
+
+impl<K: Kind> Kind for Named<K> {
+    type Value = Vec<(Placed<Arc<str>>, Option<K::Value>)>;
+
+    fn read(&self, page: &Page, node: &Node) -> Option<Self::Value> {
+        let entries = named(page, node, self.0).into_iter();
+        Some(entries.map(|(name, node)| (name, self.2.read(page, node))).collect())
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Named { name: (self.1)().into(), value: self.2.shape().into() }
     }
 }
 

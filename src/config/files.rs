@@ -4,6 +4,7 @@
 //! A text that names a secret file may be the secret itself, written there by mistake: it is shown only after a
 //! file of that name was found. What the files hold is never shown.
 
+use super::declare::{Own, Shape, own};
 use super::page::Page;
 use super::scalar;
 use super::yaml::Node;
@@ -17,6 +18,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 use zeroize::Zeroizing;
+
+/// What the path of a file may be.
+pub(super) fn path_shape() -> Shape {
+    Shape::text("the path of a file")
+}
+
+/// A file that a credential is read from.
+pub(super) const CREDENTIAL_FILE: Own<PathBuf> = own(credential, path_shape);
 
 /// A file whose content is a part of what is loaded: when it changes, all is loaded anew.
 pub(super) fn watched<T>(
@@ -46,7 +55,7 @@ pub(super) fn secret(page: &Page, node: &Node) -> Option<PathBuf> {
 /// A file that a credential is read from. One that is not there yet, or empty, is waited for, like every other source.
 ///
 /// A name alone may be the secret itself: that is waited for only where it is a path into a folder that is there.
-pub(super) fn credential(page: &Page, node: &Node) -> Option<PathBuf> {
+fn credential(page: &Page, node: &Node) -> Option<PathBuf> {
     let text = page.scalar(node)?;
     let path = page.resolve(text);
     let message = match fs::metadata(&path) {

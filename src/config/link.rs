@@ -6,10 +6,10 @@
 
 use super::decode::did_you_mean;
 use super::page::{Page, Placed};
-use super::project::LookupForm;
+use super::project::{LookupForm, RawProject};
 use super::report::Place;
 use super::settings::Bind;
-use super::{apart, listener, policy, project, proxy, rules};
+use super::{apart, listener, policy, proxy, rules};
 use crate::credential::Source;
 use crate::identity::Proof;
 use crate::policy::Scope;
@@ -21,10 +21,10 @@ type Name = Placed<Arc<str>>;
 
 /// Checks `proxy.yaml` by itself.
 pub(super) fn proxy(page: &Page, written: &proxy::Written) {
-    let listeners = || written.listeners.iter();
+    let listeners = || written.keys.listeners.iter();
     once(page, "a listener", listeners().filter_map(|listener| listener.name.as_ref()));
     addresses(page, written);
-    let projects = || written.projects.iter();
+    let projects = || written.keys.projects.iter();
     once(page, "a project", projects().filter_map(|project| project.name.as_ref()));
     once(page, "a project", projects().filter_map(|project| project.id.as_ref()));
     for (index, project) in projects().enumerate() {
@@ -41,7 +41,7 @@ pub(super) fn proxy(page: &Page, written: &proxy::Written) {
 }
 
 fn credentials(page: &Page, written: &proxy::Written) {
-    let of_projects = written.projects.iter().filter_map(|project| project.credential.as_ref());
+    let of_projects = written.keys.projects.iter().filter_map(|project| project.credential.as_ref());
     let bases = written.credentials.iter().filter_map(|credential| credential.base.as_ref());
     let used: Vec<&Name> = of_projects.chain(bases).collect();
     let names = || written.credentials.iter().map(|credential| &credential.name);
@@ -53,7 +53,7 @@ fn credentials(page: &Page, written: &proxy::Written) {
     }
     bases_are_keys(page, written);
     // One that could not be read may be the one that is used.
-    if written.projects.iter().any(|project| project.credential.is_none()) {
+    if written.keys.projects.iter().any(|project| project.credential.is_none()) {
         return;
     }
     for name in names().filter(|name| !used.iter().any(|used| used.value == name.value)) {
@@ -84,8 +84,9 @@ fn bases_are_keys(page: &Page, written: &proxy::Written) {
 
 /// No two sockets may want the same address.
 fn addresses(page: &Page, written: &proxy::Written) {
-    let listeners = written.listeners.iter().filter_map(|listener| listener.bind.clone());
-    let ops = written.ops.iter().map(|ops| Placed { value: Bind::Tcp(ops.value.bind), place: ops.place });
+    let listeners = written.keys.listeners.iter().filter_map(|listener| listener.bind.clone());
+    let ops =
+        written.keys.ops.iter().map(|ops| Placed { value: Bind::Tcp(ops.value.bind), place: ops.place });
     let all: Vec<Placed<Bind>> = listeners.chain(ops).collect();
     for (index, bind) in all.iter().enumerate() {
         if let Some(first) = all.iter().take(index).find(|first| collide(&first.value, &bind.value)) {
@@ -118,13 +119,13 @@ fn collide(one: &Bind, other: &Bind) -> bool {
 /// Checks `policy.yaml` against `proxy.yaml`.
 pub(super) fn policy(page: &Page, policy: &policy::Written, proxy: &proxy::Written) {
     proofs(page, policy, proxy);
-    let listeners = proxy.listeners.iter().filter_map(|listener| listener.name.as_ref());
+    let listeners = proxy.keys.listeners.iter().filter_map(|listener| listener.name.as_ref());
     let listeners: Vec<&str> = listeners.map(|name| &*name.value).collect();
-    let names = proxy.projects.iter().filter_map(|project| project.name.as_ref());
-    let ids = proxy.projects.iter().filter_map(|project| project.id.as_ref());
+    let names = proxy.keys.projects.iter().filter_map(|project| project.name.as_ref());
+    let ids = proxy.keys.projects.iter().filter_map(|project| project.id.as_ref());
     let projects: Vec<&str> = names.chain(ids).map(|name| &*name.value).collect();
-    let by_v2 = |project: &&project::Written| project.lookup_form == LookupForm::V2;
-    let by_v2: Vec<Scope> = proxy.projects.iter().filter(by_v2).filter_map(project::Written::scope).collect();
+    let by_v2 = |project: &&RawProject| project.lookup_form == LookupForm::V2;
+    let by_v2: Vec<Scope> = proxy.keys.projects.iter().filter(by_v2).filter_map(RawProject::scope).collect();
     let scopes = proxy.scopes();
     let known = rules::Known { projects: &projects, scopes: &scopes, listeners: &listeners, by_v2: &by_v2 };
     rules::names(page, policy, &known);
@@ -133,7 +134,7 @@ pub(super) fn policy(page: &Page, policy: &policy::Written, proxy: &proxy::Writt
 /// Listeners and proofs that never meet. Only for files without errors: what could not be read may be what is missing.
 pub(super) fn identification(pages: (&Page, &Page), proxy: &proxy::Written, policy: &policy::Written) {
     let proofs = || policy.callers.iter().flat_map(|caller| &caller.identify);
-    for listener in &proxy.listeners {
+    for listener in &proxy.keys.listeners {
         let Some(name) = &listener.name else { continue };
         if !proofs().any(|proof| takes(listener, &proof.value)) {
             let message =
@@ -144,7 +145,7 @@ pub(super) fn identification(pages: (&Page, &Page), proxy: &proxy::Written, poli
         }
     }
     for proof in
-        proofs().filter(|proof| !proxy.listeners.iter().any(|listener| takes(listener, &proof.value)))
+        proofs().filter(|proof| !proxy.keys.listeners.iter().any(|listener| takes(listener, &proof.value)))
     {
         let hint = match proof.value {
             Proof::Bearer(_) => "add `bearer: true` to a listener",
@@ -193,9 +194,10 @@ fn proofs(page: &Page, policy: &policy::Written, proxy: &proxy::Written) {
 
 fn listener_exists(page: &Page, name: &Name, proxy: &proxy::Written) {
     let listeners =
-        proxy.listeners.iter().filter_map(|listener| listener.name.as_ref()).map(|name| &*name.value);
+        proxy.keys.listeners.iter().filter_map(|listener| listener.name.as_ref()).map(|name| &*name.value);
     // Where one has no readable name, that has been reported, and may be this one.
-    let all_named = !proxy.listeners.is_empty() && listeners.clone().count() == proxy.listeners.len();
+    let all_named =
+        !proxy.keys.listeners.is_empty() && listeners.clone().count() == proxy.keys.listeners.len();
     if all_named && !listeners.clone().any(|listener| *listener == *name.value) {
         let hint = did_you_mean(page, &name.value, listeners);
         page.error(name.place, format!("there is no listener `{}`", name.value), hint);
@@ -207,6 +209,7 @@ fn proves_enough(page: &Page, name: &Name, proxy: &proxy::Written) {
     let named =
         |listener: &&listener::Written| listener.name.as_ref().is_some_and(|own| own.value == name.value);
     if proxy
+        .keys
         .listeners
         .iter()
         .find(named)
@@ -223,8 +226,8 @@ fn proves_enough(page: &Page, name: &Name, proxy: &proxy::Written) {
 /// The owner of a socket is known on this machine only.
 fn loopback_exists(page: &Page, place: Place, proxy: &proxy::Written) {
     // One whose address could not be read may be it.
-    let all_read = !proxy.listeners.is_empty() && proxy.listeners.iter().all(|l| l.bind.is_some());
-    if all_read && !proxy.listeners.iter().any(listener::Written::is_loopback) {
+    let all_read = !proxy.keys.listeners.is_empty() && proxy.keys.listeners.iter().all(|l| l.bind.is_some());
+    if all_read && !proxy.keys.listeners.iter().any(listener::Written::is_loopback) {
         let message = "no listener is bound to a loopback address, so nobody can be proved by this";
         page.error(place, message, "add a listener with `bind: 127.0.0.1:PORT`, or remove this");
     }

@@ -1,10 +1,11 @@
-//! What does an item of `listeners` say?
+//! An item of `listeners`, and the sockets of `ops` and `admin`.
 
-use super::decode::{Fields, list};
+use super::declare::{Own, Section, Shape, own, section};
+use super::decode::list;
 use super::page::{Page, Placed};
-use super::scalar;
+use super::scalar::{self, NAME, Switch};
 use super::settings::{Admin, Bind, Hosts, Listener};
-use super::tls;
+use super::tls::{self, TLS};
 use super::yaml::{Node, Value};
 use rustls::ServerConfig;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -71,19 +72,66 @@ impl Written {
     }
 }
 
-/// Reads an item of `listeners`.
-pub(super) fn read(page: &Page, node: &Node) -> Option<Written> {
-    let mut fields = Fields::of(page, node, "a listener")?;
-    let tls_written = fields.has("tls");
-    let name = fields.required(("name", "app"), scalar::name);
-    let bind = fields.required(("bind", "127.0.0.1:8080"), bind);
-    let mode = fields.optional("mode", mode);
-    let hosts_written = fields.has("hosts");
-    let hosts = fields.optional("hosts", hosts);
-    let bearer = fields.optional("bearer", scalar::switch).unwrap_or(false);
-    let unsafe_listen = fields.optional("unsafe_listen", scalar::switch).unwrap_or(false);
-    let tls = fields.optional("tls", tls::read);
-    fields.finish();
+section! {
+    /// One address that callers connect to.
+    struct RawListener, "a listener" {
+        /// Its name, which policies and audit records use.
+        name: Placed<Arc<str>> = NAME, required("app");
+        /// HOST:PORT, unix:PATH or systemd:NAME.
+        bind: Placed<Bind> = BIND, required("127.0.0.1:8080");
+        /// The socket's permissions, in quotes.
+        mode: Placed<u32> = MODE, optional("`\"0660\"`");
+        /// Values of `Host` that are answered, or `any`; required where others can connect.
+        hosts: Hosts = HOSTS, optional("those of this machine, and any on a Unix socket");
+        /// Accept bearer tokens here.
+        bearer: bool = Switch, default(false);
+        /// Accept that nothing but the network proves who calls: only where that encrypts.
+        unsafe_listen: bool = Switch, default(false);
+        /// TLS 1.2 and 1.3; the files may be replaced while the proxy runs.
+        tls: Placed<tls::Written> = TLS, optional("plain HTTP");
+    }
+}
+
+section! {
+    /// Where operators intervene: a Unix socket, so that the file system says who may.
+    struct RawAdmin, "`admin`" {
+        /// The path of a Unix socket, as unix:PATH.
+        bind: Placed<Bind> = ADMIN_BIND, required("unix:/run/mpc-auth-proxy/admin.sock");
+        /// Who may intervene: the socket's permissions, in quotes.
+        mode: Placed<u32> = MODE, optional("`\"0600\"`");
+    }
+}
+
+/// An item of `listeners`.
+pub(super) const LISTENER: Own<Written> = own(read, RawListener::shape);
+/// The section `admin`.
+pub(super) const ADMIN: Own<Admin> = own(admin, RawAdmin::shape);
+/// `HOST:PORT` with a numeric address or `localhost`.
+pub(super) const SOCKET_ADDRESS: Own<Placed<SocketAddr>> =
+    own(socket_address, || Shape::pattern("HOST:PORT", TCP));
+/// Names in `Host`.
+pub(super) const HOSTS: Own<Hosts> = own(hosts, || {
+    let name = Shape::Text { what: "a host name".into(), pattern: HOST, bare: true };
+    Shape::Either(vec![Shape::Words(vec!["any".into()]), Shape::List(name.into())])
+});
+const BIND: Own<Placed<Bind>> = own(bind, || {
+    let unix = Shape::pattern("unix:PATH", UNIX);
+    let systemd = Shape::pattern("systemd:NAME", "^systemd:[!-9;-~]{1,255}$");
+    Shape::Either(vec![Shape::pattern("HOST:PORT", TCP), unix, systemd])
+});
+const ADMIN_BIND: Own<Placed<Bind>> = own(bind, || Shape::pattern("unix:PATH", UNIX));
+const MODE: Own<Placed<u32>> = own(mode, || Shape::Text {
+    what: "octal permissions in quotes".into(),
+    pattern: "^0?[67][0-7][0-7]$",
+    bare: true,
+});
+const TCP: &str = r"^(localhost|[0-9.]+|\[[0-9A-Fa-f:.%]+\]):[0-9]{1,5}$";
+const UNIX: &str = "^unix:.+$";
+const HOST: &str = r"^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])$";
+
+fn read(page: &Page, node: &Node) -> Option<Written> {
+    let RawListener { name, bind, mode, hosts, bearer, unsafe_listen, tls } = RawListener::read(page, node)?;
+    let (hosts_written, tls_written) = (node.get("hosts").is_some(), node.get("tls").is_some());
     let mut written = Written { name, bind, bearer, hosts, tls, accepted: false, may_be_remote: false };
     for_its_kind(page, &mut written, mode);
     let Some(Placed { value, place }) = &written.bind else { return Some(written) };
@@ -129,13 +177,9 @@ fn for_its_kind(page: &Page, written: &mut Written, mode: Option<Placed<u32>>) {
     }
 }
 
-/// Reads `admin`: `{ bind: unix:PATH, mode: "0600" }`.
-pub(super) fn admin(page: &Page, node: &Node) -> Option<Admin> {
-    let mut fields = Fields::of(page, node, "`admin`")?;
-    let socket = fields.required(("bind", "unix:/run/mpc-auth-proxy/admin.sock"), bind);
-    let mode = fields.optional("mode", mode);
-    fields.finish();
-    let Placed { value, place } = socket?;
+fn admin(page: &Page, node: &Node) -> Option<Admin> {
+    let RawAdmin { bind, mode } = RawAdmin::read(page, node)?;
+    let Placed { value, place } = bind?;
     let Bind::Unix { path, .. } = value else {
         let message = "operators intervene through a Unix socket only: its permissions say who may";
         page.error(place, message, "write unix:/run/mpc-auth-proxy/admin.sock");
@@ -144,8 +188,7 @@ pub(super) fn admin(page: &Page, node: &Node) -> Option<Admin> {
     Some(Admin { path, mode: mode.map_or(OWNER_ONLY, |mode| mode.value) })
 }
 
-/// `HOST:PORT` with a numeric address or `localhost`.
-pub(super) fn socket_address(page: &Page, node: &Node) -> Option<Placed<SocketAddr>> {
+fn socket_address(page: &Page, node: &Node) -> Option<Placed<SocketAddr>> {
     let expected = "an address such as 127.0.0.1:8080";
     let hint = "write HOST:PORT: 127.0.0.1:8080 for this machine only, 0.0.0.0:8080 for all";
     if matches!(node.value, Value::Integer(_) | Value::Number) {
@@ -220,7 +263,7 @@ fn mode(page: &Page, node: &Node) -> Option<Placed<u32>> {
     Some(Placed { value: mode?, place: node.place })
 }
 
-pub(super) fn hosts(page: &Page, node: &Node) -> Option<Hosts> {
+fn hosts(page: &Page, node: &Node) -> Option<Hosts> {
     match &node.value {
         Value::Text(text) if text == "any" => return Some(Hosts::Any),
         Value::Text(text) => {

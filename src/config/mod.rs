@@ -12,6 +12,7 @@ mod cloud;
 mod condition;
 mod cover;
 mod credentials;
+mod declare;
 mod decode;
 mod facts;
 mod files;
@@ -19,14 +20,17 @@ mod link;
 mod listener;
 mod page;
 mod policy;
-mod proof;
 mod project;
+mod proof;
 mod proxy;
 mod rate;
 mod report;
 mod rules;
 mod scalar;
+mod schema;
+mod sections;
 mod settings;
+mod sources;
 mod tls;
 mod upstream;
 mod yaml;
@@ -36,7 +40,10 @@ pub use cases::{Case, CaseFile, Expected, UNDETERMINED, cases};
 pub use files::{is_exposed, reason};
 pub use project::{LookupForm, Project, ProjectHeader};
 pub use report::{Place, Problem, Report, Severity};
+pub use schema::{File, schema};
+pub use sections::{AuditSettings, Drain, Limits, LogFormat, LogSettings};
 pub use settings::*;
+pub use upstream::{BreakerSettings, Retries, Stale, UpstreamSettings};
 
 use crate::clock;
 use crate::identity::{CallerId, Callers, Proof};
@@ -44,6 +51,8 @@ use crate::policy::{Policy, Scope};
 use crate::watch::Looks;
 use chrono::{DateTime, Utc};
 use page::{Page, Placed};
+use project::RawProject;
+use proxy::RawProxy;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::sync::Arc;
@@ -125,7 +134,7 @@ fn read(path: &Path, Moment { now, reload }: Moment, report: &mut Report) -> Opt
 }
 
 fn open_policy(page: &Page, written: &proxy::Written) -> Option<Page> {
-    let name = written.policy.as_ref()?;
+    let name = written.keys.policy.as_ref()?;
     let path = page.resolve(&name.value);
     page.depends_on(&path);
     Page::open(&path)
@@ -139,7 +148,7 @@ fn open_policy(page: &Page, written: &proxy::Written) -> Option<Page> {
 /// The policy, of the rules that could be read.
 fn compile(page: &Page, written: &policy::Written, projects: &[Scope]) -> Policy {
     let file = page.name();
-    let rules = written.rules.iter().filter_map(|rule| rule.meaning(&file));
+    let rules = written.rules.iter().filter_map(|rule| rule.value.resolve(rule.place, &file));
     let callers: Vec<CallerId> = written.callers.iter().map(|caller| caller.id.value.clone()).collect();
     let mut hash = hex::encode(Sha256::digest(page.text()));
     hash.truncate(HASH_LENGTH);
@@ -152,31 +161,30 @@ fn settings(proxy: proxy::Written, written: &policy::Written, policy: Policy) ->
     let credentials = proxy
         .credentials
         .into_iter()
-        .map(|written| Some(CredentialSettings { name: written.name.value, source: written.source? }));
+        .map(|found| Some(CredentialSettings { name: found.name.value, source: found.source? }));
     let caller = |caller: &policy::CallerWritten| {
         (caller.id.value.clone(), caller.identify.iter().map(|proof| proof.value.clone()).collect())
     };
-    let project = |project: &project::Written| project.meaning().map(Arc::new);
+    let project = |project: &RawProject| project.resolve().map(Arc::new);
+    let RawProxy { version, listeners, ops, admin, freeze_file, projects, .. } = proxy.keys;
+    let RawProxy { upstream, limits, drain, audit, log, .. } = proxy.keys;
+    version?;
     Some(Settings {
-        listeners: proxy
-            .listeners
-            .iter()
-            .map(|listener| meaning(listener, written))
-            .collect::<Option<_>>()?,
-        tls: proxy.listeners.iter().filter_map(listener::Written::tls).collect(),
-        ops: proxy.ops.map(|ops| ops.value),
-        admin: proxy.admin,
-        freeze_file: proxy.freeze_file,
-        projects: proxy.projects.iter().map(project).collect::<Option<_>>()?,
+        listeners: listeners.iter().map(|listener| meaning(listener, written)).collect::<Option<_>>()?,
+        tls: listeners.iter().filter_map(listener::Written::tls).collect(),
+        ops: ops.map(|ops| ops.value),
+        admin,
+        freeze_file,
+        projects: projects.iter().map(project).collect::<Option<_>>()?,
         credentials: credentials.collect::<Option<_>>()?,
         callers: Callers::new(written.callers.iter().map(caller).collect()),
         caller_limits: written.callers.iter().map(|c| (c.id.value.clone(), c.limits.clone())).collect(),
         policy,
-        upstream: proxy.upstream,
-        limits: proxy.limits,
-        drain: proxy.drain,
-        audit: proxy.audit,
-        log: proxy.log,
+        upstream,
+        limits,
+        drain,
+        audit,
+        log,
     })
 }
 

@@ -10,6 +10,7 @@ use crate::policy::{Glob, GlobError};
 use crate::watch;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
@@ -24,9 +25,13 @@ pub(super) struct Page {
     named: RefCell<Vec<PathBuf>>,
     secrets: RefCell<Vec<Placed<PathBuf>>>,
     reload: bool,
+    only: Extent,
     comparisons: Cell<u32>,
     globs: RefCell<HashSet<Glob>>,
 }
+
+/// The sections of a file of which not all keys matter, by what messages call them, and which keys do.
+pub(super) type Extent = &'static [(&'static str, &'static [&'static str])];
 
 /// A value that was written in the file, and where.
 #[derive(Clone, Debug)]
@@ -58,6 +63,7 @@ impl Page {
             named: RefCell::new(vec![path.to_owned()]),
             secrets: RefCell::default(),
             reload: false,
+            only: &[],
             comparisons: Cell::new(COMPARISONS),
             globs: RefCell::default(),
         }
@@ -133,20 +139,32 @@ impl Page {
         Self { reload, ..self }
     }
 
+    /// The same file, read for a part of what it says.
+    pub(super) fn read_for(self, only: Extent) -> Self {
+        Self { only, ..self }
+    }
+
+    /// The keys of a section that matter. `None`: all.
+    pub(super) fn only(&self, section: &str) -> Option<&'static [&'static str]> {
+        self.only.iter().find(|(name, _)| *name == section).map(|(_, keys)| *keys)
+    }
+
     /// Notes that this file, which is named at that place, holds a secret.
     pub(super) fn names_secret(&self, path: &Path, place: Place) {
         self.secrets.borrow_mut().push(Placed { value: path.to_owned(), place });
     }
 
-    /// Where this file, which holds a secret, was named last.
-    pub(super) fn place_of_secret(&self, path: &Path) -> Option<Place> {
-        self.secrets.borrow().iter().rev().find(|named| named.value == path).map(|named| named.place)
+    /// Where, among those, this file with a secret was named last.
+    pub(super) fn place_of_secret(&self, path: &Path, among: &Range<usize>) -> Option<Place> {
+        let secrets = self.secrets.borrow();
+        let mut named = secrets.get(among.clone())?.iter().rev();
+        named.find(|named| named.value == path).map(|named| named.place)
     }
 
-    /// Whether all files with secrets that were named from there on are there to be read, and not empty.
-    pub(super) fn has_secrets_since(&self, mark: usize) -> bool {
+    /// Whether those files with secrets, by the order in which they were named, are there to be read, and not empty.
+    pub(super) fn has_secrets(&self, among: &Range<usize>) -> bool {
         let there = |path: &Path| fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0);
-        self.secrets.borrow().iter().skip(mark).all(|named| there(&named.value))
+        self.secrets.borrow().get(among.clone()).unwrap_or_default().iter().all(|named| there(&named.value))
     }
 
     /// How many files with secrets were named so far.

@@ -1,15 +1,15 @@
-//! What does `policy.yaml` say? Its callers and rules as they were written, each value read on its own.
+//! The whole of `policy.yaml`: its callers and rules as they were written, each value read on its own.
 //!
 //! Whether names fit together is not asked here: see `link`. Whether a call is allowed is `crate::policy`'s.
 
 use super::condition;
-use super::decode::{Fields, list, named};
-use super::page::{Page, Placed};
-use super::proof;
-use super::proxy::version;
-use super::rate;
+use super::declare::{Kind, Own, Shape, nested, own, section};
+use super::decode::{At, Fields, List, Named, list};
+use super::page::{Extent, Page, Placed};
+use super::proof::PROOF;
+use super::rate::CALLER_LIMITS;
 use super::report::Place;
-use super::scalar;
+use super::scalar::{self, MOMENT, NAME, Text, VERSION, Words};
 use super::yaml::Node;
 use crate::identity::{CallerId, Proof};
 use crate::limit::CallerLimits;
@@ -17,12 +17,65 @@ use crate::policy::{Effect, Field, Glob, Location, Mode, NO_RULE, Rule};
 use chrono::{DateTime, Utc};
 use std::sync::Arc;
 
+section! {
+    /// The policy: who may call, what proves them, and what they may do.
+    pub(super) struct RawPolicy, "policy.yaml" {
+        /// The version of this format.
+        version: () = VERSION, required("1");
+        /// With `observe`, at the start, what would be denied is logged and counted, and nothing is denied.
+        mode: Placed<Mode> = At(MODE), optional("`enforce`");
+        /// Who may call, and what proves them.
+        callers: Vec<(Placed<Arc<str>>, Option<RawCaller>)> = Named("the callers", caller_shape, nested()),
+            several("{ editor-api: { identify: [ { listener: app } ] } }");
+        /// What they may do: what no rule allows is denied, and a rule that denies wins over all that allow.
+        rules: Vec<Placed<RawRule>> = List("a list of rules", At(nested())),
+            several("[ { id: …, effect: allow, callers: […], … } ]");
+    }
+}
+
+section! {
+    /// A service that may call.
+    pub(super) struct RawCaller, "a caller" {
+        /// Any one of these; two that name different callers are a 401.
+        identify: Vec<Placed<Proof>> = List("a list of proofs such as [ { listener: app } ]", PROOF),
+            several("[ { listener: app } ]");
+        /// How much it may ask for.
+        limits: CallerLimits = CALLER_LIMITS, keys("");
+    }
+}
+
+section! {
+    /// A rule. No key that is left out means "any".
+    pub(super) struct RawRule, "a rule" {
+        /// Its name, which records and metrics use.
+        id: Placed<Arc<str>> = RULE_ID, required("editor-cancels");
+        /// What becomes of the calls that it matches.
+        effect: Effect = Words([("allow", Effect::Allow), ("deny", Effect::Deny)]), required("allow");
+        /// Names of callers. In all four lists `*` is any run of characters, and `?` one.
+        callers: Vec<Placed<Glob>> = GLOBS, several("[editor-api]");
+        /// Actions of Huawei's IAM.
+        actions: Vec<Placed<Glob>> = GLOBS, several("[mpc:editingTask:delete]");
+        /// Names or ids of projects.
+        projects: Vec<Placed<Glob>> = GLOBS, several("[media-prod]");
+        /// Ids of jobs, which the cloud makes: mostly all of them.
+        jobs: Vec<Placed<Glob>> = JOBS, several("[\"*\"]");
+        /// Operators and keys of Huawei's IAM 5.0: all must hold.
+        condition: condition::Written = condition::CONDITION, keys("");
+        /// From its first moment on (UTC) this rule matches nothing.
+        expires: Placed<DateTime<Utc>> = At(MOMENT), optional("");
+        /// Whether the rule is applied, or only logged and counted.
+        mode: Placed<Mode> = At(MODE), optional("`enforce`");
+        /// What an audit should know about this rule.
+        reason: String = Text("text"), optional("");
+    }
+}
+
 /// `policy.yaml` as it was written. What could not be read is missing and reported.
 #[derive(Default)]
 pub(super) struct Written {
     pub(super) mode: Option<Placed<Mode>>,
     pub(super) callers: Vec<CallerWritten>,
-    pub(super) rules: Vec<RuleWritten>,
+    pub(super) rules: Vec<Placed<RawRule>>,
 }
 
 /// A caller as it was written.
@@ -32,22 +85,7 @@ pub(super) struct CallerWritten {
     pub(super) limits: CallerLimits,
 }
 
-/// A rule as it was written.
-pub(super) struct RuleWritten {
-    pub(super) id: Option<Placed<Arc<str>>>,
-    pub(super) effect: Option<Effect>,
-    pub(super) callers: Vec<Placed<Glob>>,
-    pub(super) actions: Vec<Placed<Glob>>,
-    pub(super) projects: Vec<Placed<Glob>>,
-    pub(super) jobs: Vec<Placed<Glob>>,
-    pub(super) condition: condition::Written,
-    pub(super) expires: Option<Placed<DateTime<Utc>>>,
-    pub(super) mode: Option<Placed<Mode>>,
-    pub(super) reason: Option<String>,
-    pub(super) place: Place,
-}
-
-impl RuleWritten {
+impl RawRule {
     /// Whether all of it could be read.
     pub(super) fn is_readable(&self) -> bool {
         self.id.is_some() && self.effect.is_some()
@@ -65,7 +103,7 @@ impl RuleWritten {
     }
 
     /// What it means, where all of it could be read.
-    pub(super) fn meaning(&self, file: &Arc<str>) -> Option<Rule> {
+    pub(super) fn resolve(&self, place: Place, file: &Arc<str>) -> Option<Rule> {
         let globs = |globs: &[Placed<Glob>]| globs.iter().map(|glob| glob.value.clone()).collect();
         Some(Rule {
             id: self.id.as_ref()?.value.to_string(),
@@ -77,65 +115,50 @@ impl RuleWritten {
             condition: self.condition.condition.clone(),
             expires: self.expires.as_ref().map(|expires| expires.value),
             mode: self.mode.as_ref().map(|mode| mode.value).unwrap_or_default(),
-            location: Location { file: Arc::clone(file), line: self.place.line.into() },
+            location: Location { file: Arc::clone(file), line: place.line.into() },
             reason: self.reason.clone(),
         })
     }
 }
 
 /// Reads the whole file.
-pub(super) fn read(page: &Page, root: Node<'_>) -> Option<Written> {
-    read_with(page, root, caller)
-}
-
-/// Reads the rules, and of the callers their names only: how they prove themselves, and the files that takes,
-/// is left to whoever runs the proxy.
-pub(super) fn read_rules(page: &Page, root: Node<'_>) -> Option<Written> {
-    read_with(page, root, |page, name, _| {
-        Some(CallerWritten { id: caller_id(page, name)?, identify: vec![], limits: CallerLimits::default() })
-    })
-}
-
-fn read_with(
-    page: &Page,
-    mut root: Node<'_>,
-    caller: impl Fn(&Page, &Placed<Arc<str>>, &Node) -> Option<CallerWritten>,
-) -> Option<Written> {
+pub(super) fn read(page: &Page, mut root: Node<'_>) -> Option<Written> {
     let nodes = root.take_items("rules");
-    let had_rules = !nodes.is_empty();
+    let read = !nodes.is_empty();
     let mut rules = Vec::with_capacity(nodes.len());
     for node in nodes {
-        rules.extend(rule(page, &node));
+        rules.extend(At(nested()).read(page, &node));
     }
-    let mut fields = Fields::of(page, &root, "policy.yaml")?;
-    fields.required(("version", "1"), version);
-    let mode = fields.optional("mode", mode);
-    let callers =
-        fields.required(("callers", "{ editor-api: { identify: [ { listener: app } ] } }"), |page, node| {
-            let all = named(page, node, "the callers");
-            Some(all.iter().filter_map(|(name, node)| caller(page, name, node)).collect())
-        });
-    fields.required(("rules", "[ { id: …, effect: allow, callers: […], … } ]"), |page, node| {
-        // Only what is no list of rules is still there.
-        if !had_rules {
-            list(page, node, "a list of rules");
-        }
-        Some(())
+    let fields = Fields::of::<RawPolicy>(page, &root)?;
+    // What is left of them would be an empty list.
+    let fields = if read { fields.without("rules") } else { fields };
+    let RawPolicy { version: _version, mode, callers, rules: _rules } = fields.read();
+    let callers = callers.into_iter().filter_map(|(name, caller)| {
+        let (id, RawCaller { identify, limits }) = (caller_id(page, &name), caller?);
+        Some(CallerWritten { id: id?, identify, limits })
     });
-    fields.finish();
-    Some(Written { mode, callers: callers.unwrap_or_default(), rules })
+    Some(Written { mode, callers: callers.collect(), rules })
 }
 
-fn caller(page: &Page, name: &Placed<Arc<str>>, node: &Node) -> Option<CallerWritten> {
-    let id = caller_id(page, name);
-    let mut fields = Fields::of(page, node, "a caller")?;
-    let proofs = fields.required(("identify", "[ { listener: app } ]"), |page, node| {
-        Some(list(page, node, "a list of proofs such as [ { listener: app } ]").iter())
-    });
-    let identify = proofs.into_iter().flatten().filter_map(|node| proof::read(page, node)).collect();
-    let limits = fields.optional("limits", rate::caller).unwrap_or_default();
-    fields.finish();
-    Some(CallerWritten { id: id?, identify, limits })
+/// What is read of the file for its rules: of the callers their names only. How they prove themselves, and the files that
+/// takes, is left to whoever runs the proxy.
+pub(super) const RULES: Extent = &[("a caller", &[])];
+
+const RULE_ID: Own<Placed<Arc<str>>> = own(rule_id, || Shape::Text {
+    what: "a name".into(),
+    pattern: "^(?!_default$)[A-Za-z0-9_-]{1,64}$",
+    bare: true,
+});
+const MODE: Words<2, Mode> = Words([("enforce", Mode::Enforce), ("observe", Mode::Observe)]);
+const GLOBS: Own<Vec<Placed<Glob>>> = own(globs, || globs_of("^[!-~]+$"));
+const JOBS: Own<Vec<Placed<Glob>>> = own(globs, || globs_of("^[A-Za-z0-9_*?-]+$"));
+
+fn globs_of(pattern: &'static str) -> Shape {
+    Shape::List(Shape::Text { what: "a pattern".into(), pattern, bare: true }.into())
+}
+
+fn caller_shape() -> Shape {
+    Shape::Text { what: "a name".into(), pattern: "^[A-Za-z0-9.-][A-Za-z0-9._-]{0,63}$", bare: true }
 }
 
 fn caller_id(page: &Page, name: &Placed<Arc<str>>) -> Option<Placed<CallerId>> {
@@ -147,41 +170,13 @@ fn caller_id(page: &Page, name: &Placed<Arc<str>>) -> Option<Placed<CallerId>> {
         .ok()
 }
 
-fn rule(page: &Page, node: &Node) -> Option<RuleWritten> {
-    let mut fields = Fields::of(page, node, "a rule")?;
-    let rule = RuleWritten {
-        id: fields.required(("id", "editor-cancels"), rule_id),
-        effect: fields.required(("effect", "allow"), |page, node| {
-            scalar::choice(page, node, &[("allow", Effect::Allow), ("deny", Effect::Deny)])
-        }),
-        callers: fields.required(("callers", "[editor-api]"), globs).unwrap_or_default(),
-        actions: fields.required(("actions", "[mpc:editingTask:delete]"), globs).unwrap_or_default(),
-        projects: fields.required(("projects", "[media-prod]"), globs).unwrap_or_default(),
-        jobs: fields.required(("jobs", "[\"*\"]"), globs).unwrap_or_default(),
-        condition: fields.optional("condition", condition::read).unwrap_or_default(),
-        expires: fields.optional("expires", |page, node| {
-            scalar::moment(page, node).map(|value| Placed { value, place: node.place })
-        }),
-        mode: fields.optional("mode", mode),
-        reason: fields.optional("reason", |page, node| Some(scalar::text(page, node, "text")?.to_owned())),
-        place: node.place,
-    };
-    fields.finish();
-    Some(rule)
-}
-
 fn rule_id(page: &Page, node: &Node) -> Option<Placed<Arc<str>>> {
-    let id = scalar::name(page, node)?;
+    let id = NAME.read(page, node)?;
     if *id.value == *NO_RULE {
         let message = format!("`{NO_RULE}` is what metrics call it when no rule decides");
         page.error(id.place, message, "choose another name");
     }
     Some(id)
-}
-
-fn mode(page: &Page, node: &Node) -> Option<Placed<Mode>> {
-    let words = [Mode::Enforce, Mode::Observe].map(|mode| (mode.as_str(), mode));
-    scalar::choice(page, node, &words).map(|value| Placed { value, place: node.place })
 }
 
 fn globs(page: &Page, node: &Node) -> Option<Vec<Placed<Glob>>> {

@@ -1,18 +1,17 @@
-//! What does a project in `proxy.yaml` say, and what does it mean?
+//! An item of `projects`, and what it means.
 //!
 //! Whether its names fit the others is not asked here: see `link`.
 
 use super::cloud;
-use super::decode::Fields;
+use super::declare::{Own, Section, Shape, own, section};
 use super::page::{Page, Placed};
-use super::proxy::{self, EXAMPLE_ENDPOINT};
-use super::rate;
-use super::scalar;
+use super::rate::RATE;
+use super::scalar::{self, NAME, Switch, Words};
 use super::yaml::Node;
 use crate::limit::Rate;
 use crate::operation::{CREATE, Form, is_served};
 use crate::policy::Scope;
-use crate::upstream::Endpoint;
+use crate::upstream::{Endpoint, EndpointError};
 use std::sync::Arc;
 
 /// One Huawei Cloud project.
@@ -50,40 +49,53 @@ pub enum ProjectHeader {
 }
 
 /// Which version of the cloud's interface jobs are looked up by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookupForm {
     /// Its answer carries every fact.
-    #[default]
     V1,
     /// Its answer carries the word and the status of a job only.
     V2,
 }
 
-/// A project as it was written.
-pub(super) struct Written {
-    pub(super) name: Option<Placed<Arc<str>>>,
-    pub(super) id: Option<Placed<Arc<str>>>,
-    pub(super) credential: Option<Placed<Arc<str>>>,
-    pub(super) endpoint: Option<Endpoint>,
-    project_header: ProjectHeader,
-    cancel_form: Option<Form>,
-    rate_limit: Option<Rate>,
-    pub(super) lookup_form: LookupForm,
-    stamp_owner: bool,
+section! {
+    /// One Huawei Cloud project.
+    pub(super) struct RawProject, "a project" {
+        /// What callers and policies may call it.
+        name: Placed<Arc<str>> = NAME, required("media-prod");
+        /// Its id, which is what is sent.
+        id: Placed<Arc<str>> = NAME, required("0a1b2c3d4e5f60718293a4b5c6d7e8f9");
+        /// Where its requests go.
+        endpoint: Placed<Endpoint> = ENDPOINT, required(EXAMPLE_ENDPOINT);
+        /// The name of the credential that signs them.
+        credential: Placed<Arc<str>> = NAME, required("prod");
+        /// X-Project-Id has the hyphen, X-Project_Id the underscore.
+        project_header: ProjectHeader = Words(HEADERS), default(ProjectHeader::Both);
+        /// The URL to send.
+        cancel_form: Form = Words([("path", Form::Path), ("query", Form::Query), ("v1", Form::V1)]),
+            optional("the caller's");
+        /// Accept http:// to another machine: for test servers only.
+        unsafe_plaintext: bool = Switch, default(false), reloaded;
+        /// Calls of all callers together: N/s, N/min, N/h or N/day.
+        rate_limit: Rate = RATE, optional("no limit"), reloaded;
+        /// How a job is looked up; answers of v2 have `user_data` and the status only.
+        lookup_form: LookupForm = Words([("v1", LookupForm::V1), ("v2", LookupForm::V2)]), default(LookupForm::V1);
+        /// Create jobs in the name of their caller: this version creates none, and says so.
+        stamp_owner: bool = Switch, default(false);
+    }
 }
 
-impl Written {
+impl RawProject {
     /// Its name and id, where both could be read.
     pub(super) fn scope(&self) -> Option<Scope> {
         Some(Scope { name: self.name.as_ref()?.value.clone(), id: self.id.as_ref()?.value.clone() })
     }
 
     /// What it means, where all of it could be read.
-    pub(super) fn meaning(&self) -> Option<Project> {
+    pub(super) fn resolve(&self) -> Option<Project> {
         Some(Project {
             name: self.name.as_ref()?.value.clone(),
             id: self.id.as_ref()?.value.clone(),
-            endpoint: self.endpoint.clone()?,
+            endpoint: self.endpoint.as_ref()?.value.clone(),
             credential: self.credential.as_ref()?.value.clone(),
             project_header: self.project_header,
             cancel_form: self.cancel_form,
@@ -94,66 +106,63 @@ impl Written {
     }
 }
 
-/// What it does it does to creates.
-fn stamp_owner(page: &Page, node: &Node) -> Option<bool> {
-    let stamps = scalar::switch(page, node)?;
-    if stamps && !is_served(CREATE) {
-        let message = "this version creates no jobs, so it has none to stamp";
-        page.warning(node.place, message, "leave it out until there is a version that does");
-    }
-    Some(stamps)
-}
+/// A project.
+pub(super) const PROJECT: Own<RawProject> = own(project, RawProject::shape);
 
-/// Reads one.
-pub(super) fn read(page: &Page, node: &Node) -> Option<Written> {
-    let mut fields = Fields::of(page, node, "a project")?;
-    let name = fields.required(("name", "media-prod"), scalar::name);
-    let id = fields.required(("id", "0a1b2c3d4e5f60718293a4b5c6d7e8f9"), scalar::name);
-    let endpoint = fields
-        .required(("endpoint", EXAMPLE_ENDPOINT), |page, node| proxy::endpoint(page, node, EXAMPLE_ENDPOINT));
-    let credential = fields.required(("credential", "prod"), scalar::name);
-    let project_header = fields.optional("project_header", |page, node| {
-        let words = [
-            ("both", ProjectHeader::Both),
-            ("hyphen", ProjectHeader::Hyphen),
-            ("underscore", ProjectHeader::Underscore),
-        ];
-        scalar::choice(page, node, &words)
-    });
-    let cancel_form = fields.optional("cancel_form", |page, node| {
-        scalar::choice(page, node, &[("path", Form::Path), ("query", Form::Query), ("v1", Form::V1)])
-    });
-    let unsafe_plaintext = fields.optional("unsafe_plaintext", scalar::switch).unwrap_or(false);
-    let rate_limit = fields.optional("rate_limit", rate::rate);
-    let lookup_form = fields.optional("lookup_form", |page, node| {
-        scalar::choice(page, node, &[("v1", LookupForm::V1), ("v2", LookupForm::V2)])
-    });
-    let stamp_owner = fields.optional("stamp_owner", stamp_owner).unwrap_or(false);
-    fields.finish();
-    if let Some(Placed { value, place }) = &endpoint
-        && !(value.tls() || value.is_loopback() || unsafe_plaintext)
-    {
-        let message = "over http:// everyone on the way can read and change what is sent";
-        page.error(*place, message, "write https://, or accept it with `unsafe_plaintext: true`");
-    }
-    if let Some(Placed { value, place }) = &endpoint {
+fn project(page: &Page, node: &Node) -> Option<RawProject> {
+    let project = RawProject::read(page, node)?;
+    if let Some(Placed { value, place }) = &project.endpoint {
+        if !(value.tls() || value.is_loopback() || project.unsafe_plaintext) {
+            let message = "over http:// everyone on the way can read and change what is sent";
+            page.error(*place, message, "write https://, or accept it with `unsafe_plaintext: true`");
+        }
         cloud::endpoint(page, *place, value);
     }
-    if let Some(Placed { value, place }) = &id {
+    if let Some(Placed { value, place }) = &project.id {
         cloud::project_id(page, *place, value);
     }
-    let endpoint = endpoint.map(|endpoint| endpoint.value);
-    let project_header = project_header.unwrap_or(ProjectHeader::Both);
-    let lookup_form = lookup_form.unwrap_or_default();
-    Some(Written {
-        name,
-        id,
-        credential,
-        endpoint,
-        project_header,
-        cancel_form,
-        rate_limit,
-        lookup_form,
-        stamp_owner,
-    })
+    if project.stamp_owner && !is_served(CREATE) {
+        let message = "this version creates no jobs, so it has none to stamp";
+        let place = node.get("stamp_owner").map_or(node.place, |node| node.place);
+        page.warning(place, message, "leave it out until there is a version that does");
+    }
+    Some(project)
 }
+
+/// The endpoint of MPC.
+const ENDPOINT: Own<Placed<Endpoint>> =
+    own(|page, node| endpoint(page, node, EXAMPLE_ENDPOINT), || endpoint_shape(EXAMPLE_ENDPOINT));
+
+/// What an endpoint may be.
+pub(super) fn endpoint_shape(example: &str) -> Shape {
+    Shape::pattern(&format!("an endpoint such as {example}"), "^https?://[^\\s/?#@]+/?$")
+}
+
+/// An endpoint; the example is one of its kind.
+pub(super) fn endpoint(page: &Page, node: &Node, example: &str) -> Option<Placed<Endpoint>> {
+    let text = scalar::text(page, node, &format!("an endpoint such as {example}"))?;
+    let error = match Endpoint::parse(text) {
+        Ok(endpoint) => return Some(Placed { value: endpoint, place: node.place }),
+        Err(error) => error,
+    };
+    let hint = match error {
+        EndpointError::Scheme if !text.contains("://") => format!("write https://{text}"),
+        EndpointError::Scheme
+        | EndpointError::MoreThanOrigin
+        | EndpointError::Host
+        | EndpointError::Address
+        | EndpointError::Label
+        | EndpointError::Port => {
+            format!("for instance {example}")
+        }
+    };
+    page.error(node.place, error.to_string(), hint);
+    None
+}
+
+const HEADERS: [(&str, ProjectHeader); 3] = [
+    ("both", ProjectHeader::Both),
+    ("hyphen", ProjectHeader::Hyphen),
+    ("underscore", ProjectHeader::Underscore),
+];
+const EXAMPLE_ENDPOINT: &str = "https://mpc.cn-north-4.myhuaweicloud.com";

@@ -1,82 +1,165 @@
-//! What does an item of `identify` say? Exactly one proof, with everything it takes to check it.
+//! An item of `identify`: exactly one proof, with everything it takes to check it.
 
 use nix::unistd::{Group, User};
 
-use super::decode::Fields;
+use super::declare::{Kind, Own, Rule, Section, Shape, own, section};
+use super::decode::{At, Fields};
 use super::files;
 use super::page::{Page, Placed};
-use super::scalar;
-use super::yaml::Node;
-use crate::identity::{DnsName, NameError, Proof, ServiceAccount, Signer, SpiffeId, is_no_group, is_nobody};
+use super::scalar::{self, Count, NAME, Switch, Text, count};
+use super::yaml::{Node, Value};
+use crate::identity::{
+    DnsName, KeySet, NameError, Proof, ServiceAccount, Signer, SpiffeId, TokenDigest, is_no_group, is_nobody,
+};
+use crate::secret::Secret;
 use crate::signing::{Part, SigningKey};
+use std::sync::Arc;
 
-/// Reads an item of `identify`.
-pub(super) fn read(page: &Page, node: &Node) -> Option<Placed<Proof>> {
-    let mut fields = Fields::of(page, node, "a proof")?;
+section! {
+    /// What proves a caller: exactly one thing.
+    struct RawProof, "a proof", [Rule::One] {
+        /// Whoever can reach that listener.
+        listener: Proof = own(listener, scalar::name_shape), optional("");
+        /// Who made the socket at the other end of a loopback connection.
+        loopback: Proof = own(loopback, RawLoopback::shape), optional("");
+        /// Who is at the other end of the Unix socket.
+        unix: Proof = own(unix, RawUnix::shape), optional("");
+        /// A token, on listeners with `bearer: true`.
+        bearer: Proof = own(bearer, RawBearer::shape), optional("");
+        /// A projected token of a Kubernetes service account, on listeners with `bearer: true`.
+        service_account: Proof = own(service_account, RawServiceAccount::shape), optional("");
+        /// A signature of Huawei's SDK, by a key pair made up for this proxy.
+        sdk_signature: Proof = own(sdk_signature, RawSignature::shape), optional("");
+        /// One of the DNS names of the client certificate, whole.
+        dns: Proof = own(dns, || Shape::Text { what: "a DNS name".into(), pattern: "^[^*]+$", bare: true }),
+            optional("");
+        /// The one URI name of the client certificate.
+        spiffe: Proof = own(spiffe, || Shape::pattern("a SPIFFE id", "^spiffe://[^/*]+/[^*]+$")),
+            optional("");
+    }
+}
+
+section! {
+    /// Who made the socket at the other end of a loopback connection.
+    struct RawLoopback, "`loopback`" {
+        /// The number of the user.
+        uid: u32 = UID, required("1001");
+    }
+}
+
+section! {
+    /// Who is at the other end of a Unix socket: where both are given, both must match.
+    struct RawUnix, "`unix`", [Rule::Some, Rule::NotBoth("uid", "user"), Rule::NotBoth("gid", "group")] {
+        /// The number of the user.
+        uid: u32 = UID, optional("any user");
+        /// The name of the user on this machine.
+        user: u32 = own(user, || Shape::text("the name of a user")), optional("any user");
+        /// The number of the group.
+        gid: u32 = own(|page, node| known_group(page, node, ID.read(page, node)?), || ID.shape()),
+            optional("any group");
+        /// The name of the group on this machine.
+        group: u32 = own(group, || Shape::text("the name of a group")), optional("any group");
+    }
+}
+
+section! {
+    /// A token of its own, on listeners with `bearer: true`.
+    struct RawBearer, "`bearer`" {
+        /// What `printf %s "$TOKEN" | sha256sum` prints.
+        sha256_file: TokenDigest = own(|page, node| files::watched(page, node, files::sha256), files::path_shape),
+            required("PATH");
+    }
+}
+
+section! {
+    /// A projected token of a Kubernetes service account, on listeners with `bearer: true`.
+    struct RawServiceAccount, "`service_account`" {
+        /// The namespace of the account.
+        namespace: Placed<String> = At(Text("the name of a namespace")), required("media");
+        /// The name of the account.
+        name: Placed<String> = At(Text("the name of a service account")), required("oncall");
+        /// The token's `audience` in the pod's volume.
+        audience: String = Text("an audience"), required("mpc-auth-proxy");
+        /// Who issued the token.
+        issuer: String = Text("the URL of an issuer"), optional("`https://kubernetes.default.svc.cluster.local`");
+        /// What `kubectl get --raw /openid/v1/jwks` prints.
+        jwks_file: Arc<KeySet> = own(|page, node| files::watched(page, node, files::key_set), files::path_shape),
+            required("jwks.json");
+    }
+}
+
+section! {
+    /// A signature of Huawei's SDK, by a key pair made up for this proxy.
+    struct RawSignature, "`sdk_signature`" {
+        /// The access key, which says whose signature it is.
+        access_key: Placed<String> = At(Text("an access key")), required("EDITORAPI0001");
+        /// The file of the secret key.
+        secret_key_file: Placed<Secret> = SECRET_KEY, required("PATH");
+        /// Refuse signatures that do not cover `Host`, as those of Go's SDK.
+        require_signed_host: bool = Switch, optional("`false`");
+    }
+}
+
+/// An item of `identify`.
+pub(super) const PROOF: Own<Placed<Proof>> = own(read, RawProof::shape);
+/// The number of a user or a group.
+const ID: Count<u32> = count(0..=u32::MAX - 1);
+const UID: Own<u32> = own(|page, node| known_user(page, node, ID.read(page, node)?), || ID.shape());
+const SECRET_KEY: Own<Placed<Secret>> = own(
+    |page, node| Some(Placed { value: files::watched(page, node, files::secret_text)?, place: node.place }),
+    files::path_shape,
+);
+
+fn read(page: &Page, node: &Node) -> Option<Placed<Proof>> {
+    let fields = Fields::of::<RawProof>(page, node)?;
     let written = fields.count();
-    let proofs = [
-        fields.optional("listener", at(listener)),
-        fields.optional("loopback", at(loopback)),
-        fields.optional("unix", at(unix)),
-        fields.optional("bearer", at(bearer)),
-        fields.optional("service_account", at(service_account)),
-        fields.optional("sdk_signature", at(sdk_signature)),
-        fields.optional("dns", at(dns)),
-        fields.optional("spiffe", at(spiffe)),
-    ];
-    fields.finish();
+    let RawProof { listener, loopback, unix, bearer, service_account, sdk_signature, dns, spiffe } =
+        fields.read();
     if written != 1 {
-        let hint = "write one of listener, loopback, unix, bearer, service_account, sdk_signature, dns, spiffe in \
-                    each item; several items are alternatives";
+        let all = RawProof::NAMES.join(", ");
+        let hint = format!("write one of {all} in each item; several items are alternatives");
         page.error(node.place, "a proof is exactly one thing", hint);
         return None;
     }
-    proofs.into_iter().flatten().next()
-}
-
-/// The proof with its place.
-fn at<R>(read: R) -> impl FnOnce(&Page, &Node) -> Option<Placed<Proof>>
-where
-    R: FnOnce(&Page, &Node) -> Option<Proof>,
-{
-    |page, node| read(page, node).map(|value| Placed { value, place: node.place })
+    let proofs = [listener, loopback, unix, bearer, service_account, sdk_signature, dns, spiffe];
+    let value = proofs.into_iter().flatten().next()?;
+    let place = RawProof::NAMES.iter().find_map(|key| node.get(key)).map_or(node.place, |node| node.place);
+    Some(Placed { value, place })
 }
 
 fn listener(page: &Page, node: &Node) -> Option<Proof> {
-    scalar::name(page, node).map(|name| Proof::Listener(name.value))
+    NAME.read(page, node).map(|name| Proof::Listener(name.value))
 }
 
 fn loopback(page: &Page, node: &Node) -> Option<Proof> {
-    let mut fields = Fields::of(page, node, "`loopback`")?;
-    let uid = fields.required(("uid", "1001"), |page, node| known_user(page, node, number(page, node)?));
-    fields.finish();
+    let RawLoopback { uid } = RawLoopback::read(page, node)?;
     Some(Proof::Loopback { uid: uid? })
 }
 
 fn unix(page: &Page, node: &Node) -> Option<Proof> {
-    let mut fields = Fields::of(page, node, "`unix`")?;
-    let none_or_two = |fields: &Fields<'_>, id, name| fields.has(id) && fields.has(name);
-    if fields.count() == 0 || none_or_two(&fields, "uid", "user") || none_or_two(&fields, "gid", "group") {
+    let has = |key| node.get(key).is_some();
+    let (names_user, names_group) = (has("uid") || has("user"), has("gid") || has("group"));
+    let both = has("uid") && has("user") || has("gid") && has("group");
+    if matches!(node.value, Value::Map(_)) && (both || !(names_user || names_group)) {
         let message = "`unix` names a user (uid or user), a group (gid or group), or one of each";
         page.error(node.place, message, "for instance { uid: 1001 }");
         return None;
     }
-    let names_user = fields.has("uid") || fields.has("user");
-    let names_group = fields.has("gid") || fields.has("group");
-    let uid = fields.optional("uid", |page, node| known_user(page, node, number(page, node)?)).or(fields
-        .optional("user", |page, node| {
-            let find = |name: &str| User::from_name(name).map(|user| user.map(|user| user.uid.as_raw()));
-            known_user(page, node, account(page, node, ("user", "uid"), find)?)
-        }));
-    let gid = fields.optional("gid", |page, node| known_group(page, node, number(page, node)?)).or(fields
-        .optional("group", |page, node| {
-            let find = |name: &str| Group::from_name(name).map(|group| group.map(|group| group.gid.as_raw()));
-            known_group(page, node, account(page, node, ("group", "gid"), find)?)
-        }));
-    fields.finish();
+    let RawUnix { uid, user, gid, group } = RawUnix::read(page, node)?;
+    let (uid, gid) = (uid.or(user), gid.or(group));
     // A part that could not be read must not leave a proof that asks for less and resembles another caller's.
     let complete = names_user == uid.is_some() && names_group == gid.is_some();
     complete.then_some(Proof::Unix { uid, gid })
+}
+
+fn user(page: &Page, node: &Node) -> Option<u32> {
+    let find = |name: &str| User::from_name(name).map(|user| user.map(|user| user.uid.as_raw()));
+    known_user(page, node, account(page, node, ("user", "uid"), find)?)
+}
+
+fn group(page: &Page, node: &Node) -> Option<u32> {
+    let find = |name: &str| Group::from_name(name).map(|group| group.map(|group| group.gid.as_raw()));
+    known_group(page, node, account(page, node, ("group", "gid"), find)?)
 }
 
 /// In a user namespace everybody from outside of it has this id.
@@ -96,10 +179,6 @@ fn known_group(page: &Page, node: &Node, gid: u32) -> Option<u32> {
     (!is_no_group(gid)).then_some(gid)
 }
 
-fn number(page: &Page, node: &Node) -> Option<u32> {
-    u32::try_from(scalar::count(page, node, 0..=u64::from(u32::MAX - 1))?).ok()
-}
-
 fn account(
     page: &Page,
     node: &Node,
@@ -116,43 +195,28 @@ fn account(
 }
 
 fn bearer(page: &Page, node: &Node) -> Option<Proof> {
-    let mut fields = Fields::of(page, node, "`bearer`")?;
-    let sha256 =
-        fields.required(("sha256_file", "PATH"), |page, node| files::watched(page, node, files::sha256));
-    fields.finish();
-    Some(Proof::Bearer(sha256?))
+    let RawBearer { sha256_file } = RawBearer::read(page, node)?;
+    Some(Proof::Bearer(sha256_file?))
 }
 
 fn service_account(page: &Page, node: &Node) -> Option<Proof> {
-    let text = |what: &'static str| {
-        move |page: &Page, node: &Node| Some(Box::<str>::from(scalar::text(page, node, what)?))
-    };
-    let mut fields = Fields::of(page, node, "`service_account`")?;
-    let issuer_written = fields.has("issuer");
-    let placed =
-        |what: &'static str| move |page: &Page, node: &Node| Some((text(what)(page, node)?, node.place));
-    let namespace = fields.required(("namespace", "media"), placed("the name of a namespace"));
-    let name = fields.required(("name", "oncall"), placed("the name of a service account"));
-    let audience = fields.required(("audience", "mpc-auth-proxy"), text("an audience"));
-    let issuer = fields.optional("issuer", text("the URL of an issuer"));
-    let keys =
-        fields.required(("jwks_file", "jwks.json"), |page, node| files::watched(page, node, files::key_set));
-    fields.finish();
+    let RawServiceAccount { namespace, name, audience, issuer, jwks_file } =
+        RawServiceAccount::read(page, node)?;
     for (written, what) in [(&namespace, "namespace"), (&name, "service account")] {
-        if let Some((text, place)) = written
+        if let Some(Placed { value: text, place }) = written
             && !is_kubernetes_name(text)
         {
             let message = format!("Kubernetes has no {what} `{text}`, so no token is of it");
             page.warning(*place, message, "names are compared as they are: write one, without wildcards");
         }
     }
-    let issuer = if issuer_written { issuer? } else { DEFAULT_ISSUER.into() };
+    let issuer = if node.get("issuer").is_some() { issuer? } else { DEFAULT_ISSUER.into() };
     Some(Proof::ServiceAccount(ServiceAccount {
-        namespace: namespace?.0,
-        name: name?.0,
-        audience: audience?,
-        issuer,
-        keys: keys?,
+        namespace: namespace?.value.into(),
+        name: name?.value.into(),
+        audience: audience?.into(),
+        issuer: issuer.into(),
+        keys: jwks_file?,
     }))
 }
 
@@ -163,19 +227,12 @@ fn is_kubernetes_name(text: &str) -> bool {
 }
 
 fn sdk_signature(page: &Page, node: &Node) -> Option<Proof> {
-    let mut fields = Fields::of(page, node, "`sdk_signature`")?;
-    let access_key = fields.required(("access_key", "EDITORAPI0001"), |page, node| {
-        Some((scalar::text(page, node, "an access key")?, node.place))
-    });
-    let secret_key = fields.required(("secret_key_file", "PATH"), |page, node| {
-        Some((files::watched(page, node, files::secret_text)?, node.place))
-    });
-    let host_written = fields.has("require_signed_host");
-    let require_signed_host = fields.optional("require_signed_host", scalar::switch);
-    fields.finish();
+    let RawSignature { access_key, secret_key_file, require_signed_host } = RawSignature::read(page, node)?;
+    let host_written = node.get("require_signed_host").is_some();
     let require_signed_host = if host_written { require_signed_host? } else { false };
-    let ((access_key, access_place), (secret_key, secret_place)) = (access_key?, secret_key?);
-    SigningKey::new(access_key, &secret_key, None)
+    let Placed { value: access_key, place: access_place } = access_key?;
+    let Placed { value: secret_key, place: secret_place } = secret_key_file?;
+    SigningKey::new(&access_key, &secret_key, None)
         .map(|key| Proof::SdkSignature(Signer { key, require_signed_host }))
         .map_err(|error| {
             let place = match error.part() {

@@ -1,281 +1,114 @@
-//! What does `proxy.yaml` say? Its sections as they were written, each value read on its own.
+//! The whole of `proxy.yaml`: its sections as they were written, each value read on its own.
 //!
 //! Whether names fit together is not asked here: see `link`.
 
 use super::alone::Addresses;
-use super::credentials;
-use super::decode::{Fields, list};
+use super::credentials::{self, CREDENTIAL, Credential, RawCredential};
+use super::declare::{Own, Section, nested, own, section};
+use super::decode::{At, List, Named};
 use super::files;
-use super::listener;
-use super::page::{Page, Placed};
-use super::project;
-use super::scalar;
-use super::settings::*;
-use super::upstream;
-use super::yaml::{Node, Value};
-use crate::audit::{RecordedFacts, Target, WhenBlocked};
-use crate::operation::LARGEST_ANSWER;
+use super::listener::{self, ADMIN, HOSTS, LISTENER};
+use super::page::{Extent, Page, Placed};
+use super::project::{PROJECT, RawProject};
+use super::scalar::{self, Text, VERSION};
+use super::sections::{AUDIT, AuditSettings, Drain, Limits, LogSettings};
+use super::settings::{Admin, Hosts, Ops};
+use super::upstream::UpstreamSettings;
+use super::yaml::Node;
 use crate::policy::Scope;
-use crate::upstream::{Endpoint, EndpointError};
-use std::ops::RangeInclusive;
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
-use tracing::Level;
+use std::sync::Arc;
+
+section! {
+    /// The configuration of the proxy: where callers connect, what they may ask for, and with which keys that is sent.
+    pub(super) struct RawProxy, "proxy.yaml" {
+        /// The version of this format.
+        version: () = VERSION, required("1");
+        /// The file with the callers and what they may do.
+        policy: Placed<String> = At(Text("the path of a file")), required("policy.yaml"), reloaded;
+        /// Where callers connect.
+        listeners: Vec<listener::Written> = List("a list of listeners", LISTENER),
+            several("[ { name: app, bind: 127.0.0.1:8080 } ]");
+        /// Health, metrics and status, read-only.
+        ops: Placed<Ops> = own(ops, RawOps::shape), optional("none");
+        /// For operators: freeze, reload, stop.
+        admin: Admin = ADMIN, optional("none");
+        /// While it is there, calls are refused: all, or those of {"callers":[…]}. In a folder of its own `freeze` writes it.
+        freeze_file: PathBuf = FREEZE_FILE, optional("none");
+        /// What callers may ask for.
+        projects: Vec<RawProject> = List("a list of projects", PROJECT),
+            several("[ { name: …, id: …, endpoint: …, credential: … } ]");
+        /// Keys and tokens, one source each: docs/CREDENTIALS.md; the files are watched.
+        credentials: Vec<(Placed<Arc<str>>, Option<RawCredential>)> =
+            Named("the credentials", scalar::name_shape, CREDENTIAL), several("{ prod: { environment: {} } }");
+        /// How requests are sent.
+        upstream: UpstreamSettings = nested(), keys("its defaults");
+        /// What one proxy takes on.
+        limits: Limits = nested(), keys("its defaults");
+        /// How it stops.
+        drain: Drain = nested(), keys("its defaults");
+        /// Where the audit records go.
+        audit: AuditSettings = AUDIT, keys("its defaults");
+        /// How it logs.
+        log: LogSettings = nested(), keys("its defaults");
+    }
+}
+
+section! {
+    /// Where health, metrics and status are served, read-only.
+    struct RawOps, "`ops`" {
+        /// The address.
+        bind: Placed<SocketAddr> = listener::SOCKET_ADDRESS, required("127.0.0.1:9090");
+        /// Names in `Host`, besides any IP address and localhost.
+        hosts: Hosts = HOSTS, optional("none");
+    }
+}
 
 /// `proxy.yaml` as it was written. What could not be read is missing and reported.
 #[derive(Default)]
 pub(super) struct Written {
-    pub(super) policy: Option<Placed<String>>,
-    pub(super) listeners: Vec<listener::Written>,
-    pub(super) ops: Option<Placed<Ops>>,
-    pub(super) admin: Option<Admin>,
-    pub(super) freeze_file: Option<PathBuf>,
-    pub(super) projects: Vec<project::Written>,
-    pub(super) credentials: Vec<credentials::Written>,
-    pub(super) upstream: UpstreamSettings,
-    pub(super) limits: Limits,
-    pub(super) drain: Drain,
-    pub(super) audit: AuditSettings,
-    pub(super) log: LogSettings,
+    /// All of it but the credentials.
+    pub(super) keys: RawProxy,
+    pub(super) credentials: Vec<Credential>,
 }
 
 impl Written {
     /// The projects that could be read, by name and id.
     pub(super) fn scopes(&self) -> Vec<Scope> {
-        self.projects.iter().filter_map(project::Written::scope).collect()
+        self.keys.projects.iter().filter_map(RawProject::scope).collect()
     }
 }
 
 /// Reads the whole file.
 pub(super) fn read(page: &Page, root: &Node) -> Option<Written> {
-    let mut fields = Fields::of(page, root, "proxy.yaml")?;
-    fields.required(("version", "1"), version);
-    let mut written = Written {
-        policy: fields.required(("policy", "policy.yaml"), |page, node| {
-            let path = scalar::text(page, node, "the path of a file")?;
-            Some(Placed { value: path.to_owned(), place: node.place })
-        }),
-        listeners: fields
-            .required(("listeners", "[ { name: app, bind: 127.0.0.1:8080 } ]"), |page, node| {
-                Some(
-                    list(page, node, "a list of listeners")
-                        .iter()
-                        .filter_map(|n| listener::read(page, n))
-                        .collect(),
-                )
-            })
-            .unwrap_or_default(),
-        projects: fields
-            .required(
-                ("projects", "[ { name: …, id: …, endpoint: …, credential: … } ]"),
-                |page, node| {
-                    Some(
-                        list(page, node, "a list of projects")
-                            .iter()
-                            .filter_map(|n| project::read(page, n))
-                            .collect(),
-                    )
-                },
-            )
-            .unwrap_or_default(),
-        ops: fields.optional("ops", ops),
-        admin: fields.optional("admin", listener::admin),
-        freeze_file: fields.optional("freeze_file", file_to_look_for),
-        upstream: fields.optional("upstream", upstream::read).unwrap_or_default(),
-        limits: fields.optional("limits", limits).unwrap_or_default(),
-        drain: fields.optional("drain", drain).unwrap_or_default(),
-        audit: fields.optional("audit", audit).unwrap_or_default(),
-        log: fields.optional("log", log).unwrap_or_default(),
-        credentials: Vec::new(),
-    };
-    // After the projects: what a credential is for may say where to get it.
-    let read = |page, node| credentials::read(page, node, &written.projects);
-    let found = fields.required(("credentials", "{ prod: { environment: {} } }"), read);
-    written.credentials = found.unwrap_or_default();
-    fields.finish();
-    Some(written)
+    let mut keys = RawProxy::read(page, root)?;
+    let credentials = credentials::resolve(page, std::mem::take(&mut keys.credentials), &keys.projects);
+    Some(Written { keys, credentials })
 }
 
-/// Reads the names and ids of the projects, and nothing else.
+/// The names and ids of the projects, and nothing else.
 pub(super) fn read_scopes(page: &Page, root: &Node) -> Option<Vec<Scope>> {
-    let mut fields = Fields::of(page, root, "proxy.yaml")?;
-    fields.required(("projects", "[ { name: …, id: … } ]"), |page, node| {
-        Some(list(page, node, "a list of projects").iter().filter_map(|node| scope(page, node)).collect())
-    })
+    Some(RawProxy::read(page, root)?.projects.iter().filter_map(RawProject::scope).collect())
 }
 
-/// Reads where probes and operators are answered, and nothing else.
+/// Where probes and operators are answered, and nothing else.
 pub(super) fn read_addresses(page: &Page, root: &Node) -> Option<Addresses> {
-    let mut fields = Fields::of(page, root, "proxy.yaml")?;
-    let ops = fields.optional("ops", ops).map(|ops| ops.value);
-    Some(Addresses { ops, admin: fields.optional("admin", listener::admin) })
+    let RawProxy { ops, admin, .. } = RawProxy::read(page, root)?;
+    Some(Addresses { ops: ops.map(|ops| ops.value), admin })
 }
 
-fn scope(page: &Page, node: &Node) -> Option<Scope> {
-    let mut fields = Fields::of(page, node, "a project")?;
-    let name = fields.required(("name", "media-prod"), scalar::name);
-    let id = fields.required(("id", "0a1b2c3d4e5f60718293a4b5c6d7e8f9"), scalar::name);
-    Some(Scope { name: name?.value, id: id?.value })
-}
+/// What is read of the file for that.
+pub(super) const ADDRESSES: Extent = &[("proxy.yaml", &["ops", "admin"])];
+/// What is read of it for the names and ids.
+pub(super) const SCOPES: Extent = &[("proxy.yaml", &["projects"]), ("a project", &["name", "id"])];
 
 /// A file that may come and go, and its directory with it.
-fn file_to_look_for(page: &Page, node: &Node) -> Option<PathBuf> {
-    Some(page.resolve(scalar::text(page, node, "the path of a file")?))
-}
-
-/// The version of the file's format, in both files.
-pub(super) fn version(page: &Page, node: &Node) -> Option<()> {
-    if matches!(node.value, Value::Integer(1)) {
-        return Some(());
-    }
-    page.error(node.place, "not a version that this program knows", "write `version: 1`");
-    None
-}
+const FREEZE_FILE: Own<PathBuf> =
+    own(|page, node| Some(page.resolve(scalar::text(page, node, "the path of a file")?)), files::path_shape);
 
 fn ops(page: &Page, node: &Node) -> Option<Placed<Ops>> {
-    let mut fields = Fields::of(page, node, "`ops`")?;
-    let bind = fields.required(("bind", "127.0.0.1:9090"), listener::socket_address);
-    let hosts = fields.optional("hosts", listener::hosts).unwrap_or(Hosts::Names(Vec::new()));
-    fields.finish();
-    let Placed { value: bind, place } = bind?;
+    let RawOps { bind, hosts } = RawOps::read(page, node)?;
+    let (Placed { value: bind, place }, hosts) = (bind?, hosts.unwrap_or(Hosts::Names(Vec::new())));
     Some(Placed { value: Ops { bind, hosts }, place })
 }
-
-/// An endpoint; the example is one of its kind.
-pub(super) fn endpoint(page: &Page, node: &Node, example: &str) -> Option<Placed<Endpoint>> {
-    let text = scalar::text(page, node, &format!("an endpoint such as {example}"))?;
-    let error = match Endpoint::parse(text) {
-        Ok(endpoint) => return Some(Placed { value: endpoint, place: node.place }),
-        Err(error) => error,
-    };
-    let hint = match error {
-        EndpointError::Scheme if !text.contains("://") => format!("write https://{text}"),
-        EndpointError::Scheme
-        | EndpointError::MoreThanOrigin
-        | EndpointError::Host
-        | EndpointError::Address
-        | EndpointError::Label
-        | EndpointError::Port => {
-            format!("for instance {example}")
-        }
-    };
-    page.error(node.place, error.to_string(), hint);
-    None
-}
-
-fn limits(page: &Page, node: &Node) -> Option<Limits> {
-    let mut fields = Fields::of(page, node, "`limits`")?;
-    let default = Limits::default();
-    let limits = Limits {
-        connections: number(&mut fields, "connections", 1..=1_000_000).unwrap_or(default.connections),
-        in_flight: number(&mut fields, "in_flight", 1..=1_000_000).unwrap_or(default.in_flight),
-        header_timeout: fields.optional("header_timeout", timeout).unwrap_or(default.header_timeout),
-        idle_timeout: fields.optional("idle_timeout", timeout).unwrap_or(default.idle_timeout),
-        request_deadline: fields.optional("request_deadline", timeout).unwrap_or(default.request_deadline),
-        header_bytes: fields
-            .optional("header_bytes", |page, node| {
-                usize::try_from(scalar::size(page, node, HEADER_BYTES)?).ok()
-            })
-            .unwrap_or(default.header_bytes),
-        headers: number(&mut fields, "headers", 8..=1000).unwrap_or(default.headers),
-        buffer_bytes: fields
-            .optional("buffer_bytes", |page, node| {
-                usize::try_from(scalar::size(page, node, BUFFER_BYTES)?).ok()
-            })
-            .unwrap_or(default.buffer_bytes),
-        connection_lifetime: fields
-            .optional("connection_lifetime", |page, node| {
-                scalar::duration(page, node, Duration::from_millis(10)..=DAY)
-            })
-            .unwrap_or(default.connection_lifetime),
-        connection_requests: number(&mut fields, "connection_requests", 1..=1_000_000_000)
-            .unwrap_or(default.connection_requests),
-    };
-    fields.finish();
-    Some(limits)
-}
-
-fn number(fields: &mut Fields<'_>, key: &'static str, range: RangeInclusive<u64>) -> Option<usize> {
-    fields.optional(key, |page, node| usize::try_from(scalar::count(page, node, range)?).ok())
-}
-
-fn drain(page: &Page, node: &Node) -> Option<Drain> {
-    let mut fields = Fields::of(page, node, "`drain`")?;
-    let default = Drain::default();
-    let drain = Drain {
-        delay: fields
-            .optional("delay", |page, node| scalar::duration(page, node, Duration::ZERO..=LONGEST))
-            .unwrap_or(default.delay),
-        timeout: fields.optional("timeout", timeout).unwrap_or(default.timeout),
-    };
-    fields.finish();
-    Some(drain)
-}
-
-fn audit(page: &Page, node: &Node) -> Option<AuditSettings> {
-    let mut fields = Fields::of(page, node, "`audit`")?;
-    let default = AuditSettings::default();
-    let write_ahead = fields.optional("write_ahead", |page, node| {
-        Some(Placed { value: scalar::switch(page, node)?, place: node.place })
-    });
-    let audit = AuditSettings {
-        sink: fields
-            .optional("sink", |page, node| match scalar::text(page, node, "stdout, or the path of a file")? {
-                "stdout" => Some(Target::Stdout),
-                _ => files::to_write(page, node).map(Target::File),
-            })
-            .unwrap_or(default.sink),
-        when_blocked: fields
-            .optional("when_blocked", |page, node| {
-                scalar::choice(page, node, &[("refuse", WhenBlocked::Refuse), ("drop", WhenBlocked::Drop)])
-            })
-            .unwrap_or(default.when_blocked),
-        facts: fields
-            .optional("facts", |page, node| {
-                let words = [("values", RecordedFacts::Values), ("names", RecordedFacts::Names)];
-                scalar::choice(page, node, &words)
-            })
-            .unwrap_or(default.facts),
-        write_ahead: write_ahead.as_ref().map_or(default.write_ahead, |written| written.value),
-    };
-    fields.finish();
-    if let (Some(Placed { value: true, place }), WhenBlocked::Drop) = (write_ahead, audit.when_blocked) {
-        let message = "`write_ahead: true` lets no call go unrecorded, and `when_blocked: drop` does";
-        page.error(place, message, "remove one of them");
-    }
-    Some(audit)
-}
-
-fn log(page: &Page, node: &Node) -> Option<LogSettings> {
-    let mut fields = Fields::of(page, node, "`log`")?;
-    let default = LogSettings::default();
-    let formats = [("auto", LogFormat::Auto), ("json", LogFormat::Json), ("text", LogFormat::Text)];
-    let levels = [
-        ("error", Level::ERROR),
-        ("warn", Level::WARN),
-        ("info", Level::INFO),
-        ("debug", Level::DEBUG),
-        ("trace", Level::TRACE),
-    ];
-    let log = LogSettings {
-        format: fields
-            .optional("format", |p, node| scalar::choice(p, node, &formats))
-            .unwrap_or(default.format),
-        level: fields.optional("level", |p, node| scalar::choice(p, node, &levels)).unwrap_or(default.level),
-    };
-    fields.finish();
-    Some(log)
-}
-
-pub(super) fn timeout(page: &Page, node: &Node) -> Option<Duration> {
-    scalar::duration(page, node, Duration::from_millis(10)..=LONGEST)
-}
-
-/// Nothing here waits longer.
-pub(super) const LONGEST: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(24 * 3600);
-/// The HTTP parser needs at least 8 KiB.
-/// Room for one answer of the largest kind at least.
-const BUFFER_BYTES: RangeInclusive<u64> = LARGEST_ANSWER as u64..=1 << 30;
-const HEADER_BYTES: RangeInclusive<u64> = 8 << 10..=1 << 20;
-pub(super) const EXAMPLE_ENDPOINT: &str = "https://mpc.cn-north-4.myhuaweicloud.com";

@@ -1,32 +1,52 @@
-//! How much may be asked for? The readers of `rate_limit` and of a caller's `limits`.
+//! How much may be asked for: the rates of `rate_limit`, and a caller's `limits`.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use super::{
-    decode::{Fields, did_you_mean, named},
+    declare::{Kind, Own, Rule, Section, Shape, own, section},
+    decode::{did_you_mean, named},
     page::Page,
-    scalar,
-    yaml::{Node, Value},
+    scalar::{count, with_unit},
+    yaml::Node,
 };
 use crate::limit::{CallerLimits, Rate};
 use crate::operation::ACTIONS;
 
-/// A caller's `limits`: `{ rate: 30/min, burst: 10, in_flight: 4, per_action: { mpc:editingTask:create: 100/day } }`.
-pub(super) fn caller(page: &Page, node: &Node) -> Option<CallerLimits> {
-    let mut fields = Fields::of(page, node, "`limits`")?;
-    if fields.has("burst") && !fields.has("rate") {
+section! {
+    /// What one caller may ask for.
+    struct RawLimits, "`limits`", [Rule::Needs("burst", "rate")] {
+        /// Calls in time: N/s, N/min, N/h or N/day.
+        rate: Rate = RATE, optional("no limit");
+        /// So many at once after a quiet time.
+        burst: NonZeroU32 = count(1..=MOST), optional("the rate's number");
+        /// So many under way at once.
+        in_flight: NonZeroU32 = count(1..=MOST), optional("half of `limits.in_flight`, where there are other callers");
+        /// Rates of single actions besides, by their full names.
+        // A pattern would leave open whether its actions have one limit or one each.
+        per_action: Arc<[(&'static str, Rate)]> = PER_ACTION, keys("");
+    }
+}
+
+/// The section `limits` of a caller.
+pub(super) const CALLER_LIMITS: Own<CallerLimits> = own(caller, RawLimits::shape);
+/// `30/min`: a number of calls, and `s`, `min`, `h` or `day`. As many may come at once.
+pub(super) const RATE: Own<Rate> =
+    own(rate, || Shape::pattern(EXPECTED, "^0*([1-9][0-9]{0,5}|1000000)/(s|min|h|day)$"));
+
+const PER_ACTION: Own<Arc<[(&'static str, Rate)]>> = own(per_action, || Shape::Known {
+    what: "actions, each with a rate",
+    entries: ACTIONS.map(|action| (action.to_owned(), RATE.shape())).into(),
+});
+
+fn caller(page: &Page, node: &Node) -> Option<CallerLimits> {
+    let RawLimits { rate, burst, in_flight, per_action } = RawLimits::read(page, node)?;
+    if node.get("burst").is_some() && node.get("rate").is_none() {
         page.error(node.place, "`burst` without `rate` limits nothing", "add `rate: 30/min`, or remove it");
     }
-    let rate = fields.optional("rate", rate);
-    let burst = fields.optional("burst", number);
-    let in_flight = fields.optional("in_flight", number);
-    let per_action = fields.optional("per_action", per_action).unwrap_or_default();
-    fields.finish();
     let rate = rate.map(|rate| Rate { burst: burst.unwrap_or(rate.burst), ..rate });
     Some(CallerLimits { rate, in_flight, per_action })
 }
 
-/// Each by its name in full: a pattern would leave open whether its actions have one limit or one each.
 fn per_action(page: &Page, node: &Node) -> Option<Arc<[(&'static str, Rate)]>> {
     let entries = named(page, node, "the actions, such as { mpc:editingTask:create: 100/day }");
     let limits = entries.into_iter().filter_map(|(name, node)| {
@@ -40,13 +60,8 @@ fn per_action(page: &Page, node: &Node) -> Option<Arc<[(&'static str, Rate)]>> {
     Some(limits.collect())
 }
 
-/// `30/min`: a number of calls, and `s`, `min`, `h` or `day`. As many may come at once.
-pub(super) fn rate(page: &Page, node: &Node) -> Option<Rate> {
-    if matches!(node.value, Value::Integer(_) | Value::Number) {
-        page.error(node.place, format!("expected {EXPECTED}, found a number without a unit"), HINT);
-        return None;
-    }
-    let text = scalar::text(page, node, EXPECTED)?;
+fn rate(page: &Page, node: &Node) -> Option<Rate> {
+    let text = with_unit(page, node, EXPECTED, HINT)?;
     let parsed = text.split_once('/').and_then(|(count, unit)| {
         let digits = count.bytes().all(|b| b.is_ascii_digit());
         let count = count.parse::<NonZeroU32>().ok().filter(|count| digits && count.get() <= MOST)?;
@@ -57,10 +72,6 @@ pub(super) fn rate(page: &Page, node: &Node) -> Option<Rate> {
         page.error(node.place, format!("expected {EXPECTED}"), HINT);
     }
     parsed
-}
-
-fn number(page: &Page, node: &Node) -> Option<NonZeroU32> {
-    NonZeroU32::new(u32::try_from(scalar::count(page, node, 1..=u64::from(MOST))?).ok()?)
 }
 
 const EXPECTED: &str = "a rate such as 30/min";

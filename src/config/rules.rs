@@ -6,7 +6,7 @@
 use super::decode::did_you_mean;
 use super::link::once;
 use super::page::{Page, Placed};
-use super::policy::{RuleWritten, Written};
+use super::policy::{RawRule, Written};
 use super::report::Place;
 use crate::operation::{ACTIONS, CREATE, DELETE, Segment, VIEW, is_served};
 use crate::policy::{Field, Finding, Glob, Key, Mode, Policy, Problem, Scope, Test};
@@ -26,7 +26,7 @@ pub(super) struct Known<'n> {
 
 /// Every name in a rule is one that something has, and every caller is in a rule.
 pub(super) fn names(page: &Page, policy: &Written, known: &Known<'_>) {
-    once(page, "a rule", policy.rules.iter().filter_map(|rule| rule.id.as_ref()));
+    once(page, "a rule", policy.rules.iter().filter_map(|rule| rule.value.id.as_ref()));
     let callers: Vec<&str> = policy.callers.iter().map(|caller| caller.id.value.as_str()).collect();
     let (mut of_callers, mut of_actions, mut of_projects) = (
         Matches::of("caller", &callers),
@@ -34,7 +34,7 @@ pub(super) fn names(page: &Page, policy: &Written, known: &Known<'_>) {
         Matches::of("project", known.projects),
     );
     let comparable = Comparable::of(policy, known);
-    for rule in &policy.rules {
+    for Placed { value: rule, .. } in &policy.rules {
         of_callers.look(page, &rule.callers);
         of_actions.look(page, &rule.actions);
         of_projects.look(page, &rule.projects);
@@ -49,7 +49,7 @@ pub(super) fn names(page: &Page, policy: &Written, known: &Known<'_>) {
 }
 
 /// What a rule wants to know of jobs that are there already can be looked up in all of its projects.
-fn facts(page: &Page, rule: &RuleWritten, by_v2: &[Scope]) {
+fn facts(page: &Page, rule: &RawRule, by_v2: &[Scope]) {
     let looks_up = |action: &&str| *action != CREATE && rule.actions.iter().any(|g| g.value.is_match(action));
     let of_rule = |project: &&Scope| {
         rule.projects.iter().any(|g| g.value.is_match(&project.name) || g.value.is_match(&project.id))
@@ -69,7 +69,7 @@ fn facts(page: &Page, rule: &RuleWritten, by_v2: &[Scope]) {
 }
 
 /// Patterns of actions of which this version serves no call, though it knows them.
-fn unserved(page: &Page, rule: &RuleWritten) {
+fn unserved(page: &Page, rule: &RawRule) {
     for Placed { value, place } in &rule.actions {
         let known: Vec<&str> = ACTIONS.into_iter().filter(|action| value.is_match(action)).collect();
         if !known.is_empty() && !known.into_iter().any(is_served) {
@@ -82,7 +82,7 @@ fn unserved(page: &Page, rule: &RuleWritten) {
 
 fn idle_callers(page: &Page, policy: &Written) {
     let globs: HashSet<&Glob> =
-        policy.rules.iter().flat_map(|rule| &rule.callers).map(|glob| &glob.value).collect();
+        policy.rules.iter().flat_map(|rule| &rule.value.callers).map(|glob| &glob.value).collect();
     let (names, wildcards): (Vec<&Glob>, Vec<&Glob>) =
         globs.into_iter().partition(|glob| glob.literal().is_some());
     let names: HashSet<&str> = names.into_iter().map(Glob::as_str).collect();
@@ -229,17 +229,18 @@ pub(super) fn mode(page: &Page, policy: &Written) {
 pub(super) fn findings(page: &Page, policy: &Policy, written: &Written, now: DateTime<Utc>) {
     // A part that could not be read may be what gives a rule its effect.
     let whole = !page.has_errors();
-    let readable: Vec<&RuleWritten> = written.rules.iter().filter(|rule| rule.is_readable()).collect();
+    let readable: Vec<&Placed<RawRule>> =
+        written.rules.iter().filter(|rule| rule.value.is_readable()).collect();
     let mut told = Told { page, kinds: BTreeMap::new() };
     for Finding { rule, number, problem } in policy.findings(now) {
         let Some(written) = readable.get(number) else { continue };
         match &problem {
             Problem::ImpossibleJob(glob) => {
-                let place = place_of(&written.jobs, glob, written);
+                let place = place_of(&written.value.jobs, glob, written.place);
                 page.error(place, problem.to_string(), WILDCARDS);
             }
             Problem::JobToBe(others) => {
-                let place = written.jobs.first().map_or(written.place, |glob| glob.place);
+                let place = written.value.jobs.first().map_or(written.place, |glob| glob.place);
                 match others {
                     false => page.error(place, problem.to_string(), ANY_JOB),
                     true => page.warning(place, problem.to_string(), ANY_JOB),
@@ -264,17 +265,17 @@ pub(super) fn findings(page: &Page, policy: &Policy, written: &Written, now: Dat
             }
             Problem::NotCompared => page.warning(written.place, problem.to_string(), TELLING),
             Problem::Expired(_) | Problem::ExpiresSoon(_) => {
-                let place = written.expires.as_ref().map_or(written.place, |expires| expires.place);
+                let place = written.value.expires.as_ref().map_or(written.place, |expires| expires.place);
                 let message = || format!("the rule `{}` ends: {problem}", rule.id);
                 told.warning("end", place, || (message(), LATER.into()));
             }
             Problem::CouldBeNarrower(list, glob, name) => {
-                let place = place_of(written.globs(*list), glob, written);
+                let place = place_of(written.value.globs(*list), glob, written.place);
                 let message = || format!("the rule `{}` could be narrower: {problem}", rule.id);
                 told.warning("could be narrower", place, || (message(), format!("write `{name}`")));
             }
             Problem::EveryAction(glob) => {
-                let place = place_of(written.globs(Field::Actions), glob, written);
+                let place = place_of(written.value.globs(Field::Actions), glob, written.place);
                 let message = || format!("the rule `{}` could be narrower: {problem}", rule.id);
                 let hint = format!("name the actions that are meant, such as `{DELETE}`");
                 told.warning("could be narrower", place, || (message(), hint));
@@ -312,8 +313,8 @@ impl Told<'_> {
     }
 }
 
-fn place_of(globs: &[Placed<Glob>], glob: &Glob, rule: &RuleWritten) -> Place {
-    globs.iter().find(|written| written.value == *glob).map_or(rule.place, |written| written.place)
+fn place_of(globs: &[Placed<Glob>], glob: &Glob, rule: Place) -> Place {
+    globs.iter().find(|written| written.value == *glob).map_or(rule, |written| written.place)
 }
 
 /// What other interfaces call it.

@@ -1,13 +1,17 @@
-//! What does one value mean? The readers of text, names, switches, durations, sizes and numbers.
+//! Single values: text, names, switches, words, numbers, durations, sizes and times. Each is a [`Kind`], or text that
+//! another one is made of.
 //!
 //! Each takes a node and gives what it means, or reports what was expected there and gives nothing.
 
+use super::declare::{Kind, Own, Shape, Spell, own};
 use super::decode::closest;
 use super::page::{Page, Placed};
 use super::yaml::{Node, Value};
 use crate::operation::Segment;
 use crate::policy::parse_moment;
 use chrono::{DateTime, Utc};
+use std::fmt;
+use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,121 +48,272 @@ pub(super) fn is_name(page: &Page, name: &Placed<Arc<str>>) -> bool {
     valid
 }
 
-/// `true` or `false`.
-pub(super) fn switch(page: &Page, node: &Node) -> Option<bool> {
-    match &node.value {
-        Value::Bool(value) => return Some(*value),
-        Value::Text(text) if ["yes", "no", "on", "off"].contains(&text.to_ascii_lowercase().as_str()) => {
-            page.error(node.place, format!("`{text}` is not a switch"), "write true or false");
-        }
-        other @ (Value::Text(_)
-        | Value::Null
-        | Value::Integer(_)
-        | Value::Number
-        | Value::List(_)
-        | Value::Map(_)) => {
-            let message = format!("expected true or false, found {}", other.kind());
-            page.error(node.place, message, "write true or false, without quotes or brackets");
-        }
-    }
-    None
-}
-
-/// One of a few words.
-pub(super) fn choice<T: Copy>(page: &Page, node: &Node, words: &[(&str, T)]) -> Option<T> {
-    let all: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-    let all = all.join(", ");
-    let text = text(page, node, &format!("one of {all}"))?;
-    if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
-        return Some(*value);
-    }
-    let hint = match closest(text, words.iter().map(|(word, _)| *word)) {
-        Some(word) => format!("did you mean `{word}`?"),
-        None => format!("write one of {all}"),
-    };
-    page.error(node.place, format!("`{text}` is not one of {all}"), hint);
-    None
-}
-
-/// A whole number.
-pub(super) fn count(page: &Page, node: &Node, range: RangeInclusive<u64>) -> Option<u64> {
-    let (least, most) = (range.start(), range.end());
-    let expected = format!("a number from {least} to {most}");
-    match node.value {
-        Value::Integer(number) if range.contains(&number) => return Some(number),
-        Value::Integer(number) => {
-            page.error(node.place, format!("{number} is not {expected}"), "choose one in that range");
-        }
-        Value::Text(_) => page.error(
-            node.place,
-            format!("expected {expected}, found text"),
-            "write digits only, without quotes or a unit",
-        ),
-        Value::Number => page.error(node.place, format!("expected {expected}"), "write a whole number"),
-        Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) => page.wrong_kind(node, &expected),
-    }
-    None
-}
-
-/// A whole number from 0 to 100 and a `%`: `20%`.
-pub(super) fn percentage(page: &Page, node: &Node) -> Option<u32> {
-    let what = "a percentage such as 20%";
-    let hint = "write a whole number from 0 to 100, and `%`";
-    if matches!(node.value, Value::Integer(_) | Value::Number) {
-        page.error(node.place, format!("expected {what}, found a number without a unit"), hint);
-        return None;
-    }
-    let text = text(page, node, what)?;
-    let digits = text.strip_suffix('%').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
-    let percentage = digits.and_then(|digits| digits.parse().ok()).filter(|percentage| *percentage <= 100);
-    if percentage.is_none() {
-        page.error(node.place, format!("expected {what}, found `{text}`"), hint);
-    }
-    percentage
-}
-
-/// A number and a unit: `500ms`, `5s`, `2m`, `1h`.
-pub(super) fn duration(page: &Page, node: &Node, range: RangeInclusive<Duration>) -> Option<Duration> {
-    let value = measure(page, node, "a duration such as 500ms, 3s or 2m", DURATIONS)?;
-    let duration = Duration::from_millis(value);
-    if range.contains(&duration) {
-        return Some(duration);
-    }
-    let range = format!("{} to {}", spell(*range.start()), spell(*range.end()));
-    page.error(
-        node.place,
-        format!("{} is not from {range}", spell(duration)),
-        "choose a value in that range",
-    );
-    None
-}
-
-/// A number and a unit: `512B`, `16KiB`, `1MiB`; a bare number is bytes.
-pub(super) fn size(page: &Page, node: &Node, range: RangeInclusive<u64>) -> Option<u64> {
-    let bytes = match node.value {
-        Value::Integer(bytes) => bytes,
-        Value::Null | Value::Bool(_) | Value::Number | Value::Text(_) | Value::List(_) | Value::Map(_) => {
-            measure(page, node, "a size such as 16KiB or 1MiB", SIZES)?
-        }
-    };
-    if range.contains(&bytes) {
-        return Some(bytes);
-    }
-    let (least, most) = (range.start() / 1024, range.end() / 1024);
-    page.error(
-        node.place,
-        format!("{bytes} bytes is not from {least}KiB to {most}KiB"),
-        "choose a size in that range",
-    );
-    None
-}
-
+/// The version of the file's format, in all files.
+pub(super) const VERSION: Own<()> = own(version, || Shape::Version);
+/// A name or id that a request target can hold.
+pub(super) const NAME: Own<Placed<Arc<str>>> = own(name, name_shape);
 /// A date, or a date and time.
-pub(super) fn moment(page: &Page, node: &Node) -> Option<DateTime<Utc>> {
+pub(super) const MOMENT: Own<DateTime<Utc>> = own(moment, || {
+    Shape::pattern("a date such as 2027-01-31, or a time such as 2027-01-31T18:00:00Z", MOMENTS)
+});
+
+/// What a name may be.
+pub(super) fn name_shape() -> Shape {
+    Shape::Text { what: "a name".into(), pattern: "^[A-Za-z0-9_-]{1,64}$", bare: true }
+}
+
+fn version(page: &Page, node: &Node) -> Option<()> {
+    if matches!(node.value, Value::Integer(1)) {
+        return Some(());
+    }
+    page.error(node.place, "not a version that this program knows", "write `version: 1`");
+    None
+}
+
+fn moment(page: &Page, node: &Node) -> Option<DateTime<Utc>> {
     let text = text(page, node, "a date such as 2027-01-31")?;
     parse_moment(text)
         .map_err(|error| page.error(node.place, format!("`{text}` is not a time"), error.to_string()))
         .ok()
+}
+
+/// Text; what it is completes "expected …".
+pub(super) struct Text(pub(super) &'static str);
+
+impl Kind for Text {
+    type Value = String;
+
+    fn read(&self, page: &Page, node: &Node) -> Option<String> {
+        text(page, node, self.0).map(str::to_owned)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::text(self.0)
+    }
+}
+
+impl Spell for Text {
+    fn spell(&self, value: &String) -> String {
+        value.clone()
+    }
+}
+
+/// `true` or `false`.
+pub(super) struct Switch;
+
+impl Kind for Switch {
+    type Value = bool;
+
+    fn read(&self, page: &Page, node: &Node) -> Option<bool> {
+        match &node.value {
+            Value::Bool(value) => return Some(*value),
+            Value::Text(text) if ["yes", "no", "on", "off"].contains(&text.to_ascii_lowercase().as_str()) => {
+                page.error(node.place, format!("`{text}` is not a switch"), "write true or false");
+            }
+            other @ (Value::Text(_)
+            | Value::Null
+            | Value::Integer(_)
+            | Value::Number
+            | Value::List(_)
+            | Value::Map(_)) => {
+                let message = format!("expected true or false, found {}", other.kind());
+                page.error(node.place, message, "write true or false, without quotes or brackets");
+            }
+        }
+        None
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Switch
+    }
+}
+
+impl Spell for Switch {
+    fn spell(&self, value: &bool) -> String {
+        value.to_string()
+    }
+}
+
+/// One of a few words, each with its meaning.
+pub(super) struct Words<const N: usize, T>(pub(super) [(&'static str, T); N]);
+
+impl<const N: usize, T: Copy> Kind for Words<N, T> {
+    type Value = T;
+
+    fn read(&self, page: &Page, node: &Node) -> Option<T> {
+        let words = || self.0.iter().map(|(word, _)| *word);
+        let all = words().collect::<Vec<_>>().join(", ");
+        let text = text(page, node, &format!("one of {all}"))?;
+        if let Some((_, value)) = self.0.iter().find(|(word, _)| *word == text) {
+            return Some(*value);
+        }
+        let hint = match closest(text, words()) {
+            Some(word) => format!("did you mean `{word}`?"),
+            None => format!("write one of {all}"),
+        };
+        page.error(node.place, format!("`{text}` is not one of {all}"), hint);
+        None
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Words(self.0.iter().map(|(word, _)| (*word).into()).collect())
+    }
+}
+
+impl<const N: usize, T: Copy + PartialEq> Spell for Words<N, T> {
+    fn spell(&self, value: &T) -> String {
+        self.0.iter().find(|(_, own)| own == value).map(|(word, _)| (*word).into()).unwrap_or_default()
+    }
+}
+
+/// A whole number.
+pub(super) struct Count<T>(RangeInclusive<u32>, PhantomData<T>);
+
+/// A whole number in this range.
+pub(super) const fn count<T>(range: RangeInclusive<u32>) -> Count<T> {
+    Count(range, PhantomData)
+}
+
+impl<T: TryFrom<u32>> Kind for Count<T> {
+    type Value = T;
+
+    fn read(&self, page: &Page, node: &Node) -> Option<T> {
+        let expected = format!("a number from {} to {}", self.0.start(), self.0.end());
+        match node.value {
+            Value::Integer(number) => {
+                let fits = u32::try_from(number).ok().filter(|number| self.0.contains(number));
+                if let Some(number) = fits {
+                    return T::try_from(number).ok();
+                }
+                page.error(node.place, format!("{number} is not {expected}"), "choose one in that range");
+            }
+            Value::Text(_) => page.error(
+                node.place,
+                format!("expected {expected}, found text"),
+                "write digits only, without quotes or a unit",
+            ),
+            Value::Number => page.error(node.place, format!("expected {expected}"), "write a whole number"),
+            Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) => page.wrong_kind(node, &expected),
+        }
+        None
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Count((*self.0.start()).into()..=(*self.0.end()).into())
+    }
+}
+
+impl<T: TryFrom<u32> + fmt::Display> Spell for Count<T> {
+    fn spell(&self, value: &T) -> String {
+        value.to_string()
+    }
+}
+
+/// A whole number from 0 to 100 and a `%`: `20%`.
+pub(super) struct Percentage;
+
+impl Kind for Percentage {
+    type Value = u32;
+
+    fn read(&self, page: &Page, node: &Node) -> Option<u32> {
+        let hint = "write a whole number from 0 to 100, and `%`";
+        let text = with_unit(page, node, PERCENTAGE, hint)?;
+        let digits = text.strip_suffix('%').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+        let percentage =
+            digits.and_then(|digits| digits.parse().ok()).filter(|percentage| *percentage <= 100);
+        if percentage.is_none() {
+            page.error(node.place, format!("expected {PERCENTAGE}, found `{text}`"), hint);
+        }
+        percentage
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::pattern(PERCENTAGE, "^0*(100|[0-9]{1,2})%$")
+    }
+}
+
+impl Spell for Percentage {
+    fn spell(&self, value: &u32) -> String {
+        format!("{value}%")
+    }
+}
+
+/// A number and a unit: `500ms`, `5s`, `2m`, `1h`.
+pub(super) struct Time(pub(super) RangeInclusive<Duration>);
+
+impl Kind for Time {
+    type Value = Duration;
+
+    fn read(&self, page: &Page, node: &Node) -> Option<Duration> {
+        let duration =
+            Duration::from_millis(measure(page, node, "a duration such as 500ms, 3s or 2m", DURATIONS)?);
+        if self.0.contains(&duration) {
+            return Some(duration);
+        }
+        let message = format!("{} is not from {}", spell(duration), self.range());
+        page.error(node.place, message, "choose a value in that range");
+        None
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::pattern(&format!("a duration from {}", self.range()), "^[0-9]+(ms|s|m|h)$")
+    }
+}
+
+impl Time {
+    fn range(&self) -> String {
+        format!("{} to {}", spell(*self.0.start()), spell(*self.0.end()))
+    }
+}
+
+impl Spell for Time {
+    fn spell(&self, value: &Duration) -> String {
+        spell(*value)
+    }
+}
+
+/// A number and a unit: `512B`, `16KiB`, `1MiB`; a bare number is bytes.
+pub(super) struct Size(pub(super) RangeInclusive<u32>);
+
+impl Kind for Size {
+    type Value = usize;
+
+    fn read(&self, page: &Page, node: &Node) -> Option<usize> {
+        let bytes = match node.value {
+            Value::Integer(bytes) => bytes,
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number
+            | Value::Text(_)
+            | Value::List(_)
+            | Value::Map(_) => measure(page, node, "a size such as 16KiB or 1MiB", SIZES)?,
+        };
+        let fits = u32::try_from(bytes).ok().filter(|bytes| self.0.contains(bytes));
+        if fits.is_none() {
+            let message = format!("{bytes} bytes is not from {}", self.range());
+            page.error(node.place, message, "choose a size in that range");
+        }
+        usize::try_from(fits?).ok()
+    }
+
+    fn shape(&self) -> Shape {
+        let bytes = Shape::Count((*self.0.start()).into()..=(*self.0.end()).into());
+        let text = Shape::pattern(&format!("a size from {}", self.range()), "^[0-9]+(B|KiB|MiB)$");
+        Shape::Either(vec![text, bytes])
+    }
+}
+
+impl Size {
+    fn range(&self) -> String {
+        format!("{}KiB to {}KiB", self.0.start() / 1024, self.0.end() / 1024)
+    }
+}
+
+impl Spell for Size {
+    fn spell(&self, value: &usize) -> String {
+        let (unit, factor) = if value.is_multiple_of(1 << 20) { ("MiB", 1 << 20) } else { ("KiB", 1 << 10) };
+        format!("{}{unit}", value / factor)
+    }
 }
 
 /// How a duration is written in these files.
@@ -176,11 +331,7 @@ pub(super) fn spell(duration: Duration) -> String {
 fn measure(page: &Page, node: &Node, what: &str, units: &[(&str, u64)]) -> Option<u64> {
     let all: Vec<&str> = units.iter().map(|(unit, _)| *unit).collect();
     let hint = format!("write a whole number and one of the units {}", all.join(", "));
-    if matches!(node.value, Value::Integer(_) | Value::Number) {
-        page.error(node.place, format!("expected {what}, found a number without a unit"), hint);
-        return None;
-    }
-    let text = text(page, node, what)?;
+    let text = with_unit(page, node, what, &hint)?;
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let value = text.split_at_checked(digits).and_then(|(number, unit)| {
         let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
@@ -192,5 +343,16 @@ fn measure(page: &Page, node: &Node, what: &str, units: &[(&str, u64)]) -> Optio
     value
 }
 
+/// The text of a value that is more than a number.
+pub(super) fn with_unit<'n>(page: &'n Page, node: &'n Node<'n>, what: &str, hint: &str) -> Option<&'n str> {
+    if matches!(node.value, Value::Integer(_) | Value::Number) {
+        page.error(node.place, format!("expected {what}, found a number without a unit"), hint);
+        return None;
+    }
+    text(page, node, what)
+}
+
 const DURATIONS: &[(&str, u64)] = &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
 const SIZES: &[(&str, u64)] = &[("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20)];
+const PERCENTAGE: &str = "a percentage such as 20%";
+const MOMENTS: &str = "^[0-9]{4}-[0-9]{2}-[0-9]{2}(T.+(Z|z|[+-][0-9]{2}:[0-9]{2}))?$";

@@ -4,22 +4,18 @@
 //! read once, every number is in its range. How they were written is not kept.
 
 use super::project::Project;
-use crate::audit::{RecordedFacts, Target, WhenBlocked};
+use super::sections::{AuditSettings, Drain, Limits, LogSettings};
+use super::upstream::UpstreamSettings;
 use crate::credential::Source;
-use crate::identity::CallerId;
-use crate::identity::Callers;
+use crate::identity::{CallerId, Callers};
 use crate::limit::CallerLimits;
 use crate::policy::Policy;
-use crate::upstream::Endpoint;
 use rustls::ServerConfig;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
-use tracing::Level;
 
 /// Everything that `proxy.yaml` and `policy.yaml` say.
 #[derive(Debug)]
@@ -141,112 +137,6 @@ pub struct CredentialSettings {
     pub source: Source,
 }
 
-/// How requests are sent upstream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpstreamSettings {
-    /// For DNS, connect and the TLS handshake together.
-    pub connect_timeout: Duration,
-    /// For one attempt, from connect to the end of the answer.
-    pub attempt_timeout: Duration,
-    /// PEM certificates trusted besides the built-in roots.
-    pub ca_file: Option<PathBuf>,
-    /// The egress proxy. Where it is `None`, the environment may name one.
-    pub proxy: Option<Endpoint>,
-    /// How many attempts a request gets, the first included.
-    pub attempts: u32,
-    /// How many of 100 calls may be tried again.
-    pub budget: u32,
-    /// What happens when a reused connection dies before the first byte of an answer.
-    pub stale: Stale,
-    /// When an upstream that fails is left alone.
-    pub breaker: BreakerSettings,
-}
-
-/// When an upstream that fails is left alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BreakerSettings {
-    /// After how many failures in a row.
-    pub failures: NonZeroU32,
-    /// For how long at most until a call may find out whether it works again.
-    pub open_for: Duration,
-}
-
-/// Whether a request is sent again when a reused connection dies before the first byte of its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stale {
-    /// Once more.
-    Once,
-    /// Never.
-    Never,
-}
-
-/// What one proxy takes on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Open connections of callers.
-    pub connections: usize,
-    /// Requests at work at the same time.
-    pub in_flight: usize,
-    /// For a request's head to arrive.
-    pub header_timeout: Duration,
-    /// For a connection without a request.
-    pub idle_timeout: Duration,
-    /// For a request, from its head to the end of its answer.
-    pub request_deadline: Duration,
-    /// The size of a request's head.
-    pub header_bytes: usize,
-    /// How many headers a request has.
-    pub headers: usize,
-    /// For handshakes, unfinished heads and upstream's answers, together.
-    pub buffer_bytes: usize,
-    /// For a connection to be used; what is under way then is still answered.
-    pub connection_lifetime: Duration,
-    /// How many requests a connection brings.
-    pub connection_requests: usize,
-}
-
-/// How the proxy stops.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Drain {
-    /// From not being ready to not accepting.
-    pub delay: Duration,
-    /// For what is in flight to finish.
-    pub timeout: Duration,
-}
-
-/// Where the audit records go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuditSettings {
-    /// The sink.
-    pub sink: Target,
-    /// What happens to requests while it takes no records.
-    pub when_blocked: WhenBlocked,
-    /// What of the facts that decided stands in a record.
-    pub facts: RecordedFacts,
-    /// Whether each call is announced before it is sent.
-    pub write_ahead: bool,
-}
-
-/// How the proxy logs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogSettings {
-    /// As what.
-    pub format: LogFormat,
-    /// How much.
-    pub level: Level,
-}
-
-/// How a log line looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
-    Auto,
-    /// JSON.
-    Json,
-    /// Text.
-    Text,
-}
-
 impl Bind {
     /// Whether only this machine can reach it. `None` where that is known once the socket is there.
     pub fn is_local(&self) -> Option<bool> {
@@ -306,63 +196,5 @@ impl Hosts {
             address || name.eq_ignore_ascii_case("localhost")
         };
         without_port(host).is_some_and(is_address) || self.answer_to(host)
-    }
-}
-
-impl Default for UpstreamSettings {
-    fn default() -> Self {
-        Self {
-            connect_timeout: Duration::from_secs(3),
-            attempt_timeout: Duration::from_secs(10),
-            ca_file: None,
-            proxy: None,
-            attempts: 3,
-            budget: 20,
-            stale: Stale::Once,
-            breaker: BreakerSettings::default(),
-        }
-    }
-}
-
-impl Default for BreakerSettings {
-    fn default() -> Self {
-        Self { failures: NonZeroU32::MIN.saturating_add(4), open_for: Duration::from_secs(30) }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 4096,
-            in_flight: 1024,
-            header_timeout: Duration::from_secs(5),
-            // Above Go's 90 s: a caller's pool lets go first.
-            idle_timeout: Duration::from_secs(100),
-            request_deadline: Duration::from_secs(30),
-            header_bytes: 16 << 10,
-            headers: 64,
-            buffer_bytes: 16 << 20,
-            connection_lifetime: Duration::from_secs(3600),
-            connection_requests: 1_000_000,
-        }
-    }
-}
-
-impl Default for Drain {
-    fn default() -> Self {
-        Self { delay: Duration::ZERO, timeout: Duration::from_secs(25) }
-    }
-}
-
-impl Default for AuditSettings {
-    fn default() -> Self {
-        let facts = RecordedFacts::Values;
-        Self { sink: Target::Stdout, when_blocked: WhenBlocked::Refuse, facts, write_ahead: false }
-    }
-}
-
-impl Default for LogSettings {
-    fn default() -> Self {
-        Self { format: LogFormat::Auto, level: Level::INFO }
     }
 }

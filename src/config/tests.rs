@@ -361,6 +361,7 @@ fn a_file_that_cannot_be_a_configuration_is_told_as_a_whole() {
     assert_eq!(directory.report(), "proxy.yaml: error: cannot be read: there is no such file\n");
 }
 
+mod declared;
 mod facts;
 mod many;
 mod material;

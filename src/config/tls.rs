@@ -1,4 +1,4 @@
-//! What does `tls` of a listener say? Its three files, read and put together.
+//! The section `tls` of a listener: its three files, read and put together.
 //!
 //! A listener's TLS is made here, once for each load, so that a certificate without its key is told with its place,
 //! and a reload puts certificates and policy in force together.
@@ -15,11 +15,12 @@ use rustls::{
 };
 use x509_parser::parse_x509_certificate;
 
-use super::decode::Fields;
+use super::declare::{Own, Rule, Section, own, section};
+use super::decode::At;
 use super::files;
 use super::page::{Page, Placed};
 use super::report::Place;
-use super::scalar;
+use super::scalar::Words;
 use super::settings::TlsFiles;
 use super::yaml::Node;
 use crate::watch;
@@ -31,18 +32,31 @@ pub(super) struct Written {
     pub(super) config: Arc<ServerConfig>,
 }
 
-/// Reads `tls`.
-pub(super) fn read(page: &Page, node: &Node) -> Option<Placed<Written>> {
-    let mut fields = Fields::of(page, node, "`tls`")?;
-    let asks = fields.has("client_ca");
-    let certificate = fields.required(("certificate", "tls/tls.crt"), certificates);
-    let key = fields.required(("key", "tls/tls.key"), private_key);
-    let client_ca = fields.optional("client_ca", authorities);
-    let written = fields.optional("client_certificates", |page, node| {
-        let required = scalar::choice(page, node, &[("required", true), ("optional", false)])?;
-        Some(Placed { value: required, place: node.place })
-    });
-    fields.finish();
+section! {
+    /// Where a listener's TLS comes from.
+    struct RawTls, "`tls`", [Rule::Needs("client_certificates", "client_ca")] {
+        /// Its own first, then the authorities between that and the root.
+        certificate: Found<Vec<CertificateDer<'static>>> = CERTIFICATES, required("tls/tls.crt");
+        /// The key of the certificate.
+        key: Found<PrivateKeyDer<'static>> = KEY, required("tls/tls.key");
+        /// Who vouches for callers.
+        client_ca: Found<Vec<CertificateDer<'static>>> = AUTHORITIES,
+            optional("nobody is asked for a certificate");
+        /// With `optional`, tokens and signatures prove callers, too.
+        client_certificates: Placed<bool> = At(Words([("required", true), ("optional", false)])),
+            optional("`required`");
+    }
+}
+
+/// The section `tls`.
+pub(super) const TLS: Own<Placed<Written>> = own(read, RawTls::shape);
+const CERTIFICATES: Own<Found<Vec<CertificateDer<'static>>>> = own(certificates, files::path_shape);
+const AUTHORITIES: Own<Found<Vec<CertificateDer<'static>>>> = own(authorities, files::path_shape);
+const KEY: Own<Found<PrivateKeyDer<'static>>> = own(private_key, files::path_shape);
+
+fn read(page: &Page, node: &Node) -> Option<Placed<Written>> {
+    let RawTls { certificate, key, client_ca, client_certificates: written } = RawTls::read(page, node)?;
+    let asks = node.get("client_ca").is_some();
     if let Some(Placed { place, .. }) = written.as_ref().filter(|_| !asks) {
         let message = "`client_certificates` is for listeners with `client_ca`";
         page.error(*place, message, "add `client_ca`, or remove this: nobody is asked for a certificate");

@@ -1,45 +1,83 @@
-//! How are requests sent? The reader of `upstream`.
+//! The section `upstream`: how requests are sent.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 use super::{
-    decode::Fields,
+    declare::{Own, Shape, nested, own, section},
     files,
     page::Page,
-    proxy::{LONGEST, timeout},
-    scalar,
-    settings::{BreakerSettings, Stale, UpstreamSettings},
+    scalar::{self, Percentage, Time, Words, count},
     yaml::Node,
 };
 use crate::{pem, upstream::Endpoint};
 
-pub(super) fn read(page: &Page, node: &Node) -> Option<UpstreamSettings> {
-    let mut fields = Fields::of(page, node, "`upstream`")?;
-    let default = UpstreamSettings::default();
-    let connect_timeout = fields.optional("connect_timeout", timeout);
-    let attempt_timeout = fields.optional("attempt_timeout", timeout);
-    let ca_file = fields.optional("ca_file", |page, node| {
-        Some(files::watched(page, node, |page, node| files::pem(page, node, pem::authorities))?.0)
-    });
-    let proxy = fields.optional("proxy", proxy);
-    let retries = fields.optional("retries", retries);
-    let (attempts, budget, stale) = retries.unwrap_or((default.attempts, default.budget, default.stale));
-    let breaker = fields.optional("breaker", breaker).unwrap_or(default.breaker);
-    fields.finish();
-    Some(UpstreamSettings {
-        connect_timeout: connect_timeout.unwrap_or(default.connect_timeout),
-        attempt_timeout: attempt_timeout.unwrap_or(default.attempt_timeout),
-        ca_file,
-        proxy,
-        attempts,
-        budget,
-        stale,
-        breaker,
-    })
+section! {
+    /// How requests are sent upstream.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct UpstreamSettings, "`upstream`" {
+        /// For DNS, connect and TLS handshake.
+        connect_timeout: Duration = TIMEOUT, default(Duration::from_secs(3));
+        /// For one attempt, all of it.
+        attempt_timeout: Duration = TIMEOUT, default(Duration::from_secs(10));
+        /// Trusted besides the built-in roots.
+        ca_file: PathBuf = CA_FILE, optional("none");
+        /// The egress proxy, asked to CONNECT, but not for what NO_PROXY names, loopback and link-local.
+        proxy: Endpoint = EGRESS, optional("HTTPS_PROXY, which may hold a password, or ALL_PROXY");
+        /// Of what was surely not carried out.
+        retries: Retries = nested(), keys("its defaults");
+        /// One for each endpoint; while it is open, calls are refused.
+        breaker: BreakerSettings = nested(), keys("its defaults");
+    }
+}
+
+section! {
+    /// How often a call that was surely not carried out is sent again.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Retries, "`retries`" {
+        /// Of one call, the first included.
+        attempts: u32 = count(1..=10), default(3);
+        /// Of all calls; three in a few seconds are always allowed.
+        budget: u32 = Percentage, default(20);
+        /// What is done where a reused connection died before an answer began.
+        stale: Stale = Words([("once", Stale::Once), ("never", Stale::Never)]), default(Stale::Once);
+    }
+}
+
+section! {
+    /// When an upstream that fails is left alone.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct BreakerSettings, "`breaker`" {
+        /// In a row: no connection, no answer, a bad one, 500, 502, 503 or 504.
+        failures: NonZeroU32 = count(1..=1_000_000), default(NonZeroU32::MIN.saturating_add(4));
+        /// The longest time without a call that probes; mostly it is 1s.
+        open_for: Duration = Time(Duration::from_millis(100)..=LONGEST), default(Duration::from_secs(30));
+    }
+}
+
+/// Whether a request is sent again when a reused connection dies before the first byte of its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stale {
+    /// Once more.
+    Once,
+    /// Never.
+    Never,
+}
+
+/// Nothing waits longer.
+pub(super) const LONGEST: Duration = Duration::from_secs(3600);
+/// A time-out.
+pub(super) const TIMEOUT: Time = Time(Duration::from_millis(10)..=LONGEST);
+const CA_FILE: Own<PathBuf> = own(ca_file, files::path_shape);
+const EGRESS: Own<Endpoint> =
+    own(egress, || Shape::pattern("an egress proxy such as http://egress:3128", PLAIN_HTTP));
+const PLAIN_HTTP: &str = "^http://[^\\s/?#@]+/?$";
+
+fn ca_file(page: &Page, node: &Node) -> Option<PathBuf> {
+    Some(files::watched(page, node, |page, node| files::pem(page, node, pem::authorities))?.0)
 }
 
 /// `http://HOST:PORT`. What is wrong is not shown: it may hold a password.
-fn proxy(page: &Page, node: &Node) -> Option<Endpoint> {
+fn egress(page: &Page, node: &Node) -> Option<Endpoint> {
     let text = scalar::text(page, node, "an egress proxy such as http://egress:3128")?;
     if text.contains('@') {
         let message = "a user and password are never written here";
@@ -54,32 +92,3 @@ fn proxy(page: &Page, node: &Node) -> Option<Endpoint> {
     }
     proxy
 }
-
-fn retries(page: &Page, node: &Node) -> Option<(u32, u32, Stale)> {
-    let mut fields = Fields::of(page, node, "`retries`")?;
-    let default = UpstreamSettings::default();
-    let attempts = fields.optional("attempts", |page, node| scalar::count(page, node, 1..=10));
-    let budget = fields.optional("budget", scalar::percentage);
-    let stale = fields.optional("stale", |page, node| {
-        scalar::choice(page, node, &[("once", Stale::Once), ("never", Stale::Never)])
-    });
-    fields.finish();
-    let attempts = attempts.and_then(|n| u32::try_from(n).ok()).unwrap_or(default.attempts);
-    Some((attempts, budget.unwrap_or(default.budget), stale.unwrap_or(default.stale)))
-}
-
-fn breaker(page: &Page, node: &Node) -> Option<BreakerSettings> {
-    let mut fields = Fields::of(page, node, "`breaker`")?;
-    let default = BreakerSettings::default();
-    let failures = fields.optional("failures", |page, node| scalar::count(page, node, 1..=1_000_000));
-    let open_for =
-        fields.optional("open_for", |page, node| scalar::duration(page, node, SHORTEST_OPEN..=LONGEST));
-    fields.finish();
-    let failures = failures.and_then(|n| NonZeroU32::new(u32::try_from(n).ok()?));
-    Some(BreakerSettings {
-        failures: failures.unwrap_or(default.failures),
-        open_for: open_for.unwrap_or(default.open_for),
-    })
-}
-
-const SHORTEST_OPEN: Duration = Duration::from_millis(100);

@@ -157,6 +157,13 @@ impl<'t> Node<'t> {
         }
     }
 
+    /// The value under this key of a mapping, where it is written.
+    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+        let Value::Map(fields) = &self.value else { return None };
+        let is_it = |(name, _): &&(Self, Self)| matches!(&name.value, Value::Text(text) if text == key);
+        fields.iter().find(is_it).map(|(_, value)| value)
+    }
+
     /// How it is written in the text it was parsed from.
     pub(super) fn written<'w>(&self, text: &'w str) -> &'w str {
         let (start, length) = (self.span.0 as usize, self.span.1 as usize);

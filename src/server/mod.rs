@@ -336,15 +336,15 @@ fn projects(
     credentials: &[Arc<Held>],
     clocks: &Clocks,
 ) -> Result<(Vec<Arc<Project>>, Vec<Arc<Upstream>>), StartError> {
-    let UpstreamSettings { connect_timeout, attempt_timeout, budget, breaker, .. } = settings.upstream;
-    let timeouts = Timeouts { connect: connect_timeout, attempt: attempt_timeout };
+    let UpstreamSettings { connect_timeout, attempt_timeout, retries, breaker, .. } = &settings.upstream;
+    let timeouts = Timeouts { connect: *connect_timeout, attempt: *attempt_timeout };
     let mut upstreams: HashMap<&Endpoint, Arc<Upstream>> = HashMap::new();
     let mut projects = Vec::new();
     for project in &settings.projects {
         if !upstreams.contains_key(&project.endpoint) {
             let upstream = Upstream::new(&project.endpoint, egress, timeouts)?;
-            let upstream =
-                upstream.guarded(Breaker::new(breaker.failures, breaker.open_for), Budget::new(budget));
+            let upstream = upstream
+                .guarded(Breaker::new(breaker.failures, breaker.open_for), Budget::new(retries.budget));
             let upstream = upstream.timed(clocks.of(&project.endpoint.to_string()));
             upstreams.insert(&project.endpoint, Arc::new(upstream));
         }

@@ -5,8 +5,8 @@
 #   tests/interop/run.sh -k policy          what is named so (the arguments are unittest's)
 #   BINARY=target/debug/mpc-auth-proxy tests/interop/run.sh
 #
-# It needs Python 3.11 or later with venv, and PyPI the first time. The tests are unittest's: the SDK is the only
-# thing installed. Both live in .venv beside this file, which is made anew when requirements.txt changes.
+# It needs Python 3.11 or later with venv, and PyPI the first time. The tests are unittest's: the SDK and a
+# validator of JSON Schema are installed. They live in .venv beside this file, which is made anew when requirements.txt changes.
 set -euo pipefail
 cd "$(dirname "$0")"
 root=$(git rev-parse --show-toplevel)

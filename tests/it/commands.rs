@@ -70,6 +70,19 @@ fn check_says_what_would_run_or_everything_that_is_wrong() {
 }
 
 #[test]
+fn config_schema_prints_the_schemas_that_are_committed() {
+    let printed = |arguments: &[&str]| {
+        succeeded(&binary().args(["config", "schema"]).args(arguments).output().unwrap())
+    };
+    let committed =
+        |name| fs::read_to_string(format!("{}/config/schema/{name}.schema.json", env!("CARGO_MANIFEST_DIR")));
+    assert_eq!(printed(&[]), committed("proxy").unwrap());
+    assert_eq!(printed(&["proxy"]), committed("proxy").unwrap());
+    assert_eq!(printed(&["policy"]), committed("policy").unwrap());
+    assert_eq!(binary().args(["config", "schema", "audit"]).output().unwrap().status.code(), Some(2));
+}
+
+#[test]
 fn sign_signs_as_the_official_sdk_does() {
     let vectors = include_str!("../data/sdk-hmac-sha256.jsonl");
     let vector: Value = serde_json::from_str(vectors.lines().next().unwrap()).unwrap();

@@ -1,0 +1,147 @@
+//! The sections of `proxy.yaml` that mean what is written in them: limits, drain, audit and log.
+
+use super::declare::{Kind, Own, Section, Shape, Spell, own, section};
+use super::files;
+use super::page::Page;
+use super::scalar::{self, Size, Switch, Time, Words, count};
+use super::upstream::{LONGEST, TIMEOUT};
+use super::yaml::Node;
+use crate::audit::{RecordedFacts, Target, WhenBlocked};
+use crate::operation::LARGEST_ANSWER;
+use std::time::Duration;
+use tracing::Level;
+
+section! {
+    /// What one proxy takes on.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Limits, "`limits`" {
+        /// Open connections of callers, fewer where open files do not suffice; beyond them idle ones are closed.
+        connections: usize = count(1..=1_000_000), default(4096);
+        /// Calls at once; half of them for a caller that has no limit of its own, where there are other callers.
+        in_flight: usize = count(1..=1_000_000), default(1024);
+        /// For a request's head to arrive; up to a tenth longer, at random.
+        header_timeout: Duration = TIMEOUT, default(Duration::from_secs(5));
+        /// For a connection without a request, up to a tenth longer: above the pools of callers (Go's keep one for
+        /// 90s).
+        // Above Go's 90 s: a caller's pool lets go first.
+        idle_timeout: Duration = TIMEOUT, default(Duration::from_secs(100));
+        /// For a request, from its head to the end of its answer.
+        request_deadline: Duration = TIMEOUT, default(Duration::from_secs(30));
+        /// The size of a request's head.
+        // The HTTP parser needs at least 8 KiB.
+        header_bytes: usize = Size(8 << 10..=1 << 20), default(16 << 10);
+        /// How many headers a request has.
+        headers: usize = count(8..=1000), default(64);
+        /// For TLS handshakes, unfinished heads and upstream's answers together: a call takes 64KiB before it is
+        /// sent, the look-up of a job 2MiB, and where there is no room it is refused. This, `connections` and
+        /// `in_flight` are lowered where the cgroup's memory is less.
+        // Room for one answer of the largest kind at least.
+        buffer_bytes: usize = Size(LARGEST_ANSWER as u32..=1 << 30), default(16 << 20);
+        /// Then a connection's next answer is its last; up to a fifth shorter, at random.
+        connection_lifetime: Duration = Time(Duration::from_millis(10)..=DAY), default(LONGEST);
+        /// As many requests as a connection brings at most.
+        connection_requests: usize = count(1..=1_000_000_000), default(1_000_000);
+    }
+}
+
+section! {
+    /// How the proxy stops.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Drain, "`drain`" {
+        /// From not ready to not accepting.
+        delay: Duration = Time(Duration::ZERO..=LONGEST), default(Duration::ZERO);
+        /// For what is in flight to finish.
+        timeout: Duration = TIMEOUT, default(Duration::from_secs(25));
+    }
+}
+
+section! {
+    /// Where the audit records go.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct AuditSettings, "`audit`" {
+        /// `stdout`, or the path of a file: one for each proxy, which locks it.
+        sink: Target = Sink, default(Target::Stdout);
+        /// Calls that cannot be recorded get a 503, or go on and are counted.
+        when_blocked: WhenBlocked = Words([("refuse", WhenBlocked::Refuse), ("drop", WhenBlocked::Drop)]),
+            default(WhenBlocked::Refuse);
+        /// Whether the facts that decided stand in a record with their values.
+        facts: RecordedFacts = Words([("values", RecordedFacts::Values), ("names", RecordedFacts::Names)]),
+            default(RecordedFacts::Values);
+        /// A line before each call is sent, so that a kill leaves none unrecorded.
+        write_ahead: bool = Switch, default(false);
+    }
+}
+
+section! {
+    /// How the proxy logs.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct LogSettings, "`log`" {
+        /// JSON or text; `auto` is text on a terminal.
+        format: LogFormat = Words([("auto", LogFormat::Auto), ("json", LogFormat::Json), ("text", LogFormat::Text)]),
+            default(LogFormat::Auto);
+        /// How much is logged.
+        level: Level = Words(LEVELS), default(Level::INFO);
+    }
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// JSON.
+    Json,
+    /// Text.
+    Text,
+}
+
+/// `audit`, whose keys may contradict each other.
+pub(super) const AUDIT: Own<AuditSettings> = own(audit, AuditSettings::shape);
+
+fn audit(page: &Page, node: &Node) -> Option<AuditSettings> {
+    let audit = AuditSettings::read(page, node)?;
+    if let (true, WhenBlocked::Drop) = (audit.write_ahead, audit.when_blocked) {
+        let message = "`write_ahead: true` lets no call go unrecorded, and `when_blocked: drop` does";
+        let place = node.get("write_ahead").map_or(node.place, |node| node.place);
+        page.error(place, message, "remove one of them");
+    }
+    Some(audit)
+}
+
+/// Where lines are written to.
+struct Sink;
+
+impl Kind for Sink {
+    type Value = Target;
+
+    fn read(&self, page: &Page, node: &Node) -> Option<Target> {
+        match scalar::text(page, node, SINK)? {
+            STDOUT => Some(Target::Stdout),
+            _ => files::to_write(page, node).map(Target::File),
+        }
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::text(SINK)
+    }
+}
+
+impl Spell for Sink {
+    fn spell(&self, value: &Target) -> String {
+        match value {
+            Target::Stdout => STDOUT.into(),
+            Target::File(path) => path.display().to_string(),
+        }
+    }
+}
+
+const SINK: &str = "stdout, or the path of a file";
+const STDOUT: &str = "stdout";
+const LEVELS: [(&str, Level); 5] = [
+    ("error", Level::ERROR),
+    ("warn", Level::WARN),
+    ("info", Level::INFO),
+    ("debug", Level::DEBUG),
+    ("trace", Level::TRACE),
+];
+const DAY: Duration = Duration::from_secs(24 * 3600);

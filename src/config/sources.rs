@@ -1,0 +1,200 @@
+//! The sources of credentials, as they are written.
+
+use super::declare::{Own, Section, own, section};
+use super::files::CREDENTIAL_FILE;
+use super::page::{Page, Placed};
+use super::project::{endpoint, endpoint_shape};
+use super::scalar::{NAME, Text, Time};
+use super::yaml::Node;
+use crate::credential::{self, DEFAULT_SECTION, LONGEST_KEY, SESSION_NAME, Source, USUAL_KEY};
+use crate::upstream::Endpoint;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+section! {
+    /// A key in the environment.
+    pub(super) struct RawEnvironment, "`environment`" {}
+}
+
+section! {
+    /// A key in files, each with one value.
+    pub(super) struct RawFiles, "`files`" {
+        /// The file of the access key.
+        access_key: PathBuf = CREDENTIAL_FILE, required("PATH");
+        /// The file of the secret key.
+        secret_key: PathBuf = CREDENTIAL_FILE, required("PATH");
+        /// The file of the security token of a temporary key.
+        security_token: PathBuf = CREDENTIAL_FILE, optional("none");
+    }
+}
+
+impl RawFiles {
+    /// What it means, where all of it could be read.
+    pub(super) fn resolve(self) -> Option<Source> {
+        let Self { access_key, secret_key, security_token } = self;
+        Some(Source::Files { access_key: access_key?, secret_key: secret_key?, security_token })
+    }
+}
+
+section! {
+    /// A key in a profile of Huawei's SDKs.
+    struct RawProfile, "`profile`" {
+        /// The file of profiles.
+        path: PathBuf = CREDENTIAL_FILE, optional("the SDKs' own");
+        /// The section in it.
+        section: String = Text("the name of a section"), default(DEFAULT_SECTION.into());
+    }
+}
+
+/// A profile, wherever it is.
+pub(super) struct Profile {
+    pub(super) path: PathBuf,
+    pub(super) section: String,
+}
+
+section! {
+    /// The key of this ECS instance's agency.
+    struct RawMetadata, "`metadata`" {
+        /// The metadata service, on this machine's own link.
+        endpoint: Placed<Endpoint> = METADATA_ENDPOINT, optional("`http://169.254.169.254`");
+    }
+}
+
+section! {
+    /// The key of this CCE pod's agency.
+    pub(super) struct RawPodIdentity, "`pod_identity`" {}
+}
+
+section! {
+    /// A key for an identity token, by IAM v3.
+    pub(super) struct RawOidc, "`oidc`" {
+        /// The endpoint of IAM.
+        iam_endpoint: Option<Endpoint> = IAM, optional("of the region of its projects");
+        /// The id of the identity provider in IAM.
+        idp_id: String = Text("the id of a provider"), required("ID");
+        /// The file of the identity token, read anew each time.
+        id_token_file: PathBuf = CREDENTIAL_FILE, required("PATH");
+        /// How long a key is asked for.
+        duration: Duration = OF_A_KEY, default(LONGEST_KEY);
+    }
+}
+
+section! {
+    /// A key of an agency for an identity token, by STS v5.
+    pub(super) struct RawOidcSts, "`oidc_sts`" {
+        /// The endpoint of STS.
+        sts_endpoint: Option<Endpoint> = STS, optional("of the region of its projects");
+        /// The URN of the identity provider.
+        provider_urn: String = Text("a URN"), required("URN");
+        /// The URN of the agency.
+        agency_urn: String = Text("a URN"), required("URN");
+        /// The file of the identity token, read anew each time.
+        id_token_file: PathBuf = CREDENTIAL_FILE, required("PATH");
+        /// What the cloud's own records call the session.
+        session_name: String = Text("a name"), default(SESSION_NAME.into());
+        /// How long a key is asked for.
+        duration: Duration = OF_A_KEY, default(USUAL_KEY);
+    }
+}
+
+section! {
+    /// A user token for a password, sent as `X-Auth-Token`.
+    pub(super) struct RawPassword, "`iam_password`" {
+        /// The endpoint of IAM.
+        iam_endpoint: Option<Endpoint> = IAM, optional("of the region of its projects");
+        /// The account.
+        domain: String = Text("the name of an account"), required("NAME");
+        /// The user.
+        user: String = Text("the name of a user"), required("NAME");
+        /// The file of the password.
+        password_file: PathBuf = CREDENTIAL_FILE, required("PATH");
+    }
+}
+
+section! {
+    /// A user token in a file, sent as `X-Auth-Token`.
+    pub(super) struct RawTokenFile, "`token_file`" {
+        /// The file of the token.
+        path: PathBuf = CREDENTIAL_FILE, required("PATH");
+    }
+}
+
+section! {
+    /// A key of an agency, with the key of another credential.
+    pub(super) struct RawAgency, "`agency`" {
+        /// The name of the other credential, an access key.
+        base: Placed<Arc<str>> = NAME, required("NAME");
+        /// The endpoint of STS.
+        sts_endpoint: Option<Endpoint> = STS, optional("of the region of its projects");
+        /// The URN of the agency.
+        agency_urn: String = Text("a URN"), required("URN");
+        /// What the cloud's own records call the session.
+        session_name: String = Text("a name"), default(SESSION_NAME.into());
+        /// How long a key is asked for.
+        duration: Duration = OF_A_KEY, default(USUAL_KEY);
+    }
+}
+
+section! {
+    /// The first source that is there, by the environment.
+    pub(super) struct RawAuto, "`auto`" {}
+}
+
+/// A profile.
+pub(super) const PROFILE: Own<Profile> = own(profile, RawProfile::shape);
+/// The metadata service.
+pub(super) const METADATA: Own<Endpoint> = own(metadata, RawMetadata::shape);
+const METADATA_ENDPOINT: Own<Placed<Endpoint>> =
+    own(|page, node| endpoint(page, node, LINK_LOCAL), || endpoint_shape(LINK_LOCAL));
+const IAM: Own<Option<Endpoint>> =
+    own(|page, node| service(page, node, IAM_EXAMPLE), || endpoint_shape(IAM_EXAMPLE));
+const STS: Own<Option<Endpoint>> =
+    own(|page, node| service(page, node, STS_EXAMPLE), || endpoint_shape(STS_EXAMPLE));
+const OF_A_KEY: Time = Time(Duration::from_secs(15 * 60)..=Duration::from_secs(24 * 60 * 60));
+const LINK_LOCAL: &str = "http://169.254.169.254";
+const IAM_EXAMPLE: &str = "https://iam.cn-north-4.myhuaweicloud.com";
+const STS_EXAMPLE: &str = "https://sts.cn-north-4.myhuaweicloud.com";
+
+fn profile(page: &Page, node: &Node) -> Option<Profile> {
+    let RawProfile { path, section } = RawProfile::read(page, node)?;
+    let path = if node.get("path").is_some() { path } else { default_profile(page, node) };
+    Some(Profile { path: path?, section })
+}
+
+fn default_profile(page: &Page, node: &Node) -> Option<PathBuf> {
+    let path = credential::default_profile();
+    if path.is_none() {
+        let message = "there is no home directory to look for a profile in";
+        page.error(node.place, message, "add `path: PATH`, or set HUAWEICLOUD_SDK_CREDENTIALS_FILE");
+    }
+    path
+}
+
+fn metadata(page: &Page, node: &Node) -> Option<Endpoint> {
+    let RawMetadata { endpoint } = RawMetadata::read(page, node)?;
+    if node.get("endpoint").is_none() {
+        return Some(credential::default_metadata());
+    }
+    let Placed { value, place } = endpoint?;
+    let link_local = value.host().parse().is_ok_and(|ip| match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    });
+    if !(value.tls() || value.is_loopback() || link_local) {
+        let hint = "remove `endpoint`, or name an address of this machine or a link-local one";
+        page.error(place, "a metadata service is on this machine's own link", hint);
+    }
+    Some(value)
+}
+
+/// The endpoint of a service of the cloud: there, though perhaps wrong, which is reported.
+#[expect(clippy::unnecessary_wraps, reason = "a reader, and the key was written")]
+fn service(page: &Page, node: &Node, example: &str) -> Option<Option<Endpoint>> {
+    let Some(Placed { value, place }) = endpoint(page, node, example) else { return Some(None) };
+    if !(value.tls() || value.is_loopback()) {
+        page.error(place, "over http:// everyone on the way can read secrets", "write https://");
+    }
+    Some(Some(value))
+}
