@@ -4,10 +4,9 @@ use super::declare::{Own, Section, Shape, own, section};
 use super::decode::list;
 use super::page::{Page, Placed};
 use super::scalar::{self, NAME, Switch};
-use super::settings::{Admin, Bind, Hosts, Listener};
+use super::settings::{Admin, Bind, Hosts, Listener, ListenerTls};
 use super::tls::{self, TLS};
 use super::yaml::{Node, Value};
-use rustls::ServerConfig;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -52,9 +51,8 @@ impl Written {
     }
 
     /// Its name and its TLS, where it has one.
-    pub(super) fn tls(&self) -> Option<(Arc<str>, Arc<ServerConfig>)> {
-        let config = &self.tls.as_ref()?.value.config;
-        Some((self.name.as_ref()?.value.clone(), Arc::clone(config)))
+    pub(super) fn tls(&self) -> Option<(Arc<str>, ListenerTls)> {
+        Some((self.name.as_ref()?.value.clone(), self.tls.as_ref()?.value.tls.clone()))
     }
 
     /// Whether callers may show a certificate.

@@ -10,6 +10,7 @@ use crate::credential::Source;
 use crate::identity::{CallerId, Callers};
 use crate::limit::CallerLimits;
 use crate::policy::Policy;
+use chrono::{DateTime, Utc};
 use rustls::ServerConfig;
 use std::collections::HashMap;
 use std::fmt;
@@ -29,7 +30,7 @@ pub struct Settings {
     /// While a file of this name is there, everything is refused.
     pub freeze_file: Option<PathBuf>,
     /// The TLS of the listeners that have one, as the files are now.
-    pub tls: HashMap<Arc<str>, Arc<ServerConfig>>,
+    pub tls: HashMap<Arc<str>, ListenerTls>,
     /// What callers may ask for; at least one.
     pub projects: Vec<Arc<Project>>,
     /// With which keys and tokens; at least one.
@@ -68,6 +69,15 @@ pub struct Listener {
     /// Whether it may be one that other machines can reach: its hosts are named, and every caller has to prove itself over
     /// TLS, or the risk was accepted. Of a socket that is passed to the process, only that process knows whether it is one.
     pub may_be_remote: bool,
+}
+
+/// A listener's TLS.
+#[derive(Clone, Debug)]
+pub struct ListenerTls {
+    /// How handshakes are made.
+    pub config: Arc<ServerConfig>,
+    /// When its certificate ends.
+    pub ends: Option<DateTime<Utc>>,
 }
 
 /// The files that a listener's TLS is made of.

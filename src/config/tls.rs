@@ -21,7 +21,7 @@ use super::files;
 use super::page::{Page, Placed};
 use super::report::Place;
 use super::scalar::Words;
-use super::settings::TlsFiles;
+use super::settings::{ListenerTls, TlsFiles};
 use super::yaml::Node;
 use crate::watch;
 use crate::{chain::Bounded, clock, pem};
@@ -29,7 +29,7 @@ use crate::{chain::Bounded, clock, pem};
 /// A listener's TLS as it was written, and what it comes to.
 pub(super) struct Written {
     pub(super) files: TlsFiles,
-    pub(super) config: Arc<ServerConfig>,
+    pub(super) tls: ListenerTls,
 }
 
 section! {
@@ -73,13 +73,17 @@ fn read(page: &Page, node: &Node) -> Option<Placed<Written>> {
         client_ca: client_ca.as_ref().map(|ca| ca.path.clone()),
         certificates_required: required,
     };
-    warn_of_expiry(page, &certificate);
+    let validity = certificate.value.first().and_then(validity);
+    if let Some(validity) = validity {
+        warn_of_expiry(page, &certificate, validity);
+    }
     let provider = Arc::new(aws_lc_rs::default_provider());
     let certified = certified(page, (certificate, key), &provider)?;
     let config = server_config(certified, (client_ca.as_ref(), required), provider)
         .map_err(|error| page.error(node.place, format!("TLS cannot be set up: {error}"), CA_HINT))
         .ok()?;
-    Some(Placed { value: Written { files, config: Arc::new(config) }, place: node.place })
+    let tls = ListenerTls { config: Arc::new(config), ends: validity.map(|(_, to)| to) };
+    Some(Placed { value: Written { files, tls }, place: node.place })
 }
 
 /// What was found in a file, and where the file is named.
@@ -169,8 +173,11 @@ fn server_config(
 }
 
 /// Callers would find out, one by one.
-fn warn_of_expiry(page: &Page, certificate: &Found<Vec<CertificateDer<'static>>>) {
-    let Some((from, to)) = certificate.value.first().and_then(validity) else { return };
+fn warn_of_expiry(
+    page: &Page,
+    certificate: &Found<Vec<CertificateDer<'static>>>,
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
+) {
     let (now, path) = (clock::now(), certificate.path.display());
     let day = |time: DateTime<Utc>| time.format("%Y-%m-%d");
     let message = if now < from {

@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
@@ -56,10 +57,11 @@ pub struct Metrics {
     observing: Gauge,
     audit_blocked: Gauge,
     reload_pending: Gauge,
+    certificates: Family<ListenerLabels, Gauge>,
 }
 
 /// How the process is doing, as gauges of 0 and 1.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct State {
     /// An operator or a file refuses calls, of everybody or of some callers.
     pub frozen: bool,
@@ -69,6 +71,8 @@ pub struct State {
     pub audit_blocked: bool,
     /// What the files hold is not in force.
     pub reload_pending: bool,
+    /// When the certificates of listeners end, as far as that is known.
+    pub certificates: Vec<(Arc<str>, DateTime<Utc>)>,
 }
 
 /// How metrics are written.
@@ -135,6 +139,11 @@ struct HashLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListenerLabels {
+    listener: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefreshLabels {
     credential: Arc<str>,
     outcome: &'static str,
@@ -161,6 +170,7 @@ impl Metrics {
             observing: Gauge::default(),
             audit_blocked: Gauge::default(),
             reload_pending: Gauge::default(),
+            certificates: Family::default(),
         };
         metrics.foresee(foreseen);
         metrics.register(foreseen)
@@ -168,11 +178,15 @@ impl Metrics {
 
     /// The exposition, with how the process is doing now.
     pub fn text(&self, format: Format, now: &State) -> String {
-        let State { frozen, observing, audit_blocked, reload_pending } = *now;
+        let &State { frozen, observing, audit_blocked, reload_pending, ref certificates } = now;
         self.frozen.set(frozen.into());
         self.observing.set(observing.into());
         self.audit_blocked.set(audit_blocked.into());
         self.reload_pending.set(reload_pending.into());
+        for (listener, ends) in certificates {
+            let labels = ListenerLabels { listener: Arc::clone(listener) };
+            self.certificates.get_or_create(&labels).set(ends.timestamp());
+        }
         let mut out = String::new();
         // Writing to a String cannot fail.
         let out = encode(&mut out, &self.registry).map(|()| out).unwrap_or_default();
@@ -320,6 +334,8 @@ impl Metrics {
         r.register("audit_blocked", "Whether the audit sink takes no record", self.audit_blocked.clone());
         let help = "Whether what the files hold is not in force";
         r.register("reload_pending", help, self.reload_pending.clone());
+        let (name, help) = ("certificate_expiry_timestamp", "When a listener's certificate ends");
+        r.register_with_unit(name, help, Unit::Seconds, self.certificates.clone());
         self.connections.register(r);
         self
     }

@@ -80,6 +80,11 @@ impl Insight {
             observing: policy.policy.mode() == Mode::Observe || !observing(&policy.policy).is_empty(),
             audit_blocked: self.sink.stats().blocked.is_some(),
             reload_pending: self.reloader().standing().state != StandingState::InForce,
+            certificates: policy
+                .tls
+                .iter()
+                .filter_map(|(name, tls)| Some((Arc::clone(name), tls.ends?)))
+                .collect(),
         }
     }
 
@@ -91,10 +96,11 @@ impl Insight {
         let lost_sockets = self.health.lost_sockets(true);
         let lost =
             |address: &str| lost_sockets.iter().find(|(lost, _)| lost == address).map(|(_, problem)| problem);
+        let ends = |name: &Arc<str>| in_force.tls.get(name).and_then(|tls| tls.ends).map(rfc3339);
         let listeners: Vec<Value> = self
             .listeners
             .iter()
-            .map(|(name, address)| json!({ "name": name, "address": address, "problem": lost(address) }))
+            .map(|(name, address)| json!({ "name": name, "address": address, "certificate_ends": ends(name), "problem": lost(address) }))
             .collect();
         json!({
             "version": env!("CARGO_PKG_VERSION"),

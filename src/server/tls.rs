@@ -66,7 +66,8 @@ pub(super) async fn accept(
     context: &ListenerContext,
     permit: &Permit,
 ) -> Option<Accepted> {
-    let Some(config) = context.in_force.load().tls.get(&peer.listener).cloned() else {
+    let Some(config) = context.in_force.load().tls.get(&peer.listener).map(|tls| Arc::clone(&tls.config))
+    else {
         tracing::error!(target: LIMITED, listener = %peer.listener, "a listener has lost its TLS, which should be impossible");
         return None;
     };

@@ -8,10 +8,10 @@ use std::{collections::HashMap, sync::Arc};
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use http::Method;
-use rustls::ServerConfig;
 
 use super::{Exchange, Received, Refusal, Stage};
 use crate::{
+    config::ListenerTls,
     identity::{Callers, Identity, Peer, Presented},
     limit::Limiter,
     log::LIMITED,
@@ -29,7 +29,7 @@ pub struct InForce {
     /// How many calls the process takes on at once, by which callers' shares are measured.
     pub in_flight: usize,
     /// The TLS of the listeners that have one: the server's, handed along so that it changes with the policy.
-    pub tls: HashMap<Arc<str>, Arc<ServerConfig>>,
+    pub tls: HashMap<Arc<str>, ListenerTls>,
     /// Since when.
     pub since: DateTime<Utc>,
 }

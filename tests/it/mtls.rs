@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chrono::DateTime;
 use nix::sys::signal::Signal;
 use rustls::version::{TLS12, TLS13};
 use serde_json::json;
@@ -230,19 +231,34 @@ fn certificates_are_replaced_while_it_runs() {
     };
     assert!(answered(&old, &before));
 
+    let ends = || {
+        let metrics = proxy.probe("/metrics").body;
+        let series = "mpc_auth_proxy_certificate_expiry_timestamp_seconds{listener=\"mesh\"} ";
+        let values: Vec<i64> =
+            metrics.lines().filter_map(|line| line.strip_prefix(series)?.parse().ok()).collect();
+        let told = proxy.probe("/status").json()["listeners"][0]["certificate_ends"].clone();
+        let told = DateTime::parse_from_rfc3339(told.as_str().unwrap()).unwrap().timestamp();
+        assert_eq!(values, [told]);
+        told
+    };
+    let first = ends();
+
     // A key without its certificate changes nothing.
-    let server = new.issue(Wanted::server());
+    let server = new.issue(Wanted::server().valid(-60, 7200));
     proxy.write("tls.key", &server.key_pem);
     proxy.signal(Signal::SIGHUP);
     let refused = "the configuration was not reloaded: the last good one stays in force";
     let problem = proxy.logged(refused)["problem"].as_str().unwrap().to_owned();
     assert!(problem.contains("does not belong to the first certificate in"), "{problem}");
-    assert!(answered(&old, &before));
+    assert!(answered(&old, &before) && ends() == first);
 
     proxy.write("tls.crt", &server.certificate_pem);
     proxy.write("ca.crt", &new.pem());
     proxy.signal(Signal::SIGHUP);
     wait_for("the new certificates", || answered(&new, &after).then_some(()));
+    // Theirs end two and three hours from when they were issued.
+    let sooner = first - ends();
+    assert!((3000..=3600).contains(&sooner), "{sooner}");
     assert!(!answered(&old, &before) && !answered(&new, &before), "the old authority still counts");
 }
 

@@ -57,7 +57,7 @@ fn status_says_what_is_in_force_and_what_was_decided_last() {
     );
     assert_eq!(
         status["listeners"],
-        json!([{ "name": "app", "address": proxy.address("app"), "problem": null }])
+        json!([{ "name": "app", "address": proxy.address("app"), "certificate_ends": null, "problem": null }])
     );
     assert_eq!(
         (&status["ready"], &status["draining"], &status["frozen"]),
