@@ -216,8 +216,7 @@ impl Reloading {
     }
 
     fn refuse(&mut self, mut problem: String, is_new: bool) -> Reloaded {
-        // Whoever reads that a permission is missing looks in the wrong place.
-        for path in sandbox::current().map(Sandbox::lost).unwrap_or_default() {
+        for path in sandbox::current().map(|sandbox| sandbox.behind(&problem)).unwrap_or_default() {
             problem.push_str(&format!("; {}: {REPLACED}", path.display()));
         }
         let was_refused = self.refusals.next.is_some();

@@ -8,7 +8,7 @@
 mod places;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     path::{Path, PathBuf},
     sync::{Mutex, OnceLock, PoisonError},
@@ -25,7 +25,7 @@ use nix::sys::{
 
 use crate::config::{Report, Settings};
 pub use places::freeze_folder;
-use places::{Needed, Place};
+use places::{Again, Needed};
 
 /// What is in force in this process, for whoever wants to know.
 #[derive(Debug)]
@@ -33,12 +33,12 @@ pub struct Sandbox {
     core_dumps: Measure,
     privileges: Measure,
     files: Measure,
-    /// What may be read.
-    places: Vec<Place>,
+    /// What is read again while it runs.
+    again: Vec<Again>,
     /// Files of the configuration whose folders may not be.
     alone: BTreeSet<PathBuf>,
-    /// Those of the places where something else is now, when they were looked at last.
-    lost: Mutex<BTreeSet<PathBuf>>,
+    /// The files among them that were out of reach when they were looked at last, and what was replaced.
+    lost: Mutex<BTreeMap<PathBuf, PathBuf>>,
 }
 
 /// One measure.
@@ -65,7 +65,7 @@ impl Sandbox {
             core_dumps: off.clone(),
             privileges: off.clone(),
             files: off,
-            places: Vec::new(),
+            again: Vec::new(),
             alone: BTreeSet::new(),
             lost: Mutex::default(),
         }
@@ -82,28 +82,36 @@ impl Sandbox {
     /// reading named.
     pub fn confine(self, settings: &Settings, warnings: &Report) -> Self {
         let needed = Needed::of(settings, warnings);
-        let places = needed.read.iter().map(|path| Place::of(path)).collect();
+        let again = needed.again.iter().map(|file| Again::of(file)).collect();
         match confine(&needed).unwrap_or_else(|error| Measure::Off(error.to_string())) {
             files @ Measure::Off(_) => Self { files, ..self },
-            files @ (Measure::On | Measure::Partly) => Self { files, places, alone: needed.alone, ..self },
+            files @ (Measure::On | Measure::Partly) => Self { files, again, alone: needed.alone, ..self },
         }
     }
 
-    /// Looks which of the places that may be read were replaced by something that may not, and says so of each once.
+    /// Looks which of the files that are read again cannot be any more, and says of each that was replaced so once.
     /// Not for a thread that serves: a file system may hang.
     pub fn look(&self) {
-        let lost: BTreeSet<PathBuf> =
-            self.places.iter().filter_map(Place::lost).map(Path::to_owned).collect();
-        let mut before = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-        for path in lost.difference(&before) {
+        let owned = |(file, replaced): (&Path, &Path)| (file.to_owned(), replaced.to_owned());
+        let lost: BTreeMap<PathBuf, PathBuf> = self.again.iter().filter_map(Again::lost).map(owned).collect();
+        let before = self.lost();
+        *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = lost;
+        for path in self.lost().difference(&before) {
             tracing::warn!(path = %path.display(), "{REPLACED}");
         }
-        *before = lost;
     }
 
     /// What was replaced by something that is out of reach, when that was looked at last.
     pub fn lost(&self) -> BTreeSet<PathBuf> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Of that, what a problem with one of the files comes from. Whoever reads that a permission is missing looks in the
+    /// wrong place.
+    pub fn behind(&self, problem: &str) -> BTreeSet<PathBuf> {
+        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let behind = lost.iter().filter(|(file, _)| problem.contains(&*file.to_string_lossy()));
+        behind.map(|(_, replaced)| replaced.clone()).collect()
     }
 
     /// The measures by name.

@@ -6,9 +6,16 @@
 
 use std::{
     collections::BTreeSet,
-    env, fs,
-    os::unix::fs::MetadataExt,
+    env,
+    fs::{self, OpenOptions},
+    io::ErrorKind,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+};
+
+use nix::{
+    libc::O_NONBLOCK,
+    unistd::{AccessFlags, access},
 };
 
 use crate::{
@@ -20,6 +27,8 @@ use crate::{
 /// What is needed, and where.
 pub(super) struct Needed {
     pub(super) read: BTreeSet<PathBuf>,
+    /// The files among that which are read again after the start.
+    pub(super) again: BTreeSet<PathBuf>,
     /// Folders in which records are written, which are the process's own or shared.
     pub(super) append: BTreeSet<PathBuf>,
     pub(super) append_shared: BTreeSet<PathBuf>,
@@ -30,10 +39,11 @@ pub(super) struct Needed {
     pub(super) alone: BTreeSet<PathBuf>,
 }
 
-/// What was there under a name when it was allowed.
+/// A file that is read again and again, and what was there when its place was allowed.
 #[derive(Debug)]
-pub(super) struct Place {
-    path: PathBuf,
+pub(super) struct Again {
+    file: PathBuf,
+    place: PathBuf,
     identity: Option<(u64, u64)>,
 }
 
@@ -44,7 +54,7 @@ impl Needed {
         let files = files.chain(variables.map(|(_, path)| path.into())).chain(default_profile());
         let files: Vec<PathBuf> = files.flat_map(with_target).collect();
         let system = SYSTEM.map(PathBuf::from).into_iter().chain(env::current_exe());
-        let resolver = RESOLVER.map(PathBuf::from).into_iter().flat_map(with_target);
+        let resolver: Vec<PathBuf> = RESOLVER.map(PathBuf::from).into_iter().flat_map(with_target).collect();
         let sink = match &settings.audit.sink {
             Target::File(path) => Some(path.clone()),
             Target::Stdout => None,
@@ -58,6 +68,7 @@ impl Needed {
         });
         let sockets = sockets.chain(settings.admin.as_ref().map(|admin| &admin.path)).cloned();
         Self {
+            again: files.iter().chain(&resolver).filter(|path| !sinks.contains(path)).cloned().collect(),
             alone: files.iter().filter(|path| place(path) == **path && path.is_file()).cloned().collect(),
             read: files
                 .iter()
@@ -88,16 +99,29 @@ pub fn freeze_folder(settings: &Settings, warnings: &Report) -> Option<PathBuf> 
     (!is_shared(&own) && !configured).then(|| folder(path))
 }
 
-impl Place {
-    pub(super) fn of(path: &Path) -> Self {
-        Self { path: path.to_owned(), identity: identity(path) }
+impl Again {
+    pub(super) fn of(file: &Path) -> Self {
+        let place = place(file);
+        Self { file: file.to_owned(), identity: identity(&place), place }
     }
 
-    /// Its path, if something else is there now.
-    pub(super) fn lost(&self) -> Option<&Path> {
-        let now = identity(&self.path);
-        (now.is_some() && now != self.identity).then_some(&self.path)
+    /// What to say is out of reach, where the file is: its place, where that is not what was allowed any more.
+    ///
+    /// It is tried. What has another identity may be allowed all the same, in a folder that is.
+    pub(super) fn lost(&self) -> Option<(&Path, &Path)> {
+        let replaced = identity(&self.place) != self.identity;
+        is_kept_away(&self.file).then_some((&self.file, if replaced { &self.place } else { &self.file }))
     }
+}
+
+/// Whether a file is there that may be read, and cannot be opened. Who may read is asked by its permissions alone, of
+/// which the sandbox knows nothing.
+fn is_kept_away(file: &Path) -> bool {
+    let is_file = || fs::metadata(file).is_ok_and(|found| found.is_file());
+    let open = || OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(file);
+    is_file()
+        && open().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+        && access(file, AccessFlags::R_OK).is_ok()
 }
 
 /// What is allowed for a file to be read: its folder or, where others share that, the file. What is not there yet will

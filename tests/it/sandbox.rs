@@ -125,20 +125,11 @@ rules:
 #[test]
 fn a_configuration_in_a_shared_folder_is_read_and_what_replaces_it_is_told() {
     let file = tempfile::Builder::new().suffix(".yaml").tempfile_in("/tmp").unwrap();
-    let text = |effect: &str| {
-        format!(
-            "version: 1
-callers: {{ editor-api: {{ identify: [ {{ listener: app }} ] }} }}
-rules:
-  - {{ id: all, effect: {effect}, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'] }}
-"
-        )
-    };
-    fs::write(file.path(), text("allow")).unwrap();
+    fs::write(file.path(), policy("allow")).unwrap();
     let proxy = Setup::new().policy_file(file.path().to_str().unwrap()).start();
     assert_eq!(proxy.send(cancel("100211")).status, 204);
     // In place it can be changed.
-    fs::write(file.path(), text("deny")).unwrap();
+    fs::write(file.path(), policy("deny")).unwrap();
     proxy.logged("the configuration was reloaded");
     assert_eq!(proxy.send(cancel("100211")).status, 403);
     if !kernel_has_landlock() {
@@ -146,22 +137,13 @@ rules:
     }
     assert!(proxy.log().contains("this file is in a folder that others share"));
     let fresh = file.path().with_extension("fresh");
-    fs::write(&fresh, text("allow")).unwrap();
+    fs::write(&fresh, policy("allow")).unwrap();
     fs::rename(&fresh, file.path()).unwrap();
     out_of_reach(&proxy, file.path());
 }
 
 #[test]
 fn a_configuration_folder_that_is_replaced_is_read_again_or_said_to_be_out_of_reach() {
-    let policy = |effect: &str| {
-        format!(
-            "version: 1
-callers: {{ editor-api: {{ identify: [ {{ listener: app }} ] }} }}
-rules:
-  - {{ id: all, effect: {effect}, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'] }}
-"
-        )
-    };
     for sandboxed in [true, false] {
         let outside = TempDir::new().unwrap();
         let folder = outside.path().join("conf");
@@ -188,6 +170,102 @@ rules:
             assert_eq!(proxy.send(cancel("100211")).status, 403);
         }
     }
+}
+
+/// A sink that is not there at the start, its rotations, and folders that are replaced inside of one that is allowed.
+#[test]
+fn what_can_be_read_and_what_is_only_written_is_not_called_out_of_reach() {
+    for sink_is_there in [false, true] {
+        let setup = Setup::new()
+            .folder("one")
+            .folder("two")
+            .folder("set")
+            .policy_file("current/policy.yaml")
+            .section("freeze_file: freeze\naudit: { sink: audit.log }")
+            .section("admin: { bind: 'unix:admin.sock' }")
+            .file("one/policy.yaml", &policy("allow"))
+            .file("two/policy.yaml", &policy("deny"));
+        symlink("one", setup.path("current")).unwrap();
+        let setup = if sink_is_there { setup.file("audit.log", "") } else { setup };
+        let proxy = setup.start().records_elsewhere();
+        assert_eq!(proxy.send(cancel("100211")).status, 204);
+        all_is_in_reach(&proxy, "in_force");
+        let log = proxy.path("audit.log");
+        for rotation in 1..3 {
+            fs::rename(&log, proxy.path(&format!("audit.log.{rotation}"))).unwrap();
+            proxy.signal(Signal::SIGHUP);
+            wait_for("new file", || log.exists().then_some(()));
+            all_is_in_reach(&proxy, "in_force");
+        }
+        fs::remove_file(&log).unwrap();
+        proxy.logged("the audit file was removed: a new one was made in its place");
+        all_is_in_reach(&proxy, "in_force");
+        // The link is turned, as deployments do.
+        symlink("two", proxy.path("next")).unwrap();
+        fs::rename(proxy.path("next"), proxy.path("current")).unwrap();
+        all_is_in_reach(&proxy, "in_force");
+        assert_eq!(proxy.send(cancel("100211")).status, 403);
+        // The folder is another one.
+        proxy.write("set/policy.yaml", &policy("allow"));
+        fs::rename(proxy.path("two"), proxy.path("old")).unwrap();
+        fs::rename(proxy.path("set"), proxy.path("two")).unwrap();
+        all_is_in_reach(&proxy, "in_force");
+        proxy.queue("100211");
+        assert_eq!(proxy.send(cancel("100211")).status, 204);
+        // What is refused is refused for its own reason.
+        proxy.write("two/policy.yaml", "version: 2\n");
+        all_is_in_reach(&proxy, "refused");
+    }
+}
+
+/// Asks for a reload, and how it is told then.
+fn all_is_in_reach(proxy: &Proxy, state: &str) {
+    proxy.ask_unix("admin.sock", &request("POST", "/reload", &["Content-Length: 0"]));
+    let status = proxy.probe("/status").json();
+    assert_eq!(
+        (&status["reload"]["state"], &status["out_of_reach"]),
+        (&json!(state), &json!([])),
+        "{status}"
+    );
+    assert!(!proxy.log().contains("the sandbox keeps"), "{}", proxy.log());
+}
+
+/// A file whose permissions keep it away is not the sandbox's doing.
+#[test]
+fn a_file_that_its_permissions_keep_away_is_not_said_to_be_kept_away_by_the_sandbox() {
+    if !geteuid().is_root() {
+        eprintln!("only root can be another user");
+        return;
+    }
+    let setup = Setup::new().everything_allowed();
+    let (folder, program) = (setup.path(""), setup.path("program"));
+    copy_program(&program);
+    let script = format!(
+        "chown -R 65532:65532 {} && exec setpriv --reuid=65532 --regid=65532 --clear-groups --inh-caps=-all {} \"$@\"",
+        folder.display(),
+        program.display(),
+    );
+    let proxy = setup.under(&["sh", "-c", &script]).start();
+    let fresh = proxy.path("fresh");
+    fs::copy(proxy.path("policy.yaml"), &fresh).unwrap();
+    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::rename(&fresh, proxy.path("policy.yaml")).unwrap();
+    let line = proxy.logged("the configuration was not reloaded: the last good one stays in force");
+    assert!(
+        line["problem"].as_str().unwrap().ends_with("policy.yaml cannot be read: Permission denied"),
+        "{line}"
+    );
+    assert_eq!(proxy.probe("/status").json()["out_of_reach"], json!([]));
+}
+
+fn policy(effect: &str) -> String {
+    format!(
+        "version: 1
+callers: {{ editor-api: {{ identify: [ {{ listener: app }} ] }} }}
+rules:
+  - {{ id: all, effect: {effect}, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'] }}
+"
+    )
 }
 
 /// Waits until the log, `/status` and the refused reload say that this is out of reach.
