@@ -203,17 +203,30 @@ impl RawCase {
     fn resolve(&self, page: &Page, place: Place, alone: &PolicyAlone) -> Option<Case> {
         let caller = self.caller.as_ref().and_then(|name| {
             let found = alone.callers.iter().find(|caller| *caller.as_str() == *name.value);
-            known(page, name, found, ("caller", alone.callers.iter().map(CallerId::as_str)))
+            known(
+                page,
+                name,
+                found,
+                Among { what: "caller", names: alone.callers.iter().map(CallerId::as_str) },
+            )
         });
         let project = self.project.as_ref().and_then(|name| {
             let found = alone.projects.iter().find(|p| [&p.name, &p.id].contains(&&name.value));
-            known(page, name, found, ("project", alone.projects.iter().map(|project| &*project.name)))
+            known(
+                page,
+                name,
+                found,
+                Among { what: "project", names: alone.projects.iter().map(|project| &*project.name) },
+            )
         });
         let actions = ACTIONS.into_iter();
         let action = match &self.action {
-            Some(name) => {
-                known(page, name, actions.clone().find(|a| **a == *name.value), ("action", actions))
-            }
+            Some(name) => known(
+                page,
+                name,
+                actions.clone().find(|a| **a == *name.value),
+                Among { what: "action", names: actions },
+            ),
             None => actions.clone().next(),
         };
         let job = action.and_then(|action| self.job(page, place, action));
@@ -265,7 +278,8 @@ impl RawExpect {
             Some(name) if *name.value == *NO_RULE => Some(Some(None)),
             Some(name) => {
                 let found = ids.clone().find(|id| **id == *name.value);
-                known(page, name, found, ("rule", ids.clone())).map(|id| Some(Some(id.into())))
+                known(page, name, found, Among { what: "rule", names: ids.clone() })
+                    .map(|id| Some(Some(id.into())))
             }
         };
         let (rule, observed) = (rule(&self.rule), rule(&self.observed));
@@ -273,16 +287,26 @@ impl RawExpect {
     }
 }
 
+/// The names of a kind.
+struct Among<I> {
+    what: &'static str,
+    names: I,
+}
+
 /// What was found, or a report that nothing has this name.
 fn known<'c, T>(
     page: &Page,
     name: &Placed<impl AsRef<str>>,
     found: Option<T>,
-    (what, names): (&str, impl Iterator<Item = &'c str> + Clone),
+    among: Among<impl Iterator<Item = &'c str> + Clone>,
 ) -> Option<T> {
     if found.is_none() {
         let text = name.value.as_ref();
-        page.error(name.place, format!("the policy has no {what} `{text}`"), did_you_mean(page, text, names));
+        page.error(
+            name.place,
+            format!("the policy has no {} `{text}`", among.what),
+            did_you_mean(page, text, among.names),
+        );
     }
     found
 }

@@ -113,12 +113,7 @@ fn key(page: &Page, name: &Placed<Arc<str>>) -> Option<Key> {
 }
 
 fn test(page: &Page, node: &Node, operator: Operator, key: &Placed<Key>) -> Option<(Test, Box<[Place]>)> {
-    let nodes = match &node.value {
-        Value::List(nodes) => &**nodes,
-        Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Number | Value::Text(_) | Value::Map(_) => {
-            std::slice::from_ref(node)
-        }
-    };
+    let nodes = node.one_or_more();
     let values: Vec<&str> = nodes.iter().map(|node| value(page, node, operator)).collect::<Option<_>>()?;
     let places: Vec<Place> = nodes.iter().map(|node| node.place).collect();
     let error = match Test::new(operator, key.value, &values) {
@@ -156,16 +151,10 @@ fn test(page: &Page, node: &Node, operator: Operator, key: &Placed<Key>) -> Opti
 }
 
 fn value<'n>(page: &'n Page, node: &'n Node<'n>, operator: Operator) -> Option<&'n str> {
-    match node.value {
-        Value::Bool(value) if operator.takes_switches() => Some(if value { "true" } else { "false" }),
-        Value::Null
-        | Value::Bool(_)
-        | Value::Integer(_)
-        | Value::Number
-        | Value::Text(_)
-        | Value::List(_)
-        | Value::Map(_) => scalar::text(page, node, "a value"),
+    if let (Value::Bool(value), true) = (&node.value, operator.takes_switches()) {
+        return Some(if *value { "true" } else { "false" });
     }
+    scalar::text(page, node, "a value")
 }
 
 /// The operators that go with a key.

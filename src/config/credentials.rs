@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 section! {
     /// A key or token, by its one source.
-    struct RawSource, "a credential", [Rule::One] {
+    pub(super) struct RawSource, "a credential", [Rule::One] {
         /// A key in HUAWEICLOUD_SDK_AK, _SK and perhaps _SECURITY_TOKEN.
         environment: RawEnvironment = nested(), optional("");
         /// A key in files, each with one value and nothing else.

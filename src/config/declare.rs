@@ -95,8 +95,8 @@ impl Shape {
             Self::Text { what, .. } => what.clone(),
             Self::Words(words) => spelled(words),
             Self::Either(shapes) => shapes.iter().map(Self::words).collect::<Vec<_>>().join(", or "),
-            Self::List(item) => format!("a list: {}", item.words()),
-            Self::Named { .. } => "a mapping of names".into(),
+            Self::List(item) => format!("a list of which each item is {}", item.words()),
+            Self::Named { .. } => "a mapping of names of your choice".into(),
             Self::Known { what, .. } => (*what).into(),
             Self::Section { .. } => "a mapping".into(),
         }

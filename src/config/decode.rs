@@ -158,23 +158,15 @@ pub(super) fn named<'n>(
 
 /// The items of a list: at least one.
 pub(super) fn list<'n>(page: &Page, node: &'n Node<'n>, what: &str) -> &'n [Node<'n>] {
-    match &node.value {
-        Value::List(items) if items.is_empty() => {
-            page.error(node.place, format!("expected {what}, found an empty list"), "add at least one");
-            &[]
-        }
-        Value::List(items) => items,
-        other @ (Value::Null
-        | Value::Bool(_)
-        | Value::Integer(_)
-        | Value::Number
-        | Value::Text(_)
-        | Value::Map(_)) => {
-            let message = format!("expected {what}, found {}", other.kind());
-            page.error(node.place, message, "start each item with `- `, or write [ITEM, ITEM]");
-            &[]
-        }
+    let Value::List(items) = &node.value else {
+        let message = format!("expected {what}, found {}", node.value.kind());
+        page.error(node.place, message, "start each item with `- `, or write [ITEM, ITEM]");
+        return &[];
+    };
+    if items.is_empty() {
+        page.error(node.place, format!("expected {what}, found an empty list"), "add at least one");
     }
+    items
 }
 
 /// The mapping's entries, with every key that is not text, is empty or came before left out and reported.

@@ -1,26 +1,16 @@
 //! Is what `docs/CREDENTIALS.md` shows a configuration? Each of its YAML blocks, put into one.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use super::credentials::RawSource;
+use super::declare::Section;
 use super::{Loaded, load, yaml};
 use crate::credential::Source;
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/CREDENTIALS.md");
-const SOURCES: [&str; 11] = [
-    "environment",
-    "files",
-    "profile",
-    "metadata",
-    "pod_identity",
-    "oidc",
-    "oidc_sts",
-    "agency",
-    "iam_password",
-    "token_file",
-    "auto",
-];
 
 #[test]
 fn every_source_has_a_section_whose_configuration_is_valid() {
@@ -41,9 +31,10 @@ fn every_source_has_a_section_whose_configuration_is_valid() {
             }
         }
     }
-    assert_eq!(shown, SOURCES);
+    let all: BTreeSet<&str> = RawSource::NAMES.iter().copied().collect();
+    assert_eq!((shown.len(), shown.iter().map(String::as_str).collect()), (all.len(), all));
     let summary = document.split("\n## ").next().unwrap();
-    for source in SOURCES {
+    for source in RawSource::NAMES {
         assert!(summary.contains(&format!("\n| [`{source}`](#{source}) | ")), "{source}");
     }
 }

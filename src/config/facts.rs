@@ -3,7 +3,7 @@
 use super::decode::{did_you_mean, named};
 use super::page::Page;
 use super::report::Place;
-use super::yaml::{Node, Value};
+use super::yaml::Node;
 use crate::operation::CREATE;
 use crate::policy::{Facts, Key};
 
@@ -30,12 +30,6 @@ pub(super) fn read(page: &Page, node: &Node) -> Option<Written> {
 
 /// One, or a list; none where the list is empty.
 fn values(page: &Page, node: &Node) -> Option<Vec<String>> {
-    let nodes = match &node.value {
-        Value::List(nodes) => &**nodes,
-        Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Number | Value::Text(_) | Value::Map(_) => {
-            std::slice::from_ref(node)
-        }
-    };
     let value = |node: &Node| {
         let text = page.scalar(node).map(String::from);
         if text.is_none() {
@@ -43,7 +37,7 @@ fn values(page: &Page, node: &Node) -> Option<Vec<String>> {
         }
         text
     };
-    nodes.iter().map(value).collect()
+    node.one_or_more().iter().map(value).collect()
 }
 
 impl Written {

@@ -262,18 +262,14 @@ fn mode(page: &Page, node: &Node) -> Option<Placed<u32>> {
 }
 
 fn hosts(page: &Page, node: &Node) -> Option<Hosts> {
-    match &node.value {
-        Value::Text(text) if text == "any" => return Some(Hosts::Any),
-        Value::Text(text) => {
-            let hint = match text.to_ascii_lowercase().as_str() {
-                "any" | "*" => "to answer every name, write `any`".into(),
-                _ => format!("write [{text}]"),
-            };
-            page.error(node.place, "expected a list of names, or any", hint);
-            return None;
-        }
-        Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Number | Value::List(_) | Value::Map(_) => {
-        }
+    if let Value::Text(text) = &node.value {
+        let hint = match text.to_ascii_lowercase().as_str() {
+            _ if text == "any" => return Some(Hosts::Any),
+            "any" | "*" => "to answer every name, write `any`".into(),
+            _ => format!("write [{text}]"),
+        };
+        page.error(node.place, "expected a list of names, or any", hint);
+        return None;
     }
     let names = list(page, node, "a list of host names, or any").iter().map(|node| host(page, node));
     // Not `collect::<Option<_>>`, which would stop at the first that is wrong.

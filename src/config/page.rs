@@ -33,6 +33,12 @@ pub(super) struct Page {
 /// The sections of a file of which not all keys matter, by what messages call them, and which keys do.
 pub(super) type Extent = &'static [(&'static str, &'static [&'static str])];
 
+/// What is wrong, and what to do about it.
+struct Told {
+    message: String,
+    hint: Option<String>,
+}
+
 /// A value that was written in the file, and where.
 #[derive(Clone, Debug)]
 pub(super) struct Placed<T> {
@@ -49,7 +55,11 @@ impl Page {
     /// What stands for a file that could not be read: a page without text, and with that problem.
     pub(super) fn unreadable(path: &Path, error: &io::Error) -> Self {
         let page = Self::new(path, String::new());
-        page.push(None, Severity::Error, (format!("cannot be read: {}", reason(error)), None));
+        page.push(
+            None,
+            Severity::Error,
+            Told { message: format!("cannot be read: {}", reason(error)), hint: None },
+        );
         page
     }
 
@@ -75,7 +85,9 @@ impl Page {
             return None;
         }
         yaml::parse(&self.text)
-            .map_err(|no| self.push(no.place, Severity::Error, (no.message, Some(no.hint.into()))))
+            .map_err(|no| {
+                self.push(no.place, Severity::Error, Told { message: no.message, hint: Some(no.hint.into()) })
+            })
             .ok()
     }
 
@@ -176,7 +188,7 @@ impl Page {
     /// runs keeps the last good one, and must not be kept from taking a new policy by it.
     pub(super) fn no_key(&self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
         let severity = if self.reload { Severity::Warning } else { Severity::Error };
-        self.push(Some(place), severity, (message.into(), Some(hint.into())));
+        self.push(Some(place), severity, Told { message: message.into(), hint: Some(hint.into()) });
     }
 
     /// What a relative path is relative to, as a hint.
@@ -186,12 +198,12 @@ impl Page {
 
     /// Reports an error.
     pub(super) fn error(&self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
-        self.push(Some(place), Severity::Error, (message.into(), Some(hint.into())));
+        self.push(Some(place), Severity::Error, Told { message: message.into(), hint: Some(hint.into()) });
     }
 
     /// Reports a warning.
     pub(super) fn warning(&self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
-        self.push(Some(place), Severity::Warning, (message.into(), Some(hint.into())));
+        self.push(Some(place), Severity::Warning, Told { message: message.into(), hint: Some(hint.into()) });
     }
 
     /// Reports a value of the wrong kind: `expected a duration such as 3s, found a list`.
@@ -223,7 +235,7 @@ impl Page {
         report.add(self.file, self.text, self.problems.into_inner());
     }
 
-    fn push(&self, place: Option<Place>, severity: Severity, (message, hint): (String, Option<String>)) {
+    fn push(&self, place: Option<Place>, severity: Severity, Told { message, hint }: Told) {
         let file = Arc::clone(&self.file);
         self.problems.borrow_mut().push(Problem { file, place, severity, message, hint });
     }

@@ -154,12 +154,12 @@ fn unix(page: &Page, node: &Node) -> Option<Proof> {
 
 fn user(page: &Page, node: &Node) -> Option<u32> {
     let find = |name: &str| User::from_name(name).map(|user| user.map(|user| user.uid.as_raw()));
-    known_user(page, node, account(page, node, ("user", "uid"), find)?)
+    known_user(page, node, account(page, node, Account { what: "user", number: "uid" }, find)?)
 }
 
 fn group(page: &Page, node: &Node) -> Option<u32> {
     let find = |name: &str| Group::from_name(name).map(|group| group.map(|group| group.gid.as_raw()));
-    known_group(page, node, account(page, node, ("group", "gid"), find)?)
+    known_group(page, node, account(page, node, Account { what: "group", number: "gid" }, find)?)
 }
 
 /// In a user namespace everybody from outside of it has this id.
@@ -179,10 +179,16 @@ fn known_group(page: &Page, node: &Node, gid: u32) -> Option<u32> {
     (!is_no_group(gid)).then_some(gid)
 }
 
+/// A kind of account, and the key for its number.
+struct Account {
+    what: &'static str,
+    number: &'static str,
+}
+
 fn account(
     page: &Page,
     node: &Node,
-    (what, number): (&str, &str),
+    Account { what, number }: Account,
     find: impl FnOnce(&str) -> nix::Result<Option<u32>>,
 ) -> Option<u32> {
     let name = scalar::text(page, node, &format!("the name of a {what}"))?;
@@ -245,18 +251,25 @@ fn sdk_signature(page: &Page, node: &Node) -> Option<Proof> {
 }
 
 fn dns(page: &Page, node: &Node) -> Option<Proof> {
-    name(page, node, ("a DNS name", "batch-cleaner.media.svc"), DnsName::parse).map(Proof::Dns)
+    let kind = NameKind { what: "a DNS name", example: "batch-cleaner.media.svc" };
+    name(page, node, kind, DnsName::parse).map(Proof::Dns)
 }
 
 fn spiffe(page: &Page, node: &Node) -> Option<Proof> {
-    let example = "spiffe://media.example/ns/prod/sa/batch-cleaner";
-    name(page, node, ("a SPIFFE id", example), SpiffeId::parse).map(Proof::Spiffe)
+    let kind = NameKind { what: "a SPIFFE id", example: "spiffe://media.example/ns/prod/sa/batch-cleaner" };
+    name(page, node, kind, SpiffeId::parse).map(Proof::Spiffe)
+}
+
+/// A kind of name in certificates.
+struct NameKind {
+    what: &'static str,
+    example: &'static str,
 }
 
 fn name<T>(
     page: &Page,
     node: &Node,
-    (what, example): (&str, &str),
+    NameKind { what, example }: NameKind,
     parse: impl FnOnce(&str) -> Result<T, NameError>,
 ) -> Option<T> {
     let text = scalar::text(page, node, what)?;

@@ -105,18 +105,17 @@ impl Kind for Switch {
     type Value = bool;
 
     fn read(&self, page: &Page, node: &Node) -> Option<bool> {
-        match &node.value {
-            Value::Bool(value) => return Some(*value),
-            Value::Text(text) if ["yes", "no", "on", "off"].contains(&text.to_ascii_lowercase().as_str()) => {
-                page.error(node.place, format!("`{text}` is not a switch"), "write true or false");
-            }
-            other @ (Value::Text(_)
-            | Value::Null
-            | Value::Integer(_)
-            | Value::Number
-            | Value::List(_)
-            | Value::Map(_)) => {
-                let message = format!("expected true or false, found {}", other.kind());
+        if let Value::Bool(value) = node.value {
+            return Some(value);
+        }
+        let word = page.scalar(node).filter(|text| {
+            matches!(node.value, Value::Text(_))
+                && ["yes", "no", "on", "off"].contains(&&*text.to_ascii_lowercase())
+        });
+        match word {
+            Some(text) => page.error(node.place, format!("`{text}` is not a switch"), "write true or false"),
+            None => {
+                let message = format!("expected true or false, found {}", node.value.kind());
                 page.error(node.place, message, "write true or false, without quotes or brackets");
             }
         }
@@ -279,14 +278,10 @@ impl Kind for Size {
     type Value = usize;
 
     fn read(&self, page: &Page, node: &Node) -> Option<usize> {
-        let bytes = match node.value {
-            Value::Integer(bytes) => bytes,
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number
-            | Value::Text(_)
-            | Value::List(_)
-            | Value::Map(_) => measure(page, node, "a size such as 16KiB or 1MiB", SIZES)?,
+        let bytes = if let Value::Integer(bytes) = node.value {
+            bytes
+        } else {
+            measure(page, node, "a size such as 16KiB or 1MiB", SIZES)?
         };
         let fits = u32::try_from(bytes).ok().filter(|bytes| self.0.contains(bytes));
         if fits.is_none() {

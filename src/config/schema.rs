@@ -146,7 +146,7 @@ impl Writer {
 
     fn key(&self, key: &Key) -> Map<String, Value> {
         let mut sentences = vec![key.about.clone()];
-        if !matches!(key.shape, Shape::Section { .. } | Shape::Switch | Shape::Words(_)) {
+        if matches!(key.shape, Shape::Count(_) | Shape::Text { .. } | Shape::Either(_)) {
             sentences.push(sentence(&key.shape.words()));
         }
         let mut schema = Map::new();

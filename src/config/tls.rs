@@ -26,6 +26,8 @@ use super::yaml::Node;
 use crate::watch;
 use crate::{chain::Bounded, clock, pem};
 
+type Certificates = Vec<CertificateDer<'static>>;
+
 /// A listener's TLS as it was written, and what it comes to.
 pub(super) struct Written {
     pub(super) files: TlsFiles,
@@ -36,11 +38,11 @@ section! {
     /// Where a listener's TLS comes from.
     struct RawTls, "`tls`", [Rule::Needs("client_certificates", "client_ca")] {
         /// Its own first, then the authorities between that and the root.
-        certificate: Found<Vec<CertificateDer<'static>>> = CERTIFICATES, required("tls/tls.crt");
+        certificate: Found<Certificates> = CERTIFICATES, required("tls/tls.crt");
         /// The key of the certificate.
         key: Found<PrivateKeyDer<'static>> = KEY, required("tls/tls.key");
         /// Who vouches for callers.
-        client_ca: Found<Vec<CertificateDer<'static>>> = AUTHORITIES,
+        client_ca: Found<Certificates> = AUTHORITIES,
             optional("nobody is asked for a certificate");
         /// With `optional`, tokens and signatures prove callers, too.
         client_certificates: Placed<bool> = At(Words([("required", true), ("optional", false)])),
@@ -50,8 +52,8 @@ section! {
 
 /// The section `tls`.
 pub(super) const TLS: Own<Placed<Written>> = own(read, RawTls::shape);
-const CERTIFICATES: Own<Found<Vec<CertificateDer<'static>>>> = own(certificates, files::path_shape);
-const AUTHORITIES: Own<Found<Vec<CertificateDer<'static>>>> = own(authorities, files::path_shape);
+const CERTIFICATES: Own<Found<Certificates>> = own(certificates, files::path_shape);
+const AUTHORITIES: Own<Found<Certificates>> = own(authorities, files::path_shape);
 const KEY: Own<Found<PrivateKeyDer<'static>>> = own(private_key, files::path_shape);
 
 fn read(page: &Page, node: &Node) -> Option<Placed<Written>> {
@@ -78,11 +80,12 @@ fn read(page: &Page, node: &Node) -> Option<Placed<Written>> {
         warn_of_expiry(page, &certificate, validity);
     }
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let certified = certified(page, (certificate, key), &provider)?;
-    let config = server_config(certified, (client_ca.as_ref(), required), provider)
+    let certified = certified(page, Identity { certificate, key }, &provider)?;
+    let asked = client_ca.as_ref().map(|authorities| Asked { authorities, required });
+    let config = server_config(certified, asked, provider)
         .map_err(|error| page.error(node.place, format!("TLS cannot be set up: {error}"), CA_HINT))
         .ok()?;
-    let tls = ListenerTls { config: Arc::new(config), ends: validity.map(|(_, to)| to) };
+    let tls = ListenerTls { config: Arc::new(config), ends: validity.map(|validity| validity.to) };
     Some(Placed { value: Written { files, tls }, place: node.place })
 }
 
@@ -93,12 +96,12 @@ struct Found<T> {
     place: Place,
 }
 
-fn certificates(page: &Page, node: &Node) -> Option<Found<Vec<CertificateDer<'static>>>> {
+fn certificates(page: &Page, node: &Node) -> Option<Found<Certificates>> {
     let (path, value) = files::watched(page, node, |page, node| files::pem(page, node, pem::certificates))?;
     Some(Found { path, value, place: node.place })
 }
 
-fn authorities(page: &Page, node: &Node) -> Option<Found<Vec<CertificateDer<'static>>>> {
+fn authorities(page: &Page, node: &Node) -> Option<Found<Certificates>> {
     let (path, value) = files::watched(page, node, |page, node| files::pem(page, node, pem::authorities))?;
     Some(Found { path, value, place: node.place })
 }
@@ -110,9 +113,22 @@ fn private_key(page: &Page, node: &Node) -> Option<Found<PrivateKeyDer<'static>>
     Some(Found { path, value, place: node.place })
 }
 
+/// What a listener shows to callers.
+struct Identity {
+    certificate: Found<Certificates>,
+    key: Found<PrivateKeyDer<'static>>,
+}
+
+/// What it asks of them.
+#[derive(Clone, Copy)]
+struct Asked<'c> {
+    authorities: &'c Found<Certificates>,
+    required: bool,
+}
+
 fn certified(
     page: &Page,
-    (certificate, key): (Found<Vec<CertificateDer<'static>>>, Found<PrivateKeyDer<'static>>),
+    Identity { certificate, key }: Identity,
     provider: &CryptoProvider,
 ) -> Option<CertifiedKey> {
     let error = match CertifiedKey::from_der(certificate.value, key.value, provider) {
@@ -144,17 +160,17 @@ fn certified(
 
 fn server_config(
     certified: CertifiedKey,
-    (client_ca, required): (Option<&Found<Vec<CertificateDer<'static>>>>, bool),
+    asked: Option<Asked<'_>>,
     provider: Arc<CryptoProvider>,
 ) -> Result<ServerConfig, Box<dyn std::error::Error>> {
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         // 1.2 and 1.3.
         .with_safe_default_protocol_versions()?;
-    let builder = match client_ca {
+    let builder = match asked {
         None => builder.with_no_client_auth(),
-        Some(ca) => {
+        Some(Asked { authorities, required }) => {
             let mut roots = RootCertStore::empty();
-            for certificate in &ca.value {
+            for certificate in &authorities.value {
                 roots.add(certificate.clone())?;
             }
             // Without a certificate there is no connection, unless the configuration says that it is optional.
@@ -172,12 +188,15 @@ fn server_config(
     Ok(config)
 }
 
+/// When a certificate is valid.
+#[derive(Clone, Copy)]
+struct Validity {
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+}
+
 /// Callers would find out, one by one.
-fn warn_of_expiry(
-    page: &Page,
-    certificate: &Found<Vec<CertificateDer<'static>>>,
-    (from, to): (DateTime<Utc>, DateTime<Utc>),
-) {
+fn warn_of_expiry(page: &Page, certificate: &Found<Certificates>, Validity { from, to }: Validity) {
     let (now, path) = (clock::now(), certificate.path.display());
     let day = |time: DateTime<Utc>| time.format("%Y-%m-%d");
     let message = if now < from {
@@ -192,10 +211,13 @@ fn warn_of_expiry(
     page.warning(certificate.place, message, "renew it: the file may be replaced while the proxy runs");
 }
 
-fn validity(certificate: &CertificateDer<'_>) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+fn validity(certificate: &CertificateDer<'_>) -> Option<Validity> {
     let (_, certificate) = parse_x509_certificate(certificate).ok()?;
     let time = |time: x509_parser::time::ASN1Time| DateTime::from_timestamp(time.timestamp(), 0);
-    Some((time(certificate.validity().not_before)?, time(certificate.validity().not_after)?))
+    Some(Validity {
+        from: time(certificate.validity().not_before)?,
+        to: time(certificate.validity().not_after)?,
+    })
 }
 
 /// Certificates of a mesh live for hours and are renewed at half of that, so more would be noise.

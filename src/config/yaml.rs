@@ -143,18 +143,15 @@ impl<'t> Node<'t> {
     pub(super) fn take_items(&mut self, key: &str) -> Box<[Self]> {
         let Value::Map(fields) = &mut self.value else { return Box::default() };
         let is_it = |(name, _): &&mut (Self, Self)| matches!(&name.value, Value::Text(text) if text == key);
-        match fields.iter_mut().find(is_it).map(|(_, list)| &mut list.value) {
-            Some(Value::List(items)) => take(items),
-            Some(
-                Value::Null
-                | Value::Bool(_)
-                | Value::Integer(_)
-                | Value::Number
-                | Value::Text(_)
-                | Value::Map(_),
-            )
-            | None => Box::default(),
+        match fields.iter_mut().find(is_it) {
+            Some((_, Self { value: Value::List(items), .. })) => take(items),
+            Some(_) | None => Box::default(),
         }
+    }
+
+    /// The items of a list, or the one value that this is.
+    pub(super) fn one_or_more(&self) -> &[Self] {
+        if let Value::List(items) = &self.value { items } else { std::slice::from_ref(self) }
     }
 
     /// The value under this key of a mapping, where it is written.
