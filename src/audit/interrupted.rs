@@ -4,7 +4,8 @@
 //! read once, in a stream: what is kept of it is the ids of the calls that are open, which were never more than one
 //! process worked on at a time. Being killed meanwhile does no harm: the next start closes what is left.
 //!
-//! It does not read files that a rotation moved away.
+//! It does not read files that a rotation moved away: calls that were under way then are announced again in the file
+//! that took its place, see `under_way`.
 
 use std::{
     collections::HashMap,
@@ -123,7 +124,7 @@ fn is_glued(line: &[u8]) -> bool {
 }
 
 /// The value of `request.id`, which is made of letters, digits and `-._`.
-fn id(line: &[u8]) -> Option<&[u8]> {
+pub(super) fn id(line: &[u8]) -> Option<&[u8]> {
     let start = memmem::find(line, ID)? + ID.len();
     let rest = line.get(start..)?;
     rest.get(..memchr::memchr(b'"', rest)?)
@@ -145,8 +146,8 @@ fn record(intent: &[u8]) -> serde_json::Result<Vec<u8>> {
 /// `error.type` of calls that ended with their process.
 const INTERRUPTED: &str = "PROXY.Interrupted";
 const A_LINE: &[u8] = b"{\"event\":\"";
-const AN_INTENT: &[u8] = b"{\"event\":\"intent\",";
-const A_RECORD: &[u8] = b"{\"event\":\"request\",";
+pub(super) const AN_INTENT: &[u8] = b"{\"event\":\"intent\",";
+pub(super) const A_RECORD: &[u8] = b"{\"event\":\"request\",";
 const ID: &[u8] = b"\"request.id\":\"";
 /// A call is open for its deadline at most: this is the work of minutes where there are thousands a second.
 const LOOKED_AT: u64 = 1 << 30;

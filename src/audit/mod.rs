@@ -18,6 +18,8 @@ mod interrupted;
 mod recent;
 mod seen;
 mod sink;
+mod target;
+mod under_way;
 
 use std::{mem::replace, sync::Arc, time::Duration};
 
@@ -28,10 +30,10 @@ use uuid::Uuid;
 use crate::reason::Reason;
 pub use intervention::Intervention;
 use line::{Line, name};
-pub use opened::{OpenError, Target};
 pub use recent::Recent;
 pub use seen::{Seen, SeenError};
 pub use sink::{Announced, Blocked, Sink, SinkStats, Slot, WhenBlocked};
+pub use target::{OpenError, Target};
 pub use trail::Trail;
 pub use trouble::Blockage;
 

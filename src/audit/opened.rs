@@ -12,7 +12,7 @@ use std::{
         fd::{AsFd, AsRawFd, BorrowedFd},
         unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     },
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -27,66 +27,10 @@ use nix::{
     },
 };
 
-use super::lock::{Lock, Taken, lock};
-
-/// What is written to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// The process's standard output.
-    Stdout,
-    /// A file, created with mode 0600 and appended to.
-    File(PathBuf),
-}
-
-/// The sink cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// As the system says.
-    #[error("cannot open the audit file {path}")]
-    File {
-        /// Its path.
-        path: Box<Path>,
-        /// Why.
-        source: io::Error,
-    },
-    /// Another process writes to it: their records would be mixed.
-    #[error(
-        "the audit file {path} is locked by another process{}: give each proxy an audit file of its own",
-        .holder.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
-    )]
-    Locked {
-        /// Its path.
-        path: Box<Path>,
-        /// The process, where `/proc/locks` shows it.
-        holder: Option<u32>,
-    },
-    /// The process was started without a standard output.
-    #[error(
-        "audit records go to standard output, and that is {0}: redirect it, or name a file in `audit.sink` \
-         (`/dev/null` to discard them)"
-    )]
-    NoOutput(&'static str),
-}
-
-impl OpenError {
-    /// In one line, with what the system says.
-    pub fn with_cause(&self) -> String {
-        match self {
-            Self::File { source, .. } => format!("{self}: {source}"),
-            Self::Locked { .. } | Self::NoOutput(_) => self.to_string(),
-        }
-    }
-}
-
-impl Target {
-    /// As it is named in the log and in `/status`.
-    pub fn name(&self) -> String {
-        match self {
-            Self::Stdout => "stdout".into(),
-            Self::File(path) => path.display().to_string(),
-        }
-    }
-}
+use super::{
+    lock::{Lock, Taken, lock},
+    target::{OpenError, Target},
+};
 
 /// An open target.
 pub(super) enum Opened {
@@ -112,6 +56,13 @@ pub(super) struct Regular {
     block: u64,
     /// When it was looked at last, and its length then, as far as it was known.
     looked: (Instant, u64),
+}
+
+/// What somebody else did to a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    Truncated,
+    Removed,
 }
 
 /// Device and inode.
@@ -183,11 +134,11 @@ impl Opened {
         }
     }
 
-    /// Takes what that file looks like. Says whether it was removed.
-    pub(super) fn saw(&mut self, file: &Arc<File>, meta: &Metadata) -> bool {
+    /// Takes what that file looks like. Says what was done to it.
+    pub(super) fn saw(&mut self, file: &Arc<File>, meta: &Metadata) -> Option<Change> {
         match self {
             Self::Regular(own) if Arc::ptr_eq(&own.file, file) => own.saw(meta),
-            Self::Regular(_) | Self::Stream(_) => false,
+            Self::Regular(_) | Self::Stream(_) => None,
         }
     }
 
@@ -317,14 +268,16 @@ impl Regular {
         })
     }
 
-    fn saw(&mut self, meta: &Metadata) -> bool {
-        if meta.len() < self.looked.1 {
-            // Truncated: what was allocated went with it.
+    fn saw(&mut self, meta: &Metadata) -> Option<Change> {
+        let truncated = meta.len() < self.looked.1;
+        if truncated {
+            // What was allocated went with it.
             (self.written, self.allocated) = (meta.len(), 0);
         } else if self.written == self.looked.1 && Arc::strong_count(&self.file) == 2 {
             self.written = meta.len();
         }
-        self.named && meta.nlink() == 0
+        let removed = self.named && meta.nlink() == 0;
+        if removed { Some(Change::Removed) } else { truncated.then_some(Change::Truncated) }
     }
 }
 

@@ -7,6 +7,7 @@
 //! A line is one `write(2)`, and not synced. It outlives the process from then on, however that ends; it does not
 //! outlive the machine's power before the kernel has written it to the disk.
 
+mod anew;
 mod shared;
 
 use std::{
@@ -18,8 +19,10 @@ use std::{
 
 use super::{
     lock::Lock,
-    opened::{FileId, OpenError, Opened, Target, behind},
+    opened::{Opened, behind},
+    target::{OpenError, Target},
     trouble::{Blockage, Trouble},
+    under_way::UnderWay,
 };
 
 /// An open target, and the lines that wait for room in it.
@@ -36,6 +39,8 @@ pub(super) struct Output {
     refusals: VecDeque<Vec<u8>>,
     dropped: u64,
     trouble: Option<Trouble>,
+    /// The calls that are announced and have no record, where calls are announced.
+    under_way: Option<UnderWay>,
     /// The file was removed, and could not be opened anew.
     gone: bool,
     /// Since when another file, or none, stands at the path.
@@ -54,24 +59,15 @@ impl Output {
             refusals: VecDeque::new(),
             dropped: 0,
             trouble: None,
+            under_way: None,
             gone: false,
             moved: None,
         })
     }
 
-    /// Opens the file anew, unless it is the one that is open. What waits will be written to the new one, also what has
-    /// begun in the other.
-    pub(super) fn reopen(&mut self) -> Result<(), OpenError> {
-        let Target::File(path) = &self.target else { return Ok(()) };
-        if let Some(fresh) = Opened::open_anew(path, self.opened.file_id())? {
-            self.flush();
-            self.opened = fresh;
-            if let Some((line, _)) = self.begun.take() {
-                self.owed.push_front(line);
-            }
-        }
-        (self.gone, self.moved) = (false, None);
-        Ok(())
+    /// Remembers from now on which calls are announced and have no record.
+    pub(super) fn follow_calls(&mut self, follow: bool) {
+        self.under_way = follow.then(UnderWay::default);
     }
 
     pub(super) fn target(&self) -> &Target {
@@ -234,35 +230,6 @@ impl Output {
         }
     }
 
-    /// A rotation moves the file away and then says so, with SIGHUP. Where nobody does, the records would go on into
-    /// a file that is being packed up.
-    pub(super) fn find_moved(&mut self) {
-        let (Target::File(path), Some(id)) = (&self.target, self.opened.file_id()) else { return };
-        let away = match FileId::at(path) {
-            Ok(there) => there != id,
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
-        };
-        let since = away.then(|| *self.moved.get_or_insert_with(Instant::now));
-        let Some(since) = since else {
-            self.moved = None;
-            return;
-        };
-        if since.elapsed() < ROTATION {
-            return;
-        }
-        self.moved = None;
-        let path = self.target.name();
-        match self.reopen() {
-            Ok(()) => {
-                tracing::warn!(path, "the audit file was moved away without SIGHUP: it was opened anew")
-            }
-            Err(error) => {
-                let error = error.with_cause();
-                tracing::error!(path, error, "the audit file was moved away: records still go there");
-            }
-        }
-    }
-
     /// Gives up what still waits: it is counted, and the lines that are owed are returned.
     pub(super) fn give_up(&mut self) -> Vec<Vec<u8>> {
         self.dropped += self.len_waiting() as u64;
@@ -302,7 +269,10 @@ impl Output {
         }
         match self.write(&line) {
             0 => Err(line),
-            written if written == line.len() => Ok(()),
+            written if written == line.len() => {
+                self.is_written(&line);
+                Ok(())
+            }
             written => {
                 self.begun = Some((line, written));
                 Ok(())
@@ -316,10 +286,19 @@ impl Output {
         let rest = line.get(written..).unwrap_or_default();
         let more = if self.has_room(rest.len() as u64) { self.write(rest) } else { 0 };
         let done = more == rest.len();
-        if !done {
+        if done {
+            self.is_written(&line);
+        } else {
             self.begun = Some((line, written + more));
         }
         done
+    }
+
+    /// All of the line is in the file.
+    fn is_written(&mut self, line: &[u8]) {
+        if let Some(under_way) = self.under_way.as_mut() {
+            under_way.wrote(line);
+        }
     }
 
     fn write(&mut self, bytes: &[u8]) -> usize {
@@ -346,31 +325,10 @@ impl Output {
             None => self.trouble = Some(Trouble::new(error)),
         }
     }
-
-    /// Looks at the file again, where nobody has for a moment.
-    fn settle(&mut self) {
-        if let Some(file) = self.unseen()
-            && let Ok(meta) = file.metadata()
-        {
-            self.saw(&file, &meta);
-        }
-    }
-
-    /// Opens a file in place of the one that was removed.
-    fn replace(&mut self) {
-        self.gone = true;
-        let path = self.target.name();
-        match self.reopen() {
-            Ok(()) => tracing::warn!(path, "the audit file was removed: a new one was made in its place"),
-            Err(error) => self.failed(&io::Error::other(format!("it was removed: {}", error.with_cause()))),
-        }
-    }
 }
 
 /// A process that was killed holds on to its files until the kernel has cleared it away.
 const JUST_KILLED: Duration = Duration::from_secs(1);
-/// A rotation sends its signal sooner than this.
-const ROTATION: Duration = Duration::from_secs(5);
 /// As many lines that are not owed wait for room at most.
 pub(super) const MAX_WAITING: usize = 4096;
 

@@ -23,8 +23,8 @@ use super::{
     Record,
     interrupted::close_interrupted,
     line::MAX_LINE,
-    opened::{OpenError, Target},
     output::Output,
+    target::{OpenError, Target},
     trouble::{Blockage, PATIENCE},
 };
 
@@ -87,6 +87,7 @@ impl Sink {
 
     /// Whether each call is announced before it is sent.
     pub fn write_ahead(self, write_ahead: bool) -> Self {
+        self.output().follow_calls(write_ahead);
         Self { write_ahead, ..self }
     }
 

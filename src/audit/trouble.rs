@@ -10,7 +10,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-use super::opened::Target;
+use super::target::Target;
 use crate::{clock, log::LIMITED};
 
 /// What keeps a sink from taking lines, for whoever wants to know.

@@ -89,6 +89,93 @@ fn a_call_that_was_under_way_is_recorded_with_what_was_known_of_it() {
     proxy.upstream_saw(0);
 }
 
+/// What was done to the file before the kill: it was not the one any more in which the calls had been announced.
+#[test]
+fn calls_that_were_under_way_when_their_file_was_left_are_closed_in_the_one_that_took_its_place() {
+    let moved_with_signal = |proxy: &Proxy, log: &Path| {
+        fs::rename(log, log.with_extension("1")).unwrap();
+        proxy.signal(Signal::SIGHUP);
+        proxy.logged("the audit sink was opened anew");
+    };
+    let moved_without = |proxy: &Proxy, log: &Path| {
+        fs::rename(log, log.with_extension("1")).unwrap();
+        proxy.logged("the audit file was moved away without SIGHUP: it was opened anew");
+    };
+    let removed = |proxy: &Proxy, log: &Path| {
+        fs::remove_file(log).unwrap();
+        proxy.logged("the audit file was removed: a new one was made in its place");
+    };
+    let copied_and_truncated = |_: &Proxy, log: &Path| {
+        fs::copy(log, log.with_extension("1")).unwrap();
+        fs::File::options().write(true).open(log).unwrap().set_len(0).unwrap();
+    };
+    type Leave = fn(&Proxy, &Path);
+    let ways: [Leave; 4] = [moved_with_signal, moved_without, removed, copied_and_truncated];
+    for (way, leave) in ways.into_iter().enumerate() {
+        let folder = TempDir::new().unwrap();
+        let log = folder.path().join("audit.log");
+        let setup = Setup::new().section("upstream: { attempt_timeout: 60s }").section(PATIENT);
+        let mut proxy = announcing(setup, &log).start().records_elsewhere();
+        assert_eq!(proxy.send(cancel("100211")).status, 204);
+        proxy.cloud().set_faults([Fault::LatencyMs(60_000).until_cleared()]);
+        let mut wires: Vec<_> = (0..UNDER_WAY).map(|_| proxy.connect()).collect();
+        for (number, wire) in wires.iter_mut().enumerate() {
+            wire.write(cancel(&format!("under-way-{number}")));
+        }
+        wait_for("requests upstream", || (proxy.cloud().requests().len() == UNDER_WAY + 1).then_some(()));
+        let announced = ids(&of(&log, "intent"), "under-way");
+        assert_eq!(announced.len(), UNDER_WAY);
+        leave(&proxy, &log);
+        let again = wait_for("intents in the new file", || {
+            Some(of(&log, "intent")).filter(|intents| intents.len() == UNDER_WAY)
+        });
+        assert_eq!(ids(&again, ""), announced, "way {way}: those that are under way, and no others");
+        proxy.signal(Signal::SIGKILL);
+        proxy.ended();
+        drop(announcing(Setup::new(), &log).start().records_elsewhere());
+        assert_eq!(all_are_closed(&log), UNDER_WAY, "way {way}");
+        let closed: Vec<Record> = of(&log, "request");
+        assert_eq!(ids(&closed, "under-way"), announced, "way {way}");
+        drop(announcing(Setup::new(), &log).start().records_elsewhere());
+        assert_eq!(of(&log, "request").len(), closed.len(), "way {way}: once");
+    }
+}
+
+#[test]
+fn rotated_again_and_again_under_load_and_then_killed_every_intent_is_closed_once() {
+    let folder = TempDir::new().unwrap();
+    let log = folder.path().join("audit.log");
+    let mut proxy = announcing(Setup::new(), &log).start().records_elsewhere();
+    proxy.cloud().set_faults([Fault::LatencyMs(5).until_cleared()]);
+    let next = AtomicUsize::new(0);
+    let streams: Vec<TcpStream> =
+        (0..CALLERS).map(|_| TcpStream::connect(proxy.address("app")).unwrap()).collect();
+    let mut files: Vec<_> = (0..ROTATIONS).map(|number| log.with_extension(number.to_string())).collect();
+    thread::scope(|scope| {
+        for stream in streams {
+            scope.spawn(|| call_until_it_ends(stream, 0, &next));
+        }
+        for (done, moved) in files.iter().enumerate() {
+            wait_for("records", || (!of(&log, "request").is_empty()).then_some(()));
+            fs::rename(&log, moved).unwrap();
+            proxy.signal(Signal::SIGHUP);
+            wait_for("rotation", || {
+                (proxy.log().matches("the audit sink was opened anew").count() > done).then_some(())
+            });
+        }
+        proxy.signal(Signal::SIGKILL);
+    });
+    proxy.ended();
+    drop(announcing(Setup::new(), &log).start().records_elsewhere());
+    files.push(log);
+    let all = |event: &str| -> Vec<Record> { files.iter().flat_map(|file| of(file, event)).collect() };
+    let (intents, records) = (all("intent"), all("request"));
+    assert_eq!(ids(&intents, ""), ids(&records, ""));
+    assert_eq!(records.len(), ids(&records, "").len(), "once");
+    let interrupted = records.iter().filter(|record| record["error.type"] == "PROXY.Interrupted").count();
+    eprintln!("{} calls, {interrupted} of them under way", records.len());
+}
+
 #[test]
 fn a_call_is_announced_once_before_its_record_and_a_refused_one_is_not() {
     let proxy = Setup::new().section("audit: { write_ahead: true }").start();
@@ -156,17 +243,8 @@ fn kill_under_load(proxy: &Proxy, round: usize) {
             scope.spawn(|| reload_until(&over, proxy));
         }
         let next = &next;
-        for mut stream in callers {
-            scope.spawn(move || {
-                let mut answer = [0; 4096];
-                loop {
-                    let job = format!("r{round}-{}", next.fetch_add(1, Relaxed));
-                    let asked = stream.write_all(cancel(&job).as_bytes());
-                    if asked.is_err() || stream.read(&mut answer).is_ok_and(|length| length == 0) {
-                        return;
-                    }
-                }
-            });
+        for stream in callers {
+            scope.spawn(move || call_until_it_ends(stream, round, next));
         }
         wait_for("requests upstream", || (proxy.cloud().requests().len() >= enough).then_some(()));
         if round % 2 == 1 {
@@ -175,6 +253,17 @@ fn kill_under_load(proxy: &Proxy, round: usize) {
         proxy.signal(Signal::SIGKILL);
         over.store(true, Relaxed);
     });
+}
+
+fn call_until_it_ends(mut stream: TcpStream, round: usize, next: &AtomicUsize) {
+    let mut answer = [0; 4096];
+    loop {
+        let job = format!("r{round}-{}", next.fetch_add(1, Relaxed));
+        let asked = stream.write_all(cancel(&job).as_bytes());
+        if asked.is_err() || stream.read(&mut answer).map_or(true, |length| length == 0) {
+            return;
+        }
+    }
 }
 
 fn reload_until(over: &AtomicBool, proxy: &Proxy) {
@@ -212,5 +301,15 @@ fn of(log: &Path, event: &str) -> Vec<Record> {
     whole.map(Record::parse).filter(|record| record["event"] == event).collect()
 }
 
+/// Of the calls whose job begins so.
+fn ids(records: &[Record], job: &str) -> BTreeSet<String> {
+    let of_job = records.iter().filter(|record| record.text("mpc.job_id").starts_with(job));
+    of_job.map(|record| record.text("request.id").to_owned()).collect()
+}
+
+/// As many as may be unanswered at first.
+const UNDER_WAY: usize = 3;
+const PATIENT: &str = "limits: { request_deadline: 60s }";
+const ROTATIONS: usize = 10;
 const CALLERS: usize = 32;
 const A_FILE: usize = 20;

@@ -17,18 +17,18 @@ impl Output {
         self.opened.unseen(Instant::now())
     }
 
-    /// Takes what that file looks like. A record in a file that was removed is none: a new file takes its place before
-    /// anything else is done.
+    /// Takes what that file looks like.
     pub(in crate::audit) fn saw(&mut self, file: &Arc<File>, meta: &Metadata) {
-        if self.opened.saw(file, meta) {
-            self.replace();
+        if let Some(change) = self.opened.saw(file, meta) {
+            self.changed(change);
         }
     }
 
     /// The file, where a line that is owed can be written at once, beside those of others: nothing is to come before it, and
-    /// its space is allocated. What came of it is said by [`Self::appended`].
+    /// its space is allocated. Not where calls are announced: it has to be known in which file a record ends up. What came
+    /// of it is said by [`Self::appended`].
     pub(in crate::audit) fn shared(&self, line: &[u8]) -> Option<Shared> {
-        if self.gone || self.len_waiting() > 0 {
+        if self.gone || self.under_way.is_some() || self.len_waiting() > 0 {
             return None;
         }
         self.opened.shared(line.len() as u64).map(Shared)

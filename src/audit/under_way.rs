@@ -1,0 +1,29 @@
+//! Which calls are announced, and have no record yet? Those are announced again where their file is not the one any
+//! more in which they were: so each file can be closed by itself.
+//!
+//! It is told of every line that was written whole. Where calls are not announced there is none, and nothing is told.
+
+use std::collections::HashMap;
+
+use super::interrupted::{A_RECORD, AN_INTENT, id};
+
+/// The intents of calls that have no record, by request id.
+#[derive(Default)]
+pub(super) struct UnderWay(HashMap<Box<[u8]>, Box<[u8]>>);
+
+impl UnderWay {
+    /// This line is in the file.
+    pub(super) fn wrote(&mut self, line: &[u8]) {
+        let Some(id) = id(line) else { return };
+        if line.starts_with(AN_INTENT) {
+            self.0.insert(id.into(), line.into());
+        } else if line.starts_with(A_RECORD) {
+            self.0.remove(id);
+        }
+    }
+
+    /// Their lines.
+    pub(super) fn intents(&self) -> impl Iterator<Item = Vec<u8>> {
+        self.0.values().map(|line| line.to_vec())
+    }
+}
