@@ -110,27 +110,32 @@ impl Skew {
         }
         let measured = if measured.abs() <= explained { TimeDelta::zero() } else { measured };
         self.0.milliseconds.store(measured.num_milliseconds(), Relaxed);
-        let (seconds, endpoint) = (measured.num_seconds(), self.endpoint());
+        let endpoint = self.endpoint();
+        let (seconds, cloud) =
+            (measured.abs().num_seconds(), if measured > TimeDelta::zero() { "ahead" } else { "behind" });
         if measured.is_zero() {
             tracing::info!(endpoint, "this machine's clock agrees with the cloud's again");
         } else if measured.abs() < TOLERATED {
             tracing::warn!(
                 endpoint,
                 seconds,
-                "the cloud's clock is ahead by this much: signatures are dated by it"
+                cloud,
+                "the cloud's clock and this machine's differ: signatures are dated by it"
             );
         } else if self.is_corrected() {
             tracing::error!(
                 endpoint,
                 seconds,
-                "the cloud's clock is ahead by this much: signatures are dated by it as far as it takes; set this \
+                cloud,
+                "the cloud's clock and this machine's differ: signatures are dated by it as far as it takes; set this \
                  machine's clock"
             );
         } else {
             tracing::error!(
                 endpoint,
                 seconds,
-                "the cloud's clock is ahead by this much, which is more than a day and is not corrected: set this \
+                cloud,
+                "the cloud's clock and this machine's differ by what is more than a day and is not corrected: set this \
                  machine's clock"
             );
         }

@@ -130,25 +130,34 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is the matter with a running proxy, each in a line, by its `/status`.
-pub(super) fn complaints(document: &str) -> anyhow::Result<Vec<String>> {
+/// What is the matter with a running proxy.
+pub(super) struct Complaint {
+    pub(super) text: String,
+    /// Whether calls fail by it that nobody meant to fail.
+    pub(super) fails: bool,
+}
+
+/// What is the matter with a running proxy, by its `/status`.
+pub(super) fn complaints(document: &str) -> anyhow::Result<Vec<Complaint>> {
     let status: Status = serde_json::from_str(document)?;
+    let complaint = |fails| move |text| Complaint { text, fails };
     let frozen = status.freeze.iter().map(|freeze| format!("it is frozen: {freeze}"));
+    let reload = status.reload.problem.iter();
+    let reload = reload.map(|problem| format!("its last reload is {}: {problem}", status.reload.state));
     let listeners = status
         .listeners
         .iter()
         .filter_map(|listener| Some(format!("listener {}: {}", listener.name, listener.problem.as_ref()?)));
-    let reload = status.reload.problem.iter();
-    let reload = reload.map(|problem| format!("its last reload is {}: {problem}", status.reload.state));
-    let credentials = status.credentials.iter().filter(|c| !c.ready || c.held_back_seconds.is_some());
-    let credentials = credentials.map(|credential| match &credential.problem {
+    let bad = |c: &&Credential| !c.ready || c.held_back_seconds.is_some();
+    let credentials = status.credentials.iter().filter(bad).map(|credential| match &credential.problem {
         Some(problem) => format!("credential {credential}: {problem}"),
         None => format!("credential {credential}"),
     });
     let open = status.upstreams.iter().filter(|upstream| upstream.circuit != "closed");
     let open = open.map(|upstream| format!("the circuit of {} is {}", upstream.endpoint, upstream.circuit));
     let audit = status.audit.blocked.iter().map(|blocked| format!("audit records are {blocked}"));
-    Ok(frozen.chain(listeners).chain(reload).chain(credentials).chain(open).chain(audit).collect())
+    let failing = listeners.chain(credentials).chain(open).chain(audit).map(complaint(true));
+    Ok(failing.chain(frozen.chain(reload).map(complaint(false))).collect())
 }
 
 impl Freeze {

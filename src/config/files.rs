@@ -54,14 +54,20 @@ pub(super) fn secret(page: &Page, node: &Node) -> Option<PathBuf> {
 
 /// A file that a credential is read from. One that is not there yet, or empty, is waited for, like every other source.
 ///
-/// A name alone may be the secret itself: that is waited for only where it is a path into a folder that is there.
+/// A name alone may be the secret itself, which is not looked for and told of for ever: only a path is waited for, from
+/// the root, from here, or into a folder that is there.
 fn credential(page: &Page, node: &Node) -> Option<PathBuf> {
     let text = page.scalar(node)?;
     let path = page.resolve(text);
     let message = match fs::metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let is_path = text.contains('/') && path.parent().is_some_and(Path::is_dir);
-            is_path.then(|| "the file named here is not there yet: the credential waits for it".to_owned())
+            let is_rooted = ["/", "./", "../"].iter().any(|start| text.starts_with(start));
+            if !(is_rooted || text.contains('/') && path.parent().is_some_and(Path::is_dir)) {
+                let message = format!("the file named here cannot be read: {}", reason(&error));
+                page.error(node.place, message, NOT_A_PATH);
+                return None;
+            }
+            Some("the file named here is not there yet: the credential waits for it".to_owned())
         }
         Ok(found) if found.is_file() && found.len() == 0 => {
             Some(format!("{} is empty: the credential waits for its content", path.display()))
@@ -254,6 +260,9 @@ pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().map(String::from).unwrap_or(text)
 }
+
+const NOT_A_PATH: &str = "name a file that holds the value, never the value; one that is not there yet is waited for where \
+                          its path starts with / or ./";
 
 #[cfg(test)]
 mod tests {

@@ -24,10 +24,20 @@ use crate::signing::SigningKey;
 
 /// The health of every access key in use, by the key.
 #[derive(Clone, Default)]
-pub(super) struct Keys(Arc<Mutex<HashMap<Box<str>, Weak<KeyHealth>>>>);
+pub(super) struct Keys(Arc<Mutex<Known>>);
+
+#[derive(Default)]
+struct Known {
+    in_use: HashMap<Box<str>, Weak<KeyHealth>>,
+    /// What is remembered of keys that upstream refused and that are out of use: they may be put back.
+    refused: HashMap<(Box<str>, [u8; 32]), Ledger>,
+}
 
 /// The health of one access key, shared by whatever signs with it.
-pub(super) struct KeyHealth(Mutex<Account>);
+pub(super) struct KeyHealth {
+    account: Mutex<Account>,
+    known: Weak<Mutex<Known>>,
+}
 
 struct Account {
     key: SigningKey,
@@ -61,16 +71,29 @@ impl Keys {
     /// The health of this key. One whose secret is another than before starts afresh.
     pub(super) fn of(&self, key: &SigningKey) -> Arc<KeyHealth> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(health) = known.get(key.access_key()).and_then(Weak::upgrade) {
-            health.renew(key);
+        if let Some(health) = known.in_use.get(key.access_key()).and_then(Weak::upgrade) {
+            health.renew(key, &mut known);
             return health;
         }
         // Temporary keys come and go.
-        known.retain(|_, health| health.strong_count() > 0);
-        let account = Account { key: key.clone(), ledger: Ledger::default(), waiting: VecDeque::new() };
-        let health = Arc::new(KeyHealth(Mutex::new(account)));
-        known.insert(key.access_key().into(), Arc::downgrade(&health));
+        known.in_use.retain(|_, health| health.strong_count() > 0);
+        let ledger = known.refused.remove(&name(key)).unwrap_or_default();
+        let account = Account { key: key.clone(), ledger, waiting: VecDeque::new() };
+        let health = KeyHealth { account: Mutex::new(account), known: Arc::downgrade(&self.0) };
+        let health = Arc::new(health);
+        known.in_use.insert(key.access_key().into(), Arc::downgrade(&health));
         health
+    }
+}
+
+impl Known {
+    /// Remembers what upstream refused of a key that goes out of use.
+    fn remember(&mut self, account: &Account) {
+        let now = Instant::now();
+        self.refused.retain(|_, ledger| ledger.is_refused(now));
+        if account.ledger.is_refused(now) {
+            self.refused.insert(name(&account.key), account.ledger.remembered());
+        }
     }
 }
 
@@ -104,11 +127,13 @@ impl KeyHealth {
         self.account().waiting.clear();
     }
 
-    fn renew(&self, key: &SigningKey) {
+    fn renew(&self, key: &SigningKey, known: &mut Known) {
         let mut account = self.account();
         if account.key != *key {
+            known.remember(&account);
+            let before = known.refused.remove(&name(key)).unwrap_or_default();
+            account.ledger = before.after(&account.ledger);
             account.key = key.clone();
-            account.ledger = account.ledger.next();
             account.waiting.clear();
         }
     }
@@ -148,7 +173,16 @@ impl KeyHealth {
     }
 
     fn account(&self) -> MutexGuard<'_, Account> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.account.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for KeyHealth {
+    fn drop(&mut self) {
+        let account = self.account.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = self.known.upgrade() {
+            known.lock().unwrap_or_else(PoisonError::into_inner).remember(account);
+        }
     }
 }
 
@@ -180,6 +214,11 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.give_back(None);
     }
+}
+
+/// What tells a key from all others.
+fn name(key: &SigningKey) -> (Box<str>, [u8; 32]) {
+    (key.access_key().into(), key.fingerprint())
 }
 
 /// What must be left for an attempt.
@@ -219,6 +258,36 @@ mod tests {
         // Another secret is another key: what is still under way says nothing of it.
         let renewed = keys.of(&key("t"));
         assert!(Arc::ptr_eq(&one, &renewed) && one.held_back().is_none());
+    }
+
+    /// A rotation that fails is rolled back: what upstream refused of the former key still counts.
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_was_refused_is_remembered_when_it_is_put_back() {
+        let other = SigningKey::new("AKEXAMPLE00000000002", &Secret::new("s"), None).unwrap();
+        let admitted = async |health: &Arc<KeyHealth>| health.admit(Instant::now()).await;
+        for next in [&other, &key("t")] {
+            let keys = Keys::default();
+            for left in [2, 1] {
+                let health = keys.of(&key("s"));
+                let permit = admitted(&health).await.unwrap_or_else(|error| panic!("{left} left: {error:?}"));
+                permit.answered(Verdict::Refused);
+                drop(health);
+                let health = keys.of(next);
+                assert!(
+                    admitted(&health).await.is_ok_and(|permit| permit.answered(Verdict::Believed).is_none())
+                );
+            }
+            let under_way = keys.of(&key("s"));
+            let last = admitted(&under_way).await.unwrap_or_else(|_| panic!("one is left"));
+            keys.of(next);
+            last.answered(Verdict::Refused);
+            drop(under_way);
+            let health = keys.of(&key("s"));
+            assert!(matches!(admitted(&health).await, Err(NotAdmitted::HeldBack(_))));
+            drop(health);
+            tokio::time::advance(Duration::from_secs(301)).await;
+            assert!(admitted(&keys.of(&key("s"))).await.is_ok(), "the lock is over");
+        }
     }
 
     #[tokio::test]

@@ -56,9 +56,20 @@ impl Moment {
 }
 
 impl Ledger {
-    /// That of the next key: nothing is known of it.
-    pub(super) fn next(&self) -> Self {
-        Self { generation: self.generation + 1, ..Self::default() }
+    /// What is remembered of it when its key goes out of use: what upstream refused, and until when that counts. What is
+    /// unanswered then may be refused as well.
+    pub(super) fn remembered(&self) -> Self {
+        Self { refused: self.refused + self.unanswered, quiet_until: self.quiet_until, ..Self::default() }
+    }
+
+    /// The same, in place of another: what is still under way of that one does not count here.
+    pub(super) fn after(self, former: &Self) -> Self {
+        Self { generation: former.generation + 1, ..self }
+    }
+
+    /// Whether upstream has refused it, and may count that still.
+    pub(super) fn is_refused(&self, now: Instant) -> bool {
+        self.refused > 0 && self.quiet_until.is_some_and(|until| until > now)
     }
 
     /// Whether it is this ledger that the signature was entered in.

@@ -20,7 +20,7 @@ use nix::libc::O_NONBLOCK;
 use serde::{Deserialize, Serialize};
 
 use super::freeze::{EverybodyIsFrozen, Said, Whom};
-use crate::identity::CallerId;
+use crate::{identity::CallerId, object::Object};
 
 /// Why what operators say is not in the file.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +50,7 @@ pub fn read(path: &Path, known: impl Fn(&CallerId) -> bool) -> Option<Said> {
 }
 
 fn parse(text: &[u8], known: impl Fn(&CallerId) -> bool) -> Result<Said, String> {
-    let written: Written =
+    let Object(written): Object<Written> =
         serde_json::from_slice(text).map_err(|error| format!("it is not understood: {error}"))?;
     let whom = match written.callers {
         None => Whom::Everybody,
@@ -206,6 +206,7 @@ mod tests {
             r#"{"callers":["a"],"uid":-1}"#,
             r#"{"callers":["a"],"reason":1}"#,
             r#"["a"]"#,
+            r#"[["a"],null,null,null]"#,
             "a",
             "\u{feff}{}",
             "\0",

@@ -17,6 +17,7 @@ use super::{Body, json, not_allowed, text};
 use crate::{
     identity::CallerId,
     limit::Whom,
+    object::Object,
     reload::Reloaded,
     server::{Insight, Order},
 };
@@ -68,8 +69,8 @@ impl Admin {
     async fn order(&self, body: Incoming, uid: Option<u32>) -> Result<Order, String> {
         let body = Limited::new(body, LONGEST).collect().await;
         let body = body.map_err(|error| format!("the body cannot be read: {error}"))?.to_bytes();
-        let asked: Asked = match &*body {
-            [] => Asked::default(),
+        let Object(asked): Object<Asked> = match &*body {
+            [] => Object(Asked::default()),
             text => serde_json::from_slice(text)
                 .map_err(|error| format!("the body is not understood: {error}"))?,
         };

@@ -94,7 +94,7 @@ impl Roots {
         // A session that is resumed shows no certificate.
         config.resumption = Resumption::disabled();
         config.dangerous().set_certificate_verifier(Arc::new(witness));
-        Trust { connector: TlsConnector::from(Arc::new(config)), verifier }.into()
+        Trust { digest: trust.digest, connector: TlsConnector::from(Arc::new(config)), verifier }.into()
     }
 }
 

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::{ClientConfig, RootCertStore, client::WebPkiServerVerifier, pki_types::ServerName};
+use sha2::{Digest, Sha256};
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout_at},
@@ -30,6 +31,8 @@ pub struct Roots(Arc<ArcSwap<Trust>>);
 
 /// What trust comes to.
 pub(super) struct Trust {
+    /// Of the authorities besides the built-in ones.
+    pub(super) digest: [u8; 32],
     pub(super) connector: TlsConnector,
     /// What the connector verifies certificates with.
     pub(super) verifier: Arc<Bounded<WebPkiServerVerifier>>,
@@ -110,10 +113,12 @@ impl Roots {
     /// Where the file cannot be used.
     pub fn new(ca_file: Option<&Path>) -> Result<Self, RootsError> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.into() };
+        let mut digest = Sha256::new();
         if let Some(path) = ca_file {
             let bad = |reason: String| RootsError::File { path: path.into(), reason };
             let pem = watch::read(path).map_err(|e| bad(e.to_string()))?;
             for certificate in pem::authorities(&pem).map_err(|e| bad(e.to_string()))? {
+                digest.update(&certificate);
                 roots.add(certificate).map_err(|e| bad(e.to_string()))?;
             }
         }
@@ -129,12 +134,15 @@ impl Roots {
             .with_custom_certificate_verifier(Arc::<Bounded<_>>::clone(&verifier))
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Trust { connector: TlsConnector::from(Arc::new(config)), verifier }.into())
+        let connector = TlsConnector::from(Arc::new(config));
+        Ok(Trust { digest: digest.finalize().into(), connector, verifier }.into())
     }
 
-    /// From now on these are trusted, and those only.
+    /// From now on these are trusted, and those only. Where they are the same as before, open connections stay.
     pub fn become_as(&self, other: &Self) {
-        self.0.store(other.0.load_full());
+        if self.0.load().digest != other.0.load().digest {
+            self.0.store(other.0.load_full());
+        }
     }
 
     /// What is trusted now.
@@ -185,8 +193,16 @@ impl Dialer {
     /// The second half of [`Self::dial`]: TLS, where the endpoint has it.
     pub(super) async fn secure(&self, tcp: TcpStream, deadline: Instant) -> Result<Stream, DialError> {
         let Some((roots, name)) = &self.tls else { return Ok(Stream::plain(tcp)) };
-        let handshake = timeout_at(deadline, roots.now().connector.connect(name.clone(), tcp)).await;
-        Ok(Stream::tls(handshake.map_err(|_| DialError::Timeout)?.map_err(DialError::Tls)?))
+        let trust = roots.now();
+        let handshake = timeout_at(deadline, trust.connector.connect(name.clone(), tcp)).await;
+        let stream = handshake.map_err(|_| DialError::Timeout)?.map_err(DialError::Tls)?;
+        Ok(Stream::tls(stream, trust.digest))
+    }
+
+    /// Whether the other end of a connection that was made by these authorities is still trusted.
+    pub(super) fn trusts(&self, authorities: Option<&[u8; 32]>) -> bool {
+        let now = self.tls.as_ref().map(|(roots, _)| roots.now().digest);
+        now.as_ref() == authorities
     }
 
     async fn connect(&self, to: &Endpoint, deadline: Instant) -> Result<TcpStream, DialError> {

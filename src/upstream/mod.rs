@@ -226,7 +226,7 @@ impl Upstream {
     /// Where there is no connection.
     pub async fn connect(&self, via: Use, deadline: Instant) -> Result<Connected<'_>, DialError> {
         let deadline = deadline.min(Instant::now() + self.attempt_timeout);
-        let pooled = if via == Use::Pooled { self.pool.take().await } else { None };
+        let pooled = if via == Use::Pooled { self.pool.take(&self.dialer).await } else { None };
         let connection = match pooled {
             Some(connection) => connection,
             // What it takes to dial is much, and not held on to while the answer is waited for.

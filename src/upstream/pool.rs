@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::{
     DialError, Invalid, SendError,
+    dial::Dialer,
     stream::{Counts, Stream},
 };
 
@@ -34,6 +35,7 @@ struct Idle {
 pub(super) struct Connection {
     pub(super) sender: SendRequest<Full<Bytes>>,
     counts: Arc<Counts>,
+    authorities: Option<[u8; 32]>,
     reused: bool,
     read_before: u64,
 }
@@ -44,10 +46,14 @@ impl Pool {
         Self { idle: Mutex::default(), most }
     }
 
-    /// The connection that was used last and is still open, if there is one.
-    pub(super) async fn take(&self) -> Option<Connection> {
+    /// The connection that was used last and is still open, if there is one. Those whose other end is trusted no more are
+    /// closed.
+    pub(super) async fn take(&self, dialer: &Dialer) -> Option<Connection> {
         loop {
             let Idle { mut connection, since } = self.idle().pop()?;
+            if !dialer.trusts(connection.authorities.as_ref()) {
+                continue;
+            }
             // `ready` also lets the driver notice what upstream did while the connection was idle.
             if since.elapsed() < IDLE_TIMEOUT && connection.sender.ready().await.is_ok() {
                 connection.reused = true;
@@ -100,7 +106,7 @@ impl Connection {
 
 /// Starts HTTP on a new stream.
 pub(super) async fn handshake(stream: Stream) -> Result<Connection, DialError> {
-    let counts = stream.counts();
+    let (counts, authorities) = (stream.counts(), stream.authorities());
     let (sender, driver) = Builder::new()
         .max_buf_size(MAX_HEAD)
         // A request is a head, and so one buffer.
@@ -111,7 +117,7 @@ pub(super) async fn handshake(stream: Stream) -> Result<Connection, DialError> {
     // Errors of the driver also reach the request that is in flight, and are judged there.
     #[expect(clippy::disallowed_methods, reason = "the driver ends when its sender is dropped")]
     drop(tokio::spawn(driver));
-    Ok(Connection { sender, counts, reused: false, read_before: 0 })
+    Ok(Connection { sender, counts, authorities, reused: false, read_before: 0 })
 }
 
 /// Shorter than any gateway's own: a connection upstream is about to close costs a repeated call.

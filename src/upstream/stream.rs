@@ -30,6 +30,8 @@ use tokio_rustls::client::TlsStream;
 pub(super) struct Stream {
     kind: Kind,
     counts: Arc<Counts>,
+    /// By which authorities the other end is trusted, where it is TLS.
+    authorities: Option<[u8; 32]>,
 }
 
 enum Kind {
@@ -48,11 +50,17 @@ pub(super) struct Counts {
 
 impl Stream {
     pub(super) fn plain(stream: TcpStream) -> Self {
-        Self { kind: Kind::Plain(stream), counts: Arc::default() }
+        Self { kind: Kind::Plain(stream), counts: Arc::default(), authorities: None }
     }
 
-    pub(super) fn tls(stream: TlsStream<TcpStream>) -> Self {
-        Self { kind: Kind::Tls(Box::new(stream)), counts: Arc::default() }
+    /// One whose other end is trusted by these authorities.
+    pub(super) fn tls(stream: TlsStream<TcpStream>, authorities: [u8; 32]) -> Self {
+        Self { kind: Kind::Tls(Box::new(stream)), counts: Arc::default(), authorities: Some(authorities) }
+    }
+
+    /// By which authorities the other end is trusted, where it is TLS.
+    pub(super) fn authorities(&self) -> Option<[u8; 32]> {
+        self.authorities
     }
 
     pub(super) fn counts(&self) -> Arc<Counts> {
@@ -202,7 +210,7 @@ mod tests {
         let (near, far) = connected().await;
         let (name, acceptor) = ("localhost".try_into().unwrap(), TlsAcceptor::from(server));
         let (near, far) = tokio::join!(connector.connect(name, near), acceptor.accept(far));
-        (Stream::tls(near.unwrap()), far.unwrap())
+        (Stream::tls(near.unwrap(), [0; 32]), far.unwrap())
     }
 
     async fn ask(stream: &mut Stream) -> io::Result<usize> {

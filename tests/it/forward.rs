@@ -3,7 +3,7 @@
 use mpc_auth_proxy::testserver::{Fault, JobState, Options};
 use serde_json::json;
 
-use crate::harness::{PROJECT, Scripted, Setup, cancel, certificate, cloud, options, request};
+use crate::harness::{PROJECT, Scripted, Setup, cancel, certificate, cloud, options, request, wait_for};
 
 /// hyper flushes such a head before the body, which was then lost.
 #[test]
@@ -224,6 +224,9 @@ fn a_replaced_authority_is_trusted_by_new_connections_without_a_restart() {
     proxy.logged("the configuration was reloaded");
     assert_eq!(proxy.send(cancel("100211")).status, 204);
     proxy.upstream_saw(1);
+    // A connection that is open goes with the authority that it was trusted by.
+    proxy.write("ca.pem", &other);
+    wait_for("end of the trust", || (proxy.send(cancel("100211")).status == 502).then_some(()));
 }
 
 #[test]

@@ -258,6 +258,7 @@ fn what_is_asked_wrongly_changes_nothing() {
     for body in [
         "{",
         "[]",
+        r#"[["editor-api"],null]"#,
         r#"{"callers":[]}"#,
         r#"{"caller":"editor-api"}"#,
         r#"{"callers":["nobody"]}"#,

@@ -4,6 +4,7 @@
 //! answer.
 
 use std::{
+    fmt::Display,
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     os::unix::fs::FileTypeExt,
@@ -131,41 +132,42 @@ async fn probes(address: SocketAddr) -> Finding {
         IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
         IpAddr::V4(_) | IpAddr::V6(_) => address,
     };
-    let head = client::head("GET /version");
-    let asked = client::over_tcp(near, &head);
-    let finding =
-        |message, running: bool| Finding::ok("ops", address.to_string(), message).fact("in_use", running);
-    match timeout(PATIENCE, asked).await {
-        Ok(Ok(answer)) if answer.body().contains(concat!('"', env!("CARGO_PKG_NAME"), '"')) => {
-            finding("a proxy is running", true)
-        }
-        Ok(Err(error)) if error.is::<std::io::Error>() => finding("nobody listens there yet", false),
-        Ok(_) | Err(_) => {
-            finding("another program listens there", true).warn("choose another port for `ops`")
-        }
-    }
+    let head = client::head("GET /status");
+    let answer = match timeout(PATIENCE, client::over_tcp(near, &head)).await {
+        Ok(Err(error)) if error.is::<std::io::Error>() => return nobody("ops", address),
+        answered => answered.ok().and_then(Result::ok),
+    };
+    known("ops", address, answer.as_ref())
 }
 
-/// Whether a proxy runs, and what it knows to be wrong.
 async fn operators(path: &Path) -> Finding {
-    let finding = |message: &str, running: bool| {
-        Finding::ok("admin", path.display().to_string(), message).fact("in_use", running)
-    };
     if !timeout(PATIENCE, UnixStream::connect(path)).await.is_ok_and(|connected| connected.is_ok()) {
-        return finding("nobody listens there yet", false);
+        return nobody("admin", path.display());
     }
     let head = client::head("GET /status");
     let answer = timeout(PATIENCE, client::over_unix(path, &head, "")).await;
-    let known = answer.ok().and_then(Result::ok).and_then(|answer| complaints(answer.body()).ok());
-    match known {
-        Some(complaints) if complaints.is_empty() => finding("a proxy is running", true),
-        Some(complaints) => complaints
-            .into_iter()
-            .fold(finding("a proxy is running, and not everything is well", true), Finding::detail)
-            .warn("`mpc-auth-proxy status` says more; `unfreeze` lifts a freeze"),
-        None => finding("somebody listens there that is no proxy of this version", true)
-            .warn("stop it, or choose another path for `admin`"),
+    known("admin", path.display(), answer.ok().and_then(Result::ok).as_ref())
+}
+
+fn nobody(check: &'static str, address: impl Display) -> Finding {
+    Finding::ok(check, address.to_string(), "nobody listens there yet").fact("in_use", false)
+}
+
+/// What a running proxy knows to be wrong with it.
+fn known(check: &'static str, address: impl Display, answer: Option<&client::Answer>) -> Finding {
+    let finding = |message: &str| Finding::ok(check, address.to_string(), message).fact("in_use", true);
+    let Some(complaints) = answer.and_then(|answer| complaints(answer.body()).ok()) else {
+        return finding("another program listens there, or another version of this one")
+            .warn(format!("choose another port or path for `{check}`, or stop that one"));
+    };
+    if complaints.is_empty() {
+        return finding("a proxy is running");
     }
+    let fails = complaints.iter().any(|complaint| complaint.fails);
+    let told = complaints.into_iter().map(|complaint| complaint.text);
+    let told = told.fold(finding("a proxy is running, and not everything is well"), Finding::detail);
+    let hint = "`mpc-auth-proxy status` says more; `unfreeze` lifts a freeze";
+    if fails { told.fail(hint) } else { told.warn(hint) }
 }
 
 /// Who is on this machine answers at once.

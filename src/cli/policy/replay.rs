@@ -77,9 +77,15 @@ impl Replay {
     /// Replays the file: exit code 1 where a call that was allowed would be denied, 78 where the policy is not valid.
     pub(super) fn run(&self, out: &mut impl Write, err: &mut impl Write) -> anyhow::Result<ExitCode> {
         let mut ids = BTreeSet::new();
-        self.audit.each_decision(&mut std::io::sink(), |seen| {
+        // What is no record is told once, and here where nothing else is.
+        let mut told = Vec::new();
+        let read = self.audit.each_decision(&mut told, |seen| {
             ids.insert(seen.project_id);
-        })?;
+        });
+        if let Err(error) = read {
+            err.write_all(&told)?;
+            return Err(error);
+        }
         // A project without a name goes by its id.
         let by_id =
             || ids.iter().map(|id| Scope { name: id.as_str().into(), id: id.as_str().into() }).collect();

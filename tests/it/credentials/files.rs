@@ -142,9 +142,14 @@ fn a_user_token_is_followed() {
 
 #[test]
 fn a_file_that_is_missing_or_empty_at_the_start_is_waited_for() {
-    for empty in [false, true] {
+    for (file, folder, empty) in
+        [("keys/sk", true, false), ("keys/sk", true, true), ("./keys/sk", false, false)]
+    {
         let mut setup =
-            Setup::new().folder("keys").credential("{ files: { access_key: ak, secret_key: keys/sk } }");
+            Setup::new().credential(&format!("{{ files: {{ access_key: ak, secret_key: {file} }} }}"));
+        if folder {
+            setup = setup.folder("keys");
+        }
         if empty {
             setup = setup.file("keys/sk", "");
         }
@@ -154,6 +159,9 @@ fn a_file_that_is_missing_or_empty_at_the_start_is_waited_for() {
         assert!(told.contains("warning: ") && told.contains("the credential waits for"), "{told}");
         let proxy = setup.start();
         assert_eq!((call(&proxy).status, proxy.probe("/readyz").status), (503, 503));
+        if !folder {
+            fs::create_dir(proxy.path("keys")).unwrap();
+        }
         proxy.write("keys/sk", SECRET_KEY);
         wait_for("credential", || (proxy.probe("/readyz").status == 200).then_some(()));
         assert_eq!(call(&proxy).status, 204);
