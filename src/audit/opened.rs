@@ -19,7 +19,7 @@ use std::{
 
 use nix::{
     fcntl::{FallocateFlags, FcntlArg, OFlag, fallocate, fcntl},
-    libc::O_NONBLOCK,
+    libc::{O_NONBLOCK, PIPE_BUF},
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         resource::{Resource, getrlimit},
@@ -37,7 +37,7 @@ pub(super) enum Opened {
     /// What keeps what was written.
     Regular(Regular),
     /// A pipe, a socket, a terminal or a device.
-    Stream(File),
+    Stream(Arc<File>),
 }
 
 /// An open file.
@@ -103,7 +103,7 @@ impl Opened {
 
     fn of(file: File, meta: &Metadata, path: &Path, patience: Duration) -> Result<Self, OpenError> {
         if !meta.is_file() {
-            return Ok(Self::Stream(file));
+            return Ok(Self::Stream(file.into()));
         }
         let lock = lock(&file, path, patience)
             .map_err(|Taken(holder)| OpenError::Locked { path: path.into(), holder })?;
@@ -122,7 +122,24 @@ impl Opened {
     pub(super) fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match self {
             Self::Regular(file) => file.write(line),
-            Self::Stream(file) => file.write(line),
+            Self::Stream(file) => (&**file).write(line),
+        }
+    }
+
+    /// How many bytes of several lines are written together. A pipe takes so many whole or not at all, and one that is small
+    /// has room for no more.
+    pub(super) fn at_once(&self) -> usize {
+        match self {
+            Self::Regular(_) => 0,
+            Self::Stream(_) => PIPE_BUF,
+        }
+    }
+
+    /// What has a reader who can be waited for.
+    pub(super) fn stream(&self) -> Option<Arc<File>> {
+        match self {
+            Self::Regular(_) => None,
+            Self::Stream(file) => Some(Arc::clone(file)),
         }
     }
 
@@ -319,11 +336,11 @@ fn stdout() -> Result<Opened, OpenError> {
         return Ok(Opened::Regular(Regular::new(inherited, &meta, None)));
     }
     if !kind.is_fifo() {
-        return Ok(Opened::Stream(inherited));
+        return Ok(Opened::Stream(inherited.into()));
     }
     let path = format!("/proc/self/fd/{}", inherited.as_raw_fd());
     let anew = OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(path);
-    Ok(Opened::Stream(anew.unwrap_or(inherited)))
+    Ok(Opened::Stream(anew.unwrap_or(inherited).into()))
 }
 
 /// A pipe that polls writable has room for a whole line; a socket or terminal for some of it. One in error as well has
@@ -337,6 +354,12 @@ fn writable(fd: BorrowedFd<'_>) -> io::Result<()> {
     }
     let broken = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
     Err(if events.intersects(broken) { io::Error::from_raw_os_error(nix::libc::EPIPE) } else { behind() })
+}
+
+/// Waits until the reader of a stream has made room, or has gone. Says whether it did in time.
+pub(super) fn wait_for_room(stream: &File, patience: Duration) -> bool {
+    let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
+    poll(&mut [PollFd::new(stream.as_fd(), PollFlags::POLLOUT)], patience).is_ok_and(|ready| ready > 0)
 }
 
 /// A reader that has not caught up.

@@ -11,9 +11,12 @@ mod anew;
 mod shared;
 
 use std::{
+    borrow::Cow,
     collections::VecDeque,
-    io,
+    fs::File,
+    io, mem,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -38,6 +41,7 @@ pub(super) struct Output {
     owed: VecDeque<Vec<u8>>,
     refusals: VecDeque<Vec<u8>>,
     dropped: u64,
+    taken: u64,
     trouble: Option<Trouble>,
     /// The calls that are announced and have no record, where calls are announced.
     under_way: Option<UnderWay>,
@@ -58,6 +62,7 @@ impl Output {
             owed: VecDeque::new(),
             refusals: VecDeque::new(),
             dropped: 0,
+            taken: 0,
             trouble: None,
             under_way: None,
             gone: false,
@@ -133,7 +138,7 @@ impl Output {
         if line.is_empty() {
             return true;
         }
-        match self.put(std::mem::take(line), 0) {
+        match self.put(mem::take(line), 0) {
             Ok(()) => self.begun.is_none(),
             Err(back) => {
                 *line = back;
@@ -147,28 +152,39 @@ impl Output {
         if self.flush_owed() {
             return true;
         }
-        while let Some(line) = self.refusals.pop_front() {
-            if let Err(line) = self.put(line, self.promised) {
-                self.refusals.push_front(line);
-                return true;
-            }
-            if !self.go_on() {
-                return true;
-            }
-        }
-        false
+        let mut refusals = mem::take(&mut self.refusals);
+        while !refusals.is_empty() && self.put_first(&mut refusals, self.promised) && self.go_on() {}
+        self.refusals = refusals;
+        self.len_waiting() > 0
     }
 
     /// Of what waits, writes what is owed. Says whether some of that is left.
     fn flush_owed(&mut self) -> bool {
-        while self.go_on() {
-            let Some(line) = self.owed.pop_front() else { return false };
-            if let Err(line) = self.put(line, 0) {
-                self.owed.push_front(line);
-                return true;
-            }
+        let mut owed = mem::take(&mut self.owed);
+        while self.go_on() && !owed.is_empty() && self.put_first(&mut owed, 0) {}
+        self.owed = owed;
+        self.owes()
+    }
+
+    /// Begins the first of these lines, and as many more as are taken with it. Says whether something of them is written.
+    fn put_first(&mut self, lines: &mut VecDeque<Vec<u8>>, spare: u64) -> bool {
+        let bytes = together(lines, self.opened.at_once());
+        if !self.has_room(bytes.len() as u64 + spare) {
+            return false;
         }
-        true
+        let mut written = self.write(&bytes);
+        let some = written > 0;
+        while written > 0
+            && let Some(line) = lines.pop_front()
+        {
+            if line.len() > written {
+                self.begun = Some((line, written));
+                break;
+            }
+            written -= line.len();
+            self.is_written(&line);
+        }
+        some
     }
 
     /// Lines that were lost.
@@ -179,6 +195,17 @@ impl Output {
     /// How many lines wait.
     pub(super) fn len_waiting(&self) -> usize {
         self.owed.len() + self.refusals.len() + usize::from(self.begun.is_some())
+    }
+
+    /// How many bytes were written so far: while there are more of them, somebody takes them.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Whose reader lines wait for, where it may still catch up.
+    pub(super) fn awaited(&self) -> Option<Arc<File>> {
+        let waits = self.len_waiting() > 0 && self.is_behind();
+        waits.then(|| self.opened.stream()).flatten()
     }
 
     /// Whether a line that is owed waits.
@@ -304,6 +331,7 @@ impl Output {
     fn write(&mut self, bytes: &[u8]) -> usize {
         match self.opened.write(bytes) {
             Ok(written) => {
+                self.taken += written as u64;
                 if let Some(trouble) = self.trouble.as_mut() {
                     trouble.moved();
                 }
@@ -327,6 +355,18 @@ impl Output {
     }
 }
 
+/// The first of these lines, and those behind it that are no more than so many bytes with it.
+fn together(lines: &VecDeque<Vec<u8>>, most: usize) -> Cow<'_, [u8]> {
+    let fits = |length: &mut usize, line: &Vec<u8>| {
+        *length += line.len();
+        (*length <= most).then_some(())
+    };
+    match lines.iter().scan(0, fits).count() {
+        0 | 1 => lines.front().map(Vec::as_slice).unwrap_or_default().into(),
+        several => lines.iter().take(several).map(Vec::as_slice).collect::<Vec<_>>().concat().into(),
+    }
+}
+
 /// A process that was killed holds on to its files until the kernel has cleared it away.
 const JUST_KILLED: Duration = Duration::from_secs(1);
 /// As many lines that are not owed wait for room at most.
@@ -335,9 +375,9 @@ pub(super) const MAX_WAITING: usize = 4096;
 #[cfg(test)]
 impl Output {
     /// Of a pipe.
-    pub(super) fn pipe(writer: std::fs::File) -> Self {
+    pub(super) fn pipe(writer: File) -> Self {
         let mut output = Self::open(Target::File("/dev/null".into()), true).unwrap();
-        output.opened = Opened::Stream(writer);
+        output.opened = Opened::Stream(writer.into());
         output
     }
 }

@@ -10,10 +10,11 @@
 //! Lines are written on the request's own thread: handing them to another costs ten times as much. Threads share the
 //! account of the room, and not the write: the lock is not held while the system works, so none waits for another.
 
+mod tending;
+
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread,
     time::Duration,
 };
 
@@ -141,72 +142,6 @@ impl Sink {
         self.output().offer(line.to_vec());
     }
 
-    /// Writes what waits as soon as there is room, and looks after the file. Nobody else may come to do it.
-    pub async fn tend(self) {
-        let mut moved = Instant::now();
-        loop {
-            let left = {
-                let mut output = self.output();
-                let before = output.len_waiting();
-                output.probe(self.room());
-                if output.len_waiting() < before {
-                    moved = Instant::now();
-                }
-                output.len_waiting()
-            };
-            if left > 0 && moved.elapsed() < TICK {
-                // The reader reads: as the smallest pipe takes a few lines, it is asked again at once.
-                sleep(CATCH_UP).await;
-            } else {
-                self.output().find_moved();
-                sleep(TICK).await;
-            }
-        }
-    }
-
-    /// Writes what waits before the process ends: lines of calls until `end`, others for a moment only. Says whether
-    /// all lines of calls are written.
-    pub async fn finish(&self, end: Instant) -> bool {
-        let soon = end.min(Instant::now() + LAST_REFUSALS);
-        loop {
-            let (waits, owes) = {
-                let mut output = self.output();
-                (output.flush(), output.owes())
-            };
-            let end = if owes && self.shared.when_blocked == WhenBlocked::Refuse { end } else { soon };
-            if !waits || Instant::now() >= end {
-                return !owes;
-            }
-            sleep(CATCH_UP).await;
-        }
-    }
-
-    /// Gives what still waits its last moment: lines of calls that the end itself cut come late. What cannot be written
-    /// then is said, and lines of calls are in the log at least.
-    pub fn end(&self) {
-        let end = Instant::now() + LAST_LINES;
-        while self.is_behind() && Instant::now() < end {
-            thread::sleep(CATCH_UP);
-        }
-        let mut output = self.output();
-        output.leave();
-        let records = output.len_waiting();
-        if records == 0 {
-            return;
-        }
-        let (path, error) = (output.target().name(), output.error());
-        let owed = output.give_up();
-        let calls = owed.len();
-        tracing::error!(path, error, records, calls, "records could not be written: they are lost");
-        for line in owed.iter().take(TOLD) {
-            let record = String::from_utf8_lossy(line);
-            tracing::error!(
-                record = record.trim_end(),
-                "the record of a call could not be written to the audit sink"
-            );
-        }
-    }
-
     /// Where it writes to.
     pub fn name(&self) -> String {
         self.output().target().name()
@@ -259,12 +194,6 @@ impl Sink {
         }
     }
 
-    /// Whether something waits that a reader may still take.
-    fn is_behind(&self) -> bool {
-        let mut output = self.output();
-        output.flush() && output.is_behind()
-    }
-
     /// The output, once its file was looked at again where that is due.
     fn seen(&self) -> MutexGuard<'_, Output> {
         let mut output = self.output();
@@ -290,21 +219,13 @@ impl fmt::Debug for Sink {
     }
 }
 
-/// How soon a reader that has caught up is noticed, and a disk that has room again.
-const TICK: Duration = Duration::from_millis(100);
 /// How long a pipe is left to a reader that reads.
 const CATCH_UP: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(16);
-/// Records of calls that did not act keep a process no longer from ending.
-const LAST_REFUSALS: Duration = Duration::from_secs(2);
-/// Records of calls that were cut keep it no longer, after the drain time-out.
-const LAST_LINES: Duration = Duration::from_millis(500);
-/// As many lost records are put into the log at most.
-const TOLD: usize = 100;
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::File, io::Read, os::fd::OwnedFd};
+    use std::{fs::File, io::Read, os::fd::OwnedFd, thread};
 
     use super::{super::output::MAX_WAITING, *};
 

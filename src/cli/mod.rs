@@ -122,7 +122,8 @@ fn man() -> anyhow::Result<ExitCode> {
 mod exit {
     /// Asked to stop.
     pub(super) const CLEAN: u8 = 0;
-    /// The drain time-out ended, or a second signal came, before everything was answered.
+    /// The drain time-out ended, or a second signal came, before everything was answered; or records could not be
+    /// written.
     pub(super) const DRAIN_CUT: u8 = 3;
     /// An address cannot be bound.
     pub(super) const BIND: u8 = 4;

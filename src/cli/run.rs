@@ -249,8 +249,11 @@ async fn drain(running: Running, stop: &mut Stop, patience: u32) -> Ended {
         stop.asked().await
     };
     let cut = tokio::select! {
-        drained = running.drain() => (drained == Drained::Cut)
-            .then_some("the drain time-out ended before everything was answered and recorded"),
+        drained = running.drain() => match drained {
+            Drained::Whole => None,
+            Drained::Cut => Some("the drain time-out ended before everything was answered"),
+            Drained::Unrecorded => Some("it ended before everything was recorded: the audit sink takes no record"),
+        },
         signal = again => {
             tracing::warn!(signal, "asked again");
             Some("it was asked to end at once, before everything was answered")

@@ -46,8 +46,10 @@ pub struct Unfinished {
 pub enum Drained {
     /// Everything that was accepted was answered, and its record is written.
     Whole,
-    /// Some of it was cut off when the drain time-out ended, or its record could not be written until then.
+    /// Some of it was cut off when the drain time-out ended.
     Cut,
+    /// It was answered, but records could not be written.
+    Unrecorded,
 }
 
 impl Running {
@@ -77,11 +79,11 @@ impl Running {
         // What waits until here is cut, and must not begin now.
         self.cutoff.end();
         let recorded = self.insight.sink.finish(end.into()).await;
-        if finished.is_err() || !recorded {
-            return Drained::Cut;
+        match (finished, recorded) {
+            (Err(_), _) => Drained::Cut,
+            (Ok(()), recorded) if recorded && self.insight.sink.end() => Drained::Whole,
+            (Ok(()), _) => Drained::Unrecorded,
         }
-        self.insight.sink.end();
-        Drained::Whole
     }
 
     /// What is under way still, for the moment when the accept loops have been shut down.
@@ -99,7 +101,7 @@ impl Unfinished {
         while !self.tasks.is_empty() && Instant::now() < end {
             thread::sleep(CUT / 1000);
         }
-        self.sink.end();
+        let _whole = self.sink.end();
     }
 }
 

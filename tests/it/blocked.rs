@@ -138,7 +138,7 @@ fn a_flood_into_a_stuck_pipe_is_refused_at_once_and_not_each_call_in_its_turn() 
     // Half a second for each, of which some are at once, would be 50.
     assert!(took < Duration::from_secs(15), "{took:?}");
     drop(reader);
-    assert_eq!(proxy.stop(), Some(0));
+    assert_eq!(proxy.stop(), Some(3), "what nobody read is lost");
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn what_cannot_be_written_at_the_stop_is_said_and_stands_in_the_log() {
     drop(reader);
     let log = fs::read_to_string(log).unwrap();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let lost = lines.iter().find(|line| line["message"] == "records could not be written: they are lost");
+    let lost = lines.iter().find(|line| line["message"] == LOST);
     let lost = lost.unwrap_or_else(|| panic!("{log}"));
     assert_eq!((&lost["path"], &lost["error"]), (&json!("stdout"), &json!("its reader does not read")));
     assert_eq!((&lost["calls"], &lost["records"]), (&json!(2), &json!(22)));
@@ -191,6 +191,70 @@ fn what_cannot_be_written_at_the_stop_is_said_and_stands_in_the_log() {
         lines.iter().filter_map(|line| line["record"].as_str()).map(Record::parse).collect();
     let jobs: Vec<&str> = records.iter().map(|record| record.text("mpc.job_id")).collect();
     assert!(jobs.len() == 2 && jobs.contains(&"answered") && jobs.contains(&"answered-too"), "{jobs:?}");
+}
+
+#[test]
+fn a_pipe_that_is_read_again_takes_what_waits_at_once_and_calls_go_on() {
+    let (mut reader, writer) = small_pipe();
+    let mut proxy = Process::start(Setup::new(), writer, Stdio::null());
+    let refused = flood(&proxy, WAITING);
+    assert_eq!(audit(&proxy)["dropped"], 0);
+    let (began, mut reads, mut lines) = (Instant::now(), 0, 0);
+    let mut page = [0; 4096];
+    while lines < refused {
+        let length = reader.read(&mut page).unwrap();
+        (reads, lines) =
+            (reads + 1, lines + page[..length].iter().filter(|byte| **byte == b'\n').count() as u64);
+    }
+    let took = began.elapsed();
+    eprintln!("{lines} lines in {reads} parts in {took:?}");
+    assert!(reads * 3 < lines, "{lines} lines came in {reads} parts");
+    // At one line in two milliseconds it would be 6 s.
+    assert!(took < Duration::from_secs(3), "{lines} lines took {took:?}");
+    let reading = thread::spawn(move || drop(reader.read_to_end(&mut Vec::new())));
+    wait_for("a call to go on", || (proxy.ask("proxy.sock", DENIED).status == 403).then_some(()));
+    assert_eq!(proxy.stop(), Some(0));
+    reading.join().unwrap();
+}
+
+#[test]
+fn at_the_stop_a_reader_that_reads_slowly_gets_all_lines() {
+    let (mut reader, writer) = small_pipe();
+    let mut proxy = Process::start(Setup::new(), writer, Stdio::null());
+    let refused = flood(&proxy, WAITING);
+    proxy.signal(Signal::SIGTERM);
+    // Longer than a reader is given that does not read at all.
+    let (mut text, mut page) = (Vec::new(), [0; 4096]);
+    loop {
+        thread::sleep(Duration::from_millis(8));
+        match reader.read(&mut page).unwrap() {
+            0 => break,
+            length => text.extend_from_slice(&page[..length]),
+        }
+    }
+    assert_eq!(proxy.ended(), Some(0));
+    let text = String::from_utf8(text).unwrap();
+    let refusals = text.lines().map(Record::parse).filter(|line| line["http.response.status_code"] == 503);
+    assert_eq!(refusals.count() as u64, refused);
+}
+
+#[test]
+fn lines_of_refused_calls_that_nobody_reads_keep_it_for_a_moment_only_and_their_loss_is_an_exit_code() {
+    let setup = Setup::new();
+    let log = setup.path("log");
+    let (reader, writer) = small_pipe();
+    let mut proxy = Process::start(setup, writer, File::create(&log).unwrap());
+    flood(&proxy, 20);
+    let began = Instant::now();
+    assert_eq!(proxy.stop(), Some(3));
+    // The drain time-out is 25 s.
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    drop(reader);
+    let log = fs::read_to_string(log).unwrap();
+    assert!(log.contains("it ended before everything was recorded"), "{log}");
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lost: Vec<Value> = lines.filter(|line| line["message"] == LOST).collect();
+    assert_eq!((&lost[0]["calls"], &lost[0]["records"]), (&json!(0), &json!(20)));
 }
 
 /// An upstream that holds every call until it is told to let go. `cut` gets no answer then, the others 204.
@@ -257,6 +321,9 @@ fn records(log: &std::path::Path) -> Vec<Record> {
 
 pub(crate) const DENIED: &str = "DELETE /v2/elsewhere/editing/jobs/1 HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const NO_SPACE: &str = "No space left on device (os error 28)";
+const LOST: &str = "records could not be written: they are lost";
+/// No more than may wait.
+const WAITING: u64 = 3_000;
 /// More than may wait.
 const FLOOD: u64 = 4_300;
 const PIPELINED: u64 = 8;

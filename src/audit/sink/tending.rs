@@ -1,0 +1,113 @@
+//! What waits for room: it is written as soon as there is some, and before the process ends.
+
+use std::{fs::File, sync::Arc, thread, time::Duration};
+
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, sleep},
+};
+
+use super::{super::opened::wait_for_room, CATCH_UP, Sink, WhenBlocked};
+
+impl Sink {
+    /// Writes what waits as soon as there is room, and looks after the file. Nobody else may come to do it.
+    pub async fn tend(self) {
+        loop {
+            let awaited = {
+                let mut output = self.output();
+                output.probe(self.room());
+                output.awaited()
+            };
+            match awaited {
+                Some(stream) => self.clone().follow(stream).await,
+                None => sleep(TICK).await,
+            }
+            self.output().find_moved();
+        }
+    }
+
+    /// Writes what waits as its reader takes it, on a thread that serves nobody: the smallest pipe takes a few lines at a
+    /// time. Returns when nothing waits, or when nothing was taken for a while.
+    async fn follow(self, stream: Arc<File>) {
+        let work = move || {
+            let end = Instant::now() + LONGEST;
+            while Instant::now() < end && wait_for_room(&stream, TICK) {
+                let mut output = self.output();
+                let before = output.taken();
+                if !output.flush() || !output.is_behind() {
+                    return;
+                }
+                let nothing_taken = output.taken() == before;
+                drop(output);
+                if nothing_taken {
+                    thread::sleep(CATCH_UP);
+                }
+            }
+        };
+        drop(spawn_blocking(work).await);
+    }
+
+    /// Writes what waits before the process ends: until `end`, as long as somebody takes it, and lines of calls also
+    /// where nobody does; others for a moment only. Says whether all are written.
+    pub async fn finish(&self, end: Instant) -> bool {
+        let (mut taken, mut soon) = (None, end);
+        loop {
+            let (waits, owes, now) = {
+                let mut output = self.output();
+                (output.flush(), output.owes(), output.taken())
+            };
+            if taken.replace(now) != Some(now) {
+                soon = end.min(Instant::now() + LAST_REFUSALS);
+            }
+            let end = if owes && self.shared.when_blocked == WhenBlocked::Refuse { end } else { soon };
+            if !waits || Instant::now() >= end {
+                return !waits;
+            }
+            sleep(CATCH_UP).await;
+        }
+    }
+
+    /// Gives what still waits its last moment: lines of calls that the end itself cut come late. What cannot be written
+    /// then is said, and lines of calls are in the log at least. Says whether all are written.
+    pub fn end(&self) -> bool {
+        let end = Instant::now() + LAST_LINES;
+        while self.is_behind() && Instant::now() < end {
+            thread::sleep(CATCH_UP);
+        }
+        let mut output = self.output();
+        output.leave();
+        let records = output.len_waiting();
+        if records == 0 {
+            return true;
+        }
+        let (path, error) = (output.target().name(), output.error());
+        let owed = output.give_up();
+        let calls = owed.len();
+        tracing::error!(path, error, records, calls, "records could not be written: they are lost");
+        for line in owed.iter().take(TOLD) {
+            let record = String::from_utf8_lossy(line);
+            tracing::error!(
+                record = record.trim_end(),
+                "the record of a call could not be written to the audit sink"
+            );
+        }
+        false
+    }
+
+    /// Whether something waits that a reader may still take.
+    fn is_behind(&self) -> bool {
+        let mut output = self.output();
+        output.flush() && output.is_behind()
+    }
+}
+
+/// How soon a reader that has caught up is noticed, and a disk that has room again.
+const TICK: Duration = Duration::from_millis(100);
+/// A reader is followed no longer before the file is looked after.
+const LONGEST: Duration = Duration::from_secs(1);
+/// Records of calls that did not act keep a process no longer from ending, where nobody takes them.
+const LAST_REFUSALS: Duration = Duration::from_secs(2);
+/// Records of calls that were cut keep it no longer, after the drain time-out.
+const LAST_LINES: Duration = Duration::from_millis(500);
+/// As many lost records are put into the log at most.
+const TOLD: usize = 100;
