@@ -128,7 +128,7 @@ impl RawCredential {
             there.and_then(|source| source.examine().err()).filter(|error| !error.is_absence())
         {
             let named = error.path().and_then(|path| uses.page.place_of_secret(path, &self.secrets));
-            uses.page.no_key(named.unwrap_or(self.place), error.to_string(), error.remedy());
+            uses.page.at_start(named.unwrap_or(self.place), error.to_string(), error.remedy());
         }
         (source, base)
     }

@@ -19,6 +19,7 @@ mod files;
 mod link;
 mod listener;
 mod page;
+mod paths;
 mod policy;
 mod project;
 mod proof;
@@ -105,12 +106,16 @@ fn load_at(proxy_yaml: &Path, moment: Moment) -> Result<Loaded, Report> {
 
 fn read(path: &Path, Moment { now, reload }: Moment, report: &mut Report) -> Option<Settings> {
     let page = Page::open(path).unwrap_or_else(|error| Page::unreadable(path, &error)).read_again(reload);
-    let written = page.parse().and_then(|root| proxy::read(&page, &root)).unwrap_or_default();
+    let root = page.parse();
+    let written = root.as_ref().and_then(|root| proxy::read(&page, root)).unwrap_or_default();
     link::proxy(&page, &written);
     let policy = open_policy(&page, &written).map(|page| {
         let written = page.parse().and_then(|root| policy::read(&page, root));
         (page, written)
     });
+    if let Some(root) = &root {
+        paths::apart((&page, policy.as_ref().map(|(page, _)| page)), root, &written);
+    }
     let settings = match &policy {
         Some((policy_page, Some(policy))) => {
             link::policy(policy_page, policy, &written);

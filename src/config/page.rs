@@ -140,6 +140,12 @@ impl Page {
         self.files.borrow_mut().push(path.to_owned());
     }
 
+    /// The files that are read for what it says.
+    pub(super) fn reads(&self) -> Vec<PathBuf> {
+        let secrets = self.secrets.borrow();
+        self.files.borrow().iter().chain(secrets.iter().map(|secret| &secret.value)).cloned().collect()
+    }
+
     /// Whether one more name may be compared with what is none. Mistakes times names can be more than anybody waits for.
     pub(super) fn may_compare(&self) -> bool {
         let left = self.comparisons.get().checked_sub(1);
@@ -184,9 +190,9 @@ impl Page {
         self.secrets.borrow().len()
     }
 
-    /// Reports that what stands where a key, token or password is looked for is none: an error at the start. A proxy that
-    /// runs keeps the last good one, and must not be kept from taking a new policy by it.
-    pub(super) fn no_key(&self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
+    /// Reports what keeps the proxy from starting. One that runs does without, as with a file that holds no key any more:
+    /// it keeps the last good one, and must not be kept from taking a new policy by it.
+    pub(super) fn at_start(&self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
         let severity = if self.reload { Severity::Warning } else { Severity::Error };
         self.push(Some(place), severity, Told { message: message.into(), hint: Some(hint.into()) });
     }

@@ -2,9 +2,13 @@
 //! the other starts with.
 
 use std::{
+    fs::OpenOptions,
     io::{BufRead, BufReader, pipe},
+    os::unix::fs::{OpenOptionsExt, symlink},
     process::{Command, Stdio},
 };
+
+use nix::{libc::O_NONBLOCK, sys::stat::Mode, unistd::mkfifo};
 
 use crate::harness::{ACCESS_KEY, SECRET_KEY, Setup, certificate};
 
@@ -245,4 +249,58 @@ fn a_reader_that_leaves_changes_nothing() {
         let output = process.args(command).stdout(writer).stderr(Stdio::piped()).output().unwrap();
         assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap().as_str()), (Some(0), ""));
     }
+}
+
+#[test]
+fn a_path_of_the_proxys_own_is_no_other_file_and_none_that_is_in_the_way() {
+    let with = |section: &str| Setup::new().file("audit.log", "").section(section);
+    for (section, words) in [
+        ("audit: { sink: policy.yaml }", "policy.yaml is also a file that is read"),
+        ("audit: { sink: proxy.yaml }", "proxy.yaml is also a file that is read"),
+        ("audit: { sink: sk }", "sk is also a file that is read"),
+        ("freeze_file: policy.yaml", "policy.yaml is also a file that is read"),
+        ("freeze_file: audit.log\naudit: { sink: audit.log }", "audit.log is also the freeze file"),
+        (
+            "admin: { bind: 'unix:audit.log' }\naudit: { sink: audit.log }",
+            "audit.log is also the operators' socket",
+        ),
+        ("admin: { bind: 'unix:audit.log' }", "audit.log: a file is there"),
+        ("admin: { bind: 'unix:.' }", "a folder is there"),
+        ("admin: { bind: 'unix:/dev/null' }", "/dev/null: something else than a socket is there"),
+    ] {
+        both_refuse(&with(section), words);
+    }
+    // A link is what it leads to.
+    let linked = with("audit: { sink: linked }");
+    symlink("policy.yaml", linked.path("linked")).unwrap();
+    both_refuse(&linked, "linked is also a file that is read");
+    let twice = Setup::new()
+        .folder("there")
+        .section("admin: { bind: 'unix:there/../a.sock' }")
+        .listeners(&["{ name: app, bind: 'unix:a.sock' }"]);
+    both_refuse(&twice, "a.sock is also a listener's socket");
+}
+
+#[test]
+fn check_says_what_has_to_be_there_at_the_start() {
+    let pipe = Setup::new().section("audit: { sink: records }");
+    mkfifo(&pipe.path("records"), Mode::S_IRWXU).unwrap();
+    let checked = check(&pipe);
+    assert_eq!(checked.code, Some(0), "somebody may read it by then: {}", checked.problems);
+    assert!(
+        checked.problems.contains("named pipe: the proxy starts only while somebody reads it"),
+        "{}",
+        checked.problems
+    );
+    assert_eq!(run(&pipe).code, Some(1));
+    let reader = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(pipe.path("records")).unwrap();
+    both_take(&pipe);
+    drop(reader);
+    let missing = Setup::new().section("admin: { bind: 'unix:missing/admin.sock' }");
+    let checked = check(&missing);
+    assert_eq!(checked.code, Some(0), "{}", checked.problems);
+    assert!(checked.problems.contains("missing/admin.sock is not there yet"), "{}", checked.problems);
+    assert_eq!(run(&missing).code, Some(4));
+    let missing = missing.folder("missing");
+    assert!(!both_take(&missing).contains("not there yet"));
 }

@@ -1,0 +1,161 @@
+//! Has each path one use, and can it be used so? Where the proxy writes there is no file that it reads, nor a socket.
+//!
+//! It stands beside `link`, which asks whether names fit together.
+
+use super::listener;
+use super::page::{Page, Placed};
+use super::proxy::Written;
+use super::report::Place;
+use super::settings::Bind;
+use super::yaml::Node;
+use crate::audit::Target;
+use std::collections::HashMap;
+use std::fs::{self, FileType};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+/// A path of the proxy's own, and where it is written.
+struct Own {
+    path: PathBuf,
+    place: Place,
+    used: Use,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Records,
+    Freezes,
+    Callers,
+    Operators,
+}
+
+/// Reports every path of the proxy's own that has another use too, or is none for its use.
+pub(super) fn apart(pages: (&Page, Option<&Page>), root: &Node, written: &Written) {
+    let page = pages.0;
+    let read = pages.1.into_iter().chain([page]).flat_map(Page::reads);
+    let read: HashMap<PathBuf, PathBuf> = read.map(|path| (real(&path), path)).collect();
+    let mut taken: HashMap<PathBuf, Own> = HashMap::new();
+    for own in owned(root, written) {
+        let (real, path) = (real(&own.path), own.path.display());
+        let message = match (read.get(&real), taken.get(&real)) {
+            (Some(_), _) => format!("{path} is also a file that is read"),
+            // That has been reported.
+            (None, Some(first)) if own.is_listener_like(first) => continue,
+            (None, Some(first)) => {
+                format!("{path} is also {}, at {}", first.used.what(), page.spell(first.place))
+            }
+            (None, None) => {
+                fits(page, &own);
+                taken.insert(real, own);
+                continue;
+            }
+        };
+        page.error(own.place, message, own.used.hint());
+    }
+}
+
+impl Own {
+    /// Whether two listeners are written with the same path.
+    fn is_listener_like(&self, other: &Self) -> bool {
+        (self.used, other.used) == (Use::Callers, Use::Callers) && self.path == other.path
+    }
+}
+
+impl Use {
+    fn what(self) -> &'static str {
+        match self {
+            Self::Records => "where records go",
+            Self::Freezes => "the freeze file",
+            Self::Callers => "a listener's socket",
+            Self::Operators => "the operators' socket",
+        }
+    }
+
+    fn hint(self) -> &'static str {
+        match self {
+            Self::Records => "records would be written into it: choose another file, or stdout",
+            Self::Freezes => "while a freeze file is there, calls are refused: choose a path of its own",
+            Self::Callers | Self::Operators => "choose another path",
+        }
+    }
+}
+
+/// The paths of the proxy's own, in the order in which they are told of.
+fn owned(root: &Node, written: &Written) -> Vec<Own> {
+    let keys = &written.keys;
+    let place = |key: &str| root.get(key).map(|node| node.place);
+    let place_in = |section: &str, key: &str| root.get(section)?.get(key).map(|node| node.place);
+    let socket = |listener: &listener::Written| match &listener.bind {
+        Some(Placed { value: Bind::Unix { path, .. }, place }) => {
+            Some(Own { path: path.clone(), place: *place, used: Use::Callers })
+        }
+        Some(Placed { value: Bind::Tcp(_) | Bind::Systemd(_), .. }) | None => None,
+    };
+    let admin = keys.admin.as_ref().map(|admin| (&admin.path, place_in("admin", "bind"), Use::Operators));
+    let freeze = keys.freeze_file.as_ref().map(|path| (path, place("freeze_file"), Use::Freezes));
+    let sink = match &keys.audit.sink {
+        Target::File(path) => Some((path, place_in("audit", "sink"), Use::Records)),
+        Target::Stdout => None,
+    };
+    let others = [admin, freeze, sink].into_iter().flatten();
+    let others =
+        others.filter_map(|(path, place, used)| Some(Own { path: path.clone(), place: place?, used }));
+    keys.listeners.iter().filter_map(socket).chain(others).collect()
+}
+
+/// Reports what stands in the way of its use, as far as that can be seen.
+fn fits(page: &Page, own: &Own) {
+    let path = own.path.display();
+    match own.used {
+        Use::Callers | Use::Operators => match fs::symlink_metadata(&own.path).map(|found| found.file_type())
+        {
+            Ok(kind) if !kind.is_socket() => {
+                let message = format!("no socket can be made at {path}: {} is there", what(kind));
+                page.at_start(own.place, message, "remove it, or choose another path");
+            }
+            Err(_) if is_missing(folder(&own.path)) => {
+                let message = format!("the folder of {path} is not there yet");
+                let hint = "the proxy starts only where it is: make it before (systemd: RuntimeDirectory=)";
+                page.warning(own.place, message, hint);
+            }
+            Ok(_) | Err(_) => {}
+        },
+        Use::Records => match fs::metadata(&own.path).map(|found| found.file_type()) {
+            Ok(kind) if kind.is_socket() => {
+                let message = format!("records cannot be written to {path}: a socket is there");
+                page.at_start(own.place, message, "choose another file, or stdout");
+            }
+            Ok(kind) if kind.is_fifo() => {
+                let message =
+                    format!("{path} is a named pipe: the proxy starts only while somebody reads it");
+                page.warning(own.place, message, "start its reader first, or choose a file, or stdout");
+            }
+            Ok(_) | Err(_) => {}
+        },
+        Use::Freezes => {}
+    }
+}
+
+/// A folder below `/run` is made by whoever starts the proxy.
+fn is_missing(folder: &Path) -> bool {
+    !(folder.is_dir() || ["/run", "/var/run"].iter().any(|run| folder.starts_with(run)))
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn what(kind: FileType) -> &'static str {
+    match () {
+        () if kind.is_dir() => "a folder",
+        () if kind.is_symlink() => "a symbolic link",
+        () if kind.is_file() => "a file",
+        () => "something else than a socket",
+    }
+}
+
+/// Where it really is, also where it is not there yet.
+fn real(path: &Path) -> PathBuf {
+    let below = || Some(folder(path).canonicalize().ok()?.join(path.file_name()?));
+    path.canonicalize().ok().or_else(below).unwrap_or_else(|| path.to_owned())
+}
