@@ -64,12 +64,12 @@ reasons! {
     SeveralHosts = "several_hosts", "more than one Host header";
     NoHost = "no_host", "a Host header is required";
     BadHost = "bad_host", "Host is not a host";
-    WrongHost = "wrong_host", "this listener does not answer to that host";
+    WrongHost = "wrong_host", "this listener does not answer to that host: call it by its own name, or add that one to its `hosts`";
     Browser = "browser", "requests of browsers are refused";
     // The caller.
     NoProof = "no_proof", "nothing proves which caller this is";
     ConflictingProofs = "conflicting_proofs", "the proofs on this request are of different callers";
-    UnknownToken = "unknown_token", "the bearer token is not one of a known caller";
+    UnknownToken = "unknown_token", "the bearer token is not one of a known caller: no `sha256_file` holds its SHA-256";
     TokenNotTaken = "token_not_taken", "bearer tokens are not accepted on this listener: set `bearer: true` on it, or send no token";
     TokenHeaderSpelling = "token_header_spelling", "a header that is named like Proxy-Authorization or Authorization, spelled with `_`";
     SeveralTokens = "several_tokens", "more than one Proxy-Authorization or Authorization header";
@@ -128,9 +128,9 @@ reasons! {
     DeniedByRule = "denied_by_rule", "the policy does not allow it: a rule denies it";
     NoSuchJob = "no_such_job", "the policy does not allow it: there is no such job";
     DeniedLookups = "denied_lookups", "ten look-ups of this caller were denied within a minute";
-    CallerLimit = "caller_limit", "this caller has reached its limit";
+    CallerLimit = "caller_limit", "this caller has reached its limit: its `limits` in the policy, or its share of `limits.in_flight`";
     ProjectLimit = "project_limit", "the callers of this project together have reached its limit";
-    Overloaded = "overloaded", "too many requests are under way";
+    Overloaded = "overloaded", "too many requests are under way: `limits.in_flight` or `limits.buffer_bytes` is reached";
     Frozen = "frozen", "an operator has frozen these calls";
     Draining = "draining", "this proxy is stopping; nothing was sent";
     AuditBlocked = "audit_blocked", "calls cannot be recorded now, so none is carried out";

@@ -24,7 +24,7 @@ use super::{
     Credential, Look, Provided, State, Verdict,
     health::{KeyHealth, Keys, NotAdmitted, Permit},
 };
-use crate::reason::Reason;
+use crate::{log::LIMITED, reason::Reason};
 
 /// A configured credential and the last good value of it.
 pub struct Held {
@@ -159,6 +159,12 @@ impl Held {
         let Lease { lent, permit } = lease;
         if verdict == Verdict::Believed && lent.0.ended.load(Relaxed) {
             lent.0.ended.store(false, Relaxed);
+        }
+        if verdict == Verdict::Refused {
+            let (credential, source, key_hint) = (&*self.name, self.source, lent.0.credential.key_hint());
+            let error =
+                format!("the keys of {credential} do not belong together, or upstream does not know them");
+            tracing::warn!(target: LIMITED, credential, source, key_hint, error, "upstream refused a signature");
         }
         if let Some(held_back) = permit.and_then(|permit| permit.answered(verdict)) {
             let (credential, source) = (&*self.name, self.source);

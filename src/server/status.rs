@@ -96,11 +96,15 @@ impl Insight {
         let lost_sockets = self.health.lost_sockets(true);
         let lost =
             |address: &str| lost_sockets.iter().find(|(lost, _)| lost == address).map(|(_, problem)| problem);
-        let ends = |name: &Arc<str>| in_force.tls.get(name).and_then(|tls| tls.ends).map(rfc3339);
+        let ends = |name: &Arc<str>| in_force.tls.get(name).and_then(|tls| tls.ends);
+        let problem = |name, address: &str| {
+            let ended = || ends(name).filter(|ends| *ends < now).map(ended);
+            lost(address).cloned().or_else(ended)
+        };
         let listeners: Vec<Value> = self
             .listeners
             .iter()
-            .map(|(name, address)| json!({ "name": name, "address": address, "certificate_ends": ends(name), "problem": lost(address) }))
+            .map(|(name, address)| json!({ "name": name, "address": address, "certificate_ends": ends(name).map(rfc3339), "problem": problem(name, address) }))
             .collect();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -201,6 +205,11 @@ fn how_is(upstream: &Upstream) -> Value {
         "proxy": upstream.proxy().map(|proxy| proxy.endpoint().to_string()),
         "circuit": if upstream.breaker().is_open() { "open" } else { "closed" },
     })
+}
+
+/// What is the matter with a listener whose certificate is over.
+fn ended(ends: DateTime<Utc>) -> String {
+    format!("its certificate ended at {}: replace its file", rfc3339(ends))
 }
 
 fn rfc3339(time: DateTime<Utc>) -> String {

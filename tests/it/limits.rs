@@ -17,7 +17,11 @@ fn a_caller_has_its_burst_and_is_then_told_when_to_come_back() {
         forwarded(&proxy, proxy.send(cancel("none")));
     }
     let answer = proxy.send(cancel("none"));
-    is_limited(&proxy, &answer, "this caller has reached its limit");
+    is_limited(
+        &proxy,
+        &answer,
+        "this caller has reached its limit: its `limits` in the policy, or its share of `limits.in_flight`",
+    );
     // What was promised is true.
     let seconds = answer.header("retry-after").parse().unwrap();
     assert!((1..=5).contains(&seconds), "{seconds}");
@@ -35,7 +39,11 @@ fn another_callers_limit_is_its_own() {
     let setup = Setup::new().with_team().policy(&policy("limits: { rate: 1/h }"));
     let proxy = setup.start();
     forwarded(&proxy, proxy.send(cancel("none")));
-    is_limited(&proxy, &proxy.send(cancel("none")), "this caller has reached its limit");
+    is_limited(
+        &proxy,
+        &proxy.send(cancel("none")),
+        "this caller has reached its limit: its `limits` in the policy, or its share of `limits.in_flight`",
+    );
     for _ in 0..3 {
         forwarded(&proxy, proxy.send_to("team", oncall()));
     }

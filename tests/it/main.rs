@@ -59,6 +59,7 @@ mod refuse;
 mod reload;
 mod restart;
 mod retry;
+mod runbook;
 mod sdk_signature;
 mod sandbox;
 mod service_account;
