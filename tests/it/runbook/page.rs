@@ -154,11 +154,16 @@ fn last_line(text: &str) -> String {
 /// As a shell splits them: what is quoted is one.
 fn words(stage: &str) -> Vec<String> {
     let mut words = Vec::new();
-    for (number, part) in stage.split('\'').enumerate() {
-        match number % 2 {
-            0 => words.extend(part.split_whitespace().map(|word| word.replace("$TOKEN", TOKEN))),
-            _ => words.push(part.replace("$TOKEN", TOKEN)),
-        }
+    let mut left = stage.trim();
+    while let Some(first) = left.chars().next() {
+        let quoted = matches!(first, '\'' | '"');
+        let (word, rest) = match quoted {
+            true => left[1..].split_once(first).unwrap(),
+            false => left.split_once(' ').unwrap_or((left, "")),
+        };
+        // Within single quotes a shell leaves it alone.
+        words.push(if first == '\'' { word.to_owned() } else { word.replace("$TOKEN", TOKEN) });
+        left = rest.trim_start();
     }
     words
 }
