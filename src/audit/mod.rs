@@ -18,6 +18,7 @@ mod interrupted;
 mod recent;
 mod seen;
 mod sink;
+mod stream;
 mod target;
 mod under_way;
 

@@ -9,7 +9,7 @@ use std::{
     fs::{File, Metadata, OpenOptions},
     io::{self, Write},
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd},
+        fd::{AsFd, AsRawFd},
         unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     },
     path::Path,
@@ -20,7 +20,6 @@ use std::{
 use nix::{
     fcntl::{FallocateFlags, FcntlArg, OFlag, fallocate, fcntl},
     libc::{O_NONBLOCK, PIPE_BUF},
-    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         resource::{Resource, getrlimit},
         stat::makedev,
@@ -29,6 +28,7 @@ use nix::{
 
 use super::{
     lock::{Lock, Taken, lock},
+    stream::Stream,
     target::{OpenError, Target},
 };
 
@@ -37,7 +37,7 @@ pub(super) enum Opened {
     /// What keeps what was written.
     Regular(Regular),
     /// A pipe, a socket, a terminal or a device.
-    Stream(Arc<File>),
+    Stream(Stream),
 }
 
 /// An open file.
@@ -103,7 +103,7 @@ impl Opened {
 
     fn of(file: File, meta: &Metadata, path: &Path, patience: Duration) -> Result<Self, OpenError> {
         if !meta.is_file() {
-            return Ok(Self::Stream(file.into()));
+            return Ok(Self::Stream(Stream::new(file, meta)));
         }
         let lock = lock(&file, path, patience)
             .map_err(|Taken(holder)| OpenError::Locked { path: path.into(), holder })?;
@@ -114,7 +114,7 @@ impl Opened {
     pub(super) fn room(&mut self, bytes: u64) -> io::Result<()> {
         match self {
             Self::Regular(file) => file.room(bytes),
-            Self::Stream(file) => writable(file.as_fd()),
+            Self::Stream(stream) => stream.room(),
         }
     }
 
@@ -122,7 +122,7 @@ impl Opened {
     pub(super) fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match self {
             Self::Regular(file) => file.write(line),
-            Self::Stream(file) => (&**file).write(line),
+            Self::Stream(stream) => stream.write(line),
         }
     }
 
@@ -139,7 +139,7 @@ impl Opened {
     pub(super) fn stream(&self) -> Option<Arc<File>> {
         match self {
             Self::Regular(_) => None,
-            Self::Stream(file) => Some(Arc::clone(file)),
+            Self::Stream(stream) => Some(stream.file()),
         }
     }
 
@@ -336,35 +336,11 @@ fn stdout() -> Result<Opened, OpenError> {
         return Ok(Opened::Regular(Regular::new(inherited, &meta, None)));
     }
     if !kind.is_fifo() {
-        return Ok(Opened::Stream(inherited.into()));
+        return Ok(Opened::Stream(Stream::new(inherited, &meta)));
     }
     let path = format!("/proc/self/fd/{}", inherited.as_raw_fd());
     let anew = OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(path);
-    Ok(Opened::Stream(anew.unwrap_or(inherited).into()))
-}
-
-/// A pipe that polls writable has room for a whole line; a socket or terminal for some of it. One in error as well has
-/// no reader left.
-fn writable(fd: BorrowedFd<'_>) -> io::Result<()> {
-    let mut fds = [PollFd::new(fd, PollFlags::POLLOUT)];
-    poll(&mut fds, PollTimeout::ZERO)?;
-    let events = fds.first().and_then(PollFd::revents).unwrap_or(PollFlags::empty());
-    if events == PollFlags::POLLOUT {
-        return Ok(());
-    }
-    let broken = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
-    Err(if events.intersects(broken) { io::Error::from_raw_os_error(nix::libc::EPIPE) } else { behind() })
-}
-
-/// Waits until the reader of a stream has made room, or has gone. Says whether it did in time.
-pub(super) fn wait_for_room(stream: &File, patience: Duration) -> bool {
-    let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
-    poll(&mut [PollFd::new(stream.as_fd(), PollFlags::POLLOUT)], patience).is_ok_and(|ready| ready > 0)
-}
-
-/// A reader that has not caught up.
-pub(super) fn behind() -> io::Error {
-    io::Error::new(io::ErrorKind::WouldBlock, "its reader does not read")
+    Ok(Opened::Stream(Stream::new(anew.unwrap_or(inherited), &meta)))
 }
 
 /// What is allocated where the file system does not say.
@@ -374,3 +350,10 @@ const ALLOCATE_AHEAD: u64 = 1024 * 1024;
 /// A file is looked at again when it was not for so long: at each call where there are few, and at some calls in a
 /// hundred where there are many.
 const LOOK: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+impl Opened {
+    pub(super) fn pipe(writer: File) -> Self {
+        Self::Stream(Stream::pipe(writer))
+    }
+}

@@ -22,7 +22,8 @@ use std::{
 
 use super::{
     lock::Lock,
-    opened::{Opened, behind},
+    opened::Opened,
+    stream::behind,
     target::{OpenError, Target},
     trouble::{Blockage, Trouble},
     under_way::UnderWay,
@@ -53,7 +54,7 @@ pub(super) struct Output {
 
 impl Output {
     pub(super) fn open(target: Target, refuse: bool) -> Result<Self, OpenError> {
-        Ok(Self {
+        let mut output = Self {
             opened: Opened::open(&target, JUST_KILLED)?,
             target,
             refuse,
@@ -67,7 +68,12 @@ impl Output {
             under_way: None,
             gone: false,
             moved: None,
-        })
+        };
+        if output.opened.stream().is_some() {
+            // What takes nothing is known before the first call.
+            output.has_room(0);
+        }
+        Ok(output)
     }
 
     /// Remembers from now on which calls are announced and have no record.
@@ -377,7 +383,7 @@ impl Output {
     /// Of a pipe.
     pub(super) fn pipe(writer: File) -> Self {
         let mut output = Self::open(Target::File("/dev/null".into()), true).unwrap();
-        output.opened = Opened::Stream(writer.into());
+        output.opened = Opened::pipe(writer);
         output
     }
 }

@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{super::opened::wait_for_room, CATCH_UP, Sink, WhenBlocked};
+use super::{super::stream::wait_for_room, CATCH_UP, Sink, WhenBlocked};
 
 impl Sink {
     /// Writes what waits as soon as there is room, and looks after the file. Nobody else may come to do it.

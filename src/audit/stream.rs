@@ -1,0 +1,71 @@
+//! A sink that passes on what is written: whether its reader takes a line now.
+
+use std::{
+    fs::{File, Metadata},
+    io::{self, Write},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::FileTypeExt,
+    },
+    sync::Arc,
+    time::Duration,
+};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// What passes on what was written.
+pub(super) struct Stream {
+    file: Arc<File>,
+    is_device: bool,
+}
+
+impl Stream {
+    pub(super) fn new(file: File, meta: &Metadata) -> Self {
+        Self { file: file.into(), is_device: meta.file_type().is_char_device() }
+    }
+
+    /// Whether it takes a line now. A device that takes none may say so of nothing, too, as `/dev/full` does.
+    pub(super) fn room(&self) -> io::Result<()> {
+        writable(self.file.as_fd())?;
+        if self.is_device { self.write(&[]).map(drop) } else { Ok(()) }
+    }
+
+    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self.file).write(bytes)
+    }
+
+    pub(super) fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file)
+    }
+}
+
+/// A pipe that polls writable has room for a whole line; a socket or terminal for some of it. One in error as well has
+/// no reader left.
+fn writable(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let mut fds = [PollFd::new(fd, PollFlags::POLLOUT)];
+    poll(&mut fds, PollTimeout::ZERO)?;
+    let events = fds.first().and_then(PollFd::revents).unwrap_or(PollFlags::empty());
+    if events == PollFlags::POLLOUT {
+        return Ok(());
+    }
+    let broken = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
+    Err(if events.intersects(broken) { io::Error::from_raw_os_error(nix::libc::EPIPE) } else { behind() })
+}
+
+/// Waits until the reader of a stream has made room, or has gone. Says whether it did in time.
+pub(super) fn wait_for_room(stream: &File, patience: Duration) -> bool {
+    let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
+    poll(&mut [PollFd::new(stream.as_fd(), PollFlags::POLLOUT)], patience).is_ok_and(|ready| ready > 0)
+}
+
+/// A reader that has not caught up.
+pub(super) fn behind() -> io::Error {
+    io::Error::new(io::ErrorKind::WouldBlock, "its reader does not read")
+}
+
+#[cfg(test)]
+impl Stream {
+    pub(super) fn pipe(writer: File) -> Self {
+        Self { file: writer.into(), is_device: false }
+    }
+}
