@@ -284,7 +284,10 @@ async fn look_again(mut hang_up: HangUp, running: &Running) -> Infallible {
         running.insight().reloader().ask();
         match running.reopen_audit() {
             Ok(()) => tracing::info!("the audit sink was opened anew"),
-            Err(error) => tracing::error!(%error, "the audit sink stays the one that was open"),
+            Err(error) => {
+                let error = error.with_cause();
+                tracing::error!(error, "the audit sink stays the one that was open");
+            }
         }
     }
 }

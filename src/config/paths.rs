@@ -125,7 +125,8 @@ fn fits(page: &Page, own: &Own) {
                 let message = format!("records cannot be written to {path}: a socket is there");
                 page.at_start(own.place, message, "choose another file, or stdout");
             }
-            Ok(kind) if kind.is_fifo() => {
+            // Of `/dev/stdout` and the like somebody else takes care.
+            Ok(kind) if kind.is_fifo() && !own.path.starts_with("/dev") && !own.path.starts_with("/proc") => {
                 let message =
                     format!("{path} is a named pipe: the proxy starts only while somebody reads it");
                 page.warning(own.place, message, "start its reader first, or choose a file, or stdout");

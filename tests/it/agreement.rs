@@ -296,6 +296,8 @@ fn check_says_what_has_to_be_there_at_the_start() {
     let reader = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(pipe.path("records")).unwrap();
     both_take(&pipe);
     drop(reader);
+    let own = check(&Setup::new().section("audit: { sink: /dev/stdout }"));
+    assert!(own.code == Some(0) && !own.problems.contains("named pipe"), "{}", own.problems);
     let missing = Setup::new().section("admin: { bind: 'unix:missing/admin.sock' }");
     let checked = check(&missing);
     assert_eq!(checked.code, Some(0), "{}", checked.problems);
