@@ -28,7 +28,7 @@ use mpc_auth_proxy::{
     limit::{Cutoff, Freeze, Limiter, Room},
     metrics::{Foreseen, Metrics},
     stack::{self, Capacity, Parts, Stack},
-    stage::{Arrival, Body, InForce, Project, Service},
+    stage::{Arrival, Body, InForce, Payload, Project, Service},
     upstream::{Egress, Proxies, Roots, Timeouts, Upstream},
 };
 use tokio::{
@@ -96,6 +96,7 @@ impl Call {
     async fn go(&self, stack: &Stack) -> Response<Body> {
         let arrival = Arrival {
             head: Ok(Box::new(self.head.clone())),
+            payload: Payload::None,
             peer: Arc::clone(&self.peer),
             hosts: Arc::clone(&self.hosts),
         };

@@ -54,7 +54,12 @@ reasons! {
     SeveralLengths = "several_lengths", "more than one Content-Length header";
     BadLength = "bad_length", "Content-Length is not a number of bytes";
     BodyNotAllowed = "body_not_allowed", "request body not allowed";
-    TransferEncoding = "transfer_encoding", "Transfer-Encoding is not accepted: request body not allowed";
+    TransferEncoding = "transfer_encoding", "Transfer-Encoding is not accepted: a body is announced by Content-Length";
+    LengthRequired = "length_required", "a body is needed, and Content-Length with it";
+    BodyTooLarge = "body_too_large", "the body is larger than `limits.body_bytes` allows";
+    MediaType = "media_type", "Content-Type must be application/json, with no parameter or with charset=utf-8";
+    BodyTimeout = "body_timeout", "the body did not arrive in time";
+    BodyCut = "body_cut", "the connection ended before the body did";
     Trailer = "trailer", "Trailer is not accepted";
     ContentEncoding = "content_encoding", "Content-Encoding is not accepted";
     Expect = "expect", "Expect is not accepted, but for 100-continue";

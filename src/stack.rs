@@ -2,9 +2,14 @@
 //!
 //! The order is not a matter of care: each stage takes the type that only the stage before it can make.
 
-use std::sync::Arc;
+use std::{
+    convert::Infallible,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
+use http::Response;
 use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
 
@@ -14,14 +19,39 @@ use crate::{
     limit::{Cutoff, Freeze, Room},
     metrics::Metrics,
     stage::{
-        Audit, AuditLayer, Authenticate, Authorize, Clearance, ConcurrencyLimit, ConcurrencyLimitLayer,
-        Decide, Entrust, EntrustLayer, Forward, InForce, Limit, LookupLayer, LookupStage, Project, Receive,
-        Respond, RespondLayer, Retry, RetryLayer, Route, StageLayer, Staged,
+        Anticipate, Arrival, Audit, AuditLayer, Authenticate, Authorize, Awaited, Body, Clearance,
+        ConcurrencyLimit, ConcurrencyLimitLayer, Decide, Entrust, EntrustLayer, Forward, InForce, Limit,
+        LookupLayer, LookupStage, Project, Receive, Refusal, Respond, RespondLayer, Retry, RetryLayer, Route,
+        Service, StageLayer, Staged,
     },
 };
 
-/// The request path: an [`Arrival`](crate::stage::Arrival) in, an answer out, and nothing else can come of it.
-pub type Stack = Arc<Audit<Respond<ConcurrencyLimit<Staged<Decide, LookupStage<Retry<Entrust<Forward>>>>>>>>;
+/// The request path: an [`Arrival`] in, an answer out, and nothing else can come of it.
+pub type Path = Audit<Respond<ConcurrencyLimit<Staged<Decide, LookupStage<Retry<Entrust<Forward>>>>>>>;
+
+/// The request path, and before it the question whether a body is worth reading. Clones share it.
+#[derive(Clone)]
+pub struct Stack(Arc<(Anticipate, Path)>);
+
+impl Stack {
+    /// How many bytes of a body are worth reading.
+    ///
+    /// # Errors
+    /// Why they are not: with that in place of its body, the request is to be answered.
+    pub fn anticipate(&self, awaited: &Awaited<'_>) -> Result<usize, Refusal> {
+        // A panic is a refusal here, too, and has its record.
+        catch_unwind(AssertUnwindSafe(|| self.0.0.check(awaited))).unwrap_or(Err(Refusal::Internal))
+    }
+}
+
+impl Service<Arrival> for Stack {
+    type Response = Response<Body>;
+    type Error = Infallible;
+
+    fn call(&self, arrival: Arrival) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send {
+        self.0.1.call(arrival)
+    }
+}
 
 /// What the stages work with.
 #[derive(Clone)]
@@ -62,7 +92,15 @@ pub fn build(limits: &Limits, upstream: &UpstreamSettings, capacity: Capacity, p
     let clearance = Clearance::new(Arc::clone(&in_force), authorize.clone(), freeze.clone(), cutoff);
     let lookup =
         LookupLayer::new(Arc::clone(&in_force), authorize.clone(), Arc::clone(&metrics), recorded_facts);
-    let stack = ServiceBuilder::new()
+    let decide = Decide {
+        receive: Receive::new(limits.request_deadline),
+        authenticate: Authenticate::new(in_force),
+        route: Route::new(&projects, recorded_facts),
+        authorize,
+        limit: Limit::new(freeze, Arc::clone(&metrics)),
+    };
+    let anticipate = Anticipate::new(decide.clone(), sink.clone(), limits.body_bytes);
+    let path = ServiceBuilder::new()
         // Observe: exactly one record a request, and the one map from errors to answers.
         .layer(AuditLayer::new(sink.clone(), recent, Arc::clone(&metrics), hostname))
         .layer(RespondLayer)
@@ -70,13 +108,7 @@ pub fn build(limits: &Limits, upstream: &UpstreamSettings, capacity: Capacity, p
         .layer(ConcurrencyLimitLayer::new(capacity.in_flight))
         // Decide: a clean request, a proven caller, a known operation, an allowed call, within
         // its limits.
-        .layer(StageLayer::new(Decide {
-            receive: Receive::new(limits.request_deadline),
-            authenticate: Authenticate::new(in_force),
-            route: Route::new(&projects),
-            authorize,
-            limit: Limit::new(freeze, Arc::clone(&metrics)),
-        }))
+        .layer(StageLayer::new(decide))
         // Where that depends on what its job is: looked up, by the stages below, and decided then.
         .layer(lookup)
         // Act: a new request, lent the credential in force for each attempt; cleared once more and signed when
@@ -84,5 +116,5 @@ pub fn build(limits: &Limits, upstream: &UpstreamSettings, capacity: Capacity, p
         .layer(RetryLayer::new(upstream.retries.attempts, upstream.retries.stale))
         .layer(EntrustLayer)
         .service(Forward::new(capacity.room, sink, metrics, clearance));
-    Arc::new(stack)
+    Stack(Arc::new((anticipate, path)))
 }

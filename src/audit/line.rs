@@ -62,6 +62,16 @@ impl Line {
         }
     }
 
+    /// Adds a text that few lines have, where it is there, and the line still has room for it. Only ids and facts come
+    /// behind it.
+    pub(super) fn text_if_room(&mut self, name: Name, value: Option<&str>) {
+        let before = self.0.len();
+        self.text_if_any(name, value);
+        if self.0.len() + WITHOUT_FACTS > MAX_LINE {
+            self.0.truncate(before);
+        }
+    }
+
     /// Adds a number.
     pub(super) fn number<T: Serialize + Debug + Copy>(&mut self, name: Name, value: Option<T>) {
         self.name(name);

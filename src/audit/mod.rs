@@ -107,6 +107,8 @@ pub struct Record {
     pub view_hidden: Option<usize>,
     /// The facts of the job that decided, by their keys, as they are to be told.
     pub facts: Option<Box<Value>>,
+    /// Of a new job: the caller's own word about it.
+    pub user_data: Option<String>,
     /// How it ended.
     pub outcome: Option<Outcome>,
     /// Why it did not end well.
@@ -190,6 +192,7 @@ impl Record {
             job_ids: Vec::new(),
             view_hidden: None,
             facts: None,
+            user_data: None,
             outcome: None,
             error: None,
             duration: None,
@@ -272,6 +275,7 @@ impl Record {
         line.text_if_any(name!("lookup.request_id"), self.lookup.request_id.as_ref());
         line.number_if_any(name!("lookup.duration_ms"), self.lookup.duration.map(millis));
         line.number_if_any(name!("view.hidden"), self.view_hidden);
+        line.text_if_room(name!("mpc.user_data"), self.user_data.as_deref());
         line.words_if_any(name!("mpc.job_ids"), &self.job_ids);
         line.document_if_any(name!("facts"), self.facts.as_deref());
         line.finish()

@@ -26,9 +26,15 @@ pub(super) fn head(request: &str) -> String {
     format!("{request} HTTP/1.1\r\nHost: localhost\r\n")
 }
 
-/// Asks over TCP. The head is text without `Connection` and without its empty line.
-pub(super) async fn over_tcp(address: impl ToSocketAddrs, head: &str) -> anyhow::Result<Answer> {
-    ask(TcpStream::connect(address).await?, format!("{head}Connection: close\r\n\r\n")).await
+/// Asks over TCP, perhaps with this body. The head is text without `Connection` and without its empty line.
+pub(super) async fn over_tcp(
+    address: impl ToSocketAddrs,
+    head: &str,
+    body: Option<&str>,
+) -> anyhow::Result<Answer> {
+    let length = body.map(|body| format!("Content-Length: {}\r\n", body.len())).unwrap_or_default();
+    let request = format!("{head}{length}Connection: close\r\n\r\n{}", body.unwrap_or_default());
+    ask(TcpStream::connect(address).await?, request).await
 }
 
 /// Asks over a Unix socket, with this body.

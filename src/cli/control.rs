@@ -58,7 +58,7 @@ pub(super) fn shutdown(args: &ShutdownArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn ready(ops: SocketAddr) -> anyhow::Result<()> {
-    let answer = client::over_tcp(ops, &client::head("GET /readyz")).await?;
+    let answer = client::over_tcp(ops, &client::head("GET /readyz"), None).await?;
     match answer.status {
         OK => Ok(()),
         _ => Err(anyhow!("{}", answer.body().trim().replace('\n', "; "))),

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 use tracing::Level;
 
-use super::{client, log, output, signals::Stop, start::runtime};
+use super::{log, output, signals::Stop, start::runtime};
 use crate::{
     config::{self, LogFormat},
     secret::Secret,
@@ -46,6 +46,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })
 }
 
+mod step;
+
+use step::{BODY, STEPS, Step, Who};
+
 struct Demo {
     folder: Folder,
     cloud: TestServer,
@@ -53,14 +57,6 @@ struct Demo {
     /// Where `editor-api` calls, and where `packager` does.
     app: String,
     team: String,
-}
-
-/// One call of the tour.
-struct Step<'d> {
-    title: &'static str,
-    authority: &'d str,
-    target: &'static str,
-    token: Option<PathBuf>,
 }
 
 impl Demo {
@@ -99,8 +95,8 @@ impl Demo {
 
     async fn tour(&self) -> anyhow::Result<()> {
         self.introduce()?;
-        for (number, step) in self.steps().iter().enumerate() {
-            self.show(number + 1, step).await?;
+        for (number, step) in self.steps().enumerate() {
+            self.show(number + 1, &step).await?;
         }
         Ok(())
     }
@@ -118,46 +114,22 @@ impl Demo {
 
 editor-api is whoever reaches its listener, packager whoever has its bearer token. Neither has a cloud
 key: the proxy has one, and the stand-in verifies every signature made with it. One rule lets each of
-them cancel its own jobs: those whose `user_data` begins with its name.
+them see and cancel its own jobs, whose `user_data` begins with its name, and one create them, from
+`media-in` to a place of its own.
 Configuration, policy and audit log are in {folder}
 "
         ))
     }
 
-    fn steps(&self) -> [Step<'_>; 5] {
-        let token = || Some(self.folder.path("packager.token"));
-        [
-            Step {
-                title: "editor-api cancels a job of its own: the proxy looks whose it is, and MPC cancels it",
-                authority: &self.app,
-                target: "/v2/media-prod/editing/jobs/100211",
-                token: None,
-            },
-            Step {
-                title: "packager cancels a job of its own, in the URL form of Huawei's SDKs",
-                authority: &self.team,
-                target: "/v1/media-prod/editing/jobs?job_id=100214",
-                token: token(),
-            },
-            Step {
-                title: "packager tries a job of editor-api's: denied by policy, nothing is cancelled",
-                authority: &self.team,
-                target: "/v2/media-prod/editing/jobs/100212",
-                token: token(),
-            },
-            Step {
-                title: "somebody without a token: unknown caller, nothing is sent",
-                authority: &self.team,
-                target: "/v2/media-prod/editing/jobs/100212",
-                token: None,
-            },
-            Step {
-                title: "editor-api cancels a job of its own that already runs: allowed here, refused by MPC",
-                authority: &self.app,
-                target: "/v2/media-prod/editing/jobs/100213",
-                token: None,
-            },
-        ]
+    fn steps(&self) -> impl Iterator<Item = Step<'_>> {
+        STEPS.into_iter().map(|(who, method, target, title)| Step {
+            title,
+            authority: if who == Who::Editor { &self.app } else { &self.team },
+            method,
+            target,
+            token: (who == Who::Packager).then(|| self.folder.path("packager.token")),
+            body: (method == "POST").then_some(BODY),
+        })
     }
 
     async fn show(&self, number: usize, step: &Step<'_>) -> anyhow::Result<()> {
@@ -196,10 +168,9 @@ Configuration, policy and audit log are in {folder}
         say(&format!(
             "
 It stays up: paste the lines above, break {}/proxy.yaml and try
-`mpc-auth-proxy check --config` on it, or queue another job, here packager's:
+`mpc-auth-proxy check --config` on it, or have a job go on, as only the cloud can:
 
-    $ curl -X PUT {endpoint}/_test/jobs/{PROJECT_ID}/100300 \\
-           -d '{{\"state\":\"WAITING\",\"create\":{{\"user_data\":\"packager/clip-8\"}}}}'
+    $ curl -X PUT {endpoint}/_test/jobs/{PROJECT_ID}/100212 -d '{{\"state\":\"PROCESSING\"}}'
 
 Audit records follow as they are written. Ctrl-C stops the demo and removes its files.
 
@@ -225,25 +196,6 @@ Audit records follow as they are written. Ctrl-C stops the demo and removes its 
     async fn stop(self) {
         self.proxy.drain().await;
         self.cloud.stop().await;
-    }
-}
-
-impl Step<'_> {
-    fn curl(&self) -> String {
-        let token = self
-            .token
-            .as_ref()
-            .map(|path| format!(" \\\n           -H \"Authorization: Bearer $(cat {})\"", path.display()));
-        format!("curl -i -X DELETE 'http://{}{}'{}", self.authority, self.target, token.unwrap_or_default())
-    }
-
-    /// What curl would do, without needing it.
-    async fn call(&self) -> anyhow::Result<String> {
-        let mut request = format!("DELETE {} HTTP/1.1\r\nHost: {}\r\n", self.target, self.authority);
-        if let Some(path) = &self.token {
-            request.push_str(&format!("Authorization: Bearer {}\r\n", fs::read_to_string(path)?));
-        }
-        Ok(client::over_tcp(self.authority, &request).await?.text)
     }
 }
 
@@ -346,9 +298,18 @@ rules:
   - id: own-jobs
     effect: allow
     callers: [editor-api, packager]
-    actions: [mpc:editingTask:delete]
+    actions: [mpc:editingTask:view, mpc:editingTask:delete]
     projects: [media-prod]
     jobs: [\"*\"]
     condition:
       StringMatch: { mpc:UserData: [\"${proxy:Caller}/*\"] }
+  - id: create-own-jobs
+    effect: allow
+    callers: [editor-api, packager]
+    actions: [mpc:editingTask:create]
+    projects: [media-prod]
+    jobs: [\"*\"]
+    condition:
+      StringMatch: { mpc:UserData: [\"${proxy:Caller}/*\"] }
+      \"ForAllValues:StringMatch\": { mpc:Input: [\"media-in/*\"], mpc:Output: [\"media-out/${proxy:Caller}/*\"] }
 ";

@@ -9,7 +9,7 @@ use super::rate::RATE;
 use super::scalar::{self, NAME, Switch, Words};
 use super::yaml::Node;
 use crate::limit::Rate;
-use crate::operation::{CREATE, Form, is_served};
+use crate::operation::Form;
 use crate::policy::Scope;
 use crate::upstream::{Endpoint, EndpointError};
 use std::sync::Arc;
@@ -79,7 +79,8 @@ section! {
         rate_limit: Rate = RATE, optional("no limit"), reloaded;
         /// How a job is looked up; answers of v2 have `user_data` and the status only.
         lookup_form: LookupForm = Words([("v1", LookupForm::V1), ("v2", LookupForm::V2)]), default(LookupForm::V1);
-        /// Create jobs in the name of their caller: this version creates none, and says so.
+        /// Before the `user_data` of a create goes `CALLER/`, and a view takes its caller's off again: ownership without
+        /// changing the services.
         stamp_owner: bool = Switch, default(false);
     }
 }
@@ -120,11 +121,6 @@ fn project(page: &Page, node: &Node) -> Option<RawProject> {
     }
     if let Some(Placed { value, place }) = &project.id {
         cloud::project_id(page, *place, value);
-    }
-    if project.stamp_owner && !is_served(CREATE) {
-        let message = "this version creates no jobs, so it has none to stamp";
-        let place = node.get("stamp_owner").map_or(node.place, |node| node.place);
-        page.warning(place, message, "leave it out until there is a version that does");
     }
     Some(project)
 }

@@ -11,7 +11,7 @@ use super::listener::{self, ADMIN, HOSTS, LISTENER};
 use super::page::{Extent, Page, Placed};
 use super::project::{PROJECT, RawProject};
 use super::scalar::{self, Text, VERSION};
-use super::sections::{AUDIT, AuditSettings, Drain, Limits, LogSettings};
+use super::sections::{AUDIT, AuditSettings, Drain, LIMITS, Limits, LogSettings};
 use super::settings::{Admin, Hosts, Ops};
 use super::upstream::UpstreamSettings;
 use super::yaml::Node;
@@ -45,7 +45,7 @@ section! {
         /// How requests are sent.
         upstream: UpstreamSettings = nested(), keys("its defaults");
         /// What one proxy takes on.
-        limits: Limits = nested(), keys("its defaults");
+        limits: Limits = LIMITS, keys("its defaults");
         /// How it stops.
         drain: Drain = nested(), keys("its defaults");
         /// Where the audit records go.

@@ -8,7 +8,7 @@ use super::link::once;
 use super::page::{Page, Placed};
 use super::policy::{RawRule, Written};
 use super::report::Place;
-use crate::operation::{ACTIONS, CREATE, DELETE, Segment, VIEW, is_served};
+use crate::operation::{ACTIONS, CREATE, DELETE, Segment, VIEW};
 use crate::policy::{Field, Finding, Glob, Key, Mode, Policy, Problem, Scope, Test};
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, HashSet};
@@ -40,7 +40,6 @@ pub(super) fn names(page: &Page, policy: &Written, known: &Known<'_>) {
         of_projects.look(page, &rule.projects);
         rule.condition.tests().for_each(|(test, places)| comparable.look(page, test, places));
         facts(page, rule, known.by_v2);
-        unserved(page, rule);
     }
     // A rule that could not be read may be the one that names the caller.
     if !page.has_errors() {
@@ -65,18 +64,6 @@ fn facts(page: &Page, rule: &RawRule, by_v2: &[Scope]) {
         let (key, name) = (test.key().as_str(), &project.name);
         let message = format!("`{key}` can never be known for {action}: `{name}` looks jobs up by v2");
         page.error(*place, message, "write `lookup_form: v1` in that project, whose answers have it");
-    }
-}
-
-/// Patterns of actions of which this version serves no call, though it knows them.
-fn unserved(page: &Page, rule: &RawRule) {
-    for Placed { value, place } in &rule.actions {
-        let known: Vec<&str> = ACTIONS.into_iter().filter(|action| value.is_match(action)).collect();
-        if !known.is_empty() && !known.into_iter().any(is_served) {
-            let message =
-                format!("this version serves no call of `{value}`: it answers them with 404 or 405");
-            page.warning(*place, message, "leave it out until there is a version that does");
-        }
     }
 }
 

@@ -32,7 +32,10 @@ section! {
         header_bytes: usize = Size(8 << 10..=1 << 20), default(16 << 10);
         /// How many headers a request has.
         headers: usize = count(8..=1000), default(64);
-        /// For TLS handshakes, unfinished heads and upstream's answers together: a call takes 64KiB before it is
+        /// The size of a body that creates a job: at most a quarter of `buffer_bytes`, lowered with it.
+        // A length has seven digits at most.
+        body_bytes: usize = Size(1 << 10..=9 << 20), default(256 << 10);
+        /// For TLS handshakes, unfinished heads, bodies and upstream's answers together: a call takes 64KiB before it is
         /// sent, the look-up of a job 2MiB, and where there is no room it is refused. This, `connections` and
         /// `in_flight` are lowered where the cgroup's memory is less.
         // Room for one answer of the largest kind at least.
@@ -93,6 +96,21 @@ pub enum LogFormat {
     Json,
     /// Text.
     Text,
+}
+
+/// `limits`, whose keys may contradict each other.
+pub(super) const LIMITS: Own<Limits> = own(limits, Limits::shape);
+
+fn limits(page: &Page, node: &Node) -> Option<Limits> {
+    let limits = Limits::read(page, node)?;
+    // Written anew it may be three times as large.
+    if limits.body_bytes > limits.buffer_bytes / 4 {
+        let message =
+            "`body_bytes` is more than a quarter of `buffer_bytes`, which is for all bodies together";
+        let place = node.get("body_bytes").map_or(node.place, |node| node.place);
+        page.error(place, message, "raise `buffer_bytes`, or lower `body_bytes`");
+    }
+    Some(limits)
 }
 
 /// `audit`, whose keys may contradict each other.

@@ -1,8 +1,10 @@
 //! Which heads are worth a try? Those of the grammar, with something wrong in a place or two.
 //!
-//! It stands alone: the tests over sockets include this file.
+//! It stands on `oracle` alone: the tests over sockets include both files.
 
 use fastrand::Rng;
+
+use super::oracle::BODIES;
 
 /// Heads without end, the same for the same seed.
 pub(crate) struct Heads {
@@ -36,8 +38,11 @@ impl Heads {
     }
 
     fn grammar(&mut self, job: &str) {
-        let (methods, forms) =
-            if self.rng.u32(..4) == 0 { (["GET"], &VIEWS[..]) } else { (["DELETE"], &FORMS[..]) };
+        let (methods, forms) = match self.rng.u32(..8) {
+            0 => (["POST"], &CREATES[..]),
+            1 | 2 => (["GET"], &VIEWS[..]),
+            _ => (["DELETE"], &FORMS[..]),
+        };
         let method = self.mostly(&methods, &METHODS);
         self.put(method);
         self.put(" ");
@@ -67,7 +72,21 @@ impl Heads {
             let header = self.mostly(&HEADERS, &STRANGE_HEADERS);
             self.field(header);
         }
+        if methods == ["POST"] {
+            self.body();
+        } else {
+            self.put("\r\n");
+        }
+    }
+
+    /// The end of a head, and its body.
+    fn body(&mut self) {
+        let body = self.mostly(&BODIES, &STRANGE_BODIES);
+        let kind = self.mostly(&TYPES, &STRANGE_TYPES);
+        self.field(kind);
+        self.field(&format!("Content-Length: {}", body.len()));
         self.put("\r\n");
+        self.put(body);
     }
 
     fn field(&mut self, text: &str) {
@@ -119,6 +138,33 @@ impl Heads {
 
 const FORMS: [&str; 3] =
     ["/v2/P/editing/jobs/J", "/v2/P/editing/job?job_id=J", "/v1/P/editing/jobs?job_id=J"];
+const CREATES: [&str; 2] = ["/v1/P/editing/jobs", "/v2/P/editing/jobs"];
+const STRANGE_BODIES: [&str; 10] = [
+    "",
+    "{}",
+    "[]",
+    r#"{"input":{"bucket":"masters","object":"o"}}"#,
+    r#"{"a":{"bucket":"media-in","object":"o"}}"#,
+    r#"{"input":{"bucket":"media-in","bucket":"masters","object":"o"}}"#,
+    r#"{"input":{"Bucket":"masters","object":"o"}}"#,
+    r#"{"input":{"bucket":"media-in","object":"../masters/o"}}"#,
+    r#"{"inputs":[{"input":{"bucket":"media-in","object":"a"}},{"input":{"bucket":"masters","object":"a"}}]}"#,
+    "DELETE /v2/media-prod/editing/jobs/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n",
+];
+const TYPES: [&str; 3] = [
+    "Content-Type: application/json",
+    "content-type: Application/JSON;charset=UTF-8",
+    "Content-Type: application/json ; charset=\"utf-8\"",
+];
+const STRANGE_TYPES: [&str; 7] = [
+    "Content-Type: text/plain",
+    "Content-Type: application/json; charset=utf-16",
+    "Content-Type: application/json; charset=utf-8; x=y",
+    "Content_Type: application/json",
+    "Content-Type: application/json, text/plain",
+    "Content-Type:",
+    "X-Content-Type: application/json",
+];
 const VIEWS: [&str; 8] = [
     "/v1/P/editing/jobs?job_id=J",
     "/v2/P/editing/jobs?job_id=J",

@@ -25,6 +25,8 @@ pub(crate) struct Call<'h> {
     pub(crate) job: &'h str,
     /// The method and the URL, with `P` and `J` for the two.
     pub(crate) form: &'static str,
+    /// How many bytes its body has.
+    pub(crate) body: usize,
 }
 
 /// The three URLs by which jobs are cancelled.
@@ -37,6 +39,17 @@ pub(crate) const FORMS: [&str; 3] = [
 pub(crate) const VIEWS: [&str; 3] =
     ["GET /v1/P/editing/jobs?J", "GET /v2/P/editing/jobs?J", "GET /v1/P/editing/jobs"];
 
+/// Those by which they are created.
+pub(crate) const CREATES: [&str; 2] = ["POST /v1/P/editing/jobs", "POST /v2/P/editing/jobs"];
+
+/// Bodies that create jobs, from and to buckets that everybody may use.
+pub(crate) const BODIES: [&str; 3] = [
+    r#"{"edit_type":["CLIP"],"clips":[{"input":{"bucket":"media-in","location":"l","object":"a/b.mp4"}}],
+        "output_setting":{"output":{"bucket":"media-out","location":"l","object":"c/","file_name":"d"}},"user_data":"w"}"#,
+    r#"{"inputs":[{"input":{"bucket":"media-in","object":"\u8bfe\ud83c\udfac"}}],"output":{"bucket":"media-out","object":"x"}}"#,
+    r#"{"input":{"bucket":"media-in","object":"o"},"output":{"bucket":"media-out","object":"p"},"x":[-0,1.5,null,true,[[{}]]]}"#,
+];
+
 /// Where the first head of these bytes ends. `None` where it does not.
 pub(crate) fn end(bytes: &[u8]) -> Option<usize> {
     let start = blank_lines(bytes);
@@ -48,7 +61,7 @@ pub(crate) fn end(bytes: &[u8]) -> Option<usize> {
 pub(crate) fn read<'h>(head: &'h [u8], gate: &Gate) -> Option<Call<'h>> {
     let text = &head[blank_lines(head)..];
     let (first, mut rest) = line(text.strip_suffix(b"\r\n")?)?;
-    let (project, job, form) = target(first).or_else(|| view(first))?;
+    let (project, job, form) = target(first).or_else(|| view(first)).or_else(|| create(first))?;
     let mut found = Found::default();
     while !rest.is_empty() {
         let (header, behind) = line(rest)?;
@@ -59,7 +72,8 @@ pub(crate) fn read<'h>(head: &'h [u8], gate: &Gate) -> Option<Call<'h>> {
     if host.is_none() || found.count > 64 {
         return None;
     }
-    Some(Call { caller: found.caller(gate)?, project, job, form })
+    let body = if CREATES.contains(&form) { found.body()? } else { found.nothing()? };
+    Some(Call { caller: found.caller(gate)?, project, job, form, body })
 }
 
 /// Between heads, a caller may send empty lines.
@@ -86,6 +100,18 @@ fn target(line: &[u8]) -> Option<(&str, &str, &'static str)> {
     };
     let (job, behind) = segment(rest.strip_prefix(between.as_bytes())?)?;
     behind.is_empty().then_some((project, job, form))
+}
+
+fn create(line: &[u8]) -> Option<(&str, &str, &'static str)> {
+    let target = line.strip_prefix(b"POST /v")?;
+    let target = target.strip_suffix(b" HTTP/1.1").or(target.strip_suffix(b" HTTP/1.0"))?;
+    let (version, rest) = target.split_at_checked(2)?;
+    let (project, rest) = segment(rest)?;
+    match (version, rest) {
+        (b"1/", b"/editing/jobs") => Some((project, "", CREATES[0])),
+        (b"2/", b"/editing/jobs") => Some((project, "", CREATES[1])),
+        _ => None,
+    }
 }
 
 fn view(line: &[u8]) -> Option<(&str, &str, &'static str)> {
@@ -177,7 +203,12 @@ pub(crate) fn is_segment(text: &str) -> bool {
 struct Found<'h> {
     count: usize,
     host: Option<&'h [u8]>,
-    has_length: bool,
+    length: Option<&'h [u8]>,
+    /// Whether it is spelt with `_`.
+    is_length_respelled: bool,
+    content_type: Option<&'h [u8]>,
+    /// A second one, or one that is spelt otherwise.
+    two_types: bool,
     authorization: Option<&'h [u8]>,
     proxy_authorization: Option<&'h [u8]>,
     /// A second line of one of the two, or another spelling.
@@ -206,8 +237,11 @@ impl<'h> Found<'h> {
             b"host" if self.host.is_some() => return None,
             b"host" => self.host = Some(value),
             b"content-length" => {
-                let again = std::mem::replace(&mut self.has_length, true);
-                return (value == b"0" && !again).then_some(());
+                self.is_length_respelled |= respelled;
+                return self.length.replace(value).is_none().then_some(());
+            }
+            b"content-type" => {
+                self.two_types |= self.content_type.replace(value).is_some() || respelled;
             }
             b"authorization" => self.two_authorizations |= self.authorization.replace(value).is_some(),
             b"proxy-authorization" => {
@@ -216,6 +250,21 @@ impl<'h> Found<'h> {
             _ => {}
         }
         Some(())
+    }
+
+    /// What it says of a body that it has none of.
+    fn nothing(&self) -> Option<usize> {
+        self.length.is_none_or(|length| length == b"0").then_some(0)
+    }
+
+    /// How many bytes its body has, which is one.
+    fn body(&self) -> Option<usize> {
+        let length = std::str::from_utf8(self.length.filter(|_| !self.is_length_respelled)?).ok()?;
+        let number: usize = length.parse().ok().filter(|number: &usize| number.to_string() == length)?;
+        let text = std::str::from_utf8(self.content_type.filter(|_| !self.two_types)?).ok()?;
+        let text: String = text.to_ascii_lowercase().chars().filter(|c| !" \t\"".contains(*c)).collect();
+        let is_json = ["application/json", "application/json;charset=utf-8"].contains(&text.as_str());
+        (is_json && number <= 262_144).then_some(number)
     }
 
     /// The caller that everything agrees on.

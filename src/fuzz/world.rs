@@ -1,17 +1,26 @@
 //! A proxy's configuration, and what must hold of every decision under it.
 
-use std::{env, fs, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    env, fs,
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::header::HOST;
+use http_body_util::BodyExt;
 
 use super::{
     head,
-    oracle::{self, Call, FORMS, Gate, VIEWS},
+    oracle::{self, BODIES, CREATES, Call, FORMS, Gate, VIEWS},
 };
 use crate::{
-    audit::{Outcome, Record, Sink, Target, WhenBlocked},
+    audit::{Outcome, Record, RecordedFacts, Sink, Target, WhenBlocked},
     clock::{self, Clocks},
     config::{self, Hosts, Limits},
     credential::{Renewal, Surroundings},
@@ -19,9 +28,11 @@ use crate::{
     limit::Freeze,
     metrics::{Foreseen, Metrics},
     operation,
+    reason::Reason,
+    server::Head,
     stage::{
-        Arrival, Authenticate, Authorize, Compose, Decide, InForce, Limit, Project, Receive, Recorded,
-        Refusal, Route, Settled, Stage,
+        Anticipate, Arrival, Authenticate, Authorize, Awaited, Brought, Compose, Decide, InForce, Limit,
+        Payload, Project, Receive, Recorded, Refusal, Route, Settled, Stage,
     },
     upstream::{Egress, Outbound, Proxies, Roots, Timeouts, Upstream},
 };
@@ -30,6 +41,7 @@ use crate::{
 #[derive(Clone)]
 pub struct World {
     decide: Decide,
+    anticipate: Arc<Anticipate>,
     listeners: [(&'static Gate, Arc<Peer>, Arc<Hosts>); 3],
     now: DateTime<Utc>,
     judged: u64,
@@ -65,15 +77,17 @@ impl World {
             sink: &sink,
             clocks: &clocks,
         }));
+        let limits = settings.limits.clone();
         let in_force = Arc::new(ArcSwap::from_pointee(InForce::new(settings, None)));
         let decide = Decide {
             receive: Receive::new(Limits::default().request_deadline),
             authenticate: Authenticate::new(in_force),
-            route: Route::new(&projects),
+            route: Route::new(&projects, RecordedFacts::Values),
             authorize: Authorize::new(Arc::clone(&metrics)),
             limit: Limit::new(Freeze::default(), metrics),
         };
-        Self { decide, listeners: listeners(), now: clock::now(), judged: 0 }
+        let anticipate = Arc::new(Anticipate::new(decide.clone(), sink, limits.body_bytes));
+        Self { decide, anticipate, listeners: listeners(), now: clock::now(), judged: 0 }
     }
 
     /// Decides on the head that these bytes begin with, on the listener that the first of them says. Says whether it
@@ -85,17 +99,32 @@ impl World {
         let Some((first, bytes)) = bytes.split_first() else { return false };
         let (gate, peer, hosts) = self.listeners[usize::from(*first) % 3].clone();
         let mut record = Record::new("id".into(), Arc::clone(&peer.listener), "127.0.0.1".into(), self.now);
-        let arrival = Arrival { head: head::parse(bytes), peer, hosts };
+        let (head, payload, body) = match head::parse(bytes) {
+            Ok((head, rest)) => {
+                let (payload, body) = self.payload(&head, &rest, (&peer, &hosts));
+                (Ok(head.parts), payload, body)
+            }
+            Err(refusal) => (Err(refusal), Payload::None, Bytes::new()),
+        };
+        let arrival = Arrival { head, payload, peer, hosts };
         let admitted = self.decide.check(Recorded::new(arrival, &mut record));
         let decision = admitted.and_then(|admitted| match Settled::of(admitted) {
             Settled::Permitted(permitted) => Ok(Compose.check(permitted)?.outbound()),
             Settled::Viewing(mut viewing) => Ok(viewing.composed()?.outbound()),
             Settled::Waiting(_) => panic!("no rule of this policy asks for facts"),
         });
-        let asked = oracle::end(bytes).and_then(|end| oracle::read(&bytes[..end], gate));
+        let asked = oracle::end(bytes)
+            .and_then(|end| oracle::read(&bytes[..end], gate).filter(|call| bytes.len() - end >= call.body));
         let expected = asked.filter(is_allowed);
+        // Which bodies are acceptable is another oracle's to say; here, that these are, and what others must not do.
+        let known = BODIES.iter().any(|known| known.as_bytes() == body);
         match (&decision, expected) {
-            (Ok(outbound), Some(call)) => is_that_call(outbound, &call, &record),
+            (Ok(outbound), Some(call)) => {
+                is_that_call(outbound, &call, &record);
+                is_that_body(outbound, &body);
+            }
+            (Err(Refusal::BadBody(_) | Refusal::Denied(None)), Some(call)) if call.body > 0 && !known => {}
+            (Err(Refusal::BadBody(_)), Some(Call { body: 0, form, .. })) if CREATES.contains(&form) => {}
             (Err(refusal), None) => assert!(!matches!(refusal, Refusal::Internal), "a bug"),
             (Ok(outbound), None) => {
                 panic!("permitted, and not a call: {} {}", outbound.method(), outbound.uri())
@@ -113,6 +142,23 @@ impl World {
     }
 }
 
+impl World {
+    /// The body behind a head, as a connection brings it.
+    fn payload(&self, head: &Head, rest: &Bytes, (peer, hosts): (&Peer, &Hosts)) -> (Payload, Bytes) {
+        let Some(announced) = head.body else { return (Payload::None, Bytes::new()) };
+        let awaited = Awaited { head: &head.parts, peer, hosts, length: announced.length };
+        let missing = |refusal| (Payload::Missing(Box::new(refusal)), Bytes::new());
+        match self.anticipate.check(&awaited) {
+            Ok(length) if length <= rest.len() => {
+                let bytes = rest.slice(..length);
+                (Payload::Whole(Box::new(Brought { bytes: bytes.clone(), room: None })), bytes)
+            }
+            Ok(_) => missing(Refusal::BadRequest(Reason::BodyCut)),
+            Err(refusal) => missing(refusal),
+        }
+    }
+}
+
 impl Default for World {
     fn default() -> Self {
         Self::new()
@@ -122,6 +168,9 @@ impl Default for World {
 /// What `policy.yaml` says, in other words.
 fn is_allowed(call: &Call<'_>) -> bool {
     let (project, ..) = project(call);
+    if CREATES.contains(&call.form) {
+        return !project.is_empty() && ["editor-api", "oncall"].contains(&call.caller);
+    }
     if VIEWS.contains(&call.form) {
         let kept = call.job.split('&').any(|pair| pair.starts_with("job_id=release-"));
         return !project.is_empty() && ["editor-api", "oncall"].contains(&call.caller) && !kept;
@@ -159,11 +208,16 @@ fn is_that_call(outbound: &Outbound, call: &Call<'_>, record: &Record) {
     pairs.sort_unstable();
     let job = if is_view { pairs.join("&") } else { call.job.to_owned() };
     let method = outbound.method().as_str();
-    assert_eq!(format!("{method} {target}"), form.replacen('P', id, 1).replacen('J', &job, 1));
+    assert_eq!(
+        format!("{method} {target}"),
+        form.replacen("/P/", &format!("/{id}/"), 1).replacen('J', &job, 1)
+    );
+    let is_create = CREATES.contains(&call.form);
     let read = operation::Target::parse(method, target).expect("a call that we would take ourselves");
     assert_eq!(read.operation().render(read.project().as_str(), read.jobs()), target, "rendered again");
     let names: Vec<&str> = outbound.headers().keys().map(|name| name.as_str()).collect();
     let (ours, theirs) = names.split_at(OURS.len());
+    let theirs = if is_create { theirs.strip_prefix(&["content-type"][..]).expect("a type") } else { theirs };
     assert!(
         ours == OURS && [&[][..], &["traceparent"], &["traceparent", "tracestate"]].contains(&theirs),
         "{names:?}"
@@ -173,7 +227,9 @@ fn is_that_call(outbound: &Outbound, call: &Call<'_>, record: &Record) {
     assert!(["x-project-id", "x-project_id"].iter().all(|name| outbound.headers()[*name] == id));
     assert_eq!((record.caller.as_deref(), record.project_id.as_deref()), (Some(call.caller), Some(id)));
     let ids: Vec<&str> = record.job_id.iter().chain(&record.job_ids).map(|id| id.as_str()).collect();
-    if is_view {
+    if is_create {
+        assert_eq!((ids, record.action), (vec![], Some("mpc:editingTask:create")));
+    } else if is_view {
         let asked = pairs.iter().filter_map(|pair| pair.strip_prefix("job_id="));
         assert_eq!((ids, record.action), (asked.collect(), Some("mpc:editingTask:view")));
     } else {
@@ -182,6 +238,33 @@ fn is_that_call(outbound: &Outbound, call: &Call<'_>, record: &Record) {
     // Of a list each job is decided by itself.
     let is_list = is_view && !call.job.starts_with("job_id=");
     assert_eq!((record.effect, record.call.attempts), ((!is_list).then_some("allow"), 0));
+}
+
+/// Its body says what came, and names no bucket but those that the policy does.
+fn is_that_body(outbound: &Outbound, came: &[u8]) {
+    let sent = whole(outbound);
+    if came.is_empty() {
+        return assert!(sent.is_empty());
+    }
+    let sent: serde_json::Value = serde_json::from_slice(&sent).expect("JSON");
+    assert_eq!(Some(&sent), serde_json::from_slice(came).ok().as_ref(), "nothing is sent that did not come");
+    let mut all = vec![&sent];
+    while let Some(value) = all.pop() {
+        let bucket = value.get("bucket").map_or("media-in", |bucket| bucket.as_str().expect("a text"));
+        assert!(["media-in", "media-out"].contains(&bucket), "{bucket}");
+        all.extend(value.as_object().into_iter().flatten().map(|(_, member)| member));
+        all.extend(value.as_array().into_iter().flatten());
+    }
+}
+
+/// All of it is there.
+fn whole(outbound: &Outbound) -> Bytes {
+    let mut collected = pin!(outbound.body().clone().collect());
+    match collected.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(body)) => body.to_bytes(),
+        Poll::Ready(Err(never)) => match never {},
+        Poll::Pending => panic!("it is whole"),
+    }
 }
 
 /// It says why, in words that are ours.
@@ -276,5 +359,7 @@ rules:
   - { id: cleaner, effect: allow, callers: [batch-cleaner], actions: ['mpc:editingTask:delete'], projects: ['media-*'], jobs: ['tmp-*'] }
   - { id: oncall, effect: allow, callers: [oncall], actions: ['mpc:editingTask:delete'], projects: [media-test], jobs: ['*'] }
   - { id: view, effect: allow, callers: [editor-api, oncall], actions: ['mpc:editingTask:view'], projects: ['media-*'], jobs: ['*'] }
+  - { id: create, effect: allow, callers: [editor-api, oncall], actions: ['mpc:editingTask:create'], projects: ['media-*'], jobs: ['*'],
+      condition: { 'ForAllValues:StringEquals': { 'mpc:InputBucket': [media-in, media-out], 'mpc:OutputBucket': [media-in, media-out] } } }
   - { id: keep, effect: deny, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['release-*'] }
 ";

@@ -161,6 +161,11 @@ impl Callers {
         self.owners
     }
 
+    /// Whether any caller is proved by its signature, so that the hash of a body is worth computing.
+    pub fn need_signatures(&self) -> bool {
+        self.signers
+    }
+
     /// The one caller that all proofs on a request agree on, with the strongest of them.
     ///
     /// # Errors
@@ -170,12 +175,13 @@ impl Callers {
     }
 
     /// Whether a request whose body is yet to come is worth reading it: its proofs hold, and a signature by a known key may.
-    /// Who it is says [`identify`](Self::identify), when the body is there.
+    /// Then this is who it is, and where the proof is a signature, who it would be: [`identify`](Self::identify) says so
+    /// when the body is there.
     ///
     /// # Errors
     /// Where no proof is there, two disagree, or one is there and wrong; see [`IdentityError`].
-    pub fn anticipate(&self, presented: &Presented<'_>) -> Result<(), IdentityError> {
-        self.identify_by(presented, sdk_signature::anticipate).map(drop)
+    pub fn anticipate(&self, presented: &Presented<'_>) -> Result<Identity, IdentityError> {
+        self.identify_by(presented, sdk_signature::anticipate)
     }
 
     fn identify_by(&self, presented: &Presented<'_>, verify: Verify) -> Result<Identity, IdentityError> {

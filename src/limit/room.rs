@@ -75,6 +75,26 @@ impl Taken {
         self.0.merge(more.0);
     }
 
+    /// Takes so many of them apart, or all where there are fewer.
+    #[must_use]
+    pub fn split(&mut self, bytes: usize) -> Option<Self> {
+        self.0.split(bytes.min(self.bytes())).map(Self)
+    }
+
+    /// Makes it room for so many bytes. `false`: there is none that nobody waits for.
+    #[must_use]
+    pub fn fit(&mut self, bytes: usize) -> bool {
+        self.shrink(bytes);
+        let Some(short) = bytes.checked_sub(self.bytes()).filter(|short| *short > 0) else { return true };
+        match Arc::clone(self.0.semaphore()).try_acquire_many_owned(permits(short)) {
+            Ok(more) => {
+                self.0.merge(more);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
     /// The same body, which takes up this room until it is dropped.
     pub fn around(mut self, body: Bytes) -> Bytes {
         if body.is_empty() {
@@ -131,6 +151,19 @@ mod tests {
         let third = tasks.join_next().await.unwrap().unwrap().unwrap();
         drop((first, second, third));
         assert!(room.try_take(101).is_none());
+        assert!(room.try_take(100).is_some());
+    }
+
+    #[test]
+    fn what_is_taken_apart_and_what_grows_is_given_back_once() {
+        let room = Room::new(100);
+        let mut taken = room.try_take(60).unwrap();
+        let mut part = taken.split(20).unwrap();
+        assert_eq!((taken.bytes(), part.bytes()), (40, 20));
+        assert!(part.fit(60) && !part.fit(61) && part.bytes() == 60);
+        assert!(part.fit(10) && room.try_take(50).is_some());
+        assert_eq!(taken.split(99).unwrap().bytes(), 40);
+        drop((taken, part));
         assert!(room.try_take(100).is_some());
     }
 

@@ -22,6 +22,8 @@ pub struct Connections {
 pub enum Cut {
     /// A head did not arrive in time.
     Head,
+    /// A body did not arrive in time.
+    Body,
     /// No request came for too long.
     Idle,
     /// The caller did not read its answer.
@@ -86,7 +88,7 @@ impl Connections {
     }
 
     pub(super) fn register(&self, registry: &mut Registry) {
-        for why in [Cut::Head, Cut::Idle, Cut::Answer, Cut::Crowded] {
+        for why in [Cut::Head, Cut::Body, Cut::Idle, Cut::Answer, Cut::Crowded] {
             drop(self.cut.get_or_create(&CutLabels { reason: why.as_str() }));
         }
         registry.register("connections", "Open connections of callers", self.open.clone());
@@ -112,6 +114,7 @@ impl Cut {
     fn as_str(self) -> &'static str {
         match self {
             Self::Head => "head",
+            Self::Body => "body",
             Self::Idle => "idle",
             Self::Answer => "answer",
             Self::Crowded => "crowded",

@@ -81,16 +81,8 @@ pub const VIEW: &str = "mpc:editingTask:view";
 /// Every IAM action that a policy can name; the first is meant where none is named.
 pub const ACTIONS: [&str; 3] = [DELETE, CREATE, VIEW];
 
-/// What the proxy does. Adding an operation is adding a row.
-pub const CATALOGUE: &[Operation] = EDITING.split_at(5).0;
-
-/// Whether any call that needs this action is served. Policies can be written for all of them.
-pub fn is_served(action: &str) -> bool {
-    CATALOGUE.iter().any(|row| row.action == action)
-}
-
-/// The whole life of an editing job.
-pub const EDITING: &[Operation] = &[
+/// What the proxy does: the whole life of an editing job. Adding an operation is adding a row.
+pub const CATALOGUE: &[Operation] = &[
     cancel("/v2/{project_id}/editing/jobs/{job_id}", Form::Path),
     cancel("/v2/{project_id}/editing/job?job_id={job_id}", Form::Query),
     cancel("/v1/{project_id}/editing/jobs?job_id={job_id}", Form::V1),
@@ -103,12 +95,12 @@ pub const EDITING: &[Operation] = &[
 impl Operation {
     /// The row for the same action in another form. `None` where the action has no such URL.
     pub fn in_form(&self, form: Form) -> Option<&'static Self> {
-        EDITING.iter().find(|row| row.action == self.action && row.form == Some(form))
+        CATALOGUE.iter().find(|row| row.action == self.action && row.form == Some(form))
     }
 
     /// The row that views jobs in this version.
     pub fn view(version: Version) -> Option<&'static Self> {
-        EDITING.iter().find(|row| row.action == VIEW && row.version == version)
+        CATALOGUE.iter().find(|row| row.action == VIEW && row.version == version)
     }
 }
 

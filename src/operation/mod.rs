@@ -11,8 +11,7 @@ mod segment;
 mod target;
 
 pub use catalogue::{
-    ACTIONS, Access, CATALOGUE, CREATE, DELETE, EDITING, Form, JobIds, LARGEST_ANSWER, Operation, VIEW,
-    Version, is_served,
+    ACTIONS, Access, CATALOGUE, CREATE, DELETE, Form, JobIds, LARGEST_ANSWER, Operation, VIEW, Version,
 };
 pub use list::List;
 pub use segment::Segment;

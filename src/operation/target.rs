@@ -50,20 +50,7 @@ impl Target {
     /// # Errors
     /// Whatever is not exactly one of the catalogue's URLs is refused; see [`TargetError`].
     pub fn parse(method: &str, target: &str) -> Result<Self, TargetError> {
-        Self::parse_among(CATALOGUE, (method, target))
-    }
-
-    /// The same of the whole life of a job, whether it is served or not.
-    ///
-    /// # Errors
-    /// See [`Target::parse`].
-    #[cfg(any(test, fuzzing))]
-    pub fn parse_any(method: &str, target: &str) -> Result<Self, TargetError> {
-        Self::parse_among(super::EDITING, (method, target))
-    }
-
-    fn parse_among(rows: &'static [Operation], (method, target): (&str, &str)) -> Result<Self, TargetError> {
-        if rows.iter().all(|row| target.len() > row.longest_target()) {
+        if CATALOGUE.iter().all(|row| target.len() > row.longest_target()) {
             return Err(TargetError::TooLong);
         }
         if !target.starts_with('/') {
@@ -71,7 +58,7 @@ impl Target {
         }
         let (path, query) = apart(target);
         let mut others = Methods::default();
-        for operation in rows {
+        for operation in CATALOGUE {
             let Some((project, job)) = split(operation.template, path) else { continue };
             if method != operation.method {
                 others.add(operation.method);

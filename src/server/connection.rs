@@ -1,4 +1,5 @@
-//! One connection of a caller: it awaits a head, has it answered, writes the answer, and awaits the next head.
+//! One connection of a caller: it awaits a head and what body it has, has it answered, writes the answer, and awaits the
+//! next head.
 //!
 //! One loop owns all of it. While the stack works nothing is read, so a caller that hangs up or half-closes changes
 //! nothing: its call is finished and recorded. Heads that are broken or do not arrive in time become arrivals like any
@@ -6,10 +7,9 @@
 //! limiter asks for it.
 
 use std::{
-    cell::Cell,
     future::poll_fn,
     io,
-    mem::{MaybeUninit, take},
+    mem::MaybeUninit,
     ops::ControlFlow,
     os::fd::{AsRawFd, RawFd},
     pin::Pin,
@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::{Method, Response, header::CONNECTION};
 use nix::sys::socket::{MsgFlags, recv};
 use tokio::{
@@ -26,6 +26,8 @@ use tokio::{
     net::{TcpStream, UnixStream},
     time::{Instant, Sleep, sleep_until},
 };
+
+use output::Output;
 
 use super::{
     accept::ListenerContext,
@@ -39,7 +41,7 @@ use crate::{
     identity::Peer,
     limit::Taken,
     metrics::Cut,
-    stage::{Arrival, Body, Refusal, Service, is_passed_on},
+    stage::{Arrival, Body, Payload, Refusal, Service, is_passed_on},
 };
 
 /// What a connection is made of.
@@ -77,6 +79,14 @@ pub(super) struct Connection<S> {
     timer: Pin<Box<Sleep>>,
     requests: usize,
     refusals: usize,
+    /// The bytes that the body has which is waited for, or was to be.
+    awaited: usize,
+}
+
+/// A request as it came: its head, or why there is none; and its body.
+struct Request {
+    head: Result<Head, Fault>,
+    payload: Payload,
 }
 
 /// What came of waiting for a request: a head, or why there is none to be read; or the end of the connection.
@@ -104,6 +114,7 @@ impl<S: CallerStream> Connection<S> {
             timer: Box::pin(sleep_until(since + context.limits.idle_timeout)),
             requests: 0,
             refusals: 0,
+            awaited: 0,
             context,
             peer,
             permit,
@@ -121,7 +132,12 @@ impl<S: CallerStream> Connection<S> {
                 ControlFlow::Break(Ending::Closing) => break,
                 ControlFlow::Break(Ending::Cut) => return,
             };
-            let (answer, framing) = self.answer(head).await;
+            let request = match head {
+                // In a box, because most have none, and each connection would have the room for it.
+                Ok(head) if head.body.is_some() => Box::pin(self.with_body(head)).await,
+                head => Request { head, payload: Payload::None },
+            };
+            let (answer, framing) = self.answer(request).await;
             let mut out = Output::take();
             out.body = answer::write(&answer, framing, &mut out.bytes);
             drop(answer);
@@ -143,17 +159,24 @@ impl<S: CallerStream> Connection<S> {
     }
 
     /// Has a request answered. Nothing that the caller does meanwhile is noticed.
-    async fn answer(&mut self, head: Result<Head, Fault>) -> (Response<Body>, Framing) {
+    async fn answer(&mut self, request: Request) -> (Response<Body>, Framing) {
         self.enter(Phase::Working);
         self.requests += 1;
+        let Request { head, payload } = request;
+        // What is left of a body is no request, nor what may be one of unknown length.
+        let is_cut = match &payload {
+            Payload::Missing(why) => self.awaited > 0 || matches!(**why, Refusal::LengthRequired),
+            Payload::None | Payload::Whole(_) => false,
+        };
         let (head, is_head, is_last) = match head {
-            Ok(Head { parts, is_last }) => {
+            Ok(Head { parts, is_last, .. }) => {
                 let is_head = parts.method == Method::HEAD;
-                (Ok(parts), is_head, is_last)
+                (Ok(parts), is_head, is_last || is_cut)
             }
             Err(Fault { refusal, is_head }) => (Err(refusal), is_head, true),
         };
-        let arrival = Arrival { head, peer: Arc::clone(&self.peer), hosts: Arc::clone(&self.context.hosts) };
+        let (peer, hosts) = (Arc::clone(&self.peer), Arc::clone(&self.context.hosts));
+        let arrival = Arrival { head, payload, peer, hosts };
         let Ok(answer) = Box::pin(self.context.stack.call(arrival)).await;
         let is_last = self.has_served(&answer) || is_last;
         (answer, Framing { is_head, is_last })
@@ -180,10 +203,7 @@ impl<S: CallerStream> Connection<S> {
             match self.recogniser.take(&mut self.input) {
                 Ok(None) => {}
                 Ok(Some(head)) => {
-                    if self.input.is_empty() {
-                        self.input = BytesMut::new();
-                        self.has_room();
-                    }
+                    self.release();
                     return Poll::Ready(ControlFlow::Continue(Ok(head)));
                 }
                 Err(fault) => return Poll::Ready(ControlFlow::Continue(Err(fault))),
@@ -204,7 +224,15 @@ impl<S: CallerStream> Connection<S> {
         }
     }
 
-    /// Whether there is room for what was read of a head.
+    /// Gives back what what was taken of the input held.
+    fn release(&mut self) {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+            self.has_room();
+        }
+    }
+
+    /// Whether there is room for what was read of a request.
     fn has_room(&mut self) -> bool {
         let held = self.input.len() + self.stream.held();
         if held == 0 && self.room.take().is_some() {
@@ -298,7 +326,9 @@ impl<S: CallerStream> Connection<S> {
             }
             *shut = true;
         }
-        while *reads < LINGER_READS && ready!(self.poll_read(cx)).is_ok_and(|count| count > 0) {
+        while *reads < LINGER_READS + self.awaited / CHUNK
+            && ready!(self.poll_read(cx)).is_ok_and(|count| count > 0)
+        {
             self.input.clear();
             *reads += 1;
         }
@@ -312,6 +342,7 @@ impl<S: CallerStream> Connection<S> {
             // The request has a deadline of its own.
             Phase::Working => return Poll::Pending,
             Phase::Handshake | Phase::Head => limits.header_timeout,
+            Phase::Body => limits.header_timeout + body::time_for(self.awaited),
             // One may be on its way.
             Phase::Idle if self.permit.state.order() == Order::Finish => {
                 self.context.farewell.min(limits.idle_timeout)
@@ -349,41 +380,6 @@ pub(super) fn has_unseen(socket: RawFd) -> bool {
     recv(socket, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT).is_ok_and(|count| count > 0)
 }
 
-/// The bytes of an answer, in a buffer that the thread's next answer uses again.
-struct Output {
-    bytes: Vec<u8>,
-    /// What follows them.
-    body: Bytes,
-    written: usize,
-}
-
-impl Output {
-    fn take() -> Self {
-        Self { bytes: BUFFER.take(), body: Bytes::new(), written: 0 }
-    }
-
-    /// What is to be written next.
-    fn rest(&self) -> &[u8] {
-        match self.written.checked_sub(self.bytes.len()) {
-            Some(written) => self.body.get(written..).unwrap_or_default(),
-            None => self.bytes.get(self.written..).unwrap_or_default(),
-        }
-    }
-}
-
-impl Drop for Output {
-    fn drop(&mut self) {
-        self.bytes.clear();
-        if self.bytes.capacity() <= LARGEST_KEPT {
-            BUFFER.set(take(&mut self.bytes));
-        }
-    }
-}
-
-thread_local! {
-    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
 /// As much is read at once. It is more than most heads have.
 const CHUNK: usize = 4096;
 /// As many answers that are refusals a connection gets, unless a call of it was passed on.
@@ -393,7 +389,8 @@ const LINGER_READS: usize = 64;
 /// Room for what was read is taken in steps.
 const ROOM: usize = 4096;
 const TICK: Duration = Duration::from_millis(10);
-const LARGEST_KEPT: usize = 16 * 1024;
 
+mod body;
+mod output;
 #[cfg(test)]
 mod tests;

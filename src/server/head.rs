@@ -2,14 +2,16 @@
 //!
 //! It is exact where parsers forgive. `httparse` reads the tokens, behind rules of our own for bytes: lines end in CR LF
 //! and nowhere else, the target is printable ASCII in origin form, and what frames a request can be read in one way only.
-//! No operation takes a body, so all bytes of a connection are heads. Which host a request is for, and what its headers
-//! mean otherwise, is the `receive` stage's to judge.
+//! Only methods by which some operation has a body may announce one. Which host a request is for, and what its headers mean
+//! otherwise, is the `receive` stage's to judge.
 
 use std::mem::{MaybeUninit, replace};
 
 use bytes::{Bytes, BytesMut};
 use http::{
-    HeaderName, HeaderValue, Method, Request, Uri, Version, header::CONNECTION, request::Parts,
+    HeaderName, HeaderValue, Method, Request, Uri, Version,
+    header::{CONNECTION, CONTENT_LENGTH},
+    request::Parts,
     uri::PathAndQuery,
 };
 use httparse::Status;
@@ -17,17 +19,29 @@ use memchr::memchr3;
 
 use crate::{
     config::Limits,
+    operation::CATALOGUE,
     reason::Reason,
     stage::{Refusal, canonical},
 };
 
-/// A request's head, which is the whole request.
+/// A request's head, which is the whole request unless a body may follow it.
 #[derive(Debug)]
 pub struct Head {
     /// Method, target, version and headers. In a box, because it is handed on from stage to stage.
     pub parts: Box<Parts>,
     /// The caller sends no request after it, or may not: it said `Connection: close`, or speaks HTTP/1.0.
     pub is_last: bool,
+    /// What it says of its body. `None` where no operation of its method has one.
+    pub body: Option<Announced>,
+}
+
+/// What a head says of the body behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Announced {
+    /// How many bytes it has, where that is said.
+    pub length: Option<usize>,
+    /// Whether its caller waits to be told to send it.
+    pub is_waited_for: bool,
 }
 
 /// Why bytes are no head that can be accepted.
@@ -145,15 +159,18 @@ fn parse(head: &Bytes, max_headers: usize) -> Result<Head, Refusal> {
     parts.uri = target(head, request.path.unwrap_or_default())?;
     parts.version = if request.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
     parts.headers.reserve(request.headers.len());
-    let mut framing = Framing::default();
+    let mut framing =
+        Framing { body: has_body(&parts.method).then(Announced::default), ..Framing::default() };
     for field in &*request.headers {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| UNREADABLE)?;
         framing.field(&name, field.value)?;
         let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value)).map_err(|_| UNREADABLE)?;
         parts.headers.append(name, value);
     }
-    let is_last = framing.closes || parts.version == Version::HTTP_10;
-    Ok(Head { parts, is_last })
+    let is_old = parts.version == Version::HTTP_10;
+    // It knows nothing of what would be written to it before its answer.
+    framing.body.iter_mut().for_each(|body| body.is_waited_for &= !is_old);
+    Ok(Head { is_last: framing.closes || is_old, parts, body: framing.body })
 }
 
 /// The target in origin form (RFC 9112, section 3.2.1), as raw text: `Uri` would cut a fragment off, and read an
@@ -174,6 +191,12 @@ fn target(head: &Bytes, text: &str) -> Result<Uri, Refusal> {
 struct Framing {
     has_length: bool,
     closes: bool,
+    body: Option<Announced>,
+}
+
+/// Whether some operation has a body by this method.
+fn has_body(method: &Method) -> bool {
+    CATALOGUE.iter().any(|row| row.has_body && row.method == method.as_str())
 }
 
 impl Framing {
@@ -181,14 +204,25 @@ impl Framing {
     fn field(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Refusal> {
         let fault = match canonical(name).as_ref() {
             "content-length" if replace(&mut self.has_length, true) => Reason::SeveralLengths,
-            "content-length" if value == b"0" => return Ok(()),
-            "content-length" if is_length(value) => Reason::BodyNotAllowed,
-            "content-length" => Reason::BadLength,
+            // Some servers would read one that is spelt with `_`, and others would not.
+            "content-length" if self.body.is_some() && *name != CONTENT_LENGTH => Reason::BadLength,
+            "content-length" => match (length(value), &mut self.body) {
+                (None, _) => Reason::BadLength,
+                (length, Some(body)) => {
+                    body.length = length;
+                    return Ok(());
+                }
+                (Some(0), None) => return Ok(()),
+                (Some(_), None) => Reason::BodyNotAllowed,
+            },
             "transfer-encoding" => Reason::TransferEncoding,
             "trailer" => Reason::Trailer,
             "content-encoding" => Reason::ContentEncoding,
             // Without a body there is nothing to continue with.
-            "expect" if value.eq_ignore_ascii_case(b"100-continue") => return Ok(()),
+            "expect" if value.eq_ignore_ascii_case(b"100-continue") => {
+                self.body.iter_mut().for_each(|body| body.is_waited_for = true);
+                return Ok(());
+            }
             "expect" => Reason::Expect,
             _ if name == CONNECTION => {
                 let mut options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
@@ -202,8 +236,10 @@ impl Framing {
 }
 
 /// A `Content-Length`: 1 to 7 digits, no sign, list or leading zero.
-fn is_length(value: &[u8]) -> bool {
-    (1..=7).contains(&value.len()) && value.iter().all(u8::is_ascii_digit) && !value.starts_with(b"0")
+fn length(value: &[u8]) -> Option<usize> {
+    let plain = (1..=7).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
+    let leads = value.len() > 1 && value.starts_with(b"0");
+    std::str::from_utf8(value).ok().filter(|_| plain && !leads)?.parse().ok()
 }
 
 /// As many headers are read without allocating for them.

@@ -37,14 +37,17 @@ pub fn fit(limits: &Limits, memory: Option<usize>) -> Limits {
     let in_flight = in_flight.min(left / 4 / CALL).max(1);
     let connections =
         connections.min(left.saturating_sub(buffer_bytes + in_flight * CALL) / CONNECTION).max(1);
+    // However little there is, there is room for some of them.
+    let body_bytes = limits.body_bytes.min(buffer_bytes / 4);
     tracing::warn!(
         memory,
         connections,
         in_flight,
+        body_bytes,
         buffer_bytes,
         "too little memory for the limits: they are lowered; raise the limit of the cgroup (MemoryMax, resources.limits)"
     );
-    Limits { connections, in_flight, buffer_bytes, ..limits.clone() }
+    Limits { connections, in_flight, body_bytes, buffer_bytes, ..limits.clone() }
 }
 
 /// What there is before the first connection.
@@ -101,5 +104,7 @@ mod tests {
         // Too little for anything: then for one of each, and one answer.
         let least = fit(&all, Some(1 << 20));
         assert_eq!((least.connections, least.in_flight, least.buffer_bytes), (1, 1, LARGEST_ANSWER));
+        let large = Limits { body_bytes: 4 << 20, ..all };
+        assert_eq!(fit(&large, Some(1 << 20)).body_bytes, LARGEST_ANSWER / 4);
     }
 }

@@ -37,6 +37,8 @@ pub(super) enum Phase {
     Idle,
     /// It waits for the rest of a head.
     Head,
+    /// It waits for the rest of a body.
+    Body,
     /// It owes an answer.
     Working,
     /// It waits for the caller to read its answer.

@@ -6,6 +6,7 @@
 
 use std::{convert::Infallible, sync::Arc};
 
+use bytes::Bytes;
 use http::{Response, request::Parts};
 use tokio::time::Instant;
 use tower::Layer;
@@ -16,6 +17,7 @@ use crate::{
     clock,
     config::Hosts,
     identity::{Peer, PeerAddress},
+    limit::Taken,
     metrics::{InFlight, Metrics},
 };
 
@@ -23,10 +25,30 @@ use crate::{
 pub struct Arrival {
     /// The parsed head; or why there is none, where the bytes were no acceptable head.
     pub head: Result<Box<Parts>, Refusal>,
+    /// Its body.
+    pub payload: Payload,
     /// Who sent it, by connection.
     pub peer: Arc<Peer>,
     /// The hosts its listener answers to.
     pub hosts: Arc<Hosts>,
+}
+
+/// The body of a request.
+pub enum Payload {
+    /// It has none.
+    None,
+    /// It was read to its end.
+    Whole(Box<Brought>),
+    /// It was not, because of this: the request ends so, and what is left of its bytes is no request.
+    Missing(Box<Refusal>),
+}
+
+/// A body as it came, and the room that it takes up.
+pub struct Brought {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// As many of the budget.
+    pub room: Option<Taken>,
 }
 
 /// A request that has a record.

@@ -8,11 +8,12 @@ use std::{collections::HashMap, sync::Arc};
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use http::Method;
+use sha2::{Digest, Sha256};
 
-use super::{Exchange, Received, Refusal, Stage};
+use super::{Brought, Exchange, Payload, Received, Refusal, Stage};
 use crate::{
     config::ListenerTls,
-    identity::{Callers, Identity, Peer, Presented},
+    identity::{Callers, Identity, Peer, Presented, ProofKind},
     limit::Limiter,
     log::LIMITED,
     policy::Policy,
@@ -36,10 +37,13 @@ pub struct InForce {
 
 /// A request whose caller is proven.
 pub struct Identified<'r> {
-    method: Method,
-    target: String,
-    decider: Decider,
-    exchange: Exchange<'r>,
+    pub(super) method: Method,
+    pub(super) target: String,
+    pub(super) body: Option<Box<Brought>>,
+    pub(super) decider: Decider,
+    pub(super) exchange: Exchange<'r>,
+    /// Nobody else makes one.
+    _made_here: (),
 }
 
 /// A proven caller, and the policy to decide by.
@@ -62,9 +66,10 @@ impl Authenticate {
     }
 }
 
-impl<'r> Identified<'r> {
-    pub(super) fn into_parts(self) -> (Method, String, Decider, Exchange<'r>) {
-        (self.method, self.target, self.decider, self.exchange)
+impl Authenticate {
+    /// Who seems to call, where the body is yet to come: proven, or by a signature that shows to be right when it is there.
+    pub(super) fn anticipate(&self, presented: &Presented<'_>) -> Result<Identity, Refusal> {
+        Ok(self.in_force.load().callers.anticipate(presented)?)
     }
 }
 
@@ -73,26 +78,42 @@ impl<'r> Stage<Received<'r>> for Authenticate {
 
     fn check(&self, request: Received<'r>) -> Result<Identified<'r>, Refusal> {
         let in_force = self.in_force.load_full();
-        let (method, target, headers, exchange) = request.into_parts();
+        let Received { method, target, headers, payload, exchange, .. } = request;
+        let (body, missing) = match payload {
+            Payload::None => (None, None),
+            Payload::Whole(brought) => (Some(brought), None),
+            Payload::Missing(refusal) => (None, Some(refusal)),
+        };
+        // Hashing is long, and most callers are proven otherwise.
+        let signed = body.as_ref().filter(|_| in_force.callers.need_signatures());
         let presented = Presented {
             peer: &exchange.peer,
             method: method.as_str(),
             target: &target,
             headers: &headers,
-            // No operation that is served has one.
-            body: None,
+            body: signed.map(|body| Sha256::digest(&body.bytes).into()),
             // One moment for the whole decision.
             now: exchange.record.opened(),
         };
-        let identified = in_force.callers.identify(&presented);
+        let identified = match missing {
+            None => in_force.callers.identify(&presented),
+            Some(_) => in_force.callers.anticipate(&presented),
+        };
         let identity = identified.inspect_err(|error| {
             let shown = presented.in_words();
             let Peer { listener, address, .. } = &*exchange.peer;
             tracing::info!(target: LIMITED, %listener, %address, shown, %error, "a caller is not recognised");
             exchange.record.presented = shown;
         })?;
-        exchange.record.caller = Some(identity.caller().shared());
-        exchange.record.identified_by = Some(identity.proof().as_str());
-        Ok(Identified { method, target, decider: Decider { identity, in_force }, exchange })
+        // Without the body a signature proves nothing.
+        if missing.is_none() || identity.proof() != ProofKind::SdkSignature {
+            exchange.record.caller = Some(identity.caller().shared());
+            exchange.record.identified_by = Some(identity.proof().as_str());
+        }
+        if let Some(refusal) = missing {
+            return Err(*refusal);
+        }
+        let decider = Decider { identity, in_force };
+        Ok(Identified { method, target, body, decider, exchange, _made_here: () })
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Exchange, Project, Refusal, Routed, Stage, authenticate::Decider};
+use super::{Exchange, Project, Refusal, Routed, Stage, authenticate::Decider, route::Order};
 use crate::{
     audit::{Record, bounded},
     identity::{Identity, Peer},
@@ -19,6 +19,7 @@ use crate::{
 /// what a rule under observation would have said.
 pub struct Judged<'r> {
     pub(super) target: Target,
+    pub(super) order: Option<Box<Order>>,
     pub(super) project: Arc<Project>,
     pub(super) decider: Decider,
     pub(super) exchange: Exchange<'r>,
@@ -35,7 +36,7 @@ pub(super) struct Question<'r> {
     pub(super) project: &'r Project,
     pub(super) identity: &'r Identity,
     pub(super) peer: &'r Peer,
-    /// What was looked up of its job.
+    /// What was looked up of its job, or what a new one is to be.
     pub(super) facts: Option<&'r Facts>,
 }
 
@@ -182,10 +183,12 @@ impl<'r> Question<'r> {
         }
     }
 
-    /// What the caller is told. Once its job was looked up that is always the same.
+    /// What the caller is told. Once its job was looked up that is always the same; what a new one is to be it has said
+    /// itself.
     fn denied(&self, outcome: &Outcome<'_>) -> Refusal {
         let rule = outcome.decision().and_then(|decision| decision.rule);
-        match (self.facts, rule) {
+        let looked_up = self.facts.filter(|_| *self.target.jobs() != Jobs::ToBeMade);
+        match (looked_up, rule) {
             (None, rule) => Refusal::Denied(rule.map(named)),
             (Some(_), Some(_)) => Refusal::DeniedByFacts(Reason::DeniedByRule),
             (Some(_), None) => Refusal::DeniedByFacts(Reason::NoRule),
@@ -235,12 +238,11 @@ impl<'r> Stage<Routed<'r>> for Authorize {
     type After = Judged<'r>;
 
     fn check(&self, request: Routed<'r>) -> Result<Judged<'r>, Refusal> {
-        let (target, project, decider, exchange) = request.into_parts();
-        let identity = &decider.identity;
-        let question =
-            Question { target: &target, project: &project, identity, peer: &exchange.peer, facts: None };
+        let Routed { target, order, project, decider, exchange, .. } = request;
+        let (identity, facts) = (&decider.identity, order.as_ref().map(|order| order.facts()));
+        let question = Question { target: &target, project: &project, identity, peer: &exchange.peer, facts };
         let (wants, is_denied) = self.judge(&decider.in_force.policy, &question, exchange.record)?;
-        Ok(Judged { target, project, decider, exchange, wants, is_denied, _made_here: () })
+        Ok(Judged { target, order, project, decider, exchange, wants, is_denied, _made_here: () })
     }
 }
 

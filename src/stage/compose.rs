@@ -1,13 +1,14 @@
 //! What goes upstream? [`Permitted`] → [`Composed`]: a new request, built from the decision.
 //!
 //! It stands behind every decision and before `retry`, so a request is composed once and each [`Attempt`] sends the same.
-//! Nothing here comes from the caller but the job id, which obeys the grammar, and a valid trace context.
+//! Nothing here comes from the caller but the job id, which obeys the grammar, what a body asks for, which was judged and
+//! written anew, and a valid trace context.
 
 use std::sync::Arc;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
-    header::{ACCEPT, HOST, USER_AGENT},
+    header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT},
 };
 use http_body_util::Full;
 use tokio::time::Instant;
@@ -22,9 +23,10 @@ use super::{
 use crate::{
     audit::{Record, Trail},
     config::{self, ProjectHeader},
+    editing::created,
     identity::Peer,
-    operation::{Access, Jobs, Operation, Target},
-    upstream::{Outbound, Use},
+    operation::{Access, Jobs, Operation, Segment, Target},
+    upstream::{Answer, Outbound, Use},
 };
 
 /// A request that is complete but for its credential.
@@ -94,14 +96,25 @@ impl Draft {
 
     /// What a policy is asked about it.
     pub(super) fn question(&self) -> Question<'_> {
-        let Decided { target, decider, facts, .. } = &self.decided;
-        let (project, identity, facts) = (&self.project, &decider.identity, facts.as_deref());
+        let Decided { target, decider, .. } = &self.decided;
+        let (project, identity, facts) = (&self.project, &decider.identity, self.decided.known());
         Question { target, project, identity, peer: &self.peer, facts }
     }
 
     /// Whether the call that was asked for changes something.
     pub(super) fn access(&self) -> Access {
         self.decided.target.operation().access
+    }
+
+    /// Whether carrying it out twice is the same as once.
+    pub(super) fn is_idempotent(&self) -> bool {
+        self.purpose == Purpose::Lookup || self.decided.target.operation().idempotent
+    }
+
+    /// The job that this answer says was made.
+    pub(super) fn made(&self, answer: &Answer) -> Option<Segment> {
+        let makes = self.purpose == Purpose::Call && *self.decided.target.jobs() == Jobs::ToBeMade;
+        if makes { created(answer.status.as_u16(), &answer.body) } else { None }
     }
 
     /// What it is sent for.
@@ -122,13 +135,24 @@ impl Draft {
         }
     }
 
+    /// The bytes of its body, which are signed.
+    pub(super) fn body(&self) -> &[u8] {
+        self.decided.order.as_ref().map(|order| &**order.bytes()).unwrap_or_default()
+    }
+
     /// The request without its credential.
     pub(super) fn request(&self) -> Outbound {
         let mut request = Request::new(Full::default());
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
+        if let Some(order) = &self.decided.order {
+            *request.body_mut() = Full::new(order.bytes().clone());
+        }
         let headers = request.headers_mut();
         headers.clone_from(&self.project.headers);
+        if self.decided.order.is_some() {
+            headers.insert(CONTENT_TYPE, JSON);
+        }
         if let Some(trace) = &self.trace {
             headers.insert(TRACEPARENT, trace.parent.clone());
             if let Some(state) = &trace.state {
@@ -220,8 +244,8 @@ fn start(operation: &Operation, project: &Arc<Project>, jobs: &Jobs) -> Result<(
 /// The documentation's spelling is `X-Project_Id`, the SDKs' is `X-Project-Id`; only the latter is signed.
 pub(super) const PROJECT_ID: HeaderName = HeaderName::from_static("x-project-id");
 const PROJECT_UNDERSCORE_ID: HeaderName = HeaderName::from_static("x-project_id");
-/// Those of all projects, of a trace, and of a signature with a token.
-const MOST_HEADERS: usize = 10;
+/// Those of all projects, of a body, of a trace, and of a signature with a token.
+const MOST_HEADERS: usize = 11;
 const OURSELVES: HeaderValue =
     HeaderValue::from_static(concat!("mpc-auth-proxy/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");

@@ -45,6 +45,8 @@ pub(super) enum Reply {
     Ended,
     /// Something on the way does not let it through.
     Stopped,
+    /// The gateway asks for patience, and has passed nothing on.
+    Limited,
     /// Something on the way asks for patience.
     StoppedForNow,
     /// Something on the way, or the service, is not available.
@@ -75,7 +77,7 @@ pub(super) enum Again {
     Never,
     /// At once, and for nothing: upstream has seen nothing of it.
     Free,
-    /// At once, where the configuration allows it: the job is named, so a second cancel of it does no more.
+    /// At once, where the configuration allows it: to do it twice is to do it once.
     Once,
     /// After a pause.
     BackOff,
@@ -135,9 +137,20 @@ impl<'e> Ending<'e> {
             Self::Answered(Reply::BadDate) => answered(Redated, Works, Verdict::Misdated),
             Self::Answered(Reply::Ended) => answered(NewerCredential, Works, Verdict::Ended),
             Self::Answered(Reply::Stopped) => answered(Never, Works, Verdict::Nothing),
+            Self::Answered(Reply::Limited) => answered(WhenTold, Works, Verdict::Nothing),
             Self::Answered(Reply::StoppedForNow) => answered(WhenTold, Works, Verdict::Nothing),
             Self::Answered(Reply::NotReached) => answered(WhenTold, Fails, Verdict::Nothing),
             Self::Answered(Reply::BrokenOnTheWay) => answered(Never, Fails, Verdict::Nothing),
+        }
+    }
+
+    /// Whether it was surely not carried out, so that even what is not to be done twice may be sent again.
+    pub(super) fn is_surely_undone(self) -> bool {
+        match self {
+            Self::Failed(_) => self.row().sent_nothing(),
+            // The gateway has looked at it and passed nothing on.
+            Self::Answered(Reply::BadSignature | Reply::BadDate | Reply::Ended | Reply::Limited) => true,
+            Self::Answered(_) => false,
         }
     }
 }
@@ -173,6 +186,7 @@ impl Reply {
                 _ => Self::Stopped,
             },
             (429, true) => Self::Throttled,
+            (429, false) if code == "APIGW.0308" => Self::Limited,
             (429, false) => Self::StoppedForNow,
             (503, true) => Self::Unavailable,
             (503, false) => Self::NotReached,
@@ -335,6 +349,39 @@ Never Vanishes Nothing 502 PROXY.UpstreamInvalid answer_status http_protocol_err
                 let row = line(Ending::Answered(Reply::of(&answer, dated)));
                 assert_eq!(row, format!("{expected} - forwarded -"), "{status} {code}");
             }
+        }
+    }
+
+    /// What must not be done twice is sent again after these ends only.
+    #[test]
+    fn what_was_surely_not_carried_out_is_a_short_list() {
+        let answer = |status: u16, code: &str| {
+            let body = Bytes::from(format!("{{\"error_code\":\"{code}\"}}"));
+            Answer { status: StatusCode::from_u16(status).unwrap(), headers: HeaderMap::new(), body }
+        };
+        for (status, code, undone) in [
+            (401, "APIGW.0301", true),
+            (401, "APIGW.0307", true),
+            (429, "APIGW.0308", true),
+            (401, "APIGW.0303", false),
+            (429, "MPC.10230", false),
+            (429, "APIGW.0309", false),
+            (503, "APIGW.0613", false),
+            (503, "MPC.10201", false),
+            (200, "", false),
+        ] {
+            let reply = Reply::of(&answer(status, code), Some(now()));
+            assert_eq!(Ending::Answered(reply).is_surely_undone(), undone, "{status} {code}");
+        }
+        for (error, undone) in [
+            (DialError::Timeout.into(), true),
+            (SendError::Unsent, true),
+            (SendError::Stale, false),
+            (SendError::Closed, false),
+            (SendError::Timeout, false),
+            (SendError::Invalid(Invalid::Cut), false),
+        ] {
+            assert_eq!(Ending::Failed(&error).is_surely_undone(), undone, "{error}");
         }
     }
 

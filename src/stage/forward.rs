@@ -34,6 +34,8 @@ pub struct Answered {
     pub(super) room: Taken,
     /// What follows from it.
     pub(super) row: Row,
+    /// Whether it says that nothing was carried out.
+    pub(super) undone: bool,
     /// Which date the request was signed with. One with a token has none.
     pub dated: Option<DateTime<Utc>>,
     /// How long it took, from the first byte of the request.
@@ -96,7 +98,8 @@ impl<'a> Service<Entrusted<'a>> for Forward {
         let took = started.elapsed();
         *draft.trail(record).duration.get_or_insert_default() += took;
         self.metrics.attempted(took);
-        let row = Ending::of(&sent.result, sent.dated).row();
+        let ending = Ending::of(&sent.result, sent.dated);
+        let (row, undone) = (ending.row(), ending.is_surely_undone());
         if let Some(change) = permit.end(row.upstream, started + took) {
             tell(change, upstream.name(), &sent.result);
         }
@@ -111,8 +114,11 @@ impl<'a> Service<Entrusted<'a>> for Forward {
             Ok(mut answer) => {
                 withhold(&mut answer, lent.credential(), sent.signature.as_deref());
                 note(draft.trail(record), Some(&answer));
+                if let Some(job) = draft.made(&answer) {
+                    record.job_id = Some(job.as_str().to_owned());
+                }
                 room.shrink(answer.body.len());
-                Ok(Answered { answer, room, row, dated: sent.dated, took: sent.took })
+                Ok(Answered { answer, room, row, undone, dated: sent.dated, took: sent.took })
             }
             Err(error) => {
                 // An answer to an attempt before this one is not the last word.

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use super::{
-    Exchange, Judged, Project, Refusal, Stage, authenticate::Decider, lookup::Pending,
+    Exchange, Judged, Project, Refusal, Stage, authenticate::Decider, lookup::Pending, route::Order,
     view::is_looked_up_first,
 };
 use crate::{
+    identity::CallerId,
     limit::{Admission, Asked, Calls, Freeze},
     metrics::Metrics,
     operation::{Access, Target},
@@ -27,6 +28,8 @@ pub struct Admitted<'r> {
 /// What was decided: for whom, by what, and within which limits.
 pub(super) struct Decided {
     pub(super) target: Target,
+    /// What a body asks for.
+    pub(super) order: Option<Box<Order>>,
     pub(super) decider: Decider,
     /// What was looked up of its job.
     pub(super) facts: Option<Box<Facts>>,
@@ -34,10 +37,16 @@ pub(super) struct Decided {
 }
 
 impl Decided {
+    /// What is known of its job: looked up, or as a new one is to be.
+    pub(super) fn known(&self) -> Option<&Facts> {
+        self.order.as_ref().map(|order| order.facts()).or(self.facts.as_deref())
+    }
+
     /// The same, to look at jobs by: it takes no place of its own among the calls under way.
     pub(super) fn to_look(&self) -> Self {
         Self {
             target: self.target.clone(),
+            order: None,
             decider: self.decider.clone(),
             facts: None,
             admission: Admission::default(),
@@ -60,6 +69,13 @@ impl Limit {
     }
 }
 
+impl Limit {
+    /// Whether this caller changes nothing now.
+    pub(super) fn is_frozen(&self, caller: &CallerId) -> bool {
+        self.freeze.is_frozen(caller)
+    }
+}
+
 impl<'r> Admitted<'r> {
     pub(super) fn into_parts(self) -> (Pending<'r>, Wants) {
         let Self { decided, project, exchange, wants } = self;
@@ -71,9 +87,9 @@ impl<'r> Stage<Judged<'r>> for Limit {
     type After = Admitted<'r>;
 
     fn check(&self, request: Judged<'r>) -> Result<Admitted<'r>, Refusal> {
-        let Judged { target, project, decider, exchange, wants, is_denied, .. } = request;
+        let Judged { target, order, project, decider, exchange, wants, is_denied, .. } = request;
         let (caller, operation) = (decider.identity.caller(), target.operation());
-        if !is_denied && operation.access == Access::Write && self.freeze.is_frozen(caller) {
+        if !is_denied && operation.access == Access::Write && self.is_frozen(caller) {
             return Err(Refusal::Frozen);
         }
         let calls = match (operation.access, wants) {
@@ -95,7 +111,7 @@ impl<'r> Stage<Judged<'r>> for Limit {
             }
         };
         Ok(Admitted {
-            decided: Decided { target, decider, facts: None, admission },
+            decided: Decided { target, order, decider, facts: None, admission },
             project,
             exchange,
             wants,

@@ -144,13 +144,13 @@ impl Pending<'_> {
 
     /// What a policy is asked about it.
     pub(super) fn question(&self) -> Question<'_> {
-        let Decided { target, decider, facts, .. } = &self.decided;
+        let Decided { target, decider, .. } = &self.decided;
         Question {
             target,
             project: &self.project,
             identity: &decider.identity,
             peer: &self.exchange.peer,
-            facts: facts.as_deref(),
+            facts: self.decided.known(),
         }
     }
 }
@@ -304,8 +304,9 @@ impl LookupLayer {
     }
 
     fn ask(&self, pending: &mut Pending<'_>) -> Result<(), Refusal> {
-        let Pending { decided: Decided { target, decider, facts, .. }, project, exchange } = pending;
-        let (identity, facts) = (&decider.identity, facts.as_deref());
+        let Pending { decided, project, exchange } = pending;
+        let Decided { target, decider, .. } = &*decided;
+        let (identity, facts) = (&decider.identity, decided.known());
         let question = Question { target, project, identity, peer: &exchange.peer, facts };
         self.authorize.conclude(&decider.in_force.policy, &question, exchange.record)
     }

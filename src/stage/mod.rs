@@ -95,6 +95,26 @@
 //! }
 //! ```
 //!
+//! A body that was not judged cannot be made one that was, so nothing else can be signed and sent:
+//!
+//! ```compile_fail,E0451
+//! use mpc_auth_proxy::editing::Body;
+//! fn forge(other: Body) -> Body {
+//!     Body { ..other }
+//! }
+//! ```
+//!
+//! What came of one that was not read goes no further than to a caller's refusal; what is received with a body cannot be
+//! composed:
+//!
+//! ```compile_fail,E0277
+//! use mpc_auth_proxy::stage::{Compose, Composed, Received, Refusal, Stage};
+//!
+//! fn compose<'r>(request: Received<'r>) -> Result<Composed<'r>, Refusal> {
+//!     Compose.check(request)
+//! }
+//! ```
+//!
 //! And a request that was only routed cannot be passed off as permitted, because nobody else can make one:
 //!
 //! ```compile_fail,E0451
@@ -113,6 +133,7 @@ mod respond;
 mod concurrency;
 mod receive;
 mod authenticate;
+mod anticipate;
 mod route;
 mod authorize;
 mod limit;
@@ -127,7 +148,8 @@ mod sign;
 mod withhold;
 mod forward;
 
-pub use audit::{Arrival, Audit, AuditLayer, Recorded};
+pub use anticipate::{Anticipate, Awaited};
+pub use audit::{Arrival, Audit, AuditLayer, Brought, Payload, Recorded};
 pub use authenticate::{Authenticate, Identified, InForce};
 pub use authorize::{Authorize, Judged};
 pub use clear::{Clearance, Cleared};

@@ -7,10 +7,10 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use http::{HeaderMap, HeaderName, Method, header::HOST};
+use http::{HeaderMap, HeaderName, Method, Uri, header::HOST, uri::PathAndQuery};
 use tokio::time::Instant;
 
-use super::{Exchange, Recorded, Refusal, Stage, trace::TraceContext};
+use super::{Exchange, Payload, Recorded, Refusal, Stage, trace::TraceContext};
 use crate::{
     audit::bounded,
     config::Hosts,
@@ -20,23 +20,19 @@ use crate::{
 
 /// A request with a clean head.
 pub struct Received<'r> {
-    method: Method,
-    target: String,
-    headers: HeaderMap,
-    exchange: Exchange<'r>,
+    pub(super) method: Method,
+    pub(super) target: String,
+    pub(super) headers: HeaderMap,
+    pub(super) payload: Payload,
+    pub(super) exchange: Exchange<'r>,
+    /// Nobody else makes one.
+    _made_here: (),
 }
 
 /// Checks heads.
 #[derive(Clone)]
 pub struct Receive {
     deadline: Duration,
-}
-
-impl<'r> Received<'r> {
-    /// Method, raw target and headers, and what stays with the request.
-    pub(super) fn into_parts(self) -> (Method, String, HeaderMap, Exchange<'r>) {
-        (self.method, self.target, self.headers, self.exchange)
-    }
 }
 
 impl Receive {
@@ -62,12 +58,19 @@ impl<'r> Stage<Recorded<'r>> for Receive {
         record.trace_id = trace.as_ref().map(|trace| trace.trace_id().to_owned());
         let deadline = Instant::now() + self.deadline;
         Ok(Received {
-            target: head.uri.path_and_query().map(|target| target.as_str().to_owned()).unwrap_or_default(),
+            target: target(&head.uri).to_owned(),
             method: head.method,
             headers: head.headers,
+            payload: arrival.payload,
             exchange: Exchange { peer: arrival.peer, record, deadline, trace },
+            _made_here: (),
         })
     }
+}
+
+/// The raw target.
+pub(super) fn target(uri: &Uri) -> &str {
+    uri.path_and_query().map(PathAndQuery::as_str).unwrap_or_default()
 }
 
 /// The method as OpenTelemetry's conventions record it: only HTTP's own are named.
@@ -77,7 +80,7 @@ fn known(method: &Method) -> &'static str {
 }
 
 /// One pass over all headers. Names are compared with `_` read as `-`: servers behind us may do the same.
-fn check_headers(headers: &HeaderMap, peer: &Peer, hosts: &Hosts) -> Result<(), Refusal> {
+pub(super) fn check_headers(headers: &HeaderMap, peer: &Peer, hosts: &Hosts) -> Result<(), Refusal> {
     let (mut host, mut browser) = (None, false);
     for (name, value) in headers {
         match canonical(name).as_ref() {

@@ -11,6 +11,7 @@ use super::ending::Ending;
 use crate::{
     audit::Outcome,
     credential::Unavailable,
+    editing::{BodyFault, Problem},
     identity::IdentityError,
     limit::Exceeded,
     log::LIMITED,
@@ -62,6 +63,21 @@ pub enum Refusal {
     /// The head did not arrive in time.
     #[error("{}", Reason::HeadTimeout)]
     RequestTimeout,
+    /// The body did not arrive in time.
+    #[error("{}", Reason::BodyTimeout)]
+    BodyTimeout,
+    /// A body is needed, and its length is not said.
+    #[error("{}", Reason::LengthRequired)]
+    LengthRequired,
+    /// The body is too large to be judged.
+    #[error("{}", Reason::BodyTooLarge)]
+    BodyTooLarge,
+    /// The body is not said to be JSON.
+    #[error("{}", Reason::MediaType)]
+    UnsupportedMediaType,
+    /// The body is not acceptable. Says where, and why.
+    #[error("{0}")]
+    BadBody(#[from] BodyFault),
     /// The head is too large, or has too many headers.
     #[error("{}", Reason::HeadTooLarge)]
     HeadersTooLarge,
@@ -122,6 +138,15 @@ impl Refusal {
 
         let (status, code, reason, proxy_error, outcome) = match self {
             Self::BadRequest(reason) => (400, "PROXY.BadRequest", *reason, UNREADABLE, Refused),
+            Self::BadBody(fault) => return of_fault(fault),
+            Self::LengthRequired => {
+                (411, "PROXY.LengthRequired", Reason::LengthRequired, UNREADABLE, Refused)
+            }
+            Self::BodyTooLarge => (413, "PROXY.BodyTooLarge", Reason::BodyTooLarge, UNREADABLE, Refused),
+            Self::UnsupportedMediaType => {
+                (415, "PROXY.UnsupportedMediaType", Reason::MediaType, UNREADABLE, Refused)
+            }
+            Self::BodyTimeout => (408, "PROXY.RequestTimeout", Reason::BodyTimeout, UNREADABLE, Refused),
             Self::Unauthenticated(error) => (401, "PROXY.Unauthenticated", error.reason(), DENIED, Refused),
             Self::Denied(Some(_)) => (403, "PROXY.Forbidden", Reason::DeniedByRule, DENIED, Refused),
             Self::Denied(None) => (403, "PROXY.Forbidden", Reason::NoRule, DENIED, Refused),
@@ -228,6 +253,17 @@ impl From<TargetError> for Refusal {
             TargetError::Malformed(reason) => Self::BadRequest(reason),
         }
     }
+}
+
+/// Of a body that is not acceptable. Where its two readers do not agree that is a bug, and nothing is sent.
+fn of_fault(fault: &BodyFault) -> Facts {
+    let (status, code, proxy_error, outcome) = if fault.problem == Problem::Disagreement {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        (status, "PROXY.Internal", "proxy_internal_error", Outcome::Failed)
+    } else {
+        (StatusCode::BAD_REQUEST, "PROXY.BadRequest", UNREADABLE, Outcome::Refused)
+    };
+    Facts { status, code, reason: fault.problem.reason(), proxy_error, outcome }
 }
 
 /// What the caller needs to know beside the error.

@@ -72,7 +72,9 @@ where
     async fn call(&self, request: Composed<'r>) -> Result<Delivered, Refusal> {
         let Composed { draft, record } = request;
         draft.project().upstream.budget().call();
-        let (mut tried, mut via) = (Tried::default(), Use::Pooled);
+        // What must not be sent twice is not sent where nobody could say whether it was.
+        let via = if draft.is_idempotent() { Use::Pooled } else { Use::Fresh };
+        let (mut tried, mut via) = (Tried::default(), via);
         loop {
             let attempt = Attempt { draft: &draft, record: &mut *record, via };
             let result = self.attempt.call(attempt).await;
@@ -99,13 +101,18 @@ struct Tried {
     failed: Option<Refusal>,
 }
 
-/// What the table says to the end of an attempt. One that was not made is not made again.
-fn when(result: &Result<Answered, Refusal>) -> Again {
-    match result {
-        Ok(answered) => answered.row.again,
-        Err(Refusal::Upstream(error)) => Ending::Failed(error).row().again,
-        Err(_) => Again::Never,
-    }
+/// What the table says to the end of an attempt. One that was not made is not made again, and what must not be done twice
+/// only where it was surely not done once.
+fn when(result: &Result<Answered, Refusal>, is_idempotent: bool) -> Again {
+    let (again, undone) = match result {
+        Ok(answered) => (answered.row.again, answered.undone),
+        Err(Refusal::Upstream(error)) => {
+            let ending = Ending::Failed(error);
+            (ending.row().again, ending.is_surely_undone())
+        }
+        Err(_) => (Again::Never, true),
+    };
+    if is_idempotent || undone { again } else { Again::Never }
 }
 
 impl RetryLayer {
@@ -117,7 +124,7 @@ impl RetryLayer {
         draft: &Draft,
     ) -> ControlFlow<Result<Delivered, Refusal>, Duration> {
         tried.attempts += 1;
-        let again = when(&result);
+        let again = when(&result, draft.is_idempotent());
         let is_affordable = || again == Again::Free || draft.project().upstream.budget().retry();
         let pause = self.pause(again, &result, tried);
         let pause = pause.filter(|pause| Instant::now() + *pause < draft.deadline() && is_affordable());

@@ -1,19 +1,25 @@
 //! What is meant? [`Identified`] → [`Routed`].
 //!
 //! It stands before `authorize`, which decides on what it finds: an operation of the catalogue, a configured
-//! project and a job. This is the last stage that sees the caller's text.
+//! project, and a job or what a body asks for. This is the last stage that sees the caller's text.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use foldhash::HashMap;
 use http::HeaderMap;
 
-use super::{Exchange, Identified, Refusal, Stage, authenticate::Decider, compose};
+use super::{Brought, Exchange, Identified, Refusal, Stage, authenticate::Decider, compose, lookup::told};
 use crate::{
-    audit::{Record, bounded},
+    audit::{Record, RecordedFacts, bounded, bounded_bytes},
     config,
     credential::Held,
+    editing::Body,
+    identity::CallerId,
+    limit::Taken,
     operation::{Jobs, Target},
+    policy::{Fact, Facts, Key, Keys},
+    reason::Reason,
     upstream::Upstream,
 };
 
@@ -26,12 +32,22 @@ pub struct Project {
     pub(super) headers: HeaderMap,
 }
 
-/// A request for an operation on a job of a configured project.
+/// A request for an operation on a job of a configured project, or for a new one.
 pub struct Routed<'r> {
-    target: Target,
-    project: Arc<Project>,
-    decider: Decider,
-    exchange: Exchange<'r>,
+    pub(super) target: Target,
+    pub(super) order: Option<Box<Order>>,
+    pub(super) project: Arc<Project>,
+    pub(super) decider: Decider,
+    pub(super) exchange: Exchange<'r>,
+    /// Nobody else makes one.
+    _made_here: (),
+}
+
+/// What a body asks for: judged, and written anew. Only this stage makes one, and nothing else of a body goes on.
+pub(super) struct Order {
+    body: Body,
+    /// What that takes up.
+    _room: Option<Taken>,
 }
 
 /// Finds operations and projects.
@@ -39,6 +55,7 @@ pub struct Routed<'r> {
 pub struct Route {
     /// By name and by id.
     projects: Arc<HashMap<Box<str>, Arc<Project>>>,
+    recorded: RecordedFacts,
 }
 
 impl Project {
@@ -75,15 +92,32 @@ impl Project {
 }
 
 impl Route {
-    /// Finds these projects, by name and by id.
-    pub fn new(projects: &[Arc<Project>]) -> Self {
+    /// Finds these projects, by name and by id, and records so what new jobs are about.
+    pub fn new(projects: &[Arc<Project>], recorded: RecordedFacts) -> Self {
         let by_name = projects.iter().map(|p| (Box::from(&*p.settings.name), Arc::clone(p)));
         let by_id = projects.iter().map(|p| (Box::from(&*p.settings.id), Arc::clone(p)));
-        Self { projects: Arc::new(by_name.chain(by_id).collect()) }
+        Self { projects: Arc::new(by_name.chain(by_id).collect()), recorded }
     }
 
     /// What this method and target mean. The record gets what is known of it.
-    fn find(
+    pub(super) fn find(
+        &self,
+        method: &str,
+        target: &str,
+        record: &mut Record,
+    ) -> Result<(Target, Arc<Project>), Refusal> {
+        let found = self.find_both(method, target, record);
+        found.inspect_err(|_| record.path = Some(path(target)))
+    }
+
+    /// What they mean, for who keeps no record.
+    pub(super) fn look(&self, method: &str, target: &str) -> Result<(Target, Arc<Project>), Refusal> {
+        let target = Target::parse(method, target)?;
+        let project = self.projects.get(target.project().as_str()).ok_or(Refusal::UnknownProject)?;
+        Ok((target, Arc::clone(project)))
+    }
+
+    fn find_both(
         &self,
         method: &str,
         target: &str,
@@ -102,10 +136,44 @@ impl Route {
     }
 }
 
-impl<'r> Routed<'r> {
-    pub(super) fn into_parts(self) -> (Target, Arc<Project>, Decider, Exchange<'r>) {
-        (self.target, self.project, self.decider, self.exchange)
+impl Order {
+    /// Reads what came, strictly. With a project that stamps, its word gets the caller's name before it.
+    fn read(
+        brought: Brought,
+        target: &Target,
+        project: &Project,
+        caller: &CallerId,
+    ) -> Result<Box<Self>, Refusal> {
+        let Brought { bytes, mut room } = brought;
+        let stamp = Some(caller.as_str()).filter(|_| project.settings.stamp_owner);
+        let body = Body::judge(&bytes, target.operation().version, stamp)?;
+        // What came is not needed any more.
+        drop(bytes);
+        if room.as_mut().is_some_and(|room| !room.fit(body.bytes().len())) {
+            return Err(Refusal::Overloaded);
+        }
+        Ok(Box::new(Self { body, _room: room }))
     }
+
+    /// What is sent.
+    pub(super) fn bytes(&self) -> &Bytes {
+        self.body.bytes()
+    }
+
+    /// What it asks for, as the policy is asked about it.
+    pub(super) fn facts(&self) -> &Facts {
+        self.body.facts()
+    }
+}
+
+/// Notes what a new job is to be about.
+fn tell(facts: &Facts, recorded: RecordedFacts, record: &mut Record) {
+    if let (RecordedFacts::Values, Fact::Known(word)) = (recorded, facts.user_data()) {
+        record.user_data = Some(bounded_bytes(word).to_owned());
+    }
+    let keys = [Key::UserData, Key::EditType, Key::Input, Key::Output];
+    let keys = keys.into_iter().fold(Keys::NONE, |keys, key| keys.and(key.into()));
+    record.facts = told(facts, keys, recorded);
 }
 
 /// The path of a target, for a record. A query is not a path, and may hold anything.
@@ -117,9 +185,19 @@ impl<'r> Stage<Identified<'r>> for Route {
     type After = Routed<'r>;
 
     fn check(&self, request: Identified<'r>) -> Result<Routed<'r>, Refusal> {
-        let (method, target, decider, exchange) = request.into_parts();
-        let found = self.find(method.as_str(), &target, exchange.record);
-        let (target, project) = found.inspect_err(|_| exchange.record.path = Some(path(&target)))?;
-        Ok(Routed { target, project, decider, exchange })
+        let Identified { method, target, body, decider, exchange, .. } = request;
+        let (target, project) = self.find(method.as_str(), &target, exchange.record)?;
+        let order = match (body, target.operation().has_body) {
+            (Some(brought), true) => {
+                Some(Order::read(*brought, &target, &project, decider.identity.caller())?)
+            }
+            (None, false) => None,
+            (None, true) => return Err(Refusal::LengthRequired),
+            (Some(_), false) => return Err(Refusal::BadRequest(Reason::BodyNotAllowed)),
+        };
+        if let Some(order) = &order {
+            tell(order.facts(), self.recorded, exchange.record);
+        }
+        Ok(Routed { target, order, project, decider, exchange, _made_here: () })
     }
 }

@@ -3,12 +3,12 @@
 //! It stands last before the first byte: every attempt has its own date and signature, and nothing touches the
 //! request after it.
 
-use std::{cell::RefCell, fmt::Display, slice};
+use std::{cell::RefCell, fmt::Display};
 
 use chrono::{DateTime, Utc};
 use http::{
     HeaderName, HeaderValue,
-    header::{AUTHORIZATION, HOST},
+    header::{AUTHORIZATION, CONTENT_TYPE, HOST},
 };
 
 use super::{Cleared, Refusal, compose::PROJECT_ID};
@@ -36,7 +36,7 @@ impl Signed {
         let (dated, signature) = match lent.credential() {
             Credential::Key(key) => {
                 let now = draft.project().upstream.clock().now();
-                (Some(now), Some(sign(&mut request, key, now)?))
+                (Some(now), Some(sign(&mut request, draft.body(), (key, now))?))
             }
             Credential::Token(token) => {
                 drop(request.headers_mut().insert(AUTH_TOKEN, token.header().clone()));
@@ -57,20 +57,30 @@ impl Signed {
     }
 }
 
-/// Signs `host`, `x-project-id` and `x-sdk-date`, and the security token of temporary keys. Everything else may
-/// be added, changed or dropped on the way without harm to the signature, which is returned.
-fn sign(request: &mut Outbound, key: &SigningKey, now: DateTime<Utc>) -> Result<Box<[u8]>, Refusal> {
+/// Signs `host`, `x-project-id` and `x-sdk-date`, the body and its type where there is one, and the security token of
+/// temporary keys. Everything else may be added, changed or dropped on the way without harm to the signature, which is
+/// returned.
+fn sign(
+    request: &mut Outbound,
+    body: &[u8],
+    (key, now): (&SigningKey, DateTime<Utc>),
+) -> Result<Box<[u8]>, Refusal> {
     let signed = {
         let headers = request.headers();
         let value = |name| headers.get(name).map(HeaderValue::as_bytes);
         let host = ("host", value(HOST).ok_or_else(|| Refusal::bug(SignError::NoHost))?);
-        let both = value(PROJECT_ID).map(|id| [host, ("x-project-id", id)]);
+        let others = [("x-project-id", value(PROJECT_ID)), ("content-type", value(CONTENT_TYPE))];
+        let (mut signed, mut count) = ([host; 3], 1);
+        for ((name, value), place) in others.into_iter().filter_map(named).zip(signed.iter_mut().skip(1)) {
+            *place = (name, value);
+            count += 1;
+        }
         let unsigned = Unsigned {
             method: request.method().as_str(),
             path: request.uri().path(),
             query: request.uri().query().unwrap_or_default(),
-            headers: both.as_ref().map_or(slice::from_ref(&host), |both| both),
-            body: &[],
+            headers: signed.get(..count).unwrap_or_default(),
+            body,
         };
         let date = DATED.with_borrow_mut(|last| *last.of(now, Timestamp::from));
         signing::sign(&unsigned, key, date).map_err(Refusal::bug)?
@@ -83,6 +93,10 @@ fn sign(request: &mut Outbound, key: &SigningKey, now: DateTime<Utc>) -> Result<
     let signature = signed.signature().as_bytes().into();
     headers.insert(AUTHORIZATION, secret(HeaderValue::try_from(signed.into_authorization()))?);
     Ok(signature)
+}
+
+fn named<'v>((name, value): (&'static str, Option<&'v [u8]>)) -> Option<(&'static str, &'v [u8])> {
+    Some((name, value?))
 }
 
 thread_local! {

@@ -48,7 +48,7 @@ use pool::{Connection, Pool};
 
 use crate::object::Object;
 
-/// A request as it goes on the wire. No operation of the catalogue has a body; the requests for credentials do.
+/// A request as it goes on the wire. Of the catalogue only creates have a body; the requests for credentials do, too.
 pub type Outbound = Request<Full<Bytes>>;
 
 /// One upstream origin: its connections, its time-outs, and how it is doing. All but the connections may be shared by

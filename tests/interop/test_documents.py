@@ -5,18 +5,20 @@ import subprocess
 import unittest
 import urllib.request
 
+from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException
 from huaweicloudsdkmpc.v1 import DeleteEditingJobRequest
 
 from harness import BINARY, ROOT, TOKEN, Proxy, StandIn, sdk
+from test_jobs import create as create_job, view
 
 LISTED = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)
 DOCUMENTS = [ROOT / name for name in LISTED.stdout.splitlines()]
 README = (ROOT / "README.md").read_text()
 
 
-def blocks(language):
-    """The fenced blocks of the README, without their indentation."""
-    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", README, re.MULTILINE | re.DOTALL)
+def blocks(language, document=README):
+    """The fenced blocks of a document, without their indentation."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", document, re.MULTILINE | re.DOTALL)
     return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, text in found]
 
 
@@ -35,13 +37,18 @@ callers:
 class Readme(unittest.TestCase):
     def test_its_configuration_is_the_minimal_one(self):
         files = [(ROOT / "config/minimal" / name).read_text() for name in ("proxy.yaml", "policy.yaml")]
-        rule, *whole = blocks("yaml")
+        rule, create, *whole = blocks("yaml")
         # But for the first line, which is for editors and has a path.
         self.assertEqual(whole, [text.split("\n", 1)[1] for text in files])
-        with StandIn() as cloud, Proxy(cloud, policy=OWNERS + rule) as proxy:
-            cloud.put_job("100211")
+        with StandIn() as cloud, Proxy(cloud, policy=OWNERS + rule + create) as proxy:
+            client = sdk(proxy.urls["app"])
+            with self.assertRaises(ClientRequestException):
+                create_job(client, "editor-api/1")
+            job = create_job(client, "editor-api/1", output="editor-api/")
+            self.assertEqual(view(client, job_id=[job]).total, 1)
+            cloud.put_job("7")
             # Nobody left a word on it, so it is nobody's.
-            url = f"{proxy.urls['app']}/v1/media-prod/editing/jobs?job_id=100211"
+            url = f"{proxy.urls['app']}/v1/media-prod/editing/jobs?job_id=7"
             with urllib.request.urlopen(url) as answer:
                 self.assertEqual(answer.read(), b'{"total":0,"jobs":[]}')
 
@@ -58,7 +65,7 @@ class Readme(unittest.TestCase):
             self.assertFalse(cloud.has_job("tmp-7"))
 
     def test_the_demo_prints_what_it_quotes(self):
-        [quoted] = [text for text in blocks("text") if text.startswith("3. ")]
+        [quoted] = [text for text in blocks("text") if text.startswith("5. ")]
         printed = self.any_port(run("demo", "--once").stdout).splitlines()
         for line in filter(None, self.any_port(quoted).splitlines()):
             pattern = re.compile(".*".join(map(re.escape, line.split("…"))))
@@ -75,6 +82,23 @@ class Readme(unittest.TestCase):
         [rows] = re.findall(r"^\| command \| does \|\n(.*?)\n\n", README, re.MULTILINE | re.DOTALL)
         first_column = "".join(row.split("|")[1] for row in rows.splitlines())
         self.assertEqual({name.split()[0] for name in re.findall("`([^`]*)`", first_column)}, commands)
+
+
+class Migration(unittest.TestCase):
+    def test_its_sdk_calls_create_view_and_cancel(self):
+        text = (ROOT / "docs/MIGRATION.md").read_text()
+        [calls] = blocks("python", text)
+        observe, rules = blocks("yaml", text)
+        callers = OWNERS.partition("callers:")[2]
+        head, _, seen = observe.partition("rules:")
+        self.assertIn("mode: observe\n", head)
+        observed = "version: 1\nmode: observe\ncallers:" + callers + "rules:" + seen
+        for policy in (observed, OWNERS + rules):
+            with StandIn() as cloud, Proxy(cloud, policy=policy) as proxy:
+                names = {}
+                exec(calls.replace("http://127.0.0.1:8080", proxy.urls["app"]), names)
+                self.assertFalse(cloud.has_job(names["job"]))
+                self.assertEqual([seen["method"] for seen in cloud.requests()][0], "POST")
 
 
 class Everywhere(unittest.TestCase):

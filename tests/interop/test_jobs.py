@@ -10,12 +10,12 @@ from huaweicloudsdkmpc.v1 import (
 from harness import PROJECT, StandIn, cancel, sdk
 
 
-def create(client, user_data, source="raw/课程 1.mp4", bucket="media-in"):
+def create(client, user_data, source="raw/课程 1.mp4", bucket="media-in", output="clips/"):
     """Creates a job, and returns its id."""
     body = CreateEditingJobReq(
         edit_type=["CLIP"],
         clips=[ClipInfo(input=ObsObjInfo(bucket, "cn-north-4", source), timeline_start="1", timeline_end="9")],
-        output_setting=OutputSetting(format="MP4", output=ObsObjInfo("media-out", "cn-north-4", "clips/")),
+        output_setting=OutputSetting(format="MP4", output=ObsObjInfo("media-out", "cn-north-4", output)),
         user_data=user_data,
     )
     return client.create_editing_job(CreateEditingJobRequest(body=body)).job_id

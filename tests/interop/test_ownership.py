@@ -1,4 +1,4 @@
-"""Does each service see and cancel its own jobs with the SDK, and nobody else's?"""
+"""Does each service create, see and cancel its own jobs with the SDK, and nobody else's? None of them has a key."""
 
 import unittest
 
@@ -11,12 +11,13 @@ from test_jobs import create, view
 OWN = POLICY.partition("rules:")[0] + """rules:
   - { id: own-jobs, effect: allow, callers: ["*"], actions: [mpc:editingTask:delete, mpc:editingTask:view],
       projects: [media-prod], jobs: ["*"], condition: { StringMatch: { mpc:UserData: ["${proxy:Caller}/*"] } } }
+  - { id: create-own-jobs, effect: allow, callers: ["*"], actions: [mpc:editingTask:create],
+      projects: [media-prod], jobs: ["*"], condition: { StringMatch: { mpc:UserData: ["${proxy:Caller}/*"] },
+      "ForAllValues:StringMatch": { mpc:Input: ["media-in/*"], mpc:Output: ["media-out/${proxy:Caller}/*"] } } }
 """
 
 
 class Ownership(unittest.TestCase):
-    """The jobs are created with a key of the cloud's; everything else goes through the proxy."""
-
     def setUp(self):
         self.cloud = self.enterContext(StandIn())
         self.proxy = self.enterContext(Proxy(self.cloud, policy=OWN))
@@ -53,6 +54,33 @@ class Ownership(unittest.TestCase):
         self.assertFalse(self.cloud.has_job(own))
         deleted = [seen["target"] for seen in self.cloud.requests() if seen["method"] == "DELETE"]
         self.assertEqual(deleted, [f"/v1/{PROJECT}/editing/jobs?job_id={own}"])
+
+
+    def test_two_services_create_see_and_cancel_each_its_own(self):
+        # One is known by its listener, the other signs with a key that was made up for the proxy.
+        services = {"editor-api": sdk(self.app), "transcoder": sdk(self.team, LOCAL_AK, LOCAL_SK)}
+        jobs = {name: create(client, f"{name}/剪辑🎬", output=f"{name}/") for name, client in services.items()}
+        for (name, client), other in zip(services.items(), ("transcoder", "editor-api")):
+            for user_data, output, bucket in (
+                (f"{other}/1", f"{name}/", "media-in"),
+                (f"{name}/1", f"{other}/", "media-in"),
+                (f"{name}/1", f"{name}/", "masters"),
+            ):
+                with self.assertRaises(ClientRequestException) as caught:
+                    create(client, user_data, output=output, bucket=bucket)
+                self.assertEqual((caught.exception.status_code, caught.exception.error_code), (403, "PROXY.Forbidden"))
+            seen = view(client, status="WAITING", size=100).jobs
+            self.assertEqual([(job.job_id, job.user_data) for job in seen], [(jobs[name], f"{name}/剪辑🎬")])
+            with self.assertRaises(ClientRequestException):
+                client.delete_editing_job(DeleteEditingJobRequest(job_id=jobs[other]))
+            self.assertTrue(self.cloud.has_job(jobs[other]))
+        for name, client in services.items():
+            client.delete_editing_job(DeleteEditingJobRequest(job_id=jobs[name]))
+            self.assertFalse(self.cloud.has_job(jobs[name]))
+        created = [seen for seen in self.cloud.requests() if seen["method"] == "POST"]
+        self.assertEqual(len(created), 2)
+        made = [record for record in self.proxy.audit() if record["mpc.action"] == "mpc:editingTask:create"]
+        self.assertEqual([record["mpc.job_id"] for record in made if record["outcome"] == "forwarded"], list(jobs.values()))
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ BEYOND_A_SCHEMA = {
     "a listener that everybody can reach", "a listener that everybody can reach, without hosts",
     "a plaintext endpoint", "a secret sent over http", "a metadata service on another machine",
     "TLS on a Unix socket", "permissions of a TCP listener", "permissions of a socket of systemd",
-    "records that are announced and may be dropped",
+    "records that are announced and may be dropped", "bodies that are more than a quarter of the room for all",
     # Whether names fit together.
     "a project's name for its id", "a project's name that is another's id",
     "a caller in a condition that is not there", "a caller that is not there", "a credential that is not there",

@@ -24,28 +24,33 @@ fn the_demo_shows_what_is_allowed_denied_unknown_and_refused_by_upstream() {
     let lines = || text.lines().map(str::trim);
     let statuses: Vec<&str> =
         lines().filter_map(|line| line.strip_prefix("HTTP/1.1 ")).map(|status| &status[..3]).collect();
-    assert_eq!(statuses, ["204", "204", "403", "401", "400"]);
+    assert_eq!(statuses, ["200", "200", "204", "204", "403", "403", "401", "400"]);
     let records: Vec<Record> =
         lines().filter(|line| line.starts_with("{\"event\"")).map(Record::parse).collect();
     let recorded: Vec<String> =
         records.iter().map(|record| record["http.response.status_code"].to_string()).collect();
     assert_eq!(recorded, statuses);
     for (number, caller, owner, effect, outcome) in [
-        (0, "editor-api", "editor-api/clip-7", "allow", "forwarded"),
-        (1, "packager", "packager/trailer-1", "allow", "forwarded"),
-        (2, "packager", "editor-api/clip-8", "deny", "refused"),
+        (0, "editor-api", "editor-api/clip-9", "allow", "forwarded"),
+        (1, "editor-api", "editor-api/clip-9", "allow", "forwarded"),
+        (2, "editor-api", "editor-api/clip-9", "allow", "forwarded"),
+        (3, "packager", "packager/trailer-1", "allow", "forwarded"),
+        (4, "packager", "editor-api/clip-8", "deny", "refused"),
+        (5, "packager", "editor-api/clip-9", "deny", "refused"),
     ] {
-        records[number].says(json!({
-            "caller.id": caller, "policy.effect": effect, "outcome": outcome, "facts": { "mpc:UserData": owner },
-        }));
+        records[number].says(json!({ "caller.id": caller, "policy.effect": effect, "outcome": outcome }));
+        assert_eq!(records[number]["facts"]["mpc:UserData"], owner);
     }
-    records[3].says(json!({ "error.type": "PROXY.Unauthenticated", "outcome": "refused" }));
-    records[4].says(json!({ "upstream.error_code": "MPC.10213", "outcome": "forwarded" }));
-    assert_eq!(text.matches("$ curl -i -X DELETE").count(), 5);
-    // Whose a job is is looked up, unless nobody is known to ask.
-    assert_eq!(text.matches("upstream saw nothing").count(), 1);
+    for (number, job) in [(0, json!("100215")), (1, json!("100215")), (2, json!("100215"))] {
+        records[number].says(json!({ "mpc.job_id": job }));
+    }
+    records[6].says(json!({ "error.type": "PROXY.Unauthenticated", "outcome": "refused" }));
+    records[7].says(json!({ "upstream.error_code": "MPC.10213", "outcome": "forwarded" }));
+    assert_eq!(text.matches("$ curl -i -X ").count(), 8);
+    // Whose a job is is looked up, unless nobody is known to ask; what a new one is to be is in its body.
+    assert_eq!(text.matches("upstream saw nothing").count(), 2);
     let seen = |method: &str| lines().filter(|line| line.starts_with(&format!("{method} /v"))).count();
-    assert_eq!((seen("GET"), seen("DELETE")), (4, 3));
+    assert_eq!((seen("POST"), seen("GET"), seen("DELETE")), (1, 5, 3));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "it tidies up");
 }
 

@@ -16,7 +16,7 @@ use mpc_auth_proxy::{
     limit::{Cutoff, Freeze, Room},
     metrics::{Foreseen, Metrics},
     stack::{self, Capacity, Parts, Stack},
-    stage::{Arrival, Body, InForce, Project, Service},
+    stage::{Arrival, Body, InForce, Payload, Project, Service},
     upstream::{Egress, Proxies, Roots, Timeouts, Upstream},
 };
 use tokio::{runtime::Builder, sync::Semaphore, task::JoinSet};
@@ -72,6 +72,7 @@ fn arrival() -> Arrival {
     let peer = Peer { listener: "app".into(), address, certificate: None, bearer: false, local: true };
     Arrival {
         head: Ok(Box::new(request.body(()).unwrap().into_parts().0)),
+        payload: Payload::None,
         peer: Arc::new(peer),
         hosts: Arc::new(Hosts::Default),
     }

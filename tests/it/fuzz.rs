@@ -153,7 +153,10 @@ fn asked(bytes: &[u8]) -> HashMap<String, Asked> {
         let (head, behind) = rest.split_at(end);
         let is_cancel = |call: &oracle::Call<'_>| oracle::FORMS.contains(&call.form);
         let is_ours = |call: &oracle::Call<'_>| ["media-prod", PROJECT].contains(&call.project);
-        let call = oracle::read(head, &GATE).filter(|call| is_cancel(call) && is_ours(call));
+        let call = oracle::read(head, &GATE);
+        // Behind a create is its body; what is behind that depends on whether it was read to its end.
+        let behind = behind.get(call.map_or(0, |call| call.body)..).unwrap_or_default();
+        let call = call.filter(|call| is_cancel(call) && is_ours(call));
         clean &= call.is_some() && !is_last(head);
         if let Some(call) = call {
             let job = asked.entry(call.job.to_owned()).or_default();
@@ -350,6 +353,6 @@ const CALLERS: usize = 4;
 const JOB: usize = 24;
 const GATE: Gate =
     Gate { hosts: &["localhost", "127.0.0.1", "[::1]"], caller: Some("editor-api"), tokens: &[] };
-const STATUSES: [u16; 11] = [204, 400, 401, 403, 404, 405, 408, 414, 421, 431, 503];
+const STATUSES: [u16; 14] = [204, 400, 401, 403, 404, 405, 408, 411, 413, 414, 415, 421, 431, 503];
 const NAMES: [&str; 7] =
     ["host", "user-agent", "accept", "x-project-id", "x-project_id", "x-sdk-date", "authorization"];

@@ -29,6 +29,7 @@ mod clearance;
 mod commands;
 mod connections;
 mod crash;
+mod creates;
 mod credentials;
 mod cutoff;
 mod disk;

@@ -133,7 +133,7 @@ async fn probes(address: SocketAddr) -> Finding {
         IpAddr::V4(_) | IpAddr::V6(_) => address,
     };
     let head = client::head("GET /status");
-    let answer = match timeout(PATIENCE, client::over_tcp(near, &head)).await {
+    let answer = match timeout(PATIENCE, client::over_tcp(near, &head, None)).await {
         Ok(Err(error)) if error.is::<std::io::Error>() => return nobody("ops", address),
         answered => answered.ok().and_then(Result::ok),
     };

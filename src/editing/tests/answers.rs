@@ -15,7 +15,7 @@ fn view(version: Version, ids: &str) -> Target {
     let query: Vec<String> = ids.split_whitespace().map(|id| format!("job_id={id}")).collect();
     let ask = if query.is_empty() { "" } else { "?" };
     let target = format!("/v{number}/p/editing/jobs{ask}{}", query.join("&"));
-    Target::parse_any("GET", &target).unwrap()
+    Target::parse("GET", &target).unwrap()
 }
 
 fn read(version: Version, ids: &str, body: &str) -> Answered {

@@ -194,7 +194,7 @@ proptest! {
     fn any_bytes_end_in_a_judgement(bytes in vec(any::<u8>(), 0..64)) {
         let refused = Body::judge(&bytes, Version::V2, Some("editor"));
         prop_assert!(refused.is_ok() || refused.is_err());
-        let view = Target::parse_any("GET", "/v1/p/editing/jobs").unwrap();
+        let view = Target::parse("GET", "/v1/p/editing/jobs").unwrap();
         if let Answered::Jobs(viewed) = Answered::read(&view, 200, &Bytes::from(bytes)) {
             prop_assert!(serde_json::from_slice::<Value>(&viewed.show(|_| true, Some("a"))).is_ok());
         }
@@ -212,7 +212,7 @@ proptest! {
             let at = at.index(text.len());
             text[at] = byte;
         }
-        let view = Target::parse_any("GET", "/v1/p/editing/jobs").unwrap();
+        let view = Target::parse("GET", "/v1/p/editing/jobs").unwrap();
         let Answered::Jobs(viewed) = Answered::read(&view, 200, &Bytes::from(text.clone())) else {
             prop_assert!(cut.is_some());
             return Ok(());

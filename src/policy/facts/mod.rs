@@ -157,7 +157,8 @@ impl Facts {
         Self { inputs, outputs, ..self }
     }
 
-    pub(super) fn user_data(&self) -> Fact<&str> {
+    /// The caller's own word about the job.
+    pub fn user_data(&self) -> Fact<&str> {
         self.user_data.as_ref().map(|text| &**text)
     }
 

@@ -13,7 +13,7 @@ use super::index::Cells;
 use super::jobs::Applying;
 use super::names::{ANY, Names};
 use super::{Effect, Field, Glob, Location, Mode, Policy, Rule, spell_moment};
-use crate::operation::{ACTIONS, CREATE, Segment, is_served};
+use crate::operation::{CREATE, Segment};
 
 /// Something in a rule that can never matter, or says more than it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,21 +153,11 @@ impl Policy {
         let lists = lists.into_iter().filter(|_| rule.effect == Effect::Allow);
         let narrower = lists.flat_map(|(list, names, globs)| {
             let wildcards = globs.iter().filter(|glob| glob.literal().is_none());
-            wildcards.filter_map(move |glob| {
-                let only = names.only(glob).or_else(|| only_served(glob).filter(|_| list == Field::Actions));
-                Some(Problem::CouldBeNarrower(list, glob, only?))
-            })
+            wildcards.filter_map(move |glob| Some(Problem::CouldBeNarrower(list, glob, names.only(glob)?)))
         });
-        let every = |glob: &&Glob| glob.is_any() && only_served(glob).is_none();
-        let every = rule.actions.iter().filter(move |glob| rule.effect == Effect::Allow && every(glob));
+        let every = rule.actions.iter().filter(|glob| rule.effect == Effect::Allow && glob.is_any());
         narrower.chain(every.map(Problem::EveryAction))
     }
-}
-
-/// The action that the pattern matches, where it is the only one of which any call is served.
-fn only_served(glob: &Glob) -> Option<&'static str> {
-    let mut served = ACTIONS.into_iter().filter(|action| is_served(action) && glob.is_match(action));
-    served.next().filter(|_| served.next().is_none())
 }
 
 /// What to look for in place of every job that the pattern matches; see [`super::index::Index::first`].
@@ -225,7 +215,7 @@ impl fmt::Display for Problem<'_> {
             Self::Expired(end) => write!(f, "it matches nothing any more, since {}", spell_moment(*end)),
             Self::ExpiresSoon(end) => write!(f, "it will match nothing from {} on", spell_moment(*end)),
             Self::EveryAction(glob) => {
-                write!(f, "`{glob}` in `actions` lets jobs be viewed, cancelled, and whatever is added later")
+                write!(f, "`{glob}` in `actions` lets jobs be created, viewed, cancelled, and whatever is added later")
             }
             Self::CouldBeNarrower(list, glob, name) => {
                 write!(

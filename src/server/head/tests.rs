@@ -154,6 +154,44 @@ fn a_body_is_refused_however_it_is_announced() {
 }
 
 #[test]
+fn a_body_is_announced_in_one_way_by_the_methods_that_have_one() {
+    let announced = |lines: &str, version: &str| {
+        let body = accepted(&format!("POST / HTTP/{version}\r\n{lines}\r\n")).body.unwrap();
+        (body.length, body.is_waited_for)
+    };
+    for (lines, expected) in [
+        ("", (None, false)),
+        ("Content-Length: 0\r\n", (Some(0), false)),
+        ("content-length: 7\r\n", (Some(7), false)),
+        ("Content-Length: 9999999\r\nExpect: 100-Continue\r\n", (Some(9_999_999), true)),
+        ("Expect: 100-continue\r\n", (None, true)),
+    ] {
+        assert_eq!(announced(lines, "1.1"), expected, "{lines}");
+        assert_eq!(announced(lines, "1.0"), (expected.0, false), "nobody told it to wait: {lines}");
+    }
+    assert_eq!(accepted("DELETE / HTTP/1.1\r\nContent-Length: 0\r\n\r\n").body, None);
+    for (lines, expected) in [
+        ("Content-Length: 5\r\nContent-Length: 5", Reason::SeveralLengths),
+        ("Content-Length: 5\r\nContent_Length: 5", Reason::SeveralLengths),
+        ("Content_Length: 5\r\nContent-Length: 5", Reason::BadLength),
+        ("Content_Length: 5", Reason::BadLength),
+        ("Content-Length: 5, 5", Reason::BadLength),
+        ("Content-Length: 05", Reason::BadLength),
+        ("Content-Length: +5", Reason::BadLength),
+        ("Content-Length: 0x5", Reason::BadLength),
+        ("Content-Length: 10000000", Reason::BadLength),
+        ("Content-Length: 5\r\nTransfer-Encoding: chunked", Reason::TransferEncoding),
+        ("transfer_encoding: x\r\nContent-Length: 5", Reason::TransferEncoding),
+        ("Content-Length: 5\r\nTrailer: x", Reason::Trailer),
+        ("Content-Length: 5\r\nContent-Encoding: identity", Reason::ContentEncoding),
+        ("Content-Length: 5\r\nExpect: 200-ok", Reason::Expect),
+    ] {
+        let head = format!("POST / HTTP/1.1\r\n{lines}\r\n\r\n");
+        assert_eq!(fault(head.as_bytes()), expected.to_string(), "{lines}");
+    }
+}
+
+#[test]
 fn a_fault_tells_whether_its_answer_may_have_a_body() {
     for (bytes, is_head) in [
         ("HEAD / HTTP/1.1\r\nContent-Length: 1\r\n\r\n", true),

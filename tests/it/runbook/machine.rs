@@ -1,16 +1,11 @@
 //! What goes wrong where the proxy runs: files, disks, and the process itself.
 
-use std::{
-    fs,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
-    thread::{self, sleep},
-    time::{Duration, Instant},
-};
+use std::fs;
 
 use nix::sys::signal::Signal;
 
 use super::{page::Page, setup};
-use crate::harness::{ACCESS_KEY, Authority, BOUND, Mount, Setup, Wanted, cancel, wait_for};
+use crate::harness::{ACCESS_KEY, Authority, Mount, Setup, Wanted, cancel, wait_for};
 
 pub(super) fn there_is_no_credential(page: &mut Page) -> Option<()> {
     let setup = setup().credential("{ files: { access_key: ./ak, secret_key: ./sk } }");
@@ -69,17 +64,6 @@ pub(super) fn the_policy_is_half_edited(page: &mut Page) -> Option<()> {
     proxy.write("policy.yaml", &good.replace("callers: [editor-api]", "callers: [editr-api]"));
     page.block(&proxy);
     page.one_says(&["RELOAD", "policy.yaml:5", "editr-api"]);
-    let (done, end) = (AtomicBool::new(false), Instant::now() + BOUND);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Relaxed) && Instant::now() < end {
-                fs::write(proxy.path("policy.yaml"), &good).unwrap();
-                sleep(Duration::from_millis(100));
-            }
-        });
-        page.block(&proxy);
-        done.store(true, Relaxed);
-    });
     proxy.write("policy.yaml", &good);
     page.block(&proxy);
     Some(())

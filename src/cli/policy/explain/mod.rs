@@ -1,5 +1,6 @@
 //! `policy explain`: what is decided for one call, and why?
 
+use std::fs;
 use std::io::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -15,8 +16,9 @@ use super::{Format, answer::Answer, records::Records};
 use crate::cli::exit;
 use crate::clock;
 use crate::config::{self, Project};
+use crate::editing::Body;
 use crate::identity::CallerId;
-use crate::operation::{ACTIONS, CREATE, DELETE, Segment};
+use crate::operation::{ACTIONS, CREATE, DELETE, Segment, Version};
 use crate::policy::{Call, Facts, Key, Policy, Scope, parse_moment};
 use recorded::Compared;
 
@@ -44,9 +46,15 @@ pub(super) struct Explain {
     /// What is not told is not known.
     #[arg(long = "fact", value_name = "KEY=VALUE", value_parser = parse_fact)]
     facts: Vec<(Key, Option<String>)>,
-    /// The IAM action.
-    #[arg(long, default_value = DELETE)]
-    action: String,
+    /// The body of a call that creates a job, as it would be sent: it is judged as the proxy does, and its facts decide.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["job", "facts", "audit"])]
+    body: Option<PathBuf>,
+    /// Which version of the API the body is for: `v1`, which SDKs send, or `v2`.
+    #[arg(long, value_name = "VERSION", value_enum, default_value_t = Api::V1, requires = "body")]
+    api: Api,
+    /// The IAM action [default: mpc:editingTask:delete, and with a body mpc:editingTask:create].
+    #[arg(long)]
+    action: Option<String>,
     /// When: a date, or a date and time [default: now].
     #[arg(long, value_name = "TIME", value_parser = parse_moment)]
     at: Option<DateTime<Utc>>,
@@ -62,6 +70,13 @@ pub(super) struct Explain {
     /// How to print the answer.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+}
+
+/// A version of the API.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Api {
+    V1,
+    V2,
 }
 
 impl Explain {
@@ -81,13 +96,21 @@ impl Explain {
             compared.write(self.format, out).context("cannot write the answer")?;
             return Ok(ExitCode::SUCCESS);
         }
-        let answer = self.answer(&settings.policy, settings.callers.ids(), &projects)?;
+        let is_it = |project: &&Arc<Project>| [&*project.name, &*project.id].contains(&self.project.as_str());
+        let stamps = settings.projects.iter().find(is_it).is_some_and(|project| project.stamp_owner);
+        let facts = self.facts(stamps)?;
+        let answer = self.answer(&settings.policy, settings.callers.ids(), (&projects, &facts))?;
         self.write(&answer, out).context("cannot write the answer")?;
         Ok(ExitCode::SUCCESS)
     }
 
     /// Names that nothing has are errors here: the policy would only say `deny`, which does not help.
-    fn answer(&self, policy: &Policy, callers: &[CallerId], projects: &[Scope]) -> anyhow::Result<Answer> {
+    fn answer(
+        &self,
+        policy: &Policy,
+        callers: &[CallerId],
+        (projects, facts): (&[Scope], &Facts),
+    ) -> anyhow::Result<Answer> {
         let caller = callers.iter().find(|caller| caller.as_str() == self.caller);
         let caller =
             caller.ok_or_else(|| unknown("caller", &self.caller, callers.iter().map(CallerId::as_str)))?;
@@ -95,17 +118,17 @@ impl Explain {
         let names = projects.iter().map(|project| &*project.name);
         let project = project.ok_or_else(|| unknown("project", &self.project, names))?;
         let actions = ACTIONS.into_iter();
-        if !actions.clone().any(|action| action == self.action) {
-            return Err(unknown("action", &self.action, actions));
+        let action = self.action();
+        if !actions.clone().any(|known| known == action) {
+            return Err(unknown("action", action, actions));
         }
         self.check_job()?;
-        let facts = self.facts()?;
         let call = Call {
             caller,
-            action: &self.action,
+            action,
             project: &project.name,
             job: self.job.as_deref(),
-            facts: &facts,
+            facts,
             at: self.at.unwrap_or_else(clock::now),
             source_ip: self.source_ip,
             listener: self.listener.as_deref(),
@@ -115,7 +138,7 @@ impl Explain {
     }
 
     fn check_job(&self) -> anyhow::Result<()> {
-        match (&self.job, self.action == CREATE) {
+        match (&self.job, self.action() == CREATE) {
             (Some(job), false) => {
                 Segment::parse(job).context("a job id is 1 to 64 characters of A-Z a-z 0-9 _ -").map(|_| ())
             }
@@ -125,7 +148,25 @@ impl Explain {
         }
     }
 
-    fn facts(&self) -> anyhow::Result<Facts> {
+    fn action(&self) -> &str {
+        self.action.as_deref().unwrap_or(if self.body.is_some() { CREATE } else { DELETE })
+    }
+
+    /// What is told of the job, or what its body asks for, with the caller's name before its word where the project
+    /// stamps.
+    fn facts(&self, stamps: bool) -> anyhow::Result<Facts> {
+        let Some(path) = &self.body else { return self.told() };
+        if self.action() != CREATE {
+            return Err(anyhow!("only {CREATE} has a body: leave --action out"));
+        }
+        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let version = if matches!(self.api, Api::V1) { Version::V1 } else { Version::V2 };
+        let stamp = Some(self.caller.as_str()).filter(|_| stamps);
+        let body = Body::judge(&bytes, version, stamp).with_context(|| path.display().to_string())?;
+        Ok(body.facts().clone())
+    }
+
+    fn told(&self) -> anyhow::Result<Facts> {
         let mut told: Vec<(Key, Vec<String>)> = Vec::new();
         for (key, value) in &self.facts {
             match told.iter_mut().find(|(known, _)| known == key) {
@@ -133,7 +174,7 @@ impl Explain {
                 None => told.push((*key, value.iter().cloned().collect())),
             }
         }
-        let given = if self.action == CREATE { Facts::given_to_create } else { Facts::given };
+        let given = if self.action() == CREATE { Facts::given_to_create } else { Facts::given };
         Ok(given(&told)?)
     }
 

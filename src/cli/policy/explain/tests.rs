@@ -68,10 +68,12 @@ fn asked(format: Format, arguments: &str) -> Result<String, String> {
         .map(|name| CallerId::parse(name).unwrap());
     let projects = [Scope { name: "media-prod".into(), id: "0a1b".into() }];
     let explain = Explain { format, ..explain("proxy.yaml", arguments) };
-    let answer = explain.answer(&policy(&callers, &projects), &callers, &projects);
+    let answer = explain
+        .facts(arguments.contains("stamped"))
+        .and_then(|facts| explain.answer(&policy(&callers, &projects), &callers, (&projects, &facts)));
     let mut out = Vec::new();
     let written = answer.and_then(|answer| explain.write(&answer, &mut out));
-    written.map(|()| String::from_utf8(out).unwrap()).map_err(|e| e.to_string())
+    written.map(|()| String::from_utf8(out).unwrap()).map_err(|e| format!("{e:#}"))
 }
 
 #[test]
@@ -255,8 +257,8 @@ fn a_name_that_nothing_has_is_an_error_with_the_closest_one() {
 #[test]
 fn the_policy_of_a_configuration_is_asked() {
     let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("proxy.yaml"), PROXY).unwrap();
-    std::fs::write(directory.path().join("policy.yaml"), POLICY).unwrap();
+    fs::write(directory.path().join("proxy.yaml"), PROXY).unwrap();
+    fs::write(directory.path().join("policy.yaml"), POLICY).unwrap();
     let run = |file: &str, arguments: &str| {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let config = directory.path().join(file).display().to_string();
@@ -287,3 +289,43 @@ rules:
   - { id: editor-cancels, effect: allow, callers: [editor-api], actions: ['*'], projects: ['*'], jobs: ['*'] }
   - { id: keep, effect: deny, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['keep-*'] }
 ";
+
+#[test]
+fn a_body_is_judged_and_what_it_asks_for_decides() {
+    let folder = tempfile::tempdir().unwrap();
+    let body = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let own = r#"{"inputs":[{"input":{"bucket":"in","object":"a"}}],"output":{"bucket":"out","object":"b"},"user_data":"owner/1"}"#;
+    let own = body("own.json", own);
+    let unnamed =
+        body("stamped.json", r#"{"inputs":[{"input":{"bucket":"in","object":"a"}}],"user_data":"1"}"#);
+    let twice = body("twice.json", r#"{"user_data":"owner/1","user_data":"x"}"#);
+    // To version 1, an object at a place of version 2 may be either.
+    let masters = body(
+        "masters.json",
+        r#"{"user_data":"owner/1","inputs":[{"input":{"bucket":"masters","object":"a"}}]}"#,
+    );
+    let asked = |arguments: &str| asked(Format::Text, &format!("owner media-prod --body {arguments}"));
+    for (arguments, expected) in [
+        (own.clone(), Ok("allow: rule `own` at policy.yaml:41\n")),
+        (format!("{own} --action mpc:editingTask:create"), Ok("allow: rule `own` at policy.yaml:41\n")),
+        (unnamed, Ok("allow: rule `own` at policy.yaml:41\n")),
+        (masters.clone(), Ok("deny: rule `masters` at policy.yaml:49\nreason: ticket \"1411\"\n")),
+        (format!("{masters} --api v2"), Ok("allow: rule `own` at policy.yaml:41\n")),
+        (
+            twice.clone(),
+            Err(format!(
+                "{twice}: the body is not acceptable at byte 23: this name is there twice in one object"
+            )),
+        ),
+        (
+            format!("{own} --action mpc:editingTask:view"),
+            Err("only mpc:editingTask:create has a body: leave --action out".into()),
+        ),
+    ] {
+        assert_eq!(asked(&arguments), expected.map(str::to_owned), "{arguments}");
+    }
+}

@@ -1,0 +1,103 @@
+//! The calls of the tour: as curl would make them, and made without needing it.
+
+use std::{fs, path::PathBuf};
+
+use crate::cli::client;
+
+/// One call of the tour.
+pub(super) struct Step<'d> {
+    pub(super) title: &'static str,
+    pub(super) authority: &'d str,
+    pub(super) method: &'static str,
+    pub(super) target: &'static str,
+    pub(super) token: Option<PathBuf>,
+    pub(super) body: Option<&'static str>,
+}
+
+/// Who calls whom in a step.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    /// Whoever reaches the listener of the app.
+    Editor,
+    /// Whoever has the token.
+    Packager,
+    /// Nobody who is known.
+    Stranger,
+}
+
+/// The tour: who does what, and what that shows.
+pub(super) const STEPS: [(Who, &str, &str, &str); 8] = [
+    (
+        Who::Editor,
+        "POST",
+        "/v1/media-prod/editing/jobs",
+        "editor-api creates a job: from and to its own places, in its own name, and without a key",
+    ),
+    (Who::Editor, "GET", "/v1/media-prod/editing/jobs?job_id=100215", "editor-api looks at it"),
+    (
+        Who::Editor,
+        "DELETE",
+        "/v2/media-prod/editing/jobs/100215",
+        "editor-api cancels it: the proxy looks whose it is, and MPC cancels it",
+    ),
+    (
+        Who::Packager,
+        "DELETE",
+        "/v1/media-prod/editing/jobs?job_id=100214",
+        "packager cancels a job of its own, in the URL form of Huawei's SDKs",
+    ),
+    (
+        Who::Packager,
+        "DELETE",
+        "/v2/media-prod/editing/jobs/100212",
+        "packager tries a job of editor-api's: denied by policy, nothing is cancelled",
+    ),
+    (
+        Who::Packager,
+        "POST",
+        "/v1/media-prod/editing/jobs",
+        "packager tries to create what editor-api creates: not its place and not its name, so denied",
+    ),
+    (
+        Who::Stranger,
+        "DELETE",
+        "/v2/media-prod/editing/jobs/100212",
+        "somebody without a token: unknown caller, nothing is sent",
+    ),
+    (
+        Who::Editor,
+        "DELETE",
+        "/v2/media-prod/editing/jobs/100213",
+        "editor-api cancels a job of its own that already runs: allowed here, refused by MPC",
+    ),
+];
+
+/// What is created in it.
+pub(super) const BODY: &str = r#"{"edit_type":["CLIP"],"clips":[{"input":{"bucket":"media-in","location":"cn-north-4","object":"raw.mp4"}}],"output_setting":{"output":{"bucket":"media-out","location":"cn-north-4","object":"editor-api/clip-9/"}},"user_data":"editor-api/clip-9"}"#;
+
+impl Step<'_> {
+    pub(super) fn curl(&self) -> String {
+        let mut line = format!("curl -i -X {} 'http://{}{}'", self.method, self.authority, self.target);
+        if let Some(path) = &self.token {
+            line.push_str(&format!("{NEXT}-H \"Authorization: Bearer $(cat {})\"", path.display()));
+        }
+        if let Some(body) = self.body {
+            line.push_str(&format!("{NEXT}-H 'Content-Type: application/json' -d '{body}'"));
+        }
+        line
+    }
+
+    /// What curl would do.
+    pub(super) async fn call(&self) -> anyhow::Result<String> {
+        let mut head = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", self.method, self.target, self.authority);
+        if let Some(path) = &self.token {
+            head.push_str(&format!("Authorization: Bearer {}\r\n", fs::read_to_string(path)?));
+        }
+        if self.body.is_some() {
+            head.push_str("Content-Type: application/json\r\n");
+        }
+        Ok(client::over_tcp(self.authority, &head, self.body).await?.text)
+    }
+}
+
+const NEXT: &str = " \\\n           ";

@@ -1,0 +1,101 @@
+//! The body of a request: whether it is worth reading, and its bytes, as they come.
+//!
+//! It comes in the connection's own loop, before the stack hears of the request: nothing but the room for what was read is
+//! held meanwhile. A body that is not read to its end ends the connection, because nobody can say where the next head
+//! begins.
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use tokio::time::Instant;
+
+use super::{
+    super::{
+        head::{Announced, Head},
+        state::{Order, Phase},
+    },
+    CallerStream, Connection, Output, Request, TICK, has_unseen,
+};
+use crate::{
+    metrics::Cut,
+    reason::Reason,
+    stage::{Awaited, Brought, Payload, Refusal},
+};
+
+impl<S: CallerStream> Connection<S> {
+    /// A request with its body, or with why that was not read.
+    pub(super) async fn with_body(&mut self, head: Head) -> Request {
+        let announced = head.body.unwrap_or_default();
+        self.awaited = announced.length.unwrap_or_default();
+        let payload = match self.bring(&head, announced).await {
+            Ok(brought) => Payload::Whole(Box::new(brought)),
+            Err(refusal) => Payload::Missing(Box::new(refusal)),
+        };
+        Request { head: Ok(head), payload }
+    }
+
+    async fn bring(&mut self, head: &Head, announced: Announced) -> Result<Brought, Refusal> {
+        let (peer, hosts) = (&*self.peer, &*self.context.hosts);
+        let awaited = Awaited { head: &head.parts, peer, hosts, length: announced.length };
+        let length = self.context.stack.anticipate(&awaited)?;
+        self.enter(Phase::Body);
+        self.input.reserve(length.saturating_sub(self.input.len()));
+        if announced.is_waited_for && self.input.len() < length {
+            let mut out = Output::take();
+            out.bytes.extend_from_slice(CONTINUE);
+            if !poll_fn(|cx| self.poll_write(cx, &mut out)).await {
+                return Err(CUT);
+            }
+        }
+        poll_fn(|cx| self.poll_body(cx, length)).await?;
+        let bytes = self.input.split_to(length).freeze();
+        let room = self.room.as_mut().and_then(|room| room.split(length));
+        // What is behind it does not keep its memory.
+        self.input = BytesMut::from(&*self.input);
+        self.release();
+        Ok(Brought { bytes, room })
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>, length: usize) -> Poll<Result<(), Refusal>> {
+        loop {
+            if !self.has_room() {
+                self.timer.as_mut().reset(Instant::now() + TICK);
+                return self.poll_patience_for_body(cx, false).map(Err);
+            }
+            if self.input.len() >= length {
+                return Poll::Ready(Ok(()));
+            }
+            match self.poll_read(cx) {
+                Poll::Ready(Ok(chunk)) if chunk > 0 => {}
+                Poll::Ready(_) => return Poll::Ready(Err(CUT)),
+                Poll::Pending => return self.poll_patience_for_body(cx, true).map(Err),
+            }
+        }
+    }
+
+    /// Ready when the rest of a body is not waited for any longer.
+    fn poll_patience_for_body(&mut self, cx: &mut Context<'_>, reads: bool) -> Poll<Refusal> {
+        let leave = self.permit.state.poll_order(cx) == Order::Leave;
+        if !leave {
+            ready!(self.poll_time(cx));
+        }
+        if reads && has_unseen(self.socket) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.count(if leave { Cut::Crowded } else { Cut::Body });
+        Poll::Ready(if leave { Refusal::Overloaded } else { Refusal::BodyTimeout })
+    }
+}
+
+/// How much longer than a head a body of so many bytes may take: a second for 64 KiB.
+pub(super) fn time_for(bytes: usize) -> Duration {
+    Duration::from_secs(1).mul_f64(bytes as f64 / 65_536.0)
+}
+
+const CUT: Refusal = Refusal::BadRequest(Reason::BodyCut);
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
