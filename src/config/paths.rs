@@ -110,8 +110,9 @@ fn fits(page: &Page, own: &Own) {
         Use::Callers | Use::Operators => match fs::symlink_metadata(&own.path).map(|found| found.file_type())
         {
             Ok(kind) if !kind.is_socket() => {
+                // It may be gone by then. Where it is not, the start says that the address cannot be bound.
                 let message = format!("no socket can be made at {path}: {} is there", what(kind));
-                page.at_start(own.place, message, "remove it, or choose another path");
+                page.warning(own.place, message, "remove it, or choose another path");
             }
             Err(_) if is_missing(folder(&own.path)) => {
                 let message = format!("the folder of {path} is not there yet");
