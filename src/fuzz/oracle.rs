@@ -262,8 +262,12 @@ impl<'h> Found<'h> {
         let length = std::str::from_utf8(self.length.filter(|_| !self.is_length_respelled)?).ok()?;
         let number: usize = length.parse().ok().filter(|number: &usize| number.to_string() == length)?;
         let text = std::str::from_utf8(self.content_type.filter(|_| !self.two_types)?).ok()?;
-        let text: String = text.to_ascii_lowercase().chars().filter(|c| !" \t\"".contains(*c)).collect();
-        let is_json = ["application/json", "application/json;charset=utf-8"].contains(&text.as_str());
+        let lower = text.to_ascii_lowercase();
+        let (kind, parameter) =
+            lower.split_once(';').map_or((&*lower, None), |(kind, rest)| (kind, Some(rest)));
+        let bare = |text: &str| text.trim_matches([' ', '\t']).to_owned();
+        let is_utf8 = |text: &str| ["charset=utf-8", "charset=\"utf-8\""].contains(&&*bare(text));
+        let is_json = bare(kind) == "application/json" && parameter.is_none_or(is_utf8);
         (is_json && number <= 262_144).then_some(number)
     }
 

@@ -6,10 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustls::version::TLS13;
 use serde_json::json;
 
 use super::{ALL, body, create, create_with, creates, made, nothing_is_created, with_rules};
-use crate::harness::{PROJECT, Proxy, Queues, TOKEN, Wire, cancel, request, wait_for};
+use crate::harness::{
+    Authority, Client, PROJECT, Proxy, Queues, Setup, TOKEN, Wire, cancel, request, wait_for,
+};
 
 const TARGET: &str = "/v1/media-prod/editing/jobs";
 const JSON: &str = "Content-Type: application/json";
@@ -278,4 +281,17 @@ fn bodies_that_arrive_hold_no_place_and_no_more_room_than_there_is() {
         proxy.queue("100211");
         (proxy.send(cancel("100211")).status == 204).then_some(())
     });
+}
+
+#[test]
+fn a_large_body_comes_over_tls_too() {
+    let authority = Authority::new();
+    let (proxy, host) = (Setup::new().mesh(&authority).start(), authority.host());
+    let client = Client { trusts: &authority, shows: Some(&host), version: &TLS13 };
+    let text = create(&body("x", &"é".repeat(60_000)));
+    proxy.expect_records(2);
+    let mut wire = client.ask(&proxy, "mesh", format!("{text}{}", cancel("100211"))).unwrap();
+    made(&wire.answer());
+    assert_eq!(wire.answer().status, 204);
+    assert_eq!(super::sent(&creates(&proxy)[0])["user_data"], "é".repeat(60_000));
 }

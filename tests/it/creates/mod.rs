@@ -227,3 +227,27 @@ fn creates_have_limits_of_their_own() {
     proxy.record(&answer).says(json!({ "error.reason": "project_limit" }));
     assert_eq!(creates(&proxy).len(), 1);
 }
+
+/// By what stands in the record: the word, what is read and what is written.
+#[test]
+fn a_recorded_create_is_decided_again_as_it_was() {
+    let proxy = with_rules(&[CREATE, OWN]).start();
+    let allowed = proxy.send(create(&body("editor-api", "editor-api/1")));
+    let denied = proxy.send(create(&body("oncall", "editor-api/1")));
+    proxy.record(&denied);
+    proxy.write("audit.log", &proxy.printed());
+    let file = proxy.path("audit.log");
+    for (answer, effect) in [(&allowed, "allow"), (&denied, "deny")] {
+        let id = answer.header("proxy-request-id");
+        let told = proxy.run(&format!("policy explain --audit {} --request-id {id}", file.display()));
+        let told = String::from_utf8(told.stdout).unwrap();
+        assert!(told.contains(&format!("recorded: {effect}")), "{told}");
+        assert!(told.ends_with("the policy is the same, and so is the decision\n"), "{told}");
+    }
+    let suggested = proxy.run(&format!("policy suggest {}", file.display()));
+    let suggested = String::from_utf8(suggested.stdout).unwrap();
+    assert!(
+        suggested.contains("mpc:editingTask:create") && suggested.contains("mpc:UserData"),
+        "{suggested}"
+    );
+}
