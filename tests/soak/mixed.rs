@@ -316,7 +316,7 @@ const MALFORMED: [(&str, u16, &str); 10] = [
         403,
         "PROXY.Forbidden",
     ),
-    ("DELETE /v2/media-prod/editing/jobs HTTP/1.1\r\nHost: localhost\r\n\r\n", 404, "PROXY.NotFound"),
+    ("DELETE /v2/media-prod/editing/jobs HTTP/1.1\r\nHost: localhost\r\n\r\n", 405, "PROXY.MethodNotAllowed"),
     ("GET /v2/media-prod/editing/jobs/1 HTTP/1.1\r\nHost: localhost\r\n\r\n", 405, "PROXY.MethodNotAllowed"),
     ("nonsense\r\n\r\n", 400, BAD),
 ];
