@@ -133,6 +133,12 @@ BEYOND_A_SCHEMA = {
     "a caller whose process is another's too", "a second listener on one address", "an address that is taken",
     "one socket of systemd for two listeners", "two callers for one listener", "two callers with one secret key",
     "an access key with two secret keys", "two callers with one service account, whose keys are in two files",
+    # One path for two uses.
+    "a second listener on one path", "a second listener on one path, which is written otherwise",
+    "an operators' socket that is a listener's", "an operators' socket that records go to",
+    "a socket where the policy is", "a freeze file that is there for something else",
+    "a freeze file that records go to", "records in the configuration", "records in a key", "records in the policy",
+    "records in a file that the policy names",
     # What the machine has: its users, and what the kernel says of them.
     "a user that is not there", "a user whom the kernel cannot tell",
     "the group that everybody from outside of a namespace is in",
