@@ -12,7 +12,7 @@ pub struct Intervention<'i> {
     pub request_id: &'i str,
     /// When it was asked for.
     pub time: DateTime<Utc>,
-    /// `freeze`, `unfreeze`, `reload` or `stop`.
+    /// `freeze`, `unfreeze`, `reload`, `stop` or `try_credentials`.
     pub action: &'static str,
     /// The user who asked.
     pub uid: Option<u32>,
@@ -20,6 +20,8 @@ pub struct Intervention<'i> {
     pub reason: Option<&'i str>,
     /// The callers that it is about, by name; empty where it is about everybody.
     pub callers: &'i [&'i str],
+    /// The project that it is about, by name.
+    pub project: Option<&'i str>,
     /// The policy that is in force now.
     pub policy_hash: &'i str,
     /// Why nothing came of it, or not all.
@@ -36,6 +38,7 @@ impl Intervention<'_> {
         line.text(name!("network.peer.address"), self.uid.map(|uid| format!("uid:{uid}")).as_ref());
         line.word(name!("operator.action"), Some(self.action));
         line.text(name!("operator.reason"), self.reason.map(within).as_ref());
+        line.text_if_any(name!("operator.project"), self.project.map(within).as_ref());
         line.word(name!("policy.hash"), Some(self.policy_hash));
         line.text_if_any(name!("error.message"), self.problem.map(within).as_ref());
         let mut callers: Vec<String> = self.callers.iter().take(MOST).map(|&name| name.into()).collect();

@@ -1,4 +1,4 @@
-//! What may an operator change while it runs? Freeze and thaw, reload, stop: over a Unix socket, whose permissions
+//! What may an operator change while it runs? Freeze and thaw, reload, stop, try a credential: over a Unix socket, whose permissions
 //! say who is an operator.
 
 use std::sync::{
@@ -46,7 +46,7 @@ impl Admin {
         let allowed = match parts.uri.path() {
             "/status" => "GET, HEAD",
             "/freeze" => "PUT, DELETE",
-            "/reload" | "/shutdown" => "POST",
+            "/reload" | "/shutdown" | "/try" => "POST",
             _ => return text(StatusCode::NOT_FOUND, HELP.into()),
         };
         if !allowed.split(", ").any(|method| method == parts.method.as_str()) {
@@ -61,6 +61,7 @@ impl Admin {
             (Method::DELETE, _) => self.unfreeze(&order).await,
             (_, "/reload") => self.reload(&order).await,
             (_, "/shutdown") => self.shutdown(&order),
+            (_, "/try") => self.try_credentials(&order).await,
             _ => json(StatusCode::OK, &self.insight.status(true)),
         }
     }
@@ -85,7 +86,7 @@ impl Admin {
                 Whom::Callers(names.iter().map(|name| self.caller(name)).collect::<Result<_, _>>()?)
             }
         };
-        Ok(Order { whom, uid, reason })
+        Ok(Order { whom, uid, reason, project: asked.project })
     }
 
     fn caller(&self, name: &str) -> Result<CallerId, String> {
@@ -128,6 +129,18 @@ impl Admin {
         }
     }
 
+    /// One call, with the credential of the project that is named.
+    async fn try_credentials(&self, order: &Order) -> Response<Body> {
+        let project = order.project.as_deref().unwrap_or_default();
+        match self.insight.try_credentials(order).await {
+            Some(trial) => json(StatusCode::OK, &serde_json::to_value(trial).unwrap_or_default()),
+            None => {
+                let problem = format!("there is no project {project:?}: `project` names one");
+                json(StatusCode::BAD_REQUEST, &json!({ "problem": problem }))
+            }
+        }
+    }
+
     fn shutdown(&self, order: &Order) -> Response<Body> {
         self.insight.operators().stop(order);
         self.asked.store(true, Relaxed);
@@ -143,10 +156,12 @@ impl Admin {
 struct Asked {
     callers: Option<Vec<String>>,
     reason: Option<String>,
+    /// For `/try`.
+    project: Option<String>,
 }
 
 /// Room for a thousand callers.
 const LONGEST: usize = 128 * 1024;
 /// As long as records have it.
 const LONGEST_REASON: usize = 128;
-const HELP: &str = "GET /status, PUT /freeze, DELETE /freeze, POST /reload, POST /shutdown\n";
+const HELP: &str = "GET /status, PUT /freeze, DELETE /freeze, POST /reload, POST /shutdown, POST /try\n";

@@ -4,6 +4,7 @@
 //! it starts, and all of them end with it. It prints nothing and knows no signals: those are the command's.
 
 mod accept;
+mod attempt;
 mod answer;
 mod background;
 mod connection;
@@ -115,8 +116,7 @@ impl Proxy {
     /// # Errors
     /// See [`StartError`].
     pub async fn new(path: PathBuf, loaded: Loaded, inherited: Inherited) -> Result<Self, StartError> {
-        let baseline = Baseline::new(path, &loaded);
-        let keeping = Keeping::of(&loaded);
+        let (baseline, keeping) = (Baseline::new(path, &loaded), Keeping::of(&loaded));
         let mut settings = loaded.settings;
         let recorded_facts = settings.audit.facts;
         let sink = Sink::open(settings.audit.sink.clone(), settings.audit.when_blocked)?
@@ -166,11 +166,13 @@ impl Proxy {
             sink,
             recorded_facts,
             credentials,
+            projects,
+            cutoff: cutoff.clone(),
             upstreams,
             listeners: sockets.iter().map(|(socket, _)| socket.named()).collect(),
             since: clock::now(),
         };
-        let parts = insight.parts(projects, &metrics, &cutoff);
+        let parts = insight.parts(&metrics);
         let workers = Workers::start(&limits, &upstream, &limiter, &parts).map_err(StartError::Thread)?;
         Ok(Self { sockets, limiter, workers, limits, drain, metrics, insight, lookout, background, cutoff })
     }
@@ -288,17 +290,17 @@ async fn lookout(
 
 impl Insight {
     /// What the stages work with, which is what it tells of.
-    fn parts(&self, projects: Vec<Arc<Project>>, metrics: &Arc<Metrics>, cutoff: &Cutoff) -> stack::Parts {
+    fn parts(&self, metrics: &Arc<Metrics>) -> stack::Parts {
         stack::Parts {
             in_force: Arc::clone(&self.in_force),
-            projects,
+            projects: self.projects.clone(),
             sink: self.sink.clone(),
             recorded_facts: self.recorded_facts,
             recent: Arc::clone(&self.recent),
             freeze: self.operators.freeze.clone(),
             metrics: Arc::clone(metrics),
             hostname: hostname().into(),
-            cutoff: cutoff.clone(),
+            cutoff: self.cutoff.clone(),
         }
     }
 }

@@ -66,12 +66,14 @@ pub struct Order {
     pub uid: Option<u32>,
     /// Why, in their words.
     pub reason: Option<String>,
+    /// The project that it is about, where it is about one.
+    pub project: Option<String>,
 }
 
 impl Operators {
     /// Freezes these, besides whoever is frozen. Returns what the operator is to know about it.
     pub async fn freeze(&self, order: &Order) -> Option<String> {
-        let Order { whom, uid, reason } = order.clone();
+        let Order { whom, uid, reason, .. } = order.clone();
         let said = Said { whom, reason, uid, time: Some(clock::now()), problem: None };
         self.freeze.add(&said);
         tracing::warn!(whom = %order.whom, uid, reason = order.reason, "frozen by an operator");
@@ -150,7 +152,7 @@ impl Operators {
         self.freeze.in_force().iter().any(|(by, _)| *by == "file")
     }
 
-    fn record(&self, action: &'static str, order: &Order, problem: Option<&str>) {
+    pub(super) fn record(&self, action: &'static str, order: &Order, problem: Option<&str>) {
         let (now, in_force) = (clock::now(), self.in_force.load());
         let line = Intervention {
             request_id: &request_id(now, &super::hostname()),
@@ -159,6 +161,7 @@ impl Operators {
             uid: order.uid,
             reason: order.reason.as_deref(),
             callers: &order.whom.names(),
+            project: order.project.as_deref(),
             policy_hash: in_force.policy.hash(),
             problem,
         };

@@ -12,12 +12,12 @@ use crate::{
     clock,
     credential::{Held, State},
     identity::CallerId,
-    limit::{Freeze, Frozen, Whom},
+    limit::{Cutoff, Freeze, Frozen, Whom},
     metrics,
     policy::{Mode, Policy},
     reload::{Reloader, Standing, StandingState},
     sandbox::{self, Sandbox},
-    stage::InForce,
+    stage::{InForce, Project},
     upstream::Upstream,
 };
 
@@ -31,6 +31,8 @@ pub struct Insight {
     pub(super) sink: Sink,
     pub(super) recorded_facts: RecordedFacts,
     pub(super) credentials: Vec<Arc<Held>>,
+    pub(super) projects: Vec<Arc<Project>>,
+    pub(super) cutoff: Cutoff,
     pub(super) upstreams: Vec<Arc<Upstream>>,
     pub(super) listeners: Vec<(Arc<str>, String)>,
     pub(super) since: DateTime<Utc>,

@@ -155,6 +155,11 @@ impl<'e> Ending<'e> {
     }
 }
 
+/// What an answer to a request that was signed with this date says of its credential. One with a token has none.
+pub fn verdict(answer: &Answer, dated: Option<DateTime<Utc>>) -> Verdict {
+    Ending::Answered(Reply::of(answer, dated)).row().credential
+}
+
 /// A certificate that was wrong a moment ago still is.
 fn unless_lasting(error: &DialError) -> Again {
     if error.is_lasting() { Again::Never } else { Again::BackOff }

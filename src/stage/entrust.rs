@@ -5,8 +5,9 @@
 //! the call signed anew and sent once more; bad signatures are counted before they lock the key. A 401 was surely not
 //! carried out.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use tower::Layer;
 
@@ -14,6 +15,7 @@ use super::{Answered, Attempt, Refusal, Service, ending::Again};
 use crate::{
     clock::Skew,
     credential::{Held, Lease, Lent, Verdict},
+    upstream::Answer,
 };
 
 /// An attempt with the credential that is to sign it.
@@ -61,7 +63,7 @@ where
             let answered = self.inner.call(Entrusted { attempt, lent: lent.clone() }).await?;
             let row = answered.row;
             // Before the lease is given back: whoever is let in by that signs by the right clock.
-            learn(clock, &answered, row.credential);
+            learn(clock, &answered.answer, (answered.dated, answered.took), row.credential);
             held.answered(lease, row.credential);
             let is_renewable = match row.again {
                 Again::Redated => clock.is_corrected(),
@@ -98,12 +100,16 @@ async fn another(held: &Held, again: Again, lent: &Lent, deadline: Instant) -> O
     }
 }
 
-/// What the answer says of the endpoint's clock.
-fn learn(clock: &Skew, answered: &Answered, verdict: Verdict) {
-    let Answered { answer, dated, took, .. } = answered;
+/// What the answer, to a request of this date and after so long, says of the endpoint's clock.
+pub(super) fn learn(
+    clock: &Skew,
+    answer: &Answer,
+    (dated, took): (Option<DateTime<Utc>>, Duration),
+    verdict: Verdict,
+) {
     if let Some(date) = answer.date()
-        && verdict.tells_the_time(answer, *dated)
+        && verdict.tells_the_time(answer, dated)
     {
-        clock.learn(date, *took);
+        clock.learn(date, took);
     }
 }

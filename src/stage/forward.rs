@@ -167,7 +167,7 @@ impl Sent {
 }
 
 /// Says once that a circuit opened, and why, or that it closed.
-fn tell(change: Change, endpoint: &str, result: &Result<Answer, SendError>) {
+pub(super) fn tell(change: Change, endpoint: &str, result: &Result<Answer, SendError>) {
     let last = match result {
         Ok(answer) => answer.status.to_string(),
         Err(error) => root(error).to_string(),
@@ -185,7 +185,7 @@ fn tell(change: Change, endpoint: &str, result: &Result<Answer, SendError>) {
     }
 }
 
-fn root<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
+pub(super) fn root<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
     error.source().map_or(error, root)
 }
 

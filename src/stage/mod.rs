@@ -147,6 +147,7 @@ mod clear;
 mod sign;
 mod withhold;
 mod forward;
+mod trial;
 
 pub use anticipate::{Anticipate, Awaited};
 pub use audit::{Arrival, Audit, AuditLayer, Brought, Payload, Recorded};
@@ -156,6 +157,7 @@ pub use clear::{Clearance, Cleared};
 pub use compose::{Attempt, Compose, Composed};
 pub use concurrency::{ConcurrencyLimit, ConcurrencyLimitLayer};
 pub use decide::Decide;
+pub use ending::verdict;
 pub use entrust::{Entrust, EntrustLayer, Entrusted};
 pub use forward::{Answered, Forward};
 pub use limit::{Admitted, Limit};
@@ -167,6 +169,7 @@ pub use retry::{Delivered, Retry, RetryLayer};
 pub use route::{Project, Route, Routed};
 pub use service::{Service, Stage, StageLayer, Staged};
 pub use sign::Signed;
+pub use trial::{Believed, Trial};
 pub use view::Viewing;
 
 use std::sync::Arc;

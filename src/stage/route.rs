@@ -80,6 +80,11 @@ impl Project {
         }
     }
 
+    /// The name it has in the configuration.
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
     /// The upstream it is called at.
     pub fn upstream(&self) -> &Arc<Upstream> {
         &self.upstream

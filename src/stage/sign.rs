@@ -14,7 +14,7 @@ use http::{
 use super::{Cleared, Refusal, compose::PROJECT_ID};
 use crate::{
     audit::Announced,
-    clock::EachSecond,
+    clock::{EachSecond, Skew},
     credential::{Credential, Lent},
     signing::{self, SignError, SigningKey, Timestamp, Unsigned},
     upstream::Outbound,
@@ -23,8 +23,14 @@ use crate::{
 /// A request that upstream will accept as ours.
 pub struct Signed {
     request: Box<Outbound>,
-    dated: Option<DateTime<Utc>>,
-    signature: Option<Box<[u8]>>,
+    proof: Proof,
+}
+
+/// What stands in a request as its credential. One with a token has none of it.
+pub(super) struct Proof {
+    /// Which date it was signed with.
+    pub(super) dated: Option<DateTime<Utc>>,
+    pub(super) signature: Option<Box<[u8]>>,
 }
 
 impl Signed {
@@ -33,27 +39,40 @@ impl Signed {
     pub(super) fn new(cleared: Cleared<'_>, lent: &Lent) -> Result<Self, Refusal> {
         let draft = cleared.draft();
         let mut request = draft.request();
-        let (dated, signature) = match lent.credential() {
-            Credential::Key(key) => {
-                let now = draft.project().upstream.clock().now();
-                (Some(now), Some(sign(&mut request, draft.body(), (key, now))?))
-            }
-            Credential::Token(token) => {
-                drop(request.headers_mut().insert(AUTH_TOKEN, token.header().clone()));
-                (None, None)
-            }
-        };
-        Ok(Self { request: Box::new(request), dated, signature })
+        let clock = draft.project().upstream.clock();
+        let proof = Proof::add(&mut request, draft.body(), (lent, clock))?;
+        Ok(Self { request: Box::new(request), proof })
     }
 
     /// Which date it was signed with. One with a token has none.
     pub(super) fn dated(&self) -> Option<DateTime<Utc>> {
-        self.dated
+        self.proof.dated
     }
 
     /// What goes on the wire, for whoever has announced it; and its signature. One with a token has none.
     pub(super) fn open(self, _: Announced) -> (Box<Outbound>, Option<Box<[u8]>>) {
-        (self.request, self.signature)
+        (self.request, self.proof.signature)
+    }
+}
+
+impl Proof {
+    /// Adds the credential to a request with this body: signs it, dated by this clock, or has it carry the token.
+    pub(super) fn add(
+        request: &mut Outbound,
+        body: &[u8],
+        (lent, clock): (&Lent, &Skew),
+    ) -> Result<Self, Refusal> {
+        match lent.credential() {
+            Credential::Key(key) => {
+                let now = clock.now();
+                let signature = sign(request, body, (key, now))?;
+                Ok(Self { dated: Some(now), signature: Some(signature) })
+            }
+            Credential::Token(token) => {
+                drop(request.headers_mut().insert(AUTH_TOKEN, token.header().clone()));
+                Ok(Self { dated: None, signature: None })
+            }
+        }
     }
 }
 

@@ -55,6 +55,8 @@ pub enum Difference {
         /// The code in place of `MPC.10211`.
         code: String,
     },
+    /// Jobs start as soon as they are created, and cannot be cancelled any more: `"starts_at_once"`.
+    StartsAtOnce,
     /// Only one spelling of the project's header is known: `{"project_header":"x-project_id"}`.
     ProjectHeader(String),
 }
@@ -92,6 +94,7 @@ impl Difference {
             | Self::NoUrl(_)
             | Self::Status { .. }
             | Self::AbsentIsAnError
+            | Self::StartsAtOnce
             | Self::AbsentOnCancel { .. }
             | Self::ProjectHeader(_) => {}
         }

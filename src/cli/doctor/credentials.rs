@@ -19,13 +19,14 @@ use super::{
 use crate::{
     clock::{self, Clocks},
     config::{CredentialSettings, Settings},
-    credential::{ProvideError, Renewal, Round, Source, State, Surroundings},
+    credential::{Held, ProvideError, Renewal, Round, Source, State, Surroundings},
     upstream::{Egress, WayError},
 };
 
 /// A credential whose source was asked.
 pub(super) struct Asked {
     name: Arc<str>,
+    pub(super) held: Arc<Held>,
     state: State,
     /// The files that the source reads.
     pub(super) files: Vec<PathBuf>,
@@ -63,8 +64,9 @@ impl Asked {
             Err(_) => Outcome::Silent,
         };
         let took = started.elapsed();
-        let held = renewal.held();
-        Self { name: Arc::clone(held.name()), state: held.state(), files: renewal.files(), outcome, took }
+        let held = Arc::clone(renewal.held());
+        let (name, state, files) = (Arc::clone(held.name()), held.state(), renewal.files());
+        Self { name, held, state, files, outcome, took }
     }
 
     pub(super) fn name(&self) -> &str {

@@ -18,7 +18,7 @@ pub(super) enum Verdict {
 }
 
 /// One thing that was looked at.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize)]
 pub(super) struct Finding {
     /// What kind of thing.
     check: &'static str,

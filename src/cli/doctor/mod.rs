@@ -1,10 +1,12 @@
 //! `doctor`: would it work, here and now?
 //!
 //! Where `check` reads, this command asks: every source for a credential, every endpoint for an answer. It binds
-//! nothing, changes nothing, and makes no call: MPC gets one request without a credential. It should run where the
-//! proxy runs, as the proxy's user; what it finds holds for who asks and when.
+//! nothing, changes nothing, and makes no call: MPC gets one request without a credential. Only `--try-credentials`, which
+//! views, and `--contract`, which creates and cancels, make calls. It should run where the proxy runs, as the proxy's
+//! user; what it finds holds for who asks and when.
 
 mod certificate;
+mod contract;
 mod credentials;
 mod endpoints;
 mod files;
@@ -12,6 +14,7 @@ mod kernel;
 mod finding;
 mod hints;
 mod places;
+mod trying;
 
 use std::{
     collections::BTreeSet,
@@ -27,6 +30,7 @@ use nix::unistd::geteuid;
 use serde_json::json;
 
 use self::{
+    contract::{ContractArgs, Plan, Ways},
     credentials::Asked,
     endpoints::Reached,
     finding::{Finding, Verdict, count, rfc3339, spell},
@@ -48,6 +52,12 @@ pub(super) struct Args {
     /// The proxy.yaml to read
     #[arg(long, value_name = "FILE", env = "MPC_AUTH_PROXY_CONFIG")]
     config: PathBuf,
+    /// Also make one harmless signed call for each project, a view of a job that cannot exist: through the proxy, where one
+    /// runs. A wrong signature is one of the five that lock a key
+    #[arg(long)]
+    try_credentials: bool,
+    #[command(flatten)]
+    contract: ContractArgs,
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -71,8 +81,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Ok(valid) => valid,
         Err(code) => return Ok(code),
     };
+    let plan = match args.contract.plan(&valid.settings) {
+        Ok(plan) => plan,
+        Err(problem) => {
+            writeln!(output::stderr(), "error: {problem}")?;
+            return Ok(ExitCode::from(USAGE));
+        }
+    };
     let runtime = runtime()?;
-    let findings = runtime.block_on(examine(&args.config, &valid));
+    let findings = runtime.block_on(examine(args, &valid, plan));
     // A name that takes for ever to be resolved does not keep this process.
     runtime.shutdown_background();
     let findings = match findings {
@@ -94,28 +111,42 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Everything that is looked at, in the order in which it is told. Endpoints are asked first, because they say what time
 /// it is: an agency must not be asked for with a signature that is dated wrongly.
-async fn examine(path: &Path, valid: &Valid) -> anyhow::Result<Vec<Finding>> {
+async fn examine(args: &Args, valid: &Valid, plan: Option<Plan>) -> anyhow::Result<Vec<Finding>> {
     let Valid { settings, warnings, proxies } = valid;
     let roots = Roots::new(settings.upstream.ca_file.as_deref())?;
     let (egress, clocks) = (Egress { roots, proxies: proxies.clone() }, Clocks::default());
     let (reached, running) =
         tokio::join!(endpoints::ask(settings, &egress, &clocks), places::running(settings));
     let (reached, asked) = (reached?, credentials::ask(settings, &egress, &clocks).await?);
+    let tried = if args.try_credentials {
+        trying::each(settings, (&egress, &clocks), &asked).await?
+    } else {
+        Vec::new()
+    };
+    let compared = match plan {
+        Some(plan) => {
+            let ways = Ways { settings, egress: &egress, clocks: &clocks, asked: &asked };
+            contract::compare(plan, ways).await
+        }
+        None => Vec::new(),
+    };
     let mut secrets = warnings.secrets().clone();
     // Those that the environment names are not in the configuration.
     secrets.extend(asked.iter().flat_map(|asked| &asked.files).filter(|path| path.exists()).cloned());
     let named: BTreeSet<PathBuf> =
         warnings.files().iter().chain(&settings.upstream.ca_file).cloned().collect();
     let findings = [
-        vec![configuration(path, warnings.count(Severity::Warning))],
+        vec![configuration(&args.config, warnings.count(Severity::Warning))],
         told(settings, &asked),
         reached.iter().flat_map(Reached::findings).collect(),
         projects(settings, &asked, &reached),
+        tried,
         vec![clock(&clocks, &reached)],
         files::look(&named, &secrets),
         places::look(settings),
         kernel::look(settings, warnings),
         running,
+        compared,
     ];
     Ok(findings.into_iter().flatten().collect())
 }
@@ -216,6 +247,8 @@ fn document(path: &Path, findings: &[Finding]) -> serde_json::Value {
     })
 }
 
+/// As that of a wrong command line.
+const USAGE: u8 = 2;
 const SEE_CREDENTIAL: &str = "see what is told of its credential above";
 const SEE_ENDPOINT: &str = "see what is told of its endpoint above";
 const SEE_BOTH: &str = "see what is told of both above";

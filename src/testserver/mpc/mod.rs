@@ -181,7 +181,9 @@ impl Jobs {
             }
         };
         self.seen += 1;
-        let (state, number) = (JobState::Waiting, self.seen);
+        let starts = self.differences.contains(&Difference::StartsAtOnce);
+        let state = if starts { JobState::Processing } else { JobState::Waiting };
+        let number = self.seen;
         jobs.insert(job_id.clone(), Job { state, number, created_at: now, request: Some(body) });
         let mut answer = json!({ "job_id": job_id });
         self.differences.iter().for_each(|difference| difference.apply(call.api.number(), &mut answer));

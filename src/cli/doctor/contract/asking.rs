@@ -1,0 +1,146 @@
+//! What is to be done, and may it be? Names the project and the objects, and asks before anything is created.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::Arc,
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    cli::output,
+    config::{Project, Settings},
+    operation::Version,
+};
+
+/// What `--contract` takes.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli::doctor) struct ContractArgs {
+    /// Also compare MPC with what this build takes it to be: on a project of your own it creates three small editing jobs,
+    /// views them, and cancels them. It asks first
+    #[arg(long, requires_all = ["project", "input", "output"])]
+    contract: bool,
+    /// The project of the configuration to do that on
+    #[arg(long, value_name = "NAME", requires = "contract")]
+    project: Option<String>,
+    /// A short video that MPC may read
+    #[arg(long, value_name = "BUCKET/OBJECT", value_parser = Place::parse, requires = "contract")]
+    input: Option<Place>,
+    /// Where MPC may write
+    #[arg(long, value_name = "BUCKET/PREFIX", value_parser = Place::parse, requires = "contract")]
+    output: Option<Place>,
+    /// The region of both, where the project's endpoint does not say it
+    #[arg(long, value_name = "REGION", requires = "contract")]
+    location: Option<String>,
+    /// Do not ask
+    #[arg(long, requires = "contract")]
+    yes: bool,
+}
+
+/// An object in OBS.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    bucket: String,
+    object: String,
+}
+
+/// What was agreed to.
+pub(in crate::cli::doctor) struct Plan {
+    pub(super) project: Arc<Project>,
+    input: Place,
+    output: Place,
+    location: String,
+}
+
+impl Place {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.split_once('/') {
+            Some((bucket, object)) if !bucket.is_empty() && !object.is_empty() => {
+                Ok(Self { bucket: bucket.into(), object: object.into() })
+            }
+            _ => Err("it is a bucket, a slash and a name in it".into()),
+        }
+    }
+}
+
+impl ContractArgs {
+    /// What is to be done, if anything.
+    ///
+    /// # Errors
+    /// Why it may not be.
+    pub(in crate::cli::doctor) fn plan(&self, settings: &Settings) -> Result<Option<Plan>, String> {
+        let (true, Some(name), Some(input), Some(output)) =
+            (self.contract, &self.project, &self.input, &self.output)
+        else {
+            return Ok(None);
+        };
+        let project = settings.projects.iter().find(|project| *project.name == **name);
+        let project = project.ok_or_else(|| format!("the configuration has no project {name:?}"))?;
+        let location = self.location.clone().or_else(|| region(project.endpoint.host()));
+        let location = location.ok_or("the project's endpoint does not say its region: give --location")?;
+        let (input, output) = (input.clone(), output.clone());
+        let plan = Plan { project: Arc::clone(project), input, output, location };
+        if self.yes || plan.is_agreed().map_err(|error| error.to_string())? {
+            return Ok(Some(plan));
+        }
+        Err("nothing was done".into())
+    }
+}
+
+/// `cn-north-4` of `mpc.cn-north-4.myhuaweicloud.com`.
+fn region(host: &str) -> Option<String> {
+    let (_, region) = host.strip_suffix(".myhuaweicloud.com")?.split_once('.')?;
+    Some(region.to_owned())
+}
+
+impl Plan {
+    fn is_agreed(&self) -> io::Result<bool> {
+        if !io::stdin().is_terminal() {
+            return Err(io::Error::other(
+                "--contract creates jobs: without a terminal to ask on it needs --yes",
+            ));
+        }
+        let Self { project, input, output, .. } = self;
+        let mut err = output::stderr();
+        write!(
+            err,
+            "On the project {} ({}, {}) this creates three editing jobs that read {}/{} and write below {}/{}, views them \
+             and cancels them. One that starts before that runs to its end, and costs what it costs. Its signatures are \
+             counted by no proxy. Go on? [y/N] ",
+            project.name,
+            project.id,
+            project.endpoint,
+            input.bucket,
+            input.object,
+            output.bucket,
+            output.object
+        )?;
+        err.flush()?;
+        let mut word = String::new();
+        io::stdin().read_line(&mut word)?;
+        Ok(matches!(word.trim(), "y" | "Y" | "yes"))
+    }
+
+    /// The body that creates a job: the first second of the input.
+    pub(super) fn body(&self, version: Version) -> Value {
+        let Self { input, output, location, .. } = self;
+        let object =
+            |place: &Place| json!({ "bucket": place.bucket, "location": location, "object": place.object });
+        match version {
+            Version::V1 => json!({
+                "edit_type": ["CLIP"],
+                "clips": [{ "input": object(input), "timeline_start": "0", "timeline_end": "1" }],
+                "output_setting": { "format": "MP4", "output": object(output) },
+                "user_data": USER_DATA,
+            }),
+            Version::V2 => json!({
+                "inputs": [{ "input": object(input), "timeline_start": "0", "timeline_end": "1" }],
+                "output": object(output),
+                "editing_settings": { "format": "MP4" },
+                "user_data": USER_DATA,
+            }),
+        }
+    }
+}
+
+pub(super) const USER_DATA: &str = "mpc-auth-proxy doctor --contract";

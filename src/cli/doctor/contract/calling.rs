@@ -1,0 +1,191 @@
+//! Makes a call with the credential of the project, and says what came.
+//!
+//! What is sent is composed here and signed by the same code as calls are. A signature that is not believed is the last one.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderName, HeaderValue, Method, Request, Uri,
+    header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT},
+};
+use http_body_util::Full;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::{
+    cli::doctor::credentials::Asked,
+    clock::Clocks,
+    config::{Project, ProjectHeader, Settings},
+    credential::{Credential, Held, Lease, Verdict},
+    operation::{Jobs, Operation},
+    signing::{self, Timestamp, Unsigned},
+    stage::verdict,
+    upstream::{Answer, Egress, Outbound, Timeouts, Upstream, Use},
+};
+
+/// What calls go by.
+#[derive(Clone, Copy)]
+pub(in crate::cli::doctor) struct Ways<'w> {
+    pub(in crate::cli::doctor) settings: &'w Settings,
+    pub(in crate::cli::doctor) egress: &'w Egress,
+    pub(in crate::cli::doctor) clocks: &'w Clocks,
+    pub(in crate::cli::doctor) asked: &'w [Asked],
+}
+
+/// Makes calls for one project.
+pub(super) struct Caller {
+    project: Arc<Project>,
+    held: Arc<Held>,
+    upstream: Upstream,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct What<'w> {
+    pub(super) operation: &'w Operation,
+    pub(super) jobs: &'w Jobs,
+    /// `null` where there is none.
+    pub(super) body: &'w Value,
+    pub(super) spelling: ProjectHeader,
+}
+
+/// What came.
+pub(super) struct Came {
+    pub(super) status: u16,
+    pub(super) code: Option<String>,
+    /// `null` where it is no JSON.
+    pub(super) body: Value,
+    /// Whether the service itself answered.
+    pub(super) is_believed: bool,
+}
+
+impl Caller {
+    /// Calls with the credential that the project has.
+    ///
+    /// # Errors
+    /// Where there is none, or no way.
+    pub(super) fn new(project: &Arc<Project>, ways: Ways<'_>) -> Result<Self, String> {
+        let Ways { settings, egress, clocks, asked } = ways;
+        let asked = asked.iter().find(|asked| asked.name() == &*project.credential);
+        let asked = asked.filter(|asked| asked.is_ready()).ok_or("there is no credential")?;
+        let upstream = &settings.upstream;
+        let timeouts = Timeouts { connect: upstream.connect_timeout, attempt: upstream.attempt_timeout };
+        let upstream =
+            Upstream::new(&project.endpoint, egress, timeouts).map_err(|error| error.to_string())?;
+        let upstream = upstream.timed(clocks.of(&project.endpoint.to_string()));
+        Ok(Self { project: Arc::clone(project), held: Arc::clone(&asked.held), upstream })
+    }
+
+    /// Makes a call.
+    ///
+    /// # Errors
+    /// Where no answer came, or one that says that the next would not be believed either.
+    pub(super) async fn call(&self, what: What<'_>) -> Result<Came, String> {
+        let deadline = Instant::now() + PATIENCE;
+        let place = format!("{} {}", what.operation.method, what.operation.template);
+        let lease = self.held.lease(deadline).await.map_err(|error| error.to_string())?;
+        let connected = self.upstream.connect(Use::Fresh, deadline).await;
+        let connected = connected.map_err(|error| format!("{place}: {error}"))?;
+        let (request, dated) = self.signed(what, &lease)?;
+        let answer = connected.send(Box::new(request), what.operation.largest_answer).await;
+        let answer = answer.map_err(|error| format!("{place}: {error}"))?;
+        let verdict = verdict(&answer, dated);
+        self.held.answered(lease, verdict);
+        let came = Came::of(&answer, verdict == Verdict::Believed);
+        match verdict {
+            Verdict::Refused | Verdict::Misdated | Verdict::Ended => Err(format!(
+                "{place}: the credential is not believed ({came}); five wrong signatures in a row lock a key, and this was one"
+            )),
+            Verdict::Believed | Verdict::Nothing => Ok(came),
+        }
+    }
+
+    fn signed(
+        &self,
+        what: What<'_>,
+        lease: &Lease,
+    ) -> Result<(Outbound, Option<chrono::DateTime<chrono::Utc>>), String> {
+        let (mut request, body) = self.composed(what)?;
+        let key = match lease.credential() {
+            Credential::Key(key) => key,
+            Credential::Token(token) => {
+                request.headers_mut().insert(AUTH_TOKEN, token.header().clone());
+                return Ok((request, None));
+            }
+        };
+        let now = self.upstream.clock().now();
+        let added: Vec<(String, String)> = {
+            let headers: Vec<(&str, &[u8])> =
+                request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+            let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+            let unsigned =
+                Unsigned { method: request.method().as_str(), path, query, headers: &headers, body: &body };
+            let signed = signing::sign(&unsigned, key, Timestamp::from(now)).map_err(text)?;
+            signed.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+        };
+        for (name, value) in added {
+            let mut value = HeaderValue::try_from(value).map_err(text)?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(HeaderName::try_from(name).map_err(text)?, value);
+        }
+        Ok((request, Some(now)))
+    }
+
+    /// The request without its credential, and its body.
+    fn composed(&self, what: What<'_>) -> Result<(Outbound, Bytes), String> {
+        let What { operation, jobs, body, spelling } = what;
+        let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
+        let mut request = Request::new(Full::new(body.clone()));
+        *request.method_mut() = Method::from_bytes(operation.method.as_bytes()).map_err(text)?;
+        *request.uri_mut() = Uri::try_from(operation.render(&self.project.id, jobs)).map_err(text)?;
+        let headers = request.headers_mut();
+        headers.insert(HOST, HeaderValue::from_str(self.project.endpoint.authority()).map_err(text)?);
+        headers.insert(USER_AGENT, OURSELVES);
+        headers.insert(ACCEPT, JSON);
+        if !body.is_empty() {
+            headers.insert(CONTENT_TYPE, JSON);
+        }
+        let id = HeaderValue::from_str(&self.project.id).map_err(text)?;
+        if spelling != ProjectHeader::Underscore {
+            headers.insert(PROJECT_ID, id.clone());
+        }
+        if spelling != ProjectHeader::Hyphen {
+            headers.insert(PROJECT_UNDERSCORE_ID, id);
+        }
+        Ok((request, body))
+    }
+}
+
+impl Came {
+    fn of(answer: &Answer, is_believed: bool) -> Self {
+        let body = serde_json::from_slice(&answer.body).unwrap_or_default();
+        // Longer than documented, it may be anything, a secret that was sent included.
+        let code = answer.error_code().map(|code| if code.len() <= LONGEST_CODE { code } else { "?".into() });
+        Self { status: answer.status.as_u16(), code, body, is_believed }
+    }
+}
+
+impl fmt::Display for Came {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.code {
+            Some(code) => write!(f, "{} {code}", self.status),
+            None => write!(f, "{}", self.status),
+        }
+    }
+}
+
+fn text(error: impl fmt::Display) -> String {
+    error.to_string()
+}
+
+const PROJECT_ID: HeaderName = HeaderName::from_static("x-project-id");
+const PROJECT_UNDERSCORE_ID: HeaderName = HeaderName::from_static("x-project_id");
+const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+const OURSELVES: HeaderValue =
+    HeaderValue::from_static(concat!("mpc-auth-proxy/", env!("CARGO_PKG_VERSION")));
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// In bytes.
+const LONGEST_CODE: usize = 16;
+/// For one call.
+const PATIENCE: Duration = Duration::from_secs(20);

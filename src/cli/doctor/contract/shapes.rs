@@ -1,0 +1,105 @@
+//! Does an answer look as this build reads it? Each member is told as it was expected and as it came.
+
+use serde_json::Value;
+
+use super::{asking::USER_DATA, calling::Came};
+use crate::operation::{Segment, Version};
+
+/// A member: its name, what was expected, and what came.
+pub(super) type Member = (&'static str, String, String);
+
+/// The jobs of a view. `None` where there is no list.
+pub(super) fn jobs(came: &Came, version: Version) -> Option<&Vec<Value>> {
+    let name = match version {
+        Version::V1 => "jobs",
+        Version::V2 => "job_array",
+    };
+    came.body.get(name)?.as_array().filter(|_| came.code.is_none())
+}
+
+/// The job that was created, as far as the answer says it in any way, and how it says that.
+pub(super) fn created(came: &Came) -> (Option<Segment>, String) {
+    let Came { status, body, .. } = came;
+    if !(200..300).contains(status) {
+        return (None, came.to_string());
+    }
+    let id = body.get("job_id").unwrap_or(&Value::Null);
+    let job = match id {
+        Value::String(id) => Segment::parse(id),
+        Value::Number(id) => Segment::parse(&id.to_string()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => only_id(body),
+    };
+    let kind =
+        if id.as_str().is_some_and(|id| Segment::parse(id).is_none()) { "another text" } else { kind(id) };
+    (job, format!("{status}, job_id: {kind}"))
+}
+
+/// The id of an answer that has nothing else, under another name.
+fn only_id(body: &Value) -> Option<Segment> {
+    let members = body.as_object()?;
+    let mut values = members.values();
+    let (Some(id), None) = (values.next(), values.next()) else { return None };
+    Segment::parse(&id.as_str().map_or_else(|| id.to_string(), str::to_owned))
+}
+
+/// The members of a job that this build reads, of one that was created with this body in the same version.
+pub(super) fn members(shown: &Value, version: Version, (job, body): (&Segment, &Value)) -> Vec<Member> {
+    let of = |name: &str| shown.get(name).unwrap_or(&Value::Null);
+    let words = match version {
+        Version::V1 => V1_WORDS,
+        Version::V2 => V2_WORDS,
+    };
+    let status = of("status");
+    let is_known = status.as_str().is_some_and(|word| words.split(", ").any(|known| known == word));
+    // What anything says in an answer is shown no further than it can be harmless.
+    let status = match status.as_str() {
+        Some(_) if is_known => format!("one of {words}"),
+        Some(word) if word.len() <= LONGEST_WORD => word.to_owned(),
+        Some(_) => "another text".to_owned(),
+        None => kind(status).to_owned(),
+    };
+    let same = |asked: &Value, came: &Value| if came == asked { AS_ASKED } else { kind(came) }.to_owned();
+    let id = match of("job_id").as_str() {
+        Some(id) if id == job.as_str() => ITS_ID,
+        Some(_) => "another text",
+        None => kind(of("job_id")),
+    };
+    let typed = |name, expected: &str| (name, expected.to_owned(), kind(of(name)).to_owned());
+    let mut members = vec![
+        ("job_id", ITS_ID.to_owned(), id.to_owned()),
+        ("status", format!("one of {words}"), status),
+        ("user_data", AS_ASKED.to_owned(), same(&USER_DATA.into(), of("user_data"))),
+        typed("create_time", "text"),
+    ];
+    if version == Version::V1 {
+        // A create in the other version may be shown in another way.
+        members.push(typed("edit_task_req", "an object"));
+        let is_v1s = of("edit_task_req").get("clips").is_some();
+        if is_v1s {
+            let request = of("edit_task_req");
+            let asked = |name: &str| body.get(name).unwrap_or(&Value::Null);
+            let clips = same(asked("clips"), request.get("clips").unwrap_or(&Value::Null));
+            members.push(("edit_task_req.clips", AS_ASKED.to_owned(), clips));
+            members.push(("edit_type", AS_ASKED.to_owned(), same(asked("edit_type"), of("edit_type"))));
+        }
+    }
+    members
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+const AS_ASKED: &str = "as it was asked for";
+/// The longest word for a status, in bytes.
+const LONGEST_WORD: usize = 16;
+const ITS_ID: &str = "the job's id, a text";
+const V1_WORDS: &str = "INIT, WAITING, PROCESSING, SUCCEED, FAILED, CANCELED";
+const V2_WORDS: &str = "WAITING, PROCESSING, SUCCEEDED, FAILED";

@@ -1,0 +1,163 @@
+//! Are the credentials believed? With `--try-credentials` each project gets one signed call, a view of a job that no cloud
+//! has.
+//!
+//! Where a proxy runs it makes the call, because it counts the signatures that upstream refuses and stops before they lock
+//! the key. Else this command signs it, apart from anybody's count, and says so. A credential that was refused is not tried
+//! for another project.
+
+use std::{collections::BTreeSet, io, path::Path, sync::Arc, time::Duration};
+
+use serde::Deserialize;
+use serde_json::json;
+use tokio::{
+    net::UnixStream,
+    time::{Instant, timeout},
+};
+
+use super::{credentials::Asked, finding::Finding};
+use crate::{
+    cli::client,
+    clock::Clocks,
+    config::{self, Settings},
+    limit::Cutoff,
+    stage::{Believed, Project, Trial},
+    upstream::{Egress, Timeouts, Upstream, WayError},
+};
+
+/// Who makes the calls.
+#[derive(Clone, Copy)]
+enum By<'p> {
+    /// The proxy whose admin socket this is.
+    Proxy(&'p Path),
+    Ourselves,
+}
+
+/// What a project's call goes by.
+struct Ways<'w> {
+    settings: &'w Settings,
+    egress: &'w Egress,
+    clocks: &'w Clocks,
+    asked: &'w [Asked],
+}
+
+/// Tries each project, one after the other.
+///
+/// # Errors
+/// Where there is no way to an endpoint.
+pub(super) async fn each(
+    settings: &Settings,
+    (egress, clocks): (&Egress, &Clocks),
+    asked: &[Asked],
+) -> Result<Vec<Finding>, WayError> {
+    let ways = Ways { settings, egress, clocks, asked };
+    let by = By::of(settings).await;
+    let (mut findings, mut refused) = (Vec::new(), BTreeSet::new());
+    for project in &settings.projects {
+        let trial = match &by {
+            _ if refused.contains(&project.credential) => Err(AGAIN.into()),
+            Ok(By::Proxy(path)) => through(path, project).await,
+            Ok(By::Ourselves) => ways.ourselves(project).await?,
+            Err(error) => Err(format!("nobody can ask whether a proxy runs: {error}")),
+        };
+        if trial.as_ref().is_ok_and(|trial| trial.believed == Believed::Refused) {
+            refused.insert(Arc::clone(&project.credential));
+        }
+        findings.push(finding(project, &trial, by.as_ref().ok().copied()));
+    }
+    Ok(findings)
+}
+
+impl<'p> By<'p> {
+    async fn of(settings: &'p Settings) -> io::Result<Self> {
+        use io::ErrorKind::{ConnectionRefused, NotFound};
+
+        let Some(admin) = &settings.admin else { return Ok(Self::Ourselves) };
+        match timeout(PATIENCE, UnixStream::connect(&admin.path)).await {
+            Ok(Ok(_)) => Ok(Self::Proxy(&admin.path)),
+            Ok(Err(error)) if matches!(error.kind(), NotFound | ConnectionRefused) => Ok(Self::Ourselves),
+            Ok(Err(error)) => Err(error),
+            Err(late) => Err(late.into()),
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Proxy(_) => "proxy",
+            Self::Ourselves => "doctor",
+        }
+    }
+}
+
+/// Has the running proxy make the call.
+async fn through(admin: &Path, project: &config::Project) -> Result<Trial, String> {
+    #[derive(Deserialize)]
+    struct Problem {
+        problem: String,
+    }
+    let body = json!({ "project": &*project.name }).to_string();
+    let answer = client::over_unix(admin, &client::head("POST /try"), &body).await;
+    let answer = answer.map_err(|error| format!("the proxy that runs cannot be asked: {error:#}"))?;
+    serde_json::from_str(answer.body()).map_err(|_| match serde_json::from_str(answer.body()) {
+        Ok(Problem { problem }) => format!("the proxy that runs says: {problem}"),
+        Err(_) => format!("who listens there answered {}: is it another version?", answer.status),
+    })
+}
+
+impl Ways<'_> {
+    /// Makes the call here.
+    async fn ourselves(&self, project: &Arc<config::Project>) -> Result<Result<Trial, String>, WayError> {
+        let asked = self.asked.iter().find(|asked| asked.name() == &*project.credential);
+        let Some(asked) = asked.filter(|asked| asked.is_ready()) else {
+            return Ok(Err("there is no credential".into()));
+        };
+        let Self { settings, egress, clocks, .. } = self;
+        let upstream = &settings.upstream;
+        let timeouts = Timeouts { connect: upstream.connect_timeout, attempt: upstream.attempt_timeout };
+        let clock = clocks.of(&project.endpoint.to_string());
+        let upstream = Upstream::new(&project.endpoint, egress, timeouts)?.timed(clock);
+        let tried = Project::new(Arc::clone(project), Arc::clone(&asked.held), Arc::new(upstream));
+        Ok(match tried {
+            Some(tried) => Ok(Trial::of(&tried, &Cutoff::default(), Instant::now() + PATIENCE).await),
+            None => Err("no header can carry its id".into()),
+        })
+    }
+}
+
+fn finding(project: &config::Project, trial: &Result<Trial, String>, by: Option<By<'_>>) -> Finding {
+    let message = match trial {
+        Ok(trial) => trial.to_string(),
+        Err(problem) => format!("not tried: {problem}"),
+    };
+    let tried = trial.as_ref().ok();
+    let finding = Finding::ok("try", &*project.name, message)
+        .fact("by", by.map(By::as_str))
+        .fact("believed", tried.map(|trial| json!(trial.believed)))
+        .fact("sent", tried.is_some_and(|trial| trial.sent))
+        .fact("status", tried.and_then(|trial| trial.status))
+        .fact("error_code", tried.and_then(|trial| trial.error_code.clone()));
+    let Some(trial) = tried else { return finding.fail(SEE_ABOVE) };
+    let finding = match by {
+        Some(By::Proxy(_)) => finding.detail("the proxy that runs made the call, and counts its signature"),
+        _ if trial.signed => finding.detail(OUR_SIGNATURE),
+        _ => finding,
+    };
+    match trial.believed {
+        Believed::Yes => finding,
+        Believed::Refused => finding.fail(REFUSED),
+        Believed::Misdated => finding.fail("set the clock of this machine, and try again"),
+        Believed::Ended => finding.fail("renew the credential, or ask whoever gives it"),
+        Believed::Unknown if trial.status.is_some() => finding.warn(UNKNOWN),
+        Believed::Unknown => finding.fail(SEE_ABOVE),
+    }
+}
+
+const AGAIN: &str = "its credential was refused a moment ago";
+const OUR_SIGNATURE: &str =
+    "this command signed it, which no proxy counts: five wrong signatures in a row lock the key";
+const REFUSED: &str = "this was one of five wrong signatures that lock the key: correct its secret key before anything signs \
+                       with it again";
+const UNKNOWN: &str = "look its code up in Huawei's documentation: the answer may come from something on the way, or this \
+                       region has no such URL";
+const SEE_ABOVE: &str = "see what is told of the credential, the endpoint and a proxy that runs";
+/// For one call.
+const PATIENCE: Duration = Duration::from_secs(10);

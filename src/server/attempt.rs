@@ -1,0 +1,42 @@
+//! Tries the credential of a project, at an operator's word: the call, and one record of who asked and what came of it.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{Insight, Operators, Order};
+use crate::stage::{Believed, Project, Trial};
+
+/// Records a try when it is over, also where whoever asked hung up meanwhile.
+struct Trying<'o> {
+    operators: &'o Operators,
+    order: &'o Order,
+    trial: Option<Trial>,
+}
+
+impl Insight {
+    /// Tries the credential of the project that the order names, with one call. `None` where there is no such project.
+    pub async fn try_credentials(&self, order: &Order) -> Option<Trial> {
+        let named = |project: &&Arc<Project>| order.project.as_deref() == Some(project.name());
+        let project = self.projects.iter().find(named)?;
+        let mut trying = Trying { operators: &self.operators, order, trial: None };
+        let trial = Trial::of(project, &self.cutoff, Instant::now() + PATIENCE).await;
+        trying.trial = Some(trial.clone());
+        Some(trial)
+    }
+}
+
+impl Drop for Trying<'_> {
+    fn drop(&mut self) {
+        let Self { operators, order, trial } = self;
+        let (uid, project) = (order.uid, order.project.as_deref());
+        let result = trial.as_ref().map_or_else(|| BROKEN_OFF.into(), ToString::to_string);
+        tracing::warn!(uid, project, result, "an operator tried a credential");
+        let is_believed = trial.as_ref().is_some_and(|trial| trial.believed == Believed::Yes);
+        operators.record("try_credentials", order, Some(&*result).filter(|_| !is_believed));
+    }
+}
+
+/// For the credential, the connection and the answer together.
+const PATIENCE: Duration = Duration::from_secs(10);
+const BROKEN_OFF: &str = "whoever asked hung up; a call may have been sent";

@@ -1,0 +1,206 @@
+//! Does upstream believe the credential of a project? One harmless call finds out, at an operator's word.
+//!
+//! It stands beside the request path: no caller asks for it, so no policy is asked. Therefore it sends one request and no
+//! other, a view of a job that no cloud has, and that once. It is lent the credential as a call is, under the same standing
+//! of the key, and its answer counts for that, for the endpoint's clock and its circuit as the answers to calls do.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::{Method, Request, Uri};
+use http_body_util::Full;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::{
+    Project, Refusal,
+    ending::{Ending, Row},
+    entrust::learn,
+    forward::{root, tell},
+    sign::Proof,
+    withhold::withhold,
+};
+use crate::{
+    audit::bounded,
+    credential::{Lent, Verdict},
+    limit::Cutoff,
+    operation::{Jobs, Operation, Segment, Version},
+    upstream::{Answer, Outbound, SendError, Upstream, Use},
+};
+
+/// What came of trying a credential.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Trial {
+    /// What upstream thinks of it.
+    pub believed: Believed,
+    /// Whether anything was sent.
+    pub sent: bool,
+    /// Whether it was signed with a key, which wrong signatures lock.
+    pub signed: bool,
+    /// The status of the answer.
+    pub status: Option<u16>,
+    /// Its error code.
+    pub error_code: Option<String>,
+    /// Why there was no answer.
+    pub problem: Option<String>,
+}
+
+/// What an answer says of the credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Believed {
+    /// It was looked at and accepted.
+    Yes,
+    /// The signature is wrong.
+    Refused,
+    /// The signature's date is wrong by the endpoint's clock.
+    Misdated,
+    /// It has ended.
+    Ended,
+    /// Nothing, or there was no answer.
+    Unknown,
+}
+
+/// How the one attempt went.
+struct Sent {
+    result: Result<Answer, SendError>,
+    proof: Option<Proof>,
+    started: Instant,
+}
+
+impl Trial {
+    /// Tries the credential of a project with one call, unless the time to finish is over.
+    pub async fn of(project: &Project, cutoff: &Cutoff, deadline: Instant) -> Self {
+        match attempt(project, cutoff, deadline).await {
+            Ok(trial) => trial,
+            Err(refusal) => Self::unsent(&refusal),
+        }
+    }
+
+    fn unsent(refusal: &Refusal) -> Self {
+        let problem = Some(refusal.to_string());
+        let (believed, sent, signed) = (Believed::Unknown, false, false);
+        Self { believed, sent, signed, status: None, error_code: None, problem }
+    }
+
+    fn ended(sent: &Sent, row: Row) -> Self {
+        let signed = sent.proof.as_ref().is_some_and(|proof| proof.dated.is_some());
+        let believed = row.credential.into();
+        match &sent.result {
+            Ok(answer) => Self {
+                believed,
+                sent: true,
+                signed,
+                status: Some(answer.status.as_u16()),
+                error_code: answer.error_code().as_deref().map(bounded),
+                problem: None,
+            },
+            Err(error) => {
+                let problem = Some(with_root(error));
+                Self { believed, sent: !row.sent_nothing(), signed, status: None, error_code: None, problem }
+            }
+        }
+    }
+}
+
+async fn attempt(project: &Project, cutoff: &Cutoff, deadline: Instant) -> Result<Trial, Refusal> {
+    let Project { credential, upstream, .. } = project;
+    let (request, largest) = question(project)?;
+    let lease = credential.lease(deadline).await?;
+    let permit = upstream.breaker().permit(Instant::now()).map_err(Refusal::CircuitOpen)?;
+    // The connection is for this call alone, whichever thread makes it.
+    let alone = upstream.with_own_pool(0);
+    let lent = lease.lent();
+    let sent = send(&alone, request, (&lent, cutoff), (largest, deadline)).await?;
+    let dated = sent.proof.as_ref().and_then(|proof| proof.dated);
+    let row = Ending::of(&sent.result, dated).row();
+    if let Some(change) = permit.end(row.upstream, Instant::now()) {
+        tell(change, upstream.name(), &sent.result);
+    }
+    // Without an answer the lease is dropped: that says nothing about its signature.
+    if let Ok(answer) = &sent.result {
+        learn(upstream.clock(), answer, (dated, sent.started.elapsed()), row.credential);
+        credential.answered(lease, row.credential);
+    }
+    Ok(Trial::ended(&sent, row))
+}
+
+async fn send(
+    upstream: &Upstream,
+    mut request: Outbound,
+    (lent, cutoff): (&Lent, &Cutoff),
+    (largest, deadline): (usize, Instant),
+) -> Result<Sent, Refusal> {
+    let connected = upstream.connect(Use::Fresh, deadline).await;
+    let started = Instant::now();
+    let connected = match connected {
+        Ok(connected) => connected,
+        Err(error) => return Ok(Sent { result: Err(error.into()), proof: None, started }),
+    };
+    // Every wait is over.
+    if cutoff.is_over() {
+        return Err(Refusal::Draining);
+    }
+    let proof = Proof::add(&mut request, &[], (lent, upstream.clock()))?;
+    let mut result = connected.send(Box::new(request), largest).await;
+    if let Ok(answer) = &mut result {
+        withhold(answer, lent.credential(), proof.signature.as_deref());
+    }
+    Ok(Sent { result, proof: Some(proof), started })
+}
+
+/// The request without its credential, and how long its answer may be.
+fn question(project: &Project) -> Result<(Outbound, usize), Refusal> {
+    let view = Operation::view(Version::V1).ok_or_else(|| Refusal::bug("no view"))?;
+    let job = Segment::parse(NO_JOB).ok_or_else(|| Refusal::bug(NO_JOB))?;
+    let uri = view.render(&project.settings.id, &Jobs::One(job));
+    let mut request = Request::new(Full::<Bytes>::default());
+    *request.method_mut() = Method::from_bytes(view.method.as_bytes()).map_err(Refusal::bug)?;
+    *request.uri_mut() = Uri::try_from(uri).map_err(Refusal::bug)?;
+    request.headers_mut().clone_from(&project.headers);
+    Ok((request, view.largest_answer))
+}
+
+fn with_root(error: &SendError) -> String {
+    let (told, root) = (error.to_string(), root(error).to_string());
+    if told.ends_with(&root) { told } else { format!("{told}: {root}") }
+}
+
+impl From<Verdict> for Believed {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Believed => Self::Yes,
+            Verdict::Refused => Self::Refused,
+            Verdict::Misdated => Self::Misdated,
+            Verdict::Ended => Self::Ended,
+            Verdict::Nothing => Self::Unknown,
+        }
+    }
+}
+
+impl fmt::Display for Trial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match (self.believed, self.status) {
+            (Believed::Yes, _) => "upstream believes its credential",
+            (Believed::Refused, _) => "upstream does not believe its credential's signature",
+            (Believed::Misdated, _) => {
+                "upstream refused the date of the signature, and says nothing of the key"
+            }
+            (Believed::Ended, _) => "upstream says that its credential has ended",
+            (Believed::Unknown, Some(_)) => {
+                "upstream's answer does not say whether its credential is believed"
+            }
+            (Believed::Unknown, None) if self.sent => "a call was sent, and no answer came",
+            (Believed::Unknown, None) => "no call was sent",
+        })?;
+        match (self.status, &self.error_code, &self.problem) {
+            (Some(status), Some(code), _) => write!(f, " ({status} {code})"),
+            (Some(status), None, _) => write!(f, " ({status})"),
+            (None, _, Some(problem)) => write!(f, ": {problem}"),
+            (None, _, None) => Ok(()),
+        }
+    }
+}
+
+/// The cloud makes ids of digits and letters.
+const NO_JOB: &str = "no-such-job";
