@@ -1,5 +1,5 @@
-//! What may an operator change while it runs? Freeze and thaw, reload, stop, try a credential: over a Unix socket, whose permissions
-//! say who is an operator.
+//! What may an operator change while it runs? Freeze and thaw, reload, stop, try a credential: over a Unix socket, whose
+//! permissions say who is an operator.
 
 use std::sync::{
     Arc,
@@ -56,6 +56,11 @@ impl Admin {
             Ok(order) => order,
             Err(problem) => return json(StatusCode::BAD_REQUEST, &json!({ "problem": problem })),
         };
+        // Whoever names one means no more than that.
+        if order.project.is_some() && parts.uri.path() != "/try" {
+            let problem = "`project` is for /try only: a freeze is of callers";
+            return json(StatusCode::BAD_REQUEST, &json!({ "problem": problem }));
+        }
         match (parts.method, parts.uri.path()) {
             (Method::PUT, _) => self.freeze(&order).await,
             (Method::DELETE, _) => self.unfreeze(&order).await,

@@ -260,6 +260,7 @@ fn what_is_asked_wrongly_changes_nothing() {
         "[]",
         r#"[["editor-api"],null]"#,
         r#"{"callers":[]}"#,
+        r#"{"project":"media-prod"}"#,
         r#"{"caller":"editor-api"}"#,
         r#"{"callers":["nobody"]}"#,
         r#"{"reason":1}"#,
