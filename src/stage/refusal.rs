@@ -15,7 +15,7 @@ use crate::{
     identity::IdentityError,
     limit::Exceeded,
     log::LIMITED,
-    operation::{CATALOGUE, TargetError},
+    operation::{CATALOGUE, Operation, TargetError},
     reason::Reason,
     upstream::SendError,
 };
@@ -275,10 +275,17 @@ fn consequence(error: &SendError) -> &'static str {
     }
 }
 
-/// Which paths there are.
+/// Which paths there are, each once: every refusal of a path that is none has it, and answers that nobody reads are held.
 static PATHS: LazyLock<String> = LazyLock::new(|| {
-    let all = CATALOGUE.iter().map(|operation| format!("{} {}", operation.method, operation.template));
-    all.collect::<Vec<_>>().join(", ")
+    let mut paths: Vec<(&str, Vec<&str>)> = Vec::new();
+    for Operation { method, template, .. } in CATALOGUE {
+        match paths.iter_mut().find(|(path, _)| path == template) {
+            Some((_, methods)) => methods.push(method),
+            None => paths.push((template, vec![method])),
+        }
+    }
+    let paths = paths.iter().map(|(path, methods)| format!("{path} ({})", methods.join(", ")));
+    paths.collect::<Vec<_>>().join(", ")
 });
 const DENIED: &str = "http_request_denied";
 const UNREADABLE: &str = "http_request_error";
