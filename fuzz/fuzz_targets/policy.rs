@@ -102,7 +102,7 @@ fuzz_target!(|input: Input<'_>| -> Corpus {
     let expected = reference::decide(&rules, &known, &call, &plainly(&told));
     let policy = compile(rules.clone());
     let outcome = policy.decide(&call);
-    assert_eq!(verdict(&outcome), expected);
+    assert_eq!(Verdict::of(&outcome), expected);
     assert_eq!(policy.explain(&call).outcome, outcome);
     let unknowing = policy.decide(&Call { facts: Facts::none_known(), ..call }).applied();
     assert!(unknowing.is_none() || unknowing == outcome.applied());
@@ -113,18 +113,6 @@ fuzz_target!(|input: Input<'_>| -> Corpus {
     assert!(before == Some(Effect::Allow) || after == Some(Effect::Deny) || (before, after) == (None, None));
     Corpus::Keep
 });
-
-fn verdict(outcome: &Outcome<'_>) -> Verdict {
-    let line = |rule: Option<&Rule>| rule.map(|rule| rule.location.line);
-    let Outcome::Decided(decision) = outcome else {
-        return Verdict { effect: None, rule: None, observed: Ok(None) };
-    };
-    let observed = match decision.observed {
-        Observed::Unknown(_) => Err(()),
-        Observed::Nothing | Observed::Rule(_) => Ok(line(decision.observed.rule())),
-    };
-    Verdict { effect: Some(decision.effect), rule: line(decision.rule), observed }
-}
 
 /// With what follows from whole inputs and outputs.
 fn plainly(told: &[(Key, Vec<String>)]) -> Vec<(&'static str, Vec<String>)> {

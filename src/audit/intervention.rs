@@ -3,7 +3,10 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::line::{Line, name};
+use super::{
+    line::{Line, name},
+    within,
+};
 
 /// What an operator asked for, and what came of it.
 #[derive(Debug)]
@@ -37,10 +40,10 @@ impl Intervention<'_> {
         line.word(name!("request.id"), Some(self.request_id));
         line.text(name!("network.peer.address"), self.uid.map(|uid| format!("uid:{uid}")).as_ref());
         line.word(name!("operator.action"), Some(self.action));
-        line.text(name!("operator.reason"), self.reason.map(within).as_ref());
-        line.text_if_any(name!("operator.project"), self.project.map(within).as_ref());
+        line.text(name!("operator.reason"), self.reason.map(|text| within(text, LONGEST)).as_ref());
+        line.text_if_any(name!("operator.project"), self.project.map(|text| within(text, LONGEST)).as_ref());
         line.word(name!("policy.hash"), Some(self.policy_hash));
-        line.text_if_any(name!("error.message"), self.problem.map(within).as_ref());
+        line.text_if_any(name!("error.message"), self.problem.map(|text| within(text, LONGEST)).as_ref());
         let mut callers: Vec<String> = self.callers.iter().take(MOST).map(|&name| name.into()).collect();
         if let Some(more) = self.callers.len().checked_sub(MOST).filter(|more| *more > 0) {
             callers.push(format!("and {more} more"));
@@ -51,12 +54,7 @@ impl Intervention<'_> {
     }
 }
 
-/// As much of a text as leaves room for the callers.
-fn within(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(LONGEST)).unwrap_or_default()
-}
-
-/// In bytes.
+/// In bytes: what leaves room for the callers.
 const LONGEST: usize = 512;
 /// As many callers are named.
 const MOST: usize = 32;

@@ -296,8 +296,12 @@ pub fn bounded(text: &str) -> String {
 
 /// A fact of a job, bounded so that a line is too.
 pub fn bounded_bytes(text: &str) -> &str {
-    let end = text.floor_char_boundary(LONGEST_FACT);
-    text.get(..end).unwrap_or_default()
+    within(text, LONGEST_FACT)
+}
+
+/// As much of a text as has so many bytes, in whole characters.
+fn within(text: &str, bytes: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
 }
 
 /// How many values of one fact stand in a record: a line is bounded.

@@ -8,8 +8,8 @@ use proptest::sample::select;
 
 use super::reference::{self, Known, Verdict};
 use super::{
-    Call, Condition, Decision, Effect, Facts, Glob, Key, Location, Mode, Observed, Operator, Outcome, Policy,
-    Rule, Scope, Test, parse_moment,
+    Call, Condition, Decision, Effect, Facts, Glob, Key, Location, Mode, Operator, Policy, Rule, Scope, Test,
+    parse_moment,
 };
 use crate::identity::CallerId;
 use crate::operation::{ACTIONS, CREATE, DELETE, VIEW};
@@ -161,19 +161,6 @@ fn list(values: &str) -> Vec<String> {
 pub(super) fn decided<'p>(policy: &'p Policy, asked: &Asked) -> Decision<'p> {
     let outcome = policy.decide(&asked.call());
     *outcome.decision().unwrap_or_else(|| panic!("{asked:?}: {outcome:?}"))
-}
-
-/// What was decided, in the words of the plain reading.
-pub(super) fn verdict(outcome: &Outcome<'_>) -> Verdict {
-    let line = |rule: Option<&Rule>| rule.map(|rule| rule.location.line);
-    let Outcome::Decided(decision) = outcome else {
-        return Verdict { effect: None, rule: None, observed: Ok(None) };
-    };
-    let observed = match decision.observed {
-        Observed::Unknown(_) => Err(()),
-        Observed::Nothing | Observed::Rule(_) => Ok(line(decision.observed.rule())),
-    };
-    Verdict { effect: Some(decision.effect), rule: line(decision.rule), observed }
 }
 
 /// What the rules say, read one by one.

@@ -1,13 +1,13 @@
 //! What should a policy say? The documentation, read rule by rule and word by word, with no thought for speed.
 //!
 //! Tests compare the real evaluation with this one, and so does fuzzing, which includes this file: nothing here
-//! may use more of the real one than what was written. It shares no code with what it judges.
+//! may use more of the real one than what was written, and what it decided. It shares no code with what it judges.
 
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 
-use super::{Call, Condition, Effect, Glob, Mode, Rule};
+use super::{Call, Condition, Effect, Glob, Mode, Observed, Outcome, Rule};
 
 /// The names that a policy is compiled for.
 pub(crate) struct Known<'k> {
@@ -29,6 +29,21 @@ pub(crate) struct Verdict {
     pub(crate) rule: Option<u64>,
     /// That of the rule under observation that would have; `Err`: that depends on what is unknown.
     pub(crate) observed: Result<Option<u64>, ()>,
+}
+
+impl Verdict {
+    /// What was decided, in these words.
+    pub(crate) fn of(outcome: &Outcome<'_>) -> Self {
+        let line = |rule: Option<&Rule>| rule.map(|rule| rule.location.line);
+        let Outcome::Decided(decision) = outcome else {
+            return Self { effect: None, rule: None, observed: Ok(None) };
+        };
+        let observed = match decision.observed {
+            Observed::Unknown(_) => Err(()),
+            Observed::Nothing | Observed::Rule(_) => Ok(line(decision.observed.rule())),
+        };
+        Self { effect: Some(decision.effect), rule: line(decision.rule), observed }
+    }
 }
 
 /// What the rules say.

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 mod facts;
 
 use super::fixture::{self, Asked};
+use super::reference::Verdict;
 use super::*;
 use crate::operation::DELETE;
 use Effect::{Allow, Deny};
@@ -213,7 +214,7 @@ fn many_overlapping_lists_decide_as_the_plain_reading_does() {
                 dice.below(MANY + 1),
                 dice.below(300),
             ));
-            let found = fixture::verdict(&policy.decide(&asked.call()));
+            let found = Verdict::of(&policy.decide(&asked.call()));
             assert_eq!(found, reference::decide(&rules, &known, &asked.call(), &[]), "{seed}");
         }
     }
@@ -226,7 +227,7 @@ proptest! {
     fn a_decision_equals_that_of_the_plain_reading(rules in fixture::rules(), asked in fixture::asked()) {
         let expected = fixture::plain_reading(&rules, &asked);
         let policy = fixture::compile(rules);
-        prop_assert_eq!(fixture::verdict(&policy.decide(&asked.call())), expected);
+        prop_assert_eq!(Verdict::of(&policy.decide(&asked.call())), expected);
     }
 
     #[test]
@@ -272,7 +273,7 @@ proptest! {
     #[test]
     fn a_rule_that_has_ended_is_as_if_it_was_not_there(rules in fixture::rules(), asked in fixture::asked()) {
         let call = asked.call();
-        let verdict = |rules| fixture::verdict(&fixture::compile(rules).decide(&call));
+        let verdict = |rules| Verdict::of(&fixture::compile(rules).decide(&call));
         let left: Vec<Rule> = rules.iter().filter(|rule| !rule.is_over(call.at)).cloned().collect();
         prop_assert_eq!(verdict(rules), verdict(left));
     }

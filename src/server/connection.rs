@@ -9,7 +9,6 @@
 use std::{
     future::poll_fn,
     io,
-    mem::MaybeUninit,
     ops::ControlFlow,
     os::fd::{AsRawFd, RawFd},
     pin::Pin,
@@ -22,11 +21,12 @@ use bytes::BytesMut;
 use http::{Method, Response, header::CONNECTION};
 use nix::sys::socket::{MsgFlags, recv};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
     time::{Instant, Sleep, sleep_until},
 };
 
+use input::More;
 use output::Output;
 
 use super::{
@@ -211,60 +211,17 @@ impl<S: CallerStream> Connection<S> {
             if self.phase == Phase::Idle && self.recogniser.has_begun() {
                 self.enter(Phase::Head);
             }
-            if !self.has_room() {
-                // It is looked for again soon; meanwhile nothing is read.
-                self.timer.as_mut().reset(Instant::now() + TICK);
-                return self.poll_patience(cx, false);
-            }
-            match self.poll_read(cx) {
-                Poll::Ready(Ok(chunk)) if chunk > 0 => {}
-                Poll::Ready(_) => return Poll::Ready(ControlFlow::Break(Ending::Closing)),
-                Poll::Pending => return self.poll_patience(cx, true),
+            match ready!(self.poll_more(cx, usize::MAX)) {
+                More::Read | More::Enough => {}
+                More::Ended => return Poll::Ready(ControlFlow::Break(Ending::Closing)),
+                More::NotWaitedFor { leave } => return Poll::Ready(self.given_up(leave)),
             }
         }
     }
 
-    /// Gives back what what was taken of the input held.
-    fn release(&mut self) {
-        if self.input.is_empty() {
-            self.input = BytesMut::new();
-            self.has_room();
-        }
-    }
-
-    /// Whether there is room for what was read of a request.
-    fn has_room(&mut self) -> bool {
-        let held = self.input.len() + self.stream.held();
-        if held == 0 && self.room.take().is_some() {
-            self.permit.state.hold(false);
-        }
-        let short = held.saturating_sub(self.room.as_ref().map_or(0, Taken::bytes));
-        if short == 0 {
-            return true;
-        }
-        let Some(more) = self.context.limiter.room().try_take(short.next_multiple_of(ROOM)) else {
-            return false;
-        };
-        match &mut self.room {
-            Some(room) => room.add(more),
-            None => self.room = Some(more),
-        }
-        self.permit.state.hold(true);
-        true
-    }
-
-    /// Ready when a request is not waited for any longer.
-    fn poll_patience(&mut self, cx: &mut Context<'_>, reads: bool) -> Poll<Awaited> {
-        let leave = self.permit.state.poll_order(cx) == Order::Leave;
-        if !leave {
-            ready!(self.poll_time(cx));
-        }
-        if reads && has_unseen(self.socket) {
-            // A connection is not closed over a request that has arrived.
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        Poll::Ready(match (leave, self.phase) {
+    /// How it ends where a head is not waited for any longer.
+    fn given_up(&mut self, leave: bool) -> Awaited {
+        match (leave, self.phase) {
             (true, _) => {
                 self.count(Cut::Crowded);
                 ControlFlow::Break(Ending::Cut)
@@ -277,16 +234,7 @@ impl<S: CallerStream> Connection<S> {
                 self.count(Cut::Idle);
                 ControlFlow::Break(Ending::Closing)
             }
-        })
-    }
-
-    /// Reads some more of a head. Returns how much.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut chunk = [MaybeUninit::uninit(); CHUNK];
-        let mut chunk = ReadBuf::uninit(&mut chunk);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut chunk))?;
-        self.input.extend_from_slice(chunk.filled());
-        Poll::Ready(Ok(chunk.filled().len()))
+        }
     }
 
     /// Writes an answer. Returns whether the caller has taken it.
@@ -391,6 +339,7 @@ const ROOM: usize = 4096;
 const TICK: Duration = Duration::from_millis(10);
 
 mod body;
+mod input;
 mod output;
 #[cfg(test)]
 mod tests;

@@ -96,9 +96,7 @@ impl Draft {
 
     /// What a policy is asked about it.
     pub(super) fn question(&self) -> Question<'_> {
-        let Decided { target, decider, .. } = &self.decided;
-        let (project, identity, facts) = (&self.project, &decider.identity, self.decided.known());
-        Question { target, project, identity, peer: &self.peer, facts }
+        self.decided.question(&self.project, &self.peer)
     }
 
     /// Whether the call that was asked for changes something.

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use super::{
-    Exchange, Judged, Project, Refusal, Stage, authenticate::Decider, lookup::Pending, route::Order,
-    view::is_looked_up_first,
+    Exchange, Judged, Project, Refusal, Stage, authenticate::Decider, authorize::Question, lookup::Pending,
+    route::Order, view::is_looked_up_first,
 };
 use crate::{
-    identity::CallerId,
+    identity::{CallerId, Peer},
     limit::{Admission, Asked, Calls, Freeze},
     metrics::Metrics,
     operation::{Access, Target},
@@ -40,6 +40,12 @@ impl Decided {
     /// What is known of its job: looked up, or as a new one is to be.
     pub(super) fn known(&self) -> Option<&Facts> {
         self.order.as_ref().map(|order| order.facts()).or(self.facts.as_deref())
+    }
+
+    /// What a policy is asked about it.
+    pub(super) fn question<'q>(&'q self, project: &'q Project, peer: &'q Peer) -> Question<'q> {
+        let identity = &self.decider.identity;
+        Question { target: &self.target, project, identity, peer, facts: self.known() }
     }
 
     /// The same, to look at jobs by: it takes no place of its own among the calls under way.

@@ -144,14 +144,7 @@ impl Pending<'_> {
 
     /// What a policy is asked about it.
     pub(super) fn question(&self) -> Question<'_> {
-        let Decided { target, decider, .. } = &self.decided;
-        Question {
-            target,
-            project: &self.project,
-            identity: &decider.identity,
-            peer: &self.exchange.peer,
-            facts: self.decided.known(),
-        }
+        self.decided.question(&self.project, &self.exchange.peer)
     }
 }
 
@@ -305,10 +298,8 @@ impl LookupLayer {
 
     fn ask(&self, pending: &mut Pending<'_>) -> Result<(), Refusal> {
         let Pending { decided, project, exchange } = pending;
-        let Decided { target, decider, .. } = &*decided;
-        let (identity, facts) = (&decider.identity, decided.known());
-        let question = Question { target, project, identity, peer: &exchange.peer, facts };
-        self.authorize.conclude(&decider.in_force.policy, &question, exchange.record)
+        let question = decided.question(project, &exchange.peer);
+        self.authorize.conclude(&decided.decider.in_force.policy, &question, exchange.record)
     }
 }
 

@@ -197,24 +197,47 @@ impl Key {
 
     /// What is known of the job for it. `None` where it is no fact of the job.
     pub(super) fn found(self, facts: &Facts) -> Option<Found<'_>> {
-        let objects = |side, part| Some(Found::Several(facts.objects(side, part)));
         match self {
             Self::UserData => Some(Found::One(facts.user_data())),
             Self::JobStatus => Some(Found::One(facts.status())),
             Self::EditType => Some(Found::Several(facts.edit_type())),
-            Self::Input => objects(Side::Input, Part::Path),
-            Self::InputBucket => objects(Side::Input, Part::Bucket),
-            Self::InputObject => objects(Side::Input, Part::Object),
-            Self::Output => objects(Side::Output, Part::Path),
-            Self::OutputBucket => objects(Side::Output, Part::Bucket),
-            Self::OutputObject => objects(Side::Output, Part::Object),
             Self::CurrentTime
             | Self::SourceIp
             | Self::ProjectId
             | Self::JobId
             | Self::Caller
             | Self::Listener
-            | Self::IdentifiedBy => None,
+            | Self::IdentifiedBy
+            | Self::Input
+            | Self::InputBucket
+            | Self::InputObject
+            | Self::Output
+            | Self::OutputBucket
+            | Self::OutputObject => {
+                self.objects().map(|(side, part)| Found::Several(facts.objects(side, part)))
+            }
+        }
+    }
+
+    /// Which objects of a job it is about, and what of them. `None` where it is about none.
+    pub(in crate::policy) fn objects(self) -> Option<(Side, Part)> {
+        match self {
+            Self::Input => Some((Side::Input, Part::Path)),
+            Self::InputBucket => Some((Side::Input, Part::Bucket)),
+            Self::InputObject => Some((Side::Input, Part::Object)),
+            Self::Output => Some((Side::Output, Part::Path)),
+            Self::OutputBucket => Some((Side::Output, Part::Bucket)),
+            Self::OutputObject => Some((Side::Output, Part::Object)),
+            Self::CurrentTime
+            | Self::SourceIp
+            | Self::ProjectId
+            | Self::JobId
+            | Self::Caller
+            | Self::Listener
+            | Self::IdentifiedBy
+            | Self::UserData
+            | Self::JobStatus
+            | Self::EditType => None,
         }
     }
 

@@ -38,7 +38,7 @@ impl Facts {
     /// # Errors
     /// See [`GivenError`].
     pub fn given(told: &[(Key, Vec<String>)]) -> Result<Self, GivenError> {
-        let is_part = |key: Key| place(key).is_some_and(|(_, part)| part != Part::Path);
+        let is_part = |key: Key| key.objects().is_some_and(|(_, part)| part != Part::Path);
         let (parts, others): (Vec<_>, Vec<_>) = told.iter().partition(|(key, _)| is_part(*key));
         let facts = others.into_iter().try_fold(Self::unknown(Why::NotLookedUp), Self::with_one)?;
         parts.into_iter().try_fold(facts, Self::with_one)
@@ -57,7 +57,7 @@ impl Facts {
 
     fn with_one(mut self, (key, values): &(Key, Vec<String>)) -> Result<Self, GivenError> {
         let texts = || several(values.iter().map(|value| value.as_str().into()).collect());
-        match (*key, place(*key)) {
+        match (*key, key.objects()) {
             (Key::UserData, _) => self.user_data = one(*key, values)?.map(Box::from).into(),
             (Key::JobStatus, _) => self.status = status(one(*key, values)?)?,
             (Key::EditType, _) => self.edit_type = texts(),
@@ -106,28 +106,6 @@ impl Facts {
             Side::Input => &mut self.inputs,
             Side::Output => &mut self.outputs,
         }
-    }
-}
-
-/// Where the objects are that a key is about.
-fn place(key: Key) -> Option<(Side, Part)> {
-    match key {
-        Key::Input => Some((Side::Input, Part::Path)),
-        Key::InputBucket => Some((Side::Input, Part::Bucket)),
-        Key::InputObject => Some((Side::Input, Part::Object)),
-        Key::Output => Some((Side::Output, Part::Path)),
-        Key::OutputBucket => Some((Side::Output, Part::Bucket)),
-        Key::OutputObject => Some((Side::Output, Part::Object)),
-        Key::CurrentTime
-        | Key::SourceIp
-        | Key::ProjectId
-        | Key::JobId
-        | Key::Caller
-        | Key::Listener
-        | Key::IdentifiedBy
-        | Key::UserData
-        | Key::JobStatus
-        | Key::EditType => None,
     }
 }
 

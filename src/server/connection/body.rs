@@ -11,14 +11,14 @@ use std::{
 };
 
 use bytes::BytesMut;
-use tokio::time::Instant;
 
 use super::{
     super::{
         head::{Announced, Head},
-        state::{Order, Phase},
+        state::Phase,
     },
-    CallerStream, Connection, Output, Request, TICK, has_unseen,
+    CallerStream, Connection, Output, Request,
+    input::More,
 };
 use crate::{
     metrics::Cut,
@@ -62,33 +62,16 @@ impl<S: CallerStream> Connection<S> {
 
     fn poll_body(&mut self, cx: &mut Context<'_>, length: usize) -> Poll<Result<(), Refusal>> {
         loop {
-            if !self.has_room() {
-                self.timer.as_mut().reset(Instant::now() + TICK);
-                return self.poll_patience_for_body(cx, false).map(Err);
-            }
-            if self.input.len() >= length {
-                return Poll::Ready(Ok(()));
-            }
-            match self.poll_read(cx) {
-                Poll::Ready(Ok(chunk)) if chunk > 0 => {}
-                Poll::Ready(_) => return Poll::Ready(Err(CUT)),
-                Poll::Pending => return self.poll_patience_for_body(cx, true).map(Err),
+            match ready!(self.poll_more(cx, length)) {
+                More::Read => {}
+                More::Enough => return Poll::Ready(Ok(())),
+                More::Ended => return Poll::Ready(Err(CUT)),
+                More::NotWaitedFor { leave } => {
+                    self.count(if leave { Cut::Crowded } else { Cut::Body });
+                    return Poll::Ready(Err(if leave { Refusal::Overloaded } else { Refusal::BodyTimeout }));
+                }
             }
         }
-    }
-
-    /// Ready when the rest of a body is not waited for any longer.
-    fn poll_patience_for_body(&mut self, cx: &mut Context<'_>, reads: bool) -> Poll<Refusal> {
-        let leave = self.permit.state.poll_order(cx) == Order::Leave;
-        if !leave {
-            ready!(self.poll_time(cx));
-        }
-        if reads && has_unseen(self.socket) {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        self.count(if leave { Cut::Crowded } else { Cut::Body });
-        Poll::Ready(if leave { Refusal::Overloaded } else { Refusal::BodyTimeout })
     }
 }
 
