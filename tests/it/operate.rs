@@ -2,10 +2,11 @@
 
 use std::{fs, path::Path, process::Stdio, thread};
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Answer, Process, Proxy, Record, Setup, TOKEN, cancel, go_on, request, small_pipe, wait_for,
+    Answer, Held, Process, Proxy, Record, Setup, TOKEN, cancel, go_on, request, small_pipe, wait_for,
 };
 
 #[test]
@@ -233,6 +234,43 @@ fn no_sink_holds_up_an_operator_and_many_at_once_leave_what_the_last_said() {
     let file = fs::read_to_string(folder.path().join("freeze")).unwrap();
     assert!(file.starts_with(r#"{"reason":"the last","#), "{file}");
     assert!(!ask("DELETE", "") && fs::read_dir(folder.path()).unwrap().count() == 0);
+}
+
+#[test]
+fn reloads_lift_no_freeze_and_a_stop_still_hears_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let held = Held::answering(|_| "HTTP/1.1 204 No Content\r\n\r\n".into());
+    let setup = Setup::new().with_team().everything_allowed().upstream(&held.url());
+    let sections = format!(
+        "admin: {{ bind: 'unix:{}' }}\nfreeze_file: {}/freeze",
+        setup.path("admin.sock").display(),
+        folder.path().display()
+    );
+    let mut proxy = setup.section(&sections).start();
+    assert_eq!(said(&proxy, "freeze --caller oncall").0, Some(0));
+    let policy = fs::read_to_string(proxy.path("policy.yaml")).unwrap();
+    thread::scope(|scope| {
+        let reloads = scope.spawn(|| {
+            for number in 0..5 {
+                proxy.write("policy.yaml", &policy.replace("id: all", &format!("id: all-{number}")));
+                assert_eq!(operator(&proxy, "POST", "/reload").status, 200);
+            }
+        });
+        while !reloads.is_finished() {
+            proxy.send_to("team", bearer()).is_refusal(503, "PROXY.Frozen");
+        }
+    });
+    let mut wire = proxy.connect();
+    wire.write(cancel("100211"));
+    held.has(1);
+    proxy.signal(Signal::SIGTERM);
+    wait_for("drain", || (proxy.probe("/readyz").status == 503).then_some(()));
+    assert_eq!(operator(&proxy, "PUT", "/freeze").json()["frozen"], true);
+    held.let_go();
+    assert_eq!(wire.answer().status, 204, "what was sent is finished");
+    assert_eq!(proxy.ended().code(), Some(0));
+    let file = fs::read_to_string(folder.path().join("freeze")).unwrap();
+    assert!(!file.contains("callers"), "the next start finds it: {file}");
 }
 
 #[test]

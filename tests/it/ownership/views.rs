@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeSet, thread::scope};
 
+use chrono::TimeDelta;
 use mpc_auth_proxy::testserver::{Difference, Fault, JobState};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::{ALL, OWN, WAITING, policy, put, seen, with_rules};
-use crate::harness::{Answer, Held, PROJECT, Proxy, request, wait_for};
+use crate::harness::{Answer, Held, PROJECT, Proxy, Wire, request, wait_for};
 
 fn view(target: &str) -> String {
     request("GET", target, &[])
@@ -257,4 +259,76 @@ fn of_many_at_once_each_sees_its_own() {
             });
         }
     });
+}
+
+/// A view that upstream has, and does not answer yet.
+fn under_way(section: &str) -> (Held, Proxy, Wire) {
+    let body = json!({ "total": 2, "jobs": [
+        { "job_id": "1", "user_data": "editor-api/1", "status": "WAITING" },
+        { "job_id": "4", "user_data": "packager/secret-4", "status": "WAITING" },
+    ] })
+    .to_string();
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let held = Held::answering(move |_| answer.clone());
+    let proxy = with_rules(&[OWN]).upstream(&held.url()).section(section).start();
+    let mut wire = proxy.connect();
+    wire.write(ids(1, &["1", "4"]));
+    held.has(1);
+    (held, proxy, wire)
+}
+
+#[test]
+fn a_view_whose_caller_hangs_up_is_recorded_with_what_was_shown_and_hidden() {
+    let (held, proxy, wire) = under_way("");
+    drop(wire);
+    held.let_go();
+    proxy.audit(1)[0].says(json!({
+        "outcome": "forwarded", "upstream.status_code": 200, "mpc.job_ids": ["1", "4"], "view.hidden": 1,
+    }));
+}
+
+#[test]
+fn a_stop_waits_for_a_view_and_what_is_hidden_stays_so() {
+    let (held, mut proxy, mut wire) = under_way("");
+    proxy.signal(Signal::SIGTERM);
+    wait_for("drain", || (proxy.probe("/readyz").status == 503).then_some(()));
+    held.let_go();
+    let answer = wire.answer();
+    assert!(shown(&answer) == these(&["1"]) && !answer.body.contains("secret"), "{answer:?}");
+    assert_eq!(proxy.ended().code(), Some(0));
+}
+
+#[test]
+fn a_view_that_a_stop_cuts_shows_nothing_and_has_its_record() {
+    let (held, mut proxy, wire) = under_way("drain: { timeout: 100ms }");
+    assert_eq!(proxy.stop(), Some(3));
+    held.let_go();
+    wire.closed();
+    proxy.audit(1)[0].says(json!({ "mpc.action": "mpc:editingTask:view", "upstream.status_code": null }));
+}
+
+#[test]
+fn nothing_is_viewed_that_could_not_be_recorded_and_what_is_under_way_is_answered() {
+    let (held, proxy, mut wire) = under_way("audit: { sink: audit.log }");
+    let proxy = proxy.records_elsewhere();
+    proxy.limit_file_size(0);
+    wait_for("refusal", || {
+        (proxy.send(crate::blocked::DENIED).json()["error_code"] == "PROXY.AuditBlocked").then_some(())
+    });
+    proxy.send(ids(1, &["1"])).is_refusal(503, "PROXY.AuditBlocked");
+    held.let_go();
+    assert_eq!(shown(&wire.answer()), these(&["1"]));
+    assert_eq!(held.upstream().heads().len(), 1, "the other one was not sent");
+}
+
+#[test]
+fn a_wrong_clock_is_learned_from_a_view() {
+    let proxy = with_rules(&[OWN]).start();
+    with_jobs(&proxy);
+    proxy.cloud().set_clock_offset(TimeDelta::hours(1));
+    let answer = proxy.send(ids(1, &["1", "4"]));
+    assert_eq!(shown(&answer), these(&["1"]));
+    proxy
+        .record(&answer)
+        .says(json!({ "upstream.attempts": 2, "upstream.status_code": 200, "view.hidden": 1 }));
 }
