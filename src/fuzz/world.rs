@@ -31,8 +31,8 @@ use crate::{
     reason::Reason,
     server::Head,
     stage::{
-        Anticipate, Arrival, Authenticate, Authorize, Awaited, Brought, Compose, Decide, InForce, Limit,
-        Payload, Project, Receive, Recorded, Refusal, Route, Settled, Stage,
+        Anticipate, Arrival, Authenticate, Authorize, Awaited, Brought, Compose, Decide, Denial, InForce,
+        Limit, Payload, Project, Receive, Recorded, Refusal, Route, Settled, Stage,
     },
     upstream::{Egress, Outbound, Proxies, Roots, Timeouts, Upstream},
 };
@@ -123,7 +123,8 @@ impl World {
                 is_that_call(outbound, &call, &record);
                 is_that_body(outbound, &body);
             }
-            (Err(Refusal::BadBody(_) | Refusal::Denied(None)), Some(call)) if call.body > 0 && !known => {}
+            (Err(Refusal::BadBody(_) | Refusal::Denied(Denial::NoRule(_))), Some(call))
+                if call.body > 0 && !known => {}
             (Err(Refusal::BadBody(_)), Some(Call { body: 0, form, .. })) if CREATES.contains(&form) => {}
             (Err(refusal), None) => assert!(!matches!(refusal, Refusal::Internal), "a bug"),
             (Ok(outbound), None) => {

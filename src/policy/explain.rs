@@ -4,6 +4,8 @@
 //! allows, or of which too little is known, does it then go through the rules one by one, which is slow and off the
 //! way of a request.
 
+use std::fmt;
+
 use super::condition::{Keys, Truth};
 use super::{Call, Effect, Glob, Mode, Outcome, Policy, Rule, Test, spell_moment};
 
@@ -31,6 +33,18 @@ pub struct NearestMiss<'p> {
     pub wanted: String,
     /// What the call has instead. `None`: nothing, or nobody knows.
     pub got: Option<String>,
+}
+
+/// The allow rule of a caller that came closest, and the first of its parts that fails. Displays as its caller may be told:
+/// with nothing that the policy says but the rule's name and place, and with no fact of the job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closest<'p> {
+    /// The rule.
+    pub rule: &'p Rule,
+    /// The part that fails.
+    pub field: Field,
+    /// Where that is the condition: the first of its tests that fails.
+    test: Option<&'p Test>,
 }
 
 /// The parts of a rule in the order in which they are compared.
@@ -76,12 +90,8 @@ impl Policy {
     }
 
     fn nearest_miss(&self, call: &Call<'_>) -> Option<NearestMiss<'_>> {
-        let allows = self.rules.iter().filter(|rule| rule.effect == Effect::Allow);
-        let misses = allows.filter_map(|rule| Some((rule, self.first_failing(rule, call)?)));
-        // `max_by_key` would take the last of several.
-        let (rule, field) = misses.reduce(|best, next| if next.1 > best.1 { next } else { best })?;
+        let Closest { rule, field, test } = self.closest(call, self.rules.iter())?;
         let globs = |globs: &[Glob]| join(globs.iter().map(Glob::as_str));
-        let mut test = None;
         let (wanted, got) = match field {
             Field::Callers => (globs(&rule.callers), Some(call.caller.to_string())),
             Field::Actions => (globs(&rule.actions), Some(call.action.to_owned())),
@@ -91,13 +101,31 @@ impl Policy {
                 (rule.expires.map(spell_moment).unwrap_or_default(), Some(spell_moment(call.at)))
             }
             Field::Condition => {
-                test = rule.condition.first_failing(call, self.project_id(call));
                 let key = test.and_then(|test| test.key().shown(call, self.project_id(call)));
                 (test.map(|test| join(test.values())).unwrap_or_default(), key.map(Into::into))
             }
             Field::Mode => (Mode::Enforce.as_str().to_owned(), Some(rule.mode.as_str().to_owned())),
         };
         Some(NearestMiss { rule, field, test, wanted, got })
+    }
+
+    /// Of the rules that name the caller of a call that nothing allows, the one that came closest, as the caller may be
+    /// told. A request waits for it, so it is not looked for where there are many.
+    pub fn closest_of_caller(&self, call: &Call<'_>) -> Option<Closest<'_>> {
+        let rules = self.of_callers().at_most(call.caller, COMPARED)?;
+        self.closest(call, rules.into_iter())
+    }
+
+    fn closest<'p>(&'p self, call: &Call<'_>, rules: impl Iterator<Item = &'p Rule>) -> Option<Closest<'p>> {
+        let allows = rules.filter(|rule| rule.effect == Effect::Allow);
+        let misses = allows.filter_map(|rule| Some((rule, self.first_failing(rule, call)?)));
+        // `max_by_key` would take the last of several.
+        let (rule, field) = misses.reduce(|best, next| if next.1 > best.1 { next } else { best })?;
+        let test = match field {
+            Field::Condition => rule.condition.first_failing(call, self.project_id(call)),
+            _ => None,
+        };
+        Some(Closest { rule, field, test })
     }
 
     fn first_failing(&self, rule: &Rule, call: &Call<'_>) -> Option<Field> {
@@ -117,6 +145,24 @@ impl Policy {
     }
 }
 
+impl fmt::Display for Closest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rule, field, test } = self;
+        write!(f, "rule `{}` at {} comes closest, but ", rule.id, rule.location)?;
+        // Which test on a fact fails would tell something of the job.
+        let test = test.filter(|test| !test.key().is_fact());
+        match (field, test) {
+            (Field::Expires, _) => f.write_str("it has expired"),
+            (Field::Mode, _) => f.write_str("it is only observed"),
+            (Field::Condition, Some(test)) => {
+                write!(f, "its `condition` does not hold: {} of {}", test.operator(), test.key().as_str())
+            }
+            (Field::Condition, None) => f.write_str("its `condition` does not hold"),
+            (field, _) => write!(f, "its `{}` do not match", field.as_str()),
+        }
+    }
+}
+
 impl Field {
     /// As in the policy file.
     pub fn as_str(self) -> &'static str {
@@ -131,6 +177,9 @@ impl Field {
         }
     }
 }
+
+/// As many rules are compared while a request waits for its denial.
+const COMPARED: usize = 64;
 
 fn join<'t>(texts: impl Iterator<Item = &'t str>) -> String {
     texts.collect::<Vec<_>>().join(", ")
@@ -204,6 +253,54 @@ mod tests {
             let test = miss.test.map(|test| format!("{} {}", test.operator(), test.key().as_str()));
             let told = (miss.field.as_str(), test.as_deref(), miss.wanted.as_str(), miss.got.as_deref());
             assert_eq!((miss.rule.id.as_str(), told), ("r2", expected), "{rule}");
+        }
+    }
+
+    #[test]
+    fn a_caller_is_told_which_of_its_own_rules_came_closest_and_no_fact() {
+        for (rule, asked, expected) in [
+            ("* media-prod a-*", "editor-api media-prod 7", Some("its `jobs` do not match")),
+            ("* media-test *", "editor-api media-prod 7", Some("its `projects` do not match")),
+            (
+                "mpc:editingTask:create media-prod *",
+                "editor-api media-prod 7",
+                Some("its `actions` do not match"),
+            ),
+            ("* media-prod * until 2027-01-15", "editor-api media-prod 7", Some("it has expired")),
+            ("* media-prod * observe", "editor-api media-prod 7", Some("it is only observed")),
+            (
+                "* media-prod * if IpAddress g:SourceIp 10.2.0.0/16",
+                "editor-api media-prod 7 ip=10.3.0.1",
+                Some("its `condition` does not hold: IpAddress of g:SourceIp"),
+            ),
+            (
+                "* media-prod * if StringEquals mpc:UserData secret/7",
+                "editor-api media-prod 7 mpc:UserData=other/8",
+                Some("its `condition` does not hold"),
+            ),
+            ("* media-prod a-*", "oncall media-prod 7", None),
+        ] {
+            let policy =
+                fixture::policy(&[&format!("allow editor-api {rule}"), "deny editor-api * nowhere *"]);
+            let asked = Asked::parse(asked);
+            let closest = policy.closest_of_caller(&asked.call()).map(|closest| closest.to_string());
+            let expected =
+                expected.map(|part| format!("rule `r1` at policy.yaml:1 comes closest, but {part}"));
+            assert_eq!(closest, expected, "{rule}");
+        }
+    }
+
+    #[test]
+    fn of_a_caller_with_many_rules_the_closest_is_not_looked_for() {
+        let rules = |count: usize| -> Vec<String> {
+            (0..count).map(|number| format!("allow editor-api * media-prod a-{number}")).collect()
+        };
+        let asked = Asked::parse("editor-api media-prod 7");
+        for (count, is_told) in [(COMPARED, true), (COMPARED + 1, false)] {
+            let rules = rules(count);
+            let policy = fixture::policy(&rules.iter().map(String::as_str).collect::<Vec<_>>());
+            assert_eq!(policy.closest_of_caller(&asked.call()).is_some(), is_told, "{count}");
+            assert!(policy.explain(&asked.call()).nearest_miss.is_some());
         }
     }
 

@@ -25,7 +25,7 @@ mod wildcard;
 
 pub use condition::{Condition, Key, Keys, Operator, Test, TestError, ValueError, VariableError};
 pub use decision::{Decision, Observed, Outcome, Undetermined, Wants};
-pub use explain::{Explanation, Field, NearestMiss};
+pub use explain::{Closest, Explanation, Field, NearestMiss};
 pub use facts::{Fact, Facts, GivenError, JobStatus, Object, Why};
 pub use findings::{Finding, Problem};
 pub use glob::{Glob, GlobError};
@@ -35,7 +35,7 @@ pub use of_callers::OfCallers;
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Utc};
 use foldhash::HashMap;
@@ -43,6 +43,7 @@ use foldhash::HashMap;
 use crate::identity::CallerId;
 use condition::Truth;
 use index::Index;
+use of_callers::ByCaller;
 
 /// One rule: what it says about the calls that match all four of its lists while its condition holds. An empty
 /// list matches nothing.
@@ -140,6 +141,7 @@ pub struct Call<'a> {
 pub struct Policy {
     rules: Vec<Rule>,
     index: Index,
+    by_caller: OnceLock<ByCaller>,
     /// The ids of the projects, by their names.
     project_ids: HashMap<Arc<str>, Arc<str>>,
     hash: Arc<str>,
@@ -154,7 +156,8 @@ impl Policy {
         let index = Index::new(&rules, callers, projects);
         let ids = projects.iter().map(|project| (Arc::clone(&project.name), Arc::clone(&project.id)));
         let observes = rules.iter().any(|rule| rule.mode == Mode::Observe);
-        Self { rules, index, project_ids: ids.collect(), hash: hash.into(), mode: Mode::Enforce, observes }
+        let (by_caller, project_ids) = (OnceLock::new(), ids.collect());
+        Self { rules, index, by_caller, project_ids, hash: hash.into(), mode: Mode::Enforce, observes }
     }
 
     /// The same policy, in force or only observed as a whole.

@@ -7,9 +7,15 @@ use super::{Policy, Rule};
 use crate::identity::CallerId;
 
 /// The rules of a policy by the callers that they name.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct OfCallers<'p> {
     policy: &'p Policy,
+    by_caller: &'p ByCaller,
+}
+
+/// The numbers of rules by the callers that they name. Arranged when somebody asks first.
+#[derive(Debug)]
+pub(super) struct ByCaller {
     /// The sets whose rules stand in each place.
     sets: HashMap<Place, Vec<Set>>,
     /// The numbers of the rules with each set, in their order.
@@ -19,6 +25,10 @@ pub struct OfCallers<'p> {
 impl Policy {
     /// Its rules by caller.
     pub fn of_callers(&self) -> OfCallers<'_> {
+        OfCallers { policy: self, by_caller: self.by_caller.get_or_init(|| self.arrange()) }
+    }
+
+    fn arrange(&self) -> ByCaller {
         let mut rules: HashMap<Set, Vec<usize>> = HashMap::new();
         for (number, set) in self.index.sets_of_callers().enumerate() {
             rules.entry(set).or_default().push(number);
@@ -29,17 +39,15 @@ impl Policy {
                 sets.entry(*place).or_default().push(*set);
             }
         }
-        OfCallers { policy: self, sets, rules }
+        ByCaller { sets, rules }
     }
 }
 
 impl<'p> OfCallers<'p> {
     /// The first rules that name the caller, and how many more there are.
     pub fn first(&self, caller: &CallerId, count: usize) -> (Vec<&'p Rule>, usize) {
-        let places = self.policy.index.callers.places(caller.as_str()).unwrap_or_default();
-        let sets = places.iter().filter_map(|place| self.sets.get(place)).flatten();
         let (mut first, mut all) = (Vec::new(), 0);
-        for rules in sets.filter_map(|set| self.rules.get(set)) {
+        for rules in self.lists(caller) {
             all += rules.len();
             first.extend(rules.iter().take(count).copied());
         }
@@ -47,6 +55,27 @@ impl<'p> OfCallers<'p> {
         first.truncate(count);
         let more = all - first.len();
         (first.into_iter().filter_map(|number| self.policy.rules.get(number)).collect(), more)
+    }
+
+    /// The rules that name the caller, in their order, found in no more steps than `most`. `None` where there are more.
+    pub(super) fn at_most(&self, caller: &CallerId, most: usize) -> Option<Vec<&'p Rule>> {
+        let mut all = Vec::new();
+        for rules in self.lists(caller) {
+            if all.len() + rules.len() > most {
+                return None;
+            }
+            all.extend_from_slice(rules);
+        }
+        all.sort_unstable();
+        Some(all.into_iter().filter_map(|number| self.policy.rules.get(number)).collect())
+    }
+
+    /// The numbers of the rules that name the caller, a list for each set.
+    fn lists(&self, caller: &CallerId) -> impl Iterator<Item = &'p [usize]> {
+        let ByCaller { sets, rules } = self.by_caller;
+        let places = self.policy.index.callers.places(caller.as_str()).unwrap_or_default();
+        let sets = places.iter().filter_map(|place| sets.get(place)).flatten();
+        sets.filter_map(|set| rules.get(set)).map(Vec::as_slice)
     }
 }
 
@@ -68,6 +97,8 @@ mod tests {
                 prop_assert_eq!(first.len() + more, expected.len());
                 prop_assert_eq!(&first, &expected[..first.len()]);
                 prop_assert_eq!(first.len(), count.min(expected.len()));
+                let all = policy.of_callers().at_most(&CallerId::parse(name).unwrap(), count);
+                prop_assert_eq!(all, (expected.len() <= count).then_some(expected));
             }
         }
     }

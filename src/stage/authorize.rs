@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use super::{Exchange, Project, Refusal, Routed, Stage, authenticate::Decider, route::Order};
+use super::{Denial, Exchange, Project, Refusal, Routed, Stage, authenticate::Decider, route::Order};
 use crate::{
     audit::{Record, bounded},
     identity::{Identity, Peer},
     metrics::Metrics,
     operation::{Access, Jobs, Segment, Target},
-    policy::{Call, Decision, Effect, Facts, Keys, Mode, Observed, Outcome, Policy, Rule, Wants, Why},
+    policy::{Call, Decision, Effect, Facts, Field, Keys, Mode, Observed, Outcome, Policy, Rule, Wants, Why},
     reason::Reason,
 };
 
@@ -67,14 +67,15 @@ impl Authorize {
         if question.target.operation().access == Access::Read {
             return self.judge_view(policy, question, record).map(|wants| (wants, false));
         }
-        let outcome = policy.decide(&question.to_policy(record));
+        let call = question.to_policy(record);
+        let outcome = policy.decide(&call);
         note(policy, &outcome, record);
         let (wants, is_denied) = (outcome.wants(), outcome.applied() == Some(Effect::Deny));
         if let (Outcome::Decided(decision), Wants::Nothing) = (&outcome, wants) {
             self.metrics.decided(decision);
         }
         let is_over = is_denied && wants == Wants::Nothing;
-        if is_over { Err(question.denied(&outcome)) } else { Ok((wants, is_denied)) }
+        if is_over { Err(question.denied(policy, &call, &outcome)) } else { Ok((wants, is_denied)) }
     }
 
     /// Asks this policy about a view before it is sent. What depends on facts is decided by its answer.
@@ -93,18 +94,19 @@ impl Authorize {
             if policy.allows_some(caller, action, &project.settings.name) {
                 return Ok(Wants::Nothing);
             }
-            let denied = no_rule(policy);
+            let (denied, call) = (no_rule(policy), question.to_policy(record));
             note(policy, &Outcome::Decided(denied), record);
             self.metrics.decided(&denied);
-            return Err(Refusal::Denied(None));
+            return Err(Refusal::Denied(Denial::NoRule(question.closest(policy, &call))));
         }
         let mut needs = Keys::NONE;
         for job in target.jobs().ids() {
-            let outcome = policy.decide(&question.about(Some(job), Facts::none_known(), record));
+            let call = question.about(Some(job), Facts::none_known(), record);
+            let outcome = policy.decide(&call);
             note(policy, &outcome, record);
             if outcome.applied() == Some(Effect::Deny) {
                 outcome.decision().into_iter().for_each(|decision| self.metrics.decided(decision));
-                return Err(question.denied(&outcome));
+                return Err(question.denied(policy, &call, &outcome));
             }
             if let Wants::ToDecide(keys) = outcome.wants() {
                 needs = needs.and(keys);
@@ -130,14 +132,15 @@ impl Authorize {
         question: &Question<'_>,
         record: &mut Record,
     ) -> Result<(), Refusal> {
-        let outcome = policy.decide(&question.to_policy(record));
+        let call = question.to_policy(record);
+        let outcome = policy.decide(&call);
         note(policy, &outcome, record);
         if let Outcome::Decided(decision) = &outcome {
             self.metrics.decided(decision);
         }
         match outcome.applied() {
             Some(Effect::Allow) => Ok(()),
-            Some(Effect::Deny) => Err(question.denied(&outcome)),
+            Some(Effect::Deny) => Err(question.denied(policy, &call, &outcome)),
             None => Err(Refusal::LookupFailed(missing(outcome.wants(), question.facts))),
         }
     }
@@ -185,14 +188,27 @@ impl<'r> Question<'r> {
 
     /// What the caller is told. Once its job was looked up that is always the same; what a new one is to be it has said
     /// itself.
-    fn denied(&self, outcome: &Outcome<'_>) -> Refusal {
+    fn denied(&self, policy: &Policy, call: &Call<'_>, outcome: &Outcome<'_>) -> Refusal {
         let rule = outcome.decision().and_then(|decision| decision.rule);
         let looked_up = self.facts.filter(|_| *self.target.jobs() != Jobs::ToBeMade);
-        match (looked_up, rule) {
-            (None, rule) => Refusal::Denied(rule.map(named)),
+        match (looked_up, rule.map(named)) {
+            (None, Some((rule, location))) => Refusal::Denied(Denial::ByRule(rule, location)),
+            (None, None) => Refusal::Denied(Denial::NoRule(self.closest(policy, call))),
             (Some(_), Some(_)) => Refusal::DeniedByFacts(Reason::DeniedByRule),
             (Some(_), None) => Refusal::DeniedByFacts(Reason::NoRule),
         }
+    }
+
+    /// What a caller on this machine, and no other, is told of the rule that comes closest. A list is about no job: how
+    /// far a rule for one goes says nothing.
+    fn closest(&self, policy: &Policy, call: &Call<'_>) -> Option<String> {
+        if !self.peer.local {
+            return None;
+        }
+        let is_list = matches!(self.target.jobs(), Jobs::List(_));
+        let closest =
+            policy.closest_of_caller(call).filter(|closest| !is_list || closest.field < Field::Jobs);
+        closest.map(|closest| closest.to_string())
     }
 }
 

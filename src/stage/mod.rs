@@ -163,7 +163,7 @@ pub use forward::{Answered, Forward};
 pub use limit::{Admitted, Limit};
 pub use lookup::{LookupLayer, LookupStage, Permitted, Settled, Waiting};
 pub use receive::{Receive, Received, canonical};
-pub use refusal::Refusal;
+pub use refusal::{Denial, Refusal};
 pub use respond::{Body, Respond, RespondLayer, is_passed_on};
 pub use retry::{Delivered, Retry, RetryLayer};
 pub use route::{Project, Route, Routed};

@@ -29,9 +29,9 @@ pub enum Refusal {
     /// No caller was proved, or the proofs disagree.
     #[error("{0}")]
     Unauthenticated(#[from] IdentityError),
-    /// The policy says no. Holds the id and the place of the rule that does; none where nothing allows it.
+    /// The policy says no.
     #[error("the policy does not allow it")]
-    Denied(Option<(String, String)>),
+    Denied(Denial),
     /// The policy says no by what was looked up of the job, or there is no such job. Whoever is told learns nothing of
     /// which it was; the cause is for the record.
     #[error("the policy does not allow it, or there is no such job")]
@@ -113,6 +113,15 @@ pub enum Refusal {
     Internal,
 }
 
+/// Why the policy says no, for callers on this machine.
+#[derive(Debug)]
+pub enum Denial {
+    /// A rule denies it. Holds its id and its place.
+    ByRule(String, String),
+    /// No rule allows it. Holds what is told of the one that comes closest.
+    NoRule(Option<String>),
+}
+
 /// What a refusal looks like on the wire and in the record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
@@ -148,8 +157,10 @@ impl Refusal {
             }
             Self::BodyTimeout => (408, "PROXY.RequestTimeout", Reason::BodyTimeout, UNREADABLE, Refused),
             Self::Unauthenticated(error) => (401, "PROXY.Unauthenticated", error.reason(), DENIED, Refused),
-            Self::Denied(Some(_)) => (403, "PROXY.Forbidden", Reason::DeniedByRule, DENIED, Refused),
-            Self::Denied(None) => (403, "PROXY.Forbidden", Reason::NoRule, DENIED, Refused),
+            Self::Denied(Denial::ByRule(..)) => {
+                (403, "PROXY.Forbidden", Reason::DeniedByRule, DENIED, Refused)
+            }
+            Self::Denied(Denial::NoRule(_)) => (403, "PROXY.Forbidden", Reason::NoRule, DENIED, Refused),
             Self::DeniedByFacts(reason) => (403, "PROXY.Forbidden", *reason, DENIED, Refused),
             Self::LookupFailed(reason) | Self::Undecided(reason) => {
                 (503, "PROXY.LookupFailed", *reason, "destination_unavailable", Refused)
@@ -231,16 +242,18 @@ impl Refusal {
     /// What the caller is told. Who it was taken for, and which rule decided, is told on local listeners only: loopback
     /// and Unix ones.
     pub(super) fn message(&self, local: bool, caller: Option<&str>) -> String {
-        let Self::Denied(rule) = self else { return self.to_string() };
+        let Self::Denied(denial) = self else { return self.to_string() };
         if !local {
             return self.to_string();
         }
-        let by = match rule {
-            Some((rule, location)) => format!("rule `{rule}` at {location} denies it"),
-            None => "no rule allows it".into(),
-        };
         let caller = caller.map(|caller| format!(" (caller: `{caller}`)")).unwrap_or_default();
-        format!("the policy does not allow it: {by}{caller}")
+        match denial {
+            Denial::ByRule(rule, location) => {
+                format!("{self}: rule `{rule}` at {location} denies it{caller}")
+            }
+            Denial::NoRule(None) => format!("{self}: no rule allows it{caller}"),
+            Denial::NoRule(Some(closest)) => format!("{self}: no rule allows it{caller}; {closest}"),
+        }
     }
 }
 

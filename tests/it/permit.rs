@@ -22,18 +22,33 @@ fn an_allowed_call_is_recorded_with_the_rule_that_allows_it() {
 
 #[test]
 fn what_no_rule_allows_is_denied() {
-    for rule in [
-        // Each rule allows everything but one thing of the call.
-        rule("other", "allow", "callers: [other], actions: ['*'], projects: ['*'], jobs: ['*']"),
-        rule("other", "allow", "callers: ['*'], actions: ['*'], projects: [media-test], jobs: ['*']"),
-        rule("other", "allow", "callers: ['*'], actions: ['*'], projects: ['*'], jobs: [100212]"),
-        rule("other", "allow", "callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['tmp-*']"),
+    for (rule, closest) in [
+        // Each rule allows everything but one thing of the call. Of those of others nothing is told.
+        (rule("other", "allow", "callers: [other], actions: ['*'], projects: ['*'], jobs: ['*']"), None),
+        (
+            rule("other", "allow", "callers: ['*'], actions: ['*'], projects: [media-test], jobs: ['*']"),
+            Some("projects"),
+        ),
+        (
+            rule("other", "allow", "callers: ['*'], actions: ['*'], projects: ['*'], jobs: [100212]"),
+            Some("jobs"),
+        ),
+        (
+            rule("other", "allow", "callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['tmp-*']"),
+            Some("jobs"),
+        ),
     ] {
         let proxy = with_rules(&[&rule.replace("[100212]", "['100212']")]);
         let answer = is_denied(&proxy, "app", None);
+        let closest = closest.map(|field| {
+            format!("; rule `other` at policy.yaml:8 comes closest, but its `{field}` do not match")
+        });
         assert_eq!(
             answer.error_msg(),
-            "the policy does not allow it: no rule allows it (caller: `editor-api`)"
+            format!(
+                "the policy does not allow it: no rule allows it (caller: `editor-api`){}",
+                closest.unwrap_or_default()
+            )
         );
     }
 }

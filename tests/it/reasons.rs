@@ -1,12 +1,12 @@
 //! Why was it refused? The record and the metric say what the caller was told, and what it had shown.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, net::TcpStream};
 
 use mpc_auth_proxy::reason::Reason;
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Proxy, Setup, TOKEN, cancel, request};
+use crate::harness::{Answer, Proxy, Setup, TOKEN, Wire, cancel, request};
 
 #[test]
 fn each_refusal_has_its_reason_in_the_record_and_the_metric() {
@@ -78,6 +78,58 @@ fn a_denial_on_this_machine_says_who_was_denied_and_why_the_rule_is_there() {
         &answer,
         "denied_by_rule",
         json!({ "policy.reason": "ticket MEDIA-1", "policy.rule": "no" }),
+    );
+}
+
+/// Who calls from elsewhere, and who asks for a job that was looked up, is told nothing of it.
+#[test]
+fn a_denial_tells_of_the_rule_that_comes_closest_on_this_machine_and_without_a_fact() {
+    let policy = "version: 1
+callers:
+  editor-api: { identify: [ { listener: app }, { listener: pipe } ] }
+  oncall: { identify: [ { bearer: { sha256_file: oncall.sha256 } } ] }
+rules:
+  - { id: own, effect: allow, callers: ['*'], actions: [mpc:editingTask:delete], projects: ['*'], jobs: ['100*'],
+      condition: { StringMatch: { mpc:UserData: ['secret-owner/*'] } } }
+";
+    let proxy = Setup::new()
+        .policy(policy)
+        .listeners(&[
+            "{ name: app, bind: 127.0.0.1:0 }",
+            "{ name: pipe, bind: 'unix:proxy.sock' }",
+            "{ name: mesh, bind: '0.0.0.0:0', bearer: true, hosts: any, unsafe_listen: true }",
+        ])
+        .start();
+    let closest = "; rule `own` at policy.yaml:6 comes closest, but its `";
+    let list = request("GET", "/v1/media-prod/editing/jobs", &[]);
+    for listener in ["app", "pipe"] {
+        for (call, field) in
+            [(&cancel("7"), Some("jobs` do not match")), (&list, Some("actions` do not match"))]
+        {
+            let answer = proxy.send_to(listener, call);
+            answer.is_refusal(403, "PROXY.Forbidden");
+            let told = answer.error_msg();
+            let closest = field.map(|field| format!("{closest}{field}")).unwrap_or_default();
+            assert_eq!(
+                told,
+                format!("the policy does not allow it: no rule allows it (caller: `editor-api`){closest}")
+            );
+            is_told(&proxy, &answer, "no_rule", json!({ "policy.rule": null }));
+        }
+    }
+    let bearer = format!("Authorization: Bearer {TOKEN}");
+    let port = proxy.address("mesh").rsplit_once(':').unwrap().1.parse::<u16>().unwrap();
+    proxy.expect_records(1);
+    let mut wire = Wire::new(TcpStream::connect(("127.0.0.1", port)).unwrap());
+    wire.write(request("DELETE", "/v2/media-prod/editing/jobs/7", &[&bearer]));
+    assert_eq!(wire.answer().error_msg(), "the policy does not allow it");
+    for answer in [proxy.send(cancel("100211")), proxy.send(cancel("1000"))] {
+        assert_eq!(answer.error_msg(), "the policy does not allow it, or there is no such job");
+    }
+    let printed = proxy.printed();
+    assert!(
+        !printed.lines().any(|line| line.contains("closest") && line.contains("secret-owner")),
+        "{printed}"
     );
 }
 
