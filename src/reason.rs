@@ -1,7 +1,8 @@
 //! Why is a request refused, or did it fail? Every cause, as a stable word and as a sentence.
 //!
 //! It stands first, because whatever can refuse names its cause. The words are `error.reason` in audit records and the
-//! label of `refusals_total`; [docs/REFERENCE.md](../docs/REFERENCE.md) says what to do about each.
+//! label of `refusals_total`. Causes that call for the same answer share a [`Code`].
+//! [docs/REFERENCE.md](../docs/REFERENCE.md) lists both, and says what to do about each.
 
 use std::fmt;
 
@@ -175,6 +176,65 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text())
     }
+}
+
+/// Declares each code once: its variant, how it is written, and the status that goes with it.
+macro_rules! codes {
+    ($($name:ident = $text:literal, $status:expr;)*) => {
+        /// What kind of answer a caller gets that is not upstream's.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $(#[doc = $text] $name,)*
+        }
+
+        impl Code {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// As callers and records have it.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+
+            /// The status of the answer. `None`: there is no answer.
+            pub const fn status(self) -> Option<u16> {
+                match self {
+                    $(Self::$name => $status,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    BadRequest = "PROXY.BadRequest", Some(400);
+    Unauthenticated = "PROXY.Unauthenticated", Some(401);
+    Forbidden = "PROXY.Forbidden", Some(403);
+    NotFound = "PROXY.NotFound", Some(404);
+    MethodNotAllowed = "PROXY.MethodNotAllowed", Some(405);
+    RequestTimeout = "PROXY.RequestTimeout", Some(408);
+    LengthRequired = "PROXY.LengthRequired", Some(411);
+    BodyTooLarge = "PROXY.BodyTooLarge", Some(413);
+    TargetTooLong = "PROXY.TargetTooLong", Some(414);
+    UnsupportedMediaType = "PROXY.UnsupportedMediaType", Some(415);
+    WrongHost = "PROXY.WrongHost", Some(421);
+    RateLimited = "PROXY.RateLimited", Some(429);
+    HeadersTooLarge = "PROXY.HeadersTooLarge", Some(431);
+    Internal = "PROXY.Internal", Some(500);
+    UpstreamUnreachable = "PROXY.UpstreamUnreachable", Some(502);
+    UpstreamInvalid = "PROXY.UpstreamInvalid", Some(502);
+    Overloaded = "PROXY.Overloaded", Some(503);
+    NoCredential = "PROXY.NoCredential", Some(503);
+    CircuitOpen = "PROXY.CircuitOpen", Some(503);
+    AuditBlocked = "PROXY.AuditBlocked", Some(503);
+    Frozen = "PROXY.Frozen", Some(503);
+    Draining = "PROXY.Draining", Some(503);
+    LookupFailed = "PROXY.LookupFailed", Some(503);
+    UpstreamTimeout = "PROXY.UpstreamTimeout", Some(504);
+    // The process ended before the call did.
+    Interrupted = "PROXY.Interrupted", None;
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use memchr::memmem;
 use serde_json::{Map, Value};
 
 use super::{Outcome, REQUEST, lock::Lock, output::Output};
-use crate::reason::Reason;
+use crate::reason::{Code, Reason};
 
 /// Records what was left open, where the output is a file of ours alone. Failures are logged: nothing that will
 /// happen depends on what was.
@@ -135,7 +135,7 @@ fn record(intent: &[u8]) -> serde_json::Result<Vec<u8>> {
     let mut record: Map<String, Value> = serde_json::from_slice(intent)?;
     record.insert("event".into(), REQUEST.into());
     record.insert("outcome".into(), Outcome::Unknown.as_str().into());
-    record.insert("error.type".into(), INTERRUPTED.into());
+    record.insert("error.type".into(), Code::Interrupted.as_str().into());
     record.insert("error.reason".into(), Reason::Interrupted.as_str().into());
     record.insert("error.message".into(), Reason::Interrupted.to_string().into());
     let mut line = serde_json::to_vec(&record)?;
@@ -143,8 +143,6 @@ fn record(intent: &[u8]) -> serde_json::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// `error.type` of calls that ended with their process.
-const INTERRUPTED: &str = "PROXY.Interrupted";
 const A_LINE: &[u8] = b"{\"event\":\"";
 pub(super) const AN_INTENT: &[u8] = b"{\"event\":\"intent\",";
 pub(super) const A_RECORD: &[u8] = b"{\"event\":\"request\",";
@@ -243,7 +241,8 @@ mod tests {
         ];
         fs::write(&path, lines.concat()).unwrap();
         let text = closed(&path);
-        let closed_now: Vec<&str> = text.lines().filter(|line| line.contains(INTERRUPTED)).collect();
+        let closed_now: Vec<&str> =
+            text.lines().filter(|line| line.contains(Code::Interrupted.as_str())).collect();
         let ids: Vec<&[u8]> = closed_now.iter().filter_map(|line| id(line.as_bytes())).collect();
         assert_eq!(ids, [b"a", b"b"]);
         assert_eq!(closed(&path), text, "once");

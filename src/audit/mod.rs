@@ -28,7 +28,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::reason::Reason;
+use crate::reason::{Code, Reason};
 pub use intervention::Intervention;
 use line::{Line, name};
 pub use recent::Recent;
@@ -122,7 +122,7 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// What kind of answer it got, as in `PROXY.Forbidden`.
-    pub code: &'static str,
+    pub code: Code,
     /// The cause.
     pub reason: Reason,
     /// What the caller was told.
@@ -265,7 +265,7 @@ impl Record {
         line.text(name!("upstream.error_code"), self.call.error_code.as_ref());
         line.word(name!("outcome"), self.outcome.map(Outcome::as_str));
         let error = self.error.as_ref();
-        line.word(name!("error.type"), error.map(|error| error.code));
+        line.word(name!("error.type"), error.map(|error| error.code.as_str()));
         line.text_if_any(name!("error.reason"), error.map(|error| error.reason.as_str()));
         line.text_if_any(name!("error.message"), error.map(|error| &error.message));
         line.number(name!("duration_ms"), self.duration.map(millis));

@@ -27,6 +27,7 @@ use tokio_util::{net::Listener, sync::CancellationToken};
 use crate::{
     config::{self, Hosts, Limits},
     metrics::{Connections, Format, Metrics},
+    reason::Code,
     server::{ConnectionLimiter, Insight, Permit, SocketFile, bind_unix},
 };
 use admin::Admin;
@@ -234,7 +235,7 @@ impl Probes {
         let mut response = json(
             StatusCode::MISDIRECTED_REQUEST,
             &serde_json::json!({
-                "error_code": "PROXY.WrongHost",
+                "error_code": Code::WrongHost.as_str(),
                 "error_msg": "this address does not answer to that host: ask by IP address, or name it in `ops.hosts`",
                 "request_id": request_id,
             }),

@@ -121,10 +121,9 @@ impl Policy {
         let misses = allows.filter_map(|rule| Some((rule, self.first_failing(rule, call)?)));
         // `max_by_key` would take the last of several.
         let (rule, field) = misses.reduce(|best, next| if next.1 > best.1 { next } else { best })?;
-        let test = match field {
-            Field::Condition => rule.condition.first_failing(call, self.project_id(call)),
-            _ => None,
-        };
+        let test = (field == Field::Condition)
+            .then(|| rule.condition.first_failing(call, self.project_id(call)))
+            .flatten();
         Some(Closest { rule, field, test })
     }
 

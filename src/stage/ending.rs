@@ -4,13 +4,12 @@
 //! recorded and counted: each end has one row. The stages act by it and judge nothing by themselves.
 
 use chrono::{DateTime, Utc};
-use http::StatusCode;
 
 use super::refusal::Facts;
 use crate::{
     audit::Outcome,
     credential::{Verdict, is_misdated},
-    reason::Reason,
+    reason::{Code, Reason},
     upstream::{Answer, DialError, Evidence, Invalid, SendError},
 };
 
@@ -218,14 +217,12 @@ impl Row {
 
 /// What is told where nothing was sent.
 const fn unreachable(reason: Reason, proxy_error: &'static str) -> Facts {
-    let (status, code) = (StatusCode::BAD_GATEWAY, "PROXY.UpstreamUnreachable");
-    Facts { status, code, reason, proxy_error, outcome: Outcome::Failed }
+    Facts { code: Code::UpstreamUnreachable, reason, proxy_error, outcome: Outcome::Failed }
 }
 
 /// What is told where nobody knows whether it was carried out.
 const fn unacceptable(reason: Reason, proxy_error: &'static str) -> Facts {
-    let (status, code) = (StatusCode::BAD_GATEWAY, "PROXY.UpstreamInvalid");
-    Facts { status, code, reason, proxy_error, outcome: Outcome::Unknown }
+    Facts { code: Code::UpstreamInvalid, reason, proxy_error, outcome: Outcome::Unknown }
 }
 
 const DNS: Facts = unreachable(Reason::UpstreamDns, "dns_error");
@@ -238,8 +235,7 @@ const UNSENT: Facts = unreachable(Reason::UpstreamUnsent, "connection_terminated
 const STALE: Facts = unacceptable(Reason::UpstreamStale, "connection_terminated");
 const CLOSED: Facts = unacceptable(Reason::UpstreamClosed, "connection_terminated");
 const TIMED_OUT: Facts = Facts {
-    status: StatusCode::GATEWAY_TIMEOUT,
-    code: "PROXY.UpstreamTimeout",
+    code: Code::UpstreamTimeout,
     reason: Reason::UpstreamTimeout,
     proxy_error: "http_response_timeout",
     outcome: Outcome::Unknown,
@@ -251,7 +247,7 @@ mod tests {
 
     use bytes::Bytes;
     use chrono::TimeDelta;
-    use http::{HeaderMap, header::DATE};
+    use http::{HeaderMap, StatusCode, header::DATE};
 
     use super::*;
     use crate::upstream::ProxyError;
@@ -260,8 +256,9 @@ mod tests {
     fn line(ending: Ending<'_>) -> String {
         let row = ending.row();
         let Row { again, upstream, credential, refusal, counted } = &row;
-        let said = refusal.as_ref().map(|Facts { status, code, reason, proxy_error, .. }| {
-            format!("{} {code} {} {proxy_error}", status.as_u16(), reason.as_str())
+        let said = refusal.as_ref().map(|facts| {
+            let Facts { code, reason, proxy_error, .. } = facts;
+            format!("{} {} {} {proxy_error}", facts.status().as_u16(), code.as_str(), reason.as_str())
         });
         let (said, counted) = (said.as_deref().unwrap_or("-"), counted.unwrap_or("-"));
         format!("{again:?} {upstream:?} {credential:?} {said} {} {counted}", row.outcome().as_str())

@@ -16,7 +16,7 @@ use crate::{
     limit::Exceeded,
     log::LIMITED,
     operation::{CATALOGUE, Operation, TargetError},
-    reason::Reason,
+    reason::{Code, Reason},
     upstream::SendError,
 };
 
@@ -125,14 +125,21 @@ pub enum Denial {
 /// What a refusal looks like on the wire and in the record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
-    pub(super) status: StatusCode,
-    /// `error_code`, and `error.type` in the record.
-    pub(super) code: &'static str,
+    /// `error_code`, and `error.type` in the record. The status goes with it.
+    pub(super) code: Code,
     /// `error.reason` in the record.
     pub(super) reason: Reason,
     /// The error type of `Proxy-Status`, RFC 9209 section 2.3.
     pub(super) proxy_error: &'static str,
     pub(super) outcome: Outcome,
+}
+
+impl Facts {
+    /// The status of the answer.
+    pub(super) fn status(&self) -> StatusCode {
+        let status = self.code.status().and_then(|status| StatusCode::from_u16(status).ok());
+        status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
 }
 
 impl Refusal {
@@ -145,66 +152,49 @@ impl Refusal {
     pub(super) fn facts(&self) -> Facts {
         use Outcome::{Failed, Refused};
 
-        let (status, code, reason, proxy_error, outcome) = match self {
-            Self::BadRequest(reason) => (400, "PROXY.BadRequest", *reason, UNREADABLE, Refused),
+        let (code, reason, proxy_error, outcome) = match self {
+            Self::BadRequest(reason) => (Code::BadRequest, *reason, UNREADABLE, Refused),
             Self::BadBody(fault) => return of_fault(fault),
-            Self::LengthRequired => {
-                (411, "PROXY.LengthRequired", Reason::LengthRequired, UNREADABLE, Refused)
-            }
-            Self::BodyTooLarge => (413, "PROXY.BodyTooLarge", Reason::BodyTooLarge, UNREADABLE, Refused),
+            Self::LengthRequired => (Code::LengthRequired, Reason::LengthRequired, UNREADABLE, Refused),
+            Self::BodyTooLarge => (Code::BodyTooLarge, Reason::BodyTooLarge, UNREADABLE, Refused),
             Self::UnsupportedMediaType => {
-                (415, "PROXY.UnsupportedMediaType", Reason::MediaType, UNREADABLE, Refused)
+                (Code::UnsupportedMediaType, Reason::MediaType, UNREADABLE, Refused)
             }
-            Self::BodyTimeout => (408, "PROXY.RequestTimeout", Reason::BodyTimeout, UNREADABLE, Refused),
-            Self::Unauthenticated(error) => (401, "PROXY.Unauthenticated", error.reason(), DENIED, Refused),
-            Self::Denied(Denial::ByRule(..)) => {
-                (403, "PROXY.Forbidden", Reason::DeniedByRule, DENIED, Refused)
-            }
-            Self::Denied(Denial::NoRule(_)) => (403, "PROXY.Forbidden", Reason::NoRule, DENIED, Refused),
-            Self::DeniedByFacts(reason) => (403, "PROXY.Forbidden", *reason, DENIED, Refused),
+            Self::BodyTimeout => (Code::RequestTimeout, Reason::BodyTimeout, UNREADABLE, Refused),
+            Self::Unauthenticated(error) => (Code::Unauthenticated, error.reason(), DENIED, Refused),
+            Self::Denied(Denial::ByRule(..)) => (Code::Forbidden, Reason::DeniedByRule, DENIED, Refused),
+            Self::Denied(Denial::NoRule(_)) => (Code::Forbidden, Reason::NoRule, DENIED, Refused),
+            Self::DeniedByFacts(reason) => (Code::Forbidden, *reason, DENIED, Refused),
             Self::LookupFailed(reason) | Self::Undecided(reason) => {
-                (503, "PROXY.LookupFailed", *reason, "destination_unavailable", Refused)
+                (Code::LookupFailed, *reason, "destination_unavailable", Refused)
             }
-            Self::Unreadable(reason) => {
-                (502, "PROXY.UpstreamInvalid", *reason, "http_protocol_error", Failed)
-            }
-            Self::UnknownProject => (403, "PROXY.Forbidden", Reason::UnknownProject, DENIED, Refused),
-            Self::Browser => (403, "PROXY.Forbidden", Reason::Browser, DENIED, Refused),
-            Self::NotFound => (404, "PROXY.NotFound", Reason::UnknownPath, DENIED, Refused),
-            Self::MethodNotAllowed(_) => {
-                (405, "PROXY.MethodNotAllowed", Reason::WrongMethod, DENIED, Refused)
-            }
-            Self::WrongHost => (421, "PROXY.WrongHost", Reason::WrongHost, DENIED, Refused),
-            Self::RequestTimeout => (408, "PROXY.RequestTimeout", Reason::HeadTimeout, UNREADABLE, Refused),
-            Self::HeadersTooLarge => {
-                (431, "PROXY.HeadersTooLarge", Reason::HeadTooLarge, UNREADABLE, Refused)
-            }
-            Self::TargetTooLong => (414, "PROXY.TargetTooLong", Reason::TargetTooLong, UNREADABLE, Refused),
-            Self::RateLimited(Exceeded { scope, .. }) => {
-                (429, "PROXY.RateLimited", scope.reason(), DENIED, Refused)
-            }
-            Self::Overloaded => {
-                (503, "PROXY.Overloaded", Reason::Overloaded, "connection_limit_reached", Refused)
-            }
+            Self::Unreadable(reason) => (Code::UpstreamInvalid, *reason, "http_protocol_error", Failed),
+            Self::UnknownProject => (Code::Forbidden, Reason::UnknownProject, DENIED, Refused),
+            Self::Browser => (Code::Forbidden, Reason::Browser, DENIED, Refused),
+            Self::NotFound => (Code::NotFound, Reason::UnknownPath, DENIED, Refused),
+            Self::MethodNotAllowed(_) => (Code::MethodNotAllowed, Reason::WrongMethod, DENIED, Refused),
+            Self::WrongHost => (Code::WrongHost, Reason::WrongHost, DENIED, Refused),
+            Self::RequestTimeout => (Code::RequestTimeout, Reason::HeadTimeout, UNREADABLE, Refused),
+            Self::HeadersTooLarge => (Code::HeadersTooLarge, Reason::HeadTooLarge, UNREADABLE, Refused),
+            Self::TargetTooLong => (Code::TargetTooLong, Reason::TargetTooLong, UNREADABLE, Refused),
+            Self::RateLimited(Exceeded { scope, .. }) => (Code::RateLimited, scope.reason(), DENIED, Refused),
+            Self::Overloaded => (Code::Overloaded, Reason::Overloaded, "connection_limit_reached", Refused),
             Self::NoCredential(unavailable) => {
-                (503, "PROXY.NoCredential", unavailable.reason(), "proxy_configuration_error", Refused)
+                (Code::NoCredential, unavailable.reason(), "proxy_configuration_error", Refused)
             }
             Self::CircuitOpen(_) => {
-                (503, "PROXY.CircuitOpen", Reason::CircuitOpen, "destination_unavailable", Refused)
+                (Code::CircuitOpen, Reason::CircuitOpen, "destination_unavailable", Refused)
             }
-            Self::Frozen => (503, "PROXY.Frozen", Reason::Frozen, DENIED, Refused),
-            Self::Draining => (503, "PROXY.Draining", Reason::Draining, "connection_terminated", Refused),
-            Self::AuditBlocked => {
-                (503, "PROXY.AuditBlocked", Reason::AuditBlocked, "proxy_internal_error", Refused)
-            }
+            Self::Frozen => (Code::Frozen, Reason::Frozen, DENIED, Refused),
+            Self::Draining => (Code::Draining, Reason::Draining, "connection_terminated", Refused),
+            Self::AuditBlocked => (Code::AuditBlocked, Reason::AuditBlocked, "proxy_internal_error", Refused),
             Self::Upstream(error) => match Ending::Failed(error).row().refusal {
                 Some(facts) => return facts,
                 None => return Self::Internal.facts(),
             },
-            Self::Internal => (500, "PROXY.Internal", Reason::Bug, "proxy_internal_error", Failed),
+            Self::Internal => (Code::Internal, Reason::Bug, "proxy_internal_error", Failed),
         };
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Facts { status, code, reason, proxy_error, outcome }
+        Facts { code, reason, proxy_error, outcome }
     }
 
     /// When it may be worth trying again, where that is known.
@@ -270,13 +260,12 @@ impl From<TargetError> for Refusal {
 
 /// Of a body that is not acceptable. Where its two readers do not agree that is a bug, and nothing is sent.
 fn of_fault(fault: &BodyFault) -> Facts {
-    let (status, code, proxy_error, outcome) = if fault.problem == Problem::Disagreement {
-        let status = StatusCode::INTERNAL_SERVER_ERROR;
-        (status, "PROXY.Internal", "proxy_internal_error", Outcome::Failed)
+    let (code, proxy_error, outcome) = if fault.problem == Problem::Disagreement {
+        (Code::Internal, "proxy_internal_error", Outcome::Failed)
     } else {
-        (StatusCode::BAD_REQUEST, "PROXY.BadRequest", UNREADABLE, Outcome::Refused)
+        (Code::BadRequest, UNREADABLE, Outcome::Refused)
     };
-    Facts { status, code, reason: fault.problem.reason(), proxy_error, outcome }
+    Facts { code, reason: fault.problem.reason(), proxy_error, outcome }
 }
 
 /// What the caller needs to know beside the error.

@@ -71,9 +71,10 @@ pub(super) fn refuse(refusal: &Refusal, record: &mut Record, local: bool) -> Res
     record.outcome = Some(facts.outcome);
     record.error = Some(Failure { code: facts.code, reason: facts.reason, message: message.clone() });
     let id = record.id();
-    let body = serde_json::json!({ "error_code": facts.code, "error_msg": message, "request_id": **id });
+    let body =
+        serde_json::json!({ "error_code": facts.code.as_str(), "error_msg": message, "request_id": **id });
     let mut response = Response::new(Bytes::from(body.to_string()));
-    *response.status_mut() = facts.status;
+    *response.status_mut() = facts.status();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, JSON);
     put(headers, REQUEST_ID, &**id);
@@ -87,14 +88,14 @@ pub(super) fn refuse(refusal: &Refusal, record: &mut Record, local: bool) -> Res
         headers.insert(ALLOW, HeaderValue::from_static(allowed));
     }
     // Required with a 401 (RFC 9110, section 11.6.1); the other proofs have no scheme of their own.
-    if facts.status == StatusCode::UNAUTHORIZED {
+    if facts.status() == StatusCode::UNAUTHORIZED {
         headers.insert(WWW_AUTHENTICATE, CHALLENGE);
     }
     if let Some(after) = refusal.retry_after() {
         headers.insert(RETRY_AFTER, after.as_secs().into());
     }
     // A head that cannot be trusted says nothing reliable about where the next one starts.
-    if matches!(facts.status, StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT)
+    if matches!(facts.status(), StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT)
         || matches!(refusal, Refusal::HeadersTooLarge)
     {
         headers.insert(header::CONNECTION, CLOSE);
