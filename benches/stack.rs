@@ -23,12 +23,12 @@ use mpc_auth_proxy::{
     audit::{Recent, RecordedFacts, Sink, Target, WhenBlocked},
     clock::{self, Clocks},
     config::{self, Hosts, Settings},
-    credential::{Renewal, Round, Surroundings},
+    credential::{ProviderContext, Refresher, Round},
     identity::{Peer, PeerAddress},
-    limit::{Cutoff, Freeze, Limiter, Room},
-    metrics::{Foreseen, Metrics},
+    limit::{ByteBudget, Cutoff, Freeze, Limiter},
+    metrics::{ExpectedSeries, Metrics},
     stack::{self, Capacity, Parts, Stack},
-    stage::{Arrival, Body, InForce, Payload, Project, Service},
+    stage::{ActivePolicy, Arrival, Body, Payload, Project, Service},
     upstream::{Egress, Proxies, Roots, Timeouts, Upstream},
 };
 use tokio::{
@@ -114,12 +114,12 @@ async fn stack(upstream: SocketAddr) -> Stack {
     let sink = Sink::open(Target::File("/dev/null".into()), WhenBlocked::Refuse).expect("a sink");
     let (clocks, roots) = (Clocks::default(), Roots::new(None).expect("the built-in roots"));
     let egress = Egress { roots, proxies: Proxies::new(None, |_| None) };
-    let surroundings = Surroundings::new(&egress, settings.upstream.connect_timeout, &clocks);
+    let surroundings = ProviderContext::new(&egress, settings.upstream.connect_timeout, &clocks);
     let sources = settings.credentials.iter().map(|credential| (&credential.name, &credential.source));
-    let mut renewal = Renewal::all(sources, surroundings).expect("the built-in roots").remove(0);
+    let mut renewal = Refresher::all(sources, surroundings).expect("the built-in roots").remove(0);
     assert!(matches!(renewal.round().await, Round::Changed), "the keys");
     let held = Arc::clone(renewal.held());
-    let metrics = Arc::new(Metrics::new(&Foreseen {
+    let metrics = Arc::new(Metrics::new(&ExpectedSeries {
         listeners: &["app".into()],
         callers: settings.callers.ids(),
         policy: &settings.policy,
@@ -129,7 +129,7 @@ async fn stack(upstream: SocketAddr) -> Stack {
         sink: &sink,
         clocks: &clocks,
     }));
-    let in_force = InForce {
+    let in_force = ActivePolicy {
         callers: settings.callers,
         policy: settings.policy,
         limiter: Limiter::new(settings.caller_limits, [], &Limiter::default()),
@@ -155,7 +155,7 @@ async fn stack(upstream: SocketAddr) -> Stack {
     };
     let capacity = Capacity {
         in_flight: Arc::new(Semaphore::new(settings.limits.in_flight)),
-        room: Room::new(settings.limits.buffer_bytes),
+        room: ByteBudget::new(settings.limits.buffer_bytes),
     };
     stack::build(&settings.limits, &settings.upstream, capacity, parts)
 }

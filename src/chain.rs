@@ -2,7 +2,7 @@
 //!
 //! Whoever connects, or answers, may send any number of certificates. Finding a path through them to a trusted
 //! authority takes time that grows faster than their number: some forty, all of a few names, keep a processor busy
-//! for seconds before they are rejected. So [`Bounded`] counts before the verifier looks: for callers' certificates
+//! for seconds before they are rejected. So [`BoundedVerifier`] counts before the verifier looks: for callers' certificates
 //! and for upstreams'. It verifies nothing itself.
 
 use std::{fmt, sync::Arc};
@@ -17,7 +17,7 @@ use x509_parser::parse_x509_certificate;
 
 /// A verifier that is not shown chains beyond the bounds.
 #[derive(Debug)]
-pub struct Bounded<V: ?Sized>(Arc<V>);
+pub struct BoundedVerifier<V: ?Sized>(Arc<V>);
 
 /// How a chain is beyond the bounds.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +40,7 @@ impl fmt::Debug for ChainError {
     }
 }
 
-impl<V: ?Sized> Bounded<V> {
+impl<V: ?Sized> BoundedVerifier<V> {
     /// The verifier, within the bounds.
     pub fn new(verifier: Arc<V>) -> Self {
         Self(verifier)
@@ -71,7 +71,7 @@ fn within_bounds(
     Ok(())
 }
 
-impl<V: ClientCertVerifier + ?Sized> ClientCertVerifier for Bounded<V> {
+impl<V: ClientCertVerifier + ?Sized> ClientCertVerifier for BoundedVerifier<V> {
     fn offer_client_auth(&self) -> bool {
         self.0.offer_client_auth()
     }
@@ -117,7 +117,7 @@ impl<V: ClientCertVerifier + ?Sized> ClientCertVerifier for Bounded<V> {
     }
 }
 
-impl<V: ServerCertVerifier + ?Sized> ServerCertVerifier for Bounded<V> {
+impl<V: ServerCertVerifier + ?Sized> ServerCertVerifier for BoundedVerifier<V> {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -269,7 +269,7 @@ mod tests {
     /// Whether either verifier is shown the chain, and what is said where it is not.
     fn judged(chain: &[CertificateDer<'_>]) -> Result<(), String> {
         let verifier = Arc::new(Counting::default());
-        let bounded = Bounded::new(Arc::clone(&verifier));
+        let bounded = BoundedVerifier::new(Arc::clone(&verifier));
         let (own, rest) = chain.split_first().unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         let client = bounded.verify_client_cert(own, rest, UnixTime::now()).unwrap_err();

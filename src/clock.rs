@@ -21,15 +21,15 @@ pub fn now() -> DateTime<Utc> {
 }
 
 /// What is made of a second of a clock, and made anew in another one.
-pub struct EachSecond<T>(Option<(i64, T)>);
+pub struct PerSecond<T>(Option<(i64, T)>);
 
-impl<T> Default for EachSecond<T> {
+impl<T> Default for PerSecond<T> {
     fn default() -> Self {
         Self(None)
     }
 }
 
-impl<T> EachSecond<T> {
+impl<T> PerSecond<T> {
     /// What was made of this moment's second, or is made of it now.
     pub fn of(&mut self, moment: DateTime<Utc>, make: impl FnOnce(DateTime<Utc>) -> T) -> &T {
         let second = moment.timestamp();

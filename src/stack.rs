@@ -16,12 +16,12 @@ use tower::ServiceBuilder;
 use crate::{
     audit::{Recent, RecordedFacts, Sink},
     config::{Limits, UpstreamSettings},
-    limit::{Cutoff, Freeze, Room},
+    limit::{ByteBudget, Cutoff, Freeze},
     metrics::Metrics,
     stage::{
-        Anticipate, Arrival, Audit, AuditLayer, Authenticate, Authorize, Awaited, Body, Clearance,
-        ConcurrencyLimit, ConcurrencyLimitLayer, Decide, Entrust, EntrustLayer, Forward, InForce, Limit,
-        LookupLayer, LookupStage, Project, Receive, Refusal, Respond, RespondLayer, Retry, RetryLayer, Route,
+        ActivePolicy, Arrival, Audit, AuditLayer, Authenticate, Authorize, Body, Clearance, ConcurrencyLimit,
+        ConcurrencyLimitLayer, Decide, Entrust, EntrustLayer, ExpectedBody, Forward, Limit, LookupLayer,
+        LookupStage, Precheck, Project, Receive, Refusal, Respond, RespondLayer, Retry, RetryLayer, Route,
         Service, StageLayer, Staged,
     },
 };
@@ -31,14 +31,14 @@ pub type Path = Audit<Respond<ConcurrencyLimit<Staged<Decide, LookupStage<Retry<
 
 /// The request path, and before it the question whether a body is worth reading. Clones share it.
 #[derive(Clone)]
-pub struct Stack(Arc<(Anticipate, Path)>);
+pub struct Stack(Arc<(Precheck, Path)>);
 
 impl Stack {
     /// How many bytes of a body are worth reading.
     ///
     /// # Errors
     /// Why they are not: with that in place of its body, the request is to be answered.
-    pub fn anticipate(&self, awaited: &Awaited<'_>) -> Result<usize, Refusal> {
+    pub fn anticipate(&self, awaited: &ExpectedBody<'_>) -> Result<usize, Refusal> {
         // A panic is a refusal here, too, and has its record.
         catch_unwind(AssertUnwindSafe(|| self.0.0.check(awaited))).unwrap_or(Err(Refusal::Internal))
     }
@@ -57,7 +57,7 @@ impl Service<Arrival> for Stack {
 #[derive(Clone)]
 pub struct Parts {
     /// The callers and the policy in force.
-    pub in_force: Arc<ArcSwap<InForce>>,
+    pub in_force: Arc<ArcSwap<ActivePolicy>>,
     /// The configured projects.
     pub projects: Vec<Arc<Project>>,
     /// Where the records go.
@@ -82,7 +82,7 @@ pub struct Capacity {
     /// A permit for each call that may be under way.
     pub in_flight: Arc<Semaphore>,
     /// Room for upstream's answers.
-    pub room: Room,
+    pub room: ByteBudget,
 }
 
 /// Builds a stack.
@@ -99,7 +99,7 @@ pub fn build(limits: &Limits, upstream: &UpstreamSettings, capacity: Capacity, p
         authorize,
         limit: Limit::new(freeze, Arc::clone(&metrics)),
     };
-    let anticipate = Anticipate::new(decide.clone(), sink.clone(), limits.body_bytes);
+    let anticipate = Precheck::new(decide.clone(), sink.clone(), limits.body_bytes);
     let path = ServiceBuilder::new()
         // Observe: exactly one record a request, and the one map from errors to answers.
         .layer(AuditLayer::new(sink.clone(), recent, Arc::clone(&metrics), hostname))

@@ -30,7 +30,7 @@ pub(super) fn close_interrupted(output: &mut Output) {
         tracing::warn!(%path, "another process may be writing to the audit file: calls that were left open in it stay so");
         return;
     }
-    match Open::of(&path).and_then(|open| open.close(output)) {
+    match OpenIntents::of(&path).and_then(|open| open.close(output)) {
         Ok(0) => {}
         Ok(calls) => tracing::warn!(
             calls,
@@ -43,7 +43,7 @@ pub(super) fn close_interrupted(output: &mut Output) {
 }
 
 /// The intents of a file that have no record.
-struct Open {
+struct OpenIntents {
     file: BufReader<File>,
     /// Where each one's line stands, by request id.
     intents: HashMap<Box<[u8]>, Span>,
@@ -57,7 +57,7 @@ struct Span {
     length: u64,
 }
 
-impl Open {
+impl OpenIntents {
     fn of(path: &Path) -> io::Result<Self> {
         let mut file = BufReader::with_capacity(BUFFER, File::open(path)?);
         let end = file.seek(SeekFrom::End(0))?;

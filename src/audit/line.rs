@@ -9,7 +9,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::clock::EachSecond;
+use crate::clock::PerSecond;
 
 /// The name of a field, which is one of ours and needs no escapes, with what stands around it: see [`name`].
 pub(super) type Name = &'static str;
@@ -177,7 +177,7 @@ fn second(moment: DateTime<Utc>) -> String {
 }
 
 thread_local! {
-    static SECOND: RefCell<EachSecond<String>> = RefCell::default();
+    static SECOND: RefCell<PerSecond<String>> = RefCell::default();
 }
 
 /// Whether JSON has this text as it is. Written without a way out early, so that it looks at many bytes at once.

@@ -25,18 +25,18 @@ pub(super) enum Lock {
 
 /// Another process holds the lock; with its id, where `/proc/locks` shows it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Taken(pub(super) Option<u32>);
+pub(super) struct LockHeld(pub(super) Option<u32>);
 
 /// Locks the file for as long as it is open. A process that was killed this moment may hold on to it for a while:
 /// so it is tried for as long as `patience`.
-pub(super) fn lock(file: &File, path: &Path, patience: Duration) -> Result<Lock, Taken> {
+pub(super) fn lock(file: &File, path: &Path, patience: Duration) -> Result<Lock, LockHeld> {
     let end = Instant::now() + patience;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(Lock::Held),
             Err(TryLockError::Error(error)) => return Ok(unavailable(path, &error)),
             Err(TryLockError::WouldBlock) if Instant::now() < end => sleep(PAUSE),
-            Err(TryLockError::WouldBlock) => return Err(Taken(holder(file))),
+            Err(TryLockError::WouldBlock) => return Err(LockHeld(holder(file))),
         }
     }
 }
@@ -88,7 +88,7 @@ mod tests {
         let open = || File::options().append(true).create(true).open(&path).unwrap();
         let first = open();
         assert_eq!(lock(&first, &path, Duration::ZERO), Ok(Lock::Held));
-        assert_eq!(lock(&open(), &path, Duration::ZERO), Err(Taken(Some(std::process::id()))));
+        assert_eq!(lock(&open(), &path, Duration::ZERO), Err(LockHeld(Some(std::process::id()))));
         fs::rename(&path, folder.path().join("audit.log.1")).unwrap();
         assert_eq!(lock(&open(), &path, Duration::ZERO), Ok(Lock::Held), "it is another file");
         drop(first);

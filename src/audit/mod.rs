@@ -32,7 +32,7 @@ use crate::reason::{Code, Reason};
 pub use intervention::Intervention;
 use line::{Line, name};
 pub use recent::Recent;
-pub use seen::{Seen, SeenError};
+pub use seen::{ParseRecordError, ParsedRecord};
 pub use sink::{Announced, Blocked, Sink, SinkStats, Slot, WhenBlocked};
 pub use target::{OpenError, Target};
 pub use trail::Trail;

@@ -27,21 +27,21 @@ use nix::{
 };
 
 use super::{
-    lock::{Lock, Taken, lock},
-    stream::Stream,
+    lock::{Lock, LockHeld, lock},
+    stream::StreamTarget,
     target::{OpenError, Target},
 };
 
 /// An open target.
-pub(super) enum Opened {
+pub(super) enum OpenTarget {
     /// What keeps what was written.
-    Regular(Regular),
+    Regular(RegularFile),
     /// A pipe, a socket, a terminal or a device.
-    Stream(Stream),
+    Stream(StreamTarget),
 }
 
 /// An open file.
-pub(super) struct Regular {
+pub(super) struct RegularFile {
     file: Arc<File>,
     id: FileId,
     /// `None` for standard output: whoever opened that says who writes to it.
@@ -80,7 +80,7 @@ impl FileId {
     }
 }
 
-impl Opened {
+impl OpenTarget {
     /// Opens the target. Where another process has just been killed, its lock may be waited for.
     pub(super) fn open(target: &Target, patience: Duration) -> Result<Self, OpenError> {
         match target {
@@ -103,11 +103,11 @@ impl Opened {
 
     fn of(file: File, meta: &Metadata, path: &Path, patience: Duration) -> Result<Self, OpenError> {
         if !meta.is_file() {
-            return Ok(Self::Stream(Stream::new(file, meta)));
+            return Ok(Self::Stream(StreamTarget::new(file, meta)));
         }
         let lock = lock(&file, path, patience)
-            .map_err(|Taken(holder)| OpenError::Locked { path: path.into(), holder })?;
-        Ok(Self::Regular(Regular::new(file, meta, Some(lock))))
+            .map_err(|LockHeld(holder)| OpenError::Locked { path: path.into(), holder })?;
+        Ok(Self::Regular(RegularFile::new(file, meta, Some(lock))))
     }
 
     /// Whether so many bytes can be written now.
@@ -203,7 +203,7 @@ impl Opened {
     }
 }
 
-impl Regular {
+impl RegularFile {
     fn new(file: File, meta: &Metadata, lock: Option<Lock>) -> Self {
         Self {
             file: Arc::new(file),
@@ -298,7 +298,7 @@ impl Regular {
     }
 }
 
-impl Drop for Regular {
+impl Drop for RegularFile {
     fn drop(&mut self) {
         self.leave();
     }
@@ -317,7 +317,7 @@ fn open_file(path: &Path) -> Result<(File, Metadata), OpenError> {
 /// A pipe is opened anew, so that a write to it never waits: another writer, such as our own log, may take the room
 /// that was there a moment ago. What cannot be opened anew is only asked before each write. A file is appended to, also
 /// after it was truncated.
-fn stdout() -> Result<Opened, OpenError> {
+fn stdout() -> Result<OpenTarget, OpenError> {
     let failed = |source| OpenError::File { path: Path::new("/dev/stdout").into(), source };
     let inherited = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(failed)?);
     let flags = OFlag::from_bits_retain(fcntl(&inherited, FcntlArg::F_GETFL).map_err(|e| failed(e.into()))?);
@@ -333,14 +333,14 @@ fn stdout() -> Result<Opened, OpenError> {
     }
     if meta.is_file() {
         fcntl(&inherited, FcntlArg::F_SETFL(flags | OFlag::O_APPEND)).map_err(|e| failed(e.into()))?;
-        return Ok(Opened::Regular(Regular::new(inherited, &meta, None)));
+        return Ok(OpenTarget::Regular(RegularFile::new(inherited, &meta, None)));
     }
     if !kind.is_fifo() {
-        return Ok(Opened::Stream(Stream::new(inherited, &meta)));
+        return Ok(OpenTarget::Stream(StreamTarget::new(inherited, &meta)));
     }
     let path = format!("/proc/self/fd/{}", inherited.as_raw_fd());
     let anew = OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(path);
-    Ok(Opened::Stream(Stream::new(anew.unwrap_or(inherited), &meta)))
+    Ok(OpenTarget::Stream(StreamTarget::new(anew.unwrap_or(inherited), &meta)))
 }
 
 /// What is allocated where the file system does not say.
@@ -352,8 +352,8 @@ const ALLOCATE_AHEAD: u64 = 1024 * 1024;
 const LOOK: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
-impl Opened {
+impl OpenTarget {
     pub(super) fn pipe(writer: File) -> Self {
-        Self::Stream(Stream::pipe(writer))
+        Self::Stream(StreamTarget::pipe(writer))
     }
 }

@@ -22,17 +22,17 @@ use std::{
 
 use super::{
     lock::Lock,
-    opened::Opened,
+    opened::OpenTarget,
     stream::behind,
     target::{OpenError, Target},
-    trouble::{Blockage, Trouble},
-    under_way::UnderWay,
+    trouble::{Blockage, SinkFailure},
+    under_way::InFlightIntents,
 };
 
 /// An open target, and the lines that wait for room in it.
 pub(super) struct Output {
     target: Target,
-    opened: Opened,
+    opened: OpenTarget,
     /// Calls are refused while it takes no line.
     refuse: bool,
     /// Bytes of room that calls under way were promised.
@@ -43,9 +43,9 @@ pub(super) struct Output {
     refusals: VecDeque<Vec<u8>>,
     dropped: u64,
     taken: u64,
-    trouble: Option<Trouble>,
+    trouble: Option<SinkFailure>,
     /// The calls that are announced and have no record, where calls are announced.
-    under_way: Option<UnderWay>,
+    under_way: Option<InFlightIntents>,
     /// The file was removed, and could not be opened anew.
     gone: bool,
     /// Since when another file, or none, stands at the path.
@@ -55,7 +55,7 @@ pub(super) struct Output {
 impl Output {
     pub(super) fn open(target: Target, refuse: bool) -> Result<Self, OpenError> {
         let mut output = Self {
-            opened: Opened::open(&target, JUST_KILLED)?,
+            opened: OpenTarget::open(&target, JUST_KILLED)?,
             target,
             refuse,
             promised: 0,
@@ -78,7 +78,7 @@ impl Output {
 
     /// Remembers from now on which calls are announced and have no record.
     pub(super) fn follow_calls(&mut self, follow: bool) {
-        self.under_way = follow.then(UnderWay::default);
+        self.under_way = follow.then(InFlightIntents::default);
     }
 
     pub(super) fn target(&self) -> &Target {
@@ -221,7 +221,7 @@ impl Output {
 
     /// The trouble there is, where it is more than a reader that is slow for a moment.
     pub(super) fn blockage(&self) -> Option<&Blockage> {
-        self.trouble.as_ref().filter(|trouble| trouble.is_stuck()).map(Trouble::blockage)
+        self.trouble.as_ref().filter(|trouble| trouble.is_stuck()).map(SinkFailure::blockage)
     }
 
     /// What went wrong last, where something does.
@@ -247,7 +247,7 @@ impl Output {
 
     /// Whether a reader may still catch up.
     pub(super) fn is_behind(&self) -> bool {
-        self.trouble.as_ref().is_some_and(Trouble::is_behind)
+        self.trouble.as_ref().is_some_and(SinkFailure::is_behind)
     }
 
     /// Finds out by itself whether what was wrong is over: nobody may call meanwhile.
@@ -356,7 +356,7 @@ impl Output {
     fn failed(&mut self, error: &io::Error) {
         match self.trouble.as_mut() {
             Some(trouble) => trouble.update(error),
-            None => self.trouble = Some(Trouble::new(error)),
+            None => self.trouble = Some(SinkFailure::new(error)),
         }
     }
 }
@@ -383,7 +383,7 @@ impl Output {
     /// Of a pipe.
     pub(super) fn pipe(writer: File) -> Self {
         let mut output = Self::open(Target::File("/dev/null".into()), true).unwrap();
-        output.opened = Opened::pipe(writer);
+        output.opened = OpenTarget::pipe(writer);
         output
     }
 }

@@ -19,7 +19,7 @@ use crate::policy::{Effect, Facts, Glob, Key};
 
 /// A decision that was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct ParsedRecord {
     /// When the request came in.
     pub at: DateTime<Utc>,
     /// Who called.
@@ -56,7 +56,7 @@ pub struct Seen {
 
 /// Why a line is not an audit record.
 #[derive(Debug, thiserror::Error)]
-pub enum SeenError {
+pub enum ParseRecordError {
     /// It is not JSON, or a field has another type.
     #[error("not an audit record: {0}")]
     Malformed(#[from] serde_json::Error),
@@ -100,11 +100,11 @@ struct Line<'l> {
 }
 
 /// The facts that are told whole: all of them, or none, where only their names are. `null` says that there is none.
-fn told(facts: Option<Value>) -> Result<Vec<(Key, Vec<String>)>, SeenError> {
+fn told(facts: Option<Value>) -> Result<Vec<(Key, Vec<String>)>, ParseRecordError> {
     let facts = match facts {
         None | Some(Value::Array(_)) => return Ok(Vec::new()),
         Some(Value::Object(facts)) => facts,
-        Some(other) => return Err(SeenError::Value("facts", other.to_string())),
+        Some(other) => return Err(ParseRecordError::Value("facts", other.to_string())),
     };
     let texts = |value: Value| match value {
         Value::Null => Some(Vec::new()),
@@ -116,7 +116,7 @@ fn told(facts: Option<Value>) -> Result<Vec<(Key, Vec<String>)>, SeenError> {
     for (name, value) in facts {
         // What a later version may know of is no fact here.
         let Some(key) = Key::parse(&name).filter(|key| key.is_fact()) else { continue };
-        let values = texts(value).ok_or(SeenError::Value("facts", name))?;
+        let values = texts(value).ok_or(ParseRecordError::Value("facts", name))?;
         // As many may have been more.
         if values.len() < MOST_VALUES && values.iter().all(|value| value.len() < CUT) {
             told.push((key, values));
@@ -125,15 +125,15 @@ fn told(facts: Option<Value>) -> Result<Vec<(Key, Vec<String>)>, SeenError> {
     Ok(told)
 }
 
-impl Seen {
+impl ParsedRecord {
     /// The decision a line tells of. `None` where it tells of none.
     ///
     /// # Errors
-    /// Where the line is not an audit record; see [`SeenError`].
-    pub fn parse(line: &str) -> Result<Option<Self>, SeenError> {
+    /// Where the line is not an audit record; see [`ParseRecordError`].
+    pub fn parse(line: &str) -> Result<Option<Self>, ParseRecordError> {
         let Object(line): Object<Line<'_>> = serde_json::from_str(line)?;
         let at = DateTime::parse_from_rfc3339(&line.timestamp)
-            .map_err(|_| SeenError::Value("timestamp", line.timestamp.to_string()))?;
+            .map_err(|_| ParseRecordError::Value("timestamp", line.timestamp.to_string()))?;
         let (true, Some(caller), Some(action), Some(project_id), Some(effect)) =
             (line.event == "request", line.caller, line.action, line.project_id, line.effect)
         else {
@@ -141,7 +141,7 @@ impl Seen {
         };
         let creates = action == CREATE;
         let job = match line.job_id {
-            Some(job) => Some(Segment::parse(&job).ok_or(SeenError::Value("mpc.job_id", job))?),
+            Some(job) => Some(Segment::parse(&job).ok_or(ParseRecordError::Value("mpc.job_id", job))?),
             None if creates => None,
             // Of a look at many jobs, each was judged by itself.
             None => return Ok(None),
@@ -151,15 +151,15 @@ impl Seen {
             told.iter().find(|(key, _)| *key == Key::UserData).and_then(|(_, values)| values.first());
         let user_data = line.user_data.filter(|text| text.len() < CUT).or_else(|| of_facts.cloned());
         let given = if creates { Facts::given_to_create } else { Facts::given };
-        let facts = given(&told).map_err(|error| SeenError::Value("facts", error.to_string()))?;
+        let facts = given(&told).map_err(|error| ParseRecordError::Value("facts", error.to_string()))?;
         let effect = match effect.as_str() {
             "allow" => Effect::Allow,
             "deny" => Effect::Deny,
-            _ => return Err(SeenError::Value("policy.effect", effect)),
+            _ => return Err(ParseRecordError::Value("policy.effect", effect)),
         };
         Ok(Some(Self {
             at: at.to_utc(),
-            caller: CallerId::parse(&caller).map_err(|_| SeenError::Value("caller.id", caller))?,
+            caller: CallerId::parse(&caller).map_err(|_| ParseRecordError::Value("caller.id", caller))?,
             identified_by: valid("caller.identified_by", line.identified_by, is_word)?,
             peer: valid("network.peer.address", line.peer, is_address)?.unwrap_or_default(),
             listener: valid("listener", line.listener, is_segment)?,
@@ -192,9 +192,11 @@ fn valid(
     field: &'static str,
     value: Option<String>,
     is_valid: fn(&str) -> bool,
-) -> Result<Option<String>, SeenError> {
+) -> Result<Option<String>, ParseRecordError> {
     match value {
-        Some(text) if !is_valid(&text) => Err(SeenError::Value(field, text.chars().take(64).collect())),
+        Some(text) if !is_valid(&text) => {
+            Err(ParseRecordError::Value(field, text.chars().take(64).collect()))
+        }
         other => Ok(other),
     }
 }
@@ -246,10 +248,10 @@ mod tests {
 
     #[test]
     fn a_record_is_read_back_as_the_decision_it_tells_of() {
-        let seen = Seen::parse(&line(record())).unwrap().unwrap();
+        let seen = ParsedRecord::parse(&line(record())).unwrap().unwrap();
         assert_eq!(seen.at, record().opened());
         assert_eq!(seen.source_ip(), Some([10, 2, 3, 4].into()));
-        let expected = Seen {
+        let expected = ParsedRecord {
             at: record().opened(),
             caller: CallerId::parse("editor-api").unwrap(),
             identified_by: Some("listener".into()),
@@ -274,9 +276,9 @@ mod tests {
     fn a_record_without_a_decision_is_none_and_what_is_no_record_an_error() {
         let mut undecided = record();
         undecided.effect = None;
-        assert_eq!(Seen::parse(&line(undecided)).unwrap(), None);
+        assert_eq!(ParsedRecord::parse(&line(undecided)).unwrap(), None);
         let intent = line(record()).replace("\"event\":\"request\"", "\"event\":\"intent\"");
-        assert_eq!(Seen::parse(&intent).unwrap(), None);
+        assert_eq!(ParsedRecord::parse(&intent).unwrap(), None);
         for (from, to) in [
             ("\"editor-api\"", "\"_unknown\""),
             ("\"100211\"", "\"../x\""),
@@ -295,14 +297,14 @@ mod tests {
             ("}", ""),
         ] {
             let broken = line(record()).replace(from, to);
-            assert!(Seen::parse(&broken).is_err(), "{broken}");
+            assert!(ParsedRecord::parse(&broken).is_err(), "{broken}");
         }
     }
 
     #[test]
     fn the_facts_that_a_record_tells_whole_are_known_and_no_others() {
         let with = |facts: &str| line(record()).replacen('{', &format!("{{\"facts\":{facts},"), 1);
-        let read = |facts: &str| Seen::parse(&with(facts)).map(|seen| seen.unwrap().facts);
+        let read = |facts: &str| ParsedRecord::parse(&with(facts)).map(|seen| seen.unwrap().facts);
         let given = |told: &[(Key, &[&str])]| {
             let owned =
                 |(key, values): &(Key, &[&str])| (*key, values.iter().map(ToString::to_string).collect());
@@ -335,13 +337,13 @@ mod tests {
     fn a_call_that_created_a_job_was_about_none_and_one_about_many_is_no_decision() {
         let create = Record { action: Some(CREATE), ..record() };
         let whole = line(create).replacen('{', "{\"mpc.user_data\":\"editor-api/7\",", 1);
-        let seen = Seen::parse(&whole).unwrap().unwrap();
+        let seen = ParsedRecord::parse(&whole).unwrap().unwrap();
         assert_eq!((seen.about(), seen.job.as_ref().map(Segment::as_str)), (None, Some("100211")));
         assert_eq!(seen.user_data.as_deref(), Some("editor-api/7"));
         assert_eq!(seen.facts, Facts::given_to_create(&[]).unwrap());
         let failed = Record { action: Some(CREATE), job_id: None, ..record() };
-        assert!(Seen::parse(&line(failed)).unwrap().unwrap().job.is_none());
+        assert!(ParsedRecord::parse(&line(failed)).unwrap().unwrap().job.is_none());
         let list = Record { action: Some("mpc:editingTask:view"), job_id: None, ..record() };
-        assert_eq!(Seen::parse(&line(list)).unwrap(), None);
+        assert_eq!(ParsedRecord::parse(&line(list)).unwrap(), None);
     }
 }

@@ -32,7 +32,7 @@ use super::{
 /// Where the audit records of a process go.
 #[derive(Clone)]
 pub struct Sink {
-    shared: Arc<Shared>,
+    shared: Arc<SinkShared>,
     write_ahead: bool,
 }
 
@@ -69,7 +69,7 @@ pub struct SinkStats {
     pub blocked: Option<Blockage>,
 }
 
-struct Shared {
+struct SinkShared {
     output: Mutex<Output>,
     when_blocked: WhenBlocked,
 }
@@ -163,7 +163,7 @@ impl Sink {
     }
 
     fn of(output: Output, when_blocked: WhenBlocked) -> Self {
-        let shared = Shared { output: Mutex::new(output), when_blocked };
+        let shared = SinkShared { output: Mutex::new(output), when_blocked };
         Self { shared: Arc::new(shared), write_ahead: false }
     }
 

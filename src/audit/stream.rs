@@ -14,12 +14,12 @@ use std::{
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// What passes on what was written.
-pub(super) struct Stream {
+pub(super) struct StreamTarget {
     file: Arc<File>,
     is_device: bool,
 }
 
-impl Stream {
+impl StreamTarget {
     pub(super) fn new(file: File, meta: &Metadata) -> Self {
         Self { file: file.into(), is_device: meta.file_type().is_char_device() }
     }
@@ -64,7 +64,7 @@ pub(super) fn behind() -> io::Error {
 }
 
 #[cfg(test)]
-impl Stream {
+impl StreamTarget {
     pub(super) fn pipe(writer: File) -> Self {
         Self { file: writer.into(), is_device: false }
     }

@@ -25,7 +25,7 @@ pub struct Blockage {
 }
 
 /// The present trouble of a sink.
-pub(super) struct Trouble {
+pub(super) struct SinkFailure {
     blockage: Blockage,
     /// Only a reader that has not caught up. It may; a full disk does not, nor does a pipe that nobody reads.
     behind: bool,
@@ -35,7 +35,7 @@ pub(super) struct Trouble {
     said: Option<Instant>,
 }
 
-impl Trouble {
+impl SinkFailure {
     pub(super) fn new(error: &io::Error) -> Self {
         let blockage = Blockage { error: error.to_string(), since: clock::now(), refused: 0 };
         Self { blockage, behind: is_behind(error), began: Instant::now(), said: None }

@@ -9,9 +9,9 @@ use super::interrupted::{A_RECORD, AN_INTENT, id};
 
 /// The intents of calls that have no record, by request id.
 #[derive(Default)]
-pub(super) struct UnderWay(HashMap<Box<[u8]>, Box<[u8]>>);
+pub(super) struct InFlightIntents(HashMap<Box<[u8]>, Box<[u8]>>);
 
-impl UnderWay {
+impl InFlightIntents {
     /// This line is in the file.
     pub(super) fn wrote(&mut self, line: &[u8]) {
         let Some(id) = id(line) else { return };

@@ -4,7 +4,7 @@
 
 use super::{exit, output};
 use crate::config::{self, Listener, Loaded, Project, Report, Settings, Severity};
-use crate::credential::{Agency, Look, Password, Source, look_around};
+use crate::credential::{Agency, Password, Source, SourceCandidate, look_around};
 use crate::identity::{Proof, ServiceAccount, Signer};
 use crate::policy::{Mode, Rule, spell_moment};
 use crate::upstream::{EXEMPTIONS, Endpoint, Proxies, variable};
@@ -37,7 +37,7 @@ fn check(
     err: &mut impl Write,
 ) -> io::Result<ExitCode> {
     match read((path, config::load), variable, err)? {
-        Ok(Valid { settings, warnings, proxies }) => {
+        Ok(ValidConfig { settings, warnings, proxies }) => {
             problems(&warnings, err)?;
             summary(path, (&settings, &proxies), out)?;
             Ok(ExitCode::SUCCESS)
@@ -47,7 +47,7 @@ fn check(
 }
 
 /// A configuration that can be started with in this environment.
-pub(super) struct Valid {
+pub(super) struct ValidConfig {
     pub(super) settings: Settings,
     pub(super) warnings: Report,
     pub(super) proxies: Proxies,
@@ -61,7 +61,7 @@ pub(super) fn read(
     (path, load): (&Path, Load),
     variable: impl Fn(&str) -> Option<String>,
     err: &mut impl Write,
-) -> io::Result<Result<Valid, ExitCode>> {
+) -> io::Result<Result<ValidConfig, ExitCode>> {
     let invalid = Ok(Err(ExitCode::from(exit::CONFIG)));
     let Loaded { settings, warnings, .. } = match load(path) {
         Ok(loaded) => loaded,
@@ -79,7 +79,7 @@ pub(super) fn read(
     for entry in proxies.odd_exemptions() {
         writeln!(err, "warning: the entry `{entry}` of NO_PROXY exempts nothing: {EXEMPTIONS}")?;
     }
-    Ok(Ok(Valid { settings, warnings, proxies }))
+    Ok(Ok(ValidConfig { settings, warnings, proxies }))
 }
 
 fn problems(report: &Report, err: &mut impl Write) -> io::Result<()> {
@@ -235,7 +235,7 @@ fn spell(source: &Source) -> String {
         }
         Source::TokenFile(path) => format!("the token in {}", path.display()),
         Source::Auto(known) => {
-            let told = |look: &Look| match &look.passed_over {
+            let told = |look: &SourceCandidate| match &look.passed_over {
                 Some(reason) => format!("\n      not {}: {reason}", look.source),
                 None => format!("\n      {}, if it can be had", look.source),
             };

@@ -10,12 +10,12 @@ use tokio::{
 };
 
 /// An answer, with its text as it came.
-pub(super) struct Answer {
+pub(super) struct ClientResponse {
     pub(super) status: u16,
     pub(super) text: String,
 }
 
-impl Answer {
+impl ClientResponse {
     pub(super) fn body(&self) -> &str {
         self.text.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default()
     }
@@ -31,20 +31,23 @@ pub(super) async fn over_tcp(
     address: impl ToSocketAddrs,
     head: &str,
     body: Option<&str>,
-) -> anyhow::Result<Answer> {
+) -> anyhow::Result<ClientResponse> {
     let length = body.map(|body| format!("Content-Length: {}\r\n", body.len())).unwrap_or_default();
     let request = format!("{head}{length}Connection: close\r\n\r\n{}", body.unwrap_or_default());
     ask(TcpStream::connect(address).await?, request).await
 }
 
 /// Asks over a Unix socket, with this body.
-pub(super) async fn over_unix(path: &Path, head: &str, body: &str) -> anyhow::Result<Answer> {
+pub(super) async fn over_unix(path: &Path, head: &str, body: &str) -> anyhow::Result<ClientResponse> {
     let length = body.len();
     let request = format!("{head}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}");
     ask(UnixStream::connect(path).await?, request).await
 }
 
-async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: String) -> anyhow::Result<Answer> {
+async fn ask(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: String,
+) -> anyhow::Result<ClientResponse> {
     let exchange = async {
         stream.write_all(request.as_bytes()).await?;
         let mut text = String::new();
@@ -54,7 +57,7 @@ async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: String) -
     let text = timeout(PATIENCE, exchange).await.context("no answer in time")??;
     let status =
         text.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no answer of HTTP")?;
-    Ok(Answer { status, text })
+    Ok(ClientResponse { status, text })
 }
 
 /// Longer than any request may take.

@@ -11,7 +11,7 @@ use crate::config::{self, Addresses};
 #[derive(clap::Args)]
 pub(super) struct WaitArgs {
     #[command(flatten)]
-    which: Which,
+    which: ProxyTarget,
     /// How long to wait, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     timeout: u64,
@@ -20,11 +20,11 @@ pub(super) struct WaitArgs {
 #[derive(clap::Args)]
 pub(super) struct ShutdownArgs {
     #[command(flatten)]
-    which: Which,
+    which: ProxyTarget,
 }
 
 #[derive(clap::Args)]
-pub(super) struct Which {
+pub(super) struct ProxyTarget {
     /// The configuration that the proxy was started with
     #[arg(long, value_name = "FILE", env = "MPC_AUTH_PROXY_CONFIG")]
     config: PathBuf,
@@ -65,9 +65,9 @@ async fn ready(ops: SocketAddr) -> anyhow::Result<()> {
     }
 }
 
-impl Which {
+impl ProxyTarget {
     /// Asks the running proxy over its admin socket.
-    pub(super) fn ask(&self, request: &str, body: &str) -> anyhow::Result<client::Answer> {
+    pub(super) fn ask(&self, request: &str, body: &str) -> anyhow::Result<client::ClientResponse> {
         let admin =
             self.addresses()?.admin.context("there is nobody to ask: the configuration has no `admin`")?;
         let asked = runtime()?.block_on(client::over_unix(&admin.path, &client::head(request), body));

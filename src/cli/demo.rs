@@ -48,7 +48,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 mod step;
 
-use step::{BODY, STEPS, Step, Who};
+use step::{BODY, STEPS, Step, StepCaller};
 
 struct Demo {
     folder: Folder,
@@ -124,10 +124,10 @@ Configuration, policy and audit log are in {folder}
     fn steps(&self) -> impl Iterator<Item = Step<'_>> {
         STEPS.into_iter().map(|(who, method, target, title)| Step {
             title,
-            authority: if who == Who::Editor { &self.app } else { &self.team },
+            authority: if who == StepCaller::Editor { &self.app } else { &self.team },
             method,
             target,
-            token: (who == Who::Packager).then(|| self.folder.path("packager.token")),
+            token: (who == StepCaller::Packager).then(|| self.folder.path("packager.token")),
             body: (method == "POST").then_some(BODY),
         })
     }

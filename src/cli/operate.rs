@@ -5,12 +5,12 @@ use std::{io::Write, process::ExitCode};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
-use super::{client::Answer, control::Which, output, status::Freeze};
+use super::{client::ClientResponse, control::ProxyTarget, output, status::Freeze};
 
 #[derive(clap::Args)]
 pub(super) struct FreezeArgs {
     #[command(flatten)]
-    which: Which,
+    which: ProxyTarget,
     /// A caller of the policy; may be given again. Without one, everybody
     #[arg(long = "caller", value_name = "CALLER")]
     callers: Vec<String>,
@@ -22,7 +22,7 @@ pub(super) struct FreezeArgs {
 #[derive(clap::Args)]
 pub(super) struct UnfreezeArgs {
     #[command(flatten)]
-    which: Which,
+    which: ProxyTarget,
     /// A caller of the policy; may be given again. Without one, everybody
     #[arg(long = "caller", value_name = "CALLER")]
     callers: Vec<String>,
@@ -31,12 +31,12 @@ pub(super) struct UnfreezeArgs {
 #[derive(clap::Args)]
 pub(super) struct ReloadArgs {
     #[command(flatten)]
-    which: Which,
+    which: ProxyTarget,
 }
 
 /// What a proxy says about a freeze that was asked for.
 #[derive(Deserialize)]
-struct Told {
+struct FreezeReply {
     #[serde(default)]
     freeze: Vec<Freeze>,
     note: Option<String>,
@@ -45,14 +45,14 @@ struct Told {
 
 /// What it says about a reload.
 #[derive(Deserialize)]
-struct Reloaded {
+struct ReloadReply {
     policy: Option<String>,
     problem: Option<String>,
 }
 
 /// What a request about a freeze says: without callers everybody is meant.
 #[derive(Serialize)]
-struct Asked<'a> {
+struct FreezeBody<'a> {
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     callers: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,7 +61,7 @@ struct Asked<'a> {
 
 pub(super) fn freeze(args: &FreezeArgs) -> anyhow::Result<ExitCode> {
     let FreezeArgs { which, callers, reason } = args;
-    let told = told(which, "PUT /freeze", &Asked { callers, reason: reason.as_deref() })?;
+    let told = told(which, "PUT /freeze", &FreezeBody { callers, reason: reason.as_deref() })?;
     told.tell()?;
     Ok(ExitCode::SUCCESS)
 }
@@ -69,7 +69,7 @@ pub(super) fn freeze(args: &FreezeArgs) -> anyhow::Result<ExitCode> {
 /// Succeeds where none of those is frozen any more.
 pub(super) fn unfreeze(args: &UnfreezeArgs) -> anyhow::Result<ExitCode> {
     let UnfreezeArgs { which, callers } = args;
-    let told = told(which, "DELETE /freeze", &Asked { callers, reason: None })?;
+    let told = told(which, "DELETE /freeze", &FreezeBody { callers, reason: None })?;
     told.tell()?;
     let still = told.freeze.iter().any(|freeze| freeze.hits(callers));
     Ok(if still { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -79,13 +79,13 @@ pub(super) fn unfreeze(args: &UnfreezeArgs) -> anyhow::Result<ExitCode> {
 pub(super) fn reload(args: &ReloadArgs) -> anyhow::Result<ExitCode> {
     let answer = args.which.ask("POST /reload", "")?;
     match parsed(&answer)? {
-        Reloaded { policy: Some(hash), .. } => writeln!(output::stdout(), "in force: policy {hash}")?,
-        Reloaded { problem, .. } => bail!("{}", problem.as_deref().unwrap_or(answer.body()).trim_end()),
+        ReloadReply { policy: Some(hash), .. } => writeln!(output::stdout(), "in force: policy {hash}")?,
+        ReloadReply { problem, .. } => bail!("{}", problem.as_deref().unwrap_or(answer.body()).trim_end()),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-impl Told {
+impl FreezeReply {
     fn tell(&self) -> anyhow::Result<()> {
         let mut out = output::stdout();
         if self.freeze.is_empty() {
@@ -102,15 +102,15 @@ impl Told {
 }
 
 /// Who is frozen now. An error where the request was not understood.
-fn told(which: &Which, request: &str, asked: &Asked<'_>) -> anyhow::Result<Told> {
-    let told: Told = parsed(&which.ask(request, &serde_json::to_string(asked)?)?)?;
+fn told(which: &ProxyTarget, request: &str, asked: &FreezeBody<'_>) -> anyhow::Result<FreezeReply> {
+    let told: FreezeReply = parsed(&which.ask(request, &serde_json::to_string(asked)?)?)?;
     match &told.problem {
         Some(problem) if told.note.is_none() => bail!("{problem}"),
         _ => Ok(told),
     }
 }
 
-fn parsed<T: serde::de::DeserializeOwned>(answer: &Answer) -> anyhow::Result<T> {
+fn parsed<T: serde::de::DeserializeOwned>(answer: &ClientResponse) -> anyhow::Result<T> {
     serde_json::from_str(answer.body())
         .with_context(|| format!("it answered {}: {}", answer.status, answer.body().trim()))
 }

@@ -12,7 +12,7 @@ use tracing::Level;
 
 use super::{
     environment, exit, log, output,
-    signals::{Early, HangUp, Stop},
+    signals::{ReopenSignal, StartupSignals, Stop},
     start::{LIMITS, runtime_with},
 };
 use crate::{
@@ -44,7 +44,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let early = Early::install().context("cannot listen for signals")?;
+    let early = StartupSignals::install().context("cannot listen for signals")?;
     // Before any secret is read.
     let sandbox = if args.no_sandbox { None } else { Some(Sandbox::begin()) };
     let loaded = match load_when_still(&args.config) {
@@ -74,9 +74,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // Whoever resolves a name or reads from a mount that hangs is not waited for.
     runtime.shutdown_background();
     match ended? {
-        Ended::BeforeItServed(code) => Ok(ExitCode::from(code)),
-        Ended::Whole => Ok(ExitCode::SUCCESS),
-        Ended::Cut(unfinished) => {
+        RunOutcome::BeforeItServed(code) => Ok(ExitCode::from(code)),
+        RunOutcome::Whole => Ok(ExitCode::SUCCESS),
+        RunOutcome::Cut(unfinished) => {
             unfinished.record();
             tracing::info!("stopped");
             Ok(ExitCode::from(exit::DRAIN_CUT))
@@ -100,7 +100,7 @@ struct Started {
 }
 
 /// How it ended.
-enum Ended {
+enum RunOutcome {
     /// With this code, and nothing was accepted.
     BeforeItServed(u8),
     /// Everything that was accepted was answered.
@@ -109,7 +109,11 @@ enum Ended {
     Cut(Unfinished),
 }
 
-async fn from_start_to_end(start: Start, mut stop: Stop, hang_up: HangUp) -> anyhow::Result<Ended> {
+async fn from_start_to_end(
+    start: Start,
+    mut stop: Stop,
+    hang_up: ReopenSignal,
+) -> anyhow::Result<RunOutcome> {
     let (by_operator, given_up) = (CancellationToken::new(), CancellationToken::new());
     let (policy, required) = (start.loaded.settings.policy.hash().clone(), start.required);
     let mut starting = start.apart(by_operator.clone(), given_up.clone())?;
@@ -124,17 +128,17 @@ async fn from_start_to_end(start: Start, mut stop: Stop, hang_up: HangUp) -> any
                 }
             };
             drop(timeout(TIDY, tidied).await);
-            return Ok(Ended::by(signal));
+            return Ok(RunOutcome::by(signal));
         }
     };
     let Started { proxy, mut ops } = match started {
         Ok(started) => started,
-        Err(code) => return Ok(Ended::BeforeItServed(code)),
+        Err(code) => return Ok(RunOutcome::BeforeItServed(code)),
     };
     let early = tokio::select! {
-        signal = stop.asked() => Some(Ended::by(signal)),
-        () = by_operator.cancelled() => Some(Ended::by(SHUTDOWN)),
-        missing = missing(&proxy), if required => missing.then_some(Ended::BeforeItServed(exit::NO_CREDENTIAL)),
+        signal = stop.asked() => Some(RunOutcome::by(signal)),
+        () = by_operator.cancelled() => Some(RunOutcome::by(SHUTDOWN)),
+        missing = missing(&proxy), if required => missing.then_some(RunOutcome::BeforeItServed(exit::NO_CREDENTIAL)),
         () = std::future::ready(()), if !required => None,
     };
     let ended = match early {
@@ -158,9 +162,9 @@ async fn missing(proxy: &Proxy) -> bool {
 /// Serves until it is asked to stop, and then finishes.
 async fn serve(
     proxy: Proxy,
-    (mut stop, hang_up, by_operator): (Stop, HangUp, CancellationToken),
+    (mut stop, hang_up, by_operator): (Stop, ReopenSignal, CancellationToken),
     policy: &str,
-) -> Ended {
+) -> RunOutcome {
     let running = proxy.serve();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), policy, "serving");
     let signal = tokio::select! {
@@ -174,7 +178,7 @@ async fn serve(
     drain(running, &mut stop, patience).await
 }
 
-impl Ended {
+impl RunOutcome {
     fn by(signal: &str) -> Self {
         tracing::info!(signal, "stopped before it served");
         Self::BeforeItServed(exit::CLEAN)
@@ -240,7 +244,7 @@ impl Start {
 }
 
 /// Finishes what is under way, unless so many more signals ask for the end.
-async fn drain(running: Running, stop: &mut Stop, patience: u32) -> Ended {
+async fn drain(running: Running, stop: &mut Stop, patience: u32) -> RunOutcome {
     let again = async {
         for _ in 1..patience {
             stop.asked().await;
@@ -262,11 +266,11 @@ async fn drain(running: Running, stop: &mut Stop, patience: u32) -> Ended {
     match cut {
         None => {
             tracing::info!("stopped");
-            Ended::Whole
+            RunOutcome::Whole
         }
         Some(why) => {
             tracing::error!("{why}");
-            Ended::Cut(running.unfinished())
+            RunOutcome::Cut(running.unfinished())
         }
     }
 }
@@ -277,7 +281,7 @@ pub(super) fn cannot_bind(error: &anyhow::Error) -> anyhow::Result<ExitCode> {
 }
 
 /// SIGHUP: something was moved or changed. Reads the configuration again and opens the audit file anew.
-async fn look_again(mut hang_up: HangUp, running: &Running) -> Infallible {
+async fn look_again(mut hang_up: ReopenSignal, running: &Running) -> Infallible {
     loop {
         hang_up.asked().await;
         // It says itself what came of it, and may wait for files that are being written. Records do not.

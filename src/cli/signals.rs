@@ -17,14 +17,14 @@ use signal_hook::flag;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What signals do while the configuration is read.
-pub(super) struct Early {
+pub(super) struct StartupSignals {
     /// Whether a signal to stop ends the process at once.
     ends: Arc<AtomicBool>,
     /// Whether there was a SIGHUP.
     hung_up: Arc<AtomicBool>,
 }
 
-impl Early {
+impl StartupSignals {
     /// In force from here on, in every thread.
     ///
     /// # Errors
@@ -44,10 +44,10 @@ impl Early {
     ///
     /// # Errors
     /// As the system says.
-    pub(super) fn hand_over(self) -> io::Result<(Stop, HangUp)> {
+    pub(super) fn hand_over(self) -> io::Result<(Stop, ReopenSignal)> {
         let (stop, hang_up) = (Stop::new()?, signal(SignalKind::hangup())?);
         self.ends.store(false, SeqCst);
-        Ok((stop, HangUp { signal: hang_up, early: self.hung_up.load(SeqCst) }))
+        Ok((stop, ReopenSignal { signal: hang_up, early: self.hung_up.load(SeqCst) }))
     }
 }
 
@@ -72,13 +72,13 @@ impl Stop {
 }
 
 /// SIGHUP: something was moved or changed.
-pub(super) struct HangUp {
+pub(super) struct ReopenSignal {
     signal: Signal,
     /// There was one before the runtime.
     early: bool,
 }
 
-impl HangUp {
+impl ReopenSignal {
     /// Returns when there is one.
     pub(super) async fn asked(&mut self) {
         if !std::mem::take(&mut self.early) {

@@ -17,7 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{
     log::print_error,
-    signals::{Early, HangUp, Stop},
+    signals::{ReopenSignal, StartupSignals, Stop},
 };
 
 /// The runtime of the process's first thread. Requests are served by others.
@@ -26,7 +26,7 @@ pub(super) fn runtime() -> anyhow::Result<Runtime> {
 }
 
 /// A runtime that has taken over the signals, where there are threads to be had.
-pub(super) fn runtime_with(early: Early) -> anyhow::Result<(Runtime, Stop, HangUp)> {
+pub(super) fn runtime_with(early: StartupSignals) -> anyhow::Result<(Runtime, Stop, ReopenSignal)> {
     let before = panic::take_hook();
     panic::set_hook(Box::new(end));
     let started = (|| {

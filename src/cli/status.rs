@@ -10,12 +10,12 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{control::Which, output};
+use super::{control::ProxyTarget, output};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    which: Which,
+    which: ProxyTarget,
     /// text, or the whole document as JSON
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
     format: Format,

@@ -4,7 +4,7 @@
 //! Only names are read of everything else: the callers' in the policy, the projects' in `proxy.yaml`. No file
 //! that holds a secret or a proof needs to be there, so this works in a pipeline that has none.
 
-use super::page::Page;
+use super::page::SourceFile;
 use super::{Admin, Ops, Report, compile, policy, proxy, rules};
 use crate::clock;
 use crate::identity::CallerId;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// A policy by itself.
 #[derive(Debug)]
-pub struct PolicyAlone {
+pub struct StandalonePolicy {
     /// The rules, compiled.
     pub policy: Policy,
     /// The names of its callers.
@@ -33,25 +33,26 @@ pub fn policy_alone(
     policy_yaml: &Path,
     proxy_yaml: Option<&Path>,
     others: impl FnOnce() -> Vec<Scope>,
-) -> Result<PolicyAlone, Report> {
+) -> Result<StandalonePolicy, Report> {
     let mut report = Report::default();
     let named = proxy_yaml.map(Path::to_path_buf).or_else(|| beside(policy_yaml));
     let projects = match &named {
         Some(proxy_yaml) => scopes(proxy_yaml, &mut report).unwrap_or_default(),
         None => others(),
     };
-    let page = Page::open(policy_yaml).unwrap_or_else(|error| Page::unreadable(policy_yaml, &error));
+    let page =
+        SourceFile::open(policy_yaml).unwrap_or_else(|error| SourceFile::unreadable(policy_yaml, &error));
     let page = page.read_for(policy::RULES);
     let alone = page.parse().and_then(|root| policy::read(&page, root)).map(|written| {
         let names = projects.iter().flat_map(|project| [&*project.name, &*project.id]);
         // Projects that only calls were seen of are not all there are: then a rule may name any.
         let known: Vec<&str> = names.filter(|_| named.is_some()).collect();
-        let known = rules::Known { projects: &known, scopes: &projects, listeners: &[], by_v2: &[] };
+        let known = rules::KnownNames { projects: &known, scopes: &projects, listeners: &[], by_v2: &[] };
         rules::names(&page, &written, &known);
         let policy = compile(&page, &written, &projects);
         rules::findings(&page, &policy, &written, clock::now());
         let callers = written.callers.iter().map(|caller| caller.id.value.clone()).collect();
-        PolicyAlone { policy, callers, projects, named: named.is_some() }
+        StandalonePolicy { policy, callers, projects, named: named.is_some() }
     });
     page.close(&mut report);
     alone.filter(|_| !report.has_errors()).ok_or(report)
@@ -83,7 +84,8 @@ pub struct Addresses {
 /// All problems of that.
 pub fn addresses(proxy_yaml: &Path) -> Result<Addresses, Report> {
     let mut report = Report::default();
-    let page = Page::open(proxy_yaml).unwrap_or_else(|error| Page::unreadable(proxy_yaml, &error));
+    let page =
+        SourceFile::open(proxy_yaml).unwrap_or_else(|error| SourceFile::unreadable(proxy_yaml, &error));
     let page = page.read_for(proxy::ADDRESSES);
     let addresses = page.parse().and_then(|root| proxy::read_addresses(&page, &root));
     page.close(&mut report);
@@ -96,7 +98,8 @@ fn beside(policy_yaml: &Path) -> Option<PathBuf> {
 }
 
 fn scopes(proxy_yaml: &Path, report: &mut Report) -> Option<Vec<Scope>> {
-    let page = Page::open(proxy_yaml).unwrap_or_else(|error| Page::unreadable(proxy_yaml, &error));
+    let page =
+        SourceFile::open(proxy_yaml).unwrap_or_else(|error| SourceFile::unreadable(proxy_yaml, &error));
     let page = page.read_for(proxy::SCOPES);
     let scopes = page.parse().and_then(|root| proxy::read_scopes(&page, &root));
     page.close(report);

@@ -2,8 +2,8 @@
 //!
 //! It stands beside `link`, which asks whether names fit together.
 
-use super::page::{Page, Placed};
-use super::policy::Written;
+use super::page::{Located, SourceFile};
+use super::policy::ParsedPolicy;
 use super::report::Place;
 use crate::identity::{CallerId, Claim, Proof};
 use std::collections::HashMap;
@@ -19,10 +19,10 @@ struct Claimant<'w> {
 }
 
 /// Reports every proof that does not stand for one caller, at the later of the two places.
-pub(super) fn proofs(page: &Page, policy: &Written) {
+pub(super) fn proofs(page: &SourceFile, policy: &ParsedPolicy) {
     let (mut claims, mut implied, mut secrets) = (Claimed::new(), Claimed::new(), Claimed::new());
     for caller in &policy.callers {
-        for Placed { value: proof, place } in &caller.identify {
+        for Located { value: proof, place } in &caller.identify {
             let this = Claimant { caller: &caller.id.value, proof, place: *place };
             let claim = proof.claim();
             let broader = || proof.implied().iter().find_map(|claim| this.another_of(&claims, claim));

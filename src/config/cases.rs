@@ -16,12 +16,12 @@
 //! make tests nothing.
 
 use super::Report;
-use super::alone::{PolicyAlone, policy_alone};
-use super::declare::{Kind, Own, Section, Shape, nested, own, section};
-use super::decode::{At, List, did_you_mean};
+use super::alone::{StandalonePolicy, policy_alone};
+use super::declare::{CustomKind, Kind, Section, Shape, nested, own, section};
+use super::decode::{AtKey, List, did_you_mean};
 use super::facts;
 use super::files;
-use super::page::{Page, Placed};
+use super::page::{Located, SourceFile};
 use super::report::Place;
 use super::scalar::{self, MOMENT, NAME, Text, VERSION, Words};
 use super::yaml::Node;
@@ -92,7 +92,7 @@ section! {
         /// The configuration whose projects the policy names.
         config: PathBuf = PATH, optional("the `proxy.yaml` beside the policy");
         /// The cases.
-        cases: Vec<Placed<RawCase>> = List("a list of cases", At(nested())),
+        cases: Vec<Located<RawCase>> = List("a list of cases", AtKey(nested())),
             several("[ { name: …, caller: …, project: …, job: …, expect: allow } ]");
     }
 }
@@ -103,23 +103,23 @@ section! {
         /// What it is about.
         name: String = Text("a sentence"), required("the editor cancels a job");
         /// Who calls.
-        caller: Placed<String> = At(Text("text")), required("editor-api");
+        caller: Located<String> = AtKey(Text("text")), required("editor-api");
         /// The IAM action.
-        action: Placed<String> = At(Text("text")), optional("the first there is");
+        action: Located<String> = AtKey(Text("text")), optional("the first there is");
         /// The project by its name or id.
-        project: Placed<Arc<str>> = NAME, required("media-prod");
+        project: Located<Arc<str>> = NAME, required("media-prod");
         /// The job's id; absent of a call that creates one.
-        job: Placed<Arc<str>> = NAME, optional("none");
+        job: Located<Arc<str>> = NAME, optional("none");
         /// What is known of the job.
-        facts: facts::Written = FACTS, optional("nothing is known");
+        facts: facts::ParsedFacts = FACTS, optional("nothing is known");
         /// When.
         time: DateTime<Utc> = MOMENT, optional("now");
         /// From which address.
         source_ip: IpAddr = own(address, || Shape::text("an address")), optional("none, as on a Unix socket");
         /// On which listener.
-        listener: Placed<Arc<str>> = NAME, optional("any");
+        listener: Located<Arc<str>> = NAME, optional("any");
         /// By which kind of proof.
-        identified_by: Placed<Arc<str>> = NAME, optional("any");
+        identified_by: Located<Arc<str>> = NAME, optional("any");
         /// What is expected.
         expect: RawExpect = own(expect, RawExpect::shape), required("allow");
     }
@@ -131,17 +131,17 @@ section! {
         /// What the rules in force say.
         effect: Option<Effect> = EFFECT, required("allow");
         /// The rule that decides.
-        rule: Placed<Arc<str>> = NAME, optional("any");
+        rule: Located<Arc<str>> = NAME, optional("any");
         /// The rule under observation that would.
-        observed: Placed<Arc<str>> = NAME, optional("any");
+        observed: Located<Arc<str>> = NAME, optional("any");
     }
 }
 
-const PATH: Own<PathBuf> =
+const PATH: CustomKind<PathBuf> =
     own(|page, node| Some(page.resolve(scalar::text(page, node, "the path of a file")?)), files::path_shape);
 const EFFECT: Words<3, Option<Effect>> =
     Words([("allow", Some(Effect::Allow)), ("deny", Some(Effect::Deny)), (UNDETERMINED, None)]);
-const FACTS: Own<facts::Written> = own(facts::read, || Shape::text("the facts"));
+const FACTS: CustomKind<facts::ParsedFacts> = own(facts::read, || Shape::text("the facts"));
 
 /// Reads a file of cases and the policy it names.
 ///
@@ -149,13 +149,13 @@ const FACTS: Own<facts::Written> = own(facts::read, || Shape::text("the facts"))
 /// All problems of the two.
 pub fn cases(path: &Path) -> Result<CaseFile, Report> {
     let mut report = Report::default();
-    let page = Page::open(path).unwrap_or_else(|error| Page::unreadable(path, &error));
+    let page = SourceFile::open(path).unwrap_or_else(|error| SourceFile::unreadable(path, &error));
     let file = page.parse().and_then(|root| read(&page, &root, &mut report));
     page.close(&mut report);
     file.filter(|_| !report.has_errors()).ok_or(report)
 }
 
-fn read(page: &Page, root: &Node, report: &mut Report) -> Option<CaseFile> {
+fn read(page: &SourceFile, root: &Node, report: &mut Report) -> Option<CaseFile> {
     let RawCases { version: _version, policy, config, cases } = RawCases::read(page, root)?;
     match policy_alone(&policy?, config.as_deref(), || seen(&cases)) {
         Ok(alone) => {
@@ -171,13 +171,13 @@ fn read(page: &Page, root: &Node, report: &mut Report) -> Option<CaseFile> {
 }
 
 /// The projects that the cases name, for a policy without a `proxy.yaml`: each is its own id.
-fn seen(cases: &[Placed<RawCase>]) -> Vec<Scope> {
+fn seen(cases: &[Located<RawCase>]) -> Vec<Scope> {
     let projects = cases.iter().filter_map(|case| case.value.project.as_ref());
-    let scope = |name: &Placed<Arc<str>>| Scope { name: name.value.clone(), id: name.value.clone() };
+    let scope = |name: &Located<Arc<str>>| Scope { name: name.value.clone(), id: name.value.clone() };
     projects.map(scope).collect()
 }
 
-fn address(page: &Page, node: &Node) -> Option<IpAddr> {
+fn address(page: &SourceFile, node: &Node) -> Option<IpAddr> {
     let text = scalar::text(page, node, "an address such as 10.2.3.4")?;
     let address = text.parse();
     if address.is_err() {
@@ -191,7 +191,7 @@ fn address(page: &Page, node: &Node) -> Option<IpAddr> {
 }
 
 /// `allow`, `deny`, `undetermined`, or a mapping that says more.
-fn expect(page: &Page, node: &Node) -> Option<RawExpect> {
+fn expect(page: &SourceFile, node: &Node) -> Option<RawExpect> {
     if page.scalar(node).is_some() {
         return Some(RawExpect { effect: Some(EFFECT.read(page, node)?), rule: None, observed: None });
     }
@@ -200,14 +200,14 @@ fn expect(page: &Page, node: &Node) -> Option<RawExpect> {
 
 impl RawCase {
     /// What it means, where all of it could be read and everything it names is there.
-    fn resolve(&self, page: &Page, place: Place, alone: &PolicyAlone) -> Option<Case> {
+    fn resolve(&self, page: &SourceFile, place: Place, alone: &StandalonePolicy) -> Option<Case> {
         let caller = self.caller.as_ref().and_then(|name| {
             let found = alone.callers.iter().find(|caller| *caller.as_str() == *name.value);
             known(
                 page,
                 name,
                 found,
-                Among { what: "caller", names: alone.callers.iter().map(CallerId::as_str) },
+                NameSet { what: "caller", names: alone.callers.iter().map(CallerId::as_str) },
             )
         });
         let project = self.project.as_ref().and_then(|name| {
@@ -216,7 +216,7 @@ impl RawCase {
                 page,
                 name,
                 found,
-                Among { what: "project", names: alone.projects.iter().map(|project| &*project.name) },
+                NameSet { what: "project", names: alone.projects.iter().map(|project| &*project.name) },
             )
         });
         let actions = ACTIONS.into_iter();
@@ -225,14 +225,14 @@ impl RawCase {
                 page,
                 name,
                 actions.clone().find(|a| **a == *name.value),
-                Among { what: "action", names: actions },
+                NameSet { what: "action", names: actions },
             ),
             None => actions.clone().next(),
         };
         let job = action.and_then(|action| self.job(page, place, action));
         let facts = action.and_then(|action| match &self.facts {
             Some(facts) => facts.meaning(page, action),
-            None => facts::Written::nothing(place).meaning(page, action),
+            None => facts::ParsedFacts::nothing(place).meaning(page, action),
         });
         let expected = self.expect.as_ref().and_then(|expect| expect.resolve(page, &alone.policy));
         Some(Case {
@@ -254,7 +254,7 @@ impl RawCase {
 
 impl RawCase {
     /// The job, which there is or is not yet.
-    fn job(&self, page: &Page, place: Place, action: &str) -> Option<Option<Arc<str>>> {
+    fn job(&self, page: &SourceFile, place: Place, action: &str) -> Option<Option<Arc<str>>> {
         match (&self.job, action == CREATE) {
             (Some(job), false) => Some(Some(job.value.clone())),
             (None, true) => Some(None),
@@ -271,14 +271,14 @@ impl RawCase {
 }
 
 impl RawExpect {
-    fn resolve(&self, page: &Page, policy: &Policy) -> Option<Expected> {
+    fn resolve(&self, page: &SourceFile, policy: &Policy) -> Option<Expected> {
         let ids = policy.rules().iter().map(|rule| rule.id.as_str());
-        let rule = |name: &Option<Placed<Arc<str>>>| match name {
+        let rule = |name: &Option<Located<Arc<str>>>| match name {
             None => Some(None),
             Some(name) if *name.value == *NO_RULE => Some(Some(None)),
             Some(name) => {
                 let found = ids.clone().find(|id| **id == *name.value);
-                known(page, name, found, Among { what: "rule", names: ids.clone() })
+                known(page, name, found, NameSet { what: "rule", names: ids.clone() })
                     .map(|id| Some(Some(id.into())))
             }
         };
@@ -288,17 +288,17 @@ impl RawExpect {
 }
 
 /// The names of a kind.
-struct Among<I> {
+struct NameSet<I> {
     what: &'static str,
     names: I,
 }
 
 /// What was found, or a report that nothing has this name.
 fn known<'c, T>(
-    page: &Page,
-    name: &Placed<impl AsRef<str>>,
+    page: &SourceFile,
+    name: &Located<impl AsRef<str>>,
     found: Option<T>,
-    among: Among<impl Iterator<Item = &'c str> + Clone>,
+    among: NameSet<impl Iterator<Item = &'c str> + Clone>,
 ) -> Option<T> {
     if found.is_none() {
         let text = name.value.as_ref();

@@ -3,9 +3,9 @@
 //! It stands beside `policy`, whose rules have one. What fits what is the domain's to say
 //! ([`crate::policy::Test`]); here it gets its place, and a hint.
 
-use super::declare::{Kind, Own, Shape, own};
+use super::declare::{CustomKind, Kind, Shape, own};
 use super::decode::{closest, did_you_mean, named};
-use super::page::{Page, Placed};
+use super::page::{Located, SourceFile};
 use super::report::Place;
 use super::scalar::{self, MOMENT};
 use super::yaml::{Node, Value};
@@ -16,13 +16,13 @@ use std::sync::Arc;
 
 /// A condition as it was written.
 #[derive(Default)]
-pub(super) struct Written {
+pub(super) struct ParsedCondition {
     pub(super) condition: Condition,
     /// Where the values of each of its tests stand, in their order.
     places: Box<[Box<[Place]>]>,
 }
 
-impl Written {
+impl ParsedCondition {
     /// Its tests, each with the places of its values.
     pub(super) fn tests(&self) -> impl Iterator<Item = (&Test, &[Place])> {
         self.condition.tests().iter().zip(self.places.iter().map(|places| &**places))
@@ -30,7 +30,7 @@ impl Written {
 }
 
 /// A condition. What could not be read is missing and reported.
-pub(super) const CONDITION: Own<Written> = own(read, shape);
+pub(super) const CONDITION: CustomKind<ParsedCondition> = own(read, shape);
 
 /// Each operator, with the keys that go with it.
 fn shape() -> Shape {
@@ -65,7 +65,7 @@ fn value_shape(operator: Operator, key: Key) -> Shape {
     }
 }
 
-fn read(page: &Page, node: &Node) -> Option<Written> {
+fn read(page: &SourceFile, node: &Node) -> Option<ParsedCondition> {
     let mut tests = Vec::new();
     for (name, node) in named(page, node, "the operators, such as { IpAddress: { g:SourceIp: 10.2.0.0/16 } }")
     {
@@ -73,15 +73,15 @@ fn read(page: &Page, node: &Node) -> Option<Written> {
         for (name, node) in named(page, node, "the keys, such as { g:SourceIp: 10.2.0.0/16 }") {
             let key = key(page, &name);
             if let (Some(operator), Some(key)) = (operator, key) {
-                tests.extend(test(page, node, operator, &Placed { value: key, place: name.place }));
+                tests.extend(test(page, node, operator, &Located { value: key, place: name.place }));
             }
         }
     }
     let (tests, places): (Vec<Test>, Vec<Box<[Place]>>) = tests.into_iter().unzip();
-    Some(Written { condition: Condition::new(tests), places: places.into() })
+    Some(ParsedCondition { condition: Condition::new(tests), places: places.into() })
 }
 
-fn operator(page: &Page, name: &Placed<Arc<str>>) -> Option<Operator> {
+fn operator(page: &SourceFile, name: &Located<Arc<str>>) -> Option<Operator> {
     let operator = Operator::parse(&name.value);
     if operator.is_none() {
         let [_, text, if_exists] = Operator::parts(&name.value);
@@ -103,7 +103,7 @@ fn operator(page: &Page, name: &Placed<Arc<str>>) -> Option<Operator> {
     operator
 }
 
-fn key(page: &Page, name: &Placed<Arc<str>>) -> Option<Key> {
+fn key(page: &SourceFile, name: &Located<Arc<str>>) -> Option<Key> {
     let key = Key::parse(&name.value);
     if key.is_none() {
         let hint = did_you_mean(page, &name.value, Key::ALL.into_iter().map(Key::as_str));
@@ -112,7 +112,12 @@ fn key(page: &Page, name: &Placed<Arc<str>>) -> Option<Key> {
     key
 }
 
-fn test(page: &Page, node: &Node, operator: Operator, key: &Placed<Key>) -> Option<(Test, Box<[Place]>)> {
+fn test(
+    page: &SourceFile,
+    node: &Node,
+    operator: Operator,
+    key: &Located<Key>,
+) -> Option<(Test, Box<[Place]>)> {
     let nodes = node.one_or_more();
     let values: Vec<&str> = nodes.iter().map(|node| value(page, node, operator)).collect::<Option<_>>()?;
     let places: Vec<Place> = nodes.iter().map(|node| node.place).collect();
@@ -150,7 +155,7 @@ fn test(page: &Page, node: &Node, operator: Operator, key: &Placed<Key>) -> Opti
     None
 }
 
-fn value<'n>(page: &'n Page, node: &'n Node<'n>, operator: Operator) -> Option<&'n str> {
+fn value<'n>(page: &'n SourceFile, node: &'n Node<'n>, operator: Operator) -> Option<&'n str> {
     if let (Value::Bool(value), true) = (&node.value, operator.takes_switches()) {
         return Some(if *value { "true" } else { "false" });
     }

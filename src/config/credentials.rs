@@ -3,15 +3,15 @@
 //! Where a source does not name IAM or STS, they are those of the region that its projects are in. There is no
 //! default region: a credential must never be sent to a place that nobody named.
 
-use super::declare::{Own, Rule, Section, nested, own, section};
-use super::decode::{At, Fields};
-use super::page::{Page, Placed};
+use super::declare::{CustomKind, Rule, Section, nested, own, section};
+use super::decode::{AtKey, Fields};
+use super::page::{Located, SourceFile};
 use super::project::RawProject;
 use super::report::Place;
 use super::scalar;
 use super::sources::*;
 use super::yaml::{Node, Value};
-use crate::credential::{Agency, Known, Oidc, OidcSts, Password, Source};
+use crate::credential::{Agency, KnownEndpoints, Oidc, OidcSts, Password, Source};
 use crate::upstream::Endpoint;
 use std::ops::Range;
 use std::sync::Arc;
@@ -30,15 +30,15 @@ section! {
         /// The key of the agency of this CCE pod: HC_CONTAINER_*.
         pod_identity: RawPodIdentity = nested(), optional("");
         /// A key for an identity token, by IAM v3.
-        oidc: Placed<RawOidc> = At(nested()), optional("");
+        oidc: Located<RawOidc> = AtKey(nested()), optional("");
         /// A key of an agency for an identity token, by STS v5.
-        oidc_sts: Placed<RawOidcSts> = At(nested()), optional("");
+        oidc_sts: Located<RawOidcSts> = AtKey(nested()), optional("");
         /// A user token for a password, sent as X-Auth-Token.
-        iam_password: Placed<RawPassword> = At(nested()), optional("");
+        iam_password: Located<RawPassword> = AtKey(nested()), optional("");
         /// A user token in a file, sent as X-Auth-Token.
         token_file: RawTokenFile = nested(), optional("");
         /// A key of an agency, with the key of another credential.
-        agency: Placed<RawAgency> = At(nested()), optional("");
+        agency: Located<RawAgency> = AtKey(nested()), optional("");
         /// The first that is there of pod_identity, oidc, oidc_sts, environment, profile and metadata, by the
         /// environment.
         auto: RawAuto = nested(), optional("");
@@ -46,7 +46,7 @@ section! {
 }
 
 /// A credential, its source as it was written.
-pub(super) const CREDENTIAL: Own<RawCredential> = own(read, RawSource::shape);
+pub(super) const CREDENTIAL: CustomKind<RawCredential> = own(read, RawSource::shape);
 
 /// A credential as it was written.
 pub(super) struct RawCredential {
@@ -59,28 +59,28 @@ pub(super) struct RawCredential {
 
 /// A credential, as far as it could be read.
 pub(super) struct Credential {
-    pub(super) name: Placed<Arc<str>>,
+    pub(super) name: Located<Arc<str>>,
     pub(super) source: Option<Source>,
     /// The credential that it needs.
-    pub(super) base: Option<Placed<Arc<str>>>,
+    pub(super) base: Option<Located<Arc<str>>>,
 }
 
 /// What the projects of a credential say about it.
-struct Uses<'p> {
-    page: &'p Page,
+struct CredentialUse<'p> {
+    page: &'p SourceFile,
     /// The region all of them are in.
     region: Option<String>,
     /// Their ids.
     projects: Vec<Arc<str>>,
 }
 
-fn read(page: &Page, node: &Node) -> Option<RawCredential> {
+fn read(page: &SourceFile, node: &Node) -> Option<RawCredential> {
     let mark = page.count_secrets();
     let source = source(page, node);
     Some(RawCredential { source, place: node.place, secrets: mark..page.count_secrets() })
 }
 
-fn source(page: &Page, node: &Node) -> Option<RawSource> {
+fn source(page: &SourceFile, node: &Node) -> Option<RawSource> {
     if let Value::Text(text) = &node.value
         && let Some(source) = RawSource::NAMES.iter().find(|source| text.eq_ignore_ascii_case(source))
     {
@@ -102,14 +102,14 @@ fn source(page: &Page, node: &Node) -> Option<RawSource> {
 
 /// What the credentials mean, which these projects use.
 pub(super) fn resolve(
-    page: &Page,
-    credentials: Vec<(Placed<Arc<str>>, Option<RawCredential>)>,
+    page: &SourceFile,
+    credentials: Vec<(Located<Arc<str>>, Option<RawCredential>)>,
     projects: &[RawProject],
 ) -> Vec<Credential> {
-    let resolve = |(name, raw): (Placed<Arc<str>>, Option<RawCredential>)| {
+    let resolve = |(name, raw): (Located<Arc<str>>, Option<RawCredential>)| {
         scalar::is_name(page, &name);
         let (source, base) = match raw {
-            Some(raw) => raw.resolve(&Uses::of(page, &name.value, projects)),
+            Some(raw) => raw.resolve(&CredentialUse::of(page, &name.value, projects)),
             None => (None, None),
         };
         Credential { name, source, base }
@@ -118,7 +118,7 @@ pub(super) fn resolve(
 }
 
 impl RawCredential {
-    fn resolve(self, uses: &Uses<'_>) -> (Option<Source>, Option<Placed<Arc<str>>>) {
+    fn resolve(self, uses: &CredentialUse<'_>) -> (Option<Source>, Option<Located<Arc<str>>>) {
         let Some(mut raw) = self.source else { return (None, None) };
         let base = raw.agency.as_mut().and_then(|agency| agency.value.base.clone());
         let source = raw.resolve(uses);
@@ -136,7 +136,7 @@ impl RawCredential {
 
 impl RawSource {
     /// The source, where all of it could be read.
-    fn resolve(self, uses: &Uses<'_>) -> Option<Source> {
+    fn resolve(self, uses: &CredentialUse<'_>) -> Option<Source> {
         let Self { environment, files, profile, metadata, pod_identity, oidc, .. } = self;
         let Self { oidc_sts, iam_password, token_file, agency, auto, .. } = self;
         let sources = [
@@ -155,15 +155,15 @@ impl RawSource {
             token_file.and_then(|RawTokenFile { path }| path).map(Source::TokenFile),
             agency.and_then(|agency| uses.agency(agency)),
             auto.map(|RawAuto {}| {
-                Source::Auto(Known { iam: uses.endpoint_of("iam"), sts: uses.endpoint_of("sts") })
+                Source::Auto(KnownEndpoints { iam: uses.endpoint_of("iam"), sts: uses.endpoint_of("sts") })
             }),
         ];
         sources.into_iter().flatten().next()
     }
 }
 
-impl<'p> Uses<'p> {
-    fn of(page: &'p Page, credential: &str, projects: &[RawProject]) -> Self {
+impl<'p> CredentialUse<'p> {
+    fn of(page: &'p SourceFile, credential: &str, projects: &[RawProject]) -> Self {
         let users: Vec<&RawProject> = projects
             .iter()
             .filter(|project| project.credential.as_ref().is_some_and(|name| *name.value == *credential))
@@ -194,7 +194,7 @@ impl<'p> Uses<'p> {
         written.flatten().or(known)
     }
 
-    fn oidc(&self, Placed { value: raw, place }: Placed<RawOidc>) -> Option<Source> {
+    fn oidc(&self, Located { value: raw, place }: Located<RawOidc>) -> Option<Source> {
         let RawOidc { iam_endpoint, idp_id, id_token_file, duration } = raw;
         let iam_endpoint = self.service("iam", iam_endpoint, place);
         Some(Source::Oidc(Oidc {
@@ -205,7 +205,7 @@ impl<'p> Uses<'p> {
         }))
     }
 
-    fn oidc_sts(&self, Placed { value: raw, place }: Placed<RawOidcSts>) -> Option<Source> {
+    fn oidc_sts(&self, Located { value: raw, place }: Located<RawOidcSts>) -> Option<Source> {
         let RawOidcSts { sts_endpoint, provider_urn, agency_urn, id_token_file, session_name, duration } =
             raw;
         let sts_endpoint = self.service("sts", sts_endpoint, place);
@@ -219,7 +219,7 @@ impl<'p> Uses<'p> {
         }))
     }
 
-    fn agency(&self, Placed { value: raw, place }: Placed<RawAgency>) -> Option<Source> {
+    fn agency(&self, Located { value: raw, place }: Located<RawAgency>) -> Option<Source> {
         let RawAgency { base, sts_endpoint, agency_urn, session_name, duration } = raw;
         let sts_endpoint = self.service("sts", sts_endpoint, place);
         Some(Source::Agency(Agency {
@@ -231,7 +231,7 @@ impl<'p> Uses<'p> {
         }))
     }
 
-    fn password(&self, Placed { value: raw, place }: Placed<RawPassword>) -> Option<Source> {
+    fn password(&self, Located { value: raw, place }: Located<RawPassword>) -> Option<Source> {
         let RawPassword { iam_endpoint, domain, user, password_file } = raw;
         let iam_endpoint = self.service("iam", iam_endpoint, place);
         let project_id = match self.projects.as_slice() {

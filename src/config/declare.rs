@@ -6,7 +6,7 @@
 //! a default or a description does not compile.
 
 use super::decode::Fields;
-use super::page::Page;
+use super::page::SourceFile;
 use super::yaml::Node;
 use std::ops::RangeInclusive;
 
@@ -16,14 +16,14 @@ pub(super) trait Kind {
     type Value;
 
     /// Reads a value. `None` where it is wrong, which is reported.
-    fn read(&self, page: &Page, node: &Node) -> Option<Self::Value>;
+    fn read(&self, page: &SourceFile, node: &Node) -> Option<Self::Value>;
 
     /// What may be written.
     fn shape(&self) -> Shape;
 }
 
 /// A kind whose values can be defaults.
-pub(super) trait Spell: Kind {
+pub(super) trait FormatDefault: Kind {
     /// How the value is written.
     fn spell(&self, value: &Self::Value) -> String;
 }
@@ -42,7 +42,7 @@ pub(super) trait Section: Sized {
     fn shape() -> Shape;
 
     /// Reads the mapping.
-    fn read(page: &Page, node: &Node) -> Option<Self> {
+    fn read(page: &SourceFile, node: &Node) -> Option<Self> {
         Fields::of::<Self>(page, node).map(Fields::read)
     }
 }
@@ -137,14 +137,14 @@ pub(super) enum Presence {
 }
 
 /// A kind with a reader of its own.
-pub(super) struct Own<T> {
-    read: fn(&Page, &Node) -> Option<T>,
+pub(super) struct CustomKind<T> {
+    read: fn(&SourceFile, &Node) -> Option<T>,
     shape: fn() -> Shape,
 }
 
 /// A kind with this reader and shape.
-pub(super) const fn own<T>(read: fn(&Page, &Node) -> Option<T>, shape: fn() -> Shape) -> Own<T> {
-    Own { read, shape }
+pub(super) const fn own<T>(read: fn(&SourceFile, &Node) -> Option<T>, shape: fn() -> Shape) -> CustomKind<T> {
+    CustomKind { read, shape }
 }
 
 /// The shape of a kind, whose values are of this type.
@@ -153,14 +153,14 @@ pub(super) fn shape_of<T>(kind: &impl Kind<Value = T>) -> Shape {
 }
 
 /// The kind of a section that means what is written in it.
-pub(super) const fn nested<S: Section>() -> Own<S> {
-    Own { read: S::read, shape: S::shape }
+pub(super) const fn nested<S: Section>() -> CustomKind<S> {
+    CustomKind { read: S::read, shape: S::shape }
 }
 
-impl<T> Kind for Own<T> {
+impl<T> Kind for CustomKind<T> {
     type Value = T;
 
-    fn read(&self, page: &Page, node: &Node) -> Option<T> {
+    fn read(&self, page: &SourceFile, node: &Node) -> Option<T> {
         (self.read)(page, node)
     }
 
@@ -208,7 +208,7 @@ macro_rules! section {
     (@presence $kind:expr, keys $absent:expr) => { $crate::config::declare::Presence::Absent($absent) };
     (@presence $kind:expr, optional $absent:expr) => { $crate::config::declare::Presence::Absent($absent) };
     (@presence $kind:expr, default $value:expr) => {
-        $crate::config::declare::Presence::Default($crate::config::declare::Spell::spell(&$kind, &$value))
+        $crate::config::declare::Presence::Default($crate::config::declare::FormatDefault::spell(&$kind, &$value))
     };
     (
         $(#[doc = $about:literal])+

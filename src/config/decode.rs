@@ -3,7 +3,7 @@
 //! The keys of a section are those of its table (see `declare`).
 
 use super::declare::{Kind, Section, Shape};
-use super::page::{Page, Placed};
+use super::page::{Located, SourceFile};
 use super::report::Place;
 use super::yaml::{Node, Value};
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// The keys of one section, each taken at most once.
 pub(super) struct Fields<'n> {
-    page: &'n Page,
+    page: &'n SourceFile,
     place: Place,
     what: &'static str,
     known: &'static [&'static str],
@@ -24,7 +24,7 @@ pub(super) struct Fields<'n> {
 
 impl<'n> Fields<'n> {
     /// The section's keys.
-    pub(super) fn of<S: Section>(page: &'n Page, node: &'n Node<'n>) -> Option<Self> {
+    pub(super) fn of<S: Section>(page: &'n SourceFile, node: &'n Node<'n>) -> Option<Self> {
         let (what, known, only) = (S::WHAT, S::NAMES, page.only(S::WHAT));
         let left = if only.is_some_and(<[_]>::is_empty) { Vec::new() } else { entries(page, node, what)? };
         Some(Self { page, place: node.place, what, known, left, only, done: None })
@@ -90,13 +90,13 @@ impl<'n> Fields<'n> {
 }
 
 /// A value with its place.
-pub(super) struct At<K>(pub(super) K);
+pub(super) struct AtKey<K>(pub(super) K);
 
-impl<K: Kind> Kind for At<K> {
-    type Value = Placed<K::Value>;
+impl<K: Kind> Kind for AtKey<K> {
+    type Value = Located<K::Value>;
 
-    fn read(&self, page: &Page, node: &Node) -> Option<Self::Value> {
-        self.0.read(page, node).map(|value| Placed { value, place: node.place })
+    fn read(&self, page: &SourceFile, node: &Node) -> Option<Self::Value> {
+        self.0.read(page, node).map(|value| Located { value, place: node.place })
     }
 
     fn shape(&self) -> Shape {
@@ -110,7 +110,7 @@ pub(super) struct List<K>(pub(super) &'static str, pub(super) K);
 impl<K: Kind> Kind for List<K> {
     type Value = Vec<K::Value>;
 
-    fn read(&self, page: &Page, node: &Node) -> Option<Self::Value> {
+    fn read(&self, page: &SourceFile, node: &Node) -> Option<Self::Value> {
         let nodes = list(page, node, self.0);
         // A large policy has many of these, most of them with one.
         let mut values = Vec::with_capacity(nodes.len());
@@ -127,9 +127,9 @@ impl<K: Kind> Kind for List<K> {
 pub(super) struct Named<K>(pub(super) &'static str, pub(super) fn() -> Shape, pub(super) K);
 
 impl<K: Kind> Kind for Named<K> {
-    type Value = Vec<(Placed<Arc<str>>, Option<K::Value>)>;
+    type Value = Vec<(Located<Arc<str>>, Option<K::Value>)>;
 
-    fn read(&self, page: &Page, node: &Node) -> Option<Self::Value> {
+    fn read(&self, page: &SourceFile, node: &Node) -> Option<Self::Value> {
         let entries = named(page, node, self.0).into_iter();
         Some(entries.map(|(name, node)| (name, self.2.read(page, node))).collect())
     }
@@ -141,10 +141,10 @@ impl<K: Kind> Kind for Named<K> {
 
 /// The entries of a mapping whose keys are names of the user's choice: at least one.
 pub(super) fn named<'n>(
-    page: &'n Page,
+    page: &'n SourceFile,
     node: &'n Node<'n>,
     what: &str,
-) -> Vec<(Placed<Arc<str>>, &'n Node<'n>)> {
+) -> Vec<(Located<Arc<str>>, &'n Node<'n>)> {
     let entries = entries(page, node, what).unwrap_or_default();
     if entries.is_empty() && matches!(node.value, Value::Map(_)) {
         page.error(
@@ -153,11 +153,11 @@ pub(super) fn named<'n>(
             "add at least one",
         );
     }
-    entries.into_iter().map(|(key, place, node)| (Placed { value: key.into(), place }, node)).collect()
+    entries.into_iter().map(|(key, place, node)| (Located { value: key.into(), place }, node)).collect()
 }
 
 /// The items of a list: at least one.
-pub(super) fn list<'n>(page: &Page, node: &'n Node<'n>, what: &str) -> &'n [Node<'n>] {
+pub(super) fn list<'n>(page: &SourceFile, node: &'n Node<'n>, what: &str) -> &'n [Node<'n>] {
     let Value::List(items) = &node.value else {
         let message = format!("expected {what}, found {}", node.value.kind());
         page.error(node.place, message, "start each item with `- `, or write [ITEM, ITEM]");
@@ -171,7 +171,7 @@ pub(super) fn list<'n>(page: &Page, node: &'n Node<'n>, what: &str) -> &'n [Node
 
 /// The mapping's entries, with every key that is not text, is empty or came before left out and reported.
 fn entries<'n>(
-    page: &'n Page,
+    page: &'n SourceFile,
     node: &'n Node<'n>,
     what: &str,
 ) -> Option<Vec<(&'n str, Place, &'n Node<'n>)>> {
@@ -219,7 +219,7 @@ pub(super) fn closest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c s
 
 /// A hint for a name that is not one of the candidates. Of many mistakes among many names, the first are compared.
 pub(super) fn did_you_mean<'c>(
-    page: &Page,
+    page: &SourceFile,
     text: &str,
     candidates: impl Iterator<Item = &'c str> + Clone,
 ) -> String {

@@ -1,20 +1,20 @@
 //! Which facts of its job does a case tell of? Keys of conditions, each with a value or a list of them.
 
 use super::decode::{did_you_mean, named};
-use super::page::Page;
+use super::page::SourceFile;
 use super::report::Place;
 use super::yaml::Node;
 use crate::operation::CREATE;
 use crate::policy::{Facts, Key};
 
 /// The facts as they were written.
-pub(super) struct Written {
+pub(super) struct ParsedFacts {
     place: Place,
     told: Vec<(Key, Vec<String>)>,
 }
 
 /// Reads them. What could not be read is missing and reported.
-pub(super) fn read(page: &Page, node: &Node) -> Option<Written> {
+pub(super) fn read(page: &SourceFile, node: &Node) -> Option<ParsedFacts> {
     let facts = named(page, node, "the facts, such as { mpc:UserData: editor-api/7 }");
     let told = facts.into_iter().filter_map(|(name, node)| {
         let key = Key::parse(&name.value).filter(|key| key.is_fact());
@@ -25,11 +25,11 @@ pub(super) fn read(page: &Page, node: &Node) -> Option<Written> {
         }
         Some((key?, values(page, node)?))
     });
-    Some(Written { place: node.place, told: told.collect() })
+    Some(ParsedFacts { place: node.place, told: told.collect() })
 }
 
 /// One, or a list; none where the list is empty.
-fn values(page: &Page, node: &Node) -> Option<Vec<String>> {
+fn values(page: &SourceFile, node: &Node) -> Option<Vec<String>> {
     let value = |node: &Node| {
         let text = page.scalar(node).map(String::from);
         if text.is_none() {
@@ -40,9 +40,9 @@ fn values(page: &Page, node: &Node) -> Option<Vec<String>> {
     node.one_or_more().iter().map(value).collect()
 }
 
-impl Written {
+impl ParsedFacts {
     /// What is known of the job by these, for a call that needs this action.
-    pub(super) fn meaning(&self, page: &Page, action: &str) -> Option<Facts> {
+    pub(super) fn meaning(&self, page: &SourceFile, action: &str) -> Option<Facts> {
         let given = if action == CREATE { Facts::given_to_create } else { Facts::given };
         given(&self.told)
             .map_err(|error| page.error(self.place, error.to_string(), "tell of what such a job can have"))

@@ -4,8 +4,8 @@
 //! A text that names a secret file may be the secret itself, written there by mistake: it is shown only after a
 //! file of that name was found. What the files hold is never shown.
 
-use super::declare::{Own, Shape, own};
-use super::page::Page;
+use super::declare::{CustomKind, Shape, own};
+use super::page::SourceFile;
 use super::scalar;
 use super::yaml::Node;
 use crate::identity::{KeySet, TokenDigest};
@@ -25,13 +25,13 @@ pub(super) fn path_shape() -> Shape {
 }
 
 /// A file that a credential is read from.
-pub(super) const CREDENTIAL_FILE: Own<PathBuf> = own(credential, path_shape);
+pub(super) const CREDENTIAL_FILE: CustomKind<PathBuf> = own(credential, path_shape);
 
 /// A file whose content is a part of what is loaded: when it changes, all is loaded anew.
 pub(super) fn watched<T>(
-    page: &Page,
+    page: &SourceFile,
     node: &Node,
-    read: impl FnOnce(&Page, &Node) -> Option<T>,
+    read: impl FnOnce(&SourceFile, &Node) -> Option<T>,
 ) -> Option<T> {
     if let Some(path) = page.scalar(node) {
         page.depends_on(&page.resolve(path));
@@ -40,7 +40,7 @@ pub(super) fn watched<T>(
 }
 
 /// A file that holds a secret: there, readable, not empty. That others may read it is a warning.
-pub(super) fn secret(page: &Page, node: &Node) -> Option<PathBuf> {
+pub(super) fn secret(page: &SourceFile, node: &Node) -> Option<PathBuf> {
     let (path, metadata) = found(page, node)?;
     page.names_secret(&path, node.place);
     let ours = metadata.uid() == geteuid().as_raw();
@@ -56,7 +56,7 @@ pub(super) fn secret(page: &Page, node: &Node) -> Option<PathBuf> {
 ///
 /// A name alone may be the secret itself, which is not looked for and told of for ever: only a path is waited for, from
 /// the root, from here, or into a folder that is there.
-fn credential(page: &Page, node: &Node) -> Option<PathBuf> {
+fn credential(page: &SourceFile, node: &Node) -> Option<PathBuf> {
     let text = page.scalar(node)?;
     let path = page.resolve(text);
     let message = match fs::metadata(&path) {
@@ -89,7 +89,7 @@ pub fn is_exposed(mode: u32, ours: bool) -> bool {
 
 /// A file of PEM, read by one of the readers of it.
 pub(super) fn pem<T>(
-    page: &Page,
+    page: &SourceFile,
     node: &Node,
     read: impl FnOnce(&[u8]) -> Result<T, PemError>,
 ) -> Option<(PathBuf, T)> {
@@ -99,7 +99,7 @@ pub(super) fn pem<T>(
 }
 
 /// Reports a file that is not the PEM it should be.
-pub(super) fn not_pem(page: &Page, node: &Node, path: &Path, error: PemError) {
+pub(super) fn not_pem(page: &SourceFile, node: &Node, path: &Path, error: PemError) {
     page.error(
         node.place,
         format!("{}, {error}", path.display()),
@@ -108,7 +108,7 @@ pub(super) fn not_pem(page: &Page, node: &Node, path: &Path, error: PemError) {
 }
 
 /// A file with the public keys of a cluster.
-pub(super) fn key_set(page: &Page, node: &Node) -> Option<Arc<KeySet>> {
+pub(super) fn key_set(page: &SourceFile, node: &Node) -> Option<Arc<KeySet>> {
     let (path, json) = content(page, node)?;
     let keys = KeySet::parse(&json);
     if let Err(error) = &keys {
@@ -119,7 +119,7 @@ pub(super) fn key_set(page: &Page, node: &Node) -> Option<Arc<KeySet>> {
 }
 
 /// What a file holds that is no secret.
-fn content(page: &Page, node: &Node) -> Option<(PathBuf, Zeroizing<Vec<u8>>)> {
+fn content(page: &SourceFile, node: &Node) -> Option<(PathBuf, Zeroizing<Vec<u8>>)> {
     let path = page.resolve(scalar::text(page, node, "the path of a file")?);
     match watch::read(&path) {
         Ok(content) => Some((path, content)),
@@ -131,7 +131,7 @@ fn content(page: &Page, node: &Node) -> Option<(PathBuf, Zeroizing<Vec<u8>>)> {
 }
 
 /// A file that holds a secret, and what it holds.
-pub(super) fn secret_text(page: &Page, node: &Node) -> Option<Secret> {
+pub(super) fn secret_text(page: &SourceFile, node: &Node) -> Option<Secret> {
     let path = secret(page, node)?;
     match watch::read(&path) {
         Ok(bytes) => Some(Secret::new(String::from_utf8_lossy(&bytes))),
@@ -143,7 +143,7 @@ pub(super) fn secret_text(page: &Page, node: &Node) -> Option<Secret> {
 }
 
 /// A file that will be written: its directory must be there.
-pub(super) fn to_write(page: &Page, node: &Node) -> Option<PathBuf> {
+pub(super) fn to_write(page: &SourceFile, node: &Node) -> Option<PathBuf> {
     let path = page.resolve(scalar::text(page, node, "the path of a file")?);
     let directory = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if directory.is_dir() && !path.is_dir() {
@@ -162,7 +162,7 @@ pub(super) fn to_write(page: &Page, node: &Node) -> Option<PathBuf> {
 }
 
 /// A file with the SHA-256 digest of a token, as 64 hexadecimal digits; what `sha256sum` prints is fine.
-pub(super) fn sha256(page: &Page, node: &Node) -> Option<TokenDigest> {
+pub(super) fn sha256(page: &SourceFile, node: &Node) -> Option<TokenDigest> {
     let text = scalar::text(page, node, "the path of a file")?;
     if TokenDigest::from_hex(text).is_ok() {
         let message = "this is a digest, and should be the path of a file that holds it";
@@ -196,7 +196,7 @@ fn digest_in(content: &str) -> Option<TokenDigest> {
 }
 
 /// A file whose name is not shown before it is known to be one.
-fn found(page: &Page, node: &Node) -> Option<(PathBuf, fs::Metadata)> {
+fn found(page: &SourceFile, node: &Node) -> Option<(PathBuf, fs::Metadata)> {
     let path = page.resolve(scalar::text(page, node, "the path of a file")?);
     let metadata = match fs::metadata(&path) {
         Ok(metadata) => metadata,
@@ -234,13 +234,13 @@ fn found(page: &Page, node: &Node) -> Option<(PathBuf, fs::Metadata)> {
 }
 
 /// Reports that a file cannot be read.
-fn cannot_read(page: &Page, node: &Node, path: &Path, error: &io::Error) {
+fn cannot_read(page: &SourceFile, node: &Node, path: &Path, error: &io::Error) {
     let message = format!("{} cannot be read: {}", path.display(), reason(error));
     page.error(node.place, message, remedy(page, error));
 }
 
 /// What to do about a file that cannot be read.
-fn remedy(page: &Page, error: &io::Error) -> String {
+fn remedy(page: &SourceFile, error: &io::Error) -> String {
     if is_forbidden(error) {
         return "let the user of the proxy read it and enter its folders, and run `check` as that user"
             .into();

@@ -5,7 +5,7 @@
 //! what passed here.
 
 use super::decode::did_you_mean;
-use super::page::{Page, Placed};
+use super::page::{Located, SourceFile};
 use super::project::{LookupForm, RawProject};
 use super::report::Place;
 use super::settings::Bind;
@@ -17,10 +17,10 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-type Name = Placed<Arc<str>>;
+type Name = Located<Arc<str>>;
 
 /// Checks `proxy.yaml` by itself.
-pub(super) fn proxy(page: &Page, written: &proxy::Written) {
+pub(super) fn proxy(page: &SourceFile, written: &proxy::ParsedProxy) {
     let listeners = || written.keys.listeners.iter();
     once(page, "a listener", listeners().filter_map(|listener| listener.name.as_ref()));
     addresses(page, written);
@@ -40,7 +40,7 @@ pub(super) fn proxy(page: &Page, written: &proxy::Written) {
     credentials(page, written);
 }
 
-fn credentials(page: &Page, written: &proxy::Written) {
+fn credentials(page: &SourceFile, written: &proxy::ParsedProxy) {
     let of_projects = written.keys.projects.iter().filter_map(|project| project.credential.as_ref());
     let bases = written.credentials.iter().filter_map(|credential| credential.base.as_ref());
     let used: Vec<&Name> = of_projects.chain(bases).collect();
@@ -62,7 +62,7 @@ fn credentials(page: &Page, written: &proxy::Written) {
 }
 
 /// An agency is assumed with an access key, which in the end comes from something else than an agency.
-fn bases_are_keys(page: &Page, written: &proxy::Written) {
+fn bases_are_keys(page: &SourceFile, written: &proxy::ParsedProxy) {
     let find = |name: &str| written.credentials.iter().find(|credential| *credential.name.value == *name);
     for credential in &written.credentials {
         let Some(base) = &credential.base else { continue };
@@ -83,11 +83,11 @@ fn bases_are_keys(page: &Page, written: &proxy::Written) {
 }
 
 /// No two sockets may want the same address.
-fn addresses(page: &Page, written: &proxy::Written) {
+fn addresses(page: &SourceFile, written: &proxy::ParsedProxy) {
     let listeners = written.keys.listeners.iter().filter_map(|listener| listener.bind.clone());
     let ops =
-        written.keys.ops.iter().map(|ops| Placed { value: Bind::Tcp(ops.value.bind), place: ops.place });
-    let all: Vec<Placed<Bind>> = listeners.chain(ops).collect();
+        written.keys.ops.iter().map(|ops| Located { value: Bind::Tcp(ops.value.bind), place: ops.place });
+    let all: Vec<Located<Bind>> = listeners.chain(ops).collect();
     for (index, bind) in all.iter().enumerate() {
         if let Some(first) = all.iter().take(index).find(|first| collide(&first.value, &bind.value)) {
             let message = format!("{} is already taken by {}", bind.value, page.spell(first.place));
@@ -117,7 +117,7 @@ fn collide(one: &Bind, other: &Bind) -> bool {
 }
 
 /// Checks `policy.yaml` against `proxy.yaml`.
-pub(super) fn policy(page: &Page, policy: &policy::Written, proxy: &proxy::Written) {
+pub(super) fn policy(page: &SourceFile, policy: &policy::ParsedPolicy, proxy: &proxy::ParsedProxy) {
     proofs(page, policy, proxy);
     let listeners = proxy.keys.listeners.iter().filter_map(|listener| listener.name.as_ref());
     let listeners: Vec<&str> = listeners.map(|name| &*name.value).collect();
@@ -127,12 +127,17 @@ pub(super) fn policy(page: &Page, policy: &policy::Written, proxy: &proxy::Writt
     let by_v2 = |project: &&RawProject| project.lookup_form == LookupForm::V2;
     let by_v2: Vec<Scope> = proxy.keys.projects.iter().filter(by_v2).filter_map(RawProject::scope).collect();
     let scopes = proxy.scopes();
-    let known = rules::Known { projects: &projects, scopes: &scopes, listeners: &listeners, by_v2: &by_v2 };
+    let known =
+        rules::KnownNames { projects: &projects, scopes: &scopes, listeners: &listeners, by_v2: &by_v2 };
     rules::names(page, policy, &known);
 }
 
 /// Listeners and proofs that never meet. Only for files without errors: what could not be read may be what is missing.
-pub(super) fn identification(pages: (&Page, &Page), proxy: &proxy::Written, policy: &policy::Written) {
+pub(super) fn identification(
+    pages: (&SourceFile, &SourceFile),
+    proxy: &proxy::ParsedProxy,
+    policy: &policy::ParsedPolicy,
+) {
     let proofs = || policy.callers.iter().flat_map(|caller| &caller.identify);
     for listener in &proxy.keys.listeners {
         let Some(name) = &listener.name else { continue };
@@ -164,7 +169,7 @@ pub(super) fn identification(pages: (&Page, &Page), proxy: &proxy::Written, poli
 }
 
 /// Whether a request on the listener can carry the proof.
-fn takes(listener: &listener::Written, proof: &Proof) -> bool {
+fn takes(listener: &listener::ParsedListener, proof: &Proof) -> bool {
     match proof {
         Proof::Listener(name) => listener.name.as_ref().is_some_and(|listener| listener.value == *name),
         Proof::Unix { .. } => {
@@ -179,11 +184,11 @@ fn takes(listener: &listener::Written, proof: &Proof) -> bool {
 }
 
 /// Each proof stands for one caller, and names a listener there is.
-fn proofs(page: &Page, policy: &policy::Written, proxy: &proxy::Written) {
+fn proofs(page: &SourceFile, policy: &policy::ParsedPolicy, proxy: &proxy::ParsedProxy) {
     for proof in policy.callers.iter().flat_map(|caller| &caller.identify) {
         if let Proof::Listener(name) = &proof.value {
-            listener_exists(page, &Placed { value: Arc::clone(name), place: proof.place }, proxy);
-            proves_enough(page, &Placed { value: Arc::clone(name), place: proof.place }, proxy);
+            listener_exists(page, &Located { value: Arc::clone(name), place: proof.place }, proxy);
+            proves_enough(page, &Located { value: Arc::clone(name), place: proof.place }, proxy);
         }
         if let Proof::Loopback { .. } = &proof.value {
             loopback_exists(page, proof.place, proxy);
@@ -192,7 +197,7 @@ fn proofs(page: &Page, policy: &policy::Written, proxy: &proxy::Written) {
     apart::proofs(page, policy);
 }
 
-fn listener_exists(page: &Page, name: &Name, proxy: &proxy::Written) {
+fn listener_exists(page: &SourceFile, name: &Name, proxy: &proxy::ParsedProxy) {
     let listeners =
         proxy.keys.listeners.iter().filter_map(|listener| listener.name.as_ref()).map(|name| &*name.value);
     // Where one has no readable name, that has been reported, and may be this one.
@@ -205,9 +210,10 @@ fn listener_exists(page: &Page, name: &Name, proxy: &proxy::Written) {
 }
 
 /// A listener that others can reach is no proof by itself, unless somebody says that the network is one.
-fn proves_enough(page: &Page, name: &Name, proxy: &proxy::Written) {
-    let named =
-        |listener: &&listener::Written| listener.name.as_ref().is_some_and(|own| own.value == name.value);
+fn proves_enough(page: &SourceFile, name: &Name, proxy: &proxy::ParsedProxy) {
+    let named = |listener: &&listener::ParsedListener| {
+        listener.name.as_ref().is_some_and(|own| own.value == name.value)
+    };
     if proxy
         .keys
         .listeners
@@ -224,17 +230,17 @@ fn proves_enough(page: &Page, name: &Name, proxy: &proxy::Written) {
 }
 
 /// The owner of a socket is known on this machine only.
-fn loopback_exists(page: &Page, place: Place, proxy: &proxy::Written) {
+fn loopback_exists(page: &SourceFile, place: Place, proxy: &proxy::ParsedProxy) {
     // One whose address could not be read may be it.
     let all_read = !proxy.keys.listeners.is_empty() && proxy.keys.listeners.iter().all(|l| l.bind.is_some());
-    if all_read && !proxy.keys.listeners.iter().any(listener::Written::is_loopback) {
+    if all_read && !proxy.keys.listeners.iter().any(listener::ParsedListener::is_loopback) {
         let message = "no listener is bound to a loopback address, so nobody can be proved by this";
         page.error(place, message, "add a listener with `bind: 127.0.0.1:PORT`, or remove this");
     }
 }
 
 /// Every name is given once.
-pub(super) fn once<'n>(page: &Page, what: &str, names: impl Iterator<Item = &'n Name>) {
+pub(super) fn once<'n>(page: &SourceFile, what: &str, names: impl Iterator<Item = &'n Name>) {
     let mut first: HashMap<&str, &Name> = HashMap::new();
     for name in names {
         if let Some(first) = first.get(&*name.value) {

@@ -1,8 +1,8 @@
 //! An item of `listeners`, and the sockets of `ops` and `admin`.
 
-use super::declare::{Own, Section, Shape, own, section};
+use super::declare::{CustomKind, Section, Shape, own, section};
 use super::decode::list;
-use super::page::{Page, Placed};
+use super::page::{Located, SourceFile};
 use super::scalar::{self, NAME, Switch};
 use super::settings::{Admin, Bind, Hosts, Listener, ListenerTls};
 use super::tls::{self, TLS};
@@ -12,18 +12,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A listener as it was written; what could not be read is `None` and reported.
-pub(super) struct Written {
-    pub(super) name: Option<Placed<Arc<str>>>,
-    pub(super) bind: Option<Placed<Bind>>,
+pub(super) struct ParsedListener {
+    pub(super) name: Option<Located<Arc<str>>>,
+    pub(super) bind: Option<Located<Bind>>,
     pub(super) bearer: bool,
     hosts: Option<Hosts>,
-    tls: Option<Placed<tls::Written>>,
+    tls: Option<Located<tls::ParsedTls>>,
     /// Whether `unsafe_listen` says that reaching it may be all that proves a caller.
     accepted: bool,
     may_be_remote: bool,
 }
 
-impl Written {
+impl ParsedListener {
     fn requires_certificates(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.value.files.certificates_required)
     }
@@ -74,11 +74,11 @@ section! {
     /// One address that callers connect to.
     struct RawListener, "a listener" {
         /// Its name, which policies and audit records use.
-        name: Placed<Arc<str>> = NAME, required("app");
+        name: Located<Arc<str>> = NAME, required("app");
         /// HOST:PORT, unix:PATH or systemd:NAME.
-        bind: Placed<Bind> = BIND, required("127.0.0.1:8080");
+        bind: Located<Bind> = BIND, required("127.0.0.1:8080");
         /// The socket's permissions, in quotes.
-        mode: Placed<u32> = MODE, optional("`\"0660\"`");
+        mode: Located<u32> = MODE, optional("`\"0660\"`");
         /// Values of `Host` that are answered, or `any`; required where others can connect.
         hosts: Hosts = HOSTS, optional("those of this machine, and any on a Unix socket");
         /// Accept bearer tokens here.
@@ -86,7 +86,7 @@ section! {
         /// Accept that nothing but the network proves who calls: only where that encrypts.
         unsafe_listen: bool = Switch, default(false);
         /// TLS 1.2 and 1.3; the files may be replaced while the proxy runs.
-        tls: Placed<tls::Written> = TLS, optional("plain HTTP");
+        tls: Located<tls::ParsedTls> = TLS, optional("plain HTTP");
     }
 }
 
@@ -94,31 +94,31 @@ section! {
     /// Where operators intervene: a Unix socket, so that the file system says who may.
     struct RawAdmin, "`admin`" {
         /// The path of a Unix socket, as unix:PATH.
-        bind: Placed<Bind> = ADMIN_BIND, required("unix:/run/mpc-auth-proxy/admin.sock");
+        bind: Located<Bind> = ADMIN_BIND, required("unix:/run/mpc-auth-proxy/admin.sock");
         /// Who may intervene: the socket's permissions, in quotes.
-        mode: Placed<u32> = MODE, optional("`\"0600\"`");
+        mode: Located<u32> = MODE, optional("`\"0600\"`");
     }
 }
 
 /// An item of `listeners`.
-pub(super) const LISTENER: Own<Written> = own(read, RawListener::shape);
+pub(super) const LISTENER: CustomKind<ParsedListener> = own(read, RawListener::shape);
 /// The section `admin`.
-pub(super) const ADMIN: Own<Admin> = own(admin, RawAdmin::shape);
+pub(super) const ADMIN: CustomKind<Admin> = own(admin, RawAdmin::shape);
 /// `HOST:PORT` with a numeric address or `localhost`.
-pub(super) const SOCKET_ADDRESS: Own<Placed<SocketAddr>> =
+pub(super) const SOCKET_ADDRESS: CustomKind<Located<SocketAddr>> =
     own(socket_address, || Shape::pattern("HOST:PORT", TCP));
 /// Names in `Host`.
-pub(super) const HOSTS: Own<Hosts> = own(hosts, || {
+pub(super) const HOSTS: CustomKind<Hosts> = own(hosts, || {
     let name = Shape::Text { what: "a host name".into(), pattern: HOST, bare: true };
     Shape::Either(vec![Shape::Words(vec!["any".into()]), Shape::List(name.into())])
 });
-const BIND: Own<Placed<Bind>> = own(bind, || {
+const BIND: CustomKind<Located<Bind>> = own(bind, || {
     let unix = Shape::pattern("unix:PATH", UNIX);
     let systemd = Shape::pattern("systemd:NAME", "^systemd:[!-9;-~]{1,255}$");
     Shape::Either(vec![Shape::pattern("HOST:PORT", TCP), unix, systemd])
 });
-const ADMIN_BIND: Own<Placed<Bind>> = own(bind, || Shape::pattern("unix:PATH", UNIX));
-const MODE: Own<Placed<u32>> = own(mode, || Shape::Text {
+const ADMIN_BIND: CustomKind<Located<Bind>> = own(bind, || Shape::pattern("unix:PATH", UNIX));
+const MODE: CustomKind<Located<u32>> = own(mode, || Shape::Text {
     what: "octal permissions in quotes".into(),
     pattern: "^0?[67][0-7][0-7]$",
     bare: true,
@@ -127,12 +127,13 @@ const TCP: &str = r"^(localhost|[0-9.]+|\[[0-9A-Fa-f:.%]+\]):[0-9]{1,5}$";
 const UNIX: &str = "^unix:.+$";
 const HOST: &str = r"^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])$";
 
-fn read(page: &Page, node: &Node) -> Option<Written> {
+fn read(page: &SourceFile, node: &Node) -> Option<ParsedListener> {
     let RawListener { name, bind, mode, hosts, bearer, unsafe_listen, tls } = RawListener::read(page, node)?;
     let (hosts_written, tls_written) = (node.get("hosts").is_some(), node.get("tls").is_some());
-    let mut written = Written { name, bind, bearer, hosts, tls, accepted: false, may_be_remote: false };
+    let mut written =
+        ParsedListener { name, bind, bearer, hosts, tls, accepted: false, may_be_remote: false };
     for_its_kind(page, &mut written, mode);
-    let Some(Placed { value, place }) = &written.bind else { return Some(written) };
+    let Some(Located { value, place }) = &written.bind else { return Some(written) };
     let (place, local) = (*place, value.is_local());
     // What could not be read may be what makes it safe.
     let guarded = unsafe_listen || tls_written;
@@ -157,8 +158,8 @@ fn read(page: &Page, node: &Node) -> Option<Written> {
 }
 
 /// Keys that are for one kind of socket only.
-fn for_its_kind(page: &Page, written: &mut Written, mode: Option<Placed<u32>>) {
-    let Some(Placed { value, .. }) = &mut written.bind else { return };
+fn for_its_kind(page: &SourceFile, written: &mut ParsedListener, mode: Option<Located<u32>>) {
+    let Some(Located { value, .. }) = &mut written.bind else { return };
     if let (Bind::Unix { .. }, Some(tls)) = (&*value, &written.tls) {
         page.error(tls.place, "`tls` is for TCP only", "remove it: nobody can listen in on a Unix socket");
     }
@@ -175,9 +176,9 @@ fn for_its_kind(page: &Page, written: &mut Written, mode: Option<Placed<u32>>) {
     }
 }
 
-fn admin(page: &Page, node: &Node) -> Option<Admin> {
+fn admin(page: &SourceFile, node: &Node) -> Option<Admin> {
     let RawAdmin { bind, mode } = RawAdmin::read(page, node)?;
-    let Placed { value, place } = bind?;
+    let Located { value, place } = bind?;
     let Bind::Unix { path, .. } = value else {
         let message = "operators intervene through a Unix socket only: its permissions say who may";
         page.error(place, message, "write unix:/run/mpc-auth-proxy/admin.sock");
@@ -186,7 +187,7 @@ fn admin(page: &Page, node: &Node) -> Option<Admin> {
     Some(Admin { path, mode: mode.map_or(OWNER_ONLY, |mode| mode.value) })
 }
 
-fn socket_address(page: &Page, node: &Node) -> Option<Placed<SocketAddr>> {
+fn socket_address(page: &SourceFile, node: &Node) -> Option<Located<SocketAddr>> {
     let expected = "an address such as 127.0.0.1:8080";
     let hint = "write HOST:PORT: 127.0.0.1:8080 for this machine only, 0.0.0.0:8080 for all";
     if matches!(node.value, Value::Integer(_) | Value::Number) {
@@ -207,11 +208,11 @@ fn socket_address(page: &Page, node: &Node) -> Option<Placed<SocketAddr>> {
         }
         Some(_) => {}
     }
-    Some(Placed { value: address?, place: node.place })
+    Some(Located { value: address?, place: node.place })
 }
 
-fn bind(page: &Page, node: &Node) -> Option<Placed<Bind>> {
-    let placed = |value| Some(Placed { value, place: node.place });
+fn bind(page: &SourceFile, node: &Node) -> Option<Located<Bind>> {
+    let placed = |value| Some(Located { value, place: node.place });
     let Some(text) = page.scalar(node) else {
         return placed(Bind::Tcp(socket_address(page, node)?.value));
     };
@@ -246,7 +247,7 @@ fn is_descriptor_name(name: &str) -> bool {
     (1..=LONGEST_DESCRIPTOR_NAME).contains(&name.len()) && name.bytes().all(allowed)
 }
 
-fn mode(page: &Page, node: &Node) -> Option<Placed<u32>> {
+fn mode(page: &SourceFile, node: &Node) -> Option<Located<u32>> {
     let hint = "write it as text, in quotes: \"0660\"";
     let Some(text) = page.scalar(node) else {
         page.error(node.place, "expected permissions as text", hint);
@@ -258,10 +259,10 @@ fn mode(page: &Page, node: &Node) -> Option<Placed<u32>> {
         page.error(node.place, message, hint);
         return None;
     }
-    Some(Placed { value: mode?, place: node.place })
+    Some(Located { value: mode?, place: node.place })
 }
 
-fn hosts(page: &Page, node: &Node) -> Option<Hosts> {
+fn hosts(page: &SourceFile, node: &Node) -> Option<Hosts> {
     if let Value::Text(text) = &node.value {
         let hint = match text.to_ascii_lowercase().as_str() {
             _ if text == "any" => return Some(Hosts::Any),
@@ -278,7 +279,7 @@ fn hosts(page: &Page, node: &Node) -> Option<Hosts> {
     all.filter(|names| !names.is_empty()).map(Hosts::Names)
 }
 
-fn host(page: &Page, node: &Node) -> Option<Arc<str>> {
+fn host(page: &SourceFile, node: &Node) -> Option<Arc<str>> {
     if let Value::List(_) = node.value {
         page.error(
             node.place,

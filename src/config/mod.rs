@@ -36,7 +36,7 @@ mod tls;
 mod upstream;
 mod yaml;
 
-pub use alone::{Addresses, PolicyAlone, addresses, policy_alone, projects};
+pub use alone::{Addresses, StandalonePolicy, addresses, policy_alone, projects};
 pub use cases::{Case, CaseFile, Expected, UNDETERMINED, cases};
 pub use files::{is_exposed, reason};
 pub use project::{LookupForm, Project, ProjectHeader};
@@ -49,9 +49,9 @@ pub use upstream::{BreakerSettings, Retries, Stale, UpstreamSettings};
 use crate::clock;
 use crate::identity::{CallerId, Callers, Proof};
 use crate::policy::{Policy, Scope};
-use crate::watch::Looks;
+use crate::watch::Snapshot;
 use chrono::{DateTime, Utc};
-use page::{Page, Placed};
+use page::{Located, SourceFile};
 use project::RawProject;
 use proxy::RawProxy;
 use sha2::{Digest, Sha256};
@@ -66,7 +66,7 @@ pub struct Loaded {
     /// What is hardly meant, but does not keep the proxy from starting.
     pub warnings: Report,
     /// The files that decided it, as they were just after they had been read.
-    pub looks: Looks,
+    pub looks: Snapshot,
 }
 
 /// Reads `proxy.yaml`, the policy, and every file the two name.
@@ -74,7 +74,7 @@ pub struct Loaded {
 /// # Errors
 /// All problems of all files, in their order, warnings among them.
 pub fn load(proxy_yaml: &Path) -> Result<Loaded, Report> {
-    load_at(proxy_yaml, Moment { now: clock::now(), reload: false })
+    load_at(proxy_yaml, LoadPhase { now: clock::now(), reload: false })
 }
 
 /// The same while the proxy runs: a key file that holds no key is a warning, because the last good key stays in force.
@@ -82,30 +82,32 @@ pub fn load(proxy_yaml: &Path) -> Result<Loaded, Report> {
 /// # Errors
 /// As of [`load`].
 pub fn load_again(proxy_yaml: &Path) -> Result<Loaded, Report> {
-    load_at(proxy_yaml, Moment { now: clock::now(), reload: true })
+    load_at(proxy_yaml, LoadPhase { now: clock::now(), reload: true })
 }
 
 /// When it is loaded.
 #[derive(Clone, Copy)]
-struct Moment {
+struct LoadPhase {
     /// It matters for rules that end.
     now: DateTime<Utc>,
     reload: bool,
 }
 
-fn load_at(proxy_yaml: &Path, moment: Moment) -> Result<Loaded, Report> {
+fn load_at(proxy_yaml: &Path, moment: LoadPhase) -> Result<Loaded, Report> {
     let mut report = Report::default();
     match read(proxy_yaml, moment, &mut report) {
         Some(settings) if !report.has_errors() => {
-            let looks = Looks::at(report.files());
+            let looks = Snapshot::at(report.files());
             Ok(Loaded { settings, warnings: report, looks })
         }
         _ => Err(report),
     }
 }
 
-fn read(path: &Path, Moment { now, reload }: Moment, report: &mut Report) -> Option<Settings> {
-    let page = Page::open(path).unwrap_or_else(|error| Page::unreadable(path, &error)).read_again(reload);
+fn read(path: &Path, LoadPhase { now, reload }: LoadPhase, report: &mut Report) -> Option<Settings> {
+    let page = SourceFile::open(path)
+        .unwrap_or_else(|error| SourceFile::unreadable(path, &error))
+        .read_again(reload);
     let root = page.parse();
     let written = root.as_ref().and_then(|root| proxy::read(&page, root)).unwrap_or_default();
     link::proxy(&page, &written);
@@ -138,11 +140,11 @@ fn read(path: &Path, Moment { now, reload }: Moment, report: &mut Report) -> Opt
     settings
 }
 
-fn open_policy(page: &Page, written: &proxy::Written) -> Option<Page> {
+fn open_policy(page: &SourceFile, written: &proxy::ParsedProxy) -> Option<SourceFile> {
     let name = written.keys.policy.as_ref()?;
     let path = page.resolve(&name.value);
     page.depends_on(&path);
-    Page::open(&path)
+    SourceFile::open(&path)
         .map_err(|error| {
             let message = format!("{} cannot be read: {}", path.display(), reason(&error));
             page.error(name.place, message, page.where_files_are());
@@ -151,7 +153,7 @@ fn open_policy(page: &Page, written: &proxy::Written) -> Option<Page> {
 }
 
 /// The policy, of the rules that could be read.
-fn compile(page: &Page, written: &policy::Written, projects: &[Scope]) -> Policy {
+fn compile(page: &SourceFile, written: &policy::ParsedPolicy, projects: &[Scope]) -> Policy {
     let file = page.name();
     let rules = written.rules.iter().filter_map(|rule| rule.value.resolve(rule.place, &file));
     let callers: Vec<CallerId> = written.callers.iter().map(|caller| caller.id.value.clone()).collect();
@@ -162,12 +164,12 @@ fn compile(page: &Page, written: &policy::Written, projects: &[Scope]) -> Policy
 }
 
 /// What was written, where all of it could be read.
-fn settings(proxy: proxy::Written, written: &policy::Written, policy: Policy) -> Option<Settings> {
+fn settings(proxy: proxy::ParsedProxy, written: &policy::ParsedPolicy, policy: Policy) -> Option<Settings> {
     let credentials = proxy
         .credentials
         .into_iter()
         .map(|found| Some(CredentialSettings { name: found.name.value, source: found.source? }));
-    let caller = |caller: &policy::CallerWritten| {
+    let caller = |caller: &policy::ParsedCaller| {
         (caller.id.value.clone(), caller.identify.iter().map(|proof| proof.value.clone()).collect())
     };
     let project = |project: &RawProject| project.resolve().map(Arc::new);
@@ -176,7 +178,7 @@ fn settings(proxy: proxy::Written, written: &policy::Written, policy: Policy) ->
     version?;
     Some(Settings {
         listeners: listeners.iter().map(|listener| meaning(listener, written)).collect::<Option<_>>()?,
-        tls: listeners.iter().filter_map(listener::Written::tls).collect(),
+        tls: listeners.iter().filter_map(listener::ParsedListener::tls).collect(),
         ops: ops.map(|ops| ops.value),
         admin,
         freeze_file,
@@ -194,10 +196,10 @@ fn settings(proxy: proxy::Written, written: &policy::Written, policy: Policy) ->
 }
 
 /// A listener. Where its TLS proves nothing and a caller is who reaches it, only this machine may.
-fn meaning(listener: &listener::Written, policy: &policy::Written) -> Option<Listener> {
+fn meaning(listener: &listener::ParsedListener, policy: &policy::ParsedPolicy) -> Option<Listener> {
     let meant = listener.meaning()?;
     let names_it =
-        |proof: &Placed<Proof>| matches!(&proof.value, Proof::Listener(name) if *name == meant.name);
+        |proof: &Located<Proof>| matches!(&proof.value, Proof::Listener(name) if *name == meant.name);
     let enough = policy.callers.iter().flat_map(|caller| &caller.identify).any(names_it);
     let may_be_remote = meant.may_be_remote && !(enough && listener.proves_nothing());
     Some(Listener { may_be_remote, ..meant })

@@ -16,37 +16,37 @@ use std::sync::Arc;
 use std::{fs, io};
 
 /// One YAML file and its problems. It does not print: the text may hold a secret.
-pub(super) struct Page {
+pub(super) struct SourceFile {
     file: Arc<str>,
     directory: PathBuf,
     text: String,
     problems: RefCell<Vec<Problem>>,
     files: RefCell<Vec<PathBuf>>,
     named: RefCell<Vec<PathBuf>>,
-    secrets: RefCell<Vec<Placed<PathBuf>>>,
+    secrets: RefCell<Vec<Located<PathBuf>>>,
     reload: bool,
-    only: Extent,
+    only: KeyScope,
     comparisons: Cell<u32>,
     globs: RefCell<HashSet<Glob>>,
 }
 
 /// The sections of a file of which not all keys matter, by what messages call them, and which keys do.
-pub(super) type Extent = &'static [(&'static str, &'static [&'static str])];
+pub(super) type KeyScope = &'static [(&'static str, &'static [&'static str])];
 
 /// What is wrong, and what to do about it.
-struct Told {
+struct Diagnostic {
     message: String,
     hint: Option<String>,
 }
 
 /// A value that was written in the file, and where.
 #[derive(Clone, Debug)]
-pub(super) struct Placed<T> {
+pub(super) struct Located<T> {
     pub(super) value: T,
     pub(super) place: Place,
 }
 
-impl Page {
+impl SourceFile {
     /// Reads the file.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self::new(path, read_text(path)?))
@@ -58,7 +58,7 @@ impl Page {
         page.push(
             None,
             Severity::Error,
-            Told { message: format!("cannot be read: {}", reason(error)), hint: None },
+            Diagnostic { message: format!("cannot be read: {}", reason(error)), hint: None },
         );
         page
     }
@@ -86,7 +86,11 @@ impl Page {
         }
         yaml::parse(&self.text)
             .map_err(|no| {
-                self.push(no.place, Severity::Error, Told { message: no.message, hint: Some(no.hint.into()) })
+                self.push(
+                    no.place,
+                    Severity::Error,
+                    Diagnostic { message: no.message, hint: Some(no.hint.into()) },
+                )
             })
             .ok()
     }
@@ -158,7 +162,7 @@ impl Page {
     }
 
     /// The same file, read for a part of what it says.
-    pub(super) fn read_for(self, only: Extent) -> Self {
+    pub(super) fn read_for(self, only: KeyScope) -> Self {
         Self { only, ..self }
     }
 
@@ -169,7 +173,7 @@ impl Page {
 
     /// Notes that this file, which is named at that place, holds a secret.
     pub(super) fn names_secret(&self, path: &Path, place: Place) {
-        self.secrets.borrow_mut().push(Placed { value: path.to_owned(), place });
+        self.secrets.borrow_mut().push(Located { value: path.to_owned(), place });
     }
 
     /// Where, among those, this file with a secret was named last.
@@ -194,7 +198,7 @@ impl Page {
     /// it keeps the last good one, and must not be kept from taking a new policy by it.
     pub(super) fn at_start(&self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
         let severity = if self.reload { Severity::Warning } else { Severity::Error };
-        self.push(Some(place), severity, Told { message: message.into(), hint: Some(hint.into()) });
+        self.push(Some(place), severity, Diagnostic { message: message.into(), hint: Some(hint.into()) });
     }
 
     /// What a relative path is relative to, as a hint.
@@ -204,12 +208,20 @@ impl Page {
 
     /// Reports an error.
     pub(super) fn error(&self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
-        self.push(Some(place), Severity::Error, Told { message: message.into(), hint: Some(hint.into()) });
+        self.push(
+            Some(place),
+            Severity::Error,
+            Diagnostic { message: message.into(), hint: Some(hint.into()) },
+        );
     }
 
     /// Reports a warning.
     pub(super) fn warning(&self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
-        self.push(Some(place), Severity::Warning, Told { message: message.into(), hint: Some(hint.into()) });
+        self.push(
+            Some(place),
+            Severity::Warning,
+            Diagnostic { message: message.into(), hint: Some(hint.into()) },
+        );
     }
 
     /// Reports a value of the wrong kind: `expected a duration such as 3s, found a list`.
@@ -241,7 +253,7 @@ impl Page {
         report.add(self.file, self.text, self.problems.into_inner());
     }
 
-    fn push(&self, place: Option<Place>, severity: Severity, Told { message, hint }: Told) {
+    fn push(&self, place: Option<Place>, severity: Severity, Diagnostic { message, hint }: Diagnostic) {
         let file = Arc::clone(&self.file);
         self.problems.borrow_mut().push(Problem { file, place, severity, message, hint });
     }

@@ -3,8 +3,8 @@
 //! It stands beside `link`, which asks whether names fit together.
 
 use super::listener;
-use super::page::{Page, Placed};
-use super::proxy::Written;
+use super::page::{Located, SourceFile};
+use super::proxy::ParsedProxy;
 use super::report::Place;
 use super::settings::Bind;
 use super::yaml::Node;
@@ -15,14 +15,14 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 /// A path of the proxy's own, and where it is written.
-struct Own {
+struct OwnPath {
     path: PathBuf,
     place: Place,
-    used: Use,
+    used: PathUse,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Use {
+enum PathUse {
     Records,
     Freezes,
     Callers,
@@ -30,11 +30,11 @@ enum Use {
 }
 
 /// Reports every path of the proxy's own that has another use too, or is none for its use.
-pub(super) fn apart(pages: (&Page, Option<&Page>), root: &Node, written: &Written) {
+pub(super) fn apart(pages: (&SourceFile, Option<&SourceFile>), root: &Node, written: &ParsedProxy) {
     let page = pages.0;
-    let read = pages.1.into_iter().chain([page]).flat_map(Page::reads);
+    let read = pages.1.into_iter().chain([page]).flat_map(SourceFile::reads);
     let read: HashMap<PathBuf, PathBuf> = read.map(|path| (real(&path), path)).collect();
-    let mut taken: HashMap<PathBuf, Own> = HashMap::new();
+    let mut taken: HashMap<PathBuf, OwnPath> = HashMap::new();
     for own in owned(root, written) {
         let (real, path) = (real(&own.path), own.path.display());
         let message = match (read.get(&real), taken.get(&real)) {
@@ -54,14 +54,14 @@ pub(super) fn apart(pages: (&Page, Option<&Page>), root: &Node, written: &Writte
     }
 }
 
-impl Own {
+impl OwnPath {
     /// Whether two listeners are written with the same path.
     fn is_listener_like(&self, other: &Self) -> bool {
-        (self.used, other.used) == (Use::Callers, Use::Callers) && self.path == other.path
+        (self.used, other.used) == (PathUse::Callers, PathUse::Callers) && self.path == other.path
     }
 }
 
-impl Use {
+impl PathUse {
     fn what(self) -> &'static str {
         match self {
             Self::Records => "where records go",
@@ -81,33 +81,34 @@ impl Use {
 }
 
 /// The paths of the proxy's own, in the order in which they are told of.
-fn owned(root: &Node, written: &Written) -> Vec<Own> {
+fn owned(root: &Node, written: &ParsedProxy) -> Vec<OwnPath> {
     let keys = &written.keys;
     let place = |key: &str| root.get(key).map(|node| node.place);
     let place_in = |section: &str, key: &str| root.get(section)?.get(key).map(|node| node.place);
-    let socket = |listener: &listener::Written| match &listener.bind {
-        Some(Placed { value: Bind::Unix { path, .. }, place }) => {
-            Some(Own { path: path.clone(), place: *place, used: Use::Callers })
+    let socket = |listener: &listener::ParsedListener| match &listener.bind {
+        Some(Located { value: Bind::Unix { path, .. }, place }) => {
+            Some(OwnPath { path: path.clone(), place: *place, used: PathUse::Callers })
         }
-        Some(Placed { value: Bind::Tcp(_) | Bind::Systemd(_), .. }) | None => None,
+        Some(Located { value: Bind::Tcp(_) | Bind::Systemd(_), .. }) | None => None,
     };
-    let admin = keys.admin.as_ref().map(|admin| (&admin.path, place_in("admin", "bind"), Use::Operators));
-    let freeze = keys.freeze_file.as_ref().map(|path| (path, place("freeze_file"), Use::Freezes));
+    let admin = keys.admin.as_ref().map(|admin| (&admin.path, place_in("admin", "bind"), PathUse::Operators));
+    let freeze = keys.freeze_file.as_ref().map(|path| (path, place("freeze_file"), PathUse::Freezes));
     let sink = match &keys.audit.sink {
-        Target::File(path) => Some((path, place_in("audit", "sink"), Use::Records)),
+        Target::File(path) => Some((path, place_in("audit", "sink"), PathUse::Records)),
         Target::Stdout => None,
     };
     let others = [admin, freeze, sink].into_iter().flatten();
     let others =
-        others.filter_map(|(path, place, used)| Some(Own { path: path.clone(), place: place?, used }));
+        others.filter_map(|(path, place, used)| Some(OwnPath { path: path.clone(), place: place?, used }));
     keys.listeners.iter().filter_map(socket).chain(others).collect()
 }
 
 /// Reports what stands in the way of its use, as far as that can be seen.
-fn fits(page: &Page, own: &Own) {
+fn fits(page: &SourceFile, own: &OwnPath) {
     let path = own.path.display();
     match own.used {
-        Use::Callers | Use::Operators => match fs::symlink_metadata(&own.path).map(|found| found.file_type())
+        PathUse::Callers | PathUse::Operators => match fs::symlink_metadata(&own.path)
+            .map(|found| found.file_type())
         {
             Ok(kind) if !kind.is_socket() => {
                 // It may be gone by then. Where it is not, the start says that the address cannot be bound.
@@ -121,7 +122,7 @@ fn fits(page: &Page, own: &Own) {
             }
             Ok(_) | Err(_) => {}
         },
-        Use::Records => match fs::metadata(&own.path).map(|found| found.file_type()) {
+        PathUse::Records => match fs::metadata(&own.path).map(|found| found.file_type()) {
             Ok(kind) if kind.is_socket() => {
                 let message = format!("records cannot be written to {path}: a socket is there");
                 page.at_start(own.place, message, "choose another file, or stdout");
@@ -134,7 +135,7 @@ fn fits(page: &Page, own: &Own) {
             }
             Ok(_) | Err(_) => {}
         },
-        Use::Freezes => {}
+        PathUse::Freezes => {}
     }
 }
 

@@ -3,9 +3,9 @@
 //! Whether names fit together is not asked here: see `link`. Whether a call is allowed is `crate::policy`'s.
 
 use super::condition;
-use super::declare::{Kind, Own, Shape, nested, own, section};
-use super::decode::{At, Fields, List, Named, list};
-use super::page::{Extent, Page, Placed};
+use super::declare::{CustomKind, Kind, Shape, nested, own, section};
+use super::decode::{AtKey, Fields, List, Named, list};
+use super::page::{KeyScope, Located, SourceFile};
 use super::proof::PROOF;
 use super::rate::CALLER_LIMITS;
 use super::report::Place;
@@ -23,12 +23,12 @@ section! {
         /// The version of this format.
         version: () = VERSION, required("1");
         /// With `observe`, at the start, what would be denied is logged and counted, and nothing is denied.
-        mode: Placed<Mode> = At(MODE), optional("`enforce`");
+        mode: Located<Mode> = AtKey(MODE), optional("`enforce`");
         /// Who may call, and what proves them.
-        callers: Vec<(Placed<Arc<str>>, Option<RawCaller>)> = Named("the callers", caller_shape, nested()),
+        callers: Vec<(Located<Arc<str>>, Option<RawCaller>)> = Named("the callers", caller_shape, nested()),
             several("{ editor-api: { identify: [ { listener: app } ] } }");
         /// What they may do: what no rule allows is denied, and a rule that denies wins over all that allow.
-        rules: Vec<Placed<RawRule>> = List("a list of rules", At(nested())),
+        rules: Vec<Located<RawRule>> = List("a list of rules", AtKey(nested())),
             several("[ { id: …, effect: allow, callers: […], … } ]");
     }
 }
@@ -37,7 +37,7 @@ section! {
     /// A service that may call.
     pub(super) struct RawCaller, "a caller" {
         /// Any one of these; two that name different callers are a 401.
-        identify: Vec<Placed<Proof>> = List("a list of proofs such as [ { listener: app } ]", PROOF),
+        identify: Vec<Located<Proof>> = List("a list of proofs such as [ { listener: app } ]", PROOF),
             several("[ { listener: app } ]");
         /// How much it may ask for.
         limits: CallerLimits = CALLER_LIMITS, keys("");
@@ -48,23 +48,23 @@ section! {
     /// A rule. No key that is left out means "any".
     pub(super) struct RawRule, "a rule" {
         /// Its name, which records and metrics use.
-        id: Placed<Arc<str>> = RULE_ID, required("editor-cancels");
+        id: Located<Arc<str>> = RULE_ID, required("editor-cancels");
         /// What becomes of the calls that it matches.
         effect: Effect = Words([("allow", Effect::Allow), ("deny", Effect::Deny)]), required("allow");
         /// Names of callers. In all four lists `*` is any run of characters, and `?` one.
-        callers: Vec<Placed<Glob>> = GLOBS, several("[editor-api]");
+        callers: Vec<Located<Glob>> = GLOBS, several("[editor-api]");
         /// Actions of Huawei's IAM.
-        actions: Vec<Placed<Glob>> = GLOBS, several("[mpc:editingTask:delete]");
+        actions: Vec<Located<Glob>> = GLOBS, several("[mpc:editingTask:delete]");
         /// Names or ids of projects.
-        projects: Vec<Placed<Glob>> = GLOBS, several("[media-prod]");
+        projects: Vec<Located<Glob>> = GLOBS, several("[media-prod]");
         /// Ids of jobs, which the cloud makes: mostly all of them.
-        jobs: Vec<Placed<Glob>> = JOBS, several("[\"*\"]");
+        jobs: Vec<Located<Glob>> = JOBS, several("[\"*\"]");
         /// Operators and keys of Huawei's IAM 5.0: all must hold.
-        condition: condition::Written = condition::CONDITION, keys("");
+        condition: condition::ParsedCondition = condition::CONDITION, keys("");
         /// From its first moment on (UTC) this rule matches nothing.
-        expires: Placed<DateTime<Utc>> = At(MOMENT), optional("");
+        expires: Located<DateTime<Utc>> = AtKey(MOMENT), optional("");
         /// Whether the rule is applied, or only logged and counted.
-        mode: Placed<Mode> = At(MODE), optional("`enforce`");
+        mode: Located<Mode> = AtKey(MODE), optional("`enforce`");
         /// What an audit should know about this rule.
         reason: String = Text("text"), optional("");
     }
@@ -72,16 +72,16 @@ section! {
 
 /// `policy.yaml` as it was written. What could not be read is missing and reported.
 #[derive(Default)]
-pub(super) struct Written {
-    pub(super) mode: Option<Placed<Mode>>,
-    pub(super) callers: Vec<CallerWritten>,
-    pub(super) rules: Vec<Placed<RawRule>>,
+pub(super) struct ParsedPolicy {
+    pub(super) mode: Option<Located<Mode>>,
+    pub(super) callers: Vec<ParsedCaller>,
+    pub(super) rules: Vec<Located<RawRule>>,
 }
 
 /// A caller as it was written.
-pub(super) struct CallerWritten {
-    pub(super) id: Placed<CallerId>,
-    pub(super) identify: Vec<Placed<Proof>>,
+pub(super) struct ParsedCaller {
+    pub(super) id: Located<CallerId>,
+    pub(super) identify: Vec<Located<Proof>>,
     pub(super) limits: CallerLimits,
 }
 
@@ -92,7 +92,7 @@ impl RawRule {
     }
 
     /// One of its lists of patterns.
-    pub(super) fn globs(&self, list: Field) -> &[Placed<Glob>] {
+    pub(super) fn globs(&self, list: Field) -> &[Located<Glob>] {
         match list {
             Field::Callers => &self.callers,
             Field::Actions => &self.actions,
@@ -104,7 +104,7 @@ impl RawRule {
 
     /// What it means, where all of it could be read.
     pub(super) fn resolve(&self, place: Place, file: &Arc<str>) -> Option<Rule> {
-        let globs = |globs: &[Placed<Glob>]| globs.iter().map(|glob| glob.value.clone()).collect();
+        let globs = |globs: &[Located<Glob>]| globs.iter().map(|glob| glob.value.clone()).collect();
         Some(Rule {
             id: self.id.as_ref()?.value.to_string(),
             effect: self.effect?,
@@ -122,12 +122,12 @@ impl RawRule {
 }
 
 /// Reads the whole file.
-pub(super) fn read(page: &Page, mut root: Node<'_>) -> Option<Written> {
+pub(super) fn read(page: &SourceFile, mut root: Node<'_>) -> Option<ParsedPolicy> {
     let nodes = root.take_items("rules");
     let read = !nodes.is_empty();
     let mut rules = Vec::with_capacity(nodes.len());
     for node in nodes {
-        rules.extend(At(nested()).read(page, &node));
+        rules.extend(AtKey(nested()).read(page, &node));
     }
     let fields = Fields::of::<RawPolicy>(page, &root)?;
     // What is left of them would be an empty list.
@@ -135,23 +135,23 @@ pub(super) fn read(page: &Page, mut root: Node<'_>) -> Option<Written> {
     let RawPolicy { version: _version, mode, callers, rules: _rules } = fields.read();
     let callers = callers.into_iter().filter_map(|(name, caller)| {
         let (id, RawCaller { identify, limits }) = (caller_id(page, &name), caller?);
-        Some(CallerWritten { id: id?, identify, limits })
+        Some(ParsedCaller { id: id?, identify, limits })
     });
-    Some(Written { mode, callers: callers.collect(), rules })
+    Some(ParsedPolicy { mode, callers: callers.collect(), rules })
 }
 
 /// What is read of the file for its rules: of the callers their names only. How they prove themselves, and the files that
 /// takes, is left to whoever runs the proxy.
-pub(super) const RULES: Extent = &[("a caller", &[])];
+pub(super) const RULES: KeyScope = &[("a caller", &[])];
 
-const RULE_ID: Own<Placed<Arc<str>>> = own(rule_id, || Shape::Text {
+const RULE_ID: CustomKind<Located<Arc<str>>> = own(rule_id, || Shape::Text {
     what: "a name".into(),
     pattern: "^(?!_default$)[A-Za-z0-9_-]{1,64}$",
     bare: true,
 });
 const MODE: Words<2, Mode> = Words([("enforce", Mode::Enforce), ("observe", Mode::Observe)]);
-const GLOBS: Own<Vec<Placed<Glob>>> = own(globs, || globs_of("^[!-~]+$"));
-const JOBS: Own<Vec<Placed<Glob>>> = own(globs, || globs_of("^[A-Za-z0-9_*?-]+$"));
+const GLOBS: CustomKind<Vec<Located<Glob>>> = own(globs, || globs_of("^[!-~]+$"));
+const JOBS: CustomKind<Vec<Located<Glob>>> = own(globs, || globs_of("^[A-Za-z0-9_*?-]+$"));
 
 fn globs_of(pattern: &'static str) -> Shape {
     Shape::List(Shape::Text { what: "a pattern".into(), pattern, bare: true }.into())
@@ -161,16 +161,16 @@ fn caller_shape() -> Shape {
     Shape::Text { what: "a name".into(), pattern: "^[A-Za-z0-9.-][A-Za-z0-9._-]{0,63}$", bare: true }
 }
 
-fn caller_id(page: &Page, name: &Placed<Arc<str>>) -> Option<Placed<CallerId>> {
+fn caller_id(page: &SourceFile, name: &Located<Arc<str>>) -> Option<Located<CallerId>> {
     CallerId::parse(&name.value)
-        .map(|value| Placed { value, place: name.place })
+        .map(|value| Located { value, place: name.place })
         .map_err(|error| {
             page.error(name.place, format!("`{}` is not a caller's name", name.value), error.to_string());
         })
         .ok()
 }
 
-fn rule_id(page: &Page, node: &Node) -> Option<Placed<Arc<str>>> {
+fn rule_id(page: &SourceFile, node: &Node) -> Option<Located<Arc<str>>> {
     let id = NAME.read(page, node)?;
     if *id.value == *NO_RULE {
         let message = format!("`{NO_RULE}` is what metrics call it when no rule decides");
@@ -179,7 +179,7 @@ fn rule_id(page: &Page, node: &Node) -> Option<Placed<Arc<str>>> {
     Some(id)
 }
 
-fn globs(page: &Page, node: &Node) -> Option<Vec<Placed<Glob>>> {
+fn globs(page: &SourceFile, node: &Node) -> Option<Vec<Located<Glob>>> {
     if let Some(text) = page.scalar(node) {
         page.error(node.place, "expected a list, found a single value", format!("write [\"{text}\"]"));
         return None;
@@ -191,10 +191,10 @@ fn globs(page: &Page, node: &Node) -> Option<Vec<Placed<Glob>>> {
     Some(globs)
 }
 
-fn glob(page: &Page, node: &Node) -> Option<Placed<Glob>> {
+fn glob(page: &SourceFile, node: &Node) -> Option<Located<Glob>> {
     let text = scalar::text(page, node, "text")?;
     page.glob(text)
-        .map(|value| Placed { value, place: node.place })
+        .map(|value| Located { value, place: node.place })
         .map_err(|error| {
             page.error(node.place, error.to_string(), "`*` stands for any run of characters, `?` for one")
         })

@@ -3,8 +3,8 @@
 //! Whether its names fit the others is not asked here: see `link`.
 
 use super::cloud;
-use super::declare::{Own, Section, Shape, own, section};
-use super::page::{Page, Placed};
+use super::declare::{CustomKind, Section, Shape, own, section};
+use super::page::{Located, SourceFile};
 use super::rate::RATE;
 use super::scalar::{self, NAME, Switch, Words};
 use super::yaml::Node;
@@ -61,13 +61,13 @@ section! {
     /// One Huawei Cloud project.
     pub(super) struct RawProject, "a project" {
         /// What callers and policies may call it.
-        name: Placed<Arc<str>> = NAME, required("media-prod");
+        name: Located<Arc<str>> = NAME, required("media-prod");
         /// Its id, which is what is sent.
-        id: Placed<Arc<str>> = NAME, required("0a1b2c3d4e5f60718293a4b5c6d7e8f9");
+        id: Located<Arc<str>> = NAME, required("0a1b2c3d4e5f60718293a4b5c6d7e8f9");
         /// Where its requests go.
-        endpoint: Placed<Endpoint> = ENDPOINT, required(EXAMPLE_ENDPOINT);
+        endpoint: Located<Endpoint> = ENDPOINT, required(EXAMPLE_ENDPOINT);
         /// The name of the credential that signs them.
-        credential: Placed<Arc<str>> = NAME, required("prod");
+        credential: Located<Arc<str>> = NAME, required("prod");
         /// X-Project-Id has the hyphen, X-Project_Id the underscore.
         project_header: ProjectHeader = Words(HEADERS), default(ProjectHeader::Both);
         /// The URL to send.
@@ -108,25 +108,25 @@ impl RawProject {
 }
 
 /// A project.
-pub(super) const PROJECT: Own<RawProject> = own(project, RawProject::shape);
+pub(super) const PROJECT: CustomKind<RawProject> = own(project, RawProject::shape);
 
-fn project(page: &Page, node: &Node) -> Option<RawProject> {
+fn project(page: &SourceFile, node: &Node) -> Option<RawProject> {
     let project = RawProject::read(page, node)?;
-    if let Some(Placed { value, place }) = &project.endpoint {
+    if let Some(Located { value, place }) = &project.endpoint {
         if !(value.tls() || value.is_loopback() || project.unsafe_plaintext) {
             let message = "over http:// everyone on the way can read and change what is sent";
             page.error(*place, message, "write https://, or accept it with `unsafe_plaintext: true`");
         }
         cloud::endpoint(page, *place, value);
     }
-    if let Some(Placed { value, place }) = &project.id {
+    if let Some(Located { value, place }) = &project.id {
         cloud::project_id(page, *place, value);
     }
     Some(project)
 }
 
 /// The endpoint of MPC.
-const ENDPOINT: Own<Placed<Endpoint>> =
+const ENDPOINT: CustomKind<Located<Endpoint>> =
     own(|page, node| endpoint(page, node, EXAMPLE_ENDPOINT), || endpoint_shape(EXAMPLE_ENDPOINT));
 
 /// What an endpoint may be.
@@ -135,10 +135,10 @@ pub(super) fn endpoint_shape(example: &str) -> Shape {
 }
 
 /// An endpoint; the example is one of its kind.
-pub(super) fn endpoint(page: &Page, node: &Node, example: &str) -> Option<Placed<Endpoint>> {
+pub(super) fn endpoint(page: &SourceFile, node: &Node, example: &str) -> Option<Located<Endpoint>> {
     let text = scalar::text(page, node, &format!("an endpoint such as {example}"))?;
     let error = match Endpoint::parse(text) {
-        Ok(endpoint) => return Some(Placed { value: endpoint, place: node.place }),
+        Ok(endpoint) => return Some(Located { value: endpoint, place: node.place }),
         Err(error) => error,
     };
     let hint = match error {

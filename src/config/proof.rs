@@ -2,10 +2,10 @@
 
 use nix::unistd::{Group, User};
 
-use super::declare::{Kind, Own, Rule, Section, Shape, own, section};
-use super::decode::{At, Fields};
+use super::declare::{CustomKind, Kind, Rule, Section, Shape, own, section};
+use super::decode::{AtKey, Fields};
 use super::files;
-use super::page::{Page, Placed};
+use super::page::{Located, SourceFile};
 use super::scalar::{self, Count, NAME, Switch, Text, count};
 use super::yaml::{Node, Value};
 use crate::identity::{
@@ -75,9 +75,9 @@ section! {
     /// A projected token of a Kubernetes service account, on listeners with `bearer: true`.
     struct RawServiceAccount, "`service_account`" {
         /// The namespace of the account.
-        namespace: Placed<String> = At(Text("the name of a namespace")), required("media");
+        namespace: Located<String> = AtKey(Text("the name of a namespace")), required("media");
         /// The name of the account.
-        name: Placed<String> = At(Text("the name of a service account")), required("oncall");
+        name: Located<String> = AtKey(Text("the name of a service account")), required("oncall");
         /// The token's `audience` in the pod's volume.
         audience: String = Text("an audience"), required("mpc-auth-proxy");
         /// Who issued the token.
@@ -92,25 +92,25 @@ section! {
     /// A signature of Huawei's SDK, by a key pair made up for this proxy.
     struct RawSignature, "`sdk_signature`" {
         /// The access key, which says whose signature it is.
-        access_key: Placed<String> = At(Text("an access key")), required("EDITORAPI0001");
+        access_key: Located<String> = AtKey(Text("an access key")), required("EDITORAPI0001");
         /// The file of the secret key.
-        secret_key_file: Placed<Secret> = SECRET_KEY, required("PATH");
+        secret_key_file: Located<Secret> = SECRET_KEY, required("PATH");
         /// Refuse signatures that do not cover `Host`, as those of Go's SDK.
         require_signed_host: bool = Switch, optional("`false`");
     }
 }
 
 /// An item of `identify`.
-pub(super) const PROOF: Own<Placed<Proof>> = own(read, RawProof::shape);
+pub(super) const PROOF: CustomKind<Located<Proof>> = own(read, RawProof::shape);
 /// The number of a user or a group.
 const ID: Count<u32> = count(0..=u32::MAX - 1);
-const UID: Own<u32> = own(|page, node| known_user(page, node, ID.read(page, node)?), || ID.shape());
-const SECRET_KEY: Own<Placed<Secret>> = own(
-    |page, node| Some(Placed { value: files::watched(page, node, files::secret_text)?, place: node.place }),
+const UID: CustomKind<u32> = own(|page, node| known_user(page, node, ID.read(page, node)?), || ID.shape());
+const SECRET_KEY: CustomKind<Located<Secret>> = own(
+    |page, node| Some(Located { value: files::watched(page, node, files::secret_text)?, place: node.place }),
     files::path_shape,
 );
 
-fn read(page: &Page, node: &Node) -> Option<Placed<Proof>> {
+fn read(page: &SourceFile, node: &Node) -> Option<Located<Proof>> {
     let fields = Fields::of::<RawProof>(page, node)?;
     let written = fields.count();
     let RawProof { listener, loopback, unix, bearer, service_account, sdk_signature, dns, spiffe } =
@@ -124,19 +124,19 @@ fn read(page: &Page, node: &Node) -> Option<Placed<Proof>> {
     let proofs = [listener, loopback, unix, bearer, service_account, sdk_signature, dns, spiffe];
     let value = proofs.into_iter().flatten().next()?;
     let place = RawProof::NAMES.iter().find_map(|key| node.get(key)).map_or(node.place, |node| node.place);
-    Some(Placed { value, place })
+    Some(Located { value, place })
 }
 
-fn listener(page: &Page, node: &Node) -> Option<Proof> {
+fn listener(page: &SourceFile, node: &Node) -> Option<Proof> {
     NAME.read(page, node).map(|name| Proof::Listener(name.value))
 }
 
-fn loopback(page: &Page, node: &Node) -> Option<Proof> {
+fn loopback(page: &SourceFile, node: &Node) -> Option<Proof> {
     let RawLoopback { uid } = RawLoopback::read(page, node)?;
     Some(Proof::Loopback { uid: uid? })
 }
 
-fn unix(page: &Page, node: &Node) -> Option<Proof> {
+fn unix(page: &SourceFile, node: &Node) -> Option<Proof> {
     let has = |key| node.get(key).is_some();
     let (names_user, names_group) = (has("uid") || has("user"), has("gid") || has("group"));
     let both = has("uid") && has("user") || has("gid") && has("group");
@@ -152,18 +152,18 @@ fn unix(page: &Page, node: &Node) -> Option<Proof> {
     complete.then_some(Proof::Unix { uid, gid })
 }
 
-fn user(page: &Page, node: &Node) -> Option<u32> {
+fn user(page: &SourceFile, node: &Node) -> Option<u32> {
     let find = |name: &str| User::from_name(name).map(|user| user.map(|user| user.uid.as_raw()));
     known_user(page, node, account(page, node, Account { what: "user", number: "uid" }, find)?)
 }
 
-fn group(page: &Page, node: &Node) -> Option<u32> {
+fn group(page: &SourceFile, node: &Node) -> Option<u32> {
     let find = |name: &str| Group::from_name(name).map(|group| group.map(|group| group.gid.as_raw()));
     known_group(page, node, account(page, node, Account { what: "group", number: "gid" }, find)?)
 }
 
 /// In a user namespace everybody from outside of it has this id.
-fn known_user(page: &Page, node: &Node, uid: u32) -> Option<u32> {
+fn known_user(page: &SourceFile, node: &Node, uid: u32) -> Option<u32> {
     if is_nobody(uid) {
         let message = format!("user {uid} is what the kernel says of every user that it cannot tell here");
         page.error(node.place, message, "run the caller as a user of its own");
@@ -171,7 +171,7 @@ fn known_user(page: &Page, node: &Node, uid: u32) -> Option<u32> {
     (!is_nobody(uid)).then_some(uid)
 }
 
-fn known_group(page: &Page, node: &Node, gid: u32) -> Option<u32> {
+fn known_group(page: &SourceFile, node: &Node, gid: u32) -> Option<u32> {
     if is_no_group(gid) {
         let message = format!("group {gid} is what the kernel says of every group that it cannot tell here");
         page.error(node.place, message, "run the caller in a group of its own");
@@ -186,7 +186,7 @@ struct Account {
 }
 
 fn account(
-    page: &Page,
+    page: &SourceFile,
     node: &Node,
     Account { what, number }: Account,
     find: impl FnOnce(&str) -> nix::Result<Option<u32>>,
@@ -200,16 +200,16 @@ fn account(
     found.ok().flatten()
 }
 
-fn bearer(page: &Page, node: &Node) -> Option<Proof> {
+fn bearer(page: &SourceFile, node: &Node) -> Option<Proof> {
     let RawBearer { sha256_file } = RawBearer::read(page, node)?;
     Some(Proof::Bearer(sha256_file?))
 }
 
-fn service_account(page: &Page, node: &Node) -> Option<Proof> {
+fn service_account(page: &SourceFile, node: &Node) -> Option<Proof> {
     let RawServiceAccount { namespace, name, audience, issuer, jwks_file } =
         RawServiceAccount::read(page, node)?;
     for (written, what) in [(&namespace, "namespace"), (&name, "service account")] {
-        if let Some(Placed { value: text, place }) = written
+        if let Some(Located { value: text, place }) = written
             && !is_kubernetes_name(text)
         {
             let message = format!("Kubernetes has no {what} `{text}`, so no token is of it");
@@ -232,12 +232,12 @@ fn is_kubernetes_name(text: &str) -> bool {
     text.len() <= 253 && text.bytes().all(allowed)
 }
 
-fn sdk_signature(page: &Page, node: &Node) -> Option<Proof> {
+fn sdk_signature(page: &SourceFile, node: &Node) -> Option<Proof> {
     let RawSignature { access_key, secret_key_file, require_signed_host } = RawSignature::read(page, node)?;
     let host_written = node.get("require_signed_host").is_some();
     let require_signed_host = if host_written { require_signed_host? } else { false };
-    let Placed { value: access_key, place: access_place } = access_key?;
-    let Placed { value: secret_key, place: secret_place } = secret_key_file?;
+    let Located { value: access_key, place: access_place } = access_key?;
+    let Located { value: secret_key, place: secret_place } = secret_key_file?;
     SigningKey::new(&access_key, &secret_key, None)
         .map(|key| Proof::SdkSignature(Signer { key, require_signed_host }))
         .map_err(|error| {
@@ -250,12 +250,12 @@ fn sdk_signature(page: &Page, node: &Node) -> Option<Proof> {
         .ok()
 }
 
-fn dns(page: &Page, node: &Node) -> Option<Proof> {
+fn dns(page: &SourceFile, node: &Node) -> Option<Proof> {
     let kind = NameKind { what: "a DNS name", example: "batch-cleaner.media.svc" };
     name(page, node, kind, DnsName::parse).map(Proof::Dns)
 }
 
-fn spiffe(page: &Page, node: &Node) -> Option<Proof> {
+fn spiffe(page: &SourceFile, node: &Node) -> Option<Proof> {
     let kind = NameKind { what: "a SPIFFE id", example: "spiffe://media.example/ns/prod/sa/batch-cleaner" };
     name(page, node, kind, SpiffeId::parse).map(Proof::Spiffe)
 }
@@ -267,7 +267,7 @@ struct NameKind {
 }
 
 fn name<T>(
-    page: &Page,
+    page: &SourceFile,
     node: &Node,
     NameKind { what, example }: NameKind,
     parse: impl FnOnce(&str) -> Result<T, NameError>,

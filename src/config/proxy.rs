@@ -4,11 +4,11 @@
 
 use super::alone::Addresses;
 use super::credentials::{self, CREDENTIAL, Credential, RawCredential};
-use super::declare::{Own, Section, nested, own, section};
-use super::decode::{At, List, Named};
+use super::declare::{CustomKind, Section, nested, own, section};
+use super::decode::{AtKey, List, Named};
 use super::files;
 use super::listener::{self, ADMIN, HOSTS, LISTENER};
-use super::page::{Extent, Page, Placed};
+use super::page::{KeyScope, Located, SourceFile};
 use super::project::{PROJECT, RawProject};
 use super::scalar::{self, Text, VERSION};
 use super::sections::{AUDIT, AuditSettings, Drain, LIMITS, Limits, LogSettings};
@@ -26,12 +26,12 @@ section! {
         /// The version of this format.
         version: () = VERSION, required("1");
         /// The file with the callers and what they may do.
-        policy: Placed<String> = At(Text("the path of a file")), required("policy.yaml"), reloaded;
+        policy: Located<String> = AtKey(Text("the path of a file")), required("policy.yaml"), reloaded;
         /// Where callers connect.
-        listeners: Vec<listener::Written> = List("a list of listeners", LISTENER),
+        listeners: Vec<listener::ParsedListener> = List("a list of listeners", LISTENER),
             several("[ { name: app, bind: 127.0.0.1:8080 } ]");
         /// Health, metrics and status, read-only.
-        ops: Placed<Ops> = own(ops, RawOps::shape), optional("none");
+        ops: Located<Ops> = own(ops, RawOps::shape), optional("none");
         /// For operators: freeze, reload, stop.
         admin: Admin = ADMIN, optional("none");
         /// While it is there, calls are refused: all, or those of {"callers":[…]}. In a folder of its own `freeze` writes it.
@@ -40,7 +40,7 @@ section! {
         projects: Vec<RawProject> = List("a list of projects", PROJECT),
             several("[ { name: …, id: …, endpoint: …, credential: … } ]");
         /// Keys and tokens, one source each: docs/CREDENTIALS.md; the files are watched.
-        credentials: Vec<(Placed<Arc<str>>, Option<RawCredential>)> =
+        credentials: Vec<(Located<Arc<str>>, Option<RawCredential>)> =
             Named("the credentials", scalar::name_shape, CREDENTIAL), several("{ prod: { environment: {} } }");
         /// How requests are sent.
         upstream: UpstreamSettings = nested(), keys("its defaults");
@@ -59,7 +59,7 @@ section! {
     /// Where health, metrics and status are served, read-only.
     struct RawOps, "`ops`" {
         /// The address.
-        bind: Placed<SocketAddr> = listener::SOCKET_ADDRESS, required("127.0.0.1:9090");
+        bind: Located<SocketAddr> = listener::SOCKET_ADDRESS, required("127.0.0.1:9090");
         /// Names in `Host`, besides any IP address and localhost.
         hosts: Hosts = HOSTS, optional("none");
     }
@@ -67,13 +67,13 @@ section! {
 
 /// `proxy.yaml` as it was written. What could not be read is missing and reported.
 #[derive(Default)]
-pub(super) struct Written {
+pub(super) struct ParsedProxy {
     /// All of it but the credentials.
     pub(super) keys: RawProxy,
     pub(super) credentials: Vec<Credential>,
 }
 
-impl Written {
+impl ParsedProxy {
     /// The projects that could be read, by name and id.
     pub(super) fn scopes(&self) -> Vec<Scope> {
         self.keys.projects.iter().filter_map(RawProject::scope).collect()
@@ -81,34 +81,34 @@ impl Written {
 }
 
 /// Reads the whole file.
-pub(super) fn read(page: &Page, root: &Node) -> Option<Written> {
+pub(super) fn read(page: &SourceFile, root: &Node) -> Option<ParsedProxy> {
     let mut keys = RawProxy::read(page, root)?;
     let credentials = credentials::resolve(page, std::mem::take(&mut keys.credentials), &keys.projects);
-    Some(Written { keys, credentials })
+    Some(ParsedProxy { keys, credentials })
 }
 
 /// The names and ids of the projects, and nothing else.
-pub(super) fn read_scopes(page: &Page, root: &Node) -> Option<Vec<Scope>> {
+pub(super) fn read_scopes(page: &SourceFile, root: &Node) -> Option<Vec<Scope>> {
     Some(RawProxy::read(page, root)?.projects.iter().filter_map(RawProject::scope).collect())
 }
 
 /// Where probes and operators are answered, and nothing else.
-pub(super) fn read_addresses(page: &Page, root: &Node) -> Option<Addresses> {
+pub(super) fn read_addresses(page: &SourceFile, root: &Node) -> Option<Addresses> {
     let RawProxy { ops, admin, .. } = RawProxy::read(page, root)?;
     Some(Addresses { ops: ops.map(|ops| ops.value), admin })
 }
 
 /// What is read of the file for that.
-pub(super) const ADDRESSES: Extent = &[("proxy.yaml", &["ops", "admin"])];
+pub(super) const ADDRESSES: KeyScope = &[("proxy.yaml", &["ops", "admin"])];
 /// What is read of it for the names and ids.
-pub(super) const SCOPES: Extent = &[("proxy.yaml", &["projects"]), ("a project", &["name", "id"])];
+pub(super) const SCOPES: KeyScope = &[("proxy.yaml", &["projects"]), ("a project", &["name", "id"])];
 
 /// A file that may come and go, and its directory with it.
-const FREEZE_FILE: Own<PathBuf> =
+const FREEZE_FILE: CustomKind<PathBuf> =
     own(|page, node| Some(page.resolve(scalar::text(page, node, "the path of a file")?)), files::path_shape);
 
-fn ops(page: &Page, node: &Node) -> Option<Placed<Ops>> {
+fn ops(page: &SourceFile, node: &Node) -> Option<Located<Ops>> {
     let RawOps { bind, hosts } = RawOps::read(page, node)?;
-    let (Placed { value: bind, place }, hosts) = (bind?, hosts.unwrap_or(Hosts::Names(Vec::new())));
-    Some(Placed { value: Ops { bind, hosts }, place })
+    let (Located { value: bind, place }, hosts) = (bind?, hosts.unwrap_or(Hosts::Names(Vec::new())));
+    Some(Located { value: Ops { bind, hosts }, place })
 }

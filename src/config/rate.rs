@@ -3,9 +3,9 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use super::{
-    declare::{Kind, Own, Rule, Section, Shape, own, section},
+    declare::{CustomKind, Kind, Rule, Section, Shape, own, section},
     decode::{did_you_mean, named},
-    page::Page,
+    page::SourceFile,
     scalar::{count, with_unit},
     yaml::Node,
 };
@@ -28,17 +28,17 @@ section! {
 }
 
 /// The section `limits` of a caller.
-pub(super) const CALLER_LIMITS: Own<CallerLimits> = own(caller, RawLimits::shape);
+pub(super) const CALLER_LIMITS: CustomKind<CallerLimits> = own(caller, RawLimits::shape);
 /// `30/min`: a number of calls, and `s`, `min`, `h` or `day`. As many may come at once.
-pub(super) const RATE: Own<Rate> =
+pub(super) const RATE: CustomKind<Rate> =
     own(rate, || Shape::pattern(EXPECTED, "^0*([1-9][0-9]{0,5}|1000000)/(s|min|h|day)$"));
 
-const PER_ACTION: Own<Arc<[(&'static str, Rate)]>> = own(per_action, || Shape::Known {
+const PER_ACTION: CustomKind<Arc<[(&'static str, Rate)]>> = own(per_action, || Shape::Known {
     what: "actions, each with a rate",
     entries: ACTIONS.map(|action| (action.to_owned(), RATE.shape())).into(),
 });
 
-fn caller(page: &Page, node: &Node) -> Option<CallerLimits> {
+fn caller(page: &SourceFile, node: &Node) -> Option<CallerLimits> {
     let RawLimits { rate, burst, in_flight, per_action } = RawLimits::read(page, node)?;
     if node.get("burst").is_some() && node.get("rate").is_none() {
         page.error(node.place, "`burst` without `rate` limits nothing", "add `rate: 30/min`, or remove it");
@@ -47,7 +47,7 @@ fn caller(page: &Page, node: &Node) -> Option<CallerLimits> {
     Some(CallerLimits { rate, in_flight, per_action })
 }
 
-fn per_action(page: &Page, node: &Node) -> Option<Arc<[(&'static str, Rate)]>> {
+fn per_action(page: &SourceFile, node: &Node) -> Option<Arc<[(&'static str, Rate)]>> {
     let entries = named(page, node, "the actions, such as { mpc:editingTask:create: 100/day }");
     let limits = entries.into_iter().filter_map(|(name, node)| {
         let action = ACTIONS.into_iter().find(|action| **action == *name.value);
@@ -60,7 +60,7 @@ fn per_action(page: &Page, node: &Node) -> Option<Arc<[(&'static str, Rate)]>> {
     Some(limits.collect())
 }
 
-fn rate(page: &Page, node: &Node) -> Option<Rate> {
+fn rate(page: &SourceFile, node: &Node) -> Option<Rate> {
     let text = with_unit(page, node, EXPECTED, HINT)?;
     let parsed = text.split_once('/').and_then(|(count, unit)| {
         let digits = count.bytes().all(|b| b.is_ascii_digit());

@@ -5,8 +5,8 @@
 
 use super::decode::did_you_mean;
 use super::link::once;
-use super::page::{Page, Placed};
-use super::policy::{RawRule, Written};
+use super::page::{Located, SourceFile};
+use super::policy::{ParsedPolicy, RawRule};
 use super::report::Place;
 use crate::operation::{ACTIONS, CREATE, DELETE, Segment, VIEW};
 use crate::policy::{Field, Finding, Glob, Key, Mode, Policy, Problem, Scope, Test};
@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, HashSet};
 
 /// The names a rule can use besides those of its own file. Where there are none, they are not known.
-pub(super) struct Known<'n> {
+pub(super) struct KnownNames<'n> {
     /// Names and ids, also of projects of which the other could not be read.
     pub(super) projects: &'n [&'n str],
     /// The projects of which both could.
@@ -25,7 +25,7 @@ pub(super) struct Known<'n> {
 }
 
 /// Every name in a rule is one that something has, and every caller is in a rule.
-pub(super) fn names(page: &Page, policy: &Written, known: &Known<'_>) {
+pub(super) fn names(page: &SourceFile, policy: &ParsedPolicy, known: &KnownNames<'_>) {
     once(page, "a rule", policy.rules.iter().filter_map(|rule| rule.value.id.as_ref()));
     let callers: Vec<&str> = policy.callers.iter().map(|caller| caller.id.value.as_str()).collect();
     let (mut of_callers, mut of_actions, mut of_projects) = (
@@ -34,7 +34,7 @@ pub(super) fn names(page: &Page, policy: &Written, known: &Known<'_>) {
         Matches::of("project", known.projects),
     );
     let comparable = Comparable::of(policy, known);
-    for Placed { value: rule, .. } in &policy.rules {
+    for Located { value: rule, .. } in &policy.rules {
         of_callers.look(page, &rule.callers);
         of_actions.look(page, &rule.actions);
         of_projects.look(page, &rule.projects);
@@ -48,7 +48,7 @@ pub(super) fn names(page: &Page, policy: &Written, known: &Known<'_>) {
 }
 
 /// What a rule wants to know of jobs that are there already can be looked up in all of its projects.
-fn facts(page: &Page, rule: &RawRule, by_v2: &[Scope]) {
+fn facts(page: &SourceFile, rule: &RawRule, by_v2: &[Scope]) {
     let looks_up = |action: &&str| *action != CREATE && rule.actions.iter().any(|g| g.value.is_match(action));
     let of_rule = |project: &&Scope| {
         rule.projects.iter().any(|g| g.value.is_match(&project.name) || g.value.is_match(&project.id))
@@ -67,7 +67,7 @@ fn facts(page: &Page, rule: &RawRule, by_v2: &[Scope]) {
     }
 }
 
-fn idle_callers(page: &Page, policy: &Written) {
+fn idle_callers(page: &SourceFile, policy: &ParsedPolicy) {
     let globs: HashSet<&Glob> =
         policy.rules.iter().flat_map(|rule| &rule.value.callers).map(|glob| &glob.value).collect();
     let (names, wildcards): (Vec<&Glob>, Vec<&Glob>) =
@@ -96,7 +96,7 @@ impl<'n> Matches<'n> {
     }
 
     /// Every pattern matches at least one of the names there are. Where there are none, that has been reported.
-    fn look(&mut self, page: &Page, globs: &[Placed<Glob>]) {
+    fn look(&mut self, page: &SourceFile, globs: &[Located<Glob>]) {
         for glob in globs.iter().filter(|_| !self.names.is_empty()) {
             let (pattern, text) = (&glob.value, glob.value.as_str());
             if self.there.contains(text) || self.matching.contains(pattern) {
@@ -133,7 +133,7 @@ struct Comparable<'n> {
 }
 
 impl<'n> Comparable<'n> {
-    fn of(policy: &'n Written, known: &Known<'n>) -> Self {
+    fn of(policy: &'n ParsedPolicy, known: &KnownNames<'n>) -> Self {
         let names: HashSet<&str> = known.scopes.iter().map(|scope| &*scope.name).collect();
         let proofs = policy.callers.iter().flat_map(|caller| &caller.identify);
         let mut kinds: Vec<&str> = Vec::new();
@@ -148,7 +148,7 @@ impl<'n> Comparable<'n> {
     }
 
     /// Every text that a condition compares with is one that its key can have.
-    fn look(&self, page: &Page, test: &Test, places: &[Place]) {
+    fn look(&self, page: &SourceFile, test: &Test, places: &[Place]) {
         let (what, names): (_, &[&str]) = match test.key() {
             Key::ProjectId => ("no project has the id", &self.project_ids),
             Key::Listener => ("there is no listener", self.listeners),
@@ -182,7 +182,7 @@ impl<'n> Comparable<'n> {
     }
 }
 
-fn job_values(page: &Page, test: &Test, places: &[Place]) {
+fn job_values(page: &SourceFile, test: &Test, places: &[Place]) {
     let operator = test.operator();
     for (number, (value, place)) in test.values().zip(places).enumerate() {
         let wildcards = value.contains(['*', '?']);
@@ -200,7 +200,7 @@ fn job_values(page: &Page, test: &Test, places: &[Place]) {
 }
 
 /// A policy that is only observed refuses nothing, and must not be forgotten in that state.
-pub(super) fn mode(page: &Page, policy: &Written) {
+pub(super) fn mode(page: &SourceFile, policy: &ParsedPolicy) {
     let observed = policy.mode.as_ref().filter(|mode| mode.value == Mode::Observe);
     if let Some(mode) = observed {
         let message = "NOTHING IS DENIED: `mode: observe` lets every identified caller do everything";
@@ -213,12 +213,12 @@ pub(super) fn mode(page: &Page, policy: &Written) {
 }
 
 /// What only the compiled policy can tell of its rules, which were written as `written`.
-pub(super) fn findings(page: &Page, policy: &Policy, written: &Written, now: DateTime<Utc>) {
+pub(super) fn findings(page: &SourceFile, policy: &Policy, written: &ParsedPolicy, now: DateTime<Utc>) {
     // A part that could not be read may be what gives a rule its effect.
     let whole = !page.has_errors();
-    let readable: Vec<&Placed<RawRule>> =
+    let readable: Vec<&Located<RawRule>> =
         written.rules.iter().filter(|rule| rule.value.is_readable()).collect();
-    let mut told = Told { page, kinds: BTreeMap::new() };
+    let mut told = WarningCounts { page, kinds: BTreeMap::new() };
     for Finding { rule, number, problem } in policy.findings(now) {
         let Some(written) = readable.get(number) else { continue };
         match &problem {
@@ -273,13 +273,13 @@ pub(super) fn findings(page: &Page, policy: &Policy, written: &Written, now: Dat
 }
 
 /// How many warnings there were of each kind. Nobody reads thousands, and a proxy that runs would have to log them.
-struct Told<'p> {
-    page: &'p Page,
+struct WarningCounts<'p> {
+    page: &'p SourceFile,
     /// And where the first is that was not told.
     kinds: BTreeMap<&'static str, (usize, Option<Place>)>,
 }
 
-impl Told<'_> {
+impl WarningCounts<'_> {
     fn warning(&mut self, kind: &'static str, place: Place, text: impl FnOnce() -> (String, String)) {
         let (count, first_untold) = self.kinds.entry(kind).or_default();
         *count += 1;
@@ -300,7 +300,7 @@ impl Told<'_> {
     }
 }
 
-fn place_of(globs: &[Placed<Glob>], glob: &Glob, rule: Place) -> Place {
+fn place_of(globs: &[Located<Glob>], glob: &Glob, rule: Place) -> Place {
     globs.iter().find(|written| written.value == *glob).map_or(rule, |written| written.place)
 }
 

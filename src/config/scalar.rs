@@ -3,9 +3,9 @@
 //!
 //! Each takes a node and gives what it means, or reports what was expected there and gives nothing.
 
-use super::declare::{Kind, Own, Shape, Spell, own};
+use super::declare::{CustomKind, FormatDefault, Kind, Shape, own};
 use super::decode::closest;
-use super::page::{Page, Placed};
+use super::page::{Located, SourceFile};
 use super::yaml::{Node, Value};
 use crate::operation::Segment;
 use crate::policy::parse_moment;
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// Text that is not empty, as it is written: quotes are needed only where YAML reads something else than one value.
 /// `what` completes "expected …".
-pub(super) fn text<'n>(page: &'n Page, node: &'n Node<'n>, what: &str) -> Option<&'n str> {
+pub(super) fn text<'n>(page: &'n SourceFile, node: &'n Node<'n>, what: &str) -> Option<&'n str> {
     let text = page.scalar(node);
     match text {
         Some("") => page.error(
@@ -33,13 +33,13 @@ pub(super) fn text<'n>(page: &'n Page, node: &'n Node<'n>, what: &str) -> Option
 }
 
 /// A name or id that a request target can hold.
-pub(super) fn name(page: &Page, node: &Node) -> Option<Placed<Arc<str>>> {
-    let name = Placed { value: text(page, node, "a name")?.into(), place: node.place };
+pub(super) fn name(page: &SourceFile, node: &Node) -> Option<Located<Arc<str>>> {
+    let name = Located { value: text(page, node, "a name")?.into(), place: node.place };
     is_name(page, &name).then_some(name)
 }
 
 /// Whether a name obeys the grammar of names; reported where not.
-pub(super) fn is_name(page: &Page, name: &Placed<Arc<str>>) -> bool {
+pub(super) fn is_name(page: &SourceFile, name: &Located<Arc<str>>) -> bool {
     let valid = Segment::parse(&name.value).is_some();
     if !valid {
         let message = format!("`{}` is not a name", name.value);
@@ -49,11 +49,11 @@ pub(super) fn is_name(page: &Page, name: &Placed<Arc<str>>) -> bool {
 }
 
 /// The version of the file's format, in all files.
-pub(super) const VERSION: Own<()> = own(version, || Shape::Version);
+pub(super) const VERSION: CustomKind<()> = own(version, || Shape::Version);
 /// A name or id that a request target can hold.
-pub(super) const NAME: Own<Placed<Arc<str>>> = own(name, name_shape);
+pub(super) const NAME: CustomKind<Located<Arc<str>>> = own(name, name_shape);
 /// A date, or a date and time.
-pub(super) const MOMENT: Own<DateTime<Utc>> = own(moment, || {
+pub(super) const MOMENT: CustomKind<DateTime<Utc>> = own(moment, || {
     Shape::pattern("a date such as 2027-01-31, or a time such as 2027-01-31T18:00:00Z", MOMENTS)
 });
 
@@ -62,7 +62,7 @@ pub(super) fn name_shape() -> Shape {
     Shape::Text { what: "a name".into(), pattern: "^[A-Za-z0-9_-]{1,64}$", bare: true }
 }
 
-fn version(page: &Page, node: &Node) -> Option<()> {
+fn version(page: &SourceFile, node: &Node) -> Option<()> {
     if matches!(node.value, Value::Integer(1)) {
         return Some(());
     }
@@ -70,7 +70,7 @@ fn version(page: &Page, node: &Node) -> Option<()> {
     None
 }
 
-fn moment(page: &Page, node: &Node) -> Option<DateTime<Utc>> {
+fn moment(page: &SourceFile, node: &Node) -> Option<DateTime<Utc>> {
     let text = text(page, node, "a date such as 2027-01-31")?;
     parse_moment(text)
         .map_err(|error| page.error(node.place, format!("`{text}` is not a time"), error.to_string()))
@@ -83,7 +83,7 @@ pub(super) struct Text(pub(super) &'static str);
 impl Kind for Text {
     type Value = String;
 
-    fn read(&self, page: &Page, node: &Node) -> Option<String> {
+    fn read(&self, page: &SourceFile, node: &Node) -> Option<String> {
         text(page, node, self.0).map(str::to_owned)
     }
 
@@ -92,7 +92,7 @@ impl Kind for Text {
     }
 }
 
-impl Spell for Text {
+impl FormatDefault for Text {
     fn spell(&self, value: &String) -> String {
         value.clone()
     }
@@ -104,7 +104,7 @@ pub(super) struct Switch;
 impl Kind for Switch {
     type Value = bool;
 
-    fn read(&self, page: &Page, node: &Node) -> Option<bool> {
+    fn read(&self, page: &SourceFile, node: &Node) -> Option<bool> {
         if let Value::Bool(value) = node.value {
             return Some(value);
         }
@@ -127,7 +127,7 @@ impl Kind for Switch {
     }
 }
 
-impl Spell for Switch {
+impl FormatDefault for Switch {
     fn spell(&self, value: &bool) -> String {
         value.to_string()
     }
@@ -139,7 +139,7 @@ pub(super) struct Words<const N: usize, T>(pub(super) [(&'static str, T); N]);
 impl<const N: usize, T: Copy> Kind for Words<N, T> {
     type Value = T;
 
-    fn read(&self, page: &Page, node: &Node) -> Option<T> {
+    fn read(&self, page: &SourceFile, node: &Node) -> Option<T> {
         let words = || self.0.iter().map(|(word, _)| *word);
         let all = words().collect::<Vec<_>>().join(", ");
         let text = text(page, node, &format!("one of {all}"))?;
@@ -159,7 +159,7 @@ impl<const N: usize, T: Copy> Kind for Words<N, T> {
     }
 }
 
-impl<const N: usize, T: Copy + PartialEq> Spell for Words<N, T> {
+impl<const N: usize, T: Copy + PartialEq> FormatDefault for Words<N, T> {
     fn spell(&self, value: &T) -> String {
         self.0.iter().find(|(_, own)| own == value).map(|(word, _)| (*word).into()).unwrap_or_default()
     }
@@ -176,7 +176,7 @@ pub(super) const fn count<T>(range: RangeInclusive<u32>) -> Count<T> {
 impl<T: TryFrom<u32>> Kind for Count<T> {
     type Value = T;
 
-    fn read(&self, page: &Page, node: &Node) -> Option<T> {
+    fn read(&self, page: &SourceFile, node: &Node) -> Option<T> {
         let expected = format!("a number from {} to {}", self.0.start(), self.0.end());
         match node.value {
             Value::Integer(number) => {
@@ -202,7 +202,7 @@ impl<T: TryFrom<u32>> Kind for Count<T> {
     }
 }
 
-impl<T: TryFrom<u32> + fmt::Display> Spell for Count<T> {
+impl<T: TryFrom<u32> + fmt::Display> FormatDefault for Count<T> {
     fn spell(&self, value: &T) -> String {
         value.to_string()
     }
@@ -214,7 +214,7 @@ pub(super) struct Percentage;
 impl Kind for Percentage {
     type Value = u32;
 
-    fn read(&self, page: &Page, node: &Node) -> Option<u32> {
+    fn read(&self, page: &SourceFile, node: &Node) -> Option<u32> {
         let hint = "write a whole number from 0 to 100, and `%`";
         let text = with_unit(page, node, PERCENTAGE, hint)?;
         let digits = text.strip_suffix('%').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
@@ -231,7 +231,7 @@ impl Kind for Percentage {
     }
 }
 
-impl Spell for Percentage {
+impl FormatDefault for Percentage {
     fn spell(&self, value: &u32) -> String {
         format!("{value}%")
     }
@@ -243,7 +243,7 @@ pub(super) struct Time(pub(super) RangeInclusive<Duration>);
 impl Kind for Time {
     type Value = Duration;
 
-    fn read(&self, page: &Page, node: &Node) -> Option<Duration> {
+    fn read(&self, page: &SourceFile, node: &Node) -> Option<Duration> {
         let duration =
             Duration::from_millis(measure(page, node, "a duration such as 500ms, 3s or 2m", DURATIONS)?);
         if self.0.contains(&duration) {
@@ -265,7 +265,7 @@ impl Time {
     }
 }
 
-impl Spell for Time {
+impl FormatDefault for Time {
     fn spell(&self, value: &Duration) -> String {
         spell(*value)
     }
@@ -277,7 +277,7 @@ pub(super) struct Size(pub(super) RangeInclusive<u32>);
 impl Kind for Size {
     type Value = usize;
 
-    fn read(&self, page: &Page, node: &Node) -> Option<usize> {
+    fn read(&self, page: &SourceFile, node: &Node) -> Option<usize> {
         let bytes = if let Value::Integer(bytes) = node.value {
             bytes
         } else {
@@ -304,7 +304,7 @@ impl Size {
     }
 }
 
-impl Spell for Size {
+impl FormatDefault for Size {
     fn spell(&self, value: &usize) -> String {
         let (unit, factor) = if value.is_multiple_of(1 << 20) { ("MiB", 1 << 20) } else { ("KiB", 1 << 10) };
         format!("{}{unit}", value / factor)
@@ -323,7 +323,7 @@ pub(super) fn spell(duration: Duration) -> String {
 }
 
 /// Digits and one of the units, multiplied out.
-fn measure(page: &Page, node: &Node, what: &str, units: &[(&str, u64)]) -> Option<u64> {
+fn measure(page: &SourceFile, node: &Node, what: &str, units: &[(&str, u64)]) -> Option<u64> {
     let all: Vec<&str> = units.iter().map(|(unit, _)| *unit).collect();
     let hint = format!("write a whole number and one of the units {}", all.join(", "));
     let text = with_unit(page, node, what, &hint)?;
@@ -339,7 +339,12 @@ fn measure(page: &Page, node: &Node, what: &str, units: &[(&str, u64)]) -> Optio
 }
 
 /// The text of a value that is more than a number.
-pub(super) fn with_unit<'n>(page: &'n Page, node: &'n Node<'n>, what: &str, hint: &str) -> Option<&'n str> {
+pub(super) fn with_unit<'n>(
+    page: &'n SourceFile,
+    node: &'n Node<'n>,
+    what: &str,
+    hint: &str,
+) -> Option<&'n str> {
     if matches!(node.value, Value::Integer(_) | Value::Number) {
         page.error(node.place, format!("expected {what}, found a number without a unit"), hint);
         return None;

@@ -1,8 +1,8 @@
 //! The sections of `proxy.yaml` that mean what is written in them: limits, drain, audit and log.
 
-use super::declare::{Kind, Own, Section, Shape, Spell, own, section};
+use super::declare::{CustomKind, FormatDefault, Kind, Section, Shape, own, section};
 use super::files;
-use super::page::Page;
+use super::page::SourceFile;
 use super::scalar::{self, Size, Switch, Time, Words, count};
 use super::upstream::{LONGEST, TIMEOUT};
 use super::yaml::Node;
@@ -99,9 +99,9 @@ pub enum LogFormat {
 }
 
 /// `limits`, whose keys may contradict each other.
-pub(super) const LIMITS: Own<Limits> = own(limits, Limits::shape);
+pub(super) const LIMITS: CustomKind<Limits> = own(limits, Limits::shape);
 
-fn limits(page: &Page, node: &Node) -> Option<Limits> {
+fn limits(page: &SourceFile, node: &Node) -> Option<Limits> {
     let limits = Limits::read(page, node)?;
     // Written anew it may be three times as large.
     if limits.body_bytes > limits.buffer_bytes / 4 {
@@ -114,9 +114,9 @@ fn limits(page: &Page, node: &Node) -> Option<Limits> {
 }
 
 /// `audit`, whose keys may contradict each other.
-pub(super) const AUDIT: Own<AuditSettings> = own(audit, AuditSettings::shape);
+pub(super) const AUDIT: CustomKind<AuditSettings> = own(audit, AuditSettings::shape);
 
-fn audit(page: &Page, node: &Node) -> Option<AuditSettings> {
+fn audit(page: &SourceFile, node: &Node) -> Option<AuditSettings> {
     let audit = AuditSettings::read(page, node)?;
     if let (true, WhenBlocked::Drop) = (audit.write_ahead, audit.when_blocked) {
         let message = "`write_ahead: true` lets no call go unrecorded, and `when_blocked: drop` does";
@@ -132,7 +132,7 @@ struct Sink;
 impl Kind for Sink {
     type Value = Target;
 
-    fn read(&self, page: &Page, node: &Node) -> Option<Target> {
+    fn read(&self, page: &SourceFile, node: &Node) -> Option<Target> {
         match scalar::text(page, node, SINK)? {
             STDOUT => Some(Target::Stdout),
             _ => files::to_write(page, node).map(Target::File),
@@ -144,7 +144,7 @@ impl Kind for Sink {
     }
 }
 
-impl Spell for Sink {
+impl FormatDefault for Sink {
     fn spell(&self, value: &Target) -> String {
         match value {
             Target::Stdout => STDOUT.into(),

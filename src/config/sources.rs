@@ -1,8 +1,8 @@
 //! The sources of credentials, as they are written.
 
-use super::declare::{Own, Section, own, section};
+use super::declare::{CustomKind, Section, own, section};
 use super::files::CREDENTIAL_FILE;
-use super::page::{Page, Placed};
+use super::page::{Located, SourceFile};
 use super::project::{endpoint, endpoint_shape};
 use super::scalar::{NAME, Text, Time};
 use super::yaml::Node;
@@ -58,7 +58,7 @@ section! {
     /// The key of this ECS instance's agency.
     struct RawMetadata, "`metadata`" {
         /// The metadata service, on this machine's own link.
-        endpoint: Placed<Endpoint> = METADATA_ENDPOINT, optional("`http://169.254.169.254`");
+        endpoint: Located<Endpoint> = METADATA_ENDPOINT, optional("`http://169.254.169.254`");
     }
 }
 
@@ -125,7 +125,7 @@ section! {
     /// A key of an agency, with the key of another credential.
     pub(super) struct RawAgency, "`agency`" {
         /// The name of the other credential, an access key.
-        base: Placed<Arc<str>> = NAME, required("NAME");
+        base: Located<Arc<str>> = NAME, required("NAME");
         /// The endpoint of STS.
         sts_endpoint: Option<Endpoint> = STS, optional("of the region of its projects");
         /// The URN of the agency.
@@ -143,27 +143,27 @@ section! {
 }
 
 /// A profile.
-pub(super) const PROFILE: Own<Profile> = own(profile, RawProfile::shape);
+pub(super) const PROFILE: CustomKind<Profile> = own(profile, RawProfile::shape);
 /// The metadata service.
-pub(super) const METADATA: Own<Endpoint> = own(metadata, RawMetadata::shape);
-const METADATA_ENDPOINT: Own<Placed<Endpoint>> =
+pub(super) const METADATA: CustomKind<Endpoint> = own(metadata, RawMetadata::shape);
+const METADATA_ENDPOINT: CustomKind<Located<Endpoint>> =
     own(|page, node| endpoint(page, node, LINK_LOCAL), || endpoint_shape(LINK_LOCAL));
-const IAM: Own<Option<Endpoint>> =
+const IAM: CustomKind<Option<Endpoint>> =
     own(|page, node| service(page, node, IAM_EXAMPLE), || endpoint_shape(IAM_EXAMPLE));
-const STS: Own<Option<Endpoint>> =
+const STS: CustomKind<Option<Endpoint>> =
     own(|page, node| service(page, node, STS_EXAMPLE), || endpoint_shape(STS_EXAMPLE));
 const OF_A_KEY: Time = Time(Duration::from_secs(15 * 60)..=Duration::from_secs(24 * 60 * 60));
 const LINK_LOCAL: &str = "http://169.254.169.254";
 const IAM_EXAMPLE: &str = "https://iam.cn-north-4.myhuaweicloud.com";
 const STS_EXAMPLE: &str = "https://sts.cn-north-4.myhuaweicloud.com";
 
-fn profile(page: &Page, node: &Node) -> Option<Profile> {
+fn profile(page: &SourceFile, node: &Node) -> Option<Profile> {
     let RawProfile { path, section } = RawProfile::read(page, node)?;
     let path = if node.get("path").is_some() { path } else { default_profile(page, node) };
     Some(Profile { path: path?, section })
 }
 
-fn default_profile(page: &Page, node: &Node) -> Option<PathBuf> {
+fn default_profile(page: &SourceFile, node: &Node) -> Option<PathBuf> {
     let path = credential::default_profile();
     if path.is_none() {
         let message = "there is no home directory to look for a profile in";
@@ -172,12 +172,12 @@ fn default_profile(page: &Page, node: &Node) -> Option<PathBuf> {
     path
 }
 
-fn metadata(page: &Page, node: &Node) -> Option<Endpoint> {
+fn metadata(page: &SourceFile, node: &Node) -> Option<Endpoint> {
     let RawMetadata { endpoint } = RawMetadata::read(page, node)?;
     if node.get("endpoint").is_none() {
         return Some(credential::default_metadata());
     }
-    let Placed { value, place } = endpoint?;
+    let Located { value, place } = endpoint?;
     let link_local = value.host().parse().is_ok_and(|ip| match ip {
         IpAddr::V4(ip) => ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_unicast_link_local(),
@@ -191,8 +191,8 @@ fn metadata(page: &Page, node: &Node) -> Option<Endpoint> {
 
 /// The endpoint of a service of the cloud: there, though perhaps wrong, which is reported.
 #[expect(clippy::unnecessary_wraps, reason = "a reader, and the key was written")]
-fn service(page: &Page, node: &Node, example: &str) -> Option<Option<Endpoint>> {
-    let Some(Placed { value, place }) = endpoint(page, node, example) else { return Some(None) };
+fn service(page: &SourceFile, node: &Node, example: &str) -> Option<Option<Endpoint>> {
+    let Some(Located { value, place }) = endpoint(page, node, example) else { return Some(None) };
     if !(value.tls() || value.is_loopback()) {
         page.error(place, "over http:// everyone on the way can read secrets", "write https://");
     }

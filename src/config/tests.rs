@@ -72,7 +72,7 @@ impl Directory {
 
     /// The report without the directory, which is another in every run.
     fn report(&self) -> String {
-        let report = match load_at(&self.path("proxy.yaml"), Moment { now: now(), reload: false }) {
+        let report = match load_at(&self.path("proxy.yaml"), LoadPhase { now: now(), reload: false }) {
             Ok(loaded) => loaded.warnings,
             Err(report) => report,
         };

@@ -15,21 +15,21 @@ use rustls::{
 };
 use x509_parser::parse_x509_certificate;
 
-use super::declare::{Own, Rule, Section, own, section};
-use super::decode::At;
+use super::declare::{CustomKind, Rule, Section, own, section};
+use super::decode::AtKey;
 use super::files;
-use super::page::{Page, Placed};
+use super::page::{Located, SourceFile};
 use super::report::Place;
 use super::scalar::Words;
 use super::settings::{ListenerTls, TlsFiles};
 use super::yaml::Node;
 use crate::watch;
-use crate::{chain::Bounded, clock, pem};
+use crate::{chain::BoundedVerifier, clock, pem};
 
 type Certificates = Vec<CertificateDer<'static>>;
 
 /// A listener's TLS as it was written, and what it comes to.
-pub(super) struct Written {
+pub(super) struct ParsedTls {
     pub(super) files: TlsFiles,
     pub(super) tls: ListenerTls,
 }
@@ -38,28 +38,28 @@ section! {
     /// Where a listener's TLS comes from.
     struct RawTls, "`tls`", [Rule::Needs("client_certificates", "client_ca")] {
         /// Its own first, then the authorities between that and the root.
-        certificate: Found<Certificates> = CERTIFICATES, required("tls/tls.crt");
+        certificate: LoadedPem<Certificates> = CERTIFICATES, required("tls/tls.crt");
         /// The key of the certificate.
-        key: Found<PrivateKeyDer<'static>> = KEY, required("tls/tls.key");
+        key: LoadedPem<PrivateKeyDer<'static>> = KEY, required("tls/tls.key");
         /// Who vouches for callers.
-        client_ca: Found<Certificates> = AUTHORITIES,
+        client_ca: LoadedPem<Certificates> = AUTHORITIES,
             optional("nobody is asked for a certificate");
         /// With `optional`, tokens and signatures prove callers, too.
-        client_certificates: Placed<bool> = At(Words([("required", true), ("optional", false)])),
+        client_certificates: Located<bool> = AtKey(Words([("required", true), ("optional", false)])),
             optional("`required`");
     }
 }
 
 /// The section `tls`.
-pub(super) const TLS: Own<Placed<Written>> = own(read, RawTls::shape);
-const CERTIFICATES: Own<Found<Certificates>> = own(certificates, files::path_shape);
-const AUTHORITIES: Own<Found<Certificates>> = own(authorities, files::path_shape);
-const KEY: Own<Found<PrivateKeyDer<'static>>> = own(private_key, files::path_shape);
+pub(super) const TLS: CustomKind<Located<ParsedTls>> = own(read, RawTls::shape);
+const CERTIFICATES: CustomKind<LoadedPem<Certificates>> = own(certificates, files::path_shape);
+const AUTHORITIES: CustomKind<LoadedPem<Certificates>> = own(authorities, files::path_shape);
+const KEY: CustomKind<LoadedPem<PrivateKeyDer<'static>>> = own(private_key, files::path_shape);
 
-fn read(page: &Page, node: &Node) -> Option<Placed<Written>> {
+fn read(page: &SourceFile, node: &Node) -> Option<Located<ParsedTls>> {
     let RawTls { certificate, key, client_ca, client_certificates: written } = RawTls::read(page, node)?;
     let asks = node.get("client_ca").is_some();
-    if let Some(Placed { place, .. }) = written.as_ref().filter(|_| !asks) {
+    if let Some(Located { place, .. }) = written.as_ref().filter(|_| !asks) {
         let message = "`client_certificates` is for listeners with `client_ca`";
         page.error(*place, message, "add `client_ca`, or remove this: nobody is asked for a certificate");
     }
@@ -81,53 +81,53 @@ fn read(page: &Page, node: &Node) -> Option<Placed<Written>> {
     }
     let provider = Arc::new(aws_lc_rs::default_provider());
     let certified = certified(page, Identity { certificate, key }, &provider)?;
-    let asked = client_ca.as_ref().map(|authorities| Asked { authorities, required });
+    let asked = client_ca.as_ref().map(|authorities| ClientAuth { authorities, required });
     let config = server_config(certified, asked, provider)
         .map_err(|error| page.error(node.place, format!("TLS cannot be set up: {error}"), CA_HINT))
         .ok()?;
     let tls = ListenerTls { config: Arc::new(config), ends: validity.map(|validity| validity.to) };
-    Some(Placed { value: Written { files, tls }, place: node.place })
+    Some(Located { value: ParsedTls { files, tls }, place: node.place })
 }
 
 /// What was found in a file, and where the file is named.
-struct Found<T> {
+struct LoadedPem<T> {
     path: PathBuf,
     value: T,
     place: Place,
 }
 
-fn certificates(page: &Page, node: &Node) -> Option<Found<Certificates>> {
+fn certificates(page: &SourceFile, node: &Node) -> Option<LoadedPem<Certificates>> {
     let (path, value) = files::watched(page, node, |page, node| files::pem(page, node, pem::certificates))?;
-    Some(Found { path, value, place: node.place })
+    Some(LoadedPem { path, value, place: node.place })
 }
 
-fn authorities(page: &Page, node: &Node) -> Option<Found<Certificates>> {
+fn authorities(page: &SourceFile, node: &Node) -> Option<LoadedPem<Certificates>> {
     let (path, value) = files::watched(page, node, |page, node| files::pem(page, node, pem::authorities))?;
-    Some(Found { path, value, place: node.place })
+    Some(LoadedPem { path, value, place: node.place })
 }
 
-fn private_key(page: &Page, node: &Node) -> Option<Found<PrivateKeyDer<'static>>> {
+fn private_key(page: &SourceFile, node: &Node) -> Option<LoadedPem<PrivateKeyDer<'static>>> {
     let path = files::watched(page, node, files::secret)?;
     let text = watch::read(&path).unwrap_or_default();
     let value = pem::private_key(&text).map_err(|error| files::not_pem(page, node, &path, error)).ok()?;
-    Some(Found { path, value, place: node.place })
+    Some(LoadedPem { path, value, place: node.place })
 }
 
 /// What a listener shows to callers.
 struct Identity {
-    certificate: Found<Certificates>,
-    key: Found<PrivateKeyDer<'static>>,
+    certificate: LoadedPem<Certificates>,
+    key: LoadedPem<PrivateKeyDer<'static>>,
 }
 
 /// What it asks of them.
 #[derive(Clone, Copy)]
-struct Asked<'c> {
-    authorities: &'c Found<Certificates>,
+struct ClientAuth<'c> {
+    authorities: &'c LoadedPem<Certificates>,
     required: bool,
 }
 
 fn certified(
-    page: &Page,
+    page: &SourceFile,
     Identity { certificate, key }: Identity,
     provider: &CryptoProvider,
 ) -> Option<CertifiedKey> {
@@ -160,7 +160,7 @@ fn certified(
 
 fn server_config(
     certified: CertifiedKey,
-    asked: Option<Asked<'_>>,
+    asked: Option<ClientAuth<'_>>,
     provider: Arc<CryptoProvider>,
 ) -> Result<ServerConfig, Box<dyn std::error::Error>> {
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -168,7 +168,7 @@ fn server_config(
         .with_safe_default_protocol_versions()?;
     let builder = match asked {
         None => builder.with_no_client_auth(),
-        Some(Asked { authorities, required }) => {
+        Some(ClientAuth { authorities, required }) => {
             let mut roots = RootCertStore::empty();
             for certificate in &authorities.value {
                 roots.add(certificate.clone())?;
@@ -177,7 +177,7 @@ fn server_config(
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
             let verifier = if required { verifier } else { verifier.allow_unauthenticated() };
             let verifier = verifier.build()?;
-            builder.with_client_cert_verifier(Arc::new(Bounded::new(verifier)))
+            builder.with_client_cert_verifier(Arc::new(BoundedVerifier::new(verifier)))
         }
     };
     let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
@@ -196,7 +196,7 @@ struct Validity {
 }
 
 /// Callers would find out, one by one.
-fn warn_of_expiry(page: &Page, certificate: &Found<Certificates>, Validity { from, to }: Validity) {
+fn warn_of_expiry(page: &SourceFile, certificate: &LoadedPem<Certificates>, Validity { from, to }: Validity) {
     let (now, path) = (clock::now(), certificate.path.display());
     let day = |time: DateTime<Utc>| time.format("%Y-%m-%d");
     let message = if now < from {

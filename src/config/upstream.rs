@@ -3,9 +3,9 @@
 use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 use super::{
-    declare::{Own, Shape, nested, own, section},
+    declare::{CustomKind, Shape, nested, own, section},
     files,
-    page::Page,
+    page::SourceFile,
     scalar::{self, Percentage, Time, Words, count},
     yaml::Node,
 };
@@ -67,17 +67,17 @@ pub enum Stale {
 pub(super) const LONGEST: Duration = Duration::from_secs(3600);
 /// A time-out.
 pub(super) const TIMEOUT: Time = Time(Duration::from_millis(10)..=LONGEST);
-const CA_FILE: Own<PathBuf> = own(ca_file, files::path_shape);
-const EGRESS: Own<Endpoint> =
+const CA_FILE: CustomKind<PathBuf> = own(ca_file, files::path_shape);
+const EGRESS: CustomKind<Endpoint> =
     own(egress, || Shape::pattern("an egress proxy such as http://egress:3128", PLAIN_HTTP));
 const PLAIN_HTTP: &str = "^http://[^\\s/?#@]+/?$";
 
-fn ca_file(page: &Page, node: &Node) -> Option<PathBuf> {
+fn ca_file(page: &SourceFile, node: &Node) -> Option<PathBuf> {
     Some(files::watched(page, node, |page, node| files::pem(page, node, pem::authorities))?.0)
 }
 
 /// `http://HOST:PORT`. What is wrong is not shown: it may hold a password.
-fn egress(page: &Page, node: &Node) -> Option<Endpoint> {
+fn egress(page: &SourceFile, node: &Node) -> Option<Endpoint> {
     let text = scalar::text(page, node, "an egress proxy such as http://egress:3128")?;
     if text.contains('@') {
         let message = "a user and password are never written here";

@@ -42,14 +42,14 @@ pub(super) enum Value<'t> {
 
 /// Why a text could not be read at all.
 #[derive(Debug)]
-pub(super) struct Unreadable {
+pub(super) struct SyntaxProblem {
     pub(super) place: Option<Place>,
     pub(super) message: String,
     pub(super) hint: &'static str,
 }
 
 /// Parses one document.
-pub(super) fn parse(text: &str) -> Result<Node<'_>, Unreadable> {
+pub(super) fn parse(text: &str) -> Result<Node<'_>, SyntaxProblem> {
     let options = serde_yaml::options! {
         budget: serde_yaml::budget! { max_aliases: 0, max_anchors: 0, max_depth: 16, max_nodes: 400_000 },
         strict_booleans: true,
@@ -61,14 +61,14 @@ pub(super) fn parse(text: &str) -> Result<Node<'_>, Unreadable> {
     let root: Node<'_> =
         serde_yaml::from_str_with_options(text, options).map_err(|error| explain(&error, text))?;
     if let Some(place) = root.first_tag() {
-        return Err(Unreadable {
+        return Err(SyntaxProblem {
             place: Some(place),
             message: "a tag (`!…`) is not allowed here".into(),
             hint: "remove it, or put the value in quotes if it starts with `!`",
         });
     }
     if matches!(root.value, Value::Null) {
-        return Err(Unreadable {
+        return Err(SyntaxProblem {
             place: None,
             message: "the file is empty".into(),
             hint: "it starts with `version: 1`",
@@ -77,9 +77,9 @@ pub(super) fn parse(text: &str) -> Result<Node<'_>, Unreadable> {
     Ok(root)
 }
 
-fn explain(error: &Error, text: &str) -> Unreadable {
+fn explain(error: &Error, text: &str) -> SyntaxProblem {
     let place = error.location().map(|l| Place::at(l.line(), l.column())).filter(|p| p.line > 0);
-    let of = |message: &str, hint| Unreadable { place, message: message.into(), hint };
+    let of = |message: &str, hint| SyntaxProblem { place, message: message.into(), hint };
     if let Error::MultipleDocuments { .. } = error {
         return of(
             "a second document starts here",
@@ -98,7 +98,7 @@ fn explain(error: &Error, text: &str) -> Unreadable {
     }
     if let Some(tab) = place.and_then(|before| first_tab(text, before)) {
         let message = "a tab where YAML needs spaces".into();
-        return Unreadable { place: Some(tab), message, hint: "indent with spaces only" };
+        return SyntaxProblem { place: Some(tab), message, hint: "indent with spaces only" };
     }
     let message = DefaultMessageFormatter.format_message(error);
     let known = SYNTAX.iter().find(|(theirs, ..)| message.contains(theirs));

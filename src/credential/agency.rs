@@ -11,24 +11,28 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
-    Credential, Held, Provide, ProvideError, Provided, Providing, Verdict,
-    exchange::{Ask, Exchange, text_of},
+    CachedCredential, Credential, Provide, ProvideError, ProvideFuture, Provided, Verdict,
+    exchange::{Exchange, ExchangeRequest, text_of},
     source,
 };
 use crate::{
     signing::{self, SigningKey, Timestamp, Unsigned},
-    upstream::Answer,
+    upstream::UpstreamAnswer,
 };
 
 /// A key of an agency.
 pub(super) struct Agency {
     exchange: Exchange,
-    base: Option<Arc<Held>>,
+    base: Option<Arc<CachedCredential>>,
     settings: source::Agency,
 }
 
 impl Agency {
-    pub(super) fn new(exchange: Exchange, base: Option<Arc<Held>>, settings: source::Agency) -> Self {
+    pub(super) fn new(
+        exchange: Exchange,
+        base: Option<Arc<CachedCredential>>,
+        settings: source::Agency,
+    ) -> Self {
         Self { exchange, base, settings }
     }
 
@@ -42,7 +46,7 @@ impl Agency {
     }
 
     /// Asks once. Signatures that STS does not believe lock the base's key like any other.
-    async fn ask(&self) -> Result<(Answer, Verdict), ProvideError> {
+    async fn ask(&self) -> Result<(UpstreamAnswer, Verdict), ProvideError> {
         let unusable = || ProvideError::Base(Arc::clone(&self.settings.base));
         let base = self.base.as_ref().ok_or_else(unusable)?;
         let lease = base.lease(Instant::now() + self.exchange.timeout()).await.map_err(|_| unusable())?;
@@ -55,7 +59,7 @@ impl Agency {
     }
 
     /// The request, signed. `None` where the base is no access key.
-    fn request(&self, base: &Credential, now: DateTime<Utc>) -> Option<Ask<'static>> {
+    fn request(&self, base: &Credential, now: DateTime<Utc>) -> Option<ExchangeRequest<'static>> {
         let Credential::Key(key) = base else { return None };
         let source::Agency { agency_urn, session_name, duration, .. } = &self.settings;
         let body = text_of(json!({
@@ -64,7 +68,7 @@ impl Agency {
             "duration_seconds": duration.as_secs(),
         }));
         let headers = self.signed_headers(&body, key, now)?;
-        Some(Ask { method: Method::POST, target: ASSUME, headers, body })
+        Some(ExchangeRequest { method: Method::POST, target: ASSUME, headers, body })
     }
 
     fn signed_headers(&self, body: &[u8], key: &SigningKey, now: DateTime<Utc>) -> Option<HeaderMap> {
@@ -84,7 +88,7 @@ impl Agency {
 }
 
 impl Provide for Agency {
-    fn provide(&mut self) -> Providing<'_> {
+    fn provide(&mut self) -> ProvideFuture<'_> {
         Box::pin(self.key())
     }
 }

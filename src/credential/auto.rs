@@ -6,7 +6,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use super::{
-    Provide, ProvideError, Provided, Providing, Source, Surroundings, environment,
+    Provide, ProvideError, ProvideFuture, Provided, ProviderContext, Source, environment,
     environment::variable,
     files, metadata, pod_identity, profile,
     renew::settle,
@@ -16,15 +16,15 @@ use crate::{upstream::Endpoint, watch};
 
 /// The first source that is there.
 pub(super) struct Auto {
-    known: Known,
-    surroundings: Surroundings,
+    known: KnownEndpoints,
+    surroundings: ProviderContext,
     found: Option<Box<dyn Provide>>,
-    looked_at: Arc<[Look]>,
+    looked_at: Arc<[SourceCandidate]>,
 }
 
 /// A source that was looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct SourceCandidate {
     /// Its kind, as in the configuration.
     pub source: &'static str,
     /// Why it was passed over. `None` where it is the one.
@@ -33,7 +33,7 @@ pub struct Look {
 
 /// The endpoints that are known where the environment does not name them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Known {
+pub struct KnownEndpoints {
     /// IAM.
     pub iam: Option<Endpoint>,
     /// STS.
@@ -41,7 +41,7 @@ pub struct Known {
 }
 
 impl Auto {
-    pub(super) fn new(known: Known, surroundings: Surroundings) -> Self {
+    pub(super) fn new(known: KnownEndpoints, surroundings: ProviderContext) -> Self {
         Self { known, surroundings, found: None, looked_at: Arc::default() }
     }
 
@@ -72,7 +72,7 @@ impl Auto {
 }
 
 impl Provide for Auto {
-    fn provide(&mut self) -> Providing<'_> {
+    fn provide(&mut self) -> ProvideFuture<'_> {
         Box::pin(self.credential())
     }
 
@@ -84,45 +84,45 @@ impl Provide for Auto {
         }
     }
 
-    fn looked_at(&self) -> Arc<[Look]> {
+    fn looked_at(&self) -> Arc<[SourceCandidate]> {
         Arc::clone(&self.looked_at)
     }
 }
 
 /// What is there now, by the environment and the files alone: nothing is asked.
-pub fn look_around(known: &Known) -> Vec<Look> {
+pub fn look_around(known: &KnownEndpoints) -> Vec<SourceCandidate> {
     first(known).1
 }
 
 /// Whether the first source that is there is what it should be.
-pub(super) fn examine(known: &Known) -> Result<(), ProvideError> {
+pub(super) fn examine(known: &KnownEndpoints) -> Result<(), ProvideError> {
     first(known).0.examine()
 }
 
 /// The first source that is there, and what was looked at to find it.
-fn first(known: &Known) -> (Source, Vec<Look>) {
+fn first(known: &KnownEndpoints) -> (Source, Vec<SourceCandidate>) {
     let mut looks = Vec::new();
     for (kind, look) in SOURCES {
         match look(known) {
             Ok(source) => {
-                looks.push(Look { source: kind, passed_over: None });
+                looks.push(SourceCandidate { source: kind, passed_over: None });
                 return (source, looks);
             }
-            Err(reason) => looks.push(Look { source: kind, passed_over: Some(reason) }),
+            Err(reason) => looks.push(SourceCandidate { source: kind, passed_over: Some(reason) }),
         }
     }
-    looks.push(Look { source: "metadata", passed_over: None });
+    looks.push(SourceCandidate { source: "metadata", passed_over: None });
     (Source::Metadata(metadata::endpoint()), looks)
 }
 
-fn pod_identity(_: &Known) -> Result<Source, String> {
+fn pod_identity(_: &KnownEndpoints) -> Result<Source, String> {
     for name in [pod_identity::URI, pod_identity::TOKEN_FILE] {
         set(name)?;
     }
     Ok(Source::PodIdentity)
 }
 
-fn oidc(known: &Known) -> Result<Source, String> {
+fn oidc(known: &KnownEndpoints) -> Result<Source, String> {
     let (idp_id, id_token_file) = (set("HUAWEICLOUD_SDK_IDP_ID")?, set("HUAWEICLOUD_SDK_ID_TOKEN_FILE")?);
     let iam_endpoint = endpoint("HUAWEICLOUD_SDK_IAM_ENDPOINT", known.iam.as_ref())?;
     Ok(Source::Oidc(Oidc {
@@ -133,7 +133,7 @@ fn oidc(known: &Known) -> Result<Source, String> {
     }))
 }
 
-fn oidc_sts(known: &Known) -> Result<Source, String> {
+fn oidc_sts(known: &KnownEndpoints) -> Result<Source, String> {
     Ok(Source::OidcSts(OidcSts {
         provider_urn: set("HUAWEICLOUD_OIDC_PROVIDER_URN")?,
         agency_urn: set("HUAWEICLOUD_OIDC_AGENCY_URN")?,
@@ -144,11 +144,11 @@ fn oidc_sts(known: &Known) -> Result<Source, String> {
     }))
 }
 
-fn environment(_: &Known) -> Result<Source, String> {
+fn environment(_: &KnownEndpoints) -> Result<Source, String> {
     set(environment::ACCESS_KEY).map(|_| Source::Environment)
 }
 
-fn profile(known: &Known) -> Result<Source, String> {
+fn profile(known: &KnownEndpoints) -> Result<Source, String> {
     let path = profile::default_path().ok_or("there is no home directory to look in")?;
     if !path.exists() {
         return Err(format!("there is no file {}", path.display()));
@@ -170,12 +170,14 @@ fn endpoint(name: &'static str, known: Option<&Endpoint>) -> Result<Endpoint, St
     endpoint.ok_or_else(|| format!("{name} is not an https:// endpoint"))
 }
 
-fn told(looks: &[Look]) -> String {
-    let tell = |look: &Look| format!("{}: {}", look.source, look.passed_over.as_deref().unwrap_or("taken"));
+fn told(looks: &[SourceCandidate]) -> String {
+    let tell = |look: &SourceCandidate| {
+        format!("{}: {}", look.source, look.passed_over.as_deref().unwrap_or("taken"))
+    };
     looks.iter().map(tell).collect::<Vec<_>>().join("; ")
 }
 
-type Search = fn(&Known) -> Result<Source, String>;
+type Search = fn(&KnownEndpoints) -> Result<Source, String>;
 /// In the order in which they are looked for; the metadata service comes last, because it has to be asked.
 const SOURCES: [(&str, Search); 5] = [
     ("pod_identity", pod_identity),

@@ -2,7 +2,7 @@
 
 use std::env;
 
-use super::{Credential, Provide, ProvideError, Provided, Providing};
+use super::{Credential, Provide, ProvideError, ProvideFuture, Provided};
 use crate::{
     secret::Secret,
     signing::{Part, SigningKey},
@@ -12,7 +12,7 @@ use crate::{
 pub(super) struct Environment;
 
 impl Provide for Environment {
-    fn provide(&mut self) -> Providing<'_> {
+    fn provide(&mut self) -> ProvideFuture<'_> {
         Box::pin(async { read(set) })
     }
 }

@@ -20,13 +20,13 @@ use serde_json::Value;
 use tokio::time::Instant;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{Credential, Expiry, ProvideError, Provided, Surroundings};
+use super::{Credential, Expiry, ProvideError, Provided, ProviderContext};
 use crate::{
     clock::Skew,
     object::Object,
     secret::Secret,
     signing::SigningKey,
-    upstream::{Answer, Endpoint, Timeouts, Upstream, Use, WayError},
+    upstream::{ConnectionChoice, DialerError, Endpoint, Timeouts, Upstream, UpstreamAnswer},
 };
 
 /// An endpoint that hands out credentials.
@@ -39,7 +39,7 @@ pub(super) struct Exchange {
 }
 
 /// A request to it.
-pub(super) struct Ask<'a> {
+pub(super) struct ExchangeRequest<'a> {
     pub(super) method: Method,
     /// Path and query.
     pub(super) target: &'a str,
@@ -71,9 +71,9 @@ impl Exchange {
     /// Asks this endpoint; each request may take so long.
     pub(super) fn new(
         endpoint: &Endpoint,
-        surroundings: &Surroundings,
+        surroundings: &ProviderContext,
         timeout: Duration,
-    ) -> Result<Self, WayError> {
+    ) -> Result<Self, DialerError> {
         let timeouts = Timeouts { connect: surroundings.connect_timeout.min(timeout), attempt: timeout };
         let host = HeaderValue::from_str(endpoint.authority()).unwrap_or(HeaderValue::from_static(""));
         let upstream = Upstream::new(endpoint, &surroundings.egress, timeouts)?;
@@ -82,8 +82,8 @@ impl Exchange {
     }
 
     /// Asks, and gives the whole answer, of whatever status. Learns from its date how far the clocks are apart.
-    pub(super) async fn ask(&self, ask: Ask<'_>) -> Result<Answer, ProvideError> {
-        let Ask { method, target, headers, body } = ask;
+    pub(super) async fn ask(&self, ask: ExchangeRequest<'_>) -> Result<UpstreamAnswer, ProvideError> {
+        let ExchangeRequest { method, target, headers, body } = ask;
         // Zeroed when the last of its clones is dropped.
         let mut request = Request::new(Full::new(Bytes::from_owner(body)));
         *request.method_mut() = method;
@@ -93,7 +93,7 @@ impl Exchange {
             request.headers_mut().insert(name, value);
         }
         let started = Instant::now();
-        let answer = self.upstream.send(request, Use::Fresh, started + self.timeout).await;
+        let answer = self.upstream.send(request, ConnectionChoice::Fresh, started + self.timeout).await;
         let answer =
             answer.map_err(|source| ProvideError::Unanswered { endpoint: Arc::clone(&self.name), source })?;
         if let Some(date) = answer.date().filter(|_| is_its_own(&answer)) {
@@ -108,18 +108,18 @@ impl Exchange {
         target: &str,
         mut headers: HeaderMap,
         body: Value,
-    ) -> Result<Answer, ProvideError> {
+    ) -> Result<UpstreamAnswer, ProvideError> {
         headers.insert(CONTENT_TYPE, JSON);
-        self.ask(Ask { method: Method::POST, target, headers, body: text_of(body) }).await
+        self.ask(ExchangeRequest { method: Method::POST, target, headers, body: text_of(body) }).await
     }
 
     /// The answer, if it is one that gives what was asked for.
-    pub(super) fn accepted(&self, answer: Answer) -> Result<Answer, ProvideError> {
+    pub(super) fn accepted(&self, answer: UpstreamAnswer) -> Result<UpstreamAnswer, ProvideError> {
         if answer.status.is_success() { Ok(answer) } else { Err(self.refused(&answer)) }
     }
 
     /// What an answer that refuses says, as far as it can be told.
-    pub(super) fn refused(&self, answer: &Answer) -> ProvideError {
+    pub(super) fn refused(&self, answer: &UpstreamAnswer) -> ProvideError {
         let code = answer.error_code().filter(|code| is_error_code(code));
         ProvideError::Refused { endpoint: Arc::clone(&self.name), status: answer.status.as_u16(), code }
     }
@@ -154,7 +154,7 @@ impl Exchange {
     }
 
     /// Reads a document, and zeroes the text of it.
-    pub(super) fn read<T: DeserializeOwned>(&self, answer: Answer) -> Result<T, ProvideError> {
+    pub(super) fn read<T: DeserializeOwned>(&self, answer: UpstreamAnswer) -> Result<T, ProvideError> {
         let document = serde_json::from_slice(&answer.body);
         if let Ok(mut text) = answer.body.try_into_mut() {
             text.zeroize();
@@ -164,7 +164,7 @@ impl Exchange {
     }
 
     /// A temporary key out of an answer that gives one.
-    pub(super) fn key(&self, answer: Answer) -> Result<Provided, ProvideError> {
+    pub(super) fn key(&self, answer: UpstreamAnswer) -> Result<Provided, ProvideError> {
         let Object(KeyDocument { credential: Object(credential) }) = self.read(self.accepted(answer)?)?;
         let expires_at =
             moment(&credential.expires_at).ok_or_else(|| self.unusable("its expiry is no time"))?;
@@ -176,7 +176,7 @@ impl Exchange {
 
 /// Whether an answer is of the endpoint itself, and not of something on the way that has a clock of its own: these
 /// services say what they have to say in JSON.
-fn is_its_own(answer: &Answer) -> bool {
+fn is_its_own(answer: &UpstreamAnswer) -> bool {
     let document = || serde_json::from_slice::<HashMap<&str, IgnoredAny>>(&answer.body).is_ok();
     answer.status.is_success() || document()
 }

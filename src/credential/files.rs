@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Credential, Provide, ProvideError, Provided, Providing};
+use super::{Credential, Provide, ProvideError, ProvideFuture, Provided};
 use crate::{
     secret::{Flaw, Secret, key_text},
     signing::{KeyError, Part, SigningKey},
@@ -39,7 +39,7 @@ impl Files {
 }
 
 impl Provide for Files {
-    fn provide(&mut self) -> Providing<'_> {
+    fn provide(&mut self) -> ProvideFuture<'_> {
         let files = self.clone();
         Box::pin(apart(move || files.read()))
     }

@@ -18,16 +18,16 @@ use tokio::{
 
 use super::{
     Verdict,
-    ledger::{Entry, Ledger, Moment},
+    ledger::{DualInstant, Entry, Ledger},
 };
 use crate::signing::SigningKey;
 
 /// The health of every access key in use, by the key.
 #[derive(Clone, Default)]
-pub(super) struct Keys(Arc<Mutex<Known>>);
+pub(super) struct KeyHealthRegistry(Arc<Mutex<KnownKeys>>);
 
 #[derive(Default)]
-struct Known {
+struct KnownKeys {
     in_use: HashMap<Box<str>, Weak<KeyHealth>>,
     /// What is remembered of keys that upstream refused and that are out of use: they may be put back.
     refused: HashMap<(Box<str>, [u8; 32]), Ledger>,
@@ -36,7 +36,7 @@ struct Known {
 /// The health of one access key, shared by whatever signs with it.
 pub(super) struct KeyHealth {
     account: Mutex<Account>,
-    known: Weak<Mutex<Known>>,
+    known: Weak<Mutex<KnownKeys>>,
 }
 
 struct Account {
@@ -54,11 +54,11 @@ pub(super) struct Permit {
 }
 
 /// What came of asking for a permit.
-pub(super) type Admission = Result<Permit, NotAdmitted>;
+pub(super) type Admission = Result<Permit, PermitDenied>;
 
 /// Why there is no permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NotAdmitted {
+pub(super) enum PermitDenied {
     /// Signatures are held back until then.
     HeldBack(Instant),
     /// Others were waited for, too long.
@@ -67,7 +67,7 @@ pub(super) enum NotAdmitted {
     Replaced,
 }
 
-impl Keys {
+impl KeyHealthRegistry {
     /// The health of this key. One whose secret is another than before starts afresh.
     pub(super) fn of(&self, key: &SigningKey) -> Arc<KeyHealth> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,7 +86,7 @@ impl Keys {
     }
 }
 
-impl Known {
+impl KnownKeys {
     /// Remembers what upstream refused of a key that goes out of use.
     fn remember(&mut self, account: &Account) {
         let now = Instant::now();
@@ -102,7 +102,7 @@ impl KeyHealth {
     pub(super) async fn admit(self: &Arc<Self>, deadline: Instant) -> Admission {
         let turn = {
             let mut account = self.account();
-            if let Some(admission) = self.enter(&mut account, Moment::now()) {
+            if let Some(admission) = self.enter(&mut account, DualInstant::now()) {
                 return admission;
             }
             let (sender, turn) = oneshot::channel();
@@ -112,8 +112,8 @@ impl KeyHealth {
         // Whoever is let in with nothing left would be sent, and cut: nobody would know what became of it.
         let deadline = deadline.checked_sub(TO_BE_ANSWERED).unwrap_or(deadline);
         match timeout_at(deadline, turn).await {
-            Ok(admission) => admission.unwrap_or(Err(NotAdmitted::Replaced)),
-            Err(_) => Err(NotAdmitted::Crowded),
+            Ok(admission) => admission.unwrap_or(Err(PermitDenied::Replaced)),
+            Err(_) => Err(PermitDenied::Crowded),
         }
     }
 
@@ -127,7 +127,7 @@ impl KeyHealth {
         self.account().waiting.clear();
     }
 
-    fn renew(&self, key: &SigningKey, known: &mut Known) {
+    fn renew(&self, key: &SigningKey, known: &mut KnownKeys) {
         let mut account = self.account();
         if account.key != *key {
             known.remember(&account);
@@ -139,25 +139,25 @@ impl KeyHealth {
     }
 
     /// Lets one more in, if nobody else comes first.
-    fn enter(self: &Arc<Self>, account: &mut Account, now: Moment) -> Option<Admission> {
+    fn enter(self: &Arc<Self>, account: &mut Account, now: DualInstant) -> Option<Admission> {
         if let Some(until) = account.ledger.held_back(now.at) {
-            return Some(Err(NotAdmitted::HeldBack(until)));
+            return Some(Err(PermitDenied::HeldBack(until)));
         }
         if account.waiting.is_empty() { self.issue(account, now).map(Ok) } else { None }
     }
 
-    fn issue(self: &Arc<Self>, account: &mut Account, now: Moment) -> Option<Permit> {
+    fn issue(self: &Arc<Self>, account: &mut Account, now: DualInstant) -> Option<Permit> {
         let entry = account.ledger.admit(now)?;
         Some(Permit { health: Arc::clone(self), entry, returned: false })
     }
 
     /// Lets in those who wait, as far as there is room, or sends them away.
-    fn settle(self: &Arc<Self>, account: &mut Account, now: Moment) {
+    fn settle(self: &Arc<Self>, account: &mut Account, now: DualInstant) {
         let held_back = account.ledger.held_back(now.at);
         while let Some(waiting) = account.waiting.front() {
             let admission = match held_back {
                 _ if waiting.is_closed() => None,
-                Some(until) => Some(Err(NotAdmitted::HeldBack(until))),
+                Some(until) => Some(Err(PermitDenied::HeldBack(until))),
                 None => match self.issue(account, now) {
                     Some(permit) => Some(Ok(permit)),
                     None => return,
@@ -197,7 +197,7 @@ impl Permit {
         if std::mem::replace(&mut self.returned, true) {
             return None;
         }
-        let now = Moment::now();
+        let now = DualInstant::now();
         let mut account = self.health.account();
         if !account.ledger.has(self.entry) {
             return None;
@@ -246,7 +246,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_access_key_has_one_account_whatever_asks() {
-        let keys = Keys::default();
+        let keys = KeyHealthRegistry::default();
         let (one, other) = (keys.of(&key("s")), keys.of(&key("s")));
         assert!(Arc::ptr_eq(&one, &other));
         for _ in 0..2 {
@@ -266,7 +266,7 @@ mod tests {
         let other = SigningKey::new("AKEXAMPLE00000000002", &Secret::new("s"), None).unwrap();
         let admitted = async |health: &Arc<KeyHealth>| health.admit(Instant::now()).await;
         for next in [&other, &key("t")] {
-            let keys = Keys::default();
+            let keys = KeyHealthRegistry::default();
             for left in [2, 1] {
                 let health = keys.of(&key("s"));
                 let permit = admitted(&health).await.unwrap_or_else(|error| panic!("{left} left: {error:?}"));
@@ -283,7 +283,7 @@ mod tests {
             last.answered(Verdict::Refused);
             drop(under_way);
             let health = keys.of(&key("s"));
-            assert!(matches!(admitted(&health).await, Err(NotAdmitted::HeldBack(_))));
+            assert!(matches!(admitted(&health).await, Err(PermitDenied::HeldBack(_))));
             drop(health);
             tokio::time::advance(Duration::from_secs(301)).await;
             assert!(admitted(&keys.of(&key("s"))).await.is_ok(), "the lock is over");
@@ -292,7 +292,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_under_way_when_the_key_is_replaced_says_nothing_of_the_next() {
-        let keys = Keys::default();
+        let keys = KeyHealthRegistry::default();
         let health = keys.of(&key("s"));
         let mut former = Vec::new();
         for _ in 0..3 {
@@ -303,7 +303,7 @@ mod tests {
             async move { health.admit(soon()).await.err() }
         };
         let (waited, _) = tokio::join!(waiting, async { keys.of(&key("t")) });
-        assert_eq!(waited, Some(NotAdmitted::Replaced));
+        assert_eq!(waited, Some(PermitDenied::Replaced));
         let next = health.admit(soon()).await;
         assert!(former.into_iter().all(|permit| permit.answered(Verdict::Refused).is_none()));
         assert!(next.is_ok() && health.held_back().is_none());
@@ -312,7 +312,7 @@ mod tests {
     /// However many calls there are: no more reach upstream unbelieved than may.
     #[tokio::test]
     async fn no_crowd_gets_past_the_refusals() {
-        let health = Keys::default().of(&key("s"));
+        let health = KeyHealthRegistry::default().of(&key("s"));
         let mut calls = JoinSet::new();
         for _ in 0..1000 {
             let health = Arc::clone(&health);
@@ -329,7 +329,7 @@ mod tests {
     /// On threads that race, with calls that give up at any point: never more than may be, and none is lost.
     #[test]
     fn permits_are_neither_lost_nor_made() {
-        let health = Keys::default().of(&key("s"));
+        let health = KeyHealthRegistry::default().of(&key("s"));
         let (under_way, most) = (AtomicU32::new(0), AtomicU32::new(0));
         thread::scope(|scope| {
             for thread in 0..4_u64 {

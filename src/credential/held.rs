@@ -21,18 +21,18 @@ use tokio::{
 };
 
 use super::{
-    Credential, Look, Provided, State, Verdict,
-    health::{KeyHealth, Keys, NotAdmitted, Permit},
+    Credential, CredentialStatus, Provided, SourceCandidate, Verdict,
+    health::{KeyHealth, KeyHealthRegistry, Permit, PermitDenied},
 };
 use crate::{log::LIMITED, reason::Reason};
 
 /// A configured credential and the last good value of it.
-pub struct Held {
+pub struct CachedCredential {
     name: Arc<str>,
     source: &'static str,
-    keys: Keys,
+    keys: KeyHealthRegistry,
     current: ArcSwapOption<Value>,
-    rounds: watch::Sender<Rounds>,
+    rounds: watch::Sender<RefreshRounds>,
     /// Requests want a value with at least this number.
     wanted: AtomicU64,
     asked: Notify,
@@ -54,24 +54,24 @@ struct Value {
 
 /// How often a source was asked, and what came of it.
 #[derive(Clone, Default)]
-struct Rounds {
+struct RefreshRounds {
     number: u64,
     problem: Option<Arc<str>>,
     /// Asking it again before then is no use.
     quiet_until: Option<Instant>,
-    looked_at: Arc<[Look]>,
+    looked_at: Arc<[SourceCandidate]>,
 }
 
 /// A value that is lent for one attempt, with leave to sign it. Dropped, it says nothing about the value; see
-/// [`Held::answered`].
+/// [`CachedCredential::answered`].
 pub struct Lease {
-    lent: Lent,
+    lent: LeasedCredential,
     permit: Option<Permit>,
 }
 
 /// The value of a lease.
 #[derive(Clone)]
-pub struct Lent(Arc<Value>);
+pub struct LeasedCredential(Arc<Value>);
 
 /// Why there is nothing to lend. Holds when it may be worth trying again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,15 +98,15 @@ impl Unavailable {
     }
 }
 
-impl Held {
+impl CachedCredential {
     /// A credential without a value. The source is the kind of it, as in the configuration.
-    pub(super) fn new(name: Arc<str>, source: &'static str, keys: Keys) -> Self {
+    pub(super) fn new(name: Arc<str>, source: &'static str, keys: KeyHealthRegistry) -> Self {
         Self {
             name,
             source,
             keys,
             current: ArcSwapOption::empty(),
-            rounds: watch::Sender::new(Rounds::default()),
+            rounds: watch::Sender::new(RefreshRounds::default()),
             wanted: AtomicU64::new(0),
             asked: Notify::new(),
         }
@@ -145,7 +145,11 @@ impl Held {
     ///
     /// # Errors
     /// Where there is none to be had.
-    pub async fn lease_newer(&self, than: &Lent, deadline: Instant) -> Result<Lease, Unavailable> {
+    pub async fn lease_newer(
+        &self,
+        than: &LeasedCredential,
+        deadline: Instant,
+    ) -> Result<Lease, Unavailable> {
         let number = than.0.number;
         let value = match self.usable(number) {
             Some(value) => value,
@@ -180,7 +184,7 @@ impl Held {
     }
 
     /// Upstream says that this value has ended, and there is no newer one to be had. It is told once.
-    pub fn ended(&self, lent: &Lent) {
+    pub fn ended(&self, lent: &LeasedCredential) {
         if !lent.0.ended.swap(true, Relaxed) {
             let (credential, source) = (&*self.name, self.source);
             tracing::error!(
@@ -193,16 +197,16 @@ impl Held {
     }
 
     /// What there is to tell of it.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> CredentialStatus {
         let value = self.current.load();
         let rounds = self.rounds.borrow();
         let (problem, looked_at) = (rounds.problem.clone(), Arc::clone(&rounds.looked_at));
         let Some(value) = value.as_deref() else {
-            return State { problem, looked_at, ..State::default() };
+            return CredentialStatus { problem, looked_at, ..CredentialStatus::default() };
         };
         let (in_force, ended) = (!value.has_expired(), value.ended.load(Relaxed));
         let held_back = value.held_back();
-        State {
+        CredentialStatus {
             ready: in_force && !ended && held_back.is_none(),
             in_force,
             key_hint: value.credential.key_hint().map(str::to_owned),
@@ -255,13 +259,13 @@ impl Held {
     pub(super) fn close_round(
         &self,
         problem: Option<Arc<str>>,
-        looked_at: Arc<[Look]>,
+        looked_at: Arc<[SourceCandidate]>,
         quiet: Option<Duration>,
     ) {
         self.wanted.store(0, Relaxed);
         self.rounds.send_modify(|rounds| {
             let quiet_until = quiet.map(|quiet| Instant::now() + quiet);
-            *rounds = Rounds { number: rounds.number + 1, problem, quiet_until, looked_at };
+            *rounds = RefreshRounds { number: rounds.number + 1, problem, quiet_until, looked_at };
         });
     }
 
@@ -299,9 +303,9 @@ impl Held {
                 None => None,
                 Some(health) => match health.admit(deadline).await {
                     Ok(permit) => Some(permit),
-                    Err(NotAdmitted::HeldBack(until)) => return Err(Unavailable::HeldBack(left(until))),
-                    Err(NotAdmitted::Crowded) => return Err(Unavailable::Crowded),
-                    Err(NotAdmitted::Replaced) => {
+                    Err(PermitDenied::HeldBack(until)) => return Err(Unavailable::HeldBack(left(until))),
+                    Err(PermitDenied::Crowded) => return Err(Unavailable::Crowded),
+                    Err(PermitDenied::Replaced) => {
                         value = self.usable(0).ok_or_else(|| self.unavailable())?;
                         continue;
                     }
@@ -309,7 +313,7 @@ impl Held {
             };
             // It may have been replaced in the moment in which this call had waited long enough.
             if value.number >= self.number() {
-                return Ok(Lease { lent: Lent(value), permit });
+                return Ok(Lease { lent: LeasedCredential(value), permit });
             }
             value = self.usable(0).ok_or_else(|| self.unavailable())?;
         }
@@ -340,7 +344,7 @@ impl Held {
     }
 }
 
-impl Rounds {
+impl RefreshRounds {
     /// For how long asking the source again is no use.
     fn quiet(&self) -> Option<Duration> {
         let left = self.quiet_until.map(|until| until.saturating_duration_since(Instant::now()));
@@ -369,12 +373,12 @@ impl Lease {
     }
 
     /// The value alone: for whoever signs, and to ask for a newer one.
-    pub fn lent(&self) -> Lent {
+    pub fn lent(&self) -> LeasedCredential {
         self.lent.clone()
     }
 }
 
-impl Lent {
+impl LeasedCredential {
     /// What is lent.
     pub fn credential(&self) -> &Credential {
         &self.0.credential

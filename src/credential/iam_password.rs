@@ -9,13 +9,13 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    Credential, Provide, ProvideError, Provided, Providing, Token,
+    Credential, Provide, ProvideError, ProvideFuture, Provided, Token,
     exchange::{Exchange, moment},
     files,
     oidc::SUBJECT,
     source,
 };
-use crate::{object::Object, secret::Secret, upstream::Answer};
+use crate::{object::Object, secret::Secret, upstream::UpstreamAnswer};
 
 /// A token of a user.
 pub(super) struct IamPassword {
@@ -58,7 +58,7 @@ impl IamPassword {
         self.read(self.exchange.accepted(answer)?)
     }
 
-    fn read(&self, answer: Answer) -> Result<Provided, ProvideError> {
+    fn read(&self, answer: UpstreamAnswer) -> Result<Provided, ProvideError> {
         let token = answer.headers.get(SUBJECT).and_then(|token| token.to_str().ok()).map(Secret::new);
         let token = token.as_ref().and_then(|token| Token::new(token).ok());
         let token = token.ok_or_else(|| self.exchange.unusable("it has no X-Subject-Token"))?;
@@ -69,7 +69,7 @@ impl IamPassword {
 }
 
 impl Provide for IamPassword {
-    fn provide(&mut self) -> Providing<'_> {
+    fn provide(&mut self) -> ProvideFuture<'_> {
         Box::pin(self.token())
     }
 

@@ -13,7 +13,7 @@ use crate::clock;
 
 /// One moment, by the clock that nobody sets and by the one that signatures are dated with.
 #[derive(Clone, Copy)]
-pub(super) struct Moment {
+pub(super) struct DualInstant {
     pub(super) at: Instant,
     pub(super) date: DateTime<Utc>,
 }
@@ -25,7 +25,7 @@ pub(super) struct Entry {
     generation: u64,
     /// The how-manieth of that ledger.
     number: u64,
-    since: Moment,
+    since: DualInstant,
 }
 
 #[derive(Default)]
@@ -39,7 +39,7 @@ pub(super) struct Ledger {
     /// How long the last of those answers took.
     took: Duration,
     /// How the two clocks stood to each other the last time.
-    clocks: Option<Moment>,
+    clocks: Option<DualInstant>,
     /// Refusals in a row.
     refused: u32,
     /// Signatures that were made before that many were under way when the last refusal came: nobody knows which of
@@ -49,7 +49,7 @@ pub(super) struct Ledger {
     quiet_until: Option<Instant>,
 }
 
-impl Moment {
+impl DualInstant {
     pub(super) fn now() -> Self {
         Self { at: Instant::now(), date: clock::now() }
     }
@@ -78,7 +78,7 @@ impl Ledger {
     }
 
     /// Enters one more signature, if there may be one.
-    pub(super) fn admit(&mut self, now: Moment) -> Option<Entry> {
+    pub(super) fn admit(&mut self, now: DualInstant) -> Option<Entry> {
         self.forgive(now.at);
         self.compare_clocks(now);
         if !self.has_room(now.at) {
@@ -99,7 +99,7 @@ impl Ledger {
         &mut self,
         entry: Entry,
         verdict: Option<Verdict>,
-        now: Moment,
+        now: DualInstant,
     ) -> Option<Duration> {
         self.unanswered = self.unanswered.saturating_sub(1);
         match verdict {
@@ -140,7 +140,7 @@ impl Ledger {
         }
     }
 
-    fn compare_clocks(&mut self, now: Moment) {
+    fn compare_clocks(&mut self, now: DualInstant) {
         if self.clocks.is_some_and(|clocks| clocks.parted_from(now)) {
             self.believed.clear();
             self.clocks = None;
@@ -162,7 +162,7 @@ impl Ledger {
     }
 }
 
-impl Moment {
+impl DualInstant {
     /// Whether one of the clocks was set, or stood still, between then and now.
     fn parted_from(self, other: Self) -> bool {
         let (earlier, later) = if self.at <= other.at { (self, other) } else { (other, self) };
@@ -189,27 +189,27 @@ mod tests {
     use super::*;
     use Verdict::{Believed, Ended, Misdated, Nothing, Refused};
 
-    struct Clock(Moment);
+    struct Clock(DualInstant);
 
     impl Clock {
         fn new() -> Self {
-            Self(Moment::now())
+            Self(DualInstant::now())
         }
 
-        fn pass(&mut self, ms: u64) -> Moment {
+        fn pass(&mut self, ms: u64) -> DualInstant {
             self.0.at += Duration::from_millis(ms);
             self.0.date += Duration::from_millis(ms);
             self.0
         }
 
-        fn set(&mut self, seconds: i64) -> Moment {
+        fn set(&mut self, seconds: i64) -> DualInstant {
             self.0.date += TimeDelta::seconds(seconds);
             self.0
         }
     }
 
     /// As many as may be made now.
-    fn all(ledger: &mut Ledger, now: Moment) -> Vec<Entry> {
+    fn all(ledger: &mut Ledger, now: DualInstant) -> Vec<Entry> {
         std::iter::from_fn(|| ledger.admit(now)).take(10_000).collect()
     }
 

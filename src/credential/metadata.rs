@@ -8,12 +8,12 @@ use memchr::memmem;
 use zeroize::Zeroizing;
 
 use super::{
-    Provide, ProvideError, Provided, Providing,
-    exchange::{Ask, Exchange},
+    Provide, ProvideError, ProvideFuture, Provided,
+    exchange::{Exchange, ExchangeRequest},
 };
 use crate::{
     secret::{Secret, key_text},
-    upstream::{Answer, Endpoint},
+    upstream::{Endpoint, UpstreamAnswer},
 };
 
 /// The key of the agency of this machine.
@@ -72,7 +72,7 @@ impl Metadata {
         }
     }
 
-    async fn ask_for_key(&self) -> Result<Answer, ProvideError> {
+    async fn ask_for_key(&self) -> Result<UpstreamAnswer, ProvideError> {
         let mut headers = HeaderMap::new();
         if let Session::Token(token) = &self.session {
             let token = token.header();
@@ -83,13 +83,18 @@ impl Metadata {
         self.get(Method::GET, KEY, headers).await
     }
 
-    async fn get(&self, method: Method, target: &str, headers: HeaderMap) -> Result<Answer, ProvideError> {
-        self.exchange.ask(Ask { method, target, headers, body: Zeroizing::default() }).await
+    async fn get(
+        &self,
+        method: Method,
+        target: &str,
+        headers: HeaderMap,
+    ) -> Result<UpstreamAnswer, ProvideError> {
+        self.exchange.ask(ExchangeRequest { method, target, headers, body: Zeroizing::default() }).await
     }
 }
 
 impl Provide for Metadata {
-    fn provide(&mut self) -> Providing<'_> {
+    fn provide(&mut self) -> ProvideFuture<'_> {
         Box::pin(self.key())
     }
 }

@@ -1,7 +1,7 @@
 //! Which key or token is in force now?
 //!
-//! A provider ([`Provide`]) asks a [`Source`] for a credential; a [`Renewal`] does so ahead of time, again and
-//! again; a [`Held`] keeps the last good value. Requests borrow that as a [`Lease`] and do not wait for a source,
+//! A provider ([`Provide`]) asks a [`Source`] for a credential; a [`Refresher`] does so ahead of time, again and
+//! again; a [`CachedCredential`] keeps the last good value. Requests borrow that as a [`Lease`] and do not wait for a source,
 //! but for the first value of all or where the last has expired. It stands after `upstream`, over which IAM, STS
 //! and the metadata services are asked, and before configuration, because a [`Source`] is what a user may write
 //! there. It does not sign the calls of callers.
@@ -39,23 +39,23 @@ use std::{
 use chrono::{DateTime, Utc};
 use http::HeaderValue;
 
-pub use auto::{Known, Look, look_around};
+pub use auto::{KnownEndpoints, SourceCandidate, look_around};
 pub use environment::variable_of;
-pub use held::{Held, Lease, Lent, Unavailable};
+pub use held::{CachedCredential, Lease, LeasedCredential, Unavailable};
 pub use metadata::endpoint as default_metadata;
 pub use profile::{SECTION as DEFAULT_SECTION, default_path as default_profile};
-pub use renew::{Renewal, Round};
+pub use renew::{Refresher, Round};
 pub use source::{
-    Agency, LONGEST_KEY, Oidc, OidcSts, Password, SESSION_NAME, Source, Surroundings, USUAL_KEY,
+    Agency, LONGEST_KEY, Oidc, OidcSts, Password, ProviderContext, SESSION_NAME, Source, USUAL_KEY,
 };
-pub use state::State;
+pub use state::CredentialStatus;
 pub use verdict::{Verdict, is_misdated};
 
 use crate::{
     clock::Skew,
     secret::{Flaw, Secret, key_text},
     signing::{KeyError, SigningKey},
-    upstream::{SendError, WayError},
+    upstream::{DialerError, SendError},
 };
 
 /// What upstream knows us by.
@@ -91,7 +91,7 @@ pub struct Expiry {
 /// Asks a source for a credential.
 pub trait Provide: Send {
     /// Asks it anew.
-    fn provide(&mut self) -> Providing<'_>;
+    fn provide(&mut self) -> ProvideFuture<'_>;
 
     /// The files that it reads: when one of them changes, there may be a new credential.
     fn files(&self) -> Vec<PathBuf> {
@@ -104,13 +104,13 @@ pub trait Provide: Send {
     }
 
     /// Which sources it looked for the last time, where it is the first that is there.
-    fn looked_at(&self) -> Arc<[Look]> {
+    fn looked_at(&self) -> Arc<[SourceCandidate]> {
         Arc::default()
     }
 }
 
 /// A source's answer, which is on its way.
-pub type Providing<'a> = Pin<Box<dyn Future<Output = Result<Provided, ProvideError>> + Send + 'a>>;
+pub type ProvideFuture<'a> = Pin<Box<dyn Future<Output = Result<Provided, ProvideError>> + Send + 'a>>;
 
 /// Why a source gave no credential. Names where to look; never holds what was found there.
 #[derive(Debug, thiserror::Error)]
@@ -202,7 +202,7 @@ pub enum ProvideError {
     Base(Arc<str>),
     /// There is no way to an endpoint.
     #[error("there is no way to its endpoint: {0}")]
-    Way(#[from] WayError),
+    Way(#[from] DialerError),
     /// There is none of the sources that were looked for.
     #[error("no source was found: {0}")]
     Nowhere(String),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
 
-use super::{Provide, ProvideError, Provided, Providing, exchange::Exchange, files, source};
+use super::{Provide, ProvideError, ProvideFuture, Provided, exchange::Exchange, files, source};
 
 /// A key by federation.
 pub(super) struct Oidc {
@@ -44,7 +44,7 @@ pub(super) fn provider_id(idp_id: &str) -> Result<HeaderValue, ProvideError> {
 }
 
 impl Provide for Oidc {
-    fn provide(&mut self) -> Providing<'_> {
+    fn provide(&mut self) -> ProvideFuture<'_> {
         Box::pin(self.key())
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use http::HeaderMap;
 use serde_json::json;
 
-use super::{Provide, ProvideError, Provided, Providing, exchange::Exchange, files, source};
+use super::{Provide, ProvideError, ProvideFuture, Provided, exchange::Exchange, files, source};
 
 /// A key of an agency, by federation.
 pub(super) struct OidcSts {
@@ -37,7 +37,7 @@ impl OidcSts {
 }
 
 impl Provide for OidcSts {
-    fn provide(&mut self) -> Providing<'_> {
+    fn provide(&mut self) -> ProvideFuture<'_> {
         Box::pin(self.key())
     }
 

@@ -6,13 +6,13 @@ use http::{HeaderMap, Uri, header::AUTHORIZATION};
 use serde_json::json;
 
 use super::{
-    Provide, ProvideError, Provided, Providing, Surroundings, environment::variable, exchange::Exchange,
-    files,
+    Provide, ProvideError, ProvideFuture, Provided, ProviderContext, environment::variable,
+    exchange::Exchange, files,
 };
 use crate::upstream::Endpoint;
 
 /// The key of the agency that this pod's service account is associated with.
-pub(super) struct PodIdentity(pub(super) Surroundings);
+pub(super) struct PodIdentity(pub(super) ProviderContext);
 
 impl PodIdentity {
     async fn key(&self) -> Result<Provided, ProvideError> {
@@ -40,7 +40,7 @@ pub(super) fn examine() -> Result<(), ProvideError> {
 }
 
 impl Provide for PodIdentity {
-    fn provide(&mut self) -> Providing<'_> {
+    fn provide(&mut self) -> ProvideFuture<'_> {
         Box::pin(self.key())
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Credential, Provide, ProvideError, Provided, Providing, Surroundings,
+    Credential, Provide, ProvideError, ProvideFuture, Provided, ProviderContext,
     exchange::Exchange,
     files, ini,
     oidc::Oidc,
@@ -21,7 +21,7 @@ pub(super) struct Profile {
     path: PathBuf,
     section: String,
     iam_endpoint: Option<Endpoint>,
-    surroundings: Surroundings,
+    surroundings: ProviderContext,
     /// The file with the identity token, where the section named one when it was read last.
     id_token_file: Option<PathBuf>,
 }
@@ -45,7 +45,7 @@ impl Profile {
     pub(super) fn new(
         (path, section): (PathBuf, String),
         iam_endpoint: Option<Endpoint>,
-        surroundings: Surroundings,
+        surroundings: ProviderContext,
     ) -> Self {
         Self { path, section, iam_endpoint, surroundings, id_token_file: None }
     }
@@ -127,7 +127,7 @@ impl Section<'_> {
 }
 
 impl Provide for Profile {
-    fn provide(&mut self) -> Providing<'_> {
+    fn provide(&mut self) -> ProvideFuture<'_> {
         Box::pin(self.key())
     }
 

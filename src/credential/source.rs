@@ -3,12 +3,13 @@
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    Held, Known, Provide, ProvideError, agency, auto, environment, exchange::Exchange, files, health::Keys,
-    iam_password, metadata, oidc, oidc_sts, pod_identity, profile, token_file,
+    CachedCredential, KnownEndpoints, Provide, ProvideError, agency, auto, environment, exchange::Exchange,
+    files, health::KeyHealthRegistry, iam_password, metadata, oidc, oidc_sts, pod_identity, profile,
+    token_file,
 };
 use crate::{
     clock::Clocks,
-    upstream::{Egress, Endpoint, WayError},
+    upstream::{DialerError, Egress, Endpoint},
 };
 
 /// Where a credential comes from. Paths are resolved, endpoints are known.
@@ -49,7 +50,7 @@ pub enum Source {
     /// A user token, for `X-Auth-Token`.
     TokenFile(PathBuf),
     /// The first of pod identity, federation, environment, profile and metadata that is there.
-    Auto(Known),
+    Auto(KnownEndpoints),
 }
 
 /// Federation by IAM v3.
@@ -114,7 +115,7 @@ pub struct Password {
 
 /// What providers are made with.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct ProviderContext {
     /// Which way leads to endpoints.
     pub(super) egress: Egress,
     /// For DNS, TCP and TLS together.
@@ -122,16 +123,16 @@ pub struct Surroundings {
     /// What is known of the endpoints' clocks.
     pub(super) clocks: Clocks,
     /// The health of the access keys in use.
-    pub(super) keys: Keys,
+    pub(super) keys: KeyHealthRegistry,
     /// The credentials that agencies are assumed with, by name, as far as they are made.
-    pub(super) bases: HashMap<Arc<str>, Arc<Held>>,
+    pub(super) bases: HashMap<Arc<str>, Arc<CachedCredential>>,
 }
 
-impl Surroundings {
+impl ProviderContext {
     /// This way to endpoints, and as much time to connect, for DNS, TCP and TLS together; by these
     /// clocks.
     pub fn new(egress: &Egress, connect_timeout: Duration, clocks: &Clocks) -> Self {
-        let (egress, clocks, keys) = (egress.clone(), clocks.clone(), Keys::default());
+        let (egress, clocks, keys) = (egress.clone(), clocks.clone(), KeyHealthRegistry::default());
         Self { egress, connect_timeout, clocks, keys, bases: HashMap::new() }
     }
 }
@@ -226,7 +227,7 @@ impl Source {
     }
 
     /// Who asks this source.
-    pub(super) fn provider(&self, surroundings: &Surroundings) -> Result<Box<dyn Provide>, WayError> {
+    pub(super) fn provider(&self, surroundings: &ProviderContext) -> Result<Box<dyn Provide>, DialerError> {
         let exchange = |endpoint, timeout| Exchange::new(endpoint, surroundings, timeout);
         Ok(match self.clone() {
             Self::Environment => Box::new(environment::Environment),

@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 
-use super::Look;
+use super::SourceCandidate;
 
 /// What there is to tell of a credential. No secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct State {
+pub struct CredentialStatus {
     /// Whether calls can be made with it.
     pub ready: bool,
     /// Whether it has a value that has not expired.
@@ -24,10 +24,10 @@ pub struct State {
     /// Why its source gave nothing the last time, or why what it gave is of no use.
     pub problem: Option<Arc<str>>,
     /// Which sources were looked for, where it is the first that is there.
-    pub looked_at: Arc<[Look]>,
+    pub looked_at: Arc<[SourceCandidate]>,
 }
 
-impl State {
+impl CredentialStatus {
     /// Why no call can be made with it, where none can.
     pub fn unusable(&self) -> Option<&'static str> {
         match self {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Credential, Provide, ProvideError, Provided, Providing, Token, files};
+use super::{Credential, Provide, ProvideError, ProvideFuture, Provided, Token, files};
 
 /// A file with a user token, kept fresh by somebody else.
 pub(super) struct TokenFile(pub(super) PathBuf);
@@ -15,7 +15,7 @@ impl TokenFile {
 }
 
 impl Provide for TokenFile {
-    fn provide(&mut self) -> Providing<'_> {
+    fn provide(&mut self) -> ProvideFuture<'_> {
         let file = Self(self.0.clone());
         Box::pin(files::apart(move || file.read()))
     }

@@ -6,7 +6,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
 
-use crate::{clock::TOLERATED, upstream::Answer};
+use crate::{clock::TOLERATED, upstream::UpstreamAnswer};
 
 /// What an answer says of the credential that its request was sent with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// What the answer of a service that hands out credentials says. Its codes are not known, so any 401 counts.
-    pub(super) fn of_exchange(answer: &Answer, dated: DateTime<Utc>) -> Self {
+    pub(super) fn of_exchange(answer: &UpstreamAnswer, dated: DateTime<Utc>) -> Self {
         match answer.status {
             status if status.is_success() => Self::Believed,
             StatusCode::UNAUTHORIZED if is_misdated(answer, dated) => Self::Misdated,
@@ -36,7 +36,7 @@ impl Verdict {
 
     /// Whether the answer's `Date` is by the clock that signatures are judged by. An answer that accepted a date
     /// cannot itself be further from it than is tolerated: its `Date` is then of some other machine on the way.
-    pub fn tells_the_time(self, answer: &Answer, dated: Option<DateTime<Utc>>) -> bool {
+    pub fn tells_the_time(self, answer: &UpstreamAnswer, dated: Option<DateTime<Utc>>) -> bool {
         let near = || match (answer.date(), dated) {
             (Some(date), Some(dated)) => (date - dated).abs() < TOLERATED,
             (Some(_), None) => true,
@@ -51,7 +51,7 @@ impl Verdict {
 }
 
 /// Whether a request that was not believed had a date too far from the answer's own.
-pub fn is_misdated(answer: &Answer, dated: DateTime<Utc>) -> bool {
+pub fn is_misdated(answer: &UpstreamAnswer, dated: DateTime<Utc>) -> bool {
     answer.date().is_some_and(|date| (date - dated).abs() >= TOLERATED - LATE)
 }
 
@@ -66,11 +66,11 @@ mod tests {
     use super::*;
     use Verdict::{Believed, Ended, Misdated, Nothing, Refused};
 
-    fn answer(status: u16, code: &str, date: DateTime<Utc>) -> Answer {
+    fn answer(status: u16, code: &str, date: DateTime<Utc>) -> UpstreamAnswer {
         let mut headers = HeaderMap::new();
         headers.insert(DATE, date.format("%a, %d %b %Y %H:%M:%S GMT").to_string().parse().unwrap());
         let body = if code.is_empty() { String::new() } else { format!("{{\"error_code\":\"{code}\"}}") };
-        Answer { status: StatusCode::from_u16(status).unwrap(), headers, body: Bytes::from(body) }
+        UpstreamAnswer { status: StatusCode::from_u16(status).unwrap(), headers, body: Bytes::from(body) }
     }
 
     fn now() -> DateTime<Utc> {

@@ -10,12 +10,12 @@ use bytes::Bytes;
 
 use super::{
     json::{self, Node, Value},
-    judge::{Judged, Source},
+    judge::{InspectedJob, Strictness},
     places::Places,
 };
 use crate::{
     operation::{Jobs, Segment, Target, Version},
-    policy::{Fact, Facts, JobStatus, Why},
+    policy::{Fact, Facts, JobStatus, UnknownReason},
     reason::Reason,
 };
 
@@ -27,7 +27,7 @@ pub enum Answered {
     /// The cloud says that there is no such job.
     NoSuchJob,
     /// Nobody can say.
-    Unknown(Doubt),
+    Unknown(AnswerError),
 }
 
 /// What came of looking for one job.
@@ -38,12 +38,12 @@ pub enum Lookup {
     /// It is surely not there.
     Absent,
     /// Nobody can say.
-    Unknown(Doubt),
+    Unknown(AnswerError),
 }
 
 /// Why an answer is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doubt {
+pub enum AnswerError {
     /// Its status is of no answer that is known.
     Status(u16),
     /// It is not what its version's answers are.
@@ -63,12 +63,12 @@ pub struct Viewed {
     /// Whether what is not there is counted all the same.
     incomplete: bool,
     pub(super) body: Bytes,
-    pub(super) jobs: Vec<Shown>,
+    pub(super) jobs: Vec<ViewedJob>,
 }
 
 /// A job in an answer.
 #[derive(Debug)]
-pub struct Shown {
+pub struct ViewedJob {
     pub(super) id: Segment,
     pub(super) facts: Facts,
     /// Where it stands in the answer.
@@ -83,7 +83,7 @@ impl Answered {
         match status {
             200 => Viewed::read(view, body).map_or_else(Self::Unknown, Self::Jobs),
             400..=499 if error_code(body).is_some_and(|code| code == NO_SUCH_JOB) => Self::NoSuchJob,
-            _ => Self::Unknown(Doubt::Status(status)),
+            _ => Self::Unknown(AnswerError::Status(status)),
         }
     }
 
@@ -93,7 +93,7 @@ impl Answered {
             Self::Jobs(Viewed { jobs, incomplete, .. }) => {
                 match jobs.into_iter().find(|shown| shown.id == *job) {
                     Some(shown) => Lookup::Facts(shown.facts),
-                    None if incomplete => Lookup::Unknown(Doubt::Malformed),
+                    None if incomplete => Lookup::Unknown(AnswerError::Malformed),
                     None => Lookup::Absent,
                 }
             }
@@ -110,17 +110,18 @@ pub fn created(status: u16, body: &[u8]) -> Option<Segment> {
 }
 
 impl Viewed {
-    fn read(view: &Target, body: &Bytes) -> Result<Self, Doubt> {
+    fn read(view: &Target, body: &Bytes) -> Result<Self, AnswerError> {
         let version = view.operation().version;
-        let answer = json::read(body, &json::ANSWER).map_err(|_| Doubt::Malformed)?;
+        let answer = json::read(body, &json::ANSWER).map_err(|_| AnswerError::Malformed)?;
         let entries = match version {
             Version::V1 => answer.member("jobs"),
             Version::V2 => answer.member("job_array"),
         };
         let Some(Value::List(entries)) = entries.map(|entries| &entries.value) else {
-            return Err(Doubt::Malformed);
+            return Err(AnswerError::Malformed);
         };
-        let jobs = entries.iter().map(|entry| Shown::read(entry, version)).collect::<Result<Vec<_>, _>>()?;
+        let jobs =
+            entries.iter().map(|entry| ViewedJob::read(entry, version)).collect::<Result<Vec<_>, _>>()?;
         are_those(&jobs, view.jobs())?;
         let total = total(&answer)?;
         let is_list = matches!(view.jobs(), Jobs::List(_));
@@ -128,7 +129,7 @@ impl Viewed {
         let incomplete = total.is_some_and(|total| total > jobs.len() as u64);
         let malformed = if is_list { total.is_none() } else { incomplete && jobs.is_empty() };
         if malformed {
-            return Err(Doubt::Malformed);
+            return Err(AnswerError::Malformed);
         }
         let listed = total.filter(|_| is_list);
         Ok(Self { version, listed, incomplete, body: body.clone(), jobs })
@@ -140,15 +141,18 @@ impl Viewed {
     }
 
     /// The jobs, in their order.
-    pub fn jobs(&self) -> &[Shown] {
+    pub fn jobs(&self) -> &[ViewedJob] {
         &self.jobs
     }
 }
 
-impl Shown {
-    fn read(entry: &Node<'_>, version: Version) -> Result<Self, Doubt> {
-        let id =
-            entry.member("job_id").and_then(Node::text).and_then(Segment::parse).ok_or(Doubt::Malformed)?;
+impl ViewedJob {
+    fn read(entry: &Node<'_>, version: Version) -> Result<Self, AnswerError> {
+        let id = entry
+            .member("job_id")
+            .and_then(Node::text)
+            .and_then(Segment::parse)
+            .ok_or(AnswerError::Malformed)?;
         let request = match version {
             Version::V1 => there(entry, "edit_task_req"),
             Version::V2 => None,
@@ -160,14 +164,15 @@ impl Shown {
             .collect();
         let mut own_words = Vec::with_capacity(words.len());
         for node in words {
-            own_words.push((node.at..node.end, node.text().ok_or(Doubt::Malformed)?.to_owned()));
+            own_words.push((node.at..node.end, node.text().ok_or(AnswerError::Malformed)?.to_owned()));
         }
         let mut said = own_words.iter().map(|(_, text)| text.as_str());
         let user_data = said.next();
         if said.any(|other| Some(other) != user_data) {
-            return Err(Doubt::Malformed);
+            return Err(AnswerError::Malformed);
         }
-        let facts = Facts::unknown(Why::NotInAnswer).with_user_data(user_data).with_status(status(entry)?);
+        let facts =
+            Facts::unknown(UnknownReason::NotInAnswer).with_user_data(user_data).with_status(status(entry)?);
         let facts = with_request(facts, entry, (version, request))?;
         own_words.sort_unstable_by_key(|(place, _)| place.start);
         Ok(Self { id, facts, raw: entry.at..entry.end, own_words })
@@ -189,14 +194,14 @@ fn with_request(
     facts: Facts,
     entry: &Node<'_>,
     (version, request): (Version, Option<&Node<'_>>),
-) -> Result<Facts, Doubt> {
+) -> Result<Facts, AnswerError> {
     if version == Version::V2 {
         return Ok(facts);
     }
     let own = kinds(entry)?;
     let asked = request.map(kinds).transpose()?;
     if own.is_some() && asked.as_ref().is_some_and(|asked| asked.is_some() && *asked != own) {
-        return Err(Doubt::Malformed);
+        return Err(AnswerError::Malformed);
     }
     let facts = match (own, asked) {
         (Some(kinds), _) => facts.with_edit_type(kinds),
@@ -204,22 +209,23 @@ fn with_request(
         (None, None) => facts,
     };
     let Some(request) = request else { return Ok(facts) };
-    let judged = Judged::of(request, Places::of_either(), Source::Cloud).map_err(|_| Doubt::Malformed)?;
+    let judged = InspectedJob::of(request, Places::of_either(), Strictness::Cloud)
+        .map_err(|_| AnswerError::Malformed)?;
     Ok(facts.with_objects(judged.inputs, judged.outputs))
 }
 
 /// `edit_type`, where it is there.
-fn kinds(node: &Node<'_>) -> Result<Option<Vec<String>>, Doubt> {
+fn kinds(node: &Node<'_>) -> Result<Option<Vec<String>>, AnswerError> {
     let Some(kinds) = there(node, "edit_type") else { return Ok(None) };
-    let Value::List(kinds) = &kinds.value else { return Err(Doubt::Malformed) };
-    let text = |kind: &Node<'_>| kind.text().map(str::to_owned).ok_or(Doubt::Malformed);
+    let Value::List(kinds) = &kinds.value else { return Err(AnswerError::Malformed) };
+    let text = |kind: &Node<'_>| kind.text().map(str::to_owned).ok_or(AnswerError::Malformed);
     kinds.iter().map(text).collect::<Result<Vec<_>, _>>().map(Some)
 }
 
-fn status(entry: &Node<'_>) -> Result<Fact<JobStatus>, Doubt> {
+fn status(entry: &Node<'_>) -> Result<Fact<JobStatus>, AnswerError> {
     match there(entry, "status") {
-        None => Ok(Fact::Unknown(Why::NotInAnswer)),
-        Some(word) => word.text().map(JobStatus::of_answer).ok_or(Doubt::Malformed),
+        None => Ok(Fact::Unknown(UnknownReason::NotInAnswer)),
+        Some(word) => word.text().map(JobStatus::of_answer).ok_or(AnswerError::Malformed),
     }
 }
 
@@ -229,23 +235,23 @@ fn there<'n, 't>(node: &'n Node<'t>, name: &str) -> Option<&'n Node<'t>> {
 }
 
 /// Whether every job was asked for, and is there once.
-fn are_those(jobs: &[Shown], asked: &Jobs) -> Result<(), Doubt> {
+fn are_those(jobs: &[ViewedJob], asked: &Jobs) -> Result<(), AnswerError> {
     let mut ids: Vec<&Segment> = jobs.iter().map(|job| &job.id).collect();
     ids.sort_unstable();
     if ids.windows(2).any(|pair| pair.first() == pair.last()) {
-        return Err(Doubt::Doubled);
+        return Err(AnswerError::Doubled);
     }
     let foreign = |id: &&Segment| !asked.ids().contains(id);
     let any_is_foreign = !matches!(asked, Jobs::List(_)) && ids.iter().any(foreign);
-    if any_is_foreign { Err(Doubt::Foreign) } else { Ok(()) }
+    if any_is_foreign { Err(AnswerError::Foreign) } else { Ok(()) }
 }
 
 /// `total`, where it is there.
-fn total(answer: &Node<'_>) -> Result<Option<u64>, Doubt> {
+fn total(answer: &Node<'_>) -> Result<Option<u64>, AnswerError> {
     match there(answer, "total").map(|total| &total.value) {
         None => Ok(None),
-        Some(Value::Number(token)) => token.parse().map(Some).map_err(|_| Doubt::Malformed),
-        Some(_) => Err(Doubt::Malformed),
+        Some(Value::Number(token)) => token.parse().map(Some).map_err(|_| AnswerError::Malformed),
+        Some(_) => Err(AnswerError::Malformed),
     }
 }
 
@@ -254,7 +260,7 @@ fn error_code(body: &[u8]) -> Option<String> {
     answer.member("error_code")?.text().map(str::to_owned)
 }
 
-impl Doubt {
+impl AnswerError {
     /// The cause.
     pub fn reason(self) -> Reason {
         match self {

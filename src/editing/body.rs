@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{
     fault::{BodyFault, Problem},
     json::{self, Member, Node, Value},
-    judge::{Judged, Source},
+    judge::{InspectedJob, Strictness},
     naive,
     places::Places,
     write,
@@ -34,7 +34,7 @@ impl Body {
     pub fn judge(received: &[u8], version: Version, stamp: Option<&str>) -> Result<Self, BodyFault> {
         let mut body = json::read(received, &json::BODY)?;
         let places = Places::of(version);
-        let mut judged = Judged::of(&body, places, Source::Caller)?;
+        let mut judged = InspectedJob::of(&body, places, Strictness::Caller)?;
         if let Some(caller) = stamp {
             judged.user_data = Some(stamp_owner(&mut body, caller)?);
         }

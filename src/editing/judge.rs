@@ -12,7 +12,7 @@ use crate::policy::{Facts, Object};
 
 /// What decides about a job.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Judged {
+pub(super) struct InspectedJob {
     pub(super) user_data: Option<String>,
     pub(super) edit_type: Vec<String>,
     pub(super) inputs: Vec<Object>,
@@ -21,16 +21,16 @@ pub(super) struct Judged {
 
 /// How strictly a body is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum Strictness {
     /// A caller sent it: whatever another reader could understand otherwise is refused.
     Caller,
     /// The cloud accepted it before: it is as it is.
     Cloud,
 }
 
-impl Judged {
+impl InspectedJob {
     /// Judges a body.
-    pub(super) fn of(body: &Node<'_>, places: Places, source: Source) -> Result<Self, BodyFault> {
+    pub(super) fn of(body: &Node<'_>, places: Places, source: Strictness) -> Result<Self, BodyFault> {
         let Value::Object(members) = &body.value else {
             return Err(BodyFault { at: body.at, problem: Problem::NoObject });
         };
@@ -56,7 +56,7 @@ impl Judged {
     }
 
     /// Notes an object that has a role. `false`: its bucket is none.
-    pub(super) fn note(&mut self, role: Role, named: Named<'_>) -> bool {
+    pub(super) fn note(&mut self, role: Role, named: NamedObject<'_>) -> bool {
         let inputs = if role == Role::Written { Some(vec![]) } else { named.as_input() };
         let outputs = if role == Role::Read { Some(vec![]) } else { named.as_output() };
         let (Some(inputs), Some(outputs)) = (inputs, outputs) else { return false };
@@ -68,7 +68,7 @@ impl Judged {
 
 /// An object as a body names it.
 #[derive(Clone, Copy)]
-pub(super) struct Named<'n> {
+pub(super) struct NamedObject<'n> {
     pub(super) bucket: &'n str,
     pub(super) object: &'n str,
     pub(super) file_name: &'n str,
@@ -76,7 +76,7 @@ pub(super) struct Named<'n> {
     pub(super) beside: &'n str,
 }
 
-impl Named<'_> {
+impl NamedObject<'_> {
     /// What may be read: the key by itself, and with the name of a file where there is one.
     fn as_input(self) -> Option<Vec<Object>> {
         let mut objects = vec![Object::new(self.bucket, self.object)?];
@@ -107,9 +107,9 @@ impl Named<'_> {
 
 struct Walk<'n, 'j> {
     places: Places,
-    source: Source,
+    source: Strictness,
     way: Vec<&'n str>,
-    judged: &'j mut Judged,
+    judged: &'j mut InspectedJob,
 }
 
 impl<'n> Walk<'n, '_> {
@@ -134,11 +134,11 @@ impl<'n> Walk<'n, '_> {
     }
 
     fn object(&mut self, members: &'n [Member<'_>], beside: &'n str) -> Result<(), BodyFault> {
-        let mut named = Named { bucket: "", object: "", file_name: "", beside };
+        let mut named = NamedObject { bucket: "", object: "", file_name: "", beside };
         let mut bucket_at = None;
         for member in members {
             let fault = |problem| BodyFault { at: member.at, problem };
-            if self.source == Source::Caller {
+            if self.source == Strictness::Caller {
                 check(member).map_err(fault)?;
             }
             match (&*member.name, member.node.text()) {

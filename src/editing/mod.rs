@@ -21,7 +21,7 @@ mod show;
 mod tests;
 mod write;
 
-pub use answer::{Answered, Doubt, Lookup, Shown, Viewed, created};
+pub use answer::{AnswerError, Answered, Lookup, Viewed, ViewedJob, created};
 pub use body::Body;
 pub use fault::{BodyFault, Problem};
 pub use media_type::is_json;

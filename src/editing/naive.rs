@@ -6,27 +6,29 @@
 use serde_json::Value;
 
 use super::{
-    judge::{Judged, Named},
+    judge::{InspectedJob, NamedObject},
     places::Role,
 };
 use crate::operation::Version;
 
 /// What decides about a job. `None` where that cannot be read.
-pub(super) fn read(text: &[u8], version: Version) -> Option<Judged> {
+pub(super) fn read(text: &[u8], version: Version) -> Option<InspectedJob> {
     let body: Value = serde_json::from_slice(text).ok()?;
-    let mut judged =
-        Judged { user_data: optional(&body, "user_data")?.map(str::to_owned), ..Judged::default() };
+    let mut judged = InspectedJob {
+        user_data: optional(&body, "user_data")?.map(str::to_owned),
+        ..InspectedJob::default()
+    };
     if let Some(kinds) = body.get("edit_type") {
         for kind in kinds.as_array()? {
             judged.edit_type.push(kind.as_str()?.to_owned());
         }
     }
-    walk(&body, Place { way: "", beside: "", version }, &mut judged)?;
+    walk(&body, ValuePath { way: "", beside: "", version }, &mut judged)?;
     Some(judged)
 }
 
 /// Where a value stands.
-struct Place<'p> {
+struct ValuePath<'p> {
     /// As the documentation writes it: `clips[].input`.
     way: &'p str,
     /// The `output_filename` beside it.
@@ -34,23 +36,27 @@ struct Place<'p> {
     version: Version,
 }
 
-fn walk(value: &Value, Place { way, beside, version }: Place<'_>, judged: &mut Judged) -> Option<()> {
+fn walk(
+    value: &Value,
+    ValuePath { way, beside, version }: ValuePath<'_>,
+    judged: &mut InspectedJob,
+) -> Option<()> {
     if let Some(bucket) = optional(value, "bucket")? {
         let object = optional(value, "object")?.unwrap_or_default();
         let file_name = optional(value, "file_name")?.unwrap_or_default();
-        if !judged.note(role(way, version), Named { bucket, object, file_name, beside }) {
+        if !judged.note(role(way, version), NamedObject { bucket, object, file_name, beside }) {
             return None;
         }
     }
     let beside = value.get("output_filename").and_then(Value::as_str).unwrap_or_default();
     for (name, member) in value.as_object().into_iter().flatten().filter(|(_, member)| holds_more(member)) {
         let dot = if way.is_empty() { "" } else { "." };
-        walk(member, Place { way: &format!("{way}{dot}{name}"), beside, version }, judged)?;
+        walk(member, ValuePath { way: &format!("{way}{dot}{name}"), beside, version }, judged)?;
     }
     if let Some(items) = value.as_array() {
         let way = &format!("{way}[]");
         for item in items.iter().filter(|item| holds_more(item)) {
-            walk(item, Place { way, beside: "", version }, judged)?;
+            walk(item, ValuePath { way, beside: "", version }, judged)?;
         }
     }
     Some(())

@@ -17,11 +17,11 @@ pub(super) enum Role {
 /// The places of some bodies.
 #[derive(Clone, Copy)]
 pub(super) struct Places {
-    read: &'static [&'static [Way]],
-    written: &'static [&'static [Way]],
+    read: &'static [&'static [MemberPath]],
+    written: &'static [&'static [MemberPath]],
 }
 
-type Way = &'static [&'static str];
+type MemberPath = &'static [&'static str];
 
 /// Stands for an item of a list. It is no name.
 pub(super) const ITEM: &str = "[]";
@@ -42,7 +42,7 @@ impl Places {
 
     /// What becomes of an object at this place.
     pub(super) fn role(self, way: &[&str]) -> Role {
-        let has = |lists: &[&[Way]]| lists.iter().any(|list| list.contains(&way));
+        let has = |lists: &[&[MemberPath]]| lists.iter().any(|list| list.contains(&way));
         if has(self.read) {
             Role::Read
         } else if has(self.written) {
@@ -53,7 +53,7 @@ impl Places {
     }
 }
 
-const READ_V1: &[Way] = &[
+const READ_V1: &[MemberPath] = &[
     &["input"],
     &["clips", ITEM, "input"],
     &["concat", "inputs", ITEM],
@@ -65,12 +65,12 @@ const READ_V1: &[Way] = &[
     &["concats", ITEM, "image_watermark_settings", ITEM, "input"],
     &["edit_settings", ITEM, "image_watermarks", ITEM, "input"],
 ];
-const WRITTEN_V1: &[Way] = &[
+const WRITTEN_V1: &[MemberPath] = &[
     &["output_setting", "output"],
     &["concats", ITEM, "output"],
     &["edit_settings", ITEM, "output"],
     &["concats", ITEM, "av_parameters", ITEM, "output"],
     &["edit_settings", ITEM, "av_parameter", "output"],
 ];
-const READ_V2: &[Way] = &[&["inputs", ITEM, "input"]];
-const WRITTEN_V2: &[Way] = &[&["output"]];
+const READ_V2: &[MemberPath] = &[&["inputs", ITEM, "input"]];
+const WRITTEN_V2: &[MemberPath] = &[&["output"]];

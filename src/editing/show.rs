@@ -4,7 +4,7 @@
 //! cloud's answer is in it, so nothing of a job that is hidden.
 
 use super::{
-    answer::{Shown, Viewed},
+    answer::{Viewed, ViewedJob},
     write,
 };
 use crate::operation::Version;
@@ -20,8 +20,8 @@ pub fn nothing(version: Version) -> &'static str {
 impl Viewed {
     /// Writes the answer with the jobs that are permitted. With a `stamp`, the name of a caller, that name is taken off
     /// what the caller's jobs have as their `user_data`.
-    pub fn show(&self, permitted: impl Fn(&Shown) -> bool, stamp: Option<&str>) -> Vec<u8> {
-        let shown: Vec<&Shown> = self.jobs.iter().filter(|job| permitted(job)).collect();
+    pub fn show(&self, permitted: impl Fn(&ViewedJob) -> bool, stamp: Option<&str>) -> Vec<u8> {
+        let shown: Vec<&ViewedJob> = self.jobs.iter().filter(|job| permitted(job)).collect();
         let mut out = Vec::with_capacity(self.body.len());
         match self.version {
             Version::V1 => {
@@ -42,7 +42,7 @@ impl Viewed {
         out
     }
 
-    fn push_job(&self, out: &mut Vec<u8>, job: &Shown, prefix: Option<&str>) {
+    fn push_job(&self, out: &mut Vec<u8>, job: &ViewedJob, prefix: Option<&str>) {
         let raw = |from, to| self.body.get(from..to).unwrap_or_default();
         let mut from = job.raw.start;
         for (place, text) in &job.own_words {

@@ -19,7 +19,7 @@ use tokio::io::join;
 
 use crate::{
     config::Limits,
-    server::{Fault, Head, Recogniser},
+    server::{Head, HeadFault, Recogniser},
     stage::Refusal,
 };
 
@@ -55,7 +55,7 @@ pub fn judge_head(bytes: &[u8]) -> bool {
 }
 
 /// In pieces of a size that is the bytes' own, so that all sizes have their turn.
-fn in_pieces_it_is_the_same(bytes: &[u8], limits: &Limits, whole: &Result<Option<Head>, Fault>) {
+fn in_pieces_it_is_the_same(bytes: &[u8], limits: &Limits, whole: &Result<Option<Head>, HeadFault>) {
     let sum =
         bytes.iter().fold(bytes.len(), |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)));
     let size = 1 + sum % PIECES;

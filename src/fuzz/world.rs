@@ -23,16 +23,16 @@ use crate::{
     audit::{Outcome, Record, RecordedFacts, Sink, Target, WhenBlocked},
     clock::{self, Clocks},
     config::{self, Hosts, Limits},
-    credential::{Renewal, Surroundings},
+    credential::{ProviderContext, Refresher},
     identity::{Peer, PeerAddress},
     limit::Freeze,
-    metrics::{Foreseen, Metrics},
+    metrics::{ExpectedSeries, Metrics},
     operation,
     reason::Reason,
     server::Head,
     stage::{
-        Anticipate, Arrival, Authenticate, Authorize, Awaited, Brought, Compose, Decide, Denial, InForce,
-        Limit, Payload, Project, Receive, Recorded, Refusal, Route, Settled, Stage,
+        ActivePolicy, AfterLimits, Arrival, Authenticate, Authorize, BufferedBody, Compose, Decide, Denial,
+        ExpectedBody, Limit, Payload, Precheck, Project, Receive, Recorded, Refusal, Route, Stage,
     },
     upstream::{Egress, Outbound, Proxies, Roots, Timeouts, Upstream},
 };
@@ -41,7 +41,7 @@ use crate::{
 #[derive(Clone)]
 pub struct World {
     decide: Decide,
-    anticipate: Arc<Anticipate>,
+    anticipate: Arc<Precheck>,
     listeners: [(&'static Gate, Arc<Peer>, Arc<Hosts>); 3],
     now: DateTime<Utc>,
     judged: u64,
@@ -55,9 +55,9 @@ impl World {
         let egress = Egress { roots, proxies: Proxies::new(None, |_| None) };
         let clocks = Clocks::default();
         let connect_timeout = settings.upstream.connect_timeout;
-        let surroundings = Surroundings::new(&egress, connect_timeout, &clocks);
+        let surroundings = ProviderContext::new(&egress, connect_timeout, &clocks);
         let sources = settings.credentials.iter().map(|credential| (&credential.name, &credential.source));
-        let renewals = Renewal::all(sources, surroundings).expect("the built-in roots");
+        let renewals = Refresher::all(sources, surroundings).expect("the built-in roots");
         let held = Arc::clone(renewals.first().expect("a credential").held());
         let timeouts = Timeouts { connect: connect_timeout, attempt: settings.upstream.attempt_timeout };
         let project = |project: &Arc<config::Project>| {
@@ -67,7 +67,7 @@ impl World {
         };
         let projects: Vec<Arc<Project>> = settings.projects.iter().map(project).collect();
         let sink = Sink::open(Target::File("/dev/null".into()), WhenBlocked::Refuse).expect("a sink");
-        let metrics = Arc::new(Metrics::new(&Foreseen {
+        let metrics = Arc::new(Metrics::new(&ExpectedSeries {
             listeners: &[],
             callers: settings.callers.ids(),
             policy: &settings.policy,
@@ -78,7 +78,7 @@ impl World {
             clocks: &clocks,
         }));
         let limits = settings.limits.clone();
-        let in_force = Arc::new(ArcSwap::from_pointee(InForce::new(settings, None)));
+        let in_force = Arc::new(ArcSwap::from_pointee(ActivePolicy::new(settings, None)));
         let decide = Decide {
             receive: Receive::new(Limits::default().request_deadline),
             authenticate: Authenticate::new(in_force),
@@ -86,7 +86,7 @@ impl World {
             authorize: Authorize::new(Arc::clone(&metrics)),
             limit: Limit::new(Freeze::default(), metrics),
         };
-        let anticipate = Arc::new(Anticipate::new(decide.clone(), sink, limits.body_bytes));
+        let anticipate = Arc::new(Precheck::new(decide.clone(), sink, limits.body_bytes));
         Self { decide, anticipate, listeners: listeners(), now: clock::now(), judged: 0 }
     }
 
@@ -108,10 +108,10 @@ impl World {
         };
         let arrival = Arrival { head, payload, peer, hosts };
         let admitted = self.decide.check(Recorded::new(arrival, &mut record));
-        let decision = admitted.and_then(|admitted| match Settled::of(admitted) {
-            Settled::Permitted(permitted) => Ok(Compose.check(permitted)?.outbound()),
-            Settled::Viewing(mut viewing) => Ok(viewing.composed()?.outbound()),
-            Settled::Waiting(_) => panic!("no rule of this policy asks for facts"),
+        let decision = admitted.and_then(|admitted| match AfterLimits::of(admitted) {
+            AfterLimits::Permitted(permitted) => Ok(Compose.check(permitted)?.outbound()),
+            AfterLimits::Viewing(mut viewing) => Ok(viewing.composed()?.outbound()),
+            AfterLimits::Waiting(_) => panic!("no rule of this policy asks for facts"),
         });
         let asked = oracle::end(bytes)
             .and_then(|end| oracle::read(&bytes[..end], gate).filter(|call| bytes.len() - end >= call.body));
@@ -147,12 +147,12 @@ impl World {
     /// The body behind a head, as a connection brings it.
     fn payload(&self, head: &Head, rest: &Bytes, (peer, hosts): (&Peer, &Hosts)) -> (Payload, Bytes) {
         let Some(announced) = head.body else { return (Payload::None, Bytes::new()) };
-        let awaited = Awaited { head: &head.parts, peer, hosts, length: announced.length };
+        let awaited = ExpectedBody { head: &head.parts, peer, hosts, length: announced.length };
         let missing = |refusal| (Payload::Missing(Box::new(refusal)), Bytes::new());
         match self.anticipate.check(&awaited) {
             Ok(length) if length <= rest.len() => {
                 let bytes = rest.slice(..length);
-                (Payload::Whole(Box::new(Brought { bytes: bytes.clone(), room: None })), bytes)
+                (Payload::Whole(Box::new(BufferedBody { bytes: bytes.clone(), room: None })), bytes)
             }
             Ok(_) => missing(Refusal::BadRequest(Reason::BodyCut)),
             Err(refusal) => missing(refusal),

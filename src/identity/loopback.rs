@@ -20,7 +20,7 @@ use netlink_packet_sock_diag::{
 
 /// The two ends of a connection, seen from the caller's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ends {
+pub struct SocketEnds {
     from: SocketAddr,
     to: SocketAddr,
 }
@@ -45,7 +45,7 @@ pub enum OwnerError {
     Unreadable(#[from] DecodeError),
 }
 
-impl Ends {
+impl SocketEnds {
     /// The ends of a connection from `peer` to `local`. `None` where the peer is not on this machine.
     pub fn of(peer: SocketAddr, local: SocketAddr) -> Option<Self> {
         // A caller that speaks IPv4 to an IPv6 listener has an IPv4 socket.
@@ -143,8 +143,8 @@ mod tests {
 
     use super::*;
 
-    fn ends(peer: &str, local: &str) -> Option<Ends> {
-        Ends::of(peer.parse().unwrap(), local.parse().unwrap())
+    fn ends(peer: &str, local: &str) -> Option<SocketEnds> {
+        SocketEnds::of(peer.parse().unwrap(), local.parse().unwrap())
     }
 
     /// What the kernel would say of a socket: its ends, state and inode. Its owner is 1001.

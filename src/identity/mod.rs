@@ -19,7 +19,7 @@ mod spiffe;
 pub use bearer::{DigestError, TokenDigest};
 pub use certificate::{Certificate, CertificateError};
 pub use jwks::{KeySet, KeySetError};
-pub use loopback::{Ends, OwnerError};
+pub use loopback::{OwnerError, SocketEnds};
 pub use nobody::{is_no_group, is_nobody};
 pub use peer::{Peer, PeerAddress};
 pub use proof::{Claim, Proof, ProofKind};

@@ -13,12 +13,12 @@ use crate::signing;
 
 /// A list of what was shown.
 #[derive(Default)]
-struct Words(String);
+struct PresentedSummary(String);
 
 impl Presented<'_> {
     /// What could have proved a caller, as in `uid:1001, service_account:media/oncall`. `None` where there is nothing.
     pub fn in_words(&self) -> Option<String> {
-        let mut words = Words::default();
+        let mut words = PresentedSummary::default();
         words.of_peer(self.peer);
         words.of_tokens(self.headers);
         for key in sdk_signature::access_keys(self.headers) {
@@ -31,7 +31,7 @@ impl Presented<'_> {
     }
 }
 
-impl Words {
+impl PresentedSummary {
     fn of_peer(&mut self, peer: &Peer) {
         if let PeerAddress::Unix { uid, .. } | PeerAddress::Tcp { owner: Some(uid), .. } = &peer.address {
             self.add("uid:", &uid.to_string());

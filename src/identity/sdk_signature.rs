@@ -45,7 +45,7 @@ pub(super) fn access_keys(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
 /// [`IdentityError::WrongSignature`], with what is wrong about it.
 pub(super) fn anticipate(presented: &Presented<'_>, _: &Signer) -> Result<(), IdentityError> {
     let claimed = || {
-        Claim::read(presented)?;
+        SignatureClaim::read(presented)?;
         match optional(presented.headers, &X_SDK_CONTENT_SHA256)? {
             Some(content) if !is_hash(content) => Err(Reason::SignaturePayload),
             _ => Ok(()),
@@ -63,7 +63,7 @@ pub(super) fn verify(presented: &Presented<'_>, signer: &Signer) -> Result<(), I
 }
 
 fn check(presented: &Presented<'_>, signer: &Signer) -> Result<(), Reason> {
-    let Claim { authorization, date, signed } = Claim::read(presented)?;
+    let SignatureClaim { authorization, date, signed } = SignatureClaim::read(presented)?;
     let hostless = !signed.iter().any(|(name, _)| *name == HOST.as_str());
     // That it is the listener's `Host` was looked at before; whether it was meant for this one, only the caller can say.
     if hostless && signer.require_signed_host {
@@ -87,13 +87,13 @@ fn check(presented: &Presented<'_>, signer: &Signer) -> Result<(), Reason> {
 }
 
 /// What a request says of its signature.
-struct Claim<'r> {
+struct SignatureClaim<'r> {
     authorization: &'r str,
     date: Timestamp,
     signed: Vec<(&'r str, &'r [u8])>,
 }
 
-impl<'r> Claim<'r> {
+impl<'r> SignatureClaim<'r> {
     fn read(presented: &Presented<'r>) -> Result<Self, Reason> {
         let headers = presented.headers;
         let authorization = deciding(headers, &AUTHORIZATION)?;

@@ -9,10 +9,10 @@ use crate::{clock, identity::CallerId};
 
 /// Who is frozen now. Shared by whoever asks or says so.
 #[derive(Clone, Default)]
-pub struct Freeze(Arc<State>);
+pub struct Freeze(Arc<FreezeState>);
 
 #[derive(Default)]
-struct State {
+struct FreezeState {
     by_operator: ArcSwapOption<Frozen>,
     by_file: ArcSwapOption<Frozen>,
 }
@@ -23,14 +23,14 @@ pub struct Frozen {
     /// Since when it is in force in this process.
     pub since: DateTime<Utc>,
     /// What was said.
-    pub said: Said,
+    pub said: FreezeEntry,
 }
 
 /// What somebody says is to be frozen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
+pub struct FreezeEntry {
     /// Whose calls.
-    pub whom: Whom,
+    pub whom: FreezeScope,
     /// Why, in the words of whoever froze them.
     pub reason: Option<String>,
     /// The user that did.
@@ -43,7 +43,7 @@ pub struct Said {
 
 /// Whose calls are refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Whom {
+pub enum FreezeScope {
     /// Everybody's.
     Everybody,
     /// Those of these callers.
@@ -66,7 +66,7 @@ impl Freeze {
     }
 
     /// An operator freezes these, besides whom operators froze before.
-    pub fn add(&self, said: &Said) {
+    pub fn add(&self, said: &FreezeEntry) {
         self.0.by_operator.rcu(|before| {
             let since = before.as_ref().map_or_else(clock::now, |before| before.since);
             let said = said.with(before.as_ref().map(|before| &before.said));
@@ -77,8 +77,8 @@ impl Freeze {
     /// An operator takes these out of what operators froze.
     ///
     /// # Errors
-    /// [`EverybodyIsFrozen`]: nothing is changed.
-    pub fn remove(&self, whom: &Whom) -> Result<(), EverybodyIsFrozen> {
+    /// [`AllCallersFrozen`]: nothing is changed.
+    pub fn remove(&self, whom: &FreezeScope) -> Result<(), AllCallersFrozen> {
         let mut result = Ok(());
         self.0.by_operator.rcu(|before| {
             let before = before.as_ref()?;
@@ -86,19 +86,19 @@ impl Freeze {
             result = left.as_ref().map(|_| ()).map_err(|error| *error);
             match left {
                 Ok(said) => said.map(|said| Arc::new(Frozen { since: before.since, said })),
-                Err(EverybodyIsFrozen) => Some(Arc::clone(before)),
+                Err(AllCallersFrozen) => Some(Arc::clone(before)),
             }
         });
         result
     }
 
     /// What the file says. Says whether that is news.
-    pub fn by_file(&self, said: Option<Said>) -> bool {
+    pub fn by_file(&self, said: Option<FreezeEntry>) -> bool {
         news(&self.0.by_file, said)
     }
 }
 
-fn news(frozen: &ArcSwapOption<Frozen>, said: Option<Said>) -> bool {
+fn news(frozen: &ArcSwapOption<Frozen>, said: Option<FreezeEntry>) -> bool {
     if frozen.load().as_deref().map(|frozen| &frozen.said) == said.as_ref() {
         return false;
     }
@@ -106,7 +106,7 @@ fn news(frozen: &ArcSwapOption<Frozen>, said: Option<Said>) -> bool {
     true
 }
 
-impl Whom {
+impl FreezeScope {
     /// The callers by name, where it is not everybody.
     pub fn names(&self) -> Vec<&str> {
         match self {
@@ -127,10 +127,10 @@ impl Whom {
     }
 
     /// These, but for those. `None` where nobody is left.
-    fn without(&self, other: &Self) -> Result<Option<Self>, EverybodyIsFrozen> {
+    fn without(&self, other: &Self) -> Result<Option<Self>, AllCallersFrozen> {
         match (self, other) {
             (_, Self::Everybody) => Ok(None),
-            (Self::Everybody, Self::Callers(_)) => Err(EverybodyIsFrozen),
+            (Self::Everybody, Self::Callers(_)) => Err(AllCallersFrozen),
             (Self::Callers(some), Self::Callers(others)) => {
                 let left = some - others;
                 Ok((!left.is_empty()).then_some(Self::Callers(left)))
@@ -146,7 +146,7 @@ impl Whom {
     }
 }
 
-impl fmt::Display for Whom {
+impl fmt::Display for FreezeScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Everybody => f.write_str("everybody"),
@@ -158,9 +158,9 @@ impl fmt::Display for Whom {
 /// Some callers cannot be taken out of a freeze of everybody: who is meant by everybody else is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("everybody is frozen, and not some callers: unfreeze everybody, then freeze those that are meant")]
-pub struct EverybodyIsFrozen;
+pub struct AllCallersFrozen;
 
-impl Said {
+impl FreezeEntry {
     /// The same, of those as well that were frozen before.
     pub(super) fn with(&self, before: Option<&Self>) -> Self {
         let whom = before.map_or_else(|| self.whom.clone(), |before| self.whom.and(&before.whom));
@@ -169,16 +169,16 @@ impl Said {
     }
 
     /// The same, of others than those. `None` where nobody is left.
-    pub(super) fn without(&self, whom: &Whom) -> Result<Option<Self>, EverybodyIsFrozen> {
+    pub(super) fn without(&self, whom: &FreezeScope) -> Result<Option<Self>, AllCallersFrozen> {
         Ok(self.whom.without(whom)?.map(|whom| Self { whom, ..self.clone() }))
     }
 
     /// Everybody, because that is safe.
     pub fn everybody_for(problem: String) -> Self {
-        Self { problem: Some(problem), ..Self::of(Whom::Everybody) }
+        Self { problem: Some(problem), ..Self::of(FreezeScope::Everybody) }
     }
 
-    pub(super) fn of(whom: Whom) -> Self {
+    pub(super) fn of(whom: FreezeScope) -> Self {
         Self { whom, reason: None, uid: None, time: None, problem: None }
     }
 }
@@ -190,22 +190,22 @@ mod tests {
     #[test]
     fn whom_operators_froze_is_unfrozen_one_by_one_or_all_at_once() {
         let of = |names: &[&str]| match names {
-            [] => Whom::Everybody,
-            names => Whom::Callers(names.iter().map(|name| CallerId::parse(name).unwrap()).collect()),
+            [] => FreezeScope::Everybody,
+            names => FreezeScope::Callers(names.iter().map(|name| CallerId::parse(name).unwrap()).collect()),
         };
         let (freeze, [a, b, c]) =
             (Freeze::default(), ["a", "b", "c"].map(|name| CallerId::parse(name).unwrap()));
         let frozen = || [&a, &b, &c].map(|caller| freeze.is_frozen(caller));
-        freeze.add(&Said { reason: Some("drill".into()), ..Said::of(of(&["a"])) });
-        freeze.add(&Said::of(of(&["b"])));
+        freeze.add(&FreezeEntry { reason: Some("drill".into()), ..FreezeEntry::of(of(&["a"])) });
+        freeze.add(&FreezeEntry::of(of(&["b"])));
         assert_eq!(frozen(), [true, true, false]);
         assert_eq!(freeze.in_force()[0].1.said.reason.as_deref(), Some("drill"));
         freeze.remove(&of(&["a", "c"])).unwrap();
         assert_eq!(frozen(), [false, true, false]);
-        freeze.add(&Said::of(Whom::Everybody));
-        assert_eq!(freeze.remove(&of(&["b"])), Err(EverybodyIsFrozen));
+        freeze.add(&FreezeEntry::of(FreezeScope::Everybody));
+        assert_eq!(freeze.remove(&of(&["b"])), Err(AllCallersFrozen));
         assert_eq!(frozen(), [true; 3]);
-        freeze.remove(&Whom::Everybody).unwrap();
+        freeze.remove(&FreezeScope::Everybody).unwrap();
         assert!(frozen() == [false; 3] && freeze.in_force().is_empty());
         freeze.remove(&of(&["b"])).unwrap();
     }

@@ -19,18 +19,18 @@ use chrono::{DateTime, SecondsFormat};
 use nix::libc::O_NONBLOCK;
 use serde::{Deserialize, Serialize};
 
-use super::freeze::{EverybodyIsFrozen, Said, Whom};
+use super::freeze::{AllCallersFrozen, FreezeEntry, FreezeScope};
 use crate::{identity::CallerId, object::Object};
 
 /// Why what operators say is not in the file.
 #[derive(Debug, thiserror::Error)]
-pub enum NotKept {
+pub enum FreezeFileError {
     /// It says what somebody else wrote.
     #[error("somebody else wrote the freeze file, and it is left as it is: it is lifted by removing that")]
     NotOurs,
     /// Nothing is changed.
     #[error(transparent)]
-    Everybody(#[from] EverybodyIsFrozen),
+    Everybody(#[from] AllCallersFrozen),
     /// As the system says.
     #[error("the freeze file cannot be changed: {0}")]
     Io(#[from] io::Error),
@@ -38,46 +38,46 @@ pub enum NotKept {
 
 /// What the file of this name says; `None` where there is none. A caller that is not `known` may be one that was
 /// misspelt, so everybody is meant.
-pub fn read(path: &Path, known: impl Fn(&CallerId) -> bool) -> Option<Said> {
+pub fn read(path: &Path, known: impl Fn(&CallerId) -> bool) -> Option<FreezeEntry> {
     // A FIFO is not waited for.
     let opened = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path);
     Some(match opened.and_then(|file| text(&file)) {
-        Ok(text) if text.trim_ascii().is_empty() => Said::of(Whom::Everybody),
-        Ok(text) => parse(&text, known).unwrap_or_else(Said::everybody_for),
+        Ok(text) if text.trim_ascii().is_empty() => FreezeEntry::of(FreezeScope::Everybody),
+        Ok(text) => parse(&text, known).unwrap_or_else(FreezeEntry::everybody_for),
         Err(error) if is_absent(path, &error) => return None,
-        Err(error) => Said::everybody_for(format!("it cannot be read: {error}")),
+        Err(error) => FreezeEntry::everybody_for(format!("it cannot be read: {error}")),
     })
 }
 
-fn parse(text: &[u8], known: impl Fn(&CallerId) -> bool) -> Result<Said, String> {
-    let Object(written): Object<Written> =
+fn parse(text: &[u8], known: impl Fn(&CallerId) -> bool) -> Result<FreezeEntry, String> {
+    let Object(written): Object<FreezeDocument> =
         serde_json::from_slice(text).map_err(|error| format!("it is not understood: {error}"))?;
     let whom = match written.callers {
-        None => Whom::Everybody,
+        None => FreezeScope::Everybody,
         Some(names) if names.is_empty() => return Err("it names no caller".into()),
         Some(names) => {
-            Whom::Callers(names.iter().map(|name| caller(name, &known)).collect::<Result<_, _>>()?)
+            FreezeScope::Callers(names.iter().map(|name| caller(name, &known)).collect::<Result<_, _>>()?)
         }
     };
     let time = written.time.map(|time| DateTime::parse_from_rfc3339(&time)).transpose();
     let time = time.map_err(|error| format!("its `time` is not understood: {error}"))?;
-    let Written { reason, uid, .. } = written;
-    Ok(Said { whom, reason, uid, time: time.map(|time| time.to_utc()), problem: None })
+    let FreezeDocument { reason, uid, .. } = written;
+    Ok(FreezeEntry { whom, reason, uid, time: time.map(|time| time.to_utc()), problem: None })
 }
 
 /// Adds what an operator says to the file of this name, which is made where there is none.
 ///
 /// # Errors
 /// Where the file is somebody else's, or cannot be written.
-pub fn add(path: &Path, said: &Said) -> Result<(), NotKept> {
+pub fn add(path: &Path, said: &FreezeEntry) -> Result<(), FreezeFileError> {
     write(path, &said.with(of_operators(path)?.as_ref()))
 }
 
 /// Takes these out of what operators said in the file of this name, which goes where nobody is left.
 ///
 /// # Errors
-/// Where the file is somebody else's, or cannot be written; or [`EverybodyIsFrozen`].
-pub fn remove(path: &Path, whom: &Whom) -> Result<(), NotKept> {
+/// Where the file is somebody else's, or cannot be written; or [`AllCallersFrozen`].
+pub fn remove(path: &Path, whom: &FreezeScope) -> Result<(), FreezeFileError> {
     let Some(said) = of_operators(path)? else { return Ok(()) };
     match said.without(whom)? {
         Some(said) => write(path, &said),
@@ -86,17 +86,17 @@ pub fn remove(path: &Path, whom: &Whom) -> Result<(), NotKept> {
 }
 
 /// What operators said in the file. `None` where there is none.
-fn of_operators(path: &Path) -> Result<Option<Said>, NotKept> {
+fn of_operators(path: &Path) -> Result<Option<FreezeEntry>, FreezeFileError> {
     // As it was written: a caller may be gone from the policy since.
     let Some(said) = read(path, |_| true) else { return Ok(None) };
     if said.uid.is_none() || said.time.is_none() || fs::read(path)? != written(&said)? {
-        return Err(NotKept::NotOurs);
+        return Err(FreezeFileError::NotOurs);
     }
     Ok(Some(said))
 }
 
 /// Puts a whole file in its place.
-fn write(path: &Path, said: &Said) -> Result<(), NotKept> {
+fn write(path: &Path, said: &FreezeEntry) -> Result<(), FreezeFileError> {
     let mut fresh = OsString::from(path);
     fresh.push(".new");
     let mut file = File::create(&fresh)?;
@@ -105,11 +105,12 @@ fn write(path: &Path, said: &Said) -> Result<(), NotKept> {
     Ok(fs::rename(&fresh, path)?)
 }
 
-fn written(said: &Said) -> io::Result<Vec<u8>> {
-    let Said { whom, reason, uid, time, .. } = said;
-    let callers = (*whom != Whom::Everybody).then(|| whom.names().into_iter().map(str::to_owned).collect());
+fn written(said: &FreezeEntry) -> io::Result<Vec<u8>> {
+    let FreezeEntry { whom, reason, uid, time, .. } = said;
+    let callers =
+        (*whom != FreezeScope::Everybody).then(|| whom.names().into_iter().map(str::to_owned).collect());
     let time = time.map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true));
-    let mut text = serde_json::to_vec(&Written { callers, reason: reason.clone(), uid: *uid, time })?;
+    let mut text = serde_json::to_vec(&FreezeDocument { callers, reason: reason.clone(), uid: *uid, time })?;
     text.push(b'\n');
     Ok(text)
 }
@@ -117,7 +118,7 @@ fn written(said: &Said) -> io::Result<Vec<u8>> {
 /// The file as it is written.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct FreezeDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     callers: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -164,7 +165,7 @@ mod tests {
         CallerId::parse(name).unwrap()
     }
 
-    fn said(path: &Path) -> Option<Said> {
+    fn said(path: &Path) -> Option<FreezeEntry> {
         read(path, |caller| ["a", "b"].map(|name| CallerId::parse(name).unwrap()).contains(caller))
     }
 
@@ -180,9 +181,9 @@ mod tests {
         let freeze = Freeze::default();
         assert!(freeze.by_file(Some(found.clone())) && !freeze.by_file(Some(found)), "told once");
         assert!(freeze.is_frozen(&caller("a")) && !freeze.is_frozen(&caller("b")));
-        freeze.add(&Said::of(Whom::Everybody));
+        freeze.add(&FreezeEntry::of(FreezeScope::Everybody));
         assert!(freeze.is_frozen(&caller("b")));
-        assert!(freeze.by_file(None) && freeze.remove(&Whom::Everybody).is_ok());
+        assert!(freeze.by_file(None) && freeze.remove(&FreezeScope::Everybody).is_ok());
         assert!(!freeze.is_frozen(&caller("a")) && freeze.in_force().is_empty());
     }
 
@@ -213,10 +214,10 @@ mod tests {
             r#"{"callers":["a"]} {"callers":["b"]}"#,
         ] {
             fs::write(&path, text).unwrap();
-            assert_eq!(said(&path).unwrap().whom, Whom::Everybody, "{text}");
+            assert_eq!(said(&path).unwrap().whom, FreezeScope::Everybody, "{text}");
         }
         fs::write(&path, format!(r#"{{"callers":["a"]}}{}"#, " ".repeat(200_000))).unwrap();
-        assert_eq!(said(&path).unwrap().whom, Whom::Everybody);
+        assert_eq!(said(&path).unwrap().whom, FreezeScope::Everybody);
     }
 
     #[test]
@@ -231,7 +232,7 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(path("socket")).unwrap());
         for name in ["folder", "file/freeze", "dangling", "loop", "fifo", "socket"] {
             let found = said(&path(name)).unwrap_or_else(|| panic!("{name} is taken for absent"));
-            assert!(found.whom == Whom::Everybody && found.problem.is_some(), "{name}: {found:?}");
+            assert!(found.whom == FreezeScope::Everybody && found.problem.is_some(), "{name}: {found:?}");
         }
         let long = "n".repeat(300);
         assert!(said(&path(&long)).is_some(), "a name that is too long");
@@ -242,8 +243,8 @@ mod tests {
     fn operators_change_what_they_wrote_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("freeze");
-        let said = |names: &[&str]| Said {
-            whom: Whom::Callers(names.iter().map(|name| CallerId::parse(name).unwrap()).collect()),
+        let said = |names: &[&str]| FreezeEntry {
+            whom: FreezeScope::Callers(names.iter().map(|name| CallerId::parse(name).unwrap()).collect()),
             reason: Some("drill \"1\"".into()),
             uid: Some(0),
             time: DateTime::from_timestamp(1_768_465_800, 0),
@@ -251,25 +252,31 @@ mod tests {
         };
         let text = || fs::read_to_string(&path).unwrap();
         add(&path, &said(&["b"])).unwrap();
-        add(&path, &Said { reason: None, ..said(&["a"]) }).unwrap();
+        add(&path, &FreezeEntry { reason: None, ..said(&["a"]) }).unwrap();
         let both = r#"{"callers":["a","b"],"reason":"drill \"1\"","uid":0,"time":"2026-01-15T08:30:00Z"}"#;
         assert_eq!(text(), format!("{both}\n"));
         remove(&path, &said(&["a", "c"]).whom).unwrap();
         assert_eq!(text(), format!("{both}\n").replace("\"a\",", ""));
         remove(&path, &said(&["b"]).whom).unwrap();
         assert!(!path.exists());
-        remove(&path, &Whom::Everybody).unwrap();
-        add(&path, &Said { whom: Whom::Everybody, ..said(&[]) }).unwrap();
-        assert!(matches!(remove(&path, &said(&["a"]).whom), Err(NotKept::Everybody(EverybodyIsFrozen))));
-        remove(&path, &Whom::Everybody).unwrap();
+        remove(&path, &FreezeScope::Everybody).unwrap();
+        add(&path, &FreezeEntry { whom: FreezeScope::Everybody, ..said(&[]) }).unwrap();
+        assert!(matches!(
+            remove(&path, &said(&["a"]).whom),
+            Err(FreezeFileError::Everybody(AllCallersFrozen))
+        ));
+        remove(&path, &FreezeScope::Everybody).unwrap();
         for others in ["", "{}", "{}\n", both, &format!("{both}\n\n"), r#"{"uid":0}"#, "not JSON"] {
             fs::write(&path, others).unwrap();
-            assert!(matches!(add(&path, &said(&["a"])), Err(NotKept::NotOurs)), "{others}");
-            assert!(matches!(remove(&path, &Whom::Everybody), Err(NotKept::NotOurs)), "{others}");
+            assert!(matches!(add(&path, &said(&["a"])), Err(FreezeFileError::NotOurs)), "{others}");
+            assert!(
+                matches!(remove(&path, &FreezeScope::Everybody), Err(FreezeFileError::NotOurs)),
+                "{others}"
+            );
             assert_eq!(text(), others);
         }
         let nowhere = folder.path().join("none/freeze");
-        assert!(matches!(add(&nowhere, &said(&["a"])), Err(NotKept::Io(_))));
-        remove(&nowhere, &Whom::Everybody).unwrap();
+        assert!(matches!(add(&nowhere, &said(&["a"])), Err(FreezeFileError::Io(_))));
+        remove(&nowhere, &FreezeScope::Everybody).unwrap();
     }
 }

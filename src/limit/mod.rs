@@ -20,9 +20,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use cutoff::Cutoff;
 use denials::Denials;
-pub use freeze::{EverybodyIsFrozen, Freeze, Frozen, Said, Whom};
+pub use freeze::{AllCallersFrozen, Freeze, FreezeEntry, FreezeScope, Frozen};
 use quota::Quota;
-pub use room::{Room, Taken};
+pub use room::{ByteBudget, ByteReservation};
 
 use crate::{identity::CallerId, reason::Reason};
 
@@ -58,7 +58,7 @@ pub fn fair_share(in_flight: usize, callers: usize) -> Option<NonZeroU32> {
 /// All limits in force.
 #[derive(Default)]
 pub struct Limiter {
-    callers: HashMap<CallerId, Arc<Caller>>,
+    callers: HashMap<CallerId, Arc<CallerState>>,
     /// By project id.
     projects: HashMap<Arc<str>, Arc<Quota>>,
     denials: Arc<Denials>,
@@ -77,7 +77,7 @@ pub struct Admission {
 
 /// A call as limits see it.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct LimitQuery<'a> {
     /// Whose.
     pub caller: &'a CallerId,
     /// The IAM action.
@@ -85,12 +85,12 @@ pub struct Asked<'a> {
     /// The project by its id.
     pub project_id: &'a str,
     /// What it takes upstream.
-    pub calls: Calls,
+    pub calls: CallCount,
 }
 
 /// What a call of a caller takes upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Calls {
+pub enum CallCount {
     /// One that changes something.
     Write,
     /// One that looks.
@@ -126,16 +126,16 @@ pub struct Exceeded {
     pub retry_after: Duration,
 }
 
-struct Caller {
+struct CallerState {
     limits: CallerLimits,
     bucket: Option<DefaultDirectRateLimiter>,
     /// By action.
-    per_action: HashMap<&'static str, Arc<Bucket>>,
+    per_action: HashMap<&'static str, Arc<RateBucket>>,
     in_flight: Option<Arc<Semaphore>>,
 }
 
 /// A rate, and what is left of it.
-struct Bucket {
+struct RateBucket {
     rate: Rate,
     left: DefaultDirectRateLimiter,
 }
@@ -162,7 +162,7 @@ impl Limiter {
         let callers = callers.into_iter().map(|(id, limits)| {
             let caller = match before.callers.get(&id) {
                 Some(caller) if caller.limits == limits => Arc::clone(caller),
-                caller => Arc::new(Caller::new(limits, caller.map(|caller| &**caller))),
+                caller => Arc::new(CallerState::new(limits, caller.map(|caller| &**caller))),
             };
             (id, caller)
         });
@@ -179,11 +179,11 @@ impl Limiter {
     /// # Errors
     /// Where there is not enough. What was taken from the caller is not given back when the project has none: a
     /// caller that keeps trying is slowed down by its own limit too.
-    pub fn admit(&self, asked: &Asked<'_>) -> Result<Admission, Exceeded> {
+    pub fn admit(&self, asked: &LimitQuery<'_>) -> Result<Admission, Exceeded> {
         match asked.calls {
-            Calls::LookupAndWrite => self.denials.check(asked.caller)?,
-            Calls::Trial => self.trials.check(asked.caller)?,
-            Calls::Write | Calls::View | Calls::LookupAndView | Calls::TrialAndWrite => {}
+            CallCount::LookupAndWrite => self.denials.check(asked.caller)?,
+            CallCount::Trial => self.trials.check(asked.caller)?,
+            CallCount::Write | CallCount::View | CallCount::LookupAndView | CallCount::TrialAndWrite => {}
         }
         let in_flight = match self.callers.get(asked.caller) {
             Some(caller) => caller.admit(asked.action)?,
@@ -192,12 +192,12 @@ impl Limiter {
         let project = self.projects.get(asked.project_id);
         let has_trial = match project {
             Some(project) => project.admit(asked.calls)?,
-            None => matches!(asked.calls, Calls::TrialAndWrite | Calls::Trial),
+            None => matches!(asked.calls, CallCount::TrialAndWrite | CallCount::Trial),
         };
-        if has_trial && asked.calls == Calls::Trial {
+        if has_trial && asked.calls == CallCount::Trial {
             self.trials.note(asked.caller);
         }
-        let project = project.filter(|_| asked.calls == Calls::LookupAndWrite).map(Arc::clone);
+        let project = project.filter(|_| asked.calls == CallCount::LookupAndWrite).map(Arc::clone);
         Ok(Admission { _in_flight: in_flight, project, has_trial })
     }
 
@@ -221,12 +221,12 @@ impl Admission {
     }
 }
 
-impl Caller {
+impl CallerState {
     /// Actions of which the rate is as it was keep what is left of it: a day is long.
     fn new(limits: CallerLimits, before: Option<&Self>) -> Self {
         let in_flight = limits.in_flight.and_then(|n| usize::try_from(n.get()).ok());
         let per_action = limits.per_action.iter().map(|(action, rate)| {
-            (*action, Bucket::new(*rate, before.and_then(|before| before.per_action.get(action))))
+            (*action, RateBucket::new(*rate, before.and_then(|before| before.per_action.get(action))))
         });
         Self {
             bucket: limits.rate.map(Rate::bucket),
@@ -254,7 +254,7 @@ impl Caller {
     }
 }
 
-impl Bucket {
+impl RateBucket {
     /// A full one, unless there was one of the same rate before.
     fn new(rate: Rate, before: Option<&Arc<Self>>) -> Arc<Self> {
         let kept = before.filter(|bucket| bucket.rate == rate);
@@ -304,7 +304,7 @@ mod tests {
         name: &str,
         (action, project_id): (&str, &str),
     ) -> Result<Admission, Exceeded> {
-        limiter.admit(&Asked { caller: &caller(name), action, project_id, calls: Calls::Write })
+        limiter.admit(&LimitQuery { caller: &caller(name), action, project_id, calls: CallCount::Write })
     }
 
     fn limiter(before: &Limiter, count: u32) -> Limiter {

@@ -15,20 +15,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Calls, Exceeded, Rate, Scope};
+use super::{CallCount, Exceeded, Rate, Scope};
 
 /// A project's rate, and what is left of it.
 #[derive(Debug)]
 pub(super) struct Quota {
     rate: Rate,
-    all: Bucket,
+    all: TokenBucket,
     /// For what only looks.
-    to_look: Bucket,
+    to_look: TokenBucket,
 }
 
 /// Tokens that grow in time.
 #[derive(Debug)]
-struct Bucket {
+struct TokenBucket {
     start: Instant,
     /// In how many nanoseconds one grows. Not zero.
     each: u64,
@@ -46,25 +46,25 @@ impl Quota {
         let most = rate.burst.get();
         let each = rate.per / rate.count.get();
         // Four fifths as fast, and four fifths of the burst; no less than one.
-        let to_look = Bucket::new(each * 5 / 4, (u64::from(most) * 4 / 5).max(1));
-        Arc::new(Self { rate, all: Bucket::new(each, most.into()), to_look })
+        let to_look = TokenBucket::new(each * 5 / 4, (u64::from(most) * 4 / 5).max(1));
+        Arc::new(Self { rate, all: TokenBucket::new(each, most.into()), to_look })
     }
 
     /// Takes what these calls need. Says whether a trial is among them.
-    pub(super) fn admit(&self, calls: Calls) -> Result<bool, Exceeded> {
+    pub(super) fn admit(&self, calls: CallCount) -> Result<bool, Exceeded> {
         match calls {
-            Calls::Write => self.all.take(1).map(|_| false),
-            Calls::View => self.look(1).map(|()| false),
-            Calls::LookupAndView => {
+            CallCount::Write => self.all.take(1).map(|_| false),
+            CallCount::View => self.look(1).map(|()| false),
+            CallCount::LookupAndView => {
                 self.look(1)?;
                 self.look(1).map(|()| false).inspect_err(|_| self.all.give_back())
             }
-            Calls::LookupAndWrite => self.look(2).map(|()| false),
-            Calls::TrialAndWrite => {
+            CallCount::LookupAndWrite => self.look(2).map(|()| false),
+            CallCount::TrialAndWrite => {
                 let left = self.all.take(1)?;
                 Ok(self.is_at_leisure(left) && self.look(1).is_ok())
             }
-            Calls::Trial => Ok(self.is_at_leisure(self.all.left()) && self.look(1).is_ok()),
+            CallCount::Trial => Ok(self.is_at_leisure(self.all.left()) && self.look(1).is_ok()),
         }
     }
 
@@ -85,7 +85,7 @@ impl Quota {
     }
 }
 
-impl Bucket {
+impl TokenBucket {
     fn new(each: Duration, most: u64) -> Self {
         Self {
             start: Instant::now(),
@@ -159,19 +159,19 @@ mod tests {
     fn a_call_that_is_looked_up_takes_two_at_once_and_gives_one_back_on_a_denial() {
         let quota = hourly(5);
         for _ in 0..2 {
-            quota.admit(Calls::LookupAndWrite).unwrap();
+            quota.admit(CallCount::LookupAndWrite).unwrap();
         }
-        assert!(quota.admit(Calls::LookupAndWrite).is_err(), "one is left");
+        assert!(quota.admit(CallCount::LookupAndWrite).is_err(), "one is left");
         quota.give_back();
-        quota.admit(Calls::LookupAndWrite).unwrap();
-        assert!(quota.admit(Calls::Write).is_err());
+        quota.admit(CallCount::LookupAndWrite).unwrap();
+        assert!(quota.admit(CallCount::Write).is_err());
     }
 
     #[test]
     fn where_one_is_all_that_can_be_had_at_once_a_call_is_looked_up_for_one() {
         let quota = hourly(1);
-        quota.admit(Calls::LookupAndWrite).unwrap();
-        let exceeded = quota.admit(Calls::Write).unwrap_err();
+        quota.admit(CallCount::LookupAndWrite).unwrap();
+        let exceeded = quota.admit(CallCount::Write).unwrap_err();
         assert!(exceeded.retry_after > Duration::from_secs(3500), "{exceeded:?}");
         assert!(exceeded.retry_after <= Duration::from_secs(3600), "{exceeded:?}");
     }
@@ -182,7 +182,7 @@ mod tests {
         for _ in 0..10 {
             quota.give_back();
         }
-        let admitted = (0..10).filter(|_| quota.admit(Calls::Write).is_ok()).count();
+        let admitted = (0..10).filter(|_| quota.admit(CallCount::Write).is_ok()).count();
         assert_eq!(admitted, 3);
     }
 
@@ -190,40 +190,40 @@ mod tests {
     fn what_only_looks_leaves_a_fifth_to_what_writes() {
         let quota = hourly(10);
         for _ in 0..8 {
-            quota.admit(Calls::View).unwrap();
+            quota.admit(CallCount::View).unwrap();
         }
-        assert!(quota.admit(Calls::View).is_err());
-        quota.admit(Calls::Write).unwrap();
-        quota.admit(Calls::Write).unwrap();
-        assert!(quota.admit(Calls::Write).is_err());
+        assert!(quota.admit(CallCount::View).is_err());
+        quota.admit(CallCount::Write).unwrap();
+        quota.admit(CallCount::Write).unwrap();
+        assert!(quota.admit(CallCount::Write).is_err());
     }
 
     #[test]
     fn a_look_that_finds_nothing_left_besides_costs_nothing() {
         let quota = hourly(5);
         for _ in 0..5 {
-            quota.admit(Calls::Write).unwrap();
+            quota.admit(CallCount::Write).unwrap();
         }
         for _ in 0..10 {
-            assert!(quota.admit(Calls::LookupAndWrite).is_err());
+            assert!(quota.admit(CallCount::LookupAndWrite).is_err());
         }
         (0..2).for_each(|_| quota.give_back());
-        quota.admit(Calls::LookupAndWrite).unwrap();
+        quota.admit(CallCount::LookupAndWrite).unwrap();
     }
 
     #[test]
     fn a_trial_is_left_out_where_less_than_half_is_left() {
         let quota = hourly(10);
-        let trials: Vec<bool> = (0..5).map(|_| quota.admit(Calls::TrialAndWrite).unwrap()).collect();
+        let trials: Vec<bool> = (0..5).map(|_| quota.admit(CallCount::TrialAndWrite).unwrap()).collect();
         // 9, then 7, then 5 are left.
         assert_eq!(trials, [true, true, true, false, false]);
-        assert!(!quota.admit(Calls::Trial).unwrap());
+        assert!(!quota.admit(CallCount::Trial).unwrap());
     }
 
     #[test]
     fn many_at_once_take_what_is_there_and_no_more() {
         let quota = hourly(1000);
-        let take = || (0..500).filter(|_| quota.admit(Calls::Write).is_ok()).count();
+        let take = || (0..500).filter(|_| quota.admit(CallCount::Write).is_ok()).count();
         let taken: usize = thread::scope(|scope| {
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).sum()
@@ -235,7 +235,7 @@ mod tests {
     fn tokens_grow_in_time() {
         let quota = quota(2, Duration::from_millis(1));
         for _ in 0..100 {
-            while let Err(exceeded) = quota.admit(Calls::LookupAndWrite) {
+            while let Err(exceeded) = quota.admit(CallCount::LookupAndWrite) {
                 assert!(exceeded.retry_after <= Duration::from_millis(2), "{exceeded:?}");
                 thread::sleep(exceeded.retry_after);
             }

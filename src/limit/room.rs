@@ -2,7 +2,7 @@
 //!
 //! Calls wait for room for a while, in the order in which they came, and go before whoever only connected: that one is
 //! given room that nobody waits for, or none. Whose bytes go when there is none left is the server's to decide: it is
-//! told ([`Room::wanted`]).
+//! told ([`ByteBudget::wanted`]).
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,32 +14,32 @@ use tokio::{
 
 /// A budget of bytes.
 #[derive(Clone)]
-pub struct Room {
+pub struct ByteBudget {
     bytes: Arc<Semaphore>,
     wanted: Arc<Notify>,
 }
 
 /// Bytes of the budget, given back when this is dropped.
 #[derive(Debug)]
-pub struct Taken(OwnedSemaphorePermit);
+pub struct ByteReservation(OwnedSemaphorePermit);
 
-impl Room {
+impl ByteBudget {
     /// A budget of so many bytes.
     pub fn new(bytes: usize) -> Self {
         Self { bytes: Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))), wanted: Arc::default() }
     }
 
     /// Room for so many bytes, where there is some that nobody waits for.
-    pub fn try_take(&self, bytes: usize) -> Option<Taken> {
+    pub fn try_take(&self, bytes: usize) -> Option<ByteReservation> {
         let taken = Arc::clone(&self.bytes).try_acquire_many_owned(permits(bytes));
         if taken.is_err() {
             self.wanted.notify_one();
         }
-        taken.ok().map(Taken)
+        taken.ok().map(ByteReservation)
     }
 
     /// Room for so many bytes, which is waited for at most this long.
-    pub async fn take(&self, bytes: usize, patience: Duration) -> Option<Taken> {
+    pub async fn take(&self, bytes: usize, patience: Duration) -> Option<ByteReservation> {
         if let Some(taken) = self.try_take(bytes) {
             return Some(taken);
         }
@@ -52,7 +52,7 @@ impl Room {
         tokio::select! {
             biased;
             taken = timeout(patience, Arc::clone(&self.bytes).acquire_many_owned(permits(bytes))) => {
-                taken.ok()?.ok().map(Taken)
+                taken.ok()?.ok().map(ByteReservation)
             }
             () = nag => None,
         }
@@ -64,7 +64,7 @@ impl Room {
     }
 }
 
-impl Taken {
+impl ByteReservation {
     /// How many.
     pub fn bytes(&self) -> usize {
         self.0.num_permits()
@@ -101,7 +101,7 @@ impl Taken {
             return body;
         }
         self.shrink(body.len());
-        Bytes::from_owner(Held { body, _room: self })
+        Bytes::from_owner(Budgeted { body, _room: self })
     }
 
     /// Gives back all but so many bytes.
@@ -112,12 +112,12 @@ impl Taken {
 }
 
 /// Bytes, and the room that they take up.
-struct Held {
+struct Budgeted {
     body: Bytes,
-    _room: Taken,
+    _room: ByteReservation,
 }
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for Budgeted {
     fn as_ref(&self) -> &[u8] {
         &self.body
     }
@@ -137,7 +137,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_goes_before_who_does_not_and_each_byte_comes_back() {
-        let room = Room::new(100);
+        let room = ByteBudget::new(100);
         let (mut first, second) = (room.try_take(60).unwrap(), room.try_take(40).unwrap());
         assert!(room.try_take(1).is_none());
         assert!(room.take(50, TICK).await.is_none(), "nothing is given back");
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_apart_and_what_grows_is_given_back_once() {
-        let room = Room::new(100);
+        let room = ByteBudget::new(100);
         let mut taken = room.try_take(60).unwrap();
         let mut part = taken.split(20).unwrap();
         assert_eq!((taken.bytes(), part.bytes()), (40, 20));
@@ -169,7 +169,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn that_there_is_too_little_is_told() {
-        let room = Room::new(1);
+        let room = ByteBudget::new(1);
         let taken = room.try_take(1);
         assert!(room.try_take(1).is_none());
         room.wanted().await;

@@ -9,7 +9,7 @@ use prometheus_client::{
     registry::Unit,
 };
 
-use crate::{audit::Sink, clock::Clocks, credential::Held, upstream::Upstream};
+use crate::{audit::Sink, clock::Clocks, credential::CachedCredential, upstream::Upstream};
 
 /// How many records the sink lost.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl fmt::Debug for Circuits {
 }
 
 /// How long the credentials last, and whether upstream believes them.
-pub(super) struct Credentials(pub(super) Vec<Arc<Held>>);
+pub(super) struct Credentials(pub(super) Vec<Arc<CachedCredential>>);
 
 impl Collector for Credentials {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {

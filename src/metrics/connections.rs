@@ -19,7 +19,7 @@ pub struct Connections {
 
 /// Why a connection was closed that its caller kept open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
+pub enum CutReason {
     /// A head did not arrive in time.
     Head,
     /// A body did not arrive in time.
@@ -71,7 +71,7 @@ impl Connections {
     }
 
     /// A connection was closed that its caller kept open.
-    pub fn cut(&self, why: Cut) {
+    pub fn cut(&self, why: CutReason) {
         self.cut.get_or_create(&CutLabels { reason: why.as_str() }).inc();
     }
 
@@ -88,7 +88,8 @@ impl Connections {
     }
 
     pub(super) fn register(&self, registry: &mut Registry) {
-        for why in [Cut::Head, Cut::Body, Cut::Idle, Cut::Answer, Cut::Crowded] {
+        for why in [CutReason::Head, CutReason::Body, CutReason::Idle, CutReason::Answer, CutReason::Crowded]
+        {
             drop(self.cut.get_or_create(&CutLabels { reason: why.as_str() }));
         }
         registry.register("connections", "Open connections of callers", self.open.clone());
@@ -110,7 +111,7 @@ impl HandshakeLabels {
     }
 }
 
-impl Cut {
+impl CutReason {
     fn as_str(self) -> &'static str {
         match self {
             Self::Head => "head",

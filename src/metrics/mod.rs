@@ -10,7 +10,7 @@ mod collected;
 mod connections;
 mod policy;
 
-pub use connections::{Connections, Cut, Handshake};
+pub use connections::{Connections, CutReason, Handshake};
 
 use std::{
     sync::{Arc, atomic::AtomicI64},
@@ -27,7 +27,7 @@ use prometheus_client::{
 use crate::{
     audit::{Record, Sink},
     clock::{self, Clocks},
-    credential::Held,
+    credential::CachedCredential,
     identity::CallerId,
     limit::Scope,
     policy::{Decision, Policy},
@@ -36,12 +36,12 @@ use crate::{
 };
 
 use collected::{Circuits, ClockSkew, Credentials, Dropped};
-use policy::ByPolicy;
+use policy::PolicyMetrics;
 
 /// All metrics of a process.
 pub struct Metrics {
     registry: Registry,
-    by_policy: ByPolicy,
+    by_policy: PolicyMetrics,
     duration: Histogram,
     upstream_duration: Histogram,
     upstream_errors: Family<KindLabels, Counter>,
@@ -62,7 +62,7 @@ pub struct Metrics {
 
 /// How the process is doing, as gauges of 0 and 1.
 #[derive(Clone, Debug, Default)]
-pub struct State {
+pub struct ProcessState {
     /// An operator or a file refuses calls, of everybody or of some callers.
     pub frozen: bool,
     /// The policy, or a rule of it, is only observed.
@@ -89,7 +89,7 @@ pub struct InFlight(Gauge<i64, AtomicI64>);
 
 /// What a look-up of a job came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LookedUp {
+pub enum LookupOutcome {
     /// Upstream told what the job is.
     Facts,
     /// There is no such job.
@@ -99,7 +99,7 @@ pub enum LookedUp {
 }
 
 /// What metrics are foreseen for.
-pub struct Foreseen<'a> {
+pub struct ExpectedSeries<'a> {
     /// The listeners' names.
     pub listeners: &'a [Arc<str>],
     /// The callers of the policy.
@@ -107,7 +107,7 @@ pub struct Foreseen<'a> {
     /// The policy.
     pub policy: &'a Policy,
     /// The credentials, which know their expiry.
-    pub credentials: &'a [Arc<Held>],
+    pub credentials: &'a [Arc<CachedCredential>],
     /// The endpoints, which know whether their circuits are open.
     pub upstreams: &'a [Arc<Upstream>],
     /// The projects' names.
@@ -151,10 +151,10 @@ struct RefreshLabels {
 
 impl Metrics {
     /// All metrics, with every series that can be foreseen at zero.
-    pub fn new(foreseen: &Foreseen<'_>) -> Self {
+    pub fn new(foreseen: &ExpectedSeries<'_>) -> Self {
         let metrics = Self {
             registry: Registry::with_prefix("mpc_auth_proxy"),
-            by_policy: ByPolicy::new(foreseen.listeners, foreseen.projects),
+            by_policy: PolicyMetrics::new(foreseen.listeners, foreseen.projects),
             duration: Histogram::new(BUCKETS),
             upstream_duration: Histogram::new(BUCKETS),
             upstream_errors: Family::default(),
@@ -177,8 +177,8 @@ impl Metrics {
     }
 
     /// The exposition, with how the process is doing now.
-    pub fn text(&self, format: Format, now: &State) -> String {
-        let &State { frozen, observing, audit_blocked, reload_pending, ref certificates } = now;
+    pub fn text(&self, format: Format, now: &ProcessState) -> String {
+        let &ProcessState { frozen, observing, audit_blocked, reload_pending, ref certificates } = now;
         self.frozen.set(frozen.into());
         self.observing.set(observing.into());
         self.audit_blocked.set(audit_blocked.into());
@@ -238,7 +238,7 @@ impl Metrics {
     }
 
     /// Counts a look-up of a job.
-    pub fn looked_up(&self, found: LookedUp) {
+    pub fn looked_up(&self, found: LookupOutcome) {
         self.lookups.get_or_create(&OutcomeLabels { outcome: found.as_str() }).inc();
     }
 
@@ -270,7 +270,7 @@ impl Metrics {
         self.last_reload.set(clock::now().timestamp());
     }
 
-    fn foresee(&self, foreseen: &Foreseen<'_>) {
+    fn foresee(&self, foreseen: &ExpectedSeries<'_>) {
         self.policy_in_force(foreseen.policy.hash());
         for outcome in ["success", "failure"] {
             drop(self.reloads.get_or_create(&OutcomeLabels { outcome }));
@@ -279,7 +279,7 @@ impl Metrics {
         for kind in ["connect", "closed", "stale", "timeout", "invalid"] {
             drop(self.upstream_errors.get_or_create(&KindLabels { kind }));
         }
-        for found in LookedUp::ALL {
+        for found in LookupOutcome::ALL {
             drop(self.lookups.get_or_create(&OutcomeLabels { outcome: found.as_str() }));
         }
         for reason in Reason::ALL {
@@ -292,7 +292,7 @@ impl Metrics {
         }
     }
 
-    fn register(mut self, foreseen: &Foreseen<'_>) -> Self {
+    fn register(mut self, foreseen: &ExpectedSeries<'_>) -> Self {
         let r = &mut self.registry;
         r.register_collector(Box::new(self.by_policy.clone()));
         let help = "From a request's head to its answer";
@@ -341,7 +341,7 @@ impl Metrics {
     }
 }
 
-impl LookedUp {
+impl LookupOutcome {
     const ALL: [Self; 3] = [Self::Facts, Self::Absent, Self::Unknown];
 
     const fn as_str(self) -> &'static str {

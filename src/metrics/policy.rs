@@ -27,20 +27,20 @@ use crate::{
 
 /// The counts of the policy in force.
 #[derive(Clone, Debug)]
-pub(super) struct ByPolicy(Arc<ArcSwap<Counts>>);
+pub(super) struct PolicyMetrics(Arc<ArcSwap<Counts>>);
 
 #[derive(Debug, Default)]
 struct Counts {
-    callers: HashMap<Arc<str>, Arc<OfCaller>>,
-    unknown: Arc<OfCaller>,
-    rules: HashMap<Arc<str>, OfRule>,
+    callers: HashMap<Arc<str>, Arc<CallerCounts>>,
+    unknown: Arc<CallerCounts>,
+    rules: HashMap<Arc<str>, RuleCounts>,
     /// Of the denials that no rule made.
-    no_rule: OfRule,
+    no_rule: RuleCounts,
     projects: HashMap<Arc<str>, Counter>,
 }
 
 #[derive(Debug, Default)]
-struct OfCaller {
+struct CallerCounts {
     outcomes: [Counter; OUTCOMES.len()],
     limited: Counter,
     /// They begin with the first request of their kind.
@@ -48,7 +48,7 @@ struct OfCaller {
 }
 
 #[derive(Clone, Debug, Default)]
-struct OfRule {
+struct RuleCounts {
     effect: &'static str,
     mode: &'static str,
     count: Counter,
@@ -64,10 +64,10 @@ struct Request {
     code: u16,
 }
 
-impl ByPolicy {
+impl PolicyMetrics {
     /// Of no policy yet, for these listeners and projects.
     pub(super) fn new(listeners: &[Arc<str>], projects: &[Arc<str>]) -> Self {
-        let unknown = Arc::new(OfCaller::default());
+        let unknown = Arc::new(CallerCounts::default());
         for listener in listeners {
             for code in BEFORE_A_CALLER {
                 let (listener, outcome) = (Arc::clone(listener), Outcome::Refused.as_str());
@@ -89,14 +89,14 @@ impl ByPolicy {
         };
         let rule = |rule: &Rule| {
             let mode = if rule.mode == Mode::Observe { rule.mode } else { policy.mode() };
-            let fresh = OfRule::new(rule.effect, mode);
+            let fresh = RuleCounts::new(rule.effect, mode);
             (Arc::from(rule.id.as_str()), fresh.after(before.rules.get(rule.id.as_str())))
         };
         self.0.store(Arc::new(Counts {
             callers: callers.iter().map(caller).collect(),
             unknown: Arc::clone(&before.unknown),
             rules: policy.rules().iter().map(rule).collect(),
-            no_rule: OfRule::new(Effect::Deny, policy.mode()).after(Some(&before.no_rule)),
+            no_rule: RuleCounts::new(Effect::Deny, policy.mode()).after(Some(&before.no_rule)),
             projects: before.projects.clone(),
         }));
     }
@@ -144,7 +144,7 @@ impl ByPolicy {
     }
 }
 
-impl OfCaller {
+impl CallerCounts {
     fn of_kind(&self, request: Request) -> Counter {
         let known = self.requests.read().unwrap_or_else(PoisonError::into_inner).get(&request).cloned();
         known.unwrap_or_else(|| {
@@ -153,7 +153,7 @@ impl OfCaller {
     }
 }
 
-impl OfRule {
+impl RuleCounts {
     /// The effect is what is said; the mode tells whether it is applied.
     fn new(effect: Effect, mode: Mode) -> Self {
         let mode = match mode {
@@ -172,7 +172,7 @@ impl OfRule {
     }
 }
 
-impl Collector for ByPolicy {
+impl Collector for PolicyMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let counts = self.0.load();
         let unknown: Arc<str> = UNKNOWN.into();
@@ -251,11 +251,11 @@ mod tests {
         Policy::new(rules.iter().map(rule).collect(), &CALLERS.map(caller), &[project], "hash")
     }
 
-    fn follow(counts: &ByPolicy, callers: &[&str], rules: &[&str]) {
+    fn follow(counts: &PolicyMetrics, callers: &[&str], rules: &[&str]) {
         counts.follow(&callers.iter().map(|name| caller(name)).collect::<Vec<_>>(), &policy(rules));
     }
 
-    fn finish(counts: &ByPolicy, caller: &str) {
+    fn finish(counts: &PolicyMetrics, caller: &str) {
         let mut record = Record::new("id".into(), "app".into(), "10.2.3.4".into(), clock::now());
         (record.caller, record.outcome, record.status) =
             (Some(caller.into()), Some(Outcome::Forwarded), Some(204));
@@ -263,7 +263,7 @@ mod tests {
         counts.finished(&record);
     }
 
-    fn decide(counts: &ByPolicy, policy: &Policy, rule: &str) {
+    fn decide(counts: &PolicyMetrics, policy: &Policy, rule: &str) {
         let rule = policy.rules().iter().find(|each| each.id == rule).unwrap();
         let decision = Decision {
             effect: rule.effect,
@@ -274,7 +274,7 @@ mod tests {
         counts.decided(&decision);
     }
 
-    fn text(counts: &ByPolicy) -> String {
+    fn text(counts: &PolicyMetrics) -> String {
         let (mut registry, mut out) = (Registry::default(), String::new());
         registry.register_collector(Box::new(counts.clone()));
         encode(&mut out, &registry).unwrap();
@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_series_begins_and_ends_with_the_policy_that_names_it_and_goes_on_between() {
-        let counts = ByPolicy::new(&["app".into()], &["p".into()]);
+        let counts = PolicyMetrics::new(&["app".into()], &["p".into()]);
         follow(&counts, &["ann", "bob"], &["r1", "r2-"]);
         decide(&counts, &policy(&["r1"]), "r1");
         finish(&counts, "ann");
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn what_the_policy_no_longer_names_is_counted_as_unknown_or_not_at_all() {
-        let counts = ByPolicy::new(&["app".into()], &[]);
+        let counts = PolicyMetrics::new(&["app".into()], &[]);
         follow(&counts, &["ann"], &["r1"]);
         decide(&counts, &policy(&["r5"]), "r5");
         finish(&counts, "bob");
@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn many_callers_and_rules_are_told_in_as_many_lines() {
-        let counts = ByPolicy::new(&["app".into(), "mesh".into()], &[]);
+        let counts = PolicyMetrics::new(&["app".into(), "mesh".into()], &[]);
         let callers: Vec<CallerId> = (0..100).map(|n| caller(&format!("service-{n}"))).collect();
         let rules: Vec<String> = (0..500).map(|n| format!("rule-{n}")).collect();
         let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
@@ -358,7 +358,7 @@ mod tests {
                 (subsequence(CALLERS.to_vec(), 0..4), subsequence(RULES.to_vec(), 0..5)), 1..6,
             ),
         ) {
-            let counts = ByPolicy::new(&["app".into()], &["p".into()]);
+            let counts = PolicyMetrics::new(&["app".into()], &["p".into()]);
             let all = policy(&RULES);
             for (callers, rules) in &reloads {
                 follow(&counts, callers, rules);

@@ -16,16 +16,16 @@ use tokio_util::sync::CancellationToken;
 use super::{Body, json, not_allowed, text};
 use crate::{
     identity::CallerId,
-    limit::Whom,
+    limit::FreezeScope,
     object::Object,
     reload::Reloaded,
-    server::{Insight, Order},
+    server::{OperatorCommand, ProxyStatus},
 };
 
 /// Answers operators.
 #[derive(Clone)]
 pub(super) struct Admin {
-    pub(super) insight: Insight,
+    pub(super) insight: ProxyStatus,
     /// An operator asked the process to stop.
     pub(super) asked: Arc<AtomicBool>,
     /// Cancelled when an operator asked the process to stop.
@@ -72,11 +72,11 @@ impl Admin {
     }
 
     /// What the body asks for: without one, everybody is meant.
-    async fn order(&self, body: Incoming, uid: Option<u32>) -> Result<Order, String> {
+    async fn order(&self, body: Incoming, uid: Option<u32>) -> Result<OperatorCommand, String> {
         let body = Limited::new(body, LONGEST).collect().await;
         let body = body.map_err(|error| format!("the body cannot be read: {error}"))?.to_bytes();
-        let Object(asked): Object<Asked> = match &*body {
-            [] => Object(Asked::default()),
+        let Object(asked): Object<OperatorRequest> = match &*body {
+            [] => Object(OperatorRequest::default()),
             text => serde_json::from_slice(text)
                 .map_err(|error| format!("the body is not understood: {error}"))?,
         };
@@ -85,13 +85,13 @@ impl Admin {
             return Err(format!("a reason has {LONGEST_REASON} characters at most"));
         }
         let whom = match asked.callers.as_deref() {
-            None => Whom::Everybody,
+            None => FreezeScope::Everybody,
             Some([]) => return Err("`callers` names nobody: without it everybody is meant".into()),
             Some(names) => {
-                Whom::Callers(names.iter().map(|name| self.caller(name)).collect::<Result<_, _>>()?)
+                FreezeScope::Callers(names.iter().map(|name| self.caller(name)).collect::<Result<_, _>>()?)
             }
         };
-        Ok(Order { whom, uid, reason, project: asked.project })
+        Ok(OperatorCommand { whom, uid, reason, project: asked.project })
     }
 
     fn caller(&self, name: &str) -> Result<CallerId, String> {
@@ -99,12 +99,12 @@ impl Admin {
         caller.ok_or_else(|| format!("the policy in force has no caller {name:?}"))
     }
 
-    async fn freeze(&self, order: &Order) -> Response<Body> {
+    async fn freeze(&self, order: &OperatorCommand) -> Response<Body> {
         let note = self.insight.operators().freeze(order).await;
         self.frozen(StatusCode::OK, note.as_deref())
     }
 
-    async fn unfreeze(&self, order: &Order) -> Response<Body> {
+    async fn unfreeze(&self, order: &OperatorCommand) -> Response<Body> {
         match self.insight.operators().unfreeze(order).await {
             Ok(note) => self.frozen(StatusCode::OK, note.as_deref()),
             Err(error) => self.frozen(StatusCode::CONFLICT, Some(&error.to_string())),
@@ -124,7 +124,7 @@ impl Admin {
         )
     }
 
-    async fn reload(&self, order: &Order) -> Response<Body> {
+    async fn reload(&self, order: &OperatorCommand) -> Response<Body> {
         match self.insight.operators().reload(order).await {
             Reloaded::Applied(hash) => json(StatusCode::OK, &json!({ "policy": &*hash })),
             Reloaded::Refused(problem) => json(StatusCode::CONFLICT, &json!({ "problem": problem })),
@@ -135,7 +135,7 @@ impl Admin {
     }
 
     /// One call, with the credential of the project that is named.
-    async fn try_credentials(&self, order: &Order) -> Response<Body> {
+    async fn try_credentials(&self, order: &OperatorCommand) -> Response<Body> {
         let project = order.project.as_deref().unwrap_or_default();
         match self.insight.try_credentials(order).await {
             Some(trial) => json(StatusCode::OK, &serde_json::to_value(trial).unwrap_or_default()),
@@ -146,7 +146,7 @@ impl Admin {
         }
     }
 
-    fn shutdown(&self, order: &Order) -> Response<Body> {
+    fn shutdown(&self, order: &OperatorCommand) -> Response<Body> {
         self.insight.operators().stop(order);
         self.asked.store(true, Relaxed);
         let mut accepted = json(StatusCode::ACCEPTED, &json!({ "draining": true }));
@@ -158,7 +158,7 @@ impl Admin {
 /// What an operator asks for, as it is written.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+struct OperatorRequest {
     callers: Option<Vec<String>>,
     reason: Option<String>,
     /// For `/try`.

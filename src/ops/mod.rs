@@ -28,7 +28,7 @@ use crate::{
     config::{self, Hosts, Limits},
     metrics::{Connections, Format, Metrics},
     reason::Code,
-    server::{ConnectionLimiter, Insight, Permit, SocketFile, bind_unix},
+    server::{ConnectionLimiter, Permit, ProxyStatus, SocketFile, bind_unix},
 };
 use admin::Admin;
 
@@ -42,7 +42,7 @@ pub struct Ops {
 
 #[derive(Clone)]
 struct Probes {
-    insight: Insight,
+    insight: ProxyStatus,
     /// The names that are answered.
     hosts: Hosts,
     metrics: Arc<Metrics>,
@@ -78,11 +78,11 @@ impl Ops {
     }
 
     /// Answers until the returned set is dropped. `stop` is cancelled when an operator asks the process to stop.
-    pub fn serve(self, insight: &Insight, metrics: Arc<Metrics>, stop: CancellationToken) -> JoinSet<()> {
+    pub fn serve(self, insight: &ProxyStatus, metrics: Arc<Metrics>, stop: CancellationToken) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         if let Some((listener, hosts)) = self.probes {
             let probes = Probes { insight: insight.clone(), hosts, metrics };
-            let answer = move |request, asker: Asker| {
+            let answer = move |request, asker: Requester| {
                 let answer = probes.answer(&request, asker.is_near);
                 async { answer }
             };
@@ -102,7 +102,7 @@ async fn operate((mut listener, mut file): (UnixListener, SocketFile), admin: Ad
     loop {
         let (mooring, here, after) = (file.mooring(), admin.clone(), admin.clone());
         (listener, file) = tokio::select! {
-            () = accept(listener, move |request, asker: Asker| here.clone().answer(request, asker.uid), move || after.answered()) => return,
+            () = accept(listener, move |request, asker: Requester| here.clone().answer(request, asker.uid), move || after.answered()) => return,
             anew = mooring.lost(&health, false) => anew,
         };
     }
@@ -112,8 +112,8 @@ async fn operate((mut listener, mut file): (UnixListener, SocketFile), admin: Ad
 async fn accept<L, A, F, O>(mut listener: L, answer: A, over: O)
 where
     O: Fn() + Clone + Send + 'static,
-    L: Listener<Io: Asks + AsyncRead + AsyncWrite + Unpin + Send + 'static>,
-    A: Fn(Request<Incoming>, Asker) -> F + Clone + Send + Sync + 'static,
+    L: Listener<Io: IdentifyRequester + AsyncRead + AsyncWrite + Unpin + Send + 'static>,
+    A: Fn(Request<Incoming>, Requester) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send,
 {
     let limits = Limits { connections: MAX_CONNECTIONS, ..Limits::default() };
@@ -141,8 +141,8 @@ where
 /// Answers one request, in a bounded time.
 async fn serve<S, A, F>(stream: S, answer: A, permit: Permit)
 where
-    S: Asks + AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    A: Fn(Request<Incoming>, Asker) -> F,
+    S: IdentifyRequester + AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Fn(Request<Incoming>, Requester) -> F,
     F: Future<Output = Response<Body>>,
 {
     let asker = stream.asker();
@@ -165,7 +165,7 @@ where
 
 /// Who asks.
 #[derive(Clone, Copy)]
-struct Asker {
+struct Requester {
     /// From this machine.
     is_near: bool,
     /// As this user, where the kernel tells.
@@ -173,21 +173,21 @@ struct Asker {
 }
 
 /// A connection, of which can be told who asks.
-trait Asks {
-    fn asker(&self) -> Asker;
+trait IdentifyRequester {
+    fn asker(&self) -> Requester;
 }
 
-impl Asks for TcpStream {
+impl IdentifyRequester for TcpStream {
     /// Both ends count: what a mesh passes on comes from an address of loopback as well.
-    fn asker(&self) -> Asker {
+    fn asker(&self) -> Requester {
         let near = |end: io::Result<SocketAddr>| end.is_ok_and(|end| end.ip().to_canonical().is_loopback());
-        Asker { is_near: near(self.peer_addr()) && near(self.local_addr()), uid: None }
+        Requester { is_near: near(self.peer_addr()) && near(self.local_addr()), uid: None }
     }
 }
 
-impl Asks for UnixStream {
-    fn asker(&self) -> Asker {
-        Asker { is_near: true, uid: self.peer_cred().ok().map(|user| user.uid()) }
+impl IdentifyRequester for UnixStream {
+    fn asker(&self) -> Requester {
+        Requester { is_near: true, uid: self.peer_cred().ok().map(|user| user.uid()) }
     }
 }
 
@@ -255,7 +255,7 @@ fn wanted_format(request: &Request<Incoming>) -> (Format, HeaderValue) {
 }
 
 /// As the probes of Kubernetes print it: a line a check, when asked to or when one fails.
-fn ready(insight: &Insight, verbose: bool) -> Response<Body> {
+fn ready(insight: &ProxyStatus, verbose: bool) -> Response<Body> {
     // Asked once: an answer that says no always says why.
     let checks = insight.health().checks();
     let ready = checks.iter().all(|check| check.problem.is_none());

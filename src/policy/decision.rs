@@ -54,7 +54,7 @@ pub struct Undetermined {
 
 /// What to look a job up for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wants {
+pub enum NeededFacts {
     /// Not at all: what is unknown changes nothing.
     Nothing,
     /// To decide, by these facts. Without them nothing is allowed.
@@ -64,7 +64,7 @@ pub enum Wants {
 }
 
 /// Some of the rules that a call meets.
-struct Met<'p> {
+struct MatchedRules<'p> {
     /// The first that is known to apply.
     rule: Option<&'p Rule>,
     /// Where there is none: the facts that the others depend on.
@@ -109,7 +109,7 @@ impl Policy {
 }
 
 impl<'p> Search<'p, '_> {
-    fn first(&self, mode: Mode, effect: Effect) -> Met<'p> {
+    fn first(&self, mode: Mode, effect: Effect) -> MatchedRules<'p> {
         let unknown = Cell::new(Keys::NONE);
         let applies = |number: usize| {
             let Some(rule) = self.policy.rules.get(number) else { return false };
@@ -127,7 +127,7 @@ impl<'p> Search<'p, '_> {
         };
         let found =
             self.policy.index.first((self.cells, self.call.job), (mode, effect), Applying::Where(&applies));
-        Met { rule: found.and_then(|number| self.policy.rules.get(number)), unknown: unknown.get() }
+        MatchedRules { rule: found.and_then(|number| self.policy.rules.get(number)), unknown: unknown.get() }
     }
 
     /// What rules under observation would have said where no rule in force is known to deny: some may, by these facts.
@@ -150,7 +150,7 @@ impl<'p> Search<'p, '_> {
     }
 }
 
-impl Met<'_> {
+impl MatchedRules<'_> {
     /// The facts that decide whether these permissions allow, where denials depend on some.
     fn needs(&self, denials: Keys) -> Keys {
         match self.rule {
@@ -181,12 +181,16 @@ impl<'p> Outcome<'p> {
     }
 
     /// What to look the job up for.
-    pub fn wants(&self) -> Wants {
+    pub fn wants(&self) -> NeededFacts {
         match self {
-            Self::Undetermined(Undetermined { needs, mode: Mode::Enforce }) => Wants::ToDecide(*needs),
-            Self::Undetermined(Undetermined { needs, mode: Mode::Observe }) => Wants::ToObserve(*needs),
-            Self::Decided(Decision { observed: Observed::Unknown(needs), .. }) => Wants::ToObserve(*needs),
-            Self::Decided(Decision { observed: Observed::Nothing | Observed::Rule(_), .. }) => Wants::Nothing,
+            Self::Undetermined(Undetermined { needs, mode: Mode::Enforce }) => NeededFacts::ToDecide(*needs),
+            Self::Undetermined(Undetermined { needs, mode: Mode::Observe }) => NeededFacts::ToObserve(*needs),
+            Self::Decided(Decision { observed: Observed::Unknown(needs), .. }) => {
+                NeededFacts::ToObserve(*needs)
+            }
+            Self::Decided(Decision { observed: Observed::Nothing | Observed::Rule(_), .. }) => {
+                NeededFacts::Nothing
+            }
         }
     }
 }

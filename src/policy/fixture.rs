@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::reference::{self, Known, Verdict};
+use super::reference::{self, Known, ReferenceDecision};
 use super::{
     Call, Condition, Decision, Effect, Facts, Glob, Key, Location, Mode, Operator, Policy, Rule, Scope, Test,
     parse_moment,
@@ -164,7 +164,7 @@ pub(super) fn decided<'p>(policy: &'p Policy, asked: &Asked) -> Decision<'p> {
 }
 
 /// What the rules say, read one by one.
-pub(super) fn plain_reading(rules: &[Rule], asked: &Asked) -> Verdict {
+pub(super) fn plain_reading(rules: &[Rule], asked: &Asked) -> ReferenceDecision {
     let known = Known { callers: &CALLERS, actions: &ACTIONS, projects: &PROJECTS };
     reference::decide(rules, &known, &asked.call(), &asked.plainly())
 }

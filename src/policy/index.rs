@@ -7,7 +7,7 @@
 use foldhash::{HashMap, HashMapExt};
 
 use super::jobs::{Applying, Jobs, Texts};
-use super::names::{ANY, Names, Place, Set, Sets};
+use super::names::{ANY, Names, RuleSlot, Set, Sets};
 use super::{Effect, Glob, Mode, Rule, Scope};
 use crate::identity::CallerId;
 use crate::operation::ACTIONS;
@@ -20,12 +20,12 @@ pub(super) struct Index {
     pub(super) projects: Names,
     /// The sets of each rule's callers, actions and projects.
     sets: Vec<[Set; 3]>,
-    cells: HashMap<[Place; 3], Rules>,
+    cells: HashMap<[RuleSlot; 3], Rules>,
 }
 
 /// Places of callers, of actions and of projects.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cells<'i>([&'i [Place]; 3]);
+pub(super) struct Cells<'i>([&'i [RuleSlot]; 3]);
 
 /// The rules of one cell.
 #[derive(Debug, Default)]
@@ -105,7 +105,7 @@ impl Index {
     }
 
     /// The cells that a rule stands in.
-    pub(super) fn cells(&self, rule: usize) -> Vec<[Place; 3]> {
+    pub(super) fn cells(&self, rule: usize) -> Vec<[RuleSlot; 3]> {
         let [callers, actions, projects] = self.sets.get(rule).copied().unwrap_or_default();
         let [callers, actions, projects] =
             [self.callers.of_set(callers), self.actions.of_set(actions), self.projects.of_set(projects)];
@@ -120,14 +120,14 @@ impl Index {
 }
 
 impl<'i> Cells<'i> {
-    fn each(self) -> impl Iterator<Item = [Place; 3]> + use<'i> {
+    fn each(self) -> impl Iterator<Item = [RuleSlot; 3]> + use<'i> {
         let Self([callers, actions, projects]) = self;
         let pairs = callers.iter().flat_map(|caller| actions.iter().map(move |action| (*caller, *action)));
         pairs.flat_map(|(caller, action)| projects.iter().map(move |project| [caller, action, *project]))
     }
 
     /// A cell that a rule stands in, and the cells of the rules that match whatever that rule does there.
-    pub(super) fn covering(pairs: &'i [[Place; 2]; 3]) -> Self {
+    pub(super) fn covering(pairs: &'i [[RuleSlot; 2]; 3]) -> Self {
         // The two are one where the rule names everything.
         Self(pairs.each_ref().map(|pair| if pair.starts_with(&[ANY]) { &[ANY][..] } else { pair }))
     }
@@ -159,14 +159,14 @@ impl Rules {
 
 /// Which names get a place for each class of them: that is quickest, and costs an entry for each class a rule
 /// matches.
-struct ByClass {
+struct ClassIndex {
     callers: bool,
     projects: bool,
 }
 
-fn by_class(rules: &[Rule], sets: &[[Set; 3]], kinds: &[Sets<'_>; 3]) -> ByClass {
+fn by_class(rules: &[Rule], sets: &[[Set; 3]], kinds: &[Sets<'_>; 3]) -> ClassIndex {
     let classes = kinds.each_ref().map(Sets::classes);
-    let entries = |by_class: &ByClass| {
+    let entries = |by_class: &ClassIndex| {
         let of_rule = |(rule, sets): (&Rule, &[Set; 3])| {
             let wanted = [by_class.callers, true, by_class.projects];
             let counts = classes.iter().zip(sets).zip(wanted);
@@ -179,9 +179,10 @@ fn by_class(rules: &[Rule], sets: &[[Set; 3]], kinds: &[Sets<'_>; 3]) -> ByClass
         };
         rules.iter().zip(sets).map(of_rule).fold(0, usize::saturating_add)
     };
-    let least = ByClass { callers: false, projects: false };
+    let least = ClassIndex { callers: false, projects: false };
     let most = ENTRIES.max(entries(&least).saturating_mul(2));
-    let choices = [ByClass { callers: true, projects: true }, ByClass { callers: false, projects: true }];
+    let choices =
+        [ClassIndex { callers: true, projects: true }, ClassIndex { callers: false, projects: true }];
     choices.into_iter().find(|choice| entries(choice) <= most).unwrap_or(least)
 }
 

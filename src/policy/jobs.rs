@@ -18,21 +18,21 @@ use super::{Glob, Rule};
 pub(super) struct Jobs {
     hasher: RandomState,
     /// By the hash of what a match has.
-    patterns: HashMap<u64, Alike>,
+    patterns: HashMap<u64, EquivalentPatterns>,
     /// The shapes of those patterns, each once.
     shapes: Vec<Shape>,
 }
 
 /// Patterns of which every match has the same. A large policy has many of these, most of them with one.
 #[derive(Debug)]
-enum Alike {
+enum EquivalentPatterns {
     One(Entry),
-    Several(Box<Several>),
+    Several(Box<PatternList>),
 }
 
 /// In the order of the file.
 #[derive(Debug, Default)]
-struct Several {
+struct PatternList {
     /// None covers the next.
     always: Vec<Entry>,
     sometimes: Vec<Entry>,
@@ -109,7 +109,7 @@ impl Jobs {
         let entry = Entry { glob: glob.clone(), rule: u32::try_from(rule).unwrap_or(u32::MAX), always };
         match self.patterns.entry(hash) {
             hash_map::Entry::Vacant(vacant) => {
-                vacant.insert(Alike::One(entry));
+                vacant.insert(EquivalentPatterns::One(entry));
             }
             hash_map::Entry::Occupied(mut alike) => alike.get_mut().add(entry),
         }
@@ -155,7 +155,7 @@ impl Jobs {
     }
 }
 
-impl Alike {
+impl EquivalentPatterns {
     /// Of rules that match whenever their lists do.
     fn always(&self) -> &[Entry] {
         match self {
@@ -184,7 +184,7 @@ impl Alike {
         }
         match self {
             Self::One(first) => {
-                let mut several = Several::default();
+                let mut several = PatternList::default();
                 several.push(first.clone());
                 several.push(entry);
                 *self = Self::Several(Box::new(several));
@@ -194,7 +194,7 @@ impl Alike {
     }
 }
 
-impl Several {
+impl PatternList {
     fn push(&mut self, entry: Entry) {
         if entry.always { self.always.push(entry) } else { self.sometimes.push(entry) }
     }

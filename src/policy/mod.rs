@@ -24,14 +24,14 @@ mod reference;
 mod wildcard;
 
 pub use condition::{Condition, Key, Keys, Operator, Test, TestError, ValueError, VariableError};
-pub use decision::{Decision, Observed, Outcome, Undetermined, Wants};
+pub use decision::{Decision, NeededFacts, Observed, Outcome, Undetermined};
 pub use explain::{Closest, Explanation, Field, NearestMiss};
-pub use facts::{Fact, Facts, GivenError, JobStatus, Object, Why};
+pub use facts::{Fact, FactError, Facts, JobStatus, Object, UnknownReason};
 pub use findings::{Finding, Problem};
 pub use glob::{Glob, GlobError};
 pub use moment::{MomentError, parse_moment, spell_moment};
 pub use network::NetworkError;
-pub use of_callers::OfCallers;
+pub use of_callers::RulesByCaller;
 
 use std::fmt;
 use std::net::IpAddr;

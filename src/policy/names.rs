@@ -19,7 +19,7 @@ pub(super) struct Names {
     names: Vec<Name>,
     matched: HashMap<Glob, Matched>,
     /// The places of each set.
-    sets: Vec<Box<[Place]>>,
+    sets: Vec<Box<[RuleSlot]>>,
 }
 
 /// One name.
@@ -27,7 +27,7 @@ pub(super) struct Names {
 struct Name {
     /// A project goes by its name, which comes first, and its id in a rule.
     spellings: Vec<Box<str>>,
-    places: Box<[Place]>,
+    places: Box<[RuleSlot]>,
 }
 
 /// What a pattern of the rules matches.
@@ -41,7 +41,7 @@ struct Matched {
 /// The number of a set; see [`Sets`].
 pub(super) type Set = usize;
 /// Where rules are found; see the module.
-pub(super) type Place = u32;
+pub(super) type RuleSlot = u32;
 
 /// The sets of names that the rules' lists match, while they are found.
 pub(super) struct Sets<'r> {
@@ -129,10 +129,10 @@ impl<'r> Sets<'r> {
         let Self { mut names, resolved, by_members, of_names, by_list, .. } = self;
         let any = by_list.values().any(|set| *set == EVERYTHING).then_some(ANY);
         let mut of_sets = vec![Vec::new(); by_members.len() + 1];
-        let mut classes: HashMap<&[Set], Place> = HashMap::new();
-        let place = |number: usize| Place::try_from(number).unwrap_or(Place::MAX);
+        let mut classes: HashMap<&[Set], RuleSlot> = HashMap::new();
+        let place = |number: usize| RuleSlot::try_from(number).unwrap_or(RuleSlot::MAX);
         for (name, sets) in names.names.iter_mut().zip(&of_names) {
-            let own: Vec<Place> = match by_class {
+            let own: Vec<RuleSlot> = match by_class {
                 false => sets.iter().copied().map(place).collect(),
                 true if sets.is_empty() => Vec::new(),
                 true => {
@@ -150,7 +150,7 @@ impl<'r> Sets<'r> {
             };
             name.places = own.into_iter().chain(any).collect();
         }
-        let of_set = |(set, places): (Set, Vec<Place>)| match set {
+        let of_set = |(set, places): (Set, Vec<RuleSlot>)| match set {
             EVERYTHING => Box::from([ANY]),
             _ if by_class => places.into_boxed_slice(),
             _ => Box::from([place(set)]),
@@ -169,12 +169,12 @@ impl<'r> Sets<'r> {
 
 impl Names {
     /// The places where the rules that match the name stand. `None`: it is not one of the names.
-    pub(super) fn places(&self, name: &str) -> Option<&[Place]> {
+    pub(super) fn places(&self, name: &str) -> Option<&[RuleSlot]> {
         self.numbers.get(name).and_then(|number| self.names.get(*number)).map(|name| &*name.places)
     }
 
     /// The places where a rule with this set stands.
-    pub(super) fn of_set(&self, set: Set) -> &[Place] {
+    pub(super) fn of_set(&self, set: Set) -> &[RuleSlot] {
         self.sets.get(set).map_or(&[], |places| places)
     }
 
@@ -200,5 +200,5 @@ impl Names {
 }
 
 /// The place of the rules that match every name, also one that is added later.
-pub(super) const ANY: Place = 0;
+pub(super) const ANY: RuleSlot = 0;
 const EVERYTHING: Set = 0;

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::names::{Place, Set};
+use super::names::{RuleSlot, Set};
 use super::{Policy, Rule};
 use crate::identity::CallerId;
 
 /// The rules of a policy by the callers that they name.
 #[derive(Clone, Copy, Debug)]
-pub struct OfCallers<'p> {
+pub struct RulesByCaller<'p> {
     policy: &'p Policy,
     by_caller: &'p ByCaller,
 }
@@ -17,15 +17,15 @@ pub struct OfCallers<'p> {
 #[derive(Debug)]
 pub(super) struct ByCaller {
     /// The sets whose rules stand in each place.
-    sets: HashMap<Place, Vec<Set>>,
+    sets: HashMap<RuleSlot, Vec<Set>>,
     /// The numbers of the rules with each set, in their order.
     rules: HashMap<Set, Vec<usize>>,
 }
 
 impl Policy {
     /// Its rules by caller.
-    pub fn of_callers(&self) -> OfCallers<'_> {
-        OfCallers { policy: self, by_caller: self.by_caller.get_or_init(|| self.arrange()) }
+    pub fn of_callers(&self) -> RulesByCaller<'_> {
+        RulesByCaller { policy: self, by_caller: self.by_caller.get_or_init(|| self.arrange()) }
     }
 
     fn arrange(&self) -> ByCaller {
@@ -33,7 +33,7 @@ impl Policy {
         for (number, set) in self.index.sets_of_callers().enumerate() {
             rules.entry(set).or_default().push(number);
         }
-        let mut sets: HashMap<Place, Vec<Set>> = HashMap::new();
+        let mut sets: HashMap<RuleSlot, Vec<Set>> = HashMap::new();
         for set in rules.keys() {
             for place in self.index.callers.of_set(*set) {
                 sets.entry(*place).or_default().push(*set);
@@ -43,7 +43,7 @@ impl Policy {
     }
 }
 
-impl<'p> OfCallers<'p> {
+impl<'p> RulesByCaller<'p> {
     /// The first rules that name the caller, and how many more there are.
     pub fn first(&self, caller: &CallerId, count: usize) -> (Vec<&'p Rule>, usize) {
         let (mut first, mut all) = (Vec::new(), 0);

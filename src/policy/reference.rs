@@ -18,11 +18,11 @@ pub(crate) struct Known<'k> {
 }
 
 /// The facts that are known of a job, by their keys; without a value: the job has none. All others are unknown.
-pub(crate) type Told = [(&'static str, Vec<String>)];
+pub(crate) type KnownFacts = [(&'static str, Vec<String>)];
 
 /// What the rules say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub(crate) struct ReferenceDecision {
     /// `None`: that depends on what is unknown.
     pub(crate) effect: Option<Effect>,
     /// The line of the rule that decided.
@@ -31,7 +31,7 @@ pub(crate) struct Verdict {
     pub(crate) observed: Result<Option<u64>, ()>,
 }
 
-impl Verdict {
+impl ReferenceDecision {
     /// What was decided, in these words.
     pub(crate) fn of(outcome: &Outcome<'_>) -> Self {
         let line = |rule: Option<&Rule>| rule.map(|rule| rule.location.line);
@@ -47,10 +47,15 @@ impl Verdict {
 }
 
 /// What the rules say.
-pub(crate) fn decide(rules: &[Rule], known: &Known<'_>, call: &Call<'_>, told: &Told) -> Verdict {
+pub(crate) fn decide(
+    rules: &[Rule],
+    known: &Known<'_>,
+    call: &Call<'_>,
+    told: &KnownFacts,
+) -> ReferenceDecision {
     let project = known.projects.iter().find(|(name, _)| *name == call.project);
     let there = known.callers.contains(&call.caller.as_str()) && known.actions.contains(&call.action);
-    let denied = Verdict { effect: Some(Effect::Deny), rule: None, observed: Ok(None) };
+    let denied = ReferenceDecision { effect: Some(Effect::Deny), rule: None, observed: Ok(None) };
     let (true, Some((name, id))) = (there, project) else { return denied };
     let listed = rules.iter().filter(|rule| {
         any(&rule.callers, &[call.caller.as_str()])
@@ -72,7 +77,7 @@ pub(crate) fn decide(rules: &[Rule], known: &Known<'_>, call: &Call<'_>, told: &
         matching.iter().find(holds).map(|(rule, _)| rule.location.line)
     };
     let enforced = effects(&matching, |rule| rule.mode == Mode::Enforce);
-    let [effect] = enforced[..] else { return Verdict { effect: None, ..denied } };
+    let [effect] = enforced[..] else { return ReferenceDecision { effect: None, ..denied } };
     let all = effects(&matching, |_| true);
     let denial = first(Mode::Enforce, Effect::Deny);
     let observed = match first(Mode::Observe, Effect::Deny) {
@@ -82,7 +87,7 @@ pub(crate) fn decide(rules: &[Rule], known: &Known<'_>, call: &Call<'_>, told: &
         None => Ok(first(Mode::Observe, Effect::Allow)),
     };
     let rule = denial.or(first(Mode::Enforce, Effect::Allow));
-    Verdict { effect: Some(effect), rule, observed }
+    ReferenceDecision { effect: Some(effect), rule, observed }
 }
 
 /// Every effect that there can be, whichever of the rules that may hold do.
@@ -122,7 +127,7 @@ pub(crate) fn condition_holds(
     condition: &Condition,
     call: &Call<'_>,
     project_id: &str,
-    told: &Told,
+    told: &KnownFacts,
 ) -> Option<bool> {
     let tests = condition.tests().iter().map(|test| {
         let (operator, key) = (test.operator().to_string(), test.key().as_str());
@@ -141,7 +146,7 @@ pub(crate) fn condition_holds(
 }
 
 /// What the call and its job have for a key. `None`: nobody knows.
-fn found(key: &str, call: &Call<'_>, project_id: &str, told: &Told) -> Option<Vec<String>> {
+fn found(key: &str, call: &Call<'_>, project_id: &str, told: &KnownFacts) -> Option<Vec<String>> {
     let own = match key {
         "g:CurrentTime" => Some(call.at.to_rfc3339()),
         "g:SourceIp" => call.source_ip.map(|address| address.to_string()),

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 mod facts;
 
 use super::fixture::{self, Asked};
-use super::reference::Verdict;
+use super::reference::ReferenceDecision;
 use super::*;
 use crate::operation::DELETE;
 use Effect::{Allow, Deny};
@@ -214,7 +214,7 @@ fn many_overlapping_lists_decide_as_the_plain_reading_does() {
                 dice.below(MANY + 1),
                 dice.below(300),
             ));
-            let found = Verdict::of(&policy.decide(&asked.call()));
+            let found = ReferenceDecision::of(&policy.decide(&asked.call()));
             assert_eq!(found, reference::decide(&rules, &known, &asked.call(), &[]), "{seed}");
         }
     }
@@ -227,7 +227,7 @@ proptest! {
     fn a_decision_equals_that_of_the_plain_reading(rules in fixture::rules(), asked in fixture::asked()) {
         let expected = fixture::plain_reading(&rules, &asked);
         let policy = fixture::compile(rules);
-        prop_assert_eq!(Verdict::of(&policy.decide(&asked.call())), expected);
+        prop_assert_eq!(ReferenceDecision::of(&policy.decide(&asked.call())), expected);
     }
 
     #[test]
@@ -273,7 +273,7 @@ proptest! {
     #[test]
     fn a_rule_that_has_ended_is_as_if_it_was_not_there(rules in fixture::rules(), asked in fixture::asked()) {
         let call = asked.call();
-        let verdict = |rules| Verdict::of(&fixture::compile(rules).decide(&call));
+        let verdict = |rules| ReferenceDecision::of(&fixture::compile(rules).decide(&call));
         let left: Vec<Rule> = rules.iter().filter(|rule| !rule.is_over(call.at)).cloned().collect();
         prop_assert_eq!(verdict(rules), verdict(left));
     }
@@ -306,8 +306,8 @@ proptest! {
     ) {
         let policy = fixture::compile(rules);
         let needs = match policy.decide(&asked.call()).wants() {
-            Wants::Nothing => Keys::NONE,
-            Wants::ToDecide(needs) | Wants::ToObserve(needs) => needs,
+            NeededFacts::Nothing => Keys::NONE,
+            NeededFacts::ToDecide(needs) | NeededFacts::ToObserve(needs) => needs,
         };
         // A key by which the others of its side follow.
         let whole = |key: Key| match key.as_str() {
@@ -323,7 +323,7 @@ proptest! {
         told.extend(missing.copied().collect::<Keys>().iter().map(|key| (key, Vec::new())));
         let knowing = asked.knowing(told);
         let after = policy.decide(&knowing.call());
-        prop_assert!(after.wants() == Wants::Nothing, "{:?}", after);
+        prop_assert!(after.wants() == NeededFacts::Nothing, "{:?}", after);
     }
 
     #[test]

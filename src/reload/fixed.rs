@@ -9,7 +9,7 @@ use crate::config::{
 
 /// The part of a configuration that takes a restart to change.
 #[derive(PartialEq)]
-pub(super) struct Fixed {
+pub(super) struct RestartOnly {
     listeners: Vec<Listener>,
     ops: Option<Ops>,
     admin: Option<Admin>,
@@ -23,7 +23,7 @@ pub(super) struct Fixed {
     log: LogSettings,
 }
 
-impl Fixed {
+impl RestartOnly {
     pub(super) fn of(settings: &Settings) -> Self {
         // Quotas are not fixed: a reload may change them.
         let project = |p: &Arc<Project>| Project { rate_limit: None, ..Project::clone(p) };

@@ -1,6 +1,6 @@
 //! What when the files change? The policy that is in force is replaced, whole and at once, or stays.
 //!
-//! One task reads the configuration again (`Reloading`): when somebody asks it to, when the files change, and when
+//! One task reads the configuration again (`ReloadTask`): when somebody asks it to, when the files change, and when
 //! they turn out to differ, which is looked at every few seconds. It waits until they are whole (see [`watch`](crate::watch)).
 //! What cannot be loaded, or needs a restart, changes nothing and is said once; it is tried again, because the reason
 //! may pass. Everybody else has a [`Reloader`], which asks and tells and never waits for a file. A request takes the
@@ -32,17 +32,17 @@ use crate::{
     config::{Loaded, Report, Settings, Severity},
     limit::{CallerLimits, Limiter, fair_share},
     metrics::Metrics,
-    stage::InForce,
+    stage::ActivePolicy,
     upstream::Roots,
-    watch::{Looks, PATIENCE},
+    watch::{PATIENCE, Snapshot},
 };
-use fixed::Fixed;
-use reloading::Reloading;
+use fixed::RestartOnly;
+use reloading::ReloadTask;
 
 /// Asks for a reload, and tells how reloading is doing.
 pub struct Reloader {
     asked: mpsc::UnboundedSender<Reply>,
-    told: Arc<Told>,
+    told: Arc<ReloadState>,
 }
 
 /// What came of looking at the files.
@@ -58,18 +58,18 @@ pub enum Reloaded {
 
 /// How what the files hold is related to what is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct SyncStatus {
     /// What it is.
-    pub state: StandingState,
+    pub state: SyncState,
     /// Why it is not in force.
     pub problem: Option<String>,
     /// Since when.
     pub since: DateTime<Utc>,
 }
 
-/// See [`Standing`].
+/// See [`SyncStatus`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StandingState {
+pub enum SyncState {
     /// It is in force.
     InForce,
     /// It is not known yet: they are not whole, or cannot be read in time.
@@ -81,14 +81,14 @@ pub enum StandingState {
 /// What a proxy was started with.
 pub struct Baseline {
     path: PathBuf,
-    fixed: Fixed,
-    looks: Looks,
+    fixed: RestartOnly,
+    looks: Snapshot,
 }
 
 /// What a reload replaces, and who counts it.
 pub struct Targets {
     /// What requests are decided by.
-    pub in_force: Arc<ArcSwap<InForce>>,
+    pub in_force: Arc<ArcSwap<ActivePolicy>>,
     /// Who is trusted at the end of the ways to upstreams.
     pub roots: Roots,
     /// Where reloads are counted.
@@ -98,13 +98,13 @@ pub struct Targets {
 type Reply = oneshot::Sender<Reloaded>;
 
 /// What is told to whoever asks. Its locks are never held while a file is read.
-struct Told {
-    judged: Mutex<Standing>,
+struct ReloadState {
+    judged: Mutex<SyncStatus>,
     /// In place of that, while it is not known whether that still holds.
-    pending: Mutex<Option<Standing>>,
+    pending: Mutex<Option<SyncStatus>>,
 }
 
-impl InForce {
+impl ActivePolicy {
     /// What a configuration puts in force. Limits that did not change keep their state.
     pub fn new(settings: Settings, before: Option<&Self>) -> Self {
         let none = Limiter::default();
@@ -124,7 +124,7 @@ impl InForce {
 impl Baseline {
     /// Of the configuration at `path`, which was just loaded.
     pub fn new(path: PathBuf, loaded: &Loaded) -> Self {
-        Self { path, fixed: Fixed::of(&loaded.settings), looks: loaded.looks.clone() }
+        Self { path, fixed: RestartOnly::of(&loaded.settings), looks: loaded.looks.clone() }
     }
 }
 
@@ -133,8 +133,8 @@ impl Reloader {
     /// from now on.
     pub async fn new(baseline: Baseline, target: Targets, tasks: &mut JoinSet<()>) -> Self {
         let (asked, to_answer) = mpsc::unbounded_channel();
-        let told = Arc::new(Told::default());
-        let mut reloading = Reloading::new(baseline, target, (to_answer, Arc::clone(&told)));
+        let told = Arc::new(ReloadState::default());
+        let mut reloading = ReloadTask::new(baseline, target, (to_answer, Arc::clone(&told)));
         reloading.look().await;
         tasks.spawn(reloading.run());
         Self { asked, told }
@@ -160,13 +160,13 @@ impl Reloader {
     }
 
     /// How it stands now.
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> SyncStatus {
         let pending = self.told.pending.lock().unwrap_or_else(PoisonError::into_inner).clone();
         pending.unwrap_or_else(|| self.told.judged.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 }
 
-impl StandingState {
+impl SyncState {
     /// As `/status` has it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -177,24 +177,24 @@ impl StandingState {
     }
 }
 
-impl Default for Told {
+impl Default for ReloadState {
     fn default() -> Self {
-        let standing = Standing { state: StandingState::InForce, problem: None, since: clock::now() };
+        let standing = SyncStatus { state: SyncState::InForce, problem: None, since: clock::now() };
         Self { judged: Mutex::new(standing), pending: Mutex::default() }
     }
 }
 
-impl Told {
+impl ReloadState {
     /// It was judged so. Says whether that, or its reason, is news.
     fn judged(&self, problem: Option<&str>) -> bool {
         self.nothing_is_pending();
-        let state = problem.map_or(StandingState::InForce, |_| StandingState::Refused);
+        let state = problem.map_or(SyncState::InForce, |_| SyncState::Refused);
         let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
         let news = judged.problem.as_deref() != problem;
         if news {
             // A reason that changes does not make it refused for a shorter time.
             let since = if judged.state == state { judged.since } else { clock::now() };
-            *judged = Standing { state, problem: problem.map(str::to_owned), since };
+            *judged = SyncStatus { state, problem: problem.map(str::to_owned), since };
         }
         news
     }
@@ -204,7 +204,7 @@ impl Told {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         let since = pending.as_ref().map_or_else(clock::now, |standing| standing.since);
         let news = pending.as_ref().is_none_or(|standing| standing.problem.as_deref() != Some(problem));
-        *pending = Some(Standing { state: StandingState::Pending, problem: Some(problem.into()), since });
+        *pending = Some(SyncStatus { state: SyncState::Pending, problem: Some(problem.into()), since });
         news
     }
 

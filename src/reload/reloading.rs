@@ -12,21 +12,21 @@ use tokio::{
 };
 
 use super::{
-    Baseline, Fixed, Reloaded, Reply, Targets, Told, summary,
+    Baseline, ReloadState, Reloaded, Reply, RestartOnly, Targets, summary,
     telling::{tell_findings, tell_lessened},
 };
 use crate::{
     config::{self, Report},
     sandbox::{self, REPLACED, Sandbox},
-    stage::InForce,
+    stage::ActivePolicy,
     upstream::Roots,
-    watch::{COMPARE, Files, PATIENCE, Reader, State, apart},
+    watch::{COMPARE, Files, PATIENCE, Reader, WatchOutcome, apart},
 };
 
 /// Replaces what is in force when the files change, for ever.
-pub(super) struct Reloading {
+pub(super) struct ReloadTask {
     path: PathBuf,
-    fixed: Arc<Fixed>,
+    fixed: Arc<RestartOnly>,
     files: Files,
     target: Targets,
     to_answer: mpsc::UnboundedReceiver<Reply>,
@@ -34,14 +34,14 @@ pub(super) struct Reloading {
     waiting: Vec<Reply>,
     /// Somebody asked for it since the last attempt that came to an end.
     asked: bool,
-    told: Arc<Told>,
-    refusals: Refusals,
+    told: Arc<ReloadState>,
+    refusals: RefusalStreak,
     reader: Reader,
 }
 
 /// Refusals in a row.
 #[derive(Default)]
-struct Refusals {
+struct RefusalStreak {
     count: u32,
     /// When to try again.
     next: Option<Instant>,
@@ -49,24 +49,24 @@ struct Refusals {
 
 /// What was read.
 struct Outcome {
-    fresh: Result<Fresh, String>,
+    fresh: Result<Candidate, String>,
     /// The files that decided it.
     files: Vec<PathBuf>,
 }
 
 /// What can be put in force.
-struct Fresh {
-    in_force: InForce,
+struct Candidate {
+    in_force: ActivePolicy,
     /// Who is trusted, where the configuration says so.
     roots: Option<Roots>,
     findings: Report,
 }
 
-impl Reloading {
+impl ReloadTask {
     pub(super) fn new(
         baseline: Baseline,
         target: Targets,
-        (to_answer, told): (mpsc::UnboundedReceiver<Reply>, Arc<Told>),
+        (to_answer, told): (mpsc::UnboundedReceiver<Reply>, Arc<ReloadState>),
     ) -> Self {
         let Baseline { path, fixed, looks } = baseline;
         Self {
@@ -78,7 +78,7 @@ impl Reloading {
             waiting: Vec::new(),
             asked: false,
             told,
-            refusals: Refusals::default(),
+            refusals: RefusalStreak::default(),
             reader: Reader::default(),
         }
     }
@@ -119,7 +119,7 @@ impl Reloading {
             }
             self.look().await;
             match self.files.state() {
-                State::Unsettled(path, left) => {
+                WatchOutcome::Unsettled(path, left) => {
                     let patience = PATIENCE.saturating_sub(began.elapsed());
                     if patience.is_zero() {
                         tell_pending(&self.told, &format!("{} is still being written", path.display()));
@@ -127,11 +127,11 @@ impl Reloading {
                     self.wait(if patience.is_zero() { left } else { left.min(patience) }).await;
                     continue;
                 }
-                State::Same if !again && !self.asked => {
+                WatchOutcome::Same if !again && !self.asked => {
                     self.told.nothing_is_pending();
                     return;
                 }
-                State::Same | State::Whole => {}
+                WatchOutcome::Same | WatchOutcome::Whole => {}
             }
             let looks = self.files.looks();
             let Some(Outcome { fresh, files }) = self.read().await else { return };
@@ -180,9 +180,9 @@ impl Reloading {
         self.reader.apart(move || Outcome::of(&path, &fixed, &in_force.load()), hang).await
     }
 
-    async fn conclude(&mut self, fresh: Result<Fresh, String>) {
+    async fn conclude(&mut self, fresh: Result<Candidate, String>) {
         // Of the same content as before, only another outcome counts.
-        let is_new = self.files.state() == State::Whole;
+        let is_new = self.files.state() == WatchOutcome::Whole;
         self.files.take();
         let result = match fresh {
             Ok(fresh) => self.put_in_force(fresh, is_new).await,
@@ -194,8 +194,8 @@ impl Reloading {
         }
     }
 
-    async fn put_in_force(&mut self, fresh: Fresh, is_new: bool) -> Reloaded {
-        let Fresh { in_force, roots, findings } = fresh;
+    async fn put_in_force(&mut self, fresh: Candidate, is_new: bool) -> Reloaded {
+        let Candidate { in_force, roots, findings } = fresh;
         let fresh = Arc::new(in_force);
         let hash = Arc::clone(fresh.policy.hash());
         let (foreseen, metrics) = (Arc::clone(&fresh), Arc::clone(&self.target.metrics));
@@ -206,7 +206,7 @@ impl Reloading {
             self.target.roots.become_as(&roots);
         }
         let before = self.target.in_force.swap(Arc::clone(&fresh));
-        self.refusals = Refusals::default();
+        self.refusals = RefusalStreak::default();
         let recovered = self.told.judged(None);
         self.target.metrics.reloaded(Some(&hash), is_new || recovered);
         tracing::info!(policy = &*hash, "the configuration was reloaded");
@@ -221,7 +221,7 @@ impl Reloading {
         }
         let was_refused = self.refusals.next.is_some();
         if is_new {
-            self.refusals = Refusals::default();
+            self.refusals = RefusalStreak::default();
         }
         self.refusals.once_more();
         if !was_refused || is_new {
@@ -235,7 +235,7 @@ impl Reloading {
 }
 
 impl Outcome {
-    fn of(path: &Path, fixed: &Fixed, in_force: &InForce) -> Self {
+    fn of(path: &Path, fixed: &RestartOnly, in_force: &ActivePolicy) -> Self {
         let loaded = match config::load_again(path) {
             Ok(loaded) => loaded,
             Err(report) => {
@@ -246,15 +246,15 @@ impl Outcome {
             }
         };
         let files = loaded.warnings.files().iter().cloned().collect();
-        let changed = fixed.differences(&Fixed::of(&loaded.settings));
+        let changed = fixed.differences(&RestartOnly::of(&loaded.settings));
         if !changed.is_empty() {
             let problem = format!("a restart is needed to change {}", changed.join(", "));
             return Self { fresh: Err(problem), files };
         }
         let roots =
             loaded.settings.upstream.ca_file.as_deref().map(|path| Roots::new(Some(path))).transpose();
-        let fresh = roots.map_err(|error| error.to_string()).map(|roots| Fresh {
-            in_force: InForce::new(loaded.settings, Some(in_force)),
+        let fresh = roots.map_err(|error| error.to_string()).map(|roots| Candidate {
+            in_force: ActivePolicy::new(loaded.settings, Some(in_force)),
             roots,
             findings: loaded.warnings,
         });
@@ -262,7 +262,7 @@ impl Outcome {
     }
 }
 
-impl Refusals {
+impl RefusalStreak {
     fn once_more(&mut self) {
         let pause = FIRST_PAUSE.saturating_mul(1 << self.count.min(16));
         self.count += 1;
@@ -270,7 +270,7 @@ impl Refusals {
     }
 }
 
-fn tell_pending(told: &Told, problem: &str) {
+fn tell_pending(told: &ReloadState, problem: &str) {
     if told.pending(problem) {
         tracing::warn!(problem, "the configuration is not reloaded yet: the last good one stays in force");
     }

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     clock,
     config::{self, Loaded, Report},
-    watch::{Looks, PATIENCE, STILL},
+    watch::{PATIENCE, STILL, Snapshot},
 };
 
 /// Loads the configuration, as soon as nobody can be writing its files any more: files that were written to a moment
@@ -25,8 +25,8 @@ pub fn load_when_still(path: &Path) -> Result<Loaded, Report> {
         let result = config::load(path);
         // What is wrong with a key that is being written is an error, too.
         let looks = match &result {
-            Ok(loaded) => loaded.looks.clone().and(Looks::at(loaded.warnings.secrets())),
-            Err(report) => Looks::at(report.files().union(report.secrets())),
+            Ok(loaded) => loaded.looks.clone().and(Snapshot::at(loaded.warnings.secrets())),
+            Err(report) => Snapshot::at(report.files().union(report.secrets())),
         };
         let same = before.as_ref() == Some(&looks);
         let fresh = looks.fresh().map(Path::to_owned);

@@ -7,7 +7,7 @@ use crate::{
     config::Report,
     identity::Proof,
     policy::{Effect, Mode, Rule},
-    stage::InForce,
+    stage::ActivePolicy,
 };
 
 /// Logs what `check` would say.
@@ -19,13 +19,13 @@ pub fn tell_findings(findings: &Report) {
 }
 
 /// Logs what is enforced less than before.
-pub(super) fn tell_lessened(before: &InForce, now: &InForce) {
+pub(super) fn tell_lessened(before: &ActivePolicy, now: &ActivePolicy) {
     for what in lessened(before, now) {
         tracing::warn!(what, "the reloaded configuration enforces less than the one before");
     }
 }
 
-fn lessened(before: &InForce, now: &InForce) -> Vec<String> {
+fn lessened(before: &ActivePolicy, now: &ActivePolicy) -> Vec<String> {
     let mut less = Vec::new();
     if (before.policy.mode(), now.policy.mode()) == (Mode::Enforce, Mode::Observe) {
         less.push("nothing is denied any more: the policy has `mode: observe`".to_owned());
@@ -39,7 +39,7 @@ fn lessened(before: &InForce, now: &InForce) -> Vec<String> {
             less.push(format!("the rule `{}` denies nothing any more: it has `mode: observe`", rule.id));
         }
     }
-    let open = |in_force: &InForce| -> Vec<(String, String)> {
+    let open = |in_force: &ActivePolicy| -> Vec<(String, String)> {
         let proofs = in_force.callers.proofs().filter_map(|(caller, proof)| {
             let Proof::Listener(listener) = proof else { return None };
             Some((listener.to_string(), caller.to_string()))

@@ -11,7 +11,7 @@ use super::*;
 use crate::{
     audit::{Sink, Target, WhenBlocked},
     config,
-    metrics::Foreseen,
+    metrics::ExpectedSeries,
 };
 
 const PROXY: &str = "version: 1
@@ -26,7 +26,7 @@ rules: [ { id: r, effect: allow, callers: [a], actions: ['*'], projects: [p], jo
 ";
 
 /// A reloader whose task runs until the set is dropped.
-async fn reloader(folder: &Path) -> (Reloader, Arc<ArcSwap<InForce>>, JoinSet<()>) {
+async fn reloader(folder: &Path) -> (Reloader, Arc<ArcSwap<ActivePolicy>>, JoinSet<()>) {
     let path = folder.join("proxy.yaml");
     fs::write(&path, PROXY).unwrap();
     fs::write(folder.join("policy.yaml"), POLICY).unwrap();
@@ -34,7 +34,7 @@ async fn reloader(folder: &Path) -> (Reloader, Arc<ArcSwap<InForce>>, JoinSet<()
     let baseline = Baseline::new(path, &loaded);
     let sink = Sink::open(Target::File("/dev/null".into()), WhenBlocked::Refuse).unwrap();
     let policy = &loaded.settings.policy;
-    let metrics = Metrics::new(&Foreseen {
+    let metrics = Metrics::new(&ExpectedSeries {
         listeners: &[],
         callers: &[],
         policy,
@@ -44,7 +44,7 @@ async fn reloader(folder: &Path) -> (Reloader, Arc<ArcSwap<InForce>>, JoinSet<()
         clocks: &clock::Clocks::default(),
         sink: &sink,
     });
-    let in_force = Arc::new(ArcSwap::from_pointee(InForce::new(loaded.settings, None)));
+    let in_force = Arc::new(ArcSwap::from_pointee(ActivePolicy::new(loaded.settings, None)));
     let roots = Roots::new(None).unwrap();
     let target = Targets { in_force: Arc::clone(&in_force), roots, metrics: Arc::new(metrics) };
     let mut tasks = JoinSet::new();
@@ -69,10 +69,10 @@ async fn what_is_asked_for_after_a_rename_is_what_was_renamed() {
     }
     replace(folder.path(), "nonsense");
     assert!(matches!(reloader.reload().await, Reloaded::Refused(_)));
-    assert_eq!(reloader.standing().state, StandingState::Refused);
+    assert_eq!(reloader.standing().state, SyncState::Refused);
     replace(folder.path(), POLICY);
     assert!(matches!(reloader.reload().await, Reloaded::Applied(_)));
-    assert_eq!((reloader.standing().state, reloader.standing().problem), (StandingState::InForce, None));
+    assert_eq!((reloader.standing().state, reloader.standing().problem), (SyncState::InForce, None));
 }
 
 #[tokio::test(start_paused = true)]
@@ -95,11 +95,11 @@ async fn who_asks_while_a_file_is_written_is_told_so_in_time_and_it_is_taken_whe
             "{answer:?}"
         );
         assert!(asked.elapsed() < PATIENCE + Duration::from_secs(2), "{:?}", asked.elapsed());
-        assert_eq!(reloader.standing().state, StandingState::Pending);
+        assert_eq!(reloader.standing().state, SyncState::Pending);
         assert_eq!(in_force.load().policy.hash(), &before);
     };
     tokio::join!(writer, asker);
     assert!(matches!(reloader.reload().await, Reloaded::Applied(_)));
     assert_ne!(in_force.load().policy.hash(), &before);
-    assert_eq!(reloader.standing().state, StandingState::InForce);
+    assert_eq!(reloader.standing().state, SyncState::InForce);
 }

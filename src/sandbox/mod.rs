@@ -25,16 +25,16 @@ use nix::sys::{
 
 use crate::config::{Report, Settings};
 pub use places::freeze_folder;
-use places::{Again, Needed};
+use places::{RequiredPaths, RereadFile};
 
 /// What is in force in this process, for whoever wants to know.
 #[derive(Debug)]
 pub struct Sandbox {
-    core_dumps: Measure,
-    privileges: Measure,
-    files: Measure,
+    core_dumps: Restriction,
+    privileges: Restriction,
+    files: Restriction,
     /// What is read again while it runs.
-    again: Vec<Again>,
+    again: Vec<RereadFile>,
     /// Files of the configuration whose folders may not be.
     alone: BTreeSet<PathBuf>,
     /// The files among them that were out of reach when they were looked at last, and what was replaced.
@@ -43,7 +43,7 @@ pub struct Sandbox {
 
 /// One measure.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Measure {
+pub enum Restriction {
     /// It is in force.
     On,
     /// It is in force as far as this kernel goes.
@@ -60,7 +60,7 @@ pub fn current() -> Option<&'static Sandbox> {
 impl Sandbox {
     /// Does without, for this reason.
     pub fn none(reason: &str) -> Self {
-        let off = Measure::Off(reason.into());
+        let off = Restriction::Off(reason.into());
         Self {
             core_dumps: off.clone(),
             privileges: off.clone(),
@@ -81,11 +81,13 @@ impl Sandbox {
     /// Confines this thread, and those that it will make, to the files that the configuration needs: those that its
     /// reading named.
     pub fn confine(self, settings: &Settings, warnings: &Report) -> Self {
-        let needed = Needed::of(settings, warnings);
-        let again = needed.again.iter().map(|file| Again::of(file)).collect();
-        match confine(&needed).unwrap_or_else(|error| Measure::Off(error.to_string())) {
-            files @ Measure::Off(_) => Self { files, ..self },
-            files @ (Measure::On | Measure::Partly) => Self { files, again, alone: needed.alone, ..self },
+        let needed = RequiredPaths::of(settings, warnings);
+        let again = needed.again.iter().map(|file| RereadFile::of(file)).collect();
+        match confine(&needed).unwrap_or_else(|error| Restriction::Off(error.to_string())) {
+            files @ Restriction::Off(_) => Self { files, ..self },
+            files @ (Restriction::On | Restriction::Partly) => {
+                Self { files, again, alone: needed.alone, ..self }
+            }
         }
     }
 
@@ -93,7 +95,8 @@ impl Sandbox {
     /// Not for a thread that serves: a file system may hang.
     pub fn look(&self) {
         let owned = |(file, replaced): (&Path, &Path)| (file.to_owned(), replaced.to_owned());
-        let lost: BTreeMap<PathBuf, PathBuf> = self.again.iter().filter_map(Again::lost).map(owned).collect();
+        let lost: BTreeMap<PathBuf, PathBuf> =
+            self.again.iter().filter_map(RereadFile::lost).map(owned).collect();
         let before = self.lost();
         *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = lost;
         for path in self.lost().difference(&before) {
@@ -115,7 +118,7 @@ impl Sandbox {
     }
 
     /// The measures by name.
-    pub fn measures(&self) -> [(&'static str, &Measure); 3] {
+    pub fn measures(&self) -> [(&'static str, &Restriction); 3] {
         [("no_core_dumps", &self.core_dumps), ("no_new_privs", &self.privileges), ("landlock", &self.files)]
     }
 
@@ -131,14 +134,14 @@ impl Sandbox {
     }
 }
 
-impl From<nix::Result<()>> for Measure {
+impl From<nix::Result<()>> for Restriction {
     fn from(result: nix::Result<()>) -> Self {
         result.map_or_else(|error| Self::Off(error.desc().into()), |()| Self::On)
     }
 }
 
 /// As `/status` and the log have it.
-impl fmt::Display for Measure {
+impl fmt::Display for Restriction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::On => f.write_str("on"),
@@ -148,7 +151,7 @@ impl fmt::Display for Measure {
     }
 }
 
-fn confine(needed: &Needed) -> Result<Measure, RulesetError> {
+fn confine(needed: &RequiredPaths) -> Result<Restriction, RulesetError> {
     let mut ruleset = Ruleset::default().handle_access(AccessFs::from_all(KNOWN))?.create()?;
     // What was allocated ahead of a file's end is given back by truncating it to its length.
     let append = AccessFs::WriteFile | AccessFs::MakeReg | AccessFs::Truncate;
@@ -164,9 +167,9 @@ fn confine(needed: &Needed) -> Result<Measure, RulesetError> {
         }
     }
     Ok(match ruleset.restrict_self()?.ruleset {
-        RulesetStatus::FullyEnforced => Measure::On,
-        RulesetStatus::PartiallyEnforced => Measure::Partly,
-        RulesetStatus::NotEnforced => Measure::Off("not available here".into()),
+        RulesetStatus::FullyEnforced => Restriction::On,
+        RulesetStatus::PartiallyEnforced => Restriction::Partly,
+        RulesetStatus::NotEnforced => Restriction::Off("not available here".into()),
     })
 }
 

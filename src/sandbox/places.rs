@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// What is needed, and where.
-pub(super) struct Needed {
+pub(super) struct RequiredPaths {
     pub(super) read: BTreeSet<PathBuf>,
     /// The files among that which are read again after the start.
     pub(super) again: BTreeSet<PathBuf>,
@@ -41,13 +41,13 @@ pub(super) struct Needed {
 
 /// A file that is read again and again, and what was there when its place was allowed.
 #[derive(Debug)]
-pub(super) struct Again {
+pub(super) struct RereadFile {
     file: PathBuf,
     place: PathBuf,
     identity: Option<(u64, u64)>,
 }
 
-impl Needed {
+impl RequiredPaths {
     pub(super) fn of(settings: &Settings, warnings: &Report) -> Self {
         let variables = env::vars_os().filter(|(name, _)| is_a_files(&name.to_string_lossy()));
         let files = warnings.named().iter().filter(|path| !path.is_dir()).cloned();
@@ -99,7 +99,7 @@ pub fn freeze_folder(settings: &Settings, warnings: &Report) -> Option<PathBuf> 
     (!is_shared(&own) && !configured).then(|| folder(path))
 }
 
-impl Again {
+impl RereadFile {
     pub(super) fn of(file: &Path) -> Self {
         let place = place(file);
         Self { file: file.to_owned(), identity: identity(&place), place }

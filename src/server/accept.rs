@@ -25,7 +25,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     connection::{CallerStream, Connection},
     groups,
-    limiter::{ConnectionLimiter, Load, Permit},
+    limiter::{ConnectionLimiter, Permit, WorkerLoad},
     owner,
     socket::{Kind, SENT, Socket},
     tls,
@@ -35,7 +35,7 @@ use crate::{
     identity::{Peer, PeerAddress},
     log::LIMITED,
     stack::Stack,
-    stage::InForce,
+    stage::ActivePolicy,
 };
 
 /// What the connections of a listener share on one worker.
@@ -54,7 +54,7 @@ pub(super) struct ListenerContext {
     /// How many connections the worker has.
     pub(super) load: Arc<AtomicUsize>,
     /// What a connection is met with, as of when it is made.
-    pub(super) in_force: Arc<ArcSwap<InForce>>,
+    pub(super) in_force: Arc<ArcSwap<ActivePolicy>>,
     pub(super) limits: Limits,
     /// How long a connection may be without a request once the proxy stops.
     pub(super) farewell: Duration,
@@ -73,7 +73,7 @@ pub(super) struct Contexts {
 }
 
 /// A connection as the system hands it over.
-enum Stream {
+enum AcceptedStream {
     Tcp(TcpStream, SocketAddr),
     Unix(UnixStream),
 }
@@ -102,7 +102,7 @@ impl Socket {
 
 impl Contexts {
     /// Serves a connection. Where there is none, the next is tried for at once only if that one alone was at fault.
-    async fn take(&self, accepted: io::Result<Stream>, listener: &Arc<str>, pause: &mut Duration) {
+    async fn take(&self, accepted: io::Result<AcceptedStream>, listener: &Arc<str>, pause: &mut Duration) {
         match accepted {
             Ok(stream) => {
                 *pause = FIRST_PAUSE;
@@ -120,13 +120,13 @@ impl Contexts {
     }
 
     /// Hands a connection to the worker that has the fewest, as soon as there may be one more.
-    async fn serve(&self, stream: Stream) {
+    async fn serve(&self, stream: AcceptedStream) {
         let Some(first) = self.of_workers.first() else { return };
         let Some(peer) = first.peer(&stream) else { return };
         let mut permit = self.limiter.permit().await;
         let fewest = self.of_workers.iter().min_by_key(|context| context.load.load(Relaxed));
         let context = Arc::clone(fewest.unwrap_or(first));
-        permit.load = Some(Load::of(&context.load));
+        permit.load = Some(WorkerLoad::of(&context.load));
         let runtime = if context.tls { context.handshakes.clone() } else { context.runtime.clone() };
         // What is made from here on is that thread's: the stream is taken off this one's poll, and put on the other's.
         let _of_other = runtime.enter();
@@ -135,7 +135,7 @@ impl Contexts {
     }
 }
 
-impl Stream {
+impl AcceptedStream {
     /// The same connection on the current runtime.
     fn moved(self) -> io::Result<Self> {
         Ok(match self {
@@ -147,14 +147,14 @@ impl Stream {
 
 impl ListenerContext {
     /// Gives a connection a task of its own.
-    fn spawn(self: Arc<Self>, stream: Stream, peer: Peer, permit: Permit) {
+    fn spawn(self: Arc<Self>, stream: AcceptedStream, peer: Peer, permit: Permit) {
         match stream {
-            Stream::Tcp(stream, _) if self.tls => {
+            AcceptedStream::Tcp(stream, _) if self.tls => {
                 let (tasks, handshakes) = (self.tasks.clone(), self.handshakes.clone());
                 drop(tasks.spawn_on(self.shake_hands(stream, peer, permit), &handshakes));
             }
-            Stream::Tcp(stream, _) => self.connect(stream, Arc::new(peer), permit),
-            Stream::Unix(stream) => self.connect(stream, Arc::new(peer), permit),
+            AcceptedStream::Tcp(stream, _) => self.connect(stream, Arc::new(peer), permit),
+            AcceptedStream::Unix(stream) => self.connect(stream, Arc::new(peer), permit),
         }
     }
 
@@ -177,9 +177,9 @@ impl ListenerContext {
     }
 
     /// Who is at the other end. At once: the later, the more may have become of the caller.
-    fn peer(&self, stream: &Stream) -> Option<Peer> {
+    fn peer(&self, stream: &AcceptedStream) -> Option<Peer> {
         let address = match stream {
-            Stream::Tcp(stream, address) => {
+            AcceptedStream::Tcp(stream, address) => {
                 // One that was reset already says so when it is read from.
                 drop(stream.set_nodelay(true));
                 // Also where no caller is proved by that today: the next policy may, on this connection as well.
@@ -187,7 +187,7 @@ impl ListenerContext {
                 let owner = owner::of(stream, *address, needed);
                 PeerAddress::Tcp { address: *address, owner }
             }
-            Stream::Unix(stream) => {
+            AcceptedStream::Unix(stream) => {
                 // As large as it was until now, where it may not be changed.
                 drop(SockRef::from(stream).set_send_buffer_size(SENT));
                 let user = stream.peer_cred().ok()?;
@@ -199,13 +199,13 @@ impl ListenerContext {
     }
 }
 
-async fn next(kind: &Kind) -> io::Result<Stream> {
+async fn next(kind: &Kind) -> io::Result<AcceptedStream> {
     Ok(match kind {
         Kind::Tcp(listener) => {
             let (stream, address) = listener.accept().await?;
-            Stream::Tcp(stream, address)
+            AcceptedStream::Tcp(stream, address)
         }
-        Kind::Unix(listener) => Stream::Unix(listener.accept().await?.0),
+        Kind::Unix(listener) => AcceptedStream::Unix(listener.accept().await?.0),
     })
 }
 

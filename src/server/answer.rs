@@ -13,7 +13,7 @@ use http::{
 use httpdate::HttpDate;
 
 use crate::{
-    clock::{self, EachSecond},
+    clock::{self, PerSecond},
     stage::Body,
 };
 
@@ -75,7 +75,7 @@ fn date(moment: DateTime<Utc>) -> String {
 }
 
 thread_local! {
-    static TODAY: RefCell<EachSecond<String>> = RefCell::default();
+    static TODAY: RefCell<PerSecond<String>> = RefCell::default();
 }
 
 /// A body of this size is copied, so that one send is enough.
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_date_is_right_in_each_second() {
-        let mut today = EachSecond::default();
+        let mut today = PerSecond::default();
         for (milliseconds, expected) in [
             (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
             (999, "Thu, 01 Jan 1970 00:00:00 GMT"),

@@ -4,35 +4,35 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Insight, Operators, Order};
-use crate::stage::{Believed, Project, Trial};
+use super::{OperatorCommand, Operators, ProxyStatus};
+use crate::stage::{Acceptance, Project, Trial};
 
 /// Records a try when it is over, also where whoever asked hung up meanwhile.
-struct Trying<'o> {
+struct TrialRecorder<'o> {
     operators: &'o Operators,
-    order: &'o Order,
+    order: &'o OperatorCommand,
     trial: Option<Trial>,
 }
 
-impl Insight {
+impl ProxyStatus {
     /// Tries the credential of the project that the order names, with one call. `None` where there is no such project.
-    pub async fn try_credentials(&self, order: &Order) -> Option<Trial> {
+    pub async fn try_credentials(&self, order: &OperatorCommand) -> Option<Trial> {
         let named = |project: &&Arc<Project>| order.project.as_deref() == Some(project.name());
         let project = self.projects.iter().find(named)?;
-        let mut trying = Trying { operators: &self.operators, order, trial: None };
+        let mut trying = TrialRecorder { operators: &self.operators, order, trial: None };
         let trial = Trial::of(project, &self.cutoff, Instant::now() + PATIENCE).await;
         trying.trial = Some(trial.clone());
         Some(trial)
     }
 }
 
-impl Drop for Trying<'_> {
+impl Drop for TrialRecorder<'_> {
     fn drop(&mut self) {
         let Self { operators, order, trial } = self;
         let (uid, project) = (order.uid, order.project.as_deref());
         let result = trial.as_ref().map_or_else(|| BROKEN_OFF.into(), ToString::to_string);
         tracing::warn!(uid, project, result, "an operator tried a credential");
-        let is_believed = trial.as_ref().is_some_and(|trial| trial.believed == Believed::Yes);
+        let is_believed = trial.as_ref().is_some_and(|trial| trial.believed == Acceptance::Yes);
         operators.record("try_credentials", order, Some(&*result).filter(|_| !is_believed));
     }
 }

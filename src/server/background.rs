@@ -7,13 +7,13 @@ use tokio::time::interval;
 
 use super::Health;
 use crate::{
-    credential::{Renewal, Round},
+    credential::{Refresher, Round},
     metrics::Metrics,
     upstream::Upstream,
 };
 
 /// Keeps a credential fresh. A failure is logged when it starts, and its end.
-pub(super) async fn renew(mut renewal: Renewal, metrics: Arc<Metrics>, health: Health) {
+pub(super) async fn renew(mut renewal: Refresher, metrics: Arc<Metrics>, health: Health) {
     let credential = Arc::clone(renewal.held().name());
     let mut failing = false;
     loop {

@@ -26,21 +26,21 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use input::More;
+use input::ReadOutcome;
 use output::Output;
 
 use super::{
     accept::ListenerContext,
     answer::{self, Framing},
-    head::{Fault, Head, Recogniser},
+    head::{Head, HeadFault, Recogniser},
     limiter::Permit,
-    state::{Order, Phase},
+    state::{CloseRequest, Phase},
     tls::TlsStream,
 };
 use crate::{
     identity::Peer,
-    limit::Taken,
-    metrics::Cut,
+    limit::ByteReservation,
+    metrics::CutReason,
     stage::{Arrival, Body, Payload, Refusal, Service, is_passed_on},
 };
 
@@ -72,7 +72,7 @@ pub(super) struct Connection<S> {
     /// What was read of the next head.
     input: BytesMut,
     /// The room for that.
-    room: Option<Taken>,
+    room: Option<ByteReservation>,
     recogniser: Recogniser,
     phase: Phase,
     since: Instant,
@@ -85,15 +85,15 @@ pub(super) struct Connection<S> {
 
 /// A request as it came: its head, or why there is none; and its body.
 struct Request {
-    head: Result<Head, Fault>,
+    head: Result<Head, HeadFault>,
     payload: Payload,
 }
 
 /// What came of waiting for a request: a head, or why there is none to be read; or the end of the connection.
-type Awaited = ControlFlow<Ending, Result<Head, Fault>>;
+type NextRequest = ControlFlow<ConnectionEnd, Result<Head, HeadFault>>;
 
 /// How a connection ends that brings no request.
-enum Ending {
+enum ConnectionEnd {
     /// None will come, or none is waited for any more.
     Closing,
     /// Another connection needs the room: no time for words.
@@ -129,8 +129,8 @@ impl<S: CallerStream> Connection<S> {
         loop {
             let head = match poll_fn(|cx| self.poll_request(cx)).await {
                 ControlFlow::Continue(head) => head,
-                ControlFlow::Break(Ending::Closing) => break,
-                ControlFlow::Break(Ending::Cut) => return,
+                ControlFlow::Break(ConnectionEnd::Closing) => break,
+                ControlFlow::Break(ConnectionEnd::Cut) => return,
             };
             let request = match head {
                 // In a box, because most have none, and each connection would have the room for it.
@@ -173,7 +173,7 @@ impl<S: CallerStream> Connection<S> {
                 let is_head = parts.method == Method::HEAD;
                 (Ok(parts), is_head, is_last || is_cut)
             }
-            Err(Fault { refusal, is_head }) => (Err(refusal), is_head, true),
+            Err(HeadFault { refusal, is_head }) => (Err(refusal), is_head, true),
         };
         let (peer, hosts) = (Arc::clone(&self.peer), Arc::clone(&self.context.hosts));
         let arrival = Arrival { head, payload, peer, hosts };
@@ -193,12 +193,12 @@ impl<S: CallerStream> Connection<S> {
         answer.headers().contains_key(CONNECTION)
             || self.requests >= life.requests
             || Instant::now() >= life.until
-            || self.permit.state.order() != Order::Stay
+            || self.permit.state.order() != CloseRequest::Stay
             || self.context.limiter.is_crowded()
             || (self.refusals >= MAX_REFUSALS && !self.permit.state.is_proven())
     }
 
-    fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Awaited> {
+    fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<NextRequest> {
         loop {
             match self.recogniser.take(&mut self.input) {
                 Ok(None) => {}
@@ -212,27 +212,27 @@ impl<S: CallerStream> Connection<S> {
                 self.enter(Phase::Head);
             }
             match ready!(self.poll_more(cx, usize::MAX)) {
-                More::Read | More::Enough => {}
-                More::Ended => return Poll::Ready(ControlFlow::Break(Ending::Closing)),
-                More::NotWaitedFor { leave } => return Poll::Ready(self.given_up(leave)),
+                ReadOutcome::Read | ReadOutcome::Enough => {}
+                ReadOutcome::Ended => return Poll::Ready(ControlFlow::Break(ConnectionEnd::Closing)),
+                ReadOutcome::NotWaitedFor { leave } => return Poll::Ready(self.given_up(leave)),
             }
         }
     }
 
     /// How it ends where a head is not waited for any longer.
-    fn given_up(&mut self, leave: bool) -> Awaited {
+    fn given_up(&mut self, leave: bool) -> NextRequest {
         match (leave, self.phase) {
             (true, _) => {
-                self.count(Cut::Crowded);
-                ControlFlow::Break(Ending::Cut)
+                self.count(CutReason::Crowded);
+                ControlFlow::Break(ConnectionEnd::Cut)
             }
             (false, Phase::Head) => {
-                self.count(Cut::Head);
-                ControlFlow::Continue(Err(Fault::of(&self.input, Refusal::RequestTimeout)))
+                self.count(CutReason::Head);
+                ControlFlow::Continue(Err(HeadFault::of(&self.input, Refusal::RequestTimeout)))
             }
             (false, _) => {
-                self.count(Cut::Idle);
-                ControlFlow::Break(Ending::Closing)
+                self.count(CutReason::Idle);
+                ControlFlow::Break(ConnectionEnd::Closing)
             }
         }
     }
@@ -254,18 +254,18 @@ impl<S: CallerStream> Connection<S> {
         if let Poll::Ready(written) = written {
             return Poll::Ready(written.is_ok());
         }
-        let leave = self.permit.state.poll_order(cx) == Order::Leave;
+        let leave = self.permit.state.poll_order(cx) == CloseRequest::Leave;
         if !leave {
             ready!(self.poll_time(cx));
         }
-        self.count(if leave { Cut::Crowded } else { Cut::Answer });
+        self.count(if leave { CutReason::Crowded } else { CutReason::Answer });
         Poll::Ready(false)
     }
 
     /// Closes the connection so that an answer that was just written is not lost: closing with unread input would reset
     /// it. A caller that does not go along is cut off.
     fn poll_close(&mut self, cx: &mut Context<'_>, shut: &mut bool, reads: &mut usize) -> Poll<()> {
-        if self.permit.state.poll_order(cx) == Order::Leave || self.poll_time(cx).is_ready() {
+        if self.permit.state.poll_order(cx) == CloseRequest::Leave || self.poll_time(cx).is_ready() {
             return Poll::Ready(());
         }
         if !*shut {
@@ -292,7 +292,7 @@ impl<S: CallerStream> Connection<S> {
             Phase::Handshake | Phase::Head => limits.header_timeout,
             Phase::Body => limits.header_timeout + body::time_for(self.awaited),
             // One may be on its way.
-            Phase::Idle if self.permit.state.order() == Order::Finish => {
+            Phase::Idle if self.permit.state.order() == CloseRequest::Finish => {
                 self.context.farewell.min(limits.idle_timeout)
             }
             Phase::Idle | Phase::Answering => limits.idle_timeout,
@@ -318,7 +318,7 @@ impl<S: CallerStream> Connection<S> {
     }
 
     /// Counts that it is closed although its caller kept it open.
-    fn count(&self, why: Cut) {
+    fn count(&self, why: CutReason) {
         self.context.limiter.counts().cut(why);
     }
 }

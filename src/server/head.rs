@@ -32,12 +32,12 @@ pub struct Head {
     /// The caller sends no request after it, or may not: it said `Connection: close`, or speaks HTTP/1.0.
     pub is_last: bool,
     /// What it says of its body. `None` where no operation of its method has one.
-    pub body: Option<Announced>,
+    pub body: Option<DeclaredBody>,
 }
 
 /// What a head says of the body behind it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Announced {
+pub struct DeclaredBody {
     /// How many bytes it has, where that is said.
     pub length: Option<usize>,
     /// Whether its caller waits to be told to send it.
@@ -46,7 +46,7 @@ pub struct Announced {
 
 /// Why bytes are no head that can be accepted.
 #[derive(Debug)]
-pub struct Fault {
+pub struct HeadFault {
     /// As it is told.
     pub refusal: Refusal,
     /// Whether it would have been a HEAD, whose answer has no body.
@@ -76,13 +76,13 @@ impl Recogniser {
     ///
     /// # Errors
     /// Where it is no request that can be accepted. What follows cannot be trusted, and is not to be read.
-    pub fn take(&mut self, bytes: &mut BytesMut) -> Result<Option<Head>, Fault> {
-        let Some(end) = self.end(bytes).map_err(|refusal| Fault::of(bytes, refusal))? else {
+    pub fn take(&mut self, bytes: &mut BytesMut) -> Result<Option<Head>, HeadFault> {
+        let Some(end) = self.end(bytes).map_err(|refusal| HeadFault::of(bytes, refusal))? else {
             return Ok(None);
         };
         (self.seen, self.line, self.lines) = (0, 0, 0);
         let head = bytes.split_to(end).freeze();
-        parse(&head, self.max_headers).map(Some).map_err(|refusal| Fault::of(&head, refusal))
+        parse(&head, self.max_headers).map(Some).map_err(|refusal| HeadFault::of(&head, refusal))
     }
 
     /// Whether a head has begun and is not over. An empty line before it is not its beginning.
@@ -128,7 +128,7 @@ impl Recogniser {
     }
 }
 
-impl Fault {
+impl HeadFault {
     /// Of bytes that begin a head.
     pub(super) fn of(bytes: &[u8], refusal: Refusal) -> Self {
         let line = bytes.iter().position(|byte| !b"\r\n".contains(byte)).and_then(|at| bytes.get(at..));
@@ -160,7 +160,7 @@ fn parse(head: &Bytes, max_headers: usize) -> Result<Head, Refusal> {
     parts.version = if request.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
     parts.headers.reserve(request.headers.len());
     let mut framing =
-        Framing { body: has_body(&parts.method).then(Announced::default), ..Framing::default() };
+        Framing { body: has_body(&parts.method).then(DeclaredBody::default), ..Framing::default() };
     for field in &*request.headers {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| UNREADABLE)?;
         framing.field(&name, field.value)?;
@@ -191,7 +191,7 @@ fn target(head: &Bytes, text: &str) -> Result<Uri, Refusal> {
 struct Framing {
     has_length: bool,
     closes: bool,
-    body: Option<Announced>,
+    body: Option<DeclaredBody>,
 }
 
 /// Whether some operation has a body by this method.

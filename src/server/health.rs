@@ -12,17 +12,17 @@ use std::{
 
 use tokio::{sync::watch, time::timeout};
 
-use crate::{audit::Sink, config::Project, credential::Held};
+use crate::{audit::Sink, config::Project, credential::CachedCredential};
 
 /// The state of a proxy, shared with whoever asks.
 #[derive(Clone)]
-pub struct Health(Arc<State>);
+pub struct Health(Arc<HealthState>);
 
-struct State {
+struct HealthState {
     started: AtomicBool,
     draining: AtomicBool,
     /// Each project's name and its credential.
-    projects: Vec<(Arc<str>, Arc<Held>)>,
+    projects: Vec<(Arc<str>, Arc<CachedCredential>)>,
     /// The credentials whose sources said at last what will not pass by itself. Changes with each attempt.
     lasting: watch::Sender<HashSet<Arc<str>>>,
     /// What is the matter with sockets, by address, and whether callers need them.
@@ -40,12 +40,12 @@ pub struct Check {
 }
 
 impl Health {
-    pub(super) fn new(projects: &[Arc<Project>], credentials: &[Arc<Held>], sink: Sink) -> Self {
+    pub(super) fn new(projects: &[Arc<Project>], credentials: &[Arc<CachedCredential>], sink: Sink) -> Self {
         let held =
             |project: &Project| credentials.iter().find(|held| *held.name() == project.credential).cloned();
         let projects = projects.iter().filter_map(|p| Some((Arc::clone(&p.name), held(p)?))).collect();
         let (started, draining) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self(Arc::new(State {
+        Self(Arc::new(HealthState {
             started,
             draining,
             projects,
@@ -161,12 +161,12 @@ mod tests {
         audit::{Target, WhenBlocked},
         clock::Clocks,
         config,
-        credential::{Renewal, Round, Surroundings},
+        credential::{ProviderContext, Refresher, Round},
         upstream::{Egress, Proxies, Roots},
     };
 
     /// Of a proxy that needs one credential, which its source has not been asked for.
-    fn missing_one() -> (Health, Renewal, TempDir) {
+    fn missing_one() -> (Health, Refresher, TempDir) {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in [("proxy.yaml", PROXY), ("policy.yaml", POLICY), ("token", "a-token")] {
             fs::write(folder.path().join(name), text).unwrap();
@@ -174,9 +174,9 @@ mod tests {
         let settings = config::load(&folder.path().join("proxy.yaml")).unwrap().settings;
         let egress = Egress { roots: Roots::new(None).unwrap(), proxies: Proxies::new(None, |_| None) };
         let clocks = Clocks::default();
-        let surroundings = Surroundings::new(&egress, settings.upstream.connect_timeout, &clocks);
+        let surroundings = ProviderContext::new(&egress, settings.upstream.connect_timeout, &clocks);
         let sources = settings.credentials.iter().map(|credential| (&credential.name, &credential.source));
-        let renewal = Renewal::all(sources, surroundings).unwrap().remove(0);
+        let renewal = Refresher::all(sources, surroundings).unwrap().remove(0);
         let sink = Sink::open(Target::File("/dev/null".into()), WhenBlocked::Refuse).unwrap();
         let health = Health::new(&settings.projects, std::slice::from_ref(renewal.held()), sink);
         (health, renewal, folder)

@@ -20,18 +20,18 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::state::{ConnectionState, GRACE, Order, Spare};
-use crate::{config::Limits, limit::Room, metrics::Connections};
+use super::state::{CloseRequest, ConnectionState, EvictionKey, GRACE};
+use crate::{config::Limits, limit::ByteBudget, metrics::Connections};
 
 /// The limit that all listeners share.
 pub(crate) struct ConnectionLimiter {
     lifetime: Duration,
     requests: usize,
     places: Arc<Semaphore>,
-    open: Mutex<Open>,
+    open: Mutex<OpenConnections>,
     /// A new caller waits and nobody can be spared: then no connection serves for longer than it must.
     crowded: AtomicBool,
-    room: Room,
+    room: ByteBudget,
     counts: Connections,
 }
 
@@ -40,19 +40,19 @@ pub(crate) struct Permit {
     limiter: Arc<ConnectionLimiter>,
     number: u64,
     pub(super) state: Arc<ConnectionState>,
-    pub(super) life: Life,
+    pub(super) life: ConnectionLifetime,
     /// That it is one of its worker's.
-    pub(super) load: Option<Load>,
+    pub(super) load: Option<WorkerLoad>,
     _place: OwnedSemaphorePermit,
 }
 
 /// One connection of a worker's, until this is dropped.
-pub(super) struct Load(Arc<AtomicUsize>);
+pub(super) struct WorkerLoad(Arc<AtomicUsize>);
 
 /// How long a connection serves: not the same for all, so that callers that came at once, after a restart, do not come
 /// back at once.
 #[derive(Clone, Copy)]
-pub(super) struct Life {
+pub(super) struct ConnectionLifetime {
     /// What is answered after this is answered for the last time.
     pub(super) until: Instant,
     /// As many answers it gives.
@@ -62,7 +62,7 @@ pub(super) struct Life {
 }
 
 #[derive(Default)]
-struct Open {
+struct OpenConnections {
     connections: BTreeMap<u64, Arc<ConnectionState>>,
     next: u64,
     /// The proxy stops.
@@ -79,7 +79,7 @@ impl ConnectionLimiter {
             places: Arc::new(Semaphore::new(limits.connections)),
             open: Mutex::default(),
             crowded: AtomicBool::new(false),
-            room: Room::new(limits.buffer_bytes),
+            room: ByteBudget::new(limits.buffer_bytes),
             counts,
         })
     }
@@ -117,7 +117,7 @@ impl ConnectionLimiter {
     }
 
     /// What all connections may hold of what is no request yet.
-    pub(super) fn room(&self) -> &Room {
+    pub(super) fn room(&self) -> &ByteBudget {
         &self.room
     }
 
@@ -130,7 +130,7 @@ impl ConnectionLimiter {
             return true;
         }
         let all = || some().filter_map(|state| Some((state.spare()?, state)));
-        let mut spare: Vec<(Spare, &Arc<ConnectionState>)> =
+        let mut spare: Vec<(EvictionKey, &Arc<ConnectionState>)> =
             all().filter(|((_, from), _)| *from <= now).map(|((spare, _), state)| (spare, state)).collect();
         // More than one, or each new caller in a flood would search anew.
         let count = (spare.len() / 8).clamp(1, AT_ONCE).min(spare.len());
@@ -138,7 +138,7 @@ impl ConnectionLimiter {
             spare.select_nth_unstable_by_key(count - 1, |(spare, _)| *spare);
         }
         for (_, state) in spare.iter().take(count) {
-            state.ask(Order::Leave);
+            state.ask(CloseRequest::Leave);
         }
         count > 0 || all().any(|((_, from), _)| from <= now + GRACE)
     }
@@ -148,7 +148,7 @@ impl ConnectionLimiter {
         let mut open = self.lock();
         open.stopping = true;
         for state in open.connections.values() {
-            state.ask(Order::Finish);
+            state.ask(CloseRequest::Finish);
         }
     }
 
@@ -170,7 +170,7 @@ impl ConnectionLimiter {
     fn open(self: &Arc<Self>, place: OwnedSemaphorePermit) -> Permit {
         self.crowded.store(false, Relaxed);
         let mut open = self.lock();
-        let order = if open.stopping { Order::Finish } else { Order::Stay };
+        let order = if open.stopping { CloseRequest::Finish } else { CloseRequest::Stay };
         let state = Arc::new(ConnectionState::new(order));
         let number = open.next;
         open.next += 1;
@@ -180,13 +180,17 @@ impl ConnectionLimiter {
         Permit { limiter: Arc::clone(self), number, state, life: self.life(), load: None, _place: place }
     }
 
-    fn life(&self) -> Life {
+    fn life(&self) -> ConnectionLifetime {
         let random = fastrand::f64();
         let lifetime = self.lifetime.mul_f64(1.0 - random * SHORTER);
-        Life { until: Instant::now() + lifetime, requests: self.requests, jitter: 1.0 + random * LONGER }
+        ConnectionLifetime {
+            until: Instant::now() + lifetime,
+            requests: self.requests,
+            jitter: 1.0 + random * LONGER,
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Open> {
+    fn lock(&self) -> MutexGuard<'_, OpenConnections> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -198,14 +202,14 @@ impl Permit {
     }
 }
 
-impl Load {
+impl WorkerLoad {
     pub(super) fn of(worker: &Arc<AtomicUsize>) -> Self {
         worker.fetch_add(1, Relaxed);
         Self(Arc::clone(worker))
     }
 }
 
-impl Drop for Load {
+impl Drop for WorkerLoad {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
     }

@@ -16,24 +16,28 @@ use arc_swap::ArcSwap;
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
-    limit::{Freeze, Said, Whom, freeze_file},
-    stage::InForce,
+    limit::{Freeze, FreezeEntry, FreezeScope, freeze_file},
+    stage::ActivePolicy,
 };
 
 /// Looks for the freeze file until it is dropped.
-pub(super) struct Lookout {
+pub(super) struct FreezeFileWatch {
     path: Arc<PathBuf>,
     freeze: Freeze,
     /// Changes with each look.
     looks: watch::Receiver<()>,
 }
 
-impl Lookout {
+impl FreezeFileWatch {
     /// Starts to look.
     ///
     /// # Errors
     /// Where there can be no thread for it.
-    pub(super) fn start(path: PathBuf, freeze: Freeze, in_force: Arc<ArcSwap<InForce>>) -> io::Result<Self> {
+    pub(super) fn start(
+        path: PathBuf,
+        freeze: Freeze,
+        in_force: Arc<ArcSwap<ActivePolicy>>,
+    ) -> io::Result<Self> {
         if path.parent().is_some_and(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
             tracing::warn!(
                 file = %path.display(),
@@ -79,32 +83,32 @@ impl Lookout {
     }
 
     fn nothing_is_known(&self, problem: &str) {
-        tell(&self.path, &self.freeze, Some(Said::everybody_for(problem.into())));
+        tell(&self.path, &self.freeze, Some(FreezeEntry::everybody_for(problem.into())));
     }
 }
 
 /// Puts what the file says now in force.
-pub(super) fn look(path: &Path, freeze: &Freeze, in_force: &ArcSwap<InForce>) {
+pub(super) fn look(path: &Path, freeze: &Freeze, in_force: &ArcSwap<ActivePolicy>) {
     let known = in_force.load();
     tell(path, freeze, freeze_file::read(path, |caller| known.callers.ids().contains(caller)));
 }
 
 /// Puts what the file says in force, and logs what is news.
-fn tell(path: &Path, freeze: &Freeze, said: Option<Said>) {
+fn tell(path: &Path, freeze: &Freeze, said: Option<FreezeEntry>) {
     if !freeze.by_file(said.clone()) {
         return;
     }
     let file = path.display();
-    let Some(Said { whom, reason, uid, time, problem }) = said else {
+    let Some(FreezeEntry { whom, reason, uid, time, problem }) = said else {
         tracing::warn!(frozen = false, %file, "the freeze file is gone: it freezes nobody");
         return;
     };
     let time = time.map(|time| time.to_rfc3339());
     match whom {
-        Whom::Everybody => {
+        FreezeScope::Everybody => {
             tracing::warn!(frozen = true, %file, reason, uid, time, problem, "the freeze file freezes everybody");
         }
-        Whom::Callers(_) => {
+        FreezeScope::Callers(_) => {
             tracing::warn!(frozen = true, %file, callers = %whom, reason, uid, time, "the freeze file freezes some callers");
         }
     }

@@ -32,35 +32,35 @@ use arc_swap::ArcSwap;
 use tokio::{task::JoinSet, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use head::{Fault, Head, Recogniser};
+pub use head::{Head, HeadFault, Recogniser};
 pub use health::{Check, Health};
 pub use inherited::Inherited;
 pub(crate) use limiter::{ConnectionLimiter, Permit};
-pub use operators::{Operators, Order};
+pub use operators::{OperatorCommand, Operators};
 pub use running::{Drained, Running, Unfinished};
 pub use socket::{SocketFile, bind_unix};
-pub use status::Insight;
+pub use status::ProxyStatus;
 
 use crate::{
     audit::{OpenError, Sink},
     clock::{self, Clocks},
     config::{Drain, Hosts, Limits, Listener, Loaded, Settings, UpstreamSettings},
-    credential::{Held, Renewal, Surroundings},
+    credential::{CachedCredential, ProviderContext, Refresher},
     limit::{Cutoff, Freeze},
-    metrics::{Foreseen, Metrics},
+    metrics::{ExpectedSeries, Metrics},
     reload::{Baseline, Reloader, Targets},
     stack,
-    stage::{InForce, Project},
+    stage::{ActivePolicy, Project},
     upstream::{
-        Breaker, Budget, EXEMPTIONS, Egress, Endpoint, Proxies, Roots, RootsError, Timeouts, Upstream,
-        WayError, variable,
+        Breaker, Budget, DialerError, EXEMPTIONS, Egress, Endpoint, Proxies, Roots, RootsError, Timeouts,
+        Upstream, variable,
     },
 };
 use accept::{Contexts, ListenerContext};
 use background::{age, renew};
-use lookout::Lookout;
+use lookout::FreezeFileWatch;
 use mooring::attend;
-use operators::Keeping;
+use operators::FreezePersistence;
 use socket::Socket;
 use worker::Workers;
 
@@ -72,8 +72,8 @@ pub struct Proxy {
     limits: Limits,
     drain: Drain,
     metrics: Arc<Metrics>,
-    insight: Insight,
-    lookout: Option<Lookout>,
+    insight: ProxyStatus,
+    lookout: Option<FreezeFileWatch>,
     /// The renewal of credentials, which begins before anything is accepted.
     background: JoinSet<()>,
     cutoff: Cutoff,
@@ -100,7 +100,7 @@ pub enum StartError {
     Tls(#[from] RootsError),
     /// There is no way to an upstream.
     #[error(transparent)]
-    Way(#[from] WayError),
+    Way(#[from] DialerError),
     /// The system gives no thread.
     #[error("too few threads: the system gives no more")]
     Thread(#[source] io::Error),
@@ -116,16 +116,16 @@ impl Proxy {
     /// # Errors
     /// See [`StartError`].
     pub async fn new(path: PathBuf, loaded: Loaded, inherited: Inherited) -> Result<Self, StartError> {
-        let (baseline, keeping) = (Baseline::new(path, &loaded), Keeping::of(&loaded));
+        let (baseline, keeping) = (Baseline::new(path, &loaded), FreezePersistence::of(&loaded));
         let mut settings = loaded.settings;
         let recorded_facts = settings.audit.facts;
         let sink = Sink::open(settings.audit.sink.clone(), settings.audit.when_blocked)?
             .write_ahead(settings.audit.write_ahead);
         let (egress, clocks) = (egress(&settings.upstream)?, Clocks::default());
         let renewals = renewals(&settings, &egress, &clocks)?;
-        let credentials: Vec<Arc<Held>> = renewals.iter().map(|renewal| Arc::clone(renewal.held())).collect();
+        let credentials: Vec<_> = renewals.iter().map(|renewal| Arc::clone(renewal.held())).collect();
         let (projects, upstreams) = projects(&settings, &egress, &credentials, &clocks)?;
-        let metrics = Arc::new(Metrics::new(&Foreseen {
+        let metrics = Arc::new(Metrics::new(&ExpectedSeries {
             listeners: &settings.listeners.iter().map(|l| Arc::clone(&l.name)).collect::<Vec<_>>(),
             callers: settings.callers.ids(),
             policy: &settings.policy,
@@ -145,13 +145,13 @@ impl Proxy {
         let limiter = limiter(&limits, &sockets, &metrics);
         let (drain, upstream, freeze_file) =
             (settings.drain.clone(), settings.upstream.clone(), settings.freeze_file.clone());
-        let in_force = Arc::new(ArcSwap::from_pointee(InForce::new(settings, None)));
+        let in_force = Arc::new(ArcSwap::from_pointee(ActivePolicy::new(settings, None)));
         let (freeze, cutoff) = (Freeze::default(), Cutoff::default());
         let lookout = lookout(freeze_file, &freeze, &in_force).await?;
         let replaced =
             Targets { in_force: Arc::clone(&in_force), roots: egress.roots, metrics: Arc::clone(&metrics) };
         let reloader = Reloader::new(baseline, replaced, &mut background).await;
-        let insight = Insight {
+        let insight = ProxyStatus {
             health,
             operators: Operators {
                 freeze,
@@ -183,7 +183,7 @@ impl Proxy {
     }
 
     /// Its state, and what an operator may change about it.
-    pub fn insight(&self) -> &Insight {
+    pub fn insight(&self) -> &ProxyStatus {
         &self.insight
     }
 
@@ -247,15 +247,15 @@ fn egress(settings: &UpstreamSettings) -> Result<Egress, RootsError> {
     Ok(Egress { roots, proxies })
 }
 
-fn renewals(settings: &Settings, egress: &Egress, clocks: &Clocks) -> Result<Vec<Renewal>, WayError> {
-    let surroundings = Surroundings::new(egress, settings.upstream.connect_timeout, clocks);
-    Renewal::all(settings.credentials.iter().map(|c| (&c.name, &c.source)), surroundings)
+fn renewals(settings: &Settings, egress: &Egress, clocks: &Clocks) -> Result<Vec<Refresher>, DialerError> {
+    let surroundings = ProviderContext::new(egress, settings.upstream.connect_timeout, clocks);
+    Refresher::all(settings.credentials.iter().map(|c| (&c.name, &c.source)), surroundings)
 }
 
 /// Starts the renewals. Returns when the sources on this machine have been asked, so that the first call need not
 /// wait for them; those that are somewhere else are not waited for.
 async fn start(
-    renewals: Vec<Renewal>,
+    renewals: Vec<Refresher>,
     settings: &Settings,
     (metrics, health): (&Arc<Metrics>, &Health),
 ) -> JoinSet<()> {
@@ -279,16 +279,16 @@ async fn start(
 async fn lookout(
     path: Option<PathBuf>,
     freeze: &Freeze,
-    in_force: &Arc<ArcSwap<InForce>>,
-) -> Result<Option<Lookout>, StartError> {
+    in_force: &Arc<ArcSwap<ActivePolicy>>,
+) -> Result<Option<FreezeFileWatch>, StartError> {
     let Some(path) = path else { return Ok(None) };
-    let lookout = Lookout::start(path, freeze.clone(), Arc::clone(in_force));
+    let lookout = FreezeFileWatch::start(path, freeze.clone(), Arc::clone(in_force));
     let mut lookout = lookout.map_err(StartError::Thread)?;
     lookout.looked().await;
     Ok(Some(lookout))
 }
 
-impl Insight {
+impl ProxyStatus {
     /// What the stages work with, which is what it tells of.
     fn parts(&self, metrics: &Arc<Metrics>) -> stack::Parts {
         stack::Parts {
@@ -335,7 +335,7 @@ fn limiter(limits: &Limits, sockets: &[(Socket, Arc<Hosts>)], metrics: &Metrics)
 fn projects(
     settings: &Settings,
     egress: &Egress,
-    credentials: &[Arc<Held>],
+    credentials: &[Arc<CachedCredential>],
     clocks: &Clocks,
 ) -> Result<(Vec<Arc<Project>>, Vec<Arc<Upstream>>), StartError> {
     let UpstreamSettings { connect_timeout, attempt_timeout, retries, breaker, .. } = &settings.upstream;

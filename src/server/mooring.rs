@@ -15,10 +15,10 @@ use super::{
     bind_unix,
     socket::{Kind, Socket, identity},
 };
-use crate::sandbox::{self, Measure};
+use crate::sandbox::{self, Restriction};
 
 /// Where the file of a socket is, and which one it was.
-pub struct Mooring {
+pub struct SocketWatch {
     path: PathBuf,
     mode: u32,
     made: (u64, u64),
@@ -26,12 +26,12 @@ pub struct Mooring {
 
 impl SocketFile {
     /// Where it is.
-    pub fn mooring(&self) -> Mooring {
-        Mooring { path: self.path.clone(), mode: self.mode, made: self.made }
+    pub fn mooring(&self) -> SocketWatch {
+        SocketWatch { path: self.path.clone(), mode: self.mode, made: self.made }
     }
 }
 
-impl Mooring {
+impl SocketWatch {
     /// Returns when the file was lost, with the socket that was bound in its place. `of_callers` is whether it is needed
     /// to be ready.
     pub async fn lost(&self, health: &Health, of_callers: bool) -> (UnixListener, SocketFile) {
@@ -65,7 +65,7 @@ impl Mooring {
 
 fn told(error: &io::Error) -> String {
     let confined = sandbox::current().is_some_and(|sandbox| {
-        sandbox.measures().into_iter().any(|(name, state)| name == "landlock" && *state == Measure::On)
+        sandbox.measures().into_iter().any(|(name, state)| name == "landlock" && *state == Restriction::On)
     });
     // Landlock's word where a folder is not the one that was there at the start.
     if confined && error.kind() == io::ErrorKind::PermissionDenied {

@@ -15,12 +15,12 @@ use crate::{
     clock,
     config::Loaded,
     limit::{
-        EverybodyIsFrozen, Freeze, Said, Whom,
-        freeze_file::{self, NotKept},
+        AllCallersFrozen, Freeze, FreezeEntry, FreezeScope,
+        freeze_file::{self, FreezeFileError},
     },
     reload::{Reloaded, Reloader},
     sandbox,
-    stage::InForce,
+    stage::ActivePolicy,
 };
 
 /// What operators may change. Shared by whoever answers them.
@@ -28,16 +28,16 @@ use crate::{
 pub struct Operators {
     pub(super) freeze: Freeze,
     pub(super) reloader: Arc<Reloader>,
-    pub(super) in_force: Arc<ArcSwap<InForce>>,
+    pub(super) in_force: Arc<ArcSwap<ActivePolicy>>,
     pub(super) sink: Sink,
-    pub(super) keeping: Keeping,
+    pub(super) keeping: FreezePersistence,
     /// Who changes the freeze file holds it meanwhile.
     pub(super) turn: Arc<Mutex<()>>,
 }
 
 /// Whether freezes survive the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Keeping {
+pub(super) enum FreezePersistence {
     /// In this file.
     In(PathBuf),
     /// There is a freeze file, in a folder that the proxy does not write to.
@@ -46,7 +46,7 @@ pub(super) enum Keeping {
     Nowhere,
 }
 
-impl Keeping {
+impl FreezePersistence {
     /// Where freezes are kept by this configuration. Nobody asks for them where there is no admin socket.
     pub(super) fn of(loaded: &Loaded) -> Self {
         match (&loaded.settings.freeze_file, sandbox::freeze_folder(&loaded.settings, &loaded.warnings)) {
@@ -59,9 +59,9 @@ impl Keeping {
 
 /// What an operator asks for.
 #[derive(Clone, Debug)]
-pub struct Order {
+pub struct OperatorCommand {
     /// Of whom.
-    pub whom: Whom,
+    pub whom: FreezeScope,
     /// The user who asks.
     pub uid: Option<u32>,
     /// Why, in their words.
@@ -72,9 +72,9 @@ pub struct Order {
 
 impl Operators {
     /// Freezes these, besides whoever is frozen. Returns what the operator is to know about it.
-    pub async fn freeze(&self, order: &Order) -> Option<String> {
-        let Order { whom, uid, reason, .. } = order.clone();
-        let said = Said { whom, reason, uid, time: Some(clock::now()), problem: None };
+    pub async fn freeze(&self, order: &OperatorCommand) -> Option<String> {
+        let OperatorCommand { whom, uid, reason, .. } = order.clone();
+        let said = FreezeEntry { whom, reason, uid, time: Some(clock::now()), problem: None };
         self.freeze.add(&said);
         tracing::warn!(whom = %order.whom, uid, reason = order.reason, "frozen by an operator");
         let kept = self.keep(move |path| freeze_file::add(path, &said)).await;
@@ -86,14 +86,14 @@ impl Operators {
     /// Takes these out of what operators froze. Returns what the operator is to know about it.
     ///
     /// # Errors
-    /// [`EverybodyIsFrozen`].
-    pub async fn unfreeze(&self, order: &Order) -> Result<Option<String>, EverybodyIsFrozen> {
+    /// [`AllCallersFrozen`].
+    pub async fn unfreeze(&self, order: &OperatorCommand) -> Result<Option<String>, AllCallersFrozen> {
         let whom = order.whom.clone();
         tracing::warn!(%whom, uid = order.uid, "unfrozen by an operator, as far as operators froze");
         let result = match self.freeze.remove(&order.whom) {
             Ok(()) => match self.keep(move |path| freeze_file::remove(path, &whom)).await {
-                Ok(()) | Err(Unkept::NoFile(_)) => Ok(self.file_freezes().then(|| STILL.into())),
-                Err(Unkept::Changing(NotKept::Everybody(error))) => Err(error),
+                Ok(()) | Err(PersistError::NoFile(_)) => Ok(self.file_freezes().then(|| STILL.into())),
+                Err(PersistError::Changing(FreezeFileError::Everybody(error))) => Err(error),
                 Err(problem) => Ok(Some(problem.to_string())),
             },
             Err(error) => Err(error),
@@ -104,7 +104,7 @@ impl Operators {
     }
 
     /// Reads the configuration again.
-    pub async fn reload(&self, order: &Order) -> Reloaded {
+    pub async fn reload(&self, order: &OperatorCommand) -> Reloaded {
         let reloaded = self.reloader.reload().await;
         let problem = match &reloaded {
             Reloaded::Applied(_) => None,
@@ -115,7 +115,7 @@ impl Operators {
     }
 
     /// Notes that the process was asked to stop.
-    pub fn stop(&self, order: &Order) {
+    pub fn stop(&self, order: &OperatorCommand) {
         tracing::warn!(uid = order.uid, "an operator asked to stop");
         self.record("stop", order, None);
     }
@@ -123,12 +123,12 @@ impl Operators {
     /// Changes the freeze file, apart from what serves, and puts in force what it says then.
     async fn keep(
         &self,
-        change: impl FnOnce(&PathBuf) -> Result<(), NotKept> + Send + 'static,
-    ) -> Result<(), Unkept> {
+        change: impl FnOnce(&PathBuf) -> Result<(), FreezeFileError> + Send + 'static,
+    ) -> Result<(), PersistError> {
         let path = match &self.keeping {
-            Keeping::In(path) => path.clone(),
-            Keeping::NotThere => return Err(Unkept::NoFile(NOT_THERE)),
-            Keeping::Nowhere => return Err(Unkept::NoFile(NOWHERE)),
+            FreezePersistence::In(path) => path.clone(),
+            FreezePersistence::NotThere => return Err(PersistError::NoFile(NOT_THERE)),
+            FreezePersistence::Nowhere => return Err(PersistError::NoFile(NOWHERE)),
         };
         let (freeze, in_force, turn) =
             (self.freeze.clone(), Arc::clone(&self.in_force), Arc::clone(&self.turn));
@@ -143,8 +143,8 @@ impl Operators {
             spawn_blocking(change).await
         };
         match timeout(PATIENCE, changing).await {
-            Ok(Ok(changed)) => changed.map_err(Unkept::Changing),
-            Ok(Err(_)) | Err(_) => Err(Unkept::Late),
+            Ok(Ok(changed)) => changed.map_err(PersistError::Changing),
+            Ok(Err(_)) | Err(_) => Err(PersistError::Late),
         }
     }
 
@@ -152,7 +152,7 @@ impl Operators {
         self.freeze.in_force().iter().any(|(by, _)| *by == "file")
     }
 
-    pub(super) fn record(&self, action: &'static str, order: &Order, problem: Option<&str>) {
+    pub(super) fn record(&self, action: &'static str, order: &OperatorCommand, problem: Option<&str>) {
         let (now, in_force) = (clock::now(), self.in_force.load());
         let line = Intervention {
             request_id: &request_id(now, &super::hostname()),
@@ -172,11 +172,11 @@ impl Operators {
 
 /// Why what operators say is not in the freeze file.
 #[derive(Debug, thiserror::Error)]
-enum Unkept {
+enum PersistError {
     #[error("{0}")]
     NoFile(&'static str),
     #[error(transparent)]
-    Changing(NotKept),
+    Changing(FreezeFileError),
     #[error("the freeze file cannot be changed in time")]
     Late,
 }

@@ -1,4 +1,4 @@
-//! The owner of a connection's other end: the question of [`Ends`], put to the kernel.
+//! The owner of a connection's other end: the question of [`SocketEnds`], put to the kernel.
 
 use std::{io, net::SocketAddr, os::fd::AsRawFd};
 
@@ -12,7 +12,7 @@ use nix::{
 use tokio::net::TcpStream;
 
 use crate::{
-    identity::{Ends, OwnerError},
+    identity::{OwnerError, SocketEnds},
     log::LIMITED,
 };
 
@@ -21,7 +21,7 @@ use crate::{
 ///
 /// `needed` tells whether a caller is proved by it now.
 pub(super) fn of(stream: &TcpStream, peer: SocketAddr, needed: bool) -> Option<u32> {
-    let ends = Ends::of(peer, stream.local_addr().ok()?)?;
+    let ends = SocketEnds::of(peer, stream.local_addr().ok()?)?;
     match ask(&ends, stream) {
         Ok(uid) => Some(uid),
         Err(error @ OwnerError::Refused(_)) if needed => {
@@ -43,7 +43,7 @@ pub(super) fn of(stream: &TcpStream, peer: SocketAddr, needed: bool) -> Option<u
 }
 
 /// The kernel answers before `sendto` returns, so nothing here waits.
-fn ask(ends: &Ends, stream: &TcpStream) -> Result<u32, OwnerError> {
+fn ask(ends: &SocketEnds, stream: &TcpStream) -> Result<u32, OwnerError> {
     let refused = |error: nix::Error| OwnerError::Refused(io::Error::from(error));
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let netlink = socket(AddressFamily::Netlink, SockType::Datagram, flags, SockProtocol::NetlinkSockDiag)
@@ -55,15 +55,15 @@ fn ask(ends: &Ends, stream: &TcpStream) -> Result<u32, OwnerError> {
     if from.is_none_or(|from| from.pid() != 0) {
         return Err(OwnerError::Other);
     }
-    ends.owner(answer.get(..length).unwrap_or_default(), || Ok(State.get(stream)?))
+    ends.owner(answer.get(..length).unwrap_or_default(), || Ok(TcpState.get(stream)?))
 }
 
 /// The state of a TCP socket: `tcpi_state`, the first byte of `struct tcp_info`. The kernel tells as much of that as
 /// it is asked for.
 #[derive(Clone, Copy)]
-struct State;
+struct TcpState;
 
-getsockopt_impl!(State, libc::IPPROTO_TCP, libc::TCP_INFO, u8, GetU8);
+getsockopt_impl!(TcpState, libc::IPPROTO_TCP, libc::TCP_INFO, u8, GetU8);
 
 /// The answer is 72 bytes with its header; the kernel adds attributes, and might add more.
 const ANSWER: usize = 4096;

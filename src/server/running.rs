@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Insight, limiter::ConnectionLimiter, worker::Workers};
+use super::{ProxyStatus, limiter::ConnectionLimiter, worker::Workers};
 use crate::{
     audit::{OpenError, Sink},
     config::Drain,
@@ -22,7 +22,7 @@ use crate::{
 /// A proxy that serves.
 pub struct Running {
     pub(super) drain: Drain,
-    pub(super) insight: Insight,
+    pub(super) insight: ProxyStatus,
     /// Connections, requests and accept loops.
     pub(super) tasks: TaskTracker,
     /// Renewal and sweeping: ended by being dropped.
@@ -54,7 +54,7 @@ pub enum Drained {
 
 impl Running {
     /// Its state, and what an operator may change about it.
-    pub fn insight(&self) -> &Insight {
+    pub fn insight(&self) -> &ProxyStatus {
         &self.insight
     }
 

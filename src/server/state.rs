@@ -49,7 +49,7 @@ pub(super) enum Phase {
 
 /// What a connection is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Order {
+pub(super) enum CloseRequest {
     /// Nothing.
     Stay,
     /// To answer at most once more: the proxy stops.
@@ -60,7 +60,7 @@ pub(super) enum Order {
 
 /// Which of two connections without a request under way can be spared more easily: the lesser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Spare {
+pub(super) struct EvictionKey {
     rank: Rank,
     since: Instant,
 }
@@ -80,7 +80,7 @@ enum Rank {
 
 impl ConnectionState {
     /// A connection that was just opened.
-    pub(super) fn new(order: Order) -> Self {
+    pub(super) fn new(order: CloseRequest) -> Self {
         Self {
             opened: Instant::now(),
             now: AtomicU64::new(Phase::Handshake as u64),
@@ -118,46 +118,46 @@ impl ConnectionState {
     }
 
     /// What it is asked to do. The task is woken when that changes.
-    pub(super) fn poll_order(&self, cx: &Context<'_>) -> Order {
+    pub(super) fn poll_order(&self, cx: &Context<'_>) -> CloseRequest {
         self.ordered.register(cx.waker());
         self.order()
     }
 
-    pub(super) fn order(&self) -> Order {
+    pub(super) fn order(&self) -> CloseRequest {
         match self.order.load(Acquire) {
-            FINISH => Order::Finish,
-            LEAVE => Order::Leave,
-            _ => Order::Stay,
+            FINISH => CloseRequest::Finish,
+            LEAVE => CloseRequest::Leave,
+            _ => CloseRequest::Stay,
         }
     }
 
     /// Whether it was asked to go and is about to: no request under way keeps it.
     pub(super) fn is_leaving(&self) -> bool {
-        self.order() == Order::Leave && self.now.load(Relaxed) & PHASE != WORKING
+        self.order() == CloseRequest::Leave && self.now.load(Relaxed) & PHASE != WORKING
     }
 
     /// Returns when it is asked to go.
     pub(super) async fn left(&self) {
         poll_fn(|cx| match self.poll_order(cx) {
-            Order::Leave => Poll::Ready(()),
-            Order::Stay | Order::Finish => Poll::Pending,
+            CloseRequest::Leave => Poll::Ready(()),
+            CloseRequest::Stay | CloseRequest::Finish => Poll::Pending,
         })
         .await;
     }
 
     /// Asks for more than what was asked for before. Says whether it is more.
-    pub(super) fn ask(&self, order: Order) -> bool {
+    pub(super) fn ask(&self, order: CloseRequest) -> bool {
         let more = self.order.fetch_max(order as u8, AcqRel) < order as u8;
         self.ordered.wake();
         more
     }
 
     /// What it is worth, where no request is under way; and when none is likely to be on its way any more.
-    pub(super) fn spare(&self) -> Option<(Spare, Instant)> {
+    pub(super) fn spare(&self) -> Option<(EvictionKey, Instant)> {
         let now = self.now.load(Relaxed);
         let since = self.opened + Duration::from_millis(now >> BITS);
         let (proven, asked) = (now & PROVEN != 0, now & ASKED != 0);
-        if self.order() == Order::Leave {
+        if self.order() == CloseRequest::Leave {
             return None;
         }
         let (rank, since, from) = match now & PHASE {
@@ -170,15 +170,15 @@ impl ConnectionState {
             _ if asked => (Rank::Unproven, self.opened, since + GRACE),
             _ => (Rank::Unproven, self.opened, self.opened + GRACE),
         };
-        Some((Spare { rank, since }, from))
+        Some((EvictionKey { rank, since }, from))
     }
 }
 
 const WORKING: u64 = Phase::Working as u64;
 const ANSWERING: u64 = Phase::Answering as u64;
 const CLOSING: u64 = Phase::Closing as u64;
-const FINISH: u8 = Order::Finish as u8;
-const LEAVE: u8 = Order::Leave as u8;
+const FINISH: u8 = CloseRequest::Finish as u8;
+const LEAVE: u8 = CloseRequest::Leave as u8;
 const PHASE: u64 = 0b111;
 const ASKED: u64 = 0b1000;
 const PROVEN: u64 = 0b1_0000;
@@ -201,7 +201,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_has_said_all_goes_first_then_what_proved_nothing_and_what_works_never() {
-        let new = || ConnectionState::new(Order::Stay);
+        let new = || ConnectionState::new(CloseRequest::Stay);
         let (silent, refused, idle, working, slow, closing) = (new(), new(), new(), new(), new(), new());
         for state in [&refused, &idle, &working, &slow, &closing] {
             state.enter(Phase::Working);
@@ -220,7 +220,7 @@ mod tests {
         assert_eq!([&idle, &slow, &working].map(rank), [None; 3]);
         advance(PATIENCE).await;
         assert_eq!([&idle, &slow, &working].map(rank), [Some(Rank::Idle), Some(Rank::Answering), None]);
-        let mut spares: Vec<Spare> = [&slow, &idle, &refused, &silent, &closing]
+        let mut spares: Vec<EvictionKey> = [&slow, &idle, &refused, &silent, &closing]
             .iter()
             .map(|state| state.spare().unwrap().0)
             .collect();
@@ -231,11 +231,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn orders_only_grow_and_are_given_once() {
-        let state = ConnectionState::new(Order::Stay);
+        let state = ConnectionState::new(CloseRequest::Stay);
         advance(GRACE).await;
         assert!(state.spare().is_some());
-        assert_eq!([Order::Leave, Order::Finish, Order::Leave].map(|o| state.ask(o)), [true, false, false]);
-        assert_eq!((state.order(), state.spare()), (Order::Leave, None));
-        assert!(!ConnectionState::new(Order::Finish).ask(Order::Finish));
+        assert_eq!(
+            [CloseRequest::Leave, CloseRequest::Finish, CloseRequest::Leave].map(|o| state.ask(o)),
+            [true, false, false]
+        );
+        assert_eq!((state.order(), state.spare()), (CloseRequest::Leave, None));
+        assert!(!ConnectionState::new(CloseRequest::Finish).ask(CloseRequest::Finish));
     }
 }

@@ -10,27 +10,27 @@ use super::{Health, operators::Operators};
 use crate::{
     audit::{Blockage, Recent, RecordedFacts, Sink, request_id},
     clock,
-    credential::{Held, State},
+    credential::{CachedCredential, CredentialStatus},
     identity::CallerId,
-    limit::{Cutoff, Freeze, Frozen, Whom},
+    limit::{Cutoff, Freeze, FreezeScope, Frozen},
     metrics,
     policy::{Mode, Policy},
-    reload::{Reloader, Standing, StandingState},
+    reload::{Reloader, SyncState, SyncStatus},
     sandbox::{self, Sandbox},
-    stage::{InForce, Project},
+    stage::{ActivePolicy, Project},
     upstream::Upstream,
 };
 
 /// Everything there is to know about a running proxy, and what an operator may change about it.
 #[derive(Clone)]
-pub struct Insight {
+pub struct ProxyStatus {
     pub(super) health: Health,
-    pub(super) in_force: Arc<ArcSwap<InForce>>,
+    pub(super) in_force: Arc<ArcSwap<ActivePolicy>>,
     pub(super) operators: Operators,
     pub(super) recent: Arc<Recent>,
     pub(super) sink: Sink,
     pub(super) recorded_facts: RecordedFacts,
-    pub(super) credentials: Vec<Arc<Held>>,
+    pub(super) credentials: Vec<Arc<CachedCredential>>,
     pub(super) projects: Vec<Arc<Project>>,
     pub(super) cutoff: Cutoff,
     pub(super) upstreams: Vec<Arc<Upstream>>,
@@ -38,7 +38,7 @@ pub struct Insight {
     pub(super) since: DateTime<Utc>,
 }
 
-impl Insight {
+impl ProxyStatus {
     /// The state for probes.
     pub fn health(&self) -> &Health {
         &self.health
@@ -75,13 +75,13 @@ impl Insight {
     }
 
     /// What metrics tell of it.
-    pub fn state(&self) -> metrics::State {
+    pub fn state(&self) -> metrics::ProcessState {
         let policy = self.in_force.load();
-        metrics::State {
+        metrics::ProcessState {
             frozen: !self.freeze().in_force().is_empty(),
             observing: policy.policy.mode() == Mode::Observe || !observing(&policy.policy).is_empty(),
             audit_blocked: self.sink.stats().blocked.is_some(),
-            reload_pending: self.reloader().standing().state != StandingState::InForce,
+            reload_pending: self.reloader().standing().state != SyncState::InForce,
             certificates: policy
                 .tls
                 .iter()
@@ -147,7 +147,7 @@ fn freeze(by: &str, frozen: &Frozen) -> Value {
     let said = &frozen.said;
     json!({
         "by": by,
-        "callers": (said.whom != Whom::Everybody).then(|| said.whom.names()),
+        "callers": (said.whom != FreezeScope::Everybody).then(|| said.whom.names()),
         "since": rfc3339(frozen.since),
         "reason": said.reason,
         "uid": said.uid,
@@ -167,7 +167,7 @@ fn observing(policy: &Policy) -> Vec<&str> {
     observed.map(|rule| rule.id.as_str()).collect()
 }
 
-fn reload(Standing { state, problem, since }: Standing) -> Value {
+fn reload(SyncStatus { state, problem, since }: SyncStatus) -> Value {
     json!({ "state": state.as_str(), "problem": problem, "since": rfc3339(since) })
 }
 
@@ -175,8 +175,8 @@ fn sandbox(sandbox: &Sandbox) -> Value {
     sandbox.measures().into_iter().map(|(measure, state)| (measure, state.to_string())).collect()
 }
 
-fn credential(held: &Held, near: bool) -> Value {
-    let State { ready, key_hint, expires_at, held_back, problem, looked_at, .. } = held.state();
+fn credential(held: &CachedCredential, near: bool) -> Value {
+    let CredentialStatus { ready, key_hint, expires_at, held_back, problem, looked_at, .. } = held.state();
     let looks: Vec<Value> = looked_at
         .iter()
         .map(|look| json!({ "source": look.source, "passed_over": look.passed_over }))

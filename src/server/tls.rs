@@ -18,9 +18,9 @@ use super::{accept::ListenerContext, connection::has_unseen, limiter::Permit};
 use crate::{
     clock,
     identity::{Certificate, Peer},
-    limit::Taken,
+    limit::ByteReservation,
     log::LIMITED,
-    metrics::{Cut, Handshake},
+    metrics::{CutReason, Handshake},
 };
 use session::Session;
 pub(super) use session::TlsStream;
@@ -79,7 +79,7 @@ pub(super) async fn accept(
             Some(Accepted { socket: socket.into_std().ok()?, session, peer })
         }
         Ok(None) => {
-            context.limiter.counts().cut(Cut::Crowded);
+            context.limiter.counts().cut(CutReason::Crowded);
             None
         }
         Err(error) => {
@@ -124,7 +124,7 @@ async fn shake_hands(
 }
 
 /// Waits until there is room for a handshake that no call waits for.
-async fn room(context: &ListenerContext) -> Taken {
+async fn room(context: &ListenerContext) -> ByteReservation {
     loop {
         if let Some(taken) = context.limiter.room().try_take(HANDSHAKE) {
             return taken;

@@ -19,7 +19,7 @@ use crate::{
 
 /// A request whose body is yet to come.
 #[derive(Clone, Copy)]
-pub struct Awaited<'a> {
+pub struct ExpectedBody<'a> {
     /// Its head.
     pub head: &'a Parts,
     /// Who sent it, by connection.
@@ -31,13 +31,13 @@ pub struct Awaited<'a> {
 }
 
 /// Looks at heads.
-pub struct Anticipate {
+pub struct Precheck {
     decide: Decide,
     sink: Sink,
     body_bytes: usize,
 }
 
-impl Anticipate {
+impl Precheck {
     /// Asks these stages, and lets bodies of so many bytes be read.
     pub fn new(decide: Decide, sink: Sink, body_bytes: usize) -> Self {
         Self { decide, sink, body_bytes }
@@ -47,8 +47,8 @@ impl Anticipate {
     ///
     /// # Errors
     /// Why they are not.
-    pub fn check(&self, awaited: &Awaited<'_>) -> Result<usize, Refusal> {
-        let Awaited { head, peer, hosts, length } = *awaited;
+    pub fn check(&self, awaited: &ExpectedBody<'_>) -> Result<usize, Refusal> {
+        let ExpectedBody { head, peer, hosts, length } = *awaited;
         let Decide { authenticate, route, limit, .. } = &self.decide;
         receive::check_headers(&head.headers, peer, hosts)?;
         let target = receive::target(&head.uri);

@@ -17,7 +17,7 @@ use crate::{
     clock,
     config::Hosts,
     identity::{Peer, PeerAddress},
-    limit::Taken,
+    limit::ByteReservation,
     metrics::{InFlight, Metrics},
 };
 
@@ -38,17 +38,17 @@ pub enum Payload {
     /// It has none.
     None,
     /// It was read to its end.
-    Whole(Box<Brought>),
+    Whole(Box<BufferedBody>),
     /// It was not, because of this: the request ends so, and what is left of its bytes is no request.
     Missing(Box<Refusal>),
 }
 
 /// A body as it came, and the room that it takes up.
-pub struct Brought {
+pub struct BufferedBody {
     /// Its bytes.
     pub bytes: Bytes,
     /// As many of the budget.
-    pub room: Option<Taken>,
+    pub room: Option<ByteReservation>,
 }
 
 /// A request that has a record.

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use http::Method;
 use sha2::{Digest, Sha256};
 
-use super::{Brought, Exchange, Payload, Received, Refusal, Stage};
+use super::{BufferedBody, Exchange, Payload, Received, Refusal, Stage};
 use crate::{
     config::ListenerTls,
     identity::{Callers, Identity, Peer, Presented, ProofKind},
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// What one reading of the files put in force, all of it together.
-pub struct InForce {
+pub struct ActivePolicy {
     /// Who is who.
     pub callers: Callers,
     /// Who may do what.
@@ -39,8 +39,8 @@ pub struct InForce {
 pub struct Identified<'r> {
     pub(super) method: Method,
     pub(super) target: String,
-    pub(super) body: Option<Box<Brought>>,
-    pub(super) decider: Decider,
+    pub(super) body: Option<Box<BufferedBody>>,
+    pub(super) decider: DecisionContext,
     pub(super) exchange: Exchange<'r>,
     /// Nobody else makes one.
     _made_here: (),
@@ -48,20 +48,20 @@ pub struct Identified<'r> {
 
 /// A proven caller, and the policy to decide by.
 #[derive(Clone)]
-pub(super) struct Decider {
+pub(super) struct DecisionContext {
     pub(super) identity: Identity,
-    pub(super) in_force: Arc<InForce>,
+    pub(super) in_force: Arc<ActivePolicy>,
 }
 
 /// Proves callers.
 #[derive(Clone)]
 pub struct Authenticate {
-    in_force: Arc<ArcSwap<InForce>>,
+    in_force: Arc<ArcSwap<ActivePolicy>>,
 }
 
 impl Authenticate {
     /// Proves callers by the policy that is in force when a request comes in.
-    pub fn new(in_force: Arc<ArcSwap<InForce>>) -> Self {
+    pub fn new(in_force: Arc<ArcSwap<ActivePolicy>>) -> Self {
         Self { in_force }
     }
 }
@@ -113,7 +113,7 @@ impl<'r> Stage<Received<'r>> for Authenticate {
         if let Some(refusal) = missing {
             return Err(*refusal);
         }
-        let decider = Decider { identity, in_force };
+        let decider = DecisionContext { identity, in_force };
         Ok(Identified { method, target, body, decider, exchange, _made_here: () })
     }
 }

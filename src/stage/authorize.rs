@@ -1,29 +1,34 @@
-//! May they? [`Routed`] → [`Judged`].
+//! May they? [`Routed`] → [`Evaluated`].
 //!
 //! It stands behind everything it decides on, and nothing that acts can be reached but through it. The
 //! decision itself is `policy`'s.
 
 use std::sync::Arc;
 
-use super::{Denial, Exchange, Project, Refusal, Routed, Stage, authenticate::Decider, route::Order};
+use super::{
+    Denial, Exchange, Project, Refusal, Routed, Stage, authenticate::DecisionContext, route::JobSpec,
+};
 use crate::{
     audit::{Record, bounded},
     identity::{Identity, Peer},
     metrics::Metrics,
     operation::{Access, Jobs, Segment, Target},
-    policy::{Call, Decision, Effect, Facts, Field, Keys, Mode, Observed, Outcome, Policy, Rule, Wants, Why},
+    policy::{
+        Call, Decision, Effect, Facts, Field, Keys, Mode, NeededFacts, Observed, Outcome, Policy, Rule,
+        UnknownReason,
+    },
     reason::Reason,
 };
 
 /// A request that the policy allows, or may allow by what its job is; or denies, where that must be found out to tell
 /// what a rule under observation would have said.
-pub struct Judged<'r> {
+pub struct Evaluated<'r> {
     pub(super) target: Target,
-    pub(super) order: Option<Box<Order>>,
+    pub(super) order: Option<Box<JobSpec>>,
     pub(super) project: Arc<Project>,
-    pub(super) decider: Decider,
+    pub(super) decider: DecisionContext,
     pub(super) exchange: Exchange<'r>,
-    pub(super) wants: Wants,
+    pub(super) wants: NeededFacts,
     /// Whether it is denied, and only what would have been is not known yet.
     pub(super) is_denied: bool,
     /// Nobody else makes one.
@@ -31,7 +36,7 @@ pub struct Judged<'r> {
 }
 
 /// What the policy is asked about.
-pub(super) struct Question<'r> {
+pub(super) struct PolicyQuery<'r> {
     pub(super) target: &'r Target,
     pub(super) project: &'r Project,
     pub(super) identity: &'r Identity,
@@ -61,9 +66,9 @@ impl Authorize {
     fn judge(
         &self,
         policy: &Policy,
-        question: &Question<'_>,
+        question: &PolicyQuery<'_>,
         record: &mut Record,
-    ) -> Result<(Wants, bool), Refusal> {
+    ) -> Result<(NeededFacts, bool), Refusal> {
         if question.target.operation().access == Access::Read {
             return self.judge_view(policy, question, record).map(|wants| (wants, false));
         }
@@ -71,10 +76,10 @@ impl Authorize {
         let outcome = policy.decide(&call);
         note(policy, &outcome, record);
         let (wants, is_denied) = (outcome.wants(), outcome.applied() == Some(Effect::Deny));
-        if let (Outcome::Decided(decision), Wants::Nothing) = (&outcome, wants) {
+        if let (Outcome::Decided(decision), NeededFacts::Nothing) = (&outcome, wants) {
             self.metrics.decided(decision);
         }
-        let is_over = is_denied && wants == Wants::Nothing;
+        let is_over = is_denied && wants == NeededFacts::Nothing;
         if is_over { Err(question.denied(policy, &call, &outcome)) } else { Ok((wants, is_denied)) }
     }
 
@@ -85,14 +90,14 @@ impl Authorize {
     pub(super) fn judge_view(
         &self,
         policy: &Policy,
-        question: &Question<'_>,
+        question: &PolicyQuery<'_>,
         record: &mut Record,
-    ) -> Result<Wants, Refusal> {
-        let Question { target, project, identity, .. } = question;
+    ) -> Result<NeededFacts, Refusal> {
+        let PolicyQuery { target, project, identity, .. } = question;
         if let Jobs::List(_) = target.jobs() {
             let (caller, action) = (identity.caller(), target.operation().action);
             if policy.allows_some(caller, action, &project.settings.name) {
-                return Ok(Wants::Nothing);
+                return Ok(NeededFacts::Nothing);
             }
             let (denied, call) = (no_rule(policy), question.to_policy(record));
             note(policy, &Outcome::Decided(denied), record);
@@ -108,11 +113,11 @@ impl Authorize {
                 outcome.decision().into_iter().for_each(|decision| self.metrics.decided(decision));
                 return Err(question.denied(policy, &call, &outcome));
             }
-            if let Wants::ToDecide(keys) = outcome.wants() {
+            if let NeededFacts::ToDecide(keys) = outcome.wants() {
                 needs = needs.and(keys);
             }
         }
-        Ok(if needs.is_empty() { Wants::Nothing } else { Wants::ToDecide(needs) })
+        Ok(if needs.is_empty() { NeededFacts::Nothing } else { NeededFacts::ToDecide(needs) })
     }
 
     /// Asks this policy about a job of which this is known, to show it or not.
@@ -129,7 +134,7 @@ impl Authorize {
     pub(super) fn conclude(
         &self,
         policy: &Policy,
-        question: &Question<'_>,
+        question: &PolicyQuery<'_>,
         record: &mut Record,
     ) -> Result<(), Refusal> {
         let call = question.to_policy(record);
@@ -160,7 +165,7 @@ impl Authorize {
     }
 }
 
-impl<'r> Question<'r> {
+impl<'r> PolicyQuery<'r> {
     fn to_policy<'c>(&'c self, record: &Record) -> Call<'c>
     where
         'r: 'c,
@@ -213,14 +218,14 @@ impl<'r> Question<'r> {
 }
 
 /// Why one of the facts that are wanted is not known.
-pub(super) fn missing(wants: Wants, facts: Option<&Facts>) -> Reason {
-    let (Wants::ToDecide(keys), Some(facts)) = (wants, facts) else {
+pub(super) fn missing(wants: NeededFacts, facts: Option<&Facts>) -> Reason {
+    let (NeededFacts::ToDecide(keys), Some(facts)) = (wants, facts) else {
         return Reason::FactNotLookedUp;
     };
     match keys.iter().find_map(|key| key.why_unknown(facts)) {
-        Some(Why::NotInAnswer) => Reason::FactNotInAnswer,
-        Some(Why::UnknownWord) => Reason::FactUnknownWord,
-        Some(Why::NotLookedUp) | None => Reason::FactNotLookedUp,
+        Some(UnknownReason::NotInAnswer) => Reason::FactNotInAnswer,
+        Some(UnknownReason::UnknownWord) => Reason::FactUnknownWord,
+        Some(UnknownReason::NotLookedUp) | None => Reason::FactNotLookedUp,
     }
 }
 
@@ -240,7 +245,7 @@ pub(super) fn note(policy: &Policy, outcome: &Outcome<'_>, record: &mut Record) 
             let (rule, mode) = told(decision);
             (rule, Some(mode))
         }
-        (None, Wants::ToObserve(_)) => (None, Some(UNKNOWN)),
+        (None, NeededFacts::ToObserve(_)) => (None, Some(UNKNOWN)),
         (None, _) => (None, None),
     };
     record.effect = outcome.applied().map(Effect::as_str);
@@ -251,14 +256,15 @@ pub(super) fn note(policy: &Policy, outcome: &Outcome<'_>, record: &mut Record) 
 }
 
 impl<'r> Stage<Routed<'r>> for Authorize {
-    type After = Judged<'r>;
+    type After = Evaluated<'r>;
 
-    fn check(&self, request: Routed<'r>) -> Result<Judged<'r>, Refusal> {
+    fn check(&self, request: Routed<'r>) -> Result<Evaluated<'r>, Refusal> {
         let Routed { target, order, project, decider, exchange, .. } = request;
         let (identity, facts) = (&decider.identity, order.as_ref().map(|order| order.facts()));
-        let question = Question { target: &target, project: &project, identity, peer: &exchange.peer, facts };
+        let question =
+            PolicyQuery { target: &target, project: &project, identity, peer: &exchange.peer, facts };
         let (wants, is_denied) = self.judge(&decider.in_force.policy, &question, exchange.record)?;
-        Ok(Judged { target, order, project, decider, exchange, wants, is_denied, _made_here: () })
+        Ok(Evaluated { target, order, project, decider, exchange, wants, is_denied, _made_here: () })
     }
 }
 

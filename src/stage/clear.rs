@@ -10,8 +10,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::{
-    Authorize, InForce, Refusal,
-    compose::{Draft, Purpose},
+    ActivePolicy, Authorize, Refusal,
+    compose::{Purpose, RequestTemplate},
 };
 use crate::{
     audit::Record,
@@ -20,12 +20,12 @@ use crate::{
 };
 
 /// A request that may be sent now, and not later.
-pub struct Cleared<'a>(&'a Draft);
+pub struct Cleared<'a>(&'a RequestTemplate);
 
 /// What is asked before the first byte.
 #[derive(Clone)]
 pub struct Clearance {
-    in_force: Arc<ArcSwap<InForce>>,
+    in_force: Arc<ArcSwap<ActivePolicy>>,
     authorize: Authorize,
     freeze: Freeze,
     cutoff: Cutoff,
@@ -34,7 +34,7 @@ pub struct Clearance {
 impl Clearance {
     /// Asks what is in force, what is frozen, and whether there is still time.
     pub fn new(
-        in_force: Arc<ArcSwap<InForce>>,
+        in_force: Arc<ArcSwap<ActivePolicy>>,
         authorize: Authorize,
         freeze: Freeze,
         cutoff: Cutoff,
@@ -43,13 +43,17 @@ impl Clearance {
     }
 
     /// Lets a request through of which the first byte is about to be written.
-    pub(super) fn clear<'a>(&self, draft: &'a Draft, record: &mut Record) -> Result<Cleared<'a>, Refusal> {
+    pub(super) fn clear<'a>(
+        &self,
+        draft: &'a RequestTemplate,
+        record: &mut Record,
+    ) -> Result<Cleared<'a>, Refusal> {
         self.check(draft, record)?;
         Ok(Cleared(draft))
     }
 
     /// Whether a request may still be sent, so that nothing is waited for in vain.
-    pub(super) fn check(&self, draft: &Draft, record: &mut Record) -> Result<(), Refusal> {
+    pub(super) fn check(&self, draft: &RequestTemplate, record: &mut Record) -> Result<(), Refusal> {
         let decided = draft.decided();
         if self.cutoff.is_over() {
             return Err(Refusal::Draining);
@@ -77,7 +81,7 @@ impl Clearance {
 }
 
 impl<'a> Cleared<'a> {
-    pub(super) fn draft(&self) -> &'a Draft {
+    pub(super) fn draft(&self) -> &'a RequestTemplate {
         self.0
     }
 }

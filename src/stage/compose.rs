@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{
     Exchange, Permitted, Project, Refusal, Stage,
-    authorize::Question,
+    authorize::PolicyQuery,
     limit::Decided,
     lookup::Pending,
     trace::{TRACEPARENT, TRACESTATE, TraceContext},
@@ -26,18 +26,18 @@ use crate::{
     editing::created,
     identity::Peer,
     operation::{Access, Jobs, Operation, Segment, Target},
-    upstream::{Answer, Outbound, Use},
+    upstream::{ConnectionChoice, Outbound, UpstreamAnswer},
 };
 
 /// A request that is complete but for its credential.
 pub struct Composed<'r> {
     /// In a box, because it lasts for as long as the call does and is handed on twice.
-    pub(super) draft: Box<Draft>,
+    pub(super) draft: Box<RequestTemplate>,
     pub(super) record: &'r mut Record,
 }
 
 /// What each attempt sends, but for its credential. Only this stage makes one.
-pub(super) struct Draft {
+pub(super) struct RequestTemplate {
     method: Method,
     uri: Uri,
     trace: Option<TraceContext>,
@@ -60,10 +60,10 @@ pub(super) enum Purpose {
 
 /// One attempt at a composed request.
 pub struct Attempt<'a> {
-    pub(super) draft: &'a Draft,
+    pub(super) draft: &'a RequestTemplate,
     pub(super) record: &'a mut Record,
     /// Which connection it may use.
-    pub(super) via: Use,
+    pub(super) via: ConnectionChoice,
 }
 
 /// Builds upstream requests.
@@ -78,7 +78,7 @@ impl Composed<'_> {
     }
 }
 
-impl Draft {
+impl RequestTemplate {
     /// When its caller has to be answered.
     pub(super) fn deadline(&self) -> Instant {
         self.deadline
@@ -95,7 +95,7 @@ impl Draft {
     }
 
     /// What a policy is asked about it.
-    pub(super) fn question(&self) -> Question<'_> {
+    pub(super) fn question(&self) -> PolicyQuery<'_> {
         self.decided.question(&self.project, &self.peer)
     }
 
@@ -110,7 +110,7 @@ impl Draft {
     }
 
     /// The job that this answer says was made.
-    pub(super) fn made(&self, answer: &Answer) -> Option<Segment> {
+    pub(super) fn made(&self, answer: &UpstreamAnswer) -> Option<Segment> {
         let makes = self.purpose == Purpose::Call && *self.decided.target.jobs() == Jobs::ToBeMade;
         if makes { created(answer.status.as_u16(), &answer.body) } else { None }
     }
@@ -188,7 +188,8 @@ impl<'r> Stage<Permitted<'r>> for Compose {
         let (method, uri) = start(operation, &project, decided.target.jobs())?;
         let Exchange { peer, record, deadline, trace } = exchange;
         let (purpose, largest_answer) = (Purpose::Call, operation.largest_answer);
-        let draft = Draft { method, uri, trace, project, peer, deadline, decided, purpose, largest_answer };
+        let draft =
+            RequestTemplate { method, uri, trace, project, peer, deadline, decided, purpose, largest_answer };
         Ok(Composed { draft: Box::new(draft), record })
     }
 }
@@ -217,7 +218,7 @@ impl Compose {
     ) -> Result<Composed<'w>, Refusal> {
         let Pending { decided, project, exchange } = pending;
         let (method, uri) = start(view.operation(), project, view.jobs())?;
-        let draft = Draft {
+        let draft = RequestTemplate {
             method,
             uri,
             trace: exchange.trace.clone(),

@@ -31,8 +31,8 @@ impl<'r> Stage<Recorded<'r>> for Decide {
         self.note_what_is_missed(&mut received);
         let identified = self.authenticate.check(received)?;
         let routed = self.route.check(identified)?;
-        let judged = self.authorize.check(routed)?;
-        self.limit.check(judged)
+        let evaluated = self.authorize.check(routed)?;
+        self.limit.check(evaluated)
     }
 }
 

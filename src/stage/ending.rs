@@ -5,17 +5,17 @@
 
 use chrono::{DateTime, Utc};
 
-use super::refusal::Facts;
+use super::refusal::RefusalDetails;
 use crate::{
     audit::Outcome,
     credential::{Verdict, is_misdated},
     reason::{Code, Reason},
-    upstream::{Answer, DialError, Evidence, Invalid, SendError},
+    upstream::{DialError, Evidence, InvalidAnswer, SendError, UpstreamAnswer},
 };
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Ending<'e> {
+pub(super) enum AttemptOutcome<'e> {
     /// Without an acceptable answer.
     Failed(&'e SendError),
     /// With an answer.
@@ -58,20 +58,20 @@ pub(super) enum Reply {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
     /// Whether it is safe, and of use, to try again.
-    pub(super) again: Again,
+    pub(super) again: RetryRule,
     /// What it says of upstream, for its circuit breaker.
     pub(super) upstream: Evidence,
     /// What it says of the credential, for its health.
     pub(super) credential: Verdict,
     /// What the caller is told in place of an answer, where there is none and it is the last.
-    pub(super) refusal: Option<Facts>,
+    pub(super) refusal: Option<RefusalDetails>,
     /// The `kind` that it is counted as among `upstream_errors`.
     pub(super) counted: Option<&'static str>,
 }
 
 /// When there may be another attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Again {
+pub(super) enum RetryRule {
     /// Never: nobody knows whether it was carried out, or it would end no better.
     Never,
     /// At once, and for nothing: upstream has seen nothing of it.
@@ -88,9 +88,9 @@ pub(super) enum Again {
     NewerCredential,
 }
 
-impl<'e> Ending<'e> {
+impl<'e> AttemptOutcome<'e> {
     /// How an attempt ended of which this came, where the request was signed with this date.
-    pub(super) fn of(result: &'e Result<Answer, SendError>, dated: Option<DateTime<Utc>>) -> Self {
+    pub(super) fn of(result: &'e Result<UpstreamAnswer, SendError>, dated: Option<DateTime<Utc>>) -> Self {
         match result {
             Ok(answer) => Self::Answered(Reply::of(answer, dated)),
             Err(error) => Self::Failed(error),
@@ -99,9 +99,9 @@ impl<'e> Ending<'e> {
 
     /// The table.
     pub(super) fn row(self) -> Row {
-        use Again::{BackOff, Free, Never, NewerCredential, Once, Redated, WhenTold};
         use DialError::{Connect, Dns, Proxy, Timeout, Tls, Useless};
         use Evidence::{Fails, Nothing, Vanishes, Works};
+        use RetryRule::{BackOff, Free, Never, NewerCredential, Once, Redated, WhenTold};
         use SendError::{Closed, Dial, Stale, Unsent};
 
         let failed = |again, upstream, refusal, kind| {
@@ -155,29 +155,29 @@ impl<'e> Ending<'e> {
 }
 
 /// What an answer to a request that was signed with this date says of its credential. One with a token has none.
-pub fn verdict(answer: &Answer, dated: Option<DateTime<Utc>>) -> Verdict {
-    Ending::Answered(Reply::of(answer, dated)).row().credential
+pub fn verdict(answer: &UpstreamAnswer, dated: Option<DateTime<Utc>>) -> Verdict {
+    AttemptOutcome::Answered(Reply::of(answer, dated)).row().credential
 }
 
 /// A certificate that was wrong a moment ago still is.
-fn unless_lasting(error: &DialError) -> Again {
-    if error.is_lasting() { Again::Never } else { Again::BackOff }
+fn unless_lasting(error: &DialError) -> RetryRule {
+    if error.is_lasting() { RetryRule::Never } else { RetryRule::BackOff }
 }
 
-fn of_invalid(invalid: Invalid) -> Facts {
+fn of_invalid(invalid: InvalidAnswer) -> RefusalDetails {
     let (reason, proxy_error) = match invalid {
-        Invalid::Cut => (Reason::AnswerCut, "http_response_incomplete"),
-        Invalid::TooLarge => (Reason::AnswerTooLarge, "http_response_body_size"),
-        Invalid::Encoded => (Reason::AnswerEncoded, "http_response_content_coding"),
-        Invalid::Malformed => (Reason::AnswerMalformed, "http_protocol_error"),
-        Invalid::Status => (Reason::AnswerStatus, "http_protocol_error"),
+        InvalidAnswer::Cut => (Reason::AnswerCut, "http_response_incomplete"),
+        InvalidAnswer::TooLarge => (Reason::AnswerTooLarge, "http_response_body_size"),
+        InvalidAnswer::Encoded => (Reason::AnswerEncoded, "http_response_content_coding"),
+        InvalidAnswer::Malformed => (Reason::AnswerMalformed, "http_protocol_error"),
+        InvalidAnswer::Status => (Reason::AnswerStatus, "http_protocol_error"),
     };
     unacceptable(reason, proxy_error)
 }
 
 impl Reply {
     /// What an answer says to a request that was signed with this date. One with a token has none.
-    fn of(answer: &Answer, dated: Option<DateTime<Utc>>) -> Self {
+    fn of(answer: &UpstreamAnswer, dated: Option<DateTime<Utc>>) -> Self {
         let code = answer.error_code();
         let code = code.as_deref().unwrap_or_default();
         match (answer.status.as_u16(), code.starts_with("MPC.")) {
@@ -216,25 +216,25 @@ impl Row {
 }
 
 /// What is told where nothing was sent.
-const fn unreachable(reason: Reason, proxy_error: &'static str) -> Facts {
-    Facts { code: Code::UpstreamUnreachable, reason, proxy_error, outcome: Outcome::Failed }
+const fn unreachable(reason: Reason, proxy_error: &'static str) -> RefusalDetails {
+    RefusalDetails { code: Code::UpstreamUnreachable, reason, proxy_error, outcome: Outcome::Failed }
 }
 
 /// What is told where nobody knows whether it was carried out.
-const fn unacceptable(reason: Reason, proxy_error: &'static str) -> Facts {
-    Facts { code: Code::UpstreamInvalid, reason, proxy_error, outcome: Outcome::Unknown }
+const fn unacceptable(reason: Reason, proxy_error: &'static str) -> RefusalDetails {
+    RefusalDetails { code: Code::UpstreamInvalid, reason, proxy_error, outcome: Outcome::Unknown }
 }
 
-const DNS: Facts = unreachable(Reason::UpstreamDns, "dns_error");
-const CONNECT: Facts = unreachable(Reason::UpstreamConnect, "connection_refused");
-const CONNECT_TIMEOUT: Facts = unreachable(Reason::UpstreamConnectTimeout, "connection_timeout");
-const USELESS: Facts = unreachable(Reason::UpstreamUseless, "connection_terminated");
-const TLS: Facts = unreachable(Reason::UpstreamTls, "tls_protocol_error");
-const EGRESS: Facts = unreachable(Reason::UpstreamEgress, "destination_unavailable");
-const UNSENT: Facts = unreachable(Reason::UpstreamUnsent, "connection_terminated");
-const STALE: Facts = unacceptable(Reason::UpstreamStale, "connection_terminated");
-const CLOSED: Facts = unacceptable(Reason::UpstreamClosed, "connection_terminated");
-const TIMED_OUT: Facts = Facts {
+const DNS: RefusalDetails = unreachable(Reason::UpstreamDns, "dns_error");
+const CONNECT: RefusalDetails = unreachable(Reason::UpstreamConnect, "connection_refused");
+const CONNECT_TIMEOUT: RefusalDetails = unreachable(Reason::UpstreamConnectTimeout, "connection_timeout");
+const USELESS: RefusalDetails = unreachable(Reason::UpstreamUseless, "connection_terminated");
+const TLS: RefusalDetails = unreachable(Reason::UpstreamTls, "tls_protocol_error");
+const EGRESS: RefusalDetails = unreachable(Reason::UpstreamEgress, "destination_unavailable");
+const UNSENT: RefusalDetails = unreachable(Reason::UpstreamUnsent, "connection_terminated");
+const STALE: RefusalDetails = unacceptable(Reason::UpstreamStale, "connection_terminated");
+const CLOSED: RefusalDetails = unacceptable(Reason::UpstreamClosed, "connection_terminated");
+const TIMED_OUT: RefusalDetails = RefusalDetails {
     code: Code::UpstreamTimeout,
     reason: Reason::UpstreamTimeout,
     proxy_error: "http_response_timeout",
@@ -253,11 +253,11 @@ mod tests {
     use crate::upstream::ProxyError;
 
     /// As a line: again, upstream, credential; what is said in place of an answer; outcome and kind.
-    fn line(ending: Ending<'_>) -> String {
+    fn line(ending: AttemptOutcome<'_>) -> String {
         let row = ending.row();
         let Row { again, upstream, credential, refusal, counted } = &row;
         let said = refusal.as_ref().map(|facts| {
-            let Facts { code, reason, proxy_error, .. } = facts;
+            let RefusalDetails { code, reason, proxy_error, .. } = facts;
             format!("{} {} {} {proxy_error}", facts.status().as_u16(), code.as_str(), reason.as_str())
         });
         let (said, counted) = (said.as_deref().unwrap_or("-"), counted.unwrap_or("-"));
@@ -281,13 +281,13 @@ mod tests {
             SendError::Stale,
             SendError::Closed,
             SendError::Timeout,
-            SendError::Invalid(Invalid::Cut),
-            SendError::Invalid(Invalid::TooLarge),
-            SendError::Invalid(Invalid::Encoded),
-            SendError::Invalid(Invalid::Malformed),
-            SendError::Invalid(Invalid::Status),
+            SendError::Invalid(InvalidAnswer::Cut),
+            SendError::Invalid(InvalidAnswer::TooLarge),
+            SendError::Invalid(InvalidAnswer::Encoded),
+            SendError::Invalid(InvalidAnswer::Malformed),
+            SendError::Invalid(InvalidAnswer::Status),
         ];
-        let found: Vec<String> = failures.iter().map(|error| line(Ending::Failed(error))).collect();
+        let found: Vec<String> = failures.iter().map(|error| line(AttemptOutcome::Failed(error))).collect();
         assert_eq!(found, ROWS.lines().collect::<Vec<_>>());
     }
 
@@ -318,7 +318,7 @@ Never Vanishes Nothing 502 PROXY.UpstreamInvalid answer_status http_protocol_err
             let mut headers = HeaderMap::new();
             headers.insert(DATE, date.format("%a, %d %b %Y %H:%M:%S GMT").to_string().parse().unwrap());
             let body = if code.is_empty() { String::new() } else { format!("{{\"error_code\":\"{code}\"}}") };
-            Answer { status: StatusCode::from_u16(status).unwrap(), headers, body: Bytes::from(body) }
+            UpstreamAnswer { status: StatusCode::from_u16(status).unwrap(), headers, body: Bytes::from(body) }
         };
         // Signed with a key, and sent with a token.
         for (status, code, minutes, key, token) in [
@@ -348,7 +348,7 @@ Never Vanishes Nothing 502 PROXY.UpstreamInvalid answer_status http_protocol_err
         ] {
             let answer = answer(status, code, minutes);
             for (dated, expected) in [(Some(now()), key), (None, token)] {
-                let row = line(Ending::Answered(Reply::of(&answer, dated)));
+                let row = line(AttemptOutcome::Answered(Reply::of(&answer, dated)));
                 assert_eq!(row, format!("{expected} - forwarded -"), "{status} {code}");
             }
         }
@@ -359,7 +359,7 @@ Never Vanishes Nothing 502 PROXY.UpstreamInvalid answer_status http_protocol_err
     fn what_was_surely_not_carried_out_is_a_short_list() {
         let answer = |status: u16, code: &str| {
             let body = Bytes::from(format!("{{\"error_code\":\"{code}\"}}"));
-            Answer { status: StatusCode::from_u16(status).unwrap(), headers: HeaderMap::new(), body }
+            UpstreamAnswer { status: StatusCode::from_u16(status).unwrap(), headers: HeaderMap::new(), body }
         };
         for (status, code, undone) in [
             (401, "APIGW.0301", true),
@@ -373,7 +373,7 @@ Never Vanishes Nothing 502 PROXY.UpstreamInvalid answer_status http_protocol_err
             (200, "", false),
         ] {
             let reply = Reply::of(&answer(status, code), Some(now()));
-            assert_eq!(Ending::Answered(reply).is_surely_undone(), undone, "{status} {code}");
+            assert_eq!(AttemptOutcome::Answered(reply).is_surely_undone(), undone, "{status} {code}");
         }
         for (error, undone) in [
             (DialError::Timeout.into(), true),
@@ -381,9 +381,9 @@ Never Vanishes Nothing 502 PROXY.UpstreamInvalid answer_status http_protocol_err
             (SendError::Stale, false),
             (SendError::Closed, false),
             (SendError::Timeout, false),
-            (SendError::Invalid(Invalid::Cut), false),
+            (SendError::Invalid(InvalidAnswer::Cut), false),
         ] {
-            assert_eq!(Ending::Failed(&error).is_surely_undone(), undone, "{error}");
+            assert_eq!(AttemptOutcome::Failed(&error).is_surely_undone(), undone, "{error}");
         }
     }
 

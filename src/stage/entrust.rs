@@ -11,17 +11,17 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use tower::Layer;
 
-use super::{Answered, Attempt, Refusal, Service, ending::Again};
+use super::{Answered, Attempt, Refusal, Service, ending::RetryRule};
 use crate::{
     clock::Skew,
-    credential::{Held, Lease, Lent, Verdict},
-    upstream::Answer,
+    credential::{CachedCredential, Lease, LeasedCredential, Verdict},
+    upstream::UpstreamAnswer,
 };
 
 /// An attempt with the credential that is to sign it.
 pub struct Entrusted<'a> {
     pub(super) attempt: Attempt<'a>,
-    pub(super) lent: Lent,
+    pub(super) lent: LeasedCredential,
 }
 
 /// Wraps the signing and sending of a request in `Entrust`.
@@ -66,10 +66,14 @@ where
             learn(clock, &answered.answer, (answered.dated, answered.took), row.credential);
             held.answered(lease, row.credential);
             let is_renewable = match row.again {
-                Again::Redated => clock.is_corrected(),
+                RetryRule::Redated => clock.is_corrected(),
                 // A permanent key too may have been replaced, and revoked before that was noticed.
-                Again::NewerCredential => true,
-                Again::Never | Again::Free | Again::Once | Again::BackOff | Again::WhenTold => false,
+                RetryRule::NewerCredential => true,
+                RetryRule::Never
+                | RetryRule::Free
+                | RetryRule::Once
+                | RetryRule::BackOff
+                | RetryRule::WhenTold => false,
             };
             // In a box, because hardly any call comes here, and all would have the room for it.
             let next = if again && is_renewable {
@@ -92,8 +96,13 @@ where
 }
 
 /// What is lent for the next attempt: for another date the value in force, else a newer one than this.
-async fn another(held: &Held, again: Again, lent: &Lent, deadline: Instant) -> Option<Lease> {
-    if again == Again::Redated {
+async fn another(
+    held: &CachedCredential,
+    again: RetryRule,
+    lent: &LeasedCredential,
+    deadline: Instant,
+) -> Option<Lease> {
+    if again == RetryRule::Redated {
         held.lease(deadline).await.ok()
     } else {
         held.lease_newer(lent, deadline).await.ok()
@@ -103,7 +112,7 @@ async fn another(held: &Held, again: Again, lent: &Lent, deadline: Instant) -> O
 /// What the answer, to a request of this date and after so long, says of the endpoint's clock.
 pub(super) fn learn(
     clock: &Skew,
-    answer: &Answer,
+    answer: &UpstreamAnswer,
     (dated, took): (Option<DateTime<Utc>>, Duration),
     verdict: Verdict,
 ) {

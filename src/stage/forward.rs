@@ -12,26 +12,26 @@ use tokio::time::Instant;
 use super::{
     Attempt, Clearance, Entrusted, Refusal, Service, Signed,
     compose::Purpose,
-    ending::{Ending, Row},
+    ending::{AttemptOutcome, Row},
     respond::REQUEST_ID,
     withhold::withhold,
 };
 use crate::{
     audit::{Blocked, Sink, Trail, bounded},
-    credential::Lent,
-    limit::{Room, Taken},
+    credential::LeasedCredential,
+    limit::{ByteBudget, ByteReservation},
     log::LIMITED,
     metrics::Metrics,
     operation::Access,
-    upstream::{Answer, Change, Connected, SendError, Use},
+    upstream::{CircuitChange, Connected, ConnectionChoice, SendError, UpstreamAnswer},
 };
 
 /// An answer of upstream to one attempt.
 pub struct Answered {
     /// What came.
-    pub answer: Answer,
+    pub answer: UpstreamAnswer,
     /// The room that it takes up.
-    pub(super) room: Taken,
+    pub(super) room: ByteReservation,
     /// What follows from it.
     pub(super) row: Row,
     /// Whether it says that nothing was carried out.
@@ -44,15 +44,15 @@ pub struct Answered {
 
 /// Sends requests.
 pub struct Forward {
-    room: Room,
+    room: ByteBudget,
     sink: Sink,
     metrics: Arc<Metrics>,
     clearance: Clearance,
 }
 
 /// What came of sending a request.
-struct Sent {
-    result: Result<Answer, SendError>,
+struct SendOutcome {
+    result: Result<UpstreamAnswer, SendError>,
     dated: Option<DateTime<Utc>>,
     took: Duration,
     signature: Option<Box<[u8]>>,
@@ -61,7 +61,7 @@ struct Sent {
 impl Forward {
     /// Announces requests in `sink`, sends them once they are cleared and there is room for their answers, and measures
     /// upstream.
-    pub fn new(room: Room, sink: Sink, metrics: Arc<Metrics>, clearance: Clearance) -> Self {
+    pub fn new(room: ByteBudget, sink: Sink, metrics: Arc<Metrics>, clearance: Clearance) -> Self {
         Self { room, sink, metrics, clearance }
     }
 }
@@ -79,7 +79,7 @@ impl<'a> Service<Entrusted<'a>> for Forward {
         let started = Instant::now();
         let permit = upstream.breaker().permit(started).map_err(Refusal::CircuitOpen)?;
         // What finds out whether upstream works is not spent on a connection from before it failed.
-        let via = if permit.is_probe() { Use::Fresh } else { via };
+        let via = if permit.is_probe() { ConnectionChoice::Fresh } else { via };
         draft.trail(record).attempts += 1;
         let sent = match upstream.connect(via, deadline).await {
             Ok(connected) => {
@@ -93,12 +93,12 @@ impl<'a> Service<Entrusted<'a>> for Forward {
                     }
                 }
             }
-            Err(error) => Sent::nothing(error.into()),
+            Err(error) => SendOutcome::nothing(error.into()),
         };
         let took = started.elapsed();
         *draft.trail(record).duration.get_or_insert_default() += took;
         self.metrics.attempted(took);
-        let ending = Ending::of(&sent.result, sent.dated);
+        let ending = AttemptOutcome::of(&sent.result, sent.dated);
         let (row, undone) = (ending.row(), ending.is_surely_undone());
         if let Some(change) = permit.end(row.upstream, started + took) {
             tell(change, upstream.name(), &sent.result);
@@ -138,8 +138,8 @@ impl Forward {
         &self,
         connected: Connected<'_>,
         attempt: Attempt<'_>,
-        lent: &Lent,
-    ) -> Result<Sent, Refusal> {
+        lent: &LeasedCredential,
+    ) -> Result<SendOutcome, Refusal> {
         let Attempt { draft, record, .. } = attempt;
         let announced = match (draft.purpose(), draft.access()) {
             (Purpose::Call, Access::Write) => self.sink.announce(record).await,
@@ -153,33 +153,33 @@ impl Forward {
         // From here on nobody can be sure, whatever ends this.
         let before = replace(&mut draft.trail(record).maybe_sent, true);
         let result = connected.send(request, draft.largest_answer()).await;
-        if result.as_ref().is_err_and(|error| Ending::Failed(error).row().sent_nothing()) {
+        if result.as_ref().is_err_and(|error| AttemptOutcome::Failed(error).row().sent_nothing()) {
             draft.trail(record).maybe_sent = before;
         }
-        Ok(Sent { result, dated, took: started.elapsed(), signature })
+        Ok(SendOutcome { result, dated, took: started.elapsed(), signature })
     }
 }
 
-impl Sent {
+impl SendOutcome {
     fn nothing(error: SendError) -> Self {
         Self { result: Err(error), dated: None, took: Duration::ZERO, signature: None }
     }
 }
 
 /// Says once that a circuit opened, and why, or that it closed.
-pub(super) fn tell(change: Change, endpoint: &str, result: &Result<Answer, SendError>) {
+pub(super) fn tell(change: CircuitChange, endpoint: &str, result: &Result<UpstreamAnswer, SendError>) {
     let last = match result {
         Ok(answer) => answer.status.to_string(),
         Err(error) => root(error).to_string(),
     };
     match change {
-        Change::Opened => tracing::warn!(
+        CircuitChange::Opened => tracing::warn!(
             target: LIMITED,
             endpoint,
             last,
             "upstream keeps failing: its circuit is open and calls are refused, but for a few that probe it"
         ),
-        Change::Closed => {
+        CircuitChange::Closed => {
             tracing::info!(target: LIMITED, endpoint, last, "upstream works again: its circuit is closed");
         }
     }
@@ -189,11 +189,11 @@ pub(super) fn root<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'st
     error.source().map_or(error, root)
 }
 
-fn note(trail: &mut Trail, answer: Option<&Answer>) {
+fn note(trail: &mut Trail, answer: Option<&UpstreamAnswer>) {
     trail.status = answer.map(|answer| answer.status.as_u16());
     let id = answer.and_then(|answer| answer.headers.get(REQUEST_ID)?.to_str().ok());
     trail.request_id = id.map(bounded);
-    trail.error_code = answer.and_then(Answer::error_code).as_deref().map(bounded);
+    trail.error_code = answer.and_then(UpstreamAnswer::error_code).as_deref().map(bounded);
 }
 
 /// How long a call waits for room for its answer.

@@ -1,4 +1,4 @@
-//! May they now? [`Judged`] → [`Admitted`].
+//! May they now? [`Evaluated`] → [`Admitted`].
 //!
 //! It stands behind `authorize`, so that nobody uses up a quota with calls they may not make, and is the last
 //! stage that can refuse a call for the caller's own good or the others'.
@@ -6,15 +6,15 @@
 use std::sync::Arc;
 
 use super::{
-    Exchange, Judged, Project, Refusal, Stage, authenticate::Decider, authorize::Question, lookup::Pending,
-    route::Order, view::is_looked_up_first,
+    Evaluated, Exchange, Project, Refusal, Stage, authenticate::DecisionContext, authorize::PolicyQuery,
+    lookup::Pending, route::JobSpec, view::is_looked_up_first,
 };
 use crate::{
     identity::{CallerId, Peer},
-    limit::{Admission, Asked, Calls, Freeze},
+    limit::{Admission, CallCount, Freeze, LimitQuery},
     metrics::Metrics,
     operation::{Access, Target},
-    policy::{Facts, Wants},
+    policy::{Facts, NeededFacts},
 };
 
 /// A request that may be carried out now, as far as it is decided; or one that is denied, and looked up for a trial.
@@ -22,15 +22,15 @@ pub struct Admitted<'r> {
     decided: Decided,
     project: Arc<Project>,
     exchange: Exchange<'r>,
-    wants: Wants,
+    wants: NeededFacts,
 }
 
 /// What was decided: for whom, by what, and within which limits.
 pub(super) struct Decided {
     pub(super) target: Target,
     /// What a body asks for.
-    pub(super) order: Option<Box<Order>>,
-    pub(super) decider: Decider,
+    pub(super) order: Option<Box<JobSpec>>,
+    pub(super) decider: DecisionContext,
     /// What was looked up of its job.
     pub(super) facts: Option<Box<Facts>>,
     pub(super) admission: Admission,
@@ -43,9 +43,9 @@ impl Decided {
     }
 
     /// What a policy is asked about it.
-    pub(super) fn question<'q>(&'q self, project: &'q Project, peer: &'q Peer) -> Question<'q> {
+    pub(super) fn question<'q>(&'q self, project: &'q Project, peer: &'q Peer) -> PolicyQuery<'q> {
         let identity = &self.decider.identity;
-        Question { target: &self.target, project, identity, peer, facts: self.known() }
+        PolicyQuery { target: &self.target, project, identity, peer, facts: self.known() }
     }
 
     /// The same, to look at jobs by: it takes no place of its own among the calls under way.
@@ -83,30 +83,30 @@ impl Limit {
 }
 
 impl<'r> Admitted<'r> {
-    pub(super) fn into_parts(self) -> (Pending<'r>, Wants) {
+    pub(super) fn into_parts(self) -> (Pending<'r>, NeededFacts) {
         let Self { decided, project, exchange, wants } = self;
         (Pending { decided, project, exchange }, wants)
     }
 }
 
-impl<'r> Stage<Judged<'r>> for Limit {
+impl<'r> Stage<Evaluated<'r>> for Limit {
     type After = Admitted<'r>;
 
-    fn check(&self, request: Judged<'r>) -> Result<Admitted<'r>, Refusal> {
-        let Judged { target, order, project, decider, exchange, wants, is_denied, .. } = request;
+    fn check(&self, request: Evaluated<'r>) -> Result<Admitted<'r>, Refusal> {
+        let Evaluated { target, order, project, decider, exchange, wants, is_denied, .. } = request;
         let (caller, operation) = (decider.identity.caller(), target.operation());
         if !is_denied && operation.access == Access::Write && self.is_frozen(caller) {
             return Err(Refusal::Frozen);
         }
         let calls = match (operation.access, wants) {
-            _ if is_denied => Calls::Trial,
-            (Access::Read, wants) if is_looked_up_first(&target, &project, wants) => Calls::LookupAndView,
-            (Access::Read, _) => Calls::View,
-            (Access::Write, Wants::Nothing) => Calls::Write,
-            (Access::Write, Wants::ToDecide(_)) => Calls::LookupAndWrite,
-            (Access::Write, Wants::ToObserve(_)) => Calls::TrialAndWrite,
+            _ if is_denied => CallCount::Trial,
+            (Access::Read, wants) if is_looked_up_first(&target, &project, wants) => CallCount::LookupAndView,
+            (Access::Read, _) => CallCount::View,
+            (Access::Write, NeededFacts::Nothing) => CallCount::Write,
+            (Access::Write, NeededFacts::ToDecide(_)) => CallCount::LookupAndWrite,
+            (Access::Write, NeededFacts::ToObserve(_)) => CallCount::TrialAndWrite,
         };
-        let asked = Asked { caller, action: operation.action, project_id: &project.settings.id, calls };
+        let asked = LimitQuery { caller, action: operation.action, project_id: &project.settings.id, calls };
         let admission = match decider.in_force.limiter.admit(&asked) {
             Ok(admission) => admission,
             // It stays denied, and is told without a trial.

@@ -13,16 +13,16 @@ use tokio::time::Instant;
 use tower::Layer;
 
 use super::{
-    Admitted, Authorize, Compose, Composed, Delivered, Exchange, InForce, Project, Refusal, Service, Stage,
-    Viewing, authorize::Question, ending::Ending, limit::Decided,
+    ActivePolicy, Admitted, Authorize, Compose, Composed, Delivered, Exchange, Project, Refusal, Service,
+    Stage, Viewing, authorize::PolicyQuery, ending::AttemptOutcome, limit::Decided,
 };
 use crate::{
     audit::{MOST_VALUES, RecordedFacts, bounded_bytes},
     config::LookupForm,
     editing::{Answered, Lookup},
-    metrics::{LookedUp, Metrics},
+    metrics::{LookupOutcome, Metrics},
     operation::{Access, Operation, Target, Version},
-    policy::{Effect, Facts, Key, Keys, Mode, Wants},
+    policy::{Effect, Facts, Key, Keys, Mode, NeededFacts},
     reason::Reason,
 };
 
@@ -32,11 +32,11 @@ pub struct Permitted<'r>(Pending<'r>);
 /// A request that cannot be decided before its job is looked up. It can be composed by nobody.
 pub struct Waiting<'r> {
     pending: Pending<'r>,
-    wants: Wanted,
+    wants: LookupPurpose,
 }
 
 /// Whether a request that is within its limits waits for facts.
-pub enum Settled<'r> {
+pub enum AfterLimits<'r> {
     /// It does not.
     Permitted(Permitted<'r>),
     /// It does.
@@ -54,7 +54,7 @@ pub(super) struct Pending<'r> {
 
 /// What a job is looked up for.
 #[derive(Clone, Copy)]
-enum Wanted {
+enum LookupPurpose {
     /// Without these nothing is allowed.
     ToDecide(Keys),
     /// To say what would have been decided by these. It changes nothing of what is done.
@@ -62,14 +62,14 @@ enum Wanted {
 }
 
 /// A request that is on its way: what is sent of it, or what will come of it.
-enum Begun<C, W, V> {
+enum InFlightView<C, W, V> {
     Composed(C),
     Waiting(W),
     Viewing(V),
 }
 
 /// What a look-up came to.
-enum Found {
+enum LookupResult {
     Facts(Box<Facts>),
     Absent,
     Unknown(Reason),
@@ -78,7 +78,7 @@ enum Found {
 /// Wraps the stages that act in [`LookupStage`].
 #[derive(Clone)]
 pub struct LookupLayer {
-    pub(super) in_force: Arc<ArcSwap<InForce>>,
+    pub(super) in_force: Arc<ArcSwap<ActivePolicy>>,
     pub(super) authorize: Authorize,
     pub(super) metrics: Arc<Metrics>,
     pub(super) recorded: RecordedFacts,
@@ -93,7 +93,7 @@ pub struct LookupStage<S> {
 impl LookupLayer {
     /// Decides by the policy that is in force when the facts are there, and records them so.
     pub fn new(
-        in_force: Arc<ArcSwap<InForce>>,
+        in_force: Arc<ArcSwap<ActivePolicy>>,
         authorize: Authorize,
         metrics: Arc<Metrics>,
         recorded: RecordedFacts,
@@ -110,15 +110,15 @@ impl<S> Layer<S> for LookupLayer {
     }
 }
 
-impl<'r> Settled<'r> {
+impl<'r> AfterLimits<'r> {
     /// Whether it waits.
     pub fn of(admitted: Admitted<'r>) -> Self {
         let (pending, wants) = admitted.into_parts();
         let wants = match (pending.decided.target.operation().access, wants) {
             (Access::Read, wants) => return Self::Viewing(Viewing::new(pending, wants)),
-            (Access::Write, Wants::Nothing) => return Self::Permitted(Permitted(pending)),
-            (Access::Write, Wants::ToDecide(keys)) => Wanted::ToDecide(keys),
-            (Access::Write, Wants::ToObserve(keys)) => Wanted::ToObserve(keys),
+            (Access::Write, NeededFacts::Nothing) => return Self::Permitted(Permitted(pending)),
+            (Access::Write, NeededFacts::ToDecide(keys)) => LookupPurpose::ToDecide(keys),
+            (Access::Write, NeededFacts::ToObserve(keys)) => LookupPurpose::ToObserve(keys),
         };
         Self::Waiting(Waiting { pending, wants })
     }
@@ -143,7 +143,7 @@ impl Pending<'_> {
     }
 
     /// What a policy is asked about it.
-    pub(super) fn question(&self) -> Question<'_> {
+    pub(super) fn question(&self) -> PolicyQuery<'_> {
         self.decided.question(&self.project, &self.exchange.peer)
     }
 }
@@ -157,16 +157,18 @@ where
 
     fn call(&self, request: Admitted<'r>) -> impl Future<Output = Result<Delivered, Refusal>> + Send {
         // What waits is in a box, because most calls wait for nothing, and all would have the room for it.
-        let begun = match Settled::of(request) {
-            Settled::Permitted(permitted) => Begun::Composed(Compose.check(permitted)),
-            Settled::Waiting(waiting) => Begun::Waiting(Box::pin(self.settled(waiting))),
-            Settled::Viewing(viewing) => Begun::Viewing(Box::pin(self.rules.view(&self.act, viewing))),
+        let begun = match AfterLimits::of(request) {
+            AfterLimits::Permitted(permitted) => InFlightView::Composed(Compose.check(permitted)),
+            AfterLimits::Waiting(waiting) => InFlightView::Waiting(Box::pin(self.settled(waiting))),
+            AfterLimits::Viewing(viewing) => {
+                InFlightView::Viewing(Box::pin(self.rules.view(&self.act, viewing)))
+            }
         };
         async move {
             match begun {
-                Begun::Composed(composed) => self.act.call(composed?).await,
-                Begun::Waiting(settled) => settled.await,
-                Begun::Viewing(viewed) => viewed.await,
+                InFlightView::Composed(composed) => self.act.call(composed?).await,
+                InFlightView::Waiting(settled) => settled.await,
+                InFlightView::Viewing(viewed) => viewed.await,
             }
         }
     }
@@ -185,8 +187,8 @@ where
     async fn settle<'r>(&self, waiting: Waiting<'r>) -> Result<Permitted<'r>, Refusal> {
         let Waiting { pending, wants } = waiting;
         match wants {
-            Wanted::ToDecide(keys) => self.decide(pending, keys).await,
-            Wanted::ToObserve(keys) => self.observe(pending, keys).await,
+            LookupPurpose::ToDecide(keys) => self.decide(pending, keys).await,
+            LookupPurpose::ToObserve(keys) => self.observe(pending, keys).await,
         }
     }
 
@@ -217,14 +219,14 @@ where
             let now = Instant::now();
             // Of the time that there is most is the call's own.
             let deadline = now + pending.exchange.deadline.saturating_duration_since(now) / 4;
-            self.look_up(&mut pending, deadline).await.unwrap_or(Found::Unknown(Reason::LookupStatus))
+            self.look_up(&mut pending, deadline).await.unwrap_or(LookupResult::Unknown(Reason::LookupStatus))
         } else {
-            Found::Unknown(Reason::FactNotLookedUp)
+            LookupResult::Unknown(Reason::FactNotLookedUp)
         };
-        let is_absent = matches!(found, Found::Absent);
+        let is_absent = matches!(found, LookupResult::Absent);
         let result = match found {
-            Found::Unknown(_) | Found::Absent => self.rules.conclude_unobserved(&mut pending),
-            found @ Found::Facts(_) => self.rules.conclude(&mut pending, found, keys),
+            LookupResult::Unknown(_) | LookupResult::Absent => self.rules.conclude_unobserved(&mut pending),
+            found @ LookupResult::Facts(_) => self.rules.conclude(&mut pending, found, keys),
         };
         if is_absent {
             // Which is denied, whatever the rules are.
@@ -235,22 +237,22 @@ where
     }
 
     /// Asks upstream, once in the sense of a call: reads are tried again as cancels are.
-    async fn look_up(&self, pending: &mut Pending<'_>, deadline: Instant) -> Result<Found, Refusal> {
+    async fn look_up(&self, pending: &mut Pending<'_>, deadline: Instant) -> Result<LookupResult, Refusal> {
         let view = pending.looked_up()?;
         let job = view.job().ok_or_else(|| Refusal::bug("a look-up of no job"))?;
         let answered = self.act.call(Compose::lookup(pending, &view, deadline)?).await;
         let found = match seen(answered, &view)? {
             Ok(answered) => match answered.into_lookup(job) {
-                Lookup::Facts(facts) => Found::Facts(Box::new(facts)),
-                Lookup::Absent => Found::Absent,
-                Lookup::Unknown(doubt) => Found::Unknown(doubt.reason()),
+                Lookup::Facts(facts) => LookupResult::Facts(Box::new(facts)),
+                Lookup::Absent => LookupResult::Absent,
+                Lookup::Unknown(doubt) => LookupResult::Unknown(doubt.reason()),
             },
-            Err(reason) => Found::Unknown(reason),
+            Err(reason) => LookupResult::Unknown(reason),
         };
         self.rules.metrics.looked_up(match &found {
-            Found::Facts(_) => LookedUp::Facts,
-            Found::Absent => LookedUp::Absent,
-            Found::Unknown(_) => LookedUp::Unknown,
+            LookupResult::Facts(_) => LookupOutcome::Facts,
+            LookupResult::Absent => LookupOutcome::Absent,
+            LookupResult::Unknown(_) => LookupOutcome::Unknown,
         });
         Ok(found)
     }
@@ -267,7 +269,7 @@ pub(super) fn seen(
     match result {
         Ok(Delivered { answer, .. }) => Ok(Ok(Answered::read(view, answer.status.as_u16(), &answer.body))),
         Err(Refusal::Upstream(error)) => {
-            let reason = Ending::Failed(&error).row().refusal.map(|refusal| refusal.reason);
+            let reason = AttemptOutcome::Failed(&error).row().refusal.map(|refusal| refusal.reason);
             Ok(Err(reason.unwrap_or(Reason::LookupStatus)))
         }
         Err(refusal) => Err(refusal),
@@ -276,14 +278,14 @@ pub(super) fn seen(
 
 impl LookupLayer {
     /// Decides by what was found.
-    fn conclude(&self, pending: &mut Pending<'_>, found: Found, keys: Keys) -> Result<(), Refusal> {
+    fn conclude(&self, pending: &mut Pending<'_>, found: LookupResult, keys: Keys) -> Result<(), Refusal> {
         let facts = match found {
-            Found::Facts(facts) => facts,
-            Found::Absent => {
+            LookupResult::Facts(facts) => facts,
+            LookupResult::Absent => {
                 let policy = &pending.decided.decider.in_force.policy;
                 return self.authorize.conclude_absent(policy, pending.exchange.record);
             }
-            Found::Unknown(reason) => return Err(Refusal::LookupFailed(reason)),
+            LookupResult::Unknown(reason) => return Err(Refusal::LookupFailed(reason)),
         };
         pending.exchange.record.facts = told(&facts, keys, self.recorded);
         pending.decided.facts = Some(facts);

@@ -1,7 +1,7 @@
 //! What happens to a request, one file a stage: the only adapter between the domain and tower.
 //!
 //! ```text
-//! Arrival ─audit▶ Recorded ─receive▶ Received ─authenticate▶ Identified ─route▶ Routed ─authorize▶ Judged
+//! Arrival ─audit▶ Recorded ─receive▶ Received ─authenticate▶ Identified ─route▶ Routed ─authorize▶ Evaluated
 //!         ─limit▶ Admitted ─lookup▶ Permitted ─compose▶ Composed ─retry▶ Attempt ─entrust▶ Entrusted ─clear▶ Cleared ─sign▶ Signed
 //!         ─forward▶ Answered
 //! ```
@@ -17,8 +17,8 @@
 //!     let received = decide.receive.check(request)?;
 //!     let identified = decide.authenticate.check(received)?;
 //!     let routed = decide.route.check(identified)?;
-//!     let judged = decide.authorize.check(routed)?;
-//!     decide.limit.check(judged)
+//!     let evaluated = decide.authorize.check(routed)?;
+//!     decide.limit.check(evaluated)
 //! }
 //! ```
 //!
@@ -44,8 +44,8 @@
 //!     let received = decide.receive.check(request)?;
 //!     let routed = decide.route.check(received)?;
 //!     let identified = decide.authenticate.check(routed)?;
-//!     let judged = decide.authorize.check(identified)?;
-//!     decide.limit.check(judged)
+//!     let evaluated = decide.authorize.check(identified)?;
+//!     decide.limit.check(evaluated)
 //! }
 //! ```
 //!
@@ -149,10 +149,10 @@ mod withhold;
 mod forward;
 mod trial;
 
-pub use anticipate::{Anticipate, Awaited};
-pub use audit::{Arrival, Audit, AuditLayer, Brought, Payload, Recorded};
-pub use authenticate::{Authenticate, Identified, InForce};
-pub use authorize::{Authorize, Judged};
+pub use anticipate::{ExpectedBody, Precheck};
+pub use audit::{Arrival, Audit, AuditLayer, BufferedBody, Payload, Recorded};
+pub use authenticate::{ActivePolicy, Authenticate, Identified};
+pub use authorize::{Authorize, Evaluated};
 pub use clear::{Clearance, Cleared};
 pub use compose::{Attempt, Compose, Composed};
 pub use concurrency::{ConcurrencyLimit, ConcurrencyLimitLayer};
@@ -161,7 +161,7 @@ pub use ending::verdict;
 pub use entrust::{Entrust, EntrustLayer, Entrusted};
 pub use forward::{Answered, Forward};
 pub use limit::{Admitted, Limit};
-pub use lookup::{LookupLayer, LookupStage, Permitted, Settled, Waiting};
+pub use lookup::{AfterLimits, LookupLayer, LookupStage, Permitted, Waiting};
 pub use receive::{Receive, Received, canonical};
 pub use refusal::{Denial, Refusal};
 pub use respond::{Body, Respond, RespondLayer, is_passed_on};
@@ -169,7 +169,7 @@ pub use retry::{Delivered, Retry, RetryLayer};
 pub use route::{Project, Route, Routed};
 pub use service::{Service, Stage, StageLayer, Staged};
 pub use sign::Signed;
-pub use trial::{Believed, Trial};
+pub use trial::{Acceptance, Trial};
 pub use view::Viewing;
 
 use std::sync::Arc;

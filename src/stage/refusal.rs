@@ -7,7 +7,7 @@ use std::{fmt::Display, sync::LazyLock, time::Duration};
 
 use http::StatusCode;
 
-use super::ending::Ending;
+use super::ending::AttemptOutcome;
 use crate::{
     audit::Outcome,
     credential::Unavailable,
@@ -124,7 +124,7 @@ pub enum Denial {
 
 /// What a refusal looks like on the wire and in the record.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Facts {
+pub(super) struct RefusalDetails {
     /// `error_code`, and `error.type` in the record. The status goes with it.
     pub(super) code: Code,
     /// `error.reason` in the record.
@@ -134,7 +134,7 @@ pub(super) struct Facts {
     pub(super) outcome: Outcome,
 }
 
-impl Facts {
+impl RefusalDetails {
     /// The status of the answer.
     pub(super) fn status(&self) -> StatusCode {
         let status = self.code.status().and_then(|status| StatusCode::from_u16(status).ok());
@@ -149,7 +149,7 @@ impl Refusal {
         Self::Internal
     }
 
-    pub(super) fn facts(&self) -> Facts {
+    pub(super) fn facts(&self) -> RefusalDetails {
         use Outcome::{Failed, Refused};
 
         let (code, reason, proxy_error, outcome) = match self {
@@ -188,13 +188,13 @@ impl Refusal {
             Self::Frozen => (Code::Frozen, Reason::Frozen, DENIED, Refused),
             Self::Draining => (Code::Draining, Reason::Draining, "connection_terminated", Refused),
             Self::AuditBlocked => (Code::AuditBlocked, Reason::AuditBlocked, "proxy_internal_error", Refused),
-            Self::Upstream(error) => match Ending::Failed(error).row().refusal {
+            Self::Upstream(error) => match AttemptOutcome::Failed(error).row().refusal {
                 Some(facts) => return facts,
                 None => return Self::Internal.facts(),
             },
             Self::Internal => (Code::Internal, Reason::Bug, "proxy_internal_error", Failed),
         };
-        Facts { code, reason, proxy_error, outcome }
+        RefusalDetails { code, reason, proxy_error, outcome }
     }
 
     /// When it may be worth trying again, where that is known.
@@ -259,18 +259,18 @@ impl From<TargetError> for Refusal {
 }
 
 /// Of a body that is not acceptable. Where its two readers do not agree that is a bug, and nothing is sent.
-fn of_fault(fault: &BodyFault) -> Facts {
+fn of_fault(fault: &BodyFault) -> RefusalDetails {
     let (code, proxy_error, outcome) = if fault.problem == Problem::Disagreement {
         (Code::Internal, "proxy_internal_error", Outcome::Failed)
     } else {
         (Code::BadRequest, UNREADABLE, Outcome::Refused)
     };
-    Facts { code, reason: fault.problem.reason(), proxy_error, outcome }
+    RefusalDetails { code, reason: fault.problem.reason(), proxy_error, outcome }
 }
 
 /// What the caller needs to know beside the error.
 fn consequence(error: &SendError) -> &'static str {
-    if Ending::Failed(error).row().sent_nothing() {
+    if AttemptOutcome::Failed(error).row().sent_nothing() {
         "nothing was sent"
     } else {
         "the outcome is unknown: look at the job before you repeat the call"

@@ -21,7 +21,7 @@ use tower::Layer;
 use super::{Delivered, Recorded, Refusal, Service};
 use crate::{
     audit::{Failure, Outcome, Record},
-    upstream::Answer,
+    upstream::UpstreamAnswer,
 };
 
 /// The body of an answer: always whole, because a cut answer of upstream must not look like a good one.
@@ -119,7 +119,7 @@ fn pass_on(delivered: Delivered, record: &mut Record) -> Response<Body> {
             "; details=\"an attempt before this one got no answer and may have cancelled the job\"",
         );
     }
-    let Answer { status: code, headers, body } = answer;
+    let UpstreamAnswer { status: code, headers, body } = answer;
     let mut response = Response::new(room.around(body));
     *response.status_mut() = code;
     *response.headers_mut() = end_to_end(headers);

@@ -13,22 +13,22 @@ use tower::Layer;
 
 use super::{
     Answered, Attempt, Composed, Refusal, Service,
-    compose::Draft,
-    ending::{Again, Ending},
+    compose::RequestTemplate,
+    ending::{AttemptOutcome, RetryRule},
 };
 use crate::{
     clock,
     config::Stale,
-    limit::Taken,
-    upstream::{Answer, SendError, Use},
+    limit::ByteReservation,
+    upstream::{ConnectionChoice, SendError, UpstreamAnswer},
 };
 
 /// An answer of upstream, and what an earlier attempt may have to do with it.
 pub struct Delivered {
     /// The answer of the last attempt that had one.
-    pub answer: Answer,
+    pub answer: UpstreamAnswer,
     /// The room that it takes up.
-    pub(super) room: Taken,
+    pub(super) room: ByteReservation,
     /// Whether an earlier attempt was written to a connection that turned out dead: it may have been carried out.
     pub after_stale: bool,
 }
@@ -73,8 +73,8 @@ where
         let Composed { draft, record } = request;
         draft.project().upstream.budget().call();
         // What must not be sent twice is not sent where nobody could say whether it was.
-        let via = if draft.is_idempotent() { Use::Pooled } else { Use::Fresh };
-        let (mut tried, mut via) = (Tried::default(), via);
+        let via = if draft.is_idempotent() { ConnectionChoice::Pooled } else { ConnectionChoice::Fresh };
+        let (mut tried, mut via) = (Attempts::default(), via);
         loop {
             let attempt = Attempt { draft: &draft, record: &mut *record, via };
             let result = self.attempt.call(attempt).await;
@@ -84,35 +84,35 @@ where
             };
             // Nothing is held meanwhile but the call's own place: its connection is back in the pool or gone.
             sleep(pause).await;
-            via = Use::Fresh;
+            via = ConnectionChoice::Fresh;
         }
     }
 }
 
 /// The attempts of a call so far.
 #[derive(Default)]
-struct Tried {
+struct Attempts {
     attempts: u32,
     /// Whether one of them was written to a connection that turned out dead.
     stale: bool,
     /// What upstream answered when it asked for a little patience.
-    busy: Option<Box<(Answer, Taken)>>,
+    busy: Option<Box<(UpstreamAnswer, ByteReservation)>>,
     /// Why it could not be reached.
     failed: Option<Refusal>,
 }
 
 /// What the table says to the end of an attempt. One that was not made is not made again, and what must not be done twice
 /// only where it was surely not done once.
-fn when(result: &Result<Answered, Refusal>, is_idempotent: bool) -> Again {
+fn when(result: &Result<Answered, Refusal>, is_idempotent: bool) -> RetryRule {
     let (again, undone) = match result {
         Ok(answered) => (answered.row.again, answered.undone),
         Err(Refusal::Upstream(error)) => {
-            let ending = Ending::Failed(error);
+            let ending = AttemptOutcome::Failed(error);
             (ending.row().again, ending.is_surely_undone())
         }
-        Err(_) => (Again::Never, true),
+        Err(_) => (RetryRule::Never, true),
     };
-    if is_idempotent || undone { again } else { Again::Never }
+    if is_idempotent || undone { again } else { RetryRule::Never }
 }
 
 impl RetryLayer {
@@ -120,12 +120,12 @@ impl RetryLayer {
     fn follow(
         &self,
         result: Result<Answered, Refusal>,
-        tried: &mut Tried,
-        draft: &Draft,
+        tried: &mut Attempts,
+        draft: &RequestTemplate,
     ) -> ControlFlow<Result<Delivered, Refusal>, Duration> {
         tried.attempts += 1;
         let again = when(&result, draft.is_idempotent());
-        let is_affordable = || again == Again::Free || draft.project().upstream.budget().retry();
+        let is_affordable = || again == RetryRule::Free || draft.project().upstream.budget().retry();
         let pause = self.pause(again, &result, tried);
         let pause = pause.filter(|pause| Instant::now() + *pause < draft.deadline() && is_affordable());
         match pause {
@@ -138,14 +138,19 @@ impl RetryLayer {
     }
 
     /// How long until the next attempt. `None` where there is none.
-    fn pause(&self, again: Again, result: &Result<Answered, Refusal>, tried: &Tried) -> Option<Duration> {
+    fn pause(
+        &self,
+        again: RetryRule,
+        result: &Result<Answered, Refusal>,
+        tried: &Attempts,
+    ) -> Option<Duration> {
         let left = tried.attempts < self.attempts;
         match (again, result) {
             // A fresh connection cannot end so: this is no endless loop.
-            (Again::Free, _) => Some(Duration::ZERO),
-            (Again::Once, _) => (self.stale == Stale::Once && !tried.stale).then_some(Duration::ZERO),
-            (Again::BackOff, _) if left => Some(back_off(tried.attempts)),
-            (Again::WhenTold, Ok(Answered { answer, .. })) if left && tried.busy.is_none() => {
+            (RetryRule::Free, _) => Some(Duration::ZERO),
+            (RetryRule::Once, _) => (self.stale == Stale::Once && !tried.stale).then_some(Duration::ZERO),
+            (RetryRule::BackOff, _) if left => Some(back_off(tried.attempts)),
+            (RetryRule::WhenTold, Ok(Answered { answer, .. })) if left && tried.busy.is_none() => {
                 let after = retry_after(answer, clock::now()).filter(|after| *after <= PATIENCE)?;
                 // Not all at once with the others that were told the same.
                 Some(after + FIRST_PAUSE.mul_f64(fastrand::f64()))
@@ -155,7 +160,7 @@ impl RetryLayer {
     }
 }
 
-impl Tried {
+impl Attempts {
     /// Keeps of an attempt what matters after the next one.
     fn note(&mut self, result: Result<Answered, Refusal>) {
         match result {
@@ -175,7 +180,7 @@ impl Tried {
         };
         let failure = if let Refusal::Upstream(error) = &refusal { Some(error) } else { None };
         let is_last_word = match failure {
-            Some(error) => !Ending::Failed(error).row().sent_nothing(),
+            Some(error) => !AttemptOutcome::Failed(error).row().sent_nothing(),
             // That it may not be sent any more, but where nobody knows whether it was carried out.
             None => !stale && refusal.is_a_decision(),
         };
@@ -203,7 +208,7 @@ fn back_off(attempts: u32) -> Duration {
 }
 
 /// How long upstream asks to be left alone (RFC 9110, section 10.2.3).
-fn retry_after(answer: &Answer, now: DateTime<Utc>) -> Option<Duration> {
+fn retry_after(answer: &UpstreamAnswer, now: DateTime<Utc>) -> Option<Duration> {
     let after = answer.headers.get(RETRY_AFTER)?.to_str().ok()?;
     if after.bytes().all(|b| b.is_ascii_digit()) {
         return after.parse().ok().map(Duration::from_secs);
@@ -249,11 +254,15 @@ mod tests {
             if let Some(date) = date {
                 headers.insert(DATE, date.parse().unwrap());
             }
-            let answer = Answer { status: StatusCode::TOO_MANY_REQUESTS, headers, body: Bytes::new() };
+            let answer =
+                UpstreamAnswer { status: StatusCode::TOO_MANY_REQUESTS, headers, body: Bytes::new() };
             assert_eq!(retry_after(&answer, now), seconds.map(Duration::from_secs), "{after}");
         }
-        let silent =
-            Answer { status: StatusCode::TOO_MANY_REQUESTS, headers: HeaderMap::new(), body: Bytes::new() };
+        let silent = UpstreamAnswer {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        };
         assert_eq!(retry_after(&silent, now), None);
     }
 

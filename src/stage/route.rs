@@ -9,14 +9,16 @@ use bytes::Bytes;
 use foldhash::HashMap;
 use http::HeaderMap;
 
-use super::{Brought, Exchange, Identified, Refusal, Stage, authenticate::Decider, compose, lookup::told};
+use super::{
+    BufferedBody, Exchange, Identified, Refusal, Stage, authenticate::DecisionContext, compose, lookup::told,
+};
 use crate::{
     audit::{Record, RecordedFacts, bounded, bounded_bytes},
     config,
-    credential::Held,
+    credential::CachedCredential,
     editing::Body,
     identity::CallerId,
-    limit::Taken,
+    limit::ByteReservation,
     operation::{Jobs, Target},
     policy::{Fact, Facts, Key, Keys},
     reason::Reason,
@@ -26,7 +28,7 @@ use crate::{
 /// A configured project, with what it takes to call it.
 pub struct Project {
     pub(super) settings: Arc<config::Project>,
-    pub(super) credential: Arc<Held>,
+    pub(super) credential: Arc<CachedCredential>,
     pub(super) upstream: Arc<Upstream>,
     /// Of each request for it: all that is the same.
     pub(super) headers: HeaderMap,
@@ -35,19 +37,19 @@ pub struct Project {
 /// A request for an operation on a job of a configured project, or for a new one.
 pub struct Routed<'r> {
     pub(super) target: Target,
-    pub(super) order: Option<Box<Order>>,
+    pub(super) order: Option<Box<JobSpec>>,
     pub(super) project: Arc<Project>,
-    pub(super) decider: Decider,
+    pub(super) decider: DecisionContext,
     pub(super) exchange: Exchange<'r>,
     /// Nobody else makes one.
     _made_here: (),
 }
 
 /// What a body asks for: judged, and written anew. Only this stage makes one, and nothing else of a body goes on.
-pub(super) struct Order {
+pub(super) struct JobSpec {
     body: Body,
     /// What that takes up.
-    _room: Option<Taken>,
+    _room: Option<ByteReservation>,
 }
 
 /// Finds operations and projects.
@@ -63,7 +65,7 @@ impl Project {
     /// which the configuration does not let through.
     pub fn new(
         settings: Arc<config::Project>,
-        credential: Arc<Held>,
+        credential: Arc<CachedCredential>,
         upstream: Arc<Upstream>,
     ) -> Option<Self> {
         let headers = compose::headers(&settings)?;
@@ -91,7 +93,7 @@ impl Project {
     }
 
     /// The credential it is called with.
-    pub fn credential(&self) -> &Arc<Held> {
+    pub fn credential(&self) -> &Arc<CachedCredential> {
         &self.credential
     }
 }
@@ -141,15 +143,15 @@ impl Route {
     }
 }
 
-impl Order {
+impl JobSpec {
     /// Reads what came, strictly. With a project that stamps, its word gets the caller's name before it.
     fn read(
-        brought: Brought,
+        brought: BufferedBody,
         target: &Target,
         project: &Project,
         caller: &CallerId,
     ) -> Result<Box<Self>, Refusal> {
-        let Brought { bytes, mut room } = brought;
+        let BufferedBody { bytes, mut room } = brought;
         let stamp = Some(caller.as_str()).filter(|_| project.settings.stamp_owner);
         let body = Body::judge(&bytes, target.operation().version, stamp)?;
         // What came is not needed any more.
@@ -194,7 +196,7 @@ impl<'r> Stage<Identified<'r>> for Route {
         let (target, project) = self.find(method.as_str(), &target, exchange.record)?;
         let order = match (body, target.operation().has_body) {
             (Some(brought), true) => {
-                Some(Order::read(*brought, &target, &project, decider.identity.caller())?)
+                Some(JobSpec::read(*brought, &target, &project, decider.identity.caller())?)
             }
             (None, false) => None,
             (None, true) => return Err(Refusal::LengthRequired),

@@ -14,8 +14,8 @@ use http::{
 use super::{Cleared, Refusal, compose::PROJECT_ID};
 use crate::{
     audit::Announced,
-    clock::{EachSecond, Skew},
-    credential::{Credential, Lent},
+    clock::{PerSecond, Skew},
+    credential::{Credential, LeasedCredential},
     signing::{self, SignError, SigningKey, Timestamp, Unsigned},
     upstream::Outbound,
 };
@@ -23,11 +23,11 @@ use crate::{
 /// A request that upstream will accept as ours.
 pub struct Signed {
     request: Box<Outbound>,
-    proof: Proof,
+    proof: CredentialHeaders,
 }
 
 /// What stands in a request as its credential. One with a token has none of it.
-pub(super) struct Proof {
+pub(super) struct CredentialHeaders {
     /// Which date it was signed with.
     pub(super) dated: Option<DateTime<Utc>>,
     pub(super) signature: Option<Box<[u8]>>,
@@ -36,11 +36,11 @@ pub(super) struct Proof {
 impl Signed {
     /// Signs a request with this value, dated by the clock of the endpoint that it goes to.
     #[expect(clippy::needless_pass_by_value, reason = "a clearance is for one signature")]
-    pub(super) fn new(cleared: Cleared<'_>, lent: &Lent) -> Result<Self, Refusal> {
+    pub(super) fn new(cleared: Cleared<'_>, lent: &LeasedCredential) -> Result<Self, Refusal> {
         let draft = cleared.draft();
         let mut request = draft.request();
         let clock = draft.project().upstream.clock();
-        let proof = Proof::add(&mut request, draft.body(), (lent, clock))?;
+        let proof = CredentialHeaders::add(&mut request, draft.body(), (lent, clock))?;
         Ok(Self { request: Box::new(request), proof })
     }
 
@@ -55,12 +55,12 @@ impl Signed {
     }
 }
 
-impl Proof {
+impl CredentialHeaders {
     /// Adds the credential to a request with this body: signs it, dated by this clock, or has it carry the token.
     pub(super) fn add(
         request: &mut Outbound,
         body: &[u8],
-        (lent, clock): (&Lent, &Skew),
+        (lent, clock): (&LeasedCredential, &Skew),
     ) -> Result<Self, Refusal> {
         match lent.credential() {
             Credential::Key(key) => {
@@ -119,7 +119,7 @@ fn named<'v>((name, value): (&'static str, Option<&'v [u8]>)) -> Option<(&'stati
 }
 
 thread_local! {
-    static DATED: RefCell<EachSecond<Timestamp>> = RefCell::default();
+    static DATED: RefCell<PerSecond<Timestamp>> = RefCell::default();
 }
 
 fn secret<E: Display>(value: Result<HeaderValue, E>) -> Result<HeaderValue, Refusal> {

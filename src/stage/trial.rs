@@ -14,25 +14,25 @@ use tokio::time::Instant;
 
 use super::{
     Project, Refusal,
-    ending::{Ending, Row},
+    ending::{AttemptOutcome, Row},
     entrust::learn,
     forward::{root, tell},
-    sign::Proof,
+    sign::CredentialHeaders,
     withhold::withhold,
 };
 use crate::{
     audit::bounded,
-    credential::{Lent, Verdict},
+    credential::{LeasedCredential, Verdict},
     limit::Cutoff,
     operation::{Jobs, Operation, Segment, Version},
-    upstream::{Answer, Outbound, SendError, Upstream, Use},
+    upstream::{ConnectionChoice, Outbound, SendError, Upstream, UpstreamAnswer},
 };
 
 /// What came of trying a credential.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Trial {
     /// What upstream thinks of it.
-    pub believed: Believed,
+    pub believed: Acceptance,
     /// Whether anything was sent.
     pub sent: bool,
     /// Whether it was signed with a key, which wrong signatures lock.
@@ -48,7 +48,7 @@ pub struct Trial {
 /// What an answer says of the credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Believed {
+pub enum Acceptance {
     /// It was looked at and accepted.
     Yes,
     /// The signature is wrong.
@@ -62,9 +62,9 @@ pub enum Believed {
 }
 
 /// How the one attempt went.
-struct Sent {
-    result: Result<Answer, SendError>,
-    proof: Option<Proof>,
+struct TrialOutcome {
+    result: Result<UpstreamAnswer, SendError>,
+    proof: Option<CredentialHeaders>,
     started: Instant,
 }
 
@@ -79,11 +79,11 @@ impl Trial {
 
     fn unsent(refusal: &Refusal) -> Self {
         let problem = Some(refusal.to_string());
-        let (believed, sent, signed) = (Believed::Unknown, false, false);
+        let (believed, sent, signed) = (Acceptance::Unknown, false, false);
         Self { believed, sent, signed, status: None, error_code: None, problem }
     }
 
-    fn ended(sent: &Sent, row: Row) -> Self {
+    fn ended(sent: &TrialOutcome, row: Row) -> Self {
         let signed = sent.proof.as_ref().is_some_and(|proof| proof.dated.is_some());
         let believed = row.credential.into();
         match &sent.result {
@@ -113,7 +113,7 @@ async fn attempt(project: &Project, cutoff: &Cutoff, deadline: Instant) -> Resul
     let lent = lease.lent();
     let sent = send(&alone, request, (&lent, cutoff), (largest, deadline)).await?;
     let dated = sent.proof.as_ref().and_then(|proof| proof.dated);
-    let row = Ending::of(&sent.result, dated).row();
+    let row = AttemptOutcome::of(&sent.result, dated).row();
     if let Some(change) = permit.end(row.upstream, Instant::now()) {
         tell(change, upstream.name(), &sent.result);
     }
@@ -128,25 +128,25 @@ async fn attempt(project: &Project, cutoff: &Cutoff, deadline: Instant) -> Resul
 async fn send(
     upstream: &Upstream,
     mut request: Outbound,
-    (lent, cutoff): (&Lent, &Cutoff),
+    (lent, cutoff): (&LeasedCredential, &Cutoff),
     (largest, deadline): (usize, Instant),
-) -> Result<Sent, Refusal> {
-    let connected = upstream.connect(Use::Fresh, deadline).await;
+) -> Result<TrialOutcome, Refusal> {
+    let connected = upstream.connect(ConnectionChoice::Fresh, deadline).await;
     let started = Instant::now();
     let connected = match connected {
         Ok(connected) => connected,
-        Err(error) => return Ok(Sent { result: Err(error.into()), proof: None, started }),
+        Err(error) => return Ok(TrialOutcome { result: Err(error.into()), proof: None, started }),
     };
     // Every wait is over.
     if cutoff.is_over() {
         return Err(Refusal::Draining);
     }
-    let proof = Proof::add(&mut request, &[], (lent, upstream.clock()))?;
+    let proof = CredentialHeaders::add(&mut request, &[], (lent, upstream.clock()))?;
     let mut result = connected.send(Box::new(request), largest).await;
     if let Ok(answer) = &mut result {
         withhold(answer, lent.credential(), proof.signature.as_deref());
     }
-    Ok(Sent { result, proof: Some(proof), started })
+    Ok(TrialOutcome { result, proof: Some(proof), started })
 }
 
 /// The request without its credential, and how long its answer may be.
@@ -166,7 +166,7 @@ fn with_root(error: &SendError) -> String {
     if told.ends_with(&root) { told } else { format!("{told}: {root}") }
 }
 
-impl From<Verdict> for Believed {
+impl From<Verdict> for Acceptance {
     fn from(verdict: Verdict) -> Self {
         match verdict {
             Verdict::Believed => Self::Yes,
@@ -181,17 +181,17 @@ impl From<Verdict> for Believed {
 impl fmt::Display for Trial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match (self.believed, self.status) {
-            (Believed::Yes, _) => "upstream believes its credential",
-            (Believed::Refused, _) => "upstream does not believe its credential's signature",
-            (Believed::Misdated, _) => {
+            (Acceptance::Yes, _) => "upstream believes its credential",
+            (Acceptance::Refused, _) => "upstream does not believe its credential's signature",
+            (Acceptance::Misdated, _) => {
                 "upstream refused the date of the signature, and says nothing of the key"
             }
-            (Believed::Ended, _) => "upstream says that its credential has ended",
-            (Believed::Unknown, Some(_)) => {
+            (Acceptance::Ended, _) => "upstream says that its credential has ended",
+            (Acceptance::Unknown, Some(_)) => {
                 "upstream's answer does not say whether its credential is believed"
             }
-            (Believed::Unknown, None) if self.sent => "a call was sent, and no answer came",
-            (Believed::Unknown, None) => "no call was sent",
+            (Acceptance::Unknown, None) if self.sent => "a call was sent, and no answer came",
+            (Acceptance::Unknown, None) => "no call was sent",
         })?;
         match (self.status, &self.error_code, &self.problem) {
             (Some(status), Some(code), _) => write!(f, " ({status} {code})"),

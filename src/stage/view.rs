@@ -20,10 +20,10 @@ use super::{
 use crate::{
     audit::Record,
     config::LookupForm,
-    editing::{Answered, Doubt, Shown, Viewed, nothing},
-    metrics::LookedUp,
+    editing::{AnswerError, Answered, Viewed, ViewedJob, nothing},
+    metrics::LookupOutcome,
     operation::{Jobs, Segment, Target, Version},
-    policy::{Effect, Facts, Key, Keys, Outcome, Policy, Wants},
+    policy::{Effect, Facts, Key, Keys, NeededFacts, Outcome, Policy},
     reason::Reason,
 };
 
@@ -36,11 +36,11 @@ pub struct Viewing<'r> {
 }
 
 /// What is known of jobs besides what the answer to their view says. `None`: that is all.
-type Known = Option<HashMap<Segment, Facts>>;
+type KnownFacts = Option<HashMap<Segment, Facts>>;
 
 /// What was decided of the jobs of an answer.
 #[derive(Default)]
-struct Verdicts<'j, 'p> {
+struct JobDecisions<'j, 'p> {
     shown: Vec<Outcome<'p>>,
     hidden: Vec<Outcome<'p>>,
     permitted: HashSet<&'j Segment>,
@@ -49,16 +49,16 @@ struct Verdicts<'j, 'p> {
 }
 
 /// Whether the answer to this view does not carry what its jobs are decided by, and that of another version does.
-pub(super) fn is_looked_up_first(target: &Target, project: &Project, wants: Wants) -> bool {
-    let Wants::ToDecide(keys) = wants else { return false };
+pub(super) fn is_looked_up_first(target: &Target, project: &Project, wants: NeededFacts) -> bool {
+    let NeededFacts::ToDecide(keys) = wants else { return false };
     target.operation().version == Version::V2
         && project.settings.lookup_form == LookupForm::V1
         && !keys.iter().all(Key::is_in_v2)
 }
 
 impl<'r> Viewing<'r> {
-    pub(super) fn new(pending: Pending<'r>, wants: Wants) -> Self {
-        let keys = if let Wants::ToDecide(keys) = wants { keys } else { Keys::NONE };
+    pub(super) fn new(pending: Pending<'r>, wants: NeededFacts) -> Self {
+        let keys = if let NeededFacts::ToDecide(keys) = wants { keys } else { Keys::NONE };
         let is_looked_up_first = is_looked_up_first(&pending.decided.target, &pending.project, wants);
         Self { pending, keys, is_looked_up_first }
     }
@@ -108,7 +108,7 @@ impl LookupLayer {
             Ok(Answered::Unknown(doubt)) => Err(doubt.reason()),
             Err(reason) => Err(reason),
         };
-        self.metrics.looked_up(if found.is_ok() { LookedUp::Facts } else { LookedUp::Unknown });
+        self.metrics.looked_up(if found.is_ok() { LookupOutcome::Facts } else { LookupOutcome::Unknown });
         found.map_err(Refusal::LookupFailed)
     }
 
@@ -116,7 +116,7 @@ impl LookupLayer {
     fn show(
         &self,
         viewing: &mut Viewing<'_>,
-        known: &Known,
+        known: &KnownFacts,
         delivered: &mut Delivered,
     ) -> Result<(), Refusal> {
         let target = &viewing.pending.decided.target;
@@ -133,7 +133,7 @@ impl LookupLayer {
                 nothing(version).into()
             }
             Answered::NoSuchJob => return Err(Refusal::Unreadable(Reason::LookupStatus)),
-            Answered::Unknown(Doubt::Status(status)) if status >= 400 => return Ok(()),
+            Answered::Unknown(AnswerError::Status(status)) if status >= 400 => return Ok(()),
             Answered::Unknown(doubt) => return Err(Refusal::Unreadable(doubt.reason())),
         };
         answer.headers = described_anew(&answer.headers);
@@ -145,7 +145,7 @@ impl LookupLayer {
     fn permitted(
         &self,
         viewing: &mut Viewing<'_>,
-        known: &Known,
+        known: &KnownFacts,
         viewed: &Viewed,
     ) -> Result<Vec<u8>, Refusal> {
         let in_force = self.in_force.load_full();
@@ -167,7 +167,7 @@ impl LookupLayer {
                 record.facts = facts_of(job, known).and_then(|facts| told(facts, *keys, self.recorded));
             }
             (jobs, Jobs::List(_)) => {
-                let shown = jobs.iter().map(Shown::id).filter(|id| verdicts.permitted.contains(id));
+                let shown = jobs.iter().map(ViewedJob::id).filter(|id| verdicts.permitted.contains(id));
                 record.job_ids = shown.map(|id| id.as_str().to_owned()).collect();
             }
             _ => {}
@@ -183,12 +183,12 @@ impl LookupLayer {
     fn decide_each<'j, 'p>(
         &self,
         policy: &'p Policy,
-        (pending, known): (&Pending<'_>, &Known),
+        (pending, known): (&Pending<'_>, &KnownFacts),
         viewed: &'j Viewed,
-    ) -> Result<Verdicts<'j, 'p>, Refusal> {
+    ) -> Result<JobDecisions<'j, 'p>, Refusal> {
         let question = pending.question();
         let is_list = matches!(question.target.jobs(), Jobs::List(_));
-        let mut verdicts = Verdicts::default();
+        let mut verdicts = JobDecisions::default();
         for job in viewed.jobs() {
             let Some(facts) = facts_of(job, known) else {
                 verdicts.absent += 1;
@@ -211,11 +211,11 @@ impl LookupLayer {
     }
 }
 
-fn facts_of<'f>(job: &'f Shown, known: &'f Known) -> Option<&'f Facts> {
+fn facts_of<'f>(job: &'f ViewedJob, known: &'f KnownFacts) -> Option<&'f Facts> {
     known.as_ref().map_or(Some(job.facts()), |known| known.get(job.id()))
 }
 
-impl<'p> Verdicts<'_, 'p> {
+impl<'p> JobDecisions<'_, 'p> {
     /// What a record names: what lets be seen what is seen, or else what hides everything.
     fn told(&self) -> Option<&Outcome<'p>> {
         self.shown.first().or(self.hidden.first())

@@ -10,10 +10,10 @@ use bytes::Bytes;
 use http::HeaderValue;
 use memchr::{memchr, memmem};
 
-use crate::{credential::Credential, upstream::Answer};
+use crate::{credential::Credential, upstream::UpstreamAnswer};
 
 /// Takes credentials out of an answer that repeats them.
-pub(super) fn withhold(answer: &mut Answer, credential: &Credential, signature: Option<&[u8]>) {
+pub(super) fn withhold(answer: &mut UpstreamAnswer, credential: &Credential, signature: Option<&[u8]>) {
     let holds_one = |text: &[u8]| {
         let mut secrets = credential.secrets().chain(signature);
         secrets.any(|secret| secret.len() <= text.len() && memmem::find(text, secret).is_some())

@@ -22,10 +22,10 @@ use tokio::time::Instant;
 pub struct Breaker {
     threshold: NonZeroU32,
     longest: Duration,
-    state: Mutex<State>,
+    state: Mutex<BreakerState>,
 }
 
-struct State {
+struct BreakerState {
     /// How often it has opened and closed.
     generation: u64,
     circuit: Circuit,
@@ -66,7 +66,7 @@ pub enum Evidence {
 
 /// What an end changed. It is told once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum CircuitChange {
     /// Calls are refused from now on.
     Opened,
     /// Calls are made again.
@@ -76,7 +76,7 @@ pub enum Change {
 impl Breaker {
     /// Opens after so many failures in a row, and never keeps all calls away for longer than `longest`.
     pub fn new(threshold: NonZeroU32, longest: Duration) -> Self {
-        let state = State { generation: 0, circuit: Circuit::Closed { failures: 0 } };
+        let state = BreakerState { generation: 0, circuit: Circuit::Closed { failures: 0 } };
         Self { threshold, longest, state: Mutex::new(state) }
     }
 
@@ -113,7 +113,7 @@ impl Breaker {
     }
 
     /// Of an open circuit's generation there is one permit at a time: the probe.
-    fn end(&self, generation: u64, evidence: Evidence, now: Instant) -> Option<Change> {
+    fn end(&self, generation: u64, evidence: Evidence, now: Instant) -> Option<CircuitChange> {
         let mut state = self.state();
         if state.generation != generation {
             return None;
@@ -143,8 +143,12 @@ impl Breaker {
                 return None;
             }
         };
-        let change = if matches!(circuit, Circuit::Open { .. }) { Change::Opened } else { Change::Closed };
-        *state = State { generation: generation + 1, circuit };
+        let change = if matches!(circuit, Circuit::Open { .. }) {
+            CircuitChange::Opened
+        } else {
+            CircuitChange::Closed
+        };
+        *state = BreakerState { generation: generation + 1, circuit };
         Some(change)
     }
 
@@ -152,7 +156,7 @@ impl Breaker {
         SHORTEST_PAUSE.min(self.longest)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, BreakerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -164,7 +168,7 @@ impl Permit<'_> {
     }
 
     /// The call ended just now, and says this.
-    pub fn end(self, evidence: Evidence, now: Instant) -> Option<Change> {
+    pub fn end(self, evidence: Evidence, now: Instant) -> Option<CircuitChange> {
         let permit = ManuallyDrop::new(self);
         permit.breaker.end(permit.generation, evidence, now)
     }
@@ -198,7 +202,7 @@ mod tests {
 
     fn opened(breaker: &Breaker, now: Instant) {
         let changes = [Evidence::Fails; 3].map(|verdict| breaker.permit(now).unwrap().end(verdict, now));
-        assert_eq!(changes, [None, None, Some(Change::Opened)]);
+        assert_eq!(changes, [None, None, Some(CircuitChange::Opened)]);
     }
 
     #[test]
@@ -211,7 +215,7 @@ mod tests {
         }
         assert_eq!(breaker.permit(now).unwrap().end(Evidence::Vanishes, now), None);
         assert!(!breaker.is_open());
-        assert_eq!(breaker.permit(now).unwrap().end(Evidence::Vanishes, now), Some(Change::Opened));
+        assert_eq!(breaker.permit(now).unwrap().end(Evidence::Vanishes, now), Some(CircuitChange::Opened));
         assert!(breaker.is_open());
         assert_eq!(breaker.permit(now + ms(400)).err(), Some(ms(600)));
     }
@@ -258,7 +262,7 @@ mod tests {
         assert_eq!(early.end(Evidence::Works, now), None, "it was sent before upstream failed");
         assert!(breaker.is_open());
         let probe = breaker.permit(now + ms(200)).unwrap();
-        assert_eq!(probe.end(Evidence::Works, now + ms(200)), Some(Change::Closed));
+        assert_eq!(probe.end(Evidence::Works, now + ms(200)), Some(CircuitChange::Closed));
         assert!(!breaker.permit(now + ms(200)).unwrap().is_probe());
         opened(&breaker, now);
     }
@@ -304,7 +308,7 @@ mod tests {
             });
             assert!(breaker.is_open());
             let probe = breaker.permit(now + ms(1000)).unwrap();
-            assert_eq!(probe.end(Evidence::Works, now + ms(1000)), Some(Change::Closed));
+            assert_eq!(probe.end(Evidence::Works, now + ms(1000)), Some(CircuitChange::Closed));
             assert!(!breaker.is_open());
         }
     }

@@ -22,14 +22,14 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::{
-    Answer, Egress, Endpoint, MAX_BODY, Outbound, Roots, SendError, Timeouts, WayError,
+    DialerError, Egress, Endpoint, MAX_BODY, Outbound, Roots, SendError, Timeouts, UpstreamAnswer,
     dial::{Dialer, Trust},
     exchange, pool,
 };
-use crate::chain::Bounded;
+use crate::chain::BoundedVerifier;
 
 /// What was seen, as far as it got.
-pub struct Contact {
+pub struct Diagnosis {
     /// Who is at the other end of TCP, which is the egress proxy where there is one, and how long that took: DNS, and
     /// the proxy's consent, included.
     pub reached: Option<(SocketAddr, Duration)>,
@@ -38,36 +38,36 @@ pub struct Contact {
     /// The certificate that was shown, whether it was accepted or not.
     pub certificate: Option<CertificateDer<'static>>,
     /// The answer, and how long it took. Or why there is none.
-    pub answer: Result<(Answer, Duration), SendError>,
+    pub answer: Result<(UpstreamAnswer, Duration), SendError>,
 }
 
 /// Makes a connection to an endpoint, and one request on it.
 ///
 /// # Errors
-/// Where no connection can even be tried. What becomes of one that is tried is in the [`Contact`].
+/// Where no connection can even be tried. What becomes of one that is tried is in the [`Diagnosis`].
 pub async fn contact(
     endpoint: &Endpoint,
     egress: &Egress,
     timeouts: Timeouts,
     request: Outbound,
-) -> Result<Contact, WayError> {
+) -> Result<Diagnosis, DialerError> {
     let certificate = Arc::default();
     let egress = Egress { roots: egress.roots.seen_by(&certificate), proxies: egress.proxies.clone() };
     let dialer = Dialer::new(endpoint, &egress, timeouts.connect)?;
     let mut contact =
-        Contact { reached: None, secured: None, certificate: None, answer: Err(SendError::Timeout) };
+        Diagnosis { reached: None, secured: None, certificate: None, answer: Err(SendError::Timeout) };
     contact.answer = contact.make(&dialer, timeouts, request).await;
     contact.certificate = certificate.get().cloned();
     Ok(contact)
 }
 
-impl Contact {
+impl Diagnosis {
     async fn make(
         &mut self,
         dialer: &Dialer,
         timeouts: Timeouts,
         request: Outbound,
-    ) -> Result<(Answer, Duration), SendError> {
+    ) -> Result<(UpstreamAnswer, Duration), SendError> {
         let started = Instant::now();
         let deadline = started + timeouts.connect.min(timeouts.attempt);
         let tcp = dialer.reach(deadline).await?;
@@ -89,7 +89,8 @@ impl Roots {
     fn seen_by(&self, certificate: &Arc<OnceLock<CertificateDer<'static>>>) -> Self {
         let trust = self.now();
         let verifier = Arc::clone(&trust.verifier);
-        let witness = Witness { verifier: Arc::clone(&verifier), certificate: Arc::clone(certificate) };
+        let witness =
+            CertificateRecorder { verifier: Arc::clone(&verifier), certificate: Arc::clone(certificate) };
         let mut config = (**trust.connector.config()).clone();
         // A session that is resumed shows no certificate.
         config.resumption = Resumption::disabled();
@@ -100,12 +101,12 @@ impl Roots {
 
 /// Sees the certificate, and leaves the judgement to who has it anyway.
 #[derive(Debug)]
-struct Witness {
-    verifier: Arc<Bounded<WebPkiServerVerifier>>,
+struct CertificateRecorder {
+    verifier: Arc<BoundedVerifier<WebPkiServerVerifier>>,
     certificate: Arc<OnceLock<CertificateDer<'static>>>,
 }
 
-impl ServerCertVerifier for Witness {
+impl ServerCertVerifier for CertificateRecorder {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,

@@ -18,10 +18,10 @@ use tower::ServiceExt;
 use super::{
     Egress, Endpoint,
     egress::{Proxy, ProxyVariableError},
-    stream::Stream,
+    stream::CountingStream,
     tunnel::{self, ProxyError},
 };
-use crate::{chain::Bounded, pem, watch};
+use crate::{chain::BoundedVerifier, pem, watch};
 
 /// The certificate authorities an upstream is trusted by.
 ///
@@ -35,7 +35,7 @@ pub(super) struct Trust {
     pub(super) digest: [u8; 32],
     pub(super) connector: TlsConnector,
     /// What the connector verifies certificates with.
-    pub(super) verifier: Arc<Bounded<WebPkiServerVerifier>>,
+    pub(super) verifier: Arc<BoundedVerifier<WebPkiServerVerifier>>,
 }
 
 /// Why TLS cannot be set up.
@@ -56,7 +56,7 @@ pub enum RootsError {
 
 /// Why there is no way to an endpoint.
 #[derive(Debug, thiserror::Error)]
-pub enum WayError {
+pub enum DialerError {
     /// The environment names an egress proxy that cannot be used.
     #[error(transparent)]
     Proxy(#[from] ProxyVariableError),
@@ -126,12 +126,12 @@ impl Roots {
         let verifier =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
         let verifier = verifier.map_err(|error| rustls::Error::General(error.to_string()))?;
-        let verifier = Arc::new(Bounded::new(verifier));
+        let verifier = Arc::new(BoundedVerifier::new(verifier));
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .dangerous()
             // The same verifier as without this, and less of it.
-            .with_custom_certificate_verifier(Arc::<Bounded<_>>::clone(&verifier))
+            .with_custom_certificate_verifier(Arc::<BoundedVerifier<_>>::clone(&verifier))
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let connector = TlsConnector::from(Arc::new(config));
@@ -158,7 +158,7 @@ impl From<Trust> for Roots {
 }
 
 impl Dialer {
-    pub(super) fn new(endpoint: &Endpoint, egress: &Egress, timeout: Duration) -> Result<Self, WayError> {
+    pub(super) fn new(endpoint: &Endpoint, egress: &Egress, timeout: Duration) -> Result<Self, DialerError> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -176,7 +176,7 @@ impl Dialer {
     }
 
     /// A connection that is ready for HTTP, its TLS handshake done.
-    pub(super) async fn dial(&self, deadline: Instant) -> Result<Stream, DialError> {
+    pub(super) async fn dial(&self, deadline: Instant) -> Result<CountingStream, DialError> {
         let deadline = deadline.min(Instant::now() + self.timeout);
         let tcp = self.reach(deadline).await?;
         self.secure(tcp, deadline).await
@@ -191,12 +191,16 @@ impl Dialer {
     }
 
     /// The second half of [`Self::dial`]: TLS, where the endpoint has it.
-    pub(super) async fn secure(&self, tcp: TcpStream, deadline: Instant) -> Result<Stream, DialError> {
-        let Some((roots, name)) = &self.tls else { return Ok(Stream::plain(tcp)) };
+    pub(super) async fn secure(
+        &self,
+        tcp: TcpStream,
+        deadline: Instant,
+    ) -> Result<CountingStream, DialError> {
+        let Some((roots, name)) = &self.tls else { return Ok(CountingStream::plain(tcp)) };
         let trust = roots.now();
         let handshake = timeout_at(deadline, trust.connector.connect(name.clone(), tcp)).await;
         let stream = handshake.map_err(|_| DialError::Timeout)?.map_err(DialError::Tls)?;
-        Ok(Stream::tls(stream, trust.digest))
+        Ok(CountingStream::tls(stream, trust.digest))
     }
 
     /// Whether the other end of a connection that was made by these authorities is still trusted.

@@ -33,10 +33,10 @@ use http::{
 use http_body_util::{BodyExt, Collected, Full, LengthLimitError, Limited};
 use tokio::time::{Instant, timeout_at};
 
-pub use breaker::{Breaker, Change, Evidence, Permit};
+pub use breaker::{Breaker, CircuitChange, Evidence, Permit};
 pub use budget::Budget;
-pub use contact::{Contact, contact};
-pub use dial::{DialError, Roots, RootsError, WayError};
+pub use contact::{Diagnosis, contact};
+pub use dial::{DialError, DialerError, Roots, RootsError};
 pub use egress::{EXEMPTIONS, Egress, Proxies, Proxy, ProxyVariableError, variable};
 pub use endpoint::{Endpoint, EndpointError};
 pub use pool::MAX_IDLE;
@@ -81,7 +81,7 @@ pub struct Timeouts {
 
 /// Which connection an attempt may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
+pub enum ConnectionChoice {
     /// A pooled one where there is one.
     Pooled,
     /// A new one: the last attempt learned that pooled ones may be dead.
@@ -90,7 +90,7 @@ pub enum Use {
 
 /// A whole answer of upstream, read to its end.
 #[derive(Debug)]
-pub struct Answer {
+pub struct UpstreamAnswer {
     /// Its status: 200 to 299 or 400 to 599.
     pub status: StatusCode,
     /// Its headers, all of them.
@@ -120,12 +120,12 @@ pub enum SendError {
     Closed,
     /// The request was written; what came back is not an acceptable answer.
     #[error("upstream's answer is not acceptable: {0}")]
-    Invalid(Invalid),
+    Invalid(InvalidAnswer),
 }
 
 /// Why an answer is not acceptable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Invalid {
+pub enum InvalidAnswer {
     /// It is not HTTP/1, or could be read in two ways.
     #[error("it is not HTTP")]
     Malformed,
@@ -151,7 +151,7 @@ impl Upstream {
     ///
     /// # Errors
     /// Where TLS cannot name the endpoint's host, or its egress proxy is not known.
-    pub fn new(endpoint: &Endpoint, egress: &Egress, timeouts: Timeouts) -> Result<Self, WayError> {
+    pub fn new(endpoint: &Endpoint, egress: &Egress, timeouts: Timeouts) -> Result<Self, DialerError> {
         let name: Arc<str> = endpoint.to_string().into();
         Ok(Self {
             clock: Skew::new(Arc::clone(&name)),
@@ -216,7 +216,12 @@ impl Upstream {
     ///
     /// # Errors
     /// See [`SendError`]: each variant says whether the request may have been processed.
-    pub async fn send(&self, request: Outbound, via: Use, deadline: Instant) -> Result<Answer, SendError> {
+    pub async fn send(
+        &self,
+        request: Outbound,
+        via: ConnectionChoice,
+        deadline: Instant,
+    ) -> Result<UpstreamAnswer, SendError> {
         self.connect(via, deadline).await?.send(Box::new(request), MAX_BODY).await
     }
 
@@ -224,9 +229,13 @@ impl Upstream {
     ///
     /// # Errors
     /// Where there is no connection.
-    pub async fn connect(&self, via: Use, deadline: Instant) -> Result<Connected<'_>, DialError> {
+    pub async fn connect(
+        &self,
+        via: ConnectionChoice,
+        deadline: Instant,
+    ) -> Result<Connected<'_>, DialError> {
         let deadline = deadline.min(Instant::now() + self.attempt_timeout);
-        let pooled = if via == Use::Pooled { self.pool.take(&self.dialer).await } else { None };
+        let pooled = if via == ConnectionChoice::Pooled { self.pool.take(&self.dialer).await } else { None };
         let connection = match pooled {
             Some(connection) => connection,
             // What it takes to dial is much, and not held on to while the answer is waited for.
@@ -250,7 +259,7 @@ impl Connected<'_> {
     ///
     /// # Errors
     /// See [`SendError`].
-    pub async fn send(mut self, request: Box<Outbound>, largest: usize) -> Result<Answer, SendError> {
+    pub async fn send(mut self, request: Box<Outbound>, largest: usize) -> Result<UpstreamAnswer, SendError> {
         match timeout_at(self.deadline, exchange(&mut self.connection, request, largest)).await {
             Ok(Ok(answer)) => {
                 self.pool.put(self.connection);
@@ -263,7 +272,7 @@ impl Connected<'_> {
     }
 }
 
-impl Answer {
+impl UpstreamAnswer {
     /// When upstream says that it answered.
     pub fn date(&self) -> Option<DateTime<Utc>> {
         let date = self.headers.get(DATE)?.to_str().ok()?;
@@ -283,7 +292,7 @@ impl Answer {
     }
 }
 
-impl Answer {
+impl UpstreamAnswer {
     /// Whether its text is not what its bytes are: compressed, or in UTF-16. A secret in it would not be seen.
     fn is_encoded(&self) -> bool {
         let identity = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
@@ -296,7 +305,7 @@ async fn exchange(
     connection: &mut Connection,
     request: Box<Outbound>,
     largest: usize,
-) -> Result<Answer, SendError> {
+) -> Result<UpstreamAnswer, SendError> {
     connection.mark();
     let sent = connection.sender.send_request(*request).await;
     let (head, body) = sent.map_err(|error| connection.judge(&error))?.into_parts();
@@ -308,18 +317,22 @@ async fn exchange(
 }
 
 /// What is wrong with an answer that has this head, whatever its body is.
-fn fault(head: &Parts) -> Option<Invalid> {
+fn fault(head: &Parts) -> Option<InvalidAnswer> {
     if !head.status.is_success() && !head.status.is_client_error() && !head.status.is_server_error() {
-        return Some(Invalid::Status);
+        return Some(InvalidAnswer::Status);
     }
-    is_ambiguous(head).then_some(Invalid::Malformed)
+    is_ambiguous(head).then_some(InvalidAnswer::Malformed)
 }
 
-fn answer(head: Parts, body: Result<Bytes, Box<dyn Error + Send + Sync>>) -> Result<Answer, Invalid> {
-    let body =
-        body.map_err(|error| if error.is::<LengthLimitError>() { Invalid::TooLarge } else { Invalid::Cut })?;
-    let answer = Answer { status: head.status, headers: head.headers, body };
-    if answer.is_encoded() { Err(Invalid::Encoded) } else { Ok(answer) }
+fn answer(
+    head: Parts,
+    body: Result<Bytes, Box<dyn Error + Send + Sync>>,
+) -> Result<UpstreamAnswer, InvalidAnswer> {
+    let body = body.map_err(|error| {
+        if error.is::<LengthLimitError>() { InvalidAnswer::TooLarge } else { InvalidAnswer::Cut }
+    })?;
+    let answer = UpstreamAnswer { status: head.status, headers: head.headers, body };
+    if answer.is_encoded() { Err(InvalidAnswer::Encoded) } else { Ok(answer) }
 }
 
 /// Whether two readers could see different ends of the body (RFC 9112, section 6.3): hyper lets

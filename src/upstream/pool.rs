@@ -15,18 +15,18 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 use super::{
-    DialError, Invalid, SendError,
+    DialError, InvalidAnswer, SendError,
     dial::Dialer,
-    stream::{Counts, Stream},
+    stream::{ByteCounts, CountingStream},
 };
 
 /// The idle connections of one upstream.
 pub(super) struct Pool {
-    idle: Mutex<Vec<Idle>>,
+    idle: Mutex<Vec<IdleConnection>>,
     most: usize,
 }
 
-struct Idle {
+struct IdleConnection {
     connection: Connection,
     since: Instant,
 }
@@ -34,7 +34,7 @@ struct Idle {
 /// An open HTTP/1.1 connection. Its driver ends when this is dropped.
 pub(super) struct Connection {
     pub(super) sender: SendRequest<Full<Bytes>>,
-    counts: Arc<Counts>,
+    counts: Arc<ByteCounts>,
     authorities: Option<[u8; 32]>,
     reused: bool,
     read_before: u64,
@@ -50,7 +50,7 @@ impl Pool {
     /// closed.
     pub(super) async fn take(&self, dialer: &Dialer) -> Option<Connection> {
         loop {
-            let Idle { mut connection, since } = self.idle().pop()?;
+            let IdleConnection { mut connection, since } = self.idle().pop()?;
             if !dialer.trusts(connection.authorities.as_ref()) {
                 continue;
             }
@@ -69,7 +69,7 @@ impl Pool {
         }
         let mut idle = self.idle();
         if idle.len() < self.most {
-            idle.push(Idle { connection, since: Instant::now() });
+            idle.push(IdleConnection { connection, since: Instant::now() });
         }
     }
 
@@ -77,7 +77,7 @@ impl Pool {
         self.idle().retain(|i| i.since.elapsed() < IDLE_TIMEOUT && !i.connection.sender.is_closed());
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<IdleConnection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -95,7 +95,11 @@ impl Connection {
         if self.counts.wrote_nothing() {
             if self.reused { SendError::Unsent } else { SendError::Dial(DialError::Useless) }
         } else if self.counts.read() > self.read_before {
-            SendError::Invalid(if error.is_incomplete_message() { Invalid::Cut } else { Invalid::Malformed })
+            SendError::Invalid(if error.is_incomplete_message() {
+                InvalidAnswer::Cut
+            } else {
+                InvalidAnswer::Malformed
+            })
         } else if self.reused {
             SendError::Stale
         } else {
@@ -105,7 +109,7 @@ impl Connection {
 }
 
 /// Starts HTTP on a new stream.
-pub(super) async fn handshake(stream: Stream) -> Result<Connection, DialError> {
+pub(super) async fn handshake(stream: CountingStream) -> Result<Connection, DialError> {
     let (counts, authorities) = (stream.counts(), stream.authorities());
     let (sender, driver) = Builder::new()
         .max_buf_size(MAX_HEAD)

@@ -27,9 +27,9 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 
 /// A connection to upstream.
-pub(super) struct Stream {
+pub(super) struct CountingStream {
     kind: Kind,
-    counts: Arc<Counts>,
+    counts: Arc<ByteCounts>,
     /// By which authorities the other end is trusted, where it is TLS.
     authorities: Option<[u8; 32]>,
 }
@@ -41,14 +41,14 @@ enum Kind {
 
 /// The bytes of HTTP that went over a connection, in each direction.
 #[derive(Default)]
-pub(super) struct Counts {
+pub(super) struct ByteCounts {
     read: AtomicU64,
     written: AtomicU64,
     /// What was written when the last request was about to start.
     mark: AtomicU64,
 }
 
-impl Stream {
+impl CountingStream {
     pub(super) fn plain(stream: TcpStream) -> Self {
         Self { kind: Kind::Plain(stream), counts: Arc::default(), authorities: None }
     }
@@ -63,7 +63,7 @@ impl Stream {
         self.authorities
     }
 
-    pub(super) fn counts(&self) -> Arc<Counts> {
+    pub(super) fn counts(&self) -> Arc<ByteCounts> {
         Arc::clone(&self.counts)
     }
 
@@ -76,7 +76,7 @@ impl Stream {
     }
 }
 
-impl Counts {
+impl ByteCounts {
     pub(super) fn read(&self) -> u64 {
         self.read.load(Relaxed)
     }
@@ -132,7 +132,7 @@ fn waiting(tcp: &TcpStream) -> io::Result<bool> {
     }
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for CountingStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
@@ -150,7 +150,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for CountingStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
@@ -205,21 +205,21 @@ mod tests {
     use super::*;
     use crate::upstream::loopback::{connected, tls};
 
-    async fn connected_with_tls() -> (Stream, tokio_rustls::server::TlsStream<TcpStream>) {
+    async fn connected_with_tls() -> (CountingStream, tokio_rustls::server::TlsStream<TcpStream>) {
         let (server, connector) = tls(rustls::DEFAULT_VERSIONS);
         let (near, far) = connected().await;
         let (name, acceptor) = ("localhost".try_into().unwrap(), TlsAcceptor::from(server));
         let (near, far) = tokio::join!(connector.connect(name, near), acceptor.accept(far));
-        (Stream::tls(near.unwrap(), [0; 32]), far.unwrap())
+        (CountingStream::tls(near.unwrap(), [0; 32]), far.unwrap())
     }
 
-    async fn ask(stream: &mut Stream) -> io::Result<usize> {
+    async fn ask(stream: &mut CountingStream) -> io::Result<usize> {
         stream.counts().expect_silence();
         stream.write(b"request").await
     }
 
     /// Sent from the other end, and waiting here, before anything here has looked.
-    async fn wait_for_bytes(near: &Stream) {
+    async fn wait_for_bytes(near: &CountingStream) {
         let tcp = match &near.kind {
             Kind::Plain(tcp) => tcp,
             Kind::Tls(tls) => tls.get_ref().0,
@@ -232,7 +232,7 @@ mod tests {
     #[tokio::test]
     async fn what_came_before_a_request_is_no_answer_to_it() {
         let (near, mut far) = connected().await;
-        let mut near = Stream::plain(near);
+        let mut near = CountingStream::plain(near);
         assert_eq!(ask(&mut near).await.unwrap(), 7);
         far.write_all(b"answer").await.unwrap();
         near.read_exact(&mut [0; 6]).await.unwrap();
@@ -246,11 +246,11 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_read_before_the_request_is_written() {
         let (near, mut far) = connected().await;
-        let mut near = Stream::plain(near);
+        let mut near = CountingStream::plain(near);
         far.write_all(b"answer").await.unwrap();
         assert_eq!(near.read(&mut [0; 6]).await.unwrap_err().to_string(), UNASKED);
         let (near, mut far) = connected().await;
-        let mut near = Stream::plain(near);
+        let mut near = CountingStream::plain(near);
         assert_eq!(ask(&mut near).await.unwrap(), 7);
         far.write_all(b"answer").await.unwrap();
         assert_eq!(near.read(&mut [0; 6]).await.unwrap(), 6);
@@ -262,7 +262,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_closed_takes_no_request() {
         let (near, far) = connected().await;
-        let mut near = Stream::plain(near);
+        let mut near = CountingStream::plain(near);
         drop(far);
         wait_for_bytes(&near).await;
         assert_eq!(ask(&mut near).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);

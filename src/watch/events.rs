@@ -24,7 +24,7 @@ pub(super) struct Watched {
 
 /// The last thing that happened to a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Last {
+pub(super) enum LastEvent {
     /// It came whole, by a rename or as a link.
     Arrived,
     /// It was made, written to or removed.
@@ -33,15 +33,15 @@ pub(super) enum Last {
 
 /// What was announced.
 #[derive(Default)]
-pub(super) struct Heard {
+pub(super) struct FileEvents {
     changed: Notify,
     /// What happened to the files that are asked about, by their real names.
-    files: Mutex<BTreeMap<PathBuf, Option<Last>>>,
+    files: Mutex<BTreeMap<PathBuf, Option<LastEvent>>>,
 }
 
 impl Watched {
     /// Watches nothing yet, and tells what there is to hear.
-    pub(super) fn new(told: Arc<Heard>) -> Self {
+    pub(super) fn new(told: Arc<FileEvents>) -> Self {
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| match event {
             Ok(event) => told.hear(&event),
             Err(_) => told.changed.notify_one(),
@@ -76,7 +76,7 @@ impl Watched {
     }
 }
 
-impl Heard {
+impl FileEvents {
     /// Hears of these files from now on, which are told by real names, and of no others.
     pub(super) fn follow(&self, files: &[PathBuf]) {
         let mut heard = self.files.lock().unwrap_or_else(PoisonError::into_inner);
@@ -90,7 +90,7 @@ impl Heard {
     }
 
     /// What last happened to a file since this was asked before.
-    pub(super) fn take(&self, file: &Path) -> Option<Last> {
+    pub(super) fn take(&self, file: &Path) -> Option<LastEvent> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner).get_mut(file)?.take()
     }
 
@@ -98,21 +98,21 @@ impl Heard {
         let last = match event.kind {
             // Reading the files is an event too; and a rename is also told by its two ends.
             EventKind::Access(_) | EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => return,
-            EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Last::Arrived,
+            EventKind::Modify(ModifyKind::Name(RenameMode::To)) => LastEvent::Arrived,
             EventKind::Modify(ModifyKind::Metadata(_)) => return self.changed.notify_one(),
-            EventKind::Create(_) if event.paths.iter().all(|path| path.is_symlink()) => Last::Arrived,
+            EventKind::Create(_) if event.paths.iter().all(|path| path.is_symlink()) => LastEvent::Arrived,
             EventKind::Any
             | EventKind::Create(_)
             | EventKind::Modify(_)
             | EventKind::Remove(_)
-            | EventKind::Other => Last::Written,
+            | EventKind::Other => LastEvent::Written,
         };
         let is_write = matches!(event.kind, EventKind::Modify(ModifyKind::Data(_)));
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let mut concerned = false;
         if event.need_rescan() {
             // Some of the events were lost.
-            files.values_mut().for_each(|file| *file = Some(Last::Written));
+            files.values_mut().for_each(|file| *file = Some(LastEvent::Written));
             concerned = true;
         }
         for path in &event.paths {

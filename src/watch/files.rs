@@ -14,8 +14,8 @@ use tokio::{
 
 use super::{
     PATIENCE, STILL,
-    events::{Heard, Last, Watched},
-    look::{Content, Look, Looks, folder},
+    events::{FileEvents, LastEvent, Watched},
+    look::{Content, FileSnapshot, Snapshot, folder},
 };
 
 /// Some files that belong to one thing, and what was taken of them.
@@ -23,20 +23,20 @@ pub struct Files {
     names: Vec<PathBuf>,
     /// Whether a change of some of them is a half one until the others have changed too.
     together: bool,
-    heard: Arc<Heard>,
+    heard: Arc<FileEvents>,
     /// Made by the first look.
     watched: Arc<Mutex<Option<Watched>>>,
-    tracks: BTreeMap<PathBuf, Track>,
+    tracks: BTreeMap<PathBuf, TrackedFile>,
     /// What they held when they were taken, whatever came of it.
     taken: Option<BTreeMap<PathBuf, Content>>,
     /// Since when they hold something else.
     differ_since: Option<Instant>,
-    reading: Option<Reading>,
+    reading: Option<PendingRead>,
 }
 
 /// What came of looking at files.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum WatchOutcome {
     /// They hold what was taken.
     Same,
     /// They hold something else, and all of it is whole.
@@ -46,16 +46,16 @@ pub enum State {
 }
 
 /// One of them, as it was when it was last looked at.
-struct Track {
-    look: Look,
+struct TrackedFile {
+    look: FileSnapshot,
     since: Instant,
     /// It came whole.
     arrived: bool,
 }
 
 /// A look that is under way, and at which file.
-struct Reading {
-    work: JoinHandle<Looks>,
+struct PendingRead {
+    work: JoinHandle<Snapshot>,
     at: Arc<Mutex<PathBuf>>,
 }
 
@@ -81,7 +81,7 @@ impl Files {
     }
 
     /// The files that were looked at, and what was seen was taken.
-    pub fn holding(looks: &Looks) -> Self {
+    pub fn holding(looks: &Snapshot) -> Self {
         let mut files = Self::new(looks.0.keys().cloned());
         files.note(looks.clone());
         files.take();
@@ -117,7 +117,7 @@ impl Files {
             return;
         }
         let reading = self.reading.get_or_insert_with(|| {
-            Reading::of(self.names.clone(), Arc::clone(&self.heard), Arc::clone(&self.watched))
+            PendingRead::of(self.names.clone(), Arc::clone(&self.heard), Arc::clone(&self.watched))
         });
         let looks = match timeout(PATIENCE, &mut reading.work).await {
             Ok(looks) => looks,
@@ -131,7 +131,7 @@ impl Files {
     }
 
     /// What came of the last look.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> WatchOutcome {
         let changed = self.tracks.iter().filter(|(name, track)| self.differs(name, track)).count();
         let left = |since: Instant, whole: Duration| whole.saturating_sub(since.elapsed());
         for (name, track) in &self.tracks {
@@ -146,37 +146,37 @@ impl Files {
             };
             let left = left(track.since, needed);
             if !left.is_zero() {
-                return State::Unsettled(name.clone(), left);
+                return WatchOutcome::Unsettled(name.clone(), left);
             }
         }
         if self.together && self.taken.is_some() && (1..self.tracks.len()).contains(&changed) {
             let left = self.differ_since.map_or(Duration::ZERO, |since| left(since, PATIENCE));
             let unchanged = self.tracks.iter().find(|(name, track)| !self.differs(name, track));
             if let (false, Some((name, _))) = (left.is_zero(), unchanged) {
-                return State::Unsettled(name.clone(), left);
+                return WatchOutcome::Unsettled(name.clone(), left);
             }
         }
         if changed > 0 || self.taken.as_ref().is_none_or(|taken| taken.len() != self.tracks.len()) {
-            State::Whole
+            WatchOutcome::Whole
         } else {
-            State::Same
+            WatchOutcome::Same
         }
     }
 
     /// Whether they hold now what they held at that moment, and nobody has touched them.
-    pub fn are(&self, looks: &Looks) -> bool {
+    pub fn are(&self, looks: &Snapshot) -> bool {
         self.tracks.len() == looks.0.len()
             && self.tracks.iter().all(|(name, track)| looks.0.get(name) == Some(&track.look))
     }
 
     /// The same, of those that there were at that moment too.
-    pub fn agree_with(&self, looks: &Looks) -> bool {
+    pub fn agree_with(&self, looks: &Snapshot) -> bool {
         self.tracks.iter().all(|(name, track)| looks.0.get(name).is_none_or(|look| *look == track.look))
     }
 
     /// What was seen in the last look.
-    pub fn looks(&self) -> Looks {
-        Looks(self.tracks.iter().map(|(name, track)| (name.clone(), track.look.clone())).collect())
+    pub fn looks(&self) -> Snapshot {
+        Snapshot(self.tracks.iter().map(|(name, track)| (name.clone(), track.look.clone())).collect())
     }
 
     /// What was seen in the last look is the state that others are told from, from now on.
@@ -186,28 +186,28 @@ impl Files {
         self.differ_since = None;
     }
 
-    fn differs(&self, name: &Path, track: &Track) -> bool {
+    fn differs(&self, name: &Path, track: &TrackedFile) -> bool {
         self.taken.as_ref().and_then(|taken| taken.get(name)) != Some(&track.look.content)
     }
 
-    fn note(&mut self, looks: Looks) {
+    fn note(&mut self, looks: Snapshot) {
         let now = Instant::now();
         for (name, look) in looks.0 {
             let last = self.last(&name, &look);
             let before = self.tracks.remove(&name);
             let track = match before {
-                Some(before) if before.look == look => Track {
-                    since: if last == Some(Last::Written) { now } else { before.since },
+                Some(before) if before.look == look => TrackedFile {
+                    since: if last == Some(LastEvent::Written) { now } else { before.since },
                     arrived: match last {
-                        Some(last) => last == Last::Arrived,
+                        Some(last) => last == LastEvent::Arrived,
                         None => before.arrived,
                     },
                     look,
                 },
                 before => {
                     let turned = before.is_some_and(|before| look.was_turned(&before.look));
-                    let arrived = last == Some(Last::Arrived) || (turned && last.is_none());
-                    Track { look, since: now, arrived }
+                    let arrived = last == Some(LastEvent::Arrived) || (turned && last.is_none());
+                    TrackedFile { look, since: now, arrived }
                 }
             };
             self.tracks.insert(name, track);
@@ -217,11 +217,11 @@ impl Files {
     }
 
     /// What was announced of a file. Of a link and what it stands for, that one was written counts.
-    fn last(&self, name: &Path, look: &Look) -> Option<Last> {
+    fn last(&self, name: &Path, look: &FileSnapshot) -> Option<LastEvent> {
         let mut last = None;
         for name in names(name, look.folder.as_deref(), look.real.as_deref()) {
             last = match (last, self.heard.take(&name)) {
-                (Some(Last::Written), _) | (_, Some(Last::Written)) => Some(Last::Written),
+                (Some(LastEvent::Written), _) | (_, Some(LastEvent::Written)) => Some(LastEvent::Written),
                 (last, other) => last.or(other),
             };
         }
@@ -229,9 +229,9 @@ impl Files {
     }
 }
 
-impl Reading {
+impl PendingRead {
     /// Begins. What is looked at is watched before.
-    fn of(files: Vec<PathBuf>, heard: Arc<Heard>, watched: Arc<Mutex<Option<Watched>>>) -> Self {
+    fn of(files: Vec<PathBuf>, heard: Arc<FileEvents>, watched: Arc<Mutex<Option<Watched>>>) -> Self {
         let at: Arc<Mutex<PathBuf>> = Arc::default();
         let told = Arc::clone(&at);
         let work = spawn_blocking(move || {
@@ -250,10 +250,10 @@ impl Reading {
             watched.get_or_insert_with(|| Watched::new(Arc::clone(&heard))).follow(&names);
             let look = |name: PathBuf| {
                 arrive(&name);
-                let look = Look::at(&name);
+                let look = FileSnapshot::at(&name);
                 (name, look)
             };
-            Looks(files.into_iter().map(look).collect())
+            Snapshot(files.into_iter().map(look).collect())
         });
         Self { work, at }
     }

@@ -14,11 +14,11 @@ use super::{STILL, read};
 
 /// What some files hold at one moment: two of these are equal when nothing has changed in between.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Looks(pub(super) BTreeMap<PathBuf, Look>);
+pub struct Snapshot(pub(super) BTreeMap<PathBuf, FileSnapshot>);
 
 /// One file at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Look {
+pub(super) struct FileSnapshot {
     pub(super) content: Content,
     /// Where it really is, links followed.
     pub(super) real: Option<PathBuf>,
@@ -46,7 +46,7 @@ struct Stamp {
     altered: Option<SystemTime>,
 }
 
-impl Look {
+impl FileSnapshot {
     pub(super) fn at(path: &Path) -> Self {
         let content = match read(path) {
             Ok(content) => Content::Digest(Sha256::digest(&*content).into()),
@@ -88,10 +88,10 @@ impl Look {
     }
 }
 
-impl Looks {
+impl Snapshot {
     /// What these files hold now. Reads them: not for a thread that serves.
     pub fn at<'p>(files: impl IntoIterator<Item = &'p PathBuf>) -> Self {
-        Self(files.into_iter().map(|path| (path.clone(), Look::at(path))).collect())
+        Self(files.into_iter().map(|path| (path.clone(), FileSnapshot::at(path))).collect())
     }
 
     /// Whether one of them is, or may be, another one than at that time.

@@ -17,8 +17,8 @@ mod reader;
 
 use std::time::Duration;
 
-pub use files::{Files, State};
-pub use look::Looks;
+pub use files::{Files, WatchOutcome};
+pub use look::Snapshot;
 pub use read::{apart, read};
 pub use reader::Reader;
 

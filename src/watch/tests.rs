@@ -19,13 +19,13 @@ fn replace(path: &Path, text: &str) {
 }
 
 /// Looks until the files are whole or as before, and says how long that took.
-async fn settled(files: &mut Files) -> (State, Duration) {
+async fn settled(files: &mut Files) -> (WatchOutcome, Duration) {
     let started = Instant::now();
     loop {
         files.look(|_| {}).await;
         match files.state() {
-            State::Unsettled(_, left) => sleep(left).await,
-            state @ (State::Same | State::Whole) => return (state, started.elapsed()),
+            WatchOutcome::Unsettled(_, left) => sleep(left).await,
+            state @ (WatchOutcome::Same | WatchOutcome::Whole) => return (state, started.elapsed()),
         }
     }
 }
@@ -37,21 +37,21 @@ async fn a_change_of_some_parts_waits_for_the_others_and_is_believed_in_the_end(
     write(&one, "1");
     write(&other, "1");
     let mut files = Files::new([one.clone(), other.clone()]).together();
-    assert_eq!(settled(&mut files).await, (State::Whole, Duration::ZERO), "old files are whole");
+    assert_eq!(settled(&mut files).await, (WatchOutcome::Whole, Duration::ZERO), "old files are whole");
     files.take();
-    assert_eq!(settled(&mut files).await.0, State::Same);
+    assert_eq!(settled(&mut files).await.0, WatchOutcome::Same);
     replace(&one, "2");
     let both = async {
         sleep(STILL * 2).await;
         replace(&other, "2");
     };
     let ((state, took), ()) = tokio::join!(settled(&mut files), both);
-    assert_eq!(state, State::Whole);
+    assert_eq!(state, WatchOutcome::Whole);
     assert!(took > STILL * 2, "{took:?}");
     files.take();
     replace(&other, "corrected");
     let (state, took) = settled(&mut files).await;
-    assert_eq!(state, State::Whole);
+    assert_eq!(state, WatchOutcome::Whole);
     assert!(took >= PATIENCE, "{took:?}");
 }
 
@@ -69,7 +69,7 @@ async fn what_is_written_in_place_is_whole_when_it_has_been_still() {
         fs::write(&path, "23").unwrap();
     };
     let ((state, took), ()) = tokio::join!(settled(&mut files), again);
-    assert_eq!(state, State::Whole);
+    assert_eq!(state, WatchOutcome::Whole);
     assert!(took >= STILL + STILL / 2, "{took:?}");
 }
 
@@ -90,13 +90,13 @@ async fn a_rename_and_a_turned_link_are_whole_at_once() {
     std::os::unix::fs::symlink("v2", path("..next")).unwrap();
     fs::rename(path("..next"), path("..data")).unwrap();
     files.look(|_| {}).await;
-    assert_eq!(files.state(), State::Whole);
+    assert_eq!(files.state(), WatchOutcome::Whole);
     files.take();
     replace(&path("plain"), "2");
     let started = Instant::now();
     loop {
         files.look(|_| {}).await;
-        if files.state() == State::Whole {
+        if files.state() == WatchOutcome::Whole {
             break;
         }
         files.changed().await;

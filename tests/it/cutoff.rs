@@ -11,12 +11,12 @@ use mpc_auth_proxy::{
     audit::{Recent, RecordedFacts, Sink, Target, WhenBlocked},
     clock::Clocks,
     config::{self, Hosts, Settings},
-    credential::{Renewal, Round, Surroundings},
+    credential::{ProviderContext, Refresher, Round},
     identity::{Peer, PeerAddress},
-    limit::{Cutoff, Freeze, Room},
-    metrics::{Foreseen, Metrics},
+    limit::{ByteBudget, Cutoff, Freeze},
+    metrics::{ExpectedSeries, Metrics},
     stack::{self, Capacity, Parts, Stack},
-    stage::{Arrival, Body, InForce, Payload, Project, Service},
+    stage::{ActivePolicy, Arrival, Body, Payload, Project, Service},
     upstream::{Egress, Proxies, Roots, Timeouts, Upstream},
 };
 use tokio::{runtime::Builder, sync::Semaphore, task::JoinSet};
@@ -85,15 +85,15 @@ async fn stack(upstream: &str, cutoff: &Cutoff) -> Stack {
     let sink = Sink::open(Target::File("/dev/null".into()), WhenBlocked::Refuse).unwrap();
     let (clocks, roots) = (Clocks::default(), Roots::new(None).unwrap());
     let egress = Egress { roots, proxies: Proxies::new(None, |_| None) };
-    let surroundings = Surroundings::new(&egress, upstream.connect_timeout, &clocks);
+    let surroundings = ProviderContext::new(&egress, upstream.connect_timeout, &clocks);
     let sources = settings.credentials.iter().map(|credential| (&credential.name, &credential.source));
-    let mut renewal = Renewal::all(sources, surroundings).unwrap().remove(0);
+    let mut renewal = Refresher::all(sources, surroundings).unwrap().remove(0);
     assert!(matches!(renewal.round().await, Round::Changed), "the keys");
     let timeouts = Timeouts { connect: upstream.connect_timeout, attempt: upstream.attempt_timeout };
     let project = &settings.projects[0];
     let way = Upstream::new(&project.endpoint, &egress, timeouts).unwrap();
     let project = Project::new(Arc::clone(project), Arc::clone(renewal.held()), Arc::new(way)).unwrap();
-    let metrics = Arc::new(Metrics::new(&Foreseen {
+    let metrics = Arc::new(Metrics::new(&ExpectedSeries {
         listeners: &["app".into()],
         callers: settings.callers.ids(),
         policy: &settings.policy,
@@ -104,7 +104,7 @@ async fn stack(upstream: &str, cutoff: &Cutoff) -> Stack {
         clocks: &clocks,
     }));
     let parts = Parts {
-        in_force: Arc::new(ArcSwap::from_pointee(InForce::new(settings, None))),
+        in_force: Arc::new(ArcSwap::from_pointee(ActivePolicy::new(settings, None))),
         projects: vec![Arc::new(project)],
         sink,
         recorded_facts: RecordedFacts::Values,
@@ -115,7 +115,7 @@ async fn stack(upstream: &str, cutoff: &Cutoff) -> Stack {
         cutoff: cutoff.clone(),
     };
     let in_flight = Arc::new(Semaphore::new(limits.in_flight));
-    let capacity = Capacity { in_flight, room: Room::new(limits.buffer_bytes) };
+    let capacity = Capacity { in_flight, room: ByteBudget::new(limits.buffer_bytes) };
     stack::build(&limits, &upstream, capacity, parts)
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     super::{
-        opened::{Change, FileId, Opened},
+        opened::{Change, FileId, OpenTarget},
         target::{OpenError, Target},
     },
     Output,
@@ -22,7 +22,7 @@ impl Output {
     /// begun in the other.
     pub(in crate::audit) fn reopen(&mut self) -> Result<(), OpenError> {
         let Target::File(path) = &self.target else { return Ok(()) };
-        if let Some(fresh) = Opened::open_anew(path, self.opened.file_id())? {
+        if let Some(fresh) = OpenTarget::open_anew(path, self.opened.file_id())? {
             self.flush();
             self.opened = fresh;
             self.gone = false;

@@ -27,16 +27,16 @@ impl Output {
     /// The file, where a line that is owed can be written at once, beside those of others: nothing is to come before it, and
     /// its space is allocated. Not where calls are announced: it has to be known in which file a record ends up. What came
     /// of it is said by [`Self::appended`].
-    pub(in crate::audit) fn shared(&self, line: &[u8]) -> Option<Shared> {
+    pub(in crate::audit) fn shared(&self, line: &[u8]) -> Option<SharedFile> {
         if self.gone || self.under_way.is_some() || self.len_waiting() > 0 {
             return None;
         }
-        self.opened.shared(line.len() as u64).map(Shared)
+        self.opened.shared(line.len() as u64).map(SharedFile)
     }
 
     /// Takes what came of writing a line that is owed, as [`Self::append`] does.
-    pub(in crate::audit) fn appended(&mut self, line: &[u8], wrote: Wrote, promised: u64) {
-        let Wrote { to, written } = wrote;
+    pub(in crate::audit) fn appended(&mut self, line: &[u8], wrote: WriteOutcome, promised: u64) {
+        let WriteOutcome { to, written } = wrote;
         let is_open = self.opened.wrote(&to, &written);
         match written {
             Ok(written) if written == line.len() => {}
@@ -57,18 +57,18 @@ impl Output {
 }
 
 /// A file that several threads write to.
-pub(in crate::audit) struct Shared(Arc<File>);
+pub(in crate::audit) struct SharedFile(Arc<File>);
 
 /// What came of a write.
-pub(in crate::audit) struct Wrote {
+pub(in crate::audit) struct WriteOutcome {
     to: Arc<File>,
     written: io::Result<usize>,
 }
 
-impl Shared {
-    pub(in crate::audit) fn write(self, line: &[u8]) -> Wrote {
+impl SharedFile {
+    pub(in crate::audit) fn write(self, line: &[u8]) -> WriteOutcome {
         let written = (&*self.0).write(line);
-        Wrote { to: self.0, written }
+        WriteOutcome { to: self.0, written }
     }
 }
 

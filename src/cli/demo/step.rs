@@ -16,7 +16,7 @@ pub(super) struct Step<'d> {
 
 /// Who calls whom in a step.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Who {
+pub(super) enum StepCaller {
     /// Whoever reaches the listener of the app.
     Editor,
     /// Whoever has the token.
@@ -26,46 +26,46 @@ pub(super) enum Who {
 }
 
 /// The tour: who does what, and what that shows.
-pub(super) const STEPS: [(Who, &str, &str, &str); 8] = [
+pub(super) const STEPS: [(StepCaller, &str, &str, &str); 8] = [
     (
-        Who::Editor,
+        StepCaller::Editor,
         "POST",
         "/v1/media-prod/editing/jobs",
         "editor-api creates a job: from and to its own places, in its own name, and without a key",
     ),
-    (Who::Editor, "GET", "/v1/media-prod/editing/jobs?job_id=100215", "editor-api looks at it"),
+    (StepCaller::Editor, "GET", "/v1/media-prod/editing/jobs?job_id=100215", "editor-api looks at it"),
     (
-        Who::Editor,
+        StepCaller::Editor,
         "DELETE",
         "/v2/media-prod/editing/jobs/100215",
         "editor-api cancels it: the proxy looks whose it is, and MPC cancels it",
     ),
     (
-        Who::Packager,
+        StepCaller::Packager,
         "DELETE",
         "/v1/media-prod/editing/jobs?job_id=100214",
         "packager cancels a job of its own, in the URL form of Huawei's SDKs",
     ),
     (
-        Who::Packager,
+        StepCaller::Packager,
         "DELETE",
         "/v2/media-prod/editing/jobs/100212",
         "packager tries a job of editor-api's: denied by policy, nothing is cancelled",
     ),
     (
-        Who::Packager,
+        StepCaller::Packager,
         "POST",
         "/v1/media-prod/editing/jobs",
         "packager tries to create what editor-api creates: not its place and not its name, so denied",
     ),
     (
-        Who::Stranger,
+        StepCaller::Stranger,
         "DELETE",
         "/v2/media-prod/editing/jobs/100212",
         "somebody without a token: unknown caller, nothing is sent",
     ),
     (
-        Who::Editor,
+        StepCaller::Editor,
         "DELETE",
         "/v2/media-prod/editing/jobs/100213",
         "editor-api cancels a job of its own that already runs: allowed here, refused by MPC",

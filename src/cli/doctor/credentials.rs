@@ -19,15 +19,17 @@ use super::{
 use crate::{
     clock::{self, Clocks},
     config::{CredentialSettings, Settings},
-    credential::{Held, ProvideError, Renewal, Round, Source, State, Surroundings},
-    upstream::{Egress, WayError},
+    credential::{
+        CachedCredential, CredentialStatus, ProvideError, ProviderContext, Refresher, Round, Source,
+    },
+    upstream::{DialerError, Egress},
 };
 
 /// A credential whose source was asked.
-pub(super) struct Asked {
+pub(super) struct ProbedSource {
     name: Arc<str>,
-    pub(super) held: Arc<Held>,
-    state: State,
+    pub(super) held: Arc<CachedCredential>,
+    state: CredentialStatus,
     /// The files that the source reads.
     pub(super) files: Vec<PathBuf>,
     outcome: Outcome,
@@ -48,15 +50,16 @@ pub(super) async fn ask(
     settings: &Settings,
     egress: &Egress,
     clocks: &Clocks,
-) -> Result<Vec<Asked>, WayError> {
-    let surroundings = Surroundings::new(egress, settings.upstream.connect_timeout, clocks);
+) -> Result<Vec<ProbedSource>, DialerError> {
+    let surroundings = ProviderContext::new(egress, settings.upstream.connect_timeout, clocks);
     let sources = settings.credentials.iter().map(|credential| (&credential.name, &credential.source));
-    let asking: JoinSet<Asked> = Renewal::all(sources, surroundings)?.into_iter().map(Asked::by).collect();
+    let asking: JoinSet<ProbedSource> =
+        Refresher::all(sources, surroundings)?.into_iter().map(ProbedSource::by).collect();
     Ok(asking.join_all().await)
 }
 
-impl Asked {
-    async fn by(mut renewal: Renewal) -> Self {
+impl ProbedSource {
+    async fn by(mut renewal: Refresher) -> Self {
         let started = Instant::now();
         let outcome = match timeout(PATIENCE, renewal.round()).await {
             Ok(Round::Changed | Round::Same) => Outcome::Given,
@@ -135,7 +138,7 @@ impl Asked {
 
     /// A finding with what there is to tell of every credential.
     fn told(&self, kind: &'static str, what: &str) -> Finding {
-        let State { ready, key_hint, expires_at, looked_at, .. } = &self.state;
+        let CredentialStatus { ready, key_hint, expires_at, looked_at, .. } = &self.state;
         let looks: Vec<Value> = looked_at
             .iter()
             .map(|look| json!({ "source": look.source, "passed_over": look.passed_over }))

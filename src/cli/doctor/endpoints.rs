@@ -26,7 +26,7 @@ use tokio::{
 use super::{
     certificate::{self, Certificate},
     credentials::millis,
-    finding::{Finding, Verdict},
+    finding::{CheckStatus, Finding},
     hints,
 };
 use crate::{
@@ -34,18 +34,19 @@ use crate::{
     config::{Settings, reason},
     credential::Source,
     upstream::{
-        Answer, Contact, DialError, Egress, Endpoint, Outbound, SendError, Timeouts, WayError, contact,
+        Diagnosis, DialError, DialerError, Egress, Endpoint, Outbound, SendError, Timeouts, UpstreamAnswer,
+        contact,
     },
 };
 
 /// An endpoint that was asked.
-pub(super) struct Reached {
+pub(super) struct ProbedEndpoint {
     pub(super) endpoint: Endpoint,
     /// What the host's name stands for, or that of the egress proxy. `None` where it is an address.
     resolved: Option<(Result<Vec<IpAddr>, String>, Duration)>,
     /// The egress proxy, where there is one.
     proxy: Option<Endpoint>,
-    contact: Contact,
+    contact: Diagnosis,
 }
 
 /// Asks the endpoints of all projects, and those of IAM and STS that the configuration names, at the same time.
@@ -56,7 +57,7 @@ pub(super) async fn ask(
     settings: &Settings,
     egress: &Egress,
     clocks: &Clocks,
-) -> Result<Vec<Reached>, WayError> {
+) -> Result<Vec<ProbedEndpoint>, DialerError> {
     let upstream = &settings.upstream;
     let attempt = upstream.attempt_timeout.min(PATIENCE);
     let timeouts = Timeouts { connect: upstream.connect_timeout.min(attempt), attempt };
@@ -64,7 +65,7 @@ pub(super) async fn ask(
     let mut asking = JoinSet::new();
     for endpoint in wanted.clone() {
         let clock = clocks.of(&endpoint.to_string());
-        asking.spawn(Reached::by(endpoint, egress.clone(), timeouts, clock));
+        asking.spawn(ProbedEndpoint::by(endpoint, egress.clone(), timeouts, clock));
     }
     let mut reached = asking.join_all().await.into_iter().collect::<Result<Vec<_>, _>>()?;
     reached.sort_by_key(|reached| wanted.iter().position(|endpoint| *endpoint == reached.endpoint));
@@ -82,13 +83,13 @@ fn endpoints(settings: &Settings) -> Vec<Endpoint> {
     all.filter(|endpoint| known.insert(*endpoint)).cloned().collect()
 }
 
-impl Reached {
+impl ProbedEndpoint {
     async fn by(
         endpoint: Endpoint,
         egress: Egress,
         timeouts: Timeouts,
         skew: Skew,
-    ) -> Result<Self, WayError> {
+    ) -> Result<Self, DialerError> {
         let proxy = egress.proxies.to(&endpoint)?.map(|proxy| proxy.endpoint().clone());
         let request = question(&endpoint);
         let dialled = proxy.as_ref().unwrap_or(&endpoint);
@@ -105,7 +106,7 @@ impl Reached {
 
     /// Whether calls would reach it.
     pub(super) fn is_reached(&self) -> bool {
-        self.findings().iter().all(|finding| finding.verdict != Verdict::Fail)
+        self.findings().iter().all(|finding| finding.verdict != CheckStatus::Fail)
     }
 
     /// Whether it said what time it is.
@@ -115,7 +116,7 @@ impl Reached {
 
     /// One a step, up to the first that failed.
     pub(super) fn findings(&self) -> Vec<Finding> {
-        let Contact { reached, secured, answer, .. } = &self.contact;
+        let Diagnosis { reached, secured, answer, .. } = &self.contact;
         let failure = answer.as_ref().err();
         let resolved = self.resolved.as_ref().map(|(found, took)| self.dns(found, *took));
         let unresolved = matches!(failure, Some(SendError::Dial(DialError::Dns(_))));
@@ -194,7 +195,7 @@ impl Reached {
         }
     }
 
-    fn http(&self, answer: Result<&(Answer, Duration), &SendError>) -> Finding {
+    fn http(&self, answer: Result<&(UpstreamAnswer, Duration), &SendError>) -> Finding {
         let (answer, took) = match answer {
             Ok(answered) => answered,
             Err(error) => {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Verdict {
+pub(super) enum CheckStatus {
     Ok,
     /// It works, and should not stay so.
     Warn,
@@ -25,7 +25,7 @@ pub(super) struct Finding {
     /// Which one.
     name: String,
     #[serde(rename = "status")]
-    pub(super) verdict: Verdict,
+    pub(super) verdict: CheckStatus,
     message: String,
     /// What else there is to say, a line each.
     details: Vec<String>,
@@ -38,17 +38,17 @@ impl Finding {
     pub(super) fn ok(check: &'static str, name: impl Into<String>, message: impl Into<String>) -> Self {
         let (name, message) = (name.into(), message.into());
         let (details, facts) = (Vec::new(), Map::new());
-        Self { check, name, verdict: Verdict::Ok, message, details, hint: None, facts }
+        Self { check, name, verdict: CheckStatus::Ok, message, details, hint: None, facts }
     }
 
     /// It works, but: what to do about it.
     pub(super) fn warn(self, hint: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Warn, hint: Some(hint.into()), ..self }
+        Self { verdict: CheckStatus::Warn, hint: Some(hint.into()), ..self }
     }
 
     /// It does not work: what to do about it.
     pub(super) fn fail(self, hint: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Fail, hint: Some(hint.into()), ..self }
+        Self { verdict: CheckStatus::Fail, hint: Some(hint.into()), ..self }
     }
 
     pub(super) fn detail(mut self, line: impl Into<String>) -> Self {
@@ -68,9 +68,9 @@ pub(super) fn write(findings: &[Finding], out: &mut impl Write) -> io::Result<()
     let names = findings.iter().map(|f| f.name.chars().count().min(WIDEST_NAME)).max().unwrap_or(0);
     for Finding { check, name, verdict, message, details, hint, .. } in findings {
         let verdict = match verdict {
-            Verdict::Ok => "ok",
-            Verdict::Warn => "warn",
-            Verdict::Fail => "fail",
+            CheckStatus::Ok => "ok",
+            CheckStatus::Warn => "warn",
+            CheckStatus::Fail => "fail",
         };
         let (name, message) = (printable(name), printable(message));
         writeln!(out, "{verdict:<4}  {check:<checks$}  {name:<names$}  {message}")?;
@@ -85,7 +85,7 @@ pub(super) fn write(findings: &[Finding], out: &mut impl Write) -> io::Result<()
 }
 
 /// How many findings are so bad.
-pub(super) fn count(findings: &[Finding], verdict: Verdict) -> usize {
+pub(super) fn count(findings: &[Finding], verdict: CheckStatus) -> usize {
     findings.iter().filter(|finding| finding.verdict == verdict).count()
 }
 

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::{
     credential::ProvideError,
-    upstream::{DialError, Invalid, ProxyError, SendError},
+    upstream::{DialError, InvalidAnswer, ProxyError, SendError},
 };
 
 /// What to do about a source of this kind that gave nothing.
@@ -79,13 +79,13 @@ pub(super) fn of_sending(error: &SendError) -> String {
             "find out what closes the connection: the endpoint, or a firewall on the way"
         }
         SendError::Timeout => "try again; if it stays silent, something on the way swallows what is sent",
-        SendError::Invalid(Invalid::Malformed) => {
+        SendError::Invalid(InvalidAnswer::Malformed) => {
             "correct the endpoint: what answers there does not speak HTTP/1.1"
         }
-        SendError::Invalid(Invalid::Status) => {
+        SendError::Invalid(InvalidAnswer::Status) => {
             "correct the endpoint: what answers there sends callers elsewhere"
         }
-        SendError::Invalid(Invalid::Cut | Invalid::TooLarge | Invalid::Encoded) => {
+        SendError::Invalid(InvalidAnswer::Cut | InvalidAnswer::TooLarge | InvalidAnswer::Encoded) => {
             "find out who answers there: it is no API of Huawei's"
         }
     };

@@ -5,7 +5,7 @@ use std::thread;
 use super::finding::Finding;
 use crate::{
     config::{Report, Settings},
-    sandbox::{Measure, Sandbox},
+    sandbox::{Restriction, Sandbox},
 };
 
 /// What would be in force in a proxy with this configuration, a finding a measure.
@@ -17,11 +17,11 @@ pub(super) fn look(settings: &Settings, warnings: &Report) -> Vec<Finding> {
     tried.measures().into_iter().map(|(name, measure)| finding(name, measure)).collect()
 }
 
-fn finding(name: &'static str, measure: &Measure) -> Finding {
+fn finding(name: &'static str, measure: &Restriction) -> Finding {
     let finding = Finding::ok("sandbox", name, measure.to_string()).fact("state", measure.to_string());
     match measure {
-        Measure::On => finding,
-        Measure::Partly | Measure::Off(_) => finding
+        Restriction::On => finding,
+        Restriction::Partly | Restriction::Off(_) => finding
             .warn("a newer kernel, or a container that may ask it, has all of it; the proxy goes on without"),
     }
 }

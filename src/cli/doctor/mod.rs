@@ -30,13 +30,13 @@ use nix::unistd::geteuid;
 use serde_json::json;
 
 use self::{
-    contract::{ContractArgs, Plan, Ways},
-    credentials::Asked,
-    endpoints::Reached,
-    finding::{Finding, Verdict, count, rfc3339, spell},
+    contract::{CallPath, ContractArgs, Plan},
+    credentials::ProbedSource,
+    endpoints::ProbedEndpoint,
+    finding::{CheckStatus, Finding, count, rfc3339, spell},
 };
 use super::{
-    check::{self, Valid},
+    check::{self, ValidConfig},
     exit, log, output,
     start::runtime,
 };
@@ -105,14 +105,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Format::Json => writeln!(out, "{:#}", document(&args.config, &findings)),
     }
     .context("cannot write the answer")?;
-    let failed = count(&findings, Verdict::Fail) > 0;
+    let failed = count(&findings, CheckStatus::Fail) > 0;
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Everything that is looked at, in the order in which it is told. Endpoints are asked first, because they say what time
 /// it is: an agency must not be asked for with a signature that is dated wrongly.
-async fn examine(args: &Args, valid: &Valid, plan: Option<Plan>) -> anyhow::Result<Vec<Finding>> {
-    let Valid { settings, warnings, proxies } = valid;
+async fn examine(args: &Args, valid: &ValidConfig, plan: Option<Plan>) -> anyhow::Result<Vec<Finding>> {
+    let ValidConfig { settings, warnings, proxies } = valid;
     let roots = Roots::new(settings.upstream.ca_file.as_deref())?;
     let (egress, clocks) = (Egress { roots, proxies: proxies.clone() }, Clocks::default());
     let (reached, running) =
@@ -125,7 +125,7 @@ async fn examine(args: &Args, valid: &Valid, plan: Option<Plan>) -> anyhow::Resu
     };
     let compared = match plan {
         Some(plan) => {
-            let ways = Ways { settings, egress: &egress, clocks: &clocks, asked: &asked };
+            let ways = CallPath { settings, egress: &egress, clocks: &clocks, asked: &asked };
             contract::compare(plan, ways).await
         }
         None => Vec::new(),
@@ -138,7 +138,7 @@ async fn examine(args: &Args, valid: &Valid, plan: Option<Plan>) -> anyhow::Resu
     let findings = [
         vec![configuration(&args.config, warnings.count(Severity::Warning))],
         told(settings, &asked),
-        reached.iter().flat_map(Reached::findings).collect(),
+        reached.iter().flat_map(ProbedEndpoint::findings).collect(),
         projects(settings, &asked, &reached),
         tried,
         vec![clock(&clocks, &reached)],
@@ -161,7 +161,7 @@ fn configuration(path: &Path, warnings: usize) -> Finding {
     }
 }
 
-fn told(settings: &Settings, asked: &[Asked]) -> Vec<Finding> {
+fn told(settings: &Settings, asked: &[ProbedSource]) -> Vec<Finding> {
     let of = |settings: &CredentialSettings| {
         let asked = asked.iter().find(|asked| asked.name() == &*settings.name)?;
         Some(asked.finding(settings))
@@ -170,7 +170,7 @@ fn told(settings: &Settings, asked: &[Asked]) -> Vec<Finding> {
 }
 
 /// Whether calls of each project would be made.
-fn projects(settings: &Settings, asked: &[Asked], reached: &[Reached]) -> Vec<Finding> {
+fn projects(settings: &Settings, asked: &[ProbedSource], reached: &[ProbedEndpoint]) -> Vec<Finding> {
     let finding = |project: &Arc<Project>| {
         let Project { name, id, endpoint, credential, .. } = &**project;
         let entrusted = asked.iter().any(|asked| asked.name() == &**credential && asked.is_ready());
@@ -196,7 +196,7 @@ fn projects(settings: &Settings, asked: &[Asked], reached: &[Reached]) -> Vec<Fi
 }
 
 /// How far this machine's clock is from that of who answered, and is furthest from it.
-fn clock(clocks: &Clocks, reached: &[Reached]) -> Finding {
+fn clock(clocks: &Clocks, reached: &[ProbedEndpoint]) -> Finding {
     let clocks = clocks.all();
     let furthest = clocks.iter().max_by_key(|skew| skew.measured().abs());
     let measured = furthest.map_or(TimeDelta::zero(), Skew::measured);
@@ -206,7 +206,7 @@ fn clock(clocks: &Clocks, reached: &[Reached]) -> Finding {
         Finding::ok("clock", "this machine", message).fact("skew_seconds", measured.num_seconds())
     };
     if measured.is_zero() {
-        return match reached.iter().any(Reached::told_the_time) {
+        return match reached.iter().any(ProbedEndpoint::told_the_time) {
             true => finding("its clock agrees with the cloud's, within seconds".into()),
             false => {
                 finding("nobody who answered said what time it is".into()).warn("make an endpoint answer")
@@ -225,7 +225,7 @@ fn text(path: &Path, findings: &[Finding], out: &mut impl Write) -> io::Result<(
     let user = files::owner(geteuid().as_raw());
     writeln!(out, "mpc-auth-proxy {} with {}, as {user}\n", env!("CARGO_PKG_VERSION"), path.display())?;
     finding::write(findings, out)?;
-    let (warnings, failures) = (count(findings, Verdict::Warn), count(findings, Verdict::Fail));
+    let (warnings, failures) = (count(findings, CheckStatus::Warn), count(findings, CheckStatus::Fail));
     let (warnings, failures) = (counted(warnings, "warning"), counted(failures, "failure"));
     writeln!(out, "\n{}: {warnings}, {failures}", counted(findings.len(), "check"))
 }
@@ -236,7 +236,7 @@ fn counted(count: usize, word: &str) -> String {
 
 fn document(path: &Path, findings: &[Finding]) -> serde_json::Value {
     let [ok, warn, fail] =
-        [Verdict::Ok, Verdict::Warn, Verdict::Fail].map(|verdict| count(findings, verdict));
+        [CheckStatus::Ok, CheckStatus::Warn, CheckStatus::Fail].map(|verdict| count(findings, verdict));
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "config": path.display().to_string(),

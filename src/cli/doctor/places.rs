@@ -154,7 +154,7 @@ fn nobody(check: &'static str, address: impl Display) -> Finding {
 }
 
 /// What a running proxy knows to be wrong with it.
-fn known(check: &'static str, address: impl Display, answer: Option<&client::Answer>) -> Finding {
+fn known(check: &'static str, address: impl Display, answer: Option<&client::ClientResponse>) -> Finding {
     let finding = |message: &str| Finding::ok(check, address.to_string(), message).fact("in_use", true);
     let Some(complaints) = answer.and_then(|answer| complaints(answer.body()).ok()) else {
         return finding("another program listens there, or another version of this one")

@@ -14,30 +14,30 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{credentials::Asked, finding::Finding};
+use super::{credentials::ProbedSource, finding::Finding};
 use crate::{
     cli::client,
     clock::Clocks,
     config::{self, Settings},
     limit::Cutoff,
-    stage::{Believed, Project, Trial},
-    upstream::{Egress, Timeouts, Upstream, WayError},
+    stage::{Acceptance, Project, Trial},
+    upstream::{DialerError, Egress, Timeouts, Upstream},
 };
 
 /// Who makes the calls.
 #[derive(Clone, Copy)]
-enum By<'p> {
+enum TrialRunner<'p> {
     /// The proxy whose admin socket this is.
     Proxy(&'p Path),
     Ourselves,
 }
 
 /// What a project's call goes by.
-struct Ways<'w> {
+struct CallPath<'w> {
     settings: &'w Settings,
     egress: &'w Egress,
     clocks: &'w Clocks,
-    asked: &'w [Asked],
+    asked: &'w [ProbedSource],
 }
 
 /// Tries each project, one after the other.
@@ -47,19 +47,19 @@ struct Ways<'w> {
 pub(super) async fn each(
     settings: &Settings,
     (egress, clocks): (&Egress, &Clocks),
-    asked: &[Asked],
-) -> Result<Vec<Finding>, WayError> {
-    let ways = Ways { settings, egress, clocks, asked };
-    let by = By::of(settings).await;
+    asked: &[ProbedSource],
+) -> Result<Vec<Finding>, DialerError> {
+    let ways = CallPath { settings, egress, clocks, asked };
+    let by = TrialRunner::of(settings).await;
     let (mut findings, mut refused) = (Vec::new(), BTreeSet::new());
     for project in &settings.projects {
         let trial = match &by {
             _ if refused.contains(&project.credential) => Err(AGAIN.into()),
-            Ok(By::Proxy(path)) => through(path, project).await,
-            Ok(By::Ourselves) => ways.ourselves(project).await?,
+            Ok(TrialRunner::Proxy(path)) => through(path, project).await,
+            Ok(TrialRunner::Ourselves) => ways.ourselves(project).await?,
             Err(error) => Err(format!("nobody can ask whether a proxy runs: {error}")),
         };
-        if trial.as_ref().is_ok_and(|trial| trial.believed == Believed::Refused) {
+        if trial.as_ref().is_ok_and(|trial| trial.believed == Acceptance::Refused) {
             refused.insert(Arc::clone(&project.credential));
         }
         findings.push(finding(project, &trial, by.as_ref().ok().copied()));
@@ -67,7 +67,7 @@ pub(super) async fn each(
     Ok(findings)
 }
 
-impl<'p> By<'p> {
+impl<'p> TrialRunner<'p> {
     async fn of(settings: &'p Settings) -> io::Result<Self> {
         use io::ErrorKind::{ConnectionRefused, NotFound};
 
@@ -103,9 +103,9 @@ async fn through(admin: &Path, project: &config::Project) -> Result<Trial, Strin
     })
 }
 
-impl Ways<'_> {
+impl CallPath<'_> {
     /// Makes the call here.
-    async fn ourselves(&self, project: &Arc<config::Project>) -> Result<Result<Trial, String>, WayError> {
+    async fn ourselves(&self, project: &Arc<config::Project>) -> Result<Result<Trial, String>, DialerError> {
         let asked = self.asked.iter().find(|asked| asked.name() == &*project.credential);
         let Some(asked) = asked.filter(|asked| asked.is_ready()) else {
             return Ok(Err("there is no credential".into()));
@@ -123,31 +123,33 @@ impl Ways<'_> {
     }
 }
 
-fn finding(project: &config::Project, trial: &Result<Trial, String>, by: Option<By<'_>>) -> Finding {
+fn finding(project: &config::Project, trial: &Result<Trial, String>, by: Option<TrialRunner<'_>>) -> Finding {
     let message = match trial {
         Ok(trial) => trial.to_string(),
         Err(problem) => format!("not tried: {problem}"),
     };
     let tried = trial.as_ref().ok();
     let finding = Finding::ok("try", &*project.name, message)
-        .fact("by", by.map(By::as_str))
+        .fact("by", by.map(TrialRunner::as_str))
         .fact("believed", tried.map(|trial| json!(trial.believed)))
         .fact("sent", tried.is_some_and(|trial| trial.sent))
         .fact("status", tried.and_then(|trial| trial.status))
         .fact("error_code", tried.and_then(|trial| trial.error_code.clone()));
     let Some(trial) = tried else { return finding.fail(SEE_ABOVE) };
     let finding = match by {
-        Some(By::Proxy(_)) => finding.detail("the proxy that runs made the call, and counts its signature"),
+        Some(TrialRunner::Proxy(_)) => {
+            finding.detail("the proxy that runs made the call, and counts its signature")
+        }
         _ if trial.signed => finding.detail(OUR_SIGNATURE),
         _ => finding,
     };
     match trial.believed {
-        Believed::Yes => finding,
-        Believed::Refused => finding.fail(REFUSED),
-        Believed::Misdated => finding.fail("set the clock of this machine, and try again"),
-        Believed::Ended => finding.fail("renew the credential, or ask whoever gives it"),
-        Believed::Unknown if trial.status.is_some() => finding.warn(UNKNOWN),
-        Believed::Unknown => finding.fail(SEE_ABOVE),
+        Acceptance::Yes => finding,
+        Acceptance::Refused => finding.fail(REFUSED),
+        Acceptance::Misdated => finding.fail("set the clock of this machine, and try again"),
+        Acceptance::Ended => finding.fail("renew the credential, or ask whoever gives it"),
+        Acceptance::Unknown if trial.status.is_some() => finding.warn(UNKNOWN),
+        Acceptance::Unknown => finding.fail(SEE_ABOVE),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::policy::{Decision, Explanation, Keys, Mode, NearestMiss, Observed as 
 
 /// A decision in words: its fields are those of the JSON answer, and it displays as the text one.
 #[derive(Debug, Serialize)]
-pub(super) struct Answer {
+pub(super) struct DecisionReport {
     /// What the rules in force say: `allow`, `deny`, or `undetermined` where that depends on facts that are not known.
     pub(super) effect: &'static str,
     pub(super) rule: Option<String>,
@@ -59,7 +59,7 @@ struct Waiting {
     needs: Vec<&'static str>,
 }
 
-impl Answer {
+impl DecisionReport {
     pub(super) fn new(explanation: Explanation<'_>) -> Self {
         let Explanation { outcome, nearest_miss, waiting } = explanation;
         match outcome {
@@ -133,7 +133,7 @@ impl From<NearestMiss<'_>> for Miss {
     }
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for DecisionReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let needs = self.needs.join(", ");
         match (&self.rule, &self.location) {

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use super::{Args, answer_to};
 use crate::cli::start::runtime;
 use crate::config;
-use crate::metrics::{Format, State};
+use crate::metrics::{Format, ProcessState};
 use crate::secret::Secret;
 use crate::server::{Inherited, Proxy};
 use crate::testserver::{AccessKey, JobState, Options, TestServer};
@@ -96,7 +96,7 @@ async fn served(directory: &Path, mode: &str) -> (Vec<String>, String) {
         "upstream saw what was allowed"
     );
     cloud.stop().await;
-    (answers, metrics.text(Format::OpenMetrics, &State::default()))
+    (answers, metrics.text(Format::OpenMetrics, &ProcessState::default()))
 }
 
 /// Effect, rule and mode of each record.

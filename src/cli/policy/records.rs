@@ -15,7 +15,7 @@ use chrono::DateTime;
 use flate2::bufread::MultiGzDecoder;
 use serde::Deserialize;
 
-use crate::audit::Seen;
+use crate::audit::ParsedRecord;
 
 /// Where audit records are read from.
 #[derive(Debug, Default, clap::Args)]
@@ -40,15 +40,15 @@ impl Records {
     pub(super) fn each_decision(
         &self,
         err: &mut impl Write,
-        mut each: impl FnMut(Seen),
+        mut each: impl FnMut(ParsedRecord),
     ) -> anyhow::Result<()> {
         let mut decisions = 0_u64;
         self.each_line(err, |line| {
-            if let Some(seen) = Seen::parse(line)? {
+            if let Some(seen) = ParsedRecord::parse(line)? {
                 decisions += 1;
                 each(seen);
             }
-            Ok::<_, crate::audit::SeenError>(())
+            Ok::<_, crate::audit::ParseRecordError>(())
         })?;
         if decisions == 0 {
             bail!("{} holds no decision of a policy", self.names());

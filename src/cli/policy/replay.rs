@@ -9,11 +9,11 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::Format;
-use super::answer::Answer;
+use super::answer::DecisionReport;
 use super::records::{Records, calls};
-use crate::audit::Seen;
+use crate::audit::ParsedRecord;
 use crate::cli::exit;
-use crate::config::{self, PolicyAlone, UNDETERMINED};
+use crate::config::{self, StandalonePolicy, UNDETERMINED};
 use crate::policy::{Call, Effect, Mode, Policy, Scope, spell_moment};
 
 #[derive(Debug, clap::Args)]
@@ -59,7 +59,7 @@ struct Change {
     rule: Option<String>,
     /// And the mode.
     mode: Option<String>,
-    now: Answer,
+    now: DecisionReport,
 }
 
 /// What calls must have in common to be told together.
@@ -111,7 +111,7 @@ impl Replay {
 }
 
 impl Replayed {
-    fn add(&mut self, seen: Seen, alone: &PolicyAlone, changes: &mut BTreeMap<Kind, Change>) {
+    fn add(&mut self, seen: ParsedRecord, alone: &StandalonePolicy, changes: &mut BTreeMap<Kind, Change>) {
         self.calls += 1;
         let project = name_of(&seen, &alone.projects).to_owned();
         let (applied, now) = decide(&alone.policy, &seen, &project);
@@ -153,17 +153,17 @@ impl Replayed {
 }
 
 /// What a policy says about what was recorded.
-pub(super) fn ask(policy: &Policy, seen: &Seen, projects: &[Scope]) -> Answer {
+pub(super) fn ask(policy: &Policy, seen: &ParsedRecord, projects: &[Scope]) -> DecisionReport {
     decide(policy, seen, name_of(seen, projects)).1
 }
 
 /// The name of the project. One without goes by its id.
-fn name_of<'a>(seen: &'a Seen, projects: &'a [Scope]) -> &'a str {
+fn name_of<'a>(seen: &'a ParsedRecord, projects: &'a [Scope]) -> &'a str {
     let project = projects.iter().find(|project| *project.id == *seen.project_id);
     project.map_or(seen.project_id.as_str(), |project| &project.name)
 }
 
-fn decide(policy: &Policy, seen: &Seen, project: &str) -> (Option<Effect>, Answer) {
+fn decide(policy: &Policy, seen: &ParsedRecord, project: &str) -> (Option<Effect>, DecisionReport) {
     let explanation = policy.explain(&Call {
         caller: &seen.caller,
         action: &seen.action,
@@ -175,7 +175,7 @@ fn decide(policy: &Policy, seen: &Seen, project: &str) -> (Option<Effect>, Answe
         listener: seen.listener.as_deref(),
         identified_by: seen.identified_by.as_deref(),
     });
-    (explanation.outcome.applied(), Answer::new(explanation))
+    (explanation.outcome.applied(), DecisionReport::new(explanation))
 }
 
 impl fmt::Display for Replayed {

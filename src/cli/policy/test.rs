@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::answer::Answer;
+use super::answer::DecisionReport;
 use super::junit;
 use crate::cli::exit;
 use crate::clock;
@@ -49,7 +49,7 @@ pub(super) struct Outcome {
     /// What was expected, in words.
     pub(super) expected: String,
     /// What was decided.
-    pub(super) decided: Answer,
+    pub(super) decided: DecisionReport,
 }
 
 impl Test {
@@ -116,7 +116,7 @@ impl Results {
     }
 }
 
-fn decide(case: &Case, policy: &Policy, now: DateTime<Utc>) -> Answer {
+fn decide(case: &Case, policy: &Policy, now: DateTime<Utc>) -> DecisionReport {
     let call = Call {
         caller: &case.caller,
         action: &case.action,
@@ -128,10 +128,10 @@ fn decide(case: &Case, policy: &Policy, now: DateTime<Utc>) -> Answer {
         listener: case.listener.as_deref(),
         identified_by: case.identified_by.as_deref(),
     };
-    Answer::new(policy.explain(&call))
+    DecisionReport::new(policy.explain(&call))
 }
 
-fn meets(decided: &Answer, expected: &Expected) -> bool {
+fn meets(decided: &DecisionReport, expected: &Expected) -> bool {
     let observed = decided.observed.as_ref().and_then(|observed| observed.rule.as_deref());
     decided.effect == word(expected.effect)
         && expected.rule.as_ref().is_none_or(|rule| rule.as_deref() == decided.rule.as_deref())

@@ -107,14 +107,14 @@ fn text(
 
 fn json(explained: &Explained<'_>, headers: Vec<(&str, &str)>) -> serde_json::Result<String> {
     #[derive(Serialize)]
-    struct Answer<'a> {
+    struct SignOutput<'a> {
         canonical_request: &'a str,
         string_to_sign: &'a str,
         signed_headers: &'a str,
         authorization: &'a str,
         headers: BTreeMap<&'a str, &'a str>,
     }
-    let answer = Answer {
+    let answer = SignOutput {
         canonical_request: &explained.canonical_request,
         string_to_sign: &explained.string_to_sign,
         signed_headers: explained.signed.signed_headers(),

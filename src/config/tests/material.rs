@@ -36,7 +36,7 @@ pub(super) fn no_pem() -> [(&'static str, String); 6] {
 impl Directory {
     /// What is told of it, by severity and message alone.
     fn told(&self, reload: bool) -> Vec<(Severity, String)> {
-        let loaded = load_at(&self.path("proxy.yaml"), Moment { now: now(), reload });
+        let loaded = load_at(&self.path("proxy.yaml"), LoadPhase { now: now(), reload });
         let report = loaded.map_or_else(|report| report, |loaded| loaded.warnings);
         let told = |problem: &Problem| (problem.severity, problem.message.clone());
         report.problems().iter().map(told).collect()

@@ -12,15 +12,15 @@ use std::{
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Held, Provide, ProvideError, Provided, Source, Surroundings};
+use super::{CachedCredential, Provide, ProvideError, Provided, ProviderContext, Source};
 use crate::{
-    upstream::WayError,
-    watch::{COMPARE, Files, PATIENCE, State},
+    upstream::DialerError,
+    watch::{COMPARE, Files, PATIENCE, WatchOutcome},
 };
 
 /// Asks the source of one credential.
-pub struct Renewal {
-    held: Arc<Held>,
+pub struct Refresher {
+    held: Arc<CachedCredential>,
     provider: Box<dyn Provide>,
     files: Files,
     /// Failures in a row.
@@ -40,7 +40,7 @@ pub enum Round {
     Failed(ProvideError),
 }
 
-impl Renewal {
+impl Refresher {
     /// The renewals of credentials that have no value yet, by their names. Those that others are assumed with come
     /// first; of a circle, which the configuration refuses, there are none.
     ///
@@ -48,8 +48,8 @@ impl Renewal {
     /// Where there is no way to an endpoint of a source.
     pub fn all<'s>(
         sources: impl IntoIterator<Item = (&'s Arc<str>, &'s Source)>,
-        mut surroundings: Surroundings,
-    ) -> Result<Vec<Self>, WayError> {
+        mut surroundings: ProviderContext,
+    ) -> Result<Vec<Self>, DialerError> {
         let mut left: Vec<_> = sources.into_iter().collect();
         let mut renewals = Vec::new();
         loop {
@@ -60,7 +60,11 @@ impl Renewal {
                 return Ok(renewals);
             }
             for (name, source) in possible {
-                let held = Arc::new(Held::new(Arc::clone(name), source.kind(), surroundings.keys.clone()));
+                let held = Arc::new(CachedCredential::new(
+                    Arc::clone(name),
+                    source.kind(),
+                    surroundings.keys.clone(),
+                ));
                 let provider = source.provider(&surroundings)?;
                 surroundings.bases.insert(Arc::clone(name), Arc::clone(&held));
                 renewals.push(Self::of(held, provider));
@@ -69,14 +73,14 @@ impl Renewal {
         }
     }
 
-    fn of(held: Arc<Held>, provider: Box<dyn Provide>) -> Self {
+    fn of(held: Arc<CachedCredential>, provider: Box<dyn Provide>) -> Self {
         let files = Files::new(provider.files());
         let files = if provider.files_are_parts() { files.together() } else { files };
         Self { held, provider, files, failures: 0, next: None }
     }
 
     /// What it keeps in force.
-    pub fn held(&self) -> &Arc<Held> {
+    pub fn held(&self) -> &Arc<CachedCredential> {
         &self.held
     }
 
@@ -194,7 +198,7 @@ pub(super) async fn settle(files: &mut Files) -> Result<(), ProvideError> {
     let end = Instant::now() + PATIENCE;
     loop {
         files.look(|_| {}).await;
-        let State::Unsettled(path, left) = files.state() else { return Ok(()) };
+        let WatchOutcome::Unsettled(path, left) = files.state() else { return Ok(()) };
         if Instant::now() >= end {
             return Err(ProvideError::Unsettled(format!("{} is still being written", path.display())));
         }
@@ -213,7 +217,7 @@ async fn changed(files: &mut Files) {
     // What changed while nobody looked is seen at once.
     loop {
         files.look(|_| {}).await;
-        if files.state() != State::Same {
+        if files.state() != WatchOutcome::Same {
             return;
         }
         tokio::select! {

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::*;
 use crate::{
     clock,
-    credential::{Credential, Expiry, Providing, Token, Unavailable, Verdict, health::Keys},
+    credential::{Credential, Expiry, ProvideFuture, Token, Unavailable, Verdict, health::KeyHealthRegistry},
     secret::Secret,
     signing::SigningKey,
 };
@@ -35,7 +35,7 @@ enum Told {
 }
 
 impl Provide for Scripted {
-    fn provide(&mut self) -> Providing<'_> {
+    fn provide(&mut self) -> ProvideFuture<'_> {
         self.asked.fetch_add(1, Relaxed);
         let told = self.script.lock().unwrap().pop_front();
         Box::pin(async move {
@@ -67,9 +67,9 @@ impl Scripted {
     }
 
     /// Starts the renewal. It ends with the set.
-    fn start(&self) -> (Arc<Held>, JoinSet<()>) {
-        let held = Arc::new(Held::new("prod".into(), "scripted", Keys::default()));
-        let mut renewal = Renewal::of(Arc::clone(&held), Box::new(self.clone()));
+    fn start(&self) -> (Arc<CachedCredential>, JoinSet<()>) {
+        let held = Arc::new(CachedCredential::new("prod".into(), "scripted", KeyHealthRegistry::default()));
+        let mut renewal = Refresher::of(Arc::clone(&held), Box::new(self.clone()));
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             loop {
@@ -93,7 +93,7 @@ fn gives(token: &'static str, life: u64) -> Told {
     Told::Gives(token, Some(Duration::from_secs(life)), Duration::ZERO)
 }
 
-async fn leased(held: &Held) -> Result<String, Unavailable> {
+async fn leased(held: &CachedCredential) -> Result<String, Unavailable> {
     let lease = held.lease(Instant::now() + Duration::from_secs(30)).await?;
     let text = match lease.credential() {
         Credential::Token(token) => token.header().to_str().unwrap().to_owned(),

@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use super::*;
 use crate::{
-    editing::{Answered, Doubt, Lookup, Viewed, created},
+    editing::{AnswerError, Answered, Lookup, Viewed, created},
     operation::{Operation, Segment, Target},
-    policy::{Fact, Facts, JobStatus, Why},
+    policy::{Fact, Facts, JobStatus, UnknownReason},
 };
 
 /// A view of these jobs.
@@ -43,9 +43,9 @@ fn a_lookup_of_several_jobs_says_of_each_what_it_says_of_it() {
     assert_eq!(read(Version::V1, "7 8", body).into_lookup(&seven()), Lookup::Absent);
     let counted = body.replace("\"total\":1", "\"total\":2");
     let seven_of_two = read(Version::V1, "7 8", &counted).into_lookup(&seven());
-    assert_eq!(seven_of_two, Lookup::Unknown(Doubt::Malformed), "it is counted, and may be there");
+    assert_eq!(seven_of_two, Lookup::Unknown(AnswerError::Malformed), "it is counted, and may be there");
     let eight = read(Version::V1, "7 8", body).into_lookup(&Segment::parse("8").unwrap());
-    let expected = Facts::unknown(Why::NotInAnswer).with_user_data(Some("w"));
+    let expected = Facts::unknown(UnknownReason::NotInAnswer).with_user_data(Some("w"));
     assert_eq!(eight, Lookup::Facts(expected));
 }
 
@@ -54,7 +54,7 @@ fn a_version_1_answer_has_every_fact_of_a_job() {
     let body = r#"{"total":1,"jobs":[{"task_id":"7","job_id":"7","status":"SUCCEED","user_data":"a/é","More":1e99,
         "edit_task_req":{"edit_type":["CLIP"],"user_data":"a/\u00e9","clips":[{"input":{"bucket":"in","object":"x"}}],
         "output_setting":{"output":{"bucket":"out","object":"y/","file_name":"z"}},"odd":{"bucket":"b","object":null}}}]}"#;
-    let expected = Facts::unknown(Why::NotInAnswer)
+    let expected = Facts::unknown(UnknownReason::NotInAnswer)
         .with_user_data(Some("a/é"))
         .with_status(Fact::Known(JobStatus::Succeeded))
         .with_edit_type(vec!["CLIP".into()])
@@ -67,7 +67,7 @@ fn the_facts_of_a_job_are_those_of_its_create() {
     let create = r#"{"edit_type":["CLIP"],"clips":[{"input":{"bucket":"in","object":"/x","file_name":"y"}}],"user_data":"w"}"#;
     let body = format!(r#"{{"total":1,"jobs":[{{"job_id":"7","user_data":"w","edit_task_req":{create}}}]}}"#);
     let found = judged(create, Version::V1).unwrap();
-    let expected = Facts::unknown(Why::NotInAnswer)
+    let expected = Facts::unknown(UnknownReason::NotInAnswer)
         .with_user_data(found.user_data.as_deref())
         .with_edit_type(found.edit_type)
         .with_objects(found.inputs, found.outputs);
@@ -76,7 +76,7 @@ fn the_facts_of_a_job_are_those_of_its_create() {
 
 #[test]
 fn what_an_answer_does_not_carry_is_unknown() {
-    let unknown = || Facts::unknown(Why::NotInAnswer);
+    let unknown = || Facts::unknown(UnknownReason::NotInAnswer);
     for (version, body, expected) in [
         (
             Version::V2,
@@ -89,7 +89,7 @@ fn what_an_answer_does_not_carry_is_unknown() {
             r#"{"total":1,"jobs":[{"job_id":"7","status":"PAUSED","user_data":null,"edit_type":["MIX"]}]}"#,
             unknown()
                 .with_user_data(None)
-                .with_status(Fact::Unknown(Why::UnknownWord))
+                .with_status(Fact::Unknown(UnknownReason::UnknownWord))
                 .with_edit_type(vec!["MIX".into()]),
         ),
         (
@@ -135,13 +135,13 @@ fn no_job_is_what_the_cloud_says_is_none_and_nothing_else() {
         (403, "MPC.10211"),
         (403, ""),
     ] {
-        assert_eq!(refused(status, body), Lookup::Unknown(Doubt::Status(status)), "{status} {body}");
+        assert_eq!(refused(status, body), Lookup::Unknown(AnswerError::Status(status)), "{status} {body}");
     }
 }
 
 #[test]
 fn what_cannot_be_believed_is_never_taken_for_absent() {
-    use Doubt::{Doubled, Foreign, Malformed};
+    use AnswerError::{Doubled, Foreign, Malformed};
     let job = r#"{"job_id":"7"}"#;
     for (doubt, version, body) in [
         (Malformed, Version::V1, ""),
@@ -205,7 +205,7 @@ fn a_view_shows_the_permitted_jobs_as_they_came_and_nothing_else() {
     assert_eq!(show(&v2, "b"), format!(r#"{{"job_array":[{b}]}}"#));
     let list = viewed(Version::V1, "", &format!(r#"{{"jobs":[{a},{c}],"total":112}}"#));
     assert_eq!(show(&list, "c"), format!(r#"{{"total":112,"jobs":[{c}]}}"#));
-    assert!(matches!(read(Version::V1, "", r#"{"jobs":[]}"#), Answered::Unknown(Doubt::Malformed)));
+    assert!(matches!(read(Version::V1, "", r#"{"jobs":[]}"#), Answered::Unknown(AnswerError::Malformed)));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{
     fault::BodyFault,
     json,
-    judge::{Judged, Source},
+    judge::{InspectedJob, Strictness},
     places::Places,
 };
 use crate::{operation::Version, policy::Object};
@@ -13,8 +13,8 @@ mod bodies;
 mod properties;
 
 /// What is found in a body that a caller sends.
-fn judged(text: &str, version: Version) -> Result<Judged, BodyFault> {
-    Judged::of(&json::read(text.as_bytes(), &json::BODY)?, Places::of(version), Source::Caller)
+fn judged(text: &str, version: Version) -> Result<InspectedJob, BodyFault> {
+    InspectedJob::of(&json::read(text.as_bytes(), &json::BODY)?, Places::of(version), Strictness::Caller)
 }
 
 fn object(path: &str) -> Object {

@@ -110,7 +110,7 @@ fn places_of(value: &mut Value, at: &mut usize, change: &mut dyn FnMut(usize, &s
     }
 }
 
-fn found(body: &Value, version: Version) -> Judged {
+fn found(body: &Value, version: Version) -> InspectedJob {
     judged(&body.to_string(), version).unwrap_or_else(|fault| panic!("{fault}: {body}"))
 }
 

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::super::facts::{Facts, Part, Side, Values};
-use super::super::{Call, Fact, Why, moment::spell_moment};
+use super::super::{Call, Fact, UnknownReason, moment::spell_moment};
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,7 +166,7 @@ impl Key {
     }
 
     /// Why it is not known of a job. `None` where it is, or it is no fact of a job.
-    pub fn why_unknown(self, facts: &Facts) -> Option<Why> {
+    pub fn why_unknown(self, facts: &Facts) -> Option<UnknownReason> {
         match self.found(facts)? {
             Found::One(Fact::Unknown(why)) | Found::Several(Fact::Unknown(why)) => Some(why),
             Found::One(_) | Found::Several(_) => None,

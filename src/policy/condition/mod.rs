@@ -22,7 +22,7 @@ use chrono::{DateTime, Utc};
 use super::network::Network;
 use super::{Call, Fact, wildcard};
 use key::Found;
-use operator::{Order, Over, Spelling};
+use operator::{Order, Quantifier, Spelling};
 use template::Template;
 
 /// Everything that must hold besides the lists of a rule. Without tests it always holds.
@@ -161,8 +161,8 @@ impl Test {
             // Where the job has none, no value matches it.
             Found::One(Fact::Absent) => negated || if_exists,
             Found::Several(Fact::Known(mut texts)) => match over? {
-                Over::All => texts.all(holds),
-                Over::Any => texts.any(holds),
+                Quantifier::All => texts.all(holds),
+                Quantifier::Any => texts.any(holds),
             },
             Found::Several(Fact::Absent) => if_exists,
             Found::One(Fact::Unknown(_)) | Found::Several(Fact::Unknown(_)) => return None,

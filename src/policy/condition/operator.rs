@@ -19,12 +19,12 @@ pub struct Operator {
     /// It also holds where the call has no such key.
     pub(super) if_exists: bool,
     /// Over which of a key's values it is asked, where there may be several.
-    pub(super) over: Option<Over>,
+    pub(super) over: Option<Quantifier>,
 }
 
 /// Of several values, which must an operator hold for? Over no values neither holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Over {
+pub(super) enum Quantifier {
     All,
     Any,
 }
@@ -58,7 +58,7 @@ impl Operator {
     /// The operator of that name.
     pub fn parse(text: &str) -> Option<Self> {
         let [over, name, if_exists] = Self::parts(text);
-        let over = [Over::All, Over::Any].into_iter().find(|known| known.as_str() == over);
+        let over = [Quantifier::All, Quantifier::Any].into_iter().find(|known| known.as_str() == over);
         let (name, compare, negated) = OPERATORS.iter().copied().find(|(known, ..)| *known == name)?;
         let if_exists = !if_exists.is_empty();
         // Whether the key is there, with one value or more, is just what `Null` asks.
@@ -68,7 +68,10 @@ impl Operator {
 
     /// What stands before a name, the name, and what stands behind it.
     pub fn parts(text: &str) -> [&str; 3] {
-        let over = [Over::All, Over::Any].map(Over::as_str).into_iter().find(|over| text.starts_with(over));
+        let over = [Quantifier::All, Quantifier::Any]
+            .map(Quantifier::as_str)
+            .into_iter()
+            .find(|over| text.starts_with(over));
         let (over, text) = text.split_at(over.map_or(0, str::len));
         let name = text.strip_suffix(IF_EXISTS).unwrap_or(text);
         let (name, if_exists) = text.split_at(name.len());
@@ -98,13 +101,13 @@ impl Operator {
 
 impl fmt::Display for Operator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.over.map_or("", Over::as_str))?;
+        f.write_str(self.over.map_or("", Quantifier::as_str))?;
         f.write_str(self.name)?;
         f.write_str(if self.if_exists { IF_EXISTS } else { "" })
     }
 }
 
-impl Over {
+impl Quantifier {
     fn as_str(self) -> &'static str {
         match self {
             Self::All => "ForAllValues:",

@@ -4,11 +4,11 @@
 //! makes now. What is not told is unknown.
 
 use super::super::Key;
-use super::{Fact, Facts, JobStatus, Object, Objects, Part, Side, Why, several};
+use super::{Fact, Facts, JobStatus, Object, Objects, Part, Side, UnknownReason, several};
 
 /// Why texts are not the facts of a job.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum GivenError {
+pub enum FactError {
     /// The key is no fact of the job.
     #[error("`{}` is no fact of a job", .0.as_str())]
     NoFact(Key),
@@ -36,26 +36,26 @@ impl Facts {
     /// their buckets and objects follow.
     ///
     /// # Errors
-    /// See [`GivenError`].
-    pub fn given(told: &[(Key, Vec<String>)]) -> Result<Self, GivenError> {
+    /// See [`FactError`].
+    pub fn given(told: &[(Key, Vec<String>)]) -> Result<Self, FactError> {
         let is_part = |key: Key| key.objects().is_some_and(|(_, part)| part != Part::Path);
         let (parts, others): (Vec<_>, Vec<_>) = told.iter().partition(|(key, _)| is_part(*key));
-        let facts = others.into_iter().try_fold(Self::unknown(Why::NotLookedUp), Self::with_one)?;
+        let facts = others.into_iter().try_fold(Self::unknown(UnknownReason::NotLookedUp), Self::with_one)?;
         parts.into_iter().try_fold(facts, Self::with_one)
     }
 
     /// The same of a job that a call creates.
     ///
     /// # Errors
-    /// See [`GivenError`].
-    pub fn given_to_create(told: &[(Key, Vec<String>)]) -> Result<Self, GivenError> {
+    /// See [`FactError`].
+    pub fn given_to_create(told: &[(Key, Vec<String>)]) -> Result<Self, FactError> {
         match told.iter().any(|(key, _)| *key == Key::JobStatus) {
-            true => Err(GivenError::NotYet(Key::JobStatus)),
+            true => Err(FactError::NotYet(Key::JobStatus)),
             false => Ok(Self::given(told)?.with_status(Fact::Absent)),
         }
     }
 
-    fn with_one(mut self, (key, values): &(Key, Vec<String>)) -> Result<Self, GivenError> {
+    fn with_one(mut self, (key, values): &(Key, Vec<String>)) -> Result<Self, FactError> {
         let texts = || several(values.iter().map(|value| value.as_str().into()).collect());
         match (*key, key.objects()) {
             (Key::UserData, _) => self.user_data = one(*key, values)?.map(Box::from).into(),
@@ -65,13 +65,13 @@ impl Facts {
                 let object = |path: &String| {
                     let object =
                         path.split_once('/').and_then(|(bucket, object)| Object::new(bucket, object));
-                    object.ok_or_else(|| GivenError::Path(key, path.clone()))
+                    object.ok_or_else(|| FactError::Path(key, path.clone()))
                 };
                 let objects: Vec<Object> = values.iter().map(object).collect::<Result<_, _>>()?;
                 *self.side_mut(side) = Objects::Whole(several(objects.into()));
             }
             (key, Some((side, part))) => self.set_part(key, (side, part), texts())?,
-            (key, None) => return Err(GivenError::NoFact(key)),
+            (key, None) => return Err(FactError::NoFact(key)),
         }
         Ok(self)
     }
@@ -81,14 +81,14 @@ impl Facts {
         key: Key,
         (side, part): (Side, Part),
         fact: Fact<Box<[Box<str>]>>,
-    ) -> Result<(), GivenError> {
-        const UNKNOWN: Fact<Box<[Box<str>]>> = Fact::Unknown(Why::NotLookedUp);
+    ) -> Result<(), FactError> {
+        const UNKNOWN: Fact<Box<[Box<str>]>> = Fact::Unknown(UnknownReason::NotLookedUp);
         let whole = if side == Side::Input { Key::Input } else { Key::Output };
         let follow = self.objects(side, part).map(|values| values.map(Box::from).collect());
         let objects = self.side_mut(side);
         match objects {
             Objects::Whole(Fact::Known(_) | Fact::Absent) if follow != fact => {
-                return Err(GivenError::Contradicts(key, whole));
+                return Err(FactError::Contradicts(key, whole));
             }
             Objects::Whole(Fact::Known(_) | Fact::Absent) => {}
             Objects::Whole(Fact::Unknown(_)) if part == Part::Bucket => {
@@ -109,17 +109,17 @@ impl Facts {
     }
 }
 
-fn one(key: Key, values: &[String]) -> Result<Option<&str>, GivenError> {
+fn one(key: Key, values: &[String]) -> Result<Option<&str>, FactError> {
     match values {
         [] => Ok(None),
         [value] => Ok(Some(value)),
-        [_, _, ..] => Err(GivenError::One(key)),
+        [_, _, ..] => Err(FactError::One(key)),
     }
 }
 
-fn status(word: Option<&str>) -> Result<Fact<JobStatus>, GivenError> {
+fn status(word: Option<&str>) -> Result<Fact<JobStatus>, FactError> {
     let Some(word) = word else { return Ok(Fact::Absent) };
-    JobStatus::parse(word).map(Fact::Known).ok_or_else(|| GivenError::Status(word.into()))
+    JobStatus::parse(word).map(Fact::Known).ok_or_else(|| FactError::Status(word.into()))
 }
 
 #[cfg(test)]
@@ -149,8 +149,8 @@ mod tests {
         assert_eq!((facts.user_data(), facts.status()), (Fact::Absent, Fact::Known("WAITING")));
         assert_eq!(texts(facts.objects(Side::Input, Part::Object)), Fact::Known(vec!["x/y", "z"]));
         assert_eq!(texts(facts.objects(Side::Output, Part::Bucket)), Fact::Known(vec!["out"]));
-        assert_eq!(texts(facts.objects(Side::Output, Part::Path)), Fact::Unknown(Why::NotLookedUp));
-        assert_eq!(texts(facts.edit_type()), Fact::Unknown(Why::NotLookedUp));
+        assert_eq!(texts(facts.objects(Side::Output, Part::Path)), Fact::Unknown(UnknownReason::NotLookedUp));
+        assert_eq!(texts(facts.edit_type()), Fact::Unknown(UnknownReason::NotLookedUp));
         assert_eq!(given(&[]).unwrap(), *Facts::none_known());
         let created = Facts::given_to_create(&[(Key::UserData, vec!["a".into()])]).unwrap();
         assert_eq!((created.user_data(), created.status()), (Fact::Known("a"), Fact::Absent));
@@ -173,6 +173,6 @@ mod tests {
             assert!(error.starts_with(expected), "{error}");
         }
         let waiting = [(Key::JobStatus, vec!["WAITING".into()])];
-        assert_eq!(Facts::given_to_create(&waiting), Err(GivenError::NotYet(Key::JobStatus)));
+        assert_eq!(Facts::given_to_create(&waiting), Err(FactError::NotYet(Key::JobStatus)));
     }
 }

@@ -6,7 +6,7 @@
 
 mod given;
 
-pub use given::GivenError;
+pub use given::FactError;
 
 use std::slice;
 
@@ -18,12 +18,12 @@ pub enum Fact<T> {
     /// The job surely has none.
     Absent,
     /// Nobody can say yet, or at all.
-    Unknown(Why),
+    Unknown(UnknownReason),
 }
 
 /// Why a fact is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Why {
+pub enum UnknownReason {
     /// The job was not looked up.
     NotLookedUp,
     /// This version's answer does not carry it.
@@ -103,12 +103,12 @@ pub(super) enum Values<'f> {
 impl Facts {
     /// Of a job that was not looked up.
     pub fn none_known() -> &'static Self {
-        static NONE: Facts = Facts::unknown(Why::NotLookedUp);
+        static NONE: Facts = Facts::unknown(UnknownReason::NotLookedUp);
         &NONE
     }
 
     /// Of a job of which nothing is known, for this reason: the start for what an answer carries.
-    pub const fn unknown(why: Why) -> Self {
+    pub const fn unknown(why: UnknownReason) -> Self {
         Self {
             user_data: Fact::Unknown(why),
             status: Fact::Unknown(why),
@@ -125,7 +125,7 @@ impl Facts {
         inputs: Vec<Object>,
         outputs: Vec<Object>,
     ) -> Self {
-        Self::unknown(Why::NotInAnswer)
+        Self::unknown(UnknownReason::NotInAnswer)
             .with_user_data(user_data)
             .with_status(Fact::Absent)
             .with_edit_type(edit_type)
@@ -179,7 +179,7 @@ impl Facts {
             Objects::Whole(objects) => objects.as_ref().map(|objects| Values::Objects(objects.iter(), part)),
             Objects::Apart { buckets, keys } => {
                 let texts = match part {
-                    Part::Path => return Fact::Unknown(Why::NotLookedUp),
+                    Part::Path => return Fact::Unknown(UnknownReason::NotLookedUp),
                     Part::Bucket => buckets,
                     Part::Object => keys,
                 };
@@ -230,7 +230,7 @@ impl JobStatus {
             "PREPROCESSING" => "PROCESSING",
             word => word,
         };
-        Self::parse(word).map_or(Fact::Unknown(Why::UnknownWord), Fact::Known)
+        Self::parse(word).map_or(Fact::Unknown(UnknownReason::UnknownWord), Fact::Known)
     }
 
     /// As in policies.
@@ -246,7 +246,7 @@ impl JobStatus {
     }
 }
 
-impl Why {
+impl UnknownReason {
     /// A stable word for it, as in audit records.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -334,9 +334,9 @@ mod tests {
             ("SUCCEED", Fact::Known(JobStatus::Succeeded)),
             ("SUCCEEDED", Fact::Known(JobStatus::Succeeded)),
             ("PREPROCESSING", Fact::Known(JobStatus::Processing)),
-            ("CANCELLED", Fact::Unknown(Why::UnknownWord)),
-            ("waiting", Fact::Unknown(Why::UnknownWord)),
-            ("", Fact::Unknown(Why::UnknownWord)),
+            ("CANCELLED", Fact::Unknown(UnknownReason::UnknownWord)),
+            ("waiting", Fact::Unknown(UnknownReason::UnknownWord)),
+            ("", Fact::Unknown(UnknownReason::UnknownWord)),
         ] {
             assert_eq!(JobStatus::of_answer(word), expected, "{word}");
         }
@@ -345,16 +345,16 @@ mod tests {
 
     #[test]
     fn what_an_answer_does_not_carry_stays_unknown_and_what_it_leaves_empty_is_absent() {
-        let v2 = Facts::unknown(Why::NotInAnswer).with_user_data(None).with_status(Fact::Absent);
+        let v2 = Facts::unknown(UnknownReason::NotInAnswer).with_user_data(None).with_status(Fact::Absent);
         assert_eq!((v2.user_data(), v2.status()), (Fact::Absent, Fact::Absent));
-        assert_eq!(texts(v2.edit_type()), Fact::Unknown(Why::NotInAnswer));
-        assert_eq!(texts(v2.objects(Side::Output, Part::Bucket)), Fact::Unknown(Why::NotInAnswer));
+        assert_eq!(texts(v2.edit_type()), Fact::Unknown(UnknownReason::NotInAnswer));
+        assert_eq!(texts(v2.objects(Side::Output, Part::Bucket)), Fact::Unknown(UnknownReason::NotInAnswer));
         let object = Object::new("in", "a").unwrap();
         let create = Facts::of_create(Some("a/b"), vec![], vec![object.clone(), object], vec![]);
         assert_eq!((create.user_data(), create.status()), (Fact::Known("a/b"), Fact::Absent));
         assert_eq!(texts(create.edit_type()), Fact::Absent);
         assert_eq!(texts(create.objects(Side::Input, Part::Path)), Fact::Known(vec!["in/a", "in/a"]));
         assert_eq!(texts(create.objects(Side::Output, Part::Path)), Fact::Absent);
-        assert_eq!(Facts::none_known().user_data(), Fact::Unknown(Why::NotLookedUp));
+        assert_eq!(Facts::none_known().user_data(), Fact::Unknown(UnknownReason::NotLookedUp));
     }
 }

@@ -110,8 +110,8 @@ fn a_fact_that_only_a_rule_under_observation_needs_is_told_apart() {
         assert_eq!(said(&policy, &asked), expected, "{why}");
         let asked = Asked::parse(&asked);
         let outcome = policy.decide(&asked.call());
-        assert_eq!(matches!(outcome.wants(), Wants::ToObserve(_)), wants, "{why}");
-        assert!(matches!(outcome.wants(), Wants::ToObserve(_) | Wants::Nothing), "{why}");
+        assert_eq!(matches!(outcome.wants(), NeededFacts::ToObserve(_)), wants, "{why}");
+        assert!(matches!(outcome.wants(), NeededFacts::ToObserve(_) | NeededFacts::Nothing), "{why}");
     }
 }
 
@@ -120,9 +120,10 @@ fn a_policy_that_is_only_observed_looks_up_to_observe() {
     let own = "allow * * * * if StringMatch mpc:UserData ${proxy:Caller}/*";
     let asked = Asked::parse("oncall media-prod 7");
     let needs = Keys::from(Key::UserData);
-    for (mode, wants, applied) in
-        [(Mode::Enforce, Wants::ToDecide(needs), None), (Mode::Observe, Wants::ToObserve(needs), Some(Allow))]
-    {
+    for (mode, wants, applied) in [
+        (Mode::Enforce, NeededFacts::ToDecide(needs), None),
+        (Mode::Observe, NeededFacts::ToObserve(needs), Some(Allow)),
+    ] {
         let policy = fixture::policy(&[own]).in_mode(mode);
         let outcome = policy.decide(&asked.call());
         assert_eq!((outcome.wants(), outcome.applied()), (wants, applied));

@@ -14,16 +14,16 @@ use bytes::BytesMut;
 
 use super::{
     super::{
-        head::{Announced, Head},
+        head::{DeclaredBody, Head},
         state::Phase,
     },
     CallerStream, Connection, Output, Request,
-    input::More,
+    input::ReadOutcome,
 };
 use crate::{
-    metrics::Cut,
+    metrics::CutReason,
     reason::Reason,
-    stage::{Awaited, Brought, Payload, Refusal},
+    stage::{BufferedBody, ExpectedBody, Payload, Refusal},
 };
 
 impl<S: CallerStream> Connection<S> {
@@ -38,9 +38,9 @@ impl<S: CallerStream> Connection<S> {
         Request { head: Ok(head), payload }
     }
 
-    async fn bring(&mut self, head: &Head, announced: Announced) -> Result<Brought, Refusal> {
+    async fn bring(&mut self, head: &Head, announced: DeclaredBody) -> Result<BufferedBody, Refusal> {
         let (peer, hosts) = (&*self.peer, &*self.context.hosts);
-        let awaited = Awaited { head: &head.parts, peer, hosts, length: announced.length };
+        let awaited = ExpectedBody { head: &head.parts, peer, hosts, length: announced.length };
         let length = self.context.stack.anticipate(&awaited)?;
         self.enter(Phase::Body);
         self.input.reserve(length.saturating_sub(self.input.len()));
@@ -57,17 +57,17 @@ impl<S: CallerStream> Connection<S> {
         // What is behind it does not keep its memory.
         self.input = BytesMut::from(&*self.input);
         self.release();
-        Ok(Brought { bytes, room })
+        Ok(BufferedBody { bytes, room })
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>, length: usize) -> Poll<Result<(), Refusal>> {
         loop {
             match ready!(self.poll_more(cx, length)) {
-                More::Read => {}
-                More::Enough => return Poll::Ready(Ok(())),
-                More::Ended => return Poll::Ready(Err(CUT)),
-                More::NotWaitedFor { leave } => {
-                    self.count(if leave { Cut::Crowded } else { Cut::Body });
+                ReadOutcome::Read => {}
+                ReadOutcome::Enough => return Poll::Ready(Ok(())),
+                ReadOutcome::Ended => return Poll::Ready(Err(CUT)),
+                ReadOutcome::NotWaitedFor { leave } => {
+                    self.count(if leave { CutReason::Crowded } else { CutReason::Body });
                     return Poll::Ready(Err(if leave { Refusal::Overloaded } else { Refusal::BodyTimeout }));
                 }
             }

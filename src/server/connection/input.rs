@@ -10,11 +10,11 @@ use std::{
 use bytes::BytesMut;
 use tokio::{io::ReadBuf, time::Instant};
 
-use super::{super::state::Order, CHUNK, CallerStream, Connection, ROOM, TICK, has_unseen};
-use crate::limit::Taken;
+use super::{super::state::CloseRequest, CHUNK, CallerStream, Connection, ROOM, TICK, has_unseen};
+use crate::limit::ByteReservation;
 
 /// What came of waiting for more of a request.
-pub(super) enum More {
+pub(super) enum ReadOutcome {
     /// Some of it.
     Read,
     /// There is enough of it.
@@ -27,18 +27,18 @@ pub(super) enum More {
 
 impl<S: CallerStream> Connection<S> {
     /// Reads some more of a request, where there is room for what there is of it and that is not `enough` yet.
-    pub(super) fn poll_more(&mut self, cx: &mut Context<'_>, enough: usize) -> Poll<More> {
+    pub(super) fn poll_more(&mut self, cx: &mut Context<'_>, enough: usize) -> Poll<ReadOutcome> {
         if !self.has_room() {
             // It is looked for again soon; meanwhile nothing is read.
             self.timer.as_mut().reset(Instant::now() + TICK);
             return self.poll_patience(cx, false);
         }
         if self.input.len() >= enough {
-            return Poll::Ready(More::Enough);
+            return Poll::Ready(ReadOutcome::Enough);
         }
         match self.poll_read(cx) {
-            Poll::Ready(Ok(chunk)) if chunk > 0 => Poll::Ready(More::Read),
-            Poll::Ready(_) => Poll::Ready(More::Ended),
+            Poll::Ready(Ok(chunk)) if chunk > 0 => Poll::Ready(ReadOutcome::Read),
+            Poll::Ready(_) => Poll::Ready(ReadOutcome::Ended),
             Poll::Pending => self.poll_patience(cx, true),
         }
     }
@@ -57,7 +57,7 @@ impl<S: CallerStream> Connection<S> {
         if held == 0 && self.room.take().is_some() {
             self.permit.state.hold(false);
         }
-        let short = held.saturating_sub(self.room.as_ref().map_or(0, Taken::bytes));
+        let short = held.saturating_sub(self.room.as_ref().map_or(0, ByteReservation::bytes));
         if short == 0 {
             return true;
         }
@@ -73,8 +73,8 @@ impl<S: CallerStream> Connection<S> {
     }
 
     /// Ready when more of a request is not waited for any longer.
-    fn poll_patience(&mut self, cx: &mut Context<'_>, reads: bool) -> Poll<More> {
-        let leave = self.permit.state.poll_order(cx) == Order::Leave;
+    fn poll_patience(&mut self, cx: &mut Context<'_>, reads: bool) -> Poll<ReadOutcome> {
+        let leave = self.permit.state.poll_order(cx) == CloseRequest::Leave;
         if !leave {
             ready!(self.poll_time(cx));
         }
@@ -83,7 +83,7 @@ impl<S: CallerStream> Connection<S> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        Poll::Ready(More::NotWaitedFor { leave })
+        Poll::Ready(ReadOutcome::NotWaitedFor { leave })
     }
 
     /// Reads some more of a head. Returns how much.

@@ -1,7 +1,7 @@
 use tokio::task::JoinSet;
 
 use super::{
-    super::limiter::{ConnectionLimiter, Load},
+    super::limiter::{ConnectionLimiter, WorkerLoad},
     *,
 };
 use crate::{config::Limits, metrics::Connections};
@@ -15,7 +15,7 @@ async fn a_panic_half_way_gives_back_what_its_connection_had() {
     for _ in 0..3 {
         // The only one there is.
         let mut permit = limiter.permit().await;
-        permit.load = Some(Load::of(&load));
+        permit.load = Some(WorkerLoad::of(&load));
         let room = limiter.room().try_take(100).unwrap();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {

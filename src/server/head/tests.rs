@@ -1,7 +1,7 @@
 use super::*;
 
 /// What comes of bytes that arrive at once, which is the same as of bytes that arrive one by one; and what is left.
-fn taken(bytes: &[u8], limits: &Limits) -> (Result<Option<Head>, Fault>, usize) {
+fn taken(bytes: &[u8], limits: &Limits) -> (Result<Option<Head>, HeadFault>, usize) {
     let mut at_once = BytesMut::from(bytes);
     let result = Recogniser::new(limits).take(&mut at_once);
     let (mut recogniser, mut pieces) = (Recogniser::new(limits), BytesMut::new());

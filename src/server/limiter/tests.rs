@@ -10,7 +10,7 @@ fn limiter(cap: usize) -> Arc<ConnectionLimiter> {
 }
 
 fn asked_to_leave(permits: &[Permit]) -> Vec<bool> {
-    permits.iter().map(|permit| permit.state.order() == Order::Leave).collect()
+    permits.iter().map(|permit| permit.state.order() == CloseRequest::Leave).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -70,8 +70,8 @@ async fn whoever_has_been_answered_for_the_last_time_makes_room_at_once() {
         permit.state.enter(Phase::Closing);
         lingering.spawn(async move {
             std::future::poll_fn(|cx| match permit.state.poll_order(cx) {
-                Order::Leave => std::task::Poll::Ready(()),
-                Order::Stay | Order::Finish => std::task::Poll::Pending,
+                CloseRequest::Leave => std::task::Poll::Ready(()),
+                CloseRequest::Stay | CloseRequest::Finish => std::task::Poll::Pending,
             })
             .await;
         });
@@ -136,7 +136,7 @@ async fn whoever_comes_after_the_stop_is_told_too() {
     let before = limiter.permit().await;
     limiter.stop();
     for permit in [before, limiter.permit().await] {
-        assert_eq!(permit.state.order(), Order::Finish);
+        assert_eq!(permit.state.order(), CloseRequest::Finish);
     }
 }
 

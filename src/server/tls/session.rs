@@ -101,7 +101,8 @@ impl Session {
             let (mut done, mut result) = (false, Ok(()));
             match state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    result = append(&mut self.outgoing, |room| data.encode(room).map_err(Short::encoding));
+                    result =
+                        append(&mut self.outgoing, |room| data.encode(room).map_err(BufferShort::encoding));
                 }
                 // It stays in `outgoing` until it is sent.
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
@@ -145,7 +146,7 @@ impl Session {
         let status = self.tls.process_tls_records(&mut self.incoming);
         if let Ok(ConnectionState::EncodeTlsData(mut data)) = status.state {
             // Without it the connection ends all the same.
-            drop(append(&mut self.outgoing, |room| data.encode(room).map_err(Short::encoding)));
+            drop(append(&mut self.outgoing, |room| data.encode(room).map_err(BufferShort::encoding)));
         }
     }
 
@@ -161,7 +162,7 @@ impl Session {
                 [] => traffic.queue_close_notify(room),
                 bytes => traffic.encrypt(bytes, room),
             }
-            .map_err(Short::encrypting)
+            .map_err(BufferShort::encrypting)
         })
     }
 
@@ -254,12 +255,12 @@ impl AsRawFd for TlsStream {
 }
 
 /// There is too little room, or there is no way.
-enum Short {
+enum BufferShort {
     Needs(usize),
     Failed(io::Error),
 }
 
-impl Short {
+impl BufferShort {
     fn encoding(error: EncodeError) -> Self {
         match error {
             EncodeError::InsufficientSize(InsufficientSizeError { required_size }) => {
@@ -280,7 +281,10 @@ impl Short {
 }
 
 /// Appends what is written into a room that is made as large as it needs to be.
-fn append(out: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> Result<usize, Short>) -> io::Result<()> {
+fn append(
+    out: &mut Vec<u8>,
+    mut write: impl FnMut(&mut [u8]) -> Result<usize, BufferShort>,
+) -> io::Result<()> {
     let start = out.len();
     let mut room = 0;
     loop {
@@ -290,9 +294,9 @@ fn append(out: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> Result<usize, S
                 out.truncate(start + written);
                 return Ok(());
             }
-            Err(Short::Needs(more)) if more > room => room = more,
-            Err(Short::Needs(_)) => return Err(io::ErrorKind::OutOfMemory.into()),
-            Err(Short::Failed(error)) => {
+            Err(BufferShort::Needs(more)) if more > room => room = more,
+            Err(BufferShort::Needs(_)) => return Err(io::ErrorKind::OutOfMemory.into()),
+            Err(BufferShort::Failed(error)) => {
                 out.truncate(start);
                 return Err(error);
             }

@@ -24,11 +24,11 @@ pub(in crate::cli::doctor) struct ContractArgs {
     #[arg(long, value_name = "NAME", requires = "contract")]
     project: Option<String>,
     /// A short video that MPC may read
-    #[arg(long, value_name = "BUCKET/OBJECT", value_parser = Place::parse, requires = "contract")]
-    input: Option<Place>,
+    #[arg(long, value_name = "BUCKET/OBJECT", value_parser = ObsLocation::parse, requires = "contract")]
+    input: Option<ObsLocation>,
     /// Where MPC may write
-    #[arg(long, value_name = "BUCKET/PREFIX", value_parser = Place::parse, requires = "contract")]
-    output: Option<Place>,
+    #[arg(long, value_name = "BUCKET/PREFIX", value_parser = ObsLocation::parse, requires = "contract")]
+    output: Option<ObsLocation>,
     /// The region of both, where the project's endpoint does not say it
     #[arg(long, value_name = "REGION", requires = "contract")]
     location: Option<String>,
@@ -39,7 +39,7 @@ pub(in crate::cli::doctor) struct ContractArgs {
 
 /// An object in OBS.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct ObsLocation {
     bucket: String,
     object: String,
 }
@@ -47,12 +47,12 @@ pub(super) struct Place {
 /// What was agreed to.
 pub(in crate::cli::doctor) struct Plan {
     pub(super) project: Arc<Project>,
-    input: Place,
-    output: Place,
+    input: ObsLocation,
+    output: ObsLocation,
     location: String,
 }
 
-impl Place {
+impl ObsLocation {
     fn parse(text: &str) -> Result<Self, String> {
         match text.split_once('/') {
             Some((bucket, object)) if !bucket.is_empty() && !object.is_empty() => {
@@ -124,8 +124,7 @@ impl Plan {
     /// The body that creates a job: the first second of the input.
     pub(super) fn body(&self, version: Version) -> Value {
         let Self { input, output, location, .. } = self;
-        let object =
-            |place: &Place| json!({ "bucket": place.bucket, "location": location, "object": place.object });
+        let object = |place: &ObsLocation| json!({ "bucket": place.bucket, "location": location, "object": place.object });
         match version {
             Version::V1 => json!({
                 "edit_type": ["CLIP"],

@@ -14,35 +14,35 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    cli::doctor::credentials::Asked,
+    cli::doctor::credentials::ProbedSource,
     clock::Clocks,
     config::{Project, ProjectHeader, Settings},
-    credential::{Credential, Held, Lease, Verdict},
+    credential::{CachedCredential, Credential, Lease, Verdict},
     operation::{Jobs, Operation},
     signing::{self, Timestamp, Unsigned},
     stage::verdict,
-    upstream::{Answer, Egress, Outbound, Timeouts, Upstream, Use},
+    upstream::{ConnectionChoice, Egress, Outbound, Timeouts, Upstream, UpstreamAnswer},
 };
 
 /// What calls go by.
 #[derive(Clone, Copy)]
-pub(in crate::cli::doctor) struct Ways<'w> {
+pub(in crate::cli::doctor) struct CallPath<'w> {
     pub(in crate::cli::doctor) settings: &'w Settings,
     pub(in crate::cli::doctor) egress: &'w Egress,
     pub(in crate::cli::doctor) clocks: &'w Clocks,
-    pub(in crate::cli::doctor) asked: &'w [Asked],
+    pub(in crate::cli::doctor) asked: &'w [ProbedSource],
 }
 
 /// Makes calls for one project.
 pub(super) struct Caller {
     project: Arc<Project>,
-    held: Arc<Held>,
+    held: Arc<CachedCredential>,
     upstream: Upstream,
 }
 
 /// What is asked for.
 #[derive(Clone, Copy)]
-pub(super) struct What<'w> {
+pub(super) struct CallSpec<'w> {
     pub(super) operation: &'w Operation,
     pub(super) jobs: &'w Jobs,
     /// `null` where there is none.
@@ -51,7 +51,7 @@ pub(super) struct What<'w> {
 }
 
 /// What came.
-pub(super) struct Came {
+pub(super) struct CallResult {
     pub(super) status: u16,
     pub(super) code: Option<String>,
     /// `null` where it is no JSON.
@@ -65,8 +65,8 @@ impl Caller {
     ///
     /// # Errors
     /// Where there is none, or no way.
-    pub(super) fn new(project: &Arc<Project>, ways: Ways<'_>) -> Result<Self, String> {
-        let Ways { settings, egress, clocks, asked } = ways;
+    pub(super) fn new(project: &Arc<Project>, ways: CallPath<'_>) -> Result<Self, String> {
+        let CallPath { settings, egress, clocks, asked } = ways;
         let asked = asked.iter().find(|asked| asked.name() == &*project.credential);
         let asked = asked.filter(|asked| asked.is_ready()).ok_or("there is no credential")?;
         let upstream = &settings.upstream;
@@ -81,18 +81,18 @@ impl Caller {
     ///
     /// # Errors
     /// Where no answer came, or one that says that the next would not be believed either.
-    pub(super) async fn call(&self, what: What<'_>) -> Result<Came, String> {
+    pub(super) async fn call(&self, what: CallSpec<'_>) -> Result<CallResult, String> {
         let deadline = Instant::now() + PATIENCE;
         let place = format!("{} {}", what.operation.method, what.operation.template);
         let lease = self.held.lease(deadline).await.map_err(|error| error.to_string())?;
-        let connected = self.upstream.connect(Use::Fresh, deadline).await;
+        let connected = self.upstream.connect(ConnectionChoice::Fresh, deadline).await;
         let connected = connected.map_err(|error| format!("{place}: {error}"))?;
         let (request, dated) = self.signed(what, &lease)?;
         let answer = connected.send(Box::new(request), what.operation.largest_answer).await;
         let answer = answer.map_err(|error| format!("{place}: {error}"))?;
         let verdict = verdict(&answer, dated);
         self.held.answered(lease, verdict);
-        let came = Came::of(&answer, verdict == Verdict::Believed);
+        let came = CallResult::of(&answer, verdict == Verdict::Believed);
         match verdict {
             Verdict::Refused | Verdict::Misdated | Verdict::Ended => Err(format!(
                 "{place}: the credential is not believed ({came}); five wrong signatures in a row lock a key, and this was one"
@@ -103,7 +103,7 @@ impl Caller {
 
     fn signed(
         &self,
-        what: What<'_>,
+        what: CallSpec<'_>,
         lease: &Lease,
     ) -> Result<(Outbound, Option<chrono::DateTime<chrono::Utc>>), String> {
         let (mut request, body) = self.composed(what)?;
@@ -133,8 +133,8 @@ impl Caller {
     }
 
     /// The request without its credential, and its body.
-    fn composed(&self, what: What<'_>) -> Result<(Outbound, Bytes), String> {
-        let What { operation, jobs, body, spelling } = what;
+    fn composed(&self, what: CallSpec<'_>) -> Result<(Outbound, Bytes), String> {
+        let CallSpec { operation, jobs, body, spelling } = what;
         let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
         let mut request = Request::new(Full::new(body.clone()));
         *request.method_mut() = Method::from_bytes(operation.method.as_bytes()).map_err(text)?;
@@ -157,8 +157,8 @@ impl Caller {
     }
 }
 
-impl Came {
-    fn of(answer: &Answer, is_believed: bool) -> Self {
+impl CallResult {
+    fn of(answer: &UpstreamAnswer, is_believed: bool) -> Self {
         let body = serde_json::from_slice(&answer.body).unwrap_or_default();
         // Longer than documented, it may be anything, a secret that was sent included.
         let code = answer.error_code().map(|code| if code.len() <= LONGEST_CODE { code } else { "?".into() });
@@ -166,7 +166,7 @@ impl Came {
     }
 }
 
-impl fmt::Display for Came {
+impl fmt::Display for CallResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.code {
             Some(code) => write!(f, "{} {code}", self.status),

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use self::calling::{Caller, Came, What};
+use self::calling::{CallResult, CallSpec, Caller};
 use super::finding::Finding;
 use crate::{
     config::ProjectHeader,
@@ -19,7 +19,7 @@ use crate::{
 };
 
 pub(super) use asking::{ContractArgs, Plan};
-pub(super) use calling::Ways;
+pub(super) use calling::CallPath;
 
 /// What was done so far, and what came of it.
 struct Contract {
@@ -33,7 +33,7 @@ struct Contract {
 }
 
 /// Compares the cloud with what is known of it.
-pub(super) async fn compare(plan: Plan, ways: Ways<'_>) -> Vec<Finding> {
+pub(super) async fn compare(plan: Plan, ways: CallPath<'_>) -> Vec<Finding> {
     let name = plan.project.name.to_string();
     let caller = match Caller::new(&plan.project, ways) {
         Ok(caller) => caller,
@@ -95,7 +95,7 @@ impl Contract {
             [(ProjectHeader::Hyphen, "X-Project-Id"), (ProjectHeader::Underscore, "X-Project_Id")]
         {
             let jobs = Jobs::One(absent.clone());
-            let what = What { operation: view, jobs: &jobs, body: &Value::Null, spelling };
+            let what = CallSpec { operation: view, jobs: &jobs, body: &Value::Null, spelling };
             let came = self.caller.call(what).await?;
             // What it says of no such job is compared elsewhere, and so is that there is no such URL.
             if came.code.as_deref() == Some("APIGW.0101") {
@@ -184,9 +184,9 @@ impl Contract {
         Ok(())
     }
 
-    async fn send(&self, operation: &Operation, jobs: Jobs, body: &Value) -> Result<Came, String> {
+    async fn send(&self, operation: &Operation, jobs: Jobs, body: &Value) -> Result<CallResult, String> {
         let spelling = self.plan.project.project_header;
-        self.caller.call(What { operation, jobs: &jobs, body, spelling }).await
+        self.caller.call(CallSpec { operation, jobs: &jobs, body, spelling }).await
     }
 
     fn compare(&mut self, name: &str, expected: &str, came: &str) {

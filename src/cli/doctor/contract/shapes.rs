@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 
-use super::{asking::USER_DATA, calling::Came};
+use super::{asking::USER_DATA, calling::CallResult};
 use crate::operation::{Segment, Version};
 
 /// A member: its name, what was expected, and what came.
 pub(super) type Member = (&'static str, String, String);
 
 /// The jobs of a view. `None` where there is no list.
-pub(super) fn jobs(came: &Came, version: Version) -> Option<&Vec<Value>> {
+pub(super) fn jobs(came: &CallResult, version: Version) -> Option<&Vec<Value>> {
     let name = match version {
         Version::V1 => "jobs",
         Version::V2 => "job_array",
@@ -18,8 +18,8 @@ pub(super) fn jobs(came: &Came, version: Version) -> Option<&Vec<Value>> {
 }
 
 /// The job that was created, as far as the answer says it in any way, and how it says that.
-pub(super) fn created(came: &Came) -> (Option<Segment>, String) {
-    let Came { status, body, .. } = came;
+pub(super) fn created(came: &CallResult) -> (Option<Segment>, String) {
+    let CallResult { status, body, .. } = came;
     if !(200..300).contains(status) {
         return (None, came.to_string());
     }

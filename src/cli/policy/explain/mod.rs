@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 
 mod recorded;
 
-use super::{Format, answer::Answer, records::Records};
+use super::{Format, answer::DecisionReport, records::Records};
 use crate::cli::exit;
 use crate::clock;
 use crate::config::{self, Project};
@@ -110,7 +110,7 @@ impl Explain {
         policy: &Policy,
         callers: &[CallerId],
         (projects, facts): (&[Scope], &Facts),
-    ) -> anyhow::Result<Answer> {
+    ) -> anyhow::Result<DecisionReport> {
         let caller = callers.iter().find(|caller| caller.as_str() == self.caller);
         let caller =
             caller.ok_or_else(|| unknown("caller", &self.caller, callers.iter().map(CallerId::as_str)))?;
@@ -134,7 +134,7 @@ impl Explain {
             listener: self.listener.as_deref(),
             identified_by: self.identified_by.as_deref(),
         };
-        Ok(Answer::new(policy.explain(&call)))
+        Ok(DecisionReport::new(policy.explain(&call)))
     }
 
     fn check_job(&self) -> anyhow::Result<()> {
@@ -178,7 +178,7 @@ impl Explain {
         Ok(given(&told)?)
     }
 
-    fn write(&self, answer: &Answer, out: &mut impl Write) -> anyhow::Result<()> {
+    fn write(&self, answer: &DecisionReport, out: &mut impl Write) -> anyhow::Result<()> {
         match self.format {
             Format::Text => write!(out, "{answer}")?,
             Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(answer)?)?,

@@ -7,11 +7,11 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::super::answer::Answer;
+use super::super::answer::DecisionReport;
 use super::super::records::Records;
 use super::super::replay::ask;
 use super::Format;
-use crate::audit::Seen;
+use crate::audit::ParsedRecord;
 use crate::policy::{Policy, Scope};
 
 /// What stands in the record of one request, and what is decided today.
@@ -20,18 +20,18 @@ pub(super) struct Compared {
     /// The whole record.
     recorded: Value,
     /// `None` where the policy was not asked.
-    now: Option<Answer>,
+    now: Option<DecisionReport>,
     /// In which of `effect`, `rule` and `policy` the two differ.
     differs: Vec<&'static str>,
     /// The hash of today's policy.
     policy: String,
     #[serde(skip)]
-    told: Told,
+    told: RecordedReason,
 }
 
 /// What of a record is told in words.
 #[derive(Deserialize)]
-struct Told {
+struct RecordedReason {
     timestamp: String,
     #[serde(rename = "request.id")]
     request_id: String,
@@ -86,8 +86,8 @@ impl Compared {
         let Some((line, recorded)) = found else {
             bail!("{} holds no record of the request {request_id}", records.names());
         };
-        let told = Told::deserialize(&recorded).context("not an audit record")?;
-        let now = Seen::parse(&line)?.map(|seen| ask(policy, &seen, projects));
+        let told = RecordedReason::deserialize(&recorded).context("not an audit record")?;
+        let now = ParsedRecord::parse(&line)?.map(|seen| ask(policy, &seen, projects));
         let policy = policy.hash().to_string();
         let mut differs = Vec::new();
         if let Some(now) = &now {
@@ -125,7 +125,7 @@ impl fmt::Display for Compared {
     }
 }
 
-impl fmt::Display for Told {
+impl fmt::Display for RecordedReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
         writeln!(f, "request {} at {}", self.request_id, self.timestamp)?;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::Format;
 use super::records::{Records, calls};
-use crate::audit::Seen;
+use crate::audit::ParsedRecord;
 use crate::cli::exit;
 use crate::config;
 use crate::operation::{CREATE, DELETE, Segment, VIEW};
@@ -109,7 +109,7 @@ impl Suggest {
 }
 
 impl Calls {
-    fn add(&mut self, seen: Seen) {
+    fn add(&mut self, seen: ParsedRecord) {
         // No use was made of what allowed it.
         if seen.effect == Effect::Allow && seen.refused_by_cloud {
             return;
@@ -159,8 +159,8 @@ impl Calls {
 }
 
 /// The proof as far as a record tells it.
-fn proof(seen: &Seen) -> Option<String> {
-    let Seen { caller, listener, peer, .. } = seen;
+fn proof(seen: &ParsedRecord) -> Option<String> {
+    let ParsedRecord { caller, listener, peer, .. } = seen;
     let kind = seen.identified_by.as_deref()?;
     Some(match (kind, listener, peer.strip_prefix("uid:")) {
         ("listener", Some(listener), _) => format!("- listener: {}", yaml(listener)),
