@@ -17,6 +17,7 @@ mod sign;
 mod signals;
 mod start;
 mod status;
+mod systemd;
 mod testserver;
 
 use std::io::Write;

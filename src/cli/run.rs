@@ -14,6 +14,7 @@ use super::{
     environment, exit, log, output,
     signals::{ReopenSignal, StartupSignals, Stop},
     start::{LIMITS, runtime_with},
+    systemd::Systemd,
 };
 use crate::{
     audit::OpenError,
@@ -69,8 +70,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     sandbox.tell();
     tell_findings(&loaded.warnings);
     let (runtime, stop, hang_up) = runtime_with(early)?;
+    let systemd = Systemd::of_this_process().context(LIMITS)?;
     let start = Start { config: args.config.clone(), loaded, inherited, required: args.require_credentials };
-    let ended = runtime.block_on(from_start_to_end(start, stop, hang_up));
+    let ended = runtime.block_on(from_start_to_end(start, (stop, hang_up), &systemd));
     // Whoever resolves a name or reads from a mount that hangs is not waited for.
     runtime.shutdown_background();
     match ended? {
@@ -111,9 +113,10 @@ enum RunOutcome {
 
 async fn from_start_to_end(
     start: Start,
-    mut stop: Stop,
-    hang_up: ReopenSignal,
+    (mut stop, hang_up): (Stop, ReopenSignal),
+    systemd: &Systemd,
 ) -> anyhow::Result<RunOutcome> {
+    systemd.starts("starting");
     let (by_operator, given_up) = (CancellationToken::new(), CancellationToken::new());
     let (policy, required) = (start.loaded.settings.policy.hash().clone(), start.required);
     let mut starting = start.apart(by_operator.clone(), given_up.clone())?;
@@ -135,6 +138,9 @@ async fn from_start_to_end(
         Ok(started) => started,
         Err(code) => return Ok(RunOutcome::BeforeItServed(code)),
     };
+    if required {
+        systemd.starts("waiting for credentials");
+    }
     let early = tokio::select! {
         signal = stop.asked() => Some(RunOutcome::by(signal)),
         () = by_operator.cancelled() => Some(RunOutcome::by(SHUTDOWN)),
@@ -143,7 +149,7 @@ async fn from_start_to_end(
     };
     let ended = match early {
         Some(ended) => ended,
-        None => serve(proxy, (stop, hang_up, by_operator), &policy).await,
+        None => serve(proxy, (stop, hang_up, by_operator), &policy, systemd).await,
     };
     // Until now probes were told how it is.
     drop(timeout(TIDY, ops.shutdown()).await);
@@ -164,18 +170,22 @@ async fn serve(
     proxy: Proxy,
     (mut stop, hang_up, by_operator): (Stop, ReopenSignal, CancellationToken),
     policy: &str,
+    systemd: &Systemd,
 ) -> RunOutcome {
     let running = proxy.serve();
+    systemd.ready(running.insight());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), policy, "serving");
     let signal = tokio::select! {
         signal = stop.asked() => signal,
         () = by_operator.cancelled() => SHUTDOWN,
         never = look_again(hang_up, &running) => match never {},
+        never = systemd.attend(&running) => match never {},
     };
+    systemd.stops(&running);
     tracing::info!(signal, "draining");
     // An orchestrator may ask with `shutdown` first and send its SIGTERM then: that is not the second one.
     let patience = if signal == SHUTDOWN { 2 } else { 1 };
-    drain(running, &mut stop, patience).await
+    drain(running, (&mut stop, patience), systemd).await
 }
 
 impl RunOutcome {
@@ -244,7 +254,7 @@ impl Start {
 }
 
 /// Finishes what is under way, unless so many more signals ask for the end.
-async fn drain(running: Running, stop: &mut Stop, patience: u32) -> RunOutcome {
+async fn drain(running: Running, (stop, patience): (&mut Stop, u32), systemd: &Systemd) -> RunOutcome {
     let again = async {
         for _ in 1..patience {
             stop.asked().await;
@@ -262,6 +272,7 @@ async fn drain(running: Running, stop: &mut Stop, patience: u32) -> RunOutcome {
             tracing::warn!(signal, "asked again");
             Some("it was asked to end at once, before everything was answered")
         }
+        never = systemd.feed(&running) => match never {},
     };
     match cut {
         None => {

@@ -79,8 +79,8 @@ fn count_threads() -> usize {
 }
 
 /// Besides those that serve: one that starts, four that wait for name servers and files, one that looks for the freeze file,
-/// and two that are told of changes.
-const LATER: usize = 8;
+/// two that are told of changes, and one that tells systemd.
+const LATER: usize = 9;
 const TIDY: Duration = Duration::from_millis(500);
 pub(super) const LIMITS: &str = "the system gives this process too few threads or descriptors: look at `ulimit -u` and `ulimit -n`, \
                       at systemd's TasksMax= and LimitNOFILE=, and at the container's limit of processes";

@@ -138,8 +138,8 @@ pub(super) struct Complaint {
 }
 
 /// What is the matter with a running proxy, by its `/status`.
-pub(super) fn complaints(document: &str) -> anyhow::Result<Vec<Complaint>> {
-    let status: Status = serde_json::from_str(document)?;
+pub(super) fn complaints(document: Value) -> serde_json::Result<Vec<Complaint>> {
+    let status: Status = serde_json::from_value(document)?;
     let complaint = |fails| move |text| Complaint { text, fails };
     let frozen = status.freeze.iter().map(|freeze| format!("it is frozen: {freeze}"));
     let reload = status.reload.problem.iter();

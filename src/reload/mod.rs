@@ -19,7 +19,7 @@ use std::{
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
     time::timeout,
 };
@@ -102,6 +102,8 @@ struct ReloadState {
     judged: Mutex<SyncStatus>,
     /// In place of that, while it is not known whether that still holds.
     pending: Mutex<Option<SyncStatus>>,
+    /// Whether the files are being read to be put in force.
+    under_way: watch::Sender<bool>,
 }
 
 impl ActivePolicy {
@@ -159,6 +161,11 @@ impl Reloader {
         drop(self.asked.send(oneshot::channel().0));
     }
 
+    /// Whether a reload is under way; changes with its beginning and its end. One that is pending is not.
+    pub fn under_way(&self) -> watch::Receiver<bool> {
+        self.told.under_way.subscribe()
+    }
+
     /// How it stands now.
     pub fn standing(&self) -> SyncStatus {
         let pending = self.told.pending.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -180,11 +187,16 @@ impl SyncState {
 impl Default for ReloadState {
     fn default() -> Self {
         let standing = SyncStatus { state: SyncState::InForce, problem: None, since: clock::now() };
-        Self { judged: Mutex::new(standing), pending: Mutex::default() }
+        Self { judged: Mutex::new(standing), pending: Mutex::default(), under_way: watch::Sender::default() }
     }
 }
 
 impl ReloadState {
+    /// A reload begins or ends.
+    fn under_way(&self, is: bool) {
+        self.under_way.send_if_modified(|was| std::mem::replace(was, is) != is);
+    }
+
     /// It was judged so. Says whether that, or its reason, is news.
     fn judged(&self, problem: Option<&str>) -> bool {
         self.nothing_is_pending();
@@ -201,6 +213,7 @@ impl ReloadState {
 
     /// It is not known. Says whether the reason is news.
     fn pending(&self, problem: &str) -> bool {
+        self.under_way(false);
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         let since = pending.as_ref().map_or_else(clock::now, |standing| standing.since);
         let news = pending.as_ref().is_none_or(|standing| standing.problem.as_deref() != Some(problem));

@@ -88,6 +88,7 @@ impl ReloadTask {
     pub(super) async fn run(mut self) {
         loop {
             self.attempt().await;
+            self.told.under_way(false);
             self.rest().await;
         }
     }
@@ -133,6 +134,9 @@ impl ReloadTask {
                 }
                 WatchOutcome::Same | WatchOutcome::Whole => {}
             }
+            if self.asked || self.files.state() == WatchOutcome::Whole {
+                self.told.under_way(true);
+            }
             let looks = self.files.looks();
             let Some(Outcome { fresh, files }) = self.read().await else { return };
             self.files.follow(files);
@@ -151,6 +155,7 @@ impl ReloadTask {
     /// Some ask and do not wait, or have waited long enough.
     fn hear(&mut self, reply: Reply) {
         self.asked = true;
+        self.told.under_way(true);
         self.waiting.retain(|reply| !reply.is_closed());
         self.waiting.push(reply);
     }

@@ -66,6 +66,16 @@ impl Running {
         self.insight.sink.reopen()
     }
 
+    /// Returns when each thread that serves has had its turn. Where one is stuck, that does not come.
+    pub async fn serves(&self) {
+        self.workers.turn().await;
+    }
+
+    /// How long stopping may take.
+    pub fn patience(&self) -> Duration {
+        self.drain.delay + self.drain.timeout
+    }
+
     /// Stops: not ready, then a delay for load balancers to notice, then no new connections, then what is under
     /// way is finished, within the drain time-out.
     pub async fn drain(&self) -> Drained {

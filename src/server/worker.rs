@@ -73,6 +73,20 @@ impl Workers {
     }
 }
 
+impl Workers {
+    /// Returns when each thread has run a task: none of them is stuck.
+    pub(super) async fn turn(&self) {
+        let threads = self.of_calls.iter().map(|worker| &worker.thread).chain([&self.handshakes]);
+        let tasks: Vec<_> = threads.map(|thread| thread.runtime.spawn(async {})).collect();
+        for task in tasks {
+            if task.await.is_err() {
+                // It serves nobody any more.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
 /// The same projects, called by connections of their own; and their upstreams, each once.
 fn with_own_pools(projects: &[Arc<Project>], most_idle: usize) -> (Vec<Arc<Project>>, Vec<Arc<Upstream>>) {
     let mut upstreams: HashMap<&str, Arc<Upstream>> = HashMap::new();

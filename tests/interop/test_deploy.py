@@ -113,26 +113,51 @@ class Kubernetes(unittest.TestCase):
 
 
 class Systemd(unittest.TestCase):
+    def setUp(self):
+        self.unit = (DEPLOY / "systemd/mpc-auth-proxy.service").read_text()
+        self.socket = (DEPLOY / "systemd/mpc-auth-proxy.socket").read_text()
+        self.proxy = (DEPLOY / "systemd/proxy.yaml").read_text()
+        self.settings = yaml.safe_load(self.proxy)
+
+    def value(self, key, unit=None):
+        [line] = [line for line in (unit or self.unit).splitlines() if line.startswith(f"{key}=")]
+        return line.removeprefix(f"{key}=")
+
     def test_the_configuration_is_valid(self):
         with tempfile.TemporaryDirectory() as folder:
             folder = Path(folder)
-            for name in ("proxy.yaml", "policy.yaml"):
-                (folder / name).write_text((DEPLOY / "systemd" / name).read_text())
-            (folder / "keys").mkdir()
-            for name in ("access-key", "secret-key"):
-                (folder / "keys" / name).write_text("value")
-                (folder / "keys" / name).chmod(0o400)
+            text = self.proxy
+            # What systemd makes, below a folder of ours.
+            for made in ("/run/credentials/mpc-auth-proxy.service", "/run/mpc-auth-proxy", "/var/lib/mpc-auth-proxy",
+                         "/var/log/mpc-auth-proxy"):
+                (folder / made.lstrip("/")).mkdir(parents=True)
+                self.assertIn(f"{made}/", text)
+                text = text.replace(f"{made}/", f"{folder}{made}/")
+            for file in self.settings["credentials"]["prod"]["files"].values():
+                (folder / file.lstrip("/")).write_text("value")
+                (folder / file.lstrip("/")).chmod(0o400)
+            (folder / "proxy.yaml").write_text(text)
+            (folder / "policy.yaml").write_text((DEPLOY / "systemd/policy.yaml").read_text())
             self.assertEqual(check(folder / "proxy.yaml"), (0, ""))
 
-    def test_the_unit_starts_the_proxy_on_it(self):
-        unit = (DEPLOY / "systemd/mpc-auth-proxy.service").read_text()
-        [start] = [line for line in unit.splitlines() if line.startswith("ExecStart=")]
-        command = shlex.split(start.removeprefix("ExecStart="))
-        self.assertEqual(command[1:], ["run", "--config", "/etc/mpc-auth-proxy/proxy.yaml"])
-        # The socket's folder is the one that systemd makes.
-        bind = yaml.safe_load((DEPLOY / "systemd/proxy.yaml").read_text())["listeners"][0]["bind"]
-        self.assertEqual(bind, "unix:/run/mpc-auth-proxy/proxy.sock")
-        self.assertIn("\nRuntimeDirectory=mpc-auth-proxy\n", unit)
+    def test_the_unit_starts_and_reloads_the_proxy_on_it(self):
+        config = ["--config", "/etc/mpc-auth-proxy/proxy.yaml"]
+        self.assertEqual(shlex.split(self.value("ExecStart")), ["mpc-auth-proxy", "run", *config])
+        self.assertEqual(shlex.split(self.value("ExecReload")), ["mpc-auth-proxy", "reload", *config])
+
+    def test_what_the_configuration_names_is_what_the_units_make(self):
+        [listener] = self.settings["listeners"]
+        self.assertEqual(listener["bind"], f"systemd:{self.value('FileDescriptorName', self.socket)}")
+        made = {"RuntimeDirectory": "/run", "StateDirectory": "/var/lib", "LogsDirectory": "/var/log"}
+        folders = {key: f"{place}/{self.value(key)}" for key, place in made.items()}
+        self.assertEqual(os.path.dirname(self.settings["admin"]["bind"]), f"unix:{folders['RuntimeDirectory']}")
+        self.assertEqual(os.path.dirname(self.settings["freeze_file"]), folders["StateDirectory"])
+        self.assertEqual(os.path.dirname(self.settings["audit"]["sink"]), folders["LogsDirectory"])
+        loaded = [line.split("=")[1].split(":")[0] for line in self.unit.splitlines() if line.startswith("LoadCredential=")]
+        files = self.settings["credentials"]["prod"]["files"]
+        self.assertEqual(
+            sorted(files.values()), [f"/run/credentials/mpc-auth-proxy.service/{name}" for name in sorted(loaded)]
+        )
 
 
 if __name__ == "__main__":

@@ -68,3 +68,4 @@ mod settle;
 mod shutdown;
 mod sign;
 mod sockets;
+mod systemd;

@@ -156,7 +156,8 @@ fn nobody(check: &'static str, address: impl Display) -> Finding {
 /// What a running proxy knows to be wrong with it.
 fn known(check: &'static str, address: impl Display, answer: Option<&client::ClientResponse>) -> Finding {
     let finding = |message: &str| Finding::ok(check, address.to_string(), message).fact("in_use", true);
-    let Some(complaints) = answer.and_then(|answer| complaints(answer.body()).ok()) else {
+    let document = answer.and_then(|answer| serde_json::from_str(answer.body()).ok());
+    let Some(complaints) = document.and_then(|document| complaints(document).ok()) else {
         return finding("another program listens there, or another version of this one")
             .warn(format!("choose another port or path for `{check}`, or stop that one"));
     };

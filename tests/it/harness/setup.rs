@@ -125,12 +125,18 @@ impl Setup {
     /// Opening this file takes a minute, as on a mount whose server has gone, or until [`go_on`] ends that. None where it
     /// cannot be had.
     pub(crate) fn hanging_at(self, path: &Path) -> Option<Self> {
+        self.hanging_in("openat", path)
+    }
+
+    /// The same with other calls of the system than opening it.
+    pub(crate) fn hanging_in(self, calls: &str, path: &Path) -> Option<Self> {
         if !Command::new("strace").args(["-qq", "true"]).status().is_ok_and(|status| status.success()) {
             eprintln!("without strace nothing can be made to hang");
             return None;
         }
         let hang = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-P", path.to_str().unwrap()];
-        Some(self.under(&[&hang[..], &["-e", "inject=openat:delay_enter=60s"]].concat()))
+        let inject = format!("inject={calls}:delay_enter=60s");
+        Some(self.under(&[&hang[..], &["-e", &inject]].concat()))
     }
 
     /// Another source of the credential.

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Tries what is in deploy/ with the tools of those who use it: systemd's, Debian's, Helm, Prometheus, a browser.
+#
+#   bash tests/deploy/run.sh                       every part
+#   bash tests/deploy/run.sh systemd debian        these parts
+#   BINARY=target/debug/mpc-auth-proxy bash tests/deploy/run.sh
+#
+# A part is a script in parts/. It runs by itself, on the program that $BINARY names, and finds its helpers in lib.sh: what
+# it needs is installed where that can be (Debian's packages as root, Python's into .venv beside this file), and what cannot
+# be is skipped with a word. A part that fails does not keep the others from running.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+root=$(git rev-parse --show-toplevel)
+
+if [[ -z ${BINARY:-} ]]; then
+    cargo build --release --locked --manifest-path "$root/Cargo.toml"
+    BINARY=${CARGO_TARGET_DIR:-$root/target}/release/mpc-auth-proxy
+elif [[ $BINARY != /* ]]; then
+    BINARY=$root/$BINARY
+fi
+SKIPPED=$(mktemp)
+trap 'rm -f "$SKIPPED"' EXIT
+export BINARY SKIPPED
+# Everything is on loopback: no proxy of the environment is in between.
+export NO_PROXY=127.0.0.1,localhost no_proxy=127.0.0.1,localhost
+
+if (($# == 0)); then
+    set -- parts/*.sh
+    set -- "${@#parts/}"
+    set -- "${@%.sh}"
+fi
+failed=()
+for part; do
+    started=$SECONDS
+    printf '\n--> %s\n' "$part"
+    if bash "parts/$part.sh"; then
+        printf -- '--> %s: ok after %d s\n' "$part" $((SECONDS - started))
+    else
+        printf -- '--> %s: FAILED after %d s\n' "$part" $((SECONDS - started))
+        failed+=("$part")
+    fi
+done
+printf '\n'
+cat "$SKIPPED"
+if ((${#failed[@]})); then
+    printf 'failed: %s\n' "${failed[*]}" >&2
+    exit 1
+fi
