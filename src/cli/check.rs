@@ -13,12 +13,14 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Reads the configuration, the policy and every file they name; prints all problems, or what would run.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The proxy.yaml to read.
+    /// The proxy.yaml to read
     #[arg(long, value_name = "FILE", env = "MPC_AUTH_PROXY_CONFIG")]
-    pub config: PathBuf,
+    config: PathBuf,
+    /// Exit with 1 where there is a warning
+    #[arg(long)]
+    strict: bool,
 }
 
 /// Runs the command: problems to standard error, the summary to standard output.
@@ -27,20 +29,22 @@ pub(super) struct Args {
 /// Where the answer cannot be written; a configuration that is not valid is an exit code.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (mut out, mut err) = (output::stdout(), output::stderr());
-    check(&args.config, variable, &mut out, &mut err).context("cannot write the answer")
+    check(args, variable, &mut out, &mut err).context("cannot write the answer")
 }
 
 fn check(
-    path: &Path,
+    args: &Args,
     variable: impl Fn(&str) -> Option<String>,
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> io::Result<ExitCode> {
+    let Args { config: path, strict } = args;
     match read((path, config::load), variable, err)? {
         Ok(ValidConfig { settings, warnings, proxies }) => {
             problems(&warnings, err)?;
             summary(path, (&settings, &proxies), out)?;
-            Ok(ExitCode::SUCCESS)
+            let refused = *strict && !warnings.problems().is_empty();
+            Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }
         Err(code) => Ok(code),
     }
@@ -257,7 +261,8 @@ mod tests {
 
     fn checked_with(path: &str, variable: impl Fn(&str) -> Option<String>) -> (ExitCode, String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let code = check(Path::new(path), variable, &mut out, &mut err).unwrap();
+        let args = Args { config: path.into(), strict: false };
+        let code = check(&args, variable, &mut out, &mut err).unwrap();
         (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
     }
 

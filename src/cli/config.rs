@@ -16,15 +16,6 @@ pub(super) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Print the JSON Schema of a file, for editors and pipelines
-    ///
-    /// An editor that speaks to yaml-language-server (VS Code, Neovim, Helix, IntelliJ) completes and checks a file whose
-    /// first line names its schema; `check` knows more than any schema can say.
-    ///
-    /// Examples:
-    ///   mpc-auth-proxy config schema > proxy.schema.json
-    ///   mpc-auth-proxy config schema policy > policy.schema.json
-    ///   sed -i '1i # yaml-language-server: $schema=proxy.schema.json' proxy.yaml
-    #[command(verbatim_doc_comment)]
     Schema {
         /// Which file
         #[arg(value_name = "FILE", default_value = "proxy")]

@@ -9,6 +9,7 @@ mod doctor;
 mod environment;
 mod limiter;
 mod log;
+mod manual;
 mod operate;
 mod output;
 mod policy;
@@ -21,12 +22,14 @@ mod systemd;
 mod testserver;
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
-/// Lets internal services cancel Huawei Cloud MPC editing jobs without holding the company's cloud keys.
+/// Lets internal services create, view and cancel Huawei Cloud MPC editing jobs without holding the company's cloud keys.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
@@ -69,13 +72,17 @@ enum Command {
         /// For which shell
         shell: Shell,
     },
-    /// Print the manual page
-    Man,
+    /// Print the manual page, or write one for each command
+    Man {
+        /// The folder to write the pages of all commands into
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
 }
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let mut command = environment::without_empty(Cli::command());
+    let mut command = environment::without_empty(manual::with_help(Cli::command()));
     // Until then an option cannot say its own name.
     command.build();
     let parsed = command.clone().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
@@ -96,7 +103,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Shutdown(args) => control::shutdown(&args),
         Command::Completions { shell } => completions(shell),
-        Command::Man => man(),
+        Command::Man { out } => man(out.as_deref()),
     };
     result.unwrap_or_else(|error| {
         log::print_error(&error);
@@ -114,8 +121,12 @@ fn completions(shell: Shell) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn man() -> anyhow::Result<ExitCode> {
-    clap_mangen::Man::new(Cli::command()).render(&mut output::stdout())?;
+fn man(folder: Option<&Path>) -> anyhow::Result<ExitCode> {
+    match folder {
+        None => manual::page(Cli::command(), &mut output::stdout())?,
+        Some(folder) => manual::pages(Cli::command(), folder)
+            .with_context(|| format!("cannot write the pages into {}", folder.display()))?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -132,4 +143,18 @@ mod exit {
     pub(super) const NO_CREDENTIAL: u8 = 5;
     /// The configuration or the policy is invalid (`EX_CONFIG` of sysexits).
     pub(super) const CONFIG: u8 = 78;
+
+    /// All that any command exits with, and what each means.
+    pub(super) const ALL: [(u8, &str); 7] = [
+        (CLEAN, "Done; of `run`: stopped as asked."),
+        (1, "A failure while running, or findings."),
+        (2, "The command line is wrong."),
+        (DRAIN_CUT, "The proxy ended before everything was answered and recorded."),
+        (BIND, "An address cannot be bound."),
+        (NO_CREDENTIAL, "A credential is missing at start, with --require-credentials."),
+        (
+            CONFIG,
+            "The configuration or the policy is not valid, the audit file is in use, or standard output is closed.",
+        ),
+    ];
 }

@@ -47,6 +47,7 @@ mod leak;
 mod limits;
 mod log;
 mod loopback;
+mod manual;
 mod mtls;
 mod operate;
 mod ownership;

@@ -18,7 +18,7 @@ use super::output;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// Ask the policy.
+/// Ask the policy
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -27,13 +27,13 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Say what is decided for a call, which rule decides it and, if nothing allows it, which rule came closest.
+    /// Say what is decided for a call, by which rule, and which rule comes closest where nothing allows it
     Explain(explain::Explain),
-    /// Run the cases of a file against the policy it names; exit with 1 when one fails.
+    /// Run the cases of a file against the policy that it names
     Test(test::Test),
-    /// Ask a policy about the calls in audit files; exit with 1 when one that was allowed would be denied.
+    /// Ask a policy about the calls in audit files, and say which it would decide otherwise
     Replay(replay::Replay),
-    /// Write the least policy that allows what was allowed in audit files.
+    /// Write the least policy that allows what was allowed in audit files
     Suggest(suggest::Suggest),
 }
 

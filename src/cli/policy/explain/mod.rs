@@ -34,10 +34,10 @@ pub(super) struct Explain {
     #[arg(long, value_name = "ID", requires = "audit")]
     request_id: Option<String>,
     /// The caller, by its name in the policy.
-    #[arg(long, required_unless_present = "audit", default_value = "")]
+    #[arg(long, required_unless_present = "audit", default_value = "", hide_default_value = true)]
     caller: String,
     /// The project, by its configured name or its id.
-    #[arg(long, required_unless_present = "audit", default_value = "")]
+    #[arg(long, required_unless_present = "audit", default_value = "", hide_default_value = true)]
     project: String,
     /// The job id; not for a call that creates a job.
     #[arg(long)]

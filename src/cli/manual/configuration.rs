@@ -1,0 +1,87 @@
+//! The commands that look at a configuration.
+
+use super::{
+    Manual, example,
+    proxy::{POLICY_YAML, PROXY_YAML},
+};
+
+pub(super) const CHECK: Manual = Manual {
+    about: "\
+Reads what `run` would read, in the same way, and binds, writes and sends nothing. Problems go to \
+standard error, all at once, each with its place and what to do. Where there is no error, standard \
+output says what would run here: listeners and callers, projects and credentials, where it connects \
+to, where records and the log go, the limits as this machine allows them, and the sandbox.
+
+A warning is something that works and is hardly meant, or that cannot work once it runs.",
+    files: &[
+        (PROXY_YAML, "The configuration."),
+        (POLICY_YAML, "The policy, and every file that either of them names."),
+    ],
+    exits: &[
+        (0, "The configuration is valid."),
+        (1, "With --strict: it is valid, and there are warnings."),
+        (2, "The command line is wrong."),
+        (78, "The configuration, the policy or the environment is not valid."),
+    ],
+    examples: &[
+        example("Look at a configuration", "mpc-auth-proxy check --config proxy.yaml"),
+        example("Let a pipeline fail on warnings, too", "mpc-auth-proxy check --config proxy.yaml --strict"),
+    ],
+};
+
+pub(super) const DOCTOR: Manual = Manual {
+    about: "\
+Where `check` reads, this command asks: every source for its credential, every endpoint for an \
+answer, the files for their permissions, the clock, and the running proxy for what it knows. Run it \
+where the proxy runs, as the same user. What fails is told with what to do about it.
+
+It makes no call to MPC unless it is asked to: --try-credentials sends one harmless view for each \
+project, and --contract creates, views and cancels three small jobs of your own.",
+    files: &[
+        (PROXY_YAML, "The configuration, with all that it names."),
+        ("admin.bind", "The running proxy is asked here."),
+    ],
+    exits: &[
+        (0, "Calls would work, perhaps with warnings."),
+        (1, "Something would make calls fail."),
+        (2, "The command line is wrong."),
+        (78, "The configuration or the environment is not valid."),
+    ],
+    examples: &[
+        example("Find out why calls fail", "mpc-auth-proxy doctor --config proxy.yaml"),
+        example(
+            "See whether MPC takes the credential of each project",
+            "mpc-auth-proxy doctor --config proxy.yaml --try-credentials",
+        ),
+        example(
+            "Compare MPC with what this program takes it to be",
+            "mpc-auth-proxy doctor --config proxy.yaml --contract --project media-prod --input media-in/short.mp4 --output media-out/doctor/ --location cn-north-4 --yes",
+        ),
+    ],
+};
+
+pub(super) const CONFIG: Manual = Manual {
+    about: "What the files of the configuration may say. docs/CONFIGURATION.md lists every key.",
+    files: &[],
+    exits: &[(0, "Done."), (2, "The command line is wrong.")],
+    examples: &[example("Print the schema of proxy.yaml", "mpc-auth-proxy config schema")],
+};
+
+pub(super) const SCHEMA: Manual = Manual {
+    about: "\
+An editor that speaks to yaml-language-server (VS Code, Neovim, Helix, IntelliJ) completes and checks \
+a file whose first line names its schema. `check` knows more than any schema can say.",
+    files: &[],
+    exits: &[(0, "The schema is printed."), (2, "The command line is wrong.")],
+    examples: &[
+        example("Write the schema of proxy.yaml", "mpc-auth-proxy config schema > proxy.schema.json"),
+        example(
+            "Write the schema of policy.yaml",
+            "mpc-auth-proxy config schema policy > policy.schema.json",
+        ),
+        example(
+            "Name the schema in a file",
+            "sed -i '1i # yaml-language-server: $schema=policy.schema.json' policy.yaml",
+        ),
+    ],
+};

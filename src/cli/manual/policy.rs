@@ -1,0 +1,148 @@
+//! The commands that ask a policy.
+
+use super::{
+    Manual, example,
+    proxy::{POLICY_YAML, PROXY_YAML},
+};
+
+pub(super) const POLICY: Manual = Manual {
+    about: "\
+What a policy says, whether it says what it should, and what another one would have said. No proxy has \
+to run for any of it.",
+    files: &[],
+    exits: &[
+        (0, "Done."),
+        (1, "A case fails, a call that was allowed would be denied, or a file cannot be read."),
+        (2, "The command line is wrong."),
+        (78, "The configuration or the policy is not valid."),
+    ],
+    examples: &[
+        example(
+            "Ask about one call",
+            "mpc-auth-proxy policy explain --config proxy.yaml --caller editor-api --project media-prod --job 100211",
+        ),
+        example("Run the cases of a policy", "mpc-auth-proxy policy test policy.test.yaml"),
+    ],
+};
+
+pub(super) const EXPLAIN: Manual = Manual {
+    about: "\
+Prints the decision, the rule that makes it and its place, and where nothing allows the call the rule \
+that comes closest and the part of it that fails. A denial is an answer, and exits with 0.
+
+Facts of the job are told with --fact, or come from a body. What is not told is not known; where the \
+decision depends on it, the answer is `undetermined` and names the facts that it needs.
+
+With --audit and --request-id it asks again about a call that was recorded, and says what is different \
+today.",
+    files: &[
+        (PROXY_YAML, "The configuration, which names the policy. All of it has to be valid."),
+        ("AUDIT", "Audit records, as `policy replay` reads them."),
+    ],
+    exits: &[
+        (0, "The answer is printed, whatever it is."),
+        (1, "There is no such caller, project or record, or a file cannot be read."),
+        (2, "The command line is wrong."),
+        (78, "The configuration or the policy is not valid."),
+    ],
+    examples: &[
+        example(
+            "Ask whether a caller may cancel a job",
+            "mpc-auth-proxy policy explain --config proxy.yaml --caller editor-api --project media-prod --job 100211",
+        ),
+        example(
+            "Ask about a job that belongs to it, next year, as JSON",
+            "mpc-auth-proxy policy explain --config proxy.yaml --caller editor-api --project media-prod --job 100211 --fact mpc:UserData=editor-api/7 --at 2027-01-31 --format json",
+        ),
+        example(
+            "Ask about a job that is to be created",
+            "mpc-auth-proxy policy explain --config proxy.yaml --caller editor-api --project media-prod --body create.json",
+        ),
+        example(
+            "Find out why a call was refused, by `request_id` of its answer",
+            "mpc-auth-proxy policy explain --config proxy.yaml --audit audit.log --request-id \"$ID\"",
+        ),
+    ],
+};
+
+pub(super) const TEST: Manual = Manual {
+    about: "\
+A case is a call and the effect that is expected of it, and perhaps the rule. docs/POLICY.md shows how \
+cases are written. Neither the proxy nor a secret is needed, so this runs in any pipeline.",
+    files: &[
+        (
+            "FILE",
+            "The cases. `policy:` in it names the policy, and `config:` the proxy.yaml with the names of projects.",
+        ),
+        (POLICY_YAML, "The policy that a file of cases names."),
+    ],
+    exits: &[
+        (0, "All cases pass."),
+        (1, "A case fails."),
+        (2, "The command line is wrong."),
+        (78, "A file is not valid."),
+    ],
+    examples: &[
+        example("Run the cases", "mpc-auth-proxy policy test policy.test.yaml"),
+        example(
+            "Write a report for a build server",
+            "mpc-auth-proxy policy test policy.test.yaml --format junit > policy-tests.xml",
+        ),
+    ],
+};
+
+pub(super) const REPLAY: Manual = Manual {
+    about: "\
+Asks the policy in --policy about every recorded call, and prints those that it would decide \
+otherwise, grouped, the denials first. Files may be compressed by gzip, come from standard input \
+(`-`), and carry what CRI or Docker puts around each line. A line that is no record is named and left \
+out.",
+    files: &[
+        ("AUDIT", "Audit records, the oldest file first."),
+        (POLICY_YAML, "The policy to try. It need not be the one in force."),
+        (PROXY_YAML, "For the names of projects only; looked for beside the policy."),
+    ],
+    exits: &[
+        (0, "No call that was allowed would be denied."),
+        (1, "One would be, or the records cannot be read."),
+        (2, "The command line is wrong."),
+        (78, "The policy is not valid."),
+    ],
+    examples: &[
+        example(
+            "Try a new policy before it is put in force",
+            "mpc-auth-proxy policy replay audit.log --policy next-policy.yaml --config proxy.yaml",
+        ),
+        example(
+            "Read records from a pipe",
+            "cat audit.log | mpc-auth-proxy policy replay - --policy policy.yaml",
+        ),
+    ],
+};
+
+pub(super) const SUGGEST: Manual = Manual {
+    about: "\
+Prints a whole policy.yaml that allows the calls which were allowed, and nothing else: read it before \
+you use it. What records cannot say, such as the digest of a token, is left for you to fill in. Calls \
+that the cloud refused do not count.",
+    files: &[
+        ("AUDIT", "Audit records, as `policy replay` reads them."),
+        (PROXY_YAML, "For the names of projects; without it rules name their ids."),
+    ],
+    exits: &[
+        (0, "The policy is printed."),
+        (1, "The records hold no call that was allowed, or cannot be read."),
+        (2, "The command line is wrong."),
+        (78, "The configuration is not valid."),
+    ],
+    examples: &[
+        example(
+            "Find the least policy for what is really called",
+            "mpc-auth-proxy policy suggest audit.log --config proxy.yaml > least-policy.yaml",
+        ),
+        example(
+            "Get the identity policy that the proxy's own key needs, too",
+            "mpc-auth-proxy policy suggest audit.log --format json",
+        ),
+    ],
+};
