@@ -23,6 +23,18 @@ fn a_method_that_is_not_the_operations_is_told_the_one_that_is() {
 }
 
 #[test]
+fn the_paths_that_there_are_are_told_once() {
+    let proxy = Setup::new().start();
+    let mut wire = proxy.connect();
+    wire.write(head("DELETE /v2/nothing HTTP/1.1", &[HOST]));
+    let answer = wire.answer();
+    is_refused(&proxy, &answer, 404, "PROXY.NotFound");
+    let path = "/v2/{project_id}/editing/jobs/{job_id}";
+    assert!(answer.error_msg().contains(path), "{answer:#?}");
+    assert!(!answer.header("proxy-status").contains(path), "{answer:#?}");
+}
+
+#[test]
 fn a_head_that_does_not_arrive_in_time_is_answered_and_recorded() {
     let proxy = Setup::new().section("limits: { header_timeout: 200ms }").start();
     let whole = head(LINE, &[HOST]);
