@@ -6,7 +6,7 @@
   instructions.py --only decide       some of them
 
 `head` recognises a request's head, `sign` signs a call, `decide` asks the policy, `call` is a whole call: the release
-binary from the head to the answer and the record, start and end apart. The machine and its load make no difference;
+binary from the head to the answer and the record, start and end apart; `refusal` is one that the policy denies. The machine and its load make no difference;
 hash tables begin anew in each process, which moves the figures by a few instructions. `decide` is also compared with
 itself: with 10,000 rules and 1,000 callers it may take a tenth more than with 10 rules, and it is an error where it
 takes more; rules that only trying them one after the other can tell apart (one pattern with many conditions, patterns
@@ -25,6 +25,7 @@ SMALL, LARGE = ["10", "1"], ["10000", "1000"]
 DECISIONS = [(f"decide, {shape}, {rules} rules", ["decide", shape, rules, callers]) for shape in SHAPES + ALIKE
              for rules, callers in (SMALL, LARGE)]
 OPERATIONS = [("head", ["head"]), ("sign", ["sign"]), *DECISIONS]
+KINDS = ["head", "sign", "decide", "call", "refusal"]
 TIMES, CALLS = 200, 1000
 MOST = 1.10
 PROXY_YAML = """version: 1
@@ -38,10 +39,11 @@ audit: { sink: /dev/null }
 POLICY_YAML = """version: 1
 callers: { editor-api: { identify: [ { listener: app } ] } }
 rules:
-  - { id: a, effect: allow, callers: [editor-api], actions: ["mpc:editingTask:delete"], projects: [media-prod], jobs: ["*"] }
+  - { id: a, effect: allow, callers: [editor-api], actions: ["mpc:editingTask:delete"], projects: [media-prod], jobs: ["1*"] }
 """
 KEYS = {"HUAWEICLOUD_SDK_AK": "AKEXAMPLE00000000001", "HUAWEICLOUD_SDK_SK": "SkExampleKeyForBenchmarksOnly00000000001"}
-REQUEST = b"DELETE /v2/media-prod/editing/jobs/100211 HTTP/1.1\r\nHost: %s\r\nUser-Agent: editor-api/1.0\r\nAccept: */*\r\n\r\n"
+REQUEST = b"DELETE /v2/media-prod/editing/jobs/%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: editor-api/1.0\r\nAccept: */*\r\n\r\n"
+ALLOWED, DENIED = (b"100211", b" 204 "), (b"denied", b" 403 ")
 ANSWER = b"HTTP/1.1 204 No Content\r\nx-request-id: a8f0ebeaa3ae4ab7881f6875b390f3c9\r\n\r\n"
 
 
@@ -94,14 +96,14 @@ class Upstream(socketserver.StreamRequestHandler):
                 self.wfile.write(ANSWER)
 
 
-def whole(binary, folder):
+def whole(binary, folder, job):
     """Of one call: what twice as many calls take more."""
     server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Upstream)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     (folder / "proxy.yaml").write_text(PROXY_YAML % server.server_address[1])
     (folder / "policy.yaml").write_text(POLICY_YAML)
-    once, twice = (session(binary, folder, calls) for calls in (CALLS, 2 * CALLS))
+    once, twice = (session(binary, folder, [ALLOWED] + calls * [job]) for calls in (CALLS, 2 * CALLS))
     server.shutdown()
     return (twice - once) / CALLS
 
@@ -117,12 +119,14 @@ def session(binary, folder, calls):
         address = listening(process, log)
         with socket.create_connection(address) as connection:
             answers = connection.makefile("rb")
-            for _ in range(calls):
-                connection.sendall(REQUEST % b"%s:%d" % (address[0].encode(), address[1]))
-                status = answers.readline()
-                assert b" 204 " in status, status
-                while answers.readline() not in (b"\r\n", b""):
-                    pass
+            for job, expected in calls:
+                connection.sendall(REQUEST % (job, b"%s:%d" % (address[0].encode(), address[1])))
+                status, size = answers.readline(), 0
+                assert expected in status, status
+                while (line := answers.readline()) not in (b"\r\n", b""):
+                    if line.startswith(b"content-length: "):
+                        size = int(line[16:])
+                answers.read(size)
         process.send_signal(signal.SIGTERM)
         process.wait(60)
     finally:
@@ -150,8 +154,9 @@ def measure(binaries, only):
         for title, words in OPERATIONS:
             if words[0] in only and operations:
                 counts[title] = operation(operations, words, folder)
-        if "call" in only:
-            counts["call"] = whole(binary, folder)
+        for title, job in ("call", ALLOWED), ("refusal", DENIED):
+            if title in only:
+                counts[title] = whole(binary, folder, job)
     return counts
 
 
@@ -181,9 +186,9 @@ def growth(counts):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("base", nargs="?", help="a commit to compare with")
-    parser.add_argument("--only", action="append", choices=["head", "sign", "decide", "call"], help="may be repeated")
+    parser.add_argument("--only", action="append", choices=KINDS, help="may be repeated")
     options = parser.parse_args()
-    only = options.only or ["head", "sign", "decide", "call"]
+    only = options.only or KINDS
     OUT.mkdir(parents=True, exist_ok=True)
     # Both are built in one, which has the dependencies; this one last.
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()

@@ -79,11 +79,12 @@ pub(super) fn refuse(refusal: &Refusal, record: &mut Record, local: bool) -> Res
     headers.insert(CONTENT_TYPE, JSON);
     put(headers, REQUEST_ID, &**id);
     // The paths that there are stand in the body only: strangers can have this answer by the thousand.
-    let details = match refusal {
-        Refusal::NotFound => quoted(&facts.reason.to_string()),
-        _ => quoted(&message),
-    };
-    put(headers, PROXY_STATUS, format!("{NAME}; error={}; details=\"{details}\"", facts.proxy_error));
+    let details = if matches!(refusal, Refusal::NotFound) { facts.reason.to_string() } else { message };
+    put(
+        headers,
+        PROXY_STATUS,
+        format!("{NAME}; error={}; details=\"{}\"", facts.proxy_error, quoted(&details)),
+    );
     put(headers, PROXY_REQUEST_ID, &**id);
     if let Refusal::MethodNotAllowed(allowed) = refusal {
         headers.insert(ALLOW, HeaderValue::from_static(allowed));
