@@ -4,13 +4,18 @@
   compare.py                          the release binary and every peer that is installed: plaintext upstream
   compare.py --tls                    the same to a TLS upstream
   compare.py --peers nginx --rounds 9
-  compare.py --workers 2              two cores for the product, and the product alone
+  compare.py --workers 2              the product with two workers beside itself with one, load on the same two cores
   compare.py --report FILE... [--plot FILE.svg]    the table (and the plot) of saved results
 
 Every proxy does the same work: it accepts `DELETE /v2/{project}/editing/jobs/{job}` over keep-alive, forwards it over
 keep-alive, returns the 204 and logs one line of JSON to a file. Those that sign also look the caller up and compute
 SDK-HMAC-SHA256. Rounds are interleaved (a b c a b c ...) and medians are printed, with ratios to nginx of the same run.
-A run during which other processes used more than --quiet-pct of a core is repeated, at most five times.
+A run during which other processes used more than --quiet-pct of a core is repeated, at most five times. "A refusal" is one
+that the policy denies, of the product, for connections that each made one good call.
+
+Memory that the machine never used is dear on a virtual one: the first write to a page of it takes some 10 µs. Before it
+begins, --warm-mib of the page cache are written once, and each log is removed when its round is over, so that no proxy pays
+for another's pages.
 
 Needs Linux and two cores. Debian: nginx libnginx-mod-http-lua haproxy openssl. Tools are built on the first run. All
 traffic stays on loopback, every run is bounded in time, and only processes started here are ended.
@@ -46,9 +51,10 @@ POLICY_YAML = """version: 1
 callers: { svc-a: { identify: [ { listener: app } ] } }
 rules:
   - { id: a, effect: allow, callers: [svc-a], actions: ["mpc:editingTask:delete"], projects: [media-prod], jobs: ["*"] }
+  - { id: b, effect: deny, callers: [svc-a], actions: ["mpc:editingTask:delete"], projects: [media-prod], jobs: ["x*"] }
 """
 KEYS = {"HUAWEICLOUD_SDK_AK": "AKPERFTEST0000000001", "HUAWEICLOUD_SDK_SK": "skPerfTest00000000000000000000000000001A"}
-COLUMNS = [("cpu_us", "CPU µs a call", 1), ("rps", "calls/s", 0), ("p50", "p50 µs", 0), ("p99", "p99 µs", 0), ("start_ms", "start ms", 0),
+COLUMNS = [("cpu_us", "CPU µs a call", 1), ("refusal_us", "CPU µs a refusal", 1), ("rps", "calls/s", 0), ("p50", "p50 µs", 0), ("p99", "p99 µs", 0), ("start_ms", "start ms", 0),
            ("start_cpu_ms", "start CPU ms", 1), ("idle", "idle MiB", 1), ("loaded", "loaded MiB", 1), ("thousand", "1,000 connections MiB", 1)]
 STARTED = []
 
@@ -133,8 +139,7 @@ class Comparison:
     def __init__(self, options):
         self.options = options
         self.upstream_address = TLS if options.tls else PLAIN
-        self.cores = "0" if options.workers == 1 else ",".join(map(str, range(options.workers)))
-        self.load_core = "1"
+        self.proxy_core, self.load_core = "0", "1"
 
     def peers(self):
         known = tomllib.loads((PEERS / "peers.toml").read_text())
@@ -147,8 +152,11 @@ class Comparison:
                 yield name, known[name]
             else:
                 print(f"{name}: left out, {binary} is not installed", file=sys.stderr)
-        yield PRODUCT, {"cmd": [str(self.options.binary), "run", "--config", "$RUN/proxy.yaml"], "env": KEYS,
-                        "text": {"proxy.yaml": PROXY_YAML, "policy.yaml": POLICY_YAML}}
+        product = {"cmd": [str(self.options.binary), "run", "--config", "$RUN/proxy.yaml"], "env": KEYS,
+                   "text": {"proxy.yaml": PROXY_YAML, "policy.yaml": POLICY_YAML}}
+        yield PRODUCT, product
+        if (workers := self.options.workers) > 1:
+            yield f"{PRODUCT}-{workers}", product | {"cores": ",".join(map(str, range(workers)))}
 
     def values(self, run):
         certs = certificates()
@@ -172,7 +180,7 @@ class Comparison:
         argv = [word for part in peer["cmd"] for word in (fill(part).split() if part.startswith("$CA_") else [fill(part)])]
         out = open(values["LOG"] if peer.get("log_is_stdout") else run / "stdout", "ab")
         began = time.monotonic()
-        process = start(argv, self.cores, stdout=out, stderr=open(run / "stderr", "ab"), stdin=subprocess.DEVNULL, cwd=run, env=os.environ | peer.get("env", {}))
+        process = start(argv, peer.get("cores", self.proxy_core), stdout=out, stderr=open(run / "stderr", "ab"), stdin=subprocess.DEVNULL, cwd=run, env=os.environ | peer.get("env", {}))
         if not first_answer(process, began):
             tail = (run / "stderr").read_text(errors="replace")[-800:]
             stop(process)
@@ -212,6 +220,9 @@ class Comparison:
             result, _, foreign = self.quiet_load(process, upstream, "--conns", 32, "--secs", 2, "--rate", o.rate)
             row |= {"p50": result["p50_us"], "p99": result["p99_us"], "foreign": max(foreign, row["foreign"])}
             row["failed"] += result["bad"] + result["errors"]
+            if name.startswith(PRODUCT):
+                result, cpu, foreign = self.quiet_load(process, upstream, "--conns", o.conns, "--secs", 2, "--refused")
+                row |= {"refusal_us": cpu * 1e6 / max(1, result["bad"]), "foreign": max(foreign, row["foreign"])}
         finally:
             stop(process)
         process, _, run = self.launch(name, peer)
@@ -261,6 +272,17 @@ def first_answer(process, began):
     return False
 
 
+def warm(mib):
+    """Has the page cache use as much memory once, and gives it back."""
+    path = OUT / "warm"
+    try:
+        with open(path, "wb") as file:
+            for _ in range(mib):
+                file.write(bytes(1 << 20))
+    finally:
+        path.unlink(missing_ok=True)
+
+
 def finish(process):
     out, _ = process.communicate(timeout=120)
     STARTED.remove(process)
@@ -273,18 +295,18 @@ def medians(rows):
     by_peer = {}
     for row in rows:
         by_peer.setdefault(row["peer"], []).append(row)
-    return {name: {key: statistics.median(row[key] for row in of) for key, _, _ in COLUMNS} | {"runs": len(of), "failed": sum(row["failed"] for row in of),
+    return {name: {key: statistics.median(row.get(key, 0) for row in of) for key, _, _ in COLUMNS} | {"runs": len(of), "failed": sum(row["failed"] for row in of),
             "spread": 100 * (max(r["cpu_us"] for r in of) - min(r["cpu_us"] for r in of)) / statistics.median(r["cpu_us"] for r in of)} for name, of in by_peer.items()}
 
 
 def report(rows):
     figures = medians(rows)
-    base = figures.get("nginx")
-    print("| proxy | runs | × nginx | " + " | ".join(title for _, title, _ in COLUMNS) + " | spread % | failed |")
+    base = figures.get("nginx", figures.get(PRODUCT))
+    print(f"| proxy | runs | × {'nginx' if 'nginx' in figures else PRODUCT} | " + " | ".join(title for _, title, _ in COLUMNS) + " | spread % | failed |")
     print("|---" * (len(COLUMNS) + 5) + "|")
     for name, row in sorted(figures.items(), key=lambda item: item[1]["cpu_us"]):
         ratio = f"{row['cpu_us'] / base['cpu_us']:.2f}" if base else "-"
-        print(f"| {name} | {row['runs']} | {ratio} | " + " | ".join(f"{row[key]:,.{digits}f}" for key, _, digits in COLUMNS) + f" | {row['spread']:.0f} | {row['failed']} |")
+        print(f"| {name} | {row['runs']} | {ratio} | " + " | ".join(f"{row[key]:,.{digits}f}" if row[key] else "" for key, _, digits in COLUMNS) + f" | {row['spread']:.0f} | {row['failed']} |")
 
 
 def plot(rows, path):
@@ -311,6 +333,7 @@ def main():
     parser.add_argument("--conns", type=int, default=64)
     parser.add_argument("--secs", type=float, default=3)
     parser.add_argument("--rate", type=int, default=4000)
+    parser.add_argument("--warm-mib", type=int, default=4096)
     parser.add_argument("--quiet-pct", type=float, default=4)
     parser.add_argument("--out", type=Path, default=OUT / "results.jsonl")
     parser.add_argument("--report", nargs="+", type=Path)
@@ -329,6 +352,7 @@ def main():
         sys.exit(f"{options.binary} is missing: cargo build --release")
     OUT.mkdir(parents=True, exist_ok=True)
     subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", "--manifest-path", HERE / "tools/Cargo.toml", "--target-dir", OUT / "tools"], check=True)
+    warm(options.warm_mib)
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, lambda *_: sys.exit(1))
     try:

@@ -132,6 +132,9 @@ impl Args {
         let i = self.0.iter().position(|a| a == name)?;
         self.0.get(i + 1).map(|s| s.as_str())
     }
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|a| a == name)
+    }
     pub fn num(&self, name: &str, default: f64) -> f64 {
         self.get(name)
             .map(|v| v.parse().unwrap_or_else(|_| panic!("{name} wants a number")))

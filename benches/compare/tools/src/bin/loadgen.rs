@@ -2,6 +2,7 @@
 //!   loadgen --connect 127.0.0.1:19100|unix:/path [--conns 64] [--secs 4] [--rate R]
 //!           [--project P] [--token T]  prints one JSON line
 //!   loadgen ... --idle N --secs 2      opens N connections, one request each, then holds them
+//!   loadgen ... --refused              each connection's requests but its first are for jobs `x...`, which the policy denies
 //! --rate 0 (default): closed loop, one request in flight a connection.
 //! --rate R: open loop at R requests/s; latency counts from the moment a request was due, so a
 //! stalled proxy is charged for the requests it delayed (no coordinated omission).
@@ -14,6 +15,7 @@ struct Conn {
     fd: RawFd,
     len: usize,
     busy: bool,
+    begun: bool,
     due: u64,
     buf: Box<[u8; 4096]>,
 }
@@ -32,7 +34,8 @@ impl Gen {
         req.extend_from_slice(format!("00000000000000000000000000000000 HTTP/1.1\r\nHost: sidecar.local\r\nUser-Agent: loadgen/1\r\nAccept: */*\r\nContent-Type: application/json\r\nX-Caller-Token: {t}\r\n\r\n").as_bytes());
         Self { req, at, x: 0x1234_5678_9abc_def1 ^ std::process::id() as u64 }
     }
-    fn next(&mut self) -> &[u8] {
+    /// The next request. One that is refused has an `x` in front of its job.
+    fn next(&mut self, refused: bool) -> &[u8] {
         for half in 0..2 {
             self.x ^= self.x << 13;
             self.x ^= self.x >> 7;
@@ -42,6 +45,9 @@ impl Gen {
                 *d = b"0123456789abcdef"[(v & 15) as usize];
                 v >>= 4;
             }
+        }
+        if refused {
+            self.req[self.at] = b'x';
         }
         &self.req
     }
@@ -79,6 +85,7 @@ fn main() {
     let to = a.get("--connect").expect("--connect").to_string();
     let secs = a.num("--secs", 4.0).min(600.0);
     let rate = a.num("--rate", 0.0);
+    let refused = a.has("--refused");
     let mut g = Gen::new(&a);
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
 
@@ -90,7 +97,7 @@ fn main() {
     for i in 0..nconns {
         let fd = connect(&to).expect("connect");
         ep.add(fd, i as u64, libc::EPOLLIN).unwrap();
-        conns.push(Conn { fd, len: 0, busy: false, due: 0, buf: Box::new([0; 4096]) });
+        conns.push(Conn { fd, len: 0, busy: false, begun: false, due: 0, buf: Box::new([0; 4096]) });
         free.push_back(i);
     }
     let t0 = Instant::now();
@@ -109,9 +116,10 @@ fn main() {
             c.busy = true;
             c.due = $due;
             sent += 1;
-            if write(c.fd, g.next()) < 0 {
+            if write(c.fd, g.next(refused && c.begun)) < 0 {
                 errors += 1
             }
+            c.begun = true;
         }};
     }
     if rate == 0.0 || idle > 0 {
@@ -164,6 +172,7 @@ fn main() {
                 c.fd = connect(&to).expect("reconnect");
                 c.len = 0;
                 c.busy = false;
+                c.begun = false;
                 ep.add(c.fd, i as u64, libc::EPOLLIN).unwrap();
                 if rate == 0.0 && idle == 0 {
                     let t = now();
@@ -186,7 +195,7 @@ fn main() {
                     c.busy = true;
                     c.due = t;
                     sent += 1;
-                    if write(c.fd, g.next()) < 0 {
+                    if write(c.fd, g.next(refused && c.begun)) < 0 {
                         errors += 1
                     }
                 } else {
