@@ -16,6 +16,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{self, ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
+use serde::Serialize;
 use tower::Layer;
 
 use super::{Delivered, Recorded, Refusal, Service};
@@ -71,20 +72,16 @@ pub(super) fn refuse(refusal: &Refusal, record: &mut Record, local: bool) -> Res
     record.outcome = Some(facts.outcome);
     record.error = Some(Failure { code: facts.code, reason: facts.reason, message: message.clone() });
     let id = record.id();
-    let body =
-        serde_json::json!({ "error_code": facts.code.as_str(), "error_msg": message, "request_id": **id });
-    let mut response = Response::new(Bytes::from(body.to_string()));
+    let body = RefusalBody { error_code: facts.code.as_str(), error_msg: &message, request_id: id };
+    let mut response = Response::new(body.to_bytes());
     *response.status_mut() = facts.status();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, JSON);
     put(headers, REQUEST_ID, &**id);
     // The paths that there are stand in the body only: strangers can have this answer by the thousand.
     let details = if matches!(refusal, Refusal::NotFound) { facts.reason.to_string() } else { message };
-    put(
-        headers,
-        PROXY_STATUS,
-        format!("{NAME}; error={}; details=\"{}\"", facts.proxy_error, quoted(&details)),
-    );
+    let start = [NAME, "; error=", facts.proxy_error, "; details="].concat();
+    put(headers, PROXY_STATUS, with_string(start, &details));
     put(headers, PROXY_REQUEST_ID, &**id);
     if let Refusal::MethodNotAllowed(allowed) = refusal {
         headers.insert(ALLOW, HeaderValue::from_static(allowed));
@@ -103,6 +100,23 @@ pub(super) fn refuse(refusal: &Refusal, record: &mut Record, local: bool) -> Res
         headers.insert(header::CONNECTION, CLOSE);
     }
     response
+}
+
+/// The body of a refusal.
+#[derive(Serialize)]
+struct RefusalBody<'a> {
+    error_code: &'a str,
+    error_msg: &'a str,
+    request_id: &'a str,
+}
+
+impl RefusalBody<'_> {
+    fn to_bytes(&self) -> Bytes {
+        let mut out = Vec::with_capacity(self.error_msg.len() + 192);
+        // A vector takes whatever is written, and text is always JSON.
+        drop(serde_json::to_writer(&mut out, self));
+        out.into()
+    }
 }
 
 /// Whether an answer is upstream's, and not one that was made here.
@@ -154,9 +168,10 @@ fn put(headers: &mut HeaderMap, name: HeaderName, value: impl TryInto<HeaderValu
     }
 }
 
-/// The text as the inside of a structured field's string (RFC 8941, section 3.3.3).
-fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
+/// Appends the text as a structured field's string (RFC 8941, section 3.3.3).
+fn with_string(mut out: String, text: &str) -> String {
+    out.reserve(text.len() + 2);
+    out.push('"');
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
@@ -164,6 +179,7 @@ fn quoted(text: &str) -> String {
             _ => out.push('?'),
         }
     }
+    out.push('"');
     out
 }
 
@@ -234,6 +250,6 @@ mod tests {
 
     #[test]
     fn details_are_one_structured_string() {
-        assert_eq!(quoted("a \"b\" \\ é\n"), "a \\\"b\\\" \\\\ ??");
+        assert_eq!(with_string("a=".into(), "a \"b\" \\ é\n"), "a=\"a \\\"b\\\" \\\\ ??\"");
     }
 }
