@@ -146,12 +146,12 @@ impl Skew {
 /// at will: beyond what is usual they are moved just far enough to be accepted, and by a day at most.
 fn corrected(measured: TimeDelta) -> TimeDelta {
     let size = measured.abs();
-    let moved = if size <= USUAL {
+    let moved = if size <= MAX_UNCORRECTED {
         size
-    } else if size <= USUAL * 2 {
-        USUAL
-    } else if size <= MOST {
-        size - CLOSE_ENOUGH
+    } else if size <= MAX_UNCORRECTED * 2 {
+        MAX_UNCORRECTED
+    } else if size <= MAX_CORRECTION {
+        size - RESIDUAL
     } else {
         TimeDelta::zero()
     };
@@ -161,11 +161,11 @@ fn corrected(measured: TimeDelta) -> TimeDelta {
 /// The gateway refuses a signature whose date is so far from its own clock.
 pub const TOLERATED: TimeDelta = TimeDelta::minutes(15);
 /// A little less than what is tolerated: when the clocks agree again, what was dated so is still accepted.
-const USUAL: TimeDelta = TimeDelta::seconds(15 * 60 - 30);
+const MAX_UNCORRECTED: TimeDelta = TimeDelta::seconds(15 * 60 - 30);
 /// As far as dates beyond that are left from the endpoint's clock.
-const CLOSE_ENOUGH: TimeDelta = TimeDelta::minutes(10);
+const RESIDUAL: TimeDelta = TimeDelta::minutes(10);
 /// More is no time zone and no pause.
-const MOST: TimeDelta = TimeDelta::days(1);
+const MAX_CORRECTION: TimeDelta = TimeDelta::days(1);
 const HALF_A_SECOND: TimeDelta = TimeDelta::milliseconds(500);
 const PRECISION: TimeDelta = TimeDelta::seconds(2);
 

@@ -61,7 +61,7 @@ impl OpenIntents {
     fn of(path: &Path) -> io::Result<Self> {
         let mut file = BufReader::with_capacity(BUFFER, File::open(path)?);
         let end = file.seek(SeekFrom::End(0))?;
-        let mut start = end.saturating_sub(LOOKED_AT);
+        let mut start = end.saturating_sub(SCANNED_BYTES);
         file.seek(SeekFrom::Start(start))?;
         let mut open = Self { file, intents: HashMap::new(), torn: false };
         // What does not begin where a line does is none of ours.
@@ -87,9 +87,9 @@ impl OpenIntents {
         if is_glued(line) {
             return;
         }
-        if line.starts_with(AN_INTENT) && self.intents.len() < MAX_OPEN {
+        if line.starts_with(INTENT_PREFIX) && self.intents.len() < MAX_OPEN {
             self.intents.extend(id(line).map(|id| (id.into(), span)));
-        } else if line.starts_with(A_RECORD) && !self.intents.is_empty() {
+        } else if line.starts_with(RECORD_PREFIX) && !self.intents.is_empty() {
             id(line).and_then(|id| self.intents.remove(id));
         }
     }
@@ -120,7 +120,7 @@ impl OpenIntents {
 /// Whether another line begins within this one. A kill can cut off one thread's line while another's is still written,
 /// behind it. Neither can be read then, so neither counts. In the texts of a line the quotes are escaped.
 fn is_glued(line: &[u8]) -> bool {
-    line.get(1..).is_some_and(|rest| memmem::find(rest, A_LINE).is_some())
+    line.get(1..).is_some_and(|rest| memmem::find(rest, EVENT_PREFIX).is_some())
 }
 
 /// The value of `request.id`, which is made of letters, digits and `-._`.
@@ -143,12 +143,12 @@ fn record(intent: &[u8]) -> serde_json::Result<Vec<u8>> {
     Ok(line)
 }
 
-const A_LINE: &[u8] = b"{\"event\":\"";
-pub(super) const AN_INTENT: &[u8] = b"{\"event\":\"intent\",";
-pub(super) const A_RECORD: &[u8] = b"{\"event\":\"request\",";
+const EVENT_PREFIX: &[u8] = b"{\"event\":\"";
+pub(super) const INTENT_PREFIX: &[u8] = b"{\"event\":\"intent\",";
+pub(super) const RECORD_PREFIX: &[u8] = b"{\"event\":\"request\",";
 const ID: &[u8] = b"\"request.id\":\"";
 /// A call is open for its deadline at most: this is the work of minutes where there are thousands a second.
-const LOOKED_AT: u64 = 1 << 30;
+const SCANNED_BYTES: u64 = 1 << 30;
 const BUFFER: usize = 64 * 1024;
 /// Far more than are worked on at a time. Were there more, the next start would close the rest.
 const MAX_OPEN: usize = 100_000;

@@ -40,12 +40,13 @@ impl Intervention<'_> {
         line.word(name!("request.id"), Some(self.request_id));
         line.text(name!("network.peer.address"), self.uid.map(|uid| format!("uid:{uid}")).as_ref());
         line.word(name!("operator.action"), Some(self.action));
-        line.text(name!("operator.reason"), self.reason.map(|text| within(text, LONGEST)).as_ref());
-        line.text_if_any(name!("operator.project"), self.project.map(|text| within(text, LONGEST)).as_ref());
+        line.text(name!("operator.reason"), self.reason.map(|text| within(text, MAX_TEXT)).as_ref());
+        line.text_if_any(name!("operator.project"), self.project.map(|text| within(text, MAX_TEXT)).as_ref());
         line.word(name!("policy.hash"), Some(self.policy_hash));
-        line.text_if_any(name!("error.message"), self.problem.map(|text| within(text, LONGEST)).as_ref());
-        let mut callers: Vec<String> = self.callers.iter().take(MOST).map(|&name| name.into()).collect();
-        if let Some(more) = self.callers.len().checked_sub(MOST).filter(|more| *more > 0) {
+        line.text_if_any(name!("error.message"), self.problem.map(|text| within(text, MAX_TEXT)).as_ref());
+        let mut callers: Vec<String> =
+            self.callers.iter().take(MAX_CALLERS).map(|&name| name.into()).collect();
+        if let Some(more) = self.callers.len().checked_sub(MAX_CALLERS).filter(|more| *more > 0) {
             callers.push(format!("and {more} more"));
         }
         let callers = (!callers.is_empty()).then(|| json!(callers));
@@ -55,6 +56,6 @@ impl Intervention<'_> {
 }
 
 /// In bytes: what leaves room for the callers.
-const LONGEST: usize = 512;
+const MAX_TEXT: usize = 512;
 /// As many callers are named.
-const MOST: usize = 32;
+const MAX_CALLERS: usize = 32;

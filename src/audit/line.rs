@@ -28,7 +28,7 @@ pub(super) struct Line(Vec<u8>);
 impl Line {
     /// Begins a line.
     pub(super) fn new() -> Self {
-        Self(Vec::with_capacity(USUAL))
+        Self(Vec::with_capacity(TYPICAL_LINE))
     }
 
     /// Adds a text.
@@ -51,7 +51,7 @@ impl Line {
                 self.0.extend_from_slice(text.as_bytes());
                 self.0.push(b'"');
             }
-            None => self.0.extend_from_slice(NOTHING),
+            None => self.0.extend_from_slice(NULL),
         }
     }
 
@@ -126,7 +126,7 @@ impl Line {
             self.json(name);
             self.0.push(b':');
             self.json(value);
-            if self.0.len() + ENDS.len() > MAX_LINE {
+            if self.0.len() + RECORD_END.len() > MAX_LINE {
                 self.0.truncate(before);
             }
         }
@@ -164,7 +164,7 @@ impl Line {
         // A text or a number can always be written to a Vec. Were it not so, half a value is worse than none.
         if serde_json::to_writer(&mut self.0, value).is_err() {
             self.0.truncate(start);
-            self.0.extend_from_slice(NOTHING);
+            self.0.extend_from_slice(NULL);
         }
     }
 }
@@ -191,10 +191,10 @@ const END: &[u8] = b"}\n";
 /// What a line has at least behind what comes before its facts.
 const WITHOUT_FACTS: usize = 64;
 /// Of a document, and of the line.
-const ENDS: &[u8] = b"}}\n";
-const NOTHING: &[u8] = b"null";
+const RECORD_END: &[u8] = b"}}\n";
+const NULL: &[u8] = b"null";
 /// Most lines are shorter.
-const USUAL: usize = 1024;
+const TYPICAL_LINE: usize = 1024;
 
 #[cfg(test)]
 mod tests {

@@ -35,7 +35,7 @@ pub(super) fn lock(file: &File, path: &Path, patience: Duration) -> Result<Lock,
         match file.try_lock() {
             Ok(()) => return Ok(Lock::Held),
             Err(TryLockError::Error(error)) => return Ok(unavailable(path, &error)),
-            Err(TryLockError::WouldBlock) if Instant::now() < end => sleep(PAUSE),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => sleep(RETRY_INTERVAL),
             Err(TryLockError::WouldBlock) => return Err(LockHeld(holder(file))),
         }
     }
@@ -75,7 +75,7 @@ fn holder_in(locks: &str, meta: &Metadata) -> Option<u32> {
     same.or(of_inode.first()).map(|(_, pid)| *pid)
 }
 
-const PAUSE: Duration = Duration::from_millis(10);
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {

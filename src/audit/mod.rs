@@ -10,17 +10,17 @@
 mod intervention;
 mod line;
 mod lock;
-mod opened;
-mod trouble;
+mod open_target;
+mod failure;
 mod trail;
 mod output;
 mod interrupted;
 mod recent;
-mod seen;
+mod parsed;
 mod sink;
 mod stream;
 mod target;
-mod under_way;
+mod in_flight;
 
 use std::{mem::replace, sync::Arc, time::Duration};
 
@@ -29,14 +29,14 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::reason::{Code, Reason};
+pub use failure::Blockage;
 pub use intervention::Intervention;
 use line::{Line, name};
+pub use parsed::{ParseRecordError, ParsedRecord};
 pub use recent::Recent;
-pub use seen::{ParseRecordError, ParsedRecord};
 pub use sink::{Announced, Blocked, Sink, SinkStats, Slot, WhenBlocked};
 pub use target::{OpenError, Target};
 pub use trail::Trail;
-pub use trouble::Blockage;
 
 /// What of the facts of a job that decided stands in a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -290,13 +290,13 @@ pub fn request_id(now: DateTime<Utc>, hostname: &str) -> String {
 /// A text of a caller's, upstream's or the policy's, bounded so that a line is too.
 pub fn bounded(text: &str) -> String {
     // As many bytes are not more characters.
-    let end = if text.len() <= LONGEST { None } else { text.char_indices().nth(LONGEST) };
+    let end = if text.len() <= MAX_CHARS { None } else { text.char_indices().nth(MAX_CHARS) };
     text.get(..end.map_or(text.len(), |(end, _)| end)).unwrap_or_default().to_owned()
 }
 
 /// A fact of a job, bounded so that a line is too.
 pub fn bounded_bytes(text: &str) -> &str {
-    within(text, LONGEST_FACT)
+    within(text, MAX_FACT)
 }
 
 /// As much of a text as has so many bytes, in whole characters.
@@ -305,7 +305,7 @@ fn within(text: &str, bytes: usize) -> &str {
 }
 
 /// How many values of one fact stand in a record: a line is bounded.
-pub const MOST_VALUES: usize = 16;
+pub const MAX_VALUES: usize = 16;
 
 /// In milliseconds, to the microsecond.
 fn millis(duration: Duration) -> f64 {
@@ -313,9 +313,9 @@ fn millis(duration: Duration) -> f64 {
 }
 
 /// In characters.
-const LONGEST: usize = 128;
+const MAX_CHARS: usize = 128;
 /// In bytes.
-const LONGEST_FACT: usize = 256;
+const MAX_FACT: usize = 256;
 const REQUEST: &str = "request";
 const INTENT: &str = "intent";
 

@@ -7,7 +7,7 @@
 //! A line is one `write(2)`, and not synced. It outlives the process from then on, however that ends; it does not
 //! outlive the machine's power before the kernel has written it to the disk.
 
-mod anew;
+mod rotation;
 mod shared;
 
 use std::{
@@ -21,12 +21,12 @@ use std::{
 };
 
 use super::{
+    failure::{Blockage, SinkFailure},
+    in_flight::InFlightIntents,
     lock::Lock,
-    opened::OpenTarget,
+    open_target::OpenTarget,
     stream::behind,
     target::{OpenError, Target},
-    trouble::{Blockage, SinkFailure},
-    under_way::InFlightIntents,
 };
 
 /// An open target, and the lines that wait for room in it.
@@ -55,7 +55,7 @@ pub(super) struct Output {
 impl Output {
     pub(super) fn open(target: Target, refuse: bool) -> Result<Self, OpenError> {
         let mut output = Self {
-            opened: OpenTarget::open(&target, JUST_KILLED)?,
+            opened: OpenTarget::open(&target, KILLED_HOLDER_GRACE)?,
             target,
             refuse,
             promised: 0,
@@ -374,7 +374,7 @@ fn together(lines: &VecDeque<Vec<u8>>, most: usize) -> Cow<'_, [u8]> {
 }
 
 /// A process that was killed holds on to its files until the kernel has cleared it away.
-const JUST_KILLED: Duration = Duration::from_secs(1);
+const KILLED_HOLDER_GRACE: Duration = Duration::from_secs(1);
 /// As many lines that are not owed wait for room at most.
 pub(super) const MAX_WAITING: usize = 4096;
 

@@ -19,7 +19,8 @@ impl Recent {
         }
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // The oldest line's memory serves the newest.
-        let mut kept = if lines.len() == KEPT { lines.pop_front().unwrap_or_default() } else { Vec::new() };
+        let mut kept =
+            if lines.len() == MAX_RECENT { lines.pop_front().unwrap_or_default() } else { Vec::new() };
         kept.clear();
         kept.extend_from_slice(line);
         lines.push_back(kept);
@@ -32,7 +33,7 @@ impl Recent {
     }
 }
 
-const KEPT: usize = 50;
+const MAX_RECENT: usize = 50;
 
 #[cfg(test)]
 mod tests {
@@ -42,7 +43,7 @@ mod tests {
     #[test]
     fn the_last_decisions_are_kept_and_nothing_else() {
         let recent = Recent::default();
-        for n in 0..KEPT + 5 {
+        for n in 0..MAX_RECENT + 5 {
             let mut record =
                 Record::new(n.to_string().into(), "app".into(), "127.0.0.1".into(), crate::clock::now());
             record.effect = (n % 2 == 0 || n > 10).then_some("allow");
@@ -50,8 +51,8 @@ mod tests {
             recent.keep(&record, &line);
         }
         let records = recent.records();
-        assert_eq!(records.len(), KEPT);
+        assert_eq!(records.len(), MAX_RECENT);
         assert_eq!(records[0]["request.id"], "0");
-        assert_eq!(records[KEPT - 1]["request.id"], (KEPT + 4).to_string());
+        assert_eq!(records[MAX_RECENT - 1]["request.id"], (MAX_RECENT + 4).to_string());
     }
 }

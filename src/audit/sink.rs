@@ -10,7 +10,7 @@
 //! Lines are written on the request's own thread: handing them to another costs ten times as much. Threads share the
 //! account of the room, and not the write: the lock is not held while the system works, so none waits for another.
 
-mod tending;
+mod flush;
 
 use std::{
     fmt,
@@ -22,11 +22,11 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Record,
+    failure::{Blockage, STUCK_AFTER},
     interrupted::close_interrupted,
     line::MAX_LINE,
     output::Output,
     target::{OpenError, Target},
-    trouble::{Blockage, PATIENCE},
 };
 
 /// Where the audit records of a process go.
@@ -180,17 +180,17 @@ impl Sink {
     /// Tries again until a reader has had the time to catch up. A disk is not waited for, nor a reader that others
     /// waited for already.
     async fn soon<T>(&self, mut attempt: impl FnMut(&Self) -> Option<T>) -> Result<T, Blocked> {
-        let (mut end, mut pause) = (None, CATCH_UP);
+        let (mut end, mut pause) = (None, READER_GRACE);
         loop {
             if let Some(done) = attempt(self) {
                 return Ok(done);
             }
             let now = Instant::now();
-            if self.output().refuses(now >= *end.get_or_insert(now + PATIENCE)) {
+            if self.output().refuses(now >= *end.get_or_insert(now + STUCK_AFTER)) {
                 return Err(Blocked);
             }
             sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = (pause * 2).min(MAX_PAUSE);
         }
     }
 
@@ -220,8 +220,8 @@ impl fmt::Debug for Sink {
 }
 
 /// How long a pipe is left to a reader that reads.
-const CATCH_UP: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(16);
+const READER_GRACE: Duration = Duration::from_millis(1);
+const MAX_PAUSE: Duration = Duration::from_millis(16);
 
 #[cfg(test)]
 mod tests {

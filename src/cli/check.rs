@@ -140,7 +140,7 @@ fn summary(path: &Path, (settings, proxies): (&Settings, &Proxies), out: &mut im
     let of_callers = settings.policy.of_callers();
     for caller in settings.callers.ids() {
         writeln!(out, "  {caller}")?;
-        let (first, more) = of_callers.first(caller, RULES_TOLD);
+        let (first, more) = of_callers.first(caller, MAX_RULES_SHOWN);
         for rule in first {
             writeln!(out, "    {}", one_rule(rule))?;
         }
@@ -214,7 +214,7 @@ fn proof_on(listener: &Listener, proof: &Proof) -> Option<String> {
 }
 
 /// As many rules of a caller are told one by one.
-const RULES_TOLD: usize = 20;
+const MAX_RULES_SHOWN: usize = 20;
 
 fn spell(source: &Source) -> String {
     match source {

@@ -54,11 +54,11 @@ async fn ask(
         stream.read_to_string(&mut text).await?;
         std::io::Result::Ok(text)
     };
-    let text = timeout(PATIENCE, exchange).await.context("no answer in time")??;
+    let text = timeout(REQUEST_TIMEOUT, exchange).await.context("no answer in time")??;
     let status =
         text.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no answer of HTTP")?;
     Ok(ClientResponse { status, text })
 }
 
 /// Longer than any request may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);

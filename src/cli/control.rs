@@ -42,7 +42,7 @@ pub(super) fn wait(args: &WaitArgs) -> anyhow::Result<ExitCode> {
                 Ok(()) => return Ok(ExitCode::SUCCESS),
                 Err(error) => last = error,
             }
-            sleep(PAUSE).await;
+            sleep(POLL_INTERVAL).await;
         }
         Err(last.context(format!("not ready after {} s", args.timeout)))
     })
@@ -81,4 +81,4 @@ impl ProxyTarget {
 
 const OK: u16 = 200;
 const ACCEPTED: u16 = 202;
-const PAUSE: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);

@@ -97,18 +97,18 @@ impl Causes {
         let (level, message) = (*meta.level(), line.message);
         let count = self.0.entry(cause).or_insert(Count { since: now, lines: 0, level, message });
         count.lines += 1;
-        count.lines <= FIRST
+        count.lines <= LINES_PER_CAUSE
     }
 
     /// Forgets the causes that are older than `interval`, and returns those of which lines were held back.
     fn over(&mut self, now: Instant, interval: Duration) -> Vec<Summary> {
         let over = self.0.extract_if(|_, count| now.saturating_duration_since(count.since) >= interval);
-        over.filter(|(_, count)| count.lines > FIRST)
+        over.filter(|(_, count)| count.lines > LINES_PER_CAUSE)
             .map(|(cause, count)| Summary {
                 level: count.level,
                 message: count.message,
                 error: cause.error.filter(|error| !error.is_empty()),
-                more: count.lines - FIRST,
+                more: count.lines - LINES_PER_CAUSE,
                 seconds: now.saturating_duration_since(count.since).as_secs(),
             })
             .collect()
@@ -157,7 +157,7 @@ impl Visit for Line {
 }
 
 /// As many lines of a cause are written in an interval.
-const FIRST: u64 = 5;
+const LINES_PER_CAUSE: u64 = 5;
 const INTERVAL: Duration = Duration::from_secs(10);
 const MAX_CAUSES: usize = 64;
 

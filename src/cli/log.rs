@@ -95,7 +95,7 @@ impl Drop for Log {
         let Self { lines: Lines(queue), .. } = self;
         let state = queue.state();
         let unfinished = |state: &mut State| state.writing || !state.lines.is_empty();
-        drop(queue.written.wait_timeout_while(state, LAST_LINES, unfinished));
+        drop(queue.written.wait_timeout_while(state, FINAL_FLUSH_TIMEOUT, unfinished));
     }
 }
 
@@ -131,7 +131,7 @@ impl Write for &Queue {
     /// The subscriber writes each line in one piece.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut state = self.state();
-        if state.bytes + line.len() > QUEUED {
+        if state.bytes + line.len() > MAX_QUEUED_BYTES {
             state.lost += 1;
         } else {
             state.bytes += line.len();
@@ -171,7 +171,7 @@ impl Queue {
 
     /// Waits for a line. `None` when something else is due, however many lines there are.
     fn next(&self, due: Option<Instant>) -> Option<Vec<u8>> {
-        let left = due.map_or(LONG, |due| due.saturating_duration_since(Instant::now()));
+        let left = due.map_or(IDLE_WAKEUP, |due| due.saturating_duration_since(Instant::now()));
         if left.is_zero() {
             return None;
         }
@@ -206,11 +206,11 @@ fn put(file: &mut (impl Write + AsFd), mut line: &[u8]) -> io::Result<()> {
 }
 
 /// As many bytes wait to be written at most.
-const QUEUED: usize = 256 * 1024;
+const MAX_QUEUED_BYTES: usize = 256 * 1024;
 /// It wakes up for nothing no more often than this.
-const LONG: Duration = Duration::from_secs(3600);
+const IDLE_WAKEUP: Duration = Duration::from_secs(3600);
 /// A reader that takes longer than this for the last lines is not there.
-const LAST_LINES: Duration = Duration::from_secs(2);
+const FINAL_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {

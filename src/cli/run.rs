@@ -130,7 +130,7 @@ async fn from_start_to_end(
                     started.ops.shutdown().await;
                 }
             };
-            drop(timeout(TIDY, tidied).await);
+            drop(timeout(CLEANUP_TIMEOUT, tidied).await);
             return Ok(RunOutcome::by(signal));
         }
     };
@@ -152,13 +152,13 @@ async fn from_start_to_end(
         None => serve(proxy, (stop, hang_up, by_operator), &policy, systemd).await,
     };
     // Until now probes were told how it is.
-    drop(timeout(TIDY, ops.shutdown()).await);
+    drop(timeout(CLEANUP_TIMEOUT, ops.shutdown()).await);
     Ok(ended)
 }
 
 /// Whether credentials are missing that are waited for in vain.
 async fn missing(proxy: &Proxy) -> bool {
-    let missing = proxy.credentials(PATIENCE).await;
+    let missing = proxy.credentials(CREDENTIALS_TIMEOUT).await;
     if !missing.is_empty() {
         tracing::error!(credentials = missing.join(" "), "credentials are missing, and required");
     }
@@ -259,7 +259,7 @@ async fn drain(running: Running, (stop, patience): (&mut Stop, u32), systemd: &S
         for _ in 1..patience {
             stop.asked().await;
         }
-        drop(timeout(AS_ONE, async { while !stop.asked().await.is_empty() {} }).await);
+        drop(timeout(SAME_SIGNAL_WINDOW, async { while !stop.asked().await.is_empty() {} }).await);
         stop.asked().await
     };
     let cut = tokio::select! {
@@ -308,9 +308,9 @@ async fn look_again(mut hang_up: ReopenSignal, running: &Running) -> Infallible 
 }
 
 /// Removing the files of sockets takes no longer.
-const TIDY: Duration = Duration::from_secs(1);
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(1);
 /// Some send a signal to a process and to its group, as timeout(1) does: that is one.
-const AS_ONE: Duration = Duration::from_millis(500);
+const SAME_SIGNAL_WINDOW: Duration = Duration::from_millis(500);
 const SHUTDOWN: &str = "POST /shutdown";
 /// For how long required credentials are waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(30);

@@ -56,7 +56,7 @@ fn more_threads() -> io::Result<()> {
     let mut held = Vec::new();
     // One for each core, and one for handshakes.
     let serving = available_parallelism().map_or(1, usize::from) + 1;
-    for _ in 0..LATER + serving {
+    for _ in 0..LATER_THREADS + serving {
         let (go, wait) = mpsc::channel::<()>();
         // Ended by `go` being dropped.
         let thread = thread::Builder::new().spawn(move || wait.recv().is_ok())?;
@@ -67,9 +67,9 @@ fn more_threads() -> io::Result<()> {
         drop(thread.join());
     }
     // They are counted until the system has tidied up after them.
-    let end = Instant::now() + TIDY;
+    let end = Instant::now() + EXIT_TIMEOUT;
     while count_threads() > threads_before && Instant::now() < end {
-        sleep(TIDY / 100);
+        sleep(EXIT_TIMEOUT / 100);
     }
     Ok(())
 }
@@ -80,7 +80,7 @@ fn count_threads() -> usize {
 
 /// Besides those that serve: one that starts, four that wait for name servers and files, one that looks for the freeze file,
 /// two that are told of changes, and one that tells systemd.
-const LATER: usize = 9;
-const TIDY: Duration = Duration::from_millis(500);
+const LATER_THREADS: usize = 9;
+const EXIT_TIMEOUT: Duration = Duration::from_millis(500);
 pub(super) const LIMITS: &str = "the system gives this process too few threads or descriptors: look at `ulimit -u` and `ulimit -n`, \
                       at systemd's TasksMax= and LimitNOFILE=, and at the container's limit of processes";

@@ -230,7 +230,7 @@ impl Display for Status {
         for path in &self.out_of_reach {
             line(f, "sandbox", path, Some(&"replaced since the start, and out of reach".into()))?;
         }
-        self.decisions.iter().rev().take(DECISIONS).rev().try_for_each(|record| decision(f, record))
+        self.decisions.iter().rev().take(MAX_DECISIONS).rev().try_for_each(|record| decision(f, record))
     }
 }
 
@@ -314,4 +314,4 @@ fn span(seconds: i64) -> String {
 }
 
 /// So many of the last decisions are told.
-const DECISIONS: usize = 5;
+const MAX_DECISIONS: usize = 5;

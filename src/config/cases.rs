@@ -16,14 +16,14 @@
 //! make tests nothing.
 
 use super::Report;
-use super::alone::{StandalonePolicy, policy_alone};
 use super::declare::{CustomKind, Kind, Section, Shape, nested, own, section};
 use super::decode::{AtKey, List, did_you_mean};
 use super::facts;
 use super::files;
-use super::page::{Located, SourceFile};
 use super::report::Place;
 use super::scalar::{self, MOMENT, NAME, Text, VERSION, Words};
+use super::source_file::{Located, SourceFile};
+use super::standalone::{StandalonePolicy, policy_alone};
 use super::yaml::Node;
 use crate::identity::CallerId;
 use crate::operation::{ACTIONS, CREATE};

@@ -3,8 +3,8 @@
 //! All of it is warned of and none refused: the cloud may open a region tomorrow, and people have private ones.
 
 use super::decode::closest;
-use super::page::SourceFile;
 use super::report::Place;
+use super::source_file::SourceFile;
 use crate::upstream::Endpoint;
 
 /// Warns where a project's endpoint is not one of MPC's.

@@ -5,9 +5,9 @@
 
 use super::declare::{CustomKind, Kind, Shape, own};
 use super::decode::{closest, did_you_mean, named};
-use super::page::{Located, SourceFile};
 use super::report::Place;
 use super::scalar::{self, MOMENT};
+use super::source_file::{Located, SourceFile};
 use super::yaml::{Node, Value};
 use crate::policy::{
     Condition, JobStatus, Key, NetworkError, Operator, Test, TestError, ValueError, VariableError,
@@ -87,7 +87,7 @@ fn operator(page: &SourceFile, name: &Located<Arc<str>>) -> Option<Operator> {
         let [_, text, if_exists] = Operator::parts(&name.value);
         let (over, text) = name.value.split_once(':').map_or((None, text), |(over, _)| {
             let text = text.rsplit(':').next().unwrap_or_default();
-            (closest(over, OVER), text)
+            (closest(over, QUANTIFIERS), text)
         });
         // What other clouds call it.
         let hint = match closest(&text.replace("Like", "Match"), Operator::names()) {
@@ -201,4 +201,4 @@ fn correction(error: &ValueError) -> String {
 }
 
 /// What may stand before an operator.
-const OVER: [&str; 2] = ["ForAllValues", "ForAnyValue"];
+const QUANTIFIERS: [&str; 2] = ["ForAllValues", "ForAnyValue"];

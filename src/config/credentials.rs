@@ -5,10 +5,10 @@
 
 use super::declare::{CustomKind, Rule, Section, nested, own, section};
 use super::decode::{AtKey, Fields};
-use super::page::{Located, SourceFile};
 use super::project::RawProject;
 use super::report::Place;
 use super::scalar;
+use super::source_file::{Located, SourceFile};
 use super::sources::*;
 use super::yaml::{Node, Value};
 use crate::credential::{Agency, KnownEndpoints, Oidc, OidcSts, Password, Source};

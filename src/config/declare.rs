@@ -6,7 +6,7 @@
 //! a default or a description does not compile.
 
 use super::decode::Fields;
-use super::page::SourceFile;
+use super::source_file::SourceFile;
 use super::yaml::Node;
 use std::ops::RangeInclusive;
 

@@ -3,8 +3,8 @@
 //! The keys of a section are those of its table (see `declare`).
 
 use super::declare::{Kind, Section, Shape};
-use super::page::{Located, SourceFile};
 use super::report::Place;
+use super::source_file::{Located, SourceFile};
 use super::yaml::{Node, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -226,7 +226,8 @@ pub(super) fn did_you_mean<'c>(
     match closest(text, candidates.clone().take_while(|_| page.may_compare())) {
         Some(name) => format!("did you mean `{name}`?"),
         None => {
-            let all: Vec<String> = candidates.clone().take(LISTED).map(|name| format!("`{name}`")).collect();
+            let all: Vec<String> =
+                candidates.clone().take(MAX_LISTED).map(|name| format!("`{name}`")).collect();
             let more = match candidates.count() - all.len() {
                 0 => String::new(),
                 more => format!(" and {more} more"),
@@ -237,7 +238,7 @@ pub(super) fn did_you_mean<'c>(
 }
 
 /// As many names are told one by one.
-const LISTED: usize = 20;
+const MAX_LISTED: usize = 20;
 
 #[cfg(test)]
 mod tests {

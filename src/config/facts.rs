@@ -1,8 +1,8 @@
 //! Which facts of its job does a case tell of? Keys of conditions, each with a value or a list of them.
 
 use super::decode::{did_you_mean, named};
-use super::page::SourceFile;
 use super::report::Place;
+use super::source_file::SourceFile;
 use super::yaml::Node;
 use crate::operation::CREATE;
 use crate::policy::{Facts, Key};

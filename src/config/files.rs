@@ -5,8 +5,8 @@
 //! file of that name was found. What the files hold is never shown.
 
 use super::declare::{CustomKind, Shape, own};
-use super::page::SourceFile;
 use super::scalar;
+use super::source_file::SourceFile;
 use super::yaml::Node;
 use crate::identity::{KeySet, TokenDigest};
 use crate::pem::PemError;

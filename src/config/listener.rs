@@ -2,9 +2,9 @@
 
 use super::declare::{CustomKind, Section, Shape, own, section};
 use super::decode::list;
-use super::page::{Located, SourceFile};
 use super::scalar::{self, NAME, Switch};
 use super::settings::{Admin, Bind, Hosts, Listener, ListenerTls};
+use super::source_file::{Located, SourceFile};
 use super::tls::{self, TLS};
 use super::yaml::{Node, Value};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -233,8 +233,8 @@ fn bind(page: &SourceFile, node: &Node) -> Option<Located<Bind>> {
         return placed(Bind::Tcp(socket_address(page, node)?.value));
     };
     let path: PathBuf = page.resolve(path);
-    if path.as_os_str().len() > LONGEST_SOCKET_PATH || text == "unix:" {
-        let message = format!("a socket's path has 1 to {LONGEST_SOCKET_PATH} bytes");
+    if path.as_os_str().len() > MAX_SOCKET_PATH || text == "unix:" {
+        let message = format!("a socket's path has 1 to {MAX_SOCKET_PATH} bytes");
         page.error(node.place, message, "choose another, such as unix:/run/mpc-auth-proxy/proxy.sock");
         return None;
     }
@@ -244,7 +244,7 @@ fn bind(page: &SourceFile, node: &Node) -> Option<Located<Bind>> {
 /// As systemd has it.
 fn is_descriptor_name(name: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_graphic() && b != b':';
-    (1..=LONGEST_DESCRIPTOR_NAME).contains(&name.len()) && name.bytes().all(allowed)
+    (1..=MAX_DESCRIPTOR_NAME).contains(&name.len()) && name.bytes().all(allowed)
 }
 
 fn mode(page: &SourceFile, node: &Node) -> Option<Located<u32>> {
@@ -306,7 +306,7 @@ fn host(page: &SourceFile, node: &Node) -> Option<Arc<str>> {
 }
 
 /// What `sun_path` holds, with its closing zero.
-const LONGEST_SOCKET_PATH: usize = 107;
-const LONGEST_DESCRIPTOR_NAME: usize = 255;
+const MAX_SOCKET_PATH: usize = 107;
+const MAX_DESCRIPTOR_NAME: usize = 255;
 const OWNER_ONLY: u32 = 0o600;
 const DEFAULT_MODE: u32 = 0o660;

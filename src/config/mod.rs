@@ -5,20 +5,20 @@
 //! tree with places (`yaml`), the tree becomes what was written (`proxy`, `policy`), names are looked up (`link`),
 //! and only what passed all of it becomes settings. It opens no socket and changes nothing.
 
-mod alone;
-mod apart;
+mod standalone;
+mod ambiguity;
 mod cases;
 mod cloud;
 mod condition;
-mod cover;
+mod redact;
 mod credentials;
 mod declare;
 mod decode;
 mod facts;
 mod files;
-mod link;
+mod resolve;
 mod listener;
-mod page;
+mod source_file;
 mod paths;
 mod policy;
 mod project;
@@ -36,7 +36,6 @@ mod tls;
 mod upstream;
 mod yaml;
 
-pub use alone::{Addresses, StandalonePolicy, addresses, policy_alone, projects};
 pub use cases::{Case, CaseFile, Expected, UNDETERMINED, cases};
 pub use files::{is_exposed, reason};
 pub use project::{LookupForm, Project, ProjectHeader};
@@ -44,6 +43,7 @@ pub use report::{Place, Problem, Report, Severity};
 pub use schema::{File, schema};
 pub use sections::{AuditSettings, Drain, Limits, LogFormat, LogSettings};
 pub use settings::*;
+pub use standalone::{Addresses, StandalonePolicy, addresses, policy_alone, projects};
 pub use upstream::{BreakerSettings, Retries, Stale, UpstreamSettings};
 
 use crate::clock;
@@ -51,10 +51,10 @@ use crate::identity::{CallerId, Callers, Proof};
 use crate::policy::{Policy, Scope};
 use crate::watch::Snapshot;
 use chrono::{DateTime, Utc};
-use page::{Located, SourceFile};
 use project::RawProject;
 use proxy::RawProxy;
 use sha2::{Digest, Sha256};
+use source_file::{Located, SourceFile};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -110,7 +110,7 @@ fn read(path: &Path, LoadPhase { now, reload }: LoadPhase, report: &mut Report) 
         .read_again(reload);
     let root = page.parse();
     let written = root.as_ref().and_then(|root| proxy::read(&page, root)).unwrap_or_default();
-    link::proxy(&page, &written);
+    resolve::proxy(&page, &written);
     let policy = open_policy(&page, &written).map(|page| {
         let written = page.parse().and_then(|root| policy::read(&page, root));
         (page, written)
@@ -120,14 +120,14 @@ fn read(path: &Path, LoadPhase { now, reload }: LoadPhase, report: &mut Report) 
     }
     let settings = match &policy {
         Some((policy_page, Some(policy))) => {
-            link::policy(policy_page, policy, &written);
+            resolve::policy(policy_page, policy, &written);
             let compiled = compile(policy_page, policy, &written.scopes());
             rules::mode(policy_page, policy);
             rules::findings(policy_page, &compiled, policy, now);
             if page.has_errors() || policy_page.has_errors() {
                 None
             } else {
-                link::identification((&page, policy_page), &written, policy);
+                resolve::identification((&page, policy_page), &written, policy);
                 settings(written, policy, compiled)
             }
         }

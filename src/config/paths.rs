@@ -3,10 +3,10 @@
 //! It stands beside `link`, which asks whether names fit together.
 
 use super::listener;
-use super::page::{Located, SourceFile};
 use super::proxy::ParsedProxy;
 use super::report::Place;
 use super::settings::Bind;
+use super::source_file::{Located, SourceFile};
 use super::yaml::Node;
 use crate::audit::Target;
 use std::collections::HashMap;

@@ -5,11 +5,11 @@
 use super::condition;
 use super::declare::{CustomKind, Kind, Shape, nested, own, section};
 use super::decode::{AtKey, Fields, List, Named, list};
-use super::page::{KeyScope, Located, SourceFile};
 use super::proof::PROOF;
 use super::rate::CALLER_LIMITS;
 use super::report::Place;
 use super::scalar::{self, MOMENT, NAME, Text, VERSION, Words};
+use super::source_file::{KeyScope, Located, SourceFile};
 use super::yaml::Node;
 use crate::identity::{CallerId, Proof};
 use crate::limit::CallerLimits;

@@ -4,9 +4,9 @@
 
 use super::cloud;
 use super::declare::{CustomKind, Section, Shape, own, section};
-use super::page::{Located, SourceFile};
 use super::rate::RATE;
 use super::scalar::{self, NAME, Switch, Words};
+use super::source_file::{Located, SourceFile};
 use super::yaml::Node;
 use crate::limit::Rate;
 use crate::operation::Form;

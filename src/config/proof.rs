@@ -5,8 +5,8 @@ use nix::unistd::{Group, User};
 use super::declare::{CustomKind, Kind, Rule, Section, Shape, own, section};
 use super::decode::{AtKey, Fields};
 use super::files;
-use super::page::{Located, SourceFile};
 use super::scalar::{self, Count, NAME, Switch, Text, count};
+use super::source_file::{Located, SourceFile};
 use super::yaml::{Node, Value};
 use crate::identity::{
     DnsName, KeySet, NameError, Proof, ServiceAccount, Signer, SpiffeId, TokenDigest, is_no_group, is_nobody,

@@ -2,17 +2,17 @@
 //!
 //! Whether names fit together is not asked here: see `link`.
 
-use super::alone::Addresses;
 use super::credentials::{self, CREDENTIAL, Credential, RawCredential};
 use super::declare::{CustomKind, Section, nested, own, section};
 use super::decode::{AtKey, List, Named};
 use super::files;
 use super::listener::{self, ADMIN, HOSTS, LISTENER};
-use super::page::{KeyScope, Located, SourceFile};
 use super::project::{PROJECT, RawProject};
 use super::scalar::{self, Text, VERSION};
 use super::sections::{AUDIT, AuditSettings, Drain, LIMITS, Limits, LogSettings};
 use super::settings::{Admin, Hosts, Ops};
+use super::source_file::{KeyScope, Located, SourceFile};
+use super::standalone::Addresses;
 use super::upstream::UpstreamSettings;
 use super::yaml::Node;
 use crate::policy::Scope;

@@ -5,8 +5,8 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use super::{
     declare::{CustomKind, Kind, Rule, Section, Shape, own, section},
     decode::{did_you_mean, named},
-    page::SourceFile,
     scalar::{count, with_unit},
+    source_file::SourceFile,
     yaml::Node,
 };
 use crate::limit::{CallerLimits, Rate};
@@ -18,9 +18,9 @@ section! {
         /// Calls in time: N/s, N/min, N/h or N/day.
         rate: Rate = RATE, optional("no limit");
         /// So many at once after a quiet time.
-        burst: NonZeroU32 = count(1..=MOST), optional("the rate's number");
+        burst: NonZeroU32 = count(1..=MAX_COUNT), optional("the rate's number");
         /// So many under way at once.
-        in_flight: NonZeroU32 = count(1..=MOST), optional("half of `limits.in_flight`, where there are other callers");
+        in_flight: NonZeroU32 = count(1..=MAX_COUNT), optional("half of `limits.in_flight`, where there are other callers");
         /// Rates of single actions besides, by their full names.
         // A pattern would leave open whether its actions have one limit or one each.
         per_action: Arc<[(&'static str, Rate)]> = PER_ACTION, keys("");
@@ -64,7 +64,7 @@ fn rate(page: &SourceFile, node: &Node) -> Option<Rate> {
     let text = with_unit(page, node, EXPECTED, HINT)?;
     let parsed = text.split_once('/').and_then(|(count, unit)| {
         let digits = count.bytes().all(|b| b.is_ascii_digit());
-        let count = count.parse::<NonZeroU32>().ok().filter(|count| digits && count.get() <= MOST)?;
+        let count = count.parse::<NonZeroU32>().ok().filter(|count| digits && count.get() <= MAX_COUNT)?;
         let (_, per) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
         Some(Rate { count, per: Duration::from_secs(per), burst: count })
     });
@@ -76,5 +76,5 @@ fn rate(page: &SourceFile, node: &Node) -> Option<Rate> {
 
 const EXPECTED: &str = "a rate such as 30/min";
 const HINT: &str = "write a whole number from 1 to 1000000, `/`, and one of s, min, h, day";
-const MOST: u32 = 1_000_000;
+const MAX_COUNT: u32 = 1_000_000;
 const UNITS: [(&str, u64); 4] = [("s", 1), ("min", 60), ("h", 3600), ("day", 86_400)];

@@ -4,7 +4,7 @@
 //! the text around it; the text is quoted when the report is printed, with secrets covered (see `cover`).
 //! It decides nothing: a report with errors is refused by whoever asked for the settings.
 
-use super::cover::Lines;
+use super::redact::Lines;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -4,10 +4,10 @@
 //! It stands beside `link`, which does the same for everything else. Whether a rule is wise is not asked.
 
 use super::decode::did_you_mean;
-use super::link::once;
-use super::page::{Located, SourceFile};
 use super::policy::{ParsedPolicy, RawRule};
 use super::report::Place;
+use super::resolve::once;
+use super::source_file::{Located, SourceFile};
 use crate::operation::{ACTIONS, CREATE, DELETE, Segment, VIEW};
 use crate::policy::{Field, Finding, Glob, Key, Mode, Policy, Problem, Scope, Test};
 use chrono::{DateTime, Utc};
@@ -112,7 +112,7 @@ impl<'n> Matches<'n> {
                 true => format!("there is no {what} `{text}`"),
                 false => format!("no {what} matches `{text}`"),
             };
-            let elsewhere = ELSEWHERE.iter().find(|(word, _)| text.rsplit(':').next() == Some(*word));
+            let elsewhere = FOREIGN_KEYS.iter().find(|(word, _)| text.rsplit(':').next() == Some(*word));
             let hint = match elsewhere.filter(|_| what == "action") {
                 Some((_, action)) => format!("did you mean `{action}`?"),
                 None => did_you_mean(page, text, self.names.iter().copied()),
@@ -250,11 +250,11 @@ pub(super) fn findings(page: &SourceFile, policy: &Policy, written: &ParsedPolic
                 let message = || format!("the rule `{}` has no effect: {problem}", rule.id);
                 told.warning("have no effect", written.place, || (message(), NO_EFFECT.into()));
             }
-            Problem::NotCompared => page.warning(written.place, problem.to_string(), TELLING),
+            Problem::NotCompared => page.warning(written.place, problem.to_string(), JOB_PREFIX_HINT),
             Problem::Expired(_) | Problem::ExpiresSoon(_) => {
                 let place = written.value.expires.as_ref().map_or(written.place, |expires| expires.place);
                 let message = || format!("the rule `{}` ends: {problem}", rule.id);
-                told.warning("end", place, || (message(), LATER.into()));
+                told.warning("end", place, || (message(), EXPIRED_HINT.into()));
             }
             Problem::CouldBeNarrower(list, glob, name) => {
                 let place = place_of(written.value.globs(*list), glob, written.place);
@@ -283,7 +283,7 @@ impl WarningCounts<'_> {
     fn warning(&mut self, kind: &'static str, place: Place, text: impl FnOnce() -> (String, String)) {
         let (count, first_untold) = self.kinds.entry(kind).or_default();
         *count += 1;
-        if *count <= TOLD {
+        if *count <= MAX_WARNINGS {
             let (message, hint) = text();
             self.page.warning(place, message, hint);
         } else {
@@ -294,7 +294,7 @@ impl WarningCounts<'_> {
     fn finish(self) {
         for (kind, (count, first_untold)) in self.kinds {
             let Some(place) = first_untold else { continue };
-            let message = format!("rules from here on {kind}, too: {} more warnings", count - TOLD);
+            let message = format!("rules from here on {kind}, too: {} more warnings", count - MAX_WARNINGS);
             self.page.warning(place, message, "mend those above, and look again");
         }
     }
@@ -305,13 +305,13 @@ fn place_of(globs: &[Located<Glob>], glob: &Glob, rule: Place) -> Place {
 }
 
 /// What other interfaces call it.
-const ELSEWHERE: [(&str, &str); 5] =
+const FOREIGN_KEYS: [(&str, &str); 5] =
     [("cancel", DELETE), ("stop", DELETE), ("get", VIEW), ("list", VIEW), ("query", VIEW)];
 /// As many warnings of a kind are told one by one.
-const TOLD: usize = 500;
+const MAX_WARNINGS: usize = 500;
 const NO_EFFECT: &str = "remove it, or narrow the other";
-const LATER: &str = "write a later date, or remove the rule";
+const EXPIRED_HINT: &str = "write a later date, or remove the rule";
 const ANY_JOB: &str =
     "write `jobs: [\"*\"]`, and say by `mpc:UserData`, `mpc:Input` and `mpc:Output` in `condition` which";
-const TELLING: &str = "begin or end patterns of jobs with what tells them apart";
+const JOB_PREFIX_HINT: &str = "begin or end patterns of jobs with what tells them apart";
 const WILDCARDS: &str = "`*` stands for any run of characters, `?` for one";

@@ -5,7 +5,7 @@
 
 use super::declare::{CustomKind, FormatDefault, Kind, Shape, own};
 use super::decode::closest;
-use super::page::{Located, SourceFile};
+use super::source_file::{Located, SourceFile};
 use super::yaml::{Node, Value};
 use crate::operation::Segment;
 use crate::policy::parse_moment;

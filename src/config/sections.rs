@@ -2,9 +2,9 @@
 
 use super::declare::{CustomKind, FormatDefault, Kind, Section, Shape, own, section};
 use super::files;
-use super::page::SourceFile;
 use super::scalar::{self, Size, Switch, Time, Words, count};
-use super::upstream::{LONGEST, TIMEOUT};
+use super::source_file::SourceFile;
+use super::upstream::{MAX_TIMEOUT, TIMEOUT};
 use super::yaml::Node;
 use crate::audit::{RecordedFacts, Target, WhenBlocked};
 use crate::operation::LARGEST_ANSWER;
@@ -41,7 +41,7 @@ section! {
         // Room for one answer of the largest kind at least.
         buffer_bytes: usize = Size(LARGEST_ANSWER as u32..=1 << 30), default(16 << 20);
         /// Then a connection's next answer is its last; up to a fifth shorter, at random.
-        connection_lifetime: Duration = Time(Duration::from_millis(10)..=DAY), default(LONGEST);
+        connection_lifetime: Duration = Time(Duration::from_millis(10)..=DAY), default(MAX_TIMEOUT);
         /// As many requests as a connection brings at most.
         connection_requests: usize = count(1..=1_000_000_000), default(1_000_000);
     }
@@ -52,7 +52,7 @@ section! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Drain, "`drain`" {
         /// From not ready to not accepting.
-        delay: Duration = Time(Duration::ZERO..=LONGEST), default(Duration::ZERO);
+        delay: Duration = Time(Duration::ZERO..=MAX_TIMEOUT), default(Duration::ZERO);
         /// For what is in flight to finish.
         timeout: Duration = TIMEOUT, default(Duration::from_secs(25));
     }

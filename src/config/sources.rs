@@ -2,11 +2,13 @@
 
 use super::declare::{CustomKind, Section, own, section};
 use super::files::CREDENTIAL_FILE;
-use super::page::{Located, SourceFile};
 use super::project::{endpoint, endpoint_shape};
 use super::scalar::{NAME, Text, Time};
+use super::source_file::{Located, SourceFile};
 use super::yaml::Node;
-use crate::credential::{self, DEFAULT_SECTION, LONGEST_KEY, SESSION_NAME, Source, USUAL_KEY};
+use crate::credential::{
+    self, DEFAULT_KEY_LIFETIME, DEFAULT_SECTION, MAX_KEY_LIFETIME, SESSION_NAME, Source,
+};
 use crate::upstream::Endpoint;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -77,7 +79,7 @@ section! {
         /// The file of the identity token, read anew each time.
         id_token_file: PathBuf = CREDENTIAL_FILE, required("PATH");
         /// How long a key is asked for.
-        duration: Duration = OF_A_KEY, default(LONGEST_KEY);
+        duration: Duration = KEY_LIFETIME, default(MAX_KEY_LIFETIME);
     }
 }
 
@@ -95,7 +97,7 @@ section! {
         /// What the cloud's own records call the session.
         session_name: String = Text("a name"), default(SESSION_NAME.into());
         /// How long a key is asked for.
-        duration: Duration = OF_A_KEY, default(USUAL_KEY);
+        duration: Duration = KEY_LIFETIME, default(DEFAULT_KEY_LIFETIME);
     }
 }
 
@@ -133,7 +135,7 @@ section! {
         /// What the cloud's own records call the session.
         session_name: String = Text("a name"), default(SESSION_NAME.into());
         /// How long a key is asked for.
-        duration: Duration = OF_A_KEY, default(USUAL_KEY);
+        duration: Duration = KEY_LIFETIME, default(DEFAULT_KEY_LIFETIME);
     }
 }
 
@@ -152,7 +154,7 @@ const IAM: CustomKind<Option<Endpoint>> =
     own(|page, node| service(page, node, IAM_EXAMPLE), || endpoint_shape(IAM_EXAMPLE));
 const STS: CustomKind<Option<Endpoint>> =
     own(|page, node| service(page, node, STS_EXAMPLE), || endpoint_shape(STS_EXAMPLE));
-const OF_A_KEY: Time = Time(Duration::from_secs(15 * 60)..=Duration::from_secs(24 * 60 * 60));
+const KEY_LIFETIME: Time = Time(Duration::from_secs(15 * 60)..=Duration::from_secs(24 * 60 * 60));
 const LINK_LOCAL: &str = "http://169.254.169.254";
 const IAM_EXAMPLE: &str = "https://iam.cn-north-4.myhuaweicloud.com";
 const STS_EXAMPLE: &str = "https://sts.cn-north-4.myhuaweicloud.com";

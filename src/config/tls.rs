@@ -18,10 +18,10 @@ use x509_parser::parse_x509_certificate;
 use super::declare::{CustomKind, Rule, Section, own, section};
 use super::decode::AtKey;
 use super::files;
-use super::page::{Located, SourceFile};
 use super::report::Place;
 use super::scalar::Words;
 use super::settings::{ListenerTls, TlsFiles};
+use super::source_file::{Located, SourceFile};
 use super::yaml::Node;
 use crate::watch;
 use crate::{chain::BoundedVerifier, clock, pem};
@@ -203,7 +203,7 @@ fn warn_of_expiry(page: &SourceFile, certificate: &LoadedPem<Certificates>, Vali
         format!("the certificate in {path} is not valid before {}", day(from))
     } else if now > to {
         format!("the certificate in {path} expired on {}", day(to))
-    } else if now + SOON > to {
+    } else if now + EXPIRY_WARNING > to {
         format!("the certificate in {path} expires on {}", day(to))
     } else {
         return;
@@ -221,5 +221,5 @@ fn validity(certificate: &CertificateDer<'_>) -> Option<Validity> {
 }
 
 /// Certificates of a mesh live for hours and are renewed at half of that, so more would be noise.
-const SOON: TimeDelta = TimeDelta::hours(1);
+const EXPIRY_WARNING: TimeDelta = TimeDelta::hours(1);
 const CA_HINT: &str = "`client_ca` holds the certificates of the authorities that issue those of callers";

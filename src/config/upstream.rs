@@ -5,8 +5,8 @@ use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 use super::{
     declare::{CustomKind, Shape, nested, own, section},
     files,
-    page::SourceFile,
     scalar::{self, Percentage, Time, Words, count},
+    source_file::SourceFile,
     yaml::Node,
 };
 use crate::{pem, upstream::Endpoint};
@@ -50,7 +50,7 @@ section! {
         /// In a row: no connection, no answer, a bad one, 500, 502, 503 or 504.
         failures: NonZeroU32 = count(1..=1_000_000), default(NonZeroU32::MIN.saturating_add(4));
         /// The longest time without a call that probes; mostly it is 1s.
-        open_for: Duration = Time(Duration::from_millis(100)..=LONGEST), default(Duration::from_secs(30));
+        open_for: Duration = Time(Duration::from_millis(100)..=MAX_TIMEOUT), default(Duration::from_secs(30));
     }
 }
 
@@ -64,9 +64,9 @@ pub enum Stale {
 }
 
 /// Nothing waits longer.
-pub(super) const LONGEST: Duration = Duration::from_secs(3600);
+pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 /// A time-out.
-pub(super) const TIMEOUT: Time = Time(Duration::from_millis(10)..=LONGEST);
+pub(super) const TIMEOUT: Time = Time(Duration::from_millis(10)..=MAX_TIMEOUT);
 const CA_FILE: CustomKind<PathBuf> = own(ca_file, files::path_shape);
 const EGRESS: CustomKind<Endpoint> =
     own(egress, || Shape::pattern("an egress proxy such as http://egress:3128", PLAIN_HTTP));

@@ -9,8 +9,8 @@ use super::{
     Provide, ProvideError, ProvideFuture, Provided, ProviderContext, Source, environment,
     environment::variable,
     files, metadata, pod_identity, profile,
-    renew::settle,
-    source::{LONGEST_KEY, Oidc, OidcSts, SESSION_NAME, USUAL_KEY},
+    refresh::settle,
+    source::{DEFAULT_KEY_LIFETIME, MAX_KEY_LIFETIME, Oidc, OidcSts, SESSION_NAME},
 };
 use crate::{upstream::Endpoint, watch};
 
@@ -129,7 +129,7 @@ fn oidc(known: &KnownEndpoints) -> Result<Source, String> {
         iam_endpoint,
         idp_id,
         id_token_file: id_token_file.into(),
-        duration: LONGEST_KEY,
+        duration: MAX_KEY_LIFETIME,
     }))
 }
 
@@ -140,7 +140,7 @@ fn oidc_sts(known: &KnownEndpoints) -> Result<Source, String> {
         id_token_file: set("HUAWEICLOUD_OIDC_TOKEN_FILE")?.into(),
         sts_endpoint: endpoint("HUAWEICLOUD_SDK_STS_ENDPOINT", known.sts.as_ref())?,
         session_name: set("HUAWEICLOUD_OIDC_SESSION_NAME").unwrap_or_else(|_| SESSION_NAME.into()),
-        duration: USUAL_KEY,
+        duration: DEFAULT_KEY_LIFETIME,
     }))
 }
 

@@ -89,7 +89,7 @@ impl Exchange {
         *request.method_mut() = method;
         *request.uri_mut() = Uri::try_from(target).map_err(|_| self.unusable("its path is none"))?;
         *request.headers_mut() = headers;
-        for (name, value) in [(HOST, self.host.clone()), (USER_AGENT, OURSELVES), (ACCEPT, JSON)] {
+        for (name, value) in [(HOST, self.host.clone()), (USER_AGENT, PRODUCT), (ACCEPT, JSON)] {
             request.headers_mut().insert(name, value);
         }
         let started = Instant::now();
@@ -213,6 +213,5 @@ fn is_error_code(code: &str) -> bool {
     letters(service) && letters(number)
 }
 
-const OURSELVES: HeaderValue =
-    HeaderValue::from_static(concat!("mpc-auth-proxy/", env!("CARGO_PKG_VERSION")));
+const PRODUCT: HeaderValue = HeaderValue::from_static(concat!("mpc-auth-proxy/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");

@@ -110,7 +110,7 @@ impl KeyHealth {
             turn
         };
         // Whoever is let in with nothing left would be sent, and cut: nobody would know what became of it.
-        let deadline = deadline.checked_sub(TO_BE_ANSWERED).unwrap_or(deadline);
+        let deadline = deadline.checked_sub(MIN_ATTEMPT_TIME).unwrap_or(deadline);
         match timeout_at(deadline, turn).await {
             Ok(admission) => admission.unwrap_or(Err(PermitDenied::Replaced)),
             Err(_) => Err(PermitDenied::Crowded),
@@ -222,7 +222,7 @@ fn name(key: &SigningKey) -> (Box<str>, [u8; 32]) {
 }
 
 /// What must be left for an attempt.
-const TO_BE_ANSWERED: Duration = Duration::from_millis(100);
+const MIN_ATTEMPT_TIME: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
@@ -339,7 +339,8 @@ mod tests {
                         tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
                     runtime.block_on(async {
                         for round in 0..500 {
-                            let patience = TO_BE_ANSWERED + Duration::from_micros((round * 7 + thread) % 50);
+                            let patience =
+                                MIN_ATTEMPT_TIME + Duration::from_micros((round * 7 + thread) % 50);
                             let Ok(permit) = health.admit(Instant::now() + patience).await else { continue };
                             most.fetch_max(under_way.fetch_add(1, SeqCst) + 1, SeqCst);
                             tokio::task::yield_now().await;

@@ -58,7 +58,7 @@ pub(super) fn section(text: &str, name: &str) -> Result<Values, IniError> {
         written.entry(key).or_insert(value);
     }
     let resolve = |(key, value): (&String, &Zeroizing<String>)| {
-        let resolved = resolved(value.trim_end(), &written, DEEPEST);
+        let resolved = resolved(value.trim_end(), &written, MAX_INTERPOLATION_DEPTH);
         resolved.map(|value| (key.clone(), value)).ok_or_else(|| IniError::Percent(key.clone()))
     };
     written.iter().map(resolve).collect()
@@ -167,7 +167,7 @@ fn resolved(value: &str, values: &Values, depth: usize) -> Option<Zeroizing<Stri
 /// The section whose values all others have, too.
 const DEFAULT: &str = "DEFAULT";
 /// How far `%(KEY)s` may lead.
-const DEEPEST: usize = 10;
+const MAX_INTERPOLATION_DEPTH: usize = 10;
 
 #[cfg(test)]
 mod tests {

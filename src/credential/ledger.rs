@@ -91,7 +91,7 @@ impl Ledger {
 
     /// Until when signatures are held back, if they are.
     pub(super) fn held_back(&self, now: Instant) -> Option<Instant> {
-        self.quiet_until.filter(|until| self.refused >= MOST && *until > now)
+        self.quiet_until.filter(|until| self.refused >= MAX_REFUSALS && *until > now)
     }
 
     /// Strikes off a signature. Says for how long signatures are held back, where this was the last straw.
@@ -117,7 +117,7 @@ impl Ledger {
         self.took = now.saturating_duration_since(entry.since.at);
         // Of dates before the clock was set nobody asks any more.
         if self.clocks.is_none_or(|clocks| !clocks.parted_from(entry.since)) {
-            if self.believed.len() == REMEMBERED {
+            if self.believed.len() == MAX_ENTRIES {
                 self.believed.pop_front();
             }
             self.believed.push_back(now);
@@ -128,15 +128,15 @@ impl Ledger {
         self.refused = self.refused.saturating_add(1);
         self.refused_at = self.admitted;
         self.believed.clear();
-        self.quiet_until = Some(now + LOCKED_FOR);
-        (self.refused == MOST).then_some(LOCKED_FOR)
+        self.quiet_until = Some(now + LOCK_DURATION);
+        (self.refused == MAX_REFUSALS).then_some(LOCK_DURATION)
     }
 
     /// When the lock is over, one try says whether there may be more.
     fn forgive(&mut self, now: Instant) {
         if self.quiet_until.is_some_and(|until| until <= now) {
             self.quiet_until = None;
-            self.refused = if self.refused >= MOST { MOST - 1 } else { 0 };
+            self.refused = if self.refused >= MAX_REFUSALS { MAX_REFUSALS - 1 } else { 0 };
         }
     }
 
@@ -150,13 +150,13 @@ impl Ledger {
 
     fn has_room(&self, now: Instant) -> bool {
         if self.refused > 0 {
-            return self.refused + self.unanswered < MOST;
+            return self.refused + self.unanswered < MAX_REFUSALS;
         }
-        self.unanswered < MOST || u64::from(self.unanswered) < self.believed_lately(now)
+        self.unanswered < MAX_REFUSALS || u64::from(self.unanswered) < self.believed_lately(now)
     }
 
     fn believed_lately(&self, now: Instant) -> u64 {
-        let window = SHORTEST_WINDOW.max(self.took * 2);
+        let window = MIN_WINDOW.max(self.took * 2);
         let before = self.believed.partition_point(|at| now.saturating_duration_since(*at) > window);
         u64::try_from(self.believed.len() - before).unwrap_or(u64::MAX)
     }
@@ -168,19 +168,19 @@ impl DualInstant {
         let (earlier, later) = if self.at <= other.at { (self, other) } else { (other, self) };
         let passed = i64::try_from((later.at - earlier.at).as_millis()).unwrap_or(i64::MAX);
         let dated = later.date.timestamp_millis() - earlier.date.timestamp_millis();
-        dated.abs_diff(passed) > PARTED
+        dated.abs_diff(passed) > CLOCK_JUMP_MILLIS
     }
 }
 
 /// After as many it stops: two below the five that lock the key, because others may share it.
-const MOST: u32 = 3;
+const MAX_REFUSALS: u32 = 3;
 /// As long as the gateway locks a key.
-const LOCKED_FOR: Duration = Duration::from_secs(5 * 60);
-const SHORTEST_WINDOW: Duration = Duration::from_secs(1);
+const LOCK_DURATION: Duration = Duration::from_secs(5 * 60);
+const MIN_WINDOW: Duration = Duration::from_secs(1);
 /// Four times as many as calls are in flight at most, unless that was raised.
-const REMEMBERED: usize = 4096;
+const MAX_ENTRIES: usize = 4096;
 /// Further than any correction that comes in small steps, in milliseconds.
-const PARTED: u64 = 60_000;
+const CLOCK_JUMP_MILLIS: u64 = 60_000;
 
 #[cfg(test)]
 mod tests {
@@ -266,13 +266,13 @@ mod tests {
         assert_eq!(ledger.conclude(under_way, Some(Refused), clock.0), None);
         assert_eq!(all(&mut ledger, clock.0).len(), 0);
         assert_eq!(ledger.held_back(clock.0.at), None, "the third has not answered yet");
-        assert_eq!(ledger.conclude(last[0], Some(Refused), clock.0), Some(LOCKED_FOR));
-        assert_eq!(ledger.held_back(clock.0.at), Some(clock.0.at + LOCKED_FOR));
+        assert_eq!(ledger.conclude(last[0], Some(Refused), clock.0), Some(LOCK_DURATION));
+        assert_eq!(ledger.held_back(clock.0.at), Some(clock.0.at + LOCK_DURATION));
         let now = clock.pass(300_000);
         assert_eq!(ledger.held_back(now.at), None);
         let one = all(&mut ledger, now);
         assert_eq!(one.len(), 1, "one try");
-        assert_eq!(ledger.conclude(one[0], Some(Refused), now), Some(LOCKED_FOR), "said again");
+        assert_eq!(ledger.conclude(one[0], Some(Refused), now), Some(LOCK_DURATION), "said again");
         let now = clock.pass(300_000);
         let one = all(&mut ledger, now);
         ledger.conclude(one[0], Some(Believed), now);

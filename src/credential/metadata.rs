@@ -59,7 +59,7 @@ impl Metadata {
 
     async fn new_session(&self) -> Result<Session, ProvideError> {
         let mut headers = HeaderMap::new();
-        headers.insert(TTL, SIX_HOURS);
+        headers.insert(TTL, TOKEN_TTL);
         let answer = self.get(Method::PUT, TOKEN, headers).await?;
         match answer.status.as_u16() {
             200 => {
@@ -110,6 +110,6 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(3);
 const TOKEN: &str = "/meta-data/latest/api/token";
 const KEY: &str = "/openstack/latest/securitykey";
 const TTL: HeaderName = HeaderName::from_static("x-metadata-token-ttl-seconds");
-const SIX_HOURS: HeaderValue = HeaderValue::from_static("21600");
+const TOKEN_TTL: HeaderValue = HeaderValue::from_static("21600");
 const SESSION: HeaderName = HeaderName::from_static("x-metadata-token");
 const NO_AGENCY: &str = "Please configure Cloud Service Agency first";

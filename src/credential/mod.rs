@@ -12,7 +12,7 @@ mod environment;
 mod exchange;
 mod files;
 mod health;
-mod held;
+mod cached;
 mod iam_password;
 mod ini;
 mod ledger;
@@ -21,9 +21,9 @@ mod oidc;
 mod oidc_sts;
 mod pod_identity;
 mod profile;
-mod renew;
+mod refresh;
 mod source;
-mod state;
+mod status;
 mod token_file;
 mod verdict;
 
@@ -40,15 +40,16 @@ use chrono::{DateTime, Utc};
 use http::HeaderValue;
 
 pub use auto::{KnownEndpoints, SourceCandidate, look_around};
+pub use cached::{CachedCredential, Lease, LeasedCredential, Unavailable};
 pub use environment::variable_of;
-pub use held::{CachedCredential, Lease, LeasedCredential, Unavailable};
 pub use metadata::endpoint as default_metadata;
 pub use profile::{SECTION as DEFAULT_SECTION, default_path as default_profile};
-pub use renew::{Refresher, Round};
+pub use refresh::{Refresher, Round};
 pub use source::{
-    Agency, LONGEST_KEY, Oidc, OidcSts, Password, ProviderContext, SESSION_NAME, Source, USUAL_KEY,
+    Agency, DEFAULT_KEY_LIFETIME, MAX_KEY_LIFETIME, Oidc, OidcSts, Password, ProviderContext, SESSION_NAME,
+    Source,
 };
-pub use state::CredentialStatus;
+pub use status::CredentialStatus;
 pub use verdict::{Verdict, is_misdated};
 
 use crate::{
@@ -320,12 +321,12 @@ impl Credential {
         };
         let access_key =
             access_key.filter(|key| key.key_hint().is_none()).map(|key| key.access_key().as_bytes());
-        token.into_iter().chain(access_key.filter(|key| key.len() >= SHORTEST_SECRET))
+        token.into_iter().chain(access_key.filter(|key| key.len() >= MIN_SECRET))
     }
 }
 
 /// Of an access key's place, in bytes.
-const SHORTEST_SECRET: usize = 8;
+const MIN_SECRET: usize = 8;
 
 impl Token {
     /// The token, as it stands wherever it comes from: see [`key_text`].

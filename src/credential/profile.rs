@@ -11,8 +11,8 @@ use super::{
     exchange::Exchange,
     files, ini,
     oidc::Oidc,
-    renew::settle,
-    source::{self, CLOUD_TIMEOUT, LONGEST_KEY},
+    refresh::settle,
+    source::{self, CLOUD_TIMEOUT, MAX_KEY_LIFETIME},
 };
 use crate::{secret::Secret, signing::SigningKey, upstream::Endpoint, watch};
 
@@ -117,7 +117,7 @@ impl Section<'_> {
             iam_endpoint,
             idp_id: idp_id.into(),
             id_token_file: id_token_file.into(),
-            duration: LONGEST_KEY,
+            duration: MAX_KEY_LIFETIME,
         }))
     }
 

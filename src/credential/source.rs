@@ -265,8 +265,8 @@ impl Source {
 /// What the cloud's records call a session where the configuration does not say.
 pub const SESSION_NAME: &str = "mpc-auth-proxy";
 /// For how long IAM is asked for a key, as the official SDKs ask.
-pub const LONGEST_KEY: Duration = Duration::from_secs(6 * 60 * 60);
+pub const MAX_KEY_LIFETIME: Duration = Duration::from_secs(6 * 60 * 60);
 /// For how long STS is asked for a key, as the official SDKs ask.
-pub const USUAL_KEY: Duration = Duration::from_secs(60 * 60);
+pub const DEFAULT_KEY_LIFETIME: Duration = Duration::from_secs(60 * 60);
 /// For one request to IAM or STS.
 pub(super) const CLOUD_TIMEOUT: Duration = Duration::from_secs(10);

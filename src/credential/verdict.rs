@@ -52,11 +52,11 @@ impl Verdict {
 
 /// Whether a request that was not believed had a date too far from the answer's own.
 pub fn is_misdated(answer: &UpstreamAnswer, dated: DateTime<Utc>) -> bool {
-    answer.date().is_some_and(|date| (date - dated).abs() >= TOLERATED - LATE)
+    answer.date().is_some_and(|date| (date - dated).abs() >= TOLERATED - DATE_PRECISION)
 }
 
 /// Servers write `Date` anew once a second, and it has no fraction of one.
-const LATE: TimeDelta = TimeDelta::seconds(1);
+const DATE_PRECISION: TimeDelta = TimeDelta::seconds(1);
 
 #[cfg(test)]
 mod tests {

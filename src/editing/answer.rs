@@ -9,8 +9,8 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::{
+    inspect::{InspectedJob, Strictness},
     json::{self, Node, Value},
-    judge::{InspectedJob, Strictness},
     places::Places,
 };
 use crate::{

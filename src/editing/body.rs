@@ -9,8 +9,8 @@ use bytes::Bytes;
 
 use super::{
     fault::{BodyFault, Problem},
+    inspect::{InspectedJob, Strictness},
     json::{self, Member, Node, Value},
-    judge::{InspectedJob, Strictness},
     naive,
     places::Places,
     write,
@@ -67,7 +67,7 @@ fn stamp_owner(body: &mut Node<'_>, caller: &str) -> Result<String, BodyFault> {
         Some(member) => (member.at, format!("{caller}/{}", member.node.text().unwrap_or_default())),
         None => (0, format!("{caller}/")),
     };
-    if stamped.chars().count() > LONGEST_USER_DATA {
+    if stamped.chars().count() > MAX_USER_DATA {
         return Err(BodyFault { at, problem: Problem::UserData });
     }
     let value = Value::Text(Cow::Owned(stamped.clone()));
@@ -83,4 +83,4 @@ fn stamp_owner(body: &mut Node<'_>, caller: &str) -> Result<String, BodyFault> {
 
 const USER_DATA: &str = "user_data";
 /// As the API documents it.
-const LONGEST_USER_DATA: usize = 65_535;
+const MAX_USER_DATA: usize = 65_535;

@@ -12,7 +12,7 @@ mod answer;
 mod body;
 mod fault;
 mod json;
-mod judge;
+mod inspect;
 mod media_type;
 mod naive;
 mod places;

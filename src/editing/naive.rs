@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::{
-    judge::{InspectedJob, NamedObject},
+    inspect::{InspectedJob, NamedObject},
     places::Role,
 };
 use crate::operation::Version;

@@ -118,7 +118,7 @@ impl Key {
         }
         let key = DecodingKey::from_jwk(&jwk).ok()?;
         let long_enough = match key.kind() {
-            DecodingKeyKind::RsaModulusExponent { n, .. } => n.len() >= SHORTEST_MODULUS,
+            DecodingKeyKind::RsaModulusExponent { n, .. } => n.len() >= MIN_MODULUS,
             DecodingKeyKind::SecretOrDer(_) => true,
         };
         long_enough.then(|| Self { id: common.key_id.clone(), algorithm, key })
@@ -152,7 +152,7 @@ fn signature_only(algorithm: Algorithm) -> Validation {
 }
 
 /// In bytes: 2048 bits.
-const SHORTEST_MODULUS: usize = 256;
+const MIN_MODULUS: usize = 256;
 
 #[cfg(test)]
 mod tests {

@@ -7,12 +7,12 @@ use std::{fs, sync::LazyLock};
 
 /// Whether this user id is of users that cannot be told apart.
 pub fn is_nobody(uid: u32) -> bool {
-    uid == USUAL || uid == *OVERFLOW_UID
+    uid == DEFAULT_OVERFLOW_ID || uid == *OVERFLOW_UID
 }
 
 /// Whether this group id is of groups that cannot be told apart.
 pub fn is_no_group(gid: u32) -> bool {
-    gid == USUAL || gid == *OVERFLOW_GID
+    gid == DEFAULT_OVERFLOW_ID || gid == *OVERFLOW_GID
 }
 
 /// Reads both, so that they are known when nothing can be read any more.
@@ -23,11 +23,11 @@ pub(super) fn learn() {
 
 fn read(name: &str) -> u32 {
     let text = fs::read_to_string(format!("/proc/sys/kernel/{name}"));
-    text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(USUAL)
+    text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(DEFAULT_OVERFLOW_ID)
 }
 
 /// The kernel's default for both, and what accounts without an id of their own are on most systems.
-const USUAL: u32 = 65534;
+const DEFAULT_OVERFLOW_ID: u32 = 65534;
 static OVERFLOW_UID: LazyLock<u32> = LazyLock::new(|| read("overflowuid"));
 static OVERFLOW_GID: LazyLock<u32> = LazyLock::new(|| read("overflowgid"));
 

@@ -58,8 +58,8 @@ impl PresentedSummary {
 
     fn add(&mut self, kind: &str, name: &str) {
         let comma = if self.0.is_empty() { "" } else { ", " };
-        let name: String = name.chars().take(LONGEST).collect();
-        if self.0.len() + name.len() < MOST {
+        let name: String = name.chars().take(MAX_NAME).collect();
+        if self.0.len() + name.len() < MAX_SUMMARY {
             self.0 += &format!("{comma}{kind}{name}");
         }
     }
@@ -73,8 +73,8 @@ fn service_account(value: &HeaderValue) -> Option<String> {
 }
 
 /// Of one name, in characters; and of all, in bytes.
-const LONGEST: usize = 128;
-const MOST: usize = 512;
+const MAX_NAME: usize = 128;
+const MAX_SUMMARY: usize = 512;
 
 #[cfg(test)]
 mod tests {
@@ -123,6 +123,6 @@ mod tests {
             assert_eq!(words(address, headers).as_deref(), expected);
         }
         let many: Vec<_> = (0..64).map(|_| (AUTHORIZATION, signature)).collect();
-        assert!(words(tcp(None), &many).unwrap().len() < MOST + LONGEST);
+        assert!(words(tcp(None), &many).unwrap().len() < MAX_SUMMARY + MAX_NAME);
     }
 }

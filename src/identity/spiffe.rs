@@ -25,14 +25,14 @@ impl SpiffeId {
     /// # Errors
     /// [`NameError`] for anything else.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        if text.len() > LONGEST_ID {
+        if text.len() > MAX_ID {
             return Err(NameError("a SPIFFE id has at most 2048 bytes"));
         }
         let rest = text.strip_prefix("spiffe://").ok_or(NameError("a SPIFFE id starts with `spiffe://`"))?;
         let (domain, path) = rest.split_once('/').ok_or(NameError("a SPIFFE id has a path"))?;
         let in_domain =
             |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');
-        if !(1..=LONGEST_DOMAIN).contains(&domain.len()) || !domain.bytes().all(in_domain) {
+        if !(1..=MAX_TRUST_DOMAIN).contains(&domain.len()) || !domain.bytes().all(in_domain) {
             return Err(NameError("a trust domain is 1 to 255 of a-z 0-9 . - _"));
         }
         let in_segment = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
@@ -88,9 +88,9 @@ impl fmt::Display for DnsName {
 }
 
 /// SPIFFE-ID, section 2.3.
-const LONGEST_ID: usize = 2048;
+const MAX_ID: usize = 2048;
 /// SPIFFE-ID, section 2.1.
-const LONGEST_DOMAIN: usize = 255;
+const MAX_TRUST_DOMAIN: usize = 255;
 
 #[cfg(test)]
 mod tests {

@@ -24,12 +24,12 @@ impl Denials {
         let mut all = self.all();
         let Some(denials) = all.get_mut(caller) else { return Ok(()) };
         let now = Instant::now();
-        while denials.front().is_some_and(|oldest| now.duration_since(*oldest) >= WITHIN) {
+        while denials.front().is_some_and(|oldest| now.duration_since(*oldest) >= DENIALS_WINDOW) {
             denials.pop_front();
         }
-        match denials.front().filter(|_| denials.len() >= MOST) {
+        match denials.front().filter(|_| denials.len() >= MAX_DENIALS) {
             Some(oldest) => {
-                let retry_after = WITHIN.saturating_sub(now.duration_since(*oldest));
+                let retry_after = DENIALS_WINDOW.saturating_sub(now.duration_since(*oldest));
                 Err(Exceeded { scope: Scope::DeniedLookups, retry_after })
             }
             None => Ok(()),
@@ -41,7 +41,7 @@ impl Denials {
         let mut all = self.all();
         let denials = all.entry(caller.clone()).or_default();
         // Those under way when the tenth was denied are noted, too: then it is the last ones that count.
-        if denials.len() >= MOST {
+        if denials.len() >= MAX_DENIALS {
             denials.pop_front();
         }
         denials.push_back(Instant::now());
@@ -52,8 +52,8 @@ impl Denials {
     }
 }
 
-const MOST: usize = 10;
-const WITHIN: Duration = Duration::from_secs(60);
+const MAX_DENIALS: usize = 10;
+const DENIALS_WINDOW: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
@@ -68,7 +68,7 @@ mod tests {
             denials.note(&a);
         }
         let exceeded = denials.check(&a).unwrap_err();
-        assert!(exceeded.retry_after > Duration::from_secs(50) && exceeded.retry_after <= WITHIN);
+        assert!(exceeded.retry_after > Duration::from_secs(50) && exceeded.retry_after <= DENIALS_WINDOW);
         denials.check(&b).unwrap();
     }
 }

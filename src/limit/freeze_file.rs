@@ -138,9 +138,9 @@ fn text(file: &File) -> io::Result<Vec<u8>> {
         return Err(io::Error::other("it is no regular file"));
     }
     let mut text = Vec::new();
-    file.take(LONGEST + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > LONGEST {
-        return Err(io::Error::other(format!("it has more than {LONGEST} bytes")));
+    file.take(MAX_BYTES + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(io::Error::other(format!("it has more than {MAX_BYTES} bytes")));
     }
     Ok(text)
 }
@@ -152,7 +152,7 @@ fn is_absent(path: &Path, error: &io::Error) -> bool {
 }
 
 /// Room for a thousand callers.
-const LONGEST: u64 = 128 * 1024;
+const MAX_BYTES: u64 = 128 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@ mod denials;
 mod freeze;
 pub mod freeze_file;
 mod quota;
-mod room;
+mod byte_budget;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -18,11 +18,11 @@ use foldhash::HashMap;
 use governor::{DefaultDirectRateLimiter, clock::Clock, clock::DefaultClock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+pub use byte_budget::{ByteBudget, ByteReservation};
 pub use cutoff::Cutoff;
 use denials::Denials;
 pub use freeze::{AllCallersFrozen, Freeze, FreezeEntry, FreezeScope, Frozen};
 use quota::Quota;
-pub use room::{ByteBudget, ByteReservation};
 
 use crate::{identity::CallerId, reason::Reason};
 
@@ -239,7 +239,7 @@ impl CallerState {
     fn admit(&self, action: &str) -> Result<Option<OwnedSemaphorePermit>, Exceeded> {
         let permit = match &self.in_flight {
             Some(in_flight) => {
-                let full = Exceeded { scope: Scope::Caller, retry_after: A_CALL };
+                let full = Exceeded { scope: Scope::Caller, retry_after: EXPECTED_CALL_TIME };
                 Some(Arc::clone(in_flight).try_acquire_owned().map_err(|_| full)?)
             }
             None => None,
@@ -280,7 +280,7 @@ fn take(bucket: &DefaultDirectRateLimiter, scope: Scope) -> Result<(), Exceeded>
 }
 
 /// When a call that is under way will be over, nobody knows; this is a fair guess.
-const A_CALL: Duration = Duration::from_secs(1);
+const EXPECTED_CALL_TIME: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -342,7 +342,7 @@ mod tests {
         let limiter = Limiter::new([(caller("a"), limits)], [], &Limiter::default());
         let (one, _two) =
             (admit(&limiter, "a", (DELETE, "p")).unwrap(), admit(&limiter, "a", (DELETE, "p")).unwrap());
-        assert_eq!(admit(&limiter, "a", (DELETE, "p")).unwrap_err().retry_after, A_CALL);
+        assert_eq!(admit(&limiter, "a", (DELETE, "p")).unwrap_err().retry_after, EXPECTED_CALL_TIME);
         drop(one);
         admit(&limiter, "a", (DELETE, "p")).unwrap();
     }

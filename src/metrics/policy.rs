@@ -69,7 +69,7 @@ impl PolicyMetrics {
     pub(super) fn new(listeners: &[Arc<str>], projects: &[Arc<str>]) -> Self {
         let unknown = Arc::new(CallerCounts::default());
         for listener in listeners {
-            for code in BEFORE_A_CALLER {
+            for code in UNIDENTIFIED_STATUSES {
                 let (listener, outcome) = (Arc::clone(listener), Outcome::Refused.as_str());
                 let request = Request { listener, caller: UNKNOWN.into(), action: UNKNOWN, outcome, code };
                 drop(unknown.of_kind(request));
@@ -211,7 +211,7 @@ impl Collector for PolicyMetrics {
 
 const OUTCOMES: [Outcome; 5] =
     [Outcome::Forwarded, Outcome::Refused, Outcome::Unknown, Outcome::Abandoned, Outcome::Failed];
-const BEFORE_A_CALLER: [u16; 5] = [400, 401, 403, 421, 503];
+const UNIDENTIFIED_STATUSES: [u16; 5] = [400, 401, 403, 421, 503];
 
 #[cfg(test)]
 mod tests {

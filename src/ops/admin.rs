@@ -73,7 +73,7 @@ impl Admin {
 
     /// What the body asks for: without one, everybody is meant.
     async fn order(&self, body: Incoming, uid: Option<u32>) -> Result<OperatorCommand, String> {
-        let body = Limited::new(body, LONGEST).collect().await;
+        let body = Limited::new(body, MAX_BODY).collect().await;
         let body = body.map_err(|error| format!("the body cannot be read: {error}"))?.to_bytes();
         let Object(asked): Object<OperatorRequest> = match &*body {
             [] => Object(OperatorRequest::default()),
@@ -81,8 +81,8 @@ impl Admin {
                 .map_err(|error| format!("the body is not understood: {error}"))?,
         };
         let reason = asked.reason.filter(|reason| !reason.trim().is_empty());
-        if reason.as_ref().is_some_and(|reason| reason.chars().count() > LONGEST_REASON) {
-            return Err(format!("a reason has {LONGEST_REASON} characters at most"));
+        if reason.as_ref().is_some_and(|reason| reason.chars().count() > MAX_REASON) {
+            return Err(format!("a reason has {MAX_REASON} characters at most"));
         }
         let whom = match asked.callers.as_deref() {
             None => FreezeScope::Everybody,
@@ -166,7 +166,7 @@ struct OperatorRequest {
 }
 
 /// Room for a thousand callers.
-const LONGEST: usize = 128 * 1024;
+const MAX_BODY: usize = 128 * 1024;
 /// As long as records have it.
-const LONGEST_REASON: usize = 128;
+const MAX_REASON: usize = 128;
 const HELP: &str = "GET /status, PUT /freeze, DELETE /freeze, POST /reload, POST /shutdown, POST /try\n";

@@ -131,7 +131,7 @@ where
             }
             Err(_) => {
                 limiter.make_room();
-                sleep(PAUSE).await;
+                sleep(ACCEPT_BACKOFF).await;
             }
         }
         while connections.try_join_next().is_some() {}
@@ -306,7 +306,7 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// The smallest that hyper has.
 const BUFFER: usize = 8192;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-const PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 const CLASSIC: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

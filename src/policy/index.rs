@@ -180,7 +180,7 @@ fn by_class(rules: &[Rule], sets: &[[Set; 3]], kinds: &[Sets<'_>; 3]) -> ClassIn
         rules.iter().zip(sets).map(of_rule).fold(0, usize::saturating_add)
     };
     let least = ClassIndex { callers: false, projects: false };
-    let most = ENTRIES.max(entries(&least).saturating_mul(2));
+    let most = MAX_ENTRIES.max(entries(&least).saturating_mul(2));
     let choices =
         [ClassIndex { callers: true, projects: true }, ClassIndex { callers: false, projects: true }];
     choices.into_iter().find(|choice| entries(choice) <= most).unwrap_or(least)
@@ -191,4 +191,4 @@ fn lists(rule: &Rule) -> [&[Glob]; 3] {
 }
 
 /// As many entries cost a few MiB.
-const ENTRIES: usize = 1 << 15;
+const MAX_ENTRIES: usize = 1 << 15;

@@ -18,7 +18,7 @@ mod jobs;
 mod moment;
 mod names;
 mod network;
-mod of_callers;
+mod rules_by_caller;
 #[cfg(test)]
 mod reference;
 mod wildcard;
@@ -31,7 +31,7 @@ pub use findings::{Finding, Problem};
 pub use glob::{Glob, GlobError};
 pub use moment::{MomentError, parse_moment, spell_moment};
 pub use network::NetworkError;
-pub use of_callers::RulesByCaller;
+pub use rules_by_caller::RulesByCaller;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -43,7 +43,7 @@ use foldhash::HashMap;
 use crate::identity::CallerId;
 use condition::Truth;
 use index::Index;
-use of_callers::ByCaller;
+use rules_by_caller::ByCaller;
 
 /// One rule: what it says about the calls that match all four of its lists while its condition holds. An empty
 /// list matches nothing.

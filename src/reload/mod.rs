@@ -6,10 +6,10 @@
 //! may pass. Everybody else has a [`Reloader`], which asks and tells and never waits for a file. A request takes the
 //! policy once and is decided by that one.
 
-mod fixed;
-mod reloading;
+mod restart_only;
+mod task;
 mod start;
-mod telling;
+mod notices;
 
 use std::{
     path::PathBuf,
@@ -24,8 +24,8 @@ use tokio::{
     time::timeout,
 };
 
+pub use notices::tell_findings;
 pub use start::load_when_still;
-pub use telling::tell_findings;
 
 use crate::{
     clock,
@@ -34,10 +34,10 @@ use crate::{
     metrics::Metrics,
     stage::ActivePolicy,
     upstream::Roots,
-    watch::{PATIENCE, Snapshot},
+    watch::{HANG_TIMEOUT, Snapshot},
 };
-use fixed::RestartOnly;
-use reloading::ReloadTask;
+use restart_only::RestartOnly;
+use task::ReloadTask;
 
 /// Asks for a reload, and tells how reloading is doing.
 pub struct Reloader {
@@ -147,7 +147,7 @@ impl Reloader {
         let (reply, answer) = oneshot::channel();
         // Where nobody listens, nobody answers.
         drop(self.asked.send(reply));
-        match timeout(PATIENCE + PATIENCE / 10, answer).await {
+        match timeout(HANG_TIMEOUT + HANG_TIMEOUT / 10, answer).await {
             Ok(Ok(reloaded)) => reloaded,
             Ok(Err(_)) | Err(_) => {
                 let standing = self.standing();

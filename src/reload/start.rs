@@ -9,7 +9,7 @@ use std::{
 use crate::{
     clock,
     config::{self, Loaded, Report},
-    watch::{PATIENCE, STILL, Snapshot},
+    watch::{HANG_TIMEOUT, SETTLE_TIME, Snapshot},
 };
 
 /// Loads the configuration, as soon as nobody can be writing its files any more: files that were written to a moment
@@ -18,7 +18,7 @@ use crate::{
 /// # Errors
 /// As of [`config::load`], or that the files are not still in time.
 pub fn load_when_still(path: &Path) -> Result<Loaded, Report> {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + HANG_TIMEOUT;
     let (mut before, mut waited) = (None, false);
     loop {
         let began = SystemTime::from(clock::now());
@@ -34,12 +34,12 @@ pub fn load_when_still(path: &Path) -> Result<Loaded, Report> {
             return result;
         }
         if let (Some(fresh), true) = (&fresh, Instant::now() >= end) {
-            let message = format!("is still being written after {} s", PATIENCE.as_secs());
+            let message = format!("is still being written after {} s", HANG_TIMEOUT.as_secs());
             return Err(Report::of(fresh, &message, "start when whoever writes it has finished"));
         }
         waited = fresh.is_some();
         if waited {
-            sleep(STILL);
+            sleep(SETTLE_TIME);
         }
         before = Some(looks);
     }

@@ -152,7 +152,7 @@ impl fmt::Display for Restriction {
 }
 
 fn confine(needed: &RequiredPaths) -> Result<Restriction, RulesetError> {
-    let mut ruleset = Ruleset::default().handle_access(AccessFs::from_all(KNOWN))?.create()?;
+    let mut ruleset = Ruleset::default().handle_access(AccessFs::from_all(LANDLOCK_ABI))?.create()?;
     // What was allocated ahead of a file's end is given back by truncating it to its length.
     let append = AccessFs::WriteFile | AccessFs::MakeReg | AccessFs::Truncate;
     for (paths, access) in [
@@ -180,7 +180,7 @@ fn allow(
     access: BitFlags<AccessFs>,
 ) -> Result<RulesetCreated, RulesetError> {
     let Ok(place) = PathFd::new(path) else { return Ok(ruleset) };
-    let access = if path.is_dir() { access } else { access & AccessFs::from_file(KNOWN) };
+    let access = if path.is_dir() { access } else { access & AccessFs::from_file(LANDLOCK_ABI) };
     ruleset.add_rule(PathBeneath::new(place, access))
 }
 
@@ -192,4 +192,4 @@ const SHARED: &str = "this file is in a folder that others share, which the sand
 static CURRENT: OnceLock<Sandbox> = OnceLock::new();
 
 /// What is not allowed is denied, of what this version of Landlock knows of.
-const KNOWN: ABI = ABI::V5;
+const LANDLOCK_ABI: ABI = ABI::V5;

@@ -82,7 +82,7 @@ impl Socket {
     /// Accepts connections until `stop`, and then those that wait already.
     pub(super) async fn accept(self, contexts: Arc<Contexts>, stop: CancellationToken) {
         let Self { kind, name, file, inherited, .. } = self;
-        let mut pause = FIRST_PAUSE;
+        let mut pause = MIN_BACKOFF;
         while let Some(accepted) = stop.run_until_cancelled(next(&kind)).await {
             contexts.take(accepted, &name, &mut pause).await;
         }
@@ -94,7 +94,7 @@ impl Socket {
         drop(file);
         kind.close_to_newcomers();
         // Closing the socket would reset those that the system has accepted for us.
-        while let Ok(accepted) = timeout(UNDER_WAY, next(&kind)).await {
+        while let Ok(accepted) = timeout(HANDSHAKE_GRACE, next(&kind)).await {
             contexts.take(accepted, &name, &mut pause).await;
         }
     }
@@ -105,7 +105,7 @@ impl Contexts {
     async fn take(&self, accepted: io::Result<AcceptedStream>, listener: &Arc<str>, pause: &mut Duration) {
         match accepted {
             Ok(stream) => {
-                *pause = FIRST_PAUSE;
+                *pause = MIN_BACKOFF;
                 self.serve(stream).await;
             }
             Err(error) if is_of_one(&error) => {}
@@ -114,7 +114,7 @@ impl Contexts {
                 tracing::warn!(target: LIMITED, %listener, %error, "cannot accept connections for now");
                 let made_room = self.limiter.make_room();
                 sleep(*pause).await;
-                *pause = if made_room { FIRST_PAUSE } else { (*pause * 2).min(LONGEST_PAUSE) };
+                *pause = if made_room { MIN_BACKOFF } else { (*pause * 2).min(MAX_BACKOFF) };
             }
         }
     }
@@ -229,9 +229,9 @@ fn is_of_one(error: &io::Error) -> bool {
 }
 
 /// A TCP handshake that has begun takes no longer to end.
-const UNDER_WAY: Duration = Duration::from_millis(20);
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const HANDSHAKE_GRACE: Duration = Duration::from_millis(20);
+const MIN_BACKOFF: Duration = Duration::from_millis(10);
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -55,7 +55,7 @@ pub(super) fn write(answer: &Response<Body>, framing: Framing, out: &mut Vec<u8>
     if framing.is_head || status == StatusCode::NO_CONTENT {
         return Bytes::new();
     }
-    if body.len() > SMALL {
+    if body.len() > COPIED_BODY {
         return body.clone();
     }
     out.extend_from_slice(body);
@@ -79,7 +79,7 @@ thread_local! {
 }
 
 /// A body of this size is copied, so that one send is enough.
-const SMALL: usize = 8 * 1024;
+const COPIED_BODY: usize = 8 * 1024;
 
 #[cfg(test)]
 mod tests {

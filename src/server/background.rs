@@ -39,7 +39,7 @@ pub(super) async fn renew(mut renewal: Refresher, metrics: Arc<Metrics>, health:
 
 /// Lets old calls count less among those that retries are a share of.
 pub(super) async fn age(upstreams: Vec<Arc<Upstream>>) {
-    let mut ticks = interval(SWEEP);
+    let mut ticks = interval(SWEEP_INTERVAL);
     loop {
         ticks.tick().await;
         upstreams.iter().for_each(|upstream| upstream.budget().age());
@@ -48,7 +48,7 @@ pub(super) async fn age(upstreams: Vec<Arc<Upstream>>) {
 
 /// Closes idle connections to upstream.
 pub(super) async fn sweep(upstreams: Vec<Arc<Upstream>>) {
-    let mut ticks = interval(SWEEP);
+    let mut ticks = interval(SWEEP_INTERVAL);
     loop {
         ticks.tick().await;
         for upstream in &upstreams {
@@ -57,4 +57,4 @@ pub(super) async fn sweep(upstreams: Vec<Arc<Upstream>>) {
     }
 }
 
-const SWEEP: Duration = Duration::from_secs(5);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);

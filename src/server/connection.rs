@@ -335,8 +335,8 @@ const MAX_REFUSALS: usize = 8;
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_READS: usize = 64;
 /// Room for what was read is taken in steps.
-const ROOM: usize = 4096;
-const TICK: Duration = Duration::from_millis(10);
+const BUDGET_STEP: usize = 4096;
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 mod body;
 mod input;

@@ -9,7 +9,7 @@ use crate::{config::Limits, upstream::MAX_IDLE};
 
 /// As many descriptors as this process may have: it takes what it is allowed to.
 pub fn available() -> usize {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return UNKNOWN };
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return FALLBACK_LIMIT };
     let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
     usize::try_from(if raised { hard } else { soft }).unwrap_or(usize::MAX)
 }
@@ -38,7 +38,7 @@ pub fn fit(limits: &Limits, descriptors: usize, upstreams: usize) -> Limits {
 /// For the listeners, the audit file, the probes, DNS, the files of credentials, and connections that were told to go.
 const RESERVE: usize = 128;
 /// What every system gives.
-const UNKNOWN: usize = 1024;
+const FALLBACK_LIMIT: usize = 1024;
 
 #[cfg(test)]
 mod tests {

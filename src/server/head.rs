@@ -138,8 +138,8 @@ impl HeadFault {
 
 /// Reads a head that is whole, with what empty lines are before it.
 fn parse(head: &Bytes, max_headers: usize) -> Result<Head, Refusal> {
-    let (mut few, mut many) = ([MaybeUninit::uninit(); FEW], Vec::new());
-    let room = if max_headers <= FEW {
+    let (mut few, mut many) = ([MaybeUninit::uninit(); INLINE_HEADERS], Vec::new());
+    let room = if max_headers <= INLINE_HEADERS {
         few.get_mut(..max_headers).unwrap_or_default()
     } else {
         many.resize(max_headers, MaybeUninit::uninit());
@@ -243,7 +243,7 @@ fn length(value: &[u8]) -> Option<usize> {
 }
 
 /// As many headers are read without allocating for them.
-const FEW: usize = 64;
+const INLINE_HEADERS: usize = 64;
 const UNREADABLE: Refusal = Refusal::BadRequest(Reason::NotHttp);
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::state::{CloseRequest, ConnectionState, EvictionKey, GRACE};
+use super::state::{CloseRequest, ConnectionState, EvictionKey, FIRST_REQUEST_GRACE};
 use crate::{config::Limits, limit::ByteBudget, metrics::Connections};
 
 /// The limit that all listeners share.
@@ -112,7 +112,7 @@ impl ConnectionLimiter {
         loop {
             self.room.wanted().await;
             self.make_room_among(ConnectionState::holds);
-            sleep(TICK).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -133,14 +133,14 @@ impl ConnectionLimiter {
         let mut spare: Vec<(EvictionKey, &Arc<ConnectionState>)> =
             all().filter(|((_, from), _)| *from <= now).map(|((spare, _), state)| (spare, state)).collect();
         // More than one, or each new caller in a flood would search anew.
-        let count = (spare.len() / 8).clamp(1, AT_ONCE).min(spare.len());
+        let count = (spare.len() / 8).clamp(1, MAX_EVICTED).min(spare.len());
         if count > 0 {
             spare.select_nth_unstable_by_key(count - 1, |(spare, _)| *spare);
         }
         for (_, state) in spare.iter().take(count) {
             state.ask(CloseRequest::Leave);
         }
-        count > 0 || all().any(|((_, from), _)| from <= now + GRACE)
+        count > 0 || all().any(|((_, from), _)| from <= now + FIRST_REQUEST_GRACE)
     }
 
     /// Each connection gives one more answer, or none.
@@ -164,7 +164,7 @@ impl ConnectionLimiter {
 
     async fn make_room_again(&self) {
         self.crowded.store(!self.make_room(), Relaxed);
-        sleep(TICK).await;
+        sleep(POLL_INTERVAL).await;
     }
 
     fn open(self: &Arc<Self>, place: OwnedSemaphorePermit) -> Permit {
@@ -182,11 +182,11 @@ impl ConnectionLimiter {
 
     fn life(&self) -> ConnectionLifetime {
         let random = fastrand::f64();
-        let lifetime = self.lifetime.mul_f64(1.0 - random * SHORTER);
+        let lifetime = self.lifetime.mul_f64(1.0 - random * LIFETIME_JITTER);
         ConnectionLifetime {
             until: Instant::now() + lifetime,
             requests: self.requests,
-            jitter: 1.0 + random * LONGER,
+            jitter: 1.0 + random * WAIT_JITTER,
         }
     }
 
@@ -223,13 +223,13 @@ impl Drop for Permit {
 }
 
 /// How often room is looked for while there is none.
-const TICK: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// As many connections are closed at most when one more is to come in; nginx does the same.
-const AT_ONCE: usize = 32;
+const MAX_EVICTED: usize = 32;
 /// A connection's lifetime is up to this part shorter than configured.
-const SHORTER: f64 = 0.2;
+const LIFETIME_JITTER: f64 = 0.2;
 /// It is waited for up to this part longer.
-const LONGER: f64 = 0.1;
+const WAIT_JITTER: f64 = 0.1;
 
 #[cfg(test)]
 mod tests;

@@ -28,15 +28,17 @@ fn allowed(root: &Path, cgroups: &str) -> Option<usize> {
 /// The limits that so much memory allows. It is said where they are lower.
 pub fn fit(limits: &Limits, memory: Option<usize>) -> Limits {
     let Limits { connections, in_flight, buffer_bytes, .. } = *limits;
-    let wanted = [(connections, CONNECTION), (in_flight, CALL), (buffer_bytes, 1)];
-    let wanted =
-        wanted.iter().map(|(count, each)| count.saturating_mul(*each)).fold(BASE, usize::saturating_add);
+    let wanted = [(connections, PER_CONNECTION), (in_flight, PER_CALL), (buffer_bytes, 1)];
+    let wanted = wanted
+        .iter()
+        .map(|(count, each)| count.saturating_mul(*each))
+        .fold(BASE_USAGE, usize::saturating_add);
     let Some(memory) = memory.filter(|memory| *memory < wanted) else { return limits.clone() };
-    let left = memory.saturating_sub(BASE);
-    let buffer_bytes = buffer_bytes.min(left / 4).max(LEAST);
-    let in_flight = in_flight.min(left / 4 / CALL).max(1);
+    let left = memory.saturating_sub(BASE_USAGE);
+    let buffer_bytes = buffer_bytes.min(left / 4).max(MIN_BUDGET);
+    let in_flight = in_flight.min(left / 4 / PER_CALL).max(1);
     let connections =
-        connections.min(left.saturating_sub(buffer_bytes + in_flight * CALL) / CONNECTION).max(1);
+        connections.min(left.saturating_sub(buffer_bytes + in_flight * PER_CALL) / PER_CONNECTION).max(1);
     // However little there is, there is room for some of them.
     let body_bytes = limits.body_bytes.min(buffer_bytes / 4);
     tracing::warn!(
@@ -51,14 +53,14 @@ pub fn fit(limits: &Limits, memory: Option<usize>) -> Limits {
 }
 
 /// What there is before the first connection.
-const BASE: usize = 14 << 20;
+const BASE_USAGE: usize = 14 << 20;
 /// A connection of a caller's, with TLS, and what the kernel keeps for it: 7 and 4 KiB where it idles, and what was not
 /// read.
-const CONNECTION: usize = 16 << 10;
+const PER_CONNECTION: usize = 16 << 10;
 /// A call under way, with its connection to upstream, but without the answer.
-const CALL: usize = 20 << 10;
+const PER_CALL: usize = 20 << 10;
 /// Room for one answer, of the largest kind: with less, no job could ever be looked up.
-const LEAST: usize = LARGEST_ANSWER;
+const MIN_BUDGET: usize = LARGEST_ANSWER;
 
 #[cfg(test)]
 mod tests {
@@ -96,8 +98,10 @@ mod tests {
         assert_eq!(fit(&all, Some(256 << 20)), all);
         for megabytes in [17, 32, 64] {
             let limits = fit(&all, Some(megabytes << 20));
-            let taken =
-                BASE + limits.connections * CONNECTION + limits.in_flight * CALL + limits.buffer_bytes;
+            let taken = BASE_USAGE
+                + limits.connections * PER_CONNECTION
+                + limits.in_flight * PER_CALL
+                + limits.buffer_bytes;
             assert!(taken <= megabytes << 20, "{limits:?}");
             assert!(limits.connections >= 1 && limits.in_flight >= 1);
         }

@@ -4,7 +4,7 @@
 //! it starts, and all of them end with it. It prints nothing and knows no signals: those are the command's.
 
 mod accept;
-mod attempt;
+mod trial;
 mod answer;
 mod background;
 mod connection;
@@ -14,9 +14,9 @@ mod head;
 mod health;
 mod inherited;
 mod limiter;
-mod lookout;
+mod freeze_watch;
 pub mod memory;
-mod mooring;
+mod socket_watch;
 mod operators;
 mod owner;
 mod running;
@@ -58,10 +58,10 @@ use crate::{
 };
 use accept::{Contexts, ListenerContext};
 use background::{age, renew};
-use lookout::FreezeFileWatch;
-use mooring::attend;
+use freeze_watch::FreezeFileWatch;
 use operators::FreezePersistence;
 use socket::Socket;
+use socket_watch::attend;
 use worker::Workers;
 
 /// A proxy whose sockets are bound. It accepts once it is told to [`Proxy::serve`].
@@ -214,7 +214,7 @@ impl Proxy {
                 load: Arc::clone(&worker.load),
                 in_force: Arc::clone(&self.insight.in_force),
                 limits: self.limits.clone(),
-                farewell: FAREWELL.min(self.drain.timeout / 2),
+                farewell: SHUTDOWN_IDLE_GRACE.min(self.drain.timeout / 2),
                 tasks: tasks.clone(),
                 limiter: Arc::clone(&self.limiter),
             };
@@ -271,7 +271,7 @@ async fn start(
         }
     };
     // One on a mount that hangs is somewhere else.
-    drop(timeout(LOCAL, asked).await);
+    drop(timeout(LOCAL_SOURCES_TIMEOUT, asked).await);
     tasks
 }
 
@@ -367,7 +367,7 @@ fn hostname() -> String {
 }
 
 /// How long the sources on this machine are waited for.
-const LOCAL: Duration = Duration::from_secs(5);
+const LOCAL_SOURCES_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a connection may be without a request before a stopping proxy closes it: one may be on its way.
-const FAREWELL: Duration = Duration::from_secs(1);
+const SHUTDOWN_IDLE_GRACE: Duration = Duration::from_secs(1);

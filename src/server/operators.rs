@@ -9,7 +9,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use tokio::{sync::Mutex, task::spawn_blocking, time::timeout};
 
-use super::lookout::look;
+use super::freeze_watch::look;
 use crate::{
     audit::{Intervention, Sink, request_id},
     clock,
@@ -78,7 +78,7 @@ impl Operators {
         self.freeze.add(&said);
         tracing::warn!(whom = %order.whom, uid, reason = order.reason, "frozen by an operator");
         let kept = self.keep(move |path| freeze_file::add(path, &said)).await;
-        let problem = kept.err().map(|problem| format!("{ENDS}: {problem}"));
+        let problem = kept.err().map(|problem| format!("{ENDS_WITH_PROCESS}: {problem}"));
         self.record("freeze", order, problem.as_deref());
         problem
     }
@@ -92,7 +92,9 @@ impl Operators {
         tracing::warn!(%whom, uid = order.uid, "unfrozen by an operator, as far as operators froze");
         let result = match self.freeze.remove(&order.whom) {
             Ok(()) => match self.keep(move |path| freeze_file::remove(path, &whom)).await {
-                Ok(()) | Err(PersistError::NoFile(_)) => Ok(self.file_freezes().then(|| STILL.into())),
+                Ok(()) | Err(PersistError::NoFile(_)) => {
+                    Ok(self.file_freezes().then(|| FILE_STILL_FREEZES.into()))
+                }
                 Err(PersistError::Changing(FreezeFileError::Everybody(error))) => Err(error),
                 Err(problem) => Ok(Some(problem.to_string())),
             },
@@ -128,7 +130,7 @@ impl Operators {
         let path = match &self.keeping {
             FreezePersistence::In(path) => path.clone(),
             FreezePersistence::NotThere => return Err(PersistError::NoFile(NOT_THERE)),
-            FreezePersistence::Nowhere => return Err(PersistError::NoFile(NOWHERE)),
+            FreezePersistence::Nowhere => return Err(PersistError::NoFile(NO_FREEZE_FILE)),
         };
         let (freeze, in_force, turn) =
             (self.freeze.clone(), Arc::clone(&self.in_force), Arc::clone(&self.turn));
@@ -142,7 +144,7 @@ impl Operators {
             };
             spawn_blocking(change).await
         };
-        match timeout(PATIENCE, changing).await {
+        match timeout(FREEZE_FILE_TIMEOUT, changing).await {
             Ok(Ok(changed)) => changed.map_err(PersistError::Changing),
             Ok(Err(_)) | Err(_) => Err(PersistError::Late),
         }
@@ -181,10 +183,10 @@ enum PersistError {
     Late,
 }
 
-const STILL: &str = "the freeze file still freezes: it is lifted by removing that";
-const ENDS: &str = "this freeze ends with this process";
-const NOWHERE: &str = "one that survives a restart needs a `freeze_file`";
+const FILE_STILL_FREEZES: &str = "the freeze file still freezes: it is lifted by removing that";
+const ENDS_WITH_PROCESS: &str = "this freeze ends with this process";
+const NO_FREEZE_FILE: &str = "one that survives a restart needs a `freeze_file`";
 const NOT_THERE: &str = "the folder of the `freeze_file` is shared, or holds what is configured, so the proxy does not write \
                          there; give it one of its own";
 /// A file that takes longer to change is on a mount that hangs.
-const PATIENCE: Duration = Duration::from_secs(2);
+const FREEZE_FILE_TIMEOUT: Duration = Duration::from_secs(2);

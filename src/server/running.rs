@@ -107,13 +107,13 @@ impl Unfinished {
     /// Sees that each call that was cut has its record: it is written when the call is dropped, with its worker.
     pub fn record(self) {
         drop(self.workers);
-        let end = Instant::now() + CUT;
+        let end = Instant::now() + CUT_TIMEOUT;
         while !self.tasks.is_empty() && Instant::now() < end {
-            thread::sleep(CUT / 1000);
+            thread::sleep(CUT_TIMEOUT / 1000);
         }
         let _whole = self.sink.end();
     }
 }
 
 /// Dropping all calls takes no longer.
-const CUT: Duration = Duration::from_secs(2);
+const CUT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -163,12 +163,12 @@ impl ConnectionState {
         let (rank, since, from) = match now & PHASE {
             WORKING => return None,
             CLOSING => (Rank::Closing, since, since),
-            ANSWERING if proven => (Rank::Answering, since, since + PATIENCE),
-            ANSWERING => (Rank::Unproven, self.opened, since + PATIENCE),
-            _ if proven => (Rank::Idle, since, since + PATIENCE),
+            ANSWERING if proven => (Rank::Answering, since, since + IDLE_GRACE),
+            ANSWERING => (Rank::Unproven, self.opened, since + IDLE_GRACE),
+            _ if proven => (Rank::Idle, since, since + IDLE_GRACE),
             // Its first request may be long in coming.
-            _ if asked => (Rank::Unproven, self.opened, since + GRACE),
-            _ => (Rank::Unproven, self.opened, self.opened + GRACE),
+            _ if asked => (Rank::Unproven, self.opened, since + FIRST_REQUEST_GRACE),
+            _ => (Rank::Unproven, self.opened, self.opened + FIRST_REQUEST_GRACE),
         };
         Some((EvictionKey { rank, since }, from))
     }
@@ -184,9 +184,9 @@ const ASKED: u64 = 0b1000;
 const PROVEN: u64 = 0b1_0000;
 const BITS: u32 = 5;
 /// For the first request of a caller to come.
-pub(super) const GRACE: Duration = Duration::from_millis(50);
+pub(super) const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(50);
 /// For the next one; and for an answer to be read.
-const PATIENCE: Duration = Duration::from_secs(1);
+const IDLE_GRACE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -215,10 +215,10 @@ mod tests {
         slow.enter(Phase::Answering);
         assert_eq!([&silent, &refused, &idle, &slow, &working].map(rank), [None; 5], "in its time of grace");
         assert_eq!(rank(&closing), Some(Rank::Closing), "has none");
-        advance(GRACE).await;
+        advance(FIRST_REQUEST_GRACE).await;
         assert_eq!([&silent, &refused].map(rank), [Some(Rank::Unproven); 2]);
         assert_eq!([&idle, &slow, &working].map(rank), [None; 3]);
-        advance(PATIENCE).await;
+        advance(IDLE_GRACE).await;
         assert_eq!([&idle, &slow, &working].map(rank), [Some(Rank::Idle), Some(Rank::Answering), None]);
         let mut spares: Vec<EvictionKey> = [&slow, &idle, &refused, &silent, &closing]
             .iter()
@@ -232,7 +232,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn orders_only_grow_and_are_given_once() {
         let state = ConnectionState::new(CloseRequest::Stay);
-        advance(GRACE).await;
+        advance(FIRST_REQUEST_GRACE).await;
         assert!(state.spare().is_some());
         assert_eq!(
             [CloseRequest::Leave, CloseRequest::Finish, CloseRequest::Leave].map(|o| state.ask(o)),

@@ -196,7 +196,7 @@ fn credential(held: &CachedCredential, near: bool) -> Value {
 /// A decision, as far as the one who asks may know it.
 fn decision(mut record: Value, near: bool) -> Value {
     if let (false, Value::Object(members)) = (near, &mut record) {
-        members.retain(|name, _| ANYBODYS.contains(&name.as_str()));
+        members.retain(|name, _| PUBLIC_FIELDS.contains(&name.as_str()));
     }
     record
 }
@@ -219,7 +219,7 @@ fn rfc3339(time: DateTime<Utc>) -> String {
 }
 
 /// What is told to whoever reaches the ops port: names of the configuration, numbers and times.
-const ANYBODYS: [&str; 12] = [
+const PUBLIC_FIELDS: [&str; 12] = [
     "timestamp",
     "caller.id",
     "caller.identified_by",

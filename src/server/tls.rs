@@ -126,10 +126,10 @@ async fn shake_hands(
 /// Waits until there is room for a handshake that no call waits for.
 async fn room(context: &ListenerContext) -> ByteReservation {
     loop {
-        if let Some(taken) = context.limiter.room().try_take(HANDSHAKE) {
+        if let Some(taken) = context.limiter.room().try_take(HANDSHAKE_BYTES) {
             return taken;
         }
-        sleep(TICK).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -147,5 +147,5 @@ fn log_failure(peer: &Peer, error: &HandshakeError) {
 }
 
 /// What a handshake takes at most: the message that is not whole, and what is made of it.
-const HANDSHAKE: usize = 48 * 1024;
-const TICK: Duration = Duration::from_millis(10);
+const HANDSHAKE_BYTES: usize = 48 * 1024;
+const POLL_INTERVAL: Duration = Duration::from_millis(10);

@@ -163,9 +163,9 @@ impl RequestTemplate {
 
 /// What is the same in each request for a project. `None` where its names cannot be header values.
 pub(super) fn headers(project: &config::Project) -> Option<HeaderMap> {
-    let mut headers = HeaderMap::with_capacity(MOST_HEADERS);
+    let mut headers = HeaderMap::with_capacity(MAX_HEADERS);
     headers.insert(HOST, HeaderValue::from_str(project.endpoint.authority()).ok()?);
-    headers.insert(USER_AGENT, OURSELVES);
+    headers.insert(USER_AGENT, PRODUCT);
     headers.insert(ACCEPT, JSON);
     let id = HeaderValue::from_str(&project.id).ok()?;
     if project.project_header != ProjectHeader::Underscore {
@@ -244,7 +244,6 @@ fn start(operation: &Operation, project: &Arc<Project>, jobs: &Jobs) -> Result<(
 pub(super) const PROJECT_ID: HeaderName = HeaderName::from_static("x-project-id");
 const PROJECT_UNDERSCORE_ID: HeaderName = HeaderName::from_static("x-project_id");
 /// Those of all projects, of a body, of a trace, and of a signature with a token.
-const MOST_HEADERS: usize = 11;
-const OURSELVES: HeaderValue =
-    HeaderValue::from_static(concat!("mpc-auth-proxy/", env!("CARGO_PKG_VERSION")));
+const MAX_HEADERS: usize = 11;
+const PRODUCT: HeaderValue = HeaderValue::from_static(concat!("mpc-auth-proxy/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");

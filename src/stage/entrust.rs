@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use tower::Layer;
 
-use super::{Answered, Attempt, Refusal, Service, ending::RetryRule};
+use super::{Answered, Attempt, Refusal, Service, outcome::RetryRule};
 use crate::{
     clock::Skew,
     credential::{CachedCredential, Lease, LeasedCredential, Verdict},

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{
     Attempt, Clearance, Entrusted, Refusal, Service, Signed,
     compose::Purpose,
-    ending::{AttemptOutcome, Row},
+    outcome::{AttemptOutcome, Row},
     respond::REQUEST_ID,
     withhold::withhold,
 };
@@ -74,7 +74,7 @@ impl<'a> Service<Entrusted<'a>> for Forward {
         let Entrusted { attempt: Attempt { draft, record, via }, lent } = request;
         self.clearance.check(draft, record)?;
         let (upstream, deadline) = (&draft.project().upstream, draft.deadline());
-        let patience = PATIENCE.min(deadline.saturating_duration_since(Instant::now()));
+        let patience = ANSWER_ROOM_TIMEOUT.min(deadline.saturating_duration_since(Instant::now()));
         let mut room = self.room.take(draft.largest_answer(), patience).await.ok_or(Refusal::Overloaded)?;
         let started = Instant::now();
         let permit = upstream.breaker().permit(started).map_err(Refusal::CircuitOpen)?;
@@ -197,4 +197,4 @@ fn note(trail: &mut Trail, answer: Option<&UpstreamAnswer>) {
 }
 
 /// How long a call waits for room for its answer.
-const PATIENCE: Duration = Duration::from_secs(1);
+const ANSWER_ROOM_TIMEOUT: Duration = Duration::from_secs(1);

@@ -14,10 +14,10 @@ use tower::Layer;
 
 use super::{
     ActivePolicy, Admitted, Authorize, Compose, Composed, Delivered, Exchange, Project, Refusal, Service,
-    Stage, Viewing, authorize::PolicyQuery, ending::AttemptOutcome, limit::Decided,
+    Stage, Viewing, authorize::PolicyQuery, limit::Decided, outcome::AttemptOutcome,
 };
 use crate::{
-    audit::{MOST_VALUES, RecordedFacts, bounded_bytes},
+    audit::{MAX_VALUES, RecordedFacts, bounded_bytes},
     config::LookupForm,
     editing::{Answered, Lookup},
     metrics::{LookupOutcome, Metrics},
@@ -313,7 +313,7 @@ pub(super) fn told(facts: &Facts, keys: Keys, recorded: RecordedFacts) -> Option
         RecordedFacts::Values => {
             let member = |(key, values): (Key, Vec<&str>)| {
                 let mut values =
-                    values.into_iter().take(MOST_VALUES).map(|text| Value::from(bounded_bytes(text)));
+                    values.into_iter().take(MAX_VALUES).map(|text| Value::from(bounded_bytes(text)));
                 let value = match (key.has_several(), values.len()) {
                     (_, 0) => Value::Null,
                     (false, _) => values.next().unwrap_or_default(),

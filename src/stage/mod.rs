@@ -125,7 +125,7 @@
 //! ```
 
 mod refusal;
-mod ending;
+mod outcome;
 mod service;
 mod trace;
 mod audit;
@@ -133,7 +133,7 @@ mod respond;
 mod concurrency;
 mod receive;
 mod authenticate;
-mod anticipate;
+mod precheck;
 mod route;
 mod authorize;
 mod limit;
@@ -149,7 +149,6 @@ mod withhold;
 mod forward;
 mod trial;
 
-pub use anticipate::{ExpectedBody, Precheck};
 pub use audit::{Arrival, Audit, AuditLayer, BufferedBody, Payload, Recorded};
 pub use authenticate::{ActivePolicy, Authenticate, Identified};
 pub use authorize::{Authorize, Evaluated};
@@ -157,11 +156,12 @@ pub use clear::{Clearance, Cleared};
 pub use compose::{Attempt, Compose, Composed};
 pub use concurrency::{ConcurrencyLimit, ConcurrencyLimitLayer};
 pub use decide::Decide;
-pub use ending::verdict;
 pub use entrust::{Entrust, EntrustLayer, Entrusted};
 pub use forward::{Answered, Forward};
 pub use limit::{Admitted, Limit};
 pub use lookup::{AfterLimits, LookupLayer, LookupStage, Permitted, Waiting};
+pub use outcome::verdict;
+pub use precheck::{ExpectedBody, Precheck};
 pub use receive::{Receive, Received, canonical};
 pub use refusal::{Denial, Refusal};
 pub use respond::{Body, Respond, RespondLayer, is_passed_on};

@@ -7,7 +7,7 @@ use std::{fmt::Display, sync::LazyLock, time::Duration};
 
 use http::StatusCode;
 
-use super::ending::AttemptOutcome;
+use super::outcome::AttemptOutcome;
 use crate::{
     audit::Outcome,
     credential::Unavailable,

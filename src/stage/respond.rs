@@ -80,7 +80,7 @@ pub(super) fn refuse(refusal: &Refusal, record: &mut Record, local: bool) -> Res
     put(headers, REQUEST_ID, &**id);
     // The paths that there are stand in the body only: strangers can have this answer by the thousand.
     let details = if matches!(refusal, Refusal::NotFound) { facts.reason.to_string() } else { message };
-    let start = [NAME, "; error=", facts.proxy_error, "; details="].concat();
+    let start = [PROXY_NAME, "; error=", facts.proxy_error, "; details="].concat();
     put(headers, PROXY_STATUS, with_string(start, &details));
     put(headers, PROXY_REQUEST_ID, &**id);
     if let Refusal::MethodNotAllowed(allowed) = refusal {
@@ -122,15 +122,15 @@ impl RefusalBody<'_> {
 /// Whether an answer is upstream's, and not one that was made here.
 pub fn is_passed_on(answer: &Response<Body>) -> bool {
     let status = answer.headers().get(PROXY_STATUS);
-    status.is_some_and(|status| status.as_bytes().starts_with(PASSED_ON.as_bytes()))
+    status.is_some_and(|status| status.as_bytes().starts_with(UPSTREAM_STATUS_PREFIX.as_bytes()))
 }
 
 /// Upstream's status, body and end-to-end headers, and what we have to say about them.
 fn pass_on(delivered: Delivered, record: &mut Record) -> Response<Body> {
     let Delivered { answer, room, after_stale } = delivered;
     record.outcome = Some(Outcome::Forwarded);
-    let mut status = [PASSED_ON, answer.status.as_str()].concat();
-    if after_stale && answer.error_code().is_some_and(|code| JOB_IS_GONE.contains(&code.as_str())) {
+    let mut status = [UPSTREAM_STATUS_PREFIX, answer.status.as_str()].concat();
+    if after_stale && answer.error_code().is_some_and(|code| JOB_GONE_CODES.contains(&code.as_str())) {
         status.push_str(
             "; details=\"an attempt before this one got no answer and may have cancelled the job\"",
         );
@@ -194,11 +194,11 @@ async fn caught<T>(mut request: Pin<&mut impl Future<Output = Result<T, Refusal>
     .await
 }
 
-const NAME: &str = "mpc-auth-proxy";
+const PROXY_NAME: &str = "mpc-auth-proxy";
 /// What `Proxy-Status` begins with where upstream answered (RFC 9209, section 2.1.4).
-const PASSED_ON: &str = "mpc-auth-proxy; received-status=";
+const UPSTREAM_STATUS_PREFIX: &str = "mpc-auth-proxy; received-status=";
 /// "task does not exist", and "in progress or completed": what upstream says of a job that was just cancelled.
-const JOB_IS_GONE: [&str; 2] = ["MPC.10211", "MPC.10213"];
+const JOB_GONE_CODES: [&str; 2] = ["MPC.10211", "MPC.10213"];
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const PROXY_REQUEST_ID: HeaderName = HeaderName::from_static("proxy-request-id");

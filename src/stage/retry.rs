@@ -14,7 +14,7 @@ use tower::Layer;
 use super::{
     Answered, Attempt, Composed, Refusal, Service,
     compose::RequestTemplate,
-    ending::{AttemptOutcome, RetryRule},
+    outcome::{AttemptOutcome, RetryRule},
 };
 use crate::{
     clock,
@@ -151,9 +151,9 @@ impl RetryLayer {
             (RetryRule::Once, _) => (self.stale == Stale::Once && !tried.stale).then_some(Duration::ZERO),
             (RetryRule::BackOff, _) if left => Some(back_off(tried.attempts)),
             (RetryRule::WhenTold, Ok(Answered { answer, .. })) if left && tried.busy.is_none() => {
-                let after = retry_after(answer, clock::now()).filter(|after| *after <= PATIENCE)?;
+                let after = retry_after(answer, clock::now()).filter(|after| *after <= MAX_RETRY_AFTER)?;
                 // Not all at once with the others that were told the same.
-                Some(after + FIRST_PAUSE.mul_f64(fastrand::f64()))
+                Some(after + FIRST_BACKOFF.mul_f64(fastrand::f64()))
             }
             _ => None,
         }
@@ -203,7 +203,7 @@ impl Attempts {
 
 /// Doubles with every attempt; half of it is chance, so that calls which failed together do not come back together.
 fn back_off(attempts: u32) -> Duration {
-    let whole = FIRST_PAUSE * 2_u32.pow(attempts.clamp(1, 6) - 1);
+    let whole = FIRST_BACKOFF * 2_u32.pow(attempts.clamp(1, 6) - 1);
     whole / 2 + (whole / 2).mul_f64(fastrand::f64())
 }
 
@@ -219,9 +219,9 @@ fn retry_after(answer: &UpstreamAnswer, now: DateTime<Utc>) -> Option<Duration> 
 }
 
 /// Longer than this, the caller waits itself: it knows better whether it wants to.
-const PATIENCE: Duration = Duration::from_secs(2);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(2);
 /// Waited at most before the second attempt, and twice that before the third.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {

@@ -14,9 +14,9 @@ use tokio::time::Instant;
 
 use super::{
     Project, Refusal,
-    ending::{AttemptOutcome, Row},
     entrust::learn,
     forward::{root, tell},
+    outcome::{AttemptOutcome, Row},
     sign::CredentialHeaders,
     withhold::withhold,
 };

@@ -153,7 +153,7 @@ impl Breaker {
     }
 
     fn shortest(&self) -> Duration {
-        SHORTEST_PAUSE.min(self.longest)
+        MIN_PROBE_INTERVAL.min(self.longest)
     }
 
     fn state(&self) -> MutexGuard<'_, BreakerState> {
@@ -181,7 +181,7 @@ impl Drop for Permit<'_> {
 }
 
 /// Between two probes, unless the configuration allows less.
-const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+const MIN_PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -26,7 +26,7 @@ impl Budget {
     /// Takes one retry, if there is one left.
     pub fn retry(&self) -> bool {
         let share = u64::from(self.calls.load(Relaxed)) * u64::from(self.percent) / 100;
-        let allowed = share.max(FEW);
+        let allowed = share.max(MIN_RETRIES);
         let taken = self.retries.fetch_update(Relaxed, Relaxed, |retries| {
             (u64::from(retries) < allowed).then_some(retries.saturating_add(1))
         });
@@ -43,7 +43,7 @@ impl Budget {
 }
 
 /// A quiet caller's first call to an upstream that restarts deserves its attempts too.
-const FEW: u64 = 3;
+const MIN_RETRIES: u64 = 3;
 
 #[cfg(test)]
 mod tests {

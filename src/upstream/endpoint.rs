@@ -164,17 +164,17 @@ fn is_host(host: &str) -> Result<(), EndpointError> {
         return host.parse::<Ipv4Addr>().map(drop).map_err(|_| EndpointError::Address);
     }
     let is_label = |label: &str| {
-        (1..=LONGEST_LABEL).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+        (1..=MAX_LABEL).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
     };
-    if name.len() > LONGEST_NAME || !name.split('.').all(is_label) {
+    if name.len() > MAX_HOST || !name.split('.').all(is_label) {
         return Err(EndpointError::Label);
     }
     Ok(())
 }
 
 /// RFC 1035, section 2.3.4; a name's two bytes of length and end are not written.
-const LONGEST_LABEL: usize = 63;
-const LONGEST_NAME: usize = 253;
+const MAX_LABEL: usize = 63;
+const MAX_HOST: usize = 253;
 
 #[cfg(test)]
 mod tests {

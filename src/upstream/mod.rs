@@ -10,7 +10,7 @@
 
 mod breaker;
 mod budget;
-mod contact;
+mod diagnose;
 mod dial;
 mod egress;
 mod endpoint;
@@ -35,7 +35,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub use breaker::{Breaker, CircuitChange, Evidence, Permit};
 pub use budget::Budget;
-pub use contact::{Diagnosis, contact};
+pub use diagnose::{Diagnosis, diagnose};
 pub use dial::{DialError, DialerError, Roots, RootsError};
 pub use egress::{EXEMPTIONS, Egress, Proxies, Proxy, ProxyVariableError, variable};
 pub use endpoint::{Endpoint, EndpointError};

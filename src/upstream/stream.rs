@@ -102,7 +102,7 @@ impl Kind {
             Self::Plain(tcp) => {
                 return Poll::Ready(match waiting(tcp)? {
                     false => Ok(()),
-                    true => Err(io::Error::other(UNASKED)),
+                    true => Err(io::Error::other(UNSOLICITED)),
                 });
             }
             Self::Tls(tls) => tls,
@@ -114,7 +114,7 @@ impl Kind {
             return Poll::Ready(Err(if closed {
                 io::ErrorKind::UnexpectedEof.into()
             } else {
-                io::Error::other(UNASKED)
+                io::Error::other(UNSOLICITED)
             }));
         }
         // Bytes may be TLS's own, such as session tickets. They wake this task, and are read then.
@@ -143,7 +143,7 @@ impl AsyncRead for CountingStream {
         let read = buf.filled().len() - before;
         // Also where hyper looks for the answer to a request that waits to be written.
         if read > 0 && this.counts.wrote_nothing() {
-            return Poll::Ready(Err(io::Error::other(UNASKED)));
+            return Poll::Ready(Err(io::Error::other(UNSOLICITED)));
         }
         this.counts.read.fetch_add(read as u64, Relaxed);
         Poll::Ready(Ok(()))
@@ -193,7 +193,7 @@ impl AsyncWrite for CountingStream {
     }
 }
 
-const UNASKED: &str = "upstream spoke before it was asked";
+const UNSOLICITED: &str = "upstream spoke before it was asked";
 
 #[cfg(test)]
 mod tests {
@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(ask(&mut near).await.unwrap(), 7, "silent again");
         far.write_all(b"answer, and another").await.unwrap();
         near.read_exact(&mut [0; 6]).await.unwrap();
-        assert_eq!(ask(&mut near).await.unwrap_err().to_string(), UNASKED);
+        assert_eq!(ask(&mut near).await.unwrap_err().to_string(), UNSOLICITED);
         assert!(near.counts().wrote_nothing());
     }
 
@@ -248,7 +248,7 @@ mod tests {
         let (near, mut far) = connected().await;
         let mut near = CountingStream::plain(near);
         far.write_all(b"answer").await.unwrap();
-        assert_eq!(near.read(&mut [0; 6]).await.unwrap_err().to_string(), UNASKED);
+        assert_eq!(near.read(&mut [0; 6]).await.unwrap_err().to_string(), UNSOLICITED);
         let (near, mut far) = connected().await;
         let mut near = CountingStream::plain(near);
         assert_eq!(ask(&mut near).await.unwrap(), 7);
@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(near.read(&mut [0; 6]).await.unwrap(), 6);
         near.counts().expect_silence();
         far.write_all(b"answer").await.unwrap();
-        assert_eq!(near.read(&mut [0; 6]).await.unwrap_err().to_string(), UNASKED);
+        assert_eq!(near.read(&mut [0; 6]).await.unwrap_err().to_string(), UNSOLICITED);
     }
 
     #[tokio::test]
@@ -280,7 +280,7 @@ mod tests {
         far.write_all(b"another").await.unwrap();
         far.flush().await.unwrap();
         wait_for_bytes(&near).await;
-        assert_eq!(ask(&mut near).await.unwrap_err().to_string(), UNASKED);
+        assert_eq!(ask(&mut near).await.unwrap_err().to_string(), UNSOLICITED);
         assert!(near.counts().wrote_nothing());
 
         let (mut near, mut far) = connected_with_tls().await;

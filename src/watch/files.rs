@@ -13,9 +13,9 @@ use tokio::{
 };
 
 use super::{
-    PATIENCE, STILL,
+    HANG_TIMEOUT, SETTLE_TIME,
     events::{FileEvents, LastEvent, Watched},
-    look::{Content, FileSnapshot, Snapshot, folder},
+    snapshot::{Content, FileSnapshot, Snapshot, folder},
 };
 
 /// Some files that belong to one thing, and what was taken of them.
@@ -119,7 +119,7 @@ impl Files {
         let reading = self.reading.get_or_insert_with(|| {
             PendingRead::of(self.names.clone(), Arc::clone(&self.heard), Arc::clone(&self.watched))
         });
-        let looks = match timeout(PATIENCE, &mut reading.work).await {
+        let looks = match timeout(HANG_TIMEOUT, &mut reading.work).await {
             Ok(looks) => looks,
             Err(_) => {
                 hangs(&reading.at.lock().unwrap_or_else(PoisonError::into_inner));
@@ -140,9 +140,9 @@ impl Files {
             }
             let known = self.taken.as_ref().is_some_and(|taken| taken.contains_key(name));
             let needed = match track.arrived || (!known && !track.look.is_fresh()) {
-                true if self.together && self.taken.is_some() => BETWEEN,
+                true if self.together && self.taken.is_some() => DEBOUNCE,
                 true => Duration::ZERO,
-                false => STILL,
+                false => SETTLE_TIME,
             };
             let left = left(track.since, needed);
             if !left.is_zero() {
@@ -150,7 +150,7 @@ impl Files {
             }
         }
         if self.together && self.taken.is_some() && (1..self.tracks.len()).contains(&changed) {
-            let left = self.differ_since.map_or(Duration::ZERO, |since| left(since, PATIENCE));
+            let left = self.differ_since.map_or(Duration::ZERO, |since| left(since, HANG_TIMEOUT));
             let unchanged = self.tracks.iter().find(|(name, track)| !self.differs(name, track));
             if let (false, Some((name, _))) = (left.is_zero(), unchanged) {
                 return WatchOutcome::Unsettled(name.clone(), left);
@@ -267,4 +267,4 @@ fn names(name: &Path, real_folder: Option<&Path>, real: Option<&Path>) -> Vec<Pa
 }
 
 /// Whoever has replaced one of several files goes on with the next one sooner than this.
-const BETWEEN: Duration = Duration::from_millis(50);
+const DEBOUNCE: Duration = Duration::from_millis(50);

@@ -11,23 +11,23 @@
 
 mod events;
 mod files;
-mod look;
+mod snapshot;
 mod read;
 mod reader;
 
 use std::time::Duration;
 
 pub use files::{Files, WatchOutcome};
-pub use look::Snapshot;
 pub use read::{apart, read};
 pub use reader::Reader;
+pub use snapshot::Snapshot;
 
 /// For how long a file must not have changed before it counts as whole.
-pub const STILL: Duration = Duration::from_secs(2);
+pub const SETTLE_TIME: Duration = Duration::from_secs(2);
 /// How long a file may take to be still, or to be read, before somebody is told.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const HANG_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often files are looked at when nothing announces a change.
-pub const COMPARE: Duration = Duration::from_secs(10);
+pub const POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests;

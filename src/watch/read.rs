@@ -12,7 +12,7 @@ use nix::libc::O_NONBLOCK;
 use tokio::{task::spawn_blocking, time::timeout};
 use zeroize::Zeroizing;
 
-use super::PATIENCE;
+use super::HANG_TIMEOUT;
 
 /// What a file holds, which is zeroed when it is dropped. A pipe or a device is refused: it could not be read again,
 /// and whoever opens it may wait for ever.
@@ -26,10 +26,10 @@ pub fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let metadata = file.metadata()?;
     is_file(&metadata)?;
     // Large enough not to move while it is filled, which would leave a copy behind.
-    let length = usize::try_from(metadata.len().min(LARGEST)).unwrap_or_default();
+    let length = usize::try_from(metadata.len().min(MAX_FILE)).unwrap_or_default();
     let mut content = Zeroizing::new(Vec::with_capacity(length + 1));
-    file.take(LARGEST + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > LARGEST {
+    file.take(MAX_FILE + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > MAX_FILE {
         return Err(io::Error::other("it is larger than 8 MiB"));
     }
     Ok(content)
@@ -52,7 +52,7 @@ pub async fn apart<T: Send + 'static>(
     hangs: impl FnOnce(),
 ) -> Option<T> {
     let mut work = pin!(spawn_blocking(work));
-    match timeout(PATIENCE, &mut work).await {
+    match timeout(HANG_TIMEOUT, &mut work).await {
         Ok(done) => done.ok(),
         Err(_) => {
             hangs();
@@ -62,7 +62,7 @@ pub async fn apart<T: Send + 'static>(
 }
 
 /// Nothing that is read here is larger.
-const LARGEST: u64 = 8 << 20;
+const MAX_FILE: u64 = 8 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@ use crate::clock;
 fn write(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
     let file = fs::File::options().write(true).open(path).unwrap();
-    file.set_modified(std::time::SystemTime::from(clock::now()) - STILL * 30).unwrap();
+    file.set_modified(std::time::SystemTime::from(clock::now()) - SETTLE_TIME * 30).unwrap();
 }
 
 fn replace(path: &Path, text: &str) {
@@ -42,17 +42,17 @@ async fn a_change_of_some_parts_waits_for_the_others_and_is_believed_in_the_end(
     assert_eq!(settled(&mut files).await.0, WatchOutcome::Same);
     replace(&one, "2");
     let both = async {
-        sleep(STILL * 2).await;
+        sleep(SETTLE_TIME * 2).await;
         replace(&other, "2");
     };
     let ((state, took), ()) = tokio::join!(settled(&mut files), both);
     assert_eq!(state, WatchOutcome::Whole);
-    assert!(took > STILL * 2, "{took:?}");
+    assert!(took > SETTLE_TIME * 2, "{took:?}");
     files.take();
     replace(&other, "corrected");
     let (state, took) = settled(&mut files).await;
     assert_eq!(state, WatchOutcome::Whole);
-    assert!(took >= PATIENCE, "{took:?}");
+    assert!(took >= HANG_TIMEOUT, "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -65,12 +65,12 @@ async fn what_is_written_in_place_is_whole_when_it_has_been_still() {
     files.take();
     fs::write(&path, "2").unwrap();
     let again = async {
-        sleep(STILL / 2).await;
+        sleep(SETTLE_TIME / 2).await;
         fs::write(&path, "23").unwrap();
     };
     let ((state, took), ()) = tokio::join!(settled(&mut files), again);
     assert_eq!(state, WatchOutcome::Whole);
-    assert!(took >= STILL + STILL / 2, "{took:?}");
+    assert!(took >= SETTLE_TIME + SETTLE_TIME / 2, "{took:?}");
 }
 
 #[tokio::test]
@@ -101,5 +101,5 @@ async fn a_rename_and_a_turned_link_are_whole_at_once() {
         }
         files.changed().await;
     }
-    assert!(started.elapsed() < STILL, "{:?}", started.elapsed());
+    assert!(started.elapsed() < SETTLE_TIME, "{:?}", started.elapsed());
 }

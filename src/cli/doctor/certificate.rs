@@ -49,7 +49,7 @@ impl Certificate {
 
     /// Whether somebody has to see to it.
     pub(super) fn ends_soon(&self) -> bool {
-        self.left() < SOON
+        self.left() < EXPIRY_WARNING
     }
 
     fn left(&self) -> TimeDelta {
@@ -105,7 +105,7 @@ pub(super) fn failure(error: &io::Error, certificate: Option<&Certificate>) -> (
 }
 
 /// Who renews by hand needs some days.
-const SOON: TimeDelta = TimeDelta::days(14);
+const EXPIRY_WARNING: TimeDelta = TimeDelta::days(14);
 const KNOW_ISSUER: &str = "if that is your own authority, or that of a proxy that looks into TLS, name its certificate as \
                            `upstream.ca_file`; if not, somebody else answers there";
 const RIGHT_NAME: &str = "correct the endpoint, or get a certificate with its name; if neither is wrong, somebody else \

@@ -61,7 +61,7 @@ pub(super) async fn ask(
 impl ProbedSource {
     async fn by(mut renewal: Refresher) -> Self {
         let started = Instant::now();
-        let outcome = match timeout(PATIENCE, renewal.round()).await {
+        let outcome = match timeout(SOURCE_TIMEOUT, renewal.round()).await {
             Ok(Round::Changed | Round::Same) => Outcome::Given,
             Ok(Round::Failed(error)) => Outcome::Refused(error),
             Err(_) => Outcome::Silent,
@@ -94,7 +94,7 @@ impl ProbedSource {
                 self.told(kind, &problem).fail(hint).fact("problem", problem)
             }
             Outcome::Silent => {
-                let silence = format!("gave no answer within {} s", PATIENCE.as_secs());
+                let silence = format!("gave no answer within {} s", SOURCE_TIMEOUT.as_secs());
                 let hint = "its endpoint, or something on the way to it, takes what it is sent and is silent";
                 self.told(kind, &silence).fail(hint).fact("problem", silence)
             }
@@ -174,6 +174,6 @@ pub(super) fn millis(took: Duration) -> u64 {
 }
 
 /// As long as one request to IAM or STS may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const SOURCE_TIMEOUT: Duration = Duration::from_secs(10);
 const SHORT: TimeDelta = TimeDelta::minutes(5);
 const TOKEN_LIFE: TimeDelta = TimeDelta::hours(24);

@@ -35,7 +35,7 @@ use crate::{
     credential::Source,
     upstream::{
         Diagnosis, DialError, DialerError, Egress, Endpoint, Outbound, SendError, Timeouts, UpstreamAnswer,
-        contact,
+        diagnose,
     },
 };
 
@@ -46,7 +46,7 @@ pub(super) struct ProbedEndpoint {
     resolved: Option<(Result<Vec<IpAddr>, String>, Duration)>,
     /// The egress proxy, where there is one.
     proxy: Option<Endpoint>,
-    contact: Diagnosis,
+    diagnosis: Diagnosis,
 }
 
 /// Asks the endpoints of all projects, and those of IAM and STS that the configuration names, at the same time.
@@ -59,7 +59,7 @@ pub(super) async fn ask(
     clocks: &Clocks,
 ) -> Result<Vec<ProbedEndpoint>, DialerError> {
     let upstream = &settings.upstream;
-    let attempt = upstream.attempt_timeout.min(PATIENCE);
+    let attempt = upstream.attempt_timeout.min(ENDPOINT_TIMEOUT);
     let timeouts = Timeouts { connect: upstream.connect_timeout.min(attempt), attempt };
     let wanted = endpoints(settings);
     let mut asking = JoinSet::new();
@@ -93,15 +93,15 @@ impl ProbedEndpoint {
         let proxy = egress.proxies.to(&endpoint)?.map(|proxy| proxy.endpoint().clone());
         let request = question(&endpoint);
         let dialled = proxy.as_ref().unwrap_or(&endpoint);
-        let (resolved, contact) =
-            tokio::join!(resolve(dialled), contact(&endpoint, &egress, timeouts, request));
-        let contact = contact?;
-        if let Ok((answer, took)) = &contact.answer
+        let (resolved, diagnosis) =
+            tokio::join!(resolve(dialled), diagnose(&endpoint, &egress, timeouts, request));
+        let diagnosis = diagnosis?;
+        if let Ok((answer, took)) = &diagnosis.answer
             && let Some(date) = answer.date()
         {
             skew.learn(date, *took);
         }
-        Ok(Self { endpoint, resolved, proxy, contact })
+        Ok(Self { endpoint, resolved, proxy, diagnosis })
     }
 
     /// Whether calls would reach it.
@@ -111,12 +111,12 @@ impl ProbedEndpoint {
 
     /// Whether it said what time it is.
     pub(super) fn told_the_time(&self) -> bool {
-        self.contact.answer.as_ref().is_ok_and(|(answer, _)| answer.date().is_some())
+        self.diagnosis.answer.as_ref().is_ok_and(|(answer, _)| answer.date().is_some())
     }
 
     /// One a step, up to the first that failed.
     pub(super) fn findings(&self) -> Vec<Finding> {
-        let Diagnosis { reached, secured, answer, .. } = &self.contact;
+        let Diagnosis { reached, secured, answer, .. } = &self.diagnosis;
         let failure = answer.as_ref().err();
         let resolved = self.resolved.as_ref().map(|(found, took)| self.dns(found, *took));
         let unresolved = matches!(failure, Some(SendError::Dial(DialError::Dns(_))));
@@ -141,7 +141,7 @@ impl ProbedEndpoint {
             .fact("took_ms", millis(took));
         match found {
             Ok(_) => finding,
-            Err(_) => finding.fail(hints::NAME),
+            Err(_) => finding.fail(hints::CHECK_NAME),
         }
     }
 
@@ -171,7 +171,7 @@ impl ProbedEndpoint {
             let near = self.endpoint.is_loopback();
             return if near { finding } else { finding.warn("write https://, but for a test server") };
         }
-        let certificate = self.contact.certificate.as_ref().and_then(Certificate::read);
+        let certificate = self.diagnosis.certificate.as_ref().and_then(Certificate::read);
         let told = |finding| certificate.iter().fold(finding, |finding, found| found.told(finding));
         let Some((version, took)) = secured else {
             let (problem, hint) = match failure {
@@ -238,7 +238,7 @@ async fn resolve(endpoint: &Endpoint) -> Option<(Result<Vec<IpAddr>, String>, Du
         return None;
     }
     let started = Instant::now();
-    let found = match timeout(PATIENCE, lookup_host((endpoint.host(), endpoint.port()))).await {
+    let found = match timeout(ENDPOINT_TIMEOUT, lookup_host((endpoint.host(), endpoint.port()))).await {
         Ok(Ok(addresses)) => Ok(addresses.map(|address| address.ip()).collect()),
         Ok(Err(error)) => Err(format!("its name cannot be resolved: {}", reason(&error))),
         Err(_) => Err("its name was not resolved in time".into()),
@@ -260,4 +260,4 @@ fn with_causes(error: &SendError) -> String {
 }
 
 /// For all of it. Who takes longer is too slow for calls, too.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ENDPOINT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -65,7 +65,7 @@ impl Finding {
 /// Writes a paragraph a finding, in columns: the verdict, what was looked at, what was found; then what to do.
 pub(super) fn write(findings: &[Finding], out: &mut impl Write) -> io::Result<()> {
     let checks = findings.iter().map(|f| f.check.len()).max().unwrap_or(0);
-    let names = findings.iter().map(|f| f.name.chars().count().min(WIDEST_NAME)).max().unwrap_or(0);
+    let names = findings.iter().map(|f| f.name.chars().count().min(MAX_NAME_WIDTH)).max().unwrap_or(0);
     for Finding { check, name, verdict, message, details, hint, .. } in findings {
         let verdict = match verdict {
             CheckStatus::Ok => "ok",
@@ -113,7 +113,7 @@ fn printable(text: &str) -> String {
 }
 
 /// A longer name, such as a path, has the line for itself.
-const WIDEST_NAME: usize = 44;
+const MAX_NAME_WIDTH: usize = 44;
 
 #[cfg(test)]
 mod tests {

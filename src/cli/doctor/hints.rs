@@ -95,7 +95,7 @@ pub(super) fn of_sending(error: &SendError) -> String {
 /// What to do about an endpoint that no connection leads to.
 pub(super) fn of_dialling(error: &DialError) -> String {
     let hint = match error {
-        DialError::Dns(_) => NAME,
+        DialError::Dns(_) => CHECK_NAME,
         DialError::Connect(_) | DialError::Timeout => {
             "let it through: firewall, security group or network policy; or name the way out as `upstream.proxy`"
         }
@@ -123,4 +123,4 @@ fn of_proxy(error: &ProxyError) -> String {
 }
 
 /// What to do about a host whose name means nothing here.
-pub(super) const NAME: &str = "is the name right, and can this machine's DNS resolve names outside?";
+pub(super) const CHECK_NAME: &str = "is the name right, and can this machine's DNS resolve names outside?";

@@ -13,8 +13,8 @@ mod files;
 mod kernel;
 mod finding;
 mod hints;
-mod places;
-mod trying;
+mod startup;
+mod trial;
 
 use std::{
     collections::BTreeSet,
@@ -116,10 +116,10 @@ async fn examine(args: &Args, valid: &ValidConfig, plan: Option<Plan>) -> anyhow
     let roots = Roots::new(settings.upstream.ca_file.as_deref())?;
     let (egress, clocks) = (Egress { roots, proxies: proxies.clone() }, Clocks::default());
     let (reached, running) =
-        tokio::join!(endpoints::ask(settings, &egress, &clocks), places::running(settings));
+        tokio::join!(endpoints::ask(settings, &egress, &clocks), startup::running(settings));
     let (reached, asked) = (reached?, credentials::ask(settings, &egress, &clocks).await?);
     let tried = if args.try_credentials {
-        trying::each(settings, (&egress, &clocks), &asked).await?
+        trial::each(settings, (&egress, &clocks), &asked).await?
     } else {
         Vec::new()
     };
@@ -143,7 +143,7 @@ async fn examine(args: &Args, valid: &ValidConfig, plan: Option<Plan>) -> anyhow
         tried,
         vec![clock(&clocks, &reached)],
         files::look(&named, &secrets),
-        places::look(settings),
+        startup::look(settings),
         kernel::look(settings, warnings),
         running,
         compared,

@@ -2,7 +2,7 @@
 //!
 //! One file a question. `answer` is a decision in words, for all of them.
 
-mod answer;
+mod report;
 #[cfg(test)]
 mod document;
 #[cfg(test)]

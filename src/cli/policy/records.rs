@@ -71,7 +71,7 @@ impl Records {
                     match read.with_context(|| format!("cannot read {}:{number}", path.display()))? {
                         Line::End => break,
                         Line::TooLong => {
-                            Some(format!("not an audit record: it is longer than {} KiB", LONGEST / 1024))
+                            Some(format!("not an audit record: it is longer than {} KiB", MAX_LINE / 1024))
                         }
                         Line::Whole => match std::str::from_utf8(&line).map(printed) {
                             Ok(Some(line)) => each(&line).err().map(|error| error.to_string()),
@@ -121,17 +121,22 @@ impl Problems<'_> {
     fn tell(&mut self, number: u64, problem: Option<String>, err: &mut impl Write) -> io::Result<()> {
         let Some(problem) = problem else { return Ok(()) };
         self.count += 1;
-        if self.count > TOLD {
+        if self.count > MAX_BAD_LINES_SHOWN {
             return Ok(());
         }
         writeln!(err, "{}:{number}: {problem}", self.path.display())
     }
 
     fn end(&self, err: &mut impl Write) -> io::Result<()> {
-        if self.count <= TOLD {
+        if self.count <= MAX_BAD_LINES_SHOWN {
             return Ok(());
         }
-        writeln!(err, "{}: {} lines more are not audit records", self.path.display(), self.count - TOLD)
+        writeln!(
+            err,
+            "{}: {} lines more are not audit records",
+            self.path.display(),
+            self.count - MAX_BAD_LINES_SHOWN
+        )
     }
 }
 
@@ -176,12 +181,12 @@ enum Line {
 /// Reads a line without its end. Of one that is too long, no more is kept than that it was there.
 fn next_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
     line.clear();
-    if file.by_ref().take(LONGEST).read_until(b'\n', line)? == 0 {
+    if file.by_ref().take(MAX_LINE).read_until(b'\n', line)? == 0 {
         return Ok(Line::End);
     }
     if line.last() == Some(&b'\n') {
         line.pop();
-    } else if line.len() as u64 == LONGEST {
+    } else if line.len() as u64 == MAX_LINE {
         file.skip_until(b'\n')?;
         return Ok(Line::TooLong);
     }
@@ -194,9 +199,9 @@ pub(super) fn calls(count: u64) -> String {
 }
 
 /// How many unreadable lines are told one by one.
-const TOLD: u64 = 5;
+const MAX_BAD_LINES_SHOWN: u64 = 5;
 /// No record is longer.
-const LONGEST: u64 = 1 << 20;
+const MAX_LINE: u64 = 1 << 20;
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const DOCKER: &str = "{\"log\":";
 
@@ -270,7 +275,7 @@ mod tests {
 
         let (mut lines, mut line) = (&*long.into_bytes(), Vec::new());
         assert!(matches!(next_line(&mut lines, &mut line), Ok(Line::TooLong)));
-        assert!(line.capacity() as u64 <= 2 * LONGEST);
+        assert!(line.capacity() as u64 <= 2 * MAX_LINE);
     }
 }
 

@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::Format;
-use super::answer::DecisionReport;
 use super::records::{Records, calls};
+use super::report::DecisionReport;
 use crate::audit::ParsedRecord;
 use crate::cli::exit;
 use crate::config::{self, StandalonePolicy, UNDETERMINED};

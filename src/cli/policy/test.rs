@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::answer::DecisionReport;
 use super::junit;
+use super::report::DecisionReport;
 use crate::cli::exit;
 use crate::clock;
 use crate::config::{self, Case, CaseFile, Expected, UNDETERMINED};

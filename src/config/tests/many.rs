@@ -1,7 +1,7 @@
 //! Many mistakes: each costs the same, however many there are of them and of names.
 
-use super::super::cover::Lines;
 use super::super::decode::did_you_mean;
+use super::super::redact::Lines;
 use super::*;
 use std::fmt::Write;
 use std::time::Duration;

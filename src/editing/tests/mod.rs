@@ -2,8 +2,8 @@
 
 use super::{
     fault::BodyFault,
+    inspect::{InspectedJob, Strictness},
     json,
-    judge::{InspectedJob, Strictness},
     places::Places,
 };
 use crate::{operation::Version, policy::Object};

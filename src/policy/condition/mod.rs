@@ -5,15 +5,15 @@
 //! see [`Truth`]. It reads no clock and looks up no name: what it compares with was parsed once, what it compares is
 //! on the [`Call`], and comparing allocates nothing.
 
-mod fitting;
+mod validate;
 mod key;
 mod operator;
 mod template;
 
-pub use fitting::{TestError, ValueError};
 pub use key::{Key, Keys};
 pub use operator::Operator;
 pub use template::VariableError;
+pub use validate::{TestError, ValueError};
 
 use std::sync::Arc;
 

@@ -123,10 +123,10 @@ fn piece(name: &str) -> Result<Piece, VariableError> {
 
 /// A name beside what could belong to a name is not known from another: `editor*` is also `editor-2`.
 fn stands_apart(spelling: Spelling, (before, name, after): (&str, &str, &str)) -> Result<(), VariableError> {
-    if !after.is_empty() && !after.starts_with(IN_NO_NAME) {
+    if !after.is_empty() && !after.starts_with(NEVER_IN_NAMES) {
         return Err(VariableError::Unfinished(name.into()));
     }
-    let beside = before.rsplit(IN_NO_NAME).next().unwrap_or_default();
+    let beside = before.rsplit(NEVER_IN_NAMES).next().unwrap_or_default();
     if spelling == Spelling::Wildcard && beside.contains(WILDCARDS) {
         return Err(VariableError::Unbegun(name.into()));
     }
@@ -136,4 +136,4 @@ fn stands_apart(spelling: Spelling, (before, name, after): (&str, &str, &str)) -
 const OPEN: &str = "${";
 const WILDCARDS: [char; 2] = ['*', '?'];
 /// No name of a caller, a listener or a project has these.
-const IN_NO_NAME: [char; 2] = ['/', ':'];
+const NEVER_IN_NAMES: [char; 2] = ['/', ':'];

@@ -4,9 +4,9 @@
 //! look-up answered. What is unknown is never taken for absent: a condition on it is undecided. Comparing allocates
 //! nothing.
 
-mod given;
+mod parse;
 
-pub use given::FactError;
+pub use parse::FactError;
 
 use std::slice;
 

@@ -61,7 +61,7 @@ pub enum Problem<'p> {
 impl Policy {
     /// Everything that can never matter from now on, or is wider than it need be, in the order of the rules.
     pub fn findings(&self, now: DateTime<Utc>) -> Vec<Finding<'_>> {
-        self.findings_within(COMPARISONS, now)
+        self.findings_within(MAX_COMPARISONS, now)
     }
 
     /// The same, where no more patterns of jobs are compared than so many.
@@ -170,7 +170,7 @@ fn ending<'p>(rule: &Rule, now: DateTime<Utc>) -> Option<Problem<'p>> {
     let end = rule.expires.into_iter().chain(rule.condition.ends()).min()?;
     match end {
         _ if rule.is_over(now) || rule.condition.is_over(now) => Some(Problem::Expired(end)),
-        _ if end - now < SOON => Some(Problem::ExpiresSoon(end)),
+        _ if end - now < EXPIRY_WARNING => Some(Problem::ExpiresSoon(end)),
         _ => None,
     }
 }
@@ -229,9 +229,9 @@ impl fmt::Display for Problem<'_> {
 }
 
 /// Some of ten thousand rules resemble a few hundred others: a quarter of a second.
-const COMPARISONS: usize = 5_000_000;
+const MAX_COMPARISONS: usize = 5_000_000;
 /// How long before its end a rule is told to end soon.
-const SOON: TimeDelta = TimeDelta::days(30);
+const EXPIRY_WARNING: TimeDelta = TimeDelta::days(30);
 
 #[cfg(test)]
 mod tests;

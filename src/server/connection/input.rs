@@ -10,7 +10,9 @@ use std::{
 use bytes::BytesMut;
 use tokio::{io::ReadBuf, time::Instant};
 
-use super::{super::state::CloseRequest, CHUNK, CallerStream, Connection, ROOM, TICK, has_unseen};
+use super::{
+    super::state::CloseRequest, BUDGET_STEP, CHUNK, CallerStream, Connection, POLL_INTERVAL, has_unseen,
+};
 use crate::limit::ByteReservation;
 
 /// What came of waiting for more of a request.
@@ -30,7 +32,7 @@ impl<S: CallerStream> Connection<S> {
     pub(super) fn poll_more(&mut self, cx: &mut Context<'_>, enough: usize) -> Poll<ReadOutcome> {
         if !self.has_room() {
             // It is looked for again soon; meanwhile nothing is read.
-            self.timer.as_mut().reset(Instant::now() + TICK);
+            self.timer.as_mut().reset(Instant::now() + POLL_INTERVAL);
             return self.poll_patience(cx, false);
         }
         if self.input.len() >= enough {
@@ -61,7 +63,7 @@ impl<S: CallerStream> Connection<S> {
         if short == 0 {
             return true;
         }
-        let Some(more) = self.context.limiter.room().try_take(short.next_multiple_of(ROOM)) else {
+        let Some(more) = self.context.limiter.room().try_take(short.next_multiple_of(BUDGET_STEP)) else {
             return false;
         };
         match &mut self.room {

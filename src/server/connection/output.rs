@@ -29,7 +29,7 @@ impl Output {
 impl Drop for Output {
     fn drop(&mut self) {
         self.bytes.clear();
-        if self.bytes.capacity() <= LARGEST_KEPT {
+        if self.bytes.capacity() <= MAX_KEPT_BUFFER {
             BUFFER.set(take(&mut self.bytes));
         }
     }
@@ -39,4 +39,4 @@ thread_local! {
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-const LARGEST_KEPT: usize = 16 * 1024;
+const MAX_KEPT_BUFFER: usize = 16 * 1024;

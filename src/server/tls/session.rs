@@ -77,11 +77,11 @@ impl Session {
             if !self.tls.is_handshaking() {
                 return Ok(());
             }
-            if self.incoming.len() >= LARGEST_HANDSHAKE {
+            if self.incoming.len() >= MAX_HANDSHAKE {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, TOO_LARGE));
             }
             if self.incoming.capacity() == self.incoming.len() {
-                self.incoming.reserve_exact(CHUNK.min(LARGEST_HANDSHAKE - self.incoming.len()));
+                self.incoming.reserve_exact(CHUNK.min(MAX_HANDSHAKE - self.incoming.len()));
             }
             if socket.read_buf(&mut self.incoming).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -209,7 +209,7 @@ impl AsyncRead for TlsStream {
             session.incoming.extend_from_slice(chunk.filled());
             let processed = session.process();
             // A key update may be to be answered, or a failure told. The next write sends what this one cannot.
-            if session.poll_send(socket, cx)?.is_pending() && session.outgoing.len() > LARGEST_HANDSHAKE {
+            if session.poll_send(socket, cx)?.is_pending() && session.outgoing.len() > MAX_HANDSHAKE {
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, TOO_LARGE)));
             }
             processed?;
@@ -313,7 +313,7 @@ const CHUNK: usize = 4096;
 /// As much a record holds at most (RFC 8446, section 5.1).
 const RECORD: usize = 16 * 1024;
 /// As much may wait for the rest of a message: a hello is some 2 KiB, a chain of certificates at most 16.
-const LARGEST_HANDSHAKE: usize = 24 * 1024;
+const MAX_HANDSHAKE: usize = 24 * 1024;
 const TOO_LARGE: &str = "a message of the TLS handshake is too large";
 
 #[cfg(test)]

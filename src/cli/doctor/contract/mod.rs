@@ -3,23 +3,23 @@
 //!
 //! It changes something, so it asks first. Each job that it created and could not cancel is named. A refused signature ends it.
 
-mod asking;
-mod calling;
+mod plan;
+mod calls;
 mod shapes;
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use self::calling::{CallResult, CallSpec, Caller};
+use self::calls::{CallResult, CallSpec, Caller};
 use super::finding::Finding;
 use crate::{
     config::ProjectHeader,
     operation::{CATALOGUE, Form, Jobs, Operation, Segment, Version},
 };
 
-pub(super) use asking::{ContractArgs, Plan};
-pub(super) use calling::CallPath;
+pub(super) use calls::CallPath;
+pub(super) use plan::{ContractArgs, Plan};
 
 /// What was done so far, and what came of it.
 struct Contract {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{asking::USER_DATA, calling::CallResult};
+use super::{calls::CallResult, plan::USER_DATA};
 use crate::operation::{Segment, Version};
 
 /// A member: its name, what was expected, and what came.
@@ -54,7 +54,7 @@ pub(super) fn members(shown: &Value, version: Version, (job, body): (&Segment, &
     // What anything says in an answer is shown no further than it can be harmless.
     let status = match status.as_str() {
         Some(_) if is_known => format!("one of {words}"),
-        Some(word) if word.len() <= LONGEST_WORD => word.to_owned(),
+        Some(word) if word.len() <= MAX_WORD => word.to_owned(),
         Some(_) => "another text".to_owned(),
         None => kind(status).to_owned(),
     };
@@ -99,7 +99,7 @@ fn kind(value: &Value) -> &'static str {
 
 const AS_ASKED: &str = "as it was asked for";
 /// The longest word for a status, in bytes.
-const LONGEST_WORD: usize = 16;
+const MAX_WORD: usize = 16;
 const ITS_ID: &str = "the job's id, a text";
 const V1_WORDS: &str = "INIT, WAITING, PROCESSING, SUCCEED, FAILED, CANCELED";
 const V2_WORDS: &str = "WAITING, PROCESSING, SUCCEEDED, FAILED";

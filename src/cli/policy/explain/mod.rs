@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 
 mod recorded;
 
-use super::{Format, answer::DecisionReport, records::Records};
+use super::{Format, records::Records, report::DecisionReport};
 use crate::cli::exit;
 use crate::clock;
 use crate::config::{self, Project};

@@ -7,9 +7,9 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::super::answer::DecisionReport;
 use super::super::records::Records;
 use super::super::replay::ask;
+use super::super::report::DecisionReport;
 use super::Format;
 use crate::audit::ParsedRecord;
 use crate::policy::{Policy, Scope};

@@ -265,9 +265,9 @@ impl Group {
     /// The condition by which new jobs read and write where they did.
     fn buckets(&self) -> Option<String> {
         let all = [("mpc:Input", &self.inputs), ("mpc:Output", &self.outputs)];
-        let known = all
-            .iter()
-            .filter(|(_, buckets)| buckets.calls == self.calls && (1..=FEW).contains(&buckets.seen.len()));
+        let known = all.iter().filter(|(_, buckets)| {
+            buckets.calls == self.calls && (1..=MAX_LISTED).contains(&buckets.seen.len())
+        });
         let values = known.map(|(key, buckets)| {
             let globs: Vec<String> = buckets.seen.iter().map(|bucket| yaml(&format!("{bucket}/*"))).collect();
             format!("{key}: [{}]", globs.join(", "))
@@ -291,7 +291,7 @@ impl Buckets {
 
 /// Patterns for the jobs, and what to say about them. A few are named one by one; many by what they start with.
 fn patterns(jobs: &BTreeSet<String>) -> (Vec<String>, &'static str) {
-    if jobs.len() <= FEW {
+    if jobs.len() <= MAX_LISTED {
         return (
             jobs.iter().cloned().collect(),
             ", each by its id: widen this, a job is seldom cancelled twice",
@@ -300,16 +300,18 @@ fn patterns(jobs: &BTreeSet<String>) -> (Vec<String>, &'static str) {
     let start =
         |job: &String| job.find(['-', '_']).and_then(|end| job.get(..=end)).map(|start| format!("{start}*"));
     match jobs.iter().map(start).collect::<Option<BTreeSet<String>>>() {
-        Some(starts) if starts.len() <= FEW => (starts.into_iter().collect(), ", by what they start with"),
+        Some(starts) if starts.len() <= MAX_LISTED => {
+            (starts.into_iter().collect(), ", by what they start with")
+        }
         Some(_) | None => (vec!["*".into()], ", with nothing in common"),
     }
 }
 
 /// The first few, and how many more.
 fn some(texts: &BTreeSet<String>) -> String {
-    let mut shown: Vec<String> = texts.iter().take(FEW).map(|text| printable(text)).collect();
-    if texts.len() > FEW {
-        shown.push(format!("{} more", texts.len() - FEW));
+    let mut shown: Vec<String> = texts.iter().take(MAX_LISTED).map(|text| printable(text)).collect();
+    if texts.len() > MAX_LISTED {
+        shown.push(format!("{} more", texts.len() - MAX_LISTED));
     }
     shown.join(", ")
 }
@@ -348,7 +350,7 @@ const STAMPED: &str =
     ", all created by it: needs `stamp_owner: true` in the project, or its name and `/` before `user_data`";
 const NOT_NAMED: &str = ", not all with its name and `/` before `user_data`: with `stamp_owner: true` in the project they have it";
 /// How many jobs, starts or addresses are named one by one.
-const FEW: usize = 10;
+const MAX_LISTED: usize = 10;
 
 #[cfg(test)]
 mod tests;

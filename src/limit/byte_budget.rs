@@ -46,7 +46,7 @@ impl ByteBudget {
         let nag = async {
             loop {
                 self.wanted.notify_one();
-                sleep(TICK).await;
+                sleep(NOTIFY_INTERVAL).await;
             }
         };
         tokio::select! {
@@ -127,7 +127,7 @@ fn permits(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
-const TICK: Duration = Duration::from_millis(10);
+const NOTIFY_INTERVAL: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
@@ -140,7 +140,7 @@ mod tests {
         let room = ByteBudget::new(100);
         let (mut first, second) = (room.try_take(60).unwrap(), room.try_take(40).unwrap());
         assert!(room.try_take(1).is_none());
-        assert!(room.take(50, TICK).await.is_none(), "nothing is given back");
+        assert!(room.take(50, NOTIFY_INTERVAL).await.is_none(), "nothing is given back");
         let waiting = room.clone();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { waiting.take(50, Duration::from_secs(9)).await });

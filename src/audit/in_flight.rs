@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::interrupted::{A_RECORD, AN_INTENT, id};
+use super::interrupted::{INTENT_PREFIX, RECORD_PREFIX, id};
 
 /// The intents of calls that have no record, by request id.
 #[derive(Default)]
@@ -15,9 +15,9 @@ impl InFlightIntents {
     /// This line is in the file.
     pub(super) fn wrote(&mut self, line: &[u8]) {
         let Some(id) = id(line) else { return };
-        if line.starts_with(AN_INTENT) {
+        if line.starts_with(INTENT_PREFIX) {
             self.0.insert(id.into(), line.into());
-        } else if line.starts_with(A_RECORD) {
+        } else if line.starts_with(RECORD_PREFIX) {
             self.0.remove(id);
         }
     }

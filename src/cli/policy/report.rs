@@ -141,9 +141,9 @@ impl fmt::Display for DecisionReport {
             _ if self.effect == UNDETERMINED => writeln!(f, "{}: it depends on {needs}", self.effect)?,
             _ => writeln!(f, "{}: no rule allows it", self.effect)?,
         }
-        self.waiting.iter().take(TOLD).try_for_each(|rule| rule.fmt(f))?;
-        if self.waiting.len() > TOLD {
-            writeln!(f, "and {} rules more", self.waiting.len() - TOLD)?;
+        self.waiting.iter().take(MAX_RULES_SHOWN).try_for_each(|rule| rule.fmt(f))?;
+        if self.waiting.len() > MAX_RULES_SHOWN {
+            writeln!(f, "and {} rules more", self.waiting.len() - MAX_RULES_SHOWN)?;
         }
         if let Some(reason) = &self.reason {
             writeln!(f, "reason: {reason}")?;
@@ -191,4 +191,4 @@ impl fmt::Display for Miss {
 }
 
 /// As many rules are told one by one.
-const TOLD: usize = 10;
+const MAX_RULES_SHOWN: usize = 10;

@@ -20,7 +20,7 @@ impl ProxyStatus {
         let named = |project: &&Arc<Project>| order.project.as_deref() == Some(project.name());
         let project = self.projects.iter().find(named)?;
         let mut trying = TrialRecorder { operators: &self.operators, order, trial: None };
-        let trial = Trial::of(project, &self.cutoff, Instant::now() + PATIENCE).await;
+        let trial = Trial::of(project, &self.cutoff, Instant::now() + TRIAL_TIMEOUT).await;
         trying.trial = Some(trial.clone());
         Some(trial)
     }
@@ -38,5 +38,5 @@ impl Drop for TrialRecorder<'_> {
 }
 
 /// For the credential, the connection and the answer together.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TRIAL_TIMEOUT: Duration = Duration::from_secs(10);
 const BROKEN_OFF: &str = "whoever asked hung up; a call may have been sent";

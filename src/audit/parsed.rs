@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::MOST_VALUES;
+use super::MAX_VALUES;
 use crate::identity::CallerId;
 use crate::object::Object;
 use crate::operation::{CREATE, Segment};
@@ -118,7 +118,7 @@ fn told(facts: Option<Value>) -> Result<Vec<(Key, Vec<String>)>, ParseRecordErro
         let Some(key) = Key::parse(&name).filter(|key| key.is_fact()) else { continue };
         let values = texts(value).ok_or(ParseRecordError::Value("facts", name))?;
         // As many may have been more.
-        if values.len() < MOST_VALUES && values.iter().all(|value| value.len() < CUT) {
+        if values.len() < MAX_VALUES && values.iter().all(|value| value.len() < MAYBE_TRUNCATED) {
             told.push((key, values));
         }
     }
@@ -149,7 +149,8 @@ impl ParsedRecord {
         let told = told(line.facts)?;
         let of_facts =
             told.iter().find(|(key, _)| *key == Key::UserData).and_then(|(_, values)| values.first());
-        let user_data = line.user_data.filter(|text| text.len() < CUT).or_else(|| of_facts.cloned());
+        let user_data =
+            line.user_data.filter(|text| text.len() < MAYBE_TRUNCATED).or_else(|| of_facts.cloned());
         let given = if creates { Facts::given_to_create } else { Facts::given };
         let facts = given(&told).map_err(|error| ParseRecordError::Value("facts", error.to_string()))?;
         let effect = match effect.as_str() {
@@ -218,7 +219,7 @@ fn is_literal(text: &str) -> bool {
 }
 
 /// A value in a record has 256 bytes at most. One that is nearly as long may have been cut, at a character's end.
-const CUT: usize = 253;
+const MAYBE_TRUNCATED: usize = 253;
 
 #[cfg(test)]
 mod tests {

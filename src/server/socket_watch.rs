@@ -37,7 +37,7 @@ impl SocketWatch {
     pub async fn lost(&self, health: &Health, of_callers: bool) -> (UnixListener, SocketFile) {
         let address: Arc<str> = format!("unix:{}", self.path.display()).into();
         loop {
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
             if identity(&self.path).is_ok_and(|found| found == self.made) {
                 // It may have been moved away and back.
                 health.socket(&address, of_callers, None);
@@ -104,4 +104,4 @@ pub(super) async fn attend(
 }
 
 /// How soon it is noticed.
-const LOOK: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);

@@ -45,7 +45,7 @@ pub struct Diagnosis {
 ///
 /// # Errors
 /// Where no connection can even be tried. What becomes of one that is tried is in the [`Diagnosis`].
-pub async fn contact(
+pub async fn diagnose(
     endpoint: &Endpoint,
     egress: &Egress,
     timeouts: Timeouts,
@@ -54,11 +54,11 @@ pub async fn contact(
     let certificate = Arc::default();
     let egress = Egress { roots: egress.roots.seen_by(&certificate), proxies: egress.proxies.clone() };
     let dialer = Dialer::new(endpoint, &egress, timeouts.connect)?;
-    let mut contact =
+    let mut diagnosis =
         Diagnosis { reached: None, secured: None, certificate: None, answer: Err(SendError::Timeout) };
-    contact.answer = contact.make(&dialer, timeouts, request).await;
-    contact.certificate = certificate.get().cloned();
-    Ok(contact)
+    diagnosis.answer = diagnosis.make(&dialer, timeouts, request).await;
+    diagnosis.certificate = certificate.get().cloned();
+    Ok(diagnosis)
 }
 
 impl Diagnosis {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::{CachedCredential, Provide, ProvideError, Provided, ProviderContext, Source};
 use crate::{
     upstream::DialerError,
-    watch::{COMPARE, Files, PATIENCE, WatchOutcome},
+    watch::{Files, HANG_TIMEOUT, POLL_INTERVAL, WatchOutcome},
 };
 
 /// Asks the source of one credential.
@@ -97,7 +97,7 @@ impl Refresher {
             Ok(changed) => {
                 self.failures = 0;
                 // Who wanted a newer one knows now that there is none, and need not ask again at once.
-                let quiet = (!changed && self.held.is_wanted()).then_some(NOTHING_NEW);
+                let quiet = (!changed && self.held.is_wanted()).then_some(UNCHANGED_COOLDOWN);
                 self.held.close_round(None, looked_at, quiet);
                 if changed { Round::Changed } else { Round::Same }
             }
@@ -123,7 +123,7 @@ impl Refresher {
 
     /// What the source gives, for files that are whole and stay the same while it is asked.
     async fn provided(&mut self) -> Result<Provided, ProvideError> {
-        for _ in 0..TRIES {
+        for _ in 0..MAX_READS {
             self.files.follow(self.provider.files());
             self.look().await;
             settle(&mut self.files).await?;
@@ -144,8 +144,9 @@ impl Refresher {
     async fn look(&mut self) {
         let (held, looked_at) = (&self.held, self.provider.looked_at());
         let hangs = |path: &Path| {
-            let problem = format!("reading {} takes longer than {} s", path.display(), PATIENCE.as_secs());
-            held.close_round(Some(problem.into()), looked_at, Some(PATIENCE));
+            let problem =
+                format!("reading {} takes longer than {} s", path.display(), HANG_TIMEOUT.as_secs());
+            held.close_round(Some(problem.into()), looked_at, Some(HANG_TIMEOUT));
         };
         self.files.look(hangs).await;
     }
@@ -175,14 +176,14 @@ impl Refresher {
 /// a twentieth, so that the replicas of a fleet do not all ask at once.
 fn renewed_after(life: Duration, jitter: f64) -> Duration {
     let most = life.mul_f64(0.8);
-    let most = if life >= LONG_LIFE { most.min(life.saturating_sub(LEFT_OF_A_LONG_LIFE)) } else { most };
-    most.mul_f64(1.0 - 0.05 * jitter).max(SHORTEST_PAUSE)
+    let most = if life >= LONG_LIFE { most.min(life.saturating_sub(LONG_LIFE_MARGIN)) } else { most };
+    most.mul_f64(1.0 - 0.05 * jitter).max(MIN_BACKOFF)
 }
 
 /// How long to wait after so many failures in a row: twice as long each time, with jitter.
 fn pause_after(failures: u32, jitter: f64) -> Duration {
-    let doubled = SHORTEST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16));
-    doubled.min(LONGEST_PAUSE).mul_f64(1.0 - 0.5 * jitter)
+    let doubled = MIN_BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(16));
+    doubled.min(MAX_BACKOFF).mul_f64(1.0 - 0.5 * jitter)
 }
 
 /// Returns at that time.
@@ -195,7 +196,7 @@ async fn until(time: Option<Instant>) {
 
 /// Returns when the files are whole.
 pub(super) async fn settle(files: &mut Files) -> Result<(), ProvideError> {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + HANG_TIMEOUT;
     loop {
         files.look(|_| {}).await;
         let WatchOutcome::Unsettled(path, left) = files.state() else { return Ok(()) };
@@ -221,24 +222,24 @@ async fn changed(files: &mut Files) {
             return;
         }
         tokio::select! {
-            () = files.changed() => sleep(SOON).await,
-            () = sleep(COMPARE) => {}
+            () = files.changed() => sleep(CHANGE_DEBOUNCE).await,
+            () = sleep(POLL_INTERVAL) => {}
         }
     }
 }
 
 const LONG_LIFE: Duration = Duration::from_secs(2 * 60 * 60);
-const LEFT_OF_A_LONG_LIFE: Duration = Duration::from_secs(40 * 60);
-const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONG_LIFE_MARGIN: Duration = Duration::from_secs(40 * 60);
+const MIN_BACKOFF: Duration = Duration::from_secs(1);
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
 /// As long as IAM locks an account.
 const ACCOUNT_LOCK: Duration = Duration::from_secs(15 * 60);
 /// What belongs to a change comes sooner than this.
-const SOON: Duration = Duration::from_millis(50);
+const CHANGE_DEBOUNCE: Duration = Duration::from_millis(50);
 /// How often files may change while a source is asked.
-const TRIES: usize = 3;
+const MAX_READS: usize = 3;
 /// For how long a source that has nothing new is not asked for something new.
-const NOTHING_NEW: Duration = Duration::from_secs(10);
+const UNCHANGED_COOLDOWN: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests;

@@ -133,7 +133,7 @@ async fn probes(address: SocketAddr) -> Finding {
         IpAddr::V4(_) | IpAddr::V6(_) => address,
     };
     let head = client::head("GET /status");
-    let answer = match timeout(PATIENCE, client::over_tcp(near, &head, None)).await {
+    let answer = match timeout(LOCAL_TIMEOUT, client::over_tcp(near, &head, None)).await {
         Ok(Err(error)) if error.is::<std::io::Error>() => return nobody("ops", address),
         answered => answered.ok().and_then(Result::ok),
     };
@@ -141,11 +141,11 @@ async fn probes(address: SocketAddr) -> Finding {
 }
 
 async fn operators(path: &Path) -> Finding {
-    if !timeout(PATIENCE, UnixStream::connect(path)).await.is_ok_and(|connected| connected.is_ok()) {
+    if !timeout(LOCAL_TIMEOUT, UnixStream::connect(path)).await.is_ok_and(|connected| connected.is_ok()) {
         return nobody("admin", path.display());
     }
     let head = client::head("GET /status");
-    let answer = timeout(PATIENCE, client::over_unix(path, &head, "")).await;
+    let answer = timeout(LOCAL_TIMEOUT, client::over_unix(path, &head, "")).await;
     known("admin", path.display(), answer.ok().and_then(Result::ok).as_ref())
 }
 
@@ -172,4 +172,4 @@ fn known(check: &'static str, address: impl Display, answer: Option<&client::Cli
 }
 
 /// Who is on this machine answers at once.
-const PATIENCE: Duration = Duration::from_secs(2);
+const LOCAL_TIMEOUT: Duration = Duration::from_secs(2);

@@ -115,7 +115,7 @@ impl<'e> AttemptOutcome<'e> {
             Self::Failed(Dial(Dns(_))) => failed(BackOff, Fails, DNS, "connect"),
             Self::Failed(Dial(Connect(_))) => failed(BackOff, Fails, CONNECT, "connect"),
             Self::Failed(Dial(Timeout)) => failed(BackOff, Fails, CONNECT_TIMEOUT, "connect"),
-            Self::Failed(Dial(Useless)) => failed(BackOff, Fails, USELESS, "connect"),
+            Self::Failed(Dial(Useless)) => failed(BackOff, Fails, UNUSABLE_CONNECTION, "connect"),
             Self::Failed(Dial(error @ Tls(_))) => failed(unless_lasting(error), Fails, TLS, "connect"),
             Self::Failed(Dial(error @ Proxy(_))) => failed(unless_lasting(error), Fails, EGRESS, "connect"),
             Self::Failed(Unsent) => failed(Free, Nothing, UNSENT, "closed"),
@@ -228,7 +228,7 @@ const fn unacceptable(reason: Reason, proxy_error: &'static str) -> RefusalDetai
 const DNS: RefusalDetails = unreachable(Reason::UpstreamDns, "dns_error");
 const CONNECT: RefusalDetails = unreachable(Reason::UpstreamConnect, "connection_refused");
 const CONNECT_TIMEOUT: RefusalDetails = unreachable(Reason::UpstreamConnectTimeout, "connection_timeout");
-const USELESS: RefusalDetails = unreachable(Reason::UpstreamUseless, "connection_terminated");
+const UNUSABLE_CONNECTION: RefusalDetails = unreachable(Reason::UpstreamUseless, "connection_terminated");
 const TLS: RefusalDetails = unreachable(Reason::UpstreamTls, "tls_protocol_error");
 const EGRESS: RefusalDetails = unreachable(Reason::UpstreamEgress, "destination_unavailable");
 const UNSENT: RefusalDetails = unreachable(Reason::UpstreamUnsent, "connection_terminated");

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     super::{
-        opened::{Change, FileId, OpenTarget},
+        open_target::{Change, FileId, OpenTarget},
         target::{OpenError, Target},
     },
     Output,
@@ -48,7 +48,7 @@ impl Output {
             self.moved = None;
             return;
         };
-        if since.elapsed() < ROTATION {
+        if since.elapsed() < ROTATION_GRACE {
             return;
         }
         self.moved = None;
@@ -102,4 +102,4 @@ impl Output {
 }
 
 /// A rotation sends its signal sooner than this.
-const ROTATION: Duration = Duration::from_secs(5);
+const ROTATION_GRACE: Duration = Duration::from_secs(5);

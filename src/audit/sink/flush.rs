@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{super::stream::wait_for_room, CATCH_UP, Sink, WhenBlocked};
+use super::{super::stream::wait_for_room, READER_GRACE, Sink, WhenBlocked};
 
 impl Sink {
     /// Writes what waits as soon as there is room, and looks after the file. Nobody else may come to do it.
@@ -20,7 +20,7 @@ impl Sink {
             };
             match awaited {
                 Some(stream) => self.clone().follow(stream).await,
-                None => sleep(TICK).await,
+                None => sleep(POLL_INTERVAL).await,
             }
             self.output().find_moved();
         }
@@ -30,8 +30,8 @@ impl Sink {
     /// time. Returns when nothing waits, or when nothing was taken for a while.
     async fn follow(self, stream: Arc<File>) {
         let work = move || {
-            let end = Instant::now() + LONGEST;
-            while Instant::now() < end && wait_for_room(&stream, TICK) {
+            let end = Instant::now() + MAX_FOLLOW;
+            while Instant::now() < end && wait_for_room(&stream, POLL_INTERVAL) {
                 let mut output = self.output();
                 let before = output.taken();
                 if !output.flush() || !output.is_behind() {
@@ -40,7 +40,7 @@ impl Sink {
                 let nothing_taken = output.taken() == before;
                 drop(output);
                 if nothing_taken {
-                    thread::sleep(CATCH_UP);
+                    thread::sleep(READER_GRACE);
                 }
             }
         };
@@ -57,22 +57,22 @@ impl Sink {
                 (output.flush(), output.owes(), output.taken())
             };
             if taken.replace(now) != Some(now) {
-                soon = end.min(Instant::now() + LAST_REFUSALS);
+                soon = end.min(Instant::now() + REFUSALS_FLUSH_TIMEOUT);
             }
             let end = if owes && self.shared.when_blocked == WhenBlocked::Refuse { end } else { soon };
             if !waits || Instant::now() >= end {
                 return !waits;
             }
-            sleep(CATCH_UP).await;
+            sleep(READER_GRACE).await;
         }
     }
 
     /// Gives what still waits its last moment: lines of calls that the end itself cut come late. What cannot be written
     /// then is said, and lines of calls are in the log at least. Says whether all are written.
     pub fn end(&self) -> bool {
-        let end = Instant::now() + LAST_LINES;
+        let end = Instant::now() + FINAL_FLUSH_TIMEOUT;
         while self.is_behind() && Instant::now() < end {
-            thread::sleep(CATCH_UP);
+            thread::sleep(READER_GRACE);
         }
         let mut output = self.output();
         output.leave();
@@ -84,7 +84,7 @@ impl Sink {
         let owed = output.give_up();
         let calls = owed.len();
         tracing::error!(path, error, records, calls, "records could not be written: they are lost");
-        for line in owed.iter().take(TOLD) {
+        for line in owed.iter().take(MAX_LOGGED) {
             let record = String::from_utf8_lossy(line);
             tracing::error!(
                 record = record.trim_end(),
@@ -102,12 +102,12 @@ impl Sink {
 }
 
 /// How soon a reader that has caught up is noticed, and a disk that has room again.
-const TICK: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// A reader is followed no longer before the file is looked after.
-const LONGEST: Duration = Duration::from_secs(1);
+const MAX_FOLLOW: Duration = Duration::from_secs(1);
 /// Records of calls that did not act keep a process no longer from ending, where nobody takes them.
-const LAST_REFUSALS: Duration = Duration::from_secs(2);
+const REFUSALS_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Records of calls that were cut keep it no longer, after the drain time-out.
-const LAST_LINES: Duration = Duration::from_millis(500);
+const FINAL_FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 /// As many lost records are put into the log at most.
-const TOLD: usize = 100;
+const MAX_LOGGED: usize = 100;

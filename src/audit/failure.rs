@@ -56,7 +56,7 @@ impl SinkFailure {
 
     /// Whether it is more than a reader that is slow for a moment.
     pub(super) fn is_stuck(&self) -> bool {
-        self.said.is_some() || !self.behind || self.began.elapsed() >= PATIENCE
+        self.said.is_some() || !self.behind || self.began.elapsed() >= STUCK_AFTER
     }
 
     /// Something was written: the reader reads.
@@ -88,7 +88,7 @@ impl SinkFailure {
             None if self.is_stuck() => {
                 tracing::error!(target: LIMITED, path, error, "the audit sink takes no record: calls go on without one");
             }
-            Some(said) if said.elapsed() >= SAY_AGAIN => {
+            Some(said) if said.elapsed() >= LOG_INTERVAL => {
                 tracing::error!(target: LIMITED, path, error, refused, "the audit sink still takes no record");
             }
             None | Some(_) => return,
@@ -111,5 +111,5 @@ fn is_behind(error: &io::Error) -> bool {
 }
 
 /// A reader that takes longer than this is stuck.
-pub(super) const PATIENCE: Duration = Duration::from_millis(500);
-const SAY_AGAIN: Duration = Duration::from_secs(10);
+pub(super) const STUCK_AFTER: Duration = Duration::from_millis(500);
+const LOG_INTERVAL: Duration = Duration::from_secs(10);

@@ -124,7 +124,7 @@ fn what_lives_for_hours_is_renewed_40_minutes_before_its_end_at_the_latest() {
         let earliest = minutes(life, 1.0);
         assert!((latest * 94 / 100..=latest).contains(&earliest), "{life}: {earliest}");
     }
-    assert_eq!(renewed_after(Duration::from_millis(10), 0.0), SHORTEST_PAUSE);
+    assert_eq!(renewed_after(Duration::from_millis(10), 0.0), MIN_BACKOFF);
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,7 +138,7 @@ async fn a_source_that_fails_leaves_the_last_value_until_it_truly_expires() {
     assert!(held.state().problem.unwrap().contains("this machine has no agency"));
     sleep(Duration::from_secs(1)).await;
     let Err(Unavailable::Missing(after)) = leased(&held).await else { panic!("it has expired") };
-    assert!(after <= LONGEST_PAUSE, "{after:?}");
+    assert!(after <= MAX_BACKOFF, "{after:?}");
     assert!(!held.is_ready());
     source.script.lock().unwrap().push_back(gives("b", HOUR));
     sleep(after).await;
@@ -230,7 +230,7 @@ async fn a_source_with_nothing_new_is_not_asked_by_every_call() {
         assert!(held.lease_newer(&lease.lent(), deadline()).await.is_err());
     }
     assert_eq!(source.asked(), 2);
-    sleep(NOTHING_NEW).await;
+    sleep(UNCHANGED_COOLDOWN).await;
     assert!(held.lease_newer(&lease.lent(), deadline()).await.is_err());
     assert_eq!(source.asked(), 3);
     assert_eq!(leased(&held).await.unwrap(), "a", "which is in force meanwhile");
@@ -259,7 +259,7 @@ async fn a_wrong_password_is_tried_again_when_its_file_changes() {
     let (held, _task) = source.start();
     held.asked_once().await;
     std::fs::write(&file, "right").unwrap();
-    sleep(COMPARE + Duration::from_secs(1)).await;
+    sleep(POLL_INTERVAL + Duration::from_secs(1)).await;
     assert_eq!((leased(&held).await.unwrap().as_str(), source.asked()), ("a", 2));
 }
 
@@ -378,10 +378,10 @@ async fn that_a_file_holds_nothing_new_keeps_nobody_from_asking() {
     // The thread that reads the file may be late, and what it finds counts when it has been still.
     let asked_again = async {
         while source.asked() < 2 {
-            sleep(COMPARE).await;
+            sleep(POLL_INTERVAL).await;
         }
     };
-    tokio::time::timeout(COMPARE * 20, asked_again).await.unwrap();
+    tokio::time::timeout(POLL_INTERVAL * 20, asked_again).await.unwrap();
     assert!(held.lease_newer(&lease.lent(), deadline()).await.is_ok());
     assert_eq!(source.asked(), 3);
 }

@@ -244,7 +244,7 @@ impl RegularFile {
         match fallocate(&*self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, start, length) {
             Ok(()) => self.allocated = end,
             // The file system cannot allocate ahead: the write itself has to tell.
-            Err(nix::Error::EOPNOTSUPP | nix::Error::ENOSYS) => self.allocated = UNKNOWN,
+            Err(nix::Error::EOPNOTSUPP | nix::Error::ENOSYS) => self.allocated = DEFAULT_BLOCK,
             Err(error) => return Err(error.into()),
         }
         Ok(())
@@ -265,7 +265,7 @@ impl RegularFile {
     }
 
     fn has_allocated(&self, bytes: u64) -> bool {
-        self.allocated != UNKNOWN && self.written + bytes <= self.allocated
+        self.allocated != DEFAULT_BLOCK && self.written + bytes <= self.allocated
     }
 
     /// Gives back what was allocated ahead. Where others may write, be it a thread just now, that could cut off lines.
@@ -277,7 +277,7 @@ impl RegularFile {
     }
 
     fn unseen(&mut self, now: Instant) -> Option<Arc<File>> {
-        let due = now.saturating_duration_since(self.looked.0) >= LOOK;
+        let due = now.saturating_duration_since(self.looked.0) >= RECHECK_INTERVAL;
         // While others write, its length is not known.
         (due && Arc::strong_count(&self.file) == 1).then(|| {
             self.looked = (now, self.written);
@@ -344,12 +344,12 @@ fn stdout() -> Result<OpenTarget, OpenError> {
 }
 
 /// What is allocated where the file system does not say.
-const UNKNOWN: u64 = u64::MAX;
+const DEFAULT_BLOCK: u64 = u64::MAX;
 /// Space is allocated so many bytes ahead, so that it is rarely asked for.
 const ALLOCATE_AHEAD: u64 = 1024 * 1024;
 /// A file is looked at again when it was not for so long: at each call where there are few, and at some calls in a
 /// hundred where there are many.
-const LOOK: Duration = Duration::from_millis(1);
+const RECHECK_INTERVAL: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 impl OpenTarget {

@@ -74,7 +74,7 @@ impl SourceFile {
             secrets: RefCell::default(),
             reload: false,
             only: &[],
-            comparisons: Cell::new(COMPARISONS),
+            comparisons: Cell::new(MAX_COMPARISONS),
             globs: RefCell::default(),
         }
     }
@@ -265,4 +265,4 @@ fn read_text(path: &Path) -> io::Result<String> {
 }
 
 /// Dozens of mistakes among thousands of names: a tenth of a second.
-const COMPARISONS: u32 = 50_000;
+const MAX_COMPARISONS: u32 = 50_000;

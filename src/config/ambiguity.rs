@@ -2,9 +2,9 @@
 //!
 //! It stands beside `link`, which asks whether names fit together.
 
-use super::page::{Located, SourceFile};
 use super::policy::ParsedPolicy;
 use super::report::Place;
+use super::source_file::{Located, SourceFile};
 use crate::identity::{CallerId, Claim, Proof};
 use std::collections::HashMap;
 

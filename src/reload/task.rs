@@ -12,15 +12,16 @@ use tokio::{
 };
 
 use super::{
-    Baseline, ReloadState, Reloaded, Reply, RestartOnly, Targets, summary,
-    telling::{tell_findings, tell_lessened},
+    Baseline, ReloadState, Reloaded, Reply, RestartOnly, Targets,
+    notices::{tell_findings, tell_lessened},
+    summary,
 };
 use crate::{
     config::{self, Report},
     sandbox::{self, REPLACED, Sandbox},
     stage::ActivePolicy,
     upstream::Roots,
-    watch::{COMPARE, Files, PATIENCE, Reader, WatchOutcome, apart},
+    watch::{Files, HANG_TIMEOUT, POLL_INTERVAL, Reader, WatchOutcome, apart},
 };
 
 /// Replaces what is in force when the files change, for ever.
@@ -95,7 +96,7 @@ impl ReloadTask {
 
     /// Returns when there is a reason to look.
     async fn rest(&mut self) {
-        let tick = Instant::now() + COMPARE;
+        let tick = Instant::now() + POLL_INTERVAL;
         let next = self.refusals.next.map_or(tick, |next| next.min(tick));
         tokio::select! {
             Some(reply) = self.to_answer.recv() => self.hear(reply),
@@ -104,7 +105,7 @@ impl ReloadTask {
                 // More often than not something else follows at once.
                 tokio::select! {
                     Some(reply) = self.to_answer.recv() => self.hear(reply),
-                    () = sleep(SOON) => {}
+                    () = sleep(CHANGE_DEBOUNCE) => {}
                 }
             }
         }
@@ -121,7 +122,7 @@ impl ReloadTask {
             self.look().await;
             match self.files.state() {
                 WatchOutcome::Unsettled(path, left) => {
-                    let patience = PATIENCE.saturating_sub(began.elapsed());
+                    let patience = HANG_TIMEOUT.saturating_sub(began.elapsed());
                     if patience.is_zero() {
                         tell_pending(&self.told, &format!("{} is still being written", path.display()));
                     }
@@ -146,7 +147,7 @@ impl ReloadTask {
                 self.conclude(fresh).await;
                 return;
             }
-            if began.elapsed() >= PATIENCE {
+            if began.elapsed() >= HANG_TIMEOUT {
                 tell_pending(&self.told, "the files keep changing");
             }
         }
@@ -181,7 +182,8 @@ impl ReloadTask {
     async fn read(&mut self) -> Option<Outcome> {
         let (path, fixed) = (self.path.clone(), Arc::clone(&self.fixed));
         let (in_force, told) = (Arc::clone(&self.target.in_force), Arc::clone(&self.told));
-        let hang = || tell_pending(&told, &format!("reading it takes longer than {} s", PATIENCE.as_secs()));
+        let hang =
+            || tell_pending(&told, &format!("reading it takes longer than {} s", HANG_TIMEOUT.as_secs()));
         self.reader.apart(move || Outcome::of(&path, &fixed, &in_force.load()), hang).await
     }
 
@@ -269,9 +271,9 @@ impl Outcome {
 
 impl RefusalStreak {
     fn once_more(&mut self) {
-        let pause = FIRST_PAUSE.saturating_mul(1 << self.count.min(16));
+        let pause = MIN_BACKOFF.saturating_mul(1 << self.count.min(16));
         self.count += 1;
-        self.next = Some(Instant::now() + pause.min(LONGEST_PAUSE));
+        self.next = Some(Instant::now() + pause.min(MAX_BACKOFF));
     }
 }
 
@@ -282,10 +284,10 @@ fn tell_pending(told: &ReloadState, problem: &str) {
 }
 
 fn hangs(path: &Path) -> String {
-    format!("reading {} takes longer than {} s", path.display(), PATIENCE.as_secs())
+    format!("reading {} takes longer than {} s", path.display(), HANG_TIMEOUT.as_secs())
 }
 
 /// What belongs to a change comes sooner than this.
-const SOON: Duration = Duration::from_millis(50);
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const CHANGE_DEBOUNCE: Duration = Duration::from_millis(50);
+const MIN_BACKOFF: Duration = Duration::from_secs(1);
+const MAX_BACKOFF: Duration = Duration::from_secs(10);

@@ -52,7 +52,7 @@ impl FreezeFileWatch {
         let thread = thread::Builder::new().name("freeze file".into()).spawn(move || {
             look();
             while looked.send(()).is_ok() {
-                thread::sleep(PAUSE);
+                thread::sleep(POLL_INTERVAL);
                 look();
             }
         });
@@ -63,7 +63,7 @@ impl FreezeFileWatch {
     /// Returns when the file was looked for, or it is known that this takes too long.
     pub(super) async fn looked(&mut self) {
         // The pause between two tries is for a process that was stopped itself, and its thread with it.
-        for patience in [PATIENCE, PAUSE * 10] {
+        for patience in [READ_TIMEOUT, POLL_INTERVAL * 10] {
             match timeout(patience, self.looks.changed()).await {
                 Ok(Ok(())) => return,
                 Ok(Err(_)) => break,
@@ -115,6 +115,6 @@ fn tell(path: &Path, freeze: &Freeze, said: Option<FreezeEntry>) {
 }
 
 /// How soon a freeze is noticed.
-const PAUSE: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// A file that takes longer to read is on a mount that hangs.
-const PATIENCE: Duration = Duration::from_secs(2);
+const READ_TIMEOUT: Duration = Duration::from_secs(2);

@@ -5,11 +5,11 @@
 //! what passed here.
 
 use super::decode::did_you_mean;
-use super::page::{Located, SourceFile};
 use super::project::{LookupForm, RawProject};
 use super::report::Place;
 use super::settings::Bind;
-use super::{apart, listener, policy, proxy, rules};
+use super::source_file::{Located, SourceFile};
+use super::{ambiguity, listener, policy, proxy, rules};
 use crate::credential::Source;
 use crate::identity::Proof;
 use crate::policy::Scope;
@@ -194,7 +194,7 @@ fn proofs(page: &SourceFile, policy: &policy::ParsedPolicy, proxy: &proxy::Parse
             loopback_exists(page, proof.place, proxy);
         }
     }
-    apart::proofs(page, policy);
+    ambiguity::proofs(page, policy);
 }
 
 fn listener_exists(page: &SourceFile, name: &Name, proxy: &proxy::ParsedProxy) {

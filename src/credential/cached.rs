@@ -211,7 +211,7 @@ impl CachedCredential {
             in_force,
             key_hint: value.credential.key_hint().map(str::to_owned),
             expires_at: value.expires_at,
-            left: value.until.map(|until| left(until + LAST_MOMENT)),
+            left: value.until.map(|until| left(until + EXPIRY_MARGIN)),
             held_back,
             problem: problem.or_else(|| ended.then(|| HAS_ENDED.into())),
             looked_at,
@@ -232,7 +232,7 @@ impl CachedCredential {
     /// Puts a value in force, for so long. Says whether it is another one than before.
     pub(super) fn put(&self, provided: Provided, life: Option<Duration>) -> bool {
         let Provided { credential, expires_at } = provided;
-        let until = life.map(|life| Instant::now() + life.saturating_sub(LAST_MOMENT));
+        let until = life.map(|life| Instant::now() + life.saturating_sub(EXPIRY_MARGIN));
         let expires_at = expires_at.map(|end| end.at);
         let before = self.current.load_full();
         let same = before.as_ref().filter(|before| before.credential == credential);
@@ -339,7 +339,7 @@ impl CachedCredential {
     fn unavailable(&self) -> Unavailable {
         match self.state().held_back {
             Some(left) => Unavailable::HeldBack(left),
-            None => Unavailable::Missing(self.rounds.borrow().quiet().unwrap_or(SOON)),
+            None => Unavailable::Missing(self.rounds.borrow().quiet().unwrap_or(RETRY_SOON)),
         }
     }
 }
@@ -390,7 +390,7 @@ fn left(until: Instant) -> Duration {
 }
 
 /// What is signed so shortly before its key ends may arrive after it, and then counts as a bad signature.
-const LAST_MOMENT: Duration = Duration::from_secs(1);
+const EXPIRY_MARGIN: Duration = Duration::from_secs(1);
 /// When to try again where nobody knows better.
-const SOON: Duration = Duration::from_secs(1);
+const RETRY_SOON: Duration = Duration::from_secs(1);
 const HAS_ENDED: &str = "upstream says that it has ended (401 APIGW.0307), and its source has no newer one";

@@ -4,7 +4,7 @@
 //! Only names are read of everything else: the callers' in the policy, the projects' in `proxy.yaml`. No file
 //! that holds a secret or a proof needs to be there, so this works in a pipeline that has none.
 
-use super::page::SourceFile;
+use super::source_file::SourceFile;
 use super::{Admin, Ops, Report, compile, policy, proxy, rules};
 use crate::clock;
 use crate::identity::CallerId;

@@ -83,7 +83,7 @@ fn cover(text: &str) -> String {
     let mut done = 0;
     for (start, word) in words(text) {
         out.push_str(text.get(done..start).unwrap_or_default());
-        let key = word.ends_with(':') && word.len() <= LONGEST_KEY;
+        let key = word.ends_with(':') && word.len() <= MAX_KEY;
         if key || PLAIN.contains(&word.to_ascii_lowercase().as_str()) {
             out.push_str(word);
         } else {
@@ -107,7 +107,7 @@ const SECRET_PARTS: &[&str] = &["secret", "password", "passwd", "token", "access
 /// What no secret is, and often a mistake of its own.
 const PLAIN: &[&str] = &["-", "true", "false", "yes", "no", "on", "off"];
 /// Names are longer than this only where they are no names.
-const LONGEST_KEY: usize = 32;
+const MAX_KEY: usize = 32;
 
 #[cfg(test)]
 mod tests {

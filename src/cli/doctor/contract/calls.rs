@@ -82,7 +82,7 @@ impl Caller {
     /// # Errors
     /// Where no answer came, or one that says that the next would not be believed either.
     pub(super) async fn call(&self, what: CallSpec<'_>) -> Result<CallResult, String> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + CALL_TIMEOUT;
         let place = format!("{} {}", what.operation.method, what.operation.template);
         let lease = self.held.lease(deadline).await.map_err(|error| error.to_string())?;
         let connected = self.upstream.connect(ConnectionChoice::Fresh, deadline).await;
@@ -141,7 +141,7 @@ impl Caller {
         *request.uri_mut() = Uri::try_from(operation.render(&self.project.id, jobs)).map_err(text)?;
         let headers = request.headers_mut();
         headers.insert(HOST, HeaderValue::from_str(self.project.endpoint.authority()).map_err(text)?);
-        headers.insert(USER_AGENT, OURSELVES);
+        headers.insert(USER_AGENT, PRODUCT);
         headers.insert(ACCEPT, JSON);
         if !body.is_empty() {
             headers.insert(CONTENT_TYPE, JSON);
@@ -161,7 +161,7 @@ impl CallResult {
     fn of(answer: &UpstreamAnswer, is_believed: bool) -> Self {
         let body = serde_json::from_slice(&answer.body).unwrap_or_default();
         // Longer than documented, it may be anything, a secret that was sent included.
-        let code = answer.error_code().map(|code| if code.len() <= LONGEST_CODE { code } else { "?".into() });
+        let code = answer.error_code().map(|code| if code.len() <= MAX_CODE { code } else { "?".into() });
         Self { status: answer.status.as_u16(), code, body, is_believed }
     }
 }
@@ -182,10 +182,9 @@ fn text(error: impl fmt::Display) -> String {
 const PROJECT_ID: HeaderName = HeaderName::from_static("x-project-id");
 const PROJECT_UNDERSCORE_ID: HeaderName = HeaderName::from_static("x-project_id");
 const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
-const OURSELVES: HeaderValue =
-    HeaderValue::from_static(concat!("mpc-auth-proxy/", env!("CARGO_PKG_VERSION")));
+const PRODUCT: HeaderValue = HeaderValue::from_static(concat!("mpc-auth-proxy/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// In bytes.
-const LONGEST_CODE: usize = 16;
+const MAX_CODE: usize = 16;
 /// For one call.
-const PATIENCE: Duration = Duration::from_secs(20);
+const CALL_TIMEOUT: Duration = Duration::from_secs(20);

@@ -54,7 +54,7 @@ pub(super) async fn each(
     let (mut findings, mut refused) = (Vec::new(), BTreeSet::new());
     for project in &settings.projects {
         let trial = match &by {
-            _ if refused.contains(&project.credential) => Err(AGAIN.into()),
+            _ if refused.contains(&project.credential) => Err(REFUSED_BEFORE.into()),
             Ok(TrialRunner::Proxy(path)) => through(path, project).await,
             Ok(TrialRunner::Ourselves) => ways.ourselves(project).await?,
             Err(error) => Err(format!("nobody can ask whether a proxy runs: {error}")),
@@ -72,7 +72,7 @@ impl<'p> TrialRunner<'p> {
         use io::ErrorKind::{ConnectionRefused, NotFound};
 
         let Some(admin) = &settings.admin else { return Ok(Self::Ourselves) };
-        match timeout(PATIENCE, UnixStream::connect(&admin.path)).await {
+        match timeout(TRIAL_TIMEOUT, UnixStream::connect(&admin.path)).await {
             Ok(Ok(_)) => Ok(Self::Proxy(&admin.path)),
             Ok(Err(error)) if matches!(error.kind(), NotFound | ConnectionRefused) => Ok(Self::Ourselves),
             Ok(Err(error)) => Err(error),
@@ -117,7 +117,7 @@ impl CallPath<'_> {
         let upstream = Upstream::new(&project.endpoint, egress, timeouts)?.timed(clock);
         let tried = Project::new(Arc::clone(project), Arc::clone(&asked.held), Arc::new(upstream));
         Ok(match tried {
-            Some(tried) => Ok(Trial::of(&tried, &Cutoff::default(), Instant::now() + PATIENCE).await),
+            Some(tried) => Ok(Trial::of(&tried, &Cutoff::default(), Instant::now() + TRIAL_TIMEOUT).await),
             None => Err("no header can carry its id".into()),
         })
     }
@@ -153,7 +153,7 @@ fn finding(project: &config::Project, trial: &Result<Trial, String>, by: Option<
     }
 }
 
-const AGAIN: &str = "its credential was refused a moment ago";
+const REFUSED_BEFORE: &str = "its credential was refused a moment ago";
 const OUR_SIGNATURE: &str =
     "this command signed it, which no proxy counts: five wrong signatures in a row lock the key";
 const REFUSED: &str = "this was one of five wrong signatures that lock the key: correct its secret key before anything signs \
@@ -162,4 +162,4 @@ const UNKNOWN: &str = "look its code up in Huawei's documentation: the answer ma
                        region has no such URL";
 const SEE_ABOVE: &str = "see what is told of the credential, the endpoint and a proxy that runs";
 /// For one call.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TRIAL_TIMEOUT: Duration = Duration::from_secs(10);

@@ -10,7 +10,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{STILL, read};
+use super::{SETTLE_TIME, read};
 
 /// What some files hold at one moment: two of these are equal when nothing has changed in between.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,12 +71,12 @@ impl FileSnapshot {
     /// nobody is.
     pub(super) fn is_fresh(&self) -> bool {
         let modified = self.stamp.and_then(|stamp| stamp.modified);
-        modified.is_some_and(|time| time.elapsed().map_or(true, |age| age < STILL))
+        modified.is_some_and(|time| time.elapsed().map_or(true, |age| age < SETTLE_TIME))
     }
 
     /// Whether it is, or may be, another one than at that time.
     fn is_younger_than(&self, time: SystemTime) -> bool {
-        let after = |at: Option<SystemTime>| at.is_some_and(|at| at + TICK >= time);
+        let after = |at: Option<SystemTime>| at.is_some_and(|at| at + TIMESTAMP_PRECISION >= time);
         self.stamp.is_some_and(|stamp| after(stamp.modified) || after(stamp.altered))
     }
 
@@ -123,4 +123,4 @@ pub(super) fn folder(path: &Path) -> &Path {
 }
 
 /// The times on files are no finer than this.
-const TICK: Duration = Duration::from_millis(10);
+const TIMESTAMP_PRECISION: Duration = Duration::from_millis(10);
