@@ -31,7 +31,7 @@ fn reading(c: &mut Criterion) {
         let body = create(settings);
         group.throughput(Throughput::Bytes(body.len() as u64));
         group.bench_function(format!("create of {} bytes", body.len()), |b| {
-            b.iter(|| Body::judge(black_box(body.as_bytes()), Version::V1, Some("editor-api")));
+            b.iter(|| Body::inspect(black_box(body.as_bytes()), Version::V1, Some("editor-api")));
         });
     }
     let cancel = Target::parse("DELETE", "/v1/p/editing/jobs?job_id=100211").expect("a target");

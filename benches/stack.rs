@@ -114,11 +114,11 @@ async fn stack(upstream: SocketAddr) -> Stack {
     let sink = Sink::open(Target::File("/dev/null".into()), WhenBlocked::Refuse).expect("a sink");
     let (clocks, roots) = (Clocks::default(), Roots::new(None).expect("the built-in roots"));
     let egress = Egress { roots, proxies: Proxies::new(None, |_| None) };
-    let surroundings = ProviderContext::new(&egress, settings.upstream.connect_timeout, &clocks);
+    let provider_context = ProviderContext::new(&egress, settings.upstream.connect_timeout, &clocks);
     let sources = settings.credentials.iter().map(|credential| (&credential.name, &credential.source));
-    let mut renewal = Refresher::all(sources, surroundings).expect("the built-in roots").remove(0);
-    assert!(matches!(renewal.round().await, Round::Changed), "the keys");
-    let held = Arc::clone(renewal.held());
+    let mut refresher = Refresher::all(sources, provider_context).expect("the built-in roots").remove(0);
+    assert!(matches!(refresher.round().await, Round::Changed), "the keys");
+    let held = Arc::clone(refresher.cached());
     let metrics = Arc::new(Metrics::new(&ExpectedSeries {
         listeners: &["app".into()],
         callers: settings.callers.ids(),

@@ -101,10 +101,10 @@ impl Skew {
 
     /// Learns from the `Date` of an answer that was just received and took so long. It has no fraction of a second,
     /// and nobody knows when on the way it was written: what can be explained by that changes nothing.
-    pub fn learn(&self, date: DateTime<Utc>, took: Duration) {
-        let Ok(took) = TimeDelta::from_std(took) else { return };
-        let measured = date + HALF_A_SECOND - (now() - took / 2);
-        let explained = PRECISION + took / 2;
+    pub fn learn(&self, date: DateTime<Utc>, elapsed: Duration) {
+        let Ok(elapsed) = TimeDelta::from_std(elapsed) else { return };
+        let measured = date + HALF_A_SECOND - (now() - elapsed / 2);
+        let explained = PRECISION + elapsed / 2;
         if (measured - self.measured()).abs() <= explained {
             return;
         }
@@ -173,17 +173,17 @@ const PRECISION: TimeDelta = TimeDelta::seconds(2);
 mod tests {
     use super::*;
 
-    fn measured_from(offsets: &[i64], took: u64) -> TimeDelta {
+    fn measured_from(offsets: &[i64], elapsed: u64) -> TimeDelta {
         let skew = Clocks::default().of("mpc");
         for seconds in offsets {
-            skew.learn(now() + TimeDelta::seconds(*seconds), Duration::from_secs(took));
+            skew.learn(now() + TimeDelta::seconds(*seconds), Duration::from_secs(elapsed));
         }
         skew.measured()
     }
 
     #[test]
     fn a_skew_is_what_the_precision_of_a_date_does_not_explain() {
-        for (offsets, took, expected) in [
+        for (offsets, elapsed, expected) in [
             (&[][..], 0, 0),
             (&[1], 0, 0),
             (&[-1], 0, 0),
@@ -194,8 +194,8 @@ mod tests {
             (&[600, 1], 0, 0),
             (&[-6], 10, 0),
         ] {
-            let error = measured_from(offsets, took) - TimeDelta::seconds(expected);
-            assert!(error.abs() <= HALF_A_SECOND, "{offsets:?} after {took} s: {error}");
+            let error = measured_from(offsets, elapsed) - TimeDelta::seconds(expected);
+            assert!(error.abs() <= HALF_A_SECOND, "{offsets:?} after {elapsed} s: {error}");
         }
     }
 

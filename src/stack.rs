@@ -38,9 +38,9 @@ impl Stack {
     ///
     /// # Errors
     /// Why they are not: with that in place of its body, the request is to be answered.
-    pub fn anticipate(&self, awaited: &ExpectedBody<'_>) -> Result<usize, Refusal> {
+    pub fn precheck(&self, expected: &ExpectedBody<'_>) -> Result<usize, Refusal> {
         // A panic is a refusal here, too, and has its record.
-        catch_unwind(AssertUnwindSafe(|| self.0.0.check(awaited))).unwrap_or(Err(Refusal::Internal))
+        catch_unwind(AssertUnwindSafe(|| self.0.0.check(expected))).unwrap_or(Err(Refusal::Internal))
     }
 }
 
@@ -99,7 +99,7 @@ pub fn build(limits: &Limits, upstream: &UpstreamSettings, capacity: Capacity, p
         authorize,
         limit: Limit::new(freeze, Arc::clone(&metrics)),
     };
-    let anticipate = Precheck::new(decide.clone(), sink.clone(), limits.body_bytes);
+    let precheck = Precheck::new(decide.clone(), sink.clone(), limits.body_bytes);
     let path = ServiceBuilder::new()
         // Observe: exactly one record a request, and the one map from errors to answers.
         .layer(AuditLayer::new(sink.clone(), recent, Arc::clone(&metrics), hostname))
@@ -116,5 +116,5 @@ pub fn build(limits: &Limits, upstream: &UpstreamSettings, capacity: Capacity, p
         .layer(RetryLayer::new(upstream.retries.attempts, upstream.retries.stale))
         .layer(EntrustLayer)
         .service(Forward::new(capacity.room, sink, metrics, clearance));
-    Stack(Arc::new((anticipate, path)))
+    Stack(Arc::new((precheck, path)))
 }

@@ -74,7 +74,7 @@ impl SinkFailure {
     }
 
     /// Says it, where it is stuck and was not said for a while.
-    pub(super) fn say(&mut self, target: &Target, refuse: bool) {
+    pub(super) fn log(&mut self, target: &Target, refuse: bool) {
         let Blockage { error, refused, .. } = &self.blockage;
         let path = target.name();
         match self.said {

@@ -5,7 +5,7 @@
 //! process worked on at a time. Being killed meanwhile does no harm: the next start closes what is left.
 //!
 //! It does not read files that a rotation moved away: calls that were under way then are announced again in the file
-//! that took its place, see `under_way`.
+//! that took its place, see `in_flight`.
 
 use std::{
     collections::HashMap,

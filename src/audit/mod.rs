@@ -201,7 +201,7 @@ impl Record {
     }
 
     /// When the request came in: `timestamp`.
-    pub fn opened(&self) -> DateTime<Utc> {
+    pub fn opened_at(&self) -> DateTime<Utc> {
         self.timestamp
     }
 

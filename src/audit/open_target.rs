@@ -144,17 +144,17 @@ impl OpenTarget {
     }
 
     /// The file, where nobody has looked at it for a moment: whoever gets it looks.
-    pub(super) fn unseen(&mut self, now: Instant) -> Option<Arc<File>> {
+    pub(super) fn due_for_recheck(&mut self, now: Instant) -> Option<Arc<File>> {
         match self {
-            Self::Regular(file) => file.unseen(now),
+            Self::Regular(file) => file.due_for_recheck(now),
             Self::Stream(_) => None,
         }
     }
 
     /// Takes what that file looks like. Says what was done to it.
-    pub(super) fn saw(&mut self, file: &Arc<File>, meta: &Metadata) -> Option<Change> {
+    pub(super) fn observe(&mut self, file: &Arc<File>, meta: &Metadata) -> Option<Change> {
         match self {
-            Self::Regular(own) if Arc::ptr_eq(&own.file, file) => own.saw(meta),
+            Self::Regular(own) if Arc::ptr_eq(&own.file, file) => own.observe(meta),
             Self::Regular(_) | Self::Stream(_) => None,
         }
     }
@@ -179,9 +179,9 @@ impl OpenTarget {
     }
 
     /// Gives back the space that no line has taken.
-    pub(super) fn leave(&mut self) {
+    pub(super) fn release_allocation(&mut self) {
         match self {
-            Self::Regular(file) => file.leave(),
+            Self::Regular(file) => file.release_allocation(),
             Self::Stream(_) => {}
         }
     }
@@ -269,14 +269,14 @@ impl RegularFile {
     }
 
     /// Gives back what was allocated ahead. Where others may write, be it a thread just now, that could cut off lines.
-    fn leave(&mut self) {
+    fn release_allocation(&mut self) {
         let allocated = std::mem::take(&mut self.allocated);
         if allocated > 0 && self.lock == Some(Lock::Held) && Arc::strong_count(&self.file) == 1 {
             drop(self.file.metadata().and_then(|meta| self.file.set_len(meta.len())));
         }
     }
 
-    fn unseen(&mut self, now: Instant) -> Option<Arc<File>> {
+    fn due_for_recheck(&mut self, now: Instant) -> Option<Arc<File>> {
         let due = now.saturating_duration_since(self.looked.0) >= RECHECK_INTERVAL;
         // While others write, its length is not known.
         (due && Arc::strong_count(&self.file) == 1).then(|| {
@@ -285,7 +285,7 @@ impl RegularFile {
         })
     }
 
-    fn saw(&mut self, meta: &Metadata) -> Option<Change> {
+    fn observe(&mut self, meta: &Metadata) -> Option<Change> {
         let truncated = meta.len() < self.looked.1;
         if truncated {
             // What was allocated went with it.
@@ -300,7 +300,7 @@ impl RegularFile {
 
 impl Drop for RegularFile {
     fn drop(&mut self) {
-        self.leave();
+        self.release_allocation();
     }
 }
 

@@ -25,7 +25,7 @@ use super::{
     in_flight::InFlightIntents,
     lock::Lock,
     open_target::OpenTarget,
-    stream::behind,
+    stream::reader_behind,
     target::{OpenError, Target},
 };
 
@@ -43,9 +43,9 @@ pub(super) struct Output {
     refusals: VecDeque<Vec<u8>>,
     dropped: u64,
     taken: u64,
-    trouble: Option<SinkFailure>,
+    failure: Option<SinkFailure>,
     /// The calls that are announced and have no record, where calls are announced.
-    under_way: Option<InFlightIntents>,
+    in_flight: Option<InFlightIntents>,
     /// The file was removed, and could not be opened anew.
     gone: bool,
     /// Since when another file, or none, stands at the path.
@@ -64,8 +64,8 @@ impl Output {
             refusals: VecDeque::new(),
             dropped: 0,
             taken: 0,
-            trouble: None,
-            under_way: None,
+            failure: None,
+            in_flight: None,
             gone: false,
             moved: None,
         };
@@ -78,7 +78,7 @@ impl Output {
 
     /// Remembers from now on which calls are announced and have no record.
     pub(super) fn follow_calls(&mut self, follow: bool) {
-        self.under_way = follow.then(InFlightIntents::default);
+        self.in_flight = follow.then(InFlightIntents::default);
     }
 
     pub(super) fn target(&self) -> &Target {
@@ -95,13 +95,13 @@ impl Output {
 
     /// Promises so many bytes of room, where nothing waits and there are as many beside those promised already.
     pub(super) fn promise(&mut self, bytes: u64) -> bool {
-        self.settle();
+        self.recheck();
         let has_room = !self.flush() && self.has_room(self.promised + bytes);
         if has_room || !self.refuse {
             self.promised += bytes;
         }
-        if has_room && let Some(trouble) = self.trouble.take() {
-            trouble.over(&self.target, self.dropped);
+        if has_room && let Some(failure) = self.failure.take() {
+            failure.over(&self.target, self.dropped);
         }
         has_room || !self.refuse
     }
@@ -114,7 +114,7 @@ impl Output {
     /// Writes a line that is owed, before all that are not, or keeps it until there is room. Only then is the room that
     /// it was promised given back: others wait for it.
     pub(super) fn append(&mut self, line: Vec<u8>, promised: u64) {
-        self.settle();
+        self.recheck();
         let back = if self.flush_owed() { Err(line) } else { self.put(line, 0) };
         if let Err(line) = back {
             self.keep(line);
@@ -125,7 +125,7 @@ impl Output {
 
     /// Writes the line of a call that did not act, if there is room that nobody was promised.
     pub(super) fn offer(&mut self, line: Vec<u8>) {
-        self.settle();
+        self.recheck();
         let back = if self.flush() { Err(line) } else { self.put(line, self.promised) };
         match back {
             Ok(()) => {}
@@ -137,7 +137,7 @@ impl Output {
     /// Writes the line now or not at all. Says which. Where a part of it was written the rest comes with what waits,
     /// and nothing is left of it to be written again.
     pub(super) fn write_now(&mut self, line: &mut Vec<u8>) -> bool {
-        self.settle();
+        self.recheck();
         if self.flush() {
             return false;
         }
@@ -159,7 +159,7 @@ impl Output {
             return true;
         }
         let mut refusals = mem::take(&mut self.refusals);
-        while !refusals.is_empty() && self.put_first(&mut refusals, self.promised) && self.go_on() {}
+        while !refusals.is_empty() && self.put_first(&mut refusals, self.promised) && self.resume() {}
         self.refusals = refusals;
         self.len_waiting() > 0
     }
@@ -167,9 +167,9 @@ impl Output {
     /// Of what waits, writes what is owed. Says whether some of that is left.
     fn flush_owed(&mut self) -> bool {
         let mut owed = mem::take(&mut self.owed);
-        while self.go_on() && !owed.is_empty() && self.put_first(&mut owed, 0) {}
+        while self.resume() && !owed.is_empty() && self.put_first(&mut owed, 0) {}
         self.owed = owed;
-        self.owes()
+        self.has_owed()
     }
 
     /// Begins the first of these lines, and as many more as are taken with it. Says whether something of them is written.
@@ -215,31 +215,31 @@ impl Output {
     }
 
     /// Whether a line that is owed waits.
-    pub(super) fn owes(&self) -> bool {
+    pub(super) fn has_owed(&self) -> bool {
         self.begun.is_some() || !self.owed.is_empty()
     }
 
     /// The trouble there is, where it is more than a reader that is slow for a moment.
     pub(super) fn blockage(&self) -> Option<&Blockage> {
-        self.trouble.as_ref().filter(|trouble| trouble.is_stuck()).map(SinkFailure::blockage)
+        self.failure.as_ref().filter(|failure| failure.is_stuck()).map(SinkFailure::blockage)
     }
 
     /// What went wrong last, where something does.
     pub(super) fn error(&self) -> Option<String> {
-        self.trouble.as_ref().map(|trouble| trouble.blockage().error.clone())
+        self.failure.as_ref().map(|failure| failure.blockage().error.clone())
     }
 
     /// Gives back what was allocated ahead: nothing more will come, as far as is known.
-    pub(super) fn leave(&mut self) {
-        self.opened.leave();
+    pub(super) fn release_allocation(&mut self) {
+        self.opened.release_allocation();
     }
 
     /// Counts a call as refused, where nobody is waited for any more. Says whether it was.
     pub(super) fn refuses(&mut self, waited: bool) -> bool {
-        let Some(trouble) = self.trouble.as_mut() else { return waited };
-        if waited || trouble.is_stuck() {
-            trouble.refused();
-            trouble.say(&self.target, self.refuse);
+        let Some(failure) = self.failure.as_mut() else { return waited };
+        if waited || failure.is_stuck() {
+            failure.refused();
+            failure.log(&self.target, self.refuse);
             return true;
         }
         false
@@ -247,24 +247,24 @@ impl Output {
 
     /// Whether a reader may still catch up.
     pub(super) fn is_behind(&self) -> bool {
-        self.trouble.as_ref().is_some_and(SinkFailure::is_behind)
+        self.failure.as_ref().is_some_and(SinkFailure::is_behind)
     }
 
     /// Finds out by itself whether what was wrong is over: nobody may call meanwhile.
     pub(super) fn probe(&mut self, bytes: u64) {
-        self.settle();
-        if self.trouble.is_some() {
+        self.recheck();
+        if self.failure.is_some() {
             if self.promise(bytes) {
                 self.release(bytes);
             }
-            if let Some(trouble) = self.trouble.as_mut() {
-                trouble.say(&self.target, self.refuse);
+            if let Some(failure) = self.failure.as_mut() {
+                failure.log(&self.target, self.refuse);
             }
         }
     }
 
     /// Gives up what still waits: it is counted, and the lines that are owed are returned.
-    pub(super) fn give_up(&mut self) -> Vec<Vec<u8>> {
+    pub(super) fn abandon(&mut self) -> Vec<Vec<u8>> {
         self.dropped += self.len_waiting() as u64;
         self.refusals.clear();
         let begun = self.begun.take().map(|(line, _)| line);
@@ -314,7 +314,7 @@ impl Output {
     }
 
     /// Writes the rest of what has begun. Says whether nothing of it is left.
-    fn go_on(&mut self) -> bool {
+    fn resume(&mut self) -> bool {
         let Some((line, written)) = self.begun.take() else { return true };
         let rest = line.get(written..).unwrap_or_default();
         let more = if self.has_room(rest.len() as u64) { self.write(rest) } else { 0 };
@@ -329,8 +329,8 @@ impl Output {
 
     /// All of the line is in the file.
     fn is_written(&mut self, line: &[u8]) {
-        if let Some(under_way) = self.under_way.as_mut() {
-            under_way.wrote(line);
+        if let Some(in_flight) = self.in_flight.as_mut() {
+            in_flight.wrote(line);
         }
     }
 
@@ -338,11 +338,11 @@ impl Output {
         match self.opened.write(bytes) {
             Ok(written) => {
                 self.taken += written as u64;
-                if let Some(trouble) = self.trouble.as_mut() {
-                    trouble.moved();
+                if let Some(failure) = self.failure.as_mut() {
+                    failure.moved();
                 }
                 if written < bytes.len() {
-                    self.failed(&behind());
+                    self.failed(&reader_behind());
                 }
                 written
             }
@@ -354,9 +354,9 @@ impl Output {
     }
 
     fn failed(&mut self, error: &io::Error) {
-        match self.trouble.as_mut() {
-            Some(trouble) => trouble.update(error),
-            None => self.trouble = Some(SinkFailure::new(error)),
+        match self.failure.as_mut() {
+            Some(failure) => failure.update(error),
+            None => self.failure = Some(SinkFailure::new(error)),
         }
     }
 }

@@ -100,7 +100,7 @@ struct Line<'l> {
 }
 
 /// The facts that are told whole: all of them, or none, where only their names are. `null` says that there is none.
-fn told(facts: Option<Value>) -> Result<Vec<(Key, Vec<String>)>, ParseRecordError> {
+fn complete_facts(facts: Option<Value>) -> Result<Vec<(Key, Vec<String>)>, ParseRecordError> {
     let facts = match facts {
         None | Some(Value::Array(_)) => return Ok(Vec::new()),
         Some(Value::Object(facts)) => facts,
@@ -146,7 +146,7 @@ impl ParsedRecord {
             // Of a look at many jobs, each was judged by itself.
             None => return Ok(None),
         };
-        let told = told(line.facts)?;
+        let told = complete_facts(line.facts)?;
         let of_facts =
             told.iter().find(|(key, _)| *key == Key::UserData).and_then(|(_, values)| values.first());
         let user_data =
@@ -250,10 +250,10 @@ mod tests {
     #[test]
     fn a_record_is_read_back_as_the_decision_it_tells_of() {
         let seen = ParsedRecord::parse(&line(record())).unwrap().unwrap();
-        assert_eq!(seen.at, record().opened());
+        assert_eq!(seen.at, record().opened_at());
         assert_eq!(seen.source_ip(), Some([10, 2, 3, 4].into()));
         let expected = ParsedRecord {
-            at: record().opened(),
+            at: record().opened_at(),
             caller: CallerId::parse("editor-api").unwrap(),
             identified_by: Some("listener".into()),
             peer: "10.2.3.4".into(),

@@ -106,7 +106,7 @@ impl Sink {
     /// # Errors
     /// Where there is none, and calls are to be refused then.
     pub async fn reserve(&self) -> Result<Slot, Blocked> {
-        self.soon(Self::try_reserve).await
+        self.retry_briefly(Self::try_reserve).await
     }
 
     /// Writes what a call is about to do, once a call, where calls are announced.
@@ -115,7 +115,7 @@ impl Sink {
     /// Where that line cannot be written now: the call is not to be sent.
     pub async fn announce(&self, record: &mut Record) -> Result<Announced, Blocked> {
         if let Some(mut line) = self.write_ahead.then(|| record.intent()).flatten() {
-            self.soon(|sink| sink.output().write_now(&mut line).then_some(())).await?;
+            self.retry_briefly(|sink| sink.output().write_now(&mut line).then_some(())).await?;
         }
         Ok(Announced(()))
     }
@@ -130,7 +130,7 @@ impl Sink {
     #[expect(clippy::needless_pass_by_value, reason = "a slot is spent once")]
     pub fn spend(&self, slot: Slot, line: &[u8]) {
         let Slot(()) = slot;
-        let mut output = self.seen();
+        let mut output = self.lock_rechecked();
         let Some(file) = output.shared(line) else { return output.append(line.to_vec(), self.room()) };
         drop(output);
         let wrote = file.write(line);
@@ -168,7 +168,7 @@ impl Sink {
     }
 
     pub(super) fn try_reserve(&self) -> Option<Slot> {
-        self.seen().promise(self.room()).then_some(Slot(()))
+        self.lock_rechecked().promise(self.room()).then_some(Slot(()))
     }
 
     /// What a call may write.
@@ -179,7 +179,7 @@ impl Sink {
 
     /// Tries again until a reader has had the time to catch up. A disk is not waited for, nor a reader that others
     /// waited for already.
-    async fn soon<T>(&self, mut attempt: impl FnMut(&Self) -> Option<T>) -> Result<T, Blocked> {
+    async fn retry_briefly<T>(&self, mut attempt: impl FnMut(&Self) -> Option<T>) -> Result<T, Blocked> {
         let (mut end, mut pause) = (None, READER_GRACE);
         loop {
             if let Some(done) = attempt(self) {
@@ -195,14 +195,14 @@ impl Sink {
     }
 
     /// The output, once its file was looked at again where that is due.
-    fn seen(&self) -> MutexGuard<'_, Output> {
+    fn lock_rechecked(&self) -> MutexGuard<'_, Output> {
         let mut output = self.output();
-        if let Some(file) = output.unseen() {
+        if let Some(file) = output.due_for_recheck() {
             drop(output);
             let meta = file.metadata();
             output = self.output();
             if let Ok(meta) = meta {
-                output.saw(&file, &meta);
+                output.observe(&file, &meta);
             }
         }
         output

@@ -49,7 +49,11 @@ fn writable(fd: BorrowedFd<'_>) -> io::Result<()> {
         return Ok(());
     }
     let broken = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
-    Err(if events.intersects(broken) { io::Error::from_raw_os_error(nix::libc::EPIPE) } else { behind() })
+    Err(if events.intersects(broken) {
+        io::Error::from_raw_os_error(nix::libc::EPIPE)
+    } else {
+        reader_behind()
+    })
 }
 
 /// Waits until the reader of a stream has made room, or has gone. Says whether it did in time.
@@ -59,7 +63,7 @@ pub(super) fn wait_for_room(stream: &File, patience: Duration) -> bool {
 }
 
 /// A reader that has not caught up.
-pub(super) fn behind() -> io::Error {
+pub(super) fn reader_behind() -> io::Error {
     io::Error::new(io::ErrorKind::WouldBlock, "its reader does not read")
 }
 

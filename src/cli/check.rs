@@ -4,7 +4,7 @@
 
 use super::{exit, output};
 use crate::config::{self, Listener, Loaded, Project, Report, Settings, Severity};
-use crate::credential::{Agency, Password, Source, SourceCandidate, look_around};
+use crate::credential::{Agency, Password, Source, SourceCandidate, find_candidates};
 use crate::identity::{Proof, ServiceAccount, Signer};
 use crate::policy::{Mode, Rule, spell_moment};
 use crate::upstream::{EXEMPTIONS, Endpoint, Proxies, variable};
@@ -137,10 +137,10 @@ fn summary(path: &Path, (settings, proxies): (&Settings, &Proxies), out: &mut im
         Mode::Observe => ", which is only observed: NOTHING IS DENIED",
     };
     writeln!(out, "\ncallers, under policy {}{mode}", settings.policy.hash())?;
-    let of_callers = settings.policy.of_callers();
+    let rules_by_caller = settings.policy.rules_by_caller();
     for caller in settings.callers.ids() {
         writeln!(out, "  {caller}")?;
-        let (first, more) = of_callers.first(caller, MAX_RULES_SHOWN);
+        let (first, more) = rules_by_caller.first(caller, MAX_RULES_SHOWN);
         for rule in first {
             writeln!(out, "    {}", one_rule(rule))?;
         }
@@ -173,9 +173,9 @@ fn write_project(
         Ok(None) | Err(_) => String::new(),
     };
     writeln!(out, "  {name} ({id}) at {endpoint}{}", through(endpoint))?;
-    let Some(held) = settings.credentials.iter().find(|c| c.name == *credential) else { return Ok(()) };
-    let through = held.source.endpoint().map(through).unwrap_or_default();
-    writeln!(out, "    with {credential}: {}{through}", spell(&held.source))
+    let Some(cached) = settings.credentials.iter().find(|c| c.name == *credential) else { return Ok(()) };
+    let through = cached.source.endpoint().map(through).unwrap_or_default();
+    writeln!(out, "    with {credential}: {}{through}", format_value(&cached.source))
 }
 
 /// How the proof is given on this listener. `None` where it cannot be.
@@ -216,7 +216,7 @@ fn proof_on(listener: &Listener, proof: &Proof) -> Option<String> {
 /// As many rules of a caller are told one by one.
 const MAX_RULES_SHOWN: usize = 20;
 
-fn spell(source: &Source) -> String {
+fn format_value(source: &Source) -> String {
     match source {
         Source::Environment => "keys from the environment".into(),
         Source::Files { access_key, secret_key, .. } => {
@@ -243,8 +243,8 @@ fn spell(source: &Source) -> String {
                 Some(reason) => format!("\n      not {}: {reason}", look.source),
                 None => format!("\n      {}, if it can be had", look.source),
             };
-            let looks: String = look_around(known).iter().map(told).collect();
-            format!("the first source that is there; by the environment of this command:{looks}")
+            let snapshot: String = find_candidates(known).iter().map(told).collect();
+            format!("the first source that is there; by the environment of this command:{snapshot}")
         }
     }
 }

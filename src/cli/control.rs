@@ -11,7 +11,7 @@ use crate::config::{self, Addresses};
 #[derive(clap::Args)]
 pub(super) struct WaitArgs {
     #[command(flatten)]
-    which: ProxyTarget,
+    target: ProxyTarget,
     /// How long to wait, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     timeout: u64,
@@ -20,7 +20,7 @@ pub(super) struct WaitArgs {
 #[derive(clap::Args)]
 pub(super) struct ShutdownArgs {
     #[command(flatten)]
-    which: ProxyTarget,
+    target: ProxyTarget,
 }
 
 #[derive(clap::Args)]
@@ -33,7 +33,7 @@ pub(super) struct ProxyTarget {
 /// Returns when the proxy is ready.
 pub(super) fn wait(args: &WaitArgs) -> anyhow::Result<ExitCode> {
     let address =
-        args.which.addresses()?.ops.context("there is nothing to ask: the configuration has no `ops`")?.bind;
+        args.target.addresses()?.ops.context("there is nothing to ask: the configuration has no `ops`")?.bind;
     runtime()?.block_on(async {
         let end = Instant::now() + Duration::from_secs(args.timeout);
         let mut last = anyhow!("nobody asked");
@@ -50,7 +50,7 @@ pub(super) fn wait(args: &WaitArgs) -> anyhow::Result<ExitCode> {
 
 /// Asks the proxy to stop, and returns when it has begun to.
 pub(super) fn shutdown(args: &ShutdownArgs) -> anyhow::Result<ExitCode> {
-    let answer = args.which.ask("POST /shutdown", "")?;
+    let answer = args.target.ask("POST /shutdown", "")?;
     if answer.status != ACCEPTED {
         bail!("it answered {}", answer.status);
     }

@@ -39,7 +39,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let demo = Demo::start().await?;
         let tour = demo.tour().await;
         if tour.is_ok() && !args.once {
-            demo.stay().await?;
+            demo.wait_for_interrupt().await?;
         }
         demo.stop().await;
         tour.map(|()| ExitCode::SUCCESS)
@@ -163,7 +163,7 @@ Configuration, policy and audit log are in {folder}
         fs::read_to_string(self.folder.path("audit.log"))
     }
 
-    async fn stay(&self) -> anyhow::Result<()> {
+    async fn wait_for_interrupt(&self) -> anyhow::Result<()> {
         let endpoint = self.cloud.url();
         say(&format!(
             "

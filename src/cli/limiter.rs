@@ -59,15 +59,15 @@ impl Limiter {
     }
 
     /// Tells how many lines were held back in the intervals that are over by `now`.
-    pub(super) fn tell(&self, now: Instant) {
+    pub(super) fn log_summary(&self, now: Instant) {
         let summaries = self.causes().over(now, INTERVAL);
-        summaries.into_iter().for_each(Summary::tell);
+        summaries.into_iter().for_each(Summary::log_summary);
     }
 
     /// Tells of all lines that were held back so far.
     pub(super) fn tell_all(&self) {
         let summaries = self.causes().over(Instant::now(), Duration::ZERO);
-        summaries.into_iter().for_each(Summary::tell);
+        summaries.into_iter().for_each(Summary::log_summary);
     }
 
     fn causes(&self) -> MutexGuard<'_, Causes> {
@@ -116,7 +116,7 @@ impl Causes {
 }
 
 impl Summary {
-    fn tell(self) {
+    fn log_summary(self) {
         let Self { level, message, error, more, seconds } = self;
         match level {
             Level::ERROR => {

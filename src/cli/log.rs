@@ -78,14 +78,14 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
         place,
         thread = thread.name(),
         backtrace,
-        panic = told(panic.payload()),
+        panic = panic_message(panic.payload()),
         "this is a bug in mpc-auth-proxy"
     );
 }
 
 /// What a panic says, where that was written in the source. What was put together may hold data: `slice`'s own
 /// message shows the text that could not be cut.
-fn told(payload: &(dyn Any + Send)) -> &'static str {
+fn panic_message(payload: &(dyn Any + Send)) -> &'static str {
     payload.downcast_ref::<&'static str>().copied().unwrap_or("its message is withheld: it may hold data")
 }
 
@@ -151,10 +151,10 @@ impl Queue {
     fn write_to(&self, file: &mut (impl Write + AsFd), limiter: &Limiter) {
         loop {
             let Some(line) = self.next(limiter.due()) else {
-                limiter.tell(Instant::now());
+                limiter.log_summary(Instant::now());
                 continue;
             };
-            let result = put(file, &line);
+            let result = write_line(file, &line);
             let mut state = self.state();
             state.writing = false;
             state.lost += u64::from(result.is_err());
@@ -189,7 +189,7 @@ impl Queue {
 }
 
 /// Writes a line whole, however long that takes: only this thread waits.
-fn put(file: &mut (impl Write + AsFd), mut line: &[u8]) -> io::Result<()> {
+fn write_line(file: &mut (impl Write + AsFd), mut line: &[u8]) -> io::Result<()> {
     while !line.is_empty() {
         match file.write(line) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

@@ -10,7 +10,7 @@ use super::{client::ClientResponse, control::ProxyTarget, output, status::Freeze
 #[derive(clap::Args)]
 pub(super) struct FreezeArgs {
     #[command(flatten)]
-    which: ProxyTarget,
+    target: ProxyTarget,
     /// A caller of the policy; may be given again. Without one, everybody
     #[arg(long = "caller", value_name = "CALLER")]
     callers: Vec<String>,
@@ -22,7 +22,7 @@ pub(super) struct FreezeArgs {
 #[derive(clap::Args)]
 pub(super) struct UnfreezeArgs {
     #[command(flatten)]
-    which: ProxyTarget,
+    target: ProxyTarget,
     /// A caller of the policy; may be given again. Without one, everybody
     #[arg(long = "caller", value_name = "CALLER")]
     callers: Vec<String>,
@@ -31,7 +31,7 @@ pub(super) struct UnfreezeArgs {
 #[derive(clap::Args)]
 pub(super) struct ReloadArgs {
     #[command(flatten)]
-    which: ProxyTarget,
+    target: ProxyTarget,
 }
 
 /// What a proxy says about a freeze that was asked for.
@@ -60,24 +60,24 @@ struct FreezeBody<'a> {
 }
 
 pub(super) fn freeze(args: &FreezeArgs) -> anyhow::Result<ExitCode> {
-    let FreezeArgs { which, callers, reason } = args;
-    let told = told(which, "PUT /freeze", &FreezeBody { callers, reason: reason.as_deref() })?;
-    told.tell()?;
+    let FreezeArgs { target, callers, reason } = args;
+    let told = request_freeze(target, "PUT /freeze", &FreezeBody { callers, reason: reason.as_deref() })?;
+    told.print()?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Succeeds where none of those is frozen any more.
 pub(super) fn unfreeze(args: &UnfreezeArgs) -> anyhow::Result<ExitCode> {
-    let UnfreezeArgs { which, callers } = args;
-    let told = told(which, "DELETE /freeze", &FreezeBody { callers, reason: None })?;
-    told.tell()?;
+    let UnfreezeArgs { target, callers } = args;
+    let told = request_freeze(target, "DELETE /freeze", &FreezeBody { callers, reason: None })?;
+    told.print()?;
     let still = told.freeze.iter().any(|freeze| freeze.hits(callers));
     Ok(if still { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Succeeds where what the files say is in force.
 pub(super) fn reload(args: &ReloadArgs) -> anyhow::Result<ExitCode> {
-    let answer = args.which.ask("POST /reload", "")?;
+    let answer = args.target.ask("POST /reload", "")?;
     match parsed(&answer)? {
         ReloadReply { policy: Some(hash), .. } => writeln!(output::stdout(), "in force: policy {hash}")?,
         ReloadReply { problem, .. } => bail!("{}", problem.as_deref().unwrap_or(answer.body()).trim_end()),
@@ -86,7 +86,7 @@ pub(super) fn reload(args: &ReloadArgs) -> anyhow::Result<ExitCode> {
 }
 
 impl FreezeReply {
-    fn tell(&self) -> anyhow::Result<()> {
+    fn print(&self) -> anyhow::Result<()> {
         let mut out = output::stdout();
         if self.freeze.is_empty() {
             writeln!(out, "nobody is frozen")?;
@@ -102,8 +102,12 @@ impl FreezeReply {
 }
 
 /// Who is frozen now. An error where the request was not understood.
-fn told(which: &ProxyTarget, request: &str, asked: &FreezeBody<'_>) -> anyhow::Result<FreezeReply> {
-    let told: FreezeReply = parsed(&which.ask(request, &serde_json::to_string(asked)?)?)?;
+fn request_freeze(
+    target: &ProxyTarget,
+    request: &str,
+    asked: &FreezeBody<'_>,
+) -> anyhow::Result<FreezeReply> {
+    let told: FreezeReply = parsed(&target.ask(request, &serde_json::to_string(asked)?)?)?;
     match &told.problem {
         Some(problem) if told.note.is_none() => bail!("{problem}"),
         _ => Ok(told),

@@ -20,7 +20,7 @@ use crate::{
     audit::OpenError,
     config::{Loaded, LogFormat},
     ops::Ops,
-    reload::{load_when_still, tell_findings},
+    reload::{load_when_still, log_findings},
     sandbox::Sandbox,
     server::{Drained, Inherited, Proxy, Running, StartError, Unfinished},
 };
@@ -67,8 +67,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         args.log_level.unwrap_or(settings.log.level),
     )
     .context("cannot start the log")?;
-    sandbox.tell();
-    tell_findings(&loaded.warnings);
+    sandbox.log();
+    log_findings(&loaded.warnings);
     let (runtime, stop, hang_up) = runtime_with(early)?;
     let systemd = Systemd::of_this_process().context(LIMITS)?;
     let start = Start { config: args.config.clone(), loaded, inherited, required: args.require_credentials };
@@ -119,7 +119,7 @@ async fn from_start_to_end(
     systemd.starts("starting");
     let (by_operator, given_up) = (CancellationToken::new(), CancellationToken::new());
     let (policy, required) = (start.loaded.settings.policy.hash().clone(), start.required);
-    let mut starting = start.apart(by_operator.clone(), given_up.clone())?;
+    let mut starting = start.spawn_start(by_operator.clone(), given_up.clone())?;
     let started = tokio::select! {
         started = &mut starting => started.context("the start panicked")??,
         signal = stop.asked() => {
@@ -173,12 +173,12 @@ async fn serve(
     systemd: &Systemd,
 ) -> RunOutcome {
     let running = proxy.serve();
-    systemd.ready(running.insight());
+    systemd.ready(running.proxy_status());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), policy, "serving");
     let signal = tokio::select! {
         signal = stop.asked() => signal,
         () = by_operator.cancelled() => SHUTDOWN,
-        never = look_again(hang_up, &running) => match never {},
+        never = reload_and_reopen(hang_up, &running) => match never {},
         never = systemd.attend(&running) => match never {},
     };
     systemd.stops(&running);
@@ -197,7 +197,7 @@ impl RunOutcome {
 
 impl Start {
     /// Starts on a thread of its own, until it is given up: where the system holds it up, signals are heard all the same.
-    fn apart(
+    fn spawn_start(
         self,
         by_operator: CancellationToken,
         given_up: CancellationToken,
@@ -248,7 +248,7 @@ impl Start {
             tracing::info!(%address, "ops listening");
         }
         // Before anything is waited for: whoever waits wants to know, and may want to stop it.
-        let probes = ops.serve(proxy.insight(), proxy.metrics().clone(), by_operator);
+        let probes = ops.serve(proxy.proxy_status(), proxy.metrics().clone(), by_operator);
         Ok(Ok(Started { proxy, ops: probes }))
     }
 }
@@ -292,11 +292,11 @@ pub(super) fn cannot_bind(error: &anyhow::Error) -> anyhow::Result<ExitCode> {
 }
 
 /// SIGHUP: something was moved or changed. Reads the configuration again and opens the audit file anew.
-async fn look_again(mut hang_up: ReopenSignal, running: &Running) -> Infallible {
+async fn reload_and_reopen(mut hang_up: ReopenSignal, running: &Running) -> Infallible {
     loop {
         hang_up.asked().await;
         // It says itself what came of it, and may wait for files that are being written. Records do not.
-        running.insight().reloader().ask();
+        running.proxy_status().reloader().ask();
         match running.reopen_audit() {
             Ok(()) => tracing::info!("the audit sink was opened anew"),
             Err(error) => {

@@ -53,16 +53,16 @@ fn end(panic: &PanicHookInfo<'_>) {
 /// Whether there can be as many threads at once as are started later, by libraries that tell nobody when they get none.
 fn more_threads() -> io::Result<()> {
     let threads_before = count_threads();
-    let mut held = Vec::new();
+    let mut cached = Vec::new();
     // One for each core, and one for handshakes.
     let serving = available_parallelism().map_or(1, usize::from) + 1;
     for _ in 0..LATER_THREADS + serving {
         let (go, wait) = mpsc::channel::<()>();
         // Ended by `go` being dropped.
         let thread = thread::Builder::new().spawn(move || wait.recv().is_ok())?;
-        held.push((go, thread));
+        cached.push((go, thread));
     }
-    for (go, thread) in held {
+    for (go, thread) in cached {
         drop(go);
         drop(thread.join());
     }

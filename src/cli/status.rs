@@ -15,7 +15,7 @@ use super::{control::ProxyTarget, output};
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    which: ProxyTarget,
+    target: ProxyTarget,
     /// text, or the whole document as JSON
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -114,7 +114,7 @@ struct Blocked {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let answer = args.which.ask("GET /status", "")?;
+    let answer = args.target.ask("GET /status", "")?;
     if answer.status != 200 {
         bail!("it answered {}: {}", answer.status, answer.body().trim());
     }
@@ -170,8 +170,8 @@ impl Freeze {
 
 impl Display for Freeze {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whom = self.callers.as_ref().map_or_else(|| "everybody".into(), |callers| callers.join(", "));
-        write!(f, "{whom}, by {} since {}", self.by, self.since)?;
+        let scope = self.callers.as_ref().map_or_else(|| "everybody".into(), |callers| callers.join(", "));
+        write!(f, "{scope}, by {} since {}", self.by, self.since)?;
         if let Some(uid) = self.uid {
             write!(f, ", uid {uid}")?;
         }

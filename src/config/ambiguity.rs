@@ -19,16 +19,16 @@ struct Claimant<'w> {
 }
 
 /// Reports every proof that does not stand for one caller, at the later of the two places.
-pub(super) fn proofs(page: &SourceFile, policy: &ParsedPolicy) {
+pub(super) fn proofs(source: &SourceFile, policy: &ParsedPolicy) {
     let (mut claims, mut implied, mut secrets) = (Claimed::new(), Claimed::new(), Claimed::new());
     for caller in &policy.callers {
         for Located { value: proof, place } in &caller.identify {
             let this = Claimant { caller: &caller.id.value, proof, place: *place };
             let claim = proof.claim();
-            let broader = || proof.implied().iter().find_map(|claim| this.another_of(&claims, claim));
-            let narrower = || this.another_of(&implied, &claim);
-            let secret = || proof.secret().and_then(|secret| this.another_of(&secrets, &secret));
-            let told = if let Some(other) = this.twin_of(&claims, &claim) {
+            let broader = || proof.implied().iter().find_map(|claim| this.other_claimant_of(&claims, claim));
+            let narrower = || this.other_claimant_of(&implied, &claim);
+            let secret = || proof.secret().and_then(|secret| this.other_claimant_of(&secrets, &secret));
+            let told = if let Some(other) = this.duplicate_of(&claims, &claim) {
                 Some((other, SAME))
             } else if let Some(other) = broader().or_else(narrower) {
                 Some((other, BOTH))
@@ -36,8 +36,8 @@ pub(super) fn proofs(page: &SourceFile, policy: &ParsedPolicy) {
                 secret().map(|other| (other, SECRET))
             };
             if let Some((other, (what, hint))) = told {
-                let message = format!("{what} `{}`, at {}", other.caller, page.spell(other.place));
-                page.error(*place, message, hint);
+                let message = format!("{what} `{}`, at {}", other.caller, source.format(other.place));
+                source.error(*place, message, hint);
             }
             note(&mut claims, Some(claim), this);
             note(&mut implied, proof.implied(), this);
@@ -48,13 +48,13 @@ pub(super) fn proofs(page: &SourceFile, policy: &ParsedPolicy) {
 
 impl<'w> Claimant<'w> {
     /// Who else makes this claim.
-    fn another_of(&self, all: &Claimed<'w>, claim: &Claim) -> Option<Self> {
+    fn other_claimant_of(&self, all: &Claimed<'w>, claim: &Claim) -> Option<Self> {
         all.get(claim)?.iter().find(|other| other.caller != self.caller).copied()
     }
 
     /// Who makes this claim already, perhaps the caller itself. It may name one account with the keys of several
     /// files.
-    fn twin_of(&self, all: &Claimed<'w>, claim: &Claim) -> Option<Self> {
+    fn duplicate_of(&self, all: &Claimed<'w>, claim: &Claim) -> Option<Self> {
         let alike = |other: &&Self| match self.proof {
             Proof::ServiceAccount(_) => other.caller != self.caller || other.proof == self.proof,
             Proof::Listener(_)

@@ -137,8 +137,10 @@ section! {
     }
 }
 
-const PATH: CustomKind<PathBuf> =
-    own(|page, node| Some(page.resolve(scalar::text(page, node, "the path of a file")?)), files::path_shape);
+const PATH: CustomKind<PathBuf> = own(
+    |source, node| Some(source.resolve(scalar::text(source, node, "the path of a file")?)),
+    files::path_shape,
+);
 const EFFECT: Words<3, Option<Effect>> =
     Words([("allow", Some(Effect::Allow)), ("deny", Some(Effect::Deny)), (UNDETERMINED, None)]);
 const FACTS: CustomKind<facts::ParsedFacts> = own(facts::read, || Shape::text("the facts"));
@@ -149,18 +151,18 @@ const FACTS: CustomKind<facts::ParsedFacts> = own(facts::read, || Shape::text("t
 /// All problems of the two.
 pub fn cases(path: &Path) -> Result<CaseFile, Report> {
     let mut report = Report::default();
-    let page = SourceFile::open(path).unwrap_or_else(|error| SourceFile::unreadable(path, &error));
-    let file = page.parse().and_then(|root| read(&page, &root, &mut report));
-    page.close(&mut report);
+    let source = SourceFile::open(path).unwrap_or_else(|error| SourceFile::unreadable(path, &error));
+    let file = source.parse().and_then(|root| read(&source, &root, &mut report));
+    source.close(&mut report);
     file.filter(|_| !report.has_errors()).ok_or(report)
 }
 
-fn read(page: &SourceFile, root: &Node, report: &mut Report) -> Option<CaseFile> {
-    let RawCases { version: _version, policy, config, cases } = RawCases::read(page, root)?;
+fn read(source: &SourceFile, root: &Node, report: &mut Report) -> Option<CaseFile> {
+    let RawCases { version: _version, policy, config, cases } = RawCases::read(source, root)?;
     match policy_alone(&policy?, config.as_deref(), || seen(&cases)) {
         Ok(alone) => {
             let cases =
-                cases.iter().filter_map(|case| case.value.resolve(page, case.place, &alone)).collect();
+                cases.iter().filter_map(|case| case.value.resolve(source, case.place, &alone)).collect();
             Some(CaseFile { policy: alone.policy, cases })
         }
         Err(problems) => {
@@ -177,11 +179,11 @@ fn seen(cases: &[Located<RawCase>]) -> Vec<Scope> {
     projects.map(scope).collect()
 }
 
-fn address(page: &SourceFile, node: &Node) -> Option<IpAddr> {
-    let text = scalar::text(page, node, "an address such as 10.2.3.4")?;
+fn address(source: &SourceFile, node: &Node) -> Option<IpAddr> {
+    let text = scalar::text(source, node, "an address such as 10.2.3.4")?;
     let address = text.parse();
     if address.is_err() {
-        page.error(
+        source.error(
             node.place,
             format!("`{text}` is not an IP address"),
             "write one such as 10.2.3.4 or 2001:db8::1",
@@ -191,20 +193,20 @@ fn address(page: &SourceFile, node: &Node) -> Option<IpAddr> {
 }
 
 /// `allow`, `deny`, `undetermined`, or a mapping that says more.
-fn expect(page: &SourceFile, node: &Node) -> Option<RawExpect> {
-    if page.scalar(node).is_some() {
-        return Some(RawExpect { effect: Some(EFFECT.read(page, node)?), rule: None, observed: None });
+fn expect(source: &SourceFile, node: &Node) -> Option<RawExpect> {
+    if source.scalar(node).is_some() {
+        return Some(RawExpect { effect: Some(EFFECT.read(source, node)?), rule: None, observed: None });
     }
-    RawExpect::read(page, node)
+    RawExpect::read(source, node)
 }
 
 impl RawCase {
     /// What it means, where all of it could be read and everything it names is there.
-    fn resolve(&self, page: &SourceFile, place: Place, alone: &StandalonePolicy) -> Option<Case> {
+    fn resolve(&self, source: &SourceFile, place: Place, alone: &StandalonePolicy) -> Option<Case> {
         let caller = self.caller.as_ref().and_then(|name| {
             let found = alone.callers.iter().find(|caller| *caller.as_str() == *name.value);
             known(
-                page,
+                source,
                 name,
                 found,
                 NameSet { what: "caller", names: alone.callers.iter().map(CallerId::as_str) },
@@ -213,7 +215,7 @@ impl RawCase {
         let project = self.project.as_ref().and_then(|name| {
             let found = alone.projects.iter().find(|p| [&p.name, &p.id].contains(&&name.value));
             known(
-                page,
+                source,
                 name,
                 found,
                 NameSet { what: "project", names: alone.projects.iter().map(|project| &*project.name) },
@@ -222,19 +224,19 @@ impl RawCase {
         let actions = ACTIONS.into_iter();
         let action = match &self.action {
             Some(name) => known(
-                page,
+                source,
                 name,
                 actions.clone().find(|a| **a == *name.value),
                 NameSet { what: "action", names: actions },
             ),
             None => actions.clone().next(),
         };
-        let job = action.and_then(|action| self.job(page, place, action));
+        let job = action.and_then(|action| self.job(source, place, action));
         let facts = action.and_then(|action| match &self.facts {
-            Some(facts) => facts.meaning(page, action),
-            None => facts::ParsedFacts::nothing(place).meaning(page, action),
+            Some(facts) => facts.resolve(source, action),
+            None => facts::ParsedFacts::nothing(place).resolve(source, action),
         });
-        let expected = self.expect.as_ref().and_then(|expect| expect.resolve(page, &alone.policy));
+        let expected = self.expect.as_ref().and_then(|expect| expect.resolve(source, &alone.policy));
         Some(Case {
             name: self.name.clone()?,
             line: place.line.into(),
@@ -254,16 +256,16 @@ impl RawCase {
 
 impl RawCase {
     /// The job, which there is or is not yet.
-    fn job(&self, page: &SourceFile, place: Place, action: &str) -> Option<Option<Arc<str>>> {
+    fn job(&self, source: &SourceFile, place: Place, action: &str) -> Option<Option<Arc<str>>> {
         match (&self.job, action == CREATE) {
             (Some(job), false) => Some(Some(job.value.clone())),
             (None, true) => Some(None),
             (None, false) => {
-                page.error(place, "a case needs `job`", "add `job: \"100211\"`");
+                source.error(place, "a case needs `job`", "add `job: \"100211\"`");
                 None
             }
             (Some(job), true) => {
-                page.error(job.place, "a job that is created has no id yet", "remove `job`");
+                source.error(job.place, "a job that is created has no id yet", "remove `job`");
                 None
             }
         }
@@ -271,14 +273,14 @@ impl RawCase {
 }
 
 impl RawExpect {
-    fn resolve(&self, page: &SourceFile, policy: &Policy) -> Option<Expected> {
+    fn resolve(&self, source: &SourceFile, policy: &Policy) -> Option<Expected> {
         let ids = policy.rules().iter().map(|rule| rule.id.as_str());
         let rule = |name: &Option<Located<Arc<str>>>| match name {
             None => Some(None),
             Some(name) if *name.value == *NO_RULE => Some(Some(None)),
             Some(name) => {
                 let found = ids.clone().find(|id| **id == *name.value);
-                known(page, name, found, NameSet { what: "rule", names: ids.clone() })
+                known(source, name, found, NameSet { what: "rule", names: ids.clone() })
                     .map(|id| Some(Some(id.into())))
             }
         };
@@ -295,17 +297,17 @@ struct NameSet<I> {
 
 /// What was found, or a report that nothing has this name.
 fn known<'c, T>(
-    page: &SourceFile,
+    source: &SourceFile,
     name: &Located<impl AsRef<str>>,
     found: Option<T>,
     among: NameSet<impl Iterator<Item = &'c str> + Clone>,
 ) -> Option<T> {
     if found.is_none() {
         let text = name.value.as_ref();
-        page.error(
+        source.error(
             name.place,
             format!("the policy has no {} `{text}`", among.what),
-            did_you_mean(page, text, among.names),
+            did_you_mean(source, text, among.names),
         );
     }
     found

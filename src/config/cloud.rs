@@ -8,33 +8,33 @@ use super::source_file::SourceFile;
 use crate::upstream::Endpoint;
 
 /// Warns where a project's endpoint is not one of MPC's.
-pub(super) fn endpoint(page: &SourceFile, place: Place, endpoint: &Endpoint) {
+pub(super) fn endpoint(source: &SourceFile, place: Place, endpoint: &Endpoint) {
     let host = endpoint.host().trim_end_matches('.');
     let Some((service, region)) = host.strip_suffix(DOMAIN).and_then(|host| host.split_once('.')) else {
         let ending = host.splitn(3, '.').nth(2).unwrap_or_default();
         if let Some(known) = closest(ending, DOMAINS).filter(|_| !DOMAINS.contains(&ending)) {
             let message = format!("`{ending}` is not a domain of the cloud");
-            page.warning(place, message, format!("did you mean `{known}`?"));
+            source.warning(place, message, format!("did you mean `{known}`?"));
         }
         return;
     };
     if !matches!(service, "mpc" | "mts") {
         let message = format!("`{host}` is an endpoint of {}, not of MPC", service.to_ascii_uppercase());
-        page.warning(place, message, format!("write https://{}.{region}{DOMAIN}", service_in(region)));
+        source.warning(place, message, format!("write https://{}.{region}{DOMAIN}", service_in(region)));
     } else if let Some(known) = misspelt(region) {
-        page.warning(place, format!("there is no region `{region}`"), format!("did you mean `{known}`?"));
+        source.warning(place, format!("there is no region `{region}`"), format!("did you mean `{known}`?"));
     } else if REGIONS.contains(&region) && service != service_in(region) {
         let message = format!("in {region} MPC's endpoint is another");
-        page.warning(place, message, format!("write https://{}.{region}{DOMAIN}", service_in(region)));
+        source.warning(place, message, format!("write https://{}.{region}{DOMAIN}", service_in(region)));
     }
 }
 
 /// Warns where a project's id is the name of a region.
-pub(super) fn project_id(page: &SourceFile, place: Place, id: &str) {
+pub(super) fn project_id(source: &SourceFile, place: Place, id: &str) {
     if is_region(id) || misspelt(id).is_some() {
         let message = format!("`{id}` looks like a region, and should be the id of a project");
         let hint = "the console shows it under My Credentials > API Credentials: 32 hexadecimal digits";
-        page.warning(place, message, hint);
+        source.warning(place, message, hint);
     }
 }
 

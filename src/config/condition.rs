@@ -65,15 +65,16 @@ fn value_shape(operator: Operator, key: Key) -> Shape {
     }
 }
 
-fn read(page: &SourceFile, node: &Node) -> Option<ParsedCondition> {
+fn read(source: &SourceFile, node: &Node) -> Option<ParsedCondition> {
     let mut tests = Vec::new();
-    for (name, node) in named(page, node, "the operators, such as { IpAddress: { g:SourceIp: 10.2.0.0/16 } }")
+    for (name, node) in
+        named(source, node, "the operators, such as { IpAddress: { g:SourceIp: 10.2.0.0/16 } }")
     {
-        let operator = operator(page, &name);
-        for (name, node) in named(page, node, "the keys, such as { g:SourceIp: 10.2.0.0/16 }") {
-            let key = key(page, &name);
+        let operator = operator(source, &name);
+        for (name, node) in named(source, node, "the keys, such as { g:SourceIp: 10.2.0.0/16 }") {
+            let key = key(source, &name);
             if let (Some(operator), Some(key)) = (operator, key) {
-                tests.extend(test(page, node, operator, &Located { value: key, place: name.place }));
+                tests.extend(test(source, node, operator, &Located { value: key, place: name.place }));
             }
         }
     }
@@ -81,7 +82,7 @@ fn read(page: &SourceFile, node: &Node) -> Option<ParsedCondition> {
     Some(ParsedCondition { condition: Condition::new(tests), places: places.into() })
 }
 
-fn operator(page: &SourceFile, name: &Located<Arc<str>>) -> Option<Operator> {
+fn operator(source: &SourceFile, name: &Located<Arc<str>>) -> Option<Operator> {
     let operator = Operator::parse(&name.value);
     if operator.is_none() {
         let [_, text, if_exists] = Operator::parts(&name.value);
@@ -96,30 +97,30 @@ fn operator(page: &SourceFile, name: &Located<Arc<str>>) -> Option<Operator> {
                 let over = over.map(|over| format!("{over}:")).unwrap_or_default();
                 format!("did you mean `{over}{operator}{if_exists}`?")
             }
-            None => did_you_mean(page, text, Operator::names()),
+            None => did_you_mean(source, text, Operator::names()),
         };
-        page.error(name.place, format!("there is no operator `{}`", name.value), hint);
+        source.error(name.place, format!("there is no operator `{}`", name.value), hint);
     }
     operator
 }
 
-fn key(page: &SourceFile, name: &Located<Arc<str>>) -> Option<Key> {
+fn key(source: &SourceFile, name: &Located<Arc<str>>) -> Option<Key> {
     let key = Key::parse(&name.value);
     if key.is_none() {
-        let hint = did_you_mean(page, &name.value, Key::ALL.into_iter().map(Key::as_str));
-        page.error(name.place, format!("there is no key `{}`", name.value), hint);
+        let hint = did_you_mean(source, &name.value, Key::ALL.into_iter().map(Key::as_str));
+        source.error(name.place, format!("there is no key `{}`", name.value), hint);
     }
     key
 }
 
 fn test(
-    page: &SourceFile,
+    source: &SourceFile,
     node: &Node,
     operator: Operator,
     key: &Located<Key>,
 ) -> Option<(Test, Box<[Place]>)> {
     let nodes = node.one_or_more();
-    let values: Vec<&str> = nodes.iter().map(|node| value(page, node, operator)).collect::<Option<_>>()?;
+    let values: Vec<&str> = nodes.iter().map(|node| value(source, node, operator)).collect::<Option<_>>()?;
     let places: Vec<Place> = nodes.iter().map(|node| node.place).collect();
     let error = match Test::new(operator, key.value, &values) {
         Ok(test) => return Some((test, places.into())),
@@ -151,20 +152,20 @@ fn test(
         | TestError::One { .. }
         | TestError::NoValue => error.to_string(),
     };
-    page.error(place, message, hint);
+    source.error(place, message, hint);
     None
 }
 
-fn value<'n>(page: &'n SourceFile, node: &'n Node<'n>, operator: Operator) -> Option<&'n str> {
+fn value<'n>(source: &'n SourceFile, node: &'n Node<'n>, operator: Operator) -> Option<&'n str> {
     if let (Value::Bool(value), true) = (&node.value, operator.takes_switches()) {
         return Some(if *value { "true" } else { "false" });
     }
-    scalar::text(page, node, "a value")
+    scalar::text(source, node, "a value")
 }
 
 /// The operators that go with a key.
 fn fitting(key: Key) -> String {
-    let fits = |name: &&str| Operator::parse(name).is_some_and(|operator| operator.goes_with(key));
+    let fits = |name: &&str| Operator::parse(name).is_some_and(|operator| operator.applies_to(key));
     let all: Vec<&str> = Operator::names().filter(fits).collect();
     format!("`{}` goes with {}", key.as_str(), all.join(", "))
 }

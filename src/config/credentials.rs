@@ -67,34 +67,34 @@ pub(super) struct Credential {
 
 /// What the projects of a credential say about it.
 struct CredentialUse<'p> {
-    page: &'p SourceFile,
+    file: &'p SourceFile,
     /// The region all of them are in.
     region: Option<String>,
     /// Their ids.
     projects: Vec<Arc<str>>,
 }
 
-fn read(page: &SourceFile, node: &Node) -> Option<RawCredential> {
-    let mark = page.count_secrets();
-    let source = source(page, node);
-    Some(RawCredential { source, place: node.place, secrets: mark..page.count_secrets() })
+fn read(file: &SourceFile, node: &Node) -> Option<RawCredential> {
+    let mark = file.count_secrets();
+    let source = source(file, node);
+    Some(RawCredential { source, place: node.place, secrets: mark..file.count_secrets() })
 }
 
-fn source(page: &SourceFile, node: &Node) -> Option<RawSource> {
+fn source(file: &SourceFile, node: &Node) -> Option<RawSource> {
     if let Value::Text(text) = &node.value
         && let Some(source) = RawSource::NAMES.iter().find(|source| text.eq_ignore_ascii_case(source))
     {
         let message = format!("expected a mapping for a credential, found the name of the source `{source}`");
-        page.error(node.place, message, format!("write {{ {source}: {{}} }}, with what it needs inside"));
+        file.error(node.place, message, format!("write {{ {source}: {{}} }}, with what it needs inside"));
         return None;
     }
-    let fields = Fields::of::<RawSource>(page, node)?;
-    let written = fields.count();
+    let fields = Fields::of::<RawSource>(file, node)?;
+    let parsed = fields.count();
     let source = fields.read();
-    if written != 1 {
+    if parsed != 1 {
         let all = RawSource::NAMES.join(", ");
         let hint = format!("write one of {all}; for instance `{{ environment: {{}} }}`");
-        page.error(node.place, "a credential has exactly one source", hint);
+        file.error(node.place, "a credential has exactly one source", hint);
         return None;
     }
     Some(source)
@@ -102,14 +102,14 @@ fn source(page: &SourceFile, node: &Node) -> Option<RawSource> {
 
 /// What the credentials mean, which these projects use.
 pub(super) fn resolve(
-    page: &SourceFile,
+    file: &SourceFile,
     credentials: Vec<(Located<Arc<str>>, Option<RawCredential>)>,
     projects: &[RawProject],
 ) -> Vec<Credential> {
     let resolve = |(name, raw): (Located<Arc<str>>, Option<RawCredential>)| {
-        scalar::is_name(page, &name);
+        scalar::is_name(file, &name);
         let (source, base) = match raw {
-            Some(raw) => raw.resolve(&CredentialUse::of(page, &name.value, projects)),
+            Some(raw) => raw.resolve(&CredentialUse::of(file, &name.value, projects)),
             None => (None, None),
         };
         Credential { name, source, base }
@@ -123,12 +123,12 @@ impl RawCredential {
         let base = raw.agency.as_mut().and_then(|agency| agency.value.base.clone());
         let source = raw.resolve(uses);
         // What is there of the source is read as it will be when it is asked. What is not there may come.
-        let there = source.as_ref().filter(|_| uses.page.has_secrets(&self.secrets));
+        let there = source.as_ref().filter(|_| uses.file.has_secrets(&self.secrets));
         if let Some(error) =
-            there.and_then(|source| source.examine().err()).filter(|error| !error.is_absence())
+            there.and_then(|source| source.examine().err()).filter(|error| !error.is_not_found())
         {
-            let named = error.path().and_then(|path| uses.page.place_of_secret(path, &self.secrets));
-            uses.page.at_start(named.unwrap_or(self.place), error.to_string(), error.remedy());
+            let named = error.path().and_then(|path| uses.file.place_of_secret(path, &self.secrets));
+            uses.file.at_start(named.unwrap_or(self.place), error.to_string(), error.remedy());
         }
         (source, base)
     }
@@ -163,7 +163,7 @@ impl RawSource {
 }
 
 impl<'p> CredentialUse<'p> {
-    fn of(page: &'p SourceFile, credential: &str, projects: &[RawProject]) -> Self {
+    fn of(file: &'p SourceFile, credential: &str, projects: &[RawProject]) -> Self {
         let users: Vec<&RawProject> = projects
             .iter()
             .filter(|project| project.credential.as_ref().is_some_and(|name| *name.value == *credential))
@@ -172,7 +172,7 @@ impl<'p> CredentialUse<'p> {
         let first = regions.next().flatten();
         let region = first.filter(|first| regions.all(|other| other == Some(first))).map(str::to_owned);
         let ids = users.iter().filter_map(|project| Some(Arc::clone(&project.id.as_ref()?.value)));
-        Self { page, region, projects: ids.collect() }
+        Self { file, region, projects: ids.collect() }
     }
 
     /// The service's endpoint in the region.
@@ -183,15 +183,15 @@ impl<'p> CredentialUse<'p> {
 
     /// The endpoint of a service of the cloud: as it was written (of which nothing is left where it was wrong), or else by
     /// the region.
-    fn service(&self, name: &str, written: Option<Option<Endpoint>>, place: Place) -> Option<Endpoint> {
+    fn service(&self, name: &str, parsed: Option<Option<Endpoint>>, place: Place) -> Option<Endpoint> {
         let known = self.endpoint_of(name);
-        if written.is_none() && known.is_none() {
+        if parsed.is_none() && known.is_none() {
             let key = format!("{name}_endpoint");
             let message = format!("`{key}` is needed: the endpoints of the projects do not tell the region");
             let hint = format!("add `{key}: https://{name}.cn-north-4.myhuaweicloud.com`");
-            self.page.error(place, message, hint);
+            self.file.error(place, message, hint);
         }
-        written.flatten().or(known)
+        parsed.flatten().or(known)
     }
 
     fn oidc(&self, Located { value: raw, place }: Located<RawOidc>) -> Option<Source> {
@@ -240,7 +240,7 @@ impl<'p> CredentialUse<'p> {
             [] => Some(Arc::from("")),
             _ => {
                 let message = "a user token is for one project, and more use this credential";
-                self.page.error(place, message, "give each project a credential of its own");
+                self.file.error(place, message, "give each project a credential of its own");
                 None
             }
         };

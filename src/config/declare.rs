@@ -16,7 +16,7 @@ pub(super) trait Kind {
     type Value;
 
     /// Reads a value. `None` where it is wrong, which is reported.
-    fn read(&self, page: &SourceFile, node: &Node) -> Option<Self::Value>;
+    fn read(&self, source: &SourceFile, node: &Node) -> Option<Self::Value>;
 
     /// What may be written.
     fn shape(&self) -> Shape;
@@ -25,7 +25,7 @@ pub(super) trait Kind {
 /// A kind whose values can be defaults.
 pub(super) trait FormatDefault: Kind {
     /// How the value is written.
-    fn spell(&self, value: &Self::Value) -> String;
+    fn format(&self, value: &Self::Value) -> String;
 }
 
 /// A mapping with keys of our choice. Made by [`section!`] alone.
@@ -42,8 +42,8 @@ pub(super) trait Section: Sized {
     fn shape() -> Shape;
 
     /// Reads the mapping.
-    fn read(page: &SourceFile, node: &Node) -> Option<Self> {
-        Fields::of::<Self>(page, node).map(Fields::read)
+    fn read(source: &SourceFile, node: &Node) -> Option<Self> {
+        Fields::of::<Self>(source, node).map(Fields::read)
     }
 }
 
@@ -160,8 +160,8 @@ pub(super) const fn nested<S: Section>() -> CustomKind<S> {
 impl<T> Kind for CustomKind<T> {
     type Value = T;
 
-    fn read(&self, page: &SourceFile, node: &Node) -> Option<T> {
-        (self.read)(page, node)
+    fn read(&self, source: &SourceFile, node: &Node) -> Option<T> {
+        (self.read)(source, node)
     }
 
     fn shape(&self) -> Shape {
@@ -208,7 +208,7 @@ macro_rules! section {
     (@presence $kind:expr, keys $absent:expr) => { $crate::config::declare::Presence::Absent($absent) };
     (@presence $kind:expr, optional $absent:expr) => { $crate::config::declare::Presence::Absent($absent) };
     (@presence $kind:expr, default $value:expr) => {
-        $crate::config::declare::Presence::Default($crate::config::declare::FormatDefault::spell(&$kind, &$value))
+        $crate::config::declare::Presence::Default($crate::config::declare::FormatDefault::format(&$kind, &$value))
     };
     (
         $(#[doc = $about:literal])+

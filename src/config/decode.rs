@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// The keys of one section, each taken at most once.
 pub(super) struct Fields<'n> {
-    page: &'n SourceFile,
+    source: &'n SourceFile,
     place: Place,
     what: &'static str,
     known: &'static [&'static str],
@@ -24,10 +24,10 @@ pub(super) struct Fields<'n> {
 
 impl<'n> Fields<'n> {
     /// The section's keys.
-    pub(super) fn of<S: Section>(page: &'n SourceFile, node: &'n Node<'n>) -> Option<Self> {
-        let (what, known, only) = (S::WHAT, S::NAMES, page.only(S::WHAT));
-        let left = if only.is_some_and(<[_]>::is_empty) { Vec::new() } else { entries(page, node, what)? };
-        Some(Self { page, place: node.place, what, known, left, only, done: None })
+    pub(super) fn of<S: Section>(source: &'n SourceFile, node: &'n Node<'n>) -> Option<Self> {
+        let (what, known, only) = (S::WHAT, S::NAMES, source.only(S::WHAT));
+        let left = if only.is_some_and(<[_]>::is_empty) { Vec::new() } else { entries(source, node, what)? };
+        Some(Self { source, place: node.place, what, known, left, only, done: None })
     }
 
     /// The same without a key that has been read already.
@@ -45,7 +45,7 @@ impl<'n> Fields<'n> {
                 None if self.known.is_empty() => format!("{} has no keys: write {{}}", self.what),
                 None => format!("{} has: {}", self.what, self.known.join(", ")),
             };
-            self.page.error(*place, format!("unknown key `{key}`"), hint);
+            self.source.error(*place, format!("unknown key `{key}`"), hint);
         }
         section
     }
@@ -58,10 +58,10 @@ impl<'n> Fields<'n> {
         let index = self.left.iter().position(|(k, ..)| *k == key)?;
         let (_, place, node) = self.left.remove(index);
         if matches!(node.value, Value::Null) {
-            self.page.error(place, format!("`{key}` has no value"), "write one, or remove the key");
+            self.source.error(place, format!("`{key}` has no value"), "write one, or remove the key");
             return None;
         }
-        kind.read(self.page, node)
+        kind.read(self.source, node)
     }
 
     /// The value of a key that must be there; the example shows what to write.
@@ -74,7 +74,7 @@ impl<'n> Fields<'n> {
         let missing = self.left.iter().all(|(k, ..)| *k != key);
         if missing && self.matters(key) && self.done != Some(key) {
             let message = format!("{} needs `{key}`", self.what);
-            self.page.error(self.place, message, format!("add `{key}: {example}`"));
+            self.source.error(self.place, message, format!("add `{key}: {example}`"));
         }
         self.optional(key, kind)
     }
@@ -95,8 +95,8 @@ pub(super) struct AtKey<K>(pub(super) K);
 impl<K: Kind> Kind for AtKey<K> {
     type Value = Located<K::Value>;
 
-    fn read(&self, page: &SourceFile, node: &Node) -> Option<Self::Value> {
-        self.0.read(page, node).map(|value| Located { value, place: node.place })
+    fn read(&self, source: &SourceFile, node: &Node) -> Option<Self::Value> {
+        self.0.read(source, node).map(|value| Located { value, place: node.place })
     }
 
     fn shape(&self) -> Shape {
@@ -110,11 +110,11 @@ pub(super) struct List<K>(pub(super) &'static str, pub(super) K);
 impl<K: Kind> Kind for List<K> {
     type Value = Vec<K::Value>;
 
-    fn read(&self, page: &SourceFile, node: &Node) -> Option<Self::Value> {
-        let nodes = list(page, node, self.0);
+    fn read(&self, source: &SourceFile, node: &Node) -> Option<Self::Value> {
+        let nodes = list(source, node, self.0);
         // A large policy has many of these, most of them with one.
         let mut values = Vec::with_capacity(nodes.len());
-        values.extend(nodes.iter().filter_map(|node| self.1.read(page, node)));
+        values.extend(nodes.iter().filter_map(|node| self.1.read(source, node)));
         Some(values)
     }
 
@@ -129,9 +129,9 @@ pub(super) struct Named<K>(pub(super) &'static str, pub(super) fn() -> Shape, pu
 impl<K: Kind> Kind for Named<K> {
     type Value = Vec<(Located<Arc<str>>, Option<K::Value>)>;
 
-    fn read(&self, page: &SourceFile, node: &Node) -> Option<Self::Value> {
-        let entries = named(page, node, self.0).into_iter();
-        Some(entries.map(|(name, node)| (name, self.2.read(page, node))).collect())
+    fn read(&self, source: &SourceFile, node: &Node) -> Option<Self::Value> {
+        let entries = named(source, node, self.0).into_iter();
+        Some(entries.map(|(name, node)| (name, self.2.read(source, node))).collect())
     }
 
     fn shape(&self) -> Shape {
@@ -141,13 +141,13 @@ impl<K: Kind> Kind for Named<K> {
 
 /// The entries of a mapping whose keys are names of the user's choice: at least one.
 pub(super) fn named<'n>(
-    page: &'n SourceFile,
+    source: &'n SourceFile,
     node: &'n Node<'n>,
     what: &str,
 ) -> Vec<(Located<Arc<str>>, &'n Node<'n>)> {
-    let entries = entries(page, node, what).unwrap_or_default();
+    let entries = entries(source, node, what).unwrap_or_default();
     if entries.is_empty() && matches!(node.value, Value::Map(_)) {
-        page.error(
+        source.error(
             node.place,
             format!("expected at least one of {what}, found an empty mapping"),
             "add at least one",
@@ -157,45 +157,45 @@ pub(super) fn named<'n>(
 }
 
 /// The items of a list: at least one.
-pub(super) fn list<'n>(page: &SourceFile, node: &'n Node<'n>, what: &str) -> &'n [Node<'n>] {
+pub(super) fn list<'n>(source: &SourceFile, node: &'n Node<'n>, what: &str) -> &'n [Node<'n>] {
     let Value::List(items) = &node.value else {
         let message = format!("expected {what}, found {}", node.value.kind());
-        page.error(node.place, message, "start each item with `- `, or write [ITEM, ITEM]");
+        source.error(node.place, message, "start each item with `- `, or write [ITEM, ITEM]");
         return &[];
     };
     if items.is_empty() {
-        page.error(node.place, format!("expected {what}, found an empty list"), "add at least one");
+        source.error(node.place, format!("expected {what}, found an empty list"), "add at least one");
     }
     items
 }
 
 /// The mapping's entries, with every key that is not text, is empty or came before left out and reported.
 fn entries<'n>(
-    page: &'n SourceFile,
+    source: &'n SourceFile,
     node: &'n Node<'n>,
     what: &str,
 ) -> Option<Vec<(&'n str, Place, &'n Node<'n>)>> {
     let Value::Map(all) = &node.value else {
         let message = format!("expected a mapping for {what}, found {}", node.value.kind());
-        page.error(node.place, message, "write `key: value`, indented below it or as { key: value }");
+        source.error(node.place, message, "write `key: value`, indented below it or as { key: value }");
         return None;
     };
     let mut kept: Vec<(&str, Place, &Node)> = Vec::with_capacity(all.len());
     let mut first = HashMap::with_capacity(all.len());
     for (key, value) in all {
         let place = key.place;
-        let Some(text) = page.key(key) else {
-            page.wrong_kind(key, "a key");
+        let Some(text) = source.key(key) else {
+            source.wrong_kind(key, "a key");
             continue;
         };
         if text.is_empty() {
-            page.error(place, "a key is empty", "give it a name");
+            source.error(place, "a key is empty", "give it a name");
         } else if text == "<<" {
-            page.error(place, "merge keys (`<<`) are not allowed here", "write the values out");
+            source.error(place, "merge keys (`<<`) are not allowed here", "write the values out");
         } else if let Some(first) = first.get(text) {
-            page.error(
+            source.error(
                 place,
-                format!("`{text}` is written twice, first at {}", page.spell(*first)),
+                format!("`{text}` is written twice, first at {}", source.format(*first)),
                 "keep one of them",
             );
         } else {
@@ -219,11 +219,11 @@ pub(super) fn closest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c s
 
 /// A hint for a name that is not one of the candidates. Of many mistakes among many names, the first are compared.
 pub(super) fn did_you_mean<'c>(
-    page: &SourceFile,
+    source: &SourceFile,
     text: &str,
     candidates: impl Iterator<Item = &'c str> + Clone,
 ) -> String {
-    match closest(text, candidates.clone().take_while(|_| page.may_compare())) {
+    match closest(text, candidates.clone().take_while(|_| source.may_compare())) {
         Some(name) => format!("did you mean `{name}`?"),
         None => {
             let all: Vec<String> =
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn the_closest_name_is_what_was_meant_or_nothing() {
         let known = ["name", "id", "endpoint", "credential", "project_header", "unsafe_plaintext"];
-        for (written, expected) in [
+        for (parsed, expected) in [
             ("enpoint", Some("endpoint")),
             ("end_point", Some("endpoint")),
             ("credentials", Some("credential")),
@@ -257,7 +257,7 @@ mod tests {
             ("insecure", None),
             ("x", None),
         ] {
-            assert_eq!(closest(written, known), expected, "{written}");
+            assert_eq!(closest(parsed, known), expected, "{parsed}");
         }
     }
 }

@@ -14,26 +14,26 @@ pub(super) struct ParsedFacts {
 }
 
 /// Reads them. What could not be read is missing and reported.
-pub(super) fn read(page: &SourceFile, node: &Node) -> Option<ParsedFacts> {
-    let facts = named(page, node, "the facts, such as { mpc:UserData: editor-api/7 }");
+pub(super) fn read(source: &SourceFile, node: &Node) -> Option<ParsedFacts> {
+    let facts = named(source, node, "the facts, such as { mpc:UserData: editor-api/7 }");
     let told = facts.into_iter().filter_map(|(name, node)| {
         let key = Key::parse(&name.value).filter(|key| key.is_fact());
         if key.is_none() {
             let keys = Key::ALL.into_iter().filter(|key| key.is_fact()).map(Key::as_str);
-            let hint = did_you_mean(page, &name.value, keys);
-            page.error(name.place, format!("`{}` is no fact of a job", name.value), hint);
+            let hint = did_you_mean(source, &name.value, keys);
+            source.error(name.place, format!("`{}` is no fact of a job", name.value), hint);
         }
-        Some((key?, values(page, node)?))
+        Some((key?, values(source, node)?))
     });
     Some(ParsedFacts { place: node.place, told: told.collect() })
 }
 
 /// One, or a list; none where the list is empty.
-fn values(page: &SourceFile, node: &Node) -> Option<Vec<String>> {
+fn values(source: &SourceFile, node: &Node) -> Option<Vec<String>> {
     let value = |node: &Node| {
-        let text = page.scalar(node).map(String::from);
+        let text = source.scalar(node).map(String::from);
         if text.is_none() {
-            page.wrong_kind(node, "a value, a list of values, or [] where the job has none");
+            source.wrong_kind(node, "a value, a list of values, or [] where the job has none");
         }
         text
     };
@@ -42,10 +42,10 @@ fn values(page: &SourceFile, node: &Node) -> Option<Vec<String>> {
 
 impl ParsedFacts {
     /// What is known of the job by these, for a call that needs this action.
-    pub(super) fn meaning(&self, page: &SourceFile, action: &str) -> Option<Facts> {
+    pub(super) fn resolve(&self, source: &SourceFile, action: &str) -> Option<Facts> {
         let given = if action == CREATE { Facts::given_to_create } else { Facts::given };
         given(&self.told)
-            .map_err(|error| page.error(self.place, error.to_string(), "tell of what such a job can have"))
+            .map_err(|error| source.error(self.place, error.to_string(), "tell of what such a job can have"))
             .ok()
     }
 

@@ -29,25 +29,25 @@ pub(super) const CREDENTIAL_FILE: CustomKind<PathBuf> = own(credential, path_sha
 
 /// A file whose content is a part of what is loaded: when it changes, all is loaded anew.
 pub(super) fn watched<T>(
-    page: &SourceFile,
+    source: &SourceFile,
     node: &Node,
     read: impl FnOnce(&SourceFile, &Node) -> Option<T>,
 ) -> Option<T> {
-    if let Some(path) = page.scalar(node) {
-        page.depends_on(&page.resolve(path));
+    if let Some(path) = source.scalar(node) {
+        source.depends_on(&source.resolve(path));
     }
-    read(page, node)
+    read(source, node)
 }
 
 /// A file that holds a secret: there, readable, not empty. That others may read it is a warning.
-pub(super) fn secret(page: &SourceFile, node: &Node) -> Option<PathBuf> {
-    let (path, metadata) = found(page, node)?;
-    page.names_secret(&path, node.place);
+pub(super) fn secret(source: &SourceFile, node: &Node) -> Option<PathBuf> {
+    let (path, metadata) = found(source, node)?;
+    source.names_secret(&path, node.place);
     let ours = metadata.uid() == geteuid().as_raw();
     if is_exposed(metadata.permissions().mode(), ours) {
         let message = format!("others than its owner can read or change {}", path.display());
         let hint = format!("chmod 600 {} (in Kubernetes: `defaultMode: 0400`)", path.display());
-        page.warning(node.place, message, hint);
+        source.warning(node.place, message, hint);
     }
     Some(path)
 }
@@ -56,15 +56,15 @@ pub(super) fn secret(page: &SourceFile, node: &Node) -> Option<PathBuf> {
 ///
 /// A name alone may be the secret itself, which is not looked for and told of for ever: only a path is waited for, from
 /// the root, from here, or into a folder that is there.
-fn credential(page: &SourceFile, node: &Node) -> Option<PathBuf> {
-    let text = page.scalar(node)?;
-    let path = page.resolve(text);
+fn credential(source: &SourceFile, node: &Node) -> Option<PathBuf> {
+    let text = source.scalar(node)?;
+    let path = source.resolve(text);
     let message = match fs::metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let is_rooted = ["/", "./", "../"].iter().any(|start| text.starts_with(start));
             if !(is_rooted || text.contains('/') && path.parent().is_some_and(Path::is_dir)) {
                 let message = format!("the file named here cannot be read: {}", reason(&error));
-                page.error(node.place, message, NOT_A_PATH);
+                source.error(node.place, message, NOT_A_PATH);
                 return None;
             }
             Some("the file named here is not there yet: the credential waits for it".to_owned())
@@ -74,9 +74,9 @@ fn credential(page: &SourceFile, node: &Node) -> Option<PathBuf> {
         }
         Ok(_) | Err(_) => None,
     };
-    let Some(message) = message else { return secret(page, node) };
-    page.names_secret(&path, node.place);
-    page.warning(node.place, message, "the proxy starts, and is not ready before it has every credential");
+    let Some(message) = message else { return secret(source, node) };
+    source.names_secret(&path, node.place);
+    source.warning(node.place, message, "the proxy starts, and is not ready before it has every credential");
     Some(path)
 }
 
@@ -89,18 +89,18 @@ pub fn is_exposed(mode: u32, ours: bool) -> bool {
 
 /// A file of PEM, read by one of the readers of it.
 pub(super) fn pem<T>(
-    page: &SourceFile,
+    source: &SourceFile,
     node: &Node,
     read: impl FnOnce(&[u8]) -> Result<T, PemError>,
 ) -> Option<(PathBuf, T)> {
-    let (path, text) = content(page, node)?;
-    let value = read(&text).map_err(|error| not_pem(page, node, &path, error)).ok()?;
+    let (path, text) = content(source, node)?;
+    let value = read(&text).map_err(|error| not_pem(source, node, &path, error)).ok()?;
     Some((path, value))
 }
 
 /// Reports a file that is not the PEM it should be.
-pub(super) fn not_pem(page: &SourceFile, node: &Node, path: &Path, error: PemError) {
-    page.error(
+pub(super) fn not_pem(source: &SourceFile, node: &Node, path: &Path, error: PemError) {
+    source.error(
         node.place,
         format!("{}, {error}", path.display()),
         "nothing of the file is taken before it is whole",
@@ -108,43 +108,43 @@ pub(super) fn not_pem(page: &SourceFile, node: &Node, path: &Path, error: PemErr
 }
 
 /// A file with the public keys of a cluster.
-pub(super) fn key_set(page: &SourceFile, node: &Node) -> Option<Arc<KeySet>> {
-    let (path, json) = content(page, node)?;
+pub(super) fn key_set(source: &SourceFile, node: &Node) -> Option<Arc<KeySet>> {
+    let (path, json) = content(source, node)?;
     let keys = KeySet::parse(&json);
     if let Err(error) = &keys {
         let hint = "save what `kubectl get --raw /openid/v1/jwks` prints";
-        page.error(node.place, format!("{} {error}", path.display()), hint);
+        source.error(node.place, format!("{} {error}", path.display()), hint);
     }
     keys.ok().map(Arc::new)
 }
 
 /// What a file holds that is no secret.
-fn content(page: &SourceFile, node: &Node) -> Option<(PathBuf, Zeroizing<Vec<u8>>)> {
-    let path = page.resolve(scalar::text(page, node, "the path of a file")?);
+fn content(source: &SourceFile, node: &Node) -> Option<(PathBuf, Zeroizing<Vec<u8>>)> {
+    let path = source.resolve(scalar::text(source, node, "the path of a file")?);
     match watch::read(&path) {
         Ok(content) => Some((path, content)),
         Err(error) => {
-            cannot_read(page, node, &path, &error);
+            cannot_read(source, node, &path, &error);
             None
         }
     }
 }
 
 /// A file that holds a secret, and what it holds.
-pub(super) fn secret_text(page: &SourceFile, node: &Node) -> Option<Secret> {
-    let path = secret(page, node)?;
+pub(super) fn secret_text(source: &SourceFile, node: &Node) -> Option<Secret> {
+    let path = secret(source, node)?;
     match watch::read(&path) {
         Ok(bytes) => Some(Secret::new(String::from_utf8_lossy(&bytes))),
         Err(error) => {
-            cannot_read(page, node, &path, &error);
+            cannot_read(source, node, &path, &error);
             None
         }
     }
 }
 
 /// A file that will be written: its directory must be there.
-pub(super) fn to_write(page: &SourceFile, node: &Node) -> Option<PathBuf> {
-    let path = page.resolve(scalar::text(page, node, "the path of a file")?);
+pub(super) fn to_write(source: &SourceFile, node: &Node) -> Option<PathBuf> {
+    let path = source.resolve(scalar::text(source, node, "the path of a file")?);
     let directory = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if directory.is_dir() && !path.is_dir() {
         return Some(path);
@@ -157,30 +157,30 @@ pub(super) fn to_write(page: &SourceFile, node: &Node) -> Option<PathBuf> {
             false => "its directory does not exist",
         }
     );
-    page.error(node.place, message, page.where_files_are());
+    source.error(node.place, message, source.where_files_are());
     None
 }
 
 /// A file with the SHA-256 digest of a token, as 64 hexadecimal digits; what `sha256sum` prints is fine.
-pub(super) fn sha256(page: &SourceFile, node: &Node) -> Option<TokenDigest> {
-    let text = scalar::text(page, node, "the path of a file")?;
+pub(super) fn sha256(source: &SourceFile, node: &Node) -> Option<TokenDigest> {
+    let text = scalar::text(source, node, "the path of a file")?;
     if TokenDigest::from_hex(text).is_ok() {
         let message = "this is a digest, and should be the path of a file that holds it";
-        page.error(node.place, message, "write the digest into a file, and the file's path here");
+        source.error(node.place, message, "write the digest into a file, and the file's path here");
         return None;
     }
-    let (path, _) = found(page, node)?;
+    let (path, _) = found(source, node)?;
     let content = match watch::read(&path) {
         Ok(content) => content,
         Err(error) => {
-            cannot_read(page, node, &path, &error);
+            cannot_read(source, node, &path, &error);
             return None;
         }
     };
     let digest = std::str::from_utf8(&content).ok().and_then(digest_in);
     if digest.is_none() {
         let message = format!("{} does not hold one SHA-256 digest of 64 hexadecimal digits", path.display());
-        page.error(node.place, message, "printf %s \"$TOKEN\" | sha256sum > FILE");
+        source.error(node.place, message, "printf %s \"$TOKEN\" | sha256sum > FILE");
     }
     digest
 }
@@ -196,22 +196,22 @@ fn digest_in(content: &str) -> Option<TokenDigest> {
 }
 
 /// A file whose name is not shown before it is known to be one.
-fn found(page: &SourceFile, node: &Node) -> Option<(PathBuf, fs::Metadata)> {
-    let path = page.resolve(scalar::text(page, node, "the path of a file")?);
+fn found(source: &SourceFile, node: &Node) -> Option<(PathBuf, fs::Metadata)> {
+    let path = source.resolve(scalar::text(source, node, "the path of a file")?);
     let metadata = match fs::metadata(&path) {
         Ok(metadata) => metadata,
         Err(error) => {
             let message = format!("the file named here cannot be read: {}", reason(&error));
-            let mut hint = remedy(page, &error);
+            let mut hint = remedy(source, &error);
             if !is_forbidden(&error) {
                 hint = format!("name a file that holds the value, never the value; {hint}");
             }
-            page.error(node.place, message, hint);
+            source.error(node.place, message, hint);
             return None;
         }
     };
     if metadata.is_dir() {
-        page.error(node.place, format!("{} is a directory", path.display()), "name the file in it");
+        source.error(node.place, format!("{} is a directory", path.display()), "name the file in it");
         return None;
     }
     // Opening a pipe would wait for whoever writes to it.
@@ -219,11 +219,11 @@ fn found(page: &SourceFile, node: &Node) -> Option<(PathBuf, fs::Metadata)> {
         return Some((path, metadata));
     }
     if let Err(error) = fs::File::open(&path) {
-        cannot_read(page, node, &path, &error);
+        cannot_read(source, node, &path, &error);
         return None;
     }
     if metadata.len() == 0 {
-        page.error(
+        source.error(
             node.place,
             format!("{} is empty", path.display()),
             "write the value into it, and nothing else",
@@ -234,18 +234,18 @@ fn found(page: &SourceFile, node: &Node) -> Option<(PathBuf, fs::Metadata)> {
 }
 
 /// Reports that a file cannot be read.
-fn cannot_read(page: &SourceFile, node: &Node, path: &Path, error: &io::Error) {
+fn cannot_read(source: &SourceFile, node: &Node, path: &Path, error: &io::Error) {
     let message = format!("{} cannot be read: {}", path.display(), reason(error));
-    page.error(node.place, message, remedy(page, error));
+    source.error(node.place, message, remedy(source, error));
 }
 
 /// What to do about a file that cannot be read.
-fn remedy(page: &SourceFile, error: &io::Error) -> String {
+fn remedy(source: &SourceFile, error: &io::Error) -> String {
     if is_forbidden(error) {
         return "let the user of the proxy read it and enter its folders, and run `check` as that user"
             .into();
     }
-    page.where_files_are()
+    source.where_files_are()
 }
 
 fn is_forbidden(error: &io::Error) -> bool {

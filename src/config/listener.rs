@@ -39,7 +39,7 @@ impl ParsedListener {
     }
 
     /// What it means, where all of it could be read.
-    pub(super) fn meaning(&self) -> Option<Listener> {
+    pub(super) fn resolve(&self) -> Option<Listener> {
         Some(Listener {
             name: self.name.as_ref()?.value.clone(),
             bind: self.bind.as_ref()?.value.clone(),
@@ -127,74 +127,74 @@ const TCP: &str = r"^(localhost|[0-9.]+|\[[0-9A-Fa-f:.%]+\]):[0-9]{1,5}$";
 const UNIX: &str = "^unix:.+$";
 const HOST: &str = r"^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])$";
 
-fn read(page: &SourceFile, node: &Node) -> Option<ParsedListener> {
-    let RawListener { name, bind, mode, hosts, bearer, unsafe_listen, tls } = RawListener::read(page, node)?;
+fn read(source: &SourceFile, node: &Node) -> Option<ParsedListener> {
+    let RawListener { name, bind, mode, hosts, bearer, unsafe_listen, tls } =
+        RawListener::read(source, node)?;
     let (hosts_written, tls_written) = (node.get("hosts").is_some(), node.get("tls").is_some());
-    let mut written =
-        ParsedListener { name, bind, bearer, hosts, tls, accepted: false, may_be_remote: false };
-    for_its_kind(page, &mut written, mode);
-    let Some(Located { value, place }) = &written.bind else { return Some(written) };
+    let mut parsed = ParsedListener { name, bind, bearer, hosts, tls, accepted: false, may_be_remote: false };
+    for_its_kind(source, &mut parsed, mode);
+    let Some(Located { value, place }) = &parsed.bind else { return Some(parsed) };
     let (place, local) = (*place, value.is_local());
     // What could not be read may be what makes it safe.
     let guarded = unsafe_listen || tls_written;
     if local == Some(false) && !guarded {
         let message = "other machines can reach this address, and nothing but the network proves who calls";
         let hint = "bind 127.0.0.1 or unix:PATH, add `tls`, or accept it with `unsafe_listen: true`";
-        page.error(place, message, hint);
+        source.error(place, message, hint);
     }
     if !hosts_written {
         match local {
-            Some(true) | None => written.hosts = Some(Hosts::Default),
-            Some(false) => page.error(
+            Some(true) | None => parsed.hosts = Some(Hosts::Default),
+            Some(false) => source.error(
                 place,
                 "a listener that other machines can reach needs `hosts`",
                 "add `hosts: [NAME]` with the names callers use in its URL, or `hosts: any`",
             ),
         }
     }
-    written.accepted = unsafe_listen;
-    written.may_be_remote = guarded && hosts_written;
-    Some(written)
+    parsed.accepted = unsafe_listen;
+    parsed.may_be_remote = guarded && hosts_written;
+    Some(parsed)
 }
 
 /// Keys that are for one kind of socket only.
-fn for_its_kind(page: &SourceFile, written: &mut ParsedListener, mode: Option<Located<u32>>) {
-    let Some(Located { value, .. }) = &mut written.bind else { return };
-    if let (Bind::Unix { .. }, Some(tls)) = (&*value, &written.tls) {
-        page.error(tls.place, "`tls` is for TCP only", "remove it: nobody can listen in on a Unix socket");
+fn for_its_kind(source: &SourceFile, parsed: &mut ParsedListener, mode: Option<Located<u32>>) {
+    let Some(Located { value, .. }) = &mut parsed.bind else { return };
+    if let (Bind::Unix { .. }, Some(tls)) = (&*value, &parsed.tls) {
+        source.error(tls.place, "`tls` is for TCP only", "remove it: nobody can listen in on a Unix socket");
     }
     match (value, mode) {
-        (Bind::Unix { mode, .. }, Some(written)) => *mode = written.value,
+        (Bind::Unix { mode, .. }, Some(parsed)) => *mode = parsed.value,
         (Bind::Tcp(_), Some(mode)) => {
-            page.error(mode.place, "`mode` is for Unix sockets only", "remove it, or bind unix:PATH");
+            source.error(mode.place, "`mode` is for Unix sockets only", "remove it, or bind unix:PATH");
         }
         (Bind::Systemd(_), Some(mode)) => {
             let message = "`mode` is for sockets that the proxy makes itself";
-            page.error(mode.place, message, "remove it, and set `SocketMode=` in the socket's unit");
+            source.error(mode.place, message, "remove it, and set `SocketMode=` in the socket's unit");
         }
         (_, None) => {}
     }
 }
 
-fn admin(page: &SourceFile, node: &Node) -> Option<Admin> {
-    let RawAdmin { bind, mode } = RawAdmin::read(page, node)?;
+fn admin(source: &SourceFile, node: &Node) -> Option<Admin> {
+    let RawAdmin { bind, mode } = RawAdmin::read(source, node)?;
     let Located { value, place } = bind?;
     let Bind::Unix { path, .. } = value else {
         let message = "operators intervene through a Unix socket only: its permissions say who may";
-        page.error(place, message, "write unix:/run/mpc-auth-proxy/admin.sock");
+        source.error(place, message, "write unix:/run/mpc-auth-proxy/admin.sock");
         return None;
     };
     Some(Admin { path, mode: mode.map_or(OWNER_ONLY, |mode| mode.value) })
 }
 
-fn socket_address(page: &SourceFile, node: &Node) -> Option<Located<SocketAddr>> {
+fn socket_address(source: &SourceFile, node: &Node) -> Option<Located<SocketAddr>> {
     let expected = "an address such as 127.0.0.1:8080";
     let hint = "write HOST:PORT: 127.0.0.1:8080 for this machine only, 0.0.0.0:8080 for all";
     if matches!(node.value, Value::Integer(_) | Value::Number) {
-        page.error(node.place, format!("expected {expected}, found a number"), hint);
+        source.error(node.place, format!("expected {expected}, found a number"), hint);
         return None;
     }
-    let text = scalar::text(page, node, expected)?;
+    let text = scalar::text(source, node, expected)?;
     let address = match text.rsplit_once(':') {
         Some(("localhost", port)) => {
             port.parse().ok().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
@@ -202,40 +202,44 @@ fn socket_address(page: &SourceFile, node: &Node) -> Option<Located<SocketAddr>>
         _ => text.parse().ok(),
     };
     match address {
-        None => page.error(node.place, format!("`{text}` is not {expected}"), hint),
+        None => source.error(node.place, format!("`{text}` is not {expected}"), hint),
         Some(address) if address.port() == 0 => {
-            page.warning(node.place, "port 0 is another port at every start", "callers need one that stays");
+            source.warning(
+                node.place,
+                "port 0 is another port at every start",
+                "callers need one that stays",
+            );
         }
         Some(_) => {}
     }
     Some(Located { value: address?, place: node.place })
 }
 
-fn bind(page: &SourceFile, node: &Node) -> Option<Located<Bind>> {
+fn bind(source: &SourceFile, node: &Node) -> Option<Located<Bind>> {
     let placed = |value| Some(Located { value, place: node.place });
-    let Some(text) = page.scalar(node) else {
-        return placed(Bind::Tcp(socket_address(page, node)?.value));
+    let Some(text) = source.scalar(node) else {
+        return placed(Bind::Tcp(socket_address(source, node)?.value));
     };
     if let Some(name) = text.strip_prefix("systemd:") {
         let named = is_descriptor_name(name).then(|| Bind::Systemd(name.into()));
         if named.is_none() {
             let hint = "write what the socket's unit has in `FileDescriptorName=`, such as systemd:app";
-            page.error(node.place, format!("`{text}` names no socket"), hint);
+            source.error(node.place, format!("`{text}` names no socket"), hint);
         }
         return placed(named?);
     }
     if text.starts_with(['/', '.', '@']) {
         let message = format!("`{text}` is not an address such as 127.0.0.1:8080");
-        page.error(node.place, message, format!("a Unix socket is written unix:{text}"));
+        source.error(node.place, message, format!("a Unix socket is written unix:{text}"));
         return None;
     }
     let Some(path) = text.strip_prefix("unix:") else {
-        return placed(Bind::Tcp(socket_address(page, node)?.value));
+        return placed(Bind::Tcp(socket_address(source, node)?.value));
     };
-    let path: PathBuf = page.resolve(path);
+    let path: PathBuf = source.resolve(path);
     if path.as_os_str().len() > MAX_SOCKET_PATH || text == "unix:" {
         let message = format!("a socket's path has 1 to {MAX_SOCKET_PATH} bytes");
-        page.error(node.place, message, "choose another, such as unix:/run/mpc-auth-proxy/proxy.sock");
+        source.error(node.place, message, "choose another, such as unix:/run/mpc-auth-proxy/proxy.sock");
         return None;
     }
     placed(Bind::Unix { path, mode: DEFAULT_MODE })
@@ -247,48 +251,48 @@ fn is_descriptor_name(name: &str) -> bool {
     (1..=MAX_DESCRIPTOR_NAME).contains(&name.len()) && name.bytes().all(allowed)
 }
 
-fn mode(page: &SourceFile, node: &Node) -> Option<Located<u32>> {
+fn mode(source: &SourceFile, node: &Node) -> Option<Located<u32>> {
     let hint = "write it as text, in quotes: \"0660\"";
-    let Some(text) = page.scalar(node) else {
-        page.error(node.place, "expected permissions as text", hint);
+    let Some(text) = source.scalar(node) else {
+        source.error(node.place, "expected permissions as text", hint);
         return None;
     };
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777 && *mode & 0o600 == 0o600);
     if mode.is_none() || !(3..=4).contains(&text.len()) {
         let message = format!("`{text}` is not octal permissions with which the owner can read and write");
-        page.error(node.place, message, hint);
+        source.error(node.place, message, hint);
         return None;
     }
     Some(Located { value: mode?, place: node.place })
 }
 
-fn hosts(page: &SourceFile, node: &Node) -> Option<Hosts> {
+fn hosts(source: &SourceFile, node: &Node) -> Option<Hosts> {
     if let Value::Text(text) = &node.value {
         let hint = match text.to_ascii_lowercase().as_str() {
             _ if text == "any" => return Some(Hosts::Any),
             "any" | "*" => "to answer every name, write `any`".into(),
             _ => format!("write [{text}]"),
         };
-        page.error(node.place, "expected a list of names, or any", hint);
+        source.error(node.place, "expected a list of names, or any", hint);
         return None;
     }
-    let names = list(page, node, "a list of host names, or any").iter().map(|node| host(page, node));
+    let names = list(source, node, "a list of host names, or any").iter().map(|node| host(source, node));
     // Not `collect::<Option<_>>`, which would stop at the first that is wrong.
     let names: Vec<Option<Arc<str>>> = names.collect();
     let all: Option<Vec<Arc<str>>> = names.into_iter().collect();
     all.filter(|names| !names.is_empty()).map(Hosts::Names)
 }
 
-fn host(page: &SourceFile, node: &Node) -> Option<Arc<str>> {
+fn host(source: &SourceFile, node: &Node) -> Option<Arc<str>> {
     if let Value::List(_) = node.value {
-        page.error(
+        source.error(
             node.place,
             "expected a host name, found a list",
             "an IPv6 address needs quotes: \"[::1]\"",
         );
         return None;
     }
-    let text = scalar::text(page, node, "a host name")?;
+    let text = scalar::text(source, node, "a host name")?;
     let ipv6 = text
         .strip_prefix('[')
         .and_then(|t| t.strip_suffix(']'))
@@ -301,7 +305,7 @@ fn host(page: &SourceFile, node: &Node) -> Option<Arc<str>> {
         "*" => "to answer every name, write `hosts: any`",
         _ => "write a name or an address without scheme and port: any port is answered",
     };
-    page.error(node.place, format!("`{text}` is not a host name"), hint);
+    source.error(node.place, format!("`{text}` is not a host name"), hint);
     None
 }
 

@@ -66,7 +66,7 @@ pub struct Loaded {
     /// What is hardly meant, but does not keep the proxy from starting.
     pub warnings: Report,
     /// The files that decided it, as they were just after they had been read.
-    pub looks: Snapshot,
+    pub snapshot: Snapshot,
 }
 
 /// Reads `proxy.yaml`, the policy, and every file the two name.
@@ -93,78 +93,78 @@ struct LoadPhase {
     reload: bool,
 }
 
-fn load_at(proxy_yaml: &Path, moment: LoadPhase) -> Result<Loaded, Report> {
+fn load_at(proxy_yaml: &Path, phase: LoadPhase) -> Result<Loaded, Report> {
     let mut report = Report::default();
-    match read(proxy_yaml, moment, &mut report) {
+    match read(proxy_yaml, phase, &mut report) {
         Some(settings) if !report.has_errors() => {
-            let looks = Snapshot::at(report.files());
-            Ok(Loaded { settings, warnings: report, looks })
+            let snapshot = Snapshot::at(report.files());
+            Ok(Loaded { settings, warnings: report, snapshot })
         }
         _ => Err(report),
     }
 }
 
 fn read(path: &Path, LoadPhase { now, reload }: LoadPhase, report: &mut Report) -> Option<Settings> {
-    let page = SourceFile::open(path)
+    let source = SourceFile::open(path)
         .unwrap_or_else(|error| SourceFile::unreadable(path, &error))
         .read_again(reload);
-    let root = page.parse();
-    let written = root.as_ref().and_then(|root| proxy::read(&page, root)).unwrap_or_default();
-    resolve::proxy(&page, &written);
-    let policy = open_policy(&page, &written).map(|page| {
-        let written = page.parse().and_then(|root| policy::read(&page, root));
-        (page, written)
+    let root = source.parse();
+    let parsed = root.as_ref().and_then(|root| proxy::read(&source, root)).unwrap_or_default();
+    resolve::proxy(&source, &parsed);
+    let policy = open_policy(&source, &parsed).map(|source| {
+        let parsed = source.parse().and_then(|root| policy::read(&source, root));
+        (source, parsed)
     });
     if let Some(root) = &root {
-        paths::apart((&page, policy.as_ref().map(|(page, _)| page)), root, &written);
+        paths::check_unique((&source, policy.as_ref().map(|(source, _)| source)), root, &parsed);
     }
     let settings = match &policy {
-        Some((policy_page, Some(policy))) => {
-            resolve::policy(policy_page, policy, &written);
-            let compiled = compile(policy_page, policy, &written.scopes());
-            rules::mode(policy_page, policy);
-            rules::findings(policy_page, &compiled, policy, now);
-            if page.has_errors() || policy_page.has_errors() {
+        Some((policy_source, Some(policy))) => {
+            resolve::policy(policy_source, policy, &parsed);
+            let compiled = compile(policy_source, policy, &parsed.scopes());
+            rules::mode(policy_source, policy);
+            rules::findings(policy_source, &compiled, policy, now);
+            if source.has_errors() || policy_source.has_errors() {
                 None
             } else {
-                resolve::identification((&page, policy_page), &written, policy);
-                settings(written, policy, compiled)
+                resolve::identification((&source, policy_source), &parsed, policy);
+                settings(parsed, policy, compiled)
             }
         }
         _ => None,
     };
-    page.close(report);
-    if let Some((policy_page, _)) = policy {
-        policy_page.close(report);
+    source.close(report);
+    if let Some((policy_source, _)) = policy {
+        policy_source.close(report);
     }
     settings
 }
 
-fn open_policy(page: &SourceFile, written: &proxy::ParsedProxy) -> Option<SourceFile> {
-    let name = written.keys.policy.as_ref()?;
-    let path = page.resolve(&name.value);
-    page.depends_on(&path);
+fn open_policy(source: &SourceFile, parsed: &proxy::ParsedProxy) -> Option<SourceFile> {
+    let name = parsed.keys.policy.as_ref()?;
+    let path = source.resolve(&name.value);
+    source.depends_on(&path);
     SourceFile::open(&path)
         .map_err(|error| {
             let message = format!("{} cannot be read: {}", path.display(), reason(&error));
-            page.error(name.place, message, page.where_files_are());
+            source.error(name.place, message, source.where_files_are());
         })
         .ok()
 }
 
 /// The policy, of the rules that could be read.
-fn compile(page: &SourceFile, written: &policy::ParsedPolicy, projects: &[Scope]) -> Policy {
-    let file = page.name();
-    let rules = written.rules.iter().filter_map(|rule| rule.value.resolve(rule.place, &file));
-    let callers: Vec<CallerId> = written.callers.iter().map(|caller| caller.id.value.clone()).collect();
-    let mut hash = hex::encode(Sha256::digest(page.text()));
+fn compile(source: &SourceFile, parsed: &policy::ParsedPolicy, projects: &[Scope]) -> Policy {
+    let file = source.name();
+    let rules = parsed.rules.iter().filter_map(|rule| rule.value.resolve(rule.place, &file));
+    let callers: Vec<CallerId> = parsed.callers.iter().map(|caller| caller.id.value.clone()).collect();
+    let mut hash = hex::encode(Sha256::digest(source.text()));
     hash.truncate(HASH_LENGTH);
-    let mode = written.mode.as_ref().map(|mode| mode.value).unwrap_or_default();
+    let mode = parsed.mode.as_ref().map(|mode| mode.value).unwrap_or_default();
     Policy::new(rules.collect(), &callers, projects, &hash).in_mode(mode)
 }
 
 /// What was written, where all of it could be read.
-fn settings(proxy: proxy::ParsedProxy, written: &policy::ParsedPolicy, policy: Policy) -> Option<Settings> {
+fn settings(proxy: proxy::ParsedProxy, parsed: &policy::ParsedPolicy, policy: Policy) -> Option<Settings> {
     let credentials = proxy
         .credentials
         .into_iter()
@@ -177,15 +177,15 @@ fn settings(proxy: proxy::ParsedProxy, written: &policy::ParsedPolicy, policy: P
     let RawProxy { upstream, limits, drain, audit, log, .. } = proxy.keys;
     version?;
     Some(Settings {
-        listeners: listeners.iter().map(|listener| meaning(listener, written)).collect::<Option<_>>()?,
+        listeners: listeners.iter().map(|listener| resolve(listener, parsed)).collect::<Option<_>>()?,
         tls: listeners.iter().filter_map(listener::ParsedListener::tls).collect(),
         ops: ops.map(|ops| ops.value),
         admin,
         freeze_file,
         projects: projects.iter().map(project).collect::<Option<_>>()?,
         credentials: credentials.collect::<Option<_>>()?,
-        callers: Callers::new(written.callers.iter().map(caller).collect()),
-        caller_limits: written.callers.iter().map(|c| (c.id.value.clone(), c.limits.clone())).collect(),
+        callers: Callers::new(parsed.callers.iter().map(caller).collect()),
+        caller_limits: parsed.callers.iter().map(|c| (c.id.value.clone(), c.limits.clone())).collect(),
         policy,
         upstream,
         limits,
@@ -196,8 +196,8 @@ fn settings(proxy: proxy::ParsedProxy, written: &policy::ParsedPolicy, policy: P
 }
 
 /// A listener. Where its TLS proves nothing and a caller is who reaches it, only this machine may.
-fn meaning(listener: &listener::ParsedListener, policy: &policy::ParsedPolicy) -> Option<Listener> {
-    let meant = listener.meaning()?;
+fn resolve(listener: &listener::ParsedListener, policy: &policy::ParsedPolicy) -> Option<Listener> {
+    let meant = listener.resolve()?;
     let names_it =
         |proof: &Located<Proof>| matches!(&proof.value, Proof::Listener(name) if *name == meant.name);
     let enough = policy.callers.iter().flat_map(|caller| &caller.identify).any(names_it);

@@ -30,27 +30,27 @@ enum PathUse {
 }
 
 /// Reports every path of the proxy's own that has another use too, or is none for its use.
-pub(super) fn apart(pages: (&SourceFile, Option<&SourceFile>), root: &Node, written: &ParsedProxy) {
-    let page = pages.0;
-    let read = pages.1.into_iter().chain([page]).flat_map(SourceFile::reads);
+pub(super) fn check_unique(sources: (&SourceFile, Option<&SourceFile>), root: &Node, parsed: &ParsedProxy) {
+    let source = sources.0;
+    let read = sources.1.into_iter().chain([source]).flat_map(SourceFile::reads);
     let read: HashMap<PathBuf, PathBuf> = read.map(|path| (real(&path), path)).collect();
     let mut taken: HashMap<PathBuf, OwnPath> = HashMap::new();
-    for own in owned(root, written) {
+    for own in owned(root, parsed) {
         let (real, path) = (real(&own.path), own.path.display());
         let message = match (read.get(&real), taken.get(&real)) {
             (Some(_), _) => format!("{path} is also a file that is read"),
             // That has been reported.
             (None, Some(first)) if own.is_listener_like(first) => continue,
             (None, Some(first)) => {
-                format!("{path} is also {}, at {}", first.used.what(), page.spell(first.place))
+                format!("{path} is also {}, at {}", first.used.what(), source.format(first.place))
             }
             (None, None) => {
-                fits(page, &own);
+                check_use(source, &own);
                 taken.insert(real, own);
                 continue;
             }
         };
-        page.error(own.place, message, own.used.hint());
+        source.error(own.place, message, own.used.hint());
     }
 }
 
@@ -81,8 +81,8 @@ impl PathUse {
 }
 
 /// The paths of the proxy's own, in the order in which they are told of.
-fn owned(root: &Node, written: &ParsedProxy) -> Vec<OwnPath> {
-    let keys = &written.keys;
+fn owned(root: &Node, parsed: &ParsedProxy) -> Vec<OwnPath> {
+    let keys = &parsed.keys;
     let place = |key: &str| root.get(key).map(|node| node.place);
     let place_in = |section: &str, key: &str| root.get(section)?.get(key).map(|node| node.place);
     let socket = |listener: &listener::ParsedListener| match &listener.bind {
@@ -104,7 +104,7 @@ fn owned(root: &Node, written: &ParsedProxy) -> Vec<OwnPath> {
 }
 
 /// Reports what stands in the way of its use, as far as that can be seen.
-fn fits(page: &SourceFile, own: &OwnPath) {
+fn check_use(source: &SourceFile, own: &OwnPath) {
     let path = own.path.display();
     match own.used {
         PathUse::Callers | PathUse::Operators => match fs::symlink_metadata(&own.path)
@@ -113,25 +113,25 @@ fn fits(page: &SourceFile, own: &OwnPath) {
             Ok(kind) if !kind.is_socket() => {
                 // It may be gone by then. Where it is not, the start says that the address cannot be bound.
                 let message = format!("no socket can be made at {path}: {} is there", what(kind));
-                page.warning(own.place, message, "remove it, or choose another path");
+                source.warning(own.place, message, "remove it, or choose another path");
             }
             Err(_) if is_missing(folder(&own.path)) => {
                 let message = format!("the folder of {path} is not there yet");
                 let hint = "the proxy starts only where it is: make it before (systemd: RuntimeDirectory=)";
-                page.warning(own.place, message, hint);
+                source.warning(own.place, message, hint);
             }
             Ok(_) | Err(_) => {}
         },
         PathUse::Records => match fs::metadata(&own.path).map(|found| found.file_type()) {
             Ok(kind) if kind.is_socket() => {
                 let message = format!("records cannot be written to {path}: a socket is there");
-                page.at_start(own.place, message, "choose another file, or stdout");
+                source.at_start(own.place, message, "choose another file, or stdout");
             }
             // Of `/dev/stdout` and the like somebody else takes care.
             Ok(kind) if kind.is_fifo() && !own.path.starts_with("/dev") && !own.path.starts_with("/proc") => {
                 let message =
                     format!("{path} is a named pipe: the proxy starts only while somebody reads it");
-                page.warning(own.place, message, "start its reader first, or choose a file, or stdout");
+                source.warning(own.place, message, "start its reader first, or choose a file, or stdout");
             }
             Ok(_) | Err(_) => {}
         },

@@ -122,19 +122,19 @@ impl RawRule {
 }
 
 /// Reads the whole file.
-pub(super) fn read(page: &SourceFile, mut root: Node<'_>) -> Option<ParsedPolicy> {
+pub(super) fn read(source: &SourceFile, mut root: Node<'_>) -> Option<ParsedPolicy> {
     let nodes = root.take_items("rules");
     let read = !nodes.is_empty();
     let mut rules = Vec::with_capacity(nodes.len());
     for node in nodes {
-        rules.extend(AtKey(nested()).read(page, &node));
+        rules.extend(AtKey(nested()).read(source, &node));
     }
-    let fields = Fields::of::<RawPolicy>(page, &root)?;
+    let fields = Fields::of::<RawPolicy>(source, &root)?;
     // What is left of them would be an empty list.
     let fields = if read { fields.without("rules") } else { fields };
     let RawPolicy { version: _version, mode, callers, rules: _rules } = fields.read();
     let callers = callers.into_iter().filter_map(|(name, caller)| {
-        let (id, RawCaller { identify, limits }) = (caller_id(page, &name), caller?);
+        let (id, RawCaller { identify, limits }) = (caller_id(source, &name), caller?);
         Some(ParsedCaller { id: id?, identify, limits })
     });
     Some(ParsedPolicy { mode, callers: callers.collect(), rules })
@@ -161,42 +161,43 @@ fn caller_shape() -> Shape {
     Shape::Text { what: "a name".into(), pattern: "^[A-Za-z0-9.-][A-Za-z0-9._-]{0,63}$", bare: true }
 }
 
-fn caller_id(page: &SourceFile, name: &Located<Arc<str>>) -> Option<Located<CallerId>> {
+fn caller_id(source: &SourceFile, name: &Located<Arc<str>>) -> Option<Located<CallerId>> {
     CallerId::parse(&name.value)
         .map(|value| Located { value, place: name.place })
         .map_err(|error| {
-            page.error(name.place, format!("`{}` is not a caller's name", name.value), error.to_string());
+            source.error(name.place, format!("`{}` is not a caller's name", name.value), error.to_string());
         })
         .ok()
 }
 
-fn rule_id(page: &SourceFile, node: &Node) -> Option<Located<Arc<str>>> {
-    let id = NAME.read(page, node)?;
+fn rule_id(source: &SourceFile, node: &Node) -> Option<Located<Arc<str>>> {
+    let id = NAME.read(source, node)?;
     if *id.value == *NO_RULE {
         let message = format!("`{NO_RULE}` is what metrics call it when no rule decides");
-        page.error(id.place, message, "choose another name");
+        source.error(id.place, message, "choose another name");
     }
     Some(id)
 }
 
-fn globs(page: &SourceFile, node: &Node) -> Option<Vec<Located<Glob>>> {
-    if let Some(text) = page.scalar(node) {
-        page.error(node.place, "expected a list, found a single value", format!("write [\"{text}\"]"));
+fn globs(source: &SourceFile, node: &Node) -> Option<Vec<Located<Glob>>> {
+    if let Some(text) = source.scalar(node) {
+        source.error(node.place, "expected a list, found a single value", format!("write [\"{text}\"]"));
         return None;
     }
-    let nodes = list(page, node, "a list");
+    let nodes = list(source, node, "a list");
     // A large policy has many of these, most of them with one.
     let mut globs = Vec::with_capacity(nodes.len());
-    globs.extend(nodes.iter().filter_map(|node| glob(page, node)));
+    globs.extend(nodes.iter().filter_map(|node| glob(source, node)));
     Some(globs)
 }
 
-fn glob(page: &SourceFile, node: &Node) -> Option<Located<Glob>> {
-    let text = scalar::text(page, node, "text")?;
-    page.glob(text)
+fn glob(source: &SourceFile, node: &Node) -> Option<Located<Glob>> {
+    let text = scalar::text(source, node, "text")?;
+    source
+        .glob(text)
         .map(|value| Located { value, place: node.place })
         .map_err(|error| {
-            page.error(node.place, error.to_string(), "`*` stands for any run of characters, `?` for one")
+            source.error(node.place, error.to_string(), "`*` stands for any run of characters, `?` for one")
         })
         .ok()
 }

@@ -110,24 +110,24 @@ impl RawProject {
 /// A project.
 pub(super) const PROJECT: CustomKind<RawProject> = own(project, RawProject::shape);
 
-fn project(page: &SourceFile, node: &Node) -> Option<RawProject> {
-    let project = RawProject::read(page, node)?;
+fn project(source: &SourceFile, node: &Node) -> Option<RawProject> {
+    let project = RawProject::read(source, node)?;
     if let Some(Located { value, place }) = &project.endpoint {
         if !(value.tls() || value.is_loopback() || project.unsafe_plaintext) {
             let message = "over http:// everyone on the way can read and change what is sent";
-            page.error(*place, message, "write https://, or accept it with `unsafe_plaintext: true`");
+            source.error(*place, message, "write https://, or accept it with `unsafe_plaintext: true`");
         }
-        cloud::endpoint(page, *place, value);
+        cloud::endpoint(source, *place, value);
     }
     if let Some(Located { value, place }) = &project.id {
-        cloud::project_id(page, *place, value);
+        cloud::project_id(source, *place, value);
     }
     Some(project)
 }
 
 /// The endpoint of MPC.
 const ENDPOINT: CustomKind<Located<Endpoint>> =
-    own(|page, node| endpoint(page, node, EXAMPLE_ENDPOINT), || endpoint_shape(EXAMPLE_ENDPOINT));
+    own(|source, node| endpoint(source, node, EXAMPLE_ENDPOINT), || endpoint_shape(EXAMPLE_ENDPOINT));
 
 /// What an endpoint may be.
 pub(super) fn endpoint_shape(example: &str) -> Shape {
@@ -135,8 +135,8 @@ pub(super) fn endpoint_shape(example: &str) -> Shape {
 }
 
 /// An endpoint; the example is one of its kind.
-pub(super) fn endpoint(page: &SourceFile, node: &Node, example: &str) -> Option<Located<Endpoint>> {
-    let text = scalar::text(page, node, &format!("an endpoint such as {example}"))?;
+pub(super) fn endpoint(source: &SourceFile, node: &Node, example: &str) -> Option<Located<Endpoint>> {
+    let text = scalar::text(source, node, &format!("an endpoint such as {example}"))?;
     let error = match Endpoint::parse(text) {
         Ok(endpoint) => return Some(Located { value: endpoint, place: node.place }),
         Err(error) => error,
@@ -152,7 +152,7 @@ pub(super) fn endpoint(page: &SourceFile, node: &Node, example: &str) -> Option<
             format!("for instance {example}")
         }
     };
-    page.error(node.place, error.to_string(), hint);
+    source.error(node.place, error.to_string(), hint);
     None
 }
 

@@ -55,7 +55,7 @@ section! {
         /// The name of the user on this machine.
         user: u32 = own(user, || Shape::text("the name of a user")), optional("any user");
         /// The number of the group.
-        gid: u32 = own(|page, node| known_group(page, node, ID.read(page, node)?), || ID.shape()),
+        gid: u32 = own(|source, node| known_group(source, node, ID.read(source, node)?), || ID.shape()),
             optional("any group");
         /// The name of the group on this machine.
         group: u32 = own(group, || Shape::text("the name of a group")), optional("any group");
@@ -66,7 +66,7 @@ section! {
     /// A token of its own, on listeners with `bearer: true`.
     struct RawBearer, "`bearer`" {
         /// What `printf %s "$TOKEN" | sha256sum` prints.
-        sha256_file: TokenDigest = own(|page, node| files::watched(page, node, files::sha256), files::path_shape),
+        sha256_file: TokenDigest = own(|source, node| files::watched(source, node, files::sha256), files::path_shape),
             required("PATH");
     }
 }
@@ -83,7 +83,7 @@ section! {
         /// Who issued the token.
         issuer: String = Text("the URL of an issuer"), optional("`https://kubernetes.default.svc.cluster.local`");
         /// What `kubectl get --raw /openid/v1/jwks` prints.
-        jwks_file: Arc<KeySet> = own(|page, node| files::watched(page, node, files::key_set), files::path_shape),
+        jwks_file: Arc<KeySet> = own(|source, node| files::watched(source, node, files::key_set), files::path_shape),
             required("jwks.json");
     }
 }
@@ -104,21 +104,24 @@ section! {
 pub(super) const PROOF: CustomKind<Located<Proof>> = own(read, RawProof::shape);
 /// The number of a user or a group.
 const ID: Count<u32> = count(0..=u32::MAX - 1);
-const UID: CustomKind<u32> = own(|page, node| known_user(page, node, ID.read(page, node)?), || ID.shape());
+const UID: CustomKind<u32> =
+    own(|source, node| known_user(source, node, ID.read(source, node)?), || ID.shape());
 const SECRET_KEY: CustomKind<Located<Secret>> = own(
-    |page, node| Some(Located { value: files::watched(page, node, files::secret_text)?, place: node.place }),
+    |source, node| {
+        Some(Located { value: files::watched(source, node, files::secret_text)?, place: node.place })
+    },
     files::path_shape,
 );
 
-fn read(page: &SourceFile, node: &Node) -> Option<Located<Proof>> {
-    let fields = Fields::of::<RawProof>(page, node)?;
-    let written = fields.count();
+fn read(source: &SourceFile, node: &Node) -> Option<Located<Proof>> {
+    let fields = Fields::of::<RawProof>(source, node)?;
+    let parsed = fields.count();
     let RawProof { listener, loopback, unix, bearer, service_account, sdk_signature, dns, spiffe } =
         fields.read();
-    if written != 1 {
+    if parsed != 1 {
         let all = RawProof::NAMES.join(", ");
         let hint = format!("write one of {all} in each item; several items are alternatives");
-        page.error(node.place, "a proof is exactly one thing", hint);
+        source.error(node.place, "a proof is exactly one thing", hint);
         return None;
     }
     let proofs = [listener, loopback, unix, bearer, service_account, sdk_signature, dns, spiffe];
@@ -127,54 +130,54 @@ fn read(page: &SourceFile, node: &Node) -> Option<Located<Proof>> {
     Some(Located { value, place })
 }
 
-fn listener(page: &SourceFile, node: &Node) -> Option<Proof> {
-    NAME.read(page, node).map(|name| Proof::Listener(name.value))
+fn listener(source: &SourceFile, node: &Node) -> Option<Proof> {
+    NAME.read(source, node).map(|name| Proof::Listener(name.value))
 }
 
-fn loopback(page: &SourceFile, node: &Node) -> Option<Proof> {
-    let RawLoopback { uid } = RawLoopback::read(page, node)?;
+fn loopback(source: &SourceFile, node: &Node) -> Option<Proof> {
+    let RawLoopback { uid } = RawLoopback::read(source, node)?;
     Some(Proof::Loopback { uid: uid? })
 }
 
-fn unix(page: &SourceFile, node: &Node) -> Option<Proof> {
+fn unix(source: &SourceFile, node: &Node) -> Option<Proof> {
     let has = |key| node.get(key).is_some();
     let (names_user, names_group) = (has("uid") || has("user"), has("gid") || has("group"));
     let both = has("uid") && has("user") || has("gid") && has("group");
     if matches!(node.value, Value::Map(_)) && (both || !(names_user || names_group)) {
         let message = "`unix` names a user (uid or user), a group (gid or group), or one of each";
-        page.error(node.place, message, "for instance { uid: 1001 }");
+        source.error(node.place, message, "for instance { uid: 1001 }");
         return None;
     }
-    let RawUnix { uid, user, gid, group } = RawUnix::read(page, node)?;
+    let RawUnix { uid, user, gid, group } = RawUnix::read(source, node)?;
     let (uid, gid) = (uid.or(user), gid.or(group));
     // A part that could not be read must not leave a proof that asks for less and resembles another caller's.
     let complete = names_user == uid.is_some() && names_group == gid.is_some();
     complete.then_some(Proof::Unix { uid, gid })
 }
 
-fn user(page: &SourceFile, node: &Node) -> Option<u32> {
+fn user(source: &SourceFile, node: &Node) -> Option<u32> {
     let find = |name: &str| User::from_name(name).map(|user| user.map(|user| user.uid.as_raw()));
-    known_user(page, node, account(page, node, Account { what: "user", number: "uid" }, find)?)
+    known_user(source, node, account(source, node, Account { what: "user", number: "uid" }, find)?)
 }
 
-fn group(page: &SourceFile, node: &Node) -> Option<u32> {
+fn group(source: &SourceFile, node: &Node) -> Option<u32> {
     let find = |name: &str| Group::from_name(name).map(|group| group.map(|group| group.gid.as_raw()));
-    known_group(page, node, account(page, node, Account { what: "group", number: "gid" }, find)?)
+    known_group(source, node, account(source, node, Account { what: "group", number: "gid" }, find)?)
 }
 
 /// In a user namespace everybody from outside of it has this id.
-fn known_user(page: &SourceFile, node: &Node, uid: u32) -> Option<u32> {
+fn known_user(source: &SourceFile, node: &Node, uid: u32) -> Option<u32> {
     if is_nobody(uid) {
         let message = format!("user {uid} is what the kernel says of every user that it cannot tell here");
-        page.error(node.place, message, "run the caller as a user of its own");
+        source.error(node.place, message, "run the caller as a user of its own");
     }
     (!is_nobody(uid)).then_some(uid)
 }
 
-fn known_group(page: &SourceFile, node: &Node, gid: u32) -> Option<u32> {
+fn known_group(source: &SourceFile, node: &Node, gid: u32) -> Option<u32> {
     if is_no_group(gid) {
         let message = format!("group {gid} is what the kernel says of every group that it cannot tell here");
-        page.error(node.place, message, "run the caller in a group of its own");
+        source.error(node.place, message, "run the caller in a group of its own");
     }
     (!is_no_group(gid)).then_some(gid)
 }
@@ -186,34 +189,34 @@ struct Account {
 }
 
 fn account(
-    page: &SourceFile,
+    source: &SourceFile,
     node: &Node,
     Account { what, number }: Account,
     find: impl FnOnce(&str) -> nix::Result<Option<u32>>,
 ) -> Option<u32> {
-    let name = scalar::text(page, node, &format!("the name of a {what}"))?;
+    let name = scalar::text(source, node, &format!("the name of a {what}"))?;
     let found = find(name);
     if !matches!(found, Ok(Some(_))) {
         let hint = format!("write `{number}: NUMBER` if the {what} is known elsewhere only");
-        page.error(node.place, format!("this machine has no {what} `{name}`"), hint);
+        source.error(node.place, format!("this machine has no {what} `{name}`"), hint);
     }
     found.ok().flatten()
 }
 
-fn bearer(page: &SourceFile, node: &Node) -> Option<Proof> {
-    let RawBearer { sha256_file } = RawBearer::read(page, node)?;
+fn bearer(source: &SourceFile, node: &Node) -> Option<Proof> {
+    let RawBearer { sha256_file } = RawBearer::read(source, node)?;
     Some(Proof::Bearer(sha256_file?))
 }
 
-fn service_account(page: &SourceFile, node: &Node) -> Option<Proof> {
+fn service_account(source: &SourceFile, node: &Node) -> Option<Proof> {
     let RawServiceAccount { namespace, name, audience, issuer, jwks_file } =
-        RawServiceAccount::read(page, node)?;
-    for (written, what) in [(&namespace, "namespace"), (&name, "service account")] {
-        if let Some(Located { value: text, place }) = written
+        RawServiceAccount::read(source, node)?;
+    for (parsed, what) in [(&namespace, "namespace"), (&name, "service account")] {
+        if let Some(Located { value: text, place }) = parsed
             && !is_kubernetes_name(text)
         {
             let message = format!("Kubernetes has no {what} `{text}`, so no token is of it");
-            page.warning(*place, message, "names are compared as they are: write one, without wildcards");
+            source.warning(*place, message, "names are compared as they are: write one, without wildcards");
         }
     }
     let issuer = if node.get("issuer").is_some() { issuer? } else { DEFAULT_ISSUER.into() };
@@ -232,8 +235,8 @@ fn is_kubernetes_name(text: &str) -> bool {
     text.len() <= 253 && text.bytes().all(allowed)
 }
 
-fn sdk_signature(page: &SourceFile, node: &Node) -> Option<Proof> {
-    let RawSignature { access_key, secret_key_file, require_signed_host } = RawSignature::read(page, node)?;
+fn sdk_signature(source: &SourceFile, node: &Node) -> Option<Proof> {
+    let RawSignature { access_key, secret_key_file, require_signed_host } = RawSignature::read(source, node)?;
     let host_written = node.get("require_signed_host").is_some();
     let require_signed_host = if host_written { require_signed_host? } else { false };
     let Located { value: access_key, place: access_place } = access_key?;
@@ -245,19 +248,23 @@ fn sdk_signature(page: &SourceFile, node: &Node) -> Option<Proof> {
                 Part::AccessKey => access_place,
                 Part::SecretKey | Part::SecurityToken => secret_place,
             };
-            page.error(place, error.to_string(), "make up a pair for this proxy alone, not the cloud's own");
+            source.error(
+                place,
+                error.to_string(),
+                "make up a pair for this proxy alone, not the cloud's own",
+            );
         })
         .ok()
 }
 
-fn dns(page: &SourceFile, node: &Node) -> Option<Proof> {
+fn dns(source: &SourceFile, node: &Node) -> Option<Proof> {
     let kind = NameKind { what: "a DNS name", example: "batch-cleaner.media.svc" };
-    name(page, node, kind, DnsName::parse).map(Proof::Dns)
+    name(source, node, kind, DnsName::parse).map(Proof::Dns)
 }
 
-fn spiffe(page: &SourceFile, node: &Node) -> Option<Proof> {
+fn spiffe(source: &SourceFile, node: &Node) -> Option<Proof> {
     let kind = NameKind { what: "a SPIFFE id", example: "spiffe://media.example/ns/prod/sa/batch-cleaner" };
-    name(page, node, kind, SpiffeId::parse).map(Proof::Spiffe)
+    name(source, node, kind, SpiffeId::parse).map(Proof::Spiffe)
 }
 
 /// A kind of name in certificates.
@@ -267,16 +274,16 @@ struct NameKind {
 }
 
 fn name<T>(
-    page: &SourceFile,
+    source: &SourceFile,
     node: &Node,
     NameKind { what, example }: NameKind,
     parse: impl FnOnce(&str) -> Result<T, NameError>,
 ) -> Option<T> {
-    let text = scalar::text(page, node, what)?;
+    let text = scalar::text(source, node, what)?;
     parse(text)
         .map_err(|error| {
             let message = format!("`{text}` is not {what}: {error}");
-            page.error(node.place, message, format!("for instance {example}"));
+            source.error(node.place, message, format!("for instance {example}"));
         })
         .ok()
 }

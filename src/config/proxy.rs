@@ -81,20 +81,20 @@ impl ParsedProxy {
 }
 
 /// Reads the whole file.
-pub(super) fn read(page: &SourceFile, root: &Node) -> Option<ParsedProxy> {
-    let mut keys = RawProxy::read(page, root)?;
-    let credentials = credentials::resolve(page, std::mem::take(&mut keys.credentials), &keys.projects);
+pub(super) fn read(source: &SourceFile, root: &Node) -> Option<ParsedProxy> {
+    let mut keys = RawProxy::read(source, root)?;
+    let credentials = credentials::resolve(source, std::mem::take(&mut keys.credentials), &keys.projects);
     Some(ParsedProxy { keys, credentials })
 }
 
 /// The names and ids of the projects, and nothing else.
-pub(super) fn read_scopes(page: &SourceFile, root: &Node) -> Option<Vec<Scope>> {
-    Some(RawProxy::read(page, root)?.projects.iter().filter_map(RawProject::scope).collect())
+pub(super) fn read_scopes(source: &SourceFile, root: &Node) -> Option<Vec<Scope>> {
+    Some(RawProxy::read(source, root)?.projects.iter().filter_map(RawProject::scope).collect())
 }
 
 /// Where probes and operators are answered, and nothing else.
-pub(super) fn read_addresses(page: &SourceFile, root: &Node) -> Option<Addresses> {
-    let RawProxy { ops, admin, .. } = RawProxy::read(page, root)?;
+pub(super) fn read_addresses(source: &SourceFile, root: &Node) -> Option<Addresses> {
+    let RawProxy { ops, admin, .. } = RawProxy::read(source, root)?;
     Some(Addresses { ops: ops.map(|ops| ops.value), admin })
 }
 
@@ -104,11 +104,13 @@ pub(super) const ADDRESSES: KeyScope = &[("proxy.yaml", &["ops", "admin"])];
 pub(super) const SCOPES: KeyScope = &[("proxy.yaml", &["projects"]), ("a project", &["name", "id"])];
 
 /// A file that may come and go, and its directory with it.
-const FREEZE_FILE: CustomKind<PathBuf> =
-    own(|page, node| Some(page.resolve(scalar::text(page, node, "the path of a file")?)), files::path_shape);
+const FREEZE_FILE: CustomKind<PathBuf> = own(
+    |source, node| Some(source.resolve(scalar::text(source, node, "the path of a file")?)),
+    files::path_shape,
+);
 
-fn ops(page: &SourceFile, node: &Node) -> Option<Located<Ops>> {
-    let RawOps { bind, hosts } = RawOps::read(page, node)?;
+fn ops(source: &SourceFile, node: &Node) -> Option<Located<Ops>> {
+    let RawOps { bind, hosts } = RawOps::read(source, node)?;
     let (Located { value: bind, place }, hosts) = (bind?, hosts.unwrap_or(Hosts::Names(Vec::new())));
     Some(Located { value: Ops { bind, hosts }, place })
 }

@@ -38,30 +38,30 @@ const PER_ACTION: CustomKind<Arc<[(&'static str, Rate)]>> = own(per_action, || S
     entries: ACTIONS.map(|action| (action.to_owned(), RATE.shape())).into(),
 });
 
-fn caller(page: &SourceFile, node: &Node) -> Option<CallerLimits> {
-    let RawLimits { rate, burst, in_flight, per_action } = RawLimits::read(page, node)?;
+fn caller(source: &SourceFile, node: &Node) -> Option<CallerLimits> {
+    let RawLimits { rate, burst, in_flight, per_action } = RawLimits::read(source, node)?;
     if node.get("burst").is_some() && node.get("rate").is_none() {
-        page.error(node.place, "`burst` without `rate` limits nothing", "add `rate: 30/min`, or remove it");
+        source.error(node.place, "`burst` without `rate` limits nothing", "add `rate: 30/min`, or remove it");
     }
     let rate = rate.map(|rate| Rate { burst: burst.unwrap_or(rate.burst), ..rate });
     Some(CallerLimits { rate, in_flight, per_action })
 }
 
-fn per_action(page: &SourceFile, node: &Node) -> Option<Arc<[(&'static str, Rate)]>> {
-    let entries = named(page, node, "the actions, such as { mpc:editingTask:create: 100/day }");
+fn per_action(source: &SourceFile, node: &Node) -> Option<Arc<[(&'static str, Rate)]>> {
+    let entries = named(source, node, "the actions, such as { mpc:editingTask:create: 100/day }");
     let limits = entries.into_iter().filter_map(|(name, node)| {
         let action = ACTIONS.into_iter().find(|action| **action == *name.value);
         if action.is_none() {
-            let hint = did_you_mean(page, &name.value, ACTIONS.into_iter());
-            page.error(name.place, format!("there is no action `{}`", name.value), hint);
+            let hint = did_you_mean(source, &name.value, ACTIONS.into_iter());
+            source.error(name.place, format!("there is no action `{}`", name.value), hint);
         }
-        Some((action?, rate(page, node)?))
+        Some((action?, rate(source, node)?))
     });
     Some(limits.collect())
 }
 
-fn rate(page: &SourceFile, node: &Node) -> Option<Rate> {
-    let text = with_unit(page, node, EXPECTED, HINT)?;
+fn rate(source: &SourceFile, node: &Node) -> Option<Rate> {
+    let text = with_unit(source, node, EXPECTED, HINT)?;
     let parsed = text.split_once('/').and_then(|(count, unit)| {
         let digits = count.bytes().all(|b| b.is_ascii_digit());
         let count = count.parse::<NonZeroU32>().ok().filter(|count| digits && count.get() <= MAX_COUNT)?;
@@ -69,7 +69,7 @@ fn rate(page: &SourceFile, node: &Node) -> Option<Rate> {
         Some(Rate { count, per: Duration::from_secs(per), burst: count })
     });
     if parsed.is_none() {
-        page.error(node.place, format!("expected {EXPECTED}"), HINT);
+        source.error(node.place, format!("expected {EXPECTED}"), HINT);
     }
     parsed
 }

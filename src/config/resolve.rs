@@ -20,82 +20,82 @@ use std::sync::Arc;
 type Name = Located<Arc<str>>;
 
 /// Checks `proxy.yaml` by itself.
-pub(super) fn proxy(page: &SourceFile, written: &proxy::ParsedProxy) {
-    let listeners = || written.keys.listeners.iter();
-    once(page, "a listener", listeners().filter_map(|listener| listener.name.as_ref()));
-    addresses(page, written);
-    let projects = || written.keys.projects.iter();
-    once(page, "a project", projects().filter_map(|project| project.name.as_ref()));
-    once(page, "a project", projects().filter_map(|project| project.id.as_ref()));
+pub(super) fn proxy(source: &SourceFile, parsed: &proxy::ParsedProxy) {
+    let listeners = || parsed.keys.listeners.iter();
+    check_unique_names(source, "a listener", listeners().filter_map(|listener| listener.name.as_ref()));
+    addresses(source, parsed);
+    let projects = || parsed.keys.projects.iter();
+    check_unique_names(source, "a project", projects().filter_map(|project| project.name.as_ref()));
+    check_unique_names(source, "a project", projects().filter_map(|project| project.id.as_ref()));
     for (index, project) in projects().enumerate() {
         let others = projects().enumerate().filter(|(other, _)| *other != index);
         let mut ids = others.filter_map(|(_, other)| other.id.as_ref());
         let Some(name) = &project.name else { continue };
         if let Some(id) = ids.find(|id| id.value == name.value) {
             let message =
-                format!("`{}` is also the id of another project, at {}", name.value, page.spell(id.place));
-            page.error(name.place, message, "callers may use names and ids: choose another name");
+                format!("`{}` is also the id of another project, at {}", name.value, source.format(id.place));
+            source.error(name.place, message, "callers may use names and ids: choose another name");
         }
     }
-    credentials(page, written);
+    credentials(source, parsed);
 }
 
-fn credentials(page: &SourceFile, written: &proxy::ParsedProxy) {
-    let of_projects = written.keys.projects.iter().filter_map(|project| project.credential.as_ref());
-    let bases = written.credentials.iter().filter_map(|credential| credential.base.as_ref());
+fn credentials(source: &SourceFile, parsed: &proxy::ParsedProxy) {
+    let of_projects = parsed.keys.projects.iter().filter_map(|project| project.credential.as_ref());
+    let bases = parsed.credentials.iter().filter_map(|credential| credential.base.as_ref());
     let used: Vec<&Name> = of_projects.chain(bases).collect();
-    let names = || written.credentials.iter().map(|credential| &credential.name);
+    let names = || parsed.credentials.iter().map(|credential| &credential.name);
     for used in &used {
-        if !written.credentials.is_empty() && !names().any(|name| name.value == used.value) {
-            let hint = did_you_mean(page, &used.value, names().map(|name| &*name.value));
-            page.error(used.place, format!("there is no credential `{}`", used.value), hint);
+        if !parsed.credentials.is_empty() && !names().any(|name| name.value == used.value) {
+            let hint = did_you_mean(source, &used.value, names().map(|name| &*name.value));
+            source.error(used.place, format!("there is no credential `{}`", used.value), hint);
         }
     }
-    bases_are_keys(page, written);
+    bases_are_keys(source, parsed);
     // One that could not be read may be the one that is used.
-    if written.keys.projects.iter().any(|project| project.credential.is_none()) {
+    if parsed.keys.projects.iter().any(|project| project.credential.is_none()) {
         return;
     }
     for name in names().filter(|name| !used.iter().any(|used| used.value == name.value)) {
-        page.warning(name.place, format!("no project uses the credential `{}`", name.value), "remove it");
+        source.warning(name.place, format!("no project uses the credential `{}`", name.value), "remove it");
     }
 }
 
 /// An agency is assumed with an access key, which in the end comes from something else than an agency.
-fn bases_are_keys(page: &SourceFile, written: &proxy::ParsedProxy) {
-    let find = |name: &str| written.credentials.iter().find(|credential| *credential.name.value == *name);
-    for credential in &written.credentials {
+fn bases_are_keys(source: &SourceFile, parsed: &proxy::ParsedProxy) {
+    let find = |name: &str| parsed.credentials.iter().find(|credential| *credential.name.value == *name);
+    for credential in &parsed.credentials {
         let Some(base) = &credential.base else { continue };
         if let Some(Some(Source::IamPassword(_) | Source::TokenFile(_))) =
             find(&base.value).map(|found| &found.source)
         {
             let message =
                 format!("`{}` is a user token, and an agency is assumed with an access key", base.value);
-            page.error(base.place, message, "name a credential of another source");
+            source.error(base.place, message, "name a credential of another source");
         }
         let next = |name: &Arc<str>| find(name)?.base.as_ref().map(|base| Arc::clone(&base.value));
         let mut chain = std::iter::successors(Some(Arc::clone(&base.value)), next);
-        if chain.by_ref().take(written.credentials.len()).any(|name| name == credential.name.value) {
+        if chain.by_ref().take(parsed.credentials.len()).any(|name| name == credential.name.value) {
             let message = format!("`{}` is assumed with itself", credential.name.value);
-            page.error(base.place, message, "name a credential that needs no other");
+            source.error(base.place, message, "name a credential that needs no other");
         }
     }
 }
 
 /// No two sockets may want the same address.
-fn addresses(page: &SourceFile, written: &proxy::ParsedProxy) {
-    let listeners = written.keys.listeners.iter().filter_map(|listener| listener.bind.clone());
+fn addresses(source: &SourceFile, parsed: &proxy::ParsedProxy) {
+    let listeners = parsed.keys.listeners.iter().filter_map(|listener| listener.bind.clone());
     let ops =
-        written.keys.ops.iter().map(|ops| Located { value: Bind::Tcp(ops.value.bind), place: ops.place });
+        parsed.keys.ops.iter().map(|ops| Located { value: Bind::Tcp(ops.value.bind), place: ops.place });
     let all: Vec<Located<Bind>> = listeners.chain(ops).collect();
     for (index, bind) in all.iter().enumerate() {
         if let Some(first) = all.iter().take(index).find(|first| collide(&first.value, &bind.value)) {
-            let message = format!("{} is already taken by {}", bind.value, page.spell(first.place));
+            let message = format!("{} is already taken by {}", bind.value, source.format(first.place));
             let hint = match bind.value {
                 Bind::Tcp(_) | Bind::Unix { .. } => "choose another port or path",
                 Bind::Systemd(_) => "a socket is for one listener: choose another",
             };
-            page.error(bind.place, message, hint);
+            source.error(bind.place, message, hint);
         }
     }
 }
@@ -117,8 +117,8 @@ fn collide(one: &Bind, other: &Bind) -> bool {
 }
 
 /// Checks `policy.yaml` against `proxy.yaml`.
-pub(super) fn policy(page: &SourceFile, policy: &policy::ParsedPolicy, proxy: &proxy::ParsedProxy) {
-    proofs(page, policy, proxy);
+pub(super) fn policy(source: &SourceFile, policy: &policy::ParsedPolicy, proxy: &proxy::ParsedProxy) {
+    proofs(source, policy, proxy);
     let listeners = proxy.keys.listeners.iter().filter_map(|listener| listener.name.as_ref());
     let listeners: Vec<&str> = listeners.map(|name| &*name.value).collect();
     let names = proxy.keys.projects.iter().filter_map(|project| project.name.as_ref());
@@ -129,12 +129,12 @@ pub(super) fn policy(page: &SourceFile, policy: &policy::ParsedPolicy, proxy: &p
     let scopes = proxy.scopes();
     let known =
         rules::KnownNames { projects: &projects, scopes: &scopes, listeners: &listeners, by_v2: &by_v2 };
-    rules::names(page, policy, &known);
+    rules::names(source, policy, &known);
 }
 
 /// Listeners and proofs that never meet. Only for files without errors: what could not be read may be what is missing.
 pub(super) fn identification(
-    pages: (&SourceFile, &SourceFile),
+    sources: (&SourceFile, &SourceFile),
     proxy: &proxy::ParsedProxy,
     policy: &policy::ParsedPolicy,
 ) {
@@ -146,7 +146,7 @@ pub(super) fn identification(
                 format!("no caller can be identified on `{}`: every request there is refused", name.value);
             let hint =
                 format!("in the policy, identify a caller by `listener: {}`, or remove it", name.value);
-            pages.0.warning(name.place, message, hint);
+            sources.0.warning(name.place, message, hint);
         }
     }
     for proof in
@@ -160,7 +160,7 @@ pub(super) fn identification(
                 "add a listener with `bind: unix:PATH`"
             }
         };
-        pages.1.warning(
+        sources.1.warning(
             proof.place,
             format!("no listener takes a `{}` proof", proof.value.kind().as_str()),
             hint,
@@ -184,33 +184,33 @@ fn takes(listener: &listener::ParsedListener, proof: &Proof) -> bool {
 }
 
 /// Each proof stands for one caller, and names a listener there is.
-fn proofs(page: &SourceFile, policy: &policy::ParsedPolicy, proxy: &proxy::ParsedProxy) {
+fn proofs(source: &SourceFile, policy: &policy::ParsedPolicy, proxy: &proxy::ParsedProxy) {
     for proof in policy.callers.iter().flat_map(|caller| &caller.identify) {
         if let Proof::Listener(name) = &proof.value {
-            listener_exists(page, &Located { value: Arc::clone(name), place: proof.place }, proxy);
-            proves_enough(page, &Located { value: Arc::clone(name), place: proof.place }, proxy);
+            listener_exists(source, &Located { value: Arc::clone(name), place: proof.place }, proxy);
+            proves_enough(source, &Located { value: Arc::clone(name), place: proof.place }, proxy);
         }
         if let Proof::Loopback { .. } = &proof.value {
-            loopback_exists(page, proof.place, proxy);
+            loopback_exists(source, proof.place, proxy);
         }
     }
-    ambiguity::proofs(page, policy);
+    ambiguity::proofs(source, policy);
 }
 
-fn listener_exists(page: &SourceFile, name: &Name, proxy: &proxy::ParsedProxy) {
+fn listener_exists(source: &SourceFile, name: &Name, proxy: &proxy::ParsedProxy) {
     let listeners =
         proxy.keys.listeners.iter().filter_map(|listener| listener.name.as_ref()).map(|name| &*name.value);
     // Where one has no readable name, that has been reported, and may be this one.
     let all_named =
         !proxy.keys.listeners.is_empty() && listeners.clone().count() == proxy.keys.listeners.len();
     if all_named && !listeners.clone().any(|listener| *listener == *name.value) {
-        let hint = did_you_mean(page, &name.value, listeners);
-        page.error(name.place, format!("there is no listener `{}`", name.value), hint);
+        let hint = did_you_mean(source, &name.value, listeners);
+        source.error(name.place, format!("there is no listener `{}`", name.value), hint);
     }
 }
 
 /// A listener that others can reach is no proof by itself, unless somebody says that the network is one.
-fn proves_enough(page: &SourceFile, name: &Name, proxy: &proxy::ParsedProxy) {
+fn proves_enough(source: &SourceFile, name: &Name, proxy: &proxy::ParsedProxy) {
     let named = |listener: &&listener::ParsedListener| {
         listener.name.as_ref().is_some_and(|own| own.value == name.value)
     };
@@ -225,27 +225,27 @@ fn proves_enough(page: &SourceFile, name: &Name, proxy: &proxy::ParsedProxy) {
             format!("whoever can reach `{}` would be this caller: it needs no certificate", name.value);
         let hint = "identify the caller by a token or a certificate; or add `client_ca` to the listener's `tls`, or \
                     accept it there with `unsafe_listen: true`";
-        page.error(name.place, message, hint);
+        source.error(name.place, message, hint);
     }
 }
 
 /// The owner of a socket is known on this machine only.
-fn loopback_exists(page: &SourceFile, place: Place, proxy: &proxy::ParsedProxy) {
+fn loopback_exists(source: &SourceFile, place: Place, proxy: &proxy::ParsedProxy) {
     // One whose address could not be read may be it.
     let all_read = !proxy.keys.listeners.is_empty() && proxy.keys.listeners.iter().all(|l| l.bind.is_some());
     if all_read && !proxy.keys.listeners.iter().any(listener::ParsedListener::is_loopback) {
         let message = "no listener is bound to a loopback address, so nobody can be proved by this";
-        page.error(place, message, "add a listener with `bind: 127.0.0.1:PORT`, or remove this");
+        source.error(place, message, "add a listener with `bind: 127.0.0.1:PORT`, or remove this");
     }
 }
 
 /// Every name is given once.
-pub(super) fn once<'n>(page: &SourceFile, what: &str, names: impl Iterator<Item = &'n Name>) {
+pub(super) fn check_unique_names<'n>(source: &SourceFile, what: &str, names: impl Iterator<Item = &'n Name>) {
     let mut first: HashMap<&str, &Name> = HashMap::new();
     for name in names {
         if let Some(first) = first.get(&*name.value) {
-            let message = format!("`{}` is already {what}, at {}", name.value, page.spell(first.place));
-            page.error(name.place, message, "choose another");
+            let message = format!("`{}` is already {what}, at {}", name.value, source.format(first.place));
+            source.error(name.place, message, "choose another");
         } else {
             first.insert(&name.value, name);
         }

@@ -6,7 +6,7 @@
 use super::decode::did_you_mean;
 use super::policy::{ParsedPolicy, RawRule};
 use super::report::Place;
-use super::resolve::once;
+use super::resolve::check_unique_names;
 use super::source_file::{Located, SourceFile};
 use crate::operation::{ACTIONS, CREATE, DELETE, Segment, VIEW};
 use crate::policy::{Field, Finding, Glob, Key, Mode, Policy, Problem, Scope, Test};
@@ -25,8 +25,8 @@ pub(super) struct KnownNames<'n> {
 }
 
 /// Every name in a rule is one that something has, and every caller is in a rule.
-pub(super) fn names(page: &SourceFile, policy: &ParsedPolicy, known: &KnownNames<'_>) {
-    once(page, "a rule", policy.rules.iter().filter_map(|rule| rule.value.id.as_ref()));
+pub(super) fn names(source: &SourceFile, policy: &ParsedPolicy, known: &KnownNames<'_>) {
+    check_unique_names(source, "a rule", policy.rules.iter().filter_map(|rule| rule.value.id.as_ref()));
     let callers: Vec<&str> = policy.callers.iter().map(|caller| caller.id.value.as_str()).collect();
     let (mut of_callers, mut of_actions, mut of_projects) = (
         Matches::of("caller", &callers),
@@ -35,20 +35,20 @@ pub(super) fn names(page: &SourceFile, policy: &ParsedPolicy, known: &KnownNames
     );
     let comparable = Comparable::of(policy, known);
     for Located { value: rule, .. } in &policy.rules {
-        of_callers.look(page, &rule.callers);
-        of_actions.look(page, &rule.actions);
-        of_projects.look(page, &rule.projects);
-        rule.condition.tests().for_each(|(test, places)| comparable.look(page, test, places));
-        facts(page, rule, known.by_v2);
+        of_callers.look(source, &rule.callers);
+        of_actions.look(source, &rule.actions);
+        of_projects.look(source, &rule.projects);
+        rule.condition.tests().for_each(|(test, places)| comparable.look(source, test, places));
+        facts(source, rule, known.by_v2);
     }
     // A rule that could not be read may be the one that names the caller.
-    if !page.has_errors() {
-        idle_callers(page, policy);
+    if !source.has_errors() {
+        idle_callers(source, policy);
     }
 }
 
 /// What a rule wants to know of jobs that are there already can be looked up in all of its projects.
-fn facts(page: &SourceFile, rule: &RawRule, by_v2: &[Scope]) {
+fn facts(source: &SourceFile, rule: &RawRule, by_v2: &[Scope]) {
     let looks_up = |action: &&str| *action != CREATE && rule.actions.iter().any(|g| g.value.is_match(action));
     let of_rule = |project: &&Scope| {
         rule.projects.iter().any(|g| g.value.is_match(&project.name) || g.value.is_match(&project.id))
@@ -63,11 +63,11 @@ fn facts(page: &SourceFile, rule: &RawRule, by_v2: &[Scope]) {
         let Some(place) = places.first() else { continue };
         let (key, name) = (test.key().as_str(), &project.name);
         let message = format!("`{key}` can never be known for {action}: `{name}` looks jobs up by v2");
-        page.error(*place, message, "write `lookup_form: v1` in that project, whose answers have it");
+        source.error(*place, message, "write `lookup_form: v1` in that project, whose answers have it");
     }
 }
 
-fn idle_callers(page: &SourceFile, policy: &ParsedPolicy) {
+fn idle_callers(source: &SourceFile, policy: &ParsedPolicy) {
     let globs: HashSet<&Glob> =
         policy.rules.iter().flat_map(|rule| &rule.value.callers).map(|glob| &glob.value).collect();
     let (names, wildcards): (Vec<&Glob>, Vec<&Glob>) =
@@ -77,7 +77,7 @@ fn idle_callers(page: &SourceFile, policy: &ParsedPolicy) {
         let name = id.value.as_str();
         if !names.contains(name) && !wildcards.iter().any(|glob| glob.is_match(name)) {
             let message = format!("no rule names the caller `{}`: whatever it asks for is denied", id.value);
-            page.warning(id.place, message, "add a rule, or remove the caller");
+            source.warning(id.place, message, "add a rule, or remove the caller");
         }
     }
 }
@@ -96,7 +96,7 @@ impl<'n> Matches<'n> {
     }
 
     /// Every pattern matches at least one of the names there are. Where there are none, that has been reported.
-    fn look(&mut self, page: &SourceFile, globs: &[Located<Glob>]) {
+    fn look(&mut self, source: &SourceFile, globs: &[Located<Glob>]) {
         for glob in globs.iter().filter(|_| !self.names.is_empty()) {
             let (pattern, text) = (&glob.value, glob.value.as_str());
             if self.there.contains(text) || self.matching.contains(pattern) {
@@ -115,9 +115,9 @@ impl<'n> Matches<'n> {
             let elsewhere = FOREIGN_KEYS.iter().find(|(word, _)| text.rsplit(':').next() == Some(*word));
             let hint = match elsewhere.filter(|_| what == "action") {
                 Some((_, action)) => format!("did you mean `{action}`?"),
-                None => did_you_mean(page, text, self.names.iter().copied()),
+                None => did_you_mean(source, text, self.names.iter().copied()),
             };
-            page.error(glob.place, message, hint);
+            source.error(glob.place, message, hint);
         }
     }
 }
@@ -148,13 +148,13 @@ impl<'n> Comparable<'n> {
     }
 
     /// Every text that a condition compares with is one that its key can have.
-    fn look(&self, page: &SourceFile, test: &Test, places: &[Place]) {
+    fn look(&self, source: &SourceFile, test: &Test, places: &[Place]) {
         let (what, names): (_, &[&str]) = match test.key() {
             Key::ProjectId => ("no project has the id", &self.project_ids),
             Key::Listener => ("there is no listener", self.listeners),
             Key::IdentifiedBy => ("no caller is identified by", &self.kinds),
             Key::Caller => ("there is no caller", &self.callers),
-            Key::JobId => return job_values(page, test, places),
+            Key::JobId => return job_values(source, test, places),
             Key::CurrentTime | Key::SourceIp => return,
             // What jobs have is not known.
             Key::UserData
@@ -175,14 +175,14 @@ impl<'n> Comparable<'n> {
             let by_name = self.scopes.iter().find(|project| *project.name == *value);
             let hint = match by_name.filter(|_| test.key() == Key::ProjectId) {
                 Some(project) => format!("that is its name: write its id, `{}`", project.id),
-                None => did_you_mean(page, value, names.iter().copied()),
+                None => did_you_mean(source, value, names.iter().copied()),
             };
-            page.error(*place, format!("{what} `{value}`"), hint);
+            source.error(*place, format!("{what} `{value}`"), hint);
         }
     }
 }
 
-fn job_values(page: &SourceFile, test: &Test, places: &[Place]) {
+fn job_values(source: &SourceFile, test: &Test, places: &[Place]) {
     let operator = test.operator();
     for (number, (value, place)) in test.values().zip(places).enumerate() {
         let wildcards = value.contains(['*', '?']);
@@ -194,17 +194,17 @@ fn job_values(page: &SourceFile, test: &Test, places: &[Place]) {
         };
         let compared = test.value_matches(number, "").is_some();
         if compared && (Segment::parse(&fixed).is_none() || wildcards && !operator.takes_wildcards()) {
-            page.error(*place, format!("no job id can be `{value}`"), hint);
+            source.error(*place, format!("no job id can be `{value}`"), hint);
         }
     }
 }
 
 /// A policy that is only observed refuses nothing, and must not be forgotten in that state.
-pub(super) fn mode(page: &SourceFile, policy: &ParsedPolicy) {
+pub(super) fn mode(source: &SourceFile, policy: &ParsedPolicy) {
     let observed = policy.mode.as_ref().filter(|mode| mode.value == Mode::Observe);
     if let Some(mode) = observed {
         let message = "NOTHING IS DENIED: `mode: observe` lets every identified caller do everything";
-        page.warning(
+        source.warning(
             mode.place,
             message,
             "remove the line as soon as the audit records are as they should be",
@@ -213,24 +213,24 @@ pub(super) fn mode(page: &SourceFile, policy: &ParsedPolicy) {
 }
 
 /// What only the compiled policy can tell of its rules, which were written as `written`.
-pub(super) fn findings(page: &SourceFile, policy: &Policy, written: &ParsedPolicy, now: DateTime<Utc>) {
+pub(super) fn findings(source: &SourceFile, policy: &Policy, parsed: &ParsedPolicy, now: DateTime<Utc>) {
     // A part that could not be read may be what gives a rule its effect.
-    let whole = !page.has_errors();
+    let whole = !source.has_errors();
     let readable: Vec<&Located<RawRule>> =
-        written.rules.iter().filter(|rule| rule.value.is_readable()).collect();
-    let mut told = WarningCounts { page, kinds: BTreeMap::new() };
+        parsed.rules.iter().filter(|rule| rule.value.is_readable()).collect();
+    let mut told = WarningCounts { source, kinds: BTreeMap::new() };
     for Finding { rule, number, problem } in policy.findings(now) {
-        let Some(written) = readable.get(number) else { continue };
+        let Some(parsed) = readable.get(number) else { continue };
         match &problem {
             Problem::ImpossibleJob(glob) => {
-                let place = place_of(&written.value.jobs, glob, written.place);
-                page.error(place, problem.to_string(), WILDCARDS);
+                let place = place_of(&parsed.value.jobs, glob, parsed.place);
+                source.error(place, problem.to_string(), WILDCARDS);
             }
             Problem::JobToBe(others) => {
-                let place = written.value.jobs.first().map_or(written.place, |glob| glob.place);
+                let place = parsed.value.jobs.first().map_or(parsed.place, |glob| glob.place);
                 match others {
-                    false => page.error(place, problem.to_string(), ANY_JOB),
-                    true => page.warning(place, problem.to_string(), ANY_JOB),
+                    false => source.error(place, problem.to_string(), ANY_JOB),
+                    true => source.warning(place, problem.to_string(), ANY_JOB),
                 }
             }
             // Told already, at the place of the name itself.
@@ -248,21 +248,21 @@ pub(super) fn findings(page: &SourceFile, policy: &Policy, written: &ParsedPolic
                 if !whole => {}
             Problem::NeverDecides(_) => {
                 let message = || format!("the rule `{}` has no effect: {problem}", rule.id);
-                told.warning("have no effect", written.place, || (message(), NO_EFFECT.into()));
+                told.warning("have no effect", parsed.place, || (message(), NO_EFFECT.into()));
             }
-            Problem::NotCompared => page.warning(written.place, problem.to_string(), JOB_PREFIX_HINT),
+            Problem::NotCompared => source.warning(parsed.place, problem.to_string(), JOB_PREFIX_HINT),
             Problem::Expired(_) | Problem::ExpiresSoon(_) => {
-                let place = written.value.expires.as_ref().map_or(written.place, |expires| expires.place);
+                let place = parsed.value.expires.as_ref().map_or(parsed.place, |expires| expires.place);
                 let message = || format!("the rule `{}` ends: {problem}", rule.id);
                 told.warning("end", place, || (message(), EXPIRED_HINT.into()));
             }
             Problem::CouldBeNarrower(list, glob, name) => {
-                let place = place_of(written.value.globs(*list), glob, written.place);
+                let place = place_of(parsed.value.globs(*list), glob, parsed.place);
                 let message = || format!("the rule `{}` could be narrower: {problem}", rule.id);
                 told.warning("could be narrower", place, || (message(), format!("write `{name}`")));
             }
             Problem::EveryAction(glob) => {
-                let place = place_of(written.value.globs(Field::Actions), glob, written.place);
+                let place = place_of(parsed.value.globs(Field::Actions), glob, parsed.place);
                 let message = || format!("the rule `{}` could be narrower: {problem}", rule.id);
                 let hint = format!("name the actions that are meant, such as `{DELETE}`");
                 told.warning("could be narrower", place, || (message(), hint));
@@ -274,7 +274,7 @@ pub(super) fn findings(page: &SourceFile, policy: &Policy, written: &ParsedPolic
 
 /// How many warnings there were of each kind. Nobody reads thousands, and a proxy that runs would have to log them.
 struct WarningCounts<'p> {
-    page: &'p SourceFile,
+    source: &'p SourceFile,
     /// And where the first is that was not told.
     kinds: BTreeMap<&'static str, (usize, Option<Place>)>,
 }
@@ -285,7 +285,7 @@ impl WarningCounts<'_> {
         *count += 1;
         if *count <= MAX_WARNINGS {
             let (message, hint) = text();
-            self.page.warning(place, message, hint);
+            self.source.warning(place, message, hint);
         } else {
             first_untold.get_or_insert(place);
         }
@@ -295,13 +295,13 @@ impl WarningCounts<'_> {
         for (kind, (count, first_untold)) in self.kinds {
             let Some(place) = first_untold else { continue };
             let message = format!("rules from here on {kind}, too: {} more warnings", count - MAX_WARNINGS);
-            self.page.warning(place, message, "mend those above, and look again");
+            self.source.warning(place, message, "mend those above, and look again");
         }
     }
 }
 
 fn place_of(globs: &[Located<Glob>], glob: &Glob, rule: Place) -> Place {
-    globs.iter().find(|written| written.value == *glob).map_or(rule, |written| written.place)
+    globs.iter().find(|parsed| parsed.value == *glob).map_or(rule, |parsed| parsed.place)
 }
 
 /// What other interfaces call it.

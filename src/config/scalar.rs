@@ -18,32 +18,32 @@ use std::time::Duration;
 
 /// Text that is not empty, as it is written: quotes are needed only where YAML reads something else than one value.
 /// `what` completes "expected …".
-pub(super) fn text<'n>(page: &'n SourceFile, node: &'n Node<'n>, what: &str) -> Option<&'n str> {
-    let text = page.scalar(node);
+pub(super) fn text<'n>(source: &'n SourceFile, node: &'n Node<'n>, what: &str) -> Option<&'n str> {
+    let text = source.scalar(node);
     match text {
-        Some("") => page.error(
+        Some("") => source.error(
             node.place,
             format!("expected {what}, found an empty text"),
             "write it between the quotes",
         ),
         Some(_) => {}
-        None => page.wrong_kind(node, what),
+        None => source.wrong_kind(node, what),
     }
     text.filter(|text| !text.is_empty())
 }
 
 /// A name or id that a request target can hold.
-pub(super) fn name(page: &SourceFile, node: &Node) -> Option<Located<Arc<str>>> {
-    let name = Located { value: text(page, node, "a name")?.into(), place: node.place };
-    is_name(page, &name).then_some(name)
+pub(super) fn name(source: &SourceFile, node: &Node) -> Option<Located<Arc<str>>> {
+    let name = Located { value: text(source, node, "a name")?.into(), place: node.place };
+    is_name(source, &name).then_some(name)
 }
 
 /// Whether a name obeys the grammar of names; reported where not.
-pub(super) fn is_name(page: &SourceFile, name: &Located<Arc<str>>) -> bool {
+pub(super) fn is_name(source: &SourceFile, name: &Located<Arc<str>>) -> bool {
     let valid = Segment::parse(&name.value).is_some();
     if !valid {
         let message = format!("`{}` is not a name", name.value);
-        page.error(name.place, message, "a name is 1 to 64 characters of A-Z a-z 0-9 _ -");
+        source.error(name.place, message, "a name is 1 to 64 characters of A-Z a-z 0-9 _ -");
     }
     valid
 }
@@ -62,18 +62,18 @@ pub(super) fn name_shape() -> Shape {
     Shape::Text { what: "a name".into(), pattern: "^[A-Za-z0-9_-]{1,64}$", bare: true }
 }
 
-fn version(page: &SourceFile, node: &Node) -> Option<()> {
+fn version(source: &SourceFile, node: &Node) -> Option<()> {
     if matches!(node.value, Value::Integer(1)) {
         return Some(());
     }
-    page.error(node.place, "not a version that this program knows", "write `version: 1`");
+    source.error(node.place, "not a version that this program knows", "write `version: 1`");
     None
 }
 
-fn moment(page: &SourceFile, node: &Node) -> Option<DateTime<Utc>> {
-    let text = text(page, node, "a date such as 2027-01-31")?;
+fn moment(source: &SourceFile, node: &Node) -> Option<DateTime<Utc>> {
+    let text = text(source, node, "a date such as 2027-01-31")?;
     parse_moment(text)
-        .map_err(|error| page.error(node.place, format!("`{text}` is not a time"), error.to_string()))
+        .map_err(|error| source.error(node.place, format!("`{text}` is not a time"), error.to_string()))
         .ok()
 }
 
@@ -83,8 +83,8 @@ pub(super) struct Text(pub(super) &'static str);
 impl Kind for Text {
     type Value = String;
 
-    fn read(&self, page: &SourceFile, node: &Node) -> Option<String> {
-        text(page, node, self.0).map(str::to_owned)
+    fn read(&self, source: &SourceFile, node: &Node) -> Option<String> {
+        text(source, node, self.0).map(str::to_owned)
     }
 
     fn shape(&self) -> Shape {
@@ -93,7 +93,7 @@ impl Kind for Text {
 }
 
 impl FormatDefault for Text {
-    fn spell(&self, value: &String) -> String {
+    fn format(&self, value: &String) -> String {
         value.clone()
     }
 }
@@ -104,19 +104,21 @@ pub(super) struct Switch;
 impl Kind for Switch {
     type Value = bool;
 
-    fn read(&self, page: &SourceFile, node: &Node) -> Option<bool> {
+    fn read(&self, source: &SourceFile, node: &Node) -> Option<bool> {
         if let Value::Bool(value) = node.value {
             return Some(value);
         }
-        let word = page.scalar(node).filter(|text| {
+        let word = source.scalar(node).filter(|text| {
             matches!(node.value, Value::Text(_))
                 && ["yes", "no", "on", "off"].contains(&&*text.to_ascii_lowercase())
         });
         match word {
-            Some(text) => page.error(node.place, format!("`{text}` is not a switch"), "write true or false"),
+            Some(text) => {
+                source.error(node.place, format!("`{text}` is not a switch"), "write true or false")
+            }
             None => {
                 let message = format!("expected true or false, found {}", node.value.kind());
-                page.error(node.place, message, "write true or false, without quotes or brackets");
+                source.error(node.place, message, "write true or false, without quotes or brackets");
             }
         }
         None
@@ -128,7 +130,7 @@ impl Kind for Switch {
 }
 
 impl FormatDefault for Switch {
-    fn spell(&self, value: &bool) -> String {
+    fn format(&self, value: &bool) -> String {
         value.to_string()
     }
 }
@@ -139,10 +141,10 @@ pub(super) struct Words<const N: usize, T>(pub(super) [(&'static str, T); N]);
 impl<const N: usize, T: Copy> Kind for Words<N, T> {
     type Value = T;
 
-    fn read(&self, page: &SourceFile, node: &Node) -> Option<T> {
+    fn read(&self, source: &SourceFile, node: &Node) -> Option<T> {
         let words = || self.0.iter().map(|(word, _)| *word);
         let all = words().collect::<Vec<_>>().join(", ");
-        let text = text(page, node, &format!("one of {all}"))?;
+        let text = text(source, node, &format!("one of {all}"))?;
         if let Some((_, value)) = self.0.iter().find(|(word, _)| *word == text) {
             return Some(*value);
         }
@@ -150,7 +152,7 @@ impl<const N: usize, T: Copy> Kind for Words<N, T> {
             Some(word) => format!("did you mean `{word}`?"),
             None => format!("write one of {all}"),
         };
-        page.error(node.place, format!("`{text}` is not one of {all}"), hint);
+        source.error(node.place, format!("`{text}` is not one of {all}"), hint);
         None
     }
 
@@ -160,7 +162,7 @@ impl<const N: usize, T: Copy> Kind for Words<N, T> {
 }
 
 impl<const N: usize, T: Copy + PartialEq> FormatDefault for Words<N, T> {
-    fn spell(&self, value: &T) -> String {
+    fn format(&self, value: &T) -> String {
         self.0.iter().find(|(_, own)| own == value).map(|(word, _)| (*word).into()).unwrap_or_default()
     }
 }
@@ -176,7 +178,7 @@ pub(super) const fn count<T>(range: RangeInclusive<u32>) -> Count<T> {
 impl<T: TryFrom<u32>> Kind for Count<T> {
     type Value = T;
 
-    fn read(&self, page: &SourceFile, node: &Node) -> Option<T> {
+    fn read(&self, source: &SourceFile, node: &Node) -> Option<T> {
         let expected = format!("a number from {} to {}", self.0.start(), self.0.end());
         match node.value {
             Value::Integer(number) => {
@@ -184,15 +186,17 @@ impl<T: TryFrom<u32>> Kind for Count<T> {
                 if let Some(number) = fits {
                     return T::try_from(number).ok();
                 }
-                page.error(node.place, format!("{number} is not {expected}"), "choose one in that range");
+                source.error(node.place, format!("{number} is not {expected}"), "choose one in that range");
             }
-            Value::Text(_) => page.error(
+            Value::Text(_) => source.error(
                 node.place,
                 format!("expected {expected}, found text"),
                 "write digits only, without quotes or a unit",
             ),
-            Value::Number => page.error(node.place, format!("expected {expected}"), "write a whole number"),
-            Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) => page.wrong_kind(node, &expected),
+            Value::Number => source.error(node.place, format!("expected {expected}"), "write a whole number"),
+            Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) => {
+                source.wrong_kind(node, &expected)
+            }
         }
         None
     }
@@ -203,7 +207,7 @@ impl<T: TryFrom<u32>> Kind for Count<T> {
 }
 
 impl<T: TryFrom<u32> + fmt::Display> FormatDefault for Count<T> {
-    fn spell(&self, value: &T) -> String {
+    fn format(&self, value: &T) -> String {
         value.to_string()
     }
 }
@@ -214,14 +218,14 @@ pub(super) struct Percentage;
 impl Kind for Percentage {
     type Value = u32;
 
-    fn read(&self, page: &SourceFile, node: &Node) -> Option<u32> {
+    fn read(&self, source: &SourceFile, node: &Node) -> Option<u32> {
         let hint = "write a whole number from 0 to 100, and `%`";
-        let text = with_unit(page, node, PERCENTAGE, hint)?;
+        let text = with_unit(source, node, PERCENTAGE, hint)?;
         let digits = text.strip_suffix('%').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
         let percentage =
             digits.and_then(|digits| digits.parse().ok()).filter(|percentage| *percentage <= 100);
         if percentage.is_none() {
-            page.error(node.place, format!("expected {PERCENTAGE}, found `{text}`"), hint);
+            source.error(node.place, format!("expected {PERCENTAGE}, found `{text}`"), hint);
         }
         percentage
     }
@@ -232,7 +236,7 @@ impl Kind for Percentage {
 }
 
 impl FormatDefault for Percentage {
-    fn spell(&self, value: &u32) -> String {
+    fn format(&self, value: &u32) -> String {
         format!("{value}%")
     }
 }
@@ -243,14 +247,14 @@ pub(super) struct Time(pub(super) RangeInclusive<Duration>);
 impl Kind for Time {
     type Value = Duration;
 
-    fn read(&self, page: &SourceFile, node: &Node) -> Option<Duration> {
+    fn read(&self, source: &SourceFile, node: &Node) -> Option<Duration> {
         let duration =
-            Duration::from_millis(measure(page, node, "a duration such as 500ms, 3s or 2m", DURATIONS)?);
+            Duration::from_millis(measure(source, node, "a duration such as 500ms, 3s or 2m", DURATIONS)?);
         if self.0.contains(&duration) {
             return Some(duration);
         }
-        let message = format!("{} is not from {}", spell(duration), self.range());
-        page.error(node.place, message, "choose a value in that range");
+        let message = format!("{} is not from {}", format_duration(duration), self.range());
+        source.error(node.place, message, "choose a value in that range");
         None
     }
 
@@ -261,13 +265,13 @@ impl Kind for Time {
 
 impl Time {
     fn range(&self) -> String {
-        format!("{} to {}", spell(*self.0.start()), spell(*self.0.end()))
+        format!("{} to {}", format_duration(*self.0.start()), format_duration(*self.0.end()))
     }
 }
 
 impl FormatDefault for Time {
-    fn spell(&self, value: &Duration) -> String {
-        spell(*value)
+    fn format(&self, value: &Duration) -> String {
+        format_duration(*value)
     }
 }
 
@@ -277,16 +281,16 @@ pub(super) struct Size(pub(super) RangeInclusive<u32>);
 impl Kind for Size {
     type Value = usize;
 
-    fn read(&self, page: &SourceFile, node: &Node) -> Option<usize> {
+    fn read(&self, source: &SourceFile, node: &Node) -> Option<usize> {
         let bytes = if let Value::Integer(bytes) = node.value {
             bytes
         } else {
-            measure(page, node, "a size such as 16KiB or 1MiB", SIZES)?
+            measure(source, node, "a size such as 16KiB or 1MiB", SIZES)?
         };
         let fits = u32::try_from(bytes).ok().filter(|bytes| self.0.contains(bytes));
         if fits.is_none() {
             let message = format!("{bytes} bytes is not from {}", self.range());
-            page.error(node.place, message, "choose a size in that range");
+            source.error(node.place, message, "choose a size in that range");
         }
         usize::try_from(fits?).ok()
     }
@@ -305,14 +309,14 @@ impl Size {
 }
 
 impl FormatDefault for Size {
-    fn spell(&self, value: &usize) -> String {
+    fn format(&self, value: &usize) -> String {
         let (unit, factor) = if value.is_multiple_of(1 << 20) { ("MiB", 1 << 20) } else { ("KiB", 1 << 10) };
         format!("{}{unit}", value / factor)
     }
 }
 
 /// How a duration is written in these files.
-pub(super) fn spell(duration: Duration) -> String {
+pub(super) fn format_duration(duration: Duration) -> String {
     match duration.as_millis() {
         0 => "0s".into(),
         millis if millis % 1000 != 0 => format!("{millis}ms"),
@@ -323,33 +327,33 @@ pub(super) fn spell(duration: Duration) -> String {
 }
 
 /// Digits and one of the units, multiplied out.
-fn measure(page: &SourceFile, node: &Node, what: &str, units: &[(&str, u64)]) -> Option<u64> {
+fn measure(source: &SourceFile, node: &Node, what: &str, units: &[(&str, u64)]) -> Option<u64> {
     let all: Vec<&str> = units.iter().map(|(unit, _)| *unit).collect();
     let hint = format!("write a whole number and one of the units {}", all.join(", "));
-    let text = with_unit(page, node, what, &hint)?;
+    let text = with_unit(source, node, what, &hint)?;
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let value = text.split_at_checked(digits).and_then(|(number, unit)| {
         let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
         number.parse::<u64>().ok()?.checked_mul(*factor)
     });
     if value.is_none() {
-        page.error(node.place, format!("expected {what}, found `{text}`"), hint);
+        source.error(node.place, format!("expected {what}, found `{text}`"), hint);
     }
     value
 }
 
 /// The text of a value that is more than a number.
 pub(super) fn with_unit<'n>(
-    page: &'n SourceFile,
+    source: &'n SourceFile,
     node: &'n Node<'n>,
     what: &str,
     hint: &str,
 ) -> Option<&'n str> {
     if matches!(node.value, Value::Integer(_) | Value::Number) {
-        page.error(node.place, format!("expected {what}, found a number without a unit"), hint);
+        source.error(node.place, format!("expected {what}, found a number without a unit"), hint);
         return None;
     }
-    text(page, node, what)
+    text(source, node, what)
 }
 
 const DURATIONS: &[(&str, u64)] = &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];

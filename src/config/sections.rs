@@ -101,14 +101,14 @@ pub enum LogFormat {
 /// `limits`, whose keys may contradict each other.
 pub(super) const LIMITS: CustomKind<Limits> = own(limits, Limits::shape);
 
-fn limits(page: &SourceFile, node: &Node) -> Option<Limits> {
-    let limits = Limits::read(page, node)?;
+fn limits(source: &SourceFile, node: &Node) -> Option<Limits> {
+    let limits = Limits::read(source, node)?;
     // Written anew it may be three times as large.
     if limits.body_bytes > limits.buffer_bytes / 4 {
         let message =
             "`body_bytes` is more than a quarter of `buffer_bytes`, which is for all bodies together";
         let place = node.get("body_bytes").map_or(node.place, |node| node.place);
-        page.error(place, message, "raise `buffer_bytes`, or lower `body_bytes`");
+        source.error(place, message, "raise `buffer_bytes`, or lower `body_bytes`");
     }
     Some(limits)
 }
@@ -116,12 +116,12 @@ fn limits(page: &SourceFile, node: &Node) -> Option<Limits> {
 /// `audit`, whose keys may contradict each other.
 pub(super) const AUDIT: CustomKind<AuditSettings> = own(audit, AuditSettings::shape);
 
-fn audit(page: &SourceFile, node: &Node) -> Option<AuditSettings> {
-    let audit = AuditSettings::read(page, node)?;
+fn audit(source: &SourceFile, node: &Node) -> Option<AuditSettings> {
+    let audit = AuditSettings::read(source, node)?;
     if let (true, WhenBlocked::Drop) = (audit.write_ahead, audit.when_blocked) {
         let message = "`write_ahead: true` lets no call go unrecorded, and `when_blocked: drop` does";
         let place = node.get("write_ahead").map_or(node.place, |node| node.place);
-        page.error(place, message, "remove one of them");
+        source.error(place, message, "remove one of them");
     }
     Some(audit)
 }
@@ -132,10 +132,10 @@ struct Sink;
 impl Kind for Sink {
     type Value = Target;
 
-    fn read(&self, page: &SourceFile, node: &Node) -> Option<Target> {
-        match scalar::text(page, node, SINK)? {
+    fn read(&self, source: &SourceFile, node: &Node) -> Option<Target> {
+        match scalar::text(source, node, SINK)? {
             STDOUT => Some(Target::Stdout),
-            _ => files::to_write(page, node).map(Target::File),
+            _ => files::to_write(source, node).map(Target::File),
         }
     }
 
@@ -145,7 +145,7 @@ impl Kind for Sink {
 }
 
 impl FormatDefault for Sink {
-    fn spell(&self, value: &Target) -> String {
+    fn format(&self, value: &Target) -> String {
         match value {
             Target::Stdout => STDOUT.into(),
             Target::File(path) => path.display().to_string(),

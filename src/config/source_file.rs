@@ -54,13 +54,13 @@ impl SourceFile {
 
     /// What stands for a file that could not be read: a page without text, and with that problem.
     pub(super) fn unreadable(path: &Path, error: &io::Error) -> Self {
-        let page = Self::new(path, String::new());
-        page.push(
+        let source = Self::new(path, String::new());
+        source.push(
             None,
             Severity::Error,
             Diagnostic { message: format!("cannot be read: {}", reason(error)), hint: None },
         );
-        page
+        source
     }
 
     fn new(path: &Path, text: String) -> Self {
@@ -110,15 +110,15 @@ impl SourceFile {
     pub(super) fn scalar<'n>(&'n self, node: &'n Node<'n>) -> Option<&'n str> {
         match &node.value {
             Value::Text(text) => Some(text),
-            Value::Bool(_) | Value::Integer(_) | Value::Number => Some(node.written(&self.text)),
+            Value::Bool(_) | Value::Integer(_) | Value::Number => Some(node.parsed(&self.text)),
             Value::Null | Value::List(_) | Value::Map(_) => None,
         }
     }
 
     /// The text of a key. To YAML `Null` is nothing; here it is the operator of a condition.
     pub(super) fn key<'n>(&'n self, node: &'n Node<'n>) -> Option<&'n str> {
-        let nothing = || matches!(node.value, Value::Null).then(|| node.written(&self.text));
-        self.scalar(node).or_else(|| nothing().filter(|written| *written == "Null"))
+        let nothing = || matches!(node.value, Value::Null).then(|| node.parsed(&self.text));
+        self.scalar(node).or_else(|| nothing().filter(|parsed| *parsed == "Null"))
     }
 
     /// A pattern, each text once: thousands of rules have few that differ.
@@ -236,7 +236,7 @@ impl SourceFile {
     }
 
     /// `file:line:column`, for a message that names a second place.
-    pub(super) fn spell(&self, place: Place) -> String {
+    pub(super) fn format(&self, place: Place) -> String {
         format!("{}:{}:{}", self.file, place.line, place.column)
     }
 

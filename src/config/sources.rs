@@ -149,33 +149,33 @@ pub(super) const PROFILE: CustomKind<Profile> = own(profile, RawProfile::shape);
 /// The metadata service.
 pub(super) const METADATA: CustomKind<Endpoint> = own(metadata, RawMetadata::shape);
 const METADATA_ENDPOINT: CustomKind<Located<Endpoint>> =
-    own(|page, node| endpoint(page, node, LINK_LOCAL), || endpoint_shape(LINK_LOCAL));
+    own(|source, node| endpoint(source, node, LINK_LOCAL), || endpoint_shape(LINK_LOCAL));
 const IAM: CustomKind<Option<Endpoint>> =
-    own(|page, node| service(page, node, IAM_EXAMPLE), || endpoint_shape(IAM_EXAMPLE));
+    own(|source, node| service(source, node, IAM_EXAMPLE), || endpoint_shape(IAM_EXAMPLE));
 const STS: CustomKind<Option<Endpoint>> =
-    own(|page, node| service(page, node, STS_EXAMPLE), || endpoint_shape(STS_EXAMPLE));
+    own(|source, node| service(source, node, STS_EXAMPLE), || endpoint_shape(STS_EXAMPLE));
 const KEY_LIFETIME: Time = Time(Duration::from_secs(15 * 60)..=Duration::from_secs(24 * 60 * 60));
 const LINK_LOCAL: &str = "http://169.254.169.254";
 const IAM_EXAMPLE: &str = "https://iam.cn-north-4.myhuaweicloud.com";
 const STS_EXAMPLE: &str = "https://sts.cn-north-4.myhuaweicloud.com";
 
-fn profile(page: &SourceFile, node: &Node) -> Option<Profile> {
-    let RawProfile { path, section } = RawProfile::read(page, node)?;
-    let path = if node.get("path").is_some() { path } else { default_profile(page, node) };
+fn profile(source: &SourceFile, node: &Node) -> Option<Profile> {
+    let RawProfile { path, section } = RawProfile::read(source, node)?;
+    let path = if node.get("path").is_some() { path } else { default_profile(source, node) };
     Some(Profile { path: path?, section })
 }
 
-fn default_profile(page: &SourceFile, node: &Node) -> Option<PathBuf> {
+fn default_profile(source: &SourceFile, node: &Node) -> Option<PathBuf> {
     let path = credential::default_profile();
     if path.is_none() {
         let message = "there is no home directory to look for a profile in";
-        page.error(node.place, message, "add `path: PATH`, or set HUAWEICLOUD_SDK_CREDENTIALS_FILE");
+        source.error(node.place, message, "add `path: PATH`, or set HUAWEICLOUD_SDK_CREDENTIALS_FILE");
     }
     path
 }
 
-fn metadata(page: &SourceFile, node: &Node) -> Option<Endpoint> {
-    let RawMetadata { endpoint } = RawMetadata::read(page, node)?;
+fn metadata(source: &SourceFile, node: &Node) -> Option<Endpoint> {
+    let RawMetadata { endpoint } = RawMetadata::read(source, node)?;
     if node.get("endpoint").is_none() {
         return Some(credential::default_metadata());
     }
@@ -186,17 +186,17 @@ fn metadata(page: &SourceFile, node: &Node) -> Option<Endpoint> {
     });
     if !(value.tls() || value.is_loopback() || link_local) {
         let hint = "remove `endpoint`, or name an address of this machine or a link-local one";
-        page.error(place, "a metadata service is on this machine's own link", hint);
+        source.error(place, "a metadata service is on this machine's own link", hint);
     }
     Some(value)
 }
 
 /// The endpoint of a service of the cloud: there, though perhaps wrong, which is reported.
 #[expect(clippy::unnecessary_wraps, reason = "a reader, and the key was written")]
-fn service(page: &SourceFile, node: &Node, example: &str) -> Option<Option<Endpoint>> {
-    let Some(Located { value, place }) = endpoint(page, node, example) else { return Some(None) };
+fn service(source: &SourceFile, node: &Node, example: &str) -> Option<Option<Endpoint>> {
+    let Some(Located { value, place }) = endpoint(source, node, example) else { return Some(None) };
     if !(value.tls() || value.is_loopback()) {
-        page.error(place, "over http:// everyone on the way can read secrets", "write https://");
+        source.error(place, "over http:// everyone on the way can read secrets", "write https://");
     }
     Some(Some(value))
 }

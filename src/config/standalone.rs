@@ -40,21 +40,21 @@ pub fn policy_alone(
         Some(proxy_yaml) => scopes(proxy_yaml, &mut report).unwrap_or_default(),
         None => others(),
     };
-    let page =
+    let source =
         SourceFile::open(policy_yaml).unwrap_or_else(|error| SourceFile::unreadable(policy_yaml, &error));
-    let page = page.read_for(policy::RULES);
-    let alone = page.parse().and_then(|root| policy::read(&page, root)).map(|written| {
+    let source = source.read_for(policy::RULES);
+    let alone = source.parse().and_then(|root| policy::read(&source, root)).map(|parsed| {
         let names = projects.iter().flat_map(|project| [&*project.name, &*project.id]);
         // Projects that only calls were seen of are not all there are: then a rule may name any.
         let known: Vec<&str> = names.filter(|_| named.is_some()).collect();
         let known = rules::KnownNames { projects: &known, scopes: &projects, listeners: &[], by_v2: &[] };
-        rules::names(&page, &written, &known);
-        let policy = compile(&page, &written, &projects);
-        rules::findings(&page, &policy, &written, clock::now());
-        let callers = written.callers.iter().map(|caller| caller.id.value.clone()).collect();
+        rules::names(&source, &parsed, &known);
+        let policy = compile(&source, &parsed, &projects);
+        rules::findings(&source, &policy, &parsed, clock::now());
+        let callers = parsed.callers.iter().map(|caller| caller.id.value.clone()).collect();
         StandalonePolicy { policy, callers, projects, named: named.is_some() }
     });
-    page.close(&mut report);
+    source.close(&mut report);
     alone.filter(|_| !report.has_errors()).ok_or(report)
 }
 
@@ -84,11 +84,11 @@ pub struct Addresses {
 /// All problems of that.
 pub fn addresses(proxy_yaml: &Path) -> Result<Addresses, Report> {
     let mut report = Report::default();
-    let page =
+    let source =
         SourceFile::open(proxy_yaml).unwrap_or_else(|error| SourceFile::unreadable(proxy_yaml, &error));
-    let page = page.read_for(proxy::ADDRESSES);
-    let addresses = page.parse().and_then(|root| proxy::read_addresses(&page, &root));
-    page.close(&mut report);
+    let source = source.read_for(proxy::ADDRESSES);
+    let addresses = source.parse().and_then(|root| proxy::read_addresses(&source, &root));
+    source.close(&mut report);
     addresses.filter(|_| !report.has_errors()).ok_or(report)
 }
 
@@ -98,10 +98,10 @@ fn beside(policy_yaml: &Path) -> Option<PathBuf> {
 }
 
 fn scopes(proxy_yaml: &Path, report: &mut Report) -> Option<Vec<Scope>> {
-    let page =
+    let source =
         SourceFile::open(proxy_yaml).unwrap_or_else(|error| SourceFile::unreadable(proxy_yaml, &error));
-    let page = page.read_for(proxy::SCOPES);
-    let scopes = page.parse().and_then(|root| proxy::read_scopes(&page, &root));
-    page.close(report);
+    let source = source.read_for(proxy::SCOPES);
+    let scopes = source.parse().and_then(|root| proxy::read_scopes(&source, &root));
+    source.close(report);
     scopes
 }

@@ -56,14 +56,14 @@ const CERTIFICATES: CustomKind<LoadedPem<Certificates>> = own(certificates, file
 const AUTHORITIES: CustomKind<LoadedPem<Certificates>> = own(authorities, files::path_shape);
 const KEY: CustomKind<LoadedPem<PrivateKeyDer<'static>>> = own(private_key, files::path_shape);
 
-fn read(page: &SourceFile, node: &Node) -> Option<Located<ParsedTls>> {
-    let RawTls { certificate, key, client_ca, client_certificates: written } = RawTls::read(page, node)?;
+fn read(source: &SourceFile, node: &Node) -> Option<Located<ParsedTls>> {
+    let RawTls { certificate, key, client_ca, client_certificates: parsed } = RawTls::read(source, node)?;
     let asks = node.get("client_ca").is_some();
-    if let Some(Located { place, .. }) = written.as_ref().filter(|_| !asks) {
+    if let Some(Located { place, .. }) = parsed.as_ref().filter(|_| !asks) {
         let message = "`client_certificates` is for listeners with `client_ca`";
-        page.error(*place, message, "add `client_ca`, or remove this: nobody is asked for a certificate");
+        source.error(*place, message, "add `client_ca`, or remove this: nobody is asked for a certificate");
     }
-    let required = asks && written.is_none_or(|written| written.value);
+    let required = asks && parsed.is_none_or(|parsed| parsed.value);
     let (certificate, key) = (certificate?, key?);
     // A file that could not be read must not leave a listener that asks for no certificates.
     if asks && client_ca.is_none() {
@@ -77,13 +77,13 @@ fn read(page: &SourceFile, node: &Node) -> Option<Located<ParsedTls>> {
     };
     let validity = certificate.value.first().and_then(validity);
     if let Some(validity) = validity {
-        warn_of_expiry(page, &certificate, validity);
+        warn_of_expiry(source, &certificate, validity);
     }
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let certified = certified(page, Identity { certificate, key }, &provider)?;
+    let certified = certified(source, Identity { certificate, key }, &provider)?;
     let asked = client_ca.as_ref().map(|authorities| ClientAuth { authorities, required });
     let config = server_config(certified, asked, provider)
-        .map_err(|error| page.error(node.place, format!("TLS cannot be set up: {error}"), CA_HINT))
+        .map_err(|error| source.error(node.place, format!("TLS cannot be set up: {error}"), CA_HINT))
         .ok()?;
     let tls = ListenerTls { config: Arc::new(config), ends: validity.map(|validity| validity.to) };
     Some(Located { value: ParsedTls { files, tls }, place: node.place })
@@ -96,20 +96,22 @@ struct LoadedPem<T> {
     place: Place,
 }
 
-fn certificates(page: &SourceFile, node: &Node) -> Option<LoadedPem<Certificates>> {
-    let (path, value) = files::watched(page, node, |page, node| files::pem(page, node, pem::certificates))?;
+fn certificates(source: &SourceFile, node: &Node) -> Option<LoadedPem<Certificates>> {
+    let (path, value) =
+        files::watched(source, node, |source, node| files::pem(source, node, pem::certificates))?;
     Some(LoadedPem { path, value, place: node.place })
 }
 
-fn authorities(page: &SourceFile, node: &Node) -> Option<LoadedPem<Certificates>> {
-    let (path, value) = files::watched(page, node, |page, node| files::pem(page, node, pem::authorities))?;
+fn authorities(source: &SourceFile, node: &Node) -> Option<LoadedPem<Certificates>> {
+    let (path, value) =
+        files::watched(source, node, |source, node| files::pem(source, node, pem::authorities))?;
     Some(LoadedPem { path, value, place: node.place })
 }
 
-fn private_key(page: &SourceFile, node: &Node) -> Option<LoadedPem<PrivateKeyDer<'static>>> {
-    let path = files::watched(page, node, files::secret)?;
+fn private_key(source: &SourceFile, node: &Node) -> Option<LoadedPem<PrivateKeyDer<'static>>> {
+    let path = files::watched(source, node, files::secret)?;
     let text = watch::read(&path).unwrap_or_default();
-    let value = pem::private_key(&text).map_err(|error| files::not_pem(page, node, &path, error)).ok()?;
+    let value = pem::private_key(&text).map_err(|error| files::not_pem(source, node, &path, error)).ok()?;
     Some(LoadedPem { path, value, place: node.place })
 }
 
@@ -127,7 +129,7 @@ struct ClientAuth<'c> {
 }
 
 fn certified(
-    page: &SourceFile,
+    source: &SourceFile,
     Identity { certificate, key }: Identity,
     provider: &CryptoProvider,
 ) -> Option<CertifiedKey> {
@@ -137,19 +139,19 @@ fn certified(
     };
     let (certificate_path, key_path) = (certificate.path.display(), key.path.display());
     if matches!(error, rustls::Error::InconsistentKeys(_)) {
-        page.error(
+        source.error(
             key.place,
             format!("the key in {key_path} does not belong to the first certificate in {certificate_path}"),
             "put the listener's own certificate first, the authorities that issued it after it",
         );
     } else if matches!(error, rustls::Error::InvalidCertificate(_)) {
-        page.error(
+        source.error(
             certificate.place,
             format!("the first certificate in {certificate_path} cannot be used"),
             "it must be an X.509 certificate, version 3",
         );
     } else {
-        page.error(
+        source.error(
             key.place,
             format!("the key in {key_path} cannot be used"),
             "RSA of at least 2048 bits, ECDSA on P-256, P-384 or P-521, and Ed25519 can",
@@ -196,7 +198,11 @@ struct Validity {
 }
 
 /// Callers would find out, one by one.
-fn warn_of_expiry(page: &SourceFile, certificate: &LoadedPem<Certificates>, Validity { from, to }: Validity) {
+fn warn_of_expiry(
+    source: &SourceFile,
+    certificate: &LoadedPem<Certificates>,
+    Validity { from, to }: Validity,
+) {
     let (now, path) = (clock::now(), certificate.path.display());
     let day = |time: DateTime<Utc>| time.format("%Y-%m-%d");
     let message = if now < from {
@@ -208,7 +214,7 @@ fn warn_of_expiry(page: &SourceFile, certificate: &LoadedPem<Certificates>, Vali
     } else {
         return;
     };
-    page.warning(certificate.place, message, "renew it: the file may be replaced while the proxy runs");
+    source.warning(certificate.place, message, "renew it: the file may be replaced while the proxy runs");
 }
 
 fn validity(certificate: &CertificateDer<'_>) -> Option<Validity> {

@@ -72,23 +72,23 @@ const EGRESS: CustomKind<Endpoint> =
     own(egress, || Shape::pattern("an egress proxy such as http://egress:3128", PLAIN_HTTP));
 const PLAIN_HTTP: &str = "^http://[^\\s/?#@]+/?$";
 
-fn ca_file(page: &SourceFile, node: &Node) -> Option<PathBuf> {
-    Some(files::watched(page, node, |page, node| files::pem(page, node, pem::authorities))?.0)
+fn ca_file(source: &SourceFile, node: &Node) -> Option<PathBuf> {
+    Some(files::watched(source, node, |source, node| files::pem(source, node, pem::authorities))?.0)
 }
 
 /// `http://HOST:PORT`. What is wrong is not shown: it may hold a password.
-fn egress(page: &SourceFile, node: &Node) -> Option<Endpoint> {
-    let text = scalar::text(page, node, "an egress proxy such as http://egress:3128")?;
+fn egress(source: &SourceFile, node: &Node) -> Option<Endpoint> {
+    let text = scalar::text(source, node, "an egress proxy such as http://egress:3128")?;
     if text.contains('@') {
         let message = "a user and password are never written here";
         let hint = "remove this key, and set HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT in the environment";
-        page.error(node.place, message, hint);
+        source.error(node.place, message, hint);
         return None;
     }
     let proxy = Endpoint::parse(text).ok().filter(|proxy| !proxy.tls());
     if proxy.is_none() {
         let message = "an egress proxy is http://HOST:PORT, and is asked to CONNECT";
-        page.error(node.place, message, "for instance http://egress:3128");
+        source.error(node.place, message, "for instance http://egress:3128");
     }
     proxy
 }

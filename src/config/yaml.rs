@@ -162,7 +162,7 @@ impl<'t> Node<'t> {
     }
 
     /// How it is written in the text it was parsed from.
-    pub(super) fn written<'w>(&self, text: &'w str) -> &'w str {
+    pub(super) fn parsed<'w>(&self, text: &'w str) -> &'w str {
         let (start, length) = (self.span.0 as usize, self.span.1 as usize);
         text.get(start..).and_then(|rest| rest.get(..length)).unwrap_or_default().trim()
     }

@@ -9,7 +9,7 @@ use super::{
     Provide, ProvideError, ProvideFuture, Provided, ProviderContext, Source, environment,
     environment::variable,
     files, metadata, pod_identity, profile,
-    refresh::settle,
+    refresh::wait_until_settled,
     source::{DEFAULT_KEY_LIFETIME, MAX_KEY_LIFETIME, Oidc, OidcSts, SESSION_NAME},
 };
 use crate::{upstream::Endpoint, watch};
@@ -17,9 +17,9 @@ use crate::{upstream::Endpoint, watch};
 /// The first source that is there.
 pub(super) struct Auto {
     known: KnownEndpoints,
-    surroundings: ProviderContext,
+    provider_context: ProviderContext,
     found: Option<Box<dyn Provide>>,
-    looked_at: Arc<[SourceCandidate]>,
+    candidates: Arc<[SourceCandidate]>,
 }
 
 /// A source that was looked for.
@@ -41,8 +41,8 @@ pub struct KnownEndpoints {
 }
 
 impl Auto {
-    pub(super) fn new(known: KnownEndpoints, surroundings: ProviderContext) -> Self {
-        Self { known, surroundings, found: None, looked_at: Arc::default() }
+    pub(super) fn new(known: KnownEndpoints, provider_context: ProviderContext) -> Self {
+        Self { known, provider_context, found: None, candidates: Arc::default() }
     }
 
     async fn credential(&mut self) -> Result<Provided, ProvideError> {
@@ -50,9 +50,9 @@ impl Auto {
             return found.provide().await;
         }
         let known = self.known.clone();
-        let (source, mut looks) = files::apart(move || Ok(first(&known))).await?;
-        let mut provider = source.provider(&self.surroundings)?;
-        settle(&mut watch::Files::new(provider.files())).await?;
+        let (source, mut looks) = files::off_thread(move || Ok(first(&known))).await?;
+        let mut provider = source.provider(&self.provider_context)?;
+        wait_until_settled(&mut watch::Files::new(provider.files())).await?;
         let result = match provider.provide().await {
             // Whether there is a metadata service, only asking it tells; it may be there the next time.
             Err(ProvideError::Unanswered { .. }) if matches!(source, Source::Metadata(_)) => {
@@ -66,7 +66,7 @@ impl Auto {
                 result
             }
         };
-        self.looked_at = looks.into();
+        self.candidates = looks.into();
         result
     }
 }
@@ -84,13 +84,13 @@ impl Provide for Auto {
         }
     }
 
-    fn looked_at(&self) -> Arc<[SourceCandidate]> {
-        Arc::clone(&self.looked_at)
+    fn candidates(&self) -> Arc<[SourceCandidate]> {
+        Arc::clone(&self.candidates)
     }
 }
 
 /// What is there now, by the environment and the files alone: nothing is asked.
-pub fn look_around(known: &KnownEndpoints) -> Vec<SourceCandidate> {
+pub fn find_candidates(known: &KnownEndpoints) -> Vec<SourceCandidate> {
     first(known).1
 }
 

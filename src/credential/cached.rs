@@ -59,13 +59,13 @@ struct RefreshRounds {
     problem: Option<Arc<str>>,
     /// Asking it again before then is no use.
     quiet_until: Option<Instant>,
-    looked_at: Arc<[SourceCandidate]>,
+    candidates: Arc<[SourceCandidate]>,
 }
 
 /// A value that is lent for one attempt, with leave to sign it. Dropped, it says nothing about the value; see
 /// [`CachedCredential::answered`].
 pub struct Lease {
-    lent: LeasedCredential,
+    leased: LeasedCredential,
     permit: Option<Permit>,
 }
 
@@ -160,12 +160,12 @@ impl CachedCredential {
 
     /// Upstream answered what was sent with this lease. After three refusals in a row the key is held back.
     pub fn answered(&self, lease: Lease, verdict: Verdict) {
-        let Lease { lent, permit } = lease;
-        if verdict == Verdict::Believed && lent.0.ended.load(Relaxed) {
-            lent.0.ended.store(false, Relaxed);
+        let Lease { leased, permit } = lease;
+        if verdict == Verdict::Believed && leased.0.ended.load(Relaxed) {
+            leased.0.ended.store(false, Relaxed);
         }
         if verdict == Verdict::Refused {
-            let (credential, source, key_hint) = (&*self.name, self.source, lent.0.credential.key_hint());
+            let (credential, source, key_hint) = (&*self.name, self.source, leased.0.credential.key_hint());
             let error =
                 format!("the keys of {credential} do not belong together, or upstream does not know them");
             tracing::warn!(target: LIMITED, credential, source, key_hint, error, "upstream refused a signature");
@@ -184,8 +184,8 @@ impl CachedCredential {
     }
 
     /// Upstream says that this value has ended, and there is no newer one to be had. It is told once.
-    pub fn ended(&self, lent: &LeasedCredential) {
-        if !lent.0.ended.swap(true, Relaxed) {
+    pub fn ended(&self, leased: &LeasedCredential) {
+        if !leased.0.ended.swap(true, Relaxed) {
             let (credential, source) = (&*self.name, self.source);
             tracing::error!(
                 credential,
@@ -200,9 +200,9 @@ impl CachedCredential {
     pub fn state(&self) -> CredentialStatus {
         let value = self.current.load();
         let rounds = self.rounds.borrow();
-        let (problem, looked_at) = (rounds.problem.clone(), Arc::clone(&rounds.looked_at));
+        let (problem, candidates) = (rounds.problem.clone(), Arc::clone(&rounds.candidates));
         let Some(value) = value.as_deref() else {
-            return CredentialStatus { problem, looked_at, ..CredentialStatus::default() };
+            return CredentialStatus { problem, candidates, ..CredentialStatus::default() };
         };
         let (in_force, ended) = (!value.has_expired(), value.ended.load(Relaxed));
         let held_back = value.held_back();
@@ -214,7 +214,7 @@ impl CachedCredential {
             left: value.until.map(|until| left(until + EXPIRY_MARGIN)),
             held_back,
             problem: problem.or_else(|| ended.then(|| HAS_ENDED.into())),
-            looked_at,
+            candidates,
         }
     }
 
@@ -259,13 +259,13 @@ impl CachedCredential {
     pub(super) fn close_round(
         &self,
         problem: Option<Arc<str>>,
-        looked_at: Arc<[SourceCandidate]>,
+        candidates: Arc<[SourceCandidate]>,
         quiet: Option<Duration>,
     ) {
         self.wanted.store(0, Relaxed);
         self.rounds.send_modify(|rounds| {
             let quiet_until = quiet.map(|quiet| Instant::now() + quiet);
-            *rounds = RefreshRounds { number: rounds.number + 1, problem, quiet_until, looked_at };
+            *rounds = RefreshRounds { number: rounds.number + 1, problem, quiet_until, candidates };
         });
     }
 
@@ -313,7 +313,7 @@ impl CachedCredential {
             };
             // It may have been replaced in the moment in which this call had waited long enough.
             if value.number >= self.number() {
-                return Ok(Lease { lent: LeasedCredential(value), permit });
+                return Ok(Lease { leased: LeasedCredential(value), permit });
             }
             value = self.usable(0).ok_or_else(|| self.unavailable())?;
         }
@@ -323,7 +323,7 @@ impl CachedCredential {
     async fn renewed(&self, wanted: u64, than: u64, deadline: Instant) -> Result<Arc<Value>, Unavailable> {
         let mut rounds = self.rounds.subscribe();
         // Looked at before the value is, so that a round that ends in between is not missed.
-        let quiet = rounds.borrow_and_update().quiet();
+        let quiet = rounds.borrow_and_update().cooldown();
         if let Some(value) = self.usable(than) {
             return Ok(value);
         }
@@ -339,14 +339,14 @@ impl CachedCredential {
     fn unavailable(&self) -> Unavailable {
         match self.state().held_back {
             Some(left) => Unavailable::HeldBack(left),
-            None => Unavailable::Missing(self.rounds.borrow().quiet().unwrap_or(RETRY_SOON)),
+            None => Unavailable::Missing(self.rounds.borrow().cooldown().unwrap_or(RETRY_SOON)),
         }
     }
 }
 
 impl RefreshRounds {
     /// For how long asking the source again is no use.
-    fn quiet(&self) -> Option<Duration> {
+    fn cooldown(&self) -> Option<Duration> {
         let left = self.quiet_until.map(|until| until.saturating_duration_since(Instant::now()));
         left.filter(|left| !left.is_zero())
     }
@@ -369,12 +369,12 @@ impl Value {
 impl Lease {
     /// What is lent.
     pub fn credential(&self) -> &Credential {
-        self.lent.credential()
+        self.leased.credential()
     }
 
     /// The value alone: for whoever signs, and to ask for a newer one.
-    pub fn lent(&self) -> LeasedCredential {
-        self.lent.clone()
+    pub fn leased(&self) -> LeasedCredential {
+        self.leased.clone()
     }
 }
 

@@ -71,13 +71,13 @@ impl Exchange {
     /// Asks this endpoint; each request may take so long.
     pub(super) fn new(
         endpoint: &Endpoint,
-        surroundings: &ProviderContext,
+        provider_context: &ProviderContext,
         timeout: Duration,
     ) -> Result<Self, DialerError> {
-        let timeouts = Timeouts { connect: surroundings.connect_timeout.min(timeout), attempt: timeout };
+        let timeouts = Timeouts { connect: provider_context.connect_timeout.min(timeout), attempt: timeout };
         let host = HeaderValue::from_str(endpoint.authority()).unwrap_or(HeaderValue::from_static(""));
-        let upstream = Upstream::new(endpoint, &surroundings.egress, timeouts)?;
-        let skew = surroundings.clocks.of(&endpoint.to_string());
+        let upstream = Upstream::new(endpoint, &provider_context.egress, timeouts)?;
+        let skew = provider_context.clocks.of(&endpoint.to_string());
         Ok(Self { name: endpoint.authority().into(), host, upstream, skew, timeout })
     }
 
@@ -187,15 +187,15 @@ pub(super) fn text_of(mut document: Value) -> Zeroizing<Vec<u8>> {
     let mut text = Zeroizing::new(Vec::with_capacity(64 * 1024));
     // Writing a value to memory cannot fail.
     drop(serde_json::to_writer(&mut *text, &document));
-    wipe(&mut document);
+    zeroize_value(&mut document);
     text
 }
 
-fn wipe(value: &mut Value) {
+fn zeroize_value(value: &mut Value) {
     match value {
         Value::String(text) => text.zeroize(),
-        Value::Array(items) => items.iter_mut().for_each(wipe),
-        Value::Object(members) => members.values_mut().for_each(wipe),
+        Value::Array(items) => items.iter_mut().for_each(zeroize_value),
+        Value::Object(members) => members.values_mut().for_each(zeroize_value),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

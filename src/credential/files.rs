@@ -41,7 +41,7 @@ impl Files {
 impl Provide for Files {
     fn provide(&mut self) -> ProvideFuture<'_> {
         let files = self.clone();
-        Box::pin(apart(move || files.read()))
+        Box::pin(off_thread(move || files.read()))
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -54,10 +54,10 @@ impl Provide for Files {
 }
 
 /// Reads files on a thread that serves nobody.
-pub(super) async fn apart<T: Send + 'static>(
+pub(super) async fn off_thread<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, ProvideError> + Send + 'static,
 ) -> Result<T, ProvideError> {
-    let read = watch::apart(read, || {}).await;
+    let read = watch::off_thread(read, || {}).await;
     read.unwrap_or_else(|| Err(ProvideError::Unsettled("its files could not be read".into())))
 }
 

@@ -88,11 +88,11 @@ impl KeyHealthRegistry {
 
 impl KnownKeys {
     /// Remembers what upstream refused of a key that goes out of use.
-    fn remember(&mut self, account: &Account) {
+    fn carry_over(&mut self, account: &Account) {
         let now = Instant::now();
         self.refused.retain(|_, ledger| ledger.is_refused(now));
         if account.ledger.is_refused(now) {
-            self.refused.insert(name(&account.key), account.ledger.remembered());
+            self.refused.insert(name(&account.key), account.ledger.carried_over());
         }
     }
 }
@@ -130,7 +130,7 @@ impl KeyHealth {
     fn renew(&self, key: &SigningKey, known: &mut KnownKeys) {
         let mut account = self.account();
         if account.key != *key {
-            known.remember(&account);
+            known.carry_over(&account);
             let before = known.refused.remove(&name(key)).unwrap_or_default();
             account.ledger = before.after(&account.ledger);
             account.key = key.clone();
@@ -152,7 +152,7 @@ impl KeyHealth {
     }
 
     /// Lets in those who wait, as far as there is room, or sends them away.
-    fn settle(self: &Arc<Self>, account: &mut Account, now: DualInstant) {
+    fn admit_waiting(self: &Arc<Self>, account: &mut Account, now: DualInstant) {
         let held_back = account.ledger.held_back(now.at);
         while let Some(waiting) = account.waiting.front() {
             let admission = match held_back {
@@ -181,7 +181,7 @@ impl Drop for KeyHealth {
     fn drop(&mut self) {
         let account = self.account.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = self.known.upgrade() {
-            known.lock().unwrap_or_else(PoisonError::into_inner).remember(account);
+            known.lock().unwrap_or_else(PoisonError::into_inner).carry_over(account);
         }
     }
 }
@@ -204,7 +204,7 @@ impl Permit {
         }
         let held = account.ledger.conclude(self.entry, verdict, now);
         if !account.waiting.is_empty() {
-            self.health.settle(&mut account, now);
+            self.health.admit_waiting(&mut account, now);
         }
         held
     }

@@ -41,7 +41,7 @@ impl IamPassword {
     async fn token(&self) -> Result<Provided, ProvideError> {
         let source::Password { domain, user, password_file, project_id, .. } = &self.settings;
         let file = password_file.clone();
-        let password = files::apart(move || files::password(&file)).await?;
+        let password = files::off_thread(move || files::password(&file)).await?;
         let body = json!({ "auth": {
             "identity": {
                 "methods": ["password"],

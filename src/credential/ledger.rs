@@ -37,7 +37,7 @@ pub(super) struct Ledger {
     /// When signatures were believed, the last of them.
     believed: VecDeque<Instant>,
     /// How long the last of those answers took.
-    took: Duration,
+    elapsed: Duration,
     /// How the two clocks stood to each other the last time.
     clocks: Option<DualInstant>,
     /// Refusals in a row.
@@ -58,7 +58,7 @@ impl DualInstant {
 impl Ledger {
     /// What is remembered of it when its key goes out of use: what upstream refused, and until when that counts. What is
     /// unanswered then may be refused as well.
-    pub(super) fn remembered(&self) -> Self {
+    pub(super) fn carried_over(&self) -> Self {
         Self { refused: self.refused + self.unanswered, quiet_until: self.quiet_until, ..Self::default() }
     }
 
@@ -79,7 +79,7 @@ impl Ledger {
 
     /// Enters one more signature, if there may be one.
     pub(super) fn admit(&mut self, now: DualInstant) -> Option<Entry> {
-        self.forgive(now.at);
+        self.end_lock(now.at);
         self.compare_clocks(now);
         if !self.has_room(now.at) {
             return None;
@@ -103,20 +103,20 @@ impl Ledger {
     ) -> Option<Duration> {
         self.unanswered = self.unanswered.saturating_sub(1);
         match verdict {
-            Some(Verdict::Believed) => self.believe(entry, now.at),
+            Some(Verdict::Believed) => self.record_accepted(entry, now.at),
             Some(Verdict::Refused) => return self.refuse(now.at),
             Some(Verdict::Misdated | Verdict::Ended | Verdict::Nothing) | None => {}
         }
         None
     }
 
-    fn believe(&mut self, entry: Entry, now: Instant) {
+    fn record_accepted(&mut self, entry: Entry, now: Instant) {
         if entry.number > self.refused_at {
             (self.refused, self.quiet_until) = (0, None);
         }
-        self.took = now.saturating_duration_since(entry.since.at);
+        self.elapsed = now.saturating_duration_since(entry.since.at);
         // Of dates before the clock was set nobody asks any more.
-        if self.clocks.is_none_or(|clocks| !clocks.parted_from(entry.since)) {
+        if self.clocks.is_none_or(|clocks| !clocks.has_jumped_from(entry.since)) {
             if self.believed.len() == MAX_ENTRIES {
                 self.believed.pop_front();
             }
@@ -133,7 +133,7 @@ impl Ledger {
     }
 
     /// When the lock is over, one try says whether there may be more.
-    fn forgive(&mut self, now: Instant) {
+    fn end_lock(&mut self, now: Instant) {
         if self.quiet_until.is_some_and(|until| until <= now) {
             self.quiet_until = None;
             self.refused = if self.refused >= MAX_REFUSALS { MAX_REFUSALS - 1 } else { 0 };
@@ -141,7 +141,7 @@ impl Ledger {
     }
 
     fn compare_clocks(&mut self, now: DualInstant) {
-        if self.clocks.is_some_and(|clocks| clocks.parted_from(now)) {
+        if self.clocks.is_some_and(|clocks| clocks.has_jumped_from(now)) {
             self.believed.clear();
             self.clocks = None;
         }
@@ -156,7 +156,7 @@ impl Ledger {
     }
 
     fn believed_lately(&self, now: Instant) -> u64 {
-        let window = MIN_WINDOW.max(self.took * 2);
+        let window = MIN_WINDOW.max(self.elapsed * 2);
         let before = self.believed.partition_point(|at| now.saturating_duration_since(*at) > window);
         u64::try_from(self.believed.len() - before).unwrap_or(u64::MAX)
     }
@@ -164,7 +164,7 @@ impl Ledger {
 
 impl DualInstant {
     /// Whether one of the clocks was set, or stood still, between then and now.
-    fn parted_from(self, other: Self) -> bool {
+    fn has_jumped_from(self, other: Self) -> bool {
         let (earlier, later) = if self.at <= other.at { (self, other) } else { (other, self) };
         let passed = i64::try_from((later.at - earlier.at).as_millis()).unwrap_or(i64::MAX);
         let dated = later.date.timestamp_millis() - earlier.date.timestamp_millis();
@@ -214,16 +214,16 @@ mod tests {
     }
 
     /// One after the other, each believed after so long.
-    fn warm(ledger: &mut Ledger, clock: &mut Clock, (count, took): (u32, u64)) {
+    fn warm(ledger: &mut Ledger, clock: &mut Clock, (count, elapsed): (u32, u64)) {
         for _ in 0..count {
             let entry = ledger.admit(clock.0).unwrap();
-            ledger.conclude(entry, Some(Believed), clock.pass(took));
+            ledger.conclude(entry, Some(Believed), clock.pass(elapsed));
         }
     }
 
     #[test]
     fn as_many_are_unanswered_as_were_believed_lately_or_three() {
-        for (count, took, later, room) in [
+        for (count, elapsed, later, room) in [
             (0, 0, 0, 3),
             (2, 10, 0, 3),
             (50, 10, 0, 50),
@@ -235,10 +235,10 @@ mod tests {
             (40, 600, 0, 3),
         ] {
             let (mut ledger, mut clock) = (Ledger::default(), Clock::new());
-            warm(&mut ledger, &mut clock, (count, took));
+            warm(&mut ledger, &mut clock, (count, elapsed));
             let now = clock.pass(later);
             let found = all(&mut ledger, now).len();
-            assert!(found.abs_diff(room) <= 1, "{count} of {took} ms, {later} ms later: {found}");
+            assert!(found.abs_diff(room) <= 1, "{count} of {elapsed} ms, {later} ms later: {found}");
         }
         let (mut ledger, mut clock) = (Ledger::default(), Clock::new());
         let start = clock.0;

@@ -39,7 +39,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use http::HeaderValue;
 
-pub use auto::{KnownEndpoints, SourceCandidate, look_around};
+pub use auto::{KnownEndpoints, SourceCandidate, find_candidates};
 pub use cached::{CachedCredential, Lease, LeasedCredential, Unavailable};
 pub use environment::variable_of;
 pub use metadata::endpoint as default_metadata;
@@ -105,7 +105,7 @@ pub trait Provide: Send {
     }
 
     /// Which sources it looked for the last time, where it is the first that is there.
-    fn looked_at(&self) -> Arc<[SourceCandidate]> {
+    fn candidates(&self) -> Arc<[SourceCandidate]> {
         Arc::default()
     }
 }
@@ -238,7 +238,7 @@ impl ProvideError {
     }
 
     /// Whether nothing is there yet, as opposed to something that is wrong.
-    pub fn is_absence(&self) -> bool {
+    pub fn is_not_found(&self) -> bool {
         match self {
             Self::Unset(_) | Self::Unreadable { .. } | Self::Empty { .. } => true,
             Self::Variable(..)

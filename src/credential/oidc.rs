@@ -21,7 +21,7 @@ impl Oidc {
     async fn key(&self) -> Result<Provided, ProvideError> {
         // Read every time: the platform replaces it while it still counts.
         let file = self.settings.id_token_file.clone();
-        let id_token = files::apart(move || files::token(&file)).await?;
+        let id_token = files::off_thread(move || files::token(&file)).await?;
         let mut headers = HeaderMap::new();
         headers.insert(IDP, provider_id(&self.settings.idp_id)?);
         let body = json!({ "auth": { "id_token": { "id": id_token.expose() } } });

@@ -23,7 +23,7 @@ impl OidcSts {
             &self.settings;
         // Read every time: the platform replaces it while it still counts.
         let file = id_token_file.clone();
-        let id_token = files::apart(move || files::token(&file)).await?;
+        let id_token = files::off_thread(move || files::token(&file)).await?;
         let body = json!({
             "provider_urn": provider_urn,
             "agency_urn": agency_urn,

@@ -21,10 +21,11 @@ impl PodIdentity {
         let exchange = Exchange::new(&endpoint, &self.0, TIMEOUT)?;
         // Read every time: the platform replaces it while it still counts.
         let file = token_file.clone();
-        let token = files::apart(move || files::token(&file)).await?.header().ok_or(ProvideError::File {
-            path: token_file,
-            problem: "holds no token that a header can carry".into(),
-        })?;
+        let token =
+            files::off_thread(move || files::token(&file)).await?.header().ok_or(ProvideError::File {
+                path: token_file,
+                problem: "holds no token that a header can carry".into(),
+            })?;
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, token);
         let answer = exchange.post(&target, headers, json!({})).await?;

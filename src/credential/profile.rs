@@ -11,7 +11,7 @@ use super::{
     exchange::Exchange,
     files, ini,
     oidc::Oidc,
-    refresh::settle,
+    refresh::wait_until_settled,
     source::{self, CLOUD_TIMEOUT, MAX_KEY_LIFETIME},
 };
 use crate::{secret::Secret, signing::SigningKey, upstream::Endpoint, watch};
@@ -21,7 +21,7 @@ pub(super) struct Profile {
     path: PathBuf,
     section: String,
     iam_endpoint: Option<Endpoint>,
-    surroundings: ProviderContext,
+    provider_context: ProviderContext,
     /// The file with the identity token, where the section named one when it was read last.
     id_token_file: Option<PathBuf>,
 }
@@ -45,9 +45,9 @@ impl Profile {
     pub(super) fn new(
         (path, section): (PathBuf, String),
         iam_endpoint: Option<Endpoint>,
-        surroundings: ProviderContext,
+        provider_context: ProviderContext,
     ) -> Self {
-        Self { path, section, iam_endpoint, surroundings, id_token_file: None }
+        Self { path, section, iam_endpoint, provider_context, id_token_file: None }
     }
 
     async fn key(&mut self) -> Result<Provided, ProvideError> {
@@ -55,7 +55,7 @@ impl Profile {
         let iam_endpoint = self.iam_endpoint.clone();
         let read =
             move || Section { path: &path, name: &section, iam_endpoint: iam_endpoint.as_ref() }.read();
-        match files::apart(read).await? {
+        match files::off_thread(read).await? {
             Found::Key(key) => {
                 self.id_token_file = None;
                 Ok(Provided { credential: Credential::Key(key), expires_at: None })
@@ -63,9 +63,9 @@ impl Profile {
             Found::Federation(settings) => {
                 let known = self.id_token_file.replace(settings.id_token_file.clone());
                 if known.as_ref() != Some(&settings.id_token_file) {
-                    settle(&mut watch::Files::new([settings.id_token_file.clone()])).await?;
+                    wait_until_settled(&mut watch::Files::new([settings.id_token_file.clone()])).await?;
                 }
-                let exchange = Exchange::new(&settings.iam_endpoint, &self.surroundings, CLOUD_TIMEOUT)?;
+                let exchange = Exchange::new(&settings.iam_endpoint, &self.provider_context, CLOUD_TIMEOUT)?;
                 Oidc::new(exchange, settings).provide().await
             }
         }

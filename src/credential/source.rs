@@ -227,20 +227,23 @@ impl Source {
     }
 
     /// Who asks this source.
-    pub(super) fn provider(&self, surroundings: &ProviderContext) -> Result<Box<dyn Provide>, DialerError> {
-        let exchange = |endpoint, timeout| Exchange::new(endpoint, surroundings, timeout);
+    pub(super) fn provider(
+        &self,
+        provider_context: &ProviderContext,
+    ) -> Result<Box<dyn Provide>, DialerError> {
+        let exchange = |endpoint, timeout| Exchange::new(endpoint, provider_context, timeout);
         Ok(match self.clone() {
             Self::Environment => Box::new(environment::Environment),
             Self::Files { access_key, secret_key, security_token } => {
                 Box::new(files::Files::new(access_key, secret_key, security_token))
             }
             Self::Profile { path, section, iam_endpoint } => {
-                Box::new(profile::Profile::new((path, section), iam_endpoint, surroundings.clone()))
+                Box::new(profile::Profile::new((path, section), iam_endpoint, provider_context.clone()))
             }
             Self::Metadata(endpoint) => {
                 Box::new(metadata::Metadata::new(exchange(&endpoint, metadata::TIMEOUT)?))
             }
-            Self::PodIdentity => Box::new(pod_identity::PodIdentity(surroundings.clone())),
+            Self::PodIdentity => Box::new(pod_identity::PodIdentity(provider_context.clone())),
             Self::Oidc(settings) => {
                 Box::new(oidc::Oidc::new(exchange(&settings.iam_endpoint, CLOUD_TIMEOUT)?, settings))
             }
@@ -248,7 +251,7 @@ impl Source {
                 Box::new(oidc_sts::OidcSts::new(exchange(&settings.sts_endpoint, CLOUD_TIMEOUT)?, settings))
             }
             Self::Agency(settings) => {
-                let base = surroundings.bases.get(&settings.base).cloned();
+                let base = provider_context.bases.get(&settings.base).cloned();
                 let exchange = exchange(&settings.sts_endpoint, CLOUD_TIMEOUT)?;
                 Box::new(agency::Agency::new(exchange, base, settings))
             }
@@ -257,7 +260,7 @@ impl Source {
                 settings,
             )),
             Self::TokenFile(path) => Box::new(token_file::TokenFile(path)),
-            Self::Auto(known) => Box::new(auto::Auto::new(known, surroundings.clone())),
+            Self::Auto(known) => Box::new(auto::Auto::new(known, provider_context.clone())),
         })
     }
 }

@@ -24,7 +24,7 @@ pub struct CredentialStatus {
     /// Why its source gave nothing the last time, or why what it gave is of no use.
     pub problem: Option<Arc<str>>,
     /// Which sources were looked for, where it is the first that is there.
-    pub looked_at: Arc<[SourceCandidate]>,
+    pub candidates: Arc<[SourceCandidate]>,
 }
 
 impl CredentialStatus {

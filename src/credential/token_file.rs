@@ -17,7 +17,7 @@ impl TokenFile {
 impl Provide for TokenFile {
     fn provide(&mut self) -> ProvideFuture<'_> {
         let file = Self(self.0.clone());
-        Box::pin(files::apart(move || file.read()))
+        Box::pin(files::off_thread(move || file.read()))
     }
 
     fn files(&self) -> Vec<PathBuf> {

@@ -31,7 +31,7 @@ impl Body {
     ///
     /// # Errors
     /// Whatever another reader might read otherwise is refused, with where and why.
-    pub fn judge(received: &[u8], version: Version, stamp: Option<&str>) -> Result<Self, BodyFault> {
+    pub fn inspect(received: &[u8], version: Version, stamp: Option<&str>) -> Result<Self, BodyFault> {
         let mut body = json::read(received, &json::BODY)?;
         let places = Places::of(version);
         let mut judged = InspectedJob::of(&body, places, Strictness::Caller)?;

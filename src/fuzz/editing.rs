@@ -12,7 +12,7 @@ use crate::{
 pub fn judge_body(bytes: &[u8]) {
     for version in [Version::V1, Version::V2] {
         for stamp in [None, Some("editor-api")] {
-            let body = match Body::judge(bytes, version, stamp) {
+            let body = match Body::inspect(bytes, version, stamp) {
                 Ok(body) => body,
                 Err(fault) => {
                     assert_ne!(fault.problem, Problem::Disagreement, "two readers");
@@ -28,7 +28,7 @@ pub fn judge_body(bytes: &[u8]) {
                 meant["user_data"] = format!("{caller}/{own}").into();
             }
             assert_eq!(sent, meant, "nothing is sent that did not come");
-            let again = Body::judge(body.bytes(), version, None);
+            let again = Body::inspect(body.bytes(), version, None);
             assert_eq!(again.as_ref(), Ok(&body), "what is sent is judged in the same way");
         }
     }

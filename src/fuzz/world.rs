@@ -41,7 +41,7 @@ use crate::{
 #[derive(Clone)]
 pub struct World {
     decide: Decide,
-    anticipate: Arc<Precheck>,
+    precheck: Arc<Precheck>,
     listeners: [(&'static Gate, Arc<Peer>, Arc<Hosts>); 3],
     now: DateTime<Utc>,
     judged: u64,
@@ -55,14 +55,14 @@ impl World {
         let egress = Egress { roots, proxies: Proxies::new(None, |_| None) };
         let clocks = Clocks::default();
         let connect_timeout = settings.upstream.connect_timeout;
-        let surroundings = ProviderContext::new(&egress, connect_timeout, &clocks);
+        let provider_context = ProviderContext::new(&egress, connect_timeout, &clocks);
         let sources = settings.credentials.iter().map(|credential| (&credential.name, &credential.source));
-        let renewals = Refresher::all(sources, surroundings).expect("the built-in roots");
-        let held = Arc::clone(renewals.first().expect("a credential").held());
+        let refreshers = Refresher::all(sources, provider_context).expect("the built-in roots");
+        let cached = Arc::clone(refreshers.first().expect("a credential").cached());
         let timeouts = Timeouts { connect: connect_timeout, attempt: settings.upstream.attempt_timeout };
         let project = |project: &Arc<config::Project>| {
             let upstream = Upstream::new(&project.endpoint, &egress, timeouts).expect("an upstream");
-            let project = Project::new(Arc::clone(project), Arc::clone(&held), Arc::new(upstream));
+            let project = Project::new(Arc::clone(project), Arc::clone(&cached), Arc::new(upstream));
             Arc::new(project.expect("a project"))
         };
         let projects: Vec<Arc<Project>> = settings.projects.iter().map(project).collect();
@@ -86,8 +86,8 @@ impl World {
             authorize: Authorize::new(Arc::clone(&metrics)),
             limit: Limit::new(Freeze::default(), metrics),
         };
-        let anticipate = Arc::new(Precheck::new(decide.clone(), sink, limits.body_bytes));
-        Self { decide, anticipate, listeners: listeners(), now: clock::now(), judged: 0 }
+        let precheck = Arc::new(Precheck::new(decide.clone(), sink, limits.body_bytes));
+        Self { decide, precheck, listeners: listeners(), now: clock::now(), judged: 0 }
     }
 
     /// Decides on the head that these bytes begin with, on the listener that the first of them says. Says whether it
@@ -95,7 +95,7 @@ impl World {
     ///
     /// # Panics
     /// Where a promise is broken.
-    pub fn judge(&mut self, bytes: &[u8]) -> bool {
+    pub fn inspect(&mut self, bytes: &[u8]) -> bool {
         let Some((first, bytes)) = bytes.split_first() else { return false };
         let (gate, peer, hosts) = self.listeners[usize::from(*first) % 3].clone();
         let mut record = Record::new("id".into(), Arc::clone(&peer.listener), "127.0.0.1".into(), self.now);
@@ -147,9 +147,9 @@ impl World {
     /// The body behind a head, as a connection brings it.
     fn payload(&self, head: &Head, rest: &Bytes, (peer, hosts): (&Peer, &Hosts)) -> (Payload, Bytes) {
         let Some(announced) = head.body else { return (Payload::None, Bytes::new()) };
-        let awaited = ExpectedBody { head: &head.parts, peer, hosts, length: announced.length };
+        let expected = ExpectedBody { head: &head.parts, peer, hosts, length: announced.length };
         let missing = |refusal| (Payload::Missing(Box::new(refusal)), Bytes::new());
-        match self.anticipate.check(&awaited) {
+        match self.precheck.check(&expected) {
             Ok(length) if length <= rest.len() => {
                 let bytes = rest.slice(..length);
                 (Payload::Whole(Box::new(BufferedBody { bytes: bytes.clone(), room: None })), bytes)

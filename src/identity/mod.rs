@@ -180,8 +180,8 @@ impl Callers {
     ///
     /// # Errors
     /// Where no proof is there, two disagree, or one is there and wrong; see [`IdentityError`].
-    pub fn anticipate(&self, presented: &Presented<'_>) -> Result<Identity, IdentityError> {
-        self.identify_by(presented, sdk_signature::anticipate)
+    pub fn precheck(&self, presented: &Presented<'_>) -> Result<Identity, IdentityError> {
+        self.identify_by(presented, sdk_signature::precheck)
     }
 
     fn identify_by(&self, presented: &Presented<'_>, verify: Verify) -> Result<Identity, IdentityError> {

@@ -43,7 +43,7 @@ pub(super) fn access_keys(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
 ///
 /// # Errors
 /// [`IdentityError::WrongSignature`], with what is wrong about it.
-pub(super) fn anticipate(presented: &Presented<'_>, _: &Signer) -> Result<(), IdentityError> {
+pub(super) fn precheck(presented: &Presented<'_>, _: &Signer) -> Result<(), IdentityError> {
     let claimed = || {
         SignatureClaim::read(presented)?;
         match optional(presented.headers, &X_SDK_CONTENT_SHA256)? {

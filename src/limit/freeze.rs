@@ -30,7 +30,7 @@ pub struct Frozen {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FreezeEntry {
     /// Whose calls.
-    pub whom: FreezeScope,
+    pub scope: FreezeScope,
     /// Why, in the words of whoever froze them.
     pub reason: Option<String>,
     /// The user that did.
@@ -54,7 +54,7 @@ impl Freeze {
     /// Whether calls of this caller are refused. It takes no lock, so it may be asked as often as there is a reason to.
     pub fn is_frozen(&self, caller: &CallerId) -> bool {
         let hits = |frozen: &ArcSwapOption<Frozen>| {
-            frozen.load().as_deref().is_some_and(|frozen| frozen.said.whom.includes(caller))
+            frozen.load().as_deref().is_some_and(|frozen| frozen.said.scope.includes(caller))
         };
         hits(&self.0.by_operator) || hits(&self.0.by_file)
     }
@@ -78,11 +78,11 @@ impl Freeze {
     ///
     /// # Errors
     /// [`AllCallersFrozen`]: nothing is changed.
-    pub fn remove(&self, whom: &FreezeScope) -> Result<(), AllCallersFrozen> {
+    pub fn remove(&self, scope: &FreezeScope) -> Result<(), AllCallersFrozen> {
         let mut result = Ok(());
         self.0.by_operator.rcu(|before| {
             let before = before.as_ref()?;
-            let left = before.said.without(whom);
+            let left = before.said.without(scope);
             result = left.as_ref().map(|_| ()).map_err(|error| *error);
             match left {
                 Ok(said) => said.map(|said| Arc::new(Frozen { since: before.since, said })),
@@ -163,14 +163,14 @@ pub struct AllCallersFrozen;
 impl FreezeEntry {
     /// The same, of those as well that were frozen before.
     pub(super) fn with(&self, before: Option<&Self>) -> Self {
-        let whom = before.map_or_else(|| self.whom.clone(), |before| self.whom.and(&before.whom));
+        let scope = before.map_or_else(|| self.scope.clone(), |before| self.scope.and(&before.scope));
         let reason = self.reason.clone().or_else(|| before.and_then(|before| before.reason.clone()));
-        Self { whom, reason, ..self.clone() }
+        Self { scope, reason, ..self.clone() }
     }
 
     /// The same, of others than those. `None` where nobody is left.
-    pub(super) fn without(&self, whom: &FreezeScope) -> Result<Option<Self>, AllCallersFrozen> {
-        Ok(self.whom.without(whom)?.map(|whom| Self { whom, ..self.clone() }))
+    pub(super) fn without(&self, scope: &FreezeScope) -> Result<Option<Self>, AllCallersFrozen> {
+        Ok(self.scope.without(scope)?.map(|scope| Self { scope, ..self.clone() }))
     }
 
     /// Everybody, because that is safe.
@@ -178,8 +178,8 @@ impl FreezeEntry {
         Self { problem: Some(problem), ..Self::of(FreezeScope::Everybody) }
     }
 
-    pub(super) fn of(whom: FreezeScope) -> Self {
-        Self { whom, reason: None, uid: None, time: None, problem: None }
+    pub(super) fn of(scope: FreezeScope) -> Self {
+        Self { scope, reason: None, uid: None, time: None, problem: None }
     }
 }
 

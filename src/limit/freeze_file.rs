@@ -52,7 +52,7 @@ pub fn read(path: &Path, known: impl Fn(&CallerId) -> bool) -> Option<FreezeEntr
 fn parse(text: &[u8], known: impl Fn(&CallerId) -> bool) -> Result<FreezeEntry, String> {
     let Object(written): Object<FreezeDocument> =
         serde_json::from_slice(text).map_err(|error| format!("it is not understood: {error}"))?;
-    let whom = match written.callers {
+    let scope = match written.callers {
         None => FreezeScope::Everybody,
         Some(names) if names.is_empty() => return Err("it names no caller".into()),
         Some(names) => {
@@ -62,7 +62,7 @@ fn parse(text: &[u8], known: impl Fn(&CallerId) -> bool) -> Result<FreezeEntry, 
     let time = written.time.map(|time| DateTime::parse_from_rfc3339(&time)).transpose();
     let time = time.map_err(|error| format!("its `time` is not understood: {error}"))?;
     let FreezeDocument { reason, uid, .. } = written;
-    Ok(FreezeEntry { whom, reason, uid, time: time.map(|time| time.to_utc()), problem: None })
+    Ok(FreezeEntry { scope, reason, uid, time: time.map(|time| time.to_utc()), problem: None })
 }
 
 /// Adds what an operator says to the file of this name, which is made where there is none.
@@ -77,9 +77,9 @@ pub fn add(path: &Path, said: &FreezeEntry) -> Result<(), FreezeFileError> {
 ///
 /// # Errors
 /// Where the file is somebody else's, or cannot be written; or [`AllCallersFrozen`].
-pub fn remove(path: &Path, whom: &FreezeScope) -> Result<(), FreezeFileError> {
+pub fn remove(path: &Path, scope: &FreezeScope) -> Result<(), FreezeFileError> {
     let Some(said) = of_operators(path)? else { return Ok(()) };
-    match said.without(whom)? {
+    match said.without(scope)? {
         Some(said) => write(path, &said),
         None => Ok(fs::remove_file(path)?),
     }
@@ -106,9 +106,9 @@ fn write(path: &Path, said: &FreezeEntry) -> Result<(), FreezeFileError> {
 }
 
 fn written(said: &FreezeEntry) -> io::Result<Vec<u8>> {
-    let FreezeEntry { whom, reason, uid, time, .. } = said;
+    let FreezeEntry { scope, reason, uid, time, .. } = said;
     let callers =
-        (*whom != FreezeScope::Everybody).then(|| whom.names().into_iter().map(str::to_owned).collect());
+        (*scope != FreezeScope::Everybody).then(|| scope.names().into_iter().map(str::to_owned).collect());
     let time = time.map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true));
     let mut text = serde_json::to_vec(&FreezeDocument { callers, reason: reason.clone(), uid: *uid, time })?;
     text.push(b'\n');
@@ -214,10 +214,10 @@ mod tests {
             r#"{"callers":["a"]} {"callers":["b"]}"#,
         ] {
             fs::write(&path, text).unwrap();
-            assert_eq!(said(&path).unwrap().whom, FreezeScope::Everybody, "{text}");
+            assert_eq!(said(&path).unwrap().scope, FreezeScope::Everybody, "{text}");
         }
         fs::write(&path, format!(r#"{{"callers":["a"]}}{}"#, " ".repeat(200_000))).unwrap();
-        assert_eq!(said(&path).unwrap().whom, FreezeScope::Everybody);
+        assert_eq!(said(&path).unwrap().scope, FreezeScope::Everybody);
     }
 
     #[test]
@@ -232,7 +232,7 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(path("socket")).unwrap());
         for name in ["folder", "file/freeze", "dangling", "loop", "fifo", "socket"] {
             let found = said(&path(name)).unwrap_or_else(|| panic!("{name} is taken for absent"));
-            assert!(found.whom == FreezeScope::Everybody && found.problem.is_some(), "{name}: {found:?}");
+            assert!(found.scope == FreezeScope::Everybody && found.problem.is_some(), "{name}: {found:?}");
         }
         let long = "n".repeat(300);
         assert!(said(&path(&long)).is_some(), "a name that is too long");
@@ -244,7 +244,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("freeze");
         let said = |names: &[&str]| FreezeEntry {
-            whom: FreezeScope::Callers(names.iter().map(|name| CallerId::parse(name).unwrap()).collect()),
+            scope: FreezeScope::Callers(names.iter().map(|name| CallerId::parse(name).unwrap()).collect()),
             reason: Some("drill \"1\"".into()),
             uid: Some(0),
             time: DateTime::from_timestamp(1_768_465_800, 0),
@@ -255,14 +255,14 @@ mod tests {
         add(&path, &FreezeEntry { reason: None, ..said(&["a"]) }).unwrap();
         let both = r#"{"callers":["a","b"],"reason":"drill \"1\"","uid":0,"time":"2026-01-15T08:30:00Z"}"#;
         assert_eq!(text(), format!("{both}\n"));
-        remove(&path, &said(&["a", "c"]).whom).unwrap();
+        remove(&path, &said(&["a", "c"]).scope).unwrap();
         assert_eq!(text(), format!("{both}\n").replace("\"a\",", ""));
-        remove(&path, &said(&["b"]).whom).unwrap();
+        remove(&path, &said(&["b"]).scope).unwrap();
         assert!(!path.exists());
         remove(&path, &FreezeScope::Everybody).unwrap();
-        add(&path, &FreezeEntry { whom: FreezeScope::Everybody, ..said(&[]) }).unwrap();
+        add(&path, &FreezeEntry { scope: FreezeScope::Everybody, ..said(&[]) }).unwrap();
         assert!(matches!(
-            remove(&path, &said(&["a"]).whom),
+            remove(&path, &said(&["a"]).scope),
             Err(FreezeFileError::Everybody(AllCallersFrozen))
         ));
         remove(&path, &FreezeScope::Everybody).unwrap();

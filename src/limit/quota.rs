@@ -62,9 +62,9 @@ impl Quota {
             CallCount::LookupAndWrite => self.look(2).map(|()| false),
             CallCount::TrialAndWrite => {
                 let left = self.all.take(1)?;
-                Ok(self.is_at_leisure(left) && self.look(1).is_ok())
+                Ok(self.has_spare_capacity(left) && self.look(1).is_ok())
             }
-            CallCount::Trial => Ok(self.is_at_leisure(self.all.left()) && self.look(1).is_ok()),
+            CallCount::Trial => Ok(self.has_spare_capacity(self.all.left()) && self.look(1).is_ok()),
         }
     }
 
@@ -80,7 +80,7 @@ impl Quota {
     }
 
     /// Whether so many are half of all or more.
-    fn is_at_leisure(&self, left: u32) -> bool {
+    fn has_spare_capacity(&self, left: u32) -> bool {
         left >= self.rate.burst.get().div_ceil(2)
     }
 }

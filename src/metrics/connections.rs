@@ -81,7 +81,7 @@ impl Connections {
     }
 
     /// Makes the series of a listener with TLS, at zero.
-    pub fn foresee_tls(&self, listener: &Arc<str>) {
+    pub fn preregister_tls(&self, listener: &Arc<str>) {
         for why in [Handshake::Timeout, Handshake::HungUp, Handshake::Rejected] {
             drop(self.handshakes.get_or_create(&HandshakeLabels::new(listener, why)));
         }

@@ -151,10 +151,10 @@ struct RefreshLabels {
 
 impl Metrics {
     /// All metrics, with every series that can be foreseen at zero.
-    pub fn new(foreseen: &ExpectedSeries<'_>) -> Self {
+    pub fn new(expected: &ExpectedSeries<'_>) -> Self {
         let metrics = Self {
             registry: Registry::with_prefix("mpc_auth_proxy"),
-            by_policy: PolicyMetrics::new(foreseen.listeners, foreseen.projects),
+            by_policy: PolicyMetrics::new(expected.listeners, expected.projects),
             duration: Histogram::new(BUCKETS),
             upstream_duration: Histogram::new(BUCKETS),
             upstream_errors: Family::default(),
@@ -172,8 +172,8 @@ impl Metrics {
             reload_pending: Gauge::default(),
             certificates: Family::default(),
         };
-        metrics.foresee(foreseen);
-        metrics.register(foreseen)
+        metrics.preregister(expected);
+        metrics.register(expected)
     }
 
     /// The exposition, with how the process is doing now.
@@ -248,7 +248,7 @@ impl Metrics {
     }
 
     /// Begins the series of a policy's callers and rules, at zero where they are new, and ends those of others.
-    pub fn foresee_policy(&self, callers: &[CallerId], policy: &Policy) {
+    pub fn preregister_policy(&self, callers: &[CallerId], policy: &Policy) {
         self.by_policy.follow(callers, policy);
     }
 
@@ -270,12 +270,12 @@ impl Metrics {
         self.last_reload.set(clock::now().timestamp());
     }
 
-    fn foresee(&self, foreseen: &ExpectedSeries<'_>) {
-        self.policy_in_force(foreseen.policy.hash());
+    fn preregister(&self, expected: &ExpectedSeries<'_>) {
+        self.policy_in_force(expected.policy.hash());
         for outcome in ["success", "failure"] {
             drop(self.reloads.get_or_create(&OutcomeLabels { outcome }));
         }
-        self.foresee_policy(foreseen.callers, foreseen.policy);
+        self.preregister_policy(expected.callers, expected.policy);
         for kind in ["connect", "closed", "stale", "timeout", "invalid"] {
             drop(self.upstream_errors.get_or_create(&KindLabels { kind }));
         }
@@ -285,14 +285,14 @@ impl Metrics {
         for reason in Reason::ALL {
             drop(self.refusals.get_or_create(&ReasonLabels { reason: reason.as_str() }));
         }
-        for credential in foreseen.credentials {
+        for credential in expected.credentials {
             for succeeded in [true, false] {
                 drop(self.refreshes.get_or_create(&RefreshLabels::new(credential.name(), succeeded)));
             }
         }
     }
 
-    fn register(mut self, foreseen: &ExpectedSeries<'_>) -> Self {
+    fn register(mut self, expected: &ExpectedSeries<'_>) -> Self {
         let r = &mut self.registry;
         r.register_collector(Box::new(self.by_policy.clone()));
         let help = "From a request's head to its answer";
@@ -317,10 +317,10 @@ impl Metrics {
         r.register("policy_info", "The policy in force", self.policy.clone());
         let build = vec![("version", env!("CARGO_PKG_VERSION"))];
         r.register("build", "This program", Info::new(build));
-        r.register_collector(Box::new(Dropped(foreseen.sink.clone())));
-        r.register_collector(Box::new(Circuits(foreseen.upstreams.to_vec())));
-        r.register_collector(Box::new(Credentials(foreseen.credentials.to_vec())));
-        r.register_collector(Box::new(ClockSkew(foreseen.clocks.clone())));
+        r.register_collector(Box::new(Dropped(expected.sink.clone())));
+        r.register_collector(Box::new(Circuits(expected.upstreams.to_vec())));
+        r.register_collector(Box::new(Credentials(expected.credentials.to_vec())));
+        r.register_collector(Box::new(ClockSkew(expected.clocks.clone())));
         r.register(
             "frozen",
             "Whether calls are frozen, of everybody or of some callers",

@@ -25,7 +25,7 @@ use crate::{
 /// Answers operators.
 #[derive(Clone)]
 pub(super) struct Admin {
-    pub(super) insight: ProxyStatus,
+    pub(super) proxy_status: ProxyStatus,
     /// An operator asked the process to stop.
     pub(super) asked: Arc<AtomicBool>,
     /// Cancelled when an operator asked the process to stop.
@@ -67,7 +67,7 @@ impl Admin {
             (_, "/reload") => self.reload(&order).await,
             (_, "/shutdown") => self.shutdown(&order),
             (_, "/try") => self.try_credentials(&order).await,
-            _ => json(StatusCode::OK, &self.insight.status(true)),
+            _ => json(StatusCode::OK, &self.proxy_status.status(true)),
         }
     }
 
@@ -84,28 +84,28 @@ impl Admin {
         if reason.as_ref().is_some_and(|reason| reason.chars().count() > MAX_REASON) {
             return Err(format!("a reason has {MAX_REASON} characters at most"));
         }
-        let whom = match asked.callers.as_deref() {
+        let scope = match asked.callers.as_deref() {
             None => FreezeScope::Everybody,
             Some([]) => return Err("`callers` names nobody: without it everybody is meant".into()),
             Some(names) => {
                 FreezeScope::Callers(names.iter().map(|name| self.caller(name)).collect::<Result<_, _>>()?)
             }
         };
-        Ok(OperatorCommand { whom, uid, reason, project: asked.project })
+        Ok(OperatorCommand { scope, uid, reason, project: asked.project })
     }
 
     fn caller(&self, name: &str) -> Result<CallerId, String> {
-        let caller = CallerId::parse(name).ok().filter(|caller| self.insight.knows(caller));
+        let caller = CallerId::parse(name).ok().filter(|caller| self.proxy_status.is_known(caller));
         caller.ok_or_else(|| format!("the policy in force has no caller {name:?}"))
     }
 
     async fn freeze(&self, order: &OperatorCommand) -> Response<Body> {
-        let note = self.insight.operators().freeze(order).await;
+        let note = self.proxy_status.operators().freeze(order).await;
         self.frozen(StatusCode::OK, note.as_deref())
     }
 
     async fn unfreeze(&self, order: &OperatorCommand) -> Response<Body> {
-        match self.insight.operators().unfreeze(order).await {
+        match self.proxy_status.operators().unfreeze(order).await {
             Ok(note) => self.frozen(StatusCode::OK, note.as_deref()),
             Err(error) => self.frozen(StatusCode::CONFLICT, Some(&error.to_string())),
         }
@@ -113,19 +113,19 @@ impl Admin {
 
     /// Who is frozen now.
     fn frozen(&self, status: StatusCode, note: Option<&str>) -> Response<Body> {
-        let in_force = self.insight.freeze().in_force();
+        let in_force = self.proxy_status.freeze().in_force();
         let by: Vec<&str> = in_force.iter().map(|(by, _)| *by).collect();
         let problem = note.filter(|_| status != StatusCode::OK);
         json(
             status,
             &json!({
-                "frozen": !by.is_empty(), "by": by, "note": note, "freeze": self.insight.frozen(), "problem": problem,
+                "frozen": !by.is_empty(), "by": by, "note": note, "freeze": self.proxy_status.frozen(), "problem": problem,
             }),
         )
     }
 
     async fn reload(&self, order: &OperatorCommand) -> Response<Body> {
-        match self.insight.operators().reload(order).await {
+        match self.proxy_status.operators().reload(order).await {
             Reloaded::Applied(hash) => json(StatusCode::OK, &json!({ "policy": &*hash })),
             Reloaded::Refused(problem) => json(StatusCode::CONFLICT, &json!({ "problem": problem })),
             Reloaded::Pending(problem) => {
@@ -137,7 +137,7 @@ impl Admin {
     /// One call, with the credential of the project that is named.
     async fn try_credentials(&self, order: &OperatorCommand) -> Response<Body> {
         let project = order.project.as_deref().unwrap_or_default();
-        match self.insight.try_credentials(order).await {
+        match self.proxy_status.try_credentials(order).await {
             Some(trial) => json(StatusCode::OK, &serde_json::to_value(trial).unwrap_or_default()),
             None => {
                 let problem = format!("there is no project {project:?}: `project` names one");
@@ -147,7 +147,7 @@ impl Admin {
     }
 
     fn shutdown(&self, order: &OperatorCommand) -> Response<Body> {
-        self.insight.operators().stop(order);
+        self.proxy_status.operators().stop(order);
         self.asked.store(true, Relaxed);
         let mut accepted = json(StatusCode::ACCEPTED, &json!({ "draining": true }));
         accepted.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

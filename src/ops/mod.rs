@@ -42,7 +42,7 @@ pub struct Ops {
 
 #[derive(Clone)]
 struct Probes {
-    insight: ProxyStatus,
+    proxy_status: ProxyStatus,
     /// The names that are answered.
     hosts: Hosts,
     metrics: Arc<Metrics>,
@@ -78,10 +78,15 @@ impl Ops {
     }
 
     /// Answers until the returned set is dropped. `stop` is cancelled when an operator asks the process to stop.
-    pub fn serve(self, insight: &ProxyStatus, metrics: Arc<Metrics>, stop: CancellationToken) -> JoinSet<()> {
+    pub fn serve(
+        self,
+        proxy_status: &ProxyStatus,
+        metrics: Arc<Metrics>,
+        stop: CancellationToken,
+    ) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         if let Some((listener, hosts)) = self.probes {
-            let probes = Probes { insight: insight.clone(), hosts, metrics };
+            let probes = Probes { proxy_status: proxy_status.clone(), hosts, metrics };
             let answer = move |request, asker: Requester| {
                 let answer = probes.answer(&request, asker.is_near);
                 async { answer }
@@ -89,7 +94,7 @@ impl Ops {
             tasks.spawn(accept(listener, answer, || {}));
         }
         if let Some(socket) = self.operators {
-            let admin = Admin { insight: insight.clone(), asked: Arc::default(), stop };
+            let admin = Admin { proxy_status: proxy_status.clone(), asked: Arc::default(), stop };
             tasks.spawn(operate(socket, admin));
         }
         tasks
@@ -98,9 +103,9 @@ impl Ops {
 
 /// Answers operators, also after the file of their socket was lost.
 async fn operate((mut listener, mut file): (UnixListener, SocketFile), admin: Admin) {
-    let health = admin.insight.health().clone();
+    let health = admin.proxy_status.health().clone();
     loop {
-        let (mooring, here, after) = (file.mooring(), admin.clone(), admin.clone());
+        let (mooring, here, after) = (file.socket_watch(), admin.clone(), admin.clone());
         (listener, file) = tokio::select! {
             () = accept(listener, move |request, asker: Requester| here.clone().answer(request, asker.uid), move || after.answered()) => return,
             anew = mooring.lost(&health, false) => anew,
@@ -203,17 +208,18 @@ impl Probes {
         let verbose = query.split('&').any(|parameter| parameter == "verbose" || parameter == "verbose=true");
         match request.uri().path() {
             "/livez" => text(StatusCode::OK, "ok\n".into()),
-            "/startupz" if self.insight.health().is_started() => text(StatusCode::OK, "ok\n".into()),
+            "/startupz" if self.proxy_status.health().is_started() => text(StatusCode::OK, "ok\n".into()),
             "/startupz" => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n".into()),
-            "/readyz" => ready(&self.insight, verbose),
+            "/readyz" => ready(&self.proxy_status, verbose),
             "/version" => json(
                 StatusCode::OK,
                 &serde_json::json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") }),
             ),
-            "/status" => json(StatusCode::OK, &self.insight.status(near)),
+            "/status" => json(StatusCode::OK, &self.proxy_status.status(near)),
             "/metrics" => {
                 let (format, media_type) = wanted_format(request);
-                let mut response = text(StatusCode::OK, self.metrics.text(format, &self.insight.state()));
+                let mut response =
+                    text(StatusCode::OK, self.metrics.text(format, &self.proxy_status.state()));
                 response.headers_mut().insert(CONTENT_TYPE, media_type);
                 response
             }
@@ -231,7 +237,7 @@ impl Probes {
     }
 
     fn wrong_host(&self) -> Response<Body> {
-        let request_id = self.insight.request_id();
+        let request_id = self.proxy_status.request_id();
         let mut response = json(
             StatusCode::MISDIRECTED_REQUEST,
             &serde_json::json!({
@@ -255,9 +261,9 @@ fn wanted_format(request: &Request<Incoming>) -> (Format, HeaderValue) {
 }
 
 /// As the probes of Kubernetes print it: a line a check, when asked to or when one fails.
-fn ready(insight: &ProxyStatus, verbose: bool) -> Response<Body> {
+fn ready(proxy_status: &ProxyStatus, verbose: bool) -> Response<Body> {
     // Asked once: an answer that says no always says why.
-    let checks = insight.health().checks();
+    let checks = proxy_status.health().checks();
     let ready = checks.iter().all(|check| check.problem.is_none());
     let mut out = String::new();
     if verbose || !ready {
@@ -268,11 +274,11 @@ fn ready(insight: &ProxyStatus, verbose: bool) -> Response<Body> {
             }
         }
         // Frozen is ready: it answers.
-        for (by, frozen) in insight.freeze().in_force() {
-            out.push_str(&format!("[+] frozen, by {by}: {}\n", frozen.said.whom));
+        for (by, frozen) in proxy_status.freeze().in_force() {
+            out.push_str(&format!("[+] frozen, by {by}: {}\n", frozen.said.scope));
         }
         // No caller needs it.
-        for (address, problem) in insight.health().lost_sockets(false) {
+        for (address, problem) in proxy_status.health().lost_sockets(false) {
             out.push_str(&format!("[+] operators cannot connect to {address}: {problem}\n"));
         }
     }

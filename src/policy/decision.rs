@@ -181,7 +181,7 @@ impl<'p> Outcome<'p> {
     }
 
     /// What to look the job up for.
-    pub fn wants(&self) -> NeededFacts {
+    pub fn needed_facts(&self) -> NeededFacts {
         match self {
             Self::Undetermined(Undetermined { needs, mode: Mode::Enforce }) => NeededFacts::ToDecide(*needs),
             Self::Undetermined(Undetermined { needs, mode: Mode::Observe }) => NeededFacts::ToObserve(*needs),

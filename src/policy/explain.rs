@@ -112,7 +112,7 @@ impl Policy {
     /// Of the rules that name the caller of a call that nothing allows, the one that came closest, as the caller may be
     /// told. A request waits for it, so it is not looked for where there are many.
     pub fn closest_of_caller(&self, call: &Call<'_>) -> Option<Closest<'_>> {
-        let rules = self.of_callers().at_most(call.caller, COMPARED)?;
+        let rules = self.rules_by_caller().at_most(call.caller, COMPARED)?;
         self.closest(call, rules.into_iter())
     }
 

@@ -116,7 +116,7 @@ impl Asked {
     }
 
     /// The facts that are told of.
-    pub(super) fn told(&self) -> &[(Key, Vec<String>)] {
+    pub(super) fn known_values(&self) -> &[(Key, Vec<String>)] {
         &self.told
     }
 
@@ -278,13 +278,13 @@ pub(super) fn asked() -> impl Strategy<Value = Asked> {
         select(vec!["", "listener=app", "listener=APP", "listener=true", "listener=mesh"]),
         select(vec!["", "by=bearer", "by=listener"]),
     );
-    (call, facts, told()).prop_map(|((caller, project, job), (at, ip, listener, by), told)| {
+    (call, facts, known_values()).prop_map(|((caller, project, job), (at, ip, listener, by), told)| {
         Asked::parse(&format!("{caller} {project} {job} {at} {ip} {listener} {by}")).knowing(told)
     })
 }
 
 /// Some of the facts of a job, or all of them.
-pub(super) fn told() -> impl Strategy<Value = Vec<(Key, Vec<String>)>> {
+pub(super) fn known_values() -> impl Strategy<Value = Vec<(Key, Vec<String>)>> {
     let texts = |texts: &[&str]| -> Vec<Option<Vec<String>>> {
         let unknown = texts.len() / 3;
         texts.iter().map(|text| Some(list(text))).chain(std::iter::repeat_n(None, unknown)).collect()

@@ -24,7 +24,7 @@ pub(super) struct ByCaller {
 
 impl Policy {
     /// Its rules by caller.
-    pub fn of_callers(&self) -> RulesByCaller<'_> {
+    pub fn rules_by_caller(&self) -> RulesByCaller<'_> {
         RulesByCaller { policy: self, by_caller: self.by_caller.get_or_init(|| self.arrange()) }
     }
 
@@ -93,11 +93,11 @@ mod tests {
             for name in fixture::CALLERS {
                 let names = |rule: &&Rule| rule.callers.iter().any(|glob| glob.is_match(name));
                 let expected: Vec<&Rule> = policy.rules().iter().filter(names).collect();
-                let (first, more) = policy.of_callers().first(&CallerId::parse(name).unwrap(), count);
+                let (first, more) = policy.rules_by_caller().first(&CallerId::parse(name).unwrap(), count);
                 prop_assert_eq!(first.len() + more, expected.len());
                 prop_assert_eq!(&first, &expected[..first.len()]);
                 prop_assert_eq!(first.len(), count.min(expected.len()));
-                let all = policy.of_callers().at_most(&CallerId::parse(name).unwrap(), count);
+                let all = policy.rules_by_caller().at_most(&CallerId::parse(name).unwrap(), count);
                 prop_assert_eq!(all, (expected.len() <= count).then_some(expected));
             }
         }

@@ -255,7 +255,7 @@ proptest! {
                 Observed::Nothing => Err(Keys::NONE),
                 Observed::Unknown(needs) => Err(needs),
             });
-            (outcome.applied(), outcome.wants(), observed)
+            (outcome.applied(), outcome.needed_facts(), observed)
         });
         prop_assert_eq!(one, other);
     }
@@ -280,11 +280,11 @@ proptest! {
 
     #[test]
     fn more_knowledge_never_contradicts_what_is_decided(
-        rules in fixture::rules(), asked in fixture::asked(), more in fixture::told(),
+        rules in fixture::rules(), asked in fixture::asked(), more in fixture::known_values(),
     ) {
         let policy = fixture::compile(rules);
-        let mut told = asked.told().to_vec();
-        told.extend(more.into_iter().filter(|(key, _)| asked.told().iter().all(|(known, _)| known != key)));
+        let mut told = asked.known_values().to_vec();
+        told.extend(more.into_iter().filter(|(key, _)| asked.known_values().iter().all(|(known, _)| known != key)));
         let knowing = asked.clone().knowing(told);
         let (before, after) = (policy.decide(&asked.call()), policy.decide(&knowing.call()));
         if let (Some(before), after) = (before.decision(), after.decision()) {
@@ -302,10 +302,10 @@ proptest! {
 
     #[test]
     fn whoever_looks_up_what_is_needed_can_decide(
-        rules in fixture::rules(), asked in fixture::asked(), more in fixture::told(),
+        rules in fixture::rules(), asked in fixture::asked(), more in fixture::known_values(),
     ) {
         let policy = fixture::compile(rules);
-        let needs = match policy.decide(&asked.call()).wants() {
+        let needs = match policy.decide(&asked.call()).needed_facts() {
             NeededFacts::Nothing => Keys::NONE,
             NeededFacts::ToDecide(needs) | NeededFacts::ToObserve(needs) => needs,
         };
@@ -316,19 +316,19 @@ proptest! {
             _ => key,
         };
         let needed: Vec<Key> = needs.iter().map(whole).collect();
-        prop_assert!(asked.told().iter().all(|(key, _)| !needed.contains(key)));
-        let mut told = asked.told().to_vec();
+        prop_assert!(asked.known_values().iter().all(|(key, _)| !needed.contains(key)));
+        let mut told = asked.known_values().to_vec();
         told.extend(more.iter().filter(|(key, _)| needed.contains(key)).cloned());
         let missing = needed.iter().filter(|key| more.iter().all(|(known, _)| known != *key));
         told.extend(missing.copied().collect::<Keys>().iter().map(|key| (key, Vec::new())));
         let knowing = asked.knowing(told);
         let after = policy.decide(&knowing.call());
-        prop_assert!(after.wants() == NeededFacts::Nothing, "{:?}", after);
+        prop_assert!(after.needed_facts() == NeededFacts::Nothing, "{:?}", after);
     }
 
     #[test]
     fn nothing_is_allowed_by_what_is_unknown(
-        rules in fixture::rules(), asked in fixture::asked(), more in prop::collection::vec(fixture::told(), 9),
+        rules in fixture::rules(), asked in fixture::asked(), more in prop::collection::vec(fixture::known_values(), 9),
     ) {
         let policy = fixture::compile(rules);
         let unknowing = asked.clone().knowing(Vec::new());

@@ -24,7 +24,7 @@ use tokio::{
     time::timeout,
 };
 
-pub use notices::tell_findings;
+pub use notices::log_findings;
 pub use start::load_when_still;
 
 use crate::{
@@ -42,7 +42,7 @@ use task::ReloadTask;
 /// Asks for a reload, and tells how reloading is doing.
 pub struct Reloader {
     asked: mpsc::UnboundedSender<Reply>,
-    told: Arc<ReloadState>,
+    state: Arc<ReloadState>,
 }
 
 /// What came of looking at the files.
@@ -82,7 +82,7 @@ pub enum SyncState {
 pub struct Baseline {
     path: PathBuf,
     fixed: RestartOnly,
-    looks: Snapshot,
+    snapshot: Snapshot,
 }
 
 /// What a reload replaces, and who counts it.
@@ -97,7 +97,7 @@ pub struct Targets {
 
 type Reply = oneshot::Sender<Reloaded>;
 
-/// What is told to whoever asks. Its locks are never held while a file is read.
+/// State of reloading, for those who ask. Its locks are never held while a file is read.
 struct ReloadState {
     judged: Mutex<SyncStatus>,
     /// In place of that, while it is not known whether that still holds.
@@ -126,7 +126,7 @@ impl ActivePolicy {
 impl Baseline {
     /// Of the configuration at `path`, which was just loaded.
     pub fn new(path: PathBuf, loaded: &Loaded) -> Self {
-        Self { path, fixed: RestartOnly::of(&loaded.settings), looks: loaded.looks.clone() }
+        Self { path, fixed: RestartOnly::of(&loaded.settings), snapshot: loaded.snapshot.clone() }
     }
 }
 
@@ -135,11 +135,11 @@ impl Reloader {
     /// from now on.
     pub async fn new(baseline: Baseline, target: Targets, tasks: &mut JoinSet<()>) -> Self {
         let (asked, to_answer) = mpsc::unbounded_channel();
-        let told = Arc::new(ReloadState::default());
-        let mut reloading = ReloadTask::new(baseline, target, (to_answer, Arc::clone(&told)));
+        let state = Arc::new(ReloadState::default());
+        let mut reloading = ReloadTask::new(baseline, target, (to_answer, Arc::clone(&state)));
         reloading.look().await;
         tasks.spawn(reloading.run());
-        Self { asked, told }
+        Self { asked, state }
     }
 
     /// Asks for the files to be read and put in force, and waits for what comes of it, but not for ever.
@@ -150,8 +150,8 @@ impl Reloader {
         match timeout(HANG_TIMEOUT + HANG_TIMEOUT / 10, answer).await {
             Ok(Ok(reloaded)) => reloaded,
             Ok(Err(_)) | Err(_) => {
-                let standing = self.standing();
-                Reloaded::Pending(standing.problem.unwrap_or_else(|| NOT_YET.into()))
+                let sync_status = self.sync_status();
+                Reloaded::Pending(sync_status.problem.unwrap_or_else(|| NOT_YET.into()))
             }
         }
     }
@@ -163,13 +163,13 @@ impl Reloader {
 
     /// Whether a reload is under way; changes with its beginning and its end. One that is pending is not.
     pub fn under_way(&self) -> watch::Receiver<bool> {
-        self.told.under_way.subscribe()
+        self.state.under_way.subscribe()
     }
 
     /// How it stands now.
-    pub fn standing(&self) -> SyncStatus {
-        let pending = self.told.pending.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        pending.unwrap_or_else(|| self.told.judged.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    pub fn sync_status(&self) -> SyncStatus {
+        let pending = self.state.pending.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        pending.unwrap_or_else(|| self.state.judged.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 }
 
@@ -186,8 +186,12 @@ impl SyncState {
 
 impl Default for ReloadState {
     fn default() -> Self {
-        let standing = SyncStatus { state: SyncState::InForce, problem: None, since: clock::now() };
-        Self { judged: Mutex::new(standing), pending: Mutex::default(), under_way: watch::Sender::default() }
+        let sync_status = SyncStatus { state: SyncState::InForce, problem: None, since: clock::now() };
+        Self {
+            judged: Mutex::new(sync_status),
+            pending: Mutex::default(),
+            under_way: watch::Sender::default(),
+        }
     }
 }
 
@@ -199,7 +203,7 @@ impl ReloadState {
 
     /// It was judged so. Says whether that, or its reason, is news.
     fn judged(&self, problem: Option<&str>) -> bool {
-        self.nothing_is_pending();
+        self.clear_pending();
         let state = problem.map_or(SyncState::InForce, |_| SyncState::Refused);
         let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
         let news = judged.problem.as_deref() != problem;
@@ -215,13 +219,13 @@ impl ReloadState {
     fn pending(&self, problem: &str) -> bool {
         self.under_way(false);
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = pending.as_ref().map_or_else(clock::now, |standing| standing.since);
-        let news = pending.as_ref().is_none_or(|standing| standing.problem.as_deref() != Some(problem));
+        let since = pending.as_ref().map_or_else(clock::now, |sync_status| sync_status.since);
+        let news = pending.as_ref().is_none_or(|sync_status| sync_status.problem.as_deref() != Some(problem));
         *pending = Some(SyncStatus { state: SyncState::Pending, problem: Some(problem.into()), since });
         news
     }
 
-    fn nothing_is_pending(&self) {
+    fn clear_pending(&self) {
         *self.pending.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Logs what `check` would say.
-pub fn tell_findings(findings: &Report) {
+pub fn log_findings(findings: &Report) {
     for finding in findings.problems() {
         let (line, column) = finding.place.map_or((0, 0), |place| (place.line, place.column));
         tracing::warn!(place = format!("{}:{line}:{column}", finding.file), "{}", finding.message);
@@ -19,13 +19,13 @@ pub fn tell_findings(findings: &Report) {
 }
 
 /// Logs what is enforced less than before.
-pub(super) fn tell_lessened(before: &ActivePolicy, now: &ActivePolicy) {
-    for what in lessened(before, now) {
+pub(super) fn log_weakened(before: &ActivePolicy, now: &ActivePolicy) {
+    for what in weakened(before, now) {
         tracing::warn!(what, "the reloaded configuration enforces less than the one before");
     }
 }
 
-fn lessened(before: &ActivePolicy, now: &ActivePolicy) -> Vec<String> {
+fn weakened(before: &ActivePolicy, now: &ActivePolicy) -> Vec<String> {
     let mut less = Vec::new();
     if (before.policy.mode(), now.policy.mode()) == (Mode::Enforce, Mode::Observe) {
         less.push("nothing is denied any more: the policy has `mode: observe`".to_owned());

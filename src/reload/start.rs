@@ -25,7 +25,7 @@ pub fn load_when_still(path: &Path) -> Result<Loaded, Report> {
         let result = config::load(path);
         // What is wrong with a key that is being written is an error, too.
         let looks = match &result {
-            Ok(loaded) => loaded.looks.clone().and(Snapshot::at(loaded.warnings.secrets())),
+            Ok(loaded) => loaded.snapshot.clone().and(Snapshot::at(loaded.warnings.secrets())),
             Err(report) => Snapshot::at(report.files().union(report.secrets())),
         };
         let same = before.as_ref() == Some(&looks);

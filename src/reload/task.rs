@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     Baseline, ReloadState, Reloaded, Reply, RestartOnly, Targets,
-    notices::{tell_findings, tell_lessened},
+    notices::{log_findings, log_weakened},
     summary,
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     sandbox::{self, REPLACED, Sandbox},
     stage::ActivePolicy,
     upstream::Roots,
-    watch::{Files, HANG_TIMEOUT, POLL_INTERVAL, Reader, WatchOutcome, apart},
+    watch::{Files, HANG_TIMEOUT, POLL_INTERVAL, Reader, WatchOutcome, off_thread},
 };
 
 /// Replaces what is in force when the files change, for ever.
@@ -35,7 +35,7 @@ pub(super) struct ReloadTask {
     waiting: Vec<Reply>,
     /// Somebody asked for it since the last attempt that came to an end.
     asked: bool,
-    told: Arc<ReloadState>,
+    state: Arc<ReloadState>,
     refusals: RefusalStreak,
     reader: Reader,
 }
@@ -67,18 +67,18 @@ impl ReloadTask {
     pub(super) fn new(
         baseline: Baseline,
         target: Targets,
-        (to_answer, told): (mpsc::UnboundedReceiver<Reply>, Arc<ReloadState>),
+        (to_answer, state): (mpsc::UnboundedReceiver<Reply>, Arc<ReloadState>),
     ) -> Self {
-        let Baseline { path, fixed, looks } = baseline;
+        let Baseline { path, fixed, snapshot } = baseline;
         Self {
             path,
             fixed: Arc::new(fixed),
-            files: Files::holding(&looks),
+            files: Files::holding(&snapshot),
             target,
             to_answer,
             waiting: Vec::new(),
             asked: false,
-            told,
+            state,
             refusals: RefusalStreak::default(),
             reader: Reader::default(),
         }
@@ -89,22 +89,22 @@ impl ReloadTask {
     pub(super) async fn run(mut self) {
         loop {
             self.attempt().await;
-            self.told.under_way(false);
-            self.rest().await;
+            self.state.under_way(false);
+            self.wait_for_trigger().await;
         }
     }
 
     /// Returns when there is a reason to look.
-    async fn rest(&mut self) {
+    async fn wait_for_trigger(&mut self) {
         let tick = Instant::now() + POLL_INTERVAL;
         let next = self.refusals.next.map_or(tick, |next| next.min(tick));
         tokio::select! {
-            Some(reply) = self.to_answer.recv() => self.hear(reply),
+            Some(reply) = self.to_answer.recv() => self.receive(reply),
             () = sleep_until(next) => {}
             () = self.files.changed() => {
                 // More often than not something else follows at once.
                 tokio::select! {
-                    Some(reply) = self.to_answer.recv() => self.hear(reply),
+                    Some(reply) = self.to_answer.recv() => self.receive(reply),
                     () = sleep(CHANGE_DEBOUNCE) => {}
                 }
             }
@@ -117,46 +117,46 @@ impl ReloadTask {
         let again = self.refusals.next.is_some_and(|next| next <= began);
         loop {
             while let Ok(reply) = self.to_answer.try_recv() {
-                self.hear(reply);
+                self.receive(reply);
             }
             self.look().await;
             match self.files.state() {
                 WatchOutcome::Unsettled(path, left) => {
                     let patience = HANG_TIMEOUT.saturating_sub(began.elapsed());
                     if patience.is_zero() {
-                        tell_pending(&self.told, &format!("{} is still being written", path.display()));
+                        log_pending(&self.state, &format!("{} is still being written", path.display()));
                     }
                     self.wait(if patience.is_zero() { left } else { left.min(patience) }).await;
                     continue;
                 }
                 WatchOutcome::Same if !again && !self.asked => {
-                    self.told.nothing_is_pending();
+                    self.state.clear_pending();
                     return;
                 }
                 WatchOutcome::Same | WatchOutcome::Whole => {}
             }
             if self.asked || self.files.state() == WatchOutcome::Whole {
-                self.told.under_way(true);
+                self.state.under_way(true);
             }
-            let looks = self.files.looks();
+            let snapshot = self.files.snapshot();
             let Some(Outcome { fresh, files }) = self.read().await else { return };
             self.files.follow(files);
             self.look().await;
             // What was read may be half of one thing and half of another.
-            if self.files.are(&looks) {
+            if self.files.are(&snapshot) {
                 self.conclude(fresh).await;
                 return;
             }
             if began.elapsed() >= HANG_TIMEOUT {
-                tell_pending(&self.told, "the files keep changing");
+                log_pending(&self.state, "the files keep changing");
             }
         }
     }
 
     /// Some ask and do not wait, or have waited long enough.
-    fn hear(&mut self, reply: Reply) {
+    fn receive(&mut self, reply: Reply) {
         self.asked = true;
-        self.told.under_way(true);
+        self.state.under_way(true);
         self.waiting.retain(|reply| !reply.is_closed());
         self.waiting.push(reply);
     }
@@ -164,27 +164,27 @@ impl ReloadTask {
     /// Waits for a change, or so long.
     async fn wait(&mut self, left: Duration) {
         tokio::select! {
-            Some(reply) = self.to_answer.recv() => self.hear(reply),
+            Some(reply) = self.to_answer.recv() => self.receive(reply),
             () = sleep(left) => {}
             () = self.files.changed() => {}
         }
     }
 
     pub(super) async fn look(&mut self) {
-        let told = Arc::clone(&self.told);
-        self.files.look(|path| tell_pending(&told, &hangs(path))).await;
+        let state = Arc::clone(&self.state);
+        self.files.look(|path| log_pending(&state, &hangs(path))).await;
         let hang =
-            || tell_pending(&told, "looking at what the sandbox allows takes long: a file system hangs");
-        apart(|| sandbox::current().map(Sandbox::look), hang).await;
+            || log_pending(&state, "looking at what the sandbox allows takes long: a file system hangs");
+        off_thread(|| sandbox::current().map(Sandbox::look), hang).await;
     }
 
     /// Reads everything on a thread that serves nobody: a large policy takes a while, too.
     async fn read(&mut self) -> Option<Outcome> {
         let (path, fixed) = (self.path.clone(), Arc::clone(&self.fixed));
-        let (in_force, told) = (Arc::clone(&self.target.in_force), Arc::clone(&self.told));
+        let (in_force, state) = (Arc::clone(&self.target.in_force), Arc::clone(&self.state));
         let hang =
-            || tell_pending(&told, &format!("reading it takes longer than {} s", HANG_TIMEOUT.as_secs()));
-        self.reader.apart(move || Outcome::of(&path, &fixed, &in_force.load()), hang).await
+            || log_pending(&state, &format!("reading it takes longer than {} s", HANG_TIMEOUT.as_secs()));
+        self.reader.off_thread(move || Outcome::of(&path, &fixed, &in_force.load()), hang).await
     }
 
     async fn conclude(&mut self, fresh: Result<Candidate, String>) {
@@ -207,18 +207,18 @@ impl ReloadTask {
         let hash = Arc::clone(fresh.policy.hash());
         let (foreseen, metrics) = (Arc::clone(&fresh), Arc::clone(&self.target.metrics));
         // Of thousands of rules that takes a while.
-        let follow = move || metrics.foresee_policy(foreseen.callers.ids(), &foreseen.policy);
-        self.reader.apart(follow, || {}).await;
+        let follow = move || metrics.preregister_policy(foreseen.callers.ids(), &foreseen.policy);
+        self.reader.off_thread(follow, || {}).await;
         if let Some(roots) = roots {
             self.target.roots.become_as(&roots);
         }
         let before = self.target.in_force.swap(Arc::clone(&fresh));
         self.refusals = RefusalStreak::default();
-        let recovered = self.told.judged(None);
+        let recovered = self.state.judged(None);
         self.target.metrics.reloaded(Some(&hash), is_new || recovered);
         tracing::info!(policy = &*hash, "the configuration was reloaded");
-        tell_lessened(&before, &fresh);
-        tell_findings(&findings);
+        log_weakened(&before, &fresh);
+        log_findings(&findings);
         Reloaded::Applied(hash)
     }
 
@@ -230,11 +230,11 @@ impl ReloadTask {
         if is_new {
             self.refusals = RefusalStreak::default();
         }
-        self.refusals.once_more();
+        self.refusals.retry_later();
         if !was_refused || is_new {
             self.target.metrics.reloaded(None, true);
         }
-        if self.told.judged(Some(&problem)) || is_new {
+        if self.state.judged(Some(&problem)) || is_new {
             tracing::error!(problem, "the configuration was not reloaded: the last good one stays in force");
         }
         Reloaded::Refused(problem)
@@ -270,15 +270,15 @@ impl Outcome {
 }
 
 impl RefusalStreak {
-    fn once_more(&mut self) {
+    fn retry_later(&mut self) {
         let pause = MIN_BACKOFF.saturating_mul(1 << self.count.min(16));
         self.count += 1;
         self.next = Some(Instant::now() + pause.min(MAX_BACKOFF));
     }
 }
 
-fn tell_pending(told: &ReloadState, problem: &str) {
-    if told.pending(problem) {
+fn log_pending(state: &ReloadState, problem: &str) {
+    if state.pending(problem) {
         tracing::warn!(problem, "the configuration is not reloaded yet: the last good one stays in force");
     }
 }

@@ -69,10 +69,10 @@ async fn what_is_asked_for_after_a_rename_is_what_was_renamed() {
     }
     replace(folder.path(), "nonsense");
     assert!(matches!(reloader.reload().await, Reloaded::Refused(_)));
-    assert_eq!(reloader.standing().state, SyncState::Refused);
+    assert_eq!(reloader.sync_status().state, SyncState::Refused);
     replace(folder.path(), POLICY);
     assert!(matches!(reloader.reload().await, Reloaded::Applied(_)));
-    assert_eq!((reloader.standing().state, reloader.standing().problem), (SyncState::InForce, None));
+    assert_eq!((reloader.sync_status().state, reloader.sync_status().problem), (SyncState::InForce, None));
 }
 
 #[tokio::test(start_paused = true)]
@@ -95,11 +95,11 @@ async fn who_asks_while_a_file_is_written_is_told_so_in_time_and_it_is_taken_whe
             "{answer:?}"
         );
         assert!(asked.elapsed() < HANG_TIMEOUT + Duration::from_secs(2), "{:?}", asked.elapsed());
-        assert_eq!(reloader.standing().state, SyncState::Pending);
+        assert_eq!(reloader.sync_status().state, SyncState::Pending);
         assert_eq!(in_force.load().policy.hash(), &before);
     };
     tokio::join!(writer, asker);
     assert!(matches!(reloader.reload().await, Reloaded::Applied(_)));
     assert_ne!(in_force.load().policy.hash(), &before);
-    assert_eq!(reloader.standing().state, SyncState::InForce);
+    assert_eq!(reloader.sync_status().state, SyncState::InForce);
 }

@@ -123,7 +123,7 @@ impl Sandbox {
     }
 
     /// Says each in the log, and keeps them for whoever asks.
-    pub fn tell(self) {
+    pub fn log(self) {
         for (measure, state) in self.measures() {
             tracing::info!(measure, %state, "sandbox");
         }

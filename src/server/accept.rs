@@ -57,7 +57,7 @@ pub(super) struct ListenerContext {
     pub(super) in_force: Arc<ArcSwap<ActivePolicy>>,
     pub(super) limits: Limits,
     /// How long a connection may be without a request once the proxy stops.
-    pub(super) farewell: Duration,
+    pub(super) idle_grace_end: Duration,
     /// Owns the connections.
     pub(super) tasks: TaskTracker,
     /// Of all listeners.
@@ -151,7 +151,7 @@ impl ListenerContext {
         match stream {
             AcceptedStream::Tcp(stream, _) if self.tls => {
                 let (tasks, handshakes) = (self.tasks.clone(), self.handshakes.clone());
-                drop(tasks.spawn_on(self.shake_hands(stream, peer, permit), &handshakes));
+                drop(tasks.spawn_on(self.handshake(stream, peer, permit), &handshakes));
             }
             AcceptedStream::Tcp(stream, _) => self.connect(stream, Arc::new(peer), permit),
             AcceptedStream::Unix(stream) => self.connect(stream, Arc::new(peer), permit),
@@ -159,7 +159,7 @@ impl ListenerContext {
     }
 
     /// Hands the connection to its worker when its handshake is done.
-    async fn shake_hands(self: Arc<Self>, stream: TcpStream, peer: Peer, permit: Permit) {
+    async fn handshake(self: Arc<Self>, stream: TcpStream, peer: Peer, permit: Permit) {
         let Some(accepted) = tls::accept(stream, peer, &self, &permit).await else { return };
         let runtime = self.runtime.clone();
         let _of_worker = runtime.enter();

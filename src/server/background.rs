@@ -13,17 +13,20 @@ use crate::{
 };
 
 /// Keeps a credential fresh. A failure is logged when it starts, and its end.
-pub(super) async fn renew(mut renewal: Refresher, metrics: Arc<Metrics>, health: Health) {
-    let credential = Arc::clone(renewal.held().name());
+pub(super) async fn renew(mut refresher: Refresher, metrics: Arc<Metrics>, health: Health) {
+    let credential = Arc::clone(refresher.cached().name());
     let mut failing = false;
     loop {
-        let round = renewal.round().await;
+        let round = refresher.round().await;
         metrics.refreshed(&credential, !matches!(round, Round::Failed(_)));
         match &round {
             Round::Failed(error) if !failing => {
                 let error = error.with_causes();
-                let means =
-                    if renewal.held().is_ready() { "the last one stays" } else { "its calls are refused" };
+                let means = if refresher.cached().is_ready() {
+                    "the last one stays"
+                } else {
+                    "its calls are refused"
+                };
                 tracing::warn!(%credential, %error, "a credential cannot be renewed: {means}");
             }
             Round::Changed => tracing::info!(%credential, "a credential was renewed"),
@@ -33,7 +36,7 @@ pub(super) async fn renew(mut renewal: Refresher, metrics: Arc<Metrics>, health:
         // Whoever waits for this may end the process: said before.
         health.attempted(&credential, matches!(&round, Round::Failed(error) if error.is_lasting()));
         failing = matches!(round, Round::Failed(_));
-        renewal.rest().await;
+        refresher.rest().await;
     }
 }
 

@@ -47,7 +47,7 @@ use crate::{
 /// What a connection is made of.
 pub(super) trait CallerStream: AsyncRead + AsyncWrite + AsRawFd + Unpin {
     /// How many bytes of what was received it holds.
-    fn held(&self) -> usize {
+    fn cached(&self) -> usize {
         0
     }
 }
@@ -57,8 +57,8 @@ impl CallerStream for TcpStream {}
 impl CallerStream for UnixStream {}
 
 impl CallerStream for TlsStream {
-    fn held(&self) -> usize {
-        Self::held(self)
+    fn cached(&self) -> usize {
+        Self::cached(self)
     }
 }
 
@@ -80,7 +80,7 @@ pub(super) struct Connection<S> {
     requests: usize,
     refusals: usize,
     /// The bytes that the body has which is waited for, or was to be.
-    awaited: usize,
+    expected: usize,
 }
 
 /// A request as it came: its head, or why there is none; and its body.
@@ -114,7 +114,7 @@ impl<S: CallerStream> Connection<S> {
             timer: Box::pin(sleep_until(since + context.limits.idle_timeout)),
             requests: 0,
             refusals: 0,
-            awaited: 0,
+            expected: 0,
             context,
             peer,
             permit,
@@ -165,7 +165,7 @@ impl<S: CallerStream> Connection<S> {
         let Request { head, payload } = request;
         // What is left of a body is no request, nor what may be one of unknown length.
         let is_cut = match &payload {
-            Payload::Missing(why) => self.awaited > 0 || matches!(**why, Refusal::LengthRequired),
+            Payload::Missing(why) => self.expected > 0 || matches!(**why, Refusal::LengthRequired),
             Payload::None | Payload::Whole(_) => false,
         };
         let (head, is_head, is_last) = match head {
@@ -189,10 +189,10 @@ impl<S: CallerStream> Connection<S> {
         } else {
             self.refusals += 1;
         }
-        let life = self.permit.life;
+        let lifetime = self.permit.lifetime;
         answer.headers().contains_key(CONNECTION)
-            || self.requests >= life.requests
-            || Instant::now() >= life.until
+            || self.requests >= lifetime.requests
+            || Instant::now() >= lifetime.until
             || self.permit.state.order() != CloseRequest::Stay
             || self.context.limiter.is_crowded()
             || (self.refusals >= MAX_REFUSALS && !self.permit.state.is_proven())
@@ -274,7 +274,7 @@ impl<S: CallerStream> Connection<S> {
             }
             *shut = true;
         }
-        while *reads < LINGER_READS + self.awaited / CHUNK
+        while *reads < LINGER_READS + self.expected / CHUNK
             && ready!(self.poll_read(cx)).is_ok_and(|count| count > 0)
         {
             self.input.clear();
@@ -290,15 +290,15 @@ impl<S: CallerStream> Connection<S> {
             // The request has a deadline of its own.
             Phase::Working => return Poll::Pending,
             Phase::Handshake | Phase::Head => limits.header_timeout,
-            Phase::Body => limits.header_timeout + body::time_for(self.awaited),
+            Phase::Body => limits.header_timeout + body::time_for(self.expected),
             // One may be on its way.
             Phase::Idle if self.permit.state.order() == CloseRequest::Finish => {
-                self.context.farewell.min(limits.idle_timeout)
+                self.context.idle_grace_end.min(limits.idle_timeout)
             }
             Phase::Idle | Phase::Answering => limits.idle_timeout,
             Phase::Closing => LINGER,
         };
-        let end = self.since + wait.mul_f64(self.permit.life.jitter);
+        let end = self.since + wait.mul_f64(self.permit.lifetime.jitter);
         if end < self.timer.deadline() {
             self.timer.as_mut().reset(end);
         }

@@ -25,7 +25,7 @@ pub(super) struct FreezeFileWatch {
     path: Arc<PathBuf>,
     freeze: Freeze,
     /// Changes with each look.
-    looks: watch::Receiver<()>,
+    checks: watch::Receiver<()>,
 }
 
 impl FreezeFileWatch {
@@ -45,7 +45,7 @@ impl FreezeFileWatch {
                  not be readable and freezes everybody"
             );
         }
-        let (looked, looks) = watch::channel(());
+        let (looked, checks) = watch::channel(());
         let (path, shared) = (Arc::new(path), freeze.clone());
         let file = Arc::clone(&path);
         let look = move || look(&file, &shared, &in_force);
@@ -57,14 +57,14 @@ impl FreezeFileWatch {
             }
         });
         drop(thread?);
-        Ok(Self { path, freeze, looks })
+        Ok(Self { path, freeze, checks })
     }
 
     /// Returns when the file was looked for, or it is known that this takes too long.
     pub(super) async fn looked(&mut self) {
         // The pause between two tries is for a process that was stopped itself, and its thread with it.
         for patience in [READ_TIMEOUT, POLL_INTERVAL * 10] {
-            match timeout(patience, self.looks.changed()).await {
+            match timeout(patience, self.checks.changed()).await {
                 Ok(Ok(())) => return,
                 Ok(Err(_)) => break,
                 Err(_) => {}
@@ -74,8 +74,8 @@ impl FreezeFileWatch {
     }
 
     /// Sees to it, for ever, that it is looked for.
-    pub(super) async fn tend(mut self) {
-        while self.looks.has_changed().is_ok() {
+    pub(super) async fn run(mut self) {
+        while self.checks.has_changed().is_ok() {
             self.looked().await;
         }
         self.nothing_is_known("nobody looks for it any more");
@@ -83,33 +83,33 @@ impl FreezeFileWatch {
     }
 
     fn nothing_is_known(&self, problem: &str) {
-        tell(&self.path, &self.freeze, Some(FreezeEntry::everybody_for(problem.into())));
+        apply(&self.path, &self.freeze, Some(FreezeEntry::everybody_for(problem.into())));
     }
 }
 
 /// Puts what the file says now in force.
 pub(super) fn look(path: &Path, freeze: &Freeze, in_force: &ArcSwap<ActivePolicy>) {
     let known = in_force.load();
-    tell(path, freeze, freeze_file::read(path, |caller| known.callers.ids().contains(caller)));
+    apply(path, freeze, freeze_file::read(path, |caller| known.callers.ids().contains(caller)));
 }
 
 /// Puts what the file says in force, and logs what is news.
-fn tell(path: &Path, freeze: &Freeze, said: Option<FreezeEntry>) {
+fn apply(path: &Path, freeze: &Freeze, said: Option<FreezeEntry>) {
     if !freeze.by_file(said.clone()) {
         return;
     }
     let file = path.display();
-    let Some(FreezeEntry { whom, reason, uid, time, problem }) = said else {
+    let Some(FreezeEntry { scope, reason, uid, time, problem }) = said else {
         tracing::warn!(frozen = false, %file, "the freeze file is gone: it freezes nobody");
         return;
     };
     let time = time.map(|time| time.to_rfc3339());
-    match whom {
+    match scope {
         FreezeScope::Everybody => {
             tracing::warn!(frozen = true, %file, reason, uid, time, problem, "the freeze file freezes everybody");
         }
         FreezeScope::Callers(_) => {
-            tracing::warn!(frozen = true, %file, callers = %whom, reason, uid, time, "the freeze file freezes some callers");
+            tracing::warn!(frozen = true, %file, callers = %scope, reason, uid, time, "the freeze file freezes some callers");
         }
     }
 }

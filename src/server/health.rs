@@ -41,9 +41,10 @@ pub struct Check {
 
 impl Health {
     pub(super) fn new(projects: &[Arc<Project>], credentials: &[Arc<CachedCredential>], sink: Sink) -> Self {
-        let held =
-            |project: &Project| credentials.iter().find(|held| *held.name() == project.credential).cloned();
-        let projects = projects.iter().filter_map(|p| Some((Arc::clone(&p.name), held(p)?))).collect();
+        let cached = |project: &Project| {
+            credentials.iter().find(|cached| *cached.name() == project.credential).cloned()
+        };
+        let projects = projects.iter().filter_map(|p| Some((Arc::clone(&p.name), cached(p)?))).collect();
         let (started, draining) = (AtomicBool::new(false), AtomicBool::new(false));
         Self(Arc::new(HealthState {
             started,
@@ -72,9 +73,9 @@ impl Health {
             check("not-draining", !self.is_draining(), "draining"),
             check("audit", !self.0.sink.refuses(), "the sink takes no record, so every call is refused"),
         ];
-        for (project, held) in &self.0.projects {
-            let name = format!("credential {} of project {project}", held.name());
-            let problem = held.state().unusable();
+        for (project, cached) in &self.0.projects {
+            let name = format!("credential {} of project {project}", cached.name());
+            let problem = cached.state().unusable();
             checks.push(check(&name, problem.is_none(), problem.unwrap_or_default()));
         }
         let lost = self.lost_sockets(true).into_iter();
@@ -131,8 +132,8 @@ impl Health {
 
     /// The credentials that projects need and that cannot be used.
     fn missing_credentials(&self) -> Vec<Arc<str>> {
-        let missing = self.0.projects.iter().filter(|(_, held)| !held.is_ready());
-        missing.map(|(_, held)| Arc::clone(held.name())).collect()
+        let missing = self.0.projects.iter().filter(|(_, cached)| !cached.is_ready());
+        missing.map(|(_, cached)| Arc::clone(cached.name())).collect()
     }
 
     /// Whether it is stopping.
@@ -174,12 +175,12 @@ mod tests {
         let settings = config::load(&folder.path().join("proxy.yaml")).unwrap().settings;
         let egress = Egress { roots: Roots::new(None).unwrap(), proxies: Proxies::new(None, |_| None) };
         let clocks = Clocks::default();
-        let surroundings = ProviderContext::new(&egress, settings.upstream.connect_timeout, &clocks);
+        let provider_context = ProviderContext::new(&egress, settings.upstream.connect_timeout, &clocks);
         let sources = settings.credentials.iter().map(|credential| (&credential.name, &credential.source));
-        let renewal = Refresher::all(sources, surroundings).unwrap().remove(0);
+        let refresher = Refresher::all(sources, provider_context).unwrap().remove(0);
         let sink = Sink::open(Target::File("/dev/null".into()), WhenBlocked::Refuse).unwrap();
-        let health = Health::new(&settings.projects, std::slice::from_ref(renewal.held()), sink);
-        (health, renewal, folder)
+        let health = Health::new(&settings.projects, std::slice::from_ref(refresher.cached()), sink);
+        (health, refresher, folder)
     }
 
     #[tokio::test(start_paused = true)]
@@ -215,11 +216,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_credential_that_comes_late_is_there_at_once() {
-        let (health, mut renewal, _folder) = missing_one();
+        let (health, mut refresher, _folder) = missing_one();
         let started = Instant::now();
         let late = async {
             sleep(PATIENCE - Duration::from_secs(10)).await;
-            assert!(matches!(renewal.round().await, Round::Changed));
+            assert!(matches!(refresher.round().await, Round::Changed));
             health.attempted(&"prod".into(), false);
         };
         let (missing, ()) = tokio::join!(health.credentials(PATIENCE), late);

@@ -40,7 +40,7 @@ pub(crate) struct Permit {
     limiter: Arc<ConnectionLimiter>,
     number: u64,
     pub(super) state: Arc<ConnectionState>,
-    pub(super) life: ConnectionLifetime,
+    pub(super) lifetime: ConnectionLifetime,
     /// That it is one of its worker's.
     pub(super) load: Option<WorkerLoad>,
     _place: OwnedSemaphorePermit,
@@ -129,15 +129,17 @@ impl ConnectionLimiter {
         if some().any(|state| state.is_leaving()) {
             return true;
         }
-        let all = || some().filter_map(|state| Some((state.spare()?, state)));
-        let mut spare: Vec<(EvictionKey, &Arc<ConnectionState>)> =
-            all().filter(|((_, from), _)| *from <= now).map(|((spare, _), state)| (spare, state)).collect();
+        let all = || some().filter_map(|state| Some((state.eviction_key()?, state)));
+        let mut eviction_key: Vec<(EvictionKey, &Arc<ConnectionState>)> = all()
+            .filter(|((_, from), _)| *from <= now)
+            .map(|((eviction_key, _), state)| (eviction_key, state))
+            .collect();
         // More than one, or each new caller in a flood would search anew.
-        let count = (spare.len() / 8).clamp(1, MAX_EVICTED).min(spare.len());
+        let count = (eviction_key.len() / 8).clamp(1, MAX_EVICTED).min(eviction_key.len());
         if count > 0 {
-            spare.select_nth_unstable_by_key(count - 1, |(spare, _)| *spare);
+            eviction_key.select_nth_unstable_by_key(count - 1, |(eviction_key, _)| *eviction_key);
         }
-        for (_, state) in spare.iter().take(count) {
+        for (_, state) in eviction_key.iter().take(count) {
             state.ask(CloseRequest::Leave);
         }
         count > 0 || all().any(|((_, from), _)| from <= now + FIRST_REQUEST_GRACE)
@@ -177,10 +179,17 @@ impl ConnectionLimiter {
         open.connections.insert(number, Arc::clone(&state));
         drop(open);
         self.counts.opened();
-        Permit { limiter: Arc::clone(self), number, state, life: self.life(), load: None, _place: place }
+        Permit {
+            limiter: Arc::clone(self),
+            number,
+            state,
+            lifetime: self.lifetime(),
+            load: None,
+            _place: place,
+        }
     }
 
-    fn life(&self) -> ConnectionLifetime {
+    fn lifetime(&self) -> ConnectionLifetime {
         let random = fastrand::f64();
         let lifetime = self.lifetime.mul_f64(1.0 - random * LIFETIME_JITTER);
         ConnectionLifetime {

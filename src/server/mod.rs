@@ -61,7 +61,7 @@ use background::{age, renew};
 use freeze_watch::FreezeFileWatch;
 use operators::FreezePersistence;
 use socket::Socket;
-use socket_watch::attend;
+use socket_watch::accept_until_stopped;
 use worker::Workers;
 
 /// A proxy whose sockets are bound. It accepts once it is told to [`Proxy::serve`].
@@ -72,8 +72,8 @@ pub struct Proxy {
     limits: Limits,
     drain: Drain,
     metrics: Arc<Metrics>,
-    insight: ProxyStatus,
-    lookout: Option<FreezeFileWatch>,
+    proxy_status: ProxyStatus,
+    freeze_watch: Option<FreezeFileWatch>,
     /// The renewal of credentials, which begins before anything is accepted.
     background: JoinSet<()>,
     cutoff: Cutoff,
@@ -116,14 +116,14 @@ impl Proxy {
     /// # Errors
     /// See [`StartError`].
     pub async fn new(path: PathBuf, loaded: Loaded, inherited: Inherited) -> Result<Self, StartError> {
-        let (baseline, keeping) = (Baseline::new(path, &loaded), FreezePersistence::of(&loaded));
+        let (baseline, persistence) = (Baseline::new(path, &loaded), FreezePersistence::of(&loaded));
         let mut settings = loaded.settings;
         let recorded_facts = settings.audit.facts;
         let sink = Sink::open(settings.audit.sink.clone(), settings.audit.when_blocked)?
             .write_ahead(settings.audit.write_ahead);
         let (egress, clocks) = (egress(&settings.upstream)?, Clocks::default());
-        let renewals = renewals(&settings, &egress, &clocks)?;
-        let credentials: Vec<_> = renewals.iter().map(|renewal| Arc::clone(renewal.held())).collect();
+        let refreshers = refreshers(&settings, &egress, &clocks)?;
+        let credentials: Vec<_> = refreshers.iter().map(|refresher| Arc::clone(refresher.cached())).collect();
         let (projects, upstreams) = projects(&settings, &egress, &credentials, &clocks)?;
         let metrics = Arc::new(Metrics::new(&ExpectedSeries {
             listeners: &settings.listeners.iter().map(|l| Arc::clone(&l.name)).collect::<Vec<_>>(),
@@ -136,7 +136,7 @@ impl Proxy {
             clocks: &clocks,
         }));
         let health = Health::new(&settings.projects, &credentials, sink.clone());
-        let mut background = start(renewals, &settings, (&metrics, &health)).await;
+        let mut background = start(refreshers, &settings, (&metrics, &health)).await;
         let sockets = bind(&settings.listeners, inherited)?;
         // Whatever shares them out goes by what there is.
         settings.limits = descriptors::fit(&settings.limits, descriptors::available(), upstreams.len());
@@ -147,18 +147,18 @@ impl Proxy {
             (settings.drain.clone(), settings.upstream.clone(), settings.freeze_file.clone());
         let in_force = Arc::new(ArcSwap::from_pointee(ActivePolicy::new(settings, None)));
         let (freeze, cutoff) = (Freeze::default(), Cutoff::default());
-        let lookout = lookout(freeze_file, &freeze, &in_force).await?;
+        let freeze_watch = freeze_watch(freeze_file, &freeze, &in_force).await?;
         let replaced =
             Targets { in_force: Arc::clone(&in_force), roots: egress.roots, metrics: Arc::clone(&metrics) };
         let reloader = Reloader::new(baseline, replaced, &mut background).await;
-        let insight = ProxyStatus {
+        let proxy_status = ProxyStatus {
             health,
             operators: Operators {
                 freeze,
                 reloader: Arc::new(reloader),
                 in_force: Arc::clone(&in_force),
                 sink: sink.clone(),
-                keeping,
+                persistence,
                 turn: Arc::default(),
             },
             in_force,
@@ -172,19 +172,30 @@ impl Proxy {
             listeners: sockets.iter().map(|(socket, _)| socket.named()).collect(),
             since: clock::now(),
         };
-        let parts = insight.parts(&metrics);
+        let parts = proxy_status.parts(&metrics);
         let workers = Workers::start(&limits, &upstream, &limiter, &parts).map_err(StartError::Thread)?;
-        Ok(Self { sockets, limiter, workers, limits, drain, metrics, insight, lookout, background, cutoff })
+        Ok(Self {
+            sockets,
+            limiter,
+            workers,
+            limits,
+            drain,
+            metrics,
+            proxy_status,
+            freeze_watch,
+            background,
+            cutoff,
+        })
     }
 
     /// What is bound: the listeners' names and their addresses, the ports as the system chose them.
     pub fn addresses(&self) -> &[(Arc<str>, String)] {
-        &self.insight.listeners
+        &self.proxy_status.listeners
     }
 
     /// Its state, and what an operator may change about it.
-    pub fn insight(&self) -> &ProxyStatus {
-        &self.insight
+    pub fn proxy_status(&self) -> &ProxyStatus {
+        &self.proxy_status
     }
 
     /// Its metrics.
@@ -195,7 +206,7 @@ impl Proxy {
     /// Waits so long for the credentials that projects need. Returns those that are missing then, or as soon as a source
     /// says what will not pass by itself.
     pub async fn credentials(&self, patience: Duration) -> Vec<Arc<str>> {
-        self.insight.health.credentials(patience).await
+        self.proxy_status.health.credentials(patience).await
     }
 
     /// Starts to accept.
@@ -212,9 +223,9 @@ impl Proxy {
                 runtime: worker.thread.runtime.clone(),
                 stack: worker.stack.clone(),
                 load: Arc::clone(&worker.load),
-                in_force: Arc::clone(&self.insight.in_force),
+                in_force: Arc::clone(&self.proxy_status.in_force),
                 limits: self.limits.clone(),
-                farewell: SHUTDOWN_IDLE_GRACE.min(self.drain.timeout / 2),
+                idle_grace_end: SHUTDOWN_IDLE_GRACE.min(self.drain.timeout / 2),
                 tasks: tasks.clone(),
                 limiter: Arc::clone(&self.limiter),
             };
@@ -223,17 +234,22 @@ impl Proxy {
                 limiter: Arc::clone(&self.limiter),
                 of_workers: self.workers.of_calls.iter().map(context).map(Arc::new).collect(),
             };
-            tasks.spawn(attend(socket, Arc::new(contexts), stop.clone(), self.insight.health.clone()));
+            tasks.spawn(accept_until_stopped(
+                socket,
+                Arc::new(contexts),
+                stop.clone(),
+                self.proxy_status.health.clone(),
+            ));
         }
         let mut background = self.background;
-        background.spawn(age(self.insight.upstreams.clone()));
-        background.spawn(self.insight.sink.clone().tend());
-        if let Some(lookout) = self.lookout {
-            background.spawn(lookout.tend());
+        background.spawn(age(self.proxy_status.upstreams.clone()));
+        background.spawn(self.proxy_status.sink.clone().run_flusher());
+        if let Some(freeze_watch) = self.freeze_watch {
+            background.spawn(freeze_watch.run());
         }
-        self.insight.health.started();
-        let Self { drain, insight, limiter, workers, cutoff, .. } = self;
-        Running { drain, insight, tasks, _background: background, stop, limiter, workers, cutoff }
+        self.proxy_status.health.started();
+        let Self { drain, proxy_status, limiter, workers, cutoff, .. } = self;
+        Running { drain, proxy_status, tasks, _background: background, stop, limiter, workers, cutoff }
     }
 }
 
@@ -247,27 +263,27 @@ fn egress(settings: &UpstreamSettings) -> Result<Egress, RootsError> {
     Ok(Egress { roots, proxies })
 }
 
-fn renewals(settings: &Settings, egress: &Egress, clocks: &Clocks) -> Result<Vec<Refresher>, DialerError> {
-    let surroundings = ProviderContext::new(egress, settings.upstream.connect_timeout, clocks);
-    Refresher::all(settings.credentials.iter().map(|c| (&c.name, &c.source)), surroundings)
+fn refreshers(settings: &Settings, egress: &Egress, clocks: &Clocks) -> Result<Vec<Refresher>, DialerError> {
+    let provider_context = ProviderContext::new(egress, settings.upstream.connect_timeout, clocks);
+    Refresher::all(settings.credentials.iter().map(|c| (&c.name, &c.source)), provider_context)
 }
 
 /// Starts the renewals. Returns when the sources on this machine have been asked, so that the first call need not
 /// wait for them; those that are somewhere else are not waited for.
 async fn start(
-    renewals: Vec<Refresher>,
+    refreshers: Vec<Refresher>,
     settings: &Settings,
     (metrics, health): (&Arc<Metrics>, &Health),
 ) -> JoinSet<()> {
     let local = |name: &Arc<str>| settings.credentials.iter().any(|c| c.name == *name && c.source.is_local());
-    let held: Vec<_> = renewals.iter().map(|renewal| Arc::clone(renewal.held())).collect();
+    let cached: Vec<_> = refreshers.iter().map(|refresher| Arc::clone(refresher.cached())).collect();
     let mut tasks = JoinSet::new();
-    for renewal in renewals {
-        tasks.spawn(renew(renewal, Arc::clone(metrics), health.clone()));
+    for refresher in refreshers {
+        tasks.spawn(renew(refresher, Arc::clone(metrics), health.clone()));
     }
     let asked = async {
-        for held in held.iter().filter(|held| local(held.name())) {
-            held.asked_once().await;
+        for cached in cached.iter().filter(|cached| local(cached.name())) {
+            cached.asked_once().await;
         }
     };
     // One on a mount that hangs is somewhere else.
@@ -276,16 +292,16 @@ async fn start(
 }
 
 /// Looks for the freeze file. What it says is in force when this returns: the first call may have been sent already.
-async fn lookout(
+async fn freeze_watch(
     path: Option<PathBuf>,
     freeze: &Freeze,
     in_force: &Arc<ArcSwap<ActivePolicy>>,
 ) -> Result<Option<FreezeFileWatch>, StartError> {
     let Some(path) = path else { return Ok(None) };
-    let lookout = FreezeFileWatch::start(path, freeze.clone(), Arc::clone(in_force));
-    let mut lookout = lookout.map_err(StartError::Thread)?;
-    lookout.looked().await;
-    Ok(Some(lookout))
+    let freeze_watch = FreezeFileWatch::start(path, freeze.clone(), Arc::clone(in_force));
+    let mut freeze_watch = freeze_watch.map_err(StartError::Thread)?;
+    freeze_watch.looked().await;
+    Ok(Some(freeze_watch))
 }
 
 impl ProxyStatus {
@@ -325,7 +341,7 @@ fn bind(listeners: &[Listener], mut inherited: Inherited) -> Result<Vec<(Socket,
 fn limiter(limits: &Limits, sockets: &[(Socket, Arc<Hosts>)], metrics: &Metrics) -> Arc<ConnectionLimiter> {
     let counts = metrics.connections();
     for (socket, _) in sockets.iter().filter(|(socket, _)| socket.tls) {
-        counts.foresee_tls(&socket.name);
+        counts.preregister_tls(&socket.name);
     }
     ConnectionLimiter::new(limits, counts.clone())
 }
@@ -350,10 +366,11 @@ fn projects(
             let upstream = upstream.timed(clocks.of(&project.endpoint.to_string()));
             upstreams.insert(&project.endpoint, Arc::new(upstream));
         }
-        let held = credentials.iter().find(|held| *held.name() == project.credential);
-        let (Some(upstream), Some(held)) = (upstreams.get(&project.endpoint), held) else { continue };
-        projects
-            .extend(Project::new(Arc::clone(project), Arc::clone(held), Arc::clone(upstream)).map(Arc::new));
+        let cached = credentials.iter().find(|cached| *cached.name() == project.credential);
+        let (Some(upstream), Some(cached)) = (upstreams.get(&project.endpoint), cached) else { continue };
+        projects.extend(
+            Project::new(Arc::clone(project), Arc::clone(cached), Arc::clone(upstream)).map(Arc::new),
+        );
     }
     Ok((projects, upstreams.into_values().collect()))
 }

@@ -30,7 +30,7 @@ pub struct Operators {
     pub(super) reloader: Arc<Reloader>,
     pub(super) in_force: Arc<ArcSwap<ActivePolicy>>,
     pub(super) sink: Sink,
-    pub(super) keeping: FreezePersistence,
+    pub(super) persistence: FreezePersistence,
     /// Who changes the freeze file holds it meanwhile.
     pub(super) turn: Arc<Mutex<()>>,
 }
@@ -61,7 +61,7 @@ impl FreezePersistence {
 #[derive(Clone, Debug)]
 pub struct OperatorCommand {
     /// Of whom.
-    pub whom: FreezeScope,
+    pub scope: FreezeScope,
     /// The user who asks.
     pub uid: Option<u32>,
     /// Why, in their words.
@@ -73,10 +73,10 @@ pub struct OperatorCommand {
 impl Operators {
     /// Freezes these, besides whoever is frozen. Returns what the operator is to know about it.
     pub async fn freeze(&self, order: &OperatorCommand) -> Option<String> {
-        let OperatorCommand { whom, uid, reason, .. } = order.clone();
-        let said = FreezeEntry { whom, reason, uid, time: Some(clock::now()), problem: None };
+        let OperatorCommand { scope, uid, reason, .. } = order.clone();
+        let said = FreezeEntry { scope, reason, uid, time: Some(clock::now()), problem: None };
         self.freeze.add(&said);
-        tracing::warn!(whom = %order.whom, uid, reason = order.reason, "frozen by an operator");
+        tracing::warn!(whom = %order.scope, uid, reason = order.reason, "frozen by an operator");
         let kept = self.keep(move |path| freeze_file::add(path, &said)).await;
         let problem = kept.err().map(|problem| format!("{ENDS_WITH_PROCESS}: {problem}"));
         self.record("freeze", order, problem.as_deref());
@@ -88,10 +88,10 @@ impl Operators {
     /// # Errors
     /// [`AllCallersFrozen`].
     pub async fn unfreeze(&self, order: &OperatorCommand) -> Result<Option<String>, AllCallersFrozen> {
-        let whom = order.whom.clone();
-        tracing::warn!(%whom, uid = order.uid, "unfrozen by an operator, as far as operators froze");
-        let result = match self.freeze.remove(&order.whom) {
-            Ok(()) => match self.keep(move |path| freeze_file::remove(path, &whom)).await {
+        let scope = order.scope.clone();
+        tracing::warn!(whom = %scope, uid = order.uid, "unfrozen by an operator, as far as operators froze");
+        let result = match self.freeze.remove(&order.scope) {
+            Ok(()) => match self.keep(move |path| freeze_file::remove(path, &scope)).await {
                 Ok(()) | Err(PersistError::NoFile(_)) => {
                     Ok(self.file_freezes().then(|| FILE_STILL_FREEZES.into()))
                 }
@@ -127,7 +127,7 @@ impl Operators {
         &self,
         change: impl FnOnce(&PathBuf) -> Result<(), FreezeFileError> + Send + 'static,
     ) -> Result<(), PersistError> {
-        let path = match &self.keeping {
+        let path = match &self.persistence {
             FreezePersistence::In(path) => path.clone(),
             FreezePersistence::NotThere => return Err(PersistError::NoFile(NOT_THERE)),
             FreezePersistence::Nowhere => return Err(PersistError::NoFile(NO_FREEZE_FILE)),
@@ -162,7 +162,7 @@ impl Operators {
             action,
             uid: order.uid,
             reason: order.reason.as_deref(),
-            callers: &order.whom.names(),
+            callers: &order.scope.names(),
             project: order.project.as_deref(),
             policy_hash: in_force.policy.hash(),
             problem,

@@ -26,7 +26,7 @@ pub struct SocketWatch {
 
 impl SocketFile {
     /// Where it is.
-    pub fn mooring(&self) -> SocketWatch {
+    pub fn socket_watch(&self) -> SocketWatch {
         SocketWatch { path: self.path.clone(), mode: self.mode, made: self.made }
     }
 }
@@ -52,7 +52,7 @@ impl SocketWatch {
                 Err(error) => {
                     let problem = format!(
                         "its file was removed or replaced, and cannot be made anew: {}",
-                        told(&error)
+                        error_text(&error)
                     );
                     if health.socket(&address, of_callers, Some(problem.clone())) {
                         tracing::error!(%address, problem, "nobody can connect to a socket");
@@ -63,7 +63,7 @@ impl SocketWatch {
     }
 }
 
-fn told(error: &io::Error) -> String {
+fn error_text(error: &io::Error) -> String {
     let confined = sandbox::current().is_some_and(|sandbox| {
         sandbox.measures().into_iter().any(|(name, state)| name == "landlock" && *state == Restriction::On)
     });
@@ -75,20 +75,20 @@ fn told(error: &io::Error) -> String {
 }
 
 /// Accepts until `stop`, also after the socket's file was lost.
-pub(super) async fn attend(
+pub(super) async fn accept_until_stopped(
     mut socket: Socket,
     contexts: Arc<Contexts>,
     stop: CancellationToken,
     health: Health,
 ) {
     loop {
-        let mooring = socket.file.as_ref().map(SocketFile::mooring);
+        let socket_watch = socket.file.as_ref().map(SocketFile::socket_watch);
         let (name, this_one) = (Arc::clone(&socket.name), stop.child_token());
         let (bearer, tls, local) = (socket.bearer, socket.tls, socket.local);
         let accepting = contexts.tasks.spawn(socket.accept(Arc::clone(&contexts), this_one.clone()));
         let anew = async {
-            match &mooring {
-                Some(mooring) => mooring.lost(&health, true).await,
+            match &socket_watch {
+                Some(socket_watch) => socket_watch.lost(&health, true).await,
                 None => std::future::pending().await,
             }
         };

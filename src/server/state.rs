@@ -153,7 +153,7 @@ impl ConnectionState {
     }
 
     /// What it is worth, where no request is under way; and when none is likely to be on its way any more.
-    pub(super) fn spare(&self) -> Option<(EvictionKey, Instant)> {
+    pub(super) fn eviction_key(&self) -> Option<(EvictionKey, Instant)> {
         let now = self.now.load(Relaxed);
         let since = self.opened + Duration::from_millis(now >> BITS);
         let (proven, asked) = (now & PROVEN != 0, now & ASKED != 0);
@@ -195,8 +195,8 @@ mod tests {
     use super::*;
 
     fn rank(state: &ConnectionState) -> Option<Rank> {
-        let (spare, from) = state.spare()?;
-        (from <= Instant::now()).then_some(spare.rank)
+        let (eviction_key, from) = state.eviction_key()?;
+        (from <= Instant::now()).then_some(eviction_key.rank)
     }
 
     #[tokio::test(start_paused = true)]
@@ -222,10 +222,10 @@ mod tests {
         assert_eq!([&idle, &slow, &working].map(rank), [Some(Rank::Idle), Some(Rank::Answering), None]);
         let mut spares: Vec<EvictionKey> = [&slow, &idle, &refused, &silent, &closing]
             .iter()
-            .map(|state| state.spare().unwrap().0)
+            .map(|state| state.eviction_key().unwrap().0)
             .collect();
         spares.sort_unstable();
-        let ranks: Vec<Rank> = spares.iter().map(|spare| spare.rank).collect();
+        let ranks: Vec<Rank> = spares.iter().map(|eviction_key| eviction_key.rank).collect();
         assert_eq!(ranks, [Rank::Closing, Rank::Unproven, Rank::Unproven, Rank::Idle, Rank::Answering]);
     }
 
@@ -233,12 +233,12 @@ mod tests {
     async fn orders_only_grow_and_are_given_once() {
         let state = ConnectionState::new(CloseRequest::Stay);
         advance(FIRST_REQUEST_GRACE).await;
-        assert!(state.spare().is_some());
+        assert!(state.eviction_key().is_some());
         assert_eq!(
             [CloseRequest::Leave, CloseRequest::Finish, CloseRequest::Leave].map(|o| state.ask(o)),
             [true, false, false]
         );
-        assert_eq!((state.order(), state.spare()), (CloseRequest::Leave, None));
+        assert_eq!((state.order(), state.eviction_key()), (CloseRequest::Leave, None));
         assert!(!ConnectionState::new(CloseRequest::Finish).ask(CloseRequest::Finish));
     }
 }

@@ -1,4 +1,4 @@
-//! How is it doing, in one document? What an operator looks at first: `/status`.
+//! How is it doing, in one document? What an operator candidates at first: `/status`.
 
 use std::sync::Arc;
 
@@ -60,7 +60,7 @@ impl ProxyStatus {
     }
 
     /// Whether a caller of this name is known now.
-    pub fn knows(&self, caller: &CallerId) -> bool {
+    pub fn is_known(&self, caller: &CallerId) -> bool {
         self.in_force.load().callers.ids().contains(caller)
     }
 
@@ -81,7 +81,7 @@ impl ProxyStatus {
             frozen: !self.freeze().in_force().is_empty(),
             observing: policy.policy.mode() == Mode::Observe || !observing(&policy.policy).is_empty(),
             audit_blocked: self.sink.stats().blocked.is_some(),
-            reload_pending: self.reloader().standing().state != SyncState::InForce,
+            reload_pending: self.reloader().sync_status().state != SyncState::InForce,
             certificates: policy
                 .tls
                 .iter()
@@ -126,8 +126,8 @@ impl ProxyStatus {
                 "loaded": rfc3339(in_force.since),
                 "age_seconds": (now - in_force.since).num_seconds(),
             },
-            "reload": reload(self.reloader().standing()),
-            "credentials": self.credentials.iter().map(|held| credential(held, near)).collect::<Vec<_>>(),
+            "reload": reload(self.reloader().sync_status()),
+            "credentials": self.credentials.iter().map(|cached| credential(cached, near)).collect::<Vec<_>>(),
             "upstreams": self.upstreams.iter().map(|upstream| how_is(upstream)).collect::<Vec<_>>(),
             "audit": {
                 "sink": self.sink.name(),
@@ -147,7 +147,7 @@ fn freeze(by: &str, frozen: &Frozen) -> Value {
     let said = &frozen.said;
     json!({
         "by": by,
-        "callers": (said.whom != FreezeScope::Everybody).then(|| said.whom.names()),
+        "callers": (said.scope != FreezeScope::Everybody).then(|| said.scope.names()),
         "since": rfc3339(frozen.since),
         "reason": said.reason,
         "uid": said.uid,
@@ -175,21 +175,21 @@ fn sandbox(sandbox: &Sandbox) -> Value {
     sandbox.measures().into_iter().map(|(measure, state)| (measure, state.to_string())).collect()
 }
 
-fn credential(held: &CachedCredential, near: bool) -> Value {
-    let CredentialStatus { ready, key_hint, expires_at, held_back, problem, looked_at, .. } = held.state();
-    let looks: Vec<Value> = looked_at
+fn credential(cached: &CachedCredential, near: bool) -> Value {
+    let CredentialStatus { ready, key_hint, expires_at, held_back, problem, candidates, .. } = cached.state();
+    let candidates: Vec<Value> = candidates
         .iter()
-        .map(|look| json!({ "source": look.source, "passed_over": look.passed_over }))
+        .map(|each| json!({ "source": each.source, "passed_over": each.passed_over }))
         .collect();
     json!({
-        "name": &**held.name(),
-        "source": held.source(),
+        "name": &**cached.name(),
+        "source": cached.source(),
         "ready": ready,
         "key_hint": key_hint.filter(|_| near),
         "expires_at": expires_at.map(rfc3339),
         "held_back_seconds": held_back.map(|left| left.as_secs()),
         "problem": problem.as_deref(),
-        "looked_at": looks,
+        "looked_at": candidates,
     })
 }
 

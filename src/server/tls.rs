@@ -71,7 +71,7 @@ pub(super) async fn accept(
         tracing::error!(target: LIMITED, listener = %peer.listener, "a listener has lost its TLS, which should be impossible");
         return None;
     };
-    match shake_hands(&mut socket, config, context, permit).await {
+    match handshake(&mut socket, config, context, permit).await {
         Ok(Some(session)) => {
             let chain = session.peer_certificates();
             let certificate = chain.map(|chain| Certificate::of_chain(chain, clock::now()));
@@ -91,7 +91,7 @@ pub(super) async fn accept(
 }
 
 /// `None` where another connection needs the room.
-async fn shake_hands(
+async fn handshake(
     socket: &mut TcpStream,
     config: Arc<ServerConfig>,
     context: &ListenerContext,
@@ -113,7 +113,7 @@ async fn shake_hands(
         }
     };
     tokio::select! {
-        shaken = timeout_at(deadline, session.shake_hands(socket)) => {
+        shaken = timeout_at(deadline, session.handshake(socket)) => {
             shaken.map_err(|_| HandshakeError::Timeout)??;
         }
         () = left => return Ok(None),

@@ -19,9 +19,9 @@ impl ProxyStatus {
     pub async fn try_credentials(&self, order: &OperatorCommand) -> Option<Trial> {
         let named = |project: &&Arc<Project>| order.project.as_deref() == Some(project.name());
         let project = self.projects.iter().find(named)?;
-        let mut trying = TrialRecorder { operators: &self.operators, order, trial: None };
+        let mut recorder = TrialRecorder { operators: &self.operators, order, trial: None };
         let trial = Trial::of(project, &self.cutoff, Instant::now() + TRIAL_TIMEOUT).await;
-        trying.trial = Some(trial.clone());
+        recorder.trial = Some(trial.clone());
         Some(trial)
     }
 }

@@ -156,10 +156,10 @@ impl Guard<'_> {
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        let took = self.started.elapsed();
+        let elapsed = self.started.elapsed();
         let AuditLayer { sink, recent, metrics, .. } = self.records;
-        let line = self.record.line(took);
-        metrics.finished(&self.record, took);
+        let line = self.record.line(elapsed);
+        metrics.finished(&self.record, elapsed);
         recent.keep(&self.record, &line);
         match self.slot.take() {
             Some(slot) => sink.spend(slot, &line),

@@ -40,7 +40,7 @@ pub struct Identified<'r> {
     pub(super) method: Method,
     pub(super) target: String,
     pub(super) body: Option<Box<BufferedBody>>,
-    pub(super) decider: DecisionContext,
+    pub(super) decision_context: DecisionContext,
     pub(super) exchange: Exchange<'r>,
     /// Nobody else makes one.
     _made_here: (),
@@ -68,8 +68,8 @@ impl Authenticate {
 
 impl Authenticate {
     /// Who seems to call, where the body is yet to come: proven, or by a signature that shows to be right when it is there.
-    pub(super) fn anticipate(&self, presented: &Presented<'_>) -> Result<Identity, Refusal> {
-        Ok(self.in_force.load().callers.anticipate(presented)?)
+    pub(super) fn precheck(&self, presented: &Presented<'_>) -> Result<Identity, Refusal> {
+        Ok(self.in_force.load().callers.precheck(presented)?)
     }
 }
 
@@ -93,11 +93,11 @@ impl<'r> Stage<Received<'r>> for Authenticate {
             headers: &headers,
             body: signed.map(|body| Sha256::digest(&body.bytes).into()),
             // One moment for the whole decision.
-            now: exchange.record.opened(),
+            now: exchange.record.opened_at(),
         };
         let identified = match missing {
             None => in_force.callers.identify(&presented),
-            Some(_) => in_force.callers.anticipate(&presented),
+            Some(_) => in_force.callers.precheck(&presented),
         };
         let identity = identified.inspect_err(|error| {
             let shown = presented.in_words();
@@ -113,7 +113,7 @@ impl<'r> Stage<Received<'r>> for Authenticate {
         if let Some(refusal) = missing {
             return Err(*refusal);
         }
-        let decider = DecisionContext { identity, in_force };
-        Ok(Identified { method, target, body, decider, exchange, _made_here: () })
+        let decision_context = DecisionContext { identity, in_force };
+        Ok(Identified { method, target, body, decision_context, exchange, _made_here: () })
     }
 }

@@ -24,11 +24,11 @@ use crate::{
 /// what a rule under observation would have said.
 pub struct Evaluated<'r> {
     pub(super) target: Target,
-    pub(super) order: Option<Box<JobSpec>>,
+    pub(super) job_spec: Option<Box<JobSpec>>,
     pub(super) project: Arc<Project>,
-    pub(super) decider: DecisionContext,
+    pub(super) decision_context: DecisionContext,
     pub(super) exchange: Exchange<'r>,
-    pub(super) wants: NeededFacts,
+    pub(super) needed_facts: NeededFacts,
     /// Whether it is denied, and only what would have been is not known yet.
     pub(super) is_denied: bool,
     /// Nobody else makes one.
@@ -63,24 +63,24 @@ impl Authorize {
     ///
     /// # Errors
     /// Where it says no, whatever the job is, and nothing else is to be told of it.
-    fn judge(
+    fn inspect(
         &self,
         policy: &Policy,
-        question: &PolicyQuery<'_>,
+        query: &PolicyQuery<'_>,
         record: &mut Record,
     ) -> Result<(NeededFacts, bool), Refusal> {
-        if question.target.operation().access == Access::Read {
-            return self.judge_view(policy, question, record).map(|wants| (wants, false));
+        if query.target.operation().access == Access::Read {
+            return self.judge_view(policy, query, record).map(|needed_facts| (needed_facts, false));
         }
-        let call = question.to_policy(record);
+        let call = query.to_policy(record);
         let outcome = policy.decide(&call);
         note(policy, &outcome, record);
-        let (wants, is_denied) = (outcome.wants(), outcome.applied() == Some(Effect::Deny));
-        if let (Outcome::Decided(decision), NeededFacts::Nothing) = (&outcome, wants) {
+        let (needed_facts, is_denied) = (outcome.needed_facts(), outcome.applied() == Some(Effect::Deny));
+        if let (Outcome::Decided(decision), NeededFacts::Nothing) = (&outcome, needed_facts) {
             self.metrics.decided(decision);
         }
-        let is_over = is_denied && wants == NeededFacts::Nothing;
-        if is_over { Err(question.denied(policy, &call, &outcome)) } else { Ok((wants, is_denied)) }
+        let is_over = is_denied && needed_facts == NeededFacts::Nothing;
+        if is_over { Err(query.denied(policy, &call, &outcome)) } else { Ok((needed_facts, is_denied)) }
     }
 
     /// Asks this policy about a view before it is sent. What depends on facts is decided by its answer.
@@ -90,30 +90,30 @@ impl Authorize {
     pub(super) fn judge_view(
         &self,
         policy: &Policy,
-        question: &PolicyQuery<'_>,
+        query: &PolicyQuery<'_>,
         record: &mut Record,
     ) -> Result<NeededFacts, Refusal> {
-        let PolicyQuery { target, project, identity, .. } = question;
+        let PolicyQuery { target, project, identity, .. } = query;
         if let Jobs::List(_) = target.jobs() {
             let (caller, action) = (identity.caller(), target.operation().action);
             if policy.allows_some(caller, action, &project.settings.name) {
                 return Ok(NeededFacts::Nothing);
             }
-            let (denied, call) = (no_rule(policy), question.to_policy(record));
+            let (denied, call) = (no_rule(policy), query.to_policy(record));
             note(policy, &Outcome::Decided(denied), record);
             self.metrics.decided(&denied);
-            return Err(Refusal::Denied(Denial::NoRule(question.closest(policy, &call))));
+            return Err(Refusal::Denied(Denial::NoRule(query.closest(policy, &call))));
         }
         let mut needs = Keys::NONE;
         for job in target.jobs().ids() {
-            let call = question.about(Some(job), Facts::none_known(), record);
+            let call = query.about(Some(job), Facts::none_known(), record);
             let outcome = policy.decide(&call);
             note(policy, &outcome, record);
             if outcome.applied() == Some(Effect::Deny) {
                 outcome.decision().into_iter().for_each(|decision| self.metrics.decided(decision));
-                return Err(question.denied(policy, &call, &outcome));
+                return Err(query.denied(policy, &call, &outcome));
             }
-            if let NeededFacts::ToDecide(keys) = outcome.wants() {
+            if let NeededFacts::ToDecide(keys) = outcome.needed_facts() {
                 needs = needs.and(keys);
             }
         }
@@ -134,10 +134,10 @@ impl Authorize {
     pub(super) fn conclude(
         &self,
         policy: &Policy,
-        question: &PolicyQuery<'_>,
+        query: &PolicyQuery<'_>,
         record: &mut Record,
     ) -> Result<(), Refusal> {
-        let call = question.to_policy(record);
+        let call = query.to_policy(record);
         let outcome = policy.decide(&call);
         note(policy, &outcome, record);
         if let Outcome::Decided(decision) = &outcome {
@@ -145,8 +145,8 @@ impl Authorize {
         }
         match outcome.applied() {
             Some(Effect::Allow) => Ok(()),
-            Some(Effect::Deny) => Err(question.denied(policy, &call, &outcome)),
-            None => Err(Refusal::LookupFailed(missing(outcome.wants(), question.facts))),
+            Some(Effect::Deny) => Err(query.denied(policy, &call, &outcome)),
+            None => Err(Refusal::LookupFailed(missing(outcome.needed_facts(), query.facts))),
         }
     }
 
@@ -184,7 +184,7 @@ impl<'r> PolicyQuery<'r> {
             project: &self.project.settings.name,
             job: job.map(Segment::as_str),
             facts,
-            at: record.opened(),
+            at: record.opened_at(),
             source_ip: self.peer.address.ip(),
             listener: Some(&self.peer.listener),
             identified_by: Some(self.identity.proof().as_str()),
@@ -218,8 +218,8 @@ impl<'r> PolicyQuery<'r> {
 }
 
 /// Why one of the facts that are wanted is not known.
-pub(super) fn missing(wants: NeededFacts, facts: Option<&Facts>) -> Reason {
-    let (NeededFacts::ToDecide(keys), Some(facts)) = (wants, facts) else {
+pub(super) fn missing(needed_facts: NeededFacts, facts: Option<&Facts>) -> Reason {
+    let (NeededFacts::ToDecide(keys), Some(facts)) = (needed_facts, facts) else {
         return Reason::FactNotLookedUp;
     };
     match keys.iter().find_map(|key| key.why_unknown(facts)) {
@@ -240,9 +240,9 @@ pub(super) fn note(policy: &Policy, outcome: &Outcome<'_>, record: &mut Record) 
     if record.call.maybe_sent && record.call.status.is_none() {
         return;
     }
-    let (rule, mode) = match (outcome.decision(), outcome.wants()) {
+    let (rule, mode) = match (outcome.decision(), outcome.needed_facts()) {
         (Some(decision), _) => {
-            let (rule, mode) = told(decision);
+            let (rule, mode) = deciding_rule(decision);
             (rule, Some(mode))
         }
         (None, NeededFacts::ToObserve(_)) => (None, Some(UNKNOWN)),
@@ -259,18 +259,28 @@ impl<'r> Stage<Routed<'r>> for Authorize {
     type After = Evaluated<'r>;
 
     fn check(&self, request: Routed<'r>) -> Result<Evaluated<'r>, Refusal> {
-        let Routed { target, order, project, decider, exchange, .. } = request;
-        let (identity, facts) = (&decider.identity, order.as_ref().map(|order| order.facts()));
-        let question =
-            PolicyQuery { target: &target, project: &project, identity, peer: &exchange.peer, facts };
-        let (wants, is_denied) = self.judge(&decider.in_force.policy, &question, exchange.record)?;
-        Ok(Evaluated { target, order, project, decider, exchange, wants, is_denied, _made_here: () })
+        let Routed { target, job_spec, project, decision_context, exchange, .. } = request;
+        let (identity, facts) =
+            (&decision_context.identity, job_spec.as_ref().map(|job_spec| job_spec.facts()));
+        let query = PolicyQuery { target: &target, project: &project, identity, peer: &exchange.peer, facts };
+        let (needed_facts, is_denied) =
+            self.inspect(&decision_context.in_force.policy, &query, exchange.record)?;
+        Ok(Evaluated {
+            target,
+            job_spec,
+            project,
+            decision_context,
+            exchange,
+            needed_facts,
+            is_denied,
+            _made_here: (),
+        })
     }
 }
 
 /// The rule that a record names, and the mode: the rule that decided, or, where something that is only observed
 /// would have changed what was done, that.
-fn told<'p>(decision: &Decision<'p>) -> (Option<&'p Rule>, &'static str) {
+fn deciding_rule<'p>(decision: &Decision<'p>) -> (Option<&'p Rule>, &'static str) {
     match (decision.mode, decision.observed) {
         (Mode::Observe, _) => (decision.rule, decision.effect.observed()),
         (Mode::Enforce, Observed::Unknown(_)) => (decision.rule, UNKNOWN),
@@ -326,7 +336,7 @@ mod tests {
             let effect = rule.map_or(Effect::Deny, |rule| rule.effect);
             let observed = observed.map_or(Observed::Nothing, Observed::Rule);
             let decision = Decision { effect, rule, mode, observed };
-            let (rule, mode) = told(&decision);
+            let (rule, mode) = deciding_rule(&decision);
             let found = (decision.applied().as_str(), rule.map(|rule| rule.id.as_str()), mode);
             assert_eq!(found, expected);
         }

@@ -45,43 +45,43 @@ impl Clearance {
     /// Lets a request through of which the first byte is about to be written.
     pub(super) fn clear<'a>(
         &self,
-        draft: &'a RequestTemplate,
+        template: &'a RequestTemplate,
         record: &mut Record,
     ) -> Result<Cleared<'a>, Refusal> {
-        self.check(draft, record)?;
-        Ok(Cleared(draft))
+        self.check(template, record)?;
+        Ok(Cleared(template))
     }
 
     /// Whether a request may still be sent, so that nothing is waited for in vain.
-    pub(super) fn check(&self, draft: &RequestTemplate, record: &mut Record) -> Result<(), Refusal> {
-        let decided = draft.decided();
+    pub(super) fn check(&self, template: &RequestTemplate, record: &mut Record) -> Result<(), Refusal> {
+        let decided = template.decided();
         if self.cutoff.is_over() {
             return Err(Refusal::Draining);
         }
-        let writes = draft.access() == Access::Write;
+        let writes = template.access() == Access::Write;
         // Where a write is frozen, nothing is looked up for it.
-        if writes && self.freeze.is_frozen(decided.decider.identity.caller()) {
+        if writes && self.freeze.is_frozen(decided.decision_context.identity.caller()) {
             return Err(Refusal::Frozen);
         }
         // The policy that is in force when its answer is here is asked then.
-        if draft.purpose() == Purpose::Lookup {
+        if template.purpose() == Purpose::Lookup {
             return Ok(());
         }
         let in_force = self.in_force.load();
-        if Arc::ptr_eq(&in_force, &decided.decider.in_force) {
+        if Arc::ptr_eq(&in_force, &decided.decision_context.in_force) {
             return Ok(());
         }
-        let (policy, question) = (&in_force.policy, draft.question());
-        match draft.access() {
-            Access::Write => self.authorize.conclude(policy, &question, record),
+        let (policy, query) = (&in_force.policy, template.query());
+        match template.access() {
+            Access::Write => self.authorize.conclude(policy, &query, record),
             // Each of its jobs is decided by its answer.
-            Access::Read => self.authorize.judge_view(policy, &question, record).map(drop),
+            Access::Read => self.authorize.judge_view(policy, &query, record).map(drop),
         }
     }
 }
 
 impl<'a> Cleared<'a> {
-    pub(super) fn draft(&self) -> &'a RequestTemplate {
+    pub(super) fn template(&self) -> &'a RequestTemplate {
         self.0
     }
 }

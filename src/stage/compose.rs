@@ -32,7 +32,7 @@ use crate::{
 /// A request that is complete but for its credential.
 pub struct Composed<'r> {
     /// In a box, because it lasts for as long as the call does and is handed on twice.
-    pub(super) draft: Box<RequestTemplate>,
+    pub(super) template: Box<RequestTemplate>,
     pub(super) record: &'r mut Record,
 }
 
@@ -60,7 +60,7 @@ pub(super) enum Purpose {
 
 /// One attempt at a composed request.
 pub struct Attempt<'a> {
-    pub(super) draft: &'a RequestTemplate,
+    pub(super) template: &'a RequestTemplate,
     pub(super) record: &'a mut Record,
     /// Which connection it may use.
     pub(super) via: ConnectionChoice,
@@ -74,7 +74,7 @@ impl Composed<'_> {
     /// What would be sent, without a credential.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn outbound(&self) -> Outbound {
-        self.draft.request()
+        self.template.request()
     }
 }
 
@@ -95,8 +95,8 @@ impl RequestTemplate {
     }
 
     /// What a policy is asked about it.
-    pub(super) fn question(&self) -> PolicyQuery<'_> {
-        self.decided.question(&self.project, &self.peer)
+    pub(super) fn query(&self) -> PolicyQuery<'_> {
+        self.decided.query(&self.project, &self.peer)
     }
 
     /// Whether the call that was asked for changes something.
@@ -135,7 +135,7 @@ impl RequestTemplate {
 
     /// The bytes of its body, which are signed.
     pub(super) fn body(&self) -> &[u8] {
-        self.decided.order.as_ref().map(|order| &**order.bytes()).unwrap_or_default()
+        self.decided.job_spec.as_ref().map(|job_spec| &**job_spec.bytes()).unwrap_or_default()
     }
 
     /// The request without its credential.
@@ -143,12 +143,12 @@ impl RequestTemplate {
         let mut request = Request::new(Full::default());
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
-        if let Some(order) = &self.decided.order {
-            *request.body_mut() = Full::new(order.bytes().clone());
+        if let Some(job_spec) = &self.decided.job_spec {
+            *request.body_mut() = Full::new(job_spec.bytes().clone());
         }
         let headers = request.headers_mut();
         headers.clone_from(&self.project.headers);
-        if self.decided.order.is_some() {
+        if self.decided.job_spec.is_some() {
             headers.insert(CONTENT_TYPE, JSON);
         }
         if let Some(trace) = &self.trace {
@@ -188,9 +188,9 @@ impl<'r> Stage<Permitted<'r>> for Compose {
         let (method, uri) = start(operation, &project, decided.target.jobs())?;
         let Exchange { peer, record, deadline, trace } = exchange;
         let (purpose, largest_answer) = (Purpose::Call, operation.largest_answer);
-        let draft =
+        let template =
             RequestTemplate { method, uri, trace, project, peer, deadline, decided, purpose, largest_answer };
-        Ok(Composed { draft: Box::new(draft), record })
+        Ok(Composed { template: Box::new(template), record })
     }
 }
 
@@ -218,7 +218,7 @@ impl Compose {
     ) -> Result<Composed<'w>, Refusal> {
         let Pending { decided, project, exchange } = pending;
         let (method, uri) = start(view.operation(), project, view.jobs())?;
-        let draft = RequestTemplate {
+        let template = RequestTemplate {
             method,
             uri,
             trace: exchange.trace.clone(),
@@ -229,7 +229,7 @@ impl Compose {
             purpose,
             largest_answer: view.operation().largest_answer,
         };
-        Ok(Composed { draft: Box::new(draft), record: exchange.record })
+        Ok(Composed { template: Box::new(template), record: exchange.record })
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
 /// An attempt with the credential that is to sign it.
 pub struct Entrusted<'a> {
     pub(super) attempt: Attempt<'a>,
-    pub(super) lent: LeasedCredential,
+    pub(super) leased: LeasedCredential,
 }
 
 /// Wraps the signing and sending of a request in `Entrust`.
@@ -49,22 +49,22 @@ where
     type Error = Refusal;
 
     async fn call(&self, attempt: Attempt<'a>) -> Result<Answered, Refusal> {
-        let Attempt { draft, record, via } = attempt;
-        let (held, clock) = (&draft.project().credential, draft.project().upstream.clock());
-        let deadline = draft.deadline();
-        let mut lease = held.lease(deadline).await?;
+        let Attempt { template, record, via } = attempt;
+        let (cached, clock) = (&template.project().credential, template.project().upstream.clock());
+        let deadline = template.deadline();
+        let mut lease = cached.lease(deadline).await?;
         let mut again = true;
         loop {
-            let lent = lease.lent();
-            record.credential = Some(Arc::clone(held.name()));
-            record.key_hint = lent.credential().key_hint().map(str::to_owned);
-            let attempt = Attempt { draft, record: &mut *record, via };
+            let leased = lease.leased();
+            record.credential = Some(Arc::clone(cached.name()));
+            record.key_hint = leased.credential().key_hint().map(str::to_owned);
+            let attempt = Attempt { template, record: &mut *record, via };
             // A lease whose attempt fails is dropped: that says nothing about its signature.
-            let answered = self.inner.call(Entrusted { attempt, lent: lent.clone() }).await?;
+            let answered = self.inner.call(Entrusted { attempt, leased: leased.clone() }).await?;
             let row = answered.row;
             // Before the lease is given back: whoever is let in by that signs by the right clock.
-            learn(clock, &answered.answer, (answered.dated, answered.took), row.credential);
-            held.answered(lease, row.credential);
+            learn(clock, &answered.answer, (answered.dated, answered.elapsed), row.credential);
+            cached.answered(lease, row.credential);
             let is_renewable = match row.again {
                 RetryRule::Redated => clock.is_corrected(),
                 // A permanent key too may have been replaced, and revoked before that was noticed.
@@ -77,7 +77,7 @@ where
             };
             // In a box, because hardly any call comes here, and all would have the room for it.
             let next = if again && is_renewable {
-                Box::pin(another(held, row.again, &lent, deadline)).await
+                Box::pin(another(cached, row.again, &leased, deadline)).await
             } else {
                 None
             };
@@ -85,7 +85,7 @@ where
                 Some(next) => lease = next,
                 None => {
                     if row.credential == Verdict::Ended {
-                        held.ended(&lent);
+                        cached.ended(&leased);
                     }
                     return Ok(answered);
                 }
@@ -97,15 +97,15 @@ where
 
 /// What is lent for the next attempt: for another date the value in force, else a newer one than this.
 async fn another(
-    held: &CachedCredential,
+    cached: &CachedCredential,
     again: RetryRule,
-    lent: &LeasedCredential,
+    leased: &LeasedCredential,
     deadline: Instant,
 ) -> Option<Lease> {
     if again == RetryRule::Redated {
-        held.lease(deadline).await.ok()
+        cached.lease(deadline).await.ok()
     } else {
-        held.lease_newer(lent, deadline).await.ok()
+        cached.lease_newer(leased, deadline).await.ok()
     }
 }
 
@@ -113,12 +113,12 @@ async fn another(
 pub(super) fn learn(
     clock: &Skew,
     answer: &UpstreamAnswer,
-    (dated, took): (Option<DateTime<Utc>>, Duration),
+    (dated, elapsed): (Option<DateTime<Utc>>, Duration),
     verdict: Verdict,
 ) {
     if let Some(date) = answer.date()
         && verdict.tells_the_time(answer, dated)
     {
-        clock.learn(date, took);
+        clock.learn(date, elapsed);
     }
 }

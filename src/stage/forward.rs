@@ -39,7 +39,7 @@ pub struct Answered {
     /// Which date the request was signed with. One with a token has none.
     pub dated: Option<DateTime<Utc>>,
     /// How long it took, from the first byte of the request.
-    pub took: Duration,
+    pub elapsed: Duration,
 }
 
 /// Sends requests.
@@ -54,7 +54,7 @@ pub struct Forward {
 struct SendOutcome {
     result: Result<UpstreamAnswer, SendError>,
     dated: Option<DateTime<Utc>>,
-    took: Duration,
+    elapsed: Duration,
     signature: Option<Box<[u8]>>,
 }
 
@@ -71,37 +71,38 @@ impl<'a> Service<Entrusted<'a>> for Forward {
     type Error = Refusal;
 
     async fn call(&self, request: Entrusted<'a>) -> Result<Answered, Refusal> {
-        let Entrusted { attempt: Attempt { draft, record, via }, lent } = request;
-        self.clearance.check(draft, record)?;
-        let (upstream, deadline) = (&draft.project().upstream, draft.deadline());
+        let Entrusted { attempt: Attempt { template, record, via }, leased } = request;
+        self.clearance.check(template, record)?;
+        let (upstream, deadline) = (&template.project().upstream, template.deadline());
         let patience = ANSWER_ROOM_TIMEOUT.min(deadline.saturating_duration_since(Instant::now()));
-        let mut room = self.room.take(draft.largest_answer(), patience).await.ok_or(Refusal::Overloaded)?;
+        let mut room =
+            self.room.take(template.largest_answer(), patience).await.ok_or(Refusal::Overloaded)?;
         let started = Instant::now();
         let permit = upstream.breaker().permit(started).map_err(Refusal::CircuitOpen)?;
         // What finds out whether upstream works is not spent on a connection from before it failed.
         let via = if permit.is_probe() { ConnectionChoice::Fresh } else { via };
-        draft.trail(record).attempts += 1;
+        template.trail(record).attempts += 1;
         let sent = match upstream.connect(via, deadline).await {
             Ok(connected) => {
-                let attempt = Attempt { draft, record: &mut *record, via };
-                match self.send(connected, attempt, &lent).await {
+                let attempt = Attempt { template, record: &mut *record, via };
+                match self.send(connected, attempt, &leased).await {
                     Ok(sent) => sent,
                     Err(refusal) => {
                         // Nothing was sent: it was none.
-                        draft.trail(record).attempts -= 1;
+                        template.trail(record).attempts -= 1;
                         return Err(refusal);
                     }
                 }
             }
             Err(error) => SendOutcome::nothing(error.into()),
         };
-        let took = started.elapsed();
-        *draft.trail(record).duration.get_or_insert_default() += took;
-        self.metrics.attempted(took);
+        let elapsed = started.elapsed();
+        *template.trail(record).duration.get_or_insert_default() += elapsed;
+        self.metrics.attempted(elapsed);
         let ending = AttemptOutcome::of(&sent.result, sent.dated);
         let (row, undone) = (ending.row(), ending.is_surely_undone());
-        if let Some(change) = permit.end(row.upstream, started + took) {
-            tell(change, upstream.name(), &sent.result);
+        if let Some(change) = permit.end(row.upstream, started + elapsed) {
+            log_circuit_change(change, upstream.name(), &sent.result);
         }
         if let Some(kind) = row.counted {
             self.metrics.attempt_failed(kind);
@@ -112,18 +113,18 @@ impl<'a> Service<Entrusted<'a>> for Forward {
         }
         match sent.result {
             Ok(mut answer) => {
-                withhold(&mut answer, lent.credential(), sent.signature.as_deref());
-                note(draft.trail(record), Some(&answer));
-                if let Some(job) = draft.made(&answer) {
+                withhold(&mut answer, leased.credential(), sent.signature.as_deref());
+                note(template.trail(record), Some(&answer));
+                if let Some(job) = template.made(&answer) {
                     record.job_id = Some(job.as_str().to_owned());
                 }
                 room.shrink(answer.body.len());
-                Ok(Answered { answer, room, row, undone, dated: sent.dated, took: sent.took })
+                Ok(Answered { answer, room, row, undone, dated: sent.dated, elapsed: sent.elapsed })
             }
             Err(error) => {
                 // An answer to an attempt before this one is not the last word.
                 if !row.sent_nothing() {
-                    note(draft.trail(record), None);
+                    note(template.trail(record), None);
                 }
                 Err(error.into())
             }
@@ -138,36 +139,40 @@ impl Forward {
         &self,
         connected: Connected<'_>,
         attempt: Attempt<'_>,
-        lent: &LeasedCredential,
+        leased: &LeasedCredential,
     ) -> Result<SendOutcome, Refusal> {
-        let Attempt { draft, record, .. } = attempt;
-        let announced = match (draft.purpose(), draft.access()) {
+        let Attempt { template, record, .. } = attempt;
+        let announced = match (template.purpose(), template.access()) {
             (Purpose::Call, Access::Write) => self.sink.announce(record).await,
             (Purpose::Call, Access::Read) | (Purpose::Lookup, _) => Ok(Sink::announce_nothing()),
         };
         let announced = announced.map_err(|Blocked| Refusal::AuditBlocked)?;
         // Every wait is over.
-        let signed = Signed::new(self.clearance.clear(draft, record)?, lent)?;
+        let signed = Signed::new(self.clearance.clear(template, record)?, leased)?;
         let (dated, started) = (signed.dated(), Instant::now());
         let (request, signature) = signed.open(announced);
         // From here on nobody can be sure, whatever ends this.
-        let before = replace(&mut draft.trail(record).maybe_sent, true);
-        let result = connected.send(request, draft.largest_answer()).await;
+        let before = replace(&mut template.trail(record).maybe_sent, true);
+        let result = connected.send(request, template.largest_answer()).await;
         if result.as_ref().is_err_and(|error| AttemptOutcome::Failed(error).row().sent_nothing()) {
-            draft.trail(record).maybe_sent = before;
+            template.trail(record).maybe_sent = before;
         }
-        Ok(SendOutcome { result, dated, took: started.elapsed(), signature })
+        Ok(SendOutcome { result, dated, elapsed: started.elapsed(), signature })
     }
 }
 
 impl SendOutcome {
     fn nothing(error: SendError) -> Self {
-        Self { result: Err(error), dated: None, took: Duration::ZERO, signature: None }
+        Self { result: Err(error), dated: None, elapsed: Duration::ZERO, signature: None }
     }
 }
 
 /// Says once that a circuit opened, and why, or that it closed.
-pub(super) fn tell(change: CircuitChange, endpoint: &str, result: &Result<UpstreamAnswer, SendError>) {
+pub(super) fn log_circuit_change(
+    change: CircuitChange,
+    endpoint: &str,
+    result: &Result<UpstreamAnswer, SendError>,
+) {
     let last = match result {
         Ok(answer) => answer.status.to_string(),
         Err(error) => root(error).to_string(),

@@ -22,15 +22,15 @@ pub struct Admitted<'r> {
     decided: Decided,
     project: Arc<Project>,
     exchange: Exchange<'r>,
-    wants: NeededFacts,
+    needed_facts: NeededFacts,
 }
 
 /// What was decided: for whom, by what, and within which limits.
 pub(super) struct Decided {
     pub(super) target: Target,
     /// What a body asks for.
-    pub(super) order: Option<Box<JobSpec>>,
-    pub(super) decider: DecisionContext,
+    pub(super) job_spec: Option<Box<JobSpec>>,
+    pub(super) decision_context: DecisionContext,
     /// What was looked up of its job.
     pub(super) facts: Option<Box<Facts>>,
     pub(super) admission: Admission,
@@ -39,12 +39,12 @@ pub(super) struct Decided {
 impl Decided {
     /// What is known of its job: looked up, or as a new one is to be.
     pub(super) fn known(&self) -> Option<&Facts> {
-        self.order.as_ref().map(|order| order.facts()).or(self.facts.as_deref())
+        self.job_spec.as_ref().map(|job_spec| job_spec.facts()).or(self.facts.as_deref())
     }
 
     /// What a policy is asked about it.
-    pub(super) fn question<'q>(&'q self, project: &'q Project, peer: &'q Peer) -> PolicyQuery<'q> {
-        let identity = &self.decider.identity;
+    pub(super) fn query<'q>(&'q self, project: &'q Project, peer: &'q Peer) -> PolicyQuery<'q> {
+        let identity = &self.decision_context.identity;
         PolicyQuery { target: &self.target, project, identity, peer, facts: self.known() }
     }
 
@@ -52,8 +52,8 @@ impl Decided {
     pub(super) fn to_look(&self) -> Self {
         Self {
             target: self.target.clone(),
-            order: None,
-            decider: self.decider.clone(),
+            job_spec: None,
+            decision_context: self.decision_context.clone(),
             facts: None,
             admission: Admission::default(),
         }
@@ -84,8 +84,8 @@ impl Limit {
 
 impl<'r> Admitted<'r> {
     pub(super) fn into_parts(self) -> (Pending<'r>, NeededFacts) {
-        let Self { decided, project, exchange, wants } = self;
-        (Pending { decided, project, exchange }, wants)
+        let Self { decided, project, exchange, needed_facts } = self;
+        (Pending { decided, project, exchange }, needed_facts)
     }
 }
 
@@ -93,21 +93,25 @@ impl<'r> Stage<Evaluated<'r>> for Limit {
     type After = Admitted<'r>;
 
     fn check(&self, request: Evaluated<'r>) -> Result<Admitted<'r>, Refusal> {
-        let Evaluated { target, order, project, decider, exchange, wants, is_denied, .. } = request;
-        let (caller, operation) = (decider.identity.caller(), target.operation());
+        let Evaluated {
+            target, job_spec, project, decision_context, exchange, needed_facts, is_denied, ..
+        } = request;
+        let (caller, operation) = (decision_context.identity.caller(), target.operation());
         if !is_denied && operation.access == Access::Write && self.is_frozen(caller) {
             return Err(Refusal::Frozen);
         }
-        let calls = match (operation.access, wants) {
+        let calls = match (operation.access, needed_facts) {
             _ if is_denied => CallCount::Trial,
-            (Access::Read, wants) if is_looked_up_first(&target, &project, wants) => CallCount::LookupAndView,
+            (Access::Read, needed_facts) if is_looked_up_first(&target, &project, needed_facts) => {
+                CallCount::LookupAndView
+            }
             (Access::Read, _) => CallCount::View,
             (Access::Write, NeededFacts::Nothing) => CallCount::Write,
             (Access::Write, NeededFacts::ToDecide(_)) => CallCount::LookupAndWrite,
             (Access::Write, NeededFacts::ToObserve(_)) => CallCount::TrialAndWrite,
         };
         let asked = LimitQuery { caller, action: operation.action, project_id: &project.settings.id, calls };
-        let admission = match decider.in_force.limiter.admit(&asked) {
+        let admission = match decision_context.in_force.limiter.admit(&asked) {
             Ok(admission) => admission,
             // It stays denied, and is told without a trial.
             Err(_) if is_denied => Admission::default(),
@@ -117,10 +121,10 @@ impl<'r> Stage<Evaluated<'r>> for Limit {
             }
         };
         Ok(Admitted {
-            decided: Decided { target, order, decider, facts: None, admission },
+            decided: Decided { target, job_spec, decision_context, facts: None, admission },
             project,
             exchange,
-            wants,
+            needed_facts,
         })
     }
 }

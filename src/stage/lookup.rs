@@ -32,7 +32,7 @@ pub struct Permitted<'r>(Pending<'r>);
 /// A request that cannot be decided before its job is looked up. It can be composed by nobody.
 pub struct Waiting<'r> {
     pending: Pending<'r>,
-    wants: LookupPurpose,
+    needed_facts: LookupPurpose,
 }
 
 /// Whether a request that is within its limits waits for facts.
@@ -113,14 +113,14 @@ impl<S> Layer<S> for LookupLayer {
 impl<'r> AfterLimits<'r> {
     /// Whether it waits.
     pub fn of(admitted: Admitted<'r>) -> Self {
-        let (pending, wants) = admitted.into_parts();
-        let wants = match (pending.decided.target.operation().access, wants) {
-            (Access::Read, wants) => return Self::Viewing(Viewing::new(pending, wants)),
+        let (pending, needed_facts) = admitted.into_parts();
+        let needed_facts = match (pending.decided.target.operation().access, needed_facts) {
+            (Access::Read, needed_facts) => return Self::Viewing(Viewing::new(pending, needed_facts)),
             (Access::Write, NeededFacts::Nothing) => return Self::Permitted(Permitted(pending)),
             (Access::Write, NeededFacts::ToDecide(keys)) => LookupPurpose::ToDecide(keys),
             (Access::Write, NeededFacts::ToObserve(keys)) => LookupPurpose::ToObserve(keys),
         };
-        Self::Waiting(Waiting { pending, wants })
+        Self::Waiting(Waiting { pending, needed_facts })
     }
 }
 
@@ -143,8 +143,8 @@ impl Pending<'_> {
     }
 
     /// What a policy is asked about it.
-    pub(super) fn question(&self) -> PolicyQuery<'_> {
-        self.decided.question(&self.project, &self.exchange.peer)
+    pub(super) fn query(&self) -> PolicyQuery<'_> {
+        self.decided.query(&self.project, &self.exchange.peer)
     }
 }
 
@@ -157,7 +157,7 @@ where
 
     fn call(&self, request: Admitted<'r>) -> impl Future<Output = Result<Delivered, Refusal>> + Send {
         // What waits is in a box, because most calls wait for nothing, and all would have the room for it.
-        let begun = match AfterLimits::of(request) {
+        let in_flight = match AfterLimits::of(request) {
             AfterLimits::Permitted(permitted) => InFlightView::Composed(Compose.check(permitted)),
             AfterLimits::Waiting(waiting) => InFlightView::Waiting(Box::pin(self.settled(waiting))),
             AfterLimits::Viewing(viewing) => {
@@ -165,7 +165,7 @@ where
             }
         };
         async move {
-            match begun {
+            match in_flight {
                 InFlightView::Composed(composed) => self.act.call(composed?).await,
                 InFlightView::Waiting(settled) => settled.await,
                 InFlightView::Viewing(viewed) => viewed.await,
@@ -185,8 +185,8 @@ where
     }
 
     async fn settle<'r>(&self, waiting: Waiting<'r>) -> Result<Permitted<'r>, Refusal> {
-        let Waiting { pending, wants } = waiting;
-        match wants {
+        let Waiting { pending, needed_facts } = waiting;
+        match needed_facts {
             LookupPurpose::ToDecide(keys) => self.decide(pending, keys).await,
             LookupPurpose::ToObserve(keys) => self.observe(pending, keys).await,
         }
@@ -197,14 +197,14 @@ where
         let deadline = pending.exchange.deadline;
         let result = match self.look_up(&mut pending, deadline).await {
             Ok(found) => {
-                pending.decided.decider.in_force = self.rules.in_force.load_full();
+                pending.decided.decision_context.in_force = self.rules.in_force.load_full();
                 self.rules.conclude(&mut pending, found, keys)
             }
             Err(refusal) => Err(refusal),
         };
-        let Decided { decider, admission, .. } = &pending.decided;
+        let Decided { decision_context, admission, .. } = &pending.decided;
         if let Err(Refusal::DeniedByFacts(_)) = &result {
-            decider.in_force.limiter.lookup_denied(decider.identity.caller());
+            decision_context.in_force.limiter.lookup_denied(decision_context.identity.caller());
         }
         if result.is_err() {
             admission.give_back();
@@ -282,12 +282,12 @@ impl LookupLayer {
         let facts = match found {
             LookupResult::Facts(facts) => facts,
             LookupResult::Absent => {
-                let policy = &pending.decided.decider.in_force.policy;
+                let policy = &pending.decided.decision_context.in_force.policy;
                 return self.authorize.conclude_absent(policy, pending.exchange.record);
             }
             LookupResult::Unknown(reason) => return Err(Refusal::LookupFailed(reason)),
         };
-        pending.exchange.record.facts = told(&facts, keys, self.recorded);
+        pending.exchange.record.facts = recorded_values(&facts, keys, self.recorded);
         pending.decided.facts = Some(facts);
         self.ask(pending)
     }
@@ -300,14 +300,14 @@ impl LookupLayer {
 
     fn ask(&self, pending: &mut Pending<'_>) -> Result<(), Refusal> {
         let Pending { decided, project, exchange } = pending;
-        let question = decided.question(project, &exchange.peer);
-        self.authorize.conclude(&decided.decider.in_force.policy, &question, exchange.record)
+        let query = decided.query(project, &exchange.peer);
+        self.authorize.conclude(&decided.decision_context.in_force.policy, &query, exchange.record)
     }
 }
 
 /// The facts that decided, as records tell them: `null` where the job has none, and nothing of those that are not known.
-pub(super) fn told(facts: &Facts, keys: Keys, recorded: RecordedFacts) -> Option<Box<Value>> {
-    let known = || keys.iter().filter_map(|key| Some((key, key.told(facts)?)));
+pub(super) fn recorded_values(facts: &Facts, keys: Keys, recorded: RecordedFacts) -> Option<Box<Value>> {
+    let known = || keys.iter().filter_map(|key| Some((key, key.known_values(facts)?)));
     let told = match recorded {
         RecordedFacts::Names => known().map(|(key, _)| Value::from(key.as_str())).collect(),
         RecordedFacts::Values => {

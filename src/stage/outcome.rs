@@ -116,8 +116,10 @@ impl<'e> AttemptOutcome<'e> {
             Self::Failed(Dial(Connect(_))) => failed(BackOff, Fails, CONNECT, "connect"),
             Self::Failed(Dial(Timeout)) => failed(BackOff, Fails, CONNECT_TIMEOUT, "connect"),
             Self::Failed(Dial(Useless)) => failed(BackOff, Fails, UNUSABLE_CONNECTION, "connect"),
-            Self::Failed(Dial(error @ Tls(_))) => failed(unless_lasting(error), Fails, TLS, "connect"),
-            Self::Failed(Dial(error @ Proxy(_))) => failed(unless_lasting(error), Fails, EGRESS, "connect"),
+            Self::Failed(Dial(error @ Tls(_))) => failed(unless_persistent(error), Fails, TLS, "connect"),
+            Self::Failed(Dial(error @ Proxy(_))) => {
+                failed(unless_persistent(error), Fails, EGRESS, "connect")
+            }
             Self::Failed(Unsent) => failed(Free, Nothing, UNSENT, "closed"),
             // It may have been carried out.
             Self::Failed(Stale) => failed(Once, Nothing, STALE, "stale"),
@@ -160,8 +162,8 @@ pub fn verdict(answer: &UpstreamAnswer, dated: Option<DateTime<Utc>>) -> Verdict
 }
 
 /// A certificate that was wrong a moment ago still is.
-fn unless_lasting(error: &DialError) -> RetryRule {
-    if error.is_lasting() { RetryRule::Never } else { RetryRule::BackOff }
+fn unless_persistent(error: &DialError) -> RetryRule {
+    if error.is_persistent() { RetryRule::Never } else { RetryRule::BackOff }
 }
 
 fn of_invalid(invalid: InvalidAnswer) -> RefusalDetails {

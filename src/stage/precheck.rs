@@ -47,14 +47,14 @@ impl Precheck {
     ///
     /// # Errors
     /// Why they are not.
-    pub fn check(&self, awaited: &ExpectedBody<'_>) -> Result<usize, Refusal> {
-        let ExpectedBody { head, peer, hosts, length } = *awaited;
+    pub fn check(&self, expected: &ExpectedBody<'_>) -> Result<usize, Refusal> {
+        let ExpectedBody { head, peer, hosts, length } = *expected;
         let Decide { authenticate, route, limit, .. } = &self.decide;
         receive::check_headers(&head.headers, peer, hosts)?;
         let target = receive::target(&head.uri);
         let (method, headers) = (head.method.as_str(), &head.headers);
         let presented = Presented { peer, method, target, headers, body: None, now: clock::now() };
-        let identity = authenticate.anticipate(&presented)?;
+        let identity = authenticate.precheck(&presented)?;
         let (target, _) = route.look(method, target)?;
         if !target.operation().has_body {
             return Err(Refusal::BadRequest(Reason::BodyNotAllowed));

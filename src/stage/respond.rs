@@ -77,12 +77,12 @@ pub(super) fn refuse(refusal: &Refusal, record: &mut Record, local: bool) -> Res
     *response.status_mut() = facts.status();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, JSON);
-    put(headers, REQUEST_ID, &**id);
+    insert_header(headers, REQUEST_ID, &**id);
     // The paths that there are stand in the body only: strangers can have this answer by the thousand.
     let details = if matches!(refusal, Refusal::NotFound) { facts.reason.to_string() } else { message };
     let start = [PROXY_NAME, "; error=", facts.proxy_error, "; details="].concat();
-    put(headers, PROXY_STATUS, with_string(start, &details));
-    put(headers, PROXY_REQUEST_ID, &**id);
+    insert_header(headers, PROXY_STATUS, with_string(start, &details));
+    insert_header(headers, PROXY_REQUEST_ID, &**id);
     if let Refusal::MethodNotAllowed(allowed) = refusal {
         headers.insert(ALLOW, HeaderValue::from_static(allowed));
     }
@@ -141,8 +141,8 @@ fn pass_on(delivered: Delivered, record: &mut Record) -> Response<Body> {
     *response.headers_mut() = end_to_end(headers);
     let headers = response.headers_mut();
     // In place of one that upstream may have sent: what this proxy says of itself is said by nobody else.
-    put(headers, PROXY_STATUS, status);
-    put(headers, PROXY_REQUEST_ID, &**record.id());
+    insert_header(headers, PROXY_STATUS, status);
+    insert_header(headers, PROXY_REQUEST_ID, &**record.id());
     response
 }
 
@@ -162,7 +162,7 @@ fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
     headers
 }
 
-fn put(headers: &mut HeaderMap, name: HeaderName, value: impl TryInto<HeaderValue>) {
+fn insert_header(headers: &mut HeaderMap, name: HeaderName, value: impl TryInto<HeaderValue>) {
     if let Ok(value) = value.try_into() {
         headers.insert(name, value);
     }

@@ -70,15 +70,15 @@ where
     type Error = Refusal;
 
     async fn call(&self, request: Composed<'r>) -> Result<Delivered, Refusal> {
-        let Composed { draft, record } = request;
-        draft.project().upstream.budget().call();
+        let Composed { template, record } = request;
+        template.project().upstream.budget().call();
         // What must not be sent twice is not sent where nobody could say whether it was.
-        let via = if draft.is_idempotent() { ConnectionChoice::Pooled } else { ConnectionChoice::Fresh };
-        let (mut tried, mut via) = (Attempts::default(), via);
+        let via = if template.is_idempotent() { ConnectionChoice::Pooled } else { ConnectionChoice::Fresh };
+        let (mut attempts, mut via) = (Attempts::default(), via);
         loop {
-            let attempt = Attempt { draft: &draft, record: &mut *record, via };
+            let attempt = Attempt { template: &template, record: &mut *record, via };
             let result = self.attempt.call(attempt).await;
-            let pause = match self.rules.follow(result, &mut tried, &draft) {
+            let pause = match self.rules.follow(result, &mut attempts, &template) {
                 ControlFlow::Continue(pause) => pause,
                 ControlFlow::Break(concluded) => return concluded,
             };
@@ -120,20 +120,20 @@ impl RetryLayer {
     fn follow(
         &self,
         result: Result<Answered, Refusal>,
-        tried: &mut Attempts,
-        draft: &RequestTemplate,
+        attempts: &mut Attempts,
+        template: &RequestTemplate,
     ) -> ControlFlow<Result<Delivered, Refusal>, Duration> {
-        tried.attempts += 1;
-        let again = when(&result, draft.is_idempotent());
-        let is_affordable = || again == RetryRule::Free || draft.project().upstream.budget().retry();
-        let pause = self.pause(again, &result, tried);
-        let pause = pause.filter(|pause| Instant::now() + *pause < draft.deadline() && is_affordable());
+        attempts.attempts += 1;
+        let again = when(&result, template.is_idempotent());
+        let is_affordable = || again == RetryRule::Free || template.project().upstream.budget().retry();
+        let pause = self.pause(again, &result, attempts);
+        let pause = pause.filter(|pause| Instant::now() + *pause < template.deadline() && is_affordable());
         match pause {
             Some(pause) => {
-                tried.note(result);
+                attempts.note(result);
                 ControlFlow::Continue(pause)
             }
-            None => ControlFlow::Break(take(tried).conclude(result)),
+            None => ControlFlow::Break(take(attempts).conclude(result)),
         }
     }
 
@@ -142,15 +142,15 @@ impl RetryLayer {
         &self,
         again: RetryRule,
         result: &Result<Answered, Refusal>,
-        tried: &Attempts,
+        attempts: &Attempts,
     ) -> Option<Duration> {
-        let left = tried.attempts < self.attempts;
+        let left = attempts.attempts < self.attempts;
         match (again, result) {
             // A fresh connection cannot end so: this is no endless loop.
             (RetryRule::Free, _) => Some(Duration::ZERO),
-            (RetryRule::Once, _) => (self.stale == Stale::Once && !tried.stale).then_some(Duration::ZERO),
-            (RetryRule::BackOff, _) if left => Some(back_off(tried.attempts)),
-            (RetryRule::WhenTold, Ok(Answered { answer, .. })) if left && tried.busy.is_none() => {
+            (RetryRule::Once, _) => (self.stale == Stale::Once && !attempts.stale).then_some(Duration::ZERO),
+            (RetryRule::BackOff, _) if left => Some(back_off(attempts.attempts)),
+            (RetryRule::WhenTold, Ok(Answered { answer, .. })) if left && attempts.busy.is_none() => {
                 let after = retry_after(answer, clock::now()).filter(|after| *after <= MAX_RETRY_AFTER)?;
                 // Not all at once with the others that were told the same.
                 Some(after + FIRST_BACKOFF.mul_f64(fastrand::f64()))

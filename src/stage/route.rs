@@ -10,7 +10,8 @@ use foldhash::HashMap;
 use http::HeaderMap;
 
 use super::{
-    BufferedBody, Exchange, Identified, Refusal, Stage, authenticate::DecisionContext, compose, lookup::told,
+    BufferedBody, Exchange, Identified, Refusal, Stage, authenticate::DecisionContext, compose,
+    lookup::recorded_values,
 };
 use crate::{
     audit::{Record, RecordedFacts, bounded, bounded_bytes},
@@ -37,9 +38,9 @@ pub struct Project {
 /// A request for an operation on a job of a configured project, or for a new one.
 pub struct Routed<'r> {
     pub(super) target: Target,
-    pub(super) order: Option<Box<JobSpec>>,
+    pub(super) job_spec: Option<Box<JobSpec>>,
     pub(super) project: Arc<Project>,
-    pub(super) decider: DecisionContext,
+    pub(super) decision_context: DecisionContext,
     pub(super) exchange: Exchange<'r>,
     /// Nobody else makes one.
     _made_here: (),
@@ -153,7 +154,7 @@ impl JobSpec {
     ) -> Result<Box<Self>, Refusal> {
         let BufferedBody { bytes, mut room } = brought;
         let stamp = Some(caller.as_str()).filter(|_| project.settings.stamp_owner);
-        let body = Body::judge(&bytes, target.operation().version, stamp)?;
+        let body = Body::inspect(&bytes, target.operation().version, stamp)?;
         // What came is not needed any more.
         drop(bytes);
         if room.as_mut().is_some_and(|room| !room.fit(body.bytes().len())) {
@@ -174,13 +175,13 @@ impl JobSpec {
 }
 
 /// Notes what a new job is to be about.
-fn tell(facts: &Facts, recorded: RecordedFacts, record: &mut Record) {
+fn record_facts(facts: &Facts, recorded: RecordedFacts, record: &mut Record) {
     if let (RecordedFacts::Values, Fact::Known(word)) = (recorded, facts.user_data()) {
         record.user_data = Some(bounded_bytes(word).to_owned());
     }
     let keys = [Key::UserData, Key::EditType, Key::Input, Key::Output];
     let keys = keys.into_iter().fold(Keys::NONE, |keys, key| keys.and(key.into()));
-    record.facts = told(facts, keys, recorded);
+    record.facts = recorded_values(facts, keys, recorded);
 }
 
 /// The path of a target, for a record. A query is not a path, and may hold anything.
@@ -192,19 +193,19 @@ impl<'r> Stage<Identified<'r>> for Route {
     type After = Routed<'r>;
 
     fn check(&self, request: Identified<'r>) -> Result<Routed<'r>, Refusal> {
-        let Identified { method, target, body, decider, exchange, .. } = request;
+        let Identified { method, target, body, decision_context, exchange, .. } = request;
         let (target, project) = self.find(method.as_str(), &target, exchange.record)?;
-        let order = match (body, target.operation().has_body) {
+        let job_spec = match (body, target.operation().has_body) {
             (Some(brought), true) => {
-                Some(JobSpec::read(*brought, &target, &project, decider.identity.caller())?)
+                Some(JobSpec::read(*brought, &target, &project, decision_context.identity.caller())?)
             }
             (None, false) => None,
             (None, true) => return Err(Refusal::LengthRequired),
             (Some(_), false) => return Err(Refusal::BadRequest(Reason::BodyNotAllowed)),
         };
-        if let Some(order) = &order {
-            tell(order.facts(), self.recorded, exchange.record);
+        if let Some(job_spec) = &job_spec {
+            record_facts(job_spec.facts(), self.recorded, exchange.record);
         }
-        Ok(Routed { target, order, project, decider, exchange, _made_here: () })
+        Ok(Routed { target, job_spec, project, decision_context, exchange, _made_here: () })
     }
 }

@@ -23,7 +23,7 @@ use crate::{
 /// A request that upstream will accept as ours.
 pub struct Signed {
     request: Box<Outbound>,
-    proof: CredentialHeaders,
+    credential_headers: CredentialHeaders,
 }
 
 /// What stands in a request as its credential. One with a token has none of it.
@@ -36,22 +36,22 @@ pub(super) struct CredentialHeaders {
 impl Signed {
     /// Signs a request with this value, dated by the clock of the endpoint that it goes to.
     #[expect(clippy::needless_pass_by_value, reason = "a clearance is for one signature")]
-    pub(super) fn new(cleared: Cleared<'_>, lent: &LeasedCredential) -> Result<Self, Refusal> {
-        let draft = cleared.draft();
-        let mut request = draft.request();
-        let clock = draft.project().upstream.clock();
-        let proof = CredentialHeaders::add(&mut request, draft.body(), (lent, clock))?;
-        Ok(Self { request: Box::new(request), proof })
+    pub(super) fn new(cleared: Cleared<'_>, leased: &LeasedCredential) -> Result<Self, Refusal> {
+        let template = cleared.template();
+        let mut request = template.request();
+        let clock = template.project().upstream.clock();
+        let credential_headers = CredentialHeaders::add(&mut request, template.body(), (leased, clock))?;
+        Ok(Self { request: Box::new(request), credential_headers })
     }
 
     /// Which date it was signed with. One with a token has none.
     pub(super) fn dated(&self) -> Option<DateTime<Utc>> {
-        self.proof.dated
+        self.credential_headers.dated
     }
 
     /// What goes on the wire, for whoever has announced it; and its signature. One with a token has none.
     pub(super) fn open(self, _: Announced) -> (Box<Outbound>, Option<Box<[u8]>>) {
-        (self.request, self.proof.signature)
+        (self.request, self.credential_headers.signature)
     }
 }
 
@@ -60,9 +60,9 @@ impl CredentialHeaders {
     pub(super) fn add(
         request: &mut Outbound,
         body: &[u8],
-        (lent, clock): (&LeasedCredential, &Skew),
+        (leased, clock): (&LeasedCredential, &Skew),
     ) -> Result<Self, Refusal> {
-        match lent.credential() {
+        match leased.credential() {
             Credential::Key(key) => {
                 let now = clock.now();
                 let signature = sign(request, body, (key, now))?;

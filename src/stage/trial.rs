@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::{
     Project, Refusal,
     entrust::learn,
-    forward::{root, tell},
+    forward::{log_circuit_change, root},
     outcome::{AttemptOutcome, Row},
     sign::CredentialHeaders,
     withhold::withhold,
@@ -64,7 +64,7 @@ pub enum Acceptance {
 /// How the one attempt went.
 struct TrialOutcome {
     result: Result<UpstreamAnswer, SendError>,
-    proof: Option<CredentialHeaders>,
+    credential_headers: Option<CredentialHeaders>,
     started: Instant,
 }
 
@@ -84,7 +84,10 @@ impl Trial {
     }
 
     fn ended(sent: &TrialOutcome, row: Row) -> Self {
-        let signed = sent.proof.as_ref().is_some_and(|proof| proof.dated.is_some());
+        let signed = sent
+            .credential_headers
+            .as_ref()
+            .is_some_and(|credential_headers| credential_headers.dated.is_some());
         let believed = row.credential.into();
         match &sent.result {
             Ok(answer) => Self {
@@ -105,17 +108,17 @@ impl Trial {
 
 async fn attempt(project: &Project, cutoff: &Cutoff, deadline: Instant) -> Result<Trial, Refusal> {
     let Project { credential, upstream, .. } = project;
-    let (request, largest) = question(project)?;
+    let (request, largest) = query(project)?;
     let lease = credential.lease(deadline).await?;
     let permit = upstream.breaker().permit(Instant::now()).map_err(Refusal::CircuitOpen)?;
     // The connection is for this call alone, whichever thread makes it.
     let alone = upstream.with_own_pool(0);
-    let lent = lease.lent();
-    let sent = send(&alone, request, (&lent, cutoff), (largest, deadline)).await?;
-    let dated = sent.proof.as_ref().and_then(|proof| proof.dated);
+    let leased = lease.leased();
+    let sent = send(&alone, request, (&leased, cutoff), (largest, deadline)).await?;
+    let dated = sent.credential_headers.as_ref().and_then(|credential_headers| credential_headers.dated);
     let row = AttemptOutcome::of(&sent.result, dated).row();
     if let Some(change) = permit.end(row.upstream, Instant::now()) {
-        tell(change, upstream.name(), &sent.result);
+        log_circuit_change(change, upstream.name(), &sent.result);
     }
     // Without an answer the lease is dropped: that says nothing about its signature.
     if let Ok(answer) = &sent.result {
@@ -128,29 +131,31 @@ async fn attempt(project: &Project, cutoff: &Cutoff, deadline: Instant) -> Resul
 async fn send(
     upstream: &Upstream,
     mut request: Outbound,
-    (lent, cutoff): (&LeasedCredential, &Cutoff),
+    (leased, cutoff): (&LeasedCredential, &Cutoff),
     (largest, deadline): (usize, Instant),
 ) -> Result<TrialOutcome, Refusal> {
     let connected = upstream.connect(ConnectionChoice::Fresh, deadline).await;
     let started = Instant::now();
     let connected = match connected {
         Ok(connected) => connected,
-        Err(error) => return Ok(TrialOutcome { result: Err(error.into()), proof: None, started }),
+        Err(error) => {
+            return Ok(TrialOutcome { result: Err(error.into()), credential_headers: None, started });
+        }
     };
     // Every wait is over.
     if cutoff.is_over() {
         return Err(Refusal::Draining);
     }
-    let proof = CredentialHeaders::add(&mut request, &[], (lent, upstream.clock()))?;
+    let credential_headers = CredentialHeaders::add(&mut request, &[], (leased, upstream.clock()))?;
     let mut result = connected.send(Box::new(request), largest).await;
     if let Ok(answer) = &mut result {
-        withhold(answer, lent.credential(), proof.signature.as_deref());
+        withhold(answer, leased.credential(), credential_headers.signature.as_deref());
     }
-    Ok(TrialOutcome { result, proof: Some(proof), started })
+    Ok(TrialOutcome { result, credential_headers: Some(credential_headers), started })
 }
 
 /// The request without its credential, and how long its answer may be.
-fn question(project: &Project) -> Result<(Outbound, usize), Refusal> {
+fn query(project: &Project) -> Result<(Outbound, usize), Refusal> {
     let view = Operation::view(Version::V1).ok_or_else(|| Refusal::bug("no view"))?;
     let job = Segment::parse(NO_JOB).ok_or_else(|| Refusal::bug(NO_JOB))?;
     let uri = view.render(&project.settings.id, &Jobs::One(job));

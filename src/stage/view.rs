@@ -14,7 +14,7 @@ use http::{
 use super::{
     Compose, Composed, Delivered, LookupLayer, Project, Refusal, Service,
     authorize::{missing, note},
-    lookup::{Pending, seen, told},
+    lookup::{Pending, recorded_values, seen},
     respond::REQUEST_ID,
 };
 use crate::{
@@ -49,17 +49,17 @@ struct JobDecisions<'j, 'p> {
 }
 
 /// Whether the answer to this view does not carry what its jobs are decided by, and that of another version does.
-pub(super) fn is_looked_up_first(target: &Target, project: &Project, wants: NeededFacts) -> bool {
-    let NeededFacts::ToDecide(keys) = wants else { return false };
+pub(super) fn is_looked_up_first(target: &Target, project: &Project, needed_facts: NeededFacts) -> bool {
+    let NeededFacts::ToDecide(keys) = needed_facts else { return false };
     target.operation().version == Version::V2
         && project.settings.lookup_form == LookupForm::V1
         && !keys.iter().all(Key::is_in_v2)
 }
 
 impl<'r> Viewing<'r> {
-    pub(super) fn new(pending: Pending<'r>, wants: NeededFacts) -> Self {
-        let keys = if let NeededFacts::ToDecide(keys) = wants { keys } else { Keys::NONE };
-        let is_looked_up_first = is_looked_up_first(&pending.decided.target, &pending.project, wants);
+    pub(super) fn new(pending: Pending<'r>, needed_facts: NeededFacts) -> Self {
+        let keys = if let NeededFacts::ToDecide(keys) = needed_facts { keys } else { Keys::NONE };
+        let is_looked_up_first = is_looked_up_first(&pending.decided.target, &pending.project, needed_facts);
         Self { pending, keys, is_looked_up_first }
     }
 
@@ -76,7 +76,7 @@ impl LookupLayer {
         S: for<'a> Service<Composed<'a>, Response = Delivered, Error = Refusal> + Sync,
     {
         let known = if viewing.is_looked_up_first {
-            Some(self.look_all_up(act, &mut viewing.pending).await?)
+            Some(self.look_up_all(act, &mut viewing.pending).await?)
         } else {
             None
         };
@@ -88,7 +88,7 @@ impl LookupLayer {
     }
 
     /// What another version's answer says of all jobs of a view.
-    async fn look_all_up<S>(
+    async fn look_up_all<S>(
         &self,
         act: &S,
         pending: &mut Pending<'_>,
@@ -150,29 +150,30 @@ impl LookupLayer {
     ) -> Result<Vec<u8>, Refusal> {
         let in_force = self.in_force.load_full();
         let Viewing { pending, keys, .. } = viewing;
-        let verdicts = self.decide_each(&in_force.policy, (pending, known), viewed)?;
-        let caller = pending.decided.decider.identity.caller();
+        let decisions = self.decide_each(&in_force.policy, (pending, known), viewed)?;
+        let caller = pending.decided.decision_context.identity.caller();
         let stamp = Some(caller.as_str()).filter(|_| pending.project.settings.stamp_owner);
-        let mut body = viewed.show(|job| verdicts.permitted.contains(job.id()), stamp);
+        let mut body = viewed.show(|job| decisions.permitted.contains(job.id()), stamp);
         // It takes up room by its length.
         body.shrink_to_fit();
         let (target, record) = (&pending.decided.target, &mut *pending.exchange.record);
-        if let Some(outcome) = verdicts.told() {
+        if let Some(outcome) = decisions.recorded_outcome() {
             note(&in_force.policy, outcome, record);
         }
-        verdicts.record(record);
+        decisions.record(record);
         let waits = !keys.is_empty();
         match (viewed.jobs(), target.jobs()) {
             ([job], Jobs::One(_)) if waits => {
-                record.facts = facts_of(job, known).and_then(|facts| told(facts, *keys, self.recorded));
+                record.facts =
+                    facts_of(job, known).and_then(|facts| recorded_values(facts, *keys, self.recorded));
             }
             (jobs, Jobs::List(_)) => {
-                let shown = jobs.iter().map(ViewedJob::id).filter(|id| verdicts.permitted.contains(id));
+                let shown = jobs.iter().map(ViewedJob::id).filter(|id| decisions.permitted.contains(id));
                 record.job_ids = shown.map(|id| id.as_str().to_owned()).collect();
             }
             _ => {}
         }
-        if verdicts.told().is_none() && waits {
+        if decisions.recorded_outcome().is_none() && waits {
             // There is none of them.
             record.effect = Some(Effect::Deny.as_str());
         }
@@ -186,28 +187,28 @@ impl LookupLayer {
         (pending, known): (&Pending<'_>, &KnownFacts),
         viewed: &'j Viewed,
     ) -> Result<JobDecisions<'j, 'p>, Refusal> {
-        let question = pending.question();
-        let is_list = matches!(question.target.jobs(), Jobs::List(_));
-        let mut verdicts = JobDecisions::default();
+        let query = pending.query();
+        let is_list = matches!(query.target.jobs(), Jobs::List(_));
+        let mut decisions = JobDecisions::default();
         for job in viewed.jobs() {
             let Some(facts) = facts_of(job, known) else {
-                verdicts.absent += 1;
+                decisions.absent += 1;
                 continue;
             };
-            let call = question.about(Some(job.id()), facts, pending.exchange.record);
+            let call = query.about(Some(job.id()), facts, pending.exchange.record);
             let outcome = self.authorize.of_job(policy, &call);
             match outcome.applied() {
                 Some(Effect::Allow) => {
-                    verdicts.permitted.insert(job.id());
-                    verdicts.shown.push(outcome);
+                    decisions.permitted.insert(job.id());
+                    decisions.shown.push(outcome);
                 }
                 None if !is_list => {
-                    return Err(Refusal::Undecided(missing(outcome.wants(), Some(facts))));
+                    return Err(Refusal::Undecided(missing(outcome.needed_facts(), Some(facts))));
                 }
-                Some(Effect::Deny) | None => verdicts.hidden.push(outcome),
+                Some(Effect::Deny) | None => decisions.hidden.push(outcome),
             }
         }
-        Ok(verdicts)
+        Ok(decisions)
     }
 }
 
@@ -217,7 +218,7 @@ fn facts_of<'f>(job: &'f ViewedJob, known: &'f KnownFacts) -> Option<&'f Facts> 
 
 impl<'p> JobDecisions<'_, 'p> {
     /// What a record names: what lets be seen what is seen, or else what hides everything.
-    fn told(&self) -> Option<&Outcome<'p>> {
+    fn recorded_outcome(&self) -> Option<&Outcome<'p>> {
         self.shown.first().or(self.hidden.first())
     }
 

@@ -96,11 +96,11 @@ pub(super) struct Dialer {
 
 impl DialError {
     /// Whether trying again at once is useless: a certificate that was wrong a moment ago still is.
-    pub fn is_lasting(&self) -> bool {
+    pub fn is_persistent(&self) -> bool {
         match self {
             // A connection that breaks during the handshake is no judgement about it.
             Self::Tls(error) => error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()),
-            Self::Proxy(error) => error.is_lasting(),
+            Self::Proxy(error) => error.is_persistent(),
             Self::Dns(_) | Self::Connect(_) | Self::Useless | Self::Timeout => false,
         }
     }

@@ -306,7 +306,7 @@ async fn exchange(
     request: Box<Outbound>,
     largest: usize,
 ) -> Result<UpstreamAnswer, SendError> {
-    connection.mark();
+    connection.begin_request();
     let sent = connection.sender.send_request(*request).await;
     let (head, body) = sent.map_err(|error| connection.judge(&error))?.into_parts();
     if let Some(invalid) = fault(&head) {

@@ -85,7 +85,7 @@ impl Pool {
 impl Connection {
     /// Says that a request is about to start, for [`Self::judge`]. From here on bytes that came before it are no
     /// answer.
-    pub(super) fn mark(&mut self) {
+    pub(super) fn begin_request(&mut self) {
         self.read_before = self.counts.read();
         self.counts.expect_silence();
     }

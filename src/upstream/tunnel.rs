@@ -42,9 +42,9 @@ pub enum ProxyError {
 
 impl ProxyError {
     /// Whether asking again at once is useless.
-    pub(super) fn is_lasting(&self) -> bool {
+    pub(super) fn is_persistent(&self) -> bool {
         match self {
-            Self::Unreachable(error) => error.is_lasting(),
+            Self::Unreachable(error) => error.is_persistent(),
             Self::Credentials => true,
             Self::Refused(status) => *status < 500,
             Self::Closed | Self::Malformed | Self::Timeout => false,

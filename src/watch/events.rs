@@ -43,7 +43,7 @@ impl Watched {
     /// Watches nothing yet, and tells what there is to hear.
     pub(super) fn new(told: Arc<FileEvents>) -> Self {
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| match event {
-            Ok(event) => told.hear(&event),
+            Ok(event) => told.record(&event),
             Err(_) => told.changed.notify_one(),
         });
         let failed = |error: &_| {
@@ -79,9 +79,9 @@ impl Watched {
 impl FileEvents {
     /// Hears of these files from now on, which are told by real names, and of no others.
     pub(super) fn follow(&self, files: &[PathBuf]) {
-        let mut heard = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut before = std::mem::take(&mut *heard);
-        *heard = files.iter().map(|file| (file.clone(), before.remove(file).flatten())).collect();
+        let mut events = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut before = std::mem::take(&mut *events);
+        *events = files.iter().map(|file| (file.clone(), before.remove(file).flatten())).collect();
     }
 
     /// Returns when something has changed that may concern the files.
@@ -94,7 +94,7 @@ impl FileEvents {
         self.files.lock().unwrap_or_else(PoisonError::into_inner).get_mut(file)?.take()
     }
 
-    fn hear(&self, event: &Event) {
+    fn record(&self, event: &Event) {
         let last = match event.kind {
             // Reading the files is an event too; and a rename is also told by its two ends.
             EventKind::Access(_) | EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => return,

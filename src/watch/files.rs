@@ -23,7 +23,7 @@ pub struct Files {
     names: Vec<PathBuf>,
     /// Whether a change of some of them is a half one until the others have changed too.
     together: bool,
-    heard: Arc<FileEvents>,
+    events: Arc<FileEvents>,
     /// Made by the first look.
     watched: Arc<Mutex<Option<Watched>>>,
     tracks: BTreeMap<PathBuf, TrackedFile>,
@@ -65,7 +65,7 @@ impl Files {
         Self {
             names: names.into_iter().collect(),
             together: false,
-            heard: Arc::default(),
+            events: Arc::default(),
             watched: Arc::default(),
             tracks: BTreeMap::new(),
             taken: None,
@@ -81,9 +81,9 @@ impl Files {
     }
 
     /// The files that were looked at, and what was seen was taken.
-    pub fn holding(looks: &Snapshot) -> Self {
-        let mut files = Self::new(looks.0.keys().cloned());
-        files.note(looks.clone());
+    pub fn holding(snapshot: &Snapshot) -> Self {
+        let mut files = Self::new(snapshot.0.keys().cloned());
+        files.note(snapshot.clone());
         files.take();
         files
     }
@@ -107,7 +107,7 @@ impl Files {
 
     /// Returns when something was announced that may concern them. Ends only where there are files.
     pub async fn changed(&self) {
-        self.heard.changed().await;
+        self.events.changed().await;
     }
 
     /// Looks at them. Where that hangs, calls `hangs` with the file, once, and waits on. May be dropped and called
@@ -117,17 +117,17 @@ impl Files {
             return;
         }
         let reading = self.reading.get_or_insert_with(|| {
-            PendingRead::of(self.names.clone(), Arc::clone(&self.heard), Arc::clone(&self.watched))
+            PendingRead::of(self.names.clone(), Arc::clone(&self.events), Arc::clone(&self.watched))
         });
-        let looks = match timeout(HANG_TIMEOUT, &mut reading.work).await {
-            Ok(looks) => looks,
+        let snapshot = match timeout(HANG_TIMEOUT, &mut reading.work).await {
+            Ok(snapshot) => snapshot,
             Err(_) => {
                 hangs(&reading.at.lock().unwrap_or_else(PoisonError::into_inner));
                 (&mut reading.work).await
             }
         };
         self.reading = None;
-        self.note(looks.unwrap_or_default());
+        self.note(snapshot.unwrap_or_default());
     }
 
     /// What came of the last look.
@@ -164,18 +164,18 @@ impl Files {
     }
 
     /// Whether they hold now what they held at that moment, and nobody has touched them.
-    pub fn are(&self, looks: &Snapshot) -> bool {
-        self.tracks.len() == looks.0.len()
-            && self.tracks.iter().all(|(name, track)| looks.0.get(name) == Some(&track.look))
+    pub fn are(&self, snapshot: &Snapshot) -> bool {
+        self.tracks.len() == snapshot.0.len()
+            && self.tracks.iter().all(|(name, track)| snapshot.0.get(name) == Some(&track.look))
     }
 
     /// The same, of those that there were at that moment too.
-    pub fn agree_with(&self, looks: &Snapshot) -> bool {
-        self.tracks.iter().all(|(name, track)| looks.0.get(name).is_none_or(|look| *look == track.look))
+    pub fn agree_with(&self, snapshot: &Snapshot) -> bool {
+        self.tracks.iter().all(|(name, track)| snapshot.0.get(name).is_none_or(|look| *look == track.look))
     }
 
     /// What was seen in the last look.
-    pub fn looks(&self) -> Snapshot {
+    pub fn snapshot(&self) -> Snapshot {
         Snapshot(self.tracks.iter().map(|(name, track)| (name.clone(), track.look.clone())).collect())
     }
 
@@ -190,9 +190,9 @@ impl Files {
         self.taken.as_ref().and_then(|taken| taken.get(name)) != Some(&track.look.content)
     }
 
-    fn note(&mut self, looks: Snapshot) {
+    fn note(&mut self, snapshot: Snapshot) {
         let now = Instant::now();
-        for (name, look) in looks.0 {
+        for (name, look) in snapshot.0 {
             let last = self.last(&name, &look);
             let before = self.tracks.remove(&name);
             let track = match before {
@@ -220,7 +220,7 @@ impl Files {
     fn last(&self, name: &Path, look: &FileSnapshot) -> Option<LastEvent> {
         let mut last = None;
         for name in names(name, look.folder.as_deref(), look.real.as_deref()) {
-            last = match (last, self.heard.take(&name)) {
+            last = match (last, self.events.take(&name)) {
                 (Some(LastEvent::Written), _) | (_, Some(LastEvent::Written)) => Some(LastEvent::Written),
                 (last, other) => last.or(other),
             };
@@ -231,7 +231,7 @@ impl Files {
 
 impl PendingRead {
     /// Begins. What is looked at is watched before.
-    fn of(files: Vec<PathBuf>, heard: Arc<FileEvents>, watched: Arc<Mutex<Option<Watched>>>) -> Self {
+    fn of(files: Vec<PathBuf>, events: Arc<FileEvents>, watched: Arc<Mutex<Option<Watched>>>) -> Self {
         let at: Arc<Mutex<PathBuf>> = Arc::default();
         let told = Arc::clone(&at);
         let work = spawn_blocking(move || {
@@ -245,9 +245,9 @@ impl PendingRead {
                     names(name, folder.as_deref(), real.as_deref())
                 })
                 .collect();
-            heard.follow(&names);
+            events.follow(&names);
             let mut watched = watched.lock().unwrap_or_else(PoisonError::into_inner);
-            watched.get_or_insert_with(|| Watched::new(Arc::clone(&heard))).follow(&names);
+            watched.get_or_insert_with(|| Watched::new(Arc::clone(&events))).follow(&names);
             let look = |name: PathBuf| {
                 arrive(&name);
                 let look = FileSnapshot::at(&name);

@@ -47,7 +47,7 @@ fn is_file(metadata: &fs::Metadata) -> io::Result<()> {
 
 /// Does what reads files on a thread that serves nobody. Where that hangs, calls `hangs`, once, and waits on: no second
 /// thread is spent on it.
-pub async fn apart<T: Send + 'static>(
+pub async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
     hangs: impl FnOnce(),
 ) -> Option<T> {

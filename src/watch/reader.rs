@@ -9,7 +9,7 @@ use std::{
 
 use tokio::task::spawn_blocking;
 
-use super::apart;
+use super::off_thread;
 
 /// A thread that reads. It is started with the first job, and ends when this is dropped.
 #[derive(Debug, Default)]
@@ -18,8 +18,8 @@ pub struct Reader(Option<mpsc::Sender<Job>>);
 type Job = Box<dyn FnOnce() + Send>;
 
 impl Reader {
-    /// Does what [`apart`] does, on this thread. `None` where the work panicked.
-    pub async fn apart<T: Send + 'static>(
+    /// Does what [`off_thread`] does, on this thread. `None` where the work panicked.
+    pub async fn off_thread<T: Send + 'static>(
         &mut self,
         work: impl FnOnce() -> T + Send + 'static,
         hangs: impl FnOnce(),
@@ -28,7 +28,7 @@ impl Reader {
         // Nobody may be waiting any more.
         self.give(Box::new(move || drop(done.send(work()))));
         // Waiting takes no memory, so any thread will do.
-        apart(move || result.recv().ok(), hangs).await.flatten()
+        off_thread(move || result.recv().ok(), hangs).await.flatten()
     }
 
     fn give(&mut self, job: Job) {
@@ -66,12 +66,12 @@ mod tests {
     #[tokio::test]
     async fn one_thread_does_it_all_also_after_a_panic() {
         let mut reader = Reader::default();
-        let first = reader.apart(|| current().id(), || {}).await.unwrap();
+        let first = reader.off_thread(|| current().id(), || {}).await.unwrap();
         for _ in 0..3 {
-            assert_eq!(reader.apart(|| current().id(), || {}).await, Some(first));
+            assert_eq!(reader.off_thread(|| current().id(), || {}).await, Some(first));
         }
-        assert_eq!(reader.apart(|| panic!("as told"), || {}).await, None::<()>);
-        assert_eq!(reader.apart(|| current().id(), || {}).await, Some(first));
+        assert_eq!(reader.off_thread(|| panic!("as told"), || {}).await, None::<()>);
+        assert_eq!(reader.off_thread(|| current().id(), || {}).await, Some(first));
         assert_ne!(first, current().id());
     }
 }

@@ -43,7 +43,7 @@ struct Stamp {
     length: u64,
     modified: Option<SystemTime>,
     /// When its name, owner or permissions changed.
-    altered: Option<SystemTime>,
+    was_modified: Option<SystemTime>,
 }
 
 impl FileSnapshot {
@@ -62,7 +62,7 @@ impl FileSnapshot {
                 inode: metadata.ino(),
                 length: metadata.len(),
                 modified: metadata.modified().ok(),
-                altered: altered(&metadata),
+                was_modified: was_modified(&metadata),
             }),
         }
     }
@@ -77,7 +77,7 @@ impl FileSnapshot {
     /// Whether it is, or may be, another one than at that time.
     fn is_younger_than(&self, time: SystemTime) -> bool {
         let after = |at: Option<SystemTime>| at.is_some_and(|at| at + TIMESTAMP_PRECISION >= time);
-        self.stamp.is_some_and(|stamp| after(stamp.modified) || after(stamp.altered))
+        self.stamp.is_some_and(|stamp| after(stamp.modified) || after(stamp.was_modified))
     }
 
     /// Whether it is there by a link that led elsewhere before.
@@ -111,7 +111,7 @@ impl Snapshot {
     }
 }
 
-fn altered(metadata: &fs::Metadata) -> Option<SystemTime> {
+fn was_modified(metadata: &fs::Metadata) -> Option<SystemTime> {
     let (seconds, nanoseconds) = (metadata.ctime(), metadata.ctime_nsec());
     let since = Duration::new(u64::try_from(seconds).ok()?, u32::try_from(nanoseconds).ok()?);
     SystemTime::UNIX_EPOCH.checked_add(since)

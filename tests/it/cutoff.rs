@@ -87,17 +87,17 @@ async fn stack(upstream: &str, cutoff: &Cutoff) -> Stack {
     let egress = Egress { roots, proxies: Proxies::new(None, |_| None) };
     let surroundings = ProviderContext::new(&egress, upstream.connect_timeout, &clocks);
     let sources = settings.credentials.iter().map(|credential| (&credential.name, &credential.source));
-    let mut renewal = Refresher::all(sources, surroundings).unwrap().remove(0);
-    assert!(matches!(renewal.round().await, Round::Changed), "the keys");
+    let mut refresher = Refresher::all(sources, surroundings).unwrap().remove(0);
+    assert!(matches!(refresher.round().await, Round::Changed), "the keys");
     let timeouts = Timeouts { connect: upstream.connect_timeout, attempt: upstream.attempt_timeout };
     let project = &settings.projects[0];
     let way = Upstream::new(&project.endpoint, &egress, timeouts).unwrap();
-    let project = Project::new(Arc::clone(project), Arc::clone(renewal.held()), Arc::new(way)).unwrap();
+    let project = Project::new(Arc::clone(project), Arc::clone(refresher.cached()), Arc::new(way)).unwrap();
     let metrics = Arc::new(Metrics::new(&ExpectedSeries {
         listeners: &["app".into()],
         callers: settings.callers.ids(),
         policy: &settings.policy,
-        credentials: std::slice::from_ref(renewal.held()),
+        credentials: std::slice::from_ref(refresher.cached()),
         upstreams: &[],
         projects: &["media-prod".into()],
         sink: &sink,

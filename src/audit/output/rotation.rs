@@ -74,17 +74,17 @@ impl Output {
     }
 
     /// Looks at the file again, where nobody has for a moment.
-    pub(super) fn settle(&mut self) {
-        if let Some(file) = self.unseen()
+    pub(super) fn recheck(&mut self) {
+        if let Some(file) = self.due_for_recheck()
             && let Ok(meta) = file.metadata()
         {
-            self.saw(&file, &meta);
+            self.observe(&file, &meta);
         }
     }
 
     /// Before all that waits: a record is preceded by what announced it.
     fn announce_again(&mut self) {
-        for intent in self.under_way.iter().flat_map(|under_way| under_way.intents()) {
+        for intent in self.in_flight.iter().flat_map(|in_flight| in_flight.intents()) {
             self.owed.push_front(intent);
         }
         self.flush();

@@ -9,17 +9,17 @@ use std::{
     time::Instant,
 };
 
-use super::{Output, behind};
+use super::{Output, reader_behind};
 
 impl Output {
     /// The file, where nobody has looked at it for a moment: whoever gets it looks, and says it by [`Self::saw`].
-    pub(in crate::audit) fn unseen(&mut self) -> Option<Arc<File>> {
-        self.opened.unseen(Instant::now())
+    pub(in crate::audit) fn due_for_recheck(&mut self) -> Option<Arc<File>> {
+        self.opened.due_for_recheck(Instant::now())
     }
 
     /// Takes what that file looks like.
-    pub(in crate::audit) fn saw(&mut self, file: &Arc<File>, meta: &Metadata) {
-        if let Some(change) = self.opened.saw(file, meta) {
+    pub(in crate::audit) fn observe(&mut self, file: &Arc<File>, meta: &Metadata) {
+        if let Some(change) = self.opened.observe(file, meta) {
             self.changed(change);
         }
     }
@@ -28,7 +28,7 @@ impl Output {
     /// its space is allocated. Not where calls are announced: it has to be known in which file a record ends up. What came
     /// of it is said by [`Self::appended`].
     pub(in crate::audit) fn shared(&self, line: &[u8]) -> Option<SharedFile> {
-        if self.gone || self.under_way.is_some() || self.len_waiting() > 0 {
+        if self.gone || self.in_flight.is_some() || self.len_waiting() > 0 {
             return None;
         }
         self.opened.shared(line.len() as u64).map(SharedFile)
@@ -42,7 +42,7 @@ impl Output {
             Ok(written) if written == line.len() => {}
             Ok(written) if is_open && self.begun.is_none() => {
                 self.begun = Some((line.to_vec(), written));
-                self.failed(&behind());
+                self.failed(&reader_behind());
             }
             // Another file has taken its place, and gets the line whole.
             Ok(_) => self.keep(line.to_vec()),

@@ -11,7 +11,7 @@ use super::{super::stream::wait_for_room, READER_GRACE, Sink, WhenBlocked};
 
 impl Sink {
     /// Writes what waits as soon as there is room, and looks after the file. Nobody else may come to do it.
-    pub async fn tend(self) {
+    pub async fn run_flusher(self) {
         loop {
             let awaited = {
                 let mut output = self.output();
@@ -54,7 +54,7 @@ impl Sink {
         loop {
             let (waits, owes, now) = {
                 let mut output = self.output();
-                (output.flush(), output.owes(), output.taken())
+                (output.flush(), output.has_owed(), output.taken())
             };
             if taken.replace(now) != Some(now) {
                 soon = end.min(Instant::now() + REFUSALS_FLUSH_TIMEOUT);
@@ -75,13 +75,13 @@ impl Sink {
             thread::sleep(READER_GRACE);
         }
         let mut output = self.output();
-        output.leave();
+        output.release_allocation();
         let records = output.len_waiting();
         if records == 0 {
             return true;
         }
         let (path, error) = (output.target().name(), output.error());
-        let owed = output.give_up();
+        let owed = output.abandon();
         let calls = owed.len();
         tracing::error!(path, error, records, calls, "records could not be written: they are lost");
         for line in owed.iter().take(MAX_LOGGED) {

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rustls::{CertificateError as Problem, pki_types::CertificateDer};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, parse_x509_certificate};
 
-use super::finding::{Finding, rfc3339, spell};
+use super::finding::{Finding, format_span, rfc3339};
 use crate::clock;
 
 /// What there is to tell of a certificate.
@@ -31,7 +31,7 @@ impl Certificate {
     }
 
     /// The finding of a handshake in which it was shown.
-    pub(super) fn told(&self, finding: Finding) -> Finding {
+    pub(super) fn describe(&self, finding: Finding) -> Finding {
         finding
             .fact("subject", &*self.subject)
             .fact("issuer", &*self.issuer)
@@ -44,7 +44,7 @@ impl Certificate {
     pub(super) fn summary(&self) -> String {
         let Self { issuer, names, .. } = self;
         let names = if names.is_empty() { self.subject.clone() } else { names.join(", ") };
-        format!("for {names}, issued by {issuer}, expires in {}", spell(self.left()))
+        format!("for {names}, issued by {issuer}, expires in {}", format_span(self.left()))
     }
 
     /// Whether somebody has to see to it.

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    finding::{Finding, rfc3339, spell},
+    finding::{Finding, format_span, rfc3339},
     hints,
 };
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
 /// A credential whose source was asked.
 pub(super) struct ProbedSource {
     name: Arc<str>,
-    pub(super) held: Arc<CachedCredential>,
+    pub(super) cached: Arc<CachedCredential>,
     state: CredentialStatus,
     /// The files that the source reads.
     pub(super) files: Vec<PathBuf>,
@@ -46,30 +46,30 @@ enum Outcome {
 ///
 /// # Errors
 /// Where there is no way to a source.
-pub(super) async fn ask(
+pub(super) async fn probe(
     settings: &Settings,
     egress: &Egress,
     clocks: &Clocks,
 ) -> Result<Vec<ProbedSource>, DialerError> {
-    let surroundings = ProviderContext::new(egress, settings.upstream.connect_timeout, clocks);
+    let provider_context = ProviderContext::new(egress, settings.upstream.connect_timeout, clocks);
     let sources = settings.credentials.iter().map(|credential| (&credential.name, &credential.source));
     let asking: JoinSet<ProbedSource> =
-        Refresher::all(sources, surroundings)?.into_iter().map(ProbedSource::by).collect();
+        Refresher::all(sources, provider_context)?.into_iter().map(ProbedSource::by).collect();
     Ok(asking.join_all().await)
 }
 
 impl ProbedSource {
-    async fn by(mut renewal: Refresher) -> Self {
+    async fn by(mut refresher: Refresher) -> Self {
         let started = Instant::now();
-        let outcome = match timeout(SOURCE_TIMEOUT, renewal.round()).await {
+        let outcome = match timeout(SOURCE_TIMEOUT, refresher.round()).await {
             Ok(Round::Changed | Round::Same) => Outcome::Given,
             Ok(Round::Failed(error)) => Outcome::Refused(error),
             Err(_) => Outcome::Silent,
         };
         let took = started.elapsed();
-        let held = Arc::clone(renewal.held());
-        let (name, state, files) = (Arc::clone(held.name()), held.state(), renewal.files());
-        Self { name, held, state, files, outcome, took }
+        let cached = Arc::clone(refresher.cached());
+        let (name, state, files) = (Arc::clone(cached.name()), cached.state(), refresher.files());
+        Self { name, cached, state, files, outcome, took }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -91,16 +91,16 @@ impl ProbedSource {
                 let nowhere = matches!(error, ProvideError::Nowhere(_));
                 let problem = if nowhere { "no source was found".into() } else { error.with_causes() };
                 let hint = hints::of_source(self.found().unwrap_or(kind), error);
-                self.told(kind, &problem).fail(hint).fact("problem", problem)
+                self.describe(kind, &problem).fail(hint).fact("problem", problem)
             }
             Outcome::Silent => {
                 let silence = format!("gave no answer within {} s", SOURCE_TIMEOUT.as_secs());
                 let hint = "its endpoint, or something on the way to it, takes what it is sent and is silent";
-                self.told(kind, &silence).fail(hint).fact("problem", silence)
+                self.describe(kind, &silence).fail(hint).fact("problem", silence)
             }
         };
-        let looks = self.state.looked_at.iter();
-        let passed_over = looks.filter_map(|look| Some((look.source, look.passed_over.as_ref()?)));
+        let candidates = self.state.candidates.iter();
+        let passed_over = candidates.filter_map(|look| Some((look.source, look.passed_over.as_ref()?)));
         passed_over
             .fold(finding, |finding, (source, reason)| finding.detail(format!("not {source}: {reason}")))
     }
@@ -113,35 +113,36 @@ impl ProbedSource {
         };
         let left = self.state.left.and_then(|left| TimeDelta::from_std(left).ok());
         let end = match left {
-            Some(left) => format!("expires in {}", spell(left)),
+            Some(left) => format!("expires in {}", format_span(left)),
             None => "does not say when it ends".into(),
         };
         let kind = settings.source.kind();
-        let mut finding = self.told(kind, &format!("{what}, {end}; came after {} ms", self.took.as_millis()));
+        let mut finding =
+            self.describe(kind, &format!("{what}, {end}; came after {} ms", self.took.as_millis()));
         if let Some(base) = settings.source.base() {
             finding = finding.detail(format!("assumed with the credential {base}"));
         }
         if left.is_some_and(|left| left < SHORT) {
             return finding.warn(format!(
                 "keys that live for less than {} leave no time to renew them: ask for a longer `duration`",
-                spell(SHORT)
+                format_span(SHORT)
             ));
         }
         match age_of_token(&settings.source) {
             Some(age) if age > TOKEN_LIFE => finding.warn(format!(
                 "its file is {} old, and a user token lives for 24 hours: whatever writes the file has stopped",
-                spell(age)
+                format_span(age)
             )),
             Some(_) | None => finding,
         }
     }
 
     /// A finding with what there is to tell of every credential.
-    fn told(&self, kind: &'static str, what: &str) -> Finding {
-        let CredentialStatus { ready, key_hint, expires_at, looked_at, .. } = &self.state;
-        let looks: Vec<Value> = looked_at
+    fn describe(&self, kind: &'static str, what: &str) -> Finding {
+        let CredentialStatus { ready, key_hint, expires_at, candidates, .. } = &self.state;
+        let candidates: Vec<Value> = candidates
             .iter()
-            .map(|look| json!({ "source": look.source, "passed_over": look.passed_over }))
+            .map(|each| json!({ "source": each.source, "passed_over": each.passed_over }))
             .collect();
         let found = self.found().filter(|found| *found != kind);
         let source = found.map_or_else(|| kind.to_owned(), |found| format!("{kind}: {found}"));
@@ -151,13 +152,13 @@ impl ProbedSource {
             .fact("key_hint", key_hint.as_deref())
             .fact("expires_at", expires_at.map(rfc3339))
             .fact("took_ms", millis(self.took))
-            .fact("looked_at", looks)
+            .fact("looked_at", candidates)
             .fact("problem", Value::Null)
     }
 
     /// Which source it is, where that was looked for.
     fn found(&self) -> Option<&'static str> {
-        self.state.looked_at.iter().find(|look| look.passed_over.is_none()).map(|look| look.source)
+        self.state.candidates.iter().find(|look| look.passed_over.is_none()).map(|look| look.source)
     }
 }
 

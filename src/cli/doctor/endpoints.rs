@@ -53,7 +53,7 @@ pub(super) struct ProbedEndpoint {
 ///
 /// # Errors
 /// Where there is no way to one.
-pub(super) async fn ask(
+pub(super) async fn probe(
     settings: &Settings,
     egress: &Egress,
     clocks: &Clocks,
@@ -172,7 +172,7 @@ impl ProbedEndpoint {
             return if near { finding } else { finding.warn("write https://, but for a test server") };
         }
         let certificate = self.diagnosis.certificate.as_ref().and_then(Certificate::read);
-        let told = |finding| certificate.iter().fold(finding, |finding, found| found.told(finding));
+        let described = |finding| certificate.iter().fold(finding, |finding, found| found.describe(finding));
         let Some((version, took)) = secured else {
             let (problem, hint) = match failure {
                 Some(SendError::Dial(DialError::Tls(error))) => {
@@ -181,7 +181,7 @@ impl ProbedEndpoint {
                 Some(error) => (with_causes(error), hints::of_sending(error)),
                 None => ("no version was agreed on".into(), "find out who answers there".into()),
             };
-            return told(self.finding("tls", problem).fact("protocol", Value::Null)).fail(hint);
+            return described(self.finding("tls", problem).fact("protocol", Value::Null)).fail(hint);
         };
         let version = if version == ProtocolVersion::TLSv1_2 { "1.2" } else { "1.3" };
         let summary = certificate.as_ref().map(Certificate::summary).unwrap_or_default();
@@ -189,9 +189,9 @@ impl ProbedEndpoint {
         let finding = self.finding("tls", message).fact("protocol", version).fact("took_ms", millis(took));
         match &certificate {
             Some(certificate) if certificate.ends_soon() => {
-                told(finding).warn("see that whoever answers there renews its certificate in time")
+                described(finding).warn("see that whoever answers there renews its certificate in time")
             }
-            Some(_) | None => told(finding),
+            Some(_) | None => described(finding),
         }
     }
 

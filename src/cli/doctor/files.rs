@@ -10,7 +10,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use nix::unistd::{Gid, Group, Uid, User, geteuid};
 
-use super::finding::{Finding, spell};
+use super::finding::{Finding, format_span};
 use crate::{
     clock,
     config::{is_exposed, reason},
@@ -43,7 +43,7 @@ fn file(path: &Path, secret: bool) -> Finding {
     let age =
         metadata.modified().map(|written| clock::now() - DateTime::<Utc>::from(written)).unwrap_or_default();
     let kind = if secret { "; a secret" } else { "" };
-    let finding = finding(format!("{mode:04o} {owner}:{group}, written {} ago{kind}", spell(age)))
+    let finding = finding(format!("{mode:04o} {owner}:{group}, written {} ago{kind}", format_span(age)))
         .fact("owner", owner)
         .fact("group", group)
         .fact("mode", format!("{mode:04o}"))

@@ -95,7 +95,7 @@ pub(super) fn rfc3339(time: DateTime<Utc>) -> String {
 }
 
 /// A stretch of time in its two largest units, whatever its direction.
-pub(super) fn spell(time: TimeDelta) -> String {
+pub(super) fn format_span(time: TimeDelta) -> String {
     let seconds = time.num_seconds().abs();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
@@ -146,7 +146,7 @@ fail  credential  prod         no\u{fffd}[31m
             (86_400 + 7200, "1 day 2 h"),
             (86_400 * 200 + 5, "200 days"),
         ] {
-            assert_eq!(spell(TimeDelta::seconds(seconds)), expected);
+            assert_eq!(format_span(TimeDelta::seconds(seconds)), expected);
         }
     }
 }

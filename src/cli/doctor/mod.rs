@@ -33,7 +33,7 @@ use self::{
     contract::{CallPath, ContractArgs, Plan},
     credentials::ProbedSource,
     endpoints::ProbedEndpoint,
-    finding::{CheckStatus, Finding, count, rfc3339, spell},
+    finding::{CheckStatus, Finding, count, format_span, rfc3339},
 };
 use super::{
     check::{self, ValidConfig},
@@ -116,30 +116,30 @@ async fn examine(args: &Args, valid: &ValidConfig, plan: Option<Plan>) -> anyhow
     let roots = Roots::new(settings.upstream.ca_file.as_deref())?;
     let (egress, clocks) = (Egress { roots, proxies: proxies.clone() }, Clocks::default());
     let (reached, running) =
-        tokio::join!(endpoints::ask(settings, &egress, &clocks), startup::running(settings));
-    let (reached, asked) = (reached?, credentials::ask(settings, &egress, &clocks).await?);
+        tokio::join!(endpoints::probe(settings, &egress, &clocks), startup::running(settings));
+    let (reached, probed) = (reached?, credentials::probe(settings, &egress, &clocks).await?);
     let tried = if args.try_credentials {
-        trial::each(settings, (&egress, &clocks), &asked).await?
+        trial::each(settings, (&egress, &clocks), &probed).await?
     } else {
         Vec::new()
     };
     let compared = match plan {
         Some(plan) => {
-            let ways = CallPath { settings, egress: &egress, clocks: &clocks, asked: &asked };
+            let ways = CallPath { settings, egress: &egress, clocks: &clocks, probed: &probed };
             contract::compare(plan, ways).await
         }
         None => Vec::new(),
     };
     let mut secrets = warnings.secrets().clone();
     // Those that the environment names are not in the configuration.
-    secrets.extend(asked.iter().flat_map(|asked| &asked.files).filter(|path| path.exists()).cloned());
+    secrets.extend(probed.iter().flat_map(|probed| &probed.files).filter(|path| path.exists()).cloned());
     let named: BTreeSet<PathBuf> =
         warnings.files().iter().chain(&settings.upstream.ca_file).cloned().collect();
     let findings = [
         vec![configuration(&args.config, warnings.count(Severity::Warning))],
-        told(settings, &asked),
+        describe(settings, &probed),
         reached.iter().flat_map(ProbedEndpoint::findings).collect(),
-        projects(settings, &asked, &reached),
+        projects(settings, &probed, &reached),
         tried,
         vec![clock(&clocks, &reached)],
         files::look(&named, &secrets),
@@ -161,19 +161,19 @@ fn configuration(path: &Path, warnings: usize) -> Finding {
     }
 }
 
-fn told(settings: &Settings, asked: &[ProbedSource]) -> Vec<Finding> {
+fn describe(settings: &Settings, probed: &[ProbedSource]) -> Vec<Finding> {
     let of = |settings: &CredentialSettings| {
-        let asked = asked.iter().find(|asked| asked.name() == &*settings.name)?;
-        Some(asked.finding(settings))
+        let probed = probed.iter().find(|probed| probed.name() == &*settings.name)?;
+        Some(probed.finding(settings))
     };
     settings.credentials.iter().filter_map(of).collect()
 }
 
 /// Whether calls of each project would be made.
-fn projects(settings: &Settings, asked: &[ProbedSource], reached: &[ProbedEndpoint]) -> Vec<Finding> {
+fn projects(settings: &Settings, probed: &[ProbedSource], reached: &[ProbedEndpoint]) -> Vec<Finding> {
     let finding = |project: &Arc<Project>| {
         let Project { name, id, endpoint, credential, .. } = &**project;
-        let entrusted = asked.iter().any(|asked| asked.name() == &**credential && asked.is_ready());
+        let entrusted = probed.iter().any(|probed| probed.name() == &**credential && probed.is_ready());
         let answered = reached.iter().any(|reached| reached.endpoint == *endpoint && reached.is_reached());
         let (message, hint) = match (entrusted, answered) {
             (true, true) => ("its calls would be signed and sent", None),
@@ -201,7 +201,7 @@ fn clock(clocks: &Clocks, reached: &[ProbedEndpoint]) -> Finding {
     let furthest = clocks.iter().max_by_key(|skew| skew.measured().abs());
     let measured = furthest.map_or(TimeDelta::zero(), Skew::measured);
     let direction = if measured > TimeDelta::zero() { "behind" } else { "ahead" };
-    let off = format!("its clock is {} {direction}", spell(measured));
+    let off = format!("its clock is {} {direction}", format_span(measured));
     let finding = |message: String| {
         Finding::ok("clock", "this machine", message).fact("skew_seconds", measured.num_seconds())
     };

@@ -37,7 +37,7 @@ struct CallPath<'w> {
     settings: &'w Settings,
     egress: &'w Egress,
     clocks: &'w Clocks,
-    asked: &'w [ProbedSource],
+    probed: &'w [ProbedSource],
 }
 
 /// Tries each project, one after the other.
@@ -47,9 +47,9 @@ struct CallPath<'w> {
 pub(super) async fn each(
     settings: &Settings,
     (egress, clocks): (&Egress, &Clocks),
-    asked: &[ProbedSource],
+    probed: &[ProbedSource],
 ) -> Result<Vec<Finding>, DialerError> {
-    let ways = CallPath { settings, egress, clocks, asked };
+    let ways = CallPath { settings, egress, clocks, probed };
     let by = TrialRunner::of(settings).await;
     let (mut findings, mut refused) = (Vec::new(), BTreeSet::new());
     for project in &settings.projects {
@@ -106,8 +106,8 @@ async fn through(admin: &Path, project: &config::Project) -> Result<Trial, Strin
 impl CallPath<'_> {
     /// Makes the call here.
     async fn ourselves(&self, project: &Arc<config::Project>) -> Result<Result<Trial, String>, DialerError> {
-        let asked = self.asked.iter().find(|asked| asked.name() == &*project.credential);
-        let Some(asked) = asked.filter(|asked| asked.is_ready()) else {
+        let probed = self.probed.iter().find(|probed| probed.name() == &*project.credential);
+        let Some(probed) = probed.filter(|probed| probed.is_ready()) else {
             return Ok(Err("there is no credential".into()));
         };
         let Self { settings, egress, clocks, .. } = self;
@@ -115,7 +115,7 @@ impl CallPath<'_> {
         let timeouts = Timeouts { connect: upstream.connect_timeout, attempt: upstream.attempt_timeout };
         let clock = clocks.of(&project.endpoint.to_string());
         let upstream = Upstream::new(&project.endpoint, egress, timeouts)?.timed(clock);
-        let tried = Project::new(Arc::clone(project), Arc::clone(&asked.held), Arc::new(upstream));
+        let tried = Project::new(Arc::clone(project), Arc::clone(&probed.cached), Arc::new(upstream));
         Ok(match tried {
             Some(tried) => Ok(Trial::of(&tried, &Cutoff::default(), Instant::now() + TRIAL_TIMEOUT).await),
             None => Err("no header can carry its id".into()),

@@ -79,7 +79,7 @@ impl Records {
                             Err(_) => Some("not an audit record: it is not UTF-8 text".into()),
                         },
                     };
-                problems.tell(number, problem, err)?;
+                problems.log(number, problem, err)?;
             }
             problems.end(err)?;
         }
@@ -118,7 +118,7 @@ struct Problems<'p> {
 }
 
 impl Problems<'_> {
-    fn tell(&mut self, number: u64, problem: Option<String>, err: &mut impl Write) -> io::Result<()> {
+    fn log(&mut self, number: u64, problem: Option<String>, err: &mut impl Write) -> io::Result<()> {
         let Some(problem) = problem else { return Ok(()) };
         self.count += 1;
         if self.count > MAX_BAD_LINES_SHOWN {

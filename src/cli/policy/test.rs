@@ -83,14 +83,14 @@ impl Results {
     fn add(&mut self, path: &Path, file: &CaseFile, now: DateTime<Utc>) {
         for case in &file.cases {
             let decided = decide(case, &file.policy, now);
-            let passed = meets(&decided, &case.expected);
+            let passed = matches_expected(&decided, &case.expected);
             *(if passed { &mut self.passed } else { &mut self.failed }) += 1;
             self.cases.push(Outcome {
                 file: path.display().to_string(),
                 line: case.line,
                 name: case.name.clone(),
                 passed,
-                expected: spell(&case.expected),
+                expected: format_value(&case.expected),
                 decided,
             });
         }
@@ -131,7 +131,7 @@ fn decide(case: &Case, policy: &Policy, now: DateTime<Utc>) -> DecisionReport {
     DecisionReport::new(policy.explain(&call))
 }
 
-fn meets(decided: &DecisionReport, expected: &Expected) -> bool {
+fn matches_expected(decided: &DecisionReport, expected: &Expected) -> bool {
     let observed = decided.observed.as_ref().and_then(|observed| observed.rule.as_deref());
     decided.effect == word(expected.effect)
         && expected.rule.as_ref().is_none_or(|rule| rule.as_deref() == decided.rule.as_deref())
@@ -142,7 +142,7 @@ fn word(effect: Option<Effect>) -> &'static str {
     effect.map_or(UNDETERMINED, Effect::as_str)
 }
 
-fn spell(expected: &Expected) -> String {
+fn format_value(expected: &Expected) -> String {
     let mut text = word(expected.effect).to_owned();
     for (what, rule) in [(" by", &expected.rule), (", observed by", &expected.observed)] {
         match rule {

@@ -15,8 +15,8 @@ fn is_written(path: &str, expected: &str) {
     if std::env::var_os("BLESS").is_some() {
         fs::write(&path, expected).unwrap();
     }
-    let written = fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == expected, "{path} is not what the declarations say: set BLESS=1 and run this again");
+    let parsed = fs::read_to_string(&path).unwrap_or_default();
+    assert!(parsed == expected, "{path} is not what the declarations say: set BLESS=1 and run this again");
 }
 
 #[test]

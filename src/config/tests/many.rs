@@ -87,10 +87,10 @@ fn of_many_warnings_of_a_kind_the_first_are_told_and_the_rest_counted() {
 fn names_are_compared_with_the_first_of_many_mistakes() {
     let directory = Directory::valid();
     directory.write("policy.yaml", &policy(2_000, 1, |_| "*".into()));
-    let page = SourceFile::open(&directory.path("policy.yaml")).unwrap();
+    let source = SourceFile::open(&directory.path("policy.yaml")).unwrap();
     let names: Vec<String> = (0..2_000).map(|number| format!("s-{number:04}")).collect();
     let hints: Vec<String> = (0..100)
-        .map(|number| did_you_mean(&page, &format!("x-{number:04}"), names.iter().map(String::as_str)))
+        .map(|number| did_you_mean(&source, &format!("x-{number:04}"), names.iter().map(String::as_str)))
         .collect();
     let guessed = hints.iter().filter(|hint| hint.starts_with("did you mean")).count();
     // Each is compared with all names, until 50,000 comparisons were made.

@@ -20,7 +20,7 @@ use crate::{
 
 /// Asks the source of one credential.
 pub struct Refresher {
-    held: Arc<CachedCredential>,
+    cached: Arc<CachedCredential>,
     provider: Box<dyn Provide>,
     files: Files,
     /// Failures in a row.
@@ -48,40 +48,40 @@ impl Refresher {
     /// Where there is no way to an endpoint of a source.
     pub fn all<'s>(
         sources: impl IntoIterator<Item = (&'s Arc<str>, &'s Source)>,
-        mut surroundings: ProviderContext,
+        mut provider_context: ProviderContext,
     ) -> Result<Vec<Self>, DialerError> {
         let mut left: Vec<_> = sources.into_iter().collect();
-        let mut renewals = Vec::new();
+        let mut refreshers = Vec::new();
         loop {
-            let bases = &surroundings.bases;
+            let bases = &provider_context.bases;
             let (possible, later): (Vec<_>, Vec<_>) =
                 left.into_iter().partition(|(_, s)| s.base().is_none_or(|base| bases.contains_key(base)));
             if possible.is_empty() {
-                return Ok(renewals);
+                return Ok(refreshers);
             }
             for (name, source) in possible {
-                let held = Arc::new(CachedCredential::new(
+                let cached = Arc::new(CachedCredential::new(
                     Arc::clone(name),
                     source.kind(),
-                    surroundings.keys.clone(),
+                    provider_context.keys.clone(),
                 ));
-                let provider = source.provider(&surroundings)?;
-                surroundings.bases.insert(Arc::clone(name), Arc::clone(&held));
-                renewals.push(Self::of(held, provider));
+                let provider = source.provider(&provider_context)?;
+                provider_context.bases.insert(Arc::clone(name), Arc::clone(&cached));
+                refreshers.push(Self::of(cached, provider));
             }
             left = later;
         }
     }
 
-    fn of(held: Arc<CachedCredential>, provider: Box<dyn Provide>) -> Self {
+    fn of(cached: Arc<CachedCredential>, provider: Box<dyn Provide>) -> Self {
         let files = Files::new(provider.files());
         let files = if provider.files_are_parts() { files.together() } else { files };
-        Self { held, provider, files, failures: 0, next: None }
+        Self { cached, provider, files, failures: 0, next: None }
     }
 
     /// What it keeps in force.
-    pub fn held(&self) -> &Arc<CachedCredential> {
-        &self.held
+    pub fn cached(&self) -> &Arc<CachedCredential> {
+        &self.cached
     }
 
     /// The files that its source reads, as far as they are known now.
@@ -92,19 +92,19 @@ impl Refresher {
     /// Asks the source, once.
     pub async fn round(&mut self) -> Round {
         let result = self.provided().await.and_then(|provided| self.put(provided));
-        let looked_at = self.provider.looked_at();
+        let candidates = self.provider.candidates();
         match result {
             Ok(changed) => {
                 self.failures = 0;
                 // Who wanted a newer one knows now that there is none, and need not ask again at once.
-                let quiet = (!changed && self.held.is_wanted()).then_some(UNCHANGED_COOLDOWN);
-                self.held.close_round(None, looked_at, quiet);
+                let quiet = (!changed && self.cached.is_wanted()).then_some(UNCHANGED_COOLDOWN);
+                self.cached.close_round(None, candidates, quiet);
                 if changed { Round::Changed } else { Round::Same }
             }
             Err(error) => {
                 let pause = self.pause_after(&error);
                 self.next = Some(Instant::now() + pause);
-                self.held.close_round(Some(error.with_causes().into()), looked_at, Some(pause));
+                self.cached.close_round(Some(error.with_causes().into()), candidates, Some(pause));
                 Round::Failed(error)
             }
         }
@@ -116,7 +116,7 @@ impl Refresher {
         let answers = self.failures == 0;
         tokio::select! {
             () = until(self.next) => {}
-            () = self.held.wanted(), if answers => {}
+            () = self.cached.wanted(), if answers => {}
             () = changed(&mut self.files) => {}
         }
     }
@@ -126,8 +126,8 @@ impl Refresher {
         for _ in 0..MAX_READS {
             self.files.follow(self.provider.files());
             self.look().await;
-            settle(&mut self.files).await?;
-            let looks = self.files.looks();
+            wait_until_settled(&mut self.files).await?;
+            let looks = self.files.snapshot();
             let result = self.provider.provide().await;
             // Asking may have shown which files there are.
             self.files.follow(self.provider.files());
@@ -142,11 +142,11 @@ impl Refresher {
 
     /// Looks at the files. Where that hangs, those who wait for a value are told.
     async fn look(&mut self) {
-        let (held, looked_at) = (&self.held, self.provider.looked_at());
+        let (cached, candidates) = (&self.cached, self.provider.candidates());
         let hangs = |path: &Path| {
             let problem =
                 format!("reading {} takes longer than {} s", path.display(), HANG_TIMEOUT.as_secs());
-            held.close_round(Some(problem.into()), looked_at, Some(HANG_TIMEOUT));
+            cached.close_round(Some(problem.into()), candidates, Some(HANG_TIMEOUT));
         };
         self.files.look(hangs).await;
     }
@@ -161,7 +161,7 @@ impl Refresher {
             }
         };
         self.next = life.map(|life| Instant::now() + renewed_after(life, fastrand::f64()));
-        Ok(self.held.put(provided, life))
+        Ok(self.cached.put(provided, life))
     }
 
     fn pause_after(&mut self, error: &ProvideError) -> Duration {
@@ -195,7 +195,7 @@ async fn until(time: Option<Instant>) {
 }
 
 /// Returns when the files are whole.
-pub(super) async fn settle(files: &mut Files) -> Result<(), ProvideError> {
+pub(super) async fn wait_until_settled(files: &mut Files) -> Result<(), ProvideError> {
     let end = Instant::now() + HANG_TIMEOUT;
     loop {
         files.look(|_| {}).await;

@@ -68,16 +68,16 @@ impl Scripted {
 
     /// Starts the renewal. It ends with the set.
     fn start(&self) -> (Arc<CachedCredential>, JoinSet<()>) {
-        let held = Arc::new(CachedCredential::new("prod".into(), "scripted", KeyHealthRegistry::default()));
-        let mut renewal = Refresher::of(Arc::clone(&held), Box::new(self.clone()));
+        let cached = Arc::new(CachedCredential::new("prod".into(), "scripted", KeyHealthRegistry::default()));
+        let mut refresher = Refresher::of(Arc::clone(&cached), Box::new(self.clone()));
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             loop {
-                renewal.round().await;
-                renewal.rest().await;
+                refresher.round().await;
+                refresher.rest().await;
             }
         });
-        (held, tasks)
+        (cached, tasks)
     }
 }
 
@@ -93,13 +93,13 @@ fn gives(token: &'static str, life: u64) -> Told {
     Told::Gives(token, Some(Duration::from_secs(life)), Duration::ZERO)
 }
 
-async fn leased(held: &CachedCredential) -> Result<String, Unavailable> {
-    let lease = held.lease(Instant::now() + Duration::from_secs(30)).await?;
+async fn leased(cached: &CachedCredential) -> Result<String, Unavailable> {
+    let lease = cached.lease(Instant::now() + Duration::from_secs(30)).await?;
     let text = match lease.credential() {
         Credential::Token(token) => token.header().to_str().unwrap().to_owned(),
         Credential::Key(key) => key.access_key().to_owned(),
     };
-    held.answered(lease, Verdict::Believed);
+    cached.answered(lease, Verdict::Believed);
     Ok(text)
 }
 
@@ -108,12 +108,12 @@ const HOUR: u64 = 3600;
 #[tokio::test(start_paused = true)]
 async fn it_is_renewed_at_four_fifths_of_its_life_and_nobody_waits() {
     let source = Scripted::new([gives("a", HOUR), gives("b", HOUR)]);
-    let (held, _task) = source.start();
-    assert_eq!(leased(&held).await.unwrap(), "a");
+    let (cached, _task) = source.start();
+    assert_eq!(leased(&cached).await.unwrap(), "a");
     sleep(Duration::from_secs(HOUR * 4 / 5 * 94 / 100)).await;
-    assert_eq!((leased(&held).await.unwrap().as_str(), source.asked()), ("a", 1));
+    assert_eq!((leased(&cached).await.unwrap().as_str(), source.asked()), ("a", 1));
     sleep(Duration::from_secs(HOUR * 4 / 5 * 6 / 100 + 1)).await;
-    assert_eq!((leased(&held).await.unwrap().as_str(), source.asked()), ("b", 2));
+    assert_eq!((leased(&cached).await.unwrap().as_str(), source.asked()), ("b", 2));
 }
 
 #[test]
@@ -130,27 +130,27 @@ fn what_lives_for_hours_is_renewed_40_minutes_before_its_end_at_the_latest() {
 #[tokio::test(start_paused = true)]
 async fn a_source_that_fails_leaves_the_last_value_until_it_truly_expires() {
     let source = Scripted::new([gives("a", HOUR)]);
-    let (held, _task) = source.start();
-    assert_eq!(leased(&held).await.unwrap(), "a");
+    let (cached, _task) = source.start();
+    assert_eq!(leased(&cached).await.unwrap(), "a");
     sleep(Duration::from_secs(HOUR - 2)).await;
     assert!(source.asked() > 5, "asked again and again");
-    assert_eq!(leased(&held).await.unwrap(), "a");
-    assert!(held.state().problem.unwrap().contains("this machine has no agency"));
+    assert_eq!(leased(&cached).await.unwrap(), "a");
+    assert!(cached.state().problem.unwrap().contains("this machine has no agency"));
     sleep(Duration::from_secs(1)).await;
-    let Err(Unavailable::Missing(after)) = leased(&held).await else { panic!("it has expired") };
+    let Err(Unavailable::Missing(after)) = leased(&cached).await else { panic!("it has expired") };
     assert!(after <= MAX_BACKOFF, "{after:?}");
-    assert!(!held.is_ready());
+    assert!(!cached.is_ready());
     source.script.lock().unwrap().push_back(gives("b", HOUR));
     sleep(after).await;
-    assert_eq!(leased(&held).await.unwrap(), "b");
-    assert_eq!(held.state().problem, None);
+    assert_eq!(leased(&cached).await.unwrap(), "b");
+    assert_eq!(cached.state().problem, None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_pauses_between_failures_grow_to_a_minute() {
     let source = Scripted::new([]);
-    let (held, _task) = source.start();
-    held.asked_once().await;
+    let (cached, _task) = source.start();
+    cached.asked_once().await;
     sleep(Duration::from_secs(HOUR)).await;
     let asked = source.asked();
     assert!((60..=130).contains(&asked), "{asked} times in an hour");
@@ -164,11 +164,11 @@ async fn the_pauses_between_failures_grow_to_a_minute() {
 async fn a_thousand_calls_wait_for_one_first_value() {
     let slow = Told::Gives("a", None, Duration::from_secs(2));
     let source = Scripted::new([slow]);
-    let (held, _task) = source.start();
+    let (cached, _task) = source.start();
     let mut calls = JoinSet::new();
     for _ in 0..1000 {
-        let held = Arc::clone(&held);
-        calls.spawn(async move { leased(&held).await.unwrap() });
+        let cached = Arc::clone(&cached);
+        calls.spawn(async move { leased(&cached).await.unwrap() });
     }
     assert!(calls.join_all().await.iter().all(|token| token == "a"));
     assert_eq!(source.asked(), 1);
@@ -178,17 +178,17 @@ async fn a_thousand_calls_wait_for_one_first_value() {
 async fn a_thousand_calls_with_a_token_that_has_ended_are_one_fetch() {
     let slow = Told::Gives("b", Some(Duration::from_secs(HOUR)), Duration::from_secs(2));
     let source = Scripted::new([gives("a", HOUR), slow]);
-    let (held, _task) = source.start();
-    leased(&held).await.unwrap();
+    let (cached, _task) = source.start();
+    leased(&cached).await.unwrap();
     let mut calls = JoinSet::new();
     for call in 0..1000 {
-        let held = Arc::clone(&held);
+        let cached = Arc::clone(&cached);
         calls.spawn(async move {
             let deadline = Instant::now() + Duration::from_secs(30);
-            let lease = held.lease(deadline).await.unwrap();
+            let lease = cached.lease(deadline).await.unwrap();
             // The answers come in one by one: some when the new token is there already.
             sleep(Duration::from_millis(call * 5)).await;
-            let newer = held.lease_newer(&lease.lent(), deadline).await.unwrap();
+            let newer = cached.lease_newer(&lease.leased(), deadline).await.unwrap();
             assert_ne!(newer.credential(), lease.credential());
         });
     }
@@ -206,13 +206,13 @@ async fn calls_after_its_end_wait_for_a_new_one_together() {
         Told::Fails,
         Told::Gives("b", None, Duration::from_secs(20)),
     ]);
-    let (held, _task) = source.start();
-    leased(&held).await.unwrap();
+    let (cached, _task) = source.start();
+    leased(&cached).await.unwrap();
     sleep(Duration::from_secs(101)).await;
     let mut calls = JoinSet::new();
     for _ in 0..100 {
-        let held = Arc::clone(&held);
-        calls.spawn(async move { leased(&held).await });
+        let cached = Arc::clone(&cached);
+        calls.spawn(async move { leased(&cached).await });
     }
     let tokens = calls.join_all().await;
     assert!(tokens.iter().all(|token| token.as_deref() == Ok("b")), "{tokens:?}");
@@ -222,31 +222,31 @@ async fn calls_after_its_end_wait_for_a_new_one_together() {
 #[tokio::test(start_paused = true)]
 async fn a_source_with_nothing_new_is_not_asked_by_every_call() {
     let source = Scripted::new((0..50).map(|_| gives("a", HOUR)));
-    let (held, _task) = source.start();
-    leased(&held).await.unwrap();
+    let (cached, _task) = source.start();
+    leased(&cached).await.unwrap();
     let deadline = || Instant::now() + Duration::from_secs(30);
-    let lease = held.lease(deadline()).await.unwrap();
+    let lease = cached.lease(deadline()).await.unwrap();
     for _ in 0..100 {
-        assert!(held.lease_newer(&lease.lent(), deadline()).await.is_err());
+        assert!(cached.lease_newer(&lease.leased(), deadline()).await.is_err());
     }
     assert_eq!(source.asked(), 2);
     sleep(UNCHANGED_COOLDOWN).await;
-    assert!(held.lease_newer(&lease.lent(), deadline()).await.is_err());
+    assert!(cached.lease_newer(&lease.leased(), deadline()).await.is_err());
     assert_eq!(source.asked(), 3);
-    assert_eq!(leased(&held).await.unwrap(), "a", "which is in force meanwhile");
+    assert_eq!(leased(&cached).await.unwrap(), "a", "which is in force meanwhile");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_wrong_password_is_not_tried_again_for_a_quarter_of_an_hour() {
     let source = Scripted::new([Told::RefusesPassword, gives("a", HOUR)]);
-    let (held, _task) = source.start();
+    let (cached, _task) = source.start();
     for _ in 0..100 {
-        assert!(leased(&held).await.is_err());
+        assert!(leased(&cached).await.is_err());
         sleep(Duration::from_secs(8)).await;
     }
     assert_eq!(source.asked(), 1);
     sleep(Duration::from_secs(100)).await;
-    assert_eq!((leased(&held).await.unwrap().as_str(), source.asked()), ("a", 2));
+    assert_eq!((leased(&cached).await.unwrap().as_str(), source.asked()), ("a", 2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -256,28 +256,28 @@ async fn a_wrong_password_is_tried_again_when_its_file_changes() {
     std::fs::write(&file, "wrong").unwrap();
     let source =
         Scripted { files: vec![file.clone()], ..Scripted::new([Told::RefusesPassword, gives("a", HOUR)]) };
-    let (held, _task) = source.start();
-    held.asked_once().await;
+    let (cached, _task) = source.start();
+    cached.asked_once().await;
     std::fs::write(&file, "right").unwrap();
     sleep(POLL_INTERVAL + Duration::from_secs(1)).await;
-    assert_eq!((leased(&held).await.unwrap().as_str(), source.asked()), ("a", 2));
+    assert_eq!((leased(&cached).await.unwrap().as_str(), source.asked()), ("a", 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_credential_that_is_given_again_keeps_its_standing() {
     let source = Scripted::new([gives("AK1", 100), gives("AK1", 100), gives("AK2", 100)]);
-    let (held, _task) = source.start();
+    let (cached, _task) = source.start();
     let deadline = || Instant::now() + Duration::from_secs(5);
     for _ in 0..3 {
-        let lease = held.lease(deadline()).await.unwrap();
-        held.answered(lease, Verdict::Refused);
+        let lease = cached.lease(deadline()).await.unwrap();
+        cached.answered(lease, Verdict::Refused);
     }
-    assert!(matches!(held.lease(deadline()).await, Err(Unavailable::HeldBack(_))));
+    assert!(matches!(cached.lease(deadline()).await, Err(Unavailable::HeldBack(_))));
     assert_eq!(source.asked(), 2, "it was asked for another one");
-    assert!(held.state().held_back.is_some());
+    assert!(cached.state().held_back.is_some());
     sleep(Duration::from_secs(90)).await;
-    assert_eq!(leased(&held).await.unwrap(), "AK2", "a new value starts afresh");
-    assert_eq!(held.state().held_back, None);
+    assert_eq!(leased(&cached).await.unwrap(), "AK2", "a new value starts afresh");
+    assert_eq!(cached.state().held_back, None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -286,31 +286,31 @@ async fn the_same_value_will_do_when_it_is_given_again_for_longer() {
     script.extend((0..4).map(|_| Told::Fails));
     script.push(gives("a", 100));
     let source = Scripted::new(script);
-    let (held, _task) = source.start();
-    leased(&held).await.unwrap();
+    let (cached, _task) = source.start();
+    leased(&cached).await.unwrap();
     sleep(Duration::from_secs(101)).await;
-    assert_eq!(leased(&held).await.as_deref(), Ok("a"));
+    assert_eq!(leased(&cached).await.as_deref(), Ok("a"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_has_expired_already_is_no_credential() {
     let source = Scripted::new([gives("a", 0)]);
-    let (held, _task) = source.start();
-    assert!(leased(&held).await.is_err());
-    assert!(held.state().problem.unwrap().contains("is this machine's clock right?"));
+    let (cached, _task) = source.start();
+    assert!(leased(&cached).await.is_err());
+    assert!(cached.state().problem.unwrap().contains("is this machine's clock right?"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_a_value_that_is_held_back_then_is_lent_the_next_one() {
     let source = Scripted::new([gives("AK1", HOUR), gives("AK2", HOUR)]);
-    let (held, _task) = source.start();
+    let (cached, _task) = source.start();
     let deadline = Instant::now() + Duration::from_secs(30);
     let mut tried = Vec::new();
     for _ in 0..3 {
-        tried.push(held.lease(deadline).await.unwrap());
+        tried.push(cached.lease(deadline).await.unwrap());
     }
-    let refusals = async { tried.into_iter().for_each(|lease| held.answered(lease, Verdict::Refused)) };
-    let (waited, ()) = tokio::join!(leased(&held), refusals);
+    let refusals = async { tried.into_iter().for_each(|lease| cached.answered(lease, Verdict::Refused)) };
+    let (waited, ()) = tokio::join!(leased(&cached), refusals);
     assert_eq!((waited.as_deref(), source.asked()), (Ok("AK2"), 2));
 }
 
@@ -320,49 +320,49 @@ async fn who_waits_for_answers_to_a_key_that_is_replaced_is_lent_the_next_one() 
     let file = folder.path().join("key");
     let script = [gives("AK1", HOUR), gives("AK2", HOUR)];
     let source = Scripted { files: vec![file.clone()], ..Scripted::new(script) };
-    let (held, _task) = source.start();
+    let (cached, _task) = source.start();
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut silent = Vec::new();
     for _ in 0..3 {
-        silent.push(held.lease(deadline).await.unwrap());
+        silent.push(cached.lease(deadline).await.unwrap());
     }
     std::fs::write(&file, "touched").unwrap();
-    assert_eq!(leased(&held).await.as_deref(), Ok("AK2"));
+    assert_eq!(leased(&cached).await.as_deref(), Ok("AK2"));
     assert_eq!(source.asked(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_in_vain_is_told_so_at_its_deadline() {
     let source = Scripted::new([gives("AK1", HOUR)]);
-    let (held, _task) = source.start();
+    let (cached, _task) = source.start();
     let deadline = Instant::now() + Duration::from_secs(5);
     let mut silent = Vec::new();
     for _ in 0..3 {
-        silent.push(held.lease(deadline).await.unwrap());
+        silent.push(cached.lease(deadline).await.unwrap());
     }
-    assert_eq!(held.lease(deadline).await.err(), Some(Unavailable::Crowded));
+    assert_eq!(cached.lease(deadline).await.err(), Some(Unavailable::Crowded));
     assert!(deadline - Instant::now() <= Duration::from_millis(100));
     silent.pop();
-    assert!(held.lease(deadline).await.is_ok(), "one that was given up gave its place back");
+    assert!(cached.lease(deadline).await.is_ok(), "one that was given up gave its place back");
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_upstream_says_has_ended_is_not_ready_until_it_is_believed_or_replaced() {
     let source = Scripted::new([gives("a", HOUR), gives("a", HOUR)]);
-    let (held, _task) = source.start();
+    let (cached, _task) = source.start();
     let deadline = || Instant::now() + Duration::from_secs(5);
-    let lease = held.lease(deadline()).await.unwrap();
-    let lent = lease.lent();
-    held.answered(lease, Verdict::Ended);
-    assert!(held.is_ready(), "there may be a newer one");
-    held.ended(&lent);
-    assert!(!held.is_ready());
-    assert_eq!(held.state().unusable(), Some("ended, says upstream"));
-    assert!(held.state().problem.unwrap().contains("APIGW.0307"));
-    assert!(held.lease_newer(&lent, deadline()).await.is_err());
-    assert!(!held.is_ready(), "the same one, given again, has ended too");
-    assert_eq!(leased(&held).await.as_deref(), Ok("a"));
-    assert!(held.is_ready());
+    let lease = cached.lease(deadline()).await.unwrap();
+    let value = lease.leased();
+    cached.answered(lease, Verdict::Ended);
+    assert!(cached.is_ready(), "there may be a newer one");
+    cached.ended(&value);
+    assert!(!cached.is_ready());
+    assert_eq!(cached.state().unusable(), Some("ended, says upstream"));
+    assert!(cached.state().problem.unwrap().contains("APIGW.0307"));
+    assert!(cached.lease_newer(&value, deadline()).await.is_err());
+    assert!(!cached.is_ready(), "the same one, given again, has ended too");
+    assert_eq!(leased(&cached).await.as_deref(), Ok("a"));
+    assert!(cached.is_ready());
 }
 
 #[tokio::test(start_paused = true)]
@@ -371,9 +371,9 @@ async fn that_a_file_holds_nothing_new_keeps_nobody_from_asking() {
     let file = folder.path().join("key");
     let script = [gives("a", HOUR), gives("a", HOUR), gives("b", HOUR)];
     let source = Scripted { files: vec![file.clone()], ..Scripted::new(script) };
-    let (held, _task) = source.start();
+    let (cached, _task) = source.start();
     let deadline = || Instant::now() + Duration::from_secs(30);
-    let lease = held.lease(deadline()).await.unwrap();
+    let lease = cached.lease(deadline()).await.unwrap();
     std::fs::write(&file, "touched").unwrap();
     // The thread that reads the file may be late, and what it finds counts when it has been still.
     let asked_again = async {
@@ -382,6 +382,6 @@ async fn that_a_file_holds_nothing_new_keeps_nobody_from_asking() {
         }
     };
     tokio::time::timeout(POLL_INTERVAL * 20, asked_again).await.unwrap();
-    assert!(held.lease_newer(&lease.lent(), deadline()).await.is_ok());
+    assert!(cached.lease_newer(&lease.leased(), deadline()).await.is_ok());
     assert_eq!(source.asked(), 3);
 }

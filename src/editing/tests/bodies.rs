@@ -9,7 +9,7 @@ use crate::{
 };
 
 fn sent(text: &str, stamp: Option<&str>) -> Result<String, BodyFault> {
-    let body = Body::judge(text.as_bytes(), Version::V1, stamp)?;
+    let body = Body::inspect(text.as_bytes(), Version::V1, stamp)?;
     Ok(String::from_utf8(body.bytes().to_vec()).unwrap())
 }
 
@@ -73,7 +73,7 @@ fn what_the_sdks_send_is_accepted_and_understood() {
             "{}",
             vector.id
         );
-        let accepted = Body::judge(&body, version, None).unwrap();
+        let accepted = Body::inspect(&body, version, None).unwrap();
         let as_sent: serde_json::Value = serde_json::from_slice(accepted.bytes()).unwrap();
         assert_eq!(as_sent, serde_json::from_slice::<serde_json::Value>(&body).unwrap(), "{}", vector.id);
         count += 1;
@@ -127,7 +127,7 @@ fn an_object_is_read_or_written_at_the_documented_places_and_both_at_any_other()
         let judged = judged(&text, version).unwrap();
         assert_eq!((judged.inputs.len(), judged.outputs.len()), expected, "{version:?} {place}");
         assert!(judged.inputs.iter().chain(&judged.outputs).all(|found| *found == object("b/k/")), "{place}");
-        assert!(Body::judge(text.as_bytes(), version, None).is_ok(), "{version:?} {place}");
+        assert!(Body::inspect(text.as_bytes(), version, None).is_ok(), "{version:?} {place}");
     }
     let root =
         judged(r#"{"bucket":"b","output":{"bucket":"c","object":"/x","input":{"bucket":"d"}}}"#, V2).unwrap();
@@ -192,7 +192,7 @@ fn what_is_not_one_json_object_is_refused() {
     ] {
         is_refused(text, at, problem);
     }
-    let bytes = Body::judge(b"{\"a\":\"\xff\"}", Version::V1, None);
+    let bytes = Body::inspect(b"{\"a\":\"\xff\"}", Version::V1, None);
     assert_eq!(bytes, Err(BodyFault { at: 6, problem: Problem::Encoding }));
 }
 
@@ -302,7 +302,7 @@ fn a_stamp_comes_before_the_callers_own_word() {
     ] {
         assert_eq!(sent(text, Some("editor-api")).as_deref(), Ok(expected), "{text}");
     }
-    let stamped = Body::judge(br#"{"user_data":"42"}"#, Version::V1, Some("editor-api")).unwrap();
+    let stamped = Body::inspect(br#"{"user_data":"42"}"#, Version::V1, Some("editor-api")).unwrap();
     assert_eq!(*stamped.facts(), Facts::of_create(Some("editor-api/42"), vec![], vec![], vec![]));
     let long = |length| format!(r#"{{"user_data":"{}"}}"#, "é".repeat(length));
     assert!(sent(&long(65_535 - 11), Some("editor-api")).is_ok());

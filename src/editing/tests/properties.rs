@@ -127,9 +127,9 @@ proptest! {
         }
         let text = body.to_string();
         prop_assert_eq!(naive::read(text.as_bytes(), version), Some(judged));
-        let accepted = Body::judge(text.as_bytes(), version, None).unwrap();
+        let accepted = Body::inspect(text.as_bytes(), version, None).unwrap();
         prop_assert!(accepted.bytes().is_ascii());
-        let stamped = Body::judge(text.as_bytes(), version, Some("editor")).unwrap();
+        let stamped = Body::inspect(text.as_bytes(), version, Some("editor")).unwrap();
         let sent: Value = serde_json::from_slice(stamped.bytes()).unwrap();
         let own = body["user_data"].as_str().unwrap_or_default();
         prop_assert_eq!(sent["user_data"].as_str().unwrap(), format!("editor/{own}"));
@@ -179,11 +179,11 @@ proptest! {
             let at = at.index(text.len());
             if insert { text.insert(at, byte) } else { text[at] = byte }
         }
-        match Body::judge(&text, Version::V1, None) {
+        match Body::inspect(&text, Version::V1, None) {
             Ok(accepted) => {
                 let meant: Value = serde_json::from_slice(&text).unwrap();
                 prop_assert_eq!(serde_json::from_slice::<Value>(accepted.bytes()).unwrap(), meant);
-                let again = Body::judge(accepted.bytes(), Version::V1, None).unwrap();
+                let again = Body::inspect(accepted.bytes(), Version::V1, None).unwrap();
                 prop_assert_eq!(again, accepted);
             }
             Err(fault) => prop_assert!(fault.problem != Problem::Disagreement && fault.at <= text.len()),
@@ -192,7 +192,7 @@ proptest! {
 
     #[test]
     fn any_bytes_end_in_a_judgement(bytes in vec(any::<u8>(), 0..64)) {
-        let refused = Body::judge(&bytes, Version::V2, Some("editor"));
+        let refused = Body::inspect(&bytes, Version::V2, Some("editor"));
         prop_assert!(refused.is_ok() || refused.is_err());
         let view = Target::parse("GET", "/v1/p/editing/jobs").unwrap();
         if let Answered::Jobs(viewed) = Answered::read(&view, 200, &Bytes::from(bytes)) {

@@ -343,7 +343,7 @@ fn a_signature_that_leaves_the_body_out_is_no_proof_of_a_create() {
 
 #[test]
 fn a_body_is_awaited_only_where_its_signature_may_cover_it() {
-    let anticipated = |request: &Request, now| request.judged_at(now, anticipate);
+    let anticipated = |request: &Request, now| request.judged_at(now, precheck);
     let now = "2026-01-15T08:30:00Z";
     let awaited = Request { body: Vec::new(), ..create() };
     assert_eq!(anticipated(&awaited, now), Ok(()));

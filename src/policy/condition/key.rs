@@ -156,7 +156,7 @@ impl Key {
 
     /// What a job has for it, value by value: none where the job has none. `None` where that is not known, or it is no
     /// fact of a job.
-    pub fn told(self, facts: &Facts) -> Option<Vec<&str>> {
+    pub fn known_values(self, facts: &Facts) -> Option<Vec<&str>> {
         match self.found(facts)? {
             Found::One(Fact::Known(text)) => Some(vec![text]),
             Found::Several(Fact::Known(texts)) => Some(texts.collect()),

@@ -134,7 +134,7 @@ impl Test {
     /// value stands for different texts in different calls.
     pub fn value_matches(&self, number: usize, text: &str) -> Option<bool> {
         match self.check {
-            Check::Text(spelling) => self.values.get(number).map(|value| spells(spelling, value, text)),
+            Check::Text(spelling) => self.values.get(number).map(|value| matches_text(spelling, value, text)),
             Check::Template(..) | Check::Time(..) | Check::Address(_) | Check::Absence(_) => None,
         }
     }
@@ -183,7 +183,7 @@ impl Test {
         match &self.check {
             Check::Text(spelling) => {
                 let text = self.key.text(call, project_id)?;
-                Some(self.values.iter().any(|value| spells(*spelling, value, text)))
+                Some(self.values.iter().any(|value| matches_text(*spelling, value, text)))
             }
             Check::Template(..) => Some(self.matches(self.key.text(call, project_id)?, (call, project_id))),
             Check::Time(order, moments) => Some(moments.iter().any(|moment| order.holds(call.at, *moment))),
@@ -198,9 +198,9 @@ impl Test {
     /// Whether one of the values is this text.
     fn matches(&self, text: &str, names: (&Call<'_>, &str)) -> bool {
         match &self.check {
-            Check::Text(spelling) => self.values.iter().any(|value| spells(*spelling, value, text)),
+            Check::Text(spelling) => self.values.iter().any(|value| matches_text(*spelling, value, text)),
             Check::Template(spelling, values) => {
-                values.iter().any(|value| value.spells(*spelling, text, names))
+                values.iter().any(|value| value.matches_text(*spelling, text, names))
             }
             Check::Time(..) | Check::Address(_) | Check::Absence(_) => false,
         }
@@ -231,7 +231,7 @@ impl Test {
     }
 }
 
-fn spells(spelling: Spelling, value: &str, text: &str) -> bool {
+fn matches_text(spelling: Spelling, value: &str, text: &str) -> bool {
     match spelling {
         Spelling::Exact => value == text,
         Spelling::AnyCase | Spelling::Switch => value.eq_ignore_ascii_case(text),

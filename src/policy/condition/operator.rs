@@ -84,7 +84,7 @@ impl Operator {
     }
 
     /// Whether it can compare this key.
-    pub fn goes_with(self, key: Key) -> bool {
+    pub fn applies_to(self, key: Key) -> bool {
         self.compare.kind().is_none_or(|kind| kind == key.kind())
     }
 

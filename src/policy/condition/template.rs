@@ -60,7 +60,7 @@ impl Template {
             if let Piece::Variable(_) = piece {
                 let whole = text.strip_suffix(after).unwrap_or_default();
                 let before = whole.rsplit_once(OPEN).map_or("", |(before, _)| before);
-                stands_apart(spelling, (before, name, after))?;
+                is_delimited(spelling, (before, name, after))?;
             }
             pieces.push(piece);
             rest = after;
@@ -75,7 +75,7 @@ impl Template {
     }
 
     /// Whether the text is what this stands for. Never where a variable stands for nothing.
-    pub(super) fn spells(
+    pub(super) fn matches_text(
         &self,
         spelling: Spelling,
         text: &str,
@@ -122,7 +122,7 @@ fn piece(name: &str) -> Result<Piece, VariableError> {
 }
 
 /// A name beside what could belong to a name is not known from another: `editor*` is also `editor-2`.
-fn stands_apart(spelling: Spelling, (before, name, after): (&str, &str, &str)) -> Result<(), VariableError> {
+fn is_delimited(spelling: Spelling, (before, name, after): (&str, &str, &str)) -> Result<(), VariableError> {
     if !after.is_empty() && !after.starts_with(NEVER_IN_NAMES) {
         return Err(VariableError::Unfinished(name.into()));
     }

@@ -93,7 +93,7 @@ fn a_fact_that_only_a_rule_under_observation_needs_is_told_apart() {
         "deny * * * *2 observe",
         "deny * * * b3 if StringEquals mpc:UserData locked",
     ]);
-    for (why, asked, expected, wants) in [
+    for (why, asked, expected, needed_facts) in [
         ("a denial may be", "a1", "allow r1, would by mpc:UserData", true),
         ("it would not be", "a1 mpc:UserData=", "allow r1", false),
         ("it would be", "a1 mpc:UserData=locked", "allow r1, would_deny r3", false),
@@ -110,8 +110,8 @@ fn a_fact_that_only_a_rule_under_observation_needs_is_told_apart() {
         assert_eq!(said(&policy, &asked), expected, "{why}");
         let asked = Asked::parse(&asked);
         let outcome = policy.decide(&asked.call());
-        assert_eq!(matches!(outcome.wants(), NeededFacts::ToObserve(_)), wants, "{why}");
-        assert!(matches!(outcome.wants(), NeededFacts::ToObserve(_) | NeededFacts::Nothing), "{why}");
+        assert_eq!(matches!(outcome.needed_facts(), NeededFacts::ToObserve(_)), needed_facts, "{why}");
+        assert!(matches!(outcome.needed_facts(), NeededFacts::ToObserve(_) | NeededFacts::Nothing), "{why}");
     }
 }
 
@@ -120,13 +120,13 @@ fn a_policy_that_is_only_observed_looks_up_to_observe() {
     let own = "allow * * * * if StringMatch mpc:UserData ${proxy:Caller}/*";
     let asked = Asked::parse("oncall media-prod 7");
     let needs = Keys::from(Key::UserData);
-    for (mode, wants, applied) in [
+    for (mode, needed_facts, applied) in [
         (Mode::Enforce, NeededFacts::ToDecide(needs), None),
         (Mode::Observe, NeededFacts::ToObserve(needs), Some(Allow)),
     ] {
         let policy = fixture::policy(&[own]).in_mode(mode);
         let outcome = policy.decide(&asked.call());
-        assert_eq!((outcome.wants(), outcome.applied()), (wants, applied));
+        assert_eq!((outcome.needed_facts(), outcome.applied()), (needed_facts, applied));
     }
 }
 

@@ -30,18 +30,18 @@ impl<S: CallerStream> Connection<S> {
     /// A request with its body, or with why that was not read.
     pub(super) async fn with_body(&mut self, head: Head) -> Request {
         let announced = head.body.unwrap_or_default();
-        self.awaited = announced.length.unwrap_or_default();
-        let payload = match self.bring(&head, announced).await {
+        self.expected = announced.length.unwrap_or_default();
+        let payload = match self.read_body(&head, announced).await {
             Ok(brought) => Payload::Whole(Box::new(brought)),
             Err(refusal) => Payload::Missing(Box::new(refusal)),
         };
         Request { head: Ok(head), payload }
     }
 
-    async fn bring(&mut self, head: &Head, announced: DeclaredBody) -> Result<BufferedBody, Refusal> {
+    async fn read_body(&mut self, head: &Head, announced: DeclaredBody) -> Result<BufferedBody, Refusal> {
         let (peer, hosts) = (&*self.peer, &*self.context.hosts);
-        let awaited = ExpectedBody { head: &head.parts, peer, hosts, length: announced.length };
-        let length = self.context.stack.anticipate(&awaited)?;
+        let expected = ExpectedBody { head: &head.parts, peer, hosts, length: announced.length };
+        let length = self.context.stack.precheck(&expected)?;
         self.enter(Phase::Body);
         self.input.reserve(length.saturating_sub(self.input.len()));
         if announced.is_waited_for && self.input.len() < length {

@@ -55,11 +55,11 @@ impl<S: CallerStream> Connection<S> {
 
     /// Whether there is room for what was read of a request.
     fn has_room(&mut self) -> bool {
-        let held = self.input.len() + self.stream.held();
-        if held == 0 && self.room.take().is_some() {
+        let cached = self.input.len() + self.stream.cached();
+        if cached == 0 && self.room.take().is_some() {
             self.permit.state.hold(false);
         }
-        let short = held.saturating_sub(self.room.as_ref().map_or(0, ByteReservation::bytes));
+        let short = cached.saturating_sub(self.room.as_ref().map_or(0, ByteReservation::bytes));
         if short == 0 {
             return true;
         }

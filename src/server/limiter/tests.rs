@@ -143,9 +143,9 @@ async fn whoever_comes_after_the_stop_is_told_too() {
 #[test]
 fn lifetimes_differ_and_none_is_longer_than_configured() {
     let limiter = limiter(1);
-    let lifetimes: Vec<Duration> = (0..100).map(|_| limiter.life().until - Instant::now()).collect();
+    let lifetimes: Vec<Duration> = (0..100).map(|_| limiter.lifetime().until - Instant::now()).collect();
     let most = Limits::default().connection_lifetime;
-    assert!(lifetimes.iter().all(|life| (most.mul_f64(0.79)..=most).contains(life)), "{lifetimes:?}");
+    assert!(lifetimes.iter().all(|lifetime| (most.mul_f64(0.79)..=most).contains(lifetime)), "{lifetimes:?}");
     assert!(lifetimes.iter().max() > lifetimes.iter().min());
 }
 

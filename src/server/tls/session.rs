@@ -69,7 +69,7 @@ impl Session {
     ///
     /// # Errors
     /// Where it fails, or the caller says more than a handshake needs.
-    pub(super) async fn shake_hands(&mut self, socket: &mut TcpStream) -> io::Result<()> {
+    pub(super) async fn handshake(&mut self, socket: &mut TcpStream) -> io::Result<()> {
         loop {
             let processed = self.process();
             self.send_all(socket).await?;
@@ -180,7 +180,7 @@ impl Session {
 
 impl TlsStream {
     /// How many bytes of what was received it holds.
-    pub(crate) fn held(&self) -> usize {
+    pub(crate) fn cached(&self) -> usize {
         self.session.incoming.capacity() + self.session.plain.capacity()
     }
 }

@@ -6,7 +6,7 @@ use crate::upstream::loopback::{connected, tls};
 
 async fn accepted(mut socket: TcpStream, config: Arc<ServerConfig>) -> io::Result<TlsStream> {
     let mut session = Session::new(config)?;
-    session.shake_hands(&mut socket).await?;
+    session.handshake(&mut socket).await?;
     Ok(TlsStream { socket, session })
 }
 
@@ -40,7 +40,7 @@ async fn what_is_said_arrives_whole_both_ways_and_so_does_the_end() {
         let (echo, (heard, server)) = tokio::join!(talks, echoes);
         assert!(echo == said && heard == said, "{version:?}");
         let session = &server.session;
-        assert_eq!((server.held(), session.outgoing.capacity()), (0, 0), "an idle one has no buffers");
+        assert_eq!((server.cached(), session.outgoing.capacity()), (0, 0), "an idle one has no buffers");
     }
 }
 

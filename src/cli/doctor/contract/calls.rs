@@ -30,13 +30,13 @@ pub(in crate::cli::doctor) struct CallPath<'w> {
     pub(in crate::cli::doctor) settings: &'w Settings,
     pub(in crate::cli::doctor) egress: &'w Egress,
     pub(in crate::cli::doctor) clocks: &'w Clocks,
-    pub(in crate::cli::doctor) asked: &'w [ProbedSource],
+    pub(in crate::cli::doctor) probed: &'w [ProbedSource],
 }
 
 /// Makes calls for one project.
 pub(super) struct Caller {
     project: Arc<Project>,
-    held: Arc<CachedCredential>,
+    cached: Arc<CachedCredential>,
     upstream: Upstream,
 }
 
@@ -66,15 +66,15 @@ impl Caller {
     /// # Errors
     /// Where there is none, or no way.
     pub(super) fn new(project: &Arc<Project>, ways: CallPath<'_>) -> Result<Self, String> {
-        let CallPath { settings, egress, clocks, asked } = ways;
-        let asked = asked.iter().find(|asked| asked.name() == &*project.credential);
-        let asked = asked.filter(|asked| asked.is_ready()).ok_or("there is no credential")?;
+        let CallPath { settings, egress, clocks, probed } = ways;
+        let probed = probed.iter().find(|probed| probed.name() == &*project.credential);
+        let probed = probed.filter(|probed| probed.is_ready()).ok_or("there is no credential")?;
         let upstream = &settings.upstream;
         let timeouts = Timeouts { connect: upstream.connect_timeout, attempt: upstream.attempt_timeout };
         let upstream =
             Upstream::new(&project.endpoint, egress, timeouts).map_err(|error| error.to_string())?;
         let upstream = upstream.timed(clocks.of(&project.endpoint.to_string()));
-        Ok(Self { project: Arc::clone(project), held: Arc::clone(&asked.held), upstream })
+        Ok(Self { project: Arc::clone(project), cached: Arc::clone(&probed.cached), upstream })
     }
 
     /// Makes a call.
@@ -84,20 +84,20 @@ impl Caller {
     pub(super) async fn call(&self, what: CallSpec<'_>) -> Result<CallResult, String> {
         let deadline = Instant::now() + CALL_TIMEOUT;
         let place = format!("{} {}", what.operation.method, what.operation.template);
-        let lease = self.held.lease(deadline).await.map_err(|error| error.to_string())?;
+        let lease = self.cached.lease(deadline).await.map_err(|error| error.to_string())?;
         let connected = self.upstream.connect(ConnectionChoice::Fresh, deadline).await;
         let connected = connected.map_err(|error| format!("{place}: {error}"))?;
         let (request, dated) = self.signed(what, &lease)?;
         let answer = connected.send(Box::new(request), what.operation.largest_answer).await;
         let answer = answer.map_err(|error| format!("{place}: {error}"))?;
         let verdict = verdict(&answer, dated);
-        self.held.answered(lease, verdict);
-        let came = CallResult::of(&answer, verdict == Verdict::Believed);
+        self.cached.answered(lease, verdict);
+        let result = CallResult::of(&answer, verdict == Verdict::Believed);
         match verdict {
             Verdict::Refused | Verdict::Misdated | Verdict::Ended => Err(format!(
-                "{place}: the credential is not believed ({came}); five wrong signatures in a row lock a key, and this was one"
+                "{place}: the credential is not believed ({result}); five wrong signatures in a row lock a key, and this was one"
             )),
-            Verdict::Believed | Verdict::Nothing => Ok(came),
+            Verdict::Believed | Verdict::Nothing => Ok(result),
         }
     }
 

@@ -74,14 +74,16 @@ impl Contract {
     async fn what_is_not_there(&mut self) -> Result<(), String> {
         let Some(absent) = Segment::parse(NO_JOB) else { return Ok(()) };
         for view in CATALOGUE.iter().filter(|row| row.method == "GET") {
-            let came = self.send(view, Jobs::One(absent.clone()), &Value::Null).await?;
-            let came = shapes::jobs(&came, view.version)
-                .map_or_else(|| came.to_string(), |jobs| format!("{}, jobs: {}", came.status, jobs.len()));
-            self.compare(&format!("{}, of no such job", url(view)), "200, jobs: 0", &came);
+            let result = self.send(view, Jobs::One(absent.clone()), &Value::Null).await?;
+            let result = shapes::jobs(&result, view.version).map_or_else(
+                || result.to_string(),
+                |jobs| format!("{}, jobs: {}", result.status, jobs.len()),
+            );
+            self.compare(&format!("{}, of no such job", url(view)), "200, jobs: 0", &result);
         }
         for cancel in CATALOGUE.iter().filter(|row| row.form.is_some()) {
-            let came = self.send(cancel, Jobs::One(absent.clone()), &Value::Null).await?;
-            self.compare(&format!("{}, of no such job", url(cancel)), "403 MPC.10211", &came.to_string());
+            let result = self.send(cancel, Jobs::One(absent.clone()), &Value::Null).await?;
+            self.compare(&format!("{}, of no such job", url(cancel)), "403 MPC.10211", &result.to_string());
         }
         Ok(())
     }
@@ -96,12 +98,12 @@ impl Contract {
         {
             let jobs = Jobs::One(absent.clone());
             let what = CallSpec { operation: view, jobs: &jobs, body: &Value::Null, spelling };
-            let came = self.caller.call(what).await?;
+            let result = self.caller.call(what).await?;
             // What it says of no such job is compared elsewhere, and so is that there is no such URL.
-            if came.code.as_deref() == Some("APIGW.0101") {
+            if result.code.as_deref() == Some("APIGW.0101") {
                 continue;
             }
-            let said = if came.is_believed { "understood".into() } else { came.to_string() };
+            let said = if result.is_believed { "understood".into() } else { result.to_string() };
             self.compare(&format!("{header} alone"), "understood", &said);
         }
         Ok(())
@@ -118,17 +120,17 @@ impl Contract {
         for version in [Version::V1, Version::V2] {
             self.view(&job, version).await?;
         }
-        let came = self.send(cancel, Jobs::One(job.clone()), &Value::Null).await?;
-        if came.code.as_deref() == Some("MPC.10213") {
+        let result = self.send(cancel, Jobs::One(job.clone()), &Value::Null).await?;
+        if result.code.as_deref() == Some("MPC.10213") {
             let finding = Finding::ok(CHECK, url(cancel), "not tried: the job had started");
             self.findings.push(finding.warn("try again while the queue is long, or with a longer input"));
             self.started.insert(job);
             return Ok(());
         }
-        if (200..300).contains(&came.status) {
+        if (200..300).contains(&result.status) {
             self.left.remove(&job);
         }
-        self.compare(&url(cancel), "204", &came.to_string());
+        self.compare(&url(cancel), "204", &result.to_string());
         Ok(())
     }
 
@@ -140,15 +142,15 @@ impl Contract {
             else {
                 continue;
             };
-            let came = self.send(create, Jobs::ToBeMade, &self.plan.body(version)).await;
-            let came = came.map_err(|problem| format!("{problem}; a job may have been created"))?;
-            let (job, said) = shapes::created(&came);
+            let result = self.send(create, Jobs::ToBeMade, &self.plan.body(version)).await;
+            let result = result.map_err(|problem| format!("{problem}; a job may have been created"))?;
+            let (job, said) = shapes::created(&result);
             self.left.extend(job.clone());
             self.compare(&url(create), "200, job_id: text", &said);
             if job.is_some() {
                 return Ok(job);
             }
-            if (200..300).contains(&came.status) {
+            if (200..300).contains(&result.status) {
                 return Err("a job was created, and the answer does not say which".into());
             }
         }
@@ -157,17 +159,19 @@ impl Contract {
 
     async fn view(&mut self, job: &Segment, version: Version) -> Result<(), String> {
         let Some(view) = Operation::view(version) else { return Ok(()) };
-        let came = self.send(view, Jobs::One(job.clone()), &Value::Null).await?;
-        let jobs = shapes::jobs(&came, version);
-        let Some([shown]) = jobs.map(Vec::as_slice).filter(|_| came.status == 200) else {
-            let said = jobs
-                .map_or_else(|| came.to_string(), |jobs| format!("{}, jobs: {}", came.status, jobs.len()));
+        let result = self.send(view, Jobs::One(job.clone()), &Value::Null).await?;
+        let jobs = shapes::jobs(&result, version);
+        let Some([shown]) = jobs.map(Vec::as_slice).filter(|_| result.status == 200) else {
+            let said = jobs.map_or_else(
+                || result.to_string(),
+                |jobs| format!("{}, jobs: {}", result.status, jobs.len()),
+            );
             self.compare(&url(view), "200, jobs: 1", &said);
             return Ok(());
         };
         self.compare(&url(view), "200, jobs: 1", "200, jobs: 1");
-        for (member, expected, came) in shapes::members(shown, version, (job, &self.plan.body(version))) {
-            self.compare(&format!("{}, `{member}`", url(view)), &expected, &came);
+        for (member, expected, result) in shapes::members(shown, version, (job, &self.plan.body(version))) {
+            self.compare(&format!("{}, `{member}`", url(view)), &expected, &result);
         }
         Ok(())
     }
@@ -175,8 +179,8 @@ impl Contract {
     /// Tries every form to cancel what one of them did not.
     async fn clean_up(&mut self, job: &Segment) -> Result<(), String> {
         for cancel in CATALOGUE.iter().filter(|row| row.form.is_some()) {
-            let came = self.send(cancel, Jobs::One(job.clone()), &Value::Null).await?;
-            if (200..300).contains(&came.status) {
+            let result = self.send(cancel, Jobs::One(job.clone()), &Value::Null).await?;
+            if (200..300).contains(&result.status) {
                 self.left.remove(job);
                 return Ok(());
             }
@@ -189,13 +193,14 @@ impl Contract {
         self.caller.call(CallSpec { operation, jobs: &jobs, body, spelling }).await
     }
 
-    fn compare(&mut self, name: &str, expected: &str, came: &str) {
-        let finding =
-            |message: String| Finding::ok(CHECK, name, message).fact("expected", expected).fact("came", came);
-        let finding = if expected == came {
-            finding(format!("as expected: {came}"))
+    fn compare(&mut self, name: &str, expected: &str, result: &str) {
+        let finding = |message: String| {
+            Finding::ok(CHECK, name, message).fact("expected", expected).fact("came", result)
+        };
+        let finding = if expected == result {
+            finding(format!("as expected: {result}"))
         } else {
-            finding(format!("expected {expected}; came {came}")).fail(DIFFERS)
+            finding(format!("expected {expected}; came {result}")).fail(DIFFERS)
         };
         // The same is found for each form.
         if !self.findings.contains(&finding) {

@@ -9,19 +9,19 @@ use crate::operation::{Segment, Version};
 pub(super) type Member = (&'static str, String, String);
 
 /// The jobs of a view. `None` where there is no list.
-pub(super) fn jobs(came: &CallResult, version: Version) -> Option<&Vec<Value>> {
+pub(super) fn jobs(result: &CallResult, version: Version) -> Option<&Vec<Value>> {
     let name = match version {
         Version::V1 => "jobs",
         Version::V2 => "job_array",
     };
-    came.body.get(name)?.as_array().filter(|_| came.code.is_none())
+    result.body.get(name)?.as_array().filter(|_| result.code.is_none())
 }
 
 /// The job that was created, as far as the answer says it in any way, and how it says that.
-pub(super) fn created(came: &CallResult) -> (Option<Segment>, String) {
-    let CallResult { status, body, .. } = came;
+pub(super) fn created(result: &CallResult) -> (Option<Segment>, String) {
+    let CallResult { status, body, .. } = result;
     if !(200..300).contains(status) {
-        return (None, came.to_string());
+        return (None, result.to_string());
     }
     let id = body.get("job_id").unwrap_or(&Value::Null);
     let job = match id {
@@ -58,7 +58,8 @@ pub(super) fn members(shown: &Value, version: Version, (job, body): (&Segment, &
         Some(_) => "another text".to_owned(),
         None => kind(status).to_owned(),
     };
-    let same = |asked: &Value, came: &Value| if came == asked { AS_ASKED } else { kind(came) }.to_owned();
+    let same =
+        |probed: &Value, result: &Value| if result == probed { AS_ASKED } else { kind(result) }.to_owned();
     let id = match of("job_id").as_str() {
         Some(id) if id == job.as_str() => ITS_ID,
         Some(_) => "another text",
@@ -77,10 +78,10 @@ pub(super) fn members(shown: &Value, version: Version, (job, body): (&Segment, &
         let is_v1s = of("edit_task_req").get("clips").is_some();
         if is_v1s {
             let request = of("edit_task_req");
-            let asked = |name: &str| body.get(name).unwrap_or(&Value::Null);
-            let clips = same(asked("clips"), request.get("clips").unwrap_or(&Value::Null));
+            let probed = |name: &str| body.get(name).unwrap_or(&Value::Null);
+            let clips = same(probed("clips"), request.get("clips").unwrap_or(&Value::Null));
             members.push(("edit_task_req.clips", AS_ASKED.to_owned(), clips));
-            members.push(("edit_type", AS_ASKED.to_owned(), same(asked("edit_type"), of("edit_type"))));
+            members.push(("edit_type", AS_ASKED.to_owned(), same(probed("edit_type"), of("edit_type"))));
         }
     }
     members

@@ -155,18 +155,18 @@ impl Explain {
     /// What is told of the job, or what its body asks for, with the caller's name before its word where the project
     /// stamps.
     fn facts(&self, stamps: bool) -> anyhow::Result<Facts> {
-        let Some(path) = &self.body else { return self.told() };
+        let Some(path) = &self.body else { return self.parsed_facts() };
         if self.action() != CREATE {
             return Err(anyhow!("only {CREATE} has a body: leave --action out"));
         }
         let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let version = if matches!(self.api, Api::V1) { Version::V1 } else { Version::V2 };
         let stamp = Some(self.caller.as_str()).filter(|_| stamps);
-        let body = Body::judge(&bytes, version, stamp).with_context(|| path.display().to_string())?;
+        let body = Body::inspect(&bytes, version, stamp).with_context(|| path.display().to_string())?;
         Ok(body.facts().clone())
     }
 
-    fn told(&self) -> anyhow::Result<Facts> {
+    fn parsed_facts(&self) -> anyhow::Result<Facts> {
         let mut told: Vec<(Key, Vec<String>)> = Vec::new();
         for (key, value) in &self.facts {
             match told.iter_mut().find(|(known, _)| known == key) {
