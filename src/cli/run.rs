@@ -173,7 +173,7 @@ async fn serve(
     systemd: &Systemd,
 ) -> RunOutcome {
     let running = proxy.serve();
-    systemd.ready(running.proxy_status());
+    systemd.ready(running.status());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), policy, "serving");
     let signal = tokio::select! {
         signal = stop.asked() => signal,
@@ -248,7 +248,7 @@ impl Start {
             tracing::info!(%address, "ops listening");
         }
         // Before anything is waited for: whoever waits wants to know, and may want to stop it.
-        let probes = ops.serve(proxy.proxy_status(), proxy.metrics().clone(), by_operator);
+        let probes = ops.serve(proxy.status(), proxy.metrics().clone(), by_operator);
         Ok(Ok(Started { proxy, ops: probes }))
     }
 }
@@ -296,7 +296,7 @@ async fn reload_and_reopen(mut hang_up: ReopenSignal, running: &Running) -> Infa
     loop {
         hang_up.asked().await;
         // It says itself what came of it, and may wait for files that are being written. Records do not.
-        running.proxy_status().reloader().ask();
+        running.status().reloader().ask();
         match running.reopen_audit() {
             Ok(()) => tracing::info!("the audit sink was opened anew"),
             Err(error) => {

@@ -88,7 +88,7 @@ impl Systemd {
         if self.words.is_none() {
             return pending().await;
         }
-        let (never, _) = join!(self.follow(running.proxy_status()), self.feed(running));
+        let (never, _) = join!(self.follow(running.status()), self.feed(running));
         never
     }
 

@@ -23,7 +23,7 @@ fn nothing_is_permitted_but_a_call_of_the_grammar_and_every_such_call_is() {
             input.push(rng.u8(..) * rng.u8(..2));
             input.extend_from_slice(heads.next(JOBS[rng.usize(..JOBS.len())]));
             let shown = Shown(&input);
-            permitted += u64::from(world.inspect(&input));
+            permitted += u64::from(world.judge(&input));
             drop(shown);
         }
         permitted
@@ -56,7 +56,7 @@ fn the_corpus_is_judged_as_its_names_say() {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        let permitted = world.inspect(&fs::read(&path).unwrap());
+        let permitted = world.judge(&fs::read(&path).unwrap());
         assert_eq!(permitted, name.starts_with("permitted-"), "{name}");
         judged += 1;
     }

@@ -95,7 +95,7 @@ impl World {
     ///
     /// # Panics
     /// Where a promise is broken.
-    pub fn inspect(&mut self, bytes: &[u8]) -> bool {
+    pub fn judge(&mut self, bytes: &[u8]) -> bool {
         let Some((first, bytes)) = bytes.split_first() else { return false };
         let (gate, peer, hosts) = self.listeners[usize::from(*first) % 3].clone();
         let mut record = Record::new("id".into(), Arc::clone(&peer.listener), "127.0.0.1".into(), self.now);

@@ -25,7 +25,7 @@ use crate::{
 /// Answers operators.
 #[derive(Clone)]
 pub(super) struct Admin {
-    pub(super) proxy_status: ProxyStatus,
+    pub(super) status: ProxyStatus,
     /// An operator asked the process to stop.
     pub(super) asked: Arc<AtomicBool>,
     /// Cancelled when an operator asked the process to stop.
@@ -67,7 +67,7 @@ impl Admin {
             (_, "/reload") => self.reload(&order).await,
             (_, "/shutdown") => self.shutdown(&order),
             (_, "/try") => self.try_credentials(&order).await,
-            _ => json(StatusCode::OK, &self.proxy_status.status(true)),
+            _ => json(StatusCode::OK, &self.status.status(true)),
         }
     }
 
@@ -95,17 +95,17 @@ impl Admin {
     }
 
     fn caller(&self, name: &str) -> Result<CallerId, String> {
-        let caller = CallerId::parse(name).ok().filter(|caller| self.proxy_status.is_known(caller));
+        let caller = CallerId::parse(name).ok().filter(|caller| self.status.is_known(caller));
         caller.ok_or_else(|| format!("the policy in force has no caller {name:?}"))
     }
 
     async fn freeze(&self, order: &OperatorCommand) -> Response<Body> {
-        let note = self.proxy_status.operators().freeze(order).await;
+        let note = self.status.operators().freeze(order).await;
         self.frozen(StatusCode::OK, note.as_deref())
     }
 
     async fn unfreeze(&self, order: &OperatorCommand) -> Response<Body> {
-        match self.proxy_status.operators().unfreeze(order).await {
+        match self.status.operators().unfreeze(order).await {
             Ok(note) => self.frozen(StatusCode::OK, note.as_deref()),
             Err(error) => self.frozen(StatusCode::CONFLICT, Some(&error.to_string())),
         }
@@ -113,19 +113,19 @@ impl Admin {
 
     /// Who is frozen now.
     fn frozen(&self, status: StatusCode, note: Option<&str>) -> Response<Body> {
-        let in_force = self.proxy_status.freeze().in_force();
+        let in_force = self.status.freeze().in_force();
         let by: Vec<&str> = in_force.iter().map(|(by, _)| *by).collect();
         let problem = note.filter(|_| status != StatusCode::OK);
         json(
             status,
             &json!({
-                "frozen": !by.is_empty(), "by": by, "note": note, "freeze": self.proxy_status.frozen(), "problem": problem,
+                "frozen": !by.is_empty(), "by": by, "note": note, "freeze": self.status.frozen(), "problem": problem,
             }),
         )
     }
 
     async fn reload(&self, order: &OperatorCommand) -> Response<Body> {
-        match self.proxy_status.operators().reload(order).await {
+        match self.status.operators().reload(order).await {
             Reloaded::Applied(hash) => json(StatusCode::OK, &json!({ "policy": &*hash })),
             Reloaded::Refused(problem) => json(StatusCode::CONFLICT, &json!({ "problem": problem })),
             Reloaded::Pending(problem) => {
@@ -137,7 +137,7 @@ impl Admin {
     /// One call, with the credential of the project that is named.
     async fn try_credentials(&self, order: &OperatorCommand) -> Response<Body> {
         let project = order.project.as_deref().unwrap_or_default();
-        match self.proxy_status.try_credentials(order).await {
+        match self.status.try_credentials(order).await {
             Some(trial) => json(StatusCode::OK, &serde_json::to_value(trial).unwrap_or_default()),
             None => {
                 let problem = format!("there is no project {project:?}: `project` names one");
@@ -147,7 +147,7 @@ impl Admin {
     }
 
     fn shutdown(&self, order: &OperatorCommand) -> Response<Body> {
-        self.proxy_status.operators().stop(order);
+        self.status.operators().stop(order);
         self.asked.store(true, Relaxed);
         let mut accepted = json(StatusCode::ACCEPTED, &json!({ "draining": true }));
         accepted.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

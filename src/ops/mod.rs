@@ -42,7 +42,7 @@ pub struct Ops {
 
 #[derive(Clone)]
 struct Probes {
-    proxy_status: ProxyStatus,
+    status: ProxyStatus,
     /// The names that are answered.
     hosts: Hosts,
     metrics: Arc<Metrics>,
@@ -78,15 +78,10 @@ impl Ops {
     }
 
     /// Answers until the returned set is dropped. `stop` is cancelled when an operator asks the process to stop.
-    pub fn serve(
-        self,
-        proxy_status: &ProxyStatus,
-        metrics: Arc<Metrics>,
-        stop: CancellationToken,
-    ) -> JoinSet<()> {
+    pub fn serve(self, status: &ProxyStatus, metrics: Arc<Metrics>, stop: CancellationToken) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         if let Some((listener, hosts)) = self.probes {
-            let probes = Probes { proxy_status: proxy_status.clone(), hosts, metrics };
+            let probes = Probes { status: status.clone(), hosts, metrics };
             let answer = move |request, asker: Requester| {
                 let answer = probes.answer(&request, asker.is_near);
                 async { answer }
@@ -94,7 +89,7 @@ impl Ops {
             tasks.spawn(accept(listener, answer, || {}));
         }
         if let Some(socket) = self.operators {
-            let admin = Admin { proxy_status: proxy_status.clone(), asked: Arc::default(), stop };
+            let admin = Admin { status: status.clone(), asked: Arc::default(), stop };
             tasks.spawn(operate(socket, admin));
         }
         tasks
@@ -103,7 +98,7 @@ impl Ops {
 
 /// Answers operators, also after the file of their socket was lost.
 async fn operate((mut listener, mut file): (UnixListener, SocketFile), admin: Admin) {
-    let health = admin.proxy_status.health().clone();
+    let health = admin.status.health().clone();
     loop {
         let (mooring, here, after) = (file.socket_watch(), admin.clone(), admin.clone());
         (listener, file) = tokio::select! {
@@ -208,18 +203,17 @@ impl Probes {
         let verbose = query.split('&').any(|parameter| parameter == "verbose" || parameter == "verbose=true");
         match request.uri().path() {
             "/livez" => text(StatusCode::OK, "ok\n".into()),
-            "/startupz" if self.proxy_status.health().is_started() => text(StatusCode::OK, "ok\n".into()),
+            "/startupz" if self.status.health().is_started() => text(StatusCode::OK, "ok\n".into()),
             "/startupz" => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n".into()),
-            "/readyz" => ready(&self.proxy_status, verbose),
+            "/readyz" => ready(&self.status, verbose),
             "/version" => json(
                 StatusCode::OK,
                 &serde_json::json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") }),
             ),
-            "/status" => json(StatusCode::OK, &self.proxy_status.status(near)),
+            "/status" => json(StatusCode::OK, &self.status.status(near)),
             "/metrics" => {
                 let (format, media_type) = wanted_format(request);
-                let mut response =
-                    text(StatusCode::OK, self.metrics.text(format, &self.proxy_status.state()));
+                let mut response = text(StatusCode::OK, self.metrics.text(format, &self.status.state()));
                 response.headers_mut().insert(CONTENT_TYPE, media_type);
                 response
             }
@@ -237,7 +231,7 @@ impl Probes {
     }
 
     fn wrong_host(&self) -> Response<Body> {
-        let request_id = self.proxy_status.request_id();
+        let request_id = self.status.request_id();
         let mut response = json(
             StatusCode::MISDIRECTED_REQUEST,
             &serde_json::json!({
@@ -261,9 +255,9 @@ fn wanted_format(request: &Request<Incoming>) -> (Format, HeaderValue) {
 }
 
 /// As the probes of Kubernetes print it: a line a check, when asked to or when one fails.
-fn ready(proxy_status: &ProxyStatus, verbose: bool) -> Response<Body> {
+fn ready(status: &ProxyStatus, verbose: bool) -> Response<Body> {
     // Asked once: an answer that says no always says why.
-    let checks = proxy_status.health().checks();
+    let checks = status.health().checks();
     let ready = checks.iter().all(|check| check.problem.is_none());
     let mut out = String::new();
     if verbose || !ready {
@@ -274,11 +268,11 @@ fn ready(proxy_status: &ProxyStatus, verbose: bool) -> Response<Body> {
             }
         }
         // Frozen is ready: it answers.
-        for (by, frozen) in proxy_status.freeze().in_force() {
+        for (by, frozen) in status.freeze().in_force() {
             out.push_str(&format!("[+] frozen, by {by}: {}\n", frozen.said.scope));
         }
         // No caller needs it.
-        for (address, problem) in proxy_status.health().lost_sockets(false) {
+        for (address, problem) in status.health().lost_sockets(false) {
             out.push_str(&format!("[+] operators cannot connect to {address}: {problem}\n"));
         }
     }

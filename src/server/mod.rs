@@ -72,8 +72,8 @@ pub struct Proxy {
     limits: Limits,
     drain: Drain,
     metrics: Arc<Metrics>,
-    proxy_status: ProxyStatus,
-    freeze_watch: Option<FreezeFileWatch>,
+    status: ProxyStatus,
+    watcher: Option<FreezeFileWatch>,
     /// The renewal of credentials, which begins before anything is accepted.
     background: JoinSet<()>,
     cutoff: Cutoff,
@@ -147,11 +147,11 @@ impl Proxy {
             (settings.drain.clone(), settings.upstream.clone(), settings.freeze_file.clone());
         let in_force = Arc::new(ArcSwap::from_pointee(ActivePolicy::new(settings, None)));
         let (freeze, cutoff) = (Freeze::default(), Cutoff::default());
-        let freeze_watch = freeze_watch(freeze_file, &freeze, &in_force).await?;
+        let watcher = freeze_watch(freeze_file, &freeze, &in_force).await?;
         let replaced =
             Targets { in_force: Arc::clone(&in_force), roots: egress.roots, metrics: Arc::clone(&metrics) };
         let reloader = Reloader::new(baseline, replaced, &mut background).await;
-        let proxy_status = ProxyStatus {
+        let status = ProxyStatus {
             health,
             operators: Operators {
                 freeze,
@@ -172,30 +172,19 @@ impl Proxy {
             listeners: sockets.iter().map(|(socket, _)| socket.named()).collect(),
             since: clock::now(),
         };
-        let parts = proxy_status.parts(&metrics);
+        let parts = status.parts(&metrics);
         let workers = Workers::start(&limits, &upstream, &limiter, &parts).map_err(StartError::Thread)?;
-        Ok(Self {
-            sockets,
-            limiter,
-            workers,
-            limits,
-            drain,
-            metrics,
-            proxy_status,
-            freeze_watch,
-            background,
-            cutoff,
-        })
+        Ok(Self { sockets, limiter, workers, limits, drain, metrics, status, watcher, background, cutoff })
     }
 
     /// What is bound: the listeners' names and their addresses, the ports as the system chose them.
     pub fn addresses(&self) -> &[(Arc<str>, String)] {
-        &self.proxy_status.listeners
+        &self.status.listeners
     }
 
     /// Its state, and what an operator may change about it.
-    pub fn proxy_status(&self) -> &ProxyStatus {
-        &self.proxy_status
+    pub fn status(&self) -> &ProxyStatus {
+        &self.status
     }
 
     /// Its metrics.
@@ -206,7 +195,7 @@ impl Proxy {
     /// Waits so long for the credentials that projects need. Returns those that are missing then, or as soon as a source
     /// says what will not pass by itself.
     pub async fn credentials(&self, patience: Duration) -> Vec<Arc<str>> {
-        self.proxy_status.health.credentials(patience).await
+        self.status.health.credentials(patience).await
     }
 
     /// Starts to accept.
@@ -223,7 +212,7 @@ impl Proxy {
                 runtime: worker.thread.runtime.clone(),
                 stack: worker.stack.clone(),
                 load: Arc::clone(&worker.load),
-                in_force: Arc::clone(&self.proxy_status.in_force),
+                in_force: Arc::clone(&self.status.in_force),
                 limits: self.limits.clone(),
                 idle_grace_end: SHUTDOWN_IDLE_GRACE.min(self.drain.timeout / 2),
                 tasks: tasks.clone(),
@@ -238,18 +227,18 @@ impl Proxy {
                 socket,
                 Arc::new(contexts),
                 stop.clone(),
-                self.proxy_status.health.clone(),
+                self.status.health.clone(),
             ));
         }
         let mut background = self.background;
-        background.spawn(age(self.proxy_status.upstreams.clone()));
-        background.spawn(self.proxy_status.sink.clone().run_flusher());
-        if let Some(freeze_watch) = self.freeze_watch {
-            background.spawn(freeze_watch.run());
+        background.spawn(age(self.status.upstreams.clone()));
+        background.spawn(self.status.sink.clone().run_flusher());
+        if let Some(watcher) = self.watcher {
+            background.spawn(watcher.run());
         }
-        self.proxy_status.health.started();
-        let Self { drain, proxy_status, limiter, workers, cutoff, .. } = self;
-        Running { drain, proxy_status, tasks, _background: background, stop, limiter, workers, cutoff }
+        self.status.health.started();
+        let Self { drain, status, limiter, workers, cutoff, .. } = self;
+        Running { drain, status, tasks, _background: background, stop, limiter, workers, cutoff }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
 /// A proxy that serves.
 pub struct Running {
     pub(super) drain: Drain,
-    pub(super) proxy_status: ProxyStatus,
+    pub(super) status: ProxyStatus,
     /// Connections, requests and accept loops.
     pub(super) tasks: TaskTracker,
     /// Renewal and sweeping: ended by being dropped.
@@ -54,8 +54,8 @@ pub enum Drained {
 
 impl Running {
     /// Its state, and what an operator may change about it.
-    pub fn proxy_status(&self) -> &ProxyStatus {
-        &self.proxy_status
+    pub fn status(&self) -> &ProxyStatus {
+        &self.status
     }
 
     /// Opens the audit file anew, after a log rotation moved it away.
@@ -63,7 +63,7 @@ impl Running {
     /// # Errors
     /// Where it cannot be opened; the one that is open stays in use.
     pub fn reopen_audit(&self) -> Result<(), OpenError> {
-        self.proxy_status.sink.reopen()
+        self.status.sink.reopen()
     }
 
     /// Returns when each thread that serves has had its turn. Where one is stuck, that does not come.
@@ -79,7 +79,7 @@ impl Running {
     /// Stops: not ready, then a delay for load balancers to notice, then no new connections, then what is under
     /// way is finished, within the drain time-out.
     pub async fn drain(&self) -> Drained {
-        self.proxy_status.health.draining();
+        self.status.health.draining();
         sleep(self.drain.delay).await;
         self.stop.cancel();
         self.limiter.stop();
@@ -88,10 +88,10 @@ impl Running {
         let finished = timeout_at(end.into(), self.tasks.wait()).await;
         // What waits until here is cut, and must not begin now.
         self.cutoff.end();
-        let recorded = self.proxy_status.sink.finish(end.into()).await;
+        let recorded = self.status.sink.finish(end.into()).await;
         match (finished, recorded) {
             (Err(_), _) => Drained::Cut,
-            (Ok(()), recorded) if recorded && self.proxy_status.sink.end() => Drained::Whole,
+            (Ok(()), recorded) if recorded && self.status.sink.end() => Drained::Whole,
             (Ok(()), _) => Drained::Unrecorded,
         }
     }
@@ -99,7 +99,7 @@ impl Running {
     /// What is under way still, for the moment when the accept loops have been shut down.
     pub fn unfinished(self) -> Unfinished {
         self.cutoff.end();
-        Unfinished { tasks: self.tasks, sink: self.proxy_status.sink, workers: self.workers }
+        Unfinished { tasks: self.tasks, sink: self.status.sink, workers: self.workers }
     }
 }
 

@@ -63,7 +63,7 @@ impl Authorize {
     ///
     /// # Errors
     /// Where it says no, whatever the job is, and nothing else is to be told of it.
-    fn inspect(
+    fn evaluate(
         &self,
         policy: &Policy,
         query: &PolicyQuery<'_>,
@@ -264,7 +264,7 @@ impl<'r> Stage<Routed<'r>> for Authorize {
             (&decision_context.identity, job_spec.as_ref().map(|job_spec| job_spec.facts()));
         let query = PolicyQuery { target: &target, project: &project, identity, peer: &exchange.peer, facts };
         let (needed_facts, is_denied) =
-            self.inspect(&decision_context.in_force.policy, &query, exchange.record)?;
+            self.evaluate(&decision_context.in_force.policy, &query, exchange.record)?;
         Ok(Evaluated {
             target,
             job_spec,
