@@ -40,6 +40,7 @@ pub use cases::{Case, CaseFile, Expected, UNDETERMINED, cases};
 pub use files::{is_exposed, reason};
 pub use project::{LookupForm, Project, ProjectHeader};
 pub use report::{Place, Problem, Report, Severity};
+pub use scalar::{format_duration, format_size};
 pub use schema::{File, schema};
 pub use sections::{AuditSettings, Drain, Limits, LogFormat, LogSettings};
 pub use settings::*;

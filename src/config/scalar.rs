@@ -310,13 +310,18 @@ impl Size {
 
 impl FormatDefault for Size {
     fn format(&self, value: &usize) -> String {
-        let (unit, factor) = if value.is_multiple_of(1 << 20) { ("MiB", 1 << 20) } else { ("KiB", 1 << 10) };
-        format!("{}{unit}", value / factor)
+        format_size(*value)
     }
 }
 
+/// How a size is written in these files.
+pub fn format_size(bytes: usize) -> String {
+    let (unit, factor) = if bytes.is_multiple_of(1 << 20) { ("MiB", 1 << 20) } else { ("KiB", 1 << 10) };
+    format!("{}{unit}", bytes / factor)
+}
+
 /// How a duration is written in these files.
-pub(super) fn format_duration(duration: Duration) -> String {
+pub fn format_duration(duration: Duration) -> String {
     match duration.as_millis() {
         0 => "0s".into(),
         millis if millis % 1000 != 0 => format!("{millis}ms"),

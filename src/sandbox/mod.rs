@@ -12,6 +12,7 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::{Mutex, OnceLock, PoisonError},
+    thread,
 };
 
 use landlock::{
@@ -24,7 +25,7 @@ use nix::sys::{
 };
 
 use crate::config::{Report, Settings};
-pub use places::freeze_folder;
+pub use places::{Reach, freeze_folder};
 use places::{RequiredPaths, RereadFile};
 
 /// What is in force in this process, for whoever wants to know.
@@ -89,6 +90,15 @@ impl Sandbox {
                 Self { files, again, alone: needed.alone, ..self }
             }
         }
+    }
+
+    /// What would be in force in a process of this configuration: tried on a thread that ends, so that this process is not
+    /// confined.
+    pub fn tried(settings: &Settings, warnings: &Report) -> Self {
+        thread::scope(|scope| {
+            let confined = || Self::begin().confine(settings, warnings);
+            scope.spawn(confined).join().unwrap_or_else(|_| Self::none("it could not be tried"))
+        })
     }
 
     /// Looks which of the files that are read again cannot be any more, and says of each that was replaced so once.
@@ -187,7 +197,8 @@ fn allow(
 /// What is said of a place where something else is now.
 pub const REPLACED: &str = "this was replaced since the start, and the sandbox keeps what is there now from being read: \
                             restart the proxy, or put back what was there";
-const SHARED: &str = "this file is in a folder that others share, which the sandbox leaves closed: a file that is put \
+/// What is said of a file whose folder cannot be opened for it.
+pub const SHARED: &str = "this file is in a folder that others share, which the sandbox leaves closed: a file that is put \
                       in its place is out of reach until a restart; give the configuration a folder of its own";
 static CURRENT: OnceLock<Sandbox> = OnceLock::new();
 

@@ -47,6 +47,35 @@ pub(super) struct RereadFile {
     identity: Option<(u64, u64)>,
 }
 
+/// How far a process of a configuration reaches, for whoever wants to know: besides what the system's libraries need.
+#[derive(Debug)]
+pub struct Reach {
+    /// Files that it reads, and folders of its own with all that is in them.
+    pub read: Vec<PathBuf>,
+    /// Folders in which it makes files and sockets, and what it appends to.
+    pub write: Vec<PathBuf>,
+    /// Files of the configuration that are in folders which others share.
+    pub shared: Vec<PathBuf>,
+}
+
+impl Reach {
+    /// Of this configuration.
+    pub fn of(settings: &Settings, warnings: &Report) -> Self {
+        let RequiredPaths { read, append, append_shared, bind, keep, alone, again: _ } =
+            RequiredPaths::of(settings, warnings);
+        let is_systems = |path: &PathBuf| {
+            let systems = RESOLVER.iter().chain(&SYSTEM).map(PathBuf::from);
+            systems.flat_map(with_target).chain(env::current_exe()).any(|own| own == *path)
+        };
+        let write: BTreeSet<PathBuf> = [append, append_shared, bind, keep].into_iter().flatten().collect();
+        Self {
+            read: read.into_iter().filter(|path| !is_systems(path) && path.exists()).collect(),
+            write: write.into_iter().collect(),
+            shared: alone.into_iter().collect(),
+        }
+    }
+}
+
 impl RequiredPaths {
     pub(super) fn of(settings: &Settings, warnings: &Report) -> Self {
         let variables = env::vars_os().filter(|(name, _)| is_a_files(&name.to_string_lossy()));

@@ -139,8 +139,7 @@ impl Proxy {
         let mut background = start(refreshers, &settings, (&metrics, &health)).await;
         let sockets = bind(&settings.listeners, inherited)?;
         // Whatever shares them out goes by what there is.
-        settings.limits = descriptors::fit(&settings.limits, descriptors::available(), upstreams.len());
-        settings.limits = memory::fit(&settings.limits, memory::available());
+        settings.limits = fit_limits(&settings.limits, upstreams.len());
         let limits = settings.limits.clone();
         let limiter = limiter(&limits, &sockets, &metrics);
         let (drain, upstream, freeze_file) =
@@ -240,6 +239,12 @@ impl Proxy {
         let Self { drain, status, limiter, workers, cutoff, .. } = self;
         Running { drain, status, tasks, _background: background, stop, limiter, workers, cutoff }
     }
+}
+
+/// The limits as descriptors and memory allow them here, with so many upstreams. It is logged where they are lower.
+pub fn fit_limits(limits: &Limits, upstreams: usize) -> Limits {
+    let limits = descriptors::fit(limits, descriptors::available(), upstreams);
+    memory::fit(&limits, memory::available())
 }
 
 /// The way out of here, of which the environment may have a word to say.

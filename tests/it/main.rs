@@ -24,6 +24,7 @@ mod blocked;
 mod breaker;
 mod budget;
 mod broken;
+mod check;
 mod circumstances;
 mod clearance;
 mod commands;

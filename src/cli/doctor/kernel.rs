@@ -1,7 +1,5 @@
 //! How far does the sandbox go on this kernel? Tried on a thread that ends, so this command is not confined.
 
-use std::thread;
-
 use super::finding::Finding;
 use crate::{
     config::{Report, Settings},
@@ -10,11 +8,11 @@ use crate::{
 
 /// What would be in force in a proxy with this configuration, a finding a measure.
 pub(super) fn look(settings: &Settings, warnings: &Report) -> Vec<Finding> {
-    let tried = thread::scope(|scope| {
-        let confined = || Sandbox::begin().confine(settings, warnings);
-        scope.spawn(confined).join().unwrap_or_else(|_| Sandbox::none("it could not be tried"))
-    });
-    tried.measures().into_iter().map(|(name, measure)| finding(name, measure)).collect()
+    Sandbox::tried(settings, warnings)
+        .measures()
+        .into_iter()
+        .map(|(name, measure)| finding(name, measure))
+        .collect()
 }
 
 fn finding(name: &'static str, measure: &Restriction) -> Finding {

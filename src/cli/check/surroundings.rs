@@ -1,0 +1,205 @@
+//! What would run, of what this machine has a say in: the way to the cloud, where records and the log go, the limits that
+//! descriptors and memory allow, how it stops, and the sandbox.
+
+use std::fmt::{self, Write};
+
+use super::ValidConfig;
+use crate::{
+    audit::{RecordedFacts, Target, WhenBlocked},
+    config::{AuditSettings, Drain, Limits, LogFormat, LogSettings, Settings, format_duration, format_size},
+    sandbox::{self, Reach, SHARED, Sandbox},
+    server::fit_limits,
+    upstream::Endpoint,
+};
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Surroundings {
+    /// What is told of it.
+    pub(super) text: String,
+    /// What cannot work here, or not as it is written. The proxy would say so when it starts.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Surroundings {
+    /// Looks at this machine.
+    pub(super) fn of(valid: &ValidConfig) -> Self {
+        let mut found = Self::default();
+        // Writing to a String cannot fail.
+        found.look(valid).unwrap_or_default();
+        found
+    }
+
+    fn look(&mut self, valid: &ValidConfig) -> fmt::Result {
+        self.egress(valid)?;
+        let Settings { audit, log, limits, drain, .. } = &valid.settings;
+        records(&mut self.text, audit)?;
+        self.freezes(valid)?;
+        write_log(&mut self.text, log)?;
+        self.limits(limits, endpoints_of_projects(&valid.settings))?;
+        let Drain { delay, timeout } = drain;
+        writeln!(
+            self.text,
+            "  drain {}, after a delay of {}",
+            format_duration(*timeout),
+            format_duration(*delay)
+        )?;
+        self.sandbox(valid)?;
+        self.credentials(&valid.settings);
+        Ok(())
+    }
+
+    fn egress(&mut self, ValidConfig { settings, proxies, .. }: &ValidConfig) -> fmt::Result {
+        let text = &mut self.text;
+        writeln!(text, "\negress")?;
+        let mut told: Vec<&Endpoint> = Vec::new();
+        for endpoint in super::endpoints(settings) {
+            if told.contains(&endpoint) {
+                continue;
+            }
+            told.push(endpoint);
+            match proxies.to(endpoint) {
+                Ok(Some(proxy)) => {
+                    writeln!(text, "  {endpoint} through {} ({})", proxy.endpoint(), proxy.named_by())?;
+                }
+                Ok(None) | Err(_) => writeln!(text, "  {endpoint} directly")?,
+            }
+        }
+        match &settings.upstream.ca_file {
+            Some(path) => writeln!(text, "  trusting the built-in roots and {}", path.display()),
+            None => writeln!(text, "  trusting the built-in roots"),
+        }
+    }
+
+    fn freezes(&mut self, ValidConfig { settings, warnings, .. }: &ValidConfig) -> fmt::Result {
+        let text = &mut self.text;
+        let Some(path) = &settings.freeze_file else {
+            return match &settings.admin {
+                Some(_) => writeln!(text, "\nfreezes\n  end with the process: there is no freeze_file"),
+                None => Ok(()),
+            };
+        };
+        let path = path.display();
+        writeln!(text, "\nfreezes\n  everybody, while {path} is there and does not say otherwise")?;
+        match (&settings.admin, sandbox::freeze_folder(settings, warnings)) {
+            (None, _) => Ok(()),
+            (Some(_), Some(_)) => writeln!(text, "  what operators freeze is kept there"),
+            (Some(_), None) => {
+                let why = "its folder holds other files or is shared, and the sandbox leaves that closed";
+                self.warnings.push(format!(
+                    "what operators freeze ends with the process: {path} cannot be written, {why}"
+                ));
+                writeln!(self.text, "  what operators freeze ends with the process")
+            }
+        }
+    }
+
+    /// As `run` lowers them.
+    fn limits(&mut self, wanted: &Limits, upstreams: usize) -> fmt::Result {
+        let fitted = fit_limits(wanted, upstreams);
+        writeln!(self.text, "\nlimits")?;
+        let mut lowered = Vec::new();
+        for ((name, wanted), (_, fitted)) in spelled(wanted).into_iter().zip(spelled(&fitted)) {
+            if wanted == fitted {
+                writeln!(self.text, "  {name} {fitted}")?;
+            } else {
+                writeln!(self.text, "  {name} {fitted}, lowered from {wanted}")?;
+                lowered.push(format!("`{name}` to {fitted}"));
+            }
+        }
+        if !lowered.is_empty() {
+            let lowered = lowered.join(", ");
+            let raise = "raise the limit of open files (systemd: LimitNOFILE=) or the memory of the cgroup \
+                         (MemoryMax=, resources.limits)";
+            self.warnings
+                .push(format!("this machine allows less than `limits` says; lowered are {lowered}: {raise}"));
+        }
+        Ok(())
+    }
+
+    fn sandbox(&mut self, ValidConfig { settings, warnings, .. }: &ValidConfig) -> fmt::Result {
+        writeln!(self.text, "\nsandbox, unless --no-sandbox is given")?;
+        for (measure, state) in Sandbox::tried(settings, warnings).measures() {
+            writeln!(self.text, "  {measure} {state}")?;
+        }
+        let Reach { read, write, shared } = Reach::of(settings, warnings);
+        for (does, paths) in [("reads", read), ("writes", write)] {
+            for path in paths {
+                writeln!(self.text, "  {does} {}", path.display())?;
+            }
+        }
+        let shared = shared.iter().map(|path| format!("{}: {SHARED}", path.display()));
+        self.warnings.extend(shared);
+        Ok(())
+    }
+
+    /// Of files that are not there the configuration warns, with their place.
+    fn credentials(&mut self, settings: &Settings) {
+        for credential in &settings.credentials {
+            if let Some(error) = credential.source.examine().err().filter(|error| error.path().is_none()) {
+                let (name, error) = (&credential.name, error.with_causes());
+                self.warnings.push(format!("the credential `{name}` cannot be had here: {error}"));
+            }
+        }
+    }
+}
+
+fn records(text: &mut String, audit: &AuditSettings) -> fmt::Result {
+    let AuditSettings { sink, when_blocked, facts, write_ahead } = audit;
+    writeln!(text, "\nrecords")?;
+    match sink {
+        Target::Stdout => writeln!(text, "  to standard output")?,
+        Target::File(path) => writeln!(text, "  to {}, which no other process may hold", path.display())?,
+    }
+    match when_blocked {
+        WhenBlocked::Refuse => writeln!(text, "  what cannot be recorded is refused")?,
+        WhenBlocked::Drop => writeln!(text, "  what cannot be recorded is carried out, and counted")?,
+    }
+    match facts {
+        RecordedFacts::Values => writeln!(text, "  facts of jobs with their values")?,
+        RecordedFacts::Names => writeln!(text, "  facts of jobs by their names alone")?,
+    }
+    if *write_ahead {
+        writeln!(text, "  a line before each call is sent")?;
+    }
+    Ok(())
+}
+
+fn write_log(text: &mut String, LogSettings { format, level }: &LogSettings) -> fmt::Result {
+    let format = match format {
+        LogFormat::Auto => "text on a terminal, JSON elsewhere",
+        LogFormat::Json => "JSON",
+        LogFormat::Text => "text",
+    };
+    writeln!(text, "\nlog\n  to standard error, {format}, level {}", level.as_str().to_lowercase())
+}
+
+fn endpoints_of_projects(settings: &Settings) -> usize {
+    let mut endpoints: Vec<&Endpoint> = Vec::new();
+    for project in &settings.projects {
+        if !endpoints.contains(&&project.endpoint) {
+            endpoints.push(&project.endpoint);
+        }
+    }
+    endpoints.len()
+}
+
+/// All of them, as they are written.
+fn spelled(limits: &Limits) -> Vec<(&'static str, String)> {
+    let Limits { connections, in_flight, header_timeout, idle_timeout, request_deadline, .. } = limits;
+    let Limits { header_bytes, headers, body_bytes, buffer_bytes, .. } = limits;
+    let Limits { connection_lifetime, connection_requests, .. } = limits;
+    vec![
+        ("connections", connections.to_string()),
+        ("in_flight", in_flight.to_string()),
+        ("header_timeout", format_duration(*header_timeout)),
+        ("idle_timeout", format_duration(*idle_timeout)),
+        ("request_deadline", format_duration(*request_deadline)),
+        ("header_bytes", format_size(*header_bytes)),
+        ("headers", headers.to_string()),
+        ("body_bytes", format_size(*body_bytes)),
+        ("buffer_bytes", format_size(*buffer_bytes)),
+        ("connection_lifetime", format_duration(*connection_lifetime)),
+        ("connection_requests", connection_requests.to_string()),
+    ]
+}

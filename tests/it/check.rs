@@ -1,0 +1,104 @@
+//! Does `check` say all that would run, as it would run here? And what cannot?
+
+use crate::harness::Setup;
+
+fn checked(setup: &Setup, words: &str) -> (Option<i32>, String, String) {
+    let output = setup.run(&format!("check{words}"));
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// Nothing of it is warned about.
+fn setup() -> Setup {
+    Setup::new().listeners(&["{ name: app, bind: '127.0.0.1:8080' }"]).ops_bind("127.0.0.1:9090").policy(
+        "version: 1
+callers: { editor-api: { identify: [ { listener: app } ] } }
+rules:
+  - { id: own, effect: allow, callers: [editor-api], projects: [media-prod], jobs: ['*'], actions: [mpc:editingTask:delete] }
+",
+    )
+}
+
+#[test]
+fn all_that_would_run_is_told() {
+    let setup = setup()
+        .folder("state")
+        .section("admin: { bind: 'unix:admin.sock' }")
+        .section("freeze_file: state/freeze")
+        .section("audit: { sink: audit.log, facts: names, write_ahead: true }")
+        .section("log: { format: json, level: debug }")
+        .section("drain: { delay: 2s, timeout: 20s }")
+        .section("limits: { connections: 100, in_flight: 20, body_bytes: 128KiB }");
+    let (code, out, err) = checked(&setup, "");
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    let folder = setup.path("");
+    let folder = folder.display().to_string();
+    let out = out.replace(&folder, "");
+    for part in [
+        "\nlisteners\n  app on 127.0.0.1:8080\n    editor-api, by reaching it\n",
+        "  health and metrics on 127.0.0.1:9090\n  operators on unix:admin.sock\n",
+        "\nprojects\n  media-prod (",
+        "\n  editor-api\n    allow by own (policy.yaml:4)\n",
+        &format!("\negress\n  {} directly\n  trusting the built-in roots\n", setup.endpoint()),
+        "\nrecords\n  to audit.log, which no other process may hold\n  what cannot be recorded is refused\n  \
+         facts of jobs by their names alone\n  a line before each call is sent\n",
+        "\nfreezes\n  everybody, while state/freeze is there and does not say otherwise\n  \
+         what operators freeze is kept there\n",
+        "\nlog\n  to standard error, JSON, level debug\n",
+        "\nlimits\n  connections 100\n  in_flight 20\n  header_timeout 5s\n",
+        "  body_bytes 128KiB\n  buffer_bytes 16MiB\n",
+        "  drain 20s, after a delay of 2s\n",
+        "\nsandbox, unless --no-sandbox is given\n  no_core_dumps on\n  no_new_privs on\n  landlock o",
+        "  reads ",
+        "  writes state\n",
+    ] {
+        assert!(out.contains(part), "{part} in {out}");
+    }
+}
+
+#[test]
+fn limits_are_told_as_this_machine_allows_them() {
+    let (code, out, err) = checked(&setup().open_files(1024), "");
+    assert_eq!(code, Some(0));
+    assert!(
+        out.contains("  connections 448, lowered from 4096\n  in_flight 224, lowered from 1024\n"),
+        "{out}"
+    );
+    let warning = "warning: this machine allows less than `limits` says; lowered are `connections` to 448, `in_flight` to 224: raise";
+    assert!(err.starts_with(warning), "{err}");
+}
+
+#[test]
+fn the_way_out_is_told_for_each_endpoint() {
+    let setup = setup()
+        .another_project("media-test", "https://mpc.cn-north-4.myhuaweicloud.com")
+        .variable("HTTPS_PROXY", "http://user:s3cr3t@egress:3128");
+    let (_, out, err) = checked(&setup, "");
+    let way = "  https://mpc.cn-north-4.myhuaweicloud.com through http://egress:3128 (HTTPS_PROXY)\n";
+    assert!(out.contains(way) && !out.contains("s3cr3t") && !err.contains("s3cr3t"), "{out}{err}");
+    assert!(out.contains(&format!("  {} directly\n", setup.endpoint())), "{out}");
+}
+
+/// What the proxy would warn of when it starts, and what it cannot do here.
+#[test]
+fn what_cannot_work_is_a_warning_and_with_strict_an_exit_code() {
+    for (setup, warning) in [
+        (setup().credential("{ environment: {} }"), "the credential `prod` cannot be had here: "),
+        (
+            setup().section("admin: { bind: 'unix:admin.sock' }").section("freeze_file: freeze"),
+            "what operators freeze ends with the process: ",
+        ),
+        (setup().variable("NO_PROXY", "*.example.com:"), "of NO_PROXY exempts nothing"),
+        (setup().open_files(512), "this machine allows less than `limits` says"),
+    ] {
+        let (code, out, err) = checked(&setup, "");
+        assert_eq!(code, Some(0), "{err}");
+        assert!(out.contains("is valid. This would run:") && err.contains(warning), "{err}");
+        let (code, out, strict) = checked(&setup, " --strict");
+        assert_eq!(code, Some(1), "{warning}: {strict}");
+        assert!(out.contains("is valid. This would run:"), "{out}");
+        assert_eq!(strict, err);
+    }
+    assert_eq!(checked(&setup(), " --strict").0, Some(0));
+    assert_eq!(checked(&setup().project("colour: red"), " --strict").0, Some(78));
+}
