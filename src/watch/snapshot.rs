@@ -2,9 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    env, fs, io,
     os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
@@ -70,6 +70,9 @@ impl FileSnapshot {
     /// Whether somebody may be writing it still, by the time that it has on it. A time to come is no proof that
     /// nobody is.
     pub(super) fn is_fresh(&self) -> bool {
+        if self.real.as_deref().is_some_and(|real| appears_whole(real, credentials().as_deref())) {
+            return false;
+        }
         let modified = self.stamp.and_then(|stamp| stamp.modified);
         modified.is_some_and(|time| time.elapsed().map_or(true, |age| age < SETTLE_TIME))
     }
@@ -111,6 +114,21 @@ impl Snapshot {
     }
 }
 
+/// Whether a file is one of those that nobody sees before they are written: of a volume that the kubelet fills, whose folder of
+/// the moment has a name like `..2026_11_30_06_42_00.1`, and of systemd's credentials, which are there before the process.
+fn appears_whole(real: &Path, credentials: Option<&Path>) -> bool {
+    let of_the_moment =
+        |component: Component<'_>| component.as_os_str().as_encoded_bytes().starts_with(b"..2");
+    let in_a_volume =
+        real.parent().and_then(|folder| folder.components().next_back()).is_some_and(of_the_moment);
+    in_a_volume || credentials.is_some_and(|folder| real.starts_with(folder))
+}
+
+/// Where systemd puts what `LoadCredential=` names.
+fn credentials() -> Option<PathBuf> {
+    PathBuf::from(env::var_os("CREDENTIALS_DIRECTORY")?).canonicalize().ok()
+}
+
 fn was_modified(metadata: &fs::Metadata) -> Option<SystemTime> {
     let (seconds, nanoseconds) = (metadata.ctime(), metadata.ctime_nsec());
     let since = Duration::new(u64::try_from(seconds).ok()?, u32::try_from(nanoseconds).ok()?);
@@ -124,3 +142,38 @@ pub(super) fn folder(path: &Path) -> &Path {
 
 /// The times on files are no finer than this.
 const TIMESTAMP_PRECISION: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_sees_before_it_is_written_is_not_waited_for() {
+        let credentials = Some(Path::new("/run/credentials/mpc-auth-proxy.service"));
+        for (real, expected) in [
+            ("/etc/mpc-auth-proxy/config/..2026_11_30_06_42_00.123456789/policy.yaml", true),
+            ("/etc/mpc-auth-proxy/config/..2026_11_30_06_42_00.1/below/policy.yaml", false),
+            ("/etc/mpc-auth-proxy/config/policy.yaml", false),
+            ("/etc/mpc-auth-proxy/..policy.yaml", false),
+            ("/run/credentials/mpc-auth-proxy.service/access-key", true),
+            ("/run/credentials/mpc-auth-proxy.service.d/access-key", false),
+            ("/run/credentials/another.service/access-key", false),
+        ] {
+            assert_eq!(appears_whole(Path::new(real), credentials), expected, "{real}");
+        }
+        assert!(!appears_whole(Path::new("/run/credentials/x/y"), None));
+    }
+
+    #[test]
+    fn a_volume_that_was_just_filled_is_not_fresh() {
+        let folder = tempfile::tempdir().unwrap();
+        let volume = folder.path().join("..2026_11_30_06_42_00.1");
+        fs::create_dir(&volume).unwrap();
+        fs::write(volume.join("policy.yaml"), "version: 1").unwrap();
+        std::os::unix::fs::symlink(&volume, folder.path().join("..data")).unwrap();
+        std::os::unix::fs::symlink("..data/policy.yaml", folder.path().join("policy.yaml")).unwrap();
+        fs::write(folder.path().join("other.yaml"), "version: 1").unwrap();
+        let fresh = |name: &str| FileSnapshot::at(&folder.path().join(name)).is_fresh();
+        assert_eq!(["policy.yaml", "other.yaml"].map(fresh), [false, true]);
+    }
+}

@@ -1,0 +1,42 @@
+#!/bin/bash
+# A machine of its own: this one's files, of which it sees a copy, and what it does to them is gone afterwards.
+#
+#   unshare --mount bash clean.sh FOLDER chroot|boot TRIAL      with the folder that it finds as /trial
+set -euo pipefail
+trial=$(realpath "$1")
+mount --make-rprivate /
+scratch=$(mktemp -d)
+mount -t tmpfs -o size=1g tmpfs "$scratch"
+mkdir "$scratch"/{upper,work,root}
+root=$scratch/root
+mount -t overlay -o "lowerdir=/,upperdir=$scratch/upper,workdir=$scratch/work" overlay "$root"
+mkdir -p "$root/trial"
+cp -r "$trial"/. "$root/trial"
+# Nothing of what runs or was configured here.
+rm -rf "$root"/etc/systemd/system/*.wants "$root"/etc/systemd/system/mpc-auth-proxy* "$root"/usr/sbin/policy-rc.d
+case $2 in
+    chroot)
+        mount -t proc proc "$root/proc"
+        mount -t tmpfs tmpfs "$root/run"
+        mount -t tmpfs tmpfs "$root/tmp"
+        mount --rbind /dev "$root/dev"
+        exec chroot "$root" bash "/trial/$3"
+        ;;
+    boot)
+        cat >"$root/etc/systemd/system/trial.service" <<UNIT
+[Unit]
+After=basic.target
+Wants=basic.target
+[Service]
+Type=oneshot
+ExecStart=/bin/bash /trial/$3
+ExecStopPost=/bin/systemctl --no-block --force poweroff
+TimeoutStartSec=8min
+StandardOutput=append:/trial/said
+StandardError=append:/trial/said
+UNIT
+        timeout 540 systemd-nspawn --quiet --directory="$root" --register=no --keep-unit --private-network --boot \
+            systemd.unit=trial.service >"$scratch/console" 2>&1 </dev/null || true
+        cat "$root/trial/said" || cat "$scratch/console"
+        ;;
+esac

@@ -1,0 +1,138 @@
+#!/bin/bash
+# What deploy/README.md says of a machine with systemd, as it says it; to be run by systemd, as root, on a machine of its own.
+set -euo pipefail
+trap 'echo "FAILED at line $LINENO: $BASH_COMMAND"; systemctl status --no-pager --full mpc-auth-proxy || true; journalctl --no-pager --lines 40 --unit "$unit" || true' ERR
+unit=mpc-auth-proxy.service
+job=http://localhost/v2/media-prod/editing/jobs
+
+say() { printf '    %s\n' "$*"; }
+property() { systemctl show --value --property "$1" "$unit"; }
+call() { curl --silent --output /dev/null --write-out '%{http_code}' --unix-socket /run/mpc-auth-proxy.sock -X DELETE "$job/$1"; }
+eventually() {
+    local end=$((SECONDS + 30))
+    until "$@"; do
+        ((SECONDS < end)) || { echo "never: $*"; return 1; }
+        sleep 0.2
+    done
+}
+says() { property StatusText | grep --quiet --fixed-strings -- "$1"; }
+
+# Debian's way, with what is installed beside it.
+dpkg --install /trial/package.deb >/dev/null
+[[ $(systemctl is-enabled "$unit" || true) == disabled ]]
+[[ $(systemctl is-active "$unit" || true) == inactive ]]
+[[ $(stat -c %U:%a /etc/mpc-auth-proxy/keys /var/log/mpc-auth-proxy | tr '\n' ' ') == 'root:700 mpc-auth-proxy:750 ' ]]
+
+# A cloud of this machine in place of Huawei's.
+systemd-run --quiet --unit cloud mpc-auth-proxy testserver --bind 127.0.0.1:9443 --project 0a1b2c3d4e5f60718293a4b5c6d7e8f9
+eventually curl --silent --output /dev/null http://127.0.0.1:9443/_test/requests
+put() { curl --silent --fail -X PUT -d '{"state":"WAITING"}' "http://127.0.0.1:9443/_test/jobs/0a1b2c3d4e5f60718293a4b5c6d7e8f9/$1"; }
+keys=$(journalctl --no-pager --output cat --unit cloud | grep -o 'HUAWEICLOUD_SDK_[AS]K=.*')
+sed -i 's|https://mpc.cn-north-4.myhuaweicloud.com|http://127.0.0.1:9443|' /etc/mpc-auth-proxy/proxy.yaml
+sed -i 's|unix: { uid: 1001 }|unix: { user: root }|' /etc/mpc-auth-proxy/policy.yaml
+umask 077
+grep -o 'SDK_AK=.*' <<<"$keys" | cut -d = -f 2 >/etc/mpc-auth-proxy/keys/access-key
+grep -o 'SDK_SK=.*' <<<"$keys" | cut -d = -f 2 >/etc/mpc-auth-proxy/keys/secret-key
+umask 022
+mpc-auth-proxy check --config /etc/mpc-auth-proxy/proxy.yaml >/dev/null 2>&1
+systemctl enable --quiet --now mpc-auth-proxy.socket "$unit"
+[[ $(property ActiveState) == active ]]
+says 'serving, policy '
+put 1
+[[ $(call 1) == 204 ]]
+grep --quiet '"event":"request"' /var/log/mpc-auth-proxy/audit.log
+say "started: $(property StatusText); $(systemctl show --value --property MemoryCurrent "$unit") bytes"
+
+# The keys are seen by nobody else, and not where they are kept.
+main=$(property MainPID)
+[[ $(stat -c %U "/proc/$main") == mpc-auth-proxy || $(ps -o user= -p "$main") == mpc-auth-+ ]]
+! nsenter --target "$main" --mount ls /etc/mpc-auth-proxy/keys/access-key 2>/dev/null
+say 'its keys are copies that systemd made'
+
+# Reloads: a good one, one that is refused, and back.
+systemctl reload "$unit"
+cp /etc/mpc-auth-proxy/policy.yaml /root/policy.yaml
+sed -i 's/effect: allow/effect: perhaps/' /etc/mpc-auth-proxy/policy.yaml
+! systemctl reload "$unit" 2>/dev/null
+[[ $(property ActiveState) == active ]]
+eventually says 'its last reload is refused: '
+cp /root/policy.yaml /etc/mpc-auth-proxy/policy.yaml
+systemctl reload "$unit"
+eventually says 'serving, policy '
+say 'a reload that is refused fails, and says where'
+
+# Frozen, also over a restart.
+mpc-auth-proxy freeze --config /etc/mpc-auth-proxy/proxy.yaml --reason 'trial' >/dev/null
+eventually says 'it is frozen: everybody'
+systemctl restart "$unit"
+[[ $(call 1) == 503 ]]
+mpc-auth-proxy unfreeze --config /etc/mpc-auth-proxy/proxy.yaml >/dev/null
+eventually says 'serving, policy '
+[[ $(call none) == 403 ]]
+say 'what is frozen stays frozen'
+
+# Restarts while callers call without a pause: nobody is refused, and everybody answered.
+stop=/run/trial-stop
+for caller in 1 2 3 4; do
+    (while [[ ! -e $stop ]]; do call none && echo; done >"/run/answers-$caller") &
+done
+for _ in 1 2 3 4 5; do
+    sleep 0.5
+    systemctl restart "$unit"
+done
+sleep 0.5
+touch "$stop"
+wait
+[[ $(sort -u /run/answers-*) == 403 ]]
+say "$(cat /run/answers-* | wc -l) calls over 5 restarts, and nobody was refused"
+
+# An upgrade is a restart, too.
+rm "$stop"
+(while [[ ! -e $stop ]]; do call none && echo; done >/run/answers-upgrade) &
+dpkg --install /trial/package.deb >/dev/null
+touch "$stop"
+wait
+[[ $(sort -u /run/answers-upgrade) == 403 ]]
+say "$(wc -l </run/answers-upgrade) calls over an upgrade"
+
+# Records are rotated, and none is lost.
+if command -v logrotate >/dev/null; then
+    logrotate --force /etc/logrotate.d/mpc-auth-proxy
+    eventually test -e /var/log/mpc-auth-proxy/audit.log
+    [[ $(call none) == 403 ]]
+    grep --quiet '"event":"request"' /var/log/mpc-auth-proxy/audit.log
+    [[ -s /var/log/mpc-auth-proxy/audit.log.1 ]]
+    say 'records are rotated'
+fi
+
+# Stuck, it is ended and started anew.
+before=$(property MainPID)
+restarts=$(property NRestarts)
+kill -STOP "$before"
+waited=0
+until (($(property NRestarts) > restarts)); do
+    ((waited++ < 120)) || { echo 'the watchdog never bit'; false; }
+    sleep 1
+done
+eventually says 'serving, policy '
+[[ $(call none) == 403 ]]
+say "the watchdog ended it after $waited s, and another one serves"
+
+# A new key.
+echo no-key-of-the-cloud >/etc/mpc-auth-proxy/keys/secret-key
+systemctl restart "$unit"
+put 2
+[[ $(call 2) == 401 ]]
+grep -o 'SDK_SK=.*' <<<"$keys" | cut -d = -f 2 >/etc/mpc-auth-proxy/keys/secret-key
+systemctl restart "$unit"
+[[ $(call 2) == 204 ]]
+say 'a new key takes a restart'
+
+# And away.
+systemctl disable --quiet --now "$unit" mpc-auth-proxy.socket
+[[ ! -e /run/mpc-auth-proxy.sock ]]
+dpkg --purge mpc-auth-proxy >/dev/null
+[[ ! -e /etc/mpc-auth-proxy && ! -e /usr/bin/mpc-auth-proxy ]]
+[[ -s /var/log/mpc-auth-proxy/audit.log ]]
+say 'purged, the records are left'
+echo 'BOOTED: ok'

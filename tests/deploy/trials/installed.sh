@@ -1,0 +1,53 @@
+#!/bin/bash
+# The Debian package on a machine without systemd: installed, started, removed, purged. To be run as root, on a machine of its own.
+set -euo pipefail
+trap 'echo "FAILED at line $LINENO: $BASH_COMMAND"' ERR
+say() { printf '    %s\n' "$*"; }
+
+dpkg --install /trial/package.deb >/dev/null
+[[ $(getent passwd mpc-auth-proxy | cut -d : -f 7) == /usr/sbin/nologin ]]
+[[ $(stat -c %U:%a /etc/mpc-auth-proxy/keys /var/log/mpc-auth-proxy /var/lib/mpc-auth-proxy | tr '\n' ' ') == \
+    'root:700 mpc-auth-proxy:750 mpc-auth-proxy:700 ' ]]
+# Every file is there, and what was packed.
+dpkg --verify mpc-auth-proxy
+for script in bash-completion/completions/mpc-auth-proxy; do bash -n "/usr/share/$script"; done
+gzip --test /usr/share/man/man1/mpc-auth-proxy.1.gz
+zcat /usr/share/man/man1/mpc-auth-proxy.1.gz | grep --quiet '^\.TH mpc-auth-proxy'
+said=$(mpc-auth-proxy check --config /etc/mpc-auth-proxy/proxy.yaml 2>&1)
+# The keys are yours to bring.
+grep --quiet '^0 errors, 2 warnings' <<<"$said"
+if command -v logrotate >/dev/null; then
+    said=$(logrotate --debug /etc/logrotate.d/mpc-auth-proxy 2>&1)
+    ! grep --ignore-case 'error' <<<"$said"
+fi
+say "installed: $(dpkg-query --show --showformat '${Installed-Size} KiB' mpc-auth-proxy), depends on $(dpkg-query --show --showformat '${Depends}' mpc-auth-proxy)"
+
+# Started by hand, as its user, on the smallest example.
+export HUAWEICLOUD_SDK_AK=AK HUAWEICLOUD_SDK_SK=SK
+setpriv --reuid mpc-auth-proxy --regid mpc-auth-proxy --clear-groups \
+    mpc-auth-proxy run --config /usr/share/doc/mpc-auth-proxy/examples/minimal/proxy.yaml >/tmp/records 2>/tmp/log &
+proxy=$!
+code() { curl --silent --output /dev/null --write-out '%{http_code}' -X DELETE http://127.0.0.1:8080/v2/elsewhere/editing/jobs/1 || true; }
+for _ in $(seq 150); do
+    [[ $(code) == 403 ]] && break
+    sleep 0.2
+done
+[[ $(code) == 403 ]]
+kill "$proxy"
+wait "$proxy"
+grep --quiet '"error.reason":"unknown_project"' /tmp/records
+say 'started without systemd, and stopped'
+
+# Installed again, what was configured stays.
+echo '# ours' >>/etc/mpc-auth-proxy/policy.yaml
+echo secret >/etc/mpc-auth-proxy/keys/secret-key
+dpkg --install /trial/package.deb >/dev/null
+tail -n 1 /etc/mpc-auth-proxy/policy.yaml | grep --quiet '^# ours$'
+dpkg --remove mpc-auth-proxy >/dev/null
+[[ ! -e /usr/bin/mpc-auth-proxy && -e /etc/mpc-auth-proxy/policy.yaml && -e /etc/mpc-auth-proxy/keys/secret-key ]]
+dpkg --purge mpc-auth-proxy >/dev/null
+[[ ! -e /etc/mpc-auth-proxy && ! -e /var/lib/mpc-auth-proxy && ! -e /etc/logrotate.d/mpc-auth-proxy ]]
+! find / -xdev -name '*mpc-auth-proxy*' -not -path '/trial/*' -not -path '/proc/*' -not -path '/work/*' -not -path '/tmp/*' -not -path '/root/*' 2>/dev/null |
+    grep --invert-match '^/var/lib/dpkg/'
+say 'removed, and purged'
+echo 'INSTALLED: ok'
