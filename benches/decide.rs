@@ -1,4 +1,4 @@
-//! What does a decision cost, and does it depend on the number of rules?
+//! Cost of a decision, and whether it depends on the number of rules.
 //!
 //! Each shape of policy is measured with 10 and with 10,000 rules; the two should not differ. Callers, projects
 //! and the call stay the same.

@@ -1,4 +1,5 @@
-//! How long do bodies and answers take? A create as the SDKs send it, one as large as they get, and what a look-up answers.
+//! Time taken by bodies and answers. A create as the SDKs send it, one as large as they get, and what a look-up
+//! answers.
 #![expect(clippy::expect_used, reason = "a benchmark has no one to hand an error to")]
 
 use std::{fmt::Write, hint::black_box};

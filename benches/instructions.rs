@@ -1,5 +1,5 @@
-//! How many instructions does it take? One operation, so often, for `instructions.py`, which has callgrind count what
-//! happens inside of `measured`.
+//! Instructions executed by each operation. One operation, so often, for `instructions.py`, which has callgrind count
+//! what happens inside of `measured`.
 
 #![expect(
     clippy::expect_used,

@@ -1,5 +1,5 @@
-//! What does a request cost, from its head to its answer? The whole stack in this process, as `run` builds it: a
-//! configuration read from files, a policy, a key that signs, a record of each request.
+//! Cost of a request, from its head to its answer. The whole stack in this process, as `run` builds it: a configuration
+//! read from files, a policy, a key that signs, a record of each request.
 //!
 //! A call that the policy denies is the price of deciding. A call that is allowed is sent, over one kept
 //! connection, to an upstream that answers without thinking. The bare exchange is the same upstream without the

@@ -1,4 +1,4 @@
-//! Why is a request refused, or did it fail? Every cause, as a stable word and as a sentence.
+//! Reasons for refusals and failures. Every cause, as a stable word and as a sentence.
 //!
 //! It stands first, because whatever can refuse names its cause. The words are `error.reason` in audit records and the
 //! label of `refusals_total`. Causes that call for the same answer share a [`Code`].

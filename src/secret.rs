@@ -1,4 +1,4 @@
-//! How is a secret kept from being seen? A text that does not print and is zeroed when dropped.
+//! Secrets. A text that does not print and is zeroed when dropped.
 //!
 //! It stands beside the clock because every later module may hold one. It does not encrypt, and
 //! it cannot keep a copy made with [`Secret::expose`] from being printed: look for that word.

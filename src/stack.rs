@@ -1,4 +1,4 @@
-//! In which order does it happen? The whole request path, read from top to bottom.
+//! The request path. One `ServiceBuilder`, read from top to bottom.
 //!
 //! The order is not a matter of care: each stage takes the type that only the stage before it can make.
 

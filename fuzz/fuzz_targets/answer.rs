@@ -1,4 +1,4 @@
-//! Is what is shown of an answer to a view the permitted jobs of it, as another reader finds them?
+//! Fuzzes answers to views: what is shown are the permitted jobs, as a second reader finds them.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Is what is sent of a create's body what another reader finds in what came, and nothing else?
+//! Fuzzes create bodies: what is sent is what a second reader finds in the input, and nothing else.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Is what is permitted of a head exactly a call of the grammar, of a proven caller, whatever the bytes are?
+//! Fuzzes decisions: what is permitted is exactly a call of the grammar by a proven caller, whatever the bytes are.
 #![no_main]
 
 use std::cell::RefCell;

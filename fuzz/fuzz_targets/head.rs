@@ -1,4 +1,4 @@
-//! Is what is taken for a head read in the same way by hyper, whatever pieces it comes in?
+//! Fuzzes request heads: hyper reads what is accepted in the same way, in whatever pieces it arrives.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Does a policy say what the plain reading of its rules says, whatever is known of the job? Does a denial more never allow
-//! more, and what is unknown never allow?
+//! Fuzzes policies: decisions equal the plain reading of the rules, another deny never allows more, and unknown facts
+//! never allow.
 #![no_main]
 
 #[path = "../../src/policy/reference.rs"]

@@ -1,4 +1,4 @@
-//! Is a request target that is accepted exactly one of the catalogue's URLs?
+//! Fuzzes request targets: what is accepted is exactly one of the catalogue's URLs.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Does every file become settings or a report that can be read, and never a panic?
+//! Fuzzes configuration files: every file becomes settings or a readable report, never a panic.
 #![no_main]
 
 use std::cell::OnceCell;

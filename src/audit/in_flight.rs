@@ -1,5 +1,5 @@
-//! Which calls are announced, and have no record yet? Those are announced again where their file is not the one any
-//! more in which they were: so each file can be closed by itself.
+//! Calls that are announced and have no record yet. Those are announced again where their file is not the one any more
+//! in which they were: so each file can be closed by itself.
 //!
 //! It is told of every line that was written whole. Where calls are not announced there is none, and nothing is told.
 

@@ -1,4 +1,4 @@
-//! What became of the calls that a process announced and did not live to record? Nobody knows, and the file says so.
+//! Closes the intents of calls that a killed process announced but never recorded. Nobody knows, and the file says so.
 //!
 //! When a file is opened, every intent in it without a record gets one, with the outcome `unknown`. Its last GiB is
 //! read once, in a stream: what is kept of it is the ids of the calls that are open, which were never more than one

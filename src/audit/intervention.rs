@@ -1,4 +1,4 @@
-//! What did an operator do? One line each time, among the records of calls.
+//! Audit lines for operator actions. One line each time, among the records of calls.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! What was done, for whom, and why? One record a request, one JSON line a record.
+//! Audit records: what was done, for whom, and why. One record a request, one JSON line a record.
 //!
 //! A [`Record`] is lent to each stage of a request, which notes on it what it found out. When the request is over, however
 //! it ends, its owner makes one line of it in the [`Sink`]. It stands before the stages because each of them writes to it.

@@ -1,4 +1,4 @@
-//! What does an audit record tell of a decision? The records read back, to ask another policy the same questions.
+//! Parses audit records back into decisions. The records read back, to ask another policy the same questions.
 //!
 //! It reads what [`super::Record`] writes, and of that only what a decision depends on. Records of requests that
 //! policy was never asked about are no decisions. A file may have been written by somebody else: a value that is never

@@ -1,4 +1,4 @@
-//! What was decided last? A few records kept in memory, for an operator to look at.
+//! The most recent decisions. A few records kept in memory, for an operator to look at.
 
 use std::{
     collections::VecDeque,

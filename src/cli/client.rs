@@ -1,4 +1,5 @@
-//! How does a command ask a running proxy? One request on a connection of its own, over TCP or a Unix socket.
+//! HTTP client with which commands query a running proxy. One request on a connection of its own, over TCP or a Unix
+//! socket.
 
 use std::{path::Path, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Where does the log go? To standard error, as JSON or as text; standard output belongs to audit records.
+//! Log output. To standard error, as JSON or as text; standard output belongs to audit records.
 //!
 //! Nobody waits for the log: a line is put into a queue, and a thread of its own writes it. While nobody reads,
 //! what finds no room in the queue is lost and counted, and the number is told once somebody reads again. What is

@@ -1,4 +1,4 @@
-//! What can be asked for on the command line? One file a command; the only files that print.
+//! The command line. One file a command; the only files that print.
 
 mod check;
 mod client;

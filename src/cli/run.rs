@@ -229,7 +229,7 @@ impl Start {
             Err(error) => {
                 let code = match &error {
                     StartError::Bind { .. } => exit::BIND,
-                    StartError::Way(_)
+                    StartError::Dialer(_)
                     | StartError::Audit(OpenError::Locked { .. } | OpenError::NoOutput(_)) => exit::CONFIG,
                     StartError::Audit(OpenError::File { .. })
                     | StartError::Tls(_)

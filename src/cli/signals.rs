@@ -1,4 +1,4 @@
-//! What is a process told by signals, from its first moment to its last?
+//! Signal handling.
 //!
 //! Two kinds of handlers, one after the other, with no moment between them: before there is a runtime, a signal to stop
 //! ends the process there and then, which has accepted nothing so far; from then on the runtime passes it on. Without

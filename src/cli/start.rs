@@ -1,4 +1,5 @@
-//! Does the system give what a start takes? Threads and descriptors, or an error that says which limit stands in the way.
+//! Threads and descriptors needed at startup. Threads and descriptors, or an error that says which limit stands in the
+//! way.
 //!
 //! The runtime and the libraries under it panic where they get no thread or no descriptor, or do without and say
 //! nothing. Both are made errors here, while nothing has been accepted.

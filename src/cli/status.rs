@@ -1,4 +1,4 @@
-//! `status`: how is a running proxy doing? What `/status` says, to be read or to be parsed.
+//! `status`: shows the state of a running proxy. What `/status` says, to be read or to be parsed.
 
 use std::{
     fmt::{self, Display, Write as _},

@@ -1,5 +1,5 @@
-//! What does systemd hear of this process? That it is ready, reloads or stops, what is wrong with it, and that it serves:
-//! the protocol of `sd_notify(3)`.
+//! systemd notifications. That it is ready, reloads or stops, what is wrong with it, and that it serves: the protocol
+//! of `sd_notify(3)`.
 //!
 //! A thread of its own says it: where systemd does not listen for a while, that one alone waits. Without `NOTIFY_SOCKET`
 //! nothing is said.
@@ -72,9 +72,9 @@ impl Systemd {
     }
 
     /// It has begun to accept.
-    pub(super) fn ready(&self, insight: &ProxyStatus) {
+    pub(super) fn ready(&self, status: &ProxyStatus) {
         if self.words.is_some() {
-            self.tell(Some(Change::Ready), Some(summary(insight)));
+            self.tell(Some(Change::Ready), Some(summary(status)));
         }
     }
 
@@ -107,9 +107,9 @@ impl Systemd {
         }
     }
 
-    async fn follow(&self, insight: &ProxyStatus) -> Infallible {
-        let mut reload = insight.reloader().under_way();
-        let mut said = summary(insight);
+    async fn follow(&self, status: &ProxyStatus) -> Infallible {
+        let mut reload = status.reloader().under_way();
+        let mut said = summary(status);
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -117,7 +117,7 @@ impl Systemd {
                 Ok(()) = reload.changed() => Some(if *reload.borrow_and_update() { Change::Reloads } else { Change::Ready }),
                 _ = ticks.tick() => None,
             };
-            let status = summary(insight);
+            let status = summary(status);
             let news = (said != status).then(|| status.clone());
             if change.is_some() || news.is_some() {
                 said = status;
@@ -153,8 +153,8 @@ impl Words {
 }
 
 /// What is wrong, the worst first; or that nothing is.
-fn summary(insight: &ProxyStatus) -> String {
-    let document = insight.status(false);
+fn summary(status: &ProxyStatus) -> String {
+    let document = status.status(false);
     let policy = document.pointer("/policy/hash").and_then(Value::as_str).unwrap_or_default().to_owned();
     let complaints = status::complaints(document).unwrap_or_default();
     let told: Vec<String> = complaints.into_iter().map(|complaint| complaint.text).collect();
@@ -163,7 +163,7 @@ fn summary(insight: &ProxyStatus) -> String {
 
 /// What others wrote, as a reason for a freeze, is no line of the protocol.
 fn one_line(text: &str) -> String {
-    let line = text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c });
+    let line = text.chars().take(MAX_STATUS_CHARS).map(|c| if c.is_control() { ' ' } else { c });
     line.collect()
 }
 
@@ -174,4 +174,4 @@ const LOOK: Duration = Duration::from_secs(2);
 /// To exit, besides what stopping may take.
 const MARGIN: Duration = Duration::from_secs(5);
 /// `systemctl status` shows one line.
-const LONGEST: usize = 500;
+const MAX_STATUS_CHARS: usize = 500;

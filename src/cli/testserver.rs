@@ -1,4 +1,4 @@
-//! How does a user's own CI get a cloud to test against? The `testserver` command: [`crate::testserver`] alone.
+//! `testserver`: a stand-in cloud for a user's own CI. The `testserver` command: [`crate::testserver`] alone.
 //!
 //! It prints what to paste, logs a line for each request, and runs until it is told to stop. Everything it
 //! prints is made up: no real key belongs here.

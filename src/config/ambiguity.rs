@@ -1,9 +1,9 @@
-//! Can every two callers be told apart? No two are proved by the same, and none by what also proves another.
+//! Rejects callers that cannot be told apart. No two are proved by the same, and none by what also proves another.
 //!
 //! It stands beside `link`, which asks whether names fit together.
 
 use super::policy::ParsedPolicy;
-use super::report::Place;
+use super::report::Position;
 use super::source_file::{Located, SourceFile};
 use crate::identity::{CallerId, Claim, Proof};
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ type Claimed<'w> = HashMap<Claim, Vec<Claimant<'w>>>;
 struct Claimant<'w> {
     caller: &'w CallerId,
     proof: &'w Proof,
-    place: Place,
+    place: Position,
 }
 
 /// Reports every proof that does not stand for one caller, at the later of the two places.

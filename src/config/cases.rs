@@ -20,7 +20,7 @@ use super::declare::{CustomKind, Kind, Section, Shape, nested, own, section};
 use super::decode::{AtKey, List, did_you_mean};
 use super::facts;
 use super::files;
-use super::report::Place;
+use super::report::Position;
 use super::scalar::{self, MOMENT, NAME, Text, VERSION, Words};
 use super::source_file::{Located, SourceFile};
 use super::standalone::{StandalonePolicy, policy_alone};
@@ -202,7 +202,7 @@ fn expect(source: &SourceFile, node: &Node) -> Option<RawExpect> {
 
 impl RawCase {
     /// What it means, where all of it could be read and everything it names is there.
-    fn resolve(&self, source: &SourceFile, place: Place, alone: &StandalonePolicy) -> Option<Case> {
+    fn resolve(&self, source: &SourceFile, place: Position, alone: &StandalonePolicy) -> Option<Case> {
         let caller = self.caller.as_ref().and_then(|name| {
             let found = alone.callers.iter().find(|caller| *caller.as_str() == *name.value);
             known(
@@ -256,7 +256,7 @@ impl RawCase {
 
 impl RawCase {
     /// The job, which there is or is not yet.
-    fn job(&self, source: &SourceFile, place: Place, action: &str) -> Option<Option<Arc<str>>> {
+    fn job(&self, source: &SourceFile, place: Position, action: &str) -> Option<Option<Arc<str>>> {
         match (&self.job, action == CREATE) {
             (Some(job), false) => Some(Some(job.value.clone())),
             (None, true) => Some(None),

@@ -3,12 +3,12 @@
 //! All of it is warned of and none refused: the cloud may open a region tomorrow, and people have private ones.
 
 use super::decode::closest;
-use super::report::Place;
+use super::report::Position;
 use super::source_file::SourceFile;
 use crate::upstream::Endpoint;
 
 /// Warns where a project's endpoint is not one of MPC's.
-pub(super) fn endpoint(source: &SourceFile, place: Place, endpoint: &Endpoint) {
+pub(super) fn endpoint(source: &SourceFile, place: Position, endpoint: &Endpoint) {
     let host = endpoint.host().trim_end_matches('.');
     let Some((service, region)) = host.strip_suffix(DOMAIN).and_then(|host| host.split_once('.')) else {
         let ending = host.splitn(3, '.').nth(2).unwrap_or_default();
@@ -30,7 +30,7 @@ pub(super) fn endpoint(source: &SourceFile, place: Place, endpoint: &Endpoint) {
 }
 
 /// Warns where a project's id is the name of a region.
-pub(super) fn project_id(source: &SourceFile, place: Place, id: &str) {
+pub(super) fn project_id(source: &SourceFile, place: Position, id: &str) {
     if is_region(id) || misspelt(id).is_some() {
         let message = format!("`{id}` looks like a region, and should be the id of a project");
         let hint = "the console shows it under My Credentials > API Credentials: 32 hexadecimal digits";

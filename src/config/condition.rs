@@ -5,7 +5,7 @@
 
 use super::declare::{CustomKind, Kind, Shape, own};
 use super::decode::{closest, did_you_mean, named};
-use super::report::Place;
+use super::report::Position;
 use super::scalar::{self, MOMENT};
 use super::source_file::{Located, SourceFile};
 use super::yaml::{Node, Value};
@@ -19,12 +19,12 @@ use std::sync::Arc;
 pub(super) struct ParsedCondition {
     pub(super) condition: Condition,
     /// Where the values of each of its tests stand, in their order.
-    places: Box<[Box<[Place]>]>,
+    places: Box<[Box<[Position]>]>,
 }
 
 impl ParsedCondition {
     /// Its tests, each with the places of its values.
-    pub(super) fn tests(&self) -> impl Iterator<Item = (&Test, &[Place])> {
+    pub(super) fn tests(&self) -> impl Iterator<Item = (&Test, &[Position])> {
         self.condition.tests().iter().zip(self.places.iter().map(|places| &**places))
     }
 }
@@ -78,7 +78,7 @@ fn read(source: &SourceFile, node: &Node) -> Option<ParsedCondition> {
             }
         }
     }
-    let (tests, places): (Vec<Test>, Vec<Box<[Place]>>) = tests.into_iter().unzip();
+    let (tests, places): (Vec<Test>, Vec<Box<[Position]>>) = tests.into_iter().unzip();
     Some(ParsedCondition { condition: Condition::new(tests), places: places.into() })
 }
 
@@ -118,10 +118,10 @@ fn test(
     node: &Node,
     operator: Operator,
     key: &Located<Key>,
-) -> Option<(Test, Box<[Place]>)> {
+) -> Option<(Test, Box<[Position]>)> {
     let nodes = node.one_or_more();
     let values: Vec<&str> = nodes.iter().map(|node| value(source, node, operator)).collect::<Option<_>>()?;
-    let places: Vec<Place> = nodes.iter().map(|node| node.place).collect();
+    let places: Vec<Position> = nodes.iter().map(|node| node.place).collect();
     let error = match Test::new(operator, key.value, &values) {
         Ok(test) => return Some((test, places.into())),
         Err(error) => error,

@@ -6,7 +6,7 @@
 use super::declare::{CustomKind, Rule, Section, nested, own, section};
 use super::decode::{AtKey, Fields};
 use super::project::RawProject;
-use super::report::Place;
+use super::report::Position;
 use super::scalar;
 use super::source_file::{Located, SourceFile};
 use super::sources::*;
@@ -52,7 +52,7 @@ pub(super) const CREDENTIAL: CustomKind<RawCredential> = own(read, RawSource::sh
 pub(super) struct RawCredential {
     /// `None` where it is not exactly one.
     source: Option<RawSource>,
-    place: Place,
+    place: Position,
     /// The files with secrets that it names.
     secrets: Range<usize>,
 }
@@ -183,7 +183,7 @@ impl<'p> CredentialUse<'p> {
 
     /// The endpoint of a service of the cloud: as it was written (of which nothing is left where it was wrong), or else by
     /// the region.
-    fn service(&self, name: &str, parsed: Option<Option<Endpoint>>, place: Place) -> Option<Endpoint> {
+    fn service(&self, name: &str, parsed: Option<Option<Endpoint>>, place: Position) -> Option<Endpoint> {
         let known = self.endpoint_of(name);
         if parsed.is_none() && known.is_none() {
             let key = format!("{name}_endpoint");

@@ -3,7 +3,7 @@
 //! The keys of a section are those of its table (see `declare`).
 
 use super::declare::{Kind, Section, Shape};
-use super::report::Place;
+use super::report::Position;
 use super::source_file::{Located, SourceFile};
 use super::yaml::{Node, Value};
 use std::collections::HashMap;
@@ -12,10 +12,10 @@ use std::sync::Arc;
 /// The keys of one section, each taken at most once.
 pub(super) struct Fields<'n> {
     source: &'n SourceFile,
-    place: Place,
+    place: Position,
     what: &'static str,
     known: &'static [&'static str],
-    left: Vec<(&'n str, Place, &'n Node<'n>)>,
+    left: Vec<(&'n str, Position, &'n Node<'n>)>,
     /// The keys that matter, where not all do.
     only: Option<&'static [&'static str]>,
     /// The key that has been read already, if one was.
@@ -174,13 +174,13 @@ fn entries<'n>(
     source: &'n SourceFile,
     node: &'n Node<'n>,
     what: &str,
-) -> Option<Vec<(&'n str, Place, &'n Node<'n>)>> {
+) -> Option<Vec<(&'n str, Position, &'n Node<'n>)>> {
     let Value::Map(all) = &node.value else {
         let message = format!("expected a mapping for {what}, found {}", node.value.kind());
         source.error(node.place, message, "write `key: value`, indented below it or as { key: value }");
         return None;
     };
-    let mut kept: Vec<(&str, Place, &Node)> = Vec::with_capacity(all.len());
+    let mut kept: Vec<(&str, Position, &Node)> = Vec::with_capacity(all.len());
     let mut first = HashMap::with_capacity(all.len());
     for (key, value) in all {
         let place = key.place;

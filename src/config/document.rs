@@ -1,4 +1,4 @@
-//! Is what `docs/CREDENTIALS.md` shows a configuration? Each of its YAML blocks, put into one.
+//! Tests the configuration examples of `docs/CREDENTIALS.md`. Each of its YAML blocks, put into one.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,7 +1,7 @@
-//! Which facts of its job does a case tell of? Keys of conditions, each with a value or a list of them.
+//! Job facts of a test case. Keys of conditions, each with a value or a list of them.
 
 use super::decode::{did_you_mean, named};
-use super::report::Place;
+use super::report::Position;
 use super::source_file::SourceFile;
 use super::yaml::Node;
 use crate::operation::CREATE;
@@ -9,7 +9,7 @@ use crate::policy::{Facts, Key};
 
 /// The facts as they were written.
 pub(super) struct ParsedFacts {
-    place: Place,
+    place: Position,
     told: Vec<(Key, Vec<String>)>,
 }
 
@@ -50,7 +50,7 @@ impl ParsedFacts {
     }
 
     /// Nothing is told.
-    pub(super) fn nothing(place: Place) -> Self {
+    pub(super) fn nothing(place: Position) -> Self {
         Self { place, told: Vec::new() }
     }
 }

@@ -1,5 +1,5 @@
-//! Are the files that the configuration names what they should be? Read once here, so that a wrong one is told
-//! with its place in the configuration and not at the first request.
+//! Checks the files that the configuration names. Read once here, so that a wrong one is told with its place in the
+//! configuration and not at the first request.
 //!
 //! A text that names a secret file may be the secret itself, written there by mistake: it is shown only after a
 //! file of that name was found. What the files hold is never shown.

@@ -1,4 +1,4 @@
-//! What did the user write, and what does it mean? `proxy.yaml`, `policy.yaml` and the files they name become
+//! Configuration: from files as written to settings. `proxy.yaml`, `policy.yaml` and the files they name become
 //! [`Settings`], or a [`Report`] of everything that is wrong with them.
 //!
 //! It stands after the domain, whose types settings are made of, and before everything that runs. Text becomes a
@@ -39,7 +39,7 @@ mod yaml;
 pub use cases::{Case, CaseFile, Expected, UNDETERMINED, cases};
 pub use files::{is_exposed, reason};
 pub use project::{LookupForm, Project, ProjectHeader};
-pub use report::{Place, Problem, Report, Severity};
+pub use report::{Position, Problem, Report, Severity};
 pub use scalar::{format_duration, format_size};
 pub use schema::{File, schema};
 pub use sections::{AuditSettings, Drain, Limits, LogFormat, LogSettings};

@@ -1,10 +1,11 @@
-//! Has each path one use, and can it be used so? Where the proxy writes there is no file that it reads, nor a socket.
+//! Checks that each path has a single, possible use. Where the proxy writes there is no file that it reads, nor a
+//! socket.
 //!
 //! It stands beside `link`, which asks whether names fit together.
 
 use super::listener;
 use super::proxy::ParsedProxy;
-use super::report::Place;
+use super::report::Position;
 use super::settings::Bind;
 use super::source_file::{Located, SourceFile};
 use super::yaml::Node;
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 /// A path of the proxy's own, and where it is written.
 struct OwnPath {
     path: PathBuf,
-    place: Place,
+    place: Position,
     used: PathUse,
 }
 

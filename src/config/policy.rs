@@ -7,7 +7,7 @@ use super::declare::{CustomKind, Kind, Shape, nested, own, section};
 use super::decode::{AtKey, Fields, List, Named, list};
 use super::proof::PROOF;
 use super::rate::CALLER_LIMITS;
-use super::report::Place;
+use super::report::Position;
 use super::scalar::{self, MOMENT, NAME, Text, VERSION, Words};
 use super::source_file::{KeyScope, Located, SourceFile};
 use super::yaml::Node;
@@ -103,7 +103,7 @@ impl RawRule {
     }
 
     /// What it means, where all of it could be read.
-    pub(super) fn resolve(&self, place: Place, file: &Arc<str>) -> Option<Rule> {
+    pub(super) fn resolve(&self, place: Position, file: &Arc<str>) -> Option<Rule> {
         let globs = |globs: &[Located<Glob>]| globs.iter().map(|glob| glob.value.clone()).collect();
         Some(Rule {
             id: self.id.as_ref()?.value.to_string(),

@@ -1,4 +1,4 @@
-//! Which part of a line must not be shown? What stands where a secret may stand by mistake.
+//! Redacts possible secrets in quoted lines. What stands where a secret may stand by mistake.
 //!
 //! No secret belongs in these files, but a tired person may have put one there, and the message that says so
 //! ends in a terminal, a CI log, a ticket. It works on text and indentation, because a file that is not valid

@@ -1,4 +1,4 @@
-//! What is wrong with the files, and where? Every problem of a run, and how a person reads them.
+//! Configuration problems and where they are. Every problem of a run, and how a person reads them.
 //!
 //! It stands below everything else in configuration: all of it reports here. A problem keeps its place and not
 //! the text around it; the text is quoted when the report is printed, with secrets covered (see `cover`).
@@ -12,14 +12,14 @@ use std::sync::Arc;
 
 /// A line and a column, both counted from 1; columns are characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Position {
     /// The line.
     pub line: u32,
     /// The column.
     pub column: u32,
 }
 
-impl Place {
+impl Position {
     /// The last one there can be, where it is beyond that.
     pub(super) fn at(line: u64, column: u64) -> Self {
         let number = |number| u32::try_from(number).unwrap_or(u32::MAX);
@@ -42,7 +42,7 @@ pub struct Problem {
     /// The file, as the user would name it.
     pub file: Arc<str>,
     /// Where in the file. `None` where the file as a whole is meant.
-    pub place: Option<Place>,
+    pub place: Option<Position>,
     /// Error or warning.
     pub severity: Severity,
     /// What is wrong, in one line.
@@ -167,7 +167,7 @@ impl Problem {
             Severity::Warning => "warning",
         };
         f.write_str(&printable(&self.file))?;
-        if let Some(Place { line, column }) = self.place {
+        if let Some(Position { line, column }) = self.place {
             write!(f, ":{line}:{column}")?;
         }
         writeln!(f, ": {severity}: {}", printable(&self.message))?;
@@ -184,7 +184,7 @@ impl Problem {
 }
 
 /// Writes the line, cut to a window where it is very long, and a caret under the place.
-fn quote(f: &mut fmt::Formatter<'_>, lines: &Lines<'_>, place: Place) -> fmt::Result {
+fn quote(f: &mut fmt::Formatter<'_>, lines: &Lines<'_>, place: Position) -> fmt::Result {
     let line = lines.covered(place.line);
     let column = usize::try_from(place.column).unwrap_or(usize::MAX).saturating_sub(1).min(line.len());
     let start = if column > WINDOW { column - WINDOW / 2 } else { 0 };
@@ -236,7 +236,7 @@ mod tests {
         let file: Arc<str> = "proxy.yaml".into();
         let problem = Problem {
             file: file.clone(),
-            place: Some(Place { line, column }),
+            place: Some(Position { line, column }),
             severity: Severity::Error,
             message: "no\x1b[31m".into(),
             hint: None,
@@ -276,7 +276,7 @@ mod tests {
         let file: Arc<str> = "f".into();
         let at = |line, column| Problem {
             file: file.clone(),
-            place: Some(Place { line, column }),
+            place: Some(Position { line, column }),
             severity: Severity::Warning,
             message: String::new(),
             hint: None,

@@ -1,12 +1,12 @@
-//! Do the names fit together? Every name is given once, every name that is used is given, and nothing that was
-//! written stays without effect.
+//! Resolves names. Every name is given once, every name that is used is given, and nothing that was written stays
+//! without effect.
 //!
 //! It stands after the two readers, which look at one value at a time, and before settings, which are made of
 //! what passed here.
 
 use super::decode::did_you_mean;
 use super::project::{LookupForm, RawProject};
-use super::report::Place;
+use super::report::Position;
 use super::settings::Bind;
 use super::source_file::{Located, SourceFile};
 use super::{ambiguity, listener, policy, proxy, rules};
@@ -230,7 +230,7 @@ fn proves_enough(source: &SourceFile, name: &Name, proxy: &proxy::ParsedProxy) {
 }
 
 /// The owner of a socket is known on this machine only.
-fn loopback_exists(source: &SourceFile, place: Place, proxy: &proxy::ParsedProxy) {
+fn loopback_exists(source: &SourceFile, place: Position, proxy: &proxy::ParsedProxy) {
     // One whose address could not be read may be it.
     let all_read = !proxy.keys.listeners.is_empty() && proxy.keys.listeners.iter().all(|l| l.bind.is_some());
     if all_read && !proxy.keys.listeners.iter().any(listener::ParsedListener::is_loopback) {

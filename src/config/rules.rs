@@ -1,11 +1,11 @@
-//! Do the rules fit what there is, and does each of them matter? Names in lists and conditions, and what only
-//! the compiled policy can tell.
+//! Checks rules against the names they can match. Names in lists and conditions, and what only the compiled policy can
+//! tell.
 //!
 //! It stands beside `link`, which does the same for everything else. Whether a rule is wise is not asked.
 
 use super::decode::did_you_mean;
 use super::policy::{ParsedPolicy, RawRule};
-use super::report::Place;
+use super::report::Position;
 use super::resolve::check_unique_names;
 use super::source_file::{Located, SourceFile};
 use crate::operation::{ACTIONS, CREATE, DELETE, Segment, VIEW};
@@ -148,7 +148,7 @@ impl<'n> Comparable<'n> {
     }
 
     /// Every text that a condition compares with is one that its key can have.
-    fn look(&self, source: &SourceFile, test: &Test, places: &[Place]) {
+    fn look(&self, source: &SourceFile, test: &Test, places: &[Position]) {
         let (what, names): (_, &[&str]) = match test.key() {
             Key::ProjectId => ("no project has the id", &self.project_ids),
             Key::Listener => ("there is no listener", self.listeners),
@@ -182,7 +182,7 @@ impl<'n> Comparable<'n> {
     }
 }
 
-fn job_values(source: &SourceFile, test: &Test, places: &[Place]) {
+fn job_values(source: &SourceFile, test: &Test, places: &[Position]) {
     let operator = test.operator();
     for (number, (value, place)) in test.values().zip(places).enumerate() {
         let wildcards = value.contains(['*', '?']);
@@ -276,11 +276,11 @@ pub(super) fn findings(source: &SourceFile, policy: &Policy, parsed: &ParsedPoli
 struct WarningCounts<'p> {
     source: &'p SourceFile,
     /// And where the first is that was not told.
-    kinds: BTreeMap<&'static str, (usize, Option<Place>)>,
+    kinds: BTreeMap<&'static str, (usize, Option<Position>)>,
 }
 
 impl WarningCounts<'_> {
-    fn warning(&mut self, kind: &'static str, place: Place, text: impl FnOnce() -> (String, String)) {
+    fn warning(&mut self, kind: &'static str, place: Position, text: impl FnOnce() -> (String, String)) {
         let (count, first_untold) = self.kinds.entry(kind).or_default();
         *count += 1;
         if *count <= MAX_WARNINGS {
@@ -300,7 +300,7 @@ impl WarningCounts<'_> {
     }
 }
 
-fn place_of(globs: &[Located<Glob>], glob: &Glob, rule: Place) -> Place {
+fn place_of(globs: &[Located<Glob>], glob: &Glob, rule: Position) -> Position {
     globs.iter().find(|parsed| parsed.value == *glob).map_or(rule, |parsed| parsed.place)
 }
 

@@ -1,4 +1,4 @@
-//! What does the configuration mean? The settings that the rest of the program is built from.
+//! Resolved settings. The settings that the rest of the program is built from.
 //!
 //! They are made by `load` alone, from files without errors: every name has been found, every file has been
 //! read once, every number is in its range. How they were written is not kept.

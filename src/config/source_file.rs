@@ -1,10 +1,10 @@
-//! Which file is being read, and what was wrong with it so far?
+//! A YAML file being read, and the problems found in it.
 //!
 //! A page goes through all of decoding by shared reference, so that a reader that meets a problem tells the page
 //! and goes on: a person wants all problems in one run, not one a run.
 
 use super::files::reason;
-use super::report::{Place, Problem, Report, Severity};
+use super::report::{Position, Problem, Report, Severity};
 use super::yaml::{self, Node, Value};
 use crate::policy::{Glob, GlobError};
 use crate::watch;
@@ -43,7 +43,7 @@ struct Diagnostic {
 #[derive(Clone, Debug)]
 pub(super) struct Located<T> {
     pub(super) value: T,
-    pub(super) place: Place,
+    pub(super) place: Position,
 }
 
 impl SourceFile {
@@ -172,12 +172,12 @@ impl SourceFile {
     }
 
     /// Notes that this file, which is named at that place, holds a secret.
-    pub(super) fn names_secret(&self, path: &Path, place: Place) {
+    pub(super) fn names_secret(&self, path: &Path, place: Position) {
         self.secrets.borrow_mut().push(Located { value: path.to_owned(), place });
     }
 
     /// Where, among those, this file with a secret was named last.
-    pub(super) fn place_of_secret(&self, path: &Path, among: &Range<usize>) -> Option<Place> {
+    pub(super) fn place_of_secret(&self, path: &Path, among: &Range<usize>) -> Option<Position> {
         let secrets = self.secrets.borrow();
         let mut named = secrets.get(among.clone())?.iter().rev();
         named.find(|named| named.value == path).map(|named| named.place)
@@ -196,7 +196,7 @@ impl SourceFile {
 
     /// Reports what keeps the proxy from starting. One that runs does without, as with a file that holds no key any more:
     /// it keeps the last good one, and must not be kept from taking a new policy by it.
-    pub(super) fn at_start(&self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
+    pub(super) fn at_start(&self, place: Position, message: impl Into<String>, hint: impl Into<String>) {
         let severity = if self.reload { Severity::Warning } else { Severity::Error };
         self.push(Some(place), severity, Diagnostic { message: message.into(), hint: Some(hint.into()) });
     }
@@ -207,7 +207,7 @@ impl SourceFile {
     }
 
     /// Reports an error.
-    pub(super) fn error(&self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
+    pub(super) fn error(&self, place: Position, message: impl Into<String>, hint: impl Into<String>) {
         self.push(
             Some(place),
             Severity::Error,
@@ -216,7 +216,7 @@ impl SourceFile {
     }
 
     /// Reports a warning.
-    pub(super) fn warning(&self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
+    pub(super) fn warning(&self, place: Position, message: impl Into<String>, hint: impl Into<String>) {
         self.push(
             Some(place),
             Severity::Warning,
@@ -236,7 +236,7 @@ impl SourceFile {
     }
 
     /// `file:line:column`, for a message that names a second place.
-    pub(super) fn format(&self, place: Place) -> String {
+    pub(super) fn format(&self, place: Position) -> String {
         format!("{}:{}:{}", self.file, place.line, place.column)
     }
 
@@ -253,7 +253,7 @@ impl SourceFile {
         report.add(self.file, self.text, self.problems.into_inner());
     }
 
-    fn push(&self, place: Option<Place>, severity: Severity, Diagnostic { message, hint }: Diagnostic) {
+    fn push(&self, place: Option<Position>, severity: Severity, Diagnostic { message, hint }: Diagnostic) {
         let file = Arc::clone(&self.file);
         self.problems.borrow_mut().push(Problem { file, place, severity, message, hint });
     }

@@ -1,5 +1,5 @@
-//! What does a policy say without a proxy to run it, and where does a proxy answer? For tests of policies, for trying out
-//! new ones, and for asking one that runs.
+//! A policy without a proxy to run it, and the addresses of a running proxy. For tests of policies, for trying out new
+//! ones, and for asking one that runs.
 //!
 //! Only names are read of everything else: the callers' in the policy, the projects' in `proxy.yaml`. No file
 //! that holds a secret or a proof needs to be there, so this works in a pipeline that has none.

@@ -18,7 +18,7 @@ use x509_parser::parse_x509_certificate;
 use super::declare::{CustomKind, Rule, Section, own, section};
 use super::decode::AtKey;
 use super::files;
-use super::report::Place;
+use super::report::Position;
 use super::scalar::Words;
 use super::settings::{ListenerTls, TlsFiles};
 use super::source_file::{Located, SourceFile};
@@ -93,7 +93,7 @@ fn read(source: &SourceFile, node: &Node) -> Option<Located<ParsedTls>> {
 struct LoadedPem<T> {
     path: PathBuf,
     value: T,
-    place: Place,
+    place: Position,
 }
 
 fn certificates(source: &SourceFile, node: &Node) -> Option<LoadedPem<Certificates>> {

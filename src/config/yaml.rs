@@ -1,10 +1,10 @@
-//! What does this YAML text say? The only function that parses YAML.
+//! Parses YAML. The only function that parses YAML.
 //!
 //! It stands first in configuration because everything else works on the [`Node`]s it returns, each with its
 //! place. It keeps what a reader must judge for himself (repeated keys, null values, keys that are not text) and
 //! refuses what no configuration needs: anchors, aliases, tags, a second document. It knows no key by name.
 
-use super::report::Place;
+use super::report::Position;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml::budget::BudgetBreach;
 use serde_yaml::options::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy};
@@ -18,7 +18,7 @@ use std::mem::take;
 #[derive(Debug)]
 pub(super) struct Node<'t> {
     pub(super) value: Value<'t>,
-    pub(super) place: Place,
+    pub(super) place: Position,
     /// Where it starts in the text, and how long it is, in bytes.
     span: (u32, u32),
     tag: bool,
@@ -43,7 +43,7 @@ pub(super) enum Value<'t> {
 /// Why a text could not be read at all.
 #[derive(Debug)]
 pub(super) struct SyntaxProblem {
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<Position>,
     pub(super) message: String,
     pub(super) hint: &'static str,
 }
@@ -78,7 +78,7 @@ pub(super) fn parse(text: &str) -> Result<Node<'_>, SyntaxProblem> {
 }
 
 fn explain(error: &Error, text: &str) -> SyntaxProblem {
-    let place = error.location().map(|l| Place::at(l.line(), l.column())).filter(|p| p.line > 0);
+    let place = error.location().map(|l| Position::at(l.line(), l.column())).filter(|p| p.line > 0);
     let of = |message: &str, hint| SyntaxProblem { place, message: message.into(), hint };
     if let Error::MultipleDocuments { .. } = error {
         return of(
@@ -108,18 +108,18 @@ fn explain(error: &Error, text: &str) -> SyntaxProblem {
     }
 }
 
-fn character_at(text: &str, place: Place) -> Option<char> {
+fn character_at(text: &str, place: Position) -> Option<char> {
     let nth = |n: u32| usize::try_from(n.checked_sub(1)?).ok();
     text.lines().nth(nth(place.line)?)?.chars().nth(nth(place.column)?)
 }
 
 /// The first line indented with a tab.
-fn first_tab(text: &str, before: Place) -> Option<Place> {
+fn first_tab(text: &str, before: Position) -> Option<Position> {
     // The parser may stop on the line before the tab.
     (1..=before.line + 1).zip(text.lines()).find_map(|(line, content)| {
         let indent = content.find(|c: char| !c.is_whitespace()).unwrap_or(content.len());
         let tab = content.get(..indent)?.find('\t')?;
-        Some(Place { line, column: 1 + u32::try_from(tab).ok()? })
+        Some(Position { line, column: 1 + u32::try_from(tab).ok()? })
     })
 }
 
@@ -167,7 +167,7 @@ impl<'t> Node<'t> {
         text.get(start..).and_then(|rest| rest.get(..length)).unwrap_or_default().trim()
     }
 
-    fn first_tag(&self) -> Option<Place> {
+    fn first_tag(&self) -> Option<Position> {
         if self.tag {
             return Some(self.place);
         }
@@ -185,7 +185,7 @@ impl<'de> Deserialize<'de> for Node<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Spanned { value: Tagged(value, tag), referenced, .. } =
             Spanned::<Tagged<Value<'_>>>::deserialize(deserializer)?;
-        let place = Place::at(referenced.line(), referenced.column());
+        let place = Position::at(referenced.line(), referenced.column());
         let bytes =
             |count: Option<u64>| count.and_then(|count| u32::try_from(count).ok()).unwrap_or_default();
         let span = referenced.span();

@@ -1,4 +1,4 @@
-//! Which key does STS give to who assumes this agency? STS v5, asked with the access key of another credential.
+//! Access key of an agency. STS v5, asked with the access key of another credential.
 
 use std::sync::Arc;
 

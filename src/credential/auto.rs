@@ -1,4 +1,4 @@
-//! Which source is there? The first of pod identity, federation, environment, profile and metadata.
+//! Automatic choice of a credential source. The first of pod identity, federation, environment, profile and metadata.
 //!
 //! The first that is there is the one, also when it fails: it is not given up for a weaker one. What was looked at
 //! is kept, so that people can see why.

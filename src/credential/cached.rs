@@ -161,7 +161,7 @@ impl CachedCredential {
     /// Upstream answered what was sent with this lease. After three refusals in a row the key is held back.
     pub fn answered(&self, lease: Lease, verdict: Verdict) {
         let Lease { leased, permit } = lease;
-        if verdict == Verdict::Believed && leased.0.ended.load(Relaxed) {
+        if verdict == Verdict::Accepted && leased.0.ended.load(Relaxed) {
             leased.0.ended.store(false, Relaxed);
         }
         if verdict == Verdict::Refused {

@@ -1,4 +1,4 @@
-//! Which key is in the environment? The variables of the official SDKs.
+//! Access key from environment variables. The variables of the official SDKs.
 
 use std::env;
 

@@ -1,4 +1,4 @@
-//! How is an endpoint asked for a credential? One request over the client that upstream is called with.
+//! Requests to endpoints that issue credentials. One request over the client that upstream is called with.
 //!
 //! What it answers with is a secret and is treated as one: nothing of it is logged or passed on but a status and an
 //! error code, because the message of an error may repeat what was sent.

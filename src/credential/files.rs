@@ -1,4 +1,4 @@
-//! Which key is in these files? One value a file, as Kubernetes mounts a Secret.
+//! Access key from files. One value a file, as Kubernetes mounts a Secret.
 //!
 //! Its files are parts of one key: five signatures with one half old and the other new would lock it. When the parts fit
 //! together is judged where all files are: see [`watch`].

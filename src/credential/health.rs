@@ -274,7 +274,7 @@ mod tests {
                 drop(health);
                 let health = keys.of(next);
                 assert!(
-                    admitted(&health).await.is_ok_and(|permit| permit.answered(Verdict::Believed).is_none())
+                    admitted(&health).await.is_ok_and(|permit| permit.answered(Verdict::Accepted).is_none())
                 );
             }
             let under_way = keys.of(&key("s"));

@@ -1,4 +1,4 @@
-//! Which user token does IAM give for this password?
+//! User token from IAM for a password.
 //!
 //! A wrong password is not tried again before it changes: IAM locks the account of who tries too often.
 

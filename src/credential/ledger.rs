@@ -35,7 +35,7 @@ pub(super) struct Ledger {
     /// Signatures so far.
     admitted: u64,
     /// When signatures were believed, the last of them.
-    believed: VecDeque<Instant>,
+    accepted: VecDeque<Instant>,
     /// How long the last of those answers took.
     elapsed: Duration,
     /// How the two clocks stood to each other the last time.
@@ -103,7 +103,7 @@ impl Ledger {
     ) -> Option<Duration> {
         self.unanswered = self.unanswered.saturating_sub(1);
         match verdict {
-            Some(Verdict::Believed) => self.record_accepted(entry, now.at),
+            Some(Verdict::Accepted) => self.record_accepted(entry, now.at),
             Some(Verdict::Refused) => return self.refuse(now.at),
             Some(Verdict::Misdated | Verdict::Ended | Verdict::Nothing) | None => {}
         }
@@ -117,17 +117,17 @@ impl Ledger {
         self.elapsed = now.saturating_duration_since(entry.since.at);
         // Of dates before the clock was set nobody asks any more.
         if self.clocks.is_none_or(|clocks| !clocks.has_jumped_from(entry.since)) {
-            if self.believed.len() == MAX_ENTRIES {
-                self.believed.pop_front();
+            if self.accepted.len() == MAX_ENTRIES {
+                self.accepted.pop_front();
             }
-            self.believed.push_back(now);
+            self.accepted.push_back(now);
         }
     }
 
     fn refuse(&mut self, now: Instant) -> Option<Duration> {
         self.refused = self.refused.saturating_add(1);
         self.refused_at = self.admitted;
-        self.believed.clear();
+        self.accepted.clear();
         self.quiet_until = Some(now + LOCK_DURATION);
         (self.refused == MAX_REFUSALS).then_some(LOCK_DURATION)
     }
@@ -142,7 +142,7 @@ impl Ledger {
 
     fn compare_clocks(&mut self, now: DualInstant) {
         if self.clocks.is_some_and(|clocks| clocks.has_jumped_from(now)) {
-            self.believed.clear();
+            self.accepted.clear();
             self.clocks = None;
         }
         self.clocks.get_or_insert(now);
@@ -152,13 +152,13 @@ impl Ledger {
         if self.refused > 0 {
             return self.refused + self.unanswered < MAX_REFUSALS;
         }
-        self.unanswered < MAX_REFUSALS || u64::from(self.unanswered) < self.believed_lately(now)
+        self.unanswered < MAX_REFUSALS || u64::from(self.unanswered) < self.accepted_lately(now)
     }
 
-    fn believed_lately(&self, now: Instant) -> u64 {
+    fn accepted_lately(&self, now: Instant) -> u64 {
         let window = MIN_WINDOW.max(self.elapsed * 2);
-        let before = self.believed.partition_point(|at| now.saturating_duration_since(*at) > window);
-        u64::try_from(self.believed.len() - before).unwrap_or(u64::MAX)
+        let before = self.accepted.partition_point(|at| now.saturating_duration_since(*at) > window);
+        u64::try_from(self.accepted.len() - before).unwrap_or(u64::MAX)
     }
 }
 
@@ -187,7 +187,7 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use Verdict::{Believed, Ended, Misdated, Nothing, Refused};
+    use Verdict::{Accepted, Ended, Misdated, Nothing, Refused};
 
     struct Clock(DualInstant);
 
@@ -217,7 +217,7 @@ mod tests {
     fn warm(ledger: &mut Ledger, clock: &mut Clock, (count, elapsed): (u32, u64)) {
         for _ in 0..count {
             let entry = ledger.admit(clock.0).unwrap();
-            ledger.conclude(entry, Some(Believed), clock.pass(elapsed));
+            ledger.conclude(entry, Some(Accepted), clock.pass(elapsed));
         }
     }
 
@@ -248,7 +248,7 @@ mod tests {
             assert_eq!(numbers.len(), round);
             let now = clock.pass(5000);
             for number in numbers {
-                ledger.conclude(number, Some(Believed), now);
+                ledger.conclude(number, Some(Accepted), now);
             }
         }
         assert_eq!((clock.0.at - start.at).as_secs(), 20);
@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(ledger.conclude(one[0], Some(Refused), now), Some(LOCK_DURATION), "said again");
         let now = clock.pass(300_000);
         let one = all(&mut ledger, now);
-        ledger.conclude(one[0], Some(Believed), now);
+        ledger.conclude(one[0], Some(Accepted), now);
         assert_eq!(all(&mut ledger, now).len(), 3);
     }
 
@@ -285,7 +285,7 @@ mod tests {
         let numbers = all(&mut ledger, clock.0);
         ledger.conclude(numbers[0], Some(Refused), clock.0);
         // Upstream may have seen it before the other.
-        ledger.conclude(numbers[1], Some(Believed), clock.0);
+        ledger.conclude(numbers[1], Some(Accepted), clock.0);
         ledger.conclude(numbers[2], Some(Refused), clock.0);
         for verdict in [Some(Nothing), Some(Misdated), Some(Ended), None, Some(Nothing)] {
             let one = all(&mut ledger, clock.0);
@@ -293,7 +293,7 @@ mod tests {
             ledger.conclude(one[0], verdict, clock.0);
         }
         let one = all(&mut ledger, clock.0);
-        ledger.conclude(one[0], Some(Believed), clock.0);
+        ledger.conclude(one[0], Some(Accepted), clock.0);
         assert_eq!(all(&mut ledger, clock.0).len(), 3);
     }
 
@@ -319,10 +319,10 @@ mod tests {
             if room > 3 {
                 continue;
             }
-            ledger.conclude(late, Some(Believed), now);
+            ledger.conclude(late, Some(Accepted), now);
             assert_eq!(all(&mut ledger, now).len(), 1, "{seconds}: it was dated before");
             for number in found {
-                ledger.conclude(number, Some(Believed), now);
+                ledger.conclude(number, Some(Accepted), now);
             }
             assert_eq!(all(&mut ledger, now).len(), 2, "{seconds}: one is under way");
         }

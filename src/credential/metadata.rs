@@ -1,5 +1,5 @@
-//! Which key does this machine have as an ECS instance? The metadata service, in version 2 where it is spoken and
-//! in version 1 where not, as the official SDKs ask it.
+//! Access key of an ECS instance. The metadata service, in version 2 where it is spoken and in version 1 where not, as
+//! the official SDKs ask it.
 
 use std::time::Duration;
 

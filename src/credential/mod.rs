@@ -1,4 +1,4 @@
-//! Which key or token is in force now?
+//! Credentials: the access key or token in force.
 //!
 //! A provider ([`Provide`]) asks a [`Source`] for a credential; a [`Refresher`] does so ahead of time, again and
 //! again; a [`CachedCredential`] keeps the last good value. Requests borrow that as a [`Lease`] and do not wait for a source,
@@ -203,7 +203,7 @@ pub enum ProvideError {
     Base(Arc<str>),
     /// There is no way to an endpoint.
     #[error("there is no way to its endpoint: {0}")]
-    Way(#[from] DialerError),
+    Dialer(#[from] DialerError),
     /// There is none of the sources that were looked for.
     #[error("no source was found: {0}")]
     Nowhere(String),
@@ -218,7 +218,7 @@ impl ProvideError {
             | Self::Variable(..)
             | Self::WrongPassword { .. }
             | Self::NoAgency
-            | Self::Way(_) => true,
+            | Self::Dialer(_) => true,
             // What an agent or IAM may say for a moment: not found yet, too slow, too early, too many.
             Self::Refused { status, .. } => {
                 (400..500).contains(status) && ![404, 408, 425, 429].contains(status)
@@ -253,7 +253,7 @@ impl ProvideError {
             | Self::Expired
             | Self::NoAgency
             | Self::Base(_)
-            | Self::Way(_)
+            | Self::Dialer(_)
             | Self::Nowhere(_) => false,
         }
     }
@@ -287,7 +287,7 @@ impl ProvideError {
             | Self::Expired
             | Self::NoAgency
             | Self::Base(_)
-            | Self::Way(_)
+            | Self::Dialer(_)
             | Self::Nowhere(_) => None,
         }
     }

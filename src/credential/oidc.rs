@@ -1,4 +1,4 @@
-//! Which key does IAM give for this identity token? IAM v3: a token for the identity token, and a key for that.
+//! Access key for an identity token. IAM v3: a token for the identity token, and a key for that.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Which key does STS give for this identity token? STS v5: an agency is assumed with it, in one step.
+//! Access key of an agency for an identity token. STS v5: an agency is assumed with it, in one step.
 
 use std::path::PathBuf;
 

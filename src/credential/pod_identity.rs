@@ -1,4 +1,4 @@
-//! Which key does this pod have? CCE's pod identity agent, whose address and token the platform gives to the pod.
+//! Access key of a pod. CCE's pod identity agent, whose address and token the platform gives to the pod.
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Which key is in this profile? An INI file as the official SDKs read it: `ak` and `sk` in a section, or the
-//! identity provider to ask for a key.
+//! Access key from a profile. An INI file as the official SDKs read it: `ak` and `sk` in a section, or the identity
+//! provider to ask for a key.
 
 use std::{
     env,

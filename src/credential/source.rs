@@ -1,4 +1,4 @@
-//! Where may a credential come from? What a user can write, and the provider that it stands for.
+//! Credential sources. What a user can write, and the provider that it stands for.
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Which user token is in this file?
+//! User token from a file.
 
 use std::path::PathBuf;
 

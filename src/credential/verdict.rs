@@ -12,7 +12,7 @@ use crate::{clock::TOLERATED, upstream::UpstreamAnswer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The signature was looked at and accepted.
-    Believed,
+    Accepted,
     /// The signature is wrong.
     Refused,
     /// The signature's date is too far from the endpoint's clock. The key is not in doubt.
@@ -27,7 +27,7 @@ impl Verdict {
     /// What the answer of a service that hands out credentials says. Its codes are not known, so any 401 counts.
     pub(super) fn of_exchange(answer: &UpstreamAnswer, dated: DateTime<Utc>) -> Self {
         match answer.status {
-            status if status.is_success() => Self::Believed,
+            status if status.is_success() => Self::Accepted,
             StatusCode::UNAUTHORIZED if is_misdated(answer, dated) => Self::Misdated,
             StatusCode::UNAUTHORIZED => Self::Refused,
             _ => Self::Nothing,
@@ -44,7 +44,7 @@ impl Verdict {
         };
         match self {
             Self::Misdated | Self::Refused => true,
-            Self::Believed | Self::Ended => near(),
+            Self::Accepted | Self::Ended => near(),
             Self::Nothing => false,
         }
     }
@@ -64,7 +64,7 @@ mod tests {
     use http::{HeaderMap, header::DATE};
 
     use super::*;
-    use Verdict::{Believed, Ended, Misdated, Nothing, Refused};
+    use Verdict::{Accepted, Ended, Misdated, Nothing, Refused};
 
     fn answer(status: u16, code: &str, date: DateTime<Utc>) -> UpstreamAnswer {
         let mut headers = HeaderMap::new();
@@ -97,7 +97,7 @@ mod tests {
             verdict.tells_the_time(&answer, Some(now()))
         };
         for (verdict, right, wrong) in [
-            (Believed, true, false),
+            (Accepted, true, false),
             (Refused, true, true),
             (Misdated, true, true),
             (Ended, true, false),

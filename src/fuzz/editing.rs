@@ -1,4 +1,4 @@
-//! Is what is sent of a body, and shown of an answer, what another reader of JSON finds in it?
+//! Checks that what is sent of a body and shown of an answer is what another JSON reader finds in it.
 
 use bytes::Bytes;
 use serde_json::Value;

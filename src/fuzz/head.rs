@@ -1,4 +1,4 @@
-//! Is what the recogniser takes for a head one that hyper reads in the same way, whatever pieces it comes in?
+//! Checks that hyper reads recognised heads in the same way, in whatever pieces they arrive.
 //!
 //! hyper's server is the oracle: it has no part in serving callers, and knows nothing of this recogniser.
 

@@ -1,5 +1,5 @@
-//! Is what is permitted exactly a call of the grammar, of a proven caller, whatever the bytes are? For fuzzers and tests
-//! only.
+//! Checks that what is permitted is exactly a call of the grammar by a proven caller, whatever the bytes are. For
+//! fuzzers and tests only.
 //!
 //! [`World::judge`] decides on a head as the product does, from its raw bytes on, and compares that with the plain
 //! reading in `oracle`, which knows the text of a head and nothing of the product. [`judge_head`] compares how the

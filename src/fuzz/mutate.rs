@@ -1,4 +1,4 @@
-//! Which heads are worth a try? Those of the grammar, with something wrong in a place or two.
+//! Generates heads worth trying. Those of the grammar, with something wrong in a place or two.
 //!
 //! It stands on `oracle` alone: the tests over sockets include both files.
 

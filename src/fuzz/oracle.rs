@@ -1,4 +1,4 @@
-//! What does a head ask for, by its text alone? A reading that shares nothing with the product but the documentation.
+//! Reads what a head asks for, by its text alone. A reading that shares nothing with the product but the documentation.
 //!
 //! It stands alone: the tests over sockets include this file.
 

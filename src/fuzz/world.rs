@@ -133,7 +133,7 @@ impl World {
             (Err(refusal), Some(call)) => panic!("{call:?} refused: {refusal}"),
         }
         self.judged += 1;
-        if self.judged.is_multiple_of(TOLD) {
+        if self.judged.is_multiple_of(LOOKUP_INTERVAL) {
             if let Err(refusal) = &decision {
                 is_in_our_words(refusal);
             }
@@ -323,7 +323,7 @@ fn settings() -> config::Settings {
 }
 
 /// Every how many decisions what is said and recorded of it is looked at: that takes longer than all the rest.
-const TOLD: u64 = 128;
+const LOOKUP_INTERVAL: u64 = 128;
 const OURS: [&str; 5] = ["host", "user-agent", "accept", "x-project-id", "x-project_id"];
 const LOCAL: &[&str] = &["localhost", "127.0.0.1", "[::1]"];
 const TOKENS: &[(&str, &str)] =

@@ -1,4 +1,4 @@
-//! Which bearer tokens does a request present?
+//! Bearer tokens.
 //!
 //! It stands below `identity` because it knows headers and no callers. What a token is compared by is its digest;
 //! its text is for those who verify a signature in it.

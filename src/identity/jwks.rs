@@ -1,4 +1,4 @@
-//! Which keys does a cluster sign its tokens with? A JSON Web Key Set (RFC 7517), read once.
+//! The signing keys of a cluster. A JSON Web Key Set (RFC 7517), read once.
 //!
 //! A key is used with one algorithm, which its type decides: RS256 for RSA, ES256 for P-256. What a token's header
 //! says never makes a key into another one, so neither `alg: none` nor a public key as an HMAC secret gets anywhere.

@@ -1,4 +1,4 @@
-//! Which caller does this request come from?
+//! Caller authentication.
 //!
 //! It stands before policy because a rule names callers, and the only way from a request to an [`Identity`]
 //! is [`Callers::identify`]. It weighs every proof on the request and never falls back from one that is wrong

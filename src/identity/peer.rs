@@ -1,4 +1,4 @@
-//! Who is at the other end of the connection, as the kernel and the TLS handshake tell it?
+//! The peer of a connection, as proven by the kernel and the TLS handshake.
 //!
 //! A [`Peer`] is made once, when a connection is accepted; nothing a caller sends after that can change it.
 

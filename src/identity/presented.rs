@@ -1,4 +1,4 @@
-//! What was shown that proved nobody? In a few words, for the record of a refusal.
+//! Summary of credentials that were presented and not accepted. In a few words, for the record of a refusal.
 //!
 //! Nothing here is believed: the names of a token or a signature are those it claims. What could be used by whoever
 //! reads it (a token, a signature, a whole access key) is not told.

@@ -1,4 +1,4 @@
-//! What proves a caller? The kinds of proof, and how strong each is.
+//! What proves a caller. The kinds of proof, and how strong each is.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 

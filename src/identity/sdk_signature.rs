@@ -1,4 +1,4 @@
-//! Is this request signed with a key that was issued for this proxy?
+//! Request signatures by keys that were issued for this proxy.
 //!
 //! A client built on Huawei's SDK signs whatever it sends. Given a key pair of its own, made up for this proxy, that
 //! signature proves which caller it is; the cloud has never heard of the key. The canonical request is computed by

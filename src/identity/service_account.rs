@@ -1,4 +1,4 @@
-//! Which Kubernetes service account is this token of?
+//! Kubernetes service account tokens.
 //!
 //! It stands above `jwks`, which knows whose signature is right, and below `identity`, which knows the callers.
 //! A claim is looked at only after its signature was verified. A token is verified offline: one whose pod is gone

@@ -1,4 +1,4 @@
-//! Which workload or host does a policy mean? SPIFFE ids and DNS names, as a policy writes them.
+//! Names of workloads and hosts. SPIFFE ids and DNS names, as a policy writes them.
 //!
 //! They are compared whole and byte for byte with what a certificate holds, so a trust domain is pinned by every
 //! id that is in it. Whatever has a second spelling is refused here, before it can be compared.

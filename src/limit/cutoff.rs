@@ -1,4 +1,4 @@
-//! Is the time to finish over? One word for all that still wait in a process that stops.
+//! The end of the drain. One word for all that still wait in a process that stops.
 
 use std::sync::{
     Arc,

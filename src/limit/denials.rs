@@ -1,4 +1,4 @@
-//! How often was a caller denied by what was looked up? Who tries one job id after another is stopped soon.
+//! Limits how often a caller may be denied after a look-up. Who tries one job id after another is stopped soon.
 //!
 //! Each look-up costs the project a call, and its end tells one bit of a job; ten in a minute are a mistake, and more a
 //! search.

@@ -1,4 +1,4 @@
-//! Who is frozen, by whom, and why? What operators say, and what the freeze file says.
+//! Freezes: who is frozen, by whom, and why. What operators say, and what the freeze file says.
 
 use std::{collections::HashSet, fmt, sync::Arc};
 

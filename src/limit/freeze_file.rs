@@ -1,4 +1,4 @@
-//! What does the freeze file say, and who wrote it?
+//! The freeze file.
 //!
 //! A file that is there freezes. Only one that can be read and understood to its last member freezes less than
 //! everybody: whatever else is the matter with it (empty, cut short, unreadable, of another kind) freezes all calls.

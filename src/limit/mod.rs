@@ -1,4 +1,4 @@
-//! How much may a caller ask for, and how much does a project take?
+//! Rate limits of callers and projects.
 //!
 //! A token bucket each (GCRA, by the governor crate) and a number of calls under way. It stands beside policy:
 //! policy says whether a call may be made at all, this whether it may be made now. What it says about when to come

@@ -1,4 +1,4 @@
-//! How many connections of callers, and which of them did not end well?
+//! Metrics of caller connections.
 
 use std::sync::Arc;
 

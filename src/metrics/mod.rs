@@ -1,4 +1,4 @@
-//! How much of it? Counters, in OpenMetrics.
+//! Metrics. Counters, in OpenMetrics.
 //!
 //! It stands before the stages, which count. Labels come from the configuration and the policy alone: no job, no
 //! project id, no path, and a caller that was not proven is `_unknown`. What a policy names is counted by its rules

@@ -1,5 +1,4 @@
-//! Who asked for what, and by which rule was it decided? The counts whose series the policy names: they begin with
-//! it and end with it.
+//! Metrics by caller and rule. The counts whose series the policy names: they begin with it and end with it.
 //!
 //! There is a series for each rule and some for each caller, never for each pair. What a policy named before it and
 //! names still goes on counting; a caller that it no longer names is `_unknown`.

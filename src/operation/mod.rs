@@ -1,4 +1,4 @@
-//! Which operation is this? The catalogue, and the strict grammar of a request target.
+//! Operations. The catalogue, and the strict grammar of a request target.
 //!
 //! It stands before policy and signing because both work on what it returns: the target is parsed once,
 //! here, from raw text, and no later stage looks at the caller's bytes again. It decodes nothing and

@@ -1,5 +1,5 @@
-//! What may an operator change while it runs? Freeze and thaw, reload, stop, try a credential: over a Unix socket, whose
-//! permissions say who is an operator.
+//! The operators' API. Freeze and thaw, reload, stop, try a credential: over a Unix socket, whose permissions say who
+//! is an operator.
 
 use std::sync::{
     Arc,

@@ -1,4 +1,4 @@
-//! Is it alive, ready, and how is it doing? Read-only answers for probes and scrapers, and a socket for operators.
+//! Probes, metrics and status. Read-only answers for probes and scrapers, and a socket for operators.
 //!
 //! It stands outside the stack: no caller, no policy, no audit record. The probes listen on an address of their own,
 //! which belongs on loopback or a pod's network.
@@ -100,10 +100,10 @@ impl Ops {
 async fn operate((mut listener, mut file): (UnixListener, SocketFile), admin: Admin) {
     let health = admin.status.health().clone();
     loop {
-        let (mooring, here, after) = (file.socket_watch(), admin.clone(), admin.clone());
+        let (socket_watch, here, after) = (file.socket_watch(), admin.clone(), admin.clone());
         (listener, file) = tokio::select! {
             () = accept(listener, move |request, asker: Requester| here.clone().answer(request, asker.uid), move || after.answered()) => return,
-            anew = mooring.lost(&health, false) => anew,
+            anew = socket_watch.lost(&health, false) => anew,
         };
     }
 }

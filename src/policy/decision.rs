@@ -1,4 +1,4 @@
-//! What is decided, and what would have to be known first? A rule whose condition depends on unknown facts may hold.
+//! Decisions, and the facts that they need. A rule whose condition depends on unknown facts may hold.
 //!
 //! It stands above the index and the conditions, which it asks. What is unknown never allows, and a denial that may
 //! hold is not passed over; but where every answer to what is unknown would have the same effect, that is decided.

@@ -1,4 +1,4 @@
-//! Why was this decided, and what would have allowed it?
+//! Explains a decision, and what would have allowed the call.
 //!
 //! It stands beside the decision and asks it first, so the two cannot disagree; only for a call that nothing
 //! allows, or of which too little is known, does it then go through the rules one by one, which is slow and off the
@@ -188,7 +188,7 @@ fn join<'t>(texts: impl Iterator<Item = &'t str>) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::fixture::{self, Asked};
+    use super::super::fixture::{self, OwnedCall};
     use super::*;
 
     #[test]
@@ -208,7 +208,7 @@ mod tests {
             ("an unknown project", "editor-api x 7", None, Some(("r3", "projects", "media-prod", "x"))),
             ("an unknown caller", "me media-prod 7", None, Some(("r1", "callers", "oncall", "me"))),
         ] {
-            let asked = Asked::parse(asked);
+            let asked = OwnedCall::parse(asked);
             let explanation = policy.explain(&asked.call());
             let miss = explanation.nearest_miss.as_ref();
             let miss = miss.map(|m| {
@@ -247,7 +247,7 @@ mod tests {
             ),
         ] {
             let policy = fixture::policy(&["allow editor-api * media-prod a*", &format!("{LISTS}{rule}")]);
-            let asked = Asked::parse(&format!("editor-api media-prod 7 {facts}"));
+            let asked = OwnedCall::parse(&format!("editor-api media-prod 7 {facts}"));
             let miss = policy.explain(&asked.call()).nearest_miss.unwrap();
             let test = miss.test.map(|test| format!("{} {}", test.operator(), test.key().as_str()));
             let told = (miss.field.as_str(), test.as_deref(), miss.wanted.as_str(), miss.got.as_deref());
@@ -281,7 +281,7 @@ mod tests {
         ] {
             let policy =
                 fixture::policy(&[&format!("allow editor-api {rule}"), "deny editor-api * nowhere *"]);
-            let asked = Asked::parse(asked);
+            let asked = OwnedCall::parse(asked);
             let closest = policy.closest_of_caller(&asked.call()).map(|closest| closest.to_string());
             let expected =
                 expected.map(|part| format!("rule `r1` at policy.yaml:1 comes closest, but {part}"));
@@ -294,7 +294,7 @@ mod tests {
         let rules = |count: usize| -> Vec<String> {
             (0..count).map(|number| format!("allow editor-api * media-prod a-{number}")).collect()
         };
-        let asked = Asked::parse("editor-api media-prod 7");
+        let asked = OwnedCall::parse("editor-api media-prod 7");
         for (count, is_told) in [(COMPARED, true), (COMPARED + 1, false)] {
             let rules = rules(count);
             let policy = fixture::policy(&rules.iter().map(String::as_str).collect::<Vec<_>>());
@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn without_a_permission_there_is_no_nearest_miss() {
-        let asked = Asked::parse("editor-api media-prod 7");
+        let asked = OwnedCall::parse("editor-api media-prod 7");
         for rules in [&[][..], &["deny oncall * * *"]] {
             let policy = fixture::policy(rules);
             let explanation = policy.explain(&asked.call());

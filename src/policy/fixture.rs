@@ -67,7 +67,7 @@ pub(super) fn compile(rules: Vec<Rule>) -> Policy {
 
 /// A call that owns its parts.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
+pub(super) struct OwnedCall {
     caller: CallerId,
     action: &'static str,
     project: String,
@@ -80,7 +80,7 @@ pub(super) struct Asked {
     identified_by: Option<String>,
 }
 
-impl Asked {
+impl OwnedCall {
     /// Written as `CALLER PROJECT JOB` and perhaps `at=`, `ip=`, `listener=`, `by=`, and facts as `KEY=VALUE,VALUE`, where
     /// `KEY=` says that there is none, in any order. Without a job, `create` or `view`, it is a call of that kind.
     pub(super) fn parse(text: &str) -> Self {
@@ -158,13 +158,13 @@ fn list(values: &str) -> Vec<String> {
 }
 
 /// The decision on a call that no unknown fact decides.
-pub(super) fn decided<'p>(policy: &'p Policy, asked: &Asked) -> Decision<'p> {
+pub(super) fn decided<'p>(policy: &'p Policy, asked: &OwnedCall) -> Decision<'p> {
     let outcome = policy.decide(&asked.call());
     *outcome.decision().unwrap_or_else(|| panic!("{asked:?}: {outcome:?}"))
 }
 
 /// What the rules say, read one by one.
-pub(super) fn plain_reading(rules: &[Rule], asked: &Asked) -> ReferenceDecision {
+pub(super) fn plain_reading(rules: &[Rule], asked: &OwnedCall) -> ReferenceDecision {
     let known = Known { callers: &CALLERS, actions: &ACTIONS, projects: &PROJECTS };
     reference::decide(rules, &known, &asked.call(), &asked.plainly())
 }
@@ -266,7 +266,7 @@ pub(super) fn job_glob() -> impl Strategy<Value = String> {
     prop_oneof![3 => "[ab*]{1,6}", 2 => "[ab*?]{1,6}", 1 => Just("*".to_owned()), 1 => "[ab]{1,3}\\*"]
 }
 
-pub(super) fn asked() -> impl Strategy<Value = Asked> {
+pub(super) fn asked() -> impl Strategy<Value = OwnedCall> {
     let call = (
         select(vec!["editor-api", "batch-cleaner", "oncall", "stranger"]),
         select(vec!["media-prod", "media-test", "media-prod", "media-test", "1111", "elsewhere"]),
@@ -279,7 +279,7 @@ pub(super) fn asked() -> impl Strategy<Value = Asked> {
         select(vec!["", "by=bearer", "by=listener"]),
     );
     (call, facts, known_values()).prop_map(|((caller, project, job), (at, ip, listener, by), told)| {
-        Asked::parse(&format!("{caller} {project} {job} {at} {ip} {listener} {by}")).knowing(told)
+        OwnedCall::parse(&format!("{caller} {project} {job} {at} {ip} {listener} {by}")).knowing(told)
     })
 }
 

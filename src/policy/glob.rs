@@ -1,5 +1,4 @@
-//! Does a name match a pattern? `*` stands for any run of characters, also none, `?` for exactly one; all else for
-//! itself.
+//! Name patterns. `*` stands for any run of characters, also none, `?` for exactly one; all else for itself.
 //!
 //! It stands below `policy`, whose rules are lists of patterns. There are no classes and no escapes, and case
 //! counts: a pattern reads in one way only.

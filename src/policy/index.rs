@@ -1,4 +1,4 @@
-//! Which rule decides a call? The rules, arranged so that finding it costs the same for ten and ten thousand.
+//! Index from calls to rules. The rules, arranged so that finding it costs the same for ten and ten thousand.
 //!
 //! A call meets only the rules that stand in the places of its caller, action and project (see `names`), of those
 //! only the ones whose job pattern resembles its job (see `jobs`), and whether a rule's condition holds is asked

@@ -1,5 +1,5 @@
-//! Which patterns match a job? Job ids are not known when a policy is loaded, so their patterns are looked up by
-//! what every match has: its start, its end and something between.
+//! Matches job patterns. Job ids are not known when a policy is loaded, so their patterns are looked up by what every
+//! match has: its start, its end and something between.
 //!
 //! It stands below `index`. Only patterns that have all three in common are tried one after another.
 

@@ -1,4 +1,4 @@
-//! May this caller do this? Deny by default; an explicit deny wins; no omitted field means any.
+//! Policy decisions. Deny by default; an explicit deny wins; no omitted field means any.
 //!
 //! It stands after identity, which proves the caller, and before everything that acts. It is pure: a policy is
 //! compiled once from rules and names, and a decision is a few look-ups, without allocation or lock. When the

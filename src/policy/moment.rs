@@ -1,4 +1,4 @@
-//! Which moment does this text name? A date, or a date and time with its offset, as RFC 3339 writes them.
+//! Parses moments. A date, or a date and time with its offset, as RFC 3339 writes them.
 //!
 //! It stands below `policy` because `expires` and `g:CurrentTime` are compared with moments. It reads no clock.
 

@@ -1,5 +1,5 @@
-//! Which names does a list of patterns match? Callers, actions and projects are known when a policy is loaded, so
-//! their patterns are resolved then, each list once.
+//! Matches name patterns. Callers, actions and projects are known when a policy is loaded, so their patterns are
+//! resolved then, each list once.
 //!
 //! It stands below `index`. A *set* is what a list of patterns matches. A *place* is where the rules of sets are
 //! found: that of a class of names that are in the same sets, or where there would be too many rules in too many

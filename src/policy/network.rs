@@ -1,4 +1,4 @@
-//! Is this address in that network? IP networks in CIDR notation.
+//! IP networks. IP networks in CIDR notation.
 //!
 //! It stands below `condition`, whose `IpAddress` compares with them. An IPv4 address and its IPv4-mapped IPv6
 //! address (`::ffff:10.0.0.1`) are one address here, whichever of the two the kernel or the policy writes.

@@ -1,4 +1,5 @@
-//! What should a policy say? The documentation, read rule by rule and word by word, with no thought for speed.
+//! Reference implementation of the policy, for tests. The documentation, read rule by rule and word by word, with no
+//! thought for speed.
 //!
 //! Tests compare the real evaluation with this one, and so does fuzzing, which includes this file: nothing here
 //! may use more of the real one than what was written, and what it decided. It shares no code with what it judges.

@@ -1,4 +1,4 @@
-//! Which rules name a caller? For whoever tells of all callers: without trying each rule with each of them.
+//! The rules that name a caller. For whoever tells of all callers: without trying each rule with each of them.
 
 use std::collections::HashMap;
 

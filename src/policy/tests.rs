@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 mod facts;
 
-use super::fixture::{self, Asked};
+use super::fixture::{self, OwnedCall};
 use super::reference::ReferenceDecision;
 use super::*;
 use crate::operation::DELETE;
@@ -33,7 +33,7 @@ fn a_decision_follows_the_first_denial_else_the_first_permission() {
         ("a rule that names an id is not asked for by it", "oncall 1111 7", Deny, None),
         ("`*` is every caller there is, and nobody else", "stranger media-prod keep-1", Deny, None),
     ] {
-        let asked = Asked::parse(asked);
+        let asked = OwnedCall::parse(asked);
         let decision = fixture::decided(&policy, &asked);
         assert_eq!((decision.effect, decision.rule.map(|r| r.id.as_str())), (effect, rule), "{why}");
     }
@@ -42,7 +42,7 @@ fn a_decision_follows_the_first_denial_else_the_first_permission() {
 #[test]
 fn nothing_is_allowed_by_leaving_something_out() {
     let complete = fixture::rule("allow editor-api mpc:editingTask:delete media-prod *", 1);
-    let asked = Asked::parse("editor-api media-prod 7");
+    let asked = OwnedCall::parse("editor-api media-prod 7");
     let effect = |rules: Vec<Rule>| fixture::decided(&fixture::compile(rules), &asked).effect;
     assert_eq!(effect(vec![]), Deny);
     assert_eq!(effect(vec![complete.clone()]), Allow);
@@ -68,11 +68,11 @@ fn an_action_is_matched_in_whole_and_in_its_case() {
         ("editingTask:*", Deny),
     ] {
         let policy = fixture::policy(&[&format!("allow editor-api {actions} * *")]);
-        let asked = Asked::parse("editor-api media-prod 7");
+        let asked = OwnedCall::parse("editor-api media-prod 7");
         assert_eq!(fixture::decided(&policy, &asked).effect, effect, "{actions}");
     }
     let policy = fixture::policy(&["allow * * * *"]);
-    let asked = Asked::parse("editor-api media-prod 7");
+    let asked = OwnedCall::parse("editor-api media-prod 7");
     let unknown = Call { action: "mpc:editingTask:run", ..asked.call() };
     let denied = Decision { effect: Deny, rule: None, mode: Mode::Enforce, observed: Observed::Nothing };
     assert_eq!(policy.decide(&unknown), Outcome::Decided(denied));
@@ -107,7 +107,7 @@ fn a_rule_matches_only_while_its_condition_holds_and_before_it_ends() {
         ("editor-api media-prod 7 ip=10.2.3.4 by=bearer", Allow, Some("r1")),
     ] {
         let asked_text = asked;
-        let asked = Asked::parse(asked);
+        let asked = OwnedCall::parse(asked);
         let decision = fixture::decided(&policy, &asked);
         let found = (decision.effect, decision.rule.map(|r| r.id.as_str()));
         assert_eq!(found, (effect, rule), "{asked_text}");
@@ -132,7 +132,7 @@ fn a_rule_under_observation_decides_nothing_and_is_told() {
         ("it would deny what a rule in force denies", "34", Deny, Some("r4"), None),
         ("it ends like any other", "5", Deny, None, Some("r2")),
     ] {
-        let asked = Asked::parse(&format!("oncall media-prod {job}"));
+        let asked = OwnedCall::parse(&format!("oncall media-prod {job}"));
         let decision = fixture::decided(&policy, &asked);
         let id = |rule: Option<&Rule>| rule.map(|rule| rule.id.clone());
         let found = (decision.effect, id(decision.rule), id(decision.observed.rule()));
@@ -150,7 +150,7 @@ fn a_policy_that_is_only_observed_says_what_it_would_and_denies_nothing() {
         ("oncall media-prod keep-1", Deny),
         ("editor-api media-prod 1", Deny),
     ] {
-        let asked = Asked::parse(asked);
+        let asked = OwnedCall::parse(asked);
         let decision = fixture::decided(&policy, &asked);
         assert_eq!((decision.effect, decision.applied(), decision.mode), (effect, Allow, Mode::Observe));
     }
@@ -208,7 +208,7 @@ fn many_overlapping_lists_decide_as_the_plain_reading_does() {
         let places = |names: &names::Names, name| names.places(name).unwrap().len();
         assert!(places(&policy.index.callers, "c0") > 2 && places(&policy.index.projects, "p0") > 2);
         for _ in 0..20 {
-            let asked = Asked::parse(&format!(
+            let asked = OwnedCall::parse(&format!(
                 "c{} p{} job-{}",
                 dice.below(MANY + 1),
                 dice.below(MANY + 1),

@@ -1,4 +1,4 @@
-//! Does a text match a pattern? `*` stands for any run of characters, `?` for exactly one, as in Huawei's IAM.
+//! Wildcard matching. `*` stands for any run of characters, `?` for exactly one, as in Huawei's IAM.
 //!
 //! It stands below `glob`, the pattern of a rule's lists, and `condition`, whose `StringMatch` uses it and whose values
 //! may have variables between.

@@ -1,4 +1,4 @@
-//! What when the files change? The policy that is in force is replaced, whole and at once, or stays.
+//! Reloads the configuration. The policy that is in force is replaced, whole and at once, or stays.
 //!
 //! One task reads the configuration again (`ReloadTask`): when somebody asks it to, when the files change, and when
 //! they turn out to differ, which is looked at every few seconds. It waits until they are whole (see [`watch`](crate::watch)).

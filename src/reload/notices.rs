@@ -1,5 +1,5 @@
-//! What is there to tell of a configuration that is put in force? What `check` finds in it, and what is enforced less
-//! than before.
+//! Log lines about a configuration that is put in force. What `check` finds in it, and what is enforced less than
+//! before.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! What takes a restart to change?
+//! Settings that need a restart.
 
 use std::{path::PathBuf, sync::Arc};
 

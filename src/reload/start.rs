@@ -1,4 +1,4 @@
-//! Is the configuration that a proxy starts with whole?
+//! Loads the configuration at startup once its files are whole.
 
 use std::{
     path::Path,

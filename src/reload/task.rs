@@ -1,4 +1,4 @@
-//! When are the files read again, and what comes of it?
+//! The task that reloads when files change.
 
 use std::{
     path::{Path, PathBuf},

@@ -1,5 +1,4 @@
-//! What may this process still do once it has started? No more than its work needs, wherever the kernel can see to
-//! that.
+//! Sandbox. No more than its work needs, wherever the kernel can see to that.
 //!
 //! Each measure is taken as far as it goes; none is a condition. It stands after configuration, which names the
 //! files that are needed, and is entered by the command before there are other threads: the kernel confines one

@@ -1,4 +1,4 @@
-//! Which files are needed, what has to be allowed for them, and is that still what is there?
+//! Files that the sandbox must allow, and whether they are still the same.
 //!
 //! Landlock allows what is there, and not names. A folder of the configuration's own is allowed as a whole, because its
 //! files are replaced by renaming others over them. A folder that others share, such as `/etc`, is not: of what is in it

@@ -87,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    const USUAL: Framing = Framing { is_head: false, is_last: false };
+    const PLAIN: Framing = Framing { is_head: false, is_last: false };
 
     fn written(answer: &Response<Body>, framing: Framing) -> String {
         let mut out = Vec::new();
@@ -111,19 +111,19 @@ mod tests {
         const DAY: (&str, &str) = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
         let answer = answer(403, "{}", &[DAY, ("x-a", "1"), ("connection", "close"), ("connection", "x")]);
         let head = "HTTP/1.1 403 Forbidden\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\nx-a: 1\r\n";
-        assert_eq!(written(&answer, USUAL), format!("{head}content-length: 2\r\n\r\n{{}}"));
+        assert_eq!(written(&answer, PLAIN), format!("{head}content-length: 2\r\n\r\n{{}}"));
         let last = format!("{head}content-length: 2\r\nconnection: close\r\n\r\n");
-        assert_eq!(written(&answer, Framing { is_last: true, ..USUAL }), format!("{last}{{}}"));
+        assert_eq!(written(&answer, Framing { is_last: true, ..PLAIN }), format!("{last}{{}}"));
         assert_eq!(written(&answer, Framing { is_last: true, is_head: true }), last, "to HEAD");
     }
 
     #[test]
     fn what_has_no_body_has_no_length_and_what_has_no_date_is_given_one() {
-        let text = written(&answer(204, "", &[]), USUAL);
+        let text = written(&answer(204, "", &[]), PLAIN);
         let date = text.strip_prefix("HTTP/1.1 204 No Content\r\ndate: ").unwrap();
         let date = date.strip_suffix("\r\n\r\n").unwrap();
         httpdate::parse_http_date(date).unwrap();
-        assert!(written(&answer(499, "", &[]), USUAL).starts_with("HTTP/1.1 499 \r\n"));
+        assert!(written(&answer(499, "", &[]), PLAIN).starts_with("HTTP/1.1 499 \r\n"));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What has to be done again and again while the proxy runs? Renewing credentials, closing idle connections, writing
-//! what waits. Each runs for ever and ends by being dropped.
+//! Periodic background work. Renewing credentials, closing idle connections, writing what waits. Each runs for ever and
+//! ends by being dropped.
 
 use std::{sync::Arc, time::Duration};
 

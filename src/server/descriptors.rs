@@ -1,4 +1,4 @@
-//! Are there file descriptors enough? Callers and upstreams each have a share, so that neither takes the other's.
+//! Shares out file descriptors. Callers and upstreams each have a share, so that neither takes the other's.
 //!
 //! A call needs a connection of its caller's and one to upstream. Were all descriptors taken by callers that only
 //! hold a connection open, no call of anybody's could be made; so what cannot be had is not promised.

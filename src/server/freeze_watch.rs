@@ -1,4 +1,4 @@
-//! Is there a freeze file? It is looked for before anything is accepted, and again and again from then on.
+//! Watches the freeze file. It is looked for before anything is accepted, and again and again from then on.
 //!
 //! By looking, and not by being told: a bind mount or a network's file system announces nothing. A thread of its own
 //! does it, because a file on a mount that hangs is waited for without end. Meanwhile nobody knows what it says, so

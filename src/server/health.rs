@@ -1,4 +1,4 @@
-//! Can it do its work? What the probes of an orchestrator ask.
+//! Health and readiness. What the probes of an orchestrator ask.
 
 use std::{
     borrow::Cow,
@@ -195,10 +195,10 @@ mod tests {
         };
         let started = Instant::now();
         let missing = tokio::select! {
-            missing = health.credentials(PATIENCE) => missing,
+            missing = health.credentials(STARTUP_TIMEOUT) => missing,
             () = fails_again_and_again => Vec::new(),
         };
-        assert_eq!((missing, started.elapsed()), (vec![Arc::clone(&name)], PATIENCE));
+        assert_eq!((missing, started.elapsed()), (vec![Arc::clone(&name)], STARTUP_TIMEOUT));
     }
 
     #[tokio::test(start_paused = true)]
@@ -210,7 +210,7 @@ mod tests {
             sleep(Duration::from_secs(10)).await;
             health.attempted(&name, true);
         };
-        let (missing, ()) = tokio::join!(health.credentials(PATIENCE), refused);
+        let (missing, ()) = tokio::join!(health.credentials(STARTUP_TIMEOUT), refused);
         assert_eq!((missing, started.elapsed()), (vec![Arc::clone(&name)], Duration::from_secs(10)));
     }
 
@@ -219,15 +219,19 @@ mod tests {
         let (health, mut refresher, _folder) = missing_one();
         let started = Instant::now();
         let late = async {
-            sleep(PATIENCE - Duration::from_secs(10)).await;
+            sleep(STARTUP_TIMEOUT - Duration::from_secs(10)).await;
             assert!(matches!(refresher.round().await, Round::Changed));
             health.attempted(&"prod".into(), false);
         };
-        let (missing, ()) = tokio::join!(health.credentials(PATIENCE), late);
-        assert!(missing.is_empty() && started.elapsed() < PATIENCE, "{missing:?} {:?}", started.elapsed());
+        let (missing, ()) = tokio::join!(health.credentials(STARTUP_TIMEOUT), late);
+        assert!(
+            missing.is_empty() && started.elapsed() < STARTUP_TIMEOUT,
+            "{missing:?} {:?}",
+            started.elapsed()
+        );
     }
 
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const STARTUP_TIMEOUT: Duration = Duration::from_secs(30);
     const PROXY: &str = "version: 1
 policy: policy.yaml
 listeners: [ { name: app, bind: 127.0.0.1:0 } ]

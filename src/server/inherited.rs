@@ -1,5 +1,5 @@
-//! Which sockets came with the process? Listening sockets that systemd, or whoever starts the process, keeps open over
-//! restarts, so that no caller is refused meanwhile: the protocol of `sd_listen_fds(3)`.
+//! Sockets inherited from the service manager. Listening sockets that systemd, or whoever starts the process, keeps
+//! open over restarts, so that no caller is refused meanwhile: the protocol of `sd_listen_fds(3)`.
 //!
 //! They are asked for by name. What a socket is, it says itself: nothing is believed of a name.
 

@@ -1,4 +1,4 @@
-//! Who may connect, and how does it start and stop?
+//! The server: accepts connections, starts and stops.
 //!
 //! A [`Proxy`] is everything that `proxy.yaml` describes, running: sockets, stack, credentials. It owns all tasks
 //! it starts, and all of them end with it. It prints nothing and knows no signals: those are the command's.
@@ -100,7 +100,7 @@ pub enum StartError {
     Tls(#[from] RootsError),
     /// There is no way to an upstream.
     #[error(transparent)]
-    Way(#[from] DialerError),
+    Dialer(#[from] DialerError),
     /// The system gives no thread.
     #[error("too few threads: the system gives no more")]
     Thread(#[source] io::Error),

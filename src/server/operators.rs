@@ -1,5 +1,5 @@
-//! What may operators change about a running proxy? Who is frozen, the configuration in force, and that it runs; each
-//! time with one record of who asked and what came of it.
+//! Operator actions on a running proxy. Who is frozen, the configuration in force, and that it runs; each time with one
+//! record of who asked and what came of it.
 //!
 //! A freeze is in force before anything else is done about it: no disk and no sink is waited for. Then it is kept in the
 //! freeze file, where that is in a folder that the proxy may write to.

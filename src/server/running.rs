@@ -1,4 +1,4 @@
-//! How does a proxy end? What was accepted is answered, or cut and recorded.
+//! A running proxy and its shutdown. What was accepted is answered, or cut and recorded.
 
 use std::{
     sync::Arc,

@@ -1,4 +1,4 @@
-//! How does a listener get its socket? Bound here, or passed by whoever starts the process.
+//! Listening sockets. Bound here, or passed by whoever starts the process.
 //!
 //! Nobody can connect to a socket before it has its permissions, and nothing is removed that is not ours. What comes in
 //! by it is `accept`'s matter.

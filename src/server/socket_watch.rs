@@ -1,5 +1,5 @@
-//! Is the file of a Unix socket still the one that was made? Where it was removed, replaced or renamed, nobody finds the
-//! socket any more, and it notices nothing by itself.
+//! Watches the file of a Unix socket. Where it was removed, replaced or renamed, nobody finds the socket any more, and
+//! it notices nothing by itself.
 //!
 //! The file is looked at again and again. When it is lost the socket is bound anew, and until that works probes and
 //! `/status` say so.

@@ -1,4 +1,4 @@
-//! How is it doing, in one document? What an operator candidates at first: `/status`.
+//! The `/status` document. What an operator looks at first.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! How does a TLS connection begin? The handshake, and what the caller's certificate says.
+//! TLS handshakes. The handshake, and what the caller's certificate says.
 //!
 //! What is shown and asked for is the configuration's (`config::tls`); which caller a certificate stands for is
 //! `identity`'s. A handshake that fails has no request, so it leaves a line in the log and no record.

@@ -32,8 +32,8 @@ impl Drop for TrialRecorder<'_> {
         let (uid, project) = (order.uid, order.project.as_deref());
         let result = trial.as_ref().map_or_else(|| BROKEN_OFF.into(), ToString::to_string);
         tracing::warn!(uid, project, result, "an operator tried a credential");
-        let is_believed = trial.as_ref().is_some_and(|trial| trial.believed == Acceptance::Yes);
-        operators.record("try_credentials", order, Some(&*result).filter(|_| !is_believed));
+        let is_accepted = trial.as_ref().is_some_and(|trial| trial.accepted == Acceptance::Yes);
+        operators.record("try_credentials", order, Some(&*result).filter(|_| !is_accepted));
     }
 }
 

@@ -1,4 +1,4 @@
-//! What exactly is signed? The canonical request, part by part in the order of the specification.
+//! The canonical request. Built part by part in the order of the specification.
 //!
 //! It stands above `encode` and below the module itself, which hashes and signs what is written here. Whatever
 //! could be read in two ways by the hops between here and the gateway is refused.

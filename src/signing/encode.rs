@@ -1,4 +1,4 @@
-//! How is the text of a URL written in a canonical request? Decoded once, and every part encoded anew.
+//! Canonical URL encoding. Decoded once, and every part encoded anew.
 //!
 //! It stands below `canonical`, which knows the order of the parts. Text with two readings is refused, never
 //! repaired. It removes no `.`, `..` or empty segment, because the gateway does not either.

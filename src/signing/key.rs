@@ -1,4 +1,4 @@
-//! What does a signature need that is secret? An access key and its secret key, ready to sign.
+//! Signing keys. An access key and its secret key, ready to sign.
 //!
 //! A key is refused here, once, when it could not be one; signing then cannot fail because of it. It does not know where keys come from or when they expire.
 

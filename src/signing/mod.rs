@@ -1,4 +1,4 @@
-//! What is the SDK-HMAC-SHA256 signature of this request?
+//! SDK-HMAC-SHA256 request signatures.
 //!
 //! It stands right after the grammar of targets and knows nothing of the proxy: parts of a request, a key and a
 //! time go in, headers come out, and nothing is given out before everything is computed. The nouns are those of

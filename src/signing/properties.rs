@@ -1,4 +1,4 @@
-//! Does the signature cover all of a request, and only what a request says? Random requests.
+//! Property tests: the signature covers all of a request, and nothing else. Random requests.
 
 use super::{SigningKey, Timestamp, Unsigned, explain, sign};
 use crate::secret::Secret;

@@ -1,4 +1,4 @@
-//! When was a request signed? The text of `X-Sdk-Date`.
+//! Signing times. The text of `X-Sdk-Date`.
 //!
 //! It is a type of its own, made once and copied, because every signature needs it and `strftime` costs more
 //! than the signature's HMAC. It does not read the clock.

@@ -1,4 +1,4 @@
-//! Does every step agree with the official SDK? `tests/data/sdk-hmac-sha256.jsonl` and `editing.jsonl`, case by case.
+//! Compares every step with the official SDK. `tests/data/sdk-hmac-sha256.jsonl` and `editing.jsonl`, case by case.
 
 use super::{SigningKey, Timestamp, Unsigned, explain, is_set_by_signing, sign};
 use crate::secret::Secret;

@@ -1,4 +1,4 @@
-//! Was it recorded? Exactly one record a request, whatever happens to it: [`Arrival`] → [`Recorded`].
+//! Audits requests. Exactly one record a request, whatever happens to it: [`Arrival`] → [`Recorded`].
 //!
 //! It stands outside everything. Its future owns the record, and the stages borrow it; it is written when that future is
 //! dropped: finished, abandoned, cut by a time-out or unwound by a panic. Before anything else happens, room for the record is

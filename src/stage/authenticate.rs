@@ -1,4 +1,4 @@
-//! Who is calling? [`Received`] → [`Identified`].
+//! Authenticates callers: [`Received`] → [`Identified`].
 //!
 //! It stands right behind `receive`: whoever cannot prove who they are learns nothing else. From here on the
 //! caller's headers are gone. The policy in force is taken once, here, and decides the whole request.

@@ -1,4 +1,4 @@
-//! May they? [`Routed`] → [`Evaluated`].
+//! Authorizes requests: [`Routed`] → [`Evaluated`].
 //!
 //! It stands behind everything it decides on, and nothing that acts can be reached but through it. The
 //! decision itself is `policy`'s.

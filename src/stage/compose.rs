@@ -1,4 +1,4 @@
-//! What goes upstream? [`Permitted`] → [`Composed`]: a new request, built from the decision.
+//! Composes the upstream request: [`Permitted`] → [`Composed`]: a new request, built from the decision.
 //!
 //! It stands behind every decision and before `retry`, so a request is composed once and each [`Attempt`] sends the same.
 //! Nothing here comes from the caller but the job id, which obeys the grammar, what a body asks for, which was judged and

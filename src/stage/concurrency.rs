@@ -1,4 +1,4 @@
-//! Is there room for one more call? What is too much is refused at once, and waits for nothing.
+//! Limits the calls in flight. What is too much is refused at once, and waits for nothing.
 //!
 //! It stands in front of all that decides and acts, so an overload costs little. A permit is held for as long as its call
 //! is under way. The callers' own limits are the limit stage's.

@@ -11,15 +11,15 @@ use super::{
 /// The stages that decide.
 #[derive(Clone)]
 pub struct Decide {
-    /// Is the request meant for us?
+    /// Checks the head.
     pub receive: Receive,
-    /// Who calls?
+    /// Authenticates the caller.
     pub authenticate: Authenticate,
-    /// What is meant?
+    /// Finds the operation.
     pub route: Route,
-    /// May they?
+    /// Evaluates the policy.
     pub authorize: Authorize,
-    /// May they now?
+    /// Applies limits and freezes.
     pub limit: Limit,
 }
 

@@ -1,4 +1,4 @@
-//! May they now? [`Evaluated`] → [`Admitted`].
+//! Applies rate limits and freezes: [`Evaluated`] → [`Admitted`].
 //!
 //! It stands behind `authorize`, so that nobody uses up a quota with calls they may not make, and is the last
 //! stage that can refuse a call for the caller's own good or the others'.

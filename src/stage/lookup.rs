@@ -1,4 +1,5 @@
-//! Whose job is it? [`Admitted`] → [`Permitted`]: what a decision waits for is looked up, and then it is made.
+//! Looks up jobs that a decision depends on: [`Admitted`] → [`Permitted`]: what a decision waits for is looked up, and
+//! then it is made.
 //!
 //! It stands behind every decision that needs no facts, and around the stages that act, which it uses twice: to send a
 //! signed view of the job where the decision waits for it, and to send the call. Only this stage makes a [`Permitted`],

@@ -129,11 +129,11 @@ impl<'e> AttemptOutcome<'e> {
                 failed(Never, Vanishes, of_invalid(*invalid), "invalid")
             }
             // Upstream answered.
-            Self::Answered(Reply::Done) => answered(Never, Works, Verdict::Believed),
-            Self::Answered(Reply::Declined) => answered(Never, Works, Verdict::Believed),
-            Self::Answered(Reply::Throttled) => answered(WhenTold, Works, Verdict::Believed),
-            Self::Answered(Reply::Unavailable) => answered(WhenTold, Fails, Verdict::Believed),
-            Self::Answered(Reply::Broken) => answered(Never, Fails, Verdict::Believed),
+            Self::Answered(Reply::Done) => answered(Never, Works, Verdict::Accepted),
+            Self::Answered(Reply::Declined) => answered(Never, Works, Verdict::Accepted),
+            Self::Answered(Reply::Throttled) => answered(WhenTold, Works, Verdict::Accepted),
+            Self::Answered(Reply::Unavailable) => answered(WhenTold, Fails, Verdict::Accepted),
+            Self::Answered(Reply::Broken) => answered(Never, Fails, Verdict::Accepted),
             Self::Answered(Reply::BadSignature) => answered(NewerCredential, Works, Verdict::Refused),
             Self::Answered(Reply::BadDate) => answered(Redated, Works, Verdict::Misdated),
             Self::Answered(Reply::Ended) => answered(NewerCredential, Works, Verdict::Ended),

@@ -1,4 +1,5 @@
-//! Is a body worth reading? What can be said of a request by its head alone, before more of it is waited for.
+//! Decides from the head whether a body is worth reading. What can be said of a request by its head alone, before more
+//! of it is waited for.
 //!
 //! It stands before the stack, beside the stages of which it asks the same: whatever would be refused anyway is refused
 //! before its body takes up room. It grants nothing: when the body is there the request is decided whole, from its

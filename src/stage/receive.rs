@@ -1,5 +1,4 @@
-//! May this request be meant for us? Its host, where it comes from, and what trace it belongs to:
-//! [`Recorded`] → [`Received`].
+//! Checks request heads. Its host, where it comes from, and what trace it belongs to: [`Recorded`] → [`Received`].
 //!
 //! It stands first so that no later stage meets a request that was meant for somebody else. The server has recognised
 //! its head by then, exactly; what is no head, or is framed in a way that is not accepted, arrives as its refusal and

@@ -1,4 +1,4 @@
-//! How is a request refused? Every reason, with its status, its code and its words.
+//! Refusals. Every reason, with its status, its code and its words.
 //!
 //! This is the first kind of error: how we answered. It stands beside the stages, which all return it, and before
 //! `respond`, which alone turns it into bytes. It holds nothing a caller may not see.

@@ -1,4 +1,4 @@
-//! What is the caller told? The one map from what happened to an answer.
+//! Turns outcomes into responses. The one map from what happened to an answer.
 //!
 //! It stands around everything that can refuse or fail, and inside the audit layer, so that what is recorded is
 //! what was said. A stage that panics is answered like any other bug.

@@ -1,4 +1,4 @@
-//! Is it safe, and any use, to try again? Only what was surely not processed is, and a stale connection once.
+//! Retries attempts that are safe to repeat. Only what was surely not processed is, and a stale connection once.
 //!
 //! It stands between `compose` and `sign`, so every attempt is signed anew. Which ends are safe is said by the table of
 //! `ending`; what is not safe is never repeated: the caller is told that the outcome is unknown. And retries

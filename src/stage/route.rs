@@ -1,4 +1,4 @@
-//! What is meant? [`Identified`] → [`Routed`].
+//! Routes requests to operations: [`Identified`] → [`Routed`].
 //!
 //! It stands before `authorize`, which decides on what it finds: an operation of the catalogue, a configured
 //! project, and a job or what a body asks for. This is the last stage that sees the caller's text.

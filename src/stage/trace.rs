@@ -1,4 +1,4 @@
-//! Which trace does a request belong to? W3C Trace Context, the one thing of a caller's that is passed on.
+//! Trace context of a request. W3C Trace Context, the one thing of a caller's that is passed on.
 //!
 //! Both headers are held to the specification's grammar, so what goes upstream is a value of it and not the
 //! caller's bytes. Whatever is not valid is dropped, as the specification says, and never a reason to refuse.

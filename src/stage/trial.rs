@@ -1,4 +1,4 @@
-//! Does upstream believe the credential of a project? One harmless call finds out, at an operator's word.
+//! Tries the credential of a project. One harmless call finds out, at an operator's word.
 //!
 //! It stands beside the request path: no caller asks for it, so no policy is asked. Therefore it sends one request and no
 //! other, a view of a job that no cloud has, and that once. It is lent the credential as a call is, under the same standing
@@ -32,7 +32,7 @@ use crate::{
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Trial {
     /// What upstream thinks of it.
-    pub believed: Acceptance,
+    pub accepted: Acceptance,
     /// Whether anything was sent.
     pub sent: bool,
     /// Whether it was signed with a key, which wrong signatures lock.
@@ -79,8 +79,8 @@ impl Trial {
 
     fn unsent(refusal: &Refusal) -> Self {
         let problem = Some(refusal.to_string());
-        let (believed, sent, signed) = (Acceptance::Unknown, false, false);
-        Self { believed, sent, signed, status: None, error_code: None, problem }
+        let (accepted, sent, signed) = (Acceptance::Unknown, false, false);
+        Self { accepted, sent, signed, status: None, error_code: None, problem }
     }
 
     fn ended(sent: &TrialOutcome, row: Row) -> Self {
@@ -88,10 +88,10 @@ impl Trial {
             .credential_headers
             .as_ref()
             .is_some_and(|credential_headers| credential_headers.dated.is_some());
-        let believed = row.credential.into();
+        let accepted = row.credential.into();
         match &sent.result {
             Ok(answer) => Self {
-                believed,
+                accepted,
                 sent: true,
                 signed,
                 status: Some(answer.status.as_u16()),
@@ -100,7 +100,7 @@ impl Trial {
             },
             Err(error) => {
                 let problem = Some(with_root(error));
-                Self { believed, sent: !row.sent_nothing(), signed, status: None, error_code: None, problem }
+                Self { accepted, sent: !row.sent_nothing(), signed, status: None, error_code: None, problem }
             }
         }
     }
@@ -174,7 +174,7 @@ fn with_root(error: &SendError) -> String {
 impl From<Verdict> for Acceptance {
     fn from(verdict: Verdict) -> Self {
         match verdict {
-            Verdict::Believed => Self::Yes,
+            Verdict::Accepted => Self::Yes,
             Verdict::Refused => Self::Refused,
             Verdict::Misdated => Self::Misdated,
             Verdict::Ended => Self::Ended,
@@ -185,7 +185,7 @@ impl From<Verdict> for Acceptance {
 
 impl fmt::Display for Trial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match (self.believed, self.status) {
+        f.write_str(match (self.accepted, self.status) {
             (Acceptance::Yes, _) => "upstream believes its credential",
             (Acceptance::Refused, _) => "upstream does not believe its credential's signature",
             (Acceptance::Misdated, _) => {

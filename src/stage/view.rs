@@ -1,4 +1,4 @@
-//! Which jobs may be seen? A view is sent, and each job of its answer is decided by what the answer says of it.
+//! Filters views by policy. A view is sent, and each job of its answer is decided by what the answer says of it.
 //!
 //! It stands beside `lookup`, and like it behind every decision that needs no facts and around the stages that act. What
 //! is told is built from the jobs that are permitted, so nothing of the others is in it. A job that is hidden looks like

@@ -1,4 +1,4 @@
-//! Does an answer hold what we sent as a credential? Then it is neither passed on nor noted with it.
+//! Withholds answers that contain our credential. Then it is neither passed on nor noted with it.
 //!
 //! A gateway may answer a bad signature with the canonical request it computed, security token included. It stands beside
 //! `forward`, which has every answer looked at before anybody else sees it; so it reads a body of 2 MiB once more, and

@@ -1,4 +1,4 @@
-//! What does an answer look like? Its parts, and the documented errors of the gateway and of MPC.
+//! Answers of the stand-in cloud. Its parts, and the documented errors of the gateway and of MPC.
 
 use std::time::Duration;
 

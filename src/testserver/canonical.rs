@@ -1,4 +1,4 @@
-//! Which text does a signature cover? The canonical request of SDK-HMAC-SHA256, computed a second time.
+//! Independent canonical requests. The canonical request of SDK-HMAC-SHA256, computed a second time.
 //!
 //! Written from the specification in the plainest way, for reading and not for speed: see
 //! [`verify`](super::verify) for why it is written twice.

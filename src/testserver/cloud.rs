@@ -1,4 +1,4 @@
-//! What does the cloud hold, and what can a test change of it? The state behind the socket.
+//! State of the stand-in cloud. The state behind the socket.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;

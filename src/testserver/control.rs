@@ -1,4 +1,4 @@
-//! How does a test that is not written in Rust ask for what it needs? The control endpoint under `/_test/`.
+//! Control endpoint for tests that are not written in Rust. The control endpoint under `/_test/`.
 
 use chrono::TimeDelta;
 use http::StatusCode;

@@ -1,4 +1,4 @@
-//! In what does this cloud differ from what is known of it? For tests of whatever looks for such differences.
+//! Deliberate differences from the documented cloud. For tests of whatever looks for such differences.
 //!
 //! Nobody here has an account, so what is known of MPC may be wrong. Each of these is one way in which it may be.
 

@@ -1,4 +1,4 @@
-//! What goes wrong on request? The faults a test can ask for, and how often each strikes.
+//! Faults on request. The faults a test can ask for, and how often each strikes.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Who may act without a password? IAM v3's exchange of an identity provider's token for a temporary key.
+//! IAM federation. IAM v3's exchange of an identity provider's token for a temporary key.
 //!
 //! Two steps: the id token buys an unscoped token of IAM's, and a token of IAM's buys the key. An id token is
 //! compared, not read: the stand-in has no identity provider's keys.

@@ -1,4 +1,4 @@
-//! Who may have a user token? IAM v3's sign-in with a password, which too many wrong ones lock.
+//! IAM user tokens. IAM v3's sign-in with a password, which too many wrong ones lock.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;

@@ -1,4 +1,4 @@
-//! Which access keys are in force? Those that the test brought, and the temporary ones that were handed out.
+//! Access keys in force. Those that the test brought, and the temporary ones that were handed out.
 //!
 //! Every service that hands out a key does it here, so that all of them are taken, expire and are revoked alike.
 //! It judges a signature by [`verify`](super::verify), and adds what is not in the request: the key's end, and

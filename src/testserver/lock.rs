@@ -1,4 +1,4 @@
-//! Who failed too often, and for how long is the door shut? Huawei's lock of accounts and of access keys.
+//! Account and key locks after repeated failures. Huawei's lock of accounts and of access keys.
 //!
 //! It stands below both and only counts: what a failure is, `iam` and `keys` say.
 

@@ -1,4 +1,4 @@
-//! Which key has this machine's agency? The metadata service of an ECS, version 2 or 1.
+//! The metadata service. The metadata service of an ECS, version 2 or 1.
 //!
 //! Version 2 wants a session token first, so that a request which was merely forwarded here gets nothing. Errors
 //! are plain text. The real one listens on a link-local address, and knows much more than this key.

@@ -1,4 +1,4 @@
-//! What would Huawei Cloud have answered? A stand-in that believes no credential unverified.
+//! A stand-in for Huawei Cloud. A stand-in that believes no credential unverified.
 //!
 //! It stands last before the commands because the `demo` and `testserver` commands and the tests run it, and
 //! nothing of the proxy may lean on it. It imports nothing of the proxy's own signing either: `verify` and

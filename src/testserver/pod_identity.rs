@@ -1,4 +1,4 @@
-//! Which key has this pod? CCE's pod identity agent, which knows a pod by the token that it was given.
+//! The pod identity agent. CCE's pod identity agent, which knows a pod by the token that it was given.
 //!
 //! The real one tells neither its paths nor its errors in the documentation: the path is the test's, and errors are
 //! plain text.

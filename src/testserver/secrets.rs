@@ -1,4 +1,4 @@
-//! How are secrets made up, read and compared? For every service that hands one out or is shown one.
+//! Generates, reads and compares secrets. For every service that hands one out or is shown one.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Deserializer};

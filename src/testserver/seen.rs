@@ -1,4 +1,4 @@
-//! What arrived? A request as the stand-in saw it, with the answer it got.
+//! Requests that the stand-in received. A request as the stand-in saw it, with the answer it got.
 
 use std::net::SocketAddr;
 

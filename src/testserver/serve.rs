@@ -1,4 +1,4 @@
-//! Which service answers, and what goes wrong? The way from a request that arrived to its answer.
+//! Dispatches requests to services. The way from a request that arrived to its answer.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Who may act as an agency? STS v5, for holders of an id token and of an access key.
+//! STS agencies. STS v5, for holders of an id token and of an access key.
 //!
 //! Of an agency's trust policy it knows one line: who is trusted. Session policies are read and have no effect. Of
 //! the errors, Huawei documents the shape and the codes `STS5.1106` and `PAP5.0001`; the other codes, and the

@@ -1,4 +1,4 @@
-//! Which tokens of IAM are in force, and for what? Scoped ones open a project, unscoped ones only buy a key.
+//! IAM tokens in force. Scoped ones open a project, unscoped ones only buy a key.
 
 use chrono::{DateTime, Utc};
 

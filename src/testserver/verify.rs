@@ -1,4 +1,4 @@
-//! Is this credential genuine? The signature of an access key, or a user token.
+//! Verifies credentials. The signature of an access key, or a user token.
 //!
 //! It shares no code with the proxy's signing: the two are each other's test. The messages are the gateway's own
 //! where Huawei documents them.

@@ -90,7 +90,7 @@ impl Breaker {
         matches!(self.state().circuit, Circuit::Open { .. })
     }
 
-    /// May a call be made now?
+    /// Asks for a permit to make a call now.
     ///
     /// # Errors
     /// How long it is until one may, if nobody comes before it.

@@ -1,4 +1,4 @@
-//! May this be tried again? Retries are a share of the calls, so that a failing upstream is not also flooded.
+//! Retry budget. Retries are a share of the calls, so that a failing upstream is not also flooded.
 //!
 //! tower has a budget too, but it adds its reserve on top of the share, and rounds shares: 60 % becomes all.
 

@@ -1,4 +1,4 @@
-//! What is seen on the way to an endpoint? One connection and one request, told step by step, for people.
+//! Connects to an endpoint once and reports each step. One connection and one request, told step by step, for people.
 //!
 //! It goes the way that calls go, by the same dialer, so what it sees is what they meet. The certificate is kept also
 //! where it is not accepted, because whoever has to do something about it must know who issued it; what is accepted

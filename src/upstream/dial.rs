@@ -1,5 +1,5 @@
-//! How is a connection made? DNS and TCP by hyper-util, perhaps through an egress proxy, TLS by rustls with the
-//! built-in roots.
+//! Connects to endpoints. DNS and TCP by hyper-util, perhaps through an egress proxy, TLS by rustls with the built-in
+//! roots.
 
 use std::{error::Error, io, path::Path, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Which way leads to an upstream: straight there, or through an egress proxy? And who is trusted at its end?
+//! Chooses the egress proxy of an endpoint, and whom to trust at its end.
 //!
 //! A proxy is named by the configuration or, failing that, by the environment, in the variables that curl knows.
 //! It is only ever asked to `CONNECT`: inside, TLS goes on to upstream itself, so a proxy sees no request. What is

@@ -1,4 +1,4 @@
-//! Where is upstream? A scheme, a host and a port from the configuration, and nothing else.
+//! Endpoint origins. A scheme, a host and a port from the configuration, and nothing else.
 
 use std::{
     fmt,

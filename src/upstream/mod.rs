@@ -1,4 +1,4 @@
-//! How does a request get to Huawei Cloud, and an answer back?
+//! The upstream client.
 //!
 //! One [`Upstream`] per endpoint: it dials, keeps a small pool of HTTP/1.1 connections, and sends **one**
 //! attempt. It stands before configuration because settings are made of its types. Where a request goes comes

@@ -1,4 +1,4 @@
-//! Which connections are open and idle? A small stack of them, the warmest on top.
+//! Idle connections. A small stack of them, the warmest on top.
 //!
 //! hyper-util's client has a pool too, but it costs 2 µs a request more and does not tell what the retry stage
 //! must know: whether the connection was reused, and whether a byte was written or read.

@@ -1,4 +1,4 @@
-//! How many bytes went over this connection, and when? A TCP or TLS stream that counts.
+//! A stream that counts its bytes. A TCP or TLS stream that counts.
 //!
 //! The counts are what tells "nothing was written" from "nobody knows": hyper's errors do not. And it looks at the
 //! socket before the first byte of each request: what upstream said before it was asked would be taken for the

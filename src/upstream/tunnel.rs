@@ -1,4 +1,4 @@
-//! How is a way through an egress proxy opened? By one `CONNECT`, on a connection that then leads to upstream.
+//! Tunnels through egress proxies. By one `CONNECT`, on a connection that then leads to upstream.
 //!
 //! hyper speaks it, which is strict about the answer; hyper-util's `Tunnel` would not tell a refusal from nonsense,
 //! and whoever has to get a host onto the proxy's list needs the status.

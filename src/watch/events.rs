@@ -1,4 +1,4 @@
-//! What did the system announce about some files?
+//! File system events.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! Is what some files hold whole, and is it something new?
+//! Tracks files until a change is whole.
 
 use std::{
     collections::BTreeMap,

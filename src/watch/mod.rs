@@ -1,8 +1,8 @@
-//! What do the files hold that matter, and is it whole? For everything that is read again when it changes.
+//! Watches files. For everything that is read again when it changes.
 //!
 //! Nobody says that he has finished writing a file, and half a policy may be a valid one. So what changed is taken at
 //! once only where it came whole, by a rename or by a link that was turned elsewhere. All else is taken when it has
-//! been still for a while, which is the case when two looks at it, that far off_thread, show the same. This is the only
+//! been still for a while, which is the case when two looks at it, that far apart, show the same. This is the only
 //! place that judges so: the policy, keys, tokens and certificates are all [`Files`].
 //!
 //! Directories are watched, so that renames, editors and Kubernetes' swaps of a mounted folder are noticed as well as

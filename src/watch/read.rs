@@ -1,4 +1,4 @@
-//! What does a file hold? Read without ever waiting for somebody to write it.
+//! Reads files. Read without ever waiting for somebody to write it.
 
 use std::{
     fs::{self, OpenOptions},

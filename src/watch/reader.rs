@@ -1,5 +1,5 @@
-//! Who reads a large file again and again? A thread that serves nobody, the same one each time: the allocator keeps what a
-//! thread has let go of for that thread, so with another one each time there would be as much of it as threads.
+//! A thread that reads files. A thread that serves nobody, the same one each time: the allocator keeps what a thread
+//! has let go of for that thread, so with another one each time there would be as much of it as threads.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

@@ -1,4 +1,4 @@
-//! What is seen of a file at one moment?
+//! State of a file at one moment.
 
 use std::{
     collections::BTreeMap,

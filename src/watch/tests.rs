@@ -1,4 +1,4 @@
-//! When are files whole? In time that stands still unless a test lets it pass.
+//! When files count as whole. In time that stands still unless a test lets it pass.
 
 use std::{fs, path::Path};
 

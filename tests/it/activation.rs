@@ -1,5 +1,5 @@
-//! What if somebody else holds the listening socket? It is taken by its name, and told where it is not what it should be.
-//! That it outlives the process is what it is for: `restart`.
+//! Socket activation. It is taken by its name, and told where it is not what it should be. That it outlives the process
+//! is what it is for: `restart`.
 
 use std::{
     fs::File,

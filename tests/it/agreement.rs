@@ -1,5 +1,5 @@
-//! Do `check` and `run` agree? Whatever the one refuses the other refuses, in the same words; whatever the one passes
-//! the other starts with.
+//! `check` and `run` agree. Whatever the one refuses the other refuses, in the same words; whatever the one passes the
+//! other starts with.
 
 use std::{
     fs::OpenOptions,

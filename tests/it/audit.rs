@@ -1,4 +1,4 @@
-//! Is it recorded? One line a request with the fields of the contract, and no call where there is no room for its line.
+//! Audit records. One line a request with the fields of the contract, and no call where there is no room for its line.
 
 use std::{
     fs,

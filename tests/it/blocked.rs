@@ -1,5 +1,5 @@
-//! What if the sink is stuck while calls are under way? A call that acted has its record, whatever else floods the
-//! sink; the trouble is told with its name, and when it is over everything that waits comes out at once.
+//! A stuck sink while calls are in flight. A call that acted has its record, whatever else floods the sink; the trouble
+//! is told with its name, and when it is over everything that waits comes out at once.
 
 use std::{
     collections::BTreeMap,

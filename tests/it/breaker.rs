@@ -1,5 +1,5 @@
-//! What if upstream keeps failing? It is left alone, calls are refused at once and truly, and it is noticed soon when
-//! it works again.
+//! The circuit breaker. It is left alone, calls are refused at once and truly, and it is noticed soon when it works
+//! again.
 
 use std::{
     sync::{

@@ -1,4 +1,4 @@
-//! How much may callers make it hold? One budget of bytes: who has proved nothing gives way to who calls.
+//! The memory budget. One budget of bytes: who has proved nothing gives way to who calls.
 
 use std::{
     io::Write,

@@ -1,4 +1,4 @@
-//! What if a call may not be made any more when its turn comes? It waited, and is asked again before its first byte.
+//! The last check before the first byte. It waited, and is asked again before its first byte.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Do the other commands work as binaries? Each once, as a user would run it; the details are tested beside the code.
+//! The other commands, as binaries. Each once, as a user would run it; the details are tested beside the code.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,5 @@
-//! Who keeps a connection, and who has to go? Nobody who has a request under way, and nobody keeps others out.
+//! Connection limits: who keeps a connection, and who has to go. Nobody who has a request under way, and nobody keeps
+//! others out.
 
 use std::{
     fs,

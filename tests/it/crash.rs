@@ -1,5 +1,5 @@
-//! What if it is killed? With `write_ahead` no call is sent before the record says so, and the next start says of
-//! every call that was under way that its outcome is unknown.
+//! Kills. With `write_ahead` no call is sent before the record says so, and the next start says of every call that was
+//! under way that its outcome is unknown.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

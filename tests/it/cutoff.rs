@@ -1,4 +1,4 @@
-//! What if the time to finish is over while a call waits? It is refused, and not sent.
+//! Calls that wait past the end of the drain. It is refused, and not sent.
 //!
 //! Of a process nobody sees this moment: it is the one between the cut and its end. So this is the stack in this process, as
 //! `run` builds it.

@@ -1,4 +1,4 @@
-//! What if the disk is full? No call is sent that cannot be recorded, and calls go on when there is room again.
+//! A full disk. No call is sent that cannot be recorded, and calls go on when there is room again.
 
 use std::{
     collections::BTreeSet,

@@ -1,5 +1,4 @@
-//! What if there is no straight way out? An egress proxy is asked to CONNECT, sees no request, and where it fails
-//! nothing was sent.
+//! Egress proxies. An egress proxy is asked to CONNECT, sees no request, and where it fails nothing was sent.
 
 use std::{net::SocketAddr, process::Output};
 

@@ -1,5 +1,5 @@
-//! How does a connection end? Whoever ends it, and whenever: what had arrived whole is answered or recorded, and what had
-//! not is no request.
+//! Ends of connections. Whoever ends it, and whenever: what had arrived whole is answered or recorded, and what had not
+//! is no request.
 
 use std::{
     io::{ErrorKind, Read, Write},

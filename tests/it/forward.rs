@@ -1,4 +1,4 @@
-//! What comes back? Upstream's status, body and request id as they were, and what the proxy adds to them.
+//! Responses from upstream. Upstream's status, body and request id as they were, and what the proxy adds to them.
 
 use mpc_auth_proxy::testserver::{Fault, JobState, Options};
 use serde_json::json;

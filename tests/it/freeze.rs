@@ -1,5 +1,4 @@
-//! What does the freeze file do? It is in force before the first call is, and whatever is the matter with it freezes more,
-//! not less.
+//! The freeze file. It is in force before the first call is, and whatever is the matter with it freezes more, not less.
 
 use std::{
     fs,

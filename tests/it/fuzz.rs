@@ -1,4 +1,4 @@
-//! What comes out upstream, whatever comes in? Heads of the grammar with something wrong in them, several in one piece.
+//! Fuzzed heads over the wire. Heads of the grammar with something wrong in them, several in one piece.
 //!
 //! ```sh
 //! WIRE_FUZZ_REQUESTS=10000000 cargo test --release --test it fuzz:: -- --nocapture

@@ -1,4 +1,4 @@
-//! What if the caller goes away? A request that arrived whole is carried out once and recorded all the same.
+//! Callers that hang up. A request that arrived whole is carried out once and recorded all the same.
 
 use std::{io::Write, net::TcpStream};
 

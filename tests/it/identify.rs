@@ -1,4 +1,4 @@
-//! Who is calling? Each proof alone, and what is refused rather than passed over in favour of a weaker one.
+//! Authentication. Each proof alone, and what is refused rather than passed over in favour of a weaker one.
 
 use std::{
     env,

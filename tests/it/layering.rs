@@ -1,4 +1,4 @@
-//! Is the source still laid out as it says? Imports go one way only, no lint is silenced, no file is long.
+//! Layout of the source. Imports go one way only, no lint is silenced, no file is long.
 
 use std::{
     collections::BTreeSet,
@@ -80,7 +80,7 @@ fn order() -> Vec<String> {
 }
 
 /// Every `.rs` file below a directory of the package, but for those of other builds within it.
-fn sources(directory: &str) -> Vec<PathBuf> {
+pub(crate) fn sources(directory: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![root().join(directory)];
     while let Some(directory) = open.pop() {

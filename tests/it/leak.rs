@@ -1,4 +1,4 @@
-//! Is a secret ever shown? Not by any answer, record, log line at any level, metric or probe, whatever goes wrong.
+//! Secrets never show. Not by any answer, record, log line at any level, metric or probe, whatever goes wrong.
 //!
 //! Marked secrets are planted wherever one can be, everything that can go wrong is made to, and all that came out
 //! is searched.

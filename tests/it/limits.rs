@@ -1,4 +1,4 @@
-//! How much? Callers and projects are held to their limits, and told truly when to come back.
+//! Rate limits. Callers and projects are held to their limits, and told truly when to come back.
 
 use std::{
     sync::{Mutex, mpsc::channel},

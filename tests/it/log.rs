@@ -1,4 +1,4 @@
-//! What if nobody reads the log? It holds up nothing, and says what was lost once somebody reads again.
+//! A log that nobody reads. It holds up nothing, and says what was lost once somebody reads again.
 
 use std::{
     collections::BTreeSet,

@@ -71,3 +71,4 @@ mod shutdown;
 mod sign;
 mod sockets;
 mod systemd;
+mod words;

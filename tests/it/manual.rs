@@ -1,4 +1,4 @@
-//! Is `--help` a manual? Every example of it runs as it is written, and each command has a page.
+//! `--help` is a manual. Every example of it runs as it is written, and each command has a page.
 
 use std::{
     fs,

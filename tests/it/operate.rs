@@ -1,4 +1,4 @@
-//! What can an operator do while it runs? Freeze and thaw, look, reload, stop.
+//! Operator actions. Freeze and thaw, look, reload, stop.
 
 use std::{fs, path::Path, process::Stdio, thread};
 

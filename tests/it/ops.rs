@@ -1,4 +1,4 @@
-//! How do an orchestrator and a scraper see it? Probes, and metrics that are there from the start.
+//! Probes and metrics. Probes, and metrics that are there from the start.
 
 use std::{
     io::Write,

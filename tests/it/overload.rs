@@ -1,4 +1,4 @@
-//! What is too much? It is refused at once and before it costs anything, and no caller takes it all.
+//! Overload. It is refused at once and before it costs anything, and no caller takes it all.
 
 use std::{
     sync::{

@@ -1,4 +1,5 @@
-//! May they? What the policy allows goes through, everything else is refused here, and the record says by which rule.
+//! Authorization. What the policy allows goes through, everything else is refused here, and the record says by which
+//! rule.
 
 use serde_json::{Value, json};
 

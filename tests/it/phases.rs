@@ -1,5 +1,5 @@
-//! Can it be stopped at any moment, and does it end when it should? In its first milliseconds, while it waits for a
-//! credential, as the first process of a container, with a name server that does not answer, and for lack of threads.
+//! Stopping at any moment. In its first milliseconds, while it waits for a credential, as the first process of a
+//! container, with a name server that does not answer, and for lack of threads.
 
 use std::{
     fs,

@@ -1,5 +1,5 @@
-//! In which pieces do requests come, and answers go? It makes no difference: a request is what its bytes are, and an
-//! answer is taken to its last byte.
+//! Requests and answers in pieces. It makes no difference: a request is what its bytes are, and an answer is taken to
+//! its last byte.
 
 use std::{
     io::{self, Read, Write},

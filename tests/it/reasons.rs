@@ -1,4 +1,4 @@
-//! Why was it refused? The record and the metric say what the caller was told, and what it had shown.
+//! Reasons of refusals. The record and the metric say what the caller was told, and what it had shown.
 
 use std::{collections::BTreeSet, fs, net::TcpStream};
 

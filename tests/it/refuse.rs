@@ -1,4 +1,4 @@
-//! What is told to a caller that asks wrongly, slowly, or not at all? What its bytes alone can do: `hostile`.
+//! Refusals of wrong, slow and missing requests. What its bytes alone can do: `hostile`.
 
 use mpc_auth_proxy::testserver::Fault;
 use serde_json::json;

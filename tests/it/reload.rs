@@ -1,5 +1,5 @@
-//! What when the files change? Whatever way they change, the whole new policy is in force soon after, on connections
-//! that are open too; what cannot be loaded changes nothing and is told with its place.
+//! Reloads. Whatever way they change, the whole new policy is in force soon after, on connections that are open too;
+//! what cannot be loaded changes nothing and is told with its place.
 
 use std::{
     fs,

@@ -1,5 +1,5 @@
-//! What if it is stopped and started while callers call without a pause? Whoever got a connection gets its answers; and
-//! where somebody else holds the listening socket, nobody is even refused.
+//! Restarts under load. Whoever got a connection gets its answers; and where somebody else holds the listening socket,
+//! nobody is even refused.
 //!
 //! `RESTARTS=300 cargo test --test it restart::` for a night's worth.
 

@@ -1,5 +1,5 @@
-//! What is tried again? What was surely not processed, and once what a reused connection swallowed. Nothing else, and
-//! never much of it.
+//! Retries. What was surely not processed, and once what a reused connection swallowed. Nothing else, and never much of
+//! it.
 
 use std::{
     sync::{

@@ -1,4 +1,4 @@
-//! What can it still do once it has started? What its work needs: every other test runs in the sandbox too.
+//! The sandbox. What its work needs: every other test runs in the sandbox too.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! What if a file is not whole yet, or cannot be had for a while? Nothing that is half is ever in force, what could not
+//! Files that are not whole yet, or cannot be read for a while. Nothing that is half is ever in force, what could not
 //! be taken is taken by itself later, and nobody waits for a file meanwhile.
 
 use std::{

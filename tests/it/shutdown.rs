@@ -1,4 +1,4 @@
-//! How does it end, or not even start? What was accepted is answered first, and the exit code says why.
+//! Shutdown, and failed starts. What was accepted is answered first, and the exit code says why.
 
 use std::{net::TcpListener, os::unix::net::UnixListener};
 

@@ -1,4 +1,5 @@
-//! What arrives upstream? A genuine signature or token, the headers of the contract, and nothing else of the caller's.
+//! Signed requests as upstream sees them. A genuine signature or token, the headers of the contract, and nothing else
+//! of the caller's.
 //!
 //! The stand-in cloud verifies every credential by code of its own: a 204 is the proof of a signature.
 

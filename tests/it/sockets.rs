@@ -1,4 +1,4 @@
-//! What if the file of a Unix socket is taken away while it runs? It is noticed, told and mended.
+//! Unix sockets whose file is removed. It is noticed, told and mended.
 
 use std::{
     fs,

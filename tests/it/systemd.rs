@@ -1,4 +1,4 @@
-//! What does systemd hear? That it is ready, reloads and stops, what is wrong with it, and that it serves as long as it
+//! systemd notifications. That it is ready, reloads and stops, what is wrong with it, and that it serves as long as it
 //! does: on a socket like the one of `systemd.service(5)`, `Type=notify`.
 
 use std::{

@@ -1,4 +1,4 @@
-//! What does the kernel charge a proxy for, sockets included? A memory cgroup of its own, where one can be made.
+//! Memory that the kernel charges to a proxy, sockets included. A memory cgroup of its own, where one can be made.
 
 use std::{
     fs, io,

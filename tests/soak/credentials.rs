@@ -1,5 +1,4 @@
-//! What if the credential changes under load? No call fails, no source is asked twice, and nothing is signed by half of
-//! a key.
+//! Credentials that change under load. No call fails, no source is asked twice, and nothing is signed by half of a key.
 
 use std::{
     collections::HashSet,

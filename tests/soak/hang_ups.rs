@@ -1,4 +1,4 @@
-//! What if the caller is gone before its answer? The request had arrived whole, so it is carried out once and recorded.
+//! Callers that hang up before their answer. The request had arrived whole, so it is carried out once and recorded.
 
 use std::{collections::HashSet, sync::Arc, time::Instant};
 

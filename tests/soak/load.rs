@@ -1,4 +1,4 @@
-//! How is load made? Callers that call again as soon as they are answered, each on a connection that it keeps, all of
+//! Load generation. Callers that call again as soon as they are answered, each on a connection that it keeps, all of
 //! them on one thread.
 
 use std::{

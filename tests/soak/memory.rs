@@ -1,4 +1,4 @@
-//! What does a sidecar cost that has nothing to do? Memory, alone and with many idle connections.
+//! Memory of an idle sidecar. Memory, alone and with many idle connections.
 
 use std::sync::{
     Arc,

@@ -1,6 +1,5 @@
-//! What holds while everything happens at once? Good, bad and lost calls, an upstream that fails in every way, policies
-//! of which half are broken, keys that are replaced: every request is answered, recorded once, and costs nothing that
-//! stays.
+//! Everything at once. Good, bad and lost calls, an upstream that fails in every way, policies of which half are
+//! broken, keys that are replaced: every request is answered, recorded once, and costs nothing that stays.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},

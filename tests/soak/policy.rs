@@ -1,5 +1,5 @@
-//! What if a policy is large? It takes memory and metrics by the rule and by the caller, never by both, and what a
-//! reload ends is given back.
+//! Large policies. It takes memory and metrics by the rule and by the caller, never by both, and what a reload ends is
+//! given back.
 
 use std::{fmt::Write, process::Stdio, time::Duration};
 

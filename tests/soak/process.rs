@@ -1,4 +1,4 @@
-//! What does the proxy take from its machine? Memory and descriptors, as the kernel counts them.
+//! Memory and descriptors of a process. Memory and descriptors, as the kernel counts them.
 
 use std::{fs, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What do callers notice of thousands that are slow on purpose? They are answered all the same, and slow heads are cut.
+//! Thousands of slow callers. They are answered all the same, and slow heads are cut.
 
 use std::{
     collections::{BTreeMap, HashSet},

@@ -1,4 +1,4 @@
-//! How much can strangers make the process hold? Whatever they send, as many as may connect, and with TLS too.
+//! Memory that strangers can use up. Whatever they send, as many as may connect, and with TLS too.
 
 use std::{
     io::{Read, Write},

@@ -1,4 +1,5 @@
-//! What was recorded? The audit file of a proxy, read line by line: at full size it is too long to be held.
+//! Reads the audit file of a soak. The audit file of a proxy, read line by line: at full size it is too long to be
+//! held.
 
 use std::{
     collections::BTreeMap,

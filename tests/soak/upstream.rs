@@ -1,5 +1,5 @@
-//! What if upstream fails for everybody, or there is more to do than can be done? Upstream is asked little more often
-//! than there are calls; what is too much is refused at once, and the rest goes its way.
+//! A failing or overloaded upstream. Upstream is asked little more often than there are calls; what is too much is
+//! refused at once, and the rest goes its way.
 
 use std::{
     collections::BTreeMap,

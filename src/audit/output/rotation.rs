@@ -1,5 +1,5 @@
-//! What if somebody does something to the file? It is moved away, removed or truncated, and what is written next goes to
-//! where records are looked for.
+//! Rotation, removal and truncation of the audit file. It is moved away, removed or truncated, and what is written next
+//! goes to where records are looked for.
 //!
 //! Calls that are announced and have no record are announced again there: in the file that is left nobody looks for
 //! what a killed process left open.

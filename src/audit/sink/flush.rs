@@ -52,14 +52,14 @@ impl Sink {
     pub async fn finish(&self, end: Instant) -> bool {
         let (mut taken, mut soon) = (None, end);
         loop {
-            let (waits, owes, now) = {
+            let (waits, has_owed, now) = {
                 let mut output = self.output();
                 (output.flush(), output.has_owed(), output.taken())
             };
             if taken.replace(now) != Some(now) {
                 soon = end.min(Instant::now() + REFUSALS_FLUSH_TIMEOUT);
             }
-            let end = if owes && self.shared.when_blocked == WhenBlocked::Refuse { end } else { soon };
+            let end = if has_owed && self.shared.when_blocked == WhenBlocked::Refuse { end } else { soon };
             if !waits || Instant::now() >= end {
                 return !waits;
             }

@@ -1,4 +1,4 @@
-//! `check`: is the configuration valid, and what would run?
+//! `check`: validates the configuration and summarizes what would run.
 //!
 //! It reads what `run` reads, in the same way, and binds nothing. What the files say is in `summary`, what this machine
 //! makes of it in `surroundings`.

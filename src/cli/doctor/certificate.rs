@@ -1,4 +1,4 @@
-//! Whose certificate is it, and why is it not accepted?
+//! Diagnoses server certificates: whose it is, and why it is not accepted.
 
 use std::{io, net::IpAddr};
 

@@ -1,4 +1,4 @@
-//! Is there a credential to be had? Each source is asked once, in the way in which the proxy asks it.
+//! Credential checks of `doctor`. Each source is asked once, in the way in which the proxy asks it.
 //!
 //! That is a real question: a wrong password is one of the five that lock a user, and an agency is assumed with a
 //! signed request to STS. What came is not used for anything, and nothing of it is shown but what `/status` shows.

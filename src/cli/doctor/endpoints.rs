@@ -1,4 +1,4 @@
-//! Can the endpoints be reached? DNS, TCP, TLS and one HTTP request, on the way that calls go.
+//! Endpoint checks of `doctor`. DNS, TCP, TLS and one HTTP request, on the way that calls go.
 //!
 //! The request is `HEAD /`, without a credential, a signature or a project: the gateway answers that there is no such
 //! API. It counts towards nothing, and its `Date` tells what time it is there.

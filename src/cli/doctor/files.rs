@@ -1,4 +1,4 @@
-//! Who can read and change the files? Owner, permissions and age of all that were named, by whomever.
+//! File permission checks of `doctor`. Owner, permissions and age of all that were named, by whomever.
 
 use std::{
     collections::BTreeSet,

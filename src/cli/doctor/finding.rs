@@ -1,4 +1,4 @@
-//! What was found, and how is it told? A line for a person, and the same facts for a program.
+//! Findings of `doctor`, as text and as JSON. A line for a person, and the same facts for a program.
 
 use std::io::{self, Write};
 

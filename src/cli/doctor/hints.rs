@@ -1,4 +1,4 @@
-//! What can be done about it? One answer for each way in which a source or an endpoint fails.
+//! Hints: what to do about a failure. One answer for each way in which a source or an endpoint fails.
 
 use std::io;
 
@@ -43,7 +43,7 @@ pub(super) fn of_source(kind: &'static str, error: &ProvideError) -> String {
                 .into()
         }
         ProvideError::Base(base) => format!("see the credential {base}: it must be an access key that works"),
-        ProvideError::Way(_) => "correct the endpoint, or the variable that names the egress proxy".into(),
+        ProvideError::Dialer(_) => "correct the endpoint, or the variable that names the egress proxy".into(),
         ProvideError::Nowhere(_) => {
             "make one of these sources available, or name the right one in place of `auto`".into()
         }

@@ -1,4 +1,4 @@
-//! How far does the sandbox go on this kernel? Tried on a thread that ends, so this command is not confined.
+//! Sandbox support of this kernel. Tried on a thread that ends, so this command is not confined.
 
 use super::finding::Finding;
 use crate::{

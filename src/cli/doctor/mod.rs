@@ -1,4 +1,4 @@
-//! `doctor`: would it work, here and now?
+//! `doctor`: checks whether the proxy would work in this environment.
 //!
 //! Where `check` reads, this command asks: every source for a credential, every endpoint for an answer. It binds
 //! nothing, changes nothing, and makes no call: MPC gets one request without a credential. Only `--try-credentials`, which

@@ -1,4 +1,4 @@
-//! Can it start here? Where sockets and records go, who listens already, how many files may be open.
+//! Startup checks of `doctor`. Where sockets and records go, who listens already, how many files may be open.
 //!
 //! Nothing is bound or made: permissions are asked for, and connections are tried where a proxy that runs would
 //! answer.

@@ -1,5 +1,5 @@
-//! Are the credentials believed? With `--try-credentials` each project gets one signed call, a view of a job that no cloud
-//! has.
+//! `doctor --try-credentials`: checks that upstream accepts the credentials. With `--try-credentials` each project gets
+//! one signed call, a view of a job that no cloud has.
 //!
 //! Where a proxy runs it makes the call, because it counts the signatures that upstream refuses and stops before they lock
 //! the key. Else this command signs it, apart from anybody's count, and says so. A credential that was refused is not tried
@@ -59,7 +59,7 @@ pub(super) async fn each(
             Ok(TrialRunner::Ourselves) => ways.ourselves(project).await?,
             Err(error) => Err(format!("nobody can ask whether a proxy runs: {error}")),
         };
-        if trial.as_ref().is_ok_and(|trial| trial.believed == Acceptance::Refused) {
+        if trial.as_ref().is_ok_and(|trial| trial.accepted == Acceptance::Refused) {
             refused.insert(Arc::clone(&project.credential));
         }
         findings.push(finding(project, &trial, by.as_ref().ok().copied()));
@@ -131,7 +131,7 @@ fn finding(project: &config::Project, trial: &Result<Trial, String>, by: Option<
     let tried = trial.as_ref().ok();
     let finding = Finding::ok("try", &*project.name, message)
         .fact("by", by.map(TrialRunner::as_str))
-        .fact("believed", tried.map(|trial| json!(trial.believed)))
+        .fact("believed", tried.map(|trial| json!(trial.accepted)))
         .fact("sent", tried.is_some_and(|trial| trial.sent))
         .fact("status", tried.and_then(|trial| trial.status))
         .fact("error_code", tried.and_then(|trial| trial.error_code.clone()));
@@ -143,7 +143,7 @@ fn finding(project: &config::Project, trial: &Result<Trial, String>, by: Option<
         _ if trial.signed => finding.detail(OUR_SIGNATURE),
         _ => finding,
     };
-    match trial.believed {
+    match trial.accepted {
         Acceptance::Yes => finding,
         Acceptance::Refused => finding.fail(REFUSED),
         Acceptance::Misdated => finding.fail("set the clock of this machine, and try again"),

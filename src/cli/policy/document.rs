@@ -1,4 +1,4 @@
-//! Is what `docs/POLICY.md` says true? Its files, cases and commands, taken out of it and run.
+//! Tests `docs/POLICY.md`. Its files, cases and commands, taken out of it and run.
 
 use std::path::Path;
 use std::process::ExitCode;

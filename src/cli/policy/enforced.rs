@@ -1,4 +1,4 @@
-//! Does a running proxy decide as these commands say? Real calls, their records, and `replay` of those records.
+//! Tests that a running proxy decides as these commands say. Real calls, their records, and `replay` of those records.
 
 use std::net::TcpListener;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! How do build servers read test results? As JUnit's XML: the part of it that all of them understand.
+//! Test results in JUnit's XML format. As JUnit's XML: the part of it that all of them understand.
 
 use super::test::{Outcome, Results};
 

@@ -1,4 +1,4 @@
-//! `policy`: what does a policy say, does it say what it should, and what would another one have said?
+//! `policy`: explains, tests, replays and suggests policies.
 //!
 //! One file a question. `answer` is a decision in words, for all of them.
 

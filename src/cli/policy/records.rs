@@ -1,4 +1,4 @@
-//! Which decisions do audit files tell of? Read one line at a time: such files are large.
+//! Reads decisions from audit files. Read one line at a time: such files are large.
 //!
 //! They are read as they are found: whole or compressed by a rotation, from a pipe, and as container runtimes keep what a
 //! process prints, with the log among it.

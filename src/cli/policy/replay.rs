@@ -1,4 +1,4 @@
-//! `policy replay`: which of the calls that were really made would another policy decide otherwise?
+//! `policy replay`: finds recorded calls that another policy would decide differently.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What was decided, in words? As text for a person, and as JSON with the same names for a program.
+//! A decision in words. As text for a person, and as JSON with the same names for a program.
 
 use std::fmt;
 

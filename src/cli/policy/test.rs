@@ -1,4 +1,4 @@
-//! `policy test`: does the policy say what the cases expect?
+//! `policy test`: checks a policy against test cases.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What was asked of `sign`? Its arguments, each in a type that holds nothing else.
+//! Arguments of `sign`. Its arguments, each in a type that holds nothing else.
 //!
 //! A text that is not such an argument is refused by clap, which knows how to name it and how to exit.
 

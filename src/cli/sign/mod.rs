@@ -1,4 +1,4 @@
-//! `sign`: which headers must a request carry to be accepted by Huawei Cloud?
+//! `sign`: computes the headers that Huawei Cloud requires of a request.
 //!
 //! It gives the signing of the proxy to people with a shell, for a call by hand or to compare with a client
 //! that is refused. It sends nothing, and it never prints the secret key.

@@ -158,7 +158,7 @@ impl Sample<'_> {
     }
 
     /// The comment at the end of a line, which goes on below it.
-    fn comment(&self, place: Place) -> String {
+    fn comment(&self, place: Position) -> String {
         let mut below = self.text.lines().skip(usize::try_from(place.line).unwrap() - 1);
         let Some((before, comment)) = below.next().unwrap().split_once(" # ") else { return String::new() };
         let more = below.map_while(|line| {

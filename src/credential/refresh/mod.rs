@@ -1,4 +1,4 @@
-//! When is a source asked? Ahead of the end of what it gave, when its files change, and when a request needs it.
+//! Refreshes a credential. Ahead of the end of what it gave, when its files change, and when a request needs it.
 //!
 //! One task drives one renewal, and nobody else asks the source: so there is one request to it at a time, whatever
 //! happens. It stands apart from the sources, none of which knows about time. A source that fails leaves the last

@@ -22,12 +22,12 @@ use crate::{
 /// A source that does as it is told, and counts how often it is asked.
 #[derive(Clone, Default)]
 struct Scripted {
-    script: Arc<Mutex<VecDeque<Told>>>,
+    script: Arc<Mutex<VecDeque<ScriptedResult>>>,
     asked: Arc<AtomicU32>,
     files: Vec<PathBuf>,
 }
 
-enum Told {
+enum ScriptedResult {
     /// A token, or a key whose name begins with `AK`, that lives so long, after so long.
     Gives(&'static str, Option<Duration>, Duration),
     Fails,
@@ -40,14 +40,16 @@ impl Provide for Scripted {
         let told = self.script.lock().unwrap().pop_front();
         Box::pin(async move {
             match told {
-                Some(Told::Gives(text, life, after)) => {
+                Some(ScriptedResult::Gives(text, life, after)) => {
                     sleep(after).await;
                     let end =
                         |life| Expiry { at: clock::now() + life, clock: clock::Clocks::default().of("iam") };
                     Ok(Provided { credential: credential(text), expires_at: life.map(end) })
                 }
-                Some(Told::RefusesPassword) => Err(ProvideError::WrongPassword { endpoint: "iam".into() }),
-                Some(Told::Fails) | None => Err(ProvideError::NoAgency),
+                Some(ScriptedResult::RefusesPassword) => {
+                    Err(ProvideError::WrongPassword { endpoint: "iam".into() })
+                }
+                Some(ScriptedResult::Fails) | None => Err(ProvideError::NoAgency),
             }
         })
     }
@@ -58,7 +60,7 @@ impl Provide for Scripted {
 }
 
 impl Scripted {
-    fn new(script: impl IntoIterator<Item = Told>) -> Self {
+    fn new(script: impl IntoIterator<Item = ScriptedResult>) -> Self {
         Self { script: Arc::new(Mutex::new(script.into_iter().collect())), ..Self::default() }
     }
 
@@ -89,8 +91,8 @@ fn credential(text: &str) -> Credential {
     Credential::Token(Token::new(&secret).unwrap())
 }
 
-fn gives(token: &'static str, life: u64) -> Told {
-    Told::Gives(token, Some(Duration::from_secs(life)), Duration::ZERO)
+fn gives(token: &'static str, life: u64) -> ScriptedResult {
+    ScriptedResult::Gives(token, Some(Duration::from_secs(life)), Duration::ZERO)
 }
 
 async fn leased(cached: &CachedCredential) -> Result<String, Unavailable> {
@@ -99,7 +101,7 @@ async fn leased(cached: &CachedCredential) -> Result<String, Unavailable> {
         Credential::Token(token) => token.header().to_str().unwrap().to_owned(),
         Credential::Key(key) => key.access_key().to_owned(),
     };
-    cached.answered(lease, Verdict::Believed);
+    cached.answered(lease, Verdict::Accepted);
     Ok(text)
 }
 
@@ -162,7 +164,7 @@ async fn the_pauses_between_failures_grow_to_a_minute() {
 
 #[tokio::test(start_paused = true)]
 async fn a_thousand_calls_wait_for_one_first_value() {
-    let slow = Told::Gives("a", None, Duration::from_secs(2));
+    let slow = ScriptedResult::Gives("a", None, Duration::from_secs(2));
     let source = Scripted::new([slow]);
     let (cached, _task) = source.start();
     let mut calls = JoinSet::new();
@@ -176,7 +178,7 @@ async fn a_thousand_calls_wait_for_one_first_value() {
 
 #[tokio::test(start_paused = true)]
 async fn a_thousand_calls_with_a_token_that_has_ended_are_one_fetch() {
-    let slow = Told::Gives("b", Some(Duration::from_secs(HOUR)), Duration::from_secs(2));
+    let slow = ScriptedResult::Gives("b", Some(Duration::from_secs(HOUR)), Duration::from_secs(2));
     let source = Scripted::new([gives("a", HOUR), slow]);
     let (cached, _task) = source.start();
     leased(&cached).await.unwrap();
@@ -200,11 +202,11 @@ async fn a_thousand_calls_with_a_token_that_has_ended_are_one_fetch() {
 async fn calls_after_its_end_wait_for_a_new_one_together() {
     let source = Scripted::new([
         gives("a", 100),
-        Told::Fails,
-        Told::Fails,
-        Told::Fails,
-        Told::Fails,
-        Told::Gives("b", None, Duration::from_secs(20)),
+        ScriptedResult::Fails,
+        ScriptedResult::Fails,
+        ScriptedResult::Fails,
+        ScriptedResult::Fails,
+        ScriptedResult::Gives("b", None, Duration::from_secs(20)),
     ]);
     let (cached, _task) = source.start();
     leased(&cached).await.unwrap();
@@ -238,7 +240,7 @@ async fn a_source_with_nothing_new_is_not_asked_by_every_call() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wrong_password_is_not_tried_again_for_a_quarter_of_an_hour() {
-    let source = Scripted::new([Told::RefusesPassword, gives("a", HOUR)]);
+    let source = Scripted::new([ScriptedResult::RefusesPassword, gives("a", HOUR)]);
     let (cached, _task) = source.start();
     for _ in 0..100 {
         assert!(leased(&cached).await.is_err());
@@ -254,8 +256,10 @@ async fn a_wrong_password_is_tried_again_when_its_file_changes() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
     std::fs::write(&file, "wrong").unwrap();
-    let source =
-        Scripted { files: vec![file.clone()], ..Scripted::new([Told::RefusesPassword, gives("a", HOUR)]) };
+    let source = Scripted {
+        files: vec![file.clone()],
+        ..Scripted::new([ScriptedResult::RefusesPassword, gives("a", HOUR)])
+    };
     let (cached, _task) = source.start();
     cached.asked_once().await;
     std::fs::write(&file, "right").unwrap();
@@ -283,7 +287,7 @@ async fn a_credential_that_is_given_again_keeps_its_standing() {
 #[tokio::test(start_paused = true)]
 async fn the_same_value_will_do_when_it_is_given_again_for_longer() {
     let mut script = vec![gives("a", 100)];
-    script.extend((0..4).map(|_| Told::Fails));
+    script.extend((0..4).map(|_| ScriptedResult::Fails));
     script.push(gives("a", 100));
     let source = Scripted::new(script);
     let (cached, _task) = source.start();

@@ -1,5 +1,4 @@
-//! What of a call can a condition compare? Its keys, named as in Huawei's IAM where IAM has them, and the facts of
-//! its job.
+//! Condition keys. Its keys, named as in Huawei's IAM where IAM has them, and the facts of its job.
 
 use std::borrow::Cow;
 

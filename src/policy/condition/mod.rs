@@ -1,4 +1,4 @@
-//! Does a rule's condition hold for this call? The conditions of Huawei's IAM 5.0, with its meaning.
+//! Conditions of rules. The conditions of Huawei's IAM 5.0, with its meaning.
 //!
 //! It stands below `policy`, which asks it only for rules whose four lists match. Of the values of a key one is
 //! enough; keys and operators must all hold. A fact of the job may be unknown, and then so may be whether it holds:

@@ -1,4 +1,4 @@
-//! How can a condition compare? The operators of Huawei's IAM 5.0 that have a key here.
+//! Condition operators. The operators of Huawei's IAM 5.0 that have a key here.
 //!
 //! Before the name of an operator may stand over which of several values it is asked, and behind it `IfExists`.
 
@@ -22,7 +22,7 @@ pub struct Operator {
     pub(super) over: Option<Quantifier>,
 }
 
-/// Of several values, which must an operator hold for? Over no values neither holds.
+/// Which of several values an operator must hold for. Over no values neither holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Quantifier {
     All,

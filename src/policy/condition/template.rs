@@ -1,4 +1,4 @@
-//! What does a value with `${…}` stand for? Variables of the call, and the characters that would mean something else.
+//! Condition values with variables `${…}`. Variables of the call, and the characters that would mean something else.
 //!
 //! It stands below `condition`, whose values have these. What a variable stands for is compared letter by letter: a
 //! `*` in it is no wildcard.

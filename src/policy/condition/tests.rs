@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use proptest::prelude::*;
 
-use super::super::fixture::{self, Asked};
+use super::super::fixture::{self, OwnedCall};
 use super::super::{parse_moment, reference};
 use super::*;
 
@@ -14,7 +14,7 @@ fn test(text: &str) -> Test {
 
 /// Whether `OPERATOR KEY VALUE,VALUE` holds for a call with these facts.
 fn truth(condition: &str, facts: &str) -> Truth {
-    let asked = Asked::parse(&format!("editor-api media-prod 100211 {facts}"));
+    let asked = OwnedCall::parse(&format!("editor-api media-prod 100211 {facts}"));
     Condition::new(vec![test(condition)]).holds(&asked.call(), "1111")
 }
 
@@ -192,7 +192,7 @@ fn what_is_unknown_is_neither_there_nor_absent() {
         ("ip=10.0.0.1", Truth::No),
         ("mpc:UserData=a mpc:JobStatus=INIT", Truth::Yes),
     ] {
-        let asked = Asked::parse(&format!("oncall media-prod 7 {facts}"));
+        let asked = OwnedCall::parse(&format!("oncall media-prod 7 {facts}"));
         assert_eq!(both.holds(&asked.call(), "1111"), expected, "{facts:?}");
     }
 }
@@ -239,13 +239,13 @@ fn all_tests_of_a_condition_must_hold_and_the_first_that_does_not_is_named() {
         ["IpAddress g:SourceIp 10.0.0.0/8", "StringEquals proxy:Listener app", "Null mpc:JobId false"];
     let condition = Condition::new(tests.map(test).to_vec());
     let failing = |facts: &str| {
-        let asked = Asked::parse(&format!("editor-api media-prod 7 {facts}"));
+        let asked = OwnedCall::parse(&format!("editor-api media-prod 7 {facts}"));
         condition.first_failing(&asked.call(), "1111").map(|test| test.key().as_str())
     };
     assert_eq!(failing("ip=10.1.1.1 listener=app"), None);
     assert_eq!(failing("ip=10.1.1.1 listener=mesh"), Some("proxy:Listener"));
     assert_eq!(failing("ip=11.1.1.1 listener=mesh"), Some("g:SourceIp"));
-    let asked = Asked::parse("editor-api media-prod 7");
+    let asked = OwnedCall::parse("editor-api media-prod 7");
     assert_eq!(Condition::default().holds(&asked.call(), "1111"), Truth::Yes);
 }
 

@@ -1,4 +1,4 @@
-//! Do an operator, a key and values make a test? What could only be a mistake is refused, with the reason.
+//! Validates an operator, its key and its values. What could only be a mistake is refused, with the reason.
 
 use super::super::moment::{MomentError, parse_moment};
 use super::super::network::{Network, NetworkError};

@@ -1,4 +1,4 @@
-//! What is known of a job? Each fact is known, surely absent, or unknown; nothing here guesses.
+//! Facts of a job. Each fact is known, surely absent, or unknown; nothing here guesses.
 //!
 //! It stands below `condition`, which compares with it, and is filled by whoever reads a create's body or what a
 //! look-up answered. What is unknown is never taken for absent: a condition on it is undecided. Comparing allocates

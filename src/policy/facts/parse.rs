@@ -1,4 +1,4 @@
-//! Which facts does a person or a record tell of? Each key by itself, its values as texts.
+//! Parses facts from text. Each key by itself, its values as texts.
 //!
 //! It stands beside the facts that are read from what jobs are, for the tools that ask a policy about calls nobody
 //! makes now. What is not told is unknown.

@@ -1,4 +1,4 @@
-//! Which parts of a policy can never matter, or say more than they need? Patterns that match nothing there is,
+//! Finds parts of a policy that can never matter, or say more than they need. Patterns that match nothing there is,
 //! rules that never decide or have ended, and wildcards for a single name.
 //!
 //! Only what is certain is reported. It does not judge whether a rule is wise. The time is an argument.

@@ -1,12 +1,12 @@
 //! Decisions that depend on facts of the job, in examples.
 
-use super::super::fixture::{self, Asked};
+use super::super::fixture::{self, OwnedCall};
 use super::super::*;
 use Effect::Allow;
 
 /// `allow`, `deny` or the facts that are needed, the rule, and what the rules under observation say.
 fn said(policy: &Policy, asked: &str) -> String {
-    let asked = Asked::parse(asked);
+    let asked = OwnedCall::parse(asked);
     let names = |keys: Keys| keys.iter().map(Key::as_str).collect::<Vec<_>>().join("+");
     match policy.decide(&asked.call()) {
         Outcome::Undetermined(Undetermined { needs, .. }) => format!("by {}", names(needs)),
@@ -108,7 +108,7 @@ fn a_fact_that_only_a_rule_under_observation_needs_is_told_apart() {
     ] {
         let asked = format!("editor-api media-prod {asked}");
         assert_eq!(said(&policy, &asked), expected, "{why}");
-        let asked = Asked::parse(&asked);
+        let asked = OwnedCall::parse(&asked);
         let outcome = policy.decide(&asked.call());
         assert_eq!(matches!(outcome.needed_facts(), NeededFacts::ToObserve(_)), needed_facts, "{why}");
         assert!(matches!(outcome.needed_facts(), NeededFacts::ToObserve(_) | NeededFacts::Nothing), "{why}");
@@ -118,7 +118,7 @@ fn a_fact_that_only_a_rule_under_observation_needs_is_told_apart() {
 #[test]
 fn a_policy_that_is_only_observed_looks_up_to_observe() {
     let own = "allow * * * * if StringMatch mpc:UserData ${proxy:Caller}/*";
-    let asked = Asked::parse("oncall media-prod 7");
+    let asked = OwnedCall::parse("oncall media-prod 7");
     let needs = Keys::from(Key::UserData);
     for (mode, needed_facts, applied) in [
         (Mode::Enforce, NeededFacts::ToDecide(needs), None),

@@ -1,4 +1,4 @@
-//! Can a job be made of this body? The checks of a create, in the order of their codes.
+//! Validates create requests. The checks of a create, in the order of their codes.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! What does a job look like? Its state, what it was created from, and how each version shows it.
+//! Editing jobs. Its state, what it was created from, and how each version shows it.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Which jobs does a list have? Version 1's filters and pages.
+//! Job lists. Version 1's filters and pages.
 
 use chrono::NaiveDateTime;
 

@@ -1,4 +1,4 @@
-//! Which jobs are there, and what may be done with them? MPC's editing jobs, in both versions of their API.
+//! The MPC service. MPC's editing jobs, in both versions of their API.
 
 mod create;
 mod job;

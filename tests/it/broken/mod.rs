@@ -1,5 +1,5 @@
-//! What if upstream is broken? Whatever it does, its caller is told the truth in time: the answer, or that there is
-//! none and what that means. Nothing ambiguous is sent twice, and no call gets another's answer.
+//! A broken upstream. Whatever it does, its caller is told the truth in time: the answer, or that there is none and
+//! what that means. Nothing ambiguous is sent twice, and no call gets another's answer.
 
 pub(crate) mod answers;
 mod many;

@@ -1,5 +1,5 @@
-//! Does a promise hold at any moment? What other modules try in quiet is tried here at the start, while it stops, during a
-//! reload, and with a sink that takes no record.
+//! Promises under every circumstance. What other modules try in quiet is tried here at the start, while it stops,
+//! during a reload, and with a sink that takes no record.
 
 mod reload;
 mod sink;

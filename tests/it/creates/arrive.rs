@@ -1,4 +1,4 @@
-//! How does a body arrive? Whether it is worth reading is said before it is read, its pieces make no difference, and what is
+//! Arrival of bodies. Whether it is worth reading is said before it is read, its pieces make no difference, and what is
 //! left of one is never a request.
 
 use std::{

@@ -1,4 +1,4 @@
-//! Which bodies are sent? Those that can be read in one way only, and name nothing that the policy does not allow, wherever
+//! Accepted bodies. Those that can be read in one way only, and name nothing that the policy does not allow, wherever
 //! that stands.
 
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What may be created? A body is read strictly, judged by every object it names, written anew, and sent once.
+//! Creates. A body is read strictly, judged by every object it names, written anew, and sent once.
 
 mod arrive;
 mod bodies;

@@ -1,4 +1,4 @@
-//! Does it hold at any moment? While a body arrives, and while its call waits: frozen, under another policy, at the start,
+//! Creates at any moment. While a body arrives, and while its call waits: frozen, under another policy, at the start,
 //! while it stops, and with a sink that takes no record.
 
 use std::net::{TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! How often is a create sent? Once: it is tried again only where it was surely not carried out, and where nobody can say it
+//! A create is sent once. Once: it is tried again only where it was surely not carried out, and where nobody can say it
 //! is not.
 
 use std::thread;

@@ -1,4 +1,4 @@
-//! Who creates by a signature? Whoever signed the very body that came.
+//! Signed creates. Whoever signed the very body that came.
 
 use mpc_auth_proxy::{
     clock,

@@ -1,4 +1,4 @@
-//! Does every source of credentials work, through its whole life? First fetch, renewal, outage, expiry, recovery.
+//! Credential sources through their whole life. First fetch, renewal, outage, expiry, recovery.
 
 mod files;
 mod health;

@@ -1,4 +1,4 @@
-//! Does `doctor` find what keeps calls from working, say what to do about it, and show no secret? It makes no call.
+//! `doctor` finds what keeps calls from working, says what to do about it, and shows no secret. It makes no call.
 
 mod contract;
 mod endpoints;

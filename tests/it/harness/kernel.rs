@@ -1,4 +1,4 @@
-//! What does the kernel keep of a connection? As proc_net_tcp(5) tells.
+//! Socket state in the kernel. As proc_net_tcp(5) tells.
 
 use std::{
     fs,

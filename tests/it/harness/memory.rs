@@ -1,4 +1,4 @@
-//! How much memory does a process take? As the kernel counts it, in KiB.
+//! Memory of a process. As the kernel counts it, in KiB.
 
 use std::fs;
 

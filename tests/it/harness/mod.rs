@@ -1,4 +1,4 @@
-//! What does a test need? A proxy in a folder of its own, something upstream of it, and connections to it.
+//! Test harness. A proxy in a folder of its own, something upstream of it, and connections to it.
 
 mod cloud;
 mod held;

@@ -1,5 +1,4 @@
-//! What can a caller do by its bytes alone? Nothing but what it may: tables of requests, each a name, the bytes, and what
-//! must come of them.
+//! Hostile bytes. Nothing but what it may: tables of requests, each a name, the bytes, and what must come of them.
 //!
 //! Every case is judged by four things: the answers, whole; what upstream saw, which is exactly what is allowed and not
 //! one byte of the caller's more; a record for each answer; and the connection, which is closed, or still usable and

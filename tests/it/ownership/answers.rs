@@ -1,4 +1,4 @@
-//! What if upstream's answer to a view is none? Nothing is shown that was not understood, and nothing but jobs is passed on.
+//! Malformed answers to views. Nothing is shown that was not understood, and nothing but jobs is passed on.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! What if something happens while a job is looked up? The look-up goes the way of a call, and a call is made only when
-//! everything that it waited for was asked once more.
+//! Disturbed look-ups. The look-up goes the way of a call, and a call is made only when everything that it waited for
+//! was asked once more.
 
 use std::{
     collections::BTreeSet,

@@ -1,4 +1,4 @@
-//! Whose job is it? What a rule asks of a job is looked up before the job is cancelled, and only then.
+//! Job ownership. What a rule asks of a job is looked up before the job is cancelled, and only then.
 
 mod answers;
 mod lookups;

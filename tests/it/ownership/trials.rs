@@ -1,5 +1,5 @@
-//! What would a rule under observation have said of a job? That is found out on the side, where there is room for it, and
-//! changes nothing of what is done.
+//! Rules under observation that depend on a job. That is found out on the side, where there is room for it, and changes
+//! nothing of what is done.
 
 use mpc_auth_proxy::testserver::Fault;
 use serde_json::json;

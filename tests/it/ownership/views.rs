@@ -1,4 +1,4 @@
-//! Which jobs does a caller see? Its own, whatever it asks for; and nothing of the others, not even that they are there.
+//! Views filtered by ownership. Its own, whatever it asks for; and nothing of the others, not even that they are there.
 
 use std::{collections::BTreeSet, thread::scope};
 

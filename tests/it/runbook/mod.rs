@@ -1,5 +1,5 @@
-//! Is what the runbook says true? Each of its situations is made with the real binary, and every command of its section
-//! is run there and prints what the page shows.
+//! The runbook. Each of its situations is made with the real binary, and every command of its section is run there and
+//! prints what the page shows.
 
 mod callers;
 mod cloud;

@@ -57,7 +57,7 @@ pub(super) struct CallResult {
     /// `null` where it is no JSON.
     pub(super) body: Value,
     /// Whether the service itself answered.
-    pub(super) is_believed: bool,
+    pub(super) is_accepted: bool,
 }
 
 impl Caller {
@@ -92,12 +92,12 @@ impl Caller {
         let answer = answer.map_err(|error| format!("{place}: {error}"))?;
         let verdict = verdict(&answer, dated);
         self.cached.answered(lease, verdict);
-        let result = CallResult::of(&answer, verdict == Verdict::Believed);
+        let result = CallResult::of(&answer, verdict == Verdict::Accepted);
         match verdict {
             Verdict::Refused | Verdict::Misdated | Verdict::Ended => Err(format!(
                 "{place}: the credential is not believed ({result}); five wrong signatures in a row lock a key, and this was one"
             )),
-            Verdict::Believed | Verdict::Nothing => Ok(result),
+            Verdict::Accepted | Verdict::Nothing => Ok(result),
         }
     }
 
@@ -158,11 +158,11 @@ impl Caller {
 }
 
 impl CallResult {
-    fn of(answer: &UpstreamAnswer, is_believed: bool) -> Self {
+    fn of(answer: &UpstreamAnswer, is_accepted: bool) -> Self {
         let body = serde_json::from_slice(&answer.body).unwrap_or_default();
         // Longer than documented, it may be anything, a secret that was sent included.
         let code = answer.error_code().map(|code| if code.len() <= MAX_CODE { code } else { "?".into() });
-        Self { status: answer.status.as_u16(), code, body, is_believed }
+        Self { status: answer.status.as_u16(), code, body, is_accepted }
     }
 }
 

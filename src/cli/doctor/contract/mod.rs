@@ -1,5 +1,5 @@
-//! Is the cloud as this build takes it to be? With `--contract` jobs are created, viewed and cancelled on a project of the
-//! operator's own, and whatever comes otherwise is told.
+//! `doctor --contract`: checks that the cloud behaves as this build expects. With `--contract` jobs are created, viewed
+//! and cancelled on a project of the operator's own, and whatever comes otherwise is told.
 //!
 //! It changes something, so it asks first. Each job that it created and could not cancel is named. A refused signature ends it.
 
@@ -103,7 +103,7 @@ impl Contract {
             if result.code.as_deref() == Some("APIGW.0101") {
                 continue;
             }
-            let said = if result.is_believed { "understood".into() } else { result.to_string() };
+            let said = if result.is_accepted { "understood".into() } else { result.to_string() };
             self.compare(&format!("{header} alone"), "understood", &said);
         }
         Ok(())

@@ -1,4 +1,5 @@
-//! What is to be done, and may it be? Names the project and the objects, and asks before anything is created.
+//! Plan of a contract check, and its confirmation. Names the project and the objects, and asks before anything is
+//! created.
 
 use std::{
     io::{self, IsTerminal, Write},

@@ -1,4 +1,4 @@
-//! Does an answer look as this build reads it? Each member is told as it was expected and as it came.
+//! Compares answers with the shape that this build expects. Each member is told as it was expected and as it came.
 
 use serde_json::Value;
 

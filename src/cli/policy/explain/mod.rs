@@ -1,4 +1,4 @@
-//! `policy explain`: what is decided for one call, and why?
+//! `policy explain`: explains the decision for one call.
 
 use std::fs;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! `policy explain --audit`: why was this one decided so, and would it be today?
+//! `policy explain --audit`: explains a recorded decision, and what would be decided today.
 
 use std::fmt;
 use std::io::Write;

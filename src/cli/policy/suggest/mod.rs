@@ -1,4 +1,4 @@
-//! `policy suggest`: what is the least policy that allows the calls that were really allowed?
+//! `policy suggest`: derives the least permissive policy that allows the recorded calls.
 //!
 //! The result is a whole `policy.yaml` to read before it is used. What cannot be known from records, such as the
 //! digest of a token, is left to fill in.

@@ -1,0 +1,133 @@
+//! The words of the source: names that were retired stay away, and the first line of a module's doc is a summary.
+//!
+//! The terms that took their place stand in the glossary of `docs/ARCHITECTURE.md`.
+
+use std::{collections::BTreeSet, fs};
+
+use crate::layering::sources;
+
+#[test]
+fn retired_identifiers_stay_away() {
+    let retired: BTreeSet<&str> = RETIRED.split_whitespace().collect();
+    let mut found = Vec::new();
+    let mut count = 0;
+    for file in sources("src") {
+        let text = fs::read_to_string(&file).unwrap();
+        for name in identifiers(&text) {
+            count += 1;
+            if retired.contains(name) {
+                found.push(format!("{}: {name}", file.display()));
+            }
+        }
+    }
+    assert_eq!(found, [""; 0]);
+    assert!(count > 100_000, "only {count} identifiers were found");
+}
+
+#[test]
+fn identifiers_are_told_from_prose() {
+    let text = r##"
+// Held is prose, and so is /* Mooring */ here.
+/* Lookout /* nested Insight */ still */
+let a = "Renewal \" Told"; let b = 'x'; let c = '"'; fn f<'q>(d: &'q str) -> Room { r#"Door "Said""# }
+let e = b"Doubt"; let g = "{Asker}";
+"##;
+    let found: Vec<&str> = identifiers(text).into_iter().filter(|name| name.len() > 2).collect();
+    assert_eq!(found, ["let", "let", "let", "str", "Room", "let", "let"]);
+}
+
+#[test]
+fn a_module_begins_with_a_summary() {
+    let asks = |line: &str| line.starts_with("//! ") && line.replace("`?`", "").contains('?');
+    let questions: Vec<_> = sources("src")
+        .into_iter()
+        .filter(|file| fs::read_to_string(file).unwrap().lines().next().is_some_and(asks))
+        .collect();
+    assert!(questions.is_empty(), "say what it is, not what it asks: {questions:?}");
+}
+
+/// The identifiers of Rust code: what stands in comments and literals is left out.
+fn identifiers(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let length = match first {
+            _ if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
+            _ if rest.starts_with("/*") => comment_length(rest),
+            '"' => string_length(rest),
+            '\'' => char_length(rest),
+            'r' if raw_string_length(rest).is_some() => raw_string_length(rest).unwrap(),
+            _ if first.is_alphanumeric() || first == '_' => {
+                let length = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+                if !first.is_numeric()
+                    && !matches!((&rest[..length], rest.as_bytes().get(length)), ("b" | "c", Some(b'"')))
+                {
+                    found.push(&rest[..length]);
+                }
+                length
+            }
+            _ => first.len_utf8(),
+        };
+        rest = &rest[length..];
+    }
+    found
+}
+
+fn comment_length(text: &str) -> usize {
+    let (mut depth, mut at) = (0, 0);
+    loop {
+        let rest = &text[at..];
+        depth += i32::from(rest.starts_with("/*")) - i32::from(rest.starts_with("*/"));
+        at += if rest.starts_with("/*") || rest.starts_with("*/") {
+            2
+        } else {
+            rest.chars().next().unwrap().len_utf8()
+        };
+        if depth == 0 {
+            return at;
+        }
+    }
+}
+
+fn string_length(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// Of a character; one for the mark of a lifetime.
+fn char_length(text: &str) -> usize {
+    let mut chars = text.char_indices().skip(1);
+    match (chars.next(), chars.next()) {
+        (Some((_, '\\')), Some(_)) => {
+            2 + text[2..].char_indices().skip(1).find(|(_, c)| *c == '\'').map_or(0, |(at, _)| at + 1)
+        }
+        (Some(_), Some((at, '\''))) => at + 1,
+        _ => 1,
+    }
+}
+
+fn raw_string_length(text: &str) -> Option<usize> {
+    let hashes = text[1..].chars().take_while(|c| *c == '#').count();
+    let content = text[1 + hashes..].strip_prefix('"')?;
+    let end = content.find(&format!("\"{}", "#".repeat(hashes)))?;
+    Some(1 + hashes + 1 + end + 1 + hashes)
+}
+
+/// Names that had a term of the field.
+const RETIRED: &str = "
+    Room Door Told Watch farewell FAREWELL stretch Standing StandingState Surroundings Renewal Page CallerWritten
+    PolicyAlone Placed Extent PATIENCE LONGEST MOST TOLD USUAL SOON TIDY LATER OURSELVES Asked Said Whom Keeping Unkept
+    Mooring Lookout Insight Trying Spare Brought Decider Question Draft Begun Tried Believed Anticipate Awaited
+    Foreseen Wants Alike OfCallers GivenError Doubt Way WayError Contact Witness Asker Asks Reached Came Early HangUp
+    Looks Look Heard Uses Among EverybodyIsFrozen NotKept insight mooring lookout surroundings renewal renewals decider
+    anticipate foresee look_around nothing_is_pending lessened once_more twin_of another_of shake_hands is_at_leisure
+    stands_apart go_on owes unseen believed_lately is_believed
+";
