@@ -1,12 +1,12 @@
 //! `check`: validates the configuration and summarizes what would run.
 //!
 //! It reads what `run` reads, in the same way, and binds nothing. What the files say is in `summary`, what this machine
-//! makes of it in `surroundings`.
+//! makes of it in `environment`.
 
 mod summary;
-mod surroundings;
+mod environment;
 
-use self::surroundings::Surroundings;
+use self::environment::Environment;
 use super::{exit, output};
 use crate::config::{self, Loaded, Report, Settings, Severity};
 use crate::upstream::{EXEMPTIONS, Endpoint, Proxies, variable};
@@ -31,19 +31,19 @@ pub(super) struct Args {
 /// Where the answer cannot be written; a configuration that is not valid is an exit code.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (mut out, mut err) = (output::stdout(), output::stderr());
-    check(args, (variable, Surroundings::of), &mut out, &mut err).context("cannot write the answer")
+    check(args, (variable, Environment::of), &mut out, &mut err).context("cannot write the answer")
 }
 
 fn check(
     args: &Args,
-    (variable, surroundings): (impl Fn(&str) -> Option<String>, impl Fn(&ValidConfig) -> Surroundings),
+    (variable, environment): (impl Fn(&str) -> Option<String>, impl Fn(&ValidConfig) -> Environment),
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> io::Result<ExitCode> {
     let Args { config: path, strict } = args;
     match read((path, config::load), variable, err)? {
         Ok(valid) => {
-            let Surroundings { text, warnings: more } = surroundings(&valid);
+            let Environment { text, warnings: more } = environment(&valid);
             let ValidConfig { settings, warnings, proxies } = valid;
             problems(&warnings, err)?;
             more.iter().try_for_each(|warning| writeln!(err, "warning: {warning}"))?;
@@ -124,7 +124,7 @@ mod tests {
     fn checked_with(path: &str, variable: impl Fn(&str) -> Option<String>) -> (ExitCode, String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let args = Args { config: path.into(), strict: false };
-        let here = |_: &ValidConfig| Surroundings::default();
+        let here = |_: &ValidConfig| Environment::default();
         let code = check(&args, (variable, here), &mut out, &mut err).unwrap();
         (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
     }

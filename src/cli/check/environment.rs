@@ -14,14 +14,14 @@ use crate::{
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(super) struct Surroundings {
+pub(super) struct Environment {
     /// What is told of it.
     pub(super) text: String,
     /// What cannot work here, or not as it is written. The proxy would say so when it starts.
     pub(super) warnings: Vec<String>,
 }
 
-impl Surroundings {
+impl Environment {
     /// Looks at this machine.
     pub(super) fn of(valid: &ValidConfig) -> Self {
         let mut found = Self::default();
