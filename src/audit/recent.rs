@@ -5,18 +5,40 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use serde_json::Value;
+
 use super::Record;
 
-/// The records of the last decisions of the policy.
+/// The records of the last decisions of the policy, and of the last requests that were refused before it was asked. Who
+/// is refused there may be a stranger, and must not push out the others.
 #[derive(Default)]
-pub struct Recent(Mutex<VecDeque<Vec<u8>>>);
+pub struct Recent {
+    decided: Ring,
+    before: Ring,
+}
+
+#[derive(Default)]
+struct Ring(Mutex<VecDeque<Vec<u8>>>);
 
 impl Recent {
-    /// Keeps the line of a request that the policy decided; the oldest makes room.
+    /// Keeps the line of a request; the oldest of its kind makes room.
     pub fn keep(&self, record: &Record, line: &[u8]) {
-        if record.effect.is_none() {
-            return;
-        }
+        let ring = if record.effect.is_some() { &self.decided } else { &self.before };
+        ring.keep(line);
+    }
+
+    /// The records, oldest first.
+    pub fn records(&self) -> Vec<Value> {
+        let mut records: Vec<Value> =
+            [&self.decided, &self.before].into_iter().flat_map(Ring::records).collect();
+        // Texts of one form: they are in the order of the times.
+        records.sort_by(|one, other| moment(one).cmp(moment(other)));
+        records
+    }
+}
+
+impl Ring {
+    fn keep(&self, line: &[u8]) {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // The oldest line's memory serves the newest.
         let mut kept =
@@ -26,33 +48,46 @@ impl Recent {
         lines.push_back(kept);
     }
 
-    /// The records, oldest first.
-    pub fn records(&self) -> Vec<serde_json::Value> {
+    fn records(&self) -> Vec<Value> {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         lines.iter().filter_map(|line| serde_json::from_slice(line).ok()).collect()
     }
 }
 
+fn moment(record: &Value) -> &str {
+    record.get("timestamp").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Of each kind.
 const MAX_RECENT: usize = 50;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::time::Duration;
 
+    use chrono::DateTime;
+
+    use super::*;
+
     #[test]
-    fn the_last_decisions_are_kept_and_nothing_else() {
+    fn the_last_of_each_kind_are_kept_in_the_order_of_their_times() {
         let recent = Recent::default();
-        for n in 0..MAX_RECENT + 5 {
-            let mut record =
-                Record::new(n.to_string().into(), "app".into(), "127.0.0.1".into(), crate::clock::now());
-            record.effect = (n % 2 == 0 || n > 10).then_some("allow");
+        for n in 0..4 * MAX_RECENT {
+            let now = DateTime::from_timestamp(i64::try_from(n).unwrap(), 0).unwrap();
+            let mut record = Record::new(n.to_string().into(), "app".into(), "127.0.0.1".into(), now);
+            // One in four is decided.
+            record.effect = n.is_multiple_of(4).then_some("allow");
             let line = record.line(Duration::ZERO);
             recent.keep(&record, &line);
         }
-        let records = recent.records();
-        assert_eq!(records.len(), MAX_RECENT);
-        assert_eq!(records[0]["request.id"], "0");
-        assert_eq!(records[MAX_RECENT - 1]["request.id"], (MAX_RECENT + 4).to_string());
+        let ids: Vec<usize> = recent
+            .records()
+            .iter()
+            .map(|record| record["request.id"].as_str().unwrap().parse().unwrap())
+            .collect();
+        assert!(ids.is_sorted());
+        let (decided, before): (Vec<usize>, Vec<usize>) = ids.iter().partition(|n| n.is_multiple_of(4));
+        assert_eq!((decided.len(), before.len()), (MAX_RECENT, MAX_RECENT));
+        assert_eq!((decided[0], before[MAX_RECENT - 1]), (0, 4 * MAX_RECENT - 1));
     }
 }

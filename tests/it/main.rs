@@ -58,6 +58,7 @@ mod permit;
 mod phases;
 mod pieces;
 mod reasons;
+mod reference;
 mod refuse;
 mod reload;
 mod restart;

@@ -250,6 +250,29 @@ fn the_probes_answer_to_addresses_and_to_the_names_that_are_configured() {
     }
 }
 
+/// Strangers who are refused cannot push out what the policy decided.
+#[test]
+fn the_state_shows_what_was_decided_and_what_was_refused_before() {
+    let proxy = Setup::new().with_team().start();
+    proxy.send(cancel("100211"));
+    for _ in 0..60 {
+        assert_eq!(proxy.send_to("team", cancel("1")).status, 401);
+    }
+    proxy.send("nonsense\r\n\r\n");
+    let decisions = wait_for("decisions", || {
+        let status = proxy.probe("/status").json();
+        let all = status["decisions"].as_array().unwrap().clone();
+        (all.len() == 51).then_some(all)
+    });
+    assert_eq!(
+        (&decisions[0]["policy.rule"], &decisions[0]["outcome"]),
+        (&json!("editor-cancels"), &json!("forwarded"))
+    );
+    let reasons: Vec<_> =
+        decisions[1..].iter().map(|record| record["error.reason"].as_str().unwrap()).collect();
+    assert_eq!((reasons[0], reasons[49]), ("no_proof", "not_http"));
+}
+
 #[test]
 fn other_machines_are_told_no_job_no_peer_and_no_key() {
     let Some(own) = own_address() else {
