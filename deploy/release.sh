@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Builds what is released, into a folder: the program, what it is made of (CycloneDX), and the digests of both.
+# Builds what is released, into a folder: a tarball, a Debian package, the program linked statically, what all of it is made of
+# (CycloneDX), and the digests.
 #
 #   bash deploy/release.sh [FOLDER]                # target/dist where none is given
 #
-# The program does not depend on when or in which directory it is built: the same commit, built with the same versions
-# of Rust and of the C compiler for the same machine, has the same digest. cargo-cyclonedx is installed into
-# target/tools where it is not there.
+# The programs do not depend on when or in which directory they are built: the same commit, built with the same versions
+# of Rust and of the C compiler for the same machine, has the same digests. cargo-cyclonedx and cargo-deb are installed into
+# target/tools where they are not there. Where Rust's musl target and musl-gcc are there, there is a program with musl, too.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 out=${1:-target/dist}
@@ -21,23 +22,40 @@ if [[ -n $(git status --porcelain) ]]; then
     exit 1
 fi
 [[ -x $tools/bin/cargo-cyclonedx ]] ||
-    CARGO_TARGET_DIR=$tools/build cargo install --quiet --locked --root "$tools" --version 0.5.9 cargo-cyclonedx
+    CARGO_TARGET_DIR=$tools/build CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --debug --root "$tools" --version 0.5.9 \
+        cargo-cyclonedx
 
 # The one date that may be in anything that is built.
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH CARGO_INCREMENTAL=0 PATH="$tools/bin:$PATH"
 # Paths of this machine get into messages of panics, and into those of the C code.
-export RUSTFLAGS="--remap-path-prefix=$PWD=/src --remap-path-prefix=$home=/cargo"
+remapped="--remap-path-prefix=$PWD=/src --remap-path-prefix=$home=/cargo"
 export CFLAGS="-ffile-prefix-map=$PWD=/src -ffile-prefix-map=$home=/cargo"
 export CARGO_TARGET_DIR=$PWD/target/reproducible
+host=$(rustc --print host-tuple)
+musl=${host/-gnu/-musl}
 
 # No wrapper of rustc: cargo mixes its path into the names of symbols.
-cargo build --release --locked
+RUSTFLAGS=$remapped cargo build --release --locked
+# As in docker/Dockerfile, which tells why.
+RUSTFLAGS="$remapped $(sed -n 's/^ENV RUSTFLAGS="\(.*\)"$/\1/p' deploy/docker/Dockerfile | tr -d '\\')" \
+    cargo build --release --locked --target "$host"
 cargo cyclonedx --format json --describe binaries
 
 mkdir -p "$out"
-install -m 0755 "$CARGO_TARGET_DIR/release/mpc-auth-proxy" "$out/mpc-auth-proxy"
+out=$(realpath "$out")
+rm -f "$out"/*
+bash deploy/package.sh "$CARGO_TARGET_DIR/release/mpc-auth-proxy" "$out" >/dev/null
+version=$("$CARGO_TARGET_DIR/release/mpc-auth-proxy" --version | cut -d ' ' -f 2)
+name=mpc-auth-proxy-$version-$(uname -m)-linux
+install -m 0755 "$CARGO_TARGET_DIR/$host/release/mpc-auth-proxy" "$out/$name-static"
+if [[ -d $(rustc --print target-libdir --target "$musl") ]] && command -v musl-gcc >/dev/null; then
+    RUSTFLAGS=$remapped cargo build --release --locked --target "$musl"
+    install -m 0755 "$CARGO_TARGET_DIR/$musl/release/mpc-auth-proxy" "$out/$name-musl"
+else
+    echo "==> SKIPPED: a program with musl: Rust's target $musl and musl-gcc are not both there" >&2
+fi
 # cargo leaves out the name where the directory has it too.
-sed -E "s|path\\+file://$PWD#(mpc-auth-proxy@)?|path+file:///src#mpc-auth-proxy@|g" ./*.cdx.json >"$out/mpc-auth-proxy.cdx.json"
+sed -E "s|path\\+file://$PWD#(mpc-auth-proxy@)?|path+file:///src#mpc-auth-proxy@|g" ./*.cdx.json >"$out/mpc-auth-proxy-$version.cdx.json"
 rm ./*.cdx.json
-(cd "$out" && sha256sum mpc-auth-proxy mpc-auth-proxy.cdx.json >SHA256SUMS && cat SHA256SUMS)
+(cd "$out" && sha256sum -- * >"$CARGO_TARGET_DIR/SHA256SUMS" && mv "$CARGO_TARGET_DIR/SHA256SUMS" . && cat SHA256SUMS)
