@@ -183,6 +183,10 @@ class Values(unittest.TestCase):
         config = kinds({"credential": {"secret": "", "source": source}})["ConfigMap"]["data"]["proxy.yaml"]
         self.assertEqual(yaml.safe_load(config)["credentials"], {"prod": source})
 
+    def test_the_keys_of_the_cluster_are_set_as_deploy_readme_says(self):
+        [key] = re.findall(r"--set-file '(\S+)=jwks.json'", (ROOT / "deploy/README.md").read_text())
+        self.assertEqual(helm.parse_set_string(f"{key}=x"), {"files": {"jwks.json": "x"}})
+
     def test_a_job_without_a_native_sidecar_says_what_it_runs(self):
         self.refused({"mode": "job", "sidecar": {"native": False}}, "app.command")
 

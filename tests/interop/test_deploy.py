@@ -160,5 +160,38 @@ class Systemd(unittest.TestCase):
         )
 
 
+class Documents(unittest.TestCase):
+    """Each block of commands is followed by a test, or needs what no test has."""
+
+    FOLLOWED = (ROOT / "tests/deploy/trials/booted.sh").read_text()
+    # Nobody has a cluster or a registry here: the chart's test and the image's carry out what they do.
+    OTHERS = ("docker ", "helm ", "kubectl ")
+    ELSEWHERE = {
+        ("README.md", "Deploying", 1),  # `check` and `doctor`, on whatever there is
+        ("README.md", "Releases", 1),  # takes as long as everything else: see docs/THREAT_MODEL.md
+    }
+
+    def test_each_block_is_followed(self):
+        for document in (DEPLOY / "README.md", ROOT / "docs/OPERATING.md"):
+            section, count, block = None, 0, None
+            for line in document.read_text().splitlines():
+                if block is None and line.startswith("#"):
+                    section, count = line.lstrip("# "), 0
+                elif line == "```sh":
+                    block, count = [], count + 1
+                elif line == "```" and block is not None:
+                    self.followed(document.name, section, count, block)
+                    block = None
+                elif block is not None:
+                    block.append(line)
+
+    def followed(self, document, section, number, block):
+        if all(line.startswith((*self.OTHERS, " ")) for line in block):
+            return
+        if (document, section, number) not in self.ELSEWHERE:
+            followed = f"follow {document} {shlex.quote(section)} {number}\n"
+            self.assertIn(followed, self.FOLLOWED, f"nobody follows block {number} of {section} in {document}")
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -15,16 +15,20 @@ tar --extract --gzip --file "$work"/out/*.tar.gz --directory "$work"
 "$work"/mpc-auth-proxy-*-linux/mpc-auth-proxy check --config "$work"/mpc-auth-proxy-*-linux/config/minimal/proxy.yaml >/dev/null ||
     fail 'the minimal configuration in the tarball'
 
-mkdir "$work/trial"
-cp "$work"/out/*.deb "$work/trial/package.deb"
-cp "$here"/trials/{installed,booted}.sh "$work/trial"
+trial=$work/trial
+mkdir -p "$trial/checkout/target/release"
+cp "$work"/out/*.deb "$trial"
+cp "$work"/out/*.deb "$trial/package.deb"
+cp "$here"/trials/{installed,booted}.sh "$here/blocks.awk" "$deploy/README.md" "$root/docs/OPERATING.md" "$trial"
+(cd "$root" && cp -r --parents -t "$trial/checkout" deploy/{systemd,debian})
+cp "$BINARY" "$trial/checkout/target/release/mpc-auth-proxy"
 unshare --mount true 2>/dev/null || { skip 'Debian package: no namespace can be made here to install it in'; exit 0; }
 have logrotate logrotate || skip 'rotation of records: logrotate cannot be installed here'
-unshare --mount bash "$here/clean.sh" "$work/trial" chroot installed.sh 2>&1 | tee "$work/installed"
+unshare --mount bash "$here/clean.sh" "$trial" chroot installed.sh 2>&1 | tee "$work/installed"
 grep --quiet '^INSTALLED: ok$' "$work/installed" || fail 'installed without systemd'
 
 have systemd-nspawn systemd-container systemd-sysv || { skip 'a machine with systemd: systemd-nspawn cannot be installed here'; exit 0; }
-unshare --mount bash "$here/clean.sh" "$work/trial" boot booted.sh 2>&1 | tee "$work/booted"
+unshare --mount bash "$here/clean.sh" "$trial" boot booted.sh 2>&1 | tee "$work/booted"
 if grep --quiet 'BOOTED: ok' "$work/booted"; then
     exit 0
 fi

@@ -61,7 +61,7 @@ mount -t tmpfs tmpfs $work/built/tmp
 inside() { env -i HUAWEICLOUD_SDK_AK=AK HUAWEICLOUD_SDK_SK=SK "$chroot" --userspec=${final[USER]} $work/built "\$@"; }
 inside ${final[ENTRYPOINT]} demo --once >$work/demo
 grep --quiet '^8\. ' $work/demo
-! inside ${final[HEALTHCHECK]} 2>/dev/null
+if inside ${final[HEALTHCHECK]} 2>/dev/null; then exit 1; fi
 env -i HUAWEICLOUD_SDK_AK=AK HUAWEICLOUD_SDK_SK=SK "$chroot" --userspec=${final[USER]} $work/built \
     ${final[ENTRYPOINT]} ${final[CMD]} >$work/records 2>$work/log &
 proxy=\$!

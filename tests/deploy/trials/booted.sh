@@ -1,7 +1,8 @@
 #!/bin/bash
-# What deploy/README.md says of a machine with systemd, as it says it; to be run by systemd, as root, on a machine of its own.
+# What deploy/README.md and docs/OPERATING.md say of a machine with systemd, command by command, and what they promise of it. To be
+# run by systemd, as root, on a machine of its own.
 set -euo pipefail
-trap 'echo "FAILED at line $LINENO: $BASH_COMMAND"; systemctl status --no-pager --full mpc-auth-proxy || true; journalctl --no-pager --lines 40 --unit "$unit" || true' ERR
+trap 'echo "FAILED at line $LINENO: $BASH_COMMAND"; systemctl status --no-pager --full mpc-auth-proxy || true; cat /run/followed || true; journalctl --no-pager --lines 40 --unit "$unit" || true' ERR
 unit=mpc-auth-proxy.service
 job=http://localhost/v2/media-prod/editing/jobs
 
@@ -15,10 +16,20 @@ eventually() {
         sleep 0.2
     done
 }
+# Whether a command fails, as it should: `set -e` overlooks what is negated.
+fails() { if "$@" 2>/dev/null; then echo "it succeeded: $*"; return 1; fi; }
 says() { property StatusText | grep --quiet --fixed-strings -- "$1"; }
 
-# Debian's way, with what is installed beside it.
-dpkg --install /trial/package.deb >/dev/null
+# The commands of a section, as they stand there.
+follow() {
+    local commands
+    commands=$(awk -v section="$2" -v number="$3" -f /trial/blocks.awk "/trial/$1") || { echo "$1 has no block $3 in $2"; return 1; }
+    bash -euo pipefail -c "$commands" >/run/followed 2>&1 || { cat /run/followed; return 1; }
+    say "followed: $1, $2"
+}
+
+cd /trial
+follow README.md 'A machine with systemd' 1
 [[ $(systemctl is-enabled "$unit" || true) == disabled ]]
 [[ $(systemctl is-active "$unit" || true) == inactive ]]
 [[ $(stat -c %U:%a /etc/mpc-auth-proxy/keys /var/log/mpc-auth-proxy | tr '\n' ' ') == 'root:700 mpc-auth-proxy:750 ' ]]
@@ -30,12 +41,9 @@ put() { curl --silent --fail -X PUT -d '{"state":"WAITING"}' "http://127.0.0.1:9
 keys=$(journalctl --no-pager --output cat --unit cloud | grep -o 'HUAWEICLOUD_SDK_[AS]K=.*')
 sed -i 's|https://mpc.cn-north-4.myhuaweicloud.com|http://127.0.0.1:9443|' /etc/mpc-auth-proxy/proxy.yaml
 sed -i 's|unix: { uid: 1001 }|unix: { user: root }|' /etc/mpc-auth-proxy/policy.yaml
-umask 077
-grep -o 'SDK_AK=.*' <<<"$keys" | cut -d = -f 2 >/etc/mpc-auth-proxy/keys/access-key
-grep -o 'SDK_SK=.*' <<<"$keys" | cut -d = -f 2 >/etc/mpc-auth-proxy/keys/secret-key
-umask 022
-mpc-auth-proxy check --config /etc/mpc-auth-proxy/proxy.yaml >/dev/null 2>&1
-systemctl enable --quiet --now mpc-auth-proxy.socket "$unit"
+grep -o 'SDK_AK=.*' <<<"$keys" | cut -d = -f 2 >access-key
+grep -o 'SDK_SK=.*' <<<"$keys" | cut -d = -f 2 >secret-key
+follow README.md 'A machine with systemd' 3
 [[ $(property ActiveState) == active ]]
 says 'serving, policy '
 put 1
@@ -46,14 +54,19 @@ say "started: $(property StatusText); $(systemctl show --value --property Memory
 # The keys are seen by nobody else, and not where they are kept.
 main=$(property MainPID)
 [[ $(stat -c %U "/proc/$main") == mpc-auth-proxy || $(ps -o user= -p "$main") == mpc-auth-+ ]]
-! nsenter --target "$main" --mount ls /etc/mpc-auth-proxy/keys/access-key 2>/dev/null
+fails nsenter --target "$main" --mount ls /etc/mpc-auth-proxy/keys/access-key
 say 'its keys are copies that systemd made'
+
+follow OPERATING.md 'Change who may do what' 1
+follow OPERATING.md 'Stop it' 1
+put 1
+[[ $(call 1) == 204 ]]
 
 # Reloads: a good one, one that is refused, and back.
 systemctl reload "$unit"
 cp /etc/mpc-auth-proxy/policy.yaml /root/policy.yaml
 sed -i 's/effect: allow/effect: perhaps/' /etc/mpc-auth-proxy/policy.yaml
-! systemctl reload "$unit" 2>/dev/null
+fails systemctl reload "$unit"
 [[ $(property ActiveState) == active ]]
 eventually says 'its last reload is refused: '
 cp /root/policy.yaml /etc/mpc-auth-proxy/policy.yaml
@@ -89,7 +102,7 @@ say "$(cat /run/answers-* | wc -l) calls over 5 restarts, and nobody was refused
 # An upgrade is a restart, too.
 rm "$stop"
 (while [[ ! -e $stop ]]; do call none && echo; done >/run/answers-upgrade) &
-dpkg --install /trial/package.deb >/dev/null
+follow OPERATING.md Upgrade 1
 touch "$stop"
 wait
 [[ $(sort -u /run/answers-upgrade) == 403 ]]
@@ -97,7 +110,7 @@ say "$(wc -l </run/answers-upgrade) calls over an upgrade"
 
 # Records are rotated, and none is lost.
 if command -v logrotate >/dev/null; then
-    logrotate --force /etc/logrotate.d/mpc-auth-proxy
+    follow OPERATING.md 'Logs and records' 1
     eventually test -e /var/log/mpc-auth-proxy/audit.log
     [[ $(call none) == 403 ]]
     grep --quiet '"event":"request"' /var/log/mpc-auth-proxy/audit.log
@@ -119,12 +132,14 @@ eventually says 'serving, policy '
 say "the watchdog ended it after $waited s, and another one serves"
 
 # A new key.
-echo no-key-of-the-cloud >/etc/mpc-auth-proxy/keys/secret-key
+cp secret-key good-key
+echo no-key-of-the-cloud >secret-key
+install -m 0400 secret-key /etc/mpc-auth-proxy/keys/
 systemctl restart "$unit"
 put 2
 [[ $(call 2) == 401 ]]
-grep -o 'SDK_SK=.*' <<<"$keys" | cut -d = -f 2 >/etc/mpc-auth-proxy/keys/secret-key
-systemctl restart "$unit"
+cp good-key secret-key
+follow OPERATING.md Rotate 1
 [[ $(call 2) == 204 ]]
 say 'a new key takes a restart'
 
@@ -135,4 +150,19 @@ dpkg --purge mpc-auth-proxy >/dev/null
 [[ ! -e /etc/mpc-auth-proxy && ! -e /usr/bin/mpc-auth-proxy ]]
 [[ -s /var/log/mpc-auth-proxy/audit.log ]]
 say 'purged, the records are left'
+
+# By hand, on what is left.
+rm -rf /var/log/mpc-auth-proxy
+userdel mpc-auth-proxy
+cp -r checkout /root/checkout
+cp access-key good-key /root/checkout
+mv /root/checkout/good-key /root/checkout/secret-key
+cd /root/checkout
+sed -i 's|https://mpc.cn-north-4.myhuaweicloud.com|http://127.0.0.1:9443|' deploy/systemd/proxy.yaml
+sed -i 's|unix: { uid: 1001 }|unix: { user: root }|' deploy/systemd/policy.yaml
+follow README.md 'A machine with systemd' 2
+follow README.md 'A machine with systemd' 3
+put 3
+[[ $(call 3) == 204 ]]
+say 'installed by hand, it does the same'
 echo 'BOOTED: ok'

@@ -18,7 +18,7 @@ said=$(mpc-auth-proxy check --config /etc/mpc-auth-proxy/proxy.yaml 2>&1)
 grep --quiet '^0 errors, 2 warnings' <<<"$said"
 if command -v logrotate >/dev/null; then
     said=$(logrotate --debug /etc/logrotate.d/mpc-auth-proxy 2>&1)
-    ! grep --ignore-case 'error' <<<"$said"
+    [[ ! ${said,,} == *error* ]]
 fi
 say "installed: $(dpkg-query --show --showformat '${Installed-Size} KiB' mpc-auth-proxy), depends on $(dpkg-query --show --showformat '${Depends}' mpc-auth-proxy)"
 
@@ -47,7 +47,8 @@ dpkg --remove mpc-auth-proxy >/dev/null
 [[ ! -e /usr/bin/mpc-auth-proxy && -e /etc/mpc-auth-proxy/policy.yaml && -e /etc/mpc-auth-proxy/keys/secret-key ]]
 dpkg --purge mpc-auth-proxy >/dev/null
 [[ ! -e /etc/mpc-auth-proxy && ! -e /var/lib/mpc-auth-proxy && ! -e /etc/logrotate.d/mpc-auth-proxy ]]
-! find / -xdev -name '*mpc-auth-proxy*' -not -path '/trial/*' -not -path '/proc/*' -not -path '/work/*' -not -path '/tmp/*' -not -path '/root/*' 2>/dev/null |
-    grep --invert-match '^/var/lib/dpkg/'
+left=$(find / -xdev -name '*mpc-auth-proxy*' -not -path '/trial/*' -not -path '/proc/*' -not -path '/work/*' -not -path '/tmp/*' -not -path '/root/*' 2>/dev/null |
+    grep --invert-match '^/var/lib/dpkg/' || true)
+[[ -z $left ]]
 say 'removed, and purged'
 echo 'INSTALLED: ok'
