@@ -58,11 +58,14 @@ pub struct Metrics {
     audit_blocked: Gauge,
     reload_pending: Gauge,
     certificates: Family<ListenerLabels, Gauge>,
+    ready: Gauge,
 }
 
 /// How the process is doing, as gauges of 0 and 1.
 #[derive(Clone, Debug, Default)]
 pub struct ProcessState {
+    /// It can do its work, as `/readyz` says.
+    pub ready: bool,
     /// An operator or a file refuses calls, of everybody or of some callers.
     pub frozen: bool,
     /// The policy, or a rule of it, is only observed.
@@ -171,6 +174,7 @@ impl Metrics {
             audit_blocked: Gauge::default(),
             reload_pending: Gauge::default(),
             certificates: Family::default(),
+            ready: Gauge::default(),
         };
         metrics.preregister(expected);
         metrics.register(expected)
@@ -178,7 +182,8 @@ impl Metrics {
 
     /// The exposition, with how the process is doing now.
     pub fn text(&self, format: Format, now: &ProcessState) -> String {
-        let &ProcessState { frozen, observing, audit_blocked, reload_pending, ref certificates } = now;
+        let &ProcessState { ready, frozen, observing, audit_blocked, reload_pending, ref certificates } = now;
+        self.ready.set(ready.into());
         self.frozen.set(frozen.into());
         self.observing.set(observing.into());
         self.audit_blocked.set(audit_blocked.into());
@@ -321,6 +326,7 @@ impl Metrics {
         r.register_collector(Box::new(Circuits(expected.upstreams.to_vec())));
         r.register_collector(Box::new(Credentials(expected.credentials.to_vec())));
         r.register_collector(Box::new(ClockSkew(expected.clocks.clone())));
+        r.register("ready", "Whether it can do its work, as /readyz says", self.ready.clone());
         r.register(
             "frozen",
             "Whether calls are frozen, of everybody or of some callers",

@@ -78,6 +78,7 @@ impl ProxyStatus {
     pub fn state(&self) -> metrics::ProcessState {
         let policy = self.in_force.load();
         metrics::ProcessState {
+            ready: self.health.is_ready(),
             frozen: !self.freeze().in_force().is_empty(),
             observing: policy.policy.mode() == Mode::Observe || !observing(&policy.policy).is_empty(),
             audit_blocked: self.sink.stats().blocked.is_some(),

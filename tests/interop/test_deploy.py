@@ -163,7 +163,7 @@ class Systemd(unittest.TestCase):
 class Documents(unittest.TestCase):
     """Each block of commands is followed by a test, or needs what no test has."""
 
-    FOLLOWED = (ROOT / "tests/deploy/trials/booted.sh").read_text()
+    FOLLOWED = "".join((ROOT / "tests/deploy" / name).read_text() for name in ("trials/booted.sh", "parts/monitoring.sh"))
     # Nobody has a cluster or a registry here: the chart's test and the image's carry out what they do.
     OTHERS = ("docker ", "helm ", "kubectl ")
     ELSEWHERE = {

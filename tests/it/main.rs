@@ -49,6 +49,7 @@ mod limits;
 mod log;
 mod loopback;
 mod manual;
+mod monitoring;
 mod mtls;
 mod operate;
 mod ownership;

@@ -74,6 +74,16 @@ pub(super) fn the_circuit_is_open(page: &mut Page) -> Option<()> {
     Some(())
 }
 
+pub(super) fn many_calls_fail(page: &mut Page) -> Option<()> {
+    let proxy = setup().start().records_elsewhere();
+    proxy.cloud().set_faults([Fault::InternalError.until_cleared()]);
+    page.block(&proxy);
+    page.one_says(&["\"upstream.status_code\":500", "\"outcome\":\"forwarded\""]);
+    proxy.cloud().set_faults([]);
+    page.block(&proxy);
+    Some(())
+}
+
 pub(super) fn the_job_cannot_be_looked_up(page: &mut Page) -> Option<()> {
     let owner = "version: 1
 callers: { editor-api: { identify: [ { listener: app } ] } }

@@ -82,3 +82,38 @@ pub(super) fn a_certificate_has_expired(page: &mut Page) -> Option<()> {
     page.block(&proxy);
     Some(())
 }
+
+pub(super) fn it_is_down(page: &mut Page) -> Option<()> {
+    let mut proxy = setup().start().records_elsewhere();
+    assert_eq!(proxy.stop(), Some(0));
+    let good = fs::read_to_string(proxy.path("policy.yaml")).unwrap();
+    proxy.write("policy.yaml", &good.replace("callers: [editor-api]", "callers: [editr-api]"));
+    page.block(&proxy);
+    page.one_says(&["policy.yaml:5", "editr-api"]);
+    proxy.write("policy.yaml", &good);
+    page.block(&proxy);
+    Some(())
+}
+
+pub(super) fn it_is_not_ready(page: &mut Page) -> Option<()> {
+    let setup = setup().credential("{ files: { access_key: ./ak, secret_key: ./sk } }");
+    fs::remove_file(setup.path("ak")).unwrap();
+    let proxy = setup.start().records_elsewhere();
+    page.block(&proxy);
+    page.one_says(&["[-] credential prod of project media-prod", "not ready"]);
+    proxy.write("ak", ACCESS_KEY);
+    page.block(&proxy);
+    Some(())
+}
+
+pub(super) fn the_policy_is_only_observed(page: &mut Page) -> Option<()> {
+    let setup = setup();
+    let good = fs::read_to_string(setup.path("policy.yaml")).unwrap();
+    let observed = "  - { id: no-releases, effect: deny, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['release-*'], mode: observe }";
+    let proxy = setup.policy(&format!("{good}{observed}\n")).start().records_elsewhere();
+    page.block(&proxy);
+    page.one_says(&["observed only", "no-releases"]);
+    proxy.write("policy.yaml", &good);
+    page.block(&proxy);
+    Some(())
+}

@@ -49,6 +49,10 @@ situations! {
     "The clock is wrong": cloud::the_clock_is_wrong;
     "A policy is half edited": machine::the_policy_is_half_edited;
     "A certificate has expired": machine::a_certificate_has_expired;
+    "It is down": machine::it_is_down;
+    "It is not ready": machine::it_is_not_ready;
+    "Many calls fail": cloud::many_calls_fail;
+    "A policy is only observed": machine::the_policy_is_only_observed;
 }
 
 #[test]
@@ -63,7 +67,7 @@ fn each_section_has_its_situation() {
 }
 
 /// Where GitHub has a heading.
-fn anchor(title: &str) -> String {
+pub(super) fn anchor(title: &str) -> String {
     let kept = title.to_lowercase().replace(' ', "-");
     format!("#{}", kept.replace(|c: char| !(c.is_ascii_alphanumeric() || c == '-'), ""))
 }
