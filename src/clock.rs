@@ -2,11 +2,12 @@
 //!
 //! It stands first because everything else takes time as an argument; a test of a pure function
 //! passes the time it needs. It does not sleep and sets no timers.
+use parking_lot::Mutex;
 
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicI64, Ordering::Relaxed},
     },
     time::Duration,
@@ -56,7 +57,7 @@ struct Measured {
 impl Clocks {
     /// The clock of the endpoint of this name: the same one for whoever asks.
     pub fn of(&self, endpoint: &str) -> Skew {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         if let Some(skew) = known.get(endpoint) {
             return skew.clone();
         }
@@ -68,7 +69,7 @@ impl Clocks {
 
     /// Every clock that was asked for, in the order of their endpoints' names.
     pub fn all(&self) -> Vec<Skew> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.0.lock().values().cloned().collect()
     }
 }
 

@@ -1,10 +1,8 @@
 //! The most recent decisions. A few records kept in memory, for an operator to look at.
 
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::VecDeque;
 
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::Record;
@@ -39,7 +37,7 @@ impl Recent {
 
 impl Ring {
     fn keep(&self, line: &[u8]) {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.0.lock();
         // The oldest line's memory serves the newest.
         let mut kept =
             if lines.len() == MAX_RECENT { lines.pop_front().unwrap_or_default() } else { Vec::new() };
@@ -49,7 +47,7 @@ impl Ring {
     }
 
     fn records(&self) -> Vec<Value> {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = self.0.lock();
         lines.iter().filter_map(|line| serde_json::from_slice(line).ok()).collect()
     }
 }

@@ -12,12 +12,9 @@
 
 mod flush;
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -88,7 +85,7 @@ impl Sink {
 
     /// Whether each call is announced before it is sent.
     pub fn write_ahead(self, write_ahead: bool) -> Self {
-        self.output().follow_calls(write_ahead);
+        self.shared.output.lock().follow_calls(write_ahead);
         Self { write_ahead, ..self }
     }
 
@@ -97,7 +94,7 @@ impl Sink {
     /// # Errors
     /// Where it cannot be opened; the file that is open stays in use.
     pub fn reopen(&self) -> Result<(), OpenError> {
-        self.output().reopen()
+        self.shared.output.lock().reopen()
     }
 
     /// Takes the room of one request's lines. The reader of a pipe may catch up first, for a moment: it may only be
@@ -115,7 +112,7 @@ impl Sink {
     /// Where that line cannot be written now: the call is not to be sent.
     pub async fn announce(&self, record: &mut Record) -> Result<Announced, Blocked> {
         if let Some(mut line) = self.write_ahead.then(|| record.intent()).flatten() {
-            self.retry_briefly(|sink| sink.output().write_now(&mut line).then_some(())).await?;
+            self.retry_briefly(|sink| sink.shared.output.lock().write_now(&mut line).then_some(())).await?;
         }
         Ok(Announced(()))
     }
@@ -134,27 +131,27 @@ impl Sink {
         let Some(file) = output.shared(line) else { return output.append(line.to_vec(), self.room()) };
         drop(output);
         let wrote = file.write(line);
-        self.output().appended(line, wrote, self.room());
+        self.shared.output.lock().appended(line, wrote, self.room());
     }
 
     /// Writes the line of a request that was refused because it got no slot, if there is room after all.
     pub fn try_write(&self, line: &[u8]) {
-        self.output().offer(line.to_vec());
+        self.shared.output.lock().offer(line.to_vec());
     }
 
     /// Where it writes to.
     pub fn name(&self) -> String {
-        self.output().target().name()
+        self.shared.output.lock().target().name()
     }
 
     /// Whether calls are refused because it takes no record.
     pub fn refuses(&self) -> bool {
-        self.shared.when_blocked == WhenBlocked::Refuse && self.output().blockage().is_some()
+        self.shared.when_blocked == WhenBlocked::Refuse && self.shared.output.lock().blockage().is_some()
     }
 
     /// What was lost, what waits, and why.
     pub fn stats(&self) -> SinkStats {
-        let output = self.output();
+        let output = self.shared.output.lock();
         SinkStats {
             dropped: output.dropped(),
             waiting: output.len_waiting(),
@@ -186,7 +183,7 @@ impl Sink {
                 return Ok(done);
             }
             let now = Instant::now();
-            if self.output().refuses(now >= *end.get_or_insert(now + STUCK_AFTER)) {
+            if self.shared.output.lock().refuses(now >= *end.get_or_insert(now + STUCK_AFTER)) {
                 return Err(Blocked);
             }
             sleep(pause).await;
@@ -196,20 +193,16 @@ impl Sink {
 
     /// The output, once its file was looked at again where that is due.
     fn lock_rechecked(&self) -> MutexGuard<'_, Output> {
-        let mut output = self.output();
+        let mut output = self.shared.output.lock();
         if let Some(file) = output.due_for_recheck() {
             drop(output);
             let meta = file.metadata();
-            output = self.output();
+            output = self.shared.output.lock();
             if let Ok(meta) = meta {
                 output.observe(&file, &meta);
             }
         }
         output
-    }
-
-    fn output(&self) -> MutexGuard<'_, Output> {
-        self.shared.output.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,10 +7,11 @@
 use std::{
     collections::HashMap,
     fmt::Debug,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use tracing::{
     Event, Level, Metadata, Subscriber,
     callsite::Identifier,
@@ -55,23 +56,19 @@ struct Summary {
 impl Limiter {
     /// When there may be something to tell next.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.causes().0.values().map(|count| count.since + INTERVAL).min()
+        self.0.lock().0.values().map(|count| count.since + INTERVAL).min()
     }
 
     /// Tells how many lines were held back in the intervals that are over by `now`.
     pub(super) fn log_summary(&self, now: Instant) {
-        let summaries = self.causes().over(now, INTERVAL);
+        let summaries = self.0.lock().over(now, INTERVAL);
         summaries.into_iter().for_each(Summary::log_summary);
     }
 
     /// Tells of all lines that were held back so far.
     pub(super) fn tell_all(&self) {
-        let summaries = self.causes().over(Instant::now(), Duration::ZERO);
+        let summaries = self.0.lock().over(Instant::now(), Duration::ZERO);
         summaries.into_iter().for_each(Summary::log_summary);
-    }
-
-    fn causes(&self) -> MutexGuard<'_, Causes> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -83,7 +80,7 @@ impl<S: Subscriber> Layer<S> for Limiter {
         }
         let mut line = Line::default();
         event.record(&mut line);
-        self.causes().admit(meta, line, Instant::now())
+        self.0.lock().admit(meta, line, Instant::now())
     }
 }
 
@@ -206,9 +203,9 @@ mod tests {
         });
         assert_eq!(written, 5 + 3 + 20 + 5);
         let now = Instant::now();
-        assert_eq!(limiter.causes().over(now, INTERVAL), [], "not yet");
+        assert_eq!(limiter.0.lock().over(now, INTERVAL), [], "not yet");
         assert!(limiter.due().is_some_and(|due| due > now && due <= now + INTERVAL));
-        let mut summaries = limiter.causes().over(now + INTERVAL, INTERVAL);
+        let mut summaries = limiter.0.lock().over(now + INTERVAL, INTERVAL);
         summaries.sort_by_key(|summary| summary.more);
         let summary = |level, message: &str, error: Option<&str>, more| Summary {
             level,
@@ -229,8 +226,8 @@ mod tests {
     fn a_stranger_that_varies_the_cause_gets_no_more_lines_than_there_are_causes() {
         let (written, limiter) = logged(|| (0..10_000).for_each(|n| fails(&n.to_string())));
         assert_eq!(written, MAX_CAUSES + 5);
-        assert_eq!(limiter.causes().0.len(), MAX_CAUSES + 1);
-        let summaries = limiter.causes().over(Instant::now(), Duration::ZERO);
+        assert_eq!(limiter.0.lock().0.len(), MAX_CAUSES + 1);
+        let summaries = limiter.0.lock().over(Instant::now(), Duration::ZERO);
         assert_eq!(summaries.iter().map(|summary| summary.more).sum::<u64>(), 10_000 - 64 - 5);
     }
 
@@ -246,6 +243,6 @@ mod tests {
             }
         });
         assert_eq!(written.0.load(Relaxed), 5);
-        assert_eq!(limiter.causes().over(Instant::now(), Duration::ZERO)[0].more, 7995);
+        assert_eq!(limiter.0.lock().over(Instant::now(), Duration::ZERO)[0].more, 7995);
     }
 }

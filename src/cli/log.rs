@@ -13,12 +13,13 @@ use std::{
     io::{self, IsTerminal, Write},
     os::fd::AsFd,
     panic::{self, PanicHookInfo},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use parking_lot::{Condvar, Mutex};
 use tracing::Level;
 use tracing_subscriber::{
     fmt::{self, MakeWriter},
@@ -93,9 +94,8 @@ impl Drop for Log {
     fn drop(&mut self) {
         self.limiter.tell_all();
         let Self { lines: Lines(queue), .. } = self;
-        let state = queue.state();
         let unfinished = |state: &mut State| state.writing || !state.lines.is_empty();
-        drop(queue.written.wait_timeout_while(state, FINAL_FLUSH_TIMEOUT, unfinished));
+        let _ = queue.written.wait_while_for(&mut queue.state.lock(), unfinished, FINAL_FLUSH_TIMEOUT);
     }
 }
 
@@ -130,7 +130,7 @@ impl<'l> MakeWriter<'l> for Lines {
 impl Write for &Queue {
     /// The subscriber writes each line in one piece.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.bytes + line.len() > MAX_QUEUED_BYTES {
             state.lost += 1;
         } else {
@@ -155,7 +155,7 @@ impl Queue {
                 continue;
             };
             let result = write_line(file, &line);
-            let mut state = self.state();
+            let mut state = self.state.lock();
             state.writing = false;
             state.lost += u64::from(result.is_err());
             // Told when all else came out: a log that nobody will ever read is not told of itself.
@@ -175,16 +175,12 @@ impl Queue {
         if left.is_zero() {
             return None;
         }
-        let waited = self.more.wait_timeout_while(self.state(), left, |state| state.lines.is_empty());
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
+        let _ = self.more.wait_while_for(&mut state, |state| state.lines.is_empty(), left);
         let line = state.lines.pop_front()?;
         state.bytes -= line.len();
         state.writing = true;
         Some(line)
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,10 +7,11 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout_at},
@@ -70,7 +71,7 @@ pub(super) enum PermitDenied {
 impl KeyHealthRegistry {
     /// The health of this key. One whose secret is another than before starts afresh.
     pub(super) fn of(&self, key: &SigningKey) -> Arc<KeyHealth> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         if let Some(health) = known.in_use.get(key.access_key()).and_then(Weak::upgrade) {
             health.renew(key, &mut known);
             return health;
@@ -101,7 +102,7 @@ impl KeyHealth {
     /// Returns when a request may be signed. Waits its turn, until `deadline`.
     pub(super) async fn admit(self: &Arc<Self>, deadline: Instant) -> Admission {
         let turn = {
-            let mut account = self.account();
+            let mut account = self.account.lock();
             if let Some(admission) = self.enter(&mut account, DualInstant::now()) {
                 return admission;
             }
@@ -119,16 +120,16 @@ impl KeyHealth {
 
     /// Until when signatures are held back, if they are.
     pub(super) fn held_back(&self) -> Option<Instant> {
-        self.account().ledger.held_back(Instant::now())
+        self.account.lock().ledger.held_back(Instant::now())
     }
 
     /// Sends everybody away who waits: the key that they wait for is not in force any more.
     pub(super) fn replaced(&self) {
-        self.account().waiting.clear();
+        self.account.lock().waiting.clear();
     }
 
     fn renew(&self, key: &SigningKey, known: &mut KnownKeys) {
-        let mut account = self.account();
+        let mut account = self.account.lock();
         if account.key != *key {
             known.carry_over(&account);
             let before = known.refused.remove(&name(key)).unwrap_or_default();
@@ -171,17 +172,13 @@ impl KeyHealth {
             }
         }
     }
-
-    fn account(&self) -> MutexGuard<'_, Account> {
-        self.account.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for KeyHealth {
     fn drop(&mut self) {
-        let account = self.account.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let account = self.account.get_mut();
         if let Some(known) = self.known.upgrade() {
-            known.lock().unwrap_or_else(PoisonError::into_inner).carry_over(account);
+            known.lock().carry_over(account);
         }
     }
 }
@@ -198,7 +195,7 @@ impl Permit {
             return None;
         }
         let now = DualInstant::now();
-        let mut account = self.health.account();
+        let mut account = self.health.account.lock();
         if !account.ledger.has(self.entry) {
             return None;
         }
@@ -359,7 +356,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let left: Vec<_> = (0..3).map(|_| runtime.block_on(health.admit(soon()))).collect();
         assert!(left.iter().all(Result::is_ok), "all three are there");
-        let account = health.account();
+        let account = health.account.lock();
         assert!(account.waiting.iter().all(oneshot::Sender::is_closed));
     }
 }

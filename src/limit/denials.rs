@@ -5,11 +5,11 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use foldhash::HashMap;
+use parking_lot::Mutex;
 
 use super::{Exceeded, Scope};
 use crate::identity::CallerId;
@@ -21,7 +21,7 @@ pub(super) struct Denials(Mutex<HashMap<CallerId, VecDeque<Instant>>>);
 impl Denials {
     /// Whether there may be another look-up for this caller.
     pub(super) fn check(&self, caller: &CallerId) -> Result<(), Exceeded> {
-        let mut all = self.all();
+        let mut all = self.0.lock();
         let Some(denials) = all.get_mut(caller) else { return Ok(()) };
         let now = Instant::now();
         while denials.front().is_some_and(|oldest| now.duration_since(*oldest) >= DENIALS_WINDOW) {
@@ -38,17 +38,13 @@ impl Denials {
 
     /// Notes one more.
     pub(super) fn note(&self, caller: &CallerId) {
-        let mut all = self.all();
+        let mut all = self.0.lock();
         let denials = all.entry(caller.clone()).or_default();
         // Those under way when the tenth was denied are noted, too: then it is the last ones that count.
         if denials.len() >= MAX_DENIALS {
             denials.pop_front();
         }
         denials.push_back(Instant::now());
-    }
-
-    fn all(&self) -> MutexGuard<'_, HashMap<CallerId, VecDeque<Instant>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,13 +3,11 @@
 //! There is a series for each rule and some for each caller, never for each pair. What a policy named before it and
 //! names still goes on counting; a caller that it no longer names is `_unknown`.
 
-use std::{
-    fmt,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
 use foldhash::HashMap;
+use parking_lot::RwLock;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
@@ -145,10 +143,8 @@ impl PolicyMetrics {
 
 impl CallerCounts {
     fn of_kind(&self, request: Request) -> Counter {
-        let known = self.requests.read().unwrap_or_else(PoisonError::into_inner).get(&request).cloned();
-        known.unwrap_or_else(|| {
-            self.requests.write().unwrap_or_else(PoisonError::into_inner).entry(request).or_default().clone()
-        })
+        let known = self.requests.read().get(&request).cloned();
+        known.unwrap_or_else(|| self.requests.write().entry(request).or_default().clone())
     }
 }
 
@@ -180,7 +176,7 @@ impl Collector for PolicyMetrics {
 
         let mut family = encoder.encode_descriptor("requests", "Requests that are over", None, counter)?;
         for (_, caller) in callers() {
-            for (request, count) in &*caller.requests.read().unwrap_or_else(PoisonError::into_inner) {
+            for (request, count) in &*caller.requests.read() {
                 count.encode(family.encode_family(request)?)?;
             }
         }

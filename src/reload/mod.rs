@@ -11,10 +11,7 @@ mod task;
 mod start;
 mod notices;
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
@@ -25,6 +22,7 @@ use tokio::{
 };
 
 pub use notices::log_findings;
+use parking_lot::Mutex;
 pub use start::load_when_still;
 
 use crate::{
@@ -168,8 +166,8 @@ impl Reloader {
 
     /// How it stands now.
     pub fn sync_status(&self) -> SyncStatus {
-        let pending = self.state.pending.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        pending.unwrap_or_else(|| self.state.judged.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        let pending = self.state.pending.lock().clone();
+        pending.unwrap_or_else(|| self.state.judged.lock().clone())
     }
 }
 
@@ -205,7 +203,7 @@ impl ReloadState {
     fn judged(&self, problem: Option<&str>) -> bool {
         self.clear_pending();
         let state = problem.map_or(SyncState::InForce, |_| SyncState::Refused);
-        let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut judged = self.judged.lock();
         let news = judged.problem.as_deref() != problem;
         if news {
             // A reason that changes does not make it refused for a shorter time.
@@ -218,7 +216,7 @@ impl ReloadState {
     /// It is not known. Says whether the reason is news.
     fn pending(&self, problem: &str) -> bool {
         self.under_way(false);
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pending = self.pending.lock();
         let since = pending.as_ref().map_or_else(clock::now, |sync_status| sync_status.since);
         let news = pending.as_ref().is_none_or(|sync_status| sync_status.problem.as_deref() != Some(problem));
         *pending = Some(SyncStatus { state: SyncState::Pending, problem: Some(problem.into()), since });
@@ -226,7 +224,7 @@ impl ReloadState {
     }
 
     fn clear_pending(&self) {
-        *self.pending.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.pending.lock() = None;
     }
 }
 

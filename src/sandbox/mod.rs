@@ -10,7 +10,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     path::{Path, PathBuf},
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::OnceLock,
     thread,
 };
 
@@ -22,6 +22,7 @@ use nix::sys::{
     prctl::{set_dumpable, set_no_new_privs},
     resource::{Resource, setrlimit},
 };
+use parking_lot::Mutex;
 
 use crate::config::{Report, Settings};
 pub use places::{Reach, freeze_folder};
@@ -107,7 +108,7 @@ impl Sandbox {
         let lost: BTreeMap<PathBuf, PathBuf> =
             self.again.iter().filter_map(RereadFile::lost).map(owned).collect();
         let before = self.lost();
-        *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = lost;
+        *self.lost.lock() = lost;
         for path in self.lost().difference(&before) {
             tracing::warn!(path = %path.display(), "{REPLACED}");
         }
@@ -115,13 +116,13 @@ impl Sandbox {
 
     /// What was replaced by something that is out of reach, when that was looked at last.
     pub fn lost(&self) -> BTreeSet<PathBuf> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.lost.lock().values().cloned().collect()
     }
 
     /// Of that, what a problem with one of the files comes from. Whoever reads that a permission is missing looks in the
     /// wrong place.
     pub fn behind(&self, problem: &str) -> BTreeSet<PathBuf> {
-        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let lost = self.lost.lock();
         let behind = lost.iter().filter(|(file, _)| problem.contains(&*file.to_string_lossy()));
         behind.map(|(_, replaced)| replaced.clone()).collect()
     }

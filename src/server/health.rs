@@ -4,12 +4,13 @@ use std::{
     borrow::Cow,
     collections::{BTreeMap, HashSet},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::{sync::watch, time::timeout};
 
 use crate::{audit::Sink, config::Project, credential::CachedCredential};
@@ -85,14 +86,14 @@ impl Health {
 
     /// The sockets that nobody can connect to, by address, and why: those of callers, or those of operators.
     pub fn lost_sockets(&self, of_callers: bool) -> Vec<(String, String)> {
-        let sockets = self.0.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let sockets = self.0.sockets.lock();
         let lost = sockets.iter().filter(|(_, (callers, _))| *callers == of_callers);
         lost.map(|(address, (_, problem))| (address.to_string(), problem.clone())).collect()
     }
 
     /// What is the matter with a socket now. Says whether that is news.
     pub(super) fn socket(&self, address: &Arc<str>, of_callers: bool, problem: Option<String>) -> bool {
-        let mut sockets = self.0.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sockets = self.0.sockets.lock();
         match problem {
             None => sockets.remove(address).is_some(),
             Some(problem) => {

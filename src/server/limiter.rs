@@ -9,12 +9,13 @@ use std::{
     collections::BTreeMap,
     pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep},
@@ -122,7 +123,7 @@ impl ConnectionLimiter {
     }
 
     fn make_room_among(&self, counts: impl Fn(&ConnectionState) -> bool) -> bool {
-        let open = self.lock();
+        let open = self.open.lock();
         let now = Instant::now();
         let some = || open.connections.values().filter(|state| counts(state));
         // Who was asked may need longer than a look lasts, and whoever is asked too much is closed for nothing.
@@ -147,7 +148,7 @@ impl ConnectionLimiter {
 
     /// Each connection gives one more answer, or none.
     pub(super) fn stop(&self) {
-        let mut open = self.lock();
+        let mut open = self.open.lock();
         open.stopping = true;
         for state in open.connections.values() {
             state.ask(CloseRequest::Finish);
@@ -171,7 +172,7 @@ impl ConnectionLimiter {
 
     fn open(self: &Arc<Self>, place: OwnedSemaphorePermit) -> Permit {
         self.crowded.store(false, Relaxed);
-        let mut open = self.lock();
+        let mut open = self.open.lock();
         let order = if open.stopping { CloseRequest::Finish } else { CloseRequest::Stay };
         let state = Arc::new(ConnectionState::new(order));
         let number = open.next;
@@ -198,10 +199,6 @@ impl ConnectionLimiter {
             jitter: 1.0 + random * WAIT_JITTER,
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, OpenConnections> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Permit {
@@ -226,7 +223,7 @@ impl Drop for WorkerLoad {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.limiter.lock().connections.remove(&self.number);
+        self.limiter.open.lock().connections.remove(&self.number);
         self.limiter.counts.closed();
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use parking_lot::Mutex;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -81,7 +81,7 @@ impl Cloud {
 
     /// Adds a job, or changes its state.
     pub fn put_job(&self, project_id: &str, job_id: &str, state: JobState) {
-        let mut cloud = self.state();
+        let mut cloud = self.state.lock();
         let now = cloud.now();
         cloud.jobs.put(project_id, job_id, (state, now));
     }
@@ -89,152 +89,152 @@ impl Cloud {
     /// Adds a job, or changes it: as if this body had asked for it.
     pub fn put_created_job(&self, project_id: &str, job_id: &str, (state, request): (JobState, Value)) {
         self.put_job(project_id, job_id, state);
-        self.state().jobs.set_request(project_id, job_id, request);
+        self.state.lock().jobs.set_request(project_id, job_id, request);
     }
 
     /// The body that asked for a job. `None` where there is no such job, or a test just put it there.
     pub fn job_request(&self, project_id: &str, job_id: &str) -> Option<Value> {
-        self.state().jobs.request(project_id, job_id).cloned()
+        self.state.lock().jobs.request(project_id, job_id).cloned()
     }
 
     /// From now on MPC differs so from what is documented.
     pub fn set_differences(&self, differences: impl IntoIterator<Item = Difference>) {
-        self.state().jobs.differences = differences.into_iter().collect();
+        self.state.lock().jobs.differences = differences.into_iter().collect();
     }
 
     /// In what MPC differs.
     pub fn differences(&self) -> Vec<Difference> {
-        self.state().jobs.differences.clone()
+        self.state.lock().jobs.differences.clone()
     }
 
     /// From now on MPC cannot read these buckets.
     pub fn set_unreadable_buckets(&self, buckets: Vec<String>) {
-        self.state().jobs.unreadable = buckets;
+        self.state.lock().jobs.unreadable = buckets;
     }
 
     /// From now on IAM allows an access key these actions and no others; all where `None`.
     pub fn set_allowed_actions(&self, access_key: &str, actions: Option<Vec<String>>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.allowed.remove(access_key);
         state.allowed.extend(actions.map(|actions| (access_key.to_owned(), actions)));
     }
 
     /// A job's state. `None` where there is no such job, or it was cancelled.
     pub fn job_state(&self, project_id: &str, job_id: &str) -> Option<JobState> {
-        self.state().jobs.state(project_id, job_id)
+        self.state.lock().jobs.state(project_id, job_id)
     }
 
     /// What arrived, oldest first: the last 50,000 requests.
     pub fn requests(&self) -> Vec<Seen> {
-        self.state().seen.iter().cloned().collect()
+        self.state.lock().seen.iter().cloned().collect()
     }
 
     /// Forgets what arrived.
     pub fn clear_requests(&self) {
-        self.state().seen.clear();
+        self.state.lock().seen.clear();
     }
 
     /// Replaces the faults that are to come.
     pub fn set_faults(&self, faults: impl IntoIterator<Item = Planned>) {
-        self.state().faults = faults.into_iter().collect();
+        self.state.lock().faults = faults.into_iter().collect();
     }
 
     /// The faults that are still to come.
     pub fn faults(&self) -> Vec<Planned> {
-        self.state().faults.clone()
+        self.state.lock().faults.clone()
     }
 
     /// Accepts this access key from now on, without an end and unlocked, in place of one of the same id.
     pub fn put_access_key(&self, key: AccessKey) {
-        self.state().keys.put(key);
+        self.state.lock().keys.put(key);
     }
 
     /// Accepts this access key no longer, whether it was brought or handed out.
     pub fn revoke_access_key(&self, id: &str) {
-        self.state().keys.revoke(id);
+        self.state.lock().keys.revoke(id);
     }
 
     /// Accepts no key any longer that was handed out.
     pub fn revoke_temporary_keys(&self) {
-        self.state().keys.revoke_temporary();
+        self.state.lock().keys.revoke_temporary();
     }
 
     /// How often signatures with this access key were bad in a row: five lock it for 5 minutes, for everybody.
     /// `None` where there is no such key.
     pub fn bad_signatures(&self, id: &str) -> Option<Attempts> {
-        let state = self.state();
+        let state = self.state.lock();
         state.keys.attempts(id, state.now())
     }
 
     /// A new user token for the project, valid for 24 hours.
     pub fn issue_token(&self, project_id: &str) -> String {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let term = state.issuing(Service::Iam).term(TOKEN_LIFETIME);
         state.tokens.issue(project_id, Scope::Project, term)
     }
 
     /// Takes a user token of the test's own as if it had been issued now.
     pub fn accept_token(&self, token: Secret, project_id: &str) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let term = state.issuing(Service::Iam).term(TOKEN_LIFETIME);
         state.tokens.accept(token, project_id, term);
     }
 
     /// Takes all of IAM's tokens out of force.
     pub fn revoke_tokens(&self) {
-        self.state().tokens.revoke_all();
+        self.state.lock().tokens.revoke_all();
     }
 
     /// Lets this user sign in, in place of one of the same name. The account is unlocked.
     pub fn put_user(&self, user: User) {
-        self.state().users.put(user);
+        self.state.lock().users.put(user);
     }
 
     /// How often this user's password was wrong in a row: five times lock the account for 15 minutes. `None`
     /// where there is no such user.
     pub fn wrong_passwords(&self, domain: &str, name: &str) -> Option<Attempts> {
-        let state = self.state();
+        let state = self.state.lock();
         state.users.attempts((domain, name), state.now())
     }
 
     /// Believes this identity provider, in place of one of the same id. Its former id token is no longer genuine.
     pub fn put_identity_provider(&self, provider: IdentityProvider) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.identity_providers.retain(|known| known.id != provider.id);
         state.identity_providers.push(provider);
     }
 
     /// Has this agency, in place of one of the same URN.
     pub fn put_agency(&self, agency: Agency) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.agencies.retain(|known| known.urn != agency.urn);
         state.agencies.push(agency);
     }
 
     /// Lets this pod ask for keys, in place of the one at the same path.
     pub fn put_pod(&self, pod: Pod) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.pods.retain(|known| known.path != pod.path);
         state.pods.push(pod);
     }
 
     /// Changes how the metadata service behaves, where there is one.
     pub fn set_metadata_mode(&self, mode: MetadataMode) {
-        if let Some(metadata) = &mut self.state().metadata {
+        if let Some(metadata) = &mut self.state.lock().metadata {
             metadata.mode = mode;
         }
     }
 
     /// Replaces the metadata service's key when it is asked for with no more than this left: an hour at first.
     pub fn set_metadata_rotation(&self, before_end: TimeDelta) {
-        if let Some(metadata) = &mut self.state().metadata {
+        if let Some(metadata) = &mut self.state.lock().metadata {
             metadata.replaced_before_end = before_end;
         }
     }
 
     /// Replaces the metadata service's key when it is next asked for. The one before stays in force.
     pub fn rotate_metadata_key(&self) {
-        if let Some(metadata) = &mut self.state().metadata {
+        if let Some(metadata) = &mut self.state.lock().metadata {
             metadata.rotate();
         }
     }
@@ -242,7 +242,7 @@ impl Cloud {
     /// From now on, what this service hands out is in force for so long, whatever is asked for: tokens and keys
     /// of IAM, keys of the others. `None` is as documented again.
     pub fn set_lifetime(&self, service: Service, lifetime: Option<TimeDelta>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.lifetimes.remove(&service);
         state.lifetimes.extend(lifetime.map(|lifetime| (service, lifetime)));
     }
@@ -250,11 +250,11 @@ impl Cloud {
     /// Sets the server's clock this far from the true one; ahead where positive. A caller who signs by the true
     /// time is believed for 15 minutes either way: to see its keys expire, give them a shorter lifetime.
     pub fn set_clock_offset(&self, offset: TimeDelta) {
-        self.state().clock_offset = offset;
+        self.state.lock().clock_offset = offset;
     }
 
     pub(super) fn now(&self) -> DateTime<Utc> {
-        self.state().now()
+        self.state.lock().now()
     }
 
     /// As documented: `<uuid>-<timestamp>-<hostname>`.
@@ -264,7 +264,7 @@ impl Cloud {
 
     /// Remembers a request.
     pub(super) fn record(&self, request: &Seen) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.seen.len() == MAX_SEEN {
             state.seen.pop_front();
         }
@@ -273,7 +273,7 @@ impl Cloud {
 
     /// Remembers what more became known of a request.
     pub(super) fn amend(&self, request: &Seen) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if let Some(seen) = state.seen.iter_mut().rfind(|seen| seen.request_id == request.request_id) {
             seen.clone_from(request);
         }
@@ -281,11 +281,7 @@ impl Cloud {
 
     /// What happens to a request.
     pub(super) fn serve(&self, request: &Seen) -> Reply {
-        self.state().serve(request)
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().serve(request)
     }
 }
 

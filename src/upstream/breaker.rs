@@ -8,13 +8,9 @@
 //! Each time it opens or closes a new generation begins. A permit belongs to the generation in which it was given, and its
 //! end says nothing to another: neither a call that outlasts the opening nor a race between two ends can change a circuit
 //! that they know nothing of.
+use parking_lot::Mutex;
 
-use std::{
-    mem::ManuallyDrop,
-    num::NonZeroU32,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{mem::ManuallyDrop, num::NonZeroU32, time::Duration};
 
 use tokio::time::Instant;
 
@@ -87,7 +83,7 @@ impl Breaker {
 
     /// Whether calls are refused.
     pub fn is_open(&self) -> bool {
-        matches!(self.state().circuit, Circuit::Open { .. })
+        matches!(self.state.lock().circuit, Circuit::Open { .. })
     }
 
     /// Asks for a permit to make a call now.
@@ -95,7 +91,7 @@ impl Breaker {
     /// # Errors
     /// How long it is until one may, if nobody comes before it.
     pub fn permit(&self, now: Instant) -> Result<Permit<'_>, Duration> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let probe = match &mut state.circuit {
             Circuit::Closed { .. } => false,
             Circuit::Open { pause, next_probe, probing } => {
@@ -114,7 +110,7 @@ impl Breaker {
 
     /// Of an open circuit's generation there is one permit at a time: the probe.
     fn end(&self, generation: u64, evidence: Evidence, now: Instant) -> Option<CircuitChange> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.generation != generation {
             return None;
         }
@@ -154,10 +150,6 @@ impl Breaker {
 
     fn shortest(&self) -> Duration {
         MIN_PROBE_INTERVAL.min(self.longest)
-    }
-
-    fn state(&self) -> MutexGuard<'_, BreakerState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

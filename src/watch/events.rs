@@ -1,11 +1,12 @@
 //! File system events.
+use parking_lot::Mutex;
 
 use std::{
     collections::BTreeMap,
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use notify::{
@@ -79,7 +80,7 @@ impl Watched {
 impl FileEvents {
     /// Hears of these files from now on, which are told by real names, and of no others.
     pub(super) fn follow(&self, files: &[PathBuf]) {
-        let mut events = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut events = self.files.lock();
         let mut before = std::mem::take(&mut *events);
         *events = files.iter().map(|file| (file.clone(), before.remove(file).flatten())).collect();
     }
@@ -91,7 +92,7 @@ impl FileEvents {
 
     /// What last happened to a file since this was asked before.
     pub(super) fn take(&self, file: &Path) -> Option<LastEvent> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner).get_mut(file)?.take()
+        self.files.lock().get_mut(file)?.take()
     }
 
     fn record(&self, event: &Event) {
@@ -108,7 +109,7 @@ impl FileEvents {
             | EventKind::Other => LastEvent::Written,
         };
         let is_write = matches!(event.kind, EventKind::Modify(ModifyKind::Data(_)));
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = self.files.lock();
         let mut concerned = false;
         if event.need_rescan() {
             // Some of the events were lost.

@@ -3,10 +3,11 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::{
     task::{JoinHandle, spawn_blocking},
     time::{Instant, timeout},
@@ -122,7 +123,7 @@ impl Files {
         let snapshot = match timeout(HANG_TIMEOUT, &mut reading.work).await {
             Ok(snapshot) => snapshot,
             Err(_) => {
-                hangs(&reading.at.lock().unwrap_or_else(PoisonError::into_inner));
+                hangs(&reading.at.lock());
                 (&mut reading.work).await
             }
         };
@@ -235,8 +236,7 @@ impl PendingRead {
         let at: Arc<Mutex<PathBuf>> = Arc::default();
         let told = Arc::clone(&at);
         let work = spawn_blocking(move || {
-            let arrive =
-                |name: &Path| told.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&name.into());
+            let arrive = |name: &Path| told.lock().clone_from(&name.into());
             let names: Vec<PathBuf> = files
                 .iter()
                 .inspect(|name| arrive(name))
@@ -246,7 +246,7 @@ impl PendingRead {
                 })
                 .collect();
             events.follow(&names);
-            let mut watched = watched.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut watched = watched.lock();
             watched.get_or_insert_with(|| Watched::new(Arc::clone(&events))).follow(&names);
             let look = |name: PathBuf| {
                 arrive(&name);

@@ -14,7 +14,7 @@ impl Sink {
     pub async fn run_flusher(self) {
         loop {
             let awaited = {
-                let mut output = self.output();
+                let mut output = self.shared.output.lock();
                 output.probe(self.room());
                 output.awaited()
             };
@@ -22,7 +22,7 @@ impl Sink {
                 Some(stream) => self.clone().follow(stream).await,
                 None => sleep(POLL_INTERVAL).await,
             }
-            self.output().find_moved();
+            self.shared.output.lock().find_moved();
         }
     }
 
@@ -32,7 +32,7 @@ impl Sink {
         let work = move || {
             let end = Instant::now() + MAX_FOLLOW;
             while Instant::now() < end && wait_for_room(&stream, POLL_INTERVAL) {
-                let mut output = self.output();
+                let mut output = self.shared.output.lock();
                 let before = output.taken();
                 if !output.flush() || !output.is_behind() {
                     return;
@@ -53,7 +53,7 @@ impl Sink {
         let (mut taken, mut soon) = (None, end);
         loop {
             let (waits, has_owed, now) = {
-                let mut output = self.output();
+                let mut output = self.shared.output.lock();
                 (output.flush(), output.has_owed(), output.taken())
             };
             if taken.replace(now) != Some(now) {
@@ -74,7 +74,7 @@ impl Sink {
         while self.is_behind() && Instant::now() < end {
             thread::sleep(READER_GRACE);
         }
-        let mut output = self.output();
+        let mut output = self.shared.output.lock();
         output.release_allocation();
         let records = output.len_waiting();
         if records == 0 {
@@ -96,7 +96,7 @@ impl Sink {
 
     /// Whether something waits that a reader may still take.
     fn is_behind(&self) -> bool {
-        let mut output = self.output();
+        let mut output = self.shared.output.lock();
         output.flush() && output.is_behind()
     }
 }

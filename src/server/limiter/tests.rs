@@ -127,7 +127,7 @@ async fn no_place_is_lost_between_threads() {
     }
     let all = timeout(60 * SECOND, callers.join_all()).await;
     assert!(all.is_ok(), "32,000 places, of which each may cost 10 ms once it is forgotten");
-    assert_eq!((limiter.places.available_permits(), limiter.lock().connections.len()), (2, 0));
+    assert_eq!((limiter.places.available_permits(), limiter.open.lock().connections.len()), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]
