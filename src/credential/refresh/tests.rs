@@ -7,9 +7,10 @@ use std::{
         Mutex,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
+    thread,
 };
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 
 use super::*;
 use crate::{
@@ -263,7 +264,15 @@ async fn a_wrong_password_is_tried_again_when_its_file_changes() {
     let (cached, _task) = source.start();
     cached.asked_once().await;
     std::fs::write(&file, "right").unwrap();
-    sleep(POLL_INTERVAL + Duration::from_secs(1)).await;
+    // A thread compares the file by this clock and reads it by the real one.
+    sleep(POLL_INTERVAL).await;
+    for _ in 0..100 {
+        if source.asked() == 2 {
+            break;
+        }
+        sleep(Duration::from_secs(1)).await;
+        spawn_blocking(|| thread::sleep(Duration::from_millis(20))).await.unwrap();
+    }
     assert_eq!((leased(&cached).await.unwrap().as_str(), source.asked()), ("a", 2));
 }
 
