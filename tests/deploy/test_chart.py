@@ -16,6 +16,7 @@ import time
 import unittest
 from pathlib import Path
 
+import cloudcoil.models.prometheus_operator.v1 as operator
 import helm_python as helm
 import kubernetes_validate
 import yaml
@@ -134,11 +135,25 @@ class Manifests(unittest.TestCase):
                     strict = "initContainers" not in str(manifest) or tuple(map(int, version.split("."))) >= (1, 28)
                     kubernetes_validate.validate(manifest, version, strict=strict)
 
+    def test_the_prometheus_operator_takes_them(self):
+        found = [manifest for name in EXAMPLES for manifest in manifests(values(name)) if manifest["apiVersion"] == OPERATOR]
+        self.assertTrue(found)
+        for manifest in found:
+            self.assertEqual(self.as_the_operator_reads_it(manifest), manifest)
+
+    def as_the_operator_reads_it(self, manifest):
+        """What it does not know is not there any more, and what has another type is an error."""
+        read = getattr(operator, manifest["kind"]).model_validate(manifest)
+        return json.loads(read.model_dump_json(by_alias=True, exclude_unset=True))
+
     def test_wrong_manifests_are_found(self):
         deployment = kinds(values("gateway"))["Deployment"]
         deployment["spec"]["template"]["spec"]["terminationGracePeriodSecond"] = 1
         with self.assertRaises(kubernetes_validate.ValidationError):
             kubernetes_validate.validate(deployment, "1.31.0", strict=True)
+        monitor = kinds(values("gateway"))["PodMonitor"]
+        monitor["spec"]["podMetricsEndpoints"][0]["intervall"] = "30s"
+        self.assertNotEqual(self.as_the_operator_reads_it(monitor), monitor)
 
     def test_helm_has_nothing_to_say(self):
         for name in [None, *EXAMPLES]:

@@ -60,6 +60,7 @@ mount -t proc proc $work/built/proc
 mount -t tmpfs tmpfs $work/built/tmp
 inside() { env -i HUAWEICLOUD_SDK_AK=AK HUAWEICLOUD_SDK_SK=SK "$chroot" --userspec=${final[USER]} $work/built "\$@"; }
 inside ${final[ENTRYPOINT]} demo --once >$work/demo
+umount $work/built/tmp
 grep --quiet '^8\. ' $work/demo
 if inside ${final[HEALTHCHECK]} 2>/dev/null; then exit 1; fi
 env -i HUAWEICLOUD_SDK_AK=AK HUAWEICLOUD_SDK_SK=SK "$chroot" --userspec=${final[USER]} $work/built \

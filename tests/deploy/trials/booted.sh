@@ -43,13 +43,18 @@ sed -i 's|https://mpc.cn-north-4.myhuaweicloud.com|http://127.0.0.1:9443|' /etc/
 sed -i 's|unix: { uid: 1001 }|unix: { user: root }|' /etc/mpc-auth-proxy/policy.yaml
 grep -o 'SDK_AK=.*' <<<"$keys" | cut -d = -f 2 >access-key
 grep -o 'SDK_SK=.*' <<<"$keys" | cut -d = -f 2 >secret-key
+# Without keys it is not even started.
+fails systemctl start "$unit"
+[[ $(property ExecMainStatus) == 243 ]]
+systemctl stop mpc-auth-proxy.socket
+systemctl reset-failed "$unit" 2>/dev/null || true
 follow README.md 'A machine with systemd' 3
 [[ $(property ActiveState) == active ]]
 says 'serving, policy '
 put 1
 [[ $(call 1) == 204 ]]
 grep --quiet '"event":"request"' /var/log/mpc-auth-proxy/audit.log
-say "started: $(property StatusText); $(systemctl show --value --property MemoryCurrent "$unit") bytes"
+say "started: $(property StatusText)"
 
 # The keys are seen by nobody else, and not where they are kept.
 main=$(property MainPID)
@@ -91,13 +96,15 @@ for caller in 1 2 3 4; do
 done
 for _ in 1 2 3 4 5; do
     sleep 0.5
+    began=$(date +%s%3N)
     systemctl restart "$unit"
+    took=$(($(date +%s%3N) - began))
 done
 sleep 0.5
 touch "$stop"
 wait
 [[ $(sort -u /run/answers-*) == 403 ]]
-say "$(cat /run/answers-* | wc -l) calls over 5 restarts, and nobody was refused"
+say "$(cat /run/answers-* | wc -l) calls over 5 restarts, of which the last took $took ms, and nobody was refused"
 
 # An upgrade is a restart, too.
 rm "$stop"
