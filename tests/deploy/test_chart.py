@@ -330,6 +330,11 @@ class Gateway(unittest.TestCase):
         seconds = sum(int(self.config["drain"][part].removesuffix("s")) for part in ("delay", "timeout"))
         self.assertGreater(self.spec["template"]["spec"]["terminationGracePeriodSeconds"], seconds)
 
+    def test_the_alerts_are_those_of_deploy_monitoring(self):
+        rules = yaml.safe_load((ROOT / "deploy/monitoring/rules.yaml").read_text())
+        self.assertEqual(self.found["PrometheusRule"]["spec"], rules)
+        self.assertTrue(rules["groups"])
+
     def test_what_scrapes_asks_the_port_of_metrics(self):
         [endpoint] = self.found["PodMonitor"]["spec"]["podMetricsEndpoints"]
         self.assertEqual((endpoint["port"], endpoint["path"]), ("ops", "/metrics"))
