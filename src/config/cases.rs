@@ -27,7 +27,7 @@ use super::standalone::{StandalonePolicy, policy_alone};
 use super::yaml::Node;
 use crate::identity::CallerId;
 use crate::operation::{ACTIONS, CREATE};
-use crate::policy::{Effect, Facts, Policy, Scope};
+use crate::policy::{Effect, Facts, Policy, Scope, UNDETERMINED};
 use chrono::{DateTime, Utc};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -313,7 +313,5 @@ fn known<'c, T>(
     found
 }
 
-/// What a decision is called that depends on facts that are not known.
-pub const UNDETERMINED: &str = "undetermined";
 /// What metrics call the absence of a rule, too.
 const NO_RULE: &str = "_default";

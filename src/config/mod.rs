@@ -36,7 +36,7 @@ mod tls;
 mod upstream;
 mod yaml;
 
-pub use cases::{Case, CaseFile, Expected, UNDETERMINED, cases};
+pub use cases::{Case, CaseFile, Expected, cases};
 pub use files::{is_exposed, reason};
 pub use project::{LookupForm, Project, ProjectHeader};
 pub use report::{Position, Problem, Report, Severity};

@@ -18,6 +18,8 @@ mod jobs;
 mod moment;
 mod names;
 mod network;
+mod question;
+mod report;
 mod rules_by_caller;
 #[cfg(test)]
 mod reference;
@@ -31,6 +33,8 @@ pub use findings::{Finding, Problem};
 pub use glob::{Glob, GlobError};
 pub use moment::{MomentError, parse_moment, spell_moment};
 pub use network::NetworkError;
+pub use question::{Question, QuestionError, facts_of, parse_fact};
+pub use report::{DecisionReport, ObservedReport, UNDETERMINED};
 pub use rules_by_caller::RulesByCaller;
 
 use std::fmt;

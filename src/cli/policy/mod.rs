@@ -1,8 +1,7 @@
 //! `policy`: explains, tests, replays and suggests policies.
 //!
-//! One file a question. `answer` is a decision in words, for all of them.
+//! One file a question.
 
-mod report;
 #[cfg(test)]
 mod document;
 #[cfg(test)]

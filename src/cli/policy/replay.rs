@@ -10,11 +10,10 @@ use serde::Serialize;
 
 use super::Format;
 use super::records::{Records, calls};
-use super::report::DecisionReport;
 use crate::audit::ParsedRecord;
 use crate::cli::exit;
-use crate::config::{self, StandalonePolicy, UNDETERMINED};
-use crate::policy::{Call, Effect, Mode, Policy, Scope, spell_moment};
+use crate::config::{self, StandalonePolicy};
+use crate::policy::{Call, DecisionReport, Effect, Mode, Policy, Scope, UNDETERMINED, spell_moment};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Replay {

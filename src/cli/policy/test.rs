@@ -8,11 +8,10 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::junit;
-use super::report::DecisionReport;
 use crate::cli::exit;
 use crate::clock;
-use crate::config::{self, Case, CaseFile, Expected, UNDETERMINED};
-use crate::policy::{Call, Effect, Policy};
+use crate::config::{self, Case, CaseFile, Expected};
+use crate::policy::{Call, DecisionReport, Effect, Policy, UNDETERMINED};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Test {

@@ -12,14 +12,16 @@ use chrono::{DateTime, Utc};
 
 mod recorded;
 
-use super::{Format, records::Records, report::DecisionReport};
+use super::{Format, records::Records};
 use crate::cli::exit;
 use crate::clock;
 use crate::config::{self, Project};
 use crate::editing::Body;
 use crate::identity::CallerId;
-use crate::operation::{ACTIONS, CREATE, DELETE, Segment, Version};
-use crate::policy::{Call, Facts, Key, Policy, Scope, parse_moment};
+use crate::operation::{CREATE, DELETE, Version};
+use crate::policy::{
+    DecisionReport, Facts, Key, Policy, Question, Scope, facts_of, parse_fact, parse_moment,
+};
 use recorded::Compared;
 
 #[derive(Debug, clap::Args)]
@@ -104,29 +106,16 @@ impl Explain {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Names that nothing has are errors here: the policy would only say `deny`, which does not help.
     fn answer(
         &self,
         policy: &Policy,
         callers: &[CallerId],
         (projects, facts): (&[Scope], &Facts),
     ) -> anyhow::Result<DecisionReport> {
-        let caller = callers.iter().find(|caller| caller.as_str() == self.caller);
-        let caller =
-            caller.ok_or_else(|| unknown("caller", &self.caller, callers.iter().map(CallerId::as_str)))?;
-        let project = projects.iter().find(|p| [&*p.name, &*p.id].contains(&self.project.as_str()));
-        let names = projects.iter().map(|project| &*project.name);
-        let project = project.ok_or_else(|| unknown("project", &self.project, names))?;
-        let actions = ACTIONS.into_iter();
-        let action = self.action();
-        if !actions.clone().any(|known| known == action) {
-            return Err(unknown("action", action, actions));
-        }
-        self.check_job()?;
-        let call = Call {
-            caller,
-            action,
-            project: &project.name,
+        let question = Question {
+            caller: &self.caller,
+            action: self.action(),
+            project: &self.project,
             job: self.job.as_deref(),
             facts,
             at: self.at.unwrap_or_else(clock::now),
@@ -134,18 +123,7 @@ impl Explain {
             listener: self.listener.as_deref(),
             identified_by: self.identified_by.as_deref(),
         };
-        Ok(DecisionReport::new(policy.explain(&call)))
-    }
-
-    fn check_job(&self) -> anyhow::Result<()> {
-        match (&self.job, self.action() == CREATE) {
-            (Some(job), false) => {
-                Segment::parse(job).context("a job id is 1 to 64 characters of A-Z a-z 0-9 _ -").map(|_| ())
-            }
-            (None, true) => Ok(()),
-            (None, false) => Err(anyhow!("which job? Add --job; only {CREATE} is about none")),
-            (Some(_), true) => Err(anyhow!("a job that is created has no id yet: leave --job out")),
-        }
+        Ok(question.ask(policy, callers, projects)?)
     }
 
     fn action(&self) -> &str {
@@ -155,7 +133,7 @@ impl Explain {
     /// What is told of the job, or what its body asks for, with the caller's name before its word where the project
     /// stamps.
     fn facts(&self, stamps: bool) -> anyhow::Result<Facts> {
-        let Some(path) = &self.body else { return self.parsed_facts() };
+        let Some(path) = &self.body else { return Ok(facts_of(self.action(), &self.facts)?) };
         if self.action() != CREATE {
             return Err(anyhow!("only {CREATE} has a body: leave --action out"));
         }
@@ -166,41 +144,12 @@ impl Explain {
         Ok(body.facts().clone())
     }
 
-    fn parsed_facts(&self) -> anyhow::Result<Facts> {
-        let mut told: Vec<(Key, Vec<String>)> = Vec::new();
-        for (key, value) in &self.facts {
-            match told.iter_mut().find(|(known, _)| known == key) {
-                Some((_, values)) => values.extend(value.clone()),
-                None => told.push((*key, value.iter().cloned().collect())),
-            }
-        }
-        let given = if self.action() == CREATE { Facts::given_to_create } else { Facts::given };
-        Ok(given(&told)?)
-    }
-
     fn write(&self, answer: &DecisionReport, out: &mut impl Write) -> anyhow::Result<()> {
         match self.format {
             Format::Text => write!(out, "{answer}")?,
             Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(answer)?)?,
         }
         Ok(())
-    }
-}
-
-fn parse_fact(text: &str) -> Result<(Key, Option<String>), String> {
-    let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value.into())));
-    let keys = Key::ALL.into_iter().filter(|key| key.is_fact());
-    match keys.clone().find(|key| key.as_str() == name) {
-        Some(key) => Ok((key, value)),
-        None => Err(unknown("fact", name, keys.map(Key::as_str)).to_string()),
-    }
-}
-
-fn unknown<'n>(kind: &str, name: &str, known: impl Iterator<Item = &'n str>) -> anyhow::Error {
-    let distance = |candidate: &&str| strsim::damerau_levenshtein(name, candidate);
-    match known.min_by_key(distance).filter(|closest| distance(closest) <= 1 + name.len() / 4) {
-        Some(closest) => anyhow!("there is no {kind} `{name}`; did you mean `{closest}`?"),
-        None => anyhow!("there is no {kind} `{name}`"),
     }
 }
 

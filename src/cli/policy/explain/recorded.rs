@@ -9,10 +9,9 @@ use serde_json::Value;
 
 use super::super::records::Records;
 use super::super::replay::ask;
-use super::super::report::DecisionReport;
 use super::Format;
 use crate::audit::ParsedRecord;
-use crate::policy::{Policy, Scope};
+use crate::policy::{DecisionReport, Policy, Scope};
 
 /// What stands in the record of one request, and what is decided today.
 #[derive(Serialize)]

@@ -174,18 +174,18 @@ fn facts_decide_where_they_are_told_and_else_it_is_said_which_would() {
         ),
         ("owner media-prod 7", "mpc:UserData=a mpc:UserData=b", "`mpc:UserData` has one value at most"),
         (CREATE, "mpc:JobStatus=INIT", "a job that is created has no `mpc:JobStatus` yet"),
-        ("owner media-prod -", "", "which job? Add --job; only mpc:editingTask:create is about none"),
+        ("owner media-prod -", "", "which job? Name one; only mpc:editingTask:create is about none"),
         (
             "owner media-prod 7 mpc:editingTask:create",
             "",
-            "a job that is created has no id yet: leave --job out",
+            "a job that is created has no id yet: leave the job out",
         ),
     ] {
         let error = told(call, facts).unwrap_err();
         assert!(error.starts_with(expected), "{error}");
     }
     assert_eq!(
-        parse_fact("mpc:Userdata=1").unwrap_err(),
+        parse_fact("mpc:Userdata=1").unwrap_err().to_string(),
         "there is no fact `mpc:Userdata`; did you mean `mpc:UserData`?"
     );
     let json = asked(Format::Json, "owner media-prod 7 --fact mpc:UserData=owner/1").unwrap();

@@ -4,20 +4,20 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::config::UNDETERMINED;
-use crate::policy::{Decision, Explanation, Keys, Mode, NearestMiss, Observed as Observes, Outcome, Rule};
+use super::{Decision, Explanation, Keys, Mode, NearestMiss, Observed, Outcome, Rule};
 
 /// A decision in words: its fields are those of the JSON answer, and it displays as the text one.
-#[derive(Debug, Serialize)]
-pub(super) struct DecisionReport {
+#[derive(Clone, Debug, Serialize)]
+pub struct DecisionReport {
     /// What the rules in force say: `allow`, `deny`, or `undetermined` where that depends on facts that are not known.
-    pub(super) effect: &'static str,
-    pub(super) rule: Option<String>,
+    pub effect: &'static str,
+    /// The rule that decides.
+    pub rule: Option<String>,
     location: Option<String>,
     /// `observe` where the policy as a whole is only observed, and the call is made whatever the effect.
     mode: &'static str,
     /// The rule under observation that would have decided.
-    pub(super) observed: Option<Observed>,
+    pub observed: Option<ObservedReport>,
     nearest_miss: Option<Miss>,
     reason: Option<String>,
     /// The facts that it depends on, or that what would have been decided depends on.
@@ -26,15 +26,17 @@ pub(super) struct DecisionReport {
     waiting: Vec<Waiting>,
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct Observed {
+/// What the rules under observation would have decided.
+#[derive(Clone, Debug, Serialize)]
+pub struct ObservedReport {
     /// `would_allow` or `would_deny`; `would_unknown` where that depends on facts that are not known.
     effect: &'static str,
-    pub(super) rule: Option<String>,
+    /// The one that would have.
+    pub rule: Option<String>,
     location: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 struct Miss {
     rule: String,
     location: String,
@@ -51,7 +53,7 @@ struct Miss {
     whose: &'static str,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 struct Waiting {
     effect: &'static str,
     rule: String,
@@ -60,7 +62,8 @@ struct Waiting {
 }
 
 impl DecisionReport {
-    pub(super) fn new(explanation: Explanation<'_>) -> Self {
+    /// Of an explanation.
+    pub fn new(explanation: Explanation<'_>) -> Self {
         let Explanation { outcome, nearest_miss, waiting } = explanation;
         match outcome {
             Outcome::Decided(decision) => Self::decided(decision, nearest_miss),
@@ -79,15 +82,15 @@ impl DecisionReport {
     }
 
     fn decided(decision: Decision<'_>, nearest_miss: Option<NearestMiss<'_>>) -> Self {
-        let observed = |effect, rule: Option<&Rule>| Observed {
+        let observed = |effect, rule: Option<&Rule>| ObservedReport {
             effect,
             rule: rule.map(|rule| rule.id.clone()),
             location: rule.map(|rule| rule.location.to_string()),
         };
         let (observed, needs) = match decision.observed {
-            Observes::Nothing => (None, Keys::NONE),
-            Observes::Rule(rule) => (Some(observed(rule.effect.observed(), Some(rule))), Keys::NONE),
-            Observes::Unknown(needs) => (Some(observed("would_unknown", None)), needs),
+            Observed::Nothing => (None, Keys::NONE),
+            Observed::Rule(rule) => (Some(observed(rule.effect.observed(), Some(rule))), Keys::NONE),
+            Observed::Unknown(needs) => (Some(observed("would_unknown", None)), needs),
         };
         Self {
             effect: decision.effect.as_str(),
@@ -152,10 +155,10 @@ impl fmt::Display for DecisionReport {
             writeln!(f, "the policy is only observed: the call is made, and recorded")?;
         }
         match &self.observed {
-            Some(Observed { effect, rule: Some(rule), location: Some(location) }) => {
+            Some(ObservedReport { effect, rule: Some(rule), location: Some(location) }) => {
                 writeln!(f, "{effect}: rule `{rule}` at {location}, which is only observed")?;
             }
-            Some(Observed { effect, .. }) => {
+            Some(ObservedReport { effect, .. }) => {
                 writeln!(f, "{effect}: what the rules say that are only observed depends on {needs}")?;
             }
             None => {}
@@ -190,5 +193,7 @@ impl fmt::Display for Miss {
     }
 }
 
+/// What a decision is called that depends on facts that are not known.
+pub const UNDETERMINED: &str = "undetermined";
 /// As many rules are told one by one.
 const MAX_RULES_SHOWN: usize = 10;

@@ -1,0 +1,146 @@
+//! A question to the policy, in people's words: would this call be allowed, and why?
+//!
+//! `policy explain` and the status page ask it. Names that nothing has are errors here: the policy would only say `deny`,
+//! which does not help.
+
+use std::net::IpAddr;
+
+use chrono::{DateTime, Utc};
+use thiserror::Error;
+
+use super::{Call, DecisionReport, FactError, Facts, Key, Policy, Scope};
+use crate::{
+    identity::CallerId,
+    operation::{ACTIONS, CREATE, Segment},
+};
+
+/// A call that may never have been made.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'q> {
+    /// The caller's name in the policy.
+    pub caller: &'q str,
+    /// The IAM action.
+    pub action: &'q str,
+    /// The project's name or id.
+    pub project: &'q str,
+    /// The job id; none where it is to be created.
+    pub job: Option<&'q str>,
+    /// What is known of the job.
+    pub facts: &'q Facts,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The address that it comes from.
+    pub source_ip: Option<IpAddr>,
+    /// The listener it comes in on.
+    pub listener: Option<&'q str>,
+    /// The kind of proof that identified the caller.
+    pub identified_by: Option<&'q str>,
+}
+
+/// Why a question cannot be answered.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum QuestionError {
+    /// Nothing has this name.
+    #[error("there is no {kind} `{name}`{}", .closest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default())]
+    Unknown {
+        /// Of what.
+        kind: &'static str,
+        /// The name that was given.
+        name: String,
+        /// One that something has, and that looks like it.
+        closest: Option<String>,
+    },
+    /// No job can have this id.
+    #[error("a job id is 1 to 64 characters of A-Z a-z 0-9 _ -")]
+    JobId,
+    /// The action is about a job.
+    #[error("which job? Name one; only {CREATE} is about none")]
+    WhichJob,
+    /// The action makes the job.
+    #[error("a job that is created has no id yet: leave the job out")]
+    NoJobYet,
+    /// No job can have these facts.
+    #[error(transparent)]
+    Facts(#[from] FactError),
+}
+
+impl Question<'_> {
+    /// What the policy says to it.
+    ///
+    /// # Errors
+    /// [`QuestionError`] where a name is not one of `callers`, of `projects` or of an action, or the job does not fit.
+    pub fn ask(
+        &self,
+        policy: &Policy,
+        callers: &[CallerId],
+        projects: &[Scope],
+    ) -> Result<DecisionReport, QuestionError> {
+        let caller = callers.iter().find(|caller| caller.as_str() == self.caller);
+        let caller =
+            caller.ok_or_else(|| unknown("caller", self.caller, callers.iter().map(CallerId::as_str)))?;
+        let project = projects.iter().find(|project| [&*project.name, &*project.id].contains(&self.project));
+        let names = projects.iter().map(|project| &*project.name);
+        let project = project.ok_or_else(|| unknown("project", self.project, names))?;
+        if !ACTIONS.contains(&self.action) {
+            return Err(unknown("action", self.action, ACTIONS.into_iter()));
+        }
+        self.check_job()?;
+        let call = Call {
+            caller,
+            action: self.action,
+            project: &project.name,
+            job: self.job,
+            facts: self.facts,
+            at: self.at,
+            source_ip: self.source_ip,
+            listener: self.listener,
+            identified_by: self.identified_by,
+        };
+        Ok(DecisionReport::new(policy.explain(&call)))
+    }
+
+    fn check_job(&self) -> Result<(), QuestionError> {
+        match (self.job, self.action == CREATE) {
+            (Some(job), false) => Segment::parse(job).map(|_| ()).ok_or(QuestionError::JobId),
+            (None, true) => Ok(()),
+            (None, false) => Err(QuestionError::WhichJob),
+            (Some(_), true) => Err(QuestionError::NoJobYet),
+        }
+    }
+}
+
+/// Parses `KEY=VALUE`, or a key alone: the job has none.
+///
+/// # Errors
+/// [`QuestionError::Unknown`] where that is no fact's key.
+pub fn parse_fact(text: &str) -> Result<(Key, Option<String>), QuestionError> {
+    let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value.into())));
+    let keys = Key::ALL.into_iter().filter(|key| key.is_fact());
+    match keys.clone().find(|key| key.as_str() == name) {
+        Some(key) => Ok((key, value)),
+        None => Err(unknown("fact", name, keys.map(Key::as_str))),
+    }
+}
+
+/// The facts of the job of a call of this action, by what is told of them, once for each value. What is not told is not
+/// known.
+///
+/// # Errors
+/// [`QuestionError::Facts`] where no job can have them.
+pub fn facts_of(action: &str, told: &[(Key, Option<String>)]) -> Result<Facts, QuestionError> {
+    let mut by_key: Vec<(Key, Vec<String>)> = Vec::new();
+    for (key, value) in told {
+        match by_key.iter_mut().find(|(known, _)| known == key) {
+            Some((_, values)) => values.extend(value.clone()),
+            None => by_key.push((*key, value.iter().cloned().collect())),
+        }
+    }
+    let given = if action == CREATE { Facts::given_to_create } else { Facts::given };
+    Ok(given(&by_key)?)
+}
+
+fn unknown<'n>(kind: &'static str, name: &str, known: impl Iterator<Item = &'n str>) -> QuestionError {
+    let distance = |candidate: &&str| strsim::damerau_levenshtein(name, candidate);
+    let closest = known.min_by_key(distance).filter(|closest| distance(closest) <= 1 + name.len() / 4);
+    QuestionError::Unknown { kind, name: name.to_owned(), closest: closest.map(str::to_owned) }
+}
