@@ -5,7 +5,7 @@
 //! for seconds before they are rejected. So [`BoundedVerifier`] counts before the verifier looks: for callers' certificates
 //! and for upstreams'. It verifies nothing itself.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, io, sync::Arc};
 
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
@@ -45,6 +45,48 @@ impl<V: ?Sized> BoundedVerifier<V> {
     pub fn new(verifier: Arc<V>) -> Self {
         Self(verifier)
     }
+}
+
+/// What went wrong with TLS, in words: rustls has some of its errors as Rust prints values. Of another error, what it says.
+pub fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
+    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    let inner = inner.and_then(|inner| inner.downcast_ref::<Error>());
+    match error.downcast_ref::<Error>().or(inner) {
+        Some(Error::InvalidCertificate(problem)) => {
+            format!("invalid peer certificate: {}", of_certificate(problem))
+        }
+        Some(Error::AlertReceived(alert)) => {
+            format!(
+                "the other side ended it with the alert `{}`",
+                spaced(alert.as_str().unwrap_or("unknown"))
+            )
+        }
+        Some(other) => other.to_string(),
+        None => error.to_string(),
+    }
+}
+
+fn of_certificate(problem: &CertificateError) -> String {
+    if let CertificateError::Other(OtherError(inner)) = problem {
+        return inner.to_string();
+    }
+    let text = problem.to_string();
+    // A name of a variant: `UnknownIssuer`.
+    if text.bytes().all(|byte| byte.is_ascii_alphanumeric()) { spaced(&text) } else { text }
+}
+
+/// `UnknownIssuer` as `unknown issuer`.
+fn spaced(name: &str) -> String {
+    let mut text = String::with_capacity(name.len() + 4);
+    let mut after_lower = false;
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && after_lower {
+            text.push(' ');
+        }
+        after_lower = letter.is_ascii_lowercase();
+        text.push(letter.to_ascii_lowercase());
+    }
+    text
 }
 
 fn check(end_entity: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) -> Result<(), Error> {
@@ -308,6 +350,24 @@ mod tests {
             let large = judged(&large.concat()).unwrap_err();
             assert!(large.contains("more than 16384 bytes"), "{large}");
         }
+    }
+
+    #[test]
+    fn errors_of_tls_are_told_in_words() {
+        let bounds = || Error::from(CertificateError::Other(OtherError(Arc::new(ChainError::Large))));
+        for (error, expected) in [
+            (bounds(), "invalid peer certificate: more than 16384 bytes of certificates"),
+            (CertificateError::UnknownIssuer.into(), "invalid peer certificate: unknown issuer"),
+            (
+                Error::AlertReceived(rustls::AlertDescription::UnknownCA),
+                "the other side ended it with the alert `unknown ca`",
+            ),
+            (Error::NoCertificatesPresented, "peer sent no certificates"),
+        ] {
+            assert_eq!(in_words(&error), expected);
+            assert_eq!(in_words(&io::Error::other(error)), expected);
+        }
+        assert_eq!(in_words(&io::Error::other("as it is")), "as it is");
     }
 
     #[test]

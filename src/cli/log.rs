@@ -26,7 +26,7 @@ use tracing_subscriber::{
     layer::SubscriberExt,
 };
 
-use super::limiter::Limiter;
+use super::{errors::tell_as_log, limiter::Limiter};
 use crate::{config::LogFormat, log::LIMITED};
 
 /// The log of this process. To be held until its end: what is still queued then is given a moment to come out.
@@ -39,11 +39,7 @@ pub(super) struct Log {
 /// Starts logging, for the rest of the process's life. A panic is logged too, and not printed.
 pub(super) fn start(format: LogFormat, level: Level) -> io::Result<Log> {
     let terminal = io::stderr().is_terminal();
-    let text = match format {
-        LogFormat::Auto => terminal,
-        LogFormat::Json => false,
-        LogFormat::Text => true,
-    };
+    let text = tell_as_log(format);
     let lines = Lines::default();
     // A handle of its own: whoever else prints there does not wait for what the thread waits for.
     let mut file = File::from(io::stderr().as_fd().try_clone_to_owned()?);
@@ -60,13 +56,6 @@ pub(super) fn start(format: LogFormat, level: Level) -> io::Result<Log> {
     drop(started);
     panic::set_hook(Box::new(log_panic));
     Ok(Log { lines, limiter })
-}
-
-/// Prints an error with its causes, in one piece: lines of the log may come out at the same time.
-pub(super) fn print_error(error: &anyhow::Error) {
-    let line = format!("error: {error:#}\n");
-    // Where standard error is gone nobody is left to tell.
-    drop(io::stderr().write_all(line.as_bytes()));
 }
 
 fn log_panic(panic: &PanicHookInfo<'_>) {

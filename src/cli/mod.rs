@@ -7,6 +7,7 @@ mod control;
 mod demo;
 mod doctor;
 mod environment;
+mod errors;
 mod limiter;
 mod log;
 mod manual;
@@ -106,7 +107,7 @@ pub fn main() -> ExitCode {
         Command::Man { out } => man(out.as_deref()),
     };
     result.unwrap_or_else(|error| {
-        log::print_error(&error);
+        errors::print_error(&error);
         ExitCode::FAILURE
     })
 }

@@ -3,7 +3,7 @@
 //! Its phases: signals, configuration, sandbox, bind, credentials, serve, drain, exit. A signal to stop is obeyed in
 //! each of them.
 
-use std::{convert::Infallible, io::Write, path::PathBuf, process::ExitCode, thread, time::Duration};
+use std::{convert::Infallible, path::PathBuf, process::ExitCode, thread, time::Duration};
 
 use anyhow::Context;
 use tokio::{runtime::Handle, sync::oneshot, task::JoinSet, time::timeout};
@@ -11,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
 use super::{
-    environment, exit, log, output,
+    environment, errors, exit, log,
     signals::{ReopenSignal, StartupSignals, Stop},
     start::{LIMITS, runtime_with},
     systemd::Systemd,
 };
 use crate::{
     audit::OpenError,
-    config::{Loaded, LogFormat},
+    config::{self, Loaded, LogFormat},
     ops::Ops,
     reload::{load_when_still, log_findings},
     sandbox::Sandbox,
@@ -45,13 +45,16 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    errors::tell_as_log(args.log_format.unwrap_or(LogFormat::Auto));
     let early = StartupSignals::install().context("cannot listen for signals")?;
     // Before any secret is read.
     let sandbox = if args.no_sandbox { None } else { Some(Sandbox::begin()) };
     let loaded = match load_when_still(&args.config) {
         Ok(loaded) => loaded,
         Err(report) => {
-            write!(output::stderr(), "{report}")?;
+            let format = args.log_format.or_else(|| config::log_format(&args.config));
+            errors::tell_as_log(format.unwrap_or(LogFormat::Auto));
+            errors::print_report(&report);
             return Ok(ExitCode::from(exit::CONFIG));
         }
     };
@@ -220,7 +223,9 @@ impl Start {
         let ops = match Ops::bind(loaded.settings.ops.clone(), loaded.settings.admin.as_ref()).await {
             Ok(ops) => ops,
             Err((address, error)) => {
-                log::print_error(&anyhow::Error::new(error).context(format!("cannot listen on {address}")));
+                errors::print_error(
+                    &anyhow::Error::new(error).context(format!("cannot listen on {address}")),
+                );
                 return Ok(Err(exit::BIND));
             }
         };
@@ -237,7 +242,7 @@ impl Start {
                         return Err(error.into());
                     }
                 };
-                log::print_error(&error.into());
+                errors::print_error(&error.into());
                 return Ok(Err(code));
             }
         };
@@ -287,7 +292,7 @@ async fn drain(running: Running, (stop, patience): (&mut Stop, u32), systemd: &S
 }
 
 pub(super) fn cannot_bind(error: &anyhow::Error) -> anyhow::Result<ExitCode> {
-    log::print_error(error);
+    errors::print_error(error);
     Ok(ExitCode::from(exit::BIND))
 }
 

@@ -17,7 +17,7 @@ use anyhow::Context;
 use tokio::runtime::{Builder, Runtime};
 
 use super::{
-    log::print_error,
+    errors::print_error,
     signals::{ReopenSignal, StartupSignals, Stop},
 };
 

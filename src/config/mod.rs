@@ -44,7 +44,7 @@ pub use scalar::{format_duration, format_size};
 pub use schema::{File, schema};
 pub use sections::{AuditSettings, Drain, Limits, LogFormat, LogSettings};
 pub use settings::*;
-pub use standalone::{Addresses, StandalonePolicy, addresses, policy_alone, projects};
+pub use standalone::{Addresses, StandalonePolicy, addresses, log_format, policy_alone, projects};
 pub use upstream::{BreakerSettings, Retries, Stale, UpstreamSettings};
 
 use crate::clock;

@@ -98,7 +98,14 @@ pub(super) fn read_addresses(source: &SourceFile, root: &Node) -> Option<Address
     Some(Addresses { ops: ops.map(|ops| ops.value), admin })
 }
 
+/// How the proxy logs, and nothing else.
+pub(super) fn read_log(source: &SourceFile, root: &Node) -> Option<LogSettings> {
+    Some(RawProxy::read(source, root)?.log)
+}
+
 /// What is read of the file for that.
+pub(super) const LOG: KeyScope = &[("proxy.yaml", &["log"])];
+/// What is read of the file for where it answers.
 pub(super) const ADDRESSES: KeyScope = &[("proxy.yaml", &["ops", "admin"])];
 /// What is read of it for the names and ids.
 pub(super) const SCOPES: KeyScope = &[("proxy.yaml", &["projects"]), ("a project", &["name", "id"])];

@@ -5,7 +5,7 @@
 //! that holds a secret or a proof needs to be there, so this works in a pipeline that has none.
 
 use super::source_file::SourceFile;
-use super::{Admin, Ops, Report, compile, policy, proxy, rules};
+use super::{Admin, LogFormat, Ops, Report, compile, policy, proxy, rules};
 use crate::clock;
 use crate::identity::CallerId;
 use crate::policy::{Policy, Scope};
@@ -90,6 +90,16 @@ pub fn addresses(proxy_yaml: &Path) -> Result<Addresses, Report> {
     let addresses = source.parse().and_then(|root| proxy::read_addresses(&source, &root));
     source.close(&mut report);
     addresses.filter(|_| !report.has_errors()).ok_or(report)
+}
+
+/// In which format the proxy of this `proxy.yaml` logs: whoever has to tell that the rest of it is wrong wants to know.
+/// `None` where that cannot be read.
+pub fn log_format(proxy_yaml: &Path) -> Option<LogFormat> {
+    let source = SourceFile::open(proxy_yaml).ok()?.read_for(proxy::LOG);
+    let log = source.parse().and_then(|root| proxy::read_log(&source, &root));
+    let mut report = Report::default();
+    source.close(&mut report);
+    log.filter(|_| !report.has_errors()).map(|log| log.format)
 }
 
 fn beside(policy_yaml: &Path) -> Option<PathBuf> {

@@ -53,6 +53,7 @@ pub use status::CredentialStatus;
 pub use verdict::{Verdict, is_misdated};
 
 use crate::{
+    chain::in_words,
     clock::Skew,
     secret::{Flaw, Secret, key_text},
     signing::{KeyError, SigningKey},
@@ -296,7 +297,7 @@ impl ProvideError {
     pub fn with_causes(&self) -> String {
         let causes = std::iter::successors(self.source(), |cause| (*cause).source());
         causes.fold(self.to_string(), |told, cause| {
-            let cause = cause.to_string();
+            let cause = in_words(cause);
             if told.ends_with(&cause) { told } else { format!("{told}: {cause}") }
         })
     }

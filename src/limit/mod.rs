@@ -12,7 +12,7 @@ pub mod freeze_file;
 mod quota;
 mod byte_budget;
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
 
 use foldhash::HashMap;
 use governor::{DefaultDirectRateLimiter, clock::Clock, clock::DefaultClock};
@@ -172,6 +172,19 @@ impl Limiter {
         });
         let (denials, trials) = (Arc::clone(&before.denials), Arc::clone(&before.trials));
         Self { callers: callers.collect(), projects: projects.collect(), denials, trials }
+    }
+
+    /// Whose limits are not those that `before` has: callers, and projects by id.
+    pub fn changed_since(&self, before: &Self) -> BTreeSet<String> {
+        let callers = self
+            .callers
+            .iter()
+            .filter(|(id, state)| before.callers.get(*id).is_none_or(|other| !Arc::ptr_eq(other, state)));
+        let projects = self
+            .projects
+            .iter()
+            .filter(|(id, quota)| before.projects.get(*id).is_none_or(|other| !Arc::ptr_eq(other, quota)));
+        callers.map(|(id, _)| id.to_string()).chain(projects.map(|(id, _)| id.to_string())).collect()
     }
 
     /// Takes what one call needs.

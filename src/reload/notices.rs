@@ -1,7 +1,7 @@
-//! Log lines about a configuration that is put in force. What `check` finds in it, and what is enforced less than
-//! before.
+//! Log lines about a configuration that is put in force. What is different now, what `check` finds in it, and what is
+//! enforced less than before.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::{
     config::Report,
@@ -17,6 +17,70 @@ pub fn log_findings(findings: &Report) {
         tracing::warn!(place = format!("{}:{line}:{column}", finding.file), "{}", finding.message);
     }
 }
+
+/// What is different from before, by name. Of secrets it is told whose they are.
+pub(super) fn changes(before: &ActivePolicy, now: &ActivePolicy) -> String {
+    let mut told = Vec::new();
+    let mut tell = |what: &str, names: BTreeSet<String>| {
+        let shown: Vec<&str> = names.iter().take(MAX_NAMED).map(String::as_str).collect();
+        let more = names.len() - shown.len();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        if !shown.is_empty() {
+            told.push(format!("{what} {}{more}", shown.join(", ")));
+        }
+    };
+    let (old, new) = (rules(before), rules(now));
+    tell("rules added:", names(new.keys().filter(|id| !old.contains_key(**id))));
+    tell("rules removed:", names(old.keys().filter(|id| !new.contains_key(**id))));
+    let differs = |(id, rule): &(&&str, &&Rule)| old.get(**id).is_some_and(|other| !is_same(other, rule));
+    tell("rules changed:", names(new.iter().filter(differs).map(|(id, _)| id)));
+    let (old, new) = (callers(before), callers(now));
+    tell("callers added:", names(new.keys().filter(|id| !old.contains_key(*id))));
+    tell("callers removed:", names(old.keys().filter(|id| !new.contains_key(*id))));
+    let differs = |(id, proofs): &(&String, &Vec<&Proof>)| old.get(*id).is_some_and(|other| other != *proofs);
+    tell("proofs changed of", names(new.iter().filter(differs).map(|(id, _)| id)));
+    let limits = now.limiter.changed_since(&before.limiter);
+    tell("limits changed of", limits.union(&before.limiter.changed_since(&now.limiter)).cloned().collect());
+    let ends = |tls: &ActivePolicy, name: &str| tls.tls.get(name).map(|tls| tls.ends);
+    tell(
+        "certificates changed of",
+        names(now.tls.keys().filter(|name| ends(before, name) != ends(now, name))),
+    );
+    if before.policy.mode() != now.policy.mode() {
+        told.push(format!("mode: {}", now.policy.mode().as_str()));
+    }
+    match (told.is_empty(), before.policy.hash() == now.policy.hash()) {
+        (false, _) => told.join("; "),
+        (true, true) => "nothing".into(),
+        (true, false) => "nothing but the text of the policy, or the order of its rules".into(),
+    }
+}
+
+fn rules(active: &ActivePolicy) -> HashMap<&str, &Rule> {
+    active.policy.rules().iter().map(|rule| (rule.id.as_str(), rule)).collect()
+}
+
+/// Wherever it stands.
+fn is_same(one: &Rule, other: &Rule) -> bool {
+    let moved = Rule { location: one.location.clone(), ..other.clone() };
+    *one == moved
+}
+
+fn callers(active: &ActivePolicy) -> HashMap<String, Vec<&Proof>> {
+    let mut callers: HashMap<String, Vec<&Proof>> =
+        active.callers.ids().iter().map(|id| (id.to_string(), Vec::new())).collect();
+    for (caller, proof) in active.callers.proofs() {
+        callers.entry(caller.to_string()).or_default().push(proof);
+    }
+    callers
+}
+
+fn names<N: ToString>(names: impl Iterator<Item = N>) -> BTreeSet<String> {
+    names.map(|name| name.to_string()).collect()
+}
+
+/// As many of a kind are named.
+const MAX_NAMED: usize = 16;
 
 /// Logs what is enforced less than before.
 pub(super) fn log_weakened(before: &ActivePolicy, now: &ActivePolicy) {

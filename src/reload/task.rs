@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     Baseline, ReloadState, Reloaded, Reply, RestartOnly, Targets,
-    notices::{log_findings, log_weakened},
+    notices::{changes, log_findings, log_weakened},
     summary,
 };
 use crate::{
@@ -216,7 +216,8 @@ impl ReloadTask {
         self.refusals = RefusalStreak::default();
         let recovered = self.state.judged(None);
         self.target.metrics.reloaded(Some(&hash), is_new || recovered);
-        tracing::info!(policy = &*hash, "the configuration was reloaded");
+        let changed = changes(&before, &fresh);
+        tracing::info!(policy = &*hash, changed, "the configuration was reloaded");
         log_weakened(&before, &fresh);
         log_findings(&findings);
         Reloaded::Applied(hash)

@@ -16,6 +16,7 @@ use tokio::{
 
 use super::{accept::ListenerContext, connection::has_unseen, limiter::Permit};
 use crate::{
+    chain::in_words,
     clock,
     identity::{Certificate, Peer},
     limit::ByteReservation,
@@ -41,6 +42,13 @@ impl HandshakeError {
             Self::Timeout => Handshake::Timeout,
             Self::Failed(error) if error.kind() == io::ErrorKind::InvalidData => Handshake::Rejected,
             Self::Failed(_) => Handshake::HungUp,
+        }
+    }
+
+    fn in_words(&self) -> String {
+        match self {
+            Self::Timeout => self.to_string(),
+            Self::Failed(error) => in_words(error),
         }
     }
 }
@@ -136,12 +144,13 @@ async fn room(context: &ListenerContext) -> ByteReservation {
 /// Logs why a caller got no connection. One that hangs up, as a TCP health check does, is nothing to speak of.
 fn log_failure(peer: &Peer, error: &HandshakeError) {
     let Peer { listener, address, .. } = peer;
-    match error.kind() {
+    let (kind, error) = (error.kind(), error.in_words());
+    match kind {
         Handshake::HungUp => {
-            tracing::debug!(target: LIMITED, %listener, %address, %error, "a caller hung up during the TLS handshake");
+            tracing::debug!(target: LIMITED, %listener, %address, error, "a caller hung up during the TLS handshake");
         }
         Handshake::Rejected | Handshake::Timeout => {
-            tracing::info!(target: LIMITED, %listener, %address, %error, "a TLS handshake failed");
+            tracing::info!(target: LIMITED, %listener, %address, error, "a TLS handshake failed");
         }
     }
 }

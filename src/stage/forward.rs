@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     audit::{Blocked, Sink, Trail, bounded},
+    chain::in_words,
     credential::LeasedCredential,
     limit::{ByteBudget, ByteReservation},
     log::LIMITED,
@@ -109,7 +110,7 @@ impl<'a> Service<Entrusted<'a>> for Forward {
         }
         if let Err(error) = &sent.result {
             let reason = row.refusal.map(|refusal| refusal.reason.as_str());
-            tracing::warn!(target: LIMITED, endpoint = %upstream.name(), reason, error = %root(error), "{error}");
+            tracing::warn!(target: LIMITED, endpoint = %upstream.name(), reason, error = in_words(root(error)), "{error}");
         }
         match sent.result {
             Ok(mut answer) => {
@@ -175,7 +176,7 @@ pub(super) fn log_circuit_change(
 ) {
     let last = match result {
         Ok(answer) => answer.status.to_string(),
-        Err(error) => root(error).to_string(),
+        Err(error) => in_words(root(error)),
     };
     match change {
         CircuitChange::Opened => tracing::warn!(

@@ -4,8 +4,8 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
-    process::Stdio,
+    net::{TcpListener, TcpStream},
+    process::{Output, Stdio},
     thread::{self, sleep},
     time::Duration,
 };
@@ -13,7 +13,7 @@ use std::{
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::harness::{Authority, Process, Setup, Wanted, cancel, request, small_pipe, wait_for};
+use crate::harness::{Authority, Process, Setup, Wanted, cancel, is_in_words, request, small_pipe, wait_for};
 
 #[test]
 fn a_log_that_nobody_reads_holds_up_nothing_and_tells_what_it_lost() {
@@ -135,6 +135,58 @@ fn handshakes_that_strangers_break_are_a_few_lines_and_a_number_and_hide_nothing
     assert!(failed.len() < 50, "{failed:#?}");
     let errors: BTreeSet<&str> = failed.iter().filter_map(|line| line["error"].as_str()).collect();
     assert_eq!(errors.len(), 2, "{errors:?}");
+}
+
+/// An operator's collector parses what it gets, also from a proxy that does not start.
+#[test]
+fn what_keeps_it_from_starting_is_told_as_the_log_is_written() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = format!("{{ name: app, bind: '{}' }}", taken.local_addr().unwrap());
+    let cases = [
+        (Setup::new().project("colour: red"), 78, "unknown key `colour`"),
+        (Setup::new().policy("version: 1\ncallers: [\n"), 78, ""),
+        (Setup::new().listeners(&[&listener]), 4, "cannot listen on"),
+        (
+            Setup::new().section("audit: { sink: /proc/nothing }"),
+            1,
+            "cannot open the audit file /proc/nothing",
+        ),
+    ];
+    for (setup, code, message) in cases {
+        for (format, is_json) in [("auto", true), ("json", true), ("text", false)] {
+            // Of a file of which the rest is wrong.
+            let output = setup.run(&format!("run --log-format {format}"));
+            told(&output, (code, message), is_json);
+        }
+    }
+    for (format, is_json) in [("json", true), ("text", false)] {
+        let setup = Setup::new().project("colour: red").section(&format!("log: {{ format: {format} }}"));
+        told(&setup.run("run"), (78, "unknown key `colour`"), is_json);
+    }
+}
+
+fn told(output: &Output, (code, message): (i32, &str), is_json: bool) {
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    is_in_words(&text);
+    assert!(text.contains(message), "{text}");
+    let mut is_error = false;
+    for line in text.lines() {
+        let level = match is_json {
+            true => {
+                let line: Value = serde_json::from_str(line).unwrap();
+                assert!(line["timestamp"].is_string() && line["message"].is_string(), "{line}");
+                line["level"].as_str().unwrap().to_owned()
+            }
+            false => {
+                let (timestamp, rest) = line.split_once(' ').unwrap();
+                assert!(timestamp.ends_with('Z') && timestamp.starts_with("20"), "{line}");
+                rest.trim_start().split(' ').next().unwrap().to_owned()
+            }
+        };
+        is_error |= level == "ERROR";
+    }
+    assert!(is_error, "{text}");
 }
 
 /// Each is a line in the log.

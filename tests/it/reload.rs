@@ -161,6 +161,49 @@ fn what_check_finds_is_told_at_each_reload() {
 }
 
 #[test]
+fn each_reload_says_what_changed() {
+    let rule = |id: &str, jobs: &str| {
+        format!(
+            "  - {{ id: {id}, effect: allow, callers: [editor-api], actions: [mpc:editingTask:delete], projects: [media-prod], jobs: ['{jobs}'] }}\n"
+        )
+    };
+    let policy = |caller: &str, rules: &[String]| {
+        format!(
+            "version: 1\ncallers:\n  editor-api: {{ identify: [ {{ listener: app }} ]{caller}\nrules:\n{}",
+            rules.concat()
+        )
+    };
+    let proxy = Setup::new().with_team().policy(&policy(" }", &[rule("a", "*"), rule("b", "1*")])).start();
+    let oncall = " }\n  oncall: { identify: [ { bearer: { sha256_file: oncall.sha256 } } ] }";
+    for (caller, rules, changed) in [
+        (" }", vec![rule("a", "*"), rule("b", "2*"), rule("c", "3*")], "rules added: c; rules changed: b"),
+        (
+            " }",
+            vec![rule("c", "3*"), rule("a", "*"), rule("b", "2*")],
+            "nothing but the text of the policy, or the order of its rules",
+        ),
+        (oncall, vec![rule("a", "*")], "rules removed: b, c; callers added: oncall"),
+        (
+            ", limits: { rate: 5/min } }",
+            vec![rule("a", "*")],
+            "callers removed: oncall; limits changed of editor-api",
+        ),
+    ] {
+        proxy.write("policy.yaml", &policy(caller, &rules));
+        let line = wait_for(changed, || {
+            let log = proxy.log();
+            let line = log
+                .lines()
+                .rfind(|line| line.contains("\"the configuration was reloaded\""))
+                .map(str::to_owned);
+            line.filter(|line| line.contains(changed))
+        });
+        // A share of the calls under way is a limit, too, and goes by how many callers there are.
+        assert!(line.contains(&format!("\"changed\":\"{changed}")), "{line}");
+    }
+}
+
+#[test]
 fn a_revocation_is_felt_on_the_next_request_of_an_open_connection() {
     let proxy = Setup::new().policy(&policy("allow")).start();
     let mut wire = proxy.connect();

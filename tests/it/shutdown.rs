@@ -4,7 +4,7 @@ use std::{net::TcpListener, os::unix::net::UnixListener};
 
 use mpc_auth_proxy::testserver::Fault;
 use nix::sys::signal::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{PROJECT, Proxy, Setup, Wire, cancel, wait_for};
 
@@ -205,7 +205,21 @@ fn a_configuration_that_is_not_valid_is_exit_code_78_and_told_like_check_does() 
     assert_eq!((run.status.code(), check.status.code()), (Some(78), Some(78)));
     let (run, check) = (String::from_utf8(run.stderr).unwrap(), String::from_utf8(check.stderr).unwrap());
     assert!(run.contains("did you mean `limits`?") && run.contains("`loud` is not one of"), "{run}");
-    assert!(check.starts_with(&run), "{run}\n---\n{check}");
+    let lines: Vec<Value> = run.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.iter().filter(|line| line["level"] == "ERROR").count(), 2, "{run}");
+    for line in lines {
+        let text = |name: &str| line[name].as_str().unwrap();
+        assert!(
+            check.contains(&format!(
+                "{}: {}: {}\n",
+                text("place"),
+                if text("level") == "WARN" { "warning" } else { "error" },
+                text("message")
+            )),
+            "{line} in {check}"
+        );
+        assert!(check.contains(&format!("= hint: {}\n", text("hint"))), "{line} in {check}");
+    }
 }
 
 #[test]

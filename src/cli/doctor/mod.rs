@@ -37,7 +37,7 @@ use self::{
 };
 use super::{
     check::{self, ValidConfig},
-    exit, log, output,
+    errors, exit, output,
     start::runtime,
 };
 use crate::{
@@ -95,7 +95,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let findings = match findings {
         Ok(findings) => findings,
         Err(error) => {
-            log::print_error(&error);
+            errors::print_error(&error);
             return Ok(ExitCode::from(exit::CONFIG));
         }
     };

@@ -18,7 +18,7 @@ pub(crate) use kernel::{Queues, with_a_small_buffer};
 pub(crate) use memory::{mib, peak};
 pub(crate) use mount::Mount;
 pub(crate) use process::{Process, small_pipe};
-pub(crate) use proxy::{Proxy, Record};
+pub(crate) use proxy::{Proxy, Record, is_in_words};
 pub(crate) use scripted::{Peer, Scripted};
 pub(crate) use setup::{PROJECT, Setup, TOKEN, copy_program, go_on};
 pub(crate) use tls::{Authority, Client, Holder, Wanted};

@@ -295,11 +295,25 @@ impl Drop for Proxy {
         drop(self.child.wait());
         self.stdout.finish();
         self.stderr.finish();
+        if !panicking() {
+            is_in_words(&self.log());
+        }
         if panicking() {
             eprintln!("{}\n{}", self.log(), self.printed());
         } else if !self.records_elsewhere {
             assert_eq!(self.records().len(), expected, "one record a request: {}", self.printed());
         }
+    }
+}
+
+/// Whatever a test made happen, the log tells it in words, and not as Rust prints values for its own people.
+pub(crate) fn is_in_words(log: &str) {
+    // What libraries say of themselves at these levels is for programmers.
+    let is_theirs =
+        |line: &&str| line.contains("\"level\":\"TRACE\"") || line.contains("\"level\":\"DEBUG\"");
+    for line in log.lines().filter(|line| !is_theirs(line)) {
+        let debug = ["Os {", "Custom {", "Error(", "Error {", "Kind(", "kind:", "Some(", "Err(", "\\u{"];
+        assert!(!debug.iter().any(|part| line.contains(part)), "this is no text for people: {line}");
     }
 }
 

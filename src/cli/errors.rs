@@ -1,0 +1,135 @@
+//! How is it told why a command ends? Where there is a log, or would be, in its format; else in words for people.
+//!
+//! It is written at once and not queued: the process ends. Lines of the log may come out at the same time, so each line is
+//! written in one piece.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::atomic::{AtomicU8, Ordering::Relaxed},
+};
+
+use chrono::SecondsFormat;
+use serde_json::json;
+use tracing::Level;
+
+use crate::{
+    clock,
+    config::{LogFormat, Report, Severity},
+};
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Style {
+    /// `error: …`
+    Plain,
+    /// As the log has it in JSON.
+    Json,
+    /// As the log has it in text.
+    Text,
+}
+
+/// From now on errors are told as the log is written in this format. Says whether that is text.
+pub(super) fn tell_as_log(format: LogFormat) -> bool {
+    let is_text = match format {
+        LogFormat::Auto => io::stderr().is_terminal(),
+        LogFormat::Json => false,
+        LogFormat::Text => true,
+    };
+    STYLE.store(if is_text { TEXT } else { JSON }, Relaxed);
+    is_text
+}
+
+/// Prints an error with its causes.
+pub(super) fn print_error(error: &anyhow::Error) {
+    let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
+    let text = match Style::current() {
+        Style::Plain => format!("error: {error:#}\n"),
+        style @ (Style::Json | Style::Text) => {
+            let causes = (!causes.is_empty()).then(|| ("error", causes.join(": ")));
+            style.line(Level::ERROR, &error.to_string(), causes.as_slice())
+        }
+    };
+    print(&text);
+}
+
+/// Prints why a configuration is not valid. On a terminal, where somebody reads it, with the lines that are meant.
+pub(super) fn print_report(report: &Report) {
+    let style = Style::current();
+    print(&match style {
+        Style::Text if !io::stderr().is_terminal() => lines(style, report),
+        Style::Plain | Style::Text => report.to_string(),
+        Style::Json => lines(style, report),
+    });
+}
+
+fn lines(style: Style, report: &Report) -> String {
+    let line = |problem: &crate::config::Problem| {
+        let level = match problem.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARN,
+        };
+        let place = match problem.place {
+            Some(place) => format!("{}:{}:{}", problem.file, place.line, place.column),
+            None => problem.file.to_string(),
+        };
+        let hint = problem.hint.iter().map(|hint| ("hint", hint.clone()));
+        let fields: Vec<_> = [("place", place)].into_iter().chain(hint).collect();
+        style.line(level, &problem.message, &fields)
+    };
+    report.problems().iter().map(line).collect()
+}
+
+impl Style {
+    fn current() -> Self {
+        match STYLE.load(Relaxed) {
+            JSON => Self::Json,
+            TEXT => Self::Text,
+            _ => Self::Plain,
+        }
+    }
+
+    fn line(self, level: Level, message: &str, fields: &[(&str, String)]) -> String {
+        let now = clock::now().to_rfc3339_opts(SecondsFormat::Micros, true);
+        if self == Self::Json {
+            let more: String =
+                fields.iter().map(|(name, value)| format!(",\"{name}\":{}", json!(value))).collect();
+            return format!(
+                "{{\"timestamp\":\"{now}\",\"level\":\"{level}\",\"message\":{}{more}}}\n",
+                json!(message)
+            );
+        }
+        let more: String = fields.iter().map(|(name, value)| format!(" {name}={}", json!(value))).collect();
+        format!("{now} {level:>5} {message}{more}\n")
+    }
+}
+
+fn print(text: &str) {
+    // Where standard error is gone nobody is left to tell.
+    drop(io::stderr().write_all(text.as_bytes()));
+}
+
+static STYLE: AtomicU8 = AtomicU8::new(PLAIN);
+const PLAIN: u8 = 0;
+const JSON: u8 = 1;
+const TEXT: u8 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_looks_as_the_log_does() {
+        let fields = [("error", "no \"such\" thing".to_owned())];
+        let json = Style::Json.line(Level::ERROR, "cannot listen on a:1", &fields);
+        let (start, end) = json.split_at(12);
+        assert_eq!(start, "{\"timestamp\"");
+        assert!(
+            end.ends_with(
+                "Z\",\"level\":\"ERROR\",\"message\":\"cannot listen on a:1\",\"error\":\"no \\\"such\\\" thing\"}\n"
+            ),
+            "{end}"
+        );
+        let text = Style::Text.line(Level::WARN, "it is odd", &fields);
+        assert!(text.ends_with("Z  WARN it is odd error=\"no \\\"such\\\" thing\"\n"), "{text}");
+    }
+}
