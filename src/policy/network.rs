@@ -5,13 +5,11 @@
 
 use std::net::IpAddr;
 
-/// A range of addresses that share their first bits.
+use ipnet::{IpNet, Ipv4Net};
+
+/// A range of addresses that share their first bits. Never one of IPv4-mapped addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Network {
-    /// Never an IPv4-mapped one.
-    first: IpAddr,
-    prefix: u8,
-}
+pub(super) struct Network(IpNet);
 
 /// Why a text is not a network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,47 +36,34 @@ impl Network {
             None => (text, None),
         };
         let address: IpAddr = address.parse().map_err(|_| NetworkError::Malformed)?;
-        let bits = bits_of(address);
-        let prefix = prefix.map_or(Some(bits), prefix_bits).ok_or(NetworkError::Malformed)?;
-        if prefix > bits {
-            return Err(NetworkError::Prefix(bits));
+        let whole = IpNet::from(address);
+        let prefix =
+            prefix.map_or(Some(whole.max_prefix_len()), prefix_length).ok_or(NetworkError::Malformed)?;
+        let range = IpNet::new(address, prefix).map_err(|_| NetworkError::Prefix(whole.max_prefix_len()))?;
+        if range.trunc() != range {
+            return Err(NetworkError::HostBits(range.trunc().to_string().into()));
         }
-        let first = masked(address, prefix);
-        if first != address {
-            return Err(NetworkError::HostBits(format!("{first}/{prefix}").into()));
-        }
-        // A range that holds more than mapped addresses is one of IPv6 addresses.
-        Ok(match address.to_canonical() {
-            IpAddr::V4(v4) if address.is_ipv6() && prefix >= MAPPED_BITS => {
-                Self { first: v4.into(), prefix: prefix - MAPPED_BITS }
-            }
-            IpAddr::V4(_) | IpAddr::V6(_) => Self { first: address, prefix },
-        })
+        Ok(Self(unmapped(range)))
     }
 
     /// Whether the address is in it.
     pub(super) fn contains(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        address.is_ipv4() == self.first.is_ipv4() && masked(address, self.prefix) == self.first
+        self.0.contains(&address.to_canonical())
     }
 }
 
 /// Digits only: `parse` alone would also take `+8`.
-fn prefix_bits(text: &str) -> Option<u8> {
+fn prefix_length(text: &str) -> Option<u8> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-fn bits_of(address: IpAddr) -> u8 {
-    if address.is_ipv4() { 32 } else { 128 }
-}
-
-/// The address with all but its first bits cleared.
-fn masked(address: IpAddr, prefix: u8) -> IpAddr {
-    let cleared = u32::from(bits_of(address) - prefix);
-    match address {
-        IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() & u32::MAX.checked_shl(cleared).unwrap_or(0)).into()),
-        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & u128::MAX.checked_shl(cleared).unwrap_or(0)).into()),
-    }
+/// The IPv4 range that a range of IPv4-mapped addresses stands for. A larger one is of IPv6 addresses.
+fn unmapped(range: IpNet) -> IpNet {
+    let mapped = || {
+        let IpAddr::V4(first) = range.network().to_canonical() else { return None };
+        Ipv4Net::new(first, range.prefix_len().checked_sub(MAPPED_BITS)?).ok()
+    };
+    if range.network().is_ipv6() { mapped().map_or(range, IpNet::V4) } else { range }
 }
 
 /// The bits before the IPv4 address in an IPv4-mapped one.
