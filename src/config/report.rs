@@ -2,7 +2,8 @@
 //!
 //! It stands below everything else in configuration: all of it reports here. A problem keeps its place and not
 //! the text around it; the text is quoted when the report is printed, with secrets covered (see `cover`).
-//! It decides nothing: a report with errors is refused by whoever asked for the settings.
+//! It decides nothing: a report with errors is refused by whoever asked for the settings. Excerpts are our own because the
+//! crates for them (annotate-snippets, codespan-reporting) print the source as it is.
 
 use super::redact::Lines;
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,15 +3,10 @@
 //! It stands around everything that can refuse or fail, and inside the audit layer, so that what is recorded is
 //! what was said. A stage that panics is answered like any other bug.
 
-use std::{
-    convert::Infallible,
-    future::poll_fn,
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::{Pin, pin},
-    task::Poll,
-};
+use std::{convert::Infallible, panic::AssertUnwindSafe};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{self, ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
@@ -55,11 +50,7 @@ where
     async fn call(&self, request: Recorded<'r>) -> Result<Response<Body>, Infallible> {
         let Recorded { arrival, record } = request;
         let local = arrival.peer.local;
-        let result = {
-            let request = pin!(self.inner.call(Recorded::new(arrival, &mut *record)));
-            caught(request).await
-        };
-        Ok(match result {
+        Ok(match caught(self.inner.call(Recorded::new(arrival, &mut *record))).await {
             Ok(delivered) => pass_on(delivered, record),
             Err(refusal) => refuse(&refusal, record, local),
         })
@@ -183,15 +174,10 @@ fn with_string(mut out: String, text: &str) -> String {
     out
 }
 
-/// What becomes of a request: a panic is a refusal too.
-async fn caught<T>(mut request: Pin<&mut impl Future<Output = Result<T, Refusal>>>) -> Result<T, Refusal> {
-    // Nothing of a panicked future is used again: it is dropped with its connection to upstream. What a panic says is the
-    // log's: it may hold what was being worked on.
-    poll_fn(|cx| {
-        catch_unwind(AssertUnwindSafe(|| request.as_mut().poll(cx)))
-            .unwrap_or(Poll::Ready(Err(Refusal::Internal)))
-    })
-    .await
+/// What becomes of a request: a panic is a refusal too. Nothing of a panicked future is used again: it is dropped with its
+/// connection to upstream. What a panic says is the log's: it may hold what was being worked on.
+fn caught<T>(request: impl Future<Output = Result<T, Refusal>>) -> impl Future<Output = Result<T, Refusal>> {
+    AssertUnwindSafe(request).catch_unwind().map(|caught| caught.unwrap_or(Err(Refusal::Internal)))
 }
 
 const PROXY_NAME: &str = "mpc-auth-proxy";
@@ -226,7 +212,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_a_refusal_that_does_not_tell_what_it_was_about() {
         let panicking = async { if true { panic!("index {}", 7) } else { Ok::<(), Refusal>(()) } };
-        let refusal = caught(pin!(panicking)).await.unwrap_err();
+        let refusal = caught(panicking).await.unwrap_err();
         assert!(matches!(refusal, Refusal::Internal) && !refusal.message(true, None).contains('7'));
     }
 

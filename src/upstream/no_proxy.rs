@@ -2,7 +2,7 @@
 //!
 //! There is no standard, so what curl, Go, Python and the JDK take is taken: names with their subdomains, `.name` and
 //! `*.name`, addresses, networks, each perhaps with a port; commas or spaces between. What is none of that would exempt
-//! nothing without a word, so it is kept to be told.
+//! nothing without a word, so it is kept to be told: hyper-util's matcher takes it for a name.
 
 use std::net::IpAddr;
 
