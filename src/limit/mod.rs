@@ -176,14 +176,11 @@ impl Limiter {
 
     /// Whose limits are not those that `before` has: callers, and projects by id.
     pub fn changed_since(&self, before: &Self) -> BTreeSet<String> {
-        let callers = self
-            .callers
-            .iter()
-            .filter(|(id, state)| before.callers.get(*id).is_none_or(|other| !Arc::ptr_eq(other, state)));
-        let projects = self
-            .projects
-            .iter()
-            .filter(|(id, quota)| before.projects.get(*id).is_none_or(|other| !Arc::ptr_eq(other, quota)));
+        let (callers, projects) = (&before.callers, &before.projects);
+        let callers =
+            self.callers.iter().filter(|(id, own)| callers.get(*id).is_none_or(|it| !Arc::ptr_eq(it, own)));
+        let projects =
+            self.projects.iter().filter(|(id, own)| projects.get(*id).is_none_or(|it| !Arc::ptr_eq(it, own)));
         callers.map(|(id, _)| id.to_string()).chain(projects.map(|(id, _)| id.to_string())).collect()
     }
 
