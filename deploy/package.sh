@@ -3,7 +3,7 @@
 #
 #   bash deploy/package.sh PROGRAM FOLDER
 #
-# Both hold the program, its manual page, completions and example configuration; the package has the units, the user and log
+# Both hold the program, its manual pages, completions and example configuration; the package has the units, the user and log
 # rotation, too. cargo-deb is installed into target/tools where it is not there. With SOURCE_DATE_EPOCH, the same program
 # makes the same bytes.
 set -euo pipefail
@@ -31,7 +31,8 @@ staged=$PWD/target/package
 rm -rf "$staged"
 mkdir -p "$staged/completions"
 install -m 0755 "$program" "$staged/mpc-auth-proxy"
-"$program" man >"$staged/mpc-auth-proxy.1"
+mkdir "$staged/man"
+"$program" man --out "$staged/man"
 "$program" completions bash >"$staged/completions/mpc-auth-proxy"
 "$program" completions fish >"$staged/completions/mpc-auth-proxy.fish"
 "$program" completions zsh >"$staged/completions/_mpc-auth-proxy"
@@ -40,7 +41,7 @@ install -m 0755 "$program" "$staged/mpc-auth-proxy"
 name=mpc-auth-proxy-$version-$(uname -m)-linux
 folder=$staged/$name
 mkdir "$folder"
-cp -r "$staged"/{mpc-auth-proxy,mpc-auth-proxy.1,completions} LICENSE README.md CHANGELOG.md config "$folder"
+cp -r "$staged"/{mpc-auth-proxy,man,completions} LICENSE README.md CHANGELOG.md config "$folder"
 mkdir "$folder/deploy"
 cp -r deploy/{README.md,systemd,debian} "$folder/deploy"
 tar --create --directory "$staged" --sort=name --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \

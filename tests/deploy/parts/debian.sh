@@ -12,7 +12,7 @@ say "$(cd "$work/out" && du --apparent-size --block-size=1K -- * | tr '\t' ' ' |
 bash "$deploy/package.sh" "$BINARY" "$work/again" >/dev/null
 diff <(cd "$work/out" && sha256sum -- *) <(cd "$work/again" && sha256sum -- *) || fail 'two packages of one program differ'
 tar --extract --gzip --file "$work"/out/*.tar.gz --directory "$work"
-"$work"/mpc-auth-proxy-*-linux/mpc-auth-proxy check --config "$work"/mpc-auth-proxy-*-linux/config/minimal/proxy.yaml >/dev/null ||
+"$work"/mpc-auth-proxy-*-linux/mpc-auth-proxy check --config "$work"/mpc-auth-proxy-*-linux/config/minimal/proxy.yaml >/dev/null 2>&1 ||
     fail 'the minimal configuration in the tarball'
 
 trial=$work/trial

@@ -4,6 +4,8 @@ set -euo pipefail
 trap 'echo "FAILED at line $LINENO: $BASH_COMMAND"' ERR
 say() { printf '    %s\n' "$*"; }
 
+named() { find /etc /home /opt /usr /var -xdev -name '*mpc-auth-proxy*' | sort; }
+named >/tmp/before
 dpkg --install /trial/package.deb >/dev/null
 [[ $(getent passwd mpc-auth-proxy | cut -d : -f 7) == /usr/sbin/nologin ]]
 [[ $(stat -c %U:%a /etc/mpc-auth-proxy/keys /var/log/mpc-auth-proxy /var/lib/mpc-auth-proxy | tr '\n' ' ') == \
@@ -11,8 +13,10 @@ dpkg --install /trial/package.deb >/dev/null
 # Every file is there, and what was packed.
 dpkg --verify mpc-auth-proxy
 for script in bash-completion/completions/mpc-auth-proxy; do bash -n "/usr/share/$script"; done
-gzip --test /usr/share/man/man1/mpc-auth-proxy.1.gz
-zcat /usr/share/man/man1/mpc-auth-proxy.1.gz | grep --quiet '^\.TH mpc-auth-proxy'
+# A page of its own for each command.
+for command in '' $(mpc-auth-proxy --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/-\1/p' | grep --invert-match --line-regexp -- '-help'); do
+    grep --quiet --ignore-case "^\.TH \"\?mpc-auth-proxy$command" <(zcat "/usr/share/man/man1/mpc-auth-proxy$command.1.gz")
+done
 said=$(mpc-auth-proxy check --config /etc/mpc-auth-proxy/proxy.yaml 2>&1)
 # The keys are yours to bring.
 grep --quiet '^0 errors, 2 warnings' <<<"$said"
@@ -47,8 +51,6 @@ dpkg --remove mpc-auth-proxy >/dev/null
 [[ ! -e /usr/bin/mpc-auth-proxy && -e /etc/mpc-auth-proxy/policy.yaml && -e /etc/mpc-auth-proxy/keys/secret-key ]]
 dpkg --purge mpc-auth-proxy >/dev/null
 [[ ! -e /etc/mpc-auth-proxy && ! -e /var/lib/mpc-auth-proxy && ! -e /etc/logrotate.d/mpc-auth-proxy ]]
-left=$(find / -xdev -name '*mpc-auth-proxy*' -not -path '/trial/*' -not -path '/proc/*' -not -path '/work/*' -not -path '/tmp/*' -not -path '/root/*' 2>/dev/null |
-    grep --invert-match '^/var/lib/dpkg/' || true)
-[[ -z $left ]]
+diff /tmp/before <(named)
 say 'removed, and purged'
 echo 'INSTALLED: ok'
