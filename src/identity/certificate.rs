@@ -15,6 +15,8 @@ pub struct Certificate {
     uri: Option<Box<str>>,
     /// In lower case.
     dns: Vec<Box<str>>,
+    /// Where it has neither: it proves nobody, and whoever asks why wants to know whose it is.
+    subject: Option<Box<str>>,
     /// Of the chain: of the certificate that expires first.
     not_after: DateTime<Utc>,
 }
@@ -61,7 +63,7 @@ impl Certificate {
     fn parse(der: &[u8]) -> Result<Self, CertificateError> {
         let (rest, certificate) = parse_x509_certificate(der).map_err(|_| CertificateError::Unreadable)?;
         let not_after = not_after(&certificate).ok_or(CertificateError::Unreadable)?;
-        let mut this = Self { uri: None, dns: Vec::new(), not_after };
+        let mut this = Self { uri: None, dns: Vec::new(), subject: None, not_after };
         if !rest.is_empty() {
             return Err(CertificateError::Unreadable);
         }
@@ -80,6 +82,10 @@ impl Certificate {
                 | GeneralName::RegisteredID(_) => {}
             }
         }
+        if this.uri.is_none() && this.dns.is_empty() {
+            let subject: String = certificate.subject().to_string().chars().take(MAX_SUBJECT).collect();
+            this.subject = (!subject.is_empty()).then(|| subject.into());
+        }
         Ok(this)
     }
 
@@ -88,9 +94,9 @@ impl Certificate {
         if now > self.not_after { Err(CertificateError::Expired) } else { Ok(()) }
     }
 
-    /// The name that a person knows it by: the URI, or else the first host.
+    /// The name that a person knows it by: the URI, or else the first host, or else its subject.
     pub(super) fn name(&self) -> Option<&str> {
-        self.uri.as_deref().or_else(|| self.dns.first().map(|name| &**name))
+        self.uri.as_deref().or_else(|| self.dns.first().map(|name| &**name)).or(self.subject.as_deref())
     }
 
     pub(super) fn has_id(&self, id: &SpiffeId) -> bool {
@@ -113,6 +119,9 @@ fn alternative_names<'c>(
     let extension = certificate.subject_alternative_name().map_err(|_| CertificateError::Unreadable)?;
     Ok(extension.map_or(&[], |extension| extension.value.general_names.as_slice()))
 }
+
+/// In characters.
+const MAX_SUBJECT: usize = 128;
 
 #[cfg(test)]
 mod tests {

@@ -53,6 +53,30 @@ fn with(headers: &[&str]) -> String {
     request("DELETE", "/v2/media-prod/editing/jobs/100211", headers)
 }
 
+/// Who asks why a caller is not known needs to see what it showed.
+#[test]
+fn a_certificate_that_proves_nobody_is_named_in_the_record() {
+    let authority = Authority::new();
+    let proxy = setup(&authority).start();
+    for (wanted, presented) in [
+        (
+            Wanted::caller().uri("spiffe://media.example/ns/prod/sa/other"),
+            "certificate:spiffe://media.example/ns/prod/sa/other",
+        ),
+        (Wanted::caller().dns("other.media.svc"), "certificate:other.media.svc"),
+        (Wanted::caller(), "certificate:CN=rcgen self signed cert"),
+    ] {
+        let holder = authority.issue(wanted);
+        let answer = ask(&proxy, &client(&authority, &holder), &cancel("100211")).answer();
+        answer.is_refusal(401, "PROXY.Unauthenticated");
+        let record = proxy.record(&answer);
+        record.says(json!({ "error.reason": "no_proof", "caller.id": null }));
+        assert!(record.text("caller.presented").contains(presented), "{record:#?}");
+        let metrics = proxy.probe("/status").body;
+        assert!(metrics.contains(presented), "{metrics}");
+    }
+}
+
 #[test]
 fn a_certificate_proves_its_caller() {
     let authority = Authority::new();

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, net::TcpStream};
 
-use mpc_auth_proxy::reason::Reason;
+use mpc_auth_proxy::{operation::CATALOGUE, reason::Reason};
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
 
@@ -79,6 +79,26 @@ fn a_denial_on_this_machine_says_who_was_denied_and_why_the_rule_is_there() {
         "denied_by_rule",
         json!({ "policy.reason": "ticket MEDIA-1", "policy.rule": "no" }),
     );
+}
+
+#[test]
+fn a_path_that_is_none_is_answered_with_those_that_there_are() {
+    let proxy = Setup::new().start();
+    let answer = proxy.send(request("GET", "/nowhere", &[]));
+    answer.is_refusal(404, "PROXY.NotFound");
+    for row in CATALOGUE {
+        assert!(answer.error_msg().contains(row.template), "{} in {answer:?}", row.template);
+    }
+    is_told(&proxy, &answer, "unknown_path", json!({ "url.path": "/nowhere" }));
+}
+
+#[test]
+fn a_source_that_gives_nothing_is_logged_with_its_file_and_what_the_system_says() {
+    let proxy = Setup::new().credential("{ files: { access_key: ./none, secret_key: sk } }").start();
+    let line = proxy.logged("a credential cannot be renewed: its calls are refused");
+    let error = line["error"].as_str().unwrap();
+    assert!(error.contains("none") && error.contains("No such file or directory (os error 2)"), "{line}");
+    assert_eq!(line["credential"], "prod");
 }
 
 /// Who calls from elsewhere, and who asks for a job that was looked up, is told nothing of it.
