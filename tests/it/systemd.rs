@@ -7,6 +7,8 @@ use std::{
     os::unix::net::UnixDatagram,
     path::PathBuf,
     process::Stdio,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -151,6 +153,33 @@ fn each_reload_begins_and_ends_whether_it_is_taken_or_refused() {
     manager.until(is("READY=1"));
 }
 
+/// Whoever writes it is not done, and nobody knows when: systemd would give up a reload that takes so long.
+#[test]
+fn a_reload_that_is_pending_is_over_for_systemd() {
+    let manager = Manager::new();
+    let proxy = manager.of(Setup::new()).start();
+    manager.until(is("READY=1"));
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let (mut round, end) = (0, Instant::now() + BOUND);
+            while !over.load(Relaxed) && Instant::now() < end {
+                round += 1;
+                fs::write(proxy.path("policy.yaml"), format!("{POLICY}# {round}\n")).unwrap();
+                thread::sleep(Duration::from_millis(300));
+            }
+        });
+        proxy.signal(Signal::SIGHUP);
+        manager.until(is("RELOADING=1"));
+        let pending = manager.until(is("READY=1"));
+        over.store(true, Relaxed);
+        let status = pending.into_iter().rfind(|field| field.starts_with("STATUS=")).unwrap();
+        assert!(status.contains("its last reload is pending: "), "{status}");
+    });
+    manager.until(is("RELOADING=1"));
+    manager.status("serving, policy ");
+}
+
 #[test]
 fn what_is_wrong_is_said_on_one_line_and_that_it_is_over() {
     let manager = Manager::new();
@@ -193,8 +222,8 @@ fn a_key_that_is_held_back_and_a_sink_that_is_stuck_are_said() {
 fn the_watchdog_is_fed_from_the_start_to_the_end() {
     let manager = Manager::new();
     let setup = Setup::new().section("drain: { delay: 3s }").variable("WATCHDOG_USEC", "3000000");
-    let mut proxy = manager.of(setup).start();
     let began = Instant::now();
+    let mut proxy = manager.of(setup).start();
     manager.until(is("READY=1"));
     (0..3).for_each(|_| drop(manager.until(is("WATCHDOG=1"))));
     assert!(began.elapsed() >= Duration::from_secs(2), "three in {:?}", began.elapsed());
