@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -343,7 +344,36 @@ class Gateway(unittest.TestCase):
 class RunningGateway(unittest.TestCase):
     """The gateway's container on this machine, with a cluster's key that is made for it."""
 
-    def token(self, folder, account):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def start(self, given, before=None):
+        """Starts the container `before` which something is done in its process, and waits until it serves."""
+        config = lay_out(self.folder, given)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        text = config.read_text().replace("0.0.0.0:8443", f"127.0.0.1:{self.port}").replace("127.0.0.1:8080", "127.0.0.1:0")
+        config.write_text(text.replace("0.0.0.0:9090", "127.0.0.1:0").replace("delay: 5s", "delay: 0s"))
+        arguments = [argument.replace("/etc", f"{self.folder}/etc") for argument in proxy_of(pod(given))["args"]]
+        with open(self.folder / "records", "w") as records, open(self.folder / "log", "w") as log:
+            proxy = subprocess.Popen([BINARY, *arguments], env={}, stdout=records, stderr=log, preexec_fn=before)
+        self.addCleanup(proxy.wait)
+        self.addCleanup(proxy.kill)
+        end = time.monotonic() + 30
+        while '"serving"' not in self.log():
+            self.assertTrue(proxy.poll() is None and time.monotonic() < end, self.log())
+            time.sleep(0.01)
+        return proxy
+
+    def log(self):
+        return (self.folder / "log").read_text()
+
+    def records(self):
+        return [json.loads(line) for line in (self.folder / "records").read_text().splitlines()]
+
+    def token(self, account):
         """As the API server signs it, by ES256."""
         def part(value):
             data = value if isinstance(value, bytes) else json.dumps(value).encode()
@@ -354,7 +384,7 @@ class RunningGateway(unittest.TestCase):
             "kubernetes.io": {"namespace": "media", "serviceaccount": {"name": account, "uid": "u"}},
         }
         signed = part({"alg": "ES256", "kid": "k"}) + b"." + part(claims)
-        made = subprocess.run(["openssl", "dgst", "-sha256", "-sign", folder / "cluster.key"], input=signed, check=True,
+        made = subprocess.run(["openssl", "dgst", "-sha256", "-sign", self.folder / "cluster.key"], input=signed, check=True,
                               capture_output=True).stdout
         # DER has two integers, a JWS 32 bytes of each.
         first = made[4:4 + made[3]]
@@ -362,50 +392,71 @@ class RunningGateway(unittest.TestCase):
         signature = b"".join(number[-32:].rjust(32, b"\0") for number in (first, second))
         return (signed + b"." + part(signature)).decode()
 
-    def jwks(self, folder):
-        subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", folder / "cluster.key"], check=True)
-        public = subprocess.run(["openssl", "ec", "-in", folder / "cluster.key", "-pubout", "-outform", "DER"], check=True,
-                                capture_output=True).stdout
+    def jwks(self):
+        key = self.folder / "cluster.key"
+        subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key], check=True)
+        public = subprocess.run(["openssl", "ec", "-in", key, "-pubout", "-outform", "DER"], check=True, capture_output=True).stdout
         x, y = (base64.urlsafe_b64encode(half).rstrip(b"=").decode() for half in (public[-64:-32], public[-32:]))
         return json.dumps({"keys": [{"kty": "EC", "crv": "P-256", "kid": "k", "alg": "ES256", "use": "sig", "x": x, "y": y}]})
 
+    def call(self, *headers):
+        name = f"mpc-auth-proxy.media.svc:{self.port}"
+        [authority] = self.folder.glob("etc/*/tls/tls.crt")
+        done = subprocess.run(
+            ["curl", "--silent", "--cacert", authority, "--resolve", f"{name}:127.0.0.1", "--write-out", "%{http_code}",
+             "--output", "/dev/null", *headers, "-X", "DELETE", f"https://{name}/v2/elsewhere/editing/jobs/1"],
+            capture_output=True, text=True, check=False, timeout=60)
+        return done.stdout
+
     def test_callers_are_proved_by_their_service_accounts(self):
-        with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as free:
-            folder = Path(folder)
-            given = values("gateway")
-            given["files"] = {"jwks.json": self.jwks(folder)}
-            config = lay_out(folder, given)
-            port = free.getsockname()[1]
-            free.close()
-            text = config.read_text().replace("0.0.0.0:8443", f"127.0.0.1:{port}").replace("0.0.0.0:9090", "127.0.0.1:0")
-            config.write_text(text.replace("delay: 5s", "delay: 0s"))
-            arguments = [argument.replace("/etc", f"{folder}/etc") for argument in proxy_of(pod(given))["args"]]
-            with open(folder / "records", "w") as records, open(folder / "log", "w") as log:
-                proxy = subprocess.Popen([BINARY, *arguments], env={}, stdout=records, stderr=log)
-            certificates = next(folder.glob("etc/*/tls"))
+        proxy = self.start({**values("gateway"), "files": {"jwks.json": self.jwks()}})
+        bearer = "Authorization: Bearer "
+        self.assertEqual(self.call(), "401", self.log())
+        self.assertEqual(self.call("-H", bearer + self.token("editor-api")), "403")
+        self.assertEqual(self.call("-H", bearer + self.token("another")), "401")
+        proxy.terminate()
+        self.assertEqual(proxy.wait(timeout=30), 0)
+        told = [(record["caller.id"], record["caller.identified_by"]) for record in self.records()]
+        self.assertEqual(told, [(None, None), ("editor-api", "service_account"), (None, None)])
 
-            def call(*headers):
-                done = subprocess.run(
-                    ["curl", "--silent", "--retry", "20", "--retry-connrefused", "--retry-delay", "1",
-                     "--cacert", certificates / "tls.crt", "--resolve", f"mpc-auth-proxy.media.svc:{port}:127.0.0.1",
-                     "--write-out", "%{http_code}", "--output", "/dev/null", *headers, "-X", "DELETE",
-                     f"https://mpc-auth-proxy.media.svc:{port}/v2/elsewhere/editing/jobs/1"],
-                    capture_output=True, text=True, check=False, timeout=60)
-                return done.stdout
-
+    def within(self, name):
+        """What puts a process into a memory cgroup with the limit of the proxy's container, and that cgroup's file of a name."""
+        limit = proxy_of(pod(values(name)))["resources"]["limits"]["memory"]
+        for root, limited in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
+            cgroup = Path(root) / f"mpc-auth-proxy-{os.getpid()}-{name}"
             try:
-                bearer = "Authorization: Bearer "
-                self.assertEqual(call(), "401", (folder / "log").read_text())
-                self.assertEqual(call("-H", bearer + self.token(folder, "editor-api")), "403")
-                self.assertEqual(call("-H", bearer + self.token(folder, "another")), "401")
-                proxy.terminate()
-                self.assertEqual(proxy.wait(timeout=30), 0)
-            finally:
-                proxy.kill()
-                proxy.wait()
-            told = [json.loads(line) for line in (folder / "records").read_text().splitlines()]
-            self.assertEqual([(record["caller.id"], record["caller.identified_by"]) for record in told],
-                             [(None, None), ("editor-api", "service_account"), (None, None)])
+                cgroup.mkdir()
+                (cgroup / limited).write_text(str(int(limit.removesuffix("Mi")) << 20))
+            except OSError:
+                continue
+            self.addCleanup(cgroup.rmdir)
+            return lambda: (cgroup / "cgroup.procs").write_text(str(os.getpid())), cgroup
+        self.skipTest("no memory cgroup can be made here")
+
+    def test_the_memory_of_a_gateway_is_enough_for_its_limits(self):
+        before, cgroup = self.within("gateway")
+        self.start({**values("gateway"), "files": {"jwks.json": self.jwks()}}, before)
+        self.assertNotIn("too little memory", self.log())
+        [authority] = self.folder.glob("etc/*/tls/tls.crt")
+        context = ssl.create_default_context(cafile=authority)
+        connections = []
+        for _ in range(500):
+            plain = socket.create_connection(("127.0.0.1", self.port))
+            connection = context.wrap_socket(plain, server_hostname="mpc-auth-proxy.media.svc")
+            self.addCleanup(connection.close)
+            connection.sendall(b"DELETE /v2/media-prod/editing/jobs/1 HTTP/1.1\r\nHost: mpc-auth-proxy.media.svc\r\n\r\n")
+            connections.append(connection)
+        for connection in connections:
+            self.assertTrue(connection.recv(4096).startswith(b"HTTP/1.1 401 "))
+        peak = next(cgroup / name for name in ("memory.max_usage_in_bytes", "memory.peak") if (cgroup / name).exists())
+        # A quarter of the limit, for an eighth of the connections.
+        self.assertLess(int(peak.read_text()), 32 << 20)
+
+    def test_the_memory_of_a_sidecar_is_enough_for_what_deploy_readme_says(self):
+        before, _ = self.within("sidecar")
+        self.start(values("sidecar"), before)
+        [line] = [line for line in map(json.loads, self.log().splitlines()) if "too little memory" in line["message"]]
+        self.assertEqual((line["connections"], line["in_flight"]), (1600, 640))
 
 
 class EndingJob(unittest.TestCase):
