@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::interrupted::{INTENT_PREFIX, RECORD_PREFIX, id};
+use memchr::memmem;
 
 /// The intents of calls that have no record, by request id.
 #[derive(Default)]
@@ -27,3 +27,16 @@ impl InFlightIntents {
         self.0.values().map(|line| line.to_vec())
     }
 }
+
+/// The value of `request.id`, which is made of letters, digits and `-._`.
+pub(super) fn id(line: &[u8]) -> Option<&[u8]> {
+    let start = memmem::find(line, ID)? + ID.len();
+    let rest = line.get(start..)?;
+    rest.get(..memchr::memchr(b'"', rest)?)
+}
+
+pub(super) const INTENT_PREFIX: &[u8] = b"{\"event\":\"intent\",";
+
+pub(super) const RECORD_PREFIX: &[u8] = b"{\"event\":\"request\",";
+
+pub(super) const ID: &[u8] = b"\"request.id\":\"";

@@ -17,7 +17,13 @@ use std::{
 use memchr::memmem;
 use serde_json::{Map, Value};
 
-use super::{Outcome, REQUEST, lock::Lock, output::Output};
+use super::{
+    Outcome,
+    in_flight::{INTENT_PREFIX, RECORD_PREFIX, id},
+    lock::Lock,
+    output::Output,
+    record::REQUEST,
+};
 use crate::reason::{Code, Reason};
 
 /// Records what was left open, where the output is a file of ours alone. Failures are logged: nothing that will
@@ -123,13 +129,6 @@ fn is_glued(line: &[u8]) -> bool {
     line.get(1..).is_some_and(|rest| memmem::find(rest, EVENT_PREFIX).is_some())
 }
 
-/// The value of `request.id`, which is made of letters, digits and `-._`.
-pub(super) fn id(line: &[u8]) -> Option<&[u8]> {
-    let start = memmem::find(line, ID)? + ID.len();
-    let rest = line.get(start..)?;
-    rest.get(..memchr::memchr(b'"', rest)?)
-}
-
 /// The record of a call of which only the intent is known.
 fn record(intent: &[u8]) -> serde_json::Result<Vec<u8>> {
     let mut record: Map<String, Value> = serde_json::from_slice(intent)?;
@@ -144,9 +143,6 @@ fn record(intent: &[u8]) -> serde_json::Result<Vec<u8>> {
 }
 
 const EVENT_PREFIX: &[u8] = b"{\"event\":\"";
-pub(super) const INTENT_PREFIX: &[u8] = b"{\"event\":\"intent\",";
-pub(super) const RECORD_PREFIX: &[u8] = b"{\"event\":\"request\",";
-const ID: &[u8] = b"\"request.id\":\"";
 /// A call is open for its deadline at most: this is the work of minutes where there are thousands a second.
 const SCANNED_BYTES: u64 = 1 << 30;
 const BUFFER: usize = 64 * 1024;

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     line::{Line, name},
-    within,
+    record::within,
 };
 
 /// What an operator asked for, and what came of it.

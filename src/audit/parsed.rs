@@ -336,15 +336,17 @@ mod tests {
 
     #[test]
     fn a_call_that_created_a_job_was_about_none_and_one_about_many_is_no_decision() {
-        let create = Record { action: Some(CREATE), ..record() };
-        let whole = line(create).replacen('{', "{\"mpc.user_data\":\"editor-api/7\",", 1);
+        let of = |action, job_id: Option<&str>| {
+            let mut record = record();
+            (record.action, record.job_id) = (Some(action), job_id.map(str::to_owned));
+            line(record)
+        };
+        let whole = of(CREATE, Some("100211")).replacen('{', "{\"mpc.user_data\":\"editor-api/7\",", 1);
         let seen = ParsedRecord::parse(&whole).unwrap().unwrap();
         assert_eq!((seen.about(), seen.job.as_ref().map(Segment::as_str)), (None, Some("100211")));
         assert_eq!(seen.user_data.as_deref(), Some("editor-api/7"));
         assert_eq!(seen.facts, Facts::given_to_create(&[]).unwrap());
-        let failed = Record { action: Some(CREATE), job_id: None, ..record() };
-        assert!(ParsedRecord::parse(&line(failed)).unwrap().unwrap().job.is_none());
-        let list = Record { action: Some("mpc:editingTask:view"), job_id: None, ..record() };
-        assert_eq!(ParsedRecord::parse(&line(list)).unwrap(), None);
+        assert!(ParsedRecord::parse(&of(CREATE, None)).unwrap().unwrap().job.is_none());
+        assert_eq!(ParsedRecord::parse(&of("mpc:editingTask:view", None)).unwrap(), None);
     }
 }

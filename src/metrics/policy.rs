@@ -14,7 +14,6 @@ use prometheus_client::{
     metrics::{MetricType, counter::Counter},
 };
 
-use super::UNKNOWN;
 use crate::{
     audit::{Outcome, Record},
     identity::CallerId,
@@ -207,6 +206,11 @@ impl Collector for PolicyMetrics {
 const OUTCOMES: [Outcome; 5] =
     [Outcome::Forwarded, Outcome::Refused, Outcome::Unknown, Outcome::Abandoned, Outcome::Failed];
 const UNIDENTIFIED_STATUSES: [u16; 5] = [400, 401, 403, 421, 503];
+
+/// The caller, or action, of a request that did not get so far.
+pub(super) const UNKNOWN: &str = "_unknown";
+
+/// The caller, or action, of a request that did not get so far.
 
 #[cfg(test)]
 mod tests {

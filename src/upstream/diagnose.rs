@@ -22,9 +22,11 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::{
-    DialerError, Egress, Endpoint, MAX_BODY, Outbound, Roots, SendError, Timeouts, UpstreamAnswer,
-    dial::{Dialer, Trust},
-    exchange, pool,
+    DialerError, Egress, Endpoint, Outbound, Roots, SendError, Timeouts, UpstreamAnswer,
+    client::{MAX_BODY, exchange},
+    dial::Dialer,
+    pool,
+    roots::Trust,
 };
 use crate::chain::BoundedVerifier;
 

@@ -15,42 +15,7 @@ use hyper::client::conn::http1::{Builder, Parts};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::{DialError, Endpoint, egress::Proxy};
-
-/// Why an egress proxy leads nowhere. Upstream has seen nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum ProxyError {
-    /// There is no connection to the proxy itself.
-    #[error(transparent)]
-    Unreachable(Box<DialError>),
-    /// It wants to know who asks: 407.
-    #[error("it demands a user and a password (407), which HTTPS_PROXY may hold")]
-    Credentials,
-    /// It will not, or cannot, connect to upstream.
-    #[error("it does not connect to upstream ({0})")]
-    Refused(u16),
-    /// It closed the connection without an answer.
-    #[error("it closed the connection")]
-    Closed,
-    /// It does not speak HTTP, or goes on after its answer, where only upstream may speak.
-    #[error("it answers with something that is not HTTP")]
-    Malformed,
-    /// It did not answer.
-    #[error("it does not answer")]
-    Timeout,
-}
-
-impl ProxyError {
-    /// Whether asking again at once is useless.
-    pub(super) fn is_persistent(&self) -> bool {
-        match self {
-            Self::Unreachable(error) => error.is_persistent(),
-            Self::Credentials => true,
-            Self::Refused(status) => *status < 500,
-            Self::Closed | Self::Malformed | Self::Timeout => false,
-        }
-    }
-}
+use super::{Endpoint, egress::Proxy, error::ProxyError};
 
 /// Asks the proxy at the other end of `tcp` for a connection to the endpoint. What comes back is that connection,
 /// on which nothing has been said.

@@ -14,20 +14,13 @@ mod files;
 mod snapshot;
 mod read;
 mod reader;
-
-use std::time::Duration;
+mod timing;
 
 pub use files::{Files, WatchOutcome};
 pub use read::{off_thread, read};
 pub use reader::Reader;
 pub use snapshot::Snapshot;
-
-/// For how long a file must not have changed before it counts as whole.
-pub const SETTLE_TIME: Duration = Duration::from_secs(2);
-/// How long a file may take to be still, or to be read, before somebody is told.
-pub const HANG_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often files are looked at when nothing announces a change.
-pub const POLL_INTERVAL: Duration = Duration::from_secs(10);
+pub use timing::{HANG_TIMEOUT, POLL_INTERVAL, SETTLE_TIME};
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! When files count as whole. In time that stands still unless a test lets it pass.
 
+use std::time::Duration;
+
 use std::{fs, path::Path};
 
 use tokio::time::{Instant, sleep};

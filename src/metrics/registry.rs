@@ -1,0 +1,366 @@
+//! All metrics of a process.
+
+use std::{
+    sync::{Arc, atomic::AtomicI64},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::{Registry, Unit},
+};
+
+use super::{
+    Connections,
+    collected::{Circuits, ClockSkew, Credentials, Dropped},
+    policy::PolicyMetrics,
+};
+use crate::{
+    audit::{Record, Sink},
+    clock::{self, Clocks},
+    credential::CachedCredential,
+    identity::CallerId,
+    limit::Scope,
+    policy::{Decision, Policy},
+    reason::Reason,
+    upstream::Upstream,
+};
+
+/// All metrics of a process.
+pub struct Metrics {
+    registry: Registry,
+    by_policy: PolicyMetrics,
+    duration: Histogram,
+    upstream_duration: Histogram,
+    upstream_errors: Family<KindLabels, Counter>,
+    refusals: Family<ReasonLabels, Counter>,
+    lookups: Family<OutcomeLabels, Counter>,
+    in_flight: Gauge,
+    refreshes: Family<RefreshLabels, Counter>,
+    reloads: Family<OutcomeLabels, Counter>,
+    last_reload: Gauge,
+    policy: Family<HashLabels, Gauge>,
+    connections: Connections,
+    frozen: Gauge,
+    observing: Gauge,
+    audit_blocked: Gauge,
+    reload_pending: Gauge,
+    certificates: Family<ListenerLabels, Gauge>,
+    ready: Gauge,
+}
+
+/// How the process is doing, as gauges of 0 and 1.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessState {
+    /// It can do its work, as `/readyz` says.
+    pub ready: bool,
+    /// An operator or a file refuses calls, of everybody or of some callers.
+    pub frozen: bool,
+    /// The policy, or a rule of it, is only observed.
+    pub observing: bool,
+    /// The audit sink takes no record.
+    pub audit_blocked: bool,
+    /// What the files hold is not in force.
+    pub reload_pending: bool,
+    /// When the certificates of listeners end, as far as that is known.
+    pub certificates: Vec<(Arc<str>, DateTime<Utc>)>,
+}
+
+/// How metrics are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus' text format, version 0.0.4.
+    Classic,
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+}
+
+/// A request that is under way, counted until it is dropped.
+pub struct InFlight(Gauge<i64, AtomicI64>);
+
+/// What a look-up of a job came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LookupOutcome {
+    /// Upstream told what the job is.
+    Facts,
+    /// There is no such job.
+    Absent,
+    /// Nobody can say.
+    Unknown,
+}
+
+/// What metrics are foreseen for.
+pub struct ExpectedSeries<'a> {
+    /// The listeners' names.
+    pub listeners: &'a [Arc<str>],
+    /// The callers of the policy.
+    pub callers: &'a [CallerId],
+    /// The policy.
+    pub policy: &'a Policy,
+    /// The credentials, which know their expiry.
+    pub credentials: &'a [Arc<CachedCredential>],
+    /// The endpoints, which know whether their circuits are open.
+    pub upstreams: &'a [Arc<Upstream>],
+    /// The projects' names.
+    pub projects: &'a [Arc<str>],
+    /// The audit sink, which counts for itself.
+    pub sink: &'a Sink,
+    /// What is known of the endpoints' clocks.
+    pub clocks: &'a Clocks,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HashLabels {
+    hash: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListenerLabels {
+    listener: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefreshLabels {
+    credential: Arc<str>,
+    outcome: &'static str,
+}
+
+impl Metrics {
+    /// All metrics, with every series that can be foreseen at zero.
+    pub fn new(expected: &ExpectedSeries<'_>) -> Self {
+        let metrics = Self {
+            registry: Registry::with_prefix("mpc_auth_proxy"),
+            by_policy: PolicyMetrics::new(expected.listeners, expected.projects),
+            duration: Histogram::new(BUCKETS),
+            upstream_duration: Histogram::new(BUCKETS),
+            upstream_errors: Family::default(),
+            refusals: Family::default(),
+            lookups: Family::default(),
+            in_flight: Gauge::default(),
+            refreshes: Family::default(),
+            reloads: Family::default(),
+            last_reload: Gauge::default(),
+            policy: Family::default(),
+            connections: Connections::default(),
+            frozen: Gauge::default(),
+            observing: Gauge::default(),
+            audit_blocked: Gauge::default(),
+            reload_pending: Gauge::default(),
+            certificates: Family::default(),
+            ready: Gauge::default(),
+        };
+        metrics.preregister(expected);
+        metrics.register(expected)
+    }
+
+    /// The exposition, with how the process is doing now.
+    pub fn text(&self, format: Format, now: &ProcessState) -> String {
+        let &ProcessState { ready, frozen, observing, audit_blocked, reload_pending, ref certificates } = now;
+        self.ready.set(ready.into());
+        self.frozen.set(frozen.into());
+        self.observing.set(observing.into());
+        self.audit_blocked.set(audit_blocked.into());
+        self.reload_pending.set(reload_pending.into());
+        for (listener, ends) in certificates {
+            let labels = ListenerLabels { listener: Arc::clone(listener) };
+            self.certificates.get_or_create(&labels).set(ends.timestamp());
+        }
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        let out = encode(&mut out, &self.registry).map(|()| out).unwrap_or_default();
+        match format {
+            Format::OpenMetrics => out,
+            Format::Classic => super::classic::of_open_metrics(&out),
+        }
+    }
+
+    /// What is counted about connections.
+    pub fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    /// Counts a request as under way.
+    pub fn in_flight(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+
+    /// Counts a request that is over.
+    pub fn finished(&self, record: &Record, took: Duration) {
+        self.by_policy.finished(record);
+        if let Some(error) = &record.error {
+            self.refusals.get_or_create(&ReasonLabels { reason: error.reason.as_str() }).inc();
+        }
+        self.duration.observe(took.as_secs_f64());
+    }
+
+    /// Counts a decision, and besides what a rule under observation would have decided. No rule means that
+    /// nothing allowed it.
+    pub fn decided(&self, decision: &Decision<'_>) {
+        self.by_policy.decided(decision);
+    }
+
+    /// Counts a call that was over a limit. The name is the caller's or the project's, as the scope says.
+    pub fn rate_limited(&self, scope: Scope, caller: &CallerId, project: &Arc<str>) {
+        self.by_policy.rate_limited(scope, caller, project);
+    }
+
+    /// Notes how long an attempt took.
+    pub fn attempted(&self, took: Duration) {
+        self.upstream_duration.observe(took.as_secs_f64());
+    }
+
+    /// Counts a failed attempt.
+    pub fn attempt_failed(&self, kind: &'static str) {
+        self.upstream_errors.get_or_create(&KindLabels { kind }).inc();
+    }
+
+    /// Counts a look-up of a job.
+    pub fn looked_up(&self, found: LookupOutcome) {
+        self.lookups.get_or_create(&OutcomeLabels { outcome: found.as_str() }).inc();
+    }
+
+    /// Counts that a credential's source was asked.
+    pub fn refreshed(&self, credential: &Arc<str>, succeeded: bool) {
+        self.refreshes.get_or_create(&RefreshLabels::new(credential, succeeded)).inc();
+    }
+
+    /// Begins the series of a policy's callers and rules, at zero where they are new, and ends those of others.
+    pub fn preregister_policy(&self, callers: &[CallerId], policy: &Policy) {
+        self.by_policy.follow(callers, policy);
+    }
+
+    /// A reload: of the policy with this hash, or none that could be loaded. What came of the same content before is
+    /// not counted again.
+    pub fn reloaded(&self, policy: Option<&str>, is_new: bool) {
+        let outcome = if policy.is_some() { "success" } else { "failure" };
+        if is_new {
+            self.reloads.get_or_create(&OutcomeLabels { outcome }).inc();
+        }
+        if let Some(hash) = policy {
+            self.policy_in_force(hash);
+        }
+    }
+
+    fn policy_in_force(&self, hash: &str) {
+        self.policy.clear();
+        self.policy.get_or_create(&HashLabels { hash: hash.to_owned() }).set(1);
+        self.last_reload.set(clock::now().timestamp());
+    }
+
+    fn preregister(&self, expected: &ExpectedSeries<'_>) {
+        self.policy_in_force(expected.policy.hash());
+        for outcome in ["success", "failure"] {
+            drop(self.reloads.get_or_create(&OutcomeLabels { outcome }));
+        }
+        self.preregister_policy(expected.callers, expected.policy);
+        for kind in ["connect", "closed", "stale", "timeout", "invalid"] {
+            drop(self.upstream_errors.get_or_create(&KindLabels { kind }));
+        }
+        for found in LookupOutcome::ALL {
+            drop(self.lookups.get_or_create(&OutcomeLabels { outcome: found.as_str() }));
+        }
+        for reason in Reason::ALL {
+            drop(self.refusals.get_or_create(&ReasonLabels { reason: reason.as_str() }));
+        }
+        for credential in expected.credentials {
+            for succeeded in [true, false] {
+                drop(self.refreshes.get_or_create(&RefreshLabels::new(credential.name(), succeeded)));
+            }
+        }
+    }
+
+    fn register(mut self, expected: &ExpectedSeries<'_>) -> Self {
+        let r = &mut self.registry;
+        r.register_collector(Box::new(self.by_policy.clone()));
+        let help = "From a request's head to its answer";
+        r.register_with_unit("request_duration", help, Unit::Seconds, self.duration.clone());
+        let help = "From an attempt's start to the end of upstream's answer";
+        r.register_with_unit(
+            "upstream_request_duration",
+            help,
+            Unit::Seconds,
+            self.upstream_duration.clone(),
+        );
+        r.register("upstream_errors", "Attempts without an acceptable answer", self.upstream_errors.clone());
+        r.register("refusals", "Requests that were refused or failed, by cause", self.refusals.clone());
+        r.register("lookups", "Look-ups of jobs that a decision waited for", self.lookups.clone());
+        r.register("in_flight_requests", "Requests under way", self.in_flight.clone());
+        let help = "How often a credential's source was asked";
+        r.register("credential_refreshes", help, self.refreshes.clone());
+        r.register("reloads", "Attempts to reload the configuration", self.reloads.clone());
+        let help = "When the configuration in force was loaded";
+        let name = "config_last_reload_success_timestamp";
+        r.register_with_unit(name, help, Unit::Seconds, self.last_reload.clone());
+        r.register("policy_info", "The policy in force", self.policy.clone());
+        let build = vec![("version", env!("CARGO_PKG_VERSION"))];
+        r.register("build", "This program", Info::new(build));
+        r.register_collector(Box::new(Dropped(expected.sink.clone())));
+        r.register_collector(Box::new(Circuits(expected.upstreams.to_vec())));
+        r.register_collector(Box::new(Credentials(expected.credentials.to_vec())));
+        r.register_collector(Box::new(ClockSkew(expected.clocks.clone())));
+        r.register("ready", "Whether it can do its work, as /readyz says", self.ready.clone());
+        r.register(
+            "frozen",
+            "Whether calls are frozen, of everybody or of some callers",
+            self.frozen.clone(),
+        );
+        r.register(
+            "observing",
+            "Whether the policy, or a rule of it, is only observed",
+            self.observing.clone(),
+        );
+        r.register("audit_blocked", "Whether the audit sink takes no record", self.audit_blocked.clone());
+        let help = "Whether what the files hold is not in force";
+        r.register("reload_pending", help, self.reload_pending.clone());
+        let (name, help) = ("certificate_expiry_timestamp", "When a listener's certificate ends");
+        r.register_with_unit(name, help, Unit::Seconds, self.certificates.clone());
+        self.connections.register(r);
+        self
+    }
+}
+
+impl LookupOutcome {
+    const ALL: [Self; 3] = [Self::Facts, Self::Absent, Self::Unknown];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Facts => "facts",
+            Self::Absent => "absent",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl RefreshLabels {
+    fn new(credential: &Arc<str>, succeeded: bool) -> Self {
+        let outcome = if succeeded { "success" } else { "failure" };
+        Self { credential: Arc::clone(credential), outcome }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// In seconds. An answer of MPC takes tens of milliseconds; a time-out takes ten seconds.
+const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
