@@ -210,8 +210,6 @@ const UNIDENTIFIED_STATUSES: [u16; 5] = [400, 401, 403, 421, 503];
 /// The caller, or action, of a request that did not get so far.
 pub(super) const UNKNOWN: &str = "_unknown";
 
-/// The caller, or action, of a request that did not get so far.
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
