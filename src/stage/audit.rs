@@ -11,7 +11,7 @@ use http::{Response, request::Parts};
 use tokio::time::Instant;
 use tower::Layer;
 
-use super::{Body, Refusal, Service, respond::refuse};
+use super::{Body, Refusal, Service, response::refuse};
 use crate::{
     audit::{Blocked, Recent, Record, Sink, Slot, request_id},
     clock,

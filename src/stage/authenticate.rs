@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use http::Method;
 use sha2::{Digest, Sha256};
 
-use super::{BufferedBody, Exchange, Payload, Received, Refusal, Stage};
+use super::{BufferedBody, Payload, Received, Refusal, Stage, exchange::Exchange};
 use crate::{
     config::ListenerTls,
     identity::{Callers, Identity, Peer, Presented, ProofKind},

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use super::{
-    Denial, Exchange, Project, Refusal, Routed, Stage, authenticate::DecisionContext, route::JobSpec,
+    Denial, Project, Refusal, Routed, Stage, authenticate::DecisionContext, exchange::Exchange,
+    route::JobSpec,
 };
 use crate::{
     audit::{Record, bounded},
@@ -34,6 +35,9 @@ pub struct Evaluated<'r> {
     /// Nobody else makes one.
     _made_here: (),
 }
+
+/// A policy allowed a call for the last time. Only this stage says so.
+pub(super) struct Allowed(());
 
 /// What the policy is asked about.
 pub(super) struct PolicyQuery<'r> {
@@ -136,7 +140,7 @@ impl Authorize {
         policy: &Policy,
         query: &PolicyQuery<'_>,
         record: &mut Record,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Allowed, Refusal> {
         let call = query.to_policy(record);
         let outcome = policy.decide(&call);
         note(policy, &outcome, record);
@@ -144,7 +148,7 @@ impl Authorize {
             self.metrics.decided(decision);
         }
         match outcome.applied() {
-            Some(Effect::Allow) => Ok(()),
+            Some(Effect::Allow) => Ok(Allowed(())),
             Some(Effect::Deny) => Err(query.denied(policy, &call, &outcome)),
             None => Err(Refusal::LookupFailed(missing(outcome.needed_facts(), query.facts))),
         }
@@ -154,12 +158,12 @@ impl Authorize {
     ///
     /// # Errors
     /// Where the policy is in force.
-    pub(super) fn conclude_absent(&self, policy: &Policy, record: &mut Record) -> Result<(), Refusal> {
+    pub(super) fn conclude_absent(&self, policy: &Policy, record: &mut Record) -> Result<Allowed, Refusal> {
         let decision = no_rule(policy);
         note(policy, &Outcome::Decided(decision), record);
         self.metrics.decided(&decision);
         match decision.applied() {
-            Effect::Allow => Ok(()),
+            Effect::Allow => Ok(Allowed(())),
             Effect::Deny => Err(Refusal::DeniedByFacts(Reason::NoSuchJob)),
         }
     }

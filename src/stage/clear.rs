@@ -73,7 +73,7 @@ impl Clearance {
         }
         let (policy, query) = (&in_force.policy, template.query());
         match template.access() {
-            Access::Write => self.authorize.conclude(policy, &query, record),
+            Access::Write => self.authorize.conclude(policy, &query, record).map(drop),
             // Each of its jobs is decided by its answer.
             Access::Read => self.authorize.judge_view(policy, &query, record).map(drop),
         }

@@ -6,23 +6,20 @@
 
 use std::sync::Arc;
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
-    header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT},
-};
+use http::{Method, Request, Uri, header::CONTENT_TYPE};
 use http_body_util::Full;
 use tokio::time::Instant;
 
 use super::{
-    Exchange, Permitted, Project, Refusal, Stage,
+    Permitted, Project, Refusal, Stage,
     authorize::PolicyQuery,
-    limit::Decided,
-    lookup::Pending,
+    exchange::Exchange,
+    headers::JSON,
+    pending::{Decided, Pending},
     trace::{TRACEPARENT, TRACESTATE, TraceContext},
 };
 use crate::{
     audit::{Record, Trail},
-    config::{self, ProjectHeader},
     editing::created,
     identity::Peer,
     operation::{Access, Jobs, Operation, Segment, Target},
@@ -161,22 +158,6 @@ impl RequestTemplate {
     }
 }
 
-/// What is the same in each request for a project. `None` where its names cannot be header values.
-pub(super) fn headers(project: &config::Project) -> Option<HeaderMap> {
-    let mut headers = HeaderMap::with_capacity(MAX_HEADERS);
-    headers.insert(HOST, HeaderValue::from_str(project.endpoint.authority()).ok()?);
-    headers.insert(USER_AGENT, PRODUCT);
-    headers.insert(ACCEPT, JSON);
-    let id = HeaderValue::from_str(&project.id).ok()?;
-    if project.project_header != ProjectHeader::Underscore {
-        headers.insert(PROJECT_ID, id.clone());
-    }
-    if project.project_header != ProjectHeader::Hyphen {
-        headers.insert(PROJECT_UNDERSCORE_ID, id);
-    }
-    Some(headers)
-}
-
 impl<'r> Stage<Permitted<'r>> for Compose {
     type After = Composed<'r>;
 
@@ -239,11 +220,3 @@ fn start(operation: &Operation, project: &Arc<Project>, jobs: &Jobs) -> Result<(
     let uri = operation.render(&project.settings.id, jobs);
     Ok((method, Uri::try_from(uri).map_err(Refusal::bug)?))
 }
-
-/// The documentation's spelling is `X-Project_Id`, the SDKs' is `X-Project-Id`; only the latter is signed.
-pub(super) const PROJECT_ID: HeaderName = HeaderName::from_static("x-project-id");
-const PROJECT_UNDERSCORE_ID: HeaderName = HeaderName::from_static("x-project_id");
-/// Those of all projects, of a body, of a trace, and of a signature with a token.
-const MAX_HEADERS: usize = 11;
-const PRODUCT: HeaderValue = HeaderValue::from_static(concat!("mpc-auth-proxy/", env!("CARGO_PKG_VERSION")));
-const JSON: HeaderValue = HeaderValue::from_static("application/json");

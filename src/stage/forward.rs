@@ -10,38 +10,19 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use super::{
-    Attempt, Clearance, Entrusted, Refusal, Service, Signed,
-    compose::Purpose,
-    outcome::{AttemptOutcome, Row},
-    respond::REQUEST_ID,
-    withhold::withhold,
+    Attempt, Clearance, Entrusted, Refusal, Service, Signed, answered::Answered, compose::Purpose,
+    outcome::AttemptOutcome, response::REQUEST_ID, withhold::withhold,
 };
 use crate::{
     audit::{Blocked, Sink, Trail, bounded},
     chain::in_words,
     credential::LeasedCredential,
-    limit::{ByteBudget, ByteReservation},
+    limit::ByteBudget,
     log::LIMITED,
     metrics::Metrics,
     operation::Access,
     upstream::{CircuitChange, Connected, ConnectionChoice, SendError, UpstreamAnswer},
 };
-
-/// An answer of upstream to one attempt.
-pub struct Answered {
-    /// What came.
-    pub answer: UpstreamAnswer,
-    /// The room that it takes up.
-    pub(super) room: ByteReservation,
-    /// What follows from it.
-    pub(super) row: Row,
-    /// Whether it says that nothing was carried out.
-    pub(super) undone: bool,
-    /// Which date the request was signed with. One with a token has none.
-    pub dated: Option<DateTime<Utc>>,
-    /// How long it took, from the first byte of the request.
-    pub elapsed: Duration,
-}
 
 /// Sends requests.
 pub struct Forward {

@@ -3,18 +3,20 @@
 //! It stands behind `authorize`, so that nobody uses up a quota with calls they may not make, and is the last
 //! stage that can refuse a call for the caller's own good or the others'.
 
-use std::sync::Arc;
+pub(super) use std::sync::Arc;
 
 use super::{
-    Evaluated, Exchange, Project, Refusal, Stage, authenticate::DecisionContext, authorize::PolicyQuery,
-    lookup::Pending, route::JobSpec, view::is_looked_up_first,
+    Evaluated, Project, Refusal, Stage,
+    exchange::Exchange,
+    pending::Pending,
+    pending::{Decided, is_looked_up_first},
 };
 use crate::{
-    identity::{CallerId, Peer},
+    identity::CallerId,
     limit::{Admission, CallCount, Freeze, LimitQuery},
     metrics::Metrics,
-    operation::{Access, Target},
-    policy::{Facts, NeededFacts},
+    operation::Access,
+    policy::NeededFacts,
 };
 
 /// A request that may be carried out now, as far as it is decided; or one that is denied, and looked up for a trial.
@@ -23,41 +25,6 @@ pub struct Admitted<'r> {
     project: Arc<Project>,
     exchange: Exchange<'r>,
     needed_facts: NeededFacts,
-}
-
-/// What was decided: for whom, by what, and within which limits.
-pub(super) struct Decided {
-    pub(super) target: Target,
-    /// What a body asks for.
-    pub(super) job_spec: Option<Box<JobSpec>>,
-    pub(super) decision_context: DecisionContext,
-    /// What was looked up of its job.
-    pub(super) facts: Option<Box<Facts>>,
-    pub(super) admission: Admission,
-}
-
-impl Decided {
-    /// What is known of its job: looked up, or as a new one is to be.
-    pub(super) fn known(&self) -> Option<&Facts> {
-        self.job_spec.as_ref().map(|job_spec| job_spec.facts()).or(self.facts.as_deref())
-    }
-
-    /// What a policy is asked about it.
-    pub(super) fn query<'q>(&'q self, project: &'q Project, peer: &'q Peer) -> PolicyQuery<'q> {
-        let identity = &self.decision_context.identity;
-        PolicyQuery { target: &self.target, project, identity, peer, facts: self.known() }
-    }
-
-    /// The same, to look at jobs by: it takes no place of its own among the calls under way.
-    pub(super) fn to_look(&self) -> Self {
-        Self {
-            target: self.target.clone(),
-            job_spec: None,
-            decision_context: self.decision_context.clone(),
-            facts: None,
-            admission: Admission::default(),
-        }
-    }
 }
 
 /// Holds callers and projects to their limits.

@@ -2,33 +2,26 @@
 //! then it is made.
 //!
 //! It stands behind every decision that needs no facts, and around the stages that act, which it uses twice: to send a
-//! signed view of the job where the decision waits for it, and to send the call. Only this stage makes a [`Permitted`],
+//! signed view of the job where the decision waits for it, and to send the call. Only what was allowed becomes a [`Permitted`],
 //! so nothing that waits can be composed. A look-up ends in one of three: facts, by which the policy in force decides; no
 //! such job, which is denied; or nobody can say, and then the call is not made.
 
-use std::sync::Arc;
-
-use arc_swap::ArcSwap;
-use serde_json::Value;
 use tokio::time::Instant;
 use tower::Layer;
 
 use super::{
-    ActivePolicy, Admitted, Authorize, Compose, Composed, Delivered, Exchange, Project, Refusal, Service,
-    Stage, Viewing, authorize::PolicyQuery, limit::Decided, outcome::AttemptOutcome,
+    Admitted, Compose, Composed, Delivered, Refusal, Service, Stage, Viewing,
+    pending::{Decided, Pending},
+    permitted::Permitted,
+    rules::{LookupLayer, LookupResult, seen},
 };
 use crate::{
-    audit::{MAX_VALUES, RecordedFacts, bounded_bytes},
-    config::LookupForm,
-    editing::{Answered, Lookup},
-    metrics::{LookupOutcome, Metrics},
-    operation::{Access, Operation, Target, Version},
-    policy::{Effect, Facts, Key, Keys, Mode, NeededFacts},
+    editing::Lookup,
+    metrics::LookupOutcome,
+    operation::Access,
+    policy::{Effect, Keys, Mode, NeededFacts},
     reason::Reason,
 };
-
-/// A request that the policy allows, by all that it asks for.
-pub struct Permitted<'r>(Pending<'r>);
 
 /// A request that cannot be decided before its job is looked up. It can be composed by nobody.
 pub struct Waiting<'r> {
@@ -44,13 +37,6 @@ pub enum AfterLimits<'r> {
     Waiting(Waiting<'r>),
     /// It is a view, of which the answer is decided.
     Viewing(Viewing<'r>),
-}
-
-/// What is looked at while a request is under way. It grants nothing.
-pub(super) struct Pending<'r> {
-    pub(super) decided: Decided,
-    pub(super) project: Arc<Project>,
-    pub(super) exchange: Exchange<'r>,
 }
 
 /// What a job is looked up for.
@@ -69,38 +55,10 @@ enum InFlightView<C, W, V> {
     Viewing(V),
 }
 
-/// What a look-up came to.
-enum LookupResult {
-    Facts(Box<Facts>),
-    Absent,
-    Unknown(Reason),
-}
-
-/// Wraps the stages that act in [`LookupStage`].
-#[derive(Clone)]
-pub struct LookupLayer {
-    pub(super) in_force: Arc<ArcSwap<ActivePolicy>>,
-    pub(super) authorize: Authorize,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) recorded: RecordedFacts,
-}
-
 /// Looks jobs up.
 pub struct LookupStage<S> {
     act: S,
     rules: LookupLayer,
-}
-
-impl LookupLayer {
-    /// Decides by the policy that is in force when the facts are there, and records them so.
-    pub fn new(
-        in_force: Arc<ArcSwap<ActivePolicy>>,
-        authorize: Authorize,
-        metrics: Arc<Metrics>,
-        recorded: RecordedFacts,
-    ) -> Self {
-        Self { in_force, authorize, metrics, recorded }
-    }
 }
 
 impl<S> Layer<S> for LookupLayer {
@@ -114,38 +72,18 @@ impl<S> Layer<S> for LookupLayer {
 impl<'r> AfterLimits<'r> {
     /// Whether it waits.
     pub fn of(admitted: Admitted<'r>) -> Self {
-        let (pending, needed_facts) = admitted.into_parts();
-        let needed_facts = match (pending.decided.target.operation().access, needed_facts) {
-            (Access::Read, needed_facts) => return Self::Viewing(Viewing::new(pending, needed_facts)),
-            (Access::Write, NeededFacts::Nothing) => return Self::Permitted(Permitted(pending)),
+        let (pending, needed_facts) = match Permitted::of(admitted) {
+            Ok(permitted) => return Self::Permitted(permitted),
+            Err(waits) => waits,
+        };
+        let purpose = match (pending.decided.target.operation().access, needed_facts) {
             (Access::Write, NeededFacts::ToDecide(keys)) => LookupPurpose::ToDecide(keys),
             (Access::Write, NeededFacts::ToObserve(keys)) => LookupPurpose::ToObserve(keys),
+            (Access::Read, _) | (Access::Write, NeededFacts::Nothing) => {
+                return Self::Viewing(Viewing::new(pending, needed_facts));
+            }
         };
-        Self::Waiting(Waiting { pending, needed_facts })
-    }
-}
-
-impl<'r> Permitted<'r> {
-    pub(super) fn into_parts(self) -> (Decided, Arc<Project>, Exchange<'r>) {
-        let Pending { decided, project, exchange } = self.0;
-        (decided, project, exchange)
-    }
-}
-
-impl Pending<'_> {
-    /// The call that views its jobs, in the form that its project says.
-    pub(super) fn looked_up(&self) -> Result<Target, Refusal> {
-        let version = match self.project.settings.lookup_form {
-            LookupForm::V1 => Version::V1,
-            LookupForm::V2 => Version::V2,
-        };
-        let view = Operation::view(version).and_then(|view| self.decided.target.viewed_by(view));
-        view.ok_or_else(|| Refusal::bug("a call of which no job can be looked up"))
-    }
-
-    /// What a policy is asked about it.
-    pub(super) fn query(&self) -> PolicyQuery<'_> {
-        self.decided.query(&self.project, &self.exchange.peer)
+        Self::Waiting(Waiting { pending, needed_facts: purpose })
     }
 }
 
@@ -210,7 +148,7 @@ where
         if result.is_err() {
             admission.give_back();
         }
-        result.map(|()| Permitted(pending))
+        result.map(|allowed| Permitted::new(pending, allowed))
     }
 
     /// Looks the job up to tell what would have been decided, where that takes not too much. Whatever comes of it, the
@@ -234,7 +172,7 @@ where
             let mode = if result.is_ok() { Effect::Deny.observed() } else { Mode::Enforce.as_str() };
             pending.exchange.record.policy_mode = Some(mode);
         }
-        result.map(|()| Permitted(pending))
+        result.map(|allowed| Permitted::new(pending, allowed))
     }
 
     /// Asks upstream, once in the sense of a call: reads are tried again as cancels are.
@@ -257,73 +195,4 @@ where
         });
         Ok(found)
     }
-}
-
-/// What came of a look-up: an answer, or why there is none.
-///
-/// # Errors
-/// Where it may not be asked now. That is not about the job.
-pub(super) fn seen(
-    result: Result<Delivered, Refusal>,
-    view: &Target,
-) -> Result<Result<Answered, Reason>, Refusal> {
-    match result {
-        Ok(Delivered { answer, .. }) => Ok(Ok(Answered::read(view, answer.status.as_u16(), &answer.body))),
-        Err(Refusal::Upstream(error)) => {
-            let reason = AttemptOutcome::Failed(&error).row().refusal.map(|refusal| refusal.reason);
-            Ok(Err(reason.unwrap_or(Reason::LookupStatus)))
-        }
-        Err(refusal) => Err(refusal),
-    }
-}
-
-impl LookupLayer {
-    /// Decides by what was found.
-    fn conclude(&self, pending: &mut Pending<'_>, found: LookupResult, keys: Keys) -> Result<(), Refusal> {
-        let facts = match found {
-            LookupResult::Facts(facts) => facts,
-            LookupResult::Absent => {
-                let policy = &pending.decided.decision_context.in_force.policy;
-                return self.authorize.conclude_absent(policy, pending.exchange.record);
-            }
-            LookupResult::Unknown(reason) => return Err(Refusal::LookupFailed(reason)),
-        };
-        pending.exchange.record.facts = recorded_values(&facts, keys, self.recorded);
-        pending.decided.facts = Some(facts);
-        self.ask(pending)
-    }
-
-    /// What is decided without facts, and would have been with them is not known.
-    fn conclude_unobserved(&self, pending: &mut Pending<'_>) -> Result<(), Refusal> {
-        pending.decided.facts = None;
-        self.ask(pending)
-    }
-
-    fn ask(&self, pending: &mut Pending<'_>) -> Result<(), Refusal> {
-        let Pending { decided, project, exchange } = pending;
-        let query = decided.query(project, &exchange.peer);
-        self.authorize.conclude(&decided.decision_context.in_force.policy, &query, exchange.record)
-    }
-}
-
-/// The facts that decided, as records tell them: `null` where the job has none, and nothing of those that are not known.
-pub(super) fn recorded_values(facts: &Facts, keys: Keys, recorded: RecordedFacts) -> Option<Box<Value>> {
-    let known = || keys.iter().filter_map(|key| Some((key, key.known_values(facts)?)));
-    let told = match recorded {
-        RecordedFacts::Names => known().map(|(key, _)| Value::from(key.as_str())).collect(),
-        RecordedFacts::Values => {
-            let member = |(key, values): (Key, Vec<&str>)| {
-                let mut values =
-                    values.into_iter().take(MAX_VALUES).map(|text| Value::from(bounded_bytes(text)));
-                let value = match (key.has_several(), values.len()) {
-                    (_, 0) => Value::Null,
-                    (false, _) => values.next().unwrap_or_default(),
-                    (true, _) => values.collect(),
-                };
-                (key.as_str().to_owned(), value)
-            };
-            Value::Object(known().map(member).collect())
-        }
-    };
-    Some(Box::new(told))
 }

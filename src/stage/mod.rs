@@ -124,10 +124,15 @@
 //! }
 //! ```
 
-mod refusal;
+mod details;
 mod outcome;
+mod refusal;
+mod response;
 mod service;
 mod trace;
+mod exchange;
+mod headers;
+mod recorded;
 mod audit;
 mod respond;
 mod concurrency;
@@ -136,12 +141,17 @@ mod authenticate;
 mod precheck;
 mod route;
 mod authorize;
+mod pending;
 mod limit;
 mod decide;
+mod permitted;
+mod viewing;
+mod rules;
 mod lookup;
 mod view;
 mod compose;
 mod retry;
+mod answered;
 mod entrust;
 mod clear;
 mod sign;
@@ -149,6 +159,7 @@ mod withhold;
 mod forward;
 mod trial;
 
+pub use answered::Answered;
 pub use audit::{Arrival, Audit, AuditLayer, BufferedBody, Payload, Recorded};
 pub use authenticate::{ActivePolicy, Authenticate, Identified};
 pub use authorize::{Authorize, Evaluated};
@@ -157,32 +168,20 @@ pub use compose::{Attempt, Compose, Composed};
 pub use concurrency::{ConcurrencyLimit, ConcurrencyLimitLayer};
 pub use decide::Decide;
 pub use entrust::{Entrust, EntrustLayer, Entrusted};
-pub use forward::{Answered, Forward};
+pub use forward::Forward;
 pub use limit::{Admitted, Limit};
-pub use lookup::{AfterLimits, LookupLayer, LookupStage, Permitted, Waiting};
+pub use lookup::{AfterLimits, LookupStage, Waiting};
 pub use outcome::verdict;
+pub use permitted::Permitted;
 pub use precheck::{ExpectedBody, Precheck};
 pub use receive::{Receive, Received, canonical};
 pub use refusal::{Denial, Refusal};
-pub use respond::{Body, Respond, RespondLayer, is_passed_on};
+pub use respond::{Respond, RespondLayer, is_passed_on};
+pub use response::Body;
 pub use retry::{Delivered, Retry, RetryLayer};
 pub use route::{Project, Route, Routed};
+pub use rules::LookupLayer;
 pub use service::{Service, Stage, StageLayer, Staged};
 pub use sign::Signed;
 pub use trial::{Acceptance, Trial};
-pub use view::Viewing;
-
-use std::sync::Arc;
-
-use tokio::time::Instant;
-
-use crate::{audit::Record, identity::Peer};
-use trace::TraceContext;
-
-/// What stays with a request from stage to stage. None of it grants anything.
-struct Exchange<'r> {
-    peer: Arc<Peer>,
-    record: &'r mut Record,
-    deadline: Instant,
-    trace: Option<TraceContext>,
-}
+pub use viewing::Viewing;

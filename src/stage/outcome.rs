@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::refusal::RefusalDetails;
+use super::details::RefusalDetails;
 use crate::{
     audit::Outcome,
     credential::{Verdict, is_misdated},

@@ -9,7 +9,7 @@ use std::{borrow::Cow, time::Duration};
 use http::{HeaderMap, HeaderName, Method, Uri, header::HOST, uri::PathAndQuery};
 use tokio::time::Instant;
 
-use super::{Exchange, Payload, Recorded, Refusal, Stage, trace::TraceContext};
+use super::{Payload, Recorded, Refusal, Stage, exchange::Exchange, trace::TraceContext};
 use crate::{
     audit::bounded,
     config::Hosts,

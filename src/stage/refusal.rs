@@ -3,11 +3,9 @@
 //! This is the first kind of error: how we answered. It stands beside the stages, which all return it, and before
 //! `respond`, which alone turns it into bytes. It holds nothing a caller may not see.
 
-use std::{fmt::Display, sync::LazyLock, time::Duration};
+pub(super) use std::{fmt::Display, sync::LazyLock, time::Duration};
 
-use http::StatusCode;
-
-use super::outcome::AttemptOutcome;
+pub(super) use super::{details::RefusalDetails, outcome::AttemptOutcome};
 use crate::{
     audit::Outcome,
     credential::Unavailable,
@@ -120,26 +118,6 @@ pub enum Denial {
     ByRule(String, String),
     /// No rule allows it. Holds what is told of the one that comes closest.
     NoRule(Option<String>),
-}
-
-/// What a refusal looks like on the wire and in the record.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RefusalDetails {
-    /// `error_code`, and `error.type` in the record. The status goes with it.
-    pub(super) code: Code,
-    /// `error.reason` in the record.
-    pub(super) reason: Reason,
-    /// The error type of `Proxy-Status`, RFC 9209 section 2.3.
-    pub(super) proxy_error: &'static str,
-    pub(super) outcome: Outcome,
-}
-
-impl RefusalDetails {
-    /// The status of the answer.
-    pub(super) fn status(&self) -> StatusCode {
-        let status = self.code.status().and_then(|status| StatusCode::from_u16(status).ok());
-        status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-    }
 }
 
 impl Refusal {

@@ -5,23 +5,18 @@
 
 use std::{convert::Infallible, panic::AssertUnwindSafe};
 
-use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
-    header::{self, ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
-};
-use serde::Serialize;
+use http::{HeaderMap, HeaderName, Response, header};
 use tower::Layer;
 
-use super::{Delivered, Recorded, Refusal, Service};
+use super::{
+    Delivered, Recorded, Refusal, Service,
+    response::{Body, PROXY_REQUEST_ID, PROXY_STATUS, insert_header, refuse},
+};
 use crate::{
-    audit::{Failure, Outcome, Record},
+    audit::{Outcome, Record},
     upstream::UpstreamAnswer,
 };
-
-/// The body of an answer: always whole, because a cut answer of upstream must not look like a good one.
-pub type Body = Bytes;
 
 /// Wraps the stages in [`Respond`].
 #[derive(Clone)]
@@ -54,59 +49,6 @@ where
             Ok(delivered) => pass_on(delivered, record),
             Err(refusal) => refuse(&refusal, record, local),
         })
-    }
-}
-
-/// The answer that refuses a request.
-pub(super) fn refuse(refusal: &Refusal, record: &mut Record, local: bool) -> Response<Body> {
-    let (facts, message) = (refusal.facts(), refusal.message(local, record.caller.as_deref()));
-    record.outcome = Some(facts.outcome);
-    record.error = Some(Failure { code: facts.code, reason: facts.reason, message: message.clone() });
-    let id = record.id();
-    let body = RefusalBody { error_code: facts.code.as_str(), error_msg: &message, request_id: id };
-    let mut response = Response::new(body.to_bytes());
-    *response.status_mut() = facts.status();
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, JSON);
-    insert_header(headers, REQUEST_ID, &**id);
-    // The paths that there are stand in the body only: strangers can have this answer by the thousand.
-    let details = if matches!(refusal, Refusal::NotFound) { facts.reason.to_string() } else { message };
-    let start = [PROXY_NAME, "; error=", facts.proxy_error, "; details="].concat();
-    insert_header(headers, PROXY_STATUS, with_string(start, &details));
-    insert_header(headers, PROXY_REQUEST_ID, &**id);
-    if let Refusal::MethodNotAllowed(allowed) = refusal {
-        headers.insert(ALLOW, HeaderValue::from_static(allowed));
-    }
-    // Required with a 401 (RFC 9110, section 11.6.1); the other proofs have no scheme of their own.
-    if facts.status() == StatusCode::UNAUTHORIZED {
-        headers.insert(WWW_AUTHENTICATE, CHALLENGE);
-    }
-    if let Some(after) = refusal.retry_after() {
-        headers.insert(RETRY_AFTER, after.as_secs().into());
-    }
-    // A head that cannot be trusted says nothing reliable about where the next one starts.
-    if matches!(facts.status(), StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT)
-        || matches!(refusal, Refusal::HeadersTooLarge)
-    {
-        headers.insert(header::CONNECTION, CLOSE);
-    }
-    response
-}
-
-/// The body of a refusal.
-#[derive(Serialize)]
-struct RefusalBody<'a> {
-    error_code: &'a str,
-    error_msg: &'a str,
-    request_id: &'a str,
-}
-
-impl RefusalBody<'_> {
-    fn to_bytes(&self) -> Bytes {
-        let mut out = Vec::with_capacity(self.error_msg.len() + 192);
-        // A vector takes whatever is written, and text is always JSON.
-        drop(serde_json::to_writer(&mut out, self));
-        out.into()
     }
 }
 
@@ -153,44 +95,16 @@ fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
     headers
 }
 
-fn insert_header(headers: &mut HeaderMap, name: HeaderName, value: impl TryInto<HeaderValue>) {
-    if let Ok(value) = value.try_into() {
-        headers.insert(name, value);
-    }
-}
-
-/// Appends the text as a structured field's string (RFC 8941, section 3.3.3).
-fn with_string(mut out: String, text: &str) -> String {
-    out.reserve(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            ' '..='~' => out.push(c),
-            _ => out.push('?'),
-        }
-    }
-    out.push('"');
-    out
-}
-
 /// What becomes of a request: a panic is a refusal too. Nothing of a panicked future is used again: it is dropped with its
 /// connection to upstream. What a panic says is the log's: it may hold what was being worked on.
 fn caught<T>(request: impl Future<Output = Result<T, Refusal>>) -> impl Future<Output = Result<T, Refusal>> {
     AssertUnwindSafe(request).catch_unwind().map(|caught| caught.unwrap_or(Err(Refusal::Internal)))
 }
 
-const PROXY_NAME: &str = "mpc-auth-proxy";
 /// What `Proxy-Status` begins with where upstream answered (RFC 9209, section 2.1.4).
 const UPSTREAM_STATUS_PREFIX: &str = "mpc-auth-proxy; received-status=";
 /// "task does not exist", and "in progress or completed": what upstream says of a job that was just cancelled.
 const JOB_GONE_CODES: [&str; 2] = ["MPC.10211", "MPC.10213"];
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
-const PROXY_REQUEST_ID: HeaderName = HeaderName::from_static("proxy-request-id");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"mpc-auth-proxy\"");
-const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const HOP_BY_HOP: [HeaderName; 10] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -207,6 +121,8 @@ const HOP_BY_HOP: [HeaderName; 10] = [
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[tokio::test]
@@ -232,10 +148,5 @@ mod tests {
         }
         let left = end_to_end(headers);
         assert_eq!(left.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-three"]);
-    }
-
-    #[test]
-    fn details_are_one_structured_string() {
-        assert_eq!(with_string("a=".into(), "a \"b\" \\ é\n"), "a=\"a \\\"b\\\" \\\\ ??\"");
     }
 }

@@ -10,8 +10,8 @@ use foldhash::HashMap;
 use http::HeaderMap;
 
 use super::{
-    BufferedBody, Exchange, Identified, Refusal, Stage, authenticate::DecisionContext, compose,
-    lookup::recorded_values,
+    BufferedBody, Identified, Refusal, Stage, authenticate::DecisionContext, exchange::Exchange, headers,
+    recorded::recorded_values,
 };
 use crate::{
     audit::{Record, RecordedFacts, bounded, bounded_bytes},
@@ -69,7 +69,7 @@ impl Project {
         credential: Arc<CachedCredential>,
         upstream: Arc<Upstream>,
     ) -> Option<Self> {
-        let headers = compose::headers(&settings)?;
+        let headers = headers::common(&settings)?;
         Some(Self { settings, credential, upstream, headers })
     }
 

@@ -11,7 +11,7 @@ use http::{
     header::{AUTHORIZATION, CONTENT_TYPE, HOST},
 };
 
-use super::{Cleared, Refusal, compose::PROJECT_ID};
+use super::{Cleared, Refusal, headers::PROJECT_ID};
 use crate::{
     audit::Announced,
     clock::{PerSecond, Skew},

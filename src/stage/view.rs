@@ -12,28 +12,22 @@ use http::{
 };
 
 use super::{
-    Compose, Composed, Delivered, LookupLayer, Project, Refusal, Service,
+    Compose, Composed, Delivered, LookupLayer, Refusal, Service,
     authorize::{missing, note},
-    lookup::{Pending, recorded_values, seen},
-    respond::REQUEST_ID,
+    pending::Pending,
+    recorded::recorded_values,
+    response::REQUEST_ID,
+    rules::seen,
+    viewing::Viewing,
 };
 use crate::{
     audit::Record,
-    config::LookupForm,
     editing::{AnswerError, Answered, Viewed, ViewedJob, nothing},
     metrics::LookupOutcome,
-    operation::{Jobs, Segment, Target, Version},
-    policy::{Effect, Facts, Key, Keys, NeededFacts, Outcome, Policy},
+    operation::{Jobs, Segment},
+    policy::{Effect, Facts, Outcome, Policy},
     reason::Reason,
 };
-
-/// A view, of which the answer is decided.
-pub struct Viewing<'r> {
-    pending: Pending<'r>,
-    /// The facts that its jobs are decided by.
-    keys: Keys,
-    is_looked_up_first: bool,
-}
 
 /// What is known of jobs besides what the answer to their view says. `None`: that is all.
 type KnownFacts = Option<HashMap<Segment, Facts>>;
@@ -46,27 +40,6 @@ struct JobDecisions<'j, 'p> {
     permitted: HashSet<&'j Segment>,
     /// How many another version knows nothing of.
     absent: usize,
-}
-
-/// Whether the answer to this view does not carry what its jobs are decided by, and that of another version does.
-pub(super) fn is_looked_up_first(target: &Target, project: &Project, needed_facts: NeededFacts) -> bool {
-    let NeededFacts::ToDecide(keys) = needed_facts else { return false };
-    target.operation().version == Version::V2
-        && project.settings.lookup_form == LookupForm::V1
-        && !keys.iter().all(Key::is_in_v2)
-}
-
-impl<'r> Viewing<'r> {
-    pub(super) fn new(pending: Pending<'r>, needed_facts: NeededFacts) -> Self {
-        let keys = if let NeededFacts::ToDecide(keys) = needed_facts { keys } else { Keys::NONE };
-        let is_looked_up_first = is_looked_up_first(&pending.decided.target, &pending.project, needed_facts);
-        Self { pending, keys, is_looked_up_first }
-    }
-
-    /// What is sent.
-    pub(crate) fn composed(&mut self) -> Result<Composed<'_>, Refusal> {
-        Compose::view(&mut self.pending)
-    }
 }
 
 impl LookupLayer {
