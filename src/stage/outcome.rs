@@ -324,14 +324,14 @@ Never Vanishes Nothing 502 PROXY.UpstreamInvalid answer_status http_protocol_err
         };
         // Signed with a key, and sent with a token.
         for (status, code, minutes, key, token) in [
-            (204, "", 0, "Never Works Believed", "Never Works Believed"),
-            (200, "", 0, "Never Works Believed", "Never Works Believed"),
-            (400, "MPC.10213", 0, "Never Works Believed", "Never Works Believed"),
-            (403, "MPC.10211", 0, "Never Works Believed", "Never Works Believed"),
-            (501, "MPC.10200", 0, "Never Works Believed", "Never Works Believed"),
-            (429, "MPC.10230", 0, "WhenTold Works Believed", "WhenTold Works Believed"),
-            (500, "MPC.10201", 0, "Never Fails Believed", "Never Fails Believed"),
-            (503, "MPC.10201", 0, "WhenTold Fails Believed", "WhenTold Fails Believed"),
+            (204, "", 0, "Never Works Accepted", "Never Works Accepted"),
+            (200, "", 0, "Never Works Accepted", "Never Works Accepted"),
+            (400, "MPC.10213", 0, "Never Works Accepted", "Never Works Accepted"),
+            (403, "MPC.10211", 0, "Never Works Accepted", "Never Works Accepted"),
+            (501, "MPC.10200", 0, "Never Works Accepted", "Never Works Accepted"),
+            (429, "MPC.10230", 0, "WhenTold Works Accepted", "WhenTold Works Accepted"),
+            (500, "MPC.10201", 0, "Never Fails Accepted", "Never Fails Accepted"),
+            (503, "MPC.10201", 0, "WhenTold Fails Accepted", "WhenTold Fails Accepted"),
             (401, "MPC.10203", 0, "Never Works Nothing", "Never Works Nothing"),
             (401, "APIGW.0301", 0, "NewerCredential Works Refused", "NewerCredential Works Ended"),
             (401, "APIGW.0301", 15, "Redated Works Misdated", "NewerCredential Works Ended"),

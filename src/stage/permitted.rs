@@ -15,6 +15,7 @@ pub struct Permitted<'r>(Pending<'r>);
 
 impl<'r> Permitted<'r> {
     /// A call of which nothing is left to be decided; else what it waits for.
+    #[expect(clippy::result_large_err, reason = "no error: it is taken apart at once")]
     pub(super) fn of(admitted: Admitted<'r>) -> Result<Self, (Pending<'r>, NeededFacts)> {
         let (pending, needed_facts) = admitted.into_parts();
         match (pending.decided.target.operation().access, needed_facts) {
