@@ -5,41 +5,84 @@ use std::borrow::Cow;
 use super::super::facts::{Facts, Part, Side, Values};
 use super::super::{Call, Fact, UnknownReason, moment::spell_moment};
 
-/// What is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Key {
-    /// `g:CurrentTime`: when the call came in.
-    CurrentTime,
-    /// `g:SourceIp`: the address it came from. A call on a Unix socket has none.
-    SourceIp,
-    /// `mpc:ProjectId`: the project's id, never its name.
-    ProjectId,
-    /// `mpc:JobId`: the job's id. A job that is about to be created has none.
-    JobId,
-    /// `proxy:Caller`: who calls.
-    Caller,
-    /// `proxy:Listener`: the listener it came in on.
-    Listener,
-    /// `proxy:IdentifiedBy`: the kind of proof that identified the caller.
-    IdentifiedBy,
-    /// `mpc:UserData`: the word that whoever created the job left on it.
-    UserData,
-    /// `mpc:JobStatus`: how far the job is.
-    JobStatus,
-    /// `mpc:EditType`: the kinds of edit it is.
-    EditType,
-    /// `mpc:Input`: what it reads, as `BUCKET/OBJECT`.
-    Input,
-    /// `mpc:InputBucket`: the buckets of that.
-    InputBucket,
-    /// `mpc:InputObject`: the objects of that, without their buckets.
-    InputObject,
-    /// `mpc:Output`: what it writes, as `BUCKET/OBJECT`.
-    Output,
-    /// `mpc:OutputBucket`: the buckets of that.
-    OutputBucket,
-    /// `mpc:OutputObject`: the objects of that, without their buckets.
-    OutputObject,
+/// Declares each key once: its variant, its name in policies, and where its values are.
+macro_rules! keys {
+    ($($(#[doc = $about:literal])+ $Key:ident = $name:literal, $subject:expr;)*) => {
+        /// What is compared.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Key {
+            $(#[doc = concat!("`", $name, "`:")] $(#[doc = $about])+ $Key,)*
+        }
+
+        impl Key {
+            /// Every key there is.
+            pub const ALL: [Self; [$(stringify!($Key)),*].len()] = [$(Self::$Key,)*];
+
+            /// As in policies.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$Key => $name,)*
+                }
+            }
+
+            fn subject(self) -> Subject {
+                match self {
+                    $(Self::$Key => $subject,)*
+                }
+            }
+        }
+    };
+}
+
+keys! {
+    /// When the call came in.
+    CurrentTime = "g:CurrentTime", Subject::Time;
+    /// The address it came from. A call on a Unix socket has none.
+    SourceIp = "g:SourceIp", Subject::Address;
+    /// The project's id, never its name.
+    ProjectId = "mpc:ProjectId", Subject::Text(|_, project_id| Some(project_id));
+    /// The job's id. A job that is about to be created has none.
+    JobId = "mpc:JobId", Subject::Text(|call, _| call.job);
+    /// Who calls.
+    Caller = "proxy:Caller", Subject::Text(|call, _| Some(call.caller.as_str()));
+    /// The listener it came in on.
+    Listener = "proxy:Listener", Subject::Text(|call, _| call.listener);
+    /// The kind of proof that identified the caller.
+    IdentifiedBy = "proxy:IdentifiedBy", Subject::Text(|call, _| call.identified_by);
+    /// The word that whoever created the job left on it.
+    UserData = "mpc:UserData", Subject::Fact(Facts::user_data);
+    /// How far the job is.
+    JobStatus = "mpc:JobStatus", Subject::Fact(Facts::status);
+    /// The kinds of edit it is.
+    EditType = "mpc:EditType", Subject::Facts(Facts::edit_type);
+    /// What it reads, as `BUCKET/OBJECT`.
+    Input = "mpc:Input", Subject::Objects(Side::Input, Part::Path);
+    /// The buckets of that.
+    InputBucket = "mpc:InputBucket", Subject::Objects(Side::Input, Part::Bucket);
+    /// The objects of that, without their buckets.
+    InputObject = "mpc:InputObject", Subject::Objects(Side::Input, Part::Object);
+    /// What it writes, as `BUCKET/OBJECT`.
+    Output = "mpc:Output", Subject::Objects(Side::Output, Part::Path);
+    /// The buckets of that.
+    OutputBucket = "mpc:OutputBucket", Subject::Objects(Side::Output, Part::Bucket);
+    /// The objects of that, without their buckets.
+    OutputObject = "mpc:OutputObject", Subject::Objects(Side::Output, Part::Object);
+}
+
+/// Where the values of a key are.
+enum Subject {
+    /// The call's time.
+    Time,
+    /// The call's source address.
+    Address,
+    /// A text of the call, whose project has this id.
+    Text(for<'c> fn(&Call<'c>, &'c str) -> Option<&'c str>),
+    /// A fact of the job with one value at most.
+    Fact(for<'f> fn(&'f Facts) -> Fact<&'f str>),
+    /// A fact of the job that may have several values.
+    Facts(for<'f> fn(&'f Facts) -> Fact<Values<'f>>),
+    /// Objects that the job reads or writes.
+    Objects(Side, Part),
 }
 
 /// A few keys.
@@ -61,77 +104,22 @@ pub(super) enum Found<'f> {
 }
 
 impl Key {
-    /// Every key there is.
-    pub const ALL: [Self; 16] = [
-        Self::CurrentTime,
-        Self::SourceIp,
-        Self::ProjectId,
-        Self::JobId,
-        Self::Caller,
-        Self::Listener,
-        Self::IdentifiedBy,
-        Self::UserData,
-        Self::JobStatus,
-        Self::EditType,
-        Self::Input,
-        Self::InputBucket,
-        Self::InputObject,
-        Self::Output,
-        Self::OutputBucket,
-        Self::OutputObject,
-    ];
-
     /// The key of that name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|key| key.as_str() == text)
     }
 
-    /// As in policies.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::CurrentTime => "g:CurrentTime",
-            Self::SourceIp => "g:SourceIp",
-            Self::ProjectId => "mpc:ProjectId",
-            Self::JobId => "mpc:JobId",
-            Self::Caller => "proxy:Caller",
-            Self::Listener => "proxy:Listener",
-            Self::IdentifiedBy => "proxy:IdentifiedBy",
-            Self::UserData => "mpc:UserData",
-            Self::JobStatus => "mpc:JobStatus",
-            Self::EditType => "mpc:EditType",
-            Self::Input => "mpc:Input",
-            Self::InputBucket => "mpc:InputBucket",
-            Self::InputObject => "mpc:InputObject",
-            Self::Output => "mpc:Output",
-            Self::OutputBucket => "mpc:OutputBucket",
-            Self::OutputObject => "mpc:OutputObject",
-        }
-    }
-
     /// Whether it is a fact of the job, and no part of the call.
     pub fn is_fact(self) -> bool {
-        match self {
-            Self::CurrentTime
-            | Self::SourceIp
-            | Self::ProjectId
-            | Self::JobId
-            | Self::Caller
-            | Self::Listener
-            | Self::IdentifiedBy => false,
-            Self::UserData | Self::JobStatus => true,
-            Self::EditType
-            | Self::Input
-            | Self::InputBucket
-            | Self::InputObject
-            | Self::Output
-            | Self::OutputBucket
-            | Self::OutputObject => true,
+        match self.subject() {
+            Subject::Time | Subject::Address | Subject::Text(_) => false,
+            Subject::Fact(_) | Subject::Facts(_) | Subject::Objects(..) => true,
         }
     }
 
     /// Whether it may have several values.
     pub fn has_several(self) -> bool {
-        self.is_fact() && !matches!(self, Self::UserData | Self::JobStatus)
+        matches!(self.subject(), Subject::Facts(_) | Subject::Objects(..))
     }
 
     /// Whether the v2 answer of a view carries it. That of v1 carries every fact.
@@ -174,70 +162,22 @@ impl Key {
 
     /// The call's text for it. `None` where it has none, and for a key that is not text or not the call's.
     pub(super) fn text<'c>(self, call: &Call<'c>, project_id: &'c str) -> Option<&'c str> {
-        match self {
-            Self::ProjectId => Some(project_id),
-            Self::JobId => call.job,
-            Self::Caller => Some(call.caller.as_str()),
-            Self::Listener => call.listener,
-            Self::IdentifiedBy => call.identified_by,
-            Self::CurrentTime
-            | Self::SourceIp
-            | Self::UserData
-            | Self::JobStatus
-            | Self::EditType
-            | Self::Input
-            | Self::InputBucket
-            | Self::InputObject
-            | Self::Output
-            | Self::OutputBucket
-            | Self::OutputObject => None,
-        }
+        if let Subject::Text(of) = self.subject() { of(call, project_id) } else { None }
     }
 
     /// What is known of the job for it. `None` where it is no fact of the job.
     pub(super) fn found(self, facts: &Facts) -> Option<Found<'_>> {
-        match self {
-            Self::UserData => Some(Found::One(facts.user_data())),
-            Self::JobStatus => Some(Found::One(facts.status())),
-            Self::EditType => Some(Found::Several(facts.edit_type())),
-            Self::CurrentTime
-            | Self::SourceIp
-            | Self::ProjectId
-            | Self::JobId
-            | Self::Caller
-            | Self::Listener
-            | Self::IdentifiedBy
-            | Self::Input
-            | Self::InputBucket
-            | Self::InputObject
-            | Self::Output
-            | Self::OutputBucket
-            | Self::OutputObject => {
-                self.objects().map(|(side, part)| Found::Several(facts.objects(side, part)))
-            }
+        match self.subject() {
+            Subject::Time | Subject::Address | Subject::Text(_) => None,
+            Subject::Fact(of) => Some(Found::One(of(facts))),
+            Subject::Facts(of) => Some(Found::Several(of(facts))),
+            Subject::Objects(side, part) => Some(Found::Several(facts.objects(side, part))),
         }
     }
 
     /// Which objects of a job it is about, and what of them. `None` where it is about none.
     pub(in crate::policy) fn objects(self) -> Option<(Side, Part)> {
-        match self {
-            Self::Input => Some((Side::Input, Part::Path)),
-            Self::InputBucket => Some((Side::Input, Part::Bucket)),
-            Self::InputObject => Some((Side::Input, Part::Object)),
-            Self::Output => Some((Side::Output, Part::Path)),
-            Self::OutputBucket => Some((Side::Output, Part::Bucket)),
-            Self::OutputObject => Some((Side::Output, Part::Object)),
-            Self::CurrentTime
-            | Self::SourceIp
-            | Self::ProjectId
-            | Self::JobId
-            | Self::Caller
-            | Self::Listener
-            | Self::IdentifiedBy
-            | Self::UserData
-            | Self::JobStatus
-            | Self::EditType => None,
-        }
+        if let Subject::Objects(side, part) = self.subject() { Some((side, part)) } else { None }
     }
 
     /// Whether the call has it. Asked of what is no fact of the job.
@@ -250,23 +190,10 @@ impl Key {
     }
 
     pub(super) fn kind(self) -> Kind {
-        match self {
-            Self::CurrentTime => Kind::Time,
-            Self::SourceIp => Kind::Address,
-            Self::ProjectId
-            | Self::JobId
-            | Self::Caller
-            | Self::Listener
-            | Self::IdentifiedBy
-            | Self::UserData
-            | Self::JobStatus
-            | Self::EditType
-            | Self::Input
-            | Self::InputBucket
-            | Self::InputObject
-            | Self::Output
-            | Self::OutputBucket
-            | Self::OutputObject => Kind::Text,
+        match self.subject() {
+            Subject::Time => Kind::Time,
+            Subject::Address => Kind::Address,
+            Subject::Text(_) | Subject::Fact(_) | Subject::Facts(_) | Subject::Objects(..) => Kind::Text,
         }
     }
 }
