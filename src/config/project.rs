@@ -85,6 +85,36 @@ section! {
     }
 }
 
+impl Project {
+    /// The part that takes a restart to change: without the keys that are declared `reloaded`.
+    #[must_use]
+    pub fn restart_only(&self) -> Self {
+        // No `..`: whoever adds a key says here which of the two it is.
+        let Self {
+            name,
+            id,
+            endpoint,
+            credential,
+            project_header,
+            cancel_form,
+            lookup_form,
+            stamp_owner,
+            rate_limit: _,
+        } = self.clone();
+        Self {
+            name,
+            id,
+            endpoint,
+            credential,
+            project_header,
+            cancel_form,
+            rate_limit: None,
+            lookup_form,
+            stamp_owner,
+        }
+    }
+}
+
 impl RawProject {
     /// Its name and id, where both could be read.
     pub(super) fn scope(&self) -> Option<Scope> {

@@ -66,9 +66,7 @@ fn bases_are_keys(source: &SourceFile, parsed: &proxy::ParsedProxy) {
     let find = |name: &str| parsed.credentials.iter().find(|credential| *credential.name.value == *name);
     for credential in &parsed.credentials {
         let Some(base) = &credential.base else { continue };
-        if let Some(Some(Source::IamPassword(_) | Source::TokenFile(_))) =
-            find(&base.value).map(|found| &found.source)
-        {
+        if find(&base.value).and_then(|found| found.source.as_ref()).is_some_and(Source::gives_token) {
             let message =
                 format!("`{}` is a user token, and an agency is assumed with an access key", base.value);
             source.error(base.place, message, "name a credential of another source");

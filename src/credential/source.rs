@@ -157,12 +157,33 @@ impl Source {
 
     /// Whether what it gives is a user token, and not a key.
     pub fn gives_token(&self) -> bool {
-        matches!(self, Self::IamPassword(_) | Self::TokenFile(_))
+        match self {
+            Self::IamPassword(_) | Self::TokenFile(_) => true,
+            Self::Environment
+            | Self::Files { .. }
+            | Self::Profile { .. }
+            | Self::Metadata(_)
+            | Self::PodIdentity
+            | Self::Oidc(_)
+            | Self::OidcSts(_)
+            | Self::Agency(_)
+            | Self::Auto(_) => false,
+        }
     }
 
     /// Whether it is on this machine: asking it takes no time.
     pub fn is_local(&self) -> bool {
-        matches!(self, Self::Environment | Self::Files { .. } | Self::TokenFile(_))
+        match self {
+            Self::Environment | Self::Files { .. } | Self::TokenFile(_) => true,
+            Self::Profile { .. }
+            | Self::Metadata(_)
+            | Self::PodIdentity
+            | Self::Oidc(_)
+            | Self::OidcSts(_)
+            | Self::Agency(_)
+            | Self::IamPassword(_)
+            | Self::Auto(_) => false,
+        }
     }
 
     /// The credential that it needs, by name.

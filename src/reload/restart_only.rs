@@ -1,6 +1,6 @@
 //! Settings that need a restart.
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use crate::config::{
     Admin, AuditSettings, CredentialSettings, Drain, Limits, Listener, LogSettings, Ops, Project, Settings,
@@ -25,14 +25,12 @@ pub(super) struct RestartOnly {
 
 impl RestartOnly {
     pub(super) fn of(settings: &Settings) -> Self {
-        // Quotas are not fixed: a reload may change them.
-        let project = |p: &Arc<Project>| Project { rate_limit: None, ..Project::clone(p) };
         Self {
             listeners: settings.listeners.clone(),
             ops: settings.ops.clone(),
             admin: settings.admin.clone(),
             freeze_file: settings.freeze_file.clone(),
-            projects: settings.projects.iter().map(project).collect(),
+            projects: settings.projects.iter().map(|project| project.restart_only()).collect(),
             credentials: settings.credentials.clone(),
             upstream: settings.upstream.clone(),
             limits: settings.limits.clone(),

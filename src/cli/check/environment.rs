@@ -186,9 +186,19 @@ fn endpoints_of_projects(settings: &Settings) -> usize {
 
 /// All of them, as they are written.
 fn spelled(limits: &Limits) -> Vec<(&'static str, String)> {
-    let Limits { connections, in_flight, header_timeout, idle_timeout, request_deadline, .. } = limits;
-    let Limits { header_bytes, headers, body_bytes, buffer_bytes, .. } = limits;
-    let Limits { connection_lifetime, connection_requests, .. } = limits;
+    let Limits {
+        connections,
+        in_flight,
+        header_timeout,
+        idle_timeout,
+        request_deadline,
+        header_bytes,
+        headers,
+        body_bytes,
+        buffer_bytes,
+        connection_lifetime,
+        connection_requests,
+    } = limits;
     vec![
         ("connections", connections.to_string()),
         ("in_flight", in_flight.to_string()),
