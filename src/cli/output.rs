@@ -4,6 +4,15 @@
 
 use std::io::{self, StderrLock, StdoutLock, Write};
 
+/// How a command prints its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// Lines for people
+    Text,
+    /// One JSON document
+    Json,
+}
+
 /// A stream whose reader may leave.
 pub(super) struct Output<W>(W);
 

@@ -10,21 +10,18 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{control::ProxyTarget, output};
+use super::{
+    control::ProxyTarget,
+    output::{self, Format},
+};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     target: ProxyTarget,
-    /// text, or the whole document as JSON
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-}
-
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 /// A freeze that is in force.

@@ -37,7 +37,8 @@ use self::{
 };
 use super::{
     check::{self, ValidConfig},
-    errors, exit, output,
+    errors, exit,
+    output::{self, Format},
     start::runtime,
 };
 use crate::{
@@ -61,14 +62,6 @@ pub(super) struct Args {
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Format {
-    /// Lines for people
-    Text,
-    /// One JSON document
-    Json,
 }
 
 /// Runs the command: problems of the configuration to standard error, findings to standard output. A finding that

@@ -36,12 +36,6 @@ enum Command {
     Suggest(suggest::Suggest),
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Format {
-    Text,
-    Json,
-}
-
 /// Runs the command: the answer to standard output, problems of the files it reads to standard error.
 ///
 /// # Errors

@@ -8,10 +8,9 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::Format;
 use super::records::{Records, calls};
 use crate::audit::ParsedRecord;
-use crate::cli::exit;
+use crate::cli::{exit, output::Format};
 use crate::config::{self, StandalonePolicy};
 use crate::policy::{Call, DecisionReport, Effect, Mode, Policy, Scope, UNDETERMINED, spell_moment};
 

@@ -2,6 +2,7 @@
 //!
 //! A text that is not such an argument is refused by clap, which knows how to name it and how to exit.
 
+use crate::cli::output::Format;
 use crate::signing::Timestamp;
 use crate::upstream::{Endpoint, EndpointError};
 use std::path::PathBuf;
@@ -31,15 +32,6 @@ pub(in crate::cli) struct Args {
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
-}
-
-/// How to print.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(in crate::cli) enum Format {
-    /// Lines for people.
-    Text,
-    /// One JSON object.
-    Json,
 }
 
 /// A URL in its parts, each as it was written.

@@ -6,9 +6,9 @@
 mod args;
 
 pub(in crate::cli) use args::Args;
-use args::{Format, Header};
+use args::Header;
 
-use super::output;
+use super::output::{self, Format};
 use crate::clock;
 use crate::credential::variable_of;
 use crate::secret::Secret;

@@ -12,8 +12,8 @@ use chrono::{DateTime, Utc};
 
 mod recorded;
 
-use super::{Format, records::Records};
-use crate::cli::exit;
+use super::records::Records;
+use crate::cli::{exit, output::Format};
 use crate::clock;
 use crate::config::{self, Project};
 use crate::editing::Body;

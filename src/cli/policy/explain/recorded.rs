@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::super::records::Records;
 use super::super::replay::ask;
-use super::Format;
 use crate::audit::ParsedRecord;
+use crate::cli::output::Format;
 use crate::policy::{DecisionReport, Policy, Scope};
 
 /// What stands in the record of one request, and what is decided today.

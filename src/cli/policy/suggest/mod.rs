@@ -13,10 +13,9 @@ use anyhow::bail;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::Format;
 use super::records::{Records, calls};
 use crate::audit::ParsedRecord;
-use crate::cli::exit;
+use crate::cli::{exit, output::Format};
 use crate::config;
 use crate::operation::{CREATE, DELETE, Segment, VIEW};
 use crate::policy::{Effect, Key, Scope, spell_moment};
