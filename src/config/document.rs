@@ -1,4 +1,5 @@
-//! Tests the configuration examples of `docs/CREDENTIALS.md`. Each of its YAML blocks, put into one.
+//! Compares the documentation with what can be configured: the sources of `docs/CREDENTIALS.md`, each of its YAML blocks put
+//! into one configuration, the proofs of `docs/CALLERS.md`, and the condition keys of `docs/POLICY.md`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,15 +7,46 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::credentials::RawSource;
-use super::declare::Section;
+use super::declare::{Kind, Section, Shape};
+use super::proof::PROOF;
 use super::{Loaded, load, yaml};
 use crate::credential::Source;
+use crate::policy::Key;
 
-const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/CREDENTIALS.md");
+fn document(name: &str) -> String {
+    fs::read_to_string(format!("{}/docs/{name}.md", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+/// The first cells of the tables with this head.
+fn first_cells<'d>(document: &'d str, head: &str) -> Vec<&'d str> {
+    let head = format!("\n{head}\n");
+    let tables = document.split(&head).skip(1);
+    let rows = tables.flat_map(|table| table.lines().skip(1).take_while(|line| line.starts_with('|')));
+    rows.map(|row| row.split('|').nth(1).unwrap().trim()).collect()
+}
+
+#[test]
+fn every_proof_has_its_row_the_strongest_first() {
+    let Shape::Section { keys, .. } = PROOF.shape() else { panic!() };
+    let document = document("CALLERS");
+    let rows = first_cells(&document, "| `identify` | who that is | where it counts |");
+    let rows = rows.into_iter().map(|cell| cell.trim_start_matches('`').split(':').next().unwrap());
+    assert_eq!(rows.rev().collect::<Vec<_>>(), keys.iter().map(|key| key.name).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_condition_key_has_its_row() {
+    let document = document("POLICY");
+    let cells =
+        [first_cells(&document, "| key | is | absent |"), first_cells(&document, "| key | is | values |")];
+    let rows: BTreeSet<&str> =
+        cells.concat().into_iter().flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    assert_eq!(rows, Key::ALL.iter().map(|key| key.as_str()).collect());
+}
 
 #[test]
 fn every_source_has_a_section_whose_configuration_is_valid() {
-    let document = fs::read_to_string(DOCUMENT).unwrap();
+    let document = document("CREDENTIALS");
     let mut shown = Vec::new();
     for section in document.split("\n## ").skip(1) {
         let title = section.lines().next().unwrap().trim_matches('`');

@@ -3,6 +3,8 @@
 //! `tests/data/mistakes/cases.txt` holds, for each mistake, what is changed in a valid configuration and the
 //! exact report. It is meant to be read: the messages must make sense to someone who has only them.
 
+use super::credentials::RawSource;
+use super::declare::Section;
 use super::*;
 use crate::credential::Source;
 use crate::policy::{Call, Effect, Facts, parse_moment};
@@ -284,7 +286,7 @@ fn the_samples_are_valid() {
     assert_eq!(full.report(), "");
     let settings = load(&full.path("proxy.yaml")).unwrap().settings;
     let sources: BTreeSet<&str> = settings.credentials.iter().map(|c| c.source.kind()).collect();
-    assert_eq!(sources.len(), 11, "one of each");
+    assert_eq!(sources, RawSource::NAMES.iter().copied().collect(), "one of each");
     // The sample shows the defaults.
     let upstream = UpstreamSettings { ca_file: None, proxy: None, ..settings.upstream };
     assert_eq!(upstream, UpstreamSettings::default());

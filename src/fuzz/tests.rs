@@ -5,11 +5,16 @@
 //! FUZZ_HEADS=500000000 cargo test --profile fuzz --lib fuzz::tests::hyper -- --nocapture
 //! ```
 
-use std::{env, fs, path::Path, thread, time::Instant};
+use std::{collections::BTreeSet, env, fs, path::Path, thread, time::Instant};
 
 use fastrand::Rng;
 
-use super::{World, judge_head, mutate::Heads};
+use super::{
+    World, judge_head,
+    mutate::Heads,
+    oracle::{CREATES, FORMS, VIEWS},
+};
+use crate::operation::CATALOGUE;
 
 #[test]
 fn nothing_is_permitted_but_a_call_of_the_grammar_and_every_such_call_is() {
@@ -61,6 +66,17 @@ fn the_corpus_is_judged_as_its_names_say() {
         judged += 1;
     }
     assert!(judged >= 20, "only {judged}");
+}
+
+#[test]
+fn the_plain_reading_knows_every_operation_of_the_catalogue() {
+    let url = |template: &str| template.replace("{project_id}", "P").replace("{job_id}", "J");
+    let known = CATALOGUE.iter().map(|row| format!("{} {}", row.method, url(row.template)));
+    let read = [&FORMS[..], &VIEWS, &CREATES]
+        .concat()
+        .into_iter()
+        .map(|form| form.trim_end_matches("?J").to_owned());
+    assert_eq!(read.collect::<BTreeSet<_>>(), known.collect());
 }
 
 /// A run of some length, the same for the same seed.

@@ -182,7 +182,10 @@ fn a_rule_that_does_not_always_apply_covers_no_other() {
 fn a_wildcard_of_a_permission_for_a_single_name_is_found() {
     for (rule, expected) in [
         ("allow onc* mpc:editingTask:delete * *", Some(("callers", "onc*", "oncall"))),
-        ("allow oncall mpc:*:delete * *", Some(("actions", "mpc:*:delete", "mpc:editingTask:delete"))),
+        (
+            "allow oncall mpc:editingTask:d* * *",
+            Some(("actions", "mpc:editingTask:d*", "mpc:editingTask:delete")),
+        ),
         ("allow oncall mpc:editingTask:delete *-prod *", Some(("projects", "*-prod", "media-prod"))),
         ("allow oncall mpc:editingTask:delete 1* *", Some(("projects", "1*", "media-prod"))),
         ("allow * mpc:editingTask:delete media-* *", None),
