@@ -29,6 +29,7 @@ mod circumstances;
 mod clearance;
 mod commands;
 mod connections;
+mod contributing;
 mod crash;
 mod creates;
 mod credentials;
