@@ -1,4 +1,4 @@
-//! How is it told why a command ends? Where there is a log, or would be, in its format; else in words for people.
+//! How a failed start is reported.
 //!
 //! It is written at once and not queued: the process ends. Lines of the log may come out at the same time, so each line is
 //! written in one piece.

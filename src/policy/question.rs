@@ -1,4 +1,4 @@
-//! A question to the policy, in people's words: would this call be allowed, and why?
+//! Answers in words whether the policy would allow a call, and why.
 //!
 //! `policy explain` and the status page ask it. Names that nothing has are errors here: the policy would only say `deny`,
 //! which does not help.

@@ -26,6 +26,7 @@ mod budget;
 mod broken;
 mod check;
 mod circumstances;
+mod circles;
 mod clearance;
 mod commands;
 mod connections;
