@@ -75,7 +75,7 @@ fn note<'w>(all: &mut Claimed<'w>, claims: impl IntoIterator<Item = Claim>, who:
     }
 }
 
-const SAME: (&str, &str) = ("this also identifies", "a proof stands for one caller: remove one of the two");
+const SAME: (&str, &str) = ("this also identifies", "a proof identifies one caller: remove one of the two");
 const BOTH: (&str, &str) = (
     "the same process would be identified by this and as",
     "a request that proves two callers is refused: ask each for what the other has not",

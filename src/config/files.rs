@@ -45,7 +45,7 @@ pub(super) fn secret(source: &SourceFile, node: &Node) -> Option<PathBuf> {
     source.names_secret(&path, node.place);
     let ours = metadata.uid() == geteuid().as_raw();
     if is_exposed(metadata.permissions().mode(), ours) {
-        let message = format!("others than its owner can read or change {}", path.display());
+        let message = format!("{} is readable or writable by group or others", path.display());
         let hint = format!("chmod 600 {} (in Kubernetes: `defaultMode: 0400`)", path.display());
         source.warning(node.place, message, hint);
     }

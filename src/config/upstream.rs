@@ -23,7 +23,7 @@ section! {
         ca_file: PathBuf = CA_FILE, optional("none");
         /// The egress proxy, asked to CONNECT, but not for what NO_PROXY names, loopback and link-local.
         proxy: Endpoint = EGRESS, optional("HTTPS_PROXY, which may hold a password, or ALL_PROXY");
-        /// Of what was surely not carried out.
+        /// Retries of requests that were certainly not executed.
         retries: Retries = nested(), keys("its defaults");
         /// One for each endpoint; while it is open, calls are refused.
         breaker: BreakerSettings = nested(), keys("its defaults");
@@ -31,7 +31,7 @@ section! {
 }
 
 section! {
-    /// How often a call that was surely not carried out is sent again.
+    /// How often requests that were certainly not executed are retried.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Retries, "`retries`" {
         /// Of one call, the first included.
@@ -44,7 +44,7 @@ section! {
 }
 
 section! {
-    /// When an upstream that fails is left alone.
+    /// When the circuit breaker stops calls to a failing upstream.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct BreakerSettings, "`breaker`" {
         /// In a row: no connection, no answer, a bad one, 500, 502, 503 or 504.

@@ -178,9 +178,7 @@ pub enum ProvideError {
         code: Option<String>,
     },
     /// IAM does not believe the password. Asking again with the same one locks the account.
-    #[error(
-        "{endpoint} does not believe the user and password: the password file must change, or 15 minutes pass"
-    )]
+    #[error("{endpoint} rejected the user name or password: change the password file, or wait 15 minutes")]
     WrongPassword {
         /// The endpoint.
         endpoint: Arc<str>,

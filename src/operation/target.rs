@@ -34,10 +34,10 @@ pub enum TargetError {
     #[error("the request target is longer than any of this operation")]
     TooLong,
     /// No operation has this path.
-    #[error("no operation has this path")]
+    #[error("unsupported path")]
     NotFound,
     /// The path is an operation's, the method is not. Holds the methods that are, as `Allow` lists them.
-    #[error("this path answers to {0} only")]
+    #[error("method not allowed: use {0}")]
     Method(&'static str),
     /// The path is an operation's, but a part of the target breaks the grammar.
     #[error("{0}")]

@@ -326,7 +326,7 @@ fn bind(listeners: &[Listener], mut inherited: Inherited) -> Result<Vec<(Socket,
     };
     let sockets = listeners.iter().map(bind).collect();
     for name in inherited.left() {
-        tracing::warn!(name, "a socket was passed that no listener takes: who connects to it waits for ever");
+        tracing::warn!(name, "a passed socket has no listener: connections to it will hang");
     }
     sockets
 }

@@ -28,11 +28,11 @@ pub enum Refusal {
     #[error("{0}")]
     Unauthenticated(#[from] IdentityError),
     /// The policy says no.
-    #[error("the policy does not allow it")]
+    #[error("denied by policy")]
     Denied(Denial),
     /// The policy says no by what was looked up of the job, or there is no such job. Whoever is told learns nothing of
     /// which it was; the cause is for the record.
-    #[error("the policy does not allow it, or there is no such job")]
+    #[error("denied by policy, or no such job")]
     DeniedByFacts(Reason),
     /// The job could not be looked up, and nothing is allowed without.
     #[error("{subject}{0}; the call itself was not made", subject = .0.lookup_subject())]
@@ -53,7 +53,7 @@ pub enum Refusal {
     #[error("{}; there are {}", Reason::UnknownPath, *PATHS)]
     NotFound,
     /// The operation has another method. Holds that one.
-    #[error("this path answers to {0} only")]
+    #[error("method not allowed: use {0}")]
     MethodNotAllowed(&'static str),
     /// `Host` is not one of the listener's.
     #[error("{}", Reason::WrongHost)]
@@ -219,8 +219,8 @@ impl Refusal {
             Denial::ByRule(rule, location) => {
                 format!("{self}: rule `{rule}` at {location} denies it{caller}")
             }
-            Denial::NoRule(None) => format!("{self}: no rule allows it{caller}"),
-            Denial::NoRule(Some(closest)) => format!("{self}: no rule allows it{caller}; {closest}"),
+            Denial::NoRule(None) => format!("{self}: no rule allows this call{caller}"),
+            Denial::NoRule(Some(closest)) => format!("{self}: no rule allows this call{caller}; {closest}"),
         }
     }
 }

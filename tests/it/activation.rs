@@ -114,7 +114,7 @@ fn a_socket_is_found_by_its_name_and_one_that_nobody_takes_is_told() {
     let setup = app().under(&["/bin/sh", "-c", script]);
     let proxy = setup.start_on(TcpListener::bind("127.0.0.1:0").unwrap());
     assert_eq!(proxy.send(cancel("100211")).status, 204);
-    let told = proxy.logged("a socket was passed that no listener takes: who connects to it waits for ever");
+    let told = proxy.logged("a passed socket has no listener: connections to it will hang");
     assert_eq!((&told["level"], &told["name"]), (&json!("WARN"), &json!("spare")));
 }
 

@@ -216,7 +216,7 @@ impl Tree {
 
     fn module(&self, from: &Path, path: &[String], depth: usize) -> Option<Path> {
         let mut at = from.clone();
-        for (index, name) in path.iter().enumerate() {
+        for name in path {
             at = match name.as_str() {
                 "crate" => Path::new(),
                 "self" => at,
@@ -225,11 +225,10 @@ impl Tree {
                     let module = self.modules.get(&at)?;
                     if module.children.contains(name) {
                         [at, vec![name.clone()]].concat()
-                    } else if (index == 0 || index > 0) && depth < 8 {
-                        let (used, _) = module
-                            .uses
-                            .iter()
-                            .find(|(used, alias)| alias == name && used != &[name.clone()])?;
+                    } else if depth < 8 {
+                        let (used, _) = module.uses.iter().find(|(used, alias)| {
+                            alias == name && used.as_slice() != std::slice::from_ref(name)
+                        })?;
                         self.module(&at, used, depth + 1)?
                     } else {
                         return None;
@@ -282,7 +281,7 @@ impl Module {
                 "mod" => drop(module.items.insert(own())),
                 "struct" | "enum" | "trait" | "static" | "union" => drop(module.items.insert(own())),
                 "fn" | "const" | "type" if depth == 0 && next != "fn" => drop(module.items.insert(own())),
-                "macro_rules" => drop(module.items.extend(tokens.get(at + 2).map(|name| (*name).to_owned()))),
+                "macro_rules" => module.items.extend(tokens.get(at + 2).map(|name| (*name).to_owned())),
                 _ if is_name(token) && (at == 0 || !matches!(tokens[at - 1], "::" | ".")) => {
                     let mut path = vec![token.to_owned()];
                     while tokens.get(at + 1) == Some(&"::")

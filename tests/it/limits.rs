@@ -86,7 +86,7 @@ fn all_callers_share_the_projects_quota() {
     let proxy = setup.start();
     forwarded(&proxy, proxy.send(cancel("none")));
     forwarded(&proxy, proxy.send_to("team", oncall()));
-    let text = "the callers of this project together have reached its limit";
+    let text = "the callers of this project have reached its rate limit";
     is_limited(&proxy, &proxy.send(cancel("none")), text);
     is_limited(&proxy, &proxy.send_to("team", oncall()), text);
     proxy.upstream_saw(2);

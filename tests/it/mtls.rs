@@ -151,7 +151,7 @@ fn a_valid_certificate_without_a_known_name_proves_nobody() {
     let authority = Authority::new();
     let proxy = setup(&authority).start();
     let several = "the client certificate has more than one URI name";
-    let nobody = "nothing proves which caller this is";
+    let nobody = "caller not authenticated: no valid credentials presented";
     for (wanted, why) in [
         (Wanted::caller(), nobody),
         (Wanted::caller().uri("spiffe://other.example/ns/prod/sa/cleaner"), nobody),
@@ -161,7 +161,7 @@ fn a_valid_certificate_without_a_known_name_proves_nobody() {
         (Wanted::caller().uri("https://media.example").uri(CLEANER), several),
         (
             Wanted::caller().uri(CLEANER).dns("host.media.svc"),
-            "the proofs on this request are of different callers",
+            "the credentials presented identify different callers",
         ),
     ] {
         let holder = authority.issue(wanted);
@@ -206,7 +206,10 @@ fn a_connection_is_worth_nothing_when_its_certificate_has_expired() {
             Some(wire.answer()).filter(|answer| answer.status == 401)
         });
         refused.is_refusal(401, "PROXY.Unauthenticated");
-        assert_eq!(refused.error_msg(), "the client certificate has expired since the connection was made");
+        assert_eq!(
+            refused.error_msg(),
+            "the client certificate expired after the connection was established"
+        );
     }
 }
 

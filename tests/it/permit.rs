@@ -47,7 +47,7 @@ fn what_no_rule_allows_is_denied() {
         assert_eq!(
             answer.error_msg(),
             format!(
-                "the policy does not allow it: no rule allows it (caller: `editor-api`){}",
+                "denied by policy: no rule allows this call (caller: `editor-api`){}",
                 closest.unwrap_or_default()
             )
         );
@@ -62,7 +62,7 @@ fn an_explicit_denial_wins_wherever_it_stands() {
         let answer = is_denied(&proxy, "app", Some(("no", place)));
         assert_eq!(
             answer.error_msg(),
-            format!("the policy does not allow it: rule `no` at {place} denies it (caller: `editor-api`)")
+            format!("denied by policy: rule `no` at {place} denies it (caller: `editor-api`)")
         );
         proxy.queue("tmp-1");
         let answer = proxy.send(cancel("tmp-1"));
@@ -128,7 +128,7 @@ fn a_project_that_is_not_configured_is_refused_whatever_the_policy_says() {
     for project in ["media-none", "ffffffffffffffffffffffffffffffff", "Media-Prod", "media-pro"] {
         let answer = proxy.send(request("DELETE", &format!("/v2/{project}/editing/jobs/100211"), &[]));
         answer.is_refusal(403, "PROXY.Forbidden");
-        assert_eq!(answer.error_msg(), "this project is not configured here");
+        assert_eq!(answer.error_msg(), "unknown project: it is not configured here");
         proxy.record(&answer).says(json!({
             "caller.id": "editor-api", "mpc.project_id": null, "mpc.job_id": "100211",
             "policy.effect": null, "outcome": "refused", "error.type": "PROXY.Forbidden",

@@ -71,7 +71,7 @@ fn a_denial_on_this_machine_says_who_was_denied_and_why_the_rule_is_there() {
     let answer = proxy.send(cancel("1"));
     assert_eq!(
         answer.error_msg(),
-        "the policy does not allow it: rule `no` at policy.yaml:4 denies it (caller: `editor-api`)"
+        "denied by policy: rule `no` at policy.yaml:4 denies it (caller: `editor-api`)"
     );
     is_told(
         &proxy,
@@ -132,7 +132,7 @@ rules:
             let closest = field.map(|field| format!("{closest}{field}")).unwrap_or_default();
             assert_eq!(
                 told,
-                format!("the policy does not allow it: no rule allows it (caller: `editor-api`){closest}")
+                format!("denied by policy: no rule allows this call (caller: `editor-api`){closest}")
             );
             is_told(&proxy, &answer, "no_rule", json!({ "policy.rule": null }));
         }
@@ -142,9 +142,9 @@ rules:
     proxy.expect_records(1);
     let mut wire = Wire::new(TcpStream::connect(("127.0.0.1", port)).unwrap());
     wire.write(request("DELETE", "/v2/media-prod/editing/jobs/7", &[&bearer]));
-    assert_eq!(wire.answer().error_msg(), "the policy does not allow it");
+    assert_eq!(wire.answer().error_msg(), "denied by policy");
     for answer in [proxy.send(cancel("100211")), proxy.send(cancel("1000"))] {
-        assert_eq!(answer.error_msg(), "the policy does not allow it, or there is no such job");
+        assert_eq!(answer.error_msg(), "denied by policy, or no such job");
     }
     let printed = proxy.printed();
     assert!(
@@ -199,7 +199,7 @@ fn the_log_has_the_first_of_each_failure_and_of_each_unknown_caller() {
     );
     assert!(failure["error"].as_str().unwrap().contains("refused"), "{failure}");
     let stranger = proxy.logged("a caller is not recognised");
-    assert_eq!(stranger["error"], "nothing proves which caller this is");
+    assert_eq!(stranger["error"], "caller not authenticated: no valid credentials presented");
     assert!(stranger["address"].as_str().unwrap().starts_with("127.0.0.1:"), "{stranger}");
     for message in ["it cannot be reached\"", "a caller is not recognised\""] {
         let lines = proxy.log().lines().filter(|line| line.contains(message)).count();

@@ -93,7 +93,7 @@ pub(super) fn failure(error: &io::Error, certificate: Option<&Certificate>) -> (
     } else if let Problem::NotValidYet | Problem::NotValidYetContext { .. } = problem {
         ("its certificate is not valid yet".into(), "set the clock")
     } else if let Problem::UnknownIssuer = problem {
-        (format!("its certificate is issued by {issuer}, whom nobody here knows"), KNOW_ISSUER)
+        (format!("its certificate has the untrusted issuer {issuer}"), KNOW_ISSUER)
     } else if let Problem::NotValidForName | Problem::NotValidForNameContext { .. } = problem {
         (format!("its certificate is for another name: {}", names.join(", ")), RIGHT_NAME)
     } else {

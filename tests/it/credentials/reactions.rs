@@ -149,7 +149,7 @@ fn a_wrong_password_is_tried_once_until_it_changes() {
     let wrong = proxy.cloud().wrong_passwords("media", "mpc").unwrap();
     assert_eq!((wrong.failures, wrong.locked), (1, false));
     let problem = status(&proxy)["problem"].clone();
-    assert!(problem.as_str().unwrap().contains("does not believe the user and password"), "{problem}");
+    assert!(problem.as_str().unwrap().contains("rejected the user name or password"), "{problem}");
     assert!(call(&proxy).header("retry-after").parse::<u64>().unwrap() > 600);
     proxy.write("password", &format!("{MARKED}-password"));
     wait_for("call with a token", || (call(&proxy).status == 204).then_some(()));

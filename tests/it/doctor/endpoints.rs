@@ -54,7 +54,7 @@ fn certificates_are_told_as_they_are() {
         (
             secured(&authority, server()),
             "fail",
-            "its certificate is issued by CN=rcgen self signed cert, whom nobody here knows",
+            "its certificate has the untrusted issuer CN=rcgen self signed cert",
             "`upstream.ca_file`",
         ),
     ] {

@@ -90,7 +90,7 @@ fn a_source_that_gives_nothing_is_told_with_what_to_do() {
     for (setup, message, hint) in [
         (
             remote("iam_password").file("password", "wrong"),
-            "does not believe",
+            "rejected the user name or password",
             "five wrong ones lock the user",
         ),
         (unreachable, "it cannot be reached", "let it through"),

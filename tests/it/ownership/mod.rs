@@ -18,7 +18,7 @@ const WAITING: &str = "{ id: waiting, effect: allow, callers: ['*'], actions: ['
     condition: { StringEquals: { 'mpc:JobStatus': WAITING } } }";
 const ALL: &str = "{ id: all, effect: allow, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'] }";
 /// What is told of every denial after a look-up.
-const DENIED: &str = "the policy does not allow it, or there is no such job";
+const DENIED: &str = "denied by policy, or no such job";
 
 fn policy(rules: &[&str]) -> String {
     let rules: String = rules.iter().map(|rule| format!("  - {rule}\n")).collect();
