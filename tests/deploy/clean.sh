@@ -5,7 +5,8 @@
 set -euo pipefail
 trial=$(realpath "$1")
 mount --make-rprivate /
-scratch=$(mktemp -d)
+scratch=$trial-scratch
+mkdir -p "$scratch"
 mount -t tmpfs -o size=1g tmpfs "$scratch"
 mkdir "$scratch"/{upper,work,root}
 root=$scratch/root
