@@ -215,6 +215,8 @@ def run(folder):
         ops, app = f"http://127.0.0.1:{ports['ops']}", f"http://127.0.0.1:{ports['app']}"
         eventually("the proxy", lambda: ask(f"{ops}/livez")[0] == 200)
         with Prometheus(folder, ports["ops"]) as prometheus:
+            # Until its storage is open it has no answer for anybody.
+            eventually("Prometheus", lambda: ask(f"{prometheus.url}/-/ready")[0] == 200)
             eventually("a scrape", lambda: prometheus.series("up == 1"))
             asked(folder, prometheus, ops, (url, app))
 
