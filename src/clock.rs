@@ -21,6 +21,16 @@ pub fn now() -> DateTime<Utc> {
     Utc::now()
 }
 
+/// A duration in the unit that suits it.
+pub fn span(seconds: i64) -> String {
+    match seconds {
+        ..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
 /// What is made of a second of a clock, and made anew in another one.
 pub struct PerSecond<T>(Option<(i64, T)>);
 

@@ -14,6 +14,7 @@ use super::{
     control::ProxyTarget,
     output::{self, Format},
 };
+use crate::clock::span;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -299,15 +300,6 @@ fn decision(f: &mut fmt::Formatter<'_>, record: &Value) -> fmt::Result {
 /// Lines after the first stand below it.
 fn indented(text: &str) -> String {
     text.trim_end().replace('\n', "\n            ")
-}
-
-fn span(seconds: i64) -> String {
-    match seconds {
-        ..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
 }
 
 /// So many of the last decisions are told.

@@ -9,7 +9,9 @@ mod classic;
 mod collected;
 mod connections;
 mod policy;
+mod rates;
 mod registry;
 
 pub use connections::{Connections, CutReason, Handshake};
+pub use rates::OutcomeRate;
 pub use registry::{ExpectedSeries, Format, InFlight, LookupOutcome, Metrics, ProcessState};

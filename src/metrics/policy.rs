@@ -33,6 +33,7 @@ struct Counts {
     /// Of the denials that no rule made.
     no_rule: RuleCounts,
     projects: HashMap<Arc<str>, Counter>,
+    outcomes_of_gone: [u64; OUTCOMES.len()],
 }
 
 #[derive(Debug, Default)]
@@ -88,8 +89,14 @@ impl PolicyMetrics {
             let fresh = RuleCounts::new(rule.effect, mode);
             (Arc::from(rule.id.as_str()), fresh.after(before.rules.get(rule.id.as_str())))
         };
+        let callers: HashMap<_, _> = callers.iter().map(caller).collect();
+        let mut outcomes_of_gone = before.outcomes_of_gone;
+        for (_, ended) in before.callers.iter().filter(|(name, _)| !callers.contains_key(*name)) {
+            outcomes_of_gone.iter_mut().zip(&ended.outcomes).for_each(|(sum, count)| *sum += count.get());
+        }
         self.0.store(Arc::new(Counts {
-            callers: callers.iter().map(caller).collect(),
+            outcomes_of_gone,
+            callers,
             unknown: Arc::clone(&before.unknown),
             rules: policy.rules().iter().map(rule).collect(),
             no_rule: RuleCounts::new(Effect::Deny, policy.mode()).after(Some(&before.no_rule)),
@@ -113,6 +120,16 @@ impl PolicyMetrics {
         let (listener, code) = (Arc::clone(&record.listener), record.status.unwrap_or(0));
         let action = record.action.unwrap_or(UNKNOWN);
         counts.of_kind(Request { listener, caller, action, outcome, code }).inc();
+    }
+
+    /// What became of requests, whatever policy named their callers.
+    pub(super) fn outcomes(&self) -> Vec<(&'static str, u64)> {
+        let counts = self.0.load();
+        let mut sums = counts.outcomes_of_gone;
+        for caller in counts.callers.values().chain([&counts.unknown]) {
+            sums.iter_mut().zip(&caller.outcomes).for_each(|(sum, count)| *sum += count.get());
+        }
+        OUTCOMES.iter().map(|outcome| outcome.as_str()).zip(sums).collect()
     }
 
     /// Counts a decision, and besides what a rule under observation would have decided.
@@ -333,6 +350,16 @@ mod tests {
             now.contains("caller_requests_total{caller=\"_unknown\",outcome=\"forwarded\"} 1\n"),
             "{now}"
         );
+    }
+
+    #[test]
+    fn what_became_of_requests_is_not_forgotten_with_their_callers() {
+        let counts = PolicyMetrics::new(&["app".into()], &[]);
+        for callers in [&["ann", "bob"][..], &["bob"], &[], &["ann"]] {
+            follow(&counts, callers, &[]);
+            ["ann", "bob"].iter().for_each(|caller| finish(&counts, caller));
+        }
+        assert_eq!(counts.outcomes()[0], ("forwarded", 8));
     }
 
     #[test]

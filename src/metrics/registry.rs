@@ -11,11 +11,13 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::{Registry, Unit},
 };
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{
     Connections,
     collected::{Circuits, ClockSkew, Credentials, Dropped},
     policy::PolicyMetrics,
+    rates::{OutcomeRate, SAMPLE_INTERVAL, Samples},
 };
 use crate::{
     audit::{Record, Sink},
@@ -49,6 +51,7 @@ pub struct Metrics {
     reload_pending: Gauge,
     certificates: Family<ListenerLabels, Gauge>,
     ready: Gauge,
+    samples: Samples,
 }
 
 /// How the process is doing, as gauges of 0 and 1.
@@ -165,6 +168,7 @@ impl Metrics {
             reload_pending: Gauge::default(),
             certificates: Family::default(),
             ready: Gauge::default(),
+            samples: Samples::default(),
         };
         metrics.preregister(expected);
         metrics.register(expected)
@@ -194,6 +198,21 @@ impl Metrics {
     /// What is counted about connections.
     pub fn connections(&self) -> &Connections {
         &self.connections
+    }
+
+    /// What becomes of requests, so far and a minute.
+    pub fn outcomes(&self) -> Vec<OutcomeRate> {
+        self.samples.rates(Instant::now(), &self.by_policy.outcomes())
+    }
+
+    /// Notes from time to time what is counted, for as long as it is polled: without that there is no rate.
+    pub async fn sample(&self) {
+        let mut ticks = interval(SAMPLE_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let now = ticks.tick().await;
+            self.samples.take(now, self.by_policy.outcomes().iter().map(|(_, total)| *total));
+        }
     }
 
     /// Counts a request as under way.

@@ -10,13 +10,14 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONNECTIO
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde::Deserialize;
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{Body, json, not_allowed, text};
+use super::{Body, document, is_meant, json, not_allowed, page, text, wrong_host};
 use crate::{
+    config::Hosts,
     identity::CallerId,
     limit::FreezeScope,
+    metrics::Metrics,
     object::Object,
     reload::Reloaded,
     server::{OperatorCommand, ProxyStatus},
@@ -26,6 +27,7 @@ use crate::{
 #[derive(Clone)]
 pub(super) struct Admin {
     pub(super) status: ProxyStatus,
+    pub(super) metrics: Arc<Metrics>,
     /// An operator asked the process to stop.
     pub(super) asked: Arc<AtomicBool>,
     /// Cancelled when an operator asked the process to stop.
@@ -44,13 +46,25 @@ impl Admin {
     pub(super) async fn answer(self, request: Request<Incoming>, uid: Option<u32>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let allowed = match parts.uri.path() {
-            "/status" => "GET, HEAD",
+            "/" | "/status" => "GET, HEAD",
             "/freeze" => "PUT, DELETE",
             "/reload" | "/shutdown" | "/try" => "POST",
             _ => return text(StatusCode::NOT_FOUND, HELP.into()),
         };
         if !allowed.split(", ").any(|method| method == parts.method.as_str()) {
             return not_allowed(allowed);
+        }
+        // Whoever leads a browser here, by a port that is passed on, may look; a page of others must not act with it.
+        if parts.method != Method::GET && BROWSERS.iter().any(|name| parts.headers.contains_key(*name)) {
+            let problem = "a browser sent this: ask with `mpc-auth-proxy` or curl";
+            return json(StatusCode::FORBIDDEN, &json!({ "problem": problem }));
+        }
+        if parts.uri.path() == "/" {
+            if !is_meant(&parts.headers, &parts.uri, &Hosts::Default) {
+                return wrong_host(&self.status);
+            }
+            let query = parts.uri.query().unwrap_or_default();
+            return page::answer(&self.status, &document(&self.status, &self.metrics, true), query, true);
         }
         let order = match self.order(body, uid).await {
             Ok(order) => order,
@@ -67,7 +81,7 @@ impl Admin {
             (_, "/reload") => self.reload(&order).await,
             (_, "/shutdown") => self.shutdown(&order),
             (_, "/try") => self.try_credentials(&order).await,
-            _ => json(StatusCode::OK, &self.status.status(true)),
+            _ => json(StatusCode::OK, &document(&self.status, &self.metrics, true)),
         }
     }
 
@@ -165,8 +179,11 @@ struct OperatorRequest {
     project: Option<String>,
 }
 
+/// What browsers send with what a page of others asks for.
+const BROWSERS: [&str; 2] = ["origin", "sec-fetch-site"];
 /// Room for a thousand callers.
 const MAX_BODY: usize = 128 * 1024;
 /// As long as records have it.
 const MAX_REASON: usize = 128;
-const HELP: &str = "GET /status, PUT /freeze, DELETE /freeze, POST /reload, POST /shutdown, POST /try\n";
+const HELP: &str =
+    "GET /, GET /status, PUT /freeze, DELETE /freeze, POST /reload, POST /shutdown, POST /try\n";

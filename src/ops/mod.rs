@@ -4,18 +4,20 @@
 //! which belongs on loopback or a pod's network.
 
 mod admin;
+mod page;
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderName, HeaderValue, Method, Request, Response, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{ACCEPT, ALLOW, CONTENT_TYPE, HOST},
     uri::Authority,
 };
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
@@ -26,7 +28,7 @@ use tokio_util::{net::Listener, sync::CancellationToken};
 
 use crate::{
     config::{self, Hosts, Limits},
-    metrics::{Connections, Format, Metrics},
+    metrics::{Connections, Format, Metrics, OutcomeRate},
     reason::Code,
     server::{ConnectionLimiter, Permit, ProxyStatus, SocketFile, bind_unix},
 };
@@ -80,8 +82,10 @@ impl Ops {
     /// Answers until the returned set is dropped. `stop` is cancelled when an operator asks the process to stop.
     pub fn serve(self, status: &ProxyStatus, metrics: Arc<Metrics>, stop: CancellationToken) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
+        let sampled = Arc::clone(&metrics);
+        tasks.spawn(async move { sampled.sample().await });
         if let Some((listener, hosts)) = self.probes {
-            let probes = Probes { status: status.clone(), hosts, metrics };
+            let probes = Probes { status: status.clone(), hosts, metrics: Arc::clone(&metrics) };
             let answer = move |request, asker: Requester| {
                 let answer = probes.answer(&request, asker.is_near);
                 async { answer }
@@ -89,7 +93,7 @@ impl Ops {
             tasks.spawn(accept(listener, answer, || {}));
         }
         if let Some(socket) = self.operators {
-            let admin = Admin { status: status.clone(), asked: Arc::default(), stop };
+            let admin = Admin { status: status.clone(), metrics, asked: Arc::default(), stop };
             tasks.spawn(operate(socket, admin));
         }
         tasks
@@ -193,8 +197,8 @@ impl IdentifyRequester for UnixStream {
 
 impl Probes {
     fn answer(&self, request: &Request<Incoming>, near: bool) -> Response<Body> {
-        if !self.is_meant(request) {
-            return self.wrong_host();
+        if !is_meant(request.headers(), request.uri(), &self.hosts) {
+            return wrong_host(&self.status);
         }
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return not_allowed("GET, HEAD");
@@ -202,47 +206,59 @@ impl Probes {
         let query = request.uri().query().unwrap_or_default();
         let verbose = query.split('&').any(|parameter| parameter == "verbose" || parameter == "verbose=true");
         match request.uri().path() {
+            "/" => page::answer(&self.status, &document(&self.status, &self.metrics, near), query, near),
             "/livez" => text(StatusCode::OK, "ok\n".into()),
             "/startupz" if self.status.health().is_started() => text(StatusCode::OK, "ok\n".into()),
             "/startupz" => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n".into()),
             "/readyz" => ready(&self.status, verbose),
             "/version" => json(
                 StatusCode::OK,
-                &serde_json::json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") }),
+                &json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") }),
             ),
-            "/status" => json(StatusCode::OK, &self.status.status(near)),
+            "/status" => json(StatusCode::OK, &document(&self.status, &self.metrics, near)),
             "/metrics" => {
                 let (format, media_type) = wanted_format(request);
                 let mut response = text(StatusCode::OK, self.metrics.text(format, &self.status.state()));
                 response.headers_mut().insert(CONTENT_TYPE, media_type);
                 response
             }
-            _ => text(StatusCode::NOT_FOUND, "/livez /readyz /startupz /status /version /metrics\n".into()),
+            _ => text(StatusCode::NOT_FOUND, "/ /livez /readyz /startupz /status /version /metrics\n".into()),
         }
     }
 }
 
-impl Probes {
-    /// Whether every host that the request names is ours. One that names none comes from no browser.
-    fn is_meant(&self, request: &Request<Incoming>) -> bool {
-        let named = request.headers().get_all(HOST).iter().map(|host| host.to_str().unwrap_or_default());
-        let target = request.uri().authority().map(Authority::as_str);
-        named.chain(target).all(|host| self.hosts.answer_to_addresses_and(host))
-    }
+/// Whether every host that a request names is ours. One that names none comes from no browser.
+fn is_meant(headers: &HeaderMap, target: &Uri, hosts: &Hosts) -> bool {
+    let named = headers.get_all(HOST).iter().map(|host| host.to_str().unwrap_or_default());
+    let target = target.authority().map(Authority::as_str);
+    named.chain(target).all(|host| hosts.answer_to_addresses_and(host))
+}
 
-    fn wrong_host(&self) -> Response<Body> {
-        let request_id = self.status.request_id();
-        let mut response = json(
-            StatusCode::MISDIRECTED_REQUEST,
-            &serde_json::json!({
-                "error_code": Code::WrongHost.as_str(),
-                "error_msg": "this address does not answer to that host: ask by IP address, or name it in `ops.hosts`",
-                "request_id": request_id,
-            }),
-        );
-        response.headers_mut().extend(HeaderValue::try_from(request_id).ok().map(|id| (REQUEST_ID, id)));
-        response
+fn wrong_host(status: &ProxyStatus) -> Response<Body> {
+    let request_id = status.request_id();
+    let mut response = json(
+        StatusCode::MISDIRECTED_REQUEST,
+        &json!({
+            "error_code": Code::WrongHost.as_str(),
+            "error_msg": "this address does not answer to that host: ask by IP address, or name it in `ops.hosts`",
+            "request_id": request_id,
+        }),
+    );
+    response.headers_mut().extend(HeaderValue::try_from(request_id).ok().map(|id| (REQUEST_ID, id)));
+    response
+}
+
+/// What is known of the proxy, and what became of requests.
+fn document(status: &ProxyStatus, metrics: &Metrics, near: bool) -> Value {
+    let mut document = status.status(near);
+    let rates = metrics.outcomes().into_iter().map(|OutcomeRate { outcome, total, per_minute }| {
+        // A tenth is what a minute's count is good for.
+        json!({ "outcome": outcome, "total": total, "per_minute": (per_minute * 10.0).round() / 10.0 })
+    });
+    if let Some(members) = document.as_object_mut() {
+        members.insert("requests".into(), rates.collect());
     }
+    document
 }
 
 /// OpenMetrics where it is asked for, as Prometheus does.
@@ -293,7 +309,7 @@ fn text(status: StatusCode, body: String) -> Response<Body> {
     response
 }
 
-fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
+fn json(status: StatusCode, value: &Value) -> Response<Body> {
     let mut response = text(status, format!("{value}\n"));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

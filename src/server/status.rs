@@ -14,7 +14,7 @@ use crate::{
     identity::CallerId,
     limit::{Cutoff, Freeze, FreezeScope, Frozen},
     metrics,
-    policy::{Mode, Policy},
+    policy::{DecisionReport, Mode, Policy, Question, QuestionError, Scope},
     reload::{Reloader, SyncState, SyncStatus},
     sandbox::{self, Sandbox},
     stage::{ActivePolicy, Project},
@@ -62,6 +62,26 @@ impl ProxyStatus {
     /// Whether a caller of this name is known now.
     pub fn is_known(&self, caller: &CallerId) -> bool {
         self.in_force.load().callers.ids().contains(caller)
+    }
+
+    /// The names of the callers in force.
+    pub fn callers(&self) -> Vec<String> {
+        self.in_force.load().callers.ids().iter().map(ToString::to_string).collect()
+    }
+
+    /// The configured projects.
+    pub fn scopes(&self) -> Vec<Scope> {
+        let scope = |project: &Arc<Project>| Scope { name: project.name().into(), id: project.id().into() };
+        self.projects.iter().map(scope).collect()
+    }
+
+    /// What the policy in force says to a question.
+    ///
+    /// # Errors
+    /// As [`Question::ask`].
+    pub fn ask(&self, question: &Question<'_>) -> Result<DecisionReport, QuestionError> {
+        let in_force = self.in_force.load();
+        question.ask(&in_force.policy, in_force.callers.ids(), &self.scopes())
     }
 
     /// Who is frozen, as `/status` says it.

@@ -88,6 +88,11 @@ impl Project {
         &self.settings.name
     }
 
+    /// Its id at the cloud.
+    pub fn id(&self) -> &str {
+        &self.settings.id
+    }
+
     /// The upstream it is called at.
     pub fn upstream(&self) -> &Arc<Upstream> {
         &self.upstream

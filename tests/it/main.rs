@@ -57,6 +57,7 @@ mod operate;
 mod ownership;
 mod ops;
 mod overload;
+mod page;
 mod permit;
 mod phases;
 mod pieces;

@@ -305,7 +305,7 @@ fn other_machines_are_told_no_job_no_peer_and_no_key() {
 }
 
 /// An address of this machine that is not loopback's. Nothing is sent.
-fn own_address() -> Option<std::net::IpAddr> {
+pub(crate) fn own_address() -> Option<std::net::IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect("192.0.2.1:9").ok()?;
     Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())

@@ -1,0 +1,384 @@
+//! The page's HTML, as one function a section.
+
+use chrono::{DateTime, Utc};
+use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
+use serde_json::Value;
+
+use super::{Form, Near, Page, SCRIPT, STYLE, visible};
+use crate::{clock::span, operation::ACTIONS, server::Check};
+
+/// A text as it stands on the page: nothing in it is markup, and nothing in it hides.
+pub(super) struct Shown<'t>(pub(super) &'t str);
+
+/// How something is doing, in a row of its own.
+struct Row<'t> {
+    name: String,
+    word: &'static str,
+    class: &'static str,
+    why: Option<&'t str>,
+}
+
+impl Render for Shown<'_> {
+    fn render_to(&self, buffer: &mut String) {
+        visible(self.0).render_to(buffer);
+    }
+}
+
+impl Page<'_> {
+    pub(super) fn html(&self) -> Markup {
+        let (word, class) = self.state();
+        html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    title { (word) " · mpc-auth-proxy" }
+                    link rel="icon" href="data:,";
+                    style { (PreEscaped(STYLE)) }
+                }
+                body {
+                    header {
+                        a class="skip" href="#main" { "To the content" }
+                        h1 { "mpc-auth-proxy" }
+                        p {
+                            span id="state" data-live { span class=(class) { (word) } }
+                            span id="since" data-live class="soft" {
+                                ", version " (text(&self.status["version"]))
+                                ", up " (span(self.status["uptime_seconds"].as_i64().unwrap_or_default()))
+                                ", as of " (moment(self.now))
+                            }
+                        }
+                        p {
+                            button id="pause" type="button" aria-pressed="false" hidden { "Pause updates" }
+                            " " span id="announced" class="soft" role="status" {}
+                        }
+                    }
+                    main id="main" {
+                        (self.health()) (self.credentials()) (self.policy()) (self.requests())
+                        @match &self.near {
+                            Some(near) => { (self.decisions()) (question(near)) }
+                            None => p class="soft" {
+                                "The last decisions, and what the policy would say, are told to this machine only."
+                            }
+                        }
+                    }
+                    script { (PreEscaped(SCRIPT)) }
+                }
+            }
+        }
+    }
+
+    fn state(&self) -> (&'static str, &'static str) {
+        let is = |name: &str| self.status[name] == Value::Bool(true);
+        match () {
+            () if is("draining") => ("draining", "note"),
+            () if !is("ready") => ("not ready", "bad"),
+            () if is("frozen") => ("frozen", "note"),
+            () => ("ready", "good"),
+        }
+    }
+
+    fn health(&self) -> Markup {
+        let rows = self.rows();
+        section(
+            "Health",
+            &html! {
+                (table("What has to hold, and what is the matter", &["What", "State", "Why"], "checks", &html! {
+                    @for row in &rows {
+                        tr {
+                            th scope="row" { (Shown(&row.name)) }
+                            td { span class=(row.class) { (row.word) } }
+                            td { @if let Some(why) = row.why { (Shown(why)) } }
+                        }
+                    }
+                }))
+            },
+        )
+    }
+
+    fn rows(&self) -> Vec<Row<'_>> {
+        let check = |check: &'_ Check| check.name.clone();
+        let mut rows: Vec<Row<'_>> =
+            self.checks.iter().map(|c| Row::of(check(c), "failing", c.problem.as_deref())).collect();
+        let status = self.status;
+        let name = |what: &str, value: &Value| format!("{what} {}", value.as_str().unwrap_or_default());
+        for listener in list(&status["listeners"]) {
+            rows.push(Row::of(name("listener", &listener["name"]), "failing", listener["problem"].as_str()));
+        }
+        rows.push(Row::of("operators' socket".into(), "failing", status["admin_problem"].as_str()));
+        for upstream in list(&status["upstreams"]) {
+            let open = (upstream["circuit"] != "closed").then_some("it keeps failing: its circuit is open");
+            rows.push(Row::of(name("upstream", &upstream["endpoint"]), "failing", open));
+        }
+        let sink = &status["audit"];
+        rows.push(Row::of(name("audit sink", &sink["sink"]), "blocked", at(sink, "/blocked/error")));
+        if sink["dropped"].as_u64().is_some_and(|dropped| dropped > 0) {
+            rows.push(Row::of(
+                format!("{} audit records", sink["dropped"]),
+                "lost",
+                Some("the sink took none"),
+            ));
+        }
+        rows.push(Row::of("reload".into(), reload_word(status), at(status, "/reload/problem")));
+        for path in list(&status["out_of_reach"]) {
+            rows.push(Row::of(name("sandbox", path), "out of reach", Some("replaced since the start")));
+        }
+        for freeze in list(&status["freeze"]) {
+            let why =
+                freeze["problem"].as_str().or(freeze["reason"].as_str()).unwrap_or("no reason was given");
+            rows.push(Row {
+                class: "note",
+                ..Row::of(format!("freeze of {}", whom(freeze)), "frozen", Some(why))
+            });
+        }
+        rows
+    }
+
+    fn credentials(&self) -> Markup {
+        let columns = ["Credential", "State", "Source", "Key", "Ends", "Problem"];
+        section(
+            "Credentials",
+            &table(
+                "What calls to the cloud are signed with",
+                &columns,
+                "credentials",
+                &html! {
+                    @for credential in list(&self.status["credentials"]) {
+                        @let held_back = credential["held_back_seconds"].as_u64();
+                        tr {
+                            th scope="row" { (text(&credential["name"])) }
+                            td {
+                                @match (held_back, credential["ready"].as_bool()) {
+                                    (Some(_), _) => span class="bad" { "held back" },
+                                    (None, Some(true)) => span class="good" { "in force" },
+                                    _ => span class="bad" { "not ready" },
+                                }
+                            }
+                            td { (text(&credential["source"])) }
+                            td { @if let Some(hint) = credential["key_hint"].as_str() { (Shown(hint)) "…" } }
+                            td { (self.end(&credential["expires_at"])) }
+                            td {
+                                (text(&credential["problem"]))
+                                @if let Some(seconds) = held_back {
+                                    "The cloud refused its signatures: replace it. Tried again in " (seconds) " s."
+                                }
+                            }
+                        }
+                    }
+                },
+            ),
+        )
+    }
+
+    /// When something ends, and in how long.
+    fn end(&self, value: &Value) -> Markup {
+        let end = value.as_str().and_then(|end| DateTime::parse_from_rfc3339(end).ok());
+        html! {
+            @match end {
+                Some(end) => {
+                    @let left = (end.to_utc() - self.now).num_seconds();
+                    (moment(end.to_utc()))
+                    @if left > 0 { ", in " (span(left)) } @else { ", " (span(-left)) " ago" }
+                }
+                None => "not known to end",
+            }
+        }
+    }
+
+    fn policy(&self) -> Markup {
+        let policy = &self.status["policy"];
+        let observing: Vec<&str> = list(&policy["observing"]).iter().filter_map(Value::as_str).collect();
+        let columns = ["Hash", "Rules", "Mode", "Age", "Loaded", "Observed only"];
+        section(
+            "Policy",
+            &table(
+                "The policy in force",
+                &columns,
+                "policy-in-force",
+                &html! {
+                    tr {
+                        th scope="row" { (text(&policy["hash"])) }
+                        td { (policy["rules"].as_u64().unwrap_or_default()) }
+                        td { span class=(if policy["mode"] == "observe" { "note" } else { "good" }) { (text(&policy["mode"])) } }
+                        td { (span(policy["age_seconds"].as_i64().unwrap_or_default())) }
+                        td { (text(&policy["loaded"])) }
+                        td { @if observing.is_empty() { "no rule" } @else { (Shown(&observing.join(", "))) } }
+                    }
+                },
+            ),
+        )
+    }
+
+    fn requests(&self) -> Markup {
+        section(
+            "Requests",
+            &table(
+                "What became of them",
+                &["Outcome", "A minute", "Since the start"],
+                "requests-by-outcome",
+                &html! {
+                    @for request in list(&self.status["requests"]) {
+                        tr {
+                            th scope="row" { (text(&request["outcome"])) }
+                            td class="number" { (format!("{:.1}", request["per_minute"].as_f64().unwrap_or_default())) }
+                            td class="number" { (request["total"].as_u64().unwrap_or_default()) }
+                        }
+                    }
+                },
+            ),
+        )
+    }
+
+    fn decisions(&self) -> Markup {
+        let columns = ["When", "Caller", "What", "Answer", "Why", "Ask again"];
+        section(
+            "Last decisions",
+            &table(
+                "The newest first; what was refused before the policy was asked, too",
+                &columns,
+                "decisions",
+                &html! {
+                    @for record in list(&self.status["decisions"]).iter().rev() { (decision(record)) }
+                },
+            ),
+        )
+    }
+}
+
+impl<'t> Row<'t> {
+    /// Of something that is well where there is no problem.
+    fn of(name: String, word: &'static str, problem: Option<&'t str>) -> Self {
+        match problem {
+            Some(_) => Self { name, word, class: "bad", why: problem },
+            None => Self { name, word: "ok", class: "good", why: None },
+        }
+    }
+}
+
+/// A request that is over, by its record.
+fn decision(record: &Value) -> Markup {
+    let field = |name: &str| record[name].as_str().unwrap_or_default();
+    let form = Form {
+        caller: field("caller.id").into(),
+        action: field("mpc.action").into(),
+        project: field("mpc.project_id").into(),
+        job: field("mpc.job_id").into(),
+        facts: String::new(),
+    };
+    let can_be_asked = ![&form.caller, &form.action, &form.project].iter().any(|field| field.is_empty());
+    let whys = ["policy.reason", "error.reason", "error.message"];
+    html! {
+        tr {
+            th scope="row" { (Shown(field("timestamp"))) }
+            td {
+                @if form.caller.is_empty() { span class="soft" { "nobody known" } } @else { (Shown(&form.caller)) }
+                @for name in ["network.peer.address", "caller.presented"] {
+                    @if !field(name).is_empty() { div class="soft" { (Shown(field(name))) } }
+                }
+            }
+            td {
+                (Shown(field("http.request.method"))) " " (Shown(&form.action))
+                @for name in ["mpc.project_id", "mpc.job_id", "url.path", "server.address"] {
+                    @if !field(name).is_empty() { div class="soft" { (Shown(field(name))) } }
+                }
+            }
+            td {
+                @match record["http.response.status_code"].as_u64() { Some(code) => (code), None => "none" }
+                div class="soft" { (Shown(field("outcome"))) }
+            }
+            td {
+                @match (field("policy.effect"), field("policy.rule")) {
+                    ("", _) => {}
+                    (effect, "") => { (Shown(effect)) ": no rule allows it" }
+                    (effect, rule) => { (Shown(effect)) " by " (Shown(rule)) " at " (Shown(field("policy.location"))) }
+                }
+                @for name in whys { @if !field(name).is_empty() { div class="soft" { (Shown(field(name))) } } }
+            }
+            td { @if can_be_asked { a href={ "/?" (form.query()) "#answer" } { "Would it be allowed?" } } }
+        }
+    }
+}
+
+/// Would this be allowed?
+fn question(near: &Near) -> Markup {
+    let Near { callers, projects, asked, answer } = near;
+    section(
+        "Would this be allowed?",
+        &html! {
+            p class="soft" { "As mpc-auth-proxy policy explain says it, by the policy in force, for a call that comes now." }
+            form action="/#answer" method="get" {
+                label for="caller" { "Caller" }
+                input id="caller" name="caller" list="callers" required autocomplete="off" value=(Shown(&asked.caller));
+                datalist id="callers" { @for caller in callers.iter().take(OFFERED) { option value=(Shown(caller)); } }
+                label for="action" { "Action" }
+                select id="action" name="action" { (options(ACTIONS.iter().copied(), &asked.action)) }
+                label for="project" { "Project" }
+                input id="project" name="project" list="projects" required autocomplete="off" value=(Shown(&asked.project));
+                datalist id="projects" { @for project in projects.iter().take(OFFERED) { option value=(Shown(project)); } }
+                label for="job" { "Job id, but for a create" }
+                input id="job" name="job" autocomplete="off" value=(Shown(&asked.job));
+                label for="facts" { "Facts of the job, one a line: mpc:UserData=editor-api/7" }
+                textarea id="facts" name="facts" rows="3" { (Shown(&asked.facts)) }
+                button type="submit" { "Ask the policy" }
+            }
+            div id="answer" {
+                @match answer {
+                    Some(Ok(decision)) => { h3 { "Answer" } pre { (Shown(decision)) } }
+                    Some(Err(problem)) => { h3 class="bad" { "It cannot be asked" } pre { (Shown(problem)) } }
+                    None => {}
+                }
+            }
+        },
+    )
+}
+
+fn options<'o>(values: impl Iterator<Item = &'o str>, chosen: &str) -> Markup {
+    html! { @for value in values { option value=(Shown(value)) selected[value == chosen] { (Shown(value)) } } }
+}
+
+fn section(title: &str, content: &Markup) -> Markup {
+    let id = format!("about-{}", title.to_lowercase().replace(|c: char| !c.is_ascii_alphabetic(), ""));
+    html! { section aria-labelledby=(id) { h2 id=(id) { (title) } (content) } }
+}
+
+/// A table whose rows are replaced as they change. It can be scrolled with the keyboard.
+fn table(caption: &str, columns: &[&str], id: &str, rows: &Markup) -> Markup {
+    html! {
+        div class="wide" role="region" aria-label=(caption) tabindex="0" {
+            table {
+                caption { (caption) }
+                thead { tr { @for column in columns { th scope="col" { (column) } } } }
+                tbody id=(id) data-live { (rows) }
+            }
+        }
+    }
+}
+
+fn text(value: &Value) -> Markup {
+    html! { (Shown(value.as_str().unwrap_or_default())) }
+}
+
+fn at<'v>(value: &'v Value, place: &str) -> Option<&'v str> {
+    value.pointer(place)?.as_str()
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn whom(freeze: &Value) -> String {
+    let names: Vec<&str> = list(&freeze["callers"]).iter().filter_map(Value::as_str).collect();
+    if names.is_empty() { "everybody".into() } else { names.join(", ") }
+}
+
+fn reload_word(status: &Value) -> &'static str {
+    if at(status, "/reload/state") == Some("pending") { "pending" } else { "refused" }
+}
+
+fn moment(time: DateTime<Utc>) -> Markup {
+    html! { time { (time.format("%Y-%m-%dT%H:%M:%SZ").to_string()) } }
+}
+
+/// As many names are offered to be chosen from.
+const OFFERED: usize = 500;
