@@ -83,7 +83,7 @@ pub struct Expected {
 }
 
 section! {
-    /// Cases, and the policy that they are about.
+    /// Test cases, and the policy under test.
     struct RawCases, "a file of cases" {
         /// The version of this format.
         version: () = VERSION, required("1");
@@ -98,41 +98,41 @@ section! {
 }
 
 section! {
-    /// A call, and what is expected of it.
+    /// A call and its expected outcome.
     struct RawCase, "a case" {
-        /// What it is about.
+        /// The name of the case.
         name: String = Text("a sentence"), required("the editor cancels a job");
-        /// Who calls.
+        /// The caller.
         caller: Located<String> = AtKey(Text("text")), required("editor-api");
         /// The IAM action.
         action: Located<String> = AtKey(Text("text")), optional("the first there is");
         /// The project by its name or id.
         project: Located<Arc<str>> = NAME, required("media-prod");
-        /// The job's id; absent of a call that creates one.
+        /// The job's id; absent for a create.
         job: Located<Arc<str>> = NAME, optional("none");
-        /// What is known of the job.
+        /// The known facts of the job.
         facts: facts::ParsedFacts = FACTS, optional("nothing is known");
-        /// When.
+        /// The time of the call.
         time: DateTime<Utc> = MOMENT, optional("now");
-        /// From which address.
+        /// The caller's address.
         source_ip: IpAddr = own(address, || Shape::text("an address")), optional("none, as on a Unix socket");
-        /// On which listener.
+        /// The listener.
         listener: Located<Arc<str>> = NAME, optional("any");
-        /// By which kind of proof.
+        /// The kind of credential that identified the caller.
         identified_by: Located<Arc<str>> = NAME, optional("any");
-        /// What is expected.
+        /// The expected outcome.
         expect: RawExpect = own(expect, RawExpect::shape), required("allow");
     }
 }
 
 section! {
-    /// What is expected of a call.
+    /// The expected outcome of a call.
     struct RawExpect, "`expect`" {
-        /// What the rules in force say.
+        /// The effect of the enforced rules.
         effect: Option<Effect> = EFFECT, required("allow");
         /// The rule that decides.
         rule: Located<Arc<str>> = NAME, optional("any");
-        /// The rule under observation that would.
+        /// The observed rule that would decide.
         observed: Located<Arc<str>> = NAME, optional("any");
     }
 }

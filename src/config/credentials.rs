@@ -17,30 +17,29 @@ use std::ops::Range;
 use std::sync::Arc;
 
 section! {
-    /// A key or token, by its one source.
+    /// A key or token from exactly one source.
     pub(super) struct RawSource, "a credential", [Rule::One] {
-        /// A key in HUAWEICLOUD_SDK_AK, _SK and perhaps _SECURITY_TOKEN.
+        /// A key in HUAWEICLOUD_SDK_AK, _SK and optionally _SECURITY_TOKEN.
         environment: RawEnvironment = nested(), optional("");
         /// A key in files, each with one value and nothing else.
         files: RawFiles = nested(), optional("");
         /// A key in a profile of Huawei's SDKs.
         profile: Profile = PROFILE, optional("");
-        /// The key of the agency of this ECS instance.
+        /// The key of this ECS instance's agency.
         metadata: Endpoint = METADATA, optional("");
-        /// The key of the agency of this CCE pod: HC_CONTAINER_*.
+        /// The key of this CCE pod's agency: HC_CONTAINER_*.
         pod_identity: RawPodIdentity = nested(), optional("");
-        /// A key for an identity token, by IAM v3.
+        /// A key in exchange for an identity token, by IAM v3.
         oidc: Located<RawOidc> = AtKey(nested()), optional("");
-        /// A key of an agency for an identity token, by STS v5.
+        /// An agency's key in exchange for an identity token, by STS v5.
         oidc_sts: Located<RawOidcSts> = AtKey(nested()), optional("");
-        /// A user token for a password, sent as X-Auth-Token.
+        /// A user token obtained with a password, sent as X-Auth-Token.
         iam_password: Located<RawPassword> = AtKey(nested()), optional("");
         /// A user token in a file, sent as X-Auth-Token.
         token_file: RawTokenFile = nested(), optional("");
-        /// A key of an agency, with the key of another credential.
+        /// An agency's key, obtained with the key of another credential.
         agency: Located<RawAgency> = AtKey(nested()), optional("");
-        /// The first that is there of pod_identity, oidc, oidc_sts, environment, profile and metadata, by the
-        /// environment.
+        /// The first available of pod_identity, oidc, oidc_sts, environment, profile and metadata.
         auto: RawAuto = nested(), optional("");
     }
 }

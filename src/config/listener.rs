@@ -71,7 +71,7 @@ impl ParsedListener {
 }
 
 section! {
-    /// One address that callers connect to.
+    /// An address that callers connect to.
     struct RawListener, "a listener" {
         /// Its name, which policies and audit records use.
         name: Located<Arc<str>> = NAME, required("app");
@@ -79,23 +79,23 @@ section! {
         bind: Located<Bind> = BIND, required("127.0.0.1:8080");
         /// The socket's permissions, in quotes.
         mode: Located<u32> = MODE, optional("`\"0660\"`");
-        /// Values of `Host` that are answered, or `any`; required where others can connect.
+        /// Accepted values of `Host`, or `any`; required if other machines can connect.
         hosts: Hosts = HOSTS, optional("those of this machine, and any on a Unix socket");
         /// Accept bearer tokens here.
         bearer: bool = Switch, default(false);
-        /// Accept that nothing but the network proves who calls: only where that encrypts.
+        /// Accept that only the network authenticates callers: use it only where the network encrypts.
         unsafe_listen: bool = Switch, default(false);
-        /// TLS 1.2 and 1.3; the files may be replaced while the proxy runs.
+        /// TLS 1.2 and 1.3; the files are reloaded when they change.
         tls: Located<tls::ParsedTls> = TLS, optional("plain HTTP");
     }
 }
 
 section! {
-    /// Where operators intervene: a Unix socket, so that the file system says who may.
+    /// The operators' Unix socket, protected by its file permissions.
     struct RawAdmin, "`admin`" {
         /// The path of a Unix socket, as unix:PATH.
         bind: Located<Bind> = ADMIN_BIND, required("unix:/run/mpc-auth-proxy/admin.sock");
-        /// Who may intervene: the socket's permissions, in quotes.
+        /// The socket's permissions, in quotes: who may operate the proxy.
         mode: Located<u32> = MODE, optional("`\"0600\"`");
     }
 }

@@ -18,16 +18,16 @@ use chrono::{DateTime, Utc};
 use std::sync::Arc;
 
 section! {
-    /// The policy: who may call, what proves them, and what they may do.
+    /// The policy: callers, how they authenticate, and what they may do.
     pub(super) struct RawPolicy, "policy.yaml" {
         /// The version of this format.
         version: () = VERSION, required("1");
-        /// With `observe`, at the start, what would be denied is logged and counted, and nothing is denied.
+        /// With `observe`, denials are only logged and counted; nothing is denied.
         mode: Located<Mode> = AtKey(MODE), optional("`enforce`");
-        /// Who may call, and what proves them.
+        /// The callers, and the credentials that identify them.
         callers: Vec<(Located<Arc<str>>, Option<RawCaller>)> = Named("the callers", caller_shape, nested()),
             several("{ editor-api: { identify: [ { listener: app } ] } }");
-        /// What they may do: what no rule allows is denied, and a rule that denies wins over all that allow.
+        /// What they may do: what no rule allows is denied, and a deny overrides every allow.
         rules: Vec<Located<RawRule>> = List("a list of rules", AtKey(nested())),
             several("[ { id: …, effect: allow, callers: […], … } ]");
     }
@@ -36,36 +36,36 @@ section! {
 section! {
     /// A service that may call.
     pub(super) struct RawCaller, "a caller" {
-        /// Any one of these; two that name different callers are a 401.
+        /// Any one of these; two that identify different callers are a 401.
         identify: Vec<Located<Proof>> = List("a list of proofs such as [ { listener: app } ]", PROOF),
             several("[ { listener: app } ]");
-        /// How much it may ask for.
+        /// Its limits.
         limits: CallerLimits = CALLER_LIMITS, keys("");
     }
 }
 
 section! {
-    /// A rule. No key that is left out means "any".
+    /// A rule. An omitted key never means "any".
     pub(super) struct RawRule, "a rule" {
         /// Its name, which records and metrics use.
         id: Located<Arc<str>> = RULE_ID, required("editor-cancels");
-        /// What becomes of the calls that it matches.
+        /// The effect on the calls that it matches.
         effect: Effect = Words([("allow", Effect::Allow), ("deny", Effect::Deny)]), required("allow");
-        /// Names of callers. In all four lists `*` is any run of characters, and `?` one.
+        /// Names of callers. In all four lists `*` matches any characters, and `?` one.
         callers: Vec<Located<Glob>> = GLOBS, several("[editor-api]");
         /// Actions of Huawei's IAM.
         actions: Vec<Located<Glob>> = GLOBS, several("[mpc:editingTask:delete]");
         /// Names or ids of projects.
         projects: Vec<Located<Glob>> = GLOBS, several("[media-prod]");
-        /// Ids of jobs, which the cloud makes: mostly all of them.
+        /// Ids of jobs, which the cloud assigns: usually all of them.
         jobs: Vec<Located<Glob>> = JOBS, several("[\"*\"]");
-        /// Operators and keys of Huawei's IAM 5.0: all must hold.
+        /// Operators and keys of Huawei's IAM 5.0: all must match.
         condition: condition::ParsedCondition = condition::CONDITION, keys("");
-        /// From its first moment on (UTC) this rule matches nothing.
+        /// From the start of this day (UTC) the rule matches nothing.
         expires: Located<DateTime<Utc>> = AtKey(MOMENT), optional("");
         /// Whether the rule is applied, or only logged and counted.
         mode: Located<Mode> = AtKey(MODE), optional("`enforce`");
-        /// What an audit should know about this rule.
+        /// Why the rule exists, for auditors.
         reason: String = Text("text"), optional("");
     }
 }

@@ -60,27 +60,27 @@ pub enum LookupForm {
 section! {
     /// One Huawei Cloud project.
     pub(super) struct RawProject, "a project" {
-        /// What callers and policies may call it.
+        /// The name that callers and policies may use.
         name: Located<Arc<str>> = NAME, required("media-prod");
-        /// Its id, which is what is sent.
+        /// Its id, which is sent upstream.
         id: Located<Arc<str>> = NAME, required("0a1b2c3d4e5f60718293a4b5c6d7e8f9");
-        /// Where its requests go.
+        /// The endpoint of its requests.
         endpoint: Located<Endpoint> = ENDPOINT, required(EXAMPLE_ENDPOINT);
         /// The name of the credential that signs them.
         credential: Located<Arc<str>> = NAME, required("prod");
         /// X-Project-Id has the hyphen, X-Project_Id the underscore.
         project_header: ProjectHeader = Words(HEADERS), default(ProjectHeader::Both);
-        /// The URL to send.
+        /// The URL form of cancels.
         cancel_form: Form = Words([("path", Form::Path), ("query", Form::Query), ("v1", Form::V1)]),
             optional("the caller's");
-        /// Accept http:// to another machine: for test servers only.
+        /// Allow http:// to another machine: for test servers only.
         unsafe_plaintext: bool = Switch, default(false), reloaded;
-        /// Calls of all callers together: N/s, N/min, N/h or N/day.
+        /// The rate of all callers together: N/s, N/min, N/h or N/day.
         rate_limit: Rate = RATE, optional("no limit"), reloaded;
-        /// How a job is looked up; answers of v2 have `user_data` and the status only.
+        /// The API version of look-ups; answers of v2 have only `user_data` and the status.
         lookup_form: LookupForm = Words([("v1", LookupForm::V1), ("v2", LookupForm::V2)]), default(LookupForm::V1);
-        /// Before the `user_data` of a create goes `CALLER/`, and a view takes its caller's off again: ownership without
-        /// changing the services.
+        /// Prefix the `user_data` of creates with `CALLER/`, and strip the caller's own prefix from views: ownership
+        /// without changing the services.
         stamp_owner: bool = Switch, default(false);
     }
 }

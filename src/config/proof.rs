@@ -16,45 +16,45 @@ use crate::signing::{Part, SigningKey};
 use std::sync::Arc;
 
 section! {
-    /// What proves a caller: exactly one thing.
+    /// One credential that identifies a caller.
     struct RawProof, "a proof", [Rule::One] {
-        /// Whoever can reach that listener.
+        /// Anyone who can reach that listener.
         listener: Proof = own(listener, scalar::name_shape), optional("");
-        /// Who made the socket at the other end of a loopback connection.
+        /// The user who created the socket at the other end of a loopback connection.
         loopback: Proof = own(loopback, RawLoopback::shape), optional("");
-        /// Who is at the other end of the Unix socket.
+        /// The process at the other end of the Unix socket.
         unix: Proof = own(unix, RawUnix::shape), optional("");
         /// A token, on listeners with `bearer: true`.
         bearer: Proof = own(bearer, RawBearer::shape), optional("");
         /// A projected token of a Kubernetes service account, on listeners with `bearer: true`.
         service_account: Proof = own(service_account, RawServiceAccount::shape), optional("");
-        /// A signature of Huawei's SDK, by a key pair made up for this proxy.
+        /// A signature of Huawei's SDK with a key pair created for this proxy.
         sdk_signature: Proof = own(sdk_signature, RawSignature::shape), optional("");
-        /// One of the DNS names of the client certificate, whole.
+        /// A complete DNS name of the client certificate.
         dns: Proof = own(dns, || Shape::Text { what: "a DNS name".into(), pattern: "^[^*]+$", bare: true }),
             optional("");
-        /// The one URI name of the client certificate.
+        /// The only URI name of the client certificate.
         spiffe: Proof = own(spiffe, || Shape::pattern("a SPIFFE id", "^spiffe://[^/*]+/[^*]+$")),
             optional("");
     }
 }
 
 section! {
-    /// Who made the socket at the other end of a loopback connection.
+    /// The user who created the socket at the other end of a loopback connection.
     struct RawLoopback, "`loopback`" {
-        /// The number of the user.
+        /// The user id.
         uid: u32 = UID, required("1001");
     }
 }
 
 section! {
-    /// Who is at the other end of a Unix socket: where both are given, both must match.
+    /// The process at the other end of a Unix socket; user and group must both match if both are given.
     struct RawUnix, "`unix`", [Rule::Some, Rule::NotBoth("uid", "user"), Rule::NotBoth("gid", "group")] {
-        /// The number of the user.
+        /// The user id.
         uid: u32 = UID, optional("any user");
         /// The name of the user on this machine.
         user: u32 = own(user, || Shape::text("the name of a user")), optional("any user");
-        /// The number of the group.
+        /// The group id.
         gid: u32 = own(|source, node| known_group(source, node, ID.read(source, node)?), || ID.shape()),
             optional("any group");
         /// The name of the group on this machine.
@@ -63,9 +63,9 @@ section! {
 }
 
 section! {
-    /// A token of its own, on listeners with `bearer: true`.
+    /// A bearer token of its own, on listeners with `bearer: true`.
     struct RawBearer, "`bearer`" {
-        /// What `printf %s "$TOKEN" | sha256sum` prints.
+        /// The output of `printf %s "$TOKEN" | sha256sum`.
         sha256_file: TokenDigest = own(|source, node| files::watched(source, node, files::sha256), files::path_shape),
             required("PATH");
     }
@@ -80,22 +80,22 @@ section! {
         name: Located<String> = AtKey(Text("the name of a service account")), required("oncall");
         /// The token's `audience` in the pod's volume.
         audience: String = Text("an audience"), required("mpc-auth-proxy");
-        /// Who issued the token.
+        /// The token's issuer.
         issuer: String = Text("the URL of an issuer"), optional("`https://kubernetes.default.svc.cluster.local`");
-        /// What `kubectl get --raw /openid/v1/jwks` prints.
+        /// The output of `kubectl get --raw /openid/v1/jwks`.
         jwks_file: Arc<KeySet> = own(|source, node| files::watched(source, node, files::key_set), files::path_shape),
             required("jwks.json");
     }
 }
 
 section! {
-    /// A signature of Huawei's SDK, by a key pair made up for this proxy.
+    /// A signature of Huawei's SDK with a key pair created for this proxy.
     struct RawSignature, "`sdk_signature`" {
-        /// The access key, which says whose signature it is.
+        /// The access key that the caller signs with.
         access_key: Located<String> = AtKey(Text("an access key")), required("EDITORAPI0001");
         /// The file of the secret key.
         secret_key_file: Located<Secret> = SECRET_KEY, required("PATH");
-        /// Refuse signatures that do not cover `Host`, as those of Go's SDK.
+        /// Refuse signatures that do not cover `Host`, such as those of Go's SDK.
         require_signed_host: bool = Switch, optional("`false`");
     }
 }

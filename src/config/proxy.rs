@@ -21,30 +21,31 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 section! {
-    /// The configuration of the proxy: where callers connect, what they may ask for, and with which keys that is sent.
+    /// The configuration of the proxy: listeners, projects, credentials and limits.
     pub(super) struct RawProxy, "proxy.yaml" {
         /// The version of this format.
         version: () = VERSION, required("1");
-        /// The file with the callers and what they may do.
+        /// The file with the callers and their rules.
         policy: Located<String> = AtKey(Text("the path of a file")), required("policy.yaml"), reloaded;
-        /// Where callers connect.
+        /// The addresses that callers connect to.
         listeners: Vec<listener::ParsedListener> = List("a list of listeners", LISTENER),
             several("[ { name: app, bind: 127.0.0.1:8080 } ]");
         /// Health, metrics and status, read-only.
         ops: Located<Ops> = own(ops, RawOps::shape), optional("none");
         /// For operators: freeze, reload, stop.
         admin: Admin = ADMIN, optional("none");
-        /// While it is there, calls are refused: all, or those of {"callers":[…]}. In a folder of its own `freeze` writes it.
+        /// While it exists, calls are refused: all, or those of {"callers":[…]}. In a directory of its own, `freeze`
+        /// writes it.
         freeze_file: PathBuf = FREEZE_FILE, optional("none");
-        /// What callers may ask for.
+        /// The projects that callers may use.
         projects: Vec<RawProject> = List("a list of projects", PROJECT),
             several("[ { name: …, id: …, endpoint: …, credential: … } ]");
-        /// Keys and tokens, one source each: docs/CREDENTIALS.md; the files are watched.
+        /// Keys and tokens, one source each (docs/CREDENTIALS.md); their files are watched.
         credentials: Vec<(Located<Arc<str>>, Option<RawCredential>)> =
             Named("the credentials", scalar::name_shape, CREDENTIAL), several("{ prod: { environment: {} } }");
         /// How requests are sent.
         upstream: UpstreamSettings = nested(), keys("its defaults");
-        /// What one proxy takes on.
+        /// The limits of one process.
         limits: Limits = LIMITS, keys("its defaults");
         /// How it stops.
         drain: Drain = nested(), keys("its defaults");
@@ -60,7 +61,7 @@ section! {
     struct RawOps, "`ops`" {
         /// The address.
         bind: Located<SocketAddr> = listener::SOCKET_ADDRESS, required("127.0.0.1:9090");
-        /// Names in `Host`, besides any IP address and localhost.
+        /// Accepted names in `Host`, besides any IP address and localhost.
         hosts: Hosts = HOSTS, optional("none");
     }
 }

@@ -13,15 +13,15 @@ use crate::limit::{CallerLimits, Rate};
 use crate::operation::ACTIONS;
 
 section! {
-    /// What one caller may ask for.
+    /// The limits of one caller.
     struct RawLimits, "`limits`", [Rule::Needs("burst", "rate")] {
-        /// Calls in time: N/s, N/min, N/h or N/day.
+        /// The rate of its calls: N/s, N/min, N/h or N/day.
         rate: Rate = RATE, optional("no limit");
-        /// So many at once after a quiet time.
+        /// Calls at once after a quiet period.
         burst: NonZeroU32 = count(1..=MAX_COUNT), optional("the rate's number");
-        /// So many under way at once.
-        in_flight: NonZeroU32 = count(1..=MAX_COUNT), optional("half of `limits.in_flight`, where there are other callers");
-        /// Rates of single actions besides, by their full names.
+        /// Calls in flight.
+        in_flight: NonZeroU32 = count(1..=MAX_COUNT), optional("half of `limits.in_flight`, if there are other callers");
+        /// Additional rates of single actions, by their full names.
         // A pattern would leave open whether its actions have one limit or one each.
         per_action: Arc<[(&'static str, Rate)]> = PER_ACTION, keys("");
     }

@@ -12,37 +12,37 @@ use std::time::Duration;
 use tracing::Level;
 
 section! {
-    /// What one proxy takes on.
+    /// The limits of one process.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Limits, "`limits`" {
-        /// Open connections of callers, fewer where open files do not suffice; beyond them idle ones are closed.
+        /// Open caller connections, lowered to fit the open-file limit; above it, idle ones are closed.
         connections: usize = count(1..=1_000_000), default(4096);
-        /// Calls at once; half of them for a caller that has no limit of its own, where there are other callers.
+        /// Calls in flight; a caller without its own limit gets half, if there are other callers.
         in_flight: usize = count(1..=1_000_000), default(1024);
-        /// For a request's head to arrive; up to a tenth longer, at random.
+        /// Timeout for a request's head; jitter adds up to a tenth.
         header_timeout: Duration = TIMEOUT, default(Duration::from_secs(5));
-        /// For a connection without a request, up to a tenth longer: above the pools of callers (Go's keep one for
-        /// 90s).
+        /// Timeout of a connection without a request; jitter adds up to a tenth. Keep it above the callers' pool
+        /// timeouts (Go's is 90s).
         // Above Go's 90 s: a caller's pool lets go first.
         idle_timeout: Duration = TIMEOUT, default(Duration::from_secs(100));
-        /// For a request, from its head to the end of its answer.
+        /// Deadline of a request, from its head to the end of its answer.
         request_deadline: Duration = TIMEOUT, default(Duration::from_secs(30));
-        /// The size of a request's head.
+        /// The maximum size of a request's head.
         // The HTTP parser needs at least 8 KiB.
         header_bytes: usize = Size(8 << 10..=1 << 20), default(16 << 10);
-        /// How many headers a request has.
+        /// The maximum number of headers of a request.
         headers: usize = count(8..=1000), default(64);
-        /// The size of a body that creates a job: at most a quarter of `buffer_bytes`, lowered with it.
+        /// The maximum size of a create's body: at most a quarter of `buffer_bytes`, lowered with it.
         // A length has seven digits at most.
         body_bytes: usize = Size(1 << 10..=9 << 20), default(256 << 10);
-        /// For TLS handshakes, unfinished heads, bodies and upstream's answers together: a call takes 64KiB before it is
-        /// sent, the look-up of a job 2MiB, and where there is no room it is refused. This, `connections` and
-        /// `in_flight` are lowered where the cgroup's memory is less.
+        /// Memory for TLS handshakes, unfinished heads, bodies and upstream's answers together: a call reserves 64KiB
+        /// before it is sent, a look-up 2MiB; without room it is refused. This, `connections` and `in_flight` are
+        /// lowered to fit the cgroup's memory.
         // Room for one answer of the largest kind at least.
         buffer_bytes: usize = Size(LARGEST_ANSWER as u32..=1 << 30), default(16 << 20);
-        /// Then a connection's next answer is its last; up to a fifth shorter, at random.
+        /// After this time, a connection's next answer is its last; jitter takes off up to a fifth.
         connection_lifetime: Duration = Time(Duration::from_millis(10)..=DAY), default(MAX_TIMEOUT);
-        /// As many requests as a connection brings at most.
+        /// The maximum number of requests on a connection.
         connection_requests: usize = count(1..=1_000_000_000), default(1_000_000);
     }
 }
@@ -51,9 +51,9 @@ section! {
     /// How the proxy stops.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Drain, "`drain`" {
-        /// From not ready to not accepting.
+        /// The time between not ready and not accepting.
         delay: Duration = Time(Duration::ZERO..=MAX_TIMEOUT), default(Duration::ZERO);
-        /// For what is in flight to finish.
+        /// The time for requests in flight to finish.
         timeout: Duration = TIMEOUT, default(Duration::from_secs(25));
     }
 }
@@ -62,15 +62,15 @@ section! {
     /// Where the audit records go.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct AuditSettings, "`audit`" {
-        /// `stdout`, or the path of a file: one for each proxy, which locks it.
+        /// `stdout`, or the path of a file, which the proxy locks: one per process.
         sink: Target = Sink, default(Target::Stdout);
-        /// Calls that cannot be recorded get a 503, or go on and are counted.
+        /// Refuse calls that cannot be recorded (503), or let them through and count them.
         when_blocked: WhenBlocked = Words([("refuse", WhenBlocked::Refuse), ("drop", WhenBlocked::Drop)]),
             default(WhenBlocked::Refuse);
-        /// Whether the facts that decided stand in a record with their values.
+        /// Record the deciding facts with their values, or only their names.
         facts: RecordedFacts = Words([("values", RecordedFacts::Values), ("names", RecordedFacts::Names)]),
             default(RecordedFacts::Values);
-        /// A line before each call is sent, so that a kill leaves none unrecorded.
+        /// Write a line before each call is sent, so that a kill leaves no call unrecorded.
         write_ahead: bool = Switch, default(false);
     }
 }
@@ -82,7 +82,7 @@ section! {
         /// JSON or text; `auto` is text on a terminal.
         format: LogFormat = Words([("auto", LogFormat::Auto), ("json", LogFormat::Json), ("text", LogFormat::Text)]),
             default(LogFormat::Auto);
-        /// How much is logged.
+        /// The log level.
         level: Level = Words(LEVELS), default(Level::INFO);
     }
 }

@@ -70,21 +70,21 @@ section! {
 }
 
 section! {
-    /// A key for an identity token, by IAM v3.
+    /// A key in exchange for an identity token, by IAM v3.
     pub(super) struct RawOidc, "`oidc`" {
         /// The endpoint of IAM.
         iam_endpoint: Option<Endpoint> = IAM, optional("of the region of its projects");
         /// The id of the identity provider in IAM.
         idp_id: String = Text("the id of a provider"), required("ID");
-        /// The file of the identity token, read anew each time.
+        /// The file of the identity token, reread each time.
         id_token_file: PathBuf = CREDENTIAL_FILE, required("PATH");
-        /// How long a key is asked for.
+        /// The requested lifetime of the key.
         duration: Duration = KEY_LIFETIME, default(MAX_KEY_LIFETIME);
     }
 }
 
 section! {
-    /// A key of an agency for an identity token, by STS v5.
+    /// An agency's key in exchange for an identity token, by STS v5.
     pub(super) struct RawOidcSts, "`oidc_sts`" {
         /// The endpoint of STS.
         sts_endpoint: Option<Endpoint> = STS, optional("of the region of its projects");
@@ -92,17 +92,17 @@ section! {
         provider_urn: String = Text("a URN"), required("URN");
         /// The URN of the agency.
         agency_urn: String = Text("a URN"), required("URN");
-        /// The file of the identity token, read anew each time.
+        /// The file of the identity token, reread each time.
         id_token_file: PathBuf = CREDENTIAL_FILE, required("PATH");
-        /// What the cloud's own records call the session.
+        /// The session's name in the cloud's own records.
         session_name: String = Text("a name"), default(SESSION_NAME.into());
-        /// How long a key is asked for.
+        /// The requested lifetime of the key.
         duration: Duration = KEY_LIFETIME, default(DEFAULT_KEY_LIFETIME);
     }
 }
 
 section! {
-    /// A user token for a password, sent as `X-Auth-Token`.
+    /// A user token obtained with a password, sent as `X-Auth-Token`.
     pub(super) struct RawPassword, "`iam_password`" {
         /// The endpoint of IAM.
         iam_endpoint: Option<Endpoint> = IAM, optional("of the region of its projects");
@@ -124,7 +124,7 @@ section! {
 }
 
 section! {
-    /// A key of an agency, with the key of another credential.
+    /// An agency's key, obtained with the key of another credential.
     pub(super) struct RawAgency, "`agency`" {
         /// The name of the other credential, an access key.
         base: Located<Arc<str>> = NAME, required("NAME");
@@ -132,15 +132,15 @@ section! {
         sts_endpoint: Option<Endpoint> = STS, optional("of the region of its projects");
         /// The URN of the agency.
         agency_urn: String = Text("a URN"), required("URN");
-        /// What the cloud's own records call the session.
+        /// The session's name in the cloud's own records.
         session_name: String = Text("a name"), default(SESSION_NAME.into());
-        /// How long a key is asked for.
+        /// The requested lifetime of the key.
         duration: Duration = KEY_LIFETIME, default(DEFAULT_KEY_LIFETIME);
     }
 }
 
 section! {
-    /// The first source that is there, by the environment.
+    /// The first available source.
     pub(super) struct RawAuto, "`auto`" {}
 }
 

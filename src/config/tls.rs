@@ -35,16 +35,16 @@ pub(super) struct ParsedTls {
 }
 
 section! {
-    /// Where a listener's TLS comes from.
+    /// A listener's certificate, key and client authorities.
     struct RawTls, "`tls`", [Rule::Needs("client_certificates", "client_ca")] {
-        /// Its own first, then the authorities between that and the root.
+        /// The listener's certificate first, then the intermediates.
         certificate: LoadedPem<Certificates> = CERTIFICATES, required("tls/tls.crt");
         /// The key of the certificate.
         key: LoadedPem<PrivateKeyDer<'static>> = KEY, required("tls/tls.key");
-        /// Who vouches for callers.
+        /// The authorities that issue callers' certificates.
         client_ca: LoadedPem<Certificates> = AUTHORITIES,
-            optional("nobody is asked for a certificate");
-        /// With `optional`, tokens and signatures prove callers, too.
+            optional("no client certificate is requested");
+        /// With `optional`, tokens and signatures authenticate callers too.
         client_certificates: Located<bool> = AtKey(Words([("required", true), ("optional", false)])),
             optional("`required`");
     }

@@ -15,17 +15,17 @@ section! {
     /// How requests are sent upstream.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct UpstreamSettings, "`upstream`" {
-        /// For DNS, connect and TLS handshake.
+        /// Timeout for DNS, connect and TLS handshake.
         connect_timeout: Duration = TIMEOUT, default(Duration::from_secs(3));
-        /// For one attempt, all of it.
+        /// Timeout for a whole attempt.
         attempt_timeout: Duration = TIMEOUT, default(Duration::from_secs(10));
-        /// Trusted besides the built-in roots.
+        /// Authorities trusted in addition to the built-in roots.
         ca_file: PathBuf = CA_FILE, optional("none");
-        /// The egress proxy, asked to CONNECT, but not for what NO_PROXY names, loopback and link-local.
+        /// The egress proxy, used by CONNECT except for NO_PROXY, loopback and link-local addresses.
         proxy: Endpoint = EGRESS, optional("HTTPS_PROXY, which may hold a password, or ALL_PROXY");
         /// Retries of requests that were certainly not executed.
         retries: Retries = nested(), keys("its defaults");
-        /// One for each endpoint; while it is open, calls are refused.
+        /// One circuit breaker per endpoint; while it is open, calls are refused.
         breaker: BreakerSettings = nested(), keys("its defaults");
     }
 }
@@ -34,11 +34,11 @@ section! {
     /// How often requests that were certainly not executed are retried.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Retries, "`retries`" {
-        /// Of one call, the first included.
+        /// Attempts of one call, including the first.
         attempts: u32 = count(1..=10), default(3);
-        /// Of all calls; three in a few seconds are always allowed.
+        /// Share of all calls; three in a few seconds are always allowed.
         budget: u32 = Percentage, default(20);
-        /// What is done where a reused connection died before an answer began.
+        /// Retries after a reused connection died before an answer began.
         stale: Stale = Words([("once", Stale::Once), ("never", Stale::Never)]), default(Stale::Once);
     }
 }
@@ -47,9 +47,9 @@ section! {
     /// When the circuit breaker stops calls to a failing upstream.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct BreakerSettings, "`breaker`" {
-        /// In a row: no connection, no answer, a bad one, 500, 502, 503 or 504.
+        /// Consecutive failures: no connection, no answer, an invalid one, 500, 502, 503 or 504.
         failures: NonZeroU32 = count(1..=1_000_000), default(NonZeroU32::MIN.saturating_add(4));
-        /// The longest time without a call that probes; mostly it is 1s.
+        /// The longest interval between probes; usually it is 1s.
         open_for: Duration = Time(Duration::from_millis(100)..=MAX_TIMEOUT), default(Duration::from_secs(30));
     }
 }

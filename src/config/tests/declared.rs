@@ -52,15 +52,15 @@ fn the_reference_is_written_from_the_declarations() {
 const INTRODUCTION: &str = "\
 # Configuration: every key
 
-Written from the declarations in `src/config`, as `mpc-auth-proxy config schema` is. [config/full](../config/full) shows all
-of it at work; [CREDENTIALS.md](CREDENTIALS.md), [CALLERS.md](CALLERS.md) and [POLICY.md](POLICY.md) say what it is for.
-Unknown and repeated keys are refused, and paths are relative to the file. `LIST[]` is an item of a list, and `NAME` a name
-of your choice. Whatever `policy.yaml` says is taken by a reload; of `proxy.yaml` the tables say it.
+Generated from the declarations in `src/config`, as is `mpc-auth-proxy config schema`. [config/full](../config/full) has an
+example of every key; [CREDENTIALS.md](CREDENTIALS.md), [CALLERS.md](CALLERS.md) and [POLICY.md](POLICY.md) explain them.
+Unknown and repeated keys are refused. Paths are relative to the file. `LIST[]` is an item of a list, and `NAME` a name of your
+choice. A reload applies all of `policy.yaml`; for `proxy.yaml` the tables say which keys need a restart.
 
-An editor that speaks to [yaml-language-server](https://github.com/redhat-developer/yaml-language-server) completes and
-checks a file as you type where its first line is `# yaml-language-server: $schema=PATH`, with the path of what
-`mpc-auth-proxy config schema proxy` or `policy` printed. `check` knows more than a schema can say: whether names fit
-together, what is in the files that are named, how large a duration is.
+An editor with [yaml-language-server](https://github.com/redhat-developer/yaml-language-server) completes and checks a file as
+you type. Its first line must be `# yaml-language-server: $schema=PATH`, with the path of the output of
+`mpc-auth-proxy config schema proxy` or `policy`. `check` verifies more than a schema can: that names fit together, the
+contents of the named files, the ranges of durations.
 ";
 
 /// What a shape has many of, and how a path to that goes on.
