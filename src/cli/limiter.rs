@@ -1,8 +1,8 @@
 //! The limiter of the log: of lines that strangers can cause, the first of each cause, and then how many more there
 //! were.
 //!
-//! A cause is a place in the source and what its field `error`, or `place` of a panic, says. Of that there are only so many kinds at a time, or a
-//! stranger that varies it could fill the memory: what is beyond them is counted by its place alone.
+//! A cause is a place in the source and what its field `error`, or `place` of a panic, says. The number of causes is bounded,
+//! or a stranger that varies the error could fill the memory: those beyond it are counted by their place alone.
 
 use std::{
     collections::HashMap,
@@ -85,7 +85,7 @@ impl<S: Subscriber> Layer<S> for Limiter {
 }
 
 impl Causes {
-    /// Whether the line is among the first of its cause.
+    /// Whether the line is the first of its cause.
     fn admit(&mut self, meta: &Metadata<'_>, line: Line, now: Instant) -> bool {
         let mut cause = Cause { place: meta.callsite(), error: Some(line.error) };
         if self.0.len() >= MAX_CAUSES && !self.0.contains_key(&cause) {
@@ -94,18 +94,18 @@ impl Causes {
         let (level, message) = (*meta.level(), line.message);
         let count = self.0.entry(cause).or_insert(Count { since: now, lines: 0, level, message });
         count.lines += 1;
-        count.lines <= LINES_PER_CAUSE
+        count.lines == 1
     }
 
     /// Forgets the causes that are older than `interval`, and returns those of which lines were held back.
     fn over(&mut self, now: Instant, interval: Duration) -> Vec<Summary> {
         let over = self.0.extract_if(|_, count| now.saturating_duration_since(count.since) >= interval);
-        over.filter(|(_, count)| count.lines > LINES_PER_CAUSE)
+        over.filter(|(_, count)| count.lines > 1)
             .map(|(cause, count)| Summary {
                 level: count.level,
                 message: count.message,
                 error: cause.error.filter(|error| !error.is_empty()),
-                more: count.lines - LINES_PER_CAUSE,
+                more: count.lines - 1,
                 seconds: now.saturating_duration_since(count.since).as_secs(),
             })
             .collect()
@@ -153,8 +153,7 @@ impl Visit for Line {
     }
 }
 
-/// As many lines of a cause are written in an interval.
-const LINES_PER_CAUSE: u64 = 5;
+/// One line of a cause is written in it.
 const INTERVAL: Duration = Duration::from_secs(10);
 const MAX_CAUSES: usize = 64;
 
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_lines_of_each_cause_are_written_and_the_others_counted() {
+    fn the_first_line_of_each_cause_is_written_and_the_others_counted() {
         let (written, limiter) = logged(|| {
             for _ in 0..1000 {
                 fails("early");
@@ -201,7 +200,7 @@ mod tests {
                 tracing::warn!(target: LIMITED, "another place");
             }
         });
-        assert_eq!(written, 5 + 3 + 20 + 5);
+        assert_eq!(written, 1 + 1 + 20 + 1);
         let now = Instant::now();
         assert_eq!(limiter.0.lock().over(now, INTERVAL), [], "not yet");
         assert!(limiter.due().is_some_and(|due| due > now && due <= now + INTERVAL));
@@ -215,8 +214,9 @@ mod tests {
             seconds: summaries[0].seconds,
         };
         let expected = [
-            summary(Level::WARN, "another place", None, 15),
-            summary(Level::INFO, "it failed", Some("early"), 995),
+            summary(Level::INFO, "it failed", Some("late"), 2),
+            summary(Level::WARN, "another place", None, 19),
+            summary(Level::INFO, "it failed", Some("early"), 999),
         ];
         assert_eq!(summaries, expected);
         assert_eq!(limiter.due(), None, "all of it is forgotten");
@@ -225,10 +225,10 @@ mod tests {
     #[test]
     fn a_stranger_that_varies_the_cause_gets_no_more_lines_than_there_are_causes() {
         let (written, limiter) = logged(|| (0..10_000).for_each(|n| fails(&n.to_string())));
-        assert_eq!(written, MAX_CAUSES + 5);
+        assert_eq!(written, MAX_CAUSES + 1);
         assert_eq!(limiter.0.lock().0.len(), MAX_CAUSES + 1);
         let summaries = limiter.0.lock().over(Instant::now(), Duration::ZERO);
-        assert_eq!(summaries.iter().map(|summary| summary.more).sum::<u64>(), 10_000 - 64 - 5);
+        assert_eq!(summaries.iter().map(|summary| summary.more).sum::<u64>(), 10_000 - 64 - 1);
     }
 
     #[test]
@@ -242,7 +242,7 @@ mod tests {
                 });
             }
         });
-        assert_eq!(written.0.load(Relaxed), 5);
-        assert_eq!(limiter.0.lock().over(Instant::now(), Duration::ZERO)[0].more, 7995);
+        assert_eq!(written.0.load(Relaxed), 1);
+        assert_eq!(limiter.0.lock().over(Instant::now(), Duration::ZERO)[0].more, 7999);
     }
 }

@@ -3,7 +3,7 @@
 //! Nobody waits for the log: a line is put into a queue, and a thread of its own writes it. While nobody reads,
 //! what finds no room in the queue is lost and counted, and the number is told once somebody reads again. What is
 //! in the queue when the process ends still comes out, if it is read. Of lines that strangers can cause there are only
-//! the first ones, and their number ([`Limiter`]). The queue is our own because tracing-appender's is bounded by lines, which
+//! the first of each cause, and their number ([`Limiter`]). The queue is our own because tracing-appender's is bounded by lines, which
 //! may be long, and says nothing of what it lost.
 
 use std::{
