@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
 use serde_json::Value;
 
-use super::{Form, Near, Page, SCRIPT, STYLE, visible};
+use super::{Form, Near, SCRIPT, STYLE, StatusPage, visible};
 use crate::{clock::span, operation::ACTIONS, server::Check};
 
 /// A text as it stands on the page: nothing in it is markup, and nothing in it hides.
@@ -24,7 +24,7 @@ impl Render for Shown<'_> {
     }
 }
 
-impl Page<'_> {
+impl StatusPage<'_> {
     pub(super) fn html(&self) -> Markup {
         let (word, class) = self.state();
         html! {

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Everything that is on the page.
-struct Page<'p> {
+struct StatusPage<'p> {
     /// What `/status` says.
     status: &'p Value,
     checks: Vec<Check>,
@@ -62,7 +62,7 @@ pub(super) fn answer(proxy: &ProxyStatus, document: &Value, query: &str, near: b
         answer: asked.as_ref().map(|form| form.answer(proxy).map_err(|error| error.to_string())),
         asked: asked.unwrap_or_default(),
     });
-    let page = Page { status: document, checks: proxy.health().checks(), now: clock::now(), near };
+    let page = StatusPage { status: document, checks: proxy.health().checks(), now: clock::now(), near };
     let mut response = text(StatusCode::OK, page.html().into_string());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
