@@ -10,9 +10,13 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONNECTIO
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde::Deserialize;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{Body, document, is_meant, json, not_allowed, page, text, wrong_host};
+use super::{
+    answer::{Body, document, is_meant, json, not_allowed, text, wrong_host},
+    page,
+};
 use crate::{
     config::Hosts,
     identity::CallerId,

@@ -16,7 +16,7 @@ use http::{
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Body, text};
+use super::answer::{Body, text};
 use crate::{
     clock,
     operation::DELETE,

@@ -36,7 +36,7 @@ fn an_object_that_is_not_allowed_is_found_wherever_it_stands() {
             answer.is_refusal(403, "PROXY.Forbidden");
             // Of the rule that comes closest the part that fails is told, and nothing of what it asks for.
             let told = answer.error_msg();
-            assert!(told.contains("no rule allows it (caller: `editor-api`); rule `"), "{answer:?}");
+            assert!(told.contains("no rule allows this call (caller: `editor-api`); rule `"), "{answer:?}");
             assert!(told.ends_with("comes closest, but its `condition` does not hold"), "{answer:?}");
             proxy.record(&answer).says(json!({
                 "policy.effect": "deny", "policy.rule": null, "error.reason": "no_rule", "outcome": "refused",
