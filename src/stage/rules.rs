@@ -24,7 +24,7 @@ pub(super) enum LookupResult {
     Unknown(Reason),
 }
 
-/// Wraps the stages that act in [`LookupStage`].
+/// Wraps the stages that act in `LookupStage`.
 #[derive(Clone)]
 pub struct LookupLayer {
     pub(super) in_force: Arc<ArcSwap<ActivePolicy>>,
