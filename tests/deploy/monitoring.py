@@ -12,10 +12,11 @@ import socket
 import subprocess
 import tempfile
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from pathlib import Path
+
+import common
+from common import ask, fail
 
 ROOT = Path(__file__).resolve().parents[2]
 MONITORING = ROOT / "deploy/monitoring"
@@ -66,26 +67,13 @@ def free_port():
         return one.getsockname()[1]
 
 
-def ask(url, method="GET", body=None):
-    """The status and the text of an answer."""
-    request = urllib.request.Request(url, data=body, method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
-
-
 def eventually(what, holds):
-    end = time.monotonic() + PATIENCE
-    while True:
+    """Whoever does not answer yet may soon."""
+    def answered():
         with contextlib.suppress(OSError):
-            if found := holds():
-                return found
-        if time.monotonic() > end:
-            raise SystemExit(f"    FAILED: never: {what}")
-        time.sleep(0.1)
+            return holds()
+
+    return common.eventually(what, answered, PATIENCE)
 
 
 class Program:
@@ -123,7 +111,7 @@ class Prometheus(Program):
         status, text = ask(f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}")
         answer = json.loads(text)
         if status != 200 or answer["status"] != "success":
-            raise SystemExit(f"    FAILED: {path} {parameters}: {answer.get('error', text)}")
+            fail(f"{path} {parameters}: {answer.get('error', text)}")
         return answer["data"]
 
     def series(self, expression):
@@ -192,7 +180,7 @@ def trouble(cloud, app):
 
     def expect(expected, answered):
         if set(answered) != {expected}:
-            raise SystemExit(f"    FAILED: {answered} in place of {expected}")
+            fail(f"{answered} in place of {expected}")
 
     expect(401, strike("unauthorized"))
     expect(429, strike({"throttled": {"retry_after_s": 60}}))
@@ -226,7 +214,7 @@ def asked(folder, prometheus, ops, places):
     queue(cloud)
     status, _ = ask(app + JOB, "DELETE")
     if status != 204:
-        raise SystemExit(f"    FAILED: a cancel is answered {status}")
+        fail(f"a cancel is answered {status}")
     trouble(cloud, app)
     # Counts are noticed where they rise between two scrapes.
     first = time.time()
@@ -243,7 +231,7 @@ def asked(folder, prometheus, ops, places):
     metrics = ask(f"{ops}/metrics")[1]
     said = subprocess.run(["promtool", "check", "metrics"], input=metrics, capture_output=True, text=True, check=False)
     if said.returncode or said.stdout or said.stderr:
-        raise SystemExit(f"    FAILED: promtool check metrics: {said.stdout}{said.stderr}")
+        fail(f"promtool check metrics: {said.stdout}{said.stderr}")
     last = time.time()
     eventually("a scrape of all of it", lambda: prometheus.series(f"timestamp(up) > {last} + 1"))
     print(f"    metrics: {len(metrics.splitlines())} lines, which promtool has nothing against")
@@ -257,19 +245,19 @@ def shown(prometheus):
         query = filled_in(query)
         found = prometheus.series(query)
         if not found and title != "annotation":
-            raise SystemExit(f"    FAILED: the dashboard's `{title}` shows nothing: {query}")
+            fail(f"the dashboard's `{title}` shows nothing: {query}")
         for series, _ in found:
             if missing := labels(query, legend) - series.keys():
-                raise SystemExit(f"    FAILED: the dashboard's `{title}` asks for {missing}, which {series} has not")
+                fail(f"the dashboard's `{title}` asks for {missing}, which {series} has not")
         count += 1
     moved = ["Requests by outcome", "Requests by caller", "Answers by status", "Refusals by reason", "Decisions by rule",
              "Over a limit", "Latency", "Failed attempts by kind", "Look-ups by outcome"]
     for title, query, _ in dashboard():
         if title in moved and not any(value > 0 for _, value in prometheus.series(filled_in(query))):
-            raise SystemExit(f"    FAILED: the dashboard's `{title}` shows nothing of the calls that were made: {query}")
+            fail(f"the dashboard's `{title}` shows nothing of the calls that were made: {query}")
     for selector, label in variables():
         if not all(label in series for series, _ in prometheus.series(filled_in(selector))):
-            raise SystemExit(f"    FAILED: the dashboard's variable `{label}` finds nothing")
+            fail(f"the dashboard's variable `{label}` finds nothing")
     print(f"    dashboard: {count} queries, each with data and with its labels")
 
 
@@ -279,14 +267,14 @@ def alerted(prometheus):
     for alert in alerts:
         name, query = alert["name"].removeprefix("MpcAuthProxy"), alert["query"]
         if alert["health"] != "ok":
-            raise SystemExit(f"    FAILED: the alert {name} is {alert['health']}: {alert.get('lastError')}")
+            fail(f"the alert {name} is {alert['health']}: {alert.get('lastError')}")
         for selector in selectors(query):
             if not prometheus.series(f"last_over_time({selector}[1m])"):
-                raise SystemExit(f"    FAILED: the alert {name} asks for {selector}, which is not there")
+                fail(f"the alert {name} asks for {selector}, which is not there")
         if prometheus.series(query):
             found.add(name)
     if found != TROUBLES:
-        raise SystemExit(f"    FAILED: not found: {TROUBLES - found}; found besides: {found - TROUBLES}")
+        fail(f"not found: {TROUBLES - found}; found besides: {found - TROUBLES}")
     print(f"    alerts: {len(alerts)}, over series that are there; {len(found)} find the trouble that was made")
 
 

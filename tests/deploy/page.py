@@ -14,11 +14,12 @@ import select
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from importlib.resources import files
 from pathlib import Path
+
+import common
+from common import ask, fail
 
 BINARY = os.environ["BINARY"]
 PICTURE = os.environ.get("PICTURE")
@@ -51,27 +52,8 @@ rules:
 """
 
 
-def fail(text):
-    raise SystemExit(f"    FAILED: {text}")
-
-
-def ask(url, method="GET", headers=None):
-    request = urllib.request.Request(url, method=method, headers=headers or {})
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
-
-
 def eventually(what, holds):
-    end = time.monotonic() + PATIENCE
-    while not (found := holds()):
-        if time.monotonic() > end:
-            fail(f"never: {what}")
-        time.sleep(0.1)
-    return found
+    return common.eventually(what, holds, PATIENCE)
 
 
 @contextlib.contextmanager
@@ -216,7 +198,7 @@ def proxy(folder, hostile):
                 ask(f"{at['app']}/v2/media-prod/editing/jobs/{job}", "DELETE")
             if hostile:
                 ask(f"{at['app']}/'onmouseover='alert(1)")
-                ask(f"{at['app']}/v2/media-prod/editing/jobs/1", "DELETE", {"Host": "'onmouseover='alert(1)"})
+                ask(f"{at['app']}/v2/media-prod/editing/jobs/1", "DELETE", headers={"Host": "'onmouseover='alert(1)"})
                 words = [BINARY, "freeze", "--config", "proxy.yaml", "--reason", EVIL[:100]]
                 subprocess.run(words, cwd=folder, env={}, check=True, capture_output=True)
                 (folder / policy).write_text(f'version: 1\nrules: [ {{ "{NAME}": 1 }} ]\n')

@@ -11,17 +11,11 @@
 # be is skipped with a word. A part that fails does not keep the others from running.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-root=$(git rev-parse --show-toplevel)
 
-if [[ -z ${BINARY:-} ]]; then
-    cargo build --release --locked --manifest-path "$root/Cargo.toml"
-    BINARY=${CARGO_TARGET_DIR:-$root/target}/release/mpc-auth-proxy
-elif [[ $BINARY != /* ]]; then
-    BINARY=$root/$BINARY
-fi
+source ../binary.sh
 SKIPPED=$(mktemp)
 trap 'rm -f "$SKIPPED"' EXIT
-export BINARY SKIPPED
+export SKIPPED
 # Everything is on loopback: no proxy of the environment is in between.
 export NO_PROXY=127.0.0.1,localhost no_proxy=127.0.0.1,localhost
 

@@ -9,15 +9,8 @@
 # validator of JSON Schema are installed. They live in .venv beside this file, which is made anew when requirements.txt changes.
 set -euo pipefail
 cd "$(dirname "$0")"
-root=$(git rev-parse --show-toplevel)
 
-if [[ -z ${BINARY:-} ]]; then
-    cargo build --release --locked --manifest-path "$root/Cargo.toml"
-    BINARY=${CARGO_TARGET_DIR:-$root/target}/release/mpc-auth-proxy
-elif [[ $BINARY != /* ]]; then
-    BINARY=$root/$BINARY
-fi
-export BINARY
+source ../binary.sh
 
 if ! cmp -s requirements.txt .venv/installed.txt; then
     rm -rf .venv
