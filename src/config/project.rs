@@ -89,29 +89,21 @@ impl Project {
     /// The part that takes a restart to change: without the keys that are declared `reloaded`.
     #[must_use]
     pub fn restart_only(&self) -> Self {
+        let mut kept = self.clone();
         // No `..`: whoever adds a key says here which of the two it is.
         let Self {
-            name,
-            id,
-            endpoint,
-            credential,
-            project_header,
-            cancel_form,
-            lookup_form,
-            stamp_owner,
-            rate_limit: _,
-        } = self.clone();
-        Self {
-            name,
-            id,
-            endpoint,
-            credential,
-            project_header,
-            cancel_form,
-            rate_limit: None,
-            lookup_form,
-            stamp_owner,
-        }
+            name: _,
+            id: _,
+            endpoint: _,
+            credential: _,
+            project_header: _,
+            cancel_form: _,
+            lookup_form: _,
+            stamp_owner: _,
+            rate_limit,
+        } = &mut kept;
+        *rate_limit = None;
+        kept
     }
 }
 

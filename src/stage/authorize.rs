@@ -60,9 +60,7 @@ impl Authorize {
     pub fn new(metrics: Arc<Metrics>) -> Self {
         Self { metrics }
     }
-}
 
-impl Authorize {
     /// Asks this policy before anything is looked up. What depends on facts is neither allowed nor counted yet.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use http::{
 };
 use serde::Serialize;
 
-use super::Refusal;
+use super::{Refusal, headers::JSON};
 use crate::audit::{Failure, Record};
 
 /// The body of an answer: always whole, because a cut answer of upstream must not look like a good one.
@@ -51,7 +51,7 @@ pub(super) fn refuse(refusal: &Refusal, record: &mut Record, local: bool) -> Res
 
 /// The body of a refusal.
 #[derive(Serialize)]
-pub(super) struct RefusalBody<'a> {
+struct RefusalBody<'a> {
     error_code: &'a str,
     error_msg: &'a str,
     request_id: &'a str,
@@ -73,7 +73,7 @@ pub(super) fn insert_header(headers: &mut HeaderMap, name: HeaderName, value: im
 }
 
 /// Appends the text as a structured field's string (RFC 8941, section 3.3.3).
-pub(super) fn with_string(mut out: String, text: &str) -> String {
+fn with_string(mut out: String, text: &str) -> String {
     out.reserve(text.len() + 2);
     out.push('"');
     for c in text.chars() {
@@ -87,19 +87,12 @@ pub(super) fn with_string(mut out: String, text: &str) -> String {
     out
 }
 
-pub(super) const PROXY_NAME: &str = "mpc-auth-proxy";
-
+const PROXY_NAME: &str = "mpc-auth-proxy";
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
 pub(super) const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
-
 pub(super) const PROXY_REQUEST_ID: HeaderName = HeaderName::from_static("proxy-request-id");
-
-pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
-
-pub(super) const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"mpc-auth-proxy\"");
-
-pub(super) const CLOSE: HeaderValue = HeaderValue::from_static("close");
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"mpc-auth-proxy\"");
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 #[cfg(test)]
 mod tests {

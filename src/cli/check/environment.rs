@@ -32,11 +32,11 @@ impl Environment {
 
     fn look(&mut self, valid: &ValidConfig) -> fmt::Result {
         self.egress(valid)?;
-        let Settings { audit, log, limits, drain, .. } = &valid.settings;
+        let Settings { audit, log, limits, drain, projects, .. } = &valid.settings;
         records(&mut self.text, audit)?;
         self.freezes(valid)?;
         write_log(&mut self.text, log)?;
-        self.limits(limits, endpoints_of_projects(&valid.settings))?;
+        self.limits(limits, distinct(projects.iter().map(|project| &project.endpoint)).len())?;
         let Drain { delay, timeout } = drain;
         writeln!(
             self.text,
@@ -52,12 +52,7 @@ impl Environment {
     fn egress(&mut self, ValidConfig { settings, proxies, .. }: &ValidConfig) -> fmt::Result {
         let text = &mut self.text;
         writeln!(text, "\negress")?;
-        let mut told: Vec<&Endpoint> = Vec::new();
-        for endpoint in super::endpoints(settings) {
-            if told.contains(&endpoint) {
-                continue;
-            }
-            told.push(endpoint);
+        for endpoint in distinct(super::endpoints(settings)) {
             match proxies.to(endpoint) {
                 Ok(Some(proxy)) => {
                     writeln!(text, "  {endpoint} through {} ({})", proxy.endpoint(), proxy.named_by())?;
@@ -174,14 +169,15 @@ fn write_log(text: &mut String, LogSettings { format, level }: &LogSettings) -> 
     writeln!(text, "\nlog\n  to standard error, {format}, level {}", level.as_str().to_lowercase())
 }
 
-fn endpoints_of_projects(settings: &Settings) -> usize {
-    let mut endpoints: Vec<&Endpoint> = Vec::new();
-    for project in &settings.projects {
-        if !endpoints.contains(&&project.endpoint) {
-            endpoints.push(&project.endpoint);
+/// Each of them once, in their order.
+fn distinct<'e>(all: impl Iterator<Item = &'e Endpoint>) -> Vec<&'e Endpoint> {
+    let mut found = Vec::new();
+    for endpoint in all {
+        if !found.contains(&endpoint) {
+            found.push(endpoint);
         }
     }
-    endpoints.len()
+    found
 }
 
 /// All of them, as they are written.

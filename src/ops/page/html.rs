@@ -83,8 +83,11 @@ impl StatusPage<'_> {
         let rows = self.rows();
         section(
             "Health",
-            &html! {
-                (table("What has to hold, and what is the matter", &["What", "State", "Why"], "checks", &html! {
+            &table(
+                "What has to hold, and what is the matter",
+                &["What", "State", "Why"],
+                "checks",
+                &html! {
                     @for row in &rows {
                         tr {
                             th scope="row" { (Shown(&row.name)) }
@@ -92,8 +95,8 @@ impl StatusPage<'_> {
                             td { @if let Some(why) = row.why { (Shown(why)) } }
                         }
                     }
-                }))
-            },
+                },
+            ),
         )
     }
 
