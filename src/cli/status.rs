@@ -52,6 +52,13 @@ struct Status {
     upstreams: Vec<Upstream>,
     audit: Audit,
     out_of_reach: Vec<String>,
+}
+
+/// What the command shows: the state, and the last decisions.
+#[derive(Deserialize)]
+struct Shown {
+    #[serde(flatten)]
+    status: Status,
     decisions: Vec<Value>,
 }
 
@@ -119,9 +126,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let text = match args.format {
         Format::Json => answer.body().to_owned(),
         Format::Text => {
-            let status: Status =
+            let shown: Shown =
                 serde_json::from_str(answer.body()).context("it is another version of this program")?;
-            status.to_string()
+            shown.to_string()
         }
     };
     output::stdout().write_all(text.as_bytes())?;
@@ -228,6 +235,13 @@ impl Display for Status {
         for path in &self.out_of_reach {
             line(f, "sandbox", path, Some(&"replaced since the start, and out of reach".into()))?;
         }
+        Ok(())
+    }
+}
+
+impl Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.status.fmt(f)?;
         self.decisions.iter().rev().take(MAX_DECISIONS).rev().try_for_each(|record| decision(f, record))
     }
 }

@@ -154,11 +154,15 @@ impl Words {
 
 /// What is wrong, the worst first; or that nothing is.
 fn summary(status: &ProxyStatus) -> String {
-    let document = status.status(false);
+    let document = status.condition(false);
     let policy = document.pointer("/policy/hash").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let complaints = status::complaints(document).unwrap_or_default();
-    let told: Vec<String> = complaints.into_iter().map(|complaint| complaint.text).collect();
-    if told.is_empty() { format!("serving, policy {policy}") } else { told.join("; ") }
+    match status::complaints(document) {
+        Ok(complaints) if complaints.is_empty() => format!("serving, policy {policy}"),
+        Ok(complaints) => {
+            complaints.into_iter().map(|complaint| complaint.text).collect::<Vec<_>>().join("; ")
+        }
+        Err(error) => format!("its state cannot be read: {error}"),
+    }
 }
 
 /// What others wrote, as a reason for a freeze, is no line of the protocol.

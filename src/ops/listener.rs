@@ -74,8 +74,10 @@ impl Ops {
     /// Answers until the returned set is dropped. `stop` is cancelled when an operator asks the process to stop.
     pub fn serve(self, status: &ProxyStatus, metrics: Arc<Metrics>, stop: CancellationToken) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
-        let sampled = Arc::clone(&metrics);
-        tasks.spawn(async move { sampled.sample().await });
+        if self.probes.is_some() || self.operators.is_some() {
+            let sampled = Arc::clone(&metrics);
+            tasks.spawn(async move { sampled.sample().await });
+        }
         if let Some((listener, hosts)) = self.probes {
             let probes = Probes { status: status.clone(), hosts, metrics: Arc::clone(&metrics) };
             let answer = move |request, asker: Requester| {

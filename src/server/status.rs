@@ -114,6 +114,16 @@ impl ProxyStatus {
     /// The document. Times are RFC 3339 in UTC, durations seconds; it holds no secret. Who asks from `near`, this
     /// machine, is also told which jobs, projects and peers the last decisions were about, and how keys begin.
     pub fn status(&self, near: bool) -> Value {
+        let mut document = self.condition(near);
+        if let Some(members) = document.as_object_mut() {
+            let records = self.recent.records().into_iter();
+            members.insert("decisions".into(), records.map(|record| decision(record, near)).collect());
+        }
+        document
+    }
+
+    /// The document without the last decisions, which are read from a hundred records.
+    pub fn condition(&self, near: bool) -> Value {
         let (now, in_force, sink) = (clock::now(), self.in_force.load(), self.sink.stats());
         let frozen = self.frozen();
         let lost_sockets = self.health.lost_sockets(true);
@@ -158,7 +168,6 @@ impl ProxyStatus {
             },
             "sandbox": sandbox::current().map(sandbox),
             "out_of_reach": sandbox::current().map(Sandbox::lost).unwrap_or_default(),
-            "decisions": self.recent.records().into_iter().map(|record| decision(record, near)).collect::<Vec<_>>(),
         })
     }
 }
