@@ -68,12 +68,8 @@ fn lines(style: Style, report: &Report) -> String {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARN,
         };
-        let place = match problem.place {
-            Some(place) => format!("{}:{}:{}", problem.file, place.line, place.column),
-            None => problem.file.to_string(),
-        };
         let hint = problem.hint.iter().map(|hint| ("hint", hint.clone()));
-        let fields: Vec<_> = [("place", place)].into_iter().chain(hint).collect();
+        let fields: Vec<_> = [("place", problem.position())].into_iter().chain(hint).collect();
         style.line(level, &problem.message, &fields)
     };
     report.problems().iter().map(line).collect()

@@ -162,6 +162,14 @@ impl fmt::Debug for Report {
 }
 
 impl Problem {
+    /// The file with the line and the column, as far as there is a place.
+    pub fn position(&self) -> String {
+        match self.place {
+            Some(Position { line, column }) => format!("{}:{line}:{column}", self.file),
+            None => self.file.to_string(),
+        }
+    }
+
     fn write(&self, f: &mut fmt::Formatter<'_>, lines: &Lines<'_>) -> fmt::Result {
         let severity = match self.severity {
             Severity::Error => "error",

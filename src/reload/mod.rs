@@ -234,10 +234,7 @@ const NOT_YET: &str = "what the files hold is not known yet: they are not whole,
 /// The errors of a report, one line each: `policy.yaml:12:5: …`.
 fn summary(report: &Report) -> String {
     let errors = report.problems().iter().filter(|problem| problem.severity == Severity::Error);
-    let lines = errors.map(|problem| match problem.place {
-        Some(place) => format!("{}:{}:{}: {}", problem.file, place.line, place.column, problem.message),
-        None => format!("{}: {}", problem.file, problem.message),
-    });
+    let lines = errors.map(|problem| format!("{}: {}", problem.position(), problem.message));
     lines.collect::<Vec<_>>().join("; ")
 }
 

@@ -13,8 +13,7 @@ use crate::{
 /// Logs what `check` would say.
 pub fn log_findings(findings: &Report) {
     for finding in findings.problems() {
-        let (line, column) = finding.place.map_or((0, 0), |place| (place.line, place.column));
-        tracing::warn!(place = format!("{}:{line}:{column}", finding.file), "{}", finding.message);
+        tracing::warn!(place = finding.position(), "{}", finding.message);
     }
 }
 
@@ -62,8 +61,13 @@ fn rules(active: &ActivePolicy) -> HashMap<&str, &Rule> {
 
 /// Wherever it stands.
 fn is_same(one: &Rule, other: &Rule) -> bool {
-    let moved = Rule { location: one.location.clone(), ..other.clone() };
-    *one == moved
+    let Rule { id, effect, callers, actions, projects, jobs, condition, expires, mode, location: _, reason } =
+        one;
+    (id, effect, mode, expires, reason)
+        == (&other.id, &other.effect, &other.mode, &other.expires, &other.reason)
+        && (callers, actions, projects, jobs)
+            == (&other.callers, &other.actions, &other.projects, &other.jobs)
+        && *condition == other.condition
 }
 
 fn callers(active: &ActivePolicy) -> HashMap<String, Vec<&Proof>> {
@@ -83,13 +87,14 @@ fn names<N: ToString>(names: impl Iterator<Item = N>) -> BTreeSet<String> {
 const MAX_NAMED: usize = 16;
 
 /// Logs what is enforced less than before.
-pub(super) fn log_weakened(before: &ActivePolicy, now: &ActivePolicy) {
-    for what in weakened(before, now) {
+pub(super) fn log_weakened(weakened: &[String]) {
+    for what in weakened {
         tracing::warn!(what, "the reloaded configuration enforces less than the one before");
     }
 }
 
-fn weakened(before: &ActivePolicy, now: &ActivePolicy) -> Vec<String> {
+/// What is enforced less than before.
+pub(super) fn weakened(before: &ActivePolicy, now: &ActivePolicy) -> Vec<String> {
     let mut less = Vec::new();
     if (before.policy.mode(), now.policy.mode()) == (Mode::Enforce, Mode::Observe) {
         less.push("nothing is denied any more: the policy has `mode: observe`".to_owned());

@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     Baseline, ReloadState, Reloaded, Reply, RestartOnly, Targets,
-    notices::{changes, log_findings, log_weakened},
+    notices::{changes, log_findings, log_weakened, weakened},
     summary,
 };
 use crate::{
@@ -205,20 +205,24 @@ impl ReloadTask {
         let Candidate { in_force, roots, findings } = fresh;
         let fresh = Arc::new(in_force);
         let hash = Arc::clone(fresh.policy.hash());
-        let (foreseen, metrics) = (Arc::clone(&fresh), Arc::clone(&self.target.metrics));
+        // Nobody else replaces it.
+        let before = self.target.in_force.load_full();
+        let (now, metrics) = (Arc::clone(&fresh), Arc::clone(&self.target.metrics));
         // Of thousands of rules that takes a while.
-        let follow = move || metrics.preregister_policy(foreseen.callers.ids(), &foreseen.policy);
-        self.reader.off_thread(follow, || {}).await;
+        let follow = move || {
+            metrics.preregister_policy(now.callers.ids(), &now.policy);
+            (changes(&before, &now), weakened(&before, &now))
+        };
+        let (changed, weakened) = self.reader.off_thread(follow, || {}).await.unwrap_or_default();
         if let Some(roots) = roots {
             self.target.roots.become_as(&roots);
         }
-        let before = self.target.in_force.swap(Arc::clone(&fresh));
+        self.target.in_force.store(fresh);
         self.refusals = RefusalStreak::default();
         let recovered = self.state.judged(None);
         self.target.metrics.reloaded(Some(&hash), is_new || recovered);
-        let changed = changes(&before, &fresh);
         tracing::info!(policy = &*hash, changed, "the configuration was reloaded");
-        log_weakened(&before, &fresh);
+        log_weakened(&weakened);
         log_findings(&findings);
         Reloaded::Applied(hash)
     }
