@@ -30,7 +30,7 @@ use nix::{
 };
 use oracle::Gate;
 
-use crate::harness::{BOUND, PROJECT, Setup, mib, peak, wait_for};
+use crate::harness::{BOUND, PROJECT, Setup, free_address, mib, peak, wait_for};
 
 #[test]
 fn upstream_sees_every_call_once_and_nothing_else() {
@@ -300,7 +300,7 @@ struct Records {
 
 impl Proxy {
     fn start(upstream: &Upstream) -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = free_address();
         let listener = format!("{{ name: app, bind: '{address}' }}");
         // What is done once is counted: cancels only.
         let policy = "version: 1

@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
-    net::TcpListener,
     path::Path,
     process::{Command, Output, Stdio},
 };
@@ -13,7 +12,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::harness::{Proxy, Setup, TOKEN, cancel, request};
+use crate::harness::{Proxy, Setup, TOKEN, cancel, free_address, request};
 
 /// Each command, by what it is called: found by asking, as a user would.
 fn commands() -> Vec<String> {
@@ -76,10 +75,6 @@ fn shell(folder: &Path, line: &str, id: &str) -> Command {
     command
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 fn setup() -> Setup {
     let cases = "\
 version: 1
@@ -102,9 +97,9 @@ rules:
       actions: [mpc:editingTask:create, mpc:editingTask:delete, mpc:editingTask:view] }
 ";
     Setup::new()
-        .listeners(&[&format!("{{ name: app, bind: '127.0.0.1:{}' }}", free_port())])
+        .listeners(&[&format!("{{ name: app, bind: '{}' }}", free_address())])
         .policy(policy)
-        .ops_bind(&format!("127.0.0.1:{}", free_port()))
+        .ops_bind(&free_address().to_string())
         .section("admin: { bind: 'unix:admin.sock' }")
         .section("audit: { sink: audit.log }")
         .file("policy.test.yaml", cases)

@@ -7,7 +7,7 @@ use std::{
     env,
     fs::{self, File},
     io,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{TcpListener, TcpStream},
     os::{
         fd::OwnedFd,
         unix::net::{UnixListener, UnixStream},
@@ -23,7 +23,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::harness::{Setup, Wire, cancel, wait_for};
+use crate::harness::{Setup, Wire, cancel, free_address, wait_for};
 
 #[test]
 fn over_a_tcp_socket_that_is_held_nobody_is_refused_and_everybody_answered() {
@@ -68,7 +68,15 @@ fn restarts(setup: &Setup, socket: Option<&OwnedFd>, connect: impl Fn() -> Wire 
         for run in 1..=count {
             let mut child = start(setup, socket);
             let before = answered.load(Relaxed);
-            wait_for("answers", || (answered.load(Relaxed) > before + 50).then_some(()));
+            wait_for("answers", || {
+                if let Some(status) = child.try_wait().unwrap() {
+                    panic!(
+                        "run {run} ended with {status}: {}",
+                        fs::read_to_string(setup.path("log")).unwrap()
+                    );
+                }
+                (answered.load(Relaxed) > before + 50).then_some(())
+            });
             if run == count {
                 over.store(true, Relaxed);
                 wait_for("end of the callers", || callers.iter().all(|c| c.is_finished()).then_some(()));
@@ -107,11 +115,6 @@ fn start(setup: &Setup, socket: Option<&OwnedFd>) -> Child {
 /// A connection, as soon as nobody refuses one.
 fn patiently<T>(connect: impl Fn() -> io::Result<T>) -> T {
     wait_for("connection", || connect().inspect_err(|_| sleep(Duration::from_millis(1))).ok())
-}
-
-/// One that is free, now and as far as one can tell.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 const HELD: &str = "{ name: app, bind: 'systemd:app' }";

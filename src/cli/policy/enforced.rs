@@ -1,6 +1,5 @@
 //! Tests that a running proxy decides as these commands say. Real calls, their records, and `replay` of those records.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -22,7 +21,7 @@ const JOBS: [&str; 5] = ["1", "far-1", "old-1", "obs-1", "keep-1"];
 
 const PROXY: &str = "version: 1
 policy: policy.yaml
-listeners: [ { name: app, bind: APP } ]
+listeners: [ { name: app, bind: '127.0.0.1:0' } ]
 projects: [ { name: media-prod, id: 0a1b2c3d4e5f60718293a4b5c6d7e8f9, endpoint: ENDPOINT, credential: demo } ]
 credentials: { demo: { files: { access_key: ak, secret_key: sk } } }
 audit: { sink: audit.jsonl }
@@ -66,15 +65,14 @@ async fn served(directory: &Path, mode: &str) -> (Vec<String>, String) {
     let options = Options { access_keys: vec![key], ..Options::default() };
     let cloud = TestServer::start("127.0.0.1:0".parse().unwrap(), options).unwrap();
     JOBS.iter().for_each(|job| cloud.cloud().put_job(PROJECT_ID, job, JobState::Waiting));
-    // Bound for a moment, to learn of a port that is free.
-    let app = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let proxy = PROXY.replace("APP", &app).replace("ENDPOINT", &cloud.url());
+    let proxy = PROXY.replace("ENDPOINT", &cloud.url());
     let files = [("proxy.yaml", proxy), ("policy.yaml", POLICY.replace("MODE", mode))];
     let files = files.into_iter().chain([("ak", "HPUATEST".to_owned()), ("sk", "5ec2e7".to_owned())]);
     files.for_each(|(name, text)| std::fs::write(directory.join(name), text).unwrap());
     let path = directory.join("proxy.yaml");
     let loaded = config::load(&path).unwrap();
     let proxy = Proxy::new(path, loaded, Inherited::none()).await.unwrap();
+    let app = proxy.addresses()[0].1.clone();
     let metrics = proxy.metrics().clone();
     let running = proxy.serve();
     let mut answers = Vec::new();

@@ -25,6 +25,7 @@ pub(crate) use tls::{Authority, Client, Holder, Wanted};
 pub(crate) use wire::{Answer, Wire, cancel, request};
 
 use std::{
+    net::{SocketAddr, TcpListener},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -39,6 +40,12 @@ pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < end, "no {what} within {BOUND:?}");
         sleep(Duration::from_millis(2));
     }
+}
+
+/// For a listener whose address is to be known before there is one, or to be the same after a restart. Nobody else takes
+/// it meanwhile: sockets that ask for any port are on 127.0.0.1, and so are the callers' ends.
+pub(crate) fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap()
 }
 
 /// Far longer than anything takes, also on a busy machine.
