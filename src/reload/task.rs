@@ -6,23 +6,39 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time::{Instant, sleep, sleep_until},
 };
 
 use super::{
-    Baseline, ReloadState, Reloaded, Reply, RestartOnly, Targets,
+    baseline::Baseline,
     notices::{changes, log_findings, log_weakened, weakened},
-    summary,
+    restart_only::RestartOnly,
+    sync_status::{ReloadState, Reloaded},
 };
 use crate::{
-    config::{self, Report},
+    config::{self, Report, Severity},
+    metrics::Metrics,
     sandbox::{self, REPLACED, Sandbox},
     stage::ActivePolicy,
     upstream::Roots,
     watch::{Files, HANG_TIMEOUT, POLL_INTERVAL, Reader, WatchOutcome, off_thread},
 };
+
+/// What a reload replaces, and who counts it.
+pub struct Targets {
+    /// What requests are decided by.
+    pub in_force: Arc<ArcSwap<ActivePolicy>>,
+    /// Who is trusted at the end of the ways to upstreams.
+    pub roots: Roots,
+    /// Where reloads are counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Who waits for what comes of it.
+pub(super) type Reply = oneshot::Sender<Reloaded>;
 
 /// Replaces what is in force when the files change, for ever.
 pub(super) struct ReloadTask {
@@ -280,6 +296,13 @@ impl RefusalStreak {
         self.count += 1;
         self.next = Some(Instant::now() + pause.min(MAX_BACKOFF));
     }
+}
+
+/// The errors of a report, one line each: `policy.yaml:12:5: …`.
+fn summary(report: &Report) -> String {
+    let errors = report.problems().iter().filter(|problem| problem.severity == Severity::Error);
+    let lines = errors.map(|problem| format!("{}: {}", problem.position(), problem.message));
+    lines.collect::<Vec<_>>().join("; ")
 }
 
 fn log_pending(state: &ReloadState, problem: &str) {

@@ -1,7 +1,8 @@
 //! Reloading, in a process of its own: what the files hold decides, whoever announces what.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
@@ -10,8 +11,11 @@ use tokio::{
 use super::*;
 use crate::{
     audit::{Sink, Target, WhenBlocked},
-    config,
-    metrics::ExpectedSeries,
+    clock, config,
+    metrics::{ExpectedSeries, Metrics},
+    stage::ActivePolicy,
+    upstream::Roots,
+    watch::HANG_TIMEOUT,
 };
 
 const PROXY: &str = "version: 1

@@ -3,37 +3,17 @@
 //! It stands right behind `receive`: whoever cannot prove who they are learns nothing else. From here on the
 //! caller's headers are gone. The policy in force is taken once, here, and decides the whole request.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use chrono::{DateTime, Utc};
 use http::Method;
 use sha2::{Digest, Sha256};
 
-use super::{BufferedBody, Payload, Received, Refusal, Stage, exchange::Exchange};
+use super::{ActivePolicy, BufferedBody, Payload, Received, Refusal, Stage, exchange::Exchange};
 use crate::{
-    config::ListenerTls,
-    identity::{Callers, Identity, Peer, Presented, ProofKind},
-    limit::Limiter,
+    identity::{Identity, Peer, Presented, ProofKind},
     log::LIMITED,
-    policy::Policy,
 };
-
-/// What one reading of the files put in force, all of it together.
-pub struct ActivePolicy {
-    /// Who is who.
-    pub callers: Callers,
-    /// Who may do what.
-    pub policy: Policy,
-    /// How much of it.
-    pub limiter: Limiter,
-    /// How many calls the process takes on at once, by which callers' shares are measured.
-    pub in_flight: usize,
-    /// The TLS of the listeners that have one: the server's, handed along so that it changes with the policy.
-    pub tls: HashMap<Arc<str>, ListenerTls>,
-    /// Since when.
-    pub since: DateTime<Utc>,
-}
 
 /// A request whose caller is proven.
 pub struct Identified<'r> {

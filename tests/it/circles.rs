@@ -16,7 +16,7 @@ use crate::{
 type Path = Vec<String>;
 
 /// The circles that are left, or of which some files are. What is not one any more is struck off; none comes.
-const LEFT: [&str; 19] = [
+const LEFT: [&str; 17] = [
     "cli: check, doctor, mod, run, testserver",
     "cli/check: environment, mod",
     "cli/manual: configuration, generated, mod, operators, policy, proxy, trying",
@@ -26,9 +26,7 @@ const LEFT: [&str; 19] = [
     "credential: agency, auto, cached, environment, exchange, files, iam_password, metadata, mod, oidc, oidc_sts, pod_identity, profile, refresh, source, status, token_file",
     "identity: bearer, mod, proof, sdk_signature, service_account",
     "limit: denials, mod, quota",
-    "ops: admin, mod",
     "policy: condition, facts, index, jobs, mod, rules_by_caller",
-    "reload: mod, task",
     "server: accept, connection, tls",
     "server: inherited, socket",
     "server: mod, operators, running, status",

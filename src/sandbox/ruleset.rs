@@ -1,0 +1,47 @@
+//! The Landlock rules of the paths that are needed.
+
+use std::path::Path;
+
+use landlock::{
+    ABI, Access, AccessFs, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreated,
+    RulesetCreatedAttr, RulesetError, RulesetStatus,
+};
+
+use super::{places::RequiredPaths, restriction::Restriction};
+
+/// Confines this thread, and those that it will make, to these paths.
+pub(super) fn confine(needed: &RequiredPaths) -> Result<Restriction, RulesetError> {
+    let mut ruleset = Ruleset::default().handle_access(AccessFs::from_all(LANDLOCK_ABI))?.create()?;
+    // What was allocated ahead of a file's end is given back by truncating it to its length.
+    let append = AccessFs::WriteFile | AccessFs::MakeReg | AccessFs::Truncate;
+    for (paths, access) in [
+        (&needed.read, AccessFs::ReadFile.into()),
+        (&needed.append, append | AccessFs::ReadFile),
+        (&needed.append_shared, append),
+        (&needed.bind, AccessFs::MakeSock | AccessFs::RemoveFile),
+        (&needed.keep, append | AccessFs::ReadFile | AccessFs::RemoveFile),
+    ] {
+        for path in paths {
+            ruleset = allow(ruleset, path, access)?;
+        }
+    }
+    Ok(match ruleset.restrict_self()?.ruleset {
+        RulesetStatus::FullyEnforced => Restriction::On,
+        RulesetStatus::PartiallyEnforced => Restriction::Partly,
+        RulesetStatus::NotEnforced => Restriction::Off("not available here".into()),
+    })
+}
+
+/// What is not there is not needed.
+fn allow(
+    ruleset: RulesetCreated,
+    path: &Path,
+    access: BitFlags<AccessFs>,
+) -> Result<RulesetCreated, RulesetError> {
+    let Ok(place) = PathFd::new(path) else { return Ok(ruleset) };
+    let access = if path.is_dir() { access } else { access & AccessFs::from_file(LANDLOCK_ABI) };
+    ruleset.add_rule(PathBeneath::new(place, access))
+}
+
+/// What is not allowed is denied, of what this version of Landlock knows of.
+const LANDLOCK_ABI: ABI = ABI::V5;
