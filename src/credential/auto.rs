@@ -3,104 +3,19 @@
 //! The first that is there is the one, also when it fails: it is not given up for a weaker one. What was looked at
 //! is kept, so that people can see why.
 
-use std::{path::PathBuf, sync::Arc};
-
 use super::{
-    Provide, ProvideError, ProvideFuture, Provided, ProviderContext, Source, environment,
-    environment::variable,
-    files, metadata, pod_identity, profile,
-    refresh::wait_until_settled,
-    source::{DEFAULT_KEY_LIFETIME, MAX_KEY_LIFETIME, Oidc, OidcSts, SESSION_NAME},
+    DEFAULT_KEY_LIFETIME, KnownEndpoints, MAX_KEY_LIFETIME, Oidc, OidcSts, SESSION_NAME, Source,
+    SourceCandidate, environment, environment::variable, metadata, pod_identity, profile,
 };
-use crate::{upstream::Endpoint, watch};
-
-/// The first source that is there.
-pub(super) struct Auto {
-    known: KnownEndpoints,
-    provider_context: ProviderContext,
-    found: Option<Box<dyn Provide>>,
-    candidates: Arc<[SourceCandidate]>,
-}
-
-/// A source that was looked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceCandidate {
-    /// Its kind, as in the configuration.
-    pub source: &'static str,
-    /// Why it was passed over. `None` where it is the one.
-    pub passed_over: Option<String>,
-}
-
-/// The endpoints that are known where the environment does not name them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KnownEndpoints {
-    /// IAM.
-    pub iam: Option<Endpoint>,
-    /// STS.
-    pub sts: Option<Endpoint>,
-}
-
-impl Auto {
-    pub(super) fn new(known: KnownEndpoints, provider_context: ProviderContext) -> Self {
-        Self { known, provider_context, found: None, candidates: Arc::default() }
-    }
-
-    async fn credential(&mut self) -> Result<Provided, ProvideError> {
-        if let Some(found) = &mut self.found {
-            return found.provide().await;
-        }
-        let known = self.known.clone();
-        let (source, mut looks) = files::off_thread(move || Ok(first(&known))).await?;
-        let mut provider = source.provider(&self.provider_context)?;
-        wait_until_settled(&mut watch::Files::new(provider.files())).await?;
-        let result = match provider.provide().await {
-            // Whether there is a metadata service, only asking it tells; it may be there the next time.
-            Err(ProvideError::Unanswered { .. }) if matches!(source, Source::Metadata(_)) => {
-                if let Some(last) = looks.last_mut() {
-                    last.passed_over = Some("no such service answers here".into());
-                }
-                Err(ProvideError::Nowhere(told(&looks)))
-            }
-            result => {
-                self.found = Some(provider);
-                result
-            }
-        };
-        self.candidates = looks.into();
-        result
-    }
-}
-
-impl Provide for Auto {
-    fn provide(&mut self) -> ProvideFuture<'_> {
-        Box::pin(self.credential())
-    }
-
-    fn files(&self) -> Vec<PathBuf> {
-        match &self.found {
-            Some(found) => found.files(),
-            // It may be made.
-            None => profile::default_path().into_iter().collect(),
-        }
-    }
-
-    fn candidates(&self) -> Arc<[SourceCandidate]> {
-        Arc::clone(&self.candidates)
-    }
-}
+use crate::upstream::Endpoint;
 
 /// What is there now, by the environment and the files alone: nothing is asked.
 pub fn find_candidates(known: &KnownEndpoints) -> Vec<SourceCandidate> {
     first(known).1
 }
 
-/// Whether the first source that is there is what it should be.
-pub(super) fn examine(known: &KnownEndpoints) -> Result<(), ProvideError> {
-    first(known).0.examine()
-}
-
 /// The first source that is there, and what was looked at to find it.
-fn first(known: &KnownEndpoints) -> (Source, Vec<SourceCandidate>) {
+pub(super) fn first(known: &KnownEndpoints) -> (Source, Vec<SourceCandidate>) {
     let mut looks = Vec::new();
     for (kind, look) in SOURCES {
         match look(known) {
@@ -168,13 +83,6 @@ fn endpoint(name: &'static str, known: Option<&Endpoint>) -> Result<Endpoint, St
     };
     let endpoint = Endpoint::parse(&text).ok().filter(|endpoint| endpoint.tls() || endpoint.is_loopback());
     endpoint.ok_or_else(|| format!("{name} is not an https:// endpoint"))
-}
-
-fn told(looks: &[SourceCandidate]) -> String {
-    let tell = |look: &SourceCandidate| {
-        format!("{}: {}", look.source, look.passed_over.as_deref().unwrap_or("taken"))
-    };
-    looks.iter().map(tell).collect::<Vec<_>>().join("; ")
 }
 
 type Search = fn(&KnownEndpoints) -> Result<Source, String>;

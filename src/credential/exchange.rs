@@ -215,3 +215,5 @@ fn is_error_code(code: &str) -> bool {
 
 const PRODUCT: HeaderValue = HeaderValue::from_static(concat!("mpc-auth-proxy/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// For one request to IAM or STS.
+pub(super) const CLOUD_TIMEOUT: Duration = Duration::from_secs(10);

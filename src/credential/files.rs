@@ -1,15 +1,14 @@
 //! Access key from files. One value a file, as Kubernetes mounts a Secret.
 //!
 //! Its files are parts of one key: five signatures with one half old and the other new would lock it. When the parts fit
-//! together is judged where all files are: see [`watch`].
+//! together is judged where all files are: see [`crate::watch`].
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::{Credential, Provide, ProvideError, ProvideFuture, Provided};
+use super::{Credential, Provide, ProvideError, ProvideFuture, Provided, read};
 use crate::{
-    secret::{Flaw, Secret, key_text},
+    secret::{Flaw, Secret},
     signing::{KeyError, Part, SigningKey},
-    watch,
 };
 
 /// An access key in two or three files.
@@ -34,14 +33,14 @@ impl Files {
     }
 
     fn values(&self) -> Result<Vec<Secret>, ProvideError> {
-        self.paths.iter().map(|path| text(path)).collect()
+        self.paths.iter().map(|path| read::text(path)).collect()
     }
 }
 
 impl Provide for Files {
     fn provide(&mut self) -> ProvideFuture<'_> {
         let files = self.clone();
-        Box::pin(off_thread(move || files.read()))
+        Box::pin(read::off_thread(move || files.read()))
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -51,53 +50,6 @@ impl Provide for Files {
     fn files_are_parts(&self) -> bool {
         true
     }
-}
-
-/// Reads files on a thread that serves nobody.
-pub(super) async fn off_thread<T: Send + 'static>(
-    read: impl FnOnce() -> Result<T, ProvideError> + Send + 'static,
-) -> Result<T, ProvideError> {
-    let read = watch::off_thread(read, || {}).await;
-    read.unwrap_or_else(|| Err(ProvideError::Unsettled("its files could not be read".into())))
-}
-
-/// What a file holds.
-pub(super) fn text(path: &Path) -> Result<Secret, ProvideError> {
-    let unreadable = |source| ProvideError::Unreadable { path: path.to_owned(), source };
-    // By way of bytes: text that is not UTF-8 is no key either, and said to be none.
-    let bytes = watch::read(path).map_err(unreadable)?;
-    Ok(Secret::new(String::from_utf8_lossy(&bytes)))
-}
-
-/// The token in a file.
-pub(super) fn token(path: &Path) -> Result<Secret, ProvideError> {
-    let text = text(path)?;
-    key_text(text.expose()).map(Secret::new).map_err(|flaw| no_token(path, flaw))
-}
-
-/// A file whose content is no token.
-pub(super) fn no_token(path: &Path, flaw: Flaw) -> ProvideError {
-    if flaw == Flaw::Empty {
-        return ProvideError::Empty { path: path.to_owned() };
-    }
-    ProvideError::File { path: path.to_owned(), problem: format!("holds no token: it {flaw}") }
-}
-
-/// The password in a file: its only line, to the letter, because a password may hold anything.
-pub(super) fn password(path: &Path) -> Result<Secret, ProvideError> {
-    let text = text(path)?;
-    let line = text.expose().trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']);
-    let flaw = match line {
-        "" => return Err(ProvideError::Empty { path: path.to_owned() }),
-        _ if line.contains(['\r', '\n']) => Flaw::Lines,
-        _ if line.contains(char::REPLACEMENT_CHARACTER) => return Err(not_utf8(path)),
-        _ => return Ok(Secret::new(line)),
-    };
-    Err(ProvideError::File { path: path.to_owned(), problem: format!("holds no password: it {flaw}") })
-}
-
-fn not_utf8(path: &Path) -> ProvideError {
-    ProvideError::File { path: path.to_owned(), problem: "is not UTF-8 text".into() }
 }
 
 /// The key that the files hold, in the order of the paths.

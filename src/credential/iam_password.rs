@@ -11,9 +11,8 @@ use serde_json::json;
 use super::{
     Credential, Provide, ProvideError, ProvideFuture, Provided, Token,
     exchange::{Exchange, moment},
-    files,
     oidc::SUBJECT,
-    source,
+    read, source,
 };
 use crate::{object::Object, secret::Secret, upstream::UpstreamAnswer};
 
@@ -41,7 +40,7 @@ impl IamPassword {
     async fn token(&self) -> Result<Provided, ProvideError> {
         let source::Password { domain, user, password_file, project_id, .. } = &self.settings;
         let file = password_file.clone();
-        let password = files::off_thread(move || files::password(&file)).await?;
+        let password = read::off_thread(move || read::password(&file)).await?;
         let body = json!({ "auth": {
             "identity": {
                 "methods": ["password"],

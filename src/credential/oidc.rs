@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
 
-use super::{Provide, ProvideError, ProvideFuture, Provided, exchange::Exchange, files, source};
+use super::{Provide, ProvideError, ProvideFuture, Provided, exchange::Exchange, read, source};
 
 /// A key by federation.
 pub(super) struct Oidc {
@@ -21,7 +21,7 @@ impl Oidc {
     async fn key(&self) -> Result<Provided, ProvideError> {
         // Read every time: the platform replaces it while it still counts.
         let file = self.settings.id_token_file.clone();
-        let id_token = files::off_thread(move || files::token(&file)).await?;
+        let id_token = read::off_thread(move || read::token(&file)).await?;
         let mut headers = HeaderMap::new();
         headers.insert(IDP, provider_id(&self.settings.idp_id)?);
         let body = json!({ "auth": { "id_token": { "id": id_token.expose() } } });
@@ -38,8 +38,14 @@ impl Oidc {
     }
 }
 
+/// Whether the identity provider can be named, and what is on this machine is a token.
+pub(super) fn examine(settings: &source::Oidc) -> Result<(), ProvideError> {
+    provider_id(&settings.idp_id)?;
+    read::token(&settings.id_token_file).map(drop)
+}
+
 /// The value of `X-Idp-Id`.
-pub(super) fn provider_id(idp_id: &str) -> Result<HeaderValue, ProvideError> {
+fn provider_id(idp_id: &str) -> Result<HeaderValue, ProvideError> {
     HeaderValue::from_str(idp_id).map_err(|_| ProvideError::ProviderId)
 }
 

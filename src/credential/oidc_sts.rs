@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use http::HeaderMap;
 use serde_json::json;
 
-use super::{Provide, ProvideError, ProvideFuture, Provided, exchange::Exchange, files, source};
+use super::{Provide, ProvideError, ProvideFuture, Provided, exchange::Exchange, read, source};
 
 /// A key of an agency, by federation.
 pub(super) struct OidcSts {
@@ -23,7 +23,7 @@ impl OidcSts {
             &self.settings;
         // Read every time: the platform replaces it while it still counts.
         let file = id_token_file.clone();
-        let id_token = files::off_thread(move || files::token(&file)).await?;
+        let id_token = read::off_thread(move || read::token(&file)).await?;
         let body = json!({
             "provider_urn": provider_urn,
             "agency_urn": agency_urn,

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     Provide, ProvideError, ProvideFuture, Provided, ProviderContext, environment::variable,
-    exchange::Exchange, files,
+    exchange::Exchange, read,
 };
 use crate::upstream::Endpoint;
 
@@ -22,7 +22,7 @@ impl PodIdentity {
         // Read every time: the platform replaces it while it still counts.
         let file = token_file.clone();
         let token =
-            files::off_thread(move || files::token(&file)).await?.header().ok_or(ProvideError::File {
+            read::off_thread(move || read::token(&file)).await?.header().ok_or(ProvideError::File {
                 path: token_file,
                 problem: "holds no token that a header can carry".into(),
             })?;
@@ -37,7 +37,7 @@ impl PodIdentity {
 pub(super) fn examine() -> Result<(), ProvideError> {
     let (uri, token_file) = (variable(URI)?, PathBuf::from(variable(TOKEN_FILE)?));
     agent(&uri).map_err(|problem| ProvideError::Variable(URI, problem))?;
-    files::token(&token_file).map(drop)
+    read::token(&token_file).map(drop)
 }
 
 impl Provide for PodIdentity {

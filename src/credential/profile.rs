@@ -8,11 +8,9 @@ use std::{
 
 use super::{
     Credential, Provide, ProvideError, ProvideFuture, Provided, ProviderContext,
-    exchange::Exchange,
-    files, ini,
-    oidc::Oidc,
-    refresh::wait_until_settled,
-    source::{self, CLOUD_TIMEOUT, MAX_KEY_LIFETIME},
+    exchange::{CLOUD_TIMEOUT, Exchange},
+    ini, oidc, read,
+    source::{self, MAX_KEY_LIFETIME},
 };
 use crate::{secret::Secret, signing::SigningKey, upstream::Endpoint, watch};
 
@@ -55,7 +53,7 @@ impl Profile {
         let iam_endpoint = self.iam_endpoint.clone();
         let read =
             move || Section { path: &path, name: &section, iam_endpoint: iam_endpoint.as_ref() }.read();
-        match files::off_thread(read).await? {
+        match read::off_thread(read).await? {
             Found::Key(key) => {
                 self.id_token_file = None;
                 Ok(Provided { credential: Credential::Key(key), expires_at: None })
@@ -63,10 +61,11 @@ impl Profile {
             Found::Federation(settings) => {
                 let known = self.id_token_file.replace(settings.id_token_file.clone());
                 if known.as_ref() != Some(&settings.id_token_file) {
-                    wait_until_settled(&mut watch::Files::new([settings.id_token_file.clone()])).await?;
+                    read::wait_until_settled(&mut watch::Files::new([settings.id_token_file.clone()]))
+                        .await?;
                 }
                 let exchange = Exchange::new(&settings.iam_endpoint, &self.provider_context, CLOUD_TIMEOUT)?;
-                Oidc::new(exchange, settings).provide().await
+                oidc::Oidc::new(exchange, settings).provide().await
             }
         }
     }
@@ -79,13 +78,13 @@ pub(super) fn examine(
 ) -> Result<(), ProvideError> {
     match (Section { path, name, iam_endpoint }).read()? {
         Found::Key(_) => Ok(()),
-        Found::Federation(settings) => source::Source::Oidc(settings).examine(),
+        Found::Federation(settings) => oidc::examine(&settings),
     }
 }
 
 impl Section<'_> {
     fn read(self) -> Result<Found, ProvideError> {
-        let text = files::text(self.path)?;
+        let text = read::text(self.path)?;
         let values =
             ini::section(text.expose(), self.name).map_err(|error| self.problem(error.to_string()))?;
         let value = |name: &str| values.get(name).map(|value| &***value).filter(|value| !value.is_empty());

@@ -1,16 +1,8 @@
-//! Credential sources. What a user can write, and the provider that it stands for.
+//! Credential sources: what a user can write.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use super::{
-    CachedCredential, KnownEndpoints, Provide, ProvideError, agency, auto, environment, exchange::Exchange,
-    files, health::KeyHealthRegistry, iam_password, metadata, oidc, oidc_sts, pod_identity, profile,
-    token_file,
-};
-use crate::{
-    clock::Clocks,
-    upstream::{DialerError, Egress, Endpoint},
-};
+use crate::upstream::Endpoint;
 
 /// Where a credential comes from. Paths are resolved, endpoints are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,28 +105,13 @@ pub struct Password {
     pub project_id: Arc<str>,
 }
 
-/// What providers are made with.
-#[derive(Clone)]
-pub struct ProviderContext {
-    /// Which way leads to endpoints.
-    pub(super) egress: Egress,
-    /// For DNS, TCP and TLS together.
-    pub(super) connect_timeout: Duration,
-    /// What is known of the endpoints' clocks.
-    pub(super) clocks: Clocks,
-    /// The health of the access keys in use.
-    pub(super) keys: KeyHealthRegistry,
-    /// The credentials that agencies are assumed with, by name, as far as they are made.
-    pub(super) bases: HashMap<Arc<str>, Arc<CachedCredential>>,
-}
-
-impl ProviderContext {
-    /// This way to endpoints, and as much time to connect, for DNS, TCP and TLS together; by these
-    /// clocks.
-    pub fn new(egress: &Egress, connect_timeout: Duration, clocks: &Clocks) -> Self {
-        let (egress, clocks, keys) = (egress.clone(), clocks.clone(), KeyHealthRegistry::default());
-        Self { egress, connect_timeout, clocks, keys, bases: HashMap::new() }
-    }
+/// The endpoints that are known where the environment does not name them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KnownEndpoints {
+    /// IAM.
+    pub iam: Option<Endpoint>,
+    /// STS.
+    pub sts: Option<Endpoint>,
 }
 
 impl Source {
@@ -219,71 +196,6 @@ impl Source {
             | Self::Auto(_) => None,
         }
     }
-
-    /// Whether what is on this machine of it is what it should be: the same reading as when it is asked, and no
-    /// question to anybody.
-    ///
-    /// # Errors
-    /// As of the provider.
-    pub fn examine(&self) -> Result<(), ProvideError> {
-        match self {
-            Self::Environment => environment::examine(),
-            Self::Files { access_key, secret_key, security_token } => {
-                files::Files::new(access_key.clone(), secret_key.clone(), security_token.clone()).examine()
-            }
-            Self::Profile { path, section, iam_endpoint } => {
-                profile::examine((path, section), iam_endpoint.as_ref())
-            }
-            Self::PodIdentity => pod_identity::examine(),
-            Self::Oidc(oidc) => {
-                oidc::provider_id(&oidc.idp_id)?;
-                files::token(&oidc.id_token_file).map(drop)
-            }
-            Self::OidcSts(sts) => files::token(&sts.id_token_file).map(drop),
-            Self::IamPassword(password) => files::password(&password.password_file).map(drop),
-            Self::TokenFile(path) => token_file::TokenFile(path.clone()).read().map(drop),
-            Self::Auto(known) => auto::examine(known),
-            Self::Metadata(_) | Self::Agency(_) => Ok(()),
-        }
-    }
-
-    /// Who asks this source.
-    pub(super) fn provider(
-        &self,
-        provider_context: &ProviderContext,
-    ) -> Result<Box<dyn Provide>, DialerError> {
-        let exchange = |endpoint, timeout| Exchange::new(endpoint, provider_context, timeout);
-        Ok(match self.clone() {
-            Self::Environment => Box::new(environment::Environment),
-            Self::Files { access_key, secret_key, security_token } => {
-                Box::new(files::Files::new(access_key, secret_key, security_token))
-            }
-            Self::Profile { path, section, iam_endpoint } => {
-                Box::new(profile::Profile::new((path, section), iam_endpoint, provider_context.clone()))
-            }
-            Self::Metadata(endpoint) => {
-                Box::new(metadata::Metadata::new(exchange(&endpoint, metadata::TIMEOUT)?))
-            }
-            Self::PodIdentity => Box::new(pod_identity::PodIdentity(provider_context.clone())),
-            Self::Oidc(settings) => {
-                Box::new(oidc::Oidc::new(exchange(&settings.iam_endpoint, CLOUD_TIMEOUT)?, settings))
-            }
-            Self::OidcSts(settings) => {
-                Box::new(oidc_sts::OidcSts::new(exchange(&settings.sts_endpoint, CLOUD_TIMEOUT)?, settings))
-            }
-            Self::Agency(settings) => {
-                let base = provider_context.bases.get(&settings.base).cloned();
-                let exchange = exchange(&settings.sts_endpoint, CLOUD_TIMEOUT)?;
-                Box::new(agency::Agency::new(exchange, base, settings))
-            }
-            Self::IamPassword(settings) => Box::new(iam_password::IamPassword::new(
-                exchange(&settings.iam_endpoint, CLOUD_TIMEOUT)?,
-                settings,
-            )),
-            Self::TokenFile(path) => Box::new(token_file::TokenFile(path)),
-            Self::Auto(known) => Box::new(auto::Auto::new(known, provider_context.clone())),
-        })
-    }
 }
 
 /// What the cloud's records call a session where the configuration does not say.
@@ -292,5 +204,3 @@ pub const SESSION_NAME: &str = "mpc-auth-proxy";
 pub const MAX_KEY_LIFETIME: Duration = Duration::from_secs(6 * 60 * 60);
 /// For how long STS is asked for a key, as the official SDKs ask.
 pub const DEFAULT_KEY_LIFETIME: Duration = Duration::from_secs(60 * 60);
-/// For one request to IAM or STS.
-pub(super) const CLOUD_TIMEOUT: Duration = Duration::from_secs(10);

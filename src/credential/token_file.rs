@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::{Credential, Provide, ProvideError, ProvideFuture, Provided, Token, files};
+use super::{Credential, Provide, ProvideError, ProvideFuture, Provided, Token, read};
 
 /// A file with a user token, kept fresh by somebody else.
 pub(super) struct TokenFile(pub(super) PathBuf);
 
 impl TokenFile {
     pub(super) fn read(&self) -> Result<Provided, ProvideError> {
-        let token = Token::new(&files::text(&self.0)?).map_err(|flaw| files::no_token(&self.0, flaw))?;
+        let token = Token::new(&read::text(&self.0)?).map_err(|flaw| read::no_token(&self.0, flaw))?;
         Ok(Provided { credential: Credential::Token(token), expires_at: None })
     }
 }
@@ -17,7 +17,7 @@ impl TokenFile {
 impl Provide for TokenFile {
     fn provide(&mut self) -> ProvideFuture<'_> {
         let file = Self(self.0.clone());
-        Box::pin(files::off_thread(move || file.read()))
+        Box::pin(read::off_thread(move || file.read()))
     }
 
     fn files(&self) -> Vec<PathBuf> {

@@ -12,7 +12,9 @@ use std::{
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{CachedCredential, Provide, ProvideError, Provided, ProviderContext, Source};
+use super::{
+    CachedCredential, Provide, ProvideError, Provided, ProviderContext, Source, read::wait_until_settled,
+};
 use crate::{
     upstream::DialerError,
     watch::{Files, HANG_TIMEOUT, POLL_INTERVAL, WatchOutcome},
@@ -191,22 +193,6 @@ async fn until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Returns when the files are whole.
-pub(super) async fn wait_until_settled(files: &mut Files) -> Result<(), ProvideError> {
-    let end = Instant::now() + HANG_TIMEOUT;
-    loop {
-        files.look(|_| {}).await;
-        let WatchOutcome::Unsettled(path, left) = files.state() else { return Ok(()) };
-        if Instant::now() >= end {
-            return Err(ProvideError::Unsettled(format!("{} is still being written", path.display())));
-        }
-        tokio::select! {
-            () = files.changed() => {}
-            () = sleep(left) => {}
-        }
     }
 }
 

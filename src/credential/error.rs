@@ -1,0 +1,200 @@
+//! Why a source gave no credential: all reasons, and what to do about them.
+
+use std::{
+    error::Error as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    chain::in_words,
+    signing::KeyError,
+    upstream::{DialerError, SendError},
+};
+
+/// Why a source gave no credential. Names where to look; never holds what was found there.
+#[derive(Debug, thiserror::Error)]
+pub enum ProvideError {
+    /// An environment variable is not set, or empty.
+    #[error("the environment variable {0} is not set")]
+    Unset(&'static str),
+    /// An environment variable holds something else than it should.
+    #[error("the environment variable {0} {1}")]
+    Variable(&'static str, &'static str),
+    /// A file cannot be read.
+    #[error("cannot read {path}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file holds nothing, or white space.
+    #[error("{path} is empty")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file holds something else than it should.
+    #[error("{path} {problem}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The id of an identity provider cannot be sent.
+    #[error("no header can carry the id of the identity provider (`idp_id`)")]
+    ProviderId,
+    /// A file is not whole yet, or cannot be read in time.
+    #[error("{0}")]
+    Unsettled(String),
+    /// What was found is no key.
+    #[error("{place} holds no key: {error}")]
+    Key {
+        /// The file, variable or endpoint that it came from.
+        place: Box<str>,
+        /// What is wrong with it.
+        error: KeyError,
+    },
+    /// An endpoint could not be asked, or gave no answer.
+    #[error("{endpoint} cannot be asked: {source}")]
+    Unanswered {
+        /// The endpoint.
+        endpoint: Arc<str>,
+        /// Why.
+        source: SendError,
+    },
+    /// An endpoint refused to give one. Its message is left out: it may repeat what it was sent.
+    #[error("{endpoint} answered {status}{}", code.as_ref().map(|code| format!(" {code}")).unwrap_or_default())]
+    Refused {
+        /// The endpoint.
+        endpoint: Arc<str>,
+        /// The status of its answer.
+        status: u16,
+        /// Its error code, where it gave one.
+        code: Option<String>,
+    },
+    /// IAM does not believe the password. Asking again with the same one locks the account.
+    #[error("{endpoint} rejected the user name or password: change the password file, or wait 15 minutes")]
+    WrongPassword {
+        /// The endpoint.
+        endpoint: Arc<str>,
+    },
+    /// An endpoint's answer is not as documented.
+    #[error("{endpoint} gave an answer that holds no credential: {problem}")]
+    Unusable {
+        /// The endpoint.
+        endpoint: Arc<str>,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A credential came that has expired already.
+    #[error("the credential that came has expired; is this machine's clock right?")]
+    Expired,
+    /// The machine has no agency.
+    #[error("this machine has no agency: give it one in the ECS console")]
+    NoAgency,
+    /// The credential to assume an agency with cannot be used.
+    #[error("the credential `{0}`, with which the agency is assumed, cannot be used now")]
+    Base(Arc<str>),
+    /// There is no way to an endpoint.
+    #[error("there is no way to its endpoint: {0}")]
+    Dialer(#[from] DialerError),
+    /// There is none of the sources that were looked for.
+    #[error("no source was found: {0}")]
+    Nowhere(String),
+}
+
+impl ProvideError {
+    /// Whether asking again will not help: somebody has to change something first. An endpoint or a file that is away
+    /// may only be late.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Unset(_)
+            | Self::Variable(..)
+            | Self::WrongPassword { .. }
+            | Self::NoAgency
+            | Self::Dialer(_) => true,
+            // What an agent or IAM may say for a moment: not found yet, too slow, too early, too many.
+            Self::Refused { status, .. } => {
+                (400..500).contains(status) && ![404, 408, 425, 429].contains(status)
+            }
+            Self::Unreadable { .. }
+            | Self::Empty { .. }
+            | Self::File { .. }
+            | Self::Key { .. }
+            | Self::ProviderId
+            | Self::Unsettled(_)
+            | Self::Unanswered { .. }
+            | Self::Unusable { .. }
+            | Self::Expired
+            | Self::Base(_)
+            | Self::Nowhere(_) => false,
+        }
+    }
+
+    /// Whether nothing is there yet, as opposed to something that is wrong.
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Self::Unset(_) | Self::Unreadable { .. } | Self::Empty { .. } => true,
+            Self::Variable(..)
+            | Self::File { .. }
+            | Self::Key { .. }
+            | Self::ProviderId
+            | Self::Unsettled(_)
+            | Self::Unanswered { .. }
+            | Self::Refused { .. }
+            | Self::WrongPassword { .. }
+            | Self::Unusable { .. }
+            | Self::Expired
+            | Self::NoAgency
+            | Self::Base(_)
+            | Self::Dialer(_)
+            | Self::Nowhere(_) => false,
+        }
+    }
+
+    /// What to do about something that is there and wrong.
+    pub fn remedy(&self) -> &'static str {
+        if let Self::Key { error, .. } = self {
+            return match error {
+                KeyError::Swapped => "exchange the two",
+                KeyError::Part(..) | KeyError::Comma => {
+                    "write the value alone, as it was given; white space around it does no harm"
+                }
+            };
+        }
+        "correct it, or name another"
+    }
+
+    /// The file that is wrong, where it is one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Unreadable { path, .. } | Self::Empty { path } | Self::File { path, .. } => Some(path),
+            Self::Key { place, .. } => Some(Path::new(&**place)),
+            Self::Unset(_)
+            | Self::Variable(..)
+            | Self::ProviderId
+            | Self::Unsettled(_)
+            | Self::Unanswered { .. }
+            | Self::Refused { .. }
+            | Self::WrongPassword { .. }
+            | Self::Unusable { .. }
+            | Self::Expired
+            | Self::NoAgency
+            | Self::Base(_)
+            | Self::Dialer(_)
+            | Self::Nowhere(_) => None,
+        }
+    }
+
+    /// The error with its causes, on one line.
+    pub fn with_causes(&self) -> String {
+        let causes = std::iter::successors(self.source(), |cause| (*cause).source());
+        causes.fold(self.to_string(), |told, cause| {
+            let cause = in_words(cause);
+            if told.ends_with(&cause) { told } else { format!("{told}: {cause}") }
+        })
+    }
+}

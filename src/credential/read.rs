@@ -1,0 +1,74 @@
+//! Reading of what sources keep in files.
+
+use std::path::Path;
+
+use tokio::time::{Instant, sleep};
+
+use super::ProvideError;
+use crate::{
+    secret::{Flaw, Secret, key_text},
+    watch::{self, Files, HANG_TIMEOUT, WatchOutcome},
+};
+
+/// Reads files on a thread that serves nobody.
+pub(super) async fn off_thread<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, ProvideError> + Send + 'static,
+) -> Result<T, ProvideError> {
+    let read = watch::off_thread(read, || {}).await;
+    read.unwrap_or_else(|| Err(ProvideError::Unsettled("its files could not be read".into())))
+}
+
+/// What a file holds.
+pub(super) fn text(path: &Path) -> Result<Secret, ProvideError> {
+    let unreadable = |source| ProvideError::Unreadable { path: path.to_owned(), source };
+    // By way of bytes: text that is not UTF-8 is no key either, and said to be none.
+    let bytes = watch::read(path).map_err(unreadable)?;
+    Ok(Secret::new(String::from_utf8_lossy(&bytes)))
+}
+
+/// The token in a file.
+pub(super) fn token(path: &Path) -> Result<Secret, ProvideError> {
+    let text = text(path)?;
+    key_text(text.expose()).map(Secret::new).map_err(|flaw| no_token(path, flaw))
+}
+
+/// A file whose content is no token.
+pub(super) fn no_token(path: &Path, flaw: Flaw) -> ProvideError {
+    if flaw == Flaw::Empty {
+        return ProvideError::Empty { path: path.to_owned() };
+    }
+    ProvideError::File { path: path.to_owned(), problem: format!("holds no token: it {flaw}") }
+}
+
+/// The password in a file: its only line, to the letter, because a password may hold anything.
+pub(super) fn password(path: &Path) -> Result<Secret, ProvideError> {
+    let text = text(path)?;
+    let line = text.expose().trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']);
+    let flaw = match line {
+        "" => return Err(ProvideError::Empty { path: path.to_owned() }),
+        _ if line.contains(['\r', '\n']) => Flaw::Lines,
+        _ if line.contains(char::REPLACEMENT_CHARACTER) => return Err(not_utf8(path)),
+        _ => return Ok(Secret::new(line)),
+    };
+    Err(ProvideError::File { path: path.to_owned(), problem: format!("holds no password: it {flaw}") })
+}
+
+fn not_utf8(path: &Path) -> ProvideError {
+    ProvideError::File { path: path.to_owned(), problem: "is not UTF-8 text".into() }
+}
+
+/// Returns when the files are whole.
+pub(super) async fn wait_until_settled(files: &mut Files) -> Result<(), ProvideError> {
+    let end = Instant::now() + HANG_TIMEOUT;
+    loop {
+        files.look(|_| {}).await;
+        let WatchOutcome::Unsettled(path, left) = files.state() else { return Ok(()) };
+        if Instant::now() >= end {
+            return Err(ProvideError::Unsettled(format!("{} is still being written", path.display())));
+        }
+        tokio::select! {
+            () = files.changed() => {}
+            () = sleep(left) => {}
+        }
+    }
+}
