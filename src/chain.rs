@@ -23,13 +23,13 @@ pub struct BoundedVerifier<V: ?Sized>(Arc<V>);
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError {
     /// There are too many certificates.
-    #[error("more than {MAX_INTERMEDIATES} certificates between its own and the authority's")]
+    #[error("more than {MAX_INTERMEDIATES} intermediate certificates")]
     Long,
     /// There are too many bytes of them.
     #[error("more than {MAX_BYTES} bytes of certificates")]
     Large,
     /// Any of these could be the next in the chain, and each is a path to try.
-    #[error("more than {MAX_NAMESAKES} certificates of one name")]
+    #[error("more than {MAX_NAMESAKES} certificates with one name")]
     Namesakes,
 }
 
@@ -56,10 +56,7 @@ pub fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
             format!("invalid peer certificate: {}", of_certificate(problem))
         }
         Some(Error::AlertReceived(alert)) => {
-            format!(
-                "the other side ended it with the alert `{}`",
-                spaced(alert.as_str().unwrap_or("unknown"))
-            )
+            format!("the peer sent the alert `{}`", spaced(alert.as_str().unwrap_or("unknown")))
         }
         Some(other) => other.to_string(),
         None => error.to_string(),
@@ -337,11 +334,11 @@ mod tests {
             .collect();
         let own = || vec![authority("own", "level 0", 0)];
         let long = judged(&[own(), levels].concat()).unwrap_err();
-        assert!(long.contains("more than 4 certificates between"), "{long}");
+        assert!(long.contains("more than 4 intermediate certificates"), "{long}");
 
         let namesakes = (0..3).map(|_| authority("level 0", "level 0", 0)).collect();
         let namesakes = judged(&[own(), namesakes].concat()).unwrap_err();
-        assert!(namesakes.contains("more than 2 certificates of one name"), "{namesakes}");
+        assert!(namesakes.contains("more than 2 certificates with one name"), "{namesakes}");
 
         for large in [
             [own(), vec![authority("level 0", "level 1", 250)]],
@@ -360,7 +357,7 @@ mod tests {
             (CertificateError::UnknownIssuer.into(), "invalid peer certificate: unknown issuer"),
             (
                 Error::AlertReceived(rustls::AlertDescription::UnknownCA),
-                "the other side ended it with the alert `unknown ca`",
+                "the peer sent the alert `unknown ca`",
             ),
             (Error::NoCertificatesPresented, "peer sent no certificates"),
         ] {

@@ -30,7 +30,7 @@ macro_rules! reasons {
             pub fn lookup_subject(self) -> &'static str {
                 let word = self.as_str();
                 let says_it = word.starts_with("lookup_") || word.starts_with("fact_");
-                if says_it { "" } else { "the job could not be looked up: " }
+                if says_it { "" } else { "job lookup failed: " }
             }
 
             const fn text(self) -> &'static str {
@@ -53,18 +53,18 @@ reasons! {
     TargetForm = "target_form", "the request target must start with `/`";
     TargetCharacter = "target_character", "invalid character in the request target";
     SeveralLengths = "several_lengths", "more than one Content-Length header";
-    BadLength = "bad_length", "Content-Length is not a number of bytes";
+    BadLength = "bad_length", "invalid Content-Length";
     BodyNotAllowed = "body_not_allowed", "request body not allowed";
     TransferEncoding = "transfer_encoding", "Transfer-Encoding is not accepted: send Content-Length";
     LengthRequired = "length_required", "request body and Content-Length required";
     BodyTooLarge = "body_too_large", "request body exceeds `limits.body_bytes`";
     MediaType = "media_type", "Content-Type must be application/json, with no parameter or with charset=utf-8";
-    BodyTimeout = "body_timeout", "the body did not arrive in time";
+    BodyTimeout = "body_timeout", "timed out reading the body";
     BodyCut = "body_cut", "the connection closed before the whole body arrived";
     Trailer = "trailer", "Trailer is not accepted";
     ContentEncoding = "content_encoding", "Content-Encoding is not accepted";
-    Expect = "expect", "Expect is not accepted, but for 100-continue";
-    HeadTimeout = "head_timeout", "the request head did not arrive in time";
+    Expect = "expect", "only `Expect: 100-continue` is accepted";
+    HeadTimeout = "head_timeout", "timed out reading the request head";
     HeadTooLarge = "head_too_large", "the request head is too large";
     TargetTooLong = "target_too_long", "the request target is too long";
     SeveralHosts = "several_hosts", "more than one Host header";
@@ -75,22 +75,22 @@ reasons! {
     // The caller.
     NoProof = "no_proof", "caller not authenticated: no valid credentials presented";
     ConflictingProofs = "conflicting_proofs", "the credentials presented identify different callers";
-    UnknownToken = "unknown_token", "unknown bearer token: no `sha256_file` holds its SHA-256";
+    UnknownToken = "unknown_token", "unknown bearer token: its SHA-256 is in no `sha256_file`";
     TokenNotTaken = "token_not_taken", "bearer tokens are not accepted on this listener: set `bearer: true` on it, or send no token";
     TokenHeaderSpelling = "token_header_spelling", "header name looks like Proxy-Authorization or Authorization but is spelled with `_`";
     SeveralTokens = "several_tokens", "more than one Proxy-Authorization or Authorization header";
-    TokenScheme = "token_scheme", "Proxy-Authorization and Authorization take the scheme Bearer only";
-    MalformedToken = "malformed_token", "a bearer token is 16 to 4096 characters of A-Z a-z 0-9 - . _ ~ + / with `=` at its end only";
+    TokenScheme = "token_scheme", "Proxy-Authorization and Authorization must use the Bearer scheme";
+    MalformedToken = "malformed_token", "a bearer token must be 16 to 4096 characters of A-Z a-z 0-9 - . _ ~ + /, then any `=`";
     CertificateUnreadable = "certificate_unreadable", "cannot read the names in the client certificate";
     CertificateAmbiguous = "certificate_ambiguous", "the client certificate has more than one URI name";
     CertificateExpired = "certificate_expired", "the client certificate expired after the connection was established";
-    JwtMalformed = "jwt_malformed", "it cannot be read";
-    JwtSignature = "jwt_signature", "it is not signed by a known key";
-    JwtClaims = "jwt_claims", "it is not bound to a service account, or has no expiry";
-    JwtExpired = "jwt_expired", "it has expired";
-    JwtNotYetValid = "jwt_not_yet_valid", "it is not valid yet";
+    JwtMalformed = "jwt_malformed", "malformed";
+    JwtSignature = "jwt_signature", "not signed by a known key";
+    JwtClaims = "jwt_claims", "not bound to a service account, or no expiry";
+    JwtExpired = "jwt_expired", "expired";
+    JwtNotYetValid = "jwt_not_yet_valid", "not valid yet";
     UnknownServiceAccount = "unknown_service_account", "no caller has this service account, issuer and audience";
-    SignatureForm = "signature_form", "it must have the form `Access=…, SignedHeaders=…, Signature=…`";
+    SignatureForm = "signature_form", "expected `Access=…, SignedHeaders=…, Signature=…`";
     SignatureDateForm = "signature_date_form", "invalid X-Sdk-Date";
     SignatureDate = "signature_date", "X-Sdk-Date is more than 15 minutes off";
     SignatureWithoutDate = "signature_without_date", "X-Sdk-Date is not signed";
@@ -99,60 +99,60 @@ reasons! {
     SignatureHeaderTwice = "signature_header_twice", "a signed header is repeated";
     SignaturePayload = "signature_payload", "X-Sdk-Content-Sha256 does not match the body";
     SignatureUnsignable = "signature_unsignable", "the request cannot be signed";
-    SignatureMismatch = "signature_mismatch", "it does not match this request and key";
-    // What is asked for.
+    SignatureMismatch = "signature_mismatch", "it does not match the request and key";
+    // Target and body.
     UnknownPath = "unknown_path", "unsupported path";
     WrongMethod = "wrong_method", "method not allowed for this path";
     BadProject = "bad_project", "the project must be 1 to 64 characters of A-Z a-z 0-9 _ -";
     BadJob = "bad_job", "the job id must be 1 to 64 characters of A-Z a-z 0-9 _ -";
-    BadQuery = "bad_query", "the query must be `job_id=` with one job id, and nothing else";
+    BadQuery = "bad_query", "the query must be exactly one `job_id=ID`";
     QueryNotAllowed = "query_not_allowed", "query not allowed: the job id is in the path";
-    BadIds = "bad_ids", "the query must be one to ten `job_id=`, each with another job id, and nothing else";
-    BadFilters = "bad_filters", "the query must be `job_id=` one to ten times, or some of `status`, `start_time`, `end_time`, `page`, `size`, each once";
+    BadIds = "bad_ids", "the query must be one to ten `job_id=ID` with distinct ids, and nothing else";
+    BadFilters = "bad_filters", "the query must be one to ten `job_id=ID`, or any of `status`, `start_time`, `end_time`, `page`, `size`, each once";
     BadFilterStatus = "bad_filter_status", "`status` must be INIT, WAITING, PREPROCESSING, SUCCEED, FAILED or CANCELED";
     BadFilterTime = "bad_filter_time", "`start_time` and `end_time` must be yyyymmddhhmmss, in UTC";
     BadFilterPage = "bad_filter_page", "`page` must be 0 to 50000, and `size` 1 to 100";
-    QueryOnCreate = "query_on_create", "query not allowed: the request is described by the body";
-    UnknownProject = "unknown_project", "unknown project: it is not configured here";
+    QueryOnCreate = "query_on_create", "query not allowed: a create is described by its body";
+    UnknownProject = "unknown_project", "unknown project: not configured here";
     BodyEncoding = "body_encoding", "the body is not UTF-8";
     BodyNotJson = "body_not_json", "the body is not JSON";
     BodyNoObject = "body_no_object", "the body is not a JSON object";
     BodyDuplicateName = "body_duplicate_name", "duplicate name in an object of the body";
-    BodyTooDeep = "body_too_deep", "the body is nested more deeply than 32 levels";
+    BodyTooDeep = "body_too_deep", "the body is nested deeper than 32 levels";
     BodyLoneSurrogate = "body_lone_surrogate", "lone surrogate in the body";
     BodyNul = "body_nul", "U+0000 in a string of the body";
-    BodyName = "body_name", "a name in the body is not of a-z, 0-9 and _, unescaped, beginning with a letter";
-    BodyNumber = "body_number", "a number of the body has an exponent, or more than 15 digits";
-    BodyNameLookalike = "body_name_lookalike", "a name in the body reads like one that decides, and is spelt otherwise";
-    BodyMemberType = "body_member_type", "a member of the body that decides has another type";
-    BodyBucket = "body_bucket", "a bucket in the body has no name of a bucket";
-    BodyObjectPath = "body_object_path", "a key or the name of a file in the body can be read in two ways";
-    BodyUserData = "body_user_data", "`user_data` is longer than 65535 characters, with the caller's name before it";
-    BodyReadersDisagree = "body_readers_disagree", "two readers do not agree on the body: this is a bug in mpc-auth-proxy";
-    // Whether it may be.
+    BodyName = "body_name", "names in the body must be a-z 0-9 _, unescaped, and start with a letter";
+    BodyNumber = "body_number", "a number in the body has an exponent or more than 15 digits";
+    BodyNameLookalike = "body_name_lookalike", "a name in the body is a misspelling of one that the policy checks";
+    BodyMemberType = "body_member_type", "a policy-checked member has the wrong type";
+    BodyBucket = "body_bucket", "invalid bucket name in the body";
+    BodyObjectPath = "body_object_path", "ambiguous object key or file name in the body";
+    BodyUserData = "body_user_data", "`user_data` exceeds 65535 characters, including the caller's name";
+    BodyReadersDisagree = "body_readers_disagree", "two parsers disagree on the body: this is a bug in mpc-auth-proxy";
+    // Policy, limits and intervention.
     NoRule = "no_rule", "denied by policy: no rule allows this call";
     DeniedByRule = "denied_by_rule", "denied by policy: a rule denies this call";
     NoSuchJob = "no_such_job", "denied by policy: no such job";
-    DeniedLookups = "denied_lookups", "too many denied look-ups: ten within a minute";
-    CallerLimit = "caller_limit", "this caller has reached its limit: its `limits` in the policy, or its share of `limits.in_flight`";
-    ProjectLimit = "project_limit", "the callers of this project have reached its rate limit";
+    DeniedLookups = "denied_lookups", "too many denied lookups: ten within a minute";
+    CallerLimit = "caller_limit", "caller limit reached: its `limits` in the policy, or its share of `limits.in_flight`";
+    ProjectLimit = "project_limit", "project rate limit reached";
     Overloaded = "overloaded", "too many requests in flight: `limits.in_flight` or `limits.buffer_bytes` is reached";
     Frozen = "frozen", "an operator has frozen these calls";
     Draining = "draining", "the proxy is shutting down; nothing was sent";
-    AuditBlocked = "audit_blocked", "audit records cannot be written, so calls are refused";
-    // Whether it can be.
+    AuditBlocked = "audit_blocked", "calls are refused: audit records cannot be written";
+    // Credentials, breaker and lookups.
     NoCredential = "no_credential", "no credential available for this project";
-    CredentialHeldBack = "credential_held_back", "this project's credential is held back: upstream refused its last signatures, and five in a row lock the key";
-    SignaturesUnanswered = "signatures_unanswered", "too many signatures of this project's key are unanswered: if they are invalid, more would lock the key";
+    CredentialHeldBack = "credential_held_back", "this project's credential is suspended: upstream rejected its last signatures; five in a row lock the key";
+    SignaturesUnanswered = "signatures_unanswered", "too many requests signed with this project's key are unanswered: if it is invalid, more would lock it";
     CircuitOpen = "circuit_open", "circuit breaker is open: upstream keeps failing; nothing was sent";
-    LookupStatus = "lookup_status", "the job could not be looked up: upstream answered with an error";
-    LookupMalformed = "lookup_malformed", "the job could not be looked up: upstream's answer cannot be read";
-    LookupForeignJob = "lookup_foreign_job", "the job could not be looked up: upstream answered about another";
-    LookupDoubledJob = "lookup_doubled_job", "the job could not be looked up: upstream answered about it twice";
-    FactNotInAnswer = "fact_not_in_answer", "the job could not be looked up: upstream's answer does not say what the policy asks for";
-    FactUnknownWord = "fact_unknown_word", "the job could not be looked up: upstream's answer has a word for its state that is not known";
+    LookupStatus = "lookup_status", "job lookup failed: upstream answered with an error";
+    LookupMalformed = "lookup_malformed", "job lookup failed: upstream's answer is malformed";
+    LookupForeignJob = "lookup_foreign_job", "job lookup failed: upstream returned another job";
+    LookupDoubledJob = "lookup_doubled_job", "job lookup failed: upstream returned the job twice";
+    FactNotInAnswer = "fact_not_in_answer", "job lookup failed: upstream's answer lacks a fact that the policy needs";
+    FactUnknownWord = "fact_unknown_word", "job lookup failed: upstream's answer has an unknown job state";
     FactNotLookedUp = "fact_not_looked_up", "the policy changed and needs facts of the job that were not looked up";
-    // What became of it.
+    // Upstream.
     UpstreamDns = "upstream_dns", "cannot resolve the upstream host name";
     UpstreamConnect = "upstream_connect", "upstream is unreachable";
     UpstreamConnectTimeout = "upstream_connect_timeout", "connecting to upstream timed out";
@@ -160,15 +160,15 @@ reasons! {
     UpstreamEgress = "upstream_egress", "the egress proxy cannot reach upstream";
     UpstreamUseless = "upstream_useless", "upstream closes new connections, or sends data before the request";
     UpstreamUnsent = "upstream_unsent", "the connection to upstream closed before the request was written";
-    UpstreamStale = "upstream_stale", "a reused connection to upstream died before an answer";
+    UpstreamStale = "upstream_stale", "a reused connection to upstream closed without an answer";
     UpstreamClosed = "upstream_closed", "upstream closed the connection without an answer";
     UpstreamTimeout = "upstream_timeout", "upstream did not answer in time";
     AnswerMalformed = "answer_malformed", "upstream's answer is not HTTP";
     AnswerCut = "answer_cut", "upstream's answer was truncated";
     AnswerTooLarge = "answer_too_large", "upstream's answer is too large";
-    AnswerEncoded = "answer_encoded", "upstream's answer is encoded, and nothing asked for that";
+    AnswerEncoded = "answer_encoded", "upstream's answer has an unrequested Content-Encoding";
     AnswerStatus = "answer_status", "upstream's answer redirects or switches protocols";
-    Interrupted = "interrupted", "the process ended before this call did: whether it was carried out is unknown";
+    Interrupted = "interrupted", "the process ended during this call: its outcome is unknown";
     Bug = "bug", "this is a bug in mpc-auth-proxy; the audit record has this request's id";
 }
 

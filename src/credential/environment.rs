@@ -92,7 +92,7 @@ mod tests {
             ),
             (
                 [secret, access, "t"],
-                "HUAWEICLOUD_SDK_AK holds no key: the access key and the secret key look swapped",
+                "HUAWEICLOUD_SDK_AK holds no key: the access key and secret key look swapped",
             ),
         ] {
             assert_eq!(told(values).unwrap_err(), format!("the environment variable {expected}"));

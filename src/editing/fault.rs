@@ -6,7 +6,7 @@ use crate::reason::Reason;
 
 /// Why a body is not acceptable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the body is not acceptable at byte {at}: {problem}")]
+#[error("invalid request body at byte {at}: {problem}")]
 pub struct BodyFault {
     /// Counted from 0.
     pub at: usize,
@@ -18,49 +18,49 @@ pub struct BodyFault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// Not UTF-8.
-    #[error("it is not UTF-8")]
+    #[error("not UTF-8")]
     Encoding,
     /// Not JSON.
-    #[error("it is not JSON: {0}")]
+    #[error("not JSON: {0}")]
     Syntax(&'static str),
     /// Not an object.
-    #[error("it must be one JSON object")]
+    #[error("expected one JSON object")]
     NoObject,
     /// A name is there twice in one object.
-    #[error("this name is there twice in one object")]
+    #[error("duplicate name in one object")]
     Duplicate,
     /// Nested too deeply.
-    #[error("it is nested more deeply than 32 levels")]
+    #[error("nested deeper than 32 levels")]
     Depth,
     /// Half of a surrogate pair.
-    #[error("this escape is half of a surrogate pair")]
+    #[error("lone surrogate")]
     Surrogate,
     /// U+0000.
-    #[error("a text must not hold U+0000")]
+    #[error("U+0000 in a string")]
     Nul,
     /// A name of other letters.
-    #[error("a name must be of a-z, 0-9 and _, unescaped, and begin with a letter")]
+    #[error("a name must be a-z 0-9 _, unescaped, and start with a letter")]
     Name,
     /// A number that readers might round.
     #[error("a number must have at most 15 digits and no exponent")]
     Number,
     /// A name that other readers might take for one that decides. Holds that one.
-    #[error("this name reads like `{0}`: spell it so, or use another")]
+    #[error("misspelling of `{0}`: correct it or rename it")]
     LookAlike(&'static str),
     /// A member that decides, of another type.
     #[error("{0}")]
     Type(&'static str),
     /// A bucket that is none.
-    #[error("a bucket's name must be 1 to 63 of A-Z a-z 0-9 . _ -, and not `.` or `..`")]
+    #[error("a bucket name must be 1 to 63 of A-Z a-z 0-9 . _ -, and not `.` or `..`")]
     Bucket,
     /// A path that may be read in two ways.
     #[error("`object`, `file_name`, `output_filename` and `location` must not have {0}")]
     Path(&'static str),
     /// Too much of the caller's own word.
-    #[error("`user_data` must have at most 65535 characters, with the caller's name before it")]
+    #[error("`user_data` exceeds 65535 characters, including the caller's name")]
     UserData,
     /// The two readers do not agree: a bug.
-    #[error("two readers do not agree on it; this is a bug in mpc-auth-proxy")]
+    #[error("two parsers disagree on it; this is a bug in mpc-auth-proxy")]
     Disagreement,
 }
 

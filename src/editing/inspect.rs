@@ -181,7 +181,7 @@ fn check(member: &Member<'_>) -> Result<(), Problem> {
     match &*member.name {
         "bucket" if !is_bucket(text) => Err(Problem::Bucket),
         "file_name" | "output_filename" if text.contains('/') => {
-            Err(Problem::Path("a `/` where they are the name of a file"))
+            Err(Problem::Path("a `/` where they are a file name"))
         }
         "object" | "file_name" | "output_filename" | "location" => {
             second_reading(text).map_or(Ok(()), |what| Err(Problem::Path(what)))

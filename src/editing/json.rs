@@ -56,7 +56,7 @@ pub(super) fn read<'t>(bytes: &'t [u8], grammar: &Grammar) -> Result<Node<'t>, B
     reader.skip_space();
     let node = reader.value(1)?;
     reader.skip_space();
-    if reader.at == text.len() { Ok(node) } else { Err(reader.syntax("one value, and nothing behind it")) }
+    if reader.at == text.len() { Ok(node) } else { Err(reader.syntax("unexpected text after the value")) }
 }
 
 impl<'t> Node<'t> {
@@ -89,7 +89,7 @@ impl<'t> Reader<'t, '_> {
             Some(b't') => self.literal("true", Value::Bool(true))?,
             Some(b'f') => self.literal("false", Value::Bool(false))?,
             Some(b'n') => self.literal("null", Value::Null)?,
-            _ => return Err(self.syntax("a value is expected")),
+            _ => return Err(self.syntax("expected a value")),
         };
         Ok(Node { at, end: self.at, value })
     }
@@ -104,14 +104,14 @@ impl<'t> Reader<'t, '_> {
             let at = self.at;
             let name = self.name()?;
             self.skip_space();
-            self.expect(b':', "`:` is expected behind a name")?;
+            self.expect(b':', "expected `:` after a name")?;
             self.skip_space();
             members.push(Member { at, name, node: self.value(depth + 1)? });
             self.skip_space();
             if self.next_is(b'}') {
                 break;
             }
-            self.expect(b',', "`,` or `}` is expected")?;
+            self.expect(b',', "expected `,` or `}`")?;
             self.skip_space();
         }
         match twice(&members) {
@@ -132,7 +132,7 @@ impl<'t> Reader<'t, '_> {
             if self.next_is(b']') {
                 return Ok(Value::List(nodes));
             }
-            self.expect(b',', "`,` or `]` is expected")?;
+            self.expect(b',', "expected `,` or `]`")?;
             self.skip_space();
         }
     }
@@ -150,7 +150,7 @@ impl<'t> Reader<'t, '_> {
     fn name(&mut self) -> Result<Cow<'t, str>, BodyFault> {
         let at = self.at;
         if self.peek() != Some(b'"') {
-            return Err(self.syntax("a name in quotes is expected"));
+            return Err(self.syntax("expected a quoted name"));
         }
         let name = self.string()?;
         // Where it was escaped, it is not borrowed.
@@ -180,7 +180,7 @@ impl<'t> Reader<'t, '_> {
                     text.push(self.escape()?);
                 }
                 Some(_) => return Err(self.syntax("a control character must be escaped")),
-                None => return Err(self.syntax("a text must end with a quote")),
+                None => return Err(self.syntax("unterminated string")),
             }
         }
     }
@@ -209,7 +209,7 @@ impl<'t> Reader<'t, '_> {
             Some(b'u') => return self.unicode(at),
             _ => {
                 self.at = at;
-                return Err(self.syntax("there is no such escape"));
+                return Err(self.syntax("invalid escape"));
             }
         })
     }
@@ -239,10 +239,7 @@ impl<'t> Reader<'t, '_> {
         let digits = digits.filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
         let unit = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
         self.at += 4;
-        unit.ok_or(BodyFault {
-            at,
-            problem: Problem::Syntax("four hexadecimal digits are expected behind `\\u`"),
-        })
+        unit.ok_or(BodyFault { at, problem: Problem::Syntax("expected four hexadecimal digits after `\\u`") })
     }
 
     fn number(&mut self) -> Result<&'t str, BodyFault> {
@@ -251,7 +248,7 @@ impl<'t> Reader<'t, '_> {
         let before = self.at;
         let mut digits = self.digits()?;
         if digits > 1 && self.text.as_bytes().get(before) == Some(&b'0') {
-            return Err(BodyFault { at: start, problem: Problem::Syntax("a number must not begin with 0") });
+            return Err(BodyFault { at: start, problem: Problem::Syntax("leading zero in a number") });
         }
         if self.next_is(b'.') {
             digits += self.digits()?;
@@ -274,12 +271,12 @@ impl<'t> Reader<'t, '_> {
         while self.peek().is_some_and(|b| b.is_ascii_digit()) {
             self.at += 1;
         }
-        if self.at > start { Ok(self.at - start) } else { Err(self.syntax("a digit is expected")) }
+        if self.at > start { Ok(self.at - start) } else { Err(self.syntax("expected a digit")) }
     }
 
     fn literal(&mut self, word: &str, value: Value<'t>) -> Result<Value<'t>, BodyFault> {
         if !self.text.get(self.at..).is_some_and(|rest| rest.starts_with(word)) {
-            return Err(self.syntax("a value is expected"));
+            return Err(self.syntax("expected a value"));
         }
         self.at += word.len();
         Ok(value)

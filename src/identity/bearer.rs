@@ -24,7 +24,7 @@ pub(super) struct Token<'h> {
 
 /// A text is not the SHA-256 of a token.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a token's SHA-256 is 64 hexadecimal digits and nothing else")]
+#[error("a token's SHA-256 must be exactly 64 hexadecimal digits")]
 pub struct DigestError;
 
 impl TokenDigest {

@@ -31,10 +31,10 @@ pub enum KeySetError {
     #[error("is not a JSON Web Key Set")]
     Malformed,
     /// There is no RSA key of at least 2048 bits and no P-256 key in it that may verify signatures.
-    #[error("holds no key for RS256 (of at least 2048 bits) or ES256")]
+    #[error("has no key for RS256 (at least 2048 bits) or ES256")]
     NoKey,
     /// Whoever reads it can sign.
-    #[error("holds a private key")]
+    #[error("contains a private key")]
     Private,
 }
 

@@ -29,19 +29,19 @@ pub struct SocketEnds {
 #[derive(Debug, thiserror::Error)]
 pub enum OwnerError {
     /// The kernel refuses to tell.
-    #[error("the kernel does not tell the owner of a socket")]
+    #[error("the kernel does not report socket owners")]
     Refused(#[source] std::io::Error),
     /// The caller has closed its end: nobody owns it any more.
     #[error("the socket was closed")]
     Closed,
     /// The connection has ended since: what owns these addresses now may be another one's.
-    #[error("the connection ended before its owner was known")]
+    #[error("the connection closed before its owner was known")]
     Ended,
     /// It is the owner of another socket that the kernel told.
-    #[error("the kernel told of another socket")]
+    #[error("the kernel reported another socket")]
     Other,
     /// The answer cannot be read.
-    #[error("the kernel's answer cannot be read")]
+    #[error("the kernel's answer is malformed")]
     Unreadable(#[from] DecodeError),
 }
 

@@ -40,7 +40,7 @@ pub struct CallerId(Arc<str>);
 
 /// A text is not a caller's name.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a caller's name is 1 to 64 characters of A-Z a-z 0-9 . _ - and does not start with `_`")]
+#[error("a caller name is 1 to 64 characters of A-Z a-z 0-9 . _ -, not starting with `_`")]
 pub struct CallerIdError;
 
 /// What a request brings along that may prove its caller.
@@ -100,10 +100,10 @@ pub enum IdentityError {
     #[error("{0}")]
     WrongCertificate(#[from] CertificateError),
     /// A token of a Kubernetes service account that proves nobody. Says why.
-    #[error("the service-account token is not accepted: {0}")]
+    #[error("invalid service-account token: {0}")]
     WrongServiceAccount(Reason),
     /// A signature by a key that was issued for this proxy, which is not right. Says why.
-    #[error("the SDK signature is not accepted: {0}")]
+    #[error("invalid SDK signature: {0}")]
     WrongSignature(Reason),
 }
 

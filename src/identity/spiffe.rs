@@ -39,7 +39,7 @@ impl SpiffeId {
         for segment in path.split('/') {
             if segment.is_empty() || matches!(segment, "." | "..") || !segment.bytes().all(in_segment) {
                 return Err(NameError(
-                    "a SPIFFE id's path is segments of A-Z a-z 0-9 . - _ between single `/`",
+                    "a SPIFFE id's path is segments of A-Z a-z 0-9 . - _ separated by single `/`",
                 ));
             }
         }
@@ -61,10 +61,10 @@ impl DnsName {
         let in_label = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
         let label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(in_label);
         if text.contains('*') {
-            return Err(NameError("a certificate is compared with one whole name, not with a pattern"));
+            return Err(NameError("patterns are not supported: write one whole name"));
         }
         if text.len() > 253 || !text.split('.').all(label) {
-            return Err(NameError("a DNS name is labels of A-Z a-z 0-9 - _ between single dots"));
+            return Err(NameError("a DNS name is labels of A-Z a-z 0-9 - _ separated by single dots"));
         }
         Ok(Self(text.to_ascii_lowercase().into()))
     }

@@ -31,7 +31,7 @@ pub enum Jobs {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// The target is longer than its operation's can be, or than any.
-    #[error("the request target is longer than any of this operation")]
+    #[error("the request target is too long for its operation")]
     TooLong,
     /// No operation has this path.
     #[error("unsupported path")]

@@ -31,16 +31,16 @@ pub enum SignError {
     #[error("{0:?} is not a header name")]
     HeaderName(Box<str>),
     /// The value has control characters or is not UTF-8. Holds the name.
-    #[error("the value of the header {0} has control characters or is not UTF-8")]
+    #[error("the value of header {0} has control characters or is not UTF-8")]
     HeaderValue(Box<str>),
     /// The header is there twice, and it is not known which of the two a hop would keep.
-    #[error("the header {0} is there more than once")]
+    #[error("duplicate header {0}")]
     RepeatedHeader(Box<str>),
     /// Signing sets this header, so the request must not have it, however it is spelt.
-    #[error("the header {0} is set by signing")]
+    #[error("header {0} is set by signing")]
     SetBySigning(Box<str>),
     /// Without `Host` in it a signature would be good for any service.
-    #[error("there is no Host header")]
+    #[error("no Host header")]
     NoHost,
 }
 

@@ -9,10 +9,10 @@ use std::borrow::Cow;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
     /// No request line can carry it: a path that does not start with `/`, a space, a `#`, a `?` in a path.
-    #[error("is not what a request line can carry")]
+    #[error("has a character not allowed in a request line")]
     NotOnTheWire,
     /// A `%` without two hexadecimal digits after it.
-    #[error("has a `%` without two hexadecimal digits after it")]
+    #[error("has a `%` not followed by two hexadecimal digits")]
     BrokenEscape,
     /// The decoded bytes are not UTF-8.
     #[error("does not decode to UTF-8")]

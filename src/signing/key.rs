@@ -25,10 +25,10 @@ pub enum KeyError {
     #[error("the {0} {1}")]
     Part(Part, Flaw),
     /// The access key has a comma, which ends it in `Authorization`.
-    #[error("the access key has a comma")]
+    #[error("the access key contains a comma")]
     Comma,
     /// The access key is as long as the cloud's secret keys are, and the secret key looks like one of its access keys.
-    #[error("the access key and the secret key look swapped")]
+    #[error("the access key and secret key look swapped")]
     Swapped,
 }
 

@@ -12,7 +12,7 @@ pub struct Timestamp([u8; 16]);
 
 /// The text is not a time of the form `YYYYMMDDTHHMMSSZ`.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a time is written YYYYMMDDTHHMMSSZ, in UTC, such as 20260115T083000Z")]
+#[error("expected YYYYMMDDTHHMMSSZ in UTC, such as 20260115T083000Z")]
 pub struct TimestampError;
 
 impl Timestamp {

@@ -164,10 +164,10 @@ pub(super) fn log_circuit_change(
             target: LIMITED,
             endpoint,
             last,
-            "upstream keeps failing: its circuit is open and calls are refused, but for a few that probe it"
+            "circuit breaker opened: upstream keeps failing; calls are refused, except for a few probes"
         ),
         CircuitChange::Closed => {
-            tracing::info!(target: LIMITED, endpoint, last, "upstream works again: its circuit is closed");
+            tracing::info!(target: LIMITED, endpoint, last, "circuit breaker closed: upstream is back");
         }
     }
 }

@@ -35,13 +35,13 @@ pub enum Refusal {
     #[error("denied by policy, or no such job")]
     DeniedByFacts(Reason),
     /// The job could not be looked up, and nothing is allowed without.
-    #[error("{subject}{0}; the call itself was not made", subject = .0.lookup_subject())]
+    #[error("{subject}{0}; the call was not sent", subject = .0.lookup_subject())]
     LookupFailed(Reason),
     /// What upstream says of the jobs of a view cannot be believed.
     #[error("{0}")]
     Unreadable(Reason),
     /// What upstream says of a job of a view is not enough to decide whether it may be seen.
-    #[error("{subject}{0}; nothing is shown", subject = .0.lookup_subject())]
+    #[error("{subject}{0}; nothing was returned", subject = .0.lookup_subject())]
     Undecided(Reason),
     /// The project is not configured.
     #[error("{}", Reason::UnknownProject)]
@@ -50,7 +50,7 @@ pub enum Refusal {
     #[error("{}", Reason::Browser)]
     Browser,
     /// No operation has this path.
-    #[error("{}; there are {}", Reason::UnknownPath, *PATHS)]
+    #[error("{}; supported: {}", Reason::UnknownPath, *PATHS)]
     NotFound,
     /// The operation has another method. Holds that one.
     #[error("method not allowed: use {0}")]
@@ -251,7 +251,7 @@ fn consequence(error: &SendError) -> &'static str {
     if AttemptOutcome::Failed(error).row().sent_nothing() {
         "nothing was sent"
     } else {
-        "the outcome is unknown: look at the job before you repeat the call"
+        "the outcome is unknown: check the job before you retry"
     }
 }
 

@@ -64,9 +64,7 @@ fn pass_on(delivered: Delivered, record: &mut Record) -> Response<Body> {
     record.outcome = Some(Outcome::Forwarded);
     let mut status = [UPSTREAM_STATUS_PREFIX, answer.status.as_str()].concat();
     if after_stale && answer.error_code().is_some_and(|code| JOB_GONE_CODES.contains(&code.as_str())) {
-        status.push_str(
-            "; details=\"an attempt before this one got no answer and may have cancelled the job\"",
-        );
+        status.push_str("; details=\"an earlier attempt got no answer and may have cancelled the job\"");
     }
     let UpstreamAnswer { status: code, headers, body } = answer;
     let mut response = Response::new(room.around(body));

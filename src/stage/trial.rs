@@ -186,16 +186,14 @@ impl From<Verdict> for Acceptance {
 impl fmt::Display for Trial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match (self.accepted, self.status) {
-            (Acceptance::Yes, _) => "upstream believes its credential",
-            (Acceptance::Refused, _) => "upstream does not believe its credential's signature",
-            (Acceptance::Misdated, _) => {
-                "upstream refused the date of the signature, and says nothing of the key"
-            }
-            (Acceptance::Ended, _) => "upstream says that its credential has ended",
+            (Acceptance::Yes, _) => "upstream accepts the credential",
+            (Acceptance::Refused, _) => "upstream rejects the credential's signature",
+            (Acceptance::Misdated, _) => "upstream rejected the signature's date; the key was not tested",
+            (Acceptance::Ended, _) => "upstream reports that the credential has expired",
             (Acceptance::Unknown, Some(_)) => {
-                "upstream's answer does not say whether its credential is believed"
+                "upstream's answer does not show whether the credential is accepted"
             }
-            (Acceptance::Unknown, None) if self.sent => "a call was sent, and no answer came",
+            (Acceptance::Unknown, None) if self.sent => "a call was sent, and got no answer",
             (Acceptance::Unknown, None) => "no call was sent",
         })?;
         match (self.status, &self.error_code, &self.problem) {

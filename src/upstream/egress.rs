@@ -39,7 +39,7 @@ pub struct Proxy {
 
 /// An environment variable names a proxy that cannot be used. Its value is not shown: it may hold a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the environment variable {0} names no egress proxy: {1}")]
+#[error("the environment variable {0} is not an egress proxy: {1}")]
 pub struct ProxyVariableError(&'static str, &'static str);
 
 /// The text of an environment variable. One that is not UTF-8 is not as if it were not set.
@@ -104,9 +104,9 @@ impl Proxy {
         // As urllib and curl read it, a second one is a part of the password; as browsers do, of the host.
         let escape = value.matches('@').count() > 1;
         let problem = if escape {
-            "an `@` in a user or password is written %40, a `:` %3A, a `/` %2F"
+            "in a user or password, write `@` as %40, `:` as %3A, `/` as %2F"
         } else {
-            "it must be http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT"
+            "expected http://HOST:PORT or http://USER:PASSWORD@HOST:PORT"
         };
         proxy.filter(|_| !escape).ok_or(ProxyVariableError(variable, problem))
     }
@@ -123,8 +123,7 @@ impl Proxy {
 }
 
 /// What `NO_PROXY` takes.
-pub const EXEMPTIONS: &str =
-    "it takes names, *.NAME, addresses and networks, each perhaps with :PORT, and `*`";
+pub const EXEMPTIONS: &str = "it takes names, *.NAME, addresses and networks, optionally with :PORT, and `*`";
 const ANY_ENDPOINT: &str = "https://endpoint.invalid";
 
 #[cfg(test)]
@@ -220,7 +219,7 @@ mod tests {
         let proxies = |value| proxies(None, &[("HTTPS_PROXY", value)]);
         let error =
             proxies("http://u:s3cr@t@h:1").to(&Endpoint::parse("https://mpc.example").unwrap()).unwrap_err();
-        assert!(error.to_string().contains("is written %40"), "{error}");
+        assert!(error.to_string().contains("write `@` as %40"), "{error}");
         let proxies = self::proxies(Some("http://f:1"), &[("HTTPS_PROXY", "nonsense://")]);
         assert_eq!(way(&proxies, "https://mpc.example"), "http://f:1 by upstream.proxy");
     }

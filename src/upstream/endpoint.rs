@@ -22,21 +22,19 @@ pub struct Endpoint {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// It starts with neither `https://` nor `http://`.
-    #[error("an endpoint starts with https://")]
+    #[error("an endpoint must start with https://")]
     Scheme,
     /// Something follows the host and port.
-    #[error("an endpoint is a scheme, a host and perhaps a port: no path, query or user")]
+    #[error("an endpoint is a scheme, a host and an optional port: no path, query or user")]
     MoreThanOrigin,
     /// The host is empty or has a character no host has.
     #[error("the host is not a DNS name or an IP address")]
     Host,
     /// The host looks like an IPv4 address and is none, and would be looked up as a name.
-    #[error("the host is not an IPv4 address: that has four numbers from 0 to 255")]
+    #[error("the host is not an IPv4 address: expected four numbers from 0 to 255")]
     Address,
     /// A part of the name between two dots is empty, too long, or begins or ends with a hyphen.
-    #[error(
-        "the host is not a DNS name: each part between dots has 1 to 63 letters, digits and inner hyphens"
-    )]
+    #[error("the host is not a DNS name: each label has 1 to 63 letters, digits and inner hyphens")]
     Label,
     /// The port is not a number from 1 to 65535.
     #[error("the port must be a number from 1 to 65535")]

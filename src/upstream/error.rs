@@ -13,7 +13,7 @@ pub enum SendError {
     Unsent,
     /// A pooled connection died after the request was written and before the first byte of an answer: most
     /// likely upstream had closed it while it was idle, but nobody can be sure.
-    #[error("a reused connection to upstream died before an answer")]
+    #[error("a reused connection to upstream closed without an answer")]
     Stale,
     /// The request was written; then no whole answer came in time.
     #[error("upstream did not answer in time")]
@@ -22,7 +22,7 @@ pub enum SendError {
     #[error("upstream closed the connection without an answer")]
     Closed,
     /// The request was written; what came back is not an acceptable answer.
-    #[error("upstream's answer is not acceptable: {0}")]
+    #[error("invalid answer from upstream: {0}")]
     Invalid(InvalidAnswer),
 }
 
@@ -30,19 +30,19 @@ pub enum SendError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAnswer {
     /// It is not HTTP/1, or could be read in two ways.
-    #[error("it is not HTTP")]
+    #[error("not HTTP")]
     Malformed,
     /// It ended before it was complete.
-    #[error("it was cut")]
+    #[error("truncated")]
     Cut,
     /// Its body is longer than what was asked for may be.
-    #[error("its body is too long")]
+    #[error("body too large")]
     TooLarge,
     /// It is in a coding that nobody asked for, so what it says cannot be looked at.
-    #[error("it is encoded, and nothing asked for that")]
+    #[error("unrequested Content-Encoding")]
     Encoded,
     /// It switches protocols or redirects: neither is ever followed.
-    #[error("it redirects or switches protocols")]
+    #[error("a redirect or protocol switch")]
     Status,
 }
 
@@ -50,22 +50,22 @@ pub enum InvalidAnswer {
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     /// The host's name has no address.
-    #[error("its name cannot be resolved")]
+    #[error("cannot resolve the host name")]
     Dns(#[source] Box<dyn Error + Send + Sync>),
     /// It refused the connection, or cannot be reached.
-    #[error("it cannot be reached")]
+    #[error("unreachable")]
     Connect(#[source] Box<dyn Error + Send + Sync>),
     /// The egress proxy is no way to it.
-    #[error("the egress proxy does not lead there: {0}")]
+    #[error("the egress proxy cannot reach it: {0}")]
     Proxy(#[source] ProxyError),
     /// The TLS handshake failed.
     #[error("the TLS handshake failed: {0}")]
     Tls(#[source] io::Error),
     /// The new connection closed, or brought bytes, before a byte of the request was written.
-    #[error("it closes new connections, or speaks before it is spoken to")]
+    #[error("it closes new connections, or sends data before the request")]
     Useless,
     /// It took too long.
-    #[error("connecting took too long")]
+    #[error("connecting timed out")]
     Timeout,
 }
 
@@ -88,16 +88,16 @@ pub enum ProxyError {
     #[error(transparent)]
     Unreachable(Box<DialError>),
     /// It wants to know who asks: 407.
-    #[error("it demands a user and a password (407), which HTTPS_PROXY may hold")]
+    #[error("it requires a user and password (407): set them in HTTPS_PROXY")]
     Credentials,
     /// It will not, or cannot, connect to upstream.
-    #[error("it does not connect to upstream ({0})")]
+    #[error("it refused to connect to upstream ({0})")]
     Refused(u16),
     /// It closed the connection without an answer.
     #[error("it closed the connection")]
     Closed,
     /// It does not speak HTTP, or goes on after its answer, where only upstream may speak.
-    #[error("it answers with something that is not HTTP")]
+    #[error("its answer is not HTTP")]
     Malformed,
     /// It did not answer.
     #[error("it does not answer")]

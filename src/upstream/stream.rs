@@ -193,7 +193,7 @@ impl AsyncWrite for CountingStream {
     }
 }
 
-const UNSOLICITED: &str = "upstream spoke before it was asked";
+const UNSOLICITED: &str = "upstream sent data before the request";
 
 #[cfg(test)]
 mod tests {

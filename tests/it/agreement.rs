@@ -71,7 +71,7 @@ fn on_keys_in_files() {
     for (file, content, words) in [
         ("ak", "AKEXAMPLE\nsecond", "ak holds no key: the access key has more than one line"),
         ("ak", "'AKEXAMPLE'", "ak holds no key: the access key has a quotation mark"),
-        ("ak", "AK,EXAMPLE", "ak holds no key: the access key has a comma"),
+        ("ak", "AK,EXAMPLE", "ak holds no key: the access key contains a comma"),
         ("sk", "s3cr3t\ns3cr3t", "sk holds no key: the secret key has more than one line"),
         ("sk", "s3cr3t s3cr3t", "sk holds no key: the secret key has white space inside"),
         ("sk", "\"s3cr3t\"", "sk holds no key: the secret key has a quotation mark"),
@@ -81,7 +81,7 @@ fn on_keys_in_files() {
         both_refuse(&Setup::new().credential(FILES).file(file, content), words);
     }
     let swapped = Setup::new().file("ak", SECRET_SHAPE).file("sk", ACCESS_KEY);
-    both_refuse(&swapped, "ak holds no key: the access key and the secret key look swapped");
+    both_refuse(&swapped, "ak holds no key: the access key and secret key look swapped");
     for around in [("", "\n"), ("\u{feff}", "\r\n"), (" \t", "  \n\n")] {
         let with = |text: &str| format!("{}{text}{}", around.0, around.1);
         both_take(&Setup::new().file("ak", &with(ACCESS_KEY)).file("sk", &with(SECRET_KEY)));
@@ -104,7 +104,7 @@ fn on_keys_in_the_environment() {
         (
             SECRET_SHAPE,
             ACCESS_KEY,
-            "HUAWEICLOUD_SDK_AK holds no key: the access key and the secret key look swapped",
+            "HUAWEICLOUD_SDK_AK holds no key: the access key and secret key look swapped",
         ),
     ] {
         both_refuse(&setup(access, secret), words);
@@ -196,9 +196,9 @@ fn on_certificates_of_authorities() {
 #[test]
 fn on_egress_proxies_of_the_environment() {
     let setup = || Setup::new().upstream("https://mpc.example");
-    let escaped = "HTTPS_PROXY names no egress proxy: an `@` in a user or password is written %40";
+    let escaped = "HTTPS_PROXY is not an egress proxy: in a user or password, write `@` as %40";
     both_refuse(&setup().variable("HTTPS_PROXY", "http://u:s3cr3t@x@h:1"), escaped);
-    both_refuse(&setup().variable("HTTPS_PROXY", "socks5://u:s3cr3t@h:1"), "it must be http://HOST:PORT");
+    both_refuse(&setup().variable("HTTPS_PROXY", "socks5://u:s3cr3t@h:1"), "expected http://HOST:PORT");
     both_take(&setup().variable("HTTPS_PROXY", ""));
     let said = both_take(&setup().variable("NO_PROXY", "*.mpc.example a.example:443 ht*p"));
     assert!(

@@ -45,11 +45,15 @@ fn after_failures_in_a_row_calls_are_refused_and_nothing_is_sent() {
     is_closed(&proxy, &upstream);
     upstream.saw(6);
     // Once a change.
-    proxy.logged("upstream works again: its circuit is closed");
+    proxy.logged("circuit breaker closed: upstream is back");
     let log = proxy.log();
     let opened = format!("\"endpoint\":\"{}\",\"last\":\"503 Service Unavailable\"", upstream.url());
-    assert_eq!((log.matches("its circuit is open").count(), log.matches(&opened).count()), (1, 1), "{log}");
-    assert_eq!(log.matches("its circuit is closed").count(), 1, "{log}");
+    assert_eq!(
+        (log.matches("circuit breaker opened").count(), log.matches(&opened).count()),
+        (1, 1),
+        "{log}"
+    );
+    assert_eq!(log.matches("circuit breaker closed").count(), 1, "{log}");
 }
 
 #[test]

@@ -110,9 +110,8 @@ fn a_proxy_that_fails_is_told_apart_and_nothing_was_sent() {
         let proxy = setup.section(&through(&egress)).start();
         let answer = proxy.send(cancel("100211"));
         answer.is_refusal(502, "PROXY.UpstreamUnreachable");
-        let text = format!(
-            "cannot connect to upstream: the egress proxy does not lead there: {said}; nothing was sent"
-        );
+        let text =
+            format!("cannot connect to upstream: the egress proxy cannot reach it: {said}; nothing was sent");
         assert_eq!(answer.error_msg(), text);
         assert!(answer.header("proxy-status").contains("error=destination_unavailable"), "{answer:?}");
         proxy.record(&answer).says(json!({
@@ -127,15 +126,15 @@ fn a_proxy_that_fails_is_told_apart_and_nothing_was_sent() {
 fn a_proxy_that_is_not_there_is_told_apart_from_an_upstream_that_is_not() {
     let (_hole, address) = black_hole();
     for (url, said) in [
-        ("http://127.0.0.1:1".to_owned(), "it cannot be reached"),
-        ("http://no-name.invalid:3128".to_owned(), "its name cannot be resolved"),
-        (format!("http://{address}"), "connecting took too long"),
+        ("http://127.0.0.1:1".to_owned(), "unreachable"),
+        ("http://no-name.invalid:3128".to_owned(), "cannot resolve the host name"),
+        (format!("http://{address}"), "connecting timed out"),
     ] {
         let section = format!("upstream: {{ proxy: '{url}', connect_timeout: 1s }}");
         let proxy = Setup::new().upstream("https://mpc.test").section(&section).start();
         let answer = proxy.send(cancel("100211"));
         answer.is_refusal(502, "PROXY.UpstreamUnreachable");
-        let text = format!("the egress proxy does not lead there: {said}; nothing was sent");
+        let text = format!("the egress proxy cannot reach it: {said}; nothing was sent");
         assert!(answer.error_msg().ends_with(&text), "{}", answer.error_msg());
         proxy.record(&answer).says(json!({ "outcome": "failed", "upstream.attempts": 3 }));
     }
@@ -150,7 +149,7 @@ fn a_proxy_in_the_environment_that_cannot_be_used_keeps_it_from_starting() {
         let Output { status, stdout, stderr } = setup().run(command);
         let (stdout, stderr) = (text(stdout), text(stderr));
         assert_eq!(status.code(), Some(78), "{command}: {stderr}");
-        let said = "the environment variable HTTPS_PROXY names no egress proxy: it must be http://HOST:PORT";
+        let said = "the environment variable HTTPS_PROXY is not an egress proxy: expected http://HOST:PORT";
         assert!(stderr.contains(said), "{command}: {stderr}");
         assert!(!format!("{stdout}{stderr}").contains("s3cr3t"), "{command}: {stderr}");
     }
@@ -170,28 +169,28 @@ fn failures() -> [(Script, &'static str, usize); 9] {
     [
         (
             |peer| answer(peer, "HTTP/1.1 403 Forbidden\r\nContent-Length: 4\r\n\r\nno.."),
-            "it does not connect to upstream (403)",
+            "it refused to connect to upstream (403)",
             1,
         ),
         (
             |peer| answer(peer, "HTTP/1.1 302 Found\r\nLocation: http://portal/\r\n\r\n"),
-            "it does not connect to upstream (302)",
+            "it refused to connect to upstream (302)",
             1,
         ),
         (
             |peer| answer(peer, "HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n"),
-            "it does not connect to upstream (503)",
+            "it refused to connect to upstream (503)",
             3,
         ),
         (
             |peer| answer(peer, "HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n"),
-            "it demands a user and a password (407), which HTTPS_PROXY may hold",
+            "it requires a user and password (407): set them in HTTPS_PROXY",
             1,
         ),
-        (|peer| answer(peer, "220 mail.example ESMTP\r\n"), "it answers with something that is not HTTP", 3),
+        (|peer| answer(peer, "220 mail.example ESMTP\r\n"), "its answer is not HTTP", 3),
         (
             |peer| answer(peer, "HTTP/1.1 200 Yes\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n"),
-            "it answers with something that is not HTTP",
+            "its answer is not HTTP",
             3,
         ),
         (|peer| answer(peer, ""), "it closed the connection", 3),

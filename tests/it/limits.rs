@@ -20,7 +20,7 @@ fn a_caller_has_its_burst_and_is_then_told_when_to_come_back() {
     is_limited(
         &proxy,
         &answer,
-        "this caller has reached its limit: its `limits` in the policy, or its share of `limits.in_flight`",
+        "caller limit reached: its `limits` in the policy, or its share of `limits.in_flight`",
     );
     // What was promised is true.
     let seconds = answer.header("retry-after").parse().unwrap();
@@ -42,7 +42,7 @@ fn another_callers_limit_is_its_own() {
     is_limited(
         &proxy,
         &proxy.send(cancel("none")),
-        "this caller has reached its limit: its `limits` in the policy, or its share of `limits.in_flight`",
+        "caller limit reached: its `limits` in the policy, or its share of `limits.in_flight`",
     );
     for _ in 0..3 {
         forwarded(&proxy, proxy.send_to("team", oncall()));
@@ -86,7 +86,7 @@ fn all_callers_share_the_projects_quota() {
     let proxy = setup.start();
     forwarded(&proxy, proxy.send(cancel("none")));
     forwarded(&proxy, proxy.send_to("team", oncall()));
-    let text = "the callers of this project have reached its rate limit";
+    let text = "project rate limit reached";
     is_limited(&proxy, &proxy.send(cancel("none")), text);
     is_limited(&proxy, &proxy.send_to("team", oncall()), text);
     proxy.upstream_saw(2);

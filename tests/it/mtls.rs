@@ -139,7 +139,7 @@ fn whoever_shows_many_certificates_is_not_let_in() {
         let client = Client { version, ..client(&authority, &many) };
         assert!(client.ask(&proxy, "mesh", cancel("100211")).is_err());
     }
-    let said = "more than 4 certificates between its own and the authority's";
+    let said = "more than 4 intermediate certificates";
     wait_for("reason in the log", || (proxy.log().matches(said).count() == 2).then_some(()));
     // What is of no use is no offence yet. These have one name, but none.
     let few = cleaner().showing(more(2));

@@ -128,7 +128,7 @@ fn a_project_that_is_not_configured_is_refused_whatever_the_policy_says() {
     for project in ["media-none", "ffffffffffffffffffffffffffffffff", "Media-Prod", "media-pro"] {
         let answer = proxy.send(request("DELETE", &format!("/v2/{project}/editing/jobs/100211"), &[]));
         answer.is_refusal(403, "PROXY.Forbidden");
-        assert_eq!(answer.error_msg(), "unknown project: it is not configured here");
+        assert_eq!(answer.error_msg(), "unknown project: not configured here");
         proxy.record(&answer).says(json!({
             "caller.id": "editor-api", "mpc.project_id": null, "mpc.job_id": "100211",
             "policy.effect": null, "outcome": "refused", "error.type": "PROXY.Forbidden",

@@ -98,7 +98,7 @@ fn after_a_stale_connection_a_job_that_is_gone_may_be_gone_by_our_own_hand() {
         let proxy = Setup::new().on_one_core().upstream(&upstream.url()).start();
         let [_, second] = two_calls(&proxy);
         let status = second.header("proxy-status");
-        let note = "; details=\"an attempt before this one got no answer and may have cancelled the job\"";
+        let note = "; details=\"an earlier attempt got no answer and may have cancelled the job\"";
         assert_eq!(status.ends_with(note), noted, "{status}");
         assert!(status.starts_with("mpc-auth-proxy; received-status=40"), "{status}");
         proxy.record(&second).says(json!({ "upstream.attempts": 2, "outcome": "forwarded" }));

@@ -164,7 +164,7 @@ callers, under policy HASH
         let (code, out, err) = checked_with(&minimal, set("socks5://u:s3cr3t@egress:1080"));
         assert_eq!((code, out.as_str()), (ExitCode::from(78), ""));
         let expected = "\
-error: the environment variable HTTPS_PROXY names no egress proxy: it must be http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT
+error: the environment variable HTTPS_PROXY is not an egress proxy: expected http://HOST:PORT or http://USER:PASSWORD@HOST:PORT
 
 1 error: the configuration is valid, this environment is not
 ";

@@ -240,7 +240,7 @@ async fn resolve(endpoint: &Endpoint) -> Option<(Result<Vec<IpAddr>, String>, Du
     let started = Instant::now();
     let found = match timeout(ENDPOINT_TIMEOUT, lookup_host((endpoint.host(), endpoint.port()))).await {
         Ok(Ok(addresses)) => Ok(addresses.map(|address| address.ip()).collect()),
-        Ok(Err(error)) => Err(format!("its name cannot be resolved: {}", reason(&error))),
+        Ok(Err(error)) => Err(format!("cannot resolve the host name: {}", reason(&error))),
         Err(_) => Err("its name was not resolved in time".into()),
     };
     Some((found, started.elapsed()))

@@ -167,28 +167,28 @@ fn is_refused(text: &str, at: usize, problem: Problem) {
 #[test]
 fn what_is_not_one_json_object_is_refused() {
     for (text, at, problem) in [
-        ("", 0, Problem::Syntax("a value is expected")),
-        ("\u{feff}{}", 0, Problem::Syntax("a value is expected")),
+        ("", 0, Problem::Syntax("expected a value")),
+        ("\u{feff}{}", 0, Problem::Syntax("expected a value")),
         ("[]", 0, Problem::NoObject),
         ("null", 0, Problem::NoObject),
-        ("{} {}", 3, Problem::Syntax("one value, and nothing behind it")),
-        ("{}\0", 2, Problem::Syntax("one value, and nothing behind it")),
-        (r#"{"a":1,}"#, 7, Problem::Syntax("a name in quotes is expected")),
-        (r#"{"a":[1,]}"#, 8, Problem::Syntax("a value is expected")),
-        (r#"{"a" 1}"#, 5, Problem::Syntax("`:` is expected behind a name")),
-        (r#"{"a":1 "b":2}"#, 7, Problem::Syntax("`,` or `}` is expected")),
-        (r#"{"a":[1 2]}"#, 8, Problem::Syntax("`,` or `]` is expected")),
-        (r#"{"a":"b"#, 7, Problem::Syntax("a text must end with a quote")),
+        ("{} {}", 3, Problem::Syntax("unexpected text after the value")),
+        ("{}\0", 2, Problem::Syntax("unexpected text after the value")),
+        (r#"{"a":1,}"#, 7, Problem::Syntax("expected a quoted name")),
+        (r#"{"a":[1,]}"#, 8, Problem::Syntax("expected a value")),
+        (r#"{"a" 1}"#, 5, Problem::Syntax("expected `:` after a name")),
+        (r#"{"a":1 "b":2}"#, 7, Problem::Syntax("expected `,` or `}`")),
+        (r#"{"a":[1 2]}"#, 8, Problem::Syntax("expected `,` or `]`")),
+        (r#"{"a":"b"#, 7, Problem::Syntax("unterminated string")),
         ("{\"a\":\"\n\"}", 6, Problem::Syntax("a control character must be escaped")),
-        (r#"{"a":"\x"}"#, 6, Problem::Syntax("there is no such escape")),
-        (r#"{"a":"\u12"}"#, 6, Problem::Syntax("four hexadecimal digits are expected behind `\\u`")),
-        (r#"{"a":nul}"#, 5, Problem::Syntax("a value is expected")),
-        (r#"{"a":'b'}"#, 5, Problem::Syntax("a value is expected")),
-        (r#"{"a":01}"#, 5, Problem::Syntax("a number must not begin with 0")),
-        (r#"{"a":+1}"#, 5, Problem::Syntax("a value is expected")),
-        (r#"{"a":1.}"#, 7, Problem::Syntax("a digit is expected")),
-        (r#"{"a":-}"#, 6, Problem::Syntax("a digit is expected")),
-        (r#"{"a":NaN}"#, 5, Problem::Syntax("a value is expected")),
+        (r#"{"a":"\x"}"#, 6, Problem::Syntax("invalid escape")),
+        (r#"{"a":"\u12"}"#, 6, Problem::Syntax("expected four hexadecimal digits after `\\u`")),
+        (r#"{"a":nul}"#, 5, Problem::Syntax("expected a value")),
+        (r#"{"a":'b'}"#, 5, Problem::Syntax("expected a value")),
+        (r#"{"a":01}"#, 5, Problem::Syntax("leading zero in a number")),
+        (r#"{"a":+1}"#, 5, Problem::Syntax("expected a value")),
+        (r#"{"a":1.}"#, 7, Problem::Syntax("expected a digit")),
+        (r#"{"a":-}"#, 6, Problem::Syntax("expected a digit")),
+        (r#"{"a":NaN}"#, 5, Problem::Syntax("expected a value")),
     ] {
         is_refused(text, at, problem);
     }
@@ -234,10 +234,7 @@ fn what_readers_of_json_disagree_on_is_refused() {
         is_refused(text, at, problem);
     }
     let text = BodyFault { at: 6, problem: Problem::LookAlike("bucket") }.to_string();
-    assert_eq!(
-        text,
-        "the body is not acceptable at byte 6: this name reads like `bucket`: spell it so, or use another"
-    );
+    assert_eq!(text, "invalid request body at byte 6: misspelling of `bucket`: correct it or rename it");
 }
 
 #[test]
@@ -257,10 +254,10 @@ fn what_decides_has_its_type_and_one_reading() {
         (r#"{"a":{"object":"a\u0085c"}}"#, 6, Problem::Path("a control character")),
         (r#"{"a":{"object":"a%2E%2e"}}"#, 6, Problem::Path("`%2e`, `%2f`, `%5c` or `%00`")),
         (r#"{"a":{"object":"%%2Fa"}}"#, 6, Problem::Path("`%2e`, `%2f`, `%5c` or `%00`")),
-        (r#"{"a":{"output_filename":"a/b"}}"#, 6, Problem::Path("a `/` where they are the name of a file")),
+        (r#"{"a":{"output_filename":"a/b"}}"#, 6, Problem::Path("a `/` where they are a file name")),
         (r#"{"a":{"output_filename":".."}}"#, 6, Problem::Path("a segment `.` or `..`")),
         (r#"{"a":{"output_file_name":"b"}}"#, 6, Problem::LookAlike("output_filename")),
-        (r#"{"a":{"file_name":"a/b"}}"#, 6, Problem::Path("a `/` where they are the name of a file")),
+        (r#"{"a":{"file_name":"a/b"}}"#, 6, Problem::Path("a `/` where they are a file name")),
     ] {
         is_refused(text, at, problem);
     }

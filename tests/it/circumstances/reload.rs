@@ -62,7 +62,7 @@ fn certificates_of_a_crowd_are_bounded_and_verified() {
         refused.load(Relaxed)
     );
     wait_for("count of all", || proxy.probe("/metrics").body.contains(&failed).then_some(()));
-    let said = "more than 4 certificates between its own and the authority's";
+    let said = "more than 4 intermediate certificates";
     wait_for("reason in the log", || proxy.log().contains(said).then_some(()));
     proxy.upstream_saw(5);
 }

@@ -68,7 +68,7 @@ fn certificates_that_wait_before_the_start_are_bounded_and_verified() {
         assert!(refused && good.join().unwrap().is_some_and(|answer| answer.status == 403));
         let failed = "tls_handshake_failures_total{listener=\"app\",reason=\"rejected\"} 4\n";
         wait_for("count of all", || proxy.probe("/metrics").body.contains(failed).then_some(()));
-        let said = "more than 4 certificates between its own and the authority's";
+        let said = "more than 4 intermediate certificates";
         wait_for("reason in the log", || proxy.log().contains(said).then_some(()));
         proxy.upstream_saw(1);
     });

@@ -85,12 +85,12 @@ fn an_endpoint_that_does_not_answer_as_it_should_is_told_at_the_step_it_fails() 
     let closing = Scripted::start(|_, peer| drop(peer.request()));
     let quick = "upstream: { attempt_timeout: 500ms, connect_timeout: 500ms }";
     for (url, check, message, hint) in [
-        ("http://127.0.0.1:1".into(), "tcp", "it cannot be reached", "`upstream.proxy`"),
+        ("http://127.0.0.1:1".into(), "tcp", "unreachable", "`upstream.proxy`"),
         (silent.url(), "http", "did not answer in time", "try again"),
-        (elsewhere.url(), "http", "redirects", "sends callers elsewhere"),
-        (nonsense.url(), "http", "it is not HTTP", "does not speak HTTP/1.1"),
+        (elsewhere.url(), "http", "redirect", "sends callers elsewhere"),
+        (nonsense.url(), "http", "not HTTP", "does not speak HTTP/1.1"),
         (closing.url(), "http", "closed the connection", "what closes the connection"),
-        (silent.url().replace("http:", "https:"), "tls", "took too long", "let it through"),
+        (silent.url().replace("http:", "https:"), "tls", "timed out", "let it through"),
     ] {
         let found = Found::by(&Setup::new().upstream(&url).section(quick));
         found.says(check, "fail", (message, hint));

@@ -124,7 +124,7 @@ fn people_read_a_line_a_check_and_what_to_do() {
     };
     assert!(line("mpc-auth-proxy ").contains("proxy.yaml, as "), "{text}");
     assert!(line("ok credential prod files: key HARN…, does not say when it ends;").ends_with(" ms"));
-    assert!(line("fail dns https://mpc.invalid").contains("its name cannot be resolved"));
+    assert!(line("fail dns https://mpc.invalid").contains("cannot resolve the host name"));
     assert!(line("= is the name right").contains("DNS"));
     line("fail project media-prod its calls fail: the endpoint does not answer");
     line("warn clock this machine nobody who answered said what time it is");
@@ -209,6 +209,6 @@ fn what_is_not_valid_is_told_as_check_tells_it() {
     let output = setup.run("doctor");
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(78), "{error}");
-    assert!(error.contains("HTTPS_PROXY names no egress proxy") && !error.contains(MARKED), "{error}");
+    assert!(error.contains("HTTPS_PROXY is not an egress proxy") && !error.contains(MARKED), "{error}");
     assert_eq!(Setup::new().run("doctor --format xml").status.code(), Some(2));
 }

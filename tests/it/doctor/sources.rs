@@ -93,7 +93,7 @@ fn a_source_that_gives_nothing_is_told_with_what_to_do() {
             "rejected the user name or password",
             "five wrong ones lock the user",
         ),
-        (unreachable, "it cannot be reached", "let it through"),
+        (unreachable, "unreachable", "let it through"),
         (no_agency, "this machine has no agency", "create an agency for ECS"),
         (remote("oidc").file("id-token", "stale"), "answered 401", "is the identity token fresh"),
         (

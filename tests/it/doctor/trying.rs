@@ -26,7 +26,7 @@ fn without_a_proxy_it_signs_one_view_of_no_job() {
     Found::by(&setup);
     made_no_call(&setup);
     let found = Found::read(&setup.run(TRY));
-    found.says("try", "ok", ("upstream believes its credential (200)", ""));
+    found.says("try", "ok", ("upstream accepts the credential (200)", ""));
     let tried = found.one("try");
     assert_eq!(
         tried["facts"],
@@ -59,10 +59,10 @@ fn what_the_answer_says_is_told_and_nothing_more() {
     let tried = |setup: &Setup| Found::read(&setup.run(TRY));
     let setup = Setup::new();
     for (fault, status, message) in [
-        (Fault::Unavailable, "warn", "does not say whether its credential is believed (503"),
-        (Fault::Throttled { retry_after_s: 1 }, "warn", "does not say whether"),
-        (Fault::InternalError, "ok", "believes its credential (500"),
-        (Fault::LoseAnswer, "fail", "a call was sent, and no answer came"),
+        (Fault::Unavailable, "warn", "does not show whether the credential is accepted (503"),
+        (Fault::Throttled { retry_after_s: 1 }, "warn", "does not show whether"),
+        (Fault::InternalError, "ok", "accepts the credential (500"),
+        (Fault::LoseAnswer, "fail", "a call was sent, and got no answer"),
     ] {
         setup.cloud().clear_requests();
         // `HEAD /` comes first.
@@ -72,14 +72,14 @@ fn what_the_answer_says_is_told_and_nothing_more() {
         assert_eq!(calls(&setup.cloud().requests()).len(), 1, "{fault:?}");
     }
     let setup = Setup::new().file("token", "MIIE").credential("{ token_file: { path: token } }");
-    tried(&setup).says("try", "fail", ("its credential has ended (401", "renew"));
+    tried(&setup).says("try", "fail", ("the credential has expired (401", "renew"));
     let setup = Setup::new().file("sk", "");
     tried(&setup).says("try", "fail", ("not tried: there is no credential", "see what is told of"));
     assert_eq!(calls(&setup.cloud().requests()).len(), 0);
     // The endpoint has said what time it is, so the date is right.
     let setup = Setup::new();
     setup.cloud().set_clock_offset(TimeDelta::hours(2));
-    tried(&setup).says("try", "ok", ("believes", ""));
+    tried(&setup).says("try", "ok", ("accepts", ""));
 }
 
 fn with_admin(setup: Setup) -> Proxy {
@@ -91,7 +91,7 @@ fn with_admin(setup: Setup) -> Proxy {
 fn a_proxy_that_runs_makes_the_call_and_records_who_asked() {
     let proxy = with_admin(Setup::new());
     let found = Found::read(&proxy.run(TRY));
-    found.says("try", "ok", ("upstream believes its credential (200)", ""));
+    found.says("try", "ok", ("upstream accepts the credential (200)", ""));
     assert_eq!(found.one("try")["facts"]["by"], "proxy");
     let record = proxy.interventions(1).remove(0);
     record.says(json!({
@@ -101,7 +101,7 @@ fn a_proxy_that_runs_makes_the_call_and_records_who_asked() {
     assert_eq!(calls(&proxy.cloud().requests()).len(), 1);
     // A freeze stops what changes something.
     assert!(proxy.run("freeze").status.success());
-    Found::read(&proxy.run(TRY)).says("try", "ok", ("believes", ""));
+    Found::read(&proxy.run(TRY)).says("try", "ok", ("accepts", ""));
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_proxy_that_runs_stops_before_tries_lock_the_key() {
     let proxy = with_admin(Setup::new().file("sk", "wrong-secret-key-of-no-account"));
     for _ in 0..3 {
         let found = Found::read(&proxy.run(TRY));
-        found.says("try", "fail", ("does not believe", "one of five"));
+        found.says("try", "fail", ("rejects the credential's signature", "one of five"));
     }
     let held_back = Found::read(&proxy.run(TRY));
     held_back.says("try", "fail", ("no call was sent: ", "see what is told of"));

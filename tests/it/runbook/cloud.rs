@@ -23,7 +23,7 @@ pub(super) fn upstream_cannot_be_reached(page: &mut Page) -> Option<()> {
     let proxy = setup.section(once).start().records_elsewhere();
     page.block(&proxy);
     page.one_says(&["upstream_connect", "http://127.0.0.1:", "Connection refused"]);
-    page.one_says(&["it cannot be reached", "= ", "tcp"]);
+    page.one_says(&["unreachable", "= ", "tcp"]);
     let back = TcpListener::bind(address).unwrap();
     thread::spawn(move || {
         for stream in back.incoming() {
@@ -67,7 +67,7 @@ pub(super) fn the_circuit_is_open(page: &mut Page) -> Option<()> {
         assert_eq!(proxy.send(cancel("100211")).status, 503);
     }
     page.block(&proxy);
-    page.one_says(&["its circuit is open", "http://127.0.0.1:", "503 Service Unavailable"]);
+    page.one_says(&["circuit breaker opened", "http://127.0.0.1:", "503 Service Unavailable"]);
     proxy.cloud().set_faults([]);
     while proxy.send(cancel("100211")).status == 503 {}
     page.block(&proxy);

@@ -317,9 +317,7 @@ fn a_body_is_judged_and_what_it_asks_for_decides() {
         (format!("{masters} --api v2"), Ok("allow: rule `own` at policy.yaml:41\n")),
         (
             twice.clone(),
-            Err(format!(
-                "{twice}: the body is not acceptable at byte 23: this name is there twice in one object"
-            )),
+            Err(format!("{twice}: invalid request body at byte 23: duplicate name in one object")),
         ),
         (
             format!("{own} --action mpc:editingTask:view"),
