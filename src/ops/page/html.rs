@@ -1,14 +1,16 @@
 //! The page's HTML, as one function a section.
 
 use chrono::{DateTime, Utc};
-use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
-use super::{Form, Near, SCRIPT, STYLE, StatusPage, visible};
+use super::{
+    assets::{SCRIPT, STYLE},
+    contents::{Near, StatusPage},
+    escape::Shown,
+    form::Form,
+};
 use crate::{clock::span, operation::ACTIONS, server::Check};
-
-/// A text as it stands on the page: nothing in it is markup, and nothing in it hides.
-pub(super) struct Shown<'t>(pub(super) &'t str);
 
 /// How something is doing, in a row of its own.
 struct Row<'t> {
@@ -16,12 +18,6 @@ struct Row<'t> {
     word: &'static str,
     class: &'static str,
     why: Option<&'t str>,
-}
-
-impl Render for Shown<'_> {
-    fn render_to(&self, buffer: &mut String) {
-        visible(self.0).render_to(buffer);
-    }
 }
 
 impl StatusPage<'_> {
