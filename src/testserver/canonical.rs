@@ -1,14 +1,14 @@
 //! Independent canonical requests. The canonical request of SDK-HMAC-SHA256, computed a second time.
 //!
 //! Written from the specification in the plainest way, for reading and not for speed: see
-//! [`verify`](super::verify) for why it is written twice.
+//! [`signature`](super::signature) for why it is written twice.
 
 use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
 use super::seen::Seen;
-use super::verify::{Unproven, single};
+use super::unproven::{Unproven, single};
 
 /// What the signature covers, in the specification's lines. The names are the signed headers, sorted.
 pub(super) fn canonical_request(request: &Seen, signed: &[&str]) -> Result<String, Unproven> {

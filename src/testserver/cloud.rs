@@ -1,6 +1,5 @@
-//! State of the stand-in cloud. The state behind the socket.
+//! The stand-in cloud, as tests see and change it.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -8,23 +7,22 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::Options;
+use super::access_key::AccessKey;
 use super::answer::Reply;
 use super::differences::Difference;
 use super::faults::Planned;
 use super::federation::IdentityProvider;
-use super::iam::{TOKEN_LIFETIME, User, Users};
-use super::keys::{AccessKey, Keys};
+use super::iam::{TOKEN_LIFETIME, User};
 use super::lock::Attempts;
-use super::metadata::{Metadata, MetadataMode};
-use super::mpc::{JobState, Jobs};
+use super::metadata::MetadataMode;
+use super::mpc::JobState;
+use super::options::Options;
 use super::pod_identity::Pod;
-use super::secrets::Issuing;
 use super::seen::Seen;
-use super::serve::Service;
+use super::service::Service;
+use super::state::State;
 use super::sts::Agency;
-use super::tokens::{Scope, Tokens};
-use crate::clock;
+use super::tokens::Scope;
 use crate::secret::Secret;
 
 /// The stand-in cloud: jobs, keys, tokens, faults, and what was seen.
@@ -32,51 +30,9 @@ pub struct Cloud {
     state: Mutex<State>,
 }
 
-/// What there is.
-pub(super) struct State {
-    pub(super) hosts: Vec<String>,
-    pub(super) port: u16,
-    pub(super) keys: Keys,
-    pub(super) tokens: Tokens,
-    pub(super) users: Users,
-    pub(super) metadata: Option<Metadata>,
-    pub(super) pods: Vec<Pod>,
-    pub(super) identity_providers: Vec<IdentityProvider>,
-    pub(super) agencies: Vec<Agency>,
-    pub(super) jobs: Jobs,
-    /// What IAM allows an access key. Everything where it is not named.
-    pub(super) allowed: BTreeMap<String, Vec<String>>,
-    pub(super) faults: Vec<Planned>,
-    /// How long what a service hands out is in force, where the test has chosen.
-    pub(super) lifetimes: BTreeMap<Service, TimeDelta>,
-    seen: VecDeque<Seen>,
-    clock_offset: TimeDelta,
-}
-
 impl Cloud {
     pub(super) fn new(address: SocketAddr, options: Options) -> Self {
-        let mut hosts = options.hosts;
-        let text = address.to_string();
-        hosts.extend(text.rsplit_once(':').map(|(ip, _)| ip.to_owned()));
-        hosts.push("localhost".to_owned());
-        let state = State {
-            hosts,
-            port: address.port(),
-            keys: Keys::new(options.access_keys),
-            tokens: Tokens::default(),
-            users: Users::new(options.users),
-            metadata: options.metadata.map(Metadata::new),
-            pods: options.pods,
-            identity_providers: options.identity_providers,
-            agencies: options.agencies,
-            jobs: Jobs::default(),
-            allowed: BTreeMap::new(),
-            faults: Vec::new(),
-            lifetimes: BTreeMap::new(),
-            seen: VecDeque::new(),
-            clock_offset: TimeDelta::zero(),
-        };
-        Self { state: Mutex::new(state) }
+        Self { state: Mutex::new(State::new(address, options)) }
     }
 
     /// Adds a job, or changes its state.
@@ -282,17 +238,6 @@ impl Cloud {
     /// What happens to a request.
     pub(super) fn serve(&self, request: &Seen) -> Reply {
         self.state.lock().serve(request)
-    }
-}
-
-impl State {
-    pub(super) fn now(&self) -> DateTime<Utc> {
-        clock::now() + self.clock_offset
-    }
-
-    /// When, and for how long, a service hands something out.
-    pub(super) fn issuing(&self, service: Service) -> Issuing {
-        Issuing { now: self.now(), chosen: self.lifetimes.get(&service).copied() }
     }
 }
 

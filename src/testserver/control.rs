@@ -13,7 +13,7 @@ use super::faults::Planned;
 use super::metadata::MetadataMode;
 use super::mpc::JobState;
 use super::seen::Seen;
-use super::serve::Service;
+use super::service::Service;
 
 /// Whether a target is the control endpoint's and not the cloud's.
 pub(super) fn serves(target: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::serve::Service;
+use super::service::Service;
 
 /// Something that can go wrong with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

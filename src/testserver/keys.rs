@@ -1,34 +1,19 @@
 //! Access keys in force. Those that the test brought, and the temporary ones that were handed out.
 //!
 //! Every service that hands out a key does it here, so that all of them are taken, expire and are revoked alike.
-//! It judges a signature by [`verify`](super::verify), and adds what is not in the request: the key's end, and
+//! It judges a signature by [`signature`](super::signature), and adds what is not in the request: the key's end, and
 //! the lock after five bad signatures in a row.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::access_key::AccessKey;
 use super::lock::{Attempts, Lock};
-use super::secrets::{Term, optional_secret, random, secret, timestamp};
+use super::secrets::{Term, random, timestamp};
 use super::seen::Seen;
-use super::verify::{Claim, Unproven};
+use super::signature::Claim;
+use super::unproven::Unproven;
 use crate::secret::Secret;
-
-/// An access key that is accepted, for one project.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AccessKey {
-    /// The access key id (AK).
-    pub id: String,
-    /// The secret key (SK).
-    #[serde(deserialize_with = "secret")]
-    pub secret: Secret,
-    /// The security token that must come with a temporary key. A permanent key must come without one.
-    #[serde(default, deserialize_with = "optional_secret")]
-    pub security_token: Option<Secret>,
-    /// The id of the only project the key is for.
-    pub project_id: String,
-}
 
 /// A temporary key that was handed out.
 #[derive(Clone)]

@@ -4,34 +4,17 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
 
 use super::answer::{Answer, Problem, Reply};
-use super::cloud::State;
 use super::differences::{self, Difference};
 use super::faults::{self, Fault};
 use super::mpc::Call;
 use super::secrets::Issuing;
 use super::seen::Seen;
+use super::service::Service;
+use super::state::State;
 use super::sts::Sts;
-use super::{federation, iam, mpc, sts, verify};
-
-/// A service of the cloud.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Service {
-    /// Media processing: whatever is not another's.
-    #[default]
-    Mpc,
-    /// Identity, version 3: paths that start with `/v3/` or `/v3.0/`.
-    Iam,
-    /// Security tokens, version 5: paths that start with `/v5/`.
-    Sts,
-    /// The metadata of a machine: paths that start with `/openstack/` or `/meta-data/`.
-    Metadata,
-    /// The pod identity agent: the pods' paths.
-    PodIdentity,
-}
+use super::{federation, iam, mpc, signature, sts, verify};
 
 impl State {
     /// What happens to a request.
@@ -145,7 +128,7 @@ impl State {
             return Err(Problem::OtherTenant);
         }
         let action = call.iam_action();
-        let signed = request.header("authorization").and_then(verify::parse);
+        let signed = request.header("authorization").and_then(signature::parse);
         let allowed = signed.and_then(|(access_key, ..)| self.allowed.get(access_key));
         if allowed.is_some_and(|actions| !actions.iter().any(|allowed| allowed == action)) {
             return Err(Problem::NotAllowed(action));

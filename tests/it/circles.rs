@@ -31,8 +31,6 @@ const LEFT: &[&str] = &[
     "server: mod, operators, running, status",
     "server/connection: body, input, mod",
     "signing: canonical, mod",
-    "testserver: canonical, keys, verify",
-    "testserver: cloud, control, faults, mod, serve",
 ];
 
 #[test]

@@ -1,10 +1,13 @@
 //! The stand-in over real sockets. The requests were signed by the official Python SDK with a fixed clock.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::*;
 use crate::clock;

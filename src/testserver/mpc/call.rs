@@ -1,0 +1,100 @@
+//! Calls: what a request line asks of MPC.
+
+use super::job::Api;
+
+/// A request that MPC's API knows.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::testserver) struct Call<'r> {
+    /// The project in the path.
+    pub(in crate::testserver) project_id: &'r str,
+    /// The method and the URL without what varies, as [`Difference::NoUrl`] names it.
+    pub(in crate::testserver) url: &'static str,
+    pub(super) api: Api,
+    pub(super) action: Action<'r>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Action<'r> {
+    /// Cancels the job of these ids: there must be exactly one.
+    Cancel(Vec<&'r str>),
+    Create,
+    /// Shows what this query asks for.
+    View(Vec<(&'r str, &'r str)>),
+}
+
+impl<'r> Call<'r> {
+    /// Reads the request line. The official SDKs say `v1` where the API reference says `v2`.
+    pub(in crate::testserver) fn parse(method: &str, target: &'r str) -> Option<Self> {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let parts: Vec<&str> = path.split('/').collect();
+        let (url, project_id, action) = match (method, parts.as_slice()) {
+            ("DELETE", ["", "v2", project, "editing", "jobs", job]) => {
+                ("DELETE /v2/{project_id}/editing/jobs/{job_id}", project, Action::Cancel(vec![job]))
+            }
+            ("DELETE", ["", "v2", project, "editing", "job"]) => {
+                ("DELETE /v2/{project_id}/editing/job", project, Action::Cancel(job_ids(&pairs(query))))
+            }
+            ("DELETE", ["", "v1", project, "editing", "jobs"]) => {
+                ("DELETE /v1/{project_id}/editing/jobs", project, Action::Cancel(job_ids(&pairs(query))))
+            }
+            ("POST", ["", "v1", project, "editing", "jobs"]) => {
+                ("POST /v1/{project_id}/editing/jobs", project, Action::Create)
+            }
+            ("POST", ["", "v2", project, "editing", "jobs"]) => {
+                ("POST /v2/{project_id}/editing/jobs", project, Action::Create)
+            }
+            ("GET", ["", "v1", project, "editing", "jobs"]) => {
+                ("GET /v1/{project_id}/editing/jobs", project, Action::View(pairs(query)))
+            }
+            ("GET", ["", "v2", project, "editing", "jobs"]) => {
+                ("GET /v2/{project_id}/editing/jobs", project, Action::View(pairs(query)))
+            }
+            _ => return None,
+        };
+        let api = if path.starts_with("/v1/") { Api::V1 } else { Api::V2 };
+        Some(Self { project_id, url, api, action })
+    }
+
+    /// The IAM action that it needs.
+    pub(in crate::testserver) fn iam_action(&self) -> &'static str {
+        match self.action {
+            Action::Cancel(_) => "mpc:editingTask:delete",
+            Action::Create => "mpc:editingTask:create",
+            Action::View(_) => "mpc:editingTask:view",
+        }
+    }
+}
+
+/// The names and values of a query.
+fn pairs(query: &str) -> Vec<(&str, &str)> {
+    query.split('&').filter_map(|pair| pair.split_once('=')).collect()
+}
+
+/// The values of every `job_id` in a query.
+pub(super) fn job_ids<'r>(pairs: &[(&'r str, &'r str)]) -> Vec<&'r str> {
+    pairs.iter().filter(|(name, _)| *name == "job_id").map(|(_, value)| *value).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_line_is_a_call_or_no_such_api() {
+        let cancel = |job| Some(("p", Action::Cancel(vec![job])));
+        for (method, target, expected) in [
+            ("DELETE", "/v2/p/editing/jobs/7", cancel("7")),
+            ("DELETE", "/v2/p/editing/job?job_id=7", cancel("7")),
+            ("DELETE", "/v1/p/editing/jobs?job_id=7", cancel("7")),
+            ("DELETE", "/v1/p/editing/jobs/7", None),
+            ("DELETE", "/v1/p/editing/job?job_id=7", None),
+            ("DELETE", "/v2/p/editing/jobs?job_id=7", None),
+            ("DELETE", "/v2/p/editing/jobs/7/", None),
+            ("DELETE", "//v2/p/editing/jobs/7", None),
+            ("PUT", "/v2/p/editing/jobs/7", None),
+        ] {
+            let parsed = Call::parse(method, target).map(|call| (call.project_id, call.action));
+            assert_eq!(parsed, expected, "{method} {target}");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The service: what MPC does with the jobs of all projects, and what it answers.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{
+    call::{Action, Call, job_ids},
+    create,
+    job::{Api, Job, JobState},
+    list::Filters,
+};
+use crate::testserver::{
+    answer::{Answer, Problem},
+    differences::{self, Difference},
+    seen::Seen,
+};
+
+/// The jobs of all projects, and what is odd about this MPC.
+#[derive(Default)]
+pub(in crate::testserver) struct Jobs {
+    projects: BTreeMap<String, BTreeMap<String, Job>>,
+    created: u32,
+    /// How many there ever were.
+    seen: u32,
+    /// The buckets that MPC may not read.
+    pub(in crate::testserver) unreadable: Vec<String>,
+    pub(in crate::testserver) differences: Vec<Difference>,
+}
+
+impl Jobs {
+    /// Adds a job, or changes its state.
+    pub(in crate::testserver) fn put(
+        &mut self,
+        project_id: &str,
+        job_id: &str,
+        (state, now): (JobState, DateTime<Utc>),
+    ) {
+        self.seen += 1;
+        let number = self.seen;
+        let jobs = self.projects.entry(project_id.to_owned()).or_default();
+        let fresh = || Job { state, number, created_at: now, request: None };
+        jobs.entry(job_id.to_owned()).or_insert_with(fresh).state = state;
+    }
+
+    /// Has this body be what asked for a job that is there.
+    pub(in crate::testserver) fn set_request(&mut self, project_id: &str, job_id: &str, request: Value) {
+        if let Some(job) = self.projects.get_mut(project_id).and_then(|jobs| jobs.get_mut(job_id)) {
+            job.request = Some(request);
+        }
+    }
+
+    /// A job's state. `None` where there is no such job, or it was cancelled.
+    pub(in crate::testserver) fn state(&self, project_id: &str, job_id: &str) -> Option<JobState> {
+        Some(self.projects.get(project_id)?.get(job_id)?.state)
+    }
+
+    /// The body that asked for a job. `None` where there is none.
+    pub(in crate::testserver) fn request(&self, project_id: &str, job_id: &str) -> Option<&Value> {
+        self.projects.get(project_id)?.get(job_id)?.request.as_ref()
+    }
+
+    /// Does what an authenticated call asks for.
+    pub(in crate::testserver) fn perform(
+        &mut self,
+        call: &Call<'_>,
+        request: &Seen,
+        now: DateTime<Utc>,
+    ) -> Result<Answer, Problem> {
+        let mut answer = match &call.action {
+            Action::Cancel(ids) => self.cancel(call.project_id, ids),
+            Action::Create => self.create(call, request, now),
+            Action::View(query) if call.api == Api::V1 && job_ids(query).is_empty() => {
+                self.list(call.project_id, query)
+            }
+            Action::View(query) => self.view(call, &job_ids(query)),
+        }?;
+        answer.status = differences::status(&self.differences, call.iam_action(), answer.status);
+        Ok(answer)
+    }
+
+    fn cancel(&mut self, project_id: &str, ids: &[&str]) -> Result<Answer, Problem> {
+        let [job_id] = ids else { return Err(Problem::BadParameter) };
+        if job_id.is_empty() {
+            return Err(Problem::BadParameter);
+        }
+        match self.state(project_id, job_id) {
+            None => self.absent(),
+            Some(JobState::Waiting) => {
+                self.projects.entry(project_id.to_owned()).or_default().remove(*job_id);
+                Ok(Answer::empty())
+            }
+            Some(
+                JobState::Init
+                | JobState::Processing
+                | JobState::Succeeded
+                | JobState::Failed
+                | JobState::Canceled,
+            ) => Err(Problem::NotWaiting),
+        }
+    }
+
+    /// What cancelling a job ends in that is not there.
+    fn absent(&self) -> Result<Answer, Problem> {
+        let other = self.differences.iter().find_map(|difference| {
+            let Difference::AbsentOnCancel { status, code } = difference else { return None };
+            Some((StatusCode::from_u16(*status).ok()?, code))
+        });
+        let Some((status, code)) = other else { return Err(Problem::NoSuchTask) };
+        Ok(Answer::json(status, &json!({ "error_code": code, "error_msg": "The task does not exist" })))
+    }
+
+    fn create(&mut self, call: &Call<'_>, request: &Seen, now: DateTime<Utc>) -> Result<Answer, Problem> {
+        let body = create::body_of(request, &self.unreadable)?;
+        let jobs = self.projects.entry(call.project_id.to_owned()).or_default();
+        let job_id = loop {
+            self.created += 1;
+            let job_id = (FIRST_JOB_ID + self.created).to_string();
+            if !jobs.contains_key(&job_id) {
+                break job_id;
+            }
+        };
+        self.seen += 1;
+        let starts = self.differences.contains(&Difference::StartsAtOnce);
+        let state = if starts { JobState::Processing } else { JobState::Waiting };
+        let number = self.seen;
+        jobs.insert(job_id.clone(), Job { state, number, created_at: now, request: Some(body) });
+        let mut answer = json!({ "job_id": job_id });
+        self.differences.iter().for_each(|difference| difference.apply(call.api.number(), &mut answer));
+        Ok(Answer::json(StatusCode::OK, &answer))
+    }
+
+    /// The jobs of these ids that are there.
+    fn view(&self, call: &Call<'_>, ids: &[&str]) -> Result<Answer, Problem> {
+        if !(1..=10).contains(&ids.len()) {
+            return Err(Problem::BadParameter);
+        }
+        let jobs = self.projects.get(call.project_id);
+        let there = |id: &&str| Some(self.shown((id, jobs?.get(*id)?), call.api));
+        let found: Vec<Value> = ids.iter().filter_map(there).collect();
+        if found.is_empty() && self.differences.contains(&Difference::AbsentIsAnError) {
+            return Err(Problem::NoSuchTask);
+        }
+        let answer = match call.api {
+            Api::V1 => json!({ "total": found.len(), "jobs": found }),
+            Api::V2 => json!({ "job_array": found }),
+        };
+        Ok(Answer::json(StatusCode::OK, &answer))
+    }
+
+    /// A page of the project's jobs, as version 1 lists them.
+    fn list(&self, project_id: &str, query: &[(&str, &str)]) -> Result<Answer, Problem> {
+        let filters = Filters::parse(query)?;
+        let jobs = self.projects.get(project_id).into_iter().flatten();
+        let (total, page) = filters.choose(jobs.map(|(id, job)| (id.as_str(), job)).collect());
+        let shown: Vec<Value> = page.into_iter().map(|job| self.shown(job, Api::V1)).collect();
+        Ok(Answer::json(StatusCode::OK, &json!({ "total": total, "jobs": shown })))
+    }
+
+    fn shown(&self, (id, job): (&str, &Job), api: Api) -> Value {
+        let mut shown = job.shown(id, api);
+        self.differences.iter().for_each(|difference| difference.apply(api.number(), &mut shown));
+        shown
+    }
+}
+
+/// An error in MPC's shape. Huawei documents the shape of a 500, and no code for it.
+pub(in crate::testserver) fn error(status: StatusCode, message: &str) -> Answer {
+    let code = if status.is_server_error() { "MPC.10201" } else { "MPC.10202" };
+    Answer::json(status, &json!({ "error_code": code, "error_msg": message }))
+}
+
+/// What the API reference's example counts from.
+const FIRST_JOB_ID: u32 = 100_210;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_waiting_job_is_cancelled() {
+        let (mut jobs, now) = (Jobs::default(), "2026-01-15T08:30:00Z".parse().unwrap());
+        jobs.put("p", "w", (JobState::Waiting, now));
+        jobs.put("p", "r", (JobState::Processing, now));
+        jobs.put("p", "s", (JobState::Succeeded, now));
+        jobs.put("p", "f", (JobState::Failed, now));
+        jobs.put("q", "other", (JobState::Waiting, now));
+        for (target, expected) in [
+            ("/v2/p/editing/job", Err(Problem::BadParameter)),
+            ("/v2/p/editing/job?job_id=", Err(Problem::BadParameter)),
+            ("/v2/p/editing/job?job_id=w&job_id=w", Err(Problem::BadParameter)),
+            ("/v2/p/editing/jobs/", Err(Problem::BadParameter)),
+            ("/v2/p/editing/jobs/r", Err(Problem::NotWaiting)),
+            ("/v2/p/editing/jobs/s", Err(Problem::NotWaiting)),
+            ("/v2/p/editing/jobs/f", Err(Problem::NotWaiting)),
+            ("/v2/p/editing/jobs/other", Err(Problem::NoSuchTask)),
+            ("/v2/p/editing/jobs/w", Ok(StatusCode::NO_CONTENT)),
+            ("/v2/p/editing/jobs/w", Err(Problem::NoSuchTask)),
+        ] {
+            let call = Call::parse("DELETE", target).unwrap();
+            assert_eq!(
+                jobs.perform(&call, &Seen::default(), now).map(|answer| answer.status),
+                expected,
+                "{target}"
+            );
+        }
+        assert_eq!(jobs.state("q", "other"), Some(JobState::Waiting));
+    }
+}
