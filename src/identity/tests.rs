@@ -1,6 +1,6 @@
 //! Who is proved by what, and what no weaker proof makes up for.
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::*;
 use IdentityError::{Conflict, MalformedToken, NoProof, TokenNotTaken, WrongToken};
