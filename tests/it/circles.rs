@@ -23,7 +23,6 @@ const LEFT: &[&str] = &[
     "cli/policy: junit, test",
     "config: cases, mod, paths, proxy, resolve, rules, schema, standalone",
     "config: declare, decode, files, scalar, source_file",
-    "limit: denials, mod, quota",
     "policy: condition, facts, index, jobs, mod, rules_by_caller",
     "server: accept, connection, tls",
     "server: inherited, socket",
