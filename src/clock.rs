@@ -110,6 +110,20 @@ impl Skew {
         (measured - corrected(measured)).abs() < TOLERATED
     }
 
+    /// What is the matter with this machine's clock by the endpoint's, where they differ by more than callers notice.
+    pub fn problem(&self) -> Option<String> {
+        let measured = self.measured();
+        let direction = if measured > TimeDelta::zero() { "behind" } else { "ahead" };
+        let effect = match self.is_corrected() {
+            true => "signatures are dated by the cloud's, but rules and tokens go by this machine's",
+            false => "that is more than is corrected, and calls are refused",
+        };
+        let size = span(measured.abs().num_seconds());
+        (measured.abs() >= NOTICEABLE).then(|| {
+            format!("by the last answer, this machine's clock is {size} {direction}: set it; {effect}")
+        })
+    }
+
     /// Learns from the `Date` of an answer that was just received and took so long. It has no fraction of a second,
     /// and nobody knows when on the way it was written: what can be explained by that changes nothing.
     pub fn learn(&self, date: DateTime<Utc>, elapsed: Duration) {
@@ -171,6 +185,8 @@ fn corrected(measured: TimeDelta) -> TimeDelta {
 
 /// The gateway refuses a signature whose date is so far from its own clock.
 pub const TOLERATED: TimeDelta = TimeDelta::minutes(15);
+/// More than a difference that signing by the endpoint's clock hides from everybody.
+const NOTICEABLE: TimeDelta = TimeDelta::minutes(1);
 /// A little less than what is tolerated: when the clocks agree again, what was dated so is still accepted.
 const MAX_UNCORRECTED: TimeDelta = TimeDelta::seconds(15 * 60 - 30);
 /// As far as dates beyond that are left from the endpoint's clock.

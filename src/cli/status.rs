@@ -66,6 +66,7 @@ struct Shown {
 struct Listener {
     name: String,
     address: String,
+    certificate_ends: Option<String>,
     problem: Option<String>,
 }
 
@@ -101,6 +102,7 @@ struct Upstream {
     endpoint: String,
     proxy: Option<String>,
     circuit: String,
+    clock_problem: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -160,9 +162,12 @@ pub(super) fn complaints(document: Value) -> serde_json::Result<Vec<Complaint>> 
     });
     let open = status.upstreams.iter().filter(|upstream| upstream.circuit != "closed");
     let open = open.map(|upstream| format!("the circuit of {} is {}", upstream.endpoint, upstream.circuit));
+    let clocks = status.upstreams.iter().filter_map(|upstream| {
+        Some(format!("upstream {}: {}", upstream.endpoint, upstream.clock_problem.as_ref()?))
+    });
     let audit = status.audit.blocked.iter().map(|blocked| format!("audit records are {blocked}"));
     let failing = listeners.chain(credentials).chain(open).chain(audit).map(complaint(true));
-    Ok(failing.chain(frozen.chain(reload).map(complaint(false))).collect())
+    Ok(failing.chain(clocks.chain(frozen).chain(reload).map(complaint(false))).collect())
 }
 
 impl Freeze {
@@ -199,12 +204,9 @@ impl Display for Status {
             writeln!(f, "FROZEN      {freeze}")?;
         }
         for listener in &self.listeners {
-            line(
-                f,
-                "listener",
-                &format!("{} {}", listener.name, listener.address),
-                listener.problem.as_ref(),
-            )?;
+            let until = listener.certificate_ends.as_ref().map(|ends| format!(", certificate until {ends}"));
+            let text = format!("{} {}{}", listener.name, listener.address, until.unwrap_or_default());
+            line(f, "listener", &text, listener.problem.as_ref())?;
         }
         if let Some(problem) = &self.admin_problem {
             line(f, "admin", "", Some(problem))?;
@@ -226,10 +228,13 @@ impl Display for Status {
         for credential in &self.credentials {
             line(f, "credential", &credential.to_string(), credential.problem.as_ref())?;
         }
-        for Upstream { endpoint, proxy, circuit } in &self.upstreams {
+        for Upstream { endpoint, proxy, circuit, clock_problem } in &self.upstreams {
             let by = proxy.as_ref().map(|proxy| format!(" by {proxy}")).unwrap_or_default();
             let problem = (circuit != "closed").then(|| format!("the circuit is {circuit}"));
             line(f, "upstream", &format!("{endpoint}{by}"), problem.as_ref())?;
+            if clock_problem.is_some() {
+                line(f, "clock", endpoint, clock_problem.as_ref())?;
+            }
         }
         self.audit.fmt(f)?;
         for path in &self.out_of_reach {

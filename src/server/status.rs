@@ -236,6 +236,8 @@ fn how_is(upstream: &Upstream) -> Value {
         "endpoint": &**upstream.name(),
         "proxy": upstream.proxy().map(|proxy| proxy.endpoint().to_string()),
         "circuit": if upstream.breaker().is_open() { "open" } else { "closed" },
+        "clock_skew_seconds": upstream.clock().measured().num_seconds(),
+        "clock_problem": upstream.clock().problem(),
     })
 }
 

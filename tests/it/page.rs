@@ -4,11 +4,14 @@
 use std::{net::TcpStream, process::Command};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use chrono::TimeDelta;
+use mpc_auth_proxy::testserver::{Fault, Service};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    harness::{Setup, Wire, cancel, request, wait_for},
+    credentials::Remote,
+    harness::{Authority, Setup, Wanted, Wire, cancel, request, wait_for},
     ops::own_address,
 };
 
@@ -37,6 +40,64 @@ fn it_shows_how_the_proxy_is_doing_and_why_calls_were_decided_so() {
     assert_eq!((&requests[0]["outcome"], &requests[0]["total"]), (&json!("forwarded"), &json!(1)));
     assert!(requests[0]["per_minute"].as_f64().unwrap() > 0.0, "{requests}");
     assert_eq!((&requests[1]["outcome"], &requests[1]["total"]), (&json!("refused"), &json!(1)));
+}
+
+/// Of a credential that is renewed, of one that was not and is over, and of a certificate.
+#[test]
+fn it_shows_what_ends_and_how_soon() {
+    let server = Authority::new().issue(Wanted::server());
+    let proxy = Remote::named("metadata")
+        .setup(6 * 3600)
+        .listeners(&["{ name: app, bind: 127.0.0.1:0, bearer: true, \
+                      tls: { certificate: tls.crt, key: tls.key } }"])
+        .file("tls.crt", &server.certificate_pem)
+        .file("tls.key", &server.key_pem)
+        .start();
+    wait_for("the credential", || (proxy.probe("/readyz").status == 200).then_some(()));
+    let (page, status) = (proxy.probe("/").body, proxy.probe("/status").json());
+    for (what, end, left) in [
+        ("<td>", &status["credentials"][0]["expires_at"], ", in 5 h</td>"),
+        ("its certificate ends ", &status["listeners"][0]["certificate_ends"], ", in "),
+    ] {
+        let shown = format!("{what}<time>{}</time>{left}", end.as_str().unwrap());
+        assert!(page.contains(&shown), "{shown} in {page}");
+    }
+
+    let proxy = Remote::named("metadata").setup(4).start();
+    wait_for("the credential", || (proxy.probe("/readyz").status == 200).then_some(()));
+    proxy.cloud().set_faults([Fault::Unavailable.until_cleared().at(Service::Metadata)]);
+    let page =
+        wait_for("its end", || Some(proxy.probe("/").body).filter(|page| page.contains(" s ago</td>")));
+    for shown in ["<span class=\"bad\">not ready</span>", "<span class=\"bad\">failing</span>", "503"] {
+        assert!(page.contains(shown), "{shown} in {page}");
+    }
+}
+
+/// Every call may fail by it, and the machine's own tools tell it to nobody who looks at the proxy.
+#[test]
+fn it_shows_that_the_clock_is_wrong() {
+    let proxy = Setup::new().start();
+    assert!(!proxy.probe("/").body.contains("clock"), "it is right");
+    for (offset, said) in [
+        (
+            TimeDelta::minutes(20) + TimeDelta::seconds(20),
+            "is 20 min behind: set it; signatures are dated by the cloud's",
+        ),
+        (
+            TimeDelta::days(-3) - TimeDelta::minutes(1),
+            "is 3 days ahead: set it; that is more than is corrected",
+        ),
+    ] {
+        proxy.cloud().set_clock_offset(offset);
+        proxy.send(cancel("100211"));
+        let page = wait_for("the clock", || Some(proxy.probe("/").body).filter(|page| page.contains(said)));
+        let row =
+            format!("<th scope=\"row\">clock of {}</th><td><span class=\"bad\">differs", proxy.endpoint());
+        assert!(page.contains(&row), "{row} in {page}");
+    }
+    proxy.cloud().set_clock_offset(TimeDelta::zero());
+    proxy.send(cancel("100211"));
+    wait_for("that it is right again", || (!proxy.probe("/").body.contains("clock")).then_some(()));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The page's HTML, as one function a section.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
@@ -18,6 +18,8 @@ struct Row<'t> {
     word: &'static str,
     class: &'static str,
     why: Option<&'t str>,
+    /// When a certificate of its own ends.
+    ends: Option<&'t Value>,
 }
 
 impl StatusPage<'_> {
@@ -88,7 +90,13 @@ impl StatusPage<'_> {
                         tr {
                             th scope="row" { (Shown(&row.name)) }
                             td { span class=(row.class) { (row.word) } }
-                            td { @if let Some(why) = row.why { (Shown(why)) } }
+                            td {
+                                @match (row.why, row.ends) {
+                                    (Some(why), _) => (Shown(why)),
+                                    (None, Some(ends)) => { "its certificate ends " (self.end(ends)) }
+                                    (None, None) => {}
+                                }
+                            }
                         }
                     }
                 },
@@ -103,12 +111,17 @@ impl StatusPage<'_> {
         let status = self.status;
         let name = |what: &str, value: &Value| format!("{what} {}", value.as_str().unwrap_or_default());
         for listener in list(&status["listeners"]) {
-            rows.push(Row::of(name("listener", &listener["name"]), "failing", listener["problem"].as_str()));
+            let row = Row::of(name("listener", &listener["name"]), "failing", listener["problem"].as_str());
+            let ends = Some(&listener["certificate_ends"]).filter(|ends| ends.is_string());
+            rows.push(Row { ends, ..row });
         }
         rows.push(Row::of("operators' socket".into(), "failing", status["admin_problem"].as_str()));
         for upstream in list(&status["upstreams"]) {
             let open = (upstream["circuit"] != "closed").then_some("it keeps failing: its circuit is open");
             rows.push(Row::of(name("upstream", &upstream["endpoint"]), "failing", open));
+            if let Some(problem) = upstream["clock_problem"].as_str() {
+                rows.push(Row::of(name("clock of", &upstream["endpoint"]), "differs", Some(problem)));
+            }
         }
         let sink = &status["audit"];
         rows.push(Row::of(name("audit sink", &sink["sink"]), "blocked", at(sink, "/blocked/error")));
@@ -176,9 +189,10 @@ impl StatusPage<'_> {
         html! {
             @match end {
                 Some(end) => {
-                    @let left = (end.to_utc() - self.now).num_seconds();
+                    @let left = end.to_utc() - self.now;
+                    @let seconds = left.num_seconds();
                     (moment(end.to_utc()))
-                    @if left > 0 { ", in " (span(left)) } @else { ", " (span(-left)) " ago" }
+                    @if left > TimeDelta::zero() { ", in " (span(seconds)) } @else { ", " (span(-seconds)) " ago" }
                 }
                 None => "not known to end",
             }
@@ -249,8 +263,8 @@ impl<'t> Row<'t> {
     /// Of something that is well where there is no problem.
     fn of(name: String, word: &'static str, problem: Option<&'t str>) -> Self {
         match problem {
-            Some(_) => Self { name, word, class: "bad", why: problem },
-            None => Self { name, word: "ok", class: "good", why: None },
+            Some(_) => Self { name, word, class: "bad", why: problem, ends: None },
+            None => Self { name, word: "ok", class: "good", why: None, ends: None },
         }
     }
 }
