@@ -73,7 +73,8 @@ impl Demo {
         let cloud = TestServer::start(format!("127.0.0.1:{}", free_port(8899)?).parse()?, options)
             .context("cannot start the stand-in cloud")?;
         for (job, state, user_data) in JOBS {
-            cloud.cloud().put_created_job(PROJECT_ID, job, (state, json!({ "user_data": user_data })));
+            cloud.cloud().put_job(PROJECT_ID, job, state);
+            cloud.cloud().set_job_request(PROJECT_ID, job, json!({ "user_data": user_data }));
         }
         let (app, team) =
             (format!("127.0.0.1:{}", free_port(8080)?), format!("127.0.0.1:{}", free_port(8081)?));

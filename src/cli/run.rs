@@ -73,9 +73,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     sandbox.log();
     log_findings(&loaded.warnings);
     let (runtime, stop, hang_up) = runtime_with(early)?;
+    let signals = Signals { stop, hang_up, by_operator: CancellationToken::new() };
     let systemd = Systemd::of_this_process().context(LIMITS)?;
     let start = Start { config: args.config.clone(), loaded, inherited, required: args.require_credentials };
-    let ended = runtime.block_on(from_start_to_end(start, (stop, hang_up), &systemd));
+    let ended = runtime.block_on(from_start_to_end(start, signals, &systemd));
     // Whoever resolves a name or reads from a mount that hangs is not waited for.
     runtime.shutdown_background();
     match ended? {
@@ -98,6 +99,14 @@ struct Start {
     required: bool,
 }
 
+/// What asks a running process for something, from outside.
+struct Signals {
+    stop: Stop,
+    hang_up: ReopenSignal,
+    /// Cancelled when an operator asks it to stop.
+    by_operator: CancellationToken,
+}
+
 /// What is bound, and answers probes and operators.
 struct Started {
     proxy: Proxy,
@@ -116,16 +125,16 @@ enum RunOutcome {
 
 async fn from_start_to_end(
     start: Start,
-    (mut stop, hang_up): (Stop, ReopenSignal),
+    mut signals: Signals,
     systemd: &Systemd,
 ) -> anyhow::Result<RunOutcome> {
     systemd.starts("starting");
-    let (by_operator, given_up) = (CancellationToken::new(), CancellationToken::new());
+    let given_up = CancellationToken::new();
     let (policy, required) = (start.loaded.settings.policy.hash().clone(), start.required);
-    let mut starting = start.spawn_start(by_operator.clone(), given_up.clone())?;
+    let mut starting = start.spawn_start(signals.by_operator.clone(), given_up.clone())?;
     let started = tokio::select! {
         started = &mut starting => started.context("the start panicked")??,
-        signal = stop.asked() => {
+        signal = signals.stop.asked() => {
             given_up.cancel();
             let tidied = async {
                 // It may have succeeded in this very moment.
@@ -145,14 +154,14 @@ async fn from_start_to_end(
         systemd.starts("waiting for credentials");
     }
     let early = tokio::select! {
-        signal = stop.asked() => Some(RunOutcome::by(signal)),
-        () = by_operator.cancelled() => Some(RunOutcome::by(SHUTDOWN)),
+        signal = signals.stop.asked() => Some(RunOutcome::by(signal)),
+        () = signals.by_operator.cancelled() => Some(RunOutcome::by(SHUTDOWN)),
         missing = missing(&proxy), if required => missing.then_some(RunOutcome::BeforeItServed(exit::NO_CREDENTIAL)),
         () = std::future::ready(()), if !required => None,
     };
     let ended = match early {
         Some(ended) => ended,
-        None => serve(proxy, (stop, hang_up, by_operator), &policy, systemd).await,
+        None => serve(proxy, signals, &policy, systemd).await,
     };
     // Until now probes were told how it is.
     drop(timeout(CLEANUP_TIMEOUT, ops.shutdown()).await);
@@ -169,12 +178,8 @@ async fn missing(proxy: &Proxy) -> bool {
 }
 
 /// Serves until it is asked to stop, and then finishes.
-async fn serve(
-    proxy: Proxy,
-    (mut stop, hang_up, by_operator): (Stop, ReopenSignal, CancellationToken),
-    policy: &str,
-    systemd: &Systemd,
-) -> RunOutcome {
+async fn serve(proxy: Proxy, signals: Signals, policy: &str, systemd: &Systemd) -> RunOutcome {
+    let Signals { mut stop, hang_up, by_operator } = signals;
     let running = proxy.serve();
     systemd.ready(running.status());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), policy, "serving");
@@ -188,7 +193,7 @@ async fn serve(
     tracing::info!(signal, "draining");
     // An orchestrator may ask with `shutdown` first and send its SIGTERM then: that is not the second one.
     let patience = if signal == SHUTDOWN { 2 } else { 1 };
-    drain(running, (&mut stop, patience), systemd).await
+    drain(running, &mut stop, patience, systemd).await
 }
 
 impl RunOutcome {
@@ -259,7 +264,7 @@ impl Start {
 }
 
 /// Finishes what is under way, unless so many more signals ask for the end.
-async fn drain(running: Running, (stop, patience): (&mut Stop, u32), systemd: &Systemd) -> RunOutcome {
+async fn drain(running: Running, stop: &mut Stop, patience: u32, systemd: &Systemd) -> RunOutcome {
     let again = async {
         for _ in 1..patience {
             stop.asked().await;

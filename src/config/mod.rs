@@ -117,7 +117,7 @@ fn read(path: &Path, LoadPhase { now, reload }: LoadPhase, report: &mut Report) 
         (source, parsed)
     });
     if let Some(root) = &root {
-        paths::check_unique((&source, policy.as_ref().map(|(source, _)| source)), root, &parsed);
+        paths::check_unique(&source, policy.as_ref().map(|(source, _)| source), root, &parsed);
     }
     let settings = match &policy {
         Some((policy_source, Some(policy))) => {
@@ -128,7 +128,7 @@ fn read(path: &Path, LoadPhase { now, reload }: LoadPhase, report: &mut Report) 
             if source.has_errors() || policy_source.has_errors() {
                 None
             } else {
-                resolve::identification((&source, policy_source), &parsed, policy);
+                resolve::identification(&source, &parsed, policy_source, policy);
                 settings(parsed, policy, compiled)
             }
         }

@@ -31,9 +31,13 @@ enum PathUse {
 }
 
 /// Reports every path of the proxy's own that has another use too, or is none for its use.
-pub(super) fn check_unique(sources: (&SourceFile, Option<&SourceFile>), root: &Node, parsed: &ParsedProxy) {
-    let source = sources.0;
-    let read = sources.1.into_iter().chain([source]).flat_map(SourceFile::reads);
+pub(super) fn check_unique(
+    source: &SourceFile,
+    policy: Option<&SourceFile>,
+    root: &Node,
+    parsed: &ParsedProxy,
+) {
+    let read = policy.into_iter().chain([source]).flat_map(SourceFile::reads);
     let read: HashMap<PathBuf, PathBuf> = read.map(|path| (real(&path), path)).collect();
     let mut taken: HashMap<PathBuf, OwnPath> = HashMap::new();
     for own in owned(root, parsed) {

@@ -132,8 +132,9 @@ pub(super) fn policy(source: &SourceFile, policy: &policy::ParsedPolicy, proxy: 
 
 /// Listeners and proofs that never meet. Only for files without errors: what could not be read may be what is missing.
 pub(super) fn identification(
-    sources: (&SourceFile, &SourceFile),
+    proxy_source: &SourceFile,
     proxy: &proxy::ParsedProxy,
+    policy_source: &SourceFile,
     policy: &policy::ParsedPolicy,
 ) {
     let proofs = || policy.callers.iter().flat_map(|caller| &caller.identify);
@@ -144,7 +145,7 @@ pub(super) fn identification(
                 format!("no caller can be identified on `{}`: every request there is refused", name.value);
             let hint =
                 format!("in the policy, identify a caller by `listener: {}`, or remove it", name.value);
-            sources.0.warning(name.place, message, hint);
+            proxy_source.warning(name.place, message, hint);
         }
     }
     for proof in
@@ -158,7 +159,7 @@ pub(super) fn identification(
                 "add a listener with `bind: unix:PATH`"
             }
         };
-        sources.1.warning(
+        policy_source.warning(
             proof.place,
             format!("no listener takes a `{}` proof", proof.value.kind().as_str()),
             hint,

@@ -25,7 +25,7 @@ impl Source {
                 files::Files::new(access_key.clone(), secret_key.clone(), security_token.clone()).examine()
             }
             Self::Profile { path, section, iam_endpoint } => {
-                profile::examine((path, section), iam_endpoint.as_ref())
+                profile::examine(path, section, iam_endpoint.as_ref())
             }
             Self::PodIdentity => pod_identity::examine(),
             Self::Oidc(settings) => oidc::examine(settings),
@@ -49,7 +49,7 @@ impl Source {
                 Box::new(files::Files::new(access_key, secret_key, security_token))
             }
             Self::Profile { path, section, iam_endpoint } => {
-                Box::new(profile::Profile::new((path, section), iam_endpoint, provider_context.clone()))
+                Box::new(profile::Profile::new(path, section, iam_endpoint, provider_context.clone()))
             }
             Self::Metadata(endpoint) => {
                 Box::new(metadata::Metadata::new(exchange(&endpoint, metadata::TIMEOUT)?))

@@ -214,7 +214,7 @@ mod tests {
     }
 
     /// One after the other, each believed after so long.
-    fn warm(ledger: &mut Ledger, clock: &mut Clock, (count, elapsed): (u32, u64)) {
+    fn warm(ledger: &mut Ledger, clock: &mut Clock, count: u32, elapsed: u64) {
         for _ in 0..count {
             let entry = ledger.admit(clock.0).unwrap();
             ledger.conclude(entry, Some(Accepted), clock.pass(elapsed));
@@ -235,7 +235,7 @@ mod tests {
             (40, 600, 0, 3),
         ] {
             let (mut ledger, mut clock) = (Ledger::default(), Clock::new());
-            warm(&mut ledger, &mut clock, (count, elapsed));
+            warm(&mut ledger, &mut clock, count, elapsed);
             let now = clock.pass(later);
             let found = all(&mut ledger, now).len();
             assert!(found.abs_diff(room) <= 1, "{count} of {elapsed} ms, {later} ms later: {found}");
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn after_a_refusal_there_is_what_is_left_of_three() {
         let (mut ledger, mut clock) = (Ledger::default(), Clock::new());
-        warm(&mut ledger, &mut clock, (100, 1));
+        warm(&mut ledger, &mut clock, 100, 1);
         let under_way = ledger.admit(clock.0).unwrap();
         let first = ledger.admit(clock.0).unwrap();
         assert_eq!(ledger.conclude(first, Some(Refused), clock.0), None);
@@ -311,7 +311,7 @@ mod tests {
     fn a_clock_that_was_set_makes_every_date_a_guess() {
         for (seconds, room) in [(59, 50), (-59, 50), (61, 3), (-61, 3), (-3600, 3)] {
             let (mut ledger, mut clock) = (Ledger::default(), Clock::new());
-            warm(&mut ledger, &mut clock, (50, 1));
+            warm(&mut ledger, &mut clock, 50, 1);
             let late = ledger.admit(clock.0).unwrap();
             let now = clock.set(seconds);
             let found = all(&mut ledger, now);

@@ -41,7 +41,8 @@ enum Found {
 impl Profile {
     /// IAM is taken from the section, or else from here.
     pub(super) fn new(
-        (path, section): (PathBuf, String),
+        path: PathBuf,
+        section: String,
         iam_endpoint: Option<Endpoint>,
         provider_context: ProviderContext,
     ) -> Self {
@@ -72,10 +73,7 @@ impl Profile {
 }
 
 /// Whether the section asks for something that can be had.
-pub(super) fn examine(
-    (path, name): (&Path, &str),
-    iam_endpoint: Option<&Endpoint>,
-) -> Result<(), ProvideError> {
+pub(super) fn examine(path: &Path, name: &str, iam_endpoint: Option<&Endpoint>) -> Result<(), ProvideError> {
     match (Section { path, name, iam_endpoint }).read()? {
         Found::Key(_) => Ok(()),
         Found::Federation(settings) => oidc::examine(&settings),

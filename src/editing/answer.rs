@@ -173,7 +173,7 @@ impl ViewedJob {
         }
         let facts =
             Facts::unknown(UnknownReason::NotInAnswer).with_user_data(user_data).with_status(status(entry)?);
-        let facts = with_request(facts, entry, (version, request))?;
+        let facts = with_request(facts, entry, version, request)?;
         own_words.sort_unstable_by_key(|(place, _)| place.start);
         Ok(Self { id, facts, raw: entry.at..entry.end, own_words })
     }
@@ -193,7 +193,8 @@ impl ViewedJob {
 fn with_request(
     facts: Facts,
     entry: &Node<'_>,
-    (version, request): (Version, Option<&Node<'_>>),
+    version: Version,
+    request: Option<&Node<'_>>,
 ) -> Result<Facts, AnswerError> {
     if version == Version::V2 {
         return Ok(facts);

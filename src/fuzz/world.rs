@@ -29,7 +29,6 @@ use crate::{
     metrics::{ExpectedSeries, Metrics},
     operation,
     reason::Reason,
-    server::Head,
     stage::{
         ActivePolicy, AfterLimits, Arrival, Authenticate, Authorize, BufferedBody, Compose, Decide, Denial,
         ExpectedBody, Limit, Payload, Precheck, Project, Receive, Recorded, Refusal, Route, Stage,
@@ -101,7 +100,14 @@ impl World {
         let mut record = Record::new("id".into(), Arc::clone(&peer.listener), "127.0.0.1".into(), self.now);
         let (head, payload, body) = match head::parse(bytes) {
             Ok((head, rest)) => {
-                let (payload, body) = self.payload(&head, &rest, (&peer, &hosts));
+                let (payload, body) = match head.body {
+                    None => (Payload::None, Bytes::new()),
+                    Some(announced) => {
+                        let length = announced.length;
+                        let expected = ExpectedBody { head: &head.parts, peer: &peer, hosts: &hosts, length };
+                        self.payload(&expected, &rest)
+                    }
+                };
                 (Ok(head.parts), payload, body)
             }
             Err(refusal) => (Err(refusal), Payload::None, Bytes::new()),
@@ -145,11 +151,9 @@ impl World {
 
 impl World {
     /// The body behind a head, as a connection brings it.
-    fn payload(&self, head: &Head, rest: &Bytes, (peer, hosts): (&Peer, &Hosts)) -> (Payload, Bytes) {
-        let Some(announced) = head.body else { return (Payload::None, Bytes::new()) };
-        let expected = ExpectedBody { head: &head.parts, peer, hosts, length: announced.length };
+    fn payload(&self, expected: &ExpectedBody<'_>, rest: &Bytes) -> (Payload, Bytes) {
         let missing = |refusal| (Payload::Missing(Box::new(refusal)), Bytes::new());
-        match self.precheck.check(&expected) {
+        match self.precheck.check(expected) {
             Ok(length) if length <= rest.len() => {
                 let bytes = rest.slice(..length);
                 (Payload::Whole(Box::new(BufferedBody { bytes: bytes.clone(), room: None })), bytes)

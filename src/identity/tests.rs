@@ -34,10 +34,10 @@ fn tcp(listener: &str) -> Peer {
 }
 
 fn unix(listener: &str, uid: u32, gid: u32) -> Peer {
-    in_groups(listener, (uid, gid), &[])
+    in_groups(listener, uid, gid, &[])
 }
 
-fn in_groups(listener: &str, (uid, gid): (u32, u32), groups: &[u32]) -> Peer {
+fn in_groups(listener: &str, uid: u32, gid: u32, groups: &[u32]) -> Peer {
     Peer { address: PeerAddress::Unix { uid, gid, groups: groups.into() }, ..tcp(listener) }
 }
 
@@ -65,15 +65,15 @@ fn the_connection_proves_a_caller() {
         ("not by one of them", unix("local", 1002, 51), Err(NoProof)),
         ("not by the other", unix("local", 1003, 50), Err(NoProof)),
         ("by its group", unix("local", 1, 60), Ok(("group", "unix"))),
-        ("by a supplementary group", in_groups("local", (1, 1), &[7, 60]), Ok(("group", "unix"))),
+        ("by a supplementary group", in_groups("local", 1, 1, &[7, 60]), Ok(("group", "unix"))),
         (
             "by user and supplementary group",
-            in_groups("local", (1002, 1), &[50]),
+            in_groups("local", 1002, 1, &[50]),
             Ok(("batch-cleaner", "unix")),
         ),
-        ("not by a group alone", in_groups("local", (1003, 1), &[50]), Err(NoProof)),
-        ("not by two callers' groups", in_groups("local", (1001, 1), &[60]), Err(Conflict)),
-        ("not by the group that nobody can be told by", in_groups("local", (1, 1), &[65534]), Err(NoProof)),
+        ("not by a group alone", in_groups("local", 1003, 1, &[50]), Err(NoProof)),
+        ("not by two callers' groups", in_groups("local", 1001, 1, &[60]), Err(Conflict)),
+        ("not by the group that nobody can be told by", in_groups("local", 1, 1, &[65534]), Err(NoProof)),
         (
             "by its user, whoever else reaches the listener",
             unix("app", 2000, 7),

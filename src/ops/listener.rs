@@ -86,16 +86,16 @@ impl Ops {
             };
             tasks.spawn(accept(listener, answer, || {}));
         }
-        if let Some(socket) = self.operators {
+        if let Some((listener, file)) = self.operators {
             let admin = Admin { status: status.clone(), metrics, asked: Arc::default(), stop };
-            tasks.spawn(operate(socket, admin));
+            tasks.spawn(operate(listener, file, admin));
         }
         tasks
     }
 }
 
 /// Answers operators, also after the file of their socket was lost.
-async fn operate((mut listener, mut file): (UnixListener, SocketFile), admin: Admin) {
+async fn operate(mut listener: UnixListener, mut file: SocketFile, admin: Admin) {
     let health = admin.status.health().clone();
     loop {
         let (socket_watch, here, after) = (file.socket_watch(), admin.clone(), admin.clone());

@@ -6,7 +6,7 @@
 use std::cell::Cell;
 
 use super::condition::{Keys, Truth};
-use super::index::Cells;
+use super::index::{self, Cells};
 use super::jobs::Applying;
 use super::{Call, Effect, Mode, Policy, Rule};
 
@@ -125,8 +125,8 @@ impl<'p> Search<'p, '_> {
                 }
             }
         };
-        let found =
-            self.policy.index.first((self.cells, self.call.job), (mode, effect), Applying::Where(&applies));
+        let jobs = self.policy.index.jobs(self.cells, mode, effect);
+        let found = index::first(jobs, self.call.job, Applying::Where(&applies));
         MatchedRules { rule: found.and_then(|number| self.policy.rules.get(number)), unknown: unknown.get() }
     }
 

@@ -6,7 +6,7 @@
 
 use foldhash::{HashMap, HashMapExt};
 
-use super::jobs::{Applying, Jobs, Texts};
+use super::jobs::{Applying, Jobs, Pattern, Texts};
 use super::names::{ANY, Names, RuleSlot, Set, Sets};
 use super::{Effect, Glob, Mode, Rule, Scope};
 use crate::identity::CallerId;
@@ -65,24 +65,11 @@ impl Index {
         for (number, rule) in rules.iter().enumerate() {
             for cell in index.cells(number) {
                 let jobs = index.cells.entry(cell).or_default().of_mut(rule.mode, rule.effect);
-                let entry = (number, rule.always_applies());
-                rule.jobs.iter().for_each(|glob| jobs.add(glob, entry, &texts));
+                let always = rule.always_applies();
+                rule.jobs.iter().for_each(|glob| jobs.add(Pattern::new(glob, number, always), &texts));
             }
         }
         index
-    }
-
-    /// The number of the first rule of this mode and effect that matches this job in any of these cells and applies.
-    ///
-    /// Also takes the text of a pattern for the job: what is found then matches every job that pattern matches; see
-    /// [`Glob::covers`]. For `*` that is no job: what is found then matches whatever there is.
-    pub(super) fn first(
-        &self,
-        (cells, job): (Cells<'_>, Option<&str>),
-        (mode, effect): (Mode, Effect),
-        applying: Applying<'_>,
-    ) -> Option<usize> {
-        cells.each().filter_map(|cell| self.cells.get(&cell)?.of(mode, effect)?.first(job, applying)).min()
     }
 
     /// Where the rules for a call stand. `None` where caller, action or project is not a known one.
@@ -94,9 +81,14 @@ impl Index {
         ]))
     }
 
-    /// Whether a rule of this mode and effect stands in any of these cells, whatever its jobs and its condition are.
-    pub(super) fn has_any(&self, cells: Cells<'_>, (mode, effect): (Mode, Effect)) -> bool {
-        cells.each().any(|cell| self.cells.get(&cell).is_some_and(|rules| rules.of(mode, effect).is_some()))
+    /// The job patterns of the rules of this mode and effect, a cell each.
+    pub(super) fn jobs<'i>(
+        &'i self,
+        cells: Cells<'i>,
+        mode: Mode,
+        effect: Effect,
+    ) -> impl Iterator<Item = &'i Jobs> {
+        cells.each().filter_map(move |cell| self.cells.get(&cell)?.of(mode, effect))
     }
 
     /// The set of each rule's callers.
@@ -117,6 +109,18 @@ impl Index {
         }
         cells
     }
+}
+
+/// The number of the first rule that matches this job by one of these patterns and applies.
+///
+/// Also takes the text of a pattern for the job: what is found then matches every job that pattern matches; see
+/// [`Glob::covers`]. For `*` that is no job: what is found then matches whatever there is.
+pub(super) fn first<'i>(
+    jobs: impl Iterator<Item = &'i Jobs>,
+    job: Option<&str>,
+    applying: Applying<'_>,
+) -> Option<usize> {
+    jobs.filter_map(|jobs| jobs.first(job, applying)).min()
 }
 
 impl<'i> Cells<'i> {

@@ -26,7 +26,7 @@ pub(super) struct Jobs {
 /// Patterns of which every match has the same. A large policy has many of these, most of them with one.
 #[derive(Debug)]
 enum EquivalentPatterns {
-    One(Entry),
+    One(Pattern),
     Several(Box<PatternList>),
 }
 
@@ -34,18 +34,28 @@ enum EquivalentPatterns {
 #[derive(Debug, Default)]
 struct PatternList {
     /// None covers the next.
-    always: Vec<Entry>,
-    sometimes: Vec<Entry>,
+    always: Vec<Pattern>,
+    sometimes: Vec<Pattern>,
 }
 
 /// A pattern of a rule.
 #[derive(Clone, Debug)]
-struct Entry {
+pub(super) struct Pattern {
     glob: Glob,
     /// The number of the rule.
     rule: u32,
     /// The rule matches whenever its lists do: it has no condition and no end.
     always: bool,
+}
+
+impl Pattern {
+    pub(super) fn new(glob: &Glob, rule: usize, always: bool) -> Self {
+        Self { glob: glob.clone(), rule: u32::try_from(rule).unwrap_or(u32::MAX), always }
+    }
+
+    fn rule(&self) -> usize {
+        self.rule as usize
+    }
 }
 
 /// How long the texts are that a match has.
@@ -90,9 +100,9 @@ impl<'r> Texts<'r> {
 }
 
 impl Jobs {
-    /// Adds a pattern of a rule, which may always match when its lists do. An earlier one may always be first. Rules
-    /// come in the order of the file.
-    pub(super) fn add(&mut self, glob: &Glob, (rule, always): (usize, bool), texts: &Texts<'_>) {
+    /// Adds a pattern of a rule. An earlier one may always be first. Rules come in the order of the file.
+    pub(super) fn add(&mut self, pattern: Pattern, texts: &Texts<'_>) {
+        let glob = &pattern.glob;
         let (shape, hash) = match glob.literal() {
             Some(job) => (Shape::Whole, self.hasher.hash_one(job)),
             None => {
@@ -106,12 +116,11 @@ impl Jobs {
             self.shapes.reserve_exact(1);
             self.shapes.push(shape);
         }
-        let entry = Entry { glob: glob.clone(), rule: u32::try_from(rule).unwrap_or(u32::MAX), always };
         match self.patterns.entry(hash) {
             hash_map::Entry::Vacant(vacant) => {
-                vacant.insert(EquivalentPatterns::One(entry));
+                vacant.insert(EquivalentPatterns::One(pattern));
             }
-            hash_map::Entry::Occupied(mut alike) => alike.get_mut().add(entry),
+            hash_map::Entry::Occupied(mut alike) => alike.get_mut().add(pattern),
         }
     }
 
@@ -147,38 +156,38 @@ impl Jobs {
         matches: impl Fn(&Glob) -> bool,
     ) -> Option<usize> {
         let alike = self.patterns.get(&hash)?;
-        let matches = |entry: &&Entry| applying.may_compare() && matches(&entry.glob);
-        let certain = alike.always().iter().find(matches).map(Entry::rule);
+        let matches = |pattern: &&Pattern| applying.may_compare() && matches(&pattern.glob);
+        let certain = alike.always().iter().find(matches).map(Pattern::rule);
         let perhaps = applying.among(alike.sometimes());
-        let sooner = perhaps.take_while(|entry| certain.is_none_or(|certain| entry.rule() < certain));
-        sooner.filter(|entry| applying.applies(entry.rule())).find(matches).map(Entry::rule).or(certain)
+        let sooner = perhaps.take_while(|pattern| certain.is_none_or(|certain| pattern.rule() < certain));
+        sooner.filter(|pattern| applying.applies(pattern.rule())).find(matches).map(Pattern::rule).or(certain)
     }
 }
 
 impl EquivalentPatterns {
     /// Of rules that match whenever their lists do.
-    fn always(&self) -> &[Entry] {
+    fn always(&self) -> &[Pattern] {
         match self {
-            Self::One(entry) if entry.always => slice::from_ref(entry),
+            Self::One(pattern) if pattern.always => slice::from_ref(pattern),
             Self::One(_) => &[],
             Self::Several(several) => &several.always,
         }
     }
 
     /// Of rules that have a condition or an end.
-    fn sometimes(&self) -> &[Entry] {
+    fn sometimes(&self) -> &[Pattern] {
         match self {
-            Self::One(entry) if !entry.always => slice::from_ref(entry),
+            Self::One(pattern) if !pattern.always => slice::from_ref(pattern),
             Self::One(_) => &[],
             Self::Several(several) => &several.sometimes,
         }
     }
 
     /// Adds a pattern, unless the last one is always first.
-    fn add(&mut self, entry: Entry) {
+    fn add(&mut self, pattern: Pattern) {
         // A call without a job is matched by `*`, and by nothing else that covers it.
         let covers =
-            |last: &Entry| last.glob.covers(&entry.glob) && last.glob.is_any() >= entry.glob.is_any();
+            |last: &Pattern| last.glob.covers(&pattern.glob) && last.glob.is_any() >= pattern.glob.is_any();
         if self.always().last().is_some_and(covers) {
             return;
         }
@@ -186,23 +195,17 @@ impl EquivalentPatterns {
             Self::One(first) => {
                 let mut several = PatternList::default();
                 several.push(first.clone());
-                several.push(entry);
+                several.push(pattern);
                 *self = Self::Several(Box::new(several));
             }
-            Self::Several(several) => several.push(entry),
+            Self::Several(several) => several.push(pattern),
         }
     }
 }
 
 impl PatternList {
-    fn push(&mut self, entry: Entry) {
-        if entry.always { self.always.push(entry) } else { self.sometimes.push(entry) }
-    }
-}
-
-impl Entry {
-    fn rule(&self) -> usize {
-        self.rule as usize
+    fn push(&mut self, pattern: Pattern) {
+        if pattern.always { self.always.push(pattern) } else { self.sometimes.push(pattern) }
     }
 }
 
@@ -214,13 +217,13 @@ impl<'a> Applying<'a> {
         }
     }
 
-    /// The entries that may be of a rule that is meant.
-    fn among<'e>(self, entries: &'e [Entry]) -> impl Iterator<Item = &'e Entry> + use<'e> {
+    /// The patterns that may be of a rule that is meant.
+    fn among<'e>(self, patterns: &'e [Pattern]) -> impl Iterator<Item = &'e Pattern> + use<'e> {
         let (first, last) = match self {
             Self::Where(_) => (0, usize::MAX),
-            Self::Only(only, _) => (entries.partition_point(|entry| entry.rule() < only), only),
+            Self::Only(only, _) => (patterns.partition_point(|pattern| pattern.rule() < only), only),
         };
-        entries.iter().skip(first).take_while(move |entry| entry.rule() <= last)
+        patterns.iter().skip(first).take_while(move |pattern| pattern.rule() <= last)
     }
 
     fn may_compare(self) -> bool {

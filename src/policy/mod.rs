@@ -172,7 +172,7 @@ impl Policy {
     /// Whether any rule in force may allow this caller the action on the project, whatever the job is.
     pub fn allows_some(&self, caller: &CallerId, action: &str, project: &str) -> bool {
         let cells = self.index.of(caller, action, project);
-        cells.is_some_and(|cells| self.index.has_any(cells, (Mode::Enforce, Effect::Allow)))
+        cells.is_some_and(|cells| self.index.jobs(cells, Mode::Enforce, Effect::Allow).next().is_some())
             || self.mode == Mode::Observe
     }
 

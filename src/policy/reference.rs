@@ -136,7 +136,7 @@ pub(crate) fn condition_holds(
         let values: Vec<String> =
             test.values().filter_map(|value| meant(operator, value, call, project_id)).collect();
         let found = found(key, call, project_id, told)?;
-        Some(test_holds((over, operator), &values, &found))
+        Some(test_holds(over, operator, &values, &found))
     });
     let tests: Vec<Option<bool>> = tests.collect();
     if tests.contains(&Some(false)) {
@@ -185,7 +185,7 @@ fn covered(text: &str) -> String {
     text.replace('*', "\u{1}").replace('?', "\u{2}")
 }
 
-fn test_holds((over, operator): (&str, &str), values: &[String], found: &[String]) -> bool {
+fn test_holds(over: &str, operator: &str, values: &[String], found: &[String]) -> bool {
     if operator == "Null" {
         return values.iter().any(|value| value == if found.is_empty() { "true" } else { "false" });
     }

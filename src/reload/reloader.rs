@@ -27,7 +27,7 @@ impl Reloader {
     pub async fn new(baseline: Baseline, target: Targets, tasks: &mut JoinSet<()>) -> Self {
         let (asked, to_answer) = mpsc::unbounded_channel();
         let state = Arc::new(ReloadState::default());
-        let mut reloading = ReloadTask::new(baseline, target, (to_answer, Arc::clone(&state)));
+        let mut reloading = ReloadTask::new(baseline, target, to_answer, Arc::clone(&state));
         reloading.look().await;
         tasks.spawn(reloading.run());
         Self { asked, state }

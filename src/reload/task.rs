@@ -83,7 +83,8 @@ impl ReloadTask {
     pub(super) fn new(
         baseline: Baseline,
         target: Targets,
-        (to_answer, state): (mpsc::UnboundedReceiver<Reply>, Arc<ReloadState>),
+        to_answer: mpsc::UnboundedReceiver<Reply>,
+        state: Arc<ReloadState>,
     ) -> Self {
         let Baseline { path, fixed, snapshot } = baseline;
         Self {

@@ -17,8 +17,15 @@ pub struct Answered {
     pub(super) row: Row,
     /// Whether it says that nothing was carried out.
     pub(super) undone: bool,
+    /// When it was asked for, and how long it took.
+    pub(super) timing: Timing,
+}
+
+/// What compares an endpoint's clock with ours.
+#[derive(Clone, Copy)]
+pub(super) struct Timing {
     /// Which date the request was signed with. One with a token has none.
-    pub dated: Option<DateTime<Utc>>,
-    /// How long it took, from the first byte of the request.
-    pub elapsed: Duration,
+    pub(super) dated: Option<DateTime<Utc>>,
+    /// How long the answer took, from the first byte of the request.
+    pub(super) elapsed: Duration,
 }

@@ -183,19 +183,20 @@ impl Compose {
         view: &Target,
         deadline: Instant,
     ) -> Result<Composed<'w>, Refusal> {
-        Self::look(pending, view, (Purpose::Lookup, deadline))
+        Self::look(pending, view, Purpose::Lookup, deadline)
     }
 
     /// The request of a call that looks itself.
     pub(super) fn view<'w>(pending: &'w mut Pending<'_>) -> Result<Composed<'w>, Refusal> {
         let (view, deadline) = (pending.decided.target.clone(), pending.exchange.deadline);
-        Self::look(pending, &view, (Purpose::Call, deadline))
+        Self::look(pending, &view, Purpose::Call, deadline)
     }
 
     fn look<'w>(
         pending: &'w mut Pending<'_>,
         view: &Target,
-        (purpose, deadline): (Purpose, Instant),
+        purpose: Purpose,
+        deadline: Instant,
     ) -> Result<Composed<'w>, Refusal> {
         let Pending { decided, project, exchange } = pending;
         let (method, uri) = start(view.operation(), project, view.jobs())?;

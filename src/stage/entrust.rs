@@ -5,13 +5,12 @@
 //! the call signed anew and sent once more; bad signatures are counted before they lock the key. A 401 was surely not
 //! carried out.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use tower::Layer;
 
-use super::{Answered, Attempt, Refusal, Service, outcome::RetryRule};
+use super::{Answered, Attempt, Refusal, Service, answered::Timing, outcome::RetryRule};
 use crate::{
     clock::Skew,
     credential::{CachedCredential, Lease, LeasedCredential, Verdict},
@@ -63,7 +62,7 @@ where
             let answered = self.inner.call(Entrusted { attempt, leased: leased.clone() }).await?;
             let row = answered.row;
             // Before the lease is given back: whoever is let in by that signs by the right clock.
-            learn(clock, &answered.answer, (answered.dated, answered.elapsed), row.credential);
+            learn(clock, &answered.answer, answered.timing, row.credential);
             cached.answered(lease, row.credential);
             let is_renewable = match row.again {
                 RetryRule::Redated => clock.is_corrected(),
@@ -110,15 +109,10 @@ async fn another(
 }
 
 /// What the answer, to a request of this date and after so long, says of the endpoint's clock.
-pub(super) fn learn(
-    clock: &Skew,
-    answer: &UpstreamAnswer,
-    (dated, elapsed): (Option<DateTime<Utc>>, Duration),
-    verdict: Verdict,
-) {
+pub(super) fn learn(clock: &Skew, answer: &UpstreamAnswer, timing: Timing, verdict: Verdict) {
     if let Some(date) = answer.date()
-        && verdict.tells_the_time(answer, dated)
+        && verdict.tells_the_time(answer, timing.dated)
     {
-        clock.learn(date, elapsed);
+        clock.learn(date, timing.elapsed);
     }
 }

@@ -6,12 +6,15 @@
 
 use std::{error::Error, mem::replace, sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use super::{
-    Attempt, Clearance, Entrusted, Refusal, Service, Signed, answered::Answered, compose::Purpose,
-    outcome::AttemptOutcome, response::REQUEST_ID, withhold::withhold,
+    Attempt, Clearance, Entrusted, Refusal, Service, Signed,
+    answered::{Answered, Timing},
+    compose::Purpose,
+    outcome::AttemptOutcome,
+    response::REQUEST_ID,
+    withhold::withhold,
 };
 use crate::{
     audit::{Blocked, Sink, Trail, bounded},
@@ -35,8 +38,7 @@ pub struct Forward {
 /// What came of sending a request.
 struct SendOutcome {
     result: Result<UpstreamAnswer, SendError>,
-    dated: Option<DateTime<Utc>>,
-    elapsed: Duration,
+    timing: Timing,
     signature: Option<Box<[u8]>>,
 }
 
@@ -81,7 +83,7 @@ impl<'a> Service<Entrusted<'a>> for Forward {
         let elapsed = started.elapsed();
         *template.trail(record).duration.get_or_insert_default() += elapsed;
         self.metrics.attempted(elapsed);
-        let ending = AttemptOutcome::of(&sent.result, sent.dated);
+        let ending = AttemptOutcome::of(&sent.result, sent.timing.dated);
         let (row, undone) = (ending.row(), ending.is_surely_undone());
         if let Some(change) = permit.end(row.upstream, started + elapsed) {
             log_circuit_change(change, upstream.name(), &sent.result);
@@ -101,7 +103,7 @@ impl<'a> Service<Entrusted<'a>> for Forward {
                     record.job_id = Some(job.as_str().to_owned());
                 }
                 room.shrink(answer.body.len());
-                Ok(Answered { answer, room, row, undone, dated: sent.dated, elapsed: sent.elapsed })
+                Ok(Answered { answer, room, row, undone, timing: sent.timing })
             }
             Err(error) => {
                 // An answer to an attempt before this one is not the last word.
@@ -139,13 +141,14 @@ impl Forward {
         if result.as_ref().is_err_and(|error| AttemptOutcome::Failed(error).row().sent_nothing()) {
             template.trail(record).maybe_sent = before;
         }
-        Ok(SendOutcome { result, dated, elapsed: started.elapsed(), signature })
+        Ok(SendOutcome { result, timing: Timing { dated, elapsed: started.elapsed() }, signature })
     }
 }
 
 impl SendOutcome {
     fn nothing(error: SendError) -> Self {
-        Self { result: Err(error), dated: None, elapsed: Duration::ZERO, signature: None }
+        let timing = Timing { dated: None, elapsed: Duration::ZERO };
+        Self { result: Err(error), timing, signature: None }
     }
 }
 

@@ -40,7 +40,7 @@ impl Signed {
         let template = cleared.template();
         let mut request = template.request();
         let clock = template.project().upstream.clock();
-        let credential_headers = CredentialHeaders::add(&mut request, template.body(), (leased, clock))?;
+        let credential_headers = CredentialHeaders::add(&mut request, template.body(), leased, clock)?;
         Ok(Self { request: Box::new(request), credential_headers })
     }
 
@@ -60,12 +60,13 @@ impl CredentialHeaders {
     pub(super) fn add(
         request: &mut Outbound,
         body: &[u8],
-        (leased, clock): (&LeasedCredential, &Skew),
+        leased: &LeasedCredential,
+        clock: &Skew,
     ) -> Result<Self, Refusal> {
         match leased.credential() {
             Credential::Key(key) => {
                 let now = clock.now();
-                let signature = sign(request, body, (key, now))?;
+                let signature = sign(request, body, key, now)?;
                 Ok(Self { dated: Some(now), signature: Some(signature) })
             }
             Credential::Token(token) => {
@@ -82,7 +83,8 @@ impl CredentialHeaders {
 fn sign(
     request: &mut Outbound,
     body: &[u8],
-    (key, now): (&SigningKey, DateTime<Utc>),
+    key: &SigningKey,
+    now: DateTime<Utc>,
 ) -> Result<Box<[u8]>, Refusal> {
     let signed = {
         let headers = request.headers();

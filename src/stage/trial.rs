@@ -4,7 +4,7 @@
 //! other, a view of a job that no cloud has, and that once. It is lent the credential as a call is, under the same standing
 //! of the key, and its answer counts for that, for the endpoint's clock and its circuit as the answers to calls do.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, Uri};
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::{
     Project, Refusal,
+    answered::Timing,
     entrust::learn,
     forward::{log_circuit_change, root},
     outcome::{AttemptOutcome, Row},
@@ -22,10 +23,11 @@ use super::{
 };
 use crate::{
     audit::bounded,
+    clock::Skew,
     credential::{LeasedCredential, Verdict},
     limit::Cutoff,
     operation::{Jobs, Operation, Segment, Version},
-    upstream::{ConnectionChoice, Outbound, SendError, Upstream, UpstreamAnswer},
+    upstream::{Connected, ConnectionChoice, Outbound, SendError, UpstreamAnswer},
 };
 
 /// What came of trying a credential.
@@ -61,11 +63,23 @@ pub enum Acceptance {
     Unknown,
 }
 
+/// The request, without its credential.
+struct Query {
+    request: Outbound,
+    largest_answer: usize,
+}
+
 /// How the one attempt went.
 struct TrialOutcome {
     result: Result<UpstreamAnswer, SendError>,
-    credential_headers: Option<CredentialHeaders>,
-    started: Instant,
+    timing: Timing,
+}
+
+impl TrialOutcome {
+    fn unconnected(error: SendError) -> Self {
+        let timing = Timing { dated: None, elapsed: Duration::ZERO };
+        Self { result: Err(error), timing }
+    }
 }
 
 impl Trial {
@@ -84,10 +98,7 @@ impl Trial {
     }
 
     fn ended(sent: &TrialOutcome, row: Row) -> Self {
-        let signed = sent
-            .credential_headers
-            .as_ref()
-            .is_some_and(|credential_headers| credential_headers.dated.is_some());
+        let signed = sent.timing.dated.is_some();
         let accepted = row.credential.into();
         match &sent.result {
             Ok(answer) => Self {
@@ -108,62 +119,57 @@ impl Trial {
 
 async fn attempt(project: &Project, cutoff: &Cutoff, deadline: Instant) -> Result<Trial, Refusal> {
     let Project { credential, upstream, .. } = project;
-    let (request, largest) = query(project)?;
+    let query = Query::new(project)?;
     let lease = credential.lease(deadline).await?;
     let permit = upstream.breaker().permit(Instant::now()).map_err(Refusal::CircuitOpen)?;
     // The connection is for this call alone, whichever thread makes it.
     let alone = upstream.with_own_pool(0);
     let leased = lease.leased();
-    let sent = send(&alone, request, (&leased, cutoff), (largest, deadline)).await?;
-    let dated = sent.credential_headers.as_ref().and_then(|credential_headers| credential_headers.dated);
-    let row = AttemptOutcome::of(&sent.result, dated).row();
+    let sent = match alone.connect(ConnectionChoice::Fresh, deadline).await {
+        // Every wait is over.
+        Ok(_) if cutoff.is_over() => return Err(Refusal::Draining),
+        Ok(connected) => query.send(connected, &leased, upstream.clock()).await?,
+        Err(error) => TrialOutcome::unconnected(error.into()),
+    };
+    let row = AttemptOutcome::of(&sent.result, sent.timing.dated).row();
     if let Some(change) = permit.end(row.upstream, Instant::now()) {
         log_circuit_change(change, upstream.name(), &sent.result);
     }
     // Without an answer the lease is dropped: that says nothing about its signature.
     if let Ok(answer) = &sent.result {
-        learn(upstream.clock(), answer, (dated, sent.started.elapsed()), row.credential);
+        learn(upstream.clock(), answer, sent.timing, row.credential);
         credential.answered(lease, row.credential);
     }
     Ok(Trial::ended(&sent, row))
 }
 
-async fn send(
-    upstream: &Upstream,
-    mut request: Outbound,
-    (leased, cutoff): (&LeasedCredential, &Cutoff),
-    (largest, deadline): (usize, Instant),
-) -> Result<TrialOutcome, Refusal> {
-    let connected = upstream.connect(ConnectionChoice::Fresh, deadline).await;
-    let started = Instant::now();
-    let connected = match connected {
-        Ok(connected) => connected,
-        Err(error) => {
-            return Ok(TrialOutcome { result: Err(error.into()), credential_headers: None, started });
-        }
-    };
-    // Every wait is over.
-    if cutoff.is_over() {
-        return Err(Refusal::Draining);
+impl Query {
+    fn new(project: &Project) -> Result<Self, Refusal> {
+        let view = Operation::view(Version::V1).ok_or_else(|| Refusal::bug("no view"))?;
+        let job = Segment::parse(NO_JOB).ok_or_else(|| Refusal::bug(NO_JOB))?;
+        let uri = view.render(&project.settings.id, &Jobs::One(job));
+        let mut request = Request::new(Full::<Bytes>::default());
+        *request.method_mut() = Method::from_bytes(view.method.as_bytes()).map_err(Refusal::bug)?;
+        *request.uri_mut() = Uri::try_from(uri).map_err(Refusal::bug)?;
+        request.headers_mut().clone_from(&project.headers);
+        Ok(Self { request, largest_answer: view.largest_answer })
     }
-    let credential_headers = CredentialHeaders::add(&mut request, &[], (leased, upstream.clock()))?;
-    let mut result = connected.send(Box::new(request), largest).await;
-    if let Ok(answer) = &mut result {
-        withhold(answer, leased.credential(), credential_headers.signature.as_deref());
-    }
-    Ok(TrialOutcome { result, credential_headers: Some(credential_headers), started })
-}
 
-/// The request without its credential, and how long its answer may be.
-fn query(project: &Project) -> Result<(Outbound, usize), Refusal> {
-    let view = Operation::view(Version::V1).ok_or_else(|| Refusal::bug("no view"))?;
-    let job = Segment::parse(NO_JOB).ok_or_else(|| Refusal::bug(NO_JOB))?;
-    let uri = view.render(&project.settings.id, &Jobs::One(job));
-    let mut request = Request::new(Full::<Bytes>::default());
-    *request.method_mut() = Method::from_bytes(view.method.as_bytes()).map_err(Refusal::bug)?;
-    *request.uri_mut() = Uri::try_from(uri).map_err(Refusal::bug)?;
-    request.headers_mut().clone_from(&project.headers);
-    Ok((request, view.largest_answer))
+    async fn send(
+        self,
+        connected: Connected<'_>,
+        leased: &LeasedCredential,
+        clock: &Skew,
+    ) -> Result<TrialOutcome, Refusal> {
+        let (Self { mut request, largest_answer }, started) = (self, Instant::now());
+        let signed = CredentialHeaders::add(&mut request, &[], leased, clock)?;
+        let mut result = connected.send(Box::new(request), largest_answer).await;
+        if let Ok(answer) = &mut result {
+            withhold(answer, leased.credential(), signed.signature.as_deref());
+        }
+        let timing = Timing { dated: signed.dated, elapsed: started.elapsed() };
+        Ok(TrialOutcome { result, timing })
+    }
 }
 
 fn with_root(error: &SendError) -> String {

@@ -32,6 +32,13 @@ use crate::{
 /// What is known of jobs besides what the answer to their view says. `None`: that is all.
 type KnownFacts = Option<HashMap<Segment, Facts>>;
 
+/// The jobs of an answer, and what is known of them besides.
+#[derive(Clone, Copy)]
+struct FoundJobs<'j> {
+    viewed: &'j Viewed,
+    known: &'j KnownFacts,
+}
+
 /// What was decided of the jobs of an answer.
 #[derive(Default)]
 struct JobDecisions<'j, 'p> {
@@ -96,7 +103,7 @@ impl LookupLayer {
         let (version, jobs) = (target.operation().version, target.jobs());
         let answer = &mut delivered.answer;
         let body = match Answered::read(target, answer.status.as_u16(), &answer.body) {
-            Answered::Jobs(viewed) => self.permitted(viewing, known, &viewed)?,
+            Answered::Jobs(viewed) => self.permitted(viewing, FoundJobs { viewed: &viewed, known })?,
             Answered::NoSuchJob if viewing.keys.is_empty() => return Ok(()),
             // As one that is hidden.
             Answered::NoSuchJob if matches!(jobs, Jobs::One(_)) => {
@@ -115,15 +122,11 @@ impl LookupLayer {
     }
 
     /// The answer with the jobs that the policy in force lets be seen.
-    fn permitted(
-        &self,
-        viewing: &mut Viewing<'_>,
-        known: &KnownFacts,
-        viewed: &Viewed,
-    ) -> Result<Vec<u8>, Refusal> {
+    fn permitted(&self, viewing: &mut Viewing<'_>, found: FoundJobs<'_>) -> Result<Vec<u8>, Refusal> {
+        let viewed = found.viewed;
         let in_force = self.in_force.load_full();
         let Viewing { pending, keys, .. } = viewing;
-        let decisions = self.decide_each(&in_force.policy, (pending, known), viewed)?;
+        let decisions = self.decide_each(&in_force.policy, pending, found)?;
         let caller = pending.decided.decision_context.identity.caller();
         let stamp = Some(caller.as_str()).filter(|_| pending.project.settings.stamp_owner);
         let mut body = viewed.show(|job| decisions.permitted.contains(job.id()), stamp);
@@ -138,7 +141,7 @@ impl LookupLayer {
         match (viewed.jobs(), target.jobs()) {
             ([job], Jobs::One(_)) if waits => {
                 record.facts =
-                    facts_of(job, known).and_then(|facts| recorded_values(facts, *keys, self.recorded));
+                    found.facts(job).and_then(|facts| recorded_values(facts, *keys, self.recorded));
             }
             (jobs, Jobs::List(_)) => {
                 let shown = jobs.iter().map(ViewedJob::id).filter(|id| decisions.permitted.contains(id));
@@ -157,14 +160,14 @@ impl LookupLayer {
     fn decide_each<'j, 'p>(
         &self,
         policy: &'p Policy,
-        (pending, known): (&Pending<'_>, &KnownFacts),
-        viewed: &'j Viewed,
+        pending: &Pending<'_>,
+        found: FoundJobs<'j>,
     ) -> Result<JobDecisions<'j, 'p>, Refusal> {
         let query = pending.query();
         let is_list = matches!(query.target.jobs(), Jobs::List(_));
         let mut decisions = JobDecisions::default();
-        for job in viewed.jobs() {
-            let Some(facts) = facts_of(job, known) else {
+        for job in found.viewed.jobs() {
+            let Some(facts) = found.facts(job) else {
                 decisions.absent += 1;
                 continue;
             };
@@ -185,8 +188,10 @@ impl LookupLayer {
     }
 }
 
-fn facts_of<'f>(job: &'f ViewedJob, known: &'f KnownFacts) -> Option<&'f Facts> {
-    known.as_ref().map_or(Some(job.facts()), |known| known.get(job.id()))
+impl<'j> FoundJobs<'j> {
+    fn facts(self, job: &'j ViewedJob) -> Option<&'j Facts> {
+        self.known.as_ref().map_or(Some(job.facts()), |known| known.get(job.id()))
+    }
 }
 
 impl<'p> JobDecisions<'_, 'p> {

@@ -42,9 +42,8 @@ impl Cloud {
         cloud.jobs.put(project_id, job_id, (state, now));
     }
 
-    /// Adds a job, or changes it: as if this body had asked for it.
-    pub fn put_created_job(&self, project_id: &str, job_id: &str, (state, request): (JobState, Value)) {
-        self.put_job(project_id, job_id, state);
+    /// From now on it is this body that asked for a job that is there.
+    pub fn set_job_request(&self, project_id: &str, job_id: &str, request: Value) {
         self.state.lock().jobs.set_request(project_id, job_id, request);
     }
 
@@ -150,7 +149,7 @@ impl Cloud {
     /// where there is no such user.
     pub fn wrong_passwords(&self, domain: &str, name: &str) -> Option<Attempts> {
         let state = self.state.lock();
-        state.users.attempts((domain, name), state.now())
+        state.users.attempts(domain, name, state.now())
     }
 
     /// Believes this identity provider, in place of one of the same id. Its former id token is no longer genuine.

@@ -23,7 +23,7 @@ pub(super) fn serves(target: &str) -> bool {
 /// Answers a request of the test's own.
 pub(super) fn answer(cloud: &Cloud, request: &Seen) -> Answer {
     let path: Vec<&str> = request.target.split('/').skip(2).collect();
-    match perform(cloud, (&request.method, &path), &request.body) {
+    match perform(cloud, &request.method, &path, &request.body) {
         Ok(None) => Answer::empty(),
         Ok(Some(body)) => Answer::json(StatusCode::OK, &body),
         Err((status, message)) => Answer::json(status, &json!({ "error": message })),
@@ -32,10 +32,10 @@ pub(super) fn answer(cloud: &Cloud, request: &Seen) -> Answer {
 
 type Failure = (StatusCode, String);
 
-fn perform(cloud: &Cloud, request: (&str, &[&str]), body: &[u8]) -> Result<Option<Value>, Failure> {
-    match request {
-        ("GET", path) => look(cloud, path).map(Some),
-        (method, path) => change(cloud, (method, path), body),
+fn perform(cloud: &Cloud, method: &str, path: &[&str], body: &[u8]) -> Result<Option<Value>, Failure> {
+    match method {
+        "GET" => look(cloud, path).map(Some),
+        _ => change(cloud, method, path, body),
     }
 }
 
@@ -58,16 +58,16 @@ fn look(cloud: &Cloud, path: &[&str]) -> Result<Value, Failure> {
     found.ok_or_else(|| (StatusCode::NOT_FOUND, "there is none of this name".to_owned()))
 }
 
-fn change(cloud: &Cloud, request: (&str, &[&str]), body: &[u8]) -> Result<Option<Value>, Failure> {
-    match request {
+fn change(cloud: &Cloud, method: &str, path: &[&str], body: &[u8]) -> Result<Option<Value>, Failure> {
+    match (method, path) {
         ("DELETE", ["requests"]) => cloud.clear_requests(),
         ("PUT", ["faults"]) => cloud.set_faults(parse::<Vec<Planned>>(body)?),
         ("DELETE", ["faults"]) => cloud.set_faults([]),
         ("PUT", ["jobs", project_id, job_id]) => {
             let Job { state, create } = parse(body)?;
-            match create {
-                None => cloud.put_job(project_id, job_id, state),
-                Some(request) => cloud.put_created_job(project_id, job_id, (state, request)),
+            cloud.put_job(project_id, job_id, state);
+            if let Some(request) = create {
+                cloud.set_job_request(project_id, job_id, request);
             }
         }
         ("PUT", ["differences"]) => cloud.set_differences(parse::<Vec<Difference>>(body)?),

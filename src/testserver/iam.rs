@@ -48,7 +48,7 @@ impl Users {
     }
 
     /// How often a user gave a wrong password in a row. `None` where there is no such user.
-    pub(super) fn attempts(&self, (domain, name): (&str, &str), now: DateTime<Utc>) -> Option<Attempts> {
+    pub(super) fn attempts(&self, domain: &str, name: &str, now: DateTime<Utc>) -> Option<Attempts> {
         Some(self.0.iter().find(|known| known.is(domain, name))?.lock.attempts(now))
     }
 

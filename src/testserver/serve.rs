@@ -149,7 +149,7 @@ impl Service {
         match self {
             Self::Mpc => mpc::error(status, message),
             Self::Iam => iam::error(status, message),
-            Self::Sts => sts::error(request, status, ("STS5.0001", message)),
+            Self::Sts => sts::error(request, status, sts::ErrorText { code: "STS5.0001", message }),
             Self::Metadata | Self::PodIdentity => Answer::text(status, message),
         }
     }

@@ -109,7 +109,11 @@ impl Sts<'_> {
         }
         let Some(agency) = self.agencies.iter().find(|agency| agency.urn == *urn) else {
             let message = format!("the agency '{urn}' cannot be found");
-            return Err(error(request, StatusCode::NOT_FOUND, ("STS5.1106", &message)));
+            return Err(error(
+                request,
+                StatusCode::NOT_FOUND,
+                ErrorText { code: "STS5.1106", message: &message },
+            ));
         };
         if agency.trusts != *trusted {
             return Err(error(request, StatusCode::FORBIDDEN, NOT_TRUSTED));
@@ -133,8 +137,16 @@ impl Sts<'_> {
     }
 }
 
-/// An error in STS's shape, of this code and message.
-pub(super) fn error(request: &Seen, status: StatusCode, (code, message): (&str, &str)) -> Answer {
+/// What an error says.
+#[derive(Clone, Copy)]
+pub(super) struct ErrorText<'a> {
+    pub(super) code: &'a str,
+    pub(super) message: &'a str,
+}
+
+/// An error in STS's shape.
+pub(super) fn error(request: &Seen, status: StatusCode, text: ErrorText<'_>) -> Answer {
+    let ErrorText { code, message } = text;
     let body = json!({ "error_code": code, "error_msg": message, "request_id": request.request_id });
     Answer::json(status, &body)
 }
@@ -142,7 +154,7 @@ pub(super) fn error(request: &Seen, status: StatusCode, (code, message): (&str, 
 fn parse<T: DeserializeOwned>(request: &Seen) -> Result<T, Answer> {
     serde_json::from_slice(&request.body).map_err(|problem| {
         let message = format!("the request body is invalid: {problem}");
-        error(request, StatusCode::BAD_REQUEST, ("STS5.1001", &message))
+        error(request, StatusCode::BAD_REQUEST, ErrorText { code: "STS5.1001", message: &message })
     })
 }
 
@@ -174,10 +186,17 @@ fn an_hour() -> i64 {
     3600
 }
 
-const BAD_SESSION_NAME: (&str, &str) =
-    ("STS5.1001", "agency_session_name must be 2 to 128 characters of A-Z a-z 0-9 _ + = , . @ -");
-const BAD_DURATION: (&str, &str) = ("STS5.1001", "duration_seconds must be 900 to 43200");
-const TOO_LONG_FOR_A_CHAIN: (&str, &str) =
-    ("STS5.1001", "duration_seconds must be at most 3600 where a temporary key asks");
-const BAD_ID_TOKEN: (&str, &str) = ("STS5.1201", "the id token is not one of the provider's");
-const NOT_TRUSTED: (&str, &str) = ("PAP5.0001", "access denied: the agency does not trust the caller");
+const BAD_SESSION_NAME: ErrorText<'static> = ErrorText {
+    code: "STS5.1001",
+    message: "agency_session_name must be 2 to 128 characters of A-Z a-z 0-9 _ + = , . @ -",
+};
+const BAD_DURATION: ErrorText<'static> =
+    ErrorText { code: "STS5.1001", message: "duration_seconds must be 900 to 43200" };
+const TOO_LONG_FOR_A_CHAIN: ErrorText<'static> = ErrorText {
+    code: "STS5.1001",
+    message: "duration_seconds must be at most 3600 where a temporary key asks",
+};
+const BAD_ID_TOKEN: ErrorText<'static> =
+    ErrorText { code: "STS5.1201", message: "the id token is not one of the provider's" };
+const NOT_TRUSTED: ErrorText<'static> =
+    ErrorText { code: "PAP5.0001", message: "access denied: the agency does not trust the caller" };

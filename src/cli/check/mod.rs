@@ -41,13 +41,13 @@ fn check(
     err: &mut impl Write,
 ) -> io::Result<ExitCode> {
     let Args { config: path, strict } = args;
-    match read((path, config::load), variable, err)? {
+    match read(path, config::load, variable, err)? {
         Ok(valid) => {
             let Environment { text, warnings: more } = environment(&valid);
             let ValidConfig { settings, warnings, proxies } = valid;
             problems(&warnings, err)?;
             more.iter().try_for_each(|warning| writeln!(err, "warning: {warning}"))?;
-            summary::write(path, (&settings, &proxies), out)?;
+            summary::write(path, &settings, &proxies, out)?;
             out.write_all(text.as_bytes())?;
             let warnings = warnings.problems().len() + proxies.odd_exemptions().len() + more.len();
             Ok(if *strict && warnings > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -68,7 +68,8 @@ pub(super) type Load = fn(&Path) -> Result<Loaded, Report>;
 
 /// Reads the configuration. Where it is not valid, or the environment is not, tells why, and gives the exit code.
 pub(super) fn read(
-    (path, load): (&Path, Load),
+    path: &Path,
+    load: Load,
     variable: impl Fn(&str) -> Option<String>,
     err: &mut impl Write,
 ) -> io::Result<Result<ValidConfig, ExitCode>> {

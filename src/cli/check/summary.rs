@@ -16,7 +16,8 @@ use crate::{
 /// Writes who may call what, where, and with which credential.
 pub(super) fn write(
     path: &Path,
-    (settings, proxies): (&Settings, &Proxies),
+    settings: &Settings,
+    proxies: &Proxies,
     out: &mut impl Write,
 ) -> io::Result<()> {
     writeln!(out, "{} is valid. This would run:", path.display())?;
@@ -43,7 +44,7 @@ pub(super) fn write(
     }
     writeln!(out, "\nprojects")?;
     for project in &settings.projects {
-        write_project(project, (settings, proxies), out)?;
+        write_project(project, settings, proxies, out)?;
     }
     let mode = match settings.policy.mode() {
         Mode::Enforce => "",
@@ -77,7 +78,8 @@ fn one_rule(rule: &Rule) -> String {
 
 fn write_project(
     project: &Project,
-    (settings, proxies): (&Settings, &Proxies),
+    settings: &Settings,
+    proxies: &Proxies,
     out: &mut impl Write,
 ) -> io::Result<()> {
     let Project { name, id, endpoint, credential, .. } = project;

@@ -70,7 +70,7 @@ pub(super) struct Args {
 /// # Errors
 /// Where the answer cannot be written.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let valid = match check::read((&args.config, config::load_again), variable, &mut output::stderr())? {
+    let valid = match check::read(&args.config, config::load_again, variable, &mut output::stderr())? {
         Ok(valid) => valid,
         Err(code) => return Ok(code),
     };
@@ -112,7 +112,7 @@ async fn examine(args: &Args, valid: &ValidConfig, plan: Option<Plan>) -> anyhow
         tokio::join!(endpoints::probe(settings, &egress, &clocks), startup::running(settings));
     let (reached, probed) = (reached?, credentials::probe(settings, &egress, &clocks).await?);
     let tried = if args.try_credentials {
-        trial::each(settings, (&egress, &clocks), &probed).await?
+        trial::each(settings, &egress, &clocks, &probed).await?
     } else {
         Vec::new()
     };

@@ -46,7 +46,8 @@ struct CallPath<'w> {
 /// Where there is no way to an endpoint.
 pub(super) async fn each(
     settings: &Settings,
-    (egress, clocks): (&Egress, &Clocks),
+    egress: &Egress,
+    clocks: &Clocks,
     probed: &[ProbedSource],
 ) -> Result<Vec<Finding>, DialerError> {
     let ways = CallPath { settings, egress, clocks, probed };

@@ -60,7 +60,7 @@ impl Template {
             if let Piece::Variable(_) = piece {
                 let whole = text.strip_suffix(after).unwrap_or_default();
                 let before = whole.rsplit_once(OPEN).map_or("", |(before, _)| before);
-                is_delimited(spelling, (before, name, after))?;
+                is_delimited(spelling, before, name, after)?;
             }
             pieces.push(piece);
             rest = after;
@@ -122,7 +122,7 @@ fn piece(name: &str) -> Result<Piece, VariableError> {
 }
 
 /// A name beside what could belong to a name is not known from another: `editor*` is also `editor-2`.
-fn is_delimited(spelling: Spelling, (before, name, after): (&str, &str, &str)) -> Result<(), VariableError> {
+fn is_delimited(spelling: Spelling, before: &str, name: &str, after: &str) -> Result<(), VariableError> {
     if !after.is_empty() && !after.starts_with(NEVER_IN_NAMES) {
         return Err(VariableError::Unfinished(name.into()));
     }

@@ -70,19 +70,14 @@ impl Facts {
                 let objects: Vec<Object> = values.iter().map(object).collect::<Result<_, _>>()?;
                 *self.side_mut(side) = Objects::Whole(several(objects.into()));
             }
-            (key, Some((side, part))) => self.set_part(key, (side, part), texts())?,
-            (key, None) => return Err(FactError::NoFact(key)),
+            (key, _) => self.set_part(key, texts())?,
         }
         Ok(self)
     }
 
-    fn set_part(
-        &mut self,
-        key: Key,
-        (side, part): (Side, Part),
-        fact: Fact<Box<[Box<str>]>>,
-    ) -> Result<(), FactError> {
+    fn set_part(&mut self, key: Key, fact: Fact<Box<[Box<str>]>>) -> Result<(), FactError> {
         const UNKNOWN: Fact<Box<[Box<str>]>> = Fact::Unknown(UnknownReason::NotLookedUp);
+        let (side, part) = key.objects().ok_or(FactError::NoFact(key))?;
         let whole = if side == Side::Input { Key::Input } else { Key::Output };
         let follow = self.objects(side, part).map(|values| values.map(Box::from).collect());
         let objects = self.side_mut(side);

@@ -9,7 +9,7 @@ use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::index::Cells;
+use super::index::{self, Cells};
 use super::jobs::Applying;
 use super::names::{ANY, Names};
 use super::{Effect, Field, Glob, Location, Mode, Policy, Rule, spell_moment};
@@ -127,8 +127,9 @@ impl Policy {
         let first = |cell: [_; 3], jobs: Option<&str>| {
             let pairs = cell.map(|place| [place, ANY]);
             let cells = Cells::covering(&pairs);
-            let of =
-                |mode, effect| self.index.first((cells, jobs), (mode, effect), Applying::Only(number, left));
+            let of = |mode, effect| {
+                index::first(self.index.jobs(cells, mode, effect), jobs, Applying::Only(number, left))
+            };
             match rule.effect {
                 Effect::Deny => of(rule.mode, Effect::Deny),
                 Effect::Allow => of(Mode::Enforce, Effect::Deny)

@@ -35,7 +35,8 @@ fn put(proxy: &Proxy, job: &str, user_data: &str) {
         "clips": [{ "input": { "bucket": "in", "location": "l", "object": "a.mp4" } }],
         "output_setting": { "output": { "bucket": "out", "location": "l", "object": "o" } },
     });
-    proxy.cloud().put_created_job(PROJECT, job, (JobState::Waiting, request));
+    proxy.cloud().put_job(PROJECT, job, JobState::Waiting);
+    proxy.cloud().set_job_request(PROJECT, job, request);
 }
 
 /// How often upstream was asked for each method.

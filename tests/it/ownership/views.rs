@@ -170,7 +170,8 @@ fn what_version_2_does_not_tell_is_looked_up_by_version_1() {
     with_jobs(&proxy);
     let elsewhere =
         json!({ "edit_type": ["CLIP"], "clips": [{ "input": { "bucket": "x", "object": "a" } }] });
-    proxy.cloud().put_created_job(PROJECT, "5", (JobState::Waiting, elsewhere));
+    proxy.cloud().put_job(PROJECT, "5", JobState::Waiting);
+    proxy.cloud().set_job_request(PROJECT, "5", elsewhere);
     let answer = proxy.send(ids(2, &["1", "5"]));
     assert_eq!(shown(&answer), these(&["1"]));
     proxy

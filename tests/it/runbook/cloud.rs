@@ -97,7 +97,8 @@ rules:
     page.one_says(&["lookup_malformed", "\"lookup.status_code\":200", "\"lookup.request_id\""]);
     proxy.cloud().set_faults([]);
     let request = json!({ "edit_type": ["CLIP"], "user_data": "editor-api/clip-7" });
-    proxy.cloud().put_created_job(PROJECT, "100211", (JobState::Waiting, request));
+    proxy.cloud().put_job(PROJECT, "100211", JobState::Waiting);
+    proxy.cloud().set_job_request(PROJECT, "100211", request);
     page.block(&proxy);
     Some(())
 }

@@ -170,7 +170,7 @@ impl Contract {
             return Ok(());
         };
         self.compare(&url(view), "200, jobs: 1", "200, jobs: 1");
-        for (member, expected, result) in shapes::members(shown, version, (job, &self.plan.body(version))) {
+        for (member, expected, result) in shapes::members(shown, version, job, &self.plan.body(version)) {
             self.compare(&format!("{}, `{member}`", url(view)), &expected, &result);
         }
         Ok(())

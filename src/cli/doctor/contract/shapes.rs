@@ -43,7 +43,7 @@ fn only_id(body: &Value) -> Option<Segment> {
 }
 
 /// The members of a job that this build reads, of one that was created with this body in the same version.
-pub(super) fn members(shown: &Value, version: Version, (job, body): (&Segment, &Value)) -> Vec<Member> {
+pub(super) fn members(shown: &Value, version: Version, job: &Segment, body: &Value) -> Vec<Member> {
     let of = |name: &str| shown.get(name).unwrap_or(&Value::Null);
     let words = match version {
         Version::V1 => V1_WORDS,

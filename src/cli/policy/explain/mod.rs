@@ -22,7 +22,7 @@ use crate::operation::{CREATE, DELETE, Version};
 use crate::policy::{
     DecisionReport, Facts, Key, Policy, Question, Scope, facts_of, parse_fact, parse_moment,
 };
-use recorded::Compared;
+use recorded::{AuditLine, Compared};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
@@ -94,7 +94,8 @@ impl Explain {
         let projects: Vec<Scope> = settings.projects.iter().map(scope).collect();
         if let Some(request_id) = &self.request_id {
             let records = Records::of(self.audit.clone());
-            let compared = Compared::find(&records, request_id, err, (&settings.policy, &projects))?;
+            let record = AuditLine::find(&records, request_id, err)?;
+            let compared = Compared::with(record, &settings.policy, &projects)?;
             compared.write(self.format, out).context("cannot write the answer")?;
             return Ok(ExitCode::SUCCESS);
         }

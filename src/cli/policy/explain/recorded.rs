@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::Write;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -12,6 +12,12 @@ use super::super::replay::ask;
 use crate::audit::ParsedRecord;
 use crate::cli::output::Format;
 use crate::policy::{DecisionReport, Policy, Scope};
+
+/// A record, and the line that it was read from.
+pub(super) struct AuditLine {
+    line: String,
+    recorded: Value,
+}
 
 /// What stands in the record of one request, and what is decided today.
 #[derive(Serialize)]
@@ -63,28 +69,29 @@ struct RecordedReason {
     message: Option<String>,
 }
 
-impl Compared {
-    /// Finds the record of this request, and asks the policy again.
-    pub(super) fn find(
-        records: &Records,
-        request_id: &str,
-        err: &mut impl Write,
-        (policy, projects): (&Policy, &[Scope]),
-    ) -> anyhow::Result<Self> {
+impl AuditLine {
+    /// Finds the record of this request.
+    pub(super) fn find(records: &Records, request_id: &str, err: &mut impl Write) -> anyhow::Result<Self> {
         let mut found = None;
         records.each_line(err, |line| {
             if line.contains(request_id) {
-                let record: Value = serde_json::from_str(line)?;
-                let named = |name: &str, value: &str| record.get(name).and_then(Value::as_str) == Some(value);
+                let recorded: Value = serde_json::from_str(line)?;
+                let named =
+                    |name: &str, value: &str| recorded.get(name).and_then(Value::as_str) == Some(value);
                 if named("request.id", request_id) && named("event", "request") {
-                    found = Some((line.to_owned(), record));
+                    found = Some(Self { line: line.to_owned(), recorded });
                 }
             }
             Ok::<_, serde_json::Error>(())
         })?;
-        let Some((line, recorded)) = found else {
-            bail!("{} holds no record of the request {request_id}", records.names());
-        };
+        found.with_context(|| format!("{} holds no record of the request {request_id}", records.names()))
+    }
+}
+
+impl Compared {
+    /// Asks the policy again about the call of this record.
+    pub(super) fn with(record: AuditLine, policy: &Policy, projects: &[Scope]) -> anyhow::Result<Self> {
+        let AuditLine { line, recorded } = record;
         let told = RecordedReason::deserialize(&recorded).context("not an audit record")?;
         let now = ParsedRecord::parse(&line)?.map(|seen| ask(policy, &seen, projects));
         let policy = policy.hash().to_string();
