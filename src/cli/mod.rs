@@ -2,12 +2,14 @@
 
 mod check;
 mod client;
+mod commands;
 mod config;
 mod control;
 mod demo;
 mod doctor;
 mod environment;
 mod errors;
+mod exit;
 mod limiter;
 mod log;
 mod manual;
@@ -22,140 +24,4 @@ mod status;
 mod systemd;
 mod testserver;
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-
-use anyhow::Context;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use clap_complete::Shell;
-
-/// Lets internal services create, view and cancel Huawei Cloud MPC editing jobs without holding the company's cloud keys.
-#[derive(Parser)]
-#[command(version, max_term_width = 100)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Run the proxy
-    Run(run::Args),
-    /// Show the whole thing at work on this machine, with no account
-    Demo(demo::Args),
-    /// Run the stand-in for Huawei's cloud alone, for tests
-    Testserver(testserver::Args),
-    /// Read the configuration and everything it names, and report every problem
-    Check(check::Args),
-    /// Try everything that the proxy needs, and say what to do about what fails
-    Doctor(doctor::Args),
-    /// Describe the configuration
-    Config(config::Args),
-    /// Work with policies
-    Policy(policy::Args),
-    /// Sign a request with SDK-HMAC-SHA256
-    Sign(sign::Args),
-    /// Wait until a running proxy is ready
-    Wait(control::WaitArgs),
-    /// Refuse all calls, or those of some callers, until `unfreeze`
-    Freeze(operate::FreezeArgs),
-    /// Lift what `freeze` froze
-    Unfreeze(operate::UnfreezeArgs),
-    /// Have a running proxy read its configuration again, and say what came of it
-    Reload(operate::ReloadArgs),
-    /// Say how a running proxy is doing
-    Status(status::Args),
-    /// Ask a running proxy to finish what it is doing and stop
-    Shutdown(control::ShutdownArgs),
-    /// Print the completions of a shell
-    Completions {
-        /// For which shell
-        shell: Shell,
-    },
-    /// Print the manual page, or write one for each command
-    Man {
-        /// The folder to write the pages of all commands into
-        #[arg(long, value_name = "DIR")]
-        out: Option<PathBuf>,
-    },
-}
-
-/// Runs the command that the process was started with.
-pub fn main() -> ExitCode {
-    let mut command = environment::without_empty(manual::with_help(Cli::command()));
-    // Until then an option cannot say its own name.
-    command.build();
-    let parsed = command.clone().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
-    let cli = parsed.unwrap_or_else(|error| environment::with_variable(error, &command).exit());
-    let result = match cli.command {
-        Command::Run(args) => run::run(&args),
-        Command::Demo(args) => demo::run(&args),
-        Command::Testserver(args) => testserver::run(&args),
-        Command::Check(args) => check::run(&args),
-        Command::Doctor(args) => doctor::run(&args),
-        Command::Config(args) => config::run(&args),
-        Command::Policy(args) => policy::run(&args),
-        Command::Sign(args) => sign::run(&args),
-        Command::Wait(args) => control::wait(&args),
-        Command::Freeze(args) => operate::freeze(&args),
-        Command::Unfreeze(args) => operate::unfreeze(&args),
-        Command::Reload(args) => operate::reload(&args),
-        Command::Status(args) => status::run(&args),
-        Command::Shutdown(args) => control::shutdown(&args),
-        Command::Completions { shell } => completions(shell),
-        Command::Man { out } => man(out.as_deref()),
-    };
-    result.unwrap_or_else(|error| {
-        errors::print_error(&error);
-        ExitCode::FAILURE
-    })
-}
-
-fn completions(shell: Shell) -> anyhow::Result<ExitCode> {
-    let mut command = Cli::command();
-    let name = command.get_name().to_owned();
-    // Into memory first: it panics where it cannot write.
-    let mut text = Vec::new();
-    clap_complete::generate(shell, &mut command, name, &mut text);
-    output::stdout().write_all(&text)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn man(folder: Option<&Path>) -> anyhow::Result<ExitCode> {
-    match folder {
-        None => manual::page(Cli::command(), &mut output::stdout())?,
-        Some(folder) => manual::pages(Cli::command(), folder)
-            .with_context(|| format!("cannot write the pages into {}", folder.display()))?,
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Exit codes with a meaning of their own; 0, 1 and 2 have their usual one.
-mod exit {
-    /// Asked to stop.
-    pub(super) const CLEAN: u8 = 0;
-    /// The drain time-out ended, or a second signal came, before everything was answered; or records could not be
-    /// written.
-    pub(super) const DRAIN_CUT: u8 = 3;
-    /// An address cannot be bound.
-    pub(super) const BIND: u8 = 4;
-    /// A credential is missing, and it was asked for.
-    pub(super) const NO_CREDENTIAL: u8 = 5;
-    /// The configuration or the policy is invalid (`EX_CONFIG` of sysexits).
-    pub(super) const CONFIG: u8 = 78;
-
-    /// All that any command exits with, and what each means.
-    pub(super) const ALL: [(u8, &str); 7] = [
-        (CLEAN, "Done; of `run`: stopped as asked."),
-        (1, "A failure while running, or findings."),
-        (2, "The command line is wrong."),
-        (DRAIN_CUT, "The proxy ended before everything was answered and recorded."),
-        (BIND, "An address cannot be bound."),
-        (NO_CREDENTIAL, "A credential is missing at start, with --require-credentials."),
-        (
-            CONFIG,
-            "The configuration or the policy is not valid, the audit file is in use, or standard output is closed.",
-        ),
-    ];
-}
+pub use commands::main;

@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Write};
 
-use super::ValidConfig;
+use super::valid::{ValidConfig, endpoints};
 use crate::{
     audit::{RecordedFacts, Target, WhenBlocked},
     config::{AuditSettings, Drain, Limits, LogFormat, LogSettings, Settings, format_duration, format_size},
@@ -52,7 +52,7 @@ impl Environment {
     fn egress(&mut self, ValidConfig { settings, proxies, .. }: &ValidConfig) -> fmt::Result {
         let text = &mut self.text;
         writeln!(text, "\negress")?;
-        for endpoint in distinct(super::endpoints(settings)) {
+        for endpoint in distinct(endpoints(settings)) {
             match proxies.to(endpoint) {
                 Ok(Some(proxy)) => {
                     writeln!(text, "  {endpoint} through {} ({})", proxy.endpoint(), proxy.named_by())?;

@@ -225,7 +225,8 @@ const WIDTH: usize = 86;
 mod tests {
     use clap::CommandFactory;
 
-    use super::{super::Cli, *};
+    use super::*;
+    use crate::cli::commands::Cli;
 
     fn without_manual(command: &Command, path: &str) -> Vec<String> {
         let below = command.get_subcommands().filter(|below| below.get_name() != "help");

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Args, answer_to};
+use super::command::{Args, answer_to};
 use crate::cli::start::runtime;
 use crate::config;
 use crate::metrics::{Format, ProcessState};

@@ -1,6 +1,6 @@
 //! Test results in JUnit's XML format. As JUnit's XML: the part of it that all of them understand.
 
-use super::test::{Outcome, Results};
+use super::results::{Outcome, Results};
 
 /// The results as one document, a suite a file.
 pub(super) fn document(results: &Results) -> String {

@@ -1,9 +1,18 @@
 //! The answers, word by word, and the mistakes of whoever asks.
 
+use std::{fs, process::ExitCode};
+
 use clap::Parser;
 
-use super::*;
-use crate::policy::{Condition, Effect, Glob, Location, Mode, Operator, Rule, Test};
+use super::command::Explain;
+use crate::{
+    cli::output::Format,
+    identity::CallerId,
+    policy::{
+        Condition, Effect, Glob, Key, Location, Mode, Operator, Policy, Rule, Scope, Test, parse_fact,
+        parse_moment,
+    },
+};
 
 #[derive(Parser)]
 struct Cli {

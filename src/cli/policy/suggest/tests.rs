@@ -1,8 +1,22 @@
 //! The suggestion, word by word, and that it allows what was seen.
 
-use super::super::records::fixture::audit;
-use super::*;
-use crate::policy::{Call, Facts, parse_moment};
+use std::{collections::BTreeSet, process::ExitCode};
+
+use serde_json::{Value, json};
+
+use super::{
+    command::Suggest,
+    suggestion::patterns,
+    yaml::{printable, yaml},
+};
+use crate::{
+    cli::{
+        output::Format,
+        policy::records::{Records, fixture::audit},
+    },
+    config,
+    policy::{Call, Effect, Facts, Scope, parse_moment},
+};
 
 fn suggest(calls: &[&str], format: Format, config: Option<&str>) -> anyhow::Result<(ExitCode, String)> {
     let directory = tempfile::tempdir().unwrap();

@@ -1,0 +1,27 @@
+//! Exit codes with a meaning of their own; 0, 1 and 2 have their usual one.
+
+/// Asked to stop.
+pub(super) const CLEAN: u8 = 0;
+/// The drain time-out ended, or a second signal came, before everything was answered; or records could not be
+/// written.
+pub(super) const DRAIN_CUT: u8 = 3;
+/// An address cannot be bound.
+pub(super) const BIND: u8 = 4;
+/// A credential is missing, and it was asked for.
+pub(super) const NO_CREDENTIAL: u8 = 5;
+/// The configuration or the policy is invalid (`EX_CONFIG` of sysexits).
+pub(super) const CONFIG: u8 = 78;
+
+/// All that any command exits with, and what each means.
+pub(super) const ALL: [(u8, &str); 7] = [
+    (CLEAN, "Done; of `run`: stopped as asked."),
+    (1, "A failure while running, or findings."),
+    (2, "The command line is wrong."),
+    (DRAIN_CUT, "The proxy ended before everything was answered and recorded."),
+    (BIND, "An address cannot be bound."),
+    (NO_CREDENTIAL, "A credential is missing at start, with --require-credentials."),
+    (
+        CONFIG,
+        "The configuration or the policy is not valid, the audit file is in use, or standard output is closed.",
+    ),
+];

@@ -1,0 +1,59 @@
+//! The options of `policy suggest`, and what it prints.
+
+use std::{io::Write, path::PathBuf, process::ExitCode};
+
+use anyhow::bail;
+use serde_json::json;
+
+use super::{
+    calls::Calls,
+    suggestion::{Suggestion, identity_policy},
+};
+use crate::{
+    cli::{exit, output::Format, policy::records::Records},
+    config,
+};
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli::policy) struct Suggest {
+    #[command(flatten)]
+    pub(super) audit: Records,
+    /// The proxy's configuration, for the names of projects; without it rules name ids.
+    #[arg(long, value_name = "FILE", env = "MPC_AUTH_PROXY_CONFIG")]
+    pub(super) config: Option<PathBuf>,
+    /// text: the policy, with the identity policy in comments. json: the two as `policy` and `identity_policy`.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+}
+
+impl Suggest {
+    /// Prints the policy: exit code 78 where the configuration is not valid.
+    pub(in crate::cli::policy) fn run(
+        &self,
+        out: &mut impl Write,
+        err: &mut impl Write,
+    ) -> anyhow::Result<ExitCode> {
+        let projects = match self.config.as_deref().map(config::projects).transpose() {
+            Ok(projects) => projects.unwrap_or_default(),
+            Err(report) => {
+                write!(err, "{report}")?;
+                return Ok(ExitCode::from(exit::CONFIG));
+            }
+        };
+        let mut calls = Calls::default();
+        self.audit.each_decision(err, |seen| calls.add(seen))?;
+        if calls.allowed.is_empty() {
+            bail!("{} holds no call that was allowed", self.audit.names());
+        }
+        let policy = Suggestion { calls: &calls, projects: &projects };
+        match self.format {
+            Format::Text => write!(out, "{policy}")?,
+            Format::Json => {
+                let both =
+                    json!({ "policy": policy.to_string(), "identity_policy": identity_policy(&calls) });
+                writeln!(out, "{}", serde_json::to_string_pretty(&both)?)?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,31 @@
+//! Texts of records in YAML: as scalars, and in comments.
+
+/// The text as a YAML scalar in flow style: as it is where that has one reading, else in quotes.
+pub(super) fn yaml(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
+    let word = text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(plain);
+    let reserved = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
+    if word && !text.ends_with(':') && !reserved.contains(&text.to_ascii_lowercase().as_str()) {
+        return text.to_owned();
+    }
+    let quoted = text.chars().map(|c| match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if is_plain(c) => c.into(),
+        c => format!("\\U{:08X}", u32::from(c)),
+    });
+    format!("\"{}\"", quoted.collect::<String>())
+}
+
+/// A number stays one, anything else cannot become YAML.
+pub(super) fn yaml_number(text: &str) -> String {
+    text.parse::<u32>().map_or_else(|_| yaml(text), |number| number.to_string())
+}
+
+/// The text in a comment: it must neither end the line, which more than one character does, nor turn it round.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().map(|c| if is_plain(c) { c.into() } else { c.escape_unicode().to_string() }).collect()
+}
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_graphic() || c == ' '
+}
