@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use super::names::{RuleSlot, Set};
-use super::{Policy, Rule};
+use super::{Rule, index::Index};
 use crate::identity::CallerId;
 
 /// The rules of a policy by the callers that they name.
 #[derive(Clone, Copy, Debug)]
 pub struct RulesByCaller<'p> {
-    policy: &'p Policy,
+    rules: &'p [Rule],
+    index: &'p Index,
     by_caller: &'p ByCaller,
 }
 
@@ -22,28 +23,28 @@ pub(super) struct ByCaller {
     rules: HashMap<Set, Vec<usize>>,
 }
 
-impl Policy {
-    /// Its rules by caller.
-    pub fn rules_by_caller(&self) -> RulesByCaller<'_> {
-        RulesByCaller { policy: self, by_caller: self.by_caller.get_or_init(|| self.arrange()) }
-    }
-
-    fn arrange(&self) -> ByCaller {
+impl ByCaller {
+    /// Arranges those of this index.
+    pub(super) fn of(index: &Index) -> Self {
         let mut rules: HashMap<Set, Vec<usize>> = HashMap::new();
-        for (number, set) in self.index.sets_of_callers().enumerate() {
+        for (number, set) in index.sets_of_callers().enumerate() {
             rules.entry(set).or_default().push(number);
         }
         let mut sets: HashMap<RuleSlot, Vec<Set>> = HashMap::new();
         for set in rules.keys() {
-            for place in self.index.callers.of_set(*set) {
+            for place in index.callers.of_set(*set) {
                 sets.entry(*place).or_default().push(*set);
             }
         }
-        ByCaller { sets, rules }
+        Self { sets, rules }
     }
 }
 
 impl<'p> RulesByCaller<'p> {
+    pub(super) fn new(rules: &'p [Rule], index: &'p Index, by_caller: &'p ByCaller) -> Self {
+        Self { rules, index, by_caller }
+    }
+
     /// The first rules that name the caller, and how many more there are.
     pub fn first(&self, caller: &CallerId, count: usize) -> (Vec<&'p Rule>, usize) {
         let (mut first, mut all) = (Vec::new(), 0);
@@ -54,7 +55,7 @@ impl<'p> RulesByCaller<'p> {
         first.sort_unstable();
         first.truncate(count);
         let more = all - first.len();
-        (first.into_iter().filter_map(|number| self.policy.rules.get(number)).collect(), more)
+        (first.into_iter().filter_map(|number| self.rules.get(number)).collect(), more)
     }
 
     /// The rules that name the caller, in their order, found in no more steps than `most`. `None` where there are more.
@@ -67,13 +68,13 @@ impl<'p> RulesByCaller<'p> {
             all.extend_from_slice(rules);
         }
         all.sort_unstable();
-        Some(all.into_iter().filter_map(|number| self.policy.rules.get(number)).collect())
+        Some(all.into_iter().filter_map(|number| self.rules.get(number)).collect())
     }
 
     /// The numbers of the rules that name the caller, a list for each set.
     fn lists(&self, caller: &CallerId) -> impl Iterator<Item = &'p [usize]> {
         let ByCaller { sets, rules } = self.by_caller;
-        let places = self.policy.index.callers.places(caller.as_str()).unwrap_or_default();
+        let places = self.index.callers.places(caller.as_str()).unwrap_or_default();
         let sets = places.iter().filter_map(|place| sets.get(place)).flatten();
         sets.filter_map(|set| rules.get(set)).map(Vec::as_slice)
     }

@@ -7,7 +7,7 @@ mod facts;
 use super::fixture::{self, OwnedCall};
 use super::reference::ReferenceDecision;
 use super::*;
-use crate::operation::DELETE;
+use crate::{identity::CallerId, operation::DELETE};
 use Effect::{Allow, Deny};
 
 #[test]

@@ -20,7 +20,6 @@ const LEFT: &[&str] = &[
     "cli/manual: configuration, generated, mod, operators, policy, proxy, trying",
     "config: cases, mod, paths, proxy, resolve, rules, schema, standalone",
     "config: declare, decode, files, scalar, source_file",
-    "policy: condition, facts, index, jobs, mod, rules_by_caller",
     "server: accept, connection, tls",
     "server: inherited, socket",
     "server: mod, operators, running, status",

@@ -3,10 +3,10 @@
 use super::super::moment::{MomentError, parse_moment};
 use super::super::network::{Network, NetworkError};
 use super::super::{Fact, JobStatus};
+use super::check::{Check, Test};
 use super::key::Key;
 use super::operator::{Compare, Operator, Spelling};
 use super::template::{Template, VariableError};
-use super::{Check, Test};
 
 /// Why an operator, a key and values are no test.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

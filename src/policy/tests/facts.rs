@@ -2,6 +2,7 @@
 
 use super::super::fixture::{self, OwnedCall};
 use super::super::*;
+use crate::identity::CallerId;
 use Effect::Allow;
 
 /// `allow`, `deny` or the facts that are needed, the rule, and what the rules under observation say.

@@ -4,50 +4,9 @@
 //! look-up answered. What is unknown is never taken for absent: a condition on it is undecided. Comparing allocates
 //! nothing.
 
-mod parse;
-
-pub use parse::FactError;
-
 use std::slice;
 
-/// A fact, as far as it is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fact<T> {
-    /// The job has it, and this is it.
-    Known(T),
-    /// The job surely has none.
-    Absent,
-    /// Nobody can say yet, or at all.
-    Unknown(UnknownReason),
-}
-
-/// Why a fact is unknown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum UnknownReason {
-    /// The job was not looked up.
-    NotLookedUp,
-    /// This version's answer does not carry it.
-    NotInAnswer,
-    /// The answer has a word for it that is not known.
-    UnknownWord,
-}
-
-/// How far a job is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum JobStatus {
-    /// It was accepted.
-    Init,
-    /// It is queued: it can be cancelled.
-    Waiting,
-    /// It is being carried out.
-    Processing,
-    /// It ended well.
-    Succeeded,
-    /// It ended badly.
-    Failed,
-    /// It was cancelled.
-    Canceled,
-}
+use super::{Fact, JobStatus, UnknownReason};
 
 /// An object that a job reads or writes, in its bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,6 +116,39 @@ impl Facts {
         Self { inputs, outputs, ..self }
     }
 
+    /// The same with the objects of one side.
+    #[must_use]
+    pub(super) fn with_side(mut self, side: Side, objects: Vec<Object>) -> Self {
+        *self.side_mut(side) = Objects::Whole(several(objects.into()));
+        self
+    }
+
+    /// The same with one part of the objects of one side. `None`: those are known, and have others.
+    pub(super) fn with_part(mut self, side: Side, part: Part, texts: Vec<String>) -> Option<Self> {
+        const UNKNOWN: Fact<Box<[Box<str>]>> = Fact::Unknown(UnknownReason::NotLookedUp);
+        let fact = several(texts.into_iter().map(String::into_boxed_str).collect());
+        let follow = self.objects(side, part).map(|values| values.map(Box::from).collect());
+        let objects = self.side_mut(side);
+        match objects {
+            Objects::Whole(Fact::Known(_) | Fact::Absent) if follow != fact => return None,
+            Objects::Whole(Fact::Known(_) | Fact::Absent) => {}
+            Objects::Whole(Fact::Unknown(_)) if part == Part::Bucket => {
+                *objects = Objects::Apart { buckets: fact, keys: UNKNOWN };
+            }
+            Objects::Whole(Fact::Unknown(_)) => *objects = Objects::Apart { buckets: UNKNOWN, keys: fact },
+            Objects::Apart { buckets, .. } if part == Part::Bucket => *buckets = fact,
+            Objects::Apart { keys, .. } => *keys = fact,
+        }
+        Some(self)
+    }
+
+    fn side_mut(&mut self, side: Side) -> &mut Objects {
+        match side {
+            Side::Input => &mut self.inputs,
+            Side::Output => &mut self.outputs,
+        }
+    }
+
     /// The caller's own word about the job.
     pub fn user_data(&self) -> Fact<&str> {
         self.user_data.as_ref().map(|text| &**text)
@@ -213,77 +205,6 @@ impl Object {
     }
 }
 
-impl JobStatus {
-    /// Every status there is, in the order of a job's life.
-    pub const ALL: [Self; 6] =
-        [Self::Init, Self::Waiting, Self::Processing, Self::Succeeded, Self::Failed, Self::Canceled];
-
-    /// The status of that name, as policies write it.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.as_str() == word)
-    }
-
-    /// What an answer's word means, whichever version says it. Versions differ in two words.
-    pub fn of_answer(word: &str) -> Fact<Self> {
-        let word = match word {
-            "SUCCEED" => "SUCCEEDED",
-            "PREPROCESSING" => "PROCESSING",
-            word => word,
-        };
-        Self::parse(word).map_or(Fact::Unknown(UnknownReason::UnknownWord), Fact::Known)
-    }
-
-    /// As in policies.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Init => "INIT",
-            Self::Waiting => "WAITING",
-            Self::Processing => "PROCESSING",
-            Self::Succeeded => "SUCCEEDED",
-            Self::Failed => "FAILED",
-            Self::Canceled => "CANCELED",
-        }
-    }
-}
-
-impl UnknownReason {
-    /// A stable word for it, as in audit records.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NotLookedUp => "not_looked_up",
-            Self::NotInAnswer => "fact_not_in_answer",
-            Self::UnknownWord => "unknown_word",
-        }
-    }
-}
-
-impl<T> Fact<T> {
-    /// The same of what is behind a reference.
-    pub fn as_ref(&self) -> Fact<&T> {
-        match self {
-            Self::Known(value) => Fact::Known(value),
-            Self::Absent => Fact::Absent,
-            Self::Unknown(why) => Fact::Unknown(*why),
-        }
-    }
-
-    /// The same with another value where there is one.
-    pub fn map<U>(self, to: impl FnOnce(T) -> U) -> Fact<U> {
-        match self {
-            Self::Known(value) => Fact::Known(to(value)),
-            Self::Absent => Fact::Absent,
-            Self::Unknown(why) => Fact::Unknown(why),
-        }
-    }
-}
-
-/// What is not there is absent.
-impl<T> From<Option<T>> for Fact<T> {
-    fn from(value: Option<T>) -> Self {
-        value.map_or(Self::Absent, Self::Known)
-    }
-}
-
 impl<'f> Iterator for Values<'f> {
     type Item = &'f str;
 
@@ -325,22 +246,6 @@ mod tests {
                 object.as_ref().map(|o| [Part::Path, Part::Bucket, Part::Object].map(|part| o.part(part)));
             assert_eq!(parts, expected);
         }
-    }
-
-    #[test]
-    fn a_word_of_status_has_one_meaning_in_both_versions_or_none_that_is_known() {
-        for (word, expected) in [
-            ("INIT", Fact::Known(JobStatus::Init)),
-            ("SUCCEED", Fact::Known(JobStatus::Succeeded)),
-            ("SUCCEEDED", Fact::Known(JobStatus::Succeeded)),
-            ("PREPROCESSING", Fact::Known(JobStatus::Processing)),
-            ("CANCELLED", Fact::Unknown(UnknownReason::UnknownWord)),
-            ("waiting", Fact::Unknown(UnknownReason::UnknownWord)),
-            ("", Fact::Unknown(UnknownReason::UnknownWord)),
-        ] {
-            assert_eq!(JobStatus::of_answer(word), expected, "{word}");
-        }
-        assert_eq!(JobStatus::parse("SUCCEED"), None);
     }
 
     #[test]

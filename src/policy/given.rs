@@ -3,8 +3,10 @@
 //! It stands beside the facts that are read from what jobs are, for the tools that ask a policy about calls nobody
 //! makes now. What is not told is unknown.
 
-use super::super::Key;
-use super::{Fact, Facts, JobStatus, Object, Objects, Part, Side, UnknownReason, several};
+use super::{
+    Fact, Facts, JobStatus, Key, Object, UnknownReason,
+    facts::{Part, Side},
+};
 
 /// Why texts are not the facts of a job.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,52 +57,25 @@ impl Facts {
         }
     }
 
-    fn with_one(mut self, (key, values): &(Key, Vec<String>)) -> Result<Self, FactError> {
-        let texts = || several(values.iter().map(|value| value.as_str().into()).collect());
-        match (*key, key.objects()) {
-            (Key::UserData, _) => self.user_data = one(*key, values)?.map(Box::from).into(),
-            (Key::JobStatus, _) => self.status = status(one(*key, values)?)?,
-            (Key::EditType, _) => self.edit_type = texts(),
+    fn with_one(self, (key, values): &(Key, Vec<String>)) -> Result<Self, FactError> {
+        Ok(match (*key, key.objects()) {
+            (Key::UserData, _) => self.with_user_data(one(*key, values)?),
+            (Key::JobStatus, _) => self.with_status(status(one(*key, values)?)?),
+            (Key::EditType, _) => self.with_edit_type(values.clone()),
             (key, Some((side, Part::Path))) => {
                 let object = |path: &String| {
                     let object =
                         path.split_once('/').and_then(|(bucket, object)| Object::new(bucket, object));
                     object.ok_or_else(|| FactError::Path(key, path.clone()))
                 };
-                let objects: Vec<Object> = values.iter().map(object).collect::<Result<_, _>>()?;
-                *self.side_mut(side) = Objects::Whole(several(objects.into()));
+                self.with_side(side, values.iter().map(object).collect::<Result<_, _>>()?)
             }
-            (key, _) => self.set_part(key, texts())?,
-        }
-        Ok(self)
-    }
-
-    fn set_part(&mut self, key: Key, fact: Fact<Box<[Box<str>]>>) -> Result<(), FactError> {
-        const UNKNOWN: Fact<Box<[Box<str>]>> = Fact::Unknown(UnknownReason::NotLookedUp);
-        let (side, part) = key.objects().ok_or(FactError::NoFact(key))?;
-        let whole = if side == Side::Input { Key::Input } else { Key::Output };
-        let follow = self.objects(side, part).map(|values| values.map(Box::from).collect());
-        let objects = self.side_mut(side);
-        match objects {
-            Objects::Whole(Fact::Known(_) | Fact::Absent) if follow != fact => {
-                return Err(FactError::Contradicts(key, whole));
+            (key, Some((side, part))) => {
+                let whole = if side == Side::Input { Key::Input } else { Key::Output };
+                self.with_part(side, part, values.clone()).ok_or(FactError::Contradicts(key, whole))?
             }
-            Objects::Whole(Fact::Known(_) | Fact::Absent) => {}
-            Objects::Whole(Fact::Unknown(_)) if part == Part::Bucket => {
-                *objects = Objects::Apart { buckets: fact, keys: UNKNOWN };
-            }
-            Objects::Whole(Fact::Unknown(_)) => *objects = Objects::Apart { buckets: UNKNOWN, keys: fact },
-            Objects::Apart { buckets, .. } if part == Part::Bucket => *buckets = fact,
-            Objects::Apart { keys, .. } => *keys = fact,
-        }
-        Ok(())
-    }
-
-    fn side_mut(&mut self, side: Side) -> &mut Objects {
-        match side {
-            Side::Input => &mut self.inputs,
-            Side::Output => &mut self.outputs,
-        }
+            (key, None) => return Err(FactError::NoFact(key)),
+        })
     }
 }
 
@@ -119,7 +94,7 @@ fn status(word: Option<&str>) -> Result<Fact<JobStatus>, FactError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Values;
+    use super::super::facts::Values;
     use super::*;
 
     fn given(told: &[(Key, &[&str])]) -> Result<Facts, String> {

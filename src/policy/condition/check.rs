@@ -1,0 +1,230 @@
+//! Conditions and their tests, and whether they hold for a call.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::super::{Call, Fact, network::Network, wildcard};
+use super::key::{Found, Key, Keys};
+use super::operator::{Operator, Order, Quantifier, Spelling};
+use super::template::Template;
+
+/// Everything that must hold besides the lists of a rule. Without tests it always holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Condition {
+    tests: Arc<[Test]>,
+    /// The facts of the job that it asks for.
+    facts: Keys,
+}
+
+/// Whether something holds, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::policy) enum Truth {
+    /// It does, whatever is still unknown.
+    Yes,
+    /// It does not, whatever is still unknown.
+    No,
+    /// It depends on these facts.
+    Unknown(Keys),
+}
+
+/// One operator with one key and the key's values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Test {
+    pub(super) operator: Operator,
+    pub(super) key: Key,
+    pub(super) values: Vec<Box<str>>,
+    pub(super) check: Check,
+}
+
+/// The values, parsed. It fits the key: [`Test::new`] sees to that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Check {
+    Text(Spelling),
+    /// The same, where one of the values at least has a variable.
+    Template(Spelling, Box<[Template]>),
+    Time(Order, Vec<DateTime<Utc>>),
+    Address(Vec<Network>),
+    /// Whether the key is to be absent.
+    Absence(Vec<bool>),
+}
+
+impl Condition {
+    /// The condition that all of these hold.
+    pub fn new(tests: Vec<Test>) -> Self {
+        let facts = tests.iter().map(Test::key).filter(|key| key.is_fact()).collect();
+        Self { tests: tests.into(), facts }
+    }
+
+    /// Its tests, in the order in which they were given.
+    pub fn tests(&self) -> &[Test] {
+        &self.tests
+    }
+
+    /// The facts of the job that it asks for.
+    pub fn facts(&self) -> Keys {
+        self.facts
+    }
+
+    /// Whether it holds for a call on the project with this id.
+    pub(in crate::policy) fn holds(&self, call: &Call<'_>, project_id: &str) -> Truth {
+        if self.facts.is_empty() {
+            return self.tests.iter().all(|test| test.holds(call, project_id)).into();
+        }
+        let mut unknown = Keys::NONE;
+        for test in &*self.tests {
+            match test.truth(call, project_id) {
+                Truth::Yes => {}
+                Truth::No => return Truth::No,
+                Truth::Unknown(keys) => unknown = unknown.and(keys),
+            }
+        }
+        if unknown.is_empty() { Truth::Yes } else { Truth::Unknown(unknown) }
+    }
+
+    /// The first test that surely does not hold.
+    pub(in crate::policy) fn first_failing(&self, call: &Call<'_>, project_id: &str) -> Option<&Test> {
+        self.tests.iter().find(|test| test.truth(call, project_id) == Truth::No)
+    }
+
+    /// Whether it can never hold again, whatever is called.
+    pub fn is_over(&self, now: DateTime<Utc>) -> bool {
+        self.tests.iter().any(|test| test.is_over(now))
+    }
+
+    /// When that will be, where its dates say so.
+    pub fn ends(&self) -> Option<DateTime<Utc>> {
+        self.tests.iter().filter_map(Test::ends).min()
+    }
+}
+
+impl Test {
+    /// The operator.
+    pub fn operator(&self) -> Operator {
+        self.operator
+    }
+
+    /// The key.
+    pub fn key(&self) -> Key {
+        self.key
+    }
+
+    /// The values as they are written.
+    pub fn values(&self) -> impl Iterator<Item = &str> {
+        self.values.iter().map(|value| &**value)
+    }
+
+    /// Whether the value with this number, counted from 0, matches this text. `None` where no text is compared, or the
+    /// value stands for different texts in different calls.
+    pub fn value_matches(&self, number: usize, text: &str) -> Option<bool> {
+        match self.check {
+            Check::Text(spelling) => self.values.get(number).map(|value| matches_text(spelling, value, text)),
+            Check::Template(..) | Check::Time(..) | Check::Address(_) | Check::Absence(_) => None,
+        }
+    }
+
+    fn truth(&self, call: &Call<'_>, project_id: &str) -> Truth {
+        match self.key.found(call.facts) {
+            Some(found) => match self.fact_holds(found, (call, project_id)) {
+                Some(holds) => holds.into(),
+                None => Truth::Unknown(self.key.into()),
+            },
+            None => self.holds(call, project_id).into(),
+        }
+    }
+
+    /// The same of a fact of the job. `None`: it is not known.
+    fn fact_holds(&self, found: Found<'_>, names: (&Call<'_>, &str)) -> Option<bool> {
+        if let Check::Absence(wanted) = &self.check {
+            return found.is_present().map(|present| wanted.contains(&!present));
+        }
+        let Operator { negated, if_exists, over, .. } = self.operator;
+        let holds = |text: &str| self.matches(text, names) != negated;
+        Some(match found {
+            Found::One(Fact::Known(text)) => holds(text),
+            // Where the job has none, no value matches it.
+            Found::One(Fact::Absent) => negated || if_exists,
+            Found::Several(Fact::Known(mut texts)) => match over? {
+                Quantifier::All => texts.all(holds),
+                Quantifier::Any => texts.any(holds),
+            },
+            Found::Several(Fact::Absent) => if_exists,
+            Found::One(Fact::Unknown(_)) | Found::Several(Fact::Unknown(_)) => return None,
+        })
+    }
+
+    /// Whether it holds for a key that is no fact of the job.
+    fn holds(&self, call: &Call<'_>, project_id: &str) -> bool {
+        match self.matched(call, project_id) {
+            Some(matched) => matched != self.operator.negated,
+            // Where the call has no such key, no value matches it.
+            None => self.operator.negated || self.operator.if_exists,
+        }
+    }
+
+    /// Whether one of the values matches. `None` where the call has no such key.
+    fn matched(&self, call: &Call<'_>, project_id: &str) -> Option<bool> {
+        match &self.check {
+            Check::Text(spelling) => {
+                let text = self.key.text(call, project_id)?;
+                Some(self.values.iter().any(|value| matches_text(*spelling, value, text)))
+            }
+            Check::Template(..) => Some(self.matches(self.key.text(call, project_id)?, (call, project_id))),
+            Check::Time(order, moments) => Some(moments.iter().any(|moment| order.holds(call.at, *moment))),
+            Check::Address(networks) => {
+                let address = call.source_ip?;
+                Some(networks.iter().any(|network| network.contains(address)))
+            }
+            Check::Absence(wanted) => Some(wanted.contains(&!self.key.is_present(call))),
+        }
+    }
+
+    /// Whether one of the values is this text.
+    fn matches(&self, text: &str, names: (&Call<'_>, &str)) -> bool {
+        match &self.check {
+            Check::Text(spelling) => self.values.iter().any(|value| matches_text(*spelling, value, text)),
+            Check::Template(spelling, values) => {
+                values.iter().any(|value| value.matches_text(*spelling, text, names))
+            }
+            Check::Time(..) | Check::Address(_) | Check::Absence(_) => false,
+        }
+    }
+
+    fn is_over(&self, now: DateTime<Utc>) -> bool {
+        match &self.check {
+            Check::Time(order @ (Order::Before | Order::NotAfter), moments) => {
+                !moments.iter().any(|moment| order.holds(now, *moment))
+            }
+            Check::Time(Order::After | Order::NotBefore, _)
+            | Check::Text(_)
+            | Check::Template(..)
+            | Check::Address(_)
+            | Check::Absence(_) => false,
+        }
+    }
+
+    fn ends(&self) -> Option<DateTime<Utc>> {
+        match &self.check {
+            Check::Time(Order::Before | Order::NotAfter, moments) => moments.iter().max().copied(),
+            Check::Time(Order::After | Order::NotBefore, _)
+            | Check::Text(_)
+            | Check::Template(..)
+            | Check::Address(_)
+            | Check::Absence(_) => None,
+        }
+    }
+}
+
+fn matches_text(spelling: Spelling, value: &str, text: &str) -> bool {
+    match spelling {
+        Spelling::Exact => value == text,
+        Spelling::AnyCase | Spelling::Switch => value.eq_ignore_ascii_case(text),
+        Spelling::Wildcard => wildcard::matches(value, text),
+    }
+}
+
+impl From<bool> for Truth {
+    fn from(holds: bool) -> Self {
+        if holds { Self::Yes } else { Self::No }
+    }
+}
