@@ -48,7 +48,7 @@ pub fn authorities(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError
     let placed = placed_certificates(text)?;
     let mut roots = RootCertStore::empty();
     let taken = placed.into_iter().map(|(line, certificate)| {
-        let refused = |_| PemError { line, problem: "this certificate cannot be used as an authority's" };
+        let refused = |_| PemError { line, problem: "this certificate is not usable as a CA certificate" };
         roots.add(certificate.clone()).map(|()| certificate).map_err(refused)
     });
     taken.collect()
@@ -69,17 +69,15 @@ pub fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, PemError> {
                 found = Some(block.read::<PrivateKeyDer<'static>>()?);
                 continue;
             }
-            "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" => "this is a second private key: keep one",
-            "OPENSSH PRIVATE KEY" => {
-                "this is a key of OpenSSH: convert it with `ssh-keygen -p -m PEM -f FILE`"
-            }
+            "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" => "second private key: keep one",
+            "OPENSSH PRIVATE KEY" => "OpenSSH key: convert it with `ssh-keygen -p -m PEM -f FILE`",
             // What OpenSSL and others write beside the key.
             "CERTIFICATE" | "EC PARAMETERS" | "DH PARAMETERS" => continue,
-            _ => "this block is no private key: remove it",
+            _ => "not a private key: remove this block",
         };
         return Err(PemError { line, problem });
     }
-    found.ok_or(PemError { line: 1, problem: "there is no private key in the file" })
+    found.ok_or(PemError { line: 1, problem: "no private key in the file" })
 }
 
 fn placed_certificates(text: &[u8]) -> Result<Vec<(usize, CertificateDer<'static>)>, PemError> {
@@ -90,23 +88,23 @@ fn placed_certificates(text: &[u8]) -> Result<Vec<(usize, CertificateDer<'static
             "CERTIFICATE" => {
                 let certificate = block.read::<CertificateDer<'static>>()?;
                 if !parse_x509_certificate(&certificate).is_ok_and(|(rest, _)| rest.is_empty()) {
-                    return Err(PemError { line, problem: "this is not an X.509 certificate" });
+                    return Err(PemError { line, problem: "not an X.509 certificate" });
                 }
                 found.push((line, certificate));
                 continue;
             }
             "TRUSTED CERTIFICATE" | "X509 CERTIFICATE" => {
-                "this certificate is in OpenSSL's own form: convert it with `openssl x509 -in FILE -out FILE`"
+                "OpenSSL trusted certificate: convert it with `openssl x509 -in FILE -out FILE`"
             }
-            "X509 CRL" => "revocation lists are not looked at: remove it",
+            "X509 CRL" => "revocation lists are not supported: remove it",
             // What people keep in one file with a certificate.
             label if label.ends_with("PRIVATE KEY") || label.ends_with("PARAMETERS") => continue,
-            _ => "this block is no certificate: remove it",
+            _ => "not a certificate: remove this block",
         };
         return Err(PemError { line, problem });
     }
     if found.is_empty() {
-        return Err(PemError { line: 1, problem: "there is no certificate in the file" });
+        return Err(PemError { line: 1, problem: "no certificate in the file" });
     }
     Ok(found)
 }
@@ -117,7 +115,7 @@ impl Block {
         let Self { line, label, body, .. } = self;
         let whole = Zeroizing::new(format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", **body));
         let broken =
-            |_| PemError { line: *line, problem: "what follows is not Base64, or a part of it is missing" };
+            |_| PemError { line: *line, problem: "the block's content is not Base64, or is truncated" };
         T::from_pem_slice(whole.as_bytes()).map_err(broken)
     }
 }
@@ -134,21 +132,21 @@ fn blocks(text: &[u8]) -> Result<Vec<Block>, PemError> {
         let line = whole.trim_end();
         if let Some(label) = label(line, "-----BEGIN ") {
             if open.is_some() {
-                return fail("a block begins here before the one above it has ended");
+                return fail("a block begins before the previous one ends");
             }
             open =
                 Some(Block { line: at, label: label.into(), body: Zeroizing::default(), encrypted: false });
         } else if let Some(label) = label(line, "-----END ") {
             match open.take() {
-                None => return fail("a block ends here that has not begun"),
+                None => return fail("END without BEGIN"),
                 Some(block) if block.label != label => {
-                    return fail("a block ends here as another than it began");
+                    return fail("END label differs from BEGIN label");
                 }
                 Some(block) => blocks.push(block),
             }
         } else if is_meant_as_boundary(line) {
             return fail(
-                "`-----BEGIN …-----` and `-----END …-----` each stand alone on a line, with five hyphens on either side",
+                "put `-----BEGIN …-----` and `-----END …-----` each on its own line, with five hyphens on either side",
             );
         } else if let Some(block) = &mut open {
             block.take(line).map_err(|problem| PemError { line: at, problem })?;
@@ -157,7 +155,7 @@ fn blocks(text: &[u8]) -> Result<Vec<Block>, PemError> {
     }
     match open {
         Some(block) => {
-            let problem = "the block that begins here does not end: the file is cut off";
+            let problem = "this block has no END: the file is truncated";
             Err(PemError { line: block.line.min(last), problem })
         }
         None => Ok(blocks),
@@ -173,7 +171,7 @@ impl Block {
         }
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b"+/=".contains(&b) || b.is_ascii_whitespace();
         if !self.encrypted && !line.bytes().all(allowed) {
-            return Err("this is not Base64");
+            return Err("not Base64");
         }
         self.body.extend(line.chars().filter(|c| !c.is_whitespace()));
         Ok(())
@@ -231,19 +229,19 @@ mod tests {
         let tail: String = one.lines().skip(2).map(|line| format!("{line}\n")).collect();
         let indented: String = one.lines().map(|line| format!("  {line}\n")).collect();
         for (text, line, problem) in [
-            (String::new(), 1, "there is no certificate"),
-            ("# nothing\n".into(), 1, "there is no certificate"),
-            (format!("{joined}{one}"), lines, "each stand alone"),
-            (format!("{one}{indented}"), lines + 1, "each stand alone"),
-            (format!("{one}{half}"), lines + 1, "does not end"),
-            (format!("{half}{one}"), 4, "before the one above it has ended"),
-            (format!("{tail}{one}"), lines - 2, "that has not begun"),
-            (one.replace("END CERTIFICATE", "END X509 CRL"), lines, "as another than it began"),
-            (one.replace("-----BEGIN", "----BEGIN"), 1, "each stand alone"),
-            (one.replace("-----BEGIN", "\u{2014}BEGIN"), 1, "each stand alone"),
-            (one.replace("CERTIFICATE", "TRUSTED CERTIFICATE"), 1, "in OpenSSL's own form"),
+            (String::new(), 1, "no certificate"),
+            ("# nothing\n".into(), 1, "no certificate"),
+            (format!("{joined}{one}"), lines, "each on its own line"),
+            (format!("{one}{indented}"), lines + 1, "each on its own line"),
+            (format!("{one}{half}"), lines + 1, "has no END"),
+            (format!("{half}{one}"), 4, "before the previous one ends"),
+            (format!("{tail}{one}"), lines - 2, "END without BEGIN"),
+            (one.replace("END CERTIFICATE", "END X509 CRL"), lines, "END label differs"),
+            (one.replace("-----BEGIN", "----BEGIN"), 1, "each on its own line"),
+            (one.replace("-----BEGIN", "\u{2014}BEGIN"), 1, "each on its own line"),
+            (one.replace("CERTIFICATE", "TRUSTED CERTIFICATE"), 1, "OpenSSL trusted certificate"),
             (one.replace("CERTIFICATE", "X509 CRL"), 1, "revocation lists"),
-            (one.replace("CERTIFICATE", "PKCS7"), 1, "is no certificate"),
+            (one.replace("CERTIFICATE", "PKCS7"), 1, "not a certificate"),
             (one.replacen("\nMII", "\n<II", 1), 2, "not Base64"),
             (one.replacen("\nMII", "\nMI", 1), 1, "not "),
             ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into(), 1, "not an X.509"),
@@ -261,12 +259,12 @@ mod tests {
         let old = key.replace("PRIVATE KEY", "RSA PRIVATE KEY");
         let old = old.replacen('\n', "\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n", 1);
         for (text, problem) in [
-            (certificate("a"), "there is no private key"),
-            (format!("{key}{other}"), "a second private key"),
+            (certificate("a"), "no private key"),
+            (format!("{key}{other}"), "second private key"),
             (key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"), "is encrypted: decrypt it"),
             (old, "is encrypted: decrypt it"),
-            (key.replace("PRIVATE KEY", "OPENSSH PRIVATE KEY"), "of OpenSSH"),
-            (key.replace("PRIVATE KEY", "PUBLIC KEY"), "is no private key"),
+            (key.replace("PRIVATE KEY", "OPENSSH PRIVATE KEY"), "OpenSSH key"),
+            (key.replace("PRIVATE KEY", "PUBLIC KEY"), "not a private key"),
         ] {
             let error = private_key(text.as_bytes()).unwrap_err();
             assert!(error.problem.contains(problem), "{error} of {text}");

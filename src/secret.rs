@@ -45,16 +45,16 @@ pub enum Flaw {
     #[error("has more than one line")]
     Lines,
     /// White space between other characters.
-    #[error("has white space inside")]
+    #[error("contains white space")]
     WhiteSpace,
     /// A quotation mark: where it was copied from, it was not a part of the value.
-    #[error("has a quotation mark: write the value without quotes")]
+    #[error("contains a quotation mark: write the value without quotes")]
     Quote,
     /// A control character.
-    #[error("has a control character")]
+    #[error("contains a control character")]
     Control,
     /// A character that no key has.
-    #[error("has a character that is not ASCII")]
+    #[error("contains a non-ASCII character")]
     NotAscii,
 }
 

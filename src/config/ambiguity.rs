@@ -75,12 +75,12 @@ fn note<'w>(all: &mut Claimed<'w>, claims: impl IntoIterator<Item = Claim>, who:
     }
 }
 
-const SAME: (&str, &str) = ("this also identifies", "a proof identifies one caller: remove one of the two");
+const SAME: (&str, &str) = ("this also identifies", "a proof must identify one caller: remove one");
 const BOTH: (&str, &str) = (
-    "the same process would be identified by this and as",
-    "a request that proves two callers is refused: ask each for what the other has not",
+    "the same process is also identified as",
+    "a request that proves two callers is refused: use distinct proofs",
 );
 const SECRET: (&str, &str) = (
     "this secret key also identifies",
-    "a signature by one would be the other's under its access key: make up a secret key for each",
+    "their signatures would be interchangeable: generate a secret key for each",
 );

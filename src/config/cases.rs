@@ -84,7 +84,7 @@ pub struct Expected {
 
 section! {
     /// Test cases, and the policy under test.
-    struct RawCases, "a file of cases" {
+    struct RawCases, "a test case file" {
         /// The version of this format.
         version: () = VERSION, required("1");
         /// The policy.
@@ -92,26 +92,26 @@ section! {
         /// The configuration whose projects the policy names.
         config: PathBuf = PATH, optional("the `proxy.yaml` beside the policy");
         /// The cases.
-        cases: Vec<Located<RawCase>> = List("a list of cases", AtKey(nested())),
+        cases: Vec<Located<RawCase>> = List("a list of test cases", AtKey(nested())),
             several("[ { name: …, caller: …, project: …, job: …, expect: allow } ]");
     }
 }
 
 section! {
     /// A call and its expected outcome.
-    struct RawCase, "a case" {
+    struct RawCase, "a test case" {
         /// The name of the case.
         name: String = Text("a sentence"), required("the editor cancels a job");
         /// The caller.
         caller: Located<String> = AtKey(Text("text")), required("editor-api");
         /// The IAM action.
-        action: Located<String> = AtKey(Text("text")), optional("the first there is");
+        action: Located<String> = AtKey(Text("text")), optional("the first action");
         /// The project by its name or id.
         project: Located<Arc<str>> = NAME, required("media-prod");
         /// The job's id; absent for a create.
         job: Located<Arc<str>> = NAME, optional("none");
         /// The known facts of the job.
-        facts: facts::ParsedFacts = FACTS, optional("nothing is known");
+        facts: facts::ParsedFacts = FACTS, optional("no facts");
         /// The time of the call.
         time: DateTime<Utc> = MOMENT, optional("now");
         /// The caller's address.
@@ -186,7 +186,7 @@ fn address(source: &SourceFile, node: &Node) -> Option<IpAddr> {
         source.error(
             node.place,
             format!("`{text}` is not an IP address"),
-            "write one such as 10.2.3.4 or 2001:db8::1",
+            "for example 10.2.3.4 or 2001:db8::1",
         );
     }
     address.ok()
@@ -261,11 +261,11 @@ impl RawCase {
             (Some(job), false) => Some(Some(job.value.clone())),
             (None, true) => Some(None),
             (None, false) => {
-                source.error(place, "a case needs `job`", "add `job: \"100211\"`");
+                source.error(place, "`job` is required", "add `job: \"100211\"`");
                 None
             }
             (Some(job), true) => {
-                source.error(job.place, "a job that is created has no id yet", "remove `job`");
+                source.error(job.place, "a create has no job id", "remove `job`");
                 None
             }
         }
@@ -306,7 +306,7 @@ fn known<'c, T>(
         let text = name.value.as_ref();
         source.error(
             name.place,
-            format!("the policy has no {} `{text}`", among.what),
+            format!("unknown {} `{text}`", among.what),
             did_you_mean(source, text, among.names),
         );
     }

@@ -13,7 +13,7 @@ pub(super) fn endpoint(source: &SourceFile, place: Position, endpoint: &Endpoint
     let Some((service, region)) = host.strip_suffix(DOMAIN).and_then(|host| host.split_once('.')) else {
         let ending = host.splitn(3, '.').nth(2).unwrap_or_default();
         if let Some(known) = closest(ending, DOMAINS).filter(|_| !DOMAINS.contains(&ending)) {
-            let message = format!("`{ending}` is not a domain of the cloud");
+            let message = format!("`{ending}` is not a Huawei Cloud domain");
             source.warning(place, message, format!("did you mean `{known}`?"));
         }
         return;
@@ -22,9 +22,9 @@ pub(super) fn endpoint(source: &SourceFile, place: Position, endpoint: &Endpoint
         let message = format!("`{host}` is an endpoint of {}, not of MPC", service.to_ascii_uppercase());
         source.warning(place, message, format!("write https://{}.{region}{DOMAIN}", service_in(region)));
     } else if let Some(known) = misspelt(region) {
-        source.warning(place, format!("there is no region `{region}`"), format!("did you mean `{known}`?"));
+        source.warning(place, format!("unknown region `{region}`"), format!("did you mean `{known}`?"));
     } else if REGIONS.contains(&region) && service != service_in(region) {
-        let message = format!("in {region} MPC's endpoint is another");
+        let message = format!("wrong MPC endpoint for {region}");
         source.warning(place, message, format!("write https://{}.{region}{DOMAIN}", service_in(region)));
     }
 }
@@ -32,7 +32,7 @@ pub(super) fn endpoint(source: &SourceFile, place: Position, endpoint: &Endpoint
 /// Warns where a project's id is the name of a region.
 pub(super) fn project_id(source: &SourceFile, place: Position, id: &str) {
     if is_region(id) || misspelt(id).is_some() {
-        let message = format!("`{id}` looks like a region, and should be the id of a project");
+        let message = format!("`{id}` looks like a region: expected a project id");
         let hint = "the console shows it under My Credentials > API Credentials: 32 hexadecimal digits";
         source.warning(place, message, hint);
     }

@@ -46,7 +46,7 @@ fn shape() -> Shape {
         });
         Some((name, Shape::Known { what: "the keys", entries: keys.collect() }))
     });
-    Shape::Known { what: "operators, and in them keys with their values", entries: operators.collect() }
+    Shape::Known { what: "operators, each with keys and values", entries: operators.collect() }
 }
 
 /// What an operator may compare a key with.
@@ -59,7 +59,7 @@ fn value_shape(operator: Operator, key: Key) -> Shape {
     } else if key == Key::CurrentTime {
         MOMENT.shape()
     } else if key == Key::SourceIp {
-        Shape::pattern("an address, or a range of them", "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$")
+        Shape::pattern("an address or range", "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$")
     } else {
         Shape::text("a value")
     }
@@ -99,7 +99,7 @@ fn operator(source: &SourceFile, name: &Located<Arc<str>>) -> Option<Operator> {
             }
             None => did_you_mean(source, text, Operator::names()),
         };
-        source.error(name.place, format!("there is no operator `{}`", name.value), hint);
+        source.error(name.place, format!("unknown operator `{}`", name.value), hint);
     }
     operator
 }
@@ -108,7 +108,7 @@ fn key(source: &SourceFile, name: &Located<Arc<str>>) -> Option<Key> {
     let key = Key::parse(&name.value);
     if key.is_none() {
         let hint = did_you_mean(source, &name.value, Key::ALL.into_iter().map(Key::as_str));
-        source.error(name.place, format!("there is no key `{}`", name.value), hint);
+        source.error(name.place, format!("unknown key `{}`", name.value), hint);
     }
     key
 }
@@ -130,7 +130,7 @@ fn test(
         TestError::Mismatch { .. } => (key.place, fitting(key.value)),
         TestError::Several { operator, .. } => {
             let hint = format!(
-                "write `ForAllValues:{operator}` (each must) or `ForAnyValue:{operator}` (one is enough)"
+                "write `ForAllValues:{operator}` (all match) or `ForAnyValue:{operator}` (at least one matches)"
             );
             (key.place, hint)
         }
@@ -167,36 +167,36 @@ fn value<'n>(source: &'n SourceFile, node: &'n Node<'n>, operator: Operator) -> 
 fn fitting(key: Key) -> String {
     let fits = |name: &&str| Operator::parse(name).is_some_and(|operator| operator.applies_to(key));
     let all: Vec<&str> = Operator::names().filter(fits).collect();
-    format!("`{}` goes with {}", key.as_str(), all.join(", "))
+    format!("`{}` accepts {}", key.as_str(), all.join(", "))
 }
 
 fn correction(error: &ValueError) -> String {
     match error {
-        ValueError::Moment(_) => "write it as RFC 3339 does, with `Z` or an offset such as +08:00".into(),
+        ValueError::Moment(_) => "use RFC 3339, with `Z` or an offset such as +08:00".into(),
         ValueError::Network(NetworkError::HostBits(range)) => format!("did you mean `{range}`?"),
         ValueError::Network(NetworkError::Malformed | NetworkError::Prefix(_)) => {
-            "write an IPv4 or IPv6 address, or a range of them as ADDRESS/BITS".into()
+            "write an IPv4 or IPv6 address, or a range as ADDRESS/BITS".into()
         }
         ValueError::Switch => "write true or false".into(),
         ValueError::Variable(VariableError::Open | VariableError::Unknown(_)) => {
-            "there is ${proxy:Caller}, ${proxy:Listener} and ${mpc:ProjectId}; ${*}, ${?} and ${$} are the characters"
+            "use ${proxy:Caller}, ${proxy:Listener} or ${mpc:ProjectId}; ${*}, ${?} and ${$} are literal characters"
                 .into()
         }
         ValueError::Variable(VariableError::Unfinished(_)) => {
-            "end the value there, or go on with `/` or `:`, which are in no name".into()
+            "end the value there, or continue with `/` or `:`, which no name contains".into()
         }
         ValueError::Variable(VariableError::Unbegun(_)) => {
-            "write `/` or `:` between, which are in no name, or leave the wildcard out".into()
+            "separate with `/` or `:`, which no name contains, or remove the wildcard".into()
         }
         ValueError::Status(Some(status)) => format!("did you mean `{}`?", status.as_str()),
         ValueError::Status(None) => {
             format!("write one of {}, in full", JobStatus::ALL.map(JobStatus::as_str).join(", "))
         }
         ValueError::Slash(Key::Input | Key::Output) => "write BUCKET/OBJECT".into(),
-        ValueError::Slash(_) => "leave the first `/` out: those of jobs are dropped".into(),
-        ValueError::Bucket(whole) => format!("compare `{}`, which is BUCKET/OBJECT", whole.as_str()),
+        ValueError::Slash(_) => "remove the leading `/`: it is stripped from jobs".into(),
+        ValueError::Bucket(whole) => format!("use `{}`, which is BUCKET/OBJECT", whole.as_str()),
         ValueError::NoBucket(key) => {
-            format!("write BUCKET/OBJECT, or compare `{}Bucket`", key.as_str())
+            format!("write BUCKET/OBJECT, or use `{}Bucket`", key.as_str())
         }
     }
 }

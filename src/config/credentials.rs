@@ -83,8 +83,8 @@ fn source(file: &SourceFile, node: &Node) -> Option<RawSource> {
     if let Value::Text(text) = &node.value
         && let Some(source) = RawSource::NAMES.iter().find(|source| text.eq_ignore_ascii_case(source))
     {
-        let message = format!("expected a mapping for a credential, found the name of the source `{source}`");
-        file.error(node.place, message, format!("write {{ {source}: {{}} }}, with what it needs inside"));
+        let message = format!("expected a mapping for a credential, found the source name `{source}`");
+        file.error(node.place, message, format!("write {{ {source}: {{}} }}, with its keys inside"));
         return None;
     }
     let fields = Fields::of::<RawSource>(file, node)?;
@@ -92,8 +92,8 @@ fn source(file: &SourceFile, node: &Node) -> Option<RawSource> {
     let source = fields.read();
     if parsed != 1 {
         let all = RawSource::NAMES.join(", ");
-        let hint = format!("write one of {all}; for instance `{{ environment: {{}} }}`");
-        file.error(node.place, "a credential has exactly one source", hint);
+        let hint = format!("write one of {all}; for example `{{ environment: {{}} }}`");
+        file.error(node.place, "a credential must have exactly one source", hint);
         return None;
     }
     Some(source)
@@ -186,7 +186,8 @@ impl<'p> CredentialUse<'p> {
         let known = self.endpoint_of(name);
         if parsed.is_none() && known.is_none() {
             let key = format!("{name}_endpoint");
-            let message = format!("`{key}` is needed: the endpoints of the projects do not tell the region");
+            let message =
+                format!("`{key}` is required: no region can be derived from the projects' endpoints");
             let hint = format!("add `{key}: https://{name}.cn-north-4.myhuaweicloud.com`");
             self.file.error(place, message, hint);
         }
@@ -238,7 +239,7 @@ impl<'p> CredentialUse<'p> {
             // Reported where the name is looked up.
             [] => Some(Arc::from("")),
             _ => {
-                let message = "a user token is for one project, and more use this credential";
+                let message = "several projects use this credential: a user token is for one project";
                 self.file.error(place, message, "give each project a credential of its own");
                 None
             }

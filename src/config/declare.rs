@@ -95,8 +95,8 @@ impl Shape {
             Self::Text { what, .. } => what.clone(),
             Self::Words(words) => spelled(words),
             Self::Either(shapes) => shapes.iter().map(Self::words).collect::<Vec<_>>().join(", or "),
-            Self::List(item) => format!("a list of which each item is {}", item.words()),
-            Self::Named { .. } => "a mapping of names of your choice".into(),
+            Self::List(item) => format!("a list, each item {}", item.words()),
+            Self::Named { .. } => "a mapping with names of your choice".into(),
             Self::Known { what, .. } => (*what).into(),
             Self::Section { .. } => "a mapping".into(),
         }

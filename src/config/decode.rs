@@ -43,7 +43,7 @@ impl<'n> Fields<'n> {
             let hint = match closest(key, self.known.iter().copied()) {
                 Some(known) => format!("did you mean `{known}`?"),
                 None if self.known.is_empty() => format!("{} has no keys: write {{}}", self.what),
-                None => format!("{} has: {}", self.what, self.known.join(", ")),
+                None => format!("{} accepts: {}", self.what, self.known.join(", ")),
             };
             self.source.error(*place, format!("unknown key `{key}`"), hint);
         }
@@ -58,7 +58,7 @@ impl<'n> Fields<'n> {
         let index = self.left.iter().position(|(k, ..)| *k == key)?;
         let (_, place, node) = self.left.remove(index);
         if matches!(node.value, Value::Null) {
-            self.source.error(place, format!("`{key}` has no value"), "write one, or remove the key");
+            self.source.error(place, format!("`{key}` has no value"), "add one, or remove the key");
             return None;
         }
         kind.read(self.source, node)
@@ -191,12 +191,12 @@ fn entries<'n>(
         if text.is_empty() {
             source.error(place, "a key is empty", "give it a name");
         } else if text == "<<" {
-            source.error(place, "merge keys (`<<`) are not allowed here", "write the values out");
+            source.error(place, "merge keys (`<<`) are not allowed here", "write out the values");
         } else if let Some(first) = first.get(text) {
             source.error(
                 place,
-                format!("`{text}` is written twice, first at {}", source.format(*first)),
-                "keep one of them",
+                format!("duplicate key `{text}`, first at {}", source.format(*first)),
+                "remove one",
             );
         } else {
             first.insert(text, place);
@@ -232,7 +232,7 @@ pub(super) fn did_you_mean<'c>(
                 0 => String::new(),
                 more => format!(" and {more} more"),
             };
-            format!("there is {}{more}", all.join(", "))
+            format!("known: {}{more}", all.join(", "))
         }
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn read(source: &SourceFile, node: &Node) -> Option<ParsedFacts> {
         if key.is_none() {
             let keys = Key::ALL.into_iter().filter(|key| key.is_fact()).map(Key::as_str);
             let hint = did_you_mean(source, &name.value, keys);
-            source.error(name.place, format!("`{}` is no fact of a job", name.value), hint);
+            source.error(name.place, format!("`{}` is not a job fact", name.value), hint);
         }
         Some((key?, values(source, node)?))
     });
@@ -33,7 +33,7 @@ fn values(source: &SourceFile, node: &Node) -> Option<Vec<String>> {
     let value = |node: &Node| {
         let text = source.scalar(node).map(String::from);
         if text.is_none() {
-            source.wrong_kind(node, "a value, a list of values, or [] where the job has none");
+            source.wrong_kind(node, "a value, a list of values, or [] for none");
         }
         text
     };

@@ -63,11 +63,11 @@ fn credential(source: &SourceFile, node: &Node) -> Option<PathBuf> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let is_rooted = ["/", "./", "../"].iter().any(|start| text.starts_with(start));
             if !(is_rooted || text.contains('/') && path.parent().is_some_and(Path::is_dir)) {
-                let message = format!("the file named here cannot be read: {}", reason(&error));
+                let message = format!("cannot read the file: {}", reason(&error));
                 source.error(node.place, message, NOT_A_PATH);
                 return None;
             }
-            Some("the file named here is not there yet: the credential waits for it".to_owned())
+            Some("the file does not exist yet: the credential waits for it".to_owned())
         }
         Ok(found) if found.is_file() && found.len() == 0 => {
             Some(format!("{} is empty: the credential waits for its content", path.display()))
@@ -76,7 +76,7 @@ fn credential(source: &SourceFile, node: &Node) -> Option<PathBuf> {
     };
     let Some(message) = message else { return secret(source, node) };
     source.names_secret(&path, node.place);
-    source.warning(node.place, message, "the proxy starts, and is not ready before it has every credential");
+    source.warning(node.place, message, "the proxy starts, but is not ready until it has every credential");
     Some(path)
 }
 
@@ -100,11 +100,7 @@ pub(super) fn pem<T>(
 
 /// Reports a file that is not the PEM it should be.
 pub(super) fn not_pem(source: &SourceFile, node: &Node, path: &Path, error: PemError) {
-    source.error(
-        node.place,
-        format!("{}, {error}", path.display()),
-        "nothing of the file is taken before it is whole",
-    );
+    source.error(node.place, format!("{}, {error}", path.display()), "the file is read only when complete");
 }
 
 /// A file with the public keys of a cluster.
@@ -112,7 +108,7 @@ pub(super) fn key_set(source: &SourceFile, node: &Node) -> Option<Arc<KeySet>> {
     let (path, json) = content(source, node)?;
     let keys = KeySet::parse(&json);
     if let Err(error) = &keys {
-        let hint = "save what `kubectl get --raw /openid/v1/jwks` prints";
+        let hint = "save the output of `kubectl get --raw /openid/v1/jwks`";
         source.error(node.place, format!("{} {error}", path.display()), hint);
     }
     keys.ok().map(Arc::new)
@@ -165,8 +161,8 @@ pub(super) fn to_write(source: &SourceFile, node: &Node) -> Option<PathBuf> {
 pub(super) fn sha256(source: &SourceFile, node: &Node) -> Option<TokenDigest> {
     let text = scalar::text(source, node, "the path of a file")?;
     if TokenDigest::from_hex(text).is_ok() {
-        let message = "this is a digest, and should be the path of a file that holds it";
-        source.error(node.place, message, "write the digest into a file, and the file's path here");
+        let message = "expected the path of a digest file, found a digest";
+        source.error(node.place, message, "write the digest to a file, and its path here");
         return None;
     }
     let (path, _) = found(source, node)?;
@@ -179,7 +175,7 @@ pub(super) fn sha256(source: &SourceFile, node: &Node) -> Option<TokenDigest> {
     };
     let digest = std::str::from_utf8(&content).ok().and_then(digest_in);
     if digest.is_none() {
-        let message = format!("{} does not hold one SHA-256 digest of 64 hexadecimal digits", path.display());
+        let message = format!("{} must contain one SHA-256 digest of 64 hexadecimal digits", path.display());
         source.error(node.place, message, "printf %s \"$TOKEN\" | sha256sum > FILE");
     }
     digest
@@ -201,10 +197,10 @@ fn found(source: &SourceFile, node: &Node) -> Option<(PathBuf, fs::Metadata)> {
     let metadata = match fs::metadata(&path) {
         Ok(metadata) => metadata,
         Err(error) => {
-            let message = format!("the file named here cannot be read: {}", reason(&error));
+            let message = format!("cannot read the file: {}", reason(&error));
             let mut hint = remedy(source, &error);
             if !is_forbidden(&error) {
-                hint = format!("name a file that holds the value, never the value; {hint}");
+                hint = format!("name a file that contains the value, never the value; {hint}");
             }
             source.error(node.place, message, hint);
             return None;
@@ -223,11 +219,7 @@ fn found(source: &SourceFile, node: &Node) -> Option<(PathBuf, fs::Metadata)> {
         return None;
     }
     if metadata.len() == 0 {
-        source.error(
-            node.place,
-            format!("{} is empty", path.display()),
-            "write the value into it, and nothing else",
-        );
+        source.error(node.place, format!("{} is empty", path.display()), "write only the value into it");
         return None;
     }
     Some((path, metadata))
@@ -235,15 +227,14 @@ fn found(source: &SourceFile, node: &Node) -> Option<(PathBuf, fs::Metadata)> {
 
 /// Reports that a file cannot be read.
 fn cannot_read(source: &SourceFile, node: &Node, path: &Path, error: &io::Error) {
-    let message = format!("{} cannot be read: {}", path.display(), reason(error));
+    let message = format!("cannot read {}: {}", path.display(), reason(error));
     source.error(node.place, message, remedy(source, error));
 }
 
 /// What to do about a file that cannot be read.
 fn remedy(source: &SourceFile, error: &io::Error) -> String {
     if is_forbidden(error) {
-        return "let the user of the proxy read it and enter its folders, and run `check` as that user"
-            .into();
+        return "make it readable by the proxy's user, and run `check` as that user".into();
     }
     source.where_files_are()
 }
@@ -255,14 +246,14 @@ fn is_forbidden(error: &io::Error) -> bool {
 /// The error as a person says it: without `(os error 2)`.
 pub fn reason(error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::NotFound {
-        return "there is no such file".into();
+        return "no such file".into();
     }
     let text = error.to_string();
     text.split(" (os error").next().map(String::from).unwrap_or(text)
 }
 
-const NOT_A_PATH: &str = "name a file that holds the value, never the value; one that is not there yet is waited for where \
-                          its path starts with / or ./";
+const NOT_A_PATH: &str = "name a file that contains the value, never the value; the proxy waits for a missing file if its \
+                          path starts with / or ./";
 
 #[cfg(test)]
 mod tests {

@@ -80,7 +80,7 @@ section! {
         /// The socket's permissions, in quotes.
         mode: Located<u32> = MODE, optional("`\"0660\"`");
         /// Accepted values of `Host`, or `any`; required if other machines can connect.
-        hosts: Hosts = HOSTS, optional("those of this machine, and any on a Unix socket");
+        hosts: Hosts = HOSTS, optional("this machine's names; any on a Unix socket");
         /// Accept bearer tokens here.
         bearer: bool = Switch, default(false);
         /// Accept that only the network authenticates callers: use it only where the network encrypts.
@@ -138,7 +138,7 @@ fn read(source: &SourceFile, node: &Node) -> Option<ParsedListener> {
     // What could not be read may be what makes it safe.
     let guarded = unsafe_listen || tls_written;
     if local == Some(false) && !guarded {
-        let message = "other machines can reach this address, and nothing but the network proves who calls";
+        let message = "other machines can reach this address, and callers need no credentials";
         let hint = "bind 127.0.0.1 or unix:PATH, add `tls`, or accept it with `unsafe_listen: true`";
         source.error(place, message, hint);
     }
@@ -161,7 +161,7 @@ fn read(source: &SourceFile, node: &Node) -> Option<ParsedListener> {
 fn for_its_kind(source: &SourceFile, parsed: &mut ParsedListener, mode: Option<Located<u32>>) {
     let Some(Located { value, .. }) = &mut parsed.bind else { return };
     if let (Bind::Unix { .. }, Some(tls)) = (&*value, &parsed.tls) {
-        source.error(tls.place, "`tls` is for TCP only", "remove it: nobody can listen in on a Unix socket");
+        source.error(tls.place, "`tls` requires TCP", "remove it: a Unix socket needs no encryption");
     }
     match (value, mode) {
         (Bind::Unix { mode, .. }, Some(parsed)) => *mode = parsed.value,
@@ -169,7 +169,7 @@ fn for_its_kind(source: &SourceFile, parsed: &mut ParsedListener, mode: Option<L
             source.error(mode.place, "`mode` is for Unix sockets only", "remove it, or bind unix:PATH");
         }
         (Bind::Systemd(_), Some(mode)) => {
-            let message = "`mode` is for sockets that the proxy makes itself";
+            let message = "`mode` is for sockets that the proxy creates";
             source.error(mode.place, message, "remove it, and set `SocketMode=` in the socket's unit");
         }
         (_, None) => {}
@@ -180,7 +180,7 @@ fn admin(source: &SourceFile, node: &Node) -> Option<Admin> {
     let RawAdmin { bind, mode } = RawAdmin::read(source, node)?;
     let Located { value, place } = bind?;
     let Bind::Unix { path, .. } = value else {
-        let message = "operators intervene through a Unix socket only: its permissions say who may";
+        let message = "the admin socket must be a Unix socket: its permissions control access";
         source.error(place, message, "write unix:/run/mpc-auth-proxy/admin.sock");
         return None;
     };
@@ -204,11 +204,7 @@ fn socket_address(source: &SourceFile, node: &Node) -> Option<Located<SocketAddr
     match address {
         None => source.error(node.place, format!("`{text}` is not {expected}"), hint),
         Some(address) if address.port() == 0 => {
-            source.warning(
-                node.place,
-                "port 0 is another port at every start",
-                "callers need one that stays",
-            );
+            source.warning(node.place, "port 0 is a different port at every start", "choose a fixed port");
         }
         Some(_) => {}
     }
@@ -223,14 +219,14 @@ fn bind(source: &SourceFile, node: &Node) -> Option<Located<Bind>> {
     if let Some(name) = text.strip_prefix("systemd:") {
         let named = is_descriptor_name(name).then(|| Bind::Systemd(name.into()));
         if named.is_none() {
-            let hint = "write what the socket's unit has in `FileDescriptorName=`, such as systemd:app";
-            source.error(node.place, format!("`{text}` names no socket"), hint);
+            let hint = "write the `FileDescriptorName=` of the socket's unit, such as systemd:app";
+            source.error(node.place, format!("`{text}` lacks a socket name"), hint);
         }
         return placed(named?);
     }
     if text.starts_with(['/', '.', '@']) {
         let message = format!("`{text}` is not an address such as 127.0.0.1:8080");
-        source.error(node.place, message, format!("a Unix socket is written unix:{text}"));
+        source.error(node.place, message, format!("for a Unix socket, write unix:{text}"));
         return None;
     }
     let Some(path) = text.strip_prefix("unix:") else {
@@ -238,7 +234,7 @@ fn bind(source: &SourceFile, node: &Node) -> Option<Located<Bind>> {
     };
     let path: PathBuf = source.resolve(path);
     if path.as_os_str().len() > MAX_SOCKET_PATH || text == "unix:" {
-        let message = format!("a socket's path has 1 to {MAX_SOCKET_PATH} bytes");
+        let message = format!("a socket path must be 1 to {MAX_SOCKET_PATH} bytes");
         source.error(node.place, message, "choose another, such as unix:/run/mpc-auth-proxy/proxy.sock");
         return None;
     }
@@ -252,14 +248,14 @@ fn is_descriptor_name(name: &str) -> bool {
 }
 
 fn mode(source: &SourceFile, node: &Node) -> Option<Located<u32>> {
-    let hint = "write it as text, in quotes: \"0660\"";
+    let hint = "write it in quotes: \"0660\"";
     let Some(text) = source.scalar(node) else {
         source.error(node.place, "expected permissions as text", hint);
         return None;
     };
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777 && *mode & 0o600 == 0o600);
     if mode.is_none() || !(3..=4).contains(&text.len()) {
-        let message = format!("`{text}` is not octal permissions with which the owner can read and write");
+        let message = format!("`{text}` is not an octal mode with owner read and write");
         source.error(node.place, message, hint);
         return None;
     }
@@ -270,7 +266,7 @@ fn hosts(source: &SourceFile, node: &Node) -> Option<Hosts> {
     if let Value::Text(text) = &node.value {
         let hint = match text.to_ascii_lowercase().as_str() {
             _ if text == "any" => return Some(Hosts::Any),
-            "any" | "*" => "to answer every name, write `any`".into(),
+            "any" | "*" => "to accept every name, write `any`".into(),
             _ => format!("write [{text}]"),
         };
         source.error(node.place, "expected a list of names, or any", hint);
@@ -302,8 +298,8 @@ fn host(source: &SourceFile, node: &Node) -> Option<Arc<str>> {
         return Some(text.to_ascii_lowercase().into());
     }
     let hint = match text {
-        "*" => "to answer every name, write `hosts: any`",
-        _ => "write a name or an address without scheme and port: any port is answered",
+        "*" => "to accept every name, write `hosts: any`",
+        _ => "write a name or address without scheme and port: any port is accepted",
     };
     source.error(node.place, format!("`{text}` is not a host name"), hint);
     None

@@ -147,7 +147,7 @@ fn open_policy(source: &SourceFile, parsed: &proxy::ParsedProxy) -> Option<Sourc
     source.depends_on(&path);
     SourceFile::open(&path)
         .map_err(|error| {
-            let message = format!("{} cannot be read: {}", path.display(), reason(&error));
+            let message = format!("cannot read {}: {}", path.display(), reason(&error));
             source.error(name.place, message, source.where_files_are());
         })
         .ok()

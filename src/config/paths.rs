@@ -43,7 +43,7 @@ pub(super) fn check_unique(
     for own in owned(root, parsed) {
         let (real, path) = (real(&own.path), own.path.display());
         let message = match (read.get(&real), taken.get(&real)) {
-            (Some(_), _) => format!("{path} is also a file that is read"),
+            (Some(_), _) => format!("{path} is also an input file"),
             // That has been reported.
             (None, Some(first)) if own.is_listener_like(first) => continue,
             (None, Some(first)) => {
@@ -69,17 +69,17 @@ impl OwnPath {
 impl PathUse {
     fn what(self) -> &'static str {
         match self {
-            Self::Records => "where records go",
+            Self::Records => "the audit file",
             Self::Freezes => "the freeze file",
             Self::Callers => "a listener's socket",
-            Self::Operators => "the operators' socket",
+            Self::Operators => "the admin socket",
         }
     }
 
     fn hint(self) -> &'static str {
         match self {
-            Self::Records => "records would be written into it: choose another file, or stdout",
-            Self::Freezes => "while a freeze file is there, calls are refused: choose a path of its own",
+            Self::Records => "audit records would overwrite it: choose another file, or stdout",
+            Self::Freezes => "calls are refused while the freeze file exists: choose a separate path",
             Self::Callers | Self::Operators => "choose another path",
         }
     }
@@ -112,31 +112,30 @@ fn owned(root: &Node, parsed: &ParsedProxy) -> Vec<OwnPath> {
 fn check_use(source: &SourceFile, own: &OwnPath) {
     let path = own.path.display();
     match own.used {
-        PathUse::Callers | PathUse::Operators => match fs::symlink_metadata(&own.path)
-            .map(|found| found.file_type())
-        {
-            Ok(kind) if !kind.is_socket() => {
-                // It may be gone by then. Where it is not, the start says that the address cannot be bound.
-                let message = format!("no socket can be made at {path}: {} is there", what(kind));
-                source.warning(own.place, message, "remove it, or choose another path");
+        PathUse::Callers | PathUse::Operators => {
+            match fs::symlink_metadata(&own.path).map(|found| found.file_type()) {
+                Ok(kind) if !kind.is_socket() => {
+                    // It may be gone by then. Where it is not, the start says that the address cannot be bound.
+                    let message = format!("cannot create a socket at {path}: it is {}", what(kind));
+                    source.warning(own.place, message, "remove it, or choose another path");
+                }
+                Err(_) if is_missing(folder(&own.path)) => {
+                    let message = format!("the directory of {path} does not exist");
+                    let hint = "create it before starting the proxy (systemd: RuntimeDirectory=)";
+                    source.warning(own.place, message, hint);
+                }
+                Ok(_) | Err(_) => {}
             }
-            Err(_) if is_missing(folder(&own.path)) => {
-                let message = format!("the folder of {path} is not there yet");
-                let hint = "the proxy starts only where it is: make it before (systemd: RuntimeDirectory=)";
-                source.warning(own.place, message, hint);
-            }
-            Ok(_) | Err(_) => {}
-        },
+        }
         PathUse::Records => match fs::metadata(&own.path).map(|found| found.file_type()) {
             Ok(kind) if kind.is_socket() => {
-                let message = format!("records cannot be written to {path}: a socket is there");
+                let message = format!("cannot write records to {path}: it is a socket");
                 source.at_start(own.place, message, "choose another file, or stdout");
             }
             // Of `/dev/stdout` and the like somebody else takes care.
             Ok(kind) if kind.is_fifo() && !own.path.starts_with("/dev") && !own.path.starts_with("/proc") => {
-                let message =
-                    format!("{path} is a named pipe: the proxy starts only while somebody reads it");
-                source.warning(own.place, message, "start its reader first, or choose a file, or stdout");
+                let message = format!("{path} is a named pipe: the proxy starts only while it has a reader");
+                source.warning(own.place, message, "start its reader first, or choose a file or stdout");
             }
             Ok(_) | Err(_) => {}
         },
@@ -155,10 +154,10 @@ fn folder(path: &Path) -> &Path {
 
 fn what(kind: FileType) -> &'static str {
     match () {
-        () if kind.is_dir() => "a folder",
+        () if kind.is_dir() => "a directory",
         () if kind.is_symlink() => "a symbolic link",
         () if kind.is_file() => "a file",
-        () => "something else than a socket",
+        () => "not a socket",
     }
 }
 

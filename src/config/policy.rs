@@ -165,7 +165,7 @@ fn caller_id(source: &SourceFile, name: &Located<Arc<str>>) -> Option<Located<Ca
     CallerId::parse(&name.value)
         .map(|value| Located { value, place: name.place })
         .map_err(|error| {
-            source.error(name.place, format!("`{}` is not a caller's name", name.value), error.to_string());
+            source.error(name.place, format!("invalid caller name `{}`", name.value), error.to_string());
         })
         .ok()
 }
@@ -173,7 +173,7 @@ fn caller_id(source: &SourceFile, name: &Located<Arc<str>>) -> Option<Located<Ca
 fn rule_id(source: &SourceFile, node: &Node) -> Option<Located<Arc<str>>> {
     let id = NAME.read(source, node)?;
     if *id.value == *NO_RULE {
-        let message = format!("`{NO_RULE}` is what metrics call it when no rule decides");
+        let message = format!("`{NO_RULE}` is reserved: metrics use it when no rule decides");
         source.error(id.place, message, "choose another name");
     }
     Some(id)
@@ -197,7 +197,11 @@ fn glob(source: &SourceFile, node: &Node) -> Option<Located<Glob>> {
         .glob(text)
         .map(|value| Located { value, place: node.place })
         .map_err(|error| {
-            source.error(node.place, error.to_string(), "`*` stands for any run of characters, `?` for one")
+            source.error(
+                node.place,
+                error.to_string(),
+                "`*` matches any run of characters, `?` one character",
+            )
         })
         .ok()
 }

@@ -136,7 +136,7 @@ fn project(source: &SourceFile, node: &Node) -> Option<RawProject> {
     let project = RawProject::read(source, node)?;
     if let Some(Located { value, place }) = &project.endpoint {
         if !(value.tls() || value.is_loopback() || project.unsafe_plaintext) {
-            let message = "over http:// everyone on the way can read and change what is sent";
+            let message = "http:// is plaintext: anyone on the path can read and change requests";
             source.error(*place, message, "write https://, or accept it with `unsafe_plaintext: true`");
         }
         cloud::endpoint(source, *place, value);
@@ -171,7 +171,7 @@ pub(super) fn endpoint(source: &SourceFile, node: &Node, example: &str) -> Optio
         | EndpointError::Address
         | EndpointError::Label
         | EndpointError::Port => {
-            format!("for instance {example}")
+            format!("for example {example}")
         }
     };
     source.error(node.place, error.to_string(), hint);

@@ -121,7 +121,7 @@ fn read(source: &SourceFile, node: &Node) -> Option<Located<Proof>> {
     if parsed != 1 {
         let all = RawProof::NAMES.join(", ");
         let hint = format!("write one of {all} in each item; several items are alternatives");
-        source.error(node.place, "a proof is exactly one thing", hint);
+        source.error(node.place, "a proof must have exactly one kind", hint);
         return None;
     }
     let proofs = [listener, loopback, unix, bearer, service_account, sdk_signature, dns, spiffe];
@@ -144,8 +144,8 @@ fn unix(source: &SourceFile, node: &Node) -> Option<Proof> {
     let (names_user, names_group) = (has("uid") || has("user"), has("gid") || has("group"));
     let both = has("uid") && has("user") || has("gid") && has("group");
     if matches!(node.value, Value::Map(_)) && (both || !(names_user || names_group)) {
-        let message = "`unix` names a user (uid or user), a group (gid or group), or one of each";
-        source.error(node.place, message, "for instance { uid: 1001 }");
+        let message = "`unix` takes a user (uid or user), a group (gid or group), or one of each";
+        source.error(node.place, message, "for example { uid: 1001 }");
         return None;
     }
     let RawUnix { uid, user, gid, group } = RawUnix::read(source, node)?;
@@ -168,16 +168,16 @@ fn group(source: &SourceFile, node: &Node) -> Option<u32> {
 /// In a user namespace everybody from outside of it has this id.
 fn known_user(source: &SourceFile, node: &Node, uid: u32) -> Option<u32> {
     if is_nobody(uid) {
-        let message = format!("user {uid} is what the kernel says of every user that it cannot tell here");
-        source.error(node.place, message, "run the caller as a user of its own");
+        let message = format!("user {uid} stands for every user not mapped into this user namespace");
+        source.error(node.place, message, "run the caller as a dedicated user");
     }
     (!is_nobody(uid)).then_some(uid)
 }
 
 fn known_group(source: &SourceFile, node: &Node, gid: u32) -> Option<u32> {
     if is_no_group(gid) {
-        let message = format!("group {gid} is what the kernel says of every group that it cannot tell here");
-        source.error(node.place, message, "run the caller in a group of its own");
+        let message = format!("group {gid} stands for every group not mapped into this user namespace");
+        source.error(node.place, message, "run the caller in a dedicated group");
     }
     (!is_no_group(gid)).then_some(gid)
 }
@@ -197,8 +197,8 @@ fn account(
     let name = scalar::text(source, node, &format!("the name of a {what}"))?;
     let found = find(name);
     if !matches!(found, Ok(Some(_))) {
-        let hint = format!("write `{number}: NUMBER` if the {what} is known elsewhere only");
-        source.error(node.place, format!("this machine has no {what} `{name}`"), hint);
+        let hint = format!("write `{number}: NUMBER` if the {what} is not on this machine");
+        source.error(node.place, format!("unknown {what} `{name}` on this machine"), hint);
     }
     found.ok().flatten()
 }
@@ -215,8 +215,8 @@ fn service_account(source: &SourceFile, node: &Node) -> Option<Proof> {
         if let Some(Located { value: text, place }) = parsed
             && !is_kubernetes_name(text)
         {
-            let message = format!("Kubernetes has no {what} `{text}`, so no token is of it");
-            source.warning(*place, message, "names are compared as they are: write one, without wildcards");
+            let message = format!("`{text}` is not a valid Kubernetes {what} name");
+            source.warning(*place, message, "write one name in full, without wildcards");
         }
     }
     let issuer = if node.get("issuer").is_some() { issuer? } else { DEFAULT_ISSUER.into() };
@@ -248,11 +248,7 @@ fn sdk_signature(source: &SourceFile, node: &Node) -> Option<Proof> {
                 Part::AccessKey => access_place,
                 Part::SecretKey | Part::SecurityToken => secret_place,
             };
-            source.error(
-                place,
-                error.to_string(),
-                "make up a pair for this proxy alone, not the cloud's own",
-            );
+            source.error(place, error.to_string(), "generate a pair for this proxy, not the cloud's own");
         })
         .ok()
 }
@@ -283,7 +279,7 @@ fn name<T>(
     parse(text)
         .map_err(|error| {
             let message = format!("`{text}` is not {what}: {error}");
-            source.error(node.place, message, format!("for instance {example}"));
+            source.error(node.place, message, format!("for example {example}"));
         })
         .ok()
 }

@@ -20,7 +20,7 @@ section! {
         /// Calls at once after a quiet period.
         burst: NonZeroU32 = count(1..=MAX_COUNT), optional("the rate's number");
         /// Calls in flight.
-        in_flight: NonZeroU32 = count(1..=MAX_COUNT), optional("half of `limits.in_flight`, if there are other callers");
+        in_flight: NonZeroU32 = count(1..=MAX_COUNT), optional("half of `limits.in_flight` if there are other callers");
         /// Additional rates of single actions, by their full names.
         // A pattern would leave open whether its actions have one limit or one each.
         per_action: Arc<[(&'static str, Rate)]> = PER_ACTION, keys("");
@@ -41,7 +41,7 @@ const PER_ACTION: CustomKind<Arc<[(&'static str, Rate)]>> = own(per_action, || S
 fn caller(source: &SourceFile, node: &Node) -> Option<CallerLimits> {
     let RawLimits { rate, burst, in_flight, per_action } = RawLimits::read(source, node)?;
     if node.get("burst").is_some() && node.get("rate").is_none() {
-        source.error(node.place, "`burst` without `rate` limits nothing", "add `rate: 30/min`, or remove it");
+        source.error(node.place, "`burst` has no effect without `rate`", "add `rate: 30/min`, or remove it");
     }
     let rate = rate.map(|rate| Rate { burst: burst.unwrap_or(rate.burst), ..rate });
     Some(CallerLimits { rate, in_flight, per_action })
@@ -53,7 +53,7 @@ fn per_action(source: &SourceFile, node: &Node) -> Option<Arc<[(&'static str, Ra
         let action = ACTIONS.into_iter().find(|action| **action == *name.value);
         if action.is_none() {
             let hint = did_you_mean(source, &name.value, ACTIONS.into_iter());
-            source.error(name.place, format!("there is no action `{}`", name.value), hint);
+            source.error(name.place, format!("unknown action `{}`", name.value), hint);
         }
         Some((action?, rate(source, node)?))
     });
@@ -75,6 +75,6 @@ fn rate(source: &SourceFile, node: &Node) -> Option<Rate> {
 }
 
 const EXPECTED: &str = "a rate such as 30/min";
-const HINT: &str = "write a whole number from 1 to 1000000, `/`, and one of s, min, h, day";
+const HINT: &str = "write a whole number from 1 to 1000000, `/`, and s, min, h or day";
 const MAX_COUNT: u32 = 1_000_000;
 const UNITS: [(&str, u64); 4] = [("s", 1), ("min", 60), ("h", 3600), ("day", 86_400)];

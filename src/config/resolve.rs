@@ -48,7 +48,7 @@ fn credentials(source: &SourceFile, parsed: &proxy::ParsedProxy) {
     for used in &used {
         if !parsed.credentials.is_empty() && !names().any(|name| name.value == used.value) {
             let hint = did_you_mean(source, &used.value, names().map(|name| &*name.value));
-            source.error(used.place, format!("there is no credential `{}`", used.value), hint);
+            source.error(used.place, format!("unknown credential `{}`", used.value), hint);
         }
     }
     bases_are_keys(source, parsed);
@@ -57,7 +57,7 @@ fn credentials(source: &SourceFile, parsed: &proxy::ParsedProxy) {
         return;
     }
     for name in names().filter(|name| !used.iter().any(|used| used.value == name.value)) {
-        source.warning(name.place, format!("no project uses the credential `{}`", name.value), "remove it");
+        source.warning(name.place, format!("unused credential `{}`", name.value), "remove it");
     }
 }
 
@@ -68,14 +68,14 @@ fn bases_are_keys(source: &SourceFile, parsed: &proxy::ParsedProxy) {
         let Some(base) = &credential.base else { continue };
         if find(&base.value).and_then(|found| found.source.as_ref()).is_some_and(Source::gives_token) {
             let message =
-                format!("`{}` is a user token, and an agency is assumed with an access key", base.value);
-            source.error(base.place, message, "name a credential of another source");
+                format!("`{}` is a user token: assuming an agency requires an access key", base.value);
+            source.error(base.place, message, "name a credential with another source");
         }
         let next = |name: &Arc<str>| find(name)?.base.as_ref().map(|base| Arc::clone(&base.value));
         let mut chain = std::iter::successors(Some(Arc::clone(&base.value)), next);
         if chain.by_ref().take(parsed.credentials.len()).any(|name| name == credential.name.value) {
-            let message = format!("`{}` is assumed with itself", credential.name.value);
-            source.error(base.place, message, "name a credential that needs no other");
+            let message = format!("circular agency: `{}` is its own base", credential.name.value);
+            source.error(base.place, message, "name a credential that is not an agency");
         }
     }
 }
@@ -88,10 +88,10 @@ fn addresses(source: &SourceFile, parsed: &proxy::ParsedProxy) {
     let all: Vec<Located<Bind>> = listeners.chain(ops).collect();
     for (index, bind) in all.iter().enumerate() {
         if let Some(first) = all.iter().take(index).find(|first| collide(&first.value, &bind.value)) {
-            let message = format!("{} is already taken by {}", bind.value, source.format(first.place));
+            let message = format!("{} is already used at {}", bind.value, source.format(first.place));
             let hint = match bind.value {
                 Bind::Tcp(_) | Bind::Unix { .. } => "choose another port or path",
-                Bind::Systemd(_) => "a socket is for one listener: choose another",
+                Bind::Systemd(_) => "choose another: each socket takes one listener",
             };
             source.error(bind.place, message, hint);
         }
@@ -142,7 +142,7 @@ pub(super) fn identification(
         let Some(name) = &listener.name else { continue };
         if !proofs().any(|proof| takes(listener, &proof.value)) {
             let message =
-                format!("no caller can be identified on `{}`: every request there is refused", name.value);
+                format!("no caller can be identified on `{}`: it refuses every request", name.value);
             let hint =
                 format!("in the policy, identify a caller by `listener: {}`, or remove it", name.value);
             proxy_source.warning(name.place, message, hint);
@@ -153,7 +153,7 @@ pub(super) fn identification(
     {
         let hint = match proof.value {
             Proof::Bearer(_) => "add `bearer: true` to a listener",
-            Proof::ServiceAccount(_) => "its tokens are bearer tokens: add `bearer: true` to a listener",
+            Proof::ServiceAccount(_) => "add `bearer: true` to a listener",
             Proof::Dns(_) | Proof::Spiffe(_) => "add `tls` with a `client_ca` to a listener",
             Proof::Listener(_) | Proof::Loopback { .. } | Proof::Unix { .. } | Proof::SdkSignature(_) => {
                 "add a listener with `bind: unix:PATH`"
@@ -161,7 +161,7 @@ pub(super) fn identification(
         };
         policy_source.warning(
             proof.place,
-            format!("no listener takes a `{}` proof", proof.value.kind().as_str()),
+            format!("no listener accepts `{}` proofs", proof.value.kind().as_str()),
             hint,
         );
     }
@@ -204,7 +204,7 @@ fn listener_exists(source: &SourceFile, name: &Name, proxy: &proxy::ParsedProxy)
         !proxy.keys.listeners.is_empty() && listeners.clone().count() == proxy.keys.listeners.len();
     if all_named && !listeners.clone().any(|listener| *listener == *name.value) {
         let hint = did_you_mean(source, &name.value, listeners);
-        source.error(name.place, format!("there is no listener `{}`", name.value), hint);
+        source.error(name.place, format!("unknown listener `{}`", name.value), hint);
     }
 }
 
@@ -221,8 +221,8 @@ fn proves_enough(source: &SourceFile, name: &Name, proxy: &proxy::ParsedProxy) {
         .is_some_and(|listener| listener.proves_nothing() && listener.is_remote())
     {
         let message =
-            format!("whoever can reach `{}` would be this caller: it needs no certificate", name.value);
-        let hint = "identify the caller by a token or a certificate; or add `client_ca` to the listener's `tls`, or \
+            format!("anyone who can reach `{}` would be this caller: it requires no certificate", name.value);
+        let hint = "identify the caller by token or certificate, add `client_ca` to the listener's `tls`, or \
                     accept it there with `unsafe_listen: true`";
         source.error(name.place, message, hint);
     }
@@ -233,7 +233,7 @@ fn loopback_exists(source: &SourceFile, place: Position, proxy: &proxy::ParsedPr
     // One whose address could not be read may be it.
     let all_read = !proxy.keys.listeners.is_empty() && proxy.keys.listeners.iter().all(|l| l.bind.is_some());
     if all_read && !proxy.keys.listeners.iter().any(listener::ParsedListener::is_loopback) {
-        let message = "no listener is bound to a loopback address, so nobody can be proved by this";
+        let message = "no listener is bound to a loopback address, so this proof cannot match";
         source.error(place, message, "add a listener with `bind: 127.0.0.1:PORT`, or remove this");
     }
 }

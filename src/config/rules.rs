@@ -62,8 +62,8 @@ fn facts(source: &SourceFile, rule: &RawRule, by_v2: &[Scope]) {
     {
         let Some(place) = places.first() else { continue };
         let (key, name) = (test.key().as_str(), &project.name);
-        let message = format!("`{key}` can never be known for {action}: `{name}` looks jobs up by v2");
-        source.error(*place, message, "write `lookup_form: v1` in that project, whose answers have it");
+        let message = format!("`{key}` is never known for {action}: `{name}` uses v2 lookups");
+        source.error(*place, message, "set `lookup_form: v1` on that project");
     }
 }
 
@@ -76,7 +76,7 @@ fn idle_callers(source: &SourceFile, policy: &ParsedPolicy) {
     for id in policy.callers.iter().map(|caller| &caller.id) {
         let name = id.value.as_str();
         if !names.contains(name) && !wildcards.iter().any(|glob| glob.is_match(name)) {
-            let message = format!("no rule names the caller `{}`: whatever it asks for is denied", id.value);
+            let message = format!("no rule names the caller `{}`: all its calls are denied", id.value);
             source.warning(id.place, message, "add a rule, or remove the caller");
         }
     }
@@ -109,7 +109,7 @@ impl<'n> Matches<'n> {
             }
             let what = self.what;
             let message = match literal {
-                true => format!("there is no {what} `{text}`"),
+                true => format!("unknown {what} `{text}`"),
                 false => format!("no {what} matches `{text}`"),
             };
             let elsewhere = FOREIGN_KEYS.iter().find(|(word, _)| text.rsplit(':').next() == Some(*word));
@@ -150,10 +150,10 @@ impl<'n> Comparable<'n> {
     /// Every text that a condition compares with is one that its key can have.
     fn look(&self, source: &SourceFile, test: &Test, places: &[Position]) {
         let (what, names): (_, &[&str]) = match test.key() {
-            Key::ProjectId => ("no project has the id", &self.project_ids),
-            Key::Listener => ("there is no listener", self.listeners),
+            Key::ProjectId => ("unknown project id", &self.project_ids),
+            Key::Listener => ("unknown listener", self.listeners),
             Key::IdentifiedBy => ("no caller is identified by", &self.kinds),
-            Key::Caller => ("there is no caller", &self.callers),
+            Key::Caller => ("unknown caller", &self.callers),
             Key::JobId => return job_values(source, test, places),
             Key::CurrentTime | Key::SourceIp => return,
             // What jobs have is not known.
@@ -174,7 +174,7 @@ impl<'n> Comparable<'n> {
             }
             let by_name = self.scopes.iter().find(|project| *project.name == *value);
             let hint = match by_name.filter(|_| test.key() == Key::ProjectId) {
-                Some(project) => format!("that is its name: write its id, `{}`", project.id),
+                Some(project) => format!("that is the project's name: write its id, `{}`", project.id),
                 None => did_you_mean(source, value, names.iter().copied()),
             };
             source.error(*place, format!("{what} `{value}`"), hint);
@@ -188,7 +188,7 @@ fn job_values(source: &SourceFile, test: &Test, places: &[Position]) {
         let wildcards = value.contains(['*', '?']);
         let fixed: String = value.replace('?', "a").split('*').collect();
         let hint = match (operator.takes_wildcards(), wildcards) {
-            (false, true) => "`*` and `?` are wildcards to StringMatch and StringNotMatch only",
+            (false, true) => "`*` and `?` are wildcards in StringMatch and StringNotMatch only",
             (true, true) if fixed.is_empty() => continue,
             (true | false, _) => "a job id is 1 to 64 of A-Z a-z 0-9 _ -",
         };
@@ -204,11 +204,7 @@ pub(super) fn mode(source: &SourceFile, policy: &ParsedPolicy) {
     let observed = policy.mode.as_ref().filter(|mode| mode.value == Mode::Observe);
     if let Some(mode) = observed {
         let message = "NOTHING IS DENIED: `mode: observe` lets every identified caller do everything";
-        source.warning(
-            mode.place,
-            message,
-            "remove the line as soon as the audit records are as they should be",
-        );
+        source.warning(mode.place, message, "remove the line once the audit records are as expected");
     }
 }
 
@@ -247,25 +243,25 @@ pub(super) fn findings(source: &SourceFile, policy: &Policy, parsed: &ParsedPoli
             | Problem::EveryAction(_)
                 if !whole => {}
             Problem::NeverDecides(_) => {
-                let message = || format!("the rule `{}` has no effect: {problem}", rule.id);
+                let message = || format!("rule `{}` has no effect: {problem}", rule.id);
                 told.warning("have no effect", parsed.place, || (message(), NO_EFFECT.into()));
             }
             Problem::NotCompared => source.warning(parsed.place, problem.to_string(), JOB_PREFIX_HINT),
             Problem::Expired(_) | Problem::ExpiresSoon(_) => {
                 let place = parsed.value.expires.as_ref().map_or(parsed.place, |expires| expires.place);
-                let message = || format!("the rule `{}` ends: {problem}", rule.id);
+                let message = || format!("rule `{}` ends: {problem}", rule.id);
                 told.warning("end", place, || (message(), EXPIRED_HINT.into()));
             }
             Problem::CouldBeNarrower(list, glob, name) => {
                 let place = place_of(parsed.value.globs(*list), glob, parsed.place);
-                let message = || format!("the rule `{}` could be narrower: {problem}", rule.id);
-                told.warning("could be narrower", place, || (message(), format!("write `{name}`")));
+                let message = || format!("rule `{}` is too broad: {problem}", rule.id);
+                told.warning("are too broad", place, || (message(), format!("write `{name}`")));
             }
             Problem::EveryAction(glob) => {
                 let place = place_of(parsed.value.globs(Field::Actions), glob, parsed.place);
-                let message = || format!("the rule `{}` could be narrower: {problem}", rule.id);
-                let hint = format!("name the actions that are meant, such as `{DELETE}`");
-                told.warning("could be narrower", place, || (message(), hint));
+                let message = || format!("rule `{}` is too broad: {problem}", rule.id);
+                let hint = format!("name the intended actions, such as `{DELETE}`");
+                told.warning("are too broad", place, || (message(), hint));
             }
         }
     }
@@ -294,8 +290,8 @@ impl WarningCounts<'_> {
     fn finish(self) {
         for (kind, (count, first_untold)) in self.kinds {
             let Some(place) = first_untold else { continue };
-            let message = format!("rules from here on {kind}, too: {} more warnings", count - MAX_WARNINGS);
-            self.source.warning(place, message, "mend those above, and look again");
+            let message = format!("rules from here on also {kind}: {} more warnings", count - MAX_WARNINGS);
+            self.source.warning(place, message, "fix those above, and check again");
         }
     }
 }
@@ -309,9 +305,9 @@ const FOREIGN_KEYS: [(&str, &str); 5] =
     [("cancel", DELETE), ("stop", DELETE), ("get", VIEW), ("list", VIEW), ("query", VIEW)];
 /// As many warnings of a kind are told one by one.
 const MAX_WARNINGS: usize = 500;
-const NO_EFFECT: &str = "remove it, or narrow the other";
+const NO_EFFECT: &str = "remove it, or narrow the other rule";
 const EXPIRED_HINT: &str = "write a later date, or remove the rule";
 const ANY_JOB: &str =
-    "write `jobs: [\"*\"]`, and say by `mpc:UserData`, `mpc:Input` and `mpc:Output` in `condition` which";
-const JOB_PREFIX_HINT: &str = "begin or end patterns of jobs with what tells them apart";
-const WILDCARDS: &str = "`*` stands for any run of characters, `?` for one";
+    "write `jobs: [\"*\"]`, and restrict `mpc:UserData`, `mpc:Input` and `mpc:Output` in `condition`";
+const JOB_PREFIX_HINT: &str = "start or end job patterns with a distinctive prefix or suffix";
+const WILDCARDS: &str = "`*` matches any run of characters, `?` one character";

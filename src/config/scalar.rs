@@ -23,7 +23,7 @@ pub(super) fn text<'n>(source: &'n SourceFile, node: &'n Node<'n>, what: &str) -
     match text {
         Some("") => source.error(
             node.place,
-            format!("expected {what}, found an empty text"),
+            format!("expected {what}, found an empty string"),
             "write it between the quotes",
         ),
         Some(_) => {}
@@ -42,7 +42,7 @@ pub(super) fn name(source: &SourceFile, node: &Node) -> Option<Located<Arc<str>>
 pub(super) fn is_name(source: &SourceFile, name: &Located<Arc<str>>) -> bool {
     let valid = Segment::parse(&name.value).is_some();
     if !valid {
-        let message = format!("`{}` is not a name", name.value);
+        let message = format!("invalid name `{}`", name.value);
         source.error(name.place, message, "a name is 1 to 64 characters of A-Z a-z 0-9 _ -");
     }
     valid
@@ -66,7 +66,7 @@ fn version(source: &SourceFile, node: &Node) -> Option<()> {
     if matches!(node.value, Value::Integer(1)) {
         return Some(());
     }
-    source.error(node.place, "not a version that this program knows", "write `version: 1`");
+    source.error(node.place, "unsupported version", "write `version: 1`");
     None
 }
 
@@ -114,7 +114,7 @@ impl Kind for Switch {
         });
         match word {
             Some(text) => {
-                source.error(node.place, format!("`{text}` is not a switch"), "write true or false")
+                source.error(node.place, format!("`{text}` is not true or false"), "write true or false")
             }
             None => {
                 let message = format!("expected true or false, found {}", node.value.kind());
@@ -253,7 +253,7 @@ impl Kind for Time {
         if self.0.contains(&duration) {
             return Some(duration);
         }
-        let message = format!("{} is not from {}", format_duration(duration), self.range());
+        let message = format!("{} is outside {}", format_duration(duration), self.range());
         source.error(node.place, message, "choose a value in that range");
         None
     }
@@ -289,7 +289,7 @@ impl Kind for Size {
         };
         let fits = u32::try_from(bytes).ok().filter(|bytes| self.0.contains(bytes));
         if fits.is_none() {
-            let message = format!("{bytes} bytes is not from {}", self.range());
+            let message = format!("{bytes} bytes is outside {}", self.range());
             source.error(node.place, message, "choose a size in that range");
         }
         usize::try_from(fits?).ok()
@@ -334,7 +334,7 @@ pub fn format_duration(duration: Duration) -> String {
 /// Digits and one of the units, multiplied out.
 fn measure(source: &SourceFile, node: &Node, what: &str, units: &[(&str, u64)]) -> Option<u64> {
     let all: Vec<&str> = units.iter().map(|(unit, _)| *unit).collect();
-    let hint = format!("write a whole number and one of the units {}", all.join(", "));
+    let hint = format!("write a whole number and a unit: {}", all.join(", "));
     let text = with_unit(source, node, what, &hint)?;
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let value = text.split_at_checked(digits).and_then(|(number, unit)| {
@@ -355,7 +355,7 @@ pub(super) fn with_unit<'n>(
     hint: &str,
 ) -> Option<&'n str> {
     if matches!(node.value, Value::Integer(_) | Value::Number) {
-        source.error(node.place, format!("expected {what}, found a number without a unit"), hint);
+        source.error(node.place, format!("expected {what}, found a number without unit"), hint);
         return None;
     }
     text(source, node, what)

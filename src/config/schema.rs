@@ -151,7 +151,7 @@ impl Writer {
         }
         let mut schema = Map::new();
         match &key.presence {
-            Presence::Required(example) => sentences.push(format!("For instance {example}.")),
+            Presence::Required(example) => sentences.push(format!("For example {example}.")),
             Presence::Absent("") => {}
             Presence::Absent(meaning) => sentences.push(format!("If absent: {meaning}.")),
             Presence::Default(spelled) => {
@@ -161,7 +161,8 @@ impl Writer {
         }
         if !self.reloaded {
             sentences.push(
-                if key.reloaded { "A reload takes a new value." } else { "A change needs a restart." }.into(),
+                if key.reloaded { "A reload applies a new value." } else { "A change needs a restart." }
+                    .into(),
             );
         }
         let mut document = object(json!({ "description": sentences.join(" ") }));

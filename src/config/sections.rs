@@ -105,8 +105,7 @@ fn limits(source: &SourceFile, node: &Node) -> Option<Limits> {
     let limits = Limits::read(source, node)?;
     // Written anew it may be three times as large.
     if limits.body_bytes > limits.buffer_bytes / 4 {
-        let message =
-            "`body_bytes` is more than a quarter of `buffer_bytes`, which is for all bodies together";
+        let message = "`body_bytes` exceeds a quarter of `buffer_bytes`, which all bodies share";
         let place = node.get("body_bytes").map_or(node.place, |node| node.place);
         source.error(place, message, "raise `buffer_bytes`, or lower `body_bytes`");
     }
@@ -119,9 +118,9 @@ pub(super) const AUDIT: CustomKind<AuditSettings> = own(audit, AuditSettings::sh
 fn audit(source: &SourceFile, node: &Node) -> Option<AuditSettings> {
     let audit = AuditSettings::read(source, node)?;
     if let (true, WhenBlocked::Drop) = (audit.write_ahead, audit.when_blocked) {
-        let message = "`write_ahead: true` lets no call go unrecorded, and `when_blocked: drop` does";
+        let message = "`write_ahead: true` conflicts with `when_blocked: drop`";
         let place = node.get("write_ahead").map_or(node.place, |node| node.place);
-        source.error(place, message, "remove one of them");
+        source.error(place, message, "remove one");
     }
     Some(audit)
 }

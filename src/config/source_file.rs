@@ -58,7 +58,7 @@ impl SourceFile {
         source.push(
             None,
             Severity::Error,
-            Diagnostic { message: format!("cannot be read: {}", reason(error)), hint: None },
+            Diagnostic { message: format!("cannot read file: {}", reason(error)), hint: None },
         );
         source
     }
@@ -203,7 +203,7 @@ impl SourceFile {
 
     /// What a relative path is relative to, as a hint.
     pub(super) fn where_files_are(&self) -> String {
-        format!("a relative path starts at the directory of {}", self.file)
+        format!("relative paths start at the directory of {}", self.file)
     }
 
     /// Reports an error.
@@ -228,7 +228,7 @@ impl SourceFile {
     pub(super) fn wrong_kind(&self, node: &Node, expected: &str) {
         let message = format!("expected {expected}, found {}", node.value.kind());
         let hint = match node.value {
-            Value::Bool(_) | Value::Integer(_) | Value::Number => "put it in quotes if it is meant as text",
+            Value::Bool(_) | Value::Integer(_) | Value::Number => "put it in quotes if it is text",
             Value::List(_) | Value::Map(_) => "write a single value",
             Value::Null | Value::Text(_) => "write that instead",
         };
@@ -261,7 +261,7 @@ impl SourceFile {
 
 fn read_text(path: &Path) -> io::Result<String> {
     let mut bytes = watch::read(path)?;
-    String::from_utf8(std::mem::take(&mut *bytes)).map_err(|_| io::Error::other("it is not UTF-8 text"))
+    String::from_utf8(std::mem::take(&mut *bytes)).map_err(|_| io::Error::other("not UTF-8 text"))
 }
 
 /// Dozens of mistakes among thousands of names: a tenth of a second.

@@ -44,7 +44,7 @@ section! {
     /// A key in a profile of Huawei's SDKs.
     struct RawProfile, "`profile`" {
         /// The file of profiles.
-        path: PathBuf = CREDENTIAL_FILE, optional("the SDKs' own");
+        path: PathBuf = CREDENTIAL_FILE, optional("the SDK's default");
         /// The section in it.
         section: String = Text("the name of a section"), default(DEFAULT_SECTION.into());
     }
@@ -73,7 +73,7 @@ section! {
     /// A key in exchange for an identity token, by IAM v3.
     pub(super) struct RawOidc, "`oidc`" {
         /// The endpoint of IAM.
-        iam_endpoint: Option<Endpoint> = IAM, optional("of the region of its projects");
+        iam_endpoint: Option<Endpoint> = IAM, optional("that of its projects' region");
         /// The id of the identity provider in IAM.
         idp_id: String = Text("the id of a provider"), required("ID");
         /// The file of the identity token, reread each time.
@@ -87,7 +87,7 @@ section! {
     /// An agency's key in exchange for an identity token, by STS v5.
     pub(super) struct RawOidcSts, "`oidc_sts`" {
         /// The endpoint of STS.
-        sts_endpoint: Option<Endpoint> = STS, optional("of the region of its projects");
+        sts_endpoint: Option<Endpoint> = STS, optional("that of its projects' region");
         /// The URN of the identity provider.
         provider_urn: String = Text("a URN"), required("URN");
         /// The URN of the agency.
@@ -105,7 +105,7 @@ section! {
     /// A user token obtained with a password, sent as `X-Auth-Token`.
     pub(super) struct RawPassword, "`iam_password`" {
         /// The endpoint of IAM.
-        iam_endpoint: Option<Endpoint> = IAM, optional("of the region of its projects");
+        iam_endpoint: Option<Endpoint> = IAM, optional("that of its projects' region");
         /// The account.
         domain: String = Text("the name of an account"), required("NAME");
         /// The user.
@@ -129,7 +129,7 @@ section! {
         /// The name of the other credential, an access key.
         base: Located<Arc<str>> = NAME, required("NAME");
         /// The endpoint of STS.
-        sts_endpoint: Option<Endpoint> = STS, optional("of the region of its projects");
+        sts_endpoint: Option<Endpoint> = STS, optional("that of its projects' region");
         /// The URN of the agency.
         agency_urn: String = Text("a URN"), required("URN");
         /// The session's name in the cloud's own records.
@@ -168,7 +168,7 @@ fn profile(source: &SourceFile, node: &Node) -> Option<Profile> {
 fn default_profile(source: &SourceFile, node: &Node) -> Option<PathBuf> {
     let path = credential::default_profile();
     if path.is_none() {
-        let message = "there is no home directory to look for a profile in";
+        let message = "no home directory to search for a profile";
         source.error(node.place, message, "add `path: PATH`, or set HUAWEICLOUD_SDK_CREDENTIALS_FILE");
     }
     path
@@ -185,8 +185,8 @@ fn metadata(source: &SourceFile, node: &Node) -> Option<Endpoint> {
         IpAddr::V6(ip) => ip.is_unicast_link_local(),
     });
     if !(value.tls() || value.is_loopback() || link_local) {
-        let hint = "remove `endpoint`, or name an address of this machine or a link-local one";
-        source.error(place, "a metadata service is on this machine's own link", hint);
+        let hint = "remove `endpoint`, or use a loopback or link-local address";
+        source.error(place, "a metadata service must be on this machine or its link", hint);
     }
     Some(value)
 }
@@ -196,7 +196,7 @@ fn metadata(source: &SourceFile, node: &Node) -> Option<Endpoint> {
 fn service(source: &SourceFile, node: &Node, example: &str) -> Option<Option<Endpoint>> {
     let Some(Located { value, place }) = endpoint(source, node, example) else { return Some(None) };
     if !(value.tls() || value.is_loopback()) {
-        source.error(place, "over http:// everyone on the way can read secrets", "write https://");
+        source.error(place, "http:// is plaintext: anyone on the path can read secrets", "write https://");
     }
     Some(Some(value))
 }

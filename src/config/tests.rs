@@ -236,7 +236,7 @@ fn an_owner_is_asked_for_on_loopback_addresses_only() {
     assert!(!directory.report().contains("error"), "{}", directory.report());
     directory.change("proxy.yaml", "bind: 127.0.0.1:8080", "bind: unix:app.sock");
     let expected = "\
-policy.yaml:7:19: error: no listener is bound to a loopback address, so nobody can be proved by this
+policy.yaml:7:19: error: no listener is bound to a loopback address, so this proof cannot match
   |
 7 |       - loopback: { uid: 1001 }
   |                   ^
@@ -350,17 +350,17 @@ fn no_secret_that_was_written_into_a_file_by_mistake_is_shown() {
 #[test]
 fn a_file_that_cannot_be_a_configuration_is_told_as_a_whole() {
     for (content, expected) in [
-        (&b""[..], "proxy.yaml: error: the file is empty\n  = hint: it starts with `version: 1`\n"),
-        (b"# nothing\n", "proxy.yaml: error: the file is empty\n  = hint: it starts with `version: 1`\n"),
-        (b"version: \xff", "proxy.yaml: error: cannot be read: it is not UTF-8 text\n"),
-        (&[b' '; (8 << 20) + 1], "proxy.yaml: error: cannot be read: it is larger than 8 MiB\n"),
+        (&b""[..], "proxy.yaml: error: the file is empty\n  = hint: start it with `version: 1`\n"),
+        (b"# nothing\n", "proxy.yaml: error: the file is empty\n  = hint: start it with `version: 1`\n"),
+        (b"version: \xff", "proxy.yaml: error: cannot read file: not UTF-8 text\n"),
+        (&[b' '; (8 << 20) + 1], "proxy.yaml: error: cannot read file: it is larger than 8 MiB\n"),
     ] {
         let directory = Directory::valid();
         fs::write(directory.path("proxy.yaml"), content).unwrap();
         assert_eq!(directory.report(), expected);
     }
     let directory = Directory(tempfile::tempdir().unwrap());
-    assert_eq!(directory.report(), "proxy.yaml: error: cannot be read: there is no such file\n");
+    assert_eq!(directory.report(), "proxy.yaml: error: cannot read file: no such file\n");
 }
 
 mod declared;

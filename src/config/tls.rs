@@ -60,8 +60,8 @@ fn read(source: &SourceFile, node: &Node) -> Option<Located<ParsedTls>> {
     let RawTls { certificate, key, client_ca, client_certificates: parsed } = RawTls::read(source, node)?;
     let asks = node.get("client_ca").is_some();
     if let Some(Located { place, .. }) = parsed.as_ref().filter(|_| !asks) {
-        let message = "`client_certificates` is for listeners with `client_ca`";
-        source.error(*place, message, "add `client_ca`, or remove this: nobody is asked for a certificate");
+        let message = "`client_certificates` requires `client_ca`";
+        source.error(*place, message, "add `client_ca`, or remove this");
     }
     let required = asks && parsed.is_none_or(|parsed| parsed.value);
     let (certificate, key) = (certificate?, key?);
@@ -141,8 +141,8 @@ fn certified(
     if matches!(error, rustls::Error::InconsistentKeys(_)) {
         source.error(
             key.place,
-            format!("the key in {key_path} does not belong to the first certificate in {certificate_path}"),
-            "put the listener's own certificate first, the authorities that issued it after it",
+            format!("the key in {key_path} does not match the first certificate in {certificate_path}"),
+            "put the listener's certificate first, then its issuers",
         );
     } else if matches!(error, rustls::Error::InvalidCertificate(_)) {
         source.error(
@@ -154,7 +154,7 @@ fn certified(
         source.error(
             key.place,
             format!("the key in {key_path} cannot be used"),
-            "RSA of at least 2048 bits, ECDSA on P-256, P-384 or P-521, and Ed25519 can",
+            "use RSA of at least 2048 bits, ECDSA on P-256, P-384 or P-521, or Ed25519",
         );
     }
     None
@@ -214,7 +214,7 @@ fn warn_of_expiry(
     } else {
         return;
     };
-    source.warning(certificate.place, message, "renew it: the file may be replaced while the proxy runs");
+    source.warning(certificate.place, message, "renew it: the file can be replaced while the proxy runs");
 }
 
 fn validity(certificate: &CertificateDer<'_>) -> Option<Validity> {
@@ -228,4 +228,4 @@ fn validity(certificate: &CertificateDer<'_>) -> Option<Validity> {
 
 /// Certificates of a mesh live for hours and are renewed at half of that, so more would be noise.
 const EXPIRY_WARNING: TimeDelta = TimeDelta::hours(1);
-const CA_HINT: &str = "`client_ca` holds the certificates of the authorities that issue those of callers";
+const CA_HINT: &str = "`client_ca` must contain the CA certificates that issue callers' certificates";

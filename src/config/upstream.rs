@@ -80,15 +80,15 @@ fn ca_file(source: &SourceFile, node: &Node) -> Option<PathBuf> {
 fn egress(source: &SourceFile, node: &Node) -> Option<Endpoint> {
     let text = scalar::text(source, node, "an egress proxy such as http://egress:3128")?;
     if text.contains('@') {
-        let message = "a user and password are never written here";
+        let message = "user and password are not allowed here";
         let hint = "remove this key, and set HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT in the environment";
         source.error(node.place, message, hint);
         return None;
     }
     let proxy = Endpoint::parse(text).ok().filter(|proxy| !proxy.tls());
     if proxy.is_none() {
-        let message = "an egress proxy is http://HOST:PORT, and is asked to CONNECT";
-        source.error(node.place, message, "for instance http://egress:3128");
+        let message = "expected an egress proxy as http://HOST:PORT";
+        source.error(node.place, message, "for example http://egress:3128");
     }
     proxy
 }

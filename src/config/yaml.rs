@@ -64,14 +64,14 @@ pub(super) fn parse(text: &str) -> Result<Node<'_>, SyntaxProblem> {
         return Err(SyntaxProblem {
             place: Some(place),
             message: "a tag (`!…`) is not allowed here".into(),
-            hint: "remove it, or put the value in quotes if it starts with `!`",
+            hint: "remove it, or quote the value if it starts with `!`",
         });
     }
     if matches!(root.value, Value::Null) {
         return Err(SyntaxProblem {
             place: None,
             message: "the file is empty".into(),
-            hint: "it starts with `version: 1`",
+            hint: "start it with `version: 1`",
         });
     }
     Ok(root)
@@ -81,16 +81,13 @@ fn explain(error: &Error, text: &str) -> SyntaxProblem {
     let place = error.location().map(|l| Position::at(l.line(), l.column())).filter(|p| p.line > 0);
     let of = |message: &str, hint| SyntaxProblem { place, message: message.into(), hint };
     if let Error::MultipleDocuments { .. } = error {
-        return of(
-            "a second document starts here",
-            "one file holds one document: remove the `---` and what follows it",
-        );
+        return of("only one document is allowed per file", "remove the `---` and everything after it");
     }
     if let Error::Budget { breach, .. } = error {
         if matches!(breach, BudgetBreach::Anchors { .. } | BudgetBreach::Aliases { .. }) {
             return of(ANCHOR, ANCHOR_HINT);
         }
-        return of("too much, or nested too deeply", "no configuration needs this; was another file meant?");
+        return of("too large, or nested too deeply", "check that this is the right file");
     }
     let marks_anchor = || place.is_some_and(|place| matches!(character_at(text, place), Some('*' | '&')));
     if matches!(error, Error::UnknownAnchor { .. }) || marks_anchor() {
@@ -104,7 +101,7 @@ fn explain(error: &Error, text: &str) -> SyntaxProblem {
     let known = SYNTAX.iter().find(|(theirs, ..)| message.contains(theirs));
     match known {
         Some((_, ours, hint)) => of(ours, hint),
-        None => of(&format!("not valid YAML: {message}"), "look at this line and the one before it"),
+        None => of(&format!("not valid YAML: {message}"), "check this line and the one before it"),
     }
 }
 
@@ -255,13 +252,13 @@ impl<'de> Visitor<'de> for ValueVisitor {
 }
 
 const ANCHOR: &str = "anchors (`&name`) and aliases (`*name`) are not allowed here";
-const ANCHOR_HINT: &str = "write the value out; a text that starts with `*` or `&` needs quotes, as in \"*\"";
+const ANCHOR_HINT: &str = "write the value out; quote text that starts with `*` or `&`, as in \"*\"";
 /// What the parser says, what a person understands, and what to do.
 const SYNTAX: &[(&str, &str, &str)] = &[
     (
         "mapping values are not allowed",
-        "a `:` where no key can stand",
-        "indent this line like its neighbours; the line before may lack a `:`; a value with `: ` in it needs quotes",
+        "unexpected `:`: no key can be here",
+        "indent this line like its neighbours; check the line before for a missing `:`; quote a value that contains `: `",
     ),
     (
         "did not find expected key",
@@ -270,13 +267,13 @@ const SYNTAX: &[(&str, &str, &str)] = &[
     ),
     (
         "did not find expected '-' indicator",
-        "a list ends here without reason",
-        "start every item of the list with `- ` in the same column, or indent this line less or more",
+        "unexpected end of list",
+        "start every list item with `- ` in the same column, or fix this line's indentation",
     ),
     ("simple key expected", "a `:` is missing here", "write `key: value`, with a space after the `:`"),
-    ("unclosed bracket", "this bracket is never closed", "close it; the file may have been cut off"),
-    ("unclosed quote", "this quote is never closed", "close it; the file may have been cut off"),
+    ("unclosed bracket", "missing closing bracket", "close it; the file may be truncated"),
+    ("unclosed quote", "missing closing quote", "close it; the file may be truncated"),
     ("did not find expected ',' or", "a `,` or a closing bracket is missing before this", "add it"),
-    ("trailing content after", "text follows a closing quote", "put quotes round the whole value"),
-    ("unexpected character", "a value cannot start with this character", "put the value in quotes"),
+    ("trailing content after", "unexpected text after a closing quote", "quote the whole value"),
+    ("unexpected character", "a value cannot start with this character", "quote the value"),
 ];

@@ -84,11 +84,11 @@ mod tests {
         };
         assert!(told(["\u{feff}AKEXAMPLE00000000001\r\n", "s3cr3t\n", "t "]).is_ok());
         for (values, expected) in [
-            (["A K", "s", "t"], "HUAWEICLOUD_SDK_AK holds no key: the access key has white space inside"),
+            (["A K", "s", "t"], "HUAWEICLOUD_SDK_AK holds no key: the access key contains white space"),
             (["AK", "s\ns", "t"], "HUAWEICLOUD_SDK_SK holds no key: the secret key has more than one line"),
             (
                 ["AK", "s", "\u{fffd}"],
-                "HUAWEICLOUD_SDK_SECURITY_TOKEN holds no key: the security token has a character that is not ASCII",
+                "HUAWEICLOUD_SDK_SECURITY_TOKEN holds no key: the security token contains a non-ASCII character",
             ),
             (
                 [secret, access, "t"],

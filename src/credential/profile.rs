@@ -230,11 +230,11 @@ mod tests {
             ("[basic\nak=a", "/credentials is no INI file: line 1 stands before the first section"),
             (
                 "[basic]\nak=a\nsk=s\ts",
-                "/credentials holds no key in [basic]: the secret key has white space inside",
+                "/credentials holds no key in [basic]: the secret key contains white space",
             ),
             (
                 "[basic]\nak=a\nsk=\"s\"",
-                "/credentials holds no key in [basic]: the secret key has a quotation mark: write the value without quotes",
+                "/credentials holds no key in [basic]: the secret key contains a quotation mark: write the value without quotes",
             ),
         ] {
             assert_eq!(read(text).err().as_deref(), Some(expected), "{text}");

@@ -158,7 +158,7 @@ impl Admin {
         match self.status.try_credentials(order).await {
             Some(trial) => json(StatusCode::OK, &serde_json::to_value(trial).unwrap_or_default()),
             None => {
-                let problem = format!("there is no project {project:?}: `project` names one");
+                let problem = format!("unknown project {project:?}");
                 json(StatusCode::BAD_REQUEST, &json!({ "problem": problem }))
             }
         }

@@ -205,7 +205,7 @@ impl fmt::Display for Problem<'_> {
             }
             Self::JobToBe(others) => {
                 let what = if *others { "no call that creates a job" } else { "nothing" };
-                write!(f, "it matches {what}: a job that is created has no id yet, and only `\"*\"` matches that")
+                write!(f, "it matches {what}: a create has no job id, and only `\"*\"` matches that")
             }
             Self::NeverDecides(other) => {
                 write!(f, "it never decides: `{}` at {} covers it", other.id, other.location)

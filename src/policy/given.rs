@@ -12,7 +12,7 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FactError {
     /// The key is no fact of the job.
-    #[error("`{}` is no fact of a job", .0.as_str())]
+    #[error("`{}` is not a job fact", .0.as_str())]
     NoFact(Key),
     /// The key has one value at most.
     #[error("`{}` has one value at most", .0.as_str())]
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn what_no_job_has_is_refused() {
         for (told, expected) in [
-            (&[(Key::JobId, &["1"][..])][..], "`mpc:JobId` is no fact of a job"),
+            (&[(Key::JobId, &["1"][..])][..], "`mpc:JobId` is not a job fact"),
             (&[(Key::UserData, &["a", "b"])], "`mpc:UserData` has one value at most"),
             (&[(Key::JobStatus, &["SUCCEED"])], "a job never has the status `SUCCEED`: it is one of INIT, "),
             (&[(Key::Input, &["b/x", "b"])], "`mpc:Input` is BUCKET/OBJECT, and not `b`"),

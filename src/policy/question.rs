@@ -41,7 +41,7 @@ pub struct Question<'q> {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum QuestionError {
     /// Nothing has this name.
-    #[error("there is no {kind} `{name}`{}", .closest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default())]
+    #[error("unknown {kind} `{name}`{}", .closest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default())]
     Unknown {
         /// Of what.
         kind: &'static str,
@@ -57,7 +57,7 @@ pub enum QuestionError {
     #[error("which job? Name one; only {CREATE} is about none")]
     WhichJob,
     /// The action makes the job.
-    #[error("a job that is created has no id yet: leave the job out")]
+    #[error("a create has no job id: leave the job out")]
     NoJobYet,
     /// No job can have these facts.
     #[error(transparent)]

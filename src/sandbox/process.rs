@@ -78,7 +78,7 @@ impl Sandbox {
     pub fn tried(settings: &Settings, warnings: &Report) -> Self {
         thread::scope(|scope| {
             let confined = || Self::begin().confine(settings, warnings);
-            scope.spawn(confined).join().unwrap_or_else(|_| Self::none("it could not be tried"))
+            scope.spawn(confined).join().unwrap_or_else(|_| Self::none("not tested"))
         })
     }
 
@@ -126,9 +126,9 @@ impl Sandbox {
 }
 
 /// What is said of a place where something else is now.
-pub const REPLACED: &str = "this was replaced since the start, and the sandbox keeps what is there now from being read: \
-                            restart the proxy, or put back what was there";
+pub const REPLACED: &str = "replaced since the start, and the sandbox denies access to the replacement: \
+                            restart the proxy, or restore the original";
 /// What is said of a file whose folder cannot be opened for it.
-pub const SHARED: &str = "this file is in a folder that others share, which the sandbox leaves closed: a file that is put \
-                      in its place is out of reach until a restart; give the configuration a folder of its own";
+pub const SHARED: &str = "this file is in a shared directory, which the sandbox does not open: a replacement file cannot be \
+                      read until a restart; give the configuration its own directory";
 static CURRENT: OnceLock<Sandbox> = OnceLock::new();

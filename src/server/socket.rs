@@ -146,7 +146,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
 /// Listens on a Unix socket. Nobody can connect before it has its permissions.
 ///
 /// # Errors
-/// As the system says; also where another process listens there, or something else than a socket is in the way.
+/// As the system says; also where another process listens there, or not a socket is in the way.
 pub fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
     remove_stale(path)?;
     let socket = UnixSocket::new_stream()?;
@@ -170,7 +170,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
             (true, ..) => "a folder is there",
             (_, true, _) => "a symbolic link is there",
             (.., true) => "a file is there",
-            (false, false, false) => "there is something else than a socket",
+            (false, false, false) => "there is not a socket",
         };
         let message = format!("{found}, and is left alone: remove it, or choose another path");
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));

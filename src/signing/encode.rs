@@ -18,7 +18,7 @@ pub enum EncodeError {
     #[error("does not decode to UTF-8")]
     NotUtf8,
     /// A control character, raw or decoded.
-    #[error("has a control character")]
+    #[error("contains a control character")]
     ControlCharacter,
     /// A query with nothing before, after or between two `&`.
     #[error("has an empty parameter")]

@@ -70,13 +70,13 @@ const SECRET_SHAPE: &str = "s3cr3ts3cr3ts3cr3ts3cr3ts3cr3ts3cr3ts3cr";
 fn on_keys_in_files() {
     for (file, content, words) in [
         ("ak", "AKEXAMPLE\nsecond", "ak holds no key: the access key has more than one line"),
-        ("ak", "'AKEXAMPLE'", "ak holds no key: the access key has a quotation mark"),
+        ("ak", "'AKEXAMPLE'", "ak holds no key: the access key contains a quotation mark"),
         ("ak", "AK,EXAMPLE", "ak holds no key: the access key contains a comma"),
         ("sk", "s3cr3t\ns3cr3t", "sk holds no key: the secret key has more than one line"),
-        ("sk", "s3cr3t s3cr3t", "sk holds no key: the secret key has white space inside"),
-        ("sk", "\"s3cr3t\"", "sk holds no key: the secret key has a quotation mark"),
-        ("sk", "s3cr3t\u{e9}", "sk holds no key: the secret key has a character that is not ASCII"),
-        ("sk", "s3cr3t\u{0}", "sk holds no key: the secret key has a control character"),
+        ("sk", "s3cr3t s3cr3t", "sk holds no key: the secret key contains white space"),
+        ("sk", "\"s3cr3t\"", "sk holds no key: the secret key contains a quotation mark"),
+        ("sk", "s3cr3t\u{e9}", "sk holds no key: the secret key contains a non-ASCII character"),
+        ("sk", "s3cr3t\u{0}", "sk holds no key: the secret key contains a control character"),
     ] {
         both_refuse(&Setup::new().credential(FILES).file(file, content), words);
     }
@@ -95,7 +95,7 @@ fn on_keys_in_the_environment() {
         setup.variable("HUAWEICLOUD_SDK_AK", access).variable("HUAWEICLOUD_SDK_SK", secret)
     };
     for (access, secret, words) in [
-        ("AK EXAMPLE", "s3cr3t", "HUAWEICLOUD_SDK_AK holds no key: the access key has white space inside"),
+        ("AK EXAMPLE", "s3cr3t", "HUAWEICLOUD_SDK_AK holds no key: the access key contains white space"),
         (
             ACCESS_KEY,
             "s3cr3t\ns3cr3t",
@@ -125,7 +125,7 @@ fn on_profiles_tokens_and_passwords() {
         ("ak = A\n", "line 1 stands before the first section"),
         ("[basic]\nak = A\nsk = s3cr3t\nsk = s3cr3t\n", "line 4 sets a key that was set before"),
         ("[basic]\nak = A\n", "has no `sk` in [basic]"),
-        ("[basic]\nak = A\nsk = s3cr3t s3cr3t\n", "the secret key has white space inside"),
+        ("[basic]\nak = A\nsk = s3cr3t s3cr3t\n", "the secret key contains white space"),
         (
             "[basic]\nidp_id = i\nid_token_file = /t\niam_endpoint = http://iam.example\n",
             "`iam_endpoint` is no https:// endpoint",
@@ -140,7 +140,7 @@ fn on_profiles_tokens_and_passwords() {
     let path = home.path("").display().to_string();
     both_refuse(&home.credential("{ profile: {} }").variable("HOME", &path), "line 2 is neither");
     let token = Setup::new().credential("{ token_file: { path: token } }");
-    both_refuse(&token.file("token", "s3cr3t s3cr3t"), "token holds no token: it has white space inside");
+    both_refuse(&token.file("token", "s3cr3t s3cr3t"), "token holds no token: it contains white space");
     let oidc = "{ oidc: { iam_endpoint: 'https://iam.example', idp_id: i, id_token_file: token } }";
     both_refuse(
         &Setup::new().credential(oidc).file("token", "s3cr3t\ns3cr3t"),
@@ -182,10 +182,10 @@ fn on_certificates_of_authorities() {
     let half: String = pem.lines().take(3).map(|line| format!("{line}\n")).collect();
     let section = "upstream: { ca_file: ca.pem }";
     for (content, words) in [
-        (format!("{}{pem}", pem.trim_end()), "each stand alone on a line"),
-        (format!("{half}{pem}"), "ca.pem, line 4: a block begins here before the one above it has ended"),
-        (pem.replace("CERTIFICATE", "TRUSTED CERTIFICATE"), "in OpenSSL's own form"),
-        (pem.lines().map(|line| format!(" {line}\n")).collect(), "each stand alone on a line"),
+        (format!("{}{pem}", pem.trim_end()), "each on its own line"),
+        (format!("{half}{pem}"), "ca.pem, line 4: a block begins before the previous one ends"),
+        (pem.replace("CERTIFICATE", "TRUSTED CERTIFICATE"), "OpenSSL trusted certificate"),
+        (pem.lines().map(|line| format!(" {line}\n")).collect(), "each on its own line"),
         ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into(), "not an X.509 certificate"),
     ] {
         both_refuse(&Setup::new().section(section).file("ca.pem", &content), words);
@@ -255,14 +255,14 @@ fn a_reader_that_leaves_changes_nothing() {
 fn a_path_of_the_proxys_own_is_no_other_file() {
     let with = |section: &str| Setup::new().file("audit.log", "").section(section);
     for (section, words) in [
-        ("audit: { sink: policy.yaml }", "policy.yaml is also a file that is read"),
-        ("audit: { sink: proxy.yaml }", "proxy.yaml is also a file that is read"),
-        ("audit: { sink: sk }", "sk is also a file that is read"),
-        ("freeze_file: policy.yaml", "policy.yaml is also a file that is read"),
+        ("audit: { sink: policy.yaml }", "policy.yaml is also an input file"),
+        ("audit: { sink: proxy.yaml }", "proxy.yaml is also an input file"),
+        ("audit: { sink: sk }", "sk is also an input file"),
+        ("freeze_file: policy.yaml", "policy.yaml is also an input file"),
         ("freeze_file: audit.log\naudit: { sink: audit.log }", "audit.log is also the freeze file"),
         (
             "admin: { bind: 'unix:audit.log' }\naudit: { sink: audit.log }",
-            "audit.log is also the operators' socket",
+            "audit.log is also the admin socket",
         ),
     ] {
         both_refuse(&with(section), words);
@@ -270,7 +270,7 @@ fn a_path_of_the_proxys_own_is_no_other_file() {
     // A link is what it leads to.
     let linked = with("audit: { sink: linked }");
     symlink("policy.yaml", linked.path("linked")).unwrap();
-    both_refuse(&linked, "linked is also a file that is read");
+    both_refuse(&linked, "linked is also an input file");
     let twice = Setup::new()
         .folder("there")
         .section("admin: { bind: 'unix:there/../a.sock' }")
@@ -285,7 +285,7 @@ fn check_says_what_has_to_be_there_at_the_start() {
     let checked = check(&pipe);
     assert_eq!(checked.code, Some(0), "somebody may read it by then: {}", checked.problems);
     assert!(
-        checked.problems.contains("named pipe: the proxy starts only while somebody reads it"),
+        checked.problems.contains("named pipe: the proxy starts only while it has a reader"),
         "{}",
         checked.problems
     );
@@ -296,9 +296,9 @@ fn check_says_what_has_to_be_there_at_the_start() {
     let own = check(&Setup::new().section("audit: { sink: /dev/stdout }"));
     assert!(own.code == Some(0) && !own.problems.contains("named pipe"), "{}", own.problems);
     for (path, words) in [
-        ("audit.log", "audit.log: a file is there"),
-        (".", "a folder is there"),
-        ("/dev/null", "/dev/null: something else than a socket is there"),
+        ("audit.log", "audit.log: it is a file"),
+        (".", "it is a directory"),
+        ("/dev/null", "/dev/null: it is not a socket"),
     ] {
         let setup = Setup::new().file("audit.log", "").section(&format!("admin: {{ bind: 'unix:{path}' }}"));
         let checked = check(&setup);
@@ -308,8 +308,8 @@ fn check_says_what_has_to_be_there_at_the_start() {
     let missing = Setup::new().section("admin: { bind: 'unix:missing/admin.sock' }");
     let checked = check(&missing);
     assert_eq!(checked.code, Some(0), "{}", checked.problems);
-    assert!(checked.problems.contains("missing/admin.sock is not there yet"), "{}", checked.problems);
+    assert!(checked.problems.contains("missing/admin.sock does not exist"), "{}", checked.problems);
     assert_eq!(run(&missing).code, Some(4));
     let missing = missing.folder("missing");
-    assert!(!both_take(&missing).contains("not there yet"));
+    assert!(!both_take(&missing).contains("does not exist"));
 }

@@ -276,7 +276,7 @@ fn certificates_are_replaced_while_it_runs() {
     proxy.signal(Signal::SIGHUP);
     let refused = "the configuration was not reloaded: the last good one stays in force";
     let problem = proxy.logged(refused)["problem"].as_str().unwrap().to_owned();
-    assert!(problem.contains("does not belong to the first certificate in"), "{problem}");
+    assert!(problem.contains("does not match the first certificate in"), "{problem}");
     assert!(answered(&old, &before) && ends() == first);
 
     proxy.write("tls.crt", &server.certificate_pem);

@@ -189,7 +189,7 @@ rules:
         "&lt;script&gt;alert(1)&lt;/script&gt;",
         "\\u{202e}",
         "&lt;img",
-        "there is no fact `&quot;'&gt;&lt;script&gt;",
+        "unknown fact `&quot;'&gt;&lt;script&gt;",
     ] {
         assert!(page.contains(shown), "{shown} in {page}");
     }
@@ -240,7 +240,7 @@ rules:
         ("editor-api", "100211", "mpc:UserData=other/7", "deny"),
         ("editor-api", "release-1", "", "deny"),
         ("other", "100211", "", "deny"),
-        ("editr-api", "100211", "", "there is no caller"),
+        ("editr-api", "100211", "", "unknown caller"),
         ("editor-api", "not a job", "", "a job id is"),
         ("editor-api", "100211", "mpc:JobStatus=NONSENSE", "a job never has"),
         ("editor-api", "100211", "mpc:Userdata=a", "there is no fact"),
@@ -270,7 +270,7 @@ rules:
     assert!(nothing_asked.contains("<div id=\"answer\"></div>"), "{nothing_asked}");
 }
 
-/// Whoever passes the operators' socket on to a port leads browsers there.
+/// Whoever passes the admin socket on to a port leads browsers there.
 #[test]
 fn operators_have_it_too_and_no_page_acts_for_them() {
     let proxy = Setup::new().section("admin: { bind: 'unix:admin.sock' }").start();

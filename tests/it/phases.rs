@@ -47,7 +47,7 @@ fn it_is_stopped_while_it_waits_for_a_credential_and_a_hang_up_is_no_end() {
         let silent = Scripted::start(|_, peer| peer.wait_until_closed());
         let setup = waiting_for(&silent);
         let mut child = Starting::spawn(&setup);
-        let status = wait_for("operators' socket", || ask(&setup, "GET", "/status"));
+        let status = wait_for("admin socket", || ask(&setup, "GET", "/status"));
         assert!(status.contains("\"ready\":false"), "{status}");
         child.signal(Signal::SIGHUP);
         assert!(ask(&setup, "GET", "/status").is_some());
@@ -93,7 +93,7 @@ fn the_first_process_of_a_container_is_stopped_while_it_waits() {
     let silent = Scripted::start(|_, peer| peer.wait_until_closed());
     let setup = waiting_for(&silent).under(&["unshare", "--pid", "--fork", "--kill-child"]);
     let mut child = Starting::spawn(&setup);
-    wait_for("operators' socket", || ask(&setup, "GET", "/status"));
+    wait_for("admin socket", || ask(&setup, "GET", "/status"));
     let id = child.0.id();
     let first = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
     let first = Pid::from_raw(first.trim().parse().unwrap());
@@ -293,7 +293,7 @@ pub(crate) fn key_of_the_pod() -> String {
     )
 }
 
-/// Asks the operators' socket. `None` where it is not there yet.
+/// Asks the admin socket. `None` where it is not there yet.
 fn ask(setup: &Setup, method: &str, target: &str) -> Option<String> {
     let mut wire = Wire::new(UnixStream::connect(setup.path("admin.sock")).ok()?);
     wire.write(request(method, target, &["Connection: close"]));

@@ -149,7 +149,7 @@ fn what_check_finds_is_told_at_each_reload() {
     let setup = Setup::new().file("tls.crt", &good.certificate_pem).file("tls.key", &good.key_pem);
     let proxy = setup.listeners(&[listener]).start();
     assert!(!proxy.log().contains("expired on"));
-    let narrow = "could be narrower: `*` in `projects`";
+    let narrow = "is too broad: `*` in `projects`";
     let told = proxy.log().matches(narrow).count();
     proxy.write("tls.key", &expired.key_pem);
     proxy.write("tls.crt", &expired.certificate_pem);

@@ -140,7 +140,7 @@ error: the environment variable HTTPS_PROXY is not an egress proxy: expected htt
         let (code, out, err) = checked("missing.yaml");
         assert_eq!((code, out.as_str()), (ExitCode::from(78), ""));
         let expected = "\
-missing.yaml: error: cannot be read: there is no such file
+missing.yaml: error: cannot read file: no such file
 
 1 error, 0 warnings: the configuration is not valid
 ";

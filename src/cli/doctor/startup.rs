@@ -38,7 +38,7 @@ fn socket(path: &Path) -> Finding {
     let name = path.display().to_string();
     let other = fs::symlink_metadata(path).is_ok_and(|found| !found.file_type().is_socket());
     if other {
-        let message = "there is something else than a socket";
+        let message = "there is not a socket";
         return Finding::ok("socket", name, message).fail("move it away, or choose another path");
     }
     let directory = directory(path);

@@ -76,7 +76,7 @@ impl Records {
                         Line::Whole => match std::str::from_utf8(&line).map(printed) {
                             Ok(Some(line)) => each(&line).err().map(|error| error.to_string()),
                             Ok(None) => None,
-                            Err(_) => Some("not an audit record: it is not UTF-8 text".into()),
+                            Err(_) => Some("not an audit record: not UTF-8 text".into()),
                         },
                     };
                 problems.log(number, problem, err)?;
@@ -268,7 +268,7 @@ mod tests {
         let err = String::from_utf8(err).unwrap().replace(&file.path().display().to_string(), "audit");
         let told: Vec<&str> = err.lines().collect();
         assert_eq!(seen, 2);
-        assert_eq!(told[0], "audit:2: not an audit record: it is not UTF-8 text");
+        assert_eq!(told[0], "audit:2: not an audit record: not UTF-8 text");
         assert_eq!(told[1], "audit:3: not an audit record: it is longer than 1024 KiB");
         assert!(told[2].starts_with("audit:5: not an audit record: missing field"), "{err}");
         assert_eq!(told[3], "audit:6: not an audit record: it is longer than 1024 KiB");

@@ -229,31 +229,23 @@ nearest miss: rule `contractor` at policy.yaml:8
             format!("  - {{ {} }}\n", kept.copied().chain([change]).collect::<Vec<_>>().join(", "))
         };
         for (change, message, hint) in [
-            ("caller: editor-ap", "the policy has no caller `editor-ap`", "did you mean `editor-api`?"),
-            ("project: media-prd", "the policy has no project `media-prd`", "did you mean `media-prod`?"),
-            (
-                "action: mpc:editingTask:delet",
-                "the policy has no action",
-                "did you mean `mpc:editingTask:delete`?",
-            ),
+            ("caller: editor-ap", "unknown caller `editor-ap`", "did you mean `editor-api`?"),
+            ("project: media-prd", "unknown project `media-prd`", "did you mean `media-prod`?"),
+            ("action: mpc:editingTask:delet", "unknown action", "did you mean `mpc:editingTask:delete`?"),
             ("expect: alow", "`alow` is not one of allow, deny", "did you mean `allow`?"),
-            (
-                "expect: { effect: allow, rule: editr }",
-                "the policy has no rule `editr`",
-                "did you mean `editor`?",
-            ),
+            ("expect: { effect: allow, rule: editr }", "unknown rule `editr`", "did you mean `editor`?"),
             ("expect: { effect: allow, rul: editor }", "unknown key `rul`", "did you mean `rule`?"),
-            ("job: tmp/1", "`tmp/1` is not a name", "1 to 64 characters"),
+            ("job: tmp/1", "invalid name `tmp/1`", "1 to 64 characters"),
             (
                 "facts: { mpc:Userdata: a }",
-                "`mpc:Userdata` is no fact of a job",
+                "`mpc:Userdata` is not a job fact",
                 "did you mean `mpc:UserData`?",
             ),
-            ("facts: { mpc:JobId: '1' }", "`mpc:JobId` is no fact of a job", "there is `mpc:UserData`, "),
+            ("facts: { mpc:JobId: '1' }", "`mpc:JobId` is not a job fact", "known: `mpc:UserData`, "),
             ("facts: { mpc:UserData: [a, b] }", "`mpc:UserData` has one value at most", "such a job"),
-            ("facts: { mpc:Input: null }", "a value, a list of values, or [] where", ""),
-            ("action: mpc:editingTask:create", "a job that is created has no id yet", "remove `job`"),
-            ("job: 1.5", "`1.5` is not a name", "1 to 64 characters"),
+            ("facts: { mpc:Input: null }", "a value, a list of values, or [] for", ""),
+            ("action: mpc:editingTask:create", "a create has no job id", "remove `job`"),
+            ("job: 1.5", "invalid name `1.5`", "1 to 64 characters"),
             ("source_ip: 10.2.0.0/16", "`10.2.0.0/16` is not an IP address", "10.2.3.4"),
             ("time: noon", "`noon` is not a time", "2027-01-31"),
             ("source: 10.2.3.4", "unknown key `source`", "source_ip"),
@@ -274,7 +266,7 @@ nearest miss: rule `contractor` at policy.yaml:8
         let code = Test { files: vec![path], format: Format::Text }.run(&mut out, &mut err).unwrap();
         let err = String::from_utf8(err).unwrap();
         assert_eq!(code, ExitCode::from(78));
-        assert!(err.contains("polic.yaml: error: cannot be read: there is no such file"), "{err}");
-        assert!(err.contains("a case needs `caller`"), "{err}");
+        assert!(err.contains("polic.yaml: error: cannot read file: no such file"), "{err}");
+        assert!(err.contains("a test case needs `caller`"), "{err}");
     }
 }

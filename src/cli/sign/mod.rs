@@ -289,7 +289,7 @@ mod tests {
         for (arguments, expected) in [
             (&["--url", "http://h/%zz"] as &[_], "the path has a `%`"),
             (&["--url", "http://h/a b"], "the path has a character not allowed"),
-            (&["--url", "http://h/?a=%00"], "the query has a control character"),
+            (&["--url", "http://h/?a=%00"], "the query contains a control character"),
             (&["--url", "http://h/", "-H", "A: a\nb"], "the value of header A"),
             (&["--url", "http://h/", "-H", "A: 1", "-H", "a: 1"], "the header A is given more than once"),
             (

@@ -59,7 +59,7 @@ fn a_fact_that_cannot_be_looked_up_is_told_where_jobs_are_looked_up() {
             &format!("credential: prod\n    lookup_form: {form}\n"),
         );
         let report = directory.report();
-        let found = report.contains(&format!("error: `{key}` can never be known for mpc:editingTask:"));
+        let found = report.contains(&format!("error: `{key}` is never known for mpc:editingTask:"));
         assert_eq!(found, told, "{key} {actions} {form}\n{report}");
         assert_eq!(report.contains("error"), told, "{report}");
     }

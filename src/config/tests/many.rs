@@ -70,7 +70,7 @@ fn a_report_of_many_problems_looks_through_the_text_once() {
 fn every_one_of_many_problems_is_told_with_its_line() {
     let directory = Directory::valid();
     let told = report(&directory, &policy(300, 300, |number| format!("x-{number}")));
-    assert_eq!(told.matches(": error: there is no caller `x-").count(), 300);
+    assert_eq!(told.matches(": error: unknown caller `x-").count(), 300);
     assert_eq!(told.matches(", effect: allow, actions: [").count(), 300);
     assert!(told.contains("did you mean `s-") && told.contains(" and 280 more"), "{told}");
 }
@@ -80,7 +80,7 @@ fn of_many_warnings_of_a_kind_the_first_are_told_and_the_rest_counted() {
     let directory = Directory::valid();
     let told = report(&directory, &policy(1, 600, |_| "s-0".into()));
     assert_eq!(told.matches("` has no effect: ").count(), 500);
-    assert!(told.contains("warning: rules from here on have no effect, too: 99 more warnings"), "{told}");
+    assert!(told.contains("warning: rules from here on also have no effect: 99 more warnings"), "{told}");
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn who_reaches_a_listener_with_tls_is_nobody_unless_that_is_accepted() {
     assert!(settings.listeners[2].may_be_remote);
     directory.change("policy.yaml", "listener: app }", "listener: app }, { listener: mesh }");
     let told = directory.told(false);
-    let message = "whoever can reach `mesh` would be this caller: it needs no certificate";
+    let message = "anyone who can reach `mesh` would be this caller: it requires no certificate";
     assert!(told.contains(&(Severity::Error, message.into())), "{told:?}");
     directory.change("proxy.yaml", tls, &format!("{tls}\n    unsafe_listen: true"));
     assert_eq!(directory.told(false), []);

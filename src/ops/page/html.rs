@@ -115,7 +115,7 @@ impl StatusPage<'_> {
             let ends = Some(&listener["certificate_ends"]).filter(|ends| ends.is_string());
             rows.push(Row { ends, ..row });
         }
-        rows.push(Row::of("operators' socket".into(), "failing", status["admin_problem"].as_str()));
+        rows.push(Row::of("admin socket".into(), "failing", status["admin_problem"].as_str()));
         for upstream in list(&status["upstreams"]) {
             let open = (upstream["circuit"] != "closed").then_some("it keeps failing: its circuit is open");
             rows.push(Row::of(name("upstream", &upstream["endpoint"]), "failing", open));

@@ -56,9 +56,8 @@ fn a_pattern_that_matches_nothing_there_is_is_found() {
 
 #[test]
 fn a_rule_about_jobs_that_have_no_id_yet_is_found_unless_it_is_about_all() {
-    const NOTHING: &str =
-        "r1: it matches nothing: a job that is created has no id yet, and only `\"*\"` matches that";
-    const NO_CREATE: &str = "r1: it matches no call that creates a job: a job that is created has no id yet, and only \
+    const NOTHING: &str = "r1: it matches nothing: a create has no job id, and only `\"*\"` matches that";
+    const NO_CREATE: &str = "r1: it matches no call that creates a job: a create has no job id, and only \
                              `\"*\"` matches that";
     for (rule, expected) in [
         ("allow * mpc:editingTask:create * tmp-*", Some(NOTHING)),

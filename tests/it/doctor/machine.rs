@@ -97,7 +97,7 @@ fn places_where_nothing_can_be_made_are_told() {
         .file("app.sock", "no socket");
     let found = Found::by(&setup);
     let at = |check: &str, name: &str| found.named(check, setup.path(name).to_str().unwrap());
-    assert_eq!(at("socket", "app.sock")["message"], "there is something else than a socket");
+    assert_eq!(at("socket", "app.sock")["message"], "there is not a socket");
     let admin = at("socket", "nowhere/admin.sock");
     assert!(admin["message"].as_str().unwrap().contains("No such file"), "{admin:#}");
     assert!(admin["hint"].as_str().unwrap().contains("RuntimeDirectory"), "{admin:#}");

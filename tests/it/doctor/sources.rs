@@ -108,11 +108,7 @@ fn a_source_that_gives_nothing_is_told_with_what_to_do() {
             "HUAWEICLOUD_SDK_AK is not set",
             "where the proxy runs",
         ),
-        (
-            Setup::new().file("sk", "two words\u{1}"),
-            "the secret key has white space inside",
-            "without quotes",
-        ),
+        (Setup::new().file("sk", "two words\u{1}"), "the secret key contains white space", "without quotes"),
     ] {
         let found = Found::by(&setup);
         found.says("credential", "fail", (message, hint));

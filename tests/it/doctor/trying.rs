@@ -133,7 +133,7 @@ fn a_socket_that_answers_otherwise_has_nothing_signed() {
     let mut doctor = Command::new(env!("CARGO_BIN_EXE_mpc-auth-proxy"));
     doctor.env_clear().args(TRY.split(' ')).arg("--config").arg(proxy.path("other.yaml"));
     let found = Found::read(&doctor.output().unwrap());
-    found.says("try", "fail", ("there is no project \"media-test\"", "see what is told of"));
+    found.says("try", "fail", ("unknown project \"media-test\"", "see what is told of"));
     assert_eq!(calls(&proxy.cloud().requests()).len(), 0);
 }
 

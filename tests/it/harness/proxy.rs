@@ -124,7 +124,7 @@ impl Proxy {
         wire.answer()
     }
 
-    /// Asks the operators' socket beside `proxy.yaml`.
+    /// Asks the admin socket beside `proxy.yaml`.
     pub(crate) fn ask_unix(&self, name: &str, request: &str) -> Answer {
         let mut wire = Wire::new(UnixStream::connect(self.path(name)).unwrap());
         wire.write(request);

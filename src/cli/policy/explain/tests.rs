@@ -184,18 +184,14 @@ fn facts_decide_where_they_are_told_and_else_it_is_said_which_would() {
         ("owner media-prod 7", "mpc:UserData=a mpc:UserData=b", "`mpc:UserData` has one value at most"),
         (CREATE, "mpc:JobStatus=INIT", "a job that is created has no `mpc:JobStatus` yet"),
         ("owner media-prod -", "", "which job? Name one; only mpc:editingTask:create is about none"),
-        (
-            "owner media-prod 7 mpc:editingTask:create",
-            "",
-            "a job that is created has no id yet: leave the job out",
-        ),
+        ("owner media-prod 7 mpc:editingTask:create", "", "a create has no job id: leave the job out"),
     ] {
         let error = told(call, facts).unwrap_err();
         assert!(error.starts_with(expected), "{error}");
     }
     assert_eq!(
         parse_fact("mpc:Userdata=1").unwrap_err().to_string(),
-        "there is no fact `mpc:Userdata`; did you mean `mpc:UserData`?"
+        "unknown fact `mpc:Userdata`; did you mean `mpc:UserData`?"
     );
     let json = asked(Format::Json, "owner media-prod 7 --fact mpc:UserData=owner/1").unwrap();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
@@ -250,12 +246,12 @@ fn the_json_has_the_same_keys_whatever_is_decided() {
 #[test]
 fn a_name_that_nothing_has_is_an_error_with_the_closest_one() {
     for (arguments, expected) in [
-        ("editr-api media-prod 7", "there is no caller `editr-api`; did you mean `editor-api`?"),
-        ("stranger media-prod 7", "there is no caller `stranger`"),
-        ("editor-api media-prd 7", "there is no project `media-prd`; did you mean `media-prod`?"),
+        ("editr-api media-prod 7", "unknown caller `editr-api`; did you mean `editor-api`?"),
+        ("stranger media-prod 7", "unknown caller `stranger`"),
+        ("editor-api media-prd 7", "unknown project `media-prd`; did you mean `media-prod`?"),
         (
             "editor-api media-prod 7 mpc:editingtask:delete",
-            "there is no action `mpc:editingtask:delete`; did you mean `mpc:editingTask:delete`?",
+            "unknown action `mpc:editingtask:delete`; did you mean `mpc:editingTask:delete`?",
         ),
         ("editor-api media-prod a/b", "a job id is 1 to 64 characters of A-Z a-z 0-9 _ -"),
     ] {
