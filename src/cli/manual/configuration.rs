@@ -1,7 +1,7 @@
 //! The commands that look at a configuration.
 
 use super::{
-    Manual, example,
+    entry::{Manual, example},
     proxy::{POLICY_YAML, PROXY_YAML},
 };
 

@@ -1,6 +1,6 @@
 //! The commands that print what is generated from all commands.
 
-use super::{Manual, example};
+use super::entry::{Manual, example};
 
 pub(super) const COMPLETIONS: Manual = Manual {
     about: "Put what it prints where your shell looks for completions.",

@@ -1,7 +1,7 @@
 //! The commands for operators, over the admin socket of a running proxy.
 
 use super::{
-    Manual, example,
+    entry::{Manual, example},
     proxy::{ADMIN_IS_READ, CANNOT_BE_ASKED, PROXY_YAML},
 };
 

@@ -1,6 +1,6 @@
 //! The program as a whole, and its commands that start the proxy, wait for it and stop it.
 
-use super::{Manual, example};
+use super::entry::{Manual, example};
 use crate::cli::exit;
 
 pub(super) const OVERVIEW: Manual = Manual {

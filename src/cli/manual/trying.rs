@@ -1,6 +1,6 @@
 //! The commands to try things with: the demo, the stand-in cloud, and a signature by hand.
 
-use super::{Manual, example};
+use super::entry::{Manual, example};
 
 pub(super) const DEMO: Manual = Manual {
     about: "\

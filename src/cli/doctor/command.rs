@@ -1,0 +1,79 @@
+//! The command itself.
+
+use std::{io::Write, path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+
+use super::{
+    contract::ContractArgs,
+    examination::examine,
+    finding::{CheckStatus, count},
+    report,
+};
+use crate::{
+    cli::{
+        check, errors, exit,
+        output::{self, Format},
+        start::runtime,
+    },
+    config,
+    upstream::variable,
+};
+
+/// Try everything that the proxy needs: sources of credentials, endpoints, files, the clock; and say what to do.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    /// The proxy.yaml to read
+    #[arg(long, value_name = "FILE", env = "MPC_AUTH_PROXY_CONFIG")]
+    config: PathBuf,
+    /// Also make one harmless signed call for each project, a view of a job that cannot exist: through the proxy, where one
+    /// runs. A wrong signature is one of the five that lock a key
+    #[arg(long)]
+    try_credentials: bool,
+    #[command(flatten)]
+    contract: ContractArgs,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// Runs the command: problems of the configuration to standard error, findings to standard output. A finding that
+/// fails calls is an exit code, and so is a configuration that is not valid.
+///
+/// # Errors
+/// Where the answer cannot be written.
+pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let valid = match check::read(&args.config, config::load_again, variable, &mut output::stderr())? {
+        Ok(valid) => valid,
+        Err(code) => return Ok(code),
+    };
+    let plan = match args.contract.plan(&valid.settings) {
+        Ok(plan) => plan,
+        Err(problem) => {
+            writeln!(output::stderr(), "error: {problem}")?;
+            return Ok(ExitCode::from(USAGE));
+        }
+    };
+    let runtime = runtime()?;
+    let findings = runtime.block_on(examine(&args.config, &valid, args.try_credentials, plan));
+    // A name that takes for ever to be resolved does not keep this process.
+    runtime.shutdown_background();
+    let findings = match findings {
+        Ok(findings) => findings,
+        Err(error) => {
+            errors::print_error(&error);
+            return Ok(ExitCode::from(exit::CONFIG));
+        }
+    };
+    let mut out = output::stdout();
+    match args.format {
+        Format::Text => report::text(&args.config, &findings, &mut out),
+        Format::Json => writeln!(out, "{:#}", report::document(&args.config, &findings)),
+    }
+    .context("cannot write the answer")?;
+    let failed = count(&findings, CheckStatus::Fail) > 0;
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// As that of a wrong command line.
+const USAGE: u8 = 2;

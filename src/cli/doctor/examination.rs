@@ -1,0 +1,84 @@
+//! The examination: what is looked at, in the order in which it is told.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    clock,
+    contract::{self, CallPath, Plan},
+    credentials::{self, ProbedSource},
+    endpoints::{self, ProbedEndpoint},
+    files,
+    finding::{Finding, counted},
+    kernel, projects, startup, trial,
+};
+use crate::{
+    cli::check::ValidConfig,
+    clock::Clocks,
+    config::{CredentialSettings, Settings, Severity},
+    upstream::{Egress, Roots},
+};
+
+/// Everything that is looked at, in the order in which it is told. Endpoints are asked first, because they say what time
+/// it is: an agency must not be asked for with a signature that is dated wrongly.
+pub(super) async fn examine(
+    config: &Path,
+    valid: &ValidConfig,
+    try_credentials: bool,
+    plan: Option<Plan>,
+) -> anyhow::Result<Vec<Finding>> {
+    let ValidConfig { settings, warnings, proxies } = valid;
+    let roots = Roots::new(settings.upstream.ca_file.as_deref())?;
+    let (egress, clocks) = (Egress { roots, proxies: proxies.clone() }, Clocks::default());
+    let (reached, running) =
+        tokio::join!(endpoints::probe(settings, &egress, &clocks), startup::running(settings));
+    let (reached, probed) = (reached?, credentials::probe(settings, &egress, &clocks).await?);
+    let tried =
+        if try_credentials { trial::each(settings, &egress, &clocks, &probed).await? } else { Vec::new() };
+    let compared = match plan {
+        Some(plan) => {
+            let ways = CallPath { settings, egress: &egress, clocks: &clocks, probed: &probed };
+            contract::compare(plan, ways).await
+        }
+        None => Vec::new(),
+    };
+    let mut secrets = warnings.secrets().clone();
+    // Those that the environment names are not in the configuration.
+    secrets.extend(probed.iter().flat_map(|probed| &probed.files).filter(|path| path.exists()).cloned());
+    let named: BTreeSet<PathBuf> =
+        warnings.files().iter().chain(&settings.upstream.ca_file).cloned().collect();
+    let findings = [
+        vec![configuration(config, warnings.count(Severity::Warning))],
+        describe(settings, &probed),
+        reached.iter().flat_map(ProbedEndpoint::findings).collect(),
+        projects::look(settings, &probed, &reached),
+        tried,
+        vec![clock::look(&clocks, &reached)],
+        files::look(&named, &secrets),
+        startup::look(settings),
+        kernel::look(settings, warnings),
+        running,
+        compared,
+    ];
+    Ok(findings.into_iter().flatten().collect())
+}
+
+fn configuration(path: &Path, warnings: usize) -> Finding {
+    let told = if warnings == 0 { String::new() } else { format!(", with {}", counted(warnings, "warning")) };
+    let finding = Finding::ok("configuration", path.display().to_string(), format!("is valid{told}"));
+    let finding = finding.fact("warnings", warnings);
+    match warnings {
+        0 => finding,
+        _ => finding.warn(format!("read them: mpc-auth-proxy check --config {}", path.display())),
+    }
+}
+
+fn describe(settings: &Settings, probed: &[ProbedSource]) -> Vec<Finding> {
+    let of = |settings: &CredentialSettings| {
+        let probed = probed.iter().find(|probed| probed.name() == &*settings.name)?;
+        Some(probed.finding(settings))
+    };
+    settings.credentials.iter().filter_map(of).collect()
+}

@@ -1,0 +1,94 @@
+//! What a manual page holds of a command besides its options.
+
+use std::fmt;
+
+/// What is told of a command besides its first line and its options.
+pub(super) struct Manual {
+    /// What it does, in paragraphs with an empty line between them.
+    pub(super) about: &'static str,
+    /// The files that it reads or writes, and what they are to it.
+    pub(super) files: &'static [(&'static str, &'static str)],
+    /// The codes that it exits with, and what each means.
+    pub(super) exits: &'static [(u8, &'static str)],
+    pub(super) examples: &'static [Example],
+}
+
+/// A command line that runs as it is written.
+pub(super) struct Example {
+    pub(super) does: &'static str,
+    pub(super) line: &'static str,
+    /// The code that it exits with.
+    pub(super) exits: u8,
+}
+
+pub(super) const fn example(does: &'static str, line: &'static str) -> Example {
+    Example { does, line, exits: 0 }
+}
+
+impl Example {
+    /// What it does, and how it exits where that is not usual.
+    pub(super) fn title(&self) -> String {
+        match self.exits {
+            0 => format!("{}:", self.does),
+            code => format!("{} (exits with {code}):", self.does),
+        }
+    }
+
+    /// The command line in lines that fit, as a shell joins them: each but the first begins with an option.
+    pub(super) fn lines(&self) -> String {
+        let (mut lines, mut width) = (String::new(), 0);
+        for (number, part) in self.line.split(" -").enumerate() {
+            let dash = if number == 0 { "" } else { "-" };
+            if number > 0 && width + part.len() > WIDTH {
+                lines.push_str(" \\\n  ");
+                width = 0;
+            } else if number > 0 {
+                lines.push(' ');
+            }
+            lines.push_str(dash);
+            lines.push_str(part);
+            width += part.len() + 2;
+        }
+        lines
+    }
+}
+
+/// What stands below the options in a long help.
+impl fmt::Display for Manual {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { files, exits, examples, .. } = self;
+        if !files.is_empty() {
+            writeln!(f, "Files:")?;
+            for (name, is) in *files {
+                writeln!(f, "  {name}\n          {is}")?;
+            }
+            writeln!(f)?;
+        }
+        writeln!(f, "Exit status:")?;
+        for (code, means) in *exits {
+            writeln!(f, "  {code:>2}  {means}")?;
+        }
+        writeln!(f, "\nExamples:")?;
+        for (number, example) in examples.iter().enumerate() {
+            let gap = if number == 0 { "" } else { "\n" };
+            let lines = example.lines().replace('\n', "\n    ");
+            write!(f, "{gap}  {}\n    $ {lines}\n", example.title())?;
+        }
+        Ok(())
+    }
+}
+
+/// With what stands before a line and behind it, no wider than a help is.
+const WIDTH: usize = 86;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_line_is_broken_before_options() {
+        let line = "mpc-auth-proxy policy suggest audit.log --config proxy.yaml --format json --bbbbbbbbbbbbbbbbb -c - > x";
+        let expected = "mpc-auth-proxy policy suggest audit.log --config proxy.yaml --format json \\\n  --bbbbbbbbbbbbbbbbb -c - > x";
+        assert_eq!(example("", line).lines(), expected);
+    }
+}
