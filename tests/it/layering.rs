@@ -1,10 +1,12 @@
-//! Layout of the source. Imports go one way only, no lint is silenced, no file is long.
+//! Layout of the source. Imports go one way only, a folder's `mod.rs` holds nothing, no lint is silenced, no file is long.
 
 use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
+
+use crate::words::code;
 
 #[test]
 fn modules_import_only_what_stands_above_them() {
@@ -44,6 +46,42 @@ fn f(x: &crate::policy::Policy) { crate::limit::now(crate::signing::sign) }
 ";
     let expected = ["audit", "clock", "limit", "metrics", "policy", "secret", "signing"];
     assert_eq!(imported(text).into_iter().collect::<Vec<_>>(), expected);
+}
+
+/// Folders whose `mod.rs` still holds items of its own. What is done is struck off; none comes.
+const LEFT: &[&str] =
+    &["config", "policy", "policy/condition", "policy/facts", "policy/findings", "server", "signing"];
+
+#[test]
+fn a_mod_file_only_declares_and_re_exports() {
+    let src = root().join("src");
+    let mut count = 0;
+    let mut others = Vec::new();
+    for file in sources("src").into_iter().filter(|file| file.ends_with("mod.rs")) {
+        let folder = file.parent().unwrap().strip_prefix(&src).unwrap().to_str().unwrap().to_owned();
+        count += 1;
+        let is_left = LEFT.contains(&folder.as_str()) || is_test_module(&file);
+        if !is_left && holds_items(&fs::read_to_string(&file).unwrap()) {
+            others.push(folder);
+        }
+    }
+    assert_eq!(others, [""; 0]);
+    assert!(count > 30, "only {count} were found");
+    for text in [
+        "//! Texts; and `fn`.\nmod a;\n#[cfg(test)]\nmod tests;\npub(in crate::x) use a::{B, c};\npub mod d;\n",
+        "#![expect(\n    clippy::panic,\n    reason = \"a; b\"\n)]\nuse a::*;\n",
+    ] {
+        assert!(!holds_items(text), "{text}");
+    }
+    for text in [
+        "mod a;\npub fn f() {}\n",
+        "mod a {\n    use b;\n}\n",
+        "const A: u8 = 1;\nmod a;\n",
+        "#[cfg(test)]\nmod tests {\n    use super::*;\n}\n",
+        "pub use a::B;\nimpl B {}\n",
+    ] {
+        assert!(holds_items(text), "{text}");
+    }
 }
 
 #[test]
@@ -126,6 +164,23 @@ fn is_test_module(file: &Path) -> bool {
         let declaration = format!("#[cfg(test)]\nmod {name};");
         let parent = fs::read_to_string(path.with_file_name("mod.rs"));
         parent.is_ok_and(|text| text.contains(&declaration))
+    })
+}
+
+/// Whether there is more in a text than declarations of modules and imports.
+fn holds_items(text: &str) -> bool {
+    let code = code(text);
+    code.split(';').any(|statement| {
+        let mut rest = statement.trim();
+        while let Some((_, after)) = rest.split_once(']').filter(|_| rest.starts_with('#')) {
+            rest = after.trim_start();
+        }
+        if let Some(public) = rest.strip_prefix("pub") {
+            rest =
+                public.split_once(')').filter(|_| public.starts_with('(')).map_or(public, |(_, after)| after);
+            rest = rest.trim_start();
+        }
+        !rest.is_empty() && !rest.starts_with("use ") && (!rest.starts_with("mod ") || rest.contains('{'))
     })
 }
 
