@@ -4,7 +4,7 @@
 //! could be read in two ways by the hops between here and the gateway is refused.
 
 use super::encode::{EncodeError, push_path, push_query};
-use super::{SigningKey, Timestamp, Unsigned, push_hex};
+use super::{SigningKey, Timestamp, Unsigned, digits::push_hex};
 use crate::secret::Secret;
 use sha2::{Digest, Sha256};
 use std::cmp::Ordering;

@@ -23,7 +23,6 @@ const LEFT: &[&str] = &[
     "server: inherited, socket",
     "server: mod, operators, running, status",
     "server/connection: body, input, mod",
-    "signing: canonical, mod",
 ];
 
 #[test]
