@@ -1,6 +1,6 @@
 //! Rejects callers that cannot be told apart. No two are proved by the same, and none by what also proves another.
 //!
-//! It stands beside `link`, which asks whether names fit together.
+//! It stands beside `resolve`, which asks whether names fit together.
 
 use super::policy::ParsedPolicy;
 use super::report::Position;

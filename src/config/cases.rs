@@ -16,12 +16,14 @@
 //! make tests nothing.
 
 use super::Report;
-use super::declare::{CustomKind, Kind, Section, Shape, nested, own, section};
+use super::declare::{Section, nested, section};
 use super::decode::{AtKey, List, did_you_mean};
 use super::facts;
 use super::files;
+use super::kind::{CustomKind, Kind, own};
 use super::report::Position;
 use super::scalar::{self, MOMENT, NAME, Text, VERSION, Words};
+use super::shape::Shape;
 use super::source_file::{Located, SourceFile};
 use super::standalone::{StandalonePolicy, policy_alone};
 use super::yaml::Node;

@@ -3,10 +3,11 @@
 //! It stands beside `policy`, whose rules have one. What fits what is the domain's to say
 //! ([`crate::policy::Test`]); here it gets its place, and a hint.
 
-use super::declare::{CustomKind, Kind, Shape, own};
 use super::decode::{closest, did_you_mean, named};
+use super::kind::{CustomKind, Kind, own};
 use super::report::Position;
 use super::scalar::{self, MOMENT};
+use super::shape::Shape;
 use super::source_file::{Located, SourceFile};
 use super::yaml::{Node, Value};
 use crate::policy::{

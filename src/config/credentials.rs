@@ -3,11 +3,13 @@
 //! Where a source does not name IAM or STS, they are those of the region that its projects are in. There is no
 //! default region: a credential must never be sent to a place that nobody named.
 
-use super::declare::{CustomKind, Rule, Section, nested, own, section};
-use super::decode::{AtKey, Fields};
+use super::declare::{Section, nested, section};
+use super::decode::AtKey;
+use super::kind::{CustomKind, own};
 use super::project::RawProject;
 use super::report::Position;
 use super::scalar;
+use super::shape::Rule;
 use super::source_file::{Located, SourceFile};
 use super::sources::*;
 use super::yaml::{Node, Value};
@@ -87,9 +89,9 @@ fn source(file: &SourceFile, node: &Node) -> Option<RawSource> {
         file.error(node.place, message, format!("write {{ {source}: {{}} }}, with its keys inside"));
         return None;
     }
-    let fields = Fields::of::<RawSource>(file, node)?;
+    let fields = RawSource::fields(file, node)?;
     let parsed = fields.count();
-    let source = fields.read();
+    let source = RawSource::of(fields);
     if parsed != 1 {
         let all = RawSource::NAMES.join(", ");
         let hint = format!("write one of {all}; for example `{{ environment: {{}} }}`");

@@ -2,8 +2,9 @@
 //!
 //! The keys of a section are those of its table (see `declare`).
 
-use super::declare::{Kind, Section, Shape};
+use super::kind::Kind;
 use super::report::Position;
+use super::shape::Shape;
 use super::source_file::{Located, SourceFile};
 use super::yaml::{Node, Value};
 use std::collections::HashMap;
@@ -24,8 +25,13 @@ pub(super) struct Fields<'n> {
 
 impl<'n> Fields<'n> {
     /// The section's keys.
-    pub(super) fn of<S: Section>(source: &'n SourceFile, node: &'n Node<'n>) -> Option<Self> {
-        let (what, known, only) = (S::WHAT, S::NAMES, source.only(S::WHAT));
+    pub(super) fn of(
+        source: &'n SourceFile,
+        node: &'n Node<'n>,
+        what: &'static str,
+        known: &'static [&'static str],
+    ) -> Option<Self> {
+        let only = source.only(what);
         let left = if only.is_some_and(<[_]>::is_empty) { Vec::new() } else { entries(source, node, what)? };
         Some(Self { source, place: node.place, what, known, left, only, done: None })
     }
@@ -36,9 +42,8 @@ impl<'n> Fields<'n> {
         Self { left, done: Some(key), ..self }
     }
 
-    /// Takes all keys, and reports those that are not known.
-    pub(super) fn read<S: Section>(mut self) -> S {
-        let section = S::take(&mut self);
+    /// Reports the keys that are not known.
+    pub(super) fn finish(self) {
         for (key, place, _) in self.left.iter().filter(|_| self.only.is_none()) {
             let hint = match closest(key, self.known.iter().copied()) {
                 Some(known) => format!("did you mean `{known}`?"),
@@ -47,7 +52,6 @@ impl<'n> Fields<'n> {
             };
             self.source.error(*place, format!("unknown key `{key}`"), hint);
         }
-        section
     }
 
     /// The value of a key that may be left out. `None` also where the value is wrong, which is reported.

@@ -7,8 +7,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::credentials::RawSource;
-use super::declare::{Kind, Section, Shape};
+use super::declare::Section;
+use super::kind::Kind;
 use super::proof::PROOF;
+use super::shape::Shape;
 use super::{Loaded, load, yaml};
 use crate::credential::Source;
 use crate::policy::Key;

@@ -4,8 +4,10 @@
 //! A text that names a secret file may be the secret itself, written there by mistake: it is shown only after a
 //! file of that name was found. What the files hold is never shown.
 
-use super::declare::{CustomKind, Shape, own};
+use super::kind::{CustomKind, own};
+use super::reason::reason;
 use super::scalar;
+use super::shape::Shape;
 use super::source_file::SourceFile;
 use super::yaml::Node;
 use crate::identity::{KeySet, TokenDigest};
@@ -241,15 +243,6 @@ fn remedy(source: &SourceFile, error: &io::Error) -> String {
 
 fn is_forbidden(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied
-}
-
-/// The error as a person says it: without `(os error 2)`.
-pub fn reason(error: &io::Error) -> String {
-    if error.kind() == io::ErrorKind::NotFound {
-        return "no such file".into();
-    }
-    let text = error.to_string();
-    text.split(" (os error").next().map(String::from).unwrap_or(text)
 }
 
 const NOT_A_PATH: &str = "name a file that contains the value, never the value; the proxy waits for a missing file if its \

@@ -1,9 +1,11 @@
 //! An item of `listeners`, and the sockets of `ops` and `admin`.
 
-use super::declare::{CustomKind, Section, Shape, own, section};
+use super::declare::{Section, section};
 use super::decode::list;
+use super::kind::{CustomKind, own};
 use super::scalar::{self, NAME, Switch};
 use super::settings::{Admin, Bind, Hosts, Listener, ListenerTls};
+use super::shape::Shape;
 use super::source_file::{Located, SourceFile};
 use super::tls::{self, TLS};
 use super::yaml::{Node, Value};

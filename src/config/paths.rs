@@ -1,7 +1,7 @@
 //! Checks that each path has a single, possible use. Where the proxy writes there is no file that it reads, nor a
 //! socket.
 //!
-//! It stands beside `link`, which asks whether names fit together.
+//! It stands beside `resolve`, which asks whether names fit together.
 
 use super::listener;
 use super::proxy::ParsedProxy;

@@ -1,14 +1,16 @@
 //! The whole of `policy.yaml`: its callers and rules as they were written, each value read on its own.
 //!
-//! Whether names fit together is not asked here: see `link`. Whether a call is allowed is `crate::policy`'s.
+//! Whether names fit together is not asked here: see `resolve`. Whether a call is allowed is `crate::policy`'s.
 
 use super::condition;
-use super::declare::{CustomKind, Kind, Shape, nested, own, section};
-use super::decode::{AtKey, Fields, List, Named, list};
+use super::declare::{Section, nested, section};
+use super::decode::{AtKey, List, Named, list};
+use super::kind::{CustomKind, Kind, own};
 use super::proof::PROOF;
 use super::rate::CALLER_LIMITS;
 use super::report::Position;
 use super::scalar::{self, MOMENT, NAME, Text, VERSION, Words};
+use super::shape::Shape;
 use super::source_file::{KeyScope, Located, SourceFile};
 use super::yaml::Node;
 use crate::identity::{CallerId, Proof};
@@ -129,10 +131,10 @@ pub(super) fn read(source: &SourceFile, mut root: Node<'_>) -> Option<ParsedPoli
     for node in nodes {
         rules.extend(AtKey(nested()).read(source, &node));
     }
-    let fields = Fields::of::<RawPolicy>(source, &root)?;
+    let fields = RawPolicy::fields(source, &root)?;
     // What is left of them would be an empty list.
     let fields = if read { fields.without("rules") } else { fields };
-    let RawPolicy { version: _version, mode, callers, rules: _rules } = fields.read();
+    let RawPolicy { version: _version, mode, callers, rules: _rules } = RawPolicy::of(fields);
     let callers = callers.into_iter().filter_map(|(name, caller)| {
         let (id, RawCaller { identify, limits }) = (caller_id(source, &name), caller?);
         Some(ParsedCaller { id: id?, identify, limits })

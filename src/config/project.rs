@@ -1,11 +1,13 @@
 //! An item of `projects`, and what it means.
 //!
-//! Whether its names fit the others is not asked here: see `link`.
+//! Whether its names fit the others is not asked here: see `resolve`.
 
 use super::cloud;
-use super::declare::{CustomKind, Section, Shape, own, section};
+use super::declare::{Section, section};
+use super::kind::{CustomKind, own};
 use super::rate::RATE;
 use super::scalar::{self, NAME, Switch, Words};
+use super::shape::Shape;
 use super::source_file::{Located, SourceFile};
 use super::yaml::Node;
 use crate::limit::Rate;

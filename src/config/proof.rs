@@ -2,10 +2,12 @@
 
 use nix::unistd::{Group, User};
 
-use super::declare::{CustomKind, Kind, Rule, Section, Shape, own, section};
-use super::decode::{AtKey, Fields};
+use super::declare::{Section, section};
+use super::decode::AtKey;
 use super::files;
+use super::kind::{CustomKind, Kind, own};
 use super::scalar::{self, Count, NAME, Switch, Text, count};
+use super::shape::{Rule, Shape};
 use super::source_file::{Located, SourceFile};
 use super::yaml::{Node, Value};
 use crate::identity::{
@@ -114,10 +116,10 @@ const SECRET_KEY: CustomKind<Located<Secret>> = own(
 );
 
 fn read(source: &SourceFile, node: &Node) -> Option<Located<Proof>> {
-    let fields = Fields::of::<RawProof>(source, node)?;
+    let fields = RawProof::fields(source, node)?;
     let parsed = fields.count();
     let RawProof { listener, loopback, unix, bearer, service_account, sdk_signature, dns, spiffe } =
-        fields.read();
+        RawProof::of(fields);
     if parsed != 1 {
         let all = RawProof::NAMES.join(", ");
         let hint = format!("write one of {all} in each item; several items are alternatives");

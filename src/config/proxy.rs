@@ -1,18 +1,18 @@
 //! The whole of `proxy.yaml`: its sections as they were written, each value read on its own.
 //!
-//! Whether names fit together is not asked here: see `link`.
+//! Whether names fit together is not asked here: see `resolve`.
 
 use super::credentials::{self, CREDENTIAL, Credential, RawCredential};
-use super::declare::{CustomKind, Section, nested, own, section};
+use super::declare::{Section, nested, section};
 use super::decode::{AtKey, List, Named};
 use super::files;
+use super::kind::{CustomKind, own};
 use super::listener::{self, ADMIN, HOSTS, LISTENER};
 use super::project::{PROJECT, RawProject};
 use super::scalar::{self, Text, VERSION};
 use super::sections::{AUDIT, AuditSettings, Drain, LIMITS, Limits, LogSettings};
-use super::settings::{Admin, Hosts, Ops};
+use super::settings::{Addresses, Admin, Hosts, Ops};
 use super::source_file::{KeyScope, Located, SourceFile};
-use super::standalone::Addresses;
 use super::upstream::UpstreamSettings;
 use super::yaml::Node;
 use crate::policy::Scope;

@@ -3,9 +3,11 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use super::{
-    declare::{CustomKind, Kind, Rule, Section, Shape, own, section},
+    declare::{Section, section},
     decode::{did_you_mean, named},
+    kind::{CustomKind, Kind, own},
     scalar::{count, with_unit},
+    shape::{Rule, Shape},
     source_file::SourceFile,
     yaml::Node,
 };

@@ -9,11 +9,11 @@ use super::project::{LookupForm, RawProject};
 use super::report::Position;
 use super::settings::Bind;
 use super::source_file::{Located, SourceFile};
+use super::unique::check_unique_names;
 use super::{ambiguity, listener, policy, proxy, rules};
 use crate::credential::Source;
 use crate::identity::Proof;
 use crate::policy::Scope;
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -235,18 +235,5 @@ fn loopback_exists(source: &SourceFile, place: Position, proxy: &proxy::ParsedPr
     if all_read && !proxy.keys.listeners.iter().any(listener::ParsedListener::is_loopback) {
         let message = "no listener is bound to a loopback address, so this proof cannot match";
         source.error(place, message, "add a listener with `bind: 127.0.0.1:PORT`, or remove this");
-    }
-}
-
-/// Every name is given once.
-pub(super) fn check_unique_names<'n>(source: &SourceFile, what: &str, names: impl Iterator<Item = &'n Name>) {
-    let mut first: HashMap<&str, &Name> = HashMap::new();
-    for name in names {
-        if let Some(first) = first.get(&*name.value) {
-            let message = format!("`{}` is already {what}, at {}", name.value, source.format(first.place));
-            source.error(name.place, message, "choose another");
-        } else {
-            first.insert(&name.value, name);
-        }
     }
 }

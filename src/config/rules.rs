@@ -1,13 +1,13 @@
 //! Checks rules against the names they can match. Names in lists and conditions, and what only the compiled policy can
 //! tell.
 //!
-//! It stands beside `link`, which does the same for everything else. Whether a rule is wise is not asked.
+//! It stands beside `resolve`, which does the same for everything else. Whether a rule is wise is not asked.
 
 use super::decode::did_you_mean;
 use super::policy::{ParsedPolicy, RawRule};
 use super::report::Position;
-use super::resolve::check_unique_names;
 use super::source_file::{Located, SourceFile};
+use super::unique::check_unique_names;
 use crate::operation::{ACTIONS, CREATE, DELETE, Segment, VIEW};
 use crate::policy::{Field, Finding, Glob, Key, Mode, Policy, Problem, Scope, Test};
 use chrono::{DateTime, Utc};

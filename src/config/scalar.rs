@@ -3,8 +3,9 @@
 //!
 //! Each takes a node and gives what it means, or reports what was expected there and gives nothing.
 
-use super::declare::{CustomKind, FormatDefault, Kind, Shape, own};
 use super::decode::closest;
+use super::kind::{CustomKind, FormatDefault, Kind, own};
+use super::shape::Shape;
 use super::source_file::{Located, SourceFile};
 use super::yaml::{Node, Value};
 use crate::operation::Segment;

@@ -4,9 +4,10 @@
 //! program refuses, too. It cannot know whether names fit together, what is in other files, what a number looked like when
 //! it was written, or how large a quantity with a unit is: `check` does.
 
-use super::declare::{Key, Presence, Rule, Section, Shape};
+use super::declare::Section;
 use super::policy::RawPolicy;
 use super::proxy::RawProxy;
+use super::shape::{Key, Presence, Rule, Shape};
 use serde_json::{Map, Value, json};
 use std::cell::RefCell;
 

@@ -1,8 +1,10 @@
 //! The sections of `proxy.yaml` that mean what is written in them: limits, drain, audit and log.
 
-use super::declare::{CustomKind, FormatDefault, Kind, Section, Shape, own, section};
+use super::declare::{Section, section};
 use super::files;
+use super::kind::{CustomKind, FormatDefault, Kind, own};
 use super::scalar::{self, Size, Switch, Time, Words, count};
+use super::shape::Shape;
 use super::source_file::SourceFile;
 use super::upstream::{MAX_TIMEOUT, TIMEOUT};
 use super::yaml::Node;

@@ -53,6 +53,15 @@ pub struct Settings {
     pub log: LogSettings,
 }
 
+/// Where a running proxy answers.
+#[derive(Debug, Default)]
+pub struct Addresses {
+    /// Probes, if anywhere.
+    pub ops: Option<Ops>,
+    /// Operators, if anywhere.
+    pub admin: Option<Admin>,
+}
+
 /// One address that callers connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {

@@ -3,7 +3,7 @@
 //! A page goes through all of decoding by shared reference, so that a reader that meets a problem tells the page
 //! and goes on: a person wants all problems in one run, not one a run.
 
-use super::files::reason;
+use super::reason::reason;
 use super::report::{Position, Problem, Report, Severity};
 use super::yaml::{self, Node, Value};
 use crate::policy::{Glob, GlobError};

@@ -1,7 +1,8 @@
 //! The sources of credentials, as they are written.
 
-use super::declare::{CustomKind, Section, own, section};
+use super::declare::{Section, section};
 use super::files::CREDENTIAL_FILE;
+use super::kind::{CustomKind, own};
 use super::project::{endpoint, endpoint_shape};
 use super::scalar::{NAME, Text, Time};
 use super::source_file::{Located, SourceFile};

@@ -4,8 +4,10 @@
 //! Only names are read of everything else: the callers' in the policy, the projects' in `proxy.yaml`. No file
 //! that holds a secret or a proof needs to be there, so this works in a pipeline that has none.
 
+use super::compile::compile;
+use super::settings::Addresses;
 use super::source_file::SourceFile;
-use super::{Admin, LogFormat, Ops, Report, compile, policy, proxy, rules};
+use super::{LogFormat, Report, policy, proxy, rules};
 use crate::clock;
 use crate::identity::CallerId;
 use crate::policy::{Policy, Scope};
@@ -66,15 +68,6 @@ pub fn projects(proxy_yaml: &Path) -> Result<Vec<Scope>, Report> {
     let mut report = Report::default();
     let scopes = scopes(proxy_yaml, &mut report);
     scopes.filter(|_| !report.has_errors()).ok_or(report)
-}
-
-/// Where a running proxy answers.
-#[derive(Debug, Default)]
-pub struct Addresses {
-    /// Probes, if anywhere.
-    pub ops: Option<Ops>,
-    /// Operators, if anywhere.
-    pub admin: Option<Admin>,
 }
 
 /// Where the proxy of this `proxy.yaml` answers. Nothing else of it needs to be right: whoever asks may do so because

@@ -5,9 +5,13 @@
 
 use super::credentials::RawSource;
 use super::declare::Section;
+use super::load::{LoadPhase, load_at};
 use super::*;
 use crate::credential::Source;
+use crate::identity::CallerId;
 use crate::policy::{Call, Effect, Facts, parse_moment};
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -15,12 +15,14 @@ use rustls::{
 };
 use x509_parser::parse_x509_certificate;
 
-use super::declare::{CustomKind, Rule, Section, own, section};
+use super::declare::{Section, section};
 use super::decode::AtKey;
 use super::files;
+use super::kind::{CustomKind, own};
 use super::report::Position;
 use super::scalar::Words;
 use super::settings::{ListenerTls, TlsFiles};
+use super::shape::Rule;
 use super::source_file::{Located, SourceFile};
 use super::yaml::Node;
 use crate::watch;

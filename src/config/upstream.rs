@@ -3,9 +3,11 @@
 use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 use super::{
-    declare::{CustomKind, Shape, nested, own, section},
+    declare::{nested, section},
     files,
+    kind::{CustomKind, own},
     scalar::{self, Percentage, Time, Words, count},
+    shape::Shape,
     source_file::SourceFile,
     yaml::Node,
 };

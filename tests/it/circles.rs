@@ -17,8 +17,6 @@ type Path = Vec<String>;
 
 /// The circles that are left, or of which some files are. What is not one any more is struck off; none comes.
 const LEFT: &[&str] = &[
-    "config: cases, mod, paths, proxy, resolve, rules, schema, standalone",
-    "config: declare, decode, files, scalar, source_file",
     "server: accept, connection, tls",
     "server: inherited, socket",
     "server: mod, operators, running, status",

@@ -2,6 +2,7 @@
 
 use super::super::decode::did_you_mean;
 use super::super::redact::Lines;
+use super::super::source_file::SourceFile;
 use super::*;
 use std::fmt::Write;
 use std::time::Duration;

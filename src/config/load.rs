@@ -1,0 +1,153 @@
+//! Loading: both files and what they name, read, checked and put together.
+
+use super::compile::compile;
+use super::listener::ParsedListener;
+use super::policy::{self, ParsedCaller, ParsedPolicy};
+use super::project::RawProject;
+use super::proxy::{self, ParsedProxy, RawProxy};
+use super::reason::reason;
+use super::source_file::{Located, SourceFile};
+use super::{CredentialSettings, Listener, Report, Settings, paths, resolve, rules};
+use crate::clock;
+use crate::identity::{Callers, Proof};
+use crate::policy::Policy;
+use crate::watch::Snapshot;
+use chrono::{DateTime, Utc};
+use std::path::Path;
+use std::sync::Arc;
+
+/// What could be loaded.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What the files say.
+    pub settings: Settings,
+    /// What is hardly meant, but does not keep the proxy from starting.
+    pub warnings: Report,
+    /// The files that decided it, as they were just after they had been read.
+    pub snapshot: Snapshot,
+}
+
+/// Reads `proxy.yaml`, the policy, and every file the two name.
+///
+/// # Errors
+/// All problems of all files, in their order, warnings among them.
+pub fn load(proxy_yaml: &Path) -> Result<Loaded, Report> {
+    load_at(proxy_yaml, LoadPhase { now: clock::now(), reload: false })
+}
+
+/// The same while the proxy runs: a key file that holds no key is a warning, because the last good key stays in force.
+///
+/// # Errors
+/// As of [`load`].
+pub fn load_again(proxy_yaml: &Path) -> Result<Loaded, Report> {
+    load_at(proxy_yaml, LoadPhase { now: clock::now(), reload: true })
+}
+
+/// When it is loaded.
+#[derive(Clone, Copy)]
+pub(super) struct LoadPhase {
+    /// It matters for rules that end.
+    pub(super) now: DateTime<Utc>,
+    pub(super) reload: bool,
+}
+
+pub(super) fn load_at(proxy_yaml: &Path, phase: LoadPhase) -> Result<Loaded, Report> {
+    let mut report = Report::default();
+    match read(proxy_yaml, phase, &mut report) {
+        Some(settings) if !report.has_errors() => {
+            let snapshot = Snapshot::at(report.files());
+            Ok(Loaded { settings, warnings: report, snapshot })
+        }
+        _ => Err(report),
+    }
+}
+
+fn read(path: &Path, LoadPhase { now, reload }: LoadPhase, report: &mut Report) -> Option<Settings> {
+    let source = SourceFile::open(path)
+        .unwrap_or_else(|error| SourceFile::unreadable(path, &error))
+        .read_again(reload);
+    let root = source.parse();
+    let parsed = root.as_ref().and_then(|root| proxy::read(&source, root)).unwrap_or_default();
+    resolve::proxy(&source, &parsed);
+    let policy = open_policy(&source, &parsed).map(|source| {
+        let parsed = source.parse().and_then(|root| policy::read(&source, root));
+        (source, parsed)
+    });
+    if let Some(root) = &root {
+        paths::check_unique(&source, policy.as_ref().map(|(source, _)| source), root, &parsed);
+    }
+    let settings = match &policy {
+        Some((policy_source, Some(policy))) => {
+            resolve::policy(policy_source, policy, &parsed);
+            let compiled = compile(policy_source, policy, &parsed.scopes());
+            rules::mode(policy_source, policy);
+            rules::findings(policy_source, &compiled, policy, now);
+            if source.has_errors() || policy_source.has_errors() {
+                None
+            } else {
+                resolve::identification(&source, &parsed, policy_source, policy);
+                settings(parsed, policy, compiled)
+            }
+        }
+        _ => None,
+    };
+    source.close(report);
+    if let Some((policy_source, _)) = policy {
+        policy_source.close(report);
+    }
+    settings
+}
+
+fn open_policy(source: &SourceFile, parsed: &ParsedProxy) -> Option<SourceFile> {
+    let name = parsed.keys.policy.as_ref()?;
+    let path = source.resolve(&name.value);
+    source.depends_on(&path);
+    SourceFile::open(&path)
+        .map_err(|error| {
+            let message = format!("cannot read {}: {}", path.display(), reason(&error));
+            source.error(name.place, message, source.where_files_are());
+        })
+        .ok()
+}
+
+/// What was written, where all of it could be read.
+fn settings(proxy: ParsedProxy, parsed: &ParsedPolicy, policy: Policy) -> Option<Settings> {
+    let credentials = proxy
+        .credentials
+        .into_iter()
+        .map(|found| Some(CredentialSettings { name: found.name.value, source: found.source? }));
+    let caller = |caller: &ParsedCaller| {
+        (caller.id.value.clone(), caller.identify.iter().map(|proof| proof.value.clone()).collect())
+    };
+    let project = |project: &RawProject| project.resolve().map(Arc::new);
+    let RawProxy { version, listeners, ops, admin, freeze_file, projects, .. } = proxy.keys;
+    let RawProxy { upstream, limits, drain, audit, log, .. } = proxy.keys;
+    version?;
+    Some(Settings {
+        listeners: listeners.iter().map(|listener| resolve(listener, parsed)).collect::<Option<_>>()?,
+        tls: listeners.iter().filter_map(ParsedListener::tls).collect(),
+        ops: ops.map(|ops| ops.value),
+        admin,
+        freeze_file,
+        projects: projects.iter().map(project).collect::<Option<_>>()?,
+        credentials: credentials.collect::<Option<_>>()?,
+        callers: Callers::new(parsed.callers.iter().map(caller).collect()),
+        caller_limits: parsed.callers.iter().map(|c| (c.id.value.clone(), c.limits.clone())).collect(),
+        policy,
+        upstream,
+        limits,
+        drain,
+        audit,
+        log,
+    })
+}
+
+/// A listener. Where its TLS proves nothing and a caller is who reaches it, only this machine may.
+fn resolve(listener: &ParsedListener, policy: &ParsedPolicy) -> Option<Listener> {
+    let meant = listener.resolve()?;
+    let names_it =
+        |proof: &Located<Proof>| matches!(&proof.value, Proof::Listener(name) if *name == meant.name);
+    let enough = policy.callers.iter().flat_map(|caller| &caller.identify).any(names_it);
+    let may_be_remote = meant.may_be_remote && !(enough && listener.proves_nothing());
+    Some(Listener { may_be_remote, ..meant })
+}
