@@ -1,5 +1,7 @@
 //! The command line. One file a command; the only files that print.
 
+#[cfg(test)]
+mod arguments;
 mod check;
 mod client;
 mod commands;

@@ -2,7 +2,10 @@
 //!
 //! The command then ends as it would have, so its exit code still says what it found.
 
-use std::io::{self, StderrLock, StdoutLock, Write};
+use std::{
+    fmt::Display,
+    io::{self, StderrLock, StdoutLock, Write},
+};
 
 /// How a command prints its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -11,6 +14,12 @@ pub(super) enum Format {
     Text,
     /// One JSON document
     Json,
+}
+
+/// A number of things, with their word.
+pub(super) fn counted<N: Copy + Display + From<u8> + PartialEq>(count: N, word: &str) -> String {
+    let plural = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {word}{plural}")
 }
 
 /// A stream whose reader may leave.

@@ -205,21 +205,13 @@ const JOBS: &[(&str, JobState)] = &[
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
     use serde_json::json;
 
     use super::*;
-    use crate::config;
-
-    #[derive(clap::Parser)]
-    struct Command {
-        #[command(flatten)]
-        args: Args,
-    }
+    use crate::{cli::arguments::parse, config};
 
     fn parsed(args: &[&str]) -> Result<Args, String> {
-        let args = ["testserver"].iter().chain(args);
-        Command::try_parse_from(args).map(|command| command.args).map_err(|error| error.to_string())
+        parse(args).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -54,13 +54,12 @@ impl Reloader {
 
     /// Whether a reload is under way; changes with its beginning and its end. One that is pending is not.
     pub fn under_way(&self) -> watch::Receiver<bool> {
-        self.state.under_way.subscribe()
+        self.state.subscribe()
     }
 
     /// How it stands now.
     pub fn sync_status(&self) -> SyncStatus {
-        let pending = self.state.pending.lock().clone();
-        pending.unwrap_or_else(|| self.state.judged.lock().clone())
+        self.state.sync_status()
     }
 }
 

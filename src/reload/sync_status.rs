@@ -43,11 +43,11 @@ pub enum SyncState {
 
 /// State of reloading, for those who ask. Its locks are never held while a file is read.
 pub(super) struct ReloadState {
-    pub(super) judged: Mutex<SyncStatus>,
+    judged: Mutex<SyncStatus>,
     /// In place of that, while it is not known whether that still holds.
-    pub(super) pending: Mutex<Option<SyncStatus>>,
+    pending: Mutex<Option<SyncStatus>>,
     /// Whether the files are being read to be put in force.
-    pub(super) under_way: watch::Sender<bool>,
+    under_way: watch::Sender<bool>,
 }
 
 impl SyncState {
@@ -73,6 +73,15 @@ impl Default for ReloadState {
 }
 
 impl ReloadState {
+    pub(super) fn sync_status(&self) -> SyncStatus {
+        let pending = self.pending.lock().clone();
+        pending.unwrap_or_else(|| self.judged.lock().clone())
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<bool> {
+        self.under_way.subscribe()
+    }
+
     /// A reload begins or ends.
     pub(super) fn under_way(&self, is: bool) {
         self.under_way.send_if_modified(|was| std::mem::replace(was, is) != is);

@@ -161,7 +161,7 @@ missing.yaml: error: cannot read file: no such file
         let (code, out, err) = checked(directory.path().join("proxy.yaml").to_str().unwrap());
         assert_eq!(code, ExitCode::SUCCESS, "{err}");
         assert!(out.contains("is valid. This would run:"), "{out}");
-        assert!(err.contains("warning: no project uses the credential `spare`"), "{err}");
+        assert!(err.contains("warning: unused credential `spare`"), "{err}");
         assert!(err.ends_with("0 errors, 1 warning: the configuration is valid\n"), "{err}");
     }
 }

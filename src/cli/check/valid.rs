@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    cli::exit,
+    cli::{exit, output::counted},
     config::{Loaded, Report, Settings, Severity},
     upstream::{EXEMPTIONS, Endpoint, Proxies},
 };
@@ -53,10 +53,7 @@ pub(super) fn problems(report: &Report, err: &mut impl Write) -> io::Result<()> 
     if report.problems().is_empty() {
         return Ok(());
     }
-    let count = |severity, word| match report.count(severity) {
-        1 => format!("1 {word}"),
-        count => format!("{count} {word}s"),
-    };
+    let count = |severity, word| counted(report.count(severity), word);
     let verdict = if report.has_errors() { "not valid" } else { "valid" };
     let (errors, warnings) = (count(Severity::Error, "error"), count(Severity::Warning, "warning"));
     writeln!(err, "{report}\n{errors}, {warnings}: the configuration is {verdict}")

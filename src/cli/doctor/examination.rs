@@ -11,11 +11,11 @@ use super::{
     credentials::{self, ProbedSource},
     endpoints::{self, ProbedEndpoint},
     files,
-    finding::{Finding, counted},
+    finding::Finding,
     kernel, projects, startup, trial,
 };
 use crate::{
-    cli::check::ValidConfig,
+    cli::{check::ValidConfig, output::counted},
     clock::Clocks,
     config::{CredentialSettings, Settings, Severity},
     upstream::{Egress, Roots},

@@ -89,11 +89,6 @@ pub(super) fn count(findings: &[Finding], verdict: CheckStatus) -> usize {
     findings.iter().filter(|finding| finding.verdict == verdict).count()
 }
 
-/// So many of them, in words.
-pub(super) fn counted(count: usize, word: &str) -> String {
-    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
-}
-
 /// A time, as JSON has it.
 pub(super) fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use super::{
     files,
-    finding::{self, CheckStatus, Finding, count, counted, rfc3339},
+    finding::{self, CheckStatus, Finding, count, rfc3339},
 };
-use crate::clock;
+use crate::{cli::output::counted, clock};
 
 pub(super) fn text(path: &Path, findings: &[Finding], out: &mut impl Write) -> io::Result<()> {
     let user = files::owner(geteuid().as_raw());

@@ -3,22 +3,10 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use super::command::{Args, answer_to};
+use crate::cli::arguments::parse;
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/POLICY.md");
-
-#[derive(Parser)]
-struct Cli {
-    #[command(subcommand)]
-    command: Top,
-}
-
-#[derive(clap::Subcommand)]
-enum Top {
-    Policy(Args),
-}
 
 /// A fenced block: its language and its text.
 struct Block<'d> {
@@ -84,7 +72,9 @@ fn run(directory: &Path, command: &str) -> (ExitCode, String) {
         let path = directory.join(word);
         if path.is_file() { path.display().to_string() } else { word.to_owned() }
     };
-    let Top::Policy(Args { command }) = Cli::parse_from(command.split_whitespace().map(in_place)).command;
+    let words = command.strip_prefix("mpc-auth-proxy policy ").unwrap();
+    let words: Vec<String> = words.split_whitespace().map(in_place).collect();
+    let Args { command } = parse(&words.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let code = answer_to(&command, &mut out, &mut err).unwrap();
     out.extend(err);

@@ -3,13 +3,12 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::command::{Args, answer_to};
-use crate::cli::start::runtime;
+use crate::cli::{arguments::parse, start::runtime};
 use crate::config;
 use crate::metrics::{Format, ProcessState};
 use crate::secret::Secret;
@@ -110,16 +109,11 @@ fn recorded(directory: &Path) -> Vec<String> {
 
 /// The result of `policy replay` with the policy that made the records.
 fn replayed(directory: &Path) -> (ExitCode, String) {
-    #[derive(Parser)]
-    struct Cli {
-        #[command(flatten)]
-        args: Args,
-    }
     let [audit, policy] =
         ["audit.jsonl", "policy.yaml"].map(|name| directory.join(name).display().to_string());
-    let cli = Cli::parse_from(["policy", "replay", &audit, "--policy", &policy]);
+    let Args { command } = parse(&["replay", &audit, "--policy", &policy]).unwrap();
     let mut out = Vec::new();
-    let code = answer_to(&cli.args.command, &mut out, &mut Vec::new()).unwrap();
+    let code = answer_to(&command, &mut out, &mut Vec::new()).unwrap();
     (code, String::from_utf8(out).unwrap())
 }
 

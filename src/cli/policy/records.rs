@@ -193,11 +193,6 @@ fn next_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
     Ok(Line::Whole)
 }
 
-/// The number with its word.
-pub(super) fn calls(count: u64) -> String {
-    if count == 1 { "1 call".into() } else { format!("{count} calls") }
-}
-
 /// How many unreadable lines are told one by one.
 const MAX_BAD_LINES_SHOWN: u64 = 5;
 /// No record is longer.

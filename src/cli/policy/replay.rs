@@ -8,9 +8,12 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::records::{Records, calls};
+use super::records::Records;
 use crate::audit::ParsedRecord;
-use crate::cli::{exit, output::Format};
+use crate::cli::{
+    exit,
+    output::{Format, counted},
+};
 use crate::config::{self, StandalonePolicy};
 use crate::policy::{Call, DecisionReport, Effect, Mode, Policy, Scope, UNDETERMINED, spell_moment};
 
@@ -180,7 +183,11 @@ impl fmt::Display for Replayed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for change in &self.changes {
             let Change { from, to, caller, action, project, last, job, rule, mode, now, .. } = change;
-            writeln!(f, "{from} -> {to}: {} of {caller}, {action} on {project}", calls(change.calls))?;
+            writeln!(
+                f,
+                "{from} -> {to}: {} of {caller}, {action} on {project}",
+                counted(change.calls, "call")
+            )?;
             let rule = rule.as_ref().map_or("no rule".into(), |rule| format!("rule `{rule}`"));
             let mode = mode.as_ref().filter(|mode| *mode != Mode::Enforce.as_str());
             let mode = mode.map(|mode| format!(", as `{mode}`")).unwrap_or_default();
@@ -196,7 +203,7 @@ impl fmt::Display for Replayed {
             f,
             "{}: {now_denied} would now be denied, {now_allowed} would now be allowed, \
              {unchanged} would not change",
-            calls(self.calls)
+            counted(self.calls, "call")
         )?;
         match undetermined {
             0 => writeln!(f),

@@ -6,6 +6,7 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use crate::cli::output::counted;
 use crate::config::{Case, CaseFile, Expected};
 use crate::policy::{Call, DecisionReport, Effect, Policy, UNDETERMINED};
 
@@ -59,10 +60,7 @@ impl Results {
                 writeln!(out, "      {line}")?;
             }
         }
-        let count = match self.cases.len() {
-            1 => "1 case".into(),
-            count => format!("{count} cases"),
-        };
+        let count = counted(self.cases.len(), "case");
         writeln!(out, "\n{count}: {} passed, {} failed", self.passed, self.failed)
     }
 }

@@ -99,21 +99,10 @@ impl Header {
     }
 }
 
-/// The arguments as clap reads them.
-#[cfg(test)]
-pub(in crate::cli) fn parse(arguments: &[&str]) -> Result<Args, clap::Error> {
-    #[derive(clap::Parser)]
-    struct Command {
-        #[command(flatten)]
-        args: Args,
-    }
-    let command = <Command as clap::Parser>::try_parse_from([&["sign"], arguments].concat());
-    command.map(|command| command.args)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::arguments::parse;
 
     #[test]
     fn an_argument_that_cannot_be_read_is_a_usage_error() {
@@ -128,7 +117,7 @@ mod tests {
             (&["--method", "GET", "--url", "http://h/", "--date", "today"], "YYYYMMDDTHHMMSSZ"),
             (&["--method", "GET"], "--url"),
         ] {
-            let Err(error) = parse(arguments) else { panic!("{arguments:?}") };
+            let Err(error) = parse::<Args>(arguments) else { panic!("{arguments:?}") };
             assert_eq!(error.exit_code(), 2, "{arguments:?}");
             assert!(error.to_string().contains(expected), "{arguments:?}: {error}");
         }

@@ -151,8 +151,8 @@ const USAGE: u8 = 2;
 
 #[cfg(test)]
 mod tests {
-    use super::super::args::parse;
     use super::*;
+    use crate::cli::arguments::parse;
 
     const KEYS: &[(&str, &str)] =
         &[(ACCESS_KEY, "AKEXAMPLE00000000001"), (SECRET_KEY, "SkExampleKeyForTestVectorsOnly0000000001")];

@@ -2,23 +2,15 @@
 
 use std::{fs, process::ExitCode};
 
-use clap::Parser;
-
 use super::command::Explain;
 use crate::{
-    cli::output::Format,
+    cli::{arguments::parse, output::Format},
     identity::CallerId,
     policy::{
         Condition, Effect, Glob, Key, Location, Mode, Operator, Policy, Rule, Scope, Test, parse_fact,
         parse_moment,
     },
 };
-
-#[derive(Parser)]
-struct Cli {
-    #[command(flatten)]
-    explain: Explain,
-}
 
 fn policy(callers: &[CallerId], projects: &[Scope]) -> Policy {
     let globs = |text: &str| text.split(',').map(|glob| Glob::parse(glob).unwrap()).collect();
@@ -67,8 +59,8 @@ fn explain(config: &str, arguments: &str) -> Explain {
         .map_or((arguments, String::new()), |(values, more)| (values, format!("--{more}")));
     let pairs = names.into_iter().zip(values.split(' ')).filter(|(_, value)| *value != "-");
     let pairs = pairs.flat_map(|(name, value)| [name, value]);
-    let words = ["explain", "--config", config].into_iter().chain(pairs).chain(more.split_whitespace());
-    Cli::try_parse_from(words).unwrap().explain
+    let words = ["--config", config].into_iter().chain(pairs).chain(more.split_whitespace());
+    parse(&words.collect::<Vec<_>>()).unwrap()
 }
 
 /// The answer to `--caller CALLER --project PROJECT --job JOB` and perhaps more.

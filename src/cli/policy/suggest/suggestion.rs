@@ -9,7 +9,7 @@ use super::{
     yaml::{printable, yaml},
 };
 use crate::{
-    cli::policy::records::calls,
+    cli::output::counted,
     operation::{CREATE, DELETE, VIEW},
     policy::{Scope, spell_moment},
 };
@@ -26,7 +26,7 @@ impl fmt::Display for Suggestion<'_> {
         writeln!(
             f,
             "# Suggested from {} that were allowed. It allows what was seen, and as little else",
-            calls(count)
+            counted(count, "call")
         )?;
         writeln!(f, "# as can be said: read it before you use it.\nversion: 1\n\ncallers:")?;
         for (caller, proofs) in &self.calls.proofs {
@@ -41,7 +41,7 @@ impl fmt::Display for Suggestion<'_> {
             writeln!(f, "# Seen, denied, and left out:")?;
         }
         for (kind, group) in &self.calls.denied {
-            let (calls, last) = (calls(group.calls), spell_moment(group.last));
+            let (calls, last) = (counted(group.calls, "call"), spell_moment(group.last));
             let project = self.project(&kind.project_id);
             writeln!(
                 f,
@@ -62,7 +62,7 @@ impl fmt::Display for Suggestion<'_> {
 impl Suggestion<'_> {
     fn rule(&self, f: &mut fmt::Formatter<'_>, number: u64, (kind, group): (&Kind, &Group)) -> fmt::Result {
         let Group { last, jobs, peers, .. } = group;
-        let (calls, last) = (calls(group.calls), spell_moment(*last));
+        let (calls, last) = (counted(group.calls, "call"), spell_moment(*last));
         writeln!(f, "  # {calls}, the last at {last}, from {}", some(peers))?;
         let creates = kind.action == CREATE;
         let owned = owned(group, creates);
