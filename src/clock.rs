@@ -139,20 +139,20 @@ impl Skew {
         let (seconds, cloud) =
             (measured.abs().num_seconds(), if measured > TimeDelta::zero() { "ahead" } else { "behind" });
         if measured.is_zero() {
-            tracing::info!(endpoint, "this machine's clock agrees with the cloud's again");
+            tracing::info!(endpoint, "this machine's clock matches the cloud's again");
         } else if measured.abs() < TOLERATED {
             tracing::warn!(
                 endpoint,
                 seconds,
                 cloud,
-                "the cloud's clock and this machine's differ: signatures are dated by it"
+                "this machine's clock differs from the cloud's: signatures use the cloud's"
             );
         } else if self.is_corrected() {
             tracing::error!(
                 endpoint,
                 seconds,
                 cloud,
-                "the cloud's clock and this machine's differ: signatures are dated by it as far as it takes; set this \
+                "this machine's clock differs from the cloud's: signatures use the cloud's, within the limit; set this \
                  machine's clock"
             );
         } else {
@@ -160,7 +160,7 @@ impl Skew {
                 endpoint,
                 seconds,
                 cloud,
-                "the cloud's clock and this machine's differ by what is more than a day and is not corrected: set this \
+                "this machine's clock differs from the cloud's by more than a day, which is not corrected: set this \
                  machine's clock"
             );
         }

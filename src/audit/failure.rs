@@ -82,14 +82,14 @@ impl SinkFailure {
                 tracing::error!(
                     path,
                     error,
-                    "the audit sink takes no record: calls are refused until it does"
+                    "the audit sink is blocked: calls are refused until it accepts records"
                 );
             }
             None if self.is_stuck() => {
-                tracing::error!(target: LIMITED, path, error, "the audit sink takes no record: calls go on without one");
+                tracing::error!(target: LIMITED, path, error, "the audit sink is blocked: calls continue unrecorded");
             }
             Some(said) if said.elapsed() >= LOG_INTERVAL => {
-                tracing::error!(target: LIMITED, path, error, refused, "the audit sink still takes no record");
+                tracing::error!(target: LIMITED, path, error, refused, "the audit sink is still blocked");
             }
             None | Some(_) => return,
         }
@@ -101,7 +101,7 @@ impl SinkFailure {
         let Blockage { error, refused, .. } = &self.blockage;
         if self.said.is_some() {
             let (path, seconds) = (target.name(), (clock::now() - self.blockage.since).num_seconds());
-            tracing::warn!(target: LIMITED, path, error, refused, dropped, seconds, "the audit sink takes records again");
+            tracing::warn!(target: LIMITED, path, error, refused, dropped, seconds, "the audit sink accepts records again");
         }
     }
 }

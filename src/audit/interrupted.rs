@@ -33,17 +33,17 @@ pub(super) fn close_interrupted(output: &mut Output) {
     let path = path.to_path_buf();
     if lock == Lock::Unavailable {
         let path = path.display();
-        tracing::warn!(%path, "another process may be writing to the audit file: calls that were left open in it stay so");
+        tracing::warn!(%path, "another process may be writing to the audit file: its unfinished calls stay open");
         return;
     }
     match OpenIntents::of(&path).and_then(|open| open.close(output)) {
         Ok(0) => {}
         Ok(calls) => tracing::warn!(
             calls,
-            "calls that were under way when a process was killed are recorded with an unknown outcome"
+            "calls interrupted by a killed process are recorded with an unknown outcome"
         ),
         Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "the audit file cannot be searched for calls that were left open");
+            tracing::warn!(path = %path.display(), %error, "cannot search the audit file for unfinished calls");
         }
     }
 }

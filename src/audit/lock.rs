@@ -45,7 +45,7 @@ fn unavailable(path: &Path, error: &io::Error) -> Lock {
     tracing::warn!(
         path = %path.display(),
         %error,
-        "the file system of the audit file cannot lock it: nothing keeps a second process from writing to it"
+        "the audit file's file system does not support locks: a second process could write to the file"
     );
     Lock::Unavailable
 }

@@ -52,7 +52,7 @@ pub struct Announced(());
 
 /// The sink takes no line now.
 #[derive(Debug, thiserror::Error)]
-#[error("the audit sink takes no record now")]
+#[error("the audit sink is blocked")]
 pub struct Blocked;
 
 /// What a sink has to say for metrics and `/status`.

@@ -64,7 +64,7 @@ pub(super) fn wait_for_room(stream: &File, patience: Duration) -> bool {
 
 /// A reader that has not caught up.
 pub(super) fn reader_behind() -> io::Error {
-    io::Error::new(io::ErrorKind::WouldBlock, "its reader does not read")
+    io::Error::new(io::ErrorKind::WouldBlock, "its reader is stuck")
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub enum OpenError {
     },
     /// The process was started without a standard output.
     #[error(
-        "audit records go to standard output, and that is {0}: redirect it, or name a file in `audit.sink` \
+        "audit records go to standard output, which is {0}: redirect it, or set `audit.sink` to a file \
          (`/dev/null` to discard them)"
     )]
     NoOutput(&'static str),

@@ -264,7 +264,7 @@ impl Display for Credential {
             f.write_str(", NOT READY")?;
         }
         if let Some(seconds) = self.held_back_seconds {
-            write!(f, ", HELD BACK for {seconds} s: upstream refused its signatures, replace it")?;
+            write!(f, ", SUSPENDED for {seconds} s: upstream rejected its signatures, replace it")?;
         }
         Ok(())
     }

@@ -357,7 +357,7 @@ fn a_file_that_cannot_be_a_configuration_is_told_as_a_whole() {
         (&b""[..], "proxy.yaml: error: the file is empty\n  = hint: start it with `version: 1`\n"),
         (b"# nothing\n", "proxy.yaml: error: the file is empty\n  = hint: start it with `version: 1`\n"),
         (b"version: \xff", "proxy.yaml: error: cannot read file: not UTF-8 text\n"),
-        (&[b' '; (8 << 20) + 1], "proxy.yaml: error: cannot read file: it is larger than 8 MiB\n"),
+        (&[b' '; (8 << 20) + 1], "proxy.yaml: error: cannot read file: larger than 8 MiB\n"),
     ] {
         let directory = Directory::valid();
         fs::write(directory.path("proxy.yaml"), content).unwrap();

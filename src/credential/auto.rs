@@ -64,9 +64,9 @@ fn environment(_: &KnownEndpoints) -> Result<Source, String> {
 }
 
 fn profile(known: &KnownEndpoints) -> Result<Source, String> {
-    let path = profile::default_path().ok_or("there is no home directory to look in")?;
+    let path = profile::default_path().ok_or("no home directory")?;
     if !path.exists() {
-        return Err(format!("there is no file {}", path.display()));
+        return Err(format!("no file {}", path.display()));
     }
     Ok(Source::Profile { path, section: profile::SECTION.into(), iam_endpoint: known.iam.clone() })
 }
@@ -78,7 +78,7 @@ fn set(name: &'static str) -> Result<String, String> {
 /// The endpoint that a variable names, or else the one that is known. Never one in a region of our own choice.
 fn endpoint(name: &'static str, known: Option<&Endpoint>) -> Result<Endpoint, String> {
     let Ok(text) = set(name) else {
-        let unknown = || format!("{name} is not set, and no region is known to tell the endpoint by");
+        let unknown = || format!("{name} is not set, and no region to derive the endpoint");
         return known.cloned().ok_or_else(unknown);
     };
     let endpoint = Endpoint::parse(&text).ok().filter(|endpoint| endpoint.tls() || endpoint.is_loopback());

@@ -166,9 +166,8 @@ impl CachedCredential {
         }
         if verdict == Verdict::Refused {
             let (credential, source, key_hint) = (&*self.name, self.source, leased.0.credential.key_hint());
-            let error =
-                format!("the keys of {credential} do not belong together, or upstream does not know them");
-            tracing::warn!(target: LIMITED, credential, source, key_hint, error, "upstream refused a signature");
+            let error = format!("the keys of {credential} do not match, or upstream does not know them");
+            tracing::warn!(target: LIMITED, credential, source, key_hint, error, "upstream rejected a signature");
         }
         if let Some(held_back) = permit.and_then(|permit| permit.answered(verdict)) {
             let (credential, source) = (&*self.name, self.source);
@@ -177,7 +176,7 @@ impl CachedCredential {
                 credential,
                 source,
                 seconds,
-                "upstream refused this credential's signatures three times in a row: it is held back until it \
+                "upstream rejected this credential's signatures three times in a row: suspended until it \
                  changes, or for as long as upstream would lock the key"
             );
         }
@@ -190,7 +189,7 @@ impl CachedCredential {
             tracing::error!(
                 credential,
                 source,
-                "upstream says that this credential has ended, and its source has no newer one: calls with it fail \
+                "upstream reports this credential expired, and its source has no newer one: its calls fail \
                  until it changes"
             );
         }
@@ -393,4 +392,4 @@ fn left(until: Instant) -> Duration {
 const EXPIRY_MARGIN: Duration = Duration::from_secs(1);
 /// When to try again where nobody knows better.
 const RETRY_SOON: Duration = Duration::from_secs(1);
-const HAS_ENDED: &str = "upstream says that it has ended (401 APIGW.0307), and its source has no newer one";
+const HAS_ENDED: &str = "expired according to upstream (401 APIGW.0307), and its source has no newer one";

@@ -84,15 +84,18 @@ mod tests {
         };
         assert!(told(["\u{feff}AKEXAMPLE00000000001\r\n", "s3cr3t\n", "t "]).is_ok());
         for (values, expected) in [
-            (["A K", "s", "t"], "HUAWEICLOUD_SDK_AK holds no key: the access key contains white space"),
-            (["AK", "s\ns", "t"], "HUAWEICLOUD_SDK_SK holds no key: the secret key has more than one line"),
+            (["A K", "s", "t"], "HUAWEICLOUD_SDK_AK has no valid key: the access key contains white space"),
+            (
+                ["AK", "s\ns", "t"],
+                "HUAWEICLOUD_SDK_SK has no valid key: the secret key has more than one line",
+            ),
             (
                 ["AK", "s", "\u{fffd}"],
-                "HUAWEICLOUD_SDK_SECURITY_TOKEN holds no key: the security token contains a non-ASCII character",
+                "HUAWEICLOUD_SDK_SECURITY_TOKEN has no valid key: the security token contains a non-ASCII character",
             ),
             (
                 [secret, access, "t"],
-                "HUAWEICLOUD_SDK_AK holds no key: the access key and secret key look swapped",
+                "HUAWEICLOUD_SDK_AK has no valid key: the access key and secret key look swapped",
             ),
         ] {
             assert_eq!(told(values).unwrap_err(), format!("the environment variable {expected}"));

@@ -44,13 +44,13 @@ pub enum ProvideError {
         problem: String,
     },
     /// The id of an identity provider cannot be sent.
-    #[error("no header can carry the id of the identity provider (`idp_id`)")]
+    #[error("the identity provider id (`idp_id`) is not valid in a header")]
     ProviderId,
     /// A file is not whole yet, or cannot be read in time.
     #[error("{0}")]
     Unsettled(String),
     /// What was found is no key.
-    #[error("{place} holds no key: {error}")]
+    #[error("{place} has no valid key: {error}")]
     Key {
         /// The file, variable or endpoint that it came from.
         place: Box<str>,
@@ -58,7 +58,7 @@ pub enum ProvideError {
         error: KeyError,
     },
     /// An endpoint could not be asked, or gave no answer.
-    #[error("{endpoint} cannot be asked: {source}")]
+    #[error("request to {endpoint} failed: {source}")]
     Unanswered {
         /// The endpoint.
         endpoint: Arc<str>,
@@ -82,7 +82,7 @@ pub enum ProvideError {
         endpoint: Arc<str>,
     },
     /// An endpoint's answer is not as documented.
-    #[error("{endpoint} gave an answer that holds no credential: {problem}")]
+    #[error("{endpoint} returned no valid credential: {problem}")]
     Unusable {
         /// The endpoint.
         endpoint: Arc<str>,
@@ -90,19 +90,19 @@ pub enum ProvideError {
         problem: &'static str,
     },
     /// A credential came that has expired already.
-    #[error("the credential that came has expired; is this machine's clock right?")]
+    #[error("received an expired credential; check this machine's clock")]
     Expired,
     /// The machine has no agency.
-    #[error("this machine has no agency: give it one in the ECS console")]
+    #[error("this machine has no agency: set one in the ECS console")]
     NoAgency,
     /// The credential to assume an agency with cannot be used.
-    #[error("the credential `{0}`, with which the agency is assumed, cannot be used now")]
+    #[error("the agency's base credential `{0}` is not usable now")]
     Base(Arc<str>),
     /// There is no way to an endpoint.
-    #[error("there is no way to its endpoint: {0}")]
+    #[error("no route to its endpoint: {0}")]
     Dialer(#[from] DialerError),
     /// There is none of the sources that were looked for.
-    #[error("no source was found: {0}")]
+    #[error("no source found: {0}")]
     Nowhere(String),
 }
 
@@ -161,11 +161,11 @@ impl ProvideError {
             return match error {
                 KeyError::Swapped => "exchange the two",
                 KeyError::Part(..) | KeyError::Comma => {
-                    "write the value alone, as it was given; white space around it does no harm"
+                    "write only the value; surrounding white space is ignored"
                 }
             };
         }
-        "correct it, or name another"
+        "correct it, or use another"
     }
 
     /// The file that is wrong, where it is one.

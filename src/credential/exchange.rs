@@ -87,7 +87,7 @@ impl Exchange {
         // Zeroed when the last of its clones is dropped.
         let mut request = Request::new(Full::new(Bytes::from_owner(body)));
         *request.method_mut() = method;
-        *request.uri_mut() = Uri::try_from(target).map_err(|_| self.unusable("its path is none"))?;
+        *request.uri_mut() = Uri::try_from(target).map_err(|_| self.unusable("invalid path"))?;
         *request.headers_mut() = headers;
         for (name, value) in [(HOST, self.host.clone()), (USER_AGENT, PRODUCT), (ACCEPT, JSON)] {
             request.headers_mut().insert(name, value);
@@ -160,14 +160,13 @@ impl Exchange {
             text.zeroize();
         }
         // The error of the parser may quote the document.
-        document.map_err(|_| self.unusable("it is not the documented JSON"))
+        document.map_err(|_| self.unusable("not the documented JSON"))
     }
 
     /// A temporary key out of an answer that gives one.
     pub(super) fn key(&self, answer: UpstreamAnswer) -> Result<Provided, ProvideError> {
         let Object(KeyDocument { credential: Object(credential) }) = self.read(self.accepted(answer)?)?;
-        let expires_at =
-            moment(&credential.expires_at).ok_or_else(|| self.unusable("its expiry is no time"))?;
+        let expires_at = moment(&credential.expires_at).ok_or_else(|| self.unusable("invalid expiry"))?;
         let key = SigningKey::new(&credential.access, &credential.secret, Some(credential.securitytoken));
         let key = key.map_err(|error| ProvideError::Key { place: (&*self.name).into(), error })?;
         Ok(Provided { credential: Credential::Key(key), expires_at: self.expiry(expires_at) })

@@ -101,7 +101,7 @@ impl Auto {
             // Whether there is a metadata service, only asking it tells; it may be there the next time.
             Err(ProvideError::Unanswered { .. }) if matches!(source, Source::Metadata(_)) => {
                 if let Some(last) = looks.last_mut() {
-                    last.passed_over = Some("no such service answers here".into());
+                    last.passed_over = Some("no such service responds here".into());
                 }
                 Err(ProvideError::Nowhere(told(&looks)))
             }

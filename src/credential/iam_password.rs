@@ -60,9 +60,9 @@ impl IamPassword {
     fn read(&self, answer: UpstreamAnswer) -> Result<Provided, ProvideError> {
         let token = answer.headers.get(SUBJECT).and_then(|token| token.to_str().ok()).map(Secret::new);
         let token = token.as_ref().and_then(|token| Token::new(token).ok());
-        let token = token.ok_or_else(|| self.exchange.unusable("it has no X-Subject-Token"))?;
+        let token = token.ok_or_else(|| self.exchange.unusable("no X-Subject-Token"))?;
         let Object(Document { token: Object(Issued { expires_at }) }) = self.exchange.read(answer)?;
-        let end = moment(&expires_at).ok_or_else(|| self.exchange.unusable("its expiry is no time"))?;
+        let end = moment(&expires_at).ok_or_else(|| self.exchange.unusable("invalid expiry"))?;
         Ok(Provided { credential: Credential::Token(token), expires_at: self.exchange.expiry(end) })
     }
 }

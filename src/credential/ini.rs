@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum IniError {
     /// A line cannot be read.
-    #[error("is no INI file: line {line} {problem}")]
+    #[error("is not an INI file: line {line} {problem}")]
     Line {
         /// Its number, from 1.
         line: usize,
@@ -24,7 +24,7 @@ pub(super) enum IniError {
     #[error("has no section [{0}]")]
     NoSection(String),
     /// A `%` does not stand for anything.
-    #[error("has a `%` in `{0}` that stands for nothing: write `%%` for the character itself")]
+    #[error("has an unescaped `%` in `{0}`: write `%%`")]
     Percent(String),
 }
 
@@ -99,7 +99,7 @@ impl Reader {
     fn begin(&mut self, name: &str) -> Result<(), &'static str> {
         let known = self.sections.contains_key(name);
         if known && name != DEFAULT {
-            return Err("begins a section that was there before");
+            return Err("repeats a section");
         }
         self.sections.entry(name.to_owned()).or_default();
         (self.section, self.key) = (Some(name.to_owned()), None);
@@ -108,14 +108,14 @@ impl Reader {
 
     fn assign(&mut self, text: &str) -> Result<(), &'static str> {
         let section = self.section.as_ref().and_then(|name| self.sections.get_mut(name));
-        let section = section.ok_or("stands before the first section")?;
+        let section = section.ok_or("is before the first section")?;
         let (key, value) = text.split_once(['=', ':']).ok_or("is neither `[SECTION]` nor `KEY = VALUE`")?;
         let key = key.trim_end().to_lowercase();
         if key.is_empty() {
             return Err("has no key");
         }
         if section.insert(key.clone(), Zeroizing::new(value.trim().to_owned())).is_some() {
-            return Err("sets a key that was set before");
+            return Err("repeats a key");
         }
         self.key = Some(key);
         Ok(())
@@ -204,24 +204,15 @@ mod tests {
         for (text, expected) in [
             ("", "has no section [basic]"),
             ("[DEFAULT]\nak = A", "has no section [basic]"),
-            ("ak = A\n[basic]\n", "is no INI file: line 1 stands before the first section"),
-            ("\u{feff}[basic]\nak = A\n", "is no INI file: line 1 stands before the first section"),
-            ("[basic]\nak = A\n[basic]\n", "is no INI file: line 3 begins a section that was there before"),
-            ("[basic]\nak = A\nAK = B\n", "is no INI file: line 3 sets a key that was set before"),
-            ("[basic]\nak\n", "is no INI file: line 2 is neither `[SECTION]` nor `KEY = VALUE`"),
-            ("[basic]\n= s3cr3t\n", "is no INI file: line 2 has no key"),
-            (
-                "[basic]\nsk = a%b\n",
-                "has a `%` in `sk` that stands for nothing: write `%%` for the character itself",
-            ),
-            (
-                "[basic]\nsk = %(sk)s\n",
-                "has a `%` in `sk` that stands for nothing: write `%%` for the character itself",
-            ),
-            (
-                "[basic]\nsk = %(no)s\n",
-                "has a `%` in `sk` that stands for nothing: write `%%` for the character itself",
-            ),
+            ("ak = A\n[basic]\n", "is not an INI file: line 1 is before the first section"),
+            ("\u{feff}[basic]\nak = A\n", "is not an INI file: line 1 is before the first section"),
+            ("[basic]\nak = A\n[basic]\n", "is not an INI file: line 3 repeats a section"),
+            ("[basic]\nak = A\nAK = B\n", "is not an INI file: line 3 repeats a key"),
+            ("[basic]\nak\n", "is not an INI file: line 2 is neither `[SECTION]` nor `KEY = VALUE`"),
+            ("[basic]\n= s3cr3t\n", "is not an INI file: line 2 has no key"),
+            ("[basic]\nsk = a%b\n", "has an unescaped `%` in `sk`: write `%%`"),
+            ("[basic]\nsk = %(sk)s\n", "has an unescaped `%` in `sk`: write `%%`"),
+            ("[basic]\nsk = %(no)s\n", "has an unescaped `%` in `sk`: write `%%`"),
         ] {
             assert_eq!(read(text), Err(expected.to_owned()), "{text:?}");
         }

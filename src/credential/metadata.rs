@@ -65,7 +65,7 @@ impl Metadata {
             200 => {
                 let text = std::str::from_utf8(&answer.body).ok().and_then(|text| key_text(text).ok());
                 let token = text.map(Secret::new).map(Session::Token);
-                token.ok_or_else(|| self.exchange.unusable("its session token is none"))
+                token.ok_or_else(|| self.exchange.unusable("invalid session token"))
             }
             404 | 405 | 503 => Ok(Session::None),
             _ => Err(self.exchange.refused(&answer)),
@@ -77,7 +77,7 @@ impl Metadata {
         if let Session::Token(token) = &self.session {
             let token = token.header();
             let token =
-                token.ok_or_else(|| self.exchange.unusable("no header can carry its session token"))?;
+                token.ok_or_else(|| self.exchange.unusable("its session token is not valid in a header"))?;
             headers.insert(SESSION, token);
         }
         self.get(Method::GET, KEY, headers).await

@@ -28,7 +28,7 @@ impl Oidc {
         let answer = self.exchange.post(TOKENS, headers, body).await?;
         let answer = self.exchange.accepted(answer)?;
         let token = answer.headers.get(SUBJECT).and_then(|token| token.to_str().ok());
-        let token = token.ok_or_else(|| self.exchange.unusable("it has no X-Subject-Token"))?;
+        let token = token.ok_or_else(|| self.exchange.unusable("no X-Subject-Token"))?;
         let body = json!({ "auth": { "identity": {
             "methods": ["token"],
             "token": { "id": token, "duration_seconds": self.settings.duration.as_secs() },

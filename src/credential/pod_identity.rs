@@ -24,7 +24,7 @@ impl PodIdentity {
         let token =
             read::off_thread(move || read::token(&file)).await?.header().ok_or(ProvideError::File {
                 path: token_file,
-                problem: "holds no token that a header can carry".into(),
+                problem: "has no token that is valid in a header".into(),
             })?;
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, token);
@@ -52,13 +52,13 @@ impl Provide for PodIdentity {
 
 /// The agent's endpoint, and the path to ask for.
 fn agent(uri: &str) -> Result<(Endpoint, String), &'static str> {
-    const NO_URL: &str = "is not a URL of a host and a path";
+    const NO_URL: &str = "is not a URL with host and path";
     let uri = Uri::try_from(uri).map_err(|_| NO_URL)?;
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(NO_URL) };
     let endpoint = Endpoint::parse(&format!("{scheme}://{authority}")).map_err(|_| NO_URL)?;
     // The pod's token goes there.
     if !endpoint.tls() && !endpoint.is_loopback() && !is_near(endpoint.host()) {
-        return Err("must start with https://, or name a loopback, link-local or private address");
+        return Err("must start with https://, or use a loopback, link-local or private address");
     }
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     Ok((endpoint, target.to_owned()))

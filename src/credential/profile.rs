@@ -94,21 +94,20 @@ impl Section<'_> {
         };
         let (access_key, secret_key) = (needed("ak")?, Secret::new(needed("sk")?));
         let key = SigningKey::new(access_key, &secret_key, value("security_token").map(Secret::new));
-        key.map(Found::Key).map_err(|error| self.problem(format!("holds no key in [{}]: {error}", self.name)))
+        key.map(Found::Key)
+            .map_err(|error| self.problem(format!("has no valid key in [{}]: {error}", self.name)))
     }
 
     fn federation(self, iam: Option<&str>, idp_id: &str, id_token_file: &str) -> Result<Found, ProvideError> {
         let iam_endpoint = match iam {
             Some(text) => {
                 let endpoint = Endpoint::parse(text).ok().filter(|e| e.tls() || e.is_loopback());
-                Some(endpoint.ok_or_else(|| self.problem("`iam_endpoint` is no https:// endpoint"))?)
+                Some(endpoint.ok_or_else(|| self.problem("`iam_endpoint` is not an https:// endpoint"))?)
             }
             None => self.iam_endpoint.cloned(),
         };
         let iam_endpoint = iam_endpoint.ok_or_else(|| {
-            self.problem(
-                "names an identity provider and no `iam_endpoint`, and no region is known to guess it by",
-            )
+            self.problem("has an identity provider but no `iam_endpoint`, and no region to derive it")
         })?;
         Ok(Found::Federation(source::Oidc {
             iam_endpoint,
@@ -212,8 +211,8 @@ mod tests {
         let Ok(Found::Federation(found)) = read(text) else { panic!("{:?}", read(text).err()) };
         assert_eq!((found.iam_endpoint.authority(), &*found.idp_id), ("iam.example", "idp"));
         for (from, to, expected) in [
-            ("https://iam.example", "", "names an identity provider and no `iam_endpoint`"),
-            ("https://", "http://", "`iam_endpoint` is no https:// endpoint"),
+            ("https://iam.example", "", "has an identity provider but no `iam_endpoint`"),
+            ("https://", "http://", "`iam_endpoint` is not an https:// endpoint"),
         ] {
             let error = read(&text.replace(from, to)).err().unwrap();
             assert!(error.contains(expected), "{error}");
@@ -227,14 +226,14 @@ mod tests {
             ("[global]\nak=a\nsk=s", "/credentials has no section [basic]"),
             ("[basic]\nsk=s3cr3t", "/credentials has no `ak` in [basic]"),
             ("[basic]\nak=a\nsk=", "/credentials has no `sk` in [basic]"),
-            ("[basic\nak=a", "/credentials is no INI file: line 1 stands before the first section"),
+            ("[basic\nak=a", "/credentials is not an INI file: line 1 is before the first section"),
             (
                 "[basic]\nak=a\nsk=s\ts",
-                "/credentials holds no key in [basic]: the secret key contains white space",
+                "/credentials has no valid key in [basic]: the secret key contains white space",
             ),
             (
                 "[basic]\nak=a\nsk=\"s\"",
-                "/credentials holds no key in [basic]: the secret key contains a quotation mark: write the value without quotes",
+                "/credentials has no valid key in [basic]: the secret key contains a quotation mark: write the value without quotes",
             ),
         ] {
             assert_eq!(read(text).err().as_deref(), Some(expected), "{text}");

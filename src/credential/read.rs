@@ -15,7 +15,7 @@ pub(super) async fn off_thread<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, ProvideError> + Send + 'static,
 ) -> Result<T, ProvideError> {
     let read = watch::off_thread(read, || {}).await;
-    read.unwrap_or_else(|| Err(ProvideError::Unsettled("its files could not be read".into())))
+    read.unwrap_or_else(|| Err(ProvideError::Unsettled("cannot read its files".into())))
 }
 
 /// What a file holds.
@@ -37,7 +37,7 @@ pub(super) fn no_token(path: &Path, flaw: Flaw) -> ProvideError {
     if flaw == Flaw::Empty {
         return ProvideError::Empty { path: path.to_owned() };
     }
-    ProvideError::File { path: path.to_owned(), problem: format!("holds no token: it {flaw}") }
+    ProvideError::File { path: path.to_owned(), problem: format!("has no valid token: it {flaw}") }
 }
 
 /// The password in a file: its only line, to the letter, because a password may hold anything.
@@ -50,7 +50,7 @@ pub(super) fn password(path: &Path) -> Result<Secret, ProvideError> {
         _ if line.contains(char::REPLACEMENT_CHARACTER) => return Err(not_utf8(path)),
         _ => return Ok(Secret::new(line)),
     };
-    Err(ProvideError::File { path: path.to_owned(), problem: format!("holds no password: it {flaw}") })
+    Err(ProvideError::File { path: path.to_owned(), problem: format!("has no valid password: it {flaw}") })
 }
 
 fn not_utf8(path: &Path) -> ProvideError {

@@ -33,9 +33,9 @@ impl CredentialStatus {
         match self {
             Self { ready: true, .. } => None,
             Self { in_force: true, held_back: Some(_), .. } => {
-                Some("held back: upstream refused its signatures")
+                Some("suspended: upstream rejected its signatures")
             }
-            Self { in_force: true, .. } => Some("ended, says upstream"),
+            Self { in_force: true, .. } => Some("expired, upstream says"),
             Self { expires_at: Some(_), .. } => Some("expired"),
             Self { .. } => Some("never read successfully"),
         }

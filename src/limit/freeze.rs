@@ -157,7 +157,7 @@ impl fmt::Display for FreezeScope {
 
 /// Some callers cannot be taken out of a freeze of everybody: who is meant by everybody else is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("everybody is frozen, and not some callers: unfreeze everybody, then freeze those that are meant")]
+#[error("everybody is frozen: unfreeze everybody, then freeze the callers you mean")]
 pub struct AllCallersFrozen;
 
 impl FreezeEntry {

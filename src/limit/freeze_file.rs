@@ -26,13 +26,13 @@ use crate::{identity::CallerId, object::Object};
 #[derive(Debug, thiserror::Error)]
 pub enum FreezeFileError {
     /// It says what somebody else wrote.
-    #[error("somebody else wrote the freeze file, and it is left as it is: it is lifted by removing that")]
+    #[error("the freeze file was not written by this proxy: remove it to lift the freeze")]
     NotOurs,
     /// Nothing is changed.
     #[error(transparent)]
     Everybody(#[from] AllCallersFrozen),
     /// As the system says.
-    #[error("the freeze file cannot be changed: {0}")]
+    #[error("cannot change the freeze file: {0}")]
     Io(#[from] io::Error),
 }
 
@@ -45,22 +45,22 @@ pub fn read(path: &Path, known: impl Fn(&CallerId) -> bool) -> Option<FreezeEntr
         Ok(text) if text.trim_ascii().is_empty() => FreezeEntry::of(FreezeScope::Everybody),
         Ok(text) => parse(&text, known).unwrap_or_else(FreezeEntry::everybody_for),
         Err(error) if is_absent(path, &error) => return None,
-        Err(error) => FreezeEntry::everybody_for(format!("it cannot be read: {error}")),
+        Err(error) => FreezeEntry::everybody_for(format!("cannot read it: {error}")),
     })
 }
 
 fn parse(text: &[u8], known: impl Fn(&CallerId) -> bool) -> Result<FreezeEntry, String> {
     let Object(written): Object<FreezeDocument> =
-        serde_json::from_slice(text).map_err(|error| format!("it is not understood: {error}"))?;
+        serde_json::from_slice(text).map_err(|error| format!("invalid content: {error}"))?;
     let scope = match written.callers {
         None => FreezeScope::Everybody,
-        Some(names) if names.is_empty() => return Err("it names no caller".into()),
+        Some(names) if names.is_empty() => return Err("no callers".into()),
         Some(names) => {
             FreezeScope::Callers(names.iter().map(|name| caller(name, &known)).collect::<Result<_, _>>()?)
         }
     };
     let time = written.time.map(|time| DateTime::parse_from_rfc3339(&time)).transpose();
-    let time = time.map_err(|error| format!("its `time` is not understood: {error}"))?;
+    let time = time.map_err(|error| format!("invalid `time`: {error}"))?;
     let FreezeDocument { reason, uid, .. } = written;
     Ok(FreezeEntry { scope, reason, uid, time: time.map(|time| time.to_utc()), problem: None })
 }
@@ -129,18 +129,18 @@ struct FreezeDocument {
 
 fn caller(name: &str, known: impl Fn(&CallerId) -> bool) -> Result<CallerId, String> {
     let caller = CallerId::parse(name).ok().filter(known);
-    caller.ok_or_else(|| format!("the policy has no caller {name:?}"))
+    caller.ok_or_else(|| format!("unknown caller {name:?}"))
 }
 
 /// What a regular file holds.
 fn text(file: &File) -> io::Result<Vec<u8>> {
     if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("not a regular file"));
     }
     let mut text = Vec::new();
     file.take(MAX_BYTES + 1).read_to_end(&mut text)?;
     if text.len() as u64 > MAX_BYTES {
-        return Err(io::Error::other(format!("it has more than {MAX_BYTES} bytes")));
+        return Err(io::Error::other(format!("larger than {MAX_BYTES} bytes")));
     }
     Ok(text)
 }

@@ -37,21 +37,18 @@ pub(super) fn changes(before: &ActivePolicy, now: &ActivePolicy) -> String {
     tell("callers added:", names(new.keys().filter(|id| !old.contains_key(*id))));
     tell("callers removed:", names(old.keys().filter(|id| !new.contains_key(*id))));
     let differs = |(id, proofs): &(&String, &Vec<&Proof>)| old.get(*id).is_some_and(|other| other != *proofs);
-    tell("proofs changed of", names(new.iter().filter(differs).map(|(id, _)| id)));
+    tell("proofs changed:", names(new.iter().filter(differs).map(|(id, _)| id)));
     let limits = now.limiter.changed_since(&before.limiter);
-    tell("limits changed of", limits.union(&before.limiter.changed_since(&now.limiter)).cloned().collect());
+    tell("limits changed:", limits.union(&before.limiter.changed_since(&now.limiter)).cloned().collect());
     let ends = |tls: &ActivePolicy, name: &str| tls.tls.get(name).map(|tls| tls.ends);
-    tell(
-        "certificates changed of",
-        names(now.tls.keys().filter(|name| ends(before, name) != ends(now, name))),
-    );
+    tell("certificates changed:", names(now.tls.keys().filter(|name| ends(before, name) != ends(now, name))));
     if before.policy.mode() != now.policy.mode() {
         told.push(format!("mode: {}", now.policy.mode().as_str()));
     }
     match (told.is_empty(), before.policy.hash() == now.policy.hash()) {
         (false, _) => told.join("; "),
         (true, true) => "nothing".into(),
-        (true, false) => "nothing but the text of the policy, or the order of its rules".into(),
+        (true, false) => "only the policy's text, or the order of its rules".into(),
     }
 }
 
@@ -89,7 +86,7 @@ const MAX_NAMED: usize = 16;
 /// Logs what is enforced less than before.
 pub(super) fn log_weakened(weakened: &[String]) {
     for what in weakened {
-        tracing::warn!(what, "the reloaded configuration enforces less than the one before");
+        tracing::warn!(what, "the reloaded configuration enforces less than before");
     }
 }
 
@@ -105,7 +102,7 @@ pub(super) fn weakened(before: &ActivePolicy, now: &ActivePolicy) -> Vec<String>
     let observed = now.policy.rules().iter().filter(|rule| rule.mode == Mode::Observe);
     for rule in observed {
         if denied.contains(rule.id.as_str()) {
-            less.push(format!("the rule `{}` denies nothing any more: it has `mode: observe`", rule.id));
+            less.push(format!("rule `{}` no longer denies: it has `mode: observe`", rule.id));
         }
     }
     let open = |in_force: &ActivePolicy| -> Vec<(String, String)> {
@@ -119,7 +116,7 @@ pub(super) fn weakened(before: &ActivePolicy, now: &ActivePolicy) -> Vec<String>
     for (listener, caller) in open(now) {
         if !known.iter().any(|(before, _)| *before == listener) {
             less.push(format!(
-                "whoever connects to the listener `{listener}` is `{caller}` now, without a proof"
+                "anyone who connects to the listener `{listener}` is now `{caller}`, without proof"
             ));
         }
     }

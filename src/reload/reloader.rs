@@ -64,4 +64,4 @@ impl Reloader {
 }
 
 /// What is said where there is no better reason.
-const NOT_YET: &str = "what the files hold is not known yet: they are not whole, or reading them takes long";
+const NOT_YET: &str = "the files' content is not known yet: they are incomplete or slow to read";

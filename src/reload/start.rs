@@ -35,7 +35,7 @@ pub fn load_when_still(path: &Path) -> Result<Loaded, Report> {
         }
         if let (Some(fresh), true) = (&fresh, Instant::now() >= end) {
             let message = format!("is still being written after {} s", HANG_TIMEOUT.as_secs());
-            return Err(Report::of(fresh, &message, "start when whoever writes it has finished"));
+            return Err(Report::of(fresh, &message, "start the proxy when its writer has finished"));
         }
         waited = fresh.is_some();
         if waited {

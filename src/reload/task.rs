@@ -190,8 +190,7 @@ impl ReloadTask {
     pub(super) async fn look(&mut self) {
         let state = Arc::clone(&self.state);
         self.files.look(|path| log_pending(&state, &hangs(path))).await;
-        let hang =
-            || log_pending(&state, "looking at what the sandbox allows takes long: a file system hangs");
+        let hang = || log_pending(&state, "checking the sandbox's files takes too long: a file system hangs");
         off_thread(|| sandbox::current().map(Sandbox::look), hang).await;
     }
 
@@ -238,7 +237,7 @@ impl ReloadTask {
         self.refusals = RefusalStreak::default();
         let recovered = self.state.judged(None);
         self.target.metrics.reloaded(Some(&hash), is_new || recovered);
-        tracing::info!(policy = &*hash, changed, "the configuration was reloaded");
+        tracing::info!(policy = &*hash, changed, "configuration reloaded");
         log_weakened(&weakened);
         log_findings(&findings);
         Reloaded::Applied(hash)
@@ -257,7 +256,7 @@ impl ReloadTask {
             self.target.metrics.reloaded(None, true);
         }
         if self.state.judged(Some(&problem)) || is_new {
-            tracing::error!(problem, "the configuration was not reloaded: the last good one stays in force");
+            tracing::error!(problem, "configuration not reloaded: the last good one stays in force");
         }
         Reloaded::Refused(problem)
     }
@@ -277,7 +276,7 @@ impl Outcome {
         let files = loaded.warnings.files().iter().cloned().collect();
         let changed = fixed.differences(&RestartOnly::of(&loaded.settings));
         if !changed.is_empty() {
-            let problem = format!("a restart is needed to change {}", changed.join(", "));
+            let problem = format!("changing {} requires a restart", changed.join(", "));
             return Self { fresh: Err(problem), files };
         }
         let roots =
@@ -308,7 +307,7 @@ fn summary(report: &Report) -> String {
 
 fn log_pending(state: &ReloadState, problem: &str) {
     if state.pending(problem) {
-        tracing::warn!(problem, "the configuration is not reloaded yet: the last good one stays in force");
+        tracing::warn!(problem, "configuration reload pending: the last good one stays in force");
     }
 }
 

@@ -111,7 +111,7 @@ impl Contexts {
             Err(error) if is_of_one(&error) => {}
             Err(error) => {
                 // Out of descriptors, most likely. The loop neither ends nor spins.
-                tracing::warn!(target: LIMITED, %listener, %error, "cannot accept connections for now");
+                tracing::warn!(target: LIMITED, %listener, %error, "cannot accept connections");
                 let made_room = self.limiter.make_room();
                 sleep(*pause).await;
                 *pause = if made_room { MIN_BACKOFF } else { (*pause * 2).min(MAX_BACKOFF) };

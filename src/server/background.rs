@@ -23,14 +23,14 @@ pub(super) async fn renew(mut refresher: Refresher, metrics: Arc<Metrics>, healt
             Round::Failed(error) if !failing => {
                 let error = error.with_causes();
                 let means = if refresher.cached().is_ready() {
-                    "the last one stays"
+                    "the last one stays in use"
                 } else {
                     "its calls are refused"
                 };
-                tracing::warn!(%credential, %error, "a credential cannot be renewed: {means}");
+                tracing::warn!(%credential, %error, "credential refresh failed: {means}");
             }
-            Round::Changed => tracing::info!(%credential, "a credential was renewed"),
-            Round::Same if failing => tracing::info!(%credential, "a credential can be renewed again"),
+            Round::Changed => tracing::info!(%credential, "credential refreshed"),
+            Round::Same if failing => tracing::info!(%credential, "credential refresh works again"),
             Round::Failed(_) | Round::Same => {}
         }
         // Whoever waits for this may end the process: said before.

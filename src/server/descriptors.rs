@@ -30,7 +30,7 @@ pub fn fit(limits: &Limits, descriptors: usize, upstreams: usize) -> Limits {
         descriptors,
         connections,
         in_flight,
-        "too few file descriptors for the limits: they are lowered; raise the limit of open files (LimitNOFILE)"
+        "too few file descriptors for `limits`: lowered; raise the open-files limit (LimitNOFILE)"
     );
     Limits { connections, in_flight, ..limits.clone() }
 }

@@ -41,8 +41,8 @@ impl FreezeFileWatch {
         if path.parent().is_some_and(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
             tracing::warn!(
                 file = %path.display(),
-                "the folder of the freeze file is not there: make it before the start, or what is put into it later may \
-                 not be readable and freezes everybody"
+                "the freeze file's directory does not exist: create it before the start, or a file put there later may \
+                 be unreadable and freeze everybody"
             );
         }
         let (looked, checks) = watch::channel(());
@@ -70,7 +70,7 @@ impl FreezeFileWatch {
                 Err(_) => {}
             }
         }
-        self.nothing_is_known("it cannot be read in time");
+        self.nothing_is_known("reading it timed out");
     }
 
     /// Sees to it, for ever, that it is looked for.
@@ -78,7 +78,7 @@ impl FreezeFileWatch {
         while self.checks.has_changed().is_ok() {
             self.looked().await;
         }
-        self.nothing_is_known("nobody looks for it any more");
+        self.nothing_is_known("its watcher has stopped");
         std::future::pending().await
     }
 

@@ -22,7 +22,7 @@ pub(super) fn of(stream: &UnixStream) -> Arc<[u32]> {
             Err(Errno::ERANGE) => {}
             Ok(groups) => return groups,
             Err(error) => {
-                tracing::debug!(target: LIMITED, %error, "the supplementary groups of a caller are not known");
+                tracing::debug!(target: LIMITED, %error, "cannot read a caller's supplementary groups");
                 return Arc::default();
             }
         }
@@ -30,7 +30,7 @@ pub(super) fn of(stream: &UnixStream) -> Arc<[u32]> {
     TOO_MANY.call_once(|| {
         tracing::warn!(
             most = ASK.len() - 1,
-            "a caller on a Unix socket has too many supplementary groups: only its primary group counts"
+            "a Unix socket caller has too many supplementary groups: only its primary group is used"
         );
     });
     Arc::default()

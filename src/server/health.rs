@@ -72,7 +72,7 @@ impl Health {
             check("config", true, ""),
             check("started", self.is_started(), "not accepting yet"),
             check("not-draining", !self.is_draining(), "draining"),
-            check("audit", !self.0.sink.refuses(), "the sink takes no record, so every call is refused"),
+            check("audit", !self.0.sink.refuses(), "the sink is blocked: every call is refused"),
         ];
         for (project, cached) in &self.0.projects {
             let name = format!("credential {} of project {project}", cached.name());

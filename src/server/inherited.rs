@@ -46,7 +46,7 @@ impl Inherited {
         let index = match (found.next(), found.next()) {
             (Some((index, _)), None) => index,
             (Some(_), Some(_)) => {
-                let message = format!("more than one socket is named {name}: give each a unit of its own");
+                let message = format!("several sockets are named {name}: give each its own unit");
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
             }
             (None, _) => return Err(io::Error::new(io::ErrorKind::NotFound, self.missing())),
@@ -75,8 +75,8 @@ impl Inherited {
     fn missing(&self) -> String {
         let left: Vec<&str> = self.left().collect();
         match left.as_slice() {
-            [] => "no socket was passed to this process: is its socket unit started?".into(),
-            left => format!("no socket of this name was passed to this process, but {}", left.join(", ")),
+            [] => "no socket was passed to this process: start its socket unit".into(),
+            left => format!("no socket with this name was passed, only {}", left.join(", ")),
         }
     }
 }
@@ -86,7 +86,7 @@ fn listens(accepts: nix::Result<bool>) -> io::Result<()> {
 }
 
 fn wrong_kind() -> io::Error {
-    let message = "what was passed is not a listening TCP or Unix stream socket: \
+    let message = "not a listening TCP or Unix stream socket: \
                    its unit needs `ListenStream=` and `Accept=no`";
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }

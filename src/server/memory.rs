@@ -47,7 +47,7 @@ pub fn fit(limits: &Limits, memory: Option<usize>) -> Limits {
         in_flight,
         body_bytes,
         buffer_bytes,
-        "too little memory for the limits: they are lowered; raise the limit of the cgroup (MemoryMax, resources.limits)"
+        "too little memory for `limits`: lowered; raise the cgroup's limit (MemoryMax, resources.limits)"
     );
     Limits { connections, in_flight, body_bytes, buffer_bytes, ..limits.clone() }
 }

@@ -102,7 +102,7 @@ pub enum StartError {
     #[error(transparent)]
     Dialer(#[from] DialerError),
     /// The system gives no thread.
-    #[error("too few threads: the system gives no more")]
+    #[error("too few threads available")]
     Thread(#[source] io::Error),
 }
 
@@ -252,7 +252,7 @@ fn egress(settings: &UpstreamSettings) -> Result<Egress, RootsError> {
     let roots = Roots::new(settings.ca_file.as_deref())?;
     let proxies = Proxies::new(settings.proxy.as_ref(), variable);
     for entry in proxies.odd_exemptions() {
-        tracing::warn!(entry, "an entry of NO_PROXY exempts nothing: {EXEMPTIONS}");
+        tracing::warn!(entry, "a NO_PROXY entry has no effect: {EXEMPTIONS}");
     }
     Ok(Egress { roots, proxies })
 }

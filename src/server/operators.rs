@@ -89,7 +89,7 @@ impl Operators {
     /// [`AllCallersFrozen`].
     pub async fn unfreeze(&self, order: &OperatorCommand) -> Result<Option<String>, AllCallersFrozen> {
         let scope = order.scope.clone();
-        tracing::warn!(whom = %scope, uid = order.uid, "unfrozen by an operator, as far as operators froze");
+        tracing::warn!(whom = %scope, uid = order.uid, "unfrozen by an operator: operator freezes lifted");
         let result = match self.freeze.remove(&order.scope) {
             Ok(()) => match self.keep(move |path| freeze_file::remove(path, &scope)).await {
                 Ok(()) | Err(PersistError::NoFile(_)) => {
@@ -118,7 +118,7 @@ impl Operators {
 
     /// Notes that the process was asked to stop.
     pub fn stop(&self, order: &OperatorCommand) {
-        tracing::warn!(uid = order.uid, "an operator asked to stop");
+        tracing::warn!(uid = order.uid, "shutdown requested by an operator");
         self.record("stop", order, None);
     }
 
@@ -179,14 +179,14 @@ enum PersistError {
     NoFile(&'static str),
     #[error(transparent)]
     Changing(FreezeFileError),
-    #[error("the freeze file cannot be changed in time")]
+    #[error("changing the freeze file timed out")]
     Late,
 }
 
-const FILE_STILL_FREEZES: &str = "the freeze file still freezes: it is lifted by removing that";
+const FILE_STILL_FREEZES: &str = "the freeze file still freezes: remove it to lift the freeze";
 const ENDS_WITH_PROCESS: &str = "this freeze ends with this process";
-const NO_FREEZE_FILE: &str = "one that survives a restart needs a `freeze_file`";
-const NOT_THERE: &str = "the folder of the `freeze_file` is shared, or holds what is configured, so the proxy does not write \
-                         there; give it one of its own";
+const NO_FREEZE_FILE: &str = "set `freeze_file` to survive a restart";
+const NOT_THERE: &str = "the `freeze_file` directory is shared, or contains configured files, so the proxy does not write \
+                         there; give it its own";
 /// A file that takes longer to change is on a mount that hangs.
 const FREEZE_FILE_TIMEOUT: Duration = Duration::from_secs(2);

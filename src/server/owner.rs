@@ -26,7 +26,7 @@ pub(super) fn of(stream: &TcpStream, peer: SocketAddr, needed: bool) -> Option<u
         Ok(uid) => Some(uid),
         Err(error @ OwnerError::Refused(_)) if needed => {
             let source = std::error::Error::source(&error).map(ToString::to_string);
-            tracing::warn!(target: LIMITED, %peer, %error, source, "a caller cannot be proved by the owner of its socket");
+            tracing::warn!(target: LIMITED, %peer, %error, source, "cannot identify a caller by its socket's owner");
             None
         }
         Err(
@@ -36,7 +36,7 @@ pub(super) fn of(stream: &TcpStream, peer: SocketAddr, needed: bool) -> Option<u
             | OwnerError::Refused(_)
             | OwnerError::Unreadable(_)),
         ) => {
-            tracing::debug!(target: LIMITED, %peer, %error, "the owner of a caller's socket is not known");
+            tracing::debug!(target: LIMITED, %peer, %error, "unknown owner of a caller's socket");
             None
         }
     }

@@ -69,7 +69,7 @@ impl Socket {
         let Listener { name, bearer, tls, may_be_remote, .. } = listener;
         let (passed, local) = (matches!(listener.bind, Bind::Systemd(_)), kind.is_local()?);
         if passed && tls.is_some() && matches!(kind, Kind::Unix(_)) {
-            return Err(io::Error::other("it is a Unix socket, and `tls` is for TCP only"));
+            return Err(io::Error::other("it is a Unix socket: `tls` requires TCP"));
         }
         if passed && !local && !may_be_remote {
             let message = format!("other machines can reach {}: {PREPARE}", kind.address());
@@ -167,12 +167,12 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     let kind = meta.file_type();
     if !kind.is_socket() {
         let found = match (kind.is_dir(), kind.is_symlink(), kind.is_file()) {
-            (true, ..) => "a folder is there",
-            (_, true, _) => "a symbolic link is there",
-            (.., true) => "a file is there",
-            (false, false, false) => "there is not a socket",
+            (true, ..) => "it is a directory",
+            (_, true, _) => "it is a symbolic link",
+            (.., true) => "it is a file",
+            (false, false, false) => "it is not a socket",
         };
-        let message = format!("{found}, and is left alone: remove it, or choose another path");
+        let message = format!("{found}: remove it, or choose another path");
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
     }
     // Whose queue is full is alive, and not waited for.
@@ -184,8 +184,8 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Err((io::ErrorKind::PermissionDenied, error)) => {
             let (owner, mode) = (meta.uid(), meta.mode() & 0o777);
             let message = format!(
-                "permission denied: a socket of user {owner} with mode {mode:04o} is there, and whether somebody \
-                 listens cannot be told ({error}): remove it, or run as that user"
+                "permission denied: a socket of user {owner} with mode {mode:04o} exists, and may be in use \
+                 ({error}): remove it, or run as that user"
             );
             Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
         }
@@ -193,7 +193,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
             Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there"))
         }
         Err((kind, error)) => {
-            Err(io::Error::new(kind, format!("a socket is there that takes no connection: {error}")))
+            Err(io::Error::new(kind, format!("the existing socket accepts no connection: {error}")))
         }
     }
 }
@@ -216,4 +216,4 @@ const RECEIVED: usize = 2048;
 /// And what its caller did not take yet: a few small answers.
 pub(super) const SENT: usize = 4096;
 const PREPARE: &str =
-    "add `hosts` to the listener, and `tls` by which every caller proves itself, or `unsafe_listen: true`";
+    "add `hosts` to the listener, and `tls` that requires client certificates, or `unsafe_listen: true`";

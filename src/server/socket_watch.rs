@@ -46,16 +46,16 @@ impl SocketWatch {
             match bind_unix(&self.path, self.mode) {
                 Ok(bound) => {
                     health.socket(&address, of_callers, None);
-                    tracing::warn!(%address, "the file of a socket was removed or replaced: it was bound anew");
+                    tracing::warn!(%address, "a socket file was removed or replaced: bound again");
                     return bound;
                 }
                 Err(error) => {
                     let problem = format!(
-                        "its file was removed or replaced, and cannot be made anew: {}",
+                        "its file was removed or replaced, and cannot be recreated: {}",
                         error_text(&error)
                     );
                     if health.socket(&address, of_callers, Some(problem.clone())) {
-                        tracing::error!(%address, problem, "nobody can connect to a socket");
+                        tracing::error!(%address, problem, "a socket is unreachable");
                     }
                 }
             }
@@ -69,7 +69,7 @@ fn error_text(error: &io::Error) -> String {
     });
     // Landlock's word where a folder is not the one that was there at the start.
     if confined && error.kind() == io::ErrorKind::PermissionDenied {
-        return format!("{error}; where its folder was replaced the sandbox forbids it: restart");
+        return format!("{error}; if its directory was replaced, the sandbox blocks it: restart");
     }
     error.to_string()
 }

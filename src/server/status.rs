@@ -243,7 +243,7 @@ fn how_is(upstream: &Upstream) -> Value {
 
 /// What is the matter with a listener whose certificate is over.
 fn ended(ends: DateTime<Utc>) -> String {
-    format!("its certificate ended at {}: replace its file", rfc3339(ends))
+    format!("its certificate expired at {}: replace its file", rfc3339(ends))
 }
 
 fn rfc3339(time: DateTime<Utc>) -> String {

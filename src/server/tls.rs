@@ -29,7 +29,7 @@ pub(super) use session::TlsStream;
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 enum HandshakeError {
-    #[error("it took too long")]
+    #[error("timed out")]
     Timeout,
     #[error(transparent)]
     Failed(#[from] io::Error),
@@ -147,10 +147,10 @@ fn log_failure(peer: &Peer, error: &HandshakeError) {
     let (kind, error) = (error.kind(), error.in_words());
     match kind {
         Handshake::HungUp => {
-            tracing::debug!(target: LIMITED, %listener, %address, error, "a caller hung up during the TLS handshake");
+            tracing::debug!(target: LIMITED, %listener, %address, error, "a caller disconnected during the TLS handshake");
         }
         Handshake::Rejected | Handshake::Timeout => {
-            tracing::info!(target: LIMITED, %listener, %address, error, "a TLS handshake failed");
+            tracing::info!(target: LIMITED, %listener, %address, error, "TLS handshake failed");
         }
     }
 }

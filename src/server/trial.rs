@@ -39,4 +39,4 @@ impl Drop for TrialRecorder<'_> {
 
 /// For the credential, the connection and the answer together.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(10);
-const BROKEN_OFF: &str = "whoever asked hung up; a call may have been sent";
+const BROKEN_OFF: &str = "the client disconnected; a call may have been sent";

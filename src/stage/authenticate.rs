@@ -82,7 +82,7 @@ impl<'r> Stage<Received<'r>> for Authenticate {
         let identity = identified.inspect_err(|error| {
             let shown = presented.in_words();
             let Peer { listener, address, .. } = &*exchange.peer;
-            tracing::info!(target: LIMITED, %listener, %address, shown, %error, "a caller is not recognised");
+            tracing::info!(target: LIMITED, %listener, %address, shown, %error, "caller not authenticated");
             exchange.record.presented = shown;
         })?;
         // Without the body a signature proves nothing.

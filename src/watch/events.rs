@@ -48,7 +48,7 @@ impl Watched {
             Err(_) => told.changed.notify_one(),
         });
         let failed = |error: &_| {
-            tracing::warn!(%error, "changes of files are not announced: they are found by looking");
+            tracing::warn!(%error, "file change notifications are unavailable: polling instead");
         };
         Self { watcher: watcher.inspect_err(failed).ok(), directories: BTreeMap::new() }
     }

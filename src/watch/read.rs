@@ -30,7 +30,7 @@ pub fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut content = Zeroizing::new(Vec::with_capacity(length + 1));
     file.take(MAX_FILE + 1).read_to_end(&mut content)?;
     if content.len() as u64 > MAX_FILE {
-        return Err(io::Error::other("it is larger than 8 MiB"));
+        return Err(io::Error::other("larger than 8 MiB"));
     }
     Ok(content)
 }
@@ -41,7 +41,7 @@ fn is_file(metadata: &fs::Metadata) -> io::Result<()> {
     }
     Err(io::Error::other(match metadata.is_dir() {
         true => "it is a directory",
-        false => "it is no regular file, and nothing else can be read again",
+        false => "not a regular file, which reloads require",
     }))
 }
 
@@ -76,8 +76,8 @@ mod tests {
         let path = folder.path().join("pipe");
         mkfifo(&path, Mode::S_IRWXU).unwrap();
         for (path, expected) in [
-            (path.as_path(), "it is no regular file, and nothing else can be read again"),
-            (Path::new("/dev/zero"), "it is no regular file, and nothing else can be read again"),
+            (path.as_path(), "not a regular file, which reloads require"),
+            (Path::new("/dev/zero"), "not a regular file, which reloads require"),
             (folder.path(), "it is a directory"),
         ] {
             assert_eq!(read(path).unwrap_err().to_string(), expected, "{}", path.display());

@@ -59,7 +59,7 @@ fn a_socket_that_is_not_what_is_configured_is_told() {
     let open = "{ name: app, bind: 'systemd:app', unsafe_listen: true }";
     let named = "{ name: app, bind: 'systemd:app', hosts: any }";
     for (listener, name, socket, expected) in [
-        (PLAIN, "other", tcp("127.0.0.1:0"), "no socket of this name was passed to this process, but other"),
+        (PLAIN, "other", tcp("127.0.0.1:0"), "no socket with this name was passed, only other"),
         (PLAIN, "app", File::open("/dev/null").unwrap().into(), NOT_LISTENING),
         (PLAIN, "app", UnixStream::pair().unwrap().0.into(), NOT_LISTENING),
         (PLAIN, "app", connected().into(), NOT_LISTENING),
@@ -68,7 +68,7 @@ fn a_socket_that_is_not_what_is_configured_is_told() {
         (PLAIN, "app", tcp("[::]:0"), "other machines can reach [::]:"),
         (open, "app", tcp("0.0.0.0:0"), "add `hosts` to the listener"),
         (named, "app", tcp("0.0.0.0:0"), "or `unsafe_listen: true`"),
-        (tls, "app", unix.into(), "it is a Unix socket, and `tls` is for TCP only"),
+        (tls, "app", unix.into(), "it is a Unix socket: `tls` requires TCP"),
     ] {
         let setup = with_certificate(Setup::new().listeners(&[listener])).passing(name);
         let error = fails(&setup, socket);
@@ -83,10 +83,10 @@ fn a_socket_that_was_not_passed_is_told() {
     let twice = "export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=app:app; exec \"$0\" \"$@\" 3<&0 4<&0";
     let nameless = "export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\" \"$@\" 3<&0 </dev/null";
     for (script, expected) in [
-        ("exec \"$0\" \"$@\"", "no socket was passed to this process: is its socket unit started?"),
-        (not_ours, "no socket was passed to this process: is its socket unit started?"),
-        (twice, "more than one socket is named app: give each a unit of its own"),
-        (nameless, "no socket of this name was passed to this process, but unknown"),
+        ("exec \"$0\" \"$@\"", "no socket was passed to this process: start its socket unit"),
+        (not_ours, "no socket was passed to this process: start its socket unit"),
+        (twice, "several sockets are named app: give each its own unit"),
+        (nameless, "no socket with this name was passed, only unknown"),
     ] {
         let setup = app().under(&["/bin/sh", "-c", script]);
         let error = fails(&setup, TcpListener::bind("127.0.0.1:0").unwrap().into());

@@ -69,19 +69,19 @@ const SECRET_SHAPE: &str = "s3cr3ts3cr3ts3cr3ts3cr3ts3cr3ts3cr3ts3cr";
 #[test]
 fn on_keys_in_files() {
     for (file, content, words) in [
-        ("ak", "AKEXAMPLE\nsecond", "ak holds no key: the access key has more than one line"),
-        ("ak", "'AKEXAMPLE'", "ak holds no key: the access key contains a quotation mark"),
-        ("ak", "AK,EXAMPLE", "ak holds no key: the access key contains a comma"),
-        ("sk", "s3cr3t\ns3cr3t", "sk holds no key: the secret key has more than one line"),
-        ("sk", "s3cr3t s3cr3t", "sk holds no key: the secret key contains white space"),
-        ("sk", "\"s3cr3t\"", "sk holds no key: the secret key contains a quotation mark"),
-        ("sk", "s3cr3t\u{e9}", "sk holds no key: the secret key contains a non-ASCII character"),
-        ("sk", "s3cr3t\u{0}", "sk holds no key: the secret key contains a control character"),
+        ("ak", "AKEXAMPLE\nsecond", "ak has no valid key: the access key has more than one line"),
+        ("ak", "'AKEXAMPLE'", "ak has no valid key: the access key contains a quotation mark"),
+        ("ak", "AK,EXAMPLE", "ak has no valid key: the access key contains a comma"),
+        ("sk", "s3cr3t\ns3cr3t", "sk has no valid key: the secret key has more than one line"),
+        ("sk", "s3cr3t s3cr3t", "sk has no valid key: the secret key contains white space"),
+        ("sk", "\"s3cr3t\"", "sk has no valid key: the secret key contains a quotation mark"),
+        ("sk", "s3cr3t\u{e9}", "sk has no valid key: the secret key contains a non-ASCII character"),
+        ("sk", "s3cr3t\u{0}", "sk has no valid key: the secret key contains a control character"),
     ] {
         both_refuse(&Setup::new().credential(FILES).file(file, content), words);
     }
     let swapped = Setup::new().file("ak", SECRET_SHAPE).file("sk", ACCESS_KEY);
-    both_refuse(&swapped, "ak holds no key: the access key and secret key look swapped");
+    both_refuse(&swapped, "ak has no valid key: the access key and secret key look swapped");
     for around in [("", "\n"), ("\u{feff}", "\r\n"), (" \t", "  \n\n")] {
         let with = |text: &str| format!("{}{text}{}", around.0, around.1);
         both_take(&Setup::new().file("ak", &with(ACCESS_KEY)).file("sk", &with(SECRET_KEY)));
@@ -95,16 +95,16 @@ fn on_keys_in_the_environment() {
         setup.variable("HUAWEICLOUD_SDK_AK", access).variable("HUAWEICLOUD_SDK_SK", secret)
     };
     for (access, secret, words) in [
-        ("AK EXAMPLE", "s3cr3t", "HUAWEICLOUD_SDK_AK holds no key: the access key contains white space"),
+        ("AK EXAMPLE", "s3cr3t", "HUAWEICLOUD_SDK_AK has no valid key: the access key contains white space"),
         (
             ACCESS_KEY,
             "s3cr3t\ns3cr3t",
-            "HUAWEICLOUD_SDK_SK holds no key: the secret key has more than one line",
+            "HUAWEICLOUD_SDK_SK has no valid key: the secret key has more than one line",
         ),
         (
             SECRET_SHAPE,
             ACCESS_KEY,
-            "HUAWEICLOUD_SDK_AK holds no key: the access key and secret key look swapped",
+            "HUAWEICLOUD_SDK_AK has no valid key: the access key and secret key look swapped",
         ),
     ] {
         both_refuse(&setup(access, secret), words);
@@ -122,13 +122,13 @@ fn on_keys_in_the_environment() {
 #[test]
 fn on_profiles_tokens_and_passwords() {
     for (content, words) in [
-        ("ak = A\n", "line 1 stands before the first section"),
-        ("[basic]\nak = A\nsk = s3cr3t\nsk = s3cr3t\n", "line 4 sets a key that was set before"),
+        ("ak = A\n", "line 1 is before the first section"),
+        ("[basic]\nak = A\nsk = s3cr3t\nsk = s3cr3t\n", "line 4 repeats a key"),
         ("[basic]\nak = A\n", "has no `sk` in [basic]"),
         ("[basic]\nak = A\nsk = s3cr3t s3cr3t\n", "the secret key contains white space"),
         (
             "[basic]\nidp_id = i\nid_token_file = /t\niam_endpoint = http://iam.example\n",
-            "`iam_endpoint` is no https:// endpoint",
+            "`iam_endpoint` is not an https:// endpoint",
         ),
     ] {
         both_refuse(
@@ -140,17 +140,17 @@ fn on_profiles_tokens_and_passwords() {
     let path = home.path("").display().to_string();
     both_refuse(&home.credential("{ profile: {} }").variable("HOME", &path), "line 2 is neither");
     let token = Setup::new().credential("{ token_file: { path: token } }");
-    both_refuse(&token.file("token", "s3cr3t s3cr3t"), "token holds no token: it contains white space");
+    both_refuse(&token.file("token", "s3cr3t s3cr3t"), "token has no valid token: it contains white space");
     let oidc = "{ oidc: { iam_endpoint: 'https://iam.example', idp_id: i, id_token_file: token } }";
     both_refuse(
         &Setup::new().credential(oidc).file("token", "s3cr3t\ns3cr3t"),
-        "token holds no token: it has more",
+        "token has no valid token: it has more",
     );
     let password =
         "{ iam_password: { iam_endpoint: 'https://iam.example', domain: d, user: u, password_file: pw } }";
     both_refuse(
         &Setup::new().credential(password).file("pw", "s3cr3t\ns3cr3t"),
-        "pw holds no password: it has more",
+        "pw has no valid password: it has more",
     );
     both_take(&Setup::new().credential(password).file("pw", "two words and \u{e9}\n"));
 }

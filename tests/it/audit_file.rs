@@ -76,7 +76,7 @@ fn a_file_that_is_removed_is_noticed_and_made_anew() {
     assert_eq!(proxy.send(cancel("none")).status, 403);
     fs::remove_file(&log).unwrap();
     // Also when nobody calls.
-    let line = proxy.logged("the audit file was removed: a new one was made in its place");
+    let line = proxy.logged("the audit file was removed: created a new one");
     assert_eq!(line["path"], log.to_str().unwrap());
     let answer = proxy.send(cancel("none"));
     assert_eq!(answer.status, 403);
@@ -131,17 +131,17 @@ fn a_removed_file_that_cannot_be_made_anew_refuses_calls_until_it_can() {
     let folder = proxy.path("records");
     assert_eq!(proxy.send(cancel("none")).status, 403);
     fs::remove_dir_all(&folder).unwrap();
-    let line = proxy.logged("the audit sink takes no record: calls are refused until it does");
+    let line = proxy.logged("the audit sink is blocked: calls are refused until it accepts records");
     for _ in 0..5 {
         proxy.send(cancel("none")).is_refusal(503, "PROXY.AuditBlocked");
     }
     assert!(
-        line["error"].as_str().unwrap().starts_with("it was removed: cannot open the audit file"),
+        line["error"].as_str().unwrap().starts_with("file removed: cannot open the audit file"),
         "{line}"
     );
     proxy.upstream_saw(1);
     fs::create_dir(&folder).unwrap();
-    proxy.logged("the audit sink takes records again");
+    proxy.logged("the audit sink accepts records again");
     assert_eq!(proxy.send(cancel("none")).status, 403);
     assert_eq!(records(&folder.join("audit.log")).len(), 6);
 }
@@ -154,7 +154,7 @@ fn a_file_that_is_moved_away_and_not_told_of_is_left_in_the_end() {
     fs::rename(&log, &moved).unwrap();
     assert_eq!(proxy.send(cancel("none")).status, 403);
     assert_eq!(records(&moved).len(), 2, "a rotation tells when it is done");
-    proxy.logged("the audit file was moved away without SIGHUP: it was opened anew");
+    proxy.logged("the audit file was moved without SIGHUP: reopened");
     assert_eq!(proxy.send(cancel("none")).status, 403);
     assert_eq!((records(&log).len(), records(&moved).len()), (1, 2));
 }
@@ -238,7 +238,7 @@ fn of_many_that_are_started_at_once_one_has_the_file() {
 
 #[test]
 fn records_that_go_to_a_closed_standard_output_are_told_at_the_start() {
-    for (how, what) in [(">&-", "that is closed"), ("1</dev/null", "that is not open for writing")] {
+    for (how, what) in [(">&-", "which is closed"), ("1</dev/null", "which is not open for writing")] {
         let setup = under_shell(Setup::new(), how);
         let output = setup.run("run");
         let error = String::from_utf8(output.stderr).unwrap();

@@ -80,17 +80,17 @@ fn on_a_full_disk_a_call_under_way_writes_its_record_into_the_room_that_was_kept
         });
         written.says(json!({ "mpc.job_id": "answered", "outcome": "forwarded" }));
         // It is told, by name, and with what the system says.
-        let line = proxy.logged("the audit sink takes no record: calls are refused until it does");
+        let line = proxy.logged("the audit sink is blocked: calls are refused until it accepts records");
         assert_eq!((&line["path"], &line["error"]), (&json!(sink), &json!(NO_SPACE)));
         let blocked = proxy.probe("/status").json()["audit"].clone();
         assert_eq!((&blocked["sink"], &blocked["blocked"]["error"]), (&json!(sink), &json!(NO_SPACE)));
         assert_eq!(blocked["blocked"]["refused"], 50);
         let ready = proxy.probe("/readyz");
         assert_eq!(ready.status, 503);
-        assert!(ready.body.contains("[-] audit: the sink takes no record"), "{}", ready.body);
+        assert!(ready.body.contains("[-] audit: the sink is blocked"), "{}", ready.body);
         // And so is its end, though nobody calls.
         mount.empty();
-        let line = proxy.logged("the audit sink takes records again");
+        let line = proxy.logged("the audit sink accepts records again");
         assert_eq!(
             (&line["path"], &line["refused"], &line["dropped"]),
             (&json!(sink), &json!(50), &json!(0))
@@ -102,7 +102,7 @@ fn on_a_full_disk_a_call_under_way_writes_its_record_into_the_room_that_was_kept
             .map(|record| record["http.response.status_code"].clone())
             .collect();
         assert_eq!(statuses, [&[json!(204)][..], &vec![json!(503); 50]].concat());
-        assert_eq!(proxy.log().matches("takes no record").count(), 1, "said once: {}", proxy.log());
+        assert_eq!(proxy.log().matches("the audit sink is blocked").count(), 1, "said once: {}", proxy.log());
     }
 }
 
@@ -185,7 +185,7 @@ fn what_cannot_be_written_at_the_stop_is_said_and_stands_in_the_log() {
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let lost = lines.iter().find(|line| line["message"] == LOST);
     let lost = lost.unwrap_or_else(|| panic!("{log}"));
-    assert_eq!((&lost["path"], &lost["error"]), (&json!("stdout"), &json!("its reader does not read")));
+    assert_eq!((&lost["path"], &lost["error"]), (&json!("stdout"), &json!("its reader is stuck")));
     assert_eq!((&lost["calls"], &lost["records"]), (&json!(2), &json!(22)));
     let records: Vec<Record> =
         lines.iter().filter_map(|line| line["record"].as_str()).map(Record::parse).collect();
@@ -321,7 +321,7 @@ fn records(log: &std::path::Path) -> Vec<Record> {
 
 pub(crate) const DENIED: &str = "DELETE /v2/elsewhere/editing/jobs/1 HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const NO_SPACE: &str = "No space left on device (os error 28)";
-const LOST: &str = "records could not be written: they are lost";
+const LOST: &str = "cannot write records: they are lost";
 /// No more than may wait.
 const WAITING: u64 = 3_000;
 /// More than may wait.

@@ -70,7 +70,7 @@ fn a_call_that_was_under_way_is_recorded_with_what_was_known_of_it() {
     proxy.signal(Signal::SIGKILL);
     proxy.ended();
     let proxy = announcing(Setup::new(), &log).start().records_elsewhere();
-    proxy.logged("calls that were under way when a process was killed are recorded with an unknown outcome");
+    proxy.logged("calls interrupted by a killed process are recorded with an unknown outcome");
     let (intents, records) = (of(&log, "intent"), of(&log, "request"));
     assert_eq!((intents.len(), records.len()), (1, 1));
     for line in [&intents[0], &records[0]] {
@@ -99,11 +99,11 @@ fn calls_that_were_under_way_when_their_file_was_left_are_closed_in_the_one_that
     };
     let moved_without = |proxy: &Proxy, log: &Path| {
         fs::rename(log, log.with_extension("1")).unwrap();
-        proxy.logged("the audit file was moved away without SIGHUP: it was opened anew");
+        proxy.logged("the audit file was moved without SIGHUP: reopened");
     };
     let removed = |proxy: &Proxy, log: &Path| {
         fs::remove_file(log).unwrap();
-        proxy.logged("the audit file was removed: a new one was made in its place");
+        proxy.logged("the audit file was removed: created a new one");
     };
     let copied_and_truncated = |_: &Proxy, log: &Path| {
         fs::copy(log, log.with_extension("1")).unwrap();
@@ -248,7 +248,7 @@ fn kill_under_load(proxy: &Proxy, round: usize) {
         }
         wait_for("requests upstream", || (proxy.cloud().requests().len() >= enough).then_some(()));
         if round % 2 == 1 {
-            proxy.logged("the configuration was reloaded");
+            proxy.logged("configuration reloaded");
         }
         proxy.signal(Signal::SIGKILL);
         over.store(true, Relaxed);

@@ -123,13 +123,13 @@ fn a_write_beyond_what_a_file_may_hold_is_an_error_and_not_the_end() {
     (0..3).for_each(|_| refused(&proxy));
     proxy.upstream_saw(2);
     assert_eq!(records(&log).len(), 1);
-    let line = proxy.logged("the audit sink takes no record: calls are refused until it does");
+    let line = proxy.logged("the audit sink is blocked: calls are refused until it accepts records");
     assert_eq!(
         (&line["path"], &line["error"]),
         (&log.to_str().into(), &"File too large (os error 27)".into())
     );
-    assert_eq!(proxy.stop(), Some(3), "the record of a call could not be written");
-    assert!(proxy.log().contains("the record of a call could not be written to the audit sink"));
+    assert_eq!(proxy.stop(), Some(3), "cannot write a call's record");
+    assert!(proxy.log().contains("cannot write a call's record to the audit sink"));
 }
 
 fn recording(mount: &Mount, name: &str, write_ahead: bool) -> Proxy {

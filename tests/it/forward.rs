@@ -221,7 +221,7 @@ fn a_replaced_authority_is_trusted_by_new_connections_without_a_restart() {
     let proxy = setup.file("ca.pem", &other).section("upstream: { ca_file: ca.pem }").start();
     assert_eq!(proxy.send(cancel("100211")).status, 502, "it trusts another authority");
     proxy.write("ca.pem", &ca);
-    proxy.logged("the configuration was reloaded");
+    proxy.logged("configuration reloaded");
     assert_eq!(proxy.send(cancel("100211")).status, 204);
     proxy.upstream_saw(1);
     // A connection that is open goes with the authority that it was trusted by.

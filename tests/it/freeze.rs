@@ -32,7 +32,7 @@ fn a_file_that_is_there_before_the_start_freezes_the_very_first_call() {
 #[test]
 fn a_file_that_cannot_be_read_at_the_start_freezes_everybody_and_says_why() {
     // `ak` is a file, so `ENOTDIR`; of a folder only files can be read.
-    for (path, problem) in [("ak/freeze", "it cannot be read: Not a directory"), (".", "it cannot be read")] {
+    for (path, problem) in [("ak/freeze", "cannot read it: Not a directory"), (".", "cannot read it")] {
         let proxy = Setup::new().section(&format!("freeze_file: {path}")).start();
         proxy.send(cancel("100211")).is_refusal(503, "PROXY.Frozen");
         let freeze = proxy.probe("/status").json()["freeze"][0].clone();

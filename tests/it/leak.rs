@@ -154,7 +154,7 @@ fn a_credential_that_cannot_be_used_is_not_shown() {
         if file == "token" {
             let proxy = with_token().start();
             proxy.write(file, text);
-            wait_for("problem", || (proxy.probe("/status").body.contains("holds no ")).then_some(()));
+            wait_for("problem", || (proxy.probe("/status").body.contains("has no valid ")).then_some(()));
             // The last good one stays in force.
             let said = [proxy.send(cancel("100211"))];
             assert_eq!(said[0].status, 204);
@@ -164,7 +164,7 @@ fn a_credential_that_cannot_be_used_is_not_shown() {
         let output = setup.run("run");
         assert_eq!(output.status.code(), Some(78));
         let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        assert!(told.contains(" holds no ") && !told.contains("MARKED"), "{told}");
+        assert!(told.contains(" has no valid ") && !told.contains("MARKED"), "{told}");
     }
 }
 
@@ -211,7 +211,7 @@ fn no_record_that_is_lost_at_the_end_shows_a_secret() {
     assert_eq!((said.status, proxy.stop()), (401, Some(3)));
     drop(reader);
     let log = fs::read_to_string(log).unwrap();
-    assert!(log.contains("the record of a call could not be written to the audit sink"), "{log}");
+    assert!(log.contains("cannot write a call's record to the audit sink"), "{log}");
     holds_none([format!("{said:?}"), String::new(), log]);
 }
 

@@ -63,7 +63,8 @@ fn one_caller_leaves_room_for_others_also_where_the_limits_are_lowered() {
     });
     let setup = Setup::new().with_team().upstream(&upstream.url()).open_files(400).policy(&policy(""));
     let proxy = setup.start();
-    let fit = proxy.logged("too few file descriptors for the limits: they are lowered; raise the limit of open files (LimitNOFILE)");
+    let fit = proxy
+        .logged("too few file descriptors for `limits`: lowered; raise the open-files limit (LimitNOFILE)");
     let in_flight = usize::try_from(fit["in_flight"].as_u64().unwrap()).unwrap();
     assert!(in_flight < 100, "{fit}");
     let mut wires: Vec<_> = (0..in_flight).map(|_| proxy.connect()).collect();

@@ -127,7 +127,7 @@ fn handshakes_that_strangers_break_are_a_few_lines_and_a_number_and_hide_nothing
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let failed: Vec<&Value> = lines
         .iter()
-        .filter(|line| line["message"].as_str().unwrap().starts_with("a TLS handshake failed"))
+        .filter(|line| line["message"].as_str().unwrap().starts_with("TLS handshake failed"))
         .collect();
     let more: usize = failed.iter().filter_map(|line| line["more"].as_u64()).sum::<u64>() as usize;
     let single = failed.iter().filter(|line| line["more"].is_null()).count();

@@ -123,7 +123,7 @@ fn whoever_has_no_valid_certificate_is_not_let_in() {
     // The log has the first of each cause.
     let failed = "tls_handshake_failures_total{listener=\"mesh\",reason=\"rejected\"} 12\n";
     wait_for("count of all", || proxy.probe("/metrics").body.contains(failed).then_some(()));
-    proxy.logged("a TLS handshake failed");
+    proxy.logged("TLS handshake failed");
     proxy.upstream_saw(0);
 }
 
@@ -274,7 +274,7 @@ fn certificates_are_replaced_while_it_runs() {
     let server = new.issue(Wanted::server().valid(-60, 7200));
     proxy.write("tls.key", &server.key_pem);
     proxy.signal(Signal::SIGHUP);
-    let refused = "the configuration was not reloaded: the last good one stays in force";
+    let refused = "configuration not reloaded: the last good one stays in force";
     let problem = proxy.logged(refused)["problem"].as_str().unwrap().to_owned();
     assert!(problem.contains("does not match the first certificate in"), "{problem}");
     assert!(answered(&old, &before) && ends() == first);

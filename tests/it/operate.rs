@@ -125,7 +125,7 @@ fn operators_freeze_callers_by_name_and_each_time_there_is_a_record() {
     assert_eq!(said(&proxy, "freeze").0, Some(0));
     is_frozen(&proxy);
     let (code, told) = said(&proxy, "unfreeze --caller oncall");
-    assert!(code == Some(1) && told.contains("note: everybody is frozen, and not some callers"), "{told}");
+    assert!(code == Some(1) && told.contains("note: everybody is frozen: unfreeze everybody"), "{told}");
     assert_eq!(said(&proxy, "unfreeze"), (Some(0), "nobody is frozen\n".into()));
     assert!(!folder.path().join("freeze").exists());
     assert_eq!(oncall().status, 403, "the job was cancelled before");
@@ -138,7 +138,7 @@ fn operators_freeze_callers_by_name_and_each_time_there_is_a_record() {
         [
             ["freeze", "drill", ""],
             ["freeze", "", ""],
-            ["unfreeze", "", "everybody is frozen, and not some callers: unfreeze everybody, then freeze those that are meant"],
+            ["unfreeze", "", "everybody is frozen: unfreeze everybody, then freeze the callers you mean"],
             ["unfreeze", "", ""],
         ]
         .map(|told| told.map(str::to_owned))
@@ -170,12 +170,18 @@ fn a_freeze_file_of_somebody_elses_is_left_alone_and_named() {
     let proxy = keeping(folder.path());
     let (code, told) = said(&proxy, "freeze --caller editor-api");
     assert!(
-        code == Some(0) && told.contains("note: this freeze ends with this process: somebody else wrote"),
+        code == Some(0)
+            && told.contains(
+                "note: this freeze ends with this process: the freeze file was not written by this proxy"
+            ),
         "{told}"
     );
     is_frozen(&proxy);
     let (code, told) = said(&proxy, "unfreeze");
-    assert!(code == Some(1) && told.contains("note: somebody else wrote the freeze file"), "{told}");
+    assert!(
+        code == Some(1) && told.contains("note: the freeze file was not written by this proxy"),
+        "{told}"
+    );
     assert_eq!(said(&proxy, "unfreeze --caller editor-api").0, Some(0), "that one is free");
     assert_eq!(proxy.send(cancel("100211")).status, 204);
     assert!(fs::read_to_string(theirs).unwrap().contains("12:00:00"));
@@ -284,7 +290,7 @@ fn a_disk_that_hangs_holds_up_no_freeze() {
     let proxy = setup.start();
     let told = operator(&proxy, "PUT", "/freeze").json();
     assert_eq!((&told["by"][0], &told["by"][1]), (&json!("operator"), &json!("file")));
-    let note = "this freeze ends with this process: the freeze file cannot be changed in time";
+    let note = "this freeze ends with this process: changing the freeze file timed out";
     assert_eq!(told["note"], note);
     is_frozen(&proxy);
     go_on(proxy.id());

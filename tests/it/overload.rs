@@ -79,9 +79,8 @@ fn a_caller_has_more_or_less_where_the_policy_says_so_and_all_where_it_is_alone(
 #[test]
 fn callers_that_hold_connections_leave_descriptors_for_upstream() {
     let proxy = Setup::new().open_files(200).start();
-    let lowered: Value = proxy.logged(
-        "too few file descriptors for the limits: they are lowered; raise the limit of open files (LimitNOFILE)",
-    );
+    let lowered: Value = proxy
+        .logged("too few file descriptors for `limits`: lowered; raise the open-files limit (LimitNOFILE)");
     assert_eq!((&lowered["descriptors"], &lowered["connections"]), (&json!(200), &json!(36)));
     // More than may be open: the oldest make room, some at once.
     let mut held: Vec<Wire> = (0..60).map(|_| proxy.dial("app")).collect();

@@ -95,7 +95,7 @@ fn a_path_that_is_none_is_answered_with_those_that_there_are() {
 #[test]
 fn a_source_that_gives_nothing_is_logged_with_its_file_and_what_the_system_says() {
     let proxy = Setup::new().credential("{ files: { access_key: ./none, secret_key: sk } }").start();
-    let line = proxy.logged("a credential cannot be renewed: its calls are refused");
+    let line = proxy.logged("credential refresh failed: its calls are refused");
     let error = line["error"].as_str().unwrap();
     assert!(error.contains("none") && error.contains("No such file or directory (os error 2)"), "{line}");
     assert_eq!(line["credential"], "prod");
@@ -198,10 +198,10 @@ fn the_log_has_the_first_of_each_failure_and_of_each_unknown_caller() {
         (&json!("WARN"), &json!("upstream_connect"), &json!("http://127.0.0.1:1"))
     );
     assert!(failure["error"].as_str().unwrap().contains("refused"), "{failure}");
-    let stranger = proxy.logged("a caller is not recognised");
+    let stranger = proxy.logged("caller not authenticated");
     assert_eq!(stranger["error"], "caller not authenticated: no valid credentials presented");
     assert!(stranger["address"].as_str().unwrap().starts_with("127.0.0.1:"), "{stranger}");
-    for message in ["unreachable\"", "a caller is not recognised\""] {
+    for message in ["unreachable\"", "caller not authenticated\""] {
         let lines = proxy.log().lines().filter(|line| line.contains(message)).count();
         assert!((1..=5).contains(&lines), "{lines} lines");
     }

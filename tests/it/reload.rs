@@ -48,7 +48,7 @@ fn a_kubernetes_config_map_is_followed_through_its_links() {
 fn sighup_reloads() {
     let proxy = Setup::new().policy(&policy("allow")).start();
     proxy.signal(Signal::SIGHUP);
-    proxy.logged("the configuration was reloaded");
+    proxy.logged("configuration reloaded");
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn what_cannot_be_loaded_keeps_the_last_good_policy_and_is_told_with_its_place()
         let proxy = Setup::new().policy(&policy("allow")).start();
         let hash = hash_in_force(&proxy);
         proxy.write("policy.yaml", &broken);
-        let line = proxy.logged("the configuration was not reloaded: the last good one stays in force");
+        let line = proxy.logged("configuration not reloaded: the last good one stays in force");
         let problem = line["problem"].as_str().unwrap();
         assert!(problem.contains(place), "{problem}");
         decides(&proxy, "allow");
@@ -92,8 +92,8 @@ fn what_needs_a_restart_refuses_the_whole_reload_and_is_named() {
     proxy.write("policy.yaml", &policy("deny"));
     decides(&proxy, "deny");
     proxy.write("proxy.yaml", &yaml.replace("name: app,", "name: app, bearer: true,"));
-    let line = proxy.logged("the configuration was not reloaded: the last good one stays in force");
-    assert_eq!(line["problem"], "a restart is needed to change listeners");
+    let line = proxy.logged("configuration not reloaded: the last good one stays in force");
+    assert_eq!(line["problem"], "changing listeners requires a restart");
     decides(&proxy, "deny");
 }
 
@@ -108,7 +108,7 @@ fn what_is_enforced_less_than_before_is_a_warning_and_stays_visible() {
         (&policy_of(&proxy)["mode"], &policy_of(&proxy)["observing"]),
         (&json!("enforce"), &json!([]))
     );
-    let less = "the reloaded configuration enforces less than the one before";
+    let less = "the reloaded configuration enforces less than before";
     let whats = |proxy: &Proxy| -> Vec<String> {
         let lines = proxy
             .log()
@@ -121,8 +121,12 @@ fn what_is_enforced_less_than_before_is_a_warning_and_stays_visible() {
     let rule = with_token.replace("id: is-deny,", "id: is-deny, mode: observe,");
     let open = rule.replace("{ bearer: { sha256_file: oncall.sha256 } }", "{ listener: team }");
     for (text, mode, expected) in [
-        (rule, "enforce", "the rule `is-deny` denies nothing any more: it has `mode: observe`"),
-        (open.clone(), "enforce", "whoever connects to the listener `team` is `oncall` now, without a proof"),
+        (rule, "enforce", "rule `is-deny` no longer denies: it has `mode: observe`"),
+        (
+            open.clone(),
+            "enforce",
+            "anyone who connects to the listener `team` is now `oncall`, without proof",
+        ),
         (
             open.replace("version: 1", "version: 1\nmode: observe"),
             "observe",
@@ -180,22 +184,20 @@ fn each_reload_says_what_changed() {
         (
             " }",
             vec![rule("c", "3*"), rule("a", "*"), rule("b", "2*")],
-            "nothing but the text of the policy, or the order of its rules",
+            "only the policy's text, or the order of its rules",
         ),
         (oncall, vec![rule("a", "*")], "rules removed: b, c; callers added: oncall"),
         (
             ", limits: { rate: 5/min } }",
             vec![rule("a", "*")],
-            "callers removed: oncall; limits changed of editor-api",
+            "callers removed: oncall; limits changed: editor-api",
         ),
     ] {
         proxy.write("policy.yaml", &policy(caller, &rules));
         let line = wait_for(changed, || {
             let log = proxy.log();
-            let line = log
-                .lines()
-                .rfind(|line| line.contains("\"the configuration was reloaded\""))
-                .map(str::to_owned);
+            let line =
+                log.lines().rfind(|line| line.contains("\"configuration reloaded\"")).map(str::to_owned);
             line.filter(|line| line.contains(changed))
         });
         // A share of the calls under way is a limit, too, and goes by how many callers there are.

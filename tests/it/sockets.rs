@@ -23,7 +23,7 @@ fn a_socket_whose_file_was_removed_is_bound_anew_with_its_permissions() {
         let mode = fs::metadata(proxy.path("proxy.sock")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
-    proxy.logged("the file of a socket was removed or replaced: it was bound anew");
+    proxy.logged("a socket file was removed or replaced: bound again");
     assert_eq!(proxy.stop(), Some(0));
     assert!(!proxy.path("proxy.sock").exists(), "it takes its socket with it");
 }
@@ -61,8 +61,8 @@ fn what_is_in_its_place_is_told_until_it_is_gone() {
             fs::rename(&other, &path).ok()
         });
         let expected = match what {
-            "file" => "a file is there",
-            "folder" => "a folder is there",
+            "file" => "it is a file",
+            "folder" => "it is a directory",
             _ => "another process listens there",
         };
         let told = wait_for("loss", || {
@@ -93,7 +93,7 @@ fn the_operators_socket_is_mended_too_and_no_caller_minds() {
     fs::rename(proxy.path("other"), &path).unwrap();
     wait_for("loss", || {
         let problem = proxy.probe("/status").json()["admin_problem"].clone();
-        problem.as_str()?.contains("a file is there").then_some(())
+        problem.as_str()?.contains("it is a file").then_some(())
     });
     let ready = proxy.probe("/readyz?verbose");
     assert!(ready.status == 200 && ready.body.contains("operators cannot connect to unix:"), "{ready:?}");
@@ -143,7 +143,7 @@ fn a_socket_that_may_not_be_looked_at_is_told_as_that() {
     let output = setup.under(&["sh", "-c", &script]).run("run");
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(4), "{error}");
-    assert!(error.contains("permission denied: a socket of user 0 with mode 0600 is there"), "{error}");
+    assert!(error.contains("permission denied: a socket of user 0 with mode 0600 exists"), "{error}");
 }
 
 fn start() -> Proxy {

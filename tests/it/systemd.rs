@@ -209,7 +209,7 @@ fn a_key_that_is_held_back_and_a_sink_that_is_stuck_are_said() {
     manager.until(is("READY=1"));
     proxy.cloud().set_faults([Fault::Unauthorized.until_cleared()]);
     wait_for("refusals", || (proxy.send(cancel("100211")).status == 503).then_some(()));
-    let held = manager.status("HELD BACK");
+    let held = manager.status("SUSPENDED");
     assert!(held.contains("credential prod"), "{held}");
     let size = fs::metadata(proxy.path("audit.log")).unwrap().len();
     proxy.limit_file_size(size);

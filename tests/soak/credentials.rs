@@ -114,7 +114,7 @@ fn under_load(name: &str, proxy: Proxy, rotate: impl Fn(&Proxy, usize) + Sync) {
         run(crowd(CALLERS, |caller| call_until_over(Arc::clone(&load), caller)))
     });
     let (proxy, latency) = (Arc::into_inner(load).unwrap().proxy, Took::of_all(took));
-    let held_back = "upstream refused this credential's signatures";
+    let held_back = "upstream rejected this credential's signatures";
     assert!(!proxy.log().contains(held_back), "{}", proxy.log());
     let mut keys = HashSet::new();
     let records = trail::read(proxy, latency.len(), |record| {

@@ -55,11 +55,11 @@ impl Output {
         let path = self.target.name();
         match self.reopen() {
             Ok(()) => {
-                tracing::warn!(path, "the audit file was moved away without SIGHUP: it was opened anew")
+                tracing::warn!(path, "the audit file was moved without SIGHUP: reopened")
             }
             Err(error) => {
                 let error = error.with_cause();
-                tracing::error!(path, error, "the audit file was moved away: records still go there");
+                tracing::error!(path, error, "the audit file was moved: records still go to the old file");
             }
         }
     }
@@ -95,8 +95,8 @@ impl Output {
         self.gone = true;
         let path = self.target.name();
         match self.reopen() {
-            Ok(()) => tracing::warn!(path, "the audit file was removed: a new one was made in its place"),
-            Err(error) => self.failed(&io::Error::other(format!("it was removed: {}", error.with_cause()))),
+            Ok(()) => tracing::warn!(path, "the audit file was removed: created a new one"),
+            Err(error) => self.failed(&io::Error::other(format!("file removed: {}", error.with_cause()))),
         }
     }
 }

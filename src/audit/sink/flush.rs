@@ -83,13 +83,10 @@ impl Sink {
         let (path, error) = (output.target().name(), output.error());
         let owed = output.abandon();
         let calls = owed.len();
-        tracing::error!(path, error, records, calls, "records could not be written: they are lost");
+        tracing::error!(path, error, records, calls, "cannot write records: they are lost");
         for line in owed.iter().take(MAX_LOGGED) {
             let record = String::from_utf8_lossy(line);
-            tracing::error!(
-                record = record.trim_end(),
-                "the record of a call could not be written to the audit sink"
-            );
+            tracing::error!(record = record.trim_end(), "cannot write a call's record to the audit sink");
         }
         false
     }

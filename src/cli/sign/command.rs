@@ -78,7 +78,7 @@ fn key(environment: impl Fn(&str) -> Option<String>) -> anyhow::Result<SigningKe
     let access_key = set(ACCESS_KEY).with_context(|| format!("{ACCESS_KEY} is not set"))?;
     let secret_key = set(SECRET_KEY).with_context(|| format!("{SECRET_KEY} is not set")).map(Secret::new)?;
     SigningKey::new(&access_key, &secret_key, set(SECURITY_TOKEN).map(Secret::new))
-        .map_err(|error| anyhow!("{} holds no key: {error}", variable_of(error.part())))
+        .map_err(|error| anyhow!("{} has no valid key: {error}", variable_of(error.part())))
 }
 
 fn text(
@@ -271,7 +271,7 @@ mod tests {
         assert_eq!(refused(&url, &[(ACCESS_KEY, "a"), (SECRET_KEY, "")]), "HUAWEICLOUD_SDK_SK is not set");
         let bad = refused(&url, &[(ACCESS_KEY, "a"), (SECRET_KEY, "s3cr3t\ns3cr3t")]);
         assert!(
-            bad.starts_with("HUAWEICLOUD_SDK_SK holds no key: the secret key has more than")
+            bad.starts_with("HUAWEICLOUD_SDK_SK has no valid key: the secret key has more than")
                 && !bad.contains("s3cr3t"),
             "{bad}"
         );

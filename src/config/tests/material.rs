@@ -48,7 +48,7 @@ fn a_key_file_that_holds_no_key_keeps_a_start_back_and_no_reload() {
     let directory = Directory::valid();
     directory.write("sk", "5ec2e7\nva1ue\n");
     let [(at_start, message)] = &directory.told(false)[..] else { panic!("{:?}", directory.told(false)) };
-    assert!(message.ends_with("/sk holds no key: the secret key has more than one line"), "{message}");
+    assert!(message.ends_with("/sk has no valid key: the secret key has more than one line"), "{message}");
     assert_eq!(*at_start, Severity::Error);
     assert_eq!(directory.told(true), [(Severity::Warning, message.clone())]);
 }

@@ -310,7 +310,7 @@ async fn what_has_expired_already_is_no_credential() {
     let source = Scripted::new([gives("a", 0)]);
     let (cached, _task) = source.start();
     assert!(leased(&cached).await.is_err());
-    assert!(cached.state().problem.unwrap().contains("is this machine's clock right?"));
+    assert!(cached.state().problem.unwrap().contains("check this machine's clock"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -370,7 +370,7 @@ async fn what_upstream_says_has_ended_is_not_ready_until_it_is_believed_or_repla
     assert!(cached.is_ready(), "there may be a newer one");
     cached.ended(&value);
     assert!(!cached.is_ready());
-    assert_eq!(cached.state().unusable(), Some("ended, says upstream"));
+    assert_eq!(cached.state().unusable(), Some("expired, upstream says"));
     assert!(cached.state().problem.unwrap().contains("APIGW.0307"));
     assert!(cached.lease_newer(&value, deadline()).await.is_err());
     assert!(!cached.is_ready(), "the same one, given again, has ended too");

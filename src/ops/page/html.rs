@@ -162,7 +162,7 @@ impl StatusPage<'_> {
                             th scope="row" { (text(&credential["name"])) }
                             td {
                                 @match (held_back, credential["ready"].as_bool()) {
-                                    (Some(_), _) => span class="bad" { "held back" },
+                                    (Some(_), _) => span class="bad" { "suspended" },
                                     (None, Some(true)) => span class="good" { "in force" },
                                     _ => span class="bad" { "not ready" },
                                 }

@@ -40,7 +40,7 @@ fn whoever_comes_during_the_delay_is_judged_as_ever() {
     for holder in [&foreign, &many] {
         assert!(ask(holder).ask(&proxy, "mesh", cancel("none")).is_err());
     }
-    proxy.logged("a TLS handshake failed");
+    proxy.logged("TLS handshake failed");
     let long = "more than 4 intermediate certificates";
     wait_for("second reason in the log", || proxy.log().contains(long).then_some(()));
     let right = authority.issue(Wanted::caller().uri(CLEANER));

@@ -49,7 +49,7 @@ fn a_key_that_was_believed_and_goes_bad_is_refused_three_times_and_no_more() {
         upstream.saw(2 + 3);
         let ready = proxy.probe("/readyz");
         assert_eq!(ready.status, 503);
-        assert!(ready.body.contains("held back: upstream refused its signatures"), "{}", ready.body);
+        assert!(ready.body.contains("suspended: upstream rejected its signatures"), "{}", ready.body);
     }
 }
 
@@ -213,13 +213,13 @@ fn a_token_file_that_has_ended_is_told_until_it_is_replaced() {
         let answer = call(&proxy);
         assert_eq!((answer.status, answer.json()["error_code"].as_str()), (401, Some("APIGW.0307")));
     }
-    let told = "upstream says that this credential has ended, and its source has no newer one: calls with it fail until it changes";
+    let told = "upstream reports this credential expired, and its source has no newer one: its calls fail until it changes";
     proxy.logged(told);
     assert_eq!(proxy.log().matches(told).count(), 1, "{}", proxy.log());
     let ready = proxy.probe("/readyz");
     assert_eq!(ready.status, 503);
     assert!(
-        ready.body.contains("[-] credential prod of project media-prod: ended, says upstream"),
+        ready.body.contains("[-] credential prod of project media-prod: expired, upstream says"),
         "{}",
         ready.body
     );

@@ -70,7 +70,7 @@ fn a_key_that_upstream_refuses_is_held_back_before_it_is_locked() {
         let seconds: u64 = answer.header("retry-after").parse().unwrap();
         assert!((200..=300).contains(&seconds), "{seconds}");
     }
-    proxy.logged("upstream refused this credential's signatures three times in a row: it is held back until it changes, or for as long as upstream would lock the key");
+    proxy.logged("upstream rejected this credential's signatures three times in a row: suspended until it changes, or for as long as upstream would lock the key");
     assert_eq!(metric(&proxy, "mpc_auth_proxy_credential_held_back{credential=\"prod\"}"), 1.0);
     assert!(status(&proxy)["held_back_seconds"].as_u64().unwrap() > 200);
 
@@ -135,7 +135,7 @@ fn signatures_are_dated_by_the_clouds_clock() {
         assert!(off.abs() < TimeDelta::seconds(60), "{minutes}: {off}");
         let skew = metric(&proxy, "mpc_auth_proxy_clock_skew_seconds");
         assert!((skew - minutes as f64 * 60.0).abs() < 60.0, "{minutes}: {skew}");
-        let said = proxy.log().matches("the cloud's clock and this machine's differ").count();
+        let said = proxy.log().matches("this machine's clock differs from the cloud's").count();
         assert_eq!(said, 1, "{}", proxy.log());
     }
 }
@@ -180,7 +180,7 @@ fn a_machine_without_an_agency_is_told_so() {
     setup.cloud().set_metadata_mode(MetadataMode::NoAgency);
     let proxy = setup.start();
     call(&proxy).is_refusal(503, "PROXY.NoCredential");
-    assert_eq!(status(&proxy)["problem"], "this machine has no agency: give it one in the ECS console");
+    assert_eq!(status(&proxy)["problem"], "this machine has no agency: set one in the ECS console");
     proxy.cloud().set_metadata_mode(MetadataMode::V2);
     wait_for("call with a key", || (call(&proxy).status == 204).then_some(()));
 }

@@ -149,6 +149,6 @@ fn a_chain_of_credentials_is_told_link_by_link() {
     );
     let found = Found::by(&setup);
     let assumed = found.named("credential", "prod");
-    assert!(assumed["message"].as_str().unwrap().contains("the credential `base`"), "{assumed:#}");
+    assert!(assumed["message"].as_str().unwrap().contains("base credential `base`"), "{assumed:#}");
     assert_eq!(assumed["hint"], "see the credential base: it must be an access key that works");
 }

@@ -39,9 +39,9 @@ pub(super) fn upstream_cannot_be_reached(page: &mut Page) -> Option<()> {
 pub(super) fn the_key_is_wrong(page: &mut Page) -> Option<()> {
     let proxy = setup().file("sk", "another-secret-key").start().records_elsewhere();
     page.block(&proxy);
-    page.one_says(&["refused a signature", "\"credential\":\"prod\"", "\"HARN\"", "do not belong together"]);
+    page.one_says(&["rejected a signature", "\"credential\":\"prod\"", "\"HARN\"", "do not match"]);
     proxy.write("sk", SECRET_KEY);
-    let renewed = || proxy.log().matches("a credential was renewed").count();
+    let renewed = || proxy.log().matches("credential refreshed").count();
     wait_for("the right key", || (renewed() == 2).then_some(()));
     page.block(&proxy);
     Some(())
@@ -53,7 +53,7 @@ pub(super) fn the_key_is_held_back(page: &mut Page) -> Option<()> {
         assert_eq!(proxy.send(cancel("100211")).status, 401);
     }
     page.block(&proxy);
-    page.one_says(&["HELD BACK", "prod from files", "replace"]);
+    page.one_says(&["SUSPENDED", "prod from files", "replace"]);
     proxy.write("sk", SECRET_KEY);
     page.block(&proxy);
     Some(())

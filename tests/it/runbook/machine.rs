@@ -23,7 +23,7 @@ pub(super) fn the_audit_sink_takes_nothing(page: &mut Page) -> Option<()> {
     proxy.limit_file_size(0);
     proxy.send(cancel("none"));
     page.block(&proxy);
-    page.one_says(&["takes no record", "audit.log", "File too large"]);
+    page.one_says(&["the audit sink is blocked", "audit.log", "File too large"]);
     proxy.limit_file_size(1 << 30);
     page.block(&proxy);
     Some(())
@@ -36,7 +36,7 @@ pub(super) fn the_disk_is_full(page: &mut Page) -> Option<()> {
     let proxy = mount.shown_to(setup).start().records_elsewhere();
     mount.fill();
     page.block(&proxy);
-    page.one_says(&["takes no record", "audit.log", "No space left on device"]);
+    page.one_says(&["the audit sink is blocked", "audit.log", "No space left on device"]);
     mount.empty();
     page.block(&proxy);
     Some(())
@@ -75,7 +75,7 @@ pub(super) fn a_certificate_has_expired(page: &mut Page) -> Option<()> {
     let setup = setup().mesh(&authority).file("tls.crt", &expired.certificate_pem);
     let proxy = setup.file("tls.key", &expired.key_pem).start().records_elsewhere();
     page.block(&proxy);
-    page.one_says(&["mesh", "its certificate ended at", "replace its file"]);
+    page.one_says(&["mesh", "its certificate expired at", "replace its file"]);
     let renewed = authority.issue(Wanted::server());
     proxy.write("tls.key", &renewed.key_pem);
     proxy.write("tls.crt", &renewed.certificate_pem);

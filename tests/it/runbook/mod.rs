@@ -37,7 +37,7 @@ situations! {
     "502 PROXY.UpstreamUnreachable": cloud::upstream_cannot_be_reached;
     "503 PROXY.NoCredential": machine::there_is_no_credential;
     "401 APIGW.0301: the key is wrong": cloud::the_key_is_wrong;
-    "503 PROXY.NoCredential: held back": cloud::the_key_is_held_back;
+    "503 PROXY.NoCredential: suspended": cloud::the_key_is_held_back;
     "503 PROXY.CircuitOpen": cloud::the_circuit_is_open;
     "503 PROXY.Overloaded": callers::too_much_is_under_way;
     "503 PROXY.AuditBlocked": machine::the_audit_sink_takes_nothing;
