@@ -243,7 +243,7 @@ rules:
         ("editr-api", "100211", "", "unknown caller"),
         ("editor-api", "not a job", "", "a job id is"),
         ("editor-api", "100211", "mpc:JobStatus=NONSENSE", "a job never has"),
-        ("editor-api", "100211", "mpc:Userdata=a", "there is no fact"),
+        ("editor-api", "100211", "mpc:Userdata=a", "unknown fact"),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mpc-auth-proxy"));
         command.env_clear().args(["policy", "explain", "--project", "media-prod"]);
