@@ -3,6 +3,7 @@
 //! One file a question.
 
 mod command;
+mod container;
 #[cfg(test)]
 mod document;
 #[cfg(test)]

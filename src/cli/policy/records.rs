@@ -3,7 +3,6 @@
 //! They are read as they are found: whole or compressed by a rotation, from a pipe, and as container runtimes keep what a
 //! process prints, with the log among it.
 
-use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::fmt::Display;
 use std::fs::File;
@@ -11,10 +10,9 @@ use std::io::{self, BufRead, BufReader, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use chrono::DateTime;
 use flate2::bufread::MultiGzDecoder;
-use serde::Deserialize;
 
+use super::container::{MAX_LINE, Parts};
 use crate::audit::ParsedRecord;
 
 /// Where audit records are read from.
@@ -64,21 +62,33 @@ impl Records {
     ) -> anyhow::Result<()> {
         for path in &self.files {
             let mut problems = Problems { path, count: 0 };
-            let (mut file, mut line) = (self.open(path)?, Vec::new());
+            let (mut file, mut line, mut parts) = (self.open(path)?, Vec::new(), Parts::default());
             for number in 1_u64.. {
-                let read = next_line(&mut file, &mut line);
-                let problem =
-                    match read.with_context(|| format!("cannot read {}:{number}", path.display()))? {
-                        Line::End => break,
-                        Line::TooLong => {
-                            Some(format!("not an audit record: it is longer than {} KiB", MAX_LINE / 1024))
-                        }
-                        Line::Whole => match std::str::from_utf8(&line).map(printed) {
-                            Ok(Some(line)) => each(&line).err().map(|error| error.to_string()),
-                            Ok(None) => None,
-                            Err(_) => Some("not an audit record: not UTF-8 text".into()),
-                        },
-                    };
+                let problem = match next_line(&mut file, &mut line) {
+                    Ok(Line::End) => {
+                        let cut = parts.is_begun().then(|| "not an audit record: its end is missing".into());
+                        problems.log(number - 1, cut, err)?;
+                        break;
+                    }
+                    Ok(Line::TooLong) => {
+                        Some(format!("not an audit record: it is longer than {} KiB", MAX_LINE / 1024))
+                    }
+                    Ok(Line::Whole) => match std::str::from_utf8(&line).map(|line| parts.printed(line)) {
+                        Ok(Some(line)) => each(&line).err().map(|error| error.to_string()),
+                        Ok(None) => None,
+                        Err(_) => Some("not an audit record: not UTF-8 text".into()),
+                    },
+                    // As of a plain file that is cut off: what is there counts.
+                    Err(error) if is_of_compression(&error) => {
+                        let problem = format!("what follows cannot be read and is left out: {error}");
+                        problems.log(number, Some(problem), err)?;
+                        break;
+                    }
+                    Err(error) => {
+                        return Err(error)
+                            .with_context(|| format!("cannot read {}:{number}", path.display()));
+                    }
+                };
                 problems.log(number, problem, err)?;
             }
             problems.end(err)?;
@@ -140,36 +150,10 @@ impl Problems<'_> {
     }
 }
 
-/// What the process printed on standard output, without what a container runtime has around it. `None` where it is of
-/// the log.
-fn printed(line: &str) -> Option<Cow<'_, str>> {
-    if line.starts_with(DOCKER)
-        && let Ok(Docker { log, stream }) = serde_json::from_str(line)
-    {
-        return Some(log).filter(|log| stream != "stderr" && !is_log(log)).map(Cow::Owned);
-    }
-    let line = match line.split_once(' ') {
-        // CRI: when, which stream, and whether all of the line is here, which is always so for ours.
-        Some((time, rest)) if DateTime::parse_from_rfc3339(time).is_ok() => match rest.split_once(' ') {
-            Some(("stderr", _)) => return None,
-            Some(("stdout", rest)) => rest.split_once(' ').map_or(rest, |(_, line)| line),
-            _ => rest,
-        },
-        _ => line,
-    };
-    (!is_log(line)).then_some(Cow::Borrowed(line))
-}
-
-/// Whether it is a line of the proxy's own log.
-fn is_log(line: &str) -> bool {
-    line.starts_with("{\"timestamp\":") && line.contains(",\"level\":")
-}
-
-/// A line in Docker's `json-file`.
-#[derive(Deserialize)]
-struct Docker {
-    log: String,
-    stream: String,
+/// Whether a compressed file is cut off or damaged, rather than that the system cannot read it.
+fn is_of_compression(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof) && error.raw_os_error().is_none()
 }
 
 enum Line {
@@ -195,10 +179,7 @@ fn next_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
 
 /// How many unreadable lines are told one by one.
 const MAX_BAD_LINES_SHOWN: u64 = 5;
-/// No record is longer.
-const MAX_LINE: u64 = 1 << 20;
 const GZIP: &[u8] = &[0x1f, 0x8b];
-const DOCKER: &str = "{\"log\":";
 
 #[cfg(test)]
 mod tests {
@@ -209,7 +190,8 @@ mod tests {
         let record = fixture::audit(&["allow editor-api listener 127.0.0.1 0a1b 100211"]);
         let log = r#"{"timestamp":"2027-01-15T08:30:00.123456Z","level":"INFO","message":"serving"}"#;
         let line = record.trim_end();
-        let docker = |stream: &str, log: &str| serde_json::json!({ "log": format!("{log}\n"), "stream": stream, "time": "2027-01-15T08:30:00.1Z" });
+        let part = |stream: &str, log: &str| serde_json::json!({ "log": log, "stream": stream, "time": "2027-01-15T08:30:00.1Z" });
+        let docker = |stream: &str, log: &str| part(stream, &format!("{log}\n"));
         let time = "2027-01-15T08:30:00.123456789Z";
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
@@ -232,18 +214,69 @@ mod tests {
                 "cri",
                 format!("{time} stderr F {log}\n{time} stdout F {line}\n{time} stderr F text\n").into_bytes(),
             ),
+            (
+                "collected",
+                format!(
+                    "\u{feff}{}\n{}\n",
+                    part("stdout", line),
+                    part("stdout", log)
+                )
+                .into_bytes(),
+            ),
             ("kubectl", format!("{time} {line}\n{time} {log}\n").into_bytes()),
+            // CRI-O and conmon cut where their buffer ends, with whatever else is printed meanwhile.
+            (
+                "parts",
+                format!(
+                    "{time} stdout P {}\n{time} stderr F text\n{time} stdout P:x {}\n{time} stdout F {}\n{}\n{}\n{}\n",
+                    &line[..50],
+                    &line[50..90],
+                    &line[90..],
+                    part("stdout", &line[..50]),
+                    docker("stderr", "text"),
+                    docker("stdout", &line[50..]),
+                )
+                .into_bytes(),
+            ),
             // Two members, as `cat a.gz b.gz` makes them.
             ("gz", [compressed.clone(), compressed].concat()),
         ] {
             std::fs::write(path(name), content).unwrap();
         }
-        let all = ["plain", "docker", "cri", "kubectl", "gz"].map(path).to_vec();
+        let all = ["plain", "docker", "cri", "kubectl", "parts", "collected", "gz"].map(path).to_vec();
         let (mut seen, mut err) = (Vec::new(), Vec::new());
         Records::of(all).each_decision(&mut err, |decision| seen.push(decision)).unwrap();
         assert_eq!(String::from_utf8(err).unwrap(), "");
-        assert_eq!(seen.len(), 6);
+        assert_eq!(seen.len(), 9);
         assert!(seen.iter().all(|decision| *decision == seen[0]));
+    }
+
+    #[test]
+    fn of_what_is_cut_off_the_rest_counts() {
+        let record = fixture::audit(&["allow editor-api listener 127.0.0.1 0a1b 100211"]);
+        let many = record.repeat(2000);
+        let mut compressed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+        compressed.write_all(many.as_bytes()).unwrap();
+        let compressed = compressed.finish().unwrap();
+        let half = &compressed[..compressed.len() / 2];
+        let time = "2027-01-15T08:30:00.123456789Z";
+        let begun = format!("{time} stdout F {record}{time} stdout P {}\n", &record[..50]);
+        for (content, expected, problem) in [
+            (half, 900..1000, "what follows cannot be read and is left out: "),
+            (&[&compressed, &b"no more"[..]].concat(), 2000..2001, "audit:2001: what follows cannot be read"),
+            (begun.as_bytes(), 1..2, "audit:2: not an audit record: its end is missing"),
+        ] {
+            let (cut, whole) =
+                (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
+            std::fs::write(&cut, content).unwrap();
+            std::fs::write(&whole, &record).unwrap();
+            let (mut seen, mut err) = (0, Vec::new());
+            let files = vec![cut.path().to_owned(), whole.path().to_owned()];
+            Records::of(files).each_decision(&mut err, |_| seen += 1).unwrap();
+            let err = String::from_utf8(err).unwrap().replace(&cut.path().display().to_string(), "audit");
+            assert!(expected.contains(&(seen - 1)), "{seen} {err}");
+            assert!(err.contains(problem), "{err}");
+        }
     }
 
     #[test]
