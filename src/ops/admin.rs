@@ -79,12 +79,20 @@ impl Admin {
             let problem = "`project` is for /try only: a freeze is of callers";
             return json(StatusCode::BAD_REQUEST, &json!({ "problem": problem }));
         }
-        match (parts.method, parts.uri.path()) {
-            (Method::PUT, _) => self.freeze(&order).await,
-            (Method::DELETE, _) => self.unfreeze(&order).await,
-            (_, "/reload") => self.reload(&order).await,
-            (_, "/shutdown") => self.shutdown(&order),
-            (_, "/try") => self.try_credentials(&order).await,
+        // Whoever asked may hang up: what was begun is carried out and recorded.
+        let done = tokio::spawn(async move { self.act(&parts.method, parts.uri.path(), &order).await });
+        done.await.unwrap_or_else(|_| {
+            json(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "problem": "it failed: see the log" }))
+        })
+    }
+
+    async fn act(&self, method: &Method, path: &str, order: &OperatorCommand) -> Response<Body> {
+        match (method, path) {
+            (&Method::PUT, _) => self.freeze(order).await,
+            (&Method::DELETE, _) => self.unfreeze(order).await,
+            (_, "/reload") => self.reload(order).await,
+            (_, "/shutdown") => self.shutdown(order),
+            (_, "/try") => self.try_credentials(order).await,
             _ => json(StatusCode::OK, &document(&self.status, &self.metrics, true)),
         }
     }

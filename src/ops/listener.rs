@@ -84,7 +84,7 @@ impl Ops {
                 let answer = probes.answer(&request, asker.is_near);
                 async { answer }
             };
-            tasks.spawn(accept(listener, answer, || {}));
+            tasks.spawn(accept(listener, MAX_PROBES, answer, || {}));
         }
         if let Some((listener, file)) = self.operators {
             let admin = Admin { status: status.clone(), metrics, asked: Arc::default(), stop };
@@ -100,21 +100,22 @@ async fn operate(mut listener: UnixListener, mut file: SocketFile, admin: Admin)
     loop {
         let (socket_watch, here, after) = (file.socket_watch(), admin.clone(), admin.clone());
         (listener, file) = tokio::select! {
-            () = accept(listener, move |request, asker: Requester| here.clone().answer(request, asker.uid), move || after.answered()) => return,
+            () = accept(listener, MAX_OPERATORS, move |request, asker: Requester| here.clone().answer(request, asker.uid), move || after.answered()) => return,
             anew = socket_watch.lost(&health, false) => anew,
         };
     }
 }
 
-/// Accepts for ever; `over` is called after each connection. Where too many are open, the oldest makes room.
-async fn accept<L, A, F, O>(mut listener: L, answer: A, over: O)
+/// Accepts for ever; `over` is called after each connection. Where too many are open, the oldest that waits for its
+/// request, or for its answer to be read, makes room.
+async fn accept<L, A, F, O>(mut listener: L, most: usize, answer: A, over: O)
 where
     O: Fn() + Clone + Send + 'static,
     L: Listener<Io: IdentifyRequester + AsyncRead + AsyncWrite + Unpin + Send + 'static>,
     A: Fn(Request<Incoming>, Requester) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send,
 {
-    let limits = Limits { connections: MAX_CONNECTIONS, ..Limits::default() };
+    let limits = Limits { connections: most, ..Limits::default() };
     let limiter = ConnectionLimiter::new(&limits, Connections::default());
     let mut connections = JoinSet::new();
     loop {
@@ -145,8 +146,13 @@ where
 {
     let asker = stream.asker();
     let service = service_fn(|request| {
-        let response = answer(request, asker);
-        async { Ok::<_, Infallible>(response.await) }
+        permit.works();
+        let (response, permit) = (answer(request, asker), &permit);
+        async move {
+            let response = response.await;
+            permit.answers();
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -256,8 +262,10 @@ fn ready(status: &ProxyStatus, verbose: bool) -> Response<Body> {
     text(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, out)
 }
 
-/// Probers, scrapers and operators are few, and an answer may be large.
-const MAX_CONNECTIONS: usize = 16;
+/// Probers and scrapers are few, and an answer may be large.
+const MAX_PROBES: usize = 16;
+/// Operators are few, too. A freeze must not wait for all the reloads that a script asks for.
+const MAX_OPERATORS: usize = 64;
 /// From being accepted to the end.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// The smallest that hyper has.

@@ -21,7 +21,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::state::{CloseRequest, ConnectionState, EvictionKey, FIRST_REQUEST_GRACE};
+use super::state::{CloseRequest, ConnectionState, EvictionKey, FIRST_REQUEST_GRACE, Phase};
 use crate::{config::Limits, limit::ByteBudget, metrics::Connections};
 
 /// The limit that all listeners share.
@@ -202,9 +202,19 @@ impl ConnectionLimiter {
 }
 
 impl Permit {
-    /// Returns when the connection is asked to go.
+    /// Returns when the connection is asked to go, and owes no answer.
     pub(crate) async fn left(&self) {
         self.state.left().await;
+    }
+
+    /// A request has come: the connection does not go before there is an answer.
+    pub(crate) fn works(&self) {
+        self.state.enter(Phase::Working);
+    }
+
+    /// There is an answer. It goes to whoever reads it soon.
+    pub(crate) fn answers(&self) {
+        self.state.enter(Phase::Answering);
     }
 }
 

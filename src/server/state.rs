@@ -136,11 +136,11 @@ impl ConnectionState {
         self.order() == CloseRequest::Leave && self.now.load(Relaxed) & PHASE != WORKING
     }
 
-    /// Returns when it is asked to go.
+    /// Returns when it is asked to go, and owes no answer. Its own task says when it owes none any more, and looks again.
     pub(super) async fn left(&self) {
         poll_fn(|cx| match self.poll_order(cx) {
-            CloseRequest::Leave => Poll::Ready(()),
-            CloseRequest::Stay | CloseRequest::Finish => Poll::Pending,
+            CloseRequest::Leave if self.now.load(Relaxed) & PHASE != WORKING => Poll::Ready(()),
+            CloseRequest::Leave | CloseRequest::Stay | CloseRequest::Finish => Poll::Pending,
         })
         .await;
     }

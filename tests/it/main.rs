@@ -54,6 +54,7 @@ mod manual;
 mod monitoring;
 mod mtls;
 mod operate;
+mod operators;
 mod ownership;
 mod ops;
 mod overload;

@@ -1,0 +1,90 @@
+//! Many operators at once, and operators who do not wait: each order is carried out, answered and recorded.
+
+use std::{
+    fs,
+    os::unix::net::UnixStream,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread::{JoinHandle, sleep, spawn},
+    time::Duration,
+};
+
+use serde_json::json;
+
+use crate::{
+    harness::{Proxy, Setup, Wire, request},
+    settle::policy,
+};
+
+/// More than have a place on the probes' port, and for longer than anybody has to say what they want.
+#[test]
+fn many_at_once_are_answered_and_a_freeze_waits_for_no_reload() {
+    let proxy = with_admin();
+    let orders = 40;
+    let unsettled = Unsettled::policy(&proxy);
+    let mut reloads: Vec<Wire> = (0..orders).map(|_| ask_to_reload(&proxy)).collect();
+    let frozen = proxy.ask_unix("admin.sock", &request("PUT", "/freeze", &[])).json();
+    assert_eq!(frozen["by"], json!(["operator"]));
+    drop(unsettled);
+    for reload in &mut reloads {
+        assert_eq!(reload.answer().status, 200);
+    }
+    let records = proxy.interventions(orders + 1);
+    assert_eq!(records[0]["operator.action"], "freeze");
+    assert!(records[1..].iter().all(|record| record["operator.action"] == "reload"));
+}
+
+#[test]
+fn what_somebody_asks_who_hangs_up_is_carried_out_and_recorded() {
+    let proxy = with_admin();
+    let unsettled = Unsettled::policy(&proxy);
+    drop(ask_to_reload(&proxy));
+    // Whoever notices that, has noticed it once this is answered.
+    assert_eq!(proxy.ask_unix("admin.sock", &request("GET", "/status", &[])).status, 200);
+    drop(unsettled);
+    assert_eq!(proxy.interventions(1)[0]["operator.action"], "reload");
+}
+
+fn with_admin() -> Proxy {
+    Setup::new().section("admin: { bind: 'unix:admin.sock' }").start()
+}
+
+fn ask_to_reload(proxy: &Proxy) -> Wire {
+    let mut wire = Wire::new(UnixStream::connect(proxy.path("admin.sock")).unwrap());
+    wire.write(request("POST", "/reload", &[]));
+    wire
+}
+
+/// A file that is being written, so that a reload waits, until this is dropped.
+struct Unsettled {
+    ends: Arc<AtomicBool>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Unsettled {
+    fn policy(proxy: &Proxy) -> Self {
+        let (path, ends) = (proxy.path("policy.yaml"), Arc::new(AtomicBool::new(false)));
+        let asked = Arc::clone(&ends);
+        let writer = spawn(move || {
+            for n in 0.. {
+                fs::write(&path, policy(&n.to_string())).unwrap();
+                if asked.load(Relaxed) {
+                    break;
+                }
+                sleep(Duration::from_millis(100));
+            }
+        });
+        Self { ends, writer: Some(writer) }
+    }
+}
+
+impl Drop for Unsettled {
+    fn drop(&mut self) {
+        self.ends.store(true, Relaxed);
+        if let Some(writer) = self.writer.take() {
+            writer.join().unwrap();
+        }
+    }
+}
