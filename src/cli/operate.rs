@@ -5,7 +5,7 @@ use std::{io::Write, process::ExitCode};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
-use super::{client::ClientResponse, control::ProxyTarget, output, status::Freeze};
+use super::{client::ClientResponse, control::ProxyTarget, output, output::shown, status::Freeze};
 
 #[derive(clap::Args)]
 pub(super) struct FreezeArgs {
@@ -95,7 +95,7 @@ impl FreezeReply {
             writeln!(out, "frozen: {freeze}")?;
         }
         if let Some(note) = &self.note {
-            writeln!(out, "note: {note}")?;
+            writeln!(out, "note: {}", shown(note))?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{
     control::ProxyTarget,
-    output::{self, Format},
+    output::{self, Format, shown},
 };
 use crate::clock::span;
 
@@ -186,7 +186,7 @@ impl Display for Freeze {
             write!(f, ", uid {uid}")?;
         }
         for text in [&self.reason, &self.problem].into_iter().flatten() {
-            write!(f, ": {text}")?;
+            write!(f, ": {}", shown(text))?;
         }
         Ok(())
     }
@@ -318,7 +318,7 @@ fn decision(f: &mut fmt::Formatter<'_>, record: &Value) -> fmt::Result {
 
 /// Lines after the first stand below it.
 fn indented(text: &str) -> String {
-    text.trim_end().replace('\n', "\n            ")
+    text.trim_end().lines().map(shown).collect::<Vec<_>>().join("\n            ")
 }
 
 /// So many of the last decisions are told.

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     answer::{Body, document, is_meant, json, not_allowed, text, wrong_host},
@@ -36,6 +36,8 @@ pub(super) struct Admin {
     pub(super) asked: Arc<AtomicBool>,
     /// Cancelled when an operator asked the process to stop.
     pub(super) stop: CancellationToken,
+    /// What operators asked for, and who asked may not wait for it.
+    pub(super) orders: TaskTracker,
 }
 
 impl Admin {
@@ -80,7 +82,8 @@ impl Admin {
             return json(StatusCode::BAD_REQUEST, &json!({ "problem": problem }));
         }
         // Whoever asked may hang up: what was begun is carried out and recorded.
-        let done = tokio::spawn(async move { self.act(&parts.method, parts.uri.path(), &order).await });
+        let orders = self.orders.clone();
+        let done = orders.spawn(async move { self.act(&parts.method, parts.uri.path(), &order).await });
         done.await.unwrap_or_else(|_| {
             json(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "problem": "it failed: see the log" }))
         })

@@ -15,7 +15,7 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use tokio_util::{net::Listener, sync::CancellationToken};
+use tokio_util::{net::Listener, sync::CancellationToken, task::TaskTracker};
 
 use super::{
     admin::Admin,
@@ -87,7 +87,13 @@ impl Ops {
             tasks.spawn(accept(listener, MAX_PROBES, answer, || {}));
         }
         if let Some((listener, file)) = self.operators {
-            let admin = Admin { status: status.clone(), metrics, asked: Arc::default(), stop };
+            let admin = Admin {
+                status: status.clone(),
+                metrics,
+                asked: Arc::default(),
+                stop,
+                orders: TaskTracker::new(),
+            };
             tasks.spawn(operate(listener, file, admin));
         }
         tasks

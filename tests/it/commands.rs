@@ -226,6 +226,7 @@ fn why_was_this_one_decided_so() {
         String::from_utf8(output.stdout).unwrap()
     };
     let told = explain(&id(&allowed));
+    assert_eq!(explain(allowed.header("x-request-id")), told, "what callers see is upstream's");
     let hash = &proxy.record(&allowed)["policy.hash"];
     assert!(
         told.contains(&format!(

@@ -14,7 +14,7 @@ use std::{
 use serde_json::json;
 
 use crate::{
-    harness::{Proxy, Setup, Wire, request},
+    harness::{Proxy, Setup, Wire, request, wait_for},
     settle::policy,
 };
 
@@ -86,5 +86,21 @@ impl Drop for Unsettled {
         if let Some(writer) = self.writer.take() {
             writer.join().unwrap();
         }
+    }
+}
+
+/// Whoever writes the freeze file, or a reason, does not write on the terminals of others.
+#[test]
+fn what_others_wrote_is_shown_and_steers_nothing() {
+    let proxy =
+        Setup::new().section("admin: { bind: 'unix:admin.sock' }").section("freeze_file: freeze").start();
+    proxy.write("freeze", r#"{"reason":"drill\u001b[31m\nready, version 9\u202e"}"#);
+    let shown = "drill\\u{1b}[31m\\nready, version 9\\u{202e}\n";
+    for command in ["status", "freeze", "doctor"] {
+        wait_for(command, || {
+            let said = String::from_utf8(proxy.run(command).stdout).unwrap();
+            assert!(!said.contains(['\u{1b}', '\u{202e}']), "{said}");
+            said.contains(shown).then_some(())
+        });
     }
 }

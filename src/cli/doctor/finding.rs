@@ -6,6 +6,8 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::cli::output::shown;
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -72,13 +74,15 @@ pub(super) fn write(findings: &[Finding], out: &mut impl Write) -> io::Result<()
             CheckStatus::Warn => "warn",
             CheckStatus::Fail => "fail",
         };
-        let (name, message) = (printable(name), printable(message));
+        let (name, message) = (shown(name), shown(message));
         writeln!(out, "{verdict:<4}  {check:<checks$}  {name:<names$}  {message}")?;
         for detail in details {
-            writeln!(out, "      - {}", printable(detail))?;
+            for (number, line) in detail.lines().enumerate() {
+                writeln!(out, "      {} {}", if number == 0 { '-' } else { ' ' }, shown(line))?;
+            }
         }
         if let Some(hint) = hint {
-            writeln!(out, "      = {}", printable(hint))?;
+            writeln!(out, "      = {}", shown(hint))?;
         }
     }
     Ok(())
@@ -107,11 +111,6 @@ pub(super) fn format_span(time: TimeDelta) -> String {
     }
 }
 
-/// Names in certificates are somebody else's: they must not steer a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
-}
-
 /// A longer name, such as a path, has the line for itself.
 const MAX_NAME_WIDTH: usize = 44;
 
@@ -129,7 +128,7 @@ mod tests {
         write(&findings, &mut out).unwrap();
         let expected = "\
 ok    dns         mpc.example  10.0.0.1
-fail  credential  prod         no\u{fffd}[31m
+fail  credential  prod         no\\u{1b}[31m
       - not profile
       = do something
 ";

@@ -29,7 +29,7 @@ pub(in crate::cli::policy) struct Explain {
     /// Files of audit records: asks again about one that was recorded, and says what differs. See `replay`.
     #[arg(long, value_name = "AUDIT", requires = "request_id", conflicts_with_all = ["caller", "project", "job", "facts", "at"])]
     pub(super) audit: Vec<PathBuf>,
-    /// Which one: `Proxy-Request-Id` of its answer.
+    /// Which one: `Proxy-Request-Id` or `X-Request-Id` of its answer.
     #[arg(long, value_name = "ID", requires = "audit")]
     pub(super) request_id: Option<String>,
     /// The caller, by its name in the policy.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::super::records::Records;
 use super::super::replay::ask;
 use crate::audit::ParsedRecord;
-use crate::cli::output::Format;
+use crate::cli::output::{Format, shown};
 use crate::policy::{DecisionReport, Policy, Scope};
 
 /// A record, and the line that it was read from.
@@ -78,7 +78,10 @@ impl AuditLine {
                 let recorded: Value = serde_json::from_str(line)?;
                 let named =
                     |name: &str, value: &str| recorded.get(name).and_then(Value::as_str) == Some(value);
-                if named("request.id", request_id) && named("event", "request") {
+                let is_it = ["request.id", "upstream.request_id", "lookup.request_id"]
+                    .iter()
+                    .any(|name| named(name, request_id));
+                if is_it && named("event", "request") {
                     found = Some(Self { line: line.to_owned(), recorded });
                 }
             }
@@ -133,28 +136,28 @@ impl fmt::Display for Compared {
 
 impl fmt::Display for RecordedReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
-        writeln!(f, "request {} at {}", self.request_id, self.timestamp)?;
+        let dash = |text: &Option<String>| text.as_ref().map_or_else(|| "-".into(), |text| shown(text));
+        writeln!(f, "request {} at {}", shown(&self.request_id), shown(&self.timestamp))?;
         write!(f, "  caller {} from {}", dash(&self.caller), dash(&self.peer))?;
         if let Some(presented) = &self.presented {
-            write!(f, ", who showed {presented}")?;
+            write!(f, ", who showed {}", shown(presented))?;
         }
         writeln!(f)?;
         if let Some(action) = &self.action {
-            let job = self.job.as_ref().map(|job| format!(", job {job}")).unwrap_or_default();
-            writeln!(f, "  {action}{job}")?;
+            let job = self.job.as_ref().map(|job| format!(", job {}", shown(job))).unwrap_or_default();
+            writeln!(f, "  {}{job}", shown(action))?;
         }
         if let Some(effect) = &self.effect {
             let rule = match (&self.rule, &self.location) {
-                (Some(rule), Some(location)) => format!("rule `{rule}` at {location}"),
+                (Some(rule), Some(location)) => format!("rule `{}` at {}", shown(rule), shown(location)),
                 _ => "no rule allowed it".into(),
             };
-            writeln!(f, "  recorded: {effect}, {rule}, by policy {}", dash(&self.hash))?;
+            writeln!(f, "  recorded: {}, {rule}, by policy {}", shown(effect), dash(&self.hash))?;
         }
         let status = self.status.map_or_else(|| "no answer".into(), |status| status.to_string());
         write!(f, "  {}: {status}", dash(&self.outcome))?;
         for text in [&self.code, &self.reason, &self.message].into_iter().flatten() {
-            write!(f, ", {text}")?;
+            write!(f, ", {}", shown(text))?;
         }
         writeln!(f)
     }
