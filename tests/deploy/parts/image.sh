@@ -46,9 +46,13 @@ readelf --program-headers "$program" | grep --quiet INTERP && fail 'the program 
 say "$(cd "$work/built" && find . -type f | sort | paste --serial --delimiters=' ')"
 
 # It runs on an empty file system that cannot be written to: no /dev, no network but its own loopback.
-mkdir -p "$work/built/proc" "$work/built/etc/mpc-auth-proxy/config"
-cp "$root"/config/minimal/*.yaml "$work/built/etc/mpc-auth-proxy/config/"
-sed -i '$a ops: { bind: 127.0.0.1:9090 }' "$work/built/etc/mpc-auth-proxy/config/proxy.yaml"
+mkdir -p "$work/built/proc" "$work/built/etc/mpc-auth-proxy/config" "$work/built/run/mpc-auth-proxy"
+# What deploy/README.md has as a volume, a file system in memory and a question.
+readme=$(tr -d '\\\n' <"$deploy/README.md")
+config=$(grep -o 'volume "$PWD/[^":]*:/etc/mpc-auth-proxy/config:ro"' <<<"$readme" | sed 's|.*$PWD/||; s|:.*||')
+sockets=$(grep -o 'tmpfs /run/mpc-auth-proxy:[^ ]*' <<<"$readme" | sed 's|.*:||')
+status=$(sed -n 's/^docker exec proxy //p' "$deploy/README.md")
+cp "$root/$config"/*.yaml "$work/built/etc/mpc-auth-proxy/config/"
 chmod -R a+rX "$work/built"
 cat >"$work/start.sh" <<START
 set -euo pipefail
@@ -58,6 +62,7 @@ mount --bind $work/built $work/built
 mount -o remount,bind,ro $work/built
 mount -t proc proc $work/built/proc
 mount -t tmpfs tmpfs $work/built/tmp
+mount -t tmpfs -o $sockets tmpfs $work/built/run/mpc-auth-proxy
 inside() { env -i HUAWEICLOUD_SDK_AK=AK HUAWEICLOUD_SDK_SK=SK "$chroot" --userspec=${final[USER]} $work/built "\$@"; }
 inside ${final[ENTRYPOINT]} demo --once >$work/demo
 umount $work/built/tmp
@@ -69,7 +74,7 @@ proxy=\$!
 for _ in \$(seq 30); do inside ${final[HEALTHCHECK]} 2>/dev/null && break; done
 inside ${final[HEALTHCHECK]}
 [[ \$(curl --silent --output /dev/null --write-out '%{http_code}' -X DELETE http://127.0.0.1:8080/v2/elsewhere/editing/jobs/1) == 403 ]]
-
+inside /usr/local/bin/$status | grep --quiet '^ready, '
 kill \$proxy
 wait \$proxy
 START
