@@ -6,63 +6,32 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
 use socket2::SockRef;
 use tokio::{
     net::{TcpStream, UnixStream},
-    runtime::Handle,
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    connection::{CallerStream, Connection},
+    caller_stream::CallerStream,
+    connection::Connection,
+    context::ListenerContext,
     groups,
     limiter::{ConnectionLimiter, Permit, WorkerLoad},
+    listening::{Kind, SENT},
     owner,
-    socket::{Kind, SENT, Socket},
+    socket::Socket,
     tls,
 };
 use crate::{
-    config::{Hosts, Limits},
     identity::{Peer, PeerAddress},
     log::LIMITED,
-    stack::Stack,
-    stage::ActivePolicy,
 };
-
-/// What the connections of a listener share on one worker.
-pub(super) struct ListenerContext {
-    pub(super) name: Arc<str>,
-    pub(super) bearer: bool,
-    pub(super) tls: bool,
-    /// Only this machine can reach it.
-    pub(super) local: bool,
-    pub(super) hosts: Arc<Hosts>,
-    /// Where handshakes are made: they are long, and hold up no call.
-    pub(super) handshakes: Handle,
-    /// The worker's.
-    pub(super) runtime: Handle,
-    pub(super) stack: Stack,
-    /// How many connections the worker has.
-    pub(super) load: Arc<AtomicUsize>,
-    /// What a connection is met with, as of when it is made.
-    pub(super) in_force: Arc<ArcSwap<ActivePolicy>>,
-    pub(super) limits: Limits,
-    /// How long a connection may be without a request once the proxy stops.
-    pub(super) idle_grace_end: Duration,
-    /// Owns the connections.
-    pub(super) tasks: TaskTracker,
-    /// Of all listeners.
-    pub(super) limiter: Arc<ConnectionLimiter>,
-}
 
 /// A listener on all workers.
 pub(super) struct Contexts {

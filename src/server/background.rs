@@ -3,17 +3,44 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::interval;
+use tokio::{
+    task::JoinSet,
+    time::{interval, timeout},
+};
 
 use super::Health;
 use crate::{
+    config::Settings,
     credential::{Refresher, Round},
     metrics::Metrics,
     upstream::Upstream,
 };
 
+/// Starts the renewals. Returns when the sources on this machine have been asked, so that the first call need not
+/// wait for them; those that are somewhere else are not waited for.
+pub(super) async fn start(
+    refreshers: Vec<Refresher>,
+    settings: &Settings,
+    (metrics, health): (&Arc<Metrics>, &Health),
+) -> JoinSet<()> {
+    let local = |name: &Arc<str>| settings.credentials.iter().any(|c| c.name == *name && c.source.is_local());
+    let cached: Vec<_> = refreshers.iter().map(|refresher| Arc::clone(refresher.cached())).collect();
+    let mut tasks = JoinSet::new();
+    for refresher in refreshers {
+        tasks.spawn(renew(refresher, Arc::clone(metrics), health.clone()));
+    }
+    let asked = async {
+        for cached in cached.iter().filter(|cached| local(cached.name())) {
+            cached.asked_once().await;
+        }
+    };
+    // One on a mount that hangs is somewhere else.
+    drop(timeout(LOCAL_SOURCES_TIMEOUT, asked).await);
+    tasks
+}
+
 /// Keeps a credential fresh. A failure is logged when it starts, and its end.
-pub(super) async fn renew(mut refresher: Refresher, metrics: Arc<Metrics>, health: Health) {
+async fn renew(mut refresher: Refresher, metrics: Arc<Metrics>, health: Health) {
     let credential = Arc::clone(refresher.cached().name());
     let mut failing = false;
     loop {
@@ -61,3 +88,5 @@ pub(super) async fn sweep(upstreams: Vec<Arc<Upstream>>) {
 }
 
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// How long the sources on this machine are waited for.
+const LOCAL_SOURCES_TIMEOUT: Duration = Duration::from_secs(5);

@@ -9,7 +9,7 @@ use listenfd::ListenFd;
 use nix::sys::socket::{getsockopt, sockopt::AcceptConn};
 use tokio::net::{TcpListener, UnixListener};
 
-use super::socket::Kind;
+use super::listening::Kind;
 
 /// The sockets that were passed and not taken yet.
 pub struct Inherited {

@@ -4,381 +4,42 @@
 //! it starts, and all of them end with it. It prints nothing and knows no signals: those are the command's.
 
 mod accept;
-mod trial;
 mod answer;
 mod background;
+mod caller_stream;
+mod capacity;
 mod connection;
+mod context;
 pub mod descriptors;
+mod freeze_watch;
 mod groups;
 mod head;
 mod health;
+mod hostname;
 mod inherited;
 mod limiter;
-mod freeze_watch;
+mod listening;
 pub mod memory;
-mod socket_watch;
 mod operators;
+mod outbound;
 mod owner;
+mod proxy;
 mod running;
 mod socket;
+mod socket_watch;
 mod state;
 mod status;
 mod tls;
+mod trial;
 mod worker;
 
-use std::{collections::HashMap, io, path::PathBuf, sync::Arc, time::Duration};
-
-use arc_swap::ArcSwap;
-use tokio::{task::JoinSet, time::timeout};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-
+pub use capacity::fit_limits;
 pub use head::{Head, HeadFault, Recogniser};
 pub use health::{Check, Health};
 pub use inherited::Inherited;
 pub(crate) use limiter::{ConnectionLimiter, Permit};
 pub use operators::{OperatorCommand, Operators};
+pub use proxy::{Proxy, StartError};
 pub use running::{Drained, Running, Unfinished};
 pub use socket::{SocketFile, bind_unix};
 pub use status::ProxyStatus;
-
-use crate::{
-    audit::{OpenError, Sink},
-    clock::{self, Clocks},
-    config::{Drain, Hosts, Limits, Listener, Loaded, Settings, UpstreamSettings},
-    credential::{CachedCredential, ProviderContext, Refresher},
-    limit::{Cutoff, Freeze},
-    metrics::{ExpectedSeries, Metrics},
-    reload::{Baseline, Reloader, Targets},
-    stack,
-    stage::{ActivePolicy, Project},
-    upstream::{
-        Breaker, Budget, DialerError, EXEMPTIONS, Egress, Endpoint, Proxies, Roots, RootsError, Timeouts,
-        Upstream, variable,
-    },
-};
-use accept::{Contexts, ListenerContext};
-use background::{age, renew};
-use freeze_watch::FreezeFileWatch;
-use operators::FreezePersistence;
-use socket::Socket;
-use socket_watch::accept_until_stopped;
-use worker::Workers;
-
-/// A proxy whose sockets are bound. It accepts once it is told to [`Proxy::serve`].
-pub struct Proxy {
-    sockets: Vec<(Socket, Arc<Hosts>)>,
-    limiter: Arc<ConnectionLimiter>,
-    workers: Workers,
-    limits: Limits,
-    drain: Drain,
-    metrics: Arc<Metrics>,
-    status: ProxyStatus,
-    watcher: Option<FreezeFileWatch>,
-    /// The renewal of credentials, which begins before anything is accepted.
-    background: JoinSet<()>,
-    cutoff: Cutoff,
-}
-
-/// Why a proxy cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A listener's address cannot be bound.
-    #[error("listener `{name}` cannot listen on {address}")]
-    Bind {
-        /// The listener.
-        name: Arc<str>,
-        /// Its address.
-        address: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// The audit records have nowhere to go.
-    #[error(transparent)]
-    Audit(#[from] OpenError),
-    /// TLS to upstream cannot be set up.
-    #[error(transparent)]
-    Tls(#[from] RootsError),
-    /// There is no way to an upstream.
-    #[error(transparent)]
-    Dialer(#[from] DialerError),
-    /// The system gives no thread.
-    #[error("too few threads available")]
-    Thread(#[source] io::Error),
-}
-
-impl Proxy {
-    /// Binds every socket or takes those that came with the process, opens the audit sink and begins to fetch
-    /// credentials; those that are on this machine are there when it returns. The configuration was loaded from `path`,
-    /// which is where changes of it are looked for.
-    ///
-    /// A credential that cannot be had yet is no error: see [`Self::credentials`].
-    ///
-    /// # Errors
-    /// See [`StartError`].
-    pub async fn new(path: PathBuf, loaded: Loaded, inherited: Inherited) -> Result<Self, StartError> {
-        let (baseline, persistence) = (Baseline::new(path, &loaded), FreezePersistence::of(&loaded));
-        let mut settings = loaded.settings;
-        let recorded_facts = settings.audit.facts;
-        let sink = Sink::open(settings.audit.sink.clone(), settings.audit.when_blocked)?
-            .write_ahead(settings.audit.write_ahead);
-        let (egress, clocks) = (egress(&settings.upstream)?, Clocks::default());
-        let refreshers = refreshers(&settings, &egress, &clocks)?;
-        let credentials: Vec<_> = refreshers.iter().map(|refresher| Arc::clone(refresher.cached())).collect();
-        let (projects, upstreams) = projects(&settings, &egress, &credentials, &clocks)?;
-        let metrics = Arc::new(Metrics::new(&ExpectedSeries {
-            listeners: &settings.listeners.iter().map(|l| Arc::clone(&l.name)).collect::<Vec<_>>(),
-            callers: settings.callers.ids(),
-            policy: &settings.policy,
-            credentials: &credentials,
-            projects: &settings.projects.iter().map(|p| Arc::clone(&p.name)).collect::<Vec<_>>(),
-            upstreams: &upstreams,
-            sink: &sink,
-            clocks: &clocks,
-        }));
-        let health = Health::new(&settings.projects, &credentials, sink.clone());
-        let mut background = start(refreshers, &settings, (&metrics, &health)).await;
-        let sockets = bind(&settings.listeners, inherited)?;
-        // Whatever shares them out goes by what there is.
-        settings.limits = fit_limits(&settings.limits, upstreams.len());
-        let limits = settings.limits.clone();
-        let limiter = limiter(&limits, &sockets, &metrics);
-        let (drain, upstream, freeze_file) =
-            (settings.drain.clone(), settings.upstream.clone(), settings.freeze_file.clone());
-        let in_force = Arc::new(ArcSwap::from_pointee(ActivePolicy::new(settings, None)));
-        let (freeze, cutoff) = (Freeze::default(), Cutoff::default());
-        let watcher = freeze_watch(freeze_file, &freeze, &in_force).await?;
-        let replaced =
-            Targets { in_force: Arc::clone(&in_force), roots: egress.roots, metrics: Arc::clone(&metrics) };
-        let reloader = Reloader::new(baseline, replaced, &mut background).await;
-        let status = ProxyStatus {
-            health,
-            operators: Operators {
-                freeze,
-                reloader: Arc::new(reloader),
-                in_force: Arc::clone(&in_force),
-                sink: sink.clone(),
-                persistence,
-                turn: Arc::default(),
-            },
-            in_force,
-            recent: Arc::default(),
-            sink,
-            recorded_facts,
-            credentials,
-            projects,
-            cutoff: cutoff.clone(),
-            upstreams,
-            listeners: sockets.iter().map(|(socket, _)| socket.named()).collect(),
-            since: clock::now(),
-        };
-        let parts = status.parts(&metrics);
-        let workers = Workers::start(&limits, &upstream, &limiter, &parts).map_err(StartError::Thread)?;
-        Ok(Self { sockets, limiter, workers, limits, drain, metrics, status, watcher, background, cutoff })
-    }
-
-    /// What is bound: the listeners' names and their addresses, the ports as the system chose them.
-    pub fn addresses(&self) -> &[(Arc<str>, String)] {
-        &self.status.listeners
-    }
-
-    /// Its state, and what an operator may change about it.
-    pub fn status(&self) -> &ProxyStatus {
-        &self.status
-    }
-
-    /// Its metrics.
-    pub fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
-    }
-
-    /// Waits so long for the credentials that projects need. Returns those that are missing then, or as soon as a source
-    /// says what will not pass by itself.
-    pub async fn credentials(&self, patience: Duration) -> Vec<Arc<str>> {
-        self.status.health.credentials(patience).await
-    }
-
-    /// Starts to accept.
-    pub fn serve(self) -> Running {
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        for (socket, hosts) in self.sockets {
-            let context = |worker: &worker::Worker| ListenerContext {
-                name: Arc::clone(&socket.name),
-                bearer: socket.bearer,
-                tls: socket.tls,
-                local: socket.local,
-                hosts: Arc::clone(&hosts),
-                handshakes: self.workers.handshakes.runtime.clone(),
-                runtime: worker.thread.runtime.clone(),
-                stack: worker.stack.clone(),
-                load: Arc::clone(&worker.load),
-                in_force: Arc::clone(&self.status.in_force),
-                limits: self.limits.clone(),
-                idle_grace_end: SHUTDOWN_IDLE_GRACE.min(self.drain.timeout / 2),
-                tasks: tasks.clone(),
-                limiter: Arc::clone(&self.limiter),
-            };
-            let contexts = Contexts {
-                tasks: tasks.clone(),
-                limiter: Arc::clone(&self.limiter),
-                of_workers: self.workers.of_calls.iter().map(context).map(Arc::new).collect(),
-            };
-            tasks.spawn(accept_until_stopped(
-                socket,
-                Arc::new(contexts),
-                stop.clone(),
-                self.status.health.clone(),
-            ));
-        }
-        let mut background = self.background;
-        background.spawn(age(self.status.upstreams.clone()));
-        background.spawn(self.status.sink.clone().run_flusher());
-        if let Some(watcher) = self.watcher {
-            background.spawn(watcher.run());
-        }
-        self.status.health.started();
-        let Self { drain, status, limiter, workers, cutoff, .. } = self;
-        Running { drain, status, tasks, _background: background, stop, limiter, workers, cutoff }
-    }
-}
-
-/// The limits as descriptors and memory allow them here, with so many upstreams. It is logged where they are lower.
-pub fn fit_limits(limits: &Limits, upstreams: usize) -> Limits {
-    let limits = descriptors::fit(limits, descriptors::available(), upstreams);
-    memory::fit(&limits, memory::available())
-}
-
-/// The way out of here, of which the environment may have a word to say.
-fn egress(settings: &UpstreamSettings) -> Result<Egress, RootsError> {
-    let roots = Roots::new(settings.ca_file.as_deref())?;
-    let proxies = Proxies::new(settings.proxy.as_ref(), variable);
-    for entry in proxies.odd_exemptions() {
-        tracing::warn!(entry, "a NO_PROXY entry has no effect: {EXEMPTIONS}");
-    }
-    Ok(Egress { roots, proxies })
-}
-
-fn refreshers(settings: &Settings, egress: &Egress, clocks: &Clocks) -> Result<Vec<Refresher>, DialerError> {
-    let provider_context = ProviderContext::new(egress, settings.upstream.connect_timeout, clocks);
-    Refresher::all(settings.credentials.iter().map(|c| (&c.name, &c.source)), provider_context)
-}
-
-/// Starts the renewals. Returns when the sources on this machine have been asked, so that the first call need not
-/// wait for them; those that are somewhere else are not waited for.
-async fn start(
-    refreshers: Vec<Refresher>,
-    settings: &Settings,
-    (metrics, health): (&Arc<Metrics>, &Health),
-) -> JoinSet<()> {
-    let local = |name: &Arc<str>| settings.credentials.iter().any(|c| c.name == *name && c.source.is_local());
-    let cached: Vec<_> = refreshers.iter().map(|refresher| Arc::clone(refresher.cached())).collect();
-    let mut tasks = JoinSet::new();
-    for refresher in refreshers {
-        tasks.spawn(renew(refresher, Arc::clone(metrics), health.clone()));
-    }
-    let asked = async {
-        for cached in cached.iter().filter(|cached| local(cached.name())) {
-            cached.asked_once().await;
-        }
-    };
-    // One on a mount that hangs is somewhere else.
-    drop(timeout(LOCAL_SOURCES_TIMEOUT, asked).await);
-    tasks
-}
-
-/// Looks for the freeze file. What it says is in force when this returns: the first call may have been sent already.
-async fn freeze_watch(
-    path: Option<PathBuf>,
-    freeze: &Freeze,
-    in_force: &Arc<ArcSwap<ActivePolicy>>,
-) -> Result<Option<FreezeFileWatch>, StartError> {
-    let Some(path) = path else { return Ok(None) };
-    let freeze_watch = FreezeFileWatch::start(path, freeze.clone(), Arc::clone(in_force));
-    let mut freeze_watch = freeze_watch.map_err(StartError::Thread)?;
-    freeze_watch.looked().await;
-    Ok(Some(freeze_watch))
-}
-
-impl ProxyStatus {
-    /// What the stages work with, which is what it tells of.
-    fn parts(&self, metrics: &Arc<Metrics>) -> stack::Parts {
-        stack::Parts {
-            in_force: Arc::clone(&self.in_force),
-            projects: self.projects.clone(),
-            sink: self.sink.clone(),
-            recorded_facts: self.recorded_facts,
-            recent: Arc::clone(&self.recent),
-            freeze: self.operators.freeze.clone(),
-            metrics: Arc::clone(metrics),
-            hostname: hostname().into(),
-            cutoff: self.cutoff.clone(),
-        }
-    }
-}
-
-fn bind(listeners: &[Listener], mut inherited: Inherited) -> Result<Vec<(Socket, Arc<Hosts>)>, StartError> {
-    let bind = |listener: &Listener| {
-        let socket = Socket::bind(listener, &mut inherited).map_err(|source| StartError::Bind {
-            name: Arc::clone(&listener.name),
-            address: listener.bind.to_string(),
-            source,
-        })?;
-        Ok((socket, Arc::new(listener.hosts.clone())))
-    };
-    let sockets = listeners.iter().map(bind).collect();
-    for name in inherited.left() {
-        tracing::warn!(name, "a passed socket has no listener: connections to it will hang");
-    }
-    sockets
-}
-
-/// As many connections as the limits say, which are counted.
-fn limiter(limits: &Limits, sockets: &[(Socket, Arc<Hosts>)], metrics: &Metrics) -> Arc<ConnectionLimiter> {
-    let counts = metrics.connections();
-    for (socket, _) in sockets.iter().filter(|(socket, _)| socket.tls) {
-        counts.preregister_tls(&socket.name);
-    }
-    ConnectionLimiter::new(limits, counts.clone())
-}
-
-/// Each configured project with its credential and its upstream. Projects of one endpoint share its connections.
-#[expect(clippy::type_complexity, reason = "two lists, named where they are used")]
-fn projects(
-    settings: &Settings,
-    egress: &Egress,
-    credentials: &[Arc<CachedCredential>],
-    clocks: &Clocks,
-) -> Result<(Vec<Arc<Project>>, Vec<Arc<Upstream>>), StartError> {
-    let UpstreamSettings { connect_timeout, attempt_timeout, retries, breaker, .. } = &settings.upstream;
-    let timeouts = Timeouts { connect: *connect_timeout, attempt: *attempt_timeout };
-    let mut upstreams: HashMap<&Endpoint, Arc<Upstream>> = HashMap::new();
-    let mut projects = Vec::new();
-    for project in &settings.projects {
-        if !upstreams.contains_key(&project.endpoint) {
-            let upstream = Upstream::new(&project.endpoint, egress, timeouts)?;
-            let upstream = upstream
-                .guarded(Breaker::new(breaker.failures, breaker.open_for), Budget::new(retries.budget));
-            let upstream = upstream.timed(clocks.of(&project.endpoint.to_string()));
-            upstreams.insert(&project.endpoint, Arc::new(upstream));
-        }
-        let cached = credentials.iter().find(|cached| *cached.name() == project.credential);
-        let (Some(upstream), Some(cached)) = (upstreams.get(&project.endpoint), cached) else { continue };
-        projects.extend(
-            Project::new(Arc::clone(project), Arc::clone(cached), Arc::clone(upstream)).map(Arc::new),
-        );
-    }
-    Ok((projects, upstreams.into_values().collect()))
-}
-
-/// As much of the host's name as fits the alphabet of request ids.
-fn hostname() -> String {
-    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
-    let clean: String =
-        name.chars().filter(|c| c.is_ascii_alphanumeric() || "-._".contains(*c)).take(63).collect();
-    if clean.is_empty() { "localhost".into() } else { clean }
-}
-
-/// How long the sources on this machine are waited for.
-const LOCAL_SOURCES_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a connection may be without a request before a stopping proxy closes it: one may be on its way.
-const SHUTDOWN_IDLE_GRACE: Duration = Duration::from_secs(1);

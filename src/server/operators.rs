@@ -9,7 +9,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use tokio::{sync::Mutex, task::spawn_blocking, time::timeout};
 
-use super::freeze_watch::look;
+use super::{freeze_watch::look, hostname::hostname};
 use crate::{
     audit::{Intervention, Sink, request_id},
     clock,
@@ -157,7 +157,7 @@ impl Operators {
     pub(super) fn record(&self, action: &'static str, order: &OperatorCommand, problem: Option<&str>) {
         let (now, in_force) = (clock::now(), self.in_force.load());
         let line = Intervention {
-            request_id: &request_id(now, &super::hostname()),
+            request_id: &request_id(now, &hostname()),
             time: now,
             action,
             uid: order.uid,

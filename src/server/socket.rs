@@ -11,10 +11,10 @@ use std::{
     sync::Arc,
 };
 
-use socket2::{Domain, SockAddr, SockFilter, SockRef, Type};
+use socket2::{Domain, SockAddr, Type};
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket};
 
-use super::inherited::Inherited;
+use super::{inherited::Inherited, listening::Kind};
 use crate::config::{Bind, Listener};
 
 /// A listening socket.
@@ -29,11 +29,6 @@ pub(super) struct Socket {
     pub(super) file: Option<SocketFile>,
     /// Others have it too, and it lives longer than this process.
     pub(super) inherited: bool,
-}
-
-pub(super) enum Kind {
-    Tcp(TcpListener),
-    Unix(UnixListener),
 }
 
 /// The file of a Unix socket, removed when this is dropped.
@@ -78,51 +73,6 @@ impl Socket {
         kind.bound_buffers()?;
         let (name, bearer, tls) = (Arc::clone(name), *bearer, tls.is_some());
         Ok(Self { kind, name, bearer, tls, local, file, inherited: passed })
-    }
-}
-
-impl Kind {
-    /// The address in the words of the configuration; the port is the one the system chose for 0.
-    pub(super) fn address(&self) -> String {
-        match self {
-            Self::Tcp(listener) => listener.local_addr().map(|a| a.to_string()).unwrap_or_default(),
-            Self::Unix(listener) => {
-                let address = listener.local_addr().ok();
-                let path = address.as_ref().and_then(|address| address.as_pathname());
-                format!("unix:{}", path.unwrap_or(Path::new("(no path)")).display())
-            }
-        }
-    }
-
-    /// Whoever comes from now on gets no answer to the first packet, tries again, and finds the next process or nobody.
-    /// Otherwise one could get in between the last that is accepted and the end of the socket, which would reset it.
-    /// A Unix socket that lost its file has no newcomers.
-    pub(super) fn close_to_newcomers(&self) {
-        if let Self::Tcp(listener) = self {
-            let program = NO_SYN.map(|(code, yes, no, k)| SockFilter::new(code, yes, no, k));
-            // Without it there is that moment, no more.
-            drop(SockRef::from(listener).attach_filter(&program));
-        }
-    }
-
-    /// Bounds what the kernel keeps for each connection that is accepted: callers say little, and are told little.
-    fn bound_buffers(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(listener) => {
-                let socket = SockRef::from(listener);
-                socket.set_recv_buffer_size(RECEIVED)?;
-                socket.set_send_buffer_size(SENT)
-            }
-            // Such a connection inherits nothing, and holds only what it sends itself.
-            Self::Unix(_) => Ok(()),
-        }
-    }
-
-    fn is_local(&self) -> io::Result<bool> {
-        Ok(match self {
-            Self::Tcp(listener) => listener.local_addr()?.ip().to_canonical().is_loopback(),
-            Self::Unix(_) => true,
-        })
     }
 }
 
@@ -198,22 +148,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A packet filter in classic BPF, which sees packets from their TCP header on: those with SYN are dropped.
-const NO_SYN: [(u16, u8, u8, u32); 4] = [
-    // BPF_LD | BPF_B | BPF_ABS: the flags (RFC 9293, section 3.1).
-    (0x30, 0, 0, 13),
-    // BPF_JMP | BPF_JSET | BPF_K: with SYN, the next one; without, the one after it.
-    (0x45, 0, 1, 0x02),
-    // BPF_RET | BPF_K: so many bytes of it.
-    (0x06, 0, 0, 0),
-    (0x06, 0, 0, u32::MAX),
-];
 /// tokio's default of 128 drops connections in a burst.
 const BACKLOG: u32 = 4096;
-/// What the kernel keeps of a connection that was not read yet: most heads. It takes twice as much for it (socket(7)).
-/// Thousands of connections may have that much each, beside all that `limits.buffer_bytes` is for.
-const RECEIVED: usize = 2048;
-/// And what its caller did not take yet: a few small answers.
-pub(super) const SENT: usize = 4096;
 const PREPARE: &str =
     "add `hosts` to the listener, and `tls` that requires client certificates, or `unsafe_listen: true`";

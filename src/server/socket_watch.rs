@@ -13,7 +13,8 @@ use super::{
     Health, SocketFile,
     accept::Contexts,
     bind_unix,
-    socket::{Kind, Socket, identity},
+    listening::Kind,
+    socket::{Socket, identity},
 };
 use crate::sandbox::{self, Restriction};
 

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use super::{Health, operators::Operators};
+use super::{Health, hostname::hostname, operators::Operators};
 use crate::{
     audit::{Blockage, Recent, RecordedFacts, Sink, request_id},
     clock,
@@ -91,7 +91,7 @@ impl ProxyStatus {
 
     /// An id for an answer that is no call's, as those of calls are.
     pub fn request_id(&self) -> String {
-        request_id(clock::now(), &super::hostname())
+        request_id(clock::now(), &hostname())
     }
 
     /// What metrics tell of it.

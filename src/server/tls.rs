@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use super::{accept::ListenerContext, connection::has_unseen, limiter::Permit};
+use super::{caller_stream::has_unseen, context::ListenerContext, limiter::Permit};
 use crate::{
     chain::in_words,
     clock,

@@ -7,18 +7,19 @@
 use std::{
     future::poll_fn,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::BytesMut;
 
 use super::{
     super::{
+        caller_stream::CallerStream,
         head::{DeclaredBody, Head},
         state::Phase,
     },
-    CallerStream, Connection, Output, Request,
     input::ReadOutcome,
+    output::Output,
+    parts::{Connection, Request},
 };
 use crate::{
     metrics::CutReason,
@@ -73,11 +74,6 @@ impl<S: CallerStream> Connection<S> {
             }
         }
     }
-}
-
-/// How much longer than a head a body of so many bytes may take: a second for 64 KiB.
-pub(super) fn time_for(bytes: usize) -> Duration {
-    Duration::from_secs(1).mul_f64(bytes as f64 / 65_536.0)
 }
 
 const CUT: Refusal = Refusal::BadRequest(Reason::BodyCut);

@@ -5,13 +5,18 @@ use std::{
     mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::BytesMut;
 use tokio::{io::ReadBuf, time::Instant};
 
 use super::{
-    super::state::CloseRequest, BUDGET_STEP, CHUNK, CallerStream, Connection, POLL_INTERVAL, has_unseen,
+    super::{
+        caller_stream::{CallerStream, has_unseen},
+        state::CloseRequest,
+    },
+    parts::Connection,
 };
 use crate::limit::ByteReservation;
 
@@ -97,3 +102,9 @@ impl<S: CallerStream> Connection<S> {
         Poll::Ready(Ok(chunk.filled().len()))
     }
 }
+
+/// As much is read at once. It is more than most heads have.
+pub(super) const CHUNK: usize = 4096;
+/// Room for what was read is taken in steps.
+const BUDGET_STEP: usize = 4096;
+const POLL_INTERVAL: Duration = Duration::from_millis(10);

@@ -1,8 +1,20 @@
 //! What is written to a caller.
 
-use std::{cell::Cell, mem::take};
+use std::{
+    cell::Cell,
+    io,
+    mem::take,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
 use bytes::Bytes;
+
+use super::{
+    super::{caller_stream::CallerStream, state::CloseRequest},
+    parts::Connection,
+};
+use crate::metrics::CutReason;
 
 /// The bytes of an answer, in a buffer that the thread's next answer uses again.
 pub(super) struct Output {
@@ -32,6 +44,33 @@ impl Drop for Output {
         if self.bytes.capacity() <= MAX_KEPT_BUFFER {
             BUFFER.set(take(&mut self.bytes));
         }
+    }
+}
+
+impl<S: CallerStream> Connection<S> {
+    /// Writes an answer. Returns whether the caller has taken it.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut Output) -> Poll<bool> {
+        let written = loop {
+            let rest = out.rest();
+            if rest.is_empty() {
+                break Pin::new(&mut self.stream).poll_flush(cx);
+            }
+            match Pin::new(&mut self.stream).poll_write(cx, rest) {
+                Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(count)) => out.written += count,
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        if let Poll::Ready(written) = written {
+            return Poll::Ready(written.is_ok());
+        }
+        let leave = self.permit.state.poll_order(cx) == CloseRequest::Leave;
+        if !leave {
+            ready!(self.poll_time(cx));
+        }
+        self.count(if leave { CutReason::Crowded } else { CutReason::Answer });
+        Poll::Ready(false)
     }
 }
 

@@ -2,7 +2,7 @@ use tokio::task::JoinSet;
 
 use super::{
     super::limiter::{ConnectionLimiter, WorkerLoad},
-    *,
+    output::Output,
 };
 use crate::{config::Limits, metrics::Connections};
 
@@ -11,7 +11,7 @@ use crate::{config::Limits, metrics::Connections};
 async fn a_panic_half_way_gives_back_what_its_connection_had() {
     let limits = Limits { connections: 1, buffer_bytes: 100, ..Limits::default() };
     let limiter = ConnectionLimiter::new(&limits, Connections::default());
-    let load = Arc::default();
+    let load = std::sync::Arc::default();
     for _ in 0..3 {
         // The only one there is.
         let mut permit = limiter.permit().await;

@@ -24,6 +24,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use super::super::caller_stream::CallerStream;
+
 /// A connection with TLS.
 pub(crate) struct TlsStream {
     pub(super) socket: TcpStream,
@@ -178,9 +180,8 @@ impl Session {
     }
 }
 
-impl TlsStream {
-    /// How many bytes of what was received it holds.
-    pub(crate) fn cached(&self) -> usize {
+impl CallerStream for TlsStream {
+    fn cached(&self) -> usize {
         self.session.incoming.capacity() + self.session.plain.capacity()
     }
 }

@@ -1,0 +1,9 @@
+//! The host's name, a part of request ids.
+
+/// As much of the host's name as fits the alphabet of request ids.
+pub(super) fn hostname() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+    let clean: String =
+        name.chars().filter(|c| c.is_ascii_alphanumeric() || "-._".contains(*c)).take(63).collect();
+    if clean.is_empty() { "localhost".into() } else { clean }
+}
