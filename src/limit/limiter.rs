@@ -132,11 +132,7 @@ mod tests {
         CallerId::parse(name).unwrap()
     }
 
-    fn admit(
-        limiter: &Limiter,
-        name: &str,
-        (action, project_id): (&str, &str),
-    ) -> Result<Admission, Exceeded> {
+    fn admit(limiter: &Limiter, name: &str, action: &str, project_id: &str) -> Result<Admission, Exceeded> {
         limiter.admit(&LimitQuery { caller: &caller(name), action, project_id, calls: CallCount::Write })
     }
 
@@ -149,24 +145,24 @@ mod tests {
     fn a_caller_has_its_burst_and_then_its_rate() {
         let limiter = limiter(&Limiter::default(), 60);
         for _ in 0..3 {
-            admit(&limiter, "a", (DELETE, "other")).unwrap();
+            admit(&limiter, "a", DELETE, "other").unwrap();
         }
-        let exceeded = admit(&limiter, "a", (DELETE, "other")).unwrap_err();
+        let exceeded = admit(&limiter, "a", DELETE, "other").unwrap_err();
         assert_eq!(exceeded.scope, Scope::Caller);
         assert!(
             exceeded.retry_after > Duration::from_secs(50) && exceeded.retry_after <= Duration::from_secs(60)
         );
-        admit(&limiter, "b", (DELETE, "other")).unwrap();
+        admit(&limiter, "b", DELETE, "other").unwrap();
     }
 
     #[test]
     fn all_callers_share_the_projects_quota() {
         let limiter = limiter(&Limiter::default(), 60);
         for name in ["a", "b", "c", "d", "e"] {
-            admit(&limiter, name, (DELETE, "p")).unwrap();
+            admit(&limiter, name, DELETE, "p").unwrap();
         }
-        assert_eq!(admit(&limiter, "f", (DELETE, "p")).unwrap_err().scope, Scope::Project);
-        admit(&limiter, "f", (DELETE, "other")).unwrap();
+        assert_eq!(admit(&limiter, "f", DELETE, "p").unwrap_err().scope, Scope::Project);
+        admit(&limiter, "f", DELETE, "other").unwrap();
     }
 
     #[test]
@@ -174,10 +170,10 @@ mod tests {
         let limits = CallerLimits { in_flight: Some(number(2)), ..CallerLimits::default() };
         let limiter = Limiter::new([(caller("a"), limits)], [], &Limiter::default());
         let (one, _two) =
-            (admit(&limiter, "a", (DELETE, "p")).unwrap(), admit(&limiter, "a", (DELETE, "p")).unwrap());
-        assert_eq!(admit(&limiter, "a", (DELETE, "p")).unwrap_err().retry_after, EXPECTED_CALL_TIME);
+            (admit(&limiter, "a", DELETE, "p").unwrap(), admit(&limiter, "a", DELETE, "p").unwrap());
+        assert_eq!(admit(&limiter, "a", DELETE, "p").unwrap_err().retry_after, EXPECTED_CALL_TIME);
         drop(one);
-        admit(&limiter, "a", (DELETE, "p")).unwrap();
+        admit(&limiter, "a", DELETE, "p").unwrap();
     }
 
     #[test]
@@ -193,10 +189,10 @@ mod tests {
     fn a_reload_refills_only_what_it_changes() {
         let before = limiter(&Limiter::default(), 60);
         for _ in 0..3 {
-            admit(&before, "a", (DELETE, "other")).unwrap();
+            admit(&before, "a", DELETE, "other").unwrap();
         }
-        assert!(admit(&limiter(&before, 60), "a", (DELETE, "other")).is_err());
-        assert!(admit(&limiter(&before, 61), "a", (DELETE, "other")).is_ok());
+        assert!(admit(&limiter(&before, 60), "a", DELETE, "other").is_err());
+        assert!(admit(&limiter(&before, 61), "a", DELETE, "other").is_ok());
     }
 
     #[test]
@@ -208,13 +204,13 @@ mod tests {
         };
         let day = Rate { per: Duration::from_secs(86_400), ..per_hour(2, 2) };
         let before = limiter(None, day, &Limiter::default());
-        let creates = |limiter: &Limiter| admit(limiter, "a", (CREATE, "p")).err();
+        let creates = |limiter: &Limiter| admit(limiter, "a", CREATE, "p").err();
         assert_eq!([creates(&before), creates(&before)], [None, None]);
         let exceeded = creates(&before).unwrap();
         assert_eq!(exceeded.scope, Scope::Caller);
         assert!(exceeded.retry_after > Duration::from_secs(40_000), "{exceeded:?}");
-        admit(&before, "a", (DELETE, "p")).unwrap();
-        admit(&before, "b", (CREATE, "p")).unwrap();
+        admit(&before, "a", DELETE, "p").unwrap();
+        admit(&before, "b", CREATE, "p").unwrap();
         assert!(creates(&limiter(Some(per_hour(60, 5)), day, &before)).is_some());
         assert!(creates(&limiter(None, per_hour(2, 2), &before)).is_none());
     }

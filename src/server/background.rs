@@ -21,7 +21,8 @@ use crate::{
 pub(super) async fn start(
     refreshers: Vec<Refresher>,
     settings: &Settings,
-    (metrics, health): (&Arc<Metrics>, &Health),
+    metrics: &Arc<Metrics>,
+    health: &Health,
 ) -> JoinSet<()> {
     let local = |name: &Arc<str>| settings.credentials.iter().any(|c| c.name == *name && c.source.is_local());
     let cached: Vec<_> = refreshers.iter().map(|refresher| Arc::clone(refresher.cached())).collect();

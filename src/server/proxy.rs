@@ -105,7 +105,7 @@ impl Proxy {
             clocks: &clocks,
         }));
         let health = Health::new(&settings.projects, &credentials, sink.clone());
-        let mut background = background::start(refreshers, &settings, (&metrics, &health)).await;
+        let mut background = background::start(refreshers, &settings, &metrics, &health).await;
         let sockets = bind(&settings.listeners, inherited)?;
         // Whatever shares them out goes by what there is.
         settings.limits = fit_limits(&settings.limits, upstreams.len());

@@ -39,7 +39,8 @@ impl Cloud {
     pub fn put_job(&self, project_id: &str, job_id: &str, state: JobState) {
         let mut cloud = self.state.lock();
         let now = cloud.now();
-        cloud.jobs.put(project_id, job_id, (state, now));
+        cloud.jobs.add(project_id, job_id, now);
+        cloud.jobs.set_state(project_id, job_id, state);
     }
 
     /// From now on it is this body that asked for a job that is there.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs, iter,
     path::{Path, PathBuf},
 };
 
@@ -103,6 +103,84 @@ fn no_file_is_longer_than_400_lines() {
         })
         .collect();
     assert_eq!(long, [""; 0]);
+}
+
+#[test]
+fn no_tuple_makes_two_parameters_one() {
+    let mut found = Vec::new();
+    let mut count = 0;
+    for file in sources("src") {
+        for (name, parameters) in signatures(&code(&product_code(&file))) {
+            count += 1;
+            if has_a_tuple_beside_others(&parameters) {
+                found.push(format!("{}: {name}", file.display()));
+            }
+        }
+    }
+    assert_eq!(found, [""; 0], "make it a type, or parameters of their own");
+    assert!(count > 2_000, "only {count} functions were found");
+}
+
+#[test]
+fn a_tuple_is_found_however_it_is_passed() {
+    for (signature, expected) in [
+        ("fn f(a: A, (b, c): (B, C)) {}", true),
+        ("fn f<'a, T: Fn(A) -> B>(&'a self, a: T, pair: &(B, C))", true),
+        ("fn f(a: A, (b, c): &mut (Vec<(B, C)>, D),)", true),
+        // What takes the items of a map.
+        ("fn f(&mut self, (a, b): (A, B)) {}", false),
+        ("fn f(a: A, ends: &[(B, C)], b: fn(B, C), unit: ()) {}", false),
+        ("fn f(a: A, c: impl Fn((B, C))) { let (a, b): (A, B) = c; }", false),
+    ] {
+        let signatures = signatures(signature);
+        assert_eq!(signatures.iter().any(|(_, of)| has_a_tuple_beside_others(of)), expected, "{signature}");
+    }
+}
+
+/// The functions of some code, each with its parameters besides `self`.
+fn signatures(code: &str) -> Vec<(String, Vec<String>)> {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let functions = code.match_indices("fn ").filter(|(at, _)| !code[..*at].ends_with(is_word));
+    let signature = |(at, _): (usize, &str)| {
+        let rest = &code[at + 3..];
+        let name: String = rest.chars().take_while(|c| is_word(*c)).collect();
+        let mut depth = 0;
+        let mut parameters = vec![String::new()];
+        // `->` closes nothing.
+        for (before, c) in iter::zip(iter::once(' ').chain(rest.chars()), rest.chars()).skip(name.len()) {
+            let outside = depth == 0;
+            depth += match c {
+                '(' | '[' | '<' => 1,
+                ')' | ']' => -1,
+                '>' if before != '-' => -1,
+                _ => 0,
+            };
+            match (depth, c) {
+                (0, ')') => break,
+                (0, _) => {}
+                // Type parameters stand before them.
+                (1, _) if outside => parameters = vec![String::new()],
+                (1, ',') => parameters.push(String::new()),
+                _ => parameters.last_mut().unwrap().push(c),
+            }
+        }
+        parameters.retain(|parameter| parameter.contains(':'));
+        (name, parameters)
+    };
+    functions.map(signature).filter(|(name, _)| !name.is_empty()).collect()
+}
+
+fn has_a_tuple_beside_others(parameters: &[String]) -> bool {
+    let is_tuple = |parameter: &String| {
+        let mut depth = 0;
+        let colon = parameter.find(|c| {
+            depth += i32::from(c == '(') - i32::from(c == ')');
+            depth == 0 && c == ':'
+        });
+        let ty = parameter[colon.unwrap() + 1..].trim().trim_start_matches('&').trim_start_matches("mut ");
+        ty.starts_with('(') && ty.contains(',')
+    };
+    parameters.len() > 1 && parameters.iter().any(is_tuple)
 }
 
 /// The modules, in the order of their declarations.

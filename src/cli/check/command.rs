@@ -31,19 +31,26 @@ pub(in crate::cli) struct Args {
 /// Where the answer cannot be written; a configuration that is not valid is an exit code.
 pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (mut out, mut err) = (output::stdout(), output::stderr());
-    check(args, (variable, Environment::of), &mut out, &mut err).context("cannot write the answer")
+    let machine = Machine { variable, environment: Environment::of };
+    check(args, machine, &mut out, &mut err).context("cannot write the answer")
+}
+
+/// What the machine says, in tests something else.
+struct Machine<V, E> {
+    variable: V,
+    environment: E,
 }
 
 fn check(
     args: &Args,
-    (variable, environment): (impl Fn(&str) -> Option<String>, impl Fn(&ValidConfig) -> Environment),
+    machine: Machine<impl Fn(&str) -> Option<String>, impl Fn(&ValidConfig) -> Environment>,
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> io::Result<ExitCode> {
     let Args { config: path, strict } = args;
-    match read(path, config::load, variable, err)? {
+    match read(path, config::load, machine.variable, err)? {
         Ok(valid) => {
-            let Environment { text, warnings: more } = environment(&valid);
+            let Environment { text, warnings: more } = (machine.environment)(&valid);
             let ValidConfig { settings, warnings, proxies } = valid;
             problems(&warnings, err)?;
             more.iter().try_for_each(|warning| writeln!(err, "warning: {warning}"))?;
@@ -69,7 +76,7 @@ mod tests {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let args = Args { config: path.into(), strict: false };
         let here = |_: &ValidConfig| Environment::default();
-        let code = check(&args, (variable, here), &mut out, &mut err).unwrap();
+        let code = check(&args, Machine { variable, environment: here }, &mut out, &mut err).unwrap();
         (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
     }
 

@@ -42,7 +42,7 @@ pub struct Test {
 pub(super) enum Check {
     Text(Spelling),
     /// The same, where one of the values at least has a variable.
-    Template(Spelling, Box<[Template]>),
+    Template(Box<[Template]>),
     Time(Order, Vec<DateTime<Utc>>),
     Address(Vec<Network>),
     /// Whether the key is to be absent.
@@ -125,7 +125,7 @@ impl Test {
 
     fn truth(&self, call: &Call<'_>, project_id: &str) -> Truth {
         match self.key.found(call.facts) {
-            Some(found) => match self.fact_holds(found, (call, project_id)) {
+            Some(found) => match self.fact_holds(found, call, project_id) {
                 Some(holds) => holds.into(),
                 None => Truth::Unknown(self.key.into()),
             },
@@ -134,12 +134,12 @@ impl Test {
     }
 
     /// The same of a fact of the job. `None`: it is not known.
-    fn fact_holds(&self, found: Found<'_>, names: (&Call<'_>, &str)) -> Option<bool> {
+    fn fact_holds(&self, found: Found<'_>, call: &Call<'_>, project_id: &str) -> Option<bool> {
         if let Check::Absence(wanted) = &self.check {
             return found.is_present().map(|present| wanted.contains(&!present));
         }
         let Operator { negated, if_exists, over, .. } = self.operator;
-        let holds = |text: &str| self.matches(text, names) != negated;
+        let holds = |text: &str| self.matches(text, call, project_id) != negated;
         Some(match found {
             Found::One(Fact::Known(text)) => holds(text),
             // Where the job has none, no value matches it.
@@ -169,7 +169,7 @@ impl Test {
                 let text = self.key.text(call, project_id)?;
                 Some(self.values.iter().any(|value| matches_text(*spelling, value, text)))
             }
-            Check::Template(..) => Some(self.matches(self.key.text(call, project_id)?, (call, project_id))),
+            Check::Template(..) => Some(self.matches(self.key.text(call, project_id)?, call, project_id)),
             Check::Time(order, moments) => Some(moments.iter().any(|moment| order.holds(call.at, *moment))),
             Check::Address(networks) => {
                 let address = call.source_ip?;
@@ -180,12 +180,10 @@ impl Test {
     }
 
     /// Whether one of the values is this text.
-    fn matches(&self, text: &str, names: (&Call<'_>, &str)) -> bool {
+    fn matches(&self, text: &str, call: &Call<'_>, project_id: &str) -> bool {
         match &self.check {
             Check::Text(spelling) => self.values.iter().any(|value| matches_text(*spelling, value, text)),
-            Check::Template(spelling, values) => {
-                values.iter().any(|value| value.matches_text(*spelling, text, names))
-            }
+            Check::Template(values) => values.iter().any(|value| value.matches_text(text, call, project_id)),
             Check::Time(..) | Check::Address(_) | Check::Absence(_) => false,
         }
     }

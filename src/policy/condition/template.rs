@@ -11,7 +11,10 @@ use super::operator::Spelling;
 
 /// A value in parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Template(Box<[Piece]>);
+pub(super) struct Template {
+    spelling: Spelling,
+    pieces: Box<[Piece]>,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
@@ -66,7 +69,7 @@ impl Template {
             rest = after;
         }
         pieces.extend((!rest.is_empty()).then(|| Piece::Text(rest.into())));
-        Ok(Self(pieces.into()))
+        Ok(Self { spelling, pieces: pieces.into() })
     }
 
     /// Whether a value has any of this.
@@ -75,12 +78,8 @@ impl Template {
     }
 
     /// Whether the text is what this stands for. Never where a variable stands for nothing.
-    pub(super) fn matches_text(
-        &self,
-        spelling: Spelling,
-        text: &str,
-        (call, project_id): (&Call<'_>, &str),
-    ) -> bool {
+    pub(super) fn matches_text(&self, text: &str, call: &Call<'_>, project_id: &str) -> bool {
+        let spelling = self.spelling;
         let value = |variable: Variable| match variable {
             Variable::Caller => Some(call.caller.as_str()),
             Variable::Listener => call.listener,
@@ -90,7 +89,7 @@ impl Template {
             Piece::Variable(variable) => value(*variable).is_some(),
             Piece::Text(_) | Piece::Character(_) => true,
         };
-        let tokens = self.0.iter().flat_map(|piece| {
+        let tokens = self.pieces.iter().flat_map(|piece| {
             let (text, character, wild) = match piece {
                 Piece::Text(text) => (&**text, None, spelling == Spelling::Wildcard),
                 Piece::Character(character) => ("", Some(*character), false),
@@ -105,7 +104,7 @@ impl Template {
         };
         let is_run = |token| token == ('*', true);
         let takes = |(wanted, wild), found| wild || same(wanted, found);
-        self.0.iter().all(stands) && wildcard::matches_tokens(tokens, text, is_run, takes)
+        self.pieces.iter().all(stands) && wildcard::matches_tokens(tokens, text, is_run, takes)
     }
 }
 

@@ -98,7 +98,7 @@ impl Test {
             Compare::Text(spelling @ Spelling::Switch) => each(values, switch).map(|_| Check::Text(spelling)),
             Compare::Text(spelling) if values.iter().any(|value| Template::is_in(value)) => {
                 each(values, |value| Ok(Template::parse(spelling, value)?))
-                    .map(|all| Check::Template(spelling, all.into()))
+                    .map(|all| Check::Template(all.into()))
             }
             Compare::Text(spelling) => Ok(Check::Text(spelling)),
             Compare::Time(order) => {

@@ -31,25 +31,30 @@ pub(in crate::testserver) struct Jobs {
 }
 
 impl Jobs {
-    /// Adds a job, or changes its state.
-    pub(in crate::testserver) fn put(
-        &mut self,
-        project_id: &str,
-        job_id: &str,
-        (state, now): (JobState, DateTime<Utc>),
-    ) {
+    /// Adds a job that waits, unless it is there.
+    pub(in crate::testserver) fn add(&mut self, project_id: &str, job_id: &str, now: DateTime<Utc>) {
         self.seen += 1;
-        let number = self.seen;
+        let fresh = Job { state: JobState::Waiting, number: self.seen, created_at: now, request: None };
         let jobs = self.projects.entry(project_id.to_owned()).or_default();
-        let fresh = || Job { state, number, created_at: now, request: None };
-        jobs.entry(job_id.to_owned()).or_insert_with(fresh).state = state;
+        jobs.entry(job_id.to_owned()).or_insert(fresh);
+    }
+
+    /// Changes the state of a job that is there.
+    pub(in crate::testserver) fn set_state(&mut self, project_id: &str, job_id: &str, state: JobState) {
+        if let Some(job) = self.job_mut(project_id, job_id) {
+            job.state = state;
+        }
     }
 
     /// Has this body be what asked for a job that is there.
     pub(in crate::testserver) fn set_request(&mut self, project_id: &str, job_id: &str, request: Value) {
-        if let Some(job) = self.projects.get_mut(project_id).and_then(|jobs| jobs.get_mut(job_id)) {
+        if let Some(job) = self.job_mut(project_id, job_id) {
             job.request = Some(request);
         }
+    }
+
+    fn job_mut(&mut self, project_id: &str, job_id: &str) -> Option<&mut Job> {
+        self.projects.get_mut(project_id)?.get_mut(job_id)
     }
 
     /// A job's state. `None` where there is no such job, or it was cancelled.
@@ -138,7 +143,7 @@ impl Jobs {
             return Err(Problem::BadParameter);
         }
         let jobs = self.projects.get(call.project_id);
-        let there = |id: &&str| Some(self.shown((id, jobs?.get(*id)?), call.api));
+        let there = |id: &&str| Some(self.shown(id, jobs?.get(*id)?, call.api));
         let found: Vec<Value> = ids.iter().filter_map(there).collect();
         if found.is_empty() && self.differences.contains(&Difference::AbsentIsAnError) {
             return Err(Problem::NoSuchTask);
@@ -155,11 +160,11 @@ impl Jobs {
         let filters = Filters::parse(query)?;
         let jobs = self.projects.get(project_id).into_iter().flatten();
         let (total, page) = filters.choose(jobs.map(|(id, job)| (id.as_str(), job)).collect());
-        let shown: Vec<Value> = page.into_iter().map(|job| self.shown(job, Api::V1)).collect();
+        let shown: Vec<Value> = page.into_iter().map(|(id, job)| self.shown(id, job, Api::V1)).collect();
         Ok(Answer::json(StatusCode::OK, &json!({ "total": total, "jobs": shown })))
     }
 
-    fn shown(&self, (id, job): (&str, &Job), api: Api) -> Value {
+    fn shown(&self, id: &str, job: &Job, api: Api) -> Value {
         let mut shown = job.shown(id, api);
         self.differences.iter().for_each(|difference| difference.apply(api.number(), &mut shown));
         shown
@@ -182,11 +187,16 @@ mod tests {
     #[test]
     fn only_one_waiting_job_is_cancelled() {
         let (mut jobs, now) = (Jobs::default(), "2026-01-15T08:30:00Z".parse().unwrap());
-        jobs.put("p", "w", (JobState::Waiting, now));
-        jobs.put("p", "r", (JobState::Processing, now));
-        jobs.put("p", "s", (JobState::Succeeded, now));
-        jobs.put("p", "f", (JobState::Failed, now));
-        jobs.put("q", "other", (JobState::Waiting, now));
+        for (project_id, job_id, state) in [
+            ("p", "w", JobState::Waiting),
+            ("p", "r", JobState::Processing),
+            ("p", "s", JobState::Succeeded),
+            ("p", "f", JobState::Failed),
+            ("q", "other", JobState::Waiting),
+        ] {
+            jobs.add(project_id, job_id, now);
+            jobs.set_state(project_id, job_id, state);
+        }
         for (target, expected) in [
             ("/v2/p/editing/job", Err(Problem::BadParameter)),
             ("/v2/p/editing/job?job_id=", Err(Problem::BadParameter)),

@@ -15,11 +15,8 @@ use crate::cli::{exit, output::Format, policy::records::Records};
 use crate::clock;
 use crate::config::{self, Project};
 use crate::editing::Body;
-use crate::identity::CallerId;
 use crate::operation::{CREATE, DELETE, Version};
-use crate::policy::{
-    DecisionReport, Facts, Key, Policy, Question, Scope, facts_of, parse_fact, parse_moment,
-};
+use crate::policy::{DecisionReport, Facts, Key, Question, Scope, facts_of, parse_fact, parse_moment};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli::policy) struct Explain {
@@ -103,18 +100,13 @@ impl Explain {
         let is_it = |project: &&Arc<Project>| [&*project.name, &*project.id].contains(&self.project.as_str());
         let stamps = settings.projects.iter().find(is_it).is_some_and(|project| project.stamp_owner);
         let facts = self.facts(stamps)?;
-        let answer = self.answer(&settings.policy, settings.callers.ids(), (&projects, &facts))?;
+        let answer = self.question(&facts).ask(&settings.policy, settings.callers.ids(), &projects)?;
         self.write(&answer, out).context("cannot write the answer")?;
         Ok(ExitCode::SUCCESS)
     }
 
-    pub(super) fn answer(
-        &self,
-        policy: &Policy,
-        callers: &[CallerId],
-        (projects, facts): (&[Scope], &Facts),
-    ) -> anyhow::Result<DecisionReport> {
-        let question = Question {
+    pub(super) fn question<'q>(&'q self, facts: &'q Facts) -> Question<'q> {
+        Question {
             caller: &self.caller,
             action: self.action(),
             project: &self.project,
@@ -124,8 +116,7 @@ impl Explain {
             source_ip: self.source_ip,
             listener: self.listener.as_deref(),
             identified_by: self.identified_by.as_deref(),
-        };
-        Ok(question.ask(policy, callers, projects)?)
+        }
     }
 
     fn action(&self) -> &str {

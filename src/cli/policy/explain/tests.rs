@@ -69,9 +69,9 @@ fn asked(format: Format, arguments: &str) -> Result<String, String> {
         .map(|name| CallerId::parse(name).unwrap());
     let projects = [Scope { name: "media-prod".into(), id: "0a1b".into() }];
     let explain = Explain { format, ..explain("proxy.yaml", arguments) };
-    let answer = explain
-        .facts(arguments.contains("stamped"))
-        .and_then(|facts| explain.answer(&policy(&callers, &projects), &callers, (&projects, &facts)));
+    let answer = explain.facts(arguments.contains("stamped")).and_then(|facts| {
+        Ok(explain.question(&facts).ask(&policy(&callers, &projects), &callers, &projects)?)
+    });
     let mut out = Vec::new();
     let written = answer.and_then(|answer| explain.write(&answer, &mut out));
     written.map(|()| String::from_utf8(out).unwrap()).map_err(|e| format!("{e:#}"))

@@ -20,6 +20,14 @@ pub(super) struct Suggestion<'c> {
     pub(super) projects: &'c [Scope],
 }
 
+/// One of its rules.
+struct SuggestedRule<'c> {
+    number: u64,
+    kind: &'c Kind,
+    group: &'c Group,
+    project: &'c str,
+}
+
 impl fmt::Display for Suggestion<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count: u64 = self.calls.allowed.values().map(|group| group.calls).sum();
@@ -35,7 +43,8 @@ impl fmt::Display for Suggestion<'_> {
         }
         writeln!(f, "\nrules:")?;
         for (number, (kind, group)) in (1..).zip(&self.calls.allowed) {
-            self.rule(f, number, (kind, group))?;
+            let project = self.project(&kind.project_id);
+            SuggestedRule { number, kind, group, project }.fmt(f)?;
         }
         if !self.calls.denied.is_empty() {
             writeln!(f, "# Seen, denied, and left out:")?;
@@ -59,8 +68,9 @@ impl fmt::Display for Suggestion<'_> {
     }
 }
 
-impl Suggestion<'_> {
-    fn rule(&self, f: &mut fmt::Formatter<'_>, number: u64, (kind, group): (&Kind, &Group)) -> fmt::Result {
+impl fmt::Display for SuggestedRule<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { number, kind, group, project } = self;
         let Group { last, jobs, peers, .. } = group;
         let (calls, last) = (counted(group.calls, "call"), spell_moment(*last));
         writeln!(f, "  # {calls}, the last at {last}, from {}", some(peers))?;
@@ -77,18 +87,20 @@ impl Suggestion<'_> {
         }
         writeln!(f, "  - id: seen-{number}\n    effect: allow\n    callers: [{}]", yaml(&kind.caller))?;
         writeln!(f, "    actions: [{}]", yaml(&kind.action))?;
-        writeln!(f, "    projects: [{}]", yaml(self.project(&kind.project_id)))?;
+        writeln!(f, "    projects: [{}]", yaml(project))?;
         let patterns: Vec<String> = patterns.iter().map(|pattern| format!("\"{pattern}\"")).collect();
         writeln!(f, "    jobs: [{}]", patterns.join(", "))?;
         let owned = owned.map(|(condition, _)| condition.to_owned());
-        let buckets = Some(group).filter(|_| creates).and_then(Group::buckets);
+        let buckets = Some(*group).filter(|_| creates).and_then(Group::buckets);
         let conditions: Vec<String> = owned.into_iter().chain(buckets).collect();
         if !conditions.is_empty() {
             writeln!(f, "    condition:\n{}", conditions.join("\n"))?;
         }
         writeln!(f)
     }
+}
 
+impl Suggestion<'_> {
     fn project<'s>(&'s self, id: &'s str) -> &'s str {
         self.projects.iter().find(|project| *project.id == *id).map_or(id, |project| &project.name)
     }
