@@ -10,7 +10,7 @@ use std::{
     fs::{self, OpenOptions},
     io::ErrorKind,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
-    path::{Path, PathBuf},
+    path::{Path, PathBuf, absolute},
 };
 
 use nix::{
@@ -21,7 +21,7 @@ use nix::{
 use crate::{
     audit::Target,
     config::{Bind, Report, Settings},
-    credential::default_profile,
+    credential::{Source, default_profile},
 };
 
 /// What is needed, and where.
@@ -68,8 +68,15 @@ impl Reach {
             systems.flat_map(with_target).chain(env::current_exe()).any(|own| own == *path)
         };
         let write: BTreeSet<PathBuf> = [append, append_shared, bind, keep].into_iter().flatten().collect();
+        // By its whole name it is there, too: once is enough for whoever reads it.
+        let again =
+            |path: &PathBuf| !path.is_absolute() && absolute(path).is_ok_and(|whole| read.contains(&whole));
         Self {
-            read: read.into_iter().filter(|path| !is_systems(path) && path.exists()).collect(),
+            read: read
+                .iter()
+                .filter(|path| !is_systems(path) && path.exists() && !again(path))
+                .cloned()
+                .collect(),
             write: write.into_iter().collect(),
             shared: alone.into_iter().collect(),
         }
@@ -79,8 +86,12 @@ impl Reach {
 impl RequiredPaths {
     pub(super) fn of(settings: &Settings, warnings: &Report) -> Self {
         let variables = env::vars_os().filter(|(name, _)| is_a_files(&name.to_string_lossy()));
+        // It may hold other keys than the configured ones.
+        let looks = |source: &Source| matches!(source, Source::Auto(_) | Source::Profile { .. });
+        let is_asked = settings.credentials.iter().any(|credential| looks(&credential.source));
+        let profile = default_profile().filter(|_| is_asked);
         let files = warnings.named().iter().filter(|path| !path.is_dir()).cloned();
-        let files = files.chain(variables.map(|(_, path)| path.into())).chain(default_profile());
+        let files = files.chain(variables.map(|(_, path)| path.into())).chain(profile);
         let files: Vec<PathBuf> = files.flat_map(with_target).collect();
         let system = SYSTEM.map(PathBuf::from).into_iter().chain(env::current_exe());
         let resolver: Vec<PathBuf> = RESOLVER.map(PathBuf::from).into_iter().flat_map(with_target).collect();

@@ -1,6 +1,8 @@
 //! Does `check` say all that would run, as it would run here? And what cannot?
 
-use crate::harness::Setup;
+use std::process::Command;
+
+use crate::harness::{ACCESS_KEY, SECRET_KEY, Setup};
 
 fn checked(setup: &Setup, words: &str) -> (Option<i32>, String, String) {
     let output = setup.run(&format!("check{words}"));
@@ -54,6 +56,30 @@ fn all_that_would_run_is_told() {
     ] {
         assert!(out.contains(part), "{part} in {out}");
     }
+}
+
+/// Keys that no configured source looks for are out of reach. And a folder that is named in two ways is told once.
+#[test]
+fn what_is_within_reach_is_no_more_than_what_is_asked_for() {
+    for (source, is_asked) in
+        [("{ environment: {} }", false), ("{ auto: {} }", true), ("{ profile: {} }", true)]
+    {
+        let setup = setup()
+            .folder(".huaweicloud")
+            .credential(source)
+            .file(".huaweicloud/credentials", &format!("[basic]\nak={ACCESS_KEY}\nsk={SECRET_KEY}\n"));
+        let home = setup.path("").display().to_string();
+        let setup = setup.variable("HOME", &home);
+        let (code, out, err) = checked(&setup, "");
+        assert_eq!(code, Some(0), "{err}");
+        assert_eq!(out.contains(".huaweicloud"), is_asked, "{source}: {out}");
+    }
+    let setup = setup();
+    checked(&setup, "");
+    let mut beside = Command::new(env!("CARGO_BIN_EXE_mpc-auth-proxy"));
+    beside.current_dir(setup.path("")).env_clear().args(["check", "--config", "./proxy.yaml"]);
+    let out = String::from_utf8(beside.output().unwrap().stdout).unwrap();
+    assert_eq!(out.matches("\n  reads ").count(), 1, "{out}");
 }
 
 #[test]

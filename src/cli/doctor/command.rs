@@ -1,14 +1,14 @@
 //! The command itself.
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{io::Write, iter, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 
 use super::{
     contract::ContractArgs,
     examination::examine,
-    finding::{CheckStatus, count},
-    report,
+    finding::{CheckStatus, Finding, count},
+    report, startup,
 };
 use crate::{
     cli::{
@@ -16,7 +16,7 @@ use crate::{
         output::{self, Format},
         start::runtime,
     },
-    config,
+    config::{self, Addresses},
     upstream::variable,
 };
 
@@ -45,7 +45,10 @@ pub(in crate::cli) struct Args {
 pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let valid = match check::read(&args.config, config::load_again, variable, &mut output::stderr())? {
         Ok(valid) => valid,
-        Err(code) => return Ok(code),
+        Err(code) => {
+            show_running(args)?;
+            return Ok(code);
+        }
     };
     let plan = match args.contract.plan(&valid.settings) {
         Ok(plan) => plan,
@@ -65,14 +68,32 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(exit::CONFIG));
         }
     };
-    let mut out = output::stdout();
-    match args.format {
-        Format::Text => report::text(&args.config, &findings, &mut out),
-        Format::Json => writeln!(out, "{:#}", report::document(&args.config, &findings)),
-    }
-    .context("cannot write the answer")?;
+    print(args, &findings)?;
     let failed = count(&findings, CheckStatus::Fail) > 0;
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Shows what the proxy knows that runs by a configuration that is not valid any more: it was started with what was right
+/// then, and there may be more than that the matter with it.
+fn show_running(args: &Args) -> anyhow::Result<()> {
+    let Ok(Addresses { ops, admin }) = config::addresses(&args.config) else { return Ok(()) };
+    let runtime = runtime()?;
+    let running = runtime.block_on(startup::running(ops.as_ref(), admin.as_ref()));
+    if !running.iter().any(Finding::is_in_use) {
+        return Ok(());
+    }
+    let invalid = Finding::ok("configuration", args.config.display().to_string(), "is not valid");
+    let invalid = invalid.fail("mend what standard error says of it");
+    print(args, &iter::once(invalid).chain(running).collect::<Vec<_>>())
+}
+
+fn print(args: &Args, findings: &[Finding]) -> anyhow::Result<()> {
+    let mut out = output::stdout();
+    match args.format {
+        Format::Text => report::text(&args.config, findings, &mut out),
+        Format::Json => writeln!(out, "{:#}", report::document(&args.config, findings)),
+    }
+    .context("cannot write the answer")
 }
 
 /// As that of a wrong command line.

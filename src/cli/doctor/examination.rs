@@ -32,8 +32,10 @@ pub(super) async fn examine(
     let ValidConfig { settings, warnings, proxies } = valid;
     let roots = Roots::new(settings.upstream.ca_file.as_deref())?;
     let (egress, clocks) = (Egress { roots, proxies: proxies.clone() }, Clocks::default());
-    let (reached, running) =
-        tokio::join!(endpoints::probe(settings, &egress, &clocks), startup::running(settings));
+    let (reached, running) = tokio::join!(
+        endpoints::probe(settings, &egress, &clocks),
+        startup::running(settings.ops.as_ref(), settings.admin.as_ref())
+    );
     let (reached, probed) = (reached?, credentials::probe(settings, &egress, &clocks).await?);
     let tried =
         if try_credentials { trial::each(settings, &egress, &clocks, &probed).await? } else { Vec::new() };

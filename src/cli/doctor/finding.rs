@@ -53,6 +53,11 @@ impl Finding {
         Self { verdict: CheckStatus::Fail, hint: Some(hint.into()), ..self }
     }
 
+    /// Whether somebody answers there.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.facts.get("in_use") == Some(&Value::Bool(true))
+    }
+
     pub(super) fn detail(mut self, line: impl Into<String>) -> Self {
         self.details.push(line.into());
         self

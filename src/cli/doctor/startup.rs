@@ -19,7 +19,7 @@ use super::finding::Finding;
 use crate::{
     audit::Target,
     cli::{client, status::complaints},
-    config::{Bind, Settings},
+    config::{Admin, Bind, Ops, Settings},
     server::descriptors,
 };
 
@@ -109,16 +109,16 @@ fn open_files(settings: &Settings) -> Finding {
 }
 
 /// Whether somebody answers where probes and operators ask.
-pub(super) async fn running(settings: &Settings) -> Vec<Finding> {
+pub(super) async fn running(ops: Option<&Ops>, admin: Option<&Admin>) -> Vec<Finding> {
     let probes = async {
-        match settings.ops.as_ref().map(|ops| ops.bind) {
+        match ops.map(|ops| ops.bind) {
             // Port 0 is another port every time.
             Some(address) if address.port() != 0 => Some(probes(address).await),
             Some(_) | None => None,
         }
     };
     let operators = async {
-        match &settings.admin {
+        match admin {
             Some(admin) => Some(operators(&admin.path).await),
             None => None,
         }

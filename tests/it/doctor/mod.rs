@@ -199,6 +199,27 @@ fn the_document_has_every_check_with_its_facts() {
     assert_eq!(found, told);
 }
 
+/// Whoever looks because a policy is half edited learns what else is the matter.
+#[test]
+fn what_runs_is_asked_also_where_the_configuration_is_not_valid_any_more() {
+    let proxy = Setup::new().section("admin: { bind: 'unix:admin.sock' }").start();
+    assert_eq!(proxy.run("freeze --reason drill").status.code(), Some(0));
+    proxy.write("policy.yaml", "version: 1\nrules: nonsense\n");
+    assert_eq!(proxy.run("reload").status.code(), Some(1));
+    let doctor = proxy.run("doctor");
+    assert_eq!((doctor.status.code(), doctor.stderr), (Some(78), proxy.run("check").stderr));
+    let told = String::from_utf8(doctor.stdout).unwrap();
+    for shown in [
+        "fail  configuration",
+        "is not valid",
+        "it is frozen: everybody",
+        "drill",
+        "its last reload is refused",
+    ] {
+        assert!(told.contains(shown), "{shown} in {told}");
+    }
+}
+
 #[test]
 fn what_is_not_valid_is_told_as_check_tells_it() {
     let setup = Setup::new().project("colour: red").section("log: { level: loud }");
