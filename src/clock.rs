@@ -115,7 +115,7 @@ impl Skew {
         let measured = self.measured();
         let direction = if measured > TimeDelta::zero() { "behind" } else { "ahead" };
         let effect = match self.is_corrected() {
-            true => "signatures are dated by the cloud's, but rules and tokens go by this machine's",
+            true => "signatures use the cloud's, but rules and tokens use this machine's",
             false => "that is more than is corrected, and calls are refused",
         };
         let size = span(measured.abs().num_seconds());

@@ -57,7 +57,7 @@ async fn ask(
     };
     let text = timeout(REQUEST_TIMEOUT, exchange).await.context("no answer in time")??;
     let status =
-        text.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no answer of HTTP")?;
+        text.split(' ').nth(1).and_then(|status| status.parse().ok()).context("not an HTTP answer")?;
     Ok(ClientResponse { status, text })
 }
 

@@ -33,7 +33,7 @@ pub(super) struct ProxyTarget {
 /// Returns when the proxy is ready.
 pub(super) fn wait(args: &WaitArgs) -> anyhow::Result<ExitCode> {
     let address =
-        args.target.addresses()?.ops.context("there is nothing to ask: the configuration has no `ops`")?.bind;
+        args.target.addresses()?.ops.context("cannot connect: the configuration has no `ops`")?.bind;
     runtime()?.block_on(async {
         let end = Instant::now() + Duration::from_secs(args.timeout);
         let mut last = anyhow!("nobody asked");
@@ -68,10 +68,9 @@ async fn ready(ops: SocketAddr) -> anyhow::Result<()> {
 impl ProxyTarget {
     /// Asks the running proxy over its admin socket.
     pub(super) fn ask(&self, request: &str, body: &str) -> anyhow::Result<client::ClientResponse> {
-        let admin =
-            self.addresses()?.admin.context("there is nobody to ask: the configuration has no `admin`")?;
+        let admin = self.addresses()?.admin.context("cannot connect: the configuration has no `admin`")?;
         let asked = runtime()?.block_on(client::over_unix(&admin.path, &client::head(request), body));
-        asked.with_context(|| format!("cannot ask at unix:{}", admin.path.display()))
+        asked.with_context(|| format!("cannot connect to unix:{}", admin.path.display()))
     }
 
     fn addresses(&self) -> anyhow::Result<Addresses> {

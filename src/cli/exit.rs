@@ -14,14 +14,14 @@ pub(super) const CONFIG: u8 = 78;
 
 /// All that any command exits with, and what each means.
 pub(super) const ALL: [(u8, &str); 7] = [
-    (CLEAN, "Done; of `run`: stopped as asked."),
-    (1, "A failure while running, or findings."),
-    (2, "The command line is wrong."),
-    (DRAIN_CUT, "The proxy ended before everything was answered and recorded."),
+    (CLEAN, "Success; for `run`: stopped on request."),
+    (1, "A runtime failure, or findings."),
+    (2, "Invalid command line."),
+    (DRAIN_CUT, "The proxy stopped before all calls were answered and recorded."),
     (BIND, "An address cannot be bound."),
-    (NO_CREDENTIAL, "A credential is missing at start, with --require-credentials."),
+    (NO_CREDENTIAL, "With --require-credentials: a credential is missing at start."),
     (
         CONFIG,
-        "The configuration or the policy is not valid, the audit file is in use, or standard output is closed.",
+        "The configuration or policy is invalid, the audit file is in use, or standard output is closed.",
     ),
 ];

@@ -77,7 +77,7 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
 /// What a panic says, where that was written in the source. What was put together may hold data: `slice`'s own
 /// message shows the text that could not be cut.
 fn panic_message(payload: &(dyn Any + Send)) -> &'static str {
-    payload.downcast_ref::<&'static str>().copied().unwrap_or("its message is withheld: it may hold data")
+    payload.downcast_ref::<&'static str>().copied().unwrap_or("its message is withheld: it may contain data")
 }
 
 impl Drop for Log {
@@ -153,7 +153,7 @@ impl Queue {
             let lost = if told { std::mem::take(&mut state.lost) } else { 0 };
             drop(state);
             if told {
-                tracing::warn!(lines = lost, "lines of this log were lost, because nobody read it");
+                tracing::warn!(lines = lost, "log lines were lost: the reader is stuck");
             }
             self.written.notify_all();
         }

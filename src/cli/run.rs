@@ -172,7 +172,7 @@ async fn from_start_to_end(
 async fn missing(proxy: &Proxy) -> bool {
     let missing = proxy.credentials(CREDENTIALS_TIMEOUT).await;
     if !missing.is_empty() {
-        tracing::error!(credentials = missing.join(" "), "credentials are missing, and required");
+        tracing::error!(credentials = missing.join(" "), "required credentials are missing");
     }
     !missing.is_empty()
 }
@@ -198,7 +198,7 @@ async fn serve(proxy: Proxy, signals: Signals, policy: &str, systemd: &Systemd) 
 
 impl RunOutcome {
     fn by(signal: &str) -> Self {
-        tracing::info!(signal, "stopped before it served");
+        tracing::info!(signal, "stopped before serving");
         Self::BeforeItServed(exit::CLEAN)
     }
 }
@@ -275,12 +275,12 @@ async fn drain(running: Running, stop: &mut Stop, patience: u32, systemd: &Syste
     let cut = tokio::select! {
         drained = running.drain() => match drained {
             Drained::Whole => None,
-            Drained::Cut => Some("the drain time-out ended before everything was answered"),
-            Drained::Unrecorded => Some("it ended before everything was recorded: the audit sink takes no record"),
+            Drained::Cut => Some("drain timed out before all calls were answered"),
+            Drained::Unrecorded => Some("stopped before all calls were recorded: the audit sink is blocked"),
         },
         signal = again => {
             tracing::warn!(signal, "asked again");
-            Some("it was asked to end at once, before everything was answered")
+            Some("stopped at once on request, before all calls were answered")
         }
         never = systemd.feed(&running) => match never {},
     };
@@ -308,10 +308,10 @@ async fn reload_and_reopen(mut hang_up: ReopenSignal, running: &Running) -> Infa
         // It says itself what came of it, and may wait for files that are being written. Records do not.
         running.status().reloader().ask();
         match running.reopen_audit() {
-            Ok(()) => tracing::info!("the audit sink was opened anew"),
+            Ok(()) => tracing::info!("audit sink reopened"),
             Err(error) => {
                 let error = error.with_cause();
-                tracing::error!(error, "the audit sink stays the one that was open");
+                tracing::error!(error, "cannot reopen the audit sink: the open one stays in use");
             }
         }
     }

@@ -32,7 +32,7 @@ pub(super) fn runtime_with(early: StartupSignals) -> anyhow::Result<(Runtime, St
     panic::set_hook(Box::new(end));
     let started = (|| {
         let runtime = runtime().context(LIMITS)?;
-        more_threads().context("cannot start as many threads as it takes").context(LIMITS)?;
+        more_threads().context("cannot start enough threads").context(LIMITS)?;
         let inside = runtime.enter();
         let (stop, hang_up) = early.hand_over().context("cannot listen for signals")?;
         drop(inside);
@@ -83,5 +83,5 @@ fn count_threads() -> usize {
 /// two that are told of changes, and one that tells systemd.
 const LATER_THREADS: usize = 9;
 const EXIT_TIMEOUT: Duration = Duration::from_millis(500);
-pub(super) const LIMITS: &str = "the system gives this process too few threads or descriptors: look at `ulimit -u` and `ulimit -n`, \
-                      at systemd's TasksMax= and LimitNOFILE=, and at the container's limit of processes";
+pub(super) const LIMITS: &str = "too few threads or descriptors for this process: check `ulimit -u` and `ulimit -n`, \
+                      systemd's TasksMax= and LimitNOFILE=, and the container's process limit";

@@ -129,7 +129,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Format::Json => answer.body().to_owned(),
         Format::Text => {
             let shown: Shown =
-                serde_json::from_str(answer.body()).context("it is another version of this program")?;
+                serde_json::from_str(answer.body()).context("it may be another version of this program")?;
             shown.to_string()
         }
     };
@@ -161,7 +161,8 @@ pub(super) fn complaints(document: Value) -> serde_json::Result<Vec<Complaint>> 
         None => format!("credential {credential}"),
     });
     let open = status.upstreams.iter().filter(|upstream| upstream.circuit != "closed");
-    let open = open.map(|upstream| format!("the circuit of {} is {}", upstream.endpoint, upstream.circuit));
+    let open =
+        open.map(|upstream| format!("circuit breaker of {} is {}", upstream.endpoint, upstream.circuit));
     let clocks = status.upstreams.iter().filter_map(|upstream| {
         Some(format!("upstream {}: {}", upstream.endpoint, upstream.clock_problem.as_ref()?))
     });
@@ -230,7 +231,7 @@ impl Display for Status {
         }
         for Upstream { endpoint, proxy, circuit, clock_problem } in &self.upstreams {
             let by = proxy.as_ref().map(|proxy| format!(" by {proxy}")).unwrap_or_default();
-            let problem = (circuit != "closed").then(|| format!("the circuit is {circuit}"));
+            let problem = (circuit != "closed").then(|| format!("circuit breaker is {circuit}"));
             line(f, "upstream", &format!("{endpoint}{by}"), problem.as_ref())?;
             if clock_problem.is_some() {
                 line(f, "clock", endpoint, clock_problem.as_ref())?;
@@ -238,7 +239,7 @@ impl Display for Status {
         }
         self.audit.fmt(f)?;
         for path in &self.out_of_reach {
-            line(f, "sandbox", path, Some(&"replaced since the start, and out of reach".into()))?;
+            line(f, "sandbox", path, Some(&"replaced since the start, not readable".into()))?;
         }
         Ok(())
     }

@@ -57,7 +57,7 @@ impl Systemd {
             for words in to_say {
                 let said = words.say();
                 if let (Err(error), true) = (&said, heard) {
-                    tracing::warn!(%error, "systemd does not hear how this process is doing");
+                    tracing::warn!(%error, "cannot notify systemd of this process's state");
                 }
                 heard = said.is_ok();
             }
@@ -97,9 +97,7 @@ impl Systemd {
         let Some(period) = self.watchdog else { return pending().await };
         loop {
             if timeout(period / 2, running.serves()).await.is_err() {
-                tracing::error!(
-                    "a thread that serves is stuck: systemd will end this process unless that passes"
-                );
+                tracing::error!("a worker thread is stuck: systemd will end this process unless it recovers");
                 running.serves().await;
             }
             self.tell(Some(Change::Serves), None);
@@ -161,7 +159,7 @@ fn summary(status: &ProxyStatus) -> String {
         Ok(complaints) => {
             complaints.into_iter().map(|complaint| complaint.text).collect::<Vec<_>>().join("; ")
         }
-        Err(error) => format!("its state cannot be read: {error}"),
+        Err(error) => format!("cannot read its state: {error}"),
     }
 }
 

@@ -129,15 +129,15 @@ The jobs: {jobs}
   curl -X PUT {url}/_test/jobs/{project}/another -d '{{"state":"WAITING"}}'
   curl -X PUT {url}/_test/jobs/{project}/100300 -d '{{"state":"WAITING","create":{{"user_data":"editor-api/1"}}}}'
 
-What IAM allows the key, and in what MPC differs from what is documented:
+The key's IAM permissions, and MPC's differences from its documentation:
   curl -X PUT {url}/_test/keys/{ACCESS_KEY}/actions -d '["mpc:editingTask:delete"]'
   curl -X PUT {url}/_test/differences -d '["numeric_ids",{{"lacks":{{"version":1,"member":"edit_task_req"}}}}]'
   curl -X DELETE {url}/_test/differences
 
-What arrived:
+Requests received:
   curl {url}/_test/requests
 
-How long what is handed out from now on is in force, in seconds:
+The lifetime of credentials issued from now on, in seconds:
   curl -X PUT {url}/_test/lifetimes -d '{{"iam":600,"sts":600,"metadata":600,"pod_identity":600}}'
 
 Faults, for the next requests or until cleared:
@@ -166,11 +166,11 @@ fn credentials(url: &str) -> String {
 }
 
 fn loopback(text: &str) -> Result<SocketAddr, String> {
-    let address: SocketAddr = text.parse().map_err(|_| "an IP address and a port, as 127.0.0.1:8899")?;
+    let address: SocketAddr = text.parse().map_err(|_| "expected IP:PORT, such as 127.0.0.1:8899")?;
     if address.ip().is_loopback() {
         Ok(address)
     } else {
-        Err("only loopback, 127.0.0.1 or [::1]: it hands out what it saw to anyone who asks".to_owned())
+        Err("only loopback, 127.0.0.1 or [::1]: it shows requests to anyone who asks".to_owned())
     }
 }
 

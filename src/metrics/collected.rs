@@ -18,7 +18,7 @@ pub(super) struct Dropped(pub(super) Sink);
 impl Collector for Dropped {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let counter = ConstCounter::new(self.0.stats().dropped);
-        let help = "Audit records that were lost";
+        let help = "Lost audit records";
         counter.encode(encoder.encode_descriptor("audit_dropped", help, None, counter.metric_type())?)
     }
 }
@@ -29,7 +29,7 @@ pub(super) struct Circuits(pub(super) Vec<Arc<Upstream>>);
 
 impl Collector for Circuits {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let help = "Whether calls to an endpoint are refused because it keeps failing";
+        let help = "Whether the endpoint's circuit breaker is open";
         let mut family = encoder.encode_descriptor("upstream_circuit_open", help, None, MetricType::Gauge)?;
         for upstream in &self.0 {
             let open = ConstGauge::new(i64::from(upstream.breaker().is_open()));
@@ -50,7 +50,7 @@ pub(super) struct Credentials(pub(super) Vec<Arc<CachedCredential>>);
 
 impl Collector for Credentials {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let help = "When the credential ends: +Inf where it does not, 0 where there is none";
+        let help = "When the credential expires: +Inf for never, 0 for no credential";
         let name = "credential_expiry_timestamp";
         let mut family = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
         for held in &self.0 {
@@ -62,7 +62,7 @@ impl Collector for Credentials {
             };
             ConstGauge::new(end).encode(family.encode_family(&[("credential", &**held.name())])?)?;
         }
-        let help = "Whether upstream refused the credential's signatures, so that none are made";
+        let help = "Whether the credential is suspended: upstream rejected its signatures";
         let mut family = encoder.encode_descriptor("credential_held_back", help, None, MetricType::Gauge)?;
         for held in &self.0 {
             let held_back = ConstGauge::new(i64::from(held.state().held_back.is_some()));
@@ -83,7 +83,7 @@ pub(super) struct ClockSkew(pub(super) Clocks);
 
 impl Collector for ClockSkew {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let help = "By how much the endpoint's clock is ahead of this machine's";
+        let help = "How far the endpoint's clock is ahead of this machine's";
         let unit = Some(&Unit::Seconds);
         let mut family = encoder.encode_descriptor("clock_skew", help, unit, MetricType::Gauge)?;
         for skew in self.0.all() {

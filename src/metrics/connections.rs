@@ -93,10 +93,10 @@ impl Connections {
             drop(self.cut.get_or_create(&CutLabels { reason: why.as_str() }));
         }
         registry.register("connections", "Open connections of callers", self.open.clone());
-        registry.register("connections_limit", "As many connections may be open", self.limit.clone());
-        let help = "Connections closed that their callers kept open";
+        registry.register("connections_limit", "Maximum open connections", self.limit.clone());
+        let help = "Connections closed by the proxy";
         registry.register("connections_cut", help, self.cut.clone());
-        registry.register("tls_handshake_failures", "TLS handshakes that failed", self.handshakes.clone());
+        registry.register("tls_handshake_failures", "Failed TLS handshakes", self.handshakes.clone());
     }
 }
 

@@ -190,13 +190,13 @@ impl Collector for PolicyMetrics {
         let callers = || counts.callers.iter().chain([(&unknown, &counts.unknown)]);
         let counter = MetricType::Counter;
 
-        let mut family = encoder.encode_descriptor("requests", "Requests that are over", None, counter)?;
+        let mut family = encoder.encode_descriptor("requests", "Completed requests", None, counter)?;
         for (_, caller) in callers() {
             for (request, count) in &*caller.requests.read() {
                 count.encode(family.encode_family(request)?)?;
             }
         }
-        let help = "Requests that are over, by caller";
+        let help = "Completed requests, by caller";
         let mut family = encoder.encode_descriptor("caller_requests", help, None, counter)?;
         for (name, caller) in callers() {
             for (outcome, count) in OUTCOMES.iter().zip(&caller.outcomes) {
@@ -204,7 +204,7 @@ impl Collector for PolicyMetrics {
                 count.encode(family.encode_family(&labels)?)?;
             }
         }
-        let mut family = encoder.encode_descriptor("decisions", "Decisions of the policy", None, counter)?;
+        let mut family = encoder.encode_descriptor("decisions", "Policy decisions", None, counter)?;
         let no_rule: Arc<str> = NO_RULE.into();
         for (id, rule) in counts.rules.iter().chain([(&no_rule, &counts.no_rule)]) {
             let labels = [("rule", &**id), ("effect", rule.effect), ("mode", rule.mode)];

@@ -309,22 +309,22 @@ impl Metrics {
     fn register(mut self, expected: &ExpectedSeries<'_>) -> Self {
         let r = &mut self.registry;
         r.register_collector(Box::new(self.by_policy.clone()));
-        let help = "From a request's head to its answer";
+        let help = "Time from a request's head to its answer";
         r.register_with_unit("request_duration", help, Unit::Seconds, self.duration.clone());
-        let help = "From an attempt's start to the end of upstream's answer";
+        let help = "Time from an attempt's start to the end of upstream's answer";
         r.register_with_unit(
             "upstream_request_duration",
             help,
             Unit::Seconds,
             self.upstream_duration.clone(),
         );
-        r.register("upstream_errors", "Attempts without an acceptable answer", self.upstream_errors.clone());
-        r.register("refusals", "Requests that were refused or failed, by cause", self.refusals.clone());
-        r.register("lookups", "Look-ups of jobs that a decision waited for", self.lookups.clone());
-        r.register("in_flight_requests", "Requests under way", self.in_flight.clone());
-        let help = "How often a credential's source was asked";
+        r.register("upstream_errors", "Attempts without a valid answer", self.upstream_errors.clone());
+        r.register("refusals", "Refused or failed requests, by cause", self.refusals.clone());
+        r.register("lookups", "Job lookups for decisions", self.lookups.clone());
+        r.register("in_flight_requests", "Requests in flight", self.in_flight.clone());
+        let help = "Credential refreshes";
         r.register("credential_refreshes", help, self.refreshes.clone());
-        r.register("reloads", "Attempts to reload the configuration", self.reloads.clone());
+        r.register("reloads", "Configuration reloads", self.reloads.clone());
         let help = "When the configuration in force was loaded";
         let name = "config_last_reload_success_timestamp";
         r.register_with_unit(name, help, Unit::Seconds, self.last_reload.clone());
@@ -335,21 +335,17 @@ impl Metrics {
         r.register_collector(Box::new(Circuits(expected.upstreams.to_vec())));
         r.register_collector(Box::new(Credentials(expected.credentials.to_vec())));
         r.register_collector(Box::new(ClockSkew(expected.clocks.clone())));
-        r.register("ready", "Whether it can do its work, as /readyz says", self.ready.clone());
-        r.register(
-            "frozen",
-            "Whether calls are frozen, of everybody or of some callers",
-            self.frozen.clone(),
-        );
+        r.register("ready", "Whether the proxy is ready, as in /readyz", self.ready.clone());
+        r.register("frozen", "Whether calls are frozen, for everybody or some callers", self.frozen.clone());
         r.register(
             "observing",
-            "Whether the policy, or a rule of it, is only observed",
+            "Whether the policy, or one of its rules, is in observe mode",
             self.observing.clone(),
         );
-        r.register("audit_blocked", "Whether the audit sink takes no record", self.audit_blocked.clone());
-        let help = "Whether what the files hold is not in force";
+        r.register("audit_blocked", "Whether the audit sink is blocked", self.audit_blocked.clone());
+        let help = "Whether the files' content is not yet in force";
         r.register("reload_pending", help, self.reload_pending.clone());
-        let (name, help) = ("certificate_expiry_timestamp", "When a listener's certificate ends");
+        let (name, help) = ("certificate_expiry_timestamp", "When a listener's certificate expires");
         r.register_with_unit(name, help, Unit::Seconds, self.certificates.clone());
         self.connections.register(r);
         self

@@ -62,7 +62,7 @@ impl Admin {
         }
         // Whoever leads a browser here, by a port that is passed on, may look; a page of others must not act with it.
         if parts.method != Method::GET && BROWSERS.iter().any(|name| parts.headers.contains_key(*name)) {
-            let problem = "a browser sent this: ask with `mpc-auth-proxy` or curl";
+            let problem = "browser requests are rejected: use `mpc-auth-proxy` or curl";
             return json(StatusCode::FORBIDDEN, &json!({ "problem": problem }));
         }
         if parts.uri.path() == "/" {
@@ -78,7 +78,7 @@ impl Admin {
         };
         // Whoever names one means no more than that.
         if order.project.is_some() && parts.uri.path() != "/try" {
-            let problem = "`project` is for /try only: a freeze is of callers";
+            let problem = "`project` is for /try only: a freeze takes `callers`";
             return json(StatusCode::BAD_REQUEST, &json!({ "problem": problem }));
         }
         // Whoever asked may hang up: what was begun is carried out and recorded.
@@ -103,19 +103,18 @@ impl Admin {
     /// What the body asks for: without one, everybody is meant.
     async fn order(&self, body: Incoming, uid: Option<u32>) -> Result<OperatorCommand, String> {
         let body = Limited::new(body, MAX_BODY).collect().await;
-        let body = body.map_err(|error| format!("the body cannot be read: {error}"))?.to_bytes();
+        let body = body.map_err(|error| format!("cannot read the body: {error}"))?.to_bytes();
         let Object(asked): Object<OperatorRequest> = match &*body {
             [] => Object(OperatorRequest::default()),
-            text => serde_json::from_slice(text)
-                .map_err(|error| format!("the body is not understood: {error}"))?,
+            text => serde_json::from_slice(text).map_err(|error| format!("invalid body: {error}"))?,
         };
         let reason = asked.reason.filter(|reason| !reason.trim().is_empty());
         if reason.as_ref().is_some_and(|reason| reason.chars().count() > MAX_REASON) {
-            return Err(format!("a reason has {MAX_REASON} characters at most"));
+            return Err(format!("a reason has at most {MAX_REASON} characters"));
         }
         let scope = match asked.callers.as_deref() {
             None => FreezeScope::Everybody,
-            Some([]) => return Err("`callers` names nobody: without it everybody is meant".into()),
+            Some([]) => return Err("`callers` is empty: omit it to freeze everybody".into()),
             Some(names) => {
                 FreezeScope::Callers(names.iter().map(|name| self.caller(name)).collect::<Result<_, _>>()?)
             }
@@ -125,7 +124,7 @@ impl Admin {
 
     fn caller(&self, name: &str) -> Result<CallerId, String> {
         let caller = CallerId::parse(name).ok().filter(|caller| self.status.is_known(caller));
-        caller.ok_or_else(|| format!("the policy in force has no caller {name:?}"))
+        caller.ok_or_else(|| format!("unknown caller {name:?} in the policy in force"))
     }
 
     async fn freeze(&self, order: &OperatorCommand) -> Response<Body> {

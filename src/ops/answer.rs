@@ -31,7 +31,7 @@ pub(super) fn wrong_host(status: &ProxyStatus) -> Response<Body> {
         StatusCode::MISDIRECTED_REQUEST,
         &json!({
             "error_code": Code::WrongHost.as_str(),
-            "error_msg": "this address does not answer to that host: ask by IP address, or name it in `ops.hosts`",
+            "error_msg": "unknown host: use the IP address, or add the name to `ops.hosts`",
             "request_id": request_id,
         }),
     );

@@ -261,7 +261,7 @@ fn ready(status: &ProxyStatus, verbose: bool) -> Response<Body> {
         }
         // No caller needs it.
         for (address, problem) in status.health().lost_sockets(false) {
-            out.push_str(&format!("[+] operators cannot connect to {address}: {problem}\n"));
+            out.push_str(&format!("[+] admin socket {address} is unreachable: {problem}\n"));
         }
     }
     out.push_str(if ready { "ok\n" } else { "not ready\n" });

@@ -152,7 +152,7 @@ impl fmt::Display for Closest<'_> {
         let test = test.filter(|test| !test.key().is_fact());
         match (field, test) {
             (Field::Expires, _) => f.write_str("it has expired"),
-            (Field::Mode, _) => f.write_str("it is only observed"),
+            (Field::Mode, _) => f.write_str("it is in observe mode"),
             (Field::Condition, Some(test)) => {
                 write!(f, "its `condition` does not hold: {} of {}", test.operator(), test.key().as_str())
             }
@@ -266,7 +266,7 @@ mod tests {
                 Some("its `actions` do not match"),
             ),
             ("* media-prod * until 2027-01-15", "editor-api media-prod 7", Some("it has expired")),
-            ("* media-prod * observe", "editor-api media-prod 7", Some("it is only observed")),
+            ("* media-prod * observe", "editor-api media-prod 7", Some("it is in observe mode")),
             (
                 "* media-prod * if IpAddress g:SourceIp 10.2.0.0/16",
                 "editor-api media-prod 7 ip=10.3.0.1",

@@ -195,8 +195,8 @@ fn can_be_job(glob: &Glob) -> bool {
 impl fmt::Display for Problem<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::DuplicateId(first) => write!(f, "the rule at {first} has the same id"),
-            Self::Empty(list) => write!(f, "`{list}` is empty, which matches nothing; write `\"*\"` for any"),
+            Self::DuplicateId(first) => write!(f, "duplicate rule id, first at {first}"),
+            Self::Empty(list) => write!(f, "`{list}` is empty and matches nothing; write `\"*\"` for any"),
             Self::UnknownCaller(glob) => write!(f, "no caller is named `{glob}`"),
             Self::UnknownAction(glob) => write!(f, "no operation has the action `{glob}`"),
             Self::UnknownProject(glob) => write!(f, "no project has the name or id `{glob}`"),
@@ -208,22 +208,18 @@ impl fmt::Display for Problem<'_> {
                 write!(f, "it matches {what}: a create has no job id, and only `\"*\"` matches that")
             }
             Self::NeverDecides(other) => {
-                write!(f, "it never decides: `{}` at {} covers it", other.id, other.location)
+                write!(f, "`{}` at {} covers it", other.id, other.location)
             }
-            Self::NotCompared => f.write_str(
-                "whether rules from here on ever decide was not looked at: too many patterns resemble each other",
-            ),
-            Self::Expired(end) => write!(f, "it matches nothing any more, since {}", spell_moment(*end)),
-            Self::ExpiresSoon(end) => write!(f, "it will match nothing from {} on", spell_moment(*end)),
+            Self::NotCompared => {
+                f.write_str("rules from here on were not checked for effect: too many similar patterns")
+            }
+            Self::Expired(end) => write!(f, "it expired on {}", spell_moment(*end)),
+            Self::ExpiresSoon(end) => write!(f, "it expires on {}", spell_moment(*end)),
             Self::EveryAction(glob) => {
-                write!(f, "`{glob}` in `actions` lets jobs be created, viewed, cancelled, and whatever is added later")
+                write!(f, "`{glob}` in `actions` allows create, view and cancel, and any action added later")
             }
             Self::CouldBeNarrower(list, glob, name) => {
-                write!(
-                    f,
-                    "`{glob}` in `{}` matches only `{name}`, and whatever is added later",
-                    list.as_str()
-                )
+                write!(f, "`{glob}` in `{}` matches only `{name}`, and any name added later", list.as_str())
             }
         }
     }

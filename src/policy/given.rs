@@ -15,21 +15,19 @@ pub enum FactError {
     #[error("`{}` is not a job fact", .0.as_str())]
     NoFact(Key),
     /// The key has one value at most.
-    #[error("`{}` has one value at most", .0.as_str())]
+    #[error("`{}` has at most one value", .0.as_str())]
     One(Key),
     /// No job has this status.
-    #[error(
-        "a job never has the status `{0}`: it is one of INIT, WAITING, PROCESSING, SUCCEEDED, FAILED, CANCELED"
-    )]
+    #[error("unknown job status `{0}`: use one of INIT, WAITING, PROCESSING, SUCCEEDED, FAILED, CANCELED")]
     Status(String),
     /// That is no object in a bucket.
     #[error("`{}` is BUCKET/OBJECT, and not `{}`", .0.as_str(), .1)]
     Path(Key, String),
     /// A job that is created has none yet.
-    #[error("a job that is created has no `{}` yet", .0.as_str())]
+    #[error("a create has no `{}`", .0.as_str())]
     NotYet(Key),
     /// The key's values follow from those of another, and are others.
-    #[error("`{}` has other values than follow from `{}`", .0.as_str(), .1.as_str())]
+    #[error("`{}` contradicts `{}`", .0.as_str(), .1.as_str())]
     Contradicts(Key, Key),
 }
 
@@ -130,13 +128,13 @@ mod tests {
     fn what_no_job_has_is_refused() {
         for (told, expected) in [
             (&[(Key::JobId, &["1"][..])][..], "`mpc:JobId` is not a job fact"),
-            (&[(Key::UserData, &["a", "b"])], "`mpc:UserData` has one value at most"),
-            (&[(Key::JobStatus, &["SUCCEED"])], "a job never has the status `SUCCEED`: it is one of INIT, "),
+            (&[(Key::UserData, &["a", "b"])], "`mpc:UserData` has at most one value"),
+            (&[(Key::JobStatus, &["SUCCEED"])], "unknown job status `SUCCEED`: use one of INIT, "),
             (&[(Key::Input, &["b/x", "b"])], "`mpc:Input` is BUCKET/OBJECT, and not `b`"),
             (&[(Key::Output, &["/x"])], "`mpc:Output` is BUCKET/OBJECT, and not `/x`"),
             (
                 &[(Key::OutputObject, &["x"]), (Key::Output, &["b/y"])],
-                "`mpc:OutputObject` has other values than follow from `mpc:Output`",
+                "`mpc:OutputObject` contradicts `mpc:Output`",
             ),
         ] {
             let error = given(told).unwrap_err();

@@ -23,7 +23,7 @@ pub enum GlobError {
     #[error("a pattern has at most {MAX_LENGTH} characters")]
     TooLong,
     /// It has a character that no name has.
-    #[error("a pattern has printable ASCII characters only, and no space")]
+    #[error("a pattern must be printable ASCII without spaces")]
     Character,
 }
 

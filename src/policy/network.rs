@@ -18,10 +18,10 @@ pub enum NetworkError {
     #[error("a network is an address such as 10.2.0.1, or a range such as 10.2.0.0/16")]
     Malformed,
     /// The number of bits is more than an address has.
-    #[error("an address of this kind has {0} bits, so its range ends in /0 to /{0}")]
+    #[error("the prefix length must be /0 to /{0}")]
     Prefix(u8),
     /// The address has bits set that the range does not compare: two readings, so none.
-    #[error("the address has bits beyond the range, which is {0}")]
+    #[error("the address has bits set outside the range {0}")]
     HostBits(Box<str>),
 }
 

@@ -54,10 +54,10 @@ pub enum QuestionError {
     #[error("a job id is 1 to 64 characters of A-Z a-z 0-9 _ -")]
     JobId,
     /// The action is about a job.
-    #[error("which job? Name one; only {CREATE} is about none")]
+    #[error("a job is required, except for {CREATE}")]
     WhichJob,
     /// The action makes the job.
-    #[error("a create has no job id: leave the job out")]
+    #[error("a create has no job id: remove the job")]
     NoJobYet,
     /// No job can have these facts.
     #[error(transparent)]

@@ -141,25 +141,25 @@ impl fmt::Display for DecisionReport {
         let needs = self.needs.join(", ");
         match (&self.rule, &self.location) {
             (Some(rule), Some(location)) => writeln!(f, "{}: rule `{rule}` at {location}", self.effect)?,
-            _ if self.effect == UNDETERMINED => writeln!(f, "{}: it depends on {needs}", self.effect)?,
+            _ if self.effect == UNDETERMINED => writeln!(f, "{}: depends on {needs}", self.effect)?,
             _ => writeln!(f, "{}: no rule allows it", self.effect)?,
         }
         self.waiting.iter().take(MAX_RULES_SHOWN).try_for_each(|rule| rule.fmt(f))?;
         if self.waiting.len() > MAX_RULES_SHOWN {
-            writeln!(f, "and {} rules more", self.waiting.len() - MAX_RULES_SHOWN)?;
+            writeln!(f, "and {} more rules", self.waiting.len() - MAX_RULES_SHOWN)?;
         }
         if let Some(reason) = &self.reason {
             writeln!(f, "reason: {reason}")?;
         }
         if self.mode == Mode::Observe.as_str() {
-            writeln!(f, "the policy is only observed: the call is made, and recorded")?;
+            writeln!(f, "the policy is in observe mode: the call is sent and recorded")?;
         }
         match &self.observed {
             Some(ObservedReport { effect, rule: Some(rule), location: Some(location) }) => {
-                writeln!(f, "{effect}: rule `{rule}` at {location}, which is only observed")?;
+                writeln!(f, "{effect}: rule `{rule}` at {location}, in observe mode")?;
             }
             Some(ObservedReport { effect, .. }) => {
-                writeln!(f, "{effect}: what the rules say that are only observed depends on {needs}")?;
+                writeln!(f, "{effect}: the rules in observe mode depend on {needs}")?;
             }
             None => {}
         }
@@ -184,7 +184,7 @@ impl fmt::Display for Miss {
         writeln!(f, "nearest miss: rule `{rule}` at {location}")?;
         match (*field, &self.operator, self.key) {
             ("expires", ..) => writeln!(f, "  it ended at {wanted}; the call is at {got}"),
-            ("mode", ..) => writeln!(f, "  it is only observed: `mode` is {got}"),
+            ("mode", ..) => writeln!(f, "  it is in observe mode: `mode` is {got}"),
             (_, Some(operator), Some(key)) => {
                 writeln!(f, "  its `{operator}` wants `{key}` {wanted}; the {whose} has {got}")
             }

@@ -201,10 +201,7 @@ fn on_egress_proxies_of_the_environment() {
     both_refuse(&setup().variable("HTTPS_PROXY", "socks5://u:s3cr3t@h:1"), "expected http://HOST:PORT");
     both_take(&setup().variable("HTTPS_PROXY", ""));
     let said = both_take(&setup().variable("NO_PROXY", "*.mpc.example a.example:443 ht*p"));
-    assert!(
-        said.contains("the entry `ht*p` of NO_PROXY exempts nothing") && !said.contains("a.example"),
-        "{said}"
-    );
+    assert!(said.contains("NO_PROXY entry `ht*p` has no effect") && !said.contains("a.example"), "{said}");
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn a_file_takes_the_records_and_is_opened_anew_on_sighup() {
     let second = proxy.send(cancel("none"));
     wait_for("second record", || (records(&rotated).len() == 2).then_some(()));
     proxy.signal(Signal::SIGHUP);
-    proxy.logged("the audit sink was opened anew");
+    proxy.logged("audit sink reopened");
     let third = proxy.send(cancel("none"));
     wait_for("third record", || (records(&log).len() == 1).then_some(()));
     for (file, line, answer) in [(&rotated, 0, first), (&rotated, 1, second), (&log, 0, third)] {
@@ -111,7 +111,7 @@ fn when_there_is_room_again_calls_go_on_and_no_record_is_missing() {
     }
     fs::remove_file(&log).unwrap();
     proxy.signal(Signal::SIGHUP);
-    proxy.logged("the audit sink was opened anew");
+    proxy.logged("audit sink reopened");
     let answer = proxy.send(cancel("none"));
     assert_eq!(answer.status, 403);
     let records = wait_for("all records", || Some(records(&log)).filter(|records| records.len() == 3));

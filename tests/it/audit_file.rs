@@ -171,7 +171,7 @@ fn what_was_allocated_ahead_is_given_back_when_a_file_is_left() {
     }
     fs::rename(&log, &rotated).unwrap();
     proxy.signal(Signal::SIGHUP);
-    proxy.logged("the audit sink was opened anew");
+    proxy.logged("audit sink reopened");
     assert!(allocated(&rotated) < AHEAD / 4, "{} bytes", allocated(&rotated));
     assert_eq!(proxy.send(cancel("none")).status, 403);
     assert!(allocated(&log) >= AHEAD);
@@ -199,7 +199,7 @@ fn a_second_proxy_on_the_file_is_told_who_has_it_and_closes_nothing() {
     assert!(!events.contains(&"PROXY.Interrupted".into()), "{events:?}");
     // It keeps it, whatever it is told: nothing was rotated, and then something was.
     first.signal(Signal::SIGHUP);
-    first.logged("the audit sink was opened anew");
+    first.logged("audit sink reopened");
     refused(&second, &first);
     fs::rename(&log, first.path("audit.log.1")).unwrap();
     first.signal(Signal::SIGHUP);

@@ -179,7 +179,7 @@ fn what_cannot_be_written_at_the_stop_is_said_and_stands_in_the_log() {
         held.let_go();
         assert!(calls.into_iter().all(|call| call.join().unwrap().status == 204));
     });
-    assert_eq!(proxy.stop(), Some(3), "the drain time-out ended");
+    assert_eq!(proxy.stop(), Some(3), "drain timed out");
     drop(reader);
     let log = fs::read_to_string(log).unwrap();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -251,7 +251,7 @@ fn lines_of_refused_calls_that_nobody_reads_keep_it_for_a_moment_only_and_their_
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     drop(reader);
     let log = fs::read_to_string(log).unwrap();
-    assert!(log.contains("it ended before everything was recorded"), "{log}");
+    assert!(log.contains("stopped before all calls were recorded"), "{log}");
     let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let lost: Vec<Value> = lines.filter(|line| line["message"] == LOST).collect();
     assert_eq!((&lost[0]["calls"], &lost[0]["records"]), (&json!(0), &json!(20)));

@@ -42,10 +42,10 @@ fn all_that_would_run_is_told() {
         "\nprojects\n  media-prod (",
         "\n  editor-api\n    allow by own (policy.yaml:4)\n",
         &format!("\negress\n  {} directly\n  trusting the built-in roots\n", setup.endpoint()),
-        "\nrecords\n  to audit.log, which no other process may hold\n  what cannot be recorded is refused\n  \
-         facts of jobs by their names alone\n  a line before each call is sent\n",
-        "\nfreezes\n  everybody, while state/freeze is there and does not say otherwise\n  \
-         what operators freeze is kept there\n",
+        "\nrecords\n  to audit.log, locked against other processes\n  calls that cannot be recorded are refused\n  \
+         job facts by name only\n  one line before each call is sent\n",
+        "\nfreezes\n  everybody, while state/freeze exists, unless it names callers\n  \
+         operators' freezes are kept there\n",
         "\nlog\n  to standard error, JSON, level debug\n",
         "\nlimits\n  connections 100\n  in_flight 20\n  header_timeout 5s\n",
         "  body_bytes 128KiB\n  buffer_bytes 16MiB\n",
@@ -90,7 +90,7 @@ fn limits_are_told_as_this_machine_allows_them() {
         out.contains("  connections 448, lowered from 4096\n  in_flight 224, lowered from 1024\n"),
         "{out}"
     );
-    let warning = "warning: this machine allows less than `limits` says; lowered are `connections` to 448, `in_flight` to 224: raise";
+    let warning = "warning: this machine allows less than `limits`: lowered `connections` to 448, `in_flight` to 224: raise";
     assert!(err.starts_with(warning), "{err}");
 }
 
@@ -109,13 +109,13 @@ fn the_way_out_is_told_for_each_endpoint() {
 #[test]
 fn what_cannot_work_is_a_warning_and_with_strict_an_exit_code() {
     for (setup, warning) in [
-        (setup().credential("{ environment: {} }"), "the credential `prod` cannot be had here: "),
+        (setup().credential("{ environment: {} }"), "credential `prod` is not available here: "),
         (
             setup().section("admin: { bind: 'unix:admin.sock' }").section("freeze_file: freeze"),
-            "what operators freeze ends with the process: ",
+            "operators' freezes end with the process: ",
         ),
-        (setup().variable("NO_PROXY", "*.example.com:"), "of NO_PROXY exempts nothing"),
-        (setup().open_files(512), "this machine allows less than `limits` says"),
+        (setup().variable("NO_PROXY", "*.example.com:"), "NO_PROXY entry `*.example.com:` has no effect"),
+        (setup().open_files(512), "this machine allows less than `limits`: "),
     ] {
         let (code, out, err) = checked(&setup, "");
         assert_eq!(code, Some(0), "{err}");

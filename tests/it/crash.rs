@@ -95,7 +95,7 @@ fn calls_that_were_under_way_when_their_file_was_left_are_closed_in_the_one_that
     let moved_with_signal = |proxy: &Proxy, log: &Path| {
         fs::rename(log, log.with_extension("1")).unwrap();
         proxy.signal(Signal::SIGHUP);
-        proxy.logged("the audit sink was opened anew");
+        proxy.logged("audit sink reopened");
     };
     let moved_without = |proxy: &Proxy, log: &Path| {
         fs::rename(log, log.with_extension("1")).unwrap();
@@ -160,7 +160,7 @@ fn rotated_again_and_again_under_load_and_then_killed_every_intent_is_closed_onc
             fs::rename(&log, moved).unwrap();
             proxy.signal(Signal::SIGHUP);
             wait_for("rotation", || {
-                (proxy.log().matches("the audit sink was opened anew").count() > done).then_some(())
+                (proxy.log().matches("audit sink reopened").count() > done).then_some(())
             });
         }
         proxy.signal(Signal::SIGKILL);

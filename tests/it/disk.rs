@@ -105,7 +105,7 @@ fn a_file_that_may_grow_no_larger_refuses_calls_and_ends_nothing() {
         assert_eq!(recorded, sent, "of each call, and no line is cut");
         fs::rename(&log, log.with_extension("1")).unwrap();
         proxy.signal(Signal::SIGHUP);
-        proxy.logged("the audit sink was opened anew");
+        proxy.logged("audit sink reopened");
         assert_eq!(proxy.send(cancel("none")).status, 403);
         proxy.upstream_saw(sent + 1);
     }

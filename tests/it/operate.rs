@@ -198,7 +198,7 @@ fn operators_are_heard_while_the_configuration_is_broken_and_say_no_name_wrong()
     let unknown = proxy.run("freeze --caller editor");
     assert_eq!(unknown.status.code(), Some(1));
     let problem = String::from_utf8(unknown.stderr).unwrap();
-    assert!(problem.contains("the policy in force has no caller \"editor\""), "{problem}");
+    assert!(problem.contains("unknown caller \"editor\" in the policy in force"), "{problem}");
     assert_eq!(said(&proxy, "freeze --caller editor-api").0, Some(0));
     is_frozen(&proxy);
     let (code, status) = said(&proxy, "status");

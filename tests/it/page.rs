@@ -81,7 +81,7 @@ fn it_shows_that_the_clock_is_wrong() {
     for (offset, said) in [
         (
             TimeDelta::minutes(20) + TimeDelta::seconds(20),
-            "is 20 min behind: set it; signatures are dated by the cloud's",
+            "is 20 min behind: set it; signatures use the cloud's",
         ),
         (
             TimeDelta::days(-3) - TimeDelta::minutes(1),
@@ -242,7 +242,7 @@ rules:
         ("other", "100211", "", "deny"),
         ("editr-api", "100211", "", "unknown caller"),
         ("editor-api", "not a job", "", "a job id is"),
-        ("editor-api", "100211", "mpc:JobStatus=NONSENSE", "a job never has"),
+        ("editor-api", "100211", "mpc:JobStatus=NONSENSE", "unknown job status"),
         ("editor-api", "100211", "mpc:Userdata=a", "unknown fact"),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mpc-auth-proxy"));

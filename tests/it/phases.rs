@@ -75,7 +75,7 @@ fn it_is_stopped_while_its_start_hangs_in_the_system() {
         let asked = Instant::now();
         child.signal(Signal::SIGTERM);
         let lines = BufReader::new(child.0.stderr.take().unwrap()).lines();
-        let heard = lines.map(Result::unwrap).any(|line| line.contains("\"stopped before it served\""));
+        let heard = lines.map(Result::unwrap).any(|line| line.contains("\"stopped before serving\""));
         assert!(heard && asked.elapsed() < Duration::from_secs(30), "{cores} cores: {:?}", asked.elapsed());
         go_on(child.0.id());
         assert_eq!(child.code(), Some(0), "{cores} cores");

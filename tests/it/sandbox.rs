@@ -291,7 +291,7 @@ fn it_writes_nowhere_but_where_its_records_go() {
     fs::remove_file(&log).unwrap();
     symlink(&precious, &log).unwrap();
     proxy.signal(Signal::SIGHUP);
-    proxy.logged("the audit sink stays the one that was open");
+    proxy.logged("cannot reopen the audit sink: the open one stays in use");
     assert_eq!(fs::read_to_string(precious).unwrap(), "untouched");
     proxy.upstream_saw(1);
 }

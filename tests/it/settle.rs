@@ -218,7 +218,7 @@ fn a_file_system_that_hangs_holds_up_nobody() {
         denied(&proxy);
     }
     // Records do not wait for it.
-    proxy.logged("the audit sink was opened anew");
+    proxy.logged("audit sink reopened");
     // Nor does the end.
     proxy.signal(Signal::SIGTERM);
     proxy.logged("stopped");

@@ -122,7 +122,7 @@ fn a_drain_that_takes_too_long_is_cut_and_says_so() {
     wire.write(cancel("100211"));
     wait_for("request upstream", || (proxy.cloud().requests().len() == 1).then_some(()));
     assert_eq!(proxy.stop(), Some(3));
-    assert!(proxy.log().contains("the drain time-out ended before everything was answered"));
+    assert!(proxy.log().contains("drain timed out before all calls were answered"));
     proxy.audit(1)[0].says(json!({ "outcome": "unknown", "http.response.status_code": null }));
 }
 

@@ -253,7 +253,7 @@ fn a_worker_that_is_stuck_lets_the_watchdog_lapse() {
     manager.until(is("WATCHDOG=1"));
     let mut wire = proxy.connect();
     wire.write(cancel("none"));
-    proxy.logged("a thread that serves is stuck: systemd will end this process unless that passes");
+    proxy.logged("a worker thread is stuck: systemd will end this process unless it recovers");
     // What was said before that.
     manager.socket.set_nonblocking(true).unwrap();
     while manager.socket.recv(&mut [0; 4096]).is_ok() {}
@@ -284,10 +284,10 @@ fn without_a_systemd_nothing_is_said_and_one_that_is_gone_is_told_once() {
     let setup = manager.of(Setup::new().variable("WATCHDOG_USEC", "3000"));
     drop(manager);
     let proxy: Proxy = setup.start();
-    let told = proxy.logged("systemd does not hear how this process is doing");
+    let told = proxy.logged("cannot notify systemd of this process's state");
     assert_eq!(told["level"], "WARN");
     assert_eq!(proxy.send(cancel("100211")).status, 204);
-    let lines = proxy.log().matches("systemd does not hear").count();
+    let lines = proxy.log().matches("cannot notify systemd").count();
     assert_eq!(lines, 1);
 }
 

@@ -136,7 +136,7 @@ error: the environment variable HTTPS_PROXY is not an egress proxy: expected htt
         let (code, out, err) = checked(directory.path().join("proxy.yaml").to_str().unwrap());
         assert_eq!(code, ExitCode::SUCCESS, "{err}");
         assert!(err.contains("warning: NOTHING IS DENIED"), "{err}");
-        assert!(out.contains(", which is only observed: NOTHING IS DENIED\n"), "{out}");
+        assert!(out.contains(", observe mode: NOTHING IS DENIED\n"), "{out}");
         let rule =
             "would_allow by editor-cancels (policy.yaml:12), on condition, until 2999-12-31T18:00:00Z\n";
         assert!(out.contains(rule), "{out}");

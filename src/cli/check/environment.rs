@@ -70,21 +70,20 @@ impl Environment {
         let text = &mut self.text;
         let Some(path) = &settings.freeze_file else {
             return match &settings.admin {
-                Some(_) => writeln!(text, "\nfreezes\n  end with the process: there is no freeze_file"),
+                Some(_) => writeln!(text, "\nfreezes\n  end with the process: no freeze_file"),
                 None => Ok(()),
             };
         };
         let path = path.display();
-        writeln!(text, "\nfreezes\n  everybody, while {path} is there and does not say otherwise")?;
+        writeln!(text, "\nfreezes\n  everybody, while {path} exists, unless it names callers")?;
         match (&settings.admin, sandbox::freeze_folder(settings, warnings)) {
             (None, _) => Ok(()),
-            (Some(_), Some(_)) => writeln!(text, "  what operators freeze is kept there"),
+            (Some(_), Some(_)) => writeln!(text, "  operators' freezes are kept there"),
             (Some(_), None) => {
-                let why = "its folder holds other files or is shared, and the sandbox leaves that closed";
-                self.warnings.push(format!(
-                    "what operators freeze ends with the process: {path} cannot be written, {why}"
-                ));
-                writeln!(self.text, "  what operators freeze ends with the process")
+                let why = "its directory is shared or contains other files, so the sandbox does not open it";
+                self.warnings
+                    .push(format!("operators' freezes end with the process: cannot write {path}, {why}"));
+                writeln!(self.text, "  operators' freezes end with the process")
             }
         }
     }
@@ -104,10 +103,9 @@ impl Environment {
         }
         if !lowered.is_empty() {
             let lowered = lowered.join(", ");
-            let raise = "raise the limit of open files (systemd: LimitNOFILE=) or the memory of the cgroup \
+            let raise = "raise the open-files limit (systemd: LimitNOFILE=) or the memory of the cgroup \
                          (MemoryMax=, resources.limits)";
-            self.warnings
-                .push(format!("this machine allows less than `limits` says; lowered are {lowered}: {raise}"));
+            self.warnings.push(format!("this machine allows less than `limits`: lowered {lowered}: {raise}"));
         }
         Ok(())
     }
@@ -133,7 +131,7 @@ impl Environment {
         for credential in &settings.credentials {
             if let Some(error) = credential.source.examine().err().filter(|error| error.path().is_none()) {
                 let (name, error) = (&credential.name, error.with_causes());
-                self.warnings.push(format!("the credential `{name}` cannot be had here: {error}"));
+                self.warnings.push(format!("credential `{name}` is not available here: {error}"));
             }
         }
     }
@@ -144,18 +142,18 @@ fn records(text: &mut String, audit: &AuditSettings) -> fmt::Result {
     writeln!(text, "\nrecords")?;
     match sink {
         Target::Stdout => writeln!(text, "  to standard output")?,
-        Target::File(path) => writeln!(text, "  to {}, which no other process may hold", path.display())?,
+        Target::File(path) => writeln!(text, "  to {}, locked against other processes", path.display())?,
     }
     match when_blocked {
-        WhenBlocked::Refuse => writeln!(text, "  what cannot be recorded is refused")?,
-        WhenBlocked::Drop => writeln!(text, "  what cannot be recorded is carried out, and counted")?,
+        WhenBlocked::Refuse => writeln!(text, "  calls that cannot be recorded are refused")?,
+        WhenBlocked::Drop => writeln!(text, "  calls that cannot be recorded are sent, and counted")?,
     }
     match facts {
-        RecordedFacts::Values => writeln!(text, "  facts of jobs with their values")?,
-        RecordedFacts::Names => writeln!(text, "  facts of jobs by their names alone")?,
+        RecordedFacts::Values => writeln!(text, "  job facts with values")?,
+        RecordedFacts::Names => writeln!(text, "  job facts by name only")?,
     }
     if *write_ahead {
-        writeln!(text, "  a line before each call is sent")?;
+        writeln!(text, "  one line before each call is sent")?;
     }
     Ok(())
 }

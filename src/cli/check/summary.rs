@@ -27,7 +27,7 @@ pub(super) fn write(
             None => "",
             Some(tls) if tls.client_ca.is_none() => ", with TLS",
             Some(tls) if tls.certificates_required => ", with TLS and client certificates",
-            Some(_) => ", with TLS and, where callers have them, client certificates",
+            Some(_) => ", with TLS and optional client certificates",
         };
         writeln!(out, "  {} on {}{tls}", listener.name, listener.bind)?;
         for (caller, proof) in settings.callers.proofs() {
@@ -48,7 +48,7 @@ pub(super) fn write(
     }
     let mode = match settings.policy.mode() {
         Mode::Enforce => "",
-        Mode::Observe => ", which is only observed: NOTHING IS DENIED",
+        Mode::Observe => ", observe mode: NOTHING IS DENIED",
     };
     writeln!(out, "\ncallers, under policy {}{mode}", settings.policy.hash())?;
     let rules_by_caller = settings.policy.rules_by_caller();
@@ -139,7 +139,7 @@ fn format_value(source: &Source) -> String {
         }
         Source::Profile { path, section, .. } => format!("section [{section}] of {}", path.display()),
         Source::Metadata(endpoint) => format!("keys of this machine's agency, from {}", endpoint),
-        Source::PodIdentity => "keys of this pod's agency, from the agent that the environment names".into(),
+        Source::PodIdentity => "keys of this pod's agency, from the agent named in the environment".into(),
         Source::Oidc(oidc) => format!("keys for an identity token, from {}", oidc.iam_endpoint),
         Source::OidcSts(sts) => {
             format!("keys of {} for an identity token, from {}", sts.agency_urn, sts.sts_endpoint)
@@ -156,10 +156,10 @@ fn format_value(source: &Source) -> String {
         Source::Auto(known) => {
             let told = |look: &SourceCandidate| match &look.passed_over {
                 Some(reason) => format!("\n      not {}: {reason}", look.source),
-                None => format!("\n      {}, if it can be had", look.source),
+                None => format!("\n      {}, if available", look.source),
             };
             let snapshot: String = find_candidates(known).iter().map(told).collect();
-            format!("the first source that is there; by the environment of this command:{snapshot}")
+            format!("the first available source; in this command's environment:{snapshot}")
         }
     }
 }

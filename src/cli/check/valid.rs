@@ -44,7 +44,7 @@ pub(in crate::cli) fn read(
         return invalid;
     }
     for entry in proxies.odd_exemptions() {
-        writeln!(err, "warning: the entry `{entry}` of NO_PROXY exempts nothing: {EXEMPTIONS}")?;
+        writeln!(err, "warning: NO_PROXY entry `{entry}` has no effect: {EXEMPTIONS}")?;
     }
     Ok(Ok(ValidConfig { settings, warnings, proxies }))
 }

@@ -77,11 +77,11 @@ pub(super) fn failure(error: &io::Error, certificate: Option<&Certificate>) -> (
     let (Some(rustls::Error::InvalidCertificate(problem)), Some(certificate)) = (tls, certificate) else {
         return match tls {
             Some(rustls::Error::InvalidMessage(_)) => (
-                "what answers there does not speak TLS".into(),
-                "is it an http:// endpoint, or the wrong port?".into(),
+                "the endpoint does not speak TLS".into(),
+                "check for an http:// endpoint or a wrong port".into(),
             ),
             Some(other) => (format!("the handshake failed: {other}"), AGREE.into()),
-            None => (format!("the handshake broke off: {error}"), WHO_BREAKS.into()),
+            None => (format!("the handshake was cut off: {error}"), WHO_BREAKS.into()),
         };
     };
     let Certificate { issuer, names, expires_at, .. } = certificate;
@@ -97,7 +97,7 @@ pub(super) fn failure(error: &io::Error, certificate: Option<&Certificate>) -> (
     } else if let Problem::NotValidForName | Problem::NotValidForNameContext { .. } = problem {
         (format!("its certificate is for another name: {}", names.join(", ")), RIGHT_NAME)
     } else {
-        (format!("its certificate is not acceptable: {problem}"), "get another certificate for it")
+        (format!("invalid certificate: {problem}"), "replace its certificate")
     };
     let clock =
         hint.ends_with("clock").then(|| format!("; by this machine's it is {}", rfc3339(clock::now())));
@@ -106,9 +106,10 @@ pub(super) fn failure(error: &io::Error, certificate: Option<&Certificate>) -> (
 
 /// Who renews by hand needs some days.
 const EXPIRY_WARNING: TimeDelta = TimeDelta::days(14);
-const KNOW_ISSUER: &str = "if that is your own authority, or that of a proxy that looks into TLS, name its certificate as \
-                           `upstream.ca_file`; if not, somebody else answers there";
-const RIGHT_NAME: &str = "correct the endpoint, or get a certificate with its name; if neither is wrong, somebody else \
-                          answers there";
+const KNOW_ISSUER: &str = "if this is your own CA, or that of a TLS-inspecting proxy, set `upstream.ca_file` to its \
+                           certificate; if not, the connection may be intercepted";
+const RIGHT_NAME: &str = "correct the endpoint, or get a certificate with its name; if both are right, the connection may be \
+                          intercepted";
 const AGREE: &str = "the other side must offer TLS 1.2 or 1.3 with modern ciphers";
-const WHO_BREAKS: &str = "find out what closes the connection: the endpoint, or a firewall that reads names";
+const WHO_BREAKS: &str =
+    "find out what closes the connection: the endpoint, or a firewall that filters by name";

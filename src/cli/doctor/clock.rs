@@ -21,15 +21,14 @@ pub(super) fn look(clocks: &Clocks, reached: &[ProbedEndpoint]) -> Finding {
     if measured.is_zero() {
         return match reached.iter().any(ProbedEndpoint::told_the_time) {
             true => finding("its clock agrees with the cloud's, within seconds".into()),
-            false => {
-                finding("nobody who answered said what time it is".into()).warn("make an endpoint answer")
-            }
+            false => finding("no answer carried the time".into()).warn("make an endpoint reachable"),
         };
     }
     if measured.abs() < TOLERATED {
-        return finding(format!("{off}; signatures are dated by the cloud's"))
-            .warn("set it, and keep it right with NTP: the policy's times and tokens of callers go by it");
+        return finding(format!("{off}; signatures use the cloud's")).warn(
+            "set it, and synchronize it with NTP: the policy's times and callers' tokens depend on it",
+        );
     }
-    finding(format!("{off}; signatures are dated by the cloud's as far as it takes, a day at most"))
-        .fail("set it, and keep it right with NTP")
+    finding(format!("{off}; signatures use the cloud's, corrected by at most a day"))
+        .fail("set it, and synchronize it with NTP")
 }

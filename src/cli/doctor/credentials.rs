@@ -89,13 +89,13 @@ impl ProbedSource {
             Outcome::Refused(error) => {
                 // What was looked for is told a line each.
                 let nowhere = matches!(error, ProvideError::Nowhere(_));
-                let problem = if nowhere { "no source was found".into() } else { error.with_causes() };
+                let problem = if nowhere { "no source found".into() } else { error.with_causes() };
                 let hint = hints::of_source(self.found().unwrap_or(kind), error);
                 self.describe(kind, &problem).fail(hint).fact("problem", problem)
             }
             Outcome::Silent => {
-                let silence = format!("gave no answer within {} s", SOURCE_TIMEOUT.as_secs());
-                let hint = "its endpoint, or something on the way to it, takes what it is sent and is silent";
+                let silence = format!("no answer within {} s", SOURCE_TIMEOUT.as_secs());
+                let hint = "its endpoint, or something on the path, accepts data but does not answer";
                 self.describe(kind, &silence).fail(hint).fact("problem", silence)
             }
         };
@@ -109,12 +109,12 @@ impl ProbedSource {
         let what = match (&self.state.key_hint, settings.source.gives_token()) {
             (_, true) => "a user token".into(),
             (Some(hint), false) => format!("key {hint}…"),
-            (None, false) => "a key that does not look like one of the cloud's".into(),
+            (None, false) => "a key that does not look like a cloud key".into(),
         };
         let left = self.state.left.and_then(|left| TimeDelta::from_std(left).ok());
         let end = match left {
             Some(left) => format!("expires in {}", format_span(left)),
-            None => "does not say when it ends".into(),
+            None => "has no known expiry".into(),
         };
         let kind = settings.source.kind();
         let mut finding =
@@ -124,13 +124,13 @@ impl ProbedSource {
         }
         if left.is_some_and(|left| left < SHORT) {
             return finding.warn(format!(
-                "keys that live for less than {} leave no time to renew them: ask for a longer `duration`",
+                "keys that expire in less than {} leave no time to refresh: set a longer `duration`",
                 format_span(SHORT)
             ));
         }
         match age_of_token(&settings.source) {
             Some(age) if age > TOKEN_LIFE => finding.warn(format!(
-                "its file is {} old, and a user token lives for 24 hours: whatever writes the file has stopped",
+                "its file is {} old, and a user token expires after 24 hours: check what writes the file",
                 format_span(age)
             )),
             Some(_) | None => finding,

@@ -152,7 +152,7 @@ impl ProbedEndpoint {
         let message = match (reached, failure) {
             (Some((address, took)), _) => format!("{address}{through}, after {} ms", took.as_millis()),
             (None, Some(error)) => format!("{}{through}", with_causes(error)),
-            (None, None) => "its address is not known".into(),
+            (None, None) => "unknown address".into(),
         };
         let finding = self
             .finding("tcp", message)
@@ -169,7 +169,7 @@ impl ProbedEndpoint {
         if !self.endpoint.tls() {
             let finding = self.finding("tls", "none: plain text").fact("protocol", Value::Null);
             let near = self.endpoint.is_loopback();
-            return if near { finding } else { finding.warn("write https://, but for a test server") };
+            return if near { finding } else { finding.warn("use https://, except for a test server") };
         }
         let certificate = self.diagnosis.certificate.as_ref().and_then(Certificate::read);
         let described = |finding| certificate.iter().fold(finding, |finding, found| found.describe(finding));
@@ -179,7 +179,7 @@ impl ProbedEndpoint {
                     certificate::failure(error, certificate.as_ref())
                 }
                 Some(error) => (with_causes(error), hints::of_sending(error)),
-                None => ("no version was agreed on".into(), "find out who answers there".into()),
+                None => ("no version agreed".into(), "find out what answers there".into()),
             };
             return described(self.finding("tls", problem).fact("protocol", Value::Null)).fail(hint);
         };
@@ -189,7 +189,7 @@ impl ProbedEndpoint {
         let finding = self.finding("tls", message).fact("protocol", version).fact("took_ms", millis(took));
         match &certificate {
             Some(certificate) if certificate.ends_soon() => {
-                described(finding).warn("see that whoever answers there renews its certificate in time")
+                described(finding).warn("make sure its operator renews the certificate in time")
             }
             Some(_) | None => described(finding),
         }
@@ -210,7 +210,7 @@ impl ProbedEndpoint {
             .fact("status", answer.status.as_u16())
             .fact("took_ms", millis(*took));
         if answer.status.is_server_error() {
-            finding.warn("it is their trouble: try again later")
+            finding.warn("server-side problem: try again later")
         } else {
             finding
         }
@@ -241,7 +241,7 @@ async fn resolve(endpoint: &Endpoint) -> Option<(Result<Vec<IpAddr>, String>, Du
     let found = match timeout(ENDPOINT_TIMEOUT, lookup_host((endpoint.host(), endpoint.port()))).await {
         Ok(Ok(addresses)) => Ok(addresses.map(|address| address.ip()).collect()),
         Ok(Err(error)) => Err(format!("cannot resolve the host name: {}", reason(&error))),
-        Err(_) => Err("its name was not resolved in time".into()),
+        Err(_) => Err("resolving the host name timed out".into()),
     };
     Some((found, started.elapsed()))
 }

@@ -35,7 +35,7 @@ fn file(path: &Path, secret: bool) -> Finding {
     let metadata = match opened {
         Ok(metadata) => metadata,
         Err(error) => {
-            let hint = "let the proxy's user read it, and run this command as that user";
+            let hint = "make it readable by the proxy's user, and run this as that user";
             return finding(format!("cannot be read: {}", reason(&error))).fail(hint);
         }
     };
@@ -54,10 +54,10 @@ fn file(path: &Path, secret: bool) -> Finding {
     match (exposed, secret) {
         (false, _) => finding,
         (true, true) => finding.warn(format!(
-            "others can read or change it: chmod 600 {} (in Kubernetes: `defaultMode: 0400`)",
+            "readable or writable by group or others: chmod 600 {} (in Kubernetes: `defaultMode: 0400`)",
             path.display()
         )),
-        (true, false) => finding.warn(format!("everybody can change it: chmod o-w {}", path.display())),
+        (true, false) => finding.warn(format!("world-writable: chmod o-w {}", path.display())),
     }
 }
 

@@ -11,41 +11,41 @@ use crate::{
 pub(super) fn of_source(kind: &'static str, error: &ProvideError) -> String {
     match error {
         ProvideError::Unset(name) => {
-            format!("set {name} where the proxy runs; this command sees its own environment only")
+            format!("set {name} for the proxy; this command sees only its own environment")
         }
-        ProvideError::Variable(name, _) => format!("correct {name}; this command sees its own environment only"),
+        ProvideError::Variable(name, _) => format!("correct {name}; this command sees only its own environment"),
         ProvideError::Unreadable { path, source } if source.kind() == io::ErrorKind::NotFound => {
-            format!("make {}, or correct its path", path.display())
+            format!("create {}, or correct its path", path.display())
         }
         ProvideError::Unreadable { path, .. } => {
-            format!("let the proxy's user read {}, and run this command as that user", path.display())
+            format!("make {} readable by the proxy's user, and run this as that user", path.display())
         }
         ProvideError::Empty { path } => format!("write the value into {}", path.display()),
         ProvideError::ProviderId => "correct `idp_id`: it is one line of ASCII".into(),
         ProvideError::File { path, .. } => {
-            format!("correct {}: docs/CREDENTIALS.md says what belongs into it", path.display())
+            format!("correct {}: docs/CREDENTIALS.md describes its content", path.display())
         }
-        ProvideError::Unsettled(_) => "run this command again when whoever writes it has finished".into(),
-        ProvideError::Key { .. } => "copy the access key and the secret key anew, without quotes or spaces".into(),
+        ProvideError::Unsettled(_) => "run this command again when its writer has finished".into(),
+        ProvideError::Key { .. } => "copy the access key and secret key again, without quotes or spaces".into(),
         ProvideError::Unanswered { source, .. } => of_sending(source),
         ProvideError::Refused { status, .. } => of_refusal(kind, *status),
         ProvideError::WrongPassword { .. } => {
-            "correct `domain`, `user` or the password file before anything else asks: five wrong ones lock the \
+            "correct `domain`, `user` or the password file before the next attempt: five wrong ones lock the \
              user for 15 minutes, and each run of this command is one of them"
                 .into()
         }
         ProvideError::Unusable { endpoint, .. } => {
-            format!("find out who answers at {endpoint}: it is not the service that is meant")
+            format!("find out what answers at {endpoint}: it is not the expected service")
         }
-        ProvideError::Expired => "set this machine's clock; if it is right, ask whoever runs the source".into(),
+        ProvideError::Expired => "set this machine's clock; if it is right, ask the source's operator".into(),
         ProvideError::NoAgency => {
             "create an agency for ECS that may do `mpc:editingTask:delete`, and choose it in the instance's settings"
                 .into()
         }
-        ProvideError::Base(base) => format!("see the credential {base}: it must be an access key that works"),
-        ProvideError::Dialer(_) => "correct the endpoint, or the variable that names the egress proxy".into(),
+        ProvideError::Base(base) => format!("check the credential {base}: it must be a working access key"),
+        ProvideError::Dialer(_) => "correct the endpoint, or the egress proxy's variable".into(),
         ProvideError::Nowhere(_) => {
-            "make one of these sources available, or name the right one in place of `auto`".into()
+            "make one of these sources available, or replace `auto` with the right one".into()
         }
     }
 }
@@ -53,20 +53,20 @@ pub(super) fn of_source(kind: &'static str, error: &ProvideError) -> String {
 /// What to do about an endpoint that hands out credentials and refused to.
 fn of_refusal(kind: &'static str, status: u16) -> String {
     let hint = match (status, kind) {
-        (404 | 405, _) => "correct the endpoint: what answers there has no such API",
-        (429 | 500..=599, _) => "it is their trouble: try again later",
+        (404 | 405, _) => "correct the endpoint: it has no such API",
+        (429 | 500..=599, _) => "server-side problem: try again later",
         (_, "oidc" | "profile") => {
-            "is the identity token fresh, and issued by and for whom the identity provider in IAM expects?"
+            "check that the identity token is fresh, and has the issuer and audience that IAM's provider expects"
         }
         (_, "oidc_sts") => {
-            "is the identity token fresh, are both URNs right, and does the agency trust this provider?"
+            "check that the identity token is fresh, both URNs are right, and the agency trusts this provider"
         }
         (_, "agency") => {
-            "may the base credential do `sts:agencies:assume`, is its key right, and does the agency trust its account?"
+            "check that the base credential's key is right and allows `sts:agencies:assume`, and that the agency trusts its account"
         }
-        (_, "pod_identity") => "is the pod's service account associated with an agency in CCE?",
-        (_, "metadata") => "is there an agency in the settings of this ECS instance?",
-        _ => "look its code up in Huawei's documentation of IAM and STS",
+        (_, "pod_identity") => "associate the pod's service account with an agency in CCE",
+        (_, "metadata") => "set an agency for this ECS instance",
+        _ => "look up its code in Huawei's IAM and STS documentation",
     };
     hint.into()
 }
@@ -76,17 +76,13 @@ pub(super) fn of_sending(error: &SendError) -> String {
     let hint = match error {
         SendError::Dial(error) => return of_dialling(error),
         SendError::Unsent | SendError::Stale | SendError::Closed => {
-            "find out what closes the connection: the endpoint, or a firewall on the way"
+            "find out what closes the connection: the endpoint, or a firewall on the path"
         }
-        SendError::Timeout => "try again; if it stays silent, something on the way swallows what is sent",
-        SendError::Invalid(InvalidAnswer::Malformed) => {
-            "correct the endpoint: what answers there does not speak HTTP/1.1"
-        }
-        SendError::Invalid(InvalidAnswer::Status) => {
-            "correct the endpoint: what answers there sends callers elsewhere"
-        }
+        SendError::Timeout => "try again; if it stays silent, something on the path drops requests",
+        SendError::Invalid(InvalidAnswer::Malformed) => "correct the endpoint: it does not speak HTTP/1.1",
+        SendError::Invalid(InvalidAnswer::Status) => "correct the endpoint: it redirects",
         SendError::Invalid(InvalidAnswer::Cut | InvalidAnswer::TooLarge | InvalidAnswer::Encoded) => {
-            "find out who answers there: it is no API of Huawei's"
+            "find out what answers there: it is not a Huawei API"
         }
     };
     hint.into()
@@ -97,13 +93,13 @@ pub(super) fn of_dialling(error: &DialError) -> String {
     let hint = match error {
         DialError::Dns(_) => CHECK_NAME,
         DialError::Connect(_) | DialError::Timeout => {
-            "let it through: firewall, security group or network policy; or name the way out as `upstream.proxy`"
+            "allow it in the firewall, security group or network policy, or set `upstream.proxy`"
         }
         DialError::Proxy(error) => return of_proxy(error),
         DialError::Tls(_) => {
-            "see the check `tls` of this endpoint, or compare the certificate with the endpoint's name"
+            "see this endpoint's `tls` check, or compare the certificate with the endpoint's name"
         }
-        DialError::Useless => "find out who listens there: it closes connections, or speaks first",
+        DialError::Useless => "find out what listens there: it closes connections, or sends data first",
     };
     hint.into()
 }
@@ -111,16 +107,14 @@ pub(super) fn of_dialling(error: &DialError) -> String {
 fn of_proxy(error: &ProxyError) -> String {
     let hint = match error {
         ProxyError::Unreachable(error) => return format!("of the egress proxy: {}", of_dialling(error)),
-        ProxyError::Credentials => {
-            "put its user and password into HTTPS_PROXY: http://USER:PASSWORD@HOST:PORT"
-        }
-        ProxyError::Refused(_) => "let it `CONNECT` to this host and port, or exempt the host with NO_PROXY",
+        ProxyError::Credentials => "set its user and password in HTTPS_PROXY: http://USER:PASSWORD@HOST:PORT",
+        ProxyError::Refused(_) => "allow `CONNECT` to this host and port, or exempt the host with NO_PROXY",
         ProxyError::Closed | ProxyError::Malformed | ProxyError::Timeout => {
-            "is this an HTTP proxy that speaks `CONNECT`, on the right port?"
+            "check that this is an HTTP proxy that supports `CONNECT`, on the right port"
         }
     };
     hint.into()
 }
 
 /// What to do about a host whose name means nothing here.
-pub(super) const CHECK_NAME: &str = "is the name right, and can this machine's DNS resolve names outside?";
+pub(super) const CHECK_NAME: &str = "check the name, and that this machine's DNS resolves external names";

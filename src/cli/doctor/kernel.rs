@@ -19,7 +19,8 @@ fn finding(name: &'static str, measure: &Restriction) -> Finding {
     let finding = Finding::ok("sandbox", name, measure.to_string()).fact("state", measure.to_string());
     match measure {
         Restriction::On => finding,
-        Restriction::Partly | Restriction::Off(_) => finding
-            .warn("a newer kernel, or a container that may ask it, has all of it; the proxy goes on without"),
+        Restriction::Partly | Restriction::Off(_) => {
+            finding.warn("use a newer kernel, or a container that allows it; the proxy runs without")
+        }
     }
 }

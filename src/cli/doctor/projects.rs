@@ -13,7 +13,7 @@ pub(super) fn look(settings: &Settings, probed: &[ProbedSource], reached: &[Prob
         let answered = reached.iter().any(|reached| reached.endpoint == *endpoint && reached.is_reached());
         let (message, hint) = match (entrusted, answered) {
             (true, true) => ("its calls would be signed and sent", None),
-            (false, true) => ("its calls are refused: there is no credential", Some(SEE_CREDENTIAL)),
+            (false, true) => ("its calls are refused: no credential", Some(SEE_CREDENTIAL)),
             (true, false) => ("its calls fail: the endpoint does not answer", Some(SEE_ENDPOINT)),
             (false, false) => ("its calls are refused: no credential, no endpoint", Some(SEE_BOTH)),
         };
@@ -31,6 +31,6 @@ pub(super) fn look(settings: &Settings, probed: &[ProbedSource], reached: &[Prob
     settings.projects.iter().map(finding).collect()
 }
 
-const SEE_CREDENTIAL: &str = "see what is told of its credential above";
-const SEE_ENDPOINT: &str = "see what is told of its endpoint above";
-const SEE_BOTH: &str = "see what is told of both above";
+const SEE_CREDENTIAL: &str = "see its credential above";
+const SEE_ENDPOINT: &str = "see its endpoint above";
+const SEE_BOTH: &str = "see both above";

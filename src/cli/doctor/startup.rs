@@ -39,16 +39,16 @@ fn socket(path: &Path) -> Finding {
     let other = fs::symlink_metadata(path).is_ok_and(|found| !found.file_type().is_socket());
     if other {
         let message = "there is not a socket";
-        return Finding::ok("socket", name, message).fail("move it away, or choose another path");
+        return Finding::ok("socket", name, message).fail("move it, or choose another path");
     }
     let directory = directory(path);
     let (problem, writable) = writability(directory);
-    let finding = Finding::ok("socket", name, problem.unwrap_or_else(|| "can be made".into()));
+    let finding = Finding::ok("socket", name, problem.unwrap_or_else(|| "can be created".into()));
     let finding = finding.fact("writable", writable);
     if writable {
         return finding;
     }
-    let hint = format!("make {} for the proxy's user (systemd: RuntimeDirectory=)", directory.display());
+    let hint = format!("create {} for the proxy's user (systemd: RuntimeDirectory=)", directory.display());
     finding.fail(hint)
 }
 
@@ -63,20 +63,26 @@ fn sink(target: &Target) -> Finding {
     let (problem, writable) = match path.exists() {
         true => {
             let refused = access(path, AccessFlags::W_OK).err();
-            (refused.map(|errno| format!("cannot be written to: {}", errno.desc())), refused.is_none())
+            (refused.map(|errno| format!("not writable: {}", errno.desc())), refused.is_none())
         }
         false => writability(directory(path)),
     };
-    let message = problem.unwrap_or_else(|| "can be written to".into());
+    let message = problem.unwrap_or_else(|| "writable".into());
     let finding = Finding::ok("audit", path.display().to_string(), message).fact("writable", writable);
-    if writable { finding } else { finding.fail("let the proxy's user write there, or choose another file") }
+    if writable {
+        finding
+    } else {
+        finding.fail("make it writable by the proxy's user, or choose another file")
+    }
 }
 
-/// Whether files can be made there, and why not.
+/// Whether files can be created there, and why not.
 fn writability(directory: &Path) -> (Option<String>, bool) {
     match access(directory, AccessFlags::W_OK | AccessFlags::X_OK) {
         Ok(()) => (None, true),
-        Err(errno) => (Some(format!("cannot be made in {}: {}", directory.display(), errno.desc())), false),
+        Err(errno) => {
+            (Some(format!("cannot be created in {}: {}", directory.display(), errno.desc())), false)
+        }
     }
 }
 
@@ -103,8 +109,8 @@ fn open_files(settings: &Settings) -> Finding {
         return finding;
     }
     finding.warn(
-        "raise the limit of open files (systemd: LimitNOFILE=, shell: ulimit -n), or lower `limits`; this is the \
-         limit of this command, the proxy's may be another",
+        "raise the open-files limit (systemd: LimitNOFILE=, shell: ulimit -n), or lower `limits`; this is \
+         this command's limit, the proxy's may differ",
     )
 }
 
@@ -150,7 +156,7 @@ async fn operators(path: &Path) -> Finding {
 }
 
 fn nobody(check: &'static str, address: impl Display) -> Finding {
-    Finding::ok(check, address.to_string(), "nobody listens there yet").fact("in_use", false)
+    Finding::ok(check, address.to_string(), "nothing listens there yet").fact("in_use", false)
 }
 
 /// What a running proxy knows to be wrong with it.
@@ -158,7 +164,7 @@ fn known(check: &'static str, address: impl Display, answer: Option<&client::Cli
     let finding = |message: &str| Finding::ok(check, address.to_string(), message).fact("in_use", true);
     let document = answer.and_then(|answer| serde_json::from_str(answer.body()).ok());
     let Some(complaints) = document.and_then(|document| complaints(document).ok()) else {
-        return finding("another program listens there, or another version of this one")
+        return finding("another program, or another version of this one, listens there")
             .warn(format!("choose another port or path for `{check}`, or stop that one"));
     };
     if complaints.is_empty() {
@@ -166,8 +172,8 @@ fn known(check: &'static str, address: impl Display, answer: Option<&client::Cli
     }
     let fails = complaints.iter().any(|complaint| complaint.fails);
     let told = complaints.into_iter().map(|complaint| complaint.text);
-    let told = told.fold(finding("a proxy is running, and not everything is well"), Finding::detail);
-    let hint = "`mpc-auth-proxy status` says more; `unfreeze` lifts a freeze";
+    let told = told.fold(finding("a proxy is running, with problems"), Finding::detail);
+    let hint = "run `mpc-auth-proxy status`; `unfreeze` lifts a freeze";
     if fails { told.fail(hint) } else { told.warn(hint) }
 }
 

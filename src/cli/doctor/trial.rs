@@ -58,7 +58,7 @@ pub(super) async fn each(
             _ if refused.contains(&project.credential) => Err(REFUSED_BEFORE.into()),
             Ok(TrialRunner::Proxy(path)) => through(path, project).await,
             Ok(TrialRunner::Ourselves) => ways.ourselves(project).await?,
-            Err(error) => Err(format!("nobody can ask whether a proxy runs: {error}")),
+            Err(error) => Err(format!("cannot tell whether a proxy runs: {error}")),
         };
         if trial.as_ref().is_ok_and(|trial| trial.accepted == Acceptance::Refused) {
             refused.insert(Arc::clone(&project.credential));
@@ -97,10 +97,10 @@ async fn through(admin: &Path, project: &config::Project) -> Result<Trial, Strin
     }
     let body = json!({ "project": &*project.name }).to_string();
     let answer = client::over_unix(admin, &client::head("POST /try"), &body).await;
-    let answer = answer.map_err(|error| format!("the proxy that runs cannot be asked: {error:#}"))?;
+    let answer = answer.map_err(|error| format!("cannot reach the running proxy: {error:#}"))?;
     serde_json::from_str(answer.body()).map_err(|_| match serde_json::from_str(answer.body()) {
-        Ok(Problem { problem }) => format!("the proxy that runs says: {problem}"),
-        Err(_) => format!("who listens there answered {}: is it another version?", answer.status),
+        Ok(Problem { problem }) => format!("the running proxy reports: {problem}"),
+        Err(_) => format!("the listener there answered {}: it may be another version", answer.status),
     })
 }
 
@@ -109,7 +109,7 @@ impl CallPath<'_> {
     async fn ourselves(&self, project: &Arc<config::Project>) -> Result<Result<Trial, String>, DialerError> {
         let probed = self.probed.iter().find(|probed| probed.name() == &*project.credential);
         let Some(probed) = probed.filter(|probed| probed.is_ready()) else {
-            return Ok(Err("there is no credential".into()));
+            return Ok(Err("no credential".into()));
         };
         let Self { settings, egress, clocks, .. } = self;
         let upstream = &settings.upstream;
@@ -119,7 +119,7 @@ impl CallPath<'_> {
         let tried = Project::new(Arc::clone(project), Arc::clone(&probed.cached), Arc::new(upstream));
         Ok(match tried {
             Some(tried) => Ok(Trial::of(&tried, &Cutoff::default(), Instant::now() + TRIAL_TIMEOUT).await),
-            None => Err("no header can carry its id".into()),
+            None => Err("its id is not valid in a header".into()),
         })
     }
 }
@@ -139,7 +139,7 @@ fn finding(project: &config::Project, trial: &Result<Trial, String>, by: Option<
     let Some(trial) = tried else { return finding.fail(SEE_ABOVE) };
     let finding = match by {
         Some(TrialRunner::Proxy(_)) => {
-            finding.detail("the proxy that runs made the call, and counts its signature")
+            finding.detail("the running proxy made the call, and counts its signature")
         }
         _ if trial.signed => finding.detail(OUR_SIGNATURE),
         _ => finding,
@@ -147,20 +147,20 @@ fn finding(project: &config::Project, trial: &Result<Trial, String>, by: Option<
     match trial.accepted {
         Acceptance::Yes => finding,
         Acceptance::Refused => finding.fail(REFUSED),
-        Acceptance::Misdated => finding.fail("set the clock of this machine, and try again"),
-        Acceptance::Ended => finding.fail("renew the credential, or ask whoever gives it"),
+        Acceptance::Misdated => finding.fail("set this machine's clock, and try again"),
+        Acceptance::Ended => finding.fail("renew the credential, or ask its issuer"),
         Acceptance::Unknown if trial.status.is_some() => finding.warn(UNKNOWN),
         Acceptance::Unknown => finding.fail(SEE_ABOVE),
     }
 }
 
-const REFUSED_BEFORE: &str = "its credential was refused a moment ago";
+const REFUSED_BEFORE: &str = "its credential was just rejected";
 const OUR_SIGNATURE: &str =
-    "this command signed it, which no proxy counts: five wrong signatures in a row lock the key";
-const REFUSED: &str = "this was one of five wrong signatures that lock the key: correct its secret key before anything signs \
+    "this command signed it, and no proxy counts it: five invalid signatures in a row lock the key";
+const REFUSED: &str = "this was one of five invalid signatures that lock the key: correct its secret key before anything signs \
                        with it again";
-const UNKNOWN: &str = "look its code up in Huawei's documentation: the answer may come from something on the way, or this \
+const UNKNOWN: &str = "look up its code in Huawei's documentation: the answer may come from an intermediary, or this \
                        region has no such URL";
-const SEE_ABOVE: &str = "see what is told of the credential, the endpoint and a proxy that runs";
+const SEE_ABOVE: &str = "see the checks of the credential, the endpoint and the running proxy";
 /// For one call.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(10);

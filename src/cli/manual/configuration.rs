@@ -7,44 +7,44 @@ use super::{
 
 pub(super) const CHECK: Manual = Manual {
     about: "\
-Reads what `run` would read, in the same way, and binds, writes and sends nothing. Problems go to \
+Reads what `run` would read, in the same way, but binds, writes and sends nothing. Prints all problems \
 standard error, all at once, each with its place and what to do. Where there is no error, standard \
 output says what would run here: listeners and callers, projects and credentials, where it connects \
 to, where records and the log go, the limits as this machine allows them, and the sandbox.
 
-A warning is something that works and is hardly meant, or that cannot work once it runs.",
+A warning marks what works but is probably not intended, or what will fail at run time.",
     files: &[
         (PROXY_YAML, "The configuration."),
-        (POLICY_YAML, "The policy, and every file that either of them names."),
+        (POLICY_YAML, "The policy, and every file that either one names."),
     ],
     exits: &[
         (0, "The configuration is valid."),
-        (1, "With --strict: it is valid, and there are warnings."),
-        (2, "The command line is wrong."),
+        (1, "With --strict: valid, with warnings."),
+        (2, "Invalid command line."),
         (78, "The configuration, the policy or the environment is not valid."),
     ],
     examples: &[
-        example("Look at a configuration", "mpc-auth-proxy check --config proxy.yaml"),
-        example("Let a pipeline fail on warnings, too", "mpc-auth-proxy check --config proxy.yaml --strict"),
+        example("Check a configuration", "mpc-auth-proxy check --config proxy.yaml"),
+        example("Fail a pipeline on warnings too", "mpc-auth-proxy check --config proxy.yaml --strict"),
     ],
 };
 
 pub(super) const DOCTOR: Manual = Manual {
     about: "\
-Where `check` reads, this command asks: every source for its credential, every endpoint for an \
+Tests what `check` only reads: the source of each credential, each endpoint, file permissions, \
 answer, the files for their permissions, the clock, and the running proxy for what it knows. Run it \
 where the proxy runs, as the same user. What fails is told with what to do about it.
 
-It makes no call to MPC unless it is asked to: --try-credentials sends one harmless view for each \
+It makes no call to MPC by default: --try-credentials sends one harmless view for each \
 project, and --contract creates, views and cancels three small jobs of your own.",
     files: &[
-        (PROXY_YAML, "The configuration, with all that it names."),
-        ("admin.bind", "The running proxy is asked here."),
+        (PROXY_YAML, "The configuration, and all files that it names."),
+        ("admin.bind", "The address of the running proxy."),
     ],
     exits: &[
         (0, "Calls would work, perhaps with warnings."),
-        (1, "Something would make calls fail."),
-        (2, "The command line is wrong."),
+        (1, "A problem would make calls fail."),
+        (2, "Invalid command line."),
         (78, "The configuration or the environment is not valid."),
     ],
     examples: &[
@@ -54,7 +54,7 @@ project, and --contract creates, views and cancels three small jobs of your own.
             "mpc-auth-proxy doctor --config proxy.yaml --try-credentials",
         ),
         example(
-            "Compare MPC with what this program takes it to be",
+            "Compare MPC with what this program expects",
             "mpc-auth-proxy doctor --config proxy.yaml --contract --project media-prod --input media-in/short.mp4 --output media-out/doctor/ --location cn-north-4 --yes",
         ),
     ],
@@ -63,7 +63,7 @@ project, and --contract creates, views and cancels three small jobs of your own.
 pub(super) const CONFIG: Manual = Manual {
     about: "What the files of the configuration may say. docs/CONFIGURATION.md lists every key.",
     files: &[],
-    exits: &[(0, "Done."), (2, "The command line is wrong.")],
+    exits: &[(0, "Done."), (2, "Invalid command line.")],
     examples: &[example("Print the schema of proxy.yaml", "mpc-auth-proxy config schema")],
 };
 
@@ -72,7 +72,7 @@ pub(super) const SCHEMA: Manual = Manual {
 An editor that speaks to yaml-language-server (VS Code, Neovim, Helix, IntelliJ) completes and checks \
 a file whose first line names its schema. `check` knows more than any schema can say.",
     files: &[],
-    exits: &[(0, "The schema is printed."), (2, "The command line is wrong.")],
+    exits: &[(0, "The schema is printed."), (2, "Invalid command line.")],
     examples: &[
         example("Write the schema of proxy.yaml", "mpc-auth-proxy config schema > proxy.schema.json"),
         example(

@@ -5,7 +5,7 @@ use super::entry::{Manual, example};
 pub(super) const COMPLETIONS: Manual = Manual {
     about: "Put what it prints where your shell looks for completions.",
     files: &[],
-    exits: &[(0, "The completions are printed."), (2, "The command line is wrong.")],
+    exits: &[(0, "The completions are printed."), (2, "Invalid command line.")],
     examples: &[
         example("For bash", "mpc-auth-proxy completions bash > mpc-auth-proxy.bash"),
         example("For zsh", "mpc-auth-proxy completions zsh > _mpc-auth-proxy"),
@@ -20,7 +20,7 @@ such as mpc-auth-proxy-policy-explain.1, into a folder.",
     exits: &[
         (0, "The pages are written."),
         (1, "The folder cannot be made, or a page not be written."),
-        (2, "The command line is wrong."),
+        (2, "Invalid command line."),
     ],
     examples: &[
         example("Write all pages", "mpc-auth-proxy man --out man1"),

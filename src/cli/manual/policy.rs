@@ -7,13 +7,13 @@ use super::{
 
 pub(super) const POLICY: Manual = Manual {
     about: "\
-What a policy says, whether it says what it should, and what another one would have said. No proxy has \
+Explains, tests, replays and suggests policies. None of these needs a running proxy.
 to run for any of it.",
     files: &[],
     exits: &[
         (0, "Done."),
-        (1, "A case fails, a call that was allowed would be denied, or a file cannot be read."),
-        (2, "The command line is wrong."),
+        (1, "A case fails, an allowed call would be denied, or a file cannot be read."),
+        (2, "Invalid command line."),
         (78, "The configuration or the policy is not valid."),
     ],
     examples: &[
@@ -27,22 +27,22 @@ to run for any of it.",
 
 pub(super) const EXPLAIN: Manual = Manual {
     about: "\
-Prints the decision, the rule that makes it and its place, and where nothing allows the call the rule \
+Prints the decision, and the rule that makes it with its place. If no rule allows the call, prints the \
 that comes closest and the part of it that fails. A denial is an answer, and exits with 0.
 
-Facts of the job are told with --fact, or come from a body. What is not told is not known; where the \
+Job facts come from --fact or a body. A fact that is not given is unknown: if the decision \
 decision depends on it, the answer is `undetermined` and names the facts that it needs.
 
-With --audit and --request-id it asks again about a call that was recorded, and says what is different \
+With --audit and --request-id it decides a recorded call again, and prints what differs today.
 today.",
     files: &[
-        (PROXY_YAML, "The configuration, which names the policy. All of it has to be valid."),
+        (PROXY_YAML, "The configuration, which names the policy. All of it must be valid."),
         ("AUDIT", "Audit records, as `policy replay` reads them."),
     ],
     exits: &[
         (0, "The answer is printed, whatever it is."),
-        (1, "There is no such caller, project or record, or a file cannot be read."),
-        (2, "The command line is wrong."),
+        (1, "Unknown caller, project or record, or a file cannot be read."),
+        (2, "Invalid command line."),
         (78, "The configuration or the policy is not valid."),
     ],
     examples: &[
@@ -67,20 +67,20 @@ today.",
 
 pub(super) const TEST: Manual = Manual {
     about: "\
-A case is a call and the effect that is expected of it, and perhaps the rule. docs/POLICY.md shows how \
+A case is a call with its expected effect and, optionally, its rule. docs/POLICY.md shows the \
 cases are written. Neither the proxy nor a secret is needed, so this runs in any pipeline.",
     files: &[
         (
             "FILE",
             "The cases. `policy:` in it names the policy, and `config:` the proxy.yaml with the names of projects.",
         ),
-        (POLICY_YAML, "The policy that a file of cases names."),
+        (POLICY_YAML, "The policy that a case file names."),
     ],
     exits: &[
         (0, "All cases pass."),
         (1, "A case fails."),
-        (2, "The command line is wrong."),
-        (78, "A file is not valid."),
+        (2, "Invalid command line."),
+        (78, "A file is invalid."),
     ],
     examples: &[
         example("Run the cases", "mpc-auth-proxy policy test policy.test.yaml"),
@@ -93,24 +93,24 @@ cases are written. Neither the proxy nor a secret is needed, so this runs in any
 
 pub(super) const REPLAY: Manual = Manual {
     about: "\
-Asks the policy in --policy about every recorded call, and prints those that it would decide \
+Evaluates every recorded call under --policy, and prints those with another decision, grouped, \
 otherwise, grouped, the denials first. Files may be compressed by gzip, come from standard input \
 (`-`), and carry what CRI or Docker puts around each line. A line that is no record is named and left \
 out.",
     files: &[
         ("AUDIT", "Audit records, the oldest file first."),
         (POLICY_YAML, "The policy to try. It need not be the one in force."),
-        (PROXY_YAML, "For the names of projects only; looked for beside the policy."),
+        (PROXY_YAML, "For project names only; looked for beside the policy."),
     ],
     exits: &[
-        (0, "No call that was allowed would be denied."),
+        (0, "No allowed call would be denied."),
         (1, "One would be, or the records cannot be read."),
-        (2, "The command line is wrong."),
+        (2, "Invalid command line."),
         (78, "The policy is not valid."),
     ],
     examples: &[
         example(
-            "Try a new policy before it is put in force",
+            "Try a new policy before applying it",
             "mpc-auth-proxy policy replay audit.log --policy next-policy.yaml --config proxy.yaml",
         ),
         example(
@@ -122,7 +122,7 @@ out.",
 
 pub(super) const SUGGEST: Manual = Manual {
     about: "\
-Prints a whole policy.yaml that allows the calls which were allowed, and nothing else: read it before \
+Prints a whole policy.yaml that allows the calls which were allowed, and nothing else: review it \
 you use it. What records cannot say, such as the digest of a token, is left for you to fill in. Calls \
 that the cloud refused do not count.",
     files: &[
@@ -131,17 +131,17 @@ that the cloud refused do not count.",
     ],
     exits: &[
         (0, "The policy is printed."),
-        (1, "The records hold no call that was allowed, or cannot be read."),
-        (2, "The command line is wrong."),
+        (1, "The records have no allowed call, or cannot be read."),
+        (2, "Invalid command line."),
         (78, "The configuration is not valid."),
     ],
     examples: &[
         example(
-            "Find the least policy for what is really called",
+            "Find the least policy for the recorded calls",
             "mpc-auth-proxy policy suggest audit.log --config proxy.yaml > least-policy.yaml",
         ),
         example(
-            "Get the identity policy that the proxy's own key needs, too",
+            "Print the identity policy that the proxy's own key needs too",
             "mpc-auth-proxy policy suggest audit.log --format json",
         ),
     ],

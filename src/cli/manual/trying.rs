@@ -9,26 +9,26 @@ queue of jobs, all on loopback. It shows eight calls as curl lines to copy, with
 the cloud saw, and the audit record of each; then it stays up for you to try until Ctrl-C.",
     files: &[(
         "$TMPDIR/mpc-auth-proxy-demo-*",
-        "A folder with the configuration, the policy and the keys, which are made up. It is removed at the end.",
+        "A directory with the configuration, the policy and fake keys. It is removed at the end.",
     )],
     exits: &[
-        (0, "The tour is over, and it was asked to stop."),
+        (0, "The tour ended, and it was stopped."),
         (1, "It could not start."),
-        (2, "The command line is wrong."),
+        (2, "Invalid command line."),
     ],
-    examples: &[example("See the tour and stop", "mpc-auth-proxy demo --once")],
+    examples: &[example("Run the tour and stop", "mpc-auth-proxy demo --once")],
 };
 
 pub(super) const TESTSERVER: Manual = Manual {
     about: "\
 A stand-in for MPC, IAM, STS, ECS metadata and CCE pod identity, for the tests of your own services. It \
 verifies every credential, prints what to paste into proxy.yaml, and can be asked for faults: latency, \
-429, 500, a reset, a 401, a revoked token. It listens on loopback only, and knows no real key.",
+429, 500, a reset, a 401, a revoked token. It listens on loopback only, and has no real key.",
     files: &[],
     exits: &[
-        (0, "It was asked to stop, by SIGTERM or SIGINT."),
-        (1, "It failed while it ran."),
-        (2, "The command line is wrong."),
+        (0, "It was stopped by SIGTERM or SIGINT."),
+        (1, "A runtime failure."),
+        (2, "Invalid command line."),
         (4, "The address cannot be bound."),
     ],
     examples: &[example(
@@ -39,7 +39,7 @@ verifies every credential, prints what to paste into proxy.yaml, and can be aske
 
 pub(super) const SIGN: Manual = Manual {
     about: "\
-Prints the headers that make Huawei Cloud accept a request, as the proxy would compute them: to make a \
+Prints the headers that Huawei Cloud requires of a request, as the proxy would compute them: to make a \
 call by hand, or to find out why a client is refused. It sends nothing, and never prints the secret \
 key. The key comes from HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK, and for temporary keys \
 HUAWEICLOUD_SDK_SECURITY_TOKEN.",

@@ -29,7 +29,7 @@ fn test_case(case: &Outcome) -> String {
     if *passed {
         return case + "/>";
     }
-    let message = escaped(&format!("expected {expected}, and it is {}", decided.effect));
+    let message = escaped(&format!("expected {expected}, got {}", decided.effect));
     let detail = escaped(&decided.to_string());
     format!("{case}>\n      <failure message=\"{message}\">{detail}</failure>\n    </testcase>")
 }

@@ -49,7 +49,7 @@ impl Records {
             Ok::<_, crate::audit::ParseRecordError>(())
         })?;
         if decisions == 0 {
-            bail!("{} holds no decision of a policy", self.names());
+            bail!("{} has no policy decisions", self.names());
         }
         Ok(())
     }
@@ -71,7 +71,7 @@ impl Records {
                         break;
                     }
                     Ok(Line::TooLong) => {
-                        Some(format!("not an audit record: it is longer than {} KiB", MAX_LINE / 1024))
+                        Some(format!("not an audit record: longer than {} KiB", MAX_LINE / 1024))
                     }
                     Ok(Line::Whole) => match std::str::from_utf8(&line).map(|line| parts.printed(line)) {
                         Ok(Some(line)) => each(&line).err().map(|error| error.to_string()),
@@ -80,7 +80,7 @@ impl Records {
                     },
                     // As of a plain file that is cut off: what is there counts.
                     Err(error) if is_of_compression(&error) => {
-                        let problem = format!("what follows cannot be read and is left out: {error}");
+                        let problem = format!("the rest is unreadable and skipped: {error}");
                         problems.log(number, Some(problem), err)?;
                         break;
                     }
@@ -143,7 +143,7 @@ impl Problems<'_> {
         }
         writeln!(
             err,
-            "{}: {} lines more are not audit records",
+            "{}: {} more lines are not audit records",
             self.path.display(),
             self.count - MAX_BAD_LINES_SHOWN
         )
@@ -262,8 +262,8 @@ mod tests {
         let time = "2027-01-15T08:30:00.123456789Z";
         let begun = format!("{time} stdout F {record}{time} stdout P {}\n", &record[..50]);
         for (content, expected, problem) in [
-            (half, 900..1000, "what follows cannot be read and is left out: "),
-            (&[&compressed, &b"no more"[..]].concat(), 2000..2001, "audit:2001: what follows cannot be read"),
+            (half, 900..1000, "the rest is unreadable and skipped: "),
+            (&[&compressed, &b"no more"[..]].concat(), 2000..2001, "audit:2001: the rest is unreadable"),
             (begun.as_bytes(), 1..2, "audit:2: not an audit record: its end is missing"),
         ] {
             let (cut, whole) =
@@ -297,9 +297,9 @@ mod tests {
         let told: Vec<&str> = err.lines().collect();
         assert_eq!(seen, 2);
         assert_eq!(told[0], "audit:2: not an audit record: not UTF-8 text");
-        assert_eq!(told[1], "audit:3: not an audit record: it is longer than 1024 KiB");
+        assert_eq!(told[1], "audit:3: not an audit record: longer than 1024 KiB");
         assert!(told[2].starts_with("audit:5: not an audit record: missing field"), "{err}");
-        assert_eq!(told[3], "audit:6: not an audit record: it is longer than 1024 KiB");
+        assert_eq!(told[3], "audit:6: not an audit record: longer than 1024 KiB");
 
         let (mut lines, mut line) = (&*long.into_bytes(), Vec::new());
         assert!(matches!(next_line(&mut lines, &mut line), Ok(Line::TooLong)));

@@ -98,7 +98,7 @@ impl Replay {
             }
         };
         if !alone.named {
-            writeln!(err, "no proxy.yaml beside the policy and no --config: projects go by their ids only")?;
+            writeln!(err, "no proxy.yaml beside the policy and no --config: projects match by id only")?;
         }
         let (mut result, mut changes) = (Replayed::default(), BTreeMap::new());
         self.audit.each_decision(err, |seen| result.add(seen, &alone, &mut changes))?;
@@ -338,12 +338,12 @@ deny -> allow: 1 call of oncall, mpc:editingTask:delete on media-prod
 
 allow -> undetermined: 1 call of owner, mpc:editingTask:delete on media-prod
   the last: job 9 at 2027-01-15T00:03:00Z, recorded with rule `old`; it would be
-  undetermined: it depends on mpc:UserData
+  undetermined: depends on mpc:UserData
   may allow: rule `owner` at policy.yaml:8, by mpc:UserData
 
 deny -> undetermined: 1 call of owner, mpc:editingTask:delete on media-prod
   the last: job 9 at 2027-01-15T00:04:00Z, recorded with rule `old`; it would be
-  undetermined: it depends on mpc:UserData
+  undetermined: depends on mpc:UserData
   may allow: rule `owner` at policy.yaml:8, by mpc:UserData
 
 5 calls: 1 would now be denied, 0 would now be allowed, 2 would not change, 2 depend on facts that were not recorded
@@ -357,7 +357,7 @@ deny -> undetermined: 1 call of owner, mpc:editingTask:delete on media-prod
     fn without_names_projects_go_by_their_ids_and_that_is_told() {
         let (code, _, err) = replay(&audit(&CALLS[..1]), false, Format::Text).unwrap();
         assert_eq!(code, ExitCode::FAILURE);
-        assert!(err.contains("projects go by their ids only"), "{err}");
+        assert!(err.contains("projects match by id only"), "{err}");
     }
 
     #[test]
@@ -372,11 +372,6 @@ deny -> undetermined: 1 call of owner, mpc:editingTask:delete on media-prod
             )
         );
         assert!(err.starts_with("audit.jsonl:2: not an audit record: "), "{err}");
-        assert!(
-            replay("", true, Format::Text)
-                .unwrap_err()
-                .to_string()
-                .ends_with("holds no decision of a policy")
-        );
+        assert!(replay("", true, Format::Text).unwrap_err().to_string().ends_with("has no policy decisions"));
     }
 }

@@ -55,7 +55,7 @@ impl Results {
                 writeln!(out, "ok    {name}")?;
                 continue;
             }
-            writeln!(out, "FAIL  {name} ({file}:{line})\n      expected {expected}, and it is")?;
+            writeln!(out, "FAIL  {name} ({file}:{line})\n      expected {expected}, got")?;
             for line in decided.to_string().lines() {
                 writeln!(out, "      {line}")?;
             }

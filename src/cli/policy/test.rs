@@ -174,7 +174,7 @@ rules:
         assert_eq!((code, err.as_str()), (ExitCode::FAILURE, ""));
         let expected = "ok    fine
 FAIL  <a> & 'b' (policy.test.yaml:5)
-      expected allow by `contractor`, and it is
+      expected allow by `contractor`, got
       deny: no rule allows it
       nearest miss: rule `contractor` at policy.yaml:8
         its `IpAddress` wants `g:SourceIp` 10.2.0.0/16; the call has 10.3.0.1
@@ -208,7 +208,7 @@ FAIL  <a> & 'b' (policy.test.yaml:5)
   <testsuite name=\"{file}\" tests=\"2\" failures=\"1\">
     <testcase name=\"fine\" classname=\"{file}\" file=\"{file}\" line=\"4\"/>
     <testcase name=\"&lt;a&gt; &amp; 'b'\" classname=\"{file}\" file=\"{file}\" line=\"5\">
-      <failure message=\"expected allow by `contractor`, and it is deny\">deny: no rule allows it
+      <failure message=\"expected allow by `contractor`, got deny\">deny: no rule allows it
 nearest miss: rule `contractor` at policy.yaml:8
   its `IpAddress` wants `g:SourceIp` 10.2.0.0/16; the call has 10.3.0.1
 </failure>
@@ -242,7 +242,7 @@ nearest miss: rule `contractor` at policy.yaml:8
                 "did you mean `mpc:UserData`?",
             ),
             ("facts: { mpc:JobId: '1' }", "`mpc:JobId` is not a job fact", "known: `mpc:UserData`, "),
-            ("facts: { mpc:UserData: [a, b] }", "`mpc:UserData` has one value at most", "such a job"),
+            ("facts: { mpc:UserData: [a, b] }", "`mpc:UserData` has at most one value", "such a job"),
             ("facts: { mpc:Input: null }", "a value, a list of values, or [] for", ""),
             ("action: mpc:editingTask:create", "a create has no job id", "remove `job`"),
             ("job: 1.5", "invalid name `1.5`", "1 to 64 characters"),

@@ -46,13 +46,13 @@ pub(in crate::cli) struct Url {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::cli) enum UrlError {
     /// It has a fragment, which is never sent.
-    #[error("what follows a `#` is never sent, so it cannot be signed")]
+    #[error("a `#` fragment is never sent, so it cannot be signed")]
     Fragment,
     /// It does not start with a scheme, a host and perhaps a port.
     #[error(transparent)]
     Origin(#[from] EndpointError),
     /// Nothing follows the host.
-    #[error("the URL has no path: write at least `/`")]
+    #[error("the URL has no path: add at least `/`")]
     NoPath,
 }
 
@@ -65,7 +65,7 @@ pub(in crate::cli) struct Header {
 
 /// The text has no `:` between a name and a value.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a header is written `Name: value`")]
+#[error("expected `Name: value`")]
 pub(in crate::cli) struct HeaderError;
 
 impl Url {

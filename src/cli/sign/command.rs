@@ -41,7 +41,7 @@ fn answer(
     now: Timestamp,
 ) -> anyhow::Result<String> {
     if let Some(repeated) = repeated(&args.headers) {
-        bail!("the header {} is given more than once", repeated.name);
+        bail!("duplicate header {}", repeated.name);
     }
     let (given, stated): (Vec<_>, Vec<_>) = args
         .headers
@@ -64,7 +64,7 @@ fn answer(
     let explained = explain(&request, &key, args.date.unwrap_or(now))?;
     for (name, value) in stated {
         let agrees = explained.signed.headers().any(|set| set.0.eq_ignore_ascii_case(name) && set.1 == value);
-        ensure!(agrees, "the header {name} is set by signing, to another value: leave it out");
+        ensure!(agrees, "header {name} is set by signing: remove it");
     }
     headers.extend(explained.signed.headers());
     match args.format {
@@ -284,11 +284,8 @@ mod tests {
             (&["--url", "http://h/a b"], "the path has a character not allowed"),
             (&["--url", "http://h/?a=%00"], "the query contains a control character"),
             (&["--url", "http://h/", "-H", "A: a\nb"], "the value of header A"),
-            (&["--url", "http://h/", "-H", "A: 1", "-H", "a: 1"], "the header A is given more than once"),
-            (
-                &["--url", "http://h/", "-H", "A_B: 1", "-H", "a_b: 1"],
-                "the header A_B is given more than once",
-            ),
+            (&["--url", "http://h/", "-H", "A: 1", "-H", "a: 1"], "duplicate header A"),
+            (&["--url", "http://h/", "-H", "A_B: 1", "-H", "a_b: 1"], "duplicate header A_B"),
         ] {
             let refusal = refused(arguments, KEYS);
             assert!(refusal.starts_with(expected), "{arguments:?}: {refusal}");

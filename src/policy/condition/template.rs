@@ -39,13 +39,13 @@ pub enum VariableError {
     #[error("`${{` without a `}}` after it")]
     Open,
     /// There is no such variable.
-    #[error("there is no variable `${{{0}}}`")]
+    #[error("unknown variable `${{{0}}}`")]
     Unknown(String),
     /// What follows it could be a part of another name.
-    #[error("what follows `${{{0}}}` could be a part of another name")]
+    #[error("the text after `${{{0}}}` could be part of another name")]
     Unfinished(String),
     /// A wildcard before it could be a part of another name.
-    #[error("a wildcard before `${{{0}}}` could be a part of another name")]
+    #[error("a wildcard before `${{{0}}}` could match part of another name")]
     Unbegun(String),
 }
 

@@ -22,7 +22,7 @@ pub enum TestError {
         key: Key,
     },
     /// The key may have several values, and the operator does not say which must match.
-    #[error("`{}` may have several values, and `{operator}` does not say how many must match", key.as_str())]
+    #[error("`{}` may have several values: `{operator}` does not say how many must match", key.as_str())]
     Several {
         /// The operator.
         operator: Operator,
@@ -30,7 +30,7 @@ pub enum TestError {
         key: Key,
     },
     /// The key has one value, and the operator is for several.
-    #[error("`{operator}` is for several values, and `{}` has one at most", key.as_str())]
+    #[error("`{operator}` is for several values, but `{}` has at most one", key.as_str())]
     One {
         /// The operator.
         operator: Operator,
@@ -38,7 +38,7 @@ pub enum TestError {
         key: Key,
     },
     /// There is no value to compare with.
-    #[error("without a value there is nothing to compare with")]
+    #[error("a value is required")]
     NoValue,
     /// The value with this number, counted from 0, is not one that the operator takes.
     #[error("{1}")]
@@ -61,13 +61,13 @@ pub enum ValueError {
     #[error(transparent)]
     Variable(#[from] VariableError),
     /// Of `mpc:JobStatus`. Holds what was most likely meant, where another version of the cloud's interface says so.
-    #[error("a job never has this status")]
+    #[error("unknown job status")]
     Status(Option<JobStatus>),
     /// Of an input or output.
     #[error("`{}` never begins with `/`", .0.as_str())]
     Slash(Key),
     /// Of a bucket.
-    #[error("the name of a bucket has no `/`")]
+    #[error("a bucket name has no `/`")]
     Bucket(Key),
     /// Of a whole input or output.
     #[error("`{}` is BUCKET/OBJECT, and this has no `/`", .0.as_str())]

@@ -74,7 +74,7 @@ fn a_rule_about_jobs_that_have_no_id_yet_is_found_unless_it_is_about_all() {
 
 #[test]
 fn what_covers_every_job_covers_no_call_without_one() {
-    let covered = "r2: it never decides: `r1` at policy.yaml:1 covers it";
+    let covered = "r2: `r1` at policy.yaml:1 covers it";
     for (rules, expected) in [
         (["deny * * * *", "deny oncall * * *"], Some(covered)),
         (["deny * * * *", "deny oncall * * **"], Some(covered)),
@@ -97,17 +97,15 @@ fn an_empty_list_and_an_id_given_twice_are_found() {
     let findings = policy.findings(fixture::now());
     let found: Vec<String> = findings.iter().filter(|f| !wide(f)).map(|f| f.problem.to_string()).collect();
     let expected = [
-        "the rule at policy.yaml:4 has the same id",
-        "`projects` is empty, which matches nothing; write `\"*\"` for any",
+        "duplicate rule id, first at policy.yaml:4",
+        "`projects` is empty and matches nothing; write `\"*\"` for any",
     ];
     assert_eq!(found, expected);
 }
 
 #[test]
 fn a_rule_that_others_cover_never_decides() {
-    let covered = |rule: &str, by: &str| {
-        format!("{rule}: it never decides: `{by}` at policy.yaml:{} covers it", &by[1..])
-    };
+    let covered = |rule: &str, by: &str| format!("{rule}: `{by}` at policy.yaml:{} covers it", &by[1..]);
     for (why, rules, expected) in [
         ("a denial of all", &["allow oncall * * a*", "deny * * * *"][..], vec![covered("r1", "r2")]),
         (
@@ -135,19 +133,13 @@ fn a_rule_that_others_cover_never_decides() {
 #[test]
 fn a_rule_that_has_ended_or_is_about_to_is_found() {
     for (rule, expected) in [
-        ("until 2027-01-15", Some("it matches nothing any more, since 2027-01-15")),
-        ("until 2027-01-15T08:00:01+08:00", Some("it will match nothing from 2027-01-15T00:00:01Z on")),
-        ("until 2027-02-13", Some("it will match nothing from 2027-02-13 on")),
+        ("until 2027-01-15", Some("it expired on 2027-01-15")),
+        ("until 2027-01-15T08:00:01+08:00", Some("it expires on 2027-01-15T00:00:01Z")),
+        ("until 2027-02-13", Some("it expires on 2027-02-13")),
         ("until 2027-02-14", None),
-        (
-            "if DateLessThan g:CurrentTime 2020-01-01,2026-12-31",
-            Some("it matches nothing any more, since 2026-12-31"),
-        ),
-        ("if DateLessThanEquals g:CurrentTime 2027-01-15", Some("it will match nothing from 2027-01-15 on")),
-        (
-            "until 2027-03-01 if DateLessThan g:CurrentTime 2027-02-01",
-            Some("it will match nothing from 2027-02-01 on"),
-        ),
+        ("if DateLessThan g:CurrentTime 2020-01-01,2026-12-31", Some("it expired on 2026-12-31")),
+        ("if DateLessThanEquals g:CurrentTime 2027-01-15", Some("it expires on 2027-01-15")),
+        ("until 2027-03-01 if DateLessThan g:CurrentTime 2027-02-01", Some("it expires on 2027-02-01")),
         ("if DateGreaterThan g:CurrentTime 2020-01-01", None),
     ] {
         let expected: Vec<String> = expected.iter().map(|problem| format!("r1: {problem}")).collect();
@@ -172,7 +164,7 @@ fn a_rule_that_does_not_always_apply_covers_no_other() {
         ["deny * * * * observe", "allow oncall * * a observe"],
         ["allow * * * * observe", "allow oncall * * a observe"],
     ] {
-        let expected = "r2: it never decides: `r1` at policy.yaml:1 covers it";
+        let expected = "r2: `r1` at policy.yaml:1 covers it";
         assert_eq!(findings(&rules), [expected], "{rules:?}");
     }
 }
@@ -194,7 +186,7 @@ fn a_wildcard_of_a_permission_for_a_single_name_is_found() {
         let found: Vec<String> =
             policy.findings(fixture::now()).iter().map(|f| f.problem.to_string()).collect();
         let expected = expected.map(|(list, glob, name)| {
-            format!("`{glob}` in `{list}` matches only `{name}`, and whatever is added later")
+            format!("`{glob}` in `{list}` matches only `{name}`, and any name added later")
         });
         assert_eq!(found, Vec::from_iter(expected), "{rule}");
     }

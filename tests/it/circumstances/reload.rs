@@ -135,7 +135,7 @@ fn it_is_stopped_while_files_are_being_written() {
             let mut operator = Wire::new(UnixStream::connect(proxy.path("admin.sock")).unwrap());
             operator.write(request("POST", "/reload", &[]));
             proxy.signal(Signal::SIGHUP);
-            proxy.logged("the audit sink was opened anew");
+            proxy.logged("audit sink reopened");
             match stop {
                 Some(signal) => proxy.signal(signal),
                 None => {

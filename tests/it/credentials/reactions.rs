@@ -208,7 +208,7 @@ fn required_credentials_are_waited_for_and_missed_with_an_exit_code() {
     let output = setup.run("run");
     assert_eq!(output.status.code(), Some(5));
     let log = String::from_utf8(output.stderr).unwrap();
-    assert!(log.contains("answered 401") && log.contains("credentials are missing, and required"), "{log}");
+    assert!(log.contains("answered 401") && log.contains("required credentials are missing"), "{log}");
 }
 
 #[test]

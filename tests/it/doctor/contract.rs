@@ -143,12 +143,12 @@ fn nothing_is_done_before_it_was_agreed_to() {
     let output = doctor.stdin(Stdio::null()).output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{told}");
-    assert!(told.contains("it needs --yes"), "{told}");
+    assert!(told.contains("add --yes"), "{told}");
     for (arguments, problem) in [
         ("doctor --contract --yes", "--project"),
-        ("doctor --contract --project nope --input a/b --output c/d --yes", "no project \"nope\""),
+        ("doctor --contract --project nope --input a/b --output c/d --yes", "unknown project \"nope\""),
         ("doctor --contract --project media-prod --input a/b --output c/d --yes", "--location"),
-        ("doctor --contract --project media-prod --input a --output c/d --yes", "a bucket, a slash"),
+        ("doctor --contract --project media-prod --input a --output c/d --yes", "expected BUCKET/OBJECT"),
         ("doctor --yes", "--contract"),
     ] {
         let output = setup.run(arguments);
@@ -166,7 +166,7 @@ fn a_wrong_signature_is_the_last_one() {
     found.says(
         "contract",
         "fail",
-        ("broken off: GET /v1/{project_id}/editing/jobs: the credential is not believed", ""),
+        ("aborted: GET /v1/{project_id}/editing/jobs: the credential was rejected", ""),
     );
     assert_eq!((found.1, setup.cloud().bad_signatures(ACCESS_KEY).unwrap().failures), (1, 1));
 }
@@ -201,7 +201,7 @@ fn a_job_that_had_started_is_no_difference_and_is_named() {
         all.filter(|found| found["message"].as_str().unwrap().contains(what) && found["status"] == "warn")
             .count()
     };
-    let had_started = (told("not tried: the job had started"), told("goes on to its end"));
+    let had_started = (told("not tried: the job had started"), told("runs to its end"));
     assert_eq!((had_started, found.1), ((3, 3), 0));
 }
 

@@ -74,7 +74,7 @@ fn certificates_are_told_as_they_are() {
     let plain = Setup::new();
     let endpoint = plain.endpoint().replace("http://", "https://");
     let found = Found::by(&plain.upstream(&endpoint));
-    found.says("tls", "fail", ("what answers there does not speak TLS", "http://"));
+    found.says("tls", "fail", ("the endpoint does not speak TLS", "http://"));
 }
 
 #[test]
@@ -87,10 +87,10 @@ fn an_endpoint_that_does_not_answer_as_it_should_is_told_at_the_step_it_fails() 
     for (url, check, message, hint) in [
         ("http://127.0.0.1:1".into(), "tcp", "unreachable", "`upstream.proxy`"),
         (silent.url(), "http", "did not answer in time", "try again"),
-        (elsewhere.url(), "http", "redirect", "sends callers elsewhere"),
+        (elsewhere.url(), "http", "redirect", "it redirects"),
         (nonsense.url(), "http", "not HTTP", "does not speak HTTP/1.1"),
         (closing.url(), "http", "closed the connection", "what closes the connection"),
-        (silent.url().replace("http:", "https:"), "tls", "timed out", "let it through"),
+        (silent.url().replace("http:", "https:"), "tls", "timed out", "allow it in the firewall"),
     ] {
         let found = Found::by(&Setup::new().upstream(&url).section(quick));
         found.says(check, "fail", (message, hint));
@@ -120,5 +120,5 @@ fn the_way_through_an_egress_proxy_is_the_one_that_is_tried() {
     assert_eq!(found.one("http")["facts"]["status"], 404);
     assert!(egress.saw(1)[0].starts_with("CONNECT mpc.example:443 "));
     let refusing = Scripted::answering("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
-    Found::by(&proxied(&refusing.url())).says("tcp", "fail", ("(403)", "let it `CONNECT`"));
+    Found::by(&proxied(&refusing.url())).says("tcp", "fail", ("(403)", "allow `CONNECT`"));
 }

@@ -13,14 +13,9 @@ fn a_clock_that_is_off_is_told() {
     let setup = Setup::new();
     for (minutes, status, code, message) in [
         (0, "ok", 0, "its clock agrees with the cloud's"),
-        (10, "warn", 0, "its clock is 10 min behind; signatures are dated by the cloud's"),
+        (10, "warn", 0, "its clock is 10 min behind; signatures use the cloud's"),
         (-10, "warn", 0, "its clock is 10 min ahead"),
-        (
-            20,
-            "fail",
-            1,
-            "20 min behind; signatures are dated by the cloud's as far as it takes, a day at most",
-        ),
+        (20, "fail", 1, "20 min behind; signatures use the cloud's, corrected by at most a day"),
     ] {
         // A second more, so that what the way takes does not make it 9 min 59 s.
         setup
@@ -56,7 +51,7 @@ fn files_that_others_can_read_or_change_are_told() {
             "sk",
             true,
             json!(format!(
-                "others can read or change it: chmod 600 {} (in Kubernetes: `defaultMode: 0400`)",
+                "readable or writable by group or others: chmod 600 {} (in Kubernetes: `defaultMode: 0400`)",
                 setup.path("sk").display()
             )),
         ),
@@ -64,7 +59,7 @@ fn files_that_others_can_read_or_change_are_told() {
         (
             "policy.yaml",
             true,
-            json!(format!("everybody can change it: chmod o-w {}", setup.path("policy.yaml").display())),
+            json!(format!("world-writable: chmod o-w {}", setup.path("policy.yaml").display())),
         ),
         ("proxy.yaml", false, Value::Null),
     ] {

@@ -123,11 +123,11 @@ fn people_read_a_line_a_check_and_what_to_do() {
             .unwrap_or_else(|| panic!("{start} in {text}"))
     };
     assert!(line("mpc-auth-proxy ").contains("proxy.yaml, as "), "{text}");
-    assert!(line("ok credential prod files: key HARN…, does not say when it ends;").ends_with(" ms"));
+    assert!(line("ok credential prod files: key HARN…, has no known expiry;").ends_with(" ms"));
     assert!(line("fail dns https://mpc.invalid").contains("cannot resolve the host name"));
-    assert!(line("= is the name right").contains("DNS"));
+    assert!(line("= check the name").contains("DNS"));
     line("fail project media-prod its calls fail: the endpoint does not answer");
-    line("warn clock this machine nobody who answered said what time it is");
+    line("warn clock this machine no answer carried the time");
     assert!(line("14 checks: ").ends_with(" warnings, 2 failures"), "{text}");
 }
 
@@ -147,7 +147,7 @@ fn a_proxy_that_runs_is_told_and_is_no_failure() {
     assert_eq!(found.1, 0);
     assert!(proxy.run("freeze --reason drill").status.success());
     let found = with_ops(&proxy.path("running.yaml"), &config, proxy.address("ops"));
-    found.says("admin", "warn", ("not everything is well", "`unfreeze` lifts a freeze"));
+    found.says("admin", "warn", ("with problems", "`unfreeze` lifts a freeze"));
     let details = &found.one("admin")["details"];
     assert!(
         details[0].as_str().unwrap().starts_with("it is frozen: everybody, by operator since "),

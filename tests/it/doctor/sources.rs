@@ -50,7 +50,7 @@ fn sources_on_this_machine_are_told_too() {
             .variable("HUAWEICLOUD_SDK_SK", SECRET_KEY)
     };
     for (setup, start) in [
-        (in_environment("{ environment: {} }"), "environment: key HARN…, does not say when it ends"),
+        (in_environment("{ environment: {} }"), "environment: key HARN…, has no known expiry"),
         (in_environment("{ auto: {} }"), "auto: environment: key HARN…"),
         (
             Setup::new().file("profile", &profile).credential("{ profile: { path: profile } }"),
@@ -93,26 +93,18 @@ fn a_source_that_gives_nothing_is_told_with_what_to_do() {
             "rejected the user name or password",
             "five wrong ones lock the user",
         ),
-        (unreachable, "unreachable", "let it through"),
+        (unreachable, "unreachable", "allow it in the firewall"),
         (no_agency, "this machine has no agency", "create an agency for ECS"),
-        (remote("oidc").file("id-token", "stale"), "answered 401", "is the identity token fresh"),
-        (
-            remote("pod_identity").file("pod-token", "other"),
-            "answered 401",
-            "associated with an agency in CCE",
-        ),
+        (remote("oidc").file("id-token", "stale"), "answered 401", "that the identity token is fresh"),
+        (remote("pod_identity").file("pod-token", "other"), "answered 401", "with an agency in CCE"),
         (in_trouble, "answered 503", "try again later"),
-        (garbage, "not the documented JSON", "find out who answers"),
-        (
-            Setup::new().credential("{ environment: {} }"),
-            "HUAWEICLOUD_SDK_AK is not set",
-            "where the proxy runs",
-        ),
+        (garbage, "not the documented JSON", "find out what answers"),
+        (Setup::new().credential("{ environment: {} }"), "HUAWEICLOUD_SDK_AK is not set", "for the proxy"),
         (Setup::new().file("sk", "two words\u{1}"), "the secret key contains white space", "without quotes"),
     ] {
         let found = Found::by(&setup);
         found.says("credential", "fail", (message, hint));
-        found.says("project", "fail", ("there is no credential", "above"));
+        found.says("project", "fail", ("no credential", "above"));
         assert_eq!(found.1, 1);
         made_no_call(&setup);
     }
@@ -121,7 +113,7 @@ fn a_source_that_gives_nothing_is_told_with_what_to_do() {
 #[test]
 fn what_will_not_last_is_warned_of() {
     let setup = Remote::named("pod_identity").setup(120);
-    Found::by(&setup).says("credential", "warn", ("expires in 1 min", "ask for a longer `duration`"));
+    Found::by(&setup).says("credential", "warn", ("expires in 1 min", "set a longer `duration`"));
     let setup = Setup::new().file("token", "MIIE").credential("{ token_file: { path: token } }");
     let written = SystemTime::from(clock::now()) - Duration::from_secs(30 * 3600);
     File::open(setup.path("token")).unwrap().set_modified(written).unwrap();
@@ -143,12 +135,12 @@ fn a_chain_of_credentials_is_told_link_by_link() {
     assert_eq!(found.named("credential", "base")["status"], "ok");
     let found = Found::by(&setup.file("base-sk", "wrong"));
     let assumed = found.named("credential", "prod");
-    assert!(assumed["hint"].as_str().unwrap().contains("may the base credential"), "{assumed:#}");
+    assert!(assumed["hint"].as_str().unwrap().contains("the base credential's key"), "{assumed:#}");
     let setup = Remote::named("agency").setup(3600).credential(
         "{ agency: { base: base, sts_endpoint: 'http://127.0.0.1:1', agency_urn: 'urn' } }\n  base: { environment: {} }",
     );
     let found = Found::by(&setup);
     let assumed = found.named("credential", "prod");
     assert!(assumed["message"].as_str().unwrap().contains("base credential `base`"), "{assumed:#}");
-    assert_eq!(assumed["hint"], "see the credential base: it must be an access key that works");
+    assert_eq!(assumed["hint"], "check the credential base: it must be a working access key");
 }

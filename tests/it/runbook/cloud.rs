@@ -119,10 +119,7 @@ pub(super) fn the_clock_is_wrong(page: &mut Page) -> Option<()> {
     proxy.send(cancel("100211"));
     page.block(&proxy);
     page.one_says(&["fail", "its clock is 20 min behind", "NTP"]);
-    page.one_says(&[
-        "a proxy is running, and not everything is well",
-        "this machine's clock is 20 min behind",
-    ]);
+    page.one_says(&["a proxy is running, with problems", "this machine's clock is 20 min behind"]);
     proxy.cloud().set_clock_offset(TimeDelta::zero());
     page.block(&proxy);
     Some(())

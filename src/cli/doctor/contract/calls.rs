@@ -68,7 +68,7 @@ impl Caller {
     pub(super) fn new(project: &Arc<Project>, ways: CallPath<'_>) -> Result<Self, String> {
         let CallPath { settings, egress, clocks, probed } = ways;
         let probed = probed.iter().find(|probed| probed.name() == &*project.credential);
-        let probed = probed.filter(|probed| probed.is_ready()).ok_or("there is no credential")?;
+        let probed = probed.filter(|probed| probed.is_ready()).ok_or("no credential")?;
         let upstream = &settings.upstream;
         let timeouts = Timeouts { connect: upstream.connect_timeout, attempt: upstream.attempt_timeout };
         let upstream =
@@ -95,7 +95,7 @@ impl Caller {
         let result = CallResult::of(&answer, verdict == Verdict::Accepted);
         match verdict {
             Verdict::Refused | Verdict::Misdated | Verdict::Ended => Err(format!(
-                "{place}: the credential is not believed ({result}); five wrong signatures in a row lock a key, and this was one"
+                "{place}: the credential was rejected ({result}); five invalid signatures in a row lock a key, and this was one"
             )),
             Verdict::Accepted | Verdict::Nothing => Ok(result),
         }

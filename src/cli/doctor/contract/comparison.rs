@@ -40,8 +40,8 @@ pub(in crate::cli::doctor) async fn compare(plan: Plan, ways: CallPath<'_>) -> V
     }
     let left = contract.left.iter().map(|job| (job, contract.started.contains(job)));
     let told = left.map(|(job, has_started)| match has_started {
-        true => Finding::ok(CHECK, job.as_str(), "this job had started, and goes on to its end")
-            .warn("remove what it writes, once it is done"),
+        true => Finding::ok(CHECK, job.as_str(), "this job had started, and runs to its end")
+            .warn("remove its output when it has finished"),
         false => Finding::ok(CHECK, job.as_str(), "this job was created, and could not be cancelled")
             .fail("cancel it in the console, or wait for its end"),
     });
@@ -107,8 +107,8 @@ impl Contract {
     async fn life(&mut self, form: Form) -> Result<(), String> {
         let Some(cancel) = CATALOGUE.iter().find(|row| row.form == Some(form)) else { return Ok(()) };
         let Some(job) = self.create(cancel.version).await? else {
-            let finding = Finding::ok(CHECK, url(cancel), "not tried: there was no job to cancel");
-            self.findings.push(finding.fail("see what is told of the create"));
+            let finding = Finding::ok(CHECK, url(cancel), "not tried: no job to cancel");
+            self.findings.push(finding.fail("see the result of the create"));
             return Ok(());
         };
         for version in [Version::V1, Version::V2] {
@@ -145,7 +145,7 @@ impl Contract {
                 return Ok(job);
             }
             if (200..300).contains(&result.status) {
-                return Err("a job was created, and the answer does not say which".into());
+                return Err("a job was created, but the answer lacks its id".into());
             }
         }
         Ok(None)
@@ -194,7 +194,7 @@ impl Contract {
         let finding = if expected == result {
             finding(format!("as expected: {result}"))
         } else {
-            finding(format!("expected {expected}; came {result}")).fail(DIFFERS)
+            finding(format!("expected {expected}, got {result}")).fail(DIFFERS)
         };
         // The same is found for each form.
         if !self.findings.contains(&finding) {
@@ -208,10 +208,9 @@ fn url(operation: &Operation) -> String {
 }
 
 fn broken_off(name: &str, problem: &str) -> Finding {
-    Finding::ok(CHECK, name, format!("broken off: {problem}")).fail("mend that, and try again")
+    Finding::ok(CHECK, name, format!("aborted: {problem}")).fail("fix that, and try again")
 }
 
 const CHECK: &str = "contract";
 const NO_JOB: &str = "no-such-job";
-const DIFFERS: &str =
-    "the cloud is otherwise than this build takes it to be: report it, with the version and the region";
+const DIFFERS: &str = "the cloud differs from what this build expects: report it, with version and region";

@@ -59,7 +59,7 @@ impl ObsLocation {
             Some((bucket, object)) if !bucket.is_empty() && !object.is_empty() => {
                 Ok(Self { bucket: bucket.into(), object: object.into() })
             }
-            _ => Err("it is a bucket, a slash and a name in it".into()),
+            _ => Err("expected BUCKET/OBJECT".into()),
         }
     }
 }
@@ -76,9 +76,9 @@ impl ContractArgs {
             return Ok(None);
         };
         let project = settings.projects.iter().find(|project| *project.name == **name);
-        let project = project.ok_or_else(|| format!("the configuration has no project {name:?}"))?;
+        let project = project.ok_or_else(|| format!("unknown project {name:?}"))?;
         let location = self.location.clone().or_else(|| region(project.endpoint.host()));
-        let location = location.ok_or("the project's endpoint does not say its region: give --location")?;
+        let location = location.ok_or("the project's endpoint has no region: add --location")?;
         let (input, output) = (input.clone(), output.clone());
         let plan = Plan { project: Arc::clone(project), input, output, location };
         if self.yes || plan.is_agreed().map_err(|error| error.to_string())? {
@@ -97,9 +97,7 @@ fn region(host: &str) -> Option<String> {
 impl Plan {
     fn is_agreed(&self) -> io::Result<bool> {
         if !io::stdin().is_terminal() {
-            return Err(io::Error::other(
-                "--contract creates jobs: without a terminal to ask on it needs --yes",
-            ));
+            return Err(io::Error::other("--contract creates jobs: add --yes to run without a terminal"));
         }
         let Self { project, input, output, .. } = self;
         let mut err = output::stderr();

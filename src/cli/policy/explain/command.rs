@@ -128,7 +128,7 @@ impl Explain {
     pub(super) fn facts(&self, stamps: bool) -> anyhow::Result<Facts> {
         let Some(path) = &self.body else { return Ok(facts_of(self.action(), &self.facts)?) };
         if self.action() != CREATE {
-            return Err(anyhow!("only {CREATE} has a body: leave --action out"));
+            return Err(anyhow!("only {CREATE} has a body: remove --action"));
         }
         let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let version = if matches!(self.api, Api::V1) { Version::V1 } else { Version::V2 };

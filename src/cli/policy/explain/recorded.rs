@@ -87,7 +87,7 @@ impl AuditLine {
             }
             Ok::<_, serde_json::Error>(())
         })?;
-        found.with_context(|| format!("{} holds no record of the request {request_id}", records.names()))
+        found.with_context(|| format!("{} has no record of request {request_id}", records.names()))
     }
 }
 
@@ -120,16 +120,16 @@ impl fmt::Display for Compared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.told.fmt(f)?;
         let Some(now) = &self.now else {
-            return writeln!(f, "no decision of a policy is recorded for it, so there is none to ask again");
+            return writeln!(f, "its record has no policy decision to repeat");
         };
         writeln!(f, "today, by policy {}:", self.policy)?;
         for line in now.to_string().lines() {
             writeln!(f, "  {line}")?;
         }
         match self.differs.as_slice() {
-            [] => writeln!(f, "the policy is the same, and so is the decision"),
-            ["policy"] => writeln!(f, "the policy is another one, and the decision the same"),
-            differs => writeln!(f, "what differs: {}", differs.join(", ")),
+            [] => writeln!(f, "same policy, same decision"),
+            ["policy"] => writeln!(f, "different policy, same decision"),
+            differs => writeln!(f, "different: {}", differs.join(", ")),
         }
     }
 }
@@ -140,7 +140,7 @@ impl fmt::Display for RecordedReason {
         writeln!(f, "request {} at {}", shown(&self.request_id), shown(&self.timestamp))?;
         write!(f, "  caller {} from {}", dash(&self.caller), dash(&self.peer))?;
         if let Some(presented) = &self.presented {
-            write!(f, ", who showed {}", shown(presented))?;
+            write!(f, ", presented {}", shown(presented))?;
         }
         writeln!(f)?;
         if let Some(action) = &self.action {

@@ -112,8 +112,8 @@ fn the_text_says_what_is_decided_and_why() {
         ),
         (
             "intern media-prod obs-1",
-            "deny: no rule allows it\nwould_allow: rule `wider` at policy.yaml:33, which is only observed\n\
-             nearest miss: rule `wider` at policy.yaml:33\n  it is only observed: `mode` is observe\n",
+            "deny: no rule allows it\nwould_allow: rule `wider` at policy.yaml:33, in observe mode\n\
+             nearest miss: rule `wider` at policy.yaml:33\n  it is in observe mode: `mode` is observe\n",
         ),
     ] {
         assert_eq!(asked(Format::Text, arguments), Ok(expected.to_owned()), "{arguments}");
@@ -136,13 +136,13 @@ fn facts_decide_where_they_are_told_and_else_it_is_said_which_would() {
         (
             "owner media-prod 7",
             "mpc:UserData=owner/1",
-            "undetermined: it depends on mpc:OutputBucket\n\
+            "undetermined: depends on mpc:OutputBucket\n\
              may deny: rule `masters` at policy.yaml:49, by mpc:OutputBucket\n",
         ),
         (
             "owner media-prod 7",
             "",
-            "undetermined: it depends on mpc:UserData, mpc:OutputBucket\n\
+            "undetermined: depends on mpc:UserData, mpc:OutputBucket\n\
              may allow: rule `own` at policy.yaml:41, by mpc:UserData\n\
              may deny: rule `masters` at policy.yaml:49, by mpc:OutputBucket\n",
         ),
@@ -168,15 +168,11 @@ fn facts_decide_where_they_are_told_and_else_it_is_said_which_would() {
         assert_eq!(told(call, facts), Ok(expected.to_owned()), "{call} {facts}");
     }
     for (call, facts, expected) in [
-        (
-            "owner media-prod 7",
-            "mpc:JobStatus=SUCCEED",
-            "a job never has the status `SUCCEED`: it is one of ",
-        ),
-        ("owner media-prod 7", "mpc:UserData=a mpc:UserData=b", "`mpc:UserData` has one value at most"),
-        (CREATE, "mpc:JobStatus=INIT", "a job that is created has no `mpc:JobStatus` yet"),
-        ("owner media-prod -", "", "which job? Name one; only mpc:editingTask:create is about none"),
-        ("owner media-prod 7 mpc:editingTask:create", "", "a create has no job id: leave the job out"),
+        ("owner media-prod 7", "mpc:JobStatus=SUCCEED", "unknown job status `SUCCEED`: use one of "),
+        ("owner media-prod 7", "mpc:UserData=a mpc:UserData=b", "`mpc:UserData` has at most one value"),
+        (CREATE, "mpc:JobStatus=INIT", "a create has no `mpc:JobStatus`"),
+        ("owner media-prod -", "", "a job is required, except for mpc:editingTask:create"),
+        ("owner media-prod 7 mpc:editingTask:create", "", "a create has no job id: remove the job"),
     ] {
         let error = told(call, facts).unwrap_err();
         assert!(error.starts_with(expected), "{error}");
@@ -318,7 +314,7 @@ fn a_body_is_judged_and_what_it_asks_for_decides() {
         ),
         (
             format!("{own} --action mpc:editingTask:view"),
-            Err("only mpc:editingTask:create has a body: leave --action out".into()),
+            Err("only mpc:editingTask:create has a body: remove --action".into()),
         ),
     ] {
         assert_eq!(asked(&arguments), expected.map(str::to_owned), "{arguments}");

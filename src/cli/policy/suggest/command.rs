@@ -43,7 +43,7 @@ impl Suggest {
         let mut calls = Calls::default();
         self.audit.each_decision(err, |seen| calls.add(seen))?;
         if calls.allowed.is_empty() {
-            bail!("{} holds no call that was allowed", self.audit.names());
+            bail!("{} has no allowed calls", self.audit.names());
         }
         let policy = Suggestion { calls: &calls, projects: &projects };
         match self.format {

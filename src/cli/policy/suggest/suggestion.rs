@@ -33,10 +33,10 @@ impl fmt::Display for Suggestion<'_> {
         let count: u64 = self.calls.allowed.values().map(|group| group.calls).sum();
         writeln!(
             f,
-            "# Suggested from {} that were allowed. It allows what was seen, and as little else",
+            "# Suggested from {} that were allowed. It allows these, and as little else",
             counted(count, "call")
         )?;
-        writeln!(f, "# as can be said: read it before you use it.\nversion: 1\n\ncallers:")?;
+        writeln!(f, "# as possible: review it before use.\nversion: 1\n\ncallers:")?;
         for (caller, proofs) in &self.calls.proofs {
             writeln!(f, "  {}:\n    identify:", yaml(caller))?;
             proofs.iter().try_for_each(|proof| writeln!(f, "      {proof}"))?;
@@ -47,7 +47,7 @@ impl fmt::Display for Suggestion<'_> {
             SuggestedRule { number, kind, group, project }.fmt(f)?;
         }
         if !self.calls.denied.is_empty() {
-            writeln!(f, "# Seen, denied, and left out:")?;
+            writeln!(f, "# Denied, so left out:")?;
         }
         for (kind, group) in &self.calls.denied {
             let (calls, last) = (counted(group.calls, "call"), spell_moment(group.last));
@@ -60,10 +60,7 @@ impl fmt::Display for Suggestion<'_> {
                 printable(project)
             )?;
         }
-        writeln!(
-            f,
-            "\n# The identity policy that the key behind the proxy needs at Huawei Cloud (IAM 5.0):"
-        )?;
+        writeln!(f, "\n# The identity policy that the proxy's key needs at Huawei Cloud (IAM 5.0):")?;
         format!("{:#}", identity_policy(self.calls)).lines().try_for_each(|line| writeln!(f, "# {line}"))
     }
 }
@@ -153,15 +150,13 @@ pub(super) fn patterns(jobs: &BTreeSet<String>) -> (Vec<String>, &'static str) {
     if jobs.len() <= MAX_LISTED {
         return (
             jobs.iter().cloned().collect(),
-            ", each by its id: widen this, a job is seldom cancelled twice",
+            ", each by id: widen this, since a job is seldom cancelled twice",
         );
     }
     let start =
         |job: &String| job.find(['-', '_']).and_then(|end| job.get(..=end)).map(|start| format!("{start}*"));
     match jobs.iter().map(start).collect::<Option<BTreeSet<String>>>() {
-        Some(starts) if starts.len() <= MAX_LISTED => {
-            (starts.into_iter().collect(), ", by what they start with")
-        }
+        Some(starts) if starts.len() <= MAX_LISTED => (starts.into_iter().collect(), ", by prefix"),
         Some(_) | None => (vec!["*".into()], ", with nothing in common"),
     }
 }

@@ -41,8 +41,8 @@ const CALLS: [&str; 6] = [
     "allow mesh-service spiffe 10.2.3.5 1c2d null",
 ];
 
-const SUGGESTION: &str = r##"# Suggested from 5 calls that were allowed. It allows what was seen, and as little else
-# as can be said: read it before you use it.
+const SUGGESTION: &str = r##"# Suggested from 5 calls that were allowed. It allows these, and as little else
+# as possible: review it before use.
 version: 1
 
 callers:
@@ -59,7 +59,7 @@ callers:
 
 rules:
   # 1 call, the last at 2027-01-15T00:03:00Z, from uid:1001
-  # jobs: 1, each by its id: widen this, a job is seldom cancelled twice
+  # jobs: 1, each by id: widen this, since a job is seldom cancelled twice
   - id: seen-1
     effect: allow
     callers: [batch-cleaner]
@@ -68,7 +68,7 @@ rules:
     jobs: ["tmp-1"]
 
   # 3 calls, the last at 2027-01-15T00:02:00Z, from 10.2.3.4, 127.0.0.1
-  # jobs: 2, each by its id: widen this, a job is seldom cancelled twice
+  # jobs: 2, each by id: widen this, since a job is seldom cancelled twice
   - id: seen-2
     effect: allow
     callers: [editor-api]
@@ -77,7 +77,7 @@ rules:
     jobs: ["100211", "100212"]
 
   # 1 call, the last at 2027-01-15T00:05:00Z, from 10.2.3.5
-  # jobs: 1, each by its id: widen this, a job is seldom cancelled twice
+  # jobs: 1, each by id: widen this, since a job is seldom cancelled twice
   - id: seen-3
     effect: allow
     callers: [mesh-service]
@@ -85,10 +85,10 @@ rules:
     projects: ["1c2d"]
     jobs: ["null"]
 
-# Seen, denied, and left out:
+# Denied, so left out:
 #   1 call of batch-cleaner, mpc:editingTask:delete on media-prod, the last at 2027-01-15T00:04:00Z
 
-# The identity policy that the key behind the proxy needs at Huawei Cloud (IAM 5.0):
+# The identity policy that the proxy's key needs at Huawei Cloud (IAM 5.0):
 # {
 #   "Version": "5.0",
 #   "Statement": [
@@ -125,7 +125,7 @@ const LIVES: [&str; 7] = [
 
 const OWNERSHIP: &str = r##"rules:
   # 2 calls, the last at 2027-01-15T00:05:00Z, from 127.0.0.1
-  # jobs: 2, each by its id: widen this, a job is seldom cancelled twice
+  # jobs: 2, each by id: widen this, since a job is seldom cancelled twice
   - id: seen-1
     effect: allow
     callers: [cleaner]
@@ -176,7 +176,7 @@ const OWNERSHIP: &str = r##"rules:
     condition:
       StringMatch: { mpc:UserData: ["${proxy:Caller}/*"] }
 
-# Seen, denied, and left out:
+# Denied, so left out:
 "##;
 
 #[test]
@@ -240,8 +240,8 @@ fn programs_get_the_two_policies_apart() {
 #[test]
 fn from_nothing_nothing_is_suggested() {
     let error = |calls: &[&str]| suggest(calls, Format::Text, None).unwrap_err().to_string();
-    assert!(error(&[]).ends_with("audit.jsonl holds no decision of a policy"));
-    assert!(error(&CALLS[4..5]).ends_with("audit.jsonl holds no call that was allowed"));
+    assert!(error(&[]).ends_with("audit.jsonl has no policy decisions"));
+    assert!(error(&CALLS[4..5]).ends_with("audit.jsonl has no allowed calls"));
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn hostile_records_make_no_pattern_and_no_line() {
         err.is_ascii() && err.contains("audit.jsonl:1: not an audit record: `mpc.action` cannot be"),
         "{err}"
     );
-    assert!(err.ends_with("4 lines more are not audit records\n"), "{err}");
+    assert!(err.ends_with("4 more lines are not audit records\n"), "{err}");
 }
 
 #[test]
