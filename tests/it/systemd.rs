@@ -197,7 +197,7 @@ fn what_is_wrong_is_said_on_one_line_and_that_it_is_over() {
     let body = format!("{{\"reason\":\"{}\\nREADY=1\"}}", "x".repeat(100));
     let request = format!("PUT /freeze HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     assert_eq!(proxy.ask_unix("admin.sock", &request).status, 200);
-    manager.status("xxx READY=1");
+    manager.status("xxx\\nREADY=1");
     assert_eq!(proxy.run("unfreeze").status.code(), Some(0));
     manager.status("serving");
 }
