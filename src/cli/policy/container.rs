@@ -7,26 +7,41 @@ use serde::{Deserialize, de::IgnoredAny};
 
 /// The parts of a line whose end was not read yet: runtimes cut where their buffers end, also in short lines.
 #[derive(Default)]
-pub(super) struct Parts(String);
+pub(super) struct Parts {
+    begun: String,
+    /// Of the line before, the end never came.
+    cut: bool,
+}
 
 impl Parts {
     /// Whether the end of a line is still to come.
     pub(super) fn is_begun(&self) -> bool {
-        !self.0.is_empty()
+        !self.begun.is_empty()
+    }
+
+    /// Whether a line was given up since this was asked before.
+    pub(super) fn was_cut(&mut self) -> bool {
+        mem::take(&mut self.cut)
     }
 
     /// What the process printed on standard output, without what a container runtime has around it. `None` where it is
     /// of the log, or where its end is still to come.
     pub(super) fn printed<'l>(&mut self, line: &'l str) -> Option<Cow<'l, str>> {
         let (text, is_whole) = without_runtime(line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line))?;
+        // A record begins here: whoever wrote what was begun did not come to its end.
+        if text.starts_with(RECORD) && self.is_begun() {
+            self.begun.clear();
+            self.cut = true;
+        }
         if !is_whole {
             // What is longer than any record is none, with its end or without.
-            if self.0.len() as u64 <= MAX_LINE {
-                self.0.push_str(&text);
+            if self.begun.len() as u64 <= MAX_LINE {
+                self.begun.push_str(&text);
             }
             return None;
         }
-        let text = if self.0.is_empty() { text } else { Cow::Owned(mem::take(&mut self.0) + &text) };
+        let begun = mem::take(&mut self.begun);
+        let text = if begun.is_empty() { text } else { Cow::Owned(begun + &text) };
         (!is_log(&text)).then_some(text)
     }
 }
@@ -73,6 +88,8 @@ struct Docker {
 
 /// No record is longer.
 pub(super) const MAX_LINE: u64 = 1 << 20;
+/// How every record begins.
+const RECORD: &str = "{\"event\":";
 const DOCKER: &str = "{\"log\":";
 /// What editors of other systems put before the first line.
 const BYTE_ORDER_MARK: char = '\u{feff}';

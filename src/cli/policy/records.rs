@@ -89,6 +89,8 @@ impl Records {
                             .with_context(|| format!("cannot read {}:{number}", path.display()));
                     }
                 };
+                let cut = parts.was_cut().then(|| "the line before it has no end".into());
+                problems.log(number, cut, err)?;
                 problems.log(number, problem, err)?;
             }
             problems.end(err)?;
@@ -260,11 +262,18 @@ mod tests {
         let compressed = compressed.finish().unwrap();
         let half = &compressed[..compressed.len() / 2];
         let time = "2027-01-15T08:30:00.123456789Z";
+        // As the proxy writes it: what it is comes first.
+        let event = format!("{{\"event\":\"request\",{}", &record[1..].replace("\"event\":\"request\",", ""));
         let begun = format!("{time} stdout F {record}{time} stdout P {}\n", &record[..50]);
         for (content, expected, problem) in [
             (half, 900..1000, "the rest is unreadable and skipped: "),
             (&[&compressed, &b"no more"[..]].concat(), 2000..2001, "audit:2001: the rest is unreadable"),
             (begun.as_bytes(), 1..2, "audit:2: not an audit record: its end is missing"),
+            (
+                format!("{begun}{time} stdout F {event}").as_bytes(),
+                2..3,
+                "audit:3: the line before it has no end",
+            ),
         ] {
             let (cut, whole) =
                 (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
