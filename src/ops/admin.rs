@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -48,8 +49,30 @@ impl Admin {
         }
     }
 
-    /// Answers the user of this id.
-    pub(super) async fn answer(self, request: Request<Incoming>, uid: Option<u32>) -> Response<Body> {
+    /// Answers the user of this id. Who asked may hang up before anybody waits for the answer: what was asked is carried
+    /// out and recorded.
+    pub(super) fn answer(
+        self,
+        request: Request<Incoming>,
+        uid: Option<u32>,
+    ) -> impl Future<Output = Response<Body>> + use<> {
+        let ((tell, told), admin) = (oneshot::channel(), self.clone());
+        let orders = self.orders.clone();
+        orders.spawn(async move {
+            let answer = self.carry_out(request, uid).await;
+            // Where nobody waits for it, no connection ends after it.
+            if tell.send(answer).is_err() {
+                admin.answered();
+            }
+        });
+        async {
+            told.await.unwrap_or_else(|_| {
+                json(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "problem": "it failed: see the log" }))
+            })
+        }
+    }
+
+    async fn carry_out(self, request: Request<Incoming>, uid: Option<u32>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let allowed = match parts.uri.path() {
             "/" | "/status" => "GET, HEAD",
@@ -81,21 +104,12 @@ impl Admin {
             let problem = "`project` is for /try only: a freeze takes `callers`";
             return json(StatusCode::BAD_REQUEST, &json!({ "problem": problem }));
         }
-        // Whoever asked may hang up: what was begun is carried out and recorded.
-        let orders = self.orders.clone();
-        let done = orders.spawn(async move { self.act(&parts.method, parts.uri.path(), &order).await });
-        done.await.unwrap_or_else(|_| {
-            json(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "problem": "it failed: see the log" }))
-        })
-    }
-
-    async fn act(&self, method: &Method, path: &str, order: &OperatorCommand) -> Response<Body> {
-        match (method, path) {
-            (&Method::PUT, _) => self.freeze(order).await,
-            (&Method::DELETE, _) => self.unfreeze(order).await,
-            (_, "/reload") => self.reload(order).await,
-            (_, "/shutdown") => self.shutdown(order),
-            (_, "/try") => self.try_credentials(order).await,
+        match (parts.method, parts.uri.path()) {
+            (Method::PUT, _) => self.freeze(&order).await,
+            (Method::DELETE, _) => self.unfreeze(&order).await,
+            (_, "/reload") => self.reload(&order).await,
+            (_, "/shutdown") => self.shutdown(&order),
+            (_, "/try") => self.try_credentials(&order).await,
             _ => json(StatusCode::OK, &document(&self.status, &self.metrics, true)),
         }
     }

@@ -68,7 +68,7 @@ fn number(escaped: &[u8]) -> Option<(char, &[u8])> {
     Some((char::from_u32(number).unwrap_or(char::REPLACEMENT_CHARACTER), after))
 }
 
-const WITHHELD: &str = "mpc-auth-proxy removed this upstream message: it contained a credential";
+const WITHHELD: &str = "mpc-auth-proxy withheld this upstream message: it contained a credential";
 
 #[cfg(test)]
 mod tests {

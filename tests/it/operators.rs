@@ -24,7 +24,7 @@ fn many_at_once_are_answered_and_a_freeze_waits_for_no_reload() {
     let proxy = with_admin();
     let orders = 40;
     let unsettled = Unsettled::policy(&proxy);
-    let mut reloads: Vec<Wire> = (0..orders).map(|_| ask_to_reload(&proxy)).collect();
+    let mut reloads: Vec<Wire> = (0..orders).map(|_| ask(&proxy, "POST", "/reload")).collect();
     let frozen = proxy.ask_unix("admin.sock", &request("PUT", "/freeze", &[])).json();
     assert_eq!(frozen["by"], json!(["operator"]));
     drop(unsettled);
@@ -38,22 +38,26 @@ fn many_at_once_are_answered_and_a_freeze_waits_for_no_reload() {
 
 #[test]
 fn what_somebody_asks_who_hangs_up_is_carried_out_and_recorded() {
-    let proxy = with_admin();
+    let mut proxy = with_admin();
     let unsettled = Unsettled::policy(&proxy);
-    drop(ask_to_reload(&proxy));
+    drop(ask(&proxy, "POST", "/reload"));
     // Whoever notices that, has noticed it once this is answered.
     assert_eq!(proxy.ask_unix("admin.sock", &request("GET", "/status", &[])).status, 200);
     drop(unsettled);
     assert_eq!(proxy.interventions(1)[0]["operator.action"], "reload");
+
+    drop(ask(&proxy, "POST", "/shutdown"));
+    assert_eq!(proxy.ended().code(), Some(0));
+    assert_eq!(proxy.interventions(2)[1]["operator.action"], "stop");
 }
 
 fn with_admin() -> Proxy {
     Setup::new().section("admin: { bind: 'unix:admin.sock' }").start()
 }
 
-fn ask_to_reload(proxy: &Proxy) -> Wire {
+fn ask(proxy: &Proxy, method: &str, path: &str) -> Wire {
     let mut wire = Wire::new(UnixStream::connect(proxy.path("admin.sock")).unwrap());
-    wire.write(request("POST", "/reload", &[]));
+    wire.write(request(method, path, &[]));
     wire
 }
 
