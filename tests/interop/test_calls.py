@@ -136,7 +136,7 @@ class Calls(unittest.TestCase):
             self.setUp()
             error = self.refused(sdk(url, LOCAL_AK, "guessed"), "100218")
             self.assertEqual((error.status_code, error.error_code), (401, "PROXY.Unauthenticated"))
-            self.assertIn("the SDK signature is not accepted", error.error_msg)
+            self.assertIn("invalid SDK signature", error.error_msg)
             self.assertEqual(self.cloud.requests(), [])
             self.assert_record({"caller.id": None, "listener": listener, "outcome": "refused"})
 
