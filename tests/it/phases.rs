@@ -29,7 +29,9 @@ fn a_signal_in_its_first_milliseconds_is_a_clean_end() {
             .section("admin: { bind: 'unix:admin.sock' }");
         let mut child =
             Starting(setup.command("run").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-        wait_for("handlers", || child.catches(Signal::SIGTERM).then_some(()));
+        wait_for("handlers", || {
+            [Signal::SIGHUP, Signal::SIGTERM].iter().all(|s| child.catches(*s)).then_some(())
+        });
         child.signal(Signal::SIGHUP);
         // No event to wait for: any moment will do.
         sleep(Duration::from_millis(after));
