@@ -9,6 +9,7 @@ pub mod log;
 pub mod secret;
 pub mod chain;
 pub mod object;
+pub mod escape;
 pub mod pem;
 pub mod watch;
 pub mod operation;

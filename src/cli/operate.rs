@@ -5,7 +5,8 @@ use std::{io::Write, process::ExitCode};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
-use super::{client::ClientResponse, control::ProxyTarget, output, output::shown, status::Freeze};
+use super::{client::ClientResponse, control::ProxyTarget, output, status::Freeze};
+use crate::escape::shown;
 
 #[derive(clap::Args)]
 pub(super) struct FreezeArgs {

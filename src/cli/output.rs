@@ -35,17 +35,6 @@ pub(super) fn stderr() -> Output<StderrLock<'static>> {
     Output(io::stderr().lock())
 }
 
-/// A text of somebody else's on a line for people: it neither ends the line, nor hides or turns anything on it, nor steers a
-/// terminal.
-pub(super) fn shown(text: &str) -> String {
-    let hidden = |c: char| !c.is_ascii_graphic() && c != ' ' && c.escape_debug().count() > 1;
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if hidden(c) { out.extend(c.escape_debug()) } else { out.push(c) }
-    }
-    out
-}
-
 impl<W: Write> Write for Output<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.0.write(bytes) {
@@ -58,22 +47,6 @@ impl<W: Write> Write for Output<W> {
         match self.0.flush() {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             result => result,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_would_steer_a_terminal_is_spelt_out() {
-        for (text, expected) in [
-            ("a <b> \"c\" 'd' \\ é 客户", "a <b> \"c\" 'd' \\ é 客户"),
-            ("drill\nready", "drill\\nready"),
-            ("\u{1b}[31m\u{9b}31m\u{202e}\u{7f}\r", "\\u{1b}[31m\\u{9b}31m\\u{202e}\\u{7f}\\r"),
-        ] {
-            assert_eq!(shown(text), expected);
         }
     }
 }

@@ -12,9 +12,9 @@ use serde_json::Value;
 
 use super::{
     control::ProxyTarget,
-    output::{self, Format, shown},
+    output::{self, Format},
 };
-use crate::clock::span;
+use crate::{clock::span, escape::shown};
 
 #[derive(clap::Args)]
 pub(super) struct Args {

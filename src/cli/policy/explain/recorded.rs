@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::super::records::Records;
 use super::super::replay::ask;
 use crate::audit::ParsedRecord;
-use crate::cli::output::{Format, shown};
+use crate::cli::output::Format;
+use crate::escape::shown;
 use crate::policy::{DecisionReport, Policy, Scope};
 
 /// A record, and the line that it was read from.
