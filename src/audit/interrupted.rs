@@ -126,7 +126,7 @@ impl OpenIntents {
 /// Whether another line begins within this one. A kill can cut off one thread's line while another's is still written,
 /// behind it. Neither can be read then, so neither counts. In the texts of a line the quotes are escaped.
 fn is_glued(line: &[u8]) -> bool {
-    line.get(1..).is_some_and(|rest| memmem::find(rest, EVENT_PREFIX).is_some())
+    line.get(1..).is_some_and(|rest| memmem::find(rest, EVENT_PREFIX.as_bytes()).is_some())
 }
 
 /// The record of a call of which only the intent is known.
@@ -142,7 +142,8 @@ fn record(intent: &[u8]) -> serde_json::Result<Vec<u8>> {
     Ok(line)
 }
 
-const EVENT_PREFIX: &[u8] = b"{\"event\":\"";
+/// How each line of the audit log begins.
+pub const EVENT_PREFIX: &str = "{\"event\":\"";
 /// A call is open for its deadline at most: this is the work of minutes where there are thousands a second.
 const SCANNED_BYTES: u64 = 1 << 30;
 const BUFFER: usize = 64 * 1024;

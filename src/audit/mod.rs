@@ -24,6 +24,7 @@ mod in_flight;
 mod record;
 
 pub use failure::Blockage;
+pub use interrupted::EVENT_PREFIX;
 pub use intervention::Intervention;
 pub use parsed::{ParseRecordError, ParsedRecord};
 pub use recent::Recent;

@@ -5,6 +5,8 @@ use std::{borrow::Cow, mem};
 use chrono::DateTime;
 use serde::{Deserialize, de::IgnoredAny};
 
+use crate::audit::EVENT_PREFIX;
+
 /// The parts of a line whose end was not read yet: runtimes cut where their buffers end, also in short lines.
 #[derive(Default)]
 pub(super) struct Parts {
@@ -29,7 +31,7 @@ impl Parts {
     pub(super) fn printed<'l>(&mut self, line: &'l str) -> Option<Cow<'l, str>> {
         let (text, is_whole) = without_runtime(line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line))?;
         // A record begins here: whoever wrote what was begun did not come to its end.
-        if text.starts_with(RECORD) && self.is_begun() {
+        if text.starts_with(EVENT_PREFIX) && self.is_begun() {
             self.begun.clear();
             self.cut = true;
         }
@@ -88,8 +90,6 @@ struct Docker {
 
 /// No record is longer.
 pub(super) const MAX_LINE: u64 = 1 << 20;
-/// How every record begins.
-const RECORD: &str = "{\"event\":";
 const DOCKER: &str = "{\"log\":";
 /// What editors of other systems put before the first line.
 const BYTE_ORDER_MARK: char = '\u{feff}';
