@@ -113,15 +113,16 @@ impl Skew {
     /// What is the matter with this machine's clock by the endpoint's, where they differ by more than callers notice.
     pub fn problem(&self) -> Option<String> {
         let measured = self.measured();
+        if measured.abs() < NOTICEABLE {
+            return None;
+        }
         let direction = if measured > TimeDelta::zero() { "behind" } else { "ahead" };
         let effect = match self.is_corrected() {
             true => "signatures use the cloud's, but rules and tokens use this machine's",
             false => "that is more than is corrected, and calls are refused",
         };
         let size = span(measured.abs().num_seconds());
-        (measured.abs() >= NOTICEABLE).then(|| {
-            format!("by the last answer, this machine's clock is {size} {direction}: set it; {effect}")
-        })
+        Some(format!("by the last answer, this machine's clock is {size} {direction}: set it; {effect}"))
     }
 
     /// Learns from the `Date` of an answer that was just received and took so long. It has no fraction of a second,

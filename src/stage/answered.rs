@@ -22,7 +22,7 @@ pub struct Answered {
 }
 
 /// What compares an endpoint's clock with ours.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Timing {
     /// Which date the request was signed with. One with a token has none.
     pub(super) dated: Option<DateTime<Utc>>,

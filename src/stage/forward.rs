@@ -147,8 +147,7 @@ impl Forward {
 
 impl SendOutcome {
     fn nothing(error: SendError) -> Self {
-        let timing = Timing { dated: None, elapsed: Duration::ZERO };
-        Self { result: Err(error), timing, signature: None }
+        Self { result: Err(error), timing: Timing::default(), signature: None }
     }
 }
 

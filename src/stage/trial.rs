@@ -4,7 +4,7 @@
 //! other, a view of a job that no cloud has, and that once. It is lent the credential as a call is, under the same standing
 //! of the key, and its answer counts for that, for the endpoint's clock and its circuit as the answers to calls do.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use bytes::Bytes;
 use http::{Method, Request, Uri};
@@ -77,8 +77,7 @@ struct TrialOutcome {
 
 impl TrialOutcome {
     fn unconnected(error: SendError) -> Self {
-        let timing = Timing { dated: None, elapsed: Duration::ZERO };
-        Self { result: Err(error), timing }
+        Self { result: Err(error), timing: Timing::default() }
     }
 }
 
