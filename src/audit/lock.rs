@@ -52,7 +52,8 @@ fn unavailable(path: &Path, error: &io::Error) -> Lock {
 
 fn holder(file: &File) -> Option<u32> {
     let meta = file.metadata().ok()?;
-    holder_in(&fs::read_to_string("/proc/locks").ok()?, &meta)
+    // It may leave one out while others come and go.
+    (0..LISTINGS).find_map(|_| holder_in(&fs::read_to_string("/proc/locks").ok()?, &meta))
 }
 
 /// The process that holds a `flock` on the file: `1: FLOCK  ADVISORY  WRITE 4711 fd:01:5308 0 EOF`. Some file systems
@@ -76,6 +77,8 @@ fn holder_in(locks: &str, meta: &Metadata) -> Option<u32> {
 }
 
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
+/// How often `/proc/locks` is read for one that holds the lock.
+const LISTINGS: usize = 5;
 
 #[cfg(test)]
 mod tests {
