@@ -1,4 +1,4 @@
-//! Independent canonical requests. The canonical request of SDK-HMAC-SHA256, computed a second time.
+//! The canonical request of SDK-HMAC-SHA256, computed a second time, and why a request's signature is not believed.
 //!
 //! Written from the specification in the plainest way, for reading and not for speed: see
 //! [`signature`](super::signature) for why it is written twice.
@@ -7,8 +7,44 @@ use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-use super::seen::Seen;
-use super::unproven::{Unproven, single};
+use super::Seen;
+
+/// Why a request's signature is not believed.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unproven {
+    #[error("Authorization is not `SDK-HMAC-SHA256 Access=…, SignedHeaders=…, Signature=…`")]
+    Grammar,
+    #[error("SignedHeaders is not a sorted list of different names in lower case")]
+    SignedHeaders,
+    #[error("header {0} must be there exactly once")]
+    Header(String),
+    #[error("Get secretKey failed,ak:{0},err:ak not exist")]
+    UnknownKey(String),
+    #[error("AK access failed to reach the limit,forbidden.")]
+    Locked,
+    #[error("Get secretKey failed,ak:{0},err:ak and security token expired")]
+    Expired(String),
+    #[error("x-sdk-date is not signed")]
+    UnsignedDate,
+    #[error("x-sdk-date is not YYYYMMDDTHHMMSSZ")]
+    MalformedDate,
+    #[error("x-sdk-date is more than 15 minutes off")]
+    DistantDate,
+    #[error("x-security-token is not the key's, or is not signed")]
+    SecurityToken,
+    #[error("the request target has a broken percent escape, or is not UTF-8")]
+    Target,
+    #[error("x-sdk-content-sha256 is not the hash of the body")]
+    Content,
+    /// Holds the canonical request, as the gateway's own message does, with `|` for line ends.
+    #[error("verify aksk signature fail, canonicalRequest:{0}")]
+    Signature(String),
+}
+
+/// The value of a header that must be there exactly once.
+pub(super) fn single<'r>(request: &'r Seen, name: &str) -> Result<&'r str, Unproven> {
+    request.header(name).ok_or_else(|| Unproven::Header(name.to_owned()))
+}
 
 /// What the signature covers, in the specification's lines. The names are the signed headers, sorted.
 pub(super) fn canonical_request(request: &Seen, signed: &[&str]) -> Result<String, Unproven> {

@@ -1,33 +1,52 @@
 //! The stand-in cloud, as tests see and change it.
 
-use std::net::SocketAddr;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use parking_lot::Mutex;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::access_key::AccessKey;
-use super::answer::Reply;
-use super::differences::Difference;
-use super::faults::Planned;
-use super::federation::IdentityProvider;
-use super::iam::{TOKEN_LIFETIME, User};
-use super::lock::Attempts;
-use super::metadata::MetadataMode;
-use super::mpc::JobState;
-use super::options::Options;
-use super::pod_identity::Pod;
-use super::seen::Seen;
-use super::service::Service;
-use super::state::State;
-use super::sts::Agency;
-use super::tokens::Scope;
-use crate::secret::Secret;
+use super::{
+    AccessKey, Agency, Attempts, Difference, IdentityProvider, JobState, MetadataMode, Options, Planned, Pod,
+    Seen, Service, User,
+    answer::Reply,
+    iam::{TOKEN_LIFETIME, Users},
+    keys::Keys,
+    metadata::Metadata,
+    mpc::Jobs,
+    secrets::Issuing,
+    tokens::{Scope, Tokens},
+};
+use crate::{clock, secret::Secret};
 
 /// The stand-in cloud: jobs, keys, tokens, faults, and what was seen.
 pub struct Cloud {
     state: Mutex<State>,
+}
+
+/// What there is in it.
+pub(super) struct State {
+    pub(super) hosts: Vec<String>,
+    pub(super) port: u16,
+    pub(super) keys: Keys,
+    pub(super) tokens: Tokens,
+    pub(super) users: Users,
+    pub(super) metadata: Option<Metadata>,
+    pub(super) pods: Vec<Pod>,
+    pub(super) identity_providers: Vec<IdentityProvider>,
+    pub(super) agencies: Vec<Agency>,
+    pub(super) jobs: Jobs,
+    /// What IAM allows an access key. Everything where it is not named.
+    pub(super) allowed: BTreeMap<String, Vec<String>>,
+    pub(super) faults: Vec<Planned>,
+    /// How long what a service hands out is in force, where the test has chosen.
+    pub(super) lifetimes: BTreeMap<Service, TimeDelta>,
+    pub(super) seen: VecDeque<Seen>,
+    pub(super) clock_offset: TimeDelta,
 }
 
 impl Cloud {
@@ -39,18 +58,19 @@ impl Cloud {
     pub fn put_job(&self, project_id: &str, job_id: &str, state: JobState) {
         let mut cloud = self.state.lock();
         let now = cloud.now();
-        cloud.jobs.add(project_id, job_id, now);
-        cloud.jobs.set_state(project_id, job_id, state);
+        cloud.jobs.put(project_id, job_id, now).state = state;
     }
 
     /// From now on it is this body that asked for a job that is there.
     pub fn set_job_request(&self, project_id: &str, job_id: &str, request: Value) {
-        self.state.lock().jobs.set_request(project_id, job_id, request);
+        if let Some(job) = self.state.lock().jobs.get_mut(project_id, job_id) {
+            job.request = Some(request);
+        }
     }
 
     /// The body that asked for a job. `None` where there is no such job, or a test just put it there.
     pub fn job_request(&self, project_id: &str, job_id: &str) -> Option<Value> {
-        self.state.lock().jobs.request(project_id, job_id).cloned()
+        self.state.lock().jobs.get(project_id, job_id)?.request.clone()
     }
 
     /// From now on MPC differs so from what is documented.
@@ -77,7 +97,7 @@ impl Cloud {
 
     /// A job's state. `None` where there is no such job, or it was cancelled.
     pub fn job_state(&self, project_id: &str, job_id: &str) -> Option<JobState> {
-        self.state.lock().jobs.state(project_id, job_id)
+        Some(self.state.lock().jobs.get(project_id, job_id)?.state)
     }
 
     /// What arrived, oldest first: the last 50,000 requests.
@@ -238,6 +258,41 @@ impl Cloud {
     /// What happens to a request.
     pub(super) fn serve(&self, request: &Seen) -> Reply {
         self.state.lock().serve(request)
+    }
+}
+
+impl State {
+    pub(super) fn new(address: SocketAddr, options: Options) -> Self {
+        let mut hosts = options.hosts;
+        let text = address.to_string();
+        hosts.extend(text.rsplit_once(':').map(|(ip, _)| ip.to_owned()));
+        hosts.push("localhost".to_owned());
+        Self {
+            hosts,
+            port: address.port(),
+            keys: Keys::new(options.access_keys),
+            tokens: Tokens::default(),
+            users: Users::new(options.users),
+            metadata: options.metadata.map(Metadata::new),
+            pods: options.pods,
+            identity_providers: options.identity_providers,
+            agencies: options.agencies,
+            jobs: Jobs::default(),
+            allowed: BTreeMap::new(),
+            faults: Vec::new(),
+            lifetimes: BTreeMap::new(),
+            seen: VecDeque::new(),
+            clock_offset: TimeDelta::zero(),
+        }
+    }
+
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        clock::now() + self.clock_offset
+    }
+
+    /// When, and for how long, a service hands something out.
+    pub(super) fn issuing(&self, service: Service) -> Issuing {
+        Issuing { now: self.now(), chosen: self.lifetimes.get(&service).copied() }
     }
 }
 

@@ -1,19 +1,13 @@
-//! Control endpoint for tests that are not written in Rust. The control endpoint under `/_test/`.
+//! The control endpoint under `/_test/`, for tests that are not written in Rust.
 
 use chrono::TimeDelta;
 use http::StatusCode;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::answer::Answer;
-use super::cloud::Cloud;
-use super::differences::Difference;
-use super::faults::Planned;
-use super::metadata::MetadataMode;
-use super::mpc::JobState;
-use super::seen::Seen;
-use super::service::Service;
+use super::{
+    Cloud, Difference, JobState, MetadataMode, Planned, Seen, Service, answer::Answer, seen::bodies,
+};
 
 /// Whether a target is the control endpoint's and not the cloud's.
 pub(super) fn serves(target: &str) -> bool {
@@ -23,7 +17,11 @@ pub(super) fn serves(target: &str) -> bool {
 /// Answers a request of the test's own.
 pub(super) fn answer(cloud: &Cloud, request: &Seen) -> Answer {
     let path: Vec<&str> = request.target.split('/').skip(2).collect();
-    match perform(cloud, &request.method, &path, &request.body) {
+    let done = match &*request.method {
+        "GET" => look(cloud, &path).map(Some),
+        method => change(cloud, method, &path, &request.body),
+    };
+    match done {
         Ok(None) => Answer::empty(),
         Ok(Some(body)) => Answer::json(StatusCode::OK, &body),
         Err((status, message)) => Answer::json(status, &json!({ "error": message })),
@@ -31,13 +29,6 @@ pub(super) fn answer(cloud: &Cloud, request: &Seen) -> Answer {
 }
 
 type Failure = (StatusCode, String);
-
-fn perform(cloud: &Cloud, method: &str, path: &[&str], body: &[u8]) -> Result<Option<Value>, Failure> {
-    match method {
-        "GET" => look(cloud, path).map(Some),
-        _ => change(cloud, method, path, body),
-    }
-}
 
 fn look(cloud: &Cloud, path: &[&str]) -> Result<Value, Failure> {
     let found = match path {
@@ -110,45 +101,13 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(body).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Job {
-    state: JobState,
-    create: Option<Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TokenFor {
-    project_id: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Clock {
-    offset_s: i32,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Metadata {
-    mode: MetadataMode,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Rotation {
-    before_end_s: u32,
-}
-
-/// In seconds. As documented where absent.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Lifetimes {
-    iam: Option<u32>,
-    sts: Option<u32>,
-    metadata: Option<u32>,
-    pod_identity: Option<u32>,
+bodies! {
+    struct Job { state: JobState, create: Option<Value> }
+    struct TokenFor { project_id: String }
+    struct Clock { offset_s: i32 }
+    struct Metadata { mode: MetadataMode }
+    struct Rotation { before_end_s: u32 }
+    struct Lifetimes { iam: Option<u32>, sts: Option<u32>, metadata: Option<u32>, pod_identity: Option<u32> }
 }
 
 impl Lifetimes {

@@ -1,4 +1,4 @@
-//! Deliberate differences from the documented cloud. For tests of whatever looks for such differences.
+//! Deliberate differences from the documented cloud, for tests of whatever looks for such differences.
 //!
 //! Nobody here has an account, so what is known of MPC may be wrong. Each of these is one way in which it may be.
 
@@ -62,10 +62,6 @@ pub enum Difference {
 }
 
 impl Difference {
-    fn project_header(&self) -> Option<&str> {
-        if let Self::ProjectHeader(name) = self { Some(name) } else { None }
-    }
-
     /// Changes a job as an answer of this version shows it.
     pub(super) fn apply(&self, of: u8, job: &mut Value) {
         let Some(members) = job.as_object_mut() else { return };
@@ -84,8 +80,10 @@ impl Difference {
                 }
             }
             Self::NumericIds => {
-                if let Some(id) = members.get_mut("job_id") {
-                    *id = as_number(id);
+                if let Some(id) = members.get_mut("job_id")
+                    && let Some(number) = id.as_str().and_then(|id| id.parse::<u64>().ok())
+                {
+                    *id = number.into();
                 }
             }
             Self::Lacks { .. }
@@ -112,9 +110,8 @@ pub(super) fn status(differences: &[Difference], of: &str, documented: StatusCod
 
 /// The only spelling of the project's header that is known.
 pub(super) fn project_header(differences: &[Difference]) -> Option<&str> {
-    differences.iter().find_map(Difference::project_header)
-}
-
-fn as_number(id: &Value) -> Value {
-    id.as_str().and_then(|id| id.parse::<u64>().ok()).map_or_else(|| id.clone(), Value::from)
+    differences.iter().find_map(|difference| {
+        let Difference::ProjectHeader(name) = difference else { return None };
+        Some(name.as_str())
+    })
 }

@@ -1,35 +1,22 @@
-//! IAM federation. IAM v3's exchange of an identity provider's token for a temporary key.
+//! IAM v3's exchange of an identity provider's token for a temporary key.
 //!
 //! Two steps: the id token buys an unscoped token of IAM's, and a token of IAM's buys the key. An id token is
 //! compared, not read: the stand-in has no identity provider's keys.
 
 use chrono::TimeDelta;
 use http::StatusCode;
-use serde::Deserialize;
 use serde_json::json;
 
-use super::answer::Answer;
-use super::iam::error;
-use super::keys::Keys;
-use super::secrets::{Issuing, same, secret, timestamp};
-use super::seen::Seen;
-use super::tokens::{Scope, Tokens};
+use super::{
+    IdentityProvider, Seen,
+    answer::Answer,
+    iam::{TOKEN_LIFETIME, error},
+    keys::Keys,
+    secrets::{Issuing, same, timestamp},
+    seen::bodies,
+    tokens::{Scope, Tokens},
+};
 use crate::secret::Secret;
-
-/// An identity provider that IAM v3 and STS v5 trust.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct IdentityProvider {
-    /// Its name at IAM v3: `X-Idp-Id`.
-    pub id: String,
-    /// Its name at STS v5: `provider_urn`.
-    pub urn: String,
-    /// The only id token that is genuine now.
-    #[serde(deserialize_with = "secret")]
-    pub id_token: Secret,
-    /// The id of the only project that keys obtained by IAM v3 are for.
-    pub project_id: String,
-}
 
 /// Answers `POST /v3.0/OS-AUTH/id-token/tokens`.
 pub(super) fn exchange_id_token(
@@ -58,11 +45,7 @@ pub(super) fn exchange_id_token(
         "methods": ["mapped"],
         "roles": [],
         "user": {
-            "OS-FEDERATION": {
-                "groups": [],
-                "identity_provider": { "id": idp_id },
-                "protocol": { "id": "oidc" },
-            },
+            "OS-FEDERATION": { "groups": [], "identity_provider": { "id": idp_id }, "protocol": { "id": "oidc" } },
             "domain": { "id": "00000000000000000000000000000001", "name": "test" },
             "id": "00000000000000000000000000000003",
             "name": "FederationUser",
@@ -90,50 +73,12 @@ pub(super) fn exchange_token(tokens: &Tokens, keys: &mut Keys, request: &Seen, i
     Answer::json(StatusCode::CREATED, &json!({ "credential": key.as_credential() }))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct IdTokenBody {
-    auth: IdTokenAuth,
+bodies! {
+    struct IdTokenBody { auth: IdTokenAuth }
+    struct IdTokenAuth { id_token: IdToken }
+    struct IdToken { id: Secret }
+    struct TokenBody { auth: Auth }
+    struct Auth { identity: Identity }
+    struct Identity { methods: Vec<String>, token: Token }
+    struct Token { id: Secret, duration_seconds: Option<i64> }
 }
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct IdTokenAuth {
-    id_token: IdToken,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct IdToken {
-    #[serde(deserialize_with = "secret")]
-    id: Secret,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TokenBody {
-    auth: Auth,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Auth {
-    identity: Identity,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Identity {
-    methods: Vec<String>,
-    token: Token,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Token {
-    #[serde(deserialize_with = "secret")]
-    id: Secret,
-    duration_seconds: Option<i64>,
-}
-
-const TOKEN_LIFETIME: TimeDelta = TimeDelta::hours(24);

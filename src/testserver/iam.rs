@@ -1,31 +1,18 @@
-//! IAM user tokens. IAM v3's sign-in with a password, which too many wrong ones lock.
+//! IAM v3's sign-in with a password, which too many wrong ones lock.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
-use serde::Deserialize;
 use serde_json::json;
 
-use super::answer::Answer;
-use super::lock::{Attempts, Lock};
-use super::secrets::{Issuing, Term, same, secret, timestamp};
-use super::seen::Seen;
-use super::tokens::{Scope, Tokens};
+use super::{
+    Seen, User,
+    answer::Answer,
+    lock::{Attempts, Lock},
+    secrets::{Issuing, Term, same, timestamp},
+    seen::bodies,
+    tokens::{Scope, Tokens},
+};
 use crate::secret::Secret;
-
-/// A user who may sign in with a password.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct User {
-    /// The account the user belongs to.
-    pub domain: String,
-    /// The user's name.
-    pub name: String,
-    /// The password.
-    #[serde(deserialize_with = "secret")]
-    pub password: Secret,
-    /// The id of the only project tokens are issued for.
-    pub project_id: String,
-}
 
 /// The users, each with the lock of their account.
 pub(super) struct Users(Vec<Account>);
@@ -78,7 +65,7 @@ impl Users {
         }
         let term = issuing.term(TOKEN_LIFETIME);
         let token = tokens.issue(&user.project_id, Scope::Project, term);
-        user.signed_in(term).with("x-subject-token", token)
+        signed_in(user, term).with("x-subject-token", token)
     }
 }
 
@@ -88,26 +75,20 @@ impl Account {
     }
 }
 
-impl User {
-    /// What IAM tells of a new token.
-    fn signed_in(&self, term: Term) -> Answer {
-        let domain = json!({ "id": "00000000000000000000000000000001", "name": self.domain });
-        let body = json!({ "token": {
-            "catalog": [],
-            "expires_at": timestamp(term.until),
-            "issued_at": timestamp(term.from),
-            "methods": ["password"],
-            "project": { "domain": domain, "id": self.project_id, "name": "test" },
-            "roles": [],
-            "user": {
-                "domain": domain,
-                "id": "00000000000000000000000000000002",
-                "name": self.name,
-                "password_expires_at": "",
-            },
-        } });
-        Answer::json(StatusCode::CREATED, &body)
-    }
+/// What IAM tells of a new token.
+fn signed_in(user: &User, term: Term) -> Answer {
+    let domain = json!({ "id": "00000000000000000000000000000001", "name": user.domain });
+    let id = "00000000000000000000000000000002";
+    let body = json!({ "token": {
+        "catalog": [],
+        "expires_at": timestamp(term.until),
+        "issued_at": timestamp(term.from),
+        "methods": ["password"],
+        "project": { "domain": domain, "id": user.project_id, "name": "test" },
+        "roles": [],
+        "user": { "domain": domain, "id": id, "name": user.name, "password_expires_at": "" },
+    } });
+    Answer::json(StatusCode::CREATED, &body)
 }
 
 /// An error in IAM's shape.
@@ -116,57 +97,15 @@ pub(super) fn error(status: StatusCode, message: &str) -> Answer {
     Answer::json(status, &json!({ "error": { "code": status.as_u16(), "message": message, "title": title } }))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SignIn {
-    auth: Auth,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Auth {
-    identity: Identity,
-    scope: ClaimedScope,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Identity {
-    methods: Vec<String>,
-    password: Password,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Password {
-    user: ClaimedUser,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ClaimedUser {
-    name: String,
-    #[serde(deserialize_with = "secret")]
-    password: Secret,
-    domain: Domain,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Domain {
-    name: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ClaimedScope {
-    project: Project,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Project {
-    id: String,
+bodies! {
+    struct SignIn { auth: Auth }
+    struct Auth { identity: Identity, scope: ClaimedScope }
+    struct Identity { methods: Vec<String>, password: Password }
+    struct Password { user: ClaimedUser }
+    struct ClaimedUser { name: String, password: Secret, domain: Domain }
+    struct Domain { name: String }
+    struct ClaimedScope { project: Project }
+    struct Project { id: String }
 }
 
 /// As documented. A token dies earlier when its user's password or permissions change; here the test revokes it.

@@ -1,4 +1,4 @@
-//! Access keys in force. Those that the test brought, and the temporary ones that were handed out.
+//! Access keys in force: those that the test brought, and the temporary ones that were handed out.
 //!
 //! Every service that hands out a key does it here, so that all of them are taken, expire and are revoked alike.
 //! It judges a signature by [`signature`](super::signature), and adds what is not in the request: the key's end, and
@@ -7,12 +7,13 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use super::access_key::AccessKey;
-use super::lock::{Attempts, Lock};
-use super::secrets::{Term, random, timestamp};
-use super::seen::Seen;
-use super::signature::Claim;
-use super::unproven::Unproven;
+use super::{
+    AccessKey, Attempts, Seen,
+    canonical::Unproven,
+    lock::Lock,
+    secrets::{Term, random, timestamp},
+    signature::Claim,
+};
 use crate::secret::Secret;
 
 /// A temporary key that was handed out.
@@ -98,17 +99,14 @@ impl Keys {
         if held.expires_at.is_some_and(|end| end <= now) {
             return Err(Unproven::Expired(claim.access.to_owned()));
         }
-        match claim.verify(&held.key) {
+        let verified = claim.verify(&held.key);
+        match verified {
             Ok(()) => held.lock.succeed(),
-            Err(bad) => {
-                // Whoever signs with another secret key guesses; the rest says only that a request is malformed.
-                if matches!(bad, Unproven::Signature(_)) {
-                    held.lock.fail(now, LOCKED_FOR);
-                }
-                return Err(bad);
-            }
+            // Whoever signs with another secret key guesses; the rest says only that a request is malformed.
+            Err(Unproven::Signature(_)) => held.lock.fail(now, LOCKED_FOR),
+            Err(_) => {}
         }
-        Ok(&held.key)
+        verified.map(|()| &held.key)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The metadata service. The metadata service of an ECS, version 2 or 1.
+//! The metadata service of an ECS, version 2 or 1.
 //!
 //! Version 2 wants a session token first, so that a request which was merely forwarded here gets nothing. Errors
 //! are plain text. The real one listens on a link-local address, and knows much more than this key.
@@ -8,10 +8,12 @@ use http::StatusCode;
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
 
-use super::answer::Answer;
-use super::keys::{Issued, Keys};
-use super::secrets::{Issuing, random, same};
-use super::seen::Seen;
+use super::{
+    Seen,
+    answer::Answer,
+    keys::{Issued, Keys},
+    secrets::{Issuing, random, same},
+};
 use crate::secret::Secret;
 
 /// How the metadata service behaves.
@@ -79,17 +81,15 @@ impl Metadata {
             let token = request.header("x-metadata-token").unwrap_or_default();
             self.sessions.iter().any(|(session, end)| same(session, token) && *end > issuing.now)
         };
-        match self.mode {
+        let refused = match self.mode {
             MetadataMode::V2 | MetadataMode::NoAgency if !opened() => {
-                return Answer::text(
-                    StatusCode::UNAUTHORIZED,
-                    "X-Metadata-Token is missing, expired or unknown",
-                );
+                Some("X-Metadata-Token is missing, expired or unknown")
             }
-            MetadataMode::NoAgency => {
-                return Answer::text(StatusCode::UNAUTHORIZED, "Please configure Cloud Service Agency first");
-            }
-            MetadataMode::V2 | MetadataMode::V1(_) => {}
+            MetadataMode::NoAgency => Some("Please configure Cloud Service Agency first"),
+            MetadataMode::V2 | MetadataMode::V1(_) => None,
+        };
+        if let Some(why) = refused {
+            return Answer::text(StatusCode::UNAUTHORIZED, why);
         }
         let good = |key: &Issued| {
             key.expires_at - self.replaced_before_end > issuing.now && keys.in_force(&key.access, issuing.now)

@@ -67,7 +67,6 @@
 //! and [`Difference`] for all of them.
 
 mod answer;
-mod access_key;
 mod canonical;
 mod cloud;
 mod control;
@@ -85,29 +84,19 @@ mod secrets;
 mod seen;
 mod serve;
 mod server;
-mod service;
 mod signature;
-mod state;
 mod sts;
 mod tokens;
-mod unproven;
-mod verify;
 
-pub use access_key::AccessKey;
 pub use cloud::Cloud;
 pub use differences::Difference;
-pub use faults::{Fault, Planned};
-pub use federation::IdentityProvider;
-pub use iam::User;
+pub use faults::{Fault, Planned, Service};
 pub use lock::Attempts;
 pub use metadata::MetadataMode;
 pub use mpc::JobState;
-pub use options::Options;
-pub use pod_identity::Pod;
+pub use options::{AccessKey, Agency, IdentityProvider, Options, Pod, Trusted, User};
 pub use seen::Seen;
 pub use server::TestServer;
-pub use service::Service;
-pub use sts::{Agency, Trusted};
 
 #[cfg(test)]
 mod tests;

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use super::access_key::AccessKey;
-use super::federation::IdentityProvider;
-use super::iam::User;
-use super::pod_identity::Pod;
-use super::sts::Agency;
+use serde::Deserialize;
+
+use crate::secret::Secret;
 
 /// Who may call, and how.
 #[derive(Default)]
@@ -28,4 +26,80 @@ pub struct Options {
     pub hosts: Vec<String>,
     /// The server's side of TLS; plain HTTP where absent.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// An access key that is accepted, for one project.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessKey {
+    /// The access key id (AK).
+    pub id: String,
+    /// The secret key (SK).
+    pub secret: Secret,
+    /// The security token that must come with a temporary key. A permanent key must come without one.
+    pub security_token: Option<Secret>,
+    /// The id of the only project the key is for.
+    pub project_id: String,
+}
+
+/// A user who may sign in with a password.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// The account the user belongs to.
+    pub domain: String,
+    /// The user's name.
+    pub name: String,
+    /// The password.
+    pub password: Secret,
+    /// The id of the only project tokens are issued for.
+    pub project_id: String,
+}
+
+/// A pod that may ask for a key.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pod {
+    /// The path where it asks. It starts with `/` and hides whatever else is served there.
+    pub path: String,
+    /// The token that it shows, as it stands, in `Authorization`.
+    pub token: Secret,
+    /// The id of the only project its keys are for.
+    pub project_id: String,
+}
+
+/// An identity provider that IAM v3 and STS v5 trust.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityProvider {
+    /// Its name at IAM v3: `X-Idp-Id`.
+    pub id: String,
+    /// Its name at STS v5: `provider_urn`.
+    pub urn: String,
+    /// The only id token that is genuine now.
+    pub id_token: Secret,
+    /// The id of the only project that keys obtained by IAM v3 are for.
+    pub project_id: String,
+}
+
+/// An agency: what others may act as.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agency {
+    /// Its name: `iam::{account_id}:agency:{agency_name}`.
+    pub urn: String,
+    /// Who may act as it.
+    pub trusts: Trusted,
+    /// The id of the only project its keys are for.
+    pub project_id: String,
+}
+
+/// Whom an agency trusts.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trusted {
+    /// Whoever signs with the access key of this id: `{"access_key":"…"}`.
+    AccessKey(String),
+    /// Whoever has an id token of the identity provider of this URN: `{"provider":"…"}`.
+    Provider(String),
 }

@@ -1,31 +1,18 @@
-//! The pod identity agent. CCE's pod identity agent, which knows a pod by the token that it was given.
+//! CCE's pod identity agent, which knows a pod by the token that it was given.
 //!
 //! The real one tells neither its paths nor its errors in the documentation: the path is the test's, and errors are
 //! plain text.
 
 use chrono::TimeDelta;
 use http::StatusCode;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::answer::Answer;
-use super::keys::Keys;
-use super::secrets::{Issuing, same, secret, short_timestamp};
-use super::seen::Seen;
-use crate::secret::Secret;
-
-/// A pod that may ask for a key.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Pod {
-    /// The path where it asks. It starts with `/` and hides whatever else is served there.
-    pub path: String,
-    /// The token that it shows, as it stands, in `Authorization`.
-    #[serde(deserialize_with = "secret")]
-    pub token: Secret,
-    /// The id of the only project its keys are for.
-    pub project_id: String,
-}
+use super::{
+    Pod, Seen,
+    answer::Answer,
+    keys::Keys,
+    secrets::{Issuing, same, short_timestamp},
+};
 
 impl Pod {
     /// Answers a request to its path. `None` where it is not one.

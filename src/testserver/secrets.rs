@@ -1,7 +1,6 @@
-//! Generates, reads and compares secrets. For every service that hands one out or is shown one.
+//! Generates and compares secrets, for every service that hands one out or is shown one.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use serde::{Deserialize, Deserializer};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
@@ -41,16 +40,6 @@ pub(super) fn random(length: usize) -> String {
     }
     text.truncate(length);
     text
-}
-
-/// Reads a secret out of a request.
-pub(super) fn secret<'de, D: Deserializer<'de>>(text: D) -> Result<Secret, D::Error> {
-    String::deserialize(text).map(Secret::new)
-}
-
-/// Reads a secret that may be absent out of a request.
-pub(super) fn optional_secret<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Secret>, D::Error> {
-    Ok(Option::<String>::deserialize(text)?.map(Secret::new))
 }
 
 /// As IAM v3 documents it: `2020-01-04T09:05:22.701000Z`.

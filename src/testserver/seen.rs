@@ -1,9 +1,8 @@
-//! Requests that the stand-in received. A request as the stand-in saw it, with the answer it got.
+//! Requests as the stand-in saw them, with the answers they got.
 
 use std::net::SocketAddr;
 
-use http::request::Parts;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, request::Parts};
 use serde::{Serialize, Serializer};
 
 /// A request that arrived. It holds whatever it was sent, secrets included: only test secrets belong here.
@@ -62,6 +61,18 @@ impl Seen {
         self.headers.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 }
+
+/// Bodies of requests: each has these members and no others.
+macro_rules! bodies {
+    ($(struct $name:ident { $($(#[$attribute:meta])* $member:ident: $type:ty),* })*) => { $(
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct $name {
+            $($(#[$attribute])* $member: $type,)*
+        }
+    )* };
+}
+pub(super) use bodies;
 
 /// The body as a text: U+FFFD stands for what is not UTF-8.
 fn as_text<S: Serializer>(body: &[u8], serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,20 +1,20 @@
-//! Dispatches requests to services. The way from a request that arrived to its answer.
+//! The way from a request that arrived to its answer: by its fault, its service and its credential.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use http::StatusCode;
 
-use super::answer::{Answer, Problem, Reply};
-use super::differences::{self, Difference};
-use super::faults::{self, Fault};
-use super::mpc::Call;
-use super::secrets::Issuing;
-use super::seen::Seen;
-use super::service::Service;
-use super::state::State;
-use super::sts::Sts;
-use super::{federation, iam, mpc, signature, sts, verify};
+use super::{
+    Difference, Fault, Seen, Service,
+    answer::{Answer, Problem, Reply},
+    cloud::State,
+    differences, faults, federation, iam,
+    mpc::{self, Call},
+    secrets::Issuing,
+    signature,
+    sts::{self, Sts},
+};
 
 impl State {
     /// What happens to a request.
@@ -56,17 +56,13 @@ impl State {
     }
 
     fn service_of(&self, target: &str) -> Service {
-        let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| target.starts_with(prefix));
-        if self.pods.iter().any(|pod| pod.path == target) {
-            Service::PodIdentity
-        } else if starts(&["/v3/", "/v3.0/"]) {
-            Service::Iam
-        } else if starts(&["/v5/"]) {
-            Service::Sts
-        } else if starts(&["/openstack/", "/meta-data/"]) {
-            Service::Metadata
-        } else {
-            Service::Mpc
+        let first = target.strip_prefix('/').and_then(|path| path.split_once('/')).map(|(first, _)| first);
+        match first {
+            _ if self.pods.iter().any(|pod| pod.path == target) => Service::PodIdentity,
+            Some("v3" | "v3.0") => Service::Iam,
+            Some("v5") => Service::Sts,
+            Some("openstack" | "meta-data") => Service::Metadata,
+            _ => Service::Mpc,
         }
     }
 
@@ -116,7 +112,7 @@ impl State {
         if self.jobs.differences.iter().any(|d| matches!(d, Difference::NoUrl(url) if url == call.url)) {
             return Err(Problem::NoSuchApi);
         }
-        let project_id = verify::project_of(request, &mut self.keys, &self.tokens, now)?;
+        let project_id = self.project_of(request, now)?.to_owned();
         // The documentation spells the header `X-Project_Id`, the SDKs `X-Project-Id`. A token says by itself
         // which project it is for; with an access key only the header does.
         let only = differences::project_header(&self.jobs.differences);
@@ -136,6 +132,23 @@ impl State {
         self.jobs.perform(&call, request, now)
     }
 
+    /// The project the request's credential is for.
+    pub(super) fn project_of(&mut self, request: &Seen, now: DateTime<Utc>) -> Result<&str, Problem> {
+        let unproven = |reason: &str| Err(Problem::Unproven(reason.to_owned()));
+        match (request.all("x-auth-token").count(), request.all("authorization").count()) {
+            (0, 0) => unproven("neither x-auth-token nor authorization found"),
+            (1, 0) => {
+                let token = request.header("x-auth-token").unwrap_or_default();
+                self.tokens.project_of(token, now).ok_or(Problem::TokenRefused)
+            }
+            (0, _) => match self.keys.signer(request, now) {
+                Ok(key) => Ok(&key.project_id),
+                Err(reason) => unproven(&reason.to_string()),
+            },
+            _ => unproven("more than one credential found"),
+        }
+    }
+
     fn is_own_host(&self, request: &Seen) -> bool {
         let Some(host) = request.header("host") else { return false };
         let name = host.strip_suffix(&format!(":{}", self.port)).unwrap_or(host);
@@ -149,7 +162,7 @@ impl Service {
         match self {
             Self::Mpc => mpc::error(status, message),
             Self::Iam => iam::error(status, message),
-            Self::Sts => sts::error(request, status, sts::ErrorText { code: "STS5.0001", message }),
+            Self::Sts => sts::error(request, status, "STS5.0001", message),
             Self::Metadata | Self::PodIdentity => Answer::text(status, message),
         }
     }

@@ -1,27 +1,27 @@
 //! The server: connections, and the exchanges on them.
 
-use std::future::poll_fn;
-use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{future::poll_fn, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::{
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::task::JoinSet;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpSocket, TcpStream},
+    task::JoinSet,
+};
 use tokio_rustls::TlsAcceptor;
 
-use super::answer::{Problem, Reply};
-use super::cloud::Cloud;
-use super::control;
-use super::options::Options;
-use super::seen::Seen;
+use super::{
+    Cloud, Options, Seen,
+    answer::{Problem, Reply},
+    control,
+};
 
 /// A running stand-in. It stops when dropped.
 pub struct TestServer {

@@ -8,10 +8,11 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-use super::access_key::AccessKey;
-use super::canonical::{canonical_request, sha256};
-use super::seen::Seen;
-use super::unproven::{Unproven, single};
+use super::{
+    AccessKey, Seen,
+    canonical::{Unproven, canonical_request, sha256, single},
+    secrets::same,
+};
 
 /// What a request says of itself: that the key of this id signed it, and when.
 pub(super) struct Claim<'r> {
@@ -43,11 +44,8 @@ impl<'r> Claim<'r> {
         let canonical = canonical_request(self.request, &self.signed)?;
         let string_to_sign = format!("SDK-HMAC-SHA256\n{}\n{}", self.date, sha256(canonical.as_bytes()));
         let expected = hmac_sha256(key.secret.expose(), &string_to_sign);
-        if bool::from(expected.as_bytes().ct_eq(self.signature.as_bytes())) {
-            Ok(())
-        } else {
-            Err(Unproven::Signature(canonical.replace('\n', "|")))
-        }
+        let is_same = bool::from(expected.as_bytes().ct_eq(self.signature.as_bytes()));
+        is_same.then_some(()).ok_or_else(|| Unproven::Signature(canonical.replace('\n', "|")))
     }
 }
 
@@ -80,13 +78,10 @@ fn check_date<'r>(request: &'r Seen, signed: &[&str], now: DateTime<Utc>) -> Res
 fn check_security_token(request: &Seen, signed: &[&str], key: &AccessKey) -> Result<(), Unproven> {
     let genuine = match (&key.security_token, request.all("x-security-token").next()) {
         (None, None) => true,
-        (Some(expected), Some(sent)) => {
-            signed.contains(&"x-security-token")
-                && bool::from(expected.expose().as_bytes().ct_eq(sent.as_bytes()))
-        }
+        (Some(expected), Some(sent)) => signed.contains(&"x-security-token") && same(expected, sent),
         (Some(_), None) | (None, Some(_)) => false,
     };
-    if genuine { Ok(()) } else { Err(Unproven::SecurityToken) }
+    genuine.then_some(()).ok_or(Unproven::SecurityToken)
 }
 
 #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]

@@ -1,4 +1,4 @@
-//! STS agencies. STS v5, for holders of an id token and of an access key.
+//! STS v5: agencies, for holders of an id token and of an access key.
 //!
 //! Of an agency's trust policy it knows one line: who is trusted. Session policies are read and have no effect. Of
 //! the errors, Huawei documents the shape and the codes `STS5.1106` and `PAP5.0001`; the other codes, and the
@@ -6,38 +6,17 @@
 
 use chrono::TimeDelta;
 use http::StatusCode;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Problem};
-use super::federation::IdentityProvider;
-use super::keys::Keys;
-use super::secrets::{Issuing, same, secret, short_timestamp};
-use super::seen::Seen;
+use super::{
+    Agency, IdentityProvider, Seen, Trusted,
+    answer::{Answer, Problem},
+    keys::Keys,
+    secrets::{Issuing, same, short_timestamp},
+    seen::bodies,
+};
 use crate::secret::Secret;
-
-/// An agency: what others may act as.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Agency {
-    /// Its name: `iam::{account_id}:agency:{agency_name}`.
-    pub urn: String,
-    /// Who may act as it.
-    pub trusts: Trusted,
-    /// The id of the only project its keys are for.
-    pub project_id: String,
-}
-
-/// Whom an agency trusts.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Trusted {
-    /// Whoever signs with the access key of this id: `{"access_key":"…"}`.
-    AccessKey(String),
-    /// Whoever has an id token of the identity provider of this URN: `{"provider":"…"}`.
-    Provider(String),
-}
 
 /// What STS works with.
 pub(super) struct Sts<'s> {
@@ -63,7 +42,8 @@ impl Sts<'_> {
         let WithOidc { provider_urn, id_token, session } = parse(request)?;
         let provider = self.providers.iter().find(|provider| provider.urn == provider_urn);
         if !provider.is_some_and(|provider| same(&provider.id_token, id_token.expose())) {
-            return Err(error(request, StatusCode::UNAUTHORIZED, BAD_ID_TOKEN));
+            let message = "the id token is not one of the provider's";
+            return Err(error(request, StatusCode::UNAUTHORIZED, "STS5.1201", message));
         }
         let trusted = Trusted::Provider(provider_urn.clone());
         let (assumed_agency, credentials) = self.assume_as(&trusted, request, &session)?;
@@ -85,7 +65,7 @@ impl Sts<'_> {
         let is_temporary = signer.security_token.is_some();
         let session: Session = parse(request)?;
         if is_temporary && session.duration_seconds > 3600 {
-            return Err(error(request, StatusCode::BAD_REQUEST, TOO_LONG_FOR_A_CHAIN));
+            return Err(invalid(request, TOO_LONG_FOR_A_CHAIN));
         }
         let (assumed_agency, credentials) = self.assume_as(&trusted, request, &session)?;
         let body = json!({ "assumed_agency": assumed_agency, "credentials": credentials });
@@ -102,21 +82,18 @@ impl Sts<'_> {
         let Session { agency_urn: urn, agency_session_name: name, duration_seconds, .. } = session;
         let in_name = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
         if !(2..=128).contains(&name.len()) || !name.chars().all(in_name) {
-            return Err(error(request, StatusCode::BAD_REQUEST, BAD_SESSION_NAME));
+            return Err(invalid(request, BAD_SESSION_NAME));
         }
         if !(900..=43_200).contains(duration_seconds) {
-            return Err(error(request, StatusCode::BAD_REQUEST, BAD_DURATION));
+            return Err(invalid(request, "duration_seconds must be 900 to 43200"));
         }
         let Some(agency) = self.agencies.iter().find(|agency| agency.urn == *urn) else {
             let message = format!("the agency '{urn}' cannot be found");
-            return Err(error(
-                request,
-                StatusCode::NOT_FOUND,
-                ErrorText { code: "STS5.1106", message: &message },
-            ));
+            return Err(error(request, StatusCode::NOT_FOUND, "STS5.1106", &message));
         };
         if agency.trusts != *trusted {
-            return Err(error(request, StatusCode::FORBIDDEN, NOT_TRUSTED));
+            let message = "access denied: the agency does not trust the caller";
+            return Err(error(request, StatusCode::FORBIDDEN, "PAP5.0001", message));
         }
         let term = self.issuing.term(TimeDelta::seconds(*duration_seconds));
         let key = self.keys.issue(&agency.project_id, term);
@@ -137,66 +114,37 @@ impl Sts<'_> {
     }
 }
 
-/// What an error says.
-#[derive(Clone, Copy)]
-pub(super) struct ErrorText<'a> {
-    pub(super) code: &'a str,
-    pub(super) message: &'a str,
-}
-
 /// An error in STS's shape.
-pub(super) fn error(request: &Seen, status: StatusCode, text: ErrorText<'_>) -> Answer {
-    let ErrorText { code, message } = text;
+pub(super) fn error(request: &Seen, status: StatusCode, code: &str, message: &str) -> Answer {
     let body = json!({ "error_code": code, "error_msg": message, "request_id": request.request_id });
     Answer::json(status, &body)
 }
 
+/// What is asked for is not as documented.
+fn invalid(request: &Seen, message: &str) -> Answer {
+    error(request, StatusCode::BAD_REQUEST, "STS5.1001", message)
+}
+
 fn parse<T: DeserializeOwned>(request: &Seen) -> Result<T, Answer> {
-    serde_json::from_slice(&request.body).map_err(|problem| {
-        let message = format!("the request body is invalid: {problem}");
-        error(request, StatusCode::BAD_REQUEST, ErrorText { code: "STS5.1001", message: &message })
-    })
+    serde_json::from_slice(&request.body)
+        .map_err(|problem| invalid(request, &format!("the request body is invalid: {problem}")))
 }
 
-/// What is asked for with a signature, and besides the proof with an id token.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Session {
-    agency_urn: String,
-    agency_session_name: String,
-    #[serde(default = "an_hour")]
-    duration_seconds: i64,
-    #[serde(rename = "policy")]
-    _policy: Option<String>,
-    #[serde(rename = "policy_ids")]
-    _policy_ids: Option<Vec<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WithOidc {
-    provider_urn: String,
-    #[serde(deserialize_with = "secret")]
-    id_token: Secret,
-    #[serde(flatten)]
-    session: Session,
+// What is asked for with a signature, and with an id token besides.
+bodies! {
+    struct Session {
+        agency_urn: String,
+        agency_session_name: String,
+        #[serde(default = "an_hour")] duration_seconds: i64,
+        #[serde(rename = "policy")] _policy: Option<String>,
+        #[serde(rename = "policy_ids")] _policy_ids: Option<Vec<String>>
+    }
+    struct WithOidc { provider_urn: String, id_token: Secret, #[serde(flatten)] session: Session }
 }
 
 fn an_hour() -> i64 {
     3600
 }
 
-const BAD_SESSION_NAME: ErrorText<'static> = ErrorText {
-    code: "STS5.1001",
-    message: "agency_session_name must be 2 to 128 characters of A-Z a-z 0-9 _ + = , . @ -",
-};
-const BAD_DURATION: ErrorText<'static> =
-    ErrorText { code: "STS5.1001", message: "duration_seconds must be 900 to 43200" };
-const TOO_LONG_FOR_A_CHAIN: ErrorText<'static> = ErrorText {
-    code: "STS5.1001",
-    message: "duration_seconds must be at most 3600 where a temporary key asks",
-};
-const BAD_ID_TOKEN: ErrorText<'static> =
-    ErrorText { code: "STS5.1201", message: "the id token is not one of the provider's" };
-const NOT_TRUSTED: ErrorText<'static> =
-    ErrorText { code: "PAP5.0001", message: "access denied: the agency does not trust the caller" };
+const BAD_SESSION_NAME: &str = "agency_session_name must be 2 to 128 characters of A-Z a-z 0-9 _ + = , . @ -";
+const TOO_LONG_FOR_A_CHAIN: &str = "duration_seconds must be at most 3600 where a temporary key asks";

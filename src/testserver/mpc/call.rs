@@ -27,31 +27,22 @@ impl<'r> Call<'r> {
     pub(in crate::testserver) fn parse(method: &str, target: &'r str) -> Option<Self> {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let parts: Vec<&str> = path.split('/').collect();
-        let (url, project_id, action) = match (method, parts.as_slice()) {
-            ("DELETE", ["", "v2", project, "editing", "jobs", job]) => {
-                ("DELETE /v2/{project_id}/editing/jobs/{job_id}", project, Action::Cancel(vec![job]))
+        let ["", version, project_id, "editing", rest @ ..] = parts.as_slice() else { return None };
+        let cancel = || Action::Cancel(job_ids(&pairs(query)));
+        let view = || Action::View(pairs(query));
+        let (url, action) = match (method, *version, rest) {
+            ("DELETE", "v2", ["jobs", job]) => {
+                ("DELETE /v2/{project_id}/editing/jobs/{job_id}", Action::Cancel(vec![job]))
             }
-            ("DELETE", ["", "v2", project, "editing", "job"]) => {
-                ("DELETE /v2/{project_id}/editing/job", project, Action::Cancel(job_ids(&pairs(query))))
-            }
-            ("DELETE", ["", "v1", project, "editing", "jobs"]) => {
-                ("DELETE /v1/{project_id}/editing/jobs", project, Action::Cancel(job_ids(&pairs(query))))
-            }
-            ("POST", ["", "v1", project, "editing", "jobs"]) => {
-                ("POST /v1/{project_id}/editing/jobs", project, Action::Create)
-            }
-            ("POST", ["", "v2", project, "editing", "jobs"]) => {
-                ("POST /v2/{project_id}/editing/jobs", project, Action::Create)
-            }
-            ("GET", ["", "v1", project, "editing", "jobs"]) => {
-                ("GET /v1/{project_id}/editing/jobs", project, Action::View(pairs(query)))
-            }
-            ("GET", ["", "v2", project, "editing", "jobs"]) => {
-                ("GET /v2/{project_id}/editing/jobs", project, Action::View(pairs(query)))
-            }
+            ("DELETE", "v2", ["job"]) => ("DELETE /v2/{project_id}/editing/job", cancel()),
+            ("DELETE", "v1", ["jobs"]) => ("DELETE /v1/{project_id}/editing/jobs", cancel()),
+            ("POST", "v1", ["jobs"]) => ("POST /v1/{project_id}/editing/jobs", Action::Create),
+            ("POST", "v2", ["jobs"]) => ("POST /v2/{project_id}/editing/jobs", Action::Create),
+            ("GET", "v1", ["jobs"]) => ("GET /v1/{project_id}/editing/jobs", view()),
+            ("GET", "v2", ["jobs"]) => ("GET /v2/{project_id}/editing/jobs", view()),
             _ => return None,
         };
-        let api = if path.starts_with("/v1/") { Api::V1 } else { Api::V2 };
+        let api = if *version == "v1" { Api::V1 } else { Api::V2 };
         Some(Self { project_id, url, api, action })
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::testserver::{answer::Problem, seen::Seen};
+use crate::testserver::{Seen, answer::Problem};
 
 /// The body, where a job can be made of it.
 pub(super) fn body_of(request: &Seen, unreadable: &[String]) -> Result<Value, Problem> {

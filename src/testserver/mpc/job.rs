@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// How far a job is. Only a waiting one can be cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,30 +25,22 @@ pub enum JobState {
 /// The versions of the editing API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::testserver) enum Api {
-    V1,
-    V2,
+    V1 = 1,
+    V2 = 2,
 }
 
 /// A job.
 #[derive(Clone, Debug)]
-pub(super) struct Job {
-    pub(super) state: JobState,
+pub(in crate::testserver) struct Job {
+    pub(in crate::testserver) state: JobState,
     /// How many were there before it, for the order of lists.
     pub(super) number: u32,
     pub(super) created_at: DateTime<Utc>,
     /// The body that asked for it. `None` where a test just put it there.
-    pub(super) request: Option<Value>,
+    pub(in crate::testserver) request: Option<Value>,
 }
 
 impl Api {
-    /// Its number.
-    pub(super) fn number(self) -> u8 {
-        match self {
-            Self::V1 => 1,
-            Self::V2 => 2,
-        }
-    }
-
     /// Its word for a state.
     pub(super) fn word(self, state: JobState) -> &'static str {
         match (self, state) {
@@ -66,36 +58,24 @@ impl Api {
 impl Job {
     /// As this version shows it: the first with everything that was asked for, the second without.
     pub(super) fn shown(&self, id: &str, api: Api) -> Value {
-        let asked = |name: &str| self.request.as_ref().and_then(|request| request.get(name)).cloned();
-        let mut job = Map::new();
-        if api == Api::V1 {
-            job.insert("task_id".into(), id.into());
-        }
-        job.insert("job_id".into(), id.into());
-        job.insert("status".into(), api.word(self.state).into());
-        job.insert("create_time".into(), self.created_at.format(TIME).to_string().into());
-        job.insert("description".into(), "".into());
-        let mut insert = |name: &str, value: Option<Value>| {
-            if let Some(value) = value {
-                job.insert(name.into(), value);
-            }
+        let request = self.request.clone().unwrap_or_else(|| json!({}));
+        let (status, created) = (api.word(self.state), self.created_at.format(TIME).to_string());
+        let mut job = match api {
+            Api::V1 => json!({
+                "task_id": id, "job_id": id, "status": status, "create_time": created, "description": "",
+                "user_data": request.get("user_data"), "edit_type": request.get("edit_type"),
+                "output": request.pointer("/output_setting/output"), "edit_task_req": request, "output_file_info": [],
+            }),
+            Api::V2 => json!({
+                "job_id": id, "status": status, "create_time": created, "description": "",
+                "user_data": request.get("user_data"),
+                "progress": if self.state == JobState::Succeeded { 100 } else { 0 },
+                "output": request.get("output"),
+            }),
         };
-        insert("user_data", asked("user_data"));
-        match api {
-            Api::V1 => {
-                insert("edit_type", asked("edit_type"));
-                let setting = asked("output_setting");
-                insert("output", setting.and_then(|setting| setting.get("output").cloned()));
-                insert("edit_task_req", Some(self.request.clone().unwrap_or_else(|| json!({}))));
-                insert("output_file_info", Some(json!([])));
-            }
-            Api::V2 => {
-                let done = if self.state == JobState::Succeeded { 100 } else { 0 };
-                insert("progress", Some(done.into()));
-                insert("output", asked("output"));
-            }
-        }
-        job.into()
+        // What was not asked for is left out.
+        job.as_object_mut().into_iter().for_each(|job| job.retain(|_, value| !value.is_null()));
+        job
     }
 }
 

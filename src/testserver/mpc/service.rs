@@ -13,9 +13,9 @@ use super::{
     list::Filters,
 };
 use crate::testserver::{
+    Difference, Seen,
     answer::{Answer, Problem},
-    differences::{self, Difference},
-    seen::Seen,
+    differences,
 };
 
 /// The jobs of all projects, and what is odd about this MPC.
@@ -31,40 +31,25 @@ pub(in crate::testserver) struct Jobs {
 }
 
 impl Jobs {
-    /// Adds a job that waits, unless it is there.
-    pub(in crate::testserver) fn add(&mut self, project_id: &str, job_id: &str, now: DateTime<Utc>) {
+    /// A job of this name, which is made now where there is none.
+    pub(in crate::testserver) fn put(
+        &mut self,
+        project_id: &str,
+        job_id: &str,
+        now: DateTime<Utc>,
+    ) -> &mut Job {
         self.seen += 1;
         let fresh = Job { state: JobState::Waiting, number: self.seen, created_at: now, request: None };
         let jobs = self.projects.entry(project_id.to_owned()).or_default();
-        jobs.entry(job_id.to_owned()).or_insert(fresh);
+        jobs.entry(job_id.to_owned()).or_insert(fresh)
     }
 
-    /// Changes the state of a job that is there.
-    pub(in crate::testserver) fn set_state(&mut self, project_id: &str, job_id: &str, state: JobState) {
-        if let Some(job) = self.job_mut(project_id, job_id) {
-            job.state = state;
-        }
+    pub(in crate::testserver) fn get(&self, project_id: &str, job_id: &str) -> Option<&Job> {
+        self.projects.get(project_id)?.get(job_id)
     }
 
-    /// Has this body be what asked for a job that is there.
-    pub(in crate::testserver) fn set_request(&mut self, project_id: &str, job_id: &str, request: Value) {
-        if let Some(job) = self.job_mut(project_id, job_id) {
-            job.request = Some(request);
-        }
-    }
-
-    fn job_mut(&mut self, project_id: &str, job_id: &str) -> Option<&mut Job> {
+    pub(in crate::testserver) fn get_mut(&mut self, project_id: &str, job_id: &str) -> Option<&mut Job> {
         self.projects.get_mut(project_id)?.get_mut(job_id)
-    }
-
-    /// A job's state. `None` where there is no such job, or it was cancelled.
-    pub(in crate::testserver) fn state(&self, project_id: &str, job_id: &str) -> Option<JobState> {
-        Some(self.projects.get(project_id)?.get(job_id)?.state)
-    }
-
-    /// The body that asked for a job. `None` where there is none.
-    pub(in crate::testserver) fn request(&self, project_id: &str, job_id: &str) -> Option<&Value> {
-        self.projects.get(project_id)?.get(job_id)?.request.as_ref()
     }
 
     /// Does what an authenticated call asks for.
@@ -91,19 +76,13 @@ impl Jobs {
         if job_id.is_empty() {
             return Err(Problem::BadParameter);
         }
-        match self.state(project_id, job_id) {
+        match self.get(project_id, job_id).map(|job| job.state) {
             None => self.absent(),
             Some(JobState::Waiting) => {
                 self.projects.entry(project_id.to_owned()).or_default().remove(*job_id);
                 Ok(Answer::empty())
             }
-            Some(
-                JobState::Init
-                | JobState::Processing
-                | JobState::Succeeded
-                | JobState::Failed
-                | JobState::Canceled,
-            ) => Err(Problem::NotWaiting),
+            Some(_) => Err(Problem::NotWaiting),
         }
     }
 
@@ -133,7 +112,7 @@ impl Jobs {
         let number = self.seen;
         jobs.insert(job_id.clone(), Job { state, number, created_at: now, request: Some(body) });
         let mut answer = json!({ "job_id": job_id });
-        self.differences.iter().for_each(|difference| difference.apply(call.api.number(), &mut answer));
+        self.differences.iter().for_each(|difference| difference.apply(call.api as u8, &mut answer));
         Ok(Answer::json(StatusCode::OK, &answer))
     }
 
@@ -166,7 +145,7 @@ impl Jobs {
 
     fn shown(&self, id: &str, job: &Job, api: Api) -> Value {
         let mut shown = job.shown(id, api);
-        self.differences.iter().for_each(|difference| difference.apply(api.number(), &mut shown));
+        self.differences.iter().for_each(|difference| difference.apply(api as u8, &mut shown));
         shown
     }
 }
@@ -194,8 +173,7 @@ mod tests {
             ("p", "f", JobState::Failed),
             ("q", "other", JobState::Waiting),
         ] {
-            jobs.add(project_id, job_id, now);
-            jobs.set_state(project_id, job_id, state);
+            jobs.put(project_id, job_id, now).state = state;
         }
         for (target, expected) in [
             ("/v2/p/editing/job", Err(Problem::BadParameter)),
@@ -210,12 +188,9 @@ mod tests {
             ("/v2/p/editing/jobs/w", Err(Problem::NoSuchTask)),
         ] {
             let call = Call::parse("DELETE", target).unwrap();
-            assert_eq!(
-                jobs.perform(&call, &Seen::default(), now).map(|answer| answer.status),
-                expected,
-                "{target}"
-            );
+            let answer = jobs.perform(&call, &Seen::default(), now);
+            assert_eq!(answer.map(|answer| answer.status), expected, "{target}");
         }
-        assert_eq!(jobs.state("q", "other"), Some(JobState::Waiting));
+        assert_eq!(jobs.get("q", "other").unwrap().state, JobState::Waiting);
     }
 }

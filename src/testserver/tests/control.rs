@@ -4,7 +4,7 @@ use super::keys::{Credential, cancel_with};
 use super::*;
 
 async fn control(server: &TestServer, line: &str, body: &str) -> (u16, Value) {
-    let answered = call(server, &with_body(line, body)).await.unwrap();
+    let answered = call(server, &with_body(line, body)).await;
     (answered.status, answered.body)
 }
 
@@ -29,11 +29,11 @@ async fn a_test_in_any_language_asks_by_http() {
 
     let issued = status_of("POST /_test/tokens", &json!({ "project_id": PROJECT }).to_string()).await.1;
     let token = issued["token"].as_str().unwrap();
-    assert_eq!(call(&server, &with_token(token)).await.unwrap().error().0, 204);
+    assert_eq!(call(&server, &with_token(token)).await.error().0, 204);
     assert_eq!(status_of("DELETE /_test/tokens", "").await.0, 204);
-    assert_eq!(call(&server, &with_token(token)).await.unwrap().error(), (401, "APIGW.0307"));
+    assert_eq!(call(&server, &with_token(token)).await.error(), (401, "APIGW.0307"));
     assert_eq!(status_of("PUT /_test/clock", r#"{"offset_s":0}"#).await.0, 204);
-    assert_eq!(call(&server, &signed(BY_PATH)).await.unwrap().error(), (401, "APIGW.0301"));
+    assert_eq!(call(&server, &signed(BY_PATH)).await.error(), (401, "APIGW.0301"));
     assert_eq!(status_of("PATCH /_test/clock", "").await.0, 404);
 
     let (_, seen) = status_of("GET /_test/requests", "").await;
@@ -75,7 +75,7 @@ async fn who_may_get_what_is_changed_by_http() {
         ("agency", sts::assume(&server, &key, &sts::asked(|_| {})), 200),
         ("pod", pod, 200),
     ] {
-        assert_eq!(call(&server, &request).await.unwrap().status, expected, "{what}");
+        assert_eq!(call(&server, &request).await.status, expected, "{what}");
     }
 }
 
@@ -101,7 +101,7 @@ async fn what_was_handed_out_is_ruled_by_http() {
     cancel_with(&server, &key.guessed()).await;
     let counted = (200, json!({ "failures": 1, "locked": false }));
     assert_eq!(ask(&format!("GET /_test/keys/{}", key.access), "").await, counted);
-    call(&server, &iam::sign_in("clipper", "wrong", PROJECT)).await.unwrap();
+    call(&server, &iam::sign_in("clipper", "wrong", PROJECT)).await;
     assert_eq!(ask("GET /_test/users/account/clipper", "").await, counted);
     for path in ["keys/unknown", "users/account/unknown", "users/clipper"] {
         assert_eq!(ask(&format!("GET /_test/{path}"), "").await.0, 404, "{path}");
@@ -124,7 +124,7 @@ async fn the_metadata_service_is_ruled_by_http() {
         assert_eq!(ask("PUT /_test/metadata", mode).await, 400, "{mode}");
     }
     assert_eq!(ask("PUT /_test/metadata", r#"{"mode":"no_agency"}"#).await, 204);
-    let refused = call(&server, &metadata::ask("")).await.unwrap();
+    let refused = call(&server, &metadata::ask("")).await;
     assert_eq!(refused.status, 401);
     assert_eq!(ask("PUT /_test/metadata", r#"{"mode":"v2"}"#).await, 204);
     metadata::key(&server, &metadata::session(&server, 60).await).await;

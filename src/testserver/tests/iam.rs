@@ -11,16 +11,20 @@ pub(super) fn sign_in(user: &str, password: &str, project: &str) -> String {
     with_body("POST /v3/auth/tokens?nocatalog=true", &body.to_string())
 }
 
+/// Fails unless it is IAM's error of this status, and no token.
+pub(super) fn assert_no_token(answered: &Answered, expected: u16, what: &str) {
+    assert_eq!((answered.status, &answered.body["error"]["code"]), (expected, &json!(expected)), "{what}");
+    assert_eq!(answered.header("x-subject-token"), None, "{what}");
+}
+
 #[tokio::test]
 async fn a_password_buys_a_token() {
     let server = server();
-    let answered = call(&server, &sign_in("clipper", "right", PROJECT)).await.unwrap();
+    let answered = call(&server, &sign_in("clipper", "right", PROJECT)).await;
     assert_eq!(answered.status, 201);
-    let expires_at = answered.body["token"]["expires_at"].as_str().unwrap();
-    assert!(expires_at.starts_with("2026-01-16T08:30:") && expires_at.ends_with('Z'), "{expires_at}");
-    assert_eq!(expires_at.len(), "2020-01-04T09:05:22.701000Z".len());
+    assert_ends(&answered.body["token"]["expires_at"], "2026-01-16T08:30:", "2020-01-04T09:05:22.701000Z");
     let token = answered.header("x-subject-token").unwrap();
-    assert_eq!(call(&server, &with_token(token)).await.unwrap().status, 204);
+    assert_eq!(call(&server, &with_token(token)).await.status, 204);
 
     for (what, request, expected) in [
         ("password", sign_in("clipper", "wrong", PROJECT), 401),
@@ -29,21 +33,14 @@ async fn a_password_buys_a_token() {
         ("body", with_body("POST /v3/auth/tokens", "{}"), 400),
         ("method", sign_in("clipper", "right", PROJECT).replace("[\"password\"]", "[\"ticket!!\"]"), 400),
     ] {
-        let answered = call(&server, &request).await.unwrap();
-        assert_eq!(
-            (answered.status, &answered.body["error"]["code"]),
-            (expected, &json!(expected)),
-            "{what}"
-        );
-        assert_eq!(answered.header("x-subject-token"), None, "{what}");
+        assert_no_token(&call(&server, &request).await, expected, what);
     }
 }
 
 #[tokio::test]
 async fn five_wrong_passwords_in_a_row_lock_the_account_for_15_minutes() {
     let server = server();
-    let status =
-        async |password: &str| call(&server, &sign_in("clipper", password, PROJECT)).await.unwrap().status;
+    let status = async |password: &str| call(&server, &sign_in("clipper", password, PROJECT)).await.status;
     let attempts = || server.cloud().wrong_passwords("account", "clipper").unwrap();
     for _ in 0..4 {
         assert_eq!(status("wrong").await, 401);
@@ -66,28 +63,27 @@ async fn five_wrong_passwords_in_a_row_lock_the_account_for_15_minutes() {
 async fn a_new_password_unlocks_the_account() {
     let server = server();
     for _ in 0..5 {
-        call(&server, &sign_in("clipper", "wrong", PROJECT)).await.unwrap();
+        call(&server, &sign_in("clipper", "wrong", PROJECT)).await;
     }
     let password = Secret::new("new");
     server.cloud().put_user(User { password, ..options().users.remove(0) });
-    assert_eq!(call(&server, &sign_in("clipper", "right", PROJECT)).await.unwrap().status, 401);
-    assert_eq!(call(&server, &sign_in("clipper", "new", PROJECT)).await.unwrap().status, 201);
+    assert_eq!(call(&server, &sign_in("clipper", "right", PROJECT)).await.status, 401);
+    assert_eq!(call(&server, &sign_in("clipper", "new", PROJECT)).await.status, 201);
 }
 
 #[tokio::test]
 async fn a_token_lives_as_long_as_the_test_says() {
     let server = server();
     server.cloud().set_lifetime(Service::Iam, Some(TimeDelta::minutes(5)));
-    let answered = call(&server, &sign_in("clipper", "right", PROJECT)).await.unwrap();
-    let expires_at = answered.body["token"]["expires_at"].as_str().unwrap();
-    assert!(expires_at.starts_with("2026-01-15T08:35:"), "{expires_at}");
+    let answered = call(&server, &sign_in("clipper", "right", PROJECT)).await;
+    assert_ends(&answered.body["token"]["expires_at"], "2026-01-15T08:35:", "2020-01-04T09:05:22.701000Z");
     let tokens = [answered.header("x-subject-token").unwrap(), &server.cloud().issue_token(PROJECT)];
     for token in tokens {
         server.cloud().put_job(PROJECT, "100211", JobState::Waiting);
-        assert_eq!(call(&server, &with_token(token)).await.unwrap().status, 204);
+        assert_eq!(call(&server, &with_token(token)).await.status, 204);
     }
     move_clock(&server, TimeDelta::minutes(6));
     for token in tokens {
-        assert_eq!(call(&server, &with_token(token)).await.unwrap().error(), (401, "APIGW.0307"));
+        assert_eq!(call(&server, &with_token(token)).await.error(), (401, "APIGW.0307"));
     }
 }

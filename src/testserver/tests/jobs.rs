@@ -1,29 +1,19 @@
 //! The life of a job: made, shown, listed, cancelled; and what is odd about a cloud that a test has made odd.
 
-use super::keys::Credential;
-use super::*;
-use crate::signing::{SigningKey, Unsigned, sign};
+use super::{
+    keys::{Credential, sign_with},
+    *,
+};
 
 /// Asks with a user token.
 async fn ask(server: &TestServer, line: &str, body: &str) -> Answered {
     let token = server.cloud().issue_token(PROJECT);
-    let request = with_body(line, body).replacen("\r\n", &format!("\r\nX-Auth-Token: {token}\r\n"), 1);
-    call(server, &request).await.unwrap()
+    call(server, &with_header(&with_body(line, body), "X-Auth-Token", &token)).await
 }
 
 /// Asks with an access key's signature.
 async fn ask_signed(server: &TestServer, line: &str, body: &str) -> Answered {
-    let (method, target) = line.split_once(' ').unwrap();
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let headers = [("host", b"localhost".as_slice()), ("x-project-id", PROJECT.as_bytes())];
-    let unsigned = Unsigned { method, path, query, headers: &headers, body: body.as_bytes() };
-    let Credential { access, secret, .. } = Credential::permanent();
-    let key = SigningKey::new(&access, &secret, None).unwrap();
-    let signed = sign(&unsigned, &key, server.cloud().now().into()).unwrap();
-    let added: String = signed.headers().map(|(name, value)| format!("\r\n{name}: {value}")).collect();
-    let request =
-        with_body(line, body).replacen("\r\n", &format!("{added}\r\nX-Project-Id: {PROJECT}\r\n"), 1);
-    call(server, &request).await.unwrap()
+    call(server, &sign_with(server, &Credential::permanent(), line, body)).await
 }
 
 fn at(version: u8, rest: &str) -> String {
@@ -31,7 +21,7 @@ fn at(version: u8, rest: &str) -> String {
 }
 
 async fn control(server: &TestServer, line: &str, body: &Value) {
-    assert_eq!(call(server, &with_body(line, &body.to_string())).await.unwrap().status, 204, "{line}");
+    assert_eq!(call(server, &with_body(line, &body.to_string())).await.status, 204, "{line}");
 }
 
 #[tokio::test]
@@ -53,10 +43,10 @@ async fn what_the_official_sdk_signed_is_believed_with_its_body_and_its_repeated
             )
         };
         let server = server();
-        let answered = call(&server, &request(&body)).await.unwrap();
+        let answered = call(&server, &request(&body)).await;
         let expected = if text("method") == "DELETE" { 204 } else { 200 };
         assert_eq!(answered.status, expected, "{}: {}", text("id"), answered.text);
-        let changed = call(&server, &request(&format!("{body} "))).await.unwrap();
+        let changed = call(&server, &request(&format!("{body} "))).await;
         assert_eq!(changed.error(), (401, "APIGW.0301"), "{}", text("id"));
         count += 1;
     }
@@ -93,6 +83,17 @@ async fn a_job_is_made_shown_by_each_version_in_its_way_and_gone_when_cancelled(
 }
 
 #[tokio::test]
+async fn jobs_are_created_and_listed() {
+    let server = server();
+    let created = ask(&server, &format!("POST {}", at(2, "jobs")), "{}").await;
+    let id = created.body["job_id"].as_str().unwrap();
+    let listed = ask(&server, &format!("GET {}", at(2, &format!("jobs?job_id={id}&job_id=none"))), "").await;
+    assert_eq!((listed.status, &listed.body["job_array"][0]["job_id"]), (200, &json!(id)));
+    assert_eq!(listed.body["job_array"].as_array().unwrap().len(), 1);
+    assert_eq!(ask(&server, &format!("GET {}", at(2, "jobs")), "").await.error(), (400, "MPC.10202"));
+}
+
+#[tokio::test]
 async fn version_1_lists_by_status_time_and_page() {
     let server = server();
     for (job, state) in [("a", JobState::Succeeded), ("b", JobState::Processing), ("c", JobState::Init)] {
@@ -112,12 +113,8 @@ async fn version_1_lists_by_status_time_and_page() {
         (&format!("?end_time={late}&size=1"), 4, vec!["100211"]),
     ] {
         let listed = ask(&server, &format!("GET {}", at(1, &format!("jobs{query}"))), "").await;
-        let found: Vec<&str> = listed.body["jobs"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|job| job["job_id"].as_str().unwrap())
-            .collect();
+        let jobs = listed.body["jobs"].as_array().unwrap();
+        let found: Vec<&str> = jobs.iter().map(|job| job["job_id"].as_str().unwrap()).collect();
         assert_eq!((listed.status, &listed.body["total"], found), (200, &json!(total), ids), "{query}");
     }
     for query in ["?status=DONE", "?size=0", "?size=101", "?page=x", "?start_time=2026"] {
@@ -126,9 +123,8 @@ async fn version_1_lists_by_status_time_and_page() {
     }
     let many: Vec<String> = (0..11).map(|id| format!("job_id={id}")).collect();
     for version in [1, 2] {
-        let refused =
-            ask(&server, &format!("GET {}", at(version, &format!("jobs?{}", many.join("&")))), "").await;
-        assert_eq!(refused.error(), (400, "MPC.10202"));
+        let view = format!("GET {}", at(version, &format!("jobs?{}", many.join("&"))));
+        assert_eq!(ask(&server, &view, "").await.error(), (400, "MPC.10202"));
     }
 }
 
@@ -151,8 +147,8 @@ async fn a_create_is_refused_as_documented() {
     }
     let token = server.cloud().issue_token(PROJECT);
     let untyped = with_body(&create, "{}").replace("application/json", "text/plain");
-    let untyped = untyped.replacen("\r\n", &format!("\r\nX-Auth-Token: {token}\r\n"), 1);
-    assert_eq!(call(&server, &untyped).await.unwrap().error(), (400, "MPC.10205"));
+    let answered = call(&server, &with_header(&untyped, "X-Auth-Token", &token)).await;
+    assert_eq!(answered.error(), (400, "MPC.10205"));
 }
 
 #[tokio::test]
@@ -180,7 +176,7 @@ async fn a_test_can_make_a_job_that_was_created_from_something() {
     let server = server();
     let job = json!({ "state": "FAILED", "create": { "user_data": "a/1", "output": { "bucket": "b" } } });
     control(&server, &format!("PUT /_test/jobs/{PROJECT}/77"), &job).await;
-    let told = call(&server, &with_body(&format!("GET /_test/jobs/{PROJECT}/77"), "")).await.unwrap();
+    let told = call(&server, &with_body(&format!("GET /_test/jobs/{PROJECT}/77"), "")).await;
     assert_eq!(told.body, job);
     let shown = ask(&server, &format!("GET {}", at(2, "jobs?job_id=77")), "").await.body;
     let shown = &shown["job_array"][0];
@@ -226,7 +222,7 @@ async fn each_difference_shows() {
         let server = server();
         let differences = json!([difference]);
         control(&server, "PUT /_test/differences", &differences).await;
-        let told = call(&server, &with_body("GET /_test/differences", "")).await.unwrap();
+        let told = call(&server, &with_body("GET /_test/differences", "")).await;
         assert_eq!(told.body, differences);
         let answered = ask_signed(&server, line, "").await;
         assert!(shows(&answered), "{difference}: {} {}", answered.status, answered.text);
