@@ -62,6 +62,7 @@ fn check(
         Err(code) => Ok(code),
     }
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;

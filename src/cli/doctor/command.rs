@@ -1,21 +1,30 @@
 //! The command itself.
 
-use std::{io::Write, iter, path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Write},
+    iter,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context;
+use nix::unistd::geteuid;
+use serde_json::{Value, json};
 
 use super::{
     contract::ContractArgs,
     examination::examine,
-    finding::{CheckStatus, Finding, count},
-    report, startup,
+    files,
+    finding::{self, CheckStatus, Finding, count, rfc3339},
+    startup,
 };
 use crate::{
     cli::{
         check, errors, exit,
-        output::{self, Format},
+        output::{self, Format, counted},
         start::runtime,
     },
+    clock,
     config::{self, Addresses},
     upstream::variable,
 };
@@ -90,10 +99,32 @@ fn show_running(args: &Args) -> anyhow::Result<()> {
 fn print(args: &Args, findings: &[Finding]) -> anyhow::Result<()> {
     let mut out = output::stdout();
     match args.format {
-        Format::Text => report::text(&args.config, findings, &mut out),
-        Format::Json => writeln!(out, "{:#}", report::document(&args.config, findings)),
+        Format::Text => text(&args.config, findings, &mut out),
+        Format::Json => writeln!(out, "{:#}", document(&args.config, findings)),
     }
     .context("cannot write the answer")
+}
+
+fn text(path: &Path, findings: &[Finding], out: &mut impl Write) -> io::Result<()> {
+    let user = files::owner(geteuid().as_raw());
+    writeln!(out, "mpc-auth-proxy {} with {}, as {user}\n", env!("CARGO_PKG_VERSION"), path.display())?;
+    finding::write(findings, out)?;
+    let (warnings, failures) = (count(findings, CheckStatus::Warn), count(findings, CheckStatus::Fail));
+    let (warnings, failures) = (counted(warnings, "warning"), counted(failures, "failure"));
+    writeln!(out, "\n{}: {warnings}, {failures}", counted(findings.len(), "check"))
+}
+
+fn document(path: &Path, findings: &[Finding]) -> Value {
+    let [ok, warn, fail] =
+        [CheckStatus::Ok, CheckStatus::Warn, CheckStatus::Fail].map(|verdict| count(findings, verdict));
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "config": path.display().to_string(),
+        "user": files::owner(geteuid().as_raw()),
+        "time": rfc3339(clock::now()),
+        "checks": findings,
+        "summary": { "ok": ok, "warn": warn, "fail": fail },
+    })
 }
 
 /// As that of a wrong command line.

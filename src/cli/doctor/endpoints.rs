@@ -1,15 +1,18 @@
-//! Endpoint checks of `doctor`. DNS, TCP, TLS and one HTTP request, on the way that calls go.
+//! Endpoint checks of `doctor`: DNS, TCP, TLS and one HTTP request, on the way that calls go; and the clock.
 //!
 //! The request is `HEAD /`, without a credential, a signature or a project: the gateway answers that there is no such
 //! API. It counts towards nothing, and its `Date` tells what time it is there.
 
 use std::{
     collections::HashSet,
+    error::Error,
+    iter::successors,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
 use bytes::Bytes;
+use chrono::TimeDelta;
 use http::{
     Method, Request,
     header::{ACCEPT, HOST, USER_AGENT},
@@ -26,11 +29,11 @@ use tokio::{
 use super::{
     certificate::{self, Certificate},
     credentials::millis,
-    finding::{CheckStatus, Finding},
+    finding::{CheckStatus, Finding, format_span},
     hints,
 };
 use crate::{
-    clock::{Clocks, Skew},
+    clock::{Clocks, Skew, TOLERATED},
     config::{Settings, reason},
     credential::Source,
     upstream::{
@@ -221,6 +224,31 @@ impl ProbedEndpoint {
     }
 }
 
+/// How far this machine's clock is from that of who answered, and is furthest from it.
+pub(super) fn clock(clocks: &Clocks, reached: &[ProbedEndpoint]) -> Finding {
+    let clocks = clocks.all();
+    let furthest = clocks.iter().max_by_key(|skew| skew.measured().abs());
+    let measured = furthest.map_or(TimeDelta::zero(), Skew::measured);
+    let direction = if measured > TimeDelta::zero() { "behind" } else { "ahead" };
+    let off = format!("its clock is {} {direction}", format_span(measured));
+    let finding = |message: String| {
+        Finding::ok("clock", "this machine", message).fact("skew_seconds", measured.num_seconds())
+    };
+    if measured.is_zero() {
+        return match reached.iter().any(ProbedEndpoint::told_the_time) {
+            true => finding("its clock agrees with the cloud's, within seconds".into()),
+            false => finding("no answer carried the time".into()).warn("make an endpoint reachable"),
+        };
+    }
+    if measured.abs() < TOLERATED {
+        return finding(format!("{off}; signatures use the cloud's")).warn(
+            "set it, and synchronize it with NTP: the policy's times and callers' tokens depend on it",
+        );
+    }
+    finding(format!("{off}; signatures use the cloud's, corrected by at most a day"))
+        .fail("set it, and synchronize it with NTP")
+}
+
 /// Nothing that anybody could take for a call.
 fn question(endpoint: &Endpoint) -> Outbound {
     let request = Request::builder()
@@ -247,16 +275,13 @@ async fn resolve(endpoint: &Endpoint) -> Option<(Result<Vec<IpAddr>, String>, Du
 }
 
 fn with_causes(error: &SendError) -> String {
-    let mut told = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !told.ends_with(&text) {
-            told = format!("{told}: {text}");
-        }
-        cause = error.source();
-    }
-    told
+    let causes = successors(error.source(), |cause| (*cause).source()).map(ToString::to_string);
+    causes.fold(
+        error.to_string(),
+        |told, cause| {
+            if told.ends_with(&cause) { told } else { format!("{told}: {cause}") }
+        },
+    )
 }
 
 /// For all of it. Who takes longer is too slow for calls, too.

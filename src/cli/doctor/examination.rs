@@ -6,13 +6,13 @@ use std::{
 };
 
 use super::{
-    clock,
-    contract::{self, CallPath, Plan},
+    contract::{self, Plan},
     credentials::{self, ProbedSource},
     endpoints::{self, ProbedEndpoint},
     files,
     finding::Finding,
-    kernel, projects, startup, trial,
+    projects::{self, CallPath},
+    startup, trial,
 };
 use crate::{
     cli::{check::ValidConfig, output::counted},
@@ -37,13 +37,10 @@ pub(super) async fn examine(
         startup::running(settings.ops.as_ref(), settings.admin.as_ref())
     );
     let (reached, probed) = (reached?, credentials::probe(settings, &egress, &clocks).await?);
-    let tried =
-        if try_credentials { trial::each(settings, &egress, &clocks, &probed).await? } else { Vec::new() };
+    let path = CallPath { settings, egress: &egress, clocks: &clocks, probed: &probed };
+    let tried = if try_credentials { trial::each(path).await? } else { Vec::new() };
     let compared = match plan {
-        Some(plan) => {
-            let ways = CallPath { settings, egress: &egress, clocks: &clocks, probed: &probed };
-            contract::compare(plan, ways).await
-        }
+        Some(plan) => contract::compare(plan, path).await,
         None => Vec::new(),
     };
     let mut secrets = warnings.secrets().clone();
@@ -55,12 +52,11 @@ pub(super) async fn examine(
         vec![configuration(config, warnings.count(Severity::Warning))],
         describe(settings, &probed),
         reached.iter().flat_map(ProbedEndpoint::findings).collect(),
-        projects::look(settings, &probed, &reached),
+        projects::look(path, &reached),
         tried,
-        vec![clock::look(&clocks, &reached)],
+        vec![endpoints::clock(&clocks, &reached)],
         files::look(&named, &secrets),
-        startup::look(settings),
-        kernel::look(settings, warnings),
+        startup::look(settings, warnings),
         running,
         compared,
     ];

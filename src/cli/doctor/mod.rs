@@ -6,7 +6,6 @@
 //! user; what it finds holds for who asks and when.
 
 mod certificate;
-mod clock;
 mod command;
 mod contract;
 mod credentials;
@@ -15,9 +14,7 @@ mod examination;
 mod files;
 mod finding;
 mod hints;
-mod kernel;
 mod projects;
-mod report;
 mod startup;
 mod trial;
 

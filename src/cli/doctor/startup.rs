@@ -1,4 +1,5 @@
-//! Startup checks of `doctor`. Where sockets and records go, who listens already, how many files may be open.
+//! Startup checks of `doctor`: where sockets and records go, who listens already, how many files may be open, and the
+//! sandbox.
 //!
 //! Nothing is bound or made: permissions are asked for, and connections are tried where a proxy that runs would
 //! answer.
@@ -19,19 +20,22 @@ use super::finding::Finding;
 use crate::{
     audit::Target,
     cli::{client, status::complaints},
-    config::{Admin, Bind, Ops, Settings},
+    config::{Admin, Bind, Ops, Report, Settings},
+    sandbox::{Restriction, Sandbox},
     server::descriptors,
 };
 
-/// Where sockets are made, and where records are written.
-pub(super) fn look(settings: &Settings) -> Vec<Finding> {
+/// Where sockets are made, where records are written, and what would be in force in a proxy with this configuration.
+pub(super) fn look(settings: &Settings, warnings: &Report) -> Vec<Finding> {
     let listeners = settings.listeners.iter().filter_map(|listener| match &listener.bind {
         Bind::Unix { path, .. } => Some(path.as_path()),
         Bind::Tcp(_) | Bind::Systemd(_) => None,
     });
     let admin = settings.admin.as_ref().map(|admin| admin.path.as_path());
     let sockets = listeners.chain(admin).map(socket);
-    sockets.chain([sink(&settings.audit.sink), open_files(settings)]).collect()
+    let sandbox = Sandbox::tried(settings, warnings);
+    let measures = sandbox.measures().into_iter().map(|(name, measure)| sandboxed(name, measure));
+    sockets.chain([sink(&settings.audit.sink), open_files(settings)]).chain(measures).collect()
 }
 
 fn socket(path: &Path) -> Finding {
@@ -112,6 +116,17 @@ fn open_files(settings: &Settings) -> Finding {
         "raise the open-files limit (systemd: LimitNOFILE=, shell: ulimit -n), or lower `limits`; this is \
          this command's limit, the proxy's may differ",
     )
+}
+
+/// Tried on a thread that ends, so this command is not confined.
+fn sandboxed(name: &'static str, measure: &Restriction) -> Finding {
+    let finding = Finding::ok("sandbox", name, measure.to_string()).fact("state", measure.to_string());
+    match measure {
+        Restriction::On => finding,
+        Restriction::Partly | Restriction::Off(_) => {
+            finding.warn("use a newer kernel, or a container that allows it; the proxy runs without")
+        }
+    }
 }
 
 /// Whether somebody answers where probes and operators ask.

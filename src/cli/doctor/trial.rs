@@ -14,14 +14,13 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{credentials::ProbedSource, finding::Finding};
+use super::{finding::Finding, projects::CallPath};
 use crate::{
     cli::client,
-    clock::Clocks,
     config::{self, Settings},
     limit::Cutoff,
     stage::{Acceptance, Project, Trial},
-    upstream::{DialerError, Egress, Timeouts, Upstream},
+    upstream::DialerError,
 };
 
 /// Who makes the calls.
@@ -32,32 +31,18 @@ enum TrialRunner<'p> {
     Ourselves,
 }
 
-/// What a project's call goes by.
-struct CallPath<'w> {
-    settings: &'w Settings,
-    egress: &'w Egress,
-    clocks: &'w Clocks,
-    probed: &'w [ProbedSource],
-}
-
 /// Tries each project, one after the other.
 ///
 /// # Errors
 /// Where there is no way to an endpoint.
-pub(super) async fn each(
-    settings: &Settings,
-    egress: &Egress,
-    clocks: &Clocks,
-    probed: &[ProbedSource],
-) -> Result<Vec<Finding>, DialerError> {
-    let ways = CallPath { settings, egress, clocks, probed };
-    let by = TrialRunner::of(settings).await;
+pub(super) async fn each(path: CallPath<'_>) -> Result<Vec<Finding>, DialerError> {
+    let by = TrialRunner::of(path.settings).await;
     let (mut findings, mut refused) = (Vec::new(), BTreeSet::new());
-    for project in &settings.projects {
+    for project in &path.settings.projects {
         let trial = match &by {
             _ if refused.contains(&project.credential) => Err(REFUSED_BEFORE.into()),
-            Ok(TrialRunner::Proxy(path)) => through(path, project).await,
-            Ok(TrialRunner::Ourselves) => ways.ourselves(project).await?,
+            Ok(TrialRunner::Proxy(socket)) => through(socket, project).await,
+            Ok(TrialRunner::Ourselves) => ourselves(path, project).await?,
             Err(error) => Err(format!("cannot tell whether a proxy runs: {error}")),
         };
         if trial.as_ref().is_ok_and(|trial| trial.accepted == Acceptance::Refused) {
@@ -104,24 +89,17 @@ async fn through(admin: &Path, project: &config::Project) -> Result<Trial, Strin
     })
 }
 
-impl CallPath<'_> {
-    /// Makes the call here.
-    async fn ourselves(&self, project: &Arc<config::Project>) -> Result<Result<Trial, String>, DialerError> {
-        let probed = self.probed.iter().find(|probed| probed.name() == &*project.credential);
-        let Some(probed) = probed.filter(|probed| probed.is_ready()) else {
-            return Ok(Err("no credential".into()));
-        };
-        let Self { settings, egress, clocks, .. } = self;
-        let upstream = &settings.upstream;
-        let timeouts = Timeouts { connect: upstream.connect_timeout, attempt: upstream.attempt_timeout };
-        let clock = clocks.of(&project.endpoint.to_string());
-        let upstream = Upstream::new(&project.endpoint, egress, timeouts)?.timed(clock);
-        let tried = Project::new(Arc::clone(project), Arc::clone(&probed.cached), Arc::new(upstream));
-        Ok(match tried {
-            Some(tried) => Ok(Trial::of(&tried, &Cutoff::default(), Instant::now() + TRIAL_TIMEOUT).await),
-            None => Err("its id is not valid in a header".into()),
-        })
-    }
+/// Makes the call here.
+async fn ourselves(
+    path: CallPath<'_>,
+    project: &Arc<config::Project>,
+) -> Result<Result<Trial, String>, DialerError> {
+    let Some(probed) = path.credential(project) else { return Ok(Err("no credential".into())) };
+    let upstream = Arc::new(path.upstream(project)?);
+    Ok(match Project::new(Arc::clone(project), Arc::clone(&probed.cached), upstream) {
+        Some(tried) => Ok(Trial::of(&tried, &Cutoff::default(), Instant::now() + TRIAL_TIMEOUT).await),
+        None => Err("its id is not valid in a header".into()),
+    })
 }
 
 fn finding(project: &config::Project, trial: &Result<Trial, String>, by: Option<TrialRunner<'_>>) -> Finding {

@@ -14,24 +14,14 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    cli::doctor::credentials::ProbedSource,
-    clock::Clocks,
-    config::{Project, ProjectHeader, Settings},
+    cli::doctor::projects::CallPath,
+    config::{Project, ProjectHeader},
     credential::{CachedCredential, Credential, Lease, Verdict},
     operation::{Jobs, Operation},
     signing::{self, Timestamp, Unsigned},
     stage::verdict,
-    upstream::{ConnectionChoice, Egress, Outbound, Timeouts, Upstream, UpstreamAnswer},
+    upstream::{ConnectionChoice, Outbound, Upstream, UpstreamAnswer},
 };
-
-/// What calls go by.
-#[derive(Clone, Copy)]
-pub(in crate::cli::doctor) struct CallPath<'w> {
-    pub(in crate::cli::doctor) settings: &'w Settings,
-    pub(in crate::cli::doctor) egress: &'w Egress,
-    pub(in crate::cli::doctor) clocks: &'w Clocks,
-    pub(in crate::cli::doctor) probed: &'w [ProbedSource],
-}
 
 /// Makes calls for one project.
 pub(super) struct Caller {
@@ -65,15 +55,9 @@ impl Caller {
     ///
     /// # Errors
     /// Where there is none, or no way.
-    pub(super) fn new(project: &Arc<Project>, ways: CallPath<'_>) -> Result<Self, String> {
-        let CallPath { settings, egress, clocks, probed } = ways;
-        let probed = probed.iter().find(|probed| probed.name() == &*project.credential);
-        let probed = probed.filter(|probed| probed.is_ready()).ok_or("no credential")?;
-        let upstream = &settings.upstream;
-        let timeouts = Timeouts { connect: upstream.connect_timeout, attempt: upstream.attempt_timeout };
-        let upstream =
-            Upstream::new(&project.endpoint, egress, timeouts).map_err(|error| error.to_string())?;
-        let upstream = upstream.timed(clocks.of(&project.endpoint.to_string()));
+    pub(super) fn new(project: &Arc<Project>, path: CallPath<'_>) -> Result<Self, String> {
+        let probed = path.credential(project).ok_or("no credential")?;
+        let upstream = path.upstream(project).map_err(text)?;
         Ok(Self { project: Arc::clone(project), cached: Arc::clone(&probed.cached), upstream })
     }
 
@@ -84,7 +68,7 @@ impl Caller {
     pub(super) async fn call(&self, what: CallSpec<'_>) -> Result<CallResult, String> {
         let deadline = Instant::now() + CALL_TIMEOUT;
         let place = format!("{} {}", what.operation.method, what.operation.template);
-        let lease = self.cached.lease(deadline).await.map_err(|error| error.to_string())?;
+        let lease = self.cached.lease(deadline).await.map_err(text)?;
         let connected = self.upstream.connect(ConnectionChoice::Fresh, deadline).await;
         let connected = connected.map_err(|error| format!("{place}: {error}"))?;
         let (request, dated) = self.signed(what, &lease)?;
@@ -170,7 +154,7 @@ impl fmt::Display for CallResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.code {
             Some(code) => write!(f, "{} {code}", self.status),
-            None => write!(f, "{}", self.status),
+            None => self.status.fmt(f),
         }
     }
 }

@@ -8,6 +8,5 @@ mod comparison;
 mod plan;
 mod shapes;
 
-pub(super) use calls::CallPath;
 pub(super) use comparison::compare;
 pub(super) use plan::{ContractArgs, Plan};

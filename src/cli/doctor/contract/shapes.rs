@@ -17,6 +17,12 @@ pub(super) fn jobs(result: &CallResult, version: Version) -> Option<&Vec<Value>>
     result.body.get(name)?.as_array().filter(|_| result.code.is_none())
 }
 
+/// How many jobs there are in a view, or what came in its place.
+pub(super) fn viewed(result: &CallResult, version: Version) -> String {
+    jobs(result, version)
+        .map_or_else(|| result.to_string(), |jobs| format!("{}, jobs: {}", result.status, jobs.len()))
+}
+
 /// The job that was created, as far as the answer says it in any way, and how it says that.
 pub(super) fn created(result: &CallResult) -> (Option<Segment>, String) {
     let CallResult { status, body, .. } = result;
