@@ -20,7 +20,6 @@ A warning marks what works but is probably not intended, or what will fail at ru
     exits: &[
         (0, "The configuration is valid."),
         (1, "With --strict: valid, with warnings."),
-        (2, "Invalid command line."),
         (78, "The configuration, the policy or the environment is not valid."),
     ],
     examples: &[
@@ -44,7 +43,6 @@ project, and --contract creates, views and cancels three small jobs of your own.
     exits: &[
         (0, "Calls would work, perhaps with warnings."),
         (1, "A problem would make calls fail."),
-        (2, "Invalid command line."),
         (78, "The configuration or the environment is not valid."),
     ],
     examples: &[
@@ -63,7 +61,7 @@ project, and --contract creates, views and cancels three small jobs of your own.
 pub(super) const CONFIG: Manual = Manual {
     about: "What the files of the configuration may say. docs/CONFIGURATION.md lists every key.",
     files: &[],
-    exits: &[(0, "Done."), (2, "Invalid command line.")],
+    exits: &[(0, "Done.")],
     examples: &[example("Print the schema of proxy.yaml", "mpc-auth-proxy config schema")],
 };
 
@@ -72,7 +70,7 @@ pub(super) const SCHEMA: Manual = Manual {
 An editor that speaks to yaml-language-server (VS Code, Neovim, Helix, IntelliJ) completes and checks \
 a file whose first line names its schema. `check` knows more than any schema can say.",
     files: &[],
-    exits: &[(0, "The schema is printed."), (2, "Invalid command line.")],
+    exits: &[(0, "The schema is printed.")],
     examples: &[
         example("Write the schema of proxy.yaml", "mpc-auth-proxy config schema > proxy.schema.json"),
         example(

@@ -1,6 +1,6 @@
 //! What a manual page holds of a command besides its options.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 /// What is told of a command besides its first line and its options.
 pub(super) struct Manual {
@@ -8,7 +8,7 @@ pub(super) struct Manual {
     pub(super) about: &'static str,
     /// The files that it reads or writes, and what they are to it.
     pub(super) files: &'static [(&'static str, &'static str)],
-    /// The codes that it exits with, and what each means.
+    /// The codes that it exits with, and what each means; 2 where that is [not the usual](Self::exits).
     pub(super) exits: &'static [(u8, &'static str)],
     pub(super) examples: &'static [Example],
 }
@@ -17,23 +17,22 @@ pub(super) struct Manual {
 pub(super) struct Example {
     pub(super) does: &'static str,
     pub(super) line: &'static str,
-    /// The code that it exits with.
-    pub(super) exits: u8,
 }
 
 pub(super) const fn example(does: &'static str, line: &'static str) -> Example {
-    Example { does, line, exits: 0 }
+    Example { does, line }
+}
+
+impl Manual {
+    /// All codes that it exits with, in their order.
+    pub(super) fn exits(&self) -> BTreeMap<u8, &'static str> {
+        let mut exits = BTreeMap::from([(2, "Invalid command line.")]);
+        exits.extend(self.exits.iter().copied());
+        exits
+    }
 }
 
 impl Example {
-    /// What it does, and how it exits where that is not usual.
-    pub(super) fn title(&self) -> String {
-        match self.exits {
-            0 => format!("{}:", self.does),
-            code => format!("{} (exits with {code}):", self.does),
-        }
-    }
-
     /// The command line in lines that fit, as a shell joins them: each but the first begins with an option.
     pub(super) fn lines(&self) -> String {
         let (mut lines, mut width) = (String::new(), 0);
@@ -56,7 +55,7 @@ impl Example {
 /// What stands below the options in a long help.
 impl fmt::Display for Manual {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { files, exits, examples, .. } = self;
+        let Self { files, examples, .. } = self;
         if !files.is_empty() {
             writeln!(f, "Files:")?;
             for (name, is) in *files {
@@ -65,14 +64,14 @@ impl fmt::Display for Manual {
             writeln!(f)?;
         }
         writeln!(f, "Exit status:")?;
-        for (code, means) in *exits {
+        for (code, means) in self.exits() {
             writeln!(f, "  {code:>2}  {means}")?;
         }
         writeln!(f, "\nExamples:")?;
         for (number, example) in examples.iter().enumerate() {
             let gap = if number == 0 { "" } else { "\n" };
             let lines = example.lines().replace('\n', "\n    ");
-            write!(f, "{gap}  {}\n    $ {lines}\n", example.title())?;
+            write!(f, "{gap}  {}:\n    $ {lines}\n", example.does)?;
         }
         Ok(())
     }

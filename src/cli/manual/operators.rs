@@ -13,11 +13,7 @@ Views pass. The freeze is in force when this command returns, whatever the disk 
 It survives a restart if `freeze_file` is configured; otherwise the answer says that it does not. \
 Who asked, and the reason, are shown by `status` and written to the audit records.",
     files: &[(PROXY_YAML, ADMIN_IS_READ), ("freeze_file", "The running proxy keeps the freeze there.")],
-    exits: &[
-        (0, "The freeze is in force."),
-        (1, "The proxy cannot be reached, or a caller is unknown."),
-        (2, "Invalid command line."),
-    ],
+    exits: &[(0, "The freeze is in force."), (1, "The proxy cannot be reached, or a caller is unknown.")],
     examples: &[
         example("Refuse all calls", "mpc-auth-proxy freeze --config proxy.yaml --reason 'ticket MEDIA-1411'"),
         example(
@@ -36,7 +32,6 @@ freeze of everybody.",
     exits: &[
         (0, "None of those callers is frozen any more."),
         (1, "One of them is still frozen, or the proxy cannot be reached."),
-        (2, "Invalid command line."),
     ],
     examples: &[
         example("Lift a freeze of everybody", "mpc-auth-proxy unfreeze --config proxy.yaml"),
@@ -56,7 +51,6 @@ every reason why nothing has changed. Changed files are also picked up without i
     exits: &[
         (0, "The files' content is in force."),
         (1, "It was refused, a file is still being written, or the proxy cannot be reached."),
-        (2, "Invalid command line."),
     ],
     examples: &[example("Apply a changed policy", "mpc-auth-proxy reload --config proxy.yaml")],
 };
@@ -67,7 +61,7 @@ Prints whether the proxy is ready, and if not, why: credentials, circuit breaker
 the audit sink, a reload that is pending or was refused; and its last decisions. What is wrong is in \
 capitals.",
     files: &[(PROXY_YAML, ADMIN_IS_READ)],
-    exits: &[(0, "The proxy answered, ready or not."), (1, CANNOT_BE_ASKED), (2, "Invalid command line.")],
+    exits: &[(0, "The proxy answered, ready or not."), (1, CANNOT_BE_ASKED)],
     examples: &[
         example("Show the proxy's state", "mpc-auth-proxy status --config proxy.yaml"),
         example("Print the full state as JSON", "mpc-auth-proxy status --config proxy.yaml --format json"),

@@ -82,10 +82,10 @@ fn write_page(command: &Command, path: &str, out: &mut impl Write) -> io::Result
         manual.files.iter().for_each(|(name, is)| item(&mut roff, name, is));
     }
     roff.control("SH", ["EXIT STATUS"]);
-    manual.exits.iter().for_each(|(code, means)| item(&mut roff, &code.to_string(), means));
+    manual.exits().iter().for_each(|(code, means)| item(&mut roff, &code.to_string(), means));
     roff.control("SH", ["EXAMPLES"]);
     for example in manual.examples {
-        roff.control("PP", []).text([roman(example.title())]);
+        roff.control("PP", []).text([roman(format!("{}:", example.does))]);
         roff.control("PP", []).control("RS", ["4"]).control("nf", []);
         for line in example.lines().split('\n') {
             roff.text([bold(line)]);
@@ -103,6 +103,7 @@ fn write_page(command: &Command, path: &str, out: &mut impl Write) -> io::Result
 fn item(roff: &mut Roff, term: &str, text: &str) {
     roff.control("TP", []).text([bold(term)]).text([roman(text)]);
 }
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;

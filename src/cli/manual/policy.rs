@@ -13,7 +13,6 @@ to run for any of it.",
     exits: &[
         (0, "Done."),
         (1, "A case fails, an allowed call would be denied, or a file cannot be read."),
-        (2, "Invalid command line."),
         (78, "The configuration or the policy is not valid."),
     ],
     examples: &[
@@ -42,7 +41,6 @@ today.",
     exits: &[
         (0, "The answer is printed, whatever it is."),
         (1, "Unknown caller, project or record, or a file cannot be read."),
-        (2, "Invalid command line."),
         (78, "The configuration or the policy is not valid."),
     ],
     examples: &[
@@ -76,12 +74,7 @@ cases are written. Neither the proxy nor a secret is needed, so this runs in any
         ),
         (POLICY_YAML, "The policy that a case file names."),
     ],
-    exits: &[
-        (0, "All cases pass."),
-        (1, "A case fails."),
-        (2, "Invalid command line."),
-        (78, "A file is invalid."),
-    ],
+    exits: &[(0, "All cases pass."), (1, "A case fails."), (78, "A file is invalid.")],
     examples: &[
         example("Run the cases", "mpc-auth-proxy policy test policy.test.yaml"),
         example(
@@ -105,7 +98,6 @@ out.",
     exits: &[
         (0, "No allowed call would be denied."),
         (1, "One would be, or the records cannot be read."),
-        (2, "Invalid command line."),
         (78, "The policy is not valid."),
     ],
     examples: &[
@@ -132,7 +124,6 @@ that the cloud refused do not count.",
     exits: &[
         (0, "The policy is printed."),
         (1, "The records have no allowed call, or cannot be read."),
-        (2, "Invalid command line."),
         (78, "The configuration is not valid."),
     ],
     examples: &[

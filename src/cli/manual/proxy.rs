@@ -44,7 +44,6 @@ the audit file. Changed files are also picked up without a signal.",
     exits: &[
         (0, "It was stopped, after answering and recording everything that it had accepted."),
         (1, "A runtime failure, or too few threads or descriptors."),
-        (2, "Invalid command line."),
         (3, "It stopped before everything was answered and recorded."),
         (4, "An address cannot be bound."),
         (5, "A credential is missing, and --require-credentials was given."),
@@ -71,11 +70,7 @@ pub(super) const WAIT: Manual = Manual {
 Asks `/readyz` at the address of `ops` ten times a second, and returns when the proxy is ready. For \
 containers that have no shell and no curl.",
     files: &[(PROXY_YAML, "Only `ops` is read; the rest need not be valid.")],
-    exits: &[
-        (0, "The proxy is ready."),
-        (1, "It was not ready in time, or the configuration has no `ops`."),
-        (2, "Invalid command line."),
-    ],
+    exits: &[(0, "The proxy is ready."), (1, "It was not ready in time, or the configuration has no `ops`.")],
     examples: &[example(
         "Wait for 30 seconds at most",
         "mpc-auth-proxy wait --config proxy.yaml --timeout 30",
@@ -87,7 +82,7 @@ pub(super) const SHUTDOWN: Manual = Manual {
 Does what SIGTERM does, over the admin socket, and returns as soon as the proxy has begun to drain. \
 For `preStop` hooks of containers that have no shell.",
     files: &[(PROXY_YAML, ADMIN_IS_READ)],
-    exits: &[(0, "The proxy is draining."), (1, CANNOT_BE_ASKED), (2, "Invalid command line.")],
+    exits: &[(0, "The proxy is draining."), (1, CANNOT_BE_ASKED)],
     examples: &[example("Stop the proxy", "mpc-auth-proxy shutdown --config proxy.yaml")],
 };
 

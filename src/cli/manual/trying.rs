@@ -11,11 +11,7 @@ the cloud saw, and the audit record of each; then it stays up for you to try unt
         "$TMPDIR/mpc-auth-proxy-demo-*",
         "A directory with the configuration, the policy and fake keys. It is removed at the end.",
     )],
-    exits: &[
-        (0, "The tour ended, and it was stopped."),
-        (1, "It could not start."),
-        (2, "Invalid command line."),
-    ],
+    exits: &[(0, "The tour ended, and it was stopped."), (1, "It could not start.")],
     examples: &[example("Run the tour and stop", "mpc-auth-proxy demo --once")],
 };
 
@@ -28,7 +24,6 @@ verifies every credential, prints what to paste into proxy.yaml, and can be aske
     exits: &[
         (0, "It was stopped by SIGTERM or SIGINT."),
         (1, "A runtime failure."),
-        (2, "Invalid command line."),
         (4, "The address cannot be bound."),
     ],
     examples: &[example(
