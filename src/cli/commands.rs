@@ -46,13 +46,13 @@ enum Command {
     /// Refuse all calls, or those of some callers, until `unfreeze`
     Freeze(operate::FreezeArgs),
     /// Lift what `freeze` froze
-    Unfreeze(operate::UnfreezeArgs),
+    Unfreeze(operate::Scope),
     /// Have a running proxy read its configuration again, and say what came of it
-    Reload(operate::ReloadArgs),
+    Reload(control::ProxyTarget),
     /// Say how a running proxy is doing
     Status(status::Args),
     /// Ask a running proxy to finish what it is doing and stop
-    Shutdown(control::ShutdownArgs),
+    Shutdown(control::ProxyTarget),
     /// Print the completions of a shell
     Completions {
         /// For which shell
@@ -84,10 +84,10 @@ pub fn main() -> ExitCode {
         Command::Sign(args) => sign::run(&args),
         Command::Wait(args) => control::wait(&args),
         Command::Freeze(args) => operate::freeze(&args),
-        Command::Unfreeze(args) => operate::unfreeze(&args),
-        Command::Reload(args) => operate::reload(&args),
+        Command::Unfreeze(scope) => operate::unfreeze(&scope),
+        Command::Reload(target) => operate::reload(&target),
         Command::Status(args) => status::run(&args),
-        Command::Shutdown(args) => control::shutdown(&args),
+        Command::Shutdown(target) => control::shutdown(&target),
         Command::Completions { shell } => completions(shell),
         Command::Man { out } => man(out.as_deref()),
     };

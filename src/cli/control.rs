@@ -18,12 +18,6 @@ pub(super) struct WaitArgs {
 }
 
 #[derive(clap::Args)]
-pub(super) struct ShutdownArgs {
-    #[command(flatten)]
-    target: ProxyTarget,
-}
-
-#[derive(clap::Args)]
 pub(super) struct ProxyTarget {
     /// The configuration that the proxy was started with
     #[arg(long, value_name = "FILE", env = "MPC_AUTH_PROXY_CONFIG")]
@@ -49,8 +43,8 @@ pub(super) fn wait(args: &WaitArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Asks the proxy to stop, and returns when it has begun to.
-pub(super) fn shutdown(args: &ShutdownArgs) -> anyhow::Result<ExitCode> {
-    let answer = args.target.ask("POST /shutdown", "")?;
+pub(super) fn shutdown(target: &ProxyTarget) -> anyhow::Result<ExitCode> {
+    let answer = target.ask("POST /shutdown", "")?;
     if answer.status != ACCEPTED {
         bail!("it answered {}", answer.status);
     }

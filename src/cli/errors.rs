@@ -3,18 +3,16 @@
 //! It is written at once and not queued: the process ends. Lines of the log may come out at the same time, so each line is
 //! written in one piece.
 
-use std::{
-    io::{self, IsTerminal, Write},
-    sync::atomic::{AtomicU8, Ordering::Relaxed},
-};
+use std::io::{self, IsTerminal, Write};
 
 use chrono::SecondsFormat;
-use serde_json::json;
+use parking_lot::Mutex;
+use serde_json::{Map, Value, json};
 use tracing::Level;
 
 use crate::{
     clock,
-    config::{LogFormat, Report, Severity},
+    config::{LogFormat, Problem, Report, Severity},
 };
 
 /// How a line looks.
@@ -35,26 +33,26 @@ pub(super) fn tell_as_log(format: LogFormat) -> bool {
         LogFormat::Json => false,
         LogFormat::Text => true,
     };
-    STYLE.store(if is_text { TEXT } else { JSON }, Relaxed);
+    *STYLE.lock() = if is_text { Style::Text } else { Style::Json };
     is_text
 }
 
 /// Prints an error with its causes.
 pub(super) fn print_error(error: &anyhow::Error) {
     let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
-    let text = match Style::current() {
+    let style = *STYLE.lock();
+    print(&match style {
         Style::Plain => format!("error: {error:#}\n"),
-        style @ (Style::Json | Style::Text) => {
+        Style::Json | Style::Text => {
             let causes = (!causes.is_empty()).then(|| ("error", causes.join(": ")));
             style.line(Level::ERROR, &error.to_string(), causes.as_slice())
         }
-    };
-    print(&text);
+    });
 }
 
 /// Prints why a configuration is not valid. On a terminal, where somebody reads it, with the lines that are meant.
 pub(super) fn print_report(report: &Report) {
-    let style = Style::current();
+    let style = *STYLE.lock();
     print(&match style {
         Style::Text if !io::stderr().is_terminal() => lines(style, report),
         Style::Plain | Style::Text => report.to_string(),
@@ -63,7 +61,7 @@ pub(super) fn print_report(report: &Report) {
 }
 
 fn lines(style: Style, report: &Report) -> String {
-    let line = |problem: &crate::config::Problem| {
+    let line = |problem: &Problem| {
         let level = match problem.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARN,
@@ -76,23 +74,13 @@ fn lines(style: Style, report: &Report) -> String {
 }
 
 impl Style {
-    fn current() -> Self {
-        match STYLE.load(Relaxed) {
-            JSON => Self::Json,
-            TEXT => Self::Text,
-            _ => Self::Plain,
-        }
-    }
-
     fn line(self, level: Level, message: &str, fields: &[(&str, String)]) -> String {
         let now = clock::now().to_rfc3339_opts(SecondsFormat::Micros, true);
         if self == Self::Json {
-            let more: String =
-                fields.iter().map(|(name, value)| format!(",\"{name}\":{}", json!(value))).collect();
-            return format!(
-                "{{\"timestamp\":\"{now}\",\"level\":\"{level}\",\"message\":{}{more}}}\n",
-                json!(message)
-            );
+            let head = [("timestamp", now), ("level", level.to_string()), ("message", message.to_owned())];
+            let line = head.into_iter().chain(fields.iter().cloned());
+            let line: Map<String, Value> = line.map(|(name, text)| (name.to_owned(), text.into())).collect();
+            return format!("{}\n", Value::from(line));
         }
         let more: String = fields.iter().map(|(name, value)| format!(" {name}={}", json!(value))).collect();
         format!("{now} {level:>5} {message}{more}\n")
@@ -104,10 +92,7 @@ fn print(text: &str) {
     drop(io::stderr().write_all(text.as_bytes()));
 }
 
-static STYLE: AtomicU8 = AtomicU8::new(PLAIN);
-const PLAIN: u8 = 0;
-const JSON: u8 = 1;
-const TEXT: u8 = 2;
+static STYLE: Mutex<Style> = Mutex::new(Style::Plain);
 
 #[cfg(test)]
 mod tests {

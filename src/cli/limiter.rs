@@ -115,17 +115,17 @@ impl Causes {
 impl Summary {
     fn log_summary(self) {
         let Self { level, message, error, more, seconds } = self;
+        // Each level is a macro of its own.
+        macro_rules! log {
+            ($at:ident) => {
+                tracing::$at!(more, seconds, error, "{message}: and {more} more in the last {seconds} s")
+            };
+        }
         match level {
-            Level::ERROR => {
-                tracing::error!(more, seconds, error, "{message}: and {more} more in the last {seconds} s")
-            }
-            Level::WARN => {
-                tracing::warn!(more, seconds, error, "{message}: and {more} more in the last {seconds} s")
-            }
-            Level::INFO => {
-                tracing::info!(more, seconds, error, "{message}: and {more} more in the last {seconds} s")
-            }
-            _ => tracing::debug!(more, seconds, error, "{message}: and {more} more in the last {seconds} s"),
+            Level::ERROR => log!(error),
+            Level::WARN => log!(warn),
+            Level::INFO => log!(info),
+            _ => log!(debug),
         }
     }
 }

@@ -8,31 +8,23 @@ use serde::{Deserialize, Serialize};
 use super::{client::ClientResponse, control::ProxyTarget, output, status::Freeze};
 use crate::escape::shown;
 
+/// Whom a freeze is about.
+#[derive(clap::Args)]
+pub(super) struct Scope {
+    #[command(flatten)]
+    target: ProxyTarget,
+    /// A caller of the policy; may be given again. Without one, everybody
+    #[arg(long = "caller", value_name = "CALLER")]
+    callers: Vec<String>,
+}
+
 #[derive(clap::Args)]
 pub(super) struct FreezeArgs {
     #[command(flatten)]
-    target: ProxyTarget,
-    /// A caller of the policy; may be given again. Without one, everybody
-    #[arg(long = "caller", value_name = "CALLER")]
-    callers: Vec<String>,
+    scope: Scope,
     /// Why: shown by `status`, and kept in the audit record
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-}
-
-#[derive(clap::Args)]
-pub(super) struct UnfreezeArgs {
-    #[command(flatten)]
-    target: ProxyTarget,
-    /// A caller of the policy; may be given again. Without one, everybody
-    #[arg(long = "caller", value_name = "CALLER")]
-    callers: Vec<String>,
-}
-
-#[derive(clap::Args)]
-pub(super) struct ReloadArgs {
-    #[command(flatten)]
-    target: ProxyTarget,
 }
 
 /// What a proxy says about a freeze that was asked for.
@@ -61,15 +53,14 @@ struct FreezeBody<'a> {
 }
 
 pub(super) fn freeze(args: &FreezeArgs) -> anyhow::Result<ExitCode> {
-    let FreezeArgs { target, callers, reason } = args;
+    let FreezeArgs { scope: Scope { target, callers }, reason } = args;
     let told = request_freeze(target, "PUT /freeze", &FreezeBody { callers, reason: reason.as_deref() })?;
     told.print()?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Succeeds where none of those is frozen any more.
-pub(super) fn unfreeze(args: &UnfreezeArgs) -> anyhow::Result<ExitCode> {
-    let UnfreezeArgs { target, callers } = args;
+pub(super) fn unfreeze(Scope { target, callers }: &Scope) -> anyhow::Result<ExitCode> {
     let told = request_freeze(target, "DELETE /freeze", &FreezeBody { callers, reason: None })?;
     told.print()?;
     let still = told.freeze.iter().any(|freeze| freeze.hits(callers));
@@ -77,8 +68,8 @@ pub(super) fn unfreeze(args: &UnfreezeArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Succeeds where what the files say is in force.
-pub(super) fn reload(args: &ReloadArgs) -> anyhow::Result<ExitCode> {
-    let answer = args.target.ask("POST /reload", "")?;
+pub(super) fn reload(target: &ProxyTarget) -> anyhow::Result<ExitCode> {
+    let answer = target.ask("POST /reload", "")?;
     match parsed(&answer)? {
         ReloadReply { policy: Some(hash), .. } => writeln!(output::stdout(), "in force: policy {hash}")?,
         ReloadReply { problem, .. } => bail!("{}", problem.as_deref().unwrap_or(answer.body()).trim_end()),

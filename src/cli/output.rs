@@ -7,6 +7,8 @@ use std::{
     io::{self, StderrLock, StdoutLock, Write},
 };
 
+use serde::Serialize;
+
 /// How a command prints its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
@@ -14,6 +16,21 @@ pub(super) enum Format {
     Text,
     /// One JSON document
     Json,
+}
+
+impl Format {
+    /// Writes an answer, which has a text for people and members for programs.
+    pub(super) fn write(
+        self,
+        answer: &(impl Display + Serialize),
+        out: &mut impl Write,
+    ) -> anyhow::Result<()> {
+        match self {
+            Self::Text => write!(out, "{answer}")?,
+            Self::Json => writeln!(out, "{}", serde_json::to_string_pretty(answer)?)?,
+        }
+        Ok(())
+    }
 }
 
 /// A number of things, with their word.

@@ -103,10 +103,7 @@ impl Replay {
         let (mut result, mut changes) = (Replayed::default(), BTreeMap::new());
         self.audit.each_decision(err, |seen| result.add(seen, &alone, &mut changes))?;
         result.changes = changes.into_values().collect();
-        match self.format {
-            Format::Text => write!(out, "{result}")?,
-            Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&result)?)?,
-        }
+        self.format.write(&result, out)?;
         Ok(if result.now_denied == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

@@ -1,11 +1,16 @@
-//! Arguments of `sign`. Its arguments, each in a type that holds nothing else.
+//! Arguments of `sign`, each in a type that holds nothing else.
 //!
 //! A text that is not such an argument is refused by clap, which knows how to name it and how to exit.
 
-use crate::cli::output::Format;
-use crate::signing::Timestamp;
-use crate::upstream::{Endpoint, EndpointError};
 use std::path::PathBuf;
+
+use anyhow::ensure;
+
+use crate::{
+    cli::output::Format,
+    signing::Timestamp,
+    upstream::{Endpoint, EndpointError},
+};
 
 /// What `sign` was asked for. The keys come from `HUAWEICLOUD_SDK_AK`, `HUAWEICLOUD_SDK_SK` and, for temporary
 /// keys, `HUAWEICLOUD_SDK_SECURITY_TOKEN`.
@@ -42,20 +47,6 @@ pub(in crate::cli) struct Url {
     pub(super) query: String,
 }
 
-/// Why a text is not a URL that can be signed.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(in crate::cli) enum UrlError {
-    /// It has a fragment, which is never sent.
-    #[error("a `#` fragment is never sent, so it cannot be signed")]
-    Fragment,
-    /// It does not start with a scheme, a host and perhaps a port.
-    #[error(transparent)]
-    Origin(#[from] EndpointError),
-    /// Nothing follows the host.
-    #[error("the URL has no path: add at least `/`")]
-    NoPath,
-}
-
 /// A header as `-H` gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) struct Header {
@@ -63,27 +54,18 @@ pub(in crate::cli) struct Header {
     pub(super) value: String,
 }
 
-/// The text has no `:` between a name and a value.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected `Name: value`")]
-pub(in crate::cli) struct HeaderError;
-
 impl Url {
     /// Splits a URL into its parts. Nothing is decoded or normalised: what is signed is what was written.
     ///
     /// # Errors
-    /// See [`UrlError`].
-    pub(in crate::cli) fn parse(text: &str) -> Result<Self, UrlError> {
-        if text.contains('#') {
-            return Err(UrlError::Fragment);
-        }
+    /// Why it is not a URL that can be signed.
+    pub(in crate::cli) fn parse(text: &str) -> anyhow::Result<Self> {
+        ensure!(!text.contains('#'), "a `#` fragment is never sent, so it cannot be signed");
         let (scheme, rest) = text.split_once("://").ok_or(EndpointError::Scheme)?;
         let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         Endpoint::parse(&format!("{scheme}://{authority}"))?;
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        if path.is_empty() {
-            return Err(UrlError::NoPath);
-        }
+        ensure!(!path.is_empty(), "the URL has no path: add at least `/`");
         Ok(Self { authority: authority.into(), path: path.into(), query: query.into() })
     }
 }
@@ -93,8 +75,8 @@ impl Header {
     ///
     /// # Errors
     /// There is no `:`.
-    pub(in crate::cli) fn parse(text: &str) -> Result<Self, HeaderError> {
-        let (name, value) = text.split_once(':').ok_or(HeaderError)?;
+    pub(in crate::cli) fn parse(text: &str) -> Result<Self, &'static str> {
+        let (name, value) = text.split_once(':').ok_or("expected `Name: value`")?;
         Ok(Self { name: name.into(), value: value.trim_matches([' ', '\t']).into() })
     }
 }

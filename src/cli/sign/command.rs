@@ -1,18 +1,18 @@
 //! The command itself: what it prints, and what cannot be signed.
 
-use super::args::{Args, Header};
-use crate::cli::output::{self, Format};
-use crate::clock;
-use crate::credential::variable_of;
-use crate::secret::Secret;
-use crate::signing::{Explained, SigningKey, Timestamp, Unsigned, explain, is_set_by_signing};
+use std::{collections::BTreeMap, fmt::Write as _, io::Write, path::Path, process::ExitCode};
+
 use anyhow::{Context, anyhow, bail, ensure};
-use serde::Serialize;
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::io::Write;
-use std::path::Path;
-use std::process::ExitCode;
+use serde_json::json;
+
+use super::args::{Args, Header};
+use crate::{
+    cli::output::{self, Format},
+    clock,
+    credential::variable_of,
+    secret::Secret,
+    signing::{Explained, SigningKey, Timestamp, Unsigned, explain, is_set_by_signing},
+};
 
 /// Runs the command: 0 when it signed, 2 when what it was given cannot be signed.
 ///
@@ -69,7 +69,7 @@ fn answer(
     headers.extend(explained.signed.headers());
     match args.format {
         Format::Text => Ok(text(&explained, &headers, args.explain)?),
-        Format::Json => Ok(json(&explained, headers)?),
+        Format::Json => Ok(json(&explained, headers)),
     }
 }
 
@@ -98,23 +98,16 @@ fn text(
     Ok(out)
 }
 
-fn json(explained: &Explained<'_>, headers: Vec<(&str, &str)>) -> serde_json::Result<String> {
-    #[derive(Serialize)]
-    struct SignOutput<'a> {
-        canonical_request: &'a str,
-        string_to_sign: &'a str,
-        signed_headers: &'a str,
-        authorization: &'a str,
-        headers: BTreeMap<&'a str, &'a str>,
-    }
-    let answer = SignOutput {
-        canonical_request: &explained.canonical_request,
-        string_to_sign: &explained.string_to_sign,
-        signed_headers: explained.signed.signed_headers(),
-        authorization: explained.signed.authorization(),
-        headers: headers.into_iter().collect(),
-    };
-    serde_json::to_string_pretty(&answer).map(|text| text + "\n")
+fn json(explained: &Explained<'_>, headers: Vec<(&str, &str)>) -> String {
+    let headers: BTreeMap<&str, &str> = headers.into_iter().collect();
+    let answer = json!({
+        "canonical_request": explained.canonical_request,
+        "string_to_sign": explained.string_to_sign,
+        "signed_headers": explained.signed.signed_headers(),
+        "authorization": explained.signed.authorization(),
+        "headers": headers,
+    });
+    format!("{answer:#}\n")
 }
 
 /// Prints the answer, or what is wrong and exit code 2: whatever `answer` refuses was given by the user.

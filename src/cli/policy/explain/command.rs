@@ -1,22 +1,17 @@
 //! The options of `policy explain`, and the question that they ask.
 
-use std::fs;
-use std::io::Write;
-use std::net::IpAddr;
-use std::path::PathBuf;
-use std::process::ExitCode;
-use std::sync::Arc;
+use std::{fs, io::Write, net::IpAddr, path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::{Context, anyhow};
 use chrono::{DateTime, Utc};
 
-use super::recorded::{AuditLine, Compared};
+use super::recorded::{Compared, find_line};
 use crate::cli::{exit, output::Format, policy::records::Records};
 use crate::clock;
 use crate::config::{self, Project};
 use crate::editing::Body;
 use crate::operation::{CREATE, DELETE, Version};
-use crate::policy::{DecisionReport, Facts, Key, Question, Scope, facts_of, parse_fact, parse_moment};
+use crate::policy::{Facts, Key, Question, Scope, facts_of, parse_fact, parse_moment};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli::policy) struct Explain {
@@ -91,17 +86,16 @@ impl Explain {
         let scope = |project: &Arc<Project>| Scope { name: project.name.clone(), id: project.id.clone() };
         let projects: Vec<Scope> = settings.projects.iter().map(scope).collect();
         if let Some(request_id) = &self.request_id {
-            let records = Records::of(self.audit.clone());
-            let record = AuditLine::find(&records, request_id, err)?;
-            let compared = Compared::with(record, &settings.policy, &projects)?;
-            compared.write(self.format, out).context("cannot write the answer")?;
+            let line = find_line(&Records::of(self.audit.clone()), request_id, err)?;
+            let compared = Compared::with(&line, &settings.policy, &projects)?;
+            self.format.write(&compared, out).context("cannot write the answer")?;
             return Ok(ExitCode::SUCCESS);
         }
         let is_it = |project: &&Arc<Project>| [&*project.name, &*project.id].contains(&self.project.as_str());
         let stamps = settings.projects.iter().find(is_it).is_some_and(|project| project.stamp_owner);
         let facts = self.facts(stamps)?;
         let answer = self.question(&facts).ask(&settings.policy, settings.callers.ids(), &projects)?;
-        self.write(&answer, out).context("cannot write the answer")?;
+        self.format.write(&answer, out).context("cannot write the answer")?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -135,13 +129,5 @@ impl Explain {
         let stamp = Some(self.caller.as_str()).filter(|_| stamps);
         let body = Body::inspect(&bytes, version, stamp).with_context(|| path.display().to_string())?;
         Ok(body.facts().clone())
-    }
-
-    pub(super) fn write(&self, answer: &DecisionReport, out: &mut impl Write) -> anyhow::Result<()> {
-        match self.format {
-            Format::Text => write!(out, "{answer}")?,
-            Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(answer)?)?,
-        }
-        Ok(())
     }
 }

@@ -1,24 +1,17 @@
 //! `policy explain --audit`: explains a recorded decision, and what would be decided today.
 
-use std::fmt;
-use std::io::Write;
+use std::{fmt, io::Write};
 
 use anyhow::Context;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
-use super::super::records::Records;
-use super::super::replay::ask;
-use crate::audit::ParsedRecord;
-use crate::cli::output::Format;
-use crate::escape::shown;
-use crate::policy::{DecisionReport, Policy, Scope};
-
-/// A record, and the line that it was read from.
-pub(super) struct AuditLine {
-    line: String,
-    recorded: Value,
-}
+use super::super::{records::Records, replay::ask};
+use crate::{
+    audit::ParsedRecord,
+    escape::shown,
+    policy::{DecisionReport, Policy, Scope},
+};
 
 /// What stands in the record of one request, and what is decided today.
 #[derive(Serialize)]
@@ -31,95 +24,83 @@ pub(super) struct Compared {
     differs: Vec<&'static str>,
     /// The hash of today's policy.
     policy: String,
-    #[serde(skip)]
-    told: RecordedReason,
 }
 
-/// What of a record is told in words.
-#[derive(Deserialize)]
-struct RecordedReason {
-    timestamp: String,
-    #[serde(rename = "request.id")]
-    request_id: String,
-    #[serde(rename = "caller.id")]
-    caller: Option<String>,
-    #[serde(rename = "caller.presented")]
-    presented: Option<String>,
-    #[serde(rename = "network.peer.address")]
-    peer: Option<String>,
-    #[serde(rename = "http.response.status_code")]
-    status: Option<u16>,
-    #[serde(rename = "mpc.action")]
-    action: Option<String>,
-    #[serde(rename = "mpc.job_id")]
-    job: Option<String>,
-    #[serde(rename = "policy.effect")]
-    effect: Option<String>,
-    #[serde(rename = "policy.rule")]
-    rule: Option<String>,
-    #[serde(rename = "policy.location")]
-    location: Option<String>,
-    #[serde(rename = "policy.hash")]
-    hash: Option<String>,
-    outcome: Option<String>,
-    #[serde(rename = "error.type")]
-    code: Option<String>,
-    #[serde(rename = "error.reason")]
-    reason: Option<String>,
-    #[serde(rename = "error.message")]
-    message: Option<String>,
-}
-
-impl AuditLine {
-    /// Finds the record of this request.
-    pub(super) fn find(records: &Records, request_id: &str, err: &mut impl Write) -> anyhow::Result<Self> {
-        let mut found = None;
-        records.each_line(err, |line| {
-            if line.contains(request_id) {
-                let recorded: Value = serde_json::from_str(line)?;
-                let named =
-                    |name: &str, value: &str| recorded.get(name).and_then(Value::as_str) == Some(value);
-                let is_it = ["request.id", "upstream.request_id", "lookup.request_id"]
-                    .iter()
-                    .any(|name| named(name, request_id));
-                if is_it && named("event", "request") {
-                    found = Some(Self { line: line.to_owned(), recorded });
-                }
+/// Finds the line with the record of this request.
+pub(super) fn find_line(records: &Records, request_id: &str, err: &mut impl Write) -> anyhow::Result<String> {
+    let mut found = None;
+    records.each_line(err, |line| {
+        if line.contains(request_id) {
+            let recorded: Value = serde_json::from_str(line)?;
+            let named = |name: &str, value: &str| recorded.get(name).and_then(Value::as_str) == Some(value);
+            let mut ids = ["request.id", "upstream.request_id", "lookup.request_id"].iter();
+            if ids.any(|name| named(name, request_id)) && named("event", "request") {
+                found = Some(line.to_owned());
             }
-            Ok::<_, serde_json::Error>(())
-        })?;
-        found.with_context(|| format!("{} has no record of request {request_id}", records.names()))
-    }
+        }
+        Ok::<_, serde_json::Error>(())
+    })?;
+    found.with_context(|| format!("{} has no record of request {request_id}", records.names()))
 }
 
 impl Compared {
-    /// Asks the policy again about the call of this record.
-    pub(super) fn with(record: AuditLine, policy: &Policy, projects: &[Scope]) -> anyhow::Result<Self> {
-        let AuditLine { line, recorded } = record;
-        let told = RecordedReason::deserialize(&recorded).context("not an audit record")?;
-        let now = ParsedRecord::parse(&line)?.map(|seen| ask(policy, &seen, projects));
-        let policy = policy.hash().to_string();
+    /// Asks the policy again about the call of the record in this line.
+    pub(super) fn with(line: &str, policy: &Policy, projects: &[Scope]) -> anyhow::Result<Self> {
+        let now = ParsedRecord::parse(line)?.map(|seen| ask(policy, &seen, projects));
+        let (recorded, differs, policy) =
+            (serde_json::from_str(line)?, Vec::new(), policy.hash().to_string());
+        let mut compared = Self { recorded, now, differs, policy };
+        let recorded = |name| compared.recorded(name);
         let mut differs = Vec::new();
-        if let Some(now) = &now {
-            differs.extend((told.effect.as_deref() != Some(now.effect)).then_some("effect"));
-            differs.extend((told.rule != now.rule).then_some("rule"));
+        if let Some(now) = &compared.now {
+            differs.extend((recorded("policy.effect") != Some(now.effect)).then_some("effect"));
+            differs.extend((recorded("policy.rule") != now.rule.as_deref()).then_some("rule"));
         }
-        differs.extend((told.hash.as_ref().is_some_and(|hash| *hash != policy)).then_some("policy"));
-        Ok(Self { recorded, now, differs, policy, told })
+        let hash = recorded("policy.hash");
+        differs.extend(hash.is_some_and(|hash| hash != compared.policy).then_some("policy"));
+        compared.differs = differs;
+        Ok(compared)
     }
 
-    pub(super) fn write(&self, format: Format, out: &mut impl Write) -> anyhow::Result<()> {
-        match format {
-            Format::Text => write!(out, "{self}")?,
-            Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(self)?)?,
+    /// A text of the record.
+    fn recorded(&self, name: &str) -> Option<&str> {
+        self.recorded.get(name).and_then(Value::as_str)
+    }
+
+    /// What the record tells, in words.
+    fn write_record(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |name| self.recorded(name).map(shown);
+        let dash = |name| text(name).unwrap_or_else(|| "-".into());
+        writeln!(f, "request {} at {}", dash("request.id"), dash("timestamp"))?;
+        write!(f, "  caller {} from {}", dash("caller.id"), dash("network.peer.address"))?;
+        if let Some(presented) = text("caller.presented") {
+            write!(f, ", presented {presented}")?;
         }
-        Ok(())
+        writeln!(f)?;
+        if let Some(action) = text("mpc.action") {
+            let job = text("mpc.job_id").map(|job| format!(", job {job}")).unwrap_or_default();
+            writeln!(f, "  {action}{job}")?;
+        }
+        if let Some(effect) = text("policy.effect") {
+            let rule = match (text("policy.rule"), text("policy.location")) {
+                (Some(rule), Some(location)) => format!("rule `{rule}` at {location}"),
+                _ => "no rule allowed it".into(),
+            };
+            writeln!(f, "  recorded: {effect}, {rule}, by policy {}", dash("policy.hash"))?;
+        }
+        let status = self.recorded.get("http.response.status_code").and_then(Value::as_u64);
+        let status = status.map_or_else(|| "no answer".into(), |status| status.to_string());
+        write!(f, "  {}: {status}", dash("outcome"))?;
+        for text in ["error.type", "error.reason", "error.message"].into_iter().filter_map(text) {
+            write!(f, ", {text}")?;
+        }
+        writeln!(f)
     }
 }
 
 impl fmt::Display for Compared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.told.fmt(f)?;
+        self.write_record(f)?;
         let Some(now) = &self.now else {
             return writeln!(f, "its record has no policy decision to repeat");
         };
@@ -132,34 +113,5 @@ impl fmt::Display for Compared {
             ["policy"] => writeln!(f, "different policy, same decision"),
             differs => writeln!(f, "different: {}", differs.join(", ")),
         }
-    }
-}
-
-impl fmt::Display for RecordedReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let dash = |text: &Option<String>| text.as_ref().map_or_else(|| "-".into(), |text| shown(text));
-        writeln!(f, "request {} at {}", shown(&self.request_id), shown(&self.timestamp))?;
-        write!(f, "  caller {} from {}", dash(&self.caller), dash(&self.peer))?;
-        if let Some(presented) = &self.presented {
-            write!(f, ", presented {}", shown(presented))?;
-        }
-        writeln!(f)?;
-        if let Some(action) = &self.action {
-            let job = self.job.as_ref().map(|job| format!(", job {}", shown(job))).unwrap_or_default();
-            writeln!(f, "  {}{job}", shown(action))?;
-        }
-        if let Some(effect) = &self.effect {
-            let rule = match (&self.rule, &self.location) {
-                (Some(rule), Some(location)) => format!("rule `{}` at {}", shown(rule), shown(location)),
-                _ => "no rule allowed it".into(),
-            };
-            writeln!(f, "  recorded: {}, {rule}, by policy {}", shown(effect), dash(&self.hash))?;
-        }
-        let status = self.status.map_or_else(|| "no answer".into(), |status| status.to_string());
-        write!(f, "  {}: {status}", dash(&self.outcome))?;
-        for text in [&self.code, &self.reason, &self.message].into_iter().flatten() {
-            write!(f, ", {}", shown(text))?;
-        }
-        writeln!(f)
     }
 }

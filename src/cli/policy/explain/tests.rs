@@ -73,7 +73,7 @@ fn asked(format: Format, arguments: &str) -> Result<String, String> {
         Ok(explain.question(&facts).ask(&policy(&callers, &projects), &callers, &projects)?)
     });
     let mut out = Vec::new();
-    let written = answer.and_then(|answer| explain.write(&answer, &mut out));
+    let written = answer.and_then(|answer| format.write(&answer, &mut out));
     written.map(|()| String::from_utf8(out).unwrap()).map_err(|e| format!("{e:#}"))
 }
 
