@@ -8,8 +8,8 @@ use super::{
 pub(super) const CHECK: Manual = Manual {
     about: "\
 Reads what `run` would read, in the same way, but binds, writes and sends nothing. Prints all problems \
-standard error, all at once, each with its place and what to do. Where there is no error, standard \
-output says what would run here: listeners and callers, projects and credentials, where it connects \
+to standard error, each with its place and what to do. If there is no error, standard output says \
+what would run here: listeners and callers, projects and credentials, where it connects \
 to, where records and the log go, the limits as this machine allows them, and the sandbox.
 
 A warning marks what works but is probably not intended, or what will fail at run time.",
@@ -30,9 +30,9 @@ A warning marks what works but is probably not intended, or what will fail at ru
 
 pub(super) const DOCTOR: Manual = Manual {
     about: "\
-Tests what `check` only reads: the source of each credential, each endpoint, file permissions, \
-answer, the files for their permissions, the clock, and the running proxy for what it knows. Run it \
-where the proxy runs, as the same user. What fails is told with what to do about it.
+Tests what `check` only reads: the source of each credential, each endpoint, file permissions, the \
+clock, and the running proxy. Run it where the proxy runs, as the same user. What fails is told with \
+what to do about it.
 
 It makes no call to MPC by default: --try-credentials sends one harmless view for each \
 project, and --contract creates, views and cancels three small jobs of your own.",

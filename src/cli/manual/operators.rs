@@ -45,7 +45,7 @@ freeze of everybody.",
 pub(super) const RELOAD: Manual = Manual {
     about: "\
 The running proxy reads its configuration, its policy and the files that they name, and applies all \
-force whole or not at all. The command waits for that, and prints the hash of the policy in force or \
+of it or nothing. The command waits for that, and prints the hash of the policy in force or \
 every reason why nothing has changed. Changed files are also picked up without it.",
     files: &[(PROXY_YAML, "Only `admin` is read here. The running proxy reads all of it.")],
     exits: &[
@@ -58,7 +58,7 @@ every reason why nothing has changed. Changed files are also picked up without i
 pub(super) const STATUS: Manual = Manual {
     about: "\
 Prints whether the proxy is ready, and if not, why: credentials, circuit breakers, freezes, the \
-the audit sink, a reload that is pending or was refused; and its last decisions. What is wrong is in \
+audit sink, a reload that is pending or was refused; and its last decisions. What is wrong is in \
 capitals.",
     files: &[(PROXY_YAML, ADMIN_IS_READ)],
     exits: &[(0, "The proxy answered, ready or not."), (1, CANNOT_BE_ASKED)],

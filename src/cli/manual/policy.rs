@@ -7,8 +7,7 @@ use super::{
 
 pub(super) const POLICY: Manual = Manual {
     about: "\
-Explains, tests, replays and suggests policies. None of these needs a running proxy.
-to run for any of it.",
+Explains, tests, replays and suggests policies. None of these needs a running proxy.",
     files: &[],
     exits: &[
         (0, "Done."),
@@ -27,13 +26,12 @@ to run for any of it.",
 pub(super) const EXPLAIN: Manual = Manual {
     about: "\
 Prints the decision, and the rule that makes it with its place. If no rule allows the call, prints the \
-that comes closest and the part of it that fails. A denial is an answer, and exits with 0.
+one that comes closest and the part of it that fails. A denial is an answer, and exits with 0.
 
 Job facts come from --fact or a body. A fact that is not given is unknown: if the decision \
-decision depends on it, the answer is `undetermined` and names the facts that it needs.
+depends on it, the answer is `undetermined` and names the facts that it needs.
 
-With --audit and --request-id it decides a recorded call again, and prints what differs today.
-today.",
+With --audit and --request-id it decides a recorded call again, and prints what differs today.",
     files: &[
         (PROXY_YAML, "The configuration, which names the policy. All of it must be valid."),
         ("AUDIT", "Audit records, as `policy replay` reads them."),
@@ -65,7 +63,7 @@ today.",
 
 pub(super) const TEST: Manual = Manual {
     about: "\
-A case is a call with its expected effect and, optionally, its rule. docs/POLICY.md shows the \
+A case is a call with its expected effect and, optionally, its rule. docs/POLICY.md shows how \
 cases are written. Neither the proxy nor a secret is needed, so this runs in any pipeline.",
     files: &[
         (
@@ -87,7 +85,7 @@ cases are written. Neither the proxy nor a secret is needed, so this runs in any
 pub(super) const REPLAY: Manual = Manual {
     about: "\
 Evaluates every recorded call under --policy, and prints those with another decision, grouped, \
-otherwise, grouped, the denials first. Files may be compressed by gzip, come from standard input \
+the denials first. Files may be compressed by gzip, come from standard input \
 (`-`), and carry what CRI or Docker puts around each line. A line that is no record is named and left \
 out.",
     files: &[
@@ -115,7 +113,7 @@ out.",
 pub(super) const SUGGEST: Manual = Manual {
     about: "\
 Prints a whole policy.yaml that allows the calls which were allowed, and nothing else: review it \
-you use it. What records cannot say, such as the digest of a token, is left for you to fill in. Calls \
+before you use it. What records cannot say, such as the digest of a token, is left for you to fill in. Calls \
 that the cloud refused do not count.",
     files: &[
         ("AUDIT", "Audit records, as `policy replay` reads them."),

@@ -5,7 +5,7 @@ use crate::cli::exit;
 
 pub(super) const OVERVIEW: Manual = Manual {
     about: "\
-Callers send unsigned HTTP. The proxy authenticates them, applies a local policy, builds a new request, \
+Callers send unsigned HTTP. The proxy authenticates them, applies a local policy, builds a new request \
 and signs it with the company's key, and writes one audit record for each request.
 
 Start with `mpc-auth-proxy demo`, which needs no account. Each command has a manual: \
