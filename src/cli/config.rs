@@ -24,9 +24,6 @@ enum Command {
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// Where the answer cannot be written.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Command::Schema { file } = args.command;
     output::stdout().write_all(config::schema(file).as_bytes())?;

@@ -26,9 +26,6 @@ pub(super) struct StartupSignals {
 
 impl StartupSignals {
     /// In force from here on, in every thread.
-    ///
-    /// # Errors
-    /// As the system says.
     pub(super) fn install() -> io::Result<Self> {
         let early = Self { ends: Arc::new(AtomicBool::new(true)), hung_up: Arc::default() };
         for stop in [SIGTERM, SIGINT] {
@@ -41,9 +38,6 @@ impl StartupSignals {
     }
 
     /// The runtime's handlers, which take over. To be called inside it.
-    ///
-    /// # Errors
-    /// As the system says.
     pub(super) fn hand_over(self) -> io::Result<(Stop, ReopenSignal)> {
         let (stop, hang_up) = (Stop::new()?, signal(SignalKind::hangup())?);
         self.ends.store(false, SeqCst);

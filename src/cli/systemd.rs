@@ -44,9 +44,6 @@ enum Change {
 
 impl Systemd {
     /// As the environment says.
-    ///
-    /// # Errors
-    /// Where there can be no thread for it.
     pub(super) fn of_this_process() -> io::Result<Self> {
         if env::var_os("NOTIFY_SOCKET").is_none() {
             return Ok(Self { words: None, watchdog: None });

@@ -26,9 +26,6 @@ pub(in crate::cli) struct Args {
 }
 
 /// Runs the command: problems to standard error, the summary to standard output.
-///
-/// # Errors
-/// Where the answer cannot be written; a configuration that is not valid is an exit code.
 pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (mut out, mut err) = (output::stdout(), output::stderr());
     let machine = Machine { variable, environment: Environment::of };

@@ -48,9 +48,6 @@ pub(in crate::cli) struct Args {
 
 /// Runs the command: problems of the configuration to standard error, findings to standard output. A finding that
 /// fails calls is an exit code, and so is a configuration that is not valid.
-///
-/// # Errors
-/// Where the answer cannot be written.
 pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let valid = match check::read(&args.config, config::load_again, variable, &mut output::stderr())? {
         Ok(valid) => valid,

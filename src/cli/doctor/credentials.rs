@@ -43,9 +43,6 @@ enum Outcome {
 }
 
 /// Asks all of them, at the same time. Their answers come in no order.
-///
-/// # Errors
-/// Where there is no way to a source.
 pub(super) async fn probe(
     settings: &Settings,
     egress: &Egress,

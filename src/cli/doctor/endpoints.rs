@@ -53,9 +53,6 @@ pub(super) struct ProbedEndpoint {
 }
 
 /// Asks the endpoints of all projects, and those of IAM and STS that the configuration names, at the same time.
-///
-/// # Errors
-/// Where there is no way to one.
 pub(super) async fn probe(
     settings: &Settings,
     egress: &Egress,

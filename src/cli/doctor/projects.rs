@@ -25,9 +25,6 @@ impl<'w> CallPath<'w> {
     }
 
     /// The upstream of the project.
-    ///
-    /// # Errors
-    /// Where there is no way to it.
     pub(super) fn upstream(&self, project: &Project) -> Result<Upstream, DialerError> {
         let upstream = &self.settings.upstream;
         let timeouts = Timeouts { connect: upstream.connect_timeout, attempt: upstream.attempt_timeout };

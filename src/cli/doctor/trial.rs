@@ -32,9 +32,6 @@ enum TrialRunner<'p> {
 }
 
 /// Tries each project, one after the other.
-///
-/// # Errors
-/// Where there is no way to an endpoint.
 pub(super) async fn each(path: CallPath<'_>) -> Result<Vec<Finding>, DialerError> {
     let by = TrialRunner::of(path.settings).await;
     let (mut findings, mut refused) = (Vec::new(), BTreeSet::new());

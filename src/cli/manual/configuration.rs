@@ -1,7 +1,7 @@
 //! The commands that look at a configuration.
 
 use super::{
-    entry::{Manual, example},
+    entry::Manual,
     proxy::{POLICY_YAML, PROXY_YAML},
 };
 
@@ -22,10 +22,11 @@ A warning marks what works but is probably not intended, or what will fail at ru
         (1, "With --strict: valid, with warnings."),
         (78, "The configuration, the policy or the environment is not valid."),
     ],
-    examples: &[
-        example("Check a configuration", "mpc-auth-proxy check --config proxy.yaml"),
-        example("Fail a pipeline on warnings too", "mpc-auth-proxy check --config proxy.yaml --strict"),
-    ],
+    examples: "\
+Check a configuration
+$ mpc-auth-proxy check --config proxy.yaml
+Fail a pipeline on warnings too
+$ mpc-auth-proxy check --config proxy.yaml --strict",
 };
 
 pub(super) const DOCTOR: Manual = Manual {
@@ -45,24 +46,22 @@ project, and --contract creates, views and cancels three small jobs of your own.
         (1, "A problem would make calls fail."),
         (78, "The configuration or the environment is not valid."),
     ],
-    examples: &[
-        example("Find out why calls fail", "mpc-auth-proxy doctor --config proxy.yaml"),
-        example(
-            "See whether MPC takes the credential of each project",
-            "mpc-auth-proxy doctor --config proxy.yaml --try-credentials",
-        ),
-        example(
-            "Compare MPC with what this program expects",
-            "mpc-auth-proxy doctor --config proxy.yaml --contract --project media-prod --input media-in/short.mp4 --output media-out/doctor/ --location cn-north-4 --yes",
-        ),
-    ],
+    examples: "\
+Find out why calls fail
+$ mpc-auth-proxy doctor --config proxy.yaml
+See whether MPC takes the credential of each project
+$ mpc-auth-proxy doctor --config proxy.yaml --try-credentials
+Compare MPC with what this program expects
+$ mpc-auth-proxy doctor --config proxy.yaml --contract --project media-prod --input media-in/short.mp4 --output media-out/doctor/ --location cn-north-4 --yes",
 };
 
 pub(super) const CONFIG: Manual = Manual {
     about: "What the files of the configuration may say. docs/CONFIGURATION.md lists every key.",
     files: &[],
     exits: &[(0, "Done.")],
-    examples: &[example("Print the schema of proxy.yaml", "mpc-auth-proxy config schema")],
+    examples: "\
+Print the schema of proxy.yaml
+$ mpc-auth-proxy config schema",
 };
 
 pub(super) const SCHEMA: Manual = Manual {
@@ -71,15 +70,11 @@ An editor that speaks to yaml-language-server (VS Code, Neovim, Helix, IntelliJ)
 a file whose first line names its schema. `check` knows more than any schema can say.",
     files: &[],
     exits: &[(0, "The schema is printed.")],
-    examples: &[
-        example("Write the schema of proxy.yaml", "mpc-auth-proxy config schema > proxy.schema.json"),
-        example(
-            "Write the schema of policy.yaml",
-            "mpc-auth-proxy config schema policy > policy.schema.json",
-        ),
-        example(
-            "Name the schema in a file",
-            "sed -i '1i # yaml-language-server: $schema=policy.schema.json' policy.yaml",
-        ),
-    ],
+    examples: "\
+Write the schema of proxy.yaml
+$ mpc-auth-proxy config schema > proxy.schema.json
+Write the schema of policy.yaml
+$ mpc-auth-proxy config schema policy > policy.schema.json
+Name the schema in a file
+$ sed -i '1i # yaml-language-server: $schema=policy.schema.json' policy.yaml",
 };

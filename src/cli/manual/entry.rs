@@ -1,6 +1,6 @@
 //! What a manual page holds of a command besides its options.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, iter::from_fn};
 
 /// What is told of a command besides its first line and its options.
 pub(super) struct Manual {
@@ -10,17 +10,8 @@ pub(super) struct Manual {
     pub(super) files: &'static [(&'static str, &'static str)],
     /// The codes that it exits with, and what each means; 2 where that is [not the usual](Self::exits).
     pub(super) exits: &'static [(u8, &'static str)],
-    pub(super) examples: &'static [Example],
-}
-
-/// A command line that runs as it is written.
-pub(super) struct Example {
-    pub(super) does: &'static str,
-    pub(super) line: &'static str,
-}
-
-pub(super) const fn example(does: &'static str, line: &'static str) -> Example {
-    Example { does, line }
+    /// Command lines that run as they are written, each after `$ ` below a line that says what it does.
+    pub(super) examples: &'static str,
 }
 
 impl Manual {
@@ -30,35 +21,36 @@ impl Manual {
         exits.extend(self.exits.iter().copied());
         exits
     }
+
+    /// What each example does, and its command line in lines that fit.
+    pub(super) fn examples(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let mut lines = self.examples.lines();
+        from_fn(move || Some((lines.next()?, broken(lines.next()?.strip_prefix("$ ")?))))
+    }
 }
 
-impl Example {
-    /// The command line in lines that fit, as a shell joins them: each but the first begins with an option.
-    pub(super) fn lines(&self) -> String {
-        let (mut lines, mut width) = (String::new(), 0);
-        for (number, part) in self.line.split(" -").enumerate() {
-            let dash = if number == 0 { "" } else { "-" };
-            if number > 0 && width + part.len() > WIDTH {
-                lines.push_str(" \\\n  ");
-                width = 0;
-            } else if number > 0 {
-                lines.push(' ');
-            }
-            lines.push_str(dash);
-            lines.push_str(part);
-            width += part.len() + 2;
+/// A command line in lines that fit, as a shell joins them: each but the first begins with an option.
+fn broken(line: &str) -> String {
+    let (mut lines, mut width) = (String::new(), 0);
+    for (number, part) in line.split(" -").enumerate() {
+        if number > 0 {
+            let fits = width + part.len() <= WIDTH;
+            width = if fits { width } else { 0 };
+            lines.push_str(if fits { " -" } else { " \\\n  -" });
         }
-        lines
+        lines.push_str(part);
+        width += part.len() + 2;
     }
+    lines
 }
 
 /// What stands below the options in a long help.
 impl fmt::Display for Manual {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { files, examples, .. } = self;
+        let files = self.files;
         if !files.is_empty() {
             writeln!(f, "Files:")?;
-            for (name, is) in *files {
+            for (name, is) in files {
                 writeln!(f, "  {name}\n          {is}")?;
             }
             writeln!(f)?;
@@ -68,10 +60,10 @@ impl fmt::Display for Manual {
             writeln!(f, "  {code:>2}  {means}")?;
         }
         writeln!(f, "\nExamples:")?;
-        for (number, example) in examples.iter().enumerate() {
+        for (number, (does, line)) in self.examples().enumerate() {
             let gap = if number == 0 { "" } else { "\n" };
-            let lines = example.lines().replace('\n', "\n    ");
-            write!(f, "{gap}  {}:\n    $ {lines}\n", example.does)?;
+            let line = line.replace('\n', "\n    ");
+            write!(f, "{gap}  {does}:\n    $ {line}\n")?;
         }
         Ok(())
     }
@@ -88,6 +80,6 @@ mod tests {
     fn a_long_line_is_broken_before_options() {
         let line = "mpc-auth-proxy policy suggest audit.log --config proxy.yaml --format json --bbbbbbbbbbbbbbbbb -c - > x";
         let expected = "mpc-auth-proxy policy suggest audit.log --config proxy.yaml --format json \\\n  --bbbbbbbbbbbbbbbbb -c - > x";
-        assert_eq!(example("", line).lines(), expected);
+        assert_eq!(broken(line), expected);
     }
 }

@@ -1,15 +1,16 @@
 //! The commands that print what is generated from all commands.
 
-use super::entry::{Manual, example};
+use super::entry::Manual;
 
 pub(super) const COMPLETIONS: Manual = Manual {
     about: "Put what it prints where your shell looks for completions.",
     files: &[],
     exits: &[(0, "The completions are printed.")],
-    examples: &[
-        example("For bash", "mpc-auth-proxy completions bash > mpc-auth-proxy.bash"),
-        example("For zsh", "mpc-auth-proxy completions zsh > _mpc-auth-proxy"),
-    ],
+    examples: "\
+For bash
+$ mpc-auth-proxy completions bash > mpc-auth-proxy.bash
+For zsh
+$ mpc-auth-proxy completions zsh > _mpc-auth-proxy",
 };
 
 pub(super) const MAN: Manual = Manual {
@@ -18,8 +19,9 @@ Prints the page of the program as a whole. With --out it writes that page and on
 such as mpc-auth-proxy-policy-explain.1, into a folder.",
     files: &[("DIR/mpc-auth-proxy*.1", "The pages, with --out.")],
     exits: &[(0, "The pages are written."), (1, "The folder cannot be made, or a page not be written.")],
-    examples: &[
-        example("Write all pages", "mpc-auth-proxy man --out man1"),
-        example("Print the page of the program", "mpc-auth-proxy man > mpc-auth-proxy.1"),
-    ],
+    examples: "\
+Write all pages
+$ mpc-auth-proxy man --out man1
+Print the page of the program
+$ mpc-auth-proxy man > mpc-auth-proxy.1",
 };

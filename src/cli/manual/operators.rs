@@ -1,7 +1,7 @@
 //! The commands for operators, over the admin socket of a running proxy.
 
 use super::{
-    entry::{Manual, example},
+    entry::Manual,
     proxy::{ADMIN_IS_READ, CANNOT_BE_ASKED, PROXY_YAML},
 };
 
@@ -14,13 +14,11 @@ It survives a restart if `freeze_file` is configured; otherwise the answer says 
 Who asked, and the reason, are shown by `status` and written to the audit records.",
     files: &[(PROXY_YAML, ADMIN_IS_READ), ("freeze_file", "The running proxy keeps the freeze there.")],
     exits: &[(0, "The freeze is in force."), (1, "The proxy cannot be reached, or a caller is unknown.")],
-    examples: &[
-        example("Refuse all calls", "mpc-auth-proxy freeze --config proxy.yaml --reason 'ticket MEDIA-1411'"),
-        example(
-            "Refuse the calls of one caller",
-            "mpc-auth-proxy freeze --config proxy.yaml --caller editor-api",
-        ),
-    ],
+    examples: "\
+Refuse all calls
+$ mpc-auth-proxy freeze --config proxy.yaml --reason 'ticket MEDIA-1411'
+Refuse the calls of one caller
+$ mpc-auth-proxy freeze --config proxy.yaml --caller editor-api",
 };
 
 pub(super) const UNFREEZE: Manual = Manual {
@@ -33,13 +31,11 @@ freeze of everybody.",
         (0, "None of those callers is frozen any more."),
         (1, "One of them is still frozen, or the proxy cannot be reached."),
     ],
-    examples: &[
-        example("Lift a freeze of everybody", "mpc-auth-proxy unfreeze --config proxy.yaml"),
-        example(
-            "Lift the freeze of one caller",
-            "mpc-auth-proxy unfreeze --config proxy.yaml --caller editor-api",
-        ),
-    ],
+    examples: "\
+Lift a freeze of everybody
+$ mpc-auth-proxy unfreeze --config proxy.yaml
+Lift the freeze of one caller
+$ mpc-auth-proxy unfreeze --config proxy.yaml --caller editor-api",
 };
 
 pub(super) const RELOAD: Manual = Manual {
@@ -52,7 +48,9 @@ every reason why nothing has changed. Changed files are also picked up without i
         (0, "The files' content is in force."),
         (1, "It was refused, a file is still being written, or the proxy cannot be reached."),
     ],
-    examples: &[example("Apply a changed policy", "mpc-auth-proxy reload --config proxy.yaml")],
+    examples: "\
+Apply a changed policy
+$ mpc-auth-proxy reload --config proxy.yaml",
 };
 
 pub(super) const STATUS: Manual = Manual {
@@ -62,8 +60,9 @@ audit sink, a reload that is pending or was refused; and its last decisions. Wha
 capitals.",
     files: &[(PROXY_YAML, ADMIN_IS_READ)],
     exits: &[(0, "The proxy answered, ready or not."), (1, CANNOT_BE_ASKED)],
-    examples: &[
-        example("Show the proxy's state", "mpc-auth-proxy status --config proxy.yaml"),
-        example("Print the full state as JSON", "mpc-auth-proxy status --config proxy.yaml --format json"),
-    ],
+    examples: "\
+Show the proxy's state
+$ mpc-auth-proxy status --config proxy.yaml
+Print the full state as JSON
+$ mpc-auth-proxy status --config proxy.yaml --format json",
 };

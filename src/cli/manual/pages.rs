@@ -84,10 +84,10 @@ fn write_page(command: &Command, path: &str, out: &mut impl Write) -> io::Result
     roff.control("SH", ["EXIT STATUS"]);
     manual.exits().iter().for_each(|(code, means)| item(&mut roff, &code.to_string(), means));
     roff.control("SH", ["EXAMPLES"]);
-    for example in manual.examples {
-        roff.control("PP", []).text([roman(format!("{}:", example.does))]);
+    for (does, line) in manual.examples() {
+        roff.control("PP", []).text([roman(format!("{does}:"))]);
         roff.control("PP", []).control("RS", ["4"]).control("nf", []);
-        for line in example.lines().split('\n') {
+        for line in line.split('\n') {
             roff.text([bold(line)]);
         }
         roff.control("fi", []).control("RE", []);

@@ -1,7 +1,7 @@
 //! The commands that ask a policy.
 
 use super::{
-    entry::{Manual, example},
+    entry::Manual,
     proxy::{POLICY_YAML, PROXY_YAML},
 };
 
@@ -14,13 +14,11 @@ Explains, tests, replays and suggests policies. None of these needs a running pr
         (1, "A case fails, an allowed call would be denied, or a file cannot be read."),
         (78, "The configuration or the policy is not valid."),
     ],
-    examples: &[
-        example(
-            "Ask about one call",
-            "mpc-auth-proxy policy explain --config proxy.yaml --caller editor-api --project media-prod --job 100211",
-        ),
-        example("Run the cases of a policy", "mpc-auth-proxy policy test policy.test.yaml"),
-    ],
+    examples: "\
+Ask about one call
+$ mpc-auth-proxy policy explain --config proxy.yaml --caller editor-api --project media-prod --job 100211
+Run the cases of a policy
+$ mpc-auth-proxy policy test policy.test.yaml",
 };
 
 pub(super) const EXPLAIN: Manual = Manual {
@@ -41,24 +39,15 @@ With --audit and --request-id it decides a recorded call again, and prints what 
         (1, "Unknown caller, project or record, or a file cannot be read."),
         (78, "The configuration or the policy is not valid."),
     ],
-    examples: &[
-        example(
-            "Ask whether a caller may cancel a job",
-            "mpc-auth-proxy policy explain --config proxy.yaml --caller editor-api --project media-prod --job 100211",
-        ),
-        example(
-            "Ask about a job that belongs to it, next year, as JSON",
-            "mpc-auth-proxy policy explain --config proxy.yaml --caller editor-api --project media-prod --job 100211 --fact mpc:UserData=editor-api/7 --at 2027-01-31 --format json",
-        ),
-        example(
-            "Ask about a job that is to be created",
-            "mpc-auth-proxy policy explain --config proxy.yaml --caller editor-api --project media-prod --body create.json",
-        ),
-        example(
-            "Find out why a call was refused, by `request_id` of its answer",
-            "mpc-auth-proxy policy explain --config proxy.yaml --audit audit.log --request-id \"$ID\"",
-        ),
-    ],
+    examples: "\
+Ask whether a caller may cancel a job
+$ mpc-auth-proxy policy explain --config proxy.yaml --caller editor-api --project media-prod --job 100211
+Ask about a job that belongs to it, next year, as JSON
+$ mpc-auth-proxy policy explain --config proxy.yaml --caller editor-api --project media-prod --job 100211 --fact mpc:UserData=editor-api/7 --at 2027-01-31 --format json
+Ask about a job that is to be created
+$ mpc-auth-proxy policy explain --config proxy.yaml --caller editor-api --project media-prod --body create.json
+Find out why a call was refused, by `request_id` of its answer
+$ mpc-auth-proxy policy explain --config proxy.yaml --audit audit.log --request-id \"$ID\"",
 };
 
 pub(super) const TEST: Manual = Manual {
@@ -73,13 +62,11 @@ cases are written. Neither the proxy nor a secret is needed, so this runs in any
         (POLICY_YAML, "The policy that a case file names."),
     ],
     exits: &[(0, "All cases pass."), (1, "A case fails."), (78, "A file is invalid.")],
-    examples: &[
-        example("Run the cases", "mpc-auth-proxy policy test policy.test.yaml"),
-        example(
-            "Write a report for a build server",
-            "mpc-auth-proxy policy test policy.test.yaml --format junit > policy-tests.xml",
-        ),
-    ],
+    examples: "\
+Run the cases
+$ mpc-auth-proxy policy test policy.test.yaml
+Write a report for a build server
+$ mpc-auth-proxy policy test policy.test.yaml --format junit > policy-tests.xml",
 };
 
 pub(super) const REPLAY: Manual = Manual {
@@ -98,16 +85,11 @@ out.",
         (1, "One would be, or the records cannot be read."),
         (78, "The policy is not valid."),
     ],
-    examples: &[
-        example(
-            "Try a new policy before applying it",
-            "mpc-auth-proxy policy replay audit.log --policy next-policy.yaml --config proxy.yaml",
-        ),
-        example(
-            "Read records from a pipe",
-            "cat audit.log | mpc-auth-proxy policy replay - --policy policy.yaml",
-        ),
-    ],
+    examples: "\
+Try a new policy before applying it
+$ mpc-auth-proxy policy replay audit.log --policy next-policy.yaml --config proxy.yaml
+Read records from a pipe
+$ cat audit.log | mpc-auth-proxy policy replay - --policy policy.yaml",
 };
 
 pub(super) const SUGGEST: Manual = Manual {
@@ -124,14 +106,9 @@ that the cloud refused do not count.",
         (1, "The records have no allowed call, or cannot be read."),
         (78, "The configuration is not valid."),
     ],
-    examples: &[
-        example(
-            "Find the least policy for the recorded calls",
-            "mpc-auth-proxy policy suggest audit.log --config proxy.yaml > least-policy.yaml",
-        ),
-        example(
-            "Print the identity policy that the proxy's own key needs too",
-            "mpc-auth-proxy policy suggest audit.log --format json",
-        ),
-    ],
+    examples: "\
+Find the least policy for the recorded calls
+$ mpc-auth-proxy policy suggest audit.log --config proxy.yaml > least-policy.yaml
+Print the identity policy that the proxy's own key needs too
+$ mpc-auth-proxy policy suggest audit.log --format json",
 };

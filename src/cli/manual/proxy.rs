@@ -1,6 +1,6 @@
 //! The program as a whole, and its commands that start the proxy, wait for it and stop it.
 
-use super::entry::{Manual, example};
+use super::entry::Manual;
 use crate::cli::exit;
 
 pub(super) const OVERVIEW: Manual = Manual {
@@ -18,11 +18,13 @@ environment, and the environment over proxy.yaml. An empty variable counts as un
         (POLICY_YAML, "The callers and the rules. proxy.yaml names it."),
     ],
     exits: &exit::ALL,
-    examples: &[
-        example("See a complete demo on this machine", "mpc-auth-proxy demo --once"),
-        example("Check a configuration, and show what would run", "mpc-auth-proxy check --config proxy.yaml"),
-        example("Read the manual of a command", "mpc-auth-proxy policy explain --help"),
-    ],
+    examples: "\
+See a complete demo on this machine
+$ mpc-auth-proxy demo --once
+Check a configuration, and show what would run
+$ mpc-auth-proxy check --config proxy.yaml
+Read the manual of a command
+$ mpc-auth-proxy policy explain --help",
 };
 
 pub(super) const RUN: Manual = Manual {
@@ -52,17 +54,13 @@ the audit file. Changed files are also picked up without a signal.",
             "The configuration or policy is invalid, another process holds the audit file, or standard output is closed.",
         ),
     ],
-    examples: &[
-        example("Serve until SIGTERM", "mpc-auth-proxy run --config proxy.yaml"),
-        example(
-            "Do not start without credentials, and log as JSON",
-            "mpc-auth-proxy run --config proxy.yaml --require-credentials --log-format json",
-        ),
-        example(
-            "Set the options in the environment, as containers do",
-            "MPC_AUTH_PROXY_CONFIG=proxy.yaml MPC_AUTH_PROXY_LOG_LEVEL=warn mpc-auth-proxy run",
-        ),
-    ],
+    examples: "\
+Serve until SIGTERM
+$ mpc-auth-proxy run --config proxy.yaml
+Do not start without credentials, and log as JSON
+$ mpc-auth-proxy run --config proxy.yaml --require-credentials --log-format json
+Set the options in the environment, as containers do
+$ MPC_AUTH_PROXY_CONFIG=proxy.yaml MPC_AUTH_PROXY_LOG_LEVEL=warn mpc-auth-proxy run",
 };
 
 pub(super) const WAIT: Manual = Manual {
@@ -71,10 +69,9 @@ Asks `/readyz` at the address of `ops` ten times a second, and returns when the 
 containers that have no shell and no curl.",
     files: &[(PROXY_YAML, "Only `ops` is read; the rest need not be valid.")],
     exits: &[(0, "The proxy is ready."), (1, "It was not ready in time, or the configuration has no `ops`.")],
-    examples: &[example(
-        "Wait for 30 seconds at most",
-        "mpc-auth-proxy wait --config proxy.yaml --timeout 30",
-    )],
+    examples: "\
+Wait for 30 seconds at most
+$ mpc-auth-proxy wait --config proxy.yaml --timeout 30",
 };
 
 pub(super) const SHUTDOWN: Manual = Manual {
@@ -83,7 +80,9 @@ Does what SIGTERM does, over the admin socket, and returns as soon as the proxy 
 For `preStop` hooks of containers that have no shell.",
     files: &[(PROXY_YAML, ADMIN_IS_READ)],
     exits: &[(0, "The proxy is draining."), (1, CANNOT_BE_ASKED)],
-    examples: &[example("Stop the proxy", "mpc-auth-proxy shutdown --config proxy.yaml")],
+    examples: "\
+Stop the proxy
+$ mpc-auth-proxy shutdown --config proxy.yaml",
 };
 
 pub(super) const PROXY_YAML: &str = "proxy.yaml";

@@ -1,6 +1,6 @@
 //! The commands to try things with: the demo, the stand-in cloud, and a signature by hand.
 
-use super::entry::{Manual, example};
+use super::entry::Manual;
 
 pub(super) const DEMO: Manual = Manual {
     about: "\
@@ -12,7 +12,9 @@ the cloud saw, and the audit record of each; then it stays up for you to try unt
         "A directory with the configuration, the policy and fake keys. It is removed at the end.",
     )],
     exits: &[(0, "The tour ended, and it was stopped."), (1, "It could not start.")],
-    examples: &[example("Run the tour and stop", "mpc-auth-proxy demo --once")],
+    examples: "\
+Run the tour and stop
+$ mpc-auth-proxy demo --once",
 };
 
 pub(super) const TESTSERVER: Manual = Manual {
@@ -26,10 +28,9 @@ verifies every credential, prints what to paste into proxy.yaml, and can be aske
         (1, "A runtime failure."),
         (4, "The address cannot be bound."),
     ],
-    examples: &[example(
-        "Start it on any free port, which it prints",
-        "mpc-auth-proxy testserver --bind 127.0.0.1:0",
-    )],
+    examples: "\
+Start it on any free port, which it prints
+$ mpc-auth-proxy testserver --bind 127.0.0.1:0",
 };
 
 pub(super) const SIGN: Manual = Manual {
@@ -44,14 +45,9 @@ HUAWEICLOUD_SDK_SECURITY_TOKEN.",
         (1, "The body cannot be read."),
         (2, "The command line is wrong, a key is missing, or the request cannot be signed."),
     ],
-    examples: &[
-        example(
-            "Sign a request",
-            "HUAWEICLOUD_SDK_AK=AKEXAMPLE HUAWEICLOUD_SDK_SK=skexample mpc-auth-proxy sign --method DELETE --url https://mpc.cn-north-4.myhuaweicloud.com/v2/0a1b2c3d/editing/jobs/100211",
-        ),
-        example(
-            "See each step of the signature of a request with a body",
-            "HUAWEICLOUD_SDK_AK=AKEXAMPLE HUAWEICLOUD_SDK_SK=skexample mpc-auth-proxy sign --method POST --url https://mpc.cn-north-4.myhuaweicloud.com/v1/0a1b2c3d/editing/jobs -H 'Content-Type: application/json' --body-file create.json --explain",
-        ),
-    ],
+    examples: "\
+Sign a request
+$ HUAWEICLOUD_SDK_AK=AKEXAMPLE HUAWEICLOUD_SDK_SK=skexample mpc-auth-proxy sign --method DELETE --url https://mpc.cn-north-4.myhuaweicloud.com/v2/0a1b2c3d/editing/jobs/100211
+See each step of the signature of a request with a body
+$ HUAWEICLOUD_SDK_AK=AKEXAMPLE HUAWEICLOUD_SDK_SK=skexample mpc-auth-proxy sign --method POST --url https://mpc.cn-north-4.myhuaweicloud.com/v1/0a1b2c3d/editing/jobs -H 'Content-Type: application/json' --body-file create.json --explain",
 };

@@ -56,9 +56,6 @@ pub(in crate::cli) struct Header {
 
 impl Url {
     /// Splits a URL into its parts. Nothing is decoded or normalised: what is signed is what was written.
-    ///
-    /// # Errors
-    /// Why it is not a URL that can be signed.
     pub(in crate::cli) fn parse(text: &str) -> anyhow::Result<Self> {
         ensure!(!text.contains('#'), "a `#` fragment is never sent, so it cannot be signed");
         let (scheme, rest) = text.split_once("://").ok_or(EndpointError::Scheme)?;
@@ -72,9 +69,6 @@ impl Url {
 
 impl Header {
     /// Splits `Name: value`.
-    ///
-    /// # Errors
-    /// There is no `:`.
     pub(in crate::cli) fn parse(text: &str) -> Result<Self, &'static str> {
         let (name, value) = text.split_once(':').ok_or("expected `Name: value`")?;
         Ok(Self { name: name.into(), value: value.trim_matches([' ', '\t']).into() })

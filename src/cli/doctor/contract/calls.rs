@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderName, HeaderValue, Method, Request, Uri,
+    HeaderName, HeaderValue, Request,
     header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT},
 };
 use http_body_util::Full;
@@ -52,9 +52,6 @@ pub(super) struct CallResult {
 
 impl Caller {
     /// Calls with the credential that the project has.
-    ///
-    /// # Errors
-    /// Where there is none, or no way.
     pub(super) fn new(project: &Arc<Project>, path: CallPath<'_>) -> Result<Self, String> {
         let probed = path.credential(project).ok_or("no credential")?;
         let upstream = path.upstream(project).map_err(text)?;
@@ -94,7 +91,7 @@ impl Caller {
         let key = match lease.credential() {
             Credential::Key(key) => key,
             Credential::Token(token) => {
-                request.headers_mut().insert(AUTH_TOKEN, token.header().clone());
+                request.headers_mut().insert("x-auth-token", token.header().clone());
                 return Ok((request, None));
             }
         };
@@ -120,23 +117,22 @@ impl Caller {
     fn composed(&self, what: CallSpec<'_>) -> Result<(Outbound, Bytes), String> {
         let CallSpec { operation, jobs, body, spelling } = what;
         let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
-        let mut request = Request::new(Full::new(body.clone()));
-        *request.method_mut() = Method::from_bytes(operation.method.as_bytes()).map_err(text)?;
-        *request.uri_mut() = Uri::try_from(operation.render(&self.project.id, jobs)).map_err(text)?;
-        let headers = request.headers_mut();
-        headers.insert(HOST, HeaderValue::from_str(self.project.endpoint.authority()).map_err(text)?);
-        headers.insert(USER_AGENT, PRODUCT);
-        headers.insert(ACCEPT, JSON);
+        let mut request = Request::builder()
+            .method(operation.method)
+            .uri(operation.render(&self.project.id, jobs))
+            .header(HOST, self.project.endpoint.authority())
+            .header(USER_AGENT, concat!("mpc-auth-proxy/", env!("CARGO_PKG_VERSION")))
+            .header(ACCEPT, "application/json");
         if !body.is_empty() {
-            headers.insert(CONTENT_TYPE, JSON);
+            request = request.header(CONTENT_TYPE, "application/json");
         }
-        let id = HeaderValue::from_str(&self.project.id).map_err(text)?;
         if spelling != ProjectHeader::Underscore {
-            headers.insert(PROJECT_ID, id.clone());
+            request = request.header("x-project-id", &*self.project.id);
         }
         if spelling != ProjectHeader::Hyphen {
-            headers.insert(PROJECT_UNDERSCORE_ID, id);
+            request = request.header("x-project_id", &*self.project.id);
         }
+        let request = request.body(Full::new(body.clone())).map_err(text)?;
         Ok((request, body))
     }
 }
@@ -163,11 +159,6 @@ fn text(error: impl fmt::Display) -> String {
     error.to_string()
 }
 
-const PROJECT_ID: HeaderName = HeaderName::from_static("x-project-id");
-const PROJECT_UNDERSCORE_ID: HeaderName = HeaderName::from_static("x-project_id");
-const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
-const PRODUCT: HeaderValue = HeaderValue::from_static(concat!("mpc-auth-proxy/", env!("CARGO_PKG_VERSION")));
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// In bytes.
 const MAX_CODE: usize = 16;
 /// For one call.
