@@ -17,19 +17,18 @@
 
 use super::Report;
 use super::declare::{Section, nested, section};
-use super::decode::{AtKey, List, did_you_mean};
-use super::facts;
-use super::files;
-use super::kind::{CustomKind, Kind, own};
+use super::decode::{AtKey, List, named};
+use super::files::PATH;
+use super::kind::{Kind, Shape, own};
+use super::names::{did_you_mean, known};
 use super::report::Position;
 use super::scalar::{self, MOMENT, NAME, Text, VERSION, Words};
-use super::shape::Shape;
 use super::source_file::{Located, SourceFile};
 use super::standalone::{StandalonePolicy, policy_alone};
 use super::yaml::Node;
 use crate::identity::CallerId;
 use crate::operation::{ACTIONS, CREATE};
-use crate::policy::{Effect, Facts, Policy, Scope, UNDETERMINED};
+use crate::policy::{Effect, Facts, Key, Policy, Scope, UNDETERMINED};
 use chrono::{DateTime, Utc};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -113,7 +112,7 @@ section! {
         /// The job's id; absent for a create.
         job: Located<Arc<str>> = NAME, optional("none");
         /// The known facts of the job.
-        facts: facts::ParsedFacts = FACTS, optional("no facts");
+        facts: ParsedFacts = own(facts, || Shape::text("the facts")), optional("no facts");
         /// The time of the call.
         time: DateTime<Utc> = MOMENT, optional("now");
         /// The caller's address.
@@ -139,13 +138,8 @@ section! {
     }
 }
 
-const PATH: CustomKind<PathBuf> = own(
-    |source, node| Some(source.resolve(scalar::text(source, node, "the path of a file")?)),
-    files::path_shape,
-);
 const EFFECT: Words<3, Option<Effect>> =
     Words([("allow", Some(Effect::Allow)), ("deny", Some(Effect::Deny)), (UNDETERMINED, None)]);
-const FACTS: CustomKind<facts::ParsedFacts> = own(facts::read, || Shape::text("the facts"));
 
 /// Reads a file of cases and the policy it names.
 ///
@@ -153,25 +147,18 @@ const FACTS: CustomKind<facts::ParsedFacts> = own(facts::read, || Shape::text("t
 /// All problems of the two.
 pub fn cases(path: &Path) -> Result<CaseFile, Report> {
     let mut report = Report::default();
-    let source = SourceFile::open(path).unwrap_or_else(|error| SourceFile::unreadable(path, &error));
+    let source = SourceFile::open(path);
     let file = source.parse().and_then(|root| read(&source, &root, &mut report));
-    source.close(&mut report);
-    file.filter(|_| !report.has_errors()).ok_or(report)
+    report.append(source.close());
+    report.unless_errors(file)
 }
 
 fn read(source: &SourceFile, root: &Node, report: &mut Report) -> Option<CaseFile> {
     let RawCases { version: _version, policy, config, cases } = RawCases::read(source, root)?;
-    match policy_alone(&policy?, config.as_deref(), || seen(&cases)) {
-        Ok(alone) => {
-            let cases =
-                cases.iter().filter_map(|case| case.value.resolve(source, case.place, &alone)).collect();
-            Some(CaseFile { policy: alone.policy, cases })
-        }
-        Err(problems) => {
-            report.append(problems);
-            None
-        }
-    }
+    let alone = policy_alone(&policy?, config.as_deref(), || seen(&cases));
+    let alone = alone.map_err(|problems| report.append(problems)).ok()?;
+    let cases = cases.iter().filter_map(|case| case.value.resolve(source, case.place, &alone)).collect();
+    Some(CaseFile { policy: alone.policy, cases })
 }
 
 /// The projects that the cases name, for a policy without a `proxy.yaml`: each is its own id.
@@ -183,15 +170,46 @@ fn seen(cases: &[Located<RawCase>]) -> Vec<Scope> {
 
 fn address(source: &SourceFile, node: &Node) -> Option<IpAddr> {
     let text = scalar::text(source, node, "an address such as 10.2.3.4")?;
-    let address = text.parse();
-    if address.is_err() {
-        source.error(
-            node.place,
-            format!("`{text}` is not an IP address"),
-            "for example 10.2.3.4 or 2001:db8::1",
-        );
+    text.parse().ok().or_else(|| {
+        let message = format!("`{text}` is not an IP address");
+        source.reject(node.place, message, "for example 10.2.3.4 or 2001:db8::1")
+    })
+}
+
+/// Facts of the job: keys of conditions, each with a value or a list of them.
+struct ParsedFacts {
+    place: Position,
+    told: Vec<(Key, Vec<String>)>,
+}
+
+fn facts(source: &SourceFile, node: &Node) -> Option<ParsedFacts> {
+    let facts = named(source, node, "the facts, such as { mpc:UserData: editor-api/7 }");
+    let told = facts.into_iter().filter_map(|(name, node)| {
+        let key = Key::parse(&name.value).filter(|key| key.is_fact()).or_else(|| {
+            let keys = Key::ALL.into_iter().filter(|key| key.is_fact()).map(Key::as_str);
+            let hint = did_you_mean(source, &name.value, keys);
+            source.reject(name.place, format!("`{}` is not a job fact", name.value), hint)
+        });
+        Some((key?, values(source, node)?))
+    });
+    Some(ParsedFacts { place: node.place, told: told.collect() })
+}
+
+/// One, or a list; none where the list is empty.
+fn values(source: &SourceFile, node: &Node) -> Option<Vec<String>> {
+    let wrong = |node| source.wrong_kind(node, "a value, a list of values, or [] for none");
+    let value = |node| source.scalar(node).map(String::from).or_else(|| wrong(node));
+    node.one_or_more().iter().map(value).collect()
+}
+
+impl ParsedFacts {
+    /// What is known of the job by these, for a call that needs this action.
+    fn resolve(&self, source: &SourceFile, action: &str) -> Option<Facts> {
+        let given = if action == CREATE { Facts::given_to_create } else { Facts::given };
+        given(&self.told)
+            .map_err(|error| source.error(self.place, error.to_string(), "tell of what such a job can have"))
+            .ok()
     }
-    address.ok()
 }
 
 /// `allow`, `deny`, `undetermined`, or a mapping that says more.
@@ -205,44 +223,25 @@ fn expect(source: &SourceFile, node: &Node) -> Option<RawExpect> {
 impl RawCase {
     /// What it means, where all of it could be read and everything it names is there.
     fn resolve(&self, source: &SourceFile, place: Position, alone: &StandalonePolicy) -> Option<Case> {
-        let caller = self.caller.as_ref().and_then(|name| {
-            let found = alone.callers.iter().find(|caller| *caller.as_str() == *name.value);
-            known(
-                source,
-                name,
-                found,
-                NameSet { what: "caller", names: alone.callers.iter().map(CallerId::as_str) },
-            )
-        });
+        let callers = alone.callers.iter().map(CallerId::as_str);
+        let caller = self.caller.as_ref().and_then(|name| known(source, "caller", name, callers));
         let project = self.project.as_ref().and_then(|name| {
             let found = alone.projects.iter().find(|p| [&p.name, &p.id].contains(&&name.value));
-            known(
-                source,
-                name,
-                found,
-                NameSet { what: "project", names: alone.projects.iter().map(|project| &*project.name) },
-            )
+            let names = alone.projects.iter().map(|project| &*project.name);
+            found.or_else(|| known(source, "project", name, names).and(None))
         });
-        let actions = ACTIONS.into_iter();
         let action = match &self.action {
-            Some(name) => known(
-                source,
-                name,
-                actions.clone().find(|a| **a == *name.value),
-                NameSet { what: "action", names: actions },
-            ),
-            None => actions.clone().next(),
+            Some(name) => known(source, "action", name, ACTIONS.into_iter()),
+            None => ACTIONS.into_iter().next(),
         };
         let job = action.and_then(|action| self.job(source, place, action));
-        let facts = action.and_then(|action| match &self.facts {
-            Some(facts) => facts.resolve(source, action),
-            None => facts::ParsedFacts::nothing(place).resolve(source, action),
-        });
+        let nothing = ParsedFacts { place, told: Vec::new() };
+        let facts = action.and_then(|action| self.facts.as_ref().unwrap_or(&nothing).resolve(source, action));
         let expected = self.expect.as_ref().and_then(|expect| expect.resolve(source, &alone.policy));
         Some(Case {
             name: self.name.clone()?,
             line: place.line.into(),
-            caller: caller?.clone(),
+            caller: CallerId::parse(caller?).ok()?,
             action: action?.to_owned(),
             project: project?.name.clone(),
             job: job?,
@@ -254,22 +253,14 @@ impl RawCase {
             expected: expected?,
         })
     }
-}
 
-impl RawCase {
     /// The job, which there is or is not yet.
     fn job(&self, source: &SourceFile, place: Position, action: &str) -> Option<Option<Arc<str>>> {
         match (&self.job, action == CREATE) {
             (Some(job), false) => Some(Some(job.value.clone())),
             (None, true) => Some(None),
-            (None, false) => {
-                source.error(place, "`job` is required", "add `job: \"100211\"`");
-                None
-            }
-            (Some(job), true) => {
-                source.error(job.place, "a create has no job id", "remove `job`");
-                None
-            }
+            (None, false) => source.reject(place, "`job` is required", "add `job: \"100211\"`"),
+            (Some(job), true) => source.reject(job.place, "a create has no job id", "remove `job`"),
         }
     }
 }
@@ -280,39 +271,11 @@ impl RawExpect {
         let rule = |name: &Option<Located<Arc<str>>>| match name {
             None => Some(None),
             Some(name) if *name.value == *NO_RULE => Some(Some(None)),
-            Some(name) => {
-                let found = ids.clone().find(|id| **id == *name.value);
-                known(source, name, found, NameSet { what: "rule", names: ids.clone() })
-                    .map(|id| Some(Some(id.into())))
-            }
+            Some(name) => known(source, "rule", name, ids.clone()).map(|id| Some(Some(id.into()))),
         };
         let (rule, observed) = (rule(&self.rule), rule(&self.observed));
         Some(Expected { effect: self.effect?, rule: rule?, observed: observed? })
     }
-}
-
-/// The names of a kind.
-struct NameSet<I> {
-    what: &'static str,
-    names: I,
-}
-
-/// What was found, or a report that nothing has this name.
-fn known<'c, T>(
-    source: &SourceFile,
-    name: &Located<impl AsRef<str>>,
-    found: Option<T>,
-    among: NameSet<impl Iterator<Item = &'c str> + Clone>,
-) -> Option<T> {
-    if found.is_none() {
-        let text = name.value.as_ref();
-        source.error(
-            name.place,
-            format!("unknown {} `{text}`", among.what),
-            did_you_mean(source, text, among.names),
-        );
-    }
-    found
 }
 
 /// What metrics call the absence of a rule, too.

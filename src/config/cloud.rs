@@ -2,7 +2,7 @@
 //!
 //! All of it is warned of and none refused: the cloud may open a region tomorrow, and people have private ones.
 
-use super::decode::closest;
+use super::names::closest;
 use super::report::Position;
 use super::source_file::SourceFile;
 use crate::upstream::Endpoint;

@@ -1,13 +1,11 @@
-//! A rule's `condition`: operators, in them keys, in them values, as in Huawei's IAM.
-//!
-//! It stands beside `policy`, whose rules have one. What fits what is the domain's to say
+//! A rule's `condition`: operators, in them keys, in them values, as in Huawei's IAM. What fits what is the domain's to say
 //! ([`crate::policy::Test`]); here it gets its place, and a hint.
 
-use super::decode::{closest, did_you_mean, named};
-use super::kind::{CustomKind, Kind, own};
+use super::decode::named;
+use super::kind::{CustomKind, Kind, Shape, own};
+use super::names::{closest, did_you_mean, known};
 use super::report::Position;
 use super::scalar::{self, MOMENT};
-use super::shape::Shape;
 use super::source_file::{Located, SourceFile};
 use super::yaml::{Node, Value};
 use crate::policy::{
@@ -73,7 +71,7 @@ fn read(source: &SourceFile, node: &Node) -> Option<ParsedCondition> {
     {
         let operator = operator(source, &name);
         for (name, node) in named(source, node, "the keys, such as { g:SourceIp: 10.2.0.0/16 }") {
-            let key = key(source, &name);
+            let key = known(source, "key", &name, Key::ALL.into_iter().map(Key::as_str)).and_then(Key::parse);
             if let (Some(operator), Some(key)) = (operator, key) {
                 tests.extend(test(source, node, operator, &Located { value: key, place: name.place }));
             }
@@ -84,34 +82,24 @@ fn read(source: &SourceFile, node: &Node) -> Option<ParsedCondition> {
 }
 
 fn operator(source: &SourceFile, name: &Located<Arc<str>>) -> Option<Operator> {
-    let operator = Operator::parse(&name.value);
-    if operator.is_none() {
-        let [_, text, if_exists] = Operator::parts(&name.value);
-        let (over, text) = name.value.split_once(':').map_or((None, text), |(over, _)| {
-            let text = text.rsplit(':').next().unwrap_or_default();
-            (closest(over, QUANTIFIERS), text)
-        });
-        // What other clouds call it.
-        let hint = match closest(&text.replace("Like", "Match"), Operator::names()) {
-            Some("Null") => "did you mean `Null`?".into(),
-            Some(operator) => {
-                let over = over.map(|over| format!("{over}:")).unwrap_or_default();
-                format!("did you mean `{over}{operator}{if_exists}`?")
-            }
-            None => did_you_mean(source, text, Operator::names()),
-        };
-        source.error(name.place, format!("unknown operator `{}`", name.value), hint);
+    if let Some(operator) = Operator::parse(&name.value) {
+        return Some(operator);
     }
-    operator
-}
-
-fn key(source: &SourceFile, name: &Located<Arc<str>>) -> Option<Key> {
-    let key = Key::parse(&name.value);
-    if key.is_none() {
-        let hint = did_you_mean(source, &name.value, Key::ALL.into_iter().map(Key::as_str));
-        source.error(name.place, format!("unknown key `{}`", name.value), hint);
-    }
-    key
+    let [_, text, if_exists] = Operator::parts(&name.value);
+    let (over, text) = name.value.split_once(':').map_or((None, text), |(over, _)| {
+        let text = text.rsplit(':').next().unwrap_or_default();
+        (closest(over, QUANTIFIERS), text)
+    });
+    // What other clouds call it.
+    let hint = match closest(&text.replace("Like", "Match"), Operator::names()) {
+        Some("Null") => "did you mean `Null`?".into(),
+        Some(operator) => {
+            let over = over.map(|over| format!("{over}:")).unwrap_or_default();
+            format!("did you mean `{over}{operator}{if_exists}`?")
+        }
+        None => did_you_mean(source, text, Operator::names()),
+    };
+    source.reject(name.place, format!("unknown operator `{}`", name.value), hint)
 }
 
 fn test(
@@ -127,34 +115,29 @@ fn test(
         Ok(test) => return Some((test, places.into())),
         Err(error) => error,
     };
-    let (place, hint) = match &error {
-        TestError::Mismatch { .. } => (key.place, fitting(key.value)),
-        TestError::Several { operator, .. } => {
-            let hint = format!(
-                "write `ForAllValues:{operator}` (all match) or `ForAnyValue:{operator}` (at least one matches)"
-            );
-            (key.place, hint)
-        }
+    let (mut place, mut message) = (key.place, error.to_string());
+    let hint = match &error {
+        TestError::Mismatch { .. } => fitting(key.value),
+        TestError::Several { operator, .. } => format!(
+            "write `ForAllValues:{operator}` (all match) or `ForAnyValue:{operator}` (at least one matches)"
+        ),
         TestError::One { operator, .. } => {
             let operator = operator.to_string();
             let [_, name, if_exists] = Operator::parts(&operator);
-            (key.place, format!("write `{name}{if_exists}`"))
+            format!("write `{name}{if_exists}`")
         }
-        TestError::NoValue => (node.place, "add at least one".into()),
+        TestError::NoValue => {
+            place = node.place;
+            "add at least one".into()
+        }
         TestError::Value(number, error) => {
-            (places.get(*number).copied().unwrap_or(node.place), correction(error))
+            if let (Some(value), Some(of_value)) = (values.get(*number), places.get(*number)) {
+                (place, message) = (*of_value, format!("`{value}`: {error}"));
+            }
+            correction(error)
         }
     };
-    let shown = |number: &usize| values.get(*number).map(|value| format!("`{value}`: ")).unwrap_or_default();
-    let message = match &error {
-        TestError::Value(number, error) => format!("{}{error}", shown(number)),
-        TestError::Mismatch { .. }
-        | TestError::Several { .. }
-        | TestError::One { .. }
-        | TestError::NoValue => error.to_string(),
-    };
-    source.error(place, message, hint);
-    None
+    source.reject(place, message, hint)
 }
 
 fn value<'n>(source: &'n SourceFile, node: &'n Node<'n>, operator: Operator) -> Option<&'n str> {

@@ -5,11 +5,10 @@
 
 use super::declare::{Section, nested, section};
 use super::decode::AtKey;
-use super::kind::{CustomKind, own};
+use super::kind::{CustomKind, Rule, own};
 use super::project::RawProject;
 use super::report::Position;
 use super::scalar;
-use super::shape::Rule;
 use super::source_file::{Located, SourceFile};
 use super::sources::*;
 use super::yaml::{Node, Value};
@@ -46,7 +45,6 @@ section! {
     }
 }
 
-/// A credential, its source as it was written.
 pub(super) const CREDENTIAL: CustomKind<RawCredential> = own(read, RawSource::shape);
 
 /// A credential as it was written.
@@ -86,19 +84,10 @@ fn source(file: &SourceFile, node: &Node) -> Option<RawSource> {
         && let Some(source) = RawSource::NAMES.iter().find(|source| text.eq_ignore_ascii_case(source))
     {
         let message = format!("expected a mapping for a credential, found the source name `{source}`");
-        file.error(node.place, message, format!("write {{ {source}: {{}} }}, with its keys inside"));
-        return None;
+        return file.reject(node.place, message, format!("write {{ {source}: {{}} }}, with its keys inside"));
     }
-    let fields = RawSource::fields(file, node)?;
-    let parsed = fields.count();
-    let source = RawSource::of(fields);
-    if parsed != 1 {
-        let all = RawSource::NAMES.join(", ");
-        let hint = format!("write one of {all}; for example `{{ environment: {{}} }}`");
-        file.error(node.place, "a credential must have exactly one source", hint);
-        return None;
-    }
-    Some(source)
+    let more = "; for example `{ environment: {} }`";
+    RawSource::read_one(file, node, "a credential must have exactly one source", more)
 }
 
 /// What the credentials mean, which these projects use.
@@ -120,8 +109,8 @@ pub(super) fn resolve(
 
 impl RawCredential {
     fn resolve(self, uses: &CredentialUse<'_>) -> (Option<Source>, Option<Located<Arc<str>>>) {
-        let Some(mut raw) = self.source else { return (None, None) };
-        let base = raw.agency.as_mut().and_then(|agency| agency.value.base.clone());
+        let Some(raw) = self.source else { return (None, None) };
+        let base = raw.agency.as_ref().and_then(|agency| agency.value.base.clone());
         let source = raw.resolve(uses);
         // What is there of the source is read as it will be when it is asked. What is not there may come.
         let there = source.as_ref().filter(|_| uses.file.has_secrets(&self.secrets));
@@ -138,26 +127,20 @@ impl RawCredential {
 impl RawSource {
     /// The source, where all of it could be read.
     fn resolve(self, uses: &CredentialUse<'_>) -> Option<Source> {
-        let Self { environment, files, profile, metadata, pod_identity, oidc, .. } = self;
-        let Self { oidc_sts, iam_password, token_file, agency, auto, .. } = self;
+        let (iam, sts) = (|| uses.endpoint_of("iam"), || uses.endpoint_of("sts"));
+        let profile = |Profile { path, section }| Source::Profile { path, section, iam_endpoint: iam() };
         let sources = [
-            environment.map(|RawEnvironment {}| Source::Environment),
-            files.and_then(RawFiles::resolve),
-            profile.map(|Profile { path, section }| Source::Profile {
-                path,
-                section,
-                iam_endpoint: uses.endpoint_of("iam"),
-            }),
-            metadata.map(Source::Metadata),
-            pod_identity.map(|RawPodIdentity {}| Source::PodIdentity),
-            oidc.and_then(|oidc| uses.oidc(oidc)),
-            oidc_sts.and_then(|oidc| uses.oidc_sts(oidc)),
-            iam_password.and_then(|password| uses.password(password)),
-            token_file.and_then(|RawTokenFile { path }| path).map(Source::TokenFile),
-            agency.and_then(|agency| uses.agency(agency)),
-            auto.map(|RawAuto {}| {
-                Source::Auto(KnownEndpoints { iam: uses.endpoint_of("iam"), sts: uses.endpoint_of("sts") })
-            }),
+            self.environment.map(|RawEnvironment {}| Source::Environment),
+            self.files.and_then(RawFiles::resolve),
+            self.profile.map(profile),
+            self.metadata.map(Source::Metadata),
+            self.pod_identity.map(|RawPodIdentity {}| Source::PodIdentity),
+            self.oidc.and_then(|oidc| uses.oidc(oidc)),
+            self.oidc_sts.and_then(|oidc| uses.oidc_sts(oidc)),
+            self.iam_password.and_then(|password| uses.password(password)),
+            self.token_file.and_then(|RawTokenFile { path }| path).map(Source::TokenFile),
+            self.agency.and_then(|agency| uses.agency(agency)),
+            self.auto.map(|RawAuto {}| Source::Auto(KnownEndpoints { iam: iam(), sts: sts() })),
         ];
         sources.into_iter().flatten().next()
     }
@@ -165,10 +148,10 @@ impl RawSource {
 
 impl<'p> CredentialUse<'p> {
     fn of(file: &'p SourceFile, credential: &str, projects: &[RawProject]) -> Self {
-        let users: Vec<&RawProject> = projects
-            .iter()
-            .filter(|project| project.credential.as_ref().is_some_and(|name| *name.value == *credential))
-            .collect();
+        let uses = |project: &&RawProject| {
+            project.credential.as_ref().is_some_and(|name| *name.value == *credential)
+        };
+        let users: Vec<&RawProject> = projects.iter().filter(uses).collect();
         let mut regions = users.iter().map(|project| region(&project.endpoint.as_ref()?.value));
         let first = regions.next().flatten();
         let region = first.filter(|first| regions.all(|other| other == Some(first))).map(str::to_owned);
@@ -190,8 +173,11 @@ impl<'p> CredentialUse<'p> {
             let key = format!("{name}_endpoint");
             let message =
                 format!("`{key}` is required: no region can be derived from the projects' endpoints");
-            let hint = format!("add `{key}: https://{name}.cn-north-4.myhuaweicloud.com`");
-            self.file.error(place, message, hint);
+            self.file.error(
+                place,
+                message,
+                format!("add `{key}: https://{name}.cn-north-4.myhuaweicloud.com`"),
+            );
         }
         parsed.flatten().or(known)
     }
@@ -242,8 +228,7 @@ impl<'p> CredentialUse<'p> {
             [] => Some(Arc::from("")),
             _ => {
                 let message = "several projects use this credential: a user token is for one project";
-                self.file.error(place, message, "give each project a credential of its own");
-                None
+                self.file.reject(place, message, "give each project a credential of its own")
             }
         };
         Some(Source::IamPassword(Password {

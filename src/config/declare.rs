@@ -6,8 +6,7 @@
 //! a default or a description does not compile.
 
 use super::decode::Fields;
-use super::kind::{CustomKind, own};
-use super::shape::Shape;
+use super::kind::{CustomKind, Shape, own};
 use super::source_file::SourceFile;
 use super::yaml::Node;
 
@@ -34,6 +33,21 @@ pub(super) trait Section: Sized {
         let section = Self::take(&mut fields);
         fields.finish();
         section
+    }
+
+    /// Reads a mapping with exactly one key, and reports any other; `more` follows the keys in the hint.
+    fn read_one(source: &SourceFile, node: &Node, message: &str, more: &str) -> Option<Self> {
+        let fields = Self::fields(source, node)?;
+        let written = fields.count();
+        let section = Self::of(fields);
+        if written != 1 {
+            return source.reject(
+                node.place,
+                message,
+                format!("write one of {}{more}", Self::NAMES.join(", ")),
+            );
+        }
+        Some(section)
     }
 
     /// Reads the mapping.
@@ -81,12 +95,12 @@ macro_rules! section {
     (@else keys $absent:expr) => { Default::default() };
     (@else optional $absent:expr) => { None };
     (@else default $value:expr) => { $value };
-    (@presence $kind:expr, required $example:expr) => { $crate::config::shape::Presence::Required($example) };
-    (@presence $kind:expr, several $example:expr) => { $crate::config::shape::Presence::Required($example) };
-    (@presence $kind:expr, keys $absent:expr) => { $crate::config::shape::Presence::Absent($absent) };
-    (@presence $kind:expr, optional $absent:expr) => { $crate::config::shape::Presence::Absent($absent) };
+    (@presence $kind:expr, required $example:expr) => { $crate::config::kind::Presence::Required($example) };
+    (@presence $kind:expr, several $example:expr) => { $crate::config::kind::Presence::Required($example) };
+    (@presence $kind:expr, keys $absent:expr) => { $crate::config::kind::Presence::Absent($absent) };
+    (@presence $kind:expr, optional $absent:expr) => { $crate::config::kind::Presence::Absent($absent) };
     (@presence $kind:expr, default $value:expr) => {
-        $crate::config::shape::Presence::Default($crate::config::kind::FormatDefault::format(&$kind, &$value))
+        $crate::config::kind::Presence::Default($crate::config::kind::FormatDefault::format(&$kind, &$value))
     };
     (
         $(#[doc = $about:literal])+
@@ -112,10 +126,10 @@ macro_rules! section {
                 Self { $($key: section!(@read _fields stringify!($key), $kind, $presence $given),)* }
             }
 
-            fn shape() -> $crate::config::shape::Shape {
-                $crate::config::shape::Shape::Section {
+            fn shape() -> $crate::config::kind::Shape {
+                $crate::config::kind::Shape::Section {
                     about: concat!($($about),+).trim().into(),
-                    keys: vec![$($crate::config::shape::Key {
+                    keys: vec![$($crate::config::kind::Key {
                         name: stringify!($key),
                         about: concat!($($says),+).trim().into(),
                         presence: section!(@presence $kind, $presence $given),

@@ -2,9 +2,9 @@
 //!
 //! The keys of a section are those of its table (see `declare`).
 
-use super::kind::Kind;
+use super::kind::{Kind, Shape};
+use super::names::closest;
 use super::report::Position;
-use super::shape::Shape;
 use super::source_file::{Located, SourceFile};
 use super::yaml::{Node, Value};
 use std::collections::HashMap;
@@ -62,8 +62,7 @@ impl<'n> Fields<'n> {
         let index = self.left.iter().position(|(k, ..)| *k == key)?;
         let (_, place, node) = self.left.remove(index);
         if matches!(node.value, Value::Null) {
-            self.source.error(place, format!("`{key}` has no value"), "add one, or remove the key");
-            return None;
+            return self.source.reject(place, format!("`{key}` has no value"), "add one, or remove the key");
         }
         kind.read(self.source, node)
     }
@@ -115,11 +114,7 @@ impl<K: Kind> Kind for List<K> {
     type Value = Vec<K::Value>;
 
     fn read(&self, source: &SourceFile, node: &Node) -> Option<Self::Value> {
-        let nodes = list(source, node, self.0);
-        // A large policy has many of these, most of them with one.
-        let mut values = Vec::with_capacity(nodes.len());
-        values.extend(nodes.iter().filter_map(|node| self.1.read(source, node)));
-        Some(values)
+        Some(items(source, node, self.0, |node| self.1.read(source, node)))
     }
 
     fn shape(&self) -> Shape {
@@ -151,13 +146,24 @@ pub(super) fn named<'n>(
 ) -> Vec<(Located<Arc<str>>, &'n Node<'n>)> {
     let entries = entries(source, node, what).unwrap_or_default();
     if entries.is_empty() && matches!(node.value, Value::Map(_)) {
-        source.error(
-            node.place,
-            format!("expected at least one of {what}, found an empty mapping"),
-            "add at least one",
-        );
+        let message = format!("expected at least one of {what}, found an empty mapping");
+        source.error(node.place, message, "add at least one");
     }
     entries.into_iter().map(|(key, place, node)| (Located { value: key.into(), place }, node)).collect()
+}
+
+/// What is read of the items of a list: at least one.
+pub(super) fn items<'n, T>(
+    source: &SourceFile,
+    node: &'n Node<'n>,
+    what: &str,
+    read: impl FnMut(&'n Node<'n>) -> Option<T>,
+) -> Vec<T> {
+    let nodes = list(source, node, what);
+    // A large policy has many of these, most of them with one.
+    let mut values = Vec::with_capacity(nodes.len());
+    values.extend(nodes.iter().filter_map(read));
+    values
 }
 
 /// The items of a list: at least one.
@@ -181,87 +187,28 @@ fn entries<'n>(
 ) -> Option<Vec<(&'n str, Position, &'n Node<'n>)>> {
     let Value::Map(all) = &node.value else {
         let message = format!("expected a mapping for {what}, found {}", node.value.kind());
-        source.error(node.place, message, "write `key: value`, indented below it or as { key: value }");
-        return None;
+        return source.reject(
+            node.place,
+            message,
+            "write `key: value`, indented below it or as { key: value }",
+        );
     };
     let mut kept: Vec<(&str, Position, &Node)> = Vec::with_capacity(all.len());
     let mut first = HashMap::with_capacity(all.len());
     for (key, value) in all {
         let place = key.place;
-        let Some(text) = source.key(key) else {
-            source.wrong_kind(key, "a key");
-            continue;
-        };
+        let Some(text) = source.key(key).or_else(|| source.wrong_kind(key, "a key")) else { continue };
         if text.is_empty() {
             source.error(place, "a key is empty", "give it a name");
         } else if text == "<<" {
             source.error(place, "merge keys (`<<`) are not allowed here", "write out the values");
         } else if let Some(first) = first.get(text) {
-            source.error(
-                place,
-                format!("duplicate key `{text}`, first at {}", source.format(*first)),
-                "remove one",
-            );
+            let message = format!("duplicate key `{text}`, first at {}", source.format(*first));
+            source.error(place, message, "remove one");
         } else {
             first.insert(text, place);
             kept.push((text, place, value));
         }
     }
     Some(kept)
-}
-
-/// The candidate that was most likely meant.
-pub(super) fn closest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
-    let folded = |t: &str| t.to_ascii_lowercase().replace('-', "_");
-    let text = folded(text);
-    let length = text.chars().count();
-    let allowed = 1 + length / 4;
-    let near = candidates.into_iter().filter(|c| c.chars().count().abs_diff(length) <= allowed);
-    let scored = near.map(|c| (strsim::damerau_levenshtein(&text, &folded(c)), c));
-    scored.filter(|(distance, _)| *distance <= allowed).min_by_key(|(distance, _)| *distance).map(|(_, c)| c)
-}
-
-/// A hint for a name that is not one of the candidates. Of many mistakes among many names, the first are compared.
-pub(super) fn did_you_mean<'c>(
-    source: &SourceFile,
-    text: &str,
-    candidates: impl Iterator<Item = &'c str> + Clone,
-) -> String {
-    match closest(text, candidates.clone().take_while(|_| source.may_compare())) {
-        Some(name) => format!("did you mean `{name}`?"),
-        None => {
-            let all: Vec<String> =
-                candidates.clone().take(MAX_LISTED).map(|name| format!("`{name}`")).collect();
-            let more = match candidates.count() - all.len() {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            format!("known: {}{more}", all.join(", "))
-        }
-    }
-}
-
-/// As many names are told one by one.
-const MAX_LISTED: usize = 20;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_closest_name_is_what_was_meant_or_nothing() {
-        let known = ["name", "id", "endpoint", "credential", "project_header", "unsafe_plaintext"];
-        for (parsed, expected) in [
-            ("enpoint", Some("endpoint")),
-            ("end_point", Some("endpoint")),
-            ("credentials", Some("credential")),
-            ("project-header", Some("project_header")),
-            ("Name", Some("name")),
-            ("naem", Some("name")),
-            ("insecure", None),
-            ("x", None),
-        ] {
-            assert_eq!(closest(parsed, known), expected, "{parsed}");
-        }
-    }
 }

@@ -4,45 +4,50 @@
 //! A text that names a secret file may be the secret itself, written there by mistake: it is shown only after a
 //! file of that name was found. What the files hold is never shown.
 
-use super::kind::{CustomKind, own};
-use super::reason::reason;
+use super::kind::{CustomKind, Shape, own};
+use super::report::Position;
 use super::scalar;
-use super::shape::Shape;
-use super::source_file::SourceFile;
+use super::source_file::{SourceFile, reason};
 use super::yaml::Node;
 use crate::identity::{KeySet, TokenDigest};
-use crate::pem::PemError;
+use crate::pem::{self, PemError};
 use crate::secret::Secret;
 use crate::watch;
 use nix::unistd::geteuid;
+use rustls::pki_types::CertificateDer;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 use zeroize::Zeroizing;
 
-/// What the path of a file may be.
-pub(super) fn path_shape() -> Shape {
-    Shape::text("the path of a file")
-}
-
+/// A path, whatever is there.
+pub(super) const PATH: CustomKind<PathBuf> = own(path, path_shape);
 /// A file that a credential is read from.
 pub(super) const CREDENTIAL_FILE: CustomKind<PathBuf> = own(credential, path_shape);
+/// A file of authorities.
+pub(super) const AUTHORITIES: CustomKind<LoadedPem<Certificates>> =
+    own(|source, node| pem(source, node, pem::authorities), path_shape);
+
+/// The certificates of a file.
+pub(super) type Certificates = Vec<CertificateDer<'static>>;
+
+/// What the path of a file may be.
+pub(super) fn path_shape() -> Shape {
+    Shape::text(A_PATH)
+}
+
+fn path(source: &SourceFile, node: &Node) -> Option<PathBuf> {
+    Some(source.resolve(scalar::text(source, node, A_PATH)?))
+}
 
 /// A file whose content is a part of what is loaded: when it changes, all is loaded anew.
-pub(super) fn watched<T>(
-    source: &SourceFile,
-    node: &Node,
-    read: impl FnOnce(&SourceFile, &Node) -> Option<T>,
-) -> Option<T> {
-    if let Some(path) = source.scalar(node) {
-        source.depends_on(&source.resolve(path));
-    }
-    read(source, node)
+fn watched(source: &SourceFile, node: &Node) -> Option<PathBuf> {
+    path(source, node).inspect(|path| source.depends_on(path))
 }
 
 /// A file that holds a secret: there, readable, not empty. That others may read it is a warning.
-pub(super) fn secret(source: &SourceFile, node: &Node) -> Option<PathBuf> {
+fn secret(source: &SourceFile, node: &Node) -> Option<PathBuf> {
     let (path, metadata) = found(source, node)?;
     source.names_secret(&path, node.place);
     let ours = metadata.uid() == geteuid().as_raw();
@@ -66,8 +71,7 @@ fn credential(source: &SourceFile, node: &Node) -> Option<PathBuf> {
             let is_rooted = ["/", "./", "../"].iter().any(|start| text.starts_with(start));
             if !(is_rooted || text.contains('/') && path.parent().is_some_and(Path::is_dir)) {
                 let message = format!("cannot read the file: {}", reason(&error));
-                source.error(node.place, message, NOT_A_PATH);
-                return None;
+                return source.reject(node.place, message, NOT_A_PATH);
             }
             Some("the file does not exist yet: the credential waits for it".to_owned())
         }
@@ -89,98 +93,95 @@ pub fn is_exposed(mode: u32, ours: bool) -> bool {
     mode & too_much != 0
 }
 
+/// What was found in a file, and where the file is named.
+pub(super) struct LoadedPem<T> {
+    pub(super) path: PathBuf,
+    pub(super) value: T,
+    pub(super) place: Position,
+}
+
 /// A file of PEM, read by one of the readers of it.
 pub(super) fn pem<T>(
     source: &SourceFile,
     node: &Node,
     read: impl FnOnce(&[u8]) -> Result<T, PemError>,
-) -> Option<(PathBuf, T)> {
-    let (path, text) = content(source, node)?;
-    let value = read(&text).map_err(|error| not_pem(source, node, &path, error)).ok()?;
-    Some((path, value))
+) -> Option<LoadedPem<T>> {
+    let path = watched(source, node)?;
+    let text = content(source, node, &path)?;
+    let value = read(&text)
+        .map_err(|error| {
+            let message = format!("{}, {error}", path.display());
+            source.error(node.place, message, "the file is read only when complete");
+        })
+        .ok()?;
+    Some(LoadedPem { path, value, place: node.place })
 }
 
-/// Reports a file that is not the PEM it should be.
-pub(super) fn not_pem(source: &SourceFile, node: &Node, path: &Path, error: PemError) {
-    source.error(node.place, format!("{}, {error}", path.display()), "the file is read only when complete");
+/// The same of a file that holds a secret.
+pub(super) fn secret_pem<T>(
+    source: &SourceFile,
+    node: &Node,
+    read: impl FnOnce(&[u8]) -> Result<T, PemError>,
+) -> Option<LoadedPem<T>> {
+    watched(source, node)?;
+    secret(source, node)?;
+    pem(source, node, read)
 }
 
 /// A file with the public keys of a cluster.
 pub(super) fn key_set(source: &SourceFile, node: &Node) -> Option<Arc<KeySet>> {
-    let (path, json) = content(source, node)?;
-    let keys = KeySet::parse(&json);
-    if let Err(error) = &keys {
-        let hint = "save the output of `kubectl get --raw /openid/v1/jwks`";
-        source.error(node.place, format!("{} {error}", path.display()), hint);
-    }
-    keys.ok().map(Arc::new)
+    let path = watched(source, node)?;
+    KeySet::parse(&content(source, node, &path)?)
+        .map(Arc::new)
+        .map_err(|error| {
+            let hint = "save the output of `kubectl get --raw /openid/v1/jwks`";
+            source.error(node.place, format!("{} {error}", path.display()), hint);
+        })
+        .ok()
 }
 
-/// What a file holds that is no secret.
-fn content(source: &SourceFile, node: &Node) -> Option<(PathBuf, Zeroizing<Vec<u8>>)> {
-    let path = source.resolve(scalar::text(source, node, "the path of a file")?);
-    match watch::read(&path) {
-        Ok(content) => Some((path, content)),
-        Err(error) => {
-            cannot_read(source, node, &path, &error);
-            None
-        }
-    }
+/// What a file holds.
+fn content(source: &SourceFile, node: &Node, path: &Path) -> Option<Zeroizing<Vec<u8>>> {
+    watch::read(path).map_err(|error| cannot_read(source, node, path, &error)).ok()
 }
 
-/// A file that holds a secret, and what it holds.
+/// What a file holds that is a secret.
 pub(super) fn secret_text(source: &SourceFile, node: &Node) -> Option<Secret> {
+    watched(source, node)?;
     let path = secret(source, node)?;
-    match watch::read(&path) {
-        Ok(bytes) => Some(Secret::new(String::from_utf8_lossy(&bytes))),
-        Err(error) => {
-            cannot_read(source, node, &path, &error);
-            None
-        }
-    }
+    Some(Secret::new(String::from_utf8_lossy(&content(source, node, &path)?)))
 }
 
 /// A file that will be written: its directory must be there.
 pub(super) fn to_write(source: &SourceFile, node: &Node) -> Option<PathBuf> {
-    let path = source.resolve(scalar::text(source, node, "the path of a file")?);
-    let directory = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if directory.is_dir() && !path.is_dir() {
-        return Some(path);
-    }
-    let message = format!(
-        "{} cannot be a file: {}",
-        path.display(),
-        match path.is_dir() {
-            true => "it is a directory",
-            false => "its directory does not exist",
-        }
-    );
-    source.error(node.place, message, source.where_files_are());
-    None
+    let path = path(source, node)?;
+    let why = match (path.is_dir(), folder(&path).is_dir()) {
+        (false, true) => return Some(path),
+        (true, _) => "it is a directory",
+        (false, false) => "its directory does not exist",
+    };
+    let message = format!("{} cannot be a file: {why}", path.display());
+    source.reject(node.place, message, source.where_files_are())
+}
+
+/// The folder that a path is in.
+pub(super) fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// A file with the SHA-256 digest of a token, as 64 hexadecimal digits; what `sha256sum` prints is fine.
 pub(super) fn sha256(source: &SourceFile, node: &Node) -> Option<TokenDigest> {
-    let text = scalar::text(source, node, "the path of a file")?;
-    if TokenDigest::from_hex(text).is_ok() {
+    watched(source, node)?;
+    if TokenDigest::from_hex(scalar::text(source, node, A_PATH)?).is_ok() {
         let message = "expected the path of a digest file, found a digest";
-        source.error(node.place, message, "write the digest to a file, and its path here");
-        return None;
+        return source.reject(node.place, message, "write the digest to a file, and its path here");
     }
     let (path, _) = found(source, node)?;
-    let content = match watch::read(&path) {
-        Ok(content) => content,
-        Err(error) => {
-            cannot_read(source, node, &path, &error);
-            return None;
-        }
-    };
-    let digest = std::str::from_utf8(&content).ok().and_then(digest_in);
-    if digest.is_none() {
+    let content = content(source, node, &path)?;
+    std::str::from_utf8(&content).ok().and_then(digest_in).or_else(|| {
         let message = format!("{} must contain one SHA-256 digest of 64 hexadecimal digits", path.display());
-        source.error(node.place, message, "printf %s \"$TOKEN\" | sha256sum > FILE");
-    }
-    digest
+        source.reject(node.place, message, "printf %s \"$TOKEN\" | sha256sum > FILE")
+    })
 }
 
 /// The digest on the only line: alone, or as `sha256sum` prints it, which is before two spaces (or a space and `*`) and
@@ -195,7 +196,7 @@ fn digest_in(content: &str) -> Option<TokenDigest> {
 
 /// A file whose name is not shown before it is known to be one.
 fn found(source: &SourceFile, node: &Node) -> Option<(PathBuf, fs::Metadata)> {
-    let path = source.resolve(scalar::text(source, node, "the path of a file")?);
+    let path = path(source, node)?;
     let metadata = match fs::metadata(&path) {
         Ok(metadata) => metadata,
         Err(error) => {
@@ -204,13 +205,12 @@ fn found(source: &SourceFile, node: &Node) -> Option<(PathBuf, fs::Metadata)> {
             if !is_forbidden(&error) {
                 hint = format!("name a file that contains the value, never the value; {hint}");
             }
-            source.error(node.place, message, hint);
-            return None;
+            return source.reject(node.place, message, hint);
         }
     };
     if metadata.is_dir() {
-        source.error(node.place, format!("{} is a directory", path.display()), "name the file in it");
-        return None;
+        let message = format!("{} is a directory", path.display());
+        return source.reject(node.place, message, "name the file in it");
     }
     // Opening a pipe would wait for whoever writes to it.
     if !metadata.is_file() {
@@ -221,8 +221,8 @@ fn found(source: &SourceFile, node: &Node) -> Option<(PathBuf, fs::Metadata)> {
         return None;
     }
     if metadata.len() == 0 {
-        source.error(node.place, format!("{} is empty", path.display()), "write only the value into it");
-        return None;
+        let message = format!("{} is empty", path.display());
+        return source.reject(node.place, message, "write only the value into it");
     }
     Some((path, metadata))
 }
@@ -245,6 +245,7 @@ fn is_forbidden(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied
 }
 
+const A_PATH: &str = "the path of a file";
 const NOT_A_PATH: &str = "name a file that contains the value, never the value; the proxy waits for a missing file if its \
                           path starts with / or ./";
 

@@ -1,38 +1,55 @@
 //! An item of `listeners`, and the sockets of `ops` and `admin`.
 
 use super::declare::{Section, section};
-use super::decode::list;
-use super::kind::{CustomKind, own};
+use super::decode::{AtKey, list};
+use super::kind::{CustomKind, Shape, own};
 use super::scalar::{self, NAME, Switch};
 use super::settings::{Admin, Bind, Hosts, Listener, ListenerTls};
-use super::shape::Shape;
 use super::source_file::{Located, SourceFile};
-use super::tls::{self, TLS};
+use super::tls::{ParsedTls, TLS};
 use super::yaml::{Node, Value};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-/// A listener as it was written; what could not be read is `None` and reported.
-pub(super) struct ParsedListener {
-    pub(super) name: Option<Located<Arc<str>>>,
-    pub(super) bind: Option<Located<Bind>>,
-    pub(super) bearer: bool,
-    hosts: Option<Hosts>,
-    tls: Option<Located<tls::ParsedTls>>,
-    /// Whether `unsafe_listen` says that reaching it may be all that proves a caller.
-    accepted: bool,
-    may_be_remote: bool,
+section! {
+    /// An address that callers connect to.
+    pub(super) struct RawListener, "a listener" {
+        /// Its name, which policies and audit records use.
+        name: Located<Arc<str>> = NAME, required("app");
+        /// HOST:PORT, unix:PATH or systemd:NAME.
+        bind: Located<Bind> = BIND, required("127.0.0.1:8080");
+        /// The socket's permissions, in quotes.
+        mode: Located<u32> = MODE, optional("`\"0660\"`");
+        /// Accepted values of `Host`, or `any`; required if other machines can connect.
+        hosts: Hosts = HOSTS, optional("this machine's names; any on a Unix socket");
+        /// Accept bearer tokens here.
+        bearer: bool = Switch, default(false);
+        /// Accept that only the network authenticates callers: use it only where the network encrypts.
+        unsafe_listen: bool = Switch, default(false);
+        /// TLS 1.2 and 1.3; the files are reloaded when they change.
+        tls: Located<ParsedTls> = TLS, optional("plain HTTP");
+    }
 }
 
-impl ParsedListener {
-    fn requires_certificates(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.value.files.certificates_required)
+section! {
+    /// The operators' Unix socket, protected by its file permissions.
+    struct RawAdmin, "`admin`" {
+        /// The path of a Unix socket, as unix:PATH.
+        bind: Located<Bind> = ADMIN_BIND, required("unix:/run/mpc-auth-proxy/admin.sock");
+        /// The socket's permissions, in quotes: who may operate the proxy.
+        mode: Located<u32> = MODE, optional("`\"0600\"`");
     }
+}
 
+impl RawListener {
     /// Whether it has TLS that serves callers without a certificate, and nobody said that reaching it is proof enough.
     pub(super) fn proves_nothing(&self) -> bool {
-        self.tls.is_some() && !self.requires_certificates() && !self.accepted
+        !self.unsafe_listen && self.tls.as_ref().is_some_and(|tls| !tls.value.files.certificates_required)
+    }
+
+    /// Whether it has this name.
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        self.name.as_ref().is_some_and(|own| *own.value == *name)
     }
 
     /// Whether it is one that other machines can reach.
@@ -40,15 +57,17 @@ impl ParsedListener {
         self.bind.as_ref().is_some_and(|bind| bind.value.is_local() == Some(false))
     }
 
-    /// What it means, where all of it could be read.
-    pub(super) fn resolve(&self) -> Option<Listener> {
+    /// What it means, where all of it could be read. Whether reaching it identifies a caller is the policy's to say.
+    pub(super) fn resolve(&self, identifies: bool) -> Option<Listener> {
+        let hosts = self.hosts.clone()?;
+        let guarded = self.unsafe_listen || self.tls.is_some();
         Some(Listener {
             name: self.name.as_ref()?.value.clone(),
             bind: self.bind.as_ref()?.value.clone(),
-            hosts: self.hosts.clone()?,
             bearer: self.bearer,
             tls: self.tls.as_ref().map(|tls| tls.value.files.clone()),
-            may_be_remote: self.may_be_remote,
+            may_be_remote: guarded && hosts != Hosts::Default && !(identifies && self.proves_nothing()),
+            hosts,
         })
     }
 
@@ -72,101 +91,61 @@ impl ParsedListener {
     }
 }
 
-section! {
-    /// An address that callers connect to.
-    struct RawListener, "a listener" {
-        /// Its name, which policies and audit records use.
-        name: Located<Arc<str>> = NAME, required("app");
-        /// HOST:PORT, unix:PATH or systemd:NAME.
-        bind: Located<Bind> = BIND, required("127.0.0.1:8080");
-        /// The socket's permissions, in quotes.
-        mode: Located<u32> = MODE, optional("`\"0660\"`");
-        /// Accepted values of `Host`, or `any`; required if other machines can connect.
-        hosts: Hosts = HOSTS, optional("this machine's names; any on a Unix socket");
-        /// Accept bearer tokens here.
-        bearer: bool = Switch, default(false);
-        /// Accept that only the network authenticates callers: use it only where the network encrypts.
-        unsafe_listen: bool = Switch, default(false);
-        /// TLS 1.2 and 1.3; the files are reloaded when they change.
-        tls: Located<tls::ParsedTls> = TLS, optional("plain HTTP");
-    }
-}
-
-section! {
-    /// The operators' Unix socket, protected by its file permissions.
-    struct RawAdmin, "`admin`" {
-        /// The path of a Unix socket, as unix:PATH.
-        bind: Located<Bind> = ADMIN_BIND, required("unix:/run/mpc-auth-proxy/admin.sock");
-        /// The socket's permissions, in quotes: who may operate the proxy.
-        mode: Located<u32> = MODE, optional("`\"0600\"`");
-    }
-}
-
 /// An item of `listeners`.
-pub(super) const LISTENER: CustomKind<ParsedListener> = own(read, RawListener::shape);
+pub(super) const LISTENER: CustomKind<RawListener> = own(read, RawListener::shape);
 /// The section `admin`.
 pub(super) const ADMIN: CustomKind<Admin> = own(admin, RawAdmin::shape);
 /// `HOST:PORT` with a numeric address or `localhost`.
-pub(super) const SOCKET_ADDRESS: CustomKind<Located<SocketAddr>> =
-    own(socket_address, || Shape::pattern("HOST:PORT", TCP));
+pub(super) const SOCKET_ADDRESS: AtKey<CustomKind<SocketAddr>> =
+    AtKey(own(socket_address, || Shape::pattern("HOST:PORT", TCP)));
 /// Names in `Host`.
 pub(super) const HOSTS: CustomKind<Hosts> = own(hosts, || {
-    let name = Shape::Text { what: "a host name".into(), pattern: HOST, bare: true };
+    let name = Shape::bare("a host name", HOST);
     Shape::Either(vec![Shape::Words(vec!["any".into()]), Shape::List(name.into())])
 });
-const BIND: CustomKind<Located<Bind>> = own(bind, || {
+const BIND: AtKey<CustomKind<Bind>> = AtKey(own(bind, || {
     let unix = Shape::pattern("unix:PATH", UNIX);
     let systemd = Shape::pattern("systemd:NAME", "^systemd:[!-9;-~]{1,255}$");
     Shape::Either(vec![Shape::pattern("HOST:PORT", TCP), unix, systemd])
-});
-const ADMIN_BIND: CustomKind<Located<Bind>> = own(bind, || Shape::pattern("unix:PATH", UNIX));
-const MODE: CustomKind<Located<u32>> = own(mode, || Shape::Text {
-    what: "octal permissions in quotes".into(),
-    pattern: "^0?[67][0-7][0-7]$",
-    bare: true,
-});
+}));
+const ADMIN_BIND: AtKey<CustomKind<Bind>> = AtKey(own(bind, || Shape::pattern("unix:PATH", UNIX)));
+const MODE: AtKey<CustomKind<u32>> =
+    AtKey(own(mode, || Shape::bare("octal permissions in quotes", "^0?[67][0-7][0-7]$")));
 const TCP: &str = r"^(localhost|[0-9.]+|\[[0-9A-Fa-f:.%]+\]):[0-9]{1,5}$";
 const UNIX: &str = "^unix:.+$";
 const HOST: &str = r"^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])$";
 
-fn read(source: &SourceFile, node: &Node) -> Option<ParsedListener> {
-    let RawListener { name, bind, mode, hosts, bearer, unsafe_listen, tls } =
-        RawListener::read(source, node)?;
-    let (hosts_written, tls_written) = (node.get("hosts").is_some(), node.get("tls").is_some());
-    let mut parsed = ParsedListener { name, bind, bearer, hosts, tls, accepted: false, may_be_remote: false };
-    for_its_kind(source, &mut parsed, mode);
-    let Some(Located { value, place }) = &parsed.bind else { return Some(parsed) };
-    let (place, local) = (*place, value.is_local());
+fn read(source: &SourceFile, node: &Node) -> Option<RawListener> {
+    let mut listener = RawListener::read(source, node)?;
+    for_its_kind(source, &mut listener);
+    let Some(Located { value, place }) = &listener.bind else { return Some(listener) };
+    let is_remote = value.is_local() == Some(false);
     // What could not be read may be what makes it safe.
-    let guarded = unsafe_listen || tls_written;
-    if local == Some(false) && !guarded {
+    if is_remote && !(listener.unsafe_listen || node.get("tls").is_some()) {
         let message = "other machines can reach this address, and callers need no credentials";
         let hint = "bind 127.0.0.1 or unix:PATH, add `tls`, or accept it with `unsafe_listen: true`";
-        source.error(place, message, hint);
+        source.error(*place, message, hint);
     }
-    if !hosts_written {
-        match local {
-            Some(true) | None => parsed.hosts = Some(Hosts::Default),
-            Some(false) => source.error(
-                place,
-                "a listener that other machines can reach needs `hosts`",
-                "add `hosts: [NAME]` with the names callers use in its URL, or `hosts: any`",
-            ),
+    if node.get("hosts").is_none() {
+        if is_remote {
+            let message = "a listener that other machines can reach needs `hosts`";
+            let hint = "add `hosts: [NAME]` with the names callers use in its URL, or `hosts: any`";
+            source.error(*place, message, hint);
+        } else {
+            listener.hosts = Some(Hosts::Default);
         }
     }
-    parsed.accepted = unsafe_listen;
-    parsed.may_be_remote = guarded && hosts_written;
-    Some(parsed)
+    Some(listener)
 }
 
 /// Keys that are for one kind of socket only.
-fn for_its_kind(source: &SourceFile, parsed: &mut ParsedListener, mode: Option<Located<u32>>) {
-    let Some(Located { value, .. }) = &mut parsed.bind else { return };
-    if let (Bind::Unix { .. }, Some(tls)) = (&*value, &parsed.tls) {
+fn for_its_kind(source: &SourceFile, RawListener { bind, mode, tls, .. }: &mut RawListener) {
+    let Some(Located { value, .. }) = bind else { return };
+    if let (Bind::Unix { .. }, Some(tls)) = (&*value, tls) {
         source.error(tls.place, "`tls` requires TCP", "remove it: a Unix socket needs no encryption");
     }
     match (value, mode) {
-        (Bind::Unix { mode, .. }, Some(parsed)) => *mode = parsed.value,
+        (Bind::Unix { mode, .. }, Some(written)) => *mode = written.value,
         (Bind::Tcp(_), Some(mode)) => {
             source.error(mode.place, "`mode` is for Unix sockets only", "remove it, or bind unix:PATH");
         }
@@ -183,18 +162,16 @@ fn admin(source: &SourceFile, node: &Node) -> Option<Admin> {
     let Located { value, place } = bind?;
     let Bind::Unix { path, .. } = value else {
         let message = "the admin socket must be a Unix socket: its permissions control access";
-        source.error(place, message, "write unix:/run/mpc-auth-proxy/admin.sock");
-        return None;
+        return source.reject(place, message, "write unix:/run/mpc-auth-proxy/admin.sock");
     };
     Some(Admin { path, mode: mode.map_or(OWNER_ONLY, |mode| mode.value) })
 }
 
-fn socket_address(source: &SourceFile, node: &Node) -> Option<Located<SocketAddr>> {
+fn socket_address(source: &SourceFile, node: &Node) -> Option<SocketAddr> {
     let expected = "an address such as 127.0.0.1:8080";
     let hint = "write HOST:PORT: 127.0.0.1:8080 for this machine only, 0.0.0.0:8080 for all";
     if matches!(node.value, Value::Integer(_) | Value::Number) {
-        source.error(node.place, format!("expected {expected}, found a number"), hint);
-        return None;
+        return source.reject(node.place, format!("expected {expected}, found a number"), hint);
     }
     let text = scalar::text(source, node, expected)?;
     let address = match text.rsplit_once(':') {
@@ -203,44 +180,32 @@ fn socket_address(source: &SourceFile, node: &Node) -> Option<Located<SocketAddr
         }
         _ => text.parse().ok(),
     };
-    match address {
-        None => source.error(node.place, format!("`{text}` is not {expected}"), hint),
-        Some(address) if address.port() == 0 => {
-            source.warning(node.place, "port 0 is a different port at every start", "choose a fixed port");
-        }
-        Some(_) => {}
+    if address.is_some_and(|address| address.port() == 0) {
+        source.warning(node.place, "port 0 is a different port at every start", "choose a fixed port");
     }
-    Some(Located { value: address?, place: node.place })
+    address.or_else(|| source.reject(node.place, format!("`{text}` is not {expected}"), hint))
 }
 
-fn bind(source: &SourceFile, node: &Node) -> Option<Located<Bind>> {
-    let placed = |value| Some(Located { value, place: node.place });
-    let Some(text) = source.scalar(node) else {
-        return placed(Bind::Tcp(socket_address(source, node)?.value));
-    };
+fn bind(source: &SourceFile, node: &Node) -> Option<Bind> {
+    let text = source.scalar(node).unwrap_or_default();
     if let Some(name) = text.strip_prefix("systemd:") {
-        let named = is_descriptor_name(name).then(|| Bind::Systemd(name.into()));
-        if named.is_none() {
+        return is_descriptor_name(name).then(|| Bind::Systemd(name.into())).or_else(|| {
             let hint = "write the `FileDescriptorName=` of the socket's unit, such as systemd:app";
-            source.error(node.place, format!("`{text}` lacks a socket name"), hint);
-        }
-        return placed(named?);
+            source.reject(node.place, format!("`{text}` lacks a socket name"), hint)
+        });
     }
     if text.starts_with(['/', '.', '@']) {
         let message = format!("`{text}` is not an address such as 127.0.0.1:8080");
-        source.error(node.place, message, format!("for a Unix socket, write unix:{text}"));
-        return None;
+        return source.reject(node.place, message, format!("for a Unix socket, write unix:{text}"));
     }
-    let Some(path) = text.strip_prefix("unix:") else {
-        return placed(Bind::Tcp(socket_address(source, node)?.value));
-    };
-    let path: PathBuf = source.resolve(path);
+    let Some(path) = text.strip_prefix("unix:") else { return socket_address(source, node).map(Bind::Tcp) };
+    let path = source.resolve(path);
     if path.as_os_str().len() > MAX_SOCKET_PATH || text == "unix:" {
         let message = format!("a socket path must be 1 to {MAX_SOCKET_PATH} bytes");
-        source.error(node.place, message, "choose another, such as unix:/run/mpc-auth-proxy/proxy.sock");
-        return None;
+        let hint = "choose another, such as unix:/run/mpc-auth-proxy/proxy.sock";
+        return source.reject(node.place, message, hint);
     }
-    placed(Bind::Unix { path, mode: DEFAULT_MODE })
+    Some(Bind::Unix { path, mode: DEFAULT_MODE })
 }
 
 /// As systemd has it.
@@ -249,19 +214,16 @@ fn is_descriptor_name(name: &str) -> bool {
     (1..=MAX_DESCRIPTOR_NAME).contains(&name.len()) && name.bytes().all(allowed)
 }
 
-fn mode(source: &SourceFile, node: &Node) -> Option<Located<u32>> {
+fn mode(source: &SourceFile, node: &Node) -> Option<u32> {
     let hint = "write it in quotes: \"0660\"";
     let Some(text) = source.scalar(node) else {
-        source.error(node.place, "expected permissions as text", hint);
-        return None;
+        return source.reject(node.place, "expected permissions as text", hint);
     };
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777 && *mode & 0o600 == 0o600);
-    if mode.is_none() || !(3..=4).contains(&text.len()) {
+    mode.filter(|_| (3..=4).contains(&text.len())).or_else(|| {
         let message = format!("`{text}` is not an octal mode with owner read and write");
-        source.error(node.place, message, hint);
-        return None;
-    }
-    Some(Located { value: mode?, place: node.place })
+        source.reject(node.place, message, hint)
+    })
 }
 
 fn hosts(source: &SourceFile, node: &Node) -> Option<Hosts> {
@@ -271,30 +233,21 @@ fn hosts(source: &SourceFile, node: &Node) -> Option<Hosts> {
             "any" | "*" => "to accept every name, write `any`".into(),
             _ => format!("write [{text}]"),
         };
-        source.error(node.place, "expected a list of names, or any", hint);
-        return None;
+        return source.reject(node.place, "expected a list of names, or any", hint);
     }
-    let names = list(source, node, "a list of host names, or any").iter().map(|node| host(source, node));
-    // Not `collect::<Option<_>>`, which would stop at the first that is wrong.
-    let names: Vec<Option<Arc<str>>> = names.collect();
-    let all: Option<Vec<Arc<str>>> = names.into_iter().collect();
-    all.filter(|names| !names.is_empty()).map(Hosts::Names)
+    let nodes = list(source, node, "a list of host names, or any");
+    let names: Vec<Arc<str>> = nodes.iter().filter_map(|node| host(source, node)).collect();
+    (!names.is_empty() && names.len() == nodes.len()).then_some(Hosts::Names(names))
 }
 
 fn host(source: &SourceFile, node: &Node) -> Option<Arc<str>> {
     if let Value::List(_) = node.value {
-        source.error(
-            node.place,
-            "expected a host name, found a list",
-            "an IPv6 address needs quotes: \"[::1]\"",
-        );
-        return None;
+        let hint = "an IPv6 address needs quotes: \"[::1]\"";
+        return source.reject(node.place, "expected a host name, found a list", hint);
     }
     let text = scalar::text(source, node, "a host name")?;
-    let ipv6 = text
-        .strip_prefix('[')
-        .and_then(|t| t.strip_suffix(']'))
-        .is_some_and(|t| t.parse::<std::net::Ipv6Addr>().is_ok());
+    let ipv6 = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let ipv6 = ipv6.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
     let name = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
     if ipv6 || name {
         return Some(text.to_ascii_lowercase().into());
@@ -303,8 +256,7 @@ fn host(source: &SourceFile, node: &Node) -> Option<Arc<str>> {
         "*" => "to accept every name, write `hosts: any`",
         _ => "write a name or address without scheme and port: any port is accepted",
     };
-    source.error(node.place, format!("`{text}` is not a host name"), hint);
-    None
+    source.reject(node.place, format!("`{text}` is not a host name"), hint)
 }
 
 /// What `sun_path` holds, with its closing zero.

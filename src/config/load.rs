@@ -1,13 +1,11 @@
 //! Loading: both files and what they name, read, checked and put together.
 
-use super::compile::compile;
-use super::listener::ParsedListener;
+use super::listener::RawListener;
 use super::policy::{self, ParsedCaller, ParsedPolicy};
 use super::project::RawProject;
 use super::proxy::{self, ParsedProxy, RawProxy};
-use super::reason::reason;
-use super::source_file::{Located, SourceFile};
-use super::{CredentialSettings, Listener, Report, Settings, paths, resolve, rules};
+use super::source_file::{Located, SourceFile, reason};
+use super::{CredentialSettings, Report, Settings, paths, resolve, rules};
 use crate::clock;
 use crate::identity::{Callers, Proof};
 use crate::policy::Policy;
@@ -63,9 +61,7 @@ pub(super) fn load_at(proxy_yaml: &Path, phase: LoadPhase) -> Result<Loaded, Rep
 }
 
 fn read(path: &Path, LoadPhase { now, reload }: LoadPhase, report: &mut Report) -> Option<Settings> {
-    let source = SourceFile::open(path)
-        .unwrap_or_else(|error| SourceFile::unreadable(path, &error))
-        .read_again(reload);
+    let source = SourceFile::open(path).read_again(reload);
     let root = source.parse();
     let parsed = root.as_ref().and_then(|root| proxy::read(&source, root)).unwrap_or_default();
     resolve::proxy(&source, &parsed);
@@ -79,7 +75,7 @@ fn read(path: &Path, LoadPhase { now, reload }: LoadPhase, report: &mut Report) 
     let settings = match &policy {
         Some((policy_source, Some(policy))) => {
             resolve::policy(policy_source, policy, &parsed);
-            let compiled = compile(policy_source, policy, &parsed.scopes());
+            let compiled = policy.compile(policy_source, &parsed.scopes());
             rules::mode(policy_source, policy);
             rules::findings(policy_source, &compiled, policy, now);
             if source.has_errors() || policy_source.has_errors() {
@@ -91,9 +87,9 @@ fn read(path: &Path, LoadPhase { now, reload }: LoadPhase, report: &mut Report) 
         }
         _ => None,
     };
-    source.close(report);
+    report.append(source.close());
     if let Some((policy_source, _)) = policy {
-        policy_source.close(report);
+        report.append(policy_source.close());
     }
     settings
 }
@@ -102,7 +98,7 @@ fn open_policy(source: &SourceFile, parsed: &ParsedProxy) -> Option<SourceFile> 
     let name = parsed.keys.policy.as_ref()?;
     let path = source.resolve(&name.value);
     source.depends_on(&path);
-    SourceFile::open(&path)
+    SourceFile::try_open(&path)
         .map_err(|error| {
             let message = format!("cannot read {}: {}", path.display(), reason(&error));
             source.error(name.place, message, source.where_files_are());
@@ -119,13 +115,18 @@ fn settings(proxy: ParsedProxy, parsed: &ParsedPolicy, policy: Policy) -> Option
     let caller = |caller: &ParsedCaller| {
         (caller.id.value.clone(), caller.identify.iter().map(|proof| proof.value.clone()).collect())
     };
+    let listener = |listener: &RawListener| {
+        let names_it =
+            |proof: &Located<Proof>| matches!(&proof.value, Proof::Listener(name) if listener.is_named(name));
+        listener.resolve(parsed.proofs().any(names_it))
+    };
     let project = |project: &RawProject| project.resolve().map(Arc::new);
     let RawProxy { version, listeners, ops, admin, freeze_file, projects, .. } = proxy.keys;
     let RawProxy { upstream, limits, drain, audit, log, .. } = proxy.keys;
     version?;
     Some(Settings {
-        listeners: listeners.iter().map(|listener| resolve(listener, parsed)).collect::<Option<_>>()?,
-        tls: listeners.iter().filter_map(ParsedListener::tls).collect(),
+        listeners: listeners.iter().map(listener).collect::<Option<_>>()?,
+        tls: listeners.iter().filter_map(RawListener::tls).collect(),
         ops: ops.map(|ops| ops.value),
         admin,
         freeze_file,
@@ -140,14 +141,4 @@ fn settings(proxy: ParsedProxy, parsed: &ParsedPolicy, policy: Policy) -> Option
         audit,
         log,
     })
-}
-
-/// A listener. Where its TLS proves nothing and a caller is who reaches it, only this machine may.
-fn resolve(listener: &ParsedListener, policy: &ParsedPolicy) -> Option<Listener> {
-    let meant = listener.resolve()?;
-    let names_it =
-        |proof: &Located<Proof>| matches!(&proof.value, Proof::Listener(name) if *name == meant.name);
-    let enough = policy.callers.iter().flat_map(|caller| &caller.identify).any(names_it);
-    let may_be_remote = meant.may_be_remote && !(enough && listener.proves_nothing());
-    Some(Listener { may_be_remote, ..meant })
 }

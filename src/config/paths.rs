@@ -1,16 +1,14 @@
 //! Checks that each path has a single, possible use. Where the proxy writes there is no file that it reads, nor a
 //! socket.
-//!
-//! It stands beside `resolve`, which asks whether names fit together.
 
-use super::listener;
+use super::files::folder;
 use super::proxy::ParsedProxy;
 use super::report::Position;
 use super::settings::Bind;
-use super::source_file::{Located, SourceFile};
+use super::source_file::SourceFile;
 use super::yaml::Node;
 use crate::audit::Target;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, FileType};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -38,29 +36,27 @@ pub(super) fn check_unique(
     parsed: &ParsedProxy,
 ) {
     let read = policy.into_iter().chain([source]).flat_map(SourceFile::reads);
-    let read: HashMap<PathBuf, PathBuf> = read.map(|path| (real(&path), path)).collect();
+    let read: HashSet<PathBuf> = read.map(|path| real(&path)).collect();
     let mut taken: HashMap<PathBuf, OwnPath> = HashMap::new();
     for own in owned(root, parsed) {
         let (real, path) = (real(&own.path), own.path.display());
-        let message = match (read.get(&real), taken.get(&real)) {
-            (Some(_), _) => format!("{path} is also an input file"),
-            // That has been reported.
-            (None, Some(first)) if own.is_listener_like(first) => continue,
-            (None, Some(first)) => {
-                format!("{path} is also {}, at {}", first.used.what(), source.format(first.place))
+        if read.contains(&real) {
+            source.error(own.place, format!("{path} is also an input file"), own.used.hint());
+        } else if let Some(first) = taken.get(&real) {
+            if !own.is_listener_like(first) {
+                let message =
+                    format!("{path} is also {}, at {}", first.used.what(), source.format(first.place));
+                source.error(own.place, message, own.used.hint());
             }
-            (None, None) => {
-                check_use(source, &own);
-                taken.insert(real, own);
-                continue;
-            }
-        };
-        source.error(own.place, message, own.used.hint());
+        } else {
+            check_use(source, &own);
+            taken.insert(real, own);
+        }
     }
 }
 
 impl OwnPath {
-    /// Whether two listeners are written with the same path.
+    /// Whether two listeners are written with the same path, which has been reported.
     fn is_listener_like(&self, other: &Self) -> bool {
         (self.used, other.used) == (PathUse::Callers, PathUse::Callers) && self.path == other.path
     }
@@ -88,24 +84,26 @@ impl PathUse {
 /// The paths of the proxy's own, in the order in which they are told of.
 fn owned(root: &Node, parsed: &ParsedProxy) -> Vec<OwnPath> {
     let keys = &parsed.keys;
-    let place = |key: &str| root.get(key).map(|node| node.place);
+    let mut owned = Vec::new();
+    let mut add = |path: &Path, place: Option<Position>, used: PathUse| {
+        owned.extend(place.map(|place| OwnPath { path: path.to_owned(), place, used }));
+    };
     let place_in = |section: &str, key: &str| root.get(section)?.get(key).map(|node| node.place);
-    let socket = |listener: &listener::ParsedListener| match &listener.bind {
-        Some(Located { value: Bind::Unix { path, .. }, place }) => {
-            Some(OwnPath { path: path.clone(), place: *place, used: PathUse::Callers })
+    for bind in keys.listeners.iter().filter_map(|listener| listener.bind.as_ref()) {
+        if let Bind::Unix { path, .. } = &bind.value {
+            add(path, Some(bind.place), PathUse::Callers);
         }
-        Some(Located { value: Bind::Tcp(_) | Bind::Systemd(_), .. }) | None => None,
-    };
-    let admin = keys.admin.as_ref().map(|admin| (&admin.path, place_in("admin", "bind"), PathUse::Operators));
-    let freeze = keys.freeze_file.as_ref().map(|path| (path, place("freeze_file"), PathUse::Freezes));
-    let sink = match &keys.audit.sink {
-        Target::File(path) => Some((path, place_in("audit", "sink"), PathUse::Records)),
-        Target::Stdout => None,
-    };
-    let others = [admin, freeze, sink].into_iter().flatten();
-    let others =
-        others.filter_map(|(path, place, used)| Some(OwnPath { path: path.clone(), place: place?, used }));
-    keys.listeners.iter().filter_map(socket).chain(others).collect()
+    }
+    if let Some(admin) = &keys.admin {
+        add(&admin.path, place_in("admin", "bind"), PathUse::Operators);
+    }
+    if let Some(path) = &keys.freeze_file {
+        add(path, root.get("freeze_file").map(|node| node.place), PathUse::Freezes);
+    }
+    if let Target::File(path) = &keys.audit.sink {
+        add(path, place_in("audit", "sink"), PathUse::Records);
+    }
+    owned
 }
 
 /// Reports what stands in the way of its use, as far as that can be seen.
@@ -146,10 +144,6 @@ fn check_use(source: &SourceFile, own: &OwnPath) {
 /// A folder below `/run` is made by whoever starts the proxy.
 fn is_missing(folder: &Path) -> bool {
     !(folder.is_dir() || ["/run", "/var/run"].iter().any(|run| folder.starts_with(run)))
-}
-
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn what(kind: FileType) -> &'static str {

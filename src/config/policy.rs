@@ -1,22 +1,21 @@
-//! The whole of `policy.yaml`: its callers and rules as they were written, each value read on its own.
-//!
-//! Whether names fit together is not asked here: see `resolve`. Whether a call is allowed is `crate::policy`'s.
+//! The whole of `policy.yaml`: its callers and rules as they were written, each value read on its own. Whether names fit
+//! together is not asked here: see `resolve`.
 
 use super::condition;
 use super::declare::{Section, nested, section};
-use super::decode::{AtKey, List, Named, list};
-use super::kind::{CustomKind, Kind, own};
+use super::decode::{AtKey, List, Named, items};
+use super::kind::{CustomKind, Kind, Shape, own};
 use super::proof::PROOF;
 use super::rate::CALLER_LIMITS;
 use super::report::Position;
 use super::scalar::{self, MOMENT, NAME, Text, VERSION, Words};
-use super::shape::Shape;
-use super::source_file::{KeyScope, Located, SourceFile};
+use super::source_file::{Located, SourceFile};
 use super::yaml::Node;
 use crate::identity::{CallerId, Proof};
 use crate::limit::CallerLimits;
-use crate::policy::{Effect, Field, Glob, Location, Mode, NO_RULE, Rule};
+use crate::policy::{Effect, Field, Glob, Location, Mode, NO_RULE, Policy, Rule, Scope};
 use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 section! {
@@ -123,7 +122,24 @@ impl RawRule {
     }
 }
 
-/// Reads the whole file.
+impl ParsedPolicy {
+    /// What identifies the callers.
+    pub(super) fn proofs(&self) -> impl Iterator<Item = &Located<Proof>> {
+        self.callers.iter().flat_map(|caller| &caller.identify)
+    }
+
+    /// The policy of the rules that could be read.
+    pub(super) fn compile(&self, source: &SourceFile, projects: &[Scope]) -> Policy {
+        let file = source.name();
+        let rules = self.rules.iter().filter_map(|rule| rule.value.resolve(rule.place, &file));
+        let callers: Vec<CallerId> = self.callers.iter().map(|caller| caller.id.value.clone()).collect();
+        let mut hash = hex::encode(Sha256::digest(source.text()));
+        hash.truncate(HASH_LENGTH);
+        let mode = self.mode.as_ref().map(|mode| mode.value).unwrap_or_default();
+        Policy::new(rules.collect(), &callers, projects, &hash).in_mode(mode)
+    }
+}
+
 pub(super) fn read(source: &SourceFile, mut root: Node<'_>) -> Option<ParsedPolicy> {
     let nodes = root.take_items("rules");
     let read = !nodes.is_empty();
@@ -142,25 +158,16 @@ pub(super) fn read(source: &SourceFile, mut root: Node<'_>) -> Option<ParsedPoli
     Some(ParsedPolicy { mode, callers: callers.collect(), rules })
 }
 
-/// What is read of the file for its rules: of the callers their names only. How they prove themselves, and the files that
-/// takes, is left to whoever runs the proxy.
-pub(super) const RULES: KeyScope = &[("a caller", &[])];
-
-const RULE_ID: CustomKind<Located<Arc<str>>> = own(rule_id, || Shape::Text {
-    what: "a name".into(),
-    pattern: "^(?!_default$)[A-Za-z0-9_-]{1,64}$",
-    bare: true,
-});
+const RULE_ID: CustomKind<Located<Arc<str>>> =
+    own(rule_id, || Shape::bare("a name", "^(?!_default$)[A-Za-z0-9_-]{1,64}$"));
 const MODE: Words<2, Mode> = Words([("enforce", Mode::Enforce), ("observe", Mode::Observe)]);
-const GLOBS: CustomKind<Vec<Located<Glob>>> = own(globs, || globs_of("^[!-~]+$"));
-const JOBS: CustomKind<Vec<Located<Glob>>> = own(globs, || globs_of("^[A-Za-z0-9_*?-]+$"));
-
-fn globs_of(pattern: &'static str) -> Shape {
-    Shape::List(Shape::Text { what: "a pattern".into(), pattern, bare: true }.into())
-}
+const GLOBS: CustomKind<Vec<Located<Glob>>> =
+    own(globs, || Shape::List(Shape::bare("a pattern", "^[!-~]+$").into()));
+const JOBS: CustomKind<Vec<Located<Glob>>> =
+    own(globs, || Shape::List(Shape::bare("a pattern", "^[A-Za-z0-9_*?-]+$").into()));
 
 fn caller_shape() -> Shape {
-    Shape::Text { what: "a name".into(), pattern: "^[A-Za-z0-9.-][A-Za-z0-9._-]{0,63}$", bare: true }
+    Shape::bare("a name", "^[A-Za-z0-9.-][A-Za-z0-9._-]{0,63}$")
 }
 
 fn caller_id(source: &SourceFile, name: &Located<Arc<str>>) -> Option<Located<CallerId>> {
@@ -183,27 +190,21 @@ fn rule_id(source: &SourceFile, node: &Node) -> Option<Located<Arc<str>>> {
 
 fn globs(source: &SourceFile, node: &Node) -> Option<Vec<Located<Glob>>> {
     if let Some(text) = source.scalar(node) {
-        source.error(node.place, "expected a list, found a single value", format!("write [\"{text}\"]"));
-        return None;
+        let hint = format!("write [\"{text}\"]");
+        return source.reject(node.place, "expected a list, found a single value", hint);
     }
-    let nodes = list(source, node, "a list");
-    // A large policy has many of these, most of them with one.
-    let mut globs = Vec::with_capacity(nodes.len());
-    globs.extend(nodes.iter().filter_map(|node| glob(source, node)));
-    Some(globs)
+    Some(items(source, node, "a list", |node| glob(source, node)))
 }
 
 fn glob(source: &SourceFile, node: &Node) -> Option<Located<Glob>> {
-    let text = scalar::text(source, node, "text")?;
     source
-        .glob(text)
+        .glob(scalar::text(source, node, "text")?)
         .map(|value| Located { value, place: node.place })
-        .map_err(|error| {
-            source.error(
-                node.place,
-                error.to_string(),
-                "`*` matches any run of characters, `?` one character",
-            )
-        })
+        .map_err(|error| source.error(node.place, error.to_string(), WILDCARDS))
         .ok()
 }
+
+/// How much of the policy's SHA-256 names it, in hexadecimal digits.
+const HASH_LENGTH: usize = 16;
+/// A hint of what a pattern may have.
+pub(super) const WILDCARDS: &str = "`*` matches any run of characters, `?` one character";

@@ -1,13 +1,10 @@
-//! An item of `projects`, and what it means.
-//!
-//! Whether its names fit the others is not asked here: see `resolve`.
+//! An item of `projects`, and what it means. Whether its names fit the others is not asked here: see `resolve`.
 
 use super::cloud;
 use super::declare::{Section, section};
-use super::kind::{CustomKind, own};
+use super::kind::{CustomKind, Shape, own};
 use super::rate::RATE;
 use super::scalar::{self, NAME, Switch, Words};
-use super::shape::Shape;
 use super::source_file::{Located, SourceFile};
 use super::yaml::Node;
 use crate::limit::Rate;
@@ -131,7 +128,6 @@ impl RawProject {
     }
 }
 
-/// A project.
 pub(super) const PROJECT: CustomKind<RawProject> = own(project, RawProject::shape);
 
 fn project(source: &SourceFile, node: &Node) -> Option<RawProject> {
@@ -153,7 +149,6 @@ fn project(source: &SourceFile, node: &Node) -> Option<RawProject> {
 const ENDPOINT: CustomKind<Located<Endpoint>> =
     own(|source, node| endpoint(source, node, EXAMPLE_ENDPOINT), || endpoint_shape(EXAMPLE_ENDPOINT));
 
-/// What an endpoint may be.
 pub(super) fn endpoint_shape(example: &str) -> Shape {
     Shape::pattern(&format!("an endpoint such as {example}"), "^https?://[^\\s/?#@]+/?$")
 }
@@ -165,19 +160,11 @@ pub(super) fn endpoint(source: &SourceFile, node: &Node, example: &str) -> Optio
         Ok(endpoint) => return Some(Located { value: endpoint, place: node.place }),
         Err(error) => error,
     };
-    let hint = match error {
-        EndpointError::Scheme if !text.contains("://") => format!("write https://{text}"),
-        EndpointError::Scheme
-        | EndpointError::MoreThanOrigin
-        | EndpointError::Host
-        | EndpointError::Address
-        | EndpointError::Label
-        | EndpointError::Port => {
-            format!("for example {example}")
-        }
+    let hint = match error == EndpointError::Scheme && !text.contains("://") {
+        true => format!("write https://{text}"),
+        false => format!("for example {example}"),
     };
-    source.error(node.place, error.to_string(), hint);
-    None
+    source.reject(node.place, error.to_string(), hint)
 }
 
 const HEADERS: [(&str, ProjectHeader); 3] = [

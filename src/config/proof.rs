@@ -5,9 +5,8 @@ use nix::unistd::{Group, User};
 use super::declare::{Section, section};
 use super::decode::AtKey;
 use super::files;
-use super::kind::{CustomKind, Kind, own};
+use super::kind::{CustomKind, Kind, Rule, Shape, own};
 use super::scalar::{self, Count, NAME, Switch, Text, count};
-use super::shape::{Rule, Shape};
 use super::source_file::{Located, SourceFile};
 use super::yaml::{Node, Value};
 use crate::identity::{
@@ -33,11 +32,9 @@ section! {
         /// A signature of Huawei's SDK with a key pair created for this proxy.
         sdk_signature: Proof = own(sdk_signature, RawSignature::shape), optional("");
         /// A complete DNS name of the client certificate.
-        dns: Proof = own(dns, || Shape::Text { what: "a DNS name".into(), pattern: "^[^*]+$", bare: true }),
-            optional("");
+        dns: Proof = own(dns, || Shape::bare("a DNS name", "^[^*]+$")), optional("");
         /// The only URI name of the client certificate.
-        spiffe: Proof = own(spiffe, || Shape::pattern("a SPIFFE id", "^spiffe://[^/*]+/[^*]+$")),
-            optional("");
+        spiffe: Proof = own(spiffe, || Shape::pattern("a SPIFFE id", "^spiffe://[^/*]+/[^*]+$")), optional("");
     }
 }
 
@@ -55,12 +52,12 @@ section! {
         /// The user id.
         uid: u32 = UID, optional("any user");
         /// The name of the user on this machine.
-        user: u32 = own(user, || Shape::text("the name of a user")), optional("any user");
+        user: u32 = own(|source, node| USER.find(source, node), || Shape::text(USER.name)), optional("any user");
         /// The group id.
-        gid: u32 = own(|source, node| known_group(source, node, ID.read(source, node)?), || ID.shape()),
-            optional("any group");
+        gid: u32 = own(|source, node| GROUP.read(source, node), || ID.shape()), optional("any group");
         /// The name of the group on this machine.
-        group: u32 = own(group, || Shape::text("the name of a group")), optional("any group");
+        group: u32 = own(|source, node| GROUP.find(source, node), || Shape::text(GROUP.name)),
+            optional("any group");
     }
 }
 
@@ -68,8 +65,7 @@ section! {
     /// A bearer token of its own, on listeners with `bearer: true`.
     struct RawBearer, "`bearer`" {
         /// The output of `printf %s "$TOKEN" | sha256sum`.
-        sha256_file: TokenDigest = own(|source, node| files::watched(source, node, files::sha256), files::path_shape),
-            required("PATH");
+        sha256_file: TokenDigest = own(files::sha256, files::path_shape), required("PATH");
     }
 }
 
@@ -85,8 +81,7 @@ section! {
         /// The token's issuer.
         issuer: String = Text("the URL of an issuer"), optional("`https://kubernetes.default.svc.cluster.local`");
         /// The output of `kubectl get --raw /openid/v1/jwks`.
-        jwks_file: Arc<KeySet> = own(|source, node| files::watched(source, node, files::key_set), files::path_shape),
-            required("jwks.json");
+        jwks_file: Arc<KeySet> = own(files::key_set, files::path_shape), required("jwks.json");
     }
 }
 
@@ -96,7 +91,7 @@ section! {
         /// The access key that the caller signs with.
         access_key: Located<String> = AtKey(Text("an access key")), required("EDITORAPI0001");
         /// The file of the secret key.
-        secret_key_file: Located<Secret> = SECRET_KEY, required("PATH");
+        secret_key_file: Located<Secret> = AtKey(own(files::secret_text, files::path_shape)), required("PATH");
         /// Refuse signatures that do not cover `Host`, such as those of Go's SDK.
         require_signed_host: bool = Switch, optional("`false`");
     }
@@ -106,26 +101,12 @@ section! {
 pub(super) const PROOF: CustomKind<Located<Proof>> = own(read, RawProof::shape);
 /// The number of a user or a group.
 const ID: Count<u32> = count(0..=u32::MAX - 1);
-const UID: CustomKind<u32> =
-    own(|source, node| known_user(source, node, ID.read(source, node)?), || ID.shape());
-const SECRET_KEY: CustomKind<Located<Secret>> = own(
-    |source, node| {
-        Some(Located { value: files::watched(source, node, files::secret_text)?, place: node.place })
-    },
-    files::path_shape,
-);
+const UID: CustomKind<u32> = own(|source, node| USER.read(source, node), || ID.shape());
 
 fn read(source: &SourceFile, node: &Node) -> Option<Located<Proof>> {
-    let fields = RawProof::fields(source, node)?;
-    let parsed = fields.count();
+    let more = " in each item; several items are alternatives";
     let RawProof { listener, loopback, unix, bearer, service_account, sdk_signature, dns, spiffe } =
-        RawProof::of(fields);
-    if parsed != 1 {
-        let all = RawProof::NAMES.join(", ");
-        let hint = format!("write one of {all} in each item; several items are alternatives");
-        source.error(node.place, "a proof must have exactly one kind", hint);
-        return None;
-    }
+        RawProof::read_one(source, node, "a proof must have exactly one kind", more)?;
     let proofs = [listener, loopback, unix, bearer, service_account, sdk_signature, dns, spiffe];
     let value = proofs.into_iter().flatten().next()?;
     let place = RawProof::NAMES.iter().find_map(|key| node.get(key)).map_or(node.place, |node| node.place);
@@ -147,8 +128,7 @@ fn unix(source: &SourceFile, node: &Node) -> Option<Proof> {
     let both = has("uid") && has("user") || has("gid") && has("group");
     if matches!(node.value, Value::Map(_)) && (both || !(names_user || names_group)) {
         let message = "`unix` takes a user (uid or user), a group (gid or group), or one of each";
-        source.error(node.place, message, "for example { uid: 1001 }");
-        return None;
+        return source.reject(node.place, message, "for example { uid: 1001 }");
     }
     let RawUnix { uid, user, gid, group } = RawUnix::read(source, node)?;
     let (uid, gid) = (uid.or(user), gid.or(group));
@@ -157,52 +137,59 @@ fn unix(source: &SourceFile, node: &Node) -> Option<Proof> {
     complete.then_some(Proof::Unix { uid, gid })
 }
 
-fn user(source: &SourceFile, node: &Node) -> Option<u32> {
-    let find = |name: &str| User::from_name(name).map(|user| user.map(|user| user.uid.as_raw()));
-    known_user(source, node, account(source, node, Account { what: "user", number: "uid" }, find)?)
-}
-
-fn group(source: &SourceFile, node: &Node) -> Option<u32> {
-    let find = |name: &str| Group::from_name(name).map(|group| group.map(|group| group.gid.as_raw()));
-    known_group(source, node, account(source, node, Account { what: "group", number: "gid" }, find)?)
-}
-
-/// In a user namespace everybody from outside of it has this id.
-fn known_user(source: &SourceFile, node: &Node, uid: u32) -> Option<u32> {
-    if is_nobody(uid) {
-        let message = format!("user {uid} stands for every user not mapped into this user namespace");
-        source.error(node.place, message, "run the caller as a dedicated user");
-    }
-    (!is_nobody(uid)).then_some(uid)
-}
-
-fn known_group(source: &SourceFile, node: &Node, gid: u32) -> Option<u32> {
-    if is_no_group(gid) {
-        let message = format!("group {gid} stands for every group not mapped into this user namespace");
-        source.error(node.place, message, "run the caller in a dedicated group");
-    }
-    (!is_no_group(gid)).then_some(gid)
-}
-
-/// A kind of account, and the key for its number.
+/// A kind of account.
 struct Account {
     what: &'static str,
+    name: &'static str,
+    /// The key for its number.
     number: &'static str,
+    find: fn(&str) -> Option<u32>,
+    /// In a user namespace, all from outside of it have this id.
+    is_unmapped: fn(u32) -> bool,
+    dedicated: &'static str,
 }
 
-fn account(
-    source: &SourceFile,
-    node: &Node,
-    Account { what, number }: Account,
-    find: impl FnOnce(&str) -> nix::Result<Option<u32>>,
-) -> Option<u32> {
-    let name = scalar::text(source, node, &format!("the name of a {what}"))?;
-    let found = find(name);
-    if !matches!(found, Ok(Some(_))) {
-        let hint = format!("write `{number}: NUMBER` if the {what} is not on this machine");
-        source.error(node.place, format!("unknown {what} `{name}` on this machine"), hint);
+const USER: Account = Account {
+    what: "user",
+    name: "the name of a user",
+    number: "uid",
+    find: |name| Some(User::from_name(name).ok()??.uid.as_raw()),
+    is_unmapped: is_nobody,
+    dedicated: "run the caller as a dedicated user",
+};
+const GROUP: Account = Account {
+    what: "group",
+    name: "the name of a group",
+    number: "gid",
+    find: |name| Some(Group::from_name(name).ok()??.gid.as_raw()),
+    is_unmapped: is_no_group,
+    dedicated: "run the caller in a dedicated group",
+};
+
+impl Account {
+    /// By its number.
+    fn read(&self, source: &SourceFile, node: &Node) -> Option<u32> {
+        self.mapped(source, node, ID.read(source, node)?)
     }
-    found.ok().flatten()
+
+    /// By its name.
+    fn find(&self, source: &SourceFile, node: &Node) -> Option<u32> {
+        let (what, name) = (self.what, scalar::text(source, node, self.name)?);
+        let id = (self.find)(name).or_else(|| {
+            let hint = format!("write `{}: NUMBER` if the {what} is not on this machine", self.number);
+            source.reject(node.place, format!("unknown {what} `{name}` on this machine"), hint)
+        });
+        self.mapped(source, node, id?)
+    }
+
+    fn mapped(&self, source: &SourceFile, node: &Node, id: u32) -> Option<u32> {
+        if (self.is_unmapped)(id) {
+            let what = self.what;
+            let message = format!("{what} {id} stands for every {what} not mapped into this user namespace");
+            return source.reject(node.place, message, self.dedicated);
+        }
+        Some(id)
+    }
 }
 
 fn bearer(source: &SourceFile, node: &Node) -> Option<Proof> {

@@ -1,18 +1,17 @@
-//! The whole of `proxy.yaml`: its sections as they were written, each value read on its own.
-//!
-//! Whether names fit together is not asked here: see `resolve`.
+//! The whole of `proxy.yaml`: its sections as they were written, each value read on its own. Whether names fit together
+//! is not asked here: see `resolve`.
 
 use super::credentials::{self, CREDENTIAL, Credential, RawCredential};
 use super::declare::{Section, nested, section};
 use super::decode::{AtKey, List, Named};
 use super::files;
-use super::kind::{CustomKind, own};
-use super::listener::{self, ADMIN, HOSTS, LISTENER};
+use super::kind::own;
+use super::listener::{ADMIN, HOSTS, LISTENER, RawListener, SOCKET_ADDRESS};
 use super::project::{PROJECT, RawProject};
 use super::scalar::{self, Text, VERSION};
 use super::sections::{AUDIT, AuditSettings, Drain, LIMITS, Limits, LogSettings};
-use super::settings::{Addresses, Admin, Hosts, Ops};
-use super::source_file::{KeyScope, Located, SourceFile};
+use super::settings::{Admin, Hosts, Ops};
+use super::source_file::{Located, SourceFile};
 use super::upstream::UpstreamSettings;
 use super::yaml::Node;
 use crate::policy::Scope;
@@ -28,7 +27,7 @@ section! {
         /// The file with the callers and their rules.
         policy: Located<String> = AtKey(Text("the path of a file")), required("policy.yaml"), reloaded;
         /// The addresses that callers connect to.
-        listeners: Vec<listener::ParsedListener> = List("a list of listeners", LISTENER),
+        listeners: Vec<RawListener> = List("a list of listeners", LISTENER),
             several("[ { name: app, bind: 127.0.0.1:8080 } ]");
         /// Health, metrics and status, read-only.
         ops: Located<Ops> = own(ops, RawOps::shape), optional("none");
@@ -36,7 +35,7 @@ section! {
         admin: Admin = ADMIN, optional("none");
         /// While it exists, calls are refused: all, or those of {"callers":[…]}. In a directory of its own, `freeze`
         /// writes it.
-        freeze_file: PathBuf = FREEZE_FILE, optional("none");
+        freeze_file: PathBuf = files::PATH, optional("none");
         /// The projects that callers may use.
         projects: Vec<RawProject> = List("a list of projects", PROJECT),
             several("[ { name: …, id: …, endpoint: …, credential: … } ]");
@@ -60,7 +59,7 @@ section! {
     /// Where health, metrics and status are served, read-only.
     struct RawOps, "`ops`" {
         /// The address.
-        bind: Located<SocketAddr> = listener::SOCKET_ADDRESS, required("127.0.0.1:9090");
+        bind: Located<SocketAddr> = SOCKET_ADDRESS, required("127.0.0.1:9090");
         /// Accepted names in `Host`, besides any IP address and localhost.
         hosts: Hosts = HOSTS, optional("none");
     }
@@ -81,41 +80,11 @@ impl ParsedProxy {
     }
 }
 
-/// Reads the whole file.
 pub(super) fn read(source: &SourceFile, root: &Node) -> Option<ParsedProxy> {
     let mut keys = RawProxy::read(source, root)?;
     let credentials = credentials::resolve(source, std::mem::take(&mut keys.credentials), &keys.projects);
     Some(ParsedProxy { keys, credentials })
 }
-
-/// The names and ids of the projects, and nothing else.
-pub(super) fn read_scopes(source: &SourceFile, root: &Node) -> Option<Vec<Scope>> {
-    Some(RawProxy::read(source, root)?.projects.iter().filter_map(RawProject::scope).collect())
-}
-
-/// Where probes and operators are answered, and nothing else.
-pub(super) fn read_addresses(source: &SourceFile, root: &Node) -> Option<Addresses> {
-    let RawProxy { ops, admin, .. } = RawProxy::read(source, root)?;
-    Some(Addresses { ops: ops.map(|ops| ops.value), admin })
-}
-
-/// How the proxy logs, and nothing else.
-pub(super) fn read_log(source: &SourceFile, root: &Node) -> Option<LogSettings> {
-    Some(RawProxy::read(source, root)?.log)
-}
-
-/// What is read of the file for that.
-pub(super) const LOG: KeyScope = &[("proxy.yaml", &["log"])];
-/// What is read of the file for where it answers.
-pub(super) const ADDRESSES: KeyScope = &[("proxy.yaml", &["ops", "admin"])];
-/// What is read of it for the names and ids.
-pub(super) const SCOPES: KeyScope = &[("proxy.yaml", &["projects"]), ("a project", &["name", "id"])];
-
-/// A file that may come and go, and its directory with it.
-const FREEZE_FILE: CustomKind<PathBuf> = own(
-    |source, node| Some(source.resolve(scalar::text(source, node, "the path of a file")?)),
-    files::path_shape,
-);
 
 fn ops(source: &SourceFile, node: &Node) -> Option<Located<Ops>> {
     let RawOps { bind, hosts } = RawOps::read(source, node)?;

@@ -4,10 +4,10 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use super::{
     declare::{Section, section},
-    decode::{did_you_mean, named},
-    kind::{CustomKind, Kind, own},
+    decode::named,
+    kind::{CustomKind, Kind, Rule, Shape, own},
+    names::known,
     scalar::{count, with_unit},
-    shape::{Rule, Shape},
     source_file::SourceFile,
     yaml::Node,
 };
@@ -52,12 +52,7 @@ fn caller(source: &SourceFile, node: &Node) -> Option<CallerLimits> {
 fn per_action(source: &SourceFile, node: &Node) -> Option<Arc<[(&'static str, Rate)]>> {
     let entries = named(source, node, "the actions, such as { mpc:editingTask:create: 100/day }");
     let limits = entries.into_iter().filter_map(|(name, node)| {
-        let action = ACTIONS.into_iter().find(|action| **action == *name.value);
-        if action.is_none() {
-            let hint = did_you_mean(source, &name.value, ACTIONS.into_iter());
-            source.error(name.place, format!("unknown action `{}`", name.value), hint);
-        }
-        Some((action?, rate(source, node)?))
+        Some((known(source, "action", &name, ACTIONS.into_iter())?, rate(source, node)?))
     });
     Some(limits.collect())
 }
@@ -70,10 +65,7 @@ fn rate(source: &SourceFile, node: &Node) -> Option<Rate> {
         let (_, per) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
         Some(Rate { count, per: Duration::from_secs(per), burst: count })
     });
-    if parsed.is_none() {
-        source.error(node.place, format!("expected {EXPECTED}"), HINT);
-    }
-    parsed
+    parsed.or_else(|| source.reject(node.place, format!("expected {EXPECTED}"), HINT))
 }
 
 const EXPECTED: &str = "a rate such as 30/min";

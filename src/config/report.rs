@@ -1,9 +1,8 @@
 //! Configuration problems and where they are. Every problem of a run, and how a person reads them.
 //!
-//! It stands below everything else in configuration: all of it reports here. A problem keeps its place and not
-//! the text around it; the text is quoted when the report is printed, with secrets covered (see `cover`).
-//! It decides nothing: a report with errors is refused by whoever asked for the settings. Excerpts are our own because the
-//! crates for them (annotate-snippets, codespan-reporting) print the source as it is.
+//! A problem keeps its place and not the text around it; the text is quoted when the report is printed, with secrets
+//! covered (see `redact`). Excerpts are our own because the crates for them (annotate-snippets, codespan-reporting)
+//! print the source as it is.
 
 use super::redact::Lines;
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,66 +56,58 @@ pub struct Problem {
 pub struct Report {
     problems: Vec<Problem>,
     texts: Vec<(Arc<str>, String)>,
-    files: BTreeSet<PathBuf>,
-    named: BTreeSet<PathBuf>,
-    secrets: BTreeSet<PathBuf>,
+    pub(super) paths: Paths,
+}
+
+/// Paths that the files name.
+#[derive(Default)]
+pub(super) struct Paths {
+    /// Files that were read, or should have been there to be read.
+    pub(super) read: BTreeSet<PathBuf>,
+    /// Files that were read, and every path in them.
+    pub(super) named: BTreeSet<PathBuf>,
+    /// Files that hold secrets.
+    pub(super) secrets: BTreeSet<PathBuf>,
 }
 
 impl Report {
     /// One error, of a file as a whole.
     pub fn of(file: &Path, message: &str, hint: &str) -> Self {
-        let file: Arc<str> = file.display().to_string().into();
-        let (message, hint) = (message.into(), Some(hint.into()));
+        let (file, severity) = (file.display().to_string().into(), Severity::Error);
         let problem =
-            Problem { file: Arc::clone(&file), place: None, severity: Severity::Error, message, hint };
+            Problem { file, place: None, severity, message: message.into(), hint: Some(hint.into()) };
         Self { problems: vec![problem], ..Self::default() }
     }
 
-    /// Adds a file's problems, and its text to quote from.
-    pub(super) fn add(&mut self, file: Arc<str>, text: String, mut problems: Vec<Problem>) {
+    /// The problems of a file, and its text to quote from.
+    pub(super) fn of_file(file: Arc<str>, text: String, mut problems: Vec<Problem>) -> Self {
         // Stable: of two problems in one place, the one found first is told first.
         problems.sort_by_key(|problem| problem.place);
-        self.problems.extend(problems);
-        self.texts.push((file, text));
-    }
-
-    /// Adds files that were read, or should have been there to be read.
-    pub(super) fn depends_on(&mut self, files: Vec<PathBuf>) {
-        self.files.extend(files);
-    }
-
-    /// Adds files that hold secrets.
-    pub(super) fn names_secrets(&mut self, files: Vec<PathBuf>) {
-        self.secrets.extend(files);
+        Self { problems, texts: vec![(file, text)], paths: Paths::default() }
     }
 
     /// The files that were named because they hold a secret.
     pub fn secrets(&self) -> &BTreeSet<PathBuf> {
-        &self.secrets
+        &self.paths.secrets
     }
 
     /// The files whose contents decide what would be loaded.
     pub fn files(&self) -> &BTreeSet<PathBuf> {
-        &self.files
-    }
-
-    /// Adds paths that the files name.
-    pub(super) fn names(&mut self, paths: Vec<PathBuf>) {
-        self.named.extend(paths);
+        &self.paths.read
     }
 
     /// The files that were read, and every path that they name.
     pub fn named(&self) -> &BTreeSet<PathBuf> {
-        &self.named
+        &self.paths.named
     }
 
-    /// Adds the problems of another run.
+    /// Adds the problems of other files.
     pub(super) fn append(&mut self, other: Self) {
         self.problems.extend(other.problems);
         self.texts.extend(other.texts);
-        self.files.extend(other.files);
-        self.named.extend(other.named);
-        self.secrets.extend(other.secrets);
+        self.paths.read.extend(other.paths.read);
+        self.paths.named.extend(other.paths.named);
+        self.paths.secrets.extend(other.paths.secrets);
     }
 
     /// The problems.
@@ -127,6 +118,11 @@ impl Report {
     /// Whether any of them is an error.
     pub fn has_errors(&self) -> bool {
         self.count(Severity::Error) > 0
+    }
+
+    /// The value, where there is one and none of the problems is an error.
+    pub(super) fn unless_errors<T>(self, value: Option<T>) -> Result<T, Self> {
+        value.filter(|_| !self.has_errors()).ok_or(self)
     }
 
     /// How many of them are errors, or warnings.
@@ -175,11 +171,7 @@ impl Problem {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        f.write_str(&printable(&self.file))?;
-        if let Some(Position { line, column }) = self.place {
-            write!(f, ":{line}:{column}")?;
-        }
-        writeln!(f, ": {severity}: {}", printable(&self.message))?;
+        writeln!(f, "{}: {severity}: {}", printable(&self.position()), printable(&self.message))?;
         let mut margin = 1;
         if let Some(place) = self.place {
             margin = place.line.to_string().len();
@@ -250,9 +242,7 @@ mod tests {
             message: "no\x1b[31m".into(),
             hint: None,
         };
-        let mut report = Report::default();
-        report.add(file, text.into(), vec![problem]);
-        report.to_string()
+        Report::of_file(file, text.into(), vec![problem]).to_string()
     }
 
     #[test]
@@ -290,8 +280,7 @@ mod tests {
             message: String::new(),
             hint: None,
         };
-        let mut report = Report::default();
-        report.add(file.clone(), String::new(), vec![at(9, 1), at(2, 7), at(2, 3)]);
+        let report = Report::of_file(file.clone(), String::new(), vec![at(9, 1), at(2, 7), at(2, 3)]);
         let places: Vec<_> =
             report.problems().iter().filter_map(|p| p.place).map(|p| (p.line, p.column)).collect();
         assert_eq!(places, [(2, 3), (2, 7), (9, 1)]);

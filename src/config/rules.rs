@@ -1,27 +1,25 @@
 //! Checks rules against the names they can match. Names in lists and conditions, and what only the compiled policy can
-//! tell.
-//!
-//! It stands beside `resolve`, which does the same for everything else. Whether a rule is wise is not asked.
+//! tell. Whether a rule is wise is not asked.
 
-use super::decode::did_you_mean;
-use super::policy::{ParsedPolicy, RawRule};
+use super::names::{check_unique_names, did_you_mean};
+use super::policy::{ParsedPolicy, RawRule, WILDCARDS};
 use super::report::Position;
 use super::source_file::{Located, SourceFile};
-use super::unique::check_unique_names;
 use crate::operation::{ACTIONS, CREATE, DELETE, Segment, VIEW};
 use crate::policy::{Field, Finding, Glob, Key, Mode, Policy, Problem, Scope, Test};
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, HashSet};
 
 /// The names a rule can use besides those of its own file. Where there are none, they are not known.
+#[derive(Default)]
 pub(super) struct KnownNames<'n> {
     /// Names and ids, also of projects of which the other could not be read.
-    pub(super) projects: &'n [&'n str],
+    pub(super) projects: Vec<&'n str>,
     /// The projects of which both could.
     pub(super) scopes: &'n [Scope],
-    pub(super) listeners: &'n [&'n str],
+    pub(super) listeners: Vec<&'n str>,
     /// Those that look jobs up by v2.
-    pub(super) by_v2: &'n [Scope],
+    pub(super) by_v2: Vec<Scope>,
 }
 
 /// Every name in a rule is one that something has, and every caller is in a rule.
@@ -31,15 +29,15 @@ pub(super) fn names(source: &SourceFile, policy: &ParsedPolicy, known: &KnownNam
     let (mut of_callers, mut of_actions, mut of_projects) = (
         Matches::of("caller", &callers),
         Matches::of("action", &ACTIONS),
-        Matches::of("project", known.projects),
+        Matches::of("project", &known.projects),
     );
-    let comparable = Comparable::of(policy, known);
+    let comparable = Comparable::of(policy, &callers, known);
     for Located { value: rule, .. } in &policy.rules {
         of_callers.look(source, &rule.callers);
         of_actions.look(source, &rule.actions);
         of_projects.look(source, &rule.projects);
         rule.condition.tests().for_each(|(test, places)| comparable.look(source, test, places));
-        facts(source, rule, known.by_v2);
+        facts(source, rule, &known.by_v2);
     }
     // A rule that could not be read may be the one that names the caller.
     if !source.has_errors() {
@@ -124,36 +122,33 @@ impl<'n> Matches<'n> {
 
 /// What the keys of conditions can be, where that is known.
 struct Comparable<'n> {
-    scopes: &'n [Scope],
-    callers: Vec<&'n str>,
+    known: &'n KnownNames<'n>,
+    callers: &'n [&'n str],
     project_ids: Vec<&'n str>,
-    listeners: &'n [&'n str],
     /// The kinds of proof that identify a caller.
     kinds: Vec<&'n str>,
 }
 
 impl<'n> Comparable<'n> {
-    fn of(policy: &'n ParsedPolicy, known: &KnownNames<'n>) -> Self {
+    fn of(policy: &'n ParsedPolicy, callers: &'n [&'n str], known: &'n KnownNames<'n>) -> Self {
         let names: HashSet<&str> = known.scopes.iter().map(|scope| &*scope.name).collect();
-        let proofs = policy.callers.iter().flat_map(|caller| &caller.identify);
         let mut kinds: Vec<&str> = Vec::new();
-        for kind in proofs.map(|proof| proof.value.kind().as_str()) {
+        for kind in policy.proofs().map(|proof| proof.value.kind().as_str()) {
             if !kinds.contains(&kind) {
                 kinds.push(kind);
             }
         }
         let project_ids = known.projects.iter().filter(|text| !names.contains(**text)).copied().collect();
-        let callers = policy.callers.iter().map(|caller| caller.id.value.as_str()).collect();
-        Self { scopes: known.scopes, callers, project_ids, listeners: known.listeners, kinds }
+        Self { known, callers, project_ids, kinds }
     }
 
     /// Every text that a condition compares with is one that its key can have.
     fn look(&self, source: &SourceFile, test: &Test, places: &[Position]) {
         let (what, names): (_, &[&str]) = match test.key() {
             Key::ProjectId => ("unknown project id", &self.project_ids),
-            Key::Listener => ("unknown listener", self.listeners),
+            Key::Listener => ("unknown listener", &self.known.listeners),
             Key::IdentifiedBy => ("no caller is identified by", &self.kinds),
-            Key::Caller => ("unknown caller", &self.callers),
+            Key::Caller => ("unknown caller", self.callers),
             Key::JobId => return job_values(source, test, places),
             Key::CurrentTime | Key::SourceIp => return,
             // What jobs have is not known.
@@ -172,7 +167,7 @@ impl<'n> Comparable<'n> {
             if names.is_empty() || names.iter().any(matches) {
                 continue;
             }
-            let by_name = self.scopes.iter().find(|project| *project.name == *value);
+            let by_name = self.known.scopes.iter().find(|project| *project.name == *value);
             let hint = match by_name.filter(|_| test.key() == Key::ProjectId) {
                 Some(project) => format!("that is the project's name: write its id, `{}`", project.id),
                 None => did_you_mean(source, value, names.iter().copied()),
@@ -216,56 +211,61 @@ pub(super) fn findings(source: &SourceFile, policy: &Policy, parsed: &ParsedPoli
         parsed.rules.iter().filter(|rule| rule.value.is_readable()).collect();
     let mut told = WarningCounts { source, kinds: BTreeMap::new() };
     for Finding { rule, number, problem } in policy.findings(now) {
-        let Some(parsed) = readable.get(number) else { continue };
-        match &problem {
+        let Some(Located { value: parsed, place }) = readable.get(number) else { continue };
+        let at = |list: Field, glob: &Glob| {
+            parsed.globs(list).iter().find(|it| it.value == *glob).map_or(*place, |it| it.place)
+        };
+        let (kind, place, hint) = match &problem {
             Problem::ImpossibleJob(glob) => {
-                let place = place_of(&parsed.value.jobs, glob, parsed.place);
-                source.error(place, problem.to_string(), WILDCARDS);
+                source.error(at(Field::Jobs, glob), problem.to_string(), WILDCARDS);
+                continue;
             }
             Problem::JobToBe(others) => {
-                let place = parsed.value.jobs.first().map_or(parsed.place, |glob| glob.place);
+                let place = parsed.jobs.first().map_or(*place, |glob| glob.place);
                 match others {
                     false => source.error(place, problem.to_string(), ANY_JOB),
                     true => source.warning(place, problem.to_string(), ANY_JOB),
                 }
+                continue;
             }
             // Told already, at the place of the name itself.
             Problem::DuplicateId(_)
             | Problem::Empty(_)
             | Problem::UnknownCaller(_)
             | Problem::UnknownAction(_)
-            | Problem::UnknownProject(_) => {}
-            Problem::NeverDecides(_)
-            | Problem::NotCompared
-            | Problem::Expired(_)
-            | Problem::ExpiresSoon(_)
-            | Problem::CouldBeNarrower(..)
-            | Problem::EveryAction(_)
-                if !whole => {}
-            Problem::NeverDecides(_) => {
-                let message = || format!("rule `{}` has no effect: {problem}", rule.id);
-                told.warning("have no effect", parsed.place, || (message(), NO_EFFECT.into()));
+            | Problem::UnknownProject(_) => continue,
+            Problem::NotCompared => {
+                if whole {
+                    source.warning(*place, problem.to_string(), JOB_PREFIX_HINT);
+                }
+                continue;
             }
-            Problem::NotCompared => source.warning(parsed.place, problem.to_string(), JOB_PREFIX_HINT),
+            Problem::NeverDecides(_) => (NO_EFFECT, *place, "remove it, or narrow the other rule".into()),
             Problem::Expired(_) | Problem::ExpiresSoon(_) => {
-                let place = parsed.value.expires.as_ref().map_or(parsed.place, |expires| expires.place);
-                let message = || format!("rule `{}` ends: {problem}", rule.id);
-                told.warning("end", place, || (message(), EXPIRED_HINT.into()));
+                let place = parsed.expires.as_ref().map_or(*place, |expires| expires.place);
+                (ENDS, place, "write a later date, or remove the rule".into())
             }
             Problem::CouldBeNarrower(list, glob, name) => {
-                let place = place_of(parsed.value.globs(*list), glob, parsed.place);
-                let message = || format!("rule `{}` is too broad: {problem}", rule.id);
-                told.warning("are too broad", place, || (message(), format!("write `{name}`")));
+                (TOO_BROAD, at(*list, glob), format!("write `{name}`"))
             }
             Problem::EveryAction(glob) => {
-                let place = place_of(parsed.value.globs(Field::Actions), glob, parsed.place);
-                let message = || format!("rule `{}` is too broad: {problem}", rule.id);
                 let hint = format!("name the intended actions, such as `{DELETE}`");
-                told.warning("are too broad", place, || (message(), hint));
+                (TOO_BROAD, at(Field::Actions, glob), hint)
             }
+        };
+        if whole {
+            told.warning(kind.of_many, place, || {
+                (format!("rule `{}` {}: {problem}", rule.id, kind.of_one), hint)
+            });
         }
     }
     told.finish();
+}
+
+/// A kind of warning: what is said of one rule, and of several.
+struct WarningKind {
+    of_one: &'static str,
+    of_many: &'static str,
 }
 
 /// How many warnings there were of each kind. Nobody reads thousands, and a proxy that runs would have to log them.
@@ -296,18 +296,14 @@ impl WarningCounts<'_> {
     }
 }
 
-fn place_of(globs: &[Located<Glob>], glob: &Glob, rule: Position) -> Position {
-    globs.iter().find(|parsed| parsed.value == *glob).map_or(rule, |parsed| parsed.place)
-}
-
 /// What other interfaces call it.
 const FOREIGN_KEYS: [(&str, &str); 5] =
     [("cancel", DELETE), ("stop", DELETE), ("get", VIEW), ("list", VIEW), ("query", VIEW)];
 /// As many warnings of a kind are told one by one.
 const MAX_WARNINGS: usize = 500;
-const NO_EFFECT: &str = "remove it, or narrow the other rule";
-const EXPIRED_HINT: &str = "write a later date, or remove the rule";
+const NO_EFFECT: WarningKind = WarningKind { of_one: "has no effect", of_many: "have no effect" };
+const ENDS: WarningKind = WarningKind { of_one: "ends", of_many: "end" };
+const TOO_BROAD: WarningKind = WarningKind { of_one: "is too broad", of_many: "are too broad" };
 const ANY_JOB: &str =
     "write `jobs: [\"*\"]`, and restrict `mpc:UserData`, `mpc:Input` and `mpc:Output` in `condition`";
 const JOB_PREFIX_HINT: &str = "start or end job patterns with a distinctive prefix or suffix";
-const WILDCARDS: &str = "`*` matches any run of characters, `?` one character";

@@ -1,11 +1,8 @@
 //! Single values: text, names, switches, words, numbers, durations, sizes and times. Each is a [`Kind`], or text that
 //! another one is made of.
-//!
-//! Each takes a node and gives what it means, or reports what was expected there and gives nothing.
 
-use super::decode::closest;
-use super::kind::{CustomKind, FormatDefault, Kind, own};
-use super::shape::Shape;
+use super::kind::{CustomKind, FormatDefault, Kind, Shape, own};
+use super::names::closest;
 use super::source_file::{Located, SourceFile};
 use super::yaml::{Node, Value};
 use crate::operation::Segment;
@@ -20,17 +17,14 @@ use std::time::Duration;
 /// Text that is not empty, as it is written: quotes are needed only where YAML reads something else than one value.
 /// `what` completes "expected …".
 pub(super) fn text<'n>(source: &'n SourceFile, node: &'n Node<'n>, what: &str) -> Option<&'n str> {
-    let text = source.scalar(node);
-    match text {
-        Some("") => source.error(
-            node.place,
-            format!("expected {what}, found an empty string"),
-            "write it between the quotes",
-        ),
-        Some(_) => {}
+    match source.scalar(node) {
+        Some("") => {
+            let message = format!("expected {what}, found an empty string");
+            source.reject(node.place, message, "write it between the quotes")
+        }
+        Some(text) => Some(text),
         None => source.wrong_kind(node, what),
     }
-    text.filter(|text| !text.is_empty())
 }
 
 /// A name or id that a request target can hold.
@@ -49,7 +43,7 @@ pub(super) fn is_name(source: &SourceFile, name: &Located<Arc<str>>) -> bool {
     valid
 }
 
-/// The version of the file's format, in all files.
+/// The version of the file's format.
 pub(super) const VERSION: CustomKind<()> = own(version, || Shape::Version);
 /// A name or id that a request target can hold.
 pub(super) const NAME: CustomKind<Located<Arc<str>>> = own(name, name_shape);
@@ -60,15 +54,14 @@ pub(super) const MOMENT: CustomKind<DateTime<Utc>> = own(moment, || {
 
 /// What a name may be.
 pub(super) fn name_shape() -> Shape {
-    Shape::Text { what: "a name".into(), pattern: "^[A-Za-z0-9_-]{1,64}$", bare: true }
+    Shape::bare("a name", "^[A-Za-z0-9_-]{1,64}$")
 }
 
 fn version(source: &SourceFile, node: &Node) -> Option<()> {
     if matches!(node.value, Value::Integer(1)) {
         return Some(());
     }
-    source.error(node.place, "unsupported version", "write `version: 1`");
-    None
+    source.reject(node.place, "unsupported version", "write `version: 1`")
 }
 
 fn moment(source: &SourceFile, node: &Node) -> Option<DateTime<Utc>> {
@@ -113,16 +106,15 @@ impl Kind for Switch {
             matches!(node.value, Value::Text(_))
                 && ["yes", "no", "on", "off"].contains(&&*text.to_ascii_lowercase())
         });
-        match word {
-            Some(text) => {
-                source.error(node.place, format!("`{text}` is not true or false"), "write true or false")
-            }
-            None => {
-                let message = format!("expected true or false, found {}", node.value.kind());
-                source.error(node.place, message, "write true or false, without quotes or brackets");
-            }
+        if let Some(text) = word {
+            return source.reject(
+                node.place,
+                format!("`{text}` is not true or false"),
+                "write true or false",
+            );
         }
-        None
+        let message = format!("expected true or false, found {}", node.value.kind());
+        source.reject(node.place, message, "write true or false, without quotes or brackets")
     }
 
     fn shape(&self) -> Shape {
@@ -153,8 +145,7 @@ impl<const N: usize, T: Copy> Kind for Words<N, T> {
             Some(word) => format!("did you mean `{word}`?"),
             None => format!("write one of {all}"),
         };
-        source.error(node.place, format!("`{text}` is not one of {all}"), hint);
-        None
+        source.reject(node.place, format!("`{text}` is not one of {all}"), hint)
     }
 
     fn shape(&self) -> Shape {
@@ -187,19 +178,19 @@ impl<T: TryFrom<u32>> Kind for Count<T> {
                 if let Some(number) = fits {
                     return T::try_from(number).ok();
                 }
-                source.error(node.place, format!("{number} is not {expected}"), "choose one in that range");
+                source.reject(node.place, format!("{number} is not {expected}"), "choose one in that range")
             }
-            Value::Text(_) => source.error(
-                node.place,
-                format!("expected {expected}, found text"),
-                "write digits only, without quotes or a unit",
-            ),
-            Value::Number => source.error(node.place, format!("expected {expected}"), "write a whole number"),
+            Value::Text(_) => {
+                let message = format!("expected {expected}, found text");
+                source.reject(node.place, message, "write digits only, without quotes or a unit")
+            }
+            Value::Number => {
+                source.reject(node.place, format!("expected {expected}"), "write a whole number")
+            }
             Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) => {
                 source.wrong_kind(node, &expected)
             }
         }
-        None
     }
 
     fn shape(&self) -> Shape {
@@ -225,10 +216,8 @@ impl Kind for Percentage {
         let digits = text.strip_suffix('%').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
         let percentage =
             digits.and_then(|digits| digits.parse().ok()).filter(|percentage| *percentage <= 100);
-        if percentage.is_none() {
-            source.error(node.place, format!("expected {PERCENTAGE}, found `{text}`"), hint);
-        }
         percentage
+            .or_else(|| source.reject(node.place, format!("expected {PERCENTAGE}, found `{text}`"), hint))
     }
 
     fn shape(&self) -> Shape {
@@ -255,8 +244,7 @@ impl Kind for Time {
             return Some(duration);
         }
         let message = format!("{} is outside {}", format_duration(duration), self.range());
-        source.error(node.place, message, "choose a value in that range");
-        None
+        source.reject(node.place, message, "choose a value in that range")
     }
 
     fn shape(&self) -> Shape {
@@ -288,12 +276,13 @@ impl Kind for Size {
         } else {
             measure(source, node, "a size such as 16KiB or 1MiB", SIZES)?
         };
-        let fits = u32::try_from(bytes).ok().filter(|bytes| self.0.contains(bytes));
-        if fits.is_none() {
-            let message = format!("{bytes} bytes is outside {}", self.range());
-            source.error(node.place, message, "choose a size in that range");
+        match u32::try_from(bytes) {
+            Ok(fits) if self.0.contains(&fits) => usize::try_from(fits).ok(),
+            Ok(_) | Err(_) => {
+                let message = format!("{bytes} bytes is outside {}", self.range());
+                source.reject(node.place, message, "choose a size in that range")
+            }
         }
-        usize::try_from(fits?).ok()
     }
 
     fn shape(&self) -> Shape {
@@ -342,10 +331,7 @@ fn measure(source: &SourceFile, node: &Node, what: &str, units: &[(&str, u64)]) 
         let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
         number.parse::<u64>().ok()?.checked_mul(*factor)
     });
-    if value.is_none() {
-        source.error(node.place, format!("expected {what}, found `{text}`"), hint);
-    }
-    value
+    value.or_else(|| source.reject(node.place, format!("expected {what}, found `{text}`"), hint))
 }
 
 /// The text of a value that is more than a number.
@@ -356,8 +342,7 @@ pub(super) fn with_unit<'n>(
     hint: &str,
 ) -> Option<&'n str> {
     if matches!(node.value, Value::Integer(_) | Value::Number) {
-        source.error(node.place, format!("expected {what}, found a number without unit"), hint);
-        return None;
+        return source.reject(node.place, format!("expected {what}, found a number without unit"), hint);
     }
     text(source, node, what)
 }

@@ -5,9 +5,9 @@
 //! it was written, or how large a quantity with a unit is: `check` does.
 
 use super::declare::Section;
+use super::kind::{Key, Presence, Rule, Shape};
 use super::policy::RawPolicy;
 use super::proxy::RawProxy;
-use super::shape::{Key, Presence, Rule, Shape};
 use serde_json::{Map, Value, json};
 use std::cell::RefCell;
 

@@ -2,9 +2,8 @@
 
 use super::declare::{Section, section};
 use super::files;
-use super::kind::{CustomKind, FormatDefault, Kind, own};
+use super::kind::{CustomKind, FormatDefault, Kind, Shape, own};
 use super::scalar::{self, Size, Switch, Time, Words, count};
-use super::shape::Shape;
 use super::source_file::SourceFile;
 use super::upstream::{MAX_TIMEOUT, TIMEOUT};
 use super::yaml::Node;

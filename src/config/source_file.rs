@@ -1,15 +1,14 @@
 //! A YAML file being read, and the problems found in it.
 //!
-//! A page goes through all of decoding by shared reference, so that a reader that meets a problem tells the page
-//! and goes on: a person wants all problems in one run, not one a run.
+//! It goes through all of decoding by shared reference, so that a reader that meets a problem reports it and goes on: a
+//! person wants all problems in one run, not one a run.
 
-use super::reason::reason;
-use super::report::{Position, Problem, Report, Severity};
+use super::report::{Paths, Position, Problem, Report, Severity};
 use super::yaml::{self, Node, Value};
 use crate::policy::{Glob, GlobError};
 use crate::watch;
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,8 +20,9 @@ pub(super) struct SourceFile {
     directory: PathBuf,
     text: String,
     problems: RefCell<Vec<Problem>>,
-    files: RefCell<Vec<PathBuf>>,
-    named: RefCell<Vec<PathBuf>>,
+    read: RefCell<BTreeSet<PathBuf>>,
+    named: RefCell<BTreeSet<PathBuf>>,
+    /// In the order in which they are named.
     secrets: RefCell<Vec<Located<PathBuf>>>,
     reload: bool,
     only: KeyScope,
@@ -33,12 +33,6 @@ pub(super) struct SourceFile {
 /// The sections of a file of which not all keys matter, by what messages call them, and which keys do.
 pub(super) type KeyScope = &'static [(&'static str, &'static [&'static str])];
 
-/// What is wrong, and what to do about it.
-struct Diagnostic {
-    message: String,
-    hint: Option<String>,
-}
-
 /// A value that was written in the file, and where.
 #[derive(Clone, Debug)]
 pub(super) struct Located<T> {
@@ -48,19 +42,17 @@ pub(super) struct Located<T> {
 
 impl SourceFile {
     /// Reads the file.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(super) fn try_open(path: &Path) -> io::Result<Self> {
         Ok(Self::new(path, read_text(path)?))
     }
 
-    /// What stands for a file that could not be read: a page without text, and with that problem.
-    pub(super) fn unreadable(path: &Path, error: &io::Error) -> Self {
-        let source = Self::new(path, String::new());
-        source.push(
-            None,
-            Severity::Error,
-            Diagnostic { message: format!("cannot read file: {}", reason(error)), hint: None },
-        );
-        source
+    /// Reads the file. One that cannot be read is without text, and has that problem.
+    pub(super) fn open(path: &Path) -> Self {
+        Self::try_open(path).unwrap_or_else(|error| {
+            let source = Self::new(path, String::new());
+            source.push(source.problem(None, format!("cannot read file: {}", reason(&error)), None));
+            source
+        })
     }
 
     fn new(path: &Path, text: String) -> Self {
@@ -69,8 +61,8 @@ impl SourceFile {
             directory: path.parent().map(Path::to_path_buf).unwrap_or_default(),
             text,
             problems: RefCell::default(),
-            files: RefCell::new(vec![path.to_owned()]),
-            named: RefCell::new(vec![path.to_owned()]),
+            read: RefCell::new([path.to_owned()].into()),
+            named: RefCell::new([path.to_owned()].into()),
             secrets: RefCell::default(),
             reload: false,
             only: &[],
@@ -85,13 +77,7 @@ impl SourceFile {
             return None;
         }
         yaml::parse(&self.text)
-            .map_err(|no| {
-                self.push(
-                    no.place,
-                    Severity::Error,
-                    Diagnostic { message: no.message, hint: Some(no.hint.into()) },
-                )
-            })
+            .map_err(|no| self.push(self.problem(no.place, no.message, Some(no.hint.into()))))
             .ok()
     }
 
@@ -135,19 +121,19 @@ impl SourceFile {
     /// A path that the file names: relative to the file.
     pub(super) fn resolve(&self, path: &str) -> PathBuf {
         let path = self.directory.join(path);
-        self.named.borrow_mut().push(path.clone());
+        self.named.borrow_mut().insert(path.clone());
         path
     }
 
     /// Notes that what is loaded depends on what is in this file, also when it is not there.
     pub(super) fn depends_on(&self, path: &Path) {
-        self.files.borrow_mut().push(path.to_owned());
+        self.read.borrow_mut().insert(path.to_owned());
     }
 
     /// The files that are read for what it says.
     pub(super) fn reads(&self) -> Vec<PathBuf> {
         let secrets = self.secrets.borrow();
-        self.files.borrow().iter().chain(secrets.iter().map(|secret| &secret.value)).cloned().collect()
+        self.read.borrow().iter().chain(secrets.iter().map(|secret| &secret.value)).cloned().collect()
     }
 
     /// Whether one more name may be compared with what is none. Mistakes times names can be more than anybody waits for.
@@ -197,8 +183,7 @@ impl SourceFile {
     /// Reports what keeps the proxy from starting. One that runs does without, as with a file that holds no key any more:
     /// it keeps the last good one, and must not be kept from taking a new policy by it.
     pub(super) fn at_start(&self, place: Position, message: impl Into<String>, hint: impl Into<String>) {
-        let severity = if self.reload { Severity::Warning } else { Severity::Error };
-        self.push(Some(place), severity, Diagnostic { message: message.into(), hint: Some(hint.into()) });
+        if self.reload { self.warning(place, message, hint) } else { self.error(place, message, hint) }
     }
 
     /// What a relative path is relative to, as a hint.
@@ -208,31 +193,34 @@ impl SourceFile {
 
     /// Reports an error.
     pub(super) fn error(&self, place: Position, message: impl Into<String>, hint: impl Into<String>) {
-        self.push(
-            Some(place),
-            Severity::Error,
-            Diagnostic { message: message.into(), hint: Some(hint.into()) },
-        );
+        self.push(self.problem(Some(place), message.into(), Some(hint.into())));
+    }
+
+    /// Reports an error in place of a value.
+    pub(super) fn reject<T>(
+        &self,
+        place: Position,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Option<T> {
+        self.error(place, message, hint);
+        None
     }
 
     /// Reports a warning.
     pub(super) fn warning(&self, place: Position, message: impl Into<String>, hint: impl Into<String>) {
-        self.push(
-            Some(place),
-            Severity::Warning,
-            Diagnostic { message: message.into(), hint: Some(hint.into()) },
-        );
+        let problem = self.problem(Some(place), message.into(), Some(hint.into()));
+        self.push(Problem { severity: Severity::Warning, ..problem });
     }
 
     /// Reports a value of the wrong kind: `expected a duration such as 3s, found a list`.
-    pub(super) fn wrong_kind(&self, node: &Node, expected: &str) {
-        let message = format!("expected {expected}, found {}", node.value.kind());
+    pub(super) fn wrong_kind<T>(&self, node: &Node, expected: &str) -> Option<T> {
         let hint = match node.value {
             Value::Bool(_) | Value::Integer(_) | Value::Number => "put it in quotes if it is text",
             Value::List(_) | Value::Map(_) => "write a single value",
             Value::Null | Value::Text(_) => "write that instead",
         };
-        self.error(node.place, message, hint);
+        self.reject(node.place, format!("expected {expected}, found {}", node.value.kind()), hint)
     }
 
     /// `file:line:column`, for a message that names a second place.
@@ -245,18 +233,30 @@ impl SourceFile {
         self.problems.borrow().iter().any(|problem| problem.severity == Severity::Error)
     }
 
-    /// Hands the problems over.
-    pub(super) fn close(self, report: &mut Report) {
-        report.depends_on(self.files.into_inner());
-        report.names(self.named.into_inner());
-        report.names_secrets(self.secrets.into_inner().into_iter().map(|named| named.value).collect());
-        report.add(self.file, self.text, self.problems.into_inner());
+    /// What there is to report of it.
+    pub(super) fn close(self) -> Report {
+        let secrets = self.secrets.into_inner().into_iter().map(|named| named.value).collect();
+        let mut report = Report::of_file(self.file, self.text, self.problems.into_inner());
+        report.paths = Paths { read: self.read.into_inner(), named: self.named.into_inner(), secrets };
+        report
     }
 
-    fn push(&self, place: Option<Position>, severity: Severity, Diagnostic { message, hint }: Diagnostic) {
-        let file = Arc::clone(&self.file);
-        self.problems.borrow_mut().push(Problem { file, place, severity, message, hint });
+    fn problem(&self, place: Option<Position>, message: String, hint: Option<String>) -> Problem {
+        Problem { file: Arc::clone(&self.file), place, severity: Severity::Error, message, hint }
     }
+
+    fn push(&self, problem: Problem) {
+        self.problems.borrow_mut().push(problem);
+    }
+}
+
+/// Why a file cannot be read, as a person says it: without `(os error 2)`.
+pub fn reason(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::NotFound {
+        return "no such file".into();
+    }
+    let text = error.to_string();
+    text.split(" (os error").next().map(String::from).unwrap_or(text)
 }
 
 fn read_text(path: &Path) -> io::Result<String> {

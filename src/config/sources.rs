@@ -145,9 +145,7 @@ section! {
     pub(super) struct RawAuto, "`auto`" {}
 }
 
-/// A profile.
 pub(super) const PROFILE: CustomKind<Profile> = own(profile, RawProfile::shape);
-/// The metadata service.
 pub(super) const METADATA: CustomKind<Endpoint> = own(metadata, RawMetadata::shape);
 const METADATA_ENDPOINT: CustomKind<Located<Endpoint>> =
     own(|source, node| endpoint(source, node, LINK_LOCAL), || endpoint_shape(LINK_LOCAL));
@@ -167,12 +165,10 @@ fn profile(source: &SourceFile, node: &Node) -> Option<Profile> {
 }
 
 fn default_profile(source: &SourceFile, node: &Node) -> Option<PathBuf> {
-    let path = credential::default_profile();
-    if path.is_none() {
-        let message = "no home directory to search for a profile";
-        source.error(node.place, message, "add `path: PATH`, or set HUAWEICLOUD_SDK_CREDENTIALS_FILE");
-    }
-    path
+    credential::default_profile().or_else(|| {
+        let hint = "add `path: PATH`, or set HUAWEICLOUD_SDK_CREDENTIALS_FILE";
+        source.reject(node.place, "no home directory to search for a profile", hint)
+    })
 }
 
 fn metadata(source: &SourceFile, node: &Node) -> Option<Endpoint> {

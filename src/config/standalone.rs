@@ -4,10 +4,13 @@
 //! Only names are read of everything else: the callers' in the policy, the projects' in `proxy.yaml`. No file
 //! that holds a secret or a proof needs to be there, so this works in a pipeline that has none.
 
-use super::compile::compile;
+use super::declare::Section;
+use super::project::RawProject;
+use super::proxy::RawProxy;
 use super::settings::Addresses;
-use super::source_file::SourceFile;
-use super::{LogFormat, Report, policy, proxy, rules};
+use super::source_file::{KeyScope, SourceFile};
+use super::yaml::Node;
+use super::{LogFormat, Report, policy, rules};
 use crate::clock;
 use crate::identity::CallerId;
 use crate::policy::{Policy, Scope};
@@ -42,22 +45,19 @@ pub fn policy_alone(
         Some(proxy_yaml) => scopes(proxy_yaml, &mut report).unwrap_or_default(),
         None => others(),
     };
-    let source =
-        SourceFile::open(policy_yaml).unwrap_or_else(|error| SourceFile::unreadable(policy_yaml, &error));
-    let source = source.read_for(policy::RULES);
-    let alone = source.parse().and_then(|root| policy::read(&source, root)).map(|parsed| {
+    let alone = read_part(policy_yaml, RULES, &mut report, |source, root| {
+        let parsed = policy::read(source, root)?;
         let names = projects.iter().flat_map(|project| [&*project.name, &*project.id]);
         // Projects that only calls were seen of are not all there are: then a rule may name any.
-        let known: Vec<&str> = names.filter(|_| named.is_some()).collect();
-        let known = rules::KnownNames { projects: &known, scopes: &projects, listeners: &[], by_v2: &[] };
-        rules::names(&source, &parsed, &known);
-        let policy = compile(&source, &parsed, &projects);
-        rules::findings(&source, &policy, &parsed, clock::now());
+        let known = names.filter(|_| named.is_some()).collect();
+        let known = rules::KnownNames { projects: known, scopes: &projects, ..Default::default() };
+        rules::names(source, &parsed, &known);
+        let policy = parsed.compile(source, &projects);
+        rules::findings(source, &policy, &parsed, clock::now());
         let callers = parsed.callers.iter().map(|caller| caller.id.value.clone()).collect();
-        StandalonePolicy { policy, callers, projects, named: named.is_some() }
+        Some(StandalonePolicy { policy, callers, projects: projects.clone(), named: named.is_some() })
     });
-    source.close(&mut report);
-    alone.filter(|_| !report.has_errors()).ok_or(report)
+    report.unless_errors(alone)
 }
 
 /// The names and ids of the projects in `proxy.yaml`, and nothing else of it.
@@ -67,7 +67,7 @@ pub fn policy_alone(
 pub fn projects(proxy_yaml: &Path) -> Result<Vec<Scope>, Report> {
     let mut report = Report::default();
     let scopes = scopes(proxy_yaml, &mut report);
-    scopes.filter(|_| !report.has_errors()).ok_or(report)
+    report.unless_errors(scopes)
 }
 
 /// Where the proxy of this `proxy.yaml` answers. Nothing else of it needs to be right: whoever asks may do so because
@@ -77,22 +77,17 @@ pub fn projects(proxy_yaml: &Path) -> Result<Vec<Scope>, Report> {
 /// All problems of that.
 pub fn addresses(proxy_yaml: &Path) -> Result<Addresses, Report> {
     let mut report = Report::default();
-    let source =
-        SourceFile::open(proxy_yaml).unwrap_or_else(|error| SourceFile::unreadable(proxy_yaml, &error));
-    let source = source.read_for(proxy::ADDRESSES);
-    let addresses = source.parse().and_then(|root| proxy::read_addresses(&source, &root));
-    source.close(&mut report);
-    addresses.filter(|_| !report.has_errors()).ok_or(report)
+    let proxy = read_part(proxy_yaml, ADDRESSES, &mut report, |source, root| RawProxy::read(source, &root));
+    let RawProxy { ops, admin, .. } = report.unless_errors(proxy)?;
+    Ok(Addresses { ops: ops.map(|ops| ops.value), admin })
 }
 
 /// In which format the proxy of this `proxy.yaml` logs: whoever has to tell that the rest of it is wrong wants to know.
 /// `None` where that cannot be read.
 pub fn log_format(proxy_yaml: &Path) -> Option<LogFormat> {
-    let source = SourceFile::open(proxy_yaml).ok()?.read_for(proxy::LOG);
-    let log = source.parse().and_then(|root| proxy::read_log(&source, &root));
     let mut report = Report::default();
-    source.close(&mut report);
-    log.filter(|_| !report.has_errors()).map(|log| log.format)
+    let log = read_part(proxy_yaml, LOG, &mut report, |source, root| RawProxy::read(source, &root));
+    Some(report.unless_errors(log).ok()?.log.format)
 }
 
 fn beside(policy_yaml: &Path) -> Option<PathBuf> {
@@ -101,10 +96,25 @@ fn beside(policy_yaml: &Path) -> Option<PathBuf> {
 }
 
 fn scopes(proxy_yaml: &Path, report: &mut Report) -> Option<Vec<Scope>> {
-    let source =
-        SourceFile::open(proxy_yaml).unwrap_or_else(|error| SourceFile::unreadable(proxy_yaml, &error));
-    let source = source.read_for(proxy::SCOPES);
-    let scopes = source.parse().and_then(|root| proxy::read_scopes(&source, &root));
-    source.close(report);
-    scopes
+    let proxy = read_part(proxy_yaml, SCOPES, report, |source, root| RawProxy::read(source, &root))?;
+    Some(proxy.projects.iter().filter_map(RawProject::scope).collect())
 }
+
+/// Reads a part of a file.
+fn read_part<T>(
+    path: &Path,
+    part: KeyScope,
+    report: &mut Report,
+    read: impl FnOnce(&SourceFile, Node<'_>) -> Option<T>,
+) -> Option<T> {
+    let source = SourceFile::open(path).read_for(part);
+    let value = source.parse().and_then(|root| read(&source, root));
+    report.append(source.close());
+    value
+}
+
+/// Of the callers the names: how they prove themselves, and the files that takes, is left to whoever runs the proxy.
+const RULES: KeyScope = &[("a caller", &[])];
+const LOG: KeyScope = &[("proxy.yaml", &["log"])];
+const ADDRESSES: KeyScope = &[("proxy.yaml", &["ops", "admin"])];
+const SCOPES: KeyScope = &[("proxy.yaml", &["projects"]), ("a project", &["name", "id"])];

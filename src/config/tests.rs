@@ -368,6 +368,7 @@ fn a_file_that_cannot_be_a_configuration_is_told_as_a_whole() {
 }
 
 mod declared;
+mod document;
 mod facts;
 mod many;
 mod material;

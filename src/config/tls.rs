@@ -3,7 +3,7 @@
 //! A listener's TLS is made here, once for each load, so that a certificate without its key is told with its place,
 //! and a reload puts certificates and policy in force together.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rustls::{
@@ -17,18 +17,13 @@ use x509_parser::parse_x509_certificate;
 
 use super::declare::{Section, section};
 use super::decode::AtKey;
-use super::files;
-use super::kind::{CustomKind, own};
-use super::report::Position;
+use super::files::{self, AUTHORITIES, Certificates, LoadedPem};
+use super::kind::{CustomKind, Rule, own};
 use super::scalar::Words;
 use super::settings::{ListenerTls, TlsFiles};
-use super::shape::Rule;
 use super::source_file::{Located, SourceFile};
 use super::yaml::Node;
-use crate::watch;
 use crate::{chain::BoundedVerifier, clock, pem};
-
-type Certificates = Vec<CertificateDer<'static>>;
 
 /// A listener's TLS as it was written, and what it comes to.
 pub(super) struct ParsedTls {
@@ -40,12 +35,15 @@ section! {
     /// A listener's certificate, key and client authorities.
     struct RawTls, "`tls`", [Rule::Needs("client_certificates", "client_ca")] {
         /// The listener's certificate first, then the intermediates.
-        certificate: LoadedPem<Certificates> = CERTIFICATES, required("tls/tls.crt");
+        certificate: LoadedPem<Certificates> =
+            own(|source, node| files::pem(source, node, pem::certificates), files::path_shape),
+            required("tls/tls.crt");
         /// The key of the certificate.
-        key: LoadedPem<PrivateKeyDer<'static>> = KEY, required("tls/tls.key");
+        key: LoadedPem<PrivateKeyDer<'static>> =
+            own(|source, node| files::secret_pem(source, node, pem::private_key), files::path_shape),
+            required("tls/tls.key");
         /// The authorities that issue callers' certificates.
-        client_ca: LoadedPem<Certificates> = AUTHORITIES,
-            optional("no client certificate is requested");
+        client_ca: LoadedPem<Certificates> = AUTHORITIES, optional("no client certificate is requested");
         /// With `optional`, tokens and signatures authenticate callers too.
         client_certificates: Located<bool> = AtKey(Words([("required", true), ("optional", false)])),
             optional("`required`");
@@ -53,12 +51,9 @@ section! {
 }
 
 /// The section `tls`.
-pub(super) const TLS: CustomKind<Located<ParsedTls>> = own(read, RawTls::shape);
-const CERTIFICATES: CustomKind<LoadedPem<Certificates>> = own(certificates, files::path_shape);
-const AUTHORITIES: CustomKind<LoadedPem<Certificates>> = own(authorities, files::path_shape);
-const KEY: CustomKind<LoadedPem<PrivateKeyDer<'static>>> = own(private_key, files::path_shape);
+pub(super) const TLS: AtKey<CustomKind<ParsedTls>> = AtKey(own(read, RawTls::shape));
 
-fn read(source: &SourceFile, node: &Node) -> Option<Located<ParsedTls>> {
+fn read(source: &SourceFile, node: &Node) -> Option<ParsedTls> {
     let RawTls { certificate, key, client_ca, client_certificates: parsed } = RawTls::read(source, node)?;
     let asks = node.get("client_ca").is_some();
     if let Some(Located { place, .. }) = parsed.as_ref().filter(|_| !asks) {
@@ -78,61 +73,23 @@ fn read(source: &SourceFile, node: &Node) -> Option<Located<ParsedTls>> {
         certificates_required: required,
     };
     let validity = certificate.value.first().and_then(validity);
-    if let Some(validity) = validity {
+    if let Some(validity) = &validity {
         warn_of_expiry(source, &certificate, validity);
     }
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let certified = certified(source, Identity { certificate, key }, &provider)?;
-    let asked = client_ca.as_ref().map(|authorities| ClientAuth { authorities, required });
-    let config = server_config(certified, asked, provider)
+    let certified = certified(source, certificate, key, &provider)?;
+    let authorities = client_ca.map(|authorities| authorities.value);
+    let config = server_config(certified, authorities, required, provider)
         .map_err(|error| source.error(node.place, format!("TLS cannot be set up: {error}"), CA_HINT))
         .ok()?;
-    let tls = ListenerTls { config: Arc::new(config), ends: validity.map(|validity| validity.to) };
-    Some(Located { value: ParsedTls { files, tls }, place: node.place })
-}
-
-/// What was found in a file, and where the file is named.
-struct LoadedPem<T> {
-    path: PathBuf,
-    value: T,
-    place: Position,
-}
-
-fn certificates(source: &SourceFile, node: &Node) -> Option<LoadedPem<Certificates>> {
-    let (path, value) =
-        files::watched(source, node, |source, node| files::pem(source, node, pem::certificates))?;
-    Some(LoadedPem { path, value, place: node.place })
-}
-
-fn authorities(source: &SourceFile, node: &Node) -> Option<LoadedPem<Certificates>> {
-    let (path, value) =
-        files::watched(source, node, |source, node| files::pem(source, node, pem::authorities))?;
-    Some(LoadedPem { path, value, place: node.place })
-}
-
-fn private_key(source: &SourceFile, node: &Node) -> Option<LoadedPem<PrivateKeyDer<'static>>> {
-    let path = files::watched(source, node, files::secret)?;
-    let text = watch::read(&path).unwrap_or_default();
-    let value = pem::private_key(&text).map_err(|error| files::not_pem(source, node, &path, error)).ok()?;
-    Some(LoadedPem { path, value, place: node.place })
-}
-
-/// What a listener shows to callers.
-struct Identity {
-    certificate: LoadedPem<Certificates>,
-    key: LoadedPem<PrivateKeyDer<'static>>,
-}
-
-/// What it asks of them.
-#[derive(Clone, Copy)]
-struct ClientAuth<'c> {
-    authorities: &'c LoadedPem<Certificates>,
-    required: bool,
+    let tls = ListenerTls { config: Arc::new(config), ends: validity.map(|validity| validity.end) };
+    Some(ParsedTls { files, tls })
 }
 
 fn certified(
     source: &SourceFile,
-    Identity { certificate, key }: Identity,
+    certificate: LoadedPem<Certificates>,
+    key: LoadedPem<PrivateKeyDer<'static>>,
     provider: &CryptoProvider,
 ) -> Option<CertifiedKey> {
     let error = match CertifiedKey::from_der(certificate.value, key.value, provider) {
@@ -140,44 +97,45 @@ fn certified(
         Err(error) => error,
     };
     let (certificate_path, key_path) = (certificate.path.display(), key.path.display());
-    if matches!(error, rustls::Error::InconsistentKeys(_)) {
-        source.error(
+    let (place, message, hint) = if matches!(error, rustls::Error::InconsistentKeys(_)) {
+        (
             key.place,
             format!("the key in {key_path} does not match the first certificate in {certificate_path}"),
             "put the listener's certificate first, then its issuers",
-        );
+        )
     } else if matches!(error, rustls::Error::InvalidCertificate(_)) {
-        source.error(
+        (
             certificate.place,
             format!("the first certificate in {certificate_path} cannot be used"),
             "it must be an X.509 certificate, version 3",
-        );
+        )
     } else {
-        source.error(
+        (
             key.place,
             format!("the key in {key_path} cannot be used"),
             "use RSA of at least 2048 bits, ECDSA on P-256, P-384 or P-521, or Ed25519",
-        );
-    }
-    None
+        )
+    };
+    source.reject(place, message, hint)
 }
 
+/// Asks callers for certificates of these authorities, if any, and serves none without one where it is required.
 fn server_config(
     certified: CertifiedKey,
-    asked: Option<ClientAuth<'_>>,
+    authorities: Option<Certificates>,
+    required: bool,
     provider: Arc<CryptoProvider>,
 ) -> Result<ServerConfig, Box<dyn std::error::Error>> {
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         // 1.2 and 1.3.
         .with_safe_default_protocol_versions()?;
-    let builder = match asked {
+    let builder = match authorities {
         None => builder.with_no_client_auth(),
-        Some(ClientAuth { authorities, required }) => {
+        Some(authorities) => {
             let mut roots = RootCertStore::empty();
-            for certificate in &authorities.value {
-                roots.add(certificate.clone())?;
+            for certificate in authorities {
+                roots.add(certificate)?;
             }
-            // Without a certificate there is no connection, unless the configuration says that it is optional.
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
             let verifier = if required { verifier } else { verifier.allow_unauthenticated() };
             let verifier = verifier.build()?;
@@ -192,40 +150,30 @@ fn server_config(
     Ok(config)
 }
 
-/// When a certificate is valid.
-#[derive(Clone, Copy)]
-struct Validity {
-    from: DateTime<Utc>,
-    to: DateTime<Utc>,
-}
-
 /// Callers would find out, one by one.
 fn warn_of_expiry(
     source: &SourceFile,
     certificate: &LoadedPem<Certificates>,
-    Validity { from, to }: Validity,
+    Range { start, end }: &Range<DateTime<Utc>>,
 ) {
     let (now, path) = (clock::now(), certificate.path.display());
-    let day = |time: DateTime<Utc>| time.format("%Y-%m-%d");
-    let message = if now < from {
-        format!("the certificate in {path} is not valid before {}", day(from))
-    } else if now > to {
-        format!("the certificate in {path} expired on {}", day(to))
-    } else if now + EXPIRY_WARNING > to {
-        format!("the certificate in {path} expires on {}", day(to))
+    let day = |time: &DateTime<Utc>| time.format("%Y-%m-%d");
+    let message = if now < *start {
+        format!("the certificate in {path} is not valid before {}", day(start))
+    } else if now > *end {
+        format!("the certificate in {path} expired on {}", day(end))
+    } else if now + EXPIRY_WARNING > *end {
+        format!("the certificate in {path} expires on {}", day(end))
     } else {
         return;
     };
     source.warning(certificate.place, message, "renew it: the file can be replaced while the proxy runs");
 }
 
-fn validity(certificate: &CertificateDer<'_>) -> Option<Validity> {
+fn validity(certificate: &CertificateDer<'_>) -> Option<Range<DateTime<Utc>>> {
     let (_, certificate) = parse_x509_certificate(certificate).ok()?;
     let time = |time: x509_parser::time::ASN1Time| DateTime::from_timestamp(time.timestamp(), 0);
-    Some(Validity {
-        from: time(certificate.validity().not_before)?,
-        to: time(certificate.validity().not_after)?,
-    })
+    Some(time(certificate.validity().not_before)?..time(certificate.validity().not_after)?)
 }
 
 /// Certificates of a mesh live for hours and are renewed at half of that, so more would be noise.

@@ -4,14 +4,13 @@ use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 use super::{
     declare::{nested, section},
-    files,
-    kind::{CustomKind, own},
+    files::{AUTHORITIES, path_shape},
+    kind::{CustomKind, Kind, Shape, own},
     scalar::{self, Percentage, Time, Words, count},
-    shape::Shape,
     source_file::SourceFile,
     yaml::Node,
 };
-use crate::{pem, upstream::Endpoint};
+use crate::upstream::Endpoint;
 
 section! {
     /// How requests are sent upstream.
@@ -69,14 +68,11 @@ pub enum Stale {
 pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 /// A time-out.
 pub(super) const TIMEOUT: Time = Time(Duration::from_millis(10)..=MAX_TIMEOUT);
-const CA_FILE: CustomKind<PathBuf> = own(ca_file, files::path_shape);
+const CA_FILE: CustomKind<PathBuf> =
+    own(|source, node| Some(AUTHORITIES.read(source, node)?.path), path_shape);
 const EGRESS: CustomKind<Endpoint> =
     own(egress, || Shape::pattern("an egress proxy such as http://egress:3128", PLAIN_HTTP));
 const PLAIN_HTTP: &str = "^http://[^\\s/?#@]+/?$";
-
-fn ca_file(source: &SourceFile, node: &Node) -> Option<PathBuf> {
-    Some(files::watched(source, node, |source, node| files::pem(source, node, pem::authorities))?.0)
-}
 
 /// `http://HOST:PORT`. What is wrong is not shown: it may hold a password.
 fn egress(source: &SourceFile, node: &Node) -> Option<Endpoint> {
@@ -84,13 +80,10 @@ fn egress(source: &SourceFile, node: &Node) -> Option<Endpoint> {
     if text.contains('@') {
         let message = "user and password are not allowed here";
         let hint = "remove this key, and set HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT in the environment";
-        source.error(node.place, message, hint);
-        return None;
+        return source.reject(node.place, message, hint);
     }
-    let proxy = Endpoint::parse(text).ok().filter(|proxy| !proxy.tls());
-    if proxy.is_none() {
+    Endpoint::parse(text).ok().filter(|proxy| !proxy.tls()).or_else(|| {
         let message = "expected an egress proxy as http://HOST:PORT";
-        source.error(node.place, message, "for example http://egress:3128");
-    }
-    proxy
+        source.reject(node.place, message, "for example http://egress:3128")
+    })
 }

@@ -1,7 +1,7 @@
 //! What follows from the declarations of keys: schemas, samples, the reference. `BLESS=1` writes the first and the last.
 
+use super::super::kind::{Key, Presence, Rule, Shape};
 use super::super::schema::{File, schema};
-use super::super::shape::{Key, Presence, Rule, Shape};
 use super::super::yaml::{self, Node, Value};
 use super::*;
 use std::collections::BTreeMap;

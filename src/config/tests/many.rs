@@ -1,6 +1,6 @@
 //! Many mistakes: each costs the same, however many there are of them and of names.
 
-use super::super::decode::did_you_mean;
+use super::super::names::did_you_mean;
 use super::super::redact::Lines;
 use super::super::source_file::SourceFile;
 use super::*;
@@ -88,7 +88,7 @@ fn of_many_warnings_of_a_kind_the_first_are_told_and_the_rest_counted() {
 fn names_are_compared_with_the_first_of_many_mistakes() {
     let directory = Directory::valid();
     directory.write("policy.yaml", &policy(2_000, 1, |_| "*".into()));
-    let source = SourceFile::open(&directory.path("policy.yaml")).unwrap();
+    let source = SourceFile::open(&directory.path("policy.yaml"));
     let names: Vec<String> = (0..2_000).map(|number| format!("s-{number:04}")).collect();
     let hints: Vec<String> = (0..100)
         .map(|number| did_you_mean(&source, &format!("x-{number:04}"), names.iter().map(String::as_str)))

@@ -1,18 +1,10 @@
 //! Compares the documentation with what can be configured: the sources of `docs/CREDENTIALS.md`, each of its YAML blocks put
 //! into one configuration, the proofs of `docs/CALLERS.md`, and the condition keys of `docs/POLICY.md`.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-
-use super::credentials::RawSource;
-use super::declare::Section;
-use super::kind::Kind;
-use super::proof::PROOF;
-use super::shape::Shape;
-use super::{Loaded, load, yaml};
-use crate::credential::Source;
+use super::super::kind::{Kind, Shape};
+use super::super::proof::PROOF;
+use super::super::yaml;
+use super::*;
 use crate::policy::Key;
 
 fn document(name: &str) -> String {
@@ -78,23 +70,17 @@ fn every_source_has_a_section_whose_configuration_is_valid() {
 
 /// The source of `prod`, where this is the section `credentials` of an otherwise valid configuration.
 fn loaded(credentials: &str) -> Source {
-    let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| write(&folder.path().join(name), text);
-    for secret in ["keys/access-key", "keys/secret-key", "keys/password"] {
-        write(secret, "value\n");
+    let directory = Directory::of(&format!("{SAMPLES}/minimal"));
+    for secret in
+        ["keys/access-key", "keys/secret-key", "keys/password", "tokens/id-token", "tokens/user-token"]
+    {
+        directory.write(secret, "value\n");
     }
-    write("keys/profile", "[basic]\nak = value\nsk = value\n");
-    for token in ["tokens/id-token", "tokens/user-token"] {
-        write(token, "value\n");
-    }
-    let sample = |name: &str| {
-        fs::read_to_string(format!("{}/config/minimal/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
-    };
-    write("policy.yaml", &sample("policy.yaml"));
-    let proxy = sample("proxy.yaml");
+    directory.write("keys/profile", "[basic]\nak = value\nsk = value\n");
+    let proxy = fs::read_to_string(directory.path("proxy.yaml")).unwrap();
     let (before, _) = proxy.split_once("credentials:").unwrap();
-    write("proxy.yaml", &format!("{before}{credentials}"));
-    match load(&folder.path().join("proxy.yaml")) {
+    directory.write("proxy.yaml", &format!("{before}{credentials}"));
+    match load(&directory.path("proxy.yaml")) {
         Ok(Loaded { settings, warnings, .. }) => {
             assert_eq!(warnings.to_string(), "", "{credentials}");
             let prod = settings.credentials.into_iter().find(|credential| &*credential.name == "prod");
@@ -102,10 +88,4 @@ fn loaded(credentials: &str) -> Source {
         }
         Err(report) => panic!("{credentials}\n{report}"),
     }
-}
-
-fn write(path: &Path, text: &str) {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, text).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
