@@ -64,7 +64,7 @@ fn secret(source: &SourceFile, node: &Node) -> Option<PathBuf> {
 /// A name alone may be the secret itself, which is not looked for and told of for ever: only a path is waited for, from
 /// the root, from here, or into a folder that is there.
 fn credential(source: &SourceFile, node: &Node) -> Option<PathBuf> {
-    let text = source.scalar(node)?;
+    let text = scalar::text(source, node, A_PATH)?;
     let path = source.resolve(text);
     let message = match fs::metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
