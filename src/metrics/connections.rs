@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use prometheus_client::{
-    encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
+
+use super::declare::{labels, registered};
 
 /// Counts connections, from being accepted to being closed.
 #[derive(Clone, Default)]
@@ -43,15 +44,9 @@ pub enum Handshake {
     Rejected,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CutLabels {
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct HandshakeLabels {
-    listener: Arc<str>,
-    reason: &'static str,
+labels! {
+    struct CutLabels { reason: &'static str }
+    struct HandshakeLabels { listener: Arc<str>, reason: &'static str }
 }
 
 impl Connections {
@@ -87,16 +82,18 @@ impl Connections {
         }
     }
 
-    pub(super) fn register(&self, registry: &mut Registry) {
+    pub(super) fn registered(r: &mut Registry) -> Self {
+        let connections = Self {
+            open: registered(r, "connections", "Open connections of callers"),
+            limit: registered(r, "connections_limit", "Maximum open connections"),
+            cut: registered(r, "connections_cut", "Connections closed by the proxy"),
+            handshakes: registered(r, "tls_handshake_failures", "Failed TLS handshakes"),
+        };
         for why in [CutReason::Head, CutReason::Body, CutReason::Idle, CutReason::Answer, CutReason::Crowded]
         {
-            drop(self.cut.get_or_create(&CutLabels { reason: why.as_str() }));
+            drop(connections.cut.get_or_create(&CutLabels { reason: why.as_str() }));
         }
-        registry.register("connections", "Open connections of callers", self.open.clone());
-        registry.register("connections_limit", "Maximum open connections", self.limit.clone());
-        let help = "Connections closed by the proxy";
-        registry.register("connections_cut", help, self.cut.clone());
-        registry.register("tls_handshake_failures", "Failed TLS handshakes", self.handshakes.clone());
+        connections
     }
 }
 

@@ -8,6 +8,7 @@
 mod classic;
 mod collected;
 mod connections;
+mod declare;
 mod policy;
 mod rates;
 mod registry;

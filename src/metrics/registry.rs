@@ -7,15 +7,16 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::text::encode,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
-    registry::{Registry, Unit},
+    registry::Registry,
 };
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{
     Connections,
-    collected::{Circuits, ClockSkew, Credentials, Dropped},
+    collected::Collected,
+    declare::{in_seconds, labels, registered},
     policy::PolicyMetrics,
     rates::{OutcomeRate, SAMPLE_INTERVAL, Samples},
 };
@@ -114,64 +115,58 @@ pub struct ExpectedSeries<'a> {
     pub clocks: &'a Clocks,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct KindLabels {
-    kind: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabels {
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OutcomeLabels {
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct HashLabels {
-    hash: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ListenerLabels {
-    listener: Arc<str>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefreshLabels {
-    credential: Arc<str>,
-    outcome: &'static str,
+labels! {
+    struct KindLabels { kind: &'static str }
+    struct ReasonLabels { reason: &'static str }
+    struct OutcomeLabels { outcome: &'static str }
+    struct HashLabels { hash: String }
+    struct ListenerLabels { listener: Arc<str> }
+    struct RefreshLabels { credential: Arc<str>, outcome: &'static str }
 }
 
 impl Metrics {
     /// All metrics, with every series that can be foreseen at zero.
     pub fn new(expected: &ExpectedSeries<'_>) -> Self {
+        let mut registry = Registry::with_prefix("mpc_auth_proxy");
+        let r = &mut registry;
+        let by_policy = PolicyMetrics::new(expected.listeners, expected.projects);
+        r.register_collector(Box::new(by_policy.clone()));
+        r.register_collector(Box::new(Collected {
+            sink: expected.sink.clone(),
+            upstreams: expected.upstreams.to_vec(),
+            credentials: expected.credentials.to_vec(),
+            clocks: expected.clocks.clone(),
+        }));
+        r.register("build", "This program", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
+        let (in_all, in_attempt) = (Histogram::new(BUCKETS), Histogram::new(BUCKETS));
         let metrics = Self {
-            registry: Registry::with_prefix("mpc_auth_proxy"),
-            by_policy: PolicyMetrics::new(expected.listeners, expected.projects),
-            duration: Histogram::new(BUCKETS),
-            upstream_duration: Histogram::new(BUCKETS),
-            upstream_errors: Family::default(),
-            refusals: Family::default(),
-            lookups: Family::default(),
-            in_flight: Gauge::default(),
-            refreshes: Family::default(),
-            reloads: Family::default(),
-            last_reload: Gauge::default(),
-            policy: Family::default(),
-            connections: Connections::default(),
-            frozen: Gauge::default(),
-            observing: Gauge::default(),
-            audit_blocked: Gauge::default(),
-            reload_pending: Gauge::default(),
-            certificates: Family::default(),
-            ready: Gauge::default(),
+            by_policy,
+            duration: in_seconds(r, "request_duration", "Time from a request's head to its answer", in_all),
+            upstream_duration: in_seconds(r, "upstream_request_duration", ATTEMPT_DURATION, in_attempt),
+            upstream_errors: registered(r, "upstream_errors", "Attempts without a valid answer"),
+            refusals: registered(r, "refusals", "Refused or failed requests, by cause"),
+            lookups: registered(r, "lookups", "Job lookups for decisions"),
+            in_flight: registered(r, "in_flight_requests", "Requests in flight"),
+            refreshes: registered(r, "credential_refreshes", "Credential refreshes"),
+            reloads: registered(r, "reloads", "Configuration reloads"),
+            last_reload: in_seconds(r, "config_last_reload_success_timestamp", LAST_RELOAD, Gauge::default()),
+            policy: registered(r, "policy_info", "The policy in force"),
+            ready: registered(r, "ready", "Whether the proxy is ready, as in /readyz"),
+            frozen: registered(r, "frozen", "Whether calls are frozen, for everybody or some callers"),
+            observing: registered(
+                r,
+                "observing",
+                "Whether the policy, or one of its rules, is in observe mode",
+            ),
+            audit_blocked: registered(r, "audit_blocked", "Whether the audit sink is blocked"),
+            reload_pending: registered(r, "reload_pending", "Whether the files' content is not yet in force"),
+            certificates: in_seconds(r, "certificate_expiry_timestamp", CERTIFICATE, Family::default()),
+            connections: Connections::registered(r),
             samples: Samples::default(),
+            registry,
         };
         metrics.preregister(expected);
-        metrics.register(expected)
+        metrics
     }
 
     /// The exposition, with how the process is doing now.
@@ -305,51 +300,6 @@ impl Metrics {
             }
         }
     }
-
-    fn register(mut self, expected: &ExpectedSeries<'_>) -> Self {
-        let r = &mut self.registry;
-        r.register_collector(Box::new(self.by_policy.clone()));
-        let help = "Time from a request's head to its answer";
-        r.register_with_unit("request_duration", help, Unit::Seconds, self.duration.clone());
-        let help = "Time from an attempt's start to the end of upstream's answer";
-        r.register_with_unit(
-            "upstream_request_duration",
-            help,
-            Unit::Seconds,
-            self.upstream_duration.clone(),
-        );
-        r.register("upstream_errors", "Attempts without a valid answer", self.upstream_errors.clone());
-        r.register("refusals", "Refused or failed requests, by cause", self.refusals.clone());
-        r.register("lookups", "Job lookups for decisions", self.lookups.clone());
-        r.register("in_flight_requests", "Requests in flight", self.in_flight.clone());
-        let help = "Credential refreshes";
-        r.register("credential_refreshes", help, self.refreshes.clone());
-        r.register("reloads", "Configuration reloads", self.reloads.clone());
-        let help = "When the configuration in force was loaded";
-        let name = "config_last_reload_success_timestamp";
-        r.register_with_unit(name, help, Unit::Seconds, self.last_reload.clone());
-        r.register("policy_info", "The policy in force", self.policy.clone());
-        let build = vec![("version", env!("CARGO_PKG_VERSION"))];
-        r.register("build", "This program", Info::new(build));
-        r.register_collector(Box::new(Dropped(expected.sink.clone())));
-        r.register_collector(Box::new(Circuits(expected.upstreams.to_vec())));
-        r.register_collector(Box::new(Credentials(expected.credentials.to_vec())));
-        r.register_collector(Box::new(ClockSkew(expected.clocks.clone())));
-        r.register("ready", "Whether the proxy is ready, as in /readyz", self.ready.clone());
-        r.register("frozen", "Whether calls are frozen, for everybody or some callers", self.frozen.clone());
-        r.register(
-            "observing",
-            "Whether the policy, or one of its rules, is in observe mode",
-            self.observing.clone(),
-        );
-        r.register("audit_blocked", "Whether the audit sink is blocked", self.audit_blocked.clone());
-        let help = "Whether the files' content is not yet in force";
-        r.register("reload_pending", help, self.reload_pending.clone());
-        let (name, help) = ("certificate_expiry_timestamp", "When a listener's certificate expires");
-        r.register_with_unit(name, help, Unit::Seconds, self.certificates.clone());
-        self.connections.register(r);
-        self
-    }
 }
 
 impl LookupOutcome {
@@ -377,5 +327,8 @@ impl Drop for InFlight {
     }
 }
 
+const ATTEMPT_DURATION: &str = "Time from an attempt's start to the end of upstream's answer";
+const LAST_RELOAD: &str = "When the configuration in force was loaded";
+const CERTIFICATE: &str = "When a listener's certificate expires";
 /// In seconds. An answer of MPC takes tens of milliseconds; a time-out takes ten seconds.
 const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
