@@ -110,6 +110,24 @@ fn within_bounds(
     Ok(())
 }
 
+/// Leaves signatures to the verifier: callers' and upstreams' alike.
+macro_rules! signatures {
+    ($($verify:ident)*) => {
+        $(fn $verify(
+            &self,
+            message: &[u8],
+            certificate: &CertificateDer<'_>,
+            signature: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            self.0.$verify(message, certificate, signature)
+        })*
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.0.supported_verify_schemes()
+        }
+    };
+}
+
 impl<V: ClientCertVerifier + ?Sized> ClientCertVerifier for BoundedVerifier<V> {
     fn offer_client_auth(&self) -> bool {
         self.0.offer_client_auth()
@@ -133,27 +151,7 @@ impl<V: ClientCertVerifier + ?Sized> ClientCertVerifier for BoundedVerifier<V> {
         self.0.verify_client_cert(end_entity, intermediates, now)
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
-    }
+    signatures!(verify_tls12_signature verify_tls13_signature);
 }
 
 impl<V: ServerCertVerifier + ?Sized> ServerCertVerifier for BoundedVerifier<V> {
@@ -169,27 +167,7 @@ impl<V: ServerCertVerifier + ?Sized> ServerCertVerifier for BoundedVerifier<V> {
         self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
-    }
+    signatures!(verify_tls12_signature verify_tls13_signature);
 }
 
 /// The public web has one or two.
@@ -218,6 +196,24 @@ mod tests {
         }
     }
 
+    /// What comes after a chain was accepted, and none is.
+    macro_rules! unasked {
+        ($($verify:ident)*) => {
+            $(fn $verify(
+                &self,
+                _: &[u8],
+                _: &CertificateDer<'_>,
+                _: &DigitallySignedStruct,
+            ) -> Result<HandshakeSignatureValid, Error> {
+                Err(self.refuse())
+            })*
+
+            fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+                Vec::new()
+            }
+        };
+    }
+
     impl ClientCertVerifier for Counting {
         fn root_hint_subjects(&self) -> &[DistinguishedName] {
             &[]
@@ -232,27 +228,7 @@ mod tests {
             Err(self.refuse())
         }
 
-        fn verify_tls12_signature(
-            &self,
-            _: &[u8],
-            _: &CertificateDer<'_>,
-            _: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            Err(self.refuse())
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            _: &[u8],
-            _: &CertificateDer<'_>,
-            _: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            Err(self.refuse())
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            Vec::new()
-        }
+        unasked!(verify_tls12_signature verify_tls13_signature);
     }
 
     impl ServerCertVerifier for Counting {
@@ -267,27 +243,7 @@ mod tests {
             Err(self.refuse())
         }
 
-        fn verify_tls12_signature(
-            &self,
-            _: &[u8],
-            _: &CertificateDer<'_>,
-            _: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            Err(self.refuse())
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            _: &[u8],
-            _: &CertificateDer<'_>,
-            _: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            Err(self.refuse())
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            Vec::new()
-        }
+        unasked!(verify_tls12_signature verify_tls13_signature);
     }
 
     /// An authority's certificate by another one, with so many alternative names.

@@ -64,7 +64,7 @@ impl Reach {
         let RequiredPaths { read, append, append_shared, bind, keep, alone, again: _ } =
             RequiredPaths::of(settings, warnings);
         let is_systems = |path: &PathBuf| {
-            let systems = RESOLVER.iter().chain(&SYSTEM).map(PathBuf::from);
+            let systems = RESOLVER.split_whitespace().chain(SYSTEM.split_whitespace()).map(PathBuf::from);
             systems.flat_map(with_target).chain(env::current_exe()).any(|own| own == *path)
         };
         let write: BTreeSet<PathBuf> = [append, append_shared, bind, keep].into_iter().flatten().collect();
@@ -93,8 +93,9 @@ impl RequiredPaths {
         let files = warnings.named().iter().filter(|path| !path.is_dir()).cloned();
         let files = files.chain(variables.map(|(_, path)| path.into())).chain(profile);
         let files: Vec<PathBuf> = files.flat_map(with_target).collect();
-        let system = SYSTEM.map(PathBuf::from).into_iter().chain(env::current_exe());
-        let resolver: Vec<PathBuf> = RESOLVER.map(PathBuf::from).into_iter().flat_map(with_target).collect();
+        let system = SYSTEM.split_whitespace().map(PathBuf::from).chain(env::current_exe());
+        let resolver: Vec<PathBuf> =
+            RESOLVER.split_whitespace().map(PathBuf::from).flat_map(with_target).collect();
         let sink = match &settings.audit.sink {
             Target::File(path) => Some(path.clone()),
             Target::Stdout => None,
@@ -196,7 +197,7 @@ fn is_shared(folder: &Path) -> bool {
     let is_home = env::var_os("HOME").is_some_and(|home| real == Path::new(&home))
         || real.parent() == Some(Path::new("/home"));
     let is_everybodys = fs::metadata(&real).is_ok_and(|found| found.is_dir() && found.mode() & STICKY != 0);
-    is_home || is_everybodys || SHARED.iter().any(|shared| real == Path::new(shared))
+    is_home || is_everybodys || SHARED_FOLDERS.split_whitespace().any(|shared| real == Path::new(shared))
 }
 
 fn identity(path: &Path) -> Option<(u64, u64)> {
@@ -216,59 +217,18 @@ fn folder(path: &Path) -> PathBuf {
 
 const STICKY: u32 = 0o1000;
 /// Folders in which everybody has something.
-const SHARED: [&str; 30] = [
-    "/",
-    "/bin",
-    "/boot",
-    "/dev",
-    "/etc",
-    "/etc/kubernetes",
-    "/etc/pki",
-    "/etc/pki/tls",
-    "/etc/ssl",
-    "/home",
-    "/media",
-    "/mnt",
-    "/opt",
-    "/proc",
-    "/root",
-    "/run",
-    "/sbin",
-    "/srv",
-    "/sys",
-    "/tmp",
-    "/usr",
-    "/usr/local",
-    "/usr/local/etc",
-    "/usr/share",
-    "/var",
-    "/var/lib",
-    "/var/log",
-    "/var/run",
-    "/var/spool",
-    "/var/tmp",
-];
+const SHARED_FOLDERS: &str = "
+    / /bin /boot /dev /etc /etc/kubernetes /etc/pki /etc/pki/tls /etc/ssl /home /media /mnt /opt /proc
+    /root /run /sbin /srv /sys /tmp /usr /usr/local /usr/local/etc /usr/share /var /var/lib /var/log
+    /var/run /var/spool /var/tmp
+";
 /// What turns names into addresses and users.
-const RESOLVER: [&str; 8] = [
-    "/etc/resolv.conf",
-    "/etc/hosts",
-    "/etc/nsswitch.conf",
-    "/etc/host.conf",
-    "/etc/gai.conf",
-    "/etc/passwd",
-    "/etc/group",
-    "/etc/ld.so.cache",
-];
+const RESOLVER: &str = "
+    /etc/resolv.conf /etc/hosts /etc/nsswitch.conf /etc/host.conf /etc/gai.conf /etc/passwd /etc/group
+    /etc/ld.so.cache
+";
 /// What the C library loads, what tells how many cores may be used, and where platforms mount secrets that only a
 /// profile names.
-const SYSTEM: [&str; 9] = [
-    "/lib",
-    "/lib64",
-    "/usr/lib",
-    "/usr/lib64",
-    "/var/lib/sss/mc",
-    "/proc",
-    "/sys/fs/cgroup",
-    "/run/secrets",
-    "/var/run/secrets",
-];
+const SYSTEM: &str = "
+    /lib /lib64 /usr/lib /usr/lib64 /var/lib/sss/mc /proc /sys/fs/cgroup /run/secrets /var/run/secrets
+";
