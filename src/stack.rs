@@ -1,6 +1,6 @@
-//! The request path. One `ServiceBuilder`, read from top to bottom.
+//! The request path: one `ServiceBuilder`, read from top to bottom.
 //!
-//! The order is not a matter of care: each stage takes the type that only the stage before it can make.
+//! The compiler enforces the order: each stage takes the type that only the stage before it can make.
 
 use std::{
     convert::Infallible,
@@ -29,17 +29,17 @@ use crate::{
 /// The request path: an [`Arrival`] in, an answer out, and nothing else can come of it.
 pub type Path = Audit<Respond<ConcurrencyLimit<Staged<Decide, LookupStage<Retry<Entrust<Forward>>>>>>>;
 
-/// The request path, and before it the question whether a body is worth reading. Clones share it.
+/// The request path, and the precheck that decides whether to read a body. Clones share both.
 #[derive(Clone)]
 pub struct Stack(Arc<(Precheck, Path)>);
 
 impl Stack {
-    /// How many bytes of a body are worth reading.
+    /// Returns how many bytes of the body to read.
     ///
     /// # Errors
-    /// Why they are not: with that in place of its body, the request is to be answered.
+    /// The refusal, which takes the place of the body in the request.
     pub fn precheck(&self, expected: &ExpectedBody<'_>) -> Result<usize, Refusal> {
-        // A panic is a refusal here, too, and has its record.
+        // A panic becomes a refusal here, too, so that it is recorded.
         catch_unwind(AssertUnwindSafe(|| self.0.0.check(expected))).unwrap_or(Err(Refusal::Internal))
     }
 }
@@ -53,35 +53,35 @@ impl Service<Arrival> for Stack {
     }
 }
 
-/// What the stages work with.
+/// The dependencies of the stages.
 #[derive(Clone)]
 pub struct Parts {
     /// The callers and the policy in force.
     pub in_force: Arc<ArcSwap<ActivePolicy>>,
     /// The configured projects.
     pub projects: Vec<Arc<Project>>,
-    /// Where the records go.
+    /// The audit sink.
     pub sink: Sink,
-    /// What of the facts of jobs stands in them.
+    /// Which facts of jobs are recorded.
     pub recorded_facts: RecordedFacts,
-    /// The last of them.
+    /// The latest records.
     pub recent: Arc<Recent>,
-    /// Whether everything is refused.
+    /// Who is frozen.
     pub freeze: Freeze,
-    /// What is counted.
+    /// The counters.
     pub metrics: Arc<Metrics>,
     /// This machine's name, a part of request ids.
     pub hostname: Arc<str>,
-    /// Whether the time to finish is over.
+    /// Whether the drain time-out is over.
     pub cutoff: Cutoff,
 }
 
-/// What all stacks of a process share.
+/// The limits that all stacks of a process share.
 #[derive(Clone)]
 pub struct Capacity {
-    /// A permit for each call that may be under way.
+    /// A permit for each call in flight.
     pub in_flight: Arc<Semaphore>,
-    /// Room for upstream's answers.
+    /// Memory for upstream's answers.
     pub room: ByteBudget,
 }
 
@@ -101,18 +101,18 @@ pub fn build(limits: &Limits, upstream: &UpstreamSettings, capacity: Capacity, p
     };
     let precheck = Precheck::new(decide.clone(), sink.clone(), limits.body_bytes);
     let path = ServiceBuilder::new()
-        // Observe: exactly one record a request, and the one map from errors to answers.
+        // Observe: exactly one record per request, and the one map from errors to answers.
         .layer(AuditLayer::new(sink.clone(), recent, Arc::clone(&metrics), hostname))
         .layer(RespondLayer)
-        // Protect: what is too much is refused at once.
+        // Protect: calls over the limit are refused at once.
         .layer(ConcurrencyLimitLayer::new(capacity.in_flight))
-        // Decide: a clean request, a proven caller, a known operation, an allowed call, within
+        // Decide: a valid request, an authenticated caller, a known operation, an allowed call, within
         // its limits.
         .layer(StageLayer::new(decide))
-        // Where that depends on what its job is: looked up, by the stages below, and decided then.
+        // If the decision depends on the job: look it up through the stages below, then decide.
         .layer(lookup)
-        // Act: a new request, lent the credential in force for each attempt; cleared once more and signed when
-        // nothing is left to be waited for.
+        // Act: compose a new request and lend it a credential for each attempt; check it once more and sign it right
+        // before it is sent.
         .layer(RetryLayer::new(upstream.retries.attempts, upstream.retries.stale))
         .layer(EntrustLayer)
         .service(Forward::new(capacity.room, sink, metrics, clearance));

@@ -1,4 +1,4 @@
-//! The operators' API. Freeze and thaw, reload, stop, try a credential: over a Unix socket, whose permissions say who
+//! The admin API on a Unix socket: freeze, unfreeze, reload, stop, try a credential. The socket's permissions decide who
 //! is an operator.
 
 use std::sync::{
@@ -28,29 +28,29 @@ use crate::{
     server::{OperatorCommand, ProxyStatus},
 };
 
-/// Answers operators.
+/// The admin API.
 #[derive(Clone)]
 pub(super) struct Admin {
     pub(super) status: ProxyStatus,
     pub(super) metrics: Arc<Metrics>,
-    /// An operator asked the process to stop.
+    /// Whether an operator asked the process to stop.
     pub(super) asked: Arc<AtomicBool>,
     /// Cancelled when an operator asked the process to stop.
     pub(super) stop: CancellationToken,
-    /// What operators asked for, and who asked may not wait for it.
+    /// Runs the operators' commands, also after the operator hung up.
     pub(super) orders: TaskTracker,
 }
 
 impl Admin {
-    /// A connection is over. Only now is the process asked to stop: it might end before the answer is out.
+    /// Notes that a connection is over. A requested stop begins only now, because the process might end before the answer is
+    /// sent.
     pub(super) fn answered(&self) {
         if self.asked.load(Relaxed) {
             self.stop.cancel();
         }
     }
 
-    /// Answers the user of this id. Who asked may hang up before anybody waits for the answer: what was asked is carried
-    /// out and recorded.
+    /// Answers the user with this id. The command is carried out and recorded even if the operator hangs up.
     pub(super) fn answer(
         self,
         request: Request<Incoming>,
@@ -60,7 +60,7 @@ impl Admin {
         let orders = self.orders.clone();
         orders.spawn(async move {
             let answer = self.carry_out(request, uid).await;
-            // Where nobody waits for it, no connection ends after it.
+            // The operator hung up, so no connection ends after this answer.
             if tell.send(answer).is_err() {
                 admin.answered();
             }
@@ -83,7 +83,7 @@ impl Admin {
         if !allowed.split(", ").any(|method| method == parts.method.as_str()) {
             return not_allowed(allowed);
         }
-        // Whoever leads a browser here, by a port that is passed on, may look; a page of others must not act with it.
+        // A browser can get here through a forwarded port. It may read, but a foreign page must not act through it.
         if parts.method != Method::GET && BROWSERS.iter().any(|name| parts.headers.contains_key(*name)) {
             let problem = "browser requests are rejected: use `mpc-auth-proxy` or curl";
             return json(StatusCode::FORBIDDEN, &json!({ "problem": problem }));
@@ -99,7 +99,7 @@ impl Admin {
             Ok(order) => order,
             Err(problem) => return json(StatusCode::BAD_REQUEST, &json!({ "problem": problem })),
         };
-        // Whoever names one means no more than that.
+        // The command would ignore the project, which is not what the operator meant.
         if order.project.is_some() && parts.uri.path() != "/try" {
             let problem = "`project` is for /try only: a freeze takes `callers`";
             return json(StatusCode::BAD_REQUEST, &json!({ "problem": problem }));
@@ -114,7 +114,7 @@ impl Admin {
         }
     }
 
-    /// What the body asks for: without one, everybody is meant.
+    /// Reads the command from the body. Without a body it concerns all callers.
     async fn order(&self, body: Incoming, uid: Option<u32>) -> Result<OperatorCommand, String> {
         let body = Limited::new(body, MAX_BODY).collect().await;
         let body = body.map_err(|error| format!("cannot read the body: {error}"))?.to_bytes();
@@ -153,7 +153,7 @@ impl Admin {
         }
     }
 
-    /// Who is frozen now.
+    /// Returns who is frozen now.
     fn frozen(&self, status: StatusCode, note: Option<&str>) -> Response<Body> {
         let in_force = self.status.freeze().in_force();
         let by: Vec<&str> = in_force.iter().map(|(by, _)| *by).collect();
@@ -176,7 +176,7 @@ impl Admin {
         }
     }
 
-    /// One call, with the credential of the project that is named.
+    /// Tries the credential of the named project with one call.
     async fn try_credentials(&self, order: &OperatorCommand) -> Response<Body> {
         let project = order.project.as_deref().unwrap_or_default();
         match self.status.try_credentials(order).await {
@@ -197,21 +197,21 @@ impl Admin {
     }
 }
 
-/// What an operator asks for, as it is written.
+/// The body of an operator's request.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct OperatorRequest {
     callers: Option<Vec<String>>,
     reason: Option<String>,
-    /// For `/try`.
+    /// For `/try` only.
     project: Option<String>,
 }
 
-/// What browsers send with what a page of others asks for.
+/// Headers that browsers send with the requests of foreign pages.
 const BROWSERS: [&str; 2] = ["origin", "sec-fetch-site"];
 /// Room for a thousand callers.
 const MAX_BODY: usize = 128 * 1024;
-/// As long as records have it.
+/// The length to which records cut it.
 const MAX_REASON: usize = 128;
 const HELP: &str =
     "GET /, GET /status, PUT /freeze, DELETE /freeze, POST /reload, POST /shutdown, POST /try\n";

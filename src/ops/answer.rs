@@ -1,4 +1,4 @@
-//! Answers of the ops listeners: whom they are for, and how they are written.
+//! Answers of the ops listeners: who may get them, and how they are written.
 
 use bytes::Bytes;
 use http::{
@@ -18,7 +18,7 @@ use crate::{
 
 pub(super) type Body = Full<Bytes>;
 
-/// Whether every host that a request names is ours. One that names none comes from no browser.
+/// Whether every host that a request names is ours. Browsers always name one, so a request without a host passes.
 pub(super) fn is_meant(headers: &HeaderMap, target: &Uri, hosts: &Hosts) -> bool {
     let named = headers.get_all(HOST).iter().map(|host| host.to_str().unwrap_or_default());
     let target = target.authority().map(Authority::as_str);
@@ -39,11 +39,11 @@ pub(super) fn wrong_host(status: &ProxyStatus) -> Response<Body> {
     response
 }
 
-/// What is known of the proxy, and what became of requests.
+/// Builds the `/status` document, with the requests by outcome.
 pub(super) fn document(status: &ProxyStatus, metrics: &Metrics, near: bool) -> Value {
     let mut document = status.status(near);
     let rates = metrics.outcomes().into_iter().map(|OutcomeRate { outcome, total, per_minute }| {
-        // A tenth is what a minute's count is good for.
+        // One decimal: a count of one minute is no more precise.
         json!({ "outcome": outcome, "total": total, "per_minute": (per_minute * 10.0).round() / 10.0 })
     });
     if let Some(members) = document.as_object_mut() {

@@ -1,4 +1,4 @@
-//! The listeners of probes and operators: what each path answers, and how connections are served.
+//! The ops and admin listeners: the answer to each path, and how connections are served.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ use crate::{
     server::{ConnectionLimiter, Permit, ProxyStatus, SocketFile, bind_unix},
 };
 
-/// The bound listeners of probes and operators.
+/// The bound ops and admin listeners.
 pub struct Ops {
     probes: Option<(TcpListener, Hosts)>,
     operators: Option<(UnixListener, SocketFile)>,
@@ -37,16 +37,16 @@ pub struct Ops {
 #[derive(Clone)]
 struct Probes {
     status: ProxyStatus,
-    /// The names that are answered.
+    /// The accepted host names.
     hosts: Hosts,
     metrics: Arc<Metrics>,
 }
 
 impl Ops {
-    /// Binds what the configuration says.
+    /// Binds the configured sockets.
     ///
     /// # Errors
-    /// As the system says, with the address it says it of.
+    /// The system's error, with the address it concerns.
     pub async fn bind(
         probes: Option<config::Ops>,
         operators: Option<&config::Admin>,
@@ -66,12 +66,12 @@ impl Ops {
         Ok(Self { probes, operators })
     }
 
-    /// The address of the probes, where they are served: the port is the one the system chose for 0.
+    /// Returns the address of the probes, if they are served. A port 0 is replaced by the one that the system chose.
     pub fn address(&self) -> Option<SocketAddr> {
         self.probes.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
     }
 
-    /// Answers until the returned set is dropped. `stop` is cancelled when an operator asks the process to stop.
+    /// Serves until the returned set is dropped. Cancels `stop` when an operator asks the process to stop.
     pub fn serve(self, status: &ProxyStatus, metrics: Arc<Metrics>, stop: CancellationToken) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         if self.probes.is_some() || self.operators.is_some() {
@@ -100,7 +100,7 @@ impl Ops {
     }
 }
 
-/// Answers operators, also after the file of their socket was lost.
+/// Serves the admin socket, and binds it anew if its file is lost.
 async fn operate(mut listener: UnixListener, mut file: SocketFile, admin: Admin) {
     let health = admin.status.health().clone();
     loop {
@@ -112,8 +112,8 @@ async fn operate(mut listener: UnixListener, mut file: SocketFile, admin: Admin)
     }
 }
 
-/// Accepts for ever; `over` is called after each connection. Where too many are open, the oldest that waits for its
-/// request, or for its answer to be read, makes room.
+/// Accepts connections for ever, and calls `over` after each. If too many are open, the oldest one that waits for a
+/// request, or for its answer to be read, is closed.
 async fn accept<L, A, F, O>(mut listener: L, most: usize, answer: A, over: O)
 where
     O: Fn() + Clone + Send + 'static,
@@ -143,7 +143,7 @@ where
     }
 }
 
-/// Answers one request, in a bounded time.
+/// Answers one request within [`CONNECTION_TIMEOUT`].
 async fn serve<S, A, F>(stream: S, answer: A, permit: Permit)
 where
     S: IdentifyRequester + AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -167,28 +167,28 @@ where
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), service);
     tokio::select! {
-        // A prober that hangs up is no event.
+        // A prober that hangs up is not worth a log line.
         _ = timeout(CONNECTION_TIMEOUT, connection) => {}
         () = permit.left() => {}
     }
 }
 
-/// Who asks.
+/// The sender of a request.
 #[derive(Clone, Copy)]
 struct Requester {
-    /// From this machine.
+    /// Whether it is on this machine.
     is_near: bool,
-    /// As this user, where the kernel tells.
+    /// Its user id, if the kernel tells.
     uid: Option<u32>,
 }
 
-/// A connection, of which can be told who asks.
+/// A connection that can identify its requester.
 trait IdentifyRequester {
     fn asker(&self) -> Requester;
 }
 
 impl IdentifyRequester for TcpStream {
-    /// Both ends count: what a mesh passes on comes from an address of loopback as well.
+    /// Both ends must be loopback: what a service mesh forwards comes from a loopback address, too.
     fn asker(&self) -> Requester {
         let near = |end: io::Result<SocketAddr>| end.is_ok_and(|end| end.ip().to_canonical().is_loopback());
         Requester { is_near: near(self.peer_addr()) && near(self.local_addr()), uid: None }
@@ -233,7 +233,7 @@ impl Probes {
     }
 }
 
-/// OpenMetrics where it is asked for, as Prometheus does.
+/// Returns OpenMetrics if the request accepts it, as Prometheus's does.
 fn wanted_format(request: &Request<Incoming>) -> (Format, HeaderValue) {
     let accepted = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     match accepted.into_iter().any(|accepted| accepted.contains("application/openmetrics-text")) {
@@ -242,9 +242,9 @@ fn wanted_format(request: &Request<Incoming>) -> (Format, HeaderValue) {
     }
 }
 
-/// As the probes of Kubernetes print it: a line a check, when asked to or when one fails.
+/// Answers `/readyz` as Kubernetes does: one line per check, if `verbose` or if a check fails.
 fn ready(status: &ProxyStatus, verbose: bool) -> Response<Body> {
-    // Asked once: an answer that says no always says why.
+    // Evaluated once, so that a failure always comes with its reason.
     let checks = status.health().checks();
     let ready = checks.iter().all(|check| check.problem.is_none());
     let mut out = String::new();
@@ -255,11 +255,11 @@ fn ready(status: &ProxyStatus, verbose: bool) -> Response<Body> {
                 Some(problem) => out.push_str(&format!("[-] {}: {problem}\n", check.name)),
             }
         }
-        // Frozen is ready: it answers.
+        // A frozen proxy is ready: it answers.
         for (by, frozen) in status.freeze().in_force() {
             out.push_str(&format!("[+] frozen, by {by}: {}\n", frozen.said.scope));
         }
-        // No caller needs it.
+        // Callers do not need it, so it does not fail readiness.
         for (address, problem) in status.health().lost_sockets(false) {
             out.push_str(&format!("[+] admin socket {address} is unreachable: {problem}\n"));
         }
@@ -268,13 +268,13 @@ fn ready(status: &ProxyStatus, verbose: bool) -> Response<Body> {
     text(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, out)
 }
 
-/// Probers and scrapers are few, and an answer may be large.
+/// The maximum number of ops connections. Probers and scrapers are few, and an answer may be large.
 const MAX_PROBES: usize = 16;
-/// Operators are few, too. A freeze must not wait for all the reloads that a script asks for.
+/// The maximum number of admin connections. Operators are few, too, but a freeze must not wait for a script's reloads.
 const MAX_OPERATORS: usize = 64;
-/// From being accepted to the end.
+/// The maximum duration of a connection.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
-/// The smallest that hyper has.
+/// The smallest buffer that hyper allows.
 const BUFFER: usize = 8192;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);

@@ -1,7 +1,7 @@
-//! Probes, metrics and status. Read-only answers for probes and scrapers, and a socket for operators.
+//! Probes, metrics, the status page, and the operators' socket.
 //!
-//! It stands outside the stack: no caller, no policy, no audit record. The probes listen on an address of their own,
-//! which belongs on loopback or a pod's network.
+//! These requests do not go through the stack: they have no caller, policy or audit record. The ops listener has an
+//! address of its own, which belongs on loopback or a pod's network.
 
 mod admin;
 mod answer;

@@ -1,4 +1,4 @@
-//! What is asked of a policy, and about which projects.
+//! The call that a policy evaluates, and the projects it knows.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -7,26 +7,26 @@ use chrono::{DateTime, Utc};
 use super::Facts;
 use crate::identity::CallerId;
 
-/// What is asked of a policy.
+/// A call as a policy evaluates it.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
-    /// Who calls.
+    /// The caller.
     pub caller: &'a CallerId,
     /// The IAM action.
     pub action: &'a str,
     /// The project by its configured name.
     pub project: &'a str,
-    /// The job's id. `None`: the call creates one.
+    /// The job's id. `None` if the call creates one.
     pub job: Option<&'a str>,
-    /// What is known of the job.
+    /// The facts of the job.
     pub facts: &'a Facts,
-    /// When it came in.
+    /// When it arrived.
     pub at: DateTime<Utc>,
-    /// The address it came from. `None` on a Unix socket.
+    /// The source address. `None` on a Unix socket.
     pub source_ip: Option<IpAddr>,
-    /// The listener it came in on, where that is known.
+    /// The listener, if known.
     pub listener: Option<&'a str>,
-    /// The kind of proof that identified the caller, where that is known.
+    /// The kind of credential that identified the caller, if known.
     pub identified_by: Option<&'a str>,
 }
 

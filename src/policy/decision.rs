@@ -1,7 +1,7 @@
-//! Decisions, and the facts that they need. A rule whose condition depends on unknown facts may hold.
+//! Decisions, and the facts that they need.
 //!
-//! It stands above the index and the conditions, which it asks. What is unknown never allows, and a denial that may
-//! hold is not passed over; but where every answer to what is unknown would have the same effect, that is decided.
+//! It evaluates the index and the conditions. Unknown facts never allow, and a deny rule that may hold is not skipped. If
+//! every possible value of the unknown facts has the same effect, that effect is decided.
 
 use std::cell::Cell;
 
@@ -10,68 +10,68 @@ use super::index::{self, Cells};
 use super::jobs::Applying;
 use super::{Call, Effect, Mode, Policy, Rule};
 
-/// What a policy says to a [`Call`].
+/// The result of evaluating a policy for a [`Call`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome<'p> {
-    /// Whatever else becomes known of the job, the effect stays.
+    /// The effect is the same whatever the unknown facts are.
     Decided(Decision<'p>),
-    /// The effect depends on facts that are not known.
+    /// The effect depends on unknown facts.
     Undetermined(Undetermined),
 }
 
-/// What is decided.
+/// A decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision<'p> {
-    /// What the rules in force say. Whether it is applied is `mode`'s to say; see [`Decision::applied`].
+    /// The effect of the enforced rules. `mode` says whether it is applied; see [`Decision::applied`].
     pub effect: Effect,
-    /// The rule that decided, the first in the file of those that are known to. `None`: denied, as nothing allows it.
+    /// The first rule in the file that is known to decide. `None` if no rule allows the call.
     pub rule: Option<&'p Rule>,
-    /// Whether the policy is in force at all.
+    /// Whether the policy is enforced.
     pub mode: Mode,
-    /// What the rules under observation would have said.
+    /// What the rules under observation would have decided.
     pub observed: Observed<'p>,
 }
 
-/// What rules under observation would have said, were they in force.
+/// What the rules under observation would have decided if they were enforced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Observed<'p> {
     /// Nothing.
     Nothing,
-    /// This one would have decided, or would have said the same.
+    /// This rule would have decided, with the same or another effect.
     Rule(&'p Rule),
     /// Whether they would have changed the effect depends on these facts.
     Unknown(Keys),
 }
 
-/// What the effect depends on.
+/// An effect that depends on unknown facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Undetermined {
-    /// The facts, of which there is at least one.
+    /// The facts, at least one.
     pub needs: Keys,
-    /// Whether the policy is in force at all.
+    /// Whether the policy is enforced.
     pub mode: Mode,
 }
 
-/// What to look a job up for.
+/// Why to look a job up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NeededFacts {
-    /// Not at all: what is unknown changes nothing.
+    /// No lookup: unknown facts change nothing.
     Nothing,
-    /// To decide, by these facts. Without them nothing is allowed.
+    /// The decision needs these facts.
     ToDecide(Keys),
-    /// To say what would have been decided, by these facts. Whether they are found must not change what is done.
+    /// A rule under observation needs these facts. Their lookup must not change the effect.
     ToObserve(Keys),
 }
 
-/// Some of the rules that a call meets.
+/// The matching rules of one mode and effect.
 struct MatchedRules<'p> {
     /// The first that is known to apply.
     rule: Option<&'p Rule>,
-    /// Where there is none: the facts that the others depend on.
+    /// If there is none, the facts that other rules depend on.
     unknown: Keys,
 }
 
-/// A search for the rules that a call meets.
+/// A search for the rules that match a call.
 struct Search<'p, 'c> {
     policy: &'p Policy,
     call: &'c Call<'c>,
@@ -79,8 +79,7 @@ struct Search<'p, 'c> {
 }
 
 impl Policy {
-    /// What is said to the call. A caller, project or action that is not configured is denied, whatever the
-    /// rules say.
+    /// Decides a call. One with an unknown caller, project or action is denied, whatever the rules say.
     pub fn decide(&self, call: &Call<'_>) -> Outcome<'_> {
         let nothing =
             Decision { effect: Effect::Deny, rule: None, mode: self.mode, observed: Observed::Nothing };
@@ -90,7 +89,7 @@ impl Policy {
         let search = Search { policy: self, call, cells };
         let denial = search.first(Mode::Enforce, Effect::Deny);
         if let Some(rule) = denial.rule {
-            // No other can allow.
+            // No other rule can allow it.
             let observed = if self.observes { search.first(Mode::Observe, Effect::Deny).rule } else { None };
             let observed = observed.map_or(Observed::Nothing, Observed::Rule);
             return Outcome::Decided(Decision { rule: Some(rule), observed, ..nothing });
@@ -117,7 +116,7 @@ impl<'p> Search<'p, '_> {
                 Truth::Yes => true,
                 Truth::No => false,
                 Truth::Unknown(keys) => {
-                    // The index asks before it has compared the job.
+                    // The index asks before it has matched the job.
                     if rule.matches_job(self.call.job) {
                         unknown.set(unknown.get().and(keys));
                     }
@@ -130,7 +129,7 @@ impl<'p> Search<'p, '_> {
         MatchedRules { rule: found.and_then(|number| self.policy.rules.get(number)), unknown: unknown.get() }
     }
 
-    /// What rules under observation would have said where no rule in force is known to deny: some may, by these facts.
+    /// Evaluates the rules under observation, when no enforced rule is known to deny; some may, depending on `denials`.
     fn observed(&self, denials: Keys, effect: Effect) -> Observed<'p> {
         let denial = self.first(Mode::Observe, Effect::Deny);
         if let Some(rule) = denial.rule {
@@ -138,7 +137,7 @@ impl<'p> Search<'p, '_> {
         }
         let permission = self.first(Mode::Observe, Effect::Allow);
         let needs = match effect {
-            // It is allowed anyway, unless one of those denies it.
+            // It is allowed anyway, unless one of the unknown denials applies.
             Effect::Allow => denial.unknown,
             Effect::Deny => permission.needs(denials.and(denial.unknown)),
         };
@@ -151,11 +150,11 @@ impl<'p> Search<'p, '_> {
 }
 
 impl MatchedRules<'_> {
-    /// The facts that decide whether these permissions allow, where denials depend on some.
+    /// Returns the facts that decide whether these permissions allow, given the facts that denials depend on.
     fn needs(&self, denials: Keys) -> Keys {
         match self.rule {
             Some(_) => denials,
-            // Denied, whatever the denials say.
+            // Denied, whatever the denials are.
             None if self.unknown.is_empty() => Keys::NONE,
             None => denials.and(self.unknown),
         }
@@ -163,7 +162,7 @@ impl MatchedRules<'_> {
 }
 
 impl<'p> Outcome<'p> {
-    /// The decision, where there is one.
+    /// Returns the decision, if there is one.
     pub fn decision(&self) -> Option<&Decision<'p>> {
         match self {
             Self::Decided(decision) => Some(decision),
@@ -171,7 +170,7 @@ impl<'p> Outcome<'p> {
         }
     }
 
-    /// What is done, as far as that is decided. A policy that is only observed refuses nothing.
+    /// Returns the effect that is applied, if decided. A policy in observe mode refuses nothing.
     pub fn applied(&self) -> Option<Effect> {
         match self {
             Self::Decided(decision) => Some(decision.applied()),
@@ -180,7 +179,7 @@ impl<'p> Outcome<'p> {
         }
     }
 
-    /// What to look the job up for.
+    /// Returns the facts to look up.
     pub fn needed_facts(&self) -> NeededFacts {
         match self {
             Self::Undetermined(Undetermined { needs, mode: Mode::Enforce }) => NeededFacts::ToDecide(*needs),
@@ -196,7 +195,7 @@ impl<'p> Outcome<'p> {
 }
 
 impl Decision<'_> {
-    /// What is done: the effect, unless the policy is only observed, which refuses nothing.
+    /// Returns the effect that is applied. A policy in observe mode refuses nothing.
     pub fn applied(&self) -> Effect {
         match self.mode {
             Mode::Enforce => self.effect,
@@ -206,7 +205,7 @@ impl Decision<'_> {
 }
 
 impl<'p> Observed<'p> {
-    /// The rule, where it is one.
+    /// Returns the rule, if there is one.
     pub fn rule(self) -> Option<&'p Rule> {
         match self {
             Self::Rule(rule) => Some(rule),

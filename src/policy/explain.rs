@@ -1,8 +1,7 @@
-//! Explains a decision, and what would have allowed the call.
+//! Explains decisions: why a call is allowed or denied, and what would have allowed it.
 //!
-//! It stands beside the decision and asks it first, so the two cannot disagree; only for a call that nothing
-//! allows, or of which too little is known, does it then go through the rules one by one, which is slow and off the
-//! way of a request.
+//! It makes the real decision first, so the two cannot disagree. Only for a call that no rule allows, or that is
+//! undetermined, does it then compare the rules one by one. That is slow, and off the request path.
 
 use std::fmt;
 
@@ -12,38 +11,38 @@ use super::{Call, Effect, Glob, Mode, Outcome, Policy, Rule, Test, spell_moment}
 /// A decision with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation<'p> {
-    /// The decision, or what it depends on.
+    /// The decision, or the facts that it depends on.
     pub outcome: Outcome<'p>,
-    /// Where it is denied and no rule decided: the allow rule that came closest. `None` where there is no allow rule.
+    /// The closest allow rule, if the call is denied because no rule matches.
     pub nearest_miss: Option<NearestMiss<'p>>,
-    /// Where it is not decided: the rules in force that may decide it, and the facts that each depends on.
+    /// If undetermined: the enforced rules that may decide, with the facts that each depends on.
     pub waiting: Vec<(&'p Rule, Keys)>,
 }
 
-/// An allow rule that does not allow the call, and the first of its parts that fails.
+/// An allow rule that does not allow the call, and its first part that fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NearestMiss<'p> {
     /// The rule.
     pub rule: &'p Rule,
-    /// The part that fails; those before it in [`Field`] match.
+    /// The part that fails. Those before it in [`Field`] match.
     pub field: Field,
-    /// Where that is the condition: the first of its tests that fails.
+    /// If the condition fails: its first test that fails.
     pub test: Option<&'p Test>,
-    /// What is written there, `, ` between several.
+    /// The values in the rule, with `, ` between several.
     pub wanted: String,
-    /// What the call has instead. `None`: nothing, or nobody knows.
+    /// The call's value instead. `None` if absent or unknown.
     pub got: Option<String>,
 }
 
-/// The allow rule of a caller that came closest, and the first of its parts that fails. Displays as its caller may be told:
-/// with nothing that the policy says but the rule's name and place, and with no fact of the job.
+/// The closest allow rule of a caller, and its first part that fails. Displays what the caller may know: the rule's name and
+/// location, but nothing else of the policy and no fact of the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closest<'p> {
     /// The rule.
     pub rule: &'p Rule,
     /// The part that fails.
     pub field: Field,
-    /// Where that is the condition: the first of its tests that fails.
+    /// If the condition fails: its first test that fails.
     test: Option<&'p Test>,
 }
 
@@ -62,13 +61,13 @@ pub enum Field {
     Expires,
     /// `condition`
     Condition,
-    /// `mode`: it matches the call, but is only observed.
+    /// `mode`: the rule matches, but is only observed.
     Mode,
 }
 
 impl Policy {
-    /// The decision, and for a call that nothing allows the rule that came closest: the one with most of its
-    /// parts matching, in the order of [`Field`]; the first in the file of those.
+    /// Explains the decision. If no rule allows the call, finds the closest one: with the most matching parts in the order
+    /// of [`Field`], the first in the file of those.
     pub fn explain(&self, call: &Call<'_>) -> Explanation<'_> {
         let outcome = self.decide(call);
         let (nearest_miss, waiting) = match outcome {
@@ -109,8 +108,8 @@ impl Policy {
         Some(NearestMiss { rule, field, test, wanted, got })
     }
 
-    /// Of the rules that name the caller of a call that nothing allows, the one that came closest, as the caller may be
-    /// told. A request waits for it, so it is not looked for where there are many.
+    /// Returns the closest of the rules that name the caller of a call that no rule allows. A request waits for it, so it
+    /// gives up if there are many.
     pub fn closest_of_caller(&self, call: &Call<'_>) -> Option<Closest<'_>> {
         let rules = self.rules_by_caller().at_most(call.caller, COMPARED)?;
         self.closest(call, rules.into_iter())
@@ -119,7 +118,7 @@ impl Policy {
     fn closest<'p>(&'p self, call: &Call<'_>, rules: impl Iterator<Item = &'p Rule>) -> Option<Closest<'p>> {
         let allows = rules.filter(|rule| rule.effect == Effect::Allow);
         let misses = allows.filter_map(|rule| Some((rule, self.first_failing(rule, call)?)));
-        // `max_by_key` would take the last of several.
+        // `max_by_key` would return the last of several.
         let (rule, field) = misses.reduce(|best, next| if next.1 > best.1 { next } else { best })?;
         let test = (field == Field::Condition)
             .then(|| rule.condition.first_failing(call, self.project_id(call)))
@@ -135,7 +134,7 @@ impl Policy {
             (Field::Projects, names.projects.matches(&rule.projects, call.project)),
             (Field::Jobs, rule.matches_job(call.job)),
             (Field::Expires, !rule.is_over(call.at)),
-            // Where that is not known it may.
+            // A condition that is undetermined may hold.
             (Field::Condition, rule.condition.holds(call, self.project_id(call)) != Truth::No),
             (Field::Mode, rule.mode == Mode::Enforce),
         ]
@@ -148,7 +147,7 @@ impl fmt::Display for Closest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { rule, field, test } = self;
         write!(f, "rule `{}` at {} comes closest, but ", rule.id, rule.location)?;
-        // Which test on a fact fails would tell something of the job.
+        // A failing test on a fact would reveal something of the job.
         let test = test.filter(|test| !test.key().is_fact());
         match (field, test) {
             (Field::Expires, _) => f.write_str("it has expired"),
@@ -163,7 +162,7 @@ impl fmt::Display for Closest<'_> {
 }
 
 impl Field {
-    /// As in the policy file.
+    /// Returns its key in the policy file.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Callers => "callers",
@@ -177,7 +176,7 @@ impl Field {
     }
 }
 
-/// As many rules are compared while a request waits for its denial.
+/// The maximum number of rules that are compared while a request waits.
 const COMPARED: usize = 64;
 
 fn join<'t>(texts: impl Iterator<Item = &'t str>) -> String {

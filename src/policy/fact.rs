@@ -1,13 +1,13 @@
-//! One fact of a job: known, surely absent, or unknown.
+//! Facts of jobs: known, absent or unknown.
 
-/// A fact, as far as it is known.
+/// A fact of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact<T> {
-    /// The job has it, and this is it.
+    /// The job has this value.
     Known(T),
-    /// The job surely has none.
+    /// The job certainly has none.
     Absent,
-    /// Nobody can say yet, or at all.
+    /// It is not known, for this reason.
     Unknown(UnknownReason),
 }
 
@@ -16,14 +16,14 @@ pub enum Fact<T> {
 pub enum UnknownReason {
     /// The job was not looked up.
     NotLookedUp,
-    /// This version's answer does not carry it.
+    /// This version's answer does not have it.
     NotInAnswer,
-    /// The answer has a word for it that is not known.
+    /// The answer has an unknown word for it.
     UnknownWord,
 }
 
 impl UnknownReason {
-    /// A stable word for it, as in audit records.
+    /// Returns its name in audit records.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotLookedUp => "not_looked_up",
@@ -34,7 +34,7 @@ impl UnknownReason {
 }
 
 impl<T> Fact<T> {
-    /// The same of what is behind a reference.
+    /// Converts `&Fact<T>` into `Fact<&T>`.
     pub fn as_ref(&self) -> Fact<&T> {
         match self {
             Self::Known(value) => Fact::Known(value),
@@ -43,7 +43,7 @@ impl<T> Fact<T> {
         }
     }
 
-    /// The same with another value where there is one.
+    /// Maps the value of a known fact.
     pub fn map<U>(self, to: impl FnOnce(T) -> U) -> Fact<U> {
         match self {
             Self::Known(value) => Fact::Known(to(value)),
@@ -53,7 +53,7 @@ impl<T> Fact<T> {
     }
 }
 
-/// What is not there is absent.
+/// `None` is an absent fact.
 impl<T> From<Option<T>> for Fact<T> {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Absent, Self::Known)

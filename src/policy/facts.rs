@@ -1,23 +1,22 @@
-//! Facts of a job. Each fact is known, surely absent, or unknown; nothing here guesses.
+//! The facts of a job, each known, absent or unknown.
 //!
-//! It stands below `condition`, which compares with it, and is filled by whoever reads a create's body or what a
-//! look-up answered. What is unknown is never taken for absent: a condition on it is undecided. Comparing allocates
-//! nothing.
+//! They come from the body of a create or the answer to a lookup; conditions compare them without allocation. An unknown
+//! fact is never taken for an absent one: a condition on it is undetermined.
 
 use std::slice;
 
 use super::{Fact, JobStatus, UnknownReason};
 
-/// An object that a job reads or writes, in its bucket.
+/// An object that a job reads or writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
     /// `BUCKET/OBJECT`.
     path: Box<str>,
-    /// How long the bucket's name is.
+    /// The length of the bucket's name.
     bucket: usize,
 }
 
-/// Everything that is known of a job.
+/// The facts of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     user_data: Fact<Box<str>>,
@@ -30,9 +29,9 @@ pub struct Facts {
 /// The objects on one side of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Objects {
-    /// As a job names them.
+    /// Whole objects, as a job names them.
     Whole(Fact<Box<[Object]>>),
-    /// As people and records tell them, each by itself where the whole is not known; see [`Facts::given`].
+    /// Buckets and keys separately, as people and records give them; see [`Facts::given`].
     Apart { buckets: Fact<Box<[Box<str>]>>, keys: Fact<Box<[Box<str>]>> },
 }
 
@@ -43,7 +42,7 @@ pub(super) enum Side {
     Output,
 }
 
-/// Which part of an object is meant.
+/// A part of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     /// `BUCKET/OBJECT`.
@@ -52,7 +51,7 @@ pub(super) enum Part {
     Object,
 }
 
-/// The values of a fact that may have several. There is at least one.
+/// The values of a fact that may have several; at least one.
 #[derive(Clone, Debug)]
 pub(super) enum Values<'f> {
     Texts(slice::Iter<'f, Box<str>>),
@@ -60,13 +59,13 @@ pub(super) enum Values<'f> {
 }
 
 impl Facts {
-    /// Of a job that was not looked up.
+    /// The facts of a job that was not looked up.
     pub fn none_known() -> &'static Self {
         static NONE: Facts = Facts::unknown(UnknownReason::NotLookedUp);
         &NONE
     }
 
-    /// Of a job of which nothing is known, for this reason: the start for what an answer carries.
+    /// Facts that are all unknown for this reason, to start from when an answer is read.
     pub const fn unknown(why: UnknownReason) -> Self {
         Self {
             user_data: Fact::Unknown(why),
@@ -77,7 +76,7 @@ impl Facts {
         }
     }
 
-    /// Of a job that its body asks for. It has no status yet.
+    /// The facts of a create, which has no status yet.
     pub fn of_create(
         user_data: Option<&str>,
         edit_type: Vec<String>,
@@ -91,39 +90,39 @@ impl Facts {
             .with_objects(inputs, outputs)
     }
 
-    /// The same with the caller's own word about the job; `None`: it has none.
+    /// Sets `user_data`. `None` means absent.
     #[must_use]
     pub fn with_user_data(self, user_data: Option<&str>) -> Self {
         Self { user_data: user_data.map(Box::from).into(), ..self }
     }
 
-    /// The same with what [`JobStatus::of_answer`] made of its word.
+    /// Sets the status, as from [`JobStatus::of_answer`].
     #[must_use]
     pub fn with_status(self, status: Fact<JobStatus>) -> Self {
         Self { status, ..self }
     }
 
-    /// The same with the kinds of edit it is; none: it has none.
+    /// Sets the kinds of edit. An empty list means absent.
     #[must_use]
     pub fn with_edit_type(self, edit_type: Vec<String>) -> Self {
         Self { edit_type: several(edit_type.into_iter().map(String::into_boxed_str).collect()), ..self }
     }
 
-    /// The same with all that it reads and all that it writes.
+    /// Sets the objects that it reads and writes.
     #[must_use]
     pub fn with_objects(self, inputs: Vec<Object>, outputs: Vec<Object>) -> Self {
         let [inputs, outputs] = [inputs, outputs].map(|all| Objects::Whole(several(all.into())));
         Self { inputs, outputs, ..self }
     }
 
-    /// The same with the objects of one side.
+    /// Sets the objects of one side.
     #[must_use]
     pub(super) fn with_side(mut self, side: Side, objects: Vec<Object>) -> Self {
         *self.side_mut(side) = Objects::Whole(several(objects.into()));
         self
     }
 
-    /// The same with one part of the objects of one side. `None`: those are known, and have others.
+    /// Sets one part of the objects of one side. `None` if it contradicts objects that are known.
     pub(super) fn with_part(mut self, side: Side, part: Part, texts: Vec<String>) -> Option<Self> {
         const UNKNOWN: Fact<Box<[Box<str>]>> = Fact::Unknown(UnknownReason::NotLookedUp);
         let fact = several(texts.into_iter().map(String::into_boxed_str).collect());
@@ -149,7 +148,7 @@ impl Facts {
         }
     }
 
-    /// The caller's own word about the job.
+    /// Returns `user_data`.
     pub fn user_data(&self) -> Fact<&str> {
         self.user_data.as_ref().map(|text| &**text)
     }
@@ -182,14 +181,14 @@ impl Facts {
 }
 
 impl Object {
-    /// An object that is named by its whole key. One leading `/` of the key is dropped. `None`: that is no bucket.
+    /// Creates an object from its full key, without one leading `/`. `None` if the bucket's name is invalid.
     pub fn new(bucket: &str, key: &str) -> Option<Self> {
         let is_bucket = !bucket.is_empty() && !bucket.contains('/');
         let key = key.strip_prefix('/').unwrap_or(key);
         is_bucket.then(|| Self { path: [bucket, "/", key].concat().into(), bucket: bucket.len() })
     }
 
-    /// An object that is named by where it stands and the name of a file there, as outputs are.
+    /// Creates an object from a folder and a file name, as outputs have them.
     pub fn joined(bucket: &str, object: &str, file_name: &str) -> Option<Self> {
         let between = if object.is_empty() || object.ends_with('/') { "" } else { "/" };
         Self::new(bucket, &[object, between, file_name].concat())
@@ -216,7 +215,7 @@ impl<'f> Iterator for Values<'f> {
     }
 }
 
-/// No values are an absent fact.
+/// Returns a fact, absent if there are no values.
 fn several<T>(values: Box<[T]>) -> Fact<Box<[T]>> {
     if values.is_empty() { Fact::Absent } else { Fact::Known(values) }
 }

@@ -1,7 +1,7 @@
-//! Finds parts of a policy that can never matter, or say more than they need. Patterns that match nothing there is,
-//! rules that never decide or have ended, and wildcards for a single name.
+//! Finds parts of a policy that have no effect or are wider than needed: patterns that match nothing, rules that never
+//! decide or have expired, wildcards that match a single name.
 //!
-//! Only what is certain is reported. It does not judge whether a rule is wise. The time is an argument.
+//! It reports only what is certain, and does not judge whether a rule is wise. Time is an argument.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -15,56 +15,56 @@ use super::names::{ANY, Names};
 use super::{Effect, Field, Glob, Location, Mode, Policy, Rule, spell_moment};
 use crate::operation::{CREATE, Segment};
 
-/// Something in a rule that can never matter, or says more than it needs.
+/// A part of a rule that has no effect or is wider than needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding<'p> {
     /// The rule.
     pub rule: &'p Rule,
     /// Its position among the rules.
     pub number: usize,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: Problem<'p>,
 }
 
-/// What is wrong with a rule. Displays as a sentence without the rule's name and place.
+/// A problem of a rule. Displays as a sentence without the rule's name and location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem<'p> {
-    /// An earlier rule, here by its place, has the same id.
+    /// An earlier rule, at this location, has the same id.
     DuplicateId(&'p Location),
-    /// This list is empty, and so matches nothing.
+    /// This list is empty, so the rule matches nothing.
     Empty(&'static str),
-    /// No caller has a name like this.
+    /// No caller matches this pattern.
     UnknownCaller(&'p Glob),
-    /// No operation needs an action like this.
+    /// No action matches this pattern.
     UnknownAction(&'p Glob),
-    /// No project has a name or an id like this.
+    /// No project's name or id matches this pattern.
     UnknownProject(&'p Glob),
-    /// No job id can look like this.
+    /// No job id can match this pattern.
     ImpossibleJob(&'p Glob),
-    /// It is about calls that create a job, which has no id yet, and none of its patterns is `*`. Whether it is about
-    /// other calls, too.
+    /// The rule covers creates, which have no job id yet, but none of its job patterns is `*`. Holds whether it covers other
+    /// calls, too.
     JobToBe(bool),
-    /// Whatever this rule matches is decided by other rules, of which this is one.
+    /// Other rules, such as this one, decide every call that the rule matches.
     NeverDecides(&'p Rule),
-    /// From this rule on it was not looked at whether they decide anything.
+    /// From this rule on it was not checked whether rules ever decide.
     NotCompared,
-    /// Since this moment it matches nothing.
+    /// It expired at this time.
     Expired(DateTime<Utc>),
-    /// From this moment on it will match nothing, and the moment is less than 30 days away.
+    /// It expires at this time, within 30 days.
     ExpiresSoon(DateTime<Utc>),
-    /// In this list of a permission, this pattern matches nothing but this name.
+    /// In this list of an allow rule, this pattern matches only this name.
     CouldBeNarrower(Field, &'p Glob, &'p str),
-    /// This pattern of a permission means every action that is served, of which there are several.
+    /// This pattern of an allow rule matches all of several actions.
     EveryAction(&'p Glob),
 }
 
 impl Policy {
-    /// Everything that can never matter from now on, or is wider than it need be, in the order of the rules.
+    /// Returns all findings in the order of the rules.
     pub fn findings(&self, now: DateTime<Utc>) -> Vec<Finding<'_>> {
         self.findings_within(MAX_COMPARISONS, now)
     }
 
-    /// The same, where no more patterns of jobs are compared than so many.
+    /// Returns all findings, with a limit on comparisons of job patterns.
     pub(super) fn findings_within(&self, comparisons: usize, now: DateTime<Utc>) -> Vec<Finding<'_>> {
         let mut first_with_id = HashMap::new();
         let mut findings = Vec::new();
@@ -95,7 +95,7 @@ impl Policy {
             .chain(rule.jobs.iter().filter(|glob| !can_be_job(glob)).map(Problem::ImpossibleJob))
     }
 
-    /// Only where a pattern means calls that create a job, and no others.
+    /// Finds job patterns that cannot match a create.
     fn job_to_be<'p>(&self, rule: &Rule) -> Option<Problem<'p>> {
         let means = |glob: &Glob| self.index.actions.only(glob) == Some(CREATE);
         let about = rule.actions.iter().any(means) && !rule.jobs.is_empty();
@@ -103,9 +103,9 @@ impl Policy {
         (about && !rule.matches_job(None)).then_some(Problem::JobToBe(others))
     }
 
-    /// A denial that covers a rule, or an earlier rule of its own effect, decides in its place. Rules that do not
-    /// always apply cannot be counted on, and rules under observation only among themselves. As many patterns are
-    /// compared as are left: in a policy whose patterns all resemble each other they may be as many as there are pairs.
+    /// Finds rules that never decide, because a deny rule or an earlier rule of the same effect covers them. Rules with a
+    /// condition or an end do not count, and rules under observation count only among themselves. Comparisons are limited:
+    /// similar patterns could need one for every pair.
     fn decided_by_others<'p>(
         &'p self,
         number: usize,
@@ -122,7 +122,7 @@ impl Policy {
         self.rules.get(deciding?).map(Problem::NeverDecides)
     }
 
-    /// A rule that decides in the place of this one, which never does.
+    /// Returns the rule that decides instead of this one, if this one never does.
     fn deciding(&self, number: usize, rule: &Rule, left: &Cell<usize>) -> Option<usize> {
         let first = |cell: [_; 3], jobs: Option<&str>| {
             let pairs = cell.map(|place| [place, ANY]);
@@ -144,7 +144,7 @@ impl Policy {
         (!deciding.any(|next| next == number)).then_some(other)
     }
 
-    /// Patterns of a permission that a name added later would slip through.
+    /// Finds patterns of an allow rule that would also match names added later.
     fn too_wide<'p>(&'p self, rule: &'p Rule) -> impl Iterator<Item = Problem<'p>> {
         let lists = [
             (Field::Callers, &self.index.callers, &rule.callers),
@@ -161,12 +161,12 @@ impl Policy {
     }
 }
 
-/// What to look for in place of every job that the pattern matches; see [`super::index::Index::first`].
+/// Returns a text that stands for all jobs that the pattern matches; see [`super::index::Index::first`].
 fn as_job(glob: &Glob) -> Option<&str> {
     (!glob.is_any()).then_some(glob.as_str())
 }
 
-/// Whether the rule, or its condition, has an end that has come or is near.
+/// Finds whether the rule or its condition has expired or expires soon.
 fn ending<'p>(rule: &Rule, now: DateTime<Utc>) -> Option<Problem<'p>> {
     let end = rule.expires.into_iter().chain(rule.condition.ends()).min()?;
     match end {
@@ -186,7 +186,8 @@ fn empty_lists<'p>(rule: &'p Rule) -> impl Iterator<Item = Problem<'p>> {
     lists.into_iter().filter(|(_, globs)| globs.is_empty()).map(|(name, _)| Problem::Empty(name))
 }
 
-/// A job id is a segment of the target's grammar; what a `*` stands for is left out here, and a `?` is a letter.
+/// Whether a job id, a segment of the target's grammar, can match the pattern. Tests it without each `*`, and with a letter
+/// for each `?`.
 fn can_be_job(glob: &Glob) -> bool {
     let fixed: String = glob.as_str().replace('?', "a").split('*').collect();
     fixed.is_empty() || Segment::parse(&fixed).is_some()
@@ -225,9 +226,9 @@ impl fmt::Display for Problem<'_> {
     }
 }
 
-/// Some of ten thousand rules resemble a few hundred others: a quarter of a second.
+/// Enough for ten thousand rules of which some resemble a few hundred others; takes a quarter of a second.
 const MAX_COMPARISONS: usize = 5_000_000;
-/// How long before its end a rule is told to end soon.
+/// How long before its expiry a rule is reported.
 const EXPIRY_WARNING: TimeDelta = TimeDelta::days(30);
 
 #[cfg(test)]

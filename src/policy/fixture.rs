@@ -1,4 +1,4 @@
-//! Policies and calls for the tests of this module: short to write, or at random.
+//! Policies and calls for tests, from short texts or at random.
 
 use std::net::IpAddr;
 
@@ -17,12 +17,12 @@ use crate::operation::{ACTIONS, CREATE, DELETE, VIEW};
 pub(super) const CALLERS: [&str; 3] = ["editor-api", "batch-cleaner", "oncall"];
 const PROJECTS: [(&str, &str); 2] = [("media-prod", "1111"), ("media-test", "2222")];
 
-/// When nothing else is said.
+/// The default time of calls.
 pub(super) fn now() -> DateTime<Utc> {
     parse_moment("2027-01-15").unwrap()
 }
 
-/// A rule written as `EFFECT CALLERS ACTIONS PROJECTS JOBS`, lists with commas, and perhaps ` until MOMENT`,
+/// Parses a rule written as `EFFECT CALLERS ACTIONS PROJECTS JOBS`, with commas in lists, and optionally ` until MOMENT`,
 /// ` observe` and ` if OPERATOR KEY VALUES`, in this order. Its id is `r` and its line.
 pub(super) fn rule(text: &str, line: u64) -> Rule {
     let (text, condition) = text.split_once(" if ").map_or((text, vec![]), |(t, c)| (t, vec![test(c)]));
@@ -47,14 +47,14 @@ pub(super) fn rule(text: &str, line: u64) -> Rule {
     }
 }
 
-/// Written as `OPERATOR KEY VALUES`, the values with commas.
+/// Parses a test written as `OPERATOR KEY VALUES`, with commas between the values.
 pub(super) fn test(text: &str) -> Test {
     let [operator, key, values] = text.split(' ').collect::<Vec<_>>().try_into().unwrap();
     let values: Vec<&str> = values.split(',').collect();
     Test::new(Operator::parse(operator).unwrap(), Key::parse(key).unwrap(), &values).unwrap()
 }
 
-/// Rules written as for [`rule`], at lines 1, 2, ….
+/// Parses rules written as for [`rule`], at lines 1, 2, ….
 pub(super) fn policy(rules: &[&str]) -> Policy {
     compile((1..).zip(rules).map(|(line, text)| rule(text, line)).collect())
 }
@@ -81,8 +81,8 @@ pub(super) struct OwnedCall {
 }
 
 impl OwnedCall {
-    /// Written as `CALLER PROJECT JOB` and perhaps `at=`, `ip=`, `listener=`, `by=`, and facts as `KEY=VALUE,VALUE`, where
-    /// `KEY=` says that there is none, in any order. Without a job, `create` or `view`, it is a call of that kind.
+    /// Parses `CALLER PROJECT JOB`, optionally with `at=`, `ip=`, `listener=`, `by=`, and facts as `KEY=VALUE,VALUE` (`KEY=`
+    /// if absent), in any order. `create` or `view` in place of the job is a call of that kind.
     pub(super) fn parse(text: &str) -> Self {
         let mut words = text.split_whitespace();
         let mut name = || words.next().unwrap().to_owned();
@@ -110,17 +110,17 @@ impl OwnedCall {
         .knowing(told.collect())
     }
 
-    /// The same call, with these facts and no others.
+    /// Returns the same call with these facts only.
     pub(super) fn knowing(self, told: Vec<(Key, Vec<String>)>) -> Self {
         Self { facts: Facts::given(&told).unwrap(), told, ..self }
     }
 
-    /// The facts that are told of.
+    /// Returns the facts that are given.
     pub(super) fn known_values(&self) -> &[(Key, Vec<String>)] {
         &self.told
     }
 
-    /// The same for the plain reading, with those that follow from whole inputs and outputs.
+    /// Returns the facts for the reference implementation, with those derived from whole inputs and outputs.
     pub(super) fn plainly(&self) -> Vec<(&'static str, Vec<String>)> {
         let mut all = Vec::new();
         for (key, values) in &self.told {
@@ -157,13 +157,13 @@ fn list(values: &str) -> Vec<String> {
     values.split(',').filter(|value| !value.is_empty()).map(String::from).collect()
 }
 
-/// The decision on a call that no unknown fact decides.
+/// Returns the decision, which must not depend on unknown facts.
 pub(super) fn decided<'p>(policy: &'p Policy, asked: &OwnedCall) -> Decision<'p> {
     let outcome = policy.decide(&asked.call());
     *outcome.decision().unwrap_or_else(|| panic!("{asked:?}: {outcome:?}"))
 }
 
-/// What the rules say, read one by one.
+/// Returns the decision of the reference implementation.
 pub(super) fn plain_reading(rules: &[Rule], asked: &OwnedCall) -> ReferenceDecision {
     let known = Known { callers: &CALLERS, actions: &ACTIONS, projects: &PROJECTS };
     reference::decide(rules, &known, &asked.call(), &asked.plainly())
@@ -261,7 +261,7 @@ fn words(texts: &'static str) -> impl Strategy<Value = &'static str> + Clone {
     select(texts.split(' ').collect::<Vec<_>>())
 }
 
-/// Few letters, so that patterns and jobs often meet.
+/// Uses few letters, so that patterns often match.
 pub(super) fn job_glob() -> impl Strategy<Value = String> {
     prop_oneof![3 => "[ab*]{1,6}", 2 => "[ab*?]{1,6}", 1 => Just("*".to_owned()), 1 => "[ab]{1,3}\\*"]
 }
@@ -283,7 +283,7 @@ pub(super) fn asked() -> impl Strategy<Value = OwnedCall> {
     })
 }
 
-/// Some of the facts of a job, or all of them.
+/// Generates some or all facts of a job.
 pub(super) fn known_values() -> impl Strategy<Value = Vec<(Key, Vec<String>)>> {
     let texts = |texts: &[&str]| -> Vec<Option<Vec<String>>> {
         let unknown = texts.len() / 3;

@@ -1,39 +1,38 @@
-//! Parses facts from text. Each key by itself, its values as texts.
+//! Parses facts that people or records give as texts, key by key.
 //!
-//! It stands beside the facts that are read from what jobs are, for the tools that ask a policy about calls nobody
-//! makes now. What is not told is unknown.
+//! The policy tools use it to evaluate calls that nobody makes now. Facts that are not given are unknown.
 
 use super::{
     Fact, Facts, JobStatus, Key, Object, UnknownReason,
     facts::{Part, Side},
 };
 
-/// Why texts are not the facts of a job.
+/// Why texts are not valid facts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FactError {
-    /// The key is no fact of the job.
+    /// The key is not a fact.
     #[error("`{}` is not a job fact", .0.as_str())]
     NoFact(Key),
-    /// The key has one value at most.
+    /// The key has at most one value.
     #[error("`{}` has at most one value", .0.as_str())]
     One(Key),
-    /// No job has this status.
+    /// This is not a job status.
     #[error("unknown job status `{0}`: use one of INIT, WAITING, PROCESSING, SUCCEEDED, FAILED, CANCELED")]
     Status(String),
-    /// That is no object in a bucket.
+    /// This is not an object in a bucket.
     #[error("`{}` is BUCKET/OBJECT, and not `{}`", .0.as_str(), .1)]
     Path(Key, String),
-    /// A job that is created has none yet.
+    /// A create does not have it yet.
     #[error("a create has no `{}`", .0.as_str())]
     NotYet(Key),
-    /// The key's values follow from those of another, and are others.
+    /// The key's values contradict those of another key.
     #[error("`{}` contradicts `{}`", .0.as_str(), .1.as_str())]
     Contradicts(Key, Key),
 }
 
 impl Facts {
-    /// The facts with these values, each key once; a key without a value: the job has none. Of whole inputs and outputs
-    /// their buckets and objects follow.
+    /// Creates facts from values, each key once; a key without a value is absent. Buckets and objects are derived from whole
+    /// inputs and outputs.
     ///
     /// # Errors
     /// See [`FactError`].
@@ -44,7 +43,7 @@ impl Facts {
         parts.into_iter().try_fold(facts, Self::with_one)
     }
 
-    /// The same of a job that a call creates.
+    /// Creates the facts of a create.
     ///
     /// # Errors
     /// See [`FactError`].

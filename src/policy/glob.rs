@@ -1,7 +1,6 @@
-//! Name patterns. `*` stands for any run of characters, also none, `?` for exactly one; all else for itself.
+//! Name patterns: `*` matches any run of characters, including none; `?` matches exactly one; all others match themselves.
 //!
-//! It stands below `policy`, whose rules are lists of patterns. There are no classes and no escapes, and case
-//! counts: a pattern reads in one way only.
+//! Patterns are case-sensitive and have no classes or escapes, so they read in one way only.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -16,7 +15,7 @@ pub struct Glob(Arc<str>);
 /// Why a text is not a pattern.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GlobError {
-    /// It is empty, which matches nothing. `*` matches everything.
+    /// It is empty, which would match nothing. `*` matches everything.
     #[error("an empty pattern matches nothing; `*` matches everything")]
     Empty,
     /// It has more than 256 characters.
@@ -28,7 +27,7 @@ pub enum GlobError {
 }
 
 impl Glob {
-    /// The pattern, where the text obeys the grammar.
+    /// Parses a pattern.
     ///
     /// # Errors
     /// See [`GlobError`].
@@ -45,56 +44,56 @@ impl Glob {
         Ok(Self(text.into()))
     }
 
-    /// Whether the whole text matches. `?` does not stand for a `*`, which no name has; see [`Glob::covers`].
+    /// Whether the whole text matches. `?` does not match `*`, which no name has; see [`Glob::covers`].
     pub fn is_match(&self, text: &str) -> bool {
-        // Most texts differ at one of the ends.
+        // Most texts already differ at one of the ends.
         text.starts_with(self.prefix())
             && text.ends_with(self.suffix())
             && wildcard::matches_with(&self.0, text, |c| c != '*')
     }
 
-    /// Whether it matches whatever there is, also a call without a job.
+    /// Whether it matches everything, including a call without a job.
     pub fn is_any(&self) -> bool {
         &*self.0 == "*"
     }
 
-    /// Whether everything `other` matches is matched by this pattern too. `true` is certain, `false` is not.
+    /// Whether this pattern matches everything that `other` matches. `true` is certain, `false` is not.
     ///
-    /// It holds where this pattern matches the other's text: a `*` of the other's can only have been taken by
-    /// a `*` of ours, and a `?` by a `*` or a `?`, which take whatever those stand for just as well.
+    /// It is true if this pattern matches the other's text: only our `*` matches the other's `*`, and only our `*` or `?`
+    /// the other's `?`, so ours also match whatever those match.
     pub fn covers(&self, other: &Self) -> bool {
         self.is_match(&other.0)
     }
 
-    /// The text, where it has no wildcard and so matches only itself.
+    /// Returns the text if it has no wildcard.
     pub fn literal(&self) -> Option<&str> {
         (!self.0.contains(WILDCARDS)).then_some(&*self.0)
     }
 
-    /// What every match starts with: the text up to the first wildcard.
+    /// Returns the text up to the first wildcard, with which every match begins.
     pub fn prefix(&self) -> &str {
         self.0.split(WILDCARDS).next().unwrap_or_default()
     }
 
-    /// What every match ends with: the text after the last wildcard.
+    /// Returns the text after the last wildcard, with which every match ends.
     pub(super) fn suffix(&self) -> &str {
         self.0.rsplit(WILDCARDS).next().unwrap_or_default()
     }
 
-    /// The texts that every match has between its prefix and its suffix.
+    /// Returns the texts between wildcards, which every match contains.
     pub(super) fn inside(&self) -> impl Iterator<Item = &str> {
         let middle = self.0.split_once(WILDCARDS).and_then(|(_, rest)| rest.rsplit_once(WILDCARDS));
         let texts = middle.into_iter().flat_map(|(middle, _)| middle.split(WILDCARDS));
         texts.filter(|text| !text.is_empty())
     }
 
-    /// The pattern as it was written.
+    /// Returns the pattern as written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Two are equal where their texts are.
+/// Patterns are equal if their texts are.
 impl Borrow<str> for Glob {
     fn borrow(&self) -> &str {
         &self.0
@@ -183,7 +182,7 @@ mod tests {
     fn many_stars_cost_no_more_than_the_text_is_long() {
         let hostile = glob(&"a*".repeat(128));
         let text = "a".repeat(127) + &"b".repeat(100_000);
-        // Trying every split of the text would take longer than the universe has been there.
+        // Trying every split of the text would take longer than the age of the universe.
         assert!(!hostile.is_match(&text));
     }
 

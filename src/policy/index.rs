@@ -1,8 +1,7 @@
-//! Index from calls to rules. The rules, arranged so that finding it costs the same for ten and ten thousand.
+//! The index from calls to rules, as fast for ten thousand rules as for ten.
 //!
-//! A call meets only the rules that stand in the places of its caller, action and project (see `names`), of those
-//! only the ones whose job pattern resembles its job (see `jobs`), and whether a rule's condition holds is asked
-//! last.
+//! A call is compared only with the rules in the slots of its caller, action and project (see `names`), of those only with
+//! the ones whose job pattern may match (see `jobs`). Conditions are evaluated last.
 
 use foldhash::{HashMap, HashMapExt};
 
@@ -12,7 +11,7 @@ use super::{Effect, Glob, Mode, Rule, Scope};
 use crate::identity::CallerId;
 use crate::operation::ACTIONS;
 
-/// The rules of a policy by what they match.
+/// The rules of a policy, indexed.
 #[derive(Debug)]
 pub(super) struct Index {
     pub(super) callers: Names,
@@ -23,7 +22,7 @@ pub(super) struct Index {
     cells: HashMap<[RuleSlot; 3], Rules>,
 }
 
-/// Places of callers, of actions and of projects.
+/// The slots of callers, actions and projects.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cells<'i>([&'i [RuleSlot]; 3]);
 
@@ -72,7 +71,7 @@ impl Index {
         index
     }
 
-    /// Where the rules for a call stand. `None` where caller, action or project is not a known one.
+    /// Returns the cells of a call's rules. `None` if its caller, action or project is unknown.
     pub(super) fn of(&self, caller: &CallerId, action: &str, project: &str) -> Option<Cells<'_>> {
         Some(Cells([
             self.callers.places(caller.as_str())?,
@@ -81,7 +80,7 @@ impl Index {
         ]))
     }
 
-    /// The job patterns of the rules of this mode and effect, a cell each.
+    /// Returns the job patterns of rules of this mode and effect, cell by cell.
     pub(super) fn jobs<'i>(
         &'i self,
         cells: Cells<'i>,
@@ -91,12 +90,12 @@ impl Index {
         cells.each().filter_map(move |cell| self.cells.get(&cell)?.of(mode, effect))
     }
 
-    /// The set of each rule's callers.
+    /// Returns the set of each rule's callers.
     pub(super) fn sets_of_callers(&self) -> impl Iterator<Item = Set> {
         self.sets.iter().map(|[callers, ..]| *callers)
     }
 
-    /// The cells that a rule stands in.
+    /// Returns the cells of a rule.
     pub(super) fn cells(&self, rule: usize) -> Vec<[RuleSlot; 3]> {
         let [callers, actions, projects] = self.sets.get(rule).copied().unwrap_or_default();
         let [callers, actions, projects] =
@@ -111,10 +110,10 @@ impl Index {
     }
 }
 
-/// The number of the first rule that matches this job by one of these patterns and applies.
+/// Returns the number of the first rule that applies and has one of these patterns that matches the job.
 ///
-/// Also takes the text of a pattern for the job: what is found then matches every job that pattern matches; see
-/// [`Glob::covers`]. For `*` that is no job: what is found then matches whatever there is.
+/// The text of a pattern can take the place of the job: then the rule matches every job that the pattern matches; see
+/// [`Glob::covers`]. For `*` pass no job: then the rule matches every call.
 pub(super) fn first<'i>(
     jobs: impl Iterator<Item = &'i Jobs>,
     job: Option<&str>,
@@ -130,9 +129,9 @@ impl<'i> Cells<'i> {
         pairs.flat_map(|(caller, action)| projects.iter().map(move |project| [caller, action, *project]))
     }
 
-    /// A cell that a rule stands in, and the cells of the rules that match whatever that rule does there.
+    /// Returns a cell of a rule, with the cells of the rules that match everything that it matches there.
     pub(super) fn covering(pairs: &'i [[RuleSlot; 2]; 3]) -> Self {
-        // The two are one where the rule names everything.
+        // Both are the same if the rule names everything.
         Self(pairs.each_ref().map(|pair| if pair.starts_with(&[ANY]) { &[ANY][..] } else { pair }))
     }
 }
@@ -161,8 +160,7 @@ impl Rules {
     }
 }
 
-/// Which names get a place for each class of them: that is quickest, and costs an entry for each class a rule
-/// matches.
+/// The kinds of names that get a slot per class. That is fastest, but costs an entry for each class that a rule matches.
 struct ClassIndex {
     callers: bool,
     projects: bool,
@@ -194,5 +192,5 @@ fn lists(rule: &Rule) -> [&[Glob]; 3] {
     [&rule.callers, &rule.actions, &rule.projects]
 }
 
-/// As many entries cost a few MiB.
+/// The maximum number of entries, which take a few MiB.
 const MAX_ENTRIES: usize = 1 << 15;

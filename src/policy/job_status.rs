@@ -1,35 +1,35 @@
-//! How far a job is, in the words of policies and of answers.
+//! The status of jobs, in the words of policies and of answers.
 
 use super::{Fact, UnknownReason};
 
-/// How far a job is.
+/// The status of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum JobStatus {
     /// It was accepted.
     Init,
-    /// It is queued: it can be cancelled.
+    /// It is queued and can be cancelled.
     Waiting,
-    /// It is being carried out.
+    /// It is running.
     Processing,
-    /// It ended well.
+    /// It succeeded.
     Succeeded,
-    /// It ended badly.
+    /// It failed.
     Failed,
     /// It was cancelled.
     Canceled,
 }
 
 impl JobStatus {
-    /// Every status there is, in the order of a job's life.
+    /// All statuses, in the order of a job's life.
     pub const ALL: [Self; 6] =
         [Self::Init, Self::Waiting, Self::Processing, Self::Succeeded, Self::Failed, Self::Canceled];
 
-    /// The status of that name, as policies write it.
+    /// Parses a status as written in policies.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == word)
     }
 
-    /// What an answer's word means, whichever version says it. Versions differ in two words.
+    /// Parses a status of an answer of any version. Versions differ in two words.
     pub fn of_answer(word: &str) -> Fact<Self> {
         let word = match word {
             "SUCCEED" => "SUCCEEDED",
@@ -39,7 +39,7 @@ impl JobStatus {
         Self::parse(word).map_or(Fact::Unknown(UnknownReason::UnknownWord), Fact::Known)
     }
 
-    /// As in policies.
+    /// Returns its name in policies.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Init => "INIT",

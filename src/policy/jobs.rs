@@ -1,7 +1,7 @@
-//! Matches job patterns. Job ids are not known when a policy is loaded, so their patterns are looked up by what every
-//! match has: its start, its end and something between.
+//! Matches job patterns. Job ids are not known when a policy is loaded, so patterns are hashed by what every match has: a
+//! prefix, a suffix and a text in between.
 //!
-//! It stands below `index`. Only patterns that have all three in common are tried one after another.
+//! Only patterns with all three in common are compared one by one.
 
 use std::cell::Cell;
 use std::collections::hash_map;
@@ -13,27 +13,27 @@ use foldhash::{HashMap, HashMapExt};
 
 use super::{Glob, Rule};
 
-/// The job patterns of some rules, where that rule can be the first to match.
+/// The job patterns of some rules, without those that can never match first.
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
     hasher: RandomState,
-    /// By the hash of what a match has.
+    /// The patterns by the hash of their texts.
     patterns: HashMap<u64, EquivalentPatterns>,
-    /// The shapes of those patterns, each once.
+    /// The distinct shapes of the patterns.
     shapes: Vec<Shape>,
 }
 
-/// Patterns of which every match has the same. A large policy has many of these, most of them with one.
+/// Patterns with the same hash. A large policy has many of these lists, most of them with one entry.
 #[derive(Debug)]
 enum EquivalentPatterns {
     One(Pattern),
     Several(Box<PatternList>),
 }
 
-/// In the order of the file.
+/// Patterns in the order of the file.
 #[derive(Debug, Default)]
 struct PatternList {
-    /// None covers the next.
+    /// Patterns of rules that always apply. None covers the next.
     always: Vec<Pattern>,
     sometimes: Vec<Pattern>,
 }
@@ -44,7 +44,7 @@ pub(super) struct Pattern {
     glob: Glob,
     /// The number of the rule.
     rule: u32,
-    /// The rule matches whenever its lists do: it has no condition and no end.
+    /// Whether the rule applies whenever its lists match: it has no condition and no end.
     always: bool,
 }
 
@@ -58,10 +58,10 @@ impl Pattern {
     }
 }
 
-/// How long the texts are that a match has.
+/// The lengths of the texts that a match has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
-    /// It is one text.
+    /// The whole pattern is literal.
     Whole,
     Parts {
         start: usize,
@@ -70,20 +70,20 @@ enum Shape {
     },
 }
 
-/// Which of the rules that have a condition or an end are meant.
+/// Which of the rules with a condition or an end to consider.
 #[derive(Clone, Copy)]
 pub(super) enum Applying<'a> {
-    /// Those that this says, by their numbers.
+    /// Those that this predicate accepts, by number.
     Where(&'a dyn Fn(usize) -> bool),
-    /// This one, and as many patterns are compared as are left.
+    /// This one only, within a budget of comparisons.
     Only(usize, &'a Cell<usize>),
 }
 
-/// How many patterns of a policy have a text between their wildcards.
+/// How many patterns of a policy contain each text between wildcards.
 pub(super) struct Texts<'r>(HashMap<&'r str, usize>);
 
 impl<'r> Texts<'r> {
-    /// Counts those of all rules.
+    /// Counts the texts of all rules.
     pub(super) fn of(rules: &'r [Rule]) -> Self {
         let mut counts = HashMap::new();
         for text in rules.iter().flat_map(|rule| &rule.jobs).flat_map(Glob::inside) {
@@ -92,7 +92,7 @@ impl<'r> Texts<'r> {
         Self(counts)
     }
 
-    /// The text of the pattern that the fewest have, of those the longest.
+    /// Returns the pattern's rarest text, and of those the longest.
     fn rarest<'g>(&self, glob: &'g Glob) -> &'g str {
         let rarity = |text: &&str| (self.0.get(text).copied().unwrap_or_default(), usize::MAX - text.len());
         glob.inside().min_by_key(rarity).unwrap_or_default()
@@ -100,7 +100,7 @@ impl<'r> Texts<'r> {
 }
 
 impl Jobs {
-    /// Adds a pattern of a rule. An earlier one may always be first. Rules come in the order of the file.
+    /// Adds a pattern, unless an earlier one always matches first. Rules must be added in the order of the file.
     pub(super) fn add(&mut self, pattern: Pattern, texts: &Texts<'_>) {
         let glob = &pattern.glob;
         let (shape, hash) = match glob.literal() {
@@ -112,7 +112,7 @@ impl Jobs {
             }
         };
         if !self.shapes.contains(&shape) {
-            // A large policy has many of these, most of them with one.
+            // A large policy has many of these, most of them with one entry.
             self.shapes.reserve_exact(1);
             self.shapes.push(shape);
         }
@@ -124,7 +124,7 @@ impl Jobs {
         }
     }
 
-    /// The first rule of which a pattern matches, and that applies. A call without a job is matched by `*` alone.
+    /// Returns the first rule that applies and has a matching pattern. Only `*` matches a call without a job.
     pub(super) fn first(&self, job: Option<&str>, applying: Applying<'_>) -> Option<usize> {
         let Some(job) = job else {
             return self.first_with(self.hasher.hash_one(["", "", ""]), applying, Glob::is_any);
@@ -139,7 +139,7 @@ impl Jobs {
         };
         let (head, rest) = job.split_at_checked(start)?;
         let (middle, tail) = rest.split_at_checked(rest.len().checked_sub(end)?)?;
-        // Without anything inside, one look is enough.
+        // Without an inner text, one look is enough.
         let last = if inside == 0 { 0 } else { middle.len().checked_sub(inside)? };
         let windows = (0..=last).filter_map(|at| middle.get(at..at + inside));
         windows
@@ -165,7 +165,7 @@ impl Jobs {
 }
 
 impl EquivalentPatterns {
-    /// Of rules that match whenever their lists do.
+    /// Returns the patterns of rules that always apply.
     fn always(&self) -> &[Pattern] {
         match self {
             Self::One(pattern) if pattern.always => slice::from_ref(pattern),
@@ -174,7 +174,7 @@ impl EquivalentPatterns {
         }
     }
 
-    /// Of rules that have a condition or an end.
+    /// Returns the patterns of rules with a condition or an end.
     fn sometimes(&self) -> &[Pattern] {
         match self {
             Self::One(pattern) if !pattern.always => slice::from_ref(pattern),
@@ -183,9 +183,9 @@ impl EquivalentPatterns {
         }
     }
 
-    /// Adds a pattern, unless the last one is always first.
+    /// Adds a pattern, unless the last one always matches first.
     fn add(&mut self, pattern: Pattern) {
-        // A call without a job is matched by `*`, and by nothing else that covers it.
+        // Only `*` matches a call without a job, even if another pattern covers `*`.
         let covers =
             |last: &Pattern| last.glob.covers(&pattern.glob) && last.glob.is_any() >= pattern.glob.is_any();
         if self.always().last().is_some_and(covers) {
@@ -217,7 +217,7 @@ impl<'a> Applying<'a> {
         }
     }
 
-    /// The patterns that may be of a rule that is meant.
+    /// Returns the patterns whose rules may be considered.
     fn among<'e>(self, patterns: &'e [Pattern]) -> impl Iterator<Item = &'e Pattern> + use<'e> {
         let (first, last) = match self {
             Self::Where(_) => (0, usize::MAX),
@@ -267,7 +267,7 @@ mod tests {
         let rules: Vec<String> = (100..900).map(|n| format!("allow * * * job-*-common-*{n}*-end")).collect();
         let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
         let policy = fixture::policy(&rules);
-        // Each is compared with itself, once for each effect at most.
+        // Each is compared with itself, at most once for each effect.
         let compared_in = |comparisons| {
             let findings = policy.findings_within(comparisons, fixture::now());
             findings.iter().all(|finding| !matches!(finding.problem, Problem::NotCompared))

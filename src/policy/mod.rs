@@ -1,9 +1,9 @@
-//! Policy decisions. Deny by default; an explicit deny wins; no omitted field means any.
+//! Policy decisions: deny by default, an explicit deny wins, an omitted field never means any.
 //!
-//! It stands after identity, which proves the caller, and before everything that acts. It is pure: a policy is
-//! compiled once from rules and names, and a decision is a few look-ups, without allocation or lock. When the
-//! call came in, and from where, is on the call: policy reads no clock. So are the facts of its job, as far as they
-//! are known: where a decision depends on others it says so, and allows nothing.
+//! It follows identity, which authenticates the caller, and precedes everything that acts. It is pure: a policy is compiled
+//! once from rules and names, and a decision is a few index lookups without allocation or lock. The time and source of a
+//! call are part of the call, and so are the known facts of its job. If a decision depends on other facts, it names them and
+//! allows nothing.
 
 mod call;
 mod compiled;

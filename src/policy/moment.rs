@@ -1,38 +1,36 @@
-//! Parses moments. A date, or a date and time with its offset, as RFC 3339 writes them.
-//!
-//! It stands below `policy` because `expires` and `g:CurrentTime` are compared with moments. It reads no clock.
+//! Parses and formats times for `expires` and `g:CurrentTime`: a date, or a date and time with offset (RFC 3339).
 
 use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, Utc};
 
-/// A text names no moment.
+/// The text is not a valid time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a time is a date (2027-01-31, its first moment in UTC) or a date and time (2027-01-31T18:00:00Z)")]
 pub struct MomentError;
 
-/// The moment, in UTC. A date by itself is its first moment: midnight, where it begins.
+/// Parses a time. A date alone means midnight UTC, at its beginning.
 ///
 /// # Errors
-/// [`MomentError`] for any other text, also for a time without `Z` or an offset.
+/// [`MomentError`] for any other text, including a time without `Z` or an offset.
 pub fn parse_moment(text: &str) -> Result<DateTime<Utc>, MomentError> {
     let moment = if text.len() == DATE_LENGTH { midnight(text) } else { date_time(text) };
     moment.ok_or(MomentError)
 }
 
-/// The shortest text that [`parse_moment`] reads as this moment, down to the millisecond.
+/// Returns the shortest text that [`parse_moment`] reads as this time, to the millisecond.
 pub fn spell_moment(moment: DateTime<Utc>) -> String {
     let whole = moment.time() == NaiveTime::MIN;
     if whole { moment.date_naive().to_string() } else { moment.to_rfc3339_opts(SecondsFormat::AutoSi, true) }
 }
 
 fn midnight(text: &str) -> Option<DateTime<Utc>> {
-    // `chrono` would also take a sign and spaces.
+    // `chrono` would also accept a sign and spaces.
     let strict = text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
     let date = strict.then(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok())??;
     Some(date.and_time(NaiveTime::MIN).and_utc())
 }
 
 fn date_time(text: &str) -> Option<DateTime<Utc>> {
-    // RFC 3339 also allows a space for the `T`; then the text would not be one word.
+    // RFC 3339 also allows a space for the `T`, which would break the text into two words.
     text.contains('T').then(|| DateTime::parse_from_rfc3339(text).ok())?.map(|time| time.to_utc())
 }
 

@@ -1,9 +1,8 @@
-//! Matches name patterns. Callers, actions and projects are known when a policy is loaded, so their patterns are
-//! resolved then, each list once.
+//! Resolves name patterns. Callers, actions and projects are known when a policy is loaded, so each list of patterns is
+//! resolved once, then.
 //!
-//! It stands below `index`. A *set* is what a list of patterns matches. A *place* is where the rules of sets are
-//! found: that of a class of names that are in the same sets, or where there would be too many rules in too many
-//! classes, that of each set. Neither takes names times rules of memory.
+//! A *set* holds the names that a list of patterns matches. A *slot* holds rules: one slot for each class of names that are
+//! in the same sets or, if that would take too many entries, one for each set. Neither takes memory for names times rules.
 
 use std::collections::{BTreeSet, hash_map};
 use std::iter;
@@ -12,38 +11,38 @@ use foldhash::{HashMap, HashMapExt};
 
 use super::Glob;
 
-/// One kind of names.
+/// The names of one kind.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     numbers: HashMap<Box<str>, usize>,
     names: Vec<Name>,
     matched: HashMap<Glob, Matched>,
-    /// The places of each set.
+    /// The slots of each set.
     sets: Vec<Box<[RuleSlot]>>,
 }
 
 /// One name.
 #[derive(Debug)]
 struct Name {
-    /// A project goes by its name, which comes first, and its id in a rule.
+    /// Its spellings in rules: a project has its name and its id.
     spellings: Vec<Box<str>>,
     places: Box<[RuleSlot]>,
 }
 
-/// What a pattern of the rules matches.
+/// The names that a pattern matches.
 #[derive(Clone, Copy, Debug)]
 struct Matched {
     count: usize,
-    /// The number of one of them.
+    /// The number of the first.
     first: usize,
 }
 
 /// The number of a set; see [`Sets`].
 pub(super) type Set = usize;
-/// Where rules are found; see the module.
+/// The number of a slot; see the module.
 pub(super) type RuleSlot = u32;
 
-/// The sets of names that the rules' lists match, while they are found.
+/// The sets of names that the rules' lists match, while they are collected.
 pub(super) struct Sets<'r> {
     names: Names,
     by_spelling: Vec<(Box<str>, usize)>,
@@ -55,7 +54,7 @@ pub(super) struct Sets<'r> {
 }
 
 impl<'r> Sets<'r> {
-    /// Numbers the names. A pattern may match the second spelling instead; a call uses the first.
+    /// Numbers the names. Patterns may match either spelling; calls use the first.
     pub(super) fn new<'n>(names: impl Iterator<Item = (&'n str, Option<&'n str>)>) -> Self {
         let mut all = Names::default();
         let mut by_spelling = Vec::new();
@@ -75,7 +74,7 @@ impl<'r> Sets<'r> {
         Self { names: all, by_spelling, resolved, by_list, by_members, of_names }
     }
 
-    /// The set of a list. `*` is one set of its own, also for names that are added later.
+    /// Returns the set of a list. `*` is a set of its own, which includes names added later.
     pub(super) fn of(&mut self, list: &'r [Glob]) -> Set {
         if let Some(set) = self.by_list.get(list) {
             return *set;
@@ -104,7 +103,7 @@ impl<'r> Sets<'r> {
     fn matching(&mut self, glob: &'r Glob) -> &[usize] {
         let by_spelling = &self.by_spelling;
         self.resolved.entry(glob).or_insert_with(|| {
-            // In order, those with the prefix stand together.
+            // Sorted, so spellings with the same prefix are adjacent.
             let start = by_spelling.partition_point(|(spelling, _)| **spelling < *glob.prefix());
             let candidates = by_spelling.iter().skip(start);
             let candidates = candidates.take_while(|(spelling, _)| spelling.starts_with(glob.prefix()));
@@ -114,7 +113,7 @@ impl<'r> Sets<'r> {
         })
     }
 
-    /// In how many places the rules of each set would stand: of each class of names in it, in place of just one.
+    /// Returns how many slots each set would need with one slot per class.
     pub(super) fn classes(&self) -> Vec<usize> {
         let mut counts = vec![0; self.by_members.len() + 1];
         let classes: BTreeSet<&Vec<Set>> = self.of_names.iter().collect();
@@ -124,7 +123,7 @@ impl<'r> Sets<'r> {
         counts
     }
 
-    /// Gives every name and every set its places.
+    /// Assigns slots to every name and set.
     pub(super) fn place(self, by_class: bool) -> Names {
         let Self { mut names, resolved, by_members, of_names, by_list, .. } = self;
         let any = by_list.values().any(|set| *set == EVERYTHING).then_some(ANY);
@@ -168,28 +167,28 @@ impl<'r> Sets<'r> {
 }
 
 impl Names {
-    /// The places where the rules that match the name stand. `None`: it is not one of the names.
+    /// Returns the slots of the rules that match the name. `None` if the name is unknown.
     pub(super) fn places(&self, name: &str) -> Option<&[RuleSlot]> {
         self.numbers.get(name).and_then(|number| self.names.get(*number)).map(|name| &*name.places)
     }
 
-    /// The places where a rule with this set stands.
+    /// Returns the slots of rules with this set.
     pub(super) fn of_set(&self, set: Set) -> &[RuleSlot] {
         self.sets.get(set).map_or(&[], |places| places)
     }
 
-    /// Whether this pattern of the rules matches nothing.
+    /// Whether this pattern matches nothing.
     pub(super) fn is_idle(&self, glob: &Glob) -> bool {
         self.matched.get(glob).is_none_or(|matched| matched.count == 0)
     }
 
-    /// The name that this pattern of the rules matches, where it matches one only.
+    /// Returns the only name that this pattern matches, if it matches exactly one.
     pub(super) fn only(&self, glob: &Glob) -> Option<&str> {
         let matched = self.matched.get(glob).filter(|matched| matched.count == 1)?;
         self.names.get(matched.first)?.spellings.first().map(|name| &**name)
     }
 
-    /// Whether this is one of the names, and a pattern matches it in any of its spellings.
+    /// Whether the name is known and a pattern matches one of its spellings.
     pub(super) fn matches(&self, globs: &[Glob], name: &str) -> bool {
         let name = self.numbers.get(name).and_then(|number| self.names.get(*number));
         name.is_some_and(|name| {
@@ -199,6 +198,6 @@ impl Names {
     }
 }
 
-/// The place of the rules that match every name, also one that is added later.
+/// The slot of rules that match every name, including names added later.
 pub(super) const ANY: RuleSlot = 0;
 const EVERYTHING: Set = 0;

@@ -1,32 +1,32 @@
-//! IP networks. IP networks in CIDR notation.
+//! IP networks in CIDR notation, for the operator `IpAddress`.
 //!
-//! It stands below `condition`, whose `IpAddress` compares with them. An IPv4 address and its IPv4-mapped IPv6
-//! address (`::ffff:10.0.0.1`) are one address here, whichever of the two the kernel or the policy writes.
+//! An IPv4 address and its IPv4-mapped IPv6 address (`::ffff:10.0.0.1`) are the same address here, whichever of the two the
+//! kernel or the policy uses.
 
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-/// A range of addresses that share their first bits. Never one of IPv4-mapped addresses.
+/// An IP network, never of IPv4-mapped addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Network(IpNet);
 
 /// Why a text is not a network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NetworkError {
-    /// It is not an address, or an address and the number of its first bits that count.
+    /// It is neither an address nor an address with a prefix length.
     #[error("a network is an address such as 10.2.0.1, or a range such as 10.2.0.0/16")]
     Malformed,
-    /// The number of bits is more than an address has.
+    /// The prefix length is larger than the address.
     #[error("the prefix length must be /0 to /{0}")]
     Prefix(u8),
-    /// The address has bits set that the range does not compare: two readings, so none.
+    /// The address has host bits set, so its meaning is ambiguous.
     #[error("the address has bits set outside the range {0}")]
     HostBits(Box<str>),
 }
 
 impl Network {
-    /// An address, or a range in CIDR notation.
+    /// Parses an address or a network in CIDR notation.
     ///
     /// # Errors
     /// See [`NetworkError`].
@@ -46,18 +46,18 @@ impl Network {
         Ok(Self(unmapped(range)))
     }
 
-    /// Whether the address is in it.
+    /// Whether it contains the address.
     pub(super) fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
     }
 }
 
-/// Digits only: `parse` alone would also take `+8`.
+/// Parses a prefix length. Digits only: `parse` alone would also accept `+8`.
 fn prefix_length(text: &str) -> Option<u8> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// The IPv4 range that a range of IPv4-mapped addresses stands for. A larger one is of IPv6 addresses.
+/// Converts a network of IPv4-mapped addresses to IPv4. A larger network stays IPv6.
 fn unmapped(range: IpNet) -> IpNet {
     let mapped = || {
         let IpAddr::V4(first) = range.network().to_canonical() else { return None };

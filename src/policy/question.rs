@@ -1,7 +1,6 @@
-//! Answers in words whether the policy would allow a call, and why.
+//! Says whether the policy would allow a call, and why, for `policy explain` and the status page.
 //!
-//! `policy explain` and the status page ask it. Names that nothing has are errors here: the policy would only say `deny`,
-//! which does not help.
+//! Unknown names are errors here. The policy itself would only deny them, which does not help.
 
 use std::net::IpAddr;
 
@@ -14,7 +13,7 @@ use crate::{
     operation::{ACTIONS, CREATE, Segment},
 };
 
-/// A call that may never have been made.
+/// A hypothetical call.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'q> {
     /// The caller's name in the policy.
@@ -23,40 +22,40 @@ pub struct Question<'q> {
     pub action: &'q str,
     /// The project's name or id.
     pub project: &'q str,
-    /// The job id; none where it is to be created.
+    /// The job id. `None` for a create.
     pub job: Option<&'q str>,
-    /// What is known of the job.
+    /// The facts of the job.
     pub facts: &'q Facts,
-    /// When.
+    /// The time.
     pub at: DateTime<Utc>,
-    /// The address that it comes from.
+    /// The source address.
     pub source_ip: Option<IpAddr>,
-    /// The listener it comes in on.
+    /// The listener.
     pub listener: Option<&'q str>,
-    /// The kind of proof that identified the caller.
+    /// The kind of credential that identified the caller.
     pub identified_by: Option<&'q str>,
 }
 
 /// Why a question cannot be answered.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum QuestionError {
-    /// Nothing has this name.
+    /// The name is unknown.
     #[error("unknown {kind} `{name}`{}", .closest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default())]
     Unknown {
-        /// Of what.
+        /// The kind of name.
         kind: &'static str,
-        /// The name that was given.
+        /// The name.
         name: String,
-        /// One that something has, and that looks like it.
+        /// A similar name that is known.
         closest: Option<String>,
     },
     /// No job can have this id.
     #[error("a job id is 1 to 64 characters of A-Z a-z 0-9 _ -")]
     JobId,
-    /// The action is about a job.
+    /// The action needs a job id.
     #[error("a job is required, except for {CREATE}")]
     WhichJob,
-    /// The action makes the job.
+    /// The action creates a job, so it takes no id.
     #[error("a create has no job id: remove the job")]
     NoJobYet,
     /// No job can have these facts.
@@ -65,10 +64,10 @@ pub enum QuestionError {
 }
 
 impl Question<'_> {
-    /// What the policy says to it.
+    /// Evaluates the policy.
     ///
     /// # Errors
-    /// [`QuestionError`] where a name is not one of `callers`, of `projects` or of an action, or the job does not fit.
+    /// [`QuestionError`] if a caller, project or action is unknown, or the job does not fit the action.
     pub fn ask(
         &self,
         policy: &Policy,
@@ -109,10 +108,10 @@ impl Question<'_> {
     }
 }
 
-/// Parses `KEY=VALUE`, or a key alone: the job has none.
+/// Parses `KEY=VALUE`, or a key alone for an absent fact.
 ///
 /// # Errors
-/// [`QuestionError::Unknown`] where that is no fact's key.
+/// [`QuestionError::Unknown`] if the key is not a fact.
 pub fn parse_fact(text: &str) -> Result<(Key, Option<String>), QuestionError> {
     let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value.into())));
     let keys = Key::ALL.into_iter().filter(|key| key.is_fact());
@@ -122,11 +121,10 @@ pub fn parse_fact(text: &str) -> Result<(Key, Option<String>), QuestionError> {
     }
 }
 
-/// The facts of the job of a call of this action, by what is told of them, once for each value. What is not told is not
-/// known.
+/// Creates the facts of a call's job from pairs, one for each value. Facts that are not given are unknown.
 ///
 /// # Errors
-/// [`QuestionError::Facts`] where no job can have them.
+/// [`QuestionError::Facts`] if no job can have them.
 pub fn facts_of(action: &str, told: &[(Key, Option<String>)]) -> Result<Facts, QuestionError> {
     let mut by_key: Vec<(Key, Vec<String>)> = Vec::new();
     for (key, value) in told {

@@ -1,8 +1,7 @@
-//! Reference implementation of the policy, for tests. The documentation, read rule by rule and word by word, with no
-//! thought for speed.
+//! The reference implementation of the policy, for tests: follows the documentation literally, without regard to speed.
 //!
-//! Tests compare the real evaluation with this one, and so does fuzzing, which includes this file: nothing here
-//! may use more of the real one than what was written, and what it decided. It shares no code with what it judges.
+//! Tests and fuzzing compare the real evaluation with this one. It shares no code with the real one: it may only read rules
+//! as written, and the decision to compare with.
 
 use std::net::IpAddr;
 
@@ -14,26 +13,26 @@ use super::{Call, Condition, Effect, Glob, Mode, Observed, Outcome, Rule};
 pub(crate) struct Known<'k> {
     pub(crate) callers: &'k [&'k str],
     pub(crate) actions: &'k [&'k str],
-    /// Names and ids.
+    /// The projects' names and ids.
     pub(crate) projects: &'k [(&'k str, &'k str)],
 }
 
-/// The facts that are known of a job, by their keys; without a value: the job has none. All others are unknown.
+/// The known facts of a job by key, absent if without a value. All others are unknown.
 pub(crate) type KnownFacts = [(&'static str, Vec<String>)];
 
 /// What the rules say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReferenceDecision {
-    /// `None`: that depends on what is unknown.
+    /// `None` if it depends on unknown facts.
     pub(crate) effect: Option<Effect>,
     /// The line of the rule that decided.
     pub(crate) rule: Option<u64>,
-    /// That of the rule under observation that would have; `Err`: that depends on what is unknown.
+    /// The line of the rule under observation that would have decided. `Err` if that depends on unknown facts.
     pub(crate) observed: Result<Option<u64>, ()>,
 }
 
 impl ReferenceDecision {
-    /// What was decided, in these words.
+    /// Converts a real decision, to compare with.
     pub(crate) fn of(outcome: &Outcome<'_>) -> Self {
         let line = |rule: Option<&Rule>| rule.map(|rule| rule.location.line);
         let Outcome::Decided(decision) = outcome else {
@@ -47,7 +46,7 @@ impl ReferenceDecision {
     }
 }
 
-/// What the rules say.
+/// Decides a call.
 pub(crate) fn decide(
     rules: &[Rule],
     known: &Known<'_>,
@@ -68,7 +67,7 @@ pub(crate) fn decide(
             }
             && rule.expires.is_none_or(|end| end > call.at)
     });
-    // Whether each holds: `None` where that is not known.
+    // Whether each condition holds; `None` if unknown.
     let matching = listed.map(|rule| (rule, condition_holds(&rule.condition, call, id, told)));
     let matching: Vec<(&Rule, Option<bool>)> = matching.filter(|(_, holds)| *holds != Some(false)).collect();
     let first = |mode, effect| {
@@ -91,7 +90,7 @@ pub(crate) fn decide(
     ReferenceDecision { effect: Some(effect), rule, observed }
 }
 
-/// Every effect that there can be, whichever of the rules that may hold do.
+/// Returns every possible effect, for all combinations of rules that may hold.
 fn effects(matching: &[(&Rule, Option<bool>)], counts: impl Fn(&Rule) -> bool) -> Vec<Effect> {
     let counting: Vec<_> = matching.iter().filter(|(rule, _)| counts(rule)).collect();
     let open = counting.iter().filter(|(_, holds)| holds.is_none()).count();
@@ -113,7 +112,7 @@ fn any(globs: &[Glob], names: &[&str]) -> bool {
     globs.iter().any(|glob| names.iter().any(|name| plain_match(glob.as_str(), name)))
 }
 
-/// The meaning of a pattern, by trying everything.
+/// Matches a pattern by trying everything.
 pub(crate) fn plain_match(pattern: &str, text: &str) -> bool {
     match pattern.split_at_checked(1) {
         None => text.is_empty(),
@@ -123,7 +122,7 @@ pub(crate) fn plain_match(pattern: &str, text: &str) -> bool {
     }
 }
 
-/// Whether every test of the condition holds. `None`: that depends on what is unknown.
+/// Whether every test of the condition holds. `None` if it depends on unknown facts.
 pub(crate) fn condition_holds(
     condition: &Condition,
     call: &Call<'_>,
@@ -146,7 +145,7 @@ pub(crate) fn condition_holds(
     }
 }
 
-/// What the call and its job have for a key. `None`: nobody knows.
+/// Returns the values of a key. `None` if unknown.
 fn found(key: &str, call: &Call<'_>, project_id: &str, told: &KnownFacts) -> Option<Vec<String>> {
     let own = match key {
         "g:CurrentTime" => Some(call.at.to_rfc3339()),
@@ -161,8 +160,8 @@ fn found(key: &str, call: &Call<'_>, project_id: &str, told: &KnownFacts) -> Opt
     Some(own.into_iter().collect())
 }
 
-/// A value with its variables filled in. What they stand for has no wildcards: those of it, and of the text it is
-/// compared with, are another character here. `None`: one stands for nothing.
+/// Expands the variables of a value. Wildcards in their values, and in the text to compare with, are replaced by another
+/// character, because they are literal. `None` if a variable has no value.
 fn meant(operator: &str, value: &str, call: &Call<'_>, project_id: &str) -> Option<String> {
     let wild = operator.starts_with("StringMatch") || operator.starts_with("StringNotMatch");
     let (mut meant, mut rest) = (String::new(), value);

@@ -1,4 +1,4 @@
-//! A decision in words. As text for a person, and as JSON with the same names for a program.
+//! Reports decisions as text for people, and as JSON for programs.
 
 use std::fmt;
 
@@ -6,21 +6,21 @@ use serde::Serialize;
 
 use super::{Decision, Explanation, Keys, Mode, NearestMiss, Observed, Outcome, Rule};
 
-/// A decision in words: its fields are those of the JSON answer, and it displays as the text one.
+/// The report of a decision. Its fields are those of the JSON form; it displays as the text form.
 #[derive(Clone, Debug, Serialize)]
 pub struct DecisionReport {
-    /// What the rules in force say: `allow`, `deny`, or `undetermined` where that depends on facts that are not known.
+    /// `allow`, `deny`, or `undetermined` if it depends on unknown facts.
     pub effect: &'static str,
     /// The rule that decides.
     pub rule: Option<String>,
     location: Option<String>,
-    /// `observe` where the policy as a whole is only observed, and the call is made whatever the effect.
+    /// `observe` if the whole policy is only observed, so that calls are made whatever the effect.
     mode: &'static str,
     /// The rule under observation that would have decided.
     pub observed: Option<ObservedReport>,
     nearest_miss: Option<Miss>,
     reason: Option<String>,
-    /// The facts that it depends on, or that what would have been decided depends on.
+    /// The facts that the effect or the observed effect depends on.
     needs: Vec<&'static str>,
     /// The rules that depend on them.
     waiting: Vec<Waiting>,
@@ -29,9 +29,9 @@ pub struct DecisionReport {
 /// What the rules under observation would have decided.
 #[derive(Clone, Debug, Serialize)]
 pub struct ObservedReport {
-    /// `would_allow` or `would_deny`; `would_unknown` where that depends on facts that are not known.
+    /// `would_allow`, `would_deny`, or `would_unknown` if it depends on unknown facts.
     effect: &'static str,
-    /// The one that would have.
+    /// The rule that would have decided.
     pub rule: Option<String>,
     location: Option<String>,
 }
@@ -42,13 +42,13 @@ struct Miss {
     location: String,
     /// The part of the rule that fails.
     field: &'static str,
-    /// Where that is the condition: which operator.
+    /// If the condition fails: the operator.
     operator: Option<String>,
-    /// And which key.
+    /// If the condition fails: the key.
     key: Option<&'static str>,
     wanted: String,
     got: Option<String>,
-    /// Of what that is said.
+    /// Whose value it is.
     #[serde(skip)]
     whose: &'static str,
 }
@@ -62,7 +62,7 @@ struct Waiting {
 }
 
 impl DecisionReport {
-    /// Of an explanation.
+    /// Creates the report of an explanation.
     pub fn new(explanation: Explanation<'_>) -> Self {
         let Explanation { outcome, nearest_miss, waiting } = explanation;
         match outcome {
@@ -193,7 +193,7 @@ impl fmt::Display for Miss {
     }
 }
 
-/// What a decision is called that depends on facts that are not known.
+/// The effect of a decision that depends on unknown facts.
 pub const UNDETERMINED: &str = "undetermined";
-/// As many rules are told one by one.
+/// The maximum number of rules that are listed.
 const MAX_RULES_SHOWN: usize = 10;

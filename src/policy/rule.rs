@@ -1,4 +1,4 @@
-//! Rules, as they are written.
+//! Rules as written.
 
 use std::{fmt, sync::Arc};
 
@@ -6,35 +6,35 @@ use chrono::{DateTime, Utc};
 
 use super::{Condition, Glob};
 
-/// One rule: what it says about the calls that match all four of its lists while its condition holds. An empty
-/// list matches nothing.
+/// A rule. It applies to the calls that match all four of its lists while its condition holds. An empty list matches
+/// nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Its name in decisions, audit records and metrics.
     pub id: String,
-    /// What it says.
+    /// Its effect.
     pub effect: Effect,
-    /// Patterns over the names of callers.
+    /// Patterns for the names of callers.
     pub callers: Vec<Glob>,
-    /// Patterns over IAM actions, such as `mpc:editingTask:*`.
+    /// Patterns for IAM actions, such as `mpc:editingTask:*`.
     pub actions: Vec<Glob>,
-    /// Patterns over the names and the ids of projects.
+    /// Patterns for the names and ids of projects.
     pub projects: Vec<Glob>,
-    /// Patterns over job ids.
+    /// Patterns for job ids.
     pub jobs: Vec<Glob>,
-    /// What must be true besides.
+    /// The condition that must also hold.
     pub condition: Condition,
-    /// The moment from which on it matches nothing.
+    /// The time from which on it matches nothing.
     pub expires: Option<DateTime<Utc>>,
-    /// Whether what it says is applied.
+    /// Whether its effect is applied.
     pub mode: Mode,
-    /// Where it is written.
+    /// Its location in the file.
     pub location: Location,
-    /// Why it is there, in the words of who wrote it.
+    /// The author's reason for it.
     pub reason: Option<String>,
 }
 
-/// What a rule says, and what is decided.
+/// The effect of a rule or decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// The call may be made.
@@ -43,20 +43,20 @@ pub enum Effect {
     Deny,
 }
 
-/// What it is called where no rule decides. No rule has this id.
+/// The id that stands for no rule. No rule can have it.
 pub const NO_RULE: &str = "_default";
 
-/// Whether what is said is applied.
+/// Whether an effect is applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// It is.
+    /// It is applied.
     #[default]
     Enforce,
-    /// It is only logged and counted: what would have been.
+    /// It is only recorded and counted as what would have been decided.
     Observe,
 }
 
-/// A line of a file. Displays as `policy.yaml:12`.
+/// A line in a file. Displays as `policy.yaml:12`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Location {
     /// The file as the user named it.
@@ -66,24 +66,24 @@ pub struct Location {
 }
 
 impl Rule {
-    /// Whether it has expired by then.
+    /// Whether it has expired at this time.
     pub fn is_over(&self, at: DateTime<Utc>) -> bool {
         self.expires.is_some_and(|end| at >= end)
     }
 
-    /// Whether one of its patterns matches the job. A call without a job is matched by `*` alone.
+    /// Whether one of its patterns matches the job. Only `*` matches a call without a job.
     pub(super) fn matches_job(&self, job: Option<&str>) -> bool {
         self.jobs.iter().any(|glob| job.map_or(glob.is_any(), |job| glob.is_match(job)))
     }
 
-    /// Whether it matches whenever its lists do.
+    /// Whether it applies whenever its lists match.
     pub(super) fn always_applies(&self) -> bool {
         self.expires.is_none() && self.condition.tests().is_empty()
     }
 }
 
 impl Effect {
-    /// As in policies and audit records.
+    /// Returns its name in policies and audit records.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Allow => "allow",
@@ -91,7 +91,7 @@ impl Effect {
         }
     }
 
-    /// What it is called where it is only observed, in audit records and metrics.
+    /// Returns its name in audit records and metrics if it is only observed.
     pub fn observed(self) -> &'static str {
         match self {
             Self::Allow => "would_allow",
@@ -101,7 +101,7 @@ impl Effect {
 }
 
 impl Mode {
-    /// As in policies.
+    /// Returns its name in policies.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Enforce => "enforce",

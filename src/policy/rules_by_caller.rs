@@ -1,4 +1,4 @@
-//! The rules that name a caller. For whoever tells of all callers: without trying each rule with each of them.
+//! The rules that name a caller, found without comparing every rule with every caller.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use super::names::{RuleSlot, Set};
 use super::{Rule, index::Index};
 use crate::identity::CallerId;
 
-/// The rules of a policy by the callers that they name.
+/// The rules of a policy by caller.
 #[derive(Clone, Copy, Debug)]
 pub struct RulesByCaller<'p> {
     rules: &'p [Rule],
@@ -14,17 +14,17 @@ pub struct RulesByCaller<'p> {
     by_caller: &'p ByCaller,
 }
 
-/// The numbers of rules by the callers that they name. Arranged when somebody asks first.
+/// The numbers of rules by caller. Built on first use.
 #[derive(Debug)]
 pub(super) struct ByCaller {
-    /// The sets whose rules stand in each place.
+    /// The sets with rules in each slot.
     sets: HashMap<RuleSlot, Vec<Set>>,
-    /// The numbers of the rules with each set, in their order.
+    /// The numbers of the rules of each set, in order.
     rules: HashMap<Set, Vec<usize>>,
 }
 
 impl ByCaller {
-    /// Arranges those of this index.
+    /// Builds it from an index.
     pub(super) fn of(index: &Index) -> Self {
         let mut rules: HashMap<Set, Vec<usize>> = HashMap::new();
         for (number, set) in index.sets_of_callers().enumerate() {
@@ -45,7 +45,7 @@ impl<'p> RulesByCaller<'p> {
         Self { rules, index, by_caller }
     }
 
-    /// The first rules that name the caller, and how many more there are.
+    /// Returns the first `count` rules that name the caller, and how many more there are.
     pub fn first(&self, caller: &CallerId, count: usize) -> (Vec<&'p Rule>, usize) {
         let (mut first, mut all) = (Vec::new(), 0);
         for rules in self.lists(caller) {
@@ -58,7 +58,7 @@ impl<'p> RulesByCaller<'p> {
         (first.into_iter().filter_map(|number| self.rules.get(number)).collect(), more)
     }
 
-    /// The rules that name the caller, in their order, found in no more steps than `most`. `None` where there are more.
+    /// Returns the rules that name the caller, in order. `None` if finding them takes more than `most` steps.
     pub(super) fn at_most(&self, caller: &CallerId, most: usize) -> Option<Vec<&'p Rule>> {
         let mut all = Vec::new();
         for rules in self.lists(caller) {
@@ -71,7 +71,7 @@ impl<'p> RulesByCaller<'p> {
         Some(all.into_iter().filter_map(|number| self.rules.get(number)).collect())
     }
 
-    /// The numbers of the rules that name the caller, a list for each set.
+    /// Returns the numbers of the rules that name the caller, one list per set.
     fn lists(&self, caller: &CallerId) -> impl Iterator<Item = &'p [usize]> {
         let ByCaller { sets, rules } = self.by_caller;
         let places = self.index.callers.places(caller.as_str()).unwrap_or_default();

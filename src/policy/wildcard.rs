@@ -1,14 +1,13 @@
-//! Wildcard matching. `*` stands for any run of characters, `?` for exactly one, as in Huawei's IAM.
+//! Wildcard matching: `*` matches any run of characters, `?` exactly one, as in Huawei's IAM.
 //!
-//! It stands below `glob`, the pattern of a rule's lists, and `condition`, whose `StringMatch` uses it and whose values
-//! may have variables between.
+//! Used by the patterns of rules (`glob`) and by `StringMatch`, whose values may also have variables.
 
-/// Whether the whole text matches. Only the last `*` is ever taken back, so it costs at most length times length.
+/// Whether the whole text matches. Only the last `*` is ever retried, so the time is at most quadratic.
 pub(super) fn matches(pattern: &str, text: &str) -> bool {
     matches_with(pattern, text, |_| true)
 }
 
-/// The same where `?` stands only for what `takes` says.
+/// Whether the whole text matches, with `?` restricted to the characters that `takes` accepts.
 pub(super) fn matches_with(pattern: &str, text: &str, takes: impl Fn(char) -> bool) -> bool {
     let is_run = |token| token == '*';
     matches_tokens(pattern.chars(), text, is_run, |wanted, found| match wanted {
@@ -17,7 +16,7 @@ pub(super) fn matches_with(pattern: &str, text: &str, takes: impl Fn(char) -> bo
     })
 }
 
-/// The same of a pattern in pieces: which of them stand for any run, and what the others take.
+/// Matches a pattern in pieces: some match any run, the others what `takes` accepts.
 pub(super) fn matches_tokens<T: Copy>(
     mut pattern: impl Iterator<Item = T> + Clone,
     text: &str,
@@ -25,7 +24,7 @@ pub(super) fn matches_tokens<T: Copy>(
     takes: impl Fn(T, char) -> bool,
 ) -> bool {
     let mut text = text.chars();
-    // Where to go on when what follows the last `*` fails: that `*` takes one character more.
+    // Where to resume if the text after the last `*` fails: that `*` takes one more character.
     let mut retry = None;
     loop {
         let token = pattern.next();

@@ -1,7 +1,7 @@
-//! The loop that accepts: every kind of listening socket becomes connections with their peer, as the kernel proves it.
+//! The accept loop: turns every kind of listening socket into connections with a peer that the kernel vouches for.
 //!
-//! What is known of a caller before its first byte is asked here, once a connection: the address, the user at the other
-//! end. How a socket comes to be is told in `socket`; how many connections there may be, in `limiter`.
+//! Whatever identifies a caller before its first byte is determined here, once per connection: its address, its user id.
+//! `socket` binds; `limiter` bounds the number of connections.
 
 use std::{
     io,
@@ -33,7 +33,7 @@ use crate::{
     log::LIMITED,
 };
 
-/// A listener on all workers.
+/// The contexts of a listener, one per worker.
 pub(super) struct Contexts {
     /// Owns the accept loops.
     pub(super) tasks: TaskTracker,
@@ -48,7 +48,7 @@ enum AcceptedStream {
 }
 
 impl Socket {
-    /// Accepts connections until `stop`, and then those that wait already.
+    /// Accepts connections until `stop`, and then those that are already waiting.
     pub(super) async fn accept(self, contexts: Arc<Contexts>, stop: CancellationToken) {
         let Self { kind, name, file, inherited, .. } = self;
         let mut pause = MIN_BACKOFF;
@@ -56,13 +56,13 @@ impl Socket {
             contexts.take(accepted, &name, &mut pause).await;
         }
         if inherited {
-            // The socket stays open elsewhere: they wait for the next process.
+            // The socket stays open elsewhere, so they wait for the next process.
             return;
         }
-        // From here on nobody finds it.
+        // From here on nobody finds the socket.
         drop(file);
         kind.close_to_newcomers();
-        // Closing the socket would reset those that the system has accepted for us.
+        // Closing the socket would reset the connections that the kernel has already accepted.
         while let Ok(accepted) = timeout(HANDSHAKE_GRACE, next(&kind)).await {
             contexts.take(accepted, &name, &mut pause).await;
         }
@@ -70,7 +70,7 @@ impl Socket {
 }
 
 impl Contexts {
-    /// Serves a connection. Where there is none, the next is tried for at once only if that one alone was at fault.
+    /// Serves an accepted connection. After an error it pauses, unless the error concerns that connection only.
     async fn take(&self, accepted: io::Result<AcceptedStream>, listener: &Arc<str>, pause: &mut Duration) {
         match accepted {
             Ok(stream) => {
@@ -79,7 +79,7 @@ impl Contexts {
             }
             Err(error) if is_of_one(&error) => {}
             Err(error) => {
-                // Out of descriptors, most likely. The loop neither ends nor spins.
+                // Most likely out of descriptors. The loop neither ends nor spins.
                 tracing::warn!(target: LIMITED, %listener, %error, "cannot accept connections");
                 let made_room = self.limiter.make_room();
                 sleep(*pause).await;
@@ -88,7 +88,7 @@ impl Contexts {
         }
     }
 
-    /// Hands a connection to the worker that has the fewest, as soon as there may be one more.
+    /// Waits for a permit and hands the connection to the worker with the fewest.
     async fn serve(&self, stream: AcceptedStream) {
         let Some(first) = self.of_workers.first() else { return };
         let Some(peer) = first.peer(&stream) else { return };
@@ -97,7 +97,7 @@ impl Contexts {
         let context = Arc::clone(fewest.unwrap_or(first));
         permit.load = Some(WorkerLoad::of(&context.load));
         let runtime = if context.tls { context.handshakes.clone() } else { context.runtime.clone() };
-        // What is made from here on is that thread's: the stream is taken off this one's poll, and put on the other's.
+        // Registers the stream with the worker's runtime instead of this one's.
         let _of_other = runtime.enter();
         let Ok(stream) = stream.moved() else { return };
         context.spawn(stream, peer, permit);
@@ -105,7 +105,7 @@ impl Contexts {
 }
 
 impl AcceptedStream {
-    /// The same connection on the current runtime.
+    /// Moves the connection to the current runtime.
     fn moved(self) -> io::Result<Self> {
         Ok(match self {
             Self::Tcp(stream, address) => Self::Tcp(TcpStream::from_std(stream.into_std()?)?, address),
@@ -115,7 +115,7 @@ impl AcceptedStream {
 }
 
 impl ListenerContext {
-    /// Gives a connection a task of its own.
+    /// Spawns a task for the connection.
     fn spawn(self: Arc<Self>, stream: AcceptedStream, peer: Peer, permit: Permit) {
         match stream {
             AcceptedStream::Tcp(stream, _) if self.tls => {
@@ -127,7 +127,7 @@ impl ListenerContext {
         }
     }
 
-    /// Hands the connection to its worker when its handshake is done.
+    /// Completes the TLS handshake, then hands the connection to its worker.
     async fn handshake(self: Arc<Self>, stream: TcpStream, peer: Peer, permit: Permit) {
         let Some(accepted) = tls::accept(stream, peer, &self, &permit).await else { return };
         let runtime = self.runtime.clone();
@@ -137,27 +137,27 @@ impl ListenerContext {
         self.connect(stream, peer, permit);
     }
 
-    /// Has the worker serve what can bring requests.
+    /// Has the worker serve a connection that is ready for requests.
     fn connect(self: Arc<Self>, stream: impl CallerStream + Send + 'static, peer: Arc<Peer>, permit: Permit) {
         let (tasks, runtime) = (self.tasks.clone(), self.runtime.clone());
         let mut connection = Connection::new(stream, self, peer, permit);
-        // Borrowed by what serves it, so that it is in the task once.
+        // `serve` borrows it, so that the task holds it only once.
         drop(tasks.spawn_on(async move { connection.serve().await }, &runtime));
     }
 
-    /// Who is at the other end. At once: the later, the more may have become of the caller.
+    /// Identifies the other end. To be called at once, before the caller can hang up.
     fn peer(&self, stream: &AcceptedStream) -> Option<Peer> {
         let address = match stream {
             AcceptedStream::Tcp(stream, address) => {
-                // One that was reset already says so when it is read from.
+                // A connection that was reset reports that when it is read.
                 drop(stream.set_nodelay(true));
-                // Also where no caller is proved by that today: the next policy may, on this connection as well.
+                // Asked even if no caller is identified by it now: the next policy may do so, on this connection, too.
                 let needed = self.in_force.load().callers.need_owners();
                 let owner = owner::of(stream, *address, needed);
                 PeerAddress::Tcp { address: *address, owner }
             }
             AcceptedStream::Unix(stream) => {
-                // As large as it was until now, where it may not be changed.
+                // If it cannot be changed, the buffer keeps its size.
                 drop(SockRef::from(stream).set_send_buffer_size(SENT));
                 let user = stream.peer_cred().ok()?;
                 PeerAddress::Unix { uid: user.uid(), gid: user.gid(), groups: groups::of(stream) }
@@ -178,7 +178,7 @@ async fn next(kind: &Kind) -> io::Result<AcceptedStream> {
     })
 }
 
-/// Whether the error is one connection's, which is gone: the next one may be well.
+/// Whether the error concerns only one connection, so that the next may be accepted at once.
 fn is_of_one(error: &io::Error) -> bool {
     use io::ErrorKind::{
         ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkDown,
@@ -197,7 +197,7 @@ fn is_of_one(error: &io::Error) -> bool {
     .contains(&error.kind())
 }
 
-/// A TCP handshake that has begun takes no longer to end.
+/// The time for TCP handshakes that have begun.
 const HANDSHAKE_GRACE: Duration = Duration::from_millis(20);
 const MIN_BACKOFF: Duration = Duration::from_millis(10);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);

@@ -1,6 +1,6 @@
-//! An answer as bytes: head and body in one buffer, so that one send is enough.
+//! Serialises answers: head and body in one buffer, so that one send is enough.
 //!
-//! What belongs to this connection only is decided here: `Date`, `Content-Length`, and the one `Connection` header.
+//! It sets the headers that concern this connection only: `Date`, `Content-Length` and the one `Connection` header.
 
 use std::{cell::RefCell, io::Write, time::SystemTime};
 
@@ -17,16 +17,16 @@ use crate::{
     stage::Body,
 };
 
-/// How an answer ends, and its connection.
+/// How the answer is framed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Framing {
-    /// It answers HEAD: its body is left out.
+    /// It answers HEAD, so its body is left out.
     pub(super) is_head: bool,
     /// It is the connection's last.
     pub(super) is_last: bool,
 }
 
-/// Writes an answer behind what is in `out`, but for a body that is too large to be written twice: that one is returned.
+/// Appends an answer to `out`. A body that is too large to be copied is returned instead.
 pub(super) fn write(answer: &Response<Body>, framing: Framing, out: &mut Vec<u8>) -> Bytes {
     let (status, body) = (answer.status(), answer.body());
     out.reserve(512);
@@ -43,9 +43,9 @@ pub(super) fn write(answer: &Response<Body>, framing: Framing, out: &mut Vec<u8>
     if !answer.headers().contains_key(DATE) {
         TODAY.with_borrow_mut(|today| header(&DATE, today.of(clock::now(), date).as_bytes(), out));
     }
-    // It has no body, and says so itself (RFC 9110, section 8.6).
+    // 204 has no body and no `Content-Length` (RFC 9110, section 8.6).
     if status != StatusCode::NO_CONTENT {
-        // A vector takes whatever is written.
+        // Writing to a vector cannot fail.
         drop(write!(out, "content-length: {}\r\n", body.len()));
     }
     if framing.is_last {
@@ -69,7 +69,7 @@ fn header(name: &HeaderName, value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// As `Date` has it.
+/// Formats a time for `Date`.
 fn date(moment: DateTime<Utc>) -> String {
     HttpDate::from(SystemTime::from(moment)).to_string()
 }
@@ -78,7 +78,7 @@ thread_local! {
     static TODAY: RefCell<PerSecond<String>> = RefCell::default();
 }
 
-/// A body of this size is copied, so that one send is enough.
+/// The largest body that is copied, so that one send is enough.
 const COPIED_BODY: usize = 8 * 1024;
 
 #[cfg(test)]

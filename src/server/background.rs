@@ -1,5 +1,5 @@
-//! Periodic background work. Renewing credentials, closing idle connections, writing what waits. Each runs for ever and
-//! ends by being dropped.
+//! Periodic background work: renewing credentials, closing idle connections, ageing the retry budget. Each task runs until
+//! it is dropped.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Starts the renewals. Returns when the sources on this machine have been asked, so that the first call need not
-/// wait for them; those that are somewhere else are not waited for.
+/// wait for them. Remote sources are not waited for.
 pub(super) async fn start(
     refreshers: Vec<Refresher>,
     settings: &Settings,
@@ -35,12 +35,12 @@ pub(super) async fn start(
             cached.asked_once().await;
         }
     };
-    // One on a mount that hangs is somewhere else.
+    // A file on a mount that hangs counts as remote.
     drop(timeout(LOCAL_SOURCES_TIMEOUT, asked).await);
     tasks
 }
 
-/// Keeps a credential fresh. A failure is logged when it starts, and its end.
+/// Keeps a credential fresh. Logs when renewals start to fail, and when they work again.
 async fn renew(mut refresher: Refresher, metrics: Arc<Metrics>, health: Health) {
     let credential = Arc::clone(refresher.cached().name());
     let mut failing = false;
@@ -61,14 +61,14 @@ async fn renew(mut refresher: Refresher, metrics: Arc<Metrics>, health: Health) 
             Round::Same if failing => tracing::info!(%credential, "credential refresh works again"),
             Round::Failed(_) | Round::Same => {}
         }
-        // Whoever waits for this may end the process: said before.
+        // After the log line: whoever waits for this may end the process.
         health.attempted(&credential, matches!(&round, Round::Failed(error) if error.is_lasting()));
         failing = matches!(round, Round::Failed(_));
         refresher.rest().await;
     }
 }
 
-/// Lets old calls count less among those that retries are a share of.
+/// Ages the call counts of the retry budget.
 pub(super) async fn age(upstreams: Vec<Arc<Upstream>>) {
     let mut ticks = interval(SWEEP_INTERVAL);
     loop {

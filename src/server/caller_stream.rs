@@ -1,4 +1,4 @@
-//! What a connection of a caller is made of.
+//! The stream under a caller's connection.
 
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -10,7 +10,7 @@ use tokio::{
 
 /// The stream of a caller's connection.
 pub(super) trait CallerStream: AsyncRead + AsyncWrite + AsRawFd + Unpin {
-    /// How many bytes of what was received it holds.
+    /// Returns how many received bytes it holds.
     fn cached(&self) -> usize {
         0
     }
@@ -20,7 +20,7 @@ impl CallerStream for TcpStream {}
 
 impl CallerStream for UnixStream {}
 
-/// Whether there are bytes that the runtime has not heard of yet, which happens when it has much to do.
+/// Whether the socket has bytes that the runtime has not noticed yet, as happens under load.
 pub(super) fn has_unseen(socket: RawFd) -> bool {
     recv(socket, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT).is_ok_and(|count| count > 0)
 }

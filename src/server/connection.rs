@@ -1,10 +1,8 @@
-//! One connection of a caller: it awaits a head and what body it has, has it answered, writes the answer, and awaits the
-//! next head.
+//! One connection of a caller: reads a head and its body, calls the stack, writes the answer, and reads the next head.
 //!
-//! One loop owns all of it. While the stack works nothing is read, so a caller that hangs up or half-closes changes
-//! nothing: its call is finished and recorded. Heads that are broken or do not arrive in time become arrivals like any
-//! other, so they are answered and recorded by the same stack. What waits has its time, and makes room where the
-//! limiter asks for it.
+//! One loop owns all of its state. While the stack works nothing is read, so a caller that hangs up or half-closes changes
+//! nothing: its call is finished and recorded. A head that is invalid or late becomes an arrival like any other, so the
+//! same stack answers and records it. Every wait has a time limit, and ends if the limiter needs the room.
 
 mod body;
 mod input;
@@ -42,22 +40,22 @@ use crate::{
 
 pub(super) use self::parts::Connection;
 
-/// What came of waiting for a request: a head, or why there is none to be read; or the end of the connection.
+/// The result of waiting for a request: a head or its fault, or the end of the connection.
 type NextRequest = ControlFlow<ConnectionEnd, Result<Head, HeadFault>>;
 
-/// How a connection ends that brings no request.
+/// How a connection ends without another request.
 enum ConnectionEnd {
-    /// None will come, or none is waited for any more.
+    /// No request will come, or none is waited for any more.
     Closing,
-    /// Another connection needs the room: no time for words.
+    /// Another connection needs the room, so it is closed without an answer.
     Cut,
 }
 
 impl<S: CallerStream> Connection<S> {
-    /// Serves it until either side ends it.
+    /// Serves the connection until either side ends it.
     ///
-    /// Most connections wait most of the time, so what a wait holds is kept small: nothing is read into a buffer that
-    /// lives on, and the stack's future is on the heap while there is one.
+    /// Most connections wait most of the time, so a wait holds little memory: it keeps no read buffer, and the stack's
+    /// future is on the heap only while there is one.
     pub(super) async fn serve(&mut self) {
         loop {
             let head = match poll_fn(|cx| self.poll_request(cx)).await {
@@ -66,7 +64,7 @@ impl<S: CallerStream> Connection<S> {
                 ControlFlow::Break(ConnectionEnd::Cut) => return,
             };
             let request = match head {
-                // In a box, because most have none, and each connection would have the room for it.
+                // Boxed, because few requests have a body, and every connection would pay for the space.
                 Ok(head) if head.body.is_some() => Box::pin(self.with_body(head)).await,
                 head => Request { head, payload: Payload::None },
             };
@@ -91,12 +89,12 @@ impl<S: CallerStream> Connection<S> {
         poll_fn(|cx| self.poll_close(cx, &mut shut, &mut reads)).await;
     }
 
-    /// Has a request answered. Nothing that the caller does meanwhile is noticed.
+    /// Has the stack answer a request. Meanwhile nothing is read from the caller.
     async fn answer(&mut self, request: Request) -> (Response<Body>, Framing) {
         self.enter(Phase::Working);
         self.requests += 1;
         let Request { head, payload } = request;
-        // What is left of a body is no request, nor what may be one of unknown length.
+        // The bytes after it may be the rest of a body, not a request.
         let is_cut = match &payload {
             Payload::Missing(why) => self.expected > 0 || matches!(**why, Refusal::LengthRequired),
             Payload::None | Payload::Whole(_) => false,
@@ -115,7 +113,7 @@ impl<S: CallerStream> Connection<S> {
         (answer, Framing { is_head, is_last })
     }
 
-    /// Notes how a request was answered. Returns whether it is this connection's last one.
+    /// Notes how a request was answered. Returns whether it was the connection's last.
     fn has_served(&mut self, answer: &Response<Body>) -> bool {
         if is_passed_on(answer) {
             self.permit.state.prove();
@@ -152,7 +150,7 @@ impl<S: CallerStream> Connection<S> {
         }
     }
 
-    /// How it ends where a head is not waited for any longer.
+    /// Ends the wait for a head.
     fn given_up(&mut self, leave: bool) -> NextRequest {
         match (leave, self.phase) {
             (true, _) => {
@@ -170,8 +168,8 @@ impl<S: CallerStream> Connection<S> {
         }
     }
 
-    /// Closes the connection so that an answer that was just written is not lost: closing with unread input would reset
-    /// it. A caller that does not go along is cut off.
+    /// Closes the connection without losing the answer just written: closing with unread input would reset it. A caller that
+    /// does not close its side is cut off.
     fn poll_close(&mut self, cx: &mut Context<'_>, shut: &mut bool, reads: &mut usize) -> Poll<()> {
         if self.permit.state.poll_order(cx) == CloseRequest::Leave || self.poll_time(cx).is_ready() {
             return Poll::Ready(());
@@ -192,6 +190,6 @@ impl<S: CallerStream> Connection<S> {
     }
 }
 
-/// As many answers that are refusals a connection gets, unless a call of it was passed on.
+/// The maximum number of refusals on a connection that has never had a call passed on.
 const MAX_REFUSALS: usize = 8;
 const LINGER_READS: usize = 64;

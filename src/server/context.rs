@@ -1,4 +1,4 @@
-//! What the connections of a listener share.
+//! The context that the connections of a listener share.
 
 use std::{
     sync::{Arc, atomic::AtomicUsize},
@@ -16,28 +16,28 @@ use crate::{
     stage::ActivePolicy,
 };
 
-/// What the connections of a listener share on one worker.
+/// The context that the connections of a listener share on one worker.
 pub(super) struct ListenerContext {
     pub(super) name: Arc<str>,
     pub(super) bearer: bool,
     pub(super) tls: bool,
-    /// Only this machine can reach it.
+    /// Whether only this machine can reach the listener.
     pub(super) local: bool,
     pub(super) hosts: Arc<Hosts>,
-    /// Where handshakes are made: they are long, and hold up no call.
+    /// The runtime for TLS handshakes, which would delay calls on a worker.
     pub(super) handshakes: Handle,
-    /// The worker's.
+    /// The worker's runtime.
     pub(super) runtime: Handle,
     pub(super) stack: Stack,
-    /// How many connections the worker has.
+    /// The worker's number of connections.
     pub(super) load: Arc<AtomicUsize>,
-    /// What a connection is met with, as of when it is made.
+    /// The policy in force.
     pub(super) in_force: Arc<ArcSwap<ActivePolicy>>,
     pub(super) limits: Limits,
-    /// How long a connection may be without a request once the proxy stops.
+    /// How long a connection may stay idle once the proxy stops.
     pub(super) idle_grace_end: Duration,
     /// Owns the connections.
     pub(super) tasks: TaskTracker,
-    /// Of all listeners.
+    /// The limiter of all listeners.
     pub(super) limiter: Arc<ConnectionLimiter>,
 }

@@ -1,29 +1,29 @@
-//! Shares out file descriptors. Callers and upstreams each have a share, so that neither takes the other's.
+//! Divides the file descriptors between callers and upstreams.
 //!
-//! A call needs a connection of its caller's and one to upstream. Were all descriptors taken by callers that only
-//! hold a connection open, no call of anybody's could be made; so what cannot be had is not promised.
+//! A call needs a connection from its caller and one to upstream. If callers could take all descriptors by holding
+//! connections open, nobody could make a call. So limits that the descriptors do not allow are lowered.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::{config::Limits, upstream::MAX_IDLE};
 
-/// As many descriptors as this process may have: it takes what it is allowed to.
+/// Raises the process's limit as far as allowed, and returns it.
 pub fn available() -> usize {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return FALLBACK_LIMIT };
     let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
     usize::try_from(if raised { hard } else { soft }).unwrap_or(usize::MAX)
 }
 
-/// The limits that so many descriptors allow, with so many upstreams. It is said where they are lower.
+/// Returns the limits that this number of descriptors allows with this number of upstreams. Logs those that are lowered.
 pub fn fit(limits: &Limits, descriptors: usize, upstreams: usize) -> Limits {
-    // As many connections may lie idle as were once used together.
+    // As many connections can be idle as were in use at the same time.
     let idle = |in_flight: usize| MAX_IDLE.saturating_mul(upstreams).min(in_flight);
     let left = descriptors.saturating_sub(RESERVE);
     let Limits { connections, in_flight, .. } = *limits;
     if connections.saturating_add(in_flight).saturating_add(idle(in_flight)) <= left {
         return limits.clone();
     }
-    // A caller's connection is cheap to hold: of what is there, they get the greater part.
+    // A caller's connection is cheap, so callers get the greater part.
     let in_flight = in_flight.min(left / 4).max(1);
     let connections = connections.min(left.saturating_sub(in_flight + idle(in_flight))).max(1);
     tracing::warn!(
@@ -35,9 +35,9 @@ pub fn fit(limits: &Limits, descriptors: usize, upstreams: usize) -> Limits {
     Limits { connections, in_flight, ..limits.clone() }
 }
 
-/// For the listeners, the audit file, the probes, DNS, the files of credentials, and connections that were told to go.
+/// For listeners, the audit file, probes, DNS, credential files, and connections that were asked to leave.
 const RESERVE: usize = 128;
-/// What every system gives.
+/// The limit that every system allows.
 const FALLBACK_LIMIT: usize = 1024;
 
 #[cfg(test)]

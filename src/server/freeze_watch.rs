@@ -1,8 +1,7 @@
-//! Watches the freeze file. It is looked for before anything is accepted, and again and again from then on.
+//! Polls the freeze file, first before anything is accepted.
 //!
-//! By looking, and not by being told: a bind mount or a network's file system announces nothing. A thread of its own
-//! does it, because a file on a mount that hangs is waited for without end. Meanwhile nobody knows what it says, so
-//! all calls are frozen.
+//! It polls because bind mounts and network file systems send no notifications. It has a thread of its own, because reading
+//! a file on a mount that hangs never returns. Until such a read returns, all calls are frozen.
 
 use std::{
     io,
@@ -20,19 +19,19 @@ use crate::{
     stage::ActivePolicy,
 };
 
-/// Looks for the freeze file until it is dropped.
+/// Polls the freeze file until it is dropped.
 pub(super) struct FreezeFileWatch {
     path: Arc<PathBuf>,
     freeze: Freeze,
-    /// Changes with each look.
+    /// Changes with each poll.
     checks: watch::Receiver<()>,
 }
 
 impl FreezeFileWatch {
-    /// Starts to look.
+    /// Starts to poll.
     ///
     /// # Errors
-    /// Where there can be no thread for it.
+    /// If the system gives no thread.
     pub(super) fn start(
         path: PathBuf,
         freeze: Freeze,
@@ -60,9 +59,9 @@ impl FreezeFileWatch {
         Ok(Self { path, freeze, checks })
     }
 
-    /// Returns when the file was looked for, or it is known that this takes too long.
+    /// Returns when the file has been read, or its reading takes too long.
     pub(super) async fn looked(&mut self) {
-        // The pause between two tries is for a process that was stopped itself, and its thread with it.
+        // The second try is for a process that was itself suspended, with its thread.
         for patience in [READ_TIMEOUT, POLL_INTERVAL * 10] {
             match timeout(patience, self.checks.changed()).await {
                 Ok(Ok(())) => return,
@@ -73,7 +72,7 @@ impl FreezeFileWatch {
         self.nothing_is_known("reading it timed out");
     }
 
-    /// Sees to it, for ever, that it is looked for.
+    /// Supervises the polling for ever.
     pub(super) async fn run(mut self) {
         while self.checks.has_changed().is_ok() {
             self.looked().await;
@@ -87,13 +86,13 @@ impl FreezeFileWatch {
     }
 }
 
-/// Puts what the file says now in force.
+/// Reads the file and puts its freeze in force.
 pub(super) fn look(path: &Path, freeze: &Freeze, in_force: &ArcSwap<ActivePolicy>) {
     let known = in_force.load();
     apply(path, freeze, freeze_file::read(path, |caller| known.callers.ids().contains(caller)));
 }
 
-/// Puts what the file says in force, and logs what is news.
+/// Puts a freeze in force, and logs changes.
 fn apply(path: &Path, freeze: &Freeze, said: Option<FreezeEntry>) {
     if !freeze.by_file(said.clone()) {
         return;
@@ -116,5 +115,5 @@ fn apply(path: &Path, freeze: &Freeze, said: Option<FreezeEntry>) {
 
 /// How soon a freeze is noticed.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// A file that takes longer to read is on a mount that hangs.
+/// The time after which a read counts as hanging.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);

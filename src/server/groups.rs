@@ -1,7 +1,7 @@
 //! The supplementary groups of the process at the other end of a Unix socket: `SO_PEERGROUPS`.
 //!
-//! The kernel kept them when the process connected. They are of the connection, not of a process id, which somebody else
-//! may have by now.
+//! The kernel stored them when the process connected. They belong to the connection, not to a process id, which may have
+//! been reused.
 
 use std::sync::{Arc, Once};
 
@@ -14,9 +14,9 @@ use tokio::net::UnixStream;
 
 use crate::log::LIMITED;
 
-/// The groups. None where there are more than can be asked for, or the kernel does not tell.
+/// Returns the groups; none if there are too many or the kernel does not tell.
 pub(super) fn of(stream: &UnixStream) -> Arc<[u32]> {
-    // From the least: an option that is read must be of the exact size, and one that is too small is `ERANGE`.
+    // In ascending order: the buffer must have the exact size, and one that is too small is `ERANGE`.
     for ask in ASK {
         match ask(stream) {
             Err(Errno::ERANGE) => {}
@@ -51,7 +51,7 @@ macro_rules! ask {
     };
 }
 
-/// A question for each number of groups.
+/// One query for each number of groups.
 #[rustfmt::skip]
 const ASK: [Ask; 65] = ask![
     0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32

@@ -1,9 +1,8 @@
-//! The recogniser of request heads: bytes become one head, or a fault, or wait for more. Pure and synchronous.
+//! Recognises request heads: bytes are a complete head, a fault, or unfinished. Pure and synchronous.
 //!
-//! It is exact where parsers forgive. `httparse` reads the tokens, behind rules of our own for bytes: lines end in CR LF
-//! and nowhere else, the target is printable ASCII in origin form, and what frames a request can be read in one way only.
-//! Only methods by which some operation has a body may announce one. Which host a request is for, and what its headers mean
-//! otherwise, is the `receive` stage's to judge.
+//! It is strict where parsers are lenient. `httparse` reads the tokens, after checks of our own on the bytes: lines end in
+//! CR LF only, the target is printable ASCII in origin form, and the framing is unambiguous. Only methods for which some
+//! operation takes a body may announce one. `Host` and the meaning of other headers are judged by the `receive` stage.
 
 use std::mem::{MaybeUninit, replace};
 
@@ -24,58 +23,58 @@ use crate::{
     stage::{Refusal, canonical},
 };
 
-/// A request's head, which is the whole request unless a body may follow it.
+/// The head of a request.
 #[derive(Debug)]
 pub struct Head {
-    /// Method, target, version and headers. In a box, because it is handed on from stage to stage.
+    /// Method, target, version and headers. Boxed, because the stages hand it on.
     pub parts: Box<Parts>,
-    /// The caller sends no request after it, or may not: it said `Connection: close`, or speaks HTTP/1.0.
+    /// Whether it is the connection's last request: it said `Connection: close`, or is HTTP/1.0.
     pub is_last: bool,
-    /// What it says of its body. `None` where no operation of its method has one.
+    /// What it declares of its body. `None` if no operation with its method takes one.
     pub body: Option<DeclaredBody>,
 }
 
-/// What a head says of the body behind it.
+/// The declaration of a body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeclaredBody {
-    /// How many bytes it has, where that is said.
+    /// Its `Content-Length`, if present.
     pub length: Option<usize>,
-    /// Whether its caller waits to be told to send it.
+    /// Whether the caller waits for `100 Continue`.
     pub is_waited_for: bool,
 }
 
-/// Why bytes are no head that can be accepted.
+/// Why a head is not accepted.
 #[derive(Debug)]
 pub struct HeadFault {
-    /// As it is told.
+    /// The refusal that the caller gets.
     pub refusal: Refusal,
-    /// Whether it would have been a HEAD, whose answer has no body.
+    /// Whether the method is HEAD, whose answer has no body.
     pub is_head: bool,
 }
 
-/// Recognises the heads of one connection, one after the other.
+/// Recognises the heads of one connection in turn.
 #[derive(Clone, Debug)]
 pub struct Recogniser {
     max_bytes: usize,
     max_headers: usize,
-    /// How far the bytes were looked at.
+    /// How many bytes have been examined.
     seen: usize,
-    /// Where the line that is not over begins.
+    /// Where the current line begins.
     line: usize,
-    /// Lines that are over: the request line, and headers.
+    /// The number of complete lines: the request line and headers.
     lines: usize,
 }
 
 impl Recogniser {
-    /// Recognises heads within these limits.
+    /// Creates a recogniser with these limits.
     pub fn new(limits: &Limits) -> Self {
         Self { max_bytes: limits.header_bytes, max_headers: limits.headers, seen: 0, line: 0, lines: 0 }
     }
 
-    /// Takes the head that these bytes begin with. `None` where it is not complete: then more bytes are to be added.
+    /// Takes the head at the beginning of these bytes. Returns `None` if it is incomplete and more bytes are needed.
     ///
     /// # Errors
-    /// Where it is no request that can be accepted. What follows cannot be trusted, and is not to be read.
+    /// If the head is not acceptable. The bytes after it cannot be trusted and must not be read.
     pub fn take(&mut self, bytes: &mut BytesMut) -> Result<Option<Head>, HeadFault> {
         let Some(end) = self.end(bytes).map_err(|refusal| HeadFault::of(bytes, refusal))? else {
             return Ok(None);
@@ -85,12 +84,12 @@ impl Recogniser {
         parse(&head, self.max_headers).map(Some).map_err(|refusal| HeadFault::of(&head, refusal))
     }
 
-    /// Whether a head has begun and is not over. An empty line before it is not its beginning.
+    /// Whether a head has begun and is unfinished. Empty lines before it do not count.
     pub fn has_begun(&self) -> bool {
         self.lines > 0 || self.seen > self.line
     }
 
-    /// Where the head ends. The first fault decides, so the pieces in which the bytes come make no difference.
+    /// Returns where the head ends. The first fault decides, so it makes no difference how the bytes are split into reads.
     fn end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
         let within = bytes.get(..self.max_bytes).unwrap_or(bytes);
         let mut rest = within.get(self.seen..).unwrap_or_default();
@@ -129,14 +128,14 @@ impl Recogniser {
 }
 
 impl HeadFault {
-    /// Of bytes that begin a head.
+    /// The fault of a head that begins with these bytes.
     pub(super) fn of(bytes: &[u8], refusal: Refusal) -> Self {
         let line = bytes.iter().position(|byte| !b"\r\n".contains(byte)).and_then(|at| bytes.get(at..));
         Self { refusal, is_head: line.is_some_and(|line| line.starts_with(b"HEAD ")) }
     }
 }
 
-/// Reads a head that is whole, with what empty lines are before it.
+/// Parses a complete head, with the empty lines before it.
 fn parse(head: &Bytes, max_headers: usize) -> Result<Head, Refusal> {
     let (mut few, mut many) = ([MaybeUninit::uninit(); INLINE_HEADERS], Vec::new());
     let room = if max_headers <= INLINE_HEADERS {
@@ -168,13 +167,13 @@ fn parse(head: &Bytes, max_headers: usize) -> Result<Head, Refusal> {
         parts.headers.append(name, value);
     }
     let is_old = parts.version == Version::HTTP_10;
-    // It knows nothing of what would be written to it before its answer.
+    // An HTTP/1.0 client does not know `100 Continue`.
     framing.body.iter_mut().for_each(|body| body.is_waited_for &= !is_old);
     Ok(Head { is_last: framing.closes || is_old, parts, body: framing.body })
 }
 
-/// The target in origin form (RFC 9112, section 3.2.1), as raw text: `Uri` would cut a fragment off, and read an
-/// authority as a second opinion on `Host`.
+/// Parses the target in origin form (RFC 9112, section 3.2.1) from the raw text: `Uri` would drop a fragment, and accept an
+/// authority that contradicts `Host`.
 fn target(head: &Bytes, text: &str) -> Result<Uri, Refusal> {
     if !text.starts_with('/') {
         return Err(Refusal::BadRequest(Reason::TargetForm));
@@ -186,7 +185,7 @@ fn target(head: &Bytes, text: &str) -> Result<Uri, Refusal> {
     Ok(Uri::from(target.map_err(|_| Refusal::BadRequest(Reason::TargetCharacter))?))
 }
 
-/// What the headers say about where the request ends, and the connection.
+/// What the headers say about the end of the request and of the connection.
 #[derive(Default)]
 struct Framing {
     has_length: bool,
@@ -194,17 +193,17 @@ struct Framing {
     body: Option<DeclaredBody>,
 }
 
-/// Whether some operation has a body by this method.
+/// Whether some operation with this method takes a body.
 fn has_body(method: &Method) -> bool {
     CATALOGUE.iter().any(|row| row.has_body && row.method == method.as_str())
 }
 
 impl Framing {
-    /// Reads a header. `_` is read as `-`: servers behind us may do the same.
+    /// Reads a header, with `_` taken as `-`, as servers behind us may do.
     fn field(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Refusal> {
         let fault = match canonical(name).as_ref() {
             "content-length" if replace(&mut self.has_length, true) => Reason::SeveralLengths,
-            // Some servers would read one that is spelt with `_`, and others would not.
+            // Servers disagree about `Content_Length`.
             "content-length" if self.body.is_some() && *name != CONTENT_LENGTH => Reason::BadLength,
             "content-length" => match (length(value), &mut self.body) {
                 (None, _) => Reason::BadLength,
@@ -218,7 +217,7 @@ impl Framing {
             "transfer-encoding" => Reason::TransferEncoding,
             "trailer" => Reason::Trailer,
             "content-encoding" => Reason::ContentEncoding,
-            // Without a body there is nothing to continue with.
+            // Without a body there is nothing to continue.
             "expect" if value.eq_ignore_ascii_case(b"100-continue") => {
                 self.body.iter_mut().for_each(|body| body.is_waited_for = true);
                 return Ok(());
@@ -235,14 +234,14 @@ impl Framing {
     }
 }
 
-/// A `Content-Length`: 1 to 7 digits, no sign, list or leading zero.
+/// Parses a `Content-Length`: 1 to 7 digits, no sign, list or leading zero.
 fn length(value: &[u8]) -> Option<usize> {
     let plain = (1..=7).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
     let leads = value.len() > 1 && value.starts_with(b"0");
     std::str::from_utf8(value).ok().filter(|_| plain && !leads)?.parse().ok()
 }
 
-/// As many headers are read without allocating for them.
+/// The number of headers that are parsed without an allocation.
 const INLINE_HEADERS: usize = 64;
 const UNREADABLE: Refusal = Refusal::BadRequest(Reason::NotHttp);
 

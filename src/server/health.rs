@@ -1,4 +1,4 @@
-//! Health and readiness. What the probes of an orchestrator ask.
+//! Health and readiness, for the probes of an orchestrator.
 
 use std::{
     borrow::Cow,
@@ -15,7 +15,7 @@ use tokio::{sync::watch, time::timeout};
 
 use crate::{audit::Sink, config::Project, credential::CachedCredential};
 
-/// The state of a proxy, shared with whoever asks.
+/// The health of a proxy. Clones share it.
 #[derive(Clone)]
 pub struct Health(Arc<HealthState>);
 
@@ -24,9 +24,9 @@ struct HealthState {
     draining: AtomicBool,
     /// Each project's name and its credential.
     projects: Vec<(Arc<str>, Arc<CachedCredential>)>,
-    /// The credentials whose sources said at last what will not pass by itself. Changes with each attempt.
+    /// The credentials whose latest renewal failed with a lasting error. Changes with each attempt.
     lasting: watch::Sender<HashSet<Arc<str>>>,
-    /// What is the matter with sockets, by address, and whether callers need them.
+    /// The problems of sockets by address, and whether callers need the socket.
     sockets: Mutex<BTreeMap<Arc<str>, (bool, String)>>,
     sink: Sink,
 }
@@ -34,9 +34,9 @@ struct HealthState {
 /// One thing that must hold for a proxy to be ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// What is looked at.
+    /// What is checked.
     pub name: String,
-    /// Why it does not hold, where it does not.
+    /// Why the check fails, if it does.
     pub problem: Option<Cow<'static, str>>,
 }
 
@@ -62,7 +62,7 @@ impl Health {
         self.0.started.load(Relaxed)
     }
 
-    /// Everything that must hold for it to be ready. The configuration is loaded, or there would be no proxy.
+    /// Returns the readiness checks. That the configuration is loaded needs none: without it there is no proxy.
     pub fn checks(&self) -> Vec<Check> {
         let check = |name: &str, holds: bool, problem: &'static str| Check {
             name: name.into(),
@@ -84,14 +84,14 @@ impl Health {
         checks
     }
 
-    /// The sockets that nobody can connect to, by address, and why: those of callers, or those of operators.
+    /// Returns the sockets that cannot be reached, with the reason: those of callers, or those of operators.
     pub fn lost_sockets(&self, of_callers: bool) -> Vec<(String, String)> {
         let sockets = self.0.sockets.lock();
         let lost = sockets.iter().filter(|(_, (callers, _))| *callers == of_callers);
         lost.map(|(address, (_, problem))| (address.to_string(), problem.clone())).collect()
     }
 
-    /// What is the matter with a socket now. Says whether that is news.
+    /// Notes the state of a socket. Returns whether it changed.
     pub(super) fn socket(&self, address: &Arc<str>, of_callers: bool, problem: Option<String>) -> bool {
         let mut sockets = self.0.sockets.lock();
         match problem {
@@ -103,12 +103,12 @@ impl Health {
         }
     }
 
-    /// Whether all of them hold.
+    /// Whether all checks pass.
     pub fn is_ready(&self) -> bool {
         self.checks().iter().all(|check| check.problem.is_none())
     }
 
-    /// A source was asked; whether it failed for a reason that lasts.
+    /// Notes an attempt at renewal, and whether it failed with a lasting error.
     pub(super) fn attempted(&self, credential: &Arc<str>, lasting: bool) {
         self.0.lasting.send_modify(|credentials| {
             if lasting {
@@ -119,8 +119,8 @@ impl Health {
         });
     }
 
-    /// Waits so long for all credentials that projects need, but not for one whose source will not give it. Returns
-    /// those that are missing then.
+    /// Waits up to `patience` for the credentials that projects need, except those with a lasting error. Returns the missing
+    /// ones.
     pub(super) async fn credentials(&self, patience: Duration) -> Vec<Arc<str>> {
         let mut attempts = self.0.lasting.subscribe();
         let decided = attempts.wait_for(|lasting| {
@@ -131,13 +131,13 @@ impl Health {
         self.missing_credentials()
     }
 
-    /// The credentials that projects need and that cannot be used.
+    /// Returns the credentials that projects need and that cannot be used.
     fn missing_credentials(&self) -> Vec<Arc<str>> {
         let missing = self.0.projects.iter().filter(|(_, cached)| !cached.is_ready());
         missing.map(|(_, cached)| Arc::clone(cached.name())).collect()
     }
 
-    /// Whether it is stopping.
+    /// Whether the proxy is stopping.
     pub fn is_draining(&self) -> bool {
         self.0.draining.load(Relaxed)
     }
@@ -167,7 +167,7 @@ mod tests {
         upstream::{Egress, Proxies, Roots},
     };
 
-    /// Of a proxy that needs one credential, which its source has not been asked for.
+    /// The health of a proxy that needs one credential, not fetched yet.
     fn missing_one() -> (Health, Refresher, TempDir) {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in [("proxy.yaml", PROXY), ("policy.yaml", POLICY), ("token", "a-token")] {

@@ -1,6 +1,6 @@
 //! The host's name, a part of request ids.
 
-/// As much of the host's name as fits the alphabet of request ids.
+/// Returns the host's name, reduced to the alphabet of request ids.
 pub(super) fn hostname() -> String {
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
     let clean: String =

@@ -1,7 +1,7 @@
-//! Sockets inherited from the service manager. Listening sockets that systemd, or whoever starts the process, keeps
-//! open over restarts, so that no caller is refused meanwhile: the protocol of `sd_listen_fds(3)`.
+//! Sockets inherited from the service manager (`sd_listen_fds(3)`), which keeps them open over restarts so that no caller is
+//! refused meanwhile.
 //!
-//! They are asked for by name. What a socket is, it says itself: nothing is believed of a name.
+//! They are looked up by name. Their kind is asked of the socket itself, not inferred from the name.
 
 use std::{env, io};
 
@@ -11,21 +11,21 @@ use tokio::net::{TcpListener, UnixListener};
 
 use super::listening::Kind;
 
-/// The sockets that were passed and not taken yet.
+/// The inherited sockets.
 pub struct Inherited {
     sockets: ListenFd,
-    /// A name each; `None` where it was taken.
+    /// The name of each; `None` once it is taken.
     names: Vec<Option<String>>,
 }
 
 impl Inherited {
-    /// Those that the environment tells of: `LISTEN_PID`, `LISTEN_FDS`, `LISTEN_FDNAMES`. To be called once, and before
-    /// there is a second thread: it changes the environment.
+    /// Reads `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES`. To be called once, before there is a second thread, because it
+    /// changes the environment.
     pub fn of_this_process() -> Self {
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
         let sockets = ListenFd::from_env();
         let mut names = names.split(':').filter(|name| !name.is_empty());
-        // As `sd_listen_fds_with_names(3)` calls one without a name.
+        // The name that `sd_listen_fds_with_names(3)` gives to one without.
         let names = (0..sockets.len()).map(|_| Some(names.next().unwrap_or("unknown").to_owned())).collect();
         Self { sockets, names }
     }
@@ -35,12 +35,12 @@ impl Inherited {
         Self { sockets: ListenFd::empty(), names: Vec::new() }
     }
 
-    /// Those that nobody took.
+    /// Returns the names of those that nobody took.
     pub fn left(&self) -> impl Iterator<Item = &str> {
         self.names.iter().flatten().map(String::as_str)
     }
 
-    /// Takes the one with this name.
+    /// Takes the socket with this name.
     pub(super) fn take(&mut self, name: &str) -> io::Result<Kind> {
         let mut found = self.names.iter().enumerate().filter(|(_, own)| own.as_deref() == Some(name));
         let index = match (found.next(), found.next()) {

@@ -1,9 +1,9 @@
-//! How many connections there are at once, and which of them goes when one more is to come in.
+//! Limits the number of connections, and chooses which to close when a new one needs the room.
 //!
-//! A connection that has no request under way is closed rather than that a new caller waits: thousands of slow heads
-//! must not keep anybody out. Those that have said all go first, then those that never brought a call that was passed
-//! on, then whoever idles, the longest first. Where every connection is at work, new ones wait in the system's queue,
-//! and each answer ends its connection. Each place that becomes free goes to whoever waits for one for longest.
+//! A connection without a request in flight is closed rather than make a new caller wait: thousands of slow heads must not
+//! lock anybody out. First go those that are finished, then those that never had a call passed on, then the longest idle. If
+//! all have a request in flight, new ones wait in the kernel's queue, and each answer ends its connection. A free permit
+//! goes to the connection that has waited longest.
 
 use std::{
     collections::BTreeMap,
@@ -30,35 +30,34 @@ pub(crate) struct ConnectionLimiter {
     requests: usize,
     places: Arc<Semaphore>,
     open: Mutex<OpenConnections>,
-    /// A new caller waits and nobody can be spared: then no connection serves for longer than it must.
+    /// Whether a new caller waits although no connection can be closed; then each connection ends with its next answer.
     crowded: AtomicBool,
     room: ByteBudget,
     counts: Connections,
 }
 
-/// That a connection may be open, until this is dropped.
+/// The permit of an open connection, returned on drop.
 pub(crate) struct Permit {
     limiter: Arc<ConnectionLimiter>,
     number: u64,
     pub(super) state: Arc<ConnectionState>,
     pub(super) lifetime: ConnectionLifetime,
-    /// That it is one of its worker's.
+    /// Counts it among its worker's connections.
     pub(super) load: Option<WorkerLoad>,
     _place: OwnedSemaphorePermit,
 }
 
-/// One connection of a worker's, until this is dropped.
+/// Counts one connection of a worker, until it is dropped.
 pub(super) struct WorkerLoad(Arc<AtomicUsize>);
 
-/// How long a connection serves: not the same for all, so that callers that came at once, after a restart, do not come
-/// back at once.
+/// How long a connection serves, with jitter: callers that connected together after a restart must not reconnect together.
 #[derive(Clone, Copy)]
 pub(super) struct ConnectionLifetime {
-    /// What is answered after this is answered for the last time.
+    /// After this time the next answer is the last.
     pub(super) until: Instant,
-    /// As many answers it gives.
+    /// The maximum number of answers.
     pub(super) requests: usize,
-    /// By so much longer than configured it is waited for, or thousands of slow heads would be refused in one moment.
+    /// The share by which its time-outs are longer than configured, so that thousands of slow heads do not time out at once.
     pub(super) jitter: f64,
 }
 
@@ -66,12 +65,12 @@ pub(super) struct ConnectionLifetime {
 struct OpenConnections {
     connections: BTreeMap<u64, Arc<ConnectionState>>,
     next: u64,
-    /// The proxy stops.
+    /// Whether the proxy is stopping.
     stopping: bool,
 }
 
 impl ConnectionLimiter {
-    /// As many connections as the limits say.
+    /// Creates a limiter with the configured maximum.
     pub(crate) fn new(limits: &Limits, counts: Connections) -> Arc<Self> {
         counts.limit(limits.connections);
         Arc::new(Self {
@@ -85,7 +84,7 @@ impl ConnectionLimiter {
         })
     }
 
-    /// A permit for a connection that was accepted, as soon as there is one.
+    /// Waits for a permit for an accepted connection.
     pub(crate) async fn permit(self: &Arc<Self>) -> Permit {
         let mut place = pin!(Arc::clone(&self.places).acquire_owned());
         loop {
@@ -93,22 +92,21 @@ impl ConnectionLimiter {
                 biased;
                 place = &mut place => match place {
                     Ok(place) => return self.open(place),
-                    // Nobody closes it.
+                    // The semaphore is never closed.
                     Err(_) => std::future::pending().await,
                 },
-                // Also where nothing was found: what works now may idle soon.
+                // Repeated even if none could be closed: a busy connection may be idle soon.
                 () = self.make_room_again() => {}
             }
         }
     }
 
-    /// Asks some of the connections that can be spared to leave, unless some that were asked are about to. Returns whether
-    /// there are some, now or soon.
+    /// Asks some connections to leave, unless some are already leaving. Returns whether any can be closed, now or soon.
     pub(crate) fn make_room(&self) -> bool {
         self.make_room_among(|_| true)
     }
 
-    /// Asks some of those to leave that have room for bytes, whenever there is too little of it.
+    /// Asks connections that hold memory to leave, whenever there is too little.
     pub(super) async fn make_room_for_bytes(self: Arc<Self>) {
         loop {
             self.room.wanted().await;
@@ -117,7 +115,7 @@ impl ConnectionLimiter {
         }
     }
 
-    /// What all connections may hold of what is no request yet.
+    /// Returns the budget for bytes that are not a request yet.
     pub(super) fn room(&self) -> &ByteBudget {
         &self.room
     }
@@ -126,7 +124,7 @@ impl ConnectionLimiter {
         let open = self.open.lock();
         let now = Instant::now();
         let some = || open.connections.values().filter(|state| counts(state));
-        // Who was asked may need longer than a look lasts, and whoever is asked too much is closed for nothing.
+        // Leaving can take longer than one poll, and asking more would close connections for nothing.
         if some().any(|state| state.is_leaving()) {
             return true;
         }
@@ -135,7 +133,7 @@ impl ConnectionLimiter {
             .filter(|((_, from), _)| *from <= now)
             .map(|((eviction_key, _), state)| (eviction_key, state))
             .collect();
-        // More than one, or each new caller in a flood would search anew.
+        // Several at once, or in a flood each new caller would search again.
         let count = (eviction_key.len() / 8).clamp(1, MAX_EVICTED).min(eviction_key.len());
         if count > 0 {
             eviction_key.select_nth_unstable_by_key(count - 1, |(eviction_key, _)| *eviction_key);
@@ -146,7 +144,7 @@ impl ConnectionLimiter {
         count > 0 || all().any(|((_, from), _)| from <= now + FIRST_REQUEST_GRACE)
     }
 
-    /// Each connection gives one more answer, or none.
+    /// Stops the proxy's connections: each gives at most one more answer.
     pub(super) fn stop(&self) {
         let mut open = self.open.lock();
         open.stopping = true;
@@ -155,12 +153,12 @@ impl ConnectionLimiter {
         }
     }
 
-    /// Whether every connection is to end with its answer, because others wait.
+    /// Whether each connection is to end with its next answer, because others wait.
     pub(super) fn is_crowded(&self) -> bool {
         self.crowded.load(Relaxed)
     }
 
-    /// What is counted about connections.
+    /// Returns the counters of connections.
     pub(super) fn counts(&self) -> &Connections {
         &self.counts
     }
@@ -202,17 +200,17 @@ impl ConnectionLimiter {
 }
 
 impl Permit {
-    /// Returns when the connection is asked to go, and owes no answer.
+    /// Returns when the connection is asked to leave and owes no answer.
     pub(crate) async fn left(&self) {
         self.state.left().await;
     }
 
-    /// A request has come: the connection does not go before there is an answer.
+    /// Notes a request in flight: the connection does not leave before it is answered.
     pub(crate) fn works(&self) {
         self.state.enter(Phase::Working);
     }
 
-    /// There is an answer. It goes to whoever reads it soon.
+    /// Notes that an answer is being written; the connection may leave if the caller is slow to read it.
     pub(crate) fn answers(&self) {
         self.state.enter(Phase::Answering);
     }
@@ -238,13 +236,13 @@ impl Drop for Permit {
     }
 }
 
-/// How often room is looked for while there is none.
+/// How often to look for connections to close.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
-/// As many connections are closed at most when one more is to come in; nginx does the same.
+/// The maximum number of connections closed for a new one, as in nginx.
 const MAX_EVICTED: usize = 32;
-/// A connection's lifetime is up to this part shorter than configured.
+/// The largest share by which a connection's lifetime is shorter than configured.
 const LIFETIME_JITTER: f64 = 0.2;
-/// It is waited for up to this part longer.
+/// The largest share by which its time-outs are longer.
 const WAIT_JITTER: f64 = 0.1;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What listens, whoever bound it.
+//! Listening sockets by kind, whether bound here or inherited.
 
 use std::{io, path::Path};
 
@@ -12,7 +12,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The address in the words of the configuration; the port is the one the system chose for 0.
+    /// Returns the address as the configuration writes it. A port 0 is replaced by the one that the system chose.
     pub(super) fn address(&self) -> String {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(|a| a.to_string()).unwrap_or_default(),
@@ -24,18 +24,18 @@ impl Kind {
         }
     }
 
-    /// Whoever comes from now on gets no answer to the first packet, tries again, and finds the next process or nobody.
-    /// Otherwise one could get in between the last that is accepted and the end of the socket, which would reset it.
-    /// A Unix socket that lost its file has no newcomers.
+    /// Drops the SYN of new connections, whose callers then retry and find the next process or nobody. Otherwise a
+    /// connection that arrives between the last accept and the close would be reset. A Unix socket without its file has no
+    /// newcomers.
     pub(super) fn close_to_newcomers(&self) {
         if let Self::Tcp(listener) = self {
             let program = NO_SYN.map(|(code, yes, no, k)| SockFilter::new(code, yes, no, k));
-            // Without it there is that moment, no more.
+            // Without the filter only that short moment remains.
             drop(SockRef::from(listener).attach_filter(&program));
         }
     }
 
-    /// Bounds what the kernel keeps for each connection that is accepted: callers say little, and are told little.
+    /// Bounds the kernel's buffers of each accepted connection: requests and answers are small.
     pub(super) fn bound_buffers(&self) -> io::Result<()> {
         match self {
             Self::Tcp(listener) => {
@@ -43,7 +43,7 @@ impl Kind {
                 socket.set_recv_buffer_size(RECEIVED)?;
                 socket.set_send_buffer_size(SENT)
             }
-            // Such a connection inherits nothing, and holds only what it sends itself.
+            // A Unix connection inherits no buffer sizes, and buffers only what it sends.
             Self::Unix(_) => Ok(()),
         }
     }
@@ -56,18 +56,18 @@ impl Kind {
     }
 }
 
-/// A packet filter in classic BPF, which sees packets from their TCP header on: those with SYN are dropped.
+/// A filter in classic BPF that drops packets with SYN. It sees packets from their TCP header on.
 const NO_SYN: [(u16, u8, u8, u32); 4] = [
     // BPF_LD | BPF_B | BPF_ABS: the flags (RFC 9293, section 3.1).
     (0x30, 0, 0, 13),
     // BPF_JMP | BPF_JSET | BPF_K: with SYN, the next one; without, the one after it.
     (0x45, 0, 1, 0x02),
-    // BPF_RET | BPF_K: so many bytes of it.
+    // BPF_RET | BPF_K: the number of bytes to keep.
     (0x06, 0, 0, 0),
     (0x06, 0, 0, u32::MAX),
 ];
-/// What the kernel keeps of a connection that was not read yet: most heads. It takes twice as much for it (socket(7)).
-/// Thousands of connections may have that much each, beside all that `limits.buffer_bytes` is for.
+/// The kernel's receive buffer of a connection, large enough for most heads. The kernel doubles it (socket(7)). Thousands of
+/// connections may have one each, in addition to `limits.buffer_bytes`.
 const RECEIVED: usize = 2048;
-/// And what its caller did not take yet: a few small answers.
+/// The kernel's send buffer, large enough for a few small answers.
 pub(super) const SENT: usize = 4096;

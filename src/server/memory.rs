@@ -1,20 +1,20 @@
-//! How much memory this process may take, and the limits that it is enough for.
+//! Lowers the limits to the memory that this process may use.
 //!
-//! A container that takes more than its cgroup allows is killed, with all calls that are under way. So what does not fit
-//! is not promised, as with descriptors.
+//! A container that exceeds its cgroup's limit is killed, with all calls in flight. So limits that do not fit are lowered,
+//! as with descriptors.
 
 use std::{fs, path::Path};
 
 use crate::{config::Limits, operation::LARGEST_ANSWER};
 
-/// As many bytes as the cgroup of this process allows. `None` where there is no limit, or nobody knows.
+/// Returns the memory limit of this process's cgroup in bytes. `None` if there is none or it is unknown.
 pub fn available() -> Option<usize> {
     allowed(Path::new("/sys/fs/cgroup"), &fs::read_to_string("/proc/self/cgroup").ok()?)
 }
 
-/// The least that the cgroups from this one up allow. Within a container, its own is often shown as the root.
+/// Returns the lowest limit of the cgroup and its ancestors. Within a container its own is often shown as the root.
 fn allowed(root: &Path, cgroups: &str) -> Option<usize> {
-    // Of version 2, and of version 1 (cgroups(7)).
+    // Version 2, then version 1 (cgroups(7)).
     let of = |prefix: &str| cgroups.lines().find_map(|line| line.split_once(prefix).map(|(_, path)| path));
     let (root, path, file) = match (of(":memory:"), of("::")) {
         (Some(path), _) => (root.join("memory"), path, "memory.limit_in_bytes"),
@@ -25,7 +25,7 @@ fn allowed(root: &Path, cgroups: &str) -> Option<usize> {
     upwards.filter_map(|folder| fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok()).min()
 }
 
-/// The limits that so much memory allows. It is said where they are lower.
+/// Returns the limits that this much memory allows. Logs those that are lowered.
 pub fn fit(limits: &Limits, memory: Option<usize>) -> Limits {
     let Limits { connections, in_flight, buffer_bytes, .. } = *limits;
     let wanted = [(connections, PER_CONNECTION), (in_flight, PER_CALL), (buffer_bytes, 1)];
@@ -39,7 +39,7 @@ pub fn fit(limits: &Limits, memory: Option<usize>) -> Limits {
     let in_flight = in_flight.min(left / 4 / PER_CALL).max(1);
     let connections =
         connections.min(left.saturating_sub(buffer_bytes + in_flight * PER_CALL) / PER_CONNECTION).max(1);
-    // However little there is, there is room for some of them.
+    // Never so large that a single body could take all of it.
     let body_bytes = limits.body_bytes.min(buffer_bytes / 4);
     tracing::warn!(
         memory,
@@ -52,14 +52,13 @@ pub fn fit(limits: &Limits, memory: Option<usize>) -> Limits {
     Limits { connections, in_flight, body_bytes, buffer_bytes, ..limits.clone() }
 }
 
-/// What there is before the first connection.
+/// Memory in use before the first connection.
 const BASE_USAGE: usize = 14 << 20;
-/// A connection of a caller's, with TLS, and what the kernel keeps for it: 7 and 4 KiB where it idles, and what was not
-/// read.
+/// Memory for a caller's connection: with TLS 7 KiB while idle, 4 KiB in the kernel, and unread bytes.
 const PER_CONNECTION: usize = 16 << 10;
-/// A call under way, with its connection to upstream, but without the answer.
+/// Memory for a call in flight and its upstream connection, without the answer.
 const PER_CALL: usize = 20 << 10;
-/// Room for one answer, of the largest kind: with less, no job could ever be looked up.
+/// Memory for one answer of the largest kind: with less, no job could ever be looked up.
 const MIN_BUDGET: usize = LARGEST_ANSWER;
 
 #[cfg(test)]
@@ -105,7 +104,7 @@ mod tests {
             assert!(taken <= megabytes << 20, "{limits:?}");
             assert!(limits.connections >= 1 && limits.in_flight >= 1);
         }
-        // Too little for anything: then for one of each, and one answer.
+        // Too little memory for anything still leaves one of each, and one answer.
         let least = fit(&all, Some(1 << 20));
         assert_eq!((least.connections, least.in_flight, least.buffer_bytes), (1, 1, LARGEST_ANSWER));
         let large = Limits { body_bytes: 4 << 20, ..all };

@@ -1,7 +1,7 @@
 //! The server: accepts connections, starts and stops.
 //!
-//! A [`Proxy`] is everything that `proxy.yaml` describes, running: sockets, stack, credentials. It owns all tasks
-//! it starts, and all of them end with it. It prints nothing and knows no signals: those are the command's.
+//! A [`Proxy`] is everything that `proxy.yaml` describes: sockets, stack, credentials. It owns the tasks that it starts, and
+//! they end with it. It prints nothing and handles no signals; the command does.
 
 mod accept;
 mod answer;

@@ -1,8 +1,8 @@
-//! Operator actions on a running proxy. Who is frozen, the configuration in force, and that it runs; each time with one
-//! record of who asked and what came of it.
+//! Operators' commands to a running proxy: freeze, unfreeze, reload, stop. Each leaves one record of who asked and what the
+//! result was.
 //!
-//! A freeze is in force before anything else is done about it: no disk and no sink is waited for. Then it is kept in the
-//! freeze file, where that is in a folder that the proxy may write to.
+//! A freeze takes effect before it waits for any disk or sink. Then it is saved in the freeze file, if the proxy may write
+//! to that folder.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ use crate::{
     stage::ActivePolicy,
 };
 
-/// What operators may change. Shared by whoever answers them.
+/// What operators may change. Clones share it.
 #[derive(Clone)]
 pub struct Operators {
     pub(super) freeze: Freeze,
@@ -31,23 +31,23 @@ pub struct Operators {
     pub(super) in_force: Arc<ArcSwap<ActivePolicy>>,
     pub(super) sink: Sink,
     pub(super) persistence: FreezePersistence,
-    /// Who changes the freeze file holds it meanwhile.
+    /// Held while the freeze file is changed.
     pub(super) turn: Arc<Mutex<()>>,
 }
 
 /// Whether freezes survive the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum FreezePersistence {
-    /// In this file.
+    /// They are saved in this file.
     In(PathBuf),
-    /// There is a freeze file, in a folder that the proxy does not write to.
+    /// The freeze file is in a folder that the proxy may not write to.
     NotThere,
-    /// There is no freeze file.
+    /// No freeze file is configured.
     Nowhere,
 }
 
 impl FreezePersistence {
-    /// Where freezes are kept by this configuration. Nobody asks for them where there is no admin socket.
+    /// Returns where this configuration saves freezes. Without an admin socket nobody needs it.
     pub(super) fn of(loaded: &Loaded) -> Self {
         match (&loaded.settings.freeze_file, sandbox::freeze_folder(&loaded.settings, &loaded.warnings)) {
             (Some(path), Some(_)) => Self::In(path.clone()),
@@ -57,21 +57,21 @@ impl FreezePersistence {
     }
 }
 
-/// What an operator asks for.
+/// An operator's command.
 #[derive(Clone, Debug)]
 pub struct OperatorCommand {
-    /// Of whom.
+    /// The callers it concerns.
     pub scope: FreezeScope,
-    /// The user who asks.
+    /// The operator's user id.
     pub uid: Option<u32>,
-    /// Why, in their words.
+    /// The operator's reason.
     pub reason: Option<String>,
-    /// The project that it is about, where it is about one.
+    /// The project that it concerns, if any.
     pub project: Option<String>,
 }
 
 impl Operators {
-    /// Freezes these, besides whoever is frozen. Returns what the operator is to know about it.
+    /// Freezes callers, in addition to those already frozen. Returns a note for the operator.
     pub async fn freeze(&self, order: &OperatorCommand) -> Option<String> {
         let OperatorCommand { scope, uid, reason, .. } = order.clone();
         let said = FreezeEntry { scope, reason, uid, time: Some(clock::now()), problem: None };
@@ -83,7 +83,7 @@ impl Operators {
         problem
     }
 
-    /// Takes these out of what operators froze. Returns what the operator is to know about it.
+    /// Unfreezes callers that operators froze. Returns a note for the operator.
     ///
     /// # Errors
     /// [`AllCallersFrozen`].
@@ -116,13 +116,13 @@ impl Operators {
         reloaded
     }
 
-    /// Notes that the process was asked to stop.
+    /// Records that the process was asked to stop.
     pub fn stop(&self, order: &OperatorCommand) {
         tracing::warn!(uid = order.uid, "shutdown requested by an operator");
         self.record("stop", order, None);
     }
 
-    /// Changes the freeze file, apart from what serves, and puts in force what it says then.
+    /// Changes the freeze file on another thread, and puts its new contents in force.
     async fn keep(
         &self,
         change: impl FnOnce(&PathBuf) -> Result<(), FreezeFileError> + Send + 'static,
@@ -167,12 +167,12 @@ impl Operators {
             policy_hash: in_force.policy.hash(),
             problem,
         };
-        // It is in the log as well: no sink holds up an operator.
+        // The log has it, too, so a blocked sink does not delay an operator.
         self.sink.try_write(&line.line());
     }
 }
 
-/// Why what operators say is not in the freeze file.
+/// Why a freeze was not saved in the freeze file.
 #[derive(Debug, thiserror::Error)]
 enum PersistError {
     #[error("{0}")]
@@ -188,5 +188,5 @@ const ENDS_WITH_PROCESS: &str = "this freeze ends with this process";
 const NO_FREEZE_FILE: &str = "set `freeze_file` to survive a restart";
 const NOT_THERE: &str = "the `freeze_file` directory is shared, or contains configured files, so the proxy does not write \
                          there; give it its own";
-/// A file that takes longer to change is on a mount that hangs.
+/// The time after which a change counts as hanging.
 const FREEZE_FILE_TIMEOUT: Duration = Duration::from_secs(2);

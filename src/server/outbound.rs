@@ -1,4 +1,4 @@
-//! What leads out of here: the ways to endpoints, the sources of credentials, and the projects with their upstreams.
+//! Outbound connections: the routes to endpoints, the credential sources, and the projects with their upstreams.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// The way out of here, of which the environment may have a word to say.
+/// Returns the egress of the settings and of the environment.
 pub(super) fn egress(settings: &UpstreamSettings) -> Result<Egress, RootsError> {
     let roots = Roots::new(settings.ca_file.as_deref())?;
     let proxies = Proxies::new(settings.proxy.as_ref(), variable);
@@ -32,8 +32,8 @@ pub(super) fn refreshers(
     Refresher::all(settings.credentials.iter().map(|c| (&c.name, &c.source)), provider_context)
 }
 
-/// Each configured project with its credential and its upstream. Projects of one endpoint share its connections.
-#[expect(clippy::type_complexity, reason = "two lists, named where they are used")]
+/// Returns each configured project with its credential and upstream. Projects with the same endpoint share connections.
+#[expect(clippy::type_complexity, reason = "two lists, which the caller names")]
 pub(super) fn projects(
     settings: &Settings,
     egress: &Egress,

@@ -1,4 +1,4 @@
-//! The owner of a connection's other end: the question of [`SocketEnds`], put to the kernel.
+//! Asks the kernel for the owner of a loopback connection's other end ([`SocketEnds`]).
 
 use std::{io, net::SocketAddr, os::fd::AsRawFd};
 
@@ -16,10 +16,10 @@ use crate::{
     log::LIMITED,
 };
 
-/// The user id of the owner of a connection's other end, where that is on this machine and can be told. It must be
-/// the connection's first use: what is known of it then stays true, because it can only end.
+/// Returns the user id of the other end's owner, if that is on this machine and known. To be called before anything else
+/// uses the connection: what is known then stays true, because a connection can only end.
 ///
-/// `needed` tells whether a caller is proved by it now.
+/// `needed` says whether the policy in force identifies callers by it.
 pub(super) fn of(stream: &TcpStream, peer: SocketAddr, needed: bool) -> Option<u32> {
     let ends = SocketEnds::of(peer, stream.local_addr().ok()?)?;
     match ask(&ends, stream) {
@@ -42,7 +42,7 @@ pub(super) fn of(stream: &TcpStream, peer: SocketAddr, needed: bool) -> Option<u
     }
 }
 
-/// The kernel answers before `sendto` returns, so nothing here waits.
+/// Asks the kernel. It answers before `sendto` returns, so nothing here waits.
 fn ask(ends: &SocketEnds, stream: &TcpStream) -> Result<u32, OwnerError> {
     let refused = |error: nix::Error| OwnerError::Refused(io::Error::from(error));
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
@@ -58,14 +58,14 @@ fn ask(ends: &SocketEnds, stream: &TcpStream) -> Result<u32, OwnerError> {
     ends.owner(answer.get(..length).unwrap_or_default(), || Ok(TcpState.get(stream)?))
 }
 
-/// The state of a TCP socket: `tcpi_state`, the first byte of `struct tcp_info`. The kernel tells as much of that as
-/// it is asked for.
+/// The state of a TCP socket: `tcpi_state`, the first byte of `struct tcp_info`. The kernel returns as much of it as is
+/// asked for.
 #[derive(Clone, Copy)]
 struct TcpState;
 
 getsockopt_impl!(TcpState, libc::IPPROTO_TCP, libc::TCP_INFO, u8, GetU8);
 
-/// The answer is 72 bytes with its header; the kernel adds attributes, and might add more.
+/// The buffer for the answer: 72 bytes with its header, and attributes, whose number may grow.
 const ANSWER: usize = 4096;
 
 #[cfg(test)]
@@ -78,7 +78,7 @@ mod tests {
 
     use super::*;
 
-    /// A connection from a client that did this with it, and the owner that is told.
+    /// Returns the owner that is found for a client's connection after `act`.
     async fn owner_of_client(bind: &str, to: &str, act: fn(std::net::TcpStream)) -> Option<u32> {
         let listener = TcpListener::bind(bind).await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -88,7 +88,7 @@ mod tests {
         of(&stream, peer, true)
     }
 
-    /// Keeps it open.
+    /// Keeps the client's socket open.
     fn keep(client: std::net::TcpStream) {
         std::mem::forget(client);
     }
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(owner_of_client("127.0.0.1:0", "127.0.0.1", half_closed).await, me);
     }
 
-    /// The kernel says of such a socket that root owns it.
+    /// The kernel reports root as the owner of such a socket.
     #[tokio::test]
     async fn a_socket_that_was_closed_has_no_owner() {
         assert_eq!(owner_of_client("127.0.0.1:0", "127.0.0.1", drop).await, None);
@@ -120,10 +120,10 @@ mod tests {
         Socket::from(client).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
-    /// A user's connection from this address, who has said something.
+    /// Returns a user's connection from this address, on which the user has sent something.
     fn connected(user: Uid, from: SocketAddr, to: SocketAddr) -> (std::net::TcpStream, SocketAddr) {
         let connected = thread::spawn(move || {
-            // Of this thread only. Without root it stays who it is, and the addresses are taken over all the same.
+            // Changes this thread only. Without root the user stays the same, but the addresses are still reused.
             setfsuid(user);
             let socket = Socket::new(Domain::for_address(from), Type::STREAM, None).unwrap();
             socket.bind(&from.into()).unwrap();
@@ -136,8 +136,8 @@ mod tests {
         connected.join().unwrap()
     }
 
-    /// Somebody connects, speaks, resets the connection, and the port is taken by another user: both connections wait
-    /// to be accepted, with the same addresses.
+    /// A user connects, sends, and resets the connection; another user takes the port. Both connections wait to be accepted,
+    /// with the same addresses.
     #[tokio::test]
     async fn whoever_comes_after_a_reset_connection_does_not_own_it() {
         let (attacker, victim) = (Uid::from_raw(4001), Uid::from_raw(4002));

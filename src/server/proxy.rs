@@ -1,4 +1,4 @@
-//! Start of a proxy: everything that is bound and asked before it accepts, and the tasks that do.
+//! Starts a proxy: binds its sockets, begins to fetch credentials, and spawns the tasks that accept.
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -33,7 +33,7 @@ use crate::{
     upstream::{DialerError, RootsError},
 };
 
-/// A proxy whose sockets are bound. It accepts once it is told to [`Proxy::serve`].
+/// A proxy whose sockets are bound. It accepts after [`Proxy::serve`].
 pub struct Proxy {
     sockets: Vec<(Socket, Arc<Hosts>)>,
     limiter: Arc<ConnectionLimiter>,
@@ -43,7 +43,7 @@ pub struct Proxy {
     metrics: Arc<Metrics>,
     status: ProxyStatus,
     watcher: Option<FreezeFileWatch>,
-    /// The renewal of credentials, which begins before anything is accepted.
+    /// The renewal of credentials, which starts before anything is accepted.
     background: JoinSet<()>,
     cutoff: Cutoff,
 }
@@ -61,13 +61,13 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
-    /// The audit records have nowhere to go.
+    /// The audit sink cannot be opened.
     #[error(transparent)]
     Audit(#[from] OpenError),
     /// TLS to upstream cannot be set up.
     #[error(transparent)]
     Tls(#[from] RootsError),
-    /// There is no way to an upstream.
+    /// An upstream has no usable route.
     #[error(transparent)]
     Dialer(#[from] DialerError),
     /// The system gives no thread.
@@ -76,11 +76,10 @@ pub enum StartError {
 }
 
 impl Proxy {
-    /// Binds every socket or takes those that came with the process, opens the audit sink and begins to fetch
-    /// credentials; those that are on this machine are there when it returns. The configuration was loaded from `path`,
-    /// which is where changes of it are looked for.
+    /// Binds or inherits every socket, opens the audit sink and begins to fetch credentials. Those on this machine are ready
+    /// when it returns. `path` is the file that the configuration was loaded from; it is watched for changes.
     ///
-    /// A credential that cannot be had yet is no error: see [`Self::credentials`].
+    /// A credential that is not available yet is no error: see [`Self::credentials`].
     ///
     /// # Errors
     /// See [`StartError`].
@@ -107,7 +106,7 @@ impl Proxy {
         let health = Health::new(&settings.projects, &credentials, sink.clone());
         let mut background = background::start(refreshers, &settings, &metrics, &health).await;
         let sockets = bind(&settings.listeners, inherited)?;
-        // Whatever shares them out goes by what there is.
+        // Before anything is divided by these limits.
         settings.limits = fit_limits(&settings.limits, upstreams.len());
         let limits = settings.limits.clone();
         let limiter = limiter(&limits, &sockets, &metrics);
@@ -145,12 +144,12 @@ impl Proxy {
         Ok(Self { sockets, limiter, workers, limits, drain, metrics, status, watcher, background, cutoff })
     }
 
-    /// What is bound: the listeners' names and their addresses, the ports as the system chose them.
+    /// Returns the listeners' names and bound addresses, with the ports that the system chose.
     pub fn addresses(&self) -> &[(Arc<str>, String)] {
         &self.status.listeners
     }
 
-    /// Its state, and what an operator may change about it.
+    /// Returns its state, and what an operator may change about it.
     pub fn status(&self) -> &ProxyStatus {
         &self.status
     }
@@ -160,8 +159,8 @@ impl Proxy {
         &self.metrics
     }
 
-    /// Waits so long for the credentials that projects need. Returns those that are missing then, or as soon as a source
-    /// says what will not pass by itself.
+    /// Waits up to `patience` for the credentials that projects need. Returns the missing ones, at once if a source has a
+    /// lasting error.
     pub async fn credentials(&self, patience: Duration) -> Vec<Arc<str>> {
         self.status.health.credentials(patience).await
     }
@@ -210,7 +209,7 @@ impl Proxy {
     }
 }
 
-/// Looks for the freeze file. What it says is in force when this returns: the first call may have been sent already.
+/// Starts to watch the freeze file. Its freeze is in force when this returns, because calls may already be waiting.
 async fn freeze_watch(
     path: Option<PathBuf>,
     freeze: &Freeze,
@@ -224,7 +223,7 @@ async fn freeze_watch(
 }
 
 impl ProxyStatus {
-    /// What the stages work with, which is what it tells of.
+    /// Returns the dependencies of the stages.
     fn parts(&self, metrics: &Arc<Metrics>) -> stack::Parts {
         stack::Parts {
             in_force: Arc::clone(&self.in_force),
@@ -256,7 +255,7 @@ fn bind(listeners: &[Listener], mut inherited: Inherited) -> Result<Vec<(Socket,
     sockets
 }
 
-/// As many connections as the limits say, which are counted.
+/// Creates the limiter of connections.
 fn limiter(limits: &Limits, sockets: &[(Socket, Arc<Hosts>)], metrics: &Metrics) -> Arc<ConnectionLimiter> {
     let counts = metrics.connections();
     for (socket, _) in sockets.iter().filter(|(socket, _)| socket.tls) {
@@ -265,5 +264,5 @@ fn limiter(limits: &Limits, sockets: &[(Socket, Arc<Hosts>)], metrics: &Metrics)
     ConnectionLimiter::new(limits, counts.clone())
 }
 
-/// How long a connection may be without a request before a stopping proxy closes it: one may be on its way.
+/// How long a stopping proxy keeps an idle connection: a request may be on its way.
 const SHUTDOWN_IDLE_GRACE: Duration = Duration::from_secs(1);

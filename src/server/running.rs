@@ -1,4 +1,4 @@
-//! A running proxy and its shutdown. What was accepted is answered, or cut and recorded.
+//! A running proxy and its shutdown. Accepted requests are answered, or cut off and recorded.
 
 use std::{
     sync::Arc,
@@ -19,13 +19,13 @@ use crate::{
     limit::Cutoff,
 };
 
-/// A proxy that serves.
+/// A running proxy.
 pub struct Running {
     pub(super) drain: Drain,
     pub(super) status: ProxyStatus,
     /// Connections, requests and accept loops.
     pub(super) tasks: TaskTracker,
-    /// Renewal and sweeping: ended by being dropped.
+    /// Renewal and sweeping, which end when dropped.
     pub(super) _background: JoinSet<()>,
     pub(super) stop: CancellationToken,
     pub(super) limiter: Arc<ConnectionLimiter>,
@@ -33,8 +33,8 @@ pub struct Running {
     pub(super) cutoff: Cutoff,
 }
 
-/// What a proxy had under way when it ended.
-#[must_use = "what was cut has no record yet"]
+/// The calls in flight when a proxy ended.
+#[must_use = "calls that were cut off are recorded by `record`"]
 pub struct Unfinished {
     tasks: TaskTracker,
     sink: Sink,
@@ -44,29 +44,29 @@ pub struct Unfinished {
 /// How a proxy stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drained {
-    /// Everything that was accepted was answered, and its record is written.
+    /// All accepted requests were answered and recorded.
     Whole,
-    /// Some of it was cut off when the drain time-out ended.
+    /// Some requests were cut off when the drain time-out ended.
     Cut,
-    /// It was answered, but records could not be written.
+    /// All requests were answered, but some records could not be written.
     Unrecorded,
 }
 
 impl Running {
-    /// Its state, and what an operator may change about it.
+    /// Returns its state, and what an operator may change about it.
     pub fn status(&self) -> &ProxyStatus {
         &self.status
     }
 
-    /// Opens the audit file anew, after a log rotation moved it away.
+    /// Reopens the audit file after a log rotation.
     ///
     /// # Errors
-    /// Where it cannot be opened; the one that is open stays in use.
+    /// If it cannot be opened. Then the open file stays in use.
     pub fn reopen_audit(&self) -> Result<(), OpenError> {
         self.status.sink.reopen()
     }
 
-    /// Returns when each thread that serves has had its turn. Where one is stuck, that does not come.
+    /// Returns when each serving thread has run a task. Never returns if one is stuck.
     pub async fn serves(&self) {
         self.workers.turn().await;
     }
@@ -76,8 +76,8 @@ impl Running {
         self.drain.delay + self.drain.timeout
     }
 
-    /// Stops: not ready, then a delay for load balancers to notice, then no new connections, then what is under
-    /// way is finished, within the drain time-out.
+    /// Stops: first not ready, then a delay for load balancers to notice, then no new connections, then calls in flight are
+    /// finished within the drain time-out.
     pub async fn drain(&self) -> Drained {
         self.status.health.draining();
         sleep(self.drain.delay).await;
@@ -86,7 +86,7 @@ impl Running {
         self.tasks.close();
         let end = Instant::now() + self.drain.timeout;
         let finished = timeout_at(end.into(), self.tasks.wait()).await;
-        // What waits until here is cut, and must not begin now.
+        // Calls that still wait are cut off, and must not begin now.
         self.cutoff.end();
         let recorded = self.status.sink.finish(end.into()).await;
         match (finished, recorded) {
@@ -96,7 +96,7 @@ impl Running {
         }
     }
 
-    /// What is under way still, for the moment when the accept loops have been shut down.
+    /// Returns the calls still in flight, to be recorded after the accept loops have been shut down.
     pub fn unfinished(self) -> Unfinished {
         self.cutoff.end();
         Unfinished { tasks: self.tasks, sink: self.status.sink, workers: self.workers }
@@ -104,7 +104,7 @@ impl Running {
 }
 
 impl Unfinished {
-    /// Sees that each call that was cut has its record: it is written when the call is dropped, with its worker.
+    /// Records the calls that were cut off: each record is written when the call is dropped with its worker.
     pub fn record(self) {
         drop(self.workers);
         let end = Instant::now() + CUT_TIMEOUT;
@@ -115,5 +115,5 @@ impl Unfinished {
     }
 }
 
-/// Dropping all calls takes no longer.
+/// The time for dropping all calls.
 const CUT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,7 +1,6 @@
-//! Listening sockets. Bound here, or passed by whoever starts the process.
+//! Binds listening sockets, or takes inherited ones.
 //!
-//! Nobody can connect to a socket before it has its permissions, and nothing is removed that is not ours. What comes in
-//! by it is `accept`'s matter.
+//! Nobody can connect to a Unix socket before its permissions are set, and files of others are never removed.
 
 use std::{
     fs, io,
@@ -23,35 +22,34 @@ pub(super) struct Socket {
     pub(super) name: Arc<str>,
     pub(super) bearer: bool,
     pub(super) tls: bool,
-    /// Only this machine can reach it.
+    /// Whether only this machine can reach it.
     pub(super) local: bool,
-    /// Of a Unix socket that was made here.
+    /// The file, if it is a Unix socket bound here.
     pub(super) file: Option<SocketFile>,
-    /// Others have it too, and it lives longer than this process.
+    /// Whether it is inherited, and so outlives this process.
     pub(super) inherited: bool,
 }
 
-/// The file of a Unix socket, removed when this is dropped.
+/// The file of a Unix socket, removed on drop.
 pub struct SocketFile {
     pub(super) path: PathBuf,
     /// Its permissions.
     pub(super) mode: u32,
-    /// Its device and number: another process may have put its own there. As long as the socket is open, no other file
-    /// gets that number.
+    /// Its device and inode, to tell it from another process's file. As long as the socket is open, the inode is not reused.
     pub(super) made: (u64, u64),
 }
 
 impl Socket {
-    /// Its listener's name, and its address: the port as the system chose it.
+    /// Returns the listener's name and address, with the port that the system chose.
     pub(super) fn named(&self) -> (Arc<str>, String) {
         (Arc::clone(&self.name), self.kind.address())
     }
 
-    /// Binds what the configuration says, or takes what was passed.
+    /// Binds a listener's socket, or takes the inherited one.
     ///
     /// # Errors
-    /// As the system says; also where a Unix socket is in use by another process, its path is something else, or a
-    /// socket was not passed, or is not what the configuration is prepared for.
+    /// The system's error; or another process uses the Unix socket, its path is not a socket, or the inherited socket is missing
+    /// or of another kind than configured.
     pub(super) fn bind(listener: &Listener, inherited: &mut Inherited) -> io::Result<Self> {
         let (kind, file) = match &listener.bind {
             Bind::Tcp(address) => (Kind::Tcp(bind_tcp(*address)?), None),
@@ -78,7 +76,7 @@ impl Socket {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // It may have been replaced or removed; then there is nothing to tidy up.
+        // If it was replaced or removed, there is nothing to clean up.
         if identity(&self.path).is_ok_and(|found| found == self.made) {
             drop(fs::remove_file(&self.path));
         }
@@ -87,7 +85,7 @@ impl Drop for SocketFile {
 
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // A restart need not wait for the connections of the process before.
+    // A restart need not wait for connections of the previous process.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
@@ -96,7 +94,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
 /// Listens on a Unix socket. Nobody can connect before it has its permissions.
 ///
 /// # Errors
-/// As the system says; also where another process listens there, or not a socket is in the way.
+/// The system's error; or another process listens there, or the path is not a socket.
 pub fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
     remove_stale(path)?;
     let socket = UnixSocket::new_stream()?;
@@ -111,7 +109,7 @@ pub(super) fn identity(path: &Path) -> io::Result<(u64, u64)> {
     Ok((meta.dev(), meta.ino()))
 }
 
-/// Removes the socket of a process that is gone. Anything else that is there is not ours to remove.
+/// Removes the socket of a process that is gone. Never removes anything else.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let Ok(meta) = fs::symlink_metadata(path) else { return Ok(()) };
     let kind = meta.file_type();
@@ -125,11 +123,11 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         let message = format!("{found}: remove it, or choose another path");
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
     }
-    // Whose queue is full is alive, and not waited for.
+    // A process whose queue is full is alive, and not waited for.
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
     match socket.connect(&SockAddr::unix(path)?).map_err(|error| (error.kind(), error)) {
         Err((io::ErrorKind::ConnectionRefused, _)) => fs::remove_file(path),
-        // Another process may have removed it meanwhile.
+        // Another process may have removed it.
         Err((io::ErrorKind::NotFound, _)) => Ok(()),
         Err((io::ErrorKind::PermissionDenied, error)) => {
             let (owner, mode) = (meta.uid(), meta.mode() & 0o777);

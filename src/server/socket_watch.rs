@@ -1,8 +1,7 @@
-//! Watches the file of a Unix socket. Where it was removed, replaced or renamed, nobody finds the socket any more, and
-//! it notices nothing by itself.
+//! Watches the file of a Unix socket. If it is removed, replaced or renamed, callers cannot find the socket, and the socket
+//! itself does not notice.
 //!
-//! The file is looked at again and again. When it is lost the socket is bound anew, and until that works probes and
-//! `/status` say so.
+//! The file is polled. When it is lost the socket is bound anew; until that succeeds, probes and `/status` report it.
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -18,7 +17,7 @@ use super::{
 };
 use crate::sandbox::{self, Restriction};
 
-/// Where the file of a socket is, and which one it was.
+/// The path and identity of a socket's file.
 pub struct SocketWatch {
     path: PathBuf,
     mode: u32,
@@ -26,15 +25,15 @@ pub struct SocketWatch {
 }
 
 impl SocketFile {
-    /// Where it is.
+    /// Returns the watch of this file.
     pub fn socket_watch(&self) -> SocketWatch {
         SocketWatch { path: self.path.clone(), mode: self.mode, made: self.made }
     }
 }
 
 impl SocketWatch {
-    /// Returns when the file was lost, with the socket that was bound in its place. `of_callers` is whether it is needed
-    /// to be ready.
+    /// Returns when the file was lost, with the socket that was bound in its place. `of_callers` says whether readiness
+    /// depends on it.
     pub async fn lost(&self, health: &Health, of_callers: bool) -> (UnixListener, SocketFile) {
         let address: Arc<str> = format!("unix:{}", self.path.display()).into();
         loop {
@@ -68,7 +67,7 @@ fn error_text(error: &io::Error) -> String {
     let confined = sandbox::current().is_some_and(|sandbox| {
         sandbox.measures().into_iter().any(|(name, state)| name == "landlock" && *state == Restriction::On)
     });
-    // Landlock's word where a folder is not the one that was there at the start.
+    // Landlock denies a folder that is not the one of the start.
     if confined && error.kind() == io::ErrorKind::PermissionDenied {
         return format!("{error}; if its directory was replaced, the sandbox blocks it: restart");
     }
@@ -97,12 +96,12 @@ pub(super) async fn accept_until_stopped(
             () = stop.cancelled() => return drop(accepting.await),
             anew = anew => anew,
         };
-        // Whoever waits in its queue is still served.
+        // Connections in its queue are still served.
         this_one.cancel();
         let (kind, file) = (Kind::Unix(listener), Some(file));
         socket = Socket { kind, name, bearer, tls, local, file, inherited: false };
     }
 }
 
-/// How soon it is noticed.
+/// How often the file is checked.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);

@@ -1,7 +1,7 @@
-//! The state of a connection, as far as others need it: what it waits for, since when, and whether it has proved useful.
+//! The state of a connection as the limiter sees it: what it waits for, since when, and whether a call of it was passed on.
 //!
-//! Its connection writes it and the limiter reads it; the limiter's orders go the other way. Both are atomics: a
-//! connection waits for nobody to say how it is doing.
+//! The connection writes it and the limiter reads it; the limiter's requests go the other way. Both are atomics, so a
+//! connection never waits to publish its state.
 
 use std::{
     future::poll_fn,
@@ -16,13 +16,13 @@ use std::{
 use atomic_waker::AtomicWaker;
 use tokio::time::Instant;
 
-/// What is known of a connection beyond itself.
+/// The published state of a connection.
 pub(super) struct ConnectionState {
     opened: Instant,
-    /// The phase, whether a request has come and whether one was passed on, and the milliseconds from `opened` to the
-    /// phase's beginning.
+    /// The phase, whether a request has arrived, whether one was passed on, and the milliseconds from `opened` to the start
+    /// of the phase.
     now: AtomicU64,
-    /// Whether it has room for bytes that are no request yet, or for an answer that was not taken yet.
+    /// Whether it holds memory for an unfinished request or an answer that was not read yet.
     holds: AtomicBool,
     order: AtomicU8,
     ordered: AtomicWaker,
@@ -31,7 +31,7 @@ pub(super) struct ConnectionState {
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// It waits for the end of its TLS handshake.
+    /// It performs the TLS handshake.
     Handshake,
     /// It waits for the first byte of a request.
     Idle,
@@ -43,7 +43,7 @@ pub(super) enum Phase {
     Working,
     /// It waits for the caller to read its answer.
     Answering,
-    /// It has said all it had to say.
+    /// It has sent everything and closes.
     Closing,
 }
 
@@ -52,34 +52,34 @@ pub(super) enum Phase {
 pub(super) enum CloseRequest {
     /// Nothing.
     Stay,
-    /// To answer at most once more: the proxy stops.
+    /// To end after at most one more answer, because the proxy stops.
     Finish,
-    /// To go, for another connection that needs the room; a request that has begun meanwhile is still answered.
+    /// To leave, because another connection needs the room. A request that has begun meanwhile is still answered.
     Leave,
 }
 
-/// Which of two connections without a request under way can be spared more easily: the lesser.
+/// The order in which connections without a request in flight are closed: the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct EvictionKey {
     rank: Rank,
     since: Instant,
 }
 
-/// What a connection is worth that has no request under way.
+/// The rank of a connection without a request in flight, the first to be closed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
-    /// It only makes sure that its last answer arrives.
+    /// It only waits for its last answer to arrive.
     Closing,
-    /// No call of it was ever passed on. The oldest first.
+    /// No call of it was ever passed on; the oldest goes first.
     Unproven,
     /// It waits for its next request.
     Idle,
-    /// Its caller does not read an answer that it is owed.
+    /// Its caller is slow to read an answer.
     Answering,
 }
 
 impl ConnectionState {
-    /// A connection that was just opened.
+    /// The state of a connection that was just opened.
     pub(super) fn new(order: CloseRequest) -> Self {
         Self {
             opened: Instant::now(),
@@ -90,7 +90,7 @@ impl ConnectionState {
         }
     }
 
-    /// Begins a phase. Returns when.
+    /// Enters a phase. Returns the time.
     pub(super) fn enter(&self, phase: Phase) -> Instant {
         let now = Instant::now();
         let since = u64::try_from((now - self.opened).as_millis()).unwrap_or(u64::MAX) << BITS;
@@ -99,7 +99,7 @@ impl ConnectionState {
         now
     }
 
-    /// Whether it has room for bytes.
+    /// Notes whether it holds memory.
     pub(super) fn hold(&self, holds: bool) {
         self.holds.store(holds, Relaxed);
     }
@@ -108,7 +108,7 @@ impl ConnectionState {
         self.holds.load(Relaxed)
     }
 
-    /// A call of it was passed on.
+    /// Notes that a call of it was passed on.
     pub(super) fn prove(&self) {
         self.now.fetch_or(PROVEN, Relaxed);
     }
@@ -117,7 +117,7 @@ impl ConnectionState {
         self.now.load(Relaxed) & PROVEN != 0
     }
 
-    /// What it is asked to do. The task is woken when that changes.
+    /// Returns what it is asked to do. The task is woken when that changes.
     pub(super) fn poll_order(&self, cx: &Context<'_>) -> CloseRequest {
         self.ordered.register(cx.waker());
         self.order()
@@ -131,12 +131,13 @@ impl ConnectionState {
         }
     }
 
-    /// Whether it was asked to go and is about to: no request under way keeps it.
+    /// Whether it was asked to leave and has no request in flight that delays it.
     pub(super) fn is_leaving(&self) -> bool {
         self.order() == CloseRequest::Leave && self.now.load(Relaxed) & PHASE != WORKING
     }
 
-    /// Returns when it is asked to go, and owes no answer. Its own task says when it owes none any more, and looks again.
+    /// Returns when it is asked to leave and owes no answer. To be polled by its own task, which polls again after an
+    /// answer.
     pub(super) async fn left(&self) {
         poll_fn(|cx| match self.poll_order(cx) {
             CloseRequest::Leave if self.now.load(Relaxed) & PHASE != WORKING => Poll::Ready(()),
@@ -145,14 +146,14 @@ impl ConnectionState {
         .await;
     }
 
-    /// Asks for more than what was asked for before. Says whether it is more.
+    /// Raises the request. Returns whether it is stronger than before.
     pub(super) fn ask(&self, order: CloseRequest) -> bool {
         let more = self.order.fetch_max(order as u8, AcqRel) < order as u8;
         self.ordered.wake();
         more
     }
 
-    /// What it is worth, where no request is under way; and when none is likely to be on its way any more.
+    /// Returns its rank, if no request is in flight, and when a request is no longer likely to be on its way.
     pub(super) fn eviction_key(&self) -> Option<(EvictionKey, Instant)> {
         let now = self.now.load(Relaxed);
         let since = self.opened + Duration::from_millis(now >> BITS);
@@ -166,7 +167,7 @@ impl ConnectionState {
             ANSWERING if proven => (Rank::Answering, since, since + IDLE_GRACE),
             ANSWERING => (Rank::Unproven, self.opened, since + IDLE_GRACE),
             _ if proven => (Rank::Idle, since, since + IDLE_GRACE),
-            // Its first request may be long in coming.
+            // Its first request may take a while.
             _ if asked => (Rank::Unproven, self.opened, since + FIRST_REQUEST_GRACE),
             _ => (Rank::Unproven, self.opened, self.opened + FIRST_REQUEST_GRACE),
         };
@@ -183,9 +184,9 @@ const PHASE: u64 = 0b111;
 const ASKED: u64 = 0b1000;
 const PROVEN: u64 = 0b1_0000;
 const BITS: u32 = 5;
-/// For the first request of a caller to come.
+/// The time for a caller's first request.
 pub(super) const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(50);
-/// For the next one; and for an answer to be read.
+/// The time for the next request, and for an answer to be read.
 const IDLE_GRACE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

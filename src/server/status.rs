@@ -1,4 +1,4 @@
-//! The `/status` document. What an operator looks at first.
+//! The `/status` document.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::{
     upstream::Upstream,
 };
 
-/// Everything there is to know about a running proxy, and what an operator may change about it.
+/// The state of a running proxy, and what an operator may change about it.
 #[derive(Clone)]
 pub struct ProxyStatus {
     pub(super) health: Health,
@@ -39,43 +39,43 @@ pub struct ProxyStatus {
 }
 
 impl ProxyStatus {
-    /// The state for probes.
+    /// Returns the health.
     pub fn health(&self) -> &Health {
         &self.health
     }
 
-    /// What reads the configuration again.
+    /// Returns the reloader.
     pub fn reloader(&self) -> &Reloader {
         &self.operators.reloader
     }
 
-    /// Who is frozen.
+    /// Returns who is frozen.
     pub fn freeze(&self) -> &Freeze {
         &self.operators.freeze
     }
 
-    /// What operators may change.
+    /// Returns what operators may change.
     pub fn operators(&self) -> &Operators {
         &self.operators
     }
 
-    /// Whether a caller of this name is known now.
+    /// Whether the policy in force knows this caller.
     pub fn is_known(&self, caller: &CallerId) -> bool {
         self.in_force.load().callers.ids().contains(caller)
     }
 
-    /// The names of the callers in force.
+    /// Returns the names of the callers in force.
     pub fn callers(&self) -> Vec<String> {
         self.in_force.load().callers.ids().iter().map(ToString::to_string).collect()
     }
 
-    /// The configured projects.
+    /// Returns the configured projects.
     pub fn scopes(&self) -> Vec<Scope> {
         let scope = |project: &Arc<Project>| Scope { name: project.name().into(), id: project.id().into() };
         self.projects.iter().map(scope).collect()
     }
 
-    /// What the policy in force says to a question.
+    /// Evaluates the policy in force.
     ///
     /// # Errors
     /// As [`Question::ask`].
@@ -84,17 +84,17 @@ impl ProxyStatus {
         question.ask(&in_force.policy, in_force.callers.ids(), &self.scopes())
     }
 
-    /// Who is frozen, as `/status` says it.
+    /// Returns who is frozen, as in `/status`.
     pub fn frozen(&self) -> Vec<Value> {
         self.freeze().in_force().iter().map(|(by, frozen)| freeze(by, frozen)).collect()
     }
 
-    /// An id for an answer that is no call's, as those of calls are.
+    /// Returns a request id for an answer outside the request path.
     pub fn request_id(&self) -> String {
         request_id(clock::now(), &hostname())
     }
 
-    /// What metrics tell of it.
+    /// Returns the state that metrics show.
     pub fn state(&self) -> metrics::ProcessState {
         let policy = self.in_force.load();
         metrics::ProcessState {
@@ -111,8 +111,8 @@ impl ProxyStatus {
         }
     }
 
-    /// The document. Times are RFC 3339 in UTC, durations seconds; it holds no secret. Who asks from `near`, this
-    /// machine, is also told which jobs, projects and peers the last decisions were about, and how keys begin.
+    /// Returns the document. Times are RFC 3339 in UTC, durations are seconds; it has no secret. A request from this machine
+    /// (`near`) also gets the jobs, projects and peers of the latest decisions, and the beginnings of keys.
     pub fn status(&self, near: bool) -> Value {
         let mut document = self.condition(near);
         if let Some(members) = document.as_object_mut() {
@@ -122,7 +122,7 @@ impl ProxyStatus {
         document
     }
 
-    /// The document without the last decisions, which are read from a hundred records.
+    /// Returns the document without the latest decisions, which are read from a hundred records.
     pub fn condition(&self, near: bool) -> Value {
         let (now, in_force, sink) = (clock::now(), self.in_force.load(), self.sink.stats());
         let frozen = self.frozen();
@@ -172,7 +172,7 @@ impl ProxyStatus {
     }
 }
 
-/// `callers` is null where everybody is frozen.
+/// Formats a freeze. `callers` is null if all callers are frozen.
 fn freeze(by: &str, frozen: &Frozen) -> Value {
     let said = &frozen.said;
     json!({
@@ -191,7 +191,7 @@ fn blocked(blockage: &Blockage) -> Value {
     json!({ "error": error, "since": rfc3339(*since), "refused": refused })
 }
 
-/// The rules that are only observed.
+/// Returns the rules under observation.
 fn observing(policy: &Policy) -> Vec<&str> {
     let observed = policy.rules().iter().filter(|rule| rule.mode == Mode::Observe);
     observed.map(|rule| rule.id.as_str()).collect()
@@ -223,7 +223,7 @@ fn credential(cached: &CachedCredential, near: bool) -> Value {
     })
 }
 
-/// A decision, as far as the one who asks may know it.
+/// Reduces a decision to what the requester may see.
 fn decision(mut record: Value, near: bool) -> Value {
     if let (false, Value::Object(members)) = (near, &mut record) {
         members.retain(|name, _| PUBLIC_FIELDS.contains(&name.as_str()));
@@ -241,7 +241,7 @@ fn how_is(upstream: &Upstream) -> Value {
     })
 }
 
-/// What is the matter with a listener whose certificate is over.
+/// The problem of a listener whose certificate has expired.
 fn ended(ends: DateTime<Utc>) -> String {
     format!("its certificate expired at {}: replace its file", rfc3339(ends))
 }
@@ -250,7 +250,7 @@ fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// What is told to whoever reaches the ops port: names of the configuration, numbers and times.
+/// The fields for everybody who reaches the ops port: configured names, numbers and times.
 const PUBLIC_FIELDS: [&str; 12] = [
     "timestamp",
     "caller.id",

@@ -1,7 +1,7 @@
-//! TLS handshakes. The handshake, and what the caller's certificate says.
+//! TLS handshakes with callers.
 //!
-//! What is shown and asked for is the configuration's (`config::tls`); which caller a certificate stands for is
-//! `identity`'s. A handshake that fails has no request, so it leaves a line in the log and no record.
+//! `config::tls` defines which certificate is shown and which is requested; `identity` maps a certificate to a caller. A
+//! failed handshake has no request, so it leaves a log line and no record.
 
 mod session;
 
@@ -26,7 +26,7 @@ use crate::{
 use session::Session;
 pub(super) use session::TlsStream;
 
-/// Why there is no connection.
+/// Why a handshake failed.
 #[derive(Debug, thiserror::Error)]
 enum HandshakeError {
     #[error("timed out")]
@@ -36,7 +36,7 @@ enum HandshakeError {
 }
 
 impl HandshakeError {
-    /// As it is counted.
+    /// Returns the kind under which it is counted.
     fn kind(&self) -> Handshake {
         match self {
             Self::Timeout => Handshake::Timeout,
@@ -53,7 +53,7 @@ impl HandshakeError {
     }
 }
 
-/// A connection whose handshake is done, on its way to the thread that serves it.
+/// A connection whose handshake is complete, on its way to its worker.
 pub(super) struct Accepted {
     socket: std::net::TcpStream,
     session: Session,
@@ -61,13 +61,13 @@ pub(super) struct Accepted {
 }
 
 impl Accepted {
-    /// The connection, on the current runtime.
+    /// Returns the stream, on the current runtime.
     pub(super) fn stream(self) -> io::Result<TlsStream> {
         Ok(TlsStream { socket: TcpStream::from_std(self.socket)?, session: self.session })
     }
 }
 
-/// Shakes hands with a caller, which makes its certificate part of its peer. `None` where there is no connection.
+/// Performs the handshake and adds the caller's certificate to its peer. Returns `None` if it fails.
 pub(super) async fn accept(
     mut socket: TcpStream,
     peer: Peer,
@@ -98,7 +98,7 @@ pub(super) async fn accept(
     }
 }
 
-/// `None` where another connection needs the room.
+/// Performs the handshake. Returns `None` if another connection needs the room.
 async fn handshake(
     socket: &mut TcpStream,
     config: Arc<ServerConfig>,
@@ -106,7 +106,7 @@ async fn handshake(
     permit: &Permit,
 ) -> Result<Option<Session>, HandshakeError> {
     let deadline = Instant::now() + context.limits.header_timeout;
-    // Also while it waits: the oldest go first, and those have the room.
+    // Set while it waits, too: the oldest are closed first, and those hold the memory.
     permit.state.hold(true);
     let room = tokio::select! {
         room = timeout_at(deadline, room(context)) => room.map_err(|_| HandshakeError::Timeout)?,
@@ -115,7 +115,7 @@ async fn handshake(
     let (mut session, descriptor) = (Session::new(config)?, socket.as_raw_fd());
     let left = async {
         permit.left().await;
-        // A handshake that goes on is not cut.
+        // A handshake that makes progress is not cut off.
         while has_unseen(descriptor) {
             yield_now().await;
         }
@@ -131,7 +131,7 @@ async fn handshake(
     Ok(Some(session))
 }
 
-/// Waits until there is room for a handshake that no call waits for.
+/// Waits for handshake memory that no call needs.
 async fn room(context: &ListenerContext) -> ByteReservation {
     loop {
         if let Some(taken) = context.limiter.room().try_take(HANDSHAKE_BYTES) {
@@ -141,7 +141,7 @@ async fn room(context: &ListenerContext) -> ByteReservation {
     }
 }
 
-/// Logs why a caller got no connection. One that hangs up, as a TCP health check does, is nothing to speak of.
+/// Logs why a handshake failed, unless the caller hung up, as TCP health checks do.
 fn log_failure(peer: &Peer, error: &HandshakeError) {
     let Peer { listener, address, .. } = peer;
     let (kind, error) = (error.kind(), error.in_words());
@@ -155,6 +155,6 @@ fn log_failure(peer: &Peer, error: &HandshakeError) {
     }
 }
 
-/// What a handshake takes at most: the message that is not whole, and what is made of it.
+/// The maximum memory of a handshake: an unfinished message and what is derived from it.
 const HANDSHAKE_BYTES: usize = 48 * 1024;
 const POLL_INTERVAL: Duration = Duration::from_millis(10);

@@ -1,4 +1,4 @@
-//! Tries the credential of a project, at an operator's word: the call, and one record of who asked and what came of it.
+//! Tries a project's credential on an operator's command, and records who asked and the result.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{OperatorCommand, Operators, ProxyStatus};
 use crate::stage::{Acceptance, Project, Trial};
 
-/// Records a try when it is over, also where whoever asked hung up meanwhile.
+/// Records a trial when it is over, even if the operator hung up.
 struct TrialRecorder<'o> {
     operators: &'o Operators,
     order: &'o OperatorCommand,
@@ -15,7 +15,7 @@ struct TrialRecorder<'o> {
 }
 
 impl ProxyStatus {
-    /// Tries the credential of the project that the order names, with one call. `None` where there is no such project.
+    /// Tries the credential of the named project with one call. Returns `None` if there is no such project.
     pub async fn try_credentials(&self, order: &OperatorCommand) -> Option<Trial> {
         let named = |project: &&Arc<Project>| order.project.as_deref() == Some(project.name());
         let project = self.projects.iter().find(named)?;
@@ -37,6 +37,6 @@ impl Drop for TrialRecorder<'_> {
     }
 }
 
-/// For the credential, the connection and the answer together.
+/// The time for the credential, the connection and the answer together.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(10);
 const BROKEN_OFF: &str = "the client disconnected; a call may have been sent";

@@ -1,9 +1,8 @@
-//! The threads that serve connections, each with a runtime of its own: nothing of a request crosses to another thread.
+//! Worker threads that serve connections, each with its own runtime: a request never crosses threads.
 //!
-//! There is one for each core that the process may use. Each has its own stack and its own pools of connections to
-//! upstream; what all of them share is read, counted, or held for a moment only. TLS handshakes have a thread to
-//! themselves, because verifying a certificate is long. The process's first thread accepts, answers probes and operators,
-//! reloads and renews.
+//! There is one for each core that the process may use. Each has its own stack and its own upstream pools; shared data is
+//! read, counted, or held only briefly. TLS handshakes have a thread of their own, because verifying a certificate takes
+//! long. The first thread accepts, answers probes and operators, reloads and renews.
 
 use std::{
     collections::HashMap,
@@ -25,21 +24,21 @@ use crate::{
     upstream::{MAX_IDLE, Upstream},
 };
 
-/// The threads of a process that callers are served by.
+/// The worker threads of a process.
 pub(super) struct Workers {
     pub(super) of_calls: Vec<Worker>,
     pub(super) handshakes: RuntimeThread,
 }
 
-/// A thread of connections.
+/// A thread that serves connections.
 pub(super) struct Worker {
     pub(super) thread: RuntimeThread,
     pub(super) stack: Stack,
-    /// How many connections it has.
+    /// Its number of connections.
     pub(super) load: Arc<AtomicUsize>,
 }
 
-/// A thread with a runtime of its own. Dropped, it ends, and drops what it serves.
+/// A thread with its own runtime. Dropping it ends the thread and drops the connections it serves.
 pub(super) struct RuntimeThread {
     /// Where its tasks run.
     pub(super) runtime: Handle,
@@ -47,7 +46,7 @@ pub(super) struct RuntimeThread {
 }
 
 impl Workers {
-    /// Starts as many as there are cores for this process, by its affinity and its cgroup's quota.
+    /// Starts a worker for each core that affinity and the cgroup's quota allow.
     ///
     /// # Errors
     /// Where the system gives no thread.
@@ -61,7 +60,7 @@ impl Workers {
         let in_flight = Arc::new(Semaphore::new(limits.in_flight));
         let capacity = Capacity { in_flight, room: limiter.room().clone() };
         let worker = |number| {
-            // All together keep no more idle connections than one would.
+            // All workers together keep no more idle connections than one would.
             let (projects, upstreams) = with_own_pools(&parts.projects, MAX_IDLE.div_ceil(cores));
             let stack = stack::build(limits, upstream, capacity.clone(), Parts { projects, ..parts.clone() });
             let thread = RuntimeThread::start(format!("worker-{number}"), sweep(upstreams))?;
@@ -74,20 +73,20 @@ impl Workers {
 }
 
 impl Workers {
-    /// Returns when each thread has run a task: none of them is stuck.
+    /// Returns when each thread has run a task, so none is stuck.
     pub(super) async fn turn(&self) {
         let threads = self.of_calls.iter().map(|worker| &worker.thread).chain([&self.handshakes]);
         let tasks: Vec<_> = threads.map(|thread| thread.runtime.spawn(async {})).collect();
         for task in tasks {
             if task.await.is_err() {
-                // It serves nobody any more.
+                // It no longer serves anybody.
                 std::future::pending::<()>().await;
             }
         }
     }
 }
 
-/// The same projects, called by connections of their own; and their upstreams, each once.
+/// Returns the same projects with upstream pools of their own, and these upstreams without duplicates.
 fn with_own_pools(projects: &[Arc<Project>], most_idle: usize) -> (Vec<Arc<Project>>, Vec<Arc<Upstream>>) {
     let mut upstreams: HashMap<&str, Arc<Upstream>> = HashMap::new();
     let own = projects.iter().map(|project| {
@@ -100,25 +99,25 @@ fn with_own_pools(projects: &[Arc<Project>], most_idle: usize) -> (Vec<Arc<Proje
 }
 
 impl RuntimeThread {
-    /// Starts a thread that does this until it is stopped, besides its tasks.
+    /// Starts a thread that runs `meanwhile` beside its tasks until it is stopped.
     ///
     /// # Errors
     /// Where the system gives no thread.
     fn start(name: String, meanwhile: impl Future<Output = ()> + Send + 'static) -> io::Result<Self> {
         let (stop, stopped) = oneshot::channel::<()>();
         let (built, runtime) = mpsc::sync_channel(1);
-        // Made and dropped by its own thread: where there is none, there is nothing to drop.
+        // Created and dropped by its own thread, so that without a thread there is nothing to drop.
         let serve = move || {
             let runtime = match Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
                 Err(error) => return drop(built.send(Err(error))),
             };
             drop(built.send(Ok(runtime.handle().clone())));
-            // A task like the others: were there ever a panic in it, the thread goes on.
+            // In a task, so that a panic in it would not end the thread.
             drop(runtime.spawn(meanwhile));
-            // It is dropped, not sent.
+            // The sender is dropped, which ends this.
             drop(runtime.block_on(stopped));
-            // Drops what it serves. A name that is being resolved is not waited for.
+            // Drops its connections without waiting for name resolution.
             runtime.shutdown_background();
         };
         drop(thread::Builder::new().name(name).spawn(serve)?);

@@ -1,4 +1,4 @@
-//! The active policy: what requests are decided by.
+//! The active policy: everything that decisions depend on.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -12,28 +12,28 @@ use crate::{
     policy::Policy,
 };
 
-/// What one reading of the files put in force, all of it together.
+/// What one load of the files put in force, as a whole.
 pub struct ActivePolicy {
-    /// Who is who.
+    /// Identifies callers.
     pub callers: Callers,
-    /// Who may do what.
+    /// Decides what they may do.
     pub policy: Policy,
-    /// How much of it.
+    /// Limits how often.
     pub limiter: Limiter,
-    /// How many calls the process takes on at once, by which callers' shares are measured.
+    /// The maximum number of calls in flight, of which callers get shares.
     pub in_flight: usize,
-    /// The TLS of the listeners that have one: the server's, handed along so that it changes with the policy.
+    /// The TLS settings of listeners, kept here so that they change together with the policy.
     pub tls: HashMap<Arc<str>, ListenerTls>,
-    /// Since when.
+    /// When it took effect.
     pub since: DateTime<Utc>,
 }
 
 impl ActivePolicy {
-    /// What a configuration puts in force. Limits that did not change keep their state.
+    /// Creates it from settings. Limits that did not change keep their state.
     pub fn new(settings: Settings, before: Option<&Self>) -> Self {
         let none = Limiter::default();
         let projects = settings.projects.iter().filter_map(|p| Some((Arc::clone(&p.id), p.rate_limit?)));
-        // They may have been lowered at the start, and take a restart to change.
+        // It may have been lowered at start, and changes only with a restart.
         let in_flight = before.map_or(settings.limits.in_flight, |before| before.in_flight);
         let share = fair_share(in_flight, settings.caller_limits.len());
         let callers = settings.caller_limits.into_iter().map(|(caller, limits)| {

@@ -1,4 +1,4 @@
-//! What one attempt brought back.
+//! The answer to one attempt.
 
 use std::time::Duration;
 
@@ -7,25 +7,25 @@ use chrono::{DateTime, Utc};
 use super::outcome::Row;
 use crate::{limit::ByteReservation, upstream::UpstreamAnswer};
 
-/// An answer of upstream to one attempt.
+/// Upstream's answer to one attempt.
 pub struct Answered {
-    /// What came.
+    /// The answer.
     pub answer: UpstreamAnswer,
-    /// The room that it takes up.
+    /// The memory that it holds.
     pub(super) room: ByteReservation,
-    /// What follows from it.
+    /// Its row in the table of outcomes.
     pub(super) row: Row,
-    /// Whether it says that nothing was carried out.
+    /// Whether it says that the request was not executed.
     pub(super) undone: bool,
-    /// When it was asked for, and how long it took.
+    /// The times that the skew is computed from.
     pub(super) timing: Timing,
 }
 
-/// What compares an endpoint's clock with ours.
+/// The times for comparing an endpoint's clock with ours.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Timing {
-    /// Which date the request was signed with. One with a token has none.
+    /// The date of the signature. `None` with a token.
     pub(super) dated: Option<DateTime<Utc>>,
-    /// How long the answer took, from the first byte of the request.
+    /// The time from the first byte of the request to the answer.
     pub(super) elapsed: Duration,
 }

@@ -1,8 +1,8 @@
-//! Audits requests. Exactly one record a request, whatever happens to it: [`Arrival`] → [`Recorded`].
+//! Writes exactly one audit record per request, whatever happens to it: [`Arrival`] → [`Recorded`].
 //!
-//! It stands outside everything. Its future owns the record, and the stages borrow it; it is written when that future is
-//! dropped: finished, abandoned, cut by a time-out or unwound by a panic. Before anything else happens, room for the record is
-//! taken; where there is none the request is refused.
+//! This is the outermost stage. Its future owns the record and lends it to the stages; the record is written when that
+//! future is dropped: finished, abandoned, timed out or unwound by a panic. Space for the record is reserved first; without
+//! it the request is refused.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -21,33 +21,33 @@ use crate::{
     metrics::{InFlight, Metrics},
 };
 
-/// A request as the server hands it over.
+/// A request as the server hands it to the stack.
 pub struct Arrival {
-    /// The parsed head; or why there is none, where the bytes were no acceptable head.
+    /// The parsed head, or the refusal of an unacceptable one.
     pub head: Result<Box<Parts>, Refusal>,
     /// Its body.
     pub payload: Payload,
-    /// Who sent it, by connection.
+    /// The other end of the connection.
     pub peer: Arc<Peer>,
-    /// The hosts its listener answers to.
+    /// The hosts that its listener accepts.
     pub hosts: Arc<Hosts>,
 }
 
 /// The body of a request.
 pub enum Payload {
-    /// It has none.
+    /// The request has no body.
     None,
-    /// It was read to its end.
+    /// The body was read to its end.
     Whole(Box<BufferedBody>),
-    /// It was not, because of this: the request ends so, and what is left of its bytes is no request.
+    /// The body was not read, and the request ends with this refusal. The bytes that follow are not a request.
     Missing(Box<Refusal>),
 }
 
-/// A body as it came, and the room that it takes up.
+/// A body as received, and the memory that it holds.
 pub struct BufferedBody {
     /// Its bytes.
     pub bytes: Bytes,
-    /// As many of the budget.
+    /// Their reservation.
     pub room: Option<ByteReservation>,
 }
 
@@ -73,15 +73,14 @@ pub struct Audit<S> {
 }
 
 impl<'r> Recorded<'r> {
-    /// A request, and the record that somebody keeps of it.
+    /// Creates a request with a borrowed record.
     pub(crate) fn new(arrival: Arrival, record: &'r mut Record) -> Self {
         Self { arrival, record }
     }
 }
 
 impl AuditLayer {
-    /// Writes records to `sink` and keeps some in `recent`. The host's name becomes part of request ids, as in
-    /// Huawei's own.
+    /// Writes records to `sink` and keeps some in `recent`. Request ids contain the host's name, as Huawei's own do.
     pub fn new(sink: Sink, recent: Arc<Recent>, metrics: Arc<Metrics>, hostname: Arc<str>) -> Self {
         Self { sink, recent, metrics, hostname }
     }
@@ -103,7 +102,7 @@ impl AuditLayer {
     }
 }
 
-/// The other end as records name it.
+/// Formats the other end for records.
 fn name(address: &PeerAddress) -> String {
     match address {
         PeerAddress::Tcp { address, .. } => address.ip().to_canonical().to_string(),
@@ -137,7 +136,7 @@ where
     }
 }
 
-/// Owns the record, and writes it when it is dropped.
+/// Owns the record and writes it on drop.
 struct Guard<'s> {
     record: Record,
     slot: Option<Slot>,
@@ -147,7 +146,7 @@ struct Guard<'s> {
 }
 
 impl Guard<'_> {
-    /// Before anything is done: what cannot be recorded is not done.
+    /// Reserves space for the record. A request that cannot be recorded goes no further.
     async fn take_slot(&mut self) -> Result<(), Blocked> {
         self.slot = Some(self.records.sink.reserve().await?);
         Ok(())

@@ -1,7 +1,7 @@
 //! Authenticates callers: [`Received`] → [`Identified`].
 //!
-//! It stands right behind `receive`: whoever cannot prove who they are learns nothing else. From here on the
-//! caller's headers are gone. The policy in force is taken once, here, and decides the whole request.
+//! It follows `receive` directly, so a caller that is not authenticated learns nothing else. The caller's headers end here.
+//! The policy in force is taken once, here, and decides the whole request.
 
 use std::sync::Arc;
 
@@ -15,39 +15,39 @@ use crate::{
     log::LIMITED,
 };
 
-/// A request whose caller is proven.
+/// A request whose caller is authenticated.
 pub struct Identified<'r> {
     pub(super) method: Method,
     pub(super) target: String,
     pub(super) body: Option<Box<BufferedBody>>,
     pub(super) decision_context: DecisionContext,
     pub(super) exchange: Exchange<'r>,
-    /// Nobody else makes one.
+    /// Private, so that only this stage can make one.
     _made_here: (),
 }
 
-/// A proven caller, and the policy to decide by.
+/// An authenticated caller, and the policy that decides its request.
 #[derive(Clone)]
 pub(super) struct DecisionContext {
     pub(super) identity: Identity,
     pub(super) in_force: Arc<ActivePolicy>,
 }
 
-/// Proves callers.
+/// Authenticates callers.
 #[derive(Clone)]
 pub struct Authenticate {
     in_force: Arc<ArcSwap<ActivePolicy>>,
 }
 
 impl Authenticate {
-    /// Proves callers by the policy that is in force when a request comes in.
+    /// Authenticates callers by the policy that is in force when their request arrives.
     pub fn new(in_force: Arc<ArcSwap<ActivePolicy>>) -> Self {
         Self { in_force }
     }
 }
 
 impl Authenticate {
-    /// Who seems to call, where the body is yet to come: proven, or by a signature that shows to be right when it is there.
+    /// Identifies the caller before the body is read. A signature over the body may still turn out to be wrong.
     pub(super) fn precheck(&self, presented: &Presented<'_>) -> Result<Identity, Refusal> {
         Ok(self.in_force.load().callers.precheck(presented)?)
     }
@@ -64,7 +64,7 @@ impl<'r> Stage<Received<'r>> for Authenticate {
             Payload::Whole(brought) => (Some(brought), None),
             Payload::Missing(refusal) => (None, Some(refusal)),
         };
-        // Hashing is long, and most callers are proven otherwise.
+        // Hashing is slow, and most callers do not sign.
         let signed = body.as_ref().filter(|_| in_force.callers.need_signatures());
         let presented = Presented {
             peer: &exchange.peer,
@@ -72,7 +72,7 @@ impl<'r> Stage<Received<'r>> for Authenticate {
             target: &target,
             headers: &headers,
             body: signed.map(|body| Sha256::digest(&body.bytes).into()),
-            // One moment for the whole decision.
+            // The whole decision uses one time.
             now: exchange.record.opened_at(),
         };
         let identified = match missing {
@@ -85,7 +85,7 @@ impl<'r> Stage<Received<'r>> for Authenticate {
             tracing::info!(target: LIMITED, %listener, %address, shown, %error, "caller not authenticated");
             exchange.record.presented = shown;
         })?;
-        // Without the body a signature proves nothing.
+        // A signature cannot be verified without the body.
         if missing.is_none() || identity.proof() != ProofKind::SdkSignature {
             exchange.record.caller = Some(identity.caller().shared());
             exchange.record.identified_by = Some(identity.proof().as_str());

@@ -1,7 +1,7 @@
 //! Authorizes requests: [`Routed`] → [`Evaluated`].
 //!
-//! It stands behind everything it decides on, and nothing that acts can be reached but through it. The
-//! decision itself is `policy`'s.
+//! It follows every stage whose results it decides on, and the stages that act can only be reached through it. `policy`
+//! makes the decision itself.
 
 use std::sync::Arc;
 
@@ -21,8 +21,8 @@ use crate::{
     reason::Reason,
 };
 
-/// A request that the policy allows, or may allow by what its job is; or denies, where that must be found out to tell
-/// what a rule under observation would have said.
+/// A request that the policy allows or, depending on the job, may allow. Or one that it denies, but whose job is looked up
+/// to record what a rule under observation would have decided.
 pub struct Evaluated<'r> {
     pub(super) target: Target,
     pub(super) job_spec: Option<Box<JobSpec>>,
@@ -30,41 +30,41 @@ pub struct Evaluated<'r> {
     pub(super) decision_context: DecisionContext,
     pub(super) exchange: Exchange<'r>,
     pub(super) needed_facts: NeededFacts,
-    /// Whether it is denied, and only what would have been is not known yet.
+    /// Whether it is denied, and only a rule under observation is undecided.
     pub(super) is_denied: bool,
-    /// Nobody else makes one.
+    /// Private, so that only this stage can make one.
     _made_here: (),
 }
 
-/// A policy allowed a call for the last time. Only this stage says so.
+/// Proof that a policy finally allowed a call. Only this stage makes it.
 pub(super) struct Allowed(());
 
-/// What the policy is asked about.
+/// A call as the policy evaluates it.
 pub(super) struct PolicyQuery<'r> {
     pub(super) target: &'r Target,
     pub(super) project: &'r Project,
     pub(super) identity: &'r Identity,
     pub(super) peer: &'r Peer,
-    /// What was looked up of its job, or what a new one is to be.
+    /// The facts of its job, looked up or from the body of a create.
     pub(super) facts: Option<&'r Facts>,
 }
 
-/// Asks the policy.
+/// Evaluates the policy.
 #[derive(Clone)]
 pub struct Authorize {
     metrics: Arc<Metrics>,
 }
 
 impl Authorize {
-    /// Asks the policy that `authenticate` took, and counts the decisions.
+    /// Evaluates the policy that `authenticate` took, and counts the decisions.
     pub fn new(metrics: Arc<Metrics>) -> Self {
         Self { metrics }
     }
 
-    /// Asks this policy before anything is looked up. What depends on facts is neither allowed nor counted yet.
+    /// Evaluates a policy before anything is looked up. A decision that depends on facts is neither made nor counted yet.
     ///
     /// # Errors
-    /// Where it says no, whatever the job is, and nothing else is to be told of it.
+    /// If the call is denied whatever the job is, and no rule under observation needs its facts.
     fn evaluate(
         &self,
         policy: &Policy,
@@ -85,10 +85,10 @@ impl Authorize {
         if is_over { Err(query.denied(policy, &call, &outcome)) } else { Ok((needed_facts, is_denied)) }
     }
 
-    /// Asks this policy about a view before it is sent. What depends on facts is decided by its answer.
+    /// Evaluates a policy for a view before it is sent. Decisions that depend on facts are made from its answer.
     ///
     /// # Errors
-    /// Where it says no to one of the jobs, whatever that is; or, to a list, whatever jobs there are.
+    /// If one of the jobs is denied whatever its facts are, or the whole list is.
     pub(super) fn judge_view(
         &self,
         policy: &Policy,
@@ -122,17 +122,17 @@ impl Authorize {
         Ok(if needs.is_empty() { NeededFacts::Nothing } else { NeededFacts::ToDecide(needs) })
     }
 
-    /// Asks this policy about a job of which this is known, to show it or not.
+    /// Decides whether to show a job with these facts.
     pub(super) fn of_job<'p>(&self, policy: &'p Policy, call: &Call<'_>) -> Outcome<'p> {
         let outcome = policy.decide(call);
         outcome.decision().into_iter().for_each(|decision| self.metrics.decided(decision));
         outcome
     }
 
-    /// Asks this policy for the last time, with what is known. What still depends on facts is not allowed.
+    /// Makes the final decision with the facts that are known. A call that still depends on others is not allowed.
     ///
     /// # Errors
-    /// Where it says no, or cannot say.
+    /// If the call is denied or cannot be decided.
     pub(super) fn conclude(
         &self,
         policy: &Policy,
@@ -152,10 +152,10 @@ impl Authorize {
         }
     }
 
-    /// Says no where there is no such job, whatever the rules are. A policy that is only observed refuses nothing.
+    /// Denies a call on a job that does not exist, whatever the rules are. A policy in observe mode refuses nothing.
     ///
     /// # Errors
-    /// Where the policy is in force.
+    /// If the policy is enforced.
     pub(super) fn conclude_absent(&self, policy: &Policy, record: &mut Record) -> Result<Allowed, Refusal> {
         let decision = no_rule(policy);
         note(policy, &Outcome::Decided(decision), record);
@@ -175,7 +175,7 @@ impl<'r> PolicyQuery<'r> {
         self.about(self.target.job(), self.facts.unwrap_or(Facts::none_known()), record)
     }
 
-    /// The same about one of its jobs, of which this is known.
+    /// Returns the policy's call for one of the jobs, with these facts.
     pub(super) fn about<'c>(&'c self, job: Option<&'c Segment>, facts: &'c Facts, record: &Record) -> Call<'c>
     where
         'r: 'c,
@@ -193,8 +193,8 @@ impl<'r> PolicyQuery<'r> {
         }
     }
 
-    /// What the caller is told. Once its job was looked up that is always the same; what a new one is to be it has said
-    /// itself.
+    /// Returns the refusal of a denied call. After a lookup it is always the same, so it reveals no facts; a create's facts
+    /// are the caller's own.
     fn denied(&self, policy: &Policy, call: &Call<'_>, outcome: &Outcome<'_>) -> Refusal {
         let rule = outcome.decision().and_then(|decision| decision.rule);
         let looked_up = self.facts.filter(|_| *self.target.jobs() != Jobs::ToBeMade);
@@ -206,8 +206,7 @@ impl<'r> PolicyQuery<'r> {
         }
     }
 
-    /// What a caller on this machine, and no other, is told of the rule that comes closest. A list is about no job: how
-    /// far a rule for one goes says nothing.
+    /// Describes the closest rule, for callers on this machine only. Not for a list, which concerns no particular job.
     fn closest(&self, policy: &Policy, call: &Call<'_>) -> Option<String> {
         if !self.peer.local {
             return None;
@@ -219,7 +218,7 @@ impl<'r> PolicyQuery<'r> {
     }
 }
 
-/// Why one of the facts that are wanted is not known.
+/// Returns why a needed fact is unknown.
 pub(super) fn missing(needed_facts: NeededFacts, facts: Option<&Facts>) -> Reason {
     let (NeededFacts::ToDecide(keys), Some(facts)) = (needed_facts, facts) else {
         return Reason::FactNotLookedUp;
@@ -231,13 +230,12 @@ pub(super) fn missing(needed_facts: NeededFacts, facts: Option<&Facts>) -> Reaso
     }
 }
 
-/// What a policy says where no rule of it does.
+/// The decision of a policy in which no rule matches.
 fn no_rule(policy: &Policy) -> Decision<'_> {
     Decision { effect: Effect::Deny, rule: None, mode: policy.mode(), observed: Observed::Nothing }
 }
 
-/// Notes on the record what a policy said: unless an attempt may have been carried out of which nothing was heard,
-/// because that was decided by the policy before.
+/// Records a decision. Not if an earlier attempt may have been executed, because that one was decided by the earlier policy.
 pub(super) fn note(policy: &Policy, outcome: &Outcome<'_>, record: &mut Record) {
     if record.call.maybe_sent && record.call.status.is_none() {
         return;
@@ -280,8 +278,8 @@ impl<'r> Stage<Routed<'r>> for Authorize {
     }
 }
 
-/// The rule that a record names, and the mode: the rule that decided, or, where something that is only observed
-/// would have changed what was done, that.
+/// Returns the rule and mode for the record: the rule that decided or, if a rule under observation would have changed the
+/// effect, that one.
 fn deciding_rule<'p>(decision: &Decision<'p>) -> (Option<&'p Rule>, &'static str) {
     match (decision.mode, decision.observed) {
         (Mode::Observe, _) => (decision.rule, decision.effect.observed()),
@@ -293,7 +291,7 @@ fn deciding_rule<'p>(decision: &Decision<'p>) -> (Option<&'p Rule>, &'static str
     }
 }
 
-/// The mode of a record where what would have been decided depends on facts that are not known.
+/// The mode if the observed decision depends on unknown facts.
 const UNKNOWN: &str = "would_unknown";
 
 fn named(rule: &Rule) -> (String, String) {

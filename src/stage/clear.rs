@@ -1,9 +1,9 @@
-//! Last check before a request is signed and sent: [`Attempt`](super::Attempt) → [`Cleared`].
+//! The last check before a request is signed and sent: [`Attempt`](super::Attempt) → [`Cleared`].
 //!
-//! Between the decision and the first byte a call may wait: for a credential, for the key's turn, for a retry, for a
-//! connection. Meanwhile an operator may have frozen it, another policy may be in force, or the time to finish may be
-//! over. This is the one place that asks again, and nothing is signed that did not pass it. A caller's credentials are
-//! not checked again: they were proven when the call came.
+//! Between the decision and the first byte a call may wait for a credential, a permit of its key, a retry or a connection.
+//! Meanwhile an operator may freeze the caller, another policy may take effect, or the drain time-out may end. Only this
+//! place checks again, and only requests that pass it are signed. The caller's credentials are not checked again: they were
+//! valid when the call arrived.
 
 use std::sync::Arc;
 
@@ -19,10 +19,10 @@ use crate::{
     operation::Access,
 };
 
-/// A request that may be sent now, and not later.
+/// A request that may be sent right now.
 pub struct Cleared<'a>(&'a RequestTemplate);
 
-/// What is asked before the first byte.
+/// The checks before the first byte.
 #[derive(Clone)]
 pub struct Clearance {
     in_force: Arc<ArcSwap<ActivePolicy>>,
@@ -32,7 +32,7 @@ pub struct Clearance {
 }
 
 impl Clearance {
-    /// Asks what is in force, what is frozen, and whether there is still time.
+    /// Checks the policy in force, the freeze and the drain time-out.
     pub fn new(
         in_force: Arc<ArcSwap<ActivePolicy>>,
         authorize: Authorize,
@@ -42,7 +42,7 @@ impl Clearance {
         Self { in_force, authorize, freeze, cutoff }
     }
 
-    /// Lets a request through of which the first byte is about to be written.
+    /// Clears a request whose first byte is about to be written.
     pub(super) fn clear<'a>(
         &self,
         template: &'a RequestTemplate,
@@ -52,18 +52,18 @@ impl Clearance {
         Ok(Cleared(template))
     }
 
-    /// Whether a request may still be sent, so that nothing is waited for in vain.
+    /// Checks whether a request may still be sent, before it waits for anything.
     pub(super) fn check(&self, template: &RequestTemplate, record: &mut Record) -> Result<(), Refusal> {
         let decided = template.decided();
         if self.cutoff.is_over() {
             return Err(Refusal::Draining);
         }
         let writes = template.access() == Access::Write;
-        // Where a write is frozen, nothing is looked up for it.
+        // A frozen write is not looked up either.
         if writes && self.freeze.is_frozen(decided.decision_context.identity.caller()) {
             return Err(Refusal::Frozen);
         }
-        // The policy that is in force when its answer is here is asked then.
+        // A lookup is decided by the policy that is in force when its answer arrives.
         if template.purpose() == Purpose::Lookup {
             return Ok(());
         }
@@ -74,7 +74,7 @@ impl Clearance {
         let (policy, query) = (&in_force.policy, template.query());
         match template.access() {
             Access::Write => self.authorize.conclude(policy, &query, record).map(drop),
-            // Each of its jobs is decided by its answer.
+            // The answer decides about each of its jobs.
             Access::Read => self.authorize.judge_view(policy, &query, record).map(drop),
         }
     }

@@ -1,8 +1,8 @@
-//! Composes the upstream request: [`Permitted`] → [`Composed`]: a new request, built from the decision.
+//! Composes the upstream request from the decision: [`Permitted`] → [`Composed`].
 //!
-//! It stands behind every decision and before `retry`, so a request is composed once and each [`Attempt`] sends the same.
-//! Nothing here comes from the caller but the job id, which obeys the grammar, what a body asks for, which was judged and
-//! written anew, and a valid trace context.
+//! It follows every decision and precedes `retry`, so a request is composed once and each [`Attempt`] sends the same. Only
+//! three things come from the caller: job ids that match the grammar, a body that was judged and rewritten, and a valid
+//! trace context.
 
 use std::sync::Arc;
 
@@ -26,14 +26,14 @@ use crate::{
     upstream::{ConnectionChoice, Outbound, UpstreamAnswer},
 };
 
-/// A request that is complete but for its credential.
+/// A request that is complete except for its credential.
 pub struct Composed<'r> {
-    /// In a box, because it lasts for as long as the call does and is handed on twice.
+    /// Boxed, because it lives as long as the call and is handed on twice.
     pub(super) template: Box<RequestTemplate>,
     pub(super) record: &'r mut Record,
 }
 
-/// What each attempt sends, but for its credential. Only this stage makes one.
+/// What each attempt sends, without the credential. Only this stage makes one.
 pub(super) struct RequestTemplate {
     method: Method,
     uri: Uri,
@@ -46,12 +46,12 @@ pub(super) struct RequestTemplate {
     largest_answer: usize,
 }
 
-/// What a request is sent for.
+/// Why a request is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// It is the call that was asked for.
+    /// It is the caller's call.
     Call,
-    /// It finds out whether that may be made.
+    /// It looks up facts that the decision on the call needs.
     Lookup,
 }
 
@@ -59,7 +59,7 @@ pub(super) enum Purpose {
 pub struct Attempt<'a> {
     pub(super) template: &'a RequestTemplate,
     pub(super) record: &'a mut Record,
-    /// Which connection it may use.
+    /// The connections it may use.
     pub(super) via: ConnectionChoice,
 }
 
@@ -68,7 +68,7 @@ pub struct Attempt<'a> {
 pub struct Compose;
 
 impl Composed<'_> {
-    /// What would be sent, without a credential.
+    /// Returns the request without its credential.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn outbound(&self) -> Outbound {
         self.template.request()
@@ -76,53 +76,53 @@ impl Composed<'_> {
 }
 
 impl RequestTemplate {
-    /// When its caller has to be answered.
+    /// Returns the deadline of the caller's request.
     pub(super) fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// Where it goes, and with which credential.
+    /// Returns the project, which has its endpoint and credential.
     pub(super) fn project(&self) -> &Project {
         &self.project
     }
 
-    /// Why it may be sent.
+    /// Returns the decision that permits it.
     pub(super) fn decided(&self) -> &Decided {
         &self.decided
     }
 
-    /// What a policy is asked about it.
+    /// Returns the call as the policy evaluates it.
     pub(super) fn query(&self) -> PolicyQuery<'_> {
         self.decided.query(&self.project, &self.peer)
     }
 
-    /// Whether the call that was asked for changes something.
+    /// Returns whether the caller's call reads or writes.
     pub(super) fn access(&self) -> Access {
         self.decided.target.operation().access
     }
 
-    /// Whether carrying it out twice is the same as once.
+    /// Whether executing it twice has the same effect as once.
     pub(super) fn is_idempotent(&self) -> bool {
         self.purpose == Purpose::Lookup || self.decided.target.operation().idempotent
     }
 
-    /// The job that this answer says was made.
+    /// Returns the job that was created according to this answer.
     pub(super) fn made(&self, answer: &UpstreamAnswer) -> Option<Segment> {
         let makes = self.purpose == Purpose::Call && *self.decided.target.jobs() == Jobs::ToBeMade;
         if makes { created(answer.status.as_u16(), &answer.body) } else { None }
     }
 
-    /// What it is sent for.
+    /// Returns why it is sent.
     pub(super) fn purpose(&self) -> Purpose {
         self.purpose
     }
 
-    /// The most bytes that the body of its answer may have.
+    /// Returns the maximum size of its answer's body.
     pub(super) fn largest_answer(&self) -> usize {
         self.largest_answer
     }
 
-    /// Where it is noted what becomes of it.
+    /// Returns the trail that notes its attempts.
     pub(super) fn trail<'t>(&self, record: &'t mut Record) -> &'t mut Trail {
         match self.purpose {
             Purpose::Call => &mut record.call,
@@ -130,12 +130,12 @@ impl RequestTemplate {
         }
     }
 
-    /// The bytes of its body, which are signed.
+    /// Returns the body, which is signed.
     pub(super) fn body(&self) -> &[u8] {
         self.decided.job_spec.as_ref().map(|job_spec| &**job_spec.bytes()).unwrap_or_default()
     }
 
-    /// The request without its credential.
+    /// Returns the request without its credential.
     pub(super) fn request(&self) -> Outbound {
         let mut request = Request::new(Full::default());
         *request.method_mut() = self.method.clone();
@@ -176,8 +176,8 @@ impl<'r> Stage<Permitted<'r>> for Compose {
 }
 
 impl Compose {
-    /// The request that looks at the jobs of a call, to be answered by then. It is composed from the same decision, and
-    /// nothing of the call is in it but its jobs.
+    /// Composes the view that looks up the jobs of a call, with this deadline. It comes from the same decision, and contains
+    /// only the jobs of the call.
     pub(super) fn lookup<'w>(
         pending: &'w mut Pending<'_>,
         view: &Target,
@@ -186,7 +186,7 @@ impl Compose {
         Self::look(pending, view, Purpose::Lookup, deadline)
     }
 
-    /// The request of a call that looks itself.
+    /// Composes the request of a view.
     pub(super) fn view<'w>(pending: &'w mut Pending<'_>) -> Result<Composed<'w>, Refusal> {
         let (view, deadline) = (pending.decided.target.clone(), pending.exchange.deadline);
         Self::look(pending, &view, Purpose::Call, deadline)
@@ -215,7 +215,7 @@ impl Compose {
     }
 }
 
-/// The method and the target.
+/// Returns the method and the target.
 fn start(operation: &Operation, project: &Arc<Project>, jobs: &Jobs) -> Result<(Method, Uri), Refusal> {
     let method = Method::from_bytes(operation.method.as_bytes()).map_err(Refusal::bug)?;
     let uri = operation.render(&project.settings.id, jobs);

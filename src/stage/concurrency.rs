@@ -1,7 +1,7 @@
-//! Limits the calls in flight. What is too much is refused at once, and waits for nothing.
+//! Limits the calls in flight. Excess calls are refused at once.
 //!
-//! It stands in front of all that decides and acts, so an overload costs little. A permit is held for as long as its call
-//! is under way. The callers' own limits are the limit stage's.
+//! It precedes all stages that decide or act, so an overload costs little. A permit is held while its call is in flight. The
+//! limit stage applies the limits of single callers.
 
 use std::sync::Arc;
 
@@ -10,17 +10,17 @@ use tower::Layer;
 
 use super::{Refusal, Service};
 
-/// Lets through as many calls at once as there are permits.
+/// Limits the calls in flight to the number of permits.
 pub struct ConcurrencyLimitLayer(Arc<Semaphore>);
 
-/// A service with so many calls at once.
+/// A service with a limited number of calls in flight.
 pub struct ConcurrencyLimit<S> {
     permits: Arc<Semaphore>,
     inner: S,
 }
 
 impl ConcurrencyLimitLayer {
-    /// By these permits, which all stacks of a process share.
+    /// Uses these permits, which all stacks of a process share.
     pub fn new(permits: Arc<Semaphore>) -> Self {
         Self(permits)
     }

@@ -1,8 +1,8 @@
-//! The whole decision, [`Recorded`] → [`Admitted`]: a clean request, a proven caller, a known operation, an allowed call,
-//! within its limits.
+//! The whole decision, [`Recorded`] → [`Admitted`]: a valid request, an authenticated caller, a known operation, an allowed
+//! call, within its limits.
 //!
-//! It is one function of values, which waits for nothing and sends nothing. The stack and the fuzzers call the same. What it
-//! can say before a body is there, it says first: see `anticipate`.
+//! It is one function of values that neither waits nor sends. The stack and the fuzzers call the same one. `precheck` asks
+//! the same stages before a body is read.
 
 use super::{
     Admitted, Authenticate, Authorize, Limit, Payload, Receive, Received, Recorded, Refusal, Route, Stage,
@@ -37,7 +37,7 @@ impl<'r> Stage<Recorded<'r>> for Decide {
 }
 
 impl Decide {
-    /// Of a request whose body was not read: which call it would have been. It goes no further than to its caller.
+    /// Records which call a request without its body would have been. Such a request ends with a refusal.
     fn note_what_is_missed(&self, received: &mut Received<'_>) {
         if let Payload::Missing(_) = received.payload {
             let (method, record) = (received.method.as_str(), &mut *received.exchange.record);

@@ -1,4 +1,4 @@
-//! What a refusal looks like on the wire and in the record.
+//! The details of a refusal on the wire and in the record.
 
 use http::StatusCode;
 
@@ -7,10 +7,10 @@ use crate::{
     reason::{Code, Reason},
 };
 
-/// What a refusal looks like on the wire and in the record.
+/// The details of a refusal on the wire and in the record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RefusalDetails {
-    /// `error_code`, and `error.type` in the record. The status goes with it.
+    /// `error_code`, and `error.type` in the record. It determines the status.
     pub(super) code: Code,
     /// `error.reason` in the record.
     pub(super) reason: Reason,
@@ -20,7 +20,7 @@ pub(super) struct RefusalDetails {
 }
 
 impl RefusalDetails {
-    /// The status of the answer.
+    /// Returns the status of the answer.
     pub(super) fn status(&self) -> StatusCode {
         let status = self.code.status().and_then(|status| StatusCode::from_u16(status).ok());
         status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)

@@ -1,9 +1,8 @@
-//! Lends the credential: [`Attempt`] → [`Entrusted`], and hears what upstream thinks of it.
+//! Lends each attempt the credential, and learns from the answer: [`Attempt`] → [`Entrusted`].
 //!
-//! It stands between `retry` and `forward`: each attempt is lent the value in force, whole. Here the answer is looked
-//! at once more for what it proves of the credential and of the endpoint's clock: one that has ended is renewed, and
-//! the call signed anew and sent once more; bad signatures are counted before they lock the key. A 401 was surely not
-//! carried out.
+//! It stands between `retry` and `forward`. Each attempt is lent one whole value. The answer then shows whether the
+//! credential and the endpoint's clock are right: an expired credential is renewed, and the call signed anew and sent once
+//! more; rejected signatures are counted before they lock the key. A call answered with 401 was certainly not executed.
 
 use std::sync::Arc;
 
@@ -17,13 +16,13 @@ use crate::{
     upstream::UpstreamAnswer,
 };
 
-/// An attempt with the credential that is to sign it.
+/// An attempt with the credential that will sign it.
 pub struct Entrusted<'a> {
     pub(super) attempt: Attempt<'a>,
     pub(super) leased: LeasedCredential,
 }
 
-/// Wraps the signing and sending of a request in `Entrust`.
+/// Wraps a service in [`Entrust`].
 #[derive(Clone)]
 pub struct EntrustLayer;
 
@@ -58,15 +57,15 @@ where
             record.credential = Some(Arc::clone(cached.name()));
             record.key_hint = leased.credential().key_hint().map(str::to_owned);
             let attempt = Attempt { template, record: &mut *record, via };
-            // A lease whose attempt fails is dropped: that says nothing about its signature.
+            // A failed attempt drops its lease, because it says nothing about the signature.
             let answered = self.inner.call(Entrusted { attempt, leased: leased.clone() }).await?;
             let row = answered.row;
-            // Before the lease is given back: whoever is let in by that signs by the right clock.
+            // Before the lease is returned, so that the next call signs by the corrected clock.
             learn(clock, &answered.answer, answered.timing, row.credential);
             cached.answered(lease, row.credential);
             let is_renewable = match row.again {
                 RetryRule::Redated => clock.is_corrected(),
-                // A permanent key too may have been replaced, and revoked before that was noticed.
+                // A permanent key, too, may have been replaced and revoked before the proxy noticed.
                 RetryRule::NewerCredential => true,
                 RetryRule::Never
                 | RetryRule::Free
@@ -74,7 +73,7 @@ where
                 | RetryRule::BackOff
                 | RetryRule::WhenTold => false,
             };
-            // In a box, because hardly any call comes here, and all would have the room for it.
+            // Boxed, because few calls get here, and all would pay for the space.
             let next = if again && is_renewable {
                 Box::pin(another(cached, row.again, &leased, deadline)).await
             } else {
@@ -94,7 +93,7 @@ where
     }
 }
 
-/// What is lent for the next attempt: for another date the value in force, else a newer one than this.
+/// Leases a credential for the next attempt: the current one for another date, else a newer one.
 async fn another(
     cached: &CachedCredential,
     again: RetryRule,
@@ -108,7 +107,7 @@ async fn another(
     }
 }
 
-/// What the answer, to a request of this date and after so long, says of the endpoint's clock.
+/// Learns the endpoint's clock from an answer.
 pub(super) fn learn(clock: &Skew, answer: &UpstreamAnswer, timing: Timing, verdict: Verdict) {
     if let Some(date) = answer.date()
         && verdict.tells_the_time(answer, timing.dated)

@@ -1,4 +1,4 @@
-//! What stays with a request from stage to stage.
+//! The data that accompanies a request from stage to stage.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::trace::TraceContext;
 use crate::{audit::Record, identity::Peer};
 
-/// What stays with a request from stage to stage. None of it grants anything.
+/// The data that accompanies a request from stage to stage. It grants nothing.
 pub(super) struct Exchange<'r> {
     pub(super) peer: Arc<Peer>,
     pub(super) record: &'r mut Record,

@@ -1,8 +1,7 @@
 //! Makes one attempt: [`Entrusted`] → [`Answered`].
 //!
-//! It stands at the end: it finds a connection, announces the call where that is wanted, has it cleared and signed as
-//! the last things before its first byte, and notes on the trail what came back. While upstream's circuit is open there is
-//! no attempt.
+//! This is the innermost stage. It finds a connection, announces the call if configured, has it cleared and signed right
+//! before its first byte, and notes the result on the trail. While the circuit breaker is open it makes no attempt.
 
 use std::{error::Error, mem::replace, sync::Arc, time::Duration};
 
@@ -35,7 +34,7 @@ pub struct Forward {
     clearance: Clearance,
 }
 
-/// What came of sending a request.
+/// The result of sending a request.
 struct SendOutcome {
     result: Result<UpstreamAnswer, SendError>,
     timing: Timing,
@@ -43,7 +42,7 @@ struct SendOutcome {
 }
 
 impl Forward {
-    /// Announces requests in `sink`, sends them once they are cleared and there is room for their answers, and measures
+    /// Announces requests in `sink`, sends them once they are cleared and memory for their answers is reserved, and measures
     /// upstream.
     pub fn new(room: ByteBudget, sink: Sink, metrics: Arc<Metrics>, clearance: Clearance) -> Self {
         Self { room, sink, metrics, clearance }
@@ -63,7 +62,7 @@ impl<'a> Service<Entrusted<'a>> for Forward {
             self.room.take(template.largest_answer(), patience).await.ok_or(Refusal::Overloaded)?;
         let started = Instant::now();
         let permit = upstream.breaker().permit(started).map_err(Refusal::CircuitOpen)?;
-        // What finds out whether upstream works is not spent on a connection from before it failed.
+        // A probe must not use a connection from before the failure.
         let via = if permit.is_probe() { ConnectionChoice::Fresh } else { via };
         template.trail(record).attempts += 1;
         let sent = match upstream.connect(via, deadline).await {
@@ -72,7 +71,7 @@ impl<'a> Service<Entrusted<'a>> for Forward {
                 match self.send(connected, attempt, &leased).await {
                     Ok(sent) => sent,
                     Err(refusal) => {
-                        // Nothing was sent: it was none.
+                        // Nothing was sent, so it does not count as an attempt.
                         template.trail(record).attempts -= 1;
                         return Err(refusal);
                     }
@@ -106,7 +105,7 @@ impl<'a> Service<Entrusted<'a>> for Forward {
                 Ok(Answered { answer, room, row, undone, timing: sent.timing })
             }
             Err(error) => {
-                // An answer to an attempt before this one is not the last word.
+                // It supersedes the answer to an earlier attempt.
                 if !row.sent_nothing() {
                     note(template.trail(record), None);
                 }
@@ -117,8 +116,7 @@ impl<'a> Service<Entrusted<'a>> for Forward {
 }
 
 impl Forward {
-    /// Announces the call, once, when nothing is left that could keep it from being sent; has it cleared and signed;
-    /// and sends it.
+    /// Announces the call once everything else is ready, has it cleared and signed, and sends it.
     async fn send(
         &self,
         connected: Connected<'_>,
@@ -131,11 +129,11 @@ impl Forward {
             (Purpose::Call, Access::Read) | (Purpose::Lookup, _) => Ok(Sink::announce_nothing()),
         };
         let announced = announced.map_err(|Blocked| Refusal::AuditBlocked)?;
-        // Every wait is over.
+        // There is no further wait.
         let signed = Signed::new(self.clearance.clear(template, record)?, leased)?;
         let (dated, started) = (signed.dated(), Instant::now());
         let (request, signature) = signed.open(announced);
-        // From here on nobody can be sure, whatever ends this.
+        // From here on the outcome is unknown, however this ends.
         let before = replace(&mut template.trail(record).maybe_sent, true);
         let result = connected.send(request, template.largest_answer()).await;
         if result.as_ref().is_err_and(|error| AttemptOutcome::Failed(error).row().sent_nothing()) {
@@ -151,7 +149,7 @@ impl SendOutcome {
     }
 }
 
-/// Says once that a circuit opened, and why, or that it closed.
+/// Logs that a circuit opened, with the reason, or that it closed.
 pub(super) fn log_circuit_change(
     change: CircuitChange,
     endpoint: &str,
@@ -185,5 +183,5 @@ fn note(trail: &mut Trail, answer: Option<&UpstreamAnswer>) {
     trail.error_code = answer.and_then(UpstreamAnswer::error_code).as_deref().map(bounded);
 }
 
-/// How long a call waits for room for its answer.
+/// How long a call waits for the memory of its answer.
 const ANSWER_ROOM_TIMEOUT: Duration = Duration::from_secs(1);

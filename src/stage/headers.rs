@@ -1,4 +1,4 @@
-//! Headers that all requests for a project have.
+//! The headers that all requests of a project share.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -7,7 +7,7 @@ use http::{
 
 use crate::config::{self, ProjectHeader};
 
-/// What is the same in each request for a project. `None` where its names cannot be header values.
+/// Returns the headers that all requests of a project share. `None` if its names cannot be header values.
 pub(super) fn common(project: &config::Project) -> Option<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(MAX_HEADERS);
     headers.insert(HOST, HeaderValue::from_str(project.endpoint.authority()).ok()?);
@@ -28,7 +28,7 @@ pub(super) const PROJECT_ID: HeaderName = HeaderName::from_static("x-project-id"
 
 pub(super) const PROJECT_UNDERSCORE_ID: HeaderName = HeaderName::from_static("x-project_id");
 
-/// Those of all projects, of a body, of a trace, and of a signature with a token.
+/// The maximum number of headers: the project's, and those of a body, a trace, and a signature with a token.
 pub(super) const MAX_HEADERS: usize = 11;
 
 pub(super) const PRODUCT: HeaderValue =

@@ -1,7 +1,6 @@
 //! Applies rate limits and freezes: [`Evaluated`] → [`Admitted`].
 //!
-//! It stands behind `authorize`, so that nobody uses up a quota with calls they may not make, and is the last
-//! stage that can refuse a call for the caller's own good or the others'.
+//! It follows `authorize`, so that nobody uses up a quota with calls that are not allowed.
 
 pub(super) use std::sync::Arc;
 
@@ -19,7 +18,7 @@ use crate::{
     policy::NeededFacts,
 };
 
-/// A request that may be carried out now, as far as it is decided; or one that is denied, and looked up for a trial.
+/// A request within its limits that is allowed or waits for facts; or one that is denied and looked up only to observe.
 pub struct Admitted<'r> {
     decided: Decided,
     project: Arc<Project>,
@@ -27,7 +26,7 @@ pub struct Admitted<'r> {
     needed_facts: NeededFacts,
 }
 
-/// Holds callers and projects to their limits.
+/// Applies the limits of callers and projects.
 #[derive(Clone)]
 pub struct Limit {
     freeze: Freeze,
@@ -35,15 +34,14 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// Applies the limits of the policy that `authenticate` took, and counts whom they hit; lets nobody through
-    /// who is frozen.
+    /// Applies the limits of the policy that `authenticate` took, counts refusals, and refuses frozen callers.
     pub fn new(freeze: Freeze, metrics: Arc<Metrics>) -> Self {
         Self { freeze, metrics }
     }
 }
 
 impl Limit {
-    /// Whether this caller changes nothing now.
+    /// Whether this caller is frozen.
     pub(super) fn is_frozen(&self, caller: &CallerId) -> bool {
         self.freeze.is_frozen(caller)
     }
@@ -80,7 +78,7 @@ impl<'r> Stage<Evaluated<'r>> for Limit {
         let asked = LimitQuery { caller, action: operation.action, project_id: &project.settings.id, calls };
         let admission = match decision_context.in_force.limiter.admit(&asked) {
             Ok(admission) => admission,
-            // It stays denied, and is told without a trial.
+            // It stays denied, and is answered without a lookup.
             Err(_) if is_denied => Admission::default(),
             Err(exceeded) => {
                 self.metrics.rate_limited(exceeded.scope, caller, &project.settings.name);

@@ -1,10 +1,9 @@
-//! Looks up jobs that a decision depends on: [`Admitted`] → [`Permitted`]: what a decision waits for is looked up, and
-//! then it is made.
+//! Looks up the jobs that a decision depends on, then decides: [`Admitted`] → [`Permitted`].
 //!
-//! It stands behind every decision that needs no facts, and around the stages that act, which it uses twice: to send a
-//! signed view of the job where the decision waits for it, and to send the call. Only what was allowed becomes a [`Permitted`],
-//! so nothing that waits can be composed. A look-up ends in one of three: facts, by which the policy in force decides; no
-//! such job, which is denied; or nobody can say, and then the call is not made.
+//! It follows every decision that needs no facts, and wraps the stages that act. It uses these twice: to send a signed view
+//! of the job, and to send the call. Only an allowed call becomes a [`Permitted`], so one that waits cannot be composed. A
+//! lookup has one of three results: facts, by which the policy in force decides; no such job, which is denied; or failure,
+//! and then the call is not made.
 
 use tokio::time::Instant;
 use tower::Layer;
@@ -23,32 +22,32 @@ use crate::{
     reason::Reason,
 };
 
-/// A request that cannot be decided before its job is looked up. It can be composed by nobody.
+/// A request that cannot be decided before its job is looked up. It cannot be composed.
 pub struct Waiting<'r> {
     pending: Pending<'r>,
     needed_facts: LookupPurpose,
 }
 
-/// Whether a request that is within its limits waits for facts.
+/// What a request within its limits needs next.
 pub enum AfterLimits<'r> {
-    /// It does not.
+    /// Nothing: it is decided.
     Permitted(Permitted<'r>),
-    /// It does.
+    /// A lookup of its job.
     Waiting(Waiting<'r>),
-    /// It is a view, of which the answer is decided.
+    /// Its answer: it is a view, whose jobs are decided one by one.
     Viewing(Viewing<'r>),
 }
 
-/// What a job is looked up for.
+/// Why a job is looked up.
 #[derive(Clone, Copy)]
 enum LookupPurpose {
-    /// Without these nothing is allowed.
+    /// The decision needs these facts.
     ToDecide(Keys),
-    /// To say what would have been decided by these. It changes nothing of what is done.
+    /// A rule under observation needs these facts. The call itself is decided already.
     ToObserve(Keys),
 }
 
-/// A request that is on its way: what is sent of it, or what will come of it.
+/// A request in flight: the future of its call, its lookup or its view.
 enum InFlightView<C, W, V> {
     Composed(C),
     Waiting(W),
@@ -70,7 +69,7 @@ impl<S> Layer<S> for LookupLayer {
 }
 
 impl<'r> AfterLimits<'r> {
-    /// Whether it waits.
+    /// Determines what the request needs.
     pub fn of(admitted: Admitted<'r>) -> Self {
         let (pending, needed_facts) = match Permitted::of(admitted) {
             Ok(permitted) => return Self::Permitted(permitted),
@@ -95,7 +94,7 @@ where
     type Error = Refusal;
 
     fn call(&self, request: Admitted<'r>) -> impl Future<Output = Result<Delivered, Refusal>> + Send {
-        // What waits is in a box, because most calls wait for nothing, and all would have the room for it.
+        // Boxed, because most calls need no lookup, and all would pay for the space.
         let in_flight = match AfterLimits::of(request) {
             AfterLimits::Permitted(permitted) => InFlightView::Composed(Compose.check(permitted)),
             AfterLimits::Waiting(waiting) => InFlightView::Waiting(Box::pin(self.settled(waiting))),
@@ -117,7 +116,7 @@ impl<S> LookupStage<S>
 where
     S: for<'a> Service<Composed<'a>, Response = Delivered, Error = Refusal> + Sync,
 {
-    /// A call that waited, and was carried out then.
+    /// Decides a waiting call, then sends it.
     async fn settled(&self, waiting: Waiting<'_>) -> Result<Delivered, Refusal> {
         let composed = Compose.check(self.settle(waiting).await?)?;
         self.act.call(composed).await
@@ -131,7 +130,7 @@ where
         }
     }
 
-    /// Looks the job up, and decides by what is found and the policy in force.
+    /// Looks the job up, and decides by its facts and the policy in force.
     async fn decide<'r>(&self, mut pending: Pending<'r>, keys: Keys) -> Result<Permitted<'r>, Refusal> {
         let deadline = pending.exchange.deadline;
         let result = match self.look_up(&mut pending, deadline).await {
@@ -151,12 +150,12 @@ where
         result.map(|allowed| Permitted::new(pending, allowed))
     }
 
-    /// Looks the job up to tell what would have been decided, where that takes not too much. Whatever comes of it, the
-    /// call is as allowed, or as denied, as it was: the same policy decides.
+    /// Looks the job up to record what would have been decided, if time and quota allow. Whatever the result, the same
+    /// policy decides, so the call's effect stays the same.
     async fn observe<'r>(&self, mut pending: Pending<'r>, keys: Keys) -> Result<Permitted<'r>, Refusal> {
         let found = if pending.decided.admission.has_trial() {
             let now = Instant::now();
-            // Of the time that there is most is the call's own.
+            // Most of the time is reserved for the call itself.
             let deadline = now + pending.exchange.deadline.saturating_duration_since(now) / 4;
             self.look_up(&mut pending, deadline).await.unwrap_or(LookupResult::Unknown(Reason::LookupStatus))
         } else {
@@ -168,14 +167,14 @@ where
             found @ LookupResult::Facts(_) => self.rules.conclude(&mut pending, found, keys),
         };
         if is_absent {
-            // Which is denied, whatever the rules are.
+            // A call on a missing job is denied, whatever the rules are.
             let mode = if result.is_ok() { Effect::Deny.observed() } else { Mode::Enforce.as_str() };
             pending.exchange.record.policy_mode = Some(mode);
         }
         result.map(|allowed| Permitted::new(pending, allowed))
     }
 
-    /// Asks upstream, once in the sense of a call: reads are tried again as cancels are.
+    /// Looks the job up with one call, which is retried like any other.
     async fn look_up(&self, pending: &mut Pending<'_>, deadline: Instant) -> Result<LookupResult, Refusal> {
         let view = pending.looked_up()?;
         let job = view.job().ok_or_else(|| Refusal::bug("a look-up of no job"))?;

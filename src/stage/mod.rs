@@ -1,4 +1,4 @@
-//! What happens to a request, one file a stage: the only adapter between the domain and tower.
+//! The stages of the request path, one file each: the only adapter between the domain and tower.
 //!
 //! ```text
 //! Arrival ─audit▶ Recorded ─receive▶ Received ─authenticate▶ Identified ─route▶ Routed ─authorize▶ Evaluated
@@ -6,9 +6,9 @@
 //!         ─forward▶ Answered
 //! ```
 //!
-//! Each type has private fields and lives beside the one stage that may make it; a stage that decides is a plain function
-//! from one type to the next ([`Stage`]), all of them together are [`Decide`]. Clearing and signing are the last things that
-//! `forward` does before the first byte. So leaving a stage out, or swapping two, does not compile. This does:
+//! Each type has private fields and lives beside the one stage that may make it. A stage that decides is a plain function
+//! from one type to the next ([`Stage`]); [`Decide`] is all of them together. `forward` clears and signs a request right
+//! before its first byte. So leaving out a stage, or swapping two, does not compile. This does:
 //!
 //! ```
 //! use mpc_auth_proxy::stage::{Admitted, Decide, Recorded, Refusal, Stage};
@@ -49,7 +49,7 @@
 //! }
 //! ```
 //!
-//! The services that act are as strict: what is composed cannot be reached but by a decision.
+//! The services that act are as strict: a composed request can only come from a decision.
 //!
 //! ```
 //! use mpc_auth_proxy::stage::{Composed, Decide, Delivered, LookupLayer, Recorded, Refusal, Service, StageLayer};
@@ -75,7 +75,7 @@
 //! }
 //! ```
 //!
-//! What is permitted can be composed,
+//! A permitted request can be composed,
 //!
 //! ```
 //! use mpc_auth_proxy::stage::{Compose, Composed, Permitted, Refusal, Stage};
@@ -85,7 +85,7 @@
 //! }
 //! ```
 //!
-//! and what still waits for facts of its job cannot:
+//! but not one that still waits for facts of its job:
 //!
 //! ```compile_fail,E0277
 //! use mpc_auth_proxy::stage::{Compose, Composed, Refusal, Stage, Waiting};
@@ -95,7 +95,7 @@
 //! }
 //! ```
 //!
-//! A body that was not judged cannot be made one that was, so nothing else can be signed and sent:
+//! A judged body cannot be made from other bytes, so no other body can be signed and sent:
 //!
 //! ```compile_fail,E0451
 //! use mpc_auth_proxy::editing::Body;
@@ -104,8 +104,7 @@
 //! }
 //! ```
 //!
-//! What came of one that was not read goes no further than to a caller's refusal; what is received with a body cannot be
-//! composed:
+//! A request that was only received, with or without its body, cannot be composed:
 //!
 //! ```compile_fail,E0277
 //! use mpc_auth_proxy::stage::{Compose, Composed, Received, Refusal, Stage};
@@ -115,7 +114,7 @@
 //! }
 //! ```
 //!
-//! And a request that was only routed cannot be passed off as permitted, because nobody else can make one:
+//! And nothing else can be passed off as permitted, because only its stage can make one:
 //!
 //! ```compile_fail,E0451
 //! use mpc_auth_proxy::stage::Permitted;

@@ -1,7 +1,7 @@
-//! What follows from the end of an attempt: the one table of outcomes.
+//! The one table of the outcomes of attempts.
 //!
-//! Whether it is tried again, what it says of upstream and of the credential, what the caller is told, and how it is
-//! recorded and counted: each end has one row. The stages act by it and judge nothing by themselves.
+//! Each outcome has one row: whether the attempt is retried, what it says about upstream and the credential, what the caller
+//! is told, and how it is recorded and counted. The stages follow it and judge nothing themselves.
 
 use chrono::{DateTime, Utc};
 
@@ -16,21 +16,21 @@ use crate::{
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum AttemptOutcome<'e> {
-    /// Without an acceptable answer.
+    /// It got no acceptable answer.
     Failed(&'e SendError),
-    /// With an answer.
+    /// It got an answer.
     Answered(Reply),
 }
 
-/// What an answer says. Where it has an `MPC.*` code the service itself says so, behind the gateway, which has looked at
-/// the signature; else it may come from anything on the way.
+/// The meaning of an answer. One with an `MPC.*` code comes from the service itself, so the gateway has accepted the
+/// signature. Any other may come from anything in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
     /// 2xx.
     Done,
-    /// The service does not do it.
+    /// The service declines it.
     Declined,
-    /// The service asks for patience.
+    /// The service throttles.
     Throttled,
     /// The service is not available.
     Unavailable,
@@ -40,56 +40,56 @@ pub(super) enum Reply {
     BadSignature,
     /// The signature's date is wrong by the endpoint's clock.
     BadDate,
-    /// The credential has ended.
+    /// The credential has expired.
     Ended,
-    /// Something on the way does not let it through.
+    /// Something in between rejects it.
     Stopped,
-    /// The gateway asks for patience, and has passed nothing on.
+    /// The gateway throttles, and has passed nothing on.
     Limited,
-    /// Something on the way asks for patience.
+    /// Something in between throttles.
     StoppedForNow,
-    /// Something on the way, or the service, is not available.
+    /// Something in between, or the service, is not available.
     NotReached,
-    /// Something on the way fails.
+    /// Something in between fails.
     BrokenOnTheWay,
 }
 
-/// What follows.
+/// The consequences of an outcome.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
-    /// Whether it is safe, and of use, to try again.
+    /// Whether a retry is safe and useful.
     pub(super) again: RetryRule,
-    /// What it says of upstream, for its circuit breaker.
+    /// The evidence for the circuit breaker.
     pub(super) upstream: Evidence,
-    /// What it says of the credential, for its health.
+    /// The verdict for the credential's health.
     pub(super) credential: Verdict,
-    /// What the caller is told in place of an answer, where there is none and it is the last.
+    /// The caller's refusal, if this is the last attempt and has no answer.
     pub(super) refusal: Option<RefusalDetails>,
-    /// The `kind` that it is counted as among `upstream_errors`.
+    /// The `kind` under which `upstream_errors` counts it.
     pub(super) counted: Option<&'static str>,
 }
 
-/// When there may be another attempt.
+/// Whether and when to make another attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RetryRule {
-    /// Never: nobody knows whether it was carried out, or it would end no better.
+    /// Never: it may have been executed, or would fail again.
     Never,
-    /// At once, and for nothing: upstream has seen nothing of it.
+    /// At once, without charging the budget: upstream has seen nothing of it.
     Free,
-    /// At once, where the configuration allows it: to do it twice is to do it once.
+    /// At once, if configured: the call is idempotent.
     Once,
     /// After a pause.
     BackOff,
-    /// When upstream says, where that is soon.
+    /// When upstream says, if that is soon.
     WhenTold,
-    /// With a date by the clock that the answer told.
+    /// With a date corrected by the answer's clock.
     Redated,
     /// With a newer credential.
     NewerCredential,
 }
 
 impl<'e> AttemptOutcome<'e> {
-    /// How an attempt ended of which this came, where the request was signed with this date.
+    /// Classifies the result of an attempt whose request was signed with this date.
     pub(super) fn of(result: &'e Result<UpstreamAnswer, SendError>, dated: Option<DateTime<Utc>>) -> Self {
         match result {
             Ok(answer) => Self::Answered(Reply::of(answer, dated)),
@@ -121,7 +121,7 @@ impl<'e> AttemptOutcome<'e> {
                 failed(unless_persistent(error), Fails, EGRESS, "connect")
             }
             Self::Failed(Unsent) => failed(Free, Nothing, UNSENT, "closed"),
-            // It may have been carried out.
+            // It may have been executed.
             Self::Failed(Stale) => failed(Once, Nothing, STALE, "stale"),
             Self::Failed(Closed) => failed(Never, Vanishes, CLOSED, "closed"),
             Self::Failed(SendError::Timeout) => failed(Never, Vanishes, TIMED_OUT, "timeout"),
@@ -145,23 +145,23 @@ impl<'e> AttemptOutcome<'e> {
         }
     }
 
-    /// Whether it was surely not carried out, so that even what is not to be done twice may be sent again.
+    /// Whether it was certainly not executed, so that even a call that is not idempotent may be repeated.
     pub(super) fn is_surely_undone(self) -> bool {
         match self {
             Self::Failed(_) => self.row().sent_nothing(),
-            // The gateway has looked at it and passed nothing on.
+            // The gateway rejected it and passed nothing on.
             Self::Answered(Reply::BadSignature | Reply::BadDate | Reply::Ended | Reply::Limited) => true,
             Self::Answered(_) => false,
         }
     }
 }
 
-/// What an answer to a request that was signed with this date says of its credential. One with a token has none.
+/// Returns what an answer says about the credential. `dated` is the date of the signature; a token has none.
 pub fn verdict(answer: &UpstreamAnswer, dated: Option<DateTime<Utc>>) -> Verdict {
     AttemptOutcome::Answered(Reply::of(answer, dated)).row().credential
 }
 
-/// A certificate that was wrong a moment ago still is.
+/// Returns the rule for a failed dial: an invalid certificate will not change.
 fn unless_persistent(error: &DialError) -> RetryRule {
     if error.is_persistent() { RetryRule::Never } else { RetryRule::BackOff }
 }
@@ -178,7 +178,7 @@ fn of_invalid(invalid: InvalidAnswer) -> RefusalDetails {
 }
 
 impl Reply {
-    /// What an answer says to a request that was signed with this date. One with a token has none.
+    /// Classifies an answer. `dated` is the date of the signature; a token has none.
     fn of(answer: &UpstreamAnswer, dated: Option<DateTime<Utc>>) -> Self {
         let code = answer.error_code();
         let code = code.as_deref().unwrap_or_default();
@@ -187,7 +187,7 @@ impl Reply {
             (401, _) => match (code, dated) {
                 ("APIGW.0301", Some(dated)) if is_misdated(answer, dated) => Self::BadDate,
                 ("APIGW.0301", Some(_)) => Self::BadSignature,
-                // There is no signature that could be wrong.
+                // A token has no signature that could be wrong.
                 ("APIGW.0301", None) | ("APIGW.0307", _) => Self::Ended,
                 _ => Self::Stopped,
             },
@@ -196,7 +196,7 @@ impl Reply {
             (429, false) => Self::StoppedForNow,
             (503, true) => Self::Unavailable,
             (503, false) => Self::NotReached,
-            // Other statuses of a failing server, such as 501, are about the call.
+            // Other 5xx statuses, such as 501, concern the call.
             (500 | 502 | 504, true) => Self::Broken,
             (500 | 502 | 504, false) => Self::BrokenOnTheWay,
             (_, true) => Self::Declined,
@@ -206,7 +206,7 @@ impl Reply {
 }
 
 impl Row {
-    /// How it is recorded, where it is the last.
+    /// Returns the recorded outcome, if it is the last.
     pub(super) fn outcome(&self) -> Outcome {
         self.refusal.as_ref().map_or(Outcome::Forwarded, |refusal| refusal.outcome)
     }
@@ -217,12 +217,12 @@ impl Row {
     }
 }
 
-/// What is told where nothing was sent.
+/// The details if nothing was sent.
 const fn unreachable(reason: Reason, proxy_error: &'static str) -> RefusalDetails {
     RefusalDetails { code: Code::UpstreamUnreachable, reason, proxy_error, outcome: Outcome::Failed }
 }
 
-/// What is told where nobody knows whether it was carried out.
+/// The details if it may have been executed.
 const fn unacceptable(reason: Reason, proxy_error: &'static str) -> RefusalDetails {
     RefusalDetails { code: Code::UpstreamInvalid, reason, proxy_error, outcome: Outcome::Unknown }
 }
@@ -254,7 +254,7 @@ mod tests {
     use super::*;
     use crate::upstream::ProxyError;
 
-    /// As a line: again, upstream, credential; what is said in place of an answer; outcome and kind.
+    /// Formats a row: retry, upstream, credential; the refusal; outcome and kind.
     fn line(ending: AttemptOutcome<'_>) -> String {
         let row = ending.row();
         let Row { again, upstream, credential, refusal, counted } = &row;
@@ -356,7 +356,7 @@ Never Vanishes Nothing 502 PROXY.UpstreamInvalid answer_status http_protocol_err
         }
     }
 
-    /// What must not be done twice is sent again after these ends only.
+    /// Calls that are not idempotent are repeated after these outcomes only.
     #[test]
     fn what_was_surely_not_carried_out_is_a_short_list() {
         let answer = |status: u16, code: &str| {

@@ -1,4 +1,4 @@
-//! What is looked at while a request is in flight. It grants nothing.
+//! The data that is borrowed while a request is in flight. It grants nothing.
 
 use std::sync::Arc;
 
@@ -14,30 +14,30 @@ use crate::{
     policy::{Facts, Key, NeededFacts},
 };
 
-/// What was decided: for whom, by what, and within which limits.
+/// What was decided: the caller, the policy, the limits.
 pub(super) struct Decided {
     pub(super) target: Target,
-    /// What a body asks for.
+    /// The job that the body of a create specifies.
     pub(super) job_spec: Option<Box<JobSpec>>,
     pub(super) decision_context: DecisionContext,
-    /// What was looked up of its job.
+    /// The facts looked up of its job.
     pub(super) facts: Option<Box<Facts>>,
     pub(super) admission: Admission,
 }
 
 impl Decided {
-    /// What is known of its job: looked up, or as a new one is to be.
+    /// Returns the known facts of its job: looked up, or from the body of a create.
     pub(super) fn known(&self) -> Option<&Facts> {
         self.job_spec.as_ref().map(|job_spec| job_spec.facts()).or(self.facts.as_deref())
     }
 
-    /// What a policy is asked about it.
+    /// Returns the call as the policy evaluates it.
     pub(super) fn query<'q>(&'q self, project: &'q Project, peer: &'q Peer) -> PolicyQuery<'q> {
         let identity = &self.decision_context.identity;
         PolicyQuery { target: &self.target, project, identity, peer, facts: self.known() }
     }
 
-    /// The same, to look at jobs by: it takes no place of its own among the calls under way.
+    /// Returns a copy for a lookup, which does not count as a call in flight of its own.
     pub(super) fn to_look(&self) -> Self {
         Self {
             target: self.target.clone(),
@@ -49,7 +49,7 @@ impl Decided {
     }
 }
 
-/// What is looked at while a request is under way. It grants nothing.
+/// The data that is borrowed while a request is in flight. It grants nothing.
 pub(super) struct Pending<'r> {
     pub(super) decided: Decided,
     pub(super) project: Arc<Project>,
@@ -57,7 +57,7 @@ pub(super) struct Pending<'r> {
 }
 
 impl Pending<'_> {
-    /// The call that views its jobs, in the form that its project says.
+    /// Returns the view that looks its jobs up, in the API version that its project sets.
     pub(super) fn looked_up(&self) -> Result<Target, Refusal> {
         let version = match self.project.settings.lookup_form {
             LookupForm::V1 => Version::V1,
@@ -67,13 +67,13 @@ impl Pending<'_> {
         view.ok_or_else(|| Refusal::bug("a call of which no job can be looked up"))
     }
 
-    /// What a policy is asked about it.
+    /// Returns the call as the policy evaluates it.
     pub(super) fn query(&self) -> PolicyQuery<'_> {
         self.decided.query(&self.project, &self.exchange.peer)
     }
 }
 
-/// Whether the answer to this view does not carry what its jobs are decided by, and that of another version does.
+/// Whether a view's own answer lacks the needed facts, and the answer of another version has them.
 pub(super) fn is_looked_up_first(target: &Target, project: &Project, needed_facts: NeededFacts) -> bool {
     let NeededFacts::ToDecide(keys) = needed_facts else { return false };
     target.operation().version == Version::V2

@@ -10,12 +10,12 @@ use super::{
 };
 use crate::{operation::Access, policy::NeededFacts};
 
-/// A request that the policy allows, by all that it asks for.
+/// A request that the policy allows, with every fact that it needs.
 pub struct Permitted<'r>(Pending<'r>);
 
 impl<'r> Permitted<'r> {
-    /// A call of which nothing is left to be decided; else what it waits for.
-    #[expect(clippy::result_large_err, reason = "no error: it is taken apart at once")]
+    /// Returns a call that is fully decided, or the facts that it waits for.
+    #[expect(clippy::result_large_err, reason = "not an error: the caller destructures it at once")]
     pub(super) fn of(admitted: Admitted<'r>) -> Result<Self, (Pending<'r>, NeededFacts)> {
         let (pending, needed_facts) = admitted.into_parts();
         match (pending.decided.target.operation().access, needed_facts) {
@@ -24,7 +24,7 @@ impl<'r> Permitted<'r> {
         }
     }
 
-    /// A call that the policy allows by what is known of its job.
+    /// Creates a permitted call from the policy's final decision.
     pub(super) fn new(pending: Pending<'r>, _: Allowed) -> Self {
         Self(pending)
     }

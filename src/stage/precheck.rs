@@ -1,9 +1,8 @@
-//! Decides from the head whether a body is worth reading. What can be said of a request by its head alone, before more
-//! of it is waited for.
+//! Decides from the head whether to read the body.
 //!
-//! It stands before the stack, beside the stages of which it asks the same: whatever would be refused anyway is refused
-//! before its body takes up room. It grants nothing: when the body is there the request is decided whole, from its
-//! beginning. It keeps no record; where it says no, the request goes through the stack with that in place of its body.
+//! It runs before the stack and asks the same stages, so a request that would be refused anyway is refused before its body
+//! takes up memory. It grants nothing: once the body is read, the whole request is decided from the beginning. It keeps no
+//! record: if it refuses, the request goes through the stack with the refusal in place of its body.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE, request::Parts};
 
@@ -18,20 +17,20 @@ use crate::{
     reason::Reason,
 };
 
-/// A request whose body is yet to come.
+/// A request whose body has not been read yet.
 #[derive(Clone, Copy)]
 pub struct ExpectedBody<'a> {
     /// Its head.
     pub head: &'a Parts,
-    /// Who sent it, by connection.
+    /// The other end of the connection.
     pub peer: &'a Peer,
-    /// The hosts its listener answers to.
+    /// The hosts that its listener accepts.
     pub hosts: &'a Hosts,
-    /// How long its body is, where that is said.
+    /// Its `Content-Length`, if present.
     pub length: Option<usize>,
 }
 
-/// Looks at heads.
+/// Decides whether to read bodies.
 pub struct Precheck {
     decide: Decide,
     sink: Sink,
@@ -39,15 +38,15 @@ pub struct Precheck {
 }
 
 impl Precheck {
-    /// Asks these stages, and lets bodies of so many bytes be read.
+    /// Asks these stages, and allows bodies of up to `body_bytes`.
     pub fn new(decide: Decide, sink: Sink, body_bytes: usize) -> Self {
         Self { decide, sink, body_bytes }
     }
 
-    /// How many bytes of a body are worth reading.
+    /// Returns how many bytes of the body to read.
     ///
     /// # Errors
-    /// Why they are not.
+    /// If the body is not to be read.
     pub fn check(&self, expected: &ExpectedBody<'_>) -> Result<usize, Refusal> {
         let ExpectedBody { head, peer, hosts, length } = *expected;
         let Decide { authenticate, route, limit, .. } = &self.decide;
@@ -77,7 +76,7 @@ impl Precheck {
     }
 }
 
-/// Whether one header says what the body is, and that it is JSON. `_` is read as `-`.
+/// Whether exactly one header declares the type, as JSON. `_` is taken as `-`.
 fn says_json(headers: &HeaderMap) -> bool {
     let mut lines = headers.iter().filter(|(name, _)| canonical(name) == CONTENT_TYPE.as_str());
     let is = |(name, value): (&HeaderName, &HeaderValue)| *name == CONTENT_TYPE && is_json(value.as_bytes());

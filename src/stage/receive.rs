@@ -1,8 +1,7 @@
-//! Checks request heads. Its host, where it comes from, and what trace it belongs to: [`Recorded`] → [`Received`].
+//! Checks the host, browser headers and trace context of a head: [`Recorded`] → [`Received`].
 //!
-//! It stands first so that no later stage meets a request that was meant for somebody else. The server has recognised
-//! its head by then, exactly; what is no head, or is framed in a way that is not accepted, arrives as its refusal and
-//! ends here. It does not look at who is calling or what for.
+//! It comes first, so that no later stage sees a request that was meant for another host. The server has recognised the head
+//! by then; an unacceptable one arrives as its refusal and ends here. Who calls, and what for, is not its concern.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -17,14 +16,14 @@ use crate::{
     reason::Reason,
 };
 
-/// A request with a clean head.
+/// A request with an acceptable head.
 pub struct Received<'r> {
     pub(super) method: Method,
     pub(super) target: String,
     pub(super) headers: HeaderMap,
     pub(super) payload: Payload,
     pub(super) exchange: Exchange<'r>,
-    /// Nobody else makes one.
+    /// Private, so that only this stage can make one.
     _made_here: (),
 }
 
@@ -35,7 +34,7 @@ pub struct Receive {
 }
 
 impl Receive {
-    /// Checks heads, and gives each request `deadline` to be answered in.
+    /// Checks heads, and gives each request this deadline.
     pub fn new(deadline: Duration) -> Self {
         Self { deadline }
     }
@@ -67,18 +66,18 @@ impl<'r> Stage<Recorded<'r>> for Receive {
     }
 }
 
-/// The raw target.
+/// Returns the raw target.
 pub(super) fn target(uri: &Uri) -> &str {
     uri.path_and_query().map(PathAndQuery::as_str).unwrap_or_default()
 }
 
-/// The method as OpenTelemetry's conventions record it: only HTTP's own are named.
+/// Returns the method as OpenTelemetry's conventions record it: only standard ones are named.
 fn known(method: &Method) -> &'static str {
     let all = ["DELETE", "GET", "POST", "PUT", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE"];
     all.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
 }
 
-/// One pass over all headers. Names are compared with `_` read as `-`: servers behind us may do the same.
+/// Checks all headers in one pass. Names are compared with `_` taken as `-`, as servers behind us may do.
 pub(super) fn check_headers(headers: &HeaderMap, peer: &Peer, hosts: &Hosts) -> Result<(), Refusal> {
     let (mut host, mut browser) = (None, false);
     for (name, value) in headers {
@@ -89,13 +88,13 @@ pub(super) fn check_headers(headers: &HeaderMap, peer: &Peer, hosts: &Hosts) -> 
             _ => {}
         }
     }
-    // A Unix socket is reached by its path, whatever `Host` is made of it.
+    // A Unix socket is reached by its path, so clients put anything into `Host`.
     if *hosts == Hosts::Default && matches!(peer.address, PeerAddress::Unix { .. }) {
         return if browser { Err(Refusal::Browser) } else { Ok(()) };
     }
     let host = host.ok_or(Refusal::BadRequest(Reason::NoHost))?;
     let host = host.to_str().map_err(|_| Refusal::BadRequest(Reason::BadHost))?;
-    // A page that was rebound to this address still sends its own name, or says that it is a page.
+    // After DNS rebinding a page still sends its own host name, or browser headers.
     if browser {
         return Err(Refusal::Browser);
     }
@@ -105,12 +104,12 @@ pub(super) fn check_headers(headers: &HeaderMap, peer: &Peer, hosts: &Hosts) -> 
     if is_host(host) { Ok(()) } else { Err(Refusal::BadRequest(Reason::BadHost)) }
 }
 
-/// A name or an address, perhaps with a port, by its alphabet: also where any host is answered, no list of them.
+/// Whether the characters can form one host with an optional port. Checked even if any host is accepted.
 fn is_host(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
 }
 
-/// The name with `-` for `_`. `HeaderName` has made it lower case.
+/// Returns the name with `-` for `_`. `HeaderName` is lower case already.
 pub fn canonical(name: &HeaderName) -> Cow<'_, str> {
     let name = name.as_str();
     if name.bytes().any(|byte| byte == b'_') { name.replace('_', "-").into() } else { name.into() }

@@ -1,4 +1,4 @@
-//! Facts as records show them.
+//! Facts in audit records.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::{
     policy::{Facts, Key, Keys},
 };
 
-/// The facts that decided, as records tell them: `null` where the job has none, and nothing of those that are not known.
+/// Returns the facts that the decision used: `null` if the job has none; unknown facts are left out.
 pub(super) fn recorded_values(facts: &Facts, keys: Keys, recorded: RecordedFacts) -> Option<Box<Value>> {
     let known = || keys.iter().filter_map(|key| Some((key, key.known_values(facts)?)));
     let told = match recorded {

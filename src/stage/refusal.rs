@@ -1,7 +1,7 @@
-//! Refusals. Every reason, with its status, its code and its words.
+//! Refusals: every reason, with its status, code and message.
 //!
-//! This is the first kind of error: how we answered. It stands beside the stages, which all return it, and before
-//! `respond`, which alone turns it into bytes. It holds nothing a caller may not see.
+//! Every stage returns this one error type, and `respond` alone turns it into bytes. It holds nothing that a caller may not
+//! see.
 
 pub(super) use std::{fmt::Display, sync::LazyLock, time::Duration};
 
@@ -18,41 +18,41 @@ use crate::{
     upstream::SendError,
 };
 
-/// Why a request is answered here and not by upstream.
+/// Why the proxy itself answers a request.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// The target, the query or a header is not acceptable.
     #[error("{0}")]
     BadRequest(Reason),
-    /// No caller was proved, or the proofs disagree.
+    /// No caller is authenticated, or the credentials conflict.
     #[error("{0}")]
     Unauthenticated(#[from] IdentityError),
-    /// The policy says no.
+    /// The policy denies it.
     #[error("denied by policy")]
     Denied(Denial),
-    /// The policy says no by what was looked up of the job, or there is no such job. Whoever is told learns nothing of
-    /// which it was; the cause is for the record.
+    /// The policy denies it by the facts of the job, or there is no such job. The caller is not told which; the reason is
+    /// for the record.
     #[error("denied by policy, or no such job")]
     DeniedByFacts(Reason),
-    /// The job could not be looked up, and nothing is allowed without.
+    /// The job could not be looked up, so the call cannot be decided.
     #[error("{subject}{0}; the call was not sent", subject = .0.lookup_subject())]
     LookupFailed(Reason),
-    /// What upstream says of the jobs of a view cannot be believed.
+    /// Upstream's answer to a view cannot be understood.
     #[error("{0}")]
     Unreadable(Reason),
-    /// What upstream says of a job of a view is not enough to decide whether it may be seen.
+    /// Upstream's answer to a view has too little to decide whether a job may be shown.
     #[error("{subject}{0}; nothing was returned", subject = .0.lookup_subject())]
     Undecided(Reason),
     /// The project is not configured.
     #[error("{}", Reason::UnknownProject)]
     UnknownProject,
-    /// A browser sent it, on behalf of some page.
+    /// A browser sent it on behalf of a web page.
     #[error("{}", Reason::Browser)]
     Browser,
     /// No operation has this path.
     #[error("{}; supported: {}", Reason::UnknownPath, *PATHS)]
     NotFound,
-    /// The operation has another method. Holds that one.
+    /// The method is not allowed. Holds the one that is.
     #[error("method not allowed: use {0}")]
     MethodNotAllowed(&'static str),
     /// `Host` is not one of the listener's.
@@ -64,16 +64,16 @@ pub enum Refusal {
     /// The body did not arrive in time.
     #[error("{}", Reason::BodyTimeout)]
     BodyTimeout,
-    /// A body is needed, and its length is not said.
+    /// A body without `Content-Length`.
     #[error("{}", Reason::LengthRequired)]
     LengthRequired,
-    /// The body is too large to be judged.
+    /// The body is too large.
     #[error("{}", Reason::BodyTooLarge)]
     BodyTooLarge,
-    /// The body is not said to be JSON.
+    /// The body is not declared as JSON.
     #[error("{}", Reason::MediaType)]
     UnsupportedMediaType,
-    /// The body is not acceptable. Says where, and why.
+    /// The body is not acceptable. Holds where and why.
     #[error("{0}")]
     BadBody(#[from] BodyFault),
     /// The head is too large, or has too many headers.
@@ -85,25 +85,25 @@ pub enum Refusal {
     /// The caller or its project has used up its quota.
     #[error("{0}")]
     RateLimited(#[from] Exceeded),
-    /// More requests are under way than the limit allows.
+    /// The limit of requests in flight is reached.
     #[error("{}", Reason::Overloaded)]
     Overloaded,
-    /// The project's credential has no value that can be used now.
+    /// The project's credential is not usable now.
     #[error("{0}")]
     NoCredential(#[from] Unavailable),
-    /// Upstream keeps failing, and is left alone for so long.
+    /// The circuit breaker is open for this long.
     #[error("{}", Reason::CircuitOpen)]
     CircuitOpen(Duration),
-    /// An operator has frozen everybody, or this caller.
+    /// An operator has frozen this caller or all callers.
     #[error("{}", Reason::Frozen)]
     Frozen,
-    /// The process is stopping, and the time to finish is over.
+    /// The process is stopping, and the drain time-out is over.
     #[error("{}", Reason::Draining)]
     Draining,
-    /// The audit sink takes no record.
+    /// The audit sink accepts no records.
     #[error("{}", Reason::AuditBlocked)]
     AuditBlocked,
-    /// The last attempt that matters got no acceptable answer.
+    /// The decisive attempt got no acceptable answer.
     #[error("{0}; {consequence}", consequence = consequence(.0))]
     Upstream(#[from] SendError),
     /// A bug.
@@ -111,17 +111,17 @@ pub enum Refusal {
     Internal,
 }
 
-/// Why the policy says no, for callers on this machine.
+/// Why the policy denies a call, for callers on this machine.
 #[derive(Debug)]
 pub enum Denial {
-    /// A rule denies it. Holds its id and its place.
+    /// A rule denies it. Holds its id and location.
     ByRule(String, String),
-    /// No rule allows it. Holds what is told of the one that comes closest.
+    /// No rule allows it. Holds the description of the closest one.
     NoRule(Option<String>),
 }
 
 impl Refusal {
-    /// Where something failed that cannot fail.
+    /// Reports a failure that should be impossible.
     pub(super) fn bug(error: impl Display) -> Self {
         tracing::error!(target: LIMITED, %error, "a stage failed in a way that should be impossible");
         Self::Internal
@@ -175,7 +175,7 @@ impl Refusal {
         RefusalDetails { code, reason, proxy_error, outcome }
     }
 
-    /// When it may be worth trying again, where that is known.
+    /// Returns when to try again, if known.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         let after = if let Self::RateLimited(Exceeded { retry_after, .. }) | Self::CircuitOpen(retry_after) =
             self
@@ -195,11 +195,11 @@ impl Refusal {
         } else {
             return None;
         };
-        // Whole seconds, and never too few of them.
+        // Whole seconds, rounded up.
         Some(Duration::from_secs((after + Duration::from_nanos(999_999_999)).as_secs().max(1)))
     }
 
-    /// Whether it may not be sent any more: asked again, and decided otherwise.
+    /// Whether the last check revoked the permission.
     pub(super) fn is_a_decision(&self) -> bool {
         matches!(
             self,
@@ -207,8 +207,7 @@ impl Refusal {
         )
     }
 
-    /// What the caller is told. Who it was taken for, and which rule decided, is told on local listeners only: loopback
-    /// and Unix ones.
+    /// Returns the message for the caller. Only local listeners (loopback and Unix) tell the caller's identity and the rule.
     pub(super) fn message(&self, local: bool, caller: Option<&str>) -> String {
         let Self::Denied(denial) = self else { return self.to_string() };
         if !local {
@@ -236,7 +235,7 @@ impl From<TargetError> for Refusal {
     }
 }
 
-/// Of a body that is not acceptable. Where its two readers do not agree that is a bug, and nothing is sent.
+/// Returns the details for an unacceptable body. If its two parsers disagree, that is a bug and nothing is sent.
 fn of_fault(fault: &BodyFault) -> RefusalDetails {
     let (code, proxy_error, outcome) = if fault.problem == Problem::Disagreement {
         (Code::Internal, "proxy_internal_error", Outcome::Failed)
@@ -246,7 +245,7 @@ fn of_fault(fault: &BodyFault) -> RefusalDetails {
     RefusalDetails { code, reason: fault.problem.reason(), proxy_error, outcome }
 }
 
-/// What the caller needs to know beside the error.
+/// Returns what the error means for the call.
 fn consequence(error: &SendError) -> &'static str {
     if AttemptOutcome::Failed(error).row().sent_nothing() {
         "nothing was sent"
@@ -255,7 +254,7 @@ fn consequence(error: &SendError) -> &'static str {
     }
 }
 
-/// Which paths there are, each once: every refusal of a path that is none has it, and answers that nobody reads are held.
+/// The supported paths. Static, because every 404 has them, and answers that nobody reads take up memory.
 static PATHS: LazyLock<String> = LazyLock::new(|| {
     let mut paths: Vec<(&str, Vec<&str>)> = Vec::new();
     for Operation { method, template, .. } in CATALOGUE {

@@ -1,7 +1,7 @@
-//! Turns outcomes into responses. The one map from what happened to an answer.
+//! Turns outcomes into responses: the one map from results to answers.
 //!
-//! It stands around everything that can refuse or fail, and inside the audit layer, so that what is recorded is
-//! what was said. A stage that panics is answered like any other bug.
+//! It wraps everything that can refuse or fail, and stands inside the audit layer, so that the record says what was
+//! answered. A panic is answered like any other bug.
 
 use std::{convert::Infallible, panic::AssertUnwindSafe};
 
@@ -22,7 +22,7 @@ use crate::{
 #[derive(Clone)]
 pub struct RespondLayer;
 
-/// Turns what the stages return into answers.
+/// Turns the results of the stages into answers.
 pub struct Respond<S> {
     inner: S,
 }
@@ -52,13 +52,13 @@ where
     }
 }
 
-/// Whether an answer is upstream's, and not one that was made here.
+/// Whether an answer came from upstream.
 pub fn is_passed_on(answer: &Response<Body>) -> bool {
     let status = answer.headers().get(PROXY_STATUS);
     status.is_some_and(|status| status.as_bytes().starts_with(UPSTREAM_STATUS_PREFIX.as_bytes()))
 }
 
-/// Upstream's status, body and end-to-end headers, and what we have to say about them.
+/// Returns upstream's status, body and end-to-end headers, with our `Proxy-Status`.
 fn pass_on(delivered: Delivered, record: &mut Record) -> Response<Body> {
     let Delivered { answer, room, after_stale } = delivered;
     record.outcome = Some(Outcome::Forwarded);
@@ -71,13 +71,13 @@ fn pass_on(delivered: Delivered, record: &mut Record) -> Response<Body> {
     *response.status_mut() = code;
     *response.headers_mut() = end_to_end(headers);
     let headers = response.headers_mut();
-    // In place of one that upstream may have sent: what this proxy says of itself is said by nobody else.
+    // Replaces one that upstream may have sent: only this proxy speaks for itself.
     insert_header(headers, PROXY_STATUS, status);
     insert_header(headers, PROXY_REQUEST_ID, &**record.id());
     response
 }
 
-/// Without the headers that speak of one connection only (RFC 9110, section 7.6.1), and those we set.
+/// Removes hop-by-hop headers (RFC 9110, section 7.6.1) and those that we set.
 fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
     let mut named = Vec::new();
     for value in headers.get_all(header::CONNECTION) {
@@ -85,7 +85,7 @@ fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
             named.extend(HeaderName::from_bytes(token.trim_ascii()).ok());
         }
     }
-    // Most answers have few of them, so what there is is looked at, and not what there could be.
+    // Iterates over the answer's headers, which are few.
     named.extend(headers.keys().filter(|name| HOP_BY_HOP.contains(name)).cloned());
     for name in named {
         headers.remove(name);
@@ -93,15 +93,15 @@ fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
     headers
 }
 
-/// What becomes of a request: a panic is a refusal too. Nothing of a panicked future is used again: it is dropped with its
-/// connection to upstream. What a panic says is the log's: it may hold what was being worked on.
+/// Turns a panic into a refusal. The panicked future is dropped with its upstream connection and never used again. Its
+/// message goes to the log only, because it may contain data of the request.
 fn caught<T>(request: impl Future<Output = Result<T, Refusal>>) -> impl Future<Output = Result<T, Refusal>> {
     AssertUnwindSafe(request).catch_unwind().map(|caught| caught.unwrap_or(Err(Refusal::Internal)))
 }
 
-/// What `Proxy-Status` begins with where upstream answered (RFC 9209, section 2.1.4).
+/// The beginning of `Proxy-Status` if upstream answered (RFC 9209, section 2.1.4).
 const UPSTREAM_STATUS_PREFIX: &str = "mpc-auth-proxy; received-status=";
-/// "task does not exist", and "in progress or completed": what upstream says of a job that was just cancelled.
+/// "task does not exist" and "in progress or completed": upstream's answers about a job that was just cancelled.
 const JOB_GONE_CODES: [&str; 2] = ["MPC.10211", "MPC.10213"];
 const HOP_BY_HOP: [HeaderName; 10] = [
     header::CONNECTION,

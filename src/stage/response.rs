@@ -1,4 +1,4 @@
-//! Responses to refusals, and what all responses have in common.
+//! Responses to refusals, and the parts that all responses share.
 
 use bytes::Bytes;
 use http::{
@@ -10,10 +10,10 @@ use serde::Serialize;
 use super::{Refusal, headers::JSON};
 use crate::audit::{Failure, Record};
 
-/// The body of an answer: always whole, because a cut answer of upstream must not look like a good one.
+/// The body of an answer. Always complete, because a truncated answer of upstream must not look like a good one.
 pub type Body = Bytes;
 
-/// The answer that refuses a request.
+/// Returns the answer to a refused request.
 pub(super) fn refuse(refusal: &Refusal, record: &mut Record, local: bool) -> Response<Body> {
     let (facts, message) = (refusal.facts(), refusal.message(local, record.caller.as_deref()));
     record.outcome = Some(facts.outcome);
@@ -25,7 +25,7 @@ pub(super) fn refuse(refusal: &Refusal, record: &mut Record, local: bool) -> Res
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, JSON);
     insert_header(headers, REQUEST_ID, &**id);
-    // The paths that there are stand in the body only: strangers can have this answer by the thousand.
+    // Only the body lists the supported paths: strangers can provoke this answer by the thousand.
     let details = if matches!(refusal, Refusal::NotFound) { facts.reason.to_string() } else { message };
     let start = [PROXY_NAME, "; error=", facts.proxy_error, "; details="].concat();
     insert_header(headers, PROXY_STATUS, with_string(start, &details));
@@ -33,14 +33,14 @@ pub(super) fn refuse(refusal: &Refusal, record: &mut Record, local: bool) -> Res
     if let Refusal::MethodNotAllowed(allowed) = refusal {
         headers.insert(ALLOW, HeaderValue::from_static(allowed));
     }
-    // Required with a 401 (RFC 9110, section 11.6.1); the other proofs have no scheme of their own.
+    // Required with a 401 (RFC 9110, section 11.6.1). Other credentials have no scheme of their own.
     if facts.status() == StatusCode::UNAUTHORIZED {
         headers.insert(WWW_AUTHENTICATE, CHALLENGE);
     }
     if let Some(after) = refusal.retry_after() {
         headers.insert(RETRY_AFTER, after.as_secs().into());
     }
-    // A head that cannot be trusted says nothing reliable about where the next one starts.
+    // An invalid head does not say reliably where the next one starts.
     if matches!(facts.status(), StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT)
         || matches!(refusal, Refusal::HeadersTooLarge)
     {
@@ -60,7 +60,7 @@ struct RefusalBody<'a> {
 impl RefusalBody<'_> {
     fn to_bytes(&self) -> Bytes {
         let mut out = Vec::with_capacity(self.error_msg.len() + 192);
-        // A vector takes whatever is written, and text is always JSON.
+        // Writing to a vector cannot fail, and text always serialises.
         drop(serde_json::to_writer(&mut out, self));
         out.into()
     }
@@ -72,7 +72,7 @@ pub(super) fn insert_header(headers: &mut HeaderMap, name: HeaderName, value: im
     }
 }
 
-/// Appends the text as a structured field's string (RFC 8941, section 3.3.3).
+/// Appends the text as a structured-field string (RFC 8941, section 3.3.3).
 fn with_string(mut out: String, text: &str) -> String {
     out.reserve(text.len() + 2);
     out.push('"');

@@ -1,8 +1,8 @@
-//! Retries attempts that are safe to repeat. Only what was surely not processed is, and a stale connection once.
+//! Retries attempts that are safe to repeat: those certainly not executed, and once after a stale connection.
 //!
-//! It stands between `compose` and `sign`, so every attempt is signed anew. Which ends are safe is said by the table of
-//! `ending`; what is not safe is never repeated: the caller is told that the outcome is unknown. And retries
-//! stay a small share of all calls: what fails for everybody is not helped by asking more often.
+//! It stands between `compose` and `sign`, so every attempt is signed anew. The table in `outcome` says what is safe.
+//! Anything else is never repeated, and the caller is told that the outcome is unknown. Retries stay a small share of all
+//! calls, because they do not help an upstream that fails for everybody.
 
 use std::{mem::take, ops::ControlFlow, time::Duration};
 
@@ -23,17 +23,17 @@ use crate::{
     upstream::{ConnectionChoice, SendError, UpstreamAnswer},
 };
 
-/// An answer of upstream, and what an earlier attempt may have to do with it.
+/// Upstream's answer, and whether an earlier attempt may have caused it.
 pub struct Delivered {
     /// The answer of the last attempt that had one.
     pub answer: UpstreamAnswer,
-    /// The room that it takes up.
+    /// The memory that it holds.
     pub(super) room: ByteReservation,
-    /// Whether an earlier attempt was written to a connection that turned out dead: it may have been carried out.
+    /// Whether an earlier attempt may have been executed: it was written to a connection that turned out to be dead.
     pub after_stale: bool,
 }
 
-/// Wraps the act of one attempt, to repeat it.
+/// Wraps a service that makes one attempt in [`Retry`].
 #[derive(Clone)]
 pub struct RetryLayer {
     attempts: u32,
@@ -47,8 +47,8 @@ pub struct Retry<S> {
 }
 
 impl RetryLayer {
-    /// Makes at most `attempts` attempts. One more is made where a reused connection turned out closed, and where
-    /// `stale` allows it after one that died.
+    /// Makes at most `attempts` attempts, plus one if a reused connection turned out to be closed, and one if `stale` allows
+    /// it after one that died.
     pub fn new(attempts: u32, stale: Stale) -> Self {
         Self { attempts, stale }
     }
@@ -72,7 +72,7 @@ where
     async fn call(&self, request: Composed<'r>) -> Result<Delivered, Refusal> {
         let Composed { template, record } = request;
         template.project().upstream.budget().call();
-        // What must not be sent twice is not sent where nobody could say whether it was.
+        // A call that is not idempotent needs a connection on which its outcome can be known.
         let via = if template.is_idempotent() { ConnectionChoice::Pooled } else { ConnectionChoice::Fresh };
         let (mut attempts, mut via) = (Attempts::default(), via);
         loop {
@@ -82,7 +82,7 @@ where
                 ControlFlow::Continue(pause) => pause,
                 ControlFlow::Break(concluded) => return concluded,
             };
-            // Nothing is held meanwhile but the call's own place: its connection is back in the pool or gone.
+            // Meanwhile the call holds only its permit; its connection is back in the pool or closed.
             sleep(pause).await;
             via = ConnectionChoice::Fresh;
         }
@@ -93,16 +93,16 @@ where
 #[derive(Default)]
 struct Attempts {
     attempts: u32,
-    /// Whether one of them was written to a connection that turned out dead.
+    /// Whether one of them was written to a connection that turned out to be dead.
     stale: bool,
-    /// What upstream answered when it asked for a little patience.
+    /// Upstream's answer that asked to retry later.
     busy: Option<Box<(UpstreamAnswer, ByteReservation)>>,
-    /// Why it could not be reached.
+    /// Why upstream could not be reached.
     failed: Option<Refusal>,
 }
 
-/// What the table says to the end of an attempt. One that was not made is not made again, and what must not be done twice
-/// only where it was surely not done once.
+/// Looks up the retry rule. An attempt that was not made is not retried, and a call that is not idempotent only if it was
+/// certainly not executed.
 fn when(result: &Result<Answered, Refusal>, is_idempotent: bool) -> RetryRule {
     let (again, undone) = match result {
         Ok(answered) => (answered.row.again, answered.undone),
@@ -116,7 +116,7 @@ fn when(result: &Result<Answered, Refusal>, is_idempotent: bool) -> RetryRule {
 }
 
 impl RetryLayer {
-    /// What follows from the end of an attempt: another one, after a pause, or what the caller is told.
+    /// Decides what follows an attempt: another one after a pause, or the result for the caller.
     fn follow(
         &self,
         result: Result<Answered, Refusal>,
@@ -137,7 +137,7 @@ impl RetryLayer {
         }
     }
 
-    /// How long until the next attempt. `None` where there is none.
+    /// Returns the pause before the next attempt. `None` if there is none.
     fn pause(
         &self,
         again: RetryRule,
@@ -146,13 +146,13 @@ impl RetryLayer {
     ) -> Option<Duration> {
         let left = attempts.attempts < self.attempts;
         match (again, result) {
-            // A fresh connection cannot end so: this is no endless loop.
+            // A new connection cannot fail this way, so this does not loop for ever.
             (RetryRule::Free, _) => Some(Duration::ZERO),
             (RetryRule::Once, _) => (self.stale == Stale::Once && !attempts.stale).then_some(Duration::ZERO),
             (RetryRule::BackOff, _) if left => Some(back_off(attempts.attempts)),
             (RetryRule::WhenTold, Ok(Answered { answer, .. })) if left && attempts.busy.is_none() => {
                 let after = retry_after(answer, clock::now()).filter(|after| *after <= MAX_RETRY_AFTER)?;
-                // Not all at once with the others that were told the same.
+                // Jitter, because others were told the same time.
                 Some(after + FIRST_BACKOFF.mul_f64(fastrand::f64()))
             }
             _ => None,
@@ -161,7 +161,7 @@ impl RetryLayer {
 }
 
 impl Attempts {
-    /// Keeps of an attempt what matters after the next one.
+    /// Keeps what matters of an attempt after the next one.
     fn note(&mut self, result: Result<Answered, Refusal>) {
         match result {
             Ok(answered) => self.busy = Some(Box::new((answered.answer, answered.room))),
@@ -171,7 +171,7 @@ impl Attempts {
         }
     }
 
-    /// What the caller is told, after the last attempt.
+    /// Returns the result for the caller after the last attempt.
     fn conclude(self, last: Result<Answered, Refusal>) -> Result<Delivered, Refusal> {
         let Self { stale, busy, failed, .. } = self;
         let refusal = match last {
@@ -181,13 +181,13 @@ impl Attempts {
         let failure = if let Refusal::Upstream(error) = &refusal { Some(error) } else { None };
         let is_last_word = match failure {
             Some(error) => !AttemptOutcome::Failed(error).row().sent_nothing(),
-            // That it may not be sent any more, but where nobody knows whether it was carried out.
+            // A revoked permission is reported, unless an earlier attempt may have been executed.
             None => !stale && refusal.is_a_decision(),
         };
         if is_last_word {
             return Err(refusal);
         }
-        // The last attempt sent nothing, so an earlier one that did has the last word.
+        // The last attempt sent nothing, so an earlier one that did decides.
         match busy {
             Some(busy) => {
                 let (answer, room) = *busy;
@@ -195,32 +195,33 @@ impl Attempts {
             }
             None if stale => Err(SendError::Stale.into()),
             None if failure.is_some() => Err(refusal),
-            // That upstream is left alone from now on is not why this call failed.
+            // The breaker opened because of this failure, which is the real reason.
             None => Err(failed.unwrap_or(refusal)),
         }
     }
 }
 
-/// Doubles with every attempt; half of it is chance, so that calls which failed together do not come back together.
+/// Returns the pause, which doubles with every attempt. Half of it is random, so that calls that failed together are not
+/// retried together.
 fn back_off(attempts: u32) -> Duration {
     let whole = FIRST_BACKOFF * 2_u32.pow(attempts.clamp(1, 6) - 1);
     whole / 2 + (whole / 2).mul_f64(fastrand::f64())
 }
 
-/// How long upstream asks to be left alone (RFC 9110, section 10.2.3).
+/// Returns upstream's `Retry-After` (RFC 9110, section 10.2.3).
 fn retry_after(answer: &UpstreamAnswer, now: DateTime<Utc>) -> Option<Duration> {
     let after = answer.headers.get(RETRY_AFTER)?.to_str().ok()?;
     if after.bytes().all(|b| b.is_ascii_digit()) {
         return after.parse().ok().map(Duration::from_secs);
     }
     let after = httpdate::parse_http_date(after).ok().map(DateTime::<Utc>::from)?;
-    // By its own clock, where it shows it.
+    // By upstream's clock, if it sends `Date`.
     Some((after - answer.date().unwrap_or(now)).to_std().unwrap_or_default())
 }
 
-/// Longer than this, the caller waits itself: it knows better whether it wants to.
+/// The longest `Retry-After` to wait for here. Beyond it the caller decides whether to wait.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(2);
-/// Waited at most before the second attempt, and twice that before the third.
+/// The longest pause before the second attempt; it doubles for the third.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Routes requests to operations: [`Identified`] → [`Routed`].
 //!
-//! It stands before `authorize`, which decides on what it finds: an operation of the catalogue, a configured
-//! project, and a job or what a body asks for. This is the last stage that sees the caller's text.
+//! It finds what `authorize` decides on: an operation of the catalogue, a configured project, and a job or the body of a
+//! create. This is the last stage that sees the caller's text.
 
 use std::sync::Arc;
 
@@ -26,44 +26,44 @@ use crate::{
     upstream::Upstream,
 };
 
-/// A configured project, with what it takes to call it.
+/// A configured project, with everything needed to call it.
 pub struct Project {
     pub(super) settings: Arc<config::Project>,
     pub(super) credential: Arc<CachedCredential>,
     pub(super) upstream: Arc<Upstream>,
-    /// Of each request for it: all that is the same.
+    /// The headers that all its requests share.
     pub(super) headers: HeaderMap,
 }
 
-/// A request for an operation on a job of a configured project, or for a new one.
+/// A request for an operation on a job of a configured project, or for a new job.
 pub struct Routed<'r> {
     pub(super) target: Target,
     pub(super) job_spec: Option<Box<JobSpec>>,
     pub(super) project: Arc<Project>,
     pub(super) decision_context: DecisionContext,
     pub(super) exchange: Exchange<'r>,
-    /// Nobody else makes one.
+    /// Private, so that only this stage can make one.
     _made_here: (),
 }
 
-/// What a body asks for: judged, and written anew. Only this stage makes one, and nothing else of a body goes on.
+/// The job that a body specifies: judged and rewritten. Only this stage makes one, and nothing else of a body goes further.
 pub(super) struct JobSpec {
     body: Body,
-    /// What that takes up.
+    /// The memory that it holds.
     _room: Option<ByteReservation>,
 }
 
 /// Finds operations and projects.
 #[derive(Clone)]
 pub struct Route {
-    /// By name and by id.
+    /// The projects by name and by id.
     projects: Arc<HashMap<Box<str>, Arc<Project>>>,
     recorded: RecordedFacts,
 }
 
 impl Project {
-    /// A project that is called at `upstream` with `credential`. `None` where its names cannot be header values,
-    /// which the configuration does not let through.
+    /// Creates a project that is called at `upstream` with `credential`. `None` if its names cannot be header values, which
+    /// the configuration rejects.
     pub fn new(
         settings: Arc<config::Project>,
         credential: Arc<CachedCredential>,
@@ -73,7 +73,7 @@ impl Project {
         Some(Self { settings, credential, upstream, headers })
     }
 
-    /// The same project, called by these connections.
+    /// Returns the same project with another upstream pool.
     pub fn by_way_of(&self, upstream: Arc<Upstream>) -> Self {
         Self {
             settings: Arc::clone(&self.settings),
@@ -83,36 +83,36 @@ impl Project {
         }
     }
 
-    /// The name it has in the configuration.
+    /// Returns its configured name.
     pub fn name(&self) -> &str {
         &self.settings.name
     }
 
-    /// Its id at the cloud.
+    /// Returns its id at the cloud.
     pub fn id(&self) -> &str {
         &self.settings.id
     }
 
-    /// The upstream it is called at.
+    /// Returns its upstream.
     pub fn upstream(&self) -> &Arc<Upstream> {
         &self.upstream
     }
 
-    /// The credential it is called with.
+    /// Returns its credential.
     pub fn credential(&self) -> &Arc<CachedCredential> {
         &self.credential
     }
 }
 
 impl Route {
-    /// Finds these projects, by name and by id, and records so what new jobs are about.
+    /// Finds these projects by name and by id, and records the facts of new jobs as configured.
     pub fn new(projects: &[Arc<Project>], recorded: RecordedFacts) -> Self {
         let by_name = projects.iter().map(|p| (Box::from(&*p.settings.name), Arc::clone(p)));
         let by_id = projects.iter().map(|p| (Box::from(&*p.settings.id), Arc::clone(p)));
         Self { projects: Arc::new(by_name.chain(by_id).collect()), recorded }
     }
 
-    /// What this method and target mean. The record gets what is known of it.
+    /// Finds the operation and project of a method and target, and records them.
     pub(super) fn find(
         &self,
         method: &str,
@@ -123,7 +123,7 @@ impl Route {
         found.inspect_err(|_| record.path = Some(path(target)))
     }
 
-    /// What they mean, for who keeps no record.
+    /// Finds the operation and project without a record.
     pub(super) fn look(&self, method: &str, target: &str) -> Result<(Target, Arc<Project>), Refusal> {
         let target = Target::parse(method, target)?;
         let project = self.projects.get(target.project().as_str()).ok_or(Refusal::UnknownProject)?;
@@ -150,7 +150,7 @@ impl Route {
 }
 
 impl JobSpec {
-    /// Reads what came, strictly. With a project that stamps, its word gets the caller's name before it.
+    /// Parses a body strictly. If the project sets `stamp_owner`, `user_data` is prefixed with the caller's name.
     fn read(
         brought: BufferedBody,
         target: &Target,
@@ -160,7 +160,7 @@ impl JobSpec {
         let BufferedBody { bytes, mut room } = brought;
         let stamp = Some(caller.as_str()).filter(|_| project.settings.stamp_owner);
         let body = Body::inspect(&bytes, target.operation().version, stamp)?;
-        // What came is not needed any more.
+        // The original is no longer needed.
         drop(bytes);
         if room.as_mut().is_some_and(|room| !room.fit(body.bytes().len())) {
             return Err(Refusal::Overloaded);
@@ -168,18 +168,18 @@ impl JobSpec {
         Ok(Box::new(Self { body, _room: room }))
     }
 
-    /// What is sent.
+    /// Returns the bytes to send.
     pub(super) fn bytes(&self) -> &Bytes {
         self.body.bytes()
     }
 
-    /// What it asks for, as the policy is asked about it.
+    /// Returns the facts that the policy evaluates.
     pub(super) fn facts(&self) -> &Facts {
         self.body.facts()
     }
 }
 
-/// Notes what a new job is to be about.
+/// Records the facts of a new job.
 fn record_facts(facts: &Facts, recorded: RecordedFacts, record: &mut Record) {
     if let (RecordedFacts::Values, Fact::Known(word)) = (recorded, facts.user_data()) {
         record.user_data = Some(bounded_bytes(word).to_owned());
@@ -189,7 +189,7 @@ fn record_facts(facts: &Facts, recorded: RecordedFacts, record: &mut Record) {
     record.facts = recorded_values(facts, keys, recorded);
 }
 
-/// The path of a target, for a record. A query is not a path, and may hold anything.
+/// Returns the path of a target for the record. The query is left out, because it may hold anything.
 fn path(target: &str) -> String {
     bounded(target.split_once('?').map_or(target, |(path, _)| path))
 }

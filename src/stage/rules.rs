@@ -1,4 +1,4 @@
-//! The policy in force, asked again when the facts of a job are known.
+//! Decides again by the policy in force when the facts of a job are known.
 
 use std::sync::Arc;
 
@@ -17,14 +17,14 @@ use crate::{
     reason::Reason,
 };
 
-/// What a look-up came to.
+/// The result of a lookup.
 pub(super) enum LookupResult {
     Facts(Box<Facts>),
     Absent,
     Unknown(Reason),
 }
 
-/// Wraps the stages that act in `LookupStage`.
+/// Wraps the stages that act in [`LookupStage`](super::LookupStage).
 #[derive(Clone)]
 pub struct LookupLayer {
     pub(super) in_force: Arc<ArcSwap<ActivePolicy>>,
@@ -34,7 +34,7 @@ pub struct LookupLayer {
 }
 
 impl LookupLayer {
-    /// Decides by the policy that is in force when the facts are there, and records them so.
+    /// Decides by the policy that is in force when the facts arrive, and records them as configured.
     pub fn new(
         in_force: Arc<ArcSwap<ActivePolicy>>,
         authorize: Authorize,
@@ -45,10 +45,10 @@ impl LookupLayer {
     }
 }
 
-/// What came of a look-up: an answer, or why there is none.
+/// Interprets the end of a lookup.
 ///
 /// # Errors
-/// Where it may not be asked now. That is not about the job.
+/// If the lookup may no longer be sent, which does not concern the job.
 pub(super) fn seen(
     result: Result<Delivered, Refusal>,
     view: &Target,
@@ -64,7 +64,7 @@ pub(super) fn seen(
 }
 
 impl LookupLayer {
-    /// Decides by what was found.
+    /// Decides by the result of the lookup.
     pub(super) fn conclude(
         &self,
         pending: &mut Pending<'_>,
@@ -84,7 +84,7 @@ impl LookupLayer {
         self.ask(pending)
     }
 
-    /// What is decided without facts, and would have been with them is not known.
+    /// Decides without the facts that a rule under observation needs, and records that its effect is unknown.
     pub(super) fn conclude_unobserved(&self, pending: &mut Pending<'_>) -> Result<Allowed, Refusal> {
         pending.decided.facts = None;
         self.ask(pending)

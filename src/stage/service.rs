@@ -1,32 +1,32 @@
-//! How stages are joined: a service is called by reference, a stage that decides is a plain function.
+//! The traits that join stages: services called by reference, and deciding stages as plain functions.
 //!
-//! [`Service`] is tower's without readiness and with `&self`, as hyper's is: so a request can borrow its record, and no
-//! service is cloned and no future boxed for a call. `tower::ServiceBuilder` and `tower::Layer` put them together.
+//! [`Service`] is tower's without readiness and with `&self`, like hyper's. So a request can borrow its record, and a call
+//! clones no service and boxes no future. `tower::ServiceBuilder` and `tower::Layer` combine them.
 
 use tower::Layer;
 
 use super::Refusal;
 
-/// A part of the request path, with all that is inside it.
+/// A part of the request path, with everything it wraps.
 pub trait Service<Request> {
-    /// What it gives.
+    /// The result.
     type Response;
-    /// What it gives instead.
+    /// The error.
     type Error;
 
     /// Answers a request.
     fn call(&self, request: Request) -> impl Future<Output = Result<Self::Response, Self::Error>> + Send;
 }
 
-/// A stage that decides: it waits for nothing, and either makes the next type of a request or refuses it.
+/// A stage that decides: without waiting, it either makes the next type of a request or refuses it.
 pub trait Stage<Before> {
-    /// What only this stage makes.
+    /// The type that only this stage makes.
     type After;
 
     /// Decides.
     ///
     /// # Errors
-    /// Why the request goes no further.
+    /// The refusal of the request.
     fn check(&self, request: Before) -> Result<Self::After, Refusal>;
 }
 
@@ -40,7 +40,7 @@ pub struct Staged<C, S> {
 }
 
 impl<C> StageLayer<C> {
-    /// Lets through what this stage makes.
+    /// Passes on what this stage makes.
     pub fn new(stage: C) -> Self {
         Self(stage)
     }
@@ -65,7 +65,7 @@ where
     type Error = Refusal;
 
     async fn call(&self, request: Before) -> Result<S::Response, Refusal> {
-        // In a statement of its own, so that nothing of it is held while the inner service works.
+        // A separate statement, so that no temporary lives while the inner service works.
         let after = self.stage.check(request)?;
         self.inner.call(after).await
     }

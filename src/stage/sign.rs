@@ -1,7 +1,7 @@
-//! Adds the real credential: [`Cleared`] → [`Signed`].
+//! Signs a request, or adds the token: [`Cleared`] → [`Signed`].
 //!
-//! It stands last before the first byte: every attempt has its own date and signature, and nothing touches the
-//! request after it.
+//! This is the last step before the first byte. Every attempt has its own date and signature, and nothing changes the
+//! request afterwards.
 
 use std::{cell::RefCell, fmt::Display};
 
@@ -20,22 +20,22 @@ use crate::{
     upstream::Outbound,
 };
 
-/// A request that upstream will accept as ours.
+/// A request with its credential.
 pub struct Signed {
     request: Box<Outbound>,
     credential_headers: CredentialHeaders,
 }
 
-/// What stands in a request as its credential. One with a token has none of it.
+/// The parts of a signature. A request with a token has none.
 pub(super) struct CredentialHeaders {
-    /// Which date it was signed with.
+    /// The date of the signature.
     pub(super) dated: Option<DateTime<Utc>>,
     pub(super) signature: Option<Box<[u8]>>,
 }
 
 impl Signed {
-    /// Signs a request with this value, dated by the clock of the endpoint that it goes to.
-    #[expect(clippy::needless_pass_by_value, reason = "a clearance is for one signature")]
+    /// Signs a request with this credential, dated by the clock of its endpoint.
+    #[expect(clippy::needless_pass_by_value, reason = "a clearance permits one signature")]
     pub(super) fn new(cleared: Cleared<'_>, leased: &LeasedCredential) -> Result<Self, Refusal> {
         let template = cleared.template();
         let mut request = template.request();
@@ -44,19 +44,19 @@ impl Signed {
         Ok(Self { request: Box::new(request), credential_headers })
     }
 
-    /// Which date it was signed with. One with a token has none.
+    /// Returns the date of the signature. `None` with a token.
     pub(super) fn dated(&self) -> Option<DateTime<Utc>> {
         self.credential_headers.dated
     }
 
-    /// What goes on the wire, for whoever has announced it; and its signature. One with a token has none.
+    /// Releases the request, for the proof that it was announced, with its signature. `None` with a token.
     pub(super) fn open(self, _: Announced) -> (Box<Outbound>, Option<Box<[u8]>>) {
         (self.request, self.credential_headers.signature)
     }
 }
 
 impl CredentialHeaders {
-    /// Adds the credential to a request with this body: signs it, dated by this clock, or has it carry the token.
+    /// Adds the credential to a request with this body: a signature dated by this clock, or the token.
     pub(super) fn add(
         request: &mut Outbound,
         body: &[u8],
@@ -77,9 +77,8 @@ impl CredentialHeaders {
     }
 }
 
-/// Signs `host`, `x-project-id` and `x-sdk-date`, the body and its type where there is one, and the security token of
-/// temporary keys. Everything else may be added, changed or dropped on the way without harm to the signature, which is
-/// returned.
+/// Signs `host`, `x-project-id` and `x-sdk-date`, the body and its type, if any, and the security token of temporary keys.
+/// Returns the signature. Other headers may be added, changed or dropped on the way without invalidating it.
 fn sign(
     request: &mut Outbound,
     body: &[u8],

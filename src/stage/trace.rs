@@ -1,11 +1,11 @@
-//! Trace context of a request. W3C Trace Context, the one thing of a caller's that is passed on.
+//! W3C Trace Context, the only headers of a caller's that are passed on.
 //!
-//! Both headers are held to the specification's grammar, so what goes upstream is a value of it and not the
-//! caller's bytes. Whatever is not valid is dropped, as the specification says, and never a reason to refuse.
+//! Both headers must match the specification's grammar. Invalid ones are dropped, as the specification says, and never a
+//! reason to refuse.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// A valid `traceparent`, and its `tracestate` where that is valid too.
+/// A valid `traceparent`, and its `tracestate` if that is valid, too.
 #[derive(Clone)]
 pub(super) struct TraceContext {
     pub(super) parent: HeaderValue,
@@ -13,14 +13,14 @@ pub(super) struct TraceContext {
 }
 
 impl TraceContext {
-    /// The context of a request, where it has a single valid one.
+    /// Returns the context of a request, if it has exactly one valid `traceparent`.
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
         let parent = single(headers, &TRACEPARENT).filter(|v| is_parent(v.as_bytes()))?;
         let state = single(headers, &TRACESTATE).filter(|v| is_state(v.as_bytes()));
         Some(Self { parent: parent.clone(), state: state.cloned() })
     }
 
-    /// The trace id: 32 hexadecimal digits.
+    /// Returns the trace id: 32 hexadecimal digits.
     pub(super) fn trace_id(&self) -> &str {
         self.parent.to_str().ok().and_then(|v| v.get(3..35)).unwrap_or_default()
     }

@@ -1,8 +1,8 @@
-//! Tries the credential of a project. One harmless call finds out, at an operator's word.
+//! Tries the credential of a project with one harmless call, on an operator's command.
 //!
-//! It stands beside the request path: no caller asks for it, so no policy is asked. Therefore it sends one request and no
-//! other, a view of a job that no cloud has, and that once. It is lent the credential as a call is, under the same standing
-//! of the key, and its answer counts for that, for the endpoint's clock and its circuit as the answers to calls do.
+//! It is not part of the request path: it has no caller, so no policy decides it. Therefore it can only send one request, a
+//! view of a job that cannot exist, once. It is lent the credential like any call, and its answer counts for the key's
+//! health, the endpoint's clock and the circuit breaker.
 
 use std::fmt;
 
@@ -30,14 +30,14 @@ use crate::{
     upstream::{Connected, ConnectionChoice, Outbound, SendError, UpstreamAnswer},
 };
 
-/// What came of trying a credential.
+/// The result of trying a credential.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Trial {
-    /// What upstream thinks of it.
+    /// Whether upstream accepts it.
     pub accepted: Acceptance,
     /// Whether anything was sent.
     pub sent: bool,
-    /// Whether it was signed with a key, which wrong signatures lock.
+    /// Whether it was signed with a key, which bad signatures lock.
     pub signed: bool,
     /// The status of the answer.
     pub status: Option<u16>,
@@ -47,29 +47,29 @@ pub struct Trial {
     pub problem: Option<String>,
 }
 
-/// What an answer says of the credential.
+/// What an answer says about the credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Acceptance {
-    /// It was looked at and accepted.
+    /// It was checked and accepted.
     Yes,
     /// The signature is wrong.
     Refused,
     /// The signature's date is wrong by the endpoint's clock.
     Misdated,
-    /// It has ended.
+    /// It has expired.
     Ended,
-    /// Nothing, or there was no answer.
+    /// The answer says nothing, or there is none.
     Unknown,
 }
 
-/// The request, without its credential.
+/// The request without its credential.
 struct Query {
     request: Outbound,
     largest_answer: usize,
 }
 
-/// How the one attempt went.
+/// The result of the one attempt.
 struct TrialOutcome {
     result: Result<UpstreamAnswer, SendError>,
     timing: Timing,
@@ -82,7 +82,7 @@ impl TrialOutcome {
 }
 
 impl Trial {
-    /// Tries the credential of a project with one call, unless the time to finish is over.
+    /// Tries the credential of a project with one call, unless the drain time-out is over.
     pub async fn of(project: &Project, cutoff: &Cutoff, deadline: Instant) -> Self {
         match attempt(project, cutoff, deadline).await {
             Ok(trial) => trial,
@@ -121,11 +121,11 @@ async fn attempt(project: &Project, cutoff: &Cutoff, deadline: Instant) -> Resul
     let query = Query::new(project)?;
     let lease = credential.lease(deadline).await?;
     let permit = upstream.breaker().permit(Instant::now()).map_err(Refusal::CircuitOpen)?;
-    // The connection is for this call alone, whichever thread makes it.
+    // A pool of its own, because any thread may make this call.
     let alone = upstream.with_own_pool(0);
     let leased = lease.leased();
     let sent = match alone.connect(ConnectionChoice::Fresh, deadline).await {
-        // Every wait is over.
+        // There is no further wait.
         Ok(_) if cutoff.is_over() => return Err(Refusal::Draining),
         Ok(connected) => query.send(connected, &leased, upstream.clock()).await?,
         Err(error) => TrialOutcome::unconnected(error.into()),
@@ -134,7 +134,7 @@ async fn attempt(project: &Project, cutoff: &Cutoff, deadline: Instant) -> Resul
     if let Some(change) = permit.end(row.upstream, Instant::now()) {
         log_circuit_change(change, upstream.name(), &sent.result);
     }
-    // Without an answer the lease is dropped: that says nothing about its signature.
+    // A failed attempt drops its lease, because it says nothing about the signature.
     if let Ok(answer) = &sent.result {
         learn(upstream.clock(), answer, sent.timing, row.credential);
         credential.answered(lease, row.credential);
@@ -210,5 +210,5 @@ impl fmt::Display for Trial {
     }
 }
 
-/// The cloud makes ids of digits and letters.
+/// An id that cannot exist: the cloud's have only digits and letters.
 const NO_JOB: &str = "no-such-job";

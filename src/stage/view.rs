@@ -1,8 +1,7 @@
-//! Filters views by policy. A view is sent, and each job of its answer is decided by what the answer says of it.
+//! Filters views by policy: the view is sent, and each job in the answer is decided by its facts there.
 //!
-//! It stands beside `lookup`, and like it behind every decision that needs no facts and around the stages that act. What
-//! is told is built from the jobs that are permitted, so nothing of the others is in it. A job that is hidden looks like
-//! one that is not there.
+//! Like `lookup` it follows every decision that needs no facts, and wraps the stages that act. The caller's answer is built
+//! from the permitted jobs only. A hidden job looks like one that does not exist.
 
 use bytes::Bytes;
 use foldhash::{HashMap, HashSet};
@@ -29,28 +28,28 @@ use crate::{
     reason::Reason,
 };
 
-/// What is known of jobs besides what the answer to their view says. `None`: that is all.
+/// Facts of jobs from another version's answer. `None` if the view's own answer has all.
 type KnownFacts = Option<HashMap<Segment, Facts>>;
 
-/// The jobs of an answer, and what is known of them besides.
+/// The jobs of an answer, with their facts from another version.
 #[derive(Clone, Copy)]
 struct FoundJobs<'j> {
     viewed: &'j Viewed,
     known: &'j KnownFacts,
 }
 
-/// What was decided of the jobs of an answer.
+/// The decisions on the jobs of an answer.
 #[derive(Default)]
 struct JobDecisions<'j, 'p> {
     shown: Vec<Outcome<'p>>,
     hidden: Vec<Outcome<'p>>,
     permitted: HashSet<&'j Segment>,
-    /// How many another version knows nothing of.
+    /// How many do not exist in the other version's answer.
     absent: usize,
 }
 
 impl LookupLayer {
-    /// Sends a view, and answers with the jobs that may be seen.
+    /// Sends a view, and returns the answer with the permitted jobs.
     pub(super) async fn view<S>(&self, act: &S, mut viewing: Viewing<'_>) -> Result<Delivered, Refusal>
     where
         S: for<'a> Service<Composed<'a>, Response = Delivered, Error = Refusal> + Sync,
@@ -61,13 +60,13 @@ impl LookupLayer {
             None
         };
         let mut delivered = act.call(viewing.composed()?).await?;
-        // It says of a cancel that it may have been carried out; of a view that means nothing.
+        // It concerns cancels that may have been executed; for a view it has no meaning.
         delivered.after_stale = false;
         self.show(&mut viewing, &known, &mut delivered)?;
         Ok(delivered)
     }
 
-    /// What another version's answer says of all jobs of a view.
+    /// Looks up the facts of all jobs of a view with another version.
     async fn look_up_all<S>(
         &self,
         act: &S,
@@ -92,7 +91,7 @@ impl LookupLayer {
         found.map_err(Refusal::LookupFailed)
     }
 
-    /// Puts what may be seen in the place of an answer. One that says of no job anything is left as it came.
+    /// Replaces the answer with its permitted part. An answer without jobs stays as it is.
     fn show(
         &self,
         viewing: &mut Viewing<'_>,
@@ -105,7 +104,7 @@ impl LookupLayer {
         let body = match Answered::read(target, answer.status.as_u16(), &answer.body) {
             Answered::Jobs(viewed) => self.permitted(viewing, FoundJobs { viewed: &viewed, known })?,
             Answered::NoSuchJob if viewing.keys.is_empty() => return Ok(()),
-            // As one that is hidden.
+            // It looks like a hidden job.
             Answered::NoSuchJob if matches!(jobs, Jobs::One(_)) => {
                 let record = &mut *viewing.pending.exchange.record;
                 (record.effect, record.view_hidden) = (Some(Effect::Deny.as_str()), Some(0));
@@ -121,7 +120,7 @@ impl LookupLayer {
         Ok(())
     }
 
-    /// The answer with the jobs that the policy in force lets be seen.
+    /// Returns the answer with the jobs that the policy in force permits.
     fn permitted(&self, viewing: &mut Viewing<'_>, found: FoundJobs<'_>) -> Result<Vec<u8>, Refusal> {
         let viewed = found.viewed;
         let in_force = self.in_force.load_full();
@@ -130,7 +129,7 @@ impl LookupLayer {
         let caller = pending.decided.decision_context.identity.caller();
         let stamp = Some(caller.as_str()).filter(|_| pending.project.settings.stamp_owner);
         let mut body = viewed.show(|job| decisions.permitted.contains(job.id()), stamp);
-        // It takes up room by its length.
+        // Its reservation is reduced to its length.
         body.shrink_to_fit();
         let (target, record) = (&pending.decided.target, &mut *pending.exchange.record);
         if let Some(outcome) = decisions.recorded_outcome() {
@@ -150,13 +149,13 @@ impl LookupLayer {
             _ => {}
         }
         if decisions.recorded_outcome().is_none() && waits {
-            // There is none of them.
+            // None of the jobs exists.
             record.effect = Some(Effect::Deny.as_str());
         }
         Ok(body)
     }
 
-    /// Decides each job of an answer by what is known of it. Of a list, what cannot be decided is hidden.
+    /// Decides each job of an answer by its facts. In a list, jobs that cannot be decided are hidden.
     fn decide_each<'j, 'p>(
         &self,
         policy: &'p Policy,
@@ -195,12 +194,12 @@ impl<'j> FoundJobs<'j> {
 }
 
 impl<'p> JobDecisions<'_, 'p> {
-    /// What a record names: what lets be seen what is seen, or else what hides everything.
+    /// Returns the outcome for the record: the one that permits the jobs shown or, if none are, the one that hides them.
     fn recorded_outcome(&self) -> Option<&Outcome<'p>> {
         self.shown.first().or(self.hidden.first())
     }
 
-    /// Says on the record how many are hidden; and no rule where several decided alike.
+    /// Records how many jobs are hidden, and the rule unless several decided.
     fn record(&self, record: &mut Record) {
         record.view_hidden = Some(self.hidden.len() + self.absent);
         let alike = if self.shown.is_empty() { &self.hidden } else { &self.shown };
@@ -213,7 +212,7 @@ impl<'p> JobDecisions<'_, 'p> {
     }
 }
 
-/// Of what upstream said besides the body: only what is not about it.
+/// Removes the headers that describe the original body.
 fn described_anew(headers: &HeaderMap) -> HeaderMap {
     let kept = |name: HeaderName| headers.get(&name).cloned().map(|value| (name, value));
     let mut anew: HeaderMap = [kept(REQUEST_ID), kept(DATE)].into_iter().flatten().collect();

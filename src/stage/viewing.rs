@@ -1,4 +1,4 @@
-//! A view whose answer is yet to be decided.
+//! A view whose answer must be filtered.
 
 use super::{
     Compose, Composed, Refusal,
@@ -6,10 +6,10 @@ use super::{
 };
 use crate::policy::{Keys, NeededFacts};
 
-/// A view, of which the answer is decided.
+/// A view whose answer must be filtered.
 pub struct Viewing<'r> {
     pub(super) pending: Pending<'r>,
-    /// The facts that its jobs are decided by.
+    /// The facts that the decision needs.
     pub(super) keys: Keys,
     pub(super) is_looked_up_first: bool,
 }
@@ -21,7 +21,7 @@ impl<'r> Viewing<'r> {
         Self { pending, keys, is_looked_up_first }
     }
 
-    /// What is sent.
+    /// Composes the request to send.
     pub(crate) fn composed(&mut self) -> Result<Composed<'_>, Refusal> {
         Compose::view(&mut self.pending)
     }

@@ -1,8 +1,7 @@
-//! Withholds answers that contain our credential. Then it is neither passed on nor noted with it.
+//! Withholds answers that contain our credential, so that it is neither passed on nor recorded.
 //!
-//! A gateway may answer a bad signature with the canonical request it computed, security token included. It stands beside
-//! `forward`, which has every answer looked at before anybody else sees it; so it reads a body of 2 MiB once more, and
-//! not twice.
+//! A gateway may answer a bad signature with the canonical request, security token included. `forward` has every answer
+//! checked before anything else sees it.
 
 use std::borrow::Cow;
 
@@ -12,7 +11,7 @@ use memchr::{memchr, memmem};
 
 use crate::{credential::Credential, upstream::UpstreamAnswer};
 
-/// Takes credentials out of an answer that repeats them.
+/// Replaces an answer's body, and removes headers, that contain a credential.
 pub(super) fn withhold(answer: &mut UpstreamAnswer, credential: &Credential, signature: Option<&[u8]>) {
     let holds_one = |text: &[u8]| {
         let mut secrets = credential.secrets().chain(signature);
@@ -38,8 +37,8 @@ pub(super) fn withhold(answer: &mut UpstreamAnswer, credential: &Credential, sig
     }
 }
 
-/// What the text says to who reads it as JSON, where `/` may be `\/` and any character its number. No credential has what
-/// JSON writes by letters, as `\n`; and what is no JSON is read as if it were.
+/// Decodes `\/` and `\uXXXX`, with which JSON could disguise a credential. Credentials have no characters with other
+/// escapes. Text that is not JSON is decoded in the same way.
 fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
     let Some(first) = memchr(b'\\', text) else { return Cow::Borrowed(text) };
     let (before, mut rest) = text.split_at_checked(first).unwrap_or_default();
@@ -59,7 +58,7 @@ fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(read)
 }
 
-/// The character that `uXXXX` means, and what follows it. Halves of pairs are not put together.
+/// Decodes `uXXXX` and returns the rest. Surrogate pairs are not combined.
 fn number(escaped: &[u8]) -> Option<(char, &[u8])> {
     let (digits, after) = escaped.strip_prefix(b"u")?.split_at_checked(4)?;
     let digits =

@@ -1,20 +1,19 @@
-//! Circuit breaker of one endpoint: opens after failures in a row, and then lets one probe through at a time.
+//! The circuit breaker of one endpoint: opens after failures in a row, then lets through one probe at a time.
 //!
-//! Time is an argument, and nothing here waits. The probe is a real call, because only that tells whether calls
-//! succeed. The first one may go a second after the circuit opened, so that an outage is noticed to be over soon,
-//! and one a second after that. A probe that gets no answer at all costs its caller a call whose outcome is unknown:
-//! after each of those the pause doubles, up to what the configuration allows.
+//! Time is an argument, and nothing here waits. A probe is a real call, because only that shows whether calls succeed. There
+//! is one a second after the circuit opened, so that the end of an outage is noticed soon, and one each second after that. A
+//! probe without an answer leaves its caller with an unknown outcome, so after each of those the pause doubles, up to the
+//! configured maximum.
 //!
-//! Each time it opens or closes a new generation begins. A permit belongs to the generation in which it was given, and its
-//! end says nothing to another: neither a call that outlasts the opening nor a race between two ends can change a circuit
-//! that they know nothing of.
+//! Each opening and closing starts a new generation. A permit belongs to the generation in which it was granted, and its end
+//! does not affect another: neither a call that outlasts the opening nor a race between two ends can change a later circuit.
 use parking_lot::Mutex;
 
 use std::{mem::ManuallyDrop, num::NonZeroU32, time::Duration};
 
 use tokio::time::Instant;
 
-/// Opens after failures in a row, and closes after a probe that succeeds.
+/// Opens after failures in a row, and closes after a successful probe.
 pub struct Breaker {
     threshold: NonZeroU32,
     longest: Duration,
@@ -22,14 +21,14 @@ pub struct Breaker {
 }
 
 struct BreakerState {
-    /// How often it has opened and closed.
+    /// How often the circuit has opened and closed.
     generation: u64,
     circuit: Circuit,
 }
 
 enum Circuit {
     Closed {
-        /// In a row.
+        /// Failures in a row.
         failures: u32,
     },
     Open {
@@ -39,8 +38,8 @@ enum Circuit {
     },
 }
 
-/// A call that may be made. It is consumed by its end; dropped without one, it says nothing about upstream.
-#[must_use = "a call that ends says how"]
+/// A permit for one call. Its end consumes it; dropping it says nothing about upstream.
+#[must_use = "the end of a call must be reported"]
 pub struct Permit<'b> {
     breaker: &'b Breaker,
     generation: u64,
@@ -50,17 +49,17 @@ pub struct Permit<'b> {
 /// What the end of an attempt says about upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
-    /// It works. That a call is wrong, not allowed, or one too many, is said by an upstream that works.
+    /// It works. An upstream that rejects or throttles a call works.
     Works,
-    /// Nothing: a connection had been closed while it was idle.
+    /// Nothing: an idle connection had been closed.
     Nothing,
-    /// It fails, and says so, or cannot be reached.
+    /// It reports a failure or cannot be reached.
     Fails,
-    /// It fails, and nobody knows what became of the call.
+    /// It fails, and the outcome of the call is unknown.
     Vanishes,
 }
 
-/// What an end changed. It is told once.
+/// A change of the circuit. Reported once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CircuitChange {
     /// Calls are refused from now on.
@@ -70,13 +69,13 @@ pub enum CircuitChange {
 }
 
 impl Breaker {
-    /// Opens after so many failures in a row, and never keeps all calls away for longer than `longest`.
+    /// Creates a breaker that opens after `threshold` failures in a row, with pauses of at most `longest`.
     pub fn new(threshold: NonZeroU32, longest: Duration) -> Self {
         let state = BreakerState { generation: 0, circuit: Circuit::Closed { failures: 0 } };
         Self { threshold, longest, state: Mutex::new(state) }
     }
 
-    /// Never opens.
+    /// Creates a breaker that never opens.
     pub fn never() -> Self {
         Self::new(NonZeroU32::MAX, Duration::MAX)
     }
@@ -89,7 +88,7 @@ impl Breaker {
     /// Asks for a permit to make a call now.
     ///
     /// # Errors
-    /// How long it is until one may, if nobody comes before it.
+    /// The time until the next probe.
     pub fn permit(&self, now: Instant) -> Result<Permit<'_>, Duration> {
         let mut state = self.state.lock();
         let probe = match &mut state.circuit {
@@ -100,7 +99,7 @@ impl Breaker {
                     return Err(left.max(if *probing { *pause } else { Duration::ZERO }));
                 }
                 *probing = true;
-                // Holds also where the probe is dropped without an end.
+                // Also applies if the probe is dropped without an end.
                 *next_probe = now + self.shortest();
                 true
             }
@@ -108,7 +107,7 @@ impl Breaker {
         Ok(Permit { breaker: self, generation: state.generation, probe })
     }
 
-    /// Of an open circuit's generation there is one permit at a time: the probe.
+    /// Applies the end of a call. In an open circuit's generation the probe is the only permit.
     fn end(&self, generation: u64, evidence: Evidence, now: Instant) -> Option<CircuitChange> {
         let mut state = self.state.lock();
         if state.generation != generation {
@@ -154,12 +153,12 @@ impl Breaker {
 }
 
 impl Permit<'_> {
-    /// Whether this call finds out whether upstream works again.
+    /// Whether this call is a probe.
     pub fn is_probe(&self) -> bool {
         self.probe
     }
 
-    /// The call ended just now, and says this.
+    /// Reports the end of the call.
     pub fn end(self, evidence: Evidence, now: Instant) -> Option<CircuitChange> {
         let permit = ManuallyDrop::new(self);
         permit.breaker.end(permit.generation, evidence, now)
@@ -172,7 +171,7 @@ impl Drop for Permit<'_> {
     }
 }
 
-/// Between two probes, unless the configuration allows less.
+/// The shortest pause between two probes, unless the configured maximum is shorter.
 const MIN_PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -224,7 +223,7 @@ mod tests {
         assert_eq!(breaker.permit(start + ms(5300)).err(), Some(ms(700)));
         let probe = breaker.permit(start + ms(6000)).unwrap();
         drop(probe);
-        assert!(breaker.permit(start + ms(6999)).is_err(), "also where the probe was given up");
+        assert!(breaker.permit(start + ms(6999)).is_err(), "also if the probe was given up");
         assert!(breaker.permit(start + ms(7000)).unwrap().is_probe());
     }
 
@@ -276,7 +275,7 @@ mod tests {
         assert!(breaker.permit(now + ms(900)).unwrap().is_probe());
     }
 
-    /// However two endings race: what is open closes with the next success, and what is closed lets calls through.
+    /// However two endings race, an open circuit closes with the next success, and a closed one lets calls through.
     #[test]
     fn endings_that_race_leave_no_circuit_open_for_ever() {
         let (now, end) = (Instant::now(), std::time::Instant::now() + ms(1000));

@@ -1,10 +1,10 @@
-//! Retry budget. Retries are a share of the calls, so that a failing upstream is not also flooded.
+//! The retry budget: retries are a share of the calls, so that they do not flood a failing upstream.
 //!
-//! tower has a budget too, but it adds its reserve on top of the share, and rounds shares: 60 % becomes all.
+//! tower's budget adds its reserve on top of the share, and rounds shares: 60 % becomes all.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// Counts calls and the retries among them, the old ones less and less.
+/// Counts calls and retries, with decay.
 #[derive(Default)]
 pub struct Budget {
     percent: u32,
@@ -13,7 +13,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Retries are at most so many of 100 calls; while there are few calls, at most three.
+    /// Allows this many retries per 100 calls, or three if there are few calls.
     pub fn new(percent: u32) -> Self {
         Self { percent, ..Self::default() }
     }
@@ -23,7 +23,7 @@ impl Budget {
         self.calls.fetch_add(1, Relaxed);
     }
 
-    /// Takes one retry, if there is one left.
+    /// Takes a retry, if the budget allows one.
     pub fn retry(&self) -> bool {
         let share = u64::from(self.calls.load(Relaxed)) * u64::from(self.percent) / 100;
         let allowed = share.max(MIN_RETRIES);
@@ -33,16 +33,16 @@ impl Budget {
         taken.is_ok()
     }
 
-    /// Lets everything so far count half. To be called every few seconds.
+    /// Halves all counts. To be called every few seconds.
     pub fn age(&self) {
         for count in [&self.calls, &self.retries] {
-            // What is counted meanwhile is kept.
+            // Counts added meanwhile are kept.
             count.fetch_sub(count.load(Relaxed).div_ceil(2), Relaxed);
         }
     }
 }
 
-/// A quiet caller's first call to an upstream that restarts deserves its attempts too.
+/// The retries that are always allowed, so that a first call to a restarting upstream gets its attempts.
 const MIN_RETRIES: u64 = 3;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The client of one endpoint: one attempt at a time, and how far it got.
+//! The client of one endpoint: makes one attempt and reports how far it got.
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -20,11 +20,10 @@ use super::{
 };
 use crate::{clock::Skew, object::Object};
 
-/// A request as it goes on the wire. Of the catalogue only creates have a body; the requests for credentials do, too.
+/// A request as it is sent. In the catalogue only creates have a body; requests for credentials do, too.
 pub type Outbound = Request<Full<Bytes>>;
 
-/// One upstream origin: its connections, its time-outs, and how it is doing. All but the connections may be shared by
-/// several threads.
+/// One upstream origin: its connections, time-outs and health. Threads may share everything except the connections.
 pub struct Upstream {
     name: Arc<str>,
     dialer: Arc<Dialer>,
@@ -35,7 +34,7 @@ pub struct Upstream {
     clock: Skew,
 }
 
-/// A connection that is ready for one request, of which nothing was written.
+/// A connection that is ready for one request, nothing of which was written.
 pub struct Connected<'u> {
     pool: &'u Pool,
     connection: Connection,
@@ -45,40 +44,40 @@ pub struct Connected<'u> {
 /// The time-outs of one attempt.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// For DNS, TCP and TLS together.
+    /// The time for DNS, TCP and TLS together.
     pub connect: Duration,
-    /// For the whole attempt, the connection included.
+    /// The time for the whole attempt, including the connection.
     pub attempt: Duration,
 }
 
-/// Which connection an attempt may use.
+/// The connections that an attempt may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionChoice {
-    /// A pooled one where there is one.
+    /// A pooled one if available.
     Pooled,
-    /// A new one: the last attempt learned that pooled ones may be dead.
+    /// A new one, because pooled ones may be dead.
     Fresh,
 }
 
-/// A whole answer of upstream, read to its end.
+/// A complete answer of upstream.
 #[derive(Debug)]
 pub struct UpstreamAnswer {
     /// Its status: 200 to 299 or 400 to 599.
     pub status: StatusCode,
-    /// Its headers, all of them.
+    /// Its headers.
     pub headers: HeaderMap,
-    /// Its body, of no more bytes than were asked for.
+    /// Its body, within the requested maximum.
     pub body: Bytes,
 }
 
-/// The longest body of the answer to a question of the proxy's own, in bytes. Huawei's are a few hundred.
+/// The maximum body, in bytes, of the answer to a request of the proxy's own. Huawei's have a few hundred.
 pub(super) const MAX_BODY: usize = 64 * 1024;
 
 impl Upstream {
-    /// An upstream with an empty pool, whose circuit never opens. Nothing is dialled before the first request.
+    /// Creates an upstream with an empty pool, whose circuit never opens. It dials with the first request.
     ///
     /// # Errors
-    /// Where TLS cannot name the endpoint's host, or its egress proxy is not known.
+    /// If the variable that names its egress proxy is invalid.
     pub fn new(endpoint: &Endpoint, egress: &Egress, timeouts: Timeouts) -> Result<Self, DialerError> {
         let name: Arc<str> = endpoint.to_string().into();
         Ok(Self {
@@ -92,12 +91,12 @@ impl Upstream {
         })
     }
 
-    /// The same, with this breaker and this budget of retries.
+    /// Sets the breaker and the retry budget.
     pub fn guarded(self, breaker: Breaker, budget: Budget) -> Self {
         Self { breaker: Arc::new(breaker), budget: Arc::new(budget), ..self }
     }
 
-    /// The same upstream with a pool of its own, of at most so many idle connections, for another thread.
+    /// Returns the same upstream with a pool of its own for another thread, of at most `most_idle` idle connections.
     pub fn with_own_pool(&self, most_idle: usize) -> Self {
         Self {
             name: Arc::clone(&self.name),
@@ -110,32 +109,32 @@ impl Upstream {
         }
     }
 
-    /// The same, by this clock.
+    /// Sets the clock.
     pub fn timed(self, clock: Skew) -> Self {
         Self { clock, ..self }
     }
 
-    /// Its endpoint, as it is written in the configuration.
+    /// Returns its endpoint as configured.
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    /// The egress proxy it is reached through, if any.
+    /// Returns its egress proxy, if any.
     pub fn proxy(&self) -> Option<&Proxy> {
         self.dialer.proxy()
     }
 
-    /// What keeps calls from it while it fails.
+    /// Returns its circuit breaker.
     pub fn breaker(&self) -> &Breaker {
         &self.breaker
     }
 
-    /// What is known of its clock.
+    /// Returns the skew of its clock.
     pub fn clock(&self) -> &Skew {
         &self.clock
     }
 
-    /// What keeps retries few.
+    /// Returns its retry budget.
     pub fn budget(&self) -> &Budget {
         &self.budget
     }
@@ -153,10 +152,10 @@ impl Upstream {
         self.connect(via, deadline).await?.send(Box::new(request), MAX_BODY).await
     }
 
-    /// The first half of [`Self::send`]: whoever drops it has sent nothing.
+    /// Does the first half of [`Self::send`]: nothing has been sent if the result is dropped.
     ///
     /// # Errors
-    /// Where there is no connection.
+    /// If there is no connection.
     pub async fn connect(
         &self,
         via: ConnectionChoice,
@@ -166,7 +165,7 @@ impl Upstream {
         let pooled = if via == ConnectionChoice::Pooled { self.pool.take(&self.dialer).await } else { None };
         let connection = match pooled {
             Some(connection) => connection,
-            // What it takes to dial is much, and not held on to while the answer is waited for.
+            // Boxed, so that the large state of dialling is freed before the wait for the answer.
             None => Box::pin(self.open(deadline)).await?,
         };
         Ok(Connected { pool: &self.pool, connection, deadline })
@@ -176,14 +175,14 @@ impl Upstream {
         super::pool::handshake(self.dialer.dial(deadline).await?).await
     }
 
-    /// Closes connections that have been idle for long. To be called every few seconds.
+    /// Closes connections that have been idle too long. To be called every few seconds.
     pub fn sweep(&self) {
         self.pool.sweep();
     }
 }
 
 impl Connected<'_> {
-    /// The second half of [`Upstream::send`], with at most so many bytes of an answer's body.
+    /// Does the second half of [`Upstream::send`], and accepts a body of up to `largest` bytes.
     ///
     /// # Errors
     /// See [`SendError`].
@@ -194,20 +193,20 @@ impl Connected<'_> {
                 Ok(answer)
             }
             Ok(Err(error)) => Err(error),
-            // Its driver may be writing the request in this very moment.
+            // The driver may be writing the request right now.
             Err(_) => Err(SendError::Timeout),
         }
     }
 }
 
 impl UpstreamAnswer {
-    /// When upstream says that it answered.
+    /// Returns the `Date` of the answer.
     pub fn date(&self) -> Option<DateTime<Utc>> {
         let date = self.headers.get(DATE)?.to_str().ok()?;
         httpdate::parse_http_date(date).ok().map(DateTime::from)
     }
 
-    /// The `error_code` of an error answer in Huawei's shape.
+    /// Returns the `error_code` of an error answer in Huawei's format.
     pub fn error_code(&self) -> Option<String> {
         #[derive(serde::Deserialize)]
         struct Error {
@@ -221,7 +220,7 @@ impl UpstreamAnswer {
 }
 
 impl UpstreamAnswer {
-    /// Whether its text is not what its bytes are: compressed, or in UTF-16. A secret in it would not be seen.
+    /// Whether its text is compressed or in UTF-16, so that a secret in it would not be found.
     fn is_encoded(&self) -> bool {
         let identity = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
         let coded = !self.headers.get_all(CONTENT_ENCODING).iter().all(identity);
@@ -244,7 +243,7 @@ pub(super) async fn exchange(
     answer(head, body.map(Collected::to_bytes)).map_err(SendError::Invalid)
 }
 
-/// What is wrong with an answer that has this head, whatever its body is.
+/// Returns why an answer with this head is not acceptable, whatever its body.
 fn fault(head: &Parts) -> Option<InvalidAnswer> {
     if !head.status.is_success() && !head.status.is_client_error() && !head.status.is_server_error() {
         return Some(InvalidAnswer::Status);
@@ -263,8 +262,8 @@ fn answer(
     if answer.is_encoded() { Err(InvalidAnswer::Encoded) } else { Ok(answer) }
 }
 
-/// Whether two readers could see different ends of the body (RFC 9112, section 6.3): hyper lets
-/// `Transfer-Encoding` win over `Content-Length`, and reads codings it does not know to the connection's end.
+/// Whether two parsers could disagree about the end of the body (RFC 9112, section 6.3): hyper prefers
+/// `Transfer-Encoding` to `Content-Length`, and reads unknown codings to the end of the connection.
 fn is_ambiguous(head: &Parts) -> bool {
     let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else { return false };

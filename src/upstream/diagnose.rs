@@ -1,8 +1,7 @@
-//! Connects to an endpoint once and reports each step. One connection and one request, told step by step, for people.
+//! Makes one connection and one request to an endpoint, and reports each step for people.
 //!
-//! It goes the way that calls go, by the same dialer, so what it sees is what they meet. The certificate is kept also
-//! where it is not accepted, because whoever has to do something about it must know who issued it; what is accepted
-//! is no other than for calls. It judges nothing and repeats nothing.
+//! It uses the same dialer as calls, so it meets the same problems and accepts the same certificates. A rejected certificate
+//! is reported, too, because an operator needs to know its issuer. It judges nothing and retries nothing.
 
 use std::{
     net::SocketAddr,
@@ -30,23 +29,22 @@ use super::{
 };
 use crate::chain::BoundedVerifier;
 
-/// What was seen, as far as it got.
+/// The steps that were completed.
 pub struct Diagnosis {
-    /// Who is at the other end of TCP, which is the egress proxy where there is one, and how long that took: DNS, and
-    /// the proxy's consent, included.
+    /// The other end of TCP (the egress proxy, if any), and the time it took, including DNS and the proxy's answer.
     pub reached: Option<(SocketAddr, Duration)>,
-    /// The version of TLS that was agreed on, and how long that took.
+    /// The negotiated TLS version, and the time it took.
     pub secured: Option<(ProtocolVersion, Duration)>,
-    /// The certificate that was shown, whether it was accepted or not.
+    /// The certificate that was presented, whether accepted or not.
     pub certificate: Option<CertificateDer<'static>>,
-    /// The answer, and how long it took. Or why there is none.
+    /// The answer and the time it took, or why there is none.
     pub answer: Result<(UpstreamAnswer, Duration), SendError>,
 }
 
-/// Makes a connection to an endpoint, and one request on it.
+/// Connects to an endpoint and sends one request.
 ///
 /// # Errors
-/// Where no connection can even be tried. What becomes of one that is tried is in the [`Diagnosis`].
+/// If no connection can be tried. A failed one is reported in the [`Diagnosis`].
 pub async fn diagnose(
     endpoint: &Endpoint,
     egress: &Egress,
@@ -87,21 +85,21 @@ impl Diagnosis {
 }
 
 impl Roots {
-    /// The same, with somebody who sees the certificates.
+    /// Returns the same dialer, with a recorder of certificates.
     fn seen_by(&self, certificate: &Arc<OnceLock<CertificateDer<'static>>>) -> Self {
         let trust = self.now();
         let verifier = Arc::clone(&trust.verifier);
         let witness =
             CertificateRecorder { verifier: Arc::clone(&verifier), certificate: Arc::clone(certificate) };
         let mut config = (**trust.connector.config()).clone();
-        // A session that is resumed shows no certificate.
+        // A resumed session has no certificate.
         config.resumption = Resumption::disabled();
         config.dangerous().set_certificate_verifier(Arc::new(witness));
         Trust { digest: trust.digest, connector: TlsConnector::from(Arc::new(config)), verifier }.into()
     }
 }
 
-/// Sees the certificate, and leaves the judgement to who has it anyway.
+/// Records the certificate, and leaves its verification to the real verifier.
 #[derive(Debug)]
 struct CertificateRecorder {
     verifier: Arc<BoundedVerifier<WebPkiServerVerifier>>,
@@ -117,7 +115,7 @@ impl ServerCertVerifier for CertificateRecorder {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        // There is one handshake.
+        // There is only one handshake.
         drop(self.certificate.set(end_entity.clone().into_owned()));
         self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }

@@ -1,5 +1,4 @@
-//! Connects to endpoints. DNS and TCP by hyper-util, perhaps through an egress proxy, TLS by rustls with the built-in
-//! roots.
+//! Connects to endpoints: DNS and TCP by hyper-util, TLS by rustls, through an egress proxy if configured.
 
 use std::{error::Error, io, time::Duration};
 
@@ -19,7 +18,7 @@ use super::{
     tunnel,
 };
 
-/// Why there is no way to an endpoint.
+/// Why an endpoint has no usable route.
 #[derive(Debug, thiserror::Error)]
 pub enum DialerError {
     /// The environment names an egress proxy that cannot be used.
@@ -27,7 +26,7 @@ pub enum DialerError {
     Proxy(#[from] ProxyVariableError),
 }
 
-/// Makes connections to one endpoint.
+/// Connects to one endpoint.
 pub(super) struct Dialer {
     tcp: HttpConnector,
     endpoint: Endpoint,
@@ -41,7 +40,7 @@ impl Dialer {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        // Of several addresses, each gets its share of it.
+        // Several addresses share this time.
         tcp.set_connect_timeout(Some(timeout));
         let tls =
             if endpoint.tls() { Some((egress.roots.clone(), endpoint.server_name().clone())) } else { None };
@@ -49,19 +48,19 @@ impl Dialer {
         Ok(Self { tcp, endpoint: endpoint.clone(), proxy, tls, timeout })
     }
 
-    /// The egress proxy that is used, if any.
+    /// Returns the egress proxy, if any.
     pub(super) fn proxy(&self) -> Option<&Proxy> {
         self.proxy.as_ref()
     }
 
-    /// A connection that is ready for HTTP, its TLS handshake done.
+    /// Returns a connection that is ready for HTTP.
     pub(super) async fn dial(&self, deadline: Instant) -> Result<CountingStream, DialError> {
         let deadline = deadline.min(Instant::now() + self.timeout);
         let tcp = self.reach(deadline).await?;
         self.secure(tcp, deadline).await
     }
 
-    /// The first half of [`Self::dial`]: DNS and TCP, and the egress proxy's consent.
+    /// Does the first half of [`Self::dial`]: DNS, TCP and the egress proxy's `CONNECT`.
     pub(super) async fn reach(&self, deadline: Instant) -> Result<TcpStream, DialError> {
         match &self.proxy {
             None => self.connect(&self.endpoint, deadline).await,
@@ -69,7 +68,7 @@ impl Dialer {
         }
     }
 
-    /// The second half of [`Self::dial`]: TLS, where the endpoint has it.
+    /// Does the second half of [`Self::dial`]: TLS for an `https://` endpoint.
     pub(super) async fn secure(
         &self,
         tcp: TcpStream,
@@ -82,7 +81,7 @@ impl Dialer {
         Ok(CountingStream::tls(stream, trust.digest))
     }
 
-    /// Whether the other end of a connection that was made by these authorities is still trusted.
+    /// Whether a connection that was made with these authorities is still trusted.
     pub(super) fn trusts(&self, authorities: Option<&[u8; 32]>) -> bool {
         let now = self.tls.as_ref().map(|(roots, _)| roots.now().digest);
         now.as_ref() == authorities
@@ -94,7 +93,7 @@ impl Dialer {
         match timeout_at(deadline, connecting).await.map_err(|_| DialError::Timeout)? {
             Ok(stream) => Ok(stream.into_inner()),
             Err(error) if is_timeout(&error) => Err(DialError::Timeout),
-            // The connector's error is opaque but for its text.
+            // Only the text of the connector's error says what failed.
             Err(error) if error.to_string().starts_with("dns") => Err(DialError::Dns(error.into())),
             Err(error) => Err(DialError::Connect(error.into())),
         }
@@ -108,7 +107,7 @@ impl Dialer {
     }
 }
 
-/// Whether the last address ran out of its share of the time.
+/// Whether the last address used up its share of the time.
 fn is_timeout(error: &(dyn Error + 'static)) -> bool {
     let io = error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::TimedOut);
     io || error.source().is_some_and(is_timeout)

@@ -1,8 +1,8 @@
-//! Chooses the egress proxy of an endpoint, and whom to trust at its end.
+//! Chooses the egress proxy of an endpoint, and holds the trusted roots.
 //!
-//! A proxy is named by the configuration or, failing that, by the environment, in the variables that curl knows.
-//! It is only ever asked to `CONNECT`: inside, TLS goes on to upstream itself, so a proxy sees no request. What is
-//! on this machine or its own link is never reached through one: credentials are handed out there.
+//! The configuration names the proxy or else the environment does, in the variables that curl knows. It is only ever asked
+//! to `CONNECT`: TLS goes through to upstream, so the proxy sees no request. Addresses of this machine or its link are
+//! never reached through one, because credentials are served there.
 
 use std::{env, sync::Arc};
 
@@ -11,16 +11,16 @@ use hyper_util::client::proxy::matcher::Matcher;
 
 use super::{Endpoint, Roots, no_proxy::NoProxy};
 
-/// What all ways to upstreams have in common.
+/// The outbound settings that all upstreams share.
 #[derive(Clone)]
 pub struct Egress {
-    /// Who is trusted at their end.
+    /// The certificate authorities that are trusted.
     pub roots: Roots,
-    /// What they lead through.
+    /// The egress proxies.
     pub proxies: Proxies,
 }
 
-/// Which egress proxy leads to which endpoint.
+/// The egress proxy for each endpoint.
 #[derive(Clone)]
 pub struct Proxies {
     https: Result<Option<Proxy>, ProxyVariableError>,
@@ -32,25 +32,25 @@ pub struct Proxies {
 #[derive(Clone, Debug)]
 pub struct Proxy {
     pub(super) endpoint: Endpoint,
-    /// `Proxy-Authorization`, from the user and password of an environment variable.
+    /// `Proxy-Authorization`, from the user name and password in an environment variable.
     pub(super) authorization: Option<HeaderValue>,
     named_by: &'static str,
 }
 
-/// An environment variable names a proxy that cannot be used. Its value is not shown: it may hold a password.
+/// An environment variable names an invalid proxy. Its value is not shown, because it may contain a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the environment variable {0} is not an egress proxy: {1}")]
 pub struct ProxyVariableError(&'static str, &'static str);
 
-/// The text of an environment variable. One that is not UTF-8 is not as if it were not set.
+/// Returns an environment variable. One that is not UTF-8 does not count as unset.
 pub fn variable(name: &str) -> Option<String> {
     env::var_os(name).map(|text| text.to_string_lossy().into_owned())
 }
 
 impl Proxies {
-    /// The proxy that the configuration names leads everywhere. Where it names none, that of `HTTPS_PROXY` leads to
-    /// `https://` endpoints, and that of `ALL_PROXY` to the others. `HTTP_PROXY` is not looked at: a proxy for plain
-    /// HTTP would be shown the requests. Names are also read in lower case.
+    /// Uses the configured proxy for every endpoint. Without one, `HTTPS_PROXY` applies to `https://` endpoints and
+    /// `ALL_PROXY` to all others. `HTTP_PROXY` is ignored: a proxy for plain HTTP would see the requests. The lower-case
+    /// names count, too.
     ///
     /// `NO_PROXY` exempts hosts, domains and networks from either.
     pub fn new(configured: Option<&Endpoint>, variable: impl Fn(&str) -> Option<String>) -> Self {
@@ -75,15 +75,15 @@ impl Proxies {
         Self { https: https.transpose(), http: http.transpose(), exempt }
     }
 
-    /// What stands in `NO_PROXY` and exempts nothing.
+    /// Returns the entries of `NO_PROXY` that exempt nothing.
     pub fn odd_exemptions(&self) -> &[String] {
         self.exempt.odd()
     }
 
-    /// The proxy that leads to an endpoint. `None` where the way is straight.
+    /// Returns the proxy for an endpoint. `None` if it is reached directly.
     ///
     /// # Errors
-    /// Where the variable that names it cannot be understood: going straight instead would surprise somebody.
+    /// If the variable that names it is invalid. Connecting directly instead could bypass someone's rules.
     pub fn to(&self, endpoint: &Endpoint) -> Result<Option<&Proxy>, ProxyVariableError> {
         let near = endpoint.is_loopback() || endpoint.is_link_local();
         if near || self.exempt.exempts(endpoint) {
@@ -101,7 +101,7 @@ impl Proxy {
             let endpoint = Endpoint::parse(&proxy.uri().to_string()).ok().filter(|proxy| !proxy.tls())?;
             Some(Self { endpoint, authorization: proxy.basic_auth().cloned(), named_by: variable })
         });
-        // As urllib and curl read it, a second one is a part of the password; as browsers do, of the host.
+        // For urllib and curl a second `@` belongs to the password, for browsers to the host.
         let escape = value.matches('@').count() > 1;
         let problem = if escape {
             "in a user or password, write `@` as %40, `:` as %3A, `/` as %2F"
@@ -111,18 +111,18 @@ impl Proxy {
         proxy.filter(|_| !escape).ok_or(ProxyVariableError(variable, problem))
     }
 
-    /// Its address, without a user or password.
+    /// Returns its address, without the user name and password.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// The configuration's key or the environment variable that names it.
+    /// Returns the configuration key or environment variable that names it.
     pub fn named_by(&self) -> &'static str {
         self.named_by
     }
 }
 
-/// What `NO_PROXY` takes.
+/// The syntax of `NO_PROXY`.
 pub const EXEMPTIONS: &str = "it takes names, *.NAME, addresses and networks, optionally with :PORT, and `*`";
 const ANY_ENDPOINT: &str = "https://endpoint.invalid";
 

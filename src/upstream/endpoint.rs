@@ -1,4 +1,4 @@
-//! Endpoint origins. A scheme, a host and a port from the configuration, and nothing else.
+//! Endpoint origins: a scheme, a host and a port from the configuration.
 
 use std::{
     fmt,
@@ -12,7 +12,7 @@ use rustls::pki_types::ServerName;
 pub struct Endpoint {
     tls: bool,
     host: Box<str>,
-    /// What its certificate has to be for.
+    /// The name that its certificate must have.
     server_name: ServerName<'static>,
     port: u16,
     authority: Box<str>,
@@ -27,13 +27,13 @@ pub enum EndpointError {
     /// Something follows the host and port.
     #[error("an endpoint is a scheme, a host and an optional port: no path, query or user")]
     MoreThanOrigin,
-    /// The host is empty or has a character no host has.
+    /// The host is empty or has an invalid character.
     #[error("the host is not a DNS name or an IP address")]
     Host,
-    /// The host looks like an IPv4 address and is none, and would be looked up as a name.
+    /// The host looks like an IPv4 address but would be looked up as a name.
     #[error("the host is not an IPv4 address: expected four numbers from 0 to 255")]
     Address,
-    /// A part of the name between two dots is empty, too long, or begins or ends with a hyphen.
+    /// A label of the name is empty, too long, or begins or ends with a hyphen.
     #[error("the host is not a DNS name: each label has 1 to 63 letters, digits and inner hyphens")]
     Label,
     /// The port is not a number from 1 to 65535.
@@ -70,44 +70,43 @@ impl Endpoint {
         })
     }
 
-    /// Whether the connection is made with TLS.
+    /// Whether it uses TLS.
     pub fn tls(&self) -> bool {
         self.tls
     }
 
-    /// The host without brackets: a DNS name, or an IP address.
+    /// Returns the host without brackets: a DNS name or an IP address.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The host, as what its certificate has to be for.
+    /// Returns the name that its certificate must have.
     pub(super) fn server_name(&self) -> &ServerName<'static> {
         &self.server_name
     }
 
-    /// The port, the scheme's own where none was written.
+    /// Returns the port, by default the scheme's.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The value of the `Host` header: host and port as they were written, in lower case.
+    /// Returns the value of the `Host` header: host and port as written, in lower case.
     pub fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// Host and port, the port always written; an IPv6 address stands in brackets.
+    /// Returns `HOST:PORT`, with an IPv6 address in brackets.
     pub(super) fn host_and_port(&self) -> String {
         let Self { host, port, .. } = self;
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 
-    /// Whether it can only be this machine.
+    /// Whether it can only lead to this machine.
     pub fn is_loopback(&self) -> bool {
         self.host() == "localhost" || self.ip().is_some_and(|ip| ip.is_loopback())
     }
 
-    /// Whether it is an address that only leads to this machine or its own link, such as that of the metadata
-    /// service.
+    /// Whether its address can only lead to this machine or its link, such as the metadata service's.
     pub fn is_link_local(&self) -> bool {
         match self.ip() {
             Some(IpAddr::V4(ip)) => ip.is_link_local(),
@@ -121,14 +120,14 @@ impl Endpoint {
     }
 }
 
-/// As it is written in the configuration.
+/// Formats it as in the configuration.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", if self.tls { "https" } else { "http" }, self.authority)
     }
 }
 
-/// The host without brackets, and the text after the port's colon.
+/// Splits into the host without brackets and the text after the port's colon.
 fn split_port(authority: &str) -> Result<(&str, Option<&str>), EndpointError> {
     if let Some(rest) = authority.strip_prefix('[') {
         let (host, after) = rest.split_once(']').ok_or(EndpointError::Host)?;
@@ -151,8 +150,8 @@ fn split_port(authority: &str) -> Result<(&str, Option<&str>), EndpointError> {
     Ok((host, port))
 }
 
-/// Whether it is an IPv4 address or a name that DNS and certificates know. What resolvers take for an address besides
-/// (`127.1`, `0x7f.1`) is neither.
+/// Checks for an IPv4 address or a name that DNS and certificates allow. Other forms that resolvers take for addresses
+/// (`127.1`, `0x7f.1`) are rejected.
 fn is_host(host: &str) -> Result<(), EndpointError> {
     let name = host.strip_suffix('.').unwrap_or(host);
     let last = name.rsplit('.').next().unwrap_or(name);
@@ -170,7 +169,7 @@ fn is_host(host: &str) -> Result<(), EndpointError> {
     Ok(())
 }
 
-/// RFC 1035, section 2.3.4; a name's two bytes of length and end are not written.
+/// RFC 1035, section 2.3.4.
 const MAX_LABEL: usize = 63;
 const MAX_HOST: usize = 253;
 

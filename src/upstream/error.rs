@@ -1,27 +1,27 @@
-//! Why an attempt failed, and how far it got.
+//! Errors of attempts, which say how far an attempt got.
 
 use std::{error::Error, io};
 
-/// How far an attempt got before it failed.
+/// Why an attempt failed, by how far it got.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     /// No connection: not one byte of the request was written. Safe to repeat.
     #[error("cannot connect to upstream: {0}")]
     Dial(#[from] DialError),
-    /// A pooled connection was found closed before a byte of the request was written. Safe to repeat.
+    /// A pooled connection turned out to be closed before a byte of the request was written. Safe to repeat.
     #[error("the connection to upstream closed before the request was written")]
     Unsent,
-    /// A pooled connection died after the request was written and before the first byte of an answer: most
-    /// likely upstream had closed it while it was idle, but nobody can be sure.
+    /// A pooled connection died after the request was written and before the first byte of an answer. Most likely upstream
+    /// had closed it while idle, but that is not certain.
     #[error("a reused connection to upstream closed without an answer")]
     Stale,
-    /// The request was written; then no whole answer came in time.
+    /// The request was written, but no complete answer came in time.
     #[error("upstream did not answer in time")]
     Timeout,
-    /// The request was written; then the connection ended without an answer.
+    /// The request was written, but the connection ended without an answer.
     #[error("upstream closed the connection without an answer")]
     Closed,
-    /// The request was written; what came back is not an acceptable answer.
+    /// The request was written, but the answer is not acceptable.
     #[error("invalid answer from upstream: {0}")]
     Invalid(InvalidAnswer),
 }
@@ -29,19 +29,19 @@ pub enum SendError {
 /// Why an answer is not acceptable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAnswer {
-    /// It is not HTTP/1, or could be read in two ways.
+    /// It is not HTTP/1, or ambiguous.
     #[error("not HTTP")]
     Malformed,
-    /// It ended before it was complete.
+    /// It is truncated.
     #[error("truncated")]
     Cut,
-    /// Its body is longer than what was asked for may be.
+    /// Its body is too large.
     #[error("body too large")]
     TooLarge,
-    /// It is in a coding that nobody asked for, so what it says cannot be looked at.
+    /// It has a content coding that was not requested, so it cannot be inspected.
     #[error("unrequested Content-Encoding")]
     Encoded,
-    /// It switches protocols or redirects: neither is ever followed.
+    /// It switches protocols or redirects, which is never followed.
     #[error("a redirect or protocol switch")]
     Status,
 }
@@ -52,16 +52,16 @@ pub enum DialError {
     /// The host's name has no address.
     #[error("cannot resolve the host name")]
     Dns(#[source] Box<dyn Error + Send + Sync>),
-    /// It refused the connection, or cannot be reached.
+    /// It refused the connection, or is unreachable.
     #[error("unreachable")]
     Connect(#[source] Box<dyn Error + Send + Sync>),
-    /// The egress proxy is no way to it.
+    /// The egress proxy does not connect to it.
     #[error("the egress proxy cannot reach it: {0}")]
     Proxy(#[source] ProxyError),
     /// The TLS handshake failed.
     #[error("the TLS handshake failed: {0}")]
     Tls(#[source] io::Error),
-    /// The new connection closed, or brought bytes, before a byte of the request was written.
+    /// The new connection was closed, or received bytes, before a byte of the request was written.
     #[error("it closes new connections, or sends data before the request")]
     Useless,
     /// It took too long.
@@ -70,10 +70,10 @@ pub enum DialError {
 }
 
 impl DialError {
-    /// Whether trying again at once is useless: a certificate that was wrong a moment ago still is.
+    /// Whether an immediate retry is useless, as with an invalid certificate.
     pub fn is_persistent(&self) -> bool {
         match self {
-            // A connection that breaks during the handshake is no judgement about it.
+            // A connection that breaks during the handshake says nothing about the certificate.
             Self::Tls(error) => error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()),
             Self::Proxy(error) => error.is_persistent(),
             Self::Dns(_) | Self::Connect(_) | Self::Useless | Self::Timeout => false,
@@ -81,31 +81,31 @@ impl DialError {
     }
 }
 
-/// Why an egress proxy leads nowhere. Upstream has seen nothing.
+/// Why an egress proxy does not connect. Upstream has seen nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
-    /// There is no connection to the proxy itself.
+    /// The proxy itself cannot be reached.
     #[error(transparent)]
     Unreachable(Box<DialError>),
-    /// It wants to know who asks: 407.
+    /// It requires credentials: 407.
     #[error("it requires a user and password (407): set them in HTTPS_PROXY")]
     Credentials,
-    /// It will not, or cannot, connect to upstream.
+    /// It refuses to connect to upstream, or cannot.
     #[error("it refused to connect to upstream ({0})")]
     Refused(u16),
     /// It closed the connection without an answer.
     #[error("it closed the connection")]
     Closed,
-    /// It does not speak HTTP, or goes on after its answer, where only upstream may speak.
+    /// It does not speak HTTP, or sends bytes after its answer, where only upstream may.
     #[error("its answer is not HTTP")]
     Malformed,
-    /// It did not answer.
+    /// It did not answer in time.
     #[error("it does not answer")]
     Timeout,
 }
 
 impl ProxyError {
-    /// Whether asking again at once is useless.
+    /// Whether an immediate retry is useless.
     pub(super) fn is_persistent(&self) -> bool {
         match self {
             Self::Unreachable(error) => error.is_persistent(),

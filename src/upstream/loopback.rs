@@ -1,4 +1,4 @@
-//! Connections on loopback for tests: both of their ends, and what their ends need to speak TLS.
+//! Loopback connections for tests, with TLS configurations for both ends.
 
 use std::sync::Arc;
 
@@ -6,14 +6,14 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 
-/// Both ends of a connection.
+/// Returns both ends of a connection.
 pub(crate) async fn connected() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (near, far) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
     (near.unwrap(), far.unwrap().0)
 }
 
-/// A server named `localhost`, and a client that believes it and speaks these versions.
+/// Returns a server named `localhost`, and a client that trusts it and supports these versions.
 pub(crate) fn tls(versions: &[&'static SupportedProtocolVersion]) -> (Arc<ServerConfig>, TlsConnector) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();

@@ -1,12 +1,12 @@
 //! The upstream client.
 //!
-//! One [`Upstream`] per endpoint: it dials, keeps a small pool of HTTP/1.1 connections, and sends **one**
-//! attempt. It stands before configuration because settings are made of its types. Where a request goes comes
-//! from an [`Endpoint`] alone, never from anything a caller sent.
+//! One [`Upstream`] per endpoint dials, keeps a small pool of HTTP/1.1 connections, and makes **one** attempt. It precedes
+//! configuration, because settings contain its types. Only an [`Endpoint`] says where a request goes, never anything that a
+//! caller sent.
 //!
-//! It does not repeat anything: it says precisely how far an attempt got ([`SendError`]) and leaves it to the
-//! retry stage to judge. Nor does it refuse anything by itself: it keeps the [`Breaker`] and the [`Budget`] that
-//! stages ask. It follows no redirect and reads no answer beyond its limits.
+//! It retries nothing: it reports precisely how far an attempt got ([`SendError`]), and the retry stage judges. It refuses
+//! nothing: it keeps the [`Breaker`] and the [`Budget`] for the stages. It follows no redirect and reads no answer beyond
+//! its limits.
 
 mod breaker;
 mod budget;

@@ -1,8 +1,8 @@
-//! The exemptions of `NO_PROXY`: which endpoints are reached straight.
+//! `NO_PROXY`: the endpoints that are reached directly.
 //!
-//! There is no standard, so what curl, Go, Python and the JDK take is taken: names with their subdomains, `.name` and
-//! `*.name`, addresses, networks, each perhaps with a port; commas or spaces between. What is none of that would exempt
-//! nothing without a word, so it is kept to be told: hyper-util's matcher takes it for a name.
+//! There is no standard, so it accepts what curl, Go, Python and the JDK do: names with their subdomains, `.name` and
+//! `*.name`, addresses and networks, each with an optional port, separated by commas or spaces. Other entries are kept to be
+//! reported: hyper-util's matcher would take them for names that silently exempt nothing.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::Endpoint;
 
-/// What is exempt.
+/// The exemptions.
 #[derive(Clone, Debug, Default)]
 pub(super) struct NoProxy {
     entries: Vec<Entry>,
@@ -20,7 +20,7 @@ pub(super) struct NoProxy {
 #[derive(Clone, Debug)]
 struct Entry {
     hosts: Hosts,
-    /// `None` is any.
+    /// `None` means any port.
     port: Option<u16>,
 }
 
@@ -28,7 +28,7 @@ struct Entry {
 enum Hosts {
     All,
     Network(IpNet),
-    /// In lower case. Those below it are meant, too.
+    /// A domain in lower case, including its subdomains.
     Domain(String),
 }
 
@@ -61,7 +61,7 @@ impl NoProxy {
         })
     }
 
-    /// Entries that exempt nothing.
+    /// Returns the entries that exempt nothing.
     pub(super) fn odd(&self) -> &[String] {
         &self.odd
     }
@@ -85,13 +85,13 @@ impl Entry {
         }
         let name = host.trim_end_matches('.');
         let name = name.strip_prefix("*.").or_else(|| name.strip_prefix('.')).unwrap_or(name);
-        // What no endpoint can be called exempts none.
+        // A name that no endpoint can have exempts nothing.
         let known = Endpoint::parse(&format!("https://{}", name.replace('_', "-"))).is_ok();
         known.then(|| Self { hosts: Hosts::Domain(name.to_ascii_lowercase()), port })
     }
 }
 
-/// An address, or a network of them.
+/// Parses an address or a network.
 fn network(text: &str) -> Option<IpNet> {
     let address = text.parse::<IpAddr>().ok().map(|ip| IpNet::from(ip.to_canonical()));
     address.or_else(|| text.parse::<IpNet>().ok())

@@ -1,7 +1,7 @@
-//! Idle connections. A small stack of them, the warmest on top.
+//! The pool of idle connections: a small stack, with the most recently used on top.
 //!
-//! hyper-util's client has a pool too, but it costs 2 µs a request more and does not tell what the retry stage
-//! must know: whether the connection was reused, and whether a byte was written or read.
+//! hyper-util's pool costs 2 µs more per request and does not tell what the retry stage must know: whether the connection
+//! was reused, and whether a byte was written or read.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +29,7 @@ struct IdleConnection {
     since: Instant,
 }
 
-/// An open HTTP/1.1 connection. Its driver ends when this is dropped.
+/// An open HTTP/1.1 connection. Its driver ends when it is dropped.
 pub(super) struct Connection {
     pub(super) sender: SendRequest<Full<Bytes>>,
     counts: Arc<ByteCounts>,
@@ -39,12 +39,12 @@ pub(super) struct Connection {
 }
 
 impl Pool {
-    /// Keeps at most so many.
+    /// Creates a pool of at most `most` connections.
     pub(super) fn new(most: usize) -> Self {
         Self { idle: Mutex::default(), most }
     }
 
-    /// The connection that was used last and is still open, if there is one. Those whose other end is trusted no more are
+    /// Takes the most recently used connection that is still open. Connections whose other end is no longer trusted are
     /// closed.
     pub(super) async fn take(&self, dialer: &Dialer) -> Option<Connection> {
         loop {
@@ -52,7 +52,7 @@ impl Pool {
             if !dialer.trusts(connection.authorities.as_ref()) {
                 continue;
             }
-            // `ready` also lets the driver notice what upstream did while the connection was idle.
+            // `ready` also lets the driver notice that upstream closed an idle connection.
             if since.elapsed() < IDLE_TIMEOUT && connection.sender.ready().await.is_ok() {
                 connection.reused = true;
                 return Some(connection);
@@ -60,7 +60,7 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection whose answer was read to its end.
+    /// Returns a connection to the pool after its answer was read to the end.
     pub(super) fn put(&self, connection: Connection) {
         if connection.sender.is_closed() {
             return;
@@ -77,14 +77,13 @@ impl Pool {
 }
 
 impl Connection {
-    /// Says that a request is about to start, for [`Self::judge`]. From here on bytes that came before it are no
-    /// answer.
+    /// Marks the start of a request, for [`Self::judge`]. Bytes that arrived earlier are not its answer.
     pub(super) fn begin_request(&mut self) {
         self.read_before = self.counts.read();
         self.counts.expect_silence();
     }
 
-    /// What the failure of a request means.
+    /// Classifies the failure of a request.
     pub(super) fn judge(&self, error: &hyper::Error) -> SendError {
         if self.counts.wrote_nothing() {
             if self.reused { SendError::Unsent } else { SendError::Dial(DialError::Useless) }
@@ -107,21 +106,21 @@ pub(super) async fn handshake(stream: CountingStream) -> Result<Connection, Dial
     let (counts, authorities) = (stream.counts(), stream.authorities());
     let (sender, driver) = Builder::new()
         .max_buf_size(MAX_HEAD)
-        // A request is a head, and so one buffer.
+        // A request is usually a head only, so one buffer.
         .writev(false)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|_| DialError::Useless)?;
-    // Errors of the driver also reach the request that is in flight, and are judged there.
+    // The request in flight gets the driver's errors, too, and judges them.
     #[expect(clippy::disallowed_methods, reason = "the driver ends when its sender is dropped")]
     drop(tokio::spawn(driver));
     Ok(Connection { sender, counts, authorities, reused: false, read_before: 0 })
 }
 
-/// Shorter than any gateway's own: a connection upstream is about to close costs a repeated call.
+/// Shorter than any gateway's own time-out, because a connection that upstream closes costs a retry.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
-/// The most idle connections that are kept to one endpoint: as many as there are calls at once, unless that was raised.
-/// Those in excess of this still get connections, and pay for them, above all with TLS.
+/// The maximum number of idle connections per endpoint: the default of calls in flight. Calls beyond it have to open new
+/// connections, which is expensive, above all with TLS.
 pub const MAX_IDLE: usize = 1024;
-/// The largest head of an answer, in bytes. It has at most 100 headers, which is what hyper allows by itself.
+/// The maximum head of an answer, in bytes. hyper limits it to 100 headers by itself.
 const MAX_HEAD: usize = 32 * 1024;

@@ -1,4 +1,4 @@
-//! The certificate authorities that upstreams are trusted by.
+//! The certificate authorities that are trusted for upstreams.
 
 use std::{path::Path, sync::Arc};
 
@@ -9,25 +9,24 @@ use tokio_rustls::TlsConnector;
 
 use crate::{chain::BoundedVerifier, pem, watch};
 
-/// The certificate authorities an upstream is trusted by.
-///
-/// Its clones are one: where others take their place, new connections of all of them go by those.
+/// The certificate authorities that are trusted for upstreams. Clones share them, so a replacement applies to the new
+/// connections of all.
 #[derive(Clone)]
 pub struct Roots(Arc<ArcSwap<Trust>>);
 
-/// What trust comes to.
+/// The verifier, and the digest of the configured authorities.
 pub(super) struct Trust {
-    /// Of the authorities besides the built-in ones.
+    /// The digest of the authorities in addition to the built-in ones.
     pub(super) digest: [u8; 32],
     pub(super) connector: TlsConnector,
-    /// What the connector verifies certificates with.
+    /// The verifier of certificates.
     pub(super) verifier: Arc<BoundedVerifier<WebPkiServerVerifier>>,
 }
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum RootsError {
-    /// A `ca_file` cannot be read, or has something else than PEM certificates in it.
+    /// A `ca_file` cannot be read, or contains something other than PEM certificates.
     #[error("cannot read certificates from {path}: {reason}")]
     File {
         /// The file.
@@ -41,10 +40,10 @@ pub enum RootsError {
 }
 
 impl Roots {
-    /// The built-in roots, and those of `ca_file`.
+    /// Loads the built-in roots and those of `ca_file`.
     ///
     /// # Errors
-    /// Where the file cannot be used.
+    /// If the file is not usable.
     pub fn new(ca_file: Option<&Path>) -> Result<Self, RootsError> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.into() };
         let mut digest = Sha256::new();
@@ -64,7 +63,7 @@ impl Roots {
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .dangerous()
-            // The same verifier as without this, and less of it.
+            // The default verifier, with bounded work.
             .with_custom_certificate_verifier(Arc::<BoundedVerifier<_>>::clone(&verifier))
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -72,14 +71,14 @@ impl Roots {
         Ok(Trust { digest: digest.finalize().into(), connector, verifier }.into())
     }
 
-    /// From now on these are trusted, and those only. Where they are the same as before, open connections stay.
+    /// Replaces the trusted authorities. Open connections stay if they are the same.
     pub fn become_as(&self, other: &Self) {
         if self.0.load().digest != other.0.load().digest {
             self.0.store(other.0.load_full());
         }
     }
 
-    /// What is trusted now.
+    /// Returns the current trust.
     pub(super) fn now(&self) -> Arc<Trust> {
         self.0.load_full()
     }

@@ -1,8 +1,8 @@
-//! A stream that counts its bytes. A TCP or TLS stream that counts.
+//! A TCP or TLS stream that counts its bytes.
 //!
-//! The counts are what tells "nothing was written" from "nobody knows": hyper's errors do not. And it looks at the
-//! socket before the first byte of each request: what upstream said before it was asked would be taken for the
-//! answer, and a connection that it closed is noticed while the request can still go another way.
+//! The counts tell "nothing was written" from "unknown", which hyper's errors do not. It also checks the socket before the
+//! first byte of each request: bytes that upstream sent unasked would be taken for the answer, and a closed connection is
+//! noticed while the request can still take another.
 
 use std::{
     io::{self, IoSlice},
@@ -30,7 +30,7 @@ use tokio_rustls::client::TlsStream;
 pub(super) struct CountingStream {
     kind: Kind,
     counts: Arc<ByteCounts>,
-    /// By which authorities the other end is trusted, where it is TLS.
+    /// The digest of the authorities that the other end was verified with, if TLS.
     authorities: Option<[u8; 32]>,
 }
 
@@ -39,12 +39,12 @@ enum Kind {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// The bytes of HTTP that went over a connection, in each direction.
+/// The HTTP bytes of a connection in each direction.
 #[derive(Default)]
 pub(super) struct ByteCounts {
     read: AtomicU64,
     written: AtomicU64,
-    /// What was written when the last request was about to start.
+    /// The bytes written before the last request.
     mark: AtomicU64,
 }
 
@@ -53,12 +53,12 @@ impl CountingStream {
         Self { kind: Kind::Plain(stream), counts: Arc::default(), authorities: None }
     }
 
-    /// One whose other end is trusted by these authorities.
+    /// Wraps a TLS stream that was verified with these authorities.
     pub(super) fn tls(stream: TlsStream<TcpStream>, authorities: [u8; 32]) -> Self {
         Self { kind: Kind::Tls(Box::new(stream)), counts: Arc::default(), authorities: Some(authorities) }
     }
 
-    /// By which authorities the other end is trusted, where it is TLS.
+    /// Returns the digest of the authorities that the other end was verified with, if TLS.
     pub(super) fn authorities(&self) -> Option<[u8; 32]> {
         self.authorities
     }
@@ -67,7 +67,7 @@ impl CountingStream {
         Arc::clone(&self.counts)
     }
 
-    /// The version of TLS that is spoken, if any.
+    /// Returns the TLS version, if any.
     pub(super) fn protocol(&self) -> Option<ProtocolVersion> {
         match &self.kind {
             Kind::Plain(_) => None,
@@ -81,22 +81,22 @@ impl ByteCounts {
         self.read.load(Relaxed)
     }
 
-    /// A request is about to start, and nothing may come before it.
+    /// Marks the start of a request, before which nothing may be received.
     pub(super) fn expect_silence(&self) {
         self.mark.store(self.written.load(Relaxed), Relaxed);
     }
 
-    /// Whether nothing of that request was written so far.
+    /// Whether nothing of that request has been written.
     pub(super) fn wrote_nothing(&self) -> bool {
         self.written.load(Relaxed) == self.mark.load(Relaxed)
     }
 }
 
 impl Kind {
-    /// Ready when upstream has said nothing, which is asked of the kernel: what tokio knows may be old.
+    /// Ready if upstream has sent nothing. Asks the kernel, because tokio's state may be out of date.
     ///
     /// # Errors
-    /// Where it has closed the connection, or said something that nobody asked for.
+    /// If upstream closed the connection or sent bytes unasked.
     fn poll_silent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let tls = match self {
             Self::Plain(tcp) => {
@@ -117,7 +117,7 @@ impl Kind {
                 io::Error::other(UNSOLICITED)
             }));
         }
-        // Bytes may be TLS's own, such as session tickets. They wake this task, and are read then.
+        // The bytes may be TLS's own, such as session tickets. They wake this task and are read then.
         if waiting(tls.get_ref().0)? { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 }
@@ -141,7 +141,7 @@ impl AsyncRead for CountingStream {
             Kind::Tls(s) => Pin::new(s).poll_read(cx, buf),
         })?;
         let read = buf.filled().len() - before;
-        // Also where hyper looks for the answer to a request that waits to be written.
+        // hyper also reads while a request still waits to be written.
         if read > 0 && this.counts.wrote_nothing() {
             return Poll::Ready(Err(io::Error::other(UNSOLICITED)));
         }
@@ -168,7 +168,7 @@ impl AsyncWrite for CountingStream {
             Kind::Plain(s) => (ready!(Pin::new(s).poll_write_vectored(cx, bufs)), true),
             Kind::Tls(s) => (ready!(Pin::new(s).poll_write_vectored(cx, bufs)), false),
         };
-        // Where writing a record fails, some of it may be on its way.
+        // If writing a record fails, part of it may have been sent.
         let written = result.as_ref().map_or(usize::from(!sure), |written| *written);
         this.counts.written.fetch_add(written as u64, Relaxed);
         Poll::Ready(result)
@@ -218,7 +218,7 @@ mod tests {
         stream.write(b"request").await
     }
 
-    /// Sent from the other end, and waiting here, before anything here has looked.
+    /// Waits until the other end's bytes are in the kernel, before anything here has polled.
     async fn wait_for_bytes(near: &CountingStream) {
         let tcp = match &near.kind {
             Kind::Plain(tcp) => tcp,
@@ -271,7 +271,7 @@ mod tests {
 
     #[tokio::test]
     async fn within_tls_session_tickets_are_no_answer_and_answers_are() {
-        // Tickets follow the handshake, and are waiting here.
+        // Session tickets follow the handshake.
         let (mut near, mut far) = connected_with_tls().await;
         wait_for_bytes(&near).await;
         assert_eq!(ask(&mut near).await.unwrap(), 7);

@@ -1,7 +1,7 @@
-//! Tunnels through egress proxies. By one `CONNECT`, on a connection that then leads to upstream.
+//! Opens tunnels through egress proxies with `CONNECT`.
 //!
-//! hyper speaks it, which is strict about the answer; hyper-util's `Tunnel` would not tell a refusal from nonsense,
-//! and whoever has to get a host onto the proxy's list needs the status.
+//! It uses hyper, which is strict about the answer. hyper-util's `Tunnel` would hide the status, which an operator needs to
+//! have a host added to the proxy's list.
 
 use std::pin::pin;
 
@@ -17,15 +17,15 @@ use tokio::net::TcpStream;
 
 use super::{Endpoint, egress::Proxy, error::ProxyError};
 
-/// Asks the proxy at the other end of `tcp` for a connection to the endpoint. What comes back is that connection,
-/// on which nothing has been said.
+/// Asks the proxy at the other end of `tcp` to connect to the endpoint. Returns that connection, on which nothing has been
+/// sent.
 pub(super) async fn open(tcp: TcpStream, proxy: &Proxy, to: &Endpoint) -> Result<TcpStream, ProxyError> {
     let (mut sender, connection) =
         Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(tcp)).await.map_err(|e| failure(&e))?;
     let mut connection = pin!(connection.without_shutdown());
     let mut answer = pin!(sender.send_request(ask(proxy, &to.host_and_port())?));
     let mut released: Option<Parts<TokioIo<TcpStream>>> = None;
-    // The connection is released in the moment the answer says so, or dies before that.
+    // hyper releases the connection with the answer, unless it ends earlier.
     let answer = loop {
         tokio::select! {
             biased;
@@ -50,7 +50,7 @@ fn ask(proxy: &Proxy, target: &str) -> Result<Request<Empty<Bytes>>, ProxyError>
     if let Some(authorization) = &proxy.authorization {
         request = request.header(PROXY_AUTHORIZATION, authorization);
     }
-    // An endpoint's host is in the alphabet of both.
+    // Every endpoint's host is valid in both.
     request.body(Empty::new()).map_err(|_| ProxyError::Malformed)
 }
 
@@ -58,5 +58,5 @@ fn failure(error: &hyper::Error) -> ProxyError {
     if error.is_parse() { ProxyError::Malformed } else { ProxyError::Closed }
 }
 
-/// The largest head of a proxy's answer, in bytes: as small as hyper allows.
+/// The maximum head of a proxy's answer, in bytes: the smallest that hyper allows.
 const MAX_HEAD: usize = 8 * 1024;

@@ -32,7 +32,7 @@ fn it_shows_how_the_proxy_is_doing_and_why_calls_were_decided_so() {
         "allow by editor-cancels at ",
         "policy.yaml:5",
         "<th scope=\"row\">forwarded</th>",
-        "not known to end",
+        "no known expiry",
     ] {
         assert!(page.body.contains(shown), "{shown} in {}", page.body);
     }
@@ -57,7 +57,7 @@ fn it_shows_what_ends_and_how_soon() {
     let (page, status) = (proxy.probe("/").body, proxy.probe("/status").json());
     for (what, end, left) in [
         ("<td>", &status["credentials"][0]["expires_at"], ", in 5 h</td>"),
-        ("its certificate ends ", &status["listeners"][0]["certificate_ends"], ", in "),
+        ("its certificate expires ", &status["listeners"][0]["certificate_ends"], ", in "),
     ] {
         let shown = format!("{what}<time>{}</time>{left}", end.as_str().unwrap());
         assert!(page.contains(&shown), "{shown} in {page}");
@@ -212,12 +212,12 @@ fn elsewhere_it_has_no_decision_no_question_and_no_key() {
         wire.write(request("GET", &question("editor-api", "100211", ""), &[]));
         wire.answer().body
     };
-    let private = ["100211", "editor-cancels", "HARN", "<form", "Last decisions", "id=\"answer\""];
+    let private = ["100211", "editor-cancels", "HARN", "<form", "Latest decisions", "id=\"answer\""];
     let near = wait_for("decision", || Some(ask([127, 0, 0, 1].into())).filter(|page| page.contains("204")));
     private.iter().for_each(|text| assert!(near.contains(text), "{text} in {near}"));
     let far = ask(own);
     private.iter().for_each(|text| assert!(!far.contains(text), "{text} in {far}"));
-    assert!(far.contains("ready") && far.contains("told to this machine only"), "{far}");
+    assert!(far.contains("ready") && far.contains("shown to requests from this machine only"), "{far}");
 }
 
 #[test]

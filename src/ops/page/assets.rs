@@ -1,12 +1,12 @@
-//! The page's style and script, and the policy that lets a browser run nothing else.
+//! The page's style and script, and the `Content-Security-Policy` that allows nothing else.
 
 use std::sync::LazyLock;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use sha2::{Digest, Sha256};
 
-/// Nothing but the page's own style and script, which are known by what they are: the page that the script asks for has the
-/// same. And nobody around it.
+/// The `Content-Security-Policy`: only the page's own style and script, named by their hashes, and no framing. The page
+/// that the script fetches has the same.
 pub(super) static POLICY: LazyLock<String> = LazyLock::new(|| {
     let [style, script] =
         [STYLE, SCRIPT].map(|text| format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(text))));

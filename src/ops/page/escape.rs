@@ -1,10 +1,10 @@
-//! Texts as they stand on the page.
+//! Escaping of texts for the page.
 
 use maud::Render;
 
 use crate::escape::visible;
 
-/// A text as it stands on the page: nothing in it is markup, and nothing in it hides.
+/// A text shown on the page: escaped as HTML, with invisible characters made visible.
 pub(super) struct Shown<'t>(pub(super) &'t str);
 
 impl Render for Shown<'_> {

@@ -1,4 +1,4 @@
-//! The form that asks the policy, and what the policy says to it.
+//! The form that evaluates the policy, and its answer.
 
 use crate::{
     clock,
@@ -7,7 +7,7 @@ use crate::{
     server::ProxyStatus,
 };
 
-/// What was asked, as it was written.
+/// The fields of the form as entered.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Form {
     pub(super) caller: String,
@@ -18,7 +18,7 @@ pub(super) struct Form {
 }
 
 impl Form {
-    /// What a query asks, where it asks anything.
+    /// Parses a query. Returns `None` if it has no field of the form.
     pub(super) fn parse(query: &str) -> Option<Self> {
         let mut form = Self::default();
         let mut asks = false;
@@ -37,7 +37,7 @@ impl Form {
         asks.then_some(form)
     }
 
-    /// The query that asks the same.
+    /// Returns the query of a link that fills in this form.
     pub(super) fn query(&self) -> String {
         let Self { caller, action, project, job, facts } = self;
         let fields =
@@ -47,7 +47,7 @@ impl Form {
             .finish()
     }
 
-    /// What `policy explain` says to it.
+    /// Returns the answer of `policy explain`.
     pub(super) fn answer(&self, proxy: &ProxyStatus) -> Result<String, QuestionError> {
         let action = if self.action.is_empty() { DELETE } else { &self.action };
         let lines = self.facts.lines().map(str::trim).filter(|line| !line.is_empty());

@@ -12,13 +12,13 @@ use super::{
 };
 use crate::{clock::span, operation::ACTIONS, server::Check};
 
-/// How something is doing, in a row of its own.
+/// A row of the health table.
 struct Row<'t> {
     name: String,
     word: &'static str,
     class: &'static str,
     why: Option<&'t str>,
-    /// When a certificate of its own ends.
+    /// When its certificate expires.
     ends: Option<&'t Value>,
 }
 
@@ -57,7 +57,7 @@ impl StatusPage<'_> {
                         @match &self.near {
                             Some(near) => { (self.decisions()) (question(near)) }
                             None => p class="soft" {
-                                "The last decisions, and what the policy would say, are told to this machine only."
+                                "The latest decisions and the policy form are shown to requests from this machine only."
                             }
                         }
                     }
@@ -82,8 +82,8 @@ impl StatusPage<'_> {
         section(
             "Health",
             &table(
-                "What has to hold, and what is the matter",
-                &["What", "State", "Why"],
+                "Current state and problems",
+                &["Component", "State", "Problem"],
                 "checks",
                 &html! {
                     @for row in &rows {
@@ -93,7 +93,7 @@ impl StatusPage<'_> {
                             td {
                                 @match (row.why, row.ends) {
                                     (Some(why), _) => (Shown(why)),
-                                    (None, Some(ends)) => { "its certificate ends " (self.end(ends)) }
+                                    (None, Some(ends)) => { "its certificate expires " (self.end(ends)) }
                                     (None, None) => {}
                                 }
                             }
@@ -117,7 +117,7 @@ impl StatusPage<'_> {
         }
         rows.push(Row::of("admin socket".into(), "failing", status["admin_problem"].as_str()));
         for upstream in list(&status["upstreams"]) {
-            let open = (upstream["circuit"] != "closed").then_some("it keeps failing: its circuit is open");
+            let open = (upstream["circuit"] != "closed").then_some("keeps failing: circuit breaker is open");
             rows.push(Row::of(name("upstream", &upstream["endpoint"]), "failing", open));
             if let Some(problem) = upstream["clock_problem"].as_str() {
                 rows.push(Row::of(name("clock of", &upstream["endpoint"]), "differs", Some(problem)));
@@ -129,7 +129,7 @@ impl StatusPage<'_> {
             rows.push(Row::of(
                 format!("{} audit records", sink["dropped"]),
                 "lost",
-                Some("the sink took none"),
+                Some("the sink accepted no records"),
             ));
         }
         rows.push(Row::of("reload".into(), reload_word(status), at(status, "/reload/problem")));
@@ -137,8 +137,7 @@ impl StatusPage<'_> {
             rows.push(Row::of(name("sandbox", path), "out of reach", Some("replaced since the start")));
         }
         for freeze in list(&status["freeze"]) {
-            let why =
-                freeze["problem"].as_str().or(freeze["reason"].as_str()).unwrap_or("no reason was given");
+            let why = freeze["problem"].as_str().or(freeze["reason"].as_str()).unwrap_or("no reason given");
             rows.push(Row {
                 class: "note",
                 ..Row::of(format!("freeze of {}", whom(freeze)), "frozen", Some(why))
@@ -148,11 +147,11 @@ impl StatusPage<'_> {
     }
 
     fn credentials(&self) -> Markup {
-        let columns = ["Credential", "State", "Source", "Key", "Ends", "Problem"];
+        let columns = ["Credential", "State", "Source", "Key", "Expires", "Problem"];
         section(
             "Credentials",
             &table(
-                "What calls to the cloud are signed with",
+                "Credentials that sign calls to the cloud",
                 &columns,
                 "credentials",
                 &html! {
@@ -173,7 +172,7 @@ impl StatusPage<'_> {
                             td {
                                 (text(&credential["problem"]))
                                 @if let Some(seconds) = held_back {
-                                    "The cloud refused its signatures: replace it. Tried again in " (seconds) " s."
+                                    "The cloud rejects its signatures: replace it. Next attempt in " (seconds) " s."
                                 }
                             }
                         }
@@ -183,7 +182,7 @@ impl StatusPage<'_> {
         )
     }
 
-    /// When something ends, and in how long.
+    /// An expiry and the time left.
     fn end(&self, value: &Value) -> Markup {
         let end = value.as_str().and_then(|end| DateTime::parse_from_rfc3339(end).ok());
         html! {
@@ -194,7 +193,7 @@ impl StatusPage<'_> {
                     (moment(end.to_utc()))
                     @if left > TimeDelta::zero() { ", in " (span(seconds)) } @else { ", " (span(-seconds)) " ago" }
                 }
-                None => "not known to end",
+                None => "no known expiry",
             }
         }
     }
@@ -202,7 +201,7 @@ impl StatusPage<'_> {
     fn policy(&self) -> Markup {
         let policy = &self.status["policy"];
         let observing: Vec<&str> = list(&policy["observing"]).iter().filter_map(Value::as_str).collect();
-        let columns = ["Hash", "Rules", "Mode", "Age", "Loaded", "Observed only"];
+        let columns = ["Hash", "Rules", "Mode", "Age", "Loaded", "Observed rules"];
         section(
             "Policy",
             &table(
@@ -216,7 +215,7 @@ impl StatusPage<'_> {
                         td { span class=(if policy["mode"] == "observe" { "note" } else { "good" }) { (text(&policy["mode"])) } }
                         td { (span(policy["age_seconds"].as_i64().unwrap_or_default())) }
                         td { (text(&policy["loaded"])) }
-                        td { @if observing.is_empty() { "no rule" } @else { (Shown(&observing.join(", "))) } }
+                        td { @if observing.is_empty() { "none" } @else { (Shown(&observing.join(", "))) } }
                     }
                 },
             ),
@@ -227,8 +226,8 @@ impl StatusPage<'_> {
         section(
             "Requests",
             &table(
-                "What became of them",
-                &["Outcome", "A minute", "Since the start"],
+                "Requests by outcome",
+                &["Outcome", "Per minute", "Since start"],
                 "requests-by-outcome",
                 &html! {
                     @for request in list(&self.status["requests"]) {
@@ -244,11 +243,11 @@ impl StatusPage<'_> {
     }
 
     fn decisions(&self) -> Markup {
-        let columns = ["When", "Caller", "What", "Answer", "Why", "Ask again"];
+        let columns = ["Time", "Caller", "Call", "Answer", "Reason", "Check"];
         section(
-            "Last decisions",
+            "Latest decisions",
             &table(
-                "The newest first; what was refused before the policy was asked, too",
+                "Newest first, including requests refused before the policy was evaluated",
                 &columns,
                 "decisions",
                 &html! {
@@ -260,7 +259,7 @@ impl StatusPage<'_> {
 }
 
 impl<'t> Row<'t> {
-    /// Of something that is well where there is no problem.
+    /// A row that is ok unless there is a problem.
     fn of(name: String, word: &'static str, problem: Option<&'t str>) -> Self {
         match problem {
             Some(_) => Self { name, word, class: "bad", why: problem, ends: None },
@@ -269,7 +268,7 @@ impl<'t> Row<'t> {
     }
 }
 
-/// A request that is over, by its record.
+/// A row of the decisions table, from an audit record.
 fn decision(record: &Value) -> Markup {
     let field = |name: &str| record[name].as_str().unwrap_or_default();
     let form = Form {
@@ -285,7 +284,7 @@ fn decision(record: &Value) -> Markup {
         tr {
             th scope="row" { (Shown(field("timestamp"))) }
             td {
-                @if form.caller.is_empty() { span class="soft" { "nobody known" } } @else { (Shown(&form.caller)) }
+                @if form.caller.is_empty() { span class="soft" { "unknown" } } @else { (Shown(&form.caller)) }
                 @for name in ["network.peer.address", "caller.presented"] {
                     @if !field(name).is_empty() { div class="soft" { (Shown(field(name))) } }
                 }
@@ -313,13 +312,13 @@ fn decision(record: &Value) -> Markup {
     }
 }
 
-/// Would this be allowed?
+/// The form that evaluates the policy, and its answer.
 fn question(near: &Near) -> Markup {
     let Near { callers, projects, asked, answer } = near;
     section(
         "Would this be allowed?",
         &html! {
-            p class="soft" { "As mpc-auth-proxy policy explain says it, by the policy in force, for a call that comes now." }
+            p class="soft" { "Evaluates the policy in force for a call at this moment, as mpc-auth-proxy policy explain does." }
             form action="/#answer" method="get" {
                 label for="caller" { "Caller" }
                 input id="caller" name="caller" list="callers" required autocomplete="off" value=(Shown(&asked.caller));
@@ -329,16 +328,16 @@ fn question(near: &Near) -> Markup {
                 label for="project" { "Project" }
                 input id="project" name="project" list="projects" required autocomplete="off" value=(Shown(&asked.project));
                 datalist id="projects" { @for project in projects.iter().take(OFFERED) { option value=(Shown(project)); } }
-                label for="job" { "Job id, but for a create" }
+                label for="job" { "Job id (not for a create)" }
                 input id="job" name="job" autocomplete="off" value=(Shown(&asked.job));
-                label for="facts" { "Facts of the job, one a line: mpc:UserData=editor-api/7" }
+                label for="facts" { "Facts of the job, one per line: mpc:UserData=editor-api/7" }
                 textarea id="facts" name="facts" rows="3" { (Shown(&asked.facts)) }
-                button type="submit" { "Ask the policy" }
+                button type="submit" { "Evaluate" }
             }
             div id="answer" {
                 @match answer {
                     Some(Ok(decision)) => { h3 { "Answer" } pre { (Shown(decision)) } }
-                    Some(Err(problem)) => { h3 class="bad" { "It cannot be asked" } pre { (Shown(problem)) } }
+                    Some(Err(problem)) => { h3 class="bad" { "Invalid question" } pre { (Shown(problem)) } }
                     None => {}
                 }
             }
@@ -355,7 +354,7 @@ fn section(title: &str, content: &Markup) -> Markup {
     html! { section aria-labelledby=(id) { h2 id=(id) { (title) } (content) } }
 }
 
-/// A table whose rows are replaced as they change. It can be scrolled with the keyboard.
+/// A table whose rows the script updates. It can be scrolled with the keyboard.
 fn table(caption: &str, columns: &[&str], id: &str, rows: &Markup) -> Markup {
     html! {
         div class="wide" role="region" aria-label=(caption) tabindex="0" {
@@ -393,5 +392,5 @@ fn moment(time: DateTime<Utc>) -> Markup {
     html! { time { (time.format("%Y-%m-%dT%H:%M:%SZ").to_string()) } }
 }
 
-/// As many names are offered to be chosen from.
+/// The maximum number of names offered as suggestions.
 const OFFERED: usize = 500;

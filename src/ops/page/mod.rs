@@ -1,7 +1,6 @@
-//! The status page. What `/status` says for people, on one page that fetches nothing from elsewhere, and a form that asks
-//! the policy.
+//! The status page: `/status` as HTML that loads nothing from elsewhere, and a form that evaluates the policy.
 //!
-//! It is whole without its script, which only asks for the page again. Every text goes through [`escape::Shown`].
+//! The page works without its script, which only refreshes it. Every text goes through [`escape::Shown`].
 
 mod assets;
 mod contents;

@@ -1,6 +1,6 @@
 "use strict";
-// Without this the page is whole. With it, what changes takes the place of what was there: the page is asked for again, so
-// that it is written in one place, and its texts are never read as code.
+// Keeps the page current; the page is complete without it. It fetches the page again and copies the parts that changed, so
+// the HTML is written in one place and its texts never run as code.
 (() => {
   const EVERY = 5000;
   const announced = document.getElementById("announced");
@@ -35,7 +35,7 @@
       try {
         await update();
       } catch {
-        say("no answer: this page is old");
+        say("no answer: this page is out of date");
       }
     }
     setTimeout(tick, EVERY);

@@ -1,4 +1,4 @@
-//! The answer that carries the page, with what a browser must know of it.
+//! The HTTP response that carries the page, with its security headers.
 
 use http::{
     HeaderName, HeaderValue, Response, StatusCode,
@@ -17,7 +17,7 @@ use crate::{
     server::ProxyStatus,
 };
 
-/// The page, for a query of its form.
+/// Returns the page, with the answer to a query of its form.
 pub(in crate::ops) fn answer(
     proxy: &ProxyStatus,
     document: &Value,

@@ -1,4 +1,4 @@
-//! Conditions and their tests, and whether they hold for a call.
+//! Evaluates conditions and their tests.
 
 use std::sync::Arc;
 
@@ -9,26 +9,26 @@ use super::key::{Found, Key, Keys};
 use super::operator::{Operator, Order, Quantifier, Spelling};
 use super::template::Template;
 
-/// Everything that must hold besides the lists of a rule. Without tests it always holds.
+/// The condition of a rule, all of whose tests must hold. Without tests it always holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Condition {
     tests: Arc<[Test]>,
-    /// The facts of the job that it asks for.
+    /// The facts of the job that it uses.
     facts: Keys,
 }
 
-/// Whether something holds, as far as is known.
+/// Whether something holds, as far as the facts are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::policy) enum Truth {
-    /// It does, whatever is still unknown.
+    /// It holds, whatever the unknown facts are.
     Yes,
-    /// It does not, whatever is still unknown.
+    /// It does not hold, whatever the unknown facts are.
     No,
     /// It depends on these facts.
     Unknown(Keys),
 }
 
-/// One operator with one key and the key's values.
+/// One operator with a key and the values to compare with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Test {
     pub(super) operator: Operator,
@@ -37,11 +37,11 @@ pub struct Test {
     pub(super) check: Check,
 }
 
-/// The values, parsed. It fits the key: [`Test::new`] sees to that.
+/// The parsed values. [`Test::new`] makes sure that they fit the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Check {
     Text(Spelling),
-    /// The same, where one of the values at least has a variable.
+    /// Texts, at least one of which has a variable.
     Template(Box<[Template]>),
     Time(Order, Vec<DateTime<Utc>>),
     Address(Vec<Network>),
@@ -50,23 +50,23 @@ pub(super) enum Check {
 }
 
 impl Condition {
-    /// The condition that all of these hold.
+    /// Creates the condition that all of these tests hold.
     pub fn new(tests: Vec<Test>) -> Self {
         let facts = tests.iter().map(Test::key).filter(|key| key.is_fact()).collect();
         Self { tests: tests.into(), facts }
     }
 
-    /// Its tests, in the order in which they were given.
+    /// Returns its tests in their given order.
     pub fn tests(&self) -> &[Test] {
         &self.tests
     }
 
-    /// The facts of the job that it asks for.
+    /// Returns the facts of the job that it uses.
     pub fn facts(&self) -> Keys {
         self.facts
     }
 
-    /// Whether it holds for a call on the project with this id.
+    /// Evaluates it for a call on the project with this id.
     pub(in crate::policy) fn holds(&self, call: &Call<'_>, project_id: &str) -> Truth {
         if self.facts.is_empty() {
             return self.tests.iter().all(|test| test.holds(call, project_id)).into();
@@ -82,40 +82,40 @@ impl Condition {
         if unknown.is_empty() { Truth::Yes } else { Truth::Unknown(unknown) }
     }
 
-    /// The first test that surely does not hold.
+    /// Returns the first test that certainly does not hold.
     pub(in crate::policy) fn first_failing(&self, call: &Call<'_>, project_id: &str) -> Option<&Test> {
         self.tests.iter().find(|test| test.truth(call, project_id) == Truth::No)
     }
 
-    /// Whether it can never hold again, whatever is called.
+    /// Whether it can never hold again for any call.
     pub fn is_over(&self, now: DateTime<Utc>) -> bool {
         self.tests.iter().any(|test| test.is_over(now))
     }
 
-    /// When that will be, where its dates say so.
+    /// Returns when it will never hold again, if its dates say so.
     pub fn ends(&self) -> Option<DateTime<Utc>> {
         self.tests.iter().filter_map(Test::ends).min()
     }
 }
 
 impl Test {
-    /// The operator.
+    /// Returns the operator.
     pub fn operator(&self) -> Operator {
         self.operator
     }
 
-    /// The key.
+    /// Returns the key.
     pub fn key(&self) -> Key {
         self.key
     }
 
-    /// The values as they are written.
+    /// Returns the values as written.
     pub fn values(&self) -> impl Iterator<Item = &str> {
         self.values.iter().map(|value| &**value)
     }
 
-    /// Whether the value with this number, counted from 0, matches this text. `None` where no text is compared, or the
-    /// value stands for different texts in different calls.
+    /// Whether the value at this index matches this text. `None` if the operator compares no text, or the value has
+    /// variables.
     pub fn value_matches(&self, number: usize, text: &str) -> Option<bool> {
         match self.check {
             Check::Text(spelling) => self.values.get(number).map(|value| matches_text(spelling, value, text)),
@@ -133,7 +133,7 @@ impl Test {
         }
     }
 
-    /// The same of a fact of the job. `None`: it is not known.
+    /// Evaluates the test for a fact of the job. `None` if the fact is unknown.
     fn fact_holds(&self, found: Found<'_>, call: &Call<'_>, project_id: &str) -> Option<bool> {
         if let Check::Absence(wanted) = &self.check {
             return found.is_present().map(|present| wanted.contains(&!present));
@@ -142,7 +142,7 @@ impl Test {
         let holds = |text: &str| self.matches(text, call, project_id) != negated;
         Some(match found {
             Found::One(Fact::Known(text)) => holds(text),
-            // Where the job has none, no value matches it.
+            // An absent fact matches no value.
             Found::One(Fact::Absent) => negated || if_exists,
             Found::Several(Fact::Known(mut texts)) => match over? {
                 Quantifier::All => texts.all(holds),
@@ -153,16 +153,16 @@ impl Test {
         })
     }
 
-    /// Whether it holds for a key that is no fact of the job.
+    /// Evaluates the test for a key that is not a fact of the job.
     fn holds(&self, call: &Call<'_>, project_id: &str) -> bool {
         match self.matched(call, project_id) {
             Some(matched) => matched != self.operator.negated,
-            // Where the call has no such key, no value matches it.
+            // An absent key matches no value.
             None => self.operator.negated || self.operator.if_exists,
         }
     }
 
-    /// Whether one of the values matches. `None` where the call has no such key.
+    /// Whether one of the values matches. `None` if the call has no such key.
     fn matched(&self, call: &Call<'_>, project_id: &str) -> Option<bool> {
         match &self.check {
             Check::Text(spelling) => {

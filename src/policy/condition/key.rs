@@ -1,24 +1,24 @@
-//! Condition keys. Its keys, named as in Huawei's IAM where IAM has them, and the facts of its job.
+//! Condition keys of calls and jobs, named as in Huawei's IAM if IAM has them.
 
 use std::borrow::Cow;
 
 use super::super::facts::{Facts, Part, Side, Values};
 use super::super::{Call, Fact, UnknownReason, moment::spell_moment};
 
-/// Declares each key once: its variant, its name in policies, and where its values are.
+/// Declares each key once: its variant, its name in policies, and its subject.
 macro_rules! keys {
     ($($(#[doc = $about:literal])+ $Key:ident = $name:literal, $subject:expr;)*) => {
-        /// What is compared.
+        /// A condition key.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Key {
             $(#[doc = concat!("`", $name, "`:")] $(#[doc = $about])+ $Key,)*
         }
 
         impl Key {
-            /// Every key there is.
+            /// All keys.
             pub const ALL: [Self; [$(stringify!($Key)),*].len()] = [$(Self::$Key,)*];
 
-            /// As in policies.
+            /// Returns its name in policies.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$Key => $name,)*
@@ -35,49 +35,49 @@ macro_rules! keys {
 }
 
 keys! {
-    /// When the call came in.
+    /// When the call arrived.
     CurrentTime = "g:CurrentTime", Subject::Time;
-    /// The address it came from. A call on a Unix socket has none.
+    /// The source address. A call on a Unix socket has none.
     SourceIp = "g:SourceIp", Subject::Address;
     /// The project's id, never its name.
     ProjectId = "mpc:ProjectId", Subject::Text(|_, project_id| Some(project_id));
-    /// The job's id. A job that is about to be created has none.
+    /// The job's id. A create has none.
     JobId = "mpc:JobId", Subject::Text(|call, _| call.job);
-    /// Who calls.
+    /// The caller.
     Caller = "proxy:Caller", Subject::Text(|call, _| Some(call.caller.as_str()));
-    /// The listener it came in on.
+    /// The listener.
     Listener = "proxy:Listener", Subject::Text(|call, _| call.listener);
-    /// The kind of proof that identified the caller.
+    /// The kind of credential that identified the caller.
     IdentifiedBy = "proxy:IdentifiedBy", Subject::Text(|call, _| call.identified_by);
-    /// The word that whoever created the job left on it.
+    /// The `user_data` that the job was created with.
     UserData = "mpc:UserData", Subject::Fact(Facts::user_data);
-    /// How far the job is.
+    /// The status of the job.
     JobStatus = "mpc:JobStatus", Subject::Fact(Facts::status);
-    /// The kinds of edit it is.
+    /// The job's kinds of edit.
     EditType = "mpc:EditType", Subject::Facts(Facts::edit_type);
-    /// What it reads, as `BUCKET/OBJECT`.
+    /// The objects it reads, as `BUCKET/OBJECT`.
     Input = "mpc:Input", Subject::Objects(Side::Input, Part::Path);
-    /// The buckets of that.
+    /// The buckets it reads from.
     InputBucket = "mpc:InputBucket", Subject::Objects(Side::Input, Part::Bucket);
-    /// The objects of that, without their buckets.
+    /// The objects it reads, without their buckets.
     InputObject = "mpc:InputObject", Subject::Objects(Side::Input, Part::Object);
-    /// What it writes, as `BUCKET/OBJECT`.
+    /// The objects it writes, as `BUCKET/OBJECT`.
     Output = "mpc:Output", Subject::Objects(Side::Output, Part::Path);
-    /// The buckets of that.
+    /// The buckets it writes to.
     OutputBucket = "mpc:OutputBucket", Subject::Objects(Side::Output, Part::Bucket);
-    /// The objects of that, without their buckets.
+    /// The objects it writes, without their buckets.
     OutputObject = "mpc:OutputObject", Subject::Objects(Side::Output, Part::Object);
 }
 
-/// Where the values of a key are.
+/// Where a key gets its values.
 enum Subject {
     /// The call's time.
     Time,
     /// The call's source address.
     Address,
-    /// A text of the call, whose project has this id.
+    /// A text of the call or of its project.
     Text(for<'c> fn(&Call<'c>, &'c str) -> Option<&'c str>),
-    /// A fact of the job with one value at most.
+    /// A fact of the job with at most one value.
     Fact(for<'f> fn(&'f Facts) -> Fact<&'f str>),
     /// A fact of the job that may have several values.
     Facts(for<'f> fn(&'f Facts) -> Fact<Values<'f>>),
@@ -85,11 +85,11 @@ enum Subject {
     Objects(Side, Part),
 }
 
-/// A few keys.
+/// A set of keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Keys(u32);
 
-/// What kind of value a key has.
+/// The kind of a key's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
@@ -97,19 +97,19 @@ pub(super) enum Kind {
     Address,
 }
 
-/// What is known of a job for a key that is a fact of it.
+/// The fact that a job has for a key.
 pub(super) enum Found<'f> {
     One(Fact<&'f str>),
     Several(Fact<Values<'f>>),
 }
 
 impl Key {
-    /// The key of that name.
+    /// Parses the name of a key.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|key| key.as_str() == text)
     }
 
-    /// Whether it is a fact of the job, and no part of the call.
+    /// Whether it is a fact of the job, not a part of the call.
     pub fn is_fact(self) -> bool {
         match self.subject() {
             Subject::Time | Subject::Address | Subject::Text(_) => false,
@@ -122,12 +122,12 @@ impl Key {
         matches!(self.subject(), Subject::Facts(_) | Subject::Objects(..))
     }
 
-    /// Whether the v2 answer of a view carries it. That of v1 carries every fact.
+    /// Whether the v2 answer of a view has it. The v1 answer has every fact.
     pub fn is_in_v2(self) -> bool {
         !self.has_several()
     }
 
-    /// What the call has for it, as text to show, `, ` between several. `None` where it has none, or that is not known.
+    /// Formats the call's value for people, with `, ` between several. `None` if it is absent or unknown.
     pub fn shown<'c>(self, call: &Call<'c>, project_id: &'c str) -> Option<Cow<'c, str>> {
         match (self.found(call.facts), self.kind()) {
             (Some(Found::One(Fact::Known(text))), _) => Some(text.into()),
@@ -141,8 +141,7 @@ impl Key {
         }
     }
 
-    /// What a job has for it, value by value: none where the job has none. `None` where that is not known, or it is no
-    /// fact of a job.
+    /// Returns a job's values for it, empty if the fact is absent. `None` if it is unknown, or the key is not a fact.
     pub fn known_values(self, facts: &Facts) -> Option<Vec<&str>> {
         match self.found(facts)? {
             Found::One(Fact::Known(text)) => Some(vec![text]),
@@ -152,7 +151,7 @@ impl Key {
         }
     }
 
-    /// Why it is not known of a job. `None` where it is, or it is no fact of a job.
+    /// Returns why it is unknown. `None` if it is known, or the key is not a fact.
     pub fn why_unknown(self, facts: &Facts) -> Option<UnknownReason> {
         match self.found(facts)? {
             Found::One(Fact::Unknown(why)) | Found::Several(Fact::Unknown(why)) => Some(why),
@@ -160,12 +159,12 @@ impl Key {
         }
     }
 
-    /// The call's text for it. `None` where it has none, and for a key that is not text or not the call's.
+    /// Returns the call's text for it. `None` if absent, or if the key is not a text of the call.
     pub(super) fn text<'c>(self, call: &Call<'c>, project_id: &'c str) -> Option<&'c str> {
         if let Subject::Text(of) = self.subject() { of(call, project_id) } else { None }
     }
 
-    /// What is known of the job for it. `None` where it is no fact of the job.
+    /// Returns the job's fact for it. `None` if the key is not a fact.
     pub(super) fn found(self, facts: &Facts) -> Option<Found<'_>> {
         match self.subject() {
             Subject::Time | Subject::Address | Subject::Text(_) => None,
@@ -175,12 +174,12 @@ impl Key {
         }
     }
 
-    /// Which objects of a job it is about, and what of them. `None` where it is about none.
+    /// Returns the side and part if it concerns the objects of a job.
     pub(in crate::policy) fn objects(self) -> Option<(Side, Part)> {
         if let Subject::Objects(side, part) = self.subject() { Some((side, part)) } else { None }
     }
 
-    /// Whether the call has it. Asked of what is no fact of the job.
+    /// Whether the call has it. For keys that are not facts.
     pub(super) fn is_present(self, call: &Call<'_>) -> bool {
         match self.kind() {
             Kind::Time => true,
@@ -199,7 +198,7 @@ impl Key {
 }
 
 impl Found<'_> {
-    /// Whether the job has it. `None`: nobody knows.
+    /// Whether the job has it. `None` if unknown.
     pub(super) fn is_present(&self) -> Option<bool> {
         match self {
             Self::One(Fact::Known(_)) | Self::Several(Fact::Known(_)) => Some(true),
@@ -210,26 +209,26 @@ impl Found<'_> {
 }
 
 impl Keys {
-    /// None.
+    /// The empty set.
     pub const NONE: Self = Self(0);
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     pub fn is_empty(self) -> bool {
         self == Self::NONE
     }
 
-    /// Whether this is one of them.
+    /// Whether the set contains this key.
     pub fn contains(self, key: Key) -> bool {
         self.0 & Self::from(key).0 != 0
     }
 
-    /// These and those.
+    /// Returns the union.
     #[must_use]
     pub fn and(self, others: Self) -> Self {
         Self(self.0 | others.0)
     }
 
-    /// Each of them, in the order of [`Key::ALL`].
+    /// Returns the keys in the order of [`Key::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Key> {
         Key::ALL.into_iter().filter(move |key| self.contains(*key))
     }

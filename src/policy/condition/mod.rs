@@ -1,9 +1,8 @@
-//! Conditions of rules. The conditions of Huawei's IAM 5.0, with its meaning.
+//! Conditions of rules, with the semantics of Huawei's IAM 5.0.
 //!
-//! It stands below `policy`, which asks it only for rules whose four lists match. Of the values of a key one is
-//! enough; keys and operators must all hold. A fact of the job may be unknown, and then so may be whether it holds:
-//! see [`Truth`]. It reads no clock and looks up no name: what it compares with was parsed once, what it compares is
-//! on the [`Call`](super::Call), and comparing allocates nothing.
+//! `policy` evaluates them only for rules whose four lists match. One of a key's values must match; all keys and operators
+//! must hold. A fact of the job may be unknown, and then so may be the result: see [`Truth`]. Evaluation reads no clock,
+//! looks up no name and allocates nothing: values are parsed once, and everything else is on the [`Call`](super::Call).
 
 mod check;
 mod key;

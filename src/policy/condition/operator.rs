@@ -1,6 +1,6 @@
-//! Condition operators. The operators of Huawei's IAM 5.0 that have a key here.
+//! Condition operators: those of Huawei's IAM 5.0 that fit a key here.
 //!
-//! Before the name of an operator may stand over which of several values it is asked, and behind it `IfExists`.
+//! A name may have the prefix `ForAllValues:` or `ForAnyValue:` and the suffix `IfExists`.
 
 use std::fmt;
 
@@ -8,21 +8,20 @@ use chrono::{DateTime, Utc};
 
 use super::key::{Key, Kind};
 
-/// How a key is compared. Displays as it is written: as in IAM, perhaps with `ForAllValues:` or `ForAnyValue:` before it
-/// and `IfExists` at its end.
+/// A condition operator. Displays as written in policies, with prefix and suffix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operator {
     name: &'static str,
     pub(super) compare: Compare,
-    /// It holds where no value matches.
+    /// Whether it holds if no value matches.
     pub(super) negated: bool,
-    /// It also holds where the call has no such key.
+    /// Whether it also holds if the call has no such key.
     pub(super) if_exists: bool,
-    /// Over which of a key's values it is asked, where there may be several.
+    /// Which of a key's several values must match.
     pub(super) over: Option<Quantifier>,
 }
 
-/// Which of several values an operator must hold for. Over no values neither holds.
+/// Which of several values must match. Neither holds without values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Quantifier {
     All,
@@ -42,7 +41,7 @@ pub(super) enum Spelling {
     Exact,
     AnyCase,
     Wildcard,
-    /// `true` or `false`, in any case.
+    /// `true` or `false`, case-insensitive.
     Switch,
 }
 
@@ -55,18 +54,18 @@ pub(super) enum Order {
 }
 
 impl Operator {
-    /// The operator of that name.
+    /// Parses the name of an operator.
     pub fn parse(text: &str) -> Option<Self> {
         let [over, name, if_exists] = Self::parts(text);
         let over = [Quantifier::All, Quantifier::Any].into_iter().find(|known| known.as_str() == over);
         let (name, compare, negated) = OPERATORS.iter().copied().find(|(known, ..)| *known == name)?;
         let if_exists = !if_exists.is_empty();
-        // Whether the key is there, with one value or more, is just what `Null` asks.
+        // `Null` itself asks whether the key is present, so neither makes sense.
         let pointless = (if_exists || over.is_some()) && compare == Compare::Absence;
         (!pointless).then_some(Self { name, compare, negated, if_exists, over })
     }
 
-    /// What stands before a name, the name, and what stands behind it.
+    /// Splits a text into prefix, name and suffix.
     pub fn parts(text: &str) -> [&str; 3] {
         let over = [Quantifier::All, Quantifier::Any]
             .map(Quantifier::as_str)
@@ -78,7 +77,7 @@ impl Operator {
         [over, name, if_exists]
     }
 
-    /// The names there are, without what may stand before and behind them.
+    /// Returns all names without prefixes and suffixes.
     pub fn names() -> impl Iterator<Item = &'static str> + Clone {
         OPERATORS.iter().map(|(name, ..)| *name)
     }
@@ -117,7 +116,7 @@ impl Quantifier {
 }
 
 impl Compare {
-    /// The only kind of key it goes with. `None`: with every kind.
+    /// The kind of key that it compares. `None` for every kind.
     pub(super) fn kind(self) -> Option<Kind> {
         match self {
             Self::Text(_) => Some(Kind::Text),
@@ -140,7 +139,7 @@ impl Order {
 }
 
 const IF_EXISTS: &str = "IfExists";
-/// In the order of IAM's documentation; `true`: negated.
+/// The operators in the order of IAM's documentation, and whether each is negated.
 const OPERATORS: &[(&str, Compare, bool)] = &[
     ("StringEquals", Compare::Text(Spelling::Exact), false),
     ("StringNotEquals", Compare::Text(Spelling::Exact), true),

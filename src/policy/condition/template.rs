@@ -1,7 +1,6 @@
-//! Condition values with variables `${…}`. Variables of the call, and the characters that would mean something else.
+//! Condition values with variables: `${…}` for a key of the call or a special character.
 //!
-//! It stands below `condition`, whose values have these. What a variable stands for is compared letter by letter: a
-//! `*` in it is no wildcard.
+//! The value of a variable is compared literally: a `*` in it is not a wildcard.
 
 use std::iter;
 
@@ -9,7 +8,7 @@ use super::super::Call;
 use super::super::wildcard;
 use super::operator::Spelling;
 
-/// A value in parts.
+/// A value, split into parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Template {
     spelling: Spelling,
@@ -18,9 +17,9 @@ pub(super) struct Template {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
-    /// As it is written, perhaps with wildcards.
+    /// Text as written, which may have wildcards.
     Text(Box<str>),
-    /// Itself.
+    /// A literal character.
     Character(char),
     Variable(Variable),
 }
@@ -32,25 +31,25 @@ enum Variable {
     ProjectId,
 }
 
-/// Why a value with `${` says nothing.
+/// Why a value with `${` is invalid.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VariableError {
-    /// It has no end.
+    /// The `}` is missing.
     #[error("`${{` without a `}}` after it")]
     Open,
     /// There is no such variable.
     #[error("unknown variable `${{{0}}}`")]
     Unknown(String),
-    /// What follows it could be a part of another name.
+    /// The text after it could belong to another name.
     #[error("the text after `${{{0}}}` could be part of another name")]
     Unfinished(String),
-    /// A wildcard before it could be a part of another name.
+    /// A wildcard before it could belong to another name.
     #[error("a wildcard before `${{{0}}}` could match part of another name")]
     Unbegun(String),
 }
 
 impl Template {
-    /// The value in parts.
+    /// Parses a value.
     ///
     /// # Errors
     /// See [`VariableError`].
@@ -72,12 +71,12 @@ impl Template {
         Ok(Self { spelling, pieces: pieces.into() })
     }
 
-    /// Whether a value has any of this.
+    /// Whether a value has variables.
     pub(super) fn is_in(text: &str) -> bool {
         text.contains(OPEN)
     }
 
-    /// Whether the text is what this stands for. Never where a variable stands for nothing.
+    /// Whether the text matches. Never if a variable has no value.
     pub(super) fn matches_text(&self, text: &str, call: &Call<'_>, project_id: &str) -> bool {
         let spelling = self.spelling;
         let value = |variable: Variable| match variable {
@@ -120,7 +119,7 @@ fn piece(name: &str) -> Result<Piece, VariableError> {
     })
 }
 
-/// A name beside what could belong to a name is not known from another: `editor*` is also `editor-2`.
+/// Checks that a variable is delimited, so that its name cannot be taken for another: `editor*` also matches `editor-2`.
 fn is_delimited(spelling: Spelling, before: &str, name: &str, after: &str) -> Result<(), VariableError> {
     if !after.is_empty() && !after.starts_with(NEVER_IN_NAMES) {
         return Err(VariableError::Unfinished(name.into()));
@@ -134,5 +133,5 @@ fn is_delimited(spelling: Spelling, before: &str, name: &str, after: &str) -> Re
 
 const OPEN: &str = "${";
 const WILDCARDS: [char; 2] = ['*', '?'];
-/// No name of a caller, a listener or a project has these.
+/// Characters that no name of a caller, listener or project has.
 const NEVER_IN_NAMES: [char; 2] = ['/', ':'];

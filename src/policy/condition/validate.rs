@@ -1,4 +1,4 @@
-//! Validates an operator, its key and its values. What could only be a mistake is refused, with the reason.
+//! Validates tests: rejects operators, keys and values that can only be a mistake.
 
 use super::super::moment::{MomentError, parse_moment};
 use super::super::network::{Network, NetworkError};
@@ -8,7 +8,7 @@ use super::key::Key;
 use super::operator::{Compare, Operator, Spelling};
 use super::template::{Template, VariableError};
 
-/// Why an operator, a key and values are no test.
+/// Why an operator, a key and values are not a valid test.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TestError {
     /// The operator compares another kind of key.
@@ -16,12 +16,12 @@ pub enum TestError {
     Mismatch {
         /// The operator.
         operator: Operator,
-        /// What it compares.
+        /// The kind that it compares.
         compares: &'static str,
         /// The key.
         key: Key,
     },
-    /// The key may have several values, and the operator does not say which must match.
+    /// The key may have several values, but the operator does not say which must match.
     #[error("`{}` may have several values: `{operator}` does not say how many must match", key.as_str())]
     Several {
         /// The operator.
@@ -29,7 +29,7 @@ pub enum TestError {
         /// The key.
         key: Key,
     },
-    /// The key has one value, and the operator is for several.
+    /// The key has one value, but the operator is for several.
     #[error("`{operator}` is for several values, but `{}` has at most one", key.as_str())]
     One {
         /// The operator.
@@ -40,42 +40,42 @@ pub enum TestError {
     /// There is no value to compare with.
     #[error("a value is required")]
     NoValue,
-    /// The value with this number, counted from 0, is not one that the operator takes.
+    /// The value at this index is invalid.
     #[error("{1}")]
     Value(usize, #[source] ValueError),
 }
 
-/// Why a text is not a value of an operator.
+/// Why a value is invalid.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ValueError {
-    /// Of a `Date…` operator.
+    /// It is not a date, for a `Date…` operator.
     #[error(transparent)]
     Moment(#[from] MomentError),
-    /// Of an `…IpAddress` operator.
+    /// It is not a network, for an `…IpAddress` operator.
     #[error(transparent)]
     Network(#[from] NetworkError),
-    /// Of `Bool` or `Null`.
+    /// It is not `true` or `false`, for `Bool` or `Null`.
     #[error("this operator takes true or false")]
     Switch,
-    /// It has `${`, and that is no variable.
+    /// It has an invalid variable.
     #[error(transparent)]
     Variable(#[from] VariableError),
-    /// Of `mpc:JobStatus`. Holds what was most likely meant, where another version of the cloud's interface says so.
+    /// It is not a status, for `mpc:JobStatus`. Holds the likely one if another API version has this word.
     #[error("unknown job status")]
     Status(Option<JobStatus>),
-    /// Of an input or output.
+    /// It begins with `/`, for an input or output.
     #[error("`{}` never begins with `/`", .0.as_str())]
     Slash(Key),
-    /// Of a bucket.
+    /// It cannot be a bucket.
     #[error("a bucket name has no `/`")]
     Bucket(Key),
-    /// Of a whole input or output.
+    /// It has no bucket, for an input or output.
     #[error("`{}` is BUCKET/OBJECT, and this has no `/`", .0.as_str())]
     NoBucket(Key),
 }
 
 impl Test {
-    /// A test, where the operator fits the key and the values fit both.
+    /// Creates a test if the operator fits the key, and the values fit both.
     ///
     /// # Errors
     /// See [`TestError`].
@@ -111,7 +111,7 @@ impl Test {
     }
 }
 
-/// Whether the key can have anything that the value stands for.
+/// Checks that the key can have a value that this matches.
 fn fits(operator: Operator, key: Key, value: &str) -> Result<(), ValueError> {
     let wild = operator.takes_wildcards() && value.contains(['*', '?']) || Template::is_in(value);
     match key {
@@ -140,7 +140,7 @@ fn fits(operator: Operator, key: Key, value: &str) -> Result<(), ValueError> {
     }
 }
 
-/// A status is written in full: a pattern could mean one that nobody knows yet.
+/// Checks a status. Patterns are rejected, because they could match a future status.
 fn status(operator: Operator, value: &str) -> Result<(), ValueError> {
     let any_case = operator.compare == Compare::Text(Spelling::AnyCase);
     let is_one = |status: JobStatus| match any_case {

@@ -1,8 +1,7 @@
-//! The body of a request: whether it is worth reading, and its bytes, as they come.
+//! Reads the body of a request, if the precheck accepts its head.
 //!
-//! It comes in the connection's own loop, before the stack hears of the request: nothing but the room for what was read is
-//! held meanwhile. A body that is not read to its end ends the connection, because nobody can say where the next head
-//! begins.
+//! The connection's own loop reads it before the stack is called, so meanwhile only the memory for the bytes read is held. A
+//! body that is not read to its end also ends the connection, because nobody can say where the next head begins.
 
 use std::{
     future::poll_fn,
@@ -28,7 +27,7 @@ use crate::{
 };
 
 impl<S: CallerStream> Connection<S> {
-    /// A request with its body, or with why that was not read.
+    /// Returns the request with its body, or with the reason why the body was not read.
     pub(super) async fn with_body(&mut self, head: Head) -> Request {
         let announced = head.body.unwrap_or_default();
         self.expected = announced.length.unwrap_or_default();
@@ -55,7 +54,7 @@ impl<S: CallerStream> Connection<S> {
         poll_fn(|cx| self.poll_body(cx, length)).await?;
         let bytes = self.input.split_to(length).freeze();
         let room = self.room.as_mut().and_then(|room| room.split(length));
-        // What is behind it does not keep its memory.
+        // Copied, so that the bytes behind the body do not keep its memory.
         self.input = BytesMut::from(&*self.input);
         self.release();
         Ok(BufferedBody { bytes, room })

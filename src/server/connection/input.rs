@@ -1,4 +1,4 @@
-//! What was received of a request, as far as there is room for it; and how long more of it is waited for.
+//! Reads a request as far as there is memory for it, and limits how long it waits for more.
 
 use std::{
     io,
@@ -20,23 +20,23 @@ use super::{
 };
 use crate::limit::ByteReservation;
 
-/// What came of waiting for more of a request.
+/// The result of waiting for more of a request.
 pub(super) enum ReadOutcome {
-    /// Some of it.
+    /// More was read.
     Read,
-    /// There is enough of it.
+    /// Enough has been read.
     Enough,
-    /// The end of the connection.
+    /// The connection ended.
     Ended,
     /// It took too long, or the connection was asked to leave.
     NotWaitedFor { leave: bool },
 }
 
 impl<S: CallerStream> Connection<S> {
-    /// Reads some more of a request, where there is room for what there is of it and that is not `enough` yet.
+    /// Reads more of a request until there is `enough`, if there is memory for it.
     pub(super) fn poll_more(&mut self, cx: &mut Context<'_>, enough: usize) -> Poll<ReadOutcome> {
         if !self.has_room() {
-            // It is looked for again soon; meanwhile nothing is read.
+            // Memory is tried for again soon; meanwhile nothing is read.
             self.timer.as_mut().reset(Instant::now() + POLL_INTERVAL);
             return self.poll_patience(cx, false);
         }
@@ -50,7 +50,7 @@ impl<S: CallerStream> Connection<S> {
         }
     }
 
-    /// Gives back what was held by what was taken of the input.
+    /// Releases the memory of the input that has been consumed.
     pub(super) fn release(&mut self) {
         if self.input.is_empty() {
             self.input = BytesMut::new();
@@ -58,7 +58,7 @@ impl<S: CallerStream> Connection<S> {
         }
     }
 
-    /// Whether there is room for what was read of a request.
+    /// Whether there is memory for what has been read.
     fn has_room(&mut self) -> bool {
         let cached = self.input.len() + self.stream.cached();
         if cached == 0 && self.room.take().is_some() {
@@ -79,21 +79,21 @@ impl<S: CallerStream> Connection<S> {
         true
     }
 
-    /// Ready when more of a request is not waited for any longer.
+    /// Ready when the wait for more of a request is over.
     fn poll_patience(&mut self, cx: &mut Context<'_>, reads: bool) -> Poll<ReadOutcome> {
         let leave = self.permit.state.poll_order(cx) == CloseRequest::Leave;
         if !leave {
             ready!(self.poll_time(cx));
         }
         if reads && has_unseen(self.socket) {
-            // A connection is not closed over a request that has arrived.
+            // A connection whose request has arrived is not closed.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         Poll::Ready(ReadOutcome::NotWaitedFor { leave })
     }
 
-    /// Reads some more of a head. Returns how much.
+    /// Reads more of a head. Returns the number of bytes.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut chunk = [MaybeUninit::uninit(); CHUNK];
         let mut chunk = ReadBuf::uninit(&mut chunk);
@@ -103,8 +103,8 @@ impl<S: CallerStream> Connection<S> {
     }
 }
 
-/// As much is read at once. It is more than most heads have.
+/// The size of one read. Most heads are smaller.
 pub(super) const CHUNK: usize = 4096;
-/// Room for what was read is taken in steps.
+/// The step by which memory is reserved.
 const BUDGET_STEP: usize = 4096;
 const POLL_INTERVAL: Duration = Duration::from_millis(10);

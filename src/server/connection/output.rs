@@ -1,4 +1,4 @@
-//! What is written to a caller.
+//! Writes answers to a caller.
 
 use std::{
     cell::Cell,
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::metrics::CutReason;
 
-/// The bytes of an answer, in a buffer that the thread's next answer uses again.
+/// The bytes of an answer, in a buffer that the thread's next answer reuses.
 pub(super) struct Output {
     pub(super) bytes: Vec<u8>,
     /// What follows them.
@@ -29,7 +29,7 @@ impl Output {
         Self { bytes: BUFFER.take(), body: Bytes::new(), written: 0 }
     }
 
-    /// What is to be written next.
+    /// Returns the bytes that are to be written next.
     pub(super) fn rest(&self) -> &[u8] {
         match self.written.checked_sub(self.bytes.len()) {
             Some(written) => self.body.get(written..).unwrap_or_default(),
@@ -48,7 +48,7 @@ impl Drop for Output {
 }
 
 impl<S: CallerStream> Connection<S> {
-    /// Writes an answer. Returns whether the caller has taken it.
+    /// Writes an answer. Returns whether the caller has read it.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut Output) -> Poll<bool> {
         let written = loop {
             let rest = out.rest();

@@ -1,4 +1,4 @@
-//! What a connection has, the phase it is in, and how long that may last.
+//! The state of a connection, and how long each phase may last.
 
 use std::{
     os::fd::RawFd,
@@ -20,16 +20,16 @@ use super::super::{
 };
 use crate::{identity::Peer, limit::ByteReservation, metrics::CutReason, stage::Payload};
 
-/// A connection that can bring requests.
+/// A connection that is ready for requests.
 pub(in crate::server) struct Connection<S> {
     pub(super) stream: S,
     pub(super) socket: RawFd,
     pub(super) context: Arc<ListenerContext>,
     pub(super) peer: Arc<Peer>,
     pub(super) permit: Permit,
-    /// What was read of the next head.
+    /// The bytes read of the next head.
     pub(super) input: BytesMut,
-    /// The room for that.
+    /// The memory reserved for them.
     pub(super) room: Option<ByteReservation>,
     pub(super) recogniser: Recogniser,
     pub(super) phase: Phase,
@@ -37,11 +37,11 @@ pub(in crate::server) struct Connection<S> {
     pub(super) timer: Pin<Box<Sleep>>,
     pub(super) requests: usize,
     pub(super) refusals: usize,
-    /// The bytes that the body has which is waited for, or was to be.
+    /// The length of the body that is being read, or was to be.
     pub(super) expected: usize,
 }
 
-/// A request as it came: its head, or why there is none; and its body.
+/// A request as received: its head or fault, and its body.
 pub(super) struct Request {
     pub(super) head: Result<Head, HeadFault>,
     pub(super) payload: Payload,
@@ -73,7 +73,7 @@ impl<S: CallerStream> Connection<S> {
         }
     }
 
-    /// Ready when the phase has lasted for as long as it may.
+    /// Ready when the time for the phase is over.
     pub(super) fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let limits = &self.context.limits;
         let wait = match self.phase {
@@ -81,7 +81,7 @@ impl<S: CallerStream> Connection<S> {
             Phase::Working => return Poll::Pending,
             Phase::Handshake | Phase::Head => limits.header_timeout,
             Phase::Body => limits.header_timeout + time_for(self.expected),
-            // One may be on its way.
+            // A request may be on its way.
             Phase::Idle if self.permit.state.order() == CloseRequest::Finish => {
                 self.context.idle_grace_end.min(limits.idle_timeout)
             }
@@ -97,7 +97,7 @@ impl<S: CallerStream> Connection<S> {
             if Instant::now() >= end {
                 return Poll::Ready(());
             }
-            // It was set for a phase that is over.
+            // The timer was set for an earlier phase.
             self.timer.as_mut().reset(end);
         }
     }
@@ -107,13 +107,13 @@ impl<S: CallerStream> Connection<S> {
         self.since = self.permit.state.enter(phase);
     }
 
-    /// Counts that it is closed although its caller kept it open.
+    /// Counts a connection that the proxy closes.
     pub(super) fn count(&self, why: CutReason) {
         self.context.limiter.counts().cut(why);
     }
 }
 
-/// How much longer than a head a body of so many bytes may take: a second for 64 KiB.
+/// Returns the additional time for a body of this size: a second per 64 KiB.
 fn time_for(bytes: usize) -> Duration {
     Duration::from_secs(1).mul_f64(bytes as f64 / 65_536.0)
 }

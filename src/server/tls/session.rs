@@ -1,8 +1,8 @@
-//! TLS over one connection, whose buffers are there while something is in them.
+//! TLS over one connection, with buffers that exist only while they hold something.
 //!
-//! A library's stream keeps buffers for as long as it lives, and most connections wait most of the time. rustls leaves
-//! the buffers to us here, so an idle connection has none, what a handshake may take is bounded, and a session can move
-//! to another thread when its handshake is done.
+//! A library's stream keeps its buffers all its life, and most connections are idle most of the time. rustls's unbuffered
+//! API leaves the buffers to us, so an idle connection has none, a handshake's memory is bounded, and a session can move to
+//! another thread after its handshake.
 
 use std::{
     io,
@@ -26,24 +26,24 @@ use tokio::{
 
 use super::super::caller_stream::CallerStream;
 
-/// A connection with TLS.
+/// A TLS connection.
 pub(crate) struct TlsStream {
     pub(super) socket: TcpStream,
     pub(super) session: Session,
 }
 
-/// The TLS of a connection, wherever its bytes come from.
+/// The TLS state of a connection, independent of its socket.
 pub(super) struct Session {
     tls: Box<UnbufferedServerConnection>,
-    /// What was received, and is no whole record, or no whole message of the handshake.
+    /// Received bytes that are not a complete record or handshake message yet.
     incoming: Vec<u8>,
-    /// What is to be sent.
+    /// Bytes to be sent.
     outgoing: Vec<u8>,
     sent: usize,
-    /// What the caller said.
+    /// Decrypted bytes.
     plain: Vec<u8>,
     read: usize,
-    /// It says no more.
+    /// Whether the caller has ended its side.
     ended: bool,
     said_goodbye: bool,
 }
@@ -62,15 +62,15 @@ impl Session {
         })
     }
 
-    /// The certificates that the caller showed, its own first; the chain was verified.
+    /// Returns the caller's verified certificate chain, its own first.
     pub(super) fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
         self.tls.peer_certificates()
     }
 
-    /// Shakes hands over this socket.
+    /// Performs the handshake over this socket.
     ///
     /// # Errors
-    /// Where it fails, or the caller says more than a handshake needs.
+    /// If it fails, or the caller sends more than a handshake needs.
     pub(super) async fn handshake(&mut self, socket: &mut TcpStream) -> io::Result<()> {
         loop {
             let processed = self.process();
@@ -95,7 +95,7 @@ impl Session {
         std::future::poll_fn(|cx| self.poll_send(socket, cx)).await
     }
 
-    /// Makes of what was received whatever can be made.
+    /// Processes what was received as far as possible.
     fn process(&mut self) -> io::Result<()> {
         loop {
             let UnbufferedStatus { mut discard, state, .. } =
@@ -123,7 +123,7 @@ impl Session {
                 Ok(ConnectionState::ReadEarlyData(_)) => result = Err(io::Error::other("early data")),
                 Ok(_) => done = true,
                 Err(error) => {
-                    // An alert may say why.
+                    // An alert may tell the caller why.
                     result = Err(invalid(error));
                 }
             }
@@ -133,7 +133,7 @@ impl Session {
             }
             if result.is_err() {
                 self.alert();
-                // Nothing more is read or said.
+                // Nothing more is read or sent.
                 (self.ended, self.said_goodbye) = (true, true);
                 return result;
             }
@@ -143,16 +143,16 @@ impl Session {
         }
     }
 
-    /// Queues the alert that says why it failed, where there is one.
+    /// Queues the alert about a failure, if there is one.
     fn alert(&mut self) {
         let status = self.tls.process_tls_records(&mut self.incoming);
         if let Ok(ConnectionState::EncodeTlsData(mut data)) = status.state {
-            // Without it the connection ends all the same.
+            // The connection ends with or without it.
             drop(append(&mut self.outgoing, |room| data.encode(room).map_err(BufferShort::encoding)));
         }
     }
 
-    /// Queues these bytes, or, where there are none, the end of what we say.
+    /// Encrypts and queues these bytes; without any, queues the closing alert.
     fn encrypt(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.process()?;
         let UnbufferedStatus { state, .. } = self.tls.process_tls_records(&mut self.incoming);
@@ -209,7 +209,7 @@ impl AsyncRead for TlsStream {
             session.ended = chunk.filled().is_empty();
             session.incoming.extend_from_slice(chunk.filled());
             let processed = session.process();
-            // A key update may be to be answered, or a failure told. The next write sends what this one cannot.
+            // A key update may need an answer, or a failure an alert. The next write sends what this one cannot.
             if session.poll_send(socket, cx)?.is_pending() && session.outgoing.len() > MAX_HANDSHAKE {
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, TOO_LARGE)));
             }
@@ -226,7 +226,7 @@ impl AsyncWrite for TlsStream {
         if !record.is_empty() {
             session.encrypt(record)?;
         }
-        // What is not sent now is sent by the next write, or the flush.
+        // The next write or flush sends the rest.
         if let Poll::Ready(Err(error)) = session.poll_send(socket, cx) {
             return Poll::Ready(Err(error));
         }
@@ -255,7 +255,7 @@ impl AsRawFd for TlsStream {
     }
 }
 
-/// There is too little room, or there is no way.
+/// Why a write into a buffer failed: too small, or an encoding error.
 enum BufferShort {
     Needs(usize),
     Failed(io::Error),
@@ -281,7 +281,7 @@ impl BufferShort {
     }
 }
 
-/// Appends what is written into a room that is made as large as it needs to be.
+/// Appends what `write` produces, growing the buffer as needed.
 fn append(
     out: &mut Vec<u8>,
     mut write: impl FnMut(&mut [u8]) -> Result<usize, BufferShort>,
@@ -309,11 +309,11 @@ fn invalid(error: rustls::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-/// As much is read at once.
+/// The size of one read.
 const CHUNK: usize = 4096;
-/// As much a record holds at most (RFC 8446, section 5.1).
+/// The maximum size of a record's contents (RFC 8446, section 5.1).
 const RECORD: usize = 16 * 1024;
-/// As much may wait for the rest of a message: a hello is some 2 KiB, a chain of certificates at most 16.
+/// The maximum size of an unfinished message: a hello has some 2 KiB, a certificate chain at most 16.
 const MAX_HANDSHAKE: usize = 24 * 1024;
 const TOO_LARGE: &str = "a message of the TLS handshake is too large";
 
