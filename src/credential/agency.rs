@@ -1,4 +1,4 @@
-//! Access key of an agency. STS v5, asked with the access key of another credential.
+//! Access key of an agency, from STS v5, requested with the access key of another credential.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::{
     upstream::UpstreamAnswer,
 };
 
-/// A key of an agency.
+/// The provider of an agency's key.
 pub(super) struct Agency {
     exchange: Exchange,
     base: Option<Arc<CachedCredential>>,
@@ -38,14 +38,14 @@ impl Agency {
 
     async fn key(&self) -> Result<Provided, ProvideError> {
         let (mut answer, verdict) = self.ask().await?;
-        // The date was wrong, and not the key; now it is known by how much.
+        // The date was wrong, not the key, and the skew is known now.
         if verdict == Verdict::Misdated && self.exchange.clock().is_corrected() {
             (answer, _) = self.ask().await?;
         }
         self.exchange.key(answer)
     }
 
-    /// Asks once. Signatures that STS does not believe lock the base's key like any other.
+    /// Asks once. Signatures that STS rejects count against the base's key like any others.
     async fn ask(&self) -> Result<(UpstreamAnswer, Verdict), ProvideError> {
         let unusable = || ProvideError::Base(Arc::clone(&self.settings.base));
         let base = self.base.as_ref().ok_or_else(unusable)?;
@@ -58,7 +58,7 @@ impl Agency {
         Ok((answer, verdict))
     }
 
-    /// The request, signed. `None` where the base is no access key.
+    /// Returns the signed request. `None` if the base is not an access key.
     fn request(&self, base: &Credential, now: DateTime<Utc>) -> Option<ExchangeRequest<'static>> {
         let Credential::Key(key) = base else { return None };
         let source::Agency { agency_urn, session_name, duration, .. } = &self.settings;

@@ -1,7 +1,7 @@
-//! Automatic choice of a credential source. The first of pod identity, federation, environment, profile and metadata.
+//! Automatic choice of a credential source: the first of pod identity, federation, environment, profile and metadata.
 //!
-//! The first that is there is the one, also when it fails: it is not given up for a weaker one. What was looked at
-//! is kept, so that people can see why.
+//! The first source that exists is used even if it fails: there is no fallback to a weaker one. The sources examined are
+//! kept, so that people can see why.
 
 use super::{
     DEFAULT_KEY_LIFETIME, KnownEndpoints, MAX_KEY_LIFETIME, Oidc, OidcSts, SESSION_NAME, Source,
@@ -9,12 +9,12 @@ use super::{
 };
 use crate::upstream::Endpoint;
 
-/// What is there now, by the environment and the files alone: nothing is asked.
+/// Returns the sources that exist according to the environment and files, without asking any.
 pub fn find_candidates(known: &KnownEndpoints) -> Vec<SourceCandidate> {
     first(known).1
 }
 
-/// The first source that is there, and what was looked at to find it.
+/// Returns the first source that exists, and the sources examined.
 pub(super) fn first(known: &KnownEndpoints) -> (Source, Vec<SourceCandidate>) {
     let mut looks = Vec::new();
     for (kind, look) in SOURCES {
@@ -75,7 +75,7 @@ fn set(name: &'static str) -> Result<String, String> {
     variable(name).map_err(|error| error.to_string())
 }
 
-/// The endpoint that a variable names, or else the one that is known. Never one in a region of our own choice.
+/// Returns the endpoint that a variable names, or else the known one. Never guesses a region.
 fn endpoint(name: &'static str, known: Option<&Endpoint>) -> Result<Endpoint, String> {
     let Ok(text) = set(name) else {
         let unknown = || format!("{name} is not set, and no region to derive the endpoint");
@@ -86,7 +86,7 @@ fn endpoint(name: &'static str, known: Option<&Endpoint>) -> Result<Endpoint, St
 }
 
 type Search = fn(&KnownEndpoints) -> Result<Source, String>;
-/// In the order in which they are looked for; the metadata service comes last, because it has to be asked.
+/// The sources in order. The metadata service comes last, because only a request shows whether it exists.
 const SOURCES: [(&str, Search); 5] = [
     ("pod_identity", pod_identity),
     ("oidc", oidc),

@@ -1,9 +1,8 @@
-//! Last good value of a credential, which is lent to requests.
+//! The last good value of a credential, which is lent to requests.
 //!
-//! It stands between the renewal, which puts values in, and the stages, which borrow them. Reading it takes no
-//! lock. Where there is no value that can be used, requests wait together for one round of the renewal, and no
-//! longer: how many of them wait makes no difference to how often a source is asked. Before a key is lent, its
-//! health is asked whether there may be one more signature.
+//! The renewal puts values in, and stages borrow them without a lock. If there is no usable value, all requests wait for one
+//! round of the renewal, so their number does not change how often a source is asked. Before a key is lent, its health must
+//! permit one more signature.
 
 use std::{
     sync::{
@@ -26,43 +25,43 @@ use super::{
 };
 use crate::{log::LIMITED, reason::Reason};
 
-/// A configured credential and the last good value of it.
+/// A configured credential and its last good value.
 pub struct CachedCredential {
     name: Arc<str>,
     source: &'static str,
     keys: KeyHealthRegistry,
     current: ArcSwapOption<Value>,
     rounds: watch::Sender<RefreshRounds>,
-    /// Requests want a value with at least this number.
+    /// The number of the value that requests wait for.
     wanted: AtomicU64,
     asked: Notify,
 }
 
-/// One value of a credential, whole: it is replaced, never changed.
+/// One value of a credential, which is replaced as a whole.
 struct Value {
-    /// Counted from 1; the same for a value that was given again.
+    /// Its number, from 1. A source that returns the same value again does not change it.
     number: u64,
     credential: Credential,
     expires_at: Option<DateTime<Utc>>,
-    /// The same by this process's clock, which nobody sets.
+    /// Its end by the monotonic clock.
     until: Option<Instant>,
-    /// That of an access key. Tokens have no signatures that could lock them.
+    /// The health of an access key. Tokens have none, because bad signatures cannot lock them.
     health: Option<Arc<KeyHealth>>,
-    /// Whether upstream said that it has ended, and there was no newer one.
+    /// Whether upstream said that it has expired, and there was no newer one.
     ended: Arc<AtomicBool>,
 }
 
-/// How often a source was asked, and what came of it.
+/// The rounds of a source, and the result of the last.
 #[derive(Clone, Default)]
 struct RefreshRounds {
     number: u64,
     problem: Option<Arc<str>>,
-    /// Asking it again before then is no use.
+    /// The source is not asked again before then.
     quiet_until: Option<Instant>,
     candidates: Arc<[SourceCandidate]>,
 }
 
-/// A value that is lent for one attempt, with leave to sign it. Dropped, it says nothing about the value; see
+/// A value lent for one attempt, with permission to sign. Dropping it says nothing about the value; see
 /// [`CachedCredential::answered`].
 pub struct Lease {
     leased: LeasedCredential,
@@ -73,22 +72,22 @@ pub struct Lease {
 #[derive(Clone)]
 pub struct LeasedCredential(Arc<Value>);
 
-/// Why there is nothing to lend. Holds when it may be worth trying again.
+/// Why no value can be lent. Holds when to try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
-    /// There is no value, or the last has expired and no new one came.
+    /// There is no value, or it has expired without a new one.
     #[error("{}", self.reason())]
     Missing(Duration),
-    /// Upstream did not believe the last signatures.
+    /// Upstream rejected the last signatures.
     #[error("{}", self.reason())]
     HeldBack(Duration),
-    /// As many signatures as may be are without an answer.
+    /// The maximum number of signatures is unanswered.
     #[error("{}", self.reason())]
     Crowded,
 }
 
 impl Unavailable {
-    /// The cause.
+    /// Returns the reason for the record.
     pub fn reason(self) -> Reason {
         match self {
             Self::Missing(_) => Reason::NoCredential,
@@ -99,7 +98,7 @@ impl Unavailable {
 }
 
 impl CachedCredential {
-    /// A credential without a value. The source is the kind of it, as in the configuration.
+    /// Creates a credential without a value. `source` is its kind, as in the configuration.
     pub(super) fn new(name: Arc<str>, source: &'static str, keys: KeyHealthRegistry) -> Self {
         Self {
             name,
@@ -112,21 +111,20 @@ impl CachedCredential {
         }
     }
 
-    /// The name it has in the configuration.
+    /// Returns its configured name.
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    /// The kind of its source, as in the configuration.
+    /// Returns the kind of its source, as in the configuration.
     pub fn source(&self) -> &'static str {
         self.source
     }
 
-    /// Lends the value in force. Waits until `deadline` where there is none, or as many signatures as may be are
-    /// without an answer.
+    /// Lends the current value. Waits until `deadline` if there is none, or the maximum number of signatures is unanswered.
     ///
     /// # Errors
-    /// Where nothing can be lent now.
+    /// If no value can be lent now.
     pub async fn lease(&self, deadline: Instant) -> Result<Lease, Unavailable> {
         if let Some(value) = self.in_force() {
             match self.admitted(value, deadline).await {
@@ -135,16 +133,16 @@ impl CachedCredential {
                 lease => return lease,
             }
         }
-        // Also the same value will do, where it is given again for longer.
+        // The same value with a later end will do.
         let value = self.renewed(self.number() + 1, 0, deadline).await?;
         self.admitted(value, deadline).await
     }
 
-    /// Lends a newer value than that one, because upstream does not accept it any more. Asks the source for one,
-    /// once for all who ask meanwhile.
+    /// Lends a newer value than this one, which upstream no longer accepts. The source is asked once for all callers that
+    /// wait meanwhile.
     ///
     /// # Errors
-    /// Where there is none to be had.
+    /// If there is no newer value.
     pub async fn lease_newer(
         &self,
         than: &LeasedCredential,
@@ -158,7 +156,7 @@ impl CachedCredential {
         self.admitted(value, deadline).await
     }
 
-    /// Upstream answered what was sent with this lease. After three refusals in a row the key is held back.
+    /// Reports upstream's verdict on this lease. After three refusals in a row the key is suspended.
     pub fn answered(&self, lease: Lease, verdict: Verdict) {
         let Lease { leased, permit } = lease;
         if verdict == Verdict::Accepted && leased.0.ended.load(Relaxed) {
@@ -182,7 +180,7 @@ impl CachedCredential {
         }
     }
 
-    /// Upstream says that this value has ended, and there is no newer one to be had. It is told once.
+    /// Notes that upstream says this value has expired, and that there is no newer one. Logged once.
     pub fn ended(&self, leased: &LeasedCredential) {
         if !leased.0.ended.swap(true, Relaxed) {
             let (credential, source) = (&*self.name, self.source);
@@ -195,7 +193,7 @@ impl CachedCredential {
         }
     }
 
-    /// What there is to tell of it.
+    /// Returns its status.
     pub fn state(&self) -> CredentialStatus {
         let value = self.current.load();
         let rounds = self.rounds.borrow();
@@ -217,18 +215,18 @@ impl CachedCredential {
         }
     }
 
-    /// Whether calls can be made with it: it has a value that has neither expired nor ended, and is not held back.
+    /// Whether calls can use it: it has a value that has not expired, and is not suspended.
     pub fn is_ready(&self) -> bool {
         self.current.load().as_deref().is_some_and(Value::is_ready)
     }
 
     /// Returns when its source has been asked once.
     pub async fn asked_once(&self) {
-        // The sender lives as long as this does.
+        // The sender lives as long as `self`.
         drop(self.rounds.subscribe().wait_for(|rounds| rounds.number > 0).await);
     }
 
-    /// Puts a value in force, for so long. Says whether it is another one than before.
+    /// Puts a value in force for its life. Returns whether it differs from the previous one.
     pub(super) fn put(&self, provided: Provided, life: Option<Duration>) -> bool {
         let Provided { credential, expires_at } = provided;
         let until = life.map(|life| Instant::now() + life.saturating_sub(EXPIRY_MARGIN));
@@ -254,7 +252,7 @@ impl CachedCredential {
         }
     }
 
-    /// Ends a round: those who waited for it go on.
+    /// Ends a round, and wakes the requests that wait for it.
     pub(super) fn close_round(
         &self,
         problem: Option<Arc<str>>,
@@ -280,22 +278,22 @@ impl CachedCredential {
         self.wanted.load(Relaxed) > self.number()
     }
 
-    /// The number of the current value; 0 where there never was one.
+    /// Returns the number of the current value; 0 if there never was one.
     fn number(&self) -> u64 {
         self.current.load().as_ref().map_or(0, |value| value.number)
     }
 
-    /// The value in force, if there is one.
+    /// Returns the current value, if it has not expired.
     fn in_force(&self) -> Option<Arc<Value>> {
         self.current.load_full().filter(|value| !value.has_expired())
     }
 
-    /// The value in force, if it is newer than that one and may be used now.
+    /// Returns the current value, if it is newer than this number and usable now.
     fn usable(&self, than: u64) -> Option<Arc<Value>> {
         self.in_force().filter(|value| value.number > than && value.held_back().is_none())
     }
 
-    /// Lends this value, or the one that replaces it meanwhile, when there may be one more signature.
+    /// Waits for permission to sign with this value, or with its replacement.
     async fn admitted(&self, mut value: Arc<Value>, deadline: Instant) -> Result<Lease, Unavailable> {
         loop {
             let permit = match &value.health {
@@ -310,7 +308,7 @@ impl CachedCredential {
                     }
                 },
             };
-            // It may have been replaced in the moment in which this call had waited long enough.
+            // It may have been replaced at the moment in which the wait ended.
             if value.number >= self.number() {
                 return Ok(Lease { leased: LeasedCredential(value), permit });
             }
@@ -318,10 +316,10 @@ impl CachedCredential {
         }
     }
 
-    /// Asks for a value with that number. Waits for one round of the renewal, and gives what is newer than `than`.
+    /// Requests a value with this number, waits for one round, and returns a value newer than `than`.
     async fn renewed(&self, wanted: u64, than: u64, deadline: Instant) -> Result<Arc<Value>, Unavailable> {
         let mut rounds = self.rounds.subscribe();
-        // Looked at before the value is, so that a round that ends in between is not missed.
+        // Read before the value, so that a round that ends in between is not missed.
         let quiet = rounds.borrow_and_update().cooldown();
         if let Some(value) = self.usable(than) {
             return Ok(value);
@@ -329,7 +327,7 @@ impl CachedCredential {
         if quiet.is_none() {
             self.wanted.fetch_max(wanted, Relaxed);
             self.asked.notify_one();
-            // Time-out or not: what counts is what there is now.
+            // After a time-out, too, the current value counts.
             drop(timeout_at(deadline, rounds.changed()).await);
         }
         self.usable(than).ok_or_else(|| self.unavailable())
@@ -344,7 +342,7 @@ impl CachedCredential {
 }
 
 impl RefreshRounds {
-    /// For how long asking the source again is no use.
+    /// Returns how long the source will not be asked again.
     fn cooldown(&self) -> Option<Duration> {
         let left = self.quiet_until.map(|until| until.saturating_duration_since(Instant::now()));
         left.filter(|left| !left.is_zero())
@@ -366,19 +364,19 @@ impl Value {
 }
 
 impl Lease {
-    /// What is lent.
+    /// Returns the credential.
     pub fn credential(&self) -> &Credential {
         self.leased.credential()
     }
 
-    /// The value alone: for whoever signs, and to ask for a newer one.
+    /// Returns the value without the permission to sign.
     pub fn leased(&self) -> LeasedCredential {
         self.leased.clone()
     }
 }
 
 impl LeasedCredential {
-    /// What is lent.
+    /// Returns the credential.
     pub fn credential(&self) -> &Credential {
         &self.0.credential
     }
@@ -388,8 +386,8 @@ fn left(until: Instant) -> Duration {
     until.saturating_duration_since(Instant::now())
 }
 
-/// What is signed so shortly before its key ends may arrive after it, and then counts as a bad signature.
+/// A signature made this shortly before the key expires may arrive after it, and would count as a bad one.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(1);
-/// When to try again where nobody knows better.
+/// When to try again by default.
 const RETRY_SOON: Duration = Duration::from_secs(1);
 const HAS_ENDED: &str = "expired according to upstream (401 APIGW.0307), and its source has no newer one";

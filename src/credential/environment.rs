@@ -1,4 +1,4 @@
-//! Access key from environment variables. The variables of the official SDKs.
+//! Access key from the environment variables of the official SDKs.
 
 use std::env;
 
@@ -17,17 +17,17 @@ impl Provide for Environment {
     }
 }
 
-/// Whether what is in the environment now is a key.
+/// Checks that the environment now holds a key.
 pub(super) fn examine() -> Result<(), ProvideError> {
     read(set).map(drop)
 }
 
-/// The text of a variable that is set to something.
+/// Returns the text of a variable that is set and not empty.
 pub(super) fn variable(name: &'static str) -> Result<String, ProvideError> {
     set(name).ok_or(ProvideError::Unset(name))
 }
 
-/// White space alone is nothing. Text that is not UTF-8 is not nothing: it is left to be refused.
+/// Returns a variable. White space alone counts as unset; text that is not UTF-8 does not, so that it is rejected later.
 fn set(name: &str) -> Option<String> {
     env::var_os(name).map(|text| text.to_string_lossy().into_owned()).filter(|text| !text.trim().is_empty())
 }
@@ -43,7 +43,7 @@ fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Provided, ProvideEr
     Ok(Provided { credential: Credential::Key(key), expires_at: None })
 }
 
-/// The variable that the part of a key stands in.
+/// Returns the variable that holds this part of a key.
 pub fn variable_of(part: Part) -> &'static str {
     match part {
         Part::AccessKey => ACCESS_KEY,

@@ -1,4 +1,4 @@
-//! Why a source gave no credential: all reasons, and what to do about them.
+//! The errors of credential sources, and what to do about them.
 
 use std::{
     error::Error as _,
@@ -12,13 +12,13 @@ use crate::{
     upstream::{DialerError, SendError},
 };
 
-/// Why a source gave no credential. Names where to look; never holds what was found there.
+/// Why a source gave no credential. Names the place, never its contents.
 #[derive(Debug, thiserror::Error)]
 pub enum ProvideError {
     /// An environment variable is not set, or empty.
     #[error("the environment variable {0} is not set")]
     Unset(&'static str),
-    /// An environment variable holds something else than it should.
+    /// An environment variable has an invalid value.
     #[error("the environment variable {0} {1}")]
     Variable(&'static str, &'static str),
     /// A file cannot be read.
@@ -29,13 +29,13 @@ pub enum ProvideError {
         /// Why.
         source: std::io::Error,
     },
-    /// A file holds nothing, or white space.
+    /// A file is empty or has only white space.
     #[error("{path} is empty")]
     Empty {
         /// The file.
         path: PathBuf,
     },
-    /// A file holds something else than it should.
+    /// A file has invalid contents.
     #[error("{path} {problem}")]
     File {
         /// The file.
@@ -43,13 +43,13 @@ pub enum ProvideError {
         /// What is wrong with it.
         problem: String,
     },
-    /// The id of an identity provider cannot be sent.
+    /// The id of an identity provider is not a valid header value.
     #[error("the identity provider id (`idp_id`) is not valid in a header")]
     ProviderId,
-    /// A file is not whole yet, or cannot be read in time.
+    /// A file is still being written, or cannot be read in time.
     #[error("{0}")]
     Unsettled(String),
-    /// What was found is no key.
+    /// The text found is not a valid key.
     #[error("{place} has no valid key: {error}")]
     Key {
         /// The file, variable or endpoint that it came from.
@@ -57,7 +57,7 @@ pub enum ProvideError {
         /// What is wrong with it.
         error: KeyError,
     },
-    /// An endpoint could not be asked, or gave no answer.
+    /// An endpoint could not be reached, or gave no answer.
     #[error("request to {endpoint} failed: {source}")]
     Unanswered {
         /// The endpoint.
@@ -65,23 +65,23 @@ pub enum ProvideError {
         /// Why.
         source: SendError,
     },
-    /// An endpoint refused to give one. Its message is left out: it may repeat what it was sent.
+    /// An endpoint refused. Its message is left out, because it may repeat what it was sent.
     #[error("{endpoint} answered {status}{}", code.as_ref().map(|code| format!(" {code}")).unwrap_or_default())]
     Refused {
         /// The endpoint.
         endpoint: Arc<str>,
         /// The status of its answer.
         status: u16,
-        /// Its error code, where it gave one.
+        /// Its error code, if any.
         code: Option<String>,
     },
-    /// IAM does not believe the password. Asking again with the same one locks the account.
+    /// IAM rejected the password. Trying the same one again would lock the account.
     #[error("{endpoint} rejected the user name or password: change the password file, or wait 15 minutes")]
     WrongPassword {
         /// The endpoint.
         endpoint: Arc<str>,
     },
-    /// An endpoint's answer is not as documented.
+    /// An endpoint's answer does not match the documentation.
     #[error("{endpoint} returned no valid credential: {problem}")]
     Unusable {
         /// The endpoint.
@@ -89,26 +89,25 @@ pub enum ProvideError {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// A credential came that has expired already.
+    /// The credential received has already expired.
     #[error("received an expired credential; check this machine's clock")]
     Expired,
     /// The machine has no agency.
     #[error("this machine has no agency: set one in the ECS console")]
     NoAgency,
-    /// The credential to assume an agency with cannot be used.
+    /// The credential to assume an agency with is not usable.
     #[error("the agency's base credential `{0}` is not usable now")]
     Base(Arc<str>),
-    /// There is no way to an endpoint.
+    /// An endpoint has no usable route.
     #[error("no route to its endpoint: {0}")]
     Dialer(#[from] DialerError),
-    /// There is none of the sources that were looked for.
+    /// None of the sources exists.
     #[error("no source found: {0}")]
     Nowhere(String),
 }
 
 impl ProvideError {
-    /// Whether asking again will not help: somebody has to change something first. An endpoint or a file that is away
-    /// may only be late.
+    /// Whether somebody has to change something before asking again can help. A missing endpoint or file may only be late.
     pub fn is_lasting(&self) -> bool {
         match self {
             Self::Unset(_)
@@ -116,7 +115,7 @@ impl ProvideError {
             | Self::WrongPassword { .. }
             | Self::NoAgency
             | Self::Dialer(_) => true,
-            // What an agent or IAM may say for a moment: not found yet, too slow, too early, too many.
+            // Answers that an agent or IAM may give temporarily: not found yet, too slow, too early, too many.
             Self::Refused { status, .. } => {
                 (400..500).contains(status) && ![404, 408, 425, 429].contains(status)
             }
@@ -134,7 +133,7 @@ impl ProvideError {
         }
     }
 
-    /// Whether nothing is there yet, as opposed to something that is wrong.
+    /// Whether nothing is there yet, as opposed to something invalid.
     pub fn is_not_found(&self) -> bool {
         match self {
             Self::Unset(_) | Self::Unreadable { .. } | Self::Empty { .. } => true,
@@ -155,7 +154,7 @@ impl ProvideError {
         }
     }
 
-    /// What to do about something that is there and wrong.
+    /// Returns what to do about something invalid.
     pub fn remedy(&self) -> &'static str {
         if let Self::Key { error, .. } = self {
             return match error {
@@ -168,7 +167,7 @@ impl ProvideError {
         "correct it, or use another"
     }
 
-    /// The file that is wrong, where it is one.
+    /// Returns the invalid file, if it is one.
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::Unreadable { path, .. } | Self::Empty { path } | Self::File { path, .. } => Some(path),
@@ -189,7 +188,7 @@ impl ProvideError {
         }
     }
 
-    /// The error with its causes, on one line.
+    /// Formats the error with its causes on one line.
     pub fn with_causes(&self) -> String {
         let causes = std::iter::successors(self.source(), |cause| (*cause).source());
         causes.fold(self.to_string(), |told, cause| {

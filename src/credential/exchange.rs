@@ -1,7 +1,7 @@
-//! Requests to endpoints that issue credentials. One request over the client that upstream is called with.
+//! Requests to endpoints that issue credentials, over the same client as calls to upstream.
 //!
-//! What it answers with is a secret and is treated as one: nothing of it is logged or passed on but a status and an
-//! error code, because the message of an error may repeat what was sent.
+//! Answers are secret: only a status and an error code are logged or passed on, because an error message may repeat what was
+//! sent.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -29,7 +29,7 @@ use crate::{
     upstream::{ConnectionChoice, DialerError, Endpoint, Timeouts, Upstream, UpstreamAnswer},
 };
 
-/// An endpoint that hands out credentials.
+/// An endpoint that issues credentials.
 pub(super) struct Exchange {
     name: Arc<str>,
     host: HeaderValue,
@@ -38,16 +38,16 @@ pub(super) struct Exchange {
     timeout: Duration,
 }
 
-/// A request to it.
+/// A request to such an endpoint.
 pub(super) struct ExchangeRequest<'a> {
     pub(super) method: Method,
-    /// Path and query.
+    /// The path and query.
     pub(super) target: &'a str,
     pub(super) headers: HeaderMap,
     pub(super) body: Zeroizing<Vec<u8>>,
 }
 
-/// A temporary key as all endpoints give it, under their different names.
+/// A temporary key, under the names that endpoints use.
 #[derive(Deserialize)]
 pub(super) struct TemporaryKey {
     #[serde(alias = "accessKeyId", alias = "access_key_id")]
@@ -60,7 +60,7 @@ pub(super) struct TemporaryKey {
     expires_at: Box<str>,
 }
 
-/// The document it comes in.
+/// The document that contains it.
 #[derive(Deserialize)]
 pub(super) struct KeyDocument {
     #[serde(alias = "credentials")]
@@ -68,7 +68,7 @@ pub(super) struct KeyDocument {
 }
 
 impl Exchange {
-    /// Asks this endpoint; each request may take so long.
+    /// Creates a client of this endpoint, with a time-out for each request.
     pub(super) fn new(
         endpoint: &Endpoint,
         provider_context: &ProviderContext,
@@ -81,10 +81,10 @@ impl Exchange {
         Ok(Self { name: endpoint.authority().into(), host, upstream, skew, timeout })
     }
 
-    /// Asks, and gives the whole answer, of whatever status. Learns from its date how far the clocks are apart.
+    /// Asks, and returns the answer of any status. Learns the clock skew from its `Date`.
     pub(super) async fn ask(&self, ask: ExchangeRequest<'_>) -> Result<UpstreamAnswer, ProvideError> {
         let ExchangeRequest { method, target, headers, body } = ask;
-        // Zeroed when the last of its clones is dropped.
+        // Zeroed when its last clone is dropped.
         let mut request = Request::new(Full::new(Bytes::from_owner(body)));
         *request.method_mut() = method;
         *request.uri_mut() = Uri::try_from(target).map_err(|_| self.unusable("invalid path"))?;
@@ -102,7 +102,7 @@ impl Exchange {
         Ok(answer)
     }
 
-    /// The same, with a JSON body, which is zeroed.
+    /// Asks with a JSON body, which is zeroed.
     pub(super) async fn post(
         &self,
         target: &str,
@@ -113,12 +113,12 @@ impl Exchange {
         self.ask(ExchangeRequest { method: Method::POST, target, headers, body: text_of(body) }).await
     }
 
-    /// The answer, if it is one that gives what was asked for.
+    /// Returns the answer if its status is a success.
     pub(super) fn accepted(&self, answer: UpstreamAnswer) -> Result<UpstreamAnswer, ProvideError> {
         if answer.status.is_success() { Ok(answer) } else { Err(self.refused(&answer)) }
     }
 
-    /// What an answer that refuses says, as far as it can be told.
+    /// Returns the error for an answer that refuses.
     pub(super) fn refused(&self, answer: &UpstreamAnswer) -> ProvideError {
         let code = answer.error_code().filter(|code| is_error_code(code));
         ProvideError::Refused { endpoint: Arc::clone(&self.name), status: answer.status.as_u16(), code }
@@ -128,42 +128,42 @@ impl Exchange {
         ProvideError::Unusable { endpoint: Arc::clone(&self.name), problem }
     }
 
-    /// The name it has in messages.
+    /// Returns the name for messages.
     pub(super) fn name(&self) -> Arc<str> {
         Arc::clone(&self.name)
     }
 
-    /// How long one request may take.
+    /// Returns the time-out of one request.
     pub(super) fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// The clock of this endpoint.
+    /// Returns the skew of the endpoint's clock.
     pub(super) fn clock(&self) -> &Skew {
         &self.skew
     }
 
-    /// An end that this endpoint set, and so by its clock.
+    /// Returns an expiry by the endpoint's clock.
     pub(super) fn expiry(&self, at: DateTime<Utc>) -> Option<Expiry> {
         Some(Expiry { at, clock: self.skew.clone() })
     }
 
-    /// The value of `Host`.
+    /// Returns the value of `Host`.
     pub(super) fn host(&self) -> &HeaderValue {
         &self.host
     }
 
-    /// Reads a document, and zeroes the text of it.
+    /// Parses a document and zeroes its text.
     pub(super) fn read<T: DeserializeOwned>(&self, answer: UpstreamAnswer) -> Result<T, ProvideError> {
         let document = serde_json::from_slice(&answer.body);
         if let Ok(mut text) = answer.body.try_into_mut() {
             text.zeroize();
         }
-        // The error of the parser may quote the document.
+        // The parser's error may quote the document.
         document.map_err(|_| self.unusable("not the documented JSON"))
     }
 
-    /// A temporary key out of an answer that gives one.
+    /// Parses a temporary key from an answer.
     pub(super) fn key(&self, answer: UpstreamAnswer) -> Result<Provided, ProvideError> {
         let Object(KeyDocument { credential: Object(credential) }) = self.read(self.accepted(answer)?)?;
         let expires_at = moment(&credential.expires_at).ok_or_else(|| self.unusable("invalid expiry"))?;
@@ -173,16 +173,16 @@ impl Exchange {
     }
 }
 
-/// Whether an answer is of the endpoint itself, and not of something on the way that has a clock of its own: these
-/// services say what they have to say in JSON.
+/// Whether an answer comes from the endpoint itself, which answers in JSON, not from something in between with another
+/// clock.
 fn is_its_own(answer: &UpstreamAnswer) -> bool {
     let document = || serde_json::from_slice::<HashMap<&str, IgnoredAny>>(&answer.body).is_ok();
     answer.status.is_success() || document()
 }
 
-/// A document as text. Nothing of it is left behind.
+/// Serialises a document, and zeroes it.
 pub(super) fn text_of(mut document: Value) -> Zeroizing<Vec<u8>> {
-    // Large enough not to move while it is written: a token is a few kilobytes.
+    // Large enough not to be reallocated while it is written: a token has a few kilobytes.
     let mut text = Zeroizing::new(Vec::with_capacity(64 * 1024));
     // Writing a value to memory cannot fail.
     drop(serde_json::to_writer(&mut *text, &document));
@@ -214,5 +214,5 @@ fn is_error_code(code: &str) -> bool {
 
 const PRODUCT: HeaderValue = HeaderValue::from_static(concat!("mpc-auth-proxy/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-/// For one request to IAM or STS.
+/// The time-out of one request to IAM or STS.
 pub(super) const CLOUD_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,6 +1,4 @@
-//! The provider of each source.
-//!
-//! That of `auto` stands here, too: it asks the provider of the source that it finds.
+//! Creates the provider of each source. The provider of `auto` is here, too: it delegates to the source that it finds.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -13,11 +11,10 @@ use super::{
 use crate::{upstream::DialerError, watch};
 
 impl Source {
-    /// Whether what is on this machine of it is what it should be: the same reading as when it is asked, and no
-    /// question to anybody.
+    /// Checks what is on this machine, as its provider reads it, without asking any endpoint.
     ///
     /// # Errors
-    /// As of the provider.
+    /// The errors of its provider.
     pub fn examine(&self) -> Result<(), ProvideError> {
         match self {
             Self::Environment => environment::examine(),
@@ -37,7 +34,7 @@ impl Source {
         }
     }
 
-    /// Who asks this source.
+    /// Creates the provider of this source.
     pub(super) fn provider(
         &self,
         provider_context: &ProviderContext,
@@ -76,7 +73,7 @@ impl Source {
     }
 }
 
-/// The first source that is there.
+/// The provider of the first source that exists.
 struct Auto {
     known: KnownEndpoints,
     provider_context: ProviderContext,
@@ -98,7 +95,7 @@ impl Auto {
         let mut provider = source.provider(&self.provider_context)?;
         read::wait_until_settled(&mut watch::Files::new(provider.files())).await?;
         let result = match provider.provide().await {
-            // Whether there is a metadata service, only asking it tells; it may be there the next time.
+            // Only a request shows whether there is a metadata service. It may exist the next time.
             Err(ProvideError::Unanswered { .. }) if matches!(source, Source::Metadata(_)) => {
                 if let Some(last) = looks.last_mut() {
                     last.passed_over = Some("no such service responds here".into());
@@ -123,7 +120,7 @@ impl Provide for Auto {
     fn files(&self) -> Vec<PathBuf> {
         match &self.found {
             Some(found) => found.files(),
-            // It may be made.
+            // The file may be created later.
             None => profile::default_path().into_iter().collect(),
         }
     }

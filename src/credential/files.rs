@@ -1,7 +1,7 @@
-//! Access key from files. One value a file, as Kubernetes mounts a Secret.
+//! Access key from files with one value each, as Kubernetes mounts a Secret.
 //!
-//! Its files are parts of one key: five signatures with one half old and the other new would lock it. When the parts fit
-//! together is judged where all files are: see [`crate::watch`].
+//! The files are parts of one key: five signatures with a mix of old and new would lock it. [`crate::watch`] judges when the
+//! parts belong together.
 
 use std::path::PathBuf;
 
@@ -27,7 +27,7 @@ impl Files {
         Ok(Provided { credential: Credential::Key(key), expires_at: None })
     }
 
-    /// Whether what they hold now is a key.
+    /// Checks that the files now hold a key.
     pub(super) fn examine(&self) -> Result<(), ProvideError> {
         self.read().map(drop)
     }
@@ -52,7 +52,7 @@ impl Provide for Files {
     }
 }
 
-/// The key that the files hold, in the order of the paths.
+/// Creates the key from the values of the files, in the order of the paths.
 fn key(paths: &[PathBuf], values: &[Secret]) -> Result<SigningKey, ProvideError> {
     let mut values = values.iter().cloned();
     let mut next = || values.next().unwrap_or_else(|| Secret::new(""));

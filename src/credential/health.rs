@@ -1,9 +1,9 @@
-//! Health of an access key: whether upstream believes its signatures, and how many may be unanswered.
+//! The health of an access key: whether upstream accepts its signatures, and how many may be unanswered.
 //!
-//! Five bad signatures in a row lock an access key for everybody who shares it. So there is one account for each
-//! access key, whatever the credentials are called, whichever endpoints they go to and however many threads there
-//! are. No more signatures are unanswered than were lately believed, or three: a crowd whose key has just gone bad
-//! cannot outrun the first answer. It does not look at answers: a [`Verdict`] says what they prove.
+//! Five bad signatures in a row lock an access key for everybody who shares it. So there is one account per access key, for
+//! all credentials, endpoints and threads that use it. At most as many signatures are unanswered as were accepted lately, or
+//! three: when a key goes bad, a burst of calls cannot outrun the first answer. Answers are judged elsewhere: see
+//! [`Verdict`].
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -23,18 +23,18 @@ use super::{
 };
 use crate::signing::SigningKey;
 
-/// The health of every access key in use, by the key.
+/// The health of every access key in use.
 #[derive(Clone, Default)]
 pub(super) struct KeyHealthRegistry(Arc<Mutex<KnownKeys>>);
 
 #[derive(Default)]
 struct KnownKeys {
     in_use: HashMap<Box<str>, Weak<KeyHealth>>,
-    /// What is remembered of keys that upstream refused and that are out of use: they may be put back.
+    /// The ledgers of rejected keys that are out of use, because they may be put back.
     refused: HashMap<(Box<str>, [u8; 32]), Ledger>,
 }
 
-/// The health of one access key, shared by whatever signs with it.
+/// The health of one access key, shared by everything that signs with it.
 pub(super) struct KeyHealth {
     account: Mutex<Account>,
     known: Weak<Mutex<KnownKeys>>,
@@ -43,33 +43,33 @@ pub(super) struct KeyHealth {
 struct Account {
     key: SigningKey,
     ledger: Ledger,
-    /// Those who wait for a permit, in the order in which they came.
+    /// The queue of waiting calls.
     waiting: VecDeque<oneshot::Sender<Admission>>,
 }
 
-/// Leave to have one signature unanswered. It is given back when this is dropped.
+/// A permit for one unanswered signature, returned on drop.
 pub(super) struct Permit {
     health: Arc<KeyHealth>,
     entry: Entry,
     returned: bool,
 }
 
-/// What came of asking for a permit.
+/// The result of asking for a permit.
 pub(super) type Admission = Result<Permit, PermitDenied>;
 
 /// Why there is no permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PermitDenied {
-    /// Signatures are held back until then.
+    /// The key is suspended until then.
     HeldBack(Instant),
-    /// Others were waited for, too long.
+    /// The wait for other calls took too long.
     Crowded,
-    /// The key has been replaced meanwhile: ask again.
+    /// The key was replaced meanwhile: ask again.
     Replaced,
 }
 
 impl KeyHealthRegistry {
-    /// The health of this key. One whose secret is another than before starts afresh.
+    /// Returns the health of this key. A new secret starts afresh.
     pub(super) fn of(&self, key: &SigningKey) -> Arc<KeyHealth> {
         let mut known = self.0.lock();
         if let Some(health) = known.in_use.get(key.access_key()).and_then(Weak::upgrade) {
@@ -88,7 +88,7 @@ impl KeyHealthRegistry {
 }
 
 impl KnownKeys {
-    /// Remembers what upstream refused of a key that goes out of use.
+    /// Remembers the refusals of a key that goes out of use.
     fn carry_over(&mut self, account: &Account) {
         let now = Instant::now();
         self.refused.retain(|_, ledger| ledger.is_refused(now));
@@ -99,7 +99,7 @@ impl KnownKeys {
 }
 
 impl KeyHealth {
-    /// Returns when a request may be signed. Waits its turn, until `deadline`.
+    /// Waits its turn for a permit, until `deadline`.
     pub(super) async fn admit(self: &Arc<Self>, deadline: Instant) -> Admission {
         let turn = {
             let mut account = self.account.lock();
@@ -110,7 +110,7 @@ impl KeyHealth {
             account.waiting.push_back(sender);
             turn
         };
-        // Whoever is let in with nothing left would be sent, and cut: nobody would know what became of it.
+        // A call admitted with no time left would be sent and cut off, with an unknown outcome.
         let deadline = deadline.checked_sub(MIN_ATTEMPT_TIME).unwrap_or(deadline);
         match timeout_at(deadline, turn).await {
             Ok(admission) => admission.unwrap_or(Err(PermitDenied::Replaced)),
@@ -118,12 +118,12 @@ impl KeyHealth {
         }
     }
 
-    /// Until when signatures are held back, if they are.
+    /// Returns until when the key is suspended, if it is.
     pub(super) fn held_back(&self) -> Option<Instant> {
         self.account.lock().ledger.held_back(Instant::now())
     }
 
-    /// Sends everybody away who waits: the key that they wait for is not in force any more.
+    /// Dismisses everybody who waits, because the key is no longer in force.
     pub(super) fn replaced(&self) {
         self.account.lock().waiting.clear();
     }
@@ -139,7 +139,7 @@ impl KeyHealth {
         }
     }
 
-    /// Lets one more in, if nobody else comes first.
+    /// Grants a permit, if nobody waits and one is free.
     fn enter(self: &Arc<Self>, account: &mut Account, now: DualInstant) -> Option<Admission> {
         if let Some(until) = account.ledger.held_back(now.at) {
             return Some(Err(PermitDenied::HeldBack(until)));
@@ -152,7 +152,7 @@ impl KeyHealth {
         Some(Permit { health: Arc::clone(self), entry, returned: false })
     }
 
-    /// Lets in those who wait, as far as there is room, or sends them away.
+    /// Grants permits to the queue as far as possible, or dismisses it.
     fn admit_waiting(self: &Arc<Self>, account: &mut Account, now: DualInstant) {
         let held_back = account.ledger.held_back(now.at);
         while let Some(waiting) = account.waiting.front() {
@@ -166,7 +166,7 @@ impl KeyHealth {
             };
             let Some((waiting, admission)) = account.waiting.pop_front().zip(admission) else { continue };
             if let Err(Ok(mut permit)) = waiting.send(admission) {
-                // It has just gone. The account is locked here already.
+                // The caller has just gone. The account is locked here already, so the permit must not return itself.
                 permit.returned = true;
                 account.ledger.conclude(permit.entry, None, now);
             }
@@ -184,8 +184,7 @@ impl Drop for KeyHealth {
 }
 
 impl Permit {
-    /// Gives it back with what the answer proved. Says whether that was the refusal after which signatures are held
-    /// back, and for how long.
+    /// Returns the permit with the verdict of its answer. If that suspends the key, returns for how long.
     pub(super) fn answered(mut self, verdict: Verdict) -> Option<Duration> {
         self.give_back(Some(verdict))
     }
@@ -213,12 +212,12 @@ impl Drop for Permit {
     }
 }
 
-/// What tells a key from all others.
+/// Returns what identifies a key.
 fn name(key: &SigningKey) -> (Box<str>, [u8; 32]) {
     (key.access_key().into(), key.fingerprint())
 }
 
-/// What must be left for an attempt.
+/// The time that must be left for an attempt.
 const MIN_ATTEMPT_TIME: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
@@ -252,12 +251,12 @@ mod tests {
         let last = other.admit(soon()).await.unwrap_or_else(|_| panic!("held back"));
         assert!(last.answered(Verdict::Refused).is_some());
         assert!(one.held_back().is_some());
-        // Another secret is another key: what is still under way says nothing of it.
+        // Another secret is another key: calls in flight say nothing about it.
         let renewed = keys.of(&key("t"));
         assert!(Arc::ptr_eq(&one, &renewed) && one.held_back().is_none());
     }
 
-    /// A rotation that fails is rolled back: what upstream refused of the former key still counts.
+    /// After a rotation is rolled back, the refusals of the former key still count.
     #[tokio::test(start_paused = true)]
     async fn a_key_that_was_refused_is_remembered_when_it_is_put_back() {
         let other = SigningKey::new("AKEXAMPLE00000000002", &Secret::new("s"), None).unwrap();
@@ -306,7 +305,7 @@ mod tests {
         assert!(next.is_ok() && health.held_back().is_none());
     }
 
-    /// However many calls there are: no more reach upstream unbelieved than may.
+    /// However many calls there are, no more unaccepted signatures reach upstream than allowed.
     #[tokio::test]
     async fn no_crowd_gets_past_the_refusals() {
         let health = KeyHealthRegistry::default().of(&key("s"));
@@ -323,7 +322,7 @@ mod tests {
         assert_eq!(calls.join_all().await.into_iter().sum::<u32>(), 3);
     }
 
-    /// On threads that race, with calls that give up at any point: never more than may be, and none is lost.
+    /// With racing threads and calls that give up at any point: never too many permits, and none is lost.
     #[test]
     fn permits_are_neither_lost_nor_made() {
         let health = KeyHealthRegistry::default().of(&key("s"));

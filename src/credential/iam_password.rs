@@ -1,6 +1,6 @@
 //! User token from IAM for a password.
 //!
-//! A wrong password is not tried again before it changes: IAM locks the account of who tries too often.
+//! A rejected password is not tried again before it changes, because IAM locks accounts after repeated failures.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{object::Object, secret::Secret, upstream::UpstreamAnswer};
 
-/// A token of a user.
+/// The provider of a user's token.
 pub(super) struct IamPassword {
     exchange: Exchange,
     settings: source::Password,

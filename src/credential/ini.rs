@@ -1,15 +1,15 @@
-//! The INI files of the official SDKs: a section and its values, as Python's `configparser` reads them.
+//! Parses the INI files of the official SDKs as Python's `configparser` does.
 //!
-//! It stands beside `profile`, which knows what the values mean. The parsers that crates.io has keep the last of two
-//! keys without a word, know neither `[DEFAULT]` nor continued lines, and pass over what they cannot read: the same
-//! file would then be one key to a service's SDK and another to the proxy. So this one refuses what `configparser`
-//! refuses, and `tests/interop` compares the two. No error holds any of the text, which is secret.
+//! The parsers on crates.io silently keep the last of two equal keys, know neither `[DEFAULT]` nor continuation lines, and
+//! skip what they cannot read: the same file could mean one key to a service's SDK and another to the proxy. So this one
+//! rejects what `configparser` rejects, and `tests/interop` compares the two. Errors contain none of the text, which is
+//! secret.
 
 use std::collections::HashMap;
 
 use zeroize::Zeroizing;
 
-/// Why there are no values.
+/// Why a file cannot be parsed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum IniError {
     /// A line cannot be read.
@@ -20,28 +20,28 @@ pub(super) enum IniError {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// There is no section of that name.
+    /// The section is missing.
     #[error("has no section [{0}]")]
     NoSection(String),
-    /// A `%` does not stand for anything.
+    /// A `%` is not part of a valid interpolation.
     #[error("has an unescaped `%` in `{0}`: write `%%`")]
     Percent(String),
 }
 
-/// Values by their keys, which are in lower case.
+/// Values by key, in lower case.
 type Values = HashMap<String, Zeroizing<String>>;
 
-/// A file, as far as it has been read.
+/// The state of the parser.
 #[derive(Default)]
 struct Reader {
     sections: HashMap<String, Values>,
-    /// The section and the key that a continued line belongs to.
+    /// The section and the key that a continuation line belongs to.
     section: Option<String>,
     key: Option<String>,
     indent: usize,
 }
 
-/// The values of a section, those of `[DEFAULT]` among them.
+/// Returns the values of a section, including those of `[DEFAULT]`.
 ///
 /// # Errors
 /// See [`IniError`].
@@ -71,7 +71,7 @@ impl Reader {
             return Ok(());
         }
         if text.is_empty() {
-            // It may be a part of a value: what follows decides.
+            // It may belong to a value; the next line decides.
             if let Some(value) = self.value() {
                 value.push('\n');
             }
@@ -121,13 +121,13 @@ impl Reader {
         Ok(())
     }
 
-    /// The value that was set last, if a line can still belong to it.
+    /// Returns the value to which a continuation line would belong.
     fn value(&mut self) -> Option<&mut Zeroizing<String>> {
         self.sections.get_mut(self.section.as_ref()?)?.get_mut(self.key.as_ref()?)
     }
 }
 
-/// As Python's text files have them.
+/// Splits lines as Python's text files do.
 fn lines(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -144,7 +144,7 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The value with `%(KEY)s` and `%%` replaced. `None` where a `%` stands for nothing.
+/// Replaces `%(KEY)s` and `%%`. `None` if a `%` is not part of a valid interpolation.
 fn resolved(value: &str, values: &Values, depth: usize) -> Option<Zeroizing<String>> {
     let mut out = Zeroizing::new(String::with_capacity(value.len()));
     let mut rest = value;
@@ -164,9 +164,9 @@ fn resolved(value: &str, values: &Values, depth: usize) -> Option<Zeroizing<Stri
     Some(out)
 }
 
-/// The section whose values all others have, too.
+/// The section whose values all others inherit.
 const DEFAULT: &str = "DEFAULT";
-/// How far `%(KEY)s` may lead.
+/// The maximum depth of `%(KEY)s`.
 const MAX_INTERPOLATION_DEPTH: usize = 10;
 
 #[cfg(test)]

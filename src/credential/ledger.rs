@@ -1,7 +1,5 @@
-//! Ledger of one access key's signatures: how many are unanswered, how many were believed, and when, and how many
-//! were refused in a row.
-//!
-//! It is a value without locks, and time is an argument.
+//! The ledger of one access key's signatures: how many are unanswered, when others were accepted, and how many were refused
+//! in a row. A value without locks; time is an argument.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -11,19 +9,19 @@ use tokio::time::Instant;
 use super::Verdict;
 use crate::clock;
 
-/// One moment, by the clock that nobody sets and by the one that signatures are dated with.
+/// A time by both the monotonic clock and the wall clock that dates signatures.
 #[derive(Clone, Copy)]
 pub(super) struct DualInstant {
     pub(super) at: Instant,
     pub(super) date: DateTime<Utc>,
 }
 
-/// A signature that was entered.
+/// The entry of a signature.
 #[derive(Clone, Copy)]
 pub(super) struct Entry {
-    /// Of the ledger: what became of a former key's signatures says nothing of the next.
+    /// The ledger's generation, so that entries of a former key do not count.
     generation: u64,
-    /// The how-manieth of that ledger.
+    /// Its number within the ledger.
     number: u64,
     since: DualInstant,
 }
@@ -32,20 +30,19 @@ pub(super) struct Entry {
 pub(super) struct Ledger {
     generation: u64,
     unanswered: u32,
-    /// Signatures so far.
+    /// The number of signatures so far.
     admitted: u64,
-    /// When signatures were believed, the last of them.
+    /// The times of the latest accepted signatures.
     accepted: VecDeque<Instant>,
-    /// How long the last of those answers took.
+    /// How long the latest such answer took.
     elapsed: Duration,
-    /// How the two clocks stood to each other the last time.
+    /// The last reading of both clocks.
     clocks: Option<DualInstant>,
     /// Refusals in a row.
     refused: u32,
-    /// Signatures that were made before that many were under way when the last refusal came: nobody knows which of
-    /// them upstream saw first.
+    /// The number of signatures at the last refusal. Earlier ones may have been checked before or after it.
     refused_at: u64,
-    /// When a lock is over, if upstream has locked the key.
+    /// When the lock ends, if upstream has locked the key.
     quiet_until: Option<Instant>,
 }
 
@@ -56,28 +53,28 @@ impl DualInstant {
 }
 
 impl Ledger {
-    /// What is remembered of it when its key goes out of use: what upstream refused, and until when that counts. What is
-    /// unanswered then may be refused as well.
+    /// Returns what to remember when the key goes out of use: its refusals and until when they count. Unanswered signatures
+    /// may be refused, too.
     pub(super) fn carried_over(&self) -> Self {
         Self { refused: self.refused + self.unanswered, quiet_until: self.quiet_until, ..Self::default() }
     }
 
-    /// The same, in place of another: what is still under way of that one does not count here.
+    /// Makes this ledger the successor of another, whose calls in flight do not count here.
     pub(super) fn after(self, former: &Self) -> Self {
         Self { generation: former.generation + 1, ..self }
     }
 
-    /// Whether upstream has refused it, and may count that still.
+    /// Whether upstream has refused the key and may still count that.
     pub(super) fn is_refused(&self, now: Instant) -> bool {
         self.refused > 0 && self.quiet_until.is_some_and(|until| until > now)
     }
 
-    /// Whether it is this ledger that the signature was entered in.
+    /// Whether the entry belongs to this ledger.
     pub(super) fn has(&self, entry: Entry) -> bool {
         self.generation == entry.generation
     }
 
-    /// Enters one more signature, if there may be one.
+    /// Enters a signature, if one more is allowed.
     pub(super) fn admit(&mut self, now: DualInstant) -> Option<Entry> {
         self.end_lock(now.at);
         self.compare_clocks(now);
@@ -89,12 +86,12 @@ impl Ledger {
         Some(Entry { generation: self.generation, number: self.admitted, since: now })
     }
 
-    /// Until when signatures are held back, if they are.
+    /// Returns until when the key is suspended, if it is.
     pub(super) fn held_back(&self, now: Instant) -> Option<Instant> {
         self.quiet_until.filter(|until| self.refused >= MAX_REFUSALS && *until > now)
     }
 
-    /// Strikes off a signature. Says for how long signatures are held back, where this was the last straw.
+    /// Concludes an entry. If its verdict suspends the key, returns for how long.
     pub(super) fn conclude(
         &mut self,
         entry: Entry,
@@ -115,7 +112,7 @@ impl Ledger {
             (self.refused, self.quiet_until) = (0, None);
         }
         self.elapsed = now.saturating_duration_since(entry.since.at);
-        // Of dates before the clock was set nobody asks any more.
+        // A refusal of a date from before the clock was set does not count.
         if self.clocks.is_none_or(|clocks| !clocks.has_jumped_from(entry.since)) {
             if self.accepted.len() == MAX_ENTRIES {
                 self.accepted.pop_front();
@@ -132,7 +129,7 @@ impl Ledger {
         (self.refused == MAX_REFUSALS).then_some(LOCK_DURATION)
     }
 
-    /// When the lock is over, one try says whether there may be more.
+    /// Ends the lock when its time is over: one signature may then try the key.
     fn end_lock(&mut self, now: Instant) {
         if self.quiet_until.is_some_and(|until| until <= now) {
             self.quiet_until = None;
@@ -163,7 +160,7 @@ impl Ledger {
 }
 
 impl DualInstant {
-    /// Whether one of the clocks was set, or stood still, between then and now.
+    /// Whether one of the clocks was set or stopped in between.
     fn has_jumped_from(self, other: Self) -> bool {
         let (earlier, later) = if self.at <= other.at { (self, other) } else { (other, self) };
         let passed = i64::try_from((later.at - earlier.at).as_millis()).unwrap_or(i64::MAX);
@@ -172,14 +169,14 @@ impl DualInstant {
     }
 }
 
-/// After as many it stops: two below the five that lock the key, because others may share it.
+/// The refusals after which the key is suspended: two below the five that lock it, because others may share it.
 const MAX_REFUSALS: u32 = 3;
-/// As long as the gateway locks a key.
+/// How long the gateway locks a key.
 const LOCK_DURATION: Duration = Duration::from_secs(5 * 60);
 const MIN_WINDOW: Duration = Duration::from_secs(1);
-/// Four times as many as calls are in flight at most, unless that was raised.
+/// Four times the default maximum of calls in flight.
 const MAX_ENTRIES: usize = 4096;
-/// Further than any correction that comes in small steps, in milliseconds.
+/// More than any gradual correction of the clock, in milliseconds.
 const CLOCK_JUMP_MILLIS: u64 = 60_000;
 
 #[cfg(test)]
@@ -208,12 +205,12 @@ mod tests {
         }
     }
 
-    /// As many as may be made now.
+    /// Enters as many signatures as allowed.
     fn all(ledger: &mut Ledger, now: DualInstant) -> Vec<Entry> {
         std::iter::from_fn(|| ledger.admit(now)).take(10_000).collect()
     }
 
-    /// One after the other, each believed after so long.
+    /// Enters `count` signatures in turn, each accepted after `elapsed`.
     fn warm(ledger: &mut Ledger, clock: &mut Clock, count: u32, elapsed: u64) {
         for _ in 0..count {
             let entry = ledger.admit(clock.0).unwrap();
@@ -231,7 +228,7 @@ mod tests {
             (50, 10, 1001, 3),
             (4, 1000, 0, 3),
             (4, 2000, 3000, 3),
-            // The window is as long as two such answers.
+            // The window is twice as long as such an answer takes.
             (40, 600, 0, 3),
         ] {
             let (mut ledger, mut clock) = (Ledger::default(), Clock::new());
@@ -242,7 +239,7 @@ mod tests {
         }
         let (mut ledger, mut clock) = (Ledger::default(), Clock::new());
         let start = clock.0;
-        // Thirty at once, which take five seconds: they count for ten.
+        // Thirty at once that take five seconds count as ten.
         for round in [3, 3, 6, 12] {
             let numbers = all(&mut ledger, clock.0);
             assert_eq!(numbers.len(), round);
@@ -284,7 +281,7 @@ mod tests {
         let (mut ledger, clock) = (Ledger::default(), Clock::new());
         let numbers = all(&mut ledger, clock.0);
         ledger.conclude(numbers[0], Some(Refused), clock.0);
-        // Upstream may have seen it before the other.
+        // Upstream may have checked it before the other.
         ledger.conclude(numbers[1], Some(Accepted), clock.0);
         ledger.conclude(numbers[2], Some(Refused), clock.0);
         for verdict in [Some(Nothing), Some(Misdated), Some(Ended), None, Some(Nothing)] {

@@ -1,5 +1,4 @@
-//! Access key of an ECS instance. The metadata service, in version 2 where it is spoken and in version 1 where not, as
-//! the official SDKs ask it.
+//! Access key of an ECS instance from the metadata service: version 2 if supported, else version 1, like the official SDKs.
 
 use std::time::Duration;
 
@@ -16,19 +15,19 @@ use crate::{
     upstream::{Endpoint, UpstreamAnswer},
 };
 
-/// The key of the agency of this machine.
+/// The provider of the key of this machine's agency.
 pub(super) struct Metadata {
     exchange: Exchange,
     session: Session,
 }
 
-/// What the service is shown.
+/// How to authenticate to the service.
 enum Session {
-    /// Not known yet which version it speaks.
+    /// The version is not known yet.
     Unknown,
-    /// Version 2: this session token.
+    /// Version 2, with this session token.
     Token(Secret),
-    /// Version 1: nothing.
+    /// Version 1, without authentication.
     None,
 }
 
@@ -46,7 +45,7 @@ impl Metadata {
             if memmem::find(&answer.body, NO_AGENCY.as_bytes()).is_some() {
                 return Err(ProvideError::NoAgency);
             }
-            // The session has ended, or a service that spoke version 1 speaks version 2 now.
+            // The session has expired, or the service has changed from version 1 to version 2.
             self.session = Session::Unknown;
             self.session = self.new_session().await?;
             answer = self.ask_for_key().await?;
@@ -99,13 +98,13 @@ impl Provide for Metadata {
     }
 }
 
-/// Where it is on every ECS instance.
-#[expect(clippy::expect_used, reason = "a constant that a test parses")]
+/// Returns its endpoint, the same on every ECS instance.
+#[expect(clippy::expect_used, reason = "a constant, parsed by a test")]
 pub fn endpoint() -> Endpoint {
     Endpoint::parse("http://169.254.169.254").expect("an endpoint")
 }
 
-/// As long as the official SDKs wait.
+/// The time-out of the official SDKs.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(3);
 const TOKEN: &str = "/meta-data/latest/api/token";
 const KEY: &str = "/openstack/latest/securitykey";

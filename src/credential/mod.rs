@@ -1,10 +1,9 @@
 //! Credentials: the access key or token in force.
 //!
-//! A provider ([`Provide`]) asks a [`Source`] for a credential; a [`Refresher`] does so ahead of time, again and
-//! again; a [`CachedCredential`] keeps the last good value. Requests borrow that as a [`Lease`] and do not wait for a source,
-//! but for the first value of all or where the last has expired. It stands after `upstream`, over which IAM, STS
-//! and the metadata services are asked, and before configuration, because a [`Source`] is what a user may write
-//! there. It does not sign the calls of callers.
+//! A provider ([`Provide`]) asks a [`Source`] for a credential; a [`Refresher`] does so ahead of time; a
+//! [`CachedCredential`] keeps the last good value. Requests borrow it as a [`Lease`], and wait for a source only for the
+//! very first value or after the last has expired. The module uses `upstream` to ask IAM, STS and the metadata services, and
+//! configuration uses its [`Source`]. It does not sign the calls of callers.
 
 mod agency;
 mod auto;

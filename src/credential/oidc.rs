@@ -1,4 +1,4 @@
-//! Access key for an identity token. IAM v3: a token for the identity token, and a key for that.
+//! Access key for an identity token from IAM v3: exchanges the identity token for a token, and that for a key.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Provide, ProvideError, ProvideFuture, Provided, exchange::Exchange, read, source};
 
-/// A key by federation.
+/// The provider of a key by federation.
 pub(super) struct Oidc {
     exchange: Exchange,
     settings: source::Oidc,
@@ -19,7 +19,7 @@ impl Oidc {
     }
 
     async fn key(&self) -> Result<Provided, ProvideError> {
-        // Read every time: the platform replaces it while it still counts.
+        // Read every time, because the platform replaces it before it expires.
         let file = self.settings.id_token_file.clone();
         let id_token = read::off_thread(move || read::token(&file)).await?;
         let mut headers = HeaderMap::new();
@@ -38,13 +38,13 @@ impl Oidc {
     }
 }
 
-/// Whether the identity provider can be named, and what is on this machine is a token.
+/// Checks the identity provider's id and the token file.
 pub(super) fn examine(settings: &source::Oidc) -> Result<(), ProvideError> {
     provider_id(&settings.idp_id)?;
     read::token(&settings.id_token_file).map(drop)
 }
 
-/// The value of `X-Idp-Id`.
+/// Returns the value of `X-Idp-Id`.
 fn provider_id(idp_id: &str) -> Result<HeaderValue, ProvideError> {
     HeaderValue::from_str(idp_id).map_err(|_| ProvideError::ProviderId)
 }
@@ -59,7 +59,7 @@ impl Provide for Oidc {
     }
 }
 
-/// The token that IAM issues.
+/// The header with the token that IAM issues.
 pub(super) const SUBJECT: HeaderName = HeaderName::from_static("x-subject-token");
 const IDP: HeaderName = HeaderName::from_static("x-idp-id");
 const TOKENS: &str = "/v3.0/OS-AUTH/id-token/tokens";

@@ -1,4 +1,4 @@
-//! Access key of an agency for an identity token. STS v5: an agency is assumed with it, in one step.
+//! Access key of an agency for an identity token, from STS v5 in one step.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Provide, ProvideError, ProvideFuture, Provided, exchange::Exchange, read, source};
 
-/// A key of an agency, by federation.
+/// The provider of an agency's key by federation.
 pub(super) struct OidcSts {
     exchange: Exchange,
     settings: source::OidcSts,
@@ -21,7 +21,7 @@ impl OidcSts {
     async fn key(&self) -> Result<Provided, ProvideError> {
         let source::OidcSts { provider_urn, agency_urn, id_token_file, session_name, duration, .. } =
             &self.settings;
-        // Read every time: the platform replaces it while it still counts.
+        // Read every time, because the platform replaces it before it expires.
         let file = id_token_file.clone();
         let id_token = read::off_thread(move || read::token(&file)).await?;
         let body = json!({

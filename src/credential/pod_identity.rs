@@ -1,4 +1,4 @@
-//! Access key of a pod. CCE's pod identity agent, whose address and token the platform gives to the pod.
+//! Access key of a pod from CCE's pod identity agent, whose address and token the platform puts into the environment.
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::upstream::Endpoint;
 
-/// The key of the agency that this pod's service account is associated with.
+/// The provider of the key of the agency that is associated with this pod's service account.
 pub(super) struct PodIdentity(pub(super) ProviderContext);
 
 impl PodIdentity {
@@ -19,7 +19,7 @@ impl PodIdentity {
         let (uri, token_file) = (variable(URI)?, PathBuf::from(variable(TOKEN_FILE)?));
         let (endpoint, target) = agent(&uri).map_err(|problem| ProvideError::Variable(URI, problem))?;
         let exchange = Exchange::new(&endpoint, &self.0, TIMEOUT)?;
-        // Read every time: the platform replaces it while it still counts.
+        // Read every time, because the platform replaces it before it expires.
         let file = token_file.clone();
         let token =
             read::off_thread(move || read::token(&file)).await?.header().ok_or(ProvideError::File {
@@ -33,7 +33,7 @@ impl PodIdentity {
     }
 }
 
-/// Whether what the platform put into the environment, where it has done so, leads to an agent.
+/// Checks the platform's environment variables, if set.
 pub(super) fn examine() -> Result<(), ProvideError> {
     let (uri, token_file) = (variable(URI)?, PathBuf::from(variable(TOKEN_FILE)?));
     agent(&uri).map_err(|problem| ProvideError::Variable(URI, problem))?;
@@ -50,13 +50,13 @@ impl Provide for PodIdentity {
     }
 }
 
-/// The agent's endpoint, and the path to ask for.
+/// Splits the URI into the agent's endpoint and the path.
 fn agent(uri: &str) -> Result<(Endpoint, String), &'static str> {
     const NO_URL: &str = "is not a URL with host and path";
     let uri = Uri::try_from(uri).map_err(|_| NO_URL)?;
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(NO_URL) };
     let endpoint = Endpoint::parse(&format!("{scheme}://{authority}")).map_err(|_| NO_URL)?;
-    // The pod's token goes there.
+    // The pod's token is sent there.
     if !endpoint.tls() && !endpoint.is_loopback() && !is_near(endpoint.host()) {
         return Err("must start with https://, or use a loopback, link-local or private address");
     }
@@ -64,7 +64,7 @@ fn agent(uri: &str) -> Result<(Endpoint, String), &'static str> {
     Ok((endpoint, target.to_owned()))
 }
 
-/// An address of this node or its network.
+/// Whether it is an address of this node or its network.
 fn is_near(host: &str) -> bool {
     match host.parse::<IpAddr>() {
         Ok(IpAddr::V4(ip)) => ip.is_link_local() || ip.is_private(),
@@ -75,7 +75,7 @@ fn is_near(host: &str) -> bool {
 
 pub(super) const URI: &str = "HC_CONTAINER_CREDENTIALS_FULL_URI";
 pub(super) const TOKEN_FILE: &str = "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE";
-/// As long as the official SDKs wait.
+/// The time-out of the official SDKs.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Access key from a profile. An INI file as the official SDKs read it: `ak` and `sk` in a section, or the identity
-//! provider to ask for a key.
+//! Access key from a profile, an INI file of the official SDKs: `ak` and `sk` in a section, or an identity provider that
+//! gives a key.
 
 use std::{
     env,
@@ -14,17 +14,17 @@ use super::{
 };
 use crate::{secret::Secret, signing::SigningKey, upstream::Endpoint, watch};
 
-/// A section of a file.
+/// The provider of a profile's section.
 pub(super) struct Profile {
     path: PathBuf,
     section: String,
     iam_endpoint: Option<Endpoint>,
     provider_context: ProviderContext,
-    /// The file with the identity token, where the section named one when it was read last.
+    /// The file with the identity token, if the section named one when last read.
     id_token_file: Option<PathBuf>,
 }
 
-/// Where a section is, and what is known besides.
+/// A section to read, with the default IAM endpoint.
 #[derive(Clone, Copy)]
 struct Section<'a> {
     path: &'a Path,
@@ -32,14 +32,14 @@ struct Section<'a> {
     iam_endpoint: Option<&'a Endpoint>,
 }
 
-/// What a section asks for.
+/// The contents of a section.
 enum Found {
     Key(SigningKey),
     Federation(source::Oidc),
 }
 
 impl Profile {
-    /// IAM is taken from the section, or else from here.
+    /// Creates the provider. The section's IAM endpoint takes precedence over this one.
     pub(super) fn new(
         path: PathBuf,
         section: String,
@@ -72,7 +72,7 @@ impl Profile {
     }
 }
 
-/// Whether the section asks for something that can be had.
+/// Checks that the section is usable.
 pub(super) fn examine(path: &Path, name: &str, iam_endpoint: Option<&Endpoint>) -> Result<(), ProvideError> {
     match (Section { path, name, iam_endpoint }).read()? {
         Found::Key(_) => Ok(()),
@@ -132,8 +132,8 @@ impl Provide for Profile {
     }
 }
 
-/// Where the official SDKs look for profiles: `$HUAWEICLOUD_SDK_CREDENTIALS_FILE`, or `~/.huaweicloud/credentials`.
-/// `None` where there is no home directory.
+/// Returns the official SDKs' profile: `$HUAWEICLOUD_SDK_CREDENTIALS_FILE` or `~/.huaweicloud/credentials`. `None` if there
+/// is no home directory.
 pub fn default_path() -> Option<PathBuf> {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty());
     set(CREDENTIALS_FILE)
@@ -176,7 +176,7 @@ mod tests {
         }
     }
 
-    /// What the SDK makes of the same files, `tests/interop/test_profiles.py` compares.
+    /// `tests/interop/test_profiles.py` compares with what the SDK reads from the same files.
     #[test]
     fn a_file_is_the_key_that_the_sdk_reads_or_refused() {
         #[derive(serde::Deserialize)]

@@ -1,4 +1,4 @@
-//! What a provider of credentials is: the one trait of all sources, and what it gives.
+//! The trait that all credential providers implement, and its result.
 
 use std::{fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
@@ -7,53 +7,53 @@ use chrono::{DateTime, Utc};
 use super::{Credential, ProvideError};
 use crate::clock::Skew;
 
-/// What a source gave.
+/// The result of a source.
 #[derive(Debug)]
 pub struct Provided {
     /// The credential.
     pub credential: Credential,
-    /// When it ends, where the source says so.
+    /// When it expires, if the source says so.
     pub expires_at: Option<Expiry>,
 }
 
-/// The end of a credential, by the clock of the endpoint that set it.
+/// The expiry of a credential, by the clock of the endpoint that set it.
 pub struct Expiry {
-    /// When it ends.
+    /// When it expires.
     pub at: DateTime<Utc>,
-    /// By this clock.
+    /// The clock that it refers to.
     pub clock: Skew,
 }
 
 /// Asks a source for a credential.
 pub trait Provide: Send {
-    /// Asks it anew.
+    /// Asks the source.
     fn provide(&mut self) -> ProvideFuture<'_>;
 
-    /// The files that it reads: when one of them changes, there may be a new credential.
+    /// Returns the files that it reads. A change of one may mean a new credential.
     fn files(&self) -> Vec<PathBuf> {
         Vec::new()
     }
 
-    /// Whether those files are parts of one credential: nobody can replace two of them at once.
+    /// Whether the files are parts of one credential, which nobody can replace atomically.
     fn files_are_parts(&self) -> bool {
         false
     }
 
-    /// Which sources it looked for the last time, where it is the first that is there.
+    /// Returns the sources that it examined last, if it chooses one.
     fn candidates(&self) -> Arc<[SourceCandidate]> {
         Arc::default()
     }
 }
 
-/// A source's answer, which is on its way.
+/// The future of a source's answer.
 pub type ProvideFuture<'a> = Pin<Box<dyn Future<Output = Result<Provided, ProvideError>> + Send + 'a>>;
 
-/// A source that was looked for.
+/// A source that was examined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceCandidate {
     /// Its kind, as in the configuration.
     pub source: &'static str,
-    /// Why it was passed over. `None` where it is the one.
+    /// Why it was skipped. `None` if it was chosen.
     pub passed_over: Option<String>,
 }
 

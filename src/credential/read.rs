@@ -1,4 +1,4 @@
-//! Reading of what sources keep in files.
+//! Reads the files of sources.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::{
     watch::{self, Files, HANG_TIMEOUT, WatchOutcome},
 };
 
-/// Reads files on a thread that serves nobody.
+/// Runs a read on a blocking thread.
 pub(super) async fn off_thread<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, ProvideError> + Send + 'static,
 ) -> Result<T, ProvideError> {
@@ -18,21 +18,21 @@ pub(super) async fn off_thread<T: Send + 'static>(
     read.unwrap_or_else(|| Err(ProvideError::Unsettled("cannot read its files".into())))
 }
 
-/// What a file holds.
+/// Reads a text file.
 pub(super) fn text(path: &Path) -> Result<Secret, ProvideError> {
     let unreadable = |source| ProvideError::Unreadable { path: path.to_owned(), source };
-    // By way of bytes: text that is not UTF-8 is no key either, and said to be none.
+    // Read as bytes: text that is not UTF-8 gets the message of an invalid key.
     let bytes = watch::read(path).map_err(unreadable)?;
     Ok(Secret::new(String::from_utf8_lossy(&bytes)))
 }
 
-/// The token in a file.
+/// Reads a token from a file.
 pub(super) fn token(path: &Path) -> Result<Secret, ProvideError> {
     let text = text(path)?;
     key_text(text.expose()).map(Secret::new).map_err(|flaw| no_token(path, flaw))
 }
 
-/// A file whose content is no token.
+/// Returns the error for a file without a valid token.
 pub(super) fn no_token(path: &Path, flaw: Flaw) -> ProvideError {
     if flaw == Flaw::Empty {
         return ProvideError::Empty { path: path.to_owned() };
@@ -40,7 +40,7 @@ pub(super) fn no_token(path: &Path, flaw: Flaw) -> ProvideError {
     ProvideError::File { path: path.to_owned(), problem: format!("has no valid token: it {flaw}") }
 }
 
-/// The password in a file: its only line, to the letter, because a password may hold anything.
+/// Reads the password from the only line of a file, unchanged, because a password may contain anything.
 pub(super) fn password(path: &Path) -> Result<Secret, ProvideError> {
     let text = text(path)?;
     let line = text.expose().trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']);
@@ -57,7 +57,7 @@ fn not_utf8(path: &Path) -> ProvideError {
     ProvideError::File { path: path.to_owned(), problem: "is not UTF-8 text".into() }
 }
 
-/// Returns when the files are whole.
+/// Returns when the files are complete.
 pub(super) async fn wait_until_settled(files: &mut Files) -> Result<(), ProvideError> {
     let end = Instant::now() + HANG_TIMEOUT;
     loop {

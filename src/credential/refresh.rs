@@ -1,8 +1,8 @@
-//! Refreshes a credential. Ahead of the end of what it gave, when its files change, and when a request needs it.
+//! Refreshes a credential ahead of its expiry, when its files change, and when a request needs it.
 //!
-//! One task drives one renewal, and nobody else asks the source: so there is one request to it at a time, whatever
-//! happens. It stands apart from the sources, none of which knows about time. A source that fails leaves the last
-//! good value in force and is asked again on a timer of its own.
+//! One task drives each renewal and nobody else asks the source, so there is never more than one request to it at a time.
+//! Sources know nothing about time. If one fails, the last good value stays in force, and the source is asked again on a
+//! timer.
 
 use std::{
     path::{Path, PathBuf},
@@ -20,34 +20,34 @@ use crate::{
     watch::{Files, HANG_TIMEOUT, POLL_INTERVAL, WatchOutcome},
 };
 
-/// Asks the source of one credential.
+/// Refreshes one credential.
 pub struct Refresher {
     cached: Arc<CachedCredential>,
     provider: Box<dyn Provide>,
     files: Files,
-    /// Failures in a row.
+    /// The number of failures in a row.
     failures: u32,
-    /// When it is asked again, if nothing else happens. `None` is never.
+    /// When the source is asked next. `None` means never.
     next: Option<Instant>,
 }
 
-/// What came of asking a source once.
+/// The result of asking a source once.
 #[derive(Debug)]
 pub enum Round {
-    /// It gave another value.
+    /// It gave a new value.
     Changed,
-    /// It gave the value that is in force.
+    /// It gave the current value again.
     Same,
-    /// It gave none, for this reason: the last one stays.
+    /// It failed with this error, and the last value stays.
     Failed(ProvideError),
 }
 
 impl Refresher {
-    /// The renewals of credentials that have no value yet, by their names. Those that others are assumed with come
-    /// first; of a circle, which the configuration refuses, there are none.
+    /// Creates the refreshers of all credentials. Those that others are assumed with come first. Circular ones, which the
+    /// configuration rejects, are left out.
     ///
     /// # Errors
-    /// Where there is no way to an endpoint of a source.
+    /// If an endpoint of a source has no usable route.
     pub fn all<'s>(
         sources: impl IntoIterator<Item = (&'s Arc<str>, &'s Source)>,
         mut provider_context: ProviderContext,
@@ -81,12 +81,12 @@ impl Refresher {
         Self { cached, provider, files, failures: 0, next: None }
     }
 
-    /// What it keeps in force.
+    /// Returns the credential that it keeps fresh.
     pub fn cached(&self) -> &Arc<CachedCredential> {
         &self.cached
     }
 
-    /// The files that its source reads, as far as they are known now.
+    /// Returns the files that its source reads, as far as known.
     pub fn files(&self) -> Vec<PathBuf> {
         self.provider.files()
     }
@@ -98,7 +98,7 @@ impl Refresher {
         match result {
             Ok(changed) => {
                 self.failures = 0;
-                // Who wanted a newer one knows now that there is none, and need not ask again at once.
+                // Calls that wanted a newer value know now that there is none, and need not ask again at once.
                 let quiet = (!changed && self.cached.is_wanted()).then_some(UNCHANGED_COOLDOWN);
                 self.cached.close_round(None, candidates, quiet);
                 if changed { Round::Changed } else { Round::Same }
@@ -112,9 +112,9 @@ impl Refresher {
         }
     }
 
-    /// Returns when the source is to be asked again.
+    /// Waits until the source is to be asked again.
     pub async fn rest(&mut self) {
-        // A source that failed is left alone: those who want a value have been told when to come back.
+        // After a failure requests do not trigger a round: they have been told when to try again.
         let answers = self.failures == 0;
         tokio::select! {
             () = until(self.next) => {}
@@ -123,7 +123,7 @@ impl Refresher {
         }
     }
 
-    /// What the source gives, for files that are whole and stay the same while it is asked.
+    /// Asks the source, with files that are complete and do not change meanwhile.
     async fn provided(&mut self) -> Result<Provided, ProvideError> {
         for _ in 0..MAX_READS {
             self.files.follow(self.provider.files());
@@ -131,7 +131,7 @@ impl Refresher {
             wait_until_settled(&mut self.files).await?;
             let looks = self.files.snapshot();
             let result = self.provider.provide().await;
-            // Asking may have shown which files there are.
+            // The list of files may be known only now.
             self.files.follow(self.provider.files());
             self.look().await;
             if self.files.agree_with(&looks) {
@@ -142,7 +142,7 @@ impl Refresher {
         Err(ProvideError::Unsettled("its files keep changing".into()))
     }
 
-    /// Looks at the files. Where that hangs, those who wait for a value are told.
+    /// Checks the files. If that hangs, requests that wait for a value are told.
     async fn look(&mut self) {
         let (cached, candidates) = (&self.cached, self.provider.candidates());
         let hangs = |path: &Path| {
@@ -153,7 +153,7 @@ impl Refresher {
         self.files.look(hangs).await;
     }
 
-    /// Puts what came in force, if it has not expired.
+    /// Puts a value in force, if it has not expired.
     fn put(&mut self, provided: Provided) -> Result<bool, ProvideError> {
         let life = match &provided.expires_at {
             None => None,
@@ -173,22 +173,21 @@ impl Refresher {
     }
 }
 
-/// How long a credential that lives so long is used before a new one is fetched: 80 % of its life. Of one that lives
-/// for hours at least 40 minutes are left, as the SDKs leave them. The jitter, from 0 to 1, makes it earlier by up to
-/// a twentieth, so that the replicas of a fleet do not all ask at once.
+/// Returns the time until a credential is renewed: 80 % of its life, or 40 minutes before its end if it lives for hours, as
+/// in the SDKs. The jitter, from 0 to 1, makes it earlier by up to a twentieth, so that replicas do not all ask at once.
 fn renewed_after(life: Duration, jitter: f64) -> Duration {
     let most = life.mul_f64(0.8);
     let most = if life >= LONG_LIFE { most.min(life.saturating_sub(LONG_LIFE_MARGIN)) } else { most };
     most.mul_f64(1.0 - 0.05 * jitter).max(MIN_BACKOFF)
 }
 
-/// How long to wait after so many failures in a row: twice as long each time, with jitter.
+/// Returns the pause after failures in a row, which doubles each time, with jitter.
 fn pause_after(failures: u32, jitter: f64) -> Duration {
     let doubled = MIN_BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(16));
     doubled.min(MAX_BACKOFF).mul_f64(1.0 - 0.5 * jitter)
 }
 
-/// Returns at that time.
+/// Waits until this time.
 async fn until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
@@ -196,12 +195,12 @@ async fn until(time: Option<Instant>) {
     }
 }
 
-/// Returns when the files hold something new, whole or not.
+/// Returns when the files change, complete or not.
 async fn changed(files: &mut Files) {
     if files.is_empty() {
         return std::future::pending().await;
     }
-    // What changed while nobody looked is seen at once.
+    // A change from before this call is noticed at once.
     loop {
         files.look(|_| {}).await;
         if files.state() != WatchOutcome::Same {
@@ -218,13 +217,13 @@ const LONG_LIFE: Duration = Duration::from_secs(2 * 60 * 60);
 const LONG_LIFE_MARGIN: Duration = Duration::from_secs(40 * 60);
 const MIN_BACKOFF: Duration = Duration::from_secs(1);
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
-/// As long as IAM locks an account.
+/// How long IAM locks an account.
 const ACCOUNT_LOCK: Duration = Duration::from_secs(15 * 60);
-/// What belongs to a change comes sooner than this.
+/// The time in which the events of one change arrive.
 const CHANGE_DEBOUNCE: Duration = Duration::from_millis(50);
-/// How often files may change while a source is asked.
+/// How often a source is asked if its files keep changing meanwhile.
 const MAX_READS: usize = 3;
-/// For how long a source that has nothing new is not asked for something new.
+/// How long a source that has nothing new is not asked for a newer value.
 const UNCHANGED_COOLDOWN: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

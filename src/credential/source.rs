@@ -1,15 +1,15 @@
-//! Credential sources: what a user can write.
+//! Credential sources as configured.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use crate::upstream::Endpoint;
 
-/// Where a credential comes from. Paths are resolved, endpoints are known.
+/// The source of a credential, with resolved paths and endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// `HUAWEICLOUD_SDK_AK`, `_SK` and, for temporary keys, `_SECURITY_TOKEN`.
     Environment,
-    /// One file a value, each holding the value and perhaps a line end.
+    /// Files with one value each, with an optional line end.
     Files {
         /// The access key (AK).
         access_key: PathBuf,
@@ -18,18 +18,18 @@ pub enum Source {
         /// The security token of temporary keys.
         security_token: Option<PathBuf>,
     },
-    /// A section of a file as the official SDKs read it.
+    /// A section of a profile of the official SDKs.
     Profile {
         /// The file.
         path: PathBuf,
         /// The section's name.
         section: String,
-        /// IAM, where the section asks for federation and does not name it.
+        /// The default IAM endpoint if the section uses federation.
         iam_endpoint: Option<Endpoint>,
     },
     /// The agency of this ECS instance, from the metadata service at this address.
     Metadata(Endpoint),
-    /// The agency of this CCE pod, by what the platform put into the environment.
+    /// The agency of this CCE pod, from the platform's environment variables.
     PodIdentity,
     /// A key for an identity token, from IAM v3.
     Oidc(Oidc),
@@ -41,7 +41,7 @@ pub enum Source {
     IamPassword(Password),
     /// A user token, for `X-Auth-Token`.
     TokenFile(PathBuf),
-    /// The first of pod identity, federation, environment, profile and metadata that is there.
+    /// The first of pod identity, federation, environment, profile and metadata that exists.
     Auto(KnownEndpoints),
 }
 
@@ -105,7 +105,7 @@ pub struct Password {
     pub project_id: Arc<str>,
 }
 
-/// The endpoints that are known where the environment does not name them.
+/// The default endpoints, for an environment that does not name them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KnownEndpoints {
     /// IAM.
@@ -115,7 +115,7 @@ pub struct KnownEndpoints {
 }
 
 impl Source {
-    /// Its kind, as in the configuration.
+    /// Returns its kind, as in the configuration.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Environment => "environment",
@@ -132,7 +132,7 @@ impl Source {
         }
     }
 
-    /// Whether what it gives is a user token, and not a key.
+    /// Whether it gives a user token rather than a key.
     pub fn gives_token(&self) -> bool {
         match self {
             Self::IamPassword(_) | Self::TokenFile(_) => true,
@@ -148,7 +148,7 @@ impl Source {
         }
     }
 
-    /// Whether it is on this machine: asking it takes no time.
+    /// Whether it is on this machine, so that asking it takes no time.
     pub fn is_local(&self) -> bool {
         match self {
             Self::Environment | Self::Files { .. } | Self::TokenFile(_) => true,
@@ -163,7 +163,7 @@ impl Source {
         }
     }
 
-    /// The credential that it needs, by name.
+    /// Returns the name of the credential that it needs, if any.
     pub fn base(&self) -> Option<&Arc<str>> {
         match self {
             Self::Agency(agency) => Some(&agency.base),
@@ -180,7 +180,7 @@ impl Source {
         }
     }
 
-    /// Where it is asked, if that is said in the configuration.
+    /// Returns its configured endpoint, if any.
     pub fn endpoint(&self) -> Option<&Endpoint> {
         match self {
             Self::Metadata(endpoint) => Some(endpoint),
@@ -198,9 +198,9 @@ impl Source {
     }
 }
 
-/// What the cloud's records call a session where the configuration does not say.
+/// The default session name in the cloud's own records.
 pub const SESSION_NAME: &str = "mpc-auth-proxy";
-/// For how long IAM is asked for a key, as the official SDKs ask.
+/// The lifetime requested from IAM, as by the official SDKs.
 pub const MAX_KEY_LIFETIME: Duration = Duration::from_secs(6 * 60 * 60);
-/// For how long STS is asked for a key, as the official SDKs ask.
+/// The lifetime requested from STS, as by the official SDKs.
 pub const DEFAULT_KEY_LIFETIME: Duration = Duration::from_secs(60 * 60);

@@ -1,4 +1,4 @@
-//! What there is to tell of a credential.
+//! The status of a credential.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,29 +6,29 @@ use chrono::{DateTime, Utc};
 
 use super::SourceCandidate;
 
-/// What there is to tell of a credential. No secret.
+/// The status of a credential. Contains no secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CredentialStatus {
-    /// Whether calls can be made with it.
+    /// Whether calls can use it.
     pub ready: bool,
     /// Whether it has a value that has not expired.
     pub in_force: bool,
     /// The first characters of its access key.
     pub key_hint: Option<String>,
-    /// When its value ends. `None` where it does not, or there is none.
+    /// When its value expires. `None` if never, or if there is no value.
     pub expires_at: Option<DateTime<Utc>>,
-    /// How long its value still lives, by the clock of the endpoint that gave it.
+    /// The remaining life of its value, by the clock of the endpoint that gave it.
     pub left: Option<Duration>,
-    /// For how long it is held back.
+    /// How long it is still suspended.
     pub held_back: Option<Duration>,
-    /// Why its source gave nothing the last time, or why what it gave is of no use.
+    /// Why its source failed the last time, or why its value is not usable.
     pub problem: Option<Arc<str>>,
-    /// Which sources were looked for, where it is the first that is there.
+    /// The sources that were examined, if one is chosen automatically.
     pub candidates: Arc<[SourceCandidate]>,
 }
 
 impl CredentialStatus {
-    /// Why no call can be made with it, where none can.
+    /// Returns why calls cannot use it, if they cannot.
     pub fn unusable(&self) -> Option<&'static str> {
         match self {
             Self { ready: true, .. } => None,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{Credential, Provide, ProvideError, ProvideFuture, Provided, Token, read};
 
-/// A file with a user token, kept fresh by somebody else.
+/// The provider of a token file, which something else keeps fresh.
 pub(super) struct TokenFile(pub(super) PathBuf);
 
 impl TokenFile {

@@ -9,7 +9,7 @@ use crate::{
     signing::SigningKey,
 };
 
-/// What upstream knows us by.
+/// The credential of a request to upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credential {
     /// Requests are signed with an access key.
@@ -23,7 +23,7 @@ pub enum Credential {
 pub struct Token(HeaderValue);
 
 impl Credential {
-    /// The first four characters of the access key, where it looks like one. A token has no part that may be shown.
+    /// Returns the first four characters of the access key, if it looks like one. No part of a token may be shown.
     pub fn key_hint(&self) -> Option<&str> {
         match self {
             Self::Key(key) => key.key_hint(),
@@ -31,9 +31,9 @@ impl Credential {
         }
     }
 
-    /// What of it stands in a request, and nobody may see: the token, or the security token of a temporary key. The
-    /// access key too where it does not look like one, as it may be a secret that stands in its place; a shorter one may be
-    /// a part of any word.
+    /// Returns the parts that a request contains and nobody may see: the token, or the security token of a temporary key;
+    /// also an access key that does not look like one, because it may be a misplaced secret. Short ones are left out,
+    /// because any word may contain them.
     pub fn secrets(&self) -> impl Iterator<Item = &[u8]> {
         let (token, access_key) = match self {
             Self::Key(key) => (key.security_token().map(|token| token.expose().as_bytes()), Some(key)),
@@ -45,21 +45,21 @@ impl Credential {
     }
 }
 
-/// Of an access key's place, in bytes.
+/// The shortest misplaced secret in bytes.
 const MIN_SECRET: usize = 8;
 
 impl Token {
-    /// The token, as it stands wherever it comes from: see [`key_text`].
+    /// Parses a token; see [`key_text`].
     ///
     /// # Errors
-    /// What keeps it from being one.
+    /// Why it is not a valid token.
     pub fn new(text: &Secret) -> Result<Self, Flaw> {
-        // Visible ASCII is what every header can carry.
+        // A header can carry visible ASCII only.
         let text = Secret::new(key_text(text.expose())?);
         text.header().map(Self).ok_or(Flaw::Control)
     }
 
-    /// The value of `X-Auth-Token`, marked as sensitive.
+    /// Returns the value of `X-Auth-Token`, marked as sensitive.
     pub fn header(&self) -> &HeaderValue {
         &self.0
     }

@@ -1,30 +1,29 @@
-//! What an answer proves of the signature that it answers.
+//! What an answer proves about the signature of its request.
 //!
-//! It looks at one answer and at what that request sent, and at nothing else: what was learned meanwhile, from other
-//! answers, says nothing about this one.
+//! It considers one answer and its request only, nothing learned from other answers meanwhile.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
 
 use crate::{clock::TOLERATED, upstream::UpstreamAnswer};
 
-/// What an answer says of the credential that its request was sent with.
+/// What an answer says about the credential of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The signature was looked at and accepted.
+    /// The signature was checked and accepted.
     Accepted,
     /// The signature is wrong.
     Refused,
-    /// The signature's date is too far from the endpoint's clock. The key is not in doubt.
+    /// The signature's date differs too much from the endpoint's clock. The key is not in doubt.
     Misdated,
-    /// The credential has ended: there must be another.
+    /// The credential has expired.
     Ended,
-    /// Nothing: the answer may come from something that never looked at the signature.
+    /// Nothing: the answer may come from something that did not check the signature.
     Nothing,
 }
 
 impl Verdict {
-    /// What the answer of a service that hands out credentials says. Its codes are not known, so any 401 counts.
+    /// Returns the verdict of a service that issues credentials. Its codes are not documented, so any 401 counts.
     pub(super) fn of_exchange(answer: &UpstreamAnswer, dated: DateTime<Utc>) -> Self {
         match answer.status {
             status if status.is_success() => Self::Accepted,
@@ -34,8 +33,8 @@ impl Verdict {
         }
     }
 
-    /// Whether the answer's `Date` is by the clock that signatures are judged by. An answer that accepted a date
-    /// cannot itself be further from it than is tolerated: its `Date` is then of some other machine on the way.
+    /// Whether the answer's `Date` comes from the clock that judges signatures. If an answer accepted a date but its own
+    /// `Date` is outside the tolerance, its `Date` comes from another machine in between.
     pub fn tells_the_time(self, answer: &UpstreamAnswer, dated: Option<DateTime<Utc>>) -> bool {
         let near = || match (answer.date(), dated) {
             (Some(date), Some(dated)) => (date - dated).abs() < TOLERATED,
@@ -50,12 +49,12 @@ impl Verdict {
     }
 }
 
-/// Whether a request that was not believed had a date too far from the answer's own.
+/// Whether a rejected request's date is outside the tolerance of the answer's `Date`.
 pub fn is_misdated(answer: &UpstreamAnswer, dated: DateTime<Utc>) -> bool {
     answer.date().is_some_and(|date| (date - dated).abs() >= TOLERATED - DATE_PRECISION)
 }
 
-/// Servers write `Date` anew once a second, and it has no fraction of one.
+/// Servers update `Date` once a second, and it has no fraction.
 const DATE_PRECISION: TimeDelta = TimeDelta::seconds(1);
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub(crate) struct Known<'k> {
 /// The known facts of a job by key, absent if without a value. All others are unknown.
 pub(crate) type KnownFacts = [(&'static str, Vec<String>)];
 
-/// What the rules say.
+/// A decision of the reference implementation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReferenceDecision {
     /// `None` if it depends on unknown facts.
