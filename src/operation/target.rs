@@ -3,6 +3,8 @@
 //! It stands last in the module: it reads a target row by row of the catalogue, and writes it anew in the one form that
 //! is signed and sent.
 
+use memchr::memchr;
+
 use super::{CATALOGUE, JobIds, List, Operation, Segment};
 use crate::reason::Reason;
 
@@ -236,7 +238,7 @@ fn split<'p>(template: &str, path: &'p str) -> Option<(&'p str, Option<&'p str>)
     let (mut template, mut rest) = (apart(template).0, path);
     while let Some((before, blank, after)) = next_blank(template) {
         let from = rest.strip_prefix(before)?;
-        let end = from.find('/').unwrap_or(from.len());
+        let end = memchr(b'/', from.as_bytes()).unwrap_or(from.len());
         let part = if blank == PROJECT { &mut project } else { &mut job };
         (*part, rest) = from.split_at_checked(end).map(|(part, rest)| (Some(part), rest))?;
         template = after;
@@ -251,7 +253,7 @@ fn apart(target: &str) -> (&str, Option<&str>) {
 
 /// The template up to its first blank, the blank, and what follows it.
 fn next_blank(template: &str) -> Option<(&str, &str, &str)> {
-    let (start, end) = (template.find('{')?, template.find('}')?);
+    let (start, end) = (memchr(b'{', template.as_bytes())?, memchr(b'}', template.as_bytes())?);
     Some((template.get(..start)?, template.get(start..=end)?, template.get(end + 1..)?))
 }
 

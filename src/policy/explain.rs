@@ -127,19 +127,21 @@ impl Policy {
     }
 
     fn first_failing(&self, rule: &Rule, call: &Call<'_>) -> Option<Field> {
+        Field::ALL.into_iter().find(|field| !self.matches(*field, rule, call))
+    }
+
+    fn matches(&self, field: Field, rule: &Rule, call: &Call<'_>) -> bool {
         let names = &self.index;
-        [
-            (Field::Callers, names.callers.matches(&rule.callers, call.caller.as_str())),
-            (Field::Actions, names.actions.matches(&rule.actions, call.action)),
-            (Field::Projects, names.projects.matches(&rule.projects, call.project)),
-            (Field::Jobs, rule.matches_job(call.job)),
-            (Field::Expires, !rule.is_over(call.at)),
+        match field {
+            Field::Callers => names.callers.matches(&rule.callers, call.caller.as_str()),
+            Field::Actions => names.actions.matches(&rule.actions, call.action),
+            Field::Projects => names.projects.matches(&rule.projects, call.project),
+            Field::Jobs => rule.matches_job(call.job),
+            Field::Expires => !rule.is_over(call.at),
             // A condition that is undetermined may hold.
-            (Field::Condition, rule.condition.holds(call, self.project_id(call)) != Truth::No),
-            (Field::Mode, rule.mode == Mode::Enforce),
-        ]
-        .into_iter()
-        .find_map(|(field, matches)| (!matches).then_some(field))
+            Field::Condition => rule.condition.holds(call, self.project_id(call)) != Truth::No,
+            Field::Mode => rule.mode == Mode::Enforce,
+        }
     }
 }
 
@@ -162,6 +164,16 @@ impl fmt::Display for Closest<'_> {
 }
 
 impl Field {
+    const ALL: [Self; 7] = [
+        Self::Callers,
+        Self::Actions,
+        Self::Projects,
+        Self::Jobs,
+        Self::Expires,
+        Self::Condition,
+        Self::Mode,
+    ];
+
     /// Returns its key in the policy file.
     pub fn as_str(self) -> &'static str {
         match self {

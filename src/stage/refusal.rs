@@ -3,9 +3,13 @@
 //! Every stage returns this one error type, and `respond` alone turns it into bytes. It holds nothing that a caller may not
 //! see.
 
-pub(super) use std::{fmt::Display, sync::LazyLock, time::Duration};
+use std::{
+    fmt::{self, Display, Write},
+    sync::LazyLock,
+    time::Duration,
+};
 
-pub(super) use super::{details::RefusalDetails, outcome::AttemptOutcome};
+use super::{details::RefusalDetails, outcome::AttemptOutcome};
 use crate::{
     audit::Outcome,
     credential::Unavailable,
@@ -213,13 +217,23 @@ impl Refusal {
         if !local {
             return self.to_string();
         }
-        let caller = caller.map(|caller| format!(" (caller: `{caller}`)")).unwrap_or_default();
+        let mut message = String::with_capacity(TYPICAL_DENIAL);
+        // A string takes whatever is written.
+        self.write_denial(denial, caller, &mut message).ok();
+        message
+    }
+
+    fn write_denial(&self, denial: &Denial, caller: Option<&str>, out: &mut String) -> fmt::Result {
         match denial {
-            Denial::ByRule(rule, location) => {
-                format!("{self}: rule `{rule}` at {location} denies it{caller}")
-            }
-            Denial::NoRule(None) => format!("{self}: no rule allows this call{caller}"),
-            Denial::NoRule(Some(closest)) => format!("{self}: no rule allows this call{caller}; {closest}"),
+            Denial::ByRule(rule, location) => write!(out, "{self}: rule `{rule}` at {location} denies it"),
+            Denial::NoRule(_) => write!(out, "{self}: no rule allows this call"),
+        }?;
+        if let Some(caller) = caller {
+            write!(out, " (caller: `{caller}`)")?;
+        }
+        match denial {
+            Denial::NoRule(Some(closest)) => write!(out, "; {closest}"),
+            Denial::NoRule(None) | Denial::ByRule(..) => Ok(()),
         }
     }
 }
@@ -266,5 +280,7 @@ static PATHS: LazyLock<String> = LazyLock::new(|| {
     let paths = paths.iter().map(|(path, methods)| format!("{path} ({})", methods.join(", ")));
     paths.collect::<Vec<_>>().join(", ")
 });
+/// Most denials are told in fewer bytes.
+const TYPICAL_DENIAL: usize = 256;
 const DENIED: &str = "http_request_denied";
 const UNREADABLE: &str = "http_request_error";
