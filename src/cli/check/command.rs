@@ -70,6 +70,17 @@ mod tests {
         checked_with(path, |_| None)
     }
 
+    /// The minimal sample with these texts replaced.
+    fn checked_with_changes(changes: &[(&str, &str)]) -> (ExitCode, String, String) {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["proxy.yaml", "policy.yaml"] {
+            let text = std::fs::read_to_string(format!("{SAMPLES}/minimal/{name}")).unwrap();
+            let text = changes.iter().fold(text, |text, (from, to)| text.replace(from, to));
+            std::fs::write(directory.path().join(name), text).unwrap();
+        }
+        checked(directory.path().join("proxy.yaml").to_str().unwrap())
+    }
+
     fn checked_with(path: &str, variable: impl Fn(&str) -> Option<String>) -> (ExitCode, String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let args = Args { config: path.into(), strict: false };
@@ -122,16 +133,11 @@ error: the environment variable HTTPS_PROXY is not an egress proxy: expected htt
 
     #[test]
     fn what_is_only_observed_or_ends_is_told() {
-        let directory = tempfile::tempdir().unwrap();
-        for name in ["proxy.yaml", "policy.yaml"] {
-            let text = std::fs::read_to_string(format!("{SAMPLES}/minimal/{name}")).unwrap();
-            let text = text
-                .replace("callers:\n", "mode: observe\ncallers:\n")
-                .replace("    jobs:", "    mode: observe\n    expires: 2999-12-31T18:00:00Z\n    jobs:")
-                .replace("    jobs:", "    condition: { Null: { g:SourceIp: false } }\n    jobs:");
-            std::fs::write(directory.path().join(name), text).unwrap();
-        }
-        let (code, out, err) = checked(directory.path().join("proxy.yaml").to_str().unwrap());
+        let (code, out, err) = checked_with_changes(&[
+            ("callers:\n", "mode: observe\ncallers:\n"),
+            ("    jobs:", "    mode: observe\n    expires: 2999-12-31T18:00:00Z\n    jobs:"),
+            ("    jobs:", "    condition: { Null: { g:SourceIp: false } }\n    jobs:"),
+        ]);
         assert_eq!(code, ExitCode::SUCCESS, "{err}");
         assert!(err.contains("warning: NOTHING IS DENIED"), "{err}");
         assert!(out.contains(", observe mode: NOTHING IS DENIED\n"), "{out}");
@@ -154,16 +160,8 @@ missing.yaml: error: cannot read file: no such file
 
     #[test]
     fn warnings_are_shown_and_do_not_make_a_configuration_invalid() {
-        let directory = tempfile::tempdir().unwrap();
-        for name in ["proxy.yaml", "policy.yaml"] {
-            let text = std::fs::read_to_string(format!("{SAMPLES}/minimal/{name}")).unwrap();
-            let text = text.replace(
-                "  prod: { environment: {} }",
-                "  spare: { environment: {} }\n  prod: { environment: {} }",
-            );
-            std::fs::write(directory.path().join(name), text).unwrap();
-        }
-        let (code, out, err) = checked(directory.path().join("proxy.yaml").to_str().unwrap());
+        let spare = "  spare: { environment: {} }\n  prod: { environment: {} }";
+        let (code, out, err) = checked_with_changes(&[("  prod: { environment: {} }", spare)]);
         assert_eq!(code, ExitCode::SUCCESS, "{err}");
         assert!(out.contains("is valid. This would run:"), "{out}");
         assert!(err.contains("warning: unused credential `spare`"), "{err}");

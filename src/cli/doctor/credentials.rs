@@ -125,13 +125,9 @@ impl ProbedSource {
                 format_span(SHORT)
             ));
         }
-        match age_of_token(&settings.source) {
-            Some(age) if age > TOKEN_LIFE => finding.warn(format!(
-                "its file is {} old, and a user token expires after 24 hours: check what writes the file",
-                format_span(age)
-            )),
-            Some(_) | None => finding,
-        }
+        let age = age_of_token(&settings.source).unwrap_or_default();
+        let old = format!("its file is {} old, and a user token expires after 24 hours", format_span(age));
+        finding.warn_if(age > TOKEN_LIFE, format!("{old}: check what writes the file"))
     }
 
     /// A finding with what there is to tell of every credential.

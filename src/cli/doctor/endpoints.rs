@@ -134,15 +134,11 @@ impl ProbedEndpoint {
             Err(error) => error.clone(),
         };
         let host = self.proxy.as_ref().unwrap_or(&self.endpoint).host();
-        let finding = self
-            .finding("dns", message)
+        self.finding("dns", message)
             .fact("host", host)
             .fact("addresses", addresses)
-            .fact("took_ms", millis(took));
-        match found {
-            Ok(_) => finding,
-            Err(_) => finding.fail(hints::CHECK_NAME),
-        }
+            .fact("took_ms", millis(took))
+            .fail_if(found.is_err(), hints::CHECK_NAME)
     }
 
     fn tcp(&self, reached: Option<(SocketAddr, Duration)>, failure: Option<&SendError>) -> Finding {
@@ -168,8 +164,7 @@ impl ProbedEndpoint {
     fn tls(&self, secured: Option<(ProtocolVersion, Duration)>, failure: Option<&SendError>) -> Finding {
         if !self.endpoint.tls() {
             let finding = self.finding("tls", "none: plain text").fact("protocol", Value::Null);
-            let near = self.endpoint.is_loopback();
-            return if near { finding } else { finding.warn("use https://, except for a test server") };
+            return finding.warn_if(!self.endpoint.is_loopback(), "use https://, except for a test server");
         }
         let certificate = self.diagnosis.certificate.as_ref().and_then(Certificate::read);
         let described = |finding| certificate.iter().fold(finding, |finding, found| found.describe(finding));
@@ -187,12 +182,8 @@ impl ProbedEndpoint {
         let summary = certificate.as_ref().map(Certificate::summary).unwrap_or_default();
         let message = format!("TLS {version}, {summary}; after {} ms", took.as_millis());
         let finding = self.finding("tls", message).fact("protocol", version).fact("took_ms", millis(took));
-        match &certificate {
-            Some(certificate) if certificate.ends_soon() => {
-                described(finding).warn("make sure its operator renews the certificate in time")
-            }
-            Some(_) | None => described(finding),
-        }
+        let ends_soon = certificate.as_ref().is_some_and(Certificate::ends_soon);
+        described(finding).warn_if(ends_soon, "make sure its operator renews the certificate in time")
     }
 
     fn http(&self, answer: Result<&(UpstreamAnswer, Duration), &SendError>) -> Finding {
@@ -205,15 +196,10 @@ impl ProbedEndpoint {
         };
         let message =
             format!("answers (`HEAD /`: {}), after {} ms", answer.status.as_u16(), took.as_millis());
-        let finding = self
-            .finding("http", message)
+        self.finding("http", message)
             .fact("status", answer.status.as_u16())
-            .fact("took_ms", millis(*took));
-        if answer.status.is_server_error() {
-            finding.warn("server-side problem: try again later")
-        } else {
-            finding
-        }
+            .fact("took_ms", millis(*took))
+            .warn_if(answer.status.is_server_error(), "server-side problem: try again later")
     }
 
     fn finding(&self, check: &'static str, message: impl Into<String>) -> Finding {

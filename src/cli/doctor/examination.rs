@@ -65,18 +65,15 @@ pub(super) async fn examine(
 
 fn configuration(path: &Path, warnings: usize) -> Finding {
     let told = if warnings == 0 { String::new() } else { format!(", with {}", counted(warnings, "warning")) };
-    let finding = Finding::ok("configuration", path.display().to_string(), format!("is valid{told}"));
-    let finding = finding.fact("warnings", warnings);
-    match warnings {
-        0 => finding,
-        _ => finding.warn(format!("read them: mpc-auth-proxy check --config {}", path.display())),
-    }
+    let hint = format!("read them: mpc-auth-proxy check --config {}", path.display());
+    Finding::ok("configuration", path.display().to_string(), format!("is valid{told}"))
+        .fact("warnings", warnings)
+        .warn_if(warnings > 0, hint)
 }
 
 fn describe(settings: &Settings, probed: &[ProbedSource]) -> Vec<Finding> {
     let of = |settings: &CredentialSettings| {
-        let probed = probed.iter().find(|probed| probed.name() == &*settings.name)?;
-        Some(probed.finding(settings))
+        Some(probed.iter().find(|probed| probed.name() == &*settings.name)?.finding(settings))
     };
     settings.credentials.iter().filter_map(of).collect()
 }

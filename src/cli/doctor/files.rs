@@ -49,16 +49,14 @@ fn file(path: &Path, secret: bool) -> Finding {
         .fact("mode", format!("{mode:04o}"))
         .fact("age_seconds", age.num_seconds());
     let ours = metadata.uid() == geteuid().as_raw();
-    let exposed = if secret { is_exposed(mode, ours) } else { mode & OTHERS_WRITE != 0 };
-    let finding = finding.fact("exposed", exposed);
-    match (exposed, secret) {
-        (false, _) => finding,
-        (true, true) => finding.warn(format!(
-            "readable or writable by group or others: chmod 600 {} (in Kubernetes: `defaultMode: 0400`)",
-            path.display()
-        )),
-        (true, false) => finding.warn(format!("world-writable: chmod o-w {}", path.display())),
-    }
+    let (exposed, hint) = if secret {
+        let hint =
+            "readable or writable by group or others: chmod 600 PATH (in Kubernetes: `defaultMode: 0400`)";
+        (is_exposed(mode, ours), hint)
+    } else {
+        (mode & OTHERS_WRITE != 0, "world-writable: chmod o-w PATH")
+    };
+    finding.fact("exposed", exposed).warn_if(exposed, hint.replace("PATH", &path.display().to_string()))
 }
 
 /// The user's name, or its number where it has none.

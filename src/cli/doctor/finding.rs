@@ -53,6 +53,16 @@ impl Finding {
         Self { verdict: CheckStatus::Fail, hint: Some(hint.into()), ..self }
     }
 
+    /// It works, but where this holds: what to do about it.
+    pub(super) fn warn_if(self, holds: bool, hint: impl Into<String>) -> Self {
+        if holds { self.warn(hint) } else { self }
+    }
+
+    /// It works, unless this holds: what to do about it.
+    pub(super) fn fail_if(self, holds: bool, hint: impl Into<String>) -> Self {
+        if holds { self.fail(hint) } else { self }
+    }
+
     /// Whether somebody answers there.
     pub(super) fn is_in_use(&self) -> bool {
         self.facts.get("in_use") == Some(&Value::Bool(true))

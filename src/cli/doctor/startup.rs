@@ -40,54 +40,37 @@ pub(super) fn look(settings: &Settings, warnings: &Report) -> Vec<Finding> {
 
 fn socket(path: &Path) -> Finding {
     let name = path.display().to_string();
-    let other = fs::symlink_metadata(path).is_ok_and(|found| !found.file_type().is_socket());
-    if other {
-        let message = "there is not a socket";
-        return Finding::ok("socket", name, message).fail("move it, or choose another path");
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.file_type().is_socket()) {
+        let finding = Finding::ok("socket", name, "there is not a socket");
+        return finding.fail("move it, or choose another path");
     }
     let directory = directory(path);
-    let (problem, writable) = writability(directory);
-    let finding = Finding::ok("socket", name, problem.unwrap_or_else(|| "can be created".into()));
-    let finding = finding.fact("writable", writable);
-    if writable {
-        return finding;
-    }
+    let problem = unwritable(directory);
     let hint = format!("create {} for the proxy's user (systemd: RuntimeDirectory=)", directory.display());
-    finding.fail(hint)
+    Finding::ok("socket", name, problem.as_deref().unwrap_or("can be created"))
+        .fact("writable", problem.is_none())
+        .fail_if(problem.is_some(), hint)
 }
 
 fn sink(target: &Target) -> Finding {
-    let path = match target {
-        Target::Stdout => {
-            let finding = Finding::ok("audit", "stdout", "records go to standard output");
-            return finding.fact("writable", true);
-        }
-        Target::File(path) => path,
+    let Target::File(path) = target else {
+        return Finding::ok("audit", "stdout", "records go to standard output").fact("writable", true);
     };
-    let (problem, writable) = match path.exists() {
-        true => {
-            let refused = access(path, AccessFlags::W_OK).err();
-            (refused.map(|errno| format!("not writable: {}", errno.desc())), refused.is_none())
-        }
-        false => writability(directory(path)),
-    };
-    let message = problem.unwrap_or_else(|| "writable".into());
-    let finding = Finding::ok("audit", path.display().to_string(), message).fact("writable", writable);
-    if writable {
-        finding
+    let problem = if path.exists() {
+        let refused = access(path, AccessFlags::W_OK).err();
+        refused.map(|errno| format!("not writable: {}", errno.desc()))
     } else {
-        finding.fail("make it writable by the proxy's user, or choose another file")
-    }
+        unwritable(directory(path))
+    };
+    Finding::ok("audit", path.display().to_string(), problem.as_deref().unwrap_or("writable"))
+        .fact("writable", problem.is_none())
+        .fail_if(problem.is_some(), "make it writable by the proxy's user, or choose another file")
 }
 
-/// Whether files can be created there, and why not.
-fn writability(directory: &Path) -> (Option<String>, bool) {
-    match access(directory, AccessFlags::W_OK | AccessFlags::X_OK) {
-        Ok(()) => (None, true),
-        Err(errno) => {
-            (Some(format!("cannot be created in {}: {}", directory.display(), errno.desc())), false)
-        }
-    }
+/// Why no files can be created there.
+fn unwritable(directory: &Path) -> Option<String> {
+    let refused = access(directory, AccessFlags::W_OK | AccessFlags::X_OK).err()?;
+    Some(format!("cannot be created in {}: {}", directory.display(), refused.desc()))
 }
 
 fn directory(path: &Path) -> &Path {
@@ -105,28 +88,21 @@ fn open_files(settings: &Settings) -> Finding {
         "{available} are allowed: enough for {} of {} connections and {} of {} calls in flight",
         fitting.connections, wanted.connections, fitting.in_flight, wanted.in_flight
     );
-    let finding = Finding::ok("limits", "open files", message)
+    let hint = "raise the open-files limit (systemd: LimitNOFILE=, shell: ulimit -n), or lower `limits`; this is \
+                this command's limit, the proxy's may differ";
+    Finding::ok("limits", "open files", message)
         .fact("allowed", available)
         .fact("connections", fitting.connections)
-        .fact("in_flight", fitting.in_flight);
-    if fitting == *wanted {
-        return finding;
-    }
-    finding.warn(
-        "raise the open-files limit (systemd: LimitNOFILE=, shell: ulimit -n), or lower `limits`; this is \
-         this command's limit, the proxy's may differ",
-    )
+        .fact("in_flight", fitting.in_flight)
+        .warn_if(fitting != *wanted, hint)
 }
 
 /// Tried on a thread that ends, so this command is not confined.
 fn sandboxed(name: &'static str, measure: &Restriction) -> Finding {
-    let finding = Finding::ok("sandbox", name, measure.to_string()).fact("state", measure.to_string());
-    match measure {
-        Restriction::On => finding,
-        Restriction::Partly | Restriction::Off(_) => {
-            finding.warn("use a newer kernel, or a container that allows it; the proxy runs without")
-        }
-    }
+    let hint = "use a newer kernel, or a container that allows it; the proxy runs without";
+    Finding::ok("sandbox", name, measure.to_string())
+        .fact("state", measure.to_string())
+        .warn_if(*measure != Restriction::On, hint)
 }
 
 /// Whether somebody answers where probes and operators ask.

@@ -6,8 +6,6 @@
 
 mod configuration;
 mod entry;
-mod generated;
-mod index;
 mod operators;
 mod pages;
 mod policy;

@@ -12,7 +12,7 @@ use clap_mangen::{
     roff::{Roff, bold, roman},
 };
 
-use super::{entry::Manual, index::manual};
+use super::{configuration, entry::Manual, operators, policy, proxy, trying};
 
 /// The command, and those below it, with their manuals as long help.
 pub(in crate::cli) fn with_help(command: Command) -> Command {
@@ -38,6 +38,35 @@ fn with_descriptions(command: Command) -> Command {
     let mut command = each(command, "", described).disable_help_subcommand(true);
     command.build();
     command
+}
+
+/// What a command with this path says, such as `policy explain`.
+fn manual(path: &str) -> Option<&'static Manual> {
+    Some(match path {
+        "" => &proxy::OVERVIEW,
+        "run" => &proxy::RUN,
+        "wait" => &proxy::WAIT,
+        "shutdown" => &proxy::SHUTDOWN,
+        "demo" => &trying::DEMO,
+        "testserver" => &trying::TESTSERVER,
+        "sign" => &trying::SIGN,
+        "check" => &configuration::CHECK,
+        "doctor" => &configuration::DOCTOR,
+        "config" => &configuration::CONFIG,
+        "config schema" => &configuration::SCHEMA,
+        "policy" => &policy::POLICY,
+        "policy explain" => &policy::EXPLAIN,
+        "policy test" => &policy::TEST,
+        "policy replay" => &policy::REPLAY,
+        "policy suggest" => &policy::SUGGEST,
+        "freeze" => &operators::FREEZE,
+        "unfreeze" => &operators::UNFREEZE,
+        "reload" => &operators::RELOAD,
+        "status" => &operators::STATUS,
+        "completions" => &proxy::COMPLETIONS,
+        "man" => &proxy::MAN,
+        _ => return None,
+    })
 }
 
 /// Does something with the command and with each below it.

@@ -1,4 +1,5 @@
-//! The program as a whole, and its commands that start the proxy, wait for it and stop it.
+//! The program as a whole, with what is generated from all of it, and the commands that start the proxy, wait for it and
+//! stop it.
 
 use super::entry::Manual;
 use crate::cli::exit;
@@ -83,6 +84,30 @@ For `preStop` hooks of containers that have no shell.",
     examples: "\
 Stop the proxy
 $ mpc-auth-proxy shutdown --config proxy.yaml",
+};
+
+pub(super) const COMPLETIONS: Manual = Manual {
+    about: "Put what it prints where your shell looks for completions.",
+    files: &[],
+    exits: &[(0, "The completions are printed.")],
+    examples: "\
+For bash
+$ mpc-auth-proxy completions bash > mpc-auth-proxy.bash
+For zsh
+$ mpc-auth-proxy completions zsh > _mpc-auth-proxy",
+};
+
+pub(super) const MAN: Manual = Manual {
+    about: "\
+Prints the page of the program as a whole. With --out it writes that page and one for each command, \
+such as mpc-auth-proxy-policy-explain.1, into a folder.",
+    files: &[("DIR/mpc-auth-proxy*.1", "The pages, with --out.")],
+    exits: &[(0, "The pages are written."), (1, "The folder cannot be made, or a page not be written.")],
+    examples: "\
+Write all pages
+$ mpc-auth-proxy man --out man1
+Print the page of the program
+$ mpc-auth-proxy man > mpc-auth-proxy.1",
 };
 
 pub(super) const PROXY_YAML: &str = "proxy.yaml";

@@ -9,6 +9,8 @@ mod document;
 #[cfg(test)]
 mod enforced;
 mod explain;
+#[cfg(test)]
+mod fixture;
 mod junit;
 mod records;
 mod replay;

@@ -185,67 +185,70 @@ const GZIP: &[u8] = &[0x1f, 0x8b];
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::fixture::{Folder, audit},
+        *,
+    };
+
+    const ALLOWED: &[&str] = &["allow editor-api listener 127.0.0.1 0a1b 100211"];
+
+    /// How many decisions there are in these files, and what is told of the rest.
+    fn count(folder: &Folder, names: &[&str]) -> (usize, String) {
+        let mut seen = 0;
+        let records = Records::of(names.iter().map(|name| folder.path(name)).collect());
+        let counted = |_: &mut Vec<u8>, err: &mut Vec<u8>| {
+            records.each_decision(err, |_| seen += 1).map(|()| std::process::ExitCode::SUCCESS)
+        };
+        let (_, _, err) = folder.printed(counted).unwrap();
+        (seen, err)
+    }
+
+    fn gzip(text: &str, level: flate2::Compression) -> Vec<u8> {
+        let mut compressed = flate2::write::GzEncoder::new(Vec::new(), level);
+        compressed.write_all(text.as_bytes()).unwrap();
+        compressed.finish().unwrap()
+    }
 
     #[test]
     fn files_are_read_as_rotations_and_container_runtimes_leave_them() {
-        let record = fixture::audit(&["allow editor-api listener 127.0.0.1 0a1b 100211"]);
+        let record = audit(ALLOWED);
         let log = r#"{"timestamp":"2027-01-15T08:30:00.123456Z","level":"INFO","message":"serving"}"#;
         let line = record.trim_end();
-        let part = |stream: &str, log: &str| serde_json::json!({ "log": log, "stream": stream, "time": "2027-01-15T08:30:00.1Z" });
-        let docker = |stream: &str, log: &str| part(stream, &format!("{log}\n"));
         let time = "2027-01-15T08:30:00.123456789Z";
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        let mut compressed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        compressed.write_all(record.as_bytes()).unwrap();
-        let compressed = compressed.finish().unwrap();
+        let part = |stream: &str, log: &str| {
+            serde_json::json!({ "log": log, "stream": stream, "time": time }).to_string()
+        };
+        let docker = |stream: &str, log: &str| part(stream, &format!("{log}\n"));
+        let cri = |head: &str, text: &str| format!("{time} {head} {text}");
+        let lines = |lines: &[String]| (lines.join("\n") + "\n").into_bytes();
+        let folder = Folder::with(&[]);
+        let compressed = gzip(&record, flate2::Compression::fast());
         for (name, content) in [
             ("plain", format!("{log}\n{record}").into_bytes()),
-            (
-                "docker",
-                format!(
-                    "{}\n{}\n{}\n",
-                    docker("stderr", "text"),
-                    docker("stdout", line),
-                    docker("stdout", log)
-                )
-                .into_bytes(),
-            ),
-            (
-                "cri",
-                format!("{time} stderr F {log}\n{time} stdout F {line}\n{time} stderr F text\n").into_bytes(),
-            ),
-            (
-                "collected",
-                format!(
-                    "\u{feff}{}\n{}\n",
-                    part("stdout", line),
-                    part("stdout", log)
-                )
-                .into_bytes(),
-            ),
-            ("kubectl", format!("{time} {line}\n{time} {log}\n").into_bytes()),
+            ("docker", lines(&[docker("stderr", "text"), docker("stdout", line), docker("stdout", log)])),
+            ("cri", lines(&[cri("stderr F", log), cri("stdout F", line), cri("stderr F", "text")])),
+            ("collected", lines(&[format!("\u{feff}{}", part("stdout", line)), part("stdout", log)])),
+            ("kubectl", lines(&[format!("{time} {line}"), format!("{time} {log}")])),
             // CRI-O and conmon cut where their buffer ends, with whatever else is printed meanwhile.
             (
                 "parts",
-                format!(
-                    "{time} stdout P {}\n{time} stderr F text\n{time} stdout P:x {}\n{time} stdout F {}\n{}\n{}\n{}\n",
-                    &line[..50],
-                    &line[50..90],
-                    &line[90..],
+                lines(&[
+                    cri("stdout P", &line[..50]),
+                    cri("stderr F", "text"),
+                    cri("stdout P:x", &line[50..90]),
+                    cri("stdout F", &line[90..]),
                     part("stdout", &line[..50]),
                     docker("stderr", "text"),
                     docker("stdout", &line[50..]),
-                )
-                .into_bytes(),
+                ]),
             ),
             // Two members, as `cat a.gz b.gz` makes them.
             ("gz", [compressed.clone(), compressed].concat()),
         ] {
-            std::fs::write(path(name), content).unwrap();
+            std::fs::write(folder.path(name), content).unwrap();
         }
-        let all = ["plain", "docker", "cri", "kubectl", "parts", "collected", "gz"].map(path).to_vec();
+        let all = ["plain", "docker", "cri", "kubectl", "parts", "collected", "gz"];
+        let all = all.map(|name| folder.path(name)).to_vec();
         let (mut seen, mut err) = (Vec::new(), Vec::new());
         Records::of(all).each_decision(&mut err, |decision| seen.push(decision)).unwrap();
         assert_eq!(String::from_utf8(err).unwrap(), "");
@@ -255,11 +258,9 @@ mod tests {
 
     #[test]
     fn of_what_is_cut_off_the_rest_counts() {
-        let record = fixture::audit(&["allow editor-api listener 127.0.0.1 0a1b 100211"]);
+        let record = audit(ALLOWED);
         let many = record.repeat(2000);
-        let mut compressed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
-        compressed.write_all(many.as_bytes()).unwrap();
-        let compressed = compressed.finish().unwrap();
+        let compressed = gzip(&many, flate2::Compression::none());
         let half = &compressed[..compressed.len() / 2];
         let time = "2027-01-15T08:30:00.123456789Z";
         // As the proxy writes it: what it is comes first.
@@ -275,14 +276,9 @@ mod tests {
                 "audit:3: the line before it has no end",
             ),
         ] {
-            let (cut, whole) =
-                (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
-            std::fs::write(&cut, content).unwrap();
-            std::fs::write(&whole, &record).unwrap();
-            let (mut seen, mut err) = (0, Vec::new());
-            let files = vec![cut.path().to_owned(), whole.path().to_owned()];
-            Records::of(files).each_decision(&mut err, |_| seen += 1).unwrap();
-            let err = String::from_utf8(err).unwrap().replace(&cut.path().display().to_string(), "audit");
+            let folder = Folder::with(&[("whole", &record)]);
+            std::fs::write(folder.path("audit"), content).unwrap();
+            let (seen, err) = count(&folder, &["audit", "whole"]);
             assert!(expected.contains(&(seen - 1)), "{seen} {err}");
             assert!(err.contains(problem), "{err}");
         }
@@ -290,19 +286,13 @@ mod tests {
 
     #[test]
     fn no_line_is_too_bad_for_the_next_and_none_is_kept_that_does_not_end() {
-        let good = fixture::audit(&["allow editor-api listener 127.0.0.1 0a1b 100211"]);
+        let good = audit(ALLOWED);
         let long = "x".repeat(3 << 20);
-        let mut text = Vec::new();
-        for line in
-            [good.as_bytes(), b"\xff\n", long.as_bytes(), b"\n", good.as_bytes(), b"{}\n", long.as_bytes()]
-        {
-            text.extend_from_slice(line);
-        }
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(&file, text).unwrap();
-        let (mut seen, mut err) = (0, Vec::new());
-        Records::of(vec![file.path().to_owned()]).each_decision(&mut err, |_| seen += 1).unwrap();
-        let err = String::from_utf8(err).unwrap().replace(&file.path().display().to_string(), "audit");
+        let (line, long_line) = (good.as_bytes(), long.as_bytes());
+        let text = [line, b"\xff\n", long_line, b"\n", line, b"{}\n", long_line].concat();
+        let folder = Folder::with(&[]);
+        std::fs::write(folder.path("audit"), text).unwrap();
+        let (seen, err) = count(&folder, &["audit"]);
         let told: Vec<&str> = err.lines().collect();
         assert_eq!(seen, 2);
         assert_eq!(told[0], "audit:2: not an audit record: not UTF-8 text");
@@ -313,38 +303,5 @@ mod tests {
         let (mut lines, mut line) = (&*long.into_bytes(), Vec::new());
         assert!(matches!(next_line(&mut lines, &mut line), Ok(Line::TooLong)));
         assert!(line.capacity() as u64 <= 2 * MAX_LINE);
-    }
-}
-
-/// What the tests of `replay` and `suggest` read.
-#[cfg(test)]
-pub(super) mod fixture {
-    use crate::operation::{CREATE, DELETE};
-
-    /// A line for each text `EFFECT CALLER PROOF PEER PROJECT JOB [MODE]`, a minute apart. The job of a call that creates
-    /// one is written `+ID`. Facts follow as `KEY=VALUE,VALUE`, and `user=` for the word on a new job.
-    pub(in crate::cli::policy) fn audit(calls: &[&str]) -> String {
-        (0..).zip(calls).map(|(minute, call)| line(minute, call)).collect()
-    }
-
-    fn line(minute: u32, call: &str) -> String {
-        let (facts, words): (Vec<&str>, Vec<&str>) = call.split(' ').partition(|word| word.contains('='));
-        let facts: Vec<(&str, &str)> = facts.iter().map(|fact| fact.split_once('=').unwrap()).collect();
-        let told = facts.iter().filter(|(key, _)| *key != "user");
-        let told =
-            told.map(|(key, values)| ((*key).to_owned(), values.split(',').collect::<Vec<_>>().into()));
-        let (hour, minute) = (minute / 60, minute % 60);
-        let created = words[5].strip_prefix('+');
-        let action = if created.is_some() { CREATE } else { DELETE };
-        let record = serde_json::json!({
-            "event": "request", "timestamp": format!("2027-01-15T{hour:02}:{minute:02}:00.000Z"),
-            "policy.effect": words[0], "caller.id": words[1], "caller.identified_by": words[2],
-            "network.peer.address": words[3], "mpc.project_id": words[4], "mpc.job_id": created.unwrap_or(words[5]),
-            "mpc.action": action, "listener": "app", "policy.rule": "old",
-            "policy.mode": words.get(6).unwrap_or(&"enforce"),
-            "facts": serde_json::Value::Object(told.collect()),
-            "mpc.user_data": facts.iter().find(|(key, _)| *key == "user").map(|(_, word)| *word),
-        });
-        format!("{record}\n")
     }
 }

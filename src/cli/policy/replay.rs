@@ -211,8 +211,10 @@ impl fmt::Display for Replayed {
 
 #[cfg(test)]
 mod tests {
-    use super::super::records::fixture::audit;
-    use super::*;
+    use super::{
+        super::fixture::{Folder, audit},
+        *,
+    };
 
     const POLICY: &str = "version: 1
 callers:
@@ -250,25 +252,15 @@ rules:
     ];
 
     fn replay(audit: &str, named: bool, format: Format) -> anyhow::Result<(ExitCode, String, String)> {
-        let directory = tempfile::tempdir().unwrap();
-        let path = |name: &str| directory.path().join(name);
-        std::fs::write(path("audit.jsonl"), audit).unwrap();
-        std::fs::write(path("policy.yaml"), POLICY).unwrap();
-        if named {
-            std::fs::write(path("proxy.yaml"), "projects: [ { name: media-prod, id: 0a1b } ]").unwrap();
-        }
-        let replay = Replay {
-            audit: Records::of(vec![path("audit.jsonl")]),
-            policy: path("policy.yaml"),
-            config: None,
-            format,
-        };
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        let code = replay.run(&mut out, &mut err)?;
-        let text = |bytes| {
-            String::from_utf8(bytes).unwrap().replace(&format!("{}/", directory.path().display()), "")
-        };
-        Ok((code, text(out), text(err)))
+        let files = [
+            ("audit.jsonl", audit),
+            ("policy.yaml", POLICY),
+            ("proxy.yaml", "projects: [ { name: media-prod, id: 0a1b } ]"),
+        ];
+        let folder = Folder::with(if named { &files } else { &files[..2] });
+        let audit = Records::of(vec![folder.path("audit.jsonl")]);
+        let replay = Replay { audit, policy: folder.path("policy.yaml"), config: None, format };
+        folder.printed(|out, err| replay.run(out, err))
     }
 
     #[test]
@@ -361,13 +353,8 @@ deny -> undetermined: 1 call of owner, mpc:editingTask:delete on media-prod
     fn a_line_that_is_no_record_is_told_and_left_out() {
         let cut = audit(&CALLS[..1]) + "{\"event\":\"request\",\"time";
         let (code, out, err) = replay(&cut, true, Format::Text).unwrap();
-        assert_eq!(
-            (code, out.as_str()),
-            (
-                ExitCode::SUCCESS,
-                "1 call: 0 would now be denied, 0 would now be allowed, 1 would not change\n"
-            )
-        );
+        let expected = "1 call: 0 would now be denied, 0 would now be allowed, 1 would not change\n";
+        assert_eq!((code, out.as_str()), (ExitCode::SUCCESS, expected));
         assert!(err.starts_with("audit.jsonl:2: not an audit record: "), "{err}");
         assert!(replay("", true, Format::Text).unwrap_err().to_string().ends_with("has no policy decisions"));
     }

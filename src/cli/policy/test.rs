@@ -1,12 +1,9 @@
 //! `policy test`: checks a policy against test cases.
 
-use std::io::Write;
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use super::{junit, results::Results};
-use crate::cli::exit;
-use crate::{clock, config};
+use crate::{cli::exit, clock, config};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Test {
@@ -54,7 +51,7 @@ impl Test {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::fixture::Folder, *};
 
     const POLICY: &str = "version: 1
 callers:
@@ -91,19 +88,15 @@ rules:
 
     /// Runs `policy test` on these cases: the exit code, what was printed, and what was complained about.
     fn run(cases: &str, format: Format) -> (ExitCode, String, String) {
-        let directory = tempfile::tempdir().unwrap();
-        let path = |name: &str| directory.path().join(name);
-        std::fs::write(path("policy.yaml"), POLICY).unwrap();
-        std::fs::write(path("proxy.yaml"), PROXY).unwrap();
-        std::fs::write(path("policy.test.yaml"), format!("version: 1\npolicy: policy.yaml\ncases:\n{cases}"))
-            .unwrap();
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        let test = Test { files: vec![path("policy.test.yaml")], format };
-        let code = test.run(&mut out, &mut err).unwrap();
-        let text = |bytes| {
-            String::from_utf8(bytes).unwrap().replace(&format!("{}/", directory.path().display()), "")
-        };
-        (code, text(out), text(err))
+        let cases = format!("version: 1\npolicy: policy.yaml\ncases:\n{cases}");
+        run_file(&cases, format)
+    }
+
+    fn run_file(text: &str, format: Format) -> (ExitCode, String, String) {
+        let folder =
+            Folder::with(&[("policy.yaml", POLICY), ("proxy.yaml", PROXY), ("policy.test.yaml", text)]);
+        let test = Test { files: vec![folder.path("policy.test.yaml")], format };
+        folder.printed(|out, err| test.run(out, err)).unwrap()
     }
 
     #[test]
@@ -259,12 +252,8 @@ nearest miss: rule `contractor` at policy.yaml:8
 
     #[test]
     fn a_policy_that_is_not_valid_is_told_and_nothing_is_tested() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("policy.test.yaml");
-        std::fs::write(&path, "version: 1\npolicy: polic.yaml\ncases: [ { name: a } ]\n").unwrap();
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        let code = Test { files: vec![path], format: Format::Text }.run(&mut out, &mut err).unwrap();
-        let err = String::from_utf8(err).unwrap();
+        let cases = "version: 1\npolicy: polic.yaml\ncases: [ { name: a } ]\n";
+        let (code, _, err) = run_file(cases, Format::Text);
         assert_eq!(code, ExitCode::from(78));
         assert!(err.contains("polic.yaml: error: cannot read file: no such file"), "{err}");
         assert!(err.contains("a test case needs `caller`"), "{err}");

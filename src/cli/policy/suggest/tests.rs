@@ -12,24 +12,38 @@ use super::{
 use crate::{
     cli::{
         output::Format,
-        policy::records::{Records, fixture::audit},
+        policy::{
+            fixture::{Folder, audit},
+            records::Records,
+        },
     },
     config,
     policy::{Call, Effect, Facts, Scope, parse_moment},
 };
 
 fn suggest(calls: &[&str], format: Format, config: Option<&str>) -> anyhow::Result<(ExitCode, String)> {
-    let directory = tempfile::tempdir().unwrap();
-    let path = |name: &str| directory.path().join(name);
-    std::fs::write(path("audit.jsonl"), audit(calls)).unwrap();
-    let config = config.map(|text| {
-        std::fs::write(path("proxy.yaml"), text).unwrap();
-        path("proxy.yaml")
-    });
-    let suggest = Suggest { audit: Records::of(vec![path("audit.jsonl")]), config, format };
-    let mut out = Vec::new();
-    let code = suggest.run(&mut out, &mut Vec::new())?;
-    Ok((code, String::from_utf8(out).unwrap()))
+    let (code, out, _) = suggest_from(&audit(calls), format, config)?;
+    Ok((code, out))
+}
+
+/// From the lines of an audit file, also with what is complained about.
+fn suggest_from(
+    audit: &str,
+    format: Format,
+    config: Option<&str>,
+) -> anyhow::Result<(ExitCode, String, String)> {
+    let folder = Folder::with(&[("audit.jsonl", audit), ("proxy.yaml", config.unwrap_or_default())]);
+    let config = config.map(|_| folder.path("proxy.yaml"));
+    let suggest = Suggest { audit: Records::of(vec![folder.path("audit.jsonl")]), config, format };
+    folder.printed(|out, err| suggest.run(out, err))
+}
+
+/// The policy, loaded where there are these projects, each with its name and its id.
+fn loaded(policy: &str, projects: &[(&str, &str)]) -> config::StandalonePolicy {
+    let folder = Folder::with(&[("policy.yaml", policy)]);
+    let scope = |(name, id): &(&str, &str)| Scope { name: (*name).into(), id: (*id).into() };
+    let scopes = || projects.iter().map(scope).collect();
+    config::policy_alone(&folder.path("policy.yaml"), None, scopes).unwrap()
 }
 
 const CALLS: [&str; 6] = [
@@ -185,22 +199,13 @@ fn whoever_only_cancels_what_it_created_is_suggested_its_own_jobs() {
     let (_, out) = suggest(&LIVES, Format::Text, Some(config)).unwrap();
     let rules = out.find("rules:").map(|start| &out[start..]).unwrap();
     assert!(rules.starts_with(OWNERSHIP), "{rules}");
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("policy.yaml");
-    std::fs::write(&path, &out).unwrap();
-    let scopes = || vec![Scope { name: "media-prod".into(), id: "0a1b".into() }];
-    let alone = config::policy_alone(&path, None, scopes).unwrap();
-    assert_eq!(alone.policy.rules().len(), 5);
+    assert_eq!(loaded(&out, &[("media-prod", "0a1b")]).policy.rules().len(), 5);
 }
 
 #[test]
 fn the_suggestion_allows_what_was_seen_and_nothing_else() {
     let (_, out) = suggest(&CALLS, Format::Text, None).unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("policy.yaml");
-    std::fs::write(&path, out).unwrap();
-    let ids = ["0a1b", "1c2d"].map(|id| Scope { name: id.into(), id: id.into() });
-    let alone = config::policy_alone(&path, None, || ids.to_vec()).unwrap();
+    let alone = loaded(&out, &[("0a1b", "0a1b"), ("1c2d", "1c2d")]);
     let effect = |caller: &str, project: &str, job| {
         let caller = alone.callers.iter().find(|c| c.as_str() == caller).unwrap();
         let action = "mpc:editingTask:delete";
@@ -259,20 +264,13 @@ fn hostile_records_make_no_pattern_and_no_line() {
     ];
     let good = audit(&["allow editor-api listener 127.0.0.1 0a1b 100211"]);
     let bad: String = hostile.iter().map(|(from, to)| good.replace(from, to)).collect();
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("audit.jsonl");
-    std::fs::write(&path, bad + &good).unwrap();
-    let suggest = Suggest { audit: Records::of(vec![path]), config: None, format: Format::Text };
-    let (mut out, mut err) = (Vec::new(), Vec::new());
-    assert_eq!(suggest.run(&mut out, &mut err).unwrap(), ExitCode::SUCCESS);
-    let (out, err) = (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap());
+    let (code, out, err) = suggest_from(&(bad + &good), Format::Text, None).unwrap();
+    assert_eq!(code, ExitCode::SUCCESS);
     assert!(out.starts_with("# Suggested from 1 call that were allowed."), "{out}");
     // That of the identity policy's resource.
     assert!(out.is_ascii() && out.matches('*').count() == 1, "{out}");
-    assert!(
-        err.is_ascii() && err.contains("audit.jsonl:1: not an audit record: `mpc.action` cannot be"),
-        "{err}"
-    );
+    let first = "audit.jsonl:1: not an audit record: `mpc.action` cannot be";
+    assert!(err.is_ascii() && err.contains(first), "{err}");
     assert!(err.ends_with("4 more lines are not audit records\n"), "{err}");
 }
 
