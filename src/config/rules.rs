@@ -228,12 +228,6 @@ pub(super) fn findings(source: &SourceFile, policy: &Policy, parsed: &ParsedPoli
                 }
                 continue;
             }
-            // Told already, at the place of the name itself.
-            Problem::DuplicateId(_)
-            | Problem::Empty(_)
-            | Problem::UnknownCaller(_)
-            | Problem::UnknownAction(_)
-            | Problem::UnknownProject(_) => continue,
             Problem::NotCompared => {
                 if whole {
                     source.warning(*place, problem.to_string(), JOB_PREFIX_HINT);

@@ -1,18 +1,17 @@
-//! Finds parts of a policy that have no effect or are wider than needed: patterns that match nothing, rules that never
-//! decide or have expired, wildcards that match a single name.
+//! Finds parts of a policy that have no effect or are wider than needed: patterns that match no job, rules that never
+//! decide or have expired, wildcards that match a single name. `config` reports names that do not exist.
 //!
 //! It reports only what is certain, and does not judge whether a rule is wise. Time is an argument.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::index::{self, Cells};
 use super::jobs::Applying;
-use super::names::{ANY, Names};
-use super::{Effect, Field, Glob, Location, Mode, Policy, Rule, spell_moment};
+use super::names::ANY;
+use super::{Effect, Field, Glob, Mode, Policy, Rule, spell_moment};
 use crate::operation::{CREATE, Segment};
 
 /// A part of a rule that has no effect or is wider than needed.
@@ -29,16 +28,6 @@ pub struct Finding<'p> {
 /// A problem of a rule. Displays as a sentence without the rule's name and location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem<'p> {
-    /// An earlier rule, at this location, has the same id.
-    DuplicateId(&'p Location),
-    /// This list is empty, so the rule matches nothing.
-    Empty(&'static str),
-    /// No caller matches this pattern.
-    UnknownCaller(&'p Glob),
-    /// No action matches this pattern.
-    UnknownAction(&'p Glob),
-    /// No project's name or id matches this pattern.
-    UnknownProject(&'p Glob),
     /// No job id can match this pattern.
     ImpossibleJob(&'p Glob),
     /// The rule covers creates, which have no job id yet, but none of its job patterns is `*`. Holds whether it covers other
@@ -66,16 +55,11 @@ impl Policy {
 
     /// Returns all findings, with a limit on comparisons of job patterns.
     pub(super) fn findings_within(&self, comparisons: usize, now: DateTime<Utc>) -> Vec<Finding<'_>> {
-        let mut first_with_id = HashMap::new();
         let mut findings = Vec::new();
         let left = Cell::new(comparisons);
         for (number, rule) in self.rules.iter().enumerate() {
-            let first = *first_with_id.entry(rule.id.as_str()).or_insert(rule);
-            let duplicate = (!std::ptr::eq(first, rule)).then_some(Problem::DuplicateId(&first.location));
-            let problems = duplicate
-                .into_iter()
-                .chain(empty_lists(rule))
-                .chain(self.unmatched(rule))
+            let impossible = rule.jobs.iter().filter(|glob| !can_be_job(glob)).map(Problem::ImpossibleJob);
+            let problems = impossible
                 .chain(self.job_to_be(rule))
                 .chain(ending(rule, now))
                 .chain(self.decided_by_others(number, rule, &left))
@@ -83,16 +67,6 @@ impl Policy {
             findings.extend(problems.map(|problem| Finding { rule, number, problem }));
         }
         findings
-    }
-
-    fn unmatched<'p>(&'p self, rule: &'p Rule) -> impl Iterator<Item = Problem<'p>> {
-        let unknown =
-            |names: &'p Names, globs: &'p [Glob]| globs.iter().filter(move |glob| names.is_idle(glob));
-        unknown(&self.index.callers, &rule.callers)
-            .map(Problem::UnknownCaller)
-            .chain(unknown(&self.index.actions, &rule.actions).map(Problem::UnknownAction))
-            .chain(unknown(&self.index.projects, &rule.projects).map(Problem::UnknownProject))
-            .chain(rule.jobs.iter().filter(|glob| !can_be_job(glob)).map(Problem::ImpossibleJob))
     }
 
     /// Finds job patterns that cannot match a create.
@@ -176,16 +150,6 @@ fn ending<'p>(rule: &Rule, now: DateTime<Utc>) -> Option<Problem<'p>> {
     }
 }
 
-fn empty_lists<'p>(rule: &'p Rule) -> impl Iterator<Item = Problem<'p>> {
-    let lists = [
-        ("callers", &rule.callers),
-        ("actions", &rule.actions),
-        ("projects", &rule.projects),
-        ("jobs", &rule.jobs),
-    ];
-    lists.into_iter().filter(|(_, globs)| globs.is_empty()).map(|(name, _)| Problem::Empty(name))
-}
-
 /// Whether a job id, a segment of the target's grammar, can match the pattern. Tests it without each `*`, and with a letter
 /// for each `?`.
 fn can_be_job(glob: &Glob) -> bool {
@@ -196,11 +160,6 @@ fn can_be_job(glob: &Glob) -> bool {
 impl fmt::Display for Problem<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::DuplicateId(first) => write!(f, "duplicate rule id, first at {first}"),
-            Self::Empty(list) => write!(f, "`{list}` is empty and matches nothing; write `\"*\"` for any"),
-            Self::UnknownCaller(glob) => write!(f, "no caller is named `{glob}`"),
-            Self::UnknownAction(glob) => write!(f, "no operation has the action `{glob}`"),
-            Self::UnknownProject(glob) => write!(f, "no project has the name or id `{glob}`"),
             Self::ImpossibleJob(glob) => {
                 write!(f, "no job id can be `{glob}`: it is 1 to 64 of A-Z a-z 0-9 _ -")
             }
@@ -208,9 +167,7 @@ impl fmt::Display for Problem<'_> {
                 let what = if *others { "no call that creates a job" } else { "nothing" };
                 write!(f, "it matches {what}: a create has no job id, and only `\"*\"` matches that")
             }
-            Self::NeverDecides(other) => {
-                write!(f, "`{}` at {} covers it", other.id, other.location)
-            }
+            Self::NeverDecides(other) => write!(f, "`{}` at {} covers it", other.id, other.location),
             Self::NotCompared => {
                 f.write_str("rules from here on were not checked for effect: too many similar patterns")
             }

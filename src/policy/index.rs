@@ -7,7 +7,7 @@ use foldhash::{HashMap, HashMapExt};
 
 use super::jobs::{Applying, Jobs, Pattern, Texts};
 use super::names::{ANY, Names, RuleSlot, Set, Sets};
-use super::{Effect, Glob, Mode, Rule, Scope};
+use super::{Effect, Mode, Rule, Scope};
 use crate::identity::CallerId;
 use crate::operation::ACTIONS;
 
@@ -19,26 +19,13 @@ pub(super) struct Index {
     pub(super) projects: Names,
     /// The sets of each rule's callers, actions and projects.
     sets: Vec<[Set; 3]>,
-    cells: HashMap<[RuleSlot; 3], Rules>,
+    /// The job patterns of each cell, those of each mode and effect by themselves.
+    jobs: HashMap<[RuleSlot; 4], Box<Jobs>>,
 }
 
 /// The slots of callers, actions and projects.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cells<'i>([&'i [RuleSlot]; 3]);
-
-/// The rules of one cell.
-#[derive(Debug, Default)]
-struct Rules {
-    enforced: Effects,
-    observed: Effects,
-}
-
-/// The rules of one cell and mode.
-#[derive(Debug, Default)]
-struct Effects {
-    denies: Option<Box<Jobs>>,
-    allows: Option<Box<Jobs>>,
-}
 
 impl Index {
     pub(super) fn new(rules: &[Rule], callers: &[CallerId], projects: &[Scope]) -> Self {
@@ -50,7 +37,8 @@ impl Index {
         let mut sets = Vec::with_capacity(rules.len());
         for rule in rules {
             let mut set = [0; 3];
-            for ((set, kind), list) in set.iter_mut().zip(&mut kinds).zip(lists(rule)) {
+            let lists = [&rule.callers, &rule.actions, &rule.projects];
+            for ((set, kind), list) in set.iter_mut().zip(&mut kinds).zip(lists) {
                 *set = kind.of(list);
             }
             sets.push(set);
@@ -59,11 +47,11 @@ impl Index {
         let [callers, actions, projects] = kinds;
         let [callers, actions, projects] =
             [callers.place(by_class.callers), actions.place(true), projects.place(by_class.projects)];
-        let mut index = Self { callers, actions, projects, sets, cells: HashMap::new() };
+        let mut index = Self { callers, actions, projects, sets, jobs: HashMap::new() };
         let texts = Texts::of(rules);
         for (number, rule) in rules.iter().enumerate() {
             for cell in index.cells(number) {
-                let jobs = index.cells.entry(cell).or_default().of_mut(rule.mode, rule.effect);
+                let jobs = index.jobs.entry(key(cell, rule.mode, rule.effect)).or_default();
                 let always = rule.always_applies();
                 rule.jobs.iter().for_each(|glob| jobs.add(Pattern::new(glob, number, always), &texts));
             }
@@ -87,7 +75,7 @@ impl Index {
         mode: Mode,
         effect: Effect,
     ) -> impl Iterator<Item = &'i Jobs> {
-        cells.each().filter_map(move |cell| self.cells.get(&cell)?.of(mode, effect))
+        cells.each().filter_map(move |cell| self.jobs.get(&key(cell, mode, effect)).map(|jobs| &**jobs))
     }
 
     /// Returns the set of each rule's callers.
@@ -113,7 +101,7 @@ impl Index {
 /// Returns the number of the first rule that applies and has one of these patterns that matches the job.
 ///
 /// The text of a pattern can take the place of the job: then the rule matches every job that the pattern matches; see
-/// [`Glob::covers`]. For `*` pass no job: then the rule matches every call.
+/// [`super::Glob::covers`]. For `*` pass no job: then the rule matches every call.
 pub(super) fn first<'i>(
     jobs: impl Iterator<Item = &'i Jobs>,
     job: Option<&str>,
@@ -136,28 +124,9 @@ impl<'i> Cells<'i> {
     }
 }
 
-impl Rules {
-    fn of(&self, mode: Mode, effect: Effect) -> Option<&Jobs> {
-        let effects = match mode {
-            Mode::Enforce => &self.enforced,
-            Mode::Observe => &self.observed,
-        };
-        match effect {
-            Effect::Allow => effects.allows.as_deref(),
-            Effect::Deny => effects.denies.as_deref(),
-        }
-    }
-
-    fn of_mut(&mut self, mode: Mode, effect: Effect) -> &mut Jobs {
-        let effects = match mode {
-            Mode::Enforce => &mut self.enforced,
-            Mode::Observe => &mut self.observed,
-        };
-        match effect {
-            Effect::Allow => effects.allows.get_or_insert_default(),
-            Effect::Deny => effects.denies.get_or_insert_default(),
-        }
-    }
+fn key([caller, action, project]: [RuleSlot; 3], mode: Mode, effect: Effect) -> [RuleSlot; 4] {
+    let kind = RuleSlot::from(mode == Mode::Observe) * 2 + RuleSlot::from(effect == Effect::Allow);
+    [caller, action, project, kind]
 }
 
 /// The kinds of names that get a slot per class. That is fastest, but costs an entry for each class that a rule matches.
@@ -186,10 +155,6 @@ fn by_class(rules: &[Rule], sets: &[[Set; 3]], kinds: &[Sets<'_>; 3]) -> ClassIn
     let choices =
         [ClassIndex { callers: true, projects: true }, ClassIndex { callers: false, projects: true }];
     choices.into_iter().find(|choice| entries(choice) <= most).unwrap_or(least)
-}
-
-fn lists(rule: &Rule) -> [&[Glob]; 3] {
-    [&rule.callers, &rule.actions, &rule.projects]
 }
 
 /// The maximum number of entries, which take a few MiB.

@@ -26,10 +26,22 @@ fn holds(condition: &str, facts: &str) -> bool {
     }
 }
 
+/// Each condition, the facts that it holds for, and those that it does not hold for.
+fn assert_held(cases: &[(&str, &[&str], &[&str])]) {
+    for (condition, holding, not_holding) in cases {
+        for facts in *holding {
+            assert!(holds(condition, facts), "{condition} holds for {facts:?}");
+        }
+        for facts in *not_holding {
+            assert!(!holds(condition, facts), "{condition} does not hold for {facts:?}");
+        }
+    }
+}
+
 #[test]
 fn an_operator_holds_where_one_value_matches_and_a_negated_one_where_none_does() {
-    for (condition, holding, not_holding) in [
-        ("StringEquals mpc:JobId 100211,x", &[""][..], &[][..]),
+    assert_held(&[
+        ("StringEquals mpc:JobId 100211,x", &[""], &[]),
         ("StringEquals mpc:JobId 1002", &[], &[""]),
         ("StringEquals mpc:ProjectId 1111", &[""], &[]),
         ("StringEquals mpc:ProjectId media-prod", &[], &[""]),
@@ -63,14 +75,7 @@ fn an_operator_holds_where_one_value_matches_and_a_negated_one_where_none_does()
         ("Null g:SourceIp true,false", &["ip=10.2.3.4", ""], &[]),
         ("Null mpc:JobId true", &[], &[""]),
         ("Null g:CurrentTime false", &[""], &[]),
-    ] {
-        for facts in holding {
-            assert!(holds(condition, facts), "{condition} holds for {facts:?}");
-        }
-        for facts in not_holding {
-            assert!(!holds(condition, facts), "{condition} does not hold for {facts:?}");
-        }
-    }
+    ]);
 }
 
 #[test]
@@ -101,12 +106,8 @@ fn where_the_key_is_absent_no_value_matches_unless_it_may_be() {
 
 #[test]
 fn a_fact_of_the_job_is_compared_like_any_text() {
-    for (condition, holding, not_holding) in [
-        (
-            "StringEquals mpc:UserData a/1",
-            &["mpc:UserData=a/1"][..],
-            &["mpc:UserData=A/1", "mpc:UserData="][..],
-        ),
+    assert_held(&[
+        ("StringEquals mpc:UserData a/1", &["mpc:UserData=a/1"], &["mpc:UserData=A/1", "mpc:UserData="]),
         ("StringNotEquals mpc:UserData a/1", &["mpc:UserData=a/2", "mpc:UserData="], &["mpc:UserData=a/1"]),
         (
             "StringMatchIfExists mpc:UserData a/*",
@@ -124,14 +125,7 @@ fn a_fact_of_the_job_is_compared_like_any_text() {
             &["mpc:JobStatus=WAITING"],
             &["mpc:JobStatus=FAILED"],
         ),
-    ] {
-        for facts in holding {
-            assert!(holds(condition, facts), "{condition} holds for {facts:?}");
-        }
-        for facts in not_holding {
-            assert!(!holds(condition, facts), "{condition} does not hold for {facts:?}");
-        }
-    }
+    ]);
 }
 
 #[test]
