@@ -6,7 +6,6 @@
 //! may pass. Everybody else has a [`Reloader`], which asks and tells and never waits for a file. A request takes the
 //! policy once and is decided by that one.
 
-mod baseline;
 mod notices;
 mod reloader;
 mod restart_only;
@@ -14,9 +13,9 @@ mod start;
 mod sync_status;
 mod task;
 
-pub use baseline::Baseline;
 pub use notices::log_findings;
 pub use reloader::Reloader;
+pub use restart_only::Baseline;
 pub use start::load_when_still;
 pub use sync_status::{Reloaded, SyncState, SyncStatus};
 pub use task::Targets;

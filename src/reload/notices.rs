@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::{
     config::Report,
-    identity::Proof,
+    identity::{CallerId, Proof},
     policy::{Effect, Mode, Rule},
     stage::ActivePolicy,
 };
@@ -100,25 +100,19 @@ pub(super) fn weakened(before: &ActivePolicy, now: &ActivePolicy) -> Vec<String>
     let denied: HashSet<&str> =
         before.policy.rules().iter().filter(denies).map(|rule| rule.id.as_str()).collect();
     let observed = now.policy.rules().iter().filter(|rule| rule.mode == Mode::Observe);
-    for rule in observed {
-        if denied.contains(rule.id.as_str()) {
-            less.push(format!("rule `{}` no longer denies: it has `mode: observe`", rule.id));
-        }
-    }
-    let open = |in_force: &ActivePolicy| -> Vec<(String, String)> {
-        let proofs = in_force.callers.proofs().filter_map(|(caller, proof)| {
-            let Proof::Listener(listener) = proof else { return None };
-            Some((listener.to_string(), caller.to_string()))
-        });
-        proofs.collect()
-    };
-    let known = open(before);
-    for (listener, caller) in open(now) {
-        if !known.iter().any(|(before, _)| *before == listener) {
-            less.push(format!(
-                "anyone who connects to the listener `{listener}` is now `{caller}`, without proof"
-            ));
-        }
-    }
+    let observed = observed.filter(|rule| denied.contains(rule.id.as_str()));
+    less.extend(observed.map(|rule| format!("rule `{}` no longer denies: it has `mode: observe`", rule.id)));
+    let known: HashSet<&str> = open_listeners(before).map(|(listener, _)| listener).collect();
+    let opened = open_listeners(now).filter(|(listener, _)| !known.contains(listener));
+    less.extend(opened.map(|(listener, caller)| {
+        format!("anyone who connects to the listener `{listener}` is now `{caller}`, without proof")
+    }));
     less
+}
+
+/// The listeners whose callers need no other proof, and who those are.
+fn open_listeners(policy: &ActivePolicy) -> impl Iterator<Item = (&str, &CallerId)> {
+    policy.callers.proofs().filter_map(|(caller, proof)| {
+        if let Proof::Listener(listener) = proof { Some((&**listener, caller)) } else { None }
+    })
 }

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    baseline::Baseline,
+    restart_only::Baseline,
     sync_status::{ReloadState, Reloaded, SyncStatus},
     task::{ReloadTask, Reply, Targets},
 };

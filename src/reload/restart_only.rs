@@ -1,60 +1,65 @@
-//! Settings that need a restart.
+//! Settings that need a restart, and what a proxy was started with.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
-use crate::config::{
-    Admin, AuditSettings, CredentialSettings, Drain, Limits, Listener, LogSettings, Ops, Project, Settings,
-    UpstreamSettings,
+use crate::{
+    config::{
+        Admin, AuditSettings, CredentialSettings, Drain, Limits, Listener, Loaded, LogSettings, Ops, Project,
+        Settings, UpstreamSettings,
+    },
+    watch::Snapshot,
 };
 
-/// The part of a configuration that takes a restart to change.
-#[derive(PartialEq)]
-pub(super) struct RestartOnly {
-    listeners: Vec<Listener>,
-    ops: Option<Ops>,
-    admin: Option<Admin>,
-    freeze_file: Option<PathBuf>,
-    projects: Vec<Project>,
-    credentials: Vec<CredentialSettings>,
-    upstream: UpstreamSettings,
-    limits: Limits,
-    drain: Drain,
-    audit: AuditSettings,
-    log: LogSettings,
+/// What a proxy was started with, and reloads start from.
+pub struct Baseline {
+    pub(super) path: PathBuf,
+    pub(super) fixed: RestartOnly,
+    pub(super) snapshot: Snapshot,
 }
 
-impl RestartOnly {
-    pub(super) fn of(settings: &Settings) -> Self {
-        Self {
-            listeners: settings.listeners.clone(),
-            ops: settings.ops.clone(),
-            admin: settings.admin.clone(),
-            freeze_file: settings.freeze_file.clone(),
-            projects: settings.projects.iter().map(|project| project.restart_only()).collect(),
-            credentials: settings.credentials.clone(),
-            upstream: settings.upstream.clone(),
-            limits: settings.limits.clone(),
-            drain: settings.drain.clone(),
-            audit: settings.audit.clone(),
-            log: settings.log.clone(),
-        }
+impl Baseline {
+    /// Of the configuration at `path`, which was just loaded.
+    pub fn new(path: PathBuf, loaded: &Loaded) -> Self {
+        Self { path, fixed: RestartOnly::of(&loaded.settings), snapshot: loaded.snapshot.clone() }
     }
+}
 
-    /// The sections that differ.
-    pub(super) fn differences(&self, other: &Self) -> Vec<&'static str> {
-        let sections = [
-            ("listeners", self.listeners != other.listeners),
-            ("ops", self.ops != other.ops),
-            ("admin", self.admin != other.admin),
-            ("freeze_file", self.freeze_file != other.freeze_file),
-            ("projects", self.projects != other.projects),
-            ("credentials", self.credentials != other.credentials),
-            ("upstream", self.upstream != other.upstream),
-            ("limits", self.limits != other.limits),
-            ("drain", self.drain != other.drain),
-            ("audit", self.audit != other.audit),
-            ("log", self.log != other.log),
-        ];
-        sections.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
-    }
+/// Declares the sections that need a restart, each with what is kept of it.
+macro_rules! restart_only {
+    ($($section:ident: $Type:ty = $kept:expr,)*) => {
+        /// The part of a configuration that takes a restart to change.
+        pub(super) struct RestartOnly {
+            $($section: $Type,)*
+        }
+
+        impl RestartOnly {
+            pub(super) fn of(settings: &Settings) -> Self {
+                Self { $($section: $kept(&settings.$section),)* }
+            }
+
+            /// The sections that differ.
+            pub(super) fn differences(&self, other: &Self) -> Vec<&'static str> {
+                let sections = [$((stringify!($section), self.$section != other.$section),)*];
+                sections.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
+            }
+        }
+    };
+}
+
+restart_only! {
+    listeners: Vec<Listener> = Clone::clone,
+    ops: Option<Ops> = Clone::clone,
+    admin: Option<Admin> = Clone::clone,
+    freeze_file: Option<PathBuf> = Clone::clone,
+    projects: Vec<Project> = without_reloaded_keys,
+    credentials: Vec<CredentialSettings> = Clone::clone,
+    upstream: UpstreamSettings = Clone::clone,
+    limits: Limits = Clone::clone,
+    drain: Drain = Clone::clone,
+    audit: AuditSettings = Clone::clone,
+    log: LogSettings = Clone::clone,
+}
+
+fn without_reloaded_keys(projects: &[Arc<Project>]) -> Vec<Project> {
+    projects.iter().map(|project| project.restart_only()).collect()
 }

@@ -13,9 +13,8 @@ use tokio::{
 };
 
 use super::{
-    baseline::Baseline,
     notices::{changes, log_findings, log_weakened, weakened},
-    restart_only::RestartOnly,
+    restart_only::{Baseline, RestartOnly},
     sync_status::{ReloadState, Reloaded},
 };
 use crate::{
@@ -264,16 +263,12 @@ impl ReloadTask {
 
 impl Outcome {
     fn of(path: &Path, fixed: &RestartOnly, in_force: &ActivePolicy) -> Self {
+        let files = |report: &Report| report.files().iter().cloned().collect();
         let loaded = match config::load_again(path) {
             Ok(loaded) => loaded,
-            Err(report) => {
-                return Self {
-                    fresh: Err(summary(&report)),
-                    files: report.files().iter().cloned().collect(),
-                };
-            }
+            Err(report) => return Self { fresh: Err(summary(&report)), files: files(&report) },
         };
-        let files = loaded.warnings.files().iter().cloned().collect();
+        let files = files(&loaded.warnings);
         let changed = fixed.differences(&RestartOnly::of(&loaded.settings));
         if !changed.is_empty() {
             let problem = format!("changing {} requires a restart", changed.join(", "));

@@ -214,7 +214,7 @@ fn rules_name_keys_and_what_needs_a_restart_is_compared_by_a_reload() {
     let Shape::Section { keys, .. } = File::Proxy.shape() else { panic!() };
     let fixed = fs::read_to_string(format!("{ROOT}/src/reload/restart_only.rs")).unwrap();
     for key in keys.iter().filter(|key| key.name != "version") {
-        let compared = fixed.contains(&format!("(\"{}\", self.", key.name));
+        let compared = fixed.contains(&format!("\n    {}: ", key.name));
         assert_eq!(compared, !key.reloaded, "{}", key.name);
     }
 }
