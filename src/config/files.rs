@@ -155,18 +155,13 @@ pub(super) fn secret_text(source: &SourceFile, node: &Node) -> Option<Secret> {
 /// A file that will be written: its directory must be there.
 pub(super) fn to_write(source: &SourceFile, node: &Node) -> Option<PathBuf> {
     let path = path(source, node)?;
-    let why = match (path.is_dir(), folder(&path).is_dir()) {
+    let why = match (path.is_dir(), watch::folder(&path).is_dir()) {
         (false, true) => return Some(path),
         (true, _) => "it is a directory",
         (false, false) => "its directory does not exist",
     };
     let message = format!("{} cannot be a file: {why}", path.display());
     source.reject(node.place, message, source.where_files_are())
-}
-
-/// The folder that a path is in.
-pub(super) fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// A file with the SHA-256 digest of a token, as 64 hexadecimal digits; what `sha256sum` prints is fine.

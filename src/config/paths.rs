@@ -1,13 +1,13 @@
 //! Checks that each path has a single, possible use. Where the proxy writes there is no file that it reads, nor a
 //! socket.
 
-use super::files::folder;
 use super::proxy::ParsedProxy;
 use super::report::Position;
 use super::settings::Bind;
 use super::source_file::SourceFile;
 use super::yaml::Node;
 use crate::audit::Target;
+use crate::watch::folder;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, FileType};
 use std::os::unix::fs::FileTypeExt;

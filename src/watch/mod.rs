@@ -14,13 +14,11 @@ mod files;
 mod snapshot;
 mod read;
 mod reader;
-mod timing;
 
 pub use files::{Files, WatchOutcome};
-pub use read::{off_thread, read};
+pub use read::{HANG_TIMEOUT, POLL_INTERVAL, SETTLE_TIME, off_thread, read};
 pub use reader::Reader;
-pub use snapshot::Snapshot;
-pub use timing::{HANG_TIMEOUT, POLL_INTERVAL, SETTLE_TIME};
+pub use snapshot::{Snapshot, folder};
 
 #[cfg(test)]
 mod tests;

@@ -6,13 +6,12 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::Path,
     pin::pin,
+    time::Duration,
 };
 
 use nix::libc::O_NONBLOCK;
 use tokio::{task::spawn_blocking, time::timeout};
 use zeroize::Zeroizing;
-
-use super::HANG_TIMEOUT;
 
 /// What a file holds, which is zeroed when it is dropped. A pipe or a device is refused: it could not be read again,
 /// and whoever opens it may wait for ever.
@@ -60,6 +59,15 @@ pub async fn off_thread<T: Send + 'static>(
         }
     }
 }
+
+/// For how long a file must not have changed before it counts as whole.
+pub const SETTLE_TIME: Duration = Duration::from_secs(2);
+
+/// How long a file may take to be still, or to be read, before somebody is told.
+pub const HANG_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often files are looked at when nothing announces a change.
+pub const POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Nothing that is read here is larger.
 const MAX_FILE: u64 = 8 << 20;
