@@ -73,11 +73,7 @@ impl SocketEnds {
         };
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST;
-        let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
-        message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
-        bytes
+        datagram(header, SockDiagMessage::InetRequest(request))
     }
 
     /// The owner's user id, from the kernel's answer. `own_state` reads the state (`tcpi_state`) of the socket at
@@ -132,6 +128,14 @@ impl SocketEnds {
     }
 }
 
+fn datagram(header: NetlinkHeader, message: SockDiagMessage) -> Vec<u8> {
+    let mut message = NetlinkMessage::new(header, message.into());
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use netlink_packet_sock_diag::{
@@ -168,12 +172,7 @@ mod tests {
             inode,
         };
         let response = InetResponse { header, nlas: Default::default() };
-        let payload = SockDiagMessage::InetResponse(Box::new(response)).into();
-        let mut message = NetlinkMessage::new(NetlinkHeader::default(), payload);
-        message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
-        bytes
+        datagram(NetlinkHeader::default(), SockDiagMessage::InetResponse(Box::new(response)))
     }
 
     #[test]
@@ -204,14 +203,18 @@ mod tests {
         }
         let mapped = owner("[::ffff:127.0.0.1]:40000", "[::ffff:127.0.0.1]:8080", TCP_ESTABLISHED, 5);
         assert_eq!(mapped.unwrap(), 1001);
-        assert!(matches!(owner(from, to, TCP_LISTEN, 5), Err(OwnerError::Other)));
-        assert!(matches!(owner(from, "0.0.0.0:0", TCP_LISTEN, 5), Err(OwnerError::Other)));
-        assert!(matches!(owner(to, from, TCP_ESTABLISHED, 5), Err(OwnerError::Other)));
-        assert!(matches!(owner("127.0.0.1:40001", to, TCP_ESTABLISHED, 5), Err(OwnerError::Other)));
+        for (from, to, state) in [
+            (from, to, TCP_LISTEN),
+            (from, "0.0.0.0:0", TCP_LISTEN),
+            (to, from, TCP_ESTABLISHED),
+            ("127.0.0.1:40001", to, TCP_ESTABLISHED),
+        ] {
+            assert!(matches!(owner(from, to, state, 5), Err(OwnerError::Other)), "{from} {to} {state}");
+        }
         // The kernel says root for these.
-        assert!(matches!(owner(from, to, TCP_ESTABLISHED, 0), Err(OwnerError::Closed)));
-        assert!(matches!(owner(from, to, TCP_FIN_WAIT2, 0), Err(OwnerError::Closed)));
-        assert!(matches!(owner(from, to, TCP_TIME_WAIT, 0), Err(OwnerError::Closed)));
+        for state in [TCP_ESTABLISHED, TCP_FIN_WAIT2, TCP_TIME_WAIT] {
+            assert!(matches!(owner(from, to, state, 0), Err(OwnerError::Closed)), "{state}");
+        }
     }
 
     #[test]

@@ -1,12 +1,14 @@
-//! The peer of a connection, as proven by the kernel and the TLS handshake.
-//!
-//! A [`Peer`] is made once, when a connection is accepted; nothing a caller sends after that can change it.
+//! What may prove a caller, as it came: the peer of its connection, as proven by the kernel and the TLS handshake, and its
+//! request. A [`Peer`] is made once, when a connection is accepted; nothing a caller sends after that can change it.
 
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
+
+use chrono::{DateTime, Utc};
+use http::HeaderMap;
 
 use super::certificate::{Certificate, CertificateError};
 
@@ -45,6 +47,23 @@ pub enum PeerAddress {
         /// Its supplementary groups (`SO_PEERGROUPS`).
         groups: Arc<[u32]>,
     },
+}
+
+/// What a request brings along that may prove its caller.
+#[derive(Clone, Copy)]
+pub struct Presented<'r> {
+    /// Where it comes from.
+    pub peer: &'r Peer,
+    /// Its method.
+    pub method: &'r str,
+    /// Its raw target, as on the request line.
+    pub target: &'r str,
+    /// Its headers.
+    pub headers: &'r HeaderMap,
+    /// The SHA-256 of its body. `None` where it has none, or none yet.
+    pub body: Option<[u8; 32]>,
+    /// When it came.
+    pub now: DateTime<Utc>,
 }
 
 /// As in `127.0.0.1:40000`, and `uid:1001` on a Unix socket.

@@ -1,6 +1,6 @@
 //! What proves a caller. The kinds of proof, and how strong each is.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use sha2::{Digest, Sha256};
 
@@ -88,22 +88,22 @@ impl Proof {
 
     /// What it takes to be identified by it. Two proofs with the same claim can only stand for one caller.
     pub fn claim(&self) -> Claim {
+        let of = |parts: &[&[u8]]| Claim::new(self.kind().as_str(), parts);
         let id = |id: &Option<u32>| id.map_or_else(String::new, |id| id.to_string());
-        let parts: Vec<Cow<'_, [u8]>> = match self {
-            Self::Listener(text) => vec![text.as_bytes().into()],
-            Self::Loopback { uid } => vec![uid.to_be_bytes().to_vec().into()],
-            Self::Unix { uid, gid } => vec![id(uid).into_bytes().into(), id(gid).into_bytes().into()],
-            Self::Bearer(digest) => vec![digest.as_bytes().into()],
+        match self {
+            Self::Listener(text) => of(&[text.as_bytes()]),
+            Self::Loopback { uid } => of(&[&uid.to_be_bytes()]),
+            Self::Unix { uid, gid } => of(&[id(uid).as_bytes(), id(gid).as_bytes()]),
+            Self::Bearer(digest) => of(&[digest.as_bytes()]),
             // The keys are those of the issuer, whichever file they are in.
             Self::ServiceAccount(ServiceAccount { namespace, name, audience, issuer, .. }) => {
-                [issuer, namespace, name, audience].map(|text| text.as_bytes().into()).into()
+                of(&[issuer, namespace, name, audience].map(|text| text.as_bytes()))
             }
             // An access key names one secret key.
-            Self::SdkSignature(signer) => vec![signer.key.access_key().as_bytes().into()],
-            Self::Dns(name) => vec![name.as_str().as_bytes().into()],
-            Self::Spiffe(id) => vec![id.as_str().as_bytes().into()],
-        };
-        Claim::new(self.kind().as_str(), &parts)
+            Self::SdkSignature(signer) => of(&[signer.key.access_key().as_bytes()]),
+            Self::Dns(name) => of(&[name.as_str().as_bytes()]),
+            Self::Spiffe(id) => of(&[id.as_str().as_bytes()]),
+        }
     }
 
     /// The claims that whoever can make this one can make too.
@@ -117,18 +117,8 @@ impl Proof {
     /// Tells secret keys apart. With the same one, what is signed by either is signed by both: the access key
     /// stands in a header that the signature does not cover.
     pub fn secret(&self) -> Option<Claim> {
-        match self {
-            Self::SdkSignature(signer) => {
-                Some(Claim::new("secret", &[signer.key.fingerprint().to_vec().into()]))
-            }
-            Self::Listener(_)
-            | Self::Loopback { .. }
-            | Self::Unix { .. }
-            | Self::Bearer(_)
-            | Self::ServiceAccount(_)
-            | Self::Dns(_)
-            | Self::Spiffe(_) => None,
-        }
+        let Self::SdkSignature(signer) = self else { return None };
+        Some(Claim::new("secret", &[&signer.key.fingerprint()]))
     }
 
     /// Whether the connection alone gives the proof.
@@ -155,9 +145,9 @@ impl Proof {
 }
 
 impl Claim {
-    fn new(kind: &str, parts: &[Cow<'_, [u8]>]) -> Self {
+    fn new(kind: &str, parts: &[&[u8]]) -> Self {
         let mut digest = Sha256::new();
-        for part in [kind.as_bytes()].into_iter().chain(parts.iter().map(|part| &**part)) {
+        for part in [kind.as_bytes()].iter().chain(parts) {
             digest.update(part.len().to_be_bytes());
             digest.update(part);
         }
