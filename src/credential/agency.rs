@@ -39,7 +39,7 @@ impl Agency {
     async fn key(&self) -> Result<Provided, ProvideError> {
         let (mut answer, verdict) = self.ask().await?;
         // The date was wrong, not the key, and the skew is known now.
-        if verdict == Verdict::Misdated && self.exchange.clock().is_corrected() {
+        if verdict == Verdict::Misdated && self.exchange.skew.is_corrected() {
             (answer, _) = self.ask().await?;
         }
         self.exchange.key(answer)
@@ -49,8 +49,8 @@ impl Agency {
     async fn ask(&self) -> Result<(UpstreamAnswer, Verdict), ProvideError> {
         let unusable = || ProvideError::Base(Arc::clone(&self.settings.base));
         let base = self.base.as_ref().ok_or_else(unusable)?;
-        let lease = base.lease(Instant::now() + self.exchange.timeout()).await.map_err(|_| unusable())?;
-        let now = self.exchange.clock().now();
+        let lease = base.lease(Instant::now() + self.exchange.timeout).await.map_err(|_| unusable())?;
+        let now = self.exchange.skew.now();
         let ask = self.request(lease.credential(), now).ok_or_else(unusable)?;
         let answer = self.exchange.ask(ask).await?;
         let verdict = Verdict::of_exchange(&answer, now);
@@ -74,7 +74,7 @@ impl Agency {
     fn signed_headers(&self, body: &[u8], key: &SigningKey, now: DateTime<Utc>) -> Option<HeaderMap> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, JSON);
-        let (host, json) = (self.exchange.host(), JSON);
+        let (host, json) = (&self.exchange.host, JSON);
         let to_sign = [(CONTENT_TYPE.as_str(), json.as_bytes()), (HOST.as_str(), host.as_bytes())];
         let unsigned = Unsigned { method: "POST", path: ASSUME, query: "", headers: &to_sign, body };
         let signed = signing::sign(&unsigned, key, Timestamp::from(now)).ok()?;

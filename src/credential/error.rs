@@ -135,57 +135,26 @@ impl ProvideError {
 
     /// Whether nothing is there yet, as opposed to something invalid.
     pub fn is_not_found(&self) -> bool {
-        match self {
-            Self::Unset(_) | Self::Unreadable { .. } | Self::Empty { .. } => true,
-            Self::Variable(..)
-            | Self::File { .. }
-            | Self::Key { .. }
-            | Self::ProviderId
-            | Self::Unsettled(_)
-            | Self::Unanswered { .. }
-            | Self::Refused { .. }
-            | Self::WrongPassword { .. }
-            | Self::Unusable { .. }
-            | Self::Expired
-            | Self::NoAgency
-            | Self::Base(_)
-            | Self::Dialer(_)
-            | Self::Nowhere(_) => false,
-        }
+        matches!(self, Self::Unset(_) | Self::Unreadable { .. } | Self::Empty { .. })
     }
 
     /// Returns what to do about something invalid.
     pub fn remedy(&self) -> &'static str {
-        if let Self::Key { error, .. } = self {
-            return match error {
-                KeyError::Swapped => "exchange the two",
-                KeyError::Part(..) | KeyError::Comma => {
-                    "write only the value; surrounding white space is ignored"
-                }
-            };
+        let Self::Key { error, .. } = self else { return "correct it, or use another" };
+        match error {
+            KeyError::Swapped => "exchange the two",
+            KeyError::Part(..) | KeyError::Comma => {
+                "write only the value; surrounding white space is ignored"
+            }
         }
-        "correct it, or use another"
     }
 
     /// Returns the invalid file, if it is one.
     pub fn path(&self) -> Option<&Path> {
-        match self {
-            Self::Unreadable { path, .. } | Self::Empty { path } | Self::File { path, .. } => Some(path),
-            Self::Key { place, .. } => Some(Path::new(&**place)),
-            Self::Unset(_)
-            | Self::Variable(..)
-            | Self::ProviderId
-            | Self::Unsettled(_)
-            | Self::Unanswered { .. }
-            | Self::Refused { .. }
-            | Self::WrongPassword { .. }
-            | Self::Unusable { .. }
-            | Self::Expired
-            | Self::NoAgency
-            | Self::Base(_)
-            | Self::Dialer(_)
-            | Self::Nowhere(_) => None,
+        if let Self::Unreadable { path, .. } | Self::Empty { path } | Self::File { path, .. } = self {
+            return Some(path);
         }
+        if let Self::Key { place, .. } = self { Some(Path::new(&**place)) } else { None }
     }
 
     /// Formats the error with its causes on one line.

@@ -31,11 +31,15 @@ use crate::{
 
 /// An endpoint that issues credentials.
 pub(super) struct Exchange {
-    name: Arc<str>,
-    host: HeaderValue,
+    /// The name for messages.
+    pub(super) name: Arc<str>,
+    /// The value of `Host`.
+    pub(super) host: HeaderValue,
     upstream: Upstream,
-    skew: Skew,
-    timeout: Duration,
+    /// The skew of the endpoint's clock.
+    pub(super) skew: Skew,
+    /// The time-out of one request.
+    pub(super) timeout: Duration,
 }
 
 /// A request to such an endpoint.
@@ -128,29 +132,9 @@ impl Exchange {
         ProvideError::Unusable { endpoint: Arc::clone(&self.name), problem }
     }
 
-    /// Returns the name for messages.
-    pub(super) fn name(&self) -> Arc<str> {
-        Arc::clone(&self.name)
-    }
-
-    /// Returns the time-out of one request.
-    pub(super) fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
-    /// Returns the skew of the endpoint's clock.
-    pub(super) fn clock(&self) -> &Skew {
-        &self.skew
-    }
-
     /// Returns an expiry by the endpoint's clock.
     pub(super) fn expiry(&self, at: DateTime<Utc>) -> Option<Expiry> {
         Some(Expiry { at, clock: self.skew.clone() })
-    }
-
-    /// Returns the value of `Host`.
-    pub(super) fn host(&self) -> &HeaderValue {
-        &self.host
     }
 
     /// Parses a document and zeroes its text.

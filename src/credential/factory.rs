@@ -19,7 +19,8 @@ impl Source {
         match self {
             Self::Environment => environment::examine(),
             Self::Files { access_key, secret_key, security_token } => {
-                files::Files::new(access_key.clone(), secret_key.clone(), security_token.clone()).examine()
+                let files = files::Files::new(access_key.clone(), secret_key.clone(), security_token.clone());
+                files.read().map(drop)
             }
             Self::Profile { path, section, iam_endpoint } => {
                 profile::examine(path, section, iam_endpoint.as_ref())

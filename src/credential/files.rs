@@ -22,18 +22,11 @@ impl Files {
         Self { paths: [access_key, secret_key].into_iter().chain(security_token).collect() }
     }
 
-    fn read(&self) -> Result<Provided, ProvideError> {
-        let key = key(&self.paths, &self.values()?)?;
-        Ok(Provided { credential: Credential::Key(key), expires_at: None })
-    }
-
-    /// Checks that the files now hold a key.
-    pub(super) fn examine(&self) -> Result<(), ProvideError> {
-        self.read().map(drop)
-    }
-
-    fn values(&self) -> Result<Vec<Secret>, ProvideError> {
-        self.paths.iter().map(|path| read::text(path)).collect()
+    /// Reads the key that the files hold now.
+    pub(super) fn read(&self) -> Result<Provided, ProvideError> {
+        let values: Vec<Secret> =
+            self.paths.iter().map(|path| read::text(path)).collect::<Result<_, ProvideError>>()?;
+        Ok(Provided { credential: Credential::Key(key(&self.paths, values)?), expires_at: None })
     }
 }
 
@@ -53,8 +46,8 @@ impl Provide for Files {
 }
 
 /// Creates the key from the values of the files, in the order of the paths.
-fn key(paths: &[PathBuf], values: &[Secret]) -> Result<SigningKey, ProvideError> {
-    let mut values = values.iter().cloned();
+fn key(paths: &[PathBuf], values: Vec<Secret>) -> Result<SigningKey, ProvideError> {
+    let mut values = values.into_iter();
     let mut next = || values.next().unwrap_or_else(|| Secret::new(""));
     let (access_key, secret_key) = (next(), next());
     SigningKey::new(access_key.expose(), &secret_key, values.next()).map_err(|error| {

@@ -2,7 +2,7 @@
 //!
 //! A rejected password is not tried again before it changes, because IAM locks accounts after repeated failures.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
@@ -52,7 +52,7 @@ impl IamPassword {
         } });
         let answer = self.exchange.post(TOKENS, HeaderMap::new(), body).await?;
         if answer.status == StatusCode::UNAUTHORIZED {
-            return Err(ProvideError::WrongPassword { endpoint: self.exchange.name() });
+            return Err(ProvideError::WrongPassword { endpoint: Arc::clone(&self.exchange.name) });
         }
         self.read(self.exchange.accepted(answer)?)
     }

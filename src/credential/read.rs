@@ -44,17 +44,13 @@ pub(super) fn no_token(path: &Path, flaw: Flaw) -> ProvideError {
 pub(super) fn password(path: &Path) -> Result<Secret, ProvideError> {
     let text = text(path)?;
     let line = text.expose().trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']);
-    let flaw = match line {
+    let problem = match line {
         "" => return Err(ProvideError::Empty { path: path.to_owned() }),
-        _ if line.contains(['\r', '\n']) => Flaw::Lines,
-        _ if line.contains(char::REPLACEMENT_CHARACTER) => return Err(not_utf8(path)),
+        _ if line.contains(['\r', '\n']) => format!("has no valid password: it {}", Flaw::Lines),
+        _ if line.contains(char::REPLACEMENT_CHARACTER) => "is not UTF-8 text".into(),
         _ => return Ok(Secret::new(line)),
     };
-    Err(ProvideError::File { path: path.to_owned(), problem: format!("has no valid password: it {flaw}") })
-}
-
-fn not_utf8(path: &Path) -> ProvideError {
-    ProvideError::File { path: path.to_owned(), problem: "is not UTF-8 text".into() }
+    Err(ProvideError::File { path: path.to_owned(), problem })
 }
 
 /// Returns when the files are complete.

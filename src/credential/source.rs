@@ -165,19 +165,7 @@ impl Source {
 
     /// Returns the name of the credential that it needs, if any.
     pub fn base(&self) -> Option<&Arc<str>> {
-        match self {
-            Self::Agency(agency) => Some(&agency.base),
-            Self::Environment
-            | Self::Files { .. }
-            | Self::Profile { .. }
-            | Self::Metadata(_)
-            | Self::PodIdentity
-            | Self::Oidc(_)
-            | Self::OidcSts(_)
-            | Self::IamPassword(_)
-            | Self::TokenFile(_)
-            | Self::Auto(_) => None,
-        }
+        if let Self::Agency(agency) = self { Some(&agency.base) } else { None }
     }
 
     /// Returns its configured endpoint, if any.

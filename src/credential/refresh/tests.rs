@@ -15,7 +15,9 @@ use tokio::task::{JoinSet, spawn_blocking};
 use super::*;
 use crate::{
     clock,
-    credential::{Credential, Expiry, ProvideFuture, Token, Unavailable, Verdict, health::KeyHealthRegistry},
+    credential::{
+        Credential, Expiry, Lease, ProvideFuture, Token, Unavailable, Verdict, health::KeyHealthRegistry,
+    },
     secret::Secret,
     signing::SigningKey,
 };
@@ -65,6 +67,13 @@ impl Scripted {
         Self { script: Arc::new(Mutex::new(script.into_iter().collect())), ..Self::default() }
     }
 
+    /// One that reads a file, which is not there yet.
+    fn with_file(script: impl IntoIterator<Item = ScriptedResult>) -> (Self, tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        (Self { files: vec![file.clone()], ..Self::new(script) }, folder, file)
+    }
+
     fn asked(&self) -> u32 {
         self.asked.load(Relaxed)
     }
@@ -96,14 +105,27 @@ fn gives(token: &'static str, life: u64) -> ScriptedResult {
     ScriptedResult::Gives(token, Some(Duration::from_secs(life)), Duration::ZERO)
 }
 
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(30)
+}
+
 async fn leased(cached: &CachedCredential) -> Result<String, Unavailable> {
-    let lease = cached.lease(Instant::now() + Duration::from_secs(30)).await?;
+    let lease = cached.lease(soon()).await?;
     let text = match lease.credential() {
         Credential::Token(token) => token.header().to_str().unwrap().to_owned(),
         Credential::Key(key) => key.access_key().to_owned(),
     };
     cached.answered(lease, Verdict::Accepted);
     Ok(text)
+}
+
+/// As many as may be without an answer.
+async fn three(cached: &CachedCredential, deadline: Instant) -> Vec<Lease> {
+    let mut leases = Vec::new();
+    for _ in 0..3 {
+        leases.push(cached.lease(deadline).await.unwrap());
+    }
+    leases
 }
 
 const HOUR: u64 = 3600;
@@ -227,14 +249,13 @@ async fn a_source_with_nothing_new_is_not_asked_by_every_call() {
     let source = Scripted::new((0..50).map(|_| gives("a", HOUR)));
     let (cached, _task) = source.start();
     leased(&cached).await.unwrap();
-    let deadline = || Instant::now() + Duration::from_secs(30);
-    let lease = cached.lease(deadline()).await.unwrap();
+    let lease = cached.lease(soon()).await.unwrap();
     for _ in 0..100 {
-        assert!(cached.lease_newer(&lease.leased(), deadline()).await.is_err());
+        assert!(cached.lease_newer(&lease.leased(), soon()).await.is_err());
     }
     assert_eq!(source.asked(), 2);
     sleep(UNCHANGED_COOLDOWN).await;
-    assert!(cached.lease_newer(&lease.leased(), deadline()).await.is_err());
+    assert!(cached.lease_newer(&lease.leased(), soon()).await.is_err());
     assert_eq!(source.asked(), 3);
     assert_eq!(leased(&cached).await.unwrap(), "a", "which is in force meanwhile");
 }
@@ -254,13 +275,9 @@ async fn a_wrong_password_is_not_tried_again_for_a_quarter_of_an_hour() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wrong_password_is_tried_again_when_its_file_changes() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("password");
+    let script = [ScriptedResult::RefusesPassword, gives("a", HOUR)];
+    let (source, _folder, file) = Scripted::with_file(script);
     std::fs::write(&file, "wrong").unwrap();
-    let source = Scripted {
-        files: vec![file.clone()],
-        ..Scripted::new([ScriptedResult::RefusesPassword, gives("a", HOUR)])
-    };
     let (cached, _task) = source.start();
     cached.asked_once().await;
     std::fs::write(&file, "right").unwrap();
@@ -280,12 +297,11 @@ async fn a_wrong_password_is_tried_again_when_its_file_changes() {
 async fn a_credential_that_is_given_again_keeps_its_standing() {
     let source = Scripted::new([gives("AK1", 100), gives("AK1", 100), gives("AK2", 100)]);
     let (cached, _task) = source.start();
-    let deadline = || Instant::now() + Duration::from_secs(5);
     for _ in 0..3 {
-        let lease = cached.lease(deadline()).await.unwrap();
+        let lease = cached.lease(soon()).await.unwrap();
         cached.answered(lease, Verdict::Refused);
     }
-    assert!(matches!(cached.lease(deadline()).await, Err(Unavailable::HeldBack(_))));
+    assert!(matches!(cached.lease(soon()).await, Err(Unavailable::HeldBack(_))));
     assert_eq!(source.asked(), 2, "it was asked for another one");
     assert!(cached.state().held_back.is_some());
     sleep(Duration::from_secs(90)).await;
@@ -318,10 +334,7 @@ async fn who_waits_for_a_value_that_is_held_back_then_is_lent_the_next_one() {
     let source = Scripted::new([gives("AK1", HOUR), gives("AK2", HOUR)]);
     let (cached, _task) = source.start();
     let deadline = Instant::now() + Duration::from_secs(30);
-    let mut tried = Vec::new();
-    for _ in 0..3 {
-        tried.push(cached.lease(deadline).await.unwrap());
-    }
+    let tried = three(&cached, deadline).await;
     let refusals = async { tried.into_iter().for_each(|lease| cached.answered(lease, Verdict::Refused)) };
     let (waited, ()) = tokio::join!(leased(&cached), refusals);
     assert_eq!((waited.as_deref(), source.asked()), (Ok("AK2"), 2));
@@ -329,30 +342,21 @@ async fn who_waits_for_a_value_that_is_held_back_then_is_lent_the_next_one() {
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_answers_to_a_key_that_is_replaced_is_lent_the_next_one() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("key");
-    let script = [gives("AK1", HOUR), gives("AK2", HOUR)];
-    let source = Scripted { files: vec![file.clone()], ..Scripted::new(script) };
+    let (source, _folder, file) = Scripted::with_file([gives("AK1", HOUR), gives("AK2", HOUR)]);
     let (cached, _task) = source.start();
     let deadline = Instant::now() + Duration::from_secs(60);
-    let mut silent = Vec::new();
-    for _ in 0..3 {
-        silent.push(cached.lease(deadline).await.unwrap());
-    }
+    let _silent = three(&cached, deadline).await;
     std::fs::write(&file, "touched").unwrap();
     assert_eq!(leased(&cached).await.as_deref(), Ok("AK2"));
     assert_eq!(source.asked(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_in_vain_is_told_so_at_its_deadline() {
+async fn who_waits_in_vain_is_told_so_at_its_soon() {
     let source = Scripted::new([gives("AK1", HOUR)]);
     let (cached, _task) = source.start();
     let deadline = Instant::now() + Duration::from_secs(5);
-    let mut silent = Vec::new();
-    for _ in 0..3 {
-        silent.push(cached.lease(deadline).await.unwrap());
-    }
+    let mut silent = three(&cached, deadline).await;
     assert_eq!(cached.lease(deadline).await.err(), Some(Unavailable::Crowded));
     assert!(deadline - Instant::now() <= Duration::from_millis(100));
     silent.pop();
@@ -363,8 +367,7 @@ async fn who_waits_in_vain_is_told_so_at_its_deadline() {
 async fn what_upstream_says_has_ended_is_not_ready_until_it_is_believed_or_replaced() {
     let source = Scripted::new([gives("a", HOUR), gives("a", HOUR)]);
     let (cached, _task) = source.start();
-    let deadline = || Instant::now() + Duration::from_secs(5);
-    let lease = cached.lease(deadline()).await.unwrap();
+    let lease = cached.lease(soon()).await.unwrap();
     let value = lease.leased();
     cached.answered(lease, Verdict::Ended);
     assert!(cached.is_ready(), "there may be a newer one");
@@ -372,7 +375,7 @@ async fn what_upstream_says_has_ended_is_not_ready_until_it_is_believed_or_repla
     assert!(!cached.is_ready());
     assert_eq!(cached.state().unusable(), Some("expired, upstream says"));
     assert!(cached.state().problem.unwrap().contains("APIGW.0307"));
-    assert!(cached.lease_newer(&value, deadline()).await.is_err());
+    assert!(cached.lease_newer(&value, soon()).await.is_err());
     assert!(!cached.is_ready(), "the same one, given again, has ended too");
     assert_eq!(leased(&cached).await.as_deref(), Ok("a"));
     assert!(cached.is_ready());
@@ -380,13 +383,10 @@ async fn what_upstream_says_has_ended_is_not_ready_until_it_is_believed_or_repla
 
 #[tokio::test(start_paused = true)]
 async fn that_a_file_holds_nothing_new_keeps_nobody_from_asking() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("key");
     let script = [gives("a", HOUR), gives("a", HOUR), gives("b", HOUR)];
-    let source = Scripted { files: vec![file.clone()], ..Scripted::new(script) };
+    let (source, _folder, file) = Scripted::with_file(script);
     let (cached, _task) = source.start();
-    let deadline = || Instant::now() + Duration::from_secs(30);
-    let lease = cached.lease(deadline()).await.unwrap();
+    let lease = cached.lease(soon()).await.unwrap();
     std::fs::write(&file, "touched").unwrap();
     // The thread that reads the file may be late, and what it finds counts when it has been still.
     let asked_again = async {
@@ -395,6 +395,6 @@ async fn that_a_file_holds_nothing_new_keeps_nobody_from_asking() {
         }
     };
     tokio::time::timeout(POLL_INTERVAL * 20, asked_again).await.unwrap();
-    assert!(cached.lease_newer(&lease.leased(), deadline()).await.is_ok());
+    assert!(cached.lease_newer(&lease.leased(), soon()).await.is_ok());
     assert_eq!(source.asked(), 3);
 }
