@@ -135,6 +135,14 @@ impl OpenTarget {
         }
     }
 
+    fn regular(&self) -> Option<&RegularFile> {
+        if let Self::Regular(file) = self { Some(file) } else { None }
+    }
+
+    fn regular_mut(&mut self) -> Option<&mut RegularFile> {
+        if let Self::Regular(file) = self { Some(file) } else { None }
+    }
+
     /// What has a reader who can be waited for.
     pub(super) fn stream(&self) -> Option<Arc<File>> {
         match self {
@@ -145,61 +153,40 @@ impl OpenTarget {
 
     /// The file, where nobody has looked at it for a moment: whoever gets it looks.
     pub(super) fn due_for_recheck(&mut self, now: Instant) -> Option<Arc<File>> {
-        match self {
-            Self::Regular(file) => file.due_for_recheck(now),
-            Self::Stream(_) => None,
-        }
+        self.regular_mut()?.due_for_recheck(now)
     }
 
     /// Takes what that file looks like. Says what was done to it.
     pub(super) fn observe(&mut self, file: &Arc<File>, meta: &Metadata) -> Option<Change> {
-        match self {
-            Self::Regular(own) if Arc::ptr_eq(&own.file, file) => own.observe(meta),
-            Self::Regular(_) | Self::Stream(_) => None,
-        }
+        self.regular_mut().filter(|own| Arc::ptr_eq(&own.file, file))?.observe(meta)
     }
 
     /// The file, where space for a line of so many bytes is allocated: it can be written by several at once, each line whole.
     pub(super) fn shared(&self, bytes: u64) -> Option<Arc<File>> {
-        match self {
-            Self::Regular(file) if file.has_allocated(bytes) => Some(Arc::clone(&file.file)),
-            Self::Regular(_) | Self::Stream(_) => None,
-        }
+        self.regular().filter(|file| file.has_allocated(bytes)).map(|file| Arc::clone(&file.file))
     }
 
     /// Takes what came of a write to that file. Says whether it is this one.
     pub(super) fn wrote(&mut self, file: &Arc<File>, written: &io::Result<usize>) -> bool {
-        match self {
-            Self::Regular(own) if Arc::ptr_eq(&own.file, file) => {
-                own.wrote(written);
-                true
-            }
-            Self::Regular(_) | Self::Stream(_) => false,
-        }
+        let own = self.regular_mut().filter(|own| Arc::ptr_eq(&own.file, file));
+        own.map(|own| own.wrote(written)).is_some()
     }
 
     /// Gives back the space that no line has taken.
     pub(super) fn release_allocation(&mut self) {
-        match self {
-            Self::Regular(file) => file.release_allocation(),
-            Self::Stream(_) => {}
+        if let Self::Regular(file) = self {
+            file.release_allocation();
         }
     }
 
     /// The file, where it is one that has a name.
     pub(super) fn file_id(&self) -> Option<FileId> {
-        match self {
-            Self::Regular(file) => file.named.then_some(file.id),
-            Self::Stream(_) => None,
-        }
+        self.regular().filter(|file| file.named).map(|file| file.id)
     }
 
     /// The lock, where it is a file that has one.
     pub(super) fn lock(&self) -> Option<Lock> {
-        match self {
-            Self::Regular(file) => file.lock,
-            Self::Stream(_) => None,
-        }
+        self.regular()?.lock
     }
 }
 

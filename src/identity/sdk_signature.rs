@@ -77,7 +77,7 @@ fn check(presented: &Presented<'_>, signer: &Signer) -> Result<(), Reason> {
         let expected = signing::recompute(&request, &signer.key, date, leeway)
             .map_err(|_| Reason::SignatureUnsignable)?;
         // The whole value, byte for byte: there is no second way to write one, and none to be read in two.
-        Ok::<_, Reason>(expected.authorization().as_bytes().ct_eq(authorization.as_bytes()))
+        Ok::<_, Reason>(expected.signed.authorization().as_bytes().ct_eq(authorization.as_bytes()))
     };
     let mut same = is_that_of(payload)?;
     if let Some(otherwise) = otherwise {

@@ -4,10 +4,26 @@
 //! could be read in two ways by the hops between here and the gateway is refused.
 
 use super::encode::{EncodeError, push_path, push_query};
-use super::{SigningKey, Timestamp, Unsigned, digits::push_hex};
+use super::{SigningKey, Timestamp};
 use crate::secret::Secret;
 use sha2::{Digest, Sha256};
 use std::cmp::Ordering;
+
+/// A request before it is signed, as it will stand on the wire.
+#[derive(Clone, Copy)]
+pub struct Unsigned<'a> {
+    /// The method, in upper case.
+    pub method: &'a str,
+    /// The raw path: escaped as on the request line.
+    pub path: &'a str,
+    /// The raw query, without its `?`. Empty where there is none.
+    pub query: &'a str,
+    /// Every header that will be sent, `Host` included, apart from those that signing adds. All are signed but
+    /// those with a `_` in their name.
+    pub headers: &'a [(&'a str, &'a [u8])],
+    /// The whole body.
+    pub body: &'a [u8],
+}
 
 /// The canonical request, and the list of signed headers that is one of its lines.
 pub(super) struct Canonical {
@@ -198,6 +214,16 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
+/// Appends a hash in lower-case hexadecimal, without the allocation of `hex::encode`.
+#[expect(clippy::expect_used, reason = "32 bytes are 64 digits, and digits are ASCII")]
+pub(super) fn push_hex(out: &mut String, hash: &[u8; 32]) {
+    let mut digits = [0; DIGITS];
+    hex::encode_to_slice(hash, &mut digits).expect("64 digits");
+    out.push_str(std::str::from_utf8(&digits).expect("ASCII"));
+}
+
+/// Of a hash in hexadecimal.
+pub(super) const DIGITS: usize = 64;
 pub(super) const AUTHORIZATION: &str = "Authorization";
 pub(super) const X_SDK_DATE: &str = "X-Sdk-Date";
 pub(super) const X_SECURITY_TOKEN: &str = "X-Security-Token";

@@ -6,22 +6,19 @@
 //! a path is wise to send: the signature of `a%2Fb` is that of `a/b`.
 
 mod canonical;
-mod digits;
 mod encode;
 mod key;
 #[cfg(test)]
 mod properties;
 mod sign;
 mod timestamp;
-mod unsigned;
 #[cfg(test)]
 mod vectors;
 
-pub use canonical::{Leeway, Payload, SignError, UNSIGNED_PAYLOAD, is_set_by_signing};
+pub use canonical::{Leeway, Payload, SignError, UNSIGNED_PAYLOAD, Unsigned, is_set_by_signing};
 pub use encode::EncodeError;
 pub use key::{KeyError, Part, SigningKey, hint};
 pub use sign::{Explained, Signed, explain, recompute, sign};
 pub use timestamp::{Timestamp, TimestampError};
-pub use unsigned::Unsigned;
 #[cfg(test)]
 pub(crate) use vectors::base64;

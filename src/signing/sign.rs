@@ -1,11 +1,14 @@
 //! Signing: the steps from a request to what is added to it.
 
-use super::canonical::{AUTHORIZATION, Canonical, Leeway, SignError, X_SDK_DATE, X_SECURITY_TOKEN};
-use super::digits::{DIGITS, push_hex};
-use super::{SigningKey, Timestamp, Unsigned};
-use crate::secret::Secret;
-use sha2::{Digest, Sha256};
 use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    Leeway, SignError, SigningKey, Timestamp, Unsigned,
+    canonical::{AUTHORIZATION, Canonical, DIGITS, X_SDK_DATE, X_SECURITY_TOKEN, push_hex},
+};
+use crate::secret::Secret;
 
 /// What signing adds to a request.
 pub struct Signed<'k> {
@@ -42,7 +45,7 @@ pub fn explain<'k>(
     key: &'k SigningKey,
     at: Timestamp,
 ) -> Result<Explained<'k>, SignError> {
-    explain_with(request, key, at, Leeway::default())
+    recompute(request, key, at, Leeway::default())
 }
 
 /// Computes what another signer would have come to, to be compared with what it sent. It is not for sending.
@@ -50,15 +53,6 @@ pub fn explain<'k>(
 /// # Errors
 /// What has more than one reading is refused; see [`SignError`].
 pub fn recompute<'k>(
-    request: &Unsigned<'_>,
-    key: &'k SigningKey,
-    at: Timestamp,
-    leeway: Leeway,
-) -> Result<Signed<'k>, SignError> {
-    explain_with(request, key, at, leeway).map(|explained| explained.signed)
-}
-
-fn explain_with<'k>(
     request: &Unsigned<'_>,
     key: &'k SigningKey,
     at: Timestamp,

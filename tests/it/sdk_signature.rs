@@ -58,7 +58,7 @@ fn hostless(host: &str, headers: &[(&str, &[u8])], unsigned_payload: bool) -> St
     let signed = recompute(&unsigned, &key, Timestamp::from(clock::now()), leeway).unwrap();
     let mut lines = vec![format!("Host: {host}")];
     lines.extend(headers.iter().map(|(name, value)| format!("{name}: {}", str::from_utf8(value).unwrap())));
-    lines.extend(signed.headers().map(|(name, value)| format!("{name}: {value}")));
+    lines.extend(signed.signed.headers().map(|(name, value)| format!("{name}: {value}")));
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     request("DELETE", TARGET, &lines)
 }

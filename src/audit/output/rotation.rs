@@ -43,20 +43,16 @@ impl Output {
             Ok(there) => there != id,
             Err(error) => error.kind() == io::ErrorKind::NotFound,
         };
-        let since = away.then(|| *self.moved.get_or_insert_with(Instant::now));
-        let Some(since) = since else {
-            self.moved = None;
-            return;
-        };
-        if since.elapsed() < ROTATION_GRACE {
+        if away && self.moved.get_or_insert_with(Instant::now).elapsed() < ROTATION_GRACE {
             return;
         }
         self.moved = None;
+        if !away {
+            return;
+        }
         let path = self.target.name();
         match self.reopen() {
-            Ok(()) => {
-                tracing::warn!(path, "the audit file was moved without SIGHUP: reopened")
-            }
+            Ok(()) => tracing::warn!(path, "the audit file was moved without SIGHUP: reopened"),
             Err(error) => {
                 let error = error.with_cause();
                 tracing::error!(path, error, "the audit file was moved: records still go to the old file");
