@@ -28,14 +28,9 @@ pub(super) fn proofs(source: &SourceFile, policy: &ParsedPolicy) {
             let broader = || proof.implied().iter().find_map(|claim| this.other_claimant_of(&claims, claim));
             let narrower = || this.other_claimant_of(&implied, &claim);
             let secret = || proof.secret().and_then(|secret| this.other_claimant_of(&secrets, &secret));
-            let told = if let Some(other) = this.duplicate_of(&claims, &claim) {
-                Some((other, SAME))
-            } else if let Some(other) = broader().or_else(narrower) {
-                Some((other, BOTH))
-            } else {
-                secret().map(|other| (other, SECRET))
-            };
-            if let Some((other, (what, hint))) = told {
+            let told = this.duplicate_of(&claims, &claim).map(|other| (other, SAME));
+            let told = told.or_else(|| Some((broader().or_else(narrower)?, BOTH)));
+            if let Some((other, (what, hint))) = told.or_else(|| Some((secret()?, SECRET))) {
                 let message = format!("{what} `{}`, at {}", other.caller, source.format(other.place));
                 source.error(*place, message, hint);
             }
@@ -55,16 +50,8 @@ impl<'w> Claimant<'w> {
     /// Who makes this claim already, perhaps the caller itself. It may name one account with the keys of several
     /// files.
     fn duplicate_of(&self, all: &Claimed<'w>, claim: &Claim) -> Option<Self> {
-        let alike = |other: &&Self| match self.proof {
-            Proof::ServiceAccount(_) => other.caller != self.caller || other.proof == self.proof,
-            Proof::Listener(_)
-            | Proof::Loopback { .. }
-            | Proof::Unix { .. }
-            | Proof::Bearer(_)
-            | Proof::SdkSignature(_)
-            | Proof::Dns(_)
-            | Proof::Spiffe(_) => true,
-        };
+        let may_differ = matches!(self.proof, Proof::ServiceAccount(_));
+        let alike = |other: &&Self| !may_differ || other.caller != self.caller || other.proof == self.proof;
         all.get(claim)?.iter().find(alike).copied()
     }
 }

@@ -16,16 +16,11 @@
 //! make tests nothing.
 
 use super::Report;
-use super::declare::{Section, nested, section};
-use super::decode::{AtKey, List, named};
+use super::declare::*;
 use super::files::PATH;
-use super::kind::{Kind, Shape, own};
 use super::names::{did_you_mean, known};
 use super::report::Position;
-use super::scalar::{self, MOMENT, NAME, Text, VERSION, Words};
-use super::source_file::{Located, SourceFile};
 use super::standalone::{StandalonePolicy, policy_alone};
-use super::yaml::Node;
 use crate::identity::CallerId;
 use crate::operation::{ACTIONS, CREATE};
 use crate::policy::{Effect, Facts, Key, Policy, Scope, UNDETERMINED};

@@ -1,13 +1,9 @@
 //! A rule's `condition`: operators, in them keys, in them values, as in Huawei's IAM. What fits what is the domain's to say
 //! ([`crate::policy::Test`]); here it gets its place, and a hint.
 
-use super::decode::named;
-use super::kind::{CustomKind, Kind, Shape, own};
+use super::declare::*;
 use super::names::{closest, did_you_mean, known};
 use super::report::Position;
-use super::scalar::{self, MOMENT};
-use super::source_file::{Located, SourceFile};
-use super::yaml::{Node, Value};
 use crate::policy::{
     Condition, JobStatus, Key, NetworkError, Operator, Test, TestError, ValueError, VariableError,
 };

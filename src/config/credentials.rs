@@ -3,15 +3,10 @@
 //! Where a source does not name IAM or STS, they are those of the region that its projects are in. There is no
 //! default region: a credential must never be sent to a place that nobody named.
 
-use super::declare::{Section, nested, section};
-use super::decode::AtKey;
-use super::kind::{CustomKind, Rule, own};
+use super::declare::*;
 use super::project::RawProject;
 use super::report::Position;
-use super::scalar;
-use super::source_file::{Located, SourceFile};
 use super::sources::*;
-use super::yaml::{Node, Value};
 use crate::credential::{Agency, KnownEndpoints, Oidc, OidcSts, Password, Source};
 use crate::upstream::Endpoint;
 use std::ops::Range;

@@ -6,9 +6,14 @@
 //! a default or a description does not compile.
 
 use super::decode::Fields;
-use super::kind::{CustomKind, Shape, own};
-use super::source_file::SourceFile;
-use super::yaml::Node;
+/// What sections are declared with.
+pub(super) use super::{
+    decode::{AtKey, List, Named, items, list, named},
+    kind::{CustomKind, FormatDefault, Kind, Rule, Shape, own},
+    scalar::{self, Count, MOMENT, NAME, Percentage, Size, Switch, Text, Time, VERSION, Words, count},
+    source_file::{Located, SourceFile},
+    yaml::{Node, Value},
+};
 
 /// A mapping with keys of our choice. Made by [`section!`] alone.
 pub(super) trait Section: Sized {

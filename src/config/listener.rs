@@ -1,13 +1,8 @@
 //! An item of `listeners`, and the sockets of `ops` and `admin`.
 
-use super::declare::{Section, section};
-use super::decode::{AtKey, list};
-use super::kind::{CustomKind, Shape, own};
-use super::scalar::{self, NAME, Switch};
+use super::declare::*;
 use super::settings::{Admin, Bind, Hosts, Listener, ListenerTls};
-use super::source_file::{Located, SourceFile};
 use super::tls::{ParsedTls, TLS};
-use super::yaml::{Node, Value};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 

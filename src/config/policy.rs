@@ -2,15 +2,10 @@
 //! together is not asked here: see `resolve`.
 
 use super::condition;
-use super::declare::{Section, nested, section};
-use super::decode::{AtKey, List, Named, items};
-use super::kind::{CustomKind, Kind, Shape, own};
+use super::declare::*;
 use super::proof::PROOF;
 use super::rate::CALLER_LIMITS;
 use super::report::Position;
-use super::scalar::{self, MOMENT, NAME, Text, VERSION, Words};
-use super::source_file::{Located, SourceFile};
-use super::yaml::Node;
 use crate::identity::{CallerId, Proof};
 use crate::limit::CallerLimits;
 use crate::policy::{Effect, Field, Glob, Location, Mode, NO_RULE, Policy, Rule, Scope};

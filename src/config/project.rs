@@ -1,12 +1,8 @@
 //! An item of `projects`, and what it means. Whether its names fit the others is not asked here: see `resolve`.
 
 use super::cloud;
-use super::declare::{Section, section};
-use super::kind::{CustomKind, Shape, own};
+use super::declare::*;
 use super::rate::RATE;
-use super::scalar::{self, NAME, Switch, Words};
-use super::source_file::{Located, SourceFile};
-use super::yaml::Node;
 use crate::limit::Rate;
 use crate::operation::Form;
 use crate::policy::Scope;

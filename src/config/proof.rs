@@ -2,13 +2,8 @@
 
 use nix::unistd::{Group, User};
 
-use super::declare::{Section, section};
-use super::decode::AtKey;
+use super::declare::*;
 use super::files;
-use super::kind::{CustomKind, Kind, Rule, Shape, own};
-use super::scalar::{self, Count, NAME, Switch, Text, count};
-use super::source_file::{Located, SourceFile};
-use super::yaml::{Node, Value};
 use crate::identity::{
     DnsName, KeySet, NameError, Proof, ServiceAccount, Signer, SpiffeId, TokenDigest, is_no_group, is_nobody,
 };

@@ -2,18 +2,13 @@
 //! is not asked here: see `resolve`.
 
 use super::credentials::{self, CREDENTIAL, Credential, RawCredential};
-use super::declare::{Section, nested, section};
-use super::decode::{AtKey, List, Named};
+use super::declare::*;
 use super::files;
-use super::kind::own;
 use super::listener::{ADMIN, HOSTS, LISTENER, RawListener, SOCKET_ADDRESS};
 use super::project::{PROJECT, RawProject};
-use super::scalar::{self, Text, VERSION};
 use super::sections::{AUDIT, AuditSettings, Drain, LIMITS, Limits, LogSettings};
 use super::settings::{Admin, Hosts, Ops};
-use super::source_file::{Located, SourceFile};
 use super::upstream::UpstreamSettings;
-use super::yaml::Node;
 use crate::policy::Scope;
 use std::net::SocketAddr;
 use std::path::PathBuf;

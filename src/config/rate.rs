@@ -2,15 +2,8 @@
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use super::{
-    declare::{Section, section},
-    decode::named,
-    kind::{CustomKind, Kind, Rule, Shape, own},
-    names::known,
-    scalar::{count, with_unit},
-    source_file::SourceFile,
-    yaml::Node,
-};
+use super::declare::*;
+use super::{names::known, scalar::with_unit};
 use crate::limit::{CallerLimits, Rate};
 use crate::operation::ACTIONS;
 

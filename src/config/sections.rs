@@ -1,12 +1,8 @@
 //! The sections of `proxy.yaml` that mean what is written in them: limits, drain, audit and log.
 
-use super::declare::{Section, section};
+use super::declare::*;
 use super::files;
-use super::kind::{CustomKind, FormatDefault, Kind, Shape, own};
-use super::scalar::{self, Size, Switch, Time, Words, count};
-use super::source_file::SourceFile;
 use super::upstream::{MAX_TIMEOUT, TIMEOUT};
-use super::yaml::Node;
 use crate::audit::{RecordedFacts, Target, WhenBlocked};
 use crate::operation::LARGEST_ANSWER;
 use std::time::Duration;

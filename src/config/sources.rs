@@ -1,12 +1,8 @@
 //! The sources of credentials, as they are written.
 
-use super::declare::{Section, section};
+use super::declare::*;
 use super::files::CREDENTIAL_FILE;
-use super::kind::{CustomKind, own};
 use super::project::{endpoint, endpoint_shape};
-use super::scalar::{NAME, Text, Time};
-use super::source_file::{Located, SourceFile};
-use super::yaml::Node;
 use crate::credential::{
     self, DEFAULT_KEY_LIFETIME, DEFAULT_SECTION, MAX_KEY_LIFETIME, SESSION_NAME, Source,
 };

@@ -15,14 +15,9 @@ use rustls::{
 };
 use x509_parser::parse_x509_certificate;
 
-use super::declare::{Section, section};
-use super::decode::AtKey;
+use super::declare::*;
 use super::files::{self, AUTHORITIES, Certificates, LoadedPem};
-use super::kind::{CustomKind, Rule, own};
-use super::scalar::Words;
 use super::settings::{ListenerTls, TlsFiles};
-use super::source_file::{Located, SourceFile};
-use super::yaml::Node;
 use crate::{chain::BoundedVerifier, clock, pem};
 
 /// A listener's TLS as it was written, and what it comes to.

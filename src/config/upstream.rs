@@ -2,14 +2,8 @@
 
 use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
-use super::{
-    declare::{nested, section},
-    files::{AUTHORITIES, path_shape},
-    kind::{CustomKind, Kind, Shape, own},
-    scalar::{self, Percentage, Time, Words, count},
-    source_file::SourceFile,
-    yaml::Node,
-};
+use super::declare::*;
+use super::files::{AUTHORITIES, path_shape};
 use crate::upstream::Endpoint;
 
 section! {
