@@ -66,9 +66,8 @@ impl Admin {
             }
         });
         async {
-            told.await.unwrap_or_else(|_| {
-                json(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "problem": "it failed: see the log" }))
-            })
+            let failed = |_| problem(StatusCode::INTERNAL_SERVER_ERROR, "it failed: see the log");
+            told.await.unwrap_or_else(failed)
         }
     }
 
@@ -85,8 +84,8 @@ impl Admin {
         }
         // A browser can get here through a forwarded port. It may read, but a foreign page must not act through it.
         if parts.method != Method::GET && BROWSERS.iter().any(|name| parts.headers.contains_key(*name)) {
-            let problem = "browser requests are rejected: use `mpc-auth-proxy` or curl";
-            return json(StatusCode::FORBIDDEN, &json!({ "problem": problem }));
+            let why = "browser requests are rejected: use `mpc-auth-proxy` or curl";
+            return problem(StatusCode::FORBIDDEN, why);
         }
         if parts.uri.path() == "/" {
             if !is_meant(&parts.headers, &parts.uri, &Hosts::Default) {
@@ -97,12 +96,12 @@ impl Admin {
         }
         let order = match self.order(body, uid).await {
             Ok(order) => order,
-            Err(problem) => return json(StatusCode::BAD_REQUEST, &json!({ "problem": problem })),
+            Err(why) => return problem(StatusCode::BAD_REQUEST, &why),
         };
         // The command would ignore the project, which is not what the operator meant.
         if order.project.is_some() && parts.uri.path() != "/try" {
-            let problem = "`project` is for /try only: a freeze takes `callers`";
-            return json(StatusCode::BAD_REQUEST, &json!({ "problem": problem }));
+            let why = "`project` is for /try only: a freeze takes `callers`";
+            return problem(StatusCode::BAD_REQUEST, why);
         }
         match (parts.method, parts.uri.path()) {
             (Method::PUT, _) => self.freeze(&order).await,
@@ -158,21 +157,19 @@ impl Admin {
         let in_force = self.status.freeze().in_force();
         let by: Vec<&str> = in_force.iter().map(|(by, _)| *by).collect();
         let problem = note.filter(|_| status != StatusCode::OK);
+        let freeze = self.status.frozen();
+        let frozen = !by.is_empty();
         json(
             status,
-            &json!({
-                "frozen": !by.is_empty(), "by": by, "note": note, "freeze": self.status.frozen(), "problem": problem,
-            }),
+            &json!({ "frozen": frozen, "by": by, "note": note, "freeze": freeze, "problem": problem }),
         )
     }
 
     async fn reload(&self, order: &OperatorCommand) -> Response<Body> {
         match self.status.operators().reload(order).await {
             Reloaded::Applied(hash) => json(StatusCode::OK, &json!({ "policy": &*hash })),
-            Reloaded::Refused(problem) => json(StatusCode::CONFLICT, &json!({ "problem": problem })),
-            Reloaded::Pending(problem) => {
-                json(StatusCode::CONFLICT, &json!({ "problem": problem, "pending": true }))
-            }
+            Reloaded::Refused(why) => problem(StatusCode::CONFLICT, &why),
+            Reloaded::Pending(why) => json(StatusCode::CONFLICT, &json!({ "problem": why, "pending": true })),
         }
     }
 
@@ -181,10 +178,7 @@ impl Admin {
         let project = order.project.as_deref().unwrap_or_default();
         match self.status.try_credentials(order).await {
             Some(trial) => json(StatusCode::OK, &serde_json::to_value(trial).unwrap_or_default()),
-            None => {
-                let problem = format!("unknown project {project:?}");
-                json(StatusCode::BAD_REQUEST, &json!({ "problem": problem }))
-            }
+            None => problem(StatusCode::BAD_REQUEST, &format!("unknown project {project:?}")),
         }
     }
 
@@ -195,6 +189,10 @@ impl Admin {
         accepted.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         accepted
     }
+}
+
+fn problem(status: StatusCode, why: &str) -> Response<Body> {
+    json(status, &json!({ "problem": why }))
 }
 
 /// The body of an operator's request.

@@ -27,14 +27,12 @@ pub(super) fn is_meant(headers: &HeaderMap, target: &Uri, hosts: &Hosts) -> bool
 
 pub(super) fn wrong_host(status: &ProxyStatus) -> Response<Body> {
     let request_id = status.request_id();
-    let mut response = json(
-        StatusCode::MISDIRECTED_REQUEST,
-        &json!({
+    let body = json!({
             "error_code": Code::WrongHost.as_str(),
             "error_msg": "unknown host: use the IP address, or add the name to `ops.hosts`",
             "request_id": request_id,
-        }),
-    );
+    });
+    let mut response = json(StatusCode::MISDIRECTED_REQUEST, &body);
     response.headers_mut().extend(HeaderValue::try_from(request_id).ok().map(|id| (REQUEST_ID, id)));
     response
 }

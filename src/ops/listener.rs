@@ -87,13 +87,8 @@ impl Ops {
             tasks.spawn(accept(listener, MAX_PROBES, answer, || {}));
         }
         if let Some((listener, file)) = self.operators {
-            let admin = Admin {
-                status: status.clone(),
-                metrics,
-                asked: Arc::default(),
-                stop,
-                orders: TaskTracker::new(),
-            };
+            let (asked, orders) = (Arc::default(), TaskTracker::new());
+            let admin = Admin { status: status.clone(), metrics, asked, stop, orders };
             tasks.spawn(operate(listener, file, admin));
         }
         tasks
@@ -217,10 +212,10 @@ impl Probes {
             "/startupz" if self.status.health().is_started() => text(StatusCode::OK, "ok\n".into()),
             "/startupz" => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n".into()),
             "/readyz" => ready(&self.status, verbose),
-            "/version" => json(
-                StatusCode::OK,
-                &json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") }),
-            ),
+            "/version" => {
+                let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+                json(StatusCode::OK, &json!({ "name": name, "version": version }))
+            }
             "/status" => json(StatusCode::OK, &document(&self.status, &self.metrics, near)),
             "/metrics" => {
                 let (format, media_type) = wanted_format(request);
@@ -236,10 +231,9 @@ impl Probes {
 /// Returns OpenMetrics if the request accepts it, as Prometheus's does.
 fn wanted_format(request: &Request<Incoming>) -> (Format, HeaderValue) {
     let accepted = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    match accepted.into_iter().any(|accepted| accepted.contains("application/openmetrics-text")) {
-        true => (Format::OpenMetrics, OPEN_METRICS),
-        false => (Format::Classic, CLASSIC),
-    }
+    let mut accepted = accepted.into_iter();
+    let open = accepted.any(|accepted| accepted.contains("application/openmetrics-text"));
+    if open { (Format::OpenMetrics, OPEN_METRICS) } else { (Format::Classic, CLASSIC) }
 }
 
 /// Answers `/readyz` as Kubernetes does: one line per check, if `verbose` or if a check fails.

@@ -5,12 +5,10 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
 use super::{
-    assets::{SCRIPT, STYLE},
-    contents::{Near, StatusPage},
-    escape::Shown,
+    contents::{Near, SCRIPT, STYLE, Shown, StatusPage},
     form::Form,
 };
-use crate::{clock::span, operation::ACTIONS, server::Check};
+use crate::{clock::span, operation::ACTIONS};
 
 /// A row of the health table.
 struct Row<'t> {
@@ -79,35 +77,31 @@ impl StatusPage<'_> {
 
     fn health(&self) -> Markup {
         let rows = self.rows();
-        section(
-            "Health",
-            &table(
-                "Current state and problems",
-                &["Component", "State", "Problem"],
-                "checks",
-                &html! {
-                    @for row in &rows {
-                        tr {
-                            th scope="row" { (Shown(&row.name)) }
-                            td { span class=(row.class) { (row.word) } }
-                            td {
-                                @match (row.why, row.ends) {
-                                    (Some(why), _) => (Shown(why)),
-                                    (None, Some(ends)) => { "its certificate expires " (self.end(ends)) }
-                                    (None, None) => {}
-                                }
-                            }
+        let rows = html! {
+            @for row in &rows {
+                tr {
+                    th scope="row" { (Shown(&row.name)) }
+                    td { span class=(row.class) { (row.word) } }
+                    td {
+                        @match (row.why, row.ends) {
+                            (Some(why), _) => (Shown(why)),
+                            (None, Some(ends)) => { "its certificate expires " (self.end(ends)) }
+                            (None, None) => {}
                         }
                     }
-                },
-            ),
+                }
+            }
+        };
+        section(
+            "Health",
+            &table("Current state and problems", &["Component", "State", "Problem"], "checks", &rows),
         )
     }
 
     fn rows(&self) -> Vec<Row<'_>> {
-        let check = |check: &'_ Check| check.name.clone();
-        let mut rows: Vec<Row<'_>> =
-            self.checks.iter().map(|c| Row::of(check(c), "failing", c.problem.as_deref())).collect();
+        let checks = self.checks.iter();
+        let checks = checks.map(|check| Row::of(check.name.clone(), "failing", check.problem.as_deref()));
+        let mut rows: Vec<Row<'_>> = checks.collect();
         let status = self.status;
         let name = |what: &str, value: &Value| format!("{what} {}", value.as_str().unwrap_or_default());
         for listener in list(&status["listeners"]) {
@@ -126,59 +120,52 @@ impl StatusPage<'_> {
         let sink = &status["audit"];
         rows.push(Row::of(name("audit sink", &sink["sink"]), "blocked", at(sink, "/blocked/error")));
         if sink["dropped"].as_u64().is_some_and(|dropped| dropped > 0) {
-            rows.push(Row::of(
-                format!("{} audit records", sink["dropped"]),
-                "lost",
-                Some("the sink accepted no records"),
-            ));
+            let lost = format!("{} audit records", sink["dropped"]);
+            rows.push(Row::of(lost, "lost", Some("the sink accepted no records")));
         }
-        rows.push(Row::of("reload".into(), reload_word(status), at(status, "/reload/problem")));
+        let pending = at(status, "/reload/state") == Some("pending");
+        let word = if pending { "pending" } else { "refused" };
+        rows.push(Row::of("reload".into(), word, at(status, "/reload/problem")));
         for path in list(&status["out_of_reach"]) {
             rows.push(Row::of(name("sandbox", path), "out of reach", Some("replaced since the start")));
         }
         for freeze in list(&status["freeze"]) {
             let why = freeze["problem"].as_str().or(freeze["reason"].as_str()).unwrap_or("no reason given");
-            rows.push(Row {
-                class: "note",
-                ..Row::of(format!("freeze of {}", whom(freeze)), "frozen", Some(why))
-            });
+            let row = Row::of(format!("freeze of {}", whom(freeze)), "frozen", Some(why));
+            rows.push(Row { class: "note", ..row });
         }
         rows
     }
 
     fn credentials(&self) -> Markup {
         let columns = ["Credential", "State", "Source", "Key", "Expires", "Problem"];
-        section(
-            "Credentials",
-            &table(
-                "Credentials that sign calls to the cloud",
-                &columns,
-                "credentials",
-                &html! {
-                    @for credential in list(&self.status["credentials"]) {
-                        @let held_back = credential["held_back_seconds"].as_u64();
-                        tr {
-                            th scope="row" { (text(&credential["name"])) }
-                            td {
-                                @match (held_back, credential["ready"].as_bool()) {
-                                    (Some(_), _) => span class="bad" { "suspended" },
-                                    (None, Some(true)) => span class="good" { "in force" },
-                                    _ => span class="bad" { "not ready" },
-                                }
-                            }
-                            td { (text(&credential["source"])) }
-                            td { @if let Some(hint) = credential["key_hint"].as_str() { (Shown(hint)) "…" } }
-                            td { (self.end(&credential["expires_at"])) }
-                            td {
-                                (text(&credential["problem"]))
-                                @if let Some(seconds) = held_back {
-                                    "The cloud rejects its signatures: replace it. Next attempt in " (seconds) " s."
-                                }
-                            }
+        let rows = html! {
+            @for credential in list(&self.status["credentials"]) {
+                @let held_back = credential["held_back_seconds"].as_u64();
+                tr {
+                    th scope="row" { (text(&credential["name"])) }
+                    td {
+                        @match (held_back, credential["ready"].as_bool()) {
+                            (Some(_), _) => span class="bad" { "suspended" },
+                            (None, Some(true)) => span class="good" { "in force" },
+                            _ => span class="bad" { "not ready" },
                         }
                     }
-                },
-            ),
+                    td { (text(&credential["source"])) }
+                    td { @if let Some(hint) = credential["key_hint"].as_str() { (Shown(hint)) "…" } }
+                    td { (self.end(&credential["expires_at"])) }
+                    td {
+                        (text(&credential["problem"]))
+                        @if let Some(seconds) = held_back {
+                            "The cloud rejects its signatures: replace it. Next attempt in " (seconds) " s."
+                        }
+                    }
+                }
+            }
+        };
+        section(
+            "Credentials",
+            &table("Credentials that sign calls to the cloud", &columns, "credentials", &rows),
         )
     }
 
@@ -202,57 +189,52 @@ impl StatusPage<'_> {
         let policy = &self.status["policy"];
         let observing: Vec<&str> = list(&policy["observing"]).iter().filter_map(Value::as_str).collect();
         let columns = ["Hash", "Rules", "Mode", "Age", "Loaded", "Observed rules"];
-        section(
-            "Policy",
-            &table(
-                "The policy in force",
-                &columns,
-                "policy-in-force",
-                &html! {
-                    tr {
-                        th scope="row" { (text(&policy["hash"])) }
-                        td { (policy["rules"].as_u64().unwrap_or_default()) }
-                        td { span class=(if policy["mode"] == "observe" { "note" } else { "good" }) { (text(&policy["mode"])) } }
-                        td { (span(policy["age_seconds"].as_i64().unwrap_or_default())) }
-                        td { (text(&policy["loaded"])) }
-                        td { @if observing.is_empty() { "none" } @else { (Shown(&observing.join(", "))) } }
-                    }
-                },
-            ),
-        )
+        let rows = html! {
+            tr {
+                th scope="row" { (text(&policy["hash"])) }
+                td { (policy["rules"].as_u64().unwrap_or_default()) }
+                td { span class=(if policy["mode"] == "observe" { "note" } else { "good" }) { (text(&policy["mode"])) } }
+                td { (span(policy["age_seconds"].as_i64().unwrap_or_default())) }
+                td { (text(&policy["loaded"])) }
+                td { @if observing.is_empty() { "none" } @else { (Shown(&observing.join(", "))) } }
+            }
+        };
+        section("Policy", &table("The policy in force", &columns, "policy-in-force", &rows))
     }
 
     fn requests(&self) -> Markup {
+        let rows = html! {
+            @for request in list(&self.status["requests"]) {
+                tr {
+                    th scope="row" { (text(&request["outcome"])) }
+                    td class="number" { (format!("{:.1}", request["per_minute"].as_f64().unwrap_or_default())) }
+                    td class="number" { (request["total"].as_u64().unwrap_or_default()) }
+                }
+            }
+        };
         section(
             "Requests",
             &table(
                 "Requests by outcome",
                 &["Outcome", "Per minute", "Since start"],
                 "requests-by-outcome",
-                &html! {
-                    @for request in list(&self.status["requests"]) {
-                        tr {
-                            th scope="row" { (text(&request["outcome"])) }
-                            td class="number" { (format!("{:.1}", request["per_minute"].as_f64().unwrap_or_default())) }
-                            td class="number" { (request["total"].as_u64().unwrap_or_default()) }
-                        }
-                    }
-                },
+                &rows,
             ),
         )
     }
 
     fn decisions(&self) -> Markup {
         let columns = ["Time", "Caller", "Call", "Answer", "Reason", "Check"];
+        let rows = html! {
+            @for record in list(&self.status["decisions"]).iter().rev() { (decision(record)) }
+        };
         section(
             "Latest decisions",
             &table(
                 "Newest first, including requests refused before the policy was evaluated",
                 &columns,
                 "decisions",
-                &html! {
-                    @for record in list(&self.status["decisions"]).iter().rev() { (decision(record)) }
-                },
+                &rows,
             ),
         )
     }
@@ -279,7 +261,6 @@ fn decision(record: &Value) -> Markup {
         facts: String::new(),
     };
     let can_be_asked = ![&form.caller, &form.action, &form.project].iter().any(|field| field.is_empty());
-    let whys = ["policy.reason", "error.reason", "error.message"];
     html! {
         tr {
             th scope="row" { (Shown(field("timestamp"))) }
@@ -305,7 +286,7 @@ fn decision(record: &Value) -> Markup {
                     (effect, "") => { (Shown(effect)) ": no rule allows it" }
                     (effect, rule) => { (Shown(effect)) " by " (Shown(rule)) " at " (Shown(field("policy.location"))) }
                 }
-                @for name in whys { @if !field(name).is_empty() { div class="soft" { (Shown(field(name))) } } }
+                @for name in ["policy.reason", "error.reason", "error.message"] { @if !field(name).is_empty() { div class="soft" { (Shown(field(name))) } } }
             }
             td { @if can_be_asked { a href={ "/?" (form.query()) "#answer" } { "Would it be allowed?" } } }
         }
@@ -324,7 +305,9 @@ fn question(near: &Near) -> Markup {
                 input id="caller" name="caller" list="callers" required autocomplete="off" value=(Shown(&asked.caller));
                 datalist id="callers" { @for caller in callers.iter().take(OFFERED) { option value=(Shown(caller)); } }
                 label for="action" { "Action" }
-                select id="action" name="action" { (options(ACTIONS.iter().copied(), &asked.action)) }
+                select id="action" name="action" {
+                    @for action in ACTIONS { option value=(action) selected[action == asked.action] { (action) } }
+                }
                 label for="project" { "Project" }
                 input id="project" name="project" list="projects" required autocomplete="off" value=(Shown(&asked.project));
                 datalist id="projects" { @for project in projects.iter().take(OFFERED) { option value=(Shown(project)); } }
@@ -343,10 +326,6 @@ fn question(near: &Near) -> Markup {
             }
         },
     )
-}
-
-fn options<'o>(values: impl Iterator<Item = &'o str>, chosen: &str) -> Markup {
-    html! { @for value in values { option value=(Shown(value)) selected[value == chosen] { (Shown(value)) } } }
 }
 
 fn section(title: &str, content: &Markup) -> Markup {
@@ -382,10 +361,6 @@ fn list(value: &Value) -> &[Value] {
 fn whom(freeze: &Value) -> String {
     let names: Vec<&str> = list(&freeze["callers"]).iter().filter_map(Value::as_str).collect();
     if names.is_empty() { "everybody".into() } else { names.join(", ") }
-}
-
-fn reload_word(status: &Value) -> &'static str {
-    if at(status, "/reload/state") == Some("pending") { "pending" } else { "refused" }
 }
 
 fn moment(time: DateTime<Utc>) -> Markup {

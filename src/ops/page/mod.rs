@@ -1,10 +1,8 @@
 //! The status page: `/status` as HTML that loads nothing from elsewhere, and a form that evaluates the policy.
 //!
-//! The page works without its script, which only refreshes it. Every text goes through [`escape::Shown`].
+//! The page works without its script, which only refreshes it. Every text goes through [`contents::Shown`].
 
-mod assets;
 mod contents;
-mod escape;
 mod form;
 mod html;
 mod response;

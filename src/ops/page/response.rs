@@ -7,8 +7,7 @@ use http::{
 use serde_json::Value;
 
 use super::{
-    assets::POLICY,
-    contents::{Near, StatusPage},
+    contents::{Near, POLICY, StatusPage},
     form::Form,
 };
 use crate::{
