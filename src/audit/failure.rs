@@ -1,7 +1,7 @@
-//! A sink that takes no line: since when, why, and what the log says of it.
+//! The failure of a sink that accepts no lines.
 //!
-//! It is said once, then every few seconds with how many calls were refused meanwhile, and once when it is over. A
-//! reader that is only slow is given a moment first.
+//! It is logged when it begins, then every few seconds with the number of refused calls, and when it ends. A slow reader
+//! gets a moment first.
 
 use std::{
     io,
@@ -13,25 +13,25 @@ use chrono::{DateTime, Utc};
 use super::target::Target;
 use crate::{clock, log::LIMITED};
 
-/// What keeps a sink from taking lines, for whoever wants to know.
+/// The state of a blocked sink, for metrics and `/status`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blockage {
-    /// What the system says.
+    /// The system's error.
     pub error: String,
-    /// Since when.
+    /// When it began.
     pub since: DateTime<Utc>,
-    /// Calls that were refused since.
+    /// The number of calls refused since.
     pub refused: u64,
 }
 
-/// The present trouble of a sink.
+/// The current failure of a sink.
 pub(super) struct SinkFailure {
     blockage: Blockage,
-    /// Only a reader that has not caught up. It may; a full disk does not, nor does a pipe that nobody reads.
+    /// Whether the only problem is a slow reader, which may catch up, unlike a full disk or a pipe without a reader.
     behind: bool,
-    /// When it began, or the reader read last.
+    /// When it began, or when the reader last read.
     began: Instant,
-    /// When it was said last.
+    /// When it was last logged.
     said: Option<Instant>,
 }
 
@@ -41,7 +41,7 @@ impl SinkFailure {
         Self { blockage, behind: is_behind(error), began: Instant::now(), said: None }
     }
 
-    /// Takes what went wrong now: it may be worse than before, or something else.
+    /// Updates the failure with the latest error.
     pub(super) fn update(&mut self, error: &io::Error) {
         let behind = is_behind(error);
         if behind != self.behind {
@@ -54,17 +54,17 @@ impl SinkFailure {
         self.behind
     }
 
-    /// Whether it is more than a reader that is slow for a moment.
+    /// Whether it is more than a reader that is briefly slow.
     pub(super) fn is_stuck(&self) -> bool {
         self.said.is_some() || !self.behind || self.began.elapsed() >= STUCK_AFTER
     }
 
-    /// Something was written: the reader reads.
+    /// Notes that something was written, so the reader reads.
     pub(super) fn moved(&mut self) {
         self.began = Instant::now();
     }
 
-    /// A call was refused for it.
+    /// Counts a refused call.
     pub(super) fn refused(&mut self) {
         self.blockage.refused += 1;
     }
@@ -73,7 +73,7 @@ impl SinkFailure {
         &self.blockage
     }
 
-    /// Says it, where it is stuck and was not said for a while.
+    /// Logs it, if the sink is stuck and this was not logged recently.
     pub(super) fn log(&mut self, target: &Target, refuse: bool) {
         let Blockage { error, refused, .. } = &self.blockage;
         let path = target.name();
@@ -96,7 +96,7 @@ impl SinkFailure {
         self.said = Some(Instant::now());
     }
 
-    /// Says that it is over, where it was said that there is something.
+    /// Logs that it is over, if it was logged.
     pub(super) fn over(&self, target: &Target, dropped: u64) {
         let Blockage { error, refused, .. } = &self.blockage;
         if self.said.is_some() {
@@ -110,6 +110,6 @@ fn is_behind(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
-/// A reader that takes longer than this is stuck.
+/// The time after which a slow reader counts as stuck.
 pub(super) const STUCK_AFTER: Duration = Duration::from_millis(500);
 const LOG_INTERVAL: Duration = Duration::from_secs(10);

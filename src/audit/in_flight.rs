@@ -1,18 +1,18 @@
-//! Calls that are announced and have no record yet. Those are announced again where their file is not the one any more
-//! in which they were: so each file can be closed by itself.
+//! The announced calls that have no record yet. After a rotation they are announced again in the new file, so that each file
+//! stands alone.
 //!
-//! It is told of every line that was written whole. Where calls are not announced there is none, and nothing is told.
+//! It sees every complete line. It exists only if calls are announced.
 
 use std::collections::HashMap;
 
 use memchr::memmem;
 
-/// The intents of calls that have no record, by request id.
+/// The intents without a record, by request id.
 #[derive(Default)]
 pub(super) struct InFlightIntents(HashMap<Box<[u8]>, Box<[u8]>>);
 
 impl InFlightIntents {
-    /// This line is in the file.
+    /// Notes a line that was written.
     pub(super) fn wrote(&mut self, line: &[u8]) {
         let Some(id) = id(line) else { return };
         if line.starts_with(INTENT_PREFIX) {
@@ -22,13 +22,13 @@ impl InFlightIntents {
         }
     }
 
-    /// Their lines.
+    /// Returns their lines.
     pub(super) fn intents(&self) -> impl Iterator<Item = Vec<u8>> {
         self.0.values().map(|line| line.to_vec())
     }
 }
 
-/// The value of `request.id`, which is made of letters, digits and `-._`.
+/// Returns the value of `request.id`, which consists of letters, digits and `-._`.
 pub(super) fn id(line: &[u8]) -> Option<&[u8]> {
     let start = memmem::find(line, ID)? + ID.len();
     let rest = line.get(start..)?;

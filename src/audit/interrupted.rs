@@ -1,11 +1,10 @@
-//! Closes the intents of calls that a killed process announced but never recorded. Nobody knows, and the file says so.
+//! Closes the intents of calls that a killed process announced but did not record.
 //!
-//! When a file is opened, every intent in it without a record gets one, with the outcome `unknown`. Its last GiB is
-//! read once, in a stream: what is kept of it is the ids of the calls that are open, which were never more than one
-//! process worked on at a time. Being killed meanwhile does no harm: the next start closes what is left.
+//! When a file is opened, every intent without a record gets one with the outcome `unknown`. The last GiB is read once as a
+//! stream; only the ids of open calls are kept, at most as many as one process had in flight. Being killed meanwhile does no
+//! harm: the next start closes the rest.
 //!
-//! It does not read files that a rotation moved away: calls that were under way then are announced again in the file
-//! that took its place, see `in_flight`.
+//! Rotated files are not read: calls that were in flight then are announced again in the new file; see `in_flight`.
 
 use std::{
     collections::HashMap,
@@ -26,8 +25,8 @@ use super::{
 };
 use crate::reason::{Code, Reason};
 
-/// Records what was left open, where the output is a file of ours alone. Failures are logged: nothing that will
-/// happen depends on what was.
+/// Records the open intents, if the output is a file that only this process writes. Failures are only logged, because
+/// nothing later depends on it.
 pub(super) fn close_interrupted(output: &mut Output) {
     let Some((path, lock)) = output.kept_at() else { return };
     let path = path.to_path_buf();
@@ -48,12 +47,12 @@ pub(super) fn close_interrupted(output: &mut Output) {
     }
 }
 
-/// The intents of a file that have no record.
+/// The intents of a file without a record.
 struct OpenIntents {
     file: BufReader<File>,
-    /// Where each one's line stands, by request id.
+    /// The position of each intent's line, by request id.
     intents: HashMap<Box<[u8]>, Span>,
-    /// What was read ends within a line: at the end of the file, its writer was killed half way through it.
+    /// Whether the bytes read end within a line. At the end of the file this means that its writer was killed half-way.
     torn: bool,
 }
 
@@ -70,7 +69,7 @@ impl OpenIntents {
         let mut start = end.saturating_sub(SCANNED_BYTES);
         file.seek(SeekFrom::Start(start))?;
         let mut open = Self { file, intents: HashMap::new(), torn: false };
-        // What does not begin where a line does is none of ours.
+        // The first bytes may be the rest of a line.
         open.torn = start > 0;
         let mut line = Vec::with_capacity(BUFFER);
         while start < end {
@@ -88,7 +87,7 @@ impl OpenIntents {
         Ok(open)
     }
 
-    /// Reads on. Our own lines begin with their event, and then have the id before anything of a caller's.
+    /// Reads a line. Our lines begin with their event and the id, before anything of a caller's.
     fn read(&mut self, line: &[u8], span: Span) {
         if is_glued(line) {
             return;
@@ -100,10 +99,10 @@ impl OpenIntents {
         }
     }
 
-    /// Writes a record for each, in their order. Returns how many.
+    /// Writes a record for each intent, in order. Returns how many.
     fn close(mut self, output: &mut Output) -> io::Result<usize> {
         if self.torn {
-            // What there is of the line is no record. It is left as it is, and nothing is glued to it.
+            // A partial line is not a record. It stays, but nothing is appended to it.
             output.append(b"\n".to_vec(), 0);
         }
         let mut spans: Vec<Span> = self.intents.values().copied().collect();
@@ -113,7 +112,7 @@ impl OpenIntents {
             line.clear();
             self.file.seek(SeekFrom::Start(span.start))?;
             (&mut self.file).take(span.length).read_to_end(&mut line)?;
-            // What looks like an intent and cannot be read was not written by us.
+            // Something that looks like an intent but cannot be parsed was not written by us.
             if let Ok(record) = record(&line) {
                 output.append(record, 0);
                 closed += 1;
@@ -123,13 +122,13 @@ impl OpenIntents {
     }
 }
 
-/// Whether another line begins within this one. A kill can cut off one thread's line while another's is still written,
-/// behind it. Neither can be read then, so neither counts. In the texts of a line the quotes are escaped.
+/// Whether another line begins within this one. A kill can cut off one thread's line while another thread's is written after
+/// it. Neither can be parsed then, so neither counts. Quotes in the texts of a line are escaped, so texts cannot cause this.
 fn is_glued(line: &[u8]) -> bool {
     line.get(1..).is_some_and(|rest| memmem::find(rest, EVENT_PREFIX.as_bytes()).is_some())
 }
 
-/// The record of a call of which only the intent is known.
+/// Returns the record of a call of which only the intent is known.
 fn record(intent: &[u8]) -> serde_json::Result<Vec<u8>> {
     let mut record: Map<String, Value> = serde_json::from_slice(intent)?;
     record.insert("event".into(), REQUEST.into());
@@ -142,12 +141,12 @@ fn record(intent: &[u8]) -> serde_json::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// How each line of the audit log begins.
+/// The beginning of each line of the audit log.
 pub const EVENT_PREFIX: &str = "{\"event\":\"";
-/// A call is open for its deadline at most: this is the work of minutes where there are thousands a second.
+/// The bytes that are read. A call is open at most until its deadline, and this is minutes at thousands of calls a second.
 const SCANNED_BYTES: u64 = 1 << 30;
 const BUFFER: usize = 64 * 1024;
-/// Far more than are worked on at a time. Were there more, the next start would close the rest.
+/// The maximum number of open intents, far more than calls in flight. The next start would close the rest.
 const MAX_OPEN: usize = 100_000;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Audit lines for operator actions. One line each time, among the records of calls.
+//! The audit lines of operators' actions, among the records of calls.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -8,31 +8,31 @@ use super::{
     record::within,
 };
 
-/// What an operator asked for, and what came of it.
+/// An operator's action and its result.
 #[derive(Debug)]
 pub struct Intervention<'i> {
     /// The id of the answer.
     pub request_id: &'i str,
-    /// When it was asked for.
+    /// When it was requested.
     pub time: DateTime<Utc>,
     /// `freeze`, `unfreeze`, `reload`, `stop` or `try_credentials`.
     pub action: &'static str,
-    /// The user who asked.
+    /// The operator's user id.
     pub uid: Option<u32>,
-    /// Why, in that user's words.
+    /// The operator's reason.
     pub reason: Option<&'i str>,
-    /// The callers that it is about, by name; empty where it is about everybody.
+    /// The names of the callers that it concerns; empty for all.
     pub callers: &'i [&'i str],
-    /// The project that it is about, by name.
+    /// The name of the project that it concerns.
     pub project: Option<&'i str>,
-    /// The policy that is in force now.
+    /// The policy in force.
     pub policy_hash: &'i str,
-    /// Why nothing came of it, or not all.
+    /// Why it failed, or partly failed.
     pub problem: Option<&'i str>,
 }
 
 impl Intervention<'_> {
-    /// The line, with its line end.
+    /// Returns the line with its line end.
     pub fn line(&self) -> Vec<u8> {
         let mut line = Line::new();
         line.word(name!("event"), Some("operator"));
@@ -55,7 +55,7 @@ impl Intervention<'_> {
     }
 }
 
-/// In bytes: what leaves room for the callers.
+/// The maximum length of a text in bytes, which leaves room for the callers.
 const MAX_TEXT: usize = 512;
-/// As many callers are named.
+/// The maximum number of callers that are named.
 const MAX_CALLERS: usize = 32;

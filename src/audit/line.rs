@@ -1,7 +1,7 @@
-//! One JSON object on one line, written field by field.
+//! Writes one JSON object on one line, field by field.
 //!
-//! Most texts of a record need no escapes, and its names never do: they are copied, where a serializer of any document
-//! looks at each byte.
+//! Most texts of a record need no escapes, and its names never do, so they are copied. A general serializer would examine
+//! each byte.
 
 use std::{cell::RefCell, fmt::Debug};
 
@@ -11,10 +11,10 @@ use serde_json::Value;
 
 use crate::clock::PerSecond;
 
-/// The name of a field, which is one of ours and needs no escapes, with what stands around it: see [`name`].
+/// The name of a field with its punctuation; see [`name`]. It needs no escapes.
 pub(super) type Name = &'static str;
 
-/// A name as it stands in a line, behind another field.
+/// Turns a name into its form in a line, after another field.
 macro_rules! name {
     ($name:literal) => {
         concat!(",\"", $name, "\":")
@@ -42,7 +42,7 @@ impl Line {
         }
     }
 
-    /// Adds a text that needs no escapes: one of ours.
+    /// Adds a text of ours, which needs no escapes.
     pub(super) fn word(&mut self, name: Name, value: Option<&str>) {
         self.name(name);
         match value {
@@ -55,15 +55,14 @@ impl Line {
         }
     }
 
-    /// Adds a text that few lines have, where it is there.
+    /// Adds an optional text that few lines have.
     pub(super) fn text_if_any<T: AsRef<str> + Copy>(&mut self, name: Name, value: Option<T>) {
         if value.is_some() {
             self.text(name, value);
         }
     }
 
-    /// Adds a text that few lines have, where it is there, and the line still has room for it. Only ids and facts come
-    /// behind it.
+    /// Adds an optional text if the line has room for it. Only ids and facts may follow.
     pub(super) fn text_if_room(&mut self, name: Name, value: Option<&str>) {
         let before = self.0.len();
         self.text_if_any(name, value);
@@ -78,15 +77,14 @@ impl Line {
         self.json(&value);
     }
 
-    /// Adds a number that few lines have, where it is there.
+    /// Adds an optional number that few lines have.
     pub(super) fn number_if_any<T: Serialize + Debug + Copy>(&mut self, name: Name, value: Option<T>) {
         if value.is_some() {
             self.number(name, value);
         }
     }
 
-    /// Adds texts that need no escapes, where there are some, and as many as the line still has room for. Only facts
-    /// come behind it.
+    /// Adds a list of texts that need no escapes, as many as the line has room for. Only facts may follow.
     pub(super) fn words_if_any(&mut self, name: Name, words: &[String]) {
         if words.is_empty() {
             return;
@@ -94,7 +92,7 @@ impl Line {
         self.name(name);
         let mut mark = b'[';
         for word in words {
-            // With the quotes and the comma.
+            // Including the quotes and the comma.
             if self.0.len() + word.len() + 3 + WITHOUT_FACTS > MAX_LINE {
                 break;
             }
@@ -107,8 +105,7 @@ impl Line {
         self.0.extend_from_slice(if mark == b'[' { b"[]" } else { b"]" });
     }
 
-    /// Adds a document that few lines have, where it is there; of an object what the line still has room for, member by
-    /// member. It is the last field.
+    /// Adds an optional document as the last field; of an object as many members as the line has room for.
     pub(super) fn document_if_any(&mut self, name: Name, value: Option<&Value>) {
         let Some(value) = value else { return };
         self.name(name);
@@ -133,12 +130,12 @@ impl Line {
         self.0.push(b'}');
     }
 
-    /// Adds a moment, to the millisecond.
+    /// Adds a time, to the millisecond.
     pub(super) fn moment(&mut self, name: Name, moment: DateTime<Utc>) {
         self.name(name);
         self.0.push(b'"');
         SECOND.with_borrow_mut(|last| self.0.extend_from_slice(last.of(moment, second).as_bytes()));
-        // A leap second has more than a thousand.
+        // A leap second has more than a thousand milliseconds.
         let milliseconds = moment.timestamp_subsec_millis().min(999);
         let digit = |unit: u32| b'0' + u8::try_from(milliseconds / unit % 10).unwrap_or_default();
         self.0.extend_from_slice(&[b'.', digit(100), digit(10), digit(1), b'Z', b'"']);
@@ -154,14 +151,14 @@ impl Line {
         let start = self.0.len();
         self.0.extend_from_slice(name.as_bytes());
         if start == 0 {
-            // There is none before it.
+            // The first field has no comma before it.
             self.0.iter_mut().take(1).for_each(|comma| *comma = b'{');
         }
     }
 
     fn json<T: Serialize + Debug>(&mut self, value: &T) {
         let start = self.0.len();
-        // A text or a number can always be written to a Vec. Were it not so, half a value is worse than none.
+        // Writing a text or a number to a vector cannot fail. If it did, half a value would be worse than none.
         if serde_json::to_writer(&mut self.0, value).is_err() {
             self.0.truncate(start);
             self.0.extend_from_slice(NULL);
@@ -169,7 +166,7 @@ impl Line {
     }
 }
 
-/// A second as RFC 3339 has it, without its end.
+/// Formats a second as in RFC 3339, without fraction and offset.
 fn second(moment: DateTime<Utc>) -> String {
     let mut text = moment.to_rfc3339_opts(SecondsFormat::Secs, true);
     text.pop();
@@ -180,20 +177,20 @@ thread_local! {
     static SECOND: RefCell<PerSecond<String>> = RefCell::default();
 }
 
-/// Whether JSON has this text as it is. Written without a way out early, so that it looks at many bytes at once.
+/// Whether a text needs no escapes in JSON. Without an early exit, so that it can be vectorised.
 fn is_plain(text: &str) -> bool {
     !text.bytes().fold(false, |special, byte| special | (byte < b' ') | (byte == b'"') | (byte == b'\\'))
 }
 
-/// No line is longer: every field is bounded, and facts take what the others leave.
+/// The maximum length of a line: every field is bounded, and facts get what the others leave.
 pub(super) const MAX_LINE: usize = 4096;
 const END: &[u8] = b"}\n";
-/// What a line has at least behind what comes before its facts.
+/// The minimum room left after the fields before the facts.
 const WITHOUT_FACTS: usize = 64;
-/// Of a document, and of the line.
+/// The end of a document and of the line.
 const RECORD_END: &[u8] = b"}}\n";
 const NULL: &[u8] = b"null";
-/// Most lines are shorter.
+/// The initial capacity. Most lines are shorter.
 const TYPICAL_LINE: usize = 1024;
 
 #[cfg(test)]
@@ -203,7 +200,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// However a text looks, it is written as a serializer of documents writes it.
+        /// Every text is written as a general serializer writes it.
         #[test]
         fn texts_are_written_as_json_has_them(text in any::<String>(), plain in "[ -~]{0,40}") {
             for text in [text, plain] {

@@ -1,7 +1,7 @@
-//! The lock of the audit file: one process writes to it, from its opening to its end.
+//! Locks the audit file, so that only one process writes to it.
 //!
-//! It is `flock(2)`, and belongs to the open file: renaming does not touch it, and the kernel releases it when the
-//! process ends, however that happens. A file system that cannot lock is said to be one, and is used all the same.
+//! The lock is `flock(2)` on the open file: renaming does not affect it, and the kernel releases it when the process ends in
+//! any way. A file system that cannot lock is reported, and used anyway.
 
 use std::{
     fs::{self, File, Metadata, TryLockError},
@@ -14,21 +14,20 @@ use std::{
 
 use nix::sys::stat::{major, minor};
 
-/// What is known of other writers of a file.
+/// Whether other processes can write to the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lock {
-    /// No other proxy writes to it.
+    /// No other proxy can write to it.
     Held,
-    /// The file system cannot lock: nothing keeps another one off.
+    /// The file system cannot lock, so another proxy could.
     Unavailable,
 }
 
-/// Another process holds the lock; with its id, where `/proc/locks` shows it.
+/// Another process holds the lock. Holds its id, if `/proc/locks` shows it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct LockHeld(pub(super) Option<u32>);
 
-/// Locks the file for as long as it is open. A process that was killed this moment may hold on to it for a while:
-/// so it is tried for as long as `patience`.
+/// Locks the file for as long as it is open. Tries for as long as `patience`, because a killed process may hold it briefly.
 pub(super) fn lock(file: &File, path: &Path, patience: Duration) -> Result<Lock, LockHeld> {
     let end = Instant::now() + patience;
     loop {
@@ -52,12 +51,12 @@ fn unavailable(path: &Path, error: &io::Error) -> Lock {
 
 fn holder(file: &File) -> Option<u32> {
     let meta = file.metadata().ok()?;
-    // It may leave one out while others come and go.
+    // A listing may miss a lock while others come and go.
     (0..LISTINGS).find_map(|_| holder_in(&fs::read_to_string("/proc/locks").ok()?, &meta))
 }
 
-/// The process that holds a `flock` on the file: `1: FLOCK  ADVISORY  WRITE 4711 fd:01:5308 0 EOF`. Some file systems
-/// show another device there than `stat` does, so the inode alone has to do where no device is the same.
+/// Returns the process that holds a `flock` on the file: `1: FLOCK  ADVISORY  WRITE 4711 fd:01:5308 0 EOF`. Some file
+/// systems show another device there than in `stat`, so the inode alone has to do if no device matches.
 fn holder_in(locks: &str, meta: &Metadata) -> Option<u32> {
     let of_inode: Vec<(&str, u32)> = locks
         .lines()
@@ -77,7 +76,7 @@ fn holder_in(locks: &str, meta: &Metadata) -> Option<u32> {
 }
 
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
-/// How often `/proc/locks` is read for one that holds the lock.
+/// How often to read `/proc/locks` for the holder.
 const LISTINGS: usize = 5;
 
 #[cfg(test)]

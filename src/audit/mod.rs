@@ -1,11 +1,11 @@
-//! Audit records: what was done, for whom, and why. One record a request, one JSON line a record.
+//! Audit records: what was done, for whom, and why. One record per request, one JSON line per record.
 //!
-//! A [`Record`] is lent to each stage of a request, which notes on it what it found out. When the request is over, however
-//! it ends, its owner makes one line of it in the [`Sink`]. It stands before the stages because each of them writes to it.
-//! Nothing is ever decided by what a record says, but whether something may have been sent already.
+//! Each stage borrows the [`Record`] of its request and notes its results there. When the request ends in any way, the
+//! record's owner writes one line to the [`Sink`]. The only thing ever decided by a record is whether something may have
+//! been sent already.
 //!
-//! Only the fields below are written, by one serializer, so no input can forge a line; none of them ever holds
-//! a secret, a token or a signature.
+//! One serializer writes only the fields below, so no input can forge a line. None of them ever contains a secret, a token
+//! or a signature.
 
 mod intervention;
 mod line;

@@ -1,9 +1,9 @@
-//! An open sink: whether it has room for a line, and the write itself.
+//! An open sink: reserves room for lines, and writes them.
 //!
-//! Space in a file is allocated ahead of the lines, and a pipe is asked whether it takes a whole line: so it is
-//! known before a call acts that its line can be written. Nothing here waits.
+//! Space in a file is allocated in advance, and a pipe is polled for room for a whole line. So it is known before a call
+//! acts that its line can be written. Nothing here waits.
 //!
-//! What is remembered of a file is looked at again: others truncate it, remove it and fill its disk.
+//! The state of a file is checked repeatedly, because others truncate it, remove it and fill its disk.
 
 use std::{
     fs::{File, Metadata, OpenOptions},
@@ -34,7 +34,7 @@ use super::{
 
 /// An open target.
 pub(super) enum OpenTarget {
-    /// What keeps what was written.
+    /// A regular file.
     Regular(RegularFile),
     /// A pipe, a socket, a terminal or a device.
     Stream(StreamTarget),
@@ -44,21 +44,21 @@ pub(super) enum OpenTarget {
 pub(super) struct RegularFile {
     file: Arc<File>,
     id: FileId,
-    /// `None` for standard output: whoever opened that says who writes to it.
+    /// `None` for standard output, whose opener decides who writes to it.
     lock: Option<Lock>,
-    /// It had a name when it was opened. One that had none cannot be removed.
+    /// Whether it had a name when opened. Without one it cannot be removed.
     named: bool,
-    /// Its length, when it was looked at last and with what was written since.
+    /// Its length at the last check, plus what was written since.
     written: u64,
-    /// Bytes of the file up to which space is allocated.
+    /// The offset up to which space is allocated.
     allocated: u64,
-    /// The size of its blocks.
+    /// The file system's block size.
     block: u64,
-    /// When it was looked at last, and its length then, as far as it was known.
+    /// The time of the last check, and its known length then.
     looked: (Instant, u64),
 }
 
-/// What somebody else did to a file.
+/// What another process did to a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
     Truncated,
@@ -74,14 +74,14 @@ impl FileId {
         Self(meta.dev(), meta.ino())
     }
 
-    /// Of the file at a path.
+    /// Returns the id of the file at a path.
     pub(super) fn at(path: &Path) -> io::Result<Self> {
         std::fs::metadata(path).map(|meta| Self::of(&meta))
     }
 }
 
 impl OpenTarget {
-    /// Opens the target. Where another process has just been killed, its lock may be waited for.
+    /// Opens the target. Waits up to `patience` for the lock of a process that has just been killed.
     pub(super) fn open(target: &Target, patience: Duration) -> Result<Self, OpenError> {
         match target {
             Target::Stdout => stdout(),
@@ -92,7 +92,7 @@ impl OpenTarget {
         }
     }
 
-    /// Opens what stands at the path now. `None` where that is the file that is `open` already.
+    /// Opens the file that is at the path now. `None` if it is the one already `open`.
     pub(super) fn open_anew(path: &Path, open: Option<FileId>) -> Result<Option<Self>, OpenError> {
         let (file, meta) = open_file(path)?;
         if open == Some(FileId::of(&meta)) {
@@ -110,7 +110,7 @@ impl OpenTarget {
         Ok(Self::Regular(RegularFile::new(file, meta, Some(lock))))
     }
 
-    /// Whether so many bytes can be written now.
+    /// Checks that this number of bytes can be written now.
     pub(super) fn room(&mut self, bytes: u64) -> io::Result<()> {
         match self {
             Self::Regular(file) => file.room(bytes),
@@ -118,7 +118,7 @@ impl OpenTarget {
         }
     }
 
-    /// Writes as much of the line as it takes now.
+    /// Writes as much of the line as possible now.
     pub(super) fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match self {
             Self::Regular(file) => file.write(line),
@@ -126,8 +126,8 @@ impl OpenTarget {
         }
     }
 
-    /// How many bytes of several lines are written together. A pipe takes so many whole or not at all, and one that is small
-    /// has room for no more.
+    /// Returns how many bytes of several lines are written together: for a pipe, as many as it takes atomically, which is
+    /// also all that a small one has room for.
     pub(super) fn at_once(&self) -> usize {
         match self {
             Self::Regular(_) => 0,
@@ -143,7 +143,7 @@ impl OpenTarget {
         if let Self::Regular(file) = self { Some(file) } else { None }
     }
 
-    /// What has a reader who can be waited for.
+    /// Returns the stream, whose reader can be waited for.
     pub(super) fn stream(&self) -> Option<Arc<File>> {
         match self {
             Self::Regular(_) => None,
@@ -151,40 +151,40 @@ impl OpenTarget {
         }
     }
 
-    /// The file, where nobody has looked at it for a moment: whoever gets it looks.
+    /// Returns the file if its check is due. Whoever gets it must check it.
     pub(super) fn due_for_recheck(&mut self, now: Instant) -> Option<Arc<File>> {
         self.regular_mut()?.due_for_recheck(now)
     }
 
-    /// Takes what that file looks like. Says what was done to it.
+    /// Applies the result of a check. Returns what was done to the file.
     pub(super) fn observe(&mut self, file: &Arc<File>, meta: &Metadata) -> Option<Change> {
         self.regular_mut().filter(|own| Arc::ptr_eq(&own.file, file))?.observe(meta)
     }
 
-    /// The file, where space for a line of so many bytes is allocated: it can be written by several at once, each line whole.
+    /// Returns the file if space for a line of this size is allocated. Then several threads can write to it at once.
     pub(super) fn shared(&self, bytes: u64) -> Option<Arc<File>> {
         self.regular().filter(|file| file.has_allocated(bytes)).map(|file| Arc::clone(&file.file))
     }
 
-    /// Takes what came of a write to that file. Says whether it is this one.
+    /// Applies the result of a write to the file. Returns whether it is still the open one.
     pub(super) fn wrote(&mut self, file: &Arc<File>, written: &io::Result<usize>) -> bool {
         let own = self.regular_mut().filter(|own| Arc::ptr_eq(&own.file, file));
         own.map(|own| own.wrote(written)).is_some()
     }
 
-    /// Gives back the space that no line has taken.
+    /// Releases allocated space that no line has used.
     pub(super) fn release_allocation(&mut self) {
         if let Self::Regular(file) = self {
             file.release_allocation();
         }
     }
 
-    /// The file, where it is one that has a name.
+    /// Returns the file's id, if it has a name.
     pub(super) fn file_id(&self) -> Option<FileId> {
         self.regular().filter(|file| file.named).map(|file| file.id)
     }
 
-    /// The lock, where it is a file that has one.
+    /// Returns the lock, if the target is a file with one.
     pub(super) fn lock(&self) -> Option<Lock> {
         self.regular()?.lock
     }
@@ -204,14 +204,14 @@ impl RegularFile {
         }
     }
 
-    /// Whether so many bytes more can be written; allocates space for them.
+    /// Checks that this number of bytes can be written, and allocates space for them.
     fn room(&mut self, bytes: u64) -> io::Result<()> {
         if self.written + bytes <= self.allocated {
             return Ok(());
         }
         self.written = self.file.metadata()?.len();
         let needed = self.written + bytes;
-        // Some file systems do not look at it when space is allocated.
+        // Some file systems ignore this limit when space is allocated.
         let largest = getrlimit(Resource::RLIMIT_FSIZE).map_or(u64::MAX, |(now, _)| now);
         if needed > largest {
             return Err(io::Error::from_raw_os_error(nix::libc::EFBIG));
@@ -221,8 +221,8 @@ impl RegularFile {
         self.allocate(most).or_else(|_| self.allocate(least))
     }
 
-    /// Allocates space for the file to grow to `end`, without changing its length. What is allocated already is not asked
-    /// for again, nor a part of its last block: where there is too little, tmpfs takes back all of what was asked for.
+    /// Allocates space up to `end` without changing the file's length. Never requests space that is allocated already, nor a
+    /// part of its last block: if there is too little, tmpfs releases everything requested.
     fn allocate(&mut self, end: u64) -> io::Result<()> {
         let from = self.written.max(self.allocated);
         let (Ok(start), Ok(length)) = (i64::try_from(from), i64::try_from(end.saturating_sub(from))) else {
@@ -230,7 +230,7 @@ impl RegularFile {
         };
         match fallocate(&*self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, start, length) {
             Ok(()) => self.allocated = end,
-            // The file system cannot allocate ahead: the write itself has to tell.
+            // The file system cannot preallocate, so only the write will tell.
             Err(nix::Error::EOPNOTSUPP | nix::Error::ENOSYS) => self.allocated = DEFAULT_BLOCK,
             Err(error) => return Err(error.into()),
         }
@@ -246,7 +246,7 @@ impl RegularFile {
     fn wrote(&mut self, written: &io::Result<usize>) {
         match written {
             Ok(written) => self.written += *written as u64,
-            // Whatever was known of it is not so.
+            // The previous knowledge is invalid.
             Err(_) => self.allocated = 0,
         }
     }
@@ -255,7 +255,7 @@ impl RegularFile {
         self.allocated != DEFAULT_BLOCK && self.written + bytes <= self.allocated
     }
 
-    /// Gives back what was allocated ahead. Where others may write, be it a thread just now, that could cut off lines.
+    /// Releases preallocated space. Not while another thread or process may write, because that could cut off lines.
     fn release_allocation(&mut self) {
         let allocated = std::mem::take(&mut self.allocated);
         if allocated > 0 && self.lock == Some(Lock::Held) && Arc::strong_count(&self.file) == 1 {
@@ -265,7 +265,7 @@ impl RegularFile {
 
     fn due_for_recheck(&mut self, now: Instant) -> Option<Arc<File>> {
         let due = now.saturating_duration_since(self.looked.0) >= RECHECK_INTERVAL;
-        // While others write, its length is not known.
+        // While others write, the length is unknown.
         (due && Arc::strong_count(&self.file) == 1).then(|| {
             self.looked = (now, self.written);
             Arc::clone(&self.file)
@@ -275,7 +275,7 @@ impl RegularFile {
     fn observe(&mut self, meta: &Metadata) -> Option<Change> {
         let truncated = meta.len() < self.looked.1;
         if truncated {
-            // What was allocated went with it.
+            // The allocated space is gone, too.
             (self.written, self.allocated) = (meta.len(), 0);
         } else if self.written == self.looked.1 && Arc::strong_count(&self.file) == 2 {
             self.written = meta.len();
@@ -292,18 +292,17 @@ impl Drop for RegularFile {
 }
 
 fn open_file(path: &Path) -> Result<(File, Metadata), OpenError> {
-    // A named pipe is not waited for: without a reader it cannot be opened.
+    // Without a reader a named pipe would block, so it is opened without waiting.
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(0o600).custom_flags(O_NONBLOCK);
     let opened = options.open(path).and_then(|file| file.metadata().map(|meta| (file, meta)));
     opened.map_err(|source| OpenError::File { path: path.into(), source })
 }
 
-/// Standard output.
+/// Opens standard output.
 ///
-/// A pipe is opened anew, so that a write to it never waits: another writer, such as our own log, may take the room
-/// that was there a moment ago. What cannot be opened anew is only asked before each write. A file is appended to, also
-/// after it was truncated.
+/// A pipe is reopened, so that a write never blocks: another writer, such as our own log, may take the room that was free a
+/// moment ago. If it cannot be reopened, it is only polled before each write. A file is appended to, even after truncation.
 fn stdout() -> Result<OpenTarget, OpenError> {
     let failed = |source| OpenError::File { path: Path::new("/dev/stdout").into(), source };
     let inherited = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(failed)?);
@@ -313,8 +312,8 @@ fn stdout() -> Result<OpenTarget, OpenError> {
     if access == OFlag::O_RDONLY {
         return Err(OpenError::NoOutput("not open for writing"));
     }
-    // Rust's runtime opens `/dev/null` in place of standard descriptors that are closed, for reading and writing;
-    // who redirects to it with a shell, systemd or Docker opens it for writing alone.
+    // Rust's runtime opens `/dev/null` for reading and writing in place of closed standard descriptors. A shell, systemd or
+    // Docker opens it for writing only.
     if kind.is_char_device() && meta.rdev() == makedev(1, 3) && access == OFlag::O_RDWR {
         return Err(OpenError::NoOutput("closed"));
     }
@@ -330,12 +329,11 @@ fn stdout() -> Result<OpenTarget, OpenError> {
     Ok(OpenTarget::Stream(StreamTarget::new(anew.unwrap_or(inherited), &meta)))
 }
 
-/// What is allocated where the file system does not say.
+/// The allocated offset if the file system cannot preallocate.
 const DEFAULT_BLOCK: u64 = u64::MAX;
-/// Space is allocated so many bytes ahead, so that it is rarely asked for.
+/// How many bytes to allocate in advance, so that it happens rarely.
 const ALLOCATE_AHEAD: u64 = 1024 * 1024;
-/// A file is looked at again when it was not for so long: at each call where there are few, and at some calls in a
-/// hundred where there are many.
+/// The interval between checks of a file: every call if there are few, some calls in a hundred if there are many.
 const RECHECK_INTERVAL: Duration = Duration::from_millis(1);
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! The lines on their way into a sink: those that are owed, those that may be lost, and the room kept for them.
+//! The lines waiting for a sink, and the room promised to calls.
 //!
-//! A call that may act is promised room first, so its line is *owed*: it is written, or waits for as long as it takes.
-//! Owed lines are as many as there were calls under way. The line of a call that got no promise, and so did not act,
-//! never enters promised room, and is dropped and counted where too many of its kind wait already.
+//! A call that may act is promised room first, so its line is *owed*: it is written, or waits for as long as it takes. There
+//! are at most as many owed lines as calls in flight. A call without a promise does not act; its line never uses promised
+//! room, and is dropped and counted if too many of its kind are waiting.
 //!
-//! A line is one `write(2)`, and not synced. It outlives the process from then on, however that ends; it does not
-//! outlive the machine's power before the kernel has written it to the disk.
+//! A line is one `write(2)` and not synced. From then on it survives the end of the process, but a power failure only once
+//! the kernel has written it to disk.
 
 mod rotation;
 mod shared;
@@ -29,26 +29,26 @@ use super::{
     target::{OpenError, Target},
 };
 
-/// An open target, and the lines that wait for room in it.
+/// An open target and the lines that wait for it.
 pub(super) struct Output {
     target: Target,
     opened: OpenTarget,
-    /// Calls are refused while it takes no line.
+    /// Whether calls are refused while it is blocked.
     refuse: bool,
-    /// Bytes of room that calls under way were promised.
+    /// The bytes promised to calls in flight.
     promised: u64,
-    /// A line of which a part is written: nothing else comes before its rest.
+    /// A partly written line, whose rest comes before anything else.
     begun: Option<(Vec<u8>, usize)>,
     owed: VecDeque<Vec<u8>>,
     refusals: VecDeque<Vec<u8>>,
     dropped: u64,
     taken: u64,
     failure: Option<SinkFailure>,
-    /// The calls that are announced and have no record, where calls are announced.
+    /// The announced calls without a record, if calls are announced.
     in_flight: Option<InFlightIntents>,
-    /// The file was removed, and could not be opened anew.
+    /// Whether the file was removed and could not be opened anew.
     gone: bool,
-    /// Since when another file, or none, stands at the path.
+    /// Since when the path has another file or none.
     moved: Option<Instant>,
 }
 
@@ -70,13 +70,13 @@ impl Output {
             moved: None,
         };
         if output.opened.stream().is_some() {
-            // What takes nothing is known before the first call.
+            // A sink that is blocked from the start is noticed before the first call.
             output.has_room(0);
         }
         Ok(output)
     }
 
-    /// Remembers from now on which calls are announced and have no record.
+    /// Sets whether to track announced calls without a record.
     pub(super) fn follow_calls(&mut self, follow: bool) {
         self.in_flight = follow.then(InFlightIntents::default);
     }
@@ -85,7 +85,7 @@ impl Output {
         &self.target
     }
 
-    /// The path of the file and what is known of its lock, where it is one that keeps what was written.
+    /// Returns the path and lock of a regular file.
     pub(super) fn kept_at(&self) -> Option<(&Path, Lock)> {
         match &self.target {
             Target::File(path) => self.opened.lock().map(|lock| (path.as_path(), lock)),
@@ -93,7 +93,7 @@ impl Output {
         }
     }
 
-    /// Promises so many bytes of room, where nothing waits and there are as many beside those promised already.
+    /// Promises room for this number of bytes, if no line waits and there is enough beside earlier promises.
     pub(super) fn promise(&mut self, bytes: u64) -> bool {
         self.recheck();
         let has_room = !self.flush() && self.has_room(self.promised + bytes);
@@ -106,13 +106,12 @@ impl Output {
         has_room || !self.refuse
     }
 
-    /// Gives back so many promised bytes.
+    /// Releases promised bytes.
     pub(super) fn release(&mut self, bytes: u64) {
         self.promised = self.promised.saturating_sub(bytes);
     }
 
-    /// Writes a line that is owed, before all that are not, or keeps it until there is room. Only then is the room that
-    /// it was promised given back: others wait for it.
+    /// Writes an owed line before all others, or keeps it until there is room. Its promise is released afterwards.
     pub(super) fn append(&mut self, line: Vec<u8>, promised: u64) {
         self.recheck();
         let back = if self.flush_owed() { Err(line) } else { self.put(line, 0) };
@@ -123,7 +122,7 @@ impl Output {
         self.flush();
     }
 
-    /// Writes the line of a call that did not act, if there is room that nobody was promised.
+    /// Writes the line of a call that did not act, if there is room that is not promised.
     pub(super) fn offer(&mut self, line: Vec<u8>) {
         self.recheck();
         let back = if self.flush() { Err(line) } else { self.put(line, self.promised) };
@@ -134,8 +133,8 @@ impl Output {
         }
     }
 
-    /// Writes the line now or not at all. Says which. Where a part of it was written the rest comes with what waits,
-    /// and nothing is left of it to be written again.
+    /// Writes the line now or not at all, and returns which. If only a part was written, the rest is queued, and the line
+    /// must not be written again.
     pub(super) fn write_now(&mut self, line: &mut Vec<u8>) -> bool {
         self.recheck();
         if self.flush() {
@@ -153,7 +152,7 @@ impl Output {
         }
     }
 
-    /// Writes what waits until there is no more room, what is owed first. Says whether something is left.
+    /// Writes waiting lines, owed ones first, until there is no more room. Returns whether any are left.
     pub(super) fn flush(&mut self) -> bool {
         if self.flush_owed() {
             return true;
@@ -164,7 +163,7 @@ impl Output {
         self.len_waiting() > 0
     }
 
-    /// Of what waits, writes what is owed. Says whether some of that is left.
+    /// Writes waiting owed lines. Returns whether any are left.
     fn flush_owed(&mut self) -> bool {
         let mut owed = mem::take(&mut self.owed);
         while self.resume() && !owed.is_empty() && self.put_first(&mut owed, 0) {}
@@ -172,7 +171,7 @@ impl Output {
         self.has_owed()
     }
 
-    /// Begins the first of these lines, and as many more as are taken with it. Says whether something of them is written.
+    /// Writes the first of these lines, with as many more as fit into one write. Returns whether anything was written.
     fn put_first(&mut self, lines: &mut VecDeque<Vec<u8>>, spare: u64) -> bool {
         let bytes = together(lines, self.opened.at_once());
         if !self.has_room(bytes.len() as u64 + spare) {
@@ -193,48 +192,48 @@ impl Output {
         some
     }
 
-    /// Lines that were lost.
+    /// Returns the number of lost lines.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// How many lines wait.
+    /// Returns the number of waiting lines.
     pub(super) fn len_waiting(&self) -> usize {
         self.owed.len() + self.refusals.len() + usize::from(self.begun.is_some())
     }
 
-    /// How many bytes were written so far: while there are more of them, somebody takes them.
+    /// Returns the number of bytes written, which grows as long as somebody reads.
     pub(super) fn taken(&self) -> u64 {
         self.taken
     }
 
-    /// Whose reader lines wait for, where it may still catch up.
+    /// Returns the stream whose reader may still catch up, if lines wait for it.
     pub(super) fn awaited(&self) -> Option<Arc<File>> {
         let waits = self.len_waiting() > 0 && self.is_behind();
         waits.then(|| self.opened.stream()).flatten()
     }
 
-    /// Whether a line that is owed waits.
+    /// Whether an owed line waits.
     pub(super) fn has_owed(&self) -> bool {
         self.begun.is_some() || !self.owed.is_empty()
     }
 
-    /// The trouble there is, where it is more than a reader that is slow for a moment.
+    /// Returns the failure, if it is more than a reader that is briefly slow.
     pub(super) fn blockage(&self) -> Option<&Blockage> {
         self.failure.as_ref().filter(|failure| failure.is_stuck()).map(SinkFailure::blockage)
     }
 
-    /// What went wrong last, where something does.
+    /// Returns the latest error, if there is a failure.
     pub(super) fn error(&self) -> Option<String> {
         self.failure.as_ref().map(|failure| failure.blockage().error.clone())
     }
 
-    /// Gives back what was allocated ahead: nothing more will come, as far as is known.
+    /// Releases preallocated space when no more lines are expected.
     pub(super) fn release_allocation(&mut self) {
         self.opened.release_allocation();
     }
 
-    /// Counts a call as refused, where nobody is waited for any more. Says whether it was.
+    /// Refuses and counts a call, unless the reader may still be waited for. Returns whether it was refused.
     pub(super) fn refuses(&mut self, waited: bool) -> bool {
         let Some(failure) = self.failure.as_mut() else { return waited };
         if waited || failure.is_stuck() {
@@ -250,7 +249,7 @@ impl Output {
         self.failure.as_ref().is_some_and(SinkFailure::is_behind)
     }
 
-    /// Finds out by itself whether what was wrong is over: nobody may call meanwhile.
+    /// Checks whether the failure is over, because there may be no calls to find out.
     pub(super) fn probe(&mut self, bytes: u64) {
         self.recheck();
         if self.failure.is_some() {
@@ -263,7 +262,7 @@ impl Output {
         }
     }
 
-    /// Gives up what still waits: it is counted, and the lines that are owed are returned.
+    /// Gives up waiting lines: counts them, and returns the owed ones.
     pub(super) fn abandon(&mut self) -> Vec<Vec<u8>> {
         self.dropped += self.len_waiting() as u64;
         self.refusals.clear();
@@ -271,7 +270,7 @@ impl Output {
         begun.into_iter().chain(self.owed.drain(..)).collect()
     }
 
-    /// Where calls go on whatever becomes of their lines, there is no bound to how many wait.
+    /// Queues an owed line. With `when_blocked: drop` the queue is bounded.
     fn keep(&mut self, line: Vec<u8>) {
         if self.refuse || self.owed.len() < MAX_WAITING {
             self.owed.push_back(line);
@@ -293,10 +292,9 @@ impl Output {
         }
     }
 
-    /// Begins the line, where there is room for it beside what is promised. Gives it back where nothing of it is
-    /// written.
+    /// Writes a line if there is room beside the promises. Returns the line if nothing of it was written.
     fn put(&mut self, line: Vec<u8>, spare: u64) -> Result<(), Vec<u8>> {
-        // Half a line on a full disk would stay half a line.
+        // A line half-written on a full disk would stay so.
         if !self.has_room(line.len() as u64 + spare) {
             return Err(line);
         }
@@ -313,7 +311,7 @@ impl Output {
         }
     }
 
-    /// Writes the rest of what has begun. Says whether nothing of it is left.
+    /// Writes the rest of a partly written line. Returns whether nothing is left.
     fn resume(&mut self) -> bool {
         let Some((line, written)) = self.begun.take() else { return true };
         let rest = line.get(written..).unwrap_or_default();
@@ -327,7 +325,7 @@ impl Output {
         done
     }
 
-    /// All of the line is in the file.
+    /// Notes that a line is complete.
     fn is_written(&mut self, line: &[u8]) {
         if let Some(in_flight) = self.in_flight.as_mut() {
             in_flight.wrote(line);
@@ -361,7 +359,7 @@ impl Output {
     }
 }
 
-/// The first of these lines, and those behind it that are no more than so many bytes with it.
+/// Joins the first of these lines with the next ones, up to a maximum size.
 fn together(lines: &VecDeque<Vec<u8>>, most: usize) -> Cow<'_, [u8]> {
     let fits = |length: &mut usize, line: &Vec<u8>| {
         *length += line.len();
@@ -373,14 +371,14 @@ fn together(lines: &VecDeque<Vec<u8>>, most: usize) -> Cow<'_, [u8]> {
     }
 }
 
-/// A process that was killed holds on to its files until the kernel has cleared it away.
+/// How long a killed process may keep its lock until the kernel has cleaned up.
 const KILLED_HOLDER_GRACE: Duration = Duration::from_secs(1);
-/// As many lines that are not owed wait for room at most.
+/// The maximum number of waiting lines that are not owed.
 pub(super) const MAX_WAITING: usize = 4096;
 
 #[cfg(test)]
 impl Output {
-    /// Of a pipe.
+    /// Creates the output of a pipe.
     pub(super) fn pipe(writer: File) -> Self {
         let mut output = Self::open(Target::File("/dev/null".into()), true).unwrap();
         output.opened = OpenTarget::pipe(writer);

@@ -1,8 +1,8 @@
-//! Parses audit records back into decisions. The records read back, to ask another policy the same questions.
+//! Parses audit records back into decisions, to evaluate another policy for the same calls.
 //!
-//! It reads what [`super::Record`] writes, and of that only what a decision depends on. Records of requests that
-//! policy was never asked about are no decisions. A file may have been written by somebody else: a value that is never
-//! written there is no name that is passed on, least of all one that a policy would read as a pattern.
+//! It reads only the fields that a decision depends on. Records of requests that the policy never evaluated are not
+//! decisions. A file may come from elsewhere, so a value that [`super::Record`] would never write is an error, above all one
+//! that a policy would read as a pattern.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -17,50 +17,50 @@ use crate::object::Object;
 use crate::operation::{CREATE, Segment};
 use crate::policy::{Effect, Facts, Glob, Key};
 
-/// A decision that was recorded.
+/// A recorded decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParsedRecord {
-    /// When the request came in.
+    /// When the request arrived.
     pub at: DateTime<Utc>,
-    /// Who called.
+    /// The caller.
     pub caller: CallerId,
-    /// By which kind of proof that was known.
+    /// The kind of credential that identified the caller.
     pub identified_by: Option<String>,
-    /// From where: an IP address, or `uid:N`.
+    /// The source: an IP address, or `uid:N`.
     pub peer: String,
-    /// On which listener.
+    /// The listener.
     pub listener: Option<String>,
     /// The IAM action.
     pub action: String,
     /// The project's id.
     pub project_id: String,
-    /// The job's id; of a call that created it, where the cloud told. Absent only there.
+    /// The job's id. Absent only for a create whose job the cloud did not tell.
     pub job: Option<Segment>,
-    /// What is known of the job: what the record tells of it, and no more.
+    /// The facts that the record has of the job.
     pub facts: Facts,
-    /// The same by their keys, as the record tells them.
+    /// The same facts by key, as recorded.
     pub told: Vec<(Key, Vec<String>)>,
-    /// The word that whoever created the job left on it, where the record tells it whole.
+    /// The job's `user_data`, if recorded in full.
     pub user_data: Option<String>,
-    /// What was done.
+    /// The effect that was applied.
     pub effect: Effect,
-    /// The rule that the record names.
+    /// The recorded rule.
     pub rule: Option<String>,
-    /// Its place.
+    /// The rule's location.
     pub location: Option<String>,
-    /// What the policy was in.
+    /// The recorded mode.
     pub mode: Option<String>,
-    /// Whether the cloud got it, and said no.
+    /// Whether it was sent and the cloud refused it.
     pub refused_by_cloud: bool,
 }
 
-/// Why a line is not an audit record.
+/// Why a line is not a valid audit record.
 #[derive(Debug, thiserror::Error)]
 pub enum ParseRecordError {
-    /// It is not JSON, or a field has another type.
+    /// It is not JSON, or a field has the wrong type.
     #[error("not an audit record: {0}")]
     Malformed(#[from] serde_json::Error),
-    /// A field has a value that is never written there.
+    /// A field has an impossible value.
     #[error("not an audit record: `{0}` cannot be {1:?}")]
     Value(&'static str, String),
 }
@@ -99,7 +99,7 @@ struct Line<'l> {
     upstream_status: Option<u16>,
 }
 
-/// The facts that are told whole: all of them, or none, where only their names are. `null` says that there is none.
+/// Returns the facts that are recorded in full; none if only names are recorded. `null` means absent.
 fn complete_facts(facts: Option<Value>) -> Result<Vec<(Key, Vec<String>)>, ParseRecordError> {
     let facts = match facts {
         None | Some(Value::Array(_)) => return Ok(Vec::new()),
@@ -114,10 +114,10 @@ fn complete_facts(facts: Option<Value>) -> Result<Vec<(Key, Vec<String>)>, Parse
     };
     let mut told = Vec::new();
     for (name, value) in facts {
-        // What a later version may know of is no fact here.
+        // A later version may have written other facts.
         let Some(key) = Key::parse(&name).filter(|key| key.is_fact()) else { continue };
         let values = texts(value).ok_or(ParseRecordError::Value("facts", name))?;
-        // As many may have been more.
+        // A list of the maximum length may have been truncated.
         if values.len() < MAX_VALUES && values.iter().all(|value| value.len() < MAYBE_TRUNCATED) {
             told.push((key, values));
         }
@@ -126,10 +126,10 @@ fn complete_facts(facts: Option<Value>) -> Result<Vec<(Key, Vec<String>)>, Parse
 }
 
 impl ParsedRecord {
-    /// The decision a line tells of. `None` where it tells of none.
+    /// Parses a line. Returns `None` if it has no decision.
     ///
     /// # Errors
-    /// Where the line is not an audit record; see [`ParseRecordError`].
+    /// If the line is not an audit record; see [`ParseRecordError`].
     pub fn parse(line: &str) -> Result<Option<Self>, ParseRecordError> {
         let Object(line): Object<Line<'_>> = serde_json::from_str(line)?;
         let at = DateTime::parse_from_rfc3339(&line.timestamp)
@@ -143,7 +143,7 @@ impl ParsedRecord {
         let job = match line.job_id {
             Some(job) => Some(Segment::parse(&job).ok_or(ParseRecordError::Value("mpc.job_id", job))?),
             None if creates => None,
-            // Of a look at many jobs, each was judged by itself.
+            // In a view of many jobs each was decided by itself.
             None => return Ok(None),
         };
         let told = complete_facts(line.facts)?;
@@ -178,12 +178,12 @@ impl ParsedRecord {
         }))
     }
 
-    /// The job that the call was about. `None`: it created one.
+    /// Returns the job of the call. `None` if it created one.
     pub fn about(&self) -> Option<&str> {
         self.job.as_ref().filter(|_| self.action != CREATE).map(Segment::as_str)
     }
 
-    /// The address it came from. `None` on a Unix socket.
+    /// Returns the source address. `None` on a Unix socket.
     pub fn source_ip(&self) -> Option<IpAddr> {
         self.peer.parse().ok()
     }
@@ -218,7 +218,7 @@ fn is_literal(text: &str) -> bool {
     Glob::parse(text).is_ok_and(|glob| glob.literal().is_some())
 }
 
-/// A value in a record has 256 bytes at most. One that is nearly as long may have been cut, at a character's end.
+/// Values have at most 256 bytes. One that is nearly as long may have been truncated at a character boundary.
 const MAYBE_TRUNCATED: usize = 253;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The most recent decisions. A few records kept in memory, for an operator to look at.
+//! The latest records, kept in memory for operators.
 
 use std::collections::VecDeque;
 
@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::Record;
 
-/// The records of the last decisions of the policy, and of the last requests that were refused before it was asked. Who
-/// is refused there may be a stranger, and must not push out the others.
+/// The records of the latest decisions of the policy and, separately, of the latest requests refused before it was
+/// evaluated: those may be strangers', and must not displace the others.
 #[derive(Default)]
 pub struct Recent {
     decided: Ring,
@@ -19,17 +19,17 @@ pub struct Recent {
 struct Ring(Mutex<VecDeque<Vec<u8>>>);
 
 impl Recent {
-    /// Keeps the line of a request; the oldest of its kind makes room.
+    /// Keeps the line of a request, in place of the oldest of its kind.
     pub fn keep(&self, record: &Record, line: &[u8]) {
         let ring = if record.effect.is_some() { &self.decided } else { &self.before };
         ring.keep(line);
     }
 
-    /// The records, oldest first.
+    /// Returns the records, oldest first.
     pub fn records(&self) -> Vec<Value> {
         let mut records: Vec<Value> =
             [&self.decided, &self.before].into_iter().flat_map(Ring::records).collect();
-        // Texts of one form: they are in the order of the times.
+        // The format has a fixed width, so texts compare like times.
         records.sort_by(|one, other| moment(one).cmp(moment(other)));
         records
     }
@@ -38,7 +38,7 @@ impl Recent {
 impl Ring {
     fn keep(&self, line: &[u8]) {
         let mut lines = self.0.lock();
-        // The oldest line's memory serves the newest.
+        // Reuses the memory of the oldest line.
         let mut kept =
             if lines.len() == MAX_RECENT { lines.pop_front().unwrap_or_default() } else { Vec::new() };
         kept.clear();
@@ -56,7 +56,7 @@ fn moment(record: &Value) -> &str {
     record.get("timestamp").and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Of each kind.
+/// The number of records of each kind.
 const MAX_RECENT: usize = 50;
 
 #[cfg(test)]
@@ -73,7 +73,7 @@ mod tests {
         for n in 0..4 * MAX_RECENT {
             let now = DateTime::from_timestamp(i64::try_from(n).unwrap(), 0).unwrap();
             let mut record = Record::new(n.to_string().into(), "app".into(), "127.0.0.1".into(), now);
-            // One in four is decided.
+            // One in four is a decision.
             record.effect = n.is_multiple_of(4).then_some("allow");
             let line = record.line(Duration::ZERO);
             recent.keep(&record, &line);

@@ -1,4 +1,4 @@
-//! The record of one request, in the names users search for.
+//! The audit record of one request.
 
 use std::{fmt::Write, mem::replace, sync::Arc, time::Duration};
 
@@ -12,42 +12,42 @@ use super::{
 };
 use crate::reason::{Code, Reason};
 
-/// What of the facts of a job that decided stands in a record.
+/// Which parts of the deciding facts of a job are recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordedFacts {
     /// Their names and values.
     Values,
-    /// Their names alone: what a job is about may be confidential.
+    /// Their names only, because facts of a job may be confidential.
     Names,
 }
 
-/// The record of one request, in the names users search for.
+/// The audit record of one request.
 #[derive(Debug)]
 pub struct Record {
-    /// `request`, or `intent` for what is about to be done.
+    /// `request`, or `intent` for a call that is about to be sent.
     event: &'static str,
     announced: bool,
     timestamp: DateTime<Utc>,
     request_id: Arc<str>,
-    /// Who called, once that is proven.
+    /// The caller, once authenticated.
     pub caller: Option<Arc<str>>,
-    /// By which kind of proof.
+    /// The kind of credential that identified the caller.
     pub identified_by: Option<&'static str>,
-    /// What was shown that proved nobody, in a few words of it.
+    /// A summary of presented credentials that identified nobody.
     pub presented: Option<String>,
     /// The caller's IP address, or `uid:N` on a Unix socket.
     pub peer: String,
     /// The listener's name.
     pub listener: Arc<str>,
-    /// The method, `_OTHER` where it is none of HTTP's own.
+    /// The method, or `_OTHER` if it is not a standard one.
     pub method: Option<&'static str>,
     /// The template of the operation's URL.
     pub route: Option<&'static str>,
-    /// The path that was asked for, where no operation or project was found.
+    /// The requested path, if no operation or project was found.
     pub path: Option<String>,
-    /// `Host`, where it is not one of the listener's.
+    /// `Host`, if it is not one of the listener's.
     pub host: Option<String>,
-    /// The status the caller was answered with; absent where it was not.
+    /// The status of the caller's answer, if there was one.
     pub status: Option<u16>,
     /// The IAM action.
     pub action: Option<&'static str>,
@@ -55,37 +55,37 @@ pub struct Record {
     pub project_id: Option<Arc<str>>,
     /// The job's id.
     pub job_id: Option<String>,
-    /// `allow` or `deny`: what was applied.
+    /// The effect that was applied: `allow` or `deny`.
     pub effect: Option<&'static str>,
-    /// The rule that decided, or would have.
+    /// The rule that decided, or would have decided.
     pub rule: Option<String>,
-    /// Its place, `policy.yaml:LINE`.
+    /// The rule's location, `policy.yaml:LINE`.
     pub location: Option<String>,
-    /// Why that rule is there, in the words of who wrote it.
+    /// The rule's `reason`.
     pub policy_reason: Option<String>,
-    /// Which policy decided.
+    /// The hash of the policy that decided.
     pub policy_hash: Option<Arc<str>>,
-    /// `enforce`, or what was only observed: `would_allow`, `would_deny`.
+    /// `enforce`, or the observed effect, such as `would_allow` or `would_deny`.
     pub policy_mode: Option<&'static str>,
-    /// The credential the call was signed with.
+    /// The credential that signed the call.
     pub credential: Option<Arc<str>>,
     /// The first four characters of its access key.
     pub key_hint: Option<String>,
-    /// What became of the call itself.
+    /// The attempts at the call.
     pub call: Trail,
-    /// What became of looking its job up.
+    /// The attempts at the lookup of its job.
     pub lookup: Trail,
-    /// The ids of the jobs of a view that is not of one: those that were asked for, or, of a list, that were shown.
+    /// The job ids of a view of several: those requested or, for a list, those shown.
     pub job_ids: Vec<String>,
-    /// How many jobs of the answer to a view were left out.
+    /// The number of jobs left out of the answer to a view.
     pub view_hidden: Option<usize>,
-    /// The facts of the job that decided, by their keys, as they are to be told.
+    /// The deciding facts of the job by key, as configured.
     pub facts: Option<Box<Value>>,
-    /// Of a new job: the caller's own word about it.
+    /// The `user_data` of a create.
     pub user_data: Option<String>,
     /// How it ended.
     pub outcome: Option<Outcome>,
-    /// Why it did not end well.
+    /// Why it failed.
     pub error: Option<Failure>,
     duration: Option<Duration>,
     /// The trace id of the caller's `traceparent`.
@@ -95,31 +95,31 @@ pub struct Record {
 /// Why a request did not end well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What kind of answer it got, as in `PROXY.Forbidden`.
+    /// Its `error_code`, such as `PROXY.Forbidden`.
     pub code: Code,
-    /// The cause.
+    /// The reason.
     pub reason: Reason,
-    /// What the caller was told.
+    /// The message to the caller.
     pub message: String,
 }
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// Upstream answered, and its answer was passed on.
+    /// Upstream's answer was passed on.
     Forwarded,
-    /// It was refused here; nothing was sent.
+    /// The proxy refused it; nothing was sent.
     Refused,
-    /// It was sent, and nobody knows whether it was carried out.
+    /// It was sent, and it is unknown whether it was executed.
     Unknown,
-    /// It was given up before anything was sent, because the caller or the process went away.
+    /// It was given up before anything was sent, because the caller or the process ended.
     Abandoned,
-    /// It could not be sent, or went wrong here.
+    /// It could not be sent, or the proxy failed.
     Failed,
 }
 
 impl Outcome {
-    /// The word used in records and metrics.
+    /// Returns its name in records and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Forwarded => "forwarded",
@@ -132,12 +132,12 @@ impl Outcome {
 }
 
 impl Record {
-    /// Opens the record of a request that `peer` sent to `listener`.
+    /// Opens the record of a request from `peer` to `listener`.
     pub fn new(request_id: Arc<str>, listener: Arc<str>, peer: String, now: DateTime<Utc>) -> Self {
         Self {
             event: REQUEST,
             announced: false,
-            // To the millisecond, as it is written: who decides again by the record decides at the same moment.
+            // To the millisecond, as written, so that a replay of the record decides at exactly the same time.
             timestamp: now.trunc_subsecs(3),
             request_id,
             caller: None,
@@ -174,20 +174,20 @@ impl Record {
         }
     }
 
-    /// When the request came in: `timestamp`.
+    /// Returns when the request arrived (`timestamp`).
     pub fn opened_at(&self) -> DateTime<Utc> {
         self.timestamp
     }
 
-    /// The request's id: `request.id`, and `Proxy-Request-Id` of its answer.
+    /// Returns the request's id: `request.id`, and `Proxy-Request-Id` of its answer.
     pub fn id(&self) -> &Arc<str> {
         &self.request_id
     }
 
-    /// The finished line, with its line end, for a request that took `duration`.
+    /// Returns the finished line, with its line end, of a request that took `duration`.
     ///
-    /// Where no stage said how it ended, nobody answered it: the request was abandoned, or, when something of it may
-    /// have been sent, its outcome is unknown.
+    /// If no stage set the outcome, the request was not answered: it was abandoned or, if something may have been sent, its
+    /// outcome is unknown.
     pub fn line(&mut self, duration: Duration) -> Vec<u8> {
         self.duration = Some(duration);
         let open = if self.call.maybe_sent { Outcome::Unknown } else { Outcome::Abandoned };
@@ -195,7 +195,7 @@ impl Record {
         self.written()
     }
 
-    /// The line that says what is about to be done, as far as it is known. `None` where it was asked for before.
+    /// Returns the intent of the call. `None` if it was returned before.
     pub(super) fn intent(&mut self) -> Option<Vec<u8>> {
         if replace(&mut self.announced, true) {
             return None;
@@ -206,7 +206,7 @@ impl Record {
         Some(line)
     }
 
-    /// The fields, in the order in which they are read: who, what, why, and how it ended.
+    /// Writes the fields in reading order: who, what, why, and the outcome.
     fn written(&self) -> Vec<u8> {
         let mut line = Line::new();
         line.word(name!("event"), Some(self.event));
@@ -256,7 +256,7 @@ impl Record {
     }
 }
 
-/// An id for a request, or for an answer that is no call's, in Huawei's format: uuid, timestamp, host.
+/// Creates a request id in Huawei's format: uuid, timestamp, host.
 pub fn request_id(now: DateTime<Utc>, hostname: &str) -> String {
     let mut id = String::with_capacity(TYPICAL_ID);
     id.push_str(Uuid::new_v4().hyphenated().encode_lower(&mut Uuid::encode_buffer()));
@@ -265,27 +265,27 @@ pub fn request_id(now: DateTime<Utc>, hostname: &str) -> String {
     id
 }
 
-/// A text of a caller's, upstream's or the policy's, bounded so that a line is too.
+/// Bounds a text of a caller, upstream or the policy, so that lines are bounded.
 pub fn bounded(text: &str) -> String {
-    // As many bytes are not more characters.
+    // There are never more characters than bytes.
     let end = if text.len() <= MAX_CHARS { None } else { text.char_indices().nth(MAX_CHARS) };
     text.get(..end.map_or(text.len(), |(end, _)| end)).unwrap_or_default().to_owned()
 }
 
-/// A fact of a job, bounded so that a line is too.
+/// Bounds a fact of a job, so that lines are bounded.
 pub fn bounded_bytes(text: &str) -> &str {
     within(text, MAX_FACT)
 }
 
-/// As much of a text as has so many bytes, in whole characters.
+/// Truncates a text to this number of bytes, at a character boundary.
 pub(super) fn within(text: &str, bytes: usize) -> &str {
     text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
 }
 
-/// How many values of one fact stand in a record: a line is bounded.
+/// The maximum number of recorded values of one fact.
 pub const MAX_VALUES: usize = 16;
 
-/// In milliseconds, to the microsecond.
+/// Converts to milliseconds, to the microsecond.
 fn millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
 }
@@ -293,10 +293,10 @@ fn millis(duration: Duration) -> f64 {
 /// In bytes: with a hostname of 37.
 const TYPICAL_ID: usize = 88;
 
-/// In characters.
+/// The maximum length of a text in characters.
 const MAX_CHARS: usize = 128;
 
-/// In bytes.
+/// The maximum length of a fact in bytes.
 const MAX_FACT: usize = 256;
 
 pub(super) const REQUEST: &str = "request";

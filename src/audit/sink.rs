@@ -1,14 +1,13 @@
-//! The sink of the records: room for a call's lines before it acts, and what becomes of calls while there is none.
+//! The audit sink: reserves room for a call's lines before it acts, and refuses calls if there is none.
 //!
-//! A request takes a [`Slot`] before it may act and spends it on its line when it is over. Taking a slot checks
-//! that its lines will have room. So a full disk or a stuck reader refuses calls before they act, and none acts
-//! unrecorded.
+//! A request takes a [`Slot`] before it may act and spends it on its line at the end. A slot guarantees room for the
+//! request's lines. So with a full disk or a stuck reader calls are refused before they act, and none acts unrecorded.
 //!
-//! With `write_ahead` a call is announced by a line of its own before its first byte is sent, and nothing is sent
-//! without the receipt for it: [`Announced`].
+//! With `write_ahead` a call is announced by a line of its own before its first byte, and nothing is sent without the
+//! receipt, [`Announced`].
 //!
-//! Lines are written on the request's own thread: handing them to another costs ten times as much. Threads share the
-//! account of the room, and not the write: the lock is not held while the system works, so none waits for another.
+//! Lines are written on the request's own thread, because handing them to another costs ten times as much. The lock protects
+//! the accounting only and is not held during system calls, so no thread waits for another's write.
 
 mod flush;
 
@@ -26,43 +25,43 @@ use super::{
     target::{OpenError, Target},
 };
 
-/// Where the audit records of a process go.
+/// The audit sink of a process. Clones share it.
 #[derive(Clone)]
 pub struct Sink {
     shared: Arc<SinkShared>,
     write_ahead: bool,
 }
 
-/// What becomes of calls while lines cannot be written.
+/// What happens to calls while lines cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenBlocked {
-    /// They are refused: no call is carried out that cannot be recorded.
+    /// They are refused, so no call is executed that cannot be recorded.
     Refuse,
-    /// They go on; lines that find no room are counted and dropped.
+    /// They go on, and lines without room are dropped and counted.
     Drop,
 }
 
-/// The room of one request's lines.
-#[must_use = "a slot that is dropped loses the line it was taken for"]
+/// The room for one request's lines.
+#[must_use = "dropping a slot loses the line it was taken for"]
 pub struct Slot(());
 
-/// The receipt for a call's announcement, where calls are announced: it may be sent.
-#[must_use = "nothing is sent without it"]
+/// The receipt for a call's announcement: the call may be sent.
+#[must_use = "a request is sent only against it"]
 pub struct Announced(());
 
-/// The sink takes no line now.
+/// The sink accepts no lines now.
 #[derive(Debug, thiserror::Error)]
 #[error("the audit sink is blocked")]
 pub struct Blocked;
 
-/// What a sink has to say for metrics and `/status`.
+/// The state of a sink for metrics and `/status`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SinkStats {
-    /// Lines that were lost.
+    /// The number of lost lines.
     pub dropped: u64,
-    /// Lines that wait for room.
+    /// The number of waiting lines.
     pub waiting: usize,
-    /// Why it takes none now, where it does not.
+    /// Why it is blocked, if it is.
     pub blocked: Option<Blockage>,
 }
 
@@ -72,44 +71,42 @@ struct SinkShared {
 }
 
 impl Sink {
-    /// Opens the target. In a file, the calls that a process before this one announced and did not live to record
-    /// are recorded now, as unknown.
+    /// Opens the target. In a file, calls that an earlier process announced but did not record are recorded as unknown.
     ///
     /// # Errors
-    /// Where it cannot be opened for appending, or another process writes to it.
+    /// If it cannot be opened for appending, or another process writes to it.
     pub fn open(target: Target, when_blocked: WhenBlocked) -> Result<Self, OpenError> {
         let mut output = Output::open(target, when_blocked == WhenBlocked::Refuse)?;
         close_interrupted(&mut output);
         Ok(Self::of(output, when_blocked))
     }
 
-    /// Whether each call is announced before it is sent.
+    /// Sets whether calls are announced before they are sent.
     pub fn write_ahead(self, write_ahead: bool) -> Self {
         self.shared.output.lock().follow_calls(write_ahead);
         Self { write_ahead, ..self }
     }
 
-    /// Opens the file anew, after a log rotation moved it away.
+    /// Reopens the file after a log rotation.
     ///
     /// # Errors
-    /// Where it cannot be opened; the file that is open stays in use.
+    /// If it cannot be opened. Then the open file stays in use.
     pub fn reopen(&self) -> Result<(), OpenError> {
         self.shared.output.lock().reopen()
     }
 
-    /// Takes the room of one request's lines. The reader of a pipe may catch up first, for a moment: it may only be
-    /// slow.
+    /// Reserves room for one request's lines. Waits briefly for the reader of a pipe to catch up.
     ///
     /// # Errors
-    /// Where there is none, and calls are to be refused then.
+    /// If there is no room and calls are to be refused.
     pub async fn reserve(&self) -> Result<Slot, Blocked> {
         self.retry_briefly(Self::try_reserve).await
     }
 
-    /// Writes what a call is about to do, once a call, where calls are announced.
+    /// Announces a call, once, if calls are announced.
     ///
     /// # Errors
-    /// Where that line cannot be written now: the call is not to be sent.
+    /// If the line cannot be written now. Then the call must not be sent.
     pub async fn announce(&self, record: &mut Record) -> Result<Announced, Blocked> {
         if let Some(mut line) = self.write_ahead.then(|| record.intent()).flatten() {
             self.retry_briefly(|sink| sink.shared.output.lock().write_now(&mut line).then_some(())).await?;
@@ -117,13 +114,13 @@ impl Sink {
         Ok(Announced(()))
     }
 
-    /// For what changes nothing: there is nothing to announce.
+    /// Returns the receipt for a request that changes nothing, which is not announced.
     pub fn announce_nothing() -> Announced {
         Announced(())
     }
 
-    /// Writes the line that the slot was taken for. While there is no room it waits: it is never dropped where calls
-    /// are refused then.
+    /// Writes the line that the slot was taken for. Without room it waits; it is never dropped if calls are refused when
+    /// blocked.
     #[expect(clippy::needless_pass_by_value, reason = "a slot is spent once")]
     pub fn spend(&self, slot: Slot, line: &[u8]) {
         let Slot(()) = slot;
@@ -134,22 +131,22 @@ impl Sink {
         self.shared.output.lock().appended(line, wrote, self.room());
     }
 
-    /// Writes the line of a request that was refused because it got no slot, if there is room after all.
+    /// Writes the line of a request that was refused for lack of a slot, if there is room after all.
     pub fn try_write(&self, line: &[u8]) {
         self.shared.output.lock().offer(line.to_vec());
     }
 
-    /// Where it writes to.
+    /// Returns the name of its target.
     pub fn name(&self) -> String {
         self.shared.output.lock().target().name()
     }
 
-    /// Whether calls are refused because it takes no record.
+    /// Whether calls are refused because it is blocked.
     pub fn refuses(&self) -> bool {
         self.shared.when_blocked == WhenBlocked::Refuse && self.shared.output.lock().blockage().is_some()
     }
 
-    /// What was lost, what waits, and why.
+    /// Returns its state for metrics and `/status`.
     pub fn stats(&self) -> SinkStats {
         let output = self.shared.output.lock();
         SinkStats {
@@ -168,14 +165,14 @@ impl Sink {
         self.lock_rechecked().promise(self.room()).then_some(Slot(()))
     }
 
-    /// What a call may write.
+    /// Returns the room that a call may need.
     fn room(&self) -> u64 {
         let line = MAX_LINE as u64;
         if self.write_ahead { 2 * line } else { line }
     }
 
-    /// Tries again until a reader has had the time to catch up. A disk is not waited for, nor a reader that others
-    /// waited for already.
+    /// Retries until a reader has had time to catch up. Does not wait for a disk, nor for a reader that others already
+    /// waited for.
     async fn retry_briefly<T>(&self, mut attempt: impl FnMut(&Self) -> Option<T>) -> Result<T, Blocked> {
         let (mut end, mut pause) = (None, READER_GRACE);
         loop {
@@ -191,7 +188,7 @@ impl Sink {
         }
     }
 
-    /// The output, once its file was looked at again where that is due.
+    /// Locks the output, after a check of its file if that is due.
     fn lock_rechecked(&self) -> MutexGuard<'_, Output> {
         let mut output = self.shared.output.lock();
         if let Some(file) = output.due_for_recheck() {
@@ -212,7 +209,7 @@ impl fmt::Debug for Sink {
     }
 }
 
-/// How long a pipe is left to a reader that reads.
+/// How long to wait for a reader that is reading.
 const READER_GRACE: Duration = Duration::from_millis(1);
 const MAX_PAUSE: Duration = Duration::from_millis(16);
 
@@ -289,7 +286,7 @@ mod tests {
         let line = |n: usize| {
             let mut record =
                 Record::new(n.to_string().into(), "app".into(), "127.0.0.1".into(), crate::clock::now());
-            // Longer than a socket takes at once.
+            // Longer than a socket accepts at once.
             record.rule = Some("r".repeat(400_000));
             record
         };

@@ -1,4 +1,4 @@
-//! A sink that passes on what is written: whether its reader takes a line now.
+//! Streams as sinks: pipes, sockets, terminals and devices.
 
 use std::{
     fs::{File, Metadata},
@@ -13,7 +13,7 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// What passes on what was written.
+/// A stream to write to.
 pub(super) struct StreamTarget {
     file: Arc<File>,
     is_device: bool,
@@ -24,7 +24,8 @@ impl StreamTarget {
         Self { file: file.into(), is_device: meta.file_type().is_char_device() }
     }
 
-    /// Whether it takes a line now. A device that takes none may say so of nothing, too, as `/dev/full` does.
+    /// Checks that it accepts a line now. Some devices that accept none, such as `/dev/full`, report that for an empty
+    /// write, too.
     pub(super) fn room(&self) -> io::Result<()> {
         writable(self.file.as_fd())?;
         if self.is_device { self.write(&[]).map(drop) } else { Ok(()) }
@@ -39,8 +40,8 @@ impl StreamTarget {
     }
 }
 
-/// A pipe that polls writable has room for a whole line; a socket or terminal for some of it. One in error as well has
-/// no reader left.
+/// Polls for room. A writable pipe has room for a whole line; a socket or terminal for part of one. An error means that no
+/// reader is left.
 fn writable(fd: BorrowedFd<'_>) -> io::Result<()> {
     let mut fds = [PollFd::new(fd, PollFlags::POLLOUT)];
     poll(&mut fds, PollTimeout::ZERO)?;
@@ -56,13 +57,13 @@ fn writable(fd: BorrowedFd<'_>) -> io::Result<()> {
     })
 }
 
-/// Waits until the reader of a stream has made room, or has gone. Says whether it did in time.
+/// Waits until the reader of a stream has made room or is gone. Returns whether that happened in time.
 pub(super) fn wait_for_room(stream: &File, patience: Duration) -> bool {
     let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
     poll(&mut [PollFd::new(stream.as_fd(), PollFlags::POLLOUT)], patience).is_ok_and(|ready| ready > 0)
 }
 
-/// A reader that has not caught up.
+/// Returns the error for a reader that has not caught up.
 pub(super) fn reader_behind() -> io::Error {
     io::Error::new(io::ErrorKind::WouldBlock, "its reader is stuck")
 }

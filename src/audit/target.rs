@@ -1,11 +1,11 @@
-//! Where records are written to, and why that cannot be opened.
+//! The targets of audit records.
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
-/// What is written to.
+/// The target of audit records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// The process's standard output.
@@ -14,10 +14,10 @@ pub enum Target {
     File(PathBuf),
 }
 
-/// The sink cannot be opened.
+/// Why a sink cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// As the system says.
+    /// The system's error.
     #[error("cannot open the audit file {path}")]
     File {
         /// Its path.
@@ -25,7 +25,7 @@ pub enum OpenError {
         /// Why.
         source: io::Error,
     },
-    /// Another process writes to it: their records would be mixed.
+    /// Another process writes to the file, so their records would be mixed.
     #[error(
         "the audit file {path} is locked by another process{}: give each proxy an audit file of its own",
         .holder.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
@@ -33,10 +33,10 @@ pub enum OpenError {
     Locked {
         /// Its path.
         path: Box<Path>,
-        /// The process, where `/proc/locks` shows it.
+        /// The process, if `/proc/locks` shows it.
         holder: Option<u32>,
     },
-    /// The process was started without a standard output.
+    /// The process has no standard output.
     #[error(
         "audit records go to standard output, which is {0}: redirect it, or set `audit.sink` to a file \
          (`/dev/null` to discard them)"
@@ -45,7 +45,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// In one line, with what the system says.
+    /// Formats the error with its cause on one line.
     pub fn with_cause(&self) -> String {
         match self {
             Self::File { source, .. } => format!("{self}: {source}"),
@@ -55,7 +55,7 @@ impl OpenError {
 }
 
 impl Target {
-    /// As it is named in the log and in `/status`.
+    /// Returns its name in the log and in `/status`.
     pub fn name(&self) -> String {
         match self {
             Self::Stdout => "stdout".into(),

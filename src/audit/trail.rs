@@ -1,14 +1,14 @@
-//! What became of the attempts at one call upstream.
+//! The trail of the attempts at one call.
 //!
-//! A record has one for the call that was asked for, and one for the look-up that it may have needed: what a look-up
-//! sent and heard says nothing of whether the call was carried out.
+//! A record has one for the caller's call and one for its lookup, because what a lookup sent says nothing about whether the
+//! call was executed.
 
 use std::time::Duration;
 
-/// What the attempts at one call came to.
+/// The result of the attempts at one call.
 #[derive(Debug, Default)]
 pub struct Trail {
-    /// How many there were.
+    /// The number of attempts.
     pub attempts: u32,
     /// Whether a byte of any of them may have reached upstream.
     pub maybe_sent: bool,

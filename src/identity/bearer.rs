@@ -1,7 +1,7 @@
 //! Bearer tokens.
 //!
-//! It stands below `identity` because it knows headers and no callers. What a token is compared by is its digest;
-//! its text is for those who verify a signature in it.
+//! It reads headers and knows no callers. Tokens are compared by digest; their text is only needed to verify a signature in
+//! them.
 
 use std::fmt;
 
@@ -12,26 +12,26 @@ use subtle::ConstantTimeEq;
 use super::IdentityError;
 use crate::reason::Reason;
 
-/// The SHA-256 of a bearer token: what the policy knows of it, and all that is kept of a presented one.
+/// The SHA-256 of a bearer token. The policy has only this, and only this is kept of a presented token.
 #[derive(Clone)]
 pub struct TokenDigest([u8; 32]);
 
-/// A token as it was presented. It does not print.
+/// A presented token. Never printed.
 pub(super) struct Token<'h> {
     pub(super) digest: TokenDigest,
     pub(super) text: &'h str,
 }
 
-/// A text is not the SHA-256 of a token.
+/// The text is not a SHA-256 in hexadecimal.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a token's SHA-256 must be exactly 64 hexadecimal digits")]
 pub struct DigestError;
 
 impl TokenDigest {
-    /// Reads 64 hexadecimal digits.
+    /// Parses 64 hexadecimal digits.
     ///
     /// # Errors
-    /// [`DigestError`], which does not hold the text: a user may have written the token itself.
+    /// [`DigestError`], which does not contain the text: a user may have written the token itself.
     pub fn from_hex(text: &str) -> Result<Self, DigestError> {
         let mut digest = [0; 32];
         hex::decode_to_slice(text, &mut digest).map_err(|_| DigestError)?;
@@ -42,13 +42,13 @@ impl TokenDigest {
         &self.0
     }
 
-    /// The digest of a token.
+    /// Computes the digest of a token.
     pub fn of(token: &[u8]) -> Self {
         Self(Sha256::digest(token).into())
     }
 }
 
-/// In constant time.
+/// Compares in constant time.
 impl PartialEq for TokenDigest {
     fn eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
@@ -63,11 +63,11 @@ impl fmt::Debug for TokenDigest {
     }
 }
 
-/// The tokens in `Proxy-Authorization` and `Authorization`, where they are.
+/// Returns the tokens in `Proxy-Authorization` and `Authorization`, if present.
 ///
 /// # Errors
-/// [`IdentityError::MalformedToken`] for a second line of either name, another spelling of it, or a value that
-/// is not one bearer token. What cannot be read must not be passed over in favour of a weaker proof.
+/// [`IdentityError::MalformedToken`] for a repeated or respelled header, or a value that is not one bearer token. There is no
+/// fallback to a weaker credential.
 pub(super) fn presented(headers: &HeaderMap) -> Result<[Option<Token<'_>>; 2], IdentityError> {
     if headers.keys().any(is_respelled) {
         return Err(IdentityError::MalformedToken(Reason::TokenHeaderSpelling));
@@ -78,7 +78,7 @@ pub(super) fn presented(headers: &HeaderMap) -> Result<[Option<Token<'_>>; 2], I
     Ok([proxy.map(token).transpose()?, origin.map(token).transpose()?])
 }
 
-/// Whether any header, however it is spelled, presents what means to be a bearer token.
+/// Whether any header, however spelled, presents a bearer token.
 pub(super) fn is_presented(headers: &HeaderMap) -> bool {
     let carries =
         |name: &HeaderName| *name == AUTHORIZATION || *name == PROXY_AUTHORIZATION || is_respelled(name);
@@ -90,7 +90,7 @@ pub(super) fn is_presented(headers: &HeaderMap) -> bool {
     headers.iter().any(|(name, value)| carries(name) && is_bearer(value))
 }
 
-/// Some servers behind a gateway read `_` as `-`; a caller who writes one means to be read two ways.
+/// Whether the name has `_` for `-`, which servers read differently.
 fn is_respelled(name: &HeaderName) -> bool {
     let plain = |b: u8| if b == b'_' { b'-' } else { b };
     [&PROXY_AUTHORIZATION, &AUTHORIZATION]
@@ -106,8 +106,8 @@ fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h He
     }
 }
 
-/// A client built on Huawei's SDK signs with keys of its own: no token, and no offence. Whether it is another proof
-/// is `sdk_signature`'s to say.
+/// Whether the scheme is that of Huawei's SDK, whose clients may sign with keys of their own. `sdk_signature` decides
+/// whether it identifies a caller.
 pub(super) fn is_sdk_signature(scheme: &[u8]) -> bool {
     scheme.eq_ignore_ascii_case(b"SDK-HMAC-SHA256")
 }
@@ -123,7 +123,7 @@ fn token(value: &HeaderValue) -> Result<Token<'_>, IdentityError> {
     Ok(Token { digest: TokenDigest::of(token), text })
 }
 
-/// RFC 9110, section 11.4: a scheme, one or more spaces, and the credentials.
+/// Splits a value into the scheme and the credentials (RFC 9110, section 11.4).
 pub(super) fn split_scheme(value: &HeaderValue) -> (&[u8], &[u8]) {
     let value = value.as_bytes();
     let end = value.iter().position(|b| *b == b' ').unwrap_or(value.len());
@@ -132,14 +132,14 @@ pub(super) fn split_scheme(value: &HeaderValue) -> (&[u8], &[u8]) {
     (scheme, rest.split_at(spaces).1)
 }
 
-/// RFC 6750, section 2.1: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
+/// Whether it matches RFC 6750, section 2.1: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
 fn is_b64token(token: &[u8]) -> bool {
     let padding = token.iter().rev().take_while(|b| **b == b'=').count();
     let (body, _) = token.split_at(token.len() - padding);
     !body.is_empty() && body.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(b))
 }
 
-/// Shorter ones can be guessed.
+/// The minimum length of a token. Shorter ones can be guessed.
 const MIN_TOKEN: usize = 16;
 const MAX_TOKEN: usize = 4096;
 

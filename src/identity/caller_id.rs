@@ -6,13 +6,13 @@ use std::{fmt, sync::Arc};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallerId(Arc<str>);
 
-/// A text is not a caller's name.
+/// The text is not a valid caller name.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a caller name is 1 to 64 characters of A-Z a-z 0-9 . _ -, not starting with `_`")]
 pub struct CallerIdError;
 
 impl CallerId {
-    /// The name, where the text obeys the grammar. A leading `_` is kept for `_unknown` in the metrics.
+    /// Parses a name. A leading `_` is reserved for `_unknown` in metrics.
     ///
     /// # Errors
     /// [`CallerIdError`] for any other text.
@@ -22,12 +22,12 @@ impl CallerId {
         if valid { Ok(Self(text.into())) } else { Err(CallerIdError) }
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The name, shared.
+    /// Returns the shared name.
     pub fn shared(&self) -> Arc<str> {
         Arc::clone(&self.0)
     }

@@ -1,4 +1,4 @@
-//! The callers of a policy, and the one whom the proofs on a request stand for.
+//! Identifies the caller of a request by its credentials.
 
 use std::sync::Arc;
 
@@ -10,26 +10,26 @@ use super::{
 };
 use crate::reason::Reason;
 
-/// A proved caller. Only [`Callers::identify`] makes one.
+/// An authenticated caller. Only [`Callers::identify`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     caller: CallerId,
     proof: ProofKind,
 }
 
-/// Every caller of the policy, with what proves it.
+/// The callers of a policy, with the credentials that identify them.
 #[derive(Clone, Debug, Default)]
 pub struct Callers {
     ids: Vec<CallerId>,
     proofs: Vec<(Proof, CallerId)>,
-    /// Those of the service accounts, each once: a token is verified once for each.
+    /// The distinct key sets of service accounts. A token is verified once with each.
     key_sets: Vec<Arc<KeySet>>,
     signers: bool,
     owners: bool,
 }
 
 impl Callers {
-    /// The callers, each with everything that proves it.
+    /// Creates the callers with their credentials.
     pub fn new(callers: Vec<(CallerId, Vec<Proof>)>) -> Self {
         let ids = callers.iter().map(|(caller, _)| caller.clone()).collect();
         let each = |(caller, proofs): (CallerId, Vec<Proof>)| {
@@ -44,47 +44,46 @@ impl Callers {
                 key_sets.push(Arc::clone(keys));
             }
         }
-        // Known before the sandbox closes.
+        // Read before the sandbox closes.
         nobody::learn();
         let any = |kind| proofs.iter().any(|(proof, _)| proof.kind() == kind);
         let (signers, owners) = (any(ProofKind::SdkSignature), any(ProofKind::Loopback));
         Self { ids, proofs, key_sets, signers, owners }
     }
 
-    /// The callers, in the order of the policy.
+    /// Returns the callers in the order of the policy.
     pub fn ids(&self) -> &[CallerId] {
         &self.ids
     }
 
-    /// Every proof there is, with the caller it stands for, in the order they were given.
+    /// Returns all credentials with their callers, in the given order.
     pub fn proofs(&self) -> impl Iterator<Item = (&CallerId, &Proof)> {
         self.proofs.iter().map(|(proof, caller)| (caller, proof))
     }
 
-    /// Whether any caller is proved by the owner of its socket, so that one who is not known is worth a word.
+    /// Whether any caller is identified by the owner of its socket, so that an unknown owner is worth a log line.
     pub fn need_owners(&self) -> bool {
         self.owners
     }
 
-    /// Whether any caller is proved by its signature, so that the hash of a body is worth computing.
+    /// Whether any caller is identified by a signature, so that bodies have to be hashed.
     pub fn need_signatures(&self) -> bool {
         self.signers
     }
 
-    /// The one caller that all proofs on a request agree on, with the strongest of them.
+    /// Returns the one caller that all credentials of a request identify, with the strongest of them.
     ///
     /// # Errors
-    /// Where no proof is there, two disagree, or one is there and wrong; see [`IdentityError`].
+    /// If there are no credentials, two conflict, or one is invalid; see [`IdentityError`].
     pub fn identify(&self, presented: &Presented<'_>) -> Result<Identity, IdentityError> {
         self.identify_by(presented, sdk_signature::verify)
     }
 
-    /// Whether a request whose body is yet to come is worth reading it: its proofs hold, and a signature by a known key may.
-    /// Then this is who it is, and where the proof is a signature, who it would be: [`identify`](Self::identify) says so
-    /// when the body is there.
+    /// Identifies the caller before the body is read. Credentials must be valid; a signature is only checked for a known
+    /// key, and [`identify`](Self::identify) verifies it with the body.
     ///
     /// # Errors
-    /// Where no proof is there, two disagree, or one is there and wrong; see [`IdentityError`].
+    /// If there are no credentials, two conflict, or one is invalid; see [`IdentityError`].
     pub fn precheck(&self, presented: &Presented<'_>) -> Result<Identity, IdentityError> {
         self.identify_by(presented, sdk_signature::precheck)
     }
@@ -103,14 +102,14 @@ impl Callers {
                 identity = Some(agree(identity, self.by_token(&token, now)?)?);
             }
         } else if bearer::is_presented(headers) {
-            // It may be another caller's, and cannot be looked at.
+            // It may be another caller's, and cannot be checked.
             return Err(IdentityError::TokenNotTaken);
         }
         identity.ok_or(IdentityError::NoProof)
     }
 
-    /// The caller whose key signed the request. An access key that nobody has is no proof and no offence: SDKs sign
-    /// with whatever they are given, and callers that are proved otherwise give them dummies.
+    /// Returns the caller whose key signed the request. An unknown access key identifies nobody and is no error: SDKs always
+    /// sign, and callers with other credentials give them dummy keys.
     fn by_signature(
         &self,
         presented: &Presented<'_>,
@@ -132,7 +131,7 @@ impl Callers {
         Ok(identity)
     }
 
-    /// The caller whose token this is: one that is known by its digest, or else one of a service account.
+    /// Returns the caller of a token, by its digest or else by its service account.
     fn by_token(&self, token: &bearer::Token<'_>, now: DateTime<Utc>) -> Result<Identity, IdentityError> {
         let known = self.proved(|proof| matches!(proof, Proof::Bearer(own) if *own == token.digest))?;
         if let Some(identity) = known {
@@ -164,7 +163,7 @@ impl Callers {
             .ok_or(NO_SUCH_ACCOUNT)
     }
 
-    /// Looks at every proof, also after one that holds, so that the time taken does not tell which did.
+    /// Checks every credential, even after a match, so that the time taken does not reveal which one matched.
     fn proved(&self, holds: impl Fn(&Proof) -> bool) -> Result<Option<Identity>, IdentityError> {
         let mut outcome = Ok(None);
         for (proof, caller) in &self.proofs {
@@ -176,7 +175,7 @@ impl Callers {
     }
 }
 
-/// How a signature is judged.
+/// A function that checks a signature.
 type Verify = fn(&Presented<'_>, &Signer) -> Result<(), IdentityError>;
 
 impl Identity {
@@ -184,18 +183,18 @@ impl Identity {
         Self { caller: caller.clone(), proof: proof.kind() }
     }
 
-    /// The caller.
+    /// Returns the caller.
     pub fn caller(&self) -> &CallerId {
         &self.caller
     }
 
-    /// The strongest of the proofs that held.
+    /// Returns the kind of the strongest credential.
     pub fn proof(&self) -> ProofKind {
         self.proof
     }
 }
 
-/// The stronger of two proofs of one caller.
+/// Returns the stronger of two credentials, if they identify the same caller.
 fn agree(so_far: Option<Identity>, next: Identity) -> Result<Identity, IdentityError> {
     match so_far {
         Some(other) if other.caller != next.caller => Err(IdentityError::Conflict),

@@ -1,7 +1,7 @@
-//! The names that a client certificate holds, and how long they count.
+//! The names in a client certificate, and how long they are valid.
 //!
-//! It reads certificates whose chain was verified in the TLS handshake, and knows no callers. What it cannot read
-//! in one way only proves nobody, and is not passed over in favour of a weaker proof.
+//! It reads certificates whose chain was verified in the TLS handshake, and knows no callers. An ambiguous certificate
+//! identifies nobody, and there is no fallback to a weaker credential.
 
 use chrono::{DateTime, Utc};
 use x509_parser::{extensions::GeneralName, parse_x509_certificate, prelude::X509Certificate};
@@ -9,28 +9,28 @@ use x509_parser::{extensions::GeneralName, parse_x509_certificate, prelude::X509
 use super::spiffe::{DnsName, SpiffeId};
 use crate::reason::Reason;
 
-/// What a verified client certificate says of its holder.
+/// The identity in a verified client certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     uri: Option<Box<str>>,
-    /// In lower case.
+    /// The DNS names in lower case.
     dns: Vec<Box<str>>,
-    /// Where it has neither: it proves nobody, and whoever asks why wants to know whose it is.
+    /// The subject, if there are no names: such a certificate identifies nobody, but an operator wants to know whose it is.
     subject: Option<Box<str>>,
-    /// Of the chain: of the certificate that expires first.
+    /// The end of the certificate in the chain that expires first.
     not_after: DateTime<Utc>,
 }
 
-/// Why a certificate proves nobody, although its chain is right.
+/// Why a certificate with a valid chain identifies nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
-    /// It cannot be read, or not in one way only.
+    /// It is malformed or ambiguous.
     #[error("{}", Reason::CertificateUnreadable)]
     Unreadable,
-    /// An X.509-SVID has exactly one URI name (X509-SVID, section 2), and which of two would count is anybody's guess.
+    /// It has several URI names. An X.509-SVID has exactly one (X509-SVID, section 2).
     #[error("{}", Reason::CertificateAmbiguous)]
     SeveralUris,
-    /// It, or one that it was verified by, was valid when the connection was made, and is no longer.
+    /// It, or one of its chain, has expired since the connection was made.
     #[error("{}", Reason::CertificateExpired)]
     Expired,
 }
@@ -46,14 +46,14 @@ impl CertificateError {
 }
 
 impl Certificate {
-    /// Reads the certificates that a caller has shown, in DER, its own first, which were verified at this moment.
+    /// Reads a caller's certificates, in DER, its own first. They were verified at the time `verified`.
     ///
     /// # Errors
-    /// Where its names are not clear; see [`CertificateError`].
+    /// If its names are ambiguous; see [`CertificateError`].
     pub fn of_chain<D: AsRef<[u8]>>(chain: &[D], verified: DateTime<Utc>) -> Result<Self, CertificateError> {
         let (own, rest) = chain.split_first().ok_or(CertificateError::Unreadable)?;
         let mut this = Self::parse(own.as_ref())?;
-        // Which of the others it was verified by, nobody tells: any that was valid then may be.
+        // Which of the others verified it is not known: any that was valid then may have.
         let others = rest.iter().filter_map(|der| parse_x509_certificate(der.as_ref()).ok());
         let ends = others.filter_map(|(_, other)| not_after(&other));
         this.not_after = ends.filter(|end| *end >= verified).fold(this.not_after, DateTime::min);
@@ -89,12 +89,12 @@ impl Certificate {
         Ok(this)
     }
 
-    /// A connection may outlive the certificate that it was made with.
+    /// Checks that it is still valid, because a connection may outlive it.
     pub(super) fn check_at(&self, now: DateTime<Utc>) -> Result<(), CertificateError> {
         if now > self.not_after { Err(CertificateError::Expired) } else { Ok(()) }
     }
 
-    /// The name that a person knows it by: the URI, or else the first host, or else its subject.
+    /// Returns its name for people: the URI, else the first DNS name, else the subject.
     pub(super) fn name(&self) -> Option<&str> {
         self.uri.as_deref().or_else(|| self.dns.first().map(|name| &**name)).or(self.subject.as_deref())
     }
@@ -112,7 +112,7 @@ fn not_after(certificate: &X509Certificate<'_>) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(certificate.validity().not_after.timestamp(), 0)
 }
 
-/// The names of the extension. A certificate without it proves nobody; its common name is not looked at.
+/// Returns the subject alternative names. A certificate without them identifies nobody; its common name is ignored.
 fn alternative_names<'c>(
     certificate: &'c X509Certificate<'_>,
 ) -> Result<&'c [GeneralName<'c>], CertificateError> {
@@ -120,7 +120,7 @@ fn alternative_names<'c>(
     Ok(extension.map_or(&[], |extension| extension.value.general_names.as_slice()))
 }
 
-/// In characters.
+/// The maximum length of a subject, in characters.
 const MAX_SUBJECT: usize = 128;
 
 #[cfg(test)]
@@ -212,7 +212,7 @@ mod tests {
             (&[2030][..], "2030-01-01T00:00:00Z"),
             (&[2030, 2040], "2030-01-01T00:00:00Z"),
             (&[2030, 2040, 2029], "2029-01-01T00:00:00Z"),
-            // It was shown besides: what has expired verifies nothing.
+            // An expired certificate in the chain verified nothing.
             (&[2030, 2028, 2040], "2030-01-01T00:00:00Z"),
         ] {
             let chain: Vec<_> = years.iter().map(|year| until(*year)).collect();

@@ -1,39 +1,39 @@
-//! Why no caller is proved.
+//! Errors of authentication.
 
 use super::CertificateError;
 use crate::reason::Reason;
 
-/// Why no caller is proved. The texts may be shown to the caller: none holds anything it sent.
+/// Why no caller is authenticated. The texts may be shown to the caller; none contains anything it sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
-    /// Nothing on the request proves a caller.
+    /// The request has no valid credentials.
     #[error("{}", Reason::NoProof)]
     NoProof,
-    /// Two proofs are of different callers.
+    /// Two credentials identify different callers.
     #[error("{}", Reason::ConflictingProofs)]
     Conflict,
-    /// A bearer token that no caller has.
+    /// A bearer token of no known caller.
     #[error("{}", Reason::UnknownToken)]
     WrongToken,
-    /// The headers that carry bearer tokens cannot be read in one way only. Says why.
+    /// The headers for bearer tokens are malformed or ambiguous. Holds why.
     #[error("{0}")]
     MalformedToken(Reason),
-    /// A bearer token on a listener that takes none.
+    /// A bearer token on a listener that does not accept them.
     #[error("{}", Reason::TokenNotTaken)]
     TokenNotTaken,
-    /// A client certificate that proves nobody.
+    /// A client certificate that identifies nobody.
     #[error("{0}")]
     WrongCertificate(#[from] CertificateError),
-    /// A token of a Kubernetes service account that proves nobody. Says why.
+    /// An invalid Kubernetes service account token. Holds why.
     #[error("invalid service-account token: {0}")]
     WrongServiceAccount(Reason),
-    /// A signature by a key that was issued for this proxy, which is not right. Says why.
+    /// An invalid signature with a key that was issued for this proxy. Holds why.
     #[error("invalid SDK signature: {0}")]
     WrongSignature(Reason),
 }
 
 impl IdentityError {
-    /// The cause.
+    /// Returns the reason for the record.
     pub fn reason(self) -> Reason {
         match self {
             Self::NoProof => Reason::NoProof,

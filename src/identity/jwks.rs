@@ -1,7 +1,7 @@
-//! The signing keys of a cluster. A JSON Web Key Set (RFC 7517), read once.
+//! The signing keys of a cluster, from a JSON Web Key Set (RFC 7517).
 //!
-//! A key is used with one algorithm, which its type decides: RS256 for RSA, ES256 for P-256. What a token's header
-//! says never makes a key into another one, so neither `alg: none` nor a public key as an HMAC secret gets anywhere.
+//! The type of a key determines its one algorithm: RS256 for RSA, ES256 for P-256. A token's header cannot change that, so
+//! neither `alg: none` nor a public key as an HMAC secret works.
 
 use std::fmt;
 
@@ -24,27 +24,27 @@ pub struct KeySet {
     digest: [u8; 32],
 }
 
-/// Why a file is no key set.
+/// Why a file is not a valid key set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeySetError {
-    /// It has another form.
+    /// It is malformed.
     #[error("is not a JSON Web Key Set")]
     Malformed,
-    /// There is no RSA key of at least 2048 bits and no P-256 key in it that may verify signatures.
+    /// It has neither an RSA key of at least 2048 bits nor a P-256 key for verifying signatures.
     #[error("has no key for RS256 (at least 2048 bits) or ES256")]
     NoKey,
-    /// Whoever reads it can sign.
+    /// It contains private keys.
     #[error("contains a private key")]
     Private,
 }
 
-/// Why a token is not one that the holder of these keys signed.
+/// Why a token is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TokenError {
     Malformed,
-    /// No key of the set, with the algorithm of its type, made the signature.
+    /// No key of the set verifies the signature.
     Signature,
-    /// The signature is right, and what is signed lacks something.
+    /// The signature is valid, but required claims are missing.
     Claims,
 }
 
@@ -55,7 +55,7 @@ struct Key {
 }
 
 impl KeySet {
-    /// Reads a key set. Keys of other types or for other uses are passed over.
+    /// Parses a key set. Keys of other types or for other uses are ignored.
     ///
     /// # Errors
     /// See [`KeySetError`].
@@ -72,10 +72,10 @@ impl KeySet {
         Ok(Self { keys, digest: Sha256::digest(json).into() })
     }
 
-    /// What a token claims, once one of the keys has been seen to have signed it.
+    /// Verifies a token's signature and returns its claims.
     pub(super) fn verified<T: DeserializeOwned>(&self, token: &str) -> Result<T, TokenError> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
-        // RFC 7515, section 4.1.11: what must be understood and is not makes a token invalid. Nothing is here.
+        // RFC 7515, section 4.1.11: an extension that is critical and not supported makes a token invalid. We support none.
         if header.crit.is_some() {
             return Err(TokenError::Malformed);
         }
@@ -125,7 +125,7 @@ impl Key {
     }
 }
 
-/// Two sets are the same when their files are.
+/// Two sets are equal if their files are.
 impl PartialEq for KeySet {
     fn eq(&self, other: &Self) -> bool {
         self.digest == other.digest
@@ -140,8 +140,8 @@ impl fmt::Debug for KeySet {
     }
 }
 
-/// The library reads the clock for the other checks; they are made where the claims are read, at a time that is
-/// handed in.
+/// Returns a validation of the signature only. The library's other checks read the clock; we make them where the claims are
+/// read, with time as an argument.
 fn signature_only(algorithm: Algorithm) -> Validation {
     let mut validation = Validation::new(algorithm);
     validation.required_spec_claims.clear();
@@ -151,7 +151,7 @@ fn signature_only(algorithm: Algorithm) -> Validation {
     validation
 }
 
-/// In bytes: 2048 bits.
+/// The minimum modulus in bytes: 2048 bits.
 const MIN_MODULUS: usize = 256;
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! The user that owns the other end of a TCP connection on this machine: a question to the kernel and its answer.
+//! The owner of the other end of a loopback TCP connection: the query to the kernel (`NETLINK_SOCK_DIAG`) and its answer, as
+//! bytes. `server` sends and receives them.
 //!
-//! Both are bytes here (`NETLINK_SOCK_DIAG`); who sends and receives them is `server`'s matter. The kernel is asked
-//! by addresses, which a caller can give up and another one take before the answer comes. So the answer counts only
-//! where the accepted socket is still connected *after* it: as long as it is, nobody else can connect from there.
+//! The query is by address, which a caller can release and another take before the answer arrives. So the answer counts only
+//! if the accepted socket is still connected *afterwards*: as long as it is, nobody else can have its address.
 //!
-//! What the kernel tells is who *made* the socket, which has limits that no care here removes: a process may hand its
-//! socket to another one, and a user outside of this user namespace is told as nobody.
+//! The kernel reports who *created* the socket. A process may hand its socket to another, and a user outside this user
+//! namespace appears as nobody; neither can be helped here.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -18,43 +18,43 @@ use netlink_packet_sock_diag::{
     inet::{ExtensionFlags, InetRequest, InetResponseHeader, SocketId, StateFlags},
 };
 
-/// The two ends of a connection, seen from the caller's.
+/// The two addresses of a connection, from the caller's point of view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketEnds {
     from: SocketAddr,
     to: SocketAddr,
 }
 
-/// Why the owner is not known.
+/// Why the owner is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum OwnerError {
-    /// The kernel refuses to tell.
+    /// The kernel refuses the query.
     #[error("the kernel does not report socket owners")]
     Refused(#[source] std::io::Error),
-    /// The caller has closed its end: nobody owns it any more.
+    /// The caller has closed its end, so it has no owner.
     #[error("the socket was closed")]
     Closed,
-    /// The connection has ended since: what owns these addresses now may be another one's.
+    /// The connection has ended, so its address may belong to another by now.
     #[error("the connection closed before its owner was known")]
     Ended,
-    /// It is the owner of another socket that the kernel told.
+    /// The answer is about another socket.
     #[error("the kernel reported another socket")]
     Other,
-    /// The answer cannot be read.
+    /// The answer is malformed.
     #[error("the kernel's answer is malformed")]
     Unreadable(#[from] DecodeError),
 }
 
 impl SocketEnds {
-    /// The ends of a connection from `peer` to `local`. `None` where the peer is not on this machine.
+    /// Returns the ends of a connection from `peer` to `local`. `None` if the peer is not on this machine.
     pub fn of(peer: SocketAddr, local: SocketAddr) -> Option<Self> {
-        // A caller that speaks IPv4 to an IPv6 listener has an IPv4 socket.
+        // An IPv4 caller of an IPv6 listener has an IPv4 socket.
         let plain = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
         let (from, to) = (plain(peer), plain(local));
         (from.ip().is_loopback() && from.is_ipv4() == to.is_ipv4()).then_some(Self { from, to })
     }
 
-    /// The question, as a netlink datagram.
+    /// Returns the query as a netlink datagram.
     pub fn question(&self) -> Vec<u8> {
         let request = InetRequest {
             family: if self.from.is_ipv4() { AF_INET } else { AF_INET6 },
@@ -67,7 +67,7 @@ impl SocketEnds {
                 destination_address: self.to.ip(),
                 destination_port: self.to.port(),
                 interface_id: 0,
-                // Any.
+                // Any cookie.
                 cookie: [0xff; 8],
             },
         };
@@ -76,19 +76,19 @@ impl SocketEnds {
         datagram(header, SockDiagMessage::InetRequest(request))
     }
 
-    /// The owner's user id, from the kernel's answer. `own_state` reads the state (`tcpi_state`) of the socket at
-    /// our end; it is called here because it must be read after the answer was.
+    /// Returns the owner's user id from the kernel's answer. `own_state` reads the state (`tcpi_state`) of our socket; it is
+    /// called here because it must be read after the answer.
     ///
     /// # Errors
-    /// Where it is not the owner of exactly this end of a connection that still stands; see [`OwnerError`].
+    /// If the answer is not about exactly this end of a connection that is still open; see [`OwnerError`].
     pub fn owner(
         &self,
         answer: &[u8],
         own_state: impl FnOnce() -> std::io::Result<u8>,
     ) -> Result<u32, OwnerError> {
         let owner = self.owner_in_answer(answer)?;
-        // A reset socket stays readable, with all that was sent before. While it is neither of these, its addresses
-        // are free, and the next to connect from there is who the kernel was asked about.
+        // A reset socket is still readable, with everything sent before. In any other state the address is free, and the
+        // answer may be about the next caller that connects from it.
         match own_state().map_err(OwnerError::Refused)? {
             TCP_ESTABLISHED | TCP_CLOSE_WAIT => Ok(owner),
             _ => Err(OwnerError::Ended),
@@ -99,7 +99,7 @@ impl SocketEnds {
         let message = NetlinkMessage::<SockDiagMessage>::deserialize(answer)?;
         if let NetlinkPayload::Error(error) = &message.payload {
             let error = error.to_io();
-            // No socket has these ends: it is gone.
+            // No socket has this address: it is gone.
             let gone = error.kind() == std::io::ErrorKind::NotFound;
             return Err(if gone { OwnerError::Closed } else { OwnerError::Refused(error) });
         }
@@ -114,15 +114,15 @@ impl SocketEnds {
             &found.socket_id;
         let plain = |ip: &IpAddr, port: &u16| SocketAddr::new(ip.to_canonical(), *port);
         let ends = (plain(source_address, source_port), plain(destination_address, destination_port));
-        // Where no connection has these ends the kernel falls back on whoever listens on the caller's port.
+        // Without such a connection the kernel reports a listener on the caller's port.
         if ends != (self.from, self.to) {
             return Err(OwnerError::Other);
         }
         match found.state {
-            // A socket that was closed has no inode, and the kernel says root owns it.
+            // A closed socket has no inode, and the kernel reports root as its owner.
             _ if found.inode == 0 => Err(OwnerError::Closed),
             TCP_ESTABLISHED | TCP_FIN_WAIT1 | TCP_FIN_WAIT2 | TCP_CLOSE_WAIT => Ok(found.uid),
-            // One that is still connecting is not what we accepted: that was connected when it was.
+            // A socket that is still connecting is not the one we accepted.
             _ => Err(OwnerError::Other),
         }
     }
@@ -151,7 +151,7 @@ mod tests {
         SocketEnds::of(peer.parse().unwrap(), local.parse().unwrap())
     }
 
-    /// What the kernel would say of a socket: its ends, state and inode. Its owner is 1001.
+    /// Returns the kernel's answer for a socket with these addresses, state and inode, and the owner 1001.
     fn answer(from: &str, to: &str, state: u8, inode: u32) -> Vec<u8> {
         let (from, to): (SocketAddr, SocketAddr) = (from.parse().unwrap(), to.parse().unwrap());
         let header = InetResponseHeader {
@@ -211,7 +211,7 @@ mod tests {
         ] {
             assert!(matches!(owner(from, to, state, 5), Err(OwnerError::Other)), "{from} {to} {state}");
         }
-        // The kernel says root for these.
+        // The kernel reports root for these.
         for state in [TCP_ESTABLISHED, TCP_FIN_WAIT2, TCP_TIME_WAIT] {
             assert!(matches!(owner(from, to, state, 0), Err(OwnerError::Closed)), "{state}");
         }

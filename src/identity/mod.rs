@@ -1,8 +1,8 @@
 //! Caller authentication.
 //!
-//! It stands before policy because a rule names callers, and the only way from a request to an [`Identity`]
-//! is [`Callers::identify`]. It weighs every proof on the request and never falls back from one that is wrong
-//! to one that is weaker. It does not know what a caller may do.
+//! It precedes policy, because rules name callers. The only way from a request to an [`Identity`] is [`Callers::identify`],
+//! which checks every credential of the request and never falls back from an invalid one to a weaker one. It does not know
+//! what a caller may do.
 
 mod bearer;
 mod caller_id;

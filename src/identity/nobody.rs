@@ -1,21 +1,21 @@
-//! The ids that the kernel gives for users and groups that it cannot tell.
+//! The ids that the kernel reports for unknown users and groups.
 //!
-//! In a user namespace everybody from outside of it is one and the same: `overflowuid`. Such an id names no user, so
-//! it proves nobody, and the configuration refuses it.
+//! In a user namespace everybody from outside has the same id, `overflowuid`. It identifies no particular user, so the
+//! configuration rejects it.
 
 use std::{fs, sync::LazyLock};
 
-/// Whether this user id is of users that cannot be told apart.
+/// Whether this user id stands for unknown users.
 pub fn is_nobody(uid: u32) -> bool {
     uid == DEFAULT_OVERFLOW_ID || uid == *OVERFLOW_UID
 }
 
-/// Whether this group id is of groups that cannot be told apart.
+/// Whether this group id stands for unknown groups.
 pub fn is_no_group(gid: u32) -> bool {
     gid == DEFAULT_OVERFLOW_ID || gid == *OVERFLOW_GID
 }
 
-/// Reads both, so that they are known when nothing can be read any more.
+/// Reads both ids before the sandbox closes.
 pub(super) fn learn() {
     LazyLock::force(&OVERFLOW_UID);
     LazyLock::force(&OVERFLOW_GID);
@@ -26,7 +26,7 @@ fn read(name: &str) -> u32 {
     text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(DEFAULT_OVERFLOW_ID)
 }
 
-/// The kernel's default for both, and what accounts without an id of their own are on most systems.
+/// The kernel's default for both, and the id of `nobody` on most systems.
 const DEFAULT_OVERFLOW_ID: u32 = 65534;
 static OVERFLOW_UID: LazyLock<u32> = LazyLock::new(|| read("overflowuid"));
 static OVERFLOW_GID: LazyLock<u32> = LazyLock::new(|| read("overflowgid"));

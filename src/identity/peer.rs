@@ -12,19 +12,19 @@ use http::HeaderMap;
 
 use super::certificate::{Certificate, CertificateError};
 
-/// What is known of a connection before its first byte of HTTP.
+/// What is known of a connection before the first byte of HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// The name of the listener that accepted it.
     pub listener: Arc<str>,
     /// The other end.
     pub address: PeerAddress,
-    /// Its client certificate, whose chain was verified. `None` where the listener asks for none.
+    /// Its client certificate with a verified chain. `None` if the listener requests none.
     pub certificate: Option<Result<Certificate, CertificateError>>,
-    /// Whether this listener accepts bearer tokens. Elsewhere a request with one is refused.
+    /// Whether the listener accepts bearer tokens. If not, a request with one is refused.
     pub bearer: bool,
-    /// Whether only this machine can reach that listener. The other end's address does not tell: a relay on this
-    /// machine may stand between.
+    /// Whether only this machine can reach the listener. The other end's address does not tell, because a relay on this
+    /// machine may be in between.
     pub local: bool,
 }
 
@@ -35,7 +35,7 @@ pub enum PeerAddress {
     Tcp {
         /// An IP address and port.
         address: SocketAddr,
-        /// The user that owns the other end, where it is on this machine.
+        /// The user id of the other end's owner, if it is on this machine.
         owner: Option<u32>,
     },
     /// The process at the other end of a Unix socket when it connected (`SO_PEERCRED`).
@@ -66,7 +66,7 @@ pub struct Presented<'r> {
     pub now: DateTime<Utc>,
 }
 
-/// As in `127.0.0.1:40000`, and `uid:1001` on a Unix socket.
+/// Formats as `127.0.0.1:40000`, or `uid:1001` on a Unix socket.
 impl fmt::Display for PeerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -77,7 +77,7 @@ impl fmt::Display for PeerAddress {
 }
 
 impl PeerAddress {
-    /// The IP address. `None` on a Unix socket.
+    /// Returns the IP address. `None` on a Unix socket.
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
             Self::Tcp { address, .. } => Some(address.ip()),

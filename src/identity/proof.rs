@@ -1,4 +1,4 @@
-//! What proves a caller. The kinds of proof, and how strong each is.
+//! The kinds of caller credentials, by strength.
 
 use std::{fmt, sync::Arc};
 
@@ -13,66 +13,67 @@ use super::{
     spiffe::{DnsName, SpiffeId},
 };
 
-/// What proves a caller, as the policy writes it.
+/// A credential that identifies a caller, as written in the policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proof {
-    /// Whoever can reach the listener of this name.
+    /// Anybody who can reach this listener.
     Listener(Arc<str>),
-    /// Whoever made the socket at the other end of a TCP connection on this machine.
+    /// The user who created the socket at the other end of a loopback TCP connection.
     Loopback {
-        /// Their user id.
+        /// The user id.
         uid: u32,
     },
-    /// The process at the other end of a Unix socket. Where both are given both must match; neither matches nobody.
+    /// The process at the other end of a Unix socket. All given ids must match; without any it matches nobody.
     Unix {
         /// Its user id.
         uid: Option<u32>,
-        /// A group of its, primary or supplementary.
+        /// One of its groups, primary or supplementary.
         gid: Option<u32>,
     },
-    /// Whoever has the token with this digest.
+    /// The bearer of the token with this digest.
     Bearer(TokenDigest),
-    /// Whoever has a token of this Kubernetes service account.
+    /// The bearer of a token of this Kubernetes service account.
     ServiceAccount(ServiceAccount),
-    /// Whoever signs with the key of this signer.
+    /// The holder of this signer's key.
     SdkSignature(Signer),
-    /// Whoever has the key of a client certificate with this DNS name.
+    /// The holder of a client certificate with this DNS name.
     Dns(DnsName),
-    /// Whoever has the key of a client certificate with this SPIFFE id.
+    /// The holder of a client certificate with this SPIFFE id.
     Spiffe(SpiffeId),
 }
 
-/// What a proof asks for, to find others that ask for the same. It does not print.
+/// What a credential requires, as a digest to find others that require the same. Never printed.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Claim([u8; 32]);
 
-/// The kinds of proof, the weakest first: the audit record names the strongest that held.
+/// The kinds of caller credentials, weakest first. The audit record names the strongest.
 ///
-/// The first three are what the kernel knows of a connection. A token can be copied from wherever it was seen; one
-/// of a service account is of use to one audience for a short time; the key of an SDK signature is never sent, and
-/// that of a certificate proves the whole connection. Of names, a SPIFFE id is made to be one.
+/// The first three are what the kernel knows of a connection. A bearer token can be copied wherever it is seen. A service
+/// account token works for one audience and a short time. The key of an SDK signature is never sent, and that of a
+/// certificate authenticates the whole connection. A SPIFFE id is a stronger name than a DNS name, because it is meant to
+/// identify a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ProofKind {
-    /// By the listener that was reached.
+    /// The listener.
     Listener,
-    /// By the user who made the socket on this machine.
+    /// The user who created the socket on this machine.
     Loopback,
-    /// By the user or group id of the process.
+    /// The user or group id of the process.
     Unix,
-    /// By a bearer token.
+    /// A bearer token.
     Bearer,
-    /// By a token of a Kubernetes service account.
+    /// A Kubernetes service account token.
     ServiceAccount,
-    /// By the signature of Huawei's SDK.
+    /// The signature of Huawei's SDK.
     SdkSignature,
-    /// By a DNS name in a client certificate.
+    /// A DNS name in a client certificate.
     Dns,
-    /// By the SPIFFE id in a client certificate.
+    /// The SPIFFE id in a client certificate.
     Spiffe,
 }
 
 impl Proof {
-    /// Which kind it is.
+    /// Returns its kind.
     pub fn kind(&self) -> ProofKind {
         match self {
             Self::Listener(_) => ProofKind::Listener,
@@ -86,7 +87,7 @@ impl Proof {
         }
     }
 
-    /// What it takes to be identified by it. Two proofs with the same claim can only stand for one caller.
+    /// Returns what it requires. Two credentials with the same claim must identify the same caller.
     pub fn claim(&self) -> Claim {
         let of = |parts: &[&[u8]]| Claim::new(self.kind().as_str(), parts);
         let id = |id: &Option<u32>| id.map_or_else(String::new, |id| id.to_string());
@@ -95,18 +96,18 @@ impl Proof {
             Self::Loopback { uid } => of(&[&uid.to_be_bytes()]),
             Self::Unix { uid, gid } => of(&[id(uid).as_bytes(), id(gid).as_bytes()]),
             Self::Bearer(digest) => of(&[digest.as_bytes()]),
-            // The keys are those of the issuer, whichever file they are in.
+            // The keys belong to the issuer, so their file does not matter.
             Self::ServiceAccount(ServiceAccount { namespace, name, audience, issuer, .. }) => {
                 of(&[issuer, namespace, name, audience].map(|text| text.as_bytes()))
             }
-            // An access key names one secret key.
+            // An access key identifies its secret key.
             Self::SdkSignature(signer) => of(&[signer.key.access_key().as_bytes()]),
             Self::Dns(name) => of(&[name.as_str().as_bytes()]),
             Self::Spiffe(id) => of(&[id.as_str().as_bytes()]),
         }
     }
 
-    /// The claims that whoever can make this one can make too.
+    /// Returns the other claims that its holder can make, too.
     pub fn implied(&self) -> Vec<Claim> {
         let Self::Unix { uid: Some(uid), gid: Some(gid) } = self else { return vec![] };
         let (user, group) =
@@ -114,14 +115,14 @@ impl Proof {
         vec![user.claim(), group.claim()]
     }
 
-    /// Tells secret keys apart. With the same one, what is signed by either is signed by both: the access key
-    /// stands in a header that the signature does not cover.
+    /// Returns the digest of its secret key. Two access keys must not share one: the signature does not cover the header
+    /// with the access key, so a signature by either would be valid for both.
     pub fn secret(&self) -> Option<Claim> {
         let Self::SdkSignature(signer) = self else { return None };
         Some(Claim::new("secret", &[&signer.key.fingerprint()]))
     }
 
-    /// Whether the connection alone gives the proof.
+    /// Whether the connection alone matches it.
     pub(super) fn is_held_by(&self, peer: &Peer) -> bool {
         let certificate = || peer.certificate.as_ref().and_then(|certificate| certificate.as_ref().ok());
         match (self, &peer.address) {
@@ -155,7 +156,7 @@ impl Claim {
     }
 }
 
-/// It may be of a secret.
+/// Prints nothing, because it may be of a secret.
 impl fmt::Debug for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[claim]")
@@ -163,7 +164,7 @@ impl fmt::Debug for Claim {
 }
 
 impl ProofKind {
-    /// As in the audit record's `caller.identified_by`, and the key in `identify`.
+    /// Returns its name in the audit record's `caller.identified_by`, which is also its key in `identify`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Listener => "listener",

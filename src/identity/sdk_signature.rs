@@ -1,10 +1,9 @@
-//! Request signatures by keys that were issued for this proxy.
+//! Request signatures with keys that were issued for this proxy.
 //!
-//! A client built on Huawei's SDK signs whatever it sends. Given a key pair of its own, made up for this proxy, that
-//! signature proves which caller it is; the cloud has never heard of the key. The canonical request is computed by
-//! [`crate::signing`], the same that signs for the cloud. What the signature covers is this request only: whoever
-//! sees it can send it once more within [`WINDOW`], so on a network it belongs inside TLS. Not every SDK signs `Host`:
-//! without it a signature is good at every proxy that knows the key, which is why each has a key of its own.
+//! A client built on Huawei's SDK signs every request. With a key pair made up for this proxy, unknown to the cloud, the
+//! signature identifies the caller. [`crate::signing`] computes the canonical request, as it does for the cloud. Anybody who
+//! sees a signed request can repeat it within [`WINDOW`], so on a network it belongs inside TLS. Not every SDK signs `Host`:
+//! without it a signature is valid at every proxy that knows the key, so each proxy needs keys of its own.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use http::{
@@ -20,16 +19,16 @@ use super::{
 use crate::reason::Reason;
 use crate::signing::{self, Leeway, Payload, SigningKey, Timestamp, UNSIGNED_PAYLOAD, Unsigned};
 
-/// A caller that signs, and what its signatures must cover.
+/// A caller's signing key, and what its signatures must cover.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signer {
-    /// The key, which was issued for this proxy alone.
+    /// The key, issued for this proxy only.
     pub key: SigningKey,
-    /// Whether a signature that does not cover `Host` is refused.
+    /// Whether a signature must cover `Host`.
     pub require_signed_host: bool,
 }
 
-/// The access keys that lines of `Authorization` name, where they have the SDK's scheme.
+/// Returns the access keys in `Authorization` headers with the SDK's scheme.
 pub(super) fn access_keys(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     headers.get_all(AUTHORIZATION).iter().filter_map(|value| {
         let (scheme, rest) = split_scheme(value);
@@ -38,11 +37,11 @@ pub(super) fn access_keys(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Whether a request whose body is yet to come may be signed by this caller, whose access key it names: it is of the form,
-/// its date is in its window, and its signature is to cover the body. That it is right shows when the body is there.
+/// Checks a signature before the body is read: its form, its date, and that it covers the body. Only the body shows whether
+/// it is right.
 ///
 /// # Errors
-/// [`IdentityError::WrongSignature`], with what is wrong about it.
+/// [`IdentityError::WrongSignature`] with the reason.
 pub(super) fn precheck(presented: &Presented<'_>, _: &Signer) -> Result<(), IdentityError> {
     let claimed = || {
         SignatureClaim::read(presented)?;
@@ -54,10 +53,10 @@ pub(super) fn precheck(presented: &Presented<'_>, _: &Signer) -> Result<(), Iden
     claimed().map_err(IdentityError::WrongSignature)
 }
 
-/// Whether the request is signed by this caller, whose access key it names, with the body it has.
+/// Verifies the signature of a request with its body.
 ///
 /// # Errors
-/// [`IdentityError::WrongSignature`], with what is wrong about it.
+/// [`IdentityError::WrongSignature`] with the reason.
 pub(super) fn verify(presented: &Presented<'_>, signer: &Signer) -> Result<(), IdentityError> {
     check(presented, signer).map_err(IdentityError::WrongSignature)
 }
@@ -65,7 +64,7 @@ pub(super) fn verify(presented: &Presented<'_>, signer: &Signer) -> Result<(), I
 fn check(presented: &Presented<'_>, signer: &Signer) -> Result<(), Reason> {
     let SignatureClaim { authorization, date, signed } = SignatureClaim::read(presented)?;
     let hostless = !signed.iter().any(|(name, _)| *name == HOST.as_str());
-    // That it is the listener's `Host` was looked at before; whether it was meant for this one, only the caller can say.
+    // `Host` is one of the listener's, as checked before. Only a signed one shows that the caller meant this proxy.
     if hostless && signer.require_signed_host {
         return Err(Reason::SignatureWithoutHost);
     }
@@ -76,7 +75,7 @@ fn check(presented: &Presented<'_>, signer: &Signer) -> Result<(), Reason> {
         let leeway = Leeway { hostless, payload };
         let expected = signing::recompute(&request, &signer.key, date, leeway)
             .map_err(|_| Reason::SignatureUnsignable)?;
-        // The whole value, byte for byte: there is no second way to write one, and none to be read in two.
+        // The whole value byte for byte, so no other spelling is accepted.
         Ok::<_, Reason>(expected.signed.authorization().as_bytes().ct_eq(authorization.as_bytes()))
     };
     let mut same = is_that_of(payload)?;
@@ -86,7 +85,7 @@ fn check(presented: &Presented<'_>, signer: &Signer) -> Result<(), Reason> {
     if same.into() { Ok(()) } else { Err(Reason::SignatureMismatch) }
 }
 
-/// What a request says of its signature.
+/// The parts of a signature as presented.
 struct SignatureClaim<'r> {
     authorization: &'r str,
     date: Timestamp,
@@ -106,9 +105,9 @@ impl<'r> SignatureClaim<'r> {
     }
 }
 
-/// What the signature may cover in place of the body, and what else. Of a body it is the body's own hash and nothing
-/// else, or what was proved would not be what is carried out. Where there is none, some SDKs that say that theirs is not
-/// covered sign the hash of nothing all the same.
+/// Returns the payload that the signature must cover, and an alternative. With a body it must be the body's own hash, or the
+/// signature would not cover what is executed. Without one, some SDKs that declare the body unsigned sign the empty hash
+/// anyway.
 fn payloads(presented: &Presented<'_>) -> Result<(Payload, Option<Payload>), Reason> {
     let content = optional(presented.headers, &X_SDK_CONTENT_SHA256)?;
     match presented.body {
@@ -124,7 +123,7 @@ fn is_hash(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
-/// The headers that the caller says it signed, as they arrived, apart from the date, which signing adds.
+/// Returns the signed headers as they arrived, without the date, which signing adds.
 fn signed_headers<'h>(names: &'h str, headers: &'h HeaderMap) -> Result<Vec<(&'h str, &'h [u8])>, Reason> {
     let mut signed = Vec::with_capacity(8);
     let mut dated = false;
@@ -141,7 +140,7 @@ fn signed_headers<'h>(names: &'h str, headers: &'h HeaderMap) -> Result<Vec<(&'h
 
 fn check_date(date: Timestamp, now: DateTime<Utc>) -> Result<(), Reason> {
     let (earliest, latest) = (Timestamp::from(now - WINDOW), Timestamp::from(now + WINDOW));
-    // The form is of fixed width, so the order of texts is the order of times.
+    // The format has a fixed width, so texts compare like times.
     if (earliest.as_str()..=latest.as_str()).contains(&date.as_str()) {
         Ok(())
     } else {
@@ -149,7 +148,7 @@ fn check_date(date: Timestamp, now: DateTime<Utc>) -> Result<(), Reason> {
     }
 }
 
-/// A header that is there once.
+/// Returns a header that must occur exactly once.
 fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h HeaderValue, Reason> {
     let mut lines = headers.get_all(name).iter();
     match (lines.next(), lines.next()) {
@@ -159,7 +158,7 @@ fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h HeaderVal
     }
 }
 
-/// A header that decides if it is there.
+/// Returns a header that may occur at most once.
 fn optional<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Reason> {
     match deciding(headers, name) {
         Err(Reason::SignatureHeaderMissing) => Ok(None),
@@ -167,7 +166,7 @@ fn optional<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h 
     }
 }
 
-/// A header that decides, and is there in one spelling only: some servers read `_` as `-`.
+/// Returns a header that must occur once, in one spelling, because some servers read `_` as `-`.
 fn deciding<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h str, Reason> {
     let fold = |b: u8| if b == b'_' { b'-' } else { b };
     let alike = |other: &HeaderName| other.as_str().bytes().map(fold).eq(name.as_str().bytes());
@@ -177,7 +176,7 @@ fn deciding<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h str, Re
     single(headers, name)?.to_str().map_err(|_| Reason::SignatureForm)
 }
 
-/// How far the signing time may be off, as at Huawei's gateway.
+/// The tolerance of the signing time, as at Huawei's gateway.
 const WINDOW: TimeDelta = TimeDelta::minutes(15);
 const X_SDK_DATE: HeaderName = HeaderName::from_static("x-sdk-date");
 const X_SDK_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-sdk-content-sha256");

@@ -1,8 +1,7 @@
 //! Kubernetes service account tokens.
 //!
-//! It stands above `jwks`, which knows whose signature is right, and below `identity`, which knows the callers.
-//! A claim is looked at only after its signature was verified. A token is verified offline: one whose pod is gone
-//! counts until it expires, so their lifetime should be short (`expirationSeconds`, 10 minutes at least).
+//! `jwks` verifies signatures; claims are read only after that. Tokens are verified offline, so a token whose pod is gone is
+//! valid until it expires. Its lifetime should be short (`expirationSeconds`, at least 10 minutes).
 
 use std::sync::Arc;
 
@@ -15,27 +14,27 @@ use super::{
 };
 use crate::{object::Object, reason::Reason};
 
-/// A service account of one cluster, and whom its tokens must be meant for.
+/// A service account of a cluster, and the audience that its tokens must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceAccount {
     /// Its namespace.
     pub namespace: Box<str>,
     /// Its name.
     pub name: Box<str>,
-    /// What the token must be meant for, besides others perhaps.
+    /// The required audience, possibly among others.
     pub audience: Box<str>,
-    /// Who must have issued it.
+    /// The required issuer.
     pub issuer: Box<str>,
-    /// The keys of that issuer.
+    /// The issuer's keys.
     pub keys: Arc<KeySet>,
 }
 
-/// What a token says, its signature verified.
+/// The claims of a token with a verified signature.
 #[derive(Deserialize)]
 pub(super) struct Claims {
     iss: String,
     aud: Audience,
-    /// In seconds since 1970. A token without an end is refused: those of old clusters have none.
+    /// Seconds since 1970. Tokens without it, as old clusters issue, are rejected.
     exp: i64,
     nbf: Option<i64>,
     #[serde(rename = "kubernetes.io")]
@@ -49,7 +48,7 @@ enum Audience {
     Several(Vec<String>),
 }
 
-/// What a token is bound to. A pod, a node or a secret may be named as well; they play no part.
+/// What a token is bound to. A pod, node or secret may be named, too, but is ignored.
 #[derive(Deserialize)]
 struct Bound {
     namespace: String,
@@ -61,12 +60,12 @@ struct Named {
     name: String,
 }
 
-/// Whether a bearer token has the form of a signed JWT: three parts.
+/// Whether a bearer token looks like a signed JWT: three parts.
 pub(super) fn looks_like_one(token: &str) -> bool {
     token.split('.').count() == 3
 }
 
-/// What a token claims, if the holder of these keys signed it and it is valid at this time.
+/// Verifies a token with these keys at this time, and returns its claims.
 pub(super) fn verify(token: &str, keys: &KeySet, now: DateTime<Utc>) -> Result<Claims, IdentityError> {
     let Object(claims): Object<Claims> = keys.verified(token).map_err(|error| {
         IdentityError::WrongServiceAccount(match error {
@@ -85,7 +84,7 @@ pub(super) fn verify(token: &str, keys: &KeySet, now: DateTime<Utc>) -> Result<C
     Ok(claims)
 }
 
-/// Which account a token says that it is of, and by whom. Nothing of it was verified.
+/// Returns the account and issuer that an unverified token claims.
 pub(super) fn claimed(token: &str) -> Option<String> {
     let Object(claims): Object<Claims> = jsonwebtoken::dangerous::insecure_decode_claims(token).ok()?;
     let Bound { namespace, serviceaccount: Object(Named { name }) } = claims.bound.0;
@@ -93,7 +92,7 @@ pub(super) fn claimed(token: &str) -> Option<String> {
 }
 
 impl ServiceAccount {
-    /// Whether verified claims are of this service account and meant for us. The keys are compared elsewhere.
+    /// Whether verified claims name this service account and audience. The keys are compared elsewhere.
     pub(super) fn is_claimed_by(&self, claims: &Claims) -> bool {
         let meant_for_us = match &claims.aud {
             Audience::One(audience) => **audience == *self.audience,
@@ -106,7 +105,7 @@ impl ServiceAccount {
     }
 }
 
-/// How far the clocks of the cluster and of this machine may be apart.
+/// The tolerated skew between the clocks of the cluster and this machine.
 const LEEWAY: TimeDelta = TimeDelta::seconds(30);
 
 #[cfg(test)]
@@ -119,7 +118,7 @@ mod tests {
     const JWKS: &[u8] = include_bytes!("../../tests/data/service-account/jwks.json");
     const TOKENS: &str = include_str!("../../tests/data/service-account/tokens.json");
 
-    /// The tokens of `tests/data/service-account`, by their names, which begin with `right` where they are.
+    /// Returns the tokens of `tests/data/service-account` by name. The names of valid ones begin with `right`.
     fn tokens() -> BTreeMap<String, String> {
         serde_json::from_str(TOKENS).unwrap()
     }
@@ -134,7 +133,7 @@ mod tests {
         }
     }
 
-    /// The caller's name, or why there is none.
+    /// Returns the caller's name, or why there is none.
     fn identify(
         accounts: Vec<(&str, ServiceAccount)>,
         token: &str,
@@ -265,7 +264,7 @@ mod tests {
         }
     }
 
-    /// A key set with these keys of the file, by their ids.
+    /// Returns a key set with the keys that have these ids.
     fn some_keys(ids: &[&str]) -> Arc<KeySet> {
         let mut set: serde_json::Value = serde_json::from_slice(JWKS).unwrap();
         set["keys"].as_array_mut().unwrap().retain(|key| ids.contains(&key["kid"].as_str().unwrap()));

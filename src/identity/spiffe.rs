@@ -1,26 +1,26 @@
-//! Names of workloads and hosts. SPIFFE ids and DNS names, as a policy writes them.
+//! SPIFFE ids and DNS names as written in policies.
 //!
-//! They are compared whole and byte for byte with what a certificate holds, so a trust domain is pinned by every
-//! id that is in it. Whatever has a second spelling is refused here, before it can be compared.
+//! They are compared byte for byte with those in certificates, so each id pins its trust domain. Names with a second
+//! spelling are rejected here.
 
 use std::{fmt, sync::Arc};
 
-/// The id of a workload: `spiffe://TRUST-DOMAIN/PATH`.
+/// A SPIFFE id: `spiffe://TRUST-DOMAIN/PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpiffeId(Arc<str>);
 
-/// A host name, in lower case.
+/// A DNS name in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DnsName(Arc<str>);
 
-/// A text is not a name that a certificate is compared with. Says why.
+/// Why a text is not a valid name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NameError(&'static str);
 
 impl SpiffeId {
-    /// Reads an id by the grammar of the SPIFFE-ID specification, section 2. It must have a path: one without is
-    /// the trust domain itself, and stands for no workload.
+    /// Parses an id by the grammar of the SPIFFE-ID specification, section 2. It must have a path: without one it names the
+    /// trust domain, not a workload.
     ///
     /// # Errors
     /// [`NameError`] for anything else.
@@ -46,14 +46,15 @@ impl SpiffeId {
         Ok(Self(text.into()))
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl DnsName {
-    /// Reads a host name; case does not matter. A pattern is none: a wildcard would be whoever gets any certificate.
+    /// Parses a DNS name, ignoring case. Wildcards are rejected: they would identify anybody with any certificate of that
+    /// domain.
     ///
     /// # Errors
     /// [`NameError`] for anything else.
@@ -69,7 +70,7 @@ impl DnsName {
         Ok(Self(text.to_ascii_lowercase().into()))
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }

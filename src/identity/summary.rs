@@ -1,7 +1,7 @@
-//! Summary of credentials that were presented and not accepted. In a few words, for the record of a refusal.
+//! Summaries of presented credentials for the record of a 401.
 //!
-//! Nothing here is believed: the names of a token or a signature are those it claims. What could be used by whoever
-//! reads it (a token, a signature, a whole access key) is not told.
+//! Nothing in them is verified: names are those that a token or signature claims. Anything that a reader could use (a token,
+//! a signature, a whole access key) is left out.
 
 use http::{
     HeaderMap, HeaderValue,
@@ -11,12 +11,12 @@ use http::{
 use super::{Peer, PeerAddress, Presented, bearer, sdk_signature, service_account};
 use crate::signing;
 
-/// A list of what was shown.
+/// A list of presented credentials.
 #[derive(Default)]
 struct PresentedSummary(String);
 
 impl Presented<'_> {
-    /// What could have proved a caller, as in `uid:1001, service_account:media/oncall`. `None` where there is nothing.
+    /// Returns the presented credentials, as in `uid:1001, service_account:media/oncall`. `None` if there are none.
     pub fn in_words(&self) -> Option<String> {
         let mut words = PresentedSummary::default();
         words.of_peer(self.peer);
@@ -65,14 +65,14 @@ impl PresentedSummary {
     }
 }
 
-/// The account and the issuer that a token claims.
+/// Returns the account and the issuer that a token claims.
 fn service_account(value: &HeaderValue) -> Option<String> {
     let (_, token) = bearer::split_scheme(value);
     let token = std::str::from_utf8(token).ok().filter(|token| service_account::looks_like_one(token))?;
     service_account::claimed(token)
 }
 
-/// Of one name, in characters; and of all, in bytes.
+/// The maximum length of one name, in characters, and of all, in bytes.
 const MAX_NAME: usize = 128;
 const MAX_SUMMARY: usize = 512;
 

@@ -1,8 +1,6 @@
-//! Rotation, removal and truncation of the audit file. It is moved away, removed or truncated, and what is written next
-//! goes to where records are looked for.
+//! Follows the audit file through rotation, removal and truncation, so that records go where people look for them.
 //!
-//! Calls that are announced and have no record are announced again there: in the file that is left nobody looks for
-//! what a killed process left open.
+//! Announced calls without a record are announced again in the new file, because the next start does not read the old one.
 
 use std::{
     io,
@@ -18,8 +16,8 @@ use super::{
 };
 
 impl Output {
-    /// Opens the file anew, unless it is the one that is open. What waits will be written to the new one, also what has
-    /// begun in the other.
+    /// Opens the file anew, unless it is the open one. Waiting lines go to the new one, including one partly written to the
+    /// other.
     pub(in crate::audit) fn reopen(&mut self) -> Result<(), OpenError> {
         let Target::File(path) = &self.target else { return Ok(()) };
         if let Some(fresh) = OpenTarget::open_anew(path, self.opened.file_id())? {
@@ -35,8 +33,7 @@ impl Output {
         Ok(())
     }
 
-    /// A rotation moves the file away and then says so, with SIGHUP. Where nobody does, the records would go on into
-    /// a file that is being packed up.
+    /// Notices a rotation without SIGHUP, after which records would go into a file that is being compressed.
     pub(in crate::audit) fn find_moved(&mut self) {
         let (Target::File(path), Some(id)) = (&self.target, self.opened.file_id()) else { return };
         let away = match FileId::at(path) {
@@ -60,8 +57,8 @@ impl Output {
         }
     }
 
-    /// Takes what somebody else did to the file. A record in a file that was removed is none: a new file takes its place
-    /// before anything else is done.
+    /// Applies what another process did to the file. A removed file is replaced before anything else, because a record in it
+    /// would be lost.
     pub(super) fn changed(&mut self, change: Change) {
         match change {
             Change::Removed => self.replace(),
@@ -69,7 +66,7 @@ impl Output {
         }
     }
 
-    /// Looks at the file again, where nobody has for a moment.
+    /// Checks the file if that is due.
     pub(super) fn recheck(&mut self) {
         if let Some(file) = self.due_for_recheck()
             && let Ok(meta) = file.metadata()
@@ -78,7 +75,7 @@ impl Output {
         }
     }
 
-    /// Before all that waits: a record is preceded by what announced it.
+    /// Announces open calls again, before all waiting lines, so that each record follows its intent.
     fn announce_again(&mut self) {
         for intent in self.in_flight.iter().flat_map(|in_flight| in_flight.intents()) {
             self.owed.push_front(intent);
@@ -86,7 +83,7 @@ impl Output {
         self.flush();
     }
 
-    /// Opens a file in place of the one that was removed.
+    /// Opens a file in place of a removed one.
     fn replace(&mut self) {
         self.gone = true;
         let path = self.target.name();
@@ -97,5 +94,5 @@ impl Output {
     }
 }
 
-/// A rotation sends its signal sooner than this.
+/// The time in which a rotation sends its signal.
 const ROTATION_GRACE: Duration = Duration::from_secs(5);

@@ -1,6 +1,6 @@
-//! What several threads do to an open file at once: they look at it, and write lines whose space is allocated.
+//! Concurrent checks of an open file, and concurrent writes of lines whose space is allocated.
 //!
-//! The system works without the sink's lock. What came of it is told to the output afterwards, under the lock.
+//! System calls run without the sink's lock; their results are applied afterwards under the lock.
 
 use std::{
     fs::{File, Metadata},
@@ -12,21 +12,20 @@ use std::{
 use super::{Output, reader_behind};
 
 impl Output {
-    /// The file, where nobody has looked at it for a moment: whoever gets it looks, and says it by [`Self::saw`].
+    /// Returns the file if its check is due. Whoever gets it must check it and report by [`Self::observe`].
     pub(in crate::audit) fn due_for_recheck(&mut self) -> Option<Arc<File>> {
         self.opened.due_for_recheck(Instant::now())
     }
 
-    /// Takes what that file looks like.
+    /// Applies the result of a check.
     pub(in crate::audit) fn observe(&mut self, file: &Arc<File>, meta: &Metadata) {
         if let Some(change) = self.opened.observe(file, meta) {
             self.changed(change);
         }
     }
 
-    /// The file, where a line that is owed can be written at once, beside those of others: nothing is to come before it, and
-    /// its space is allocated. Not where calls are announced: it has to be known in which file a record ends up. What came
-    /// of it is said by [`Self::appended`].
+    /// Returns the file if an owed line can be written at once: no other comes first, and its space is allocated. Not if
+    /// calls are announced, because then the file of a record has to be known. The result is reported by [`Self::appended`].
     pub(in crate::audit) fn shared(&self, line: &[u8]) -> Option<SharedFile> {
         if self.gone || self.in_flight.is_some() || self.len_waiting() > 0 {
             return None;
@@ -34,7 +33,7 @@ impl Output {
         self.opened.shared(line.len() as u64).map(SharedFile)
     }
 
-    /// Takes what came of writing a line that is owed, as [`Self::append`] does.
+    /// Applies the result of writing an owed line, as [`Self::append`] does.
     pub(in crate::audit) fn appended(&mut self, line: &[u8], wrote: WriteOutcome, promised: u64) {
         let WriteOutcome { to, written } = wrote;
         let is_open = self.opened.wrote(&to, &written);
@@ -44,7 +43,7 @@ impl Output {
                 self.begun = Some((line.to_vec(), written));
                 self.failed(&reader_behind());
             }
-            // Another file has taken its place, and gets the line whole.
+            // Another file has taken its place and gets the whole line.
             Ok(_) => self.keep(line.to_vec()),
             Err(error) => {
                 self.keep(line.to_vec());
@@ -59,7 +58,7 @@ impl Output {
 /// A file that several threads write to.
 pub(in crate::audit) struct SharedFile(Arc<File>);
 
-/// What came of a write.
+/// The result of a write.
 pub(in crate::audit) struct WriteOutcome {
     to: Arc<File>,
     written: io::Result<usize>,
@@ -89,7 +88,7 @@ mod tests {
         fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
     }
 
-    /// While the file is moved away and opened anew, time and again.
+    /// While the file is repeatedly moved away and reopened.
     #[test]
     fn lines_of_many_threads_are_whole_and_each_is_there_once() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What waits for room: it is written as soon as there is some, and before the process ends.
+//! Flushes waiting lines as soon as there is room, and before the process ends.
 
 use std::{fs::File, sync::Arc, thread, time::Duration};
 
@@ -10,7 +10,7 @@ use tokio::{
 use super::{super::stream::wait_for_room, READER_GRACE, Sink, WhenBlocked};
 
 impl Sink {
-    /// Writes what waits as soon as there is room, and looks after the file. Nobody else may come to do it.
+    /// Writes waiting lines as soon as there is room, and checks the file, even if there are no calls.
     pub async fn run_flusher(self) {
         loop {
             let awaited = {
@@ -26,8 +26,8 @@ impl Sink {
         }
     }
 
-    /// Writes what waits as its reader takes it, on a thread that serves nobody: the smallest pipe takes a few lines at a
-    /// time. Returns when nothing waits, or when nothing was taken for a while.
+    /// Writes waiting lines as the reader takes them, on a blocking thread: the smallest pipe takes a few lines at a time.
+    /// Returns when nothing waits, or nothing was read for a while.
     async fn follow(self, stream: Arc<File>) {
         let work = move || {
             let end = Instant::now() + MAX_FOLLOW;
@@ -47,8 +47,8 @@ impl Sink {
         drop(spawn_blocking(work).await);
     }
 
-    /// Writes what waits before the process ends: until `end`, as long as somebody takes it, and lines of calls also
-    /// where nobody does; others for a moment only. Says whether all are written.
+    /// Writes waiting lines before the process ends. Owed lines have until `end`; the others, too, while somebody reads,
+    /// else only a moment. Returns whether all were written.
     pub async fn finish(&self, end: Instant) -> bool {
         let (mut taken, mut soon) = (None, end);
         loop {
@@ -67,8 +67,8 @@ impl Sink {
         }
     }
 
-    /// Gives what still waits its last moment: lines of calls that the end itself cut come late. What cannot be written
-    /// then is said, and lines of calls are in the log at least. Says whether all are written.
+    /// Makes a last attempt, for the late lines of calls that were cut off. Logs the loss of what cannot be written, with
+    /// the owed lines themselves. Returns whether all were written.
     pub fn end(&self) -> bool {
         let end = Instant::now() + FINAL_FLUSH_TIMEOUT;
         while self.is_behind() && Instant::now() < end {
@@ -91,20 +91,20 @@ impl Sink {
         false
     }
 
-    /// Whether something waits that a reader may still take.
+    /// Whether lines wait that a reader may still take.
     fn is_behind(&self) -> bool {
         let mut output = self.shared.output.lock();
         output.flush() && output.is_behind()
     }
 }
 
-/// How soon a reader that has caught up is noticed, and a disk that has room again.
+/// How often to check for a reader that has caught up, or a disk that has room again.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// A reader is followed no longer before the file is looked after.
+/// How long to follow a reader before the file is checked.
 const MAX_FOLLOW: Duration = Duration::from_secs(1);
-/// Records of calls that did not act keep a process no longer from ending, where nobody takes them.
+/// How long records of calls that did not act may delay the end of a process if nobody reads.
 const REFUSALS_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
-/// Records of calls that were cut keep it no longer, after the drain time-out.
+/// How long records of calls that were cut off may delay it after the drain time-out.
 const FINAL_FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
-/// As many lost records are put into the log at most.
+/// The maximum number of lost records that are logged.
 const MAX_LOGGED: usize = 100;
