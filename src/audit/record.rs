@@ -92,7 +92,7 @@ pub struct Record {
     pub trace_id: Option<String>,
 }
 
-/// Why a request did not end well.
+/// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// Its `error_code`, such as `PROXY.Forbidden`.

@@ -1,6 +1,4 @@
-//! Rejects callers that cannot be told apart. No two are proved by the same, and none by what also proves another.
-//!
-//! It stands beside `resolve`, which asks whether names fit together.
+//! Rejects callers that cannot be told apart: no two may have the same credentials, nor may one's imply another's.
 
 use super::policy::ParsedPolicy;
 use super::report::Position;
@@ -8,7 +6,7 @@ use super::source_file::{Located, SourceFile};
 use crate::identity::{CallerId, Claim, Proof};
 use std::collections::HashMap;
 
-/// The callers that make a claim, and where that is written.
+/// The callers that make each claim, with the location.
 type Claimed<'w> = HashMap<Claim, Vec<Claimant<'w>>>;
 
 #[derive(Clone, Copy)]
@@ -18,7 +16,7 @@ struct Claimant<'w> {
     place: Position,
 }
 
-/// Reports every proof that does not stand for one caller, at the later of the two places.
+/// Reports every credential that does not identify one caller, at the later of the two places.
 pub(super) fn proofs(source: &SourceFile, policy: &ParsedPolicy) {
     let (mut claims, mut implied, mut secrets) = (Claimed::new(), Claimed::new(), Claimed::new());
     for caller in &policy.callers {
@@ -42,13 +40,12 @@ pub(super) fn proofs(source: &SourceFile, policy: &ParsedPolicy) {
 }
 
 impl<'w> Claimant<'w> {
-    /// Who else makes this claim.
+    /// Returns another caller that makes this claim.
     fn other_claimant_of(&self, all: &Claimed<'w>, claim: &Claim) -> Option<Self> {
         all.get(claim)?.iter().find(|other| other.caller != self.caller).copied()
     }
 
-    /// Who makes this claim already, perhaps the caller itself. It may name one account with the keys of several
-    /// files.
+    /// Returns an earlier claimant, possibly the same caller. One account may be named with the keys of several files.
     fn duplicate_of(&self, all: &Claimed<'w>, claim: &Claim) -> Option<Self> {
         let may_differ = matches!(self.proof, Proof::ServiceAccount(_));
         let alike = |other: &&Self| !may_differ || other.caller != self.caller || other.proof == self.proof;

@@ -1,4 +1,4 @@
-//! A file of cases, each a call and what a policy should say to it, read for `policy test`.
+//! Test case files of `policy test`: calls and their expected decisions.
 //!
 //! ```yaml
 //! version: 1
@@ -12,8 +12,8 @@
 //!     expect: allow
 //! ```
 //!
-//! A name that the policy has not is an error of the file and no failing case: a test of a call that nobody can
-//! make tests nothing.
+//! A name that the policy does not have is an error in the file, not a failing case: testing a call that nobody can make
+//! tests nothing.
 
 use super::Report;
 use super::declare::*;
@@ -29,7 +29,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A file of cases, and the policy they are about.
+/// A test case file and the policy under test.
 #[derive(Debug)]
 pub struct CaseFile {
     /// The policy.
@@ -38,43 +38,43 @@ pub struct CaseFile {
     pub cases: Vec<Case>,
 }
 
-/// A call, and what is expected of it.
+/// A call and its expected decision.
 #[derive(Debug)]
 pub struct Case {
-    /// What it is about, in the words of who wrote it.
+    /// Its name.
     pub name: String,
     /// Its line, counted from 1.
     pub line: u64,
-    /// Who calls.
+    /// The caller.
     pub caller: CallerId,
     /// The IAM action.
     pub action: String,
-    /// The project by its name.
+    /// The project's name.
     pub project: Arc<str>,
-    /// The job's id; `None` where the call creates one.
+    /// The job's id. `None` for a create.
     pub job: Option<Arc<str>>,
-    /// What is known of the job.
+    /// The facts of the job.
     pub facts: Facts,
-    /// When; absent: now.
+    /// The time. `None` means now.
     pub time: Option<DateTime<Utc>>,
-    /// From which address; absent: none, as on a Unix socket.
+    /// The source address. `None` as on a Unix socket.
     pub source_ip: Option<IpAddr>,
-    /// On which listener.
+    /// The listener.
     pub listener: Option<Arc<str>>,
-    /// By which kind of proof.
+    /// The kind of credential that identified the caller.
     pub identified_by: Option<Arc<str>>,
-    /// What is expected.
+    /// The expected decision.
     pub expected: Expected,
 }
 
-/// What a case expects. What it does not say may be anything.
+/// The expectations of a case. Unset ones match anything.
 #[derive(Debug)]
 pub struct Expected {
-    /// What the rules in force say; `None`: that depends on facts that are not known.
+    /// The effect of the enforced rules. `None` if it depends on unknown facts.
     pub effect: Option<Effect>,
-    /// The rule that decides; `Some(None)`: no rule does.
+    /// The rule that decides. `Some(None)` if none does.
     pub rule: Option<Option<Arc<str>>>,
-    /// The rule under observation that would; `Some(None)`: no rule would.
+    /// The rule under observation that would decide. `Some(None)` if none would.
     pub observed: Option<Option<Arc<str>>>,
 }
 
@@ -136,10 +136,10 @@ section! {
 const EFFECT: Words<3, Option<Effect>> =
     Words([("allow", Some(Effect::Allow)), ("deny", Some(Effect::Deny)), (UNDETERMINED, None)]);
 
-/// Reads a file of cases and the policy it names.
+/// Reads a test case file and the policy that it names.
 ///
 /// # Errors
-/// All problems of the two.
+/// All problems of both files.
 pub fn cases(path: &Path) -> Result<CaseFile, Report> {
     let mut report = Report::default();
     let source = SourceFile::open(path);
@@ -156,7 +156,7 @@ fn read(source: &SourceFile, root: &Node, report: &mut Report) -> Option<CaseFil
     Some(CaseFile { policy: alone.policy, cases })
 }
 
-/// The projects that the cases name, for a policy without a `proxy.yaml`: each is its own id.
+/// Returns the projects that the cases name, each as its own id, for a policy without a `proxy.yaml`.
 fn seen(cases: &[Located<RawCase>]) -> Vec<Scope> {
     let projects = cases.iter().filter_map(|case| case.value.project.as_ref());
     let scope = |name: &Located<Arc<str>>| Scope { name: name.value.clone(), id: name.value.clone() };
@@ -207,7 +207,7 @@ impl ParsedFacts {
     }
 }
 
-/// `allow`, `deny`, `undetermined`, or a mapping that says more.
+/// Reads `allow`, `deny`, `undetermined`, or a mapping with details.
 fn expect(source: &SourceFile, node: &Node) -> Option<RawExpect> {
     if source.scalar(node).is_some() {
         return Some(RawExpect { effect: Some(EFFECT.read(source, node)?), rule: None, observed: None });
@@ -216,7 +216,7 @@ fn expect(source: &SourceFile, node: &Node) -> Option<RawExpect> {
 }
 
 impl RawCase {
-    /// What it means, where all of it could be read and everything it names is there.
+    /// Resolves it, if all of it could be read and every name exists.
     fn resolve(&self, source: &SourceFile, place: Position, alone: &StandalonePolicy) -> Option<Case> {
         let callers = alone.callers.iter().map(CallerId::as_str);
         let caller = self.caller.as_ref().and_then(|name| known(source, "caller", name, callers));
@@ -249,7 +249,7 @@ impl RawCase {
         })
     }
 
-    /// The job, which there is or is not yet.
+    /// Resolves the job: none for a create, required otherwise.
     fn job(&self, source: &SourceFile, place: Position, action: &str) -> Option<Option<Arc<str>>> {
         match (&self.job, action == CREATE) {
             (Some(job), false) => Some(Some(job.value.clone())),
@@ -273,5 +273,5 @@ impl RawExpect {
     }
 }
 
-/// What metrics call the absence of a rule, too.
+/// The id that stands for no rule, as in metrics.
 const NO_RULE: &str = "_default";

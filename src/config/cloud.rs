@@ -1,13 +1,14 @@
-//! What is hardly meant of the cloud: endpoints of other services, regions that do not exist, a region for a project's id.
+//! Warns of likely mistakes about the cloud: endpoints of other services, unknown regions, a region in place of a project
+//! id.
 //!
-//! All of it is warned of and none refused: the cloud may open a region tomorrow, and people have private ones.
+//! They are warnings only, because the cloud may open new regions, and there are private ones.
 
 use super::names::closest;
 use super::report::Position;
 use super::source_file::SourceFile;
 use crate::upstream::Endpoint;
 
-/// Warns where a project's endpoint is not one of MPC's.
+/// Warns if a project's endpoint is not one of MPC's.
 pub(super) fn endpoint(source: &SourceFile, place: Position, endpoint: &Endpoint) {
     let host = endpoint.host().trim_end_matches('.');
     let Some((service, region)) = host.strip_suffix(DOMAIN).and_then(|host| host.split_once('.')) else {
@@ -29,7 +30,7 @@ pub(super) fn endpoint(source: &SourceFile, place: Position, endpoint: &Endpoint
     }
 }
 
-/// Warns where a project's id is the name of a region.
+/// Warns if a project's id is the name of a region.
 pub(super) fn project_id(source: &SourceFile, place: Position, id: &str) {
     if is_region(id) || misspelt(id).is_some() {
         let message = format!("`{id}` looks like a region: expected a project id");
@@ -38,12 +39,12 @@ pub(super) fn project_id(source: &SourceFile, place: Position, id: &str) {
     }
 }
 
-/// The region that was meant. `None` where it may be one that this program does not know.
+/// Returns the region that was meant. `None` if it may be an unknown one.
 fn misspelt(region: &str) -> Option<&'static str> {
     if is_region(region) { None } else { closest(region, REGIONS) }
 }
 
-/// Whether it is named as regions are.
+/// Whether it has the form of a region's name.
 fn is_region(text: &str) -> bool {
     let area = text.trim_end_matches(|c: char| c.is_ascii_digit());
     area.len() < text.len() && area.strip_suffix('-').is_some_and(|area| AREAS.contains(&area))
@@ -55,10 +56,10 @@ fn service_in(region: &str) -> &'static str {
 
 const DOMAIN: &str = ".myhuaweicloud.com";
 const DOMAINS: [&str; 3] = ["myhuaweicloud.com", "myhuaweicloud.eu", "myhuaweicloud.cn"];
-/// Where the official SDKs know MPC to be.
+/// The regions with MPC according to the official SDKs.
 const REGIONS: [&str; 6] =
     ["cn-north-4", "cn-east-2", "cn-east-3", "cn-south-1", "ap-southeast-3", "cn-north-1"];
-/// What regions begin with, before their number.
+/// The beginnings of regions' names, before the number.
 const AREAS: [&str; 20] = [
     "cn-north",
     "cn-east",

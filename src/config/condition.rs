@@ -9,25 +9,25 @@ use crate::policy::{
 };
 use std::sync::Arc;
 
-/// A condition as it was written.
+/// A condition with the locations of its values.
 #[derive(Default)]
 pub(super) struct ParsedCondition {
     pub(super) condition: Condition,
-    /// Where the values of each of its tests stand, in their order.
+    /// The locations of each test's values, in order.
     places: Box<[Box<[Position]>]>,
 }
 
 impl ParsedCondition {
-    /// Its tests, each with the places of its values.
+    /// Returns its tests with the locations of their values.
     pub(super) fn tests(&self) -> impl Iterator<Item = (&Test, &[Position])> {
         self.condition.tests().iter().zip(self.places.iter().map(|places| &**places))
     }
 }
 
-/// A condition. What could not be read is missing and reported.
+/// A condition. Unreadable parts are reported and left out.
 pub(super) const CONDITION: CustomKind<ParsedCondition> = own(read, shape);
 
-/// Each operator, with the keys that go with it.
+/// Returns every operator with the keys that fit it.
 fn shape() -> Shape {
     let over = ["", "ForAllValues:", "ForAnyValue:"];
     let before = over.into_iter().flat_map(|over| Operator::names().map(move |name| format!("{over}{name}")));
@@ -44,7 +44,7 @@ fn shape() -> Shape {
     Shape::Known { what: "operators, each with keys and values", entries: operators.collect() }
 }
 
-/// What an operator may compare a key with.
+/// Returns the values that an operator may compare a key with.
 fn value_shape(operator: Operator, key: Key) -> Shape {
     let any_case = operator.to_string().contains("IgnoreCase");
     if operator.takes_switches() {
@@ -86,7 +86,7 @@ fn operator(source: &SourceFile, name: &Located<Arc<str>>) -> Option<Operator> {
         let text = text.rsplit(':').next().unwrap_or_default();
         (closest(over, QUANTIFIERS), text)
     });
-    // What other clouds call it.
+    // The names of other clouds.
     let hint = match closest(&text.replace("Like", "Match"), Operator::names()) {
         Some("Null") => "did you mean `Null`?".into(),
         Some(operator) => {
@@ -143,7 +143,7 @@ fn value<'n>(source: &'n SourceFile, node: &'n Node<'n>, operator: Operator) -> 
     scalar::text(source, node, "a value")
 }
 
-/// The operators that go with a key.
+/// Returns the operators that fit a key.
 fn fitting(key: Key) -> String {
     let fits = |name: &&str| Operator::parse(name).is_some_and(|operator| operator.applies_to(key));
     let all: Vec<&str> = Operator::names().filter(fits).collect();
@@ -181,5 +181,5 @@ fn correction(error: &ValueError) -> String {
     }
 }
 
-/// What may stand before an operator.
+/// The prefixes of operators.
 const QUANTIFIERS: [&str; 2] = ["ForAllValues", "ForAnyValue"];

@@ -1,7 +1,7 @@
-//! The section `credentials`: where each key and token comes from.
+//! The section `credentials`: the sources of keys and tokens.
 //!
-//! Where a source does not name IAM or STS, they are those of the region that its projects are in. There is no
-//! default region: a credential must never be sent to a place that nobody named.
+//! By default IAM and STS are those of the region of the credential's projects. There is no default region: a credential
+//! must never be sent to an endpoint that nobody named.
 
 use super::declare::*;
 use super::project::RawProject;
@@ -42,12 +42,12 @@ section! {
 
 pub(super) const CREDENTIAL: CustomKind<RawCredential> = own(read, RawSource::shape);
 
-/// A credential as it was written.
+/// A credential as written.
 pub(super) struct RawCredential {
-    /// `None` where it is not exactly one.
+    /// `None` unless there is exactly one.
     source: Option<RawSource>,
     place: Position,
-    /// The files with secrets that it names.
+    /// The secret files that it names.
     secrets: Range<usize>,
 }
 
@@ -59,10 +59,10 @@ pub(super) struct Credential {
     pub(super) base: Option<Located<Arc<str>>>,
 }
 
-/// What the projects of a credential say about it.
+/// The projects that use a credential.
 struct CredentialUse<'p> {
     file: &'p SourceFile,
-    /// The region all of them are in.
+    /// Their common region.
     region: Option<String>,
     /// Their ids.
     projects: Vec<Arc<str>>,
@@ -85,7 +85,7 @@ fn source(file: &SourceFile, node: &Node) -> Option<RawSource> {
     RawSource::read_one(file, node, "a credential must have exactly one source", more)
 }
 
-/// What the credentials mean, which these projects use.
+/// Resolves the credentials of these projects.
 pub(super) fn resolve(
     file: &SourceFile,
     credentials: Vec<(Located<Arc<str>>, Option<RawCredential>)>,
@@ -107,7 +107,7 @@ impl RawCredential {
         let Some(raw) = self.source else { return (None, None) };
         let base = raw.agency.as_ref().and_then(|agency| agency.value.base.clone());
         let source = raw.resolve(uses);
-        // What is there of the source is read as it will be when it is asked. What is not there may come.
+        // Checked as its provider will read it, if its files exist. Missing ones may be created later.
         let there = source.as_ref().filter(|_| uses.file.has_secrets(&self.secrets));
         if let Some(error) =
             there.and_then(|source| source.examine().err()).filter(|error| !error.is_not_found())
@@ -120,7 +120,7 @@ impl RawCredential {
 }
 
 impl RawSource {
-    /// The source, where all of it could be read.
+    /// Resolves the source, if all of it could be read.
     fn resolve(self, uses: &CredentialUse<'_>) -> Option<Source> {
         let (iam, sts) = (|| uses.endpoint_of("iam"), || uses.endpoint_of("sts"));
         let profile = |Profile { path, section }| Source::Profile { path, section, iam_endpoint: iam() };
@@ -154,14 +154,13 @@ impl<'p> CredentialUse<'p> {
         Self { file, region, projects: ids.collect() }
     }
 
-    /// The service's endpoint in the region.
+    /// Returns the service's endpoint in the region.
     fn endpoint_of(&self, service: &str) -> Option<Endpoint> {
         let region = self.region.as_ref()?;
         Endpoint::parse(&format!("https://{service}.{region}.myhuaweicloud.com")).ok()
     }
 
-    /// The endpoint of a service of the cloud: as it was written (of which nothing is left where it was wrong), or else by
-    /// the region.
+    /// Returns the endpoint of a cloud service: as written (`None` if that was invalid), or else by the region.
     fn service(&self, name: &str, parsed: Option<Option<Endpoint>>, place: Position) -> Option<Endpoint> {
         let known = self.endpoint_of(name);
         if parsed.is_none() && known.is_none() {
@@ -219,7 +218,7 @@ impl<'p> CredentialUse<'p> {
         let iam_endpoint = self.service("iam", iam_endpoint, place);
         let project_id = match self.projects.as_slice() {
             [one] => Some(Arc::clone(one)),
-            // Reported where the name is looked up.
+            // Reported when the name is resolved.
             [] => Some(Arc::from("")),
             _ => {
                 let message = "several projects use this credential: a user token is for one project";
@@ -236,7 +235,7 @@ impl<'p> CredentialUse<'p> {
     }
 }
 
-/// `cn-north-4` of `mpc.cn-north-4.myhuaweicloud.com`.
+/// Returns `cn-north-4` from `mpc.cn-north-4.myhuaweicloud.com`.
 fn region(endpoint: &Endpoint) -> Option<&str> {
     let (service, rest) = endpoint.host().split_once('.')?;
     let region = rest.strip_suffix(".myhuaweicloud.com")?;

@@ -1,9 +1,9 @@
-//! Declarations of keys: each key of the files stands in one table, and everything about it follows from there.
+//! Declares each key of the files once, in a table.
 //!
-//! [`section!`] takes the table of a mapping and makes of it the struct that holds what was written, the only reader of
-//! that mapping, and the [`Shape`] from which the JSON Schema (`schema`) and docs/CONFIGURATION.md are written. The
-//! comments in `config/full` are compared with it. A key that is in no table cannot be read, and a field without a kind,
-//! a default or a description does not compile.
+//! [`section!`] turns the table of a mapping into the struct of its values, the only reader of that mapping, and the
+//! [`Shape`] from which the JSON Schema (`schema`) and docs/CONFIGURATION.md are generated. The comments in `config/full`
+//! are compared with it. A key that is in no table cannot be read, and a field without a kind, a default or a description
+//! does not compile.
 
 use super::decode::Fields;
 /// What sections are declared with.
@@ -15,25 +15,25 @@ pub(super) use super::{
     yaml::{Node, Value},
 };
 
-/// A mapping with keys of our choice. Made by [`section!`] alone.
+/// A mapping with declared keys. Only [`section!`] implements it.
 pub(super) trait Section: Sized {
-    /// What messages call it: `a project`.
+    /// Its name in messages, such as `a project`.
     const WHAT: &'static str;
-    /// Its keys, in their order.
+    /// Its keys in order.
     const NAMES: &'static [&'static str];
 
     /// Takes the keys.
     fn take(fields: &mut Fields<'_>) -> Self;
 
-    /// The table, as data.
+    /// Returns the table as data.
     fn shape() -> Shape;
 
-    /// The keys that are written.
+    /// Returns the keys that are written.
     fn fields<'n>(source: &'n SourceFile, node: &'n Node<'n>) -> Option<Fields<'n>> {
         Fields::of(source, node, Self::WHAT, Self::NAMES)
     }
 
-    /// Takes all keys, and reports those that are not known.
+    /// Takes all keys, and reports unknown ones.
     fn of(mut fields: Fields<'_>) -> Self {
         let section = Self::take(&mut fields);
         fields.finish();
@@ -61,7 +61,7 @@ pub(super) trait Section: Sized {
     }
 }
 
-/// The kind of a section that means what is written in it.
+/// The kind of a section without a reader of its own.
 pub(super) const fn nested<S: Section>() -> CustomKind<S> {
     own(S::read, S::shape)
 }
@@ -146,7 +146,7 @@ macro_rules! section {
             }
         }
 
-        /// What holds where nothing is written.
+        /// The values if nothing is written.
         impl Default for $Name {
             fn default() -> Self {
                 Self { $($key: section!(@else $presence $given),)* }

@@ -1,6 +1,4 @@
-//! Mappings and lists: their keys and items, and the one place that knows unknown, missing and repeated keys.
-//!
-//! The keys of a section are those of its table (see `declare`).
+//! Decodes mappings and lists. The only place that reports unknown, missing and repeated keys.
 
 use super::kind::{Kind, Shape};
 use super::names::closest;
@@ -10,21 +8,21 @@ use super::yaml::{Node, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The keys of one section, each taken at most once.
+/// The keys of a section, each taken at most once.
 pub(super) struct Fields<'n> {
     source: &'n SourceFile,
     place: Position,
     what: &'static str,
     known: &'static [&'static str],
     left: Vec<(&'n str, Position, &'n Node<'n>)>,
-    /// The keys that matter, where not all do.
+    /// The keys to read, if not all.
     only: Option<&'static [&'static str]>,
-    /// The key that has been read already, if one was.
+    /// The key that has already been read, if any.
     done: Option<&'static str>,
 }
 
 impl<'n> Fields<'n> {
-    /// The section's keys.
+    /// Reads the section's keys.
     pub(super) fn of(
         source: &'n SourceFile,
         node: &'n Node<'n>,
@@ -36,13 +34,13 @@ impl<'n> Fields<'n> {
         Some(Self { source, place: node.place, what, known, left, only, done: None })
     }
 
-    /// The same without a key that has been read already.
+    /// Leaves out a key that has already been read.
     pub(super) fn without(self, key: &'static str) -> Self {
         let left = self.left.into_iter().filter(|(k, ..)| *k != key).collect();
         Self { left, done: Some(key), ..self }
     }
 
-    /// Reports the keys that are not known.
+    /// Reports unknown keys.
     pub(super) fn finish(self) {
         for (key, place, _) in self.left.iter().filter(|_| self.only.is_none()) {
             let hint = match closest(key, self.known.iter().copied()) {
@@ -54,7 +52,7 @@ impl<'n> Fields<'n> {
         }
     }
 
-    /// The value of a key that may be left out. `None` also where the value is wrong, which is reported.
+    /// Reads an optional key. `None` also if the value is invalid, which is reported.
     pub(super) fn optional<K: Kind>(&mut self, key: &'static str, kind: &K) -> Option<K::Value> {
         if !self.matters(key) {
             return None;
@@ -67,7 +65,7 @@ impl<'n> Fields<'n> {
         kind.read(self.source, node)
     }
 
-    /// The value of a key that must be there; the example shows what to write.
+    /// Reads a required key. The example shows what to write.
     pub(super) fn required<K: Kind>(
         &mut self,
         key: &'static str,
@@ -82,7 +80,7 @@ impl<'n> Fields<'n> {
         self.optional(key, kind)
     }
 
-    /// How many keys are left to take.
+    /// Returns the number of keys left.
     pub(super) fn count(&self) -> usize {
         self.left.len()
     }
@@ -92,7 +90,7 @@ impl<'n> Fields<'n> {
     }
 }
 
-/// A value with its place.
+/// A value with its location.
 pub(super) struct AtKey<K>(pub(super) K);
 
 impl<K: Kind> Kind for AtKey<K> {
@@ -107,7 +105,7 @@ impl<K: Kind> Kind for AtKey<K> {
     }
 }
 
-/// At least one item; the text completes "expected …".
+/// A list of at least one item. The text completes "expected …".
 pub(super) struct List<K>(pub(super) &'static str, pub(super) K);
 
 impl<K: Kind> Kind for List<K> {
@@ -122,7 +120,8 @@ impl<K: Kind> Kind for List<K> {
     }
 }
 
-/// At least one entry under names of the user's choice: what they are in messages, what a name is, what is under it.
+/// A mapping with user-defined names and at least one entry: what messages call it, the shape of a name, the kind of a
+/// value.
 pub(super) struct Named<K>(pub(super) &'static str, pub(super) fn() -> Shape, pub(super) K);
 
 impl<K: Kind> Kind for Named<K> {
@@ -138,7 +137,7 @@ impl<K: Kind> Kind for Named<K> {
     }
 }
 
-/// The entries of a mapping whose keys are names of the user's choice: at least one.
+/// Reads the entries of a mapping with user-defined names, at least one.
 pub(super) fn named<'n>(
     source: &'n SourceFile,
     node: &'n Node<'n>,
@@ -160,13 +159,13 @@ pub(super) fn items<'n, T>(
     read: impl FnMut(&'n Node<'n>) -> Option<T>,
 ) -> Vec<T> {
     let nodes = list(source, node, what);
-    // A large policy has many of these, most of them with one.
+    // A large policy has many of these, most of them with one entry.
     let mut values = Vec::with_capacity(nodes.len());
     values.extend(nodes.iter().filter_map(read));
     values
 }
 
-/// The items of a list: at least one.
+/// Reads the items of a list, at least one.
 pub(super) fn list<'n>(source: &SourceFile, node: &'n Node<'n>, what: &str) -> &'n [Node<'n>] {
     let Value::List(items) = &node.value else {
         let message = format!("expected {what}, found {}", node.value.kind());
@@ -179,7 +178,7 @@ pub(super) fn list<'n>(source: &SourceFile, node: &'n Node<'n>, what: &str) -> &
     items
 }
 
-/// The mapping's entries, with every key that is not text, is empty or came before left out and reported.
+/// Returns the entries of a mapping. Keys that are not text, are empty or repeated are reported and left out.
 fn entries<'n>(
     source: &'n SourceFile,
     node: &'n Node<'n>,

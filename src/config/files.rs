@@ -1,8 +1,8 @@
-//! Checks the files that the configuration names. Read once here, so that a wrong one is told with its place in the
-//! configuration and not at the first request.
+//! Checks the files that the configuration names, so that a mistake is reported with its location rather than at the first
+//! request.
 //!
-//! A text that names a secret file may be the secret itself, written there by mistake: it is shown only after a
-//! file of that name was found. What the files hold is never shown.
+//! A text in place of a secret file's name may be the secret itself, written there by mistake. It is shown only once a file
+//! of that name was found. The contents of files are never shown.
 
 use super::kind::{CustomKind, Shape, own};
 use super::report::Position;
@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 
 /// A path, whatever is there.
 pub(super) const PATH: CustomKind<PathBuf> = own(path, path_shape);
-/// A file that a credential is read from.
+/// The file of a credential.
 pub(super) const CREDENTIAL_FILE: CustomKind<PathBuf> = own(credential, path_shape);
 /// A file of authorities.
 pub(super) const AUTHORITIES: CustomKind<LoadedPem<Certificates>> =
@@ -32,7 +32,7 @@ pub(super) const AUTHORITIES: CustomKind<LoadedPem<Certificates>> =
 /// The certificates of a file.
 pub(super) type Certificates = Vec<CertificateDer<'static>>;
 
-/// What the path of a file may be.
+/// Returns the shape of a path.
 pub(super) fn path_shape() -> Shape {
     Shape::text(A_PATH)
 }
@@ -41,12 +41,12 @@ fn path(source: &SourceFile, node: &Node) -> Option<PathBuf> {
     Some(source.resolve(scalar::text(source, node, A_PATH)?))
 }
 
-/// A file whose content is a part of what is loaded: when it changes, all is loaded anew.
+/// Reads a file whose contents become part of the settings: when it changes, everything is reloaded.
 fn watched(source: &SourceFile, node: &Node) -> Option<PathBuf> {
     path(source, node).inspect(|path| source.depends_on(path))
 }
 
-/// A file that holds a secret: there, readable, not empty. That others may read it is a warning.
+/// Checks a secret file: it must exist, be readable and not empty. Permissions for others are a warning.
 fn secret(source: &SourceFile, node: &Node) -> Option<PathBuf> {
     let (path, metadata) = found(source, node)?;
     source.names_secret(&path, node.place);
@@ -59,10 +59,10 @@ fn secret(source: &SourceFile, node: &Node) -> Option<PathBuf> {
     Some(path)
 }
 
-/// A file that a credential is read from. One that is not there yet, or empty, is waited for, like every other source.
+/// Checks the file of a credential. A missing or empty one is waited for, like any other source.
 ///
-/// A name alone may be the secret itself, which is not looked for and told of for ever: only a path is waited for, from
-/// the root, from here, or into a folder that is there.
+/// A bare name may be the secret itself, so only a path is waited for: one that is absolute, begins with `./`, or leads into
+/// an existing folder.
 fn credential(source: &SourceFile, node: &Node) -> Option<PathBuf> {
     let text = scalar::text(source, node, A_PATH)?;
     let path = source.resolve(text);
@@ -86,8 +86,8 @@ fn credential(source: &SourceFile, node: &Node) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Whether more people than need to can read or change a file. One that is not ours is read by its group: that
-/// is how Kubernetes hands a Secret to a process that is not root (mode 0440, group `fsGroup`).
+/// Whether a file's permissions are wider than needed. A file that is not ours may be readable by its group: that is how
+/// Kubernetes passes a Secret to a process that is not root (mode 0440, group `fsGroup`).
 pub fn is_exposed(mode: u32, ours: bool) -> bool {
     let too_much = if ours { 0o066 } else { 0o026 };
     mode & too_much != 0
@@ -100,7 +100,7 @@ pub(super) struct LoadedPem<T> {
     pub(super) place: Position,
 }
 
-/// A file of PEM, read by one of the readers of it.
+/// Reads a PEM file with this reader.
 pub(super) fn pem<T>(
     source: &SourceFile,
     node: &Node,
@@ -128,7 +128,7 @@ pub(super) fn secret_pem<T>(
     pem(source, node, read)
 }
 
-/// A file with the public keys of a cluster.
+/// Reads a file with the public keys of a cluster.
 pub(super) fn key_set(source: &SourceFile, node: &Node) -> Option<Arc<KeySet>> {
     let path = watched(source, node)?;
     KeySet::parse(&content(source, node, &path)?)
@@ -152,7 +152,7 @@ pub(super) fn secret_text(source: &SourceFile, node: &Node) -> Option<Secret> {
     Some(Secret::new(String::from_utf8_lossy(&content(source, node, &path)?)))
 }
 
-/// A file that will be written: its directory must be there.
+/// Checks the path of a file to be written, whose directory must exist.
 pub(super) fn to_write(source: &SourceFile, node: &Node) -> Option<PathBuf> {
     let path = path(source, node)?;
     let why = match (path.is_dir(), watch::folder(&path).is_dir()) {
@@ -164,7 +164,7 @@ pub(super) fn to_write(source: &SourceFile, node: &Node) -> Option<PathBuf> {
     source.reject(node.place, message, source.where_files_are())
 }
 
-/// A file with the SHA-256 digest of a token, as 64 hexadecimal digits; what `sha256sum` prints is fine.
+/// Reads the SHA-256 of a token from a file: 64 hexadecimal digits, or the output of `sha256sum`.
 pub(super) fn sha256(source: &SourceFile, node: &Node) -> Option<TokenDigest> {
     watched(source, node)?;
     if TokenDigest::from_hex(scalar::text(source, node, A_PATH)?).is_ok() {
@@ -179,8 +179,8 @@ pub(super) fn sha256(source: &SourceFile, node: &Node) -> Option<TokenDigest> {
     })
 }
 
-/// The digest on the only line: alone, or as `sha256sum` prints it, which is before two spaces (or a space and `*`) and
-/// the name of a file. Another digest is no name: who puts two into a file means both to count.
+/// Parses the digest on the only line: alone or as `sha256sum` prints it, before two spaces (or a space and `*`) and a file
+/// name. A second digest in place of the name is rejected, because its author expects both to count.
 fn digest_in(content: &str) -> Option<TokenDigest> {
     let line = content.trim();
     let (hex, rest) = line.split_at_checked(64)?;
@@ -189,7 +189,7 @@ fn digest_in(content: &str) -> Option<TokenDigest> {
     if rest.is_empty() || named { TokenDigest::from_hex(hex).ok() } else { None }
 }
 
-/// A file whose name is not shown before it is known to be one.
+/// Finds a file. Its name is not shown unless the file exists.
 fn found(source: &SourceFile, node: &Node) -> Option<(PathBuf, fs::Metadata)> {
     let path = path(source, node)?;
     let metadata = match fs::metadata(&path) {
@@ -207,7 +207,7 @@ fn found(source: &SourceFile, node: &Node) -> Option<(PathBuf, fs::Metadata)> {
         let message = format!("{} is a directory", path.display());
         return source.reject(node.place, message, "name the file in it");
     }
-    // Opening a pipe would wait for whoever writes to it.
+    // Opening a pipe would wait for a writer.
     if !metadata.is_file() {
         return Some((path, metadata));
     }
@@ -222,13 +222,13 @@ fn found(source: &SourceFile, node: &Node) -> Option<(PathBuf, fs::Metadata)> {
     Some((path, metadata))
 }
 
-/// Reports that a file cannot be read.
+/// Reports an unreadable file.
 fn cannot_read(source: &SourceFile, node: &Node, path: &Path, error: &io::Error) {
     let message = format!("cannot read {}: {}", path.display(), reason(error));
     source.error(node.place, message, remedy(source, error));
 }
 
-/// What to do about a file that cannot be read.
+/// Returns what to do about an unreadable file.
 fn remedy(source: &SourceFile, error: &io::Error) -> String {
     if is_forbidden(error) {
         return "make it readable by the proxy's user, and run `check` as that user".into();

@@ -4,21 +4,21 @@ use super::source_file::SourceFile;
 use super::yaml::Node;
 use std::ops::RangeInclusive;
 
-/// How a value is written: its reader, and its shape.
+/// A kind of value: its reader and its shape.
 pub(super) trait Kind {
-    /// What is read.
+    /// The type of the value.
     type Value;
 
-    /// Reads a value. `None` where it is wrong, which is reported.
+    /// Reads a value. `None` if it is invalid, which is reported.
     fn read(&self, source: &SourceFile, node: &Node) -> Option<Self::Value>;
 
-    /// What may be written.
+    /// Returns the shape of what may be written.
     fn shape(&self) -> Shape;
 }
 
 /// A kind whose values can be defaults.
 pub(super) trait FormatDefault: Kind {
-    /// How the value is written.
+    /// Formats a value as written.
     fn format(&self, value: &Self::Value) -> String;
 }
 
@@ -28,12 +28,12 @@ pub(super) struct CustomKind<T> {
     shape: fn() -> Shape,
 }
 
-/// A kind with this reader and shape.
+/// Creates a kind with this reader and shape.
 pub(super) const fn own<T>(read: fn(&SourceFile, &Node) -> Option<T>, shape: fn() -> Shape) -> CustomKind<T> {
     CustomKind { read, shape }
 }
 
-/// The shape of a kind, whose values are of this type.
+/// Returns the shape of a kind with values of this type.
 pub(super) fn shape_of<T>(kind: &impl Kind<Value = T>) -> Shape {
     kind.shape()
 }

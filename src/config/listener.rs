@@ -1,4 +1,4 @@
-//! An item of `listeners`, and the sockets of `ops` and `admin`.
+//! The items of `listeners`, and the sockets of `ops` and `admin`.
 
 use super::declare::*;
 use super::settings::{Admin, Bind, Hosts, Listener, ListenerTls};
@@ -37,7 +37,7 @@ section! {
 }
 
 impl RawListener {
-    /// Whether it has TLS that serves callers without a certificate, and nobody said that reaching it is proof enough.
+    /// Whether it has TLS that serves callers without a certificate, and no `unsafe_listen`.
     pub(super) fn proves_nothing(&self) -> bool {
         !self.unsafe_listen && self.tls.as_ref().is_some_and(|tls| !tls.value.files.certificates_required)
     }
@@ -47,7 +47,7 @@ impl RawListener {
         self.name.as_ref().is_some_and(|own| *own.value == *name)
     }
 
-    /// Whether it is one that other machines can reach.
+    /// Whether other machines can reach it.
     pub(super) fn is_remote(&self) -> bool {
         self.bind.as_ref().is_some_and(|bind| bind.value.is_local() == Some(false))
     }
@@ -66,17 +66,17 @@ impl RawListener {
         })
     }
 
-    /// Its name and its TLS, where it has one.
+    /// Returns its name and its TLS, if it has any.
     pub(super) fn tls(&self) -> Option<(Arc<str>, ListenerTls)> {
         Some((self.name.as_ref()?.value.clone(), self.tls.as_ref()?.value.tls.clone()))
     }
 
-    /// Whether callers may show a certificate.
+    /// Whether it requests client certificates.
     pub(super) fn asks_for_certificates(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.value.files.client_ca.is_some())
     }
 
-    /// Whether callers come, or may come, over TCP and from this machine only.
+    /// Whether its callers connect, or may connect, over TCP from this machine only.
     pub(super) fn is_loopback(&self) -> bool {
         self.bind.as_ref().is_some_and(|bind| match &bind.value {
             Bind::Tcp(address) => address.ip().is_loopback(),
@@ -115,7 +115,7 @@ fn read(source: &SourceFile, node: &Node) -> Option<RawListener> {
     for_its_kind(source, &mut listener);
     let Some(Located { value, place }) = &listener.bind else { return Some(listener) };
     let is_remote = value.is_local() == Some(false);
-    // What could not be read may be what makes it safe.
+    // An unreadable part may be the one that makes it safe.
     if is_remote && !(listener.unsafe_listen || node.get("tls").is_some()) {
         let message = "other machines can reach this address, and callers need no credentials";
         let hint = "bind 127.0.0.1 or unix:PATH, add `tls`, or accept it with `unsafe_listen: true`";
@@ -133,7 +133,7 @@ fn read(source: &SourceFile, node: &Node) -> Option<RawListener> {
     Some(listener)
 }
 
-/// Keys that are for one kind of socket only.
+/// Checks keys that apply to one kind of socket only.
 fn for_its_kind(source: &SourceFile, RawListener { bind, mode, tls, .. }: &mut RawListener) {
     let Some(Located { value, .. }) = bind else { return };
     if let (Bind::Unix { .. }, Some(tls)) = (&*value, tls) {
@@ -203,7 +203,7 @@ fn bind(source: &SourceFile, node: &Node) -> Option<Bind> {
     Some(Bind::Unix { path, mode: DEFAULT_MODE })
 }
 
-/// As systemd has it.
+/// Whether it is a valid descriptor name of systemd.
 fn is_descriptor_name(name: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_graphic() && b != b':';
     (1..=MAX_DESCRIPTOR_NAME).contains(&name.len()) && name.bytes().all(allowed)
@@ -254,7 +254,7 @@ fn host(source: &SourceFile, node: &Node) -> Option<Arc<str>> {
     source.reject(node.place, format!("`{text}` is not a host name"), hint)
 }
 
-/// What `sun_path` holds, with its closing zero.
+/// The capacity of `sun_path`, without its final zero.
 const MAX_SOCKET_PATH: usize = 107;
 const MAX_DESCRIPTOR_NAME: usize = 255;
 const OWNER_ONLY: u32 = 0o600;

@@ -1,4 +1,4 @@
-//! Loading: both files and what they name, read, checked and put together.
+//! Loads both files and everything they name.
 
 use super::listener::RawListener;
 use super::policy::{self, ParsedCaller, ParsedPolicy};
@@ -14,37 +14,38 @@ use chrono::{DateTime, Utc};
 use std::path::Path;
 use std::sync::Arc;
 
-/// What could be loaded.
+/// A loaded configuration.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What the files say.
+    /// The settings.
     pub settings: Settings,
-    /// What is hardly meant, but does not keep the proxy from starting.
+    /// Likely mistakes that do not prevent the start.
     pub warnings: Report,
-    /// The files that decided it, as they were just after they had been read.
+    /// The state of the files just after they were read.
     pub snapshot: Snapshot,
 }
 
 /// Reads `proxy.yaml`, the policy, and every file the two name.
 ///
 /// # Errors
-/// All problems of all files, in their order, warnings among them.
+/// All problems of all files in order, including warnings.
 pub fn load(proxy_yaml: &Path) -> Result<Loaded, Report> {
     load_at(proxy_yaml, LoadPhase { now: clock::now(), reload: false })
 }
 
-/// The same while the proxy runs: a key file that holds no key is a warning, because the last good key stays in force.
+/// Loads the files again while the proxy runs. A key file without a key is only a warning then, because the last good key
+/// stays in force.
 ///
 /// # Errors
-/// As of [`load`].
+/// See [`load`].
 pub fn load_again(proxy_yaml: &Path) -> Result<Loaded, Report> {
     load_at(proxy_yaml, LoadPhase { now: clock::now(), reload: true })
 }
 
-/// When it is loaded.
+/// When and why the files are loaded.
 #[derive(Clone, Copy)]
 pub(super) struct LoadPhase {
-    /// It matters for rules that end.
+    /// The current time, for rules that expire.
     pub(super) now: DateTime<Utc>,
     pub(super) reload: bool,
 }
@@ -106,7 +107,7 @@ fn open_policy(source: &SourceFile, parsed: &ParsedProxy) -> Option<SourceFile> 
         .ok()
 }
 
-/// What was written, where all of it could be read.
+/// Assembles the settings, if everything could be read.
 fn settings(proxy: ParsedProxy, parsed: &ParsedPolicy, policy: Policy) -> Option<Settings> {
     let credentials = proxy
         .credentials

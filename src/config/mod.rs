@@ -1,9 +1,8 @@
-//! Configuration: from files as written to settings. `proxy.yaml`, `policy.yaml` and the files they name become
-//! [`Settings`], or a [`Report`] of everything that is wrong with them.
+//! Configuration: turns `proxy.yaml`, `policy.yaml` and the files they name into [`Settings`], or a [`Report`] of all
+//! problems.
 //!
-//! It stands after the domain, whose types settings are made of, and before everything that runs. Text becomes a
-//! tree with places (`yaml`), the tree becomes what was written (`proxy`, `policy`), names are looked up (`resolve`),
-//! and only what passed all of it becomes settings. It opens no socket and changes nothing.
+//! Text becomes a tree with locations (`yaml`), the tree becomes values (`proxy`, `policy`), names are resolved (`resolve`),
+//! and only files that pass all of this become settings. It opens no socket and changes nothing.
 
 mod ambiguity;
 mod cases;

@@ -13,7 +13,7 @@ use std::fs::{self, FileType};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-/// A path of the proxy's own, and where it is written.
+/// A path that the proxy writes or creates, with its location.
 struct OwnPath {
     path: PathBuf,
     place: Position,
@@ -28,7 +28,7 @@ enum PathUse {
     Operators,
 }
 
-/// Reports every path of the proxy's own that has another use too, or is none for its use.
+/// Reports paths of the proxy's own that have a second use, or are unsuitable for their use.
 pub(super) fn check_unique(
     source: &SourceFile,
     policy: Option<&SourceFile>,
@@ -81,7 +81,7 @@ impl PathUse {
     }
 }
 
-/// The paths of the proxy's own, in the order in which they are told of.
+/// Returns the paths of the proxy's own, in the order of reports.
 fn owned(root: &Node, parsed: &ParsedProxy) -> Vec<OwnPath> {
     let keys = &parsed.keys;
     let mut owned = Vec::new();
@@ -106,14 +106,14 @@ fn owned(root: &Node, parsed: &ParsedProxy) -> Vec<OwnPath> {
     owned
 }
 
-/// Reports what stands in the way of its use, as far as that can be seen.
+/// Reports a path that cannot have its use, as far as that is visible.
 fn check_use(source: &SourceFile, own: &OwnPath) {
     let path = own.path.display();
     match own.used {
         PathUse::Callers | PathUse::Operators => {
             match fs::symlink_metadata(&own.path).map(|found| found.file_type()) {
                 Ok(kind) if !kind.is_socket() => {
-                    // It may be gone by then. Where it is not, the start says that the address cannot be bound.
+                    // It may be gone at start. If not, the start reports that the address cannot be bound.
                     let message = format!("cannot create a socket at {path}: it is {}", what(kind));
                     source.warning(own.place, message, "remove it, or choose another path");
                 }
@@ -130,7 +130,7 @@ fn check_use(source: &SourceFile, own: &OwnPath) {
                 let message = format!("cannot write records to {path}: it is a socket");
                 source.at_start(own.place, message, "choose another file, or stdout");
             }
-            // Of `/dev/stdout` and the like somebody else takes care.
+            // `/dev/stdout` and the like are set up by others.
             Ok(kind) if kind.is_fifo() && !own.path.starts_with("/dev") && !own.path.starts_with("/proc") => {
                 let message = format!("{path} is a named pipe: the proxy starts only while it has a reader");
                 source.warning(own.place, message, "start its reader first, or choose a file or stdout");
@@ -141,7 +141,7 @@ fn check_use(source: &SourceFile, own: &OwnPath) {
     }
 }
 
-/// A folder below `/run` is made by whoever starts the proxy.
+/// Whether a folder is missing. One below `/run` does not count, because the service manager creates it.
 fn is_missing(folder: &Path) -> bool {
     !(folder.is_dir() || ["/run", "/var/run"].iter().any(|run| folder.starts_with(run)))
 }
@@ -155,7 +155,7 @@ fn what(kind: FileType) -> &'static str {
     }
 }
 
-/// Where it really is, also where it is not there yet.
+/// Returns the canonical path, even if the file does not exist yet.
 fn real(path: &Path) -> PathBuf {
     let below = || Some(folder(path).canonicalize().ok()?.join(path.file_name()?));
     path.canonicalize().ok().or_else(below).unwrap_or_else(|| path.to_owned())

@@ -66,7 +66,7 @@ section! {
     }
 }
 
-/// `policy.yaml` as it was written. What could not be read is missing and reported.
+/// `policy.yaml` as written. Unreadable parts are reported and left out.
 #[derive(Default)]
 pub(super) struct ParsedPolicy {
     pub(super) mode: Option<Located<Mode>>,
@@ -74,7 +74,7 @@ pub(super) struct ParsedPolicy {
     pub(super) rules: Vec<Located<RawRule>>,
 }
 
-/// A caller as it was written.
+/// A caller as written.
 pub(super) struct ParsedCaller {
     pub(super) id: Located<CallerId>,
     pub(super) identify: Vec<Located<Proof>>,
@@ -87,7 +87,7 @@ impl RawRule {
         self.id.is_some() && self.effect.is_some()
     }
 
-    /// One of its lists of patterns.
+    /// Returns one of its lists of patterns.
     pub(super) fn globs(&self, list: Field) -> &[Located<Glob>] {
         match list {
             Field::Callers => &self.callers,
@@ -98,7 +98,7 @@ impl RawRule {
         }
     }
 
-    /// What it means, where all of it could be read.
+    /// Resolves it, if all of it could be read.
     pub(super) fn resolve(&self, place: Position, file: &Arc<str>) -> Option<Rule> {
         let globs = |globs: &[Located<Glob>]| globs.iter().map(|glob| glob.value.clone()).collect();
         Some(Rule {
@@ -143,7 +143,7 @@ pub(super) fn read(source: &SourceFile, mut root: Node<'_>) -> Option<ParsedPoli
         rules.extend(AtKey(nested()).read(source, &node));
     }
     let fields = RawPolicy::fields(source, &root)?;
-    // What is left of them would be an empty list.
+    // The rules have been taken out, which would leave an empty list.
     let fields = if read { fields.without("rules") } else { fields };
     let RawPolicy { version: _version, mode, callers, rules: _rules } = RawPolicy::of(fields);
     let callers = callers.into_iter().filter_map(|(name, caller)| {

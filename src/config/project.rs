@@ -12,23 +12,23 @@ use std::sync::Arc;
 /// One Huawei Cloud project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Project {
-    /// What callers and policies may call it.
+    /// The name that callers and policies may use.
     pub name: Arc<str>,
-    /// Its id, which is what is sent.
+    /// Its id, which is sent.
     pub id: Arc<str>,
-    /// Where its requests go.
+    /// The endpoint of its requests.
     pub endpoint: Endpoint,
     /// The name of the credential that signs them.
     pub credential: Arc<str>,
-    /// Which spellings of the project header are sent.
+    /// The spellings of the project header to send.
     pub project_header: ProjectHeader,
     /// The URL form to send. `None` keeps the caller's.
     pub cancel_form: Option<Form>,
-    /// What all callers together may ask of it. `None` is no limit.
+    /// The rate limit of all callers together.
     pub rate_limit: Option<Rate>,
-    /// How a job of it is looked up.
+    /// The API version of lookups.
     pub lookup_form: LookupForm,
-    /// Whether jobs are created in the name of their caller, and seen without it.
+    /// Whether creates are stamped with their caller's name.
     pub stamp_owner: bool,
 }
 
@@ -43,12 +43,12 @@ pub enum ProjectHeader {
     Underscore,
 }
 
-/// Which version of the cloud's interface jobs are looked up by.
+/// The API version of lookups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookupForm {
-    /// Its answer carries every fact.
+    /// Its answer has every fact.
     V1,
-    /// Its answer carries the word and the status of a job only.
+    /// Its answer has only `user_data` and the status.
     V2,
 }
 
@@ -81,11 +81,11 @@ section! {
 }
 
 impl Project {
-    /// The part that takes a restart to change: without the keys that are declared `reloaded`.
+    /// Returns the part that only a restart changes: without the keys that are declared `reloaded`.
     #[must_use]
     pub fn restart_only(&self) -> Self {
         let mut kept = self.clone();
-        // No `..`: whoever adds a key says here which of the two it is.
+        // No `..`, so that every new key must be classified here.
         let Self {
             name: _,
             id: _,
@@ -103,12 +103,12 @@ impl Project {
 }
 
 impl RawProject {
-    /// Its name and id, where both could be read.
+    /// Returns its name and id, if both could be read.
     pub(super) fn scope(&self) -> Option<Scope> {
         Some(Scope { name: self.name.as_ref()?.value.clone(), id: self.id.as_ref()?.value.clone() })
     }
 
-    /// What it means, where all of it could be read.
+    /// Resolves it, if all of it could be read.
     pub(super) fn resolve(&self) -> Option<Project> {
         Some(Project {
             name: self.name.as_ref()?.value.clone(),
@@ -149,7 +149,7 @@ pub(super) fn endpoint_shape(example: &str) -> Shape {
     Shape::pattern(&format!("an endpoint such as {example}"), "^https?://[^\\s/?#@]+/?$")
 }
 
-/// An endpoint; the example is one of its kind.
+/// Reads an endpoint. Messages show the example.
 pub(super) fn endpoint(source: &SourceFile, node: &Node, example: &str) -> Option<Located<Endpoint>> {
     let text = scalar::text(source, node, &format!("an endpoint such as {example}"))?;
     let error = match Endpoint::parse(text) {

@@ -1,4 +1,4 @@
-//! An item of `identify`: exactly one proof, with everything it takes to check it.
+//! The items of `identify`: one credential each, with everything needed to check it.
 
 use nix::unistd::{Group, User};
 
@@ -127,7 +127,7 @@ fn unix(source: &SourceFile, node: &Node) -> Option<Proof> {
     }
     let RawUnix { uid, user, gid, group } = RawUnix::read(source, node)?;
     let (uid, gid) = (uid.or(user), gid.or(group));
-    // A part that could not be read must not leave a proof that asks for less and resembles another caller's.
+    // An unreadable part must not leave a weaker credential, which might equal another caller's.
     let complete = names_user == uid.is_some() && names_group == gid.is_some();
     complete.then_some(Proof::Unix { uid, gid })
 }
@@ -213,7 +213,7 @@ fn service_account(source: &SourceFile, node: &Node) -> Option<Proof> {
     }))
 }
 
-/// RFC 1123, as Kubernetes has names of service accounts; those of namespaces have no dots besides.
+/// Whether it is a name by RFC 1123, as for service accounts in Kubernetes. Names of namespaces may not have dots either.
 fn is_kubernetes_name(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b);
     text.len() <= 253 && text.bytes().all(allowed)
@@ -268,5 +268,5 @@ fn name<T>(
         .ok()
 }
 
-/// What Kubernetes calls itself unless it is told otherwise; no issuer is never any issuer.
+/// The default issuer of Kubernetes. An unset issuer never means any issuer.
 const DEFAULT_ISSUER: &str = "https://kubernetes.default.svc.cluster.local";

@@ -60,16 +60,16 @@ section! {
     }
 }
 
-/// `proxy.yaml` as it was written. What could not be read is missing and reported.
+/// `proxy.yaml` as written. Unreadable parts are reported and left out.
 #[derive(Default)]
 pub(super) struct ParsedProxy {
-    /// All of it but the credentials.
+    /// Everything except the credentials.
     pub(super) keys: RawProxy,
     pub(super) credentials: Vec<Credential>,
 }
 
 impl ParsedProxy {
-    /// The projects that could be read, by name and id.
+    /// Returns the names and ids of the projects that could be read.
     pub(super) fn scopes(&self) -> Vec<Scope> {
         self.keys.projects.iter().filter_map(RawProject::scope).collect()
     }

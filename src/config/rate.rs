@@ -1,4 +1,4 @@
-//! How much may be asked for: the rates of `rate_limit`, and a caller's `limits`.
+//! Rates (`rate_limit`) and a caller's `limits`.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -17,14 +17,14 @@ section! {
         /// Calls in flight.
         in_flight: NonZeroU32 = count(1..=MAX_COUNT), optional("half of `limits.in_flight` if there are other callers");
         /// Additional rates of single actions, by their full names.
-        // A pattern would leave open whether its actions have one limit or one each.
+        // With a pattern it would be unclear whether its actions share one limit.
         per_action: Arc<[(&'static str, Rate)]> = PER_ACTION, keys("");
     }
 }
 
 /// The section `limits` of a caller.
 pub(super) const CALLER_LIMITS: CustomKind<CallerLimits> = own(caller, RawLimits::shape);
-/// `30/min`: a number of calls, and `s`, `min`, `h` or `day`. As many may come at once.
+/// A rate such as `30/min`: a number of calls, which may come at once, and `s`, `min`, `h` or `day`.
 pub(super) const RATE: CustomKind<Rate> =
     own(rate, || Shape::pattern(EXPECTED, "^0*([1-9][0-9]{0,5}|1000000)/(s|min|h|day)$"));
 

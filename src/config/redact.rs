@@ -1,30 +1,29 @@
-//! Redacts possible secrets in quoted lines. What stands where a secret may stand by mistake.
+//! Redacts possible secrets in quoted lines.
 //!
-//! No secret belongs in these files, but a tired person may have put one there, and the message that says so
-//! ends in a terminal, a CI log, a ticket. It works on text and indentation, because a file that is not valid
-//! YAML has nothing else.
+//! Secrets do not belong in these files, but somebody may have put one there by mistake, and messages end up in terminals,
+//! CI logs and tickets. It works on text and indentation, because a file may not be valid YAML.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// The lines of a text, as they may be shown. Looked through once, however many of them are.
+/// The lines of a text, redacted for display. Scanned once, however many are shown.
 pub(super) struct Lines<'t> {
     lines: Vec<Line<'t>>,
-    /// The one that was shown last, by its number: a text may be one long line.
+    /// The last line shown, by number, because a text may be one long line.
     shown: RefCell<(u32, Rc<[char]>)>,
 }
 
 struct Line<'t> {
     text: &'t str,
-    /// Whether one of the keys it stands below, by indentation, may hold a secret.
+    /// Whether it is indented below a key that may hold a secret.
     below_a_secret: bool,
 }
 
 impl<'t> Lines<'t> {
     pub(super) fn of(text: &'t str) -> Self {
-        // Columns do not count a byte order mark.
+        // A byte order mark does not count as a column.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        // The lines that the next one may stand below: how far each is indented, and whether it is secret below it.
+        // The lines that may be parents of the next one: their indentation, and whether what is below may be secret.
         let mut above: Vec<(usize, bool)> = Vec::new();
         let line = |text: &'t str| {
             let depth = indent(text);
@@ -38,8 +37,7 @@ impl<'t> Lines<'t> {
         Self { lines: text.lines().map(line).collect(), shown: RefCell::default() }
     }
 
-    /// The characters of the line with that number, counted from 1; values of keys that may hold a secret, or stand
-    /// below such a key, are covered with as many `*`.
+    /// Returns the characters of a line, counted from 1. Values of or below keys that may hold a secret are replaced by `*`.
     pub(super) fn covered(&self, number: u32) -> Rc<[char]> {
         let mut shown = self.shown.borrow_mut();
         if shown.0 != number {
@@ -53,7 +51,7 @@ impl<'t> Lines<'t> {
 
 impl Line<'_> {
     fn covered(&self) -> String {
-        // What stands before an `@` may be a password.
+        // The text before an `@` may be a password.
         let all = self.text.contains('@') || self.below_a_secret;
         let from = if all { Some(0) } else { secret_key(self.text) };
         match from.and_then(|from| self.text.split_at_checked(from)) {
@@ -67,7 +65,7 @@ fn indent(line: &str) -> usize {
     line.len() - line.trim_start().len()
 }
 
-/// Where in the line the first key starts that may hold a secret.
+/// Returns where the first key starts that may hold a secret.
 fn secret_key(line: &str) -> Option<usize> {
     words(line).find(|(_, word)| word.strip_suffix(':').is_some_and(is_secret)).map(|(start, _)| start)
 }
@@ -77,7 +75,7 @@ fn is_secret(key: &str) -> bool {
     SECRET_KEYS.contains(&key.as_str()) || SECRET_PARTS.iter().any(|part| key.contains(part))
 }
 
-/// Keys and punctuation stay, everything else becomes `*`.
+/// Replaces everything by `*` except keys and punctuation.
 fn cover(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut done = 0;
@@ -95,7 +93,7 @@ fn cover(text: &str) -> String {
     out
 }
 
-/// The runs of text between spaces and brackets, and where each starts.
+/// Returns the words between spaces and brackets, with their positions.
 fn words(line: &str) -> impl Iterator<Item = (usize, &str)> {
     line.split(|c: char| c.is_whitespace() || "{}[],".contains(c))
         .filter(|word| !word.is_empty())
@@ -104,9 +102,9 @@ fn words(line: &str) -> impl Iterator<Item = (usize, &str)> {
 
 const SECRET_KEYS: &[&str] = &["ak", "sk", "key", "credentials", "bearer", "authorization"];
 const SECRET_PARTS: &[&str] = &["secret", "password", "passwd", "token", "access_key", "private", "sha256"];
-/// What no secret is, and often a mistake of its own.
+/// Words that cannot be secrets, and are often mistakes of their own.
 const PLAIN: &[&str] = &["-", "true", "false", "yes", "no", "on", "off"];
-/// Names are longer than this only where they are no names.
+/// The maximum length of a key.
 const MAX_KEY: usize = 32;
 
 #[cfg(test)]

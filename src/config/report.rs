@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A line and a column, both counted from 1; columns are characters.
+/// A line and a column, both counted from 1. Columns count characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// The line.
@@ -20,38 +20,38 @@ pub struct Position {
 }
 
 impl Position {
-    /// The last one there can be, where it is beyond that.
+    /// Creates a position, saturating at the maximum.
     pub(super) fn at(line: u64, column: u64) -> Self {
         let number = |number| u32::try_from(number).unwrap_or(u32::MAX);
         Self { line: number(line), column: number(column) }
     }
 }
 
-/// Whether a problem keeps the proxy from starting.
+/// Whether a problem prevents the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// It does.
+    /// It prevents the start.
     Error,
-    /// It does not, but is hardly meant.
+    /// It does not, but is probably a mistake.
     Warning,
 }
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The file, as the user would name it.
     pub file: Arc<str>,
-    /// Where in the file. `None` where the file as a whole is meant.
+    /// The position in the file. `None` for the file as a whole.
     pub place: Option<Position>,
     /// Error or warning.
     pub severity: Severity,
-    /// What is wrong, in one line.
+    /// The problem in one line.
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
 }
 
-/// All problems of a run, in the order of the files and of the places in them.
+/// All problems of a run, ordered by file and position.
 #[derive(Default)]
 pub struct Report {
     problems: Vec<Problem>,
@@ -71,7 +71,7 @@ pub(super) struct Paths {
 }
 
 impl Report {
-    /// One error, of a file as a whole.
+    /// Creates a report of one error about a file as a whole.
     pub fn of(file: &Path, message: &str, hint: &str) -> Self {
         let (file, severity) = (file.display().to_string().into(), Severity::Error);
         let problem =
@@ -81,22 +81,22 @@ impl Report {
 
     /// The problems of a file, and its text to quote from.
     pub(super) fn of_file(file: Arc<str>, text: String, mut problems: Vec<Problem>) -> Self {
-        // Stable: of two problems in one place, the one found first is told first.
+        // Stable, so that problems at the same position stay in the order in which they were found.
         problems.sort_by_key(|problem| problem.place);
         Self { problems, texts: vec![(file, text)], paths: Paths::default() }
     }
 
-    /// The files that were named because they hold a secret.
+    /// Returns the secret files.
     pub fn secrets(&self) -> &BTreeSet<PathBuf> {
         &self.paths.secrets
     }
 
-    /// The files whose contents decide what would be loaded.
+    /// Returns the files whose contents determine the settings.
     pub fn files(&self) -> &BTreeSet<PathBuf> {
         &self.paths.read
     }
 
-    /// The files that were read, and every path that they name.
+    /// Returns the files that were read, and every path that they name.
     pub fn named(&self) -> &BTreeSet<PathBuf> {
         &self.paths.named
     }
@@ -110,7 +110,7 @@ impl Report {
         self.paths.secrets.extend(other.paths.secrets);
     }
 
-    /// The problems.
+    /// Returns the problems.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
@@ -125,7 +125,7 @@ impl Report {
         value.filter(|_| !self.has_errors()).ok_or(self)
     }
 
-    /// How many of them are errors, or warnings.
+    /// Returns the number of errors or warnings.
     pub fn count(&self, severity: Severity) -> usize {
         self.problems.iter().filter(|problem| problem.severity == severity).count()
     }
@@ -135,7 +135,7 @@ impl Report {
     }
 }
 
-/// Plain text: a paragraph a problem, the quoted line with a caret under the place.
+/// Formats each problem as a paragraph, with the quoted line and a caret.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines: BTreeMap<&str, Lines<'_>> = BTreeMap::new();
@@ -150,7 +150,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Without the texts, which may hold a secret.
+/// Omits the texts, which may contain a secret.
 impl fmt::Debug for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Report").field("problems", &self.problems).finish_non_exhaustive()
@@ -158,7 +158,7 @@ impl fmt::Debug for Report {
 }
 
 impl Problem {
-    /// The file with the line and the column, as far as there is a place.
+    /// Returns the file, with line and column if known.
     pub fn position(&self) -> String {
         match self.place {
             Some(Position { line, column }) => format!("{}:{line}:{column}", self.file),
@@ -184,7 +184,7 @@ impl Problem {
     }
 }
 
-/// Writes the line, cut to a window where it is very long, and a caret under the place.
+/// Writes the line, truncated to a window if it is very long, with a caret under the position.
 fn quote(f: &mut fmt::Formatter<'_>, lines: &Lines<'_>, place: Position) -> fmt::Result {
     let line = lines.covered(place.line);
     let column = usize::try_from(place.column).unwrap_or(usize::MAX).saturating_sub(1).min(line.len());
@@ -199,7 +199,7 @@ fn quote(f: &mut fmt::Formatter<'_>, lines: &Lines<'_>, place: Position) -> fmt:
     writeln!(f, "{:margin$} | {:before$}{carets}", "", "")
 }
 
-/// How much of the line to underline: a quoted text, or up to the next space or bracket; at least one character.
+/// Returns how many characters to underline: a quoted text, or up to the next space or bracket; at least one.
 fn token_length(rest: &[char]) -> usize {
     let quoted = rest.first().filter(|first| matches!(first, '"' | '\''));
     if let Some(close) = quoted.and_then(|open| rest.iter().skip(1).position(|c| c == open)) {
@@ -213,7 +213,7 @@ fn token_length(rest: &[char]) -> usize {
     length.max(1)
 }
 
-/// A file's text must not steer a terminal, and a tab must be seen and take one column.
+/// Replaces characters that could control a terminal, and makes a tab visible in one column.
 fn visible(c: char) -> char {
     match c {
         '\t' => '→',
@@ -226,7 +226,7 @@ fn printable(text: &str) -> String {
     text.chars().map(visible).collect()
 }
 
-/// Half of what is shown of a line, in characters.
+/// Half the number of characters shown of a line.
 const WINDOW: usize = 80;
 
 #[cfg(test)]

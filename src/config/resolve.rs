@@ -48,7 +48,7 @@ fn credentials(source: &SourceFile, parsed: &ParsedProxy) {
         known(source, "credential", used, names().map(|name| &*name.value));
     }
     bases_are_keys(source, &parsed.credentials);
-    // One that could not be read may be the one that is used.
+    // An unreadable one may be the one that is used.
     if parsed.keys.projects.iter().any(|project| project.credential.is_none()) {
         return;
     }
@@ -57,7 +57,7 @@ fn credentials(source: &SourceFile, parsed: &ParsedProxy) {
     }
 }
 
-/// An agency is assumed with an access key, which in the end comes from something else than an agency.
+/// Checks that each agency is assumed with an access key, and that these do not form a circle.
 fn bases_are_keys(source: &SourceFile, credentials: &[Credential]) {
     let find = |name: &str| credentials.iter().find(|credential| *credential.name.value == *name);
     for credential in credentials {
@@ -76,7 +76,7 @@ fn bases_are_keys(source: &SourceFile, credentials: &[Credential]) {
     }
 }
 
-/// No two sockets may want the same address.
+/// Checks that no two sockets have the same address.
 fn addresses(source: &SourceFile, RawProxy { listeners, ops, .. }: &RawProxy) {
     let listeners = listeners.iter().filter_map(|listener| listener.bind.clone());
     let ops = ops.iter().map(|ops| Located { value: Bind::Tcp(ops.value.bind), place: ops.place });
@@ -125,7 +125,8 @@ pub(super) fn policy(source: &SourceFile, policy: &ParsedPolicy, proxy: &ParsedP
     rules::names(source, policy, &known);
 }
 
-/// Listeners and proofs that never meet. Only for files without errors: what could not be read may be what is missing.
+/// Reports listeners and credentials without a counterpart. Only for files without errors, because an unreadable part may be
+/// the counterpart.
 pub(super) fn identification(
     proxy_source: &SourceFile,
     proxy: &ParsedProxy,
@@ -156,7 +157,7 @@ pub(super) fn identification(
     }
 }
 
-/// Whether a request on the listener can carry the proof.
+/// Whether a request on the listener can present this credential.
 fn takes(listener: &RawListener, proof: &Proof) -> bool {
     match proof {
         Proof::Listener(name) => listener.is_named(name),
@@ -171,7 +172,7 @@ fn takes(listener: &RawListener, proof: &Proof) -> bool {
     }
 }
 
-/// Each proof stands for one caller, and names a listener there is.
+/// Checks that each credential identifies one caller and names an existing listener.
 fn proofs(source: &SourceFile, policy: &ParsedPolicy, listeners: &[RawListener]) {
     for Located { value: proof, place } in policy.proofs() {
         if let Proof::Listener(name) = proof {
@@ -197,7 +198,7 @@ fn listener_identifies(source: &SourceFile, name: &Name, listeners: &[RawListene
                         accept it there with `unsafe_listen: true`";
             source.error(name.place, message, hint);
         }
-        // Where one has no readable name, that has been reported, and may be this one.
+        // A listener without a readable name has been reported, and may be this one.
         None if !listeners.is_empty() && names.clone().count() == listeners.len() => {
             known(source, "listener", name, names);
         }
@@ -209,9 +210,9 @@ fn listener_names(listeners: &[RawListener]) -> impl Iterator<Item = &str> + Clo
     listeners.iter().filter_map(|listener| Some(&*listener.name.as_ref()?.value))
 }
 
-/// The owner of a socket is known on this machine only.
+/// Checks that there is a loopback listener, because only there is the owner of a socket known.
 fn loopback_exists(source: &SourceFile, place: Position, listeners: &[RawListener]) {
-    // One whose address could not be read may be it.
+    // One with an unreadable address may be it.
     let all_read = !listeners.is_empty() && listeners.iter().all(|listener| listener.bind.is_some());
     if all_read && !listeners.iter().any(RawListener::is_loopback) {
         let message = "no listener is bound to a loopback address, so this proof cannot match";

@@ -10,19 +10,19 @@ use crate::policy::{Field, Finding, Glob, Key, Mode, Policy, Problem, Scope, Tes
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, HashSet};
 
-/// The names a rule can use besides those of its own file. Where there are none, they are not known.
+/// The names of other files that rules can use. Empty if unknown.
 #[derive(Default)]
 pub(super) struct KnownNames<'n> {
-    /// Names and ids, also of projects of which the other could not be read.
+    /// Names and ids of projects, even if the other of the two could not be read.
     pub(super) projects: Vec<&'n str>,
-    /// The projects of which both could.
+    /// The projects whose name and id could be read.
     pub(super) scopes: &'n [Scope],
     pub(super) listeners: Vec<&'n str>,
-    /// Those that look jobs up by v2.
+    /// The projects with lookups by v2.
     pub(super) by_v2: Vec<Scope>,
 }
 
-/// Every name in a rule is one that something has, and every caller is in a rule.
+/// Checks that every name in a rule exists, and that every caller is in a rule.
 pub(super) fn names(source: &SourceFile, policy: &ParsedPolicy, known: &KnownNames<'_>) {
     check_unique_names(source, "a rule", policy.rules.iter().filter_map(|rule| rule.value.id.as_ref()));
     let callers: Vec<&str> = policy.callers.iter().map(|caller| caller.id.value.as_str()).collect();
@@ -39,13 +39,13 @@ pub(super) fn names(source: &SourceFile, policy: &ParsedPolicy, known: &KnownNam
         rule.condition.tests().for_each(|(test, places)| comparable.look(source, test, places));
         facts(source, rule, &known.by_v2);
     }
-    // A rule that could not be read may be the one that names the caller.
+    // An unreadable rule may be the one that names the caller.
     if !source.has_errors() {
         idle_callers(source, policy);
     }
 }
 
-/// What a rule wants to know of jobs that are there already can be looked up in all of its projects.
+/// Checks that the facts that a rule needs of existing jobs can be looked up in all of its projects.
 fn facts(source: &SourceFile, rule: &RawRule, by_v2: &[Scope]) {
     let looks_up = |action: &&str| *action != CREATE && rule.actions.iter().any(|g| g.value.is_match(action));
     let of_rule = |project: &&Scope| {
@@ -80,7 +80,7 @@ fn idle_callers(source: &SourceFile, policy: &ParsedPolicy) {
     }
 }
 
-/// Names, and the patterns that were found to match one of them: ten thousand rules have few that differ.
+/// Names and the patterns known to match one: ten thousand rules have few distinct patterns.
 struct Matches<'n> {
     what: &'static str,
     names: &'n [&'n str],
@@ -93,7 +93,7 @@ impl<'n> Matches<'n> {
         Self { what, names, there: names.iter().copied().collect(), matching: HashSet::new() }
     }
 
-    /// Every pattern matches at least one of the names there are. Where there are none, that has been reported.
+    /// Reports patterns that match none of the names. Without any names that has been reported already.
     fn look(&mut self, source: &SourceFile, globs: &[Located<Glob>]) {
         for glob in globs.iter().filter(|_| !self.names.is_empty()) {
             let (pattern, text) = (&glob.value, glob.value.as_str());
@@ -120,12 +120,12 @@ impl<'n> Matches<'n> {
     }
 }
 
-/// What the keys of conditions can be, where that is known.
+/// The possible values of condition keys, if known.
 struct Comparable<'n> {
     known: &'n KnownNames<'n>,
     callers: &'n [&'n str],
     project_ids: Vec<&'n str>,
-    /// The kinds of proof that identify a caller.
+    /// The kinds of credentials that identify a caller.
     kinds: Vec<&'n str>,
 }
 
@@ -142,7 +142,7 @@ impl<'n> Comparable<'n> {
         Self { known, callers, project_ids, kinds }
     }
 
-    /// Every text that a condition compares with is one that its key can have.
+    /// Reports texts in a condition that its key can never have.
     fn look(&self, source: &SourceFile, test: &Test, places: &[Position]) {
         let (what, names): (_, &[&str]) = match test.key() {
             Key::ProjectId => ("unknown project id", &self.project_ids),
@@ -151,7 +151,7 @@ impl<'n> Comparable<'n> {
             Key::Caller => ("unknown caller", self.callers),
             Key::JobId => return job_values(source, test, places),
             Key::CurrentTime | Key::SourceIp => return,
-            // What jobs have is not known.
+            // The values of jobs are unknown.
             Key::UserData
             | Key::JobStatus
             | Key::EditType
@@ -194,7 +194,7 @@ fn job_values(source: &SourceFile, test: &Test, places: &[Position]) {
     }
 }
 
-/// A policy that is only observed refuses nothing, and must not be forgotten in that state.
+/// Warns of a policy in observe mode, which denies nothing and must not be forgotten in that state.
 pub(super) fn mode(source: &SourceFile, policy: &ParsedPolicy) {
     let observed = policy.mode.as_ref().filter(|mode| mode.value == Mode::Observe);
     if let Some(mode) = observed {
@@ -203,9 +203,9 @@ pub(super) fn mode(source: &SourceFile, policy: &ParsedPolicy) {
     }
 }
 
-/// What only the compiled policy can tell of its rules, which were written as `written`.
+/// Reports the findings of the compiled policy.
 pub(super) fn findings(source: &SourceFile, policy: &Policy, parsed: &ParsedPolicy, now: DateTime<Utc>) {
-    // A part that could not be read may be what gives a rule its effect.
+    // An unreadable part may be the one that gives a rule its effect.
     let whole = !source.has_errors();
     let readable: Vec<&Located<RawRule>> =
         parsed.rules.iter().filter(|rule| rule.value.is_readable()).collect();
@@ -262,10 +262,10 @@ struct WarningKind {
     of_many: &'static str,
 }
 
-/// How many warnings there were of each kind. Nobody reads thousands, and a proxy that runs would have to log them.
+/// Counts the warnings of each kind. Nobody reads thousands, and a running proxy would have to log them.
 struct WarningCounts<'p> {
     source: &'p SourceFile,
-    /// And where the first is that was not told.
+    /// The count, and the position of the first that was left out.
     kinds: BTreeMap<&'static str, (usize, Option<Position>)>,
 }
 
@@ -290,10 +290,10 @@ impl WarningCounts<'_> {
     }
 }
 
-/// What other interfaces call it.
+/// Keys of other interfaces, with ours.
 const FOREIGN_KEYS: [(&str, &str); 5] =
     [("cancel", DELETE), ("stop", DELETE), ("get", VIEW), ("list", VIEW), ("query", VIEW)];
-/// As many warnings of a kind are told one by one.
+/// The maximum number of warnings of a kind that are listed.
 const MAX_WARNINGS: usize = 500;
 const NO_EFFECT: WarningKind = WarningKind { of_one: "has no effect", of_many: "have no effect" };
 const ENDS: WarningKind = WarningKind { of_one: "ends", of_many: "end" };

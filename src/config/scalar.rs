@@ -14,8 +14,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Text that is not empty, as it is written: quotes are needed only where YAML reads something else than one value.
-/// `what` completes "expected …".
+/// Reads text that is not empty, as written. Quotes are needed only for what YAML would not read as one value. `what`
+/// completes "expected …".
 pub(super) fn text<'n>(source: &'n SourceFile, node: &'n Node<'n>, what: &str) -> Option<&'n str> {
     match source.scalar(node) {
         Some("") => {
@@ -27,13 +27,13 @@ pub(super) fn text<'n>(source: &'n SourceFile, node: &'n Node<'n>, what: &str) -
     }
 }
 
-/// A name or id that a request target can hold.
+/// Reads a name or id that a request target can hold.
 pub(super) fn name(source: &SourceFile, node: &Node) -> Option<Located<Arc<str>>> {
     let name = Located { value: text(source, node, "a name")?.into(), place: node.place };
     is_name(source, &name).then_some(name)
 }
 
-/// Whether a name obeys the grammar of names; reported where not.
+/// Whether a name matches the grammar. Reports it if not.
 pub(super) fn is_name(source: &SourceFile, name: &Located<Arc<str>>) -> bool {
     let valid = Segment::parse(&name.value).is_some();
     if !valid {
@@ -52,7 +52,7 @@ pub(super) const MOMENT: CustomKind<DateTime<Utc>> = own(moment, || {
     Shape::pattern("a date such as 2027-01-31, or a time such as 2027-01-31T18:00:00Z", MOMENTS)
 });
 
-/// What a name may be.
+/// Returns the shape of a name.
 pub(super) fn name_shape() -> Shape {
     Shape::bare("a name", "^[A-Za-z0-9_-]{1,64}$")
 }
@@ -71,7 +71,7 @@ fn moment(source: &SourceFile, node: &Node) -> Option<DateTime<Utc>> {
         .ok()
 }
 
-/// Text; what it is completes "expected …".
+/// Text. Its description completes "expected …".
 pub(super) struct Text(pub(super) &'static str);
 
 impl Kind for Text {
@@ -128,7 +128,7 @@ impl FormatDefault for Switch {
     }
 }
 
-/// One of a few words, each with its meaning.
+/// One of a few words, each with its value.
 pub(super) struct Words<const N: usize, T>(pub(super) [(&'static str, T); N]);
 
 impl<const N: usize, T: Copy> Kind for Words<N, T> {
@@ -162,7 +162,7 @@ impl<const N: usize, T: Copy + PartialEq> FormatDefault for Words<N, T> {
 /// A whole number.
 pub(super) struct Count<T>(RangeInclusive<u32>, PhantomData<T>);
 
-/// A whole number in this range.
+/// Creates the kind of a whole number in this range.
 pub(super) const fn count<T>(range: RangeInclusive<u32>) -> Count<T> {
     Count(range, PhantomData)
 }
@@ -304,13 +304,13 @@ impl FormatDefault for Size {
     }
 }
 
-/// How a size is written in these files.
+/// Formats a size as in these files.
 pub fn format_size(bytes: usize) -> String {
     let (unit, factor) = if bytes.is_multiple_of(1 << 20) { ("MiB", 1 << 20) } else { ("KiB", 1 << 10) };
     format!("{}{unit}", bytes / factor)
 }
 
-/// How a duration is written in these files.
+/// Formats a duration as in these files.
 pub fn format_duration(duration: Duration) -> String {
     match duration.as_millis() {
         0 => "0s".into(),
@@ -321,7 +321,7 @@ pub fn format_duration(duration: Duration) -> String {
     }
 }
 
-/// Digits and one of the units, multiplied out.
+/// Reads digits and a unit, and returns their product.
 fn measure(source: &SourceFile, node: &Node, what: &str, units: &[(&str, u64)]) -> Option<u64> {
     let all: Vec<&str> = units.iter().map(|(unit, _)| *unit).collect();
     let hint = format!("write a whole number and a unit: {}", all.join(", "));
@@ -334,7 +334,7 @@ fn measure(source: &SourceFile, node: &Node, what: &str, units: &[(&str, u64)]) 
     value.or_else(|| source.reject(node.place, format!("expected {what}, found `{text}`"), hint))
 }
 
-/// The text of a value that is more than a number.
+/// Reads the text of a value with a unit.
 pub(super) fn with_unit<'n>(
     source: &'n SourceFile,
     node: &'n Node<'n>,

@@ -1,8 +1,8 @@
-//! The JSON Schema (draft 2020-12) of the two files, for editors and pipelines.
+//! Generates the JSON Schema (draft 2020-12) of both files, for editors and pipelines.
 //!
-//! It follows from the declarations (see `declare`), and uses of JSON Schema what editors know. Whatever it refuses the
-//! program refuses, too. It cannot know whether names fit together, what is in other files, what a number looked like when
-//! it was written, or how large a quantity with a unit is: `check` does.
+//! It follows from the declarations (see `declare`), and uses features that editors support. The program rejects everything
+//! that the schema rejects. Only `check` can validate names, other files, the spelling of numbers, and the range of
+//! quantities with a unit.
 
 use super::declare::Section;
 use super::kind::{Key, Presence, Rule, Shape};
@@ -21,7 +21,7 @@ pub enum File {
 }
 
 impl File {
-    /// What may be written in it, as data.
+    /// Returns its shape.
     pub(super) fn shape(self) -> Shape {
         match self {
             Self::Proxy => RawProxy::shape(),
@@ -30,7 +30,7 @@ impl File {
     }
 }
 
-/// The schema of a file, as a document.
+/// Returns the schema of a file as a document.
 pub fn schema(file: File) -> String {
     let (title, reloaded) = match file {
         File::Proxy => (RawProxy::WHAT, false),
@@ -38,7 +38,7 @@ pub fn schema(file: File) -> String {
     };
     let writer = Writer { reloaded, shared: RefCell::default() };
     let mut schema = writer.shape(&file.shape());
-    // First what it is: people read it.
+    // The description comes first for human readers.
     let mut document = object(json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": format!("{title} of mpc-auth-proxy"),
@@ -54,9 +54,9 @@ pub fn schema(file: File) -> String {
 
 /// Writes schemas of shapes.
 struct Writer {
-    /// Whether a reload takes every new value.
+    /// Whether a reload applies every new value.
     reloaded: bool,
-    /// What is the same in many places.
+    /// Schemas that occur in many places.
     shared: RefCell<Vec<Value>>,
 }
 
@@ -82,7 +82,7 @@ impl Writer {
             Shape::Named { name, value } => json!({
                 "type": "object",
                 "minProperties": 1,
-                // A name is text, whatever it looks like.
+                // A name is always text, even if it looks like a number.
                 "propertyNames": { "pattern": of(name).get("pattern") },
                 "additionalProperties": of(value),
             }),
@@ -99,7 +99,7 @@ impl Writer {
         })
     }
 
-    /// A reference to the schema of a shape that is in many places.
+    /// Returns a reference to the shared schema of a shape.
     fn reference(&self, shape: &Shape) -> Value {
         let schema = Value::Object(self.shape(shape));
         let mut shared = self.shared.borrow_mut();
@@ -169,7 +169,7 @@ impl Writer {
         let mut document = object(json!({ "description": sentences.join(" ") }));
         document.append(&mut schema);
         let mut rest = self.shape(&key.shape);
-        // What a key of a section is says more than what such sections are.
+        // The description of the key is more specific than that of the section.
         rest.remove("description");
         document.append(&mut rest);
         document
@@ -180,7 +180,7 @@ fn name(number: usize) -> String {
     format!("shared-{number}")
 }
 
-/// With a capital letter and a full stop.
+/// Adds a capital letter and a full stop.
 fn sentence(text: &str) -> String {
     let mut characters = text.chars();
     let first = characters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The sections of `proxy.yaml` that mean what is written in them: limits, drain, audit and log.
+//! The sections `limits`, `drain`, `audit` and `log` of `proxy.yaml`.
 
 use super::declare::*;
 use super::files;
@@ -20,7 +20,7 @@ section! {
         header_timeout: Duration = TIMEOUT, default(Duration::from_secs(5));
         /// Timeout of a connection without a request; jitter adds up to a tenth. Keep it above the callers' pool
         /// timeouts (Go's is 90s).
-        // Above Go's 90 s: a caller's pool lets go first.
+        // Above Go's 90 s, so that a caller's pool closes the connection first.
         idle_timeout: Duration = TIMEOUT, default(Duration::from_secs(100));
         /// Deadline of a request, from its head to the end of its answer.
         request_deadline: Duration = TIMEOUT, default(Duration::from_secs(30));
@@ -30,12 +30,12 @@ section! {
         /// The maximum number of headers of a request.
         headers: usize = count(8..=1000), default(64);
         /// The maximum size of a create's body: at most a quarter of `buffer_bytes`, lowered with it.
-        // A length has seven digits at most.
+        // A length has at most seven digits.
         body_bytes: usize = Size(1 << 10..=9 << 20), default(256 << 10);
         /// Memory for TLS handshakes, unfinished heads, bodies and upstream's answers together: a call reserves 64KiB
         /// before it is sent, a look-up 2MiB; without room it is refused. This, `connections` and `in_flight` are
         /// lowered to fit the cgroup's memory.
-        // Room for one answer of the largest kind at least.
+        // At least one answer of the largest kind.
         buffer_bytes: usize = Size(LARGEST_ANSWER as u32..=1 << 30), default(16 << 20);
         /// After this time, a connection's next answer is its last; jitter takes off up to a fifth.
         connection_lifetime: Duration = Time(Duration::from_millis(10)..=DAY), default(MAX_TIMEOUT);
@@ -84,7 +84,7 @@ section! {
     }
 }
 
-/// How a log line looks.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
@@ -95,12 +95,12 @@ pub enum LogFormat {
     Text,
 }
 
-/// `limits`, whose keys may contradict each other.
+/// The section `limits`, whose keys may contradict each other.
 pub(super) const LIMITS: CustomKind<Limits> = own(limits, Limits::shape);
 
 fn limits(source: &SourceFile, node: &Node) -> Option<Limits> {
     let limits = Limits::read(source, node)?;
-    // Written anew it may be three times as large.
+    // A rewritten body may be three times as large.
     if limits.body_bytes > limits.buffer_bytes / 4 {
         let message = "`body_bytes` exceeds a quarter of `buffer_bytes`, which all bodies share";
         let place = node.get("body_bytes").map_or(node.place, |node| node.place);
@@ -109,7 +109,7 @@ fn limits(source: &SourceFile, node: &Node) -> Option<Limits> {
     Some(limits)
 }
 
-/// `audit`, whose keys may contradict each other.
+/// The section `audit`, whose keys may contradict each other.
 pub(super) const AUDIT: CustomKind<AuditSettings> = own(audit, AuditSettings::shape);
 
 fn audit(source: &SourceFile, node: &Node) -> Option<AuditSettings> {
@@ -122,7 +122,7 @@ fn audit(source: &SourceFile, node: &Node) -> Option<AuditSettings> {
     Some(audit)
 }
 
-/// Where lines are written to.
+/// The target of records.
 struct Sink;
 
 impl Kind for Sink {

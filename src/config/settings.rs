@@ -1,7 +1,7 @@
-//! Resolved settings. The settings that the rest of the program is built from.
+//! The resolved settings that the rest of the program is built from.
 //!
-//! They are made by `load` alone, from files without errors: every name has been found, every file has been
-//! read once, every number is in its range. How they were written is not kept.
+//! Only `load` makes them, from files without errors: every name is resolved, every file was read once, and every number is
+//! in range.
 
 use super::project::Project;
 use super::sections::{AuditSettings, Drain, Limits, LogSettings};
@@ -18,32 +18,32 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Everything that `proxy.yaml` and `policy.yaml` say.
+/// The settings of `proxy.yaml` and `policy.yaml`.
 #[derive(Debug)]
 pub struct Settings {
-    /// Where callers connect; at least one.
+    /// The listeners; at least one.
     pub listeners: Vec<Listener>,
-    /// Where health and metrics are served, if anywhere.
+    /// The ops listener, if any.
     pub ops: Option<Ops>,
-    /// Where operators intervene, if anywhere.
+    /// The admin socket, if any.
     pub admin: Option<Admin>,
-    /// While a file of this name is there, everything is refused.
+    /// The freeze file, if any.
     pub freeze_file: Option<PathBuf>,
-    /// The TLS of the listeners that have one, as the files are now.
+    /// The TLS of listeners, as loaded from the files.
     pub tls: HashMap<Arc<str>, ListenerTls>,
-    /// What callers may ask for; at least one.
+    /// The projects; at least one.
     pub projects: Vec<Arc<Project>>,
-    /// With which keys and tokens; at least one.
+    /// The credentials; at least one.
     pub credentials: Vec<CredentialSettings>,
-    /// Who may call, and what proves them.
+    /// The callers and their credentials.
     pub callers: Callers,
-    /// What they may do.
+    /// The policy.
     pub policy: Policy,
-    /// How much of it each may ask for.
+    /// The limits of callers.
     pub caller_limits: Vec<(CallerId, CallerLimits)>,
     /// How requests are sent.
     pub upstream: UpstreamSettings,
-    /// What one proxy takes on.
+    /// The limits of this process.
     pub limits: Limits,
     /// How it stops.
     pub drain: Drain,
@@ -53,52 +53,52 @@ pub struct Settings {
     pub log: LogSettings,
 }
 
-/// Where a running proxy answers.
+/// The addresses of a running proxy.
 #[derive(Debug, Default)]
 pub struct Addresses {
-    /// Probes, if anywhere.
+    /// The ops listener, if any.
     pub ops: Option<Ops>,
-    /// Operators, if anywhere.
+    /// The admin socket, if any.
     pub admin: Option<Admin>,
 }
 
-/// One address that callers connect to.
+/// An address that callers connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// Its name, which policies and audit records use.
     pub name: Arc<str>,
     /// The address.
     pub bind: Bind,
-    /// Which `Host` values it answers to.
+    /// The accepted values of `Host`.
     pub hosts: Hosts,
-    /// Whether a bearer token counts as proof here.
+    /// Whether it accepts bearer tokens.
     pub bearer: bool,
-    /// Where its TLS comes from. `None` speaks plain HTTP.
+    /// The files of its TLS. `None` for plain HTTP.
     pub tls: Option<TlsFiles>,
-    /// Whether it may be one that other machines can reach: its hosts are named, and every caller has to prove itself over
-    /// TLS, or the risk was accepted. Of a socket that is passed to the process, only that process knows whether it is one.
+    /// Whether other machines may be able to reach it: its hosts are named, and every caller authenticates over TLS or the
+    /// risk was accepted. Only the process itself can tell for an inherited socket.
     pub may_be_remote: bool,
 }
 
 /// A listener's TLS.
 #[derive(Clone, Debug)]
 pub struct ListenerTls {
-    /// How handshakes are made.
+    /// The TLS configuration.
     pub config: Arc<ServerConfig>,
-    /// When its certificate ends.
+    /// When its certificate expires.
     pub ends: Option<DateTime<Utc>>,
 }
 
-/// The files that a listener's TLS is made of.
+/// The files of a listener's TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// Its certificate, and the authorities between that and the root.
+    /// Its certificate and the intermediates.
     pub certificate: PathBuf,
     /// The key of its certificate.
     pub key: PathBuf,
-    /// The authorities by which callers are known.
+    /// The authorities that issue callers' certificates.
     pub client_ca: Option<PathBuf>,
-    /// Whether a caller without a certificate is not served.
+    /// Whether callers must present a certificate.
     pub certificates_required: bool,
 }
 
@@ -109,39 +109,39 @@ pub enum Bind {
     Tcp(SocketAddr),
     /// A Unix socket.
     Unix {
-        /// Where the socket file is made.
+        /// The path of the socket.
         path: PathBuf,
         /// Its permissions.
         mode: u32,
     },
-    /// A listening socket that whoever starts the process passes to it under this name (`sd_listen_fds`): TCP or Unix.
+    /// A TCP or Unix socket inherited under this name (`sd_listen_fds`).
     Systemd(Arc<str>),
 }
 
-/// Which `Host` values are answered.
+/// The accepted values of `Host`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hosts {
-    /// None are configured: those of this machine; on a Unix socket it is not looked at.
+    /// By default those of this machine; on a Unix socket `Host` is ignored.
     Default,
-    /// Whatever the request says.
+    /// Any value.
     Any,
-    /// These names, in lower case, with any port; an IPv6 address stands in brackets, as in the header.
+    /// These names in lower case, with any port. IPv6 addresses have brackets, as in the header.
     Names(Vec<Arc<str>>),
 }
 
-/// Where health and metrics are served.
+/// The ops listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ops {
     /// The address.
     pub bind: SocketAddr,
-    /// The names that it answers to, besides every address.
+    /// The accepted names in `Host`, in addition to any address.
     pub hosts: Hosts,
 }
 
-/// Where operators intervene: a Unix socket, so that the file system says who may.
+/// The admin socket, a Unix socket whose permissions decide who is an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
-    /// Where the socket file is made.
+    /// The path of the socket.
     pub path: PathBuf,
     /// Its permissions.
     pub mode: u32,
@@ -152,12 +152,12 @@ pub struct Admin {
 pub struct CredentialSettings {
     /// Its name.
     pub name: Arc<str>,
-    /// Where it comes from; paths are resolved.
+    /// Its source, with resolved paths.
     pub source: Source,
 }
 
 impl Bind {
-    /// Whether only this machine can reach it. `None` where that is known once the socket is there.
+    /// Whether only this machine can reach it. `None` if only the socket itself can tell.
     pub fn is_local(&self) -> Option<bool> {
         match self {
             Self::Tcp(address) => Some(address.ip().is_loopback()),
@@ -167,7 +167,7 @@ impl Bind {
     }
 }
 
-/// As it is written in the file.
+/// Formats as in the file.
 impl fmt::Display for Bind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -178,10 +178,10 @@ impl fmt::Display for Bind {
     }
 }
 
-/// A `Host` without its port. `None` where that is none.
+/// Returns `Host` without its port. `None` if the port is invalid.
 fn without_port(host: &str) -> Option<&str> {
     match host.rsplit_once(':') {
-        // A colon inside brackets is an IPv6 address's, not a port's.
+        // A colon inside brackets belongs to an IPv6 address.
         Some((name, port)) if !port.contains(']') => {
             let is_port = port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
             is_port.then_some(name)
@@ -191,7 +191,7 @@ fn without_port(host: &str) -> Option<&str> {
 }
 
 impl Hosts {
-    /// Whether a request with this `Host` is for us. Host names know no case; any port will do that can be one.
+    /// Whether a request with this `Host` is for us. Case does not matter, and any valid port will do.
     pub fn answer_to(&self, host: &str) -> bool {
         let is_one = |name: &str| match self {
             Self::Any => true,
@@ -203,8 +203,8 @@ impl Hosts {
         *self == Self::Any || without_port(host).is_some_and(is_one)
     }
 
-    /// The same, where every address and `localhost` are for us too. A page that was rebound to an address sends the
-    /// name that it was loaded from.
+    /// Like [`Self::answer_to`], but also accepts every address and `localhost`: after DNS rebinding a page sends the name
+    /// that it was loaded from.
     pub fn answer_to_addresses_and(&self, host: &str) -> bool {
         let is_address = |name: &str| {
             let ipv6 = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));

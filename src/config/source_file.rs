@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
-/// One YAML file and its problems. It does not print: the text may hold a secret.
+/// A YAML file and its problems. Never printed, because the text may contain a secret.
 pub(super) struct SourceFile {
     file: Arc<str>,
     directory: PathBuf,
@@ -30,10 +30,10 @@ pub(super) struct SourceFile {
     globs: RefCell<HashSet<Glob>>,
 }
 
-/// The sections of a file of which not all keys matter, by what messages call them, and which keys do.
+/// The sections that are only partly read, with the keys to read.
 pub(super) type KeyScope = &'static [(&'static str, &'static [&'static str])];
 
-/// A value that was written in the file, and where.
+/// A value with its position in the file.
 #[derive(Clone, Debug)]
 pub(super) struct Located<T> {
     pub(super) value: T,
@@ -71,7 +71,7 @@ impl SourceFile {
         }
     }
 
-    /// Parses the text. `None` where it cannot be, which is reported.
+    /// Parses the text. `None` if it is invalid, which is reported.
     pub(super) fn parse(&self) -> Option<Node<'_>> {
         if self.has_errors() {
             return None;
@@ -81,18 +81,18 @@ impl SourceFile {
             .ok()
     }
 
-    /// The file without its folder: what records and answers call it.
+    /// Returns the file name without its folder, as records and answers use it.
     pub(super) fn name(&self) -> Arc<str> {
         Path::new(&*self.file).file_name().and_then(|name| name.to_str()).unwrap_or(&self.file).into()
     }
 
-    /// The text of the file.
+    /// Returns the text of the file.
     pub(super) fn text(&self) -> &str {
         &self.text
     }
 
-    /// The text of a single value as it is written, where it is a text, a number or a switch. To YAML, `007`, `1e5`
-    /// and a number of 32 digits are something else than what they look like; a name is what it looks like.
+    /// Returns the text of a scalar as written. YAML would read `007`, `1e5` and a number of 32 digits as other values, but
+    /// a name must stay what it looks like.
     pub(super) fn scalar<'n>(&'n self, node: &'n Node<'n>) -> Option<&'n str> {
         match &node.value {
             Value::Text(text) => Some(text),
@@ -101,13 +101,13 @@ impl SourceFile {
         }
     }
 
-    /// The text of a key. To YAML `Null` is nothing; here it is the operator of a condition.
+    /// Returns the text of a key. `Null`, which is nothing in YAML, is a condition operator here.
     pub(super) fn key<'n>(&'n self, node: &'n Node<'n>) -> Option<&'n str> {
         let nothing = || matches!(node.value, Value::Null).then(|| node.parsed(&self.text));
         self.scalar(node).or_else(|| nothing().filter(|parsed| *parsed == "Null"))
     }
 
-    /// A pattern, each text once: thousands of rules have few that differ.
+    /// Parses a pattern. Equal texts share one, because thousands of rules have few distinct ones.
     pub(super) fn glob(&self, text: &str) -> Result<Glob, GlobError> {
         let mut globs = self.globs.borrow_mut();
         if let Some(known) = globs.get(text) {
@@ -118,75 +118,75 @@ impl SourceFile {
         Ok(glob)
     }
 
-    /// A path that the file names: relative to the file.
+    /// Resolves a path relative to the file.
     pub(super) fn resolve(&self, path: &str) -> PathBuf {
         let path = self.directory.join(path);
         self.named.borrow_mut().insert(path.clone());
         path
     }
 
-    /// Notes that what is loaded depends on what is in this file, also when it is not there.
+    /// Notes that the settings depend on this file, even if it does not exist.
     pub(super) fn depends_on(&self, path: &Path) {
         self.read.borrow_mut().insert(path.to_owned());
     }
 
-    /// The files that are read for what it says.
+    /// Returns the files that the settings depend on.
     pub(super) fn reads(&self) -> Vec<PathBuf> {
         let secrets = self.secrets.borrow();
         self.read.borrow().iter().chain(secrets.iter().map(|secret| &secret.value)).cloned().collect()
     }
 
-    /// Whether one more name may be compared with what is none. Mistakes times names can be more than anybody waits for.
+    /// Takes one comparison for a suggestion from the budget: mistakes times names could take too long.
     pub(super) fn may_compare(&self) -> bool {
         let left = self.comparisons.get().checked_sub(1);
         left.inspect(|left| self.comparisons.set(*left)).is_some()
     }
 
-    /// The same file, read while the proxy runs.
+    /// Marks the file as read while the proxy runs.
     pub(super) fn read_again(self, reload: bool) -> Self {
         Self { reload, ..self }
     }
 
-    /// The same file, read for a part of what it says.
+    /// Restricts the keys to read.
     pub(super) fn read_for(self, only: KeyScope) -> Self {
         Self { only, ..self }
     }
 
-    /// The keys of a section that matter. `None`: all.
+    /// Returns the keys of a section to read. `None` means all.
     pub(super) fn only(&self, section: &str) -> Option<&'static [&'static str]> {
         self.only.iter().find(|(name, _)| *name == section).map(|(_, keys)| *keys)
     }
 
-    /// Notes that this file, which is named at that place, holds a secret.
+    /// Notes a secret file and where it is named.
     pub(super) fn names_secret(&self, path: &Path, place: Position) {
         self.secrets.borrow_mut().push(Located { value: path.to_owned(), place });
     }
 
-    /// Where, among those, this file with a secret was named last.
+    /// Returns where this secret file was last named, among those in a range.
     pub(super) fn place_of_secret(&self, path: &Path, among: &Range<usize>) -> Option<Position> {
         let secrets = self.secrets.borrow();
         let mut named = secrets.get(among.clone())?.iter().rev();
         named.find(|named| named.value == path).map(|named| named.place)
     }
 
-    /// Whether those files with secrets, by the order in which they were named, are there to be read, and not empty.
+    /// Whether the secret files in a range exist and are readable and not empty.
     pub(super) fn has_secrets(&self, among: &Range<usize>) -> bool {
         let there = |path: &Path| fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0);
         self.secrets.borrow().get(among.clone()).unwrap_or_default().iter().all(|named| there(&named.value))
     }
 
-    /// How many files with secrets were named so far.
+    /// Returns the number of secret files named so far.
     pub(super) fn count_secrets(&self) -> usize {
         self.secrets.borrow().len()
     }
 
-    /// Reports what keeps the proxy from starting. One that runs does without, as with a file that holds no key any more:
-    /// it keeps the last good one, and must not be kept from taking a new policy by it.
+    /// Reports an error at start, a warning at a reload. A running proxy keeps its last good key, so a broken key file must
+    /// not prevent a new policy.
     pub(super) fn at_start(&self, place: Position, message: impl Into<String>, hint: impl Into<String>) {
         if self.reload { self.warning(place, message, hint) } else { self.error(place, message, hint) }
     }
 
-    /// What a relative path is relative to, as a hint.
+    /// Returns a hint about what paths are relative to.
     pub(super) fn where_files_are(&self) -> String {
         format!("relative paths start at the directory of {}", self.file)
     }
@@ -213,7 +213,7 @@ impl SourceFile {
         self.push(Problem { severity: Severity::Warning, ..problem });
     }
 
-    /// Reports a value of the wrong kind: `expected a duration such as 3s, found a list`.
+    /// Reports a value of the wrong kind, such as `expected a duration such as 3s, found a list`.
     pub(super) fn wrong_kind<T>(&self, node: &Node, expected: &str) -> Option<T> {
         let hint = match node.value {
             Value::Bool(_) | Value::Integer(_) | Value::Number => "put it in quotes if it is text",
@@ -223,7 +223,7 @@ impl SourceFile {
         self.reject(node.place, format!("expected {expected}, found {}", node.value.kind()), hint)
     }
 
-    /// `file:line:column`, for a message that names a second place.
+    /// Formats `file:line:column`, for a message about a second place.
     pub(super) fn format(&self, place: Position) -> String {
         format!("{}:{}:{}", self.file, place.line, place.column)
     }
@@ -264,5 +264,5 @@ fn read_text(path: &Path) -> io::Result<String> {
     String::from_utf8(std::mem::take(&mut *bytes)).map_err(|_| io::Error::other("not UTF-8 text"))
 }
 
-/// Dozens of mistakes among thousands of names: a tenth of a second.
+/// Enough for dozens of mistakes among thousands of names; takes a tenth of a second.
 const MAX_COMPARISONS: u32 = 50_000;

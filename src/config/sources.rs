@@ -1,4 +1,4 @@
-//! The sources of credentials, as they are written.
+//! The sources of credentials as written.
 
 use super::declare::*;
 use super::files::CREDENTIAL_FILE;
@@ -30,7 +30,7 @@ section! {
 }
 
 impl RawFiles {
-    /// What it means, where all of it could be read.
+    /// Resolves it, if all of it could be read.
     pub(super) fn resolve(self) -> Option<Source> {
         let Self { access_key, secret_key, security_token } = self;
         Some(Source::Files { access_key: access_key?, secret_key: secret_key?, security_token })
@@ -47,7 +47,7 @@ section! {
     }
 }
 
-/// A profile, wherever it is.
+/// A profile, in the default file or another.
 pub(super) struct Profile {
     pub(super) path: PathBuf,
     pub(super) section: String,
@@ -184,7 +184,7 @@ fn metadata(source: &SourceFile, node: &Node) -> Option<Endpoint> {
     Some(value)
 }
 
-/// The endpoint of a service of the cloud: there, though perhaps wrong, which is reported.
+/// Reads the endpoint of a cloud service. The inner `None` is an invalid one, which is reported.
 #[expect(clippy::unnecessary_wraps, reason = "a reader, and the key was written")]
 fn service(source: &SourceFile, node: &Node, example: &str) -> Option<Option<Endpoint>> {
     let Some(Located { value, place }) = endpoint(source, node, example) else { return Some(None) };

@@ -1,8 +1,7 @@
-//! A policy without a proxy to run it, and the addresses of a running proxy. For tests of policies, for trying out new
-//! ones, and for asking one that runs.
+//! Reads parts of the files: a policy by itself, or only the addresses of a running proxy.
 //!
-//! Only names are read of everything else: the callers' in the policy, the projects' in `proxy.yaml`. No file
-//! that holds a secret or a proof needs to be there, so this works in a pipeline that has none.
+//! For a policy only names are read of everything else: of its callers, and of the projects in `proxy.yaml`. No secret file
+//! needs to exist, so this works in a pipeline without secrets.
 
 use super::declare::Section;
 use super::project::RawProject;
@@ -25,15 +24,14 @@ pub struct StandalonePolicy {
     pub callers: Vec<CallerId>,
     /// The projects it was compiled for.
     pub projects: Vec<Scope>,
-    /// Whether the projects are those of a `proxy.yaml`.
+    /// Whether the projects come from a `proxy.yaml`.
     pub named: bool,
 }
 
-/// Reads `policy.yaml` for the projects of `proxy_yaml`; where none is given, of the `proxy.yaml` beside it; where
-/// there is none either, for `others`.
+/// Reads `policy.yaml` with the projects of `proxy_yaml`, by default of the `proxy.yaml` beside it, or else with `others`.
 ///
 /// # Errors
-/// All problems of the two files.
+/// All problems of both files.
 pub fn policy_alone(
     policy_yaml: &Path,
     proxy_yaml: Option<&Path>,
@@ -48,7 +46,7 @@ pub fn policy_alone(
     let alone = read_part(policy_yaml, RULES, &mut report, |source, root| {
         let parsed = policy::read(source, root)?;
         let names = projects.iter().flat_map(|project| [&*project.name, &*project.id]);
-        // Projects that only calls were seen of are not all there are: then a rule may name any.
+        // Projects seen only in calls are not complete, so a rule may name others.
         let known = names.filter(|_| named.is_some()).collect();
         let known = rules::KnownNames { projects: known, scopes: &projects, ..Default::default() };
         rules::names(source, &parsed, &known);
@@ -60,21 +58,20 @@ pub fn policy_alone(
     report.unless_errors(alone)
 }
 
-/// The names and ids of the projects in `proxy.yaml`, and nothing else of it.
+/// Reads only the names and ids of the projects in `proxy.yaml`.
 ///
 /// # Errors
-/// All problems of that.
+/// All problems of that part.
 pub fn projects(proxy_yaml: &Path) -> Result<Vec<Scope>, Report> {
     let mut report = Report::default();
     let scopes = scopes(proxy_yaml, &mut report);
     report.unless_errors(scopes)
 }
 
-/// Where the proxy of this `proxy.yaml` answers. Nothing else of it needs to be right: whoever asks may do so because
-/// it is not.
+/// Reads only the addresses of the proxy. The rest may be invalid, which may be the very reason to ask the proxy.
 ///
 /// # Errors
-/// All problems of that.
+/// All problems of that part.
 pub fn addresses(proxy_yaml: &Path) -> Result<Addresses, Report> {
     let mut report = Report::default();
     let proxy = read_part(proxy_yaml, ADDRESSES, &mut report, |source, root| RawProxy::read(source, &root));
@@ -82,8 +79,7 @@ pub fn addresses(proxy_yaml: &Path) -> Result<Addresses, Report> {
     Ok(Addresses { ops: ops.map(|ops| ops.value), admin })
 }
 
-/// In which format the proxy of this `proxy.yaml` logs: whoever has to tell that the rest of it is wrong wants to know.
-/// `None` where that cannot be read.
+/// Reads only the log format, for reporting that the rest is invalid. `None` if unreadable.
 pub fn log_format(proxy_yaml: &Path) -> Option<LogFormat> {
     let mut report = Report::default();
     let log = read_part(proxy_yaml, LOG, &mut report, |source, root| RawProxy::read(source, &root));

@@ -1,7 +1,7 @@
-//! The section `tls` of a listener: its three files, read and put together.
+//! The section `tls` of a listener.
 //!
-//! A listener's TLS is made here, once for each load, so that a certificate without its key is told with its place,
-//! and a reload puts certificates and policy in force together.
+//! The TLS configuration is created here with each load, so that a certificate without its key is reported with its
+//! location, and a reload applies certificates and policy together.
 
 use std::{ops::Range, sync::Arc};
 
@@ -20,7 +20,7 @@ use super::files::{self, AUTHORITIES, Certificates, LoadedPem};
 use super::settings::{ListenerTls, TlsFiles};
 use crate::{chain::BoundedVerifier, clock, pem};
 
-/// A listener's TLS as it was written, and what it comes to.
+/// A listener's TLS as written, and its TLS configuration.
 pub(super) struct ParsedTls {
     pub(super) files: TlsFiles,
     pub(super) tls: ListenerTls,
@@ -57,7 +57,7 @@ fn read(source: &SourceFile, node: &Node) -> Option<ParsedTls> {
     }
     let required = asks && parsed.is_none_or(|parsed| parsed.value);
     let (certificate, key) = (certificate?, key?);
-    // A file that could not be read must not leave a listener that asks for no certificates.
+    // An unreadable file must not lead to a listener that requests no certificates.
     if asks && client_ca.is_none() {
         return None;
     }
@@ -145,7 +145,7 @@ fn server_config(
     Ok(config)
 }
 
-/// Callers would find out, one by one.
+/// Warns of a certificate that has expired or expires soon.
 fn warn_of_expiry(
     source: &SourceFile,
     certificate: &LoadedPem<Certificates>,
@@ -171,6 +171,6 @@ fn validity(certificate: &CertificateDer<'_>) -> Option<Range<DateTime<Utc>>> {
     Some(time(certificate.validity().not_before)?..time(certificate.validity().not_after)?)
 }
 
-/// Certificates of a mesh live for hours and are renewed at half of that, so more would be noise.
+/// Short, because certificates of a mesh live for hours and are renewed at half of that.
 const EXPIRY_WARNING: TimeDelta = TimeDelta::hours(1);
 const CA_HINT: &str = "`client_ca` must contain the CA certificates that issue callers' certificates";

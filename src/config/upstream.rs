@@ -49,16 +49,16 @@ section! {
     }
 }
 
-/// Whether a request is sent again when a reused connection dies before the first byte of its answer.
+/// Whether a request is retried when a reused connection dies before the first byte of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stale {
-    /// Once more.
+    /// It is retried once.
     Once,
-    /// Never.
+    /// It is not retried.
     Never,
 }
 
-/// Nothing waits longer.
+/// The maximum of any time-out.
 pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 /// A time-out.
 pub(super) const TIMEOUT: Time = Time(Duration::from_millis(10)..=MAX_TIMEOUT);
@@ -68,7 +68,7 @@ const EGRESS: CustomKind<Endpoint> =
     own(egress, || Shape::pattern("an egress proxy such as http://egress:3128", PLAIN_HTTP));
 const PLAIN_HTTP: &str = "^http://[^\\s/?#@]+/?$";
 
-/// `http://HOST:PORT`. What is wrong is not shown: it may hold a password.
+/// Reads `http://HOST:PORT`. An invalid value is not shown, because it may contain a password.
 fn egress(source: &SourceFile, node: &Node) -> Option<Endpoint> {
     let text = scalar::text(source, node, "an egress proxy such as http://egress:3128")?;
     if text.contains('@') {

@@ -1,8 +1,7 @@
-//! Parses YAML. The only function that parses YAML.
+//! The only YAML parser of the program.
 //!
-//! It stands first in configuration because everything else works on the [`Node`]s it returns, each with its
-//! place. It keeps what a reader must judge for himself (repeated keys, null values, keys that are not text) and
-//! refuses what no configuration needs: anchors, aliases, tags, a second document. It knows no key by name.
+//! It returns [`Node`]s with positions. It keeps what readers must judge (repeated keys, null values, keys that are not
+//! text), and rejects what no configuration needs: anchors, aliases, tags, a second document.
 
 use super::report::Position;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -13,21 +12,20 @@ use std::borrow::Cow;
 use std::fmt;
 use std::mem::take;
 
-/// A value and where it stands. A large policy has hundreds of thousands of these, so they are small and borrow what
-/// they can.
+/// A value with its position. A large policy has hundreds of thousands of these, so they are small and borrow their texts.
 #[derive(Debug)]
 pub(super) struct Node<'t> {
     pub(super) value: Value<'t>,
     pub(super) place: Position,
-    /// Where it starts in the text, and how long it is, in bytes.
+    /// Its offset and length in the text, in bytes.
     span: (u32, u32),
     tag: bool,
 }
 
-/// What YAML can say.
+/// A YAML value.
 #[derive(Debug)]
 pub(super) enum Value<'t> {
-    /// `~`, `null`, or nothing where a value should be.
+    /// `~`, `null`, or a missing value.
     Null,
     Bool(bool),
     /// A whole number from 0.
@@ -36,11 +34,11 @@ pub(super) enum Value<'t> {
     Number,
     Text(Cow<'t, str>),
     List(Box<[Node<'t>]>),
-    /// In the order of the file; a key may come twice.
+    /// A mapping in the order of the file. A key may be repeated.
     Map(Box<[(Node<'t>, Node<'t>)]>),
 }
 
-/// Why a text could not be read at all.
+/// Why a text is not valid YAML.
 #[derive(Debug)]
 pub(super) struct SyntaxProblem {
     pub(super) place: Option<Position>,
@@ -110,7 +108,7 @@ fn character_at(text: &str, place: Position) -> Option<char> {
     text.lines().nth(nth(place.line)?)?.chars().nth(nth(place.column)?)
 }
 
-/// The first line indented with a tab.
+/// Finds the first line that is indented with a tab.
 fn first_tab(text: &str, before: Position) -> Option<Position> {
     // The parser may stop on the line before the tab.
     (1..=before.line + 1).zip(text.lines()).find_map(|(line, content)| {
@@ -121,7 +119,7 @@ fn first_tab(text: &str, before: Position) -> Option<Position> {
 }
 
 impl Value<'_> {
-    /// What to call it in a message.
+    /// Returns what messages call it.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
@@ -135,8 +133,7 @@ impl Value<'_> {
 }
 
 impl<'t> Node<'t> {
-    /// Takes the items of the list under this key of a mapping, where there are any, so that the reader can let go of
-    /// each when it was read: what comes of them then takes their place in memory.
+    /// Takes the items of the list under this key, so that the reader can drop each once it is read, and reuse the memory.
     pub(super) fn take_items(&mut self, key: &str) -> Box<[Self]> {
         let Value::Map(fields) = &mut self.value else { return Box::default() };
         let is_it = |(name, _): &&mut (Self, Self)| matches!(&name.value, Value::Text(text) if text == key);
@@ -146,19 +143,19 @@ impl<'t> Node<'t> {
         }
     }
 
-    /// The items of a list, or the one value that this is.
+    /// Returns the items of a list, or the single value.
     pub(super) fn one_or_more(&self) -> &[Self] {
         if let Value::List(items) = &self.value { items } else { std::slice::from_ref(self) }
     }
 
-    /// The value under this key of a mapping, where it is written.
+    /// Returns the value under this key of a mapping, if present.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
         let Value::Map(fields) = &self.value else { return None };
         let is_it = |(name, _): &&(Self, Self)| matches!(&name.value, Value::Text(text) if text == key);
         fields.iter().find(is_it).map(|(_, value)| value)
     }
 
-    /// How it is written in the text it was parsed from.
+    /// Returns its source text.
     pub(super) fn parsed<'w>(&self, text: &'w str) -> &'w str {
         let (start, length) = (self.span.0 as usize, self.span.1 as usize);
         text.get(start..).and_then(|rest| rest.get(..length)).unwrap_or_default().trim()
@@ -253,7 +250,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
 const ANCHOR: &str = "anchors (`&name`) and aliases (`*name`) are not allowed here";
 const ANCHOR_HINT: &str = "write the value out; quote text that starts with `*` or `&`, as in \"*\"";
-/// What the parser says, what a person understands, and what to do.
+/// The parser's messages, with clearer ones and hints.
 const SYNTAX: &[(&str, &str, &str)] = &[
     (
         "mapping values are not allowed",
