@@ -1,5 +1,4 @@
-//! HTTP client with which commands query a running proxy. One request on a connection of its own, over TCP or a Unix
-//! socket.
+//! The HTTP client of commands that query a running proxy, over TCP or a Unix socket.
 
 use std::{path::Path, time::Duration};
 
@@ -10,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-/// An answer, with its text as it came.
+/// An answer and its raw text.
 pub(super) struct ClientResponse {
     pub(super) status: u16,
     pub(super) text: String,
@@ -22,12 +21,12 @@ impl ClientResponse {
     }
 }
 
-/// The head of a request, such as `GET /readyz`, to a proxy on this machine.
+/// Returns the head of a request, such as `GET /readyz`, to a proxy on this machine.
 pub(super) fn head(request: &str) -> String {
     format!("{request} HTTP/1.1\r\nHost: localhost\r\n")
 }
 
-/// Asks over TCP, perhaps with this body. The head is text without `Connection` and without its empty line.
+/// Sends a request over TCP, with an optional body. The head has neither `Connection` nor the empty line.
 pub(super) async fn over_tcp(
     address: impl ToSocketAddrs,
     head: &str,
@@ -38,7 +37,7 @@ pub(super) async fn over_tcp(
     ask(TcpStream::connect(address).await?, request).await
 }
 
-/// Asks over a Unix socket, with this body.
+/// Sends a request over a Unix socket.
 pub(super) async fn over_unix(path: &Path, head: &str, body: &str) -> anyhow::Result<ClientResponse> {
     let length = body.len();
     let request = format!("{head}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}");
@@ -61,5 +60,5 @@ async fn ask(
     Ok(ClientResponse { status, text })
 }
 
-/// Longer than any request may take.
+/// Longer than any request takes.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! The commands by their names, and what runs each.
+//! The command line: the commands and their entry point.
 
 use std::{
     io::Write,
@@ -27,40 +27,40 @@ pub(super) struct Cli {
 enum Command {
     /// Run the proxy
     Run(run::Args),
-    /// Show the whole thing at work on this machine, with no account
+    /// Show a complete setup at work on this machine, without an account
     Demo(demo::Args),
-    /// Run the stand-in for Huawei's cloud alone, for tests
+    /// Run only the stand-in for Huawei's cloud, for tests
     Testserver(testserver::Args),
-    /// Read the configuration and everything it names, and report every problem
+    /// Validate the configuration and everything it names, and report every problem
     Check(check::Args),
-    /// Try everything that the proxy needs, and say what to do about what fails
+    /// Test everything the proxy depends on, with a remedy for each problem
     Doctor(doctor::Args),
-    /// Describe the configuration
+    /// Print what the configuration may contain
     Config(config::Args),
-    /// Work with policies
+    /// Explain, test, replay and suggest policies
     Policy(policy::Args),
     /// Sign a request with SDK-HMAC-SHA256
     Sign(sign::Args),
     /// Wait until a running proxy is ready
     Wait(control::WaitArgs),
-    /// Refuse all calls, or those of some callers, until `unfreeze`
+    /// Refuse calls, of all callers or some, until `unfreeze`
     Freeze(operate::FreezeArgs),
-    /// Lift what `freeze` froze
+    /// Lift a freeze
     Unfreeze(operate::Scope),
-    /// Have a running proxy read its configuration again, and say what came of it
+    /// Make a running proxy reload its configuration, and show the result
     Reload(control::ProxyTarget),
-    /// Say how a running proxy is doing
+    /// Show the state of a running proxy
     Status(status::Args),
-    /// Ask a running proxy to finish what it is doing and stop
+    /// Stop a running proxy gracefully
     Shutdown(control::ProxyTarget),
-    /// Print the completions of a shell
+    /// Print completions for a shell
     Completions {
-        /// For which shell
+        /// The shell
         shell: Shell,
     },
     /// Print the manual page, or write one for each command
     Man {
-        /// The folder to write the pages of all commands into
+        /// The folder for the pages of all commands
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
@@ -69,7 +69,7 @@ enum Command {
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let mut command = environment::without_empty(manual::with_help(Cli::command()));
-    // Until then an option cannot say its own name.
+    // Before this, options do not know their names.
     command.build();
     let parsed = command.clone().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = parsed.unwrap_or_else(|error| environment::with_variable(error, &command).exit());
@@ -100,7 +100,7 @@ pub fn main() -> ExitCode {
 fn completions(shell: Shell) -> anyhow::Result<ExitCode> {
     let mut command = Cli::command();
     let name = command.get_name().to_owned();
-    // Into memory first: it panics where it cannot write.
+    // Into memory first, because `generate` panics on a write error.
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut command, name, &mut text);
     output::stdout().write_all(&text)?;

@@ -6,7 +6,7 @@ use crate::config::{self, File};
 
 use super::output;
 
-/// Describe the configuration
+/// Print what the configuration may contain
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -17,7 +17,7 @@ pub(super) struct Args {
 enum Command {
     /// Print the JSON Schema of a file, for editors and pipelines
     Schema {
-        /// Which file
+        /// The file
         #[arg(value_name = "FILE", default_value = "proxy")]
         file: File,
     },

@@ -1,4 +1,4 @@
-//! `wait` and `shutdown`: for containers without a shell, which have no curl to ask with either.
+//! `wait` and `shutdown`, for containers without a shell or curl.
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -12,19 +12,19 @@ use crate::config::{self, Addresses};
 pub(super) struct WaitArgs {
     #[command(flatten)]
     target: ProxyTarget,
-    /// How long to wait, in seconds
+    /// The maximum time to wait, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     timeout: u64,
 }
 
 #[derive(clap::Args)]
 pub(super) struct ProxyTarget {
-    /// The configuration that the proxy was started with
+    /// The proxy's configuration
     #[arg(long, value_name = "FILE", env = "MPC_AUTH_PROXY_CONFIG")]
     config: PathBuf,
 }
 
-/// Returns when the proxy is ready.
+/// Waits until the proxy is ready.
 pub(super) fn wait(args: &WaitArgs) -> anyhow::Result<ExitCode> {
     let address =
         args.target.addresses()?.ops.context("cannot connect: the configuration has no `ops`")?.bind;
@@ -42,7 +42,7 @@ pub(super) fn wait(args: &WaitArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Asks the proxy to stop, and returns when it has begun to.
+/// Asks the proxy to stop, and returns when it has begun to drain.
 pub(super) fn shutdown(target: &ProxyTarget) -> anyhow::Result<ExitCode> {
     let answer = target.ask("POST /shutdown", "")?;
     if answer.status != ACCEPTED {
@@ -60,7 +60,7 @@ async fn ready(ops: SocketAddr) -> anyhow::Result<()> {
 }
 
 impl ProxyTarget {
-    /// Asks the running proxy over its admin socket.
+    /// Sends a request to the running proxy's admin socket.
     pub(super) fn ask(&self, request: &str, body: &str) -> anyhow::Result<client::ClientResponse> {
         let admin = self.addresses()?.admin.context("cannot connect: the configuration has no `admin`")?;
         let asked = runtime()?.block_on(client::over_unix(&admin.path, &client::head(request), body));

@@ -1,5 +1,6 @@
-//! `demo`: the newcomer's first minute. The real proxy, the stand-in cloud, two callers and a queue of jobs, on
-//! loopback, with nothing made easier: the configuration is read from files, every signature is verified.
+//! `demo`: the real proxy, the stand-in cloud, two callers and a queue of jobs, on loopback.
+//!
+//! Nothing is simplified: the configuration is read from files, and every signature is verified.
 
 use std::{
     fs,
@@ -28,7 +29,7 @@ use crate::{
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Stop after the tour; without it the demo stays up for you to try
+    /// Stop after the tour instead of staying up for you to try
     #[arg(long)]
     once: bool,
 }
@@ -54,7 +55,7 @@ struct Demo {
     folder: Folder,
     cloud: TestServer,
     proxy: Running,
-    /// Where `editor-api` calls, and where `packager` does.
+    /// The addresses of the listeners of `editor-api` and `packager`.
     app: String,
     team: String,
 }
@@ -107,16 +108,16 @@ impl Demo {
         let width = app.len().max(team.len());
         let (gap, endpoint, folder) = (" ".repeat(width), self.cloud.url(), self.folder.0.display());
         say(&format!(
-            "mpc-auth-proxy demo: all on this machine, no account, no real key.
+            "mpc-auth-proxy demo: everything on this machine, no account, no real key.
 
     editor-api     ──▶ {app:width$} ──┐
                        {gap}   ├──▶ mpc-auth-proxy ──signed──▶ {endpoint}
     packager       ──▶ {team:width$} ──┘                               (a stand-in for Huawei MPC)
 
-editor-api is whoever reaches its listener, packager whoever has its bearer token. Neither has a cloud
-key: the proxy has one, and the stand-in verifies every signature made with it. One rule lets each of
-them see and cancel its own jobs, whose `user_data` begins with its name, and one create them, from
-`media-in` to a place of its own.
+Anybody who reaches its listener is editor-api; packager has a bearer token. Neither has a cloud key:
+the proxy signs with its own, and the stand-in verifies every signature. Each may view and cancel only
+its own jobs, whose `user_data` begins with its name, and create jobs that read from `media-in` and
+write to its own folder in `media-out`.
 Configuration, policy and audit log are in {folder}
 "
         ))
@@ -159,7 +160,7 @@ Configuration, policy and audit log are in {folder}
         .map_err(Into::into)
     }
 
-    /// The audit log so far. A record is written just after its answer.
+    /// Returns the audit log so far. A record is written just after its answer.
     fn audit(&self) -> io::Result<String> {
         fs::read_to_string(self.folder.path("audit.log"))
     }
@@ -168,8 +169,8 @@ Configuration, policy and audit log are in {folder}
         let endpoint = self.cloud.url();
         say(&format!(
             "
-It stays up: paste the lines above, break {}/proxy.yaml and try
-`mpc-auth-proxy check --config` on it, or have a job go on, as only the cloud can:
+The demo stays up. Paste the lines above; break {}/proxy.yaml and run
+`mpc-auth-proxy check --config` on it; or start a job, as only the cloud can:
 
     $ curl -X PUT {endpoint}/_test/jobs/{PROJECT_ID}/100212 -d '{{\"state\":\"PROCESSING\"}}'
 
@@ -200,7 +201,7 @@ Audit records follow as they are written. Ctrl-C stops the demo and removes its 
     }
 }
 
-/// The demo's own folder: removed when the demo ends.
+/// The demo's folder, removed at the end.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -225,7 +226,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What cannot be removed lies in the system's folder for such things.
+        // If it cannot be removed, it is in the system's temporary folder.
         drop(fs::remove_dir_all(&self.0));
     }
 }
@@ -234,7 +235,7 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
     fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(text.as_bytes())
 }
 
-/// The preferred port, or any other where that is taken.
+/// Returns the preferred port, or any other if it is taken.
 fn free_port(preferred: u16) -> io::Result<u16> {
     let listener =
         TcpListener::bind(("127.0.0.1", preferred)).or_else(|_| TcpListener::bind(("127.0.0.1", 0)))?;
@@ -245,7 +246,7 @@ fn random_text() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
 
-/// An audit line as it was written, but for the fields that say nothing.
+/// Returns an audit line without its empty fields.
 fn readable(line: &str) -> String {
     let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_str(line) else {
         return line.to_owned();
@@ -260,7 +261,7 @@ fn say(text: &str) -> io::Result<()> {
 
 const ACCESS_KEY: &str = "DEMOACCESSKEY0000001";
 const PROJECT_ID: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
-/// The cloud made their ids; whoever created them left a word on them.
+/// The jobs in the cloud, with their `user_data`.
 const JOBS: [(&str, JobState, &str); 4] = [
     ("100211", JobState::Waiting, "editor-api/clip-7"),
     ("100212", JobState::Waiting, "editor-api/clip-8"),

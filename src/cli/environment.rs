@@ -1,4 +1,4 @@
-//! Options that stand in environment variables: what is empty is not set, and what is wrong is told by its variable.
+//! Options from environment variables: an empty one counts as unset, and errors name the variable.
 
 use std::{env, ffi::OsStr};
 
@@ -8,7 +8,7 @@ use clap::{
     error::{ContextKind, ContextValue},
 };
 
-/// The command without the variables that are set to nothing: `NAME=` is how a shell or a manifest unsets one.
+/// Returns the command without empty variables: shells and manifests unset them with `NAME=`.
 pub(super) fn without_empty(command: Command) -> Command {
     let settle = |arg: Arg| {
         let empty = arg.get_env().and_then(env::var_os).is_some_and(|value| is_blank(&value));
@@ -17,7 +17,7 @@ pub(super) fn without_empty(command: Command) -> Command {
     command.mut_args(settle).mut_subcommands(without_empty)
 }
 
-/// The error, which names the variable where the value is not from the command line.
+/// Names the variable in an error if the value does not come from the command line.
 pub(super) fn with_variable(mut error: Error, command: &Command) -> Error {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
@@ -33,7 +33,7 @@ pub(super) fn with_variable(mut error: Error, command: &Command) -> Error {
     error
 }
 
-/// `1`, `true`, `yes` and `on`, or `0`, `false`, `no` and `off`, in any case.
+/// Parses `1`, `true`, `yes` and `on`, or `0`, `false`, `no` and `off`, case-insensitive.
 pub(super) fn switch(text: &str) -> Result<bool, &'static str> {
     match text.trim().to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Ok(true),
@@ -42,7 +42,7 @@ pub(super) fn switch(text: &str) -> Result<bool, &'static str> {
     }
 }
 
-/// The variable that gave an option this value.
+/// Returns the variable that set an option to this value.
 fn variable(command: &Command, wanted: &str, value: &str) -> Option<String> {
     let gave = |arg: &&Arg| {
         let set = arg.get_env().and_then(env::var_os);

@@ -1,7 +1,7 @@
-//! How a failed start is reported.
+//! Reports why a command failed.
 //!
-//! It is written at once and not queued: the process ends. Lines of the log may come out at the same time, so each line is
-//! written in one piece.
+//! Errors are written immediately, not queued like the log, because the process ends. Each line is one write, because log
+//! lines may be written at the same time.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -15,18 +15,18 @@ use crate::{
     config::{LogFormat, Problem, Report, Severity},
 };
 
-/// How a line looks.
+/// The format of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Style {
     /// `error: …`
     Plain,
-    /// As the log has it in JSON.
+    /// As in the JSON log.
     Json,
-    /// As the log has it in text.
+    /// As in the text log.
     Text,
 }
 
-/// From now on errors are told as the log is written in this format. Says whether that is text.
+/// Makes errors look like the log in this format. Returns whether that is text.
 pub(super) fn tell_as_log(format: LogFormat) -> bool {
     let is_text = match format {
         LogFormat::Auto => io::stderr().is_terminal(),
@@ -50,7 +50,7 @@ pub(super) fn print_error(error: &anyhow::Error) {
     });
 }
 
-/// Prints why a configuration is not valid. On a terminal, where somebody reads it, with the lines that are meant.
+/// Prints why a configuration is invalid. On a terminal it quotes the lines.
 pub(super) fn print_report(report: &Report) {
     let style = *STYLE.lock();
     print(&match style {
@@ -88,7 +88,7 @@ impl Style {
 }
 
 fn print(text: &str) {
-    // Where standard error is gone nobody is left to tell.
+    // If standard error is closed, there is nobody to tell.
     drop(io::stderr().write_all(text.as_bytes()));
 }
 

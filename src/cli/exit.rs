@@ -1,18 +1,17 @@
-//! Exit codes with a meaning of their own; 0, 1 and 2 have their usual one.
+//! Exit codes; 0, 1 and 2 have their usual meaning.
 
-/// Asked to stop.
+/// Stopped as requested.
 pub(super) const CLEAN: u8 = 0;
-/// The drain time-out ended, or a second signal came, before everything was answered; or records could not be
-/// written.
+/// The drain time-out or a second signal ended it before everything was answered, or records could not be written.
 pub(super) const DRAIN_CUT: u8 = 3;
 /// An address cannot be bound.
 pub(super) const BIND: u8 = 4;
-/// A credential is missing, and it was asked for.
+/// A required credential is missing.
 pub(super) const NO_CREDENTIAL: u8 = 5;
 /// The configuration or the policy is invalid (`EX_CONFIG` of sysexits).
 pub(super) const CONFIG: u8 = 78;
 
-/// All that any command exits with, and what each means.
+/// All exit codes and their meanings.
 pub(super) const ALL: [(u8, &str); 7] = [
     (CLEAN, "Success; for `run`: stopped on request."),
     (1, "A runtime failure, or findings."),

@@ -1,8 +1,7 @@
-//! The limiter of the log: of lines that strangers can cause, the first of each cause, and then how many more there
-//! were.
+//! Limits log lines that strangers can cause: the first of each cause passes, the others are counted.
 //!
-//! A cause is a place in the source and what its field `error`, or `place` of a panic, says. The number of causes is bounded,
-//! or a stranger that varies the error could fill the memory: those beyond it are counted by their place alone.
+//! A cause is a place in the source with the line's `error`, or the `place` of a panic. The number of causes is bounded, so
+//! that a stranger who varies the error cannot fill the memory; further ones are counted by their place in the source alone.
 
 use std::{
     collections::HashMap,
@@ -21,7 +20,7 @@ use tracing_subscriber::{Layer, layer::Context};
 
 use crate::log::LIMITED;
 
-/// Holds back lines and counts them.
+/// Suppresses lines and counts them.
 #[derive(Clone, Default)]
 pub(super) struct Limiter(Arc<Mutex<Causes>>);
 
@@ -31,11 +30,11 @@ struct Causes(HashMap<Cause, Count>);
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Cause {
     place: Identifier,
-    /// `None` where there are too many.
+    /// `None` if there are too many causes.
     error: Option<String>,
 }
 
-/// The lines of one cause, from the first one on.
+/// The lines of one cause since its first.
 struct Count {
     since: Instant,
     lines: u64,
@@ -43,7 +42,7 @@ struct Count {
     message: String,
 }
 
-/// What is told of lines that were held back.
+/// The summary of suppressed lines.
 #[derive(Debug, PartialEq, Eq)]
 struct Summary {
     level: Level,
@@ -54,18 +53,18 @@ struct Summary {
 }
 
 impl Limiter {
-    /// When there may be something to tell next.
+    /// Returns when the next summary may be due.
     pub(super) fn due(&self) -> Option<Instant> {
         self.0.lock().0.values().map(|count| count.since + INTERVAL).min()
     }
 
-    /// Tells how many lines were held back in the intervals that are over by `now`.
+    /// Logs how many lines were suppressed in the intervals that are over by `now`.
     pub(super) fn log_summary(&self, now: Instant) {
         let summaries = self.0.lock().over(now, INTERVAL);
         summaries.into_iter().for_each(Summary::log_summary);
     }
 
-    /// Tells of all lines that were held back so far.
+    /// Logs the summaries of all suppressed lines.
     pub(super) fn tell_all(&self) {
         let summaries = self.0.lock().over(Instant::now(), Duration::ZERO);
         summaries.into_iter().for_each(Summary::log_summary);
@@ -97,7 +96,7 @@ impl Causes {
         count.lines == 1
     }
 
-    /// Forgets the causes that are older than `interval`, and returns those of which lines were held back.
+    /// Forgets the causes that are older than `interval`, and returns the summaries of those with suppressed lines.
     fn over(&mut self, now: Instant, interval: Duration) -> Vec<Summary> {
         let over = self.0.extract_if(|_, count| now.saturating_duration_since(count.since) >= interval);
         over.filter(|(_, count)| count.lines > 1)
@@ -115,7 +114,7 @@ impl Causes {
 impl Summary {
     fn log_summary(self) {
         let Self { level, message, error, more, seconds } = self;
-        // Each level is a macro of its own.
+        // Each level has a macro of its own.
         macro_rules! log {
             ($at:ident) => {
                 tracing::$at!(more, seconds, error, "{message}: and {more} more in the last {seconds} s")
@@ -130,7 +129,7 @@ impl Summary {
     }
 }
 
-/// What of a line says what it is about.
+/// The fields that identify the cause of a line.
 #[derive(Default)]
 struct Line {
     message: String,
@@ -153,7 +152,7 @@ impl Visit for Line {
     }
 }
 
-/// One line of a cause is written in it.
+/// The interval in which one line of a cause passes.
 const INTERVAL: Duration = Duration::from_secs(10);
 const MAX_CAUSES: usize = 64;
 
@@ -165,7 +164,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts what comes out.
+    /// Counts the lines that pass.
     #[derive(Clone, Default)]
     struct Written(Arc<AtomicUsize>);
 

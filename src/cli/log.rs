@@ -1,10 +1,9 @@
-//! Log output. To standard error, as JSON or as text; standard output belongs to audit records.
+//! Log output to standard error, as JSON or text. Standard output is for audit records.
 //!
-//! Nobody waits for the log: a line is put into a queue, and a thread of its own writes it. While nobody reads,
-//! what finds no room in the queue is lost and counted, and the number is told once somebody reads again. What is
-//! in the queue when the process ends still comes out, if it is read. Of lines that strangers can cause there are only
-//! the first of each cause, and their number ([`Limiter`]). The queue is our own because tracing-appender's is bounded by lines, which
-//! may be long, and says nothing of what it lost.
+//! Nobody waits for the log: lines are queued, and a thread writes them. Without a reader, lines that do not fit into the
+//! queue are lost, and their number is logged once somebody reads again. Queued lines are still written when the process
+//! ends, if they are read. [`Limiter`] bounds the lines that strangers can cause. The queue is our own because
+//! tracing-appender's is bounded by lines, which may be long, and does not report losses.
 
 use std::{
     any::Any,
@@ -30,19 +29,19 @@ use tracing_subscriber::{
 use super::{errors::tell_as_log, limiter::Limiter};
 use crate::{config::LogFormat, log::LIMITED};
 
-/// The log of this process. To be held until its end: what is still queued then is given a moment to come out.
-#[must_use = "the last lines come out when it is dropped"]
+/// The log of this process. To be kept until its end, when queued lines get a moment to be written.
+#[must_use = "dropping it writes the last lines"]
 pub(super) struct Log {
     lines: Lines,
     limiter: Limiter,
 }
 
-/// Starts logging, for the rest of the process's life. A panic is logged too, and not printed.
+/// Starts logging for the life of the process. Panics are logged instead of printed.
 pub(super) fn start(format: LogFormat, level: Level) -> io::Result<Log> {
     let terminal = io::stderr().is_terminal();
     let text = tell_as_log(format);
     let lines = Lines::default();
-    // A handle of its own: whoever else prints there does not wait for what the thread waits for.
+    // A separate handle, so that other output does not wait while the thread waits.
     let mut file = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let limiter = Limiter::default();
     let (queue, limits) = (Arc::clone(&lines.0), limiter.clone());
@@ -53,7 +52,7 @@ pub(super) fn start(format: LogFormat, level: Level) -> io::Result<Log> {
     } else {
         tracing::subscriber::set_global_default(log.json().flatten_event(true).finish().with(limiter.clone()))
     };
-    // Only a second call could fail, and there is one.
+    // Only a second call could fail.
     drop(started);
     panic::set_hook(Box::new(log_panic));
     Ok(Log { lines, limiter })
@@ -74,8 +73,8 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     );
 }
 
-/// What a panic says, where that was written in the source. What was put together may hold data: `slice`'s own
-/// message shows the text that could not be cut.
+/// Returns the message of a panic if it is a literal. A formatted one may contain data: `slice`'s shows the text that could
+/// not be cut.
 fn panic_message(payload: &(dyn Any + Send)) -> &'static str {
     payload.downcast_ref::<&'static str>().copied().unwrap_or("its message is withheld: it may contain data")
 }
@@ -89,11 +88,11 @@ impl Drop for Log {
     }
 }
 
-/// Takes the lines of the subscriber.
+/// Receives the lines of the subscriber.
 #[derive(Clone, Default)]
 struct Lines(Arc<Queue>);
 
-/// The lines on their way out.
+/// The queued lines.
 #[derive(Default)]
 struct Queue {
     state: Mutex<State>,
@@ -137,7 +136,7 @@ impl Write for &Queue {
 }
 
 impl Queue {
-    /// Writes what is queued, for ever.
+    /// Writes queued lines for ever.
     fn write_to(&self, file: &mut (impl Write + AsFd), limiter: &Limiter) {
         loop {
             let Some(line) = self.next(limiter.due()) else {
@@ -148,7 +147,7 @@ impl Queue {
             let mut state = self.state.lock();
             state.writing = false;
             state.lost += u64::from(result.is_err());
-            // Told when all else came out: a log that nobody will ever read is not told of itself.
+            // Reported once everything else is written, which means that somebody reads.
             let told = result.is_ok() && state.lines.is_empty() && state.lost > 0;
             let lost = if told { std::mem::take(&mut state.lost) } else { 0 };
             drop(state);
@@ -159,7 +158,7 @@ impl Queue {
         }
     }
 
-    /// Waits for a line. `None` when something else is due, however many lines there are.
+    /// Waits for a line. `None` when something else is due, even if there are lines.
     fn next(&self, due: Option<Instant>) -> Option<Vec<u8>> {
         let left = due.map_or(IDLE_WAKEUP, |due| due.saturating_duration_since(Instant::now()));
         if left.is_zero() {
@@ -174,13 +173,13 @@ impl Queue {
     }
 }
 
-/// Writes a line whole, however long that takes: only this thread waits.
+/// Writes a complete line, however long that takes: only this thread waits.
 fn write_line(file: &mut (impl Write + AsFd), mut line: &[u8]) -> io::Result<()> {
     while !line.is_empty() {
         match file.write(line) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => line = line.get(written..).unwrap_or_default(),
-            // Whoever shares it with us may have made it so that a write does not wait.
+            // Another process that shares it may have made it non-blocking.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE)?;
             }
@@ -191,11 +190,11 @@ fn write_line(file: &mut (impl Write + AsFd), mut line: &[u8]) -> io::Result<()>
     Ok(())
 }
 
-/// As many bytes wait to be written at most.
+/// The maximum size of the queue in bytes.
 const MAX_QUEUED_BYTES: usize = 256 * 1024;
-/// It wakes up for nothing no more often than this.
+/// The interval of idle wake-ups.
 const IDLE_WAKEUP: Duration = Duration::from_secs(3600);
-/// A reader that takes longer than this for the last lines is not there.
+/// How long to wait for a reader of the last lines.
 const FINAL_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
@@ -204,7 +203,7 @@ mod tests {
 
     use super::*;
 
-    /// Runs this test alone in a process of its own, where it is somebody else's log and panics that are looked at.
+    /// Runs this test in a process of its own, and returns that process's log.
     fn in_a_process_of_its_own(test: &str) -> Option<String> {
         if env::var_os(ALONE).is_some() {
             return None;

@@ -1,4 +1,4 @@
-//! The command line. One file a command; the only files that print.
+//! The command line, with one file per command. Only these files print.
 
 #[cfg(test)]
 mod arguments;

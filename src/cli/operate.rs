@@ -1,4 +1,4 @@
-//! `freeze`, `unfreeze` and `reload`: what an operator asks of a running proxy, over its admin socket.
+//! `freeze`, `unfreeze` and `reload`, over the admin socket of a running proxy.
 
 use std::{io::Write, process::ExitCode};
 
@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::{client::ClientResponse, control::ProxyTarget, output, status::Freeze};
 use crate::escape::shown;
 
-/// Whom a freeze is about.
+/// The proxy and the callers of a freeze.
 #[derive(clap::Args)]
 pub(super) struct Scope {
     #[command(flatten)]
     target: ProxyTarget,
-    /// A caller of the policy; may be given again. Without one, everybody
+    /// A caller of the policy; may be repeated. All callers, if not given
     #[arg(long = "caller", value_name = "CALLER")]
     callers: Vec<String>,
 }
@@ -22,12 +22,12 @@ pub(super) struct Scope {
 pub(super) struct FreezeArgs {
     #[command(flatten)]
     scope: Scope,
-    /// Why: shown by `status`, and kept in the audit record
+    /// The reason, which `status` and the audit record show
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
 
-/// What a proxy says about a freeze that was asked for.
+/// The proxy's answer to a freeze or unfreeze.
 #[derive(Deserialize)]
 struct FreezeReply {
     #[serde(default)]
@@ -36,14 +36,14 @@ struct FreezeReply {
     problem: Option<String>,
 }
 
-/// What it says about a reload.
+/// The proxy's answer to a reload.
 #[derive(Deserialize)]
 struct ReloadReply {
     policy: Option<String>,
     problem: Option<String>,
 }
 
-/// What a request about a freeze says: without callers everybody is meant.
+/// The body of a freeze or unfreeze. Without callers it concerns all.
 #[derive(Serialize)]
 struct FreezeBody<'a> {
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
@@ -59,7 +59,7 @@ pub(super) fn freeze(args: &FreezeArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Succeeds where none of those is frozen any more.
+/// Succeeds if none of the callers is frozen any more.
 pub(super) fn unfreeze(Scope { target, callers }: &Scope) -> anyhow::Result<ExitCode> {
     let told = request_freeze(target, "DELETE /freeze", &FreezeBody { callers, reason: None })?;
     told.print()?;
@@ -67,7 +67,7 @@ pub(super) fn unfreeze(Scope { target, callers }: &Scope) -> anyhow::Result<Exit
     Ok(if still { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Succeeds where what the files say is in force.
+/// Succeeds if the files' contents are in force.
 pub(super) fn reload(target: &ProxyTarget) -> anyhow::Result<ExitCode> {
     let answer = target.ask("POST /reload", "")?;
     match parsed(&answer)? {
@@ -93,7 +93,7 @@ impl FreezeReply {
     }
 }
 
-/// Who is frozen now. An error where the request was not understood.
+/// Sends a freeze or unfreeze, and returns who is frozen.
 fn request_freeze(
     target: &ProxyTarget,
     request: &str,

@@ -1,6 +1,6 @@
-//! Standard output and standard error of commands: what nobody reads any more is dropped, as in `check | head`.
+//! Standard output and standard error of commands, which ignore a closed pipe, as in `check | head`.
 //!
-//! The command then ends as it would have, so its exit code still says what it found.
+//! The exit code is the same as if everything had been read.
 
 use std::{
     fmt::Display,
@@ -9,7 +9,7 @@ use std::{
 
 use serde::Serialize;
 
-/// How a command prints its answer.
+/// The output format of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
     /// Lines for people
@@ -19,7 +19,7 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// Writes an answer, which has a text for people and members for programs.
+    /// Writes an answer as text or JSON.
     pub(super) fn write(
         self,
         answer: &(impl Display + Serialize),
@@ -33,21 +33,21 @@ impl Format {
     }
 }
 
-/// A number of things, with their word.
+/// Formats a number with its noun.
 pub(super) fn counted<N: Copy + Display + From<u8> + PartialEq>(count: N, word: &str) -> String {
     let plural = if count == N::from(1) { "" } else { "s" };
     format!("{count} {word}{plural}")
 }
 
-/// A stream whose reader may leave.
+/// An output stream whose reader may close it.
 pub(super) struct Output<W>(W);
 
-/// Standard output.
+/// Returns standard output.
 pub(super) fn stdout() -> Output<StdoutLock<'static>> {
     Output(io::stdout().lock())
 }
 
-/// Standard error.
+/// Returns standard error.
 pub(super) fn stderr() -> Output<StderrLock<'static>> {
     Output(io::stderr().lock())
 }

@@ -1,7 +1,7 @@
 //! `run`: the proxy, as a process with signals and exit codes.
 //!
-//! Its phases: signals, configuration, sandbox, bind, credentials, serve, drain, exit. A signal to stop is obeyed in
-//! each of them.
+//! Its phases: signals, configuration, sandbox, bind, credentials, serve, drain, exit. A signal to stop works in each of
+//! them.
 
 use std::{convert::Infallible, path::PathBuf, process::ExitCode, thread, time::Duration};
 
@@ -27,19 +27,19 @@ use crate::{
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The configuration file
+    /// The proxy's configuration
     #[arg(long, value_name = "FILE", env = "MPC_AUTH_PROXY_CONFIG")]
     config: PathBuf,
-    /// Exit with code 5 when a credential cannot be had at start: at once where that will last, else after 30 s
+    /// Exit with 5 if a credential is missing at start: at once after a lasting error, else after 30 s
     #[arg(long, env = "MPC_AUTH_PROXY_REQUIRE_CREDENTIALS", value_parser = environment::switch)]
     require_credentials: bool,
-    /// error, warn, info, debug or trace; wins over the file
+    /// error, warn, info, debug or trace; overrides the configuration
     #[arg(long, value_name = "LEVEL", env = "MPC_AUTH_PROXY_LOG_LEVEL")]
     log_level: Option<Level>,
-    /// auto, json or text; wins over the file
+    /// auto, json or text; overrides the configuration
     #[arg(long, value_name = "FORMAT", env = "MPC_AUTH_PROXY_LOG_FORMAT", value_enum, ignore_case = true)]
     log_format: Option<LogFormat>,
-    /// Leave files, privileges and core dumps as they are: for debuggers
+    /// Do not restrict files, privileges and core dumps: for debuggers
     #[arg(long, env = "MPC_AUTH_PROXY_NO_SANDBOX", value_parser = environment::switch)]
     no_sandbox: bool,
 }
@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(exit::CONFIG));
         }
     };
-    // Before there is another thread.
+    // Before there is a second thread.
     let inherited = Inherited::of_this_process();
     let sandbox = sandbox.map_or_else(
         || Sandbox::none("--no-sandbox"),
@@ -77,7 +77,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let systemd = Systemd::of_this_process().context(LIMITS)?;
     let start = Start { config: args.config.clone(), loaded, inherited, required: args.require_credentials };
     let ended = runtime.block_on(from_start_to_end(start, signals, &systemd));
-    // Whoever resolves a name or reads from a mount that hangs is not waited for.
+    // Do not wait for threads that resolve a name or read from a mount that hangs.
     runtime.shutdown_background();
     match ended? {
         RunOutcome::BeforeItServed(code) => Ok(ExitCode::from(code)),
@@ -90,16 +90,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// What a start takes.
+/// The parameters of a start.
 struct Start {
     config: PathBuf,
     loaded: Loaded,
     inherited: Inherited,
-    /// Whether credentials must be there.
+    /// Whether credentials are required.
     required: bool,
 }
 
-/// What asks a running process for something, from outside.
+/// The signals and commands that a running process obeys.
 struct Signals {
     stop: Stop,
     hang_up: ReopenSignal,
@@ -107,19 +107,19 @@ struct Signals {
     by_operator: CancellationToken,
 }
 
-/// What is bound, and answers probes and operators.
+/// A bound proxy, with its ops and admin listeners.
 struct Started {
     proxy: Proxy,
     ops: JoinSet<()>,
 }
 
-/// How it ended.
+/// How a run ended.
 enum RunOutcome {
-    /// With this code, and nothing was accepted.
+    /// With this exit code, before anything was accepted.
     BeforeItServed(u8),
-    /// Everything that was accepted was answered.
+    /// All accepted requests were answered.
     Whole,
-    /// Some of it was cut.
+    /// Some requests were cut off.
     Cut(Unfinished),
 }
 
@@ -137,7 +137,7 @@ async fn from_start_to_end(
         signal = signals.stop.asked() => {
             given_up.cancel();
             let tidied = async {
-                // It may have succeeded in this very moment.
+                // It may just have succeeded.
                 if let Ok(Ok(Ok(mut started))) = starting.await {
                     started.ops.shutdown().await;
                 }
@@ -163,12 +163,12 @@ async fn from_start_to_end(
         Some(ended) => ended,
         None => serve(proxy, signals, &policy, systemd).await,
     };
-    // Until now probes were told how it is.
+    // Until now probes were answered.
     drop(timeout(CLEANUP_TIMEOUT, ops.shutdown()).await);
     Ok(ended)
 }
 
-/// Whether credentials are missing that are waited for in vain.
+/// Whether required credentials are still missing after the wait.
 async fn missing(proxy: &Proxy) -> bool {
     let missing = proxy.credentials(CREDENTIALS_TIMEOUT).await;
     if !missing.is_empty() {
@@ -177,7 +177,7 @@ async fn missing(proxy: &Proxy) -> bool {
     !missing.is_empty()
 }
 
-/// Serves until it is asked to stop, and then finishes.
+/// Serves until asked to stop, then drains.
 async fn serve(proxy: Proxy, signals: Signals, policy: &str, systemd: &Systemd) -> RunOutcome {
     let Signals { mut stop, hang_up, by_operator } = signals;
     let running = proxy.serve();
@@ -191,7 +191,7 @@ async fn serve(proxy: Proxy, signals: Signals, policy: &str, systemd: &Systemd) 
     };
     systemd.stops(&running);
     tracing::info!(signal, "draining");
-    // An orchestrator may ask with `shutdown` first and send its SIGTERM then: that is not the second one.
+    // An orchestrator may run `shutdown` and then send SIGTERM, which must not count as the second signal.
     let patience = if signal == SHUTDOWN { 2 } else { 1 };
     drain(running, &mut stop, patience, systemd).await
 }
@@ -204,7 +204,7 @@ impl RunOutcome {
 }
 
 impl Start {
-    /// Starts on a thread of its own, until it is given up: where the system holds it up, signals are heard all the same.
+    /// Starts on a thread of its own, so that signals are handled even if a system call blocks the start.
     fn spawn_start(
         self,
         by_operator: CancellationToken,
@@ -222,7 +222,7 @@ impl Start {
         Ok(told)
     }
 
-    /// Binds, and answers probes and operators. Where that cannot be, returns the code to exit with.
+    /// Binds, and serves probes and operators. Returns the exit code if that fails.
     async fn run(self, by_operator: CancellationToken) -> anyhow::Result<Result<Started, u8>> {
         let Self { config, loaded, inherited, required: _ } = self;
         let ops = match Ops::bind(loaded.settings.ops.clone(), loaded.settings.admin.as_ref()).await {
@@ -257,13 +257,13 @@ impl Start {
         if let Some(address) = ops.address() {
             tracing::info!(%address, "ops listening");
         }
-        // Before anything is waited for: whoever waits wants to know, and may want to stop it.
+        // Before any wait, so that probes and operators are answered during it.
         let probes = ops.serve(proxy.status(), proxy.metrics().clone(), by_operator);
         Ok(Ok(Started { proxy, ops: probes }))
     }
 }
 
-/// Finishes what is under way, unless so many more signals ask for the end.
+/// Finishes requests in flight, unless `patience` more signals ask to end.
 async fn drain(running: Running, stop: &mut Stop, patience: u32, systemd: &Systemd) -> RunOutcome {
     let again = async {
         for _ in 1..patience {
@@ -301,11 +301,11 @@ pub(super) fn cannot_bind(error: &anyhow::Error) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(exit::BIND))
 }
 
-/// SIGHUP: something was moved or changed. Reads the configuration again and opens the audit file anew.
+/// On SIGHUP reloads the configuration and reopens the audit file.
 async fn reload_and_reopen(mut hang_up: ReopenSignal, running: &Running) -> Infallible {
     loop {
         hang_up.asked().await;
-        // It says itself what came of it, and may wait for files that are being written. Records do not.
+        // The reload logs its own result, and may wait for files that are being written. Records must not wait.
         running.status().reloader().ask();
         match running.reopen_audit() {
             Ok(()) => tracing::info!("audit sink reopened"),
@@ -317,10 +317,10 @@ async fn reload_and_reopen(mut hang_up: ReopenSignal, running: &Running) -> Infa
     }
 }
 
-/// Removing the files of sockets takes no longer.
+/// The time for removing socket files.
 const CLEANUP_TIMEOUT: Duration = Duration::from_secs(1);
-/// Some send a signal to a process and to its group, as timeout(1) does: that is one.
+/// Signals within this time count as one: timeout(1) signals both a process and its group.
 const SAME_SIGNAL_WINDOW: Duration = Duration::from_millis(500);
 const SHUTDOWN: &str = "POST /shutdown";
-/// For how long required credentials are waited for.
+/// How long to wait for required credentials.
 const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,8 +1,8 @@
 //! Signal handling.
 //!
-//! Two kinds of handlers, one after the other, with no moment between them: before there is a runtime, a signal to stop
-//! ends the process there and then, which has accepted nothing so far; from then on the runtime passes it on. Without
-//! a handler the first process of a container would not even notice.
+//! Two kinds of handlers follow each other without a gap. Before there is a runtime, a signal to stop ends the process at
+//! once, which has accepted nothing so far; from then on the runtime delivers signals. Without a handler, the first process
+//! of a container would ignore them.
 
 use std::{
     io,
@@ -16,28 +16,28 @@ use nix::libc::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What signals do while the configuration is read.
+/// The signal handlers of the start.
 pub(super) struct StartupSignals {
     /// Whether a signal to stop ends the process at once.
     ends: Arc<AtomicBool>,
-    /// Whether there was a SIGHUP.
+    /// Whether SIGHUP was received.
     hung_up: Arc<AtomicBool>,
 }
 
 impl StartupSignals {
-    /// In force from here on, in every thread.
+    /// Installs the handlers for all threads.
     pub(super) fn install() -> io::Result<Self> {
         let early = Self { ends: Arc::new(AtomicBool::new(true)), hung_up: Arc::default() };
         for stop in [SIGTERM, SIGINT] {
             flag::register_conditional_shutdown(stop, 0, Arc::clone(&early.ends))?;
         }
         flag::register(SIGHUP, Arc::clone(&early.hung_up))?;
-        // Caught, a file that may not grow is an error of the write. Otherwise it would be the end of the process.
+        // With SIGXFSZ caught, exceeding the file size limit is a write error. Otherwise it would end the process.
         flag::register(SIGXFSZ, Arc::<AtomicBool>::default())?;
         Ok(early)
     }
 
-    /// The runtime's handlers, which take over. To be called inside it.
+    /// Hands over to the runtime's handlers. To be called inside the runtime.
     pub(super) fn hand_over(self) -> io::Result<(Stop, ReopenSignal)> {
         let (stop, hang_up) = (Stop::new()?, signal(SignalKind::hangup())?);
         self.ends.store(false, SeqCst);
@@ -45,7 +45,7 @@ impl StartupSignals {
     }
 }
 
-/// The signals that ask a process to stop. They are caught from the moment this is made.
+/// The signals that ask a process to stop, caught from its creation on.
 pub(super) struct Stop {
     terminate: Signal,
     interrupt: Signal,
@@ -56,7 +56,7 @@ impl Stop {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Returns the name of the next one, once there is one.
+    /// Waits for the next signal, and returns its name.
     pub(super) async fn asked(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
@@ -65,15 +65,15 @@ impl Stop {
     }
 }
 
-/// SIGHUP: something was moved or changed.
+/// SIGHUP, which asks to reload and reopen.
 pub(super) struct ReopenSignal {
     signal: Signal,
-    /// There was one before the runtime.
+    /// Whether it was received before the runtime started.
     early: bool,
 }
 
 impl ReopenSignal {
-    /// Returns when there is one.
+    /// Waits for the next one.
     pub(super) async fn asked(&mut self) {
         if !std::mem::take(&mut self.early) {
             self.signal.recv().await;

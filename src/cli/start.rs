@@ -1,8 +1,7 @@
-//! Threads and descriptors needed at startup. Threads and descriptors, or an error that says which limit stands in the
-//! way.
+//! Obtains the threads and descriptors of a start, or reports which limit prevents it.
 //!
-//! The runtime and the libraries under it panic where they get no thread or no descriptor, or do without and say
-//! nothing. Both are made errors here, while nothing has been accepted.
+//! Without a thread or descriptor the runtime and its libraries panic, or silently do without. Both become errors here,
+//! before anything is accepted.
 
 use std::{
     io,
@@ -21,12 +20,12 @@ use super::{
     signals::{ReopenSignal, StartupSignals, Stop},
 };
 
-/// The runtime of the process's first thread. Requests are served by others.
+/// Creates the runtime of the first thread. Others serve requests.
 pub(super) fn runtime() -> anyhow::Result<Runtime> {
     Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
 }
 
-/// A runtime that has taken over the signals, where there are threads to be had.
+/// Creates a runtime that has taken over the signals, after checking that there are threads.
 pub(super) fn runtime_with(early: StartupSignals) -> anyhow::Result<(Runtime, Stop, ReopenSignal)> {
     let before = panic::take_hook();
     panic::set_hook(Box::new(end));
@@ -43,15 +42,15 @@ pub(super) fn runtime_with(early: StartupSignals) -> anyhow::Result<(Runtime, St
     started
 }
 
-/// The runtime got no thread or no descriptor. It cannot be dropped either: it would wait for threads that never were.
-#[expect(clippy::exit, reason = "nothing was accepted, and unwinding would hang")]
+/// Ends the process if the runtime got no thread or descriptor. Dropping it would wait for threads that do not exist.
+#[expect(clippy::exit, reason = "nothing is accepted yet, and unwinding would hang")]
 fn end(panic: &PanicHookInfo<'_>) {
     let cause = panic.payload_as_str().unwrap_or("unknown").to_owned();
     print_error(&anyhow::Error::msg(cause).context("cannot start the runtime").context(LIMITS));
     exit(1)
 }
 
-/// Whether there can be as many threads at once as are started later, by libraries that tell nobody when they get none.
+/// Checks that as many threads can exist as are started later, because some libraries do not report a failure.
 fn more_threads() -> io::Result<()> {
     let threads_before = count_threads();
     let mut cached = Vec::new();
@@ -59,7 +58,7 @@ fn more_threads() -> io::Result<()> {
     let serving = available_parallelism().map_or(1, usize::from) + 1;
     for _ in 0..LATER_THREADS + serving {
         let (go, wait) = mpsc::channel::<()>();
-        // Ended by `go` being dropped.
+        // Dropping `go` ends it.
         let thread = thread::Builder::new().spawn(move || wait.recv().is_ok())?;
         cached.push((go, thread));
     }
@@ -67,7 +66,7 @@ fn more_threads() -> io::Result<()> {
         drop(go);
         drop(thread.join());
     }
-    // They are counted until the system has tidied up after them.
+    // They count until the system has cleaned up.
     let end = Instant::now() + EXIT_TIMEOUT;
     while count_threads() > threads_before && Instant::now() < end {
         sleep(EXIT_TIMEOUT / 100);
@@ -79,8 +78,8 @@ fn count_threads() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
 }
 
-/// Besides those that serve: one that starts, four that wait for name servers and files, one that looks for the freeze file,
-/// two that are told of changes, and one that tells systemd.
+/// The threads besides those that serve: the start, four for name resolution and files, the freeze file, two for file
+/// notifications, and systemd.
 const LATER_THREADS: usize = 9;
 const EXIT_TIMEOUT: Duration = Duration::from_millis(500);
 pub(super) const LIMITS: &str = "too few threads or descriptors for this process: check `ulimit -u` and `ulimit -n`, \

@@ -1,4 +1,4 @@
-//! `status`: shows the state of a running proxy. What `/status` says, to be read or to be parsed.
+//! `status`: shows the state of a running proxy, as text or as JSON.
 
 use std::{
     fmt::{self, Display, Write as _},
@@ -20,12 +20,12 @@ use crate::{clock::span, escape::shown};
 pub(super) struct Args {
     #[command(flatten)]
     target: ProxyTarget,
-    /// How to print
+    /// The output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
 
-/// A freeze that is in force.
+/// A freeze in force.
 #[derive(Deserialize)]
 pub(super) struct Freeze {
     by: String,
@@ -36,7 +36,7 @@ pub(super) struct Freeze {
     problem: Option<String>,
 }
 
-/// What is said of a running proxy in words.
+/// The `/status` document, for the text form.
 #[derive(Deserialize)]
 struct Status {
     version: String,
@@ -54,7 +54,7 @@ struct Status {
     out_of_reach: Vec<String>,
 }
 
-/// What the command shows: the state, and the last decisions.
+/// The text form: the state and the latest decisions.
 #[derive(Deserialize)]
 struct Shown {
     #[serde(flatten)]
@@ -137,14 +137,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is the matter with a running proxy.
+/// A problem of a running proxy.
 pub(super) struct Complaint {
     pub(super) text: String,
-    /// Whether calls fail by it that nobody meant to fail.
+    /// Whether it makes calls fail unintentionally.
     pub(super) fails: bool,
 }
 
-/// What is the matter with a running proxy, by its `/status`.
+/// Returns the problems in a `/status` document.
 pub(super) fn complaints(document: Value) -> serde_json::Result<Vec<Complaint>> {
     let status: Status = serde_json::from_value(document)?;
     let complaint = |fails| move |text| Complaint { text, fails };
@@ -172,7 +172,7 @@ pub(super) fn complaints(document: Value) -> serde_json::Result<Vec<Complaint>> 
 }
 
 impl Freeze {
-    /// Whether it is about one of these, or about anybody where none is named.
+    /// Whether it concerns one of these callers, or anybody if none is named.
     pub(super) fn hits(&self, callers: &[String]) -> bool {
         let frozen = |caller: &String| self.callers.as_ref().is_none_or(|frozen| frozen.contains(caller));
         callers.is_empty() || callers.iter().any(frozen)
@@ -291,7 +291,7 @@ impl Display for Blocked {
     }
 }
 
-/// A line of a thing, and of its problem where it has one.
+/// Writes a line about a component, with its problem if any.
 fn line(f: &mut fmt::Formatter<'_>, what: &str, text: &str, problem: Option<&String>) -> fmt::Result {
     let what = if problem.is_some() { what.to_uppercase() } else { what.to_owned() };
     write!(f, "{what:<12}{text}")?;
@@ -301,7 +301,7 @@ fn line(f: &mut fmt::Formatter<'_>, what: &str, text: &str, problem: Option<&Str
     writeln!(f)
 }
 
-/// One of the last decisions, by its record.
+/// Writes one of the latest decisions from its record.
 fn decision(f: &mut fmt::Formatter<'_>, record: &Value) -> fmt::Result {
     let text = |name: &str| record.get(name).and_then(Value::as_str).unwrap_or("-");
     let status = record
@@ -317,10 +317,10 @@ fn decision(f: &mut fmt::Formatter<'_>, record: &Value) -> fmt::Result {
     writeln!(f)
 }
 
-/// Lines after the first stand below it.
+/// Indents the lines after the first.
 fn indented(text: &str) -> String {
     text.trim_end().lines().map(shown).collect::<Vec<_>>().join("\n            ")
 }
 
-/// So many of the last decisions are told.
+/// The maximum number of decisions that are shown.
 const MAX_DECISIONS: usize = 5;

@@ -1,8 +1,6 @@
-//! systemd notifications. That it is ready, reloads or stops, what is wrong with it, and that it serves: the protocol
-//! of `sd_notify(3)`.
+//! systemd notifications by `sd_notify(3)`: ready, reloading, stopping, problems, and the watchdog.
 //!
-//! A thread of its own says it: where systemd does not listen for a while, that one alone waits. Without `NOTIFY_SOCKET`
-//! nothing is said.
+//! A thread of its own sends them, so that only it waits if systemd is slow. Without `NOTIFY_SOCKET` nothing is sent.
 
 use std::{convert::Infallible, env, future::pending, io, sync::mpsc, thread, time::Duration};
 
@@ -16,34 +14,34 @@ use tokio::{
 use super::status;
 use crate::server::{ProxyStatus, Running};
 
-/// Who started this process, and may watch it.
+/// The service manager that started this process.
 pub(super) struct Systemd {
-    /// Where what is said goes; none where nobody listens.
+    /// The queue of notifications. `None` without a service manager.
     words: Option<mpsc::SyncSender<Words>>,
-    /// How often it must hear that callers are served.
+    /// The interval of the watchdog.
     watchdog: Option<Duration>,
 }
 
-/// What is said at once.
+/// One notification.
 #[derive(Debug, PartialEq, Eq)]
 struct Words {
     change: Option<Change>,
     status: Option<String>,
 }
 
-/// What becomes of the process.
+/// A change of the process's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     Ready,
     Reloads,
-    /// That may take so long.
+    /// It stops, which may take this long.
     Stops(Duration),
-    /// Each thread that serves had its turn.
+    /// Every serving thread has run a task.
     Serves,
 }
 
 impl Systemd {
-    /// As the environment says.
+    /// Reads the environment.
     pub(super) fn of_this_process() -> io::Result<Self> {
         if env::var_os("NOTIFY_SOCKET").is_none() {
             return Ok(Self { words: None, watchdog: None });
@@ -63,24 +61,24 @@ impl Systemd {
         Ok(Self { words: Some(words), watchdog: sd_notify::watchdog_enabled() })
     }
 
-    /// How far the start has come.
+    /// Reports the progress of the start.
     pub(super) fn starts(&self, status: &str) {
         self.tell(None, Some(status.into()));
     }
 
-    /// It has begun to accept.
+    /// Reports that it accepts.
     pub(super) fn ready(&self, status: &ProxyStatus) {
         if self.words.is_some() {
             self.tell(Some(Change::Ready), Some(summary(status)));
         }
     }
 
-    /// It begins to stop.
+    /// Reports that it stops.
     pub(super) fn stops(&self, running: &Running) {
         self.tell(Some(Change::Stops(running.patience() + MARGIN)), Some("draining".into()));
     }
 
-    /// Says what changes, and what is wrong, until it is dropped.
+    /// Reports changes and problems until it is dropped.
     pub(super) async fn attend(&self, running: &Running) -> Infallible {
         if self.words.is_none() {
             return pending().await;
@@ -89,7 +87,7 @@ impl Systemd {
         never
     }
 
-    /// Says that callers are served, as often as the watchdog wants to hear it, and as long as that is so.
+    /// Feeds the watchdog for as long as callers are served.
     pub(super) async fn feed(&self, running: &Running) -> Infallible {
         let Some(period) = self.watchdog else { return pending().await };
         loop {
@@ -123,7 +121,7 @@ impl Systemd {
 
     fn tell(&self, change: Option<Change>, status: Option<String>) {
         if let Some(words) = &self.words {
-            // Where there is no room, nobody has listened for long.
+            // A full queue means that nobody has read it for long.
             drop(words.try_send(Words { change, status }));
         }
     }
@@ -147,7 +145,7 @@ impl Words {
     }
 }
 
-/// What is wrong, the worst first; or that nothing is.
+/// Summarises the problems, worst first, or the lack of them.
 fn summary(status: &ProxyStatus) -> String {
     let document = status.condition(false);
     let policy = document.pointer("/policy/hash").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -160,17 +158,17 @@ fn summary(status: &ProxyStatus) -> String {
     }
 }
 
-/// What others wrote, as a reason for a freeze, is no line of the protocol.
+/// Makes a text one line, so that others' texts, such as a freeze's reason, cannot add lines to the protocol.
 fn one_line(text: &str) -> String {
     let line = text.chars().take(MAX_STATUS_CHARS).map(|c| if c.is_control() { ' ' } else { c });
     line.collect()
 }
 
-/// For what was not heard yet.
+/// The size of the queue.
 const ROOM: usize = 256;
-/// How soon it is said what is wrong.
+/// How often problems are checked.
 const LOOK: Duration = Duration::from_secs(2);
-/// To exit, besides what stopping may take.
+/// The time to exit, in addition to that for stopping.
 const MARGIN: Duration = Duration::from_secs(5);
 /// `systemctl status` shows one line.
 const MAX_STATUS_CHARS: usize = 500;

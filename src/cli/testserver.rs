@@ -1,7 +1,7 @@
-//! `testserver`: a stand-in cloud for a user's own CI. The `testserver` command: [`crate::testserver`] alone.
+//! `testserver`: runs [`crate::testserver`] by itself, as a stand-in cloud for users' own tests.
 //!
-//! It prints what to paste, logs a line for each request, and runs until it is told to stop. Everything it
-//! prints is made up: no real key belongs here.
+//! It prints what to paste, logs a line per request, and runs until it is stopped. Everything it prints is made up: no real
+//! key belongs here.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -21,10 +21,10 @@ use crate::testserver::{
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Where to listen: a loopback address; port 0 takes any free port
+    /// The loopback address to listen on; port 0 takes any free port
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8899", value_parser = loopback)]
     bind: SocketAddr,
-    /// The id of the only project there is
+    /// The id of its only project
     #[arg(long, value_name = "ID", default_value = "0a1b2c3d4e5f60718293a4b5c6d7e8f9", value_parser = project)]
     project: String,
 }
@@ -39,7 +39,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 return cannot_bind(&anyhow!(error).context(format!("cannot listen on {}", args.bind)));
             }
         };
-        // Before anything is printed: whoever reads it may send a signal at once.
+        // Before anything is printed, because its reader may send a signal at once.
         let mut stop = Stop::new().context("cannot listen for signals")?;
         output::stdout().write_all(instructions(&server.url(), args).as_bytes())?;
         stop.asked().await;
@@ -56,7 +56,7 @@ fn start(args: &Args) -> io::Result<TestServer> {
     Ok(server)
 }
 
-/// One of everything, for the one project.
+/// Returns one of everything, for the one project.
 fn options(project_id: &str) -> Options {
     let agency =
         |urn: &str, trusts| Agency { urn: urn.to_owned(), trusts, project_id: project_id.to_owned() };
@@ -93,7 +93,7 @@ fn options(project_id: &str) -> Options {
     }
 }
 
-/// What to paste where.
+/// Returns what to paste where.
 fn instructions(url: &str, args: &Args) -> String {
     let project = &args.project;
     let credentials = credentials(url);
@@ -102,7 +102,7 @@ fn instructions(url: &str, args: &Args) -> String {
         r#"Stand-in for Huawei's MPC, IAM, STS, ECS metadata and CCE pod identity at {url}
 It verifies every credential. None of these is secret.
 
-The keys, in the environment of the proxy:
+The key, in the proxy's environment:
   export HUAWEICLOUD_SDK_AK={ACCESS_KEY}
   export HUAWEICLOUD_SDK_SK={SECRET_KEY}
 
@@ -112,16 +112,16 @@ The project, in proxy.yaml:
   credentials:
     test: {{ environment: {{}} }}
 
-Or another credential in place of that one:
+Another credential instead:
 {credentials}
-with the files and the environment that they read:
+with the files and environment variables that they read:
   printf %s {ID_TOKEN} > id-token
   printf %s {PASSWORD} > password
   printf %s {POD_TOKEN} > pod-token
   export HC_CONTAINER_CREDENTIALS_FULL_URI={url}{POD_PATH}
   export HC_CONTAINER_AUTHORIZATION_TOKEN_FILE=$PWD/pod-token
 
-A user token, by password as in Huawei's IAM:
+A user token for a password, as from Huawei's IAM:
   curl -i {url}/v3/auth/tokens -H 'Content-Type: application/json' -d '{{"auth":{{"identity":{{"methods":["password"],
     "password":{{"user":{{"name":"{USER}","password":"{PASSWORD}","domain":{{"name":"{DOMAIN}"}}}}}}}},"scope":{{"project":{{"id":"{project}"}}}}}}}}'
 
@@ -145,13 +145,13 @@ Faults, for the next requests or until cleared:
   curl -X PUT {url}/_test/faults -d '[{{"fault":{{"throttled":{{"retry_after_s":1}}}},"times":2}},{{"fault":{{"latency_ms":250}}}}]'
   curl -X PUT {url}/_test/faults -d '[{{"fault":"internal_error","service":"sts"}}]'
   curl -X DELETE {url}/_test/faults
-also unavailable, unauthorized, token_revoked, lose_answer, hang, echo, garbage; for mpc, iam, sts, metadata, pod_identity.
+Other faults: unavailable, unauthorized, token_revoked, lose_answer, hang, echo, garbage. Services: mpc, iam, sts, metadata, pod_identity.
 
 "#
     )
 }
 
-/// Each source of credentials, as `proxy.yaml` has it.
+/// Returns each credential source as in `proxy.yaml`.
 fn credentials(url: &str) -> String {
     format!(
         r#"    test: {{ metadata: {{ endpoint: "{url}" }} }}
@@ -170,7 +170,7 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
     if address.ip().is_loopback() {
         Ok(address)
     } else {
-        Err("only loopback, 127.0.0.1 or [::1]: it shows requests to anyone who asks".to_owned())
+        Err("only loopback (127.0.0.1 or [::1]) is allowed: it shows all requests to anyone".to_owned())
     }
 }
 
@@ -254,7 +254,7 @@ mod tests {
     fn each_credential_it_prints_is_known_to_the_stand_in() {
         let options = options("p");
         let printed = instructions("http://127.0.0.1:1", &parsed(&[]).unwrap());
-        let (_, printed) = printed.split_once("in place of that one:\n").unwrap();
+        let (_, printed) = printed.split_once("credential instead:\n").unwrap();
         let (printed, environment) = printed.split_once("with the files").unwrap();
         let credentials: Vec<serde_json::Value> = printed
             .lines()

@@ -1,4 +1,4 @@
-//! The command itself: problems to standard error, the summary to standard output.
+//! Runs `check`: problems to standard error, the summary to standard output.
 
 use std::{
     io::{self, Write},
@@ -17,10 +17,10 @@ use crate::{cli::output, config, upstream::variable};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
-    /// The proxy.yaml to read
+    /// The proxy's configuration
     #[arg(long, value_name = "FILE", env = "MPC_AUTH_PROXY_CONFIG")]
     config: PathBuf,
-    /// Exit with 1 where there is a warning
+    /// Exit with 1 if there is a warning
     #[arg(long)]
     strict: bool,
 }
@@ -32,7 +32,7 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     check(args, machine, &mut out, &mut err).context("cannot write the answer")
 }
 
-/// What the machine says, in tests something else.
+/// The facts of the machine, replaced in tests.
 struct Machine<V, E> {
     variable: V,
     environment: E,

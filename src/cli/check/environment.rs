@@ -1,5 +1,5 @@
-//! What would run, of what this machine has a say in: the way to the cloud, where records and the log go, the limits that
-//! descriptors and memory allow, how it stops, and the sandbox.
+//! The part of the summary that depends on this machine: the route to the cloud, the targets of records and log, the limits
+//! that descriptors and memory allow, the drain, and the sandbox.
 
 use std::fmt::{self, Write};
 
@@ -12,17 +12,17 @@ use crate::{
     upstream::Endpoint,
 };
 
-/// What was found.
+/// The findings.
 #[derive(Debug, Default)]
 pub(super) struct Environment {
-    /// What is told of it.
+    /// The text of the summary.
     pub(super) text: String,
-    /// What cannot work here, or not as it is written. The proxy would say so when it starts.
+    /// Problems that the proxy would report at start.
     pub(super) warnings: Vec<String>,
 }
 
 impl Environment {
-    /// Looks at this machine.
+    /// Examines this machine.
     pub(super) fn of(valid: &ValidConfig) -> Self {
         let mut found = Self::default();
         // Writing to a String cannot fail.
@@ -88,7 +88,7 @@ impl Environment {
         }
     }
 
-    /// As `run` lowers them.
+    /// Writes the limits as `run` would lower them.
     fn limits(&mut self, wanted: &Limits, upstreams: usize) -> fmt::Result {
         let fitted = fit_limits(wanted, upstreams);
         writeln!(self.text, "\nlimits")?;
@@ -126,7 +126,7 @@ impl Environment {
         Ok(())
     }
 
-    /// Of files that are not there the configuration warns, with their place.
+    /// Writes the credentials. The configuration itself warns of missing files.
     fn credentials(&mut self, settings: &Settings) {
         for credential in &settings.credentials {
             if let Some(error) = credential.source.examine().err().filter(|error| error.path().is_none()) {
@@ -167,7 +167,7 @@ fn write_log(text: &mut String, LogSettings { format, level }: &LogSettings) -> 
     writeln!(text, "\nlog\n  to standard error, {format}, level {}", level.as_str().to_lowercase())
 }
 
-/// Each of them once, in their order.
+/// Returns the distinct endpoints in order.
 fn distinct<'e>(all: impl Iterator<Item = &'e Endpoint>) -> Vec<&'e Endpoint> {
     let mut found = Vec::new();
     for endpoint in all {
@@ -178,7 +178,7 @@ fn distinct<'e>(all: impl Iterator<Item = &'e Endpoint>) -> Vec<&'e Endpoint> {
     found
 }
 
-/// All of them, as they are written.
+/// Returns all limits as written.
 fn spelled(limits: &Limits) -> Vec<(&'static str, String)> {
     let Limits {
         connections,

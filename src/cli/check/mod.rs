@@ -1,7 +1,7 @@
 //! `check`: validates the configuration and summarizes what would run.
 //!
-//! It reads what `run` reads, in the same way, and binds nothing. What the files say is in `summary`, what this machine
-//! makes of it in `environment`.
+//! It reads the same files as `run`, in the same way, and binds nothing. `summary` describes the files, `environment` this
+//! machine.
 
 mod command;
 mod environment;

@@ -1,4 +1,4 @@
-//! What would run, of what the files say: listeners and callers, projects and credentials, and the rules of each caller.
+//! The part of the summary that follows from the files: listeners, callers and their rules, projects, credentials.
 
 use std::{
     io::{self, Write},
@@ -13,7 +13,7 @@ use crate::{
     upstream::Proxies,
 };
 
-/// Writes who may call what, where, and with which credential.
+/// Writes the listeners, callers, projects and credentials.
 pub(super) fn write(
     path: &Path,
     settings: &Settings,
@@ -65,7 +65,7 @@ pub(super) fn write(
     Ok(())
 }
 
-/// What the rule says, under which name and where, and what keeps it from saying so always.
+/// Describes a rule: effect, id, location, condition and expiry.
 fn one_rule(rule: &Rule) -> String {
     let effect = match rule.mode {
         Mode::Enforce => rule.effect.as_str(),
@@ -93,16 +93,16 @@ fn write_project(
     writeln!(out, "    with {credential}: {}{through}", format_value(&cached.source))
 }
 
-/// How the proof is given on this listener. `None` where it cannot be.
+/// Describes how a credential is presented on this listener. `None` if it cannot be.
 fn proof_on(listener: &Listener, proof: &Proof) -> Option<String> {
     let (loopback, unix) = match &listener.bind {
         config::Bind::Tcp(address) => (address.ip().is_loopback(), false),
         config::Bind::Unix { .. } => (false, true),
-        // Which of the two it is, the socket will tell.
+        // Only the inherited socket will tell which of the two it is.
         config::Bind::Systemd(_) => (true, true),
     };
     let certificates = listener.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-    // Whoever has none does not get as far as showing a token.
+    // A caller without a certificate cannot get as far as a token.
     let required = listener.tls.as_ref().is_some_and(|tls| tls.certificates_required);
     let besides = if required { ", with a certificate of any name" } else { "" };
     match proof {
@@ -128,7 +128,7 @@ fn proof_on(listener: &Listener, proof: &Proof) -> Option<String> {
     }
 }
 
-/// As many rules of a caller are told one by one.
+/// The maximum number of a caller's rules that are listed.
 const MAX_RULES_SHOWN: usize = 20;
 
 fn format_value(source: &Source) -> String {

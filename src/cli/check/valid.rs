@@ -1,4 +1,4 @@
-//! Configurations that can be started with in this environment.
+//! Loads configurations that are valid in this environment.
 
 use std::{
     io::{self, Write},
@@ -12,17 +12,17 @@ use crate::{
     upstream::{EXEMPTIONS, Endpoint, Proxies},
 };
 
-/// A configuration that can be started with in this environment.
+/// A configuration that is valid in this environment.
 pub(in crate::cli) struct ValidConfig {
     pub(in crate::cli) settings: Settings,
     pub(in crate::cli) warnings: Report,
     pub(in crate::cli) proxies: Proxies,
 }
 
-/// One of the two ways to load a configuration.
+/// A function that loads a configuration.
 pub(in crate::cli) type Load = fn(&Path) -> Result<Loaded, Report>;
 
-/// Reads the configuration. Where it is not valid, or the environment is not, tells why, and gives the exit code.
+/// Reads the configuration. If it or the environment is invalid, prints why and returns the exit code.
 pub(in crate::cli) fn read(
     path: &Path,
     load: Load,
@@ -59,7 +59,7 @@ pub(super) fn problems(report: &Report, err: &mut impl Write) -> io::Result<()> 
     writeln!(err, "{report}\n{errors}, {warnings}: the configuration is {verdict}")
 }
 
-/// Everything that is connected to.
+/// Returns all endpoints that the proxy connects to.
 pub(super) fn endpoints(settings: &Settings) -> impl Iterator<Item = &Endpoint> {
     let sources = settings.credentials.iter().filter_map(|credential| credential.source.endpoint());
     settings.projects.iter().map(|project| &project.endpoint).chain(sources)

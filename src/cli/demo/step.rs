@@ -1,4 +1,4 @@
-//! The calls of the tour: as curl would make them, and made without needing it.
+//! The calls of the tour, shown as curl commands but made without curl.
 
 use std::{fs, path::PathBuf};
 
@@ -14,18 +14,18 @@ pub(super) struct Step<'d> {
     pub(super) body: Option<&'static str>,
 }
 
-/// Who calls whom in a step.
+/// The caller of a step.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum StepCaller {
-    /// Whoever reaches the listener of the app.
+    /// Identified by the listener.
     Editor,
-    /// Whoever has the token.
+    /// Identified by its token.
     Packager,
-    /// Nobody who is known.
+    /// Not identified.
     Stranger,
 }
 
-/// The tour: who does what, and what that shows.
+/// The tour: caller, method, target, and what the step shows.
 pub(super) const STEPS: [(StepCaller, &str, &str, &str); 8] = [
     (
         StepCaller::Editor,
@@ -72,7 +72,7 @@ pub(super) const STEPS: [(StepCaller, &str, &str, &str); 8] = [
     ),
 ];
 
-/// What is created in it.
+/// The body of the creates.
 pub(super) const BODY: &str = r#"{"edit_type":["CLIP"],"clips":[{"input":{"bucket":"media-in","location":"cn-north-4","object":"raw.mp4"}}],"output_setting":{"output":{"bucket":"media-out","location":"cn-north-4","object":"editor-api/clip-9/"}},"user_data":"editor-api/clip-9"}"#;
 
 impl Step<'_> {
@@ -87,7 +87,7 @@ impl Step<'_> {
         line
     }
 
-    /// What curl would do.
+    /// Makes the call.
     pub(super) async fn call(&self) -> anyhow::Result<String> {
         let mut head = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", self.method, self.target, self.authority);
         if let Some(path) = &self.token {

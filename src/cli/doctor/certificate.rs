@@ -1,4 +1,4 @@
-//! Diagnoses server certificates: whose it is, and why it is not accepted.
+//! Diagnoses server certificates: the subject, the issuer, and why one is not accepted.
 
 use std::{io, net::IpAddr};
 
@@ -9,7 +9,7 @@ use x509_parser::{certificate::X509Certificate, extensions::GeneralName, parse_x
 use super::finding::{Finding, format_span, rfc3339};
 use crate::clock;
 
-/// What there is to tell of a certificate.
+/// The facts of a certificate.
 pub(super) struct Certificate {
     subject: String,
     issuer: String,
@@ -18,7 +18,7 @@ pub(super) struct Certificate {
 }
 
 impl Certificate {
-    /// `None` where it is none.
+    /// Parses a certificate. `None` if it is malformed.
     pub(super) fn read(der: &CertificateDer<'_>) -> Option<Self> {
         let (_, certificate) = parse_x509_certificate(der).ok()?;
         let expires_at = DateTime::from_timestamp(certificate.validity().not_after.timestamp(), 0)?;
@@ -30,7 +30,7 @@ impl Certificate {
         })
     }
 
-    /// The finding of a handshake in which it was shown.
+    /// Adds the certificate to the finding of its handshake.
     pub(super) fn describe(&self, finding: Finding) -> Finding {
         finding
             .fact("subject", &*self.subject)
@@ -40,14 +40,14 @@ impl Certificate {
             .fact("expires_in_days", self.left().num_days())
     }
 
-    /// Who it is for, by whom, and for how long.
+    /// Describes its subject, issuer and validity.
     pub(super) fn summary(&self) -> String {
         let Self { issuer, names, .. } = self;
         let names = if names.is_empty() { self.subject.clone() } else { names.join(", ") };
         format!("for {names}, issued by {issuer}, expires in {}", format_span(self.left()))
     }
 
-    /// Whether somebody has to see to it.
+    /// Whether it expires soon.
     pub(super) fn ends_soon(&self) -> bool {
         self.left() < EXPIRY_WARNING
     }
@@ -71,7 +71,7 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
     names.value.general_names.iter().filter_map(name).collect()
 }
 
-/// Why a handshake failed, and what to do about it.
+/// Describes why a handshake failed, and what to do about it.
 pub(super) fn failure(error: &io::Error, certificate: Option<&Certificate>) -> (String, String) {
     let tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
     let (Some(rustls::Error::InvalidCertificate(problem)), Some(certificate)) = (tls, certificate) else {
@@ -104,7 +104,7 @@ pub(super) fn failure(error: &io::Error, certificate: Option<&Certificate>) -> (
     (message, format!("{hint}{}", clock.unwrap_or_default()))
 }
 
-/// Who renews by hand needs some days.
+/// Long enough to renew by hand.
 const EXPIRY_WARNING: TimeDelta = TimeDelta::days(14);
 const KNOW_ISSUER: &str = "if this is your own CA, or that of a TLS-inspecting proxy, set `upstream.ca_file` to its \
                            certificate; if not, the connection may be intercepted";

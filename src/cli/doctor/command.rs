@@ -1,4 +1,4 @@
-//! The command itself.
+//! Runs `doctor`.
 
 use std::{
     io::{self, Write},
@@ -29,25 +29,25 @@ use crate::{
     upstream::variable,
 };
 
-/// Try everything that the proxy needs: sources of credentials, endpoints, files, the clock; and say what to do.
+/// Test everything the proxy depends on: credential sources, endpoints, files, the clock.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
-    /// The proxy.yaml to read
+    /// The proxy's configuration
     #[arg(long, value_name = "FILE", env = "MPC_AUTH_PROXY_CONFIG")]
     config: PathBuf,
-    /// Also make one harmless signed call for each project, a view of a job that cannot exist: through the proxy, where one
-    /// runs. A wrong signature is one of the five that lock a key
+    /// Also send one harmless signed call for each project, a view of a job that cannot exist, through the running proxy if
+    /// there is one. A bad signature counts towards the five that lock a key
     #[arg(long)]
     try_credentials: bool,
     #[command(flatten)]
     contract: ContractArgs,
-    /// How to print
+    /// The output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
 
-/// Runs the command: problems of the configuration to standard error, findings to standard output. A finding that
-/// fails calls is an exit code, and so is a configuration that is not valid.
+/// Runs the command: configuration problems to standard error, findings to standard output. Failing findings and an invalid
+/// configuration have exit codes.
 pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let valid = match check::read(&args.config, config::load_again, variable, &mut output::stderr())? {
         Ok(valid) => valid,
@@ -65,7 +65,7 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let runtime = runtime()?;
     let findings = runtime.block_on(examine(&args.config, &valid, args.try_credentials, plan));
-    // A name that takes for ever to be resolved does not keep this process.
+    // Do not wait for a name that never resolves.
     runtime.shutdown_background();
     let findings = match findings {
         Ok(findings) => findings,
@@ -79,8 +79,7 @@ pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Shows what the proxy knows that runs by a configuration that is not valid any more: it was started with what was right
-/// then, and there may be more than that the matter with it.
+/// Shows the state of a running proxy whose configuration files are no longer valid: it may have other problems, too.
 fn show_running(args: &Args) -> anyhow::Result<()> {
     let Ok(Addresses { ops, admin }) = config::addresses(&args.config) else { return Ok(()) };
     let runtime = runtime()?;
@@ -124,5 +123,5 @@ fn document(path: &Path, findings: &[Finding]) -> Value {
     })
 }
 
-/// As that of a wrong command line.
+/// The exit code of an invalid command line.
 const USAGE: u8 = 2;

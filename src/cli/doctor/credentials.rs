@@ -1,7 +1,7 @@
-//! Credential checks of `doctor`. Each source is asked once, in the way in which the proxy asks it.
+//! Credential checks of `doctor`: asks each source once, as the proxy does.
 //!
-//! That is a real question: a wrong password is one of the five that lock a user, and an agency is assumed with a
-//! signed request to STS. What came is not used for anything, and nothing of it is shown but what `/status` shows.
+//! These are real requests: a wrong password counts towards the five that lock a user, and an agency is assumed with a
+//! signed request to STS. The credential is discarded, and only what `/status` shows of it is printed.
 
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
@@ -42,7 +42,7 @@ enum Outcome {
     Silent,
 }
 
-/// Asks all of them, at the same time. Their answers come in no order.
+/// Asks all sources concurrently. The results are in no particular order.
 pub(super) async fn probe(
     settings: &Settings,
     egress: &Egress,
@@ -78,13 +78,13 @@ impl ProbedSource {
         self.state.ready
     }
 
-    /// What came of it. These are the settings of the same credential.
+    /// Returns the finding. `settings` are those of the same credential.
     pub(super) fn finding(&self, settings: &CredentialSettings) -> Finding {
         let kind = settings.source.kind();
         let finding = match &self.outcome {
             Outcome::Given => self.given(settings),
             Outcome::Refused(error) => {
-                // What was looked for is told a line each.
+                // The sources examined have a line each.
                 let nowhere = matches!(error, ProvideError::Nowhere(_));
                 let problem = if nowhere { "no source found".into() } else { error.with_causes() };
                 let hint = hints::of_source(self.found().unwrap_or(kind), error);
@@ -130,7 +130,7 @@ impl ProbedSource {
         finding.warn_if(age > TOKEN_LIFE, format!("{old}: check what writes the file"))
     }
 
-    /// A finding with what there is to tell of every credential.
+    /// Returns a finding with the details that every credential has.
     fn describe(&self, kind: &'static str, what: &str) -> Finding {
         let CredentialStatus { ready, key_hint, expires_at, candidates, .. } = &self.state;
         let candidates: Vec<Value> = candidates
@@ -149,25 +149,25 @@ impl ProbedSource {
             .fact("problem", Value::Null)
     }
 
-    /// Which source it is, where that was looked for.
+    /// Returns the source that was chosen automatically.
     fn found(&self) -> Option<&'static str> {
         self.state.candidates.iter().find(|look| look.passed_over.is_none()).map(|look| look.source)
     }
 }
 
-/// How old a user token is that somebody else keeps fresh.
+/// Returns the age of a token file that something else keeps fresh.
 fn age_of_token(source: &Source) -> Option<TimeDelta> {
     let Source::TokenFile(path) = source else { return None };
     let written = fs::metadata(path).ok()?.modified().ok()?;
     Some(clock::now() - chrono::DateTime::<chrono::Utc>::from(written))
 }
 
-/// As JSON has it.
+/// Converts a duration for JSON.
 pub(super) fn millis(took: Duration) -> u64 {
     u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// As long as one request to IAM or STS may take.
+/// The time-out of one request to IAM or STS.
 const SOURCE_TIMEOUT: Duration = Duration::from_secs(10);
 const SHORT: TimeDelta = TimeDelta::minutes(5);
 const TOKEN_LIFE: TimeDelta = TimeDelta::hours(24);

@@ -1,7 +1,7 @@
-//! Endpoint checks of `doctor`: DNS, TCP, TLS and one HTTP request, on the way that calls go; and the clock.
+//! Endpoint checks of `doctor`: DNS, TCP, TLS and one HTTP request, on the same route as calls; and the clock.
 //!
-//! The request is `HEAD /`, without a credential, a signature or a project: the gateway answers that there is no such
-//! API. It counts towards nothing, and its `Date` tells what time it is there.
+//! The request is `HEAD /` without a credential, a signature or a project. The gateway answers that there is no such API;
+//! that counts towards nothing, and its `Date` shows its clock.
 
 use std::{
     collections::HashSet,
@@ -45,14 +45,14 @@ use crate::{
 /// An endpoint that was asked.
 pub(super) struct ProbedEndpoint {
     pub(super) endpoint: Endpoint,
-    /// What the host's name stands for, or that of the egress proxy. `None` where it is an address.
+    /// The addresses of the host or the egress proxy. `None` if it is an address already.
     resolved: Option<(Result<Vec<IpAddr>, String>, Duration)>,
-    /// The egress proxy, where there is one.
+    /// The egress proxy, if any.
     proxy: Option<Endpoint>,
     diagnosis: Diagnosis,
 }
 
-/// Asks the endpoints of all projects, and those of IAM and STS that the configuration names, at the same time.
+/// Asks the endpoints of all projects, and the configured ones of IAM and STS, concurrently.
 pub(super) async fn probe(
     settings: &Settings,
     egress: &Egress,
@@ -72,7 +72,7 @@ pub(super) async fn probe(
     Ok(reached)
 }
 
-/// Each once. What is on this machine's own link is left out: asking for the credential tells all about it.
+/// Returns the distinct endpoints. Link-local ones are left out, because the credential checks cover them.
 fn endpoints(settings: &Settings) -> Vec<Endpoint> {
     let sources = settings.credentials.iter().map(|credential| &credential.source);
     let sources = sources
@@ -109,12 +109,12 @@ impl ProbedEndpoint {
         self.findings().iter().all(|finding| finding.verdict != CheckStatus::Fail)
     }
 
-    /// Whether it said what time it is.
+    /// Whether its answer had a `Date`.
     pub(super) fn told_the_time(&self) -> bool {
         self.diagnosis.answer.as_ref().is_ok_and(|(answer, _)| answer.date().is_some())
     }
 
-    /// One a step, up to the first that failed.
+    /// Returns one finding per step, up to the first that failed.
     pub(super) fn findings(&self) -> Vec<Finding> {
         let Diagnosis { reached, secured, answer, .. } = &self.diagnosis;
         let failure = answer.as_ref().err();
@@ -207,7 +207,7 @@ impl ProbedEndpoint {
     }
 }
 
-/// How far this machine's clock is from that of who answered, and is furthest from it.
+/// Compares this machine's clock with that of the endpoint that differs most.
 pub(super) fn clock(clocks: &Clocks, reached: &[ProbedEndpoint]) -> Finding {
     let clocks = clocks.all();
     let furthest = clocks.iter().max_by_key(|skew| skew.measured().abs());
@@ -232,7 +232,7 @@ pub(super) fn clock(clocks: &Clocks, reached: &[ProbedEndpoint]) -> Finding {
         .fail("set it, and synchronize it with NTP")
 }
 
-/// Nothing that anybody could take for a call.
+/// Returns a request that cannot be taken for a call.
 fn question(endpoint: &Endpoint) -> Outbound {
     let request = Request::builder()
         .method(Method::HEAD)
@@ -240,7 +240,7 @@ fn question(endpoint: &Endpoint) -> Outbound {
         .header(HOST, endpoint.authority())
         .header(USER_AGENT, concat!("mpc-auth-proxy/", env!("CARGO_PKG_VERSION")))
         .header(ACCEPT, "application/json");
-    // An endpoint's host is in the alphabet of a header.
+    // Every endpoint's host is a valid header value.
     request.body(Full::<Bytes>::default()).unwrap_or_default()
 }
 
@@ -267,5 +267,5 @@ fn with_causes(error: &SendError) -> String {
     )
 }
 
-/// For all of it. Who takes longer is too slow for calls, too.
+/// The time for all steps. A slower endpoint is too slow for calls, too.
 const ENDPOINT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! The examination: what is looked at, in the order in which it is told.
+//! Runs all checks of `doctor`.
 
 use std::{
     collections::BTreeSet,
@@ -21,8 +21,8 @@ use crate::{
     upstream::{Egress, Roots},
 };
 
-/// Everything that is looked at, in the order in which it is told. Endpoints are asked first, because they say what time
-/// it is: an agency must not be asked for with a signature that is dated wrongly.
+/// Runs all checks, and returns their findings in reporting order. Endpoints are asked first, because they tell the time: an
+/// agency must not be requested with a wrongly dated signature.
 pub(super) async fn examine(
     config: &Path,
     valid: &ValidConfig,
@@ -44,7 +44,7 @@ pub(super) async fn examine(
         None => Vec::new(),
     };
     let mut secrets = warnings.secrets().clone();
-    // Those that the environment names are not in the configuration.
+    // Files that the environment names are not in the configuration.
     secrets.extend(probed.iter().flat_map(|probed| &probed.files).filter(|path| path.exists()).cloned());
     let named: BTreeSet<PathBuf> =
         warnings.files().iter().chain(&settings.upstream.ca_file).cloned().collect();

@@ -1,4 +1,4 @@
-//! File permission checks of `doctor`. Owner, permissions and age of all that were named, by whomever.
+//! File checks of `doctor`: owner, permissions and age.
 
 use std::{
     collections::BTreeSet,
@@ -16,7 +16,7 @@ use crate::{
     config::{is_exposed, reason},
 };
 
-/// Looks at the files, of which some hold secrets.
+/// Checks files, some of which are secret.
 pub(super) fn look(files: &BTreeSet<PathBuf>, secrets: &BTreeSet<PathBuf>) -> Vec<Finding> {
     let others = files.difference(secrets).map(|path| file(path, false));
     secrets.iter().map(|path| file(path, true)).chain(others).collect()
@@ -26,7 +26,7 @@ fn file(path: &Path, secret: bool) -> Finding {
     let finding =
         |message: String| Finding::ok("file", path.display().to_string(), message).fact("secret", secret);
     let opened = fs::metadata(path).and_then(|metadata| {
-        // Opening a pipe would wait for whoever writes to it.
+        // Opening a pipe would wait for a writer.
         if metadata.is_file() {
             drop(fs::File::open(path)?);
         }
@@ -59,7 +59,7 @@ fn file(path: &Path, secret: bool) -> Finding {
     finding.fact("exposed", exposed).warn_if(exposed, hint.replace("PATH", &path.display().to_string()))
 }
 
-/// The user's name, or its number where it has none.
+/// Returns the name of a user, or the id if it has none.
 pub(super) fn owner(id: u32) -> String {
     let user = User::from_uid(Uid::from_raw(id)).ok().flatten();
     user.map_or_else(|| id.to_string(), |user| user.name)

@@ -1,4 +1,4 @@
-//! Findings of `doctor`, as text and as JSON. A line for a person, and the same facts for a program.
+//! Findings of `doctor`, as text and as JSON.
 
 use std::io::{self, Write};
 
@@ -8,28 +8,28 @@ use serde_json::{Map, Value};
 
 use crate::escape::shown;
 
-/// How bad it is.
+/// The status of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum CheckStatus {
     Ok,
-    /// It works, and should not stay so.
+    /// It works, but should be changed.
     Warn,
-    /// Calls fail by it.
+    /// It makes calls fail.
     Fail,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, PartialEq, Serialize)]
 pub(super) struct Finding {
-    /// What kind of thing.
+    /// The kind of check.
     check: &'static str,
-    /// Which one.
+    /// What was checked.
     name: String,
     #[serde(rename = "status")]
     pub(super) verdict: CheckStatus,
     message: String,
-    /// What else there is to say, a line each.
+    /// Further details, one per line.
     details: Vec<String>,
     /// What to do about it.
     hint: Option<String>,
@@ -43,12 +43,12 @@ impl Finding {
         Self { check, name, verdict: CheckStatus::Ok, message, details, hint: None, facts }
     }
 
-    /// It works, but: what to do about it.
+    /// Makes it a warning, with a hint.
     pub(super) fn warn(self, hint: impl Into<String>) -> Self {
         Self { verdict: CheckStatus::Warn, hint: Some(hint.into()), ..self }
     }
 
-    /// It does not work: what to do about it.
+    /// Makes it a failure, with a hint.
     pub(super) fn fail(self, hint: impl Into<String>) -> Self {
         Self { verdict: CheckStatus::Fail, hint: Some(hint.into()), ..self }
     }
@@ -63,7 +63,7 @@ impl Finding {
         if holds { self.fail(hint) } else { self }
     }
 
-    /// Whether somebody answers there.
+    /// Whether something answers there.
     pub(super) fn is_in_use(&self) -> bool {
         self.facts.get("in_use") == Some(&Value::Bool(true))
     }
@@ -79,7 +79,7 @@ impl Finding {
     }
 }
 
-/// Writes a paragraph a finding, in columns: the verdict, what was looked at, what was found; then what to do.
+/// Writes one paragraph per finding: status, name and result in columns, then the hint.
 pub(super) fn write(findings: &[Finding], out: &mut impl Write) -> io::Result<()> {
     let checks = findings.iter().map(|f| f.check.len()).max().unwrap_or(0);
     let names = findings.iter().map(|f| f.name.chars().count().min(MAX_NAME_WIDTH)).max().unwrap_or(0);
@@ -103,17 +103,17 @@ pub(super) fn write(findings: &[Finding], out: &mut impl Write) -> io::Result<()
     Ok(())
 }
 
-/// How many findings are so bad.
+/// Counts the findings with this status.
 pub(super) fn count(findings: &[Finding], verdict: CheckStatus) -> usize {
     findings.iter().filter(|finding| finding.verdict == verdict).count()
 }
 
-/// A time, as JSON has it.
+/// Formats a time for JSON.
 pub(super) fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// A stretch of time in its two largest units, whatever its direction.
+/// Formats a duration in its two largest units, without its sign.
 pub(super) fn format_span(time: TimeDelta) -> String {
     let seconds = time.num_seconds().abs();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
@@ -126,7 +126,7 @@ pub(super) fn format_span(time: TimeDelta) -> String {
     }
 }
 
-/// A longer name, such as a path, has the line for itself.
+/// The maximum width of a name. A longer one, such as a path, gets a line of its own.
 const MAX_NAME_WIDTH: usize = 44;
 
 #[cfg(test)]

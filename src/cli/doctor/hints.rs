@@ -1,4 +1,4 @@
-//! Hints: what to do about a failure. One answer for each way in which a source or an endpoint fails.
+//! Hints: what to do about each failure of a source or an endpoint.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use crate::{
     upstream::{DialError, InvalidAnswer, ProxyError, SendError},
 };
 
-/// What to do about a source of this kind that gave nothing.
+/// Returns the hint for a source that failed.
 pub(super) fn of_source(kind: &'static str, error: &ProvideError) -> String {
     match error {
         ProvideError::Unset(name) => {
@@ -50,7 +50,7 @@ pub(super) fn of_source(kind: &'static str, error: &ProvideError) -> String {
     }
 }
 
-/// What to do about an endpoint that hands out credentials and refused to.
+/// Returns the hint for an endpoint that refused to issue a credential.
 fn of_refusal(kind: &'static str, status: u16) -> String {
     let hint = match (status, kind) {
         (404 | 405, _) => "correct the endpoint: it has no such API",
@@ -71,7 +71,7 @@ fn of_refusal(kind: &'static str, status: u16) -> String {
     hint.into()
 }
 
-/// What to do about an endpoint that could not be talked to.
+/// Returns the hint for an endpoint that could not be asked.
 pub(super) fn of_sending(error: &SendError) -> String {
     let hint = match error {
         SendError::Dial(error) => return of_dialling(error),
@@ -88,7 +88,7 @@ pub(super) fn of_sending(error: &SendError) -> String {
     hint.into()
 }
 
-/// What to do about an endpoint that no connection leads to.
+/// Returns the hint for an endpoint that cannot be connected to.
 pub(super) fn of_dialling(error: &DialError) -> String {
     let hint = match error {
         DialError::Dns(_) => CHECK_NAME,
@@ -116,5 +116,5 @@ fn of_proxy(error: &ProxyError) -> String {
     hint.into()
 }
 
-/// What to do about a host whose name means nothing here.
+/// The hint for a host name that does not resolve.
 pub(super) const CHECK_NAME: &str = "check the name, and that this machine's DNS resolves external names";

@@ -1,9 +1,8 @@
 //! `doctor`: checks whether the proxy would work in this environment.
 //!
-//! Where `check` reads, this command asks: every source for a credential, every endpoint for an answer. It binds
+//! `check` only reads; this command also asks every source for a credential and every endpoint for an answer. It binds
 //! nothing, changes nothing, and makes no call: MPC gets one request without a credential. Only `--try-credentials`, which
-//! views, and `--contract`, which creates and cancels, make calls. It should run where the proxy runs, as the proxy's
-//! user; what it finds holds for who asks and when.
+//! views, and `--contract`, which creates and cancels, make calls. It should run where the proxy runs, as the proxy's user.
 
 mod certificate;
 mod command;

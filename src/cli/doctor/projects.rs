@@ -1,4 +1,4 @@
-//! What the calls of a project go by, and whether they would be made.
+//! Project checks of `doctor`: whether calls would be made.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::{
     upstream::{DialerError, Egress, Timeouts, Upstream},
 };
 
-/// What calls go by.
+/// The credentials and routes that calls use.
 #[derive(Clone, Copy)]
 pub(super) struct CallPath<'w> {
     pub(super) settings: &'w Settings,
@@ -19,12 +19,12 @@ pub(super) struct CallPath<'w> {
 }
 
 impl<'w> CallPath<'w> {
-    /// The credential of the project, where calls can be signed with it.
+    /// Returns the credential of the project, if it is usable.
     pub(super) fn credential(&self, project: &Project) -> Option<&'w ProbedSource> {
         self.probed.iter().find(|probed| probed.name() == &*project.credential && probed.is_ready())
     }
 
-    /// The upstream of the project.
+    /// Returns the upstream of the project.
     pub(super) fn upstream(&self, project: &Project) -> Result<Upstream, DialerError> {
         let upstream = &self.settings.upstream;
         let timeouts = Timeouts { connect: upstream.connect_timeout, attempt: upstream.attempt_timeout };
@@ -33,7 +33,7 @@ impl<'w> CallPath<'w> {
     }
 }
 
-/// A finding for each project.
+/// Returns a finding for each project.
 pub(super) fn look(path: CallPath<'_>, reached: &[ProbedEndpoint]) -> Vec<Finding> {
     let finding = |project: &Arc<Project>| {
         let Project { name, id, endpoint, credential, .. } = &**project;

@@ -1,8 +1,6 @@
-//! Startup checks of `doctor`: where sockets and records go, who listens already, how many files may be open, and the
-//! sandbox.
+//! Startup checks of `doctor`: sockets, the audit sink, existing listeners, the open-file limit, and the sandbox.
 //!
-//! Nothing is bound or made: permissions are asked for, and connections are tried where a proxy that runs would
-//! answer.
+//! Nothing is bound or created: permissions are checked, and connections are tried to the addresses of a running proxy.
 
 use std::{
     fmt::Display,
@@ -25,7 +23,7 @@ use crate::{
     server::descriptors,
 };
 
-/// Where sockets are made, where records are written, and what would be in force in a proxy with this configuration.
+/// Checks sockets, the audit sink, limits and the sandbox.
 pub(super) fn look(settings: &Settings, warnings: &Report) -> Vec<Finding> {
     let listeners = settings.listeners.iter().filter_map(|listener| match &listener.bind {
         Bind::Unix { path, .. } => Some(path.as_path()),
@@ -97,7 +95,7 @@ fn open_files(settings: &Settings) -> Finding {
         .warn_if(fitting != *wanted, hint)
 }
 
-/// Tried on a thread that ends, so this command is not confined.
+/// Tries a restriction on a temporary thread, so this command is not confined.
 fn sandboxed(name: &'static str, measure: &Restriction) -> Finding {
     let hint = "use a newer kernel, or a container that allows it; the proxy runs without";
     Finding::ok("sandbox", name, measure.to_string())
@@ -105,11 +103,11 @@ fn sandboxed(name: &'static str, measure: &Restriction) -> Finding {
         .warn_if(*measure != Restriction::On, hint)
 }
 
-/// Whether somebody answers where probes and operators ask.
+/// Checks whether a proxy answers at the ops address and the admin socket.
 pub(super) async fn running(ops: Option<&Ops>, admin: Option<&Admin>) -> Vec<Finding> {
     let probes = async {
         match ops.map(|ops| ops.bind) {
-            // Port 0 is another port every time.
+            // Port 0 is a different port every time.
             Some(address) if address.port() != 0 => Some(probes(address).await),
             Some(_) | None => None,
         }
@@ -150,7 +148,7 @@ fn nobody(check: &'static str, address: impl Display) -> Finding {
     Finding::ok(check, address.to_string(), "nothing listens there yet").fact("in_use", false)
 }
 
-/// What a running proxy knows to be wrong with it.
+/// Returns the problems that a running proxy reports.
 fn known(check: &'static str, address: impl Display, answer: Option<&client::ClientResponse>) -> Finding {
     let finding = |message: &str| Finding::ok(check, address.to_string(), message).fact("in_use", true);
     let document = answer.and_then(|answer| serde_json::from_str(answer.body()).ok());
@@ -168,5 +166,5 @@ fn known(check: &'static str, address: impl Display, answer: Option<&client::Cli
     if fails { told.fail(hint) } else { told.warn(hint) }
 }
 
-/// Who is on this machine answers at once.
+/// Short, because a proxy on this machine answers at once.
 const LOCAL_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,9 +1,8 @@
-//! `doctor --try-credentials`: checks that upstream accepts the credentials. With `--try-credentials` each project gets
-//! one signed call, a view of a job that no cloud has.
+//! `doctor --try-credentials`: checks that upstream accepts each project's credential, with one signed view of a job that
+//! cannot exist.
 //!
-//! Where a proxy runs it makes the call, because it counts the signatures that upstream refuses and stops before they lock
-//! the key. Else this command signs it, apart from anybody's count, and says so. A credential that was refused is not tried
-//! for another project.
+//! A running proxy makes the call itself, because it counts refused signatures and stops before they lock the key. Without
+//! one this command signs the call, outside any count, and says so. A rejected credential is not tried for another project.
 
 use std::{collections::BTreeSet, io, path::Path, sync::Arc, time::Duration};
 
@@ -23,15 +22,15 @@ use crate::{
     upstream::DialerError,
 };
 
-/// Who makes the calls.
+/// What makes the calls.
 #[derive(Clone, Copy)]
 enum TrialRunner<'p> {
-    /// The proxy whose admin socket this is.
+    /// The running proxy with this admin socket.
     Proxy(&'p Path),
     Ourselves,
 }
 
-/// Tries each project, one after the other.
+/// Tries each project in turn.
 pub(super) async fn each(path: CallPath<'_>) -> Result<Vec<Finding>, DialerError> {
     let by = TrialRunner::of(path.settings).await;
     let (mut findings, mut refused) = (Vec::new(), BTreeSet::new());
@@ -86,7 +85,7 @@ async fn through(admin: &Path, project: &config::Project) -> Result<Trial, Strin
     })
 }
 
-/// Makes the call here.
+/// Makes the call in this process.
 async fn ourselves(
     path: CallPath<'_>,
     project: &Arc<config::Project>,
@@ -137,5 +136,5 @@ const REFUSED: &str = "this was one of five invalid signatures that lock the key
 const UNKNOWN: &str = "look up its code in Huawei's documentation: the answer may come from an intermediary, or this \
                        region has no such URL";
 const SEE_ABOVE: &str = "see the checks of the credential, the endpoint and the running proxy";
-/// For one call.
+/// The time for one call.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(10);

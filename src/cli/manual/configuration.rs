@@ -1,4 +1,4 @@
-//! The commands that look at a configuration.
+//! The manuals of the commands that examine a configuration.
 
 use super::{
     entry::Manual,
@@ -32,8 +32,8 @@ $ mpc-auth-proxy check --config proxy.yaml --strict",
 pub(super) const DOCTOR: Manual = Manual {
     about: "\
 Tests what `check` only reads: the source of each credential, each endpoint, file permissions, the \
-clock, and the running proxy. Run it where the proxy runs, as the same user. What fails is told with \
-what to do about it.
+clock, and the running proxy. Run it where the proxy runs, as the same user. Each problem comes with \
+a remedy.
 
 It makes no call to MPC by default: --try-credentials sends one harmless view for each \
 project, and --contract creates, views and cancels three small jobs of your own.",

@@ -1,35 +1,35 @@
-//! What a manual page holds of a command besides its options.
+//! The contents of manuals, apart from options.
 
 use std::{collections::BTreeMap, fmt, iter::from_fn};
 
-/// What is told of a command besides its first line and its options.
+/// The manual of a command, apart from its first line and its options.
 pub(super) struct Manual {
-    /// What it does, in paragraphs with an empty line between them.
+    /// What it does, in paragraphs separated by empty lines.
     pub(super) about: &'static str,
-    /// The files that it reads or writes, and what they are to it.
+    /// The files that it reads or writes, with their purpose.
     pub(super) files: &'static [(&'static str, &'static str)],
-    /// The codes that it exits with, and what each means; 2 where that is [not the usual](Self::exits).
+    /// Its exit codes and their meanings; 2 only if [not the usual](Self::exits).
     pub(super) exits: &'static [(u8, &'static str)],
-    /// Command lines that run as they are written, each after `$ ` below a line that says what it does.
+    /// Runnable command lines after `$ `, each below a line that says what it does.
     pub(super) examples: &'static str,
 }
 
 impl Manual {
-    /// All codes that it exits with, in their order.
+    /// Returns all exit codes in order.
     pub(super) fn exits(&self) -> BTreeMap<u8, &'static str> {
         let mut exits = BTreeMap::from([(2, "Invalid command line.")]);
         exits.extend(self.exits.iter().copied());
         exits
     }
 
-    /// What each example does, and its command line in lines that fit.
+    /// Returns what each example does, and its command line, wrapped.
     pub(super) fn examples(&self) -> impl Iterator<Item = (&'static str, String)> {
         let mut lines = self.examples.lines();
         from_fn(move || Some((lines.next()?, broken(lines.next()?.strip_prefix("$ ")?))))
     }
 }
 
-/// A command line in lines that fit, as a shell joins them: each but the first begins with an option.
+/// Wraps a command line for a shell. Every continuation line begins with an option.
 fn broken(line: &str) -> String {
     let (mut lines, mut width) = (String::new(), 0);
     for (number, part) in line.split(" -").enumerate() {
@@ -44,7 +44,7 @@ fn broken(line: &str) -> String {
     lines
 }
 
-/// What stands below the options in a long help.
+/// Formats the part of the long help below the options.
 impl fmt::Display for Manual {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let files = self.files;
@@ -69,7 +69,7 @@ impl fmt::Display for Manual {
     }
 }
 
-/// With what stands before a line and behind it, no wider than a help is.
+/// The width of an example, so that with its indentation it fits into the help.
 const WIDTH: usize = 86;
 
 #[cfg(test)]

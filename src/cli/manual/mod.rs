@@ -1,8 +1,6 @@
-//! The manual page of each command. What it does, its files, its exit codes and its examples, composed in one way for
-//! `--help` and for manual pages.
+//! The manual of each command, for `--help` and for manual pages: purpose, files, exit codes and examples.
 //!
-//! `-h` stays a summary. The texts are beside this file, a file for each kind of command; tests of the binary run every
-//! example.
+//! `-h` stays a summary. Tests of the binary run every example.
 
 mod configuration;
 mod entry;

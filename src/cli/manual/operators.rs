@@ -1,4 +1,4 @@
-//! The commands for operators, over the admin socket of a running proxy.
+//! The manuals of the operators' commands.
 
 use super::{
     entry::Manual,
@@ -56,7 +56,7 @@ $ mpc-auth-proxy reload --config proxy.yaml",
 pub(super) const STATUS: Manual = Manual {
     about: "\
 Prints whether the proxy is ready, and if not, why: credentials, circuit breakers, freezes, the \
-audit sink, a reload that is pending or was refused; and its last decisions. What is wrong is in \
+audit sink, a reload that is pending or was refused; and the latest decisions. Problems are in \
 capitals.",
     files: &[(PROXY_YAML, ADMIN_IS_READ)],
     exits: &[(0, "The proxy answered, ready or not."), (1, CANNOT_BE_ASKED)],

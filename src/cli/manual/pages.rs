@@ -1,4 +1,4 @@
-//! Manuals as long help, and as manual pages.
+//! Renders manuals as long help and as manual pages.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use clap_mangen::{
 
 use super::{configuration, entry::Manual, operators, policy, proxy, trying};
 
-/// The command, and those below it, with their manuals as long help.
+/// Adds the manuals to a command and its subcommands as long help.
 pub(in crate::cli) fn with_help(command: Command) -> Command {
     each(command, "", |command, manual| {
         let described = described(command, manual);
@@ -22,13 +22,13 @@ pub(in crate::cli) fn with_help(command: Command) -> Command {
     })
 }
 
-/// The manual page of the command alone.
+/// Writes the manual page of one command.
 pub(in crate::cli) fn page(command: Command, out: &mut impl Write) -> io::Result<()> {
     let command = with_descriptions(command);
     write_page(&command, "", out)
 }
 
-/// A manual page for the command and one for each below it, into a folder, which is made where it is not there.
+/// Writes a manual page for the command and each subcommand into a folder, which is created if missing.
 pub(in crate::cli) fn pages(command: Command, folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     write_pages(&with_descriptions(command), "", folder)
@@ -69,7 +69,7 @@ fn manual(path: &str) -> Option<&'static Manual> {
     })
 }
 
-/// Does something with the command and with each below it.
+/// Applies a function to the command and each subcommand.
 fn each(command: Command, path: &str, act: fn(Command, &Manual) -> Command) -> Command {
     let command = command.mut_subcommands(|below| {
         let path = below_path(path, &below);

@@ -1,4 +1,4 @@
-//! The commands that ask a policy.
+//! The manuals of `policy` and its subcommands.
 
 use super::{
     entry::Manual,
@@ -73,8 +73,8 @@ pub(super) const REPLAY: Manual = Manual {
     about: "\
 Evaluates every recorded call under --policy, and prints those with another decision, grouped, \
 the denials first. Files may be compressed by gzip, come from standard input \
-(`-`), and carry what CRI or Docker puts around each line. A line that is no record is named and left \
-out.",
+(`-`), and carry what CRI or Docker puts around each line. Lines that are not records are reported and \
+skipped.",
     files: &[
         ("AUDIT", "Audit records, the oldest file first."),
         (POLICY_YAML, "The policy to try. It need not be the one in force."),

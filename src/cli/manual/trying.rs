@@ -1,4 +1,4 @@
-//! The commands to try things with: the demo, the stand-in cloud, and a signature by hand.
+//! The manuals of `demo`, `testserver` and `sign`.
 
 use super::entry::Manual;
 

@@ -1,11 +1,11 @@
-//! The questions that a policy is asked, by their names.
+//! The subcommands of `policy`.
 
 use std::{io::Write, process::ExitCode};
 
 use super::{explain::Explain, replay::Replay, suggest::Suggest, test::Test};
 use crate::cli::output;
 
-/// Ask the policy
+/// Explain, test, replay and suggest policies
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
     #[command(subcommand)]
@@ -14,21 +14,20 @@ pub(in crate::cli) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Say what is decided for a call, by which rule, and which rule comes closest where nothing allows it
+    /// Explain the decision on a call: its rule, or the closest one if no rule allows it
     Explain(Explain),
-    /// Run the cases of a file against the policy that it names
+    /// Run test cases against a policy
     Test(Test),
-    /// Ask a policy about the calls in audit files, and say which it would decide otherwise
+    /// Show which recorded calls a policy would decide differently
     Replay(Replay),
-    /// Write the least policy that allows what was allowed in audit files
+    /// Print the least permissive policy that allows the recorded calls
     Suggest(Suggest),
 }
 
-/// Runs the command: the answer to standard output, problems of the files it reads to standard error.
+/// Runs the command: the answer to standard output, problems of files to standard error.
 ///
 /// # Errors
-/// Where a call names what is not there, a file cannot be read, or the answer cannot be written; a file that is
-/// not valid is an exit code.
+/// If a name is unknown, a file cannot be read, or the answer cannot be written. An invalid file is an exit code.
 pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     answer_to(&args.command, &mut output::stdout(), &mut output::stderr())
 }

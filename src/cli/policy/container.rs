@@ -1,4 +1,4 @@
-//! Lines of audit records as container runtimes keep what a process prints: CRI's, Docker's `json-file`, and `kubectl logs`.
+//! Extracts audit records from container logs: CRI, Docker's `json-file`, and `kubectl logs`.
 
 use std::{borrow::Cow, mem};
 
@@ -7,36 +7,35 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use crate::audit::EVENT_PREFIX;
 
-/// The parts of a line whose end was not read yet: runtimes cut where their buffers end, also in short lines.
+/// The parts of an unfinished line. Runtimes split even short lines at the end of their buffers.
 #[derive(Default)]
 pub(super) struct Parts {
     begun: String,
-    /// Of the line before, the end never came.
+    /// Whether the previous line was given up unfinished.
     cut: bool,
 }
 
 impl Parts {
-    /// Whether the end of a line is still to come.
+    /// Whether a line is unfinished.
     pub(super) fn is_begun(&self) -> bool {
         !self.begun.is_empty()
     }
 
-    /// Whether a line was given up since this was asked before.
+    /// Whether a line was given up since the last call.
     pub(super) fn was_cut(&mut self) -> bool {
         mem::take(&mut self.cut)
     }
 
-    /// What the process printed on standard output, without what a container runtime has around it. `None` where it is
-    /// of the log, or where its end is still to come.
+    /// Returns the process's own line of standard output. `None` for a line of the log, or an unfinished one.
     pub(super) fn printed<'l>(&mut self, line: &'l str) -> Option<Cow<'l, str>> {
         let (text, is_whole) = without_runtime(line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line))?;
-        // A record begins here: whoever wrote what was begun did not come to its end.
+        // A record begins here, so the unfinished line will not be continued.
         if text.starts_with(EVENT_PREFIX) && self.is_begun() {
             self.begun.clear();
             self.cut = true;
         }
         if !is_whole {
-            // What is longer than any record is none, with its end or without.
+            // A line that is longer than any record is not one.
             if self.begun.len() as u64 <= MAX_LINE {
                 self.begun.push_str(&text);
             }
@@ -48,14 +47,14 @@ impl Parts {
     }
 }
 
-/// What a container runtime has a line of standard output around, and whether that is a whole line or its last part.
+/// Removes a container runtime's wrapping, and returns whether it is the end of a line.
 fn without_runtime(line: &str) -> Option<(Cow<'_, str>, bool)> {
     if line.starts_with(DOCKER)
         && let Ok(Docker { log, stream }) = serde_json::from_str(line)
     {
         return (stream != "stderr").then(|| match log.strip_suffix('\n') {
             Some(whole) => (Cow::Owned(whole.to_owned()), true),
-            // Collectors drop the end of the line, which is not cut off there.
+            // Collectors drop the line end, so the line is complete.
             None => {
                 let is_whole = serde_json::from_str::<IgnoredAny>(&log).is_ok();
                 (Cow::Owned(log), is_whole)
@@ -63,7 +62,7 @@ fn without_runtime(line: &str) -> Option<(Cow<'_, str>, bool)> {
         });
     }
     let (text, is_whole) = match line.split_once(' ') {
-        // CRI: when, which stream, and whether the line ends here (`F`) or goes on (`P`), perhaps with more tags.
+        // CRI: time, stream, and whether the line ends here (`F`) or continues (`P`), possibly with more tags.
         Some((time, rest)) if DateTime::parse_from_rfc3339(time).is_ok() => match rest.split_once(' ') {
             Some(("stderr", _)) => return None,
             Some(("stdout", rest)) => rest
@@ -76,7 +75,7 @@ fn without_runtime(line: &str) -> Option<(Cow<'_, str>, bool)> {
     Some((Cow::Borrowed(text), is_whole))
 }
 
-/// Whether it is a line of the proxy's own log.
+/// Whether it is a line of the proxy's log.
 fn is_log(line: &str) -> bool {
     line.starts_with("{\"timestamp\":") && line.contains(",\"level\":")
 }
@@ -88,8 +87,8 @@ struct Docker {
     stream: String,
 }
 
-/// No record is longer.
+/// The maximum length of a record.
 pub(super) const MAX_LINE: u64 = 1 << 20;
 const DOCKER: &str = "{\"log\":";
-/// What editors of other systems put before the first line.
+/// Editors on other systems put it before the first line.
 const BYTE_ORDER_MARK: char = '\u{feff}';

@@ -1,4 +1,4 @@
-//! Tests `docs/POLICY.md`. Its files, cases and commands, taken out of it and run.
+//! Tests `docs/POLICY.md` by running its files, cases and commands.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -41,7 +41,7 @@ fn blocks(section: &str) -> Vec<Block<'_>> {
         .collect()
 }
 
-/// A YAML block is the file that its first line names; JSON lines are the audit file.
+/// Writes a block as a file: the first line of YAML names it, and JSON lines are the audit file.
 fn write(directory: &Path, block: &Block<'_>) {
     let name = match block.language {
         "yaml" => block.text.lines().next().unwrap().strip_prefix("# ").unwrap(),
@@ -51,7 +51,7 @@ fn write(directory: &Path, block: &Block<'_>) {
     std::fs::write(directory.join(name), block.text).unwrap();
 }
 
-/// Commands after `$ `, each followed by all that it prints.
+/// Runs the commands after `$ `, and compares their output with the text below.
 fn converse(directory: &Path, text: &str) {
     let mut last = ExitCode::SUCCESS;
     for exchange in format!("\n{text}").split("\n$ ").skip(1) {
@@ -66,7 +66,7 @@ fn converse(directory: &Path, text: &str) {
     }
 }
 
-/// Runs a command as if in that directory: the exit code, and all that it prints.
+/// Runs a command as if in that directory. Returns the exit code and the output.
 fn run(directory: &Path, command: &str) -> (ExitCode, String) {
     let in_place = |word: &str| {
         let path = directory.join(word);

@@ -1,4 +1,4 @@
-//! Tests that a running proxy decides as these commands say. Real calls, their records, and `replay` of those records.
+//! Tests that a running proxy decides as these commands say, with real calls and a replay of their records.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -53,7 +53,7 @@ rules:
   - { id: keep, effect: deny, callers: ['*'], actions: ['*'], projects: ['*'], jobs: [keep-*], mode: observe }
 ";
 
-/// The status of a cancel call for each job, and what metrics say afterwards.
+/// Returns the status of a cancel of each job, and the metrics afterwards.
 async fn served(directory: &Path, mode: &str) -> (Vec<String>, String) {
     let key = AccessKey {
         id: "HPUATEST".into(),
@@ -96,7 +96,7 @@ async fn served(directory: &Path, mode: &str) -> (Vec<String>, String) {
     (answers, metrics.text(Format::OpenMetrics, &ProcessState::default()))
 }
 
-/// Effect, rule and mode of each record.
+/// Returns the effect, rule and mode of each record.
 fn recorded(directory: &Path) -> Vec<String> {
     let audit = std::fs::read_to_string(directory.join("audit.jsonl")).unwrap();
     let record = |line: &str| {
@@ -107,7 +107,7 @@ fn recorded(directory: &Path) -> Vec<String> {
     audit.lines().map(record).collect()
 }
 
-/// The result of `policy replay` with the policy that made the records.
+/// Returns the result of `policy replay` with the policy that produced the records.
 fn replayed(directory: &Path) -> (ExitCode, String) {
     let [audit, policy] =
         ["audit.jsonl", "policy.yaml"].map(|name| directory.join(name).display().to_string());

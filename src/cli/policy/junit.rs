@@ -1,8 +1,8 @@
-//! Test results in JUnit's XML format. As JUnit's XML: the part of it that all of them understand.
+//! Test results in JUnit's XML format, limited to what all consumers understand.
 
 use super::results::{Outcome, Results};
 
-/// The results as one document, a suite a file.
+/// Returns the results as one document with one suite per file.
 pub(super) fn document(results: &Results) -> String {
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     let Results { passed, failed, cases } = results;
@@ -34,7 +34,7 @@ fn test_case(case: &Outcome) -> String {
     format!("{case}>\n      <failure message=\"{message}\">{detail}</failure>\n    </testcase>")
 }
 
-/// The text as it stands in an attribute or element. What XML cannot hold at all becomes U+FFFD.
+/// Escapes a text for an attribute or element. Characters that XML cannot contain become U+FFFD.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

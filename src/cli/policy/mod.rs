@@ -1,6 +1,4 @@
-//! `policy`: explains, tests, replays and suggests policies.
-//!
-//! One file a question.
+//! `policy`: explains, tests, replays and suggests policies, with one file per subcommand.
 
 mod command;
 mod container;

@@ -1,7 +1,6 @@
-//! Reads decisions from audit files. Read one line at a time: such files are large.
+//! Reads decisions from audit files, one line at a time because they are large.
 //!
-//! They are read as they are found: whole or compressed by a rotation, from a pipe, and as container runtimes keep what a
-//! process prints, with the log among it.
+//! Files may be plain or compressed by a rotation, come from a pipe, or be container logs that also have the proxy's log.
 
 use std::cell::OnceCell;
 use std::fmt::Display;
@@ -15,26 +14,26 @@ use flate2::bufread::MultiGzDecoder;
 use super::container::{MAX_LINE, Parts};
 use crate::audit::ParsedRecord;
 
-/// Where audit records are read from.
+/// The audit files to read.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Records {
-    /// Files of audit records, one JSON object a line, the oldest first; `-` is standard input. Compressed by gzip or not,
-    /// and with what a container runtime puts before each line.
+    /// Files of audit records, oldest first; `-` is standard input. They may be compressed by gzip, or be logs of a
+    /// container runtime
     #[arg(value_name = "AUDIT", required = true)]
     files: Vec<PathBuf>,
-    /// Standard input, which can be read once.
+    /// Standard input, which can be read only once.
     #[arg(skip)]
     input: OnceCell<Vec<u8>>,
 }
 
 impl Records {
-    /// Those of these files.
+    /// Creates it for these files.
     pub(super) fn of(files: Vec<PathBuf>) -> Self {
         Self { files, ..Self::default() }
     }
 
-    /// Hands every decision to `each`. A line that is no record is complained about and left out: the last one of a
-    /// machine that lost power is cut off. Files without any decision are an error.
+    /// Calls `each` with every decision. A line that is not a record is reported and skipped: a power failure cuts off the
+    /// last one. Files without any decision are an error.
     pub(super) fn each_decision(
         &self,
         err: &mut impl Write,
@@ -54,7 +53,7 @@ impl Records {
         Ok(())
     }
 
-    /// Hands every line that a sink may have written to `each`. What that finds wrong with a line is told, with its place.
+    /// Calls `each` with every line that a sink may have written, and reports its errors with their place.
     pub(super) fn each_line<E: Display>(
         &self,
         err: &mut impl Write,
@@ -78,7 +77,7 @@ impl Records {
                         Ok(None) => None,
                         Err(_) => Some("not an audit record: not UTF-8 text".into()),
                     },
-                    // As of a plain file that is cut off: what is there counts.
+                    // Like a truncated plain file: what could be read counts.
                     Err(error) if is_of_compression(&error) => {
                         let problem = format!("the rest is unreadable and skipped: {error}");
                         problems.log(number, Some(problem), err)?;
@@ -98,7 +97,7 @@ impl Records {
         Ok(())
     }
 
-    /// The files by name.
+    /// Returns the names of the files.
     pub(super) fn names(&self) -> String {
         self.files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
     }
@@ -123,7 +122,7 @@ impl Records {
     }
 }
 
-/// What is told of the lines of a file.
+/// The reports about the lines of a file.
 struct Problems<'p> {
     path: &'p Path,
     count: u64,
@@ -152,7 +151,7 @@ impl Problems<'_> {
     }
 }
 
-/// Whether a compressed file is cut off or damaged, rather than that the system cannot read it.
+/// Whether a compressed file is truncated or damaged, rather than unreadable.
 fn is_of_compression(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
     matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof) && error.raw_os_error().is_none()
@@ -164,7 +163,7 @@ enum Line {
     TooLong,
 }
 
-/// Reads a line without its end. Of one that is too long, no more is kept than that it was there.
+/// Reads a line without its end. The text of one that is too long is dropped.
 fn next_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
     line.clear();
     if file.by_ref().take(MAX_LINE).read_until(b'\n', line)? == 0 {
@@ -179,7 +178,7 @@ fn next_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
     Ok(Line::Whole)
 }
 
-/// How many unreadable lines are told one by one.
+/// The maximum number of unreadable lines that are listed.
 const MAX_BAD_LINES_SHOWN: u64 = 5;
 const GZIP: &[u8] = &[0x1f, 0x8b];
 
@@ -229,7 +228,7 @@ mod tests {
             ("cri", lines(&[cri("stderr F", log), cri("stdout F", line), cri("stderr F", "text")])),
             ("collected", lines(&[format!("\u{feff}{}", part("stdout", line)), part("stdout", log)])),
             ("kubectl", lines(&[format!("{time} {line}"), format!("{time} {log}")])),
-            // CRI-O and conmon cut where their buffer ends, with whatever else is printed meanwhile.
+            // CRI-O and conmon split at the end of their buffer, with other output in between.
             (
                 "parts",
                 lines(&[
@@ -242,7 +241,7 @@ mod tests {
                     docker("stdout", &line[50..]),
                 ]),
             ),
-            // Two members, as `cat a.gz b.gz` makes them.
+            // Two members, as from `cat a.gz b.gz`.
             ("gz", [compressed.clone(), compressed].concat()),
         ] {
             std::fs::write(folder.path(name), content).unwrap();
@@ -263,7 +262,7 @@ mod tests {
         let compressed = gzip(&many, flate2::Compression::none());
         let half = &compressed[..compressed.len() / 2];
         let time = "2027-01-15T08:30:00.123456789Z";
-        // As the proxy writes it: what it is comes first.
+        // As the proxy writes it, with the event first.
         let event = format!("{{\"event\":\"request\",{}", &record[1..].replace("\"event\":\"request\",", ""));
         let begun = format!("{time} stdout F {record}{time} stdout P {}\n", &record[..50]);
         for (content, expected, problem) in [

@@ -21,30 +21,30 @@ use crate::policy::{Call, DecisionReport, Effect, Mode, Policy, Scope, UNDETERMI
 pub(super) struct Replay {
     #[command(flatten)]
     audit: Records,
-    /// The policy to try.
+    /// The policy to try
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
-    /// The proxy's configuration, for the names of projects [default: proxy.yaml beside the policy].
+    /// The proxy's configuration, for the names of projects [default: proxy.yaml beside the policy]
     #[arg(long, value_name = "FILE", env = "MPC_AUTH_PROXY_CONFIG")]
     config: Option<PathBuf>,
-    /// How to print the result.
+    /// The output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
 
-/// Every call that was replayed.
+/// The replayed calls.
 #[derive(Debug, Default, Serialize)]
 struct Replayed {
     calls: u64,
     unchanged: u64,
     now_denied: u64,
     now_allowed: u64,
-    /// Of which too little was recorded.
+    /// The number of calls that could not be decided from their records.
     undetermined: u64,
     changes: Vec<Change>,
 }
 
-/// Calls of the same kind that would be decided otherwise, for the same reason.
+/// Calls of the same kind that would be decided differently for the same reason.
 #[derive(Debug, Serialize)]
 struct Change {
     from: &'static str,
@@ -54,19 +54,19 @@ struct Change {
     project: String,
     calls: u64,
     last: String,
-    /// The last of them. `None`: it created one.
+    /// The job of the last of them. `None` for a create.
     job: Option<String>,
-    /// The rule that its record names.
+    /// The recorded rule.
     rule: Option<String>,
-    /// And the mode.
+    /// The recorded mode.
     mode: Option<String>,
     now: DecisionReport,
 }
 
-/// What calls must have in common to be told together.
+/// What calls must have in common to be reported together.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Kind {
-    /// Denials come first, then what is not known.
+    /// Denials come first, then undetermined calls.
     order: u8,
     caller: String,
     action: String,
@@ -75,10 +75,10 @@ struct Kind {
 }
 
 impl Replay {
-    /// Replays the file: exit code 1 where a call that was allowed would be denied, 78 where the policy is not valid.
+    /// Replays the files. Exits with 1 if an allowed call would be denied, with 78 if the policy is invalid.
     pub(super) fn run(&self, out: &mut impl Write, err: &mut impl Write) -> anyhow::Result<ExitCode> {
         let mut ids = BTreeSet::new();
-        // What is no record is told once, and here where nothing else is.
+        // Lines that are not records are reported once.
         let mut told = Vec::new();
         let read = self.audit.each_decision(&mut told, |seen| {
             ids.insert(seen.project_id);
@@ -87,7 +87,7 @@ impl Replay {
             err.write_all(&told)?;
             return Err(error);
         }
-        // A project without a name goes by its id.
+        // A project without a name is known by its id.
         let by_id =
             || ids.iter().map(|id| Scope { name: id.as_str().into(), id: id.as_str().into() }).collect();
         let alone = match config::policy_alone(&self.policy, self.config.as_deref(), by_id) {
@@ -150,12 +150,12 @@ impl Replayed {
     }
 }
 
-/// What a policy says about what was recorded.
+/// Decides a recorded call by a policy.
 pub(super) fn ask(policy: &Policy, seen: &ParsedRecord, projects: &[Scope]) -> DecisionReport {
     decide(policy, seen, name_of(seen, projects)).1
 }
 
-/// The name of the project. One without goes by its id.
+/// Returns the name of the project, or else its id.
 fn name_of<'a>(seen: &'a ParsedRecord, projects: &'a [Scope]) -> &'a str {
     let project = projects.iter().find(|project| *project.id == *seen.project_id);
     project.map_or(seen.project_id.as_str(), |project| &project.name)

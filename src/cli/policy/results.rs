@@ -1,4 +1,4 @@
-//! What came of test cases.
+//! The results of test cases.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -25,9 +25,9 @@ pub(super) struct Outcome {
     pub(super) line: u64,
     pub(super) name: String,
     pub(super) passed: bool,
-    /// What was expected, in words.
+    /// The expected decision in words.
     pub(super) expected: String,
-    /// What was decided.
+    /// The actual decision.
     pub(super) decided: DecisionReport,
 }
 

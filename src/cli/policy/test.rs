@@ -7,10 +7,10 @@ use crate::{cli::exit, clock, config};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Test {
-    /// Files of cases, each of which names its policy.
+    /// Files of test cases, each of which names its policy
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// How to print the results.
+    /// The output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
@@ -23,7 +23,7 @@ enum Format {
 }
 
 impl Test {
-    /// Runs the cases: exit code 1 where one fails, 78 where a file is not valid.
+    /// Runs the cases. Exits with 1 if one fails, with 78 if a file is invalid.
     pub(super) fn run(&self, out: &mut impl Write, err: &mut impl Write) -> anyhow::Result<ExitCode> {
         let (mut results, mut valid) = (Results::default(), true);
         for path in &self.files {
@@ -86,7 +86,7 @@ rules:
 ";
     const PROXY: &str = "projects: [ { name: media-prod, id: 0a1b, credential: elsewhere } ]";
 
-    /// Runs `policy test` on these cases: the exit code, what was printed, and what was complained about.
+    /// Runs `policy test` on these cases. Returns the exit code, the output and the errors.
     fn run(cases: &str, format: Format) -> (ExitCode, String, String) {
         let cases = format!("version: 1\npolicy: policy.yaml\ncases:\n{cases}");
         run_file(&cases, format)

@@ -1,6 +1,4 @@
-//! Arguments of `sign`, each in a type that holds nothing else.
-//!
-//! A text that is not such an argument is refused by clap, which knows how to name it and how to exit.
+//! The arguments of `sign`, each parsed into a type of its own by clap, which reports invalid ones.
 
 use std::path::PathBuf;
 
@@ -12,34 +10,34 @@ use crate::{
     upstream::{Endpoint, EndpointError},
 };
 
-/// What `sign` was asked for. The keys come from `HUAWEICLOUD_SDK_AK`, `HUAWEICLOUD_SDK_SK` and, for temporary
-/// keys, `HUAWEICLOUD_SDK_SECURITY_TOKEN`.
+/// The arguments of `sign`. The key comes from `HUAWEICLOUD_SDK_AK`, `HUAWEICLOUD_SDK_SK` and, if temporary,
+/// `HUAWEICLOUD_SDK_SECURITY_TOKEN`.
 #[derive(clap::Args)]
 pub(in crate::cli) struct Args {
     /// The method, in upper case
     #[arg(long, value_name = "M")]
     pub method: String,
-    /// The URL, escaped as it will be sent
+    /// The URL as it will be sent, with its escapes
     #[arg(long, value_name = "URL", value_parser = Url::parse)]
     pub url: Url,
-    /// A header to send and, unless its name has a `_`, to sign; `Host` wins over the URL's
+    /// A header to send and, unless its name has a `_`, to sign; `Host` overrides the URL's
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = Header::parse)]
     pub headers: Vec<Header>,
-    /// The file that holds the body
+    /// The file with the body
     #[arg(long, value_name = "FILE")]
     pub body_file: Option<PathBuf>,
-    /// The time to sign at, in UTC; now, if not given
+    /// The signing time in UTC [default: now]
     #[arg(long, value_name = "YYYYMMDDTHHMMSSZ", value_parser = Timestamp::parse)]
     pub date: Option<Timestamp>,
-    /// Print the canonical request and the string to sign as well; JSON always has them
+    /// Also print the canonical request and the string to sign; JSON always has them
     #[arg(long)]
     pub explain: bool,
-    /// How to print
+    /// The output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
 }
 
-/// A URL in its parts, each as it was written.
+/// The parts of a URL as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) struct Url {
     pub(super) authority: String,
@@ -47,7 +45,7 @@ pub(in crate::cli) struct Url {
     pub(super) query: String,
 }
 
-/// A header as `-H` gives it.
+/// A header from `-H`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) struct Header {
     pub(super) name: String,
@@ -55,7 +53,7 @@ pub(in crate::cli) struct Header {
 }
 
 impl Url {
-    /// Splits a URL into its parts. Nothing is decoded or normalised: what is signed is what was written.
+    /// Splits a URL into its parts. Nothing is decoded or normalised, because exactly what is written is signed.
     pub(in crate::cli) fn parse(text: &str) -> anyhow::Result<Self> {
         ensure!(!text.contains('#'), "a `#` fragment is never sent, so it cannot be signed");
         let (scheme, rest) = text.split_once("://").ok_or(EndpointError::Scheme)?;

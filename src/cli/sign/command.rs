@@ -1,4 +1,4 @@
-//! The command itself: what it prints, and what cannot be signed.
+//! Runs `sign`.
 
 use std::{collections::BTreeMap, fmt::Write as _, io::Write, path::Path, process::ExitCode};
 
@@ -14,10 +14,10 @@ use crate::{
     signing::{Explained, SigningKey, Timestamp, Unsigned, explain, is_set_by_signing},
 };
 
-/// Runs the command: 0 when it signed, 2 when what it was given cannot be signed.
+/// Runs the command. Exits with 0 if it signed, with 2 if the request cannot be signed.
 ///
 /// # Errors
-/// The body cannot be read, or the answer not written.
+/// If the body cannot be read or the answer cannot be written.
 pub(in crate::cli) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let body = args.body_file.as_deref().map(read_body).transpose()?.unwrap_or_default();
     let answer = answer(
@@ -33,7 +33,7 @@ fn read_body(file: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(file).with_context(|| format!("cannot read the body from {}", file.display()))
 }
 
-/// The command without its surroundings: what to print, or what is wrong with what was given.
+/// Returns the answer, or why the request cannot be signed.
 fn answer(
     args: &Args,
     body: &[u8],
@@ -110,7 +110,7 @@ fn json(explained: &Explained<'_>, headers: Vec<(&str, &str)>) -> String {
     format!("{answer:#}\n")
 }
 
-/// Prints the answer, or what is wrong and exit code 2: whatever `answer` refuses was given by the user.
+/// Prints the answer, or the error with exit code 2, because everything that `answer` rejects is the user's input.
 fn report(
     answer: anyhow::Result<String>,
     out: &mut impl Write,
@@ -128,7 +128,7 @@ fn report(
     }
 }
 
-/// A header that comes again, in whatever case.
+/// Returns a header that is repeated, ignoring case.
 fn repeated(headers: &[Header]) -> Option<&Header> {
     let (first, rest) = headers.split_first()?;
     match rest.iter().any(|header| header.name.eq_ignore_ascii_case(&first.name)) {

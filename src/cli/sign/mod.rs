@@ -1,7 +1,7 @@
 //! `sign`: computes the headers that Huawei Cloud requires of a request.
 //!
-//! It gives the signing of the proxy to people with a shell, for a call by hand or to compare with a client
-//! that is refused. It sends nothing, and it never prints the secret key.
+//! It makes the proxy's signing available in a shell, for a call by hand or to compare with a client that is refused. It
+//! sends nothing, and never prints the secret key.
 
 mod args;
 mod command;

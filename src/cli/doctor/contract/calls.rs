@@ -1,6 +1,6 @@
-//! Makes a call with the credential of the project, and says what came.
+//! Makes calls with the credential of a project.
 //!
-//! What is sent is composed here and signed by the same code as calls are. A signature that is not believed is the last one.
+//! Requests are composed here and signed by the same code as calls. After a rejected signature no more are sent.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -30,28 +30,28 @@ pub(super) struct Caller {
     upstream: Upstream,
 }
 
-/// What is asked for.
+/// The request of a call.
 #[derive(Clone, Copy)]
 pub(super) struct CallSpec<'w> {
     pub(super) operation: &'w Operation,
     pub(super) jobs: &'w Jobs,
-    /// `null` where there is none.
+    /// `null` if there is none.
     pub(super) body: &'w Value,
     pub(super) spelling: ProjectHeader,
 }
 
-/// What came.
+/// The result of a call.
 pub(super) struct CallResult {
     pub(super) status: u16,
     pub(super) code: Option<String>,
-    /// `null` where it is no JSON.
+    /// `null` if it is not JSON.
     pub(super) body: Value,
-    /// Whether the service itself answered.
+    /// Whether the answer came from the service itself.
     pub(super) is_accepted: bool,
 }
 
 impl Caller {
-    /// Calls with the credential that the project has.
+    /// Creates a caller with the credential of the project.
     pub(super) fn new(project: &Arc<Project>, path: CallPath<'_>) -> Result<Self, String> {
         let probed = path.credential(project).ok_or("no credential")?;
         let upstream = path.upstream(project).map_err(text)?;
@@ -61,7 +61,7 @@ impl Caller {
     /// Makes a call.
     ///
     /// # Errors
-    /// Where no answer came, or one that says that the next would not be believed either.
+    /// If there is no answer, or the credential was rejected.
     pub(super) async fn call(&self, what: CallSpec<'_>) -> Result<CallResult, String> {
         let deadline = Instant::now() + CALL_TIMEOUT;
         let place = format!("{} {}", what.operation.method, what.operation.template);
@@ -113,7 +113,7 @@ impl Caller {
         Ok((request, Some(now)))
     }
 
-    /// The request without its credential, and its body.
+    /// Composes the request without its credential, and its body.
     fn composed(&self, what: CallSpec<'_>) -> Result<(Outbound, Bytes), String> {
         let CallSpec { operation, jobs, body, spelling } = what;
         let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
@@ -140,7 +140,7 @@ impl Caller {
 impl CallResult {
     fn of(answer: &UpstreamAnswer, is_accepted: bool) -> Self {
         let body = serde_json::from_slice(&answer.body).unwrap_or_default();
-        // Longer than documented, it may be anything, a secret that was sent included.
+        // One that is longer than documented may be anything, even a secret that was sent.
         let code = answer.error_code().map(|code| if code.len() <= MAX_CODE { code } else { "?".into() });
         Self { status: answer.status.as_u16(), code, body, is_accepted }
     }
@@ -159,7 +159,7 @@ fn text(error: impl fmt::Display) -> String {
     error.to_string()
 }
 
-/// In bytes.
+/// The maximum length of an error code, in bytes.
 const MAX_CODE: usize = 16;
-/// For one call.
+/// The time for one call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);

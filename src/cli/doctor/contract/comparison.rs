@@ -1,4 +1,4 @@
-//! The comparison: each call of the catalogue, and whether its answer is the one that is expected.
+//! Compares the cloud's answer to each call of the catalogue with what this build expects.
 
 use std::collections::BTreeSet;
 
@@ -15,18 +15,18 @@ use crate::{
     operation::{CATALOGUE, Form, Jobs, Operation, Segment, Version},
 };
 
-/// What was done so far, and what came of it.
+/// The state of the comparison.
 struct Contract {
     caller: Caller,
     plan: Plan,
     findings: Vec<Finding>,
-    /// Jobs that were created and are not cancelled.
+    /// Jobs that were created and not cancelled.
     left: BTreeSet<Segment>,
-    /// Those that had started before they could be cancelled.
+    /// Jobs that started before they could be cancelled.
     started: BTreeSet<Segment>,
 }
 
-/// Compares the cloud with what is known of it.
+/// Runs the comparison.
 pub(in crate::cli::doctor) async fn compare(plan: Plan, path: CallPath<'_>) -> Vec<Finding> {
     let name = plan.project.name.to_string();
     let caller = match Caller::new(&plan.project, path) {
@@ -64,7 +64,7 @@ impl Contract {
         Ok(())
     }
 
-    /// Looks for a job that does not exist, and cancels it.
+    /// Views and cancels a job that does not exist.
     async fn what_is_not_there(&mut self) -> Result<(), String> {
         let Some(absent) = Segment::parse(NO_JOB) else { return Ok(()) };
         for view in CATALOGUE.iter().filter(|row| row.method == "GET") {
@@ -79,7 +79,7 @@ impl Contract {
         Ok(())
     }
 
-    /// Sends each spelling of the project's header alone.
+    /// Sends each spelling of the project header alone.
     async fn spellings(&mut self) -> Result<(), String> {
         let (Some(absent), Some(view)) = (Segment::parse(NO_JOB), Operation::view(Version::V1)) else {
             return Ok(());
@@ -90,7 +90,7 @@ impl Contract {
             let jobs = Jobs::One(absent.clone());
             let what = CallSpec { operation: view, jobs: &jobs, body: &Value::Null, spelling };
             let result = self.caller.call(what).await?;
-            // What it says of no such job is compared elsewhere, and so is that there is no such URL.
+            // The answers to a missing job and a missing URL are compared elsewhere.
             if result.code.as_deref() == Some("APIGW.0101") {
                 continue;
             }
@@ -100,7 +100,7 @@ impl Contract {
         Ok(())
     }
 
-    /// Creates a job, views it, and cancels it in this form.
+    /// Creates a job, views it, and cancels it in this URL form.
     async fn life(&mut self, form: Form) -> Result<(), String> {
         let Some(cancel) = CATALOGUE.iter().find(|row| row.form == Some(form)) else { return Ok(()) };
         let Some(job) = self.create(cancel.version).await? else {
@@ -125,7 +125,7 @@ impl Contract {
         Ok(())
     }
 
-    /// Creates a job in this version, or else in the other.
+    /// Creates a job with this API version, or else with the other.
     async fn create(&mut self, version: Version) -> Result<Option<Segment>, String> {
         let other = if version == Version::V1 { Version::V2 } else { Version::V1 };
         for version in [version, other] {
@@ -160,7 +160,7 @@ impl Contract {
         Ok(())
     }
 
-    /// Tries every form to cancel what one of them did not.
+    /// Tries every URL form to cancel a job that one of them did not cancel.
     async fn clean_up(&mut self, job: &Segment) -> Result<(), String> {
         for cancel in CATALOGUE.iter().filter(|row| row.form.is_some()) {
             let result = self.send(cancel, Jobs::One(job.clone()), &Value::Null).await?;
@@ -186,7 +186,7 @@ impl Contract {
         } else {
             finding(format!("expected {expected}, got {result}")).fail(DIFFERS)
         };
-        // The same is found for each form.
+        // The same finding may occur for each form.
         if !self.findings.contains(&finding) {
             self.findings.push(finding);
         }

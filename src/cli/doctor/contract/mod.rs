@@ -1,7 +1,7 @@
-//! `doctor --contract`: checks that the cloud behaves as this build expects. With `--contract` jobs are created, viewed
-//! and cancelled on a project of the operator's own, and whatever comes otherwise is told.
+//! `doctor --contract`: checks that the cloud behaves as this build expects, by creating, viewing and cancelling jobs in a
+//! project of the operator's own.
 //!
-//! It changes something, so it asks first. Each job that it created and could not cancel is named. A refused signature ends it.
+//! It asks for confirmation first. It names each job that it created and could not cancel. A rejected signature ends it.
 
 mod calls;
 mod comparison;

@@ -1,5 +1,4 @@
-//! Plan of a contract check, and its confirmation. Names the project and the objects, and asks before anything is
-//! created.
+//! The plan of a contract check, and its confirmation before anything is created.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -14,26 +13,26 @@ use crate::{
     operation::Version,
 };
 
-/// What `--contract` takes.
+/// The options of `--contract`.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli::doctor) struct ContractArgs {
-    /// Also compare MPC with what this build takes it to be: on a project of your own it creates three small editing jobs,
-    /// views them, and cancels them. It asks first
+    /// Also compare MPC with what this build expects: creates, views and cancels three small editing jobs in a project of
+    /// your own. Asks first
     #[arg(long, requires_all = ["project", "input", "output"])]
     contract: bool,
-    /// The project of the configuration to do that on
+    /// The project for these jobs, by its configured name
     #[arg(long, value_name = "NAME", requires = "contract")]
     project: Option<String>,
     /// A short video that MPC may read
     #[arg(long, value_name = "BUCKET/OBJECT", value_parser = ObsLocation::parse, requires = "contract")]
     input: Option<ObsLocation>,
-    /// Where MPC may write
+    /// A folder that MPC may write to
     #[arg(long, value_name = "BUCKET/PREFIX", value_parser = ObsLocation::parse, requires = "contract")]
     output: Option<ObsLocation>,
-    /// The region of both, where the project's endpoint does not say it
+    /// The region of both, if the project's endpoint does not name it
     #[arg(long, value_name = "REGION", requires = "contract")]
     location: Option<String>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, requires = "contract")]
     yes: bool,
 }
@@ -45,7 +44,7 @@ pub(super) struct ObsLocation {
     object: String,
 }
 
-/// What was agreed to.
+/// The confirmed plan.
 pub(in crate::cli::doctor) struct Plan {
     pub(super) project: Arc<Project>,
     input: ObsLocation,
@@ -65,10 +64,10 @@ impl ObsLocation {
 }
 
 impl ContractArgs {
-    /// What is to be done, if anything.
+    /// Returns the plan, if there is one.
     ///
     /// # Errors
-    /// Why it may not be.
+    /// If the options are incomplete or not confirmed.
     pub(in crate::cli::doctor) fn plan(&self, settings: &Settings) -> Result<Option<Plan>, String> {
         let (true, Some(name), Some(input), Some(output)) =
             (self.contract, &self.project, &self.input, &self.output)
@@ -88,7 +87,7 @@ impl ContractArgs {
     }
 }
 
-/// `cn-north-4` of `mpc.cn-north-4.myhuaweicloud.com`.
+/// Returns `cn-north-4` from `mpc.cn-north-4.myhuaweicloud.com`.
 fn region(host: &str) -> Option<String> {
     let (_, region) = host.strip_suffix(".myhuaweicloud.com")?.split_once('.')?;
     Some(region.to_owned())
@@ -120,7 +119,7 @@ impl Plan {
         Ok(matches!(word.trim(), "y" | "Y" | "yes"))
     }
 
-    /// The body that creates a job: the first second of the input.
+    /// Returns the body of a create: the first second of the input.
     pub(super) fn body(&self, version: Version) -> Value {
         let Self { input, output, location, .. } = self;
         let object = |place: &ObsLocation| json!({ "bucket": place.bucket, "location": location, "object": place.object });

@@ -1,14 +1,14 @@
-//! Compares answers with the shape that this build expects. Each member is told as it was expected and as it came.
+//! Compares the members of answers with what this build expects.
 
 use serde_json::Value;
 
 use super::{calls::CallResult, plan::USER_DATA};
 use crate::operation::{Segment, Version};
 
-/// A member: its name, what was expected, and what came.
+/// A member: its name, the expected value, and the actual one.
 pub(super) type Member = (&'static str, String, String);
 
-/// The jobs of a view. `None` where there is no list.
+/// Returns the jobs of a view. `None` if there is no list.
 pub(super) fn jobs(result: &CallResult, version: Version) -> Option<&Vec<Value>> {
     let name = match version {
         Version::V1 => "jobs",
@@ -17,13 +17,13 @@ pub(super) fn jobs(result: &CallResult, version: Version) -> Option<&Vec<Value>>
     result.body.get(name)?.as_array().filter(|_| result.code.is_none())
 }
 
-/// How many jobs there are in a view, or what came in its place.
+/// Describes the number of jobs in a view, or the answer instead.
 pub(super) fn viewed(result: &CallResult, version: Version) -> String {
     jobs(result, version)
         .map_or_else(|| result.to_string(), |jobs| format!("{}, jobs: {}", result.status, jobs.len()))
 }
 
-/// The job that was created, as far as the answer says it in any way, and how it says that.
+/// Returns the job that was created, found in any form, and a description of that form.
 pub(super) fn created(result: &CallResult) -> (Option<Segment>, String) {
     let CallResult { status, body, .. } = result;
     if !(200..300).contains(status) {
@@ -40,7 +40,7 @@ pub(super) fn created(result: &CallResult) -> (Option<Segment>, String) {
     (job, format!("{status}, job_id: {kind}"))
 }
 
-/// The id of an answer that has nothing else, under another name.
+/// Returns the id of an answer whose only member has another name.
 fn only_id(body: &Value) -> Option<Segment> {
     let members = body.as_object()?;
     let mut values = members.values();
@@ -48,7 +48,7 @@ fn only_id(body: &Value) -> Option<Segment> {
     Segment::parse(&id.as_str().map_or_else(|| id.to_string(), str::to_owned))
 }
 
-/// The members of a job that this build reads, of one that was created with this body in the same version.
+/// Compares the members that this build reads, of a job created with this body and version.
 pub(super) fn members(shown: &Value, version: Version, job: &Segment, body: &Value) -> Vec<Member> {
     let of = |name: &str| shown.get(name).unwrap_or(&Value::Null);
     let words = match version {
@@ -57,7 +57,7 @@ pub(super) fn members(shown: &Value, version: Version, job: &Segment, body: &Val
     };
     let status = of("status");
     let is_known = status.as_str().is_some_and(|word| words.split(", ").any(|known| known == word));
-    // What anything says in an answer is shown no further than it can be harmless.
+    // Texts of an answer are shown only if they are certainly harmless.
     let status = match status.as_str() {
         Some(_) if is_known => format!("one of {words}"),
         Some(word) if word.len() <= MAX_WORD => word.to_owned(),
@@ -79,7 +79,7 @@ pub(super) fn members(shown: &Value, version: Version, job: &Segment, body: &Val
         typed("create_time", "text"),
     ];
     if version == Version::V1 {
-        // A create in the other version may be shown in another way.
+        // A create of the other version may be shown differently.
         members.push(typed("edit_task_req", "an object"));
         let is_v1s = of("edit_task_req").get("clips").is_some();
         if is_v1s {

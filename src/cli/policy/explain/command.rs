@@ -1,4 +1,4 @@
-//! The options of `policy explain`, and the question that they ask.
+//! The options of `policy explain`, and the question that they form.
 
 use std::{fs, io::Write, net::IpAddr, path::PathBuf, process::ExitCode, sync::Arc};
 
@@ -15,50 +15,50 @@ use crate::policy::{Facts, Key, Question, Scope, facts_of, parse_fact, parse_mom
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli::policy) struct Explain {
-    /// The proxy's configuration, which names the policy.
+    /// The proxy's configuration
     #[arg(long, value_name = "FILE", env = "MPC_AUTH_PROXY_CONFIG")]
     pub(super) config: PathBuf,
-    /// Files of audit records: asks again about one that was recorded, and says what differs. See `replay`.
+    /// Files of audit records: decides a recorded call again, and shows what differs. See `replay`
     #[arg(long, value_name = "AUDIT", requires = "request_id", conflicts_with_all = ["caller", "project", "job", "facts", "at"])]
     pub(super) audit: Vec<PathBuf>,
-    /// Which one: `Proxy-Request-Id` or `X-Request-Id` of its answer.
+    /// The recorded call, by `Proxy-Request-Id` or `X-Request-Id` of its answer
     #[arg(long, value_name = "ID", requires = "audit")]
     pub(super) request_id: Option<String>,
-    /// The caller, by its name in the policy.
+    /// The caller, by its name in the policy
     #[arg(long, required_unless_present = "audit", default_value = "", hide_default_value = true)]
     pub(super) caller: String,
-    /// The project, by its configured name or its id.
+    /// The project, by its configured name or its id
     #[arg(long, required_unless_present = "audit", default_value = "", hide_default_value = true)]
     pub(super) project: String,
-    /// The job id; not for a call that creates a job.
+    /// The job id; not for a create
     #[arg(long)]
     pub(super) job: Option<String>,
-    /// A fact of the job, by the key that conditions have for it; once for each value. A key alone: the job has none.
-    /// What is not told is not known.
+    /// A fact of the job, by its condition key; repeat it for several values. A key alone means absent. Facts that are not
+    /// given are unknown
     #[arg(long = "fact", value_name = "KEY=VALUE", value_parser = parse_fact)]
     pub(super) facts: Vec<(Key, Option<String>)>,
-    /// The body of a call that creates a job, as it would be sent: it is judged as the proxy does, and its facts decide.
+    /// The body of a create, as it would be sent: judged as the proxy does, and its facts decide
     #[arg(long, value_name = "FILE", conflicts_with_all = ["job", "facts", "audit"])]
     pub(super) body: Option<PathBuf>,
-    /// Which version of the API the body is for: `v1`, which SDKs send, or `v2`.
+    /// The API version of the body: `v1`, which SDKs send, or `v2`
     #[arg(long, value_name = "VERSION", value_enum, default_value_t = Api::V1, requires = "body")]
     pub(super) api: Api,
-    /// The IAM action [default: mpc:editingTask:delete, and with a body mpc:editingTask:create].
+    /// The IAM action [default: mpc:editingTask:delete, with a body mpc:editingTask:create]
     #[arg(long)]
     pub(super) action: Option<String>,
-    /// When: a date, or a date and time [default: now].
+    /// The time of the call: a date, or a date and time [default: now]
     #[arg(long, value_name = "TIME", value_parser = parse_moment)]
     pub(super) at: Option<DateTime<Utc>>,
-    /// The address it comes from [default: none, as on a Unix socket].
+    /// The caller's address [default: none, as on a Unix socket]
     #[arg(long, value_name = "IP")]
     pub(super) source_ip: Option<IpAddr>,
-    /// The listener it comes in on.
+    /// The listener
     #[arg(long)]
     pub(super) listener: Option<String>,
-    /// The kind of proof that identified the caller.
+    /// The kind of credential that identified the caller
     #[arg(long, value_name = "PROOF")]
     pub(super) identified_by: Option<String>,
-    /// How to print the answer.
+    /// The output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(super) format: Format,
 }
@@ -117,8 +117,8 @@ impl Explain {
         self.action.as_deref().unwrap_or(if self.body.is_some() { CREATE } else { DELETE })
     }
 
-    /// What is told of the job, or what its body asks for, with the caller's name before its word where the project
-    /// stamps.
+    /// Returns the given facts or those of the body, whose `user_data` is prefixed with the caller's name if the project
+    /// stamps it.
     pub(super) fn facts(&self, stamps: bool) -> anyhow::Result<Facts> {
         let Some(path) = &self.body else { return Ok(facts_of(self.action(), &self.facts)?) };
         if self.action() != CREATE {

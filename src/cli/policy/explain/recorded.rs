@@ -1,4 +1,4 @@
-//! `policy explain --audit`: explains a recorded decision, and what would be decided today.
+//! `policy explain --audit`: compares a recorded decision with today's.
 
 use std::{fmt, io::Write};
 
@@ -13,14 +13,14 @@ use crate::{
     policy::{DecisionReport, Policy, Scope},
 };
 
-/// What stands in the record of one request, and what is decided today.
+/// A recorded decision and today's.
 #[derive(Serialize)]
 pub(super) struct Compared {
     /// The whole record.
     recorded: Value,
-    /// `None` where the policy was not asked.
+    /// `None` if the policy was not evaluated.
     now: Option<DecisionReport>,
-    /// In which of `effect`, `rule` and `policy` the two differ.
+    /// Which of `effect`, `rule` and `policy` differ.
     differs: Vec<&'static str>,
     /// The hash of today's policy.
     policy: String,
@@ -44,7 +44,7 @@ pub(super) fn find_line(records: &Records, request_id: &str, err: &mut impl Writ
 }
 
 impl Compared {
-    /// Asks the policy again about the call of the record in this line.
+    /// Decides the call in a line again.
     pub(super) fn with(line: &str, policy: &Policy, projects: &[Scope]) -> anyhow::Result<Self> {
         let now = ParsedRecord::parse(line)?.map(|seen| ask(policy, &seen, projects));
         let (recorded, differs, policy) =
@@ -62,12 +62,12 @@ impl Compared {
         Ok(compared)
     }
 
-    /// A text of the record.
+    /// Returns a text of the record.
     fn recorded(&self, name: &str) -> Option<&str> {
         self.recorded.get(name).and_then(Value::as_str)
     }
 
-    /// What the record tells, in words.
+    /// Writes the record for people.
     fn write_record(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |name| self.recorded(name).map(shown);
         let dash = |name| text(name).unwrap_or_else(|| "-".into());

@@ -1,4 +1,4 @@
-//! The calls that records tell of, grouped as rules are.
+//! The recorded calls, grouped as rules will be.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,18 +11,18 @@ use crate::{
     policy::{Effect, Key},
 };
 
-/// What the records tell.
+/// The recorded calls.
 #[derive(Default)]
 pub(super) struct Calls {
     pub(super) allowed: BTreeMap<Kind, Group>,
     pub(super) denied: BTreeMap<Kind, Group>,
-    /// For each caller, the proofs it was identified by, as the policy writes them.
+    /// The credentials that identified each caller, as written in policies.
     pub(super) proofs: BTreeMap<String, BTreeSet<String>>,
-    /// Who created which job of which project.
+    /// The creator of each job, by project and job.
     created: BTreeMap<(String, String), String>,
 }
 
-/// What one rule is about.
+/// The calls that one rule covers.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Kind {
     pub(super) caller: String,
@@ -37,15 +37,15 @@ pub(super) struct Group {
     pub(super) last: DateTime<Utc>,
     pub(super) jobs: BTreeSet<String>,
     pub(super) peers: BTreeSet<String>,
-    /// How many of the calls were about a job with the caller's name on it.
+    /// The number of calls on a job whose `user_data` names the caller.
     pub(super) named: u64,
-    /// How many were about one that the caller had created, or that has its name on it.
+    /// The number of calls on a job that the caller created, or whose `user_data` names it.
     pub(super) own: u64,
     pub(super) inputs: Buckets,
     pub(super) outputs: Buckets,
 }
 
-/// Which buckets were read or written, where all calls tell that.
+/// The buckets that were read or written, if all records have them.
 #[derive(Default)]
 pub(super) struct Buckets {
     pub(super) seen: BTreeSet<String>,
@@ -54,7 +54,7 @@ pub(super) struct Buckets {
 
 impl Calls {
     pub(super) fn add(&mut self, seen: ParsedRecord) {
-        // No use was made of what allowed it.
+        // The permission was not used.
         if seen.effect == Effect::Allow && seen.refused_by_cloud {
             return;
         }
@@ -88,7 +88,7 @@ impl Calls {
     }
 }
 
-/// The proof as far as a record tells it.
+/// Returns the credential, as far as a record shows it.
 fn proof(seen: &ParsedRecord) -> Option<String> {
     let ParsedRecord { caller, listener, peer, .. } = seen;
     let kind = seen.identified_by.as_deref()?;
@@ -106,12 +106,12 @@ fn proof(seen: &ParsedRecord) -> Option<String> {
 }
 
 impl Buckets {
-    /// What a call tells: by whole paths, or by their buckets.
+    /// Adds the buckets of a call, from whole paths or from buckets alone.
     fn add(&mut self, told: &[(Key, Vec<String>)], keys: [Key; 2]) {
         let Some((_, values)) = told.iter().find(|(key, _)| keys.contains(key)) else { return };
         self.calls += 1;
         let buckets = values.iter().filter_map(|value| value.split('/').next());
-        // A pattern would match others.
+        // It would be a pattern, which matches other buckets.
         self.seen.extend(buckets.filter(|bucket| !bucket.contains(['*', '?', '$'])).map(String::from));
     }
 }

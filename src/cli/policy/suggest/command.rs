@@ -1,4 +1,4 @@
-//! The options of `policy suggest`, and what it prints.
+//! The options and output of `policy suggest`.
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
@@ -18,16 +18,16 @@ use crate::{
 pub(in crate::cli::policy) struct Suggest {
     #[command(flatten)]
     pub(super) audit: Records,
-    /// The proxy's configuration, for the names of projects; without it rules name ids.
+    /// The proxy's configuration, for the names of projects; without it rules have ids
     #[arg(long, value_name = "FILE", env = "MPC_AUTH_PROXY_CONFIG")]
     pub(super) config: Option<PathBuf>,
-    /// text: the policy, with the identity policy in comments. json: the two as `policy` and `identity_policy`.
+    /// The output format: text has the identity policy in comments, json has `policy` and `identity_policy`
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(super) format: Format,
 }
 
 impl Suggest {
-    /// Prints the policy: exit code 78 where the configuration is not valid.
+    /// Prints the policy. Exits with 78 if the configuration is invalid.
     pub(in crate::cli::policy) fn run(
         &self,
         out: &mut impl Write,

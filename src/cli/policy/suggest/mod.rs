@@ -1,7 +1,7 @@
 //! `policy suggest`: derives the least permissive policy that allows the recorded calls.
 //!
-//! The result is a whole `policy.yaml` to read before it is used. What cannot be known from records, such as the
-//! digest of a token, is left to fill in.
+//! The result is a complete `policy.yaml`, to be reviewed before use. What records do not contain, such as the digest of a
+//! token, has to be filled in.
 
 mod calls;
 mod command;

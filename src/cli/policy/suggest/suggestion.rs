@@ -1,4 +1,4 @@
-//! The policy to suggest, and the identity policy that the proxy's key needs for it.
+//! The suggested policy, and the identity policy that the proxy's key needs for it.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -14,7 +14,7 @@ use crate::{
     policy::{Scope, spell_moment},
 };
 
-/// The policy to suggest. Displays as `policy.yaml`.
+/// The suggested policy. Displays as `policy.yaml`.
 pub(super) struct Suggestion<'c> {
     pub(super) calls: &'c Calls,
     pub(super) projects: &'c [Scope],
@@ -103,11 +103,11 @@ impl Suggestion<'_> {
     }
 }
 
-/// What the key behind the proxy needs, in the language of Huawei's IAM. It cannot be less: these actions have
+/// Returns the identity policy of the proxy's key for Huawei's IAM. It cannot be narrower, because these actions have
 /// neither a resource nor a condition there.
 pub(super) fn identity_policy(calls: &Calls) -> Value {
     let mut actions: BTreeSet<&str> = calls.allowed.keys().map(|kind| kind.action.as_str()).collect();
-    // What a rule asks of a job that is there is looked up.
+    // A rule that depends on facts of an existing job needs lookups.
     let looks_up = |(kind, group): (&Kind, &Group)| kind.action == DELETE && owned(group, false).is_some();
     actions.extend(calls.allowed.iter().any(looks_up).then_some(VIEW));
     json!({
@@ -116,7 +116,7 @@ pub(super) fn identity_policy(calls: &Calls) -> Value {
     })
 }
 
-/// The condition by which the jobs are the caller's own, where they all were, and what to say about it.
+/// Returns a condition for the caller's own jobs, with a comment, if all jobs were its own.
 fn owned(group: &Group, creates: bool) -> Option<(&'static str, &'static str)> {
     const OWNED: &str = "      StringMatch: { mpc:UserData: [\"${proxy:Caller}/*\"] }";
     match group {
@@ -129,7 +129,7 @@ fn owned(group: &Group, creates: bool) -> Option<(&'static str, &'static str)> {
 }
 
 impl Group {
-    /// The condition by which new jobs read and write where they did.
+    /// Returns a condition for the buckets that creates read and wrote.
     fn buckets(&self) -> Option<String> {
         let all = [("mpc:Input", &self.inputs), ("mpc:Output", &self.outputs)];
         let known = all.iter().filter(|(_, buckets)| {
@@ -145,7 +145,7 @@ impl Group {
     }
 }
 
-/// Patterns for the jobs, and what to say about them. A few are named one by one; many by what they start with.
+/// Returns patterns for the jobs, with a comment. A few are listed; many are summarised by their prefixes.
 pub(super) fn patterns(jobs: &BTreeSet<String>) -> (Vec<String>, &'static str) {
     if jobs.len() <= MAX_LISTED {
         return (
@@ -161,7 +161,7 @@ pub(super) fn patterns(jobs: &BTreeSet<String>) -> (Vec<String>, &'static str) {
     }
 }
 
-/// The first few, and how many more.
+/// Formats the first few, and how many more there are.
 fn some(texts: &BTreeSet<String>) -> String {
     let mut shown: Vec<String> = texts.iter().take(MAX_LISTED).map(|text| printable(text)).collect();
     if texts.len() > MAX_LISTED {
@@ -173,5 +173,5 @@ fn some(texts: &BTreeSet<String>) -> String {
 const STAMPED: &str =
     ", all created by it: needs `stamp_owner: true` in the project, or its name and `/` before `user_data`";
 const NOT_NAMED: &str = ", not all with its name and `/` before `user_data`: with `stamp_owner: true` in the project they have it";
-/// How many jobs, starts or addresses are named one by one.
+/// The maximum number of jobs, prefixes or addresses that are listed.
 const MAX_LISTED: usize = 10;

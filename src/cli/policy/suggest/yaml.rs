@@ -1,6 +1,6 @@
-//! Texts of records in YAML: as scalars, and in comments.
+//! Writes texts of records as YAML scalars and comments.
 
-/// The text as a YAML scalar in flow style: as it is where that has one reading, else in quotes.
+/// Formats a text as a YAML scalar in flow style, quoted if it would be ambiguous.
 pub(super) fn yaml(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
     let word = text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(plain);
@@ -16,12 +16,12 @@ pub(super) fn yaml(text: &str) -> String {
     format!("\"{}\"", quoted.collect::<String>())
 }
 
-/// A number stays one, anything else cannot become YAML.
+/// Formats a number. Anything else is quoted, so it cannot become other YAML.
 pub(super) fn yaml_number(text: &str) -> String {
     text.parse::<u32>().map_or_else(|_| yaml(text), |number| number.to_string())
 }
 
-/// The text in a comment: it must neither end the line, which more than one character does, nor turn it round.
+/// Formats a text for a comment, without characters that end the line or reverse its direction.
 pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if is_plain(c) { c.into() } else { c.escape_unicode().to_string() }).collect()
 }
