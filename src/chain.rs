@@ -1,9 +1,8 @@
-//! Bounds on the certificate chains that are verified.
+//! Bounds certificate chains before they are verified.
 //!
-//! Whoever connects, or answers, may send any number of certificates. Finding a path through them to a trusted
-//! authority takes time that grows faster than their number: some forty, all of a few names, keep a processor busy
-//! for seconds before they are rejected. So [`BoundedVerifier`] counts before the verifier looks: for callers' certificates
-//! and for upstreams'. It verifies nothing itself.
+//! A peer may send any number of certificates. Finding a path to a trusted authority takes more than linear time: some forty
+//! certificates with a few names take seconds to reject. So [`BoundedVerifier`] counts first, for callers' and upstreams'
+//! certificates. It verifies nothing itself.
 
 use std::{fmt, io, sync::Arc};
 
@@ -15,25 +14,25 @@ use rustls::{
 };
 use x509_parser::parse_x509_certificate;
 
-/// A verifier that is not shown chains beyond the bounds.
+/// A verifier that rejects chains beyond the bounds, and delegates the others.
 #[derive(Debug)]
 pub struct BoundedVerifier<V: ?Sized>(Arc<V>);
 
-/// How a chain is beyond the bounds.
+/// The bound that a chain exceeds.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError {
     /// There are too many certificates.
     #[error("more than {MAX_INTERMEDIATES} intermediate certificates")]
     Long,
-    /// There are too many bytes of them.
+    /// They have too many bytes.
     #[error("more than {MAX_BYTES} bytes of certificates")]
     Large,
-    /// Any of these could be the next in the chain, and each is a path to try.
+    /// Too many have the same name, so that each would be another path to try.
     #[error("more than {MAX_NAMESAKES} certificates with one name")]
     Namesakes,
 }
 
-/// In words: rustls logs what is not its own error by its Debug.
+/// Formats like Display, because rustls logs foreign errors by Debug.
 impl fmt::Debug for ChainError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -41,13 +40,13 @@ impl fmt::Debug for ChainError {
 }
 
 impl<V: ?Sized> BoundedVerifier<V> {
-    /// The verifier, within the bounds.
+    /// Wraps a verifier.
     pub fn new(verifier: Arc<V>) -> Self {
         Self(verifier)
     }
 }
 
-/// What went wrong with TLS, in words: rustls has some of its errors as Rust prints values. Of another error, what it says.
+/// Formats a TLS error in words: rustls prints some of its errors as Rust values. Other errors stay as they are.
 pub fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
     let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     let inner = inner.and_then(|inner| inner.downcast_ref::<Error>());
@@ -68,11 +67,11 @@ fn of_certificate(problem: &CertificateError) -> String {
         return inner.to_string();
     }
     let text = problem.to_string();
-    // A name of a variant: `UnknownIssuer`.
+    // The name of a variant, such as `UnknownIssuer`.
     if text.bytes().all(|byte| byte.is_ascii_alphanumeric()) { spaced(&text) } else { text }
 }
 
-/// `UnknownIssuer` as `unknown issuer`.
+/// Turns `UnknownIssuer` into `unknown issuer`.
 fn spaced(name: &str) -> String {
     let mut text = String::with_capacity(name.len() + 4);
     let mut after_lower = false;
@@ -101,7 +100,7 @@ fn within_bounds(
     if end_entity.len() + intermediates.iter().map(|der| der.len()).sum::<usize>() > MAX_BYTES {
         return Err(ChainError::Large);
     }
-    // One that cannot be read here is left to the verifier, which reads strictly.
+    // Certificates that cannot be parsed here are left to the strict verifier.
     let parsed: Vec<_> = intermediates.iter().filter_map(|der| parse_x509_certificate(der).ok()).collect();
     let names = || parsed.iter().map(|(_, certificate)| certificate.subject().as_raw());
     if names().any(|name| names().filter(|other| *other == name).count() > MAX_NAMESAKES) {
@@ -110,7 +109,7 @@ fn within_bounds(
     Ok(())
 }
 
-/// Leaves signatures to the verifier: callers' and upstreams' alike.
+/// Delegates signatures to the verifier.
 macro_rules! signatures {
     ($($verify:ident)*) => {
         $(fn $verify(
@@ -170,11 +169,11 @@ impl<V: ServerCertVerifier + ?Sized> ServerCertVerifier for BoundedVerifier<V> {
     signatures!(verify_tls12_signature verify_tls13_signature);
 }
 
-/// The public web has one or two.
+/// The maximum number of intermediates. The public web has one or two.
 const MAX_INTERMEDIATES: usize = 4;
-/// The chains of the public web have 3 to 6 KB.
+/// The maximum size of a chain. The public web has 3 to 6 KB.
 const MAX_BYTES: usize = 16 * 1024;
-/// An authority that two others vouch for has two certificates of one name.
+/// The maximum number of certificates with one name. An authority that is signed by two others has two.
 const MAX_NAMESAKES: usize = 2;
 
 #[cfg(test)]
@@ -185,7 +184,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts what it is asked to verify, and lets nobody in.
+    /// Counts verifications, and rejects all.
     #[derive(Debug, Default)]
     struct Counting(AtomicUsize);
 
@@ -196,7 +195,7 @@ mod tests {
         }
     }
 
-    /// What comes after a chain was accepted, and none is.
+    /// Methods that are called only after a chain was accepted, which never happens here.
     macro_rules! unasked {
         ($($verify:ident)*) => {
             $(fn $verify(
@@ -246,7 +245,7 @@ mod tests {
         unasked!(verify_tls12_signature verify_tls13_signature);
     }
 
-    /// An authority's certificate by another one, with so many alternative names.
+    /// Returns an authority's certificate signed by another, with this number of alternative names.
     fn authority(name: &str, issuer: &str, names: usize) -> CertificateDer<'static> {
         let params = |name: &str| {
             let mut params = CertificateParams::default();
@@ -261,7 +260,7 @@ mod tests {
         own.signed_by(&key, &Issuer::from_params(&params(issuer), &key)).unwrap().der().clone()
     }
 
-    /// Whether either verifier is shown the chain, and what is said where it is not.
+    /// Returns whether both verifiers get the chain, or the error if not.
     fn judged(chain: &[CertificateDer<'_>]) -> Result<(), String> {
         let verifier = Arc::new(Counting::default());
         let bounded = BoundedVerifier::new(Arc::clone(&verifier));
@@ -281,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_chain_that_takes_long_to_verify_is_not_verified() {
-        // Six levels of eight authorities each that have one name; 300,000 paths.
+        // Six levels of eight authorities with one name each: 300,000 paths.
         let levels: Vec<_> = (0..6)
             .flat_map(|level| {
                 let issuer = format!("level {}", level + 1);

@@ -1,7 +1,6 @@
-//! Wall clock of this machine, and what is known of the clocks of endpoints.
+//! The wall clock of this machine, and the skew of endpoints' clocks.
 //!
-//! It stands first because everything else takes time as an argument; a test of a pure function
-//! passes the time it needs. It does not sleep and sets no timers.
+//! Everything else takes time as an argument. It does not sleep and sets no timers.
 use parking_lot::Mutex;
 
 use std::{
@@ -15,13 +14,13 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// The current time in UTC, by the machine's clock.
+/// Returns the current time in UTC by the machine's clock.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
 pub fn now() -> DateTime<Utc> {
     Utc::now()
 }
 
-/// A duration in the unit that suits it.
+/// Formats a duration in a suitable unit.
 pub fn span(seconds: i64) -> String {
     match seconds {
         ..120 => format!("{seconds} s"),
@@ -31,7 +30,7 @@ pub fn span(seconds: i64) -> String {
     }
 }
 
-/// What is made of a second of a clock, and made anew in another one.
+/// A value that is computed once per second.
 pub struct PerSecond<T>(Option<(i64, T)>);
 
 impl<T> Default for PerSecond<T> {
@@ -41,7 +40,7 @@ impl<T> Default for PerSecond<T> {
 }
 
 impl<T> PerSecond<T> {
-    /// What was made of this moment's second, or is made of it now.
+    /// Returns the value for this second, computing it if needed.
     pub fn of(&mut self, moment: DateTime<Utc>, make: impl FnOnce(DateTime<Utc>) -> T) -> &T {
         let second = moment.timestamp();
         let last = self.0.take().filter(|(made, _)| *made == second);
@@ -49,13 +48,13 @@ impl<T> PerSecond<T> {
     }
 }
 
-/// What is known of the clocks of all endpoints, of MPC and of those that hand out credentials. Clones share it.
+/// The skew of all endpoints' clocks: MPC's, and those that issue credentials. Clones share it.
 #[derive(Clone, Default)]
 pub struct Clocks(Arc<Mutex<BTreeMap<Arc<str>, Skew>>>);
 
-/// How far an endpoint's clock is ahead of this machine's: 0 until an answer shows that it is not. Clones share it.
+/// How far an endpoint's clock is ahead of this machine's; 0 until an answer shows otherwise. Clones share it.
 ///
-/// The gateway refuses signatures that are 15 minutes off, so a machine whose clock is wrong signs by the endpoint's.
+/// The gateway rejects signatures that are 15 minutes off, so a machine with a wrong clock signs by the endpoint's.
 #[derive(Clone)]
 pub struct Skew(Arc<Measured>);
 
@@ -65,7 +64,7 @@ struct Measured {
 }
 
 impl Clocks {
-    /// The clock of the endpoint of this name: the same one for whoever asks.
+    /// Returns the skew of this endpoint, always the same shared one.
     pub fn of(&self, endpoint: &str) -> Skew {
         let mut known = self.0.lock();
         if let Some(skew) = known.get(endpoint) {
@@ -77,40 +76,40 @@ impl Clocks {
         skew
     }
 
-    /// Every clock that was asked for, in the order of their endpoints' names.
+    /// Returns all known skews, in the order of endpoint names.
     pub fn all(&self) -> Vec<Skew> {
         self.0.lock().values().cloned().collect()
     }
 }
 
 impl Skew {
-    /// The clock of an endpoint of which nothing is known.
+    /// Creates the skew of an endpoint, with nothing measured yet.
     pub fn new(endpoint: Arc<str>) -> Self {
         Self(Arc::new(Measured { endpoint, milliseconds: AtomicI64::new(0) }))
     }
 
-    /// Whose clock it is.
+    /// Returns the endpoint.
     pub fn endpoint(&self) -> &str {
         &self.0.endpoint
     }
 
-    /// The time to date signatures with: by the endpoint's clock, but no further from this machine's than it takes.
+    /// Returns the time for signatures: by the endpoint's clock, but no further from this machine's than necessary.
     pub fn now(&self) -> DateTime<Utc> {
         now() + corrected(self.measured())
     }
 
-    /// What was measured last.
+    /// Returns the last measured skew.
     pub fn measured(&self) -> TimeDelta {
         TimeDelta::milliseconds(self.0.milliseconds.load(Relaxed))
     }
 
-    /// Whether signatures are dated so that the endpoint accepts them, as far as it is known.
+    /// Whether the endpoint should accept the dates of signatures, as far as known.
     pub fn is_corrected(&self) -> bool {
         let measured = self.measured();
         (measured - corrected(measured)).abs() < TOLERATED
     }
 
-    /// What is the matter with this machine's clock by the endpoint's, where they differ by more than callers notice.
+    /// Describes the problem if the clocks differ noticeably.
     pub fn problem(&self) -> Option<String> {
         let measured = self.measured();
         if measured.abs() < NOTICEABLE {
@@ -125,8 +124,8 @@ impl Skew {
         Some(format!("by the last answer, this machine's clock is {size} {direction}: set it; {effect}"))
     }
 
-    /// Learns from the `Date` of an answer that was just received and took so long. It has no fraction of a second,
-    /// and nobody knows when on the way it was written: what can be explained by that changes nothing.
+    /// Learns from the `Date` of an answer that was just received after `elapsed`. A `Date` has no fraction and may have
+    /// been written at any time in between, so differences within that uncertainty are ignored.
     pub fn learn(&self, date: DateTime<Utc>, elapsed: Duration) {
         let Ok(elapsed) = TimeDelta::from_std(elapsed) else { return };
         let measured = date + HALF_A_SECOND - (now() - elapsed / 2);
@@ -168,8 +167,8 @@ impl Skew {
     }
 }
 
-/// By how much dates are moved where the clocks are so far apart. A wrong `Date` must not be able to date signatures
-/// at will: beyond what is usual they are moved just far enough to be accepted, and by a day at most.
+/// Returns the correction of dates for a measured skew. A wrong `Date` must not control the dates of signatures: large skews
+/// are corrected just far enough to be accepted, and by a day at most.
 fn corrected(measured: TimeDelta) -> TimeDelta {
     let size = measured.abs();
     let moved = if size <= MAX_UNCORRECTED {
@@ -184,15 +183,15 @@ fn corrected(measured: TimeDelta) -> TimeDelta {
     if measured < TimeDelta::zero() { -moved } else { moved }
 }
 
-/// The gateway refuses a signature whose date is so far from its own clock.
+/// The tolerance of the gateway for the dates of signatures.
 pub const TOLERATED: TimeDelta = TimeDelta::minutes(15);
-/// More than a difference that signing by the endpoint's clock hides from everybody.
+/// The skew from which on a problem is reported.
 const NOTICEABLE: TimeDelta = TimeDelta::minutes(1);
-/// A little less than what is tolerated: when the clocks agree again, what was dated so is still accepted.
+/// A little less than the tolerance, so that dates are still accepted when the clocks agree again.
 const MAX_UNCORRECTED: TimeDelta = TimeDelta::seconds(15 * 60 - 30);
-/// As far as dates beyond that are left from the endpoint's clock.
+/// How far corrected dates stay from the endpoint's clock.
 const RESIDUAL: TimeDelta = TimeDelta::minutes(10);
-/// More is no time zone and no pause.
+/// The largest correction. A larger skew is neither a time zone nor a suspended machine.
 const MAX_CORRECTION: TimeDelta = TimeDelta::days(1);
 const HALF_A_SECOND: TimeDelta = TimeDelta::milliseconds(500);
 const PRECISION: TimeDelta = TimeDelta::seconds(2);

@@ -1,8 +1,8 @@
-//! Texts of somebody else's, as people see them: nothing in them hides, and nothing steers a terminal.
+//! Makes foreign texts safe to display: no invisible characters, no terminal control.
 
 use std::borrow::Cow;
 
-/// A text with what nobody would see, or what would turn the text around it, spelt out. Its lines stay.
+/// Escapes invisible and direction-changing characters. Line ends stay.
 pub fn visible(text: &str) -> Cow<'_, str> {
     let hidden = |c: char| c != '\n' && !c.is_ascii_graphic() && c != ' ' && c.escape_debug().count() > 1;
     if !text.contains(hidden) {
@@ -15,7 +15,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The same on one line.
+/// Like [`visible`], on one line.
 pub fn shown(text: &str) -> String {
     visible(text).replace('\n', "\\n")
 }

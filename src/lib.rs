@@ -1,7 +1,7 @@
-//! mpc-auth-proxy: internal services cancel Huawei Cloud MPC editing jobs through it, and hold no cloud keys.
+//! mpc-auth-proxy lets internal services create, view and cancel Huawei Cloud MPC editing jobs without holding a cloud key.
 //!
-//! The modules stand in the order in which they may import each other: only from above. How they fit
-//! together is told in `docs/ARCHITECTURE.md`; the request path is `stack`.
+//! The modules are in the order in which they may import each other: only from above. `docs/ARCHITECTURE.md` explains how
+//! they fit together; `stack` is the request path.
 
 pub mod clock;
 pub mod reason;

@@ -1,4 +1,4 @@
-//! The commands: see `mpc-auth-proxy help`.
+//! The program. `mpc-auth-proxy help` lists its commands.
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
-//! A JSON object, where one is meant.
+//! Deserialises structs from JSON objects only.
 //!
-//! What serde derives for a struct also reads an array, its members by position: `["ns", …]` for
-//! `{"namespace": "ns", …}`. No one writes that, and whoever checked the document by its names would have seen none.
+//! serde's derived code also accepts an array with the members by position: `["ns", …]` for `{"namespace": "ns", …}`. A
+//! check of the document by member names would not see them.
 
 use std::{fmt, marker::PhantomData};
 
@@ -10,7 +10,7 @@ use serde::{
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-/// A struct that is read from an object only.
+/// A struct that is deserialised from an object only.
 #[derive(Debug)]
 pub struct Object<T>(pub T);
 

@@ -1,10 +1,8 @@
-//! PEM files: certificates and private keys, read whole or refused with the line that cannot be read.
+//! Strict parser of PEM files with certificates and private keys.
 //!
-//! It stands near the top because upstream's authorities, listeners' certificates and callers' authorities are all read
-//! here. The library's own iterator skips what it does not know, and so a certificate whose first line is indented, or
-//! stands behind the end of the one before, would be missing without a word. Here every line that is meant to begin or
-//! end a block does so, or is an error; text between blocks is a comment, as RFC 7468 has it. No error holds any of the
-//! text, which may be a private key.
+//! The library's iterator skips what it does not know, so a certificate whose first line is indented, or follows the end of
+//! the previous one on the same line, would silently be missing. Here every line that looks like the boundary of a block
+//! must be valid; text between blocks is a comment (RFC 7468). Errors contain none of the text, which may be a private key.
 
 use rustls::{
     RootCertStore,
@@ -13,17 +11,17 @@ use rustls::{
 use x509_parser::parse_x509_certificate;
 use zeroize::Zeroizing;
 
-/// Why a file cannot be taken.
+/// Why a file is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}")]
 pub struct PemError {
-    /// The line, from 1; the first for the file as a whole.
+    /// The line, from 1, or 1 for the file as a whole.
     pub line: usize,
     /// What is wrong with it.
     pub problem: &'static str,
 }
 
-/// What stands between a line that begins and one that ends.
+/// A block between its boundaries.
 struct Block {
     line: usize,
     label: String,
@@ -31,7 +29,7 @@ struct Block {
     encrypted: bool,
 }
 
-/// The certificates in a file: at least one.
+/// Parses the certificates in a file, at least one.
 ///
 /// # Errors
 /// See [`PemError`].
@@ -40,7 +38,7 @@ pub fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemErro
     Ok(placed.into_iter().map(|(_, certificate)| certificate).collect())
 }
 
-/// The certificates of authorities in a file: at least one, and each of them one that can be trusted.
+/// Parses the authorities' certificates in a file: at least one, each usable as a trust anchor.
 ///
 /// # Errors
 /// See [`PemError`].
@@ -54,7 +52,7 @@ pub fn authorities(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError
     taken.collect()
 }
 
-/// The private key in a file: exactly one.
+/// Parses the private key in a file, exactly one.
 ///
 /// # Errors
 /// See [`PemError`].
@@ -71,7 +69,7 @@ pub fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, PemError> {
             }
             "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" => "second private key: keep one",
             "OPENSSH PRIVATE KEY" => "OpenSSH key: convert it with `ssh-keygen -p -m PEM -f FILE`",
-            // What OpenSSL and others write beside the key.
+            // OpenSSL and others write these beside the key.
             "CERTIFICATE" | "EC PARAMETERS" | "DH PARAMETERS" => continue,
             _ => "not a private key: remove this block",
         };
@@ -97,7 +95,7 @@ fn placed_certificates(text: &[u8]) -> Result<Vec<(usize, CertificateDer<'static
                 "OpenSSL trusted certificate: convert it with `openssl x509 -in FILE -out FILE`"
             }
             "X509 CRL" => "revocation lists are not supported: remove it",
-            // What people keep in one file with a certificate.
+            // Often kept in one file with a certificate.
             label if label.ends_with("PRIVATE KEY") || label.ends_with("PARAMETERS") => continue,
             _ => "not a certificate: remove this block",
         };
@@ -110,7 +108,7 @@ fn placed_certificates(text: &[u8]) -> Result<Vec<(usize, CertificateDer<'static
 }
 
 impl Block {
-    /// Decodes it, by the library.
+    /// Decodes the block with the library.
     fn read<T: PemObject>(&self) -> Result<T, PemError> {
         let Self { line, label, body, .. } = self;
         let whole = Zeroizing::new(format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", **body));
@@ -163,7 +161,7 @@ fn blocks(text: &[u8]) -> Result<Vec<Block>, PemError> {
 }
 
 impl Block {
-    /// A line of it. Headers stand before the Base64, and are those of encrypted keys only.
+    /// Adds a line. Only encrypted keys have headers, before the Base64.
     fn take(&mut self, line: &str) -> Result<(), &'static str> {
         if line.contains(':') {
             self.encrypted |= line.starts_with("Proc-Type:") && line.contains("ENCRYPTED");
@@ -178,13 +176,13 @@ impl Block {
     }
 }
 
-/// What a line begins or ends.
+/// Returns the label of a boundary.
 fn label<'l>(line: &'l str, start: &str) -> Option<&'l str> {
     let label = line.strip_prefix(start)?.strip_suffix("-----")?;
     (!label.contains('-')).then_some(label)
 }
 
-/// Whether a line that begins or ends nothing was meant to: with too few hyphens, indented, or on one line with another.
+/// Whether an invalid line was meant as a boundary: too few hyphens, indented, or on one line with another.
 fn is_meant_as_boundary(line: &str) -> bool {
     let dash = |c: char| matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}');
     ["BEGIN ", "END "].iter().any(|word| {

@@ -1,15 +1,14 @@
-//! Reasons for refusals and failures. Every cause, as a stable word and as a sentence.
+//! The reasons of refusals and failures, each as a stable word and as a sentence.
 //!
-//! It stands first, because whatever can refuse names its cause. The words are `error.reason` in audit records and the
-//! label of `refusals_total`. Causes that call for the same answer share a [`Code`].
-//! [docs/REFERENCE.md](../docs/REFERENCE.md) lists both, and says what to do about each.
+//! The words are `error.reason` in audit records and the label of `refusals_total`. Reasons with the same answer share a
+//! [`Code`]. [docs/REFERENCE.md](../docs/REFERENCE.md) lists both, and what to do about each.
 
 use std::fmt;
 
 /// Declares each reason once: its variant, its word, and its text, which a caller may see.
 macro_rules! reasons {
     ($($name:ident = $word:literal, $text:literal;)*) => {
-        /// A cause.
+        /// The reason of a refusal or failure.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Reason {
             $(#[doc = $text] $name,)*
@@ -19,14 +18,15 @@ macro_rules! reasons {
             /// All of them.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// The stable word.
+            /// Returns the stable word.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $word,)*
                 }
             }
 
-            /// What a look-up's failure begins with, where the cause may be a call's, too, and does not say it.
+            /// Returns the beginning of a lookup's error message, if the reason can also be a call's and does not mention
+            /// the lookup.
             pub fn lookup_subject(self) -> &'static str {
                 let word = self.as_str();
                 let says_it = word.starts_with("lookup_") || word.starts_with("fact_");
@@ -178,10 +178,10 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Declares each code once: its variant, how it is written, and the status that goes with it.
+/// Declares each code once: its variant, its spelling, and its status.
 macro_rules! codes {
     ($($name:ident = $text:literal, $status:expr;)*) => {
-        /// What kind of answer a caller gets that is not upstream's.
+        /// The `error_code` of an answer of the proxy's own.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Code {
             $(#[doc = $text] $name,)*
@@ -191,14 +191,14 @@ macro_rules! codes {
             /// All of them.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// As callers and records have it.
+            /// Returns its spelling in answers and records.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $text,)*
                 }
             }
 
-            /// The status of the answer. `None`: there is no answer.
+            /// Returns the status of the answer. `None` if there is no answer.
             pub const fn status(self) -> Option<u16> {
                 match self {
                     $(Self::$name => $status,)*

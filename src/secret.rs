@@ -1,7 +1,6 @@
-//! Secrets. A text that does not print and is zeroed when dropped.
+//! Secrets: texts that are never printed, and zeroed on drop.
 //!
-//! It stands beside the clock because every later module may hold one. It does not encrypt, and
-//! it cannot keep a copy made with [`Secret::expose`] from being printed: look for that word.
+//! They are not encrypted, and a copy made with [`Secret::expose`] can still be printed: review the uses of that method.
 
 use std::fmt;
 
@@ -15,18 +14,18 @@ use zeroize::Zeroizing;
 pub struct Secret(Zeroizing<Box<str>>);
 
 impl Secret {
-    /// Takes the text over.
+    /// Takes ownership of a text.
     pub fn new(text: impl Into<Box<str>>) -> Self {
         Self(Zeroizing::new(text.into()))
     }
 
-    /// The text itself. The only way out: what is done with it is the caller's responsibility.
+    /// Returns the text. The only way out; the caller is responsible for it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// The value of a header that carries it: marked as sensitive, and zeroed when its last clone is dropped. `None`
-    /// where no header can.
+    /// Returns it as a header value, marked as sensitive and zeroed when its last clone is dropped. `None` if it is not a
+    /// valid value.
     pub fn header(&self) -> Option<HeaderValue> {
         let text = Bytes::from_owner(Zeroizing::new(self.expose().as_bytes().to_vec()));
         let mut value = HeaderValue::from_maybe_shared(text).ok()?;
@@ -35,34 +34,34 @@ impl Secret {
     }
 }
 
-/// Why a text is no key or token. Tells what is in the way, never the text.
+/// Why a text is not a valid key or token. Never contains the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Flaw {
-    /// Nothing is left without the white space around it.
+    /// It is empty or only white space.
     #[error("is empty")]
     Empty,
-    /// More than one line.
+    /// It has more than one line.
     #[error("has more than one line")]
     Lines,
-    /// White space between other characters.
+    /// It has white space between other characters.
     #[error("contains white space")]
     WhiteSpace,
-    /// A quotation mark: where it was copied from, it was not a part of the value.
+    /// It has a quotation mark, which was probably not a part of the value.
     #[error("contains a quotation mark: write the value without quotes")]
     Quote,
-    /// A control character.
+    /// It has a control character.
     #[error("contains a control character")]
     Control,
-    /// A character that no key has.
+    /// It has a character that no key has.
     #[error("contains a non-ASCII character")]
     NotAscii,
 }
 
-/// A key or token as it stands in a file, a variable or an answer: without the byte order mark and the white space
-/// around it. It is the only reading of them, whatever they come from.
+/// Extracts a key or token from the text of a file, a variable or an answer: removes a byte order mark and surrounding white
+/// space. All sources are read this way.
 ///
 /// # Errors
-/// What keeps the rest from being one: see [`Flaw`].
+/// If the rest is invalid; see [`Flaw`].
 pub fn key_text(text: &str) -> Result<&str, Flaw> {
     let text = text.trim_matches(is_around);
     let flaw = |c: char| match c {
@@ -76,7 +75,7 @@ pub fn key_text(text: &str) -> Result<&str, Flaw> {
     if text.is_empty() {
         return Err(Flaw::Empty);
     }
-    // Of several, the most telling one: a second line explains the rest.
+    // Of several flaws the most telling: a second line explains the others.
     let lines = text.contains(['\n', '\r']).then_some(Flaw::Lines);
     lines.or_else(|| text.chars().find_map(flaw)).map_or(Ok(text), Err)
 }

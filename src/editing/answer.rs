@@ -1,8 +1,7 @@
-//! What the cloud's answers say of jobs: facts, no such job, or nothing that can be believed.
+//! Parses the cloud's answers about jobs: facts, no such job, or unknown.
 //!
-//! It stands on the recogniser and beside `body`, whose judgement it shares: the facts of a job are those that its create
-//! had. Unknown members are passed over; whatever is known has its type, or the whole answer is worth nothing. An answer
-//! that cannot be believed is never taken for one that is empty.
+//! It judges jobs like `body`, so the facts of a job are those of its create. Unknown members are ignored; a known member of
+//! the wrong type makes the whole answer unknown. An answer that cannot be understood is never taken for an empty one.
 
 use std::ops::Range;
 
@@ -19,38 +18,38 @@ use crate::{
     reason::Reason,
 };
 
-/// What came of a call that views jobs.
+/// The meaning of an answer to a view.
 #[derive(Debug)]
 pub enum Answered {
-    /// These are there, perhaps none.
+    /// These jobs exist, possibly none.
     Jobs(Viewed),
-    /// The cloud says that there is no such job.
+    /// The cloud says that the job does not exist.
     NoSuchJob,
-    /// Nobody can say.
+    /// Unknown.
     Unknown(AnswerError),
 }
 
-/// What came of looking for one job.
+/// The result of looking up one job.
 #[derive(Debug, PartialEq)]
 pub enum Lookup {
-    /// It is there.
+    /// It exists.
     Facts(Facts),
-    /// It is surely not there.
+    /// It certainly does not exist.
     Absent,
-    /// Nobody can say.
+    /// Unknown.
     Unknown(AnswerError),
 }
 
-/// Why an answer is not believed.
+/// Why an answer cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerError {
-    /// Its status is of no answer that is known.
+    /// Its status is unexpected.
     Status(u16),
-    /// It is not what its version's answers are.
+    /// It does not match its API version.
     Malformed,
-    /// A job is in it that was not asked for.
+    /// It has a job that was not requested.
     Foreign,
-    /// A job is in it twice.
+    /// It has a job twice.
     Doubled,
 }
 
@@ -58,9 +57,9 @@ pub enum AnswerError {
 #[derive(Debug)]
 pub struct Viewed {
     pub(super) version: Version,
-    /// Of a list: how many there are in all.
+    /// The total of a list.
     pub(super) listed: Option<u64>,
-    /// Whether what is not there is counted all the same.
+    /// Whether the total counts jobs that the answer does not have.
     incomplete: bool,
     pub(super) body: Bytes,
     pub(super) jobs: Vec<ViewedJob>,
@@ -71,14 +70,14 @@ pub struct Viewed {
 pub struct ViewedJob {
     pub(super) id: Segment,
     pub(super) facts: Facts,
-    /// Where it stands in the answer.
+    /// Its range in the answer.
     pub(super) raw: Range<usize>,
-    /// Where its `user_data` stands, and what that is. In order.
+    /// The ranges and values of its `user_data`, in order.
     pub(super) own_words: Vec<(Range<usize>, String)>,
 }
 
 impl Answered {
-    /// Reads the answer to a view.
+    /// Parses the answer to a view.
     pub fn read(view: &Target, status: u16, body: &Bytes) -> Self {
         match status {
             200 => Viewed::read(view, body).map_or_else(Self::Unknown, Self::Jobs),
@@ -87,7 +86,7 @@ impl Answered {
         }
     }
 
-    /// What it says of one of the jobs that were asked for.
+    /// Returns what it says about one of the requested jobs.
     pub fn into_lookup(self, job: &Segment) -> Lookup {
         match self {
             Self::Jobs(Viewed { jobs, incomplete, .. }) => {
@@ -103,7 +102,7 @@ impl Answered {
     }
 }
 
-/// The id of the job that was made. `None`: the answer does not say.
+/// Returns the id of the created job, if the answer has it.
 pub fn created(status: u16, body: &[u8]) -> Option<Segment> {
     let answer = json::read(body, &json::ANSWER).ok().filter(|_| (200..300).contains(&status))?;
     Segment::parse(answer.member("job_id")?.text()?)
@@ -125,7 +124,7 @@ impl Viewed {
         are_those(&jobs, view.jobs())?;
         let total = total(&answer)?;
         let is_list = matches!(view.jobs(), Jobs::List(_));
-        // Jobs that are counted and not there are not absent; a list without a number is none.
+        // Jobs that are counted but missing are not absent. A list must have a total.
         let incomplete = total.is_some_and(|total| total > jobs.len() as u64);
         let malformed = if is_list { total.is_none() } else { incomplete && jobs.is_empty() };
         if malformed {
@@ -135,12 +134,12 @@ impl Viewed {
         Ok(Self { version, listed, incomplete, body: body.clone(), jobs })
     }
 
-    /// Whether jobs are counted that are not there: what is not there need not be absent then.
+    /// Whether the total counts jobs that the answer does not have, so that a missing job need not be absent.
     pub fn is_incomplete(&self) -> bool {
         self.incomplete
     }
 
-    /// The jobs, in their order.
+    /// Returns the jobs in order.
     pub fn jobs(&self) -> &[ViewedJob] {
         &self.jobs
     }
@@ -178,18 +177,18 @@ impl ViewedJob {
         Ok(Self { id, facts, raw: entry.at..entry.end, own_words })
     }
 
-    /// Its id.
+    /// Returns its id.
     pub fn id(&self) -> &Segment {
         &self.id
     }
 
-    /// What is known of it by this answer.
+    /// Returns the facts in this answer.
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
 }
 
-/// The facts with those of what was asked for when the job was made, as far as the answer has it.
+/// Adds the facts of the create request, if the answer has it.
 fn with_request(
     facts: Facts,
     entry: &Node<'_>,
@@ -215,7 +214,7 @@ fn with_request(
     Ok(facts.with_objects(judged.inputs, judged.outputs))
 }
 
-/// `edit_type`, where it is there.
+/// Parses `edit_type`, if present.
 fn kinds(node: &Node<'_>) -> Result<Option<Vec<String>>, AnswerError> {
     let Some(kinds) = there(node, "edit_type") else { return Ok(None) };
     let Value::List(kinds) = &kinds.value else { return Err(AnswerError::Malformed) };
@@ -230,12 +229,12 @@ fn status(entry: &Node<'_>) -> Result<Fact<JobStatus>, AnswerError> {
     }
 }
 
-/// A member that is there and is not null, which is how some say that there is none.
+/// Returns a member unless it is missing or null.
 fn there<'n, 't>(node: &'n Node<'t>, name: &str) -> Option<&'n Node<'t>> {
     node.member(name).filter(|member| member.value != Value::Null)
 }
 
-/// Whether every job was asked for, and is there once.
+/// Checks that every job was requested, and occurs once.
 fn are_those(jobs: &[ViewedJob], asked: &Jobs) -> Result<(), AnswerError> {
     let mut ids: Vec<&Segment> = jobs.iter().map(|job| &job.id).collect();
     ids.sort_unstable();
@@ -247,7 +246,7 @@ fn are_those(jobs: &[ViewedJob], asked: &Jobs) -> Result<(), AnswerError> {
     if any_is_foreign { Err(AnswerError::Foreign) } else { Ok(()) }
 }
 
-/// `total`, where it is there.
+/// Parses `total`, if present.
 fn total(answer: &Node<'_>) -> Result<Option<u64>, AnswerError> {
     match there(answer, "total").map(|total| &total.value) {
         None => Ok(None),
@@ -262,7 +261,7 @@ fn error_code(body: &[u8]) -> Option<String> {
 }
 
 impl AnswerError {
-    /// The cause.
+    /// Returns the reason for the record.
     pub fn reason(self) -> Reason {
         match self {
             Self::Status(_) => Reason::LookupStatus,

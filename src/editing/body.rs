@@ -1,7 +1,6 @@
-//! The body of a create that may be sent, and what it asks for.
+//! The body of a create: parsed, judged, rewritten, and checked by a second parser.
 //!
-//! It stands on the recogniser, the judgement, the writer and the second reader: a [`Body`] has gone through all four, and
-//! there is no other way to one.
+//! A [`Body`] can only be made by going through all four steps.
 
 use std::borrow::Cow;
 
@@ -17,8 +16,7 @@ use super::{
 };
 use crate::{operation::Version, policy::Facts};
 
-/// A body that was read strictly, written anew from what was judged, and read once more by another reader to the same
-/// end.
+/// A body that was parsed strictly, rewritten from what was judged, and read by a second parser with the same result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Body {
     bytes: Bytes,
@@ -26,11 +24,10 @@ pub struct Body {
 }
 
 impl Body {
-    /// Judges what a caller sent to this version. With a `stamp`, a caller's name, its `user_data` becomes the name, `/`
-    /// and what it was.
+    /// Judges a caller's body for this API version. With a `stamp`, `user_data` is prefixed with that name and `/`.
     ///
     /// # Errors
-    /// Whatever another reader might read otherwise is refused, with where and why.
+    /// Rejects everything that another parser might read differently, with position and reason.
     pub fn inspect(received: &[u8], version: Version, stamp: Option<&str>) -> Result<Self, BodyFault> {
         let mut body = json::read(received, &json::BODY)?;
         let places = Places::of(version);
@@ -46,18 +43,18 @@ impl Body {
         Ok(Self { bytes: written.into(), facts: judged.into_facts() })
     }
 
-    /// What is sent.
+    /// Returns the bytes to send.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// What the policy is asked about.
+    /// Returns the facts that the policy evaluates.
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
 }
 
-/// Puts the caller's name before its own word, and returns both. It is judged: an object whose word is none or a text.
+/// Prefixes `user_data` with the caller's name, and returns the result. The body has been judged before.
 fn stamp_owner(body: &mut Node<'_>, caller: &str) -> Result<String, BodyFault> {
     let Value::Object(members) = &mut body.value else {
         return Err(BodyFault { at: body.at, problem: Problem::NoObject });
@@ -82,5 +79,5 @@ fn stamp_owner(body: &mut Node<'_>, caller: &str) -> Result<String, BodyFault> {
 }
 
 const USER_DATA: &str = "user_data";
-/// As the API documents it.
+/// The documented maximum.
 const MAX_USER_DATA: usize = 65_535;

@@ -1,6 +1,6 @@
-//! What is wrong with a body, and where.
+//! The faults of bodies, with their positions.
 //!
-//! Nothing of the body's text is in it: what a caller wrote belongs neither into a log nor into an answer.
+//! They contain no text of the body, which belongs neither in a log nor in an answer.
 
 use crate::reason::Reason;
 
@@ -8,13 +8,13 @@ use crate::reason::Reason;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid request body at byte {at}: {problem}")]
 pub struct BodyFault {
-    /// Counted from 0.
+    /// The byte position, from 0.
     pub at: usize,
-    /// What is wrong there.
+    /// The problem.
     pub problem: Problem,
 }
 
-/// What is wrong.
+/// A problem of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// Not UTF-8.
@@ -26,7 +26,7 @@ pub enum Problem {
     /// Not an object.
     #[error("expected one JSON object")]
     NoObject,
-    /// A name is there twice in one object.
+    /// A name occurs twice in one object.
     #[error("duplicate name in one object")]
     Duplicate,
     /// Nested too deeply.
@@ -38,34 +38,34 @@ pub enum Problem {
     /// U+0000.
     #[error("U+0000 in a string")]
     Nul,
-    /// A name of other letters.
+    /// A name with other characters.
     #[error("a name must be a-z 0-9 _, unescaped, and start with a letter")]
     Name,
-    /// A number that readers might round.
+    /// A number that parsers might round.
     #[error("a number must have at most 15 digits and no exponent")]
     Number,
-    /// A name that other readers might take for one that decides. Holds that one.
+    /// A name that other parsers might take for a deciding one. Holds that one.
     #[error("misspelling of `{0}`: correct it or rename it")]
     LookAlike(&'static str),
-    /// A member that decides, of another type.
+    /// A deciding member of the wrong type.
     #[error("{0}")]
     Type(&'static str),
-    /// A bucket that is none.
+    /// An invalid bucket.
     #[error("a bucket name must be 1 to 63 of A-Z a-z 0-9 . _ -, and not `.` or `..`")]
     Bucket,
-    /// A path that may be read in two ways.
+    /// An ambiguous path.
     #[error("`object`, `file_name`, `output_filename` and `location` must not have {0}")]
     Path(&'static str),
-    /// Too much of the caller's own word.
+    /// `user_data` is too long.
     #[error("`user_data` exceeds 65535 characters, including the caller's name")]
     UserData,
-    /// The two readers do not agree: a bug.
+    /// The two parsers disagree, which is a bug.
     #[error("two parsers disagree on it; this is a bug in mpc-auth-proxy")]
     Disagreement,
 }
 
 impl Problem {
-    /// The cause.
+    /// Returns the reason for the record.
     pub fn reason(self) -> Reason {
         match self {
             Self::Encoding => Reason::BodyEncoding,

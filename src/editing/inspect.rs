@@ -1,7 +1,6 @@
-//! What a body asks for: every object it names, wherever it stands, and the members that decide.
+//! Inspects a body: every object that it names anywhere, and the deciding members.
 //!
-//! It stands on the recognised text and below what writes it anew. It walks the whole tree and trusts no shape: an object
-//! that has a `bucket` is one that is read or written.
+//! It walks the whole tree and trusts no structure: any JSON object with a `bucket` counts as read or written.
 
 use super::{
     fault::{BodyFault, Problem},
@@ -10,7 +9,7 @@ use super::{
 };
 use crate::policy::{Facts, Object};
 
-/// What decides about a job.
+/// The parts of a job that decide.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct InspectedJob {
     pub(super) user_data: Option<String>,
@@ -22,9 +21,9 @@ pub(super) struct InspectedJob {
 /// How strictly a body is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Strictness {
-    /// A caller sent it: whatever another reader could understand otherwise is refused.
+    /// A caller sent it: everything that another parser could understand differently is rejected.
     Caller,
-    /// The cloud accepted it before: it is as it is.
+    /// The cloud has accepted it before: it is taken as it is.
     Cloud,
 }
 
@@ -49,13 +48,13 @@ impl InspectedJob {
         Ok(judged)
     }
 
-    /// As the policy is asked about it.
+    /// Converts it into the facts that the policy evaluates.
     pub(super) fn into_facts(self) -> Facts {
         let Self { user_data, edit_type, inputs, outputs } = self;
         Facts::of_create(user_data.as_deref(), edit_type, inputs, outputs)
     }
 
-    /// Notes an object that has a role. `false`: its bucket is none.
+    /// Notes an object with its role. Returns `false` if its bucket is invalid.
     pub(super) fn note(&mut self, role: Role, named: NamedObject<'_>) -> bool {
         let inputs = if role == Role::Written { Some(vec![]) } else { named.as_input() };
         let outputs = if role == Role::Read { Some(vec![]) } else { named.as_output() };
@@ -66,18 +65,18 @@ impl InspectedJob {
     }
 }
 
-/// An object as a body names it.
+/// An object as named in a body.
 #[derive(Clone, Copy)]
 pub(super) struct NamedObject<'n> {
     pub(super) bucket: &'n str,
     pub(super) object: &'n str,
     pub(super) file_name: &'n str,
-    /// `output_filename`, where that stands beside the object.
+    /// The `output_filename` beside the object, if any.
     pub(super) beside: &'n str,
 }
 
 impl NamedObject<'_> {
-    /// What may be read: the key by itself, and with the name of a file where there is one.
+    /// Returns the objects that may be read: the key alone, and with the file name if there is one.
     fn as_input(self) -> Option<Vec<Object>> {
         let mut objects = vec![Object::new(self.bucket, self.object)?];
         if !self.file_name.is_empty() {
@@ -86,9 +85,9 @@ impl NamedObject<'_> {
         Some(objects)
     }
 
-    /// What may be written: `object/file_name` with a name, and otherwise `object/` and whatever the cloud calls it, as
-    /// Huawei's models say. A key without the `/` at its end is taken for both, so that no rule on what is below it is
-    /// missed.
+    /// Returns the objects that may be written: `object/file_name` with a file name, otherwise `object/` with a name that
+    /// the cloud chooses, as in Huawei's models. A key without a final `/` counts as both, so that no rule on objects below
+    /// it is missed.
     fn as_output(self) -> Option<Vec<Object>> {
         let Self { bucket, object, file_name, beside } = self;
         let mut objects = Vec::with_capacity(2);
@@ -113,7 +112,7 @@ struct Walk<'n, 'j> {
 }
 
 impl<'n> Walk<'n, '_> {
-    /// Walks a value. Beside it stands this `output_filename`; none is empty.
+    /// Walks a value with the `output_filename` beside it, empty if there is none.
     fn value(&mut self, node: &'n Node<'_>, beside: &'n str) -> Result<(), BodyFault> {
         match &node.value {
             Value::Object(members) => {
@@ -148,7 +147,7 @@ impl<'n> Walk<'n, '_> {
                 }
                 ("object", Some(text)) => named.object = text,
                 ("file_name", Some(text)) => named.file_name = text,
-                // The cloud writes nothing as null, but for an object that has no bucket at all.
+                // The cloud writes null only in an object without any bucket.
                 ("bucket" | "object" | "file_name", None) if member.node.value != Value::Null => {
                     return Err(fault(Problem::Type(MUST_BE_TEXT)));
                 }
@@ -161,7 +160,7 @@ impl<'n> Walk<'n, '_> {
     }
 }
 
-/// What a caller may not write of a member.
+/// Rejects what a caller may not write in a member.
 fn check(member: &Member<'_>) -> Result<(), Problem> {
     if let Some(decides) = looks_like(&member.name) {
         return Err(Problem::LookAlike(decides));
@@ -190,7 +189,7 @@ fn check(member: &Member<'_>) -> Result<(), Problem> {
     }
 }
 
-/// The name that decides and that a lax reader might take this one for.
+/// Returns the deciding name that a lax parser might take this one for.
 fn looks_like(name: &str) -> Option<&'static str> {
     let letters = |name: &'static str| name.bytes().filter(|b| *b != b'_');
     let first = name.bytes().next();
@@ -205,7 +204,7 @@ fn is_bucket(text: &str) -> bool {
     (1..=63).contains(&text.len()) && text.bytes().all(allowed) && text != "." && text != ".."
 }
 
-/// What of a key might be read in another way by who gets it.
+/// Returns which part of a key its receiver might read differently.
 fn second_reading(text: &str) -> Option<&'static str> {
     if text.contains("//") {
         return Some("`//`");
@@ -225,7 +224,7 @@ fn second_reading(text: &str) -> Option<&'static str> {
     escapes.any(decodes).then_some("`%2e`, `%2f`, `%5c` or `%00`")
 }
 
-/// The names that facts are found by.
+/// The names of deciding members.
 const DECIDING: [&str; 11] = [
     "bucket",
     "object",

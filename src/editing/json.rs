@@ -1,18 +1,17 @@
-//! JSON, recognised exactly: order, number tokens and places are kept, and nothing is read in two ways.
+//! A strict JSON parser that keeps order, number tokens and positions.
 //!
-//! It stands below everything that knows what is meant. It is RFC 8259 and less: no name twice in an object, no half of
-//! a surrogate pair, a depth that ends.
+//! It accepts less than RFC 8259: no repeated name in an object, no lone surrogate, and a limited depth.
 
 use std::borrow::Cow;
 
 use super::fault::{BodyFault, Problem};
 
-/// A value and where it stands.
+/// A value with its position.
 #[derive(Debug, PartialEq)]
 pub(super) struct Node<'t> {
-    /// Its first byte.
+    /// The position of its first byte.
     pub(super) at: usize,
-    /// The byte behind its last.
+    /// The position after its last byte.
     pub(super) end: usize,
     pub(super) value: Value<'t>,
 }
@@ -21,11 +20,11 @@ pub(super) struct Node<'t> {
 pub(super) enum Value<'t> {
     Null,
     Bool(bool),
-    /// The token as it came.
+    /// The token as received.
     Number(&'t str),
     Text(Cow<'t, str>),
     List(Vec<Node<'t>>),
-    /// The members in their order. No name is there twice.
+    /// The members in order, without repeated names.
     Object(Vec<Member<'t>>),
 }
 
@@ -36,19 +35,19 @@ pub(super) struct Member<'t> {
     pub(super) node: Node<'t>,
 }
 
-/// How much less than RFC 8259 is accepted.
+/// The restrictions on RFC 8259.
 pub(super) struct Grammar {
     deepest: usize,
-    /// Names of `[a-z][a-z0-9_]*` only, numbers that nobody rounds, no U+0000.
+    /// Whether only names of `[a-z][a-z0-9_]*`, numbers that no parser rounds, and no U+0000 are allowed.
     plain: bool,
 }
 
-/// What a caller sends.
+/// The grammar of callers' bodies.
 pub(super) const BODY: Grammar = Grammar { deepest: 32, plain: true };
-/// What the cloud answers: other names and numbers are its own affair.
+/// The grammar of the cloud's answers, which may have other names and numbers.
 pub(super) const ANSWER: Grammar = Grammar { deepest: 64, plain: false };
 
-/// Reads one document.
+/// Parses one document.
 pub(super) fn read<'t>(bytes: &'t [u8], grammar: &Grammar) -> Result<Node<'t>, BodyFault> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| BodyFault { at: error.valid_up_to(), problem: Problem::Encoding })?;
@@ -60,13 +59,13 @@ pub(super) fn read<'t>(bytes: &'t [u8], grammar: &Grammar) -> Result<Node<'t>, B
 }
 
 impl<'t> Node<'t> {
-    /// The member of that name, where this is an object that has it.
+    /// Returns the member with this name, if it is an object that has one.
     pub(super) fn member(&self, name: &str) -> Option<&Self> {
         let Value::Object(members) = &self.value else { return None };
         members.iter().find(|member| member.name == name).map(|member| &member.node)
     }
 
-    /// The text, where it is one.
+    /// Returns the text, if it is one.
     pub(super) fn text(&self) -> Option<&str> {
         if let Value::Text(text) = &self.value { Some(text) } else { None }
     }
@@ -137,7 +136,7 @@ impl<'t> Reader<'t, '_> {
         }
     }
 
-    /// Takes an opening bracket.
+    /// Takes an opening bracket, and checks the depth.
     fn enter(&mut self, depth: usize) -> Result<(), BodyFault> {
         if depth > self.grammar.deepest {
             return Err(self.fault(Problem::Depth));
@@ -153,7 +152,7 @@ impl<'t> Reader<'t, '_> {
             return Err(self.syntax("expected a quoted name"));
         }
         let name = self.string()?;
-        // Where it was escaped, it is not borrowed.
+        // An escaped name is not borrowed.
         let is_plain = matches!(name, Cow::Borrowed(_)) && is_plain_name(&name);
         if self.grammar.plain && !is_plain {
             return Err(BodyFault { at, problem: Problem::Name });
@@ -185,7 +184,7 @@ impl<'t> Reader<'t, '_> {
         }
     }
 
-    /// What comes before the next quote, backslash or control character.
+    /// Takes the text up to the next quote, backslash or control character.
     fn up_to_special(&mut self) -> &'t str {
         let rest = self.text.get(self.at..).unwrap_or_default();
         let special = |byte: u8| byte == b'"' || byte == b'\\' || byte < b' ';
@@ -214,7 +213,7 @@ impl<'t> Reader<'t, '_> {
         })
     }
 
-    /// One escape of `\uXXXX`, or two that are a surrogate pair. The first begins at `at`.
+    /// Parses `\uXXXX`, or two of them that are a surrogate pair. The first begins at `at`.
     fn unicode(&mut self, at: usize) -> Result<char, BodyFault> {
         let unit = self.hex(at)?;
         let code = if (0xd800..0xdc00).contains(&unit) {
@@ -265,7 +264,7 @@ impl<'t> Reader<'t, '_> {
         Ok(self.text.get(start..self.at).unwrap_or_default())
     }
 
-    /// At least one digit.
+    /// Takes at least one digit.
     fn digits(&mut self) -> Result<usize, BodyFault> {
         let start = self.at;
         while self.peek().is_some_and(|b| b.is_ascii_digit()) {
@@ -317,7 +316,7 @@ fn is_plain_name(name: &str) -> bool {
     name.bytes().next().is_some_and(|b| b.is_ascii_lowercase()) && name.bytes().all(allowed)
 }
 
-/// Where a name stands for the second time.
+/// Returns the position of a repeated name.
 fn twice(members: &[Member<'_>]) -> Option<usize> {
     if members.len() <= 8 {
         let repeats = |at: usize, member: &Member<'_>| {

@@ -1,4 +1,4 @@
-//! Whether a body says that it is JSON in UTF-8.
+//! Recognises the media type of JSON in UTF-8.
 
 /// Whether this value of `Content-Type` is `application/json`, with no parameter or `charset=utf-8`.
 pub fn is_json(content_type: &[u8]) -> bool {

@@ -1,12 +1,11 @@
-//! Editing jobs as Huawei's API writes them: the bodies that create them, and the answers that show them.
+//! Editing jobs in Huawei's API: the bodies that create them, and the answers that show them.
 //!
-//! It stands after `policy`, whose facts it fills, and before everything that asks or answers. It is pure: bytes go in;
-//! facts, and bytes that were written anew, come out. What is sent or shown is never the text that came in: of a create
-//! it is what was judged, written once more, and read once more by a reader that shares nothing with the first; of a
-//! view it is the permitted jobs alone.
+//! It is pure: bytes go in; facts, and rewritten bytes, come out. Received text is never sent or shown as it is: a create is
+//! rewritten from what was judged and checked by a second, independent parser; the answer to a view has the permitted jobs
+//! only.
 //!
-//! The recogniser of JSON is its own because no library here keeps a number's token without reading the text once for
-//! each level, and because two readers that are one library agree on its mistakes: the second one is serde_json.
+//! The JSON parser is our own because no library here keeps number tokens without parsing the text once per level, and
+//! because two parsers from one library would share its mistakes: the second one is serde_json.
 
 mod answer;
 mod body;

@@ -1,7 +1,7 @@
-//! The second reader of what is sent: serde_json's tree, walked in the plainest way.
+//! The second parser of bodies: serde_json's tree, walked in the simplest way.
 //!
-//! It shares with the first neither recogniser, nor walk, nor table of places, so that a mistake in one of the two is a
-//! body that is not sent.
+//! It shares neither parser, walk nor table of places with the first, so a mistake in one of them prevents a body from being
+//! sent.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::operation::Version;
 
-/// What decides about a job. `None` where that cannot be read.
+/// Returns the parts of a job that decide. `None` if they cannot be read.
 pub(super) fn read(text: &[u8], version: Version) -> Option<InspectedJob> {
     let body: Value = serde_json::from_slice(text).ok()?;
     let mut judged = InspectedJob {
@@ -27,9 +27,9 @@ pub(super) fn read(text: &[u8], version: Version) -> Option<InspectedJob> {
     Some(judged)
 }
 
-/// Where a value stands.
+/// The place of a value.
 struct ValuePath<'p> {
-    /// As the documentation writes it: `clips[].input`.
+    /// The path in the documentation's notation: `clips[].input`.
     way: &'p str,
     /// The `output_filename` beside it.
     beside: &'p str,
@@ -66,7 +66,7 @@ fn holds_more(value: &Value) -> bool {
     value.is_object() || value.is_array()
 }
 
-/// A member that is a text, or not there.
+/// Returns a member that is a text or missing.
 fn optional<'v>(value: &'v Value, name: &str) -> Option<Option<&'v str>> {
     match value.get(name) {
         None => Some(None),
@@ -74,7 +74,7 @@ fn optional<'v>(value: &'v Value, name: &str) -> Option<Option<&'v str>> {
     }
 }
 
-/// As the documentation lists them.
+/// Returns the role of a place according to the documentation.
 fn role(place: &str, version: Version) -> Role {
     match (version, place) {
         (

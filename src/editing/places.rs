@@ -1,20 +1,20 @@
-//! Where in a body objects are read, and where they are written.
+//! The places in a body whose objects are read or written.
 //!
-//! The places are those of Huawei's models, each a way of names from the top with [`ITEM`] for an item of a list. An
-//! object at any other place may be either, so it is taken for both.
+//! They are those of Huawei's models, each a path of names with [`ITEM`] for an item of a list. An object at any other place
+//! counts as both.
 
 use crate::operation::Version;
 
-/// What becomes of an object.
+/// Whether an object is read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     Read,
     Written,
-    /// Nobody knows.
+    /// Unknown, so it counts as both.
     Both,
 }
 
-/// The places of some bodies.
+/// The places of an API version.
 #[derive(Clone, Copy)]
 pub(super) struct Places {
     read: &'static [&'static [MemberPath]],
@@ -23,11 +23,11 @@ pub(super) struct Places {
 
 type MemberPath = &'static [&'static str];
 
-/// Stands for an item of a list. It is no name.
+/// Stands for an item of a list. It is not a valid name.
 pub(super) const ITEM: &str = "[]";
 
 impl Places {
-    /// Of a body that is sent to this version.
+    /// Returns the places of this version.
     pub(super) fn of(version: Version) -> Self {
         match version {
             Version::V1 => Self { read: &[READ_V1], written: &[WRITTEN_V1] },
@@ -35,12 +35,12 @@ impl Places {
         }
     }
 
-    /// Of a body that the cloud accepted, by whichever version.
+    /// Returns the places of all versions, for a body that the cloud has accepted.
     pub(super) fn of_either() -> Self {
         Self { read: &[READ_V1, READ_V2], written: &[WRITTEN_V1, WRITTEN_V2] }
     }
 
-    /// What becomes of an object at this place.
+    /// Returns the role of an object at this place.
     pub(super) fn role(self, way: &[&str]) -> Role {
         let has = |lists: &[&[MemberPath]]| lists.iter().any(|list| list.contains(&way));
         if has(self.read) {

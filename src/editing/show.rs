@@ -1,7 +1,6 @@
-//! The answer to a view, built from the jobs that may be seen.
+//! Builds the answer to a view from the permitted jobs.
 //!
-//! It stands behind `answer`: every byte of a job in it is one that the cloud sent for that job. Nothing else of the
-//! cloud's answer is in it, so nothing of a job that is hidden.
+//! It contains only the cloud's own bytes of those jobs, and so nothing of a hidden job.
 
 use super::{
     answer::{Viewed, ViewedJob},
@@ -9,7 +8,7 @@ use super::{
 };
 use crate::operation::Version;
 
-/// The answer of this version that has no jobs.
+/// Returns this version's answer without jobs.
 pub fn nothing(version: Version) -> &'static str {
     match version {
         Version::V1 => r#"{"total":0,"jobs":[]}"#,
@@ -18,8 +17,7 @@ pub fn nothing(version: Version) -> &'static str {
 }
 
 impl Viewed {
-    /// Writes the answer with the jobs that are permitted. With a `stamp`, the name of a caller, that name is taken off
-    /// what the caller's jobs have as their `user_data`.
+    /// Writes the answer with the permitted jobs. With a `stamp`, that name is removed from the beginning of `user_data`.
     pub fn show(&self, permitted: impl Fn(&ViewedJob) -> bool, stamp: Option<&str>) -> Vec<u8> {
         let shown: Vec<&ViewedJob> = self.jobs.iter().filter(|job| permitted(job)).collect();
         let mut out = Vec::with_capacity(self.body.len());

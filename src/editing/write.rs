@@ -1,7 +1,6 @@
-//! JSON, written anew: ASCII, one spelling, no spaces.
+//! Writes JSON in ASCII, in one spelling and without spaces.
 //!
-//! Whoever reads it needs to know no encoding, and sees the members in the order and the numbers in the tokens that they
-//! came in.
+//! It does not depend on an encoding, and keeps the order of members and the tokens of numbers.
 
 use std::fmt::Write;
 

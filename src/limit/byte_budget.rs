@@ -1,8 +1,8 @@
-//! Room for bytes that are no request yet, or an answer that nobody has taken yet: one budget for all connections.
+//! The byte budget of all connections: memory for unfinished requests and for answers that were not read yet.
 //!
-//! Calls wait for room for a while, in the order in which they came, and go before whoever only connected: that one is
-//! given room that nobody waits for, or none. Whose bytes go when there is none left is the server's to decide: it is
-//! told ([`ByteBudget::wanted`]).
+//! Calls wait in order for a limited time, and take precedence over connections without a request, which get only memory
+//! that nobody waits for. If there is too little, the server is told ([`ByteBudget::wanted`]) and decides which connections
+//! to close.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,17 +19,17 @@ pub struct ByteBudget {
     wanted: Arc<Notify>,
 }
 
-/// Bytes of the budget, given back when this is dropped.
+/// A reservation of bytes, returned on drop.
 #[derive(Debug)]
 pub struct ByteReservation(OwnedSemaphorePermit);
 
 impl ByteBudget {
-    /// A budget of so many bytes.
+    /// Creates a budget of this size.
     pub fn new(bytes: usize) -> Self {
         Self { bytes: Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))), wanted: Arc::default() }
     }
 
-    /// Room for so many bytes, where there is some that nobody waits for.
+    /// Reserves bytes, if there are enough that nobody waits for.
     pub fn try_take(&self, bytes: usize) -> Option<ByteReservation> {
         let taken = Arc::clone(&self.bytes).try_acquire_many_owned(permits(bytes));
         if taken.is_err() {
@@ -38,7 +38,7 @@ impl ByteBudget {
         taken.ok().map(ByteReservation)
     }
 
-    /// Room for so many bytes, which is waited for at most this long.
+    /// Reserves bytes, waiting up to `patience`.
     pub async fn take(&self, bytes: usize, patience: Duration) -> Option<ByteReservation> {
         if let Some(taken) = self.try_take(bytes) {
             return Some(taken);
@@ -58,30 +58,30 @@ impl ByteBudget {
         }
     }
 
-    /// Returns when somebody found too little room.
+    /// Returns when a reservation failed or has to wait.
     pub async fn wanted(&self) {
         self.wanted.notified().await;
     }
 }
 
 impl ByteReservation {
-    /// How many.
+    /// Returns its size.
     pub fn bytes(&self) -> usize {
         self.0.num_permits()
     }
 
-    /// More of the same budget.
+    /// Adds another reservation of the same budget.
     pub fn add(&mut self, more: Self) {
         self.0.merge(more.0);
     }
 
-    /// Takes so many of them apart, or all where there are fewer.
+    /// Splits off this number of bytes, or all if there are fewer.
     #[must_use]
     pub fn split(&mut self, bytes: usize) -> Option<Self> {
         self.0.split(bytes.min(self.bytes())).map(Self)
     }
 
-    /// Makes it room for so many bytes. `false`: there is none that nobody waits for.
+    /// Resizes it. Returns `false` if there are not enough bytes that nobody waits for.
     #[must_use]
     pub fn fit(&mut self, bytes: usize) -> bool {
         self.shrink(bytes);
@@ -95,7 +95,7 @@ impl ByteReservation {
         }
     }
 
-    /// The same body, which takes up this room until it is dropped.
+    /// Attaches the reservation to a body, until that is dropped.
     pub fn around(mut self, body: Bytes) -> Bytes {
         if body.is_empty() {
             return body;
@@ -104,14 +104,14 @@ impl ByteReservation {
         Bytes::from_owner(Budgeted { body, _room: self })
     }
 
-    /// Gives back all but so many bytes.
+    /// Releases all but this number of bytes.
     pub fn shrink(&mut self, bytes: usize) {
         let excess = self.0.num_permits().saturating_sub(bytes);
         drop(self.0.split(excess));
     }
 }
 
-/// Bytes, and the room that they take up.
+/// Bytes with their reservation.
 struct Budgeted {
     body: Bytes,
     _room: ByteReservation,

@@ -1,4 +1,4 @@
-//! The limits of one caller, and what is left of them.
+//! The limits of one caller and their state.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -8,41 +8,41 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Exceeded, Rate, Scope};
 
-/// What one caller may ask for.
+/// The limits of one caller.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallerLimits {
-    /// Calls in time.
+    /// The rate of all calls.
     pub rate: Option<Rate>,
-    /// And of some IAM actions by themselves.
+    /// Additional rates of single IAM actions.
     pub per_action: Arc<[(&'static str, Rate)]>,
-    /// Calls under way at once.
+    /// The maximum number of calls in flight.
     pub in_flight: Option<NonZeroU32>,
 }
 
-/// The most calls that a caller without an `in_flight` of its own may have under way: half of what the process
-/// takes on, so that one caller leaves room for the others. `None` where there are no others.
+/// Returns the maximum number of calls in flight of a caller without `in_flight`: half of the process's, so that it leaves
+/// room for others. `None` if there are no others.
 pub fn fair_share(in_flight: usize, callers: usize) -> Option<NonZeroU32> {
     let half = u32::try_from(in_flight / 2).unwrap_or(u32::MAX);
     NonZeroU32::new(half.max(1)).filter(|_| callers > 1)
 }
 
-/// What is left of them.
+/// The state of the limits.
 pub(super) struct CallerState {
     pub(super) limits: CallerLimits,
     bucket: Option<DefaultDirectRateLimiter>,
-    /// By action.
+    /// The rates by action.
     per_action: HashMap<&'static str, Arc<RateBucket>>,
     in_flight: Option<Arc<Semaphore>>,
 }
 
-/// A rate, and what is left of it.
+/// A rate and its token bucket.
 struct RateBucket {
     rate: Rate,
     left: DefaultDirectRateLimiter,
 }
 
 impl CallerState {
-    /// Actions of which the rate is as it was keep what is left of it: a day is long.
+    /// Creates the state. Unchanged rates keep theirs, because a day is long.
     pub(super) fn new(limits: CallerLimits, before: Option<&Self>) -> Self {
         let in_flight = limits.in_flight.and_then(|n| usize::try_from(n.get()).ok());
         let per_action = limits.per_action.iter().map(|(action, rate)| {
@@ -75,7 +75,7 @@ impl CallerState {
 }
 
 impl RateBucket {
-    /// A full one, unless there was one of the same rate before.
+    /// Returns the previous bucket if the rate is the same, else a full one.
     fn new(rate: Rate, before: Option<&Arc<Self>>) -> Arc<Self> {
         let kept = before.filter(|bucket| bucket.rate == rate);
         kept.map_or_else(|| Arc::new(Self { rate, left: rate.bucket() }), Arc::clone)
@@ -89,5 +89,5 @@ fn take(bucket: &DefaultDirectRateLimiter, scope: Scope) -> Result<(), Exceeded>
     })
 }
 
-/// When a call that is under way will be over, nobody knows; this is a fair guess.
+/// A guess of how long a call in flight takes, for `Retry-After`.
 pub(super) const EXPECTED_CALL_TIME: Duration = Duration::from_secs(1);

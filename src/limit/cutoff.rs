@@ -1,4 +1,4 @@
-//! The end of the drain. One word for all that still wait in a process that stops.
+//! The end of the drain, for all calls that still wait.
 
 use std::sync::{
     Arc,
@@ -8,17 +8,17 @@ use std::sync::{
     },
 };
 
-/// Whether the time that a stopping process has to finish is over. Clones share it.
+/// Whether the drain time-out is over. Clones share it.
 #[derive(Clone, Default)]
 pub struct Cutoff(Arc<AtomicBool>);
 
 impl Cutoff {
-    /// From now on nothing is sent any more.
+    /// Ends the drain: from now on nothing is sent.
     pub fn end(&self) {
         self.0.store(true, Release);
     }
 
-    /// Whether nothing may be sent any more.
+    /// Whether the drain has ended.
     pub fn is_over(&self) -> bool {
         self.0.load(Acquire)
     }

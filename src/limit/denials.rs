@@ -1,7 +1,6 @@
-//! Limits how often a caller may be denied after a look-up. Who tries one job id after another is stopped soon.
+//! Limits how often a caller may be denied after a lookup, to stop callers that try job ids.
 //!
-//! Each look-up costs the project a call, and its end tells one bit of a job; ten in a minute are a mistake, and more a
-//! search.
+//! Each lookup costs the project a call and reveals one bit about a job. Ten in a minute are a mistake; more are a search.
 
 use std::{
     collections::VecDeque,
@@ -14,12 +13,12 @@ use parking_lot::Mutex;
 use super::{Exceeded, Scope};
 use crate::identity::CallerId;
 
-/// When the last denials of each caller were.
+/// The times of each caller's latest denials.
 #[derive(Default)]
 pub(super) struct Denials(Mutex<HashMap<CallerId, VecDeque<Instant>>>);
 
 impl Denials {
-    /// Whether there may be another look-up for this caller.
+    /// Checks whether this caller may have another lookup.
     pub(super) fn check(&self, caller: &CallerId) -> Result<(), Exceeded> {
         let mut all = self.0.lock();
         let Some(denials) = all.get_mut(caller) else { return Ok(()) };
@@ -36,11 +35,11 @@ impl Denials {
         }
     }
 
-    /// Notes one more.
+    /// Notes a denial.
     pub(super) fn note(&self, caller: &CallerId) {
         let mut all = self.0.lock();
         let denials = all.entry(caller.clone()).or_default();
-        // Those under way when the tenth was denied are noted, too: then it is the last ones that count.
+        // Calls in flight at the tenth denial are noted, too, so only the latest ones are kept.
         if denials.len() >= MAX_DENIALS {
             denials.pop_front();
         }

@@ -1,4 +1,4 @@
-//! Freezes: who is frozen, by whom, and why. What operators say, and what the freeze file says.
+//! Freezes by operators and by the freeze file.
 
 use std::{collections::HashSet, fmt, sync::Arc};
 
@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{clock, identity::CallerId};
 
-/// Who is frozen now. Shared by whoever asks or says so.
+/// The freezes in force. Clones share them.
 #[derive(Clone, Default)]
 pub struct Freeze(Arc<FreezeState>);
 
@@ -17,41 +17,41 @@ struct FreezeState {
     by_file: ArcSwapOption<Frozen>,
 }
 
-/// A freeze that is in force.
+/// A freeze in force.
 #[derive(Debug)]
 pub struct Frozen {
-    /// Since when it is in force in this process.
+    /// When it took effect in this process.
     pub since: DateTime<Utc>,
-    /// What was said.
+    /// The freeze as requested.
     pub said: FreezeEntry,
 }
 
-/// What somebody says is to be frozen.
+/// A freeze as requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FreezeEntry {
-    /// Whose calls.
+    /// The frozen callers.
     pub scope: FreezeScope,
-    /// Why, in the words of whoever froze them.
+    /// The given reason.
     pub reason: Option<String>,
-    /// The user that did.
+    /// The operator's user id.
     pub uid: Option<u32>,
-    /// When.
+    /// When it was requested.
     pub time: Option<DateTime<Utc>>,
-    /// Why everybody is frozen, where that is not what was meant for sure.
+    /// Why all callers are frozen although that may not be intended.
     pub problem: Option<String>,
 }
 
-/// Whose calls are refused.
+/// The callers of a freeze.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FreezeScope {
-    /// Everybody's.
+    /// All callers.
     Everybody,
-    /// Those of these callers.
+    /// These callers.
     Callers(HashSet<CallerId>),
 }
 
 impl Freeze {
-    /// Whether calls of this caller are refused. It takes no lock, so it may be asked as often as there is a reason to.
+    /// Whether this caller is frozen. Lock-free, so it can be asked often.
     pub fn is_frozen(&self, caller: &CallerId) -> bool {
         let hits = |frozen: &ArcSwapOption<Frozen>| {
             frozen.load().as_deref().is_some_and(|frozen| frozen.said.scope.includes(caller))
@@ -59,13 +59,13 @@ impl Freeze {
         hits(&self.0.by_operator) || hits(&self.0.by_file)
     }
 
-    /// What is in force, with the name of who says so.
+    /// Returns the freezes in force, with the name of their origin.
     pub fn in_force(&self) -> Vec<(&'static str, Arc<Frozen>)> {
         let both = [("operator", &self.0.by_operator), ("file", &self.0.by_file)];
         both.into_iter().filter_map(|(by, frozen)| Some((by, frozen.load_full()?))).collect()
     }
 
-    /// An operator freezes these, besides whom operators froze before.
+    /// Adds an operator's freeze to those in force.
     pub fn add(&self, said: &FreezeEntry) {
         self.0.by_operator.rcu(|before| {
             let since = before.as_ref().map_or_else(clock::now, |before| before.since);
@@ -74,10 +74,10 @@ impl Freeze {
         });
     }
 
-    /// An operator takes these out of what operators froze.
+    /// Removes callers from the operators' freeze.
     ///
     /// # Errors
-    /// [`AllCallersFrozen`]: nothing is changed.
+    /// [`AllCallersFrozen`]. Then nothing is changed.
     pub fn remove(&self, scope: &FreezeScope) -> Result<(), AllCallersFrozen> {
         let mut result = Ok(());
         self.0.by_operator.rcu(|before| {
@@ -92,7 +92,7 @@ impl Freeze {
         result
     }
 
-    /// What the file says. Says whether that is news.
+    /// Sets the file's freeze. Returns whether it changed.
     pub fn by_file(&self, said: Option<FreezeEntry>) -> bool {
         news(&self.0.by_file, said)
     }
@@ -107,7 +107,7 @@ fn news(frozen: &ArcSwapOption<Frozen>, said: Option<FreezeEntry>) -> bool {
 }
 
 impl FreezeScope {
-    /// The callers by name, where it is not everybody.
+    /// Returns the names of the callers; empty for all.
     pub fn names(&self) -> Vec<&str> {
         match self {
             Self::Everybody => Vec::new(),
@@ -126,7 +126,7 @@ impl FreezeScope {
         }
     }
 
-    /// These, but for those. `None` where nobody is left.
+    /// Removes callers. `None` if nobody is left.
     fn without(&self, other: &Self) -> Result<Option<Self>, AllCallersFrozen> {
         match (self, other) {
             (_, Self::Everybody) => Ok(None),
@@ -155,25 +155,25 @@ impl fmt::Display for FreezeScope {
     }
 }
 
-/// Some callers cannot be taken out of a freeze of everybody: who is meant by everybody else is not known.
+/// Single callers cannot be removed from a freeze of all callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("everybody is frozen: unfreeze everybody, then freeze the callers you mean")]
 pub struct AllCallersFrozen;
 
 impl FreezeEntry {
-    /// The same, of those as well that were frozen before.
+    /// Merges it with an earlier freeze.
     pub(super) fn with(&self, before: Option<&Self>) -> Self {
         let scope = before.map_or_else(|| self.scope.clone(), |before| self.scope.and(&before.scope));
         let reason = self.reason.clone().or_else(|| before.and_then(|before| before.reason.clone()));
         Self { scope, reason, ..self.clone() }
     }
 
-    /// The same, of others than those. `None` where nobody is left.
+    /// Removes callers from it. `None` if nobody is left.
     pub(super) fn without(&self, scope: &FreezeScope) -> Result<Option<Self>, AllCallersFrozen> {
         Ok(self.scope.without(scope)?.map(|scope| Self { scope, ..self.clone() }))
     }
 
-    /// Everybody, because that is safe.
+    /// Freezes all callers, to be safe.
     pub fn everybody_for(problem: String) -> Self {
         Self { problem: Some(problem), ..Self::of(FreezeScope::Everybody) }
     }

@@ -1,11 +1,10 @@
 //! The freeze file.
 //!
-//! A file that is there freezes. Only one that can be read and understood to its last member freezes less than
-//! everybody: whatever else is the matter with it (empty, cut short, unreadable, of another kind) freezes all calls.
-//! Not there is one answer of the system alone, `ENOENT` of its name.
+//! An existing file freezes all callers, unless every member of it can be understood: an empty, truncated, unreadable or
+//! other kind of file freezes everybody. Only `ENOENT` for its name means that it does not exist.
 //!
-//! Operators' freezes are kept in it, so that they survive the process. A file is theirs where it is, byte by byte, what
-//! would be written for what it says; any other is somebody else's, and left alone.
+//! Operators' freezes are saved in it, so that they survive the process. A file counts as theirs only if it is byte for byte
+//! what would be written for its contents; any other is left alone.
 
 use std::{
     ffi::OsString,
@@ -22,24 +21,24 @@ use serde::{Deserialize, Serialize};
 use super::freeze::{AllCallersFrozen, FreezeEntry, FreezeScope};
 use crate::{identity::CallerId, object::Object};
 
-/// Why what operators say is not in the file.
+/// Why an operator's freeze was not saved.
 #[derive(Debug, thiserror::Error)]
 pub enum FreezeFileError {
-    /// It says what somebody else wrote.
+    /// The file was written by something else.
     #[error("the freeze file was not written by this proxy: remove it to lift the freeze")]
     NotOurs,
-    /// Nothing is changed.
+    /// Single callers cannot be removed from a freeze of all.
     #[error(transparent)]
     Everybody(#[from] AllCallersFrozen),
-    /// As the system says.
+    /// The system's error.
     #[error("cannot change the freeze file: {0}")]
     Io(#[from] io::Error),
 }
 
-/// What the file of this name says; `None` where there is none. A caller that is not `known` may be one that was
-/// misspelt, so everybody is meant.
+/// Reads the freeze in a file. `None` if the file does not exist. An unknown caller may be a misspelling, so it freezes all
+/// callers.
 pub fn read(path: &Path, known: impl Fn(&CallerId) -> bool) -> Option<FreezeEntry> {
-    // A FIFO is not waited for.
+    // Do not wait for the writer of a FIFO.
     let opened = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path);
     Some(match opened.and_then(|file| text(&file)) {
         Ok(text) if text.trim_ascii().is_empty() => FreezeEntry::of(FreezeScope::Everybody),
@@ -65,18 +64,18 @@ fn parse(text: &[u8], known: impl Fn(&CallerId) -> bool) -> Result<FreezeEntry, 
     Ok(FreezeEntry { scope, reason, uid, time: time.map(|time| time.to_utc()), problem: None })
 }
 
-/// Adds what an operator says to the file of this name, which is made where there is none.
+/// Adds an operator's freeze to the file, which is created if missing.
 ///
 /// # Errors
-/// Where the file is somebody else's, or cannot be written.
+/// If something else wrote the file, or it cannot be written.
 pub fn add(path: &Path, said: &FreezeEntry) -> Result<(), FreezeFileError> {
     write(path, &said.with(of_operators(path)?.as_ref()))
 }
 
-/// Takes these out of what operators said in the file of this name, which goes where nobody is left.
+/// Removes callers from the operators' freeze in the file, and the file if nobody is left.
 ///
 /// # Errors
-/// Where the file is somebody else's, or cannot be written; or [`AllCallersFrozen`].
+/// If something else wrote the file, or it cannot be written; or [`AllCallersFrozen`].
 pub fn remove(path: &Path, scope: &FreezeScope) -> Result<(), FreezeFileError> {
     let Some(said) = of_operators(path)? else { return Ok(()) };
     match said.without(scope)? {
@@ -85,9 +84,9 @@ pub fn remove(path: &Path, scope: &FreezeScope) -> Result<(), FreezeFileError> {
     }
 }
 
-/// What operators said in the file. `None` where there is none.
+/// Returns the operators' freeze in the file. `None` if there is no file.
 fn of_operators(path: &Path) -> Result<Option<FreezeEntry>, FreezeFileError> {
-    // As it was written: a caller may be gone from the policy since.
+    // All names count as known, because a caller may have left the policy since.
     let Some(said) = read(path, |_| true) else { return Ok(None) };
     if said.uid.is_none() || said.time.is_none() || fs::read(path)? != written(&said)? {
         return Err(FreezeFileError::NotOurs);
@@ -95,7 +94,7 @@ fn of_operators(path: &Path) -> Result<Option<FreezeEntry>, FreezeFileError> {
     Ok(Some(said))
 }
 
-/// Puts a whole file in its place.
+/// Replaces the file atomically.
 fn write(path: &Path, said: &FreezeEntry) -> Result<(), FreezeFileError> {
     let mut fresh = OsString::from(path);
     fresh.push(".new");
@@ -115,7 +114,7 @@ fn written(said: &FreezeEntry) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// The file as it is written.
+/// The contents of the file.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct FreezeDocument {
@@ -132,7 +131,7 @@ fn caller(name: &str, known: impl Fn(&CallerId) -> bool) -> Result<CallerId, Str
     caller.ok_or_else(|| format!("unknown caller {name:?}"))
 }
 
-/// What a regular file holds.
+/// Reads a regular file.
 fn text(file: &File) -> io::Result<Vec<u8>> {
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("not a regular file"));
@@ -145,7 +144,7 @@ fn text(file: &File) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Whether nothing has this name, not even a link to something that is not there.
+/// Whether nothing has this name, not even a dangling link.
 fn is_absent(path: &Path, error: &io::Error) -> bool {
     let not_found = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     not_found(error) && fs::symlink_metadata(path).is_err_and(|error| not_found(&error))

@@ -1,4 +1,4 @@
-//! All limits in force, and what one call takes of them.
+//! All limits in force.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -14,25 +14,25 @@ use crate::identity::CallerId;
 #[derive(Default)]
 pub struct Limiter {
     callers: HashMap<CallerId, Arc<CallerState>>,
-    /// By project id.
+    /// The quotas by project id.
     projects: HashMap<Arc<str>, Arc<Quota>>,
     denials: Arc<Denials>,
-    /// The same of trials of calls that are denied anyway.
+    /// The denials of calls that were looked up only to observe.
     trials: Arc<Denials>,
 }
 
-/// A call that is within its limits, until it is dropped.
+/// An admitted call, in flight until it is dropped.
 #[derive(Debug, Default)]
 pub struct Admission {
     _in_flight: Option<OwnedSemaphorePermit>,
-    /// What one call was taken from that is perhaps not made.
+    /// The quota of a call that may turn out not to be made.
     project: Option<Arc<Quota>>,
     has_trial: bool,
 }
 
 impl Limiter {
-    /// The limits of these callers and projects (by id). Whoever has the same limits as in `before` keeps the
-    /// state of them: a reload gives nobody a full bucket.
+    /// Creates the limits of these callers and projects (by id). Limits that are the same as in `before` keep their state,
+    /// so that a reload refills no bucket.
     pub fn new(
         callers: impl IntoIterator<Item = (CallerId, CallerLimits)>,
         projects: impl IntoIterator<Item = (Arc<str>, Rate)>,
@@ -53,7 +53,7 @@ impl Limiter {
         Self { callers: callers.collect(), projects: projects.collect(), denials, trials }
     }
 
-    /// Whose limits are not those that `before` has: callers, and projects by id.
+    /// Returns the callers, and projects by id, whose limits differ from `before`.
     pub fn changed_since(&self, before: &Self) -> BTreeSet<String> {
         let (callers, projects) = (&before.callers, &before.projects);
         let callers =
@@ -63,11 +63,11 @@ impl Limiter {
         callers.map(|(id, _)| id.to_string()).chain(projects.map(|(id, _)| id.to_string())).collect()
     }
 
-    /// Takes what one call needs.
+    /// Admits a call.
     ///
     /// # Errors
-    /// Where there is not enough. What was taken from the caller is not given back when the project has none: a
-    /// caller that keeps trying is slowed down by its own limit too.
+    /// If a limit is exceeded. If it is the project's, the caller's own tokens are not returned, so that a caller that keeps trying is
+    /// slowed down by its own limit, too.
     pub fn admit(&self, asked: &LimitQuery<'_>) -> Result<Admission, Exceeded> {
         match asked.calls {
             CallCount::LookupAndWrite => self.denials.check(asked.caller)?,
@@ -90,19 +90,19 @@ impl Limiter {
         Ok(Admission { _in_flight: in_flight, project, has_trial })
     }
 
-    /// Notes that a call of this caller was denied by what was looked up.
+    /// Notes that a call of this caller was denied after a lookup.
     pub fn lookup_denied(&self, caller: &CallerId) {
         self.denials.note(caller);
     }
 }
 
 impl Admission {
-    /// Whether there is enough left to look a job up for nothing but a rule under observation.
+    /// Whether the quota allows a lookup only for a rule under observation.
     pub fn has_trial(&self) -> bool {
         self.has_trial
     }
 
-    /// Gives back what the call itself would have taken of its project: only its job was looked up.
+    /// Returns the call's own tokens to its project, because only its lookup was made.
     pub fn give_back(&self) {
         if let Some(project) = &self.project {
             project.give_back();

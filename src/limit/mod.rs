@@ -1,9 +1,8 @@
 //! Rate limits of callers and projects.
 //!
-//! A token bucket each (GCRA, by the governor crate) and a number of calls under way. It stands beside policy:
-//! policy says whether a call may be made at all, this whether it may be made now. What it says about when to come
-//! back is true: a caller that waits as long, and is alone, is let through. That all of them together are not too
-//! many for this process is not asked here: that is the stack's concurrency limit.
+//! Each has a token bucket (GCRA, by the governor crate) and a maximum of calls in flight. The policy says whether a call
+//! may be made at all, this whether it may be made now. `Retry-After` is exact: a caller that waits that long, and is alone,
+//! is admitted. The limit of the whole process is the stack's concurrency limit.
 
 mod byte_budget;
 mod caller;

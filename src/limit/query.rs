@@ -4,33 +4,33 @@ use std::time::Duration;
 
 use crate::{identity::CallerId, reason::Reason};
 
-/// A call as limits see it.
+/// The call that limits are applied to.
 #[derive(Clone, Copy, Debug)]
 pub struct LimitQuery<'a> {
     /// Whose.
     pub caller: &'a CallerId,
     /// The IAM action.
     pub action: &'a str,
-    /// The project by its id.
+    /// The project's id.
     pub project_id: &'a str,
-    /// What it takes upstream.
+    /// The upstream requests that it needs.
     pub calls: CallCount,
 }
 
-/// What a call of a caller takes upstream.
+/// The upstream requests of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallCount {
-    /// One that changes something.
+    /// A write.
     Write,
-    /// One that looks.
+    /// A read.
     View,
-    /// One that looks, and then perhaps one that looks again.
+    /// A lookup, and possibly a read.
     LookupAndView,
-    /// One that looks, and then perhaps one that changes something.
+    /// A lookup, and possibly a write.
     LookupAndWrite,
-    /// One that changes something; and, where much is left, before it one that looks.
+    /// A write, preceded by a lookup to observe if enough quota is left.
     TrialAndWrite,
-    /// Where much is left, one that looks, for a call that is denied anyway.
+    /// A lookup to observe for a denied call, if enough quota is left.
     Trial,
 }
 

@@ -1,11 +1,11 @@
-//! What is left of a project's rate, which all callers share: for what changes something, and for what only looks.
+//! The quota of a project, which all callers share: one bucket for everything, one for reads.
 //!
-//! A call that has to be looked up first takes both of its tokens at once, so that no look-up is made for a call that
-//! could not follow; the one that was not needed comes back. What only looks may take four fifths of the rate, so that
-//! it never keeps a job from being cancelled; a look-up for nothing but a rule under observation leaves half.
+//! A call with a lookup takes both tokens at once, so that no lookup is made for a call that could not follow; an unused
+//! token is returned. Reads may take four fifths of the rate, so that they never prevent a cancel. A lookup only for a rule
+//! under observation leaves half.
 //!
-//! It is the algorithm of governor (GCRA), which cannot take a token back: a token is the time in which one grows, and
-//! one number says when the bucket is full again. So what comes back is never more than a full bucket.
+//! The algorithm is governor's (GCRA), which cannot return tokens: a token is the time in which one grows, and one number
+//! says when the bucket is full again. So returned tokens never exceed a full bucket.
 
 use std::{
     sync::{
@@ -17,40 +17,40 @@ use std::{
 
 use super::{CallCount, Exceeded, Rate, Scope};
 
-/// A project's rate, and what is left of it.
+/// A project's rate and its token buckets.
 #[derive(Debug)]
 pub(super) struct Quota {
     rate: Rate,
     all: TokenBucket,
-    /// For what only looks.
+    /// The bucket of reads.
     to_look: TokenBucket,
 }
 
-/// Tokens that grow in time.
+/// A token bucket.
 #[derive(Debug)]
 struct TokenBucket {
     start: Instant,
-    /// In how many nanoseconds one grows. Not zero.
+    /// The nanoseconds in which a token grows. Not zero.
     each: u64,
     most: u32,
-    /// When it is full again, in nanoseconds from the start.
+    /// When it will be full, in nanoseconds from the start.
     full: AtomicU64,
 }
 
 impl Quota {
-    /// A full one, unless there was one of the same rate before.
+    /// Returns the previous quota if the rate is the same, else a full one.
     pub(super) fn new(rate: Rate, before: Option<&Arc<Self>>) -> Arc<Self> {
         if let Some(before) = before.filter(|quota| quota.rate == rate) {
             return Arc::clone(before);
         }
         let most = rate.burst.get();
         let each = rate.per / rate.count.get();
-        // Four fifths as fast, and four fifths of the burst; no less than one.
+        // Four fifths of the rate and of the burst, at least one.
         let to_look = TokenBucket::new(each * 5 / 4, (u64::from(most) * 4 / 5).max(1));
         Arc::new(Self { rate, all: TokenBucket::new(each, most.into()), to_look })
     }
 
-    /// Takes what these calls need. Says whether a trial is among them.
+    /// Takes the tokens of these requests. Returns whether they include a lookup to observe.
     pub(super) fn admit(&self, calls: CallCount) -> Result<bool, Exceeded> {
         match calls {
             CallCount::Write => self.all.take(1).map(|_| false),
@@ -68,18 +68,18 @@ impl Quota {
         }
     }
 
-    /// Gives one back.
+    /// Returns one token.
     pub(super) fn give_back(&self) {
         self.all.give_back();
     }
 
-    /// Takes one to look, of so many in all.
+    /// Takes a token for a read, and `tokens` in all.
     fn look(&self, tokens: u32) -> Result<(), Exceeded> {
         self.to_look.take(1)?;
         self.all.take(tokens).map(drop).inspect_err(|_| self.to_look.give_back())
     }
 
-    /// Whether so many are half of all or more.
+    /// Whether this number is at least half of all.
     fn has_spare_capacity(&self, left: u32) -> bool {
         left >= self.rate.burst.get().div_ceil(2)
     }
@@ -95,9 +95,9 @@ impl TokenBucket {
         }
     }
 
-    /// Takes so many. Says how many are left.
+    /// Takes tokens. Returns how many are left.
     fn take(&self, tokens: u32) -> Result<u32, Exceeded> {
-        // Where no more than one can ever be had at once, one has to do.
+        // If the burst is smaller, a full bucket has to do.
         let wanted = self.each.saturating_mul(tokens.min(self.most).into());
         let (now, whole) = (self.now(), self.whole());
         let taken = |full: u64| full.max(now).saturating_add(wanted);
@@ -119,13 +119,13 @@ impl TokenBucket {
         self.grown(self.full.load(Acquire), self.now())
     }
 
-    /// How many there are of one that is full again then.
+    /// Returns the tokens of a bucket that will be full at this time.
     fn grown(&self, full: u64, now: u64) -> u32 {
         let there = self.whole().saturating_sub(full.saturating_sub(now)) / self.each;
         u32::try_from(there).unwrap_or(self.most)
     }
 
-    /// How long a whole one takes to grow.
+    /// Returns the time in which the whole bucket fills.
     fn whole(&self) -> u64 {
         self.each.saturating_mul(self.most.into())
     }
@@ -135,7 +135,7 @@ impl TokenBucket {
     }
 }
 
-/// In 64 bits: five hundred years.
+/// Converts to nanoseconds in 64 bits, enough for five hundred years.
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,24 +1,24 @@
-//! A rate, and the bucket of tokens that holds to it.
+//! Rates and their token buckets.
 
 use std::{num::NonZeroU32, time::Duration};
 
 use governor::DefaultDirectRateLimiter;
 
-/// So many calls in so much time, and how many of them at once.
+/// A number of calls per period, with a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// How many.
+    /// The number of calls.
     pub count: NonZeroU32,
-    /// In how much time. Not zero.
+    /// The period. Not zero.
     pub per: Duration,
-    /// How many may come at once after a quiet time; the count where none was given.
+    /// The calls at once after a quiet time, by default the count.
     pub burst: NonZeroU32,
 }
 
 impl Rate {
     pub(super) fn bucket(self) -> DefaultDirectRateLimiter {
         let period = self.per / self.count.get();
-        // A period that rounds to nothing is no limit that a clock of nanoseconds could hold.
+        // A clock of nanoseconds cannot limit a shorter period.
         let quota = governor::Quota::with_period(period.max(Duration::from_nanos(1)));
         let quota = quota.unwrap_or_else(|| governor::Quota::per_second(self.count));
         DefaultDirectRateLimiter::direct(quota.allow_burst(self.burst))

@@ -1,9 +1,9 @@
-//! The text format of Prometheus before OpenMetrics, for whoever does not ask for that one.
+//! The classic text format of Prometheus, for clients that do not accept OpenMetrics.
 //!
-//! `prometheus-client` writes OpenMetrics only. The two differ in the names that `HELP` and `TYPE` have, in types, and in
-//! lines that are comments of one and directives of the other.
+//! `prometheus-client` writes OpenMetrics only. The formats differ in the names in `HELP` and `TYPE`, in types, and in lines
+//! that are directives in one and comments in the other.
 
-/// The same metrics in the classic text format.
+/// Converts OpenMetrics into the classic text format.
 pub(super) fn of_open_metrics(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut help = None;

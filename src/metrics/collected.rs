@@ -1,4 +1,4 @@
-//! What is asked for when metrics are read, and counted by nobody: what others know of themselves.
+//! Metrics that are collected from other parts at each scrape.
 
 use std::{fmt, sync::Arc};
 
@@ -11,7 +11,7 @@ use prometheus_client::{
 
 use crate::{audit::Sink, clock::Clocks, credential::CachedCredential, upstream::Upstream};
 
-/// What knows something of itself.
+/// The parts that are asked at each scrape.
 pub(super) struct Collected {
     pub(super) sink: Sink,
     pub(super) upstreams: Vec<Arc<Upstream>>,
@@ -25,7 +25,7 @@ impl Collector for Collected {
         let help = "Lost audit records";
         counter.encode(encoder.encode_descriptor("audit_dropped", help, None, counter.metric_type())?)?;
 
-        // Asked of the breaker, so that two changes cannot be noted in the wrong order.
+        // Read from the breaker, so that two changes cannot be noted in the wrong order.
         let (help, gauge) = ("Whether the endpoint's circuit breaker is open", MetricType::Gauge);
         let mut family = encoder.encode_descriptor("upstream_circuit_open", help, None, gauge)?;
         for upstream in &self.upstreams {

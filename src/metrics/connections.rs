@@ -9,7 +9,7 @@ use prometheus_client::{
 
 use super::declare::{labels, registered};
 
-/// Counts connections, from being accepted to being closed.
+/// Counts caller connections.
 #[derive(Clone, Default)]
 pub struct Connections {
     open: Gauge,
@@ -18,7 +18,7 @@ pub struct Connections {
     handshakes: Family<HandshakeLabels, Counter>,
 }
 
-/// Why a connection was closed that its caller kept open.
+/// Why the proxy closed a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CutReason {
     /// A head did not arrive in time.
@@ -40,7 +40,7 @@ pub enum Handshake {
     Timeout,
     /// The caller hung up.
     HungUp,
-    /// One side did not accept what the other one showed or asked for.
+    /// One side rejected the other.
     Rejected,
 }
 
@@ -50,32 +50,32 @@ labels! {
 }
 
 impl Connections {
-    /// As many may be open.
+    /// Sets the maximum number of connections.
     pub fn limit(&self, limit: usize) {
         self.limit.set(i64::try_from(limit).unwrap_or(i64::MAX));
     }
 
-    /// A connection was accepted.
+    /// Counts an accepted connection.
     pub fn opened(&self) {
         self.open.inc();
     }
 
-    /// A connection is over.
+    /// Counts the end of a connection.
     pub fn closed(&self) {
         self.open.dec();
     }
 
-    /// A connection was closed that its caller kept open.
+    /// Counts a connection that the proxy closed.
     pub fn cut(&self, why: CutReason) {
         self.cut.get_or_create(&CutLabels { reason: why.as_str() }).inc();
     }
 
-    /// A TLS handshake failed.
+    /// Counts a failed TLS handshake.
     pub fn handshake_failed(&self, listener: &Arc<str>, why: Handshake) {
         self.handshakes.get_or_create(&HandshakeLabels::new(listener, why)).inc();
     }
 
-    /// Makes the series of a listener with TLS, at zero.
+    /// Creates the series of a listener with TLS at zero.
     pub fn preregister_tls(&self, listener: &Arc<str>) {
         for why in [Handshake::Timeout, Handshake::HungUp, Handshake::Rejected] {
             drop(self.handshakes.get_or_create(&HandshakeLabels::new(listener, why)));

@@ -1,8 +1,8 @@
-//! How metrics and their labels are declared: each once.
+//! Declares metrics and their labels.
 
 use prometheus_client::registry::{Metric, Registry, Unit};
 
-/// Sets of labels.
+/// Declares sets of labels.
 macro_rules! labels {
     ($(struct $name:ident { $($label:ident: $type:ty),* })*) => { $(
         #[derive(Clone, Debug, PartialEq, Eq, Hash, prometheus_client::encoding::EncodeLabelSet)]
@@ -11,14 +11,14 @@ macro_rules! labels {
 }
 pub(super) use labels;
 
-/// A metric that starts at zero.
+/// Registers a metric that starts at zero.
 pub(super) fn registered<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
     let metric = M::default();
     registry.register(name, help, metric.clone());
     metric
 }
 
-/// A metric whose unit is the second.
+/// Registers a metric in seconds.
 pub(super) fn in_seconds<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
     registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
     metric

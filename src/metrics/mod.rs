@@ -1,9 +1,8 @@
-//! Metrics. Counters, in OpenMetrics.
+//! Metrics in OpenMetrics and the classic text format.
 //!
-//! It stands before the stages, which count. Labels come from the configuration and the policy alone: no job, no
-//! project id, no path, and a caller that was not proven is `_unknown`. What a policy names is counted by its rules
-//! and by its callers, never by both, and ends with it (`policy`). Every other series that can be foreseen is there
-//! from the start, at zero, so that a rate over it works from the first event on.
+//! Labels come from the configuration and the policy only: no job, no project id, no path, and a caller that is not
+//! authenticated is `_unknown`. Series of the policy are by rule or by caller, never both, and end with it (`policy`). All
+//! other foreseeable series start at zero, so that rates work from the first event on.
 
 mod classic;
 mod collected;

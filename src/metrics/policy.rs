@@ -1,7 +1,7 @@
-//! Metrics by caller and rule. The counts whose series the policy names: they begin with it and end with it.
+//! Metrics by caller and by rule, whose series begin and end with the policy.
 //!
-//! There is a series for each rule and some for each caller, never for each pair. What a policy named before it and
-//! names still goes on counting; a caller that it no longer names is `_unknown`.
+//! There is one series per rule and a few per caller, never one per pair. Names that a new policy still has go on counting;
+//! a caller that it no longer has is `_unknown`.
 
 use std::{fmt, sync::Arc};
 
@@ -21,7 +21,7 @@ use crate::{
     policy::{Decision, Effect, Mode, NO_RULE, Policy, Rule},
 };
 
-/// The counts of the policy in force.
+/// The counters of the policy in force.
 #[derive(Clone, Debug)]
 pub(super) struct PolicyMetrics(Arc<ArcSwap<Counts>>);
 
@@ -30,7 +30,7 @@ struct Counts {
     callers: HashMap<Arc<str>, Arc<CallerCounts>>,
     unknown: Arc<CallerCounts>,
     rules: HashMap<Arc<str>, RuleCounts>,
-    /// Of the denials that no rule made.
+    /// The denials without a rule.
     no_rule: RuleCounts,
     projects: HashMap<Arc<str>, Counter>,
     outcomes_of_gone: [u64; OUTCOMES.len()],
@@ -40,7 +40,7 @@ struct Counts {
 struct CallerCounts {
     outcomes: [Counter; OUTCOMES.len()],
     limited: Counter,
-    /// They begin with the first request of their kind.
+    /// The requests, by kind. A series begins with the first request.
     requests: RwLock<HashMap<Request, Counter>>,
 }
 
@@ -51,7 +51,7 @@ struct RuleCounts {
     count: Counter,
 }
 
-/// What requests of a caller are told apart by.
+/// The labels of a caller's requests.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
     listener: Arc<str>,
@@ -62,7 +62,7 @@ struct Request {
 }
 
 impl PolicyMetrics {
-    /// Of no policy yet, for these listeners and projects.
+    /// Creates the counters without a policy, for these listeners and projects.
     pub(super) fn new(listeners: &[Arc<str>], projects: &[Arc<str>]) -> Self {
         let unknown = Arc::new(CallerCounts::default());
         for listener in listeners {
@@ -76,7 +76,7 @@ impl PolicyMetrics {
         Self(Arc::new(ArcSwap::from_pointee(Counts { unknown, projects, ..Counts::default() })))
     }
 
-    /// Begins the series of this policy, and ends those that it does not name.
+    /// Creates the series of this policy, and removes those of names that it does not have.
     pub(super) fn follow(&self, callers: &[CallerId], policy: &Policy) {
         let before = self.0.load();
         let caller = |caller: &CallerId| {
@@ -104,7 +104,7 @@ impl PolicyMetrics {
         }));
     }
 
-    /// Counts a request that is over.
+    /// Counts a finished request.
     pub(super) fn finished(&self, record: &Record) {
         let counts = self.0.load();
         let known = record.caller.as_ref().and_then(|caller| counts.callers.get_key_value(caller));
@@ -122,7 +122,7 @@ impl PolicyMetrics {
         counts.of_kind(Request { listener, caller, action, outcome, code }).inc();
     }
 
-    /// What became of requests, whatever policy named their callers.
+    /// Returns the number of requests by outcome, under all policies.
     pub(super) fn outcomes(&self) -> Vec<(&'static str, u64)> {
         let counts = self.0.load();
         let mut sums = counts.outcomes_of_gone;
@@ -132,7 +132,7 @@ impl PolicyMetrics {
         OUTCOMES.iter().map(|outcome| outcome.as_str()).zip(sums).collect()
     }
 
-    /// Counts a decision, and besides what a rule under observation would have decided.
+    /// Counts a decision, and what a rule under observation would have decided.
     pub(super) fn decided(&self, decision: &Decision<'_>) {
         let counts = self.0.load();
         let of = |rule: &Rule| counts.rules.get(rule.id.as_str());
@@ -165,7 +165,7 @@ impl CallerCounts {
 }
 
 impl RuleCounts {
-    /// The effect is what is said; the mode tells whether it is applied.
+    /// Creates the counters of a rule with this effect and mode.
     fn new(effect: Effect, mode: Mode) -> Self {
         let mode = match mode {
             Mode::Enforce => mode.as_str(),
@@ -174,7 +174,7 @@ impl RuleCounts {
         Self { effect: effect.as_str(), mode, count: Counter::default() }
     }
 
-    /// The same, going on from what it was before.
+    /// Continues from the previous values.
     fn after(self, before: Option<&Self>) -> Self {
         before
             .filter(|before| (before.effect, before.mode) == (self.effect, self.mode))
@@ -224,7 +224,7 @@ const OUTCOMES: [Outcome; 5] =
     [Outcome::Forwarded, Outcome::Refused, Outcome::Unknown, Outcome::Abandoned, Outcome::Failed];
 const UNIDENTIFIED_STATUSES: [u16; 5] = [400, 401, 403, 421, 503];
 
-/// The caller, or action, of a request that did not get so far.
+/// The caller or action of a request that was refused before either was known.
 pub(super) const UNKNOWN: &str = "_unknown";
 
 #[cfg(test)]
@@ -245,7 +245,7 @@ mod tests {
         CallerId::parse(name).unwrap()
     }
 
-    /// A policy with these rules, each for everybody; those with a `-` deny, those with an `o` are observed.
+    /// Returns a policy with these rules for all callers. `-` marks a deny rule, `o` one under observation.
     fn policy(rules: &[&str]) -> Policy {
         let any = || vec![Glob::parse("*").unwrap()];
         let rule = |id: &&str| Rule {
@@ -295,7 +295,7 @@ mod tests {
         out
     }
 
-    /// The names that stand for callers and for rules.
+    /// Returns the values of a label.
     fn named(text: &str, label: &str) -> BTreeSet<String> {
         let values = text.lines().filter_map(|line| line.split_once(&format!("{label}=\"")));
         values.filter_map(|(_, rest)| Some(rest.split_once('"')?.0.to_owned())).collect()

@@ -1,37 +1,37 @@
-//! Requests a minute, by outcome. For people who look at no graph: what was counted within the last minute.
+//! Requests per minute by outcome, over the last minute, for people without a graph.
 
 use std::{collections::VecDeque, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// What became of requests, so far and of late.
+/// The number and rate of requests with one outcome.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OutcomeRate {
-    /// The word of records and metrics.
+    /// The outcome as in records and metrics.
     pub outcome: &'static str,
-    /// How many, since the start.
+    /// The number since the start.
     pub total: u64,
-    /// How many a minute, within the last one.
+    /// The rate over the last minute.
     pub per_minute: f64,
 }
 
-/// What was counted at a few moments of the last minute.
+/// Samples of the last minute.
 #[derive(Default)]
 pub(super) struct Samples(Mutex<VecDeque<(Instant, Vec<u64>)>>);
 
 impl Samples {
-    /// Keeps what is counted now.
+    /// Takes a sample.
     pub(super) fn take(&self, now: Instant, totals: impl Iterator<Item = u64>) {
         let mut samples = self.0.lock();
         samples.push_back((now, totals.collect()));
-        // The oldest that is kept is from a minute ago.
+        // The oldest sample kept is a minute old.
         while samples.get(1).is_some_and(|(taken, _)| now.saturating_duration_since(*taken) >= WINDOW) {
             samples.pop_front();
         }
     }
 
-    /// What became of so many of each outcome since the oldest sample.
+    /// Returns the rates since the oldest sample.
     pub(super) fn rates(&self, now: Instant, totals: &[(&'static str, u64)]) -> Vec<OutcomeRate> {
         let samples = self.0.lock();
         let oldest = samples.front();
@@ -61,7 +61,7 @@ mod tests {
         let mut count = 0;
         for step in 0..=12 {
             samples.take(start + SAMPLE_INTERVAL * step, [count].into_iter());
-            // A hundred a minute, and then none.
+            // A hundred per minute, then none.
             count += if step < 6 { 100 } else { 0 };
         }
         let at = |seconds| {

@@ -1,4 +1,4 @@
-//! All metrics of a process.
+//! The registry of all metrics.
 
 use std::{
     sync::{Arc, atomic::AtomicI64},
@@ -55,24 +55,24 @@ pub struct Metrics {
     samples: Samples,
 }
 
-/// How the process is doing, as gauges of 0 and 1.
+/// The state of the process, for gauges of 0 and 1.
 #[derive(Clone, Debug, Default)]
 pub struct ProcessState {
-    /// It can do its work, as `/readyz` says.
+    /// Whether it is ready, as in `/readyz`.
     pub ready: bool,
-    /// An operator or a file refuses calls, of everybody or of some callers.
+    /// Whether any caller is frozen.
     pub frozen: bool,
-    /// The policy, or a rule of it, is only observed.
+    /// Whether the policy or one of its rules is only observed.
     pub observing: bool,
-    /// The audit sink takes no record.
+    /// Whether the audit sink is blocked.
     pub audit_blocked: bool,
-    /// What the files hold is not in force.
+    /// Whether the files differ from the configuration in force.
     pub reload_pending: bool,
-    /// When the certificates of listeners end, as far as that is known.
+    /// The expiry of listeners' certificates, if known.
     pub certificates: Vec<(Arc<str>, DateTime<Utc>)>,
 }
 
-/// How metrics are written.
+/// The exposition format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Prometheus' text format, version 0.0.4.
@@ -81,21 +81,21 @@ pub enum Format {
     OpenMetrics,
 }
 
-/// A request that is under way, counted until it is dropped.
+/// A request in flight, counted until it is dropped.
 pub struct InFlight(Gauge<i64, AtomicI64>);
 
-/// What a look-up of a job came to.
+/// The result of a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookupOutcome {
-    /// Upstream told what the job is.
+    /// The job's facts.
     Facts,
     /// There is no such job.
     Absent,
-    /// Nobody can say.
+    /// Unknown.
     Unknown,
 }
 
-/// What metrics are foreseen for.
+/// The names of the series that are created at zero.
 pub struct ExpectedSeries<'a> {
     /// The listeners' names.
     pub listeners: &'a [Arc<str>],
@@ -109,9 +109,9 @@ pub struct ExpectedSeries<'a> {
     pub upstreams: &'a [Arc<Upstream>],
     /// The projects' names.
     pub projects: &'a [Arc<str>],
-    /// The audit sink, which counts for itself.
+    /// The audit sink, which has its own counts.
     pub sink: &'a Sink,
-    /// What is known of the endpoints' clocks.
+    /// The skew of the endpoints' clocks.
     pub clocks: &'a Clocks,
 }
 
@@ -125,7 +125,7 @@ labels! {
 }
 
 impl Metrics {
-    /// All metrics, with every series that can be foreseen at zero.
+    /// Creates all metrics, with every foreseeable series at zero.
     pub fn new(expected: &ExpectedSeries<'_>) -> Self {
         let mut registry = Registry::with_prefix("mpc_auth_proxy");
         let r = &mut registry;
@@ -169,7 +169,7 @@ impl Metrics {
         metrics
     }
 
-    /// The exposition, with how the process is doing now.
+    /// Returns the exposition, with the current state of the process.
     pub fn text(&self, format: Format, now: &ProcessState) -> String {
         let &ProcessState { ready, frozen, observing, audit_blocked, reload_pending, ref certificates } = now;
         self.ready.set(ready.into());
@@ -190,17 +190,17 @@ impl Metrics {
         }
     }
 
-    /// What is counted about connections.
+    /// Returns the counters of connections.
     pub fn connections(&self) -> &Connections {
         &self.connections
     }
 
-    /// What becomes of requests, so far and a minute.
+    /// Returns the number and rate of requests by outcome.
     pub fn outcomes(&self) -> Vec<OutcomeRate> {
         self.samples.rates(Instant::now(), &self.by_policy.outcomes())
     }
 
-    /// Notes from time to time what is counted, for as long as it is polled: without that there is no rate.
+    /// Takes samples for the rates for as long as it is polled.
     pub async fn sample(&self) {
         let mut ticks = interval(SAMPLE_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -210,13 +210,13 @@ impl Metrics {
         }
     }
 
-    /// Counts a request as under way.
+    /// Counts a request in flight.
     pub fn in_flight(&self) -> InFlight {
         self.in_flight.inc();
         InFlight(self.in_flight.clone())
     }
 
-    /// Counts a request that is over.
+    /// Counts a finished request.
     pub fn finished(&self, record: &Record, took: Duration) {
         self.by_policy.finished(record);
         if let Some(error) = &record.error {
@@ -225,8 +225,7 @@ impl Metrics {
         self.duration.observe(took.as_secs_f64());
     }
 
-    /// Counts a decision, and besides what a rule under observation would have decided. No rule means that
-    /// nothing allowed it.
+    /// Counts a decision, and what a rule under observation would have decided.
     pub fn decided(&self, decision: &Decision<'_>) {
         self.by_policy.decided(decision);
     }
@@ -236,7 +235,7 @@ impl Metrics {
         self.by_policy.rate_limited(scope, caller, project);
     }
 
-    /// Notes how long an attempt took.
+    /// Records the duration of an attempt.
     pub fn attempted(&self, took: Duration) {
         self.upstream_duration.observe(took.as_secs_f64());
     }
@@ -246,23 +245,23 @@ impl Metrics {
         self.upstream_errors.get_or_create(&KindLabels { kind }).inc();
     }
 
-    /// Counts a look-up of a job.
+    /// Counts a lookup.
     pub fn looked_up(&self, found: LookupOutcome) {
         self.lookups.get_or_create(&OutcomeLabels { outcome: found.as_str() }).inc();
     }
 
-    /// Counts that a credential's source was asked.
+    /// Counts a request to a credential's source.
     pub fn refreshed(&self, credential: &Arc<str>, succeeded: bool) {
         self.refreshes.get_or_create(&RefreshLabels::new(credential, succeeded)).inc();
     }
 
-    /// Begins the series of a policy's callers and rules, at zero where they are new, and ends those of others.
+    /// Creates the series of a policy's callers and rules at zero, and removes those of others.
     pub fn preregister_policy(&self, callers: &[CallerId], policy: &Policy) {
         self.by_policy.follow(callers, policy);
     }
 
-    /// A reload: of the policy with this hash, or none that could be loaded. What came of the same content before is
-    /// not counted again.
+    /// Counts a reload of the policy with this hash, or a failed one. Repeating the result of the same content is not
+    /// counted.
     pub fn reloaded(&self, policy: Option<&str>, is_new: bool) {
         let outcome = if policy.is_some() { "success" } else { "failure" };
         if is_new {
@@ -330,5 +329,5 @@ impl Drop for InFlight {
 const ATTEMPT_DURATION: &str = "Time from an attempt's start to the end of upstream's answer";
 const LAST_RELOAD: &str = "When the configuration in force was loaded";
 const CERTIFICATE: &str = "When a listener's certificate expires";
-/// In seconds. An answer of MPC takes tens of milliseconds; a time-out takes ten seconds.
+/// The buckets in seconds. An answer of MPC takes tens of milliseconds, a time-out ten seconds.
 const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];

@@ -1,39 +1,38 @@
-//! The catalogue: one row an operation, with everything that others need to know about it.
+//! The catalogue: one row per operation, with everything that others need to know about it.
 //!
-//! It stands before the grammar of targets, which is read off the rows. A row decides what routing, composing,
-//! retries and limits do; it holds no text of a caller's.
+//! The grammar of targets follows from the rows, which also determine routing, composing, retries and limits.
 
-/// One row of the catalogue: a method and a URL, the IAM action they need, and how such a call is made.
+/// A row of the catalogue: method, URL, IAM action, and how such a call is made.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// The method this URL is accepted with for this operation.
+    /// The method.
     pub method: &'static str,
-    /// The URL, with `{project_id}` and `{job_id}` standing for what varies. Also the audit record's `http.route`.
+    /// The URL with the placeholders `{project_id}` and `{job_id}`. Also the audit record's `http.route`.
     pub template: &'static str,
-    /// The IAM action a policy names, as in Huawei's own policies.
+    /// The IAM action, as in Huawei's own policies.
     pub action: &'static str,
-    /// The version of the API, which decides what bodies and answers look like.
+    /// The API version, which determines the format of bodies and answers.
     pub version: Version,
-    /// Which of the equivalent URLs of its action this is, where a project may prefer another.
+    /// Which of several equivalent URLs it is, if a project can choose.
     pub form: Option<Form>,
-    /// Where the ids of its jobs are.
+    /// The place of its job ids.
     pub jobs: JobIds,
     /// Whether it has a body.
     pub has_body: bool,
-    /// Whether it changes something.
+    /// Whether it reads or writes.
     pub access: Access,
-    /// Whether carrying it out twice is the same as once.
+    /// Whether executing it twice has the same effect as once.
     pub idempotent: bool,
-    /// The most bytes that the body of an answer may have.
+    /// The maximum size of an answer's body.
     pub largest_answer: usize,
 }
 
 /// The versions of the editing API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Version {
-    /// What every official SDK sends today. Its answers carry everything that was asked for when a job was created.
+    /// The version that every official SDK uses today. Its answers contain the whole create request.
     V1,
-    /// What the API reference describes. Its answers do not.
+    /// The version that the API reference describes. Its answers do not.
     V2,
 }
 
@@ -48,18 +47,18 @@ pub enum Form {
     V1,
 }
 
-/// Where the ids of the jobs are that an operation is about.
+/// The place of job ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobIds {
     /// One, in the path.
     Path,
-    /// One, in the query, and nothing else there.
+    /// One, as the only parameter of the query.
     Query,
-    /// One to ten different ones, in the query, and nothing else there.
+    /// One to ten different ones, as the only parameters of the query.
     Queries,
-    /// The same, or none: then what is listed is chosen by status, time and page.
+    /// The same, or none: then status, time and page select what is listed.
     QueriesOrList,
-    /// One, in the answer: the cloud makes it.
+    /// One, in the answer, assigned by the cloud.
     Answer,
 }
 
@@ -68,20 +67,20 @@ pub enum JobIds {
 pub enum Access {
     /// It changes nothing.
     Read,
-    /// It changes something, and is not carried out while calls are frozen.
+    /// It changes something, and is refused while its caller is frozen.
     Write,
 }
 
-/// Asks for a new editing job.
+/// Creates an editing job.
 pub const CREATE: &str = "mpc:editingTask:create";
 /// Cancels an editing job.
 pub const DELETE: &str = "mpc:editingTask:delete";
-/// Looks at editing jobs.
+/// Views editing jobs.
 pub const VIEW: &str = "mpc:editingTask:view";
-/// Every IAM action that a policy can name; the first is meant where none is named.
+/// Every IAM action that a policy can name. The first is the default of tools.
 pub const ACTIONS: [&str; 3] = [DELETE, CREATE, VIEW];
 
-/// What the proxy does: the whole life of an editing job. Adding an operation is adding a row.
+/// The operations of the proxy: the whole life of an editing job.
 pub const CATALOGUE: &[Operation] = &[
     cancel("/v2/{project_id}/editing/jobs/{job_id}", Form::Path),
     cancel("/v2/{project_id}/editing/job?job_id={job_id}", Form::Query),
@@ -93,12 +92,12 @@ pub const CATALOGUE: &[Operation] = &[
 ];
 
 impl Operation {
-    /// The row for the same action in another form. `None` where the action has no such URL.
+    /// Returns the row of the same action in another URL form. `None` if there is none.
     pub fn in_form(&self, form: Form) -> Option<&'static Self> {
         CATALOGUE.iter().find(|row| row.action == self.action && row.form == Some(form))
     }
 
-    /// The row that views jobs in this version.
+    /// Returns the row that views jobs in this API version.
     pub fn view(version: Version) -> Option<&'static Self> {
         CATALOGUE.iter().find(|row| row.action == VIEW && row.version == version)
     }
@@ -114,7 +113,7 @@ const fn cancel(template: &'static str, form: Form) -> Operation {
         jobs: if matches!(form, Form::Path) { JobIds::Path } else { JobIds::Query },
         has_body: false,
         access: Access::Write,
-        // The job is named.
+        // The request names the job.
         idempotent: true,
         largest_answer: SMALL_ANSWER,
     }
@@ -145,13 +144,13 @@ const fn create(template: &'static str, version: Version) -> Operation {
         jobs: JobIds::Answer,
         has_body: true,
         access: Access::Write,
-        // No model of Huawei's has a token of the client's: twice is two jobs.
+        // Huawei's models have no client token, so repeating it would create two jobs.
         idempotent: false,
         largest_answer: SMALL_ANSWER,
     }
 }
 
-/// The most that the answer to any operation may have: a hundred jobs of 13 KB and more.
+/// The maximum answer of any operation, enough for a hundred jobs of 13 KB and more.
 pub const LARGEST_ANSWER: usize = 2 * 1024 * 1024;
-/// An error, or one id.
+/// The maximum answer that is an error or one id.
 const SMALL_ANSWER: usize = 64 * 1024;

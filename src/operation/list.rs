@@ -1,7 +1,6 @@
-//! What is listed where no ids are given: a status, a time, a page.
+//! The filters of a list: status, time and page.
 //!
-//! Each value has one type and one spelling, so that what is sent is what was understood. What they choose is the
-//! cloud's to say.
+//! Each value has one type and one spelling, so that exactly what was understood is sent.
 
 use std::fmt::Write;
 
@@ -9,7 +8,7 @@ use chrono::NaiveDateTime;
 
 use crate::reason::Reason;
 
-/// The filters of a list. Absent ones are left to the cloud.
+/// The filters of a list. The cloud has defaults for absent ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct List {
     end_time: Option<Moment>,
@@ -19,12 +18,12 @@ pub struct List {
     status: Option<&'static str>,
 }
 
-/// A moment as `yyyymmddhhmmss`, UTC: 14 digits.
+/// A time in UTC as `yyyymmddhhmmss`: 14 digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Moment(u64);
 
 impl List {
-    /// Reads a query that has no ids.
+    /// Parses a query without ids.
     pub(super) fn parse(query: &str) -> Result<Self, Reason> {
         let mut list = Self::default();
         for pair in query.split('&') {
@@ -50,7 +49,7 @@ impl List {
         Ok(list)
     }
 
-    /// Appends the query, in the order of its names, as it is signed.
+    /// Appends the query in the order of its names, as it is signed.
     pub(super) fn render(&self, out: &mut String) {
         let mut separator = '?';
         let mut push = |name: &str, value: Option<String>| {
@@ -84,11 +83,11 @@ fn status(text: &str) -> Option<&'static str> {
     STATUSES.into_iter().find(|known| *known == text)
 }
 
-/// A number in its one spelling: no sign, no leading zero.
+/// Parses a number without sign or leading zero.
 fn number(text: &str, allowed: std::ops::RangeInclusive<u32>) -> Option<u32> {
     let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     text.parse().ok().filter(|number| plain && allowed.contains(number))
 }
 
-/// As version 1 spells them in a query.
+/// The statuses as version 1 spells them in a query.
 const STATUSES: [&str; 6] = ["INIT", "WAITING", "PREPROCESSING", "SUCCEED", "FAILED", "CANCELED"];

@@ -1,9 +1,8 @@
-//! Operations. The catalogue, and the strict grammar of a request target.
+//! Operations: the catalogue, and the strict grammar of request targets.
 //!
-//! It stands before policy and signing because both work on what it returns: the target is parsed once,
-//! here, from raw text, and no later stage looks at the caller's bytes again. It decodes nothing and
-//! normalises nothing, so there is one reading of a target and no second one to disagree with it.
-//! It does not know which projects exist.
+//! The target is parsed once, here, from raw text; policy and signing work on the result, and no later stage sees the
+//! caller's bytes. Nothing is decoded or normalised, so there is only one reading of a target. It does not know which
+//! projects exist.
 
 mod catalogue;
 mod list;

@@ -1,6 +1,4 @@
-//! A name in a target: of a project, or of a job.
-//!
-//! It stands first because everything else of a target is made of it.
+//! Names in targets, of projects and jobs.
 
 use std::fmt;
 
@@ -9,13 +7,13 @@ use std::fmt;
 pub struct Segment(Box<str>);
 
 impl Segment {
-    /// The segment, where the text obeys the grammar.
+    /// Parses a segment.
     pub fn parse(text: &str) -> Option<Self> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
         ((1..=64).contains(&text.len()) && text.bytes().all(allowed)).then(|| Self(text.into()))
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

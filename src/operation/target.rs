@@ -1,14 +1,11 @@
-//! A request target, in parts that obey the grammar.
-//!
-//! It stands last in the module: it reads a target row by row of the catalogue, and writes it anew in the one form that
-//! is signed and sent.
+//! Parses request targets by the rows of the catalogue, and renders them in the one form that is signed and sent.
 
 use memchr::memchr;
 
 use super::{CATALOGUE, JobIds, List, Operation, Segment};
 use crate::reason::Reason;
 
-/// A target that the catalogue knows, in parts that obey the grammar.
+/// A target of the catalogue, parsed into valid parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     operation: &'static Operation,
@@ -16,41 +13,41 @@ pub struct Target {
     jobs: Jobs,
 }
 
-/// Which jobs a target is about.
+/// The jobs of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Jobs {
-    /// This one.
+    /// One job.
     One(Segment),
-    /// These: two to ten different ones, sorted, as a repeated name is signed and sent.
+    /// Two to ten different jobs, sorted, as a repeated parameter is signed and sent.
     Several(Box<[Segment]>),
-    /// Those of the project that pass the filters.
+    /// The jobs of the project that pass the filters.
     List(List),
-    /// One that the cloud is asked to make.
+    /// A job to be created.
     ToBeMade,
 }
 
 /// Why a method and target are not an operation of the catalogue.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// The target is longer than its operation's can be, or than any.
+    /// The target is longer than any of its operation, or of all.
     #[error("the request target is too long for its operation")]
     TooLong,
     /// No operation has this path.
     #[error("unsupported path")]
     NotFound,
-    /// The path is an operation's, the method is not. Holds the methods that are, as `Allow` lists them.
+    /// The path does not support this method. Holds the supported ones, as `Allow` lists them.
     #[error("method not allowed: use {0}")]
     Method(&'static str),
-    /// The path is an operation's, but a part of the target breaks the grammar.
+    /// The path is supported, but a part of the target is invalid.
     #[error("{0}")]
     Malformed(Reason),
 }
 
 impl Target {
-    /// Parses a method and the raw text of a request target, as they stood on the request line.
+    /// Parses the method and raw target of a request line.
     ///
     /// # Errors
-    /// Whatever is not exactly one of the catalogue's URLs is refused; see [`TargetError`].
+    /// If it is not exactly one of the catalogue's URLs; see [`TargetError`].
     pub fn parse(method: &str, target: &str) -> Result<Self, TargetError> {
         if CATALOGUE.iter().all(|row| target.len() > row.longest_target()) {
             return Err(TargetError::TooLong);
@@ -73,7 +70,7 @@ impl Target {
             let jobs = Jobs::parse(operation.jobs, job, query).map_err(TargetError::Malformed)?;
             return Ok(Self { operation, project, jobs });
         }
-        // What is too long for the path of any is no path that was mistaken for another.
+        // A path that is too long for every operation is not a method mistake.
         match others.listed() {
             None if target.len() > MAX_TARGET => Err(TargetError::TooLong),
             None => Err(TargetError::NotFound),
@@ -81,7 +78,7 @@ impl Target {
         }
     }
 
-    /// The call that views the jobs of this target, of which there are some, in another version.
+    /// Returns the view of this target's jobs in another API version. `None` if it has no ids.
     pub fn viewed_by(&self, view: &'static Operation) -> Option<Self> {
         let named = matches!(self.jobs, Jobs::One(_) | Jobs::Several(_));
         let takes = matches!(view.jobs, JobIds::Queries | JobIds::QueriesOrList);
@@ -92,22 +89,22 @@ impl Target {
         })
     }
 
-    /// The row of the catalogue.
+    /// Returns the row of the catalogue.
     pub fn operation(&self) -> &'static Operation {
         self.operation
     }
 
-    /// The project as the caller wrote it: a configured name, or an id.
+    /// Returns the project as written by the caller: a configured name or an id.
     pub fn project(&self) -> &Segment {
         &self.project
     }
 
-    /// Which jobs it is about.
+    /// Returns its jobs.
     pub fn jobs(&self) -> &Jobs {
         &self.jobs
     }
 
-    /// The job id, where it is about one that is known.
+    /// Returns the job id, if there is exactly one.
     pub fn job(&self) -> Option<&Segment> {
         if let Jobs::One(job) = &self.jobs { Some(job) } else { None }
     }
@@ -131,7 +128,7 @@ impl Jobs {
         }
     }
 
-    /// The ids that are known.
+    /// Returns all job ids.
     pub fn ids(&self) -> &[Segment] {
         match self {
             Self::One(job) => std::slice::from_ref(job),
@@ -142,7 +139,7 @@ impl Jobs {
 }
 
 impl Operation {
-    /// The raw path and query to send upstream: the template with its blanks filled in, and a query where it has none.
+    /// Renders the raw path and query to send: the template with its placeholders filled in, and the query.
     pub fn render(&self, project_id: &str, jobs: &Jobs) -> String {
         let ids = jobs.ids();
         let size = ids.iter().map(|id| JOB_ID.len() + 1 + id.as_str().len()).sum::<usize>();
@@ -167,7 +164,7 @@ impl Operation {
         out
     }
 
-    /// No URL of the row is longer.
+    /// Returns the maximum length of the row's URLs.
     fn longest_target(&self) -> usize {
         match self.jobs {
             JobIds::Path | JobIds::Query | JobIds::Answer => MAX_TARGET,
@@ -176,7 +173,7 @@ impl Operation {
     }
 }
 
-/// The methods that a path answers to.
+/// The methods that a path supports.
 #[derive(Default)]
 struct Methods {
     get: bool,
@@ -193,7 +190,7 @@ impl Methods {
         }
     }
 
-    /// As `Allow` lists them. `None` where there are none.
+    /// Returns them as in `Allow`. `None` if there are none.
     fn listed(&self) -> Option<&'static str> {
         match (self.get, self.post, self.delete) {
             (false, false, false) => None,
@@ -231,8 +228,8 @@ fn several(query: &str) -> Result<Jobs, Reason> {
     }
 }
 
-/// The project and, where the template has it in its path, the job. `None` where the path has another shape.
-/// The parts are cut out, not checked: a path of the right shape with a bad part deserves a better error.
+/// Returns the project and, if it is in the path, the job. `None` if the path has another structure. The parts are not
+/// checked here, so that a path with an invalid part gets a better error.
 fn split<'p>(template: &str, path: &'p str) -> Option<(&'p str, Option<&'p str>)> {
     let (mut project, mut job) = (None, None);
     let (mut template, mut rest) = (apart(template).0, path);
@@ -246,12 +243,12 @@ fn split<'p>(template: &str, path: &'p str) -> Option<(&'p str, Option<&'p str>)
     (rest == template).then_some((project?, job))
 }
 
-/// The path, and the query where there is one.
+/// Splits a target into the path and the query, if any.
 fn apart(target: &str) -> (&str, Option<&str>) {
     target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)))
 }
 
-/// The template up to its first blank, the blank, and what follows it.
+/// Splits a template at its first placeholder.
 fn next_blank(template: &str) -> Option<(&str, &str, &str)> {
     let (start, end) = (memchr(b'{', template.as_bytes())?, memchr(b'}', template.as_bytes())?);
     Some((template.get(..start)?, template.get(start..=end)?, template.get(end + 1..)?))

@@ -1,10 +1,9 @@
-//! Reloads the configuration. The policy that is in force is replaced, whole and at once, or stays.
+//! Reloads the configuration: the policy in force is replaced as a whole, or stays.
 //!
-//! One task reads the configuration again (`ReloadTask`): when somebody asks it to, when the files change, and when
-//! they turn out to differ, which is looked at every few seconds. It waits until they are whole (see [`watch`](crate::watch)).
-//! What cannot be loaded, or needs a restart, changes nothing and is said once; it is tried again, because the reason
-//! may pass. Everybody else has a [`Reloader`], which asks and tells and never waits for a file. A request takes the
-//! policy once and is decided by that one.
+//! One task (`ReloadTask`) reads the configuration again when asked, when files change, and when a periodic check finds a
+//! difference. It waits until the files are complete (see [`watch`](crate::watch)). A configuration that is invalid, or
+//! needs a restart, changes nothing and is reported once; it is tried again, because the reason may pass. Everybody else has
+//! a [`Reloader`], which never waits for a file. A request takes the policy once and is decided by that one.
 
 mod notices;
 mod reloader;

@@ -1,5 +1,4 @@
-//! Log lines about a configuration that is put in force. What is different now, what `check` finds in it, and what is
-//! enforced less than before.
+//! Log lines about a new configuration: its changes, its findings, and weakened enforcement.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -10,14 +9,14 @@ use crate::{
     stage::ActivePolicy,
 };
 
-/// Logs what `check` would say.
+/// Logs the findings of `check`.
 pub fn log_findings(findings: &Report) {
     for finding in findings.problems() {
         tracing::warn!(place = finding.position(), "{}", finding.message);
     }
 }
 
-/// What is different from before, by name. Of secrets it is told whose they are.
+/// Lists the changes by name; of secrets only whose they are.
 pub(super) fn changes(before: &ActivePolicy, now: &ActivePolicy) -> String {
     let mut told = Vec::new();
     let mut tell = |what: &str, names: BTreeSet<String>| {
@@ -56,7 +55,7 @@ fn rules(active: &ActivePolicy) -> HashMap<&str, &Rule> {
     active.policy.rules().iter().map(|rule| (rule.id.as_str(), rule)).collect()
 }
 
-/// Wherever it stands.
+/// Whether two rules are the same, regardless of their location.
 fn is_same(one: &Rule, other: &Rule) -> bool {
     let Rule { id, effect, callers, actions, projects, jobs, condition, expires, mode, location: _, reason } =
         one;
@@ -80,17 +79,17 @@ fn names<N: ToString>(names: impl Iterator<Item = N>) -> BTreeSet<String> {
     names.map(|name| name.to_string()).collect()
 }
 
-/// As many of a kind are named.
+/// The maximum number of names of a kind.
 const MAX_NAMED: usize = 16;
 
-/// Logs what is enforced less than before.
+/// Logs weakened enforcement.
 pub(super) fn log_weakened(weakened: &[String]) {
     for what in weakened {
         tracing::warn!(what, "the reloaded configuration enforces less than before");
     }
 }
 
-/// What is enforced less than before.
+/// Returns what is enforced less than before.
 pub(super) fn weakened(before: &ActivePolicy, now: &ActivePolicy) -> Vec<String> {
     let mut less = Vec::new();
     if (before.policy.mode(), now.policy.mode()) == (Mode::Enforce, Mode::Observe) {

@@ -1,4 +1,4 @@
-//! Asks for reloads, for everybody but the task that makes them.
+//! The handle to request reloads and read their status.
 
 use std::sync::Arc;
 
@@ -15,15 +15,14 @@ use super::{
 };
 use crate::watch::HANG_TIMEOUT;
 
-/// Asks for a reload, and tells how reloading is doing.
+/// Requests reloads, and knows their status.
 pub struct Reloader {
     asked: mpsc::UnboundedSender<Reply>,
     state: Arc<ReloadState>,
 }
 
 impl Reloader {
-    /// Replaces what is in force when the files of the baseline change, for as long as the tasks run. They are watched
-    /// from now on.
+    /// Starts to watch the files of the baseline and to reload when they change.
     pub async fn new(baseline: Baseline, target: Targets, tasks: &mut JoinSet<()>) -> Self {
         let (asked, to_answer) = mpsc::unbounded_channel();
         let state = Arc::new(ReloadState::default());
@@ -33,10 +32,10 @@ impl Reloader {
         Self { asked, state }
     }
 
-    /// Asks for the files to be read and put in force, and waits for what comes of it, but not for ever.
+    /// Requests a reload, and waits for its result for a limited time.
     pub async fn reload(&self) -> Reloaded {
         let (reply, answer) = oneshot::channel();
-        // Where nobody listens, nobody answers.
+        // If the task is gone, nobody answers.
         drop(self.asked.send(reply));
         match timeout(HANG_TIMEOUT + HANG_TIMEOUT / 10, answer).await {
             Ok(Ok(reloaded)) => reloaded,
@@ -47,21 +46,21 @@ impl Reloader {
         }
     }
 
-    /// The same, and waits for nothing. What comes of it is logged.
+    /// Requests a reload without waiting. The result is logged.
     pub fn ask(&self) {
         drop(self.asked.send(oneshot::channel().0));
     }
 
-    /// Whether a reload is under way; changes with its beginning and its end. One that is pending is not.
+    /// Returns whether a reload is in progress, as a channel. A pending one is not.
     pub fn under_way(&self) -> watch::Receiver<bool> {
         self.state.subscribe()
     }
 
-    /// How it stands now.
+    /// Returns the current status.
     pub fn sync_status(&self) -> SyncStatus {
         self.state.sync_status()
     }
 }
 
-/// What is said where there is no better reason.
+/// The default reason.
 const NOT_YET: &str = "the files' content is not known yet: they are incomplete or slow to read";

@@ -1,4 +1,4 @@
-//! Loads the configuration at startup once its files are whole.
+//! Loads the configuration at start, once its files are complete.
 
 use std::{
     path::Path,
@@ -12,18 +12,18 @@ use crate::{
     watch::{HANG_TIMEOUT, SETTLE_TIME, Snapshot},
 };
 
-/// Loads the configuration, as soon as nobody can be writing its files any more: files that were written to a moment
-/// ago are read until they stay the same. What is returned was read from files that did not change meanwhile.
+/// Loads the configuration once nobody can still be writing its files: recently written files are read until they stay the
+/// same. The result comes from files that did not change meanwhile.
 ///
 /// # Errors
-/// As of [`config::load`], or that the files are not still in time.
+/// See [`config::load`]; or the files keep changing for too long.
 pub fn load_when_still(path: &Path) -> Result<Loaded, Report> {
     let end = Instant::now() + HANG_TIMEOUT;
     let (mut before, mut waited) = (None, false);
     loop {
         let began = SystemTime::from(clock::now());
         let result = config::load(path);
-        // What is wrong with a key that is being written is an error, too.
+        // An invalid key that is still being written is an error, too.
         let looks = match &result {
             Ok(loaded) => loaded.snapshot.clone().and(Snapshot::at(loaded.warnings.secrets())),
             Err(report) => Snapshot::at(report.files().union(report.secrets())),

@@ -1,4 +1,4 @@
-//! The sync status: whether what is in force is what the files hold.
+//! The sync status: whether the configuration in force is that of the files.
 
 use std::sync::Arc;
 
@@ -8,50 +8,50 @@ use tokio::sync::watch;
 
 use crate::clock;
 
-/// What came of looking at the files.
+/// The result of a reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reloaded {
     /// The policy with this hash is in force.
     Applied(Arc<str>),
-    /// What was in force stays, for this reason.
+    /// The previous policy stays in force for this reason.
     Refused(String),
-    /// What was in force stays for now: the files are not whole yet, or cannot be read in time.
+    /// The previous policy stays in force for now: the files are incomplete, or cannot be read in time.
     Pending(String),
 }
 
-/// How what the files hold is related to what is in force.
+/// How the files relate to the configuration in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncStatus {
-    /// What it is.
+    /// The state.
     pub state: SyncState,
-    /// Why it is not in force.
+    /// Why the files are not in force.
     pub problem: Option<String>,
-    /// Since when.
+    /// When the state began.
     pub since: DateTime<Utc>,
 }
 
 /// See [`SyncStatus`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncState {
-    /// It is in force.
+    /// The files are in force.
     InForce,
-    /// It is not known yet: they are not whole, or cannot be read in time.
+    /// Unknown yet: the files are incomplete, or cannot be read in time.
     Pending,
-    /// It is refused.
+    /// The files were refused.
     Refused,
 }
 
-/// State of reloading, for those who ask. Its locks are never held while a file is read.
+/// The shared state of reloading. Its locks are never held while a file is read.
 pub(super) struct ReloadState {
     judged: Mutex<SyncStatus>,
-    /// In place of that, while it is not known whether that still holds.
+    /// Takes precedence while it is unknown whether the judgement still holds.
     pending: Mutex<Option<SyncStatus>>,
-    /// Whether the files are being read to be put in force.
+    /// Whether a reload is in progress.
     under_way: watch::Sender<bool>,
 }
 
 impl SyncState {
-    /// As `/status` has it.
+    /// Returns its name in `/status`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::InForce => "in_force",
@@ -82,26 +82,26 @@ impl ReloadState {
         self.under_way.subscribe()
     }
 
-    /// A reload begins or ends.
+    /// Notes that a reload begins or ends.
     pub(super) fn under_way(&self, is: bool) {
         self.under_way.send_if_modified(|was| std::mem::replace(was, is) != is);
     }
 
-    /// It was judged so. Says whether that, or its reason, is news.
+    /// Notes a judgement. Returns whether it or its reason is new.
     pub(super) fn judged(&self, problem: Option<&str>) -> bool {
         self.clear_pending();
         let state = problem.map_or(SyncState::InForce, |_| SyncState::Refused);
         let mut judged = self.judged.lock();
         let news = judged.problem.as_deref() != problem;
         if news {
-            // A reason that changes does not make it refused for a shorter time.
+            // A changed reason does not restart the time of the refusal.
             let since = if judged.state == state { judged.since } else { clock::now() };
             *judged = SyncStatus { state, problem: problem.map(str::to_owned), since };
         }
         news
     }
 
-    /// It is not known. Says whether the reason is news.
+    /// Notes that it is pending. Returns whether the reason is new.
     pub(super) fn pending(&self, problem: &str) -> bool {
         self.under_way(false);
         let mut pending = self.pending.lock();

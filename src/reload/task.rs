@@ -26,36 +26,36 @@ use crate::{
     watch::{Files, HANG_TIMEOUT, POLL_INTERVAL, Reader, WatchOutcome, off_thread},
 };
 
-/// What a reload replaces, and who counts it.
+/// What a reload replaces, and the metrics that count it.
 pub struct Targets {
-    /// What requests are decided by.
+    /// The active policy.
     pub in_force: Arc<ArcSwap<ActivePolicy>>,
-    /// Who is trusted at the end of the ways to upstreams.
+    /// The certificate authorities for upstreams.
     pub roots: Roots,
-    /// Where reloads are counted.
+    /// The metrics that count reloads.
     pub metrics: Arc<Metrics>,
 }
 
-/// Who waits for what comes of it.
+/// Receives the result of a reload.
 pub(super) type Reply = oneshot::Sender<Reloaded>;
 
-/// Replaces what is in force when the files change, for ever.
+/// The task that reloads when the files change, for ever.
 pub(super) struct ReloadTask {
     path: PathBuf,
     fixed: Arc<RestartOnly>,
     files: Files,
     target: Targets,
     to_answer: mpsc::UnboundedReceiver<Reply>,
-    /// Those who wait for what comes of the next attempt.
+    /// Receivers of the next attempt's result.
     waiting: Vec<Reply>,
-    /// Somebody asked for it since the last attempt that came to an end.
+    /// Whether a reload was requested since the last finished attempt.
     asked: bool,
     state: Arc<ReloadState>,
     refusals: RefusalStreak,
     reader: Reader,
 }
 
-/// Refusals in a row.
+/// A series of refusals.
 #[derive(Default)]
 struct RefusalStreak {
     count: u32,
@@ -63,17 +63,17 @@ struct RefusalStreak {
     next: Option<Instant>,
 }
 
-/// What was read.
+/// The result of reading the files.
 struct Outcome {
     fresh: Result<Candidate, String>,
-    /// The files that decided it.
+    /// The files that determined it.
     files: Vec<PathBuf>,
 }
 
-/// What can be put in force.
+/// A configuration that can be put in force.
 struct Candidate {
     in_force: ActivePolicy,
-    /// Who is trusted, where the configuration says so.
+    /// The certificate authorities, if configured.
     roots: Option<Roots>,
     findings: Report,
 }
@@ -100,8 +100,7 @@ impl ReloadTask {
         }
     }
 
-    /// Looks at the files whenever there is a reason to, for ever. The first look finds what has changed since they
-    /// were read.
+    /// Checks the files whenever there is a trigger, for ever. The first check finds changes since they were loaded.
     pub(super) async fn run(mut self) {
         loop {
             self.attempt().await;
@@ -110,7 +109,7 @@ impl ReloadTask {
         }
     }
 
-    /// Returns when there is a reason to look.
+    /// Waits for a trigger.
     async fn wait_for_trigger(&mut self) {
         let tick = Instant::now() + POLL_INTERVAL;
         let next = self.refusals.next.map_or(tick, |next| next.min(tick));
@@ -118,7 +117,7 @@ impl ReloadTask {
             Some(reply) = self.to_answer.recv() => self.receive(reply),
             () = sleep_until(next) => {}
             () = self.files.changed() => {
-                // More often than not something else follows at once.
+                // Usually more events follow at once.
                 tokio::select! {
                     Some(reply) = self.to_answer.recv() => self.receive(reply),
                     () = sleep(CHANGE_DEBOUNCE) => {}
@@ -127,7 +126,7 @@ impl ReloadTask {
         }
     }
 
-    /// Reads the files, as soon as they are whole, if they hold something new or somebody asks for it.
+    /// Reads the files once they are complete, if they have changed or a reload was requested.
     async fn attempt(&mut self) {
         let began = Instant::now();
         let again = self.refusals.next.is_some_and(|next| next <= began);
@@ -158,7 +157,7 @@ impl ReloadTask {
             let Some(Outcome { fresh, files }) = self.read().await else { return };
             self.files.follow(files);
             self.look().await;
-            // What was read may be half of one thing and half of another.
+            // Otherwise the result may be a mix of old and new files.
             if self.files.are(&snapshot) {
                 self.conclude(fresh).await;
                 return;
@@ -169,7 +168,7 @@ impl ReloadTask {
         }
     }
 
-    /// Some ask and do not wait, or have waited long enough.
+    /// Adds a receiver, and drops those that no longer wait.
     fn receive(&mut self, reply: Reply) {
         self.asked = true;
         self.state.under_way(true);
@@ -177,7 +176,7 @@ impl ReloadTask {
         self.waiting.push(reply);
     }
 
-    /// Waits for a change, or so long.
+    /// Waits for a change, up to this long.
     async fn wait(&mut self, left: Duration) {
         tokio::select! {
             Some(reply) = self.to_answer.recv() => self.receive(reply),
@@ -193,7 +192,7 @@ impl ReloadTask {
         off_thread(|| sandbox::current().map(Sandbox::look), hang).await;
     }
 
-    /// Reads everything on a thread that serves nobody: a large policy takes a while, too.
+    /// Reads everything on a blocking thread, because a large policy takes a while.
     async fn read(&mut self) -> Option<Outcome> {
         let (path, fixed) = (self.path.clone(), Arc::clone(&self.fixed));
         let (in_force, state) = (Arc::clone(&self.target.in_force), Arc::clone(&self.state));
@@ -203,7 +202,7 @@ impl ReloadTask {
     }
 
     async fn conclude(&mut self, fresh: Result<Candidate, String>) {
-        // Of the same content as before, only another outcome counts.
+        // For unchanged content, only a different outcome counts.
         let is_new = self.files.state() == WatchOutcome::Whole;
         self.files.take();
         let result = match fresh {
@@ -220,10 +219,10 @@ impl ReloadTask {
         let Candidate { in_force, roots, findings } = fresh;
         let fresh = Arc::new(in_force);
         let hash = Arc::clone(fresh.policy.hash());
-        // Nobody else replaces it.
+        // Only this task replaces it.
         let before = self.target.in_force.load_full();
         let (now, metrics) = (Arc::clone(&fresh), Arc::clone(&self.target.metrics));
-        // Of thousands of rules that takes a while.
+        // With thousands of rules this takes a while.
         let follow = move || {
             metrics.preregister_policy(now.callers.ids(), &now.policy);
             (changes(&before, &now), weakened(&before, &now))
@@ -293,7 +292,7 @@ impl RefusalStreak {
     }
 }
 
-/// The errors of a report, one line each: `policy.yaml:12:5: …`.
+/// Formats the errors of a report, one line each: `policy.yaml:12:5: …`.
 fn summary(report: &Report) -> String {
     let errors = report.problems().iter().filter(|problem| problem.severity == Severity::Error);
     let lines = errors.map(|problem| format!("{}: {}", problem.position(), problem.message));
@@ -310,7 +309,7 @@ fn hangs(path: &Path) -> String {
     format!("reading {} takes longer than {} s", path.display(), HANG_TIMEOUT.as_secs())
 }
 
-/// What belongs to a change comes sooner than this.
+/// The time in which the events of one change arrive.
 const CHANGE_DEBOUNCE: Duration = Duration::from_millis(50);
 const MIN_BACKOFF: Duration = Duration::from_secs(1);
 const MAX_BACKOFF: Duration = Duration::from_secs(10);

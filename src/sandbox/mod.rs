@@ -1,8 +1,8 @@
-//! Sandbox. No more than its work needs, wherever the kernel can see to that.
+//! The sandbox: restricts the process to what it needs, as far as the kernel supports that.
 //!
-//! Each measure is taken as far as it goes; none is a condition. It stands after configuration, which names the
-//! files that are needed, and is entered by the command before there are other threads: the kernel confines one
-//! thread and those that it makes. Sockets and what was opened before are left alone.
+//! Each measure is applied as far as possible; none is required. The command enters it after the configuration is loaded,
+//! which names the needed files, and before there are other threads, because the kernel confines one thread and those that
+//! it starts. Sockets and files that are already open are not affected.
 
 mod places;
 mod process;

@@ -1,8 +1,8 @@
-//! Files that the sandbox must allow, and whether they are still the same.
+//! The files that the sandbox must allow, and whether they are still the same.
 //!
-//! Landlock allows what is there, and not names. A folder of the configuration's own is allowed as a whole, because its
-//! files are replaced by renaming others over them. A folder that others share, such as `/etc`, is not: of what is in it
-//! the files alone are allowed, and what takes their place later is out of reach.
+//! Landlock allows files, not names. A folder of the configuration's own is allowed as a whole, because its files are
+//! replaced by renaming others over them. In a shared folder, such as `/etc`, only single files are allowed, and their later
+//! replacements are out of reach.
 
 use std::{
     collections::BTreeSet,
@@ -24,22 +24,22 @@ use crate::{
     credential::{Source, default_profile},
 };
 
-/// What is needed, and where.
+/// The paths that a configuration needs.
 pub(super) struct RequiredPaths {
     pub(super) read: BTreeSet<PathBuf>,
-    /// The files among that which are read again after the start.
+    /// The files that are read again after the start.
     pub(super) again: BTreeSet<PathBuf>,
-    /// Folders in which records are written, which are the process's own or shared.
+    /// Folders in which records are written.
     pub(super) append: BTreeSet<PathBuf>,
     pub(super) append_shared: BTreeSet<PathBuf>,
     pub(super) bind: BTreeSet<PathBuf>,
-    /// The folder in which operators' freezes are kept.
+    /// The folder of the freeze file.
     pub(super) keep: BTreeSet<PathBuf>,
-    /// Files of the configuration in folders that others share.
+    /// Files of the configuration in shared folders.
     pub(super) alone: BTreeSet<PathBuf>,
 }
 
-/// A file that is read again and again, and what was there when its place was allowed.
+/// A file that is read repeatedly, and its identity when it was allowed.
 #[derive(Debug)]
 pub(super) struct RereadFile {
     file: PathBuf,
@@ -47,19 +47,19 @@ pub(super) struct RereadFile {
     identity: Option<(u64, u64)>,
 }
 
-/// How far a process of a configuration reaches, for whoever wants to know: besides what the system's libraries need.
+/// What a sandboxed process of a configuration can access, apart from system libraries.
 #[derive(Debug)]
 pub struct Reach {
-    /// Files that it reads, and folders of its own with all that is in them.
+    /// Files that it reads, and folders of its own with their contents.
     pub read: Vec<PathBuf>,
-    /// Folders in which it makes files and sockets, and what it appends to.
+    /// Folders in which it creates files and sockets, and files that it appends to.
     pub write: Vec<PathBuf>,
-    /// Files of the configuration that are in folders which others share.
+    /// Files of the configuration in shared folders.
     pub shared: Vec<PathBuf>,
 }
 
 impl Reach {
-    /// Of this configuration.
+    /// Determines the reach of a configuration.
     pub fn of(settings: &Settings, warnings: &Report) -> Self {
         let RequiredPaths { read, append, append_shared, bind, keep, alone, again: _ } =
             RequiredPaths::of(settings, warnings);
@@ -68,7 +68,7 @@ impl Reach {
             systems.flat_map(with_target).chain(env::current_exe()).any(|own| own == *path)
         };
         let write: BTreeSet<PathBuf> = [append, append_shared, bind, keep].into_iter().flatten().collect();
-        // By its whole name it is there, too: once is enough for whoever reads it.
+        // It is also there by its full name.
         let again =
             |path: &PathBuf| !path.is_absolute() && absolute(path).is_ok_and(|whole| read.contains(&whole));
         Self {
@@ -86,7 +86,7 @@ impl Reach {
 impl RequiredPaths {
     pub(super) fn of(settings: &Settings, warnings: &Report) -> Self {
         let variables = env::vars_os().filter(|(name, _)| is_a_files(&name.to_string_lossy()));
-        // It may hold other keys than the configured ones.
+        // It may contain other keys than the configured ones.
         let looks = |source: &Source| matches!(source, Source::Auto(_) | Source::Profile { .. });
         let is_asked = settings.credentials.iter().any(|credential| looks(&credential.source));
         let profile = default_profile().filter(|_| is_asked);
@@ -121,15 +121,15 @@ impl RequiredPaths {
                 .collect(),
             append,
             append_shared,
-            // One that a killed process left behind is replaced.
+            // Sockets left behind by a killed process are replaced.
             bind: sockets.map(|path| folder(&path)).collect(),
             keep: freeze_folder(settings, warnings).into_iter().collect(),
         }
     }
 }
 
-/// The folder in which the freeze file is written, where operators may freeze: one of its own. Whoever wrote in that of
-/// the configuration would decide what is allowed.
+/// Returns the folder of the freeze file, if operators may freeze and it is a folder of its own. It must not be the
+/// configuration's folder, where write access would allow changing the policy.
 pub fn freeze_folder(settings: &Settings, warnings: &Report) -> Option<PathBuf> {
     let path = settings.admin.as_ref().and(settings.freeze_file.as_ref())?;
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -146,17 +146,16 @@ impl RereadFile {
         Self { file: file.to_owned(), identity: identity(&place), place }
     }
 
-    /// What to say is out of reach, where the file is: its place, where that is not what was allowed any more.
+    /// Returns the file and its place if the place is no longer what was allowed.
     ///
-    /// It is tried. What has another identity may be allowed all the same, in a folder that is.
+    /// Access is tried, because a file with another identity may still be in an allowed folder.
     pub(super) fn lost(&self) -> Option<(&Path, &Path)> {
         let replaced = identity(&self.place) != self.identity;
         is_kept_away(&self.file).then_some((&self.file, if replaced { &self.place } else { &self.file }))
     }
 }
 
-/// Whether a file is there that may be read, and cannot be opened. Who may read is asked by its permissions alone, of
-/// which the sandbox knows nothing.
+/// Whether a file is readable by its permissions, but cannot be opened. Landlock does not affect the check of permissions.
 fn is_kept_away(file: &Path) -> bool {
     let is_file = || fs::metadata(file).is_ok_and(|found| found.is_file());
     let open = || OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(file);
@@ -165,8 +164,8 @@ fn is_kept_away(file: &Path) -> bool {
         && access(file, AccessFlags::R_OK).is_ok()
 }
 
-/// What is allowed for a file to be read: its folder or, where others share that, the file. What is not there yet will
-/// be below the nearest folder that is.
+/// Returns what to allow so that a file can be read: its folder or, if that is shared, the file. For a missing file, the
+/// nearest existing folder.
 fn place(path: &Path) -> PathBuf {
     if is_special(path) {
         return path.to_owned();
@@ -180,18 +179,18 @@ fn written_in(path: &Path) -> PathBuf {
     if is_special(path) { path.to_owned() } else { folder(path) }
 }
 
-/// A file, and what it stands for where it is a link.
+/// Returns a file and, if it is a link, its target.
 fn with_target(file: PathBuf) -> [PathBuf; 2] {
     let real = file.canonicalize().unwrap_or_else(|_| file.clone());
     [file, real]
 }
 
-/// A device or a pipe: nothing is ever put in its place.
+/// Whether it is a device or a pipe, which is never replaced.
 fn is_special(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|m| !(m.is_file() || m.is_symlink() || m.is_dir()))
 }
 
-/// Whether a folder is not the configuration's own: it is one of the system's, somebody's home, or everybody's.
+/// Whether a folder is shared: the system's, a home directory, or one for everybody.
 fn is_shared(folder: &Path) -> bool {
     let real = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     let is_home = env::var_os("HOME").is_some_and(|home| real == Path::new(&home))
@@ -204,7 +203,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-/// Whether a variable of the official SDKs, or of the platform, names a file.
+/// Whether a variable of the official SDKs or the platform names a file.
 fn is_a_files(variable: &str) -> bool {
     ["HUAWEICLOUD_SDK_", "HC_CONTAINER_"].iter().any(|prefix| variable.starts_with(prefix))
         && variable.ends_with("_FILE")
@@ -216,19 +215,19 @@ fn folder(path: &Path) -> PathBuf {
 }
 
 const STICKY: u32 = 0o1000;
-/// Folders in which everybody has something.
+/// Folders that many programs use.
 const SHARED_FOLDERS: &str = "
     / /bin /boot /dev /etc /etc/kubernetes /etc/pki /etc/pki/tls /etc/ssl /home /media /mnt /opt /proc
     /root /run /sbin /srv /sys /tmp /usr /usr/local /usr/local/etc /usr/share /var /var/lib /var/log
     /var/run /var/spool /var/tmp
 ";
-/// What turns names into addresses and users.
+/// Files for resolving host and user names.
 const RESOLVER: &str = "
     /etc/resolv.conf /etc/hosts /etc/nsswitch.conf /etc/host.conf /etc/gai.conf /etc/passwd /etc/group
     /etc/ld.so.cache
 ";
-/// What the C library loads, what tells how many cores may be used, and where platforms mount secrets that only a
-/// profile names.
+/// Files of the C library, files for the number of cores, and folders where platforms mount secrets that only a profile
+/// names.
 const SYSTEM: &str = "
     /lib /lib64 /usr/lib /usr/lib64 /var/lib/sss/mc /proc /sys/fs/cgroup /run/secrets /var/run/secrets
 ";

@@ -1,4 +1,4 @@
-//! The sandbox of a process: which measures are in force, and what is out of reach since.
+//! The sandbox of a process: the measures in force, and the files that are out of reach.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,27 +20,27 @@ use super::{
 };
 use crate::config::{Report, Settings};
 
-/// What is in force in this process, for whoever wants to know.
+/// The sandbox of this process.
 #[derive(Debug)]
 pub struct Sandbox {
     core_dumps: Restriction,
     privileges: Restriction,
     files: Restriction,
-    /// What is read again while it runs.
+    /// The files that are read repeatedly.
     again: Vec<RereadFile>,
-    /// Files of the configuration whose folders may not be.
+    /// Files of the configuration whose folders are not allowed.
     alone: BTreeSet<PathBuf>,
-    /// The files among them that were out of reach when they were looked at last, and what was replaced.
+    /// The files that were out of reach at the last check, with what was replaced.
     lost: Mutex<BTreeMap<PathBuf, PathBuf>>,
 }
 
-/// The sandbox of this process. `None` where it is not one that has a sandbox.
+/// Returns the sandbox of this process, if it has one.
 pub fn current() -> Option<&'static Sandbox> {
     CURRENT.get()
 }
 
 impl Sandbox {
-    /// Does without, for this reason.
+    /// Creates one without any measure, for this reason.
     pub fn none(reason: &str) -> Self {
         let off = Restriction::Off(reason.into());
         Self {
@@ -53,15 +53,14 @@ impl Sandbox {
         }
     }
 
-    /// What takes no configuration: nobody gets a core dump of what is read from now on, or new privileges.
+    /// Applies the measures that need no configuration: no core dumps of secrets read from now on, no new privileges.
     pub fn begin() -> Self {
         let no_dumps = set_dumpable(false).and(setrlimit(Resource::RLIMIT_CORE, 0, 0));
         let core_dumps = no_dumps.into();
         Self { core_dumps, privileges: set_no_new_privs().into(), ..Self::none("not yet") }
     }
 
-    /// Confines this thread, and those that it will make, to the files that the configuration needs: those that its
-    /// reading named.
+    /// Confines this thread, and those that it starts, to the files that the configuration names.
     pub fn confine(self, settings: &Settings, warnings: &Report) -> Self {
         let needed = RequiredPaths::of(settings, warnings);
         let again = needed.again.iter().map(|file| RereadFile::of(file)).collect();
@@ -73,8 +72,8 @@ impl Sandbox {
         }
     }
 
-    /// What would be in force in a process of this configuration: tried on a thread that ends, so that this process is not
-    /// confined.
+    /// Returns the sandbox that a process of this configuration would have, tried on a temporary thread so that this process
+    /// is not confined.
     pub fn tried(settings: &Settings, warnings: &Report) -> Self {
         thread::scope(|scope| {
             let confined = || Self::begin().confine(settings, warnings);
@@ -82,8 +81,8 @@ impl Sandbox {
         })
     }
 
-    /// Looks which of the files that are read again cannot be any more, and says of each that was replaced so once.
-    /// Not for a thread that serves: a file system may hang.
+    /// Checks which of the repeatedly read files are out of reach, and logs each once. Not for a serving thread, because a
+    /// file system may hang.
     pub fn look(&self) {
         let owned = |(file, replaced): (&Path, &Path)| (file.to_owned(), replaced.to_owned());
         let lost: BTreeMap<PathBuf, PathBuf> =
@@ -95,25 +94,24 @@ impl Sandbox {
         }
     }
 
-    /// What was replaced by something that is out of reach, when that was looked at last.
+    /// Returns what had been replaced by something out of reach at the last check.
     pub fn lost(&self) -> BTreeSet<PathBuf> {
         self.lost.lock().values().cloned().collect()
     }
 
-    /// Of that, what a problem with one of the files comes from. Whoever reads that a permission is missing looks in the
-    /// wrong place.
+    /// Returns the replaced paths that explain a problem with a file, which otherwise looks like missing permissions.
     pub fn behind(&self, problem: &str) -> BTreeSet<PathBuf> {
         let lost = self.lost.lock();
         let behind = lost.iter().filter(|(file, _)| problem.contains(&*file.to_string_lossy()));
         behind.map(|(_, replaced)| replaced.clone()).collect()
     }
 
-    /// The measures by name.
+    /// Returns the measures by name.
     pub fn measures(&self) -> [(&'static str, &Restriction); 3] {
         [("no_core_dumps", &self.core_dumps), ("no_new_privs", &self.privileges), ("landlock", &self.files)]
     }
 
-    /// Says each in the log, and keeps them for whoever asks.
+    /// Logs each measure, and makes this the sandbox of the process.
     pub fn log(self) {
         for (measure, state) in self.measures() {
             tracing::info!(measure, %state, "sandbox");
@@ -125,10 +123,10 @@ impl Sandbox {
     }
 }
 
-/// What is said of a place where something else is now.
+/// The message about a replaced path.
 pub const REPLACED: &str = "replaced since the start, and the sandbox denies access to the replacement: \
                             restart the proxy, or restore the original";
-/// What is said of a file whose folder cannot be opened for it.
+/// The message about a file in a shared folder.
 pub const SHARED: &str = "this file is in a shared directory, which the sandbox does not open: a replacement file cannot be \
                       read until a restart; give the configuration its own directory";
 static CURRENT: OnceLock<Sandbox> = OnceLock::new();

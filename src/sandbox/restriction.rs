@@ -1,15 +1,15 @@
-//! Restrictions: how far a measure of the sandbox is in force.
+//! The state of a sandbox measure.
 
 use std::fmt;
 
-/// One measure.
+/// The state of a measure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Restriction {
     /// It is in force.
     On,
-    /// It is in force as far as this kernel goes.
+    /// It is in force as far as this kernel supports it.
     Partly,
-    /// It is not, for this reason.
+    /// It is not in force, for this reason.
     Off(String),
 }
 
@@ -19,7 +19,7 @@ impl From<nix::Result<()>> for Restriction {
     }
 }
 
-/// As `/status` and the log have it.
+/// Formats as in `/status` and the log.
 impl fmt::Display for Restriction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! The Landlock rules of the paths that are needed.
+//! The Landlock rules for the needed paths.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use landlock::{
 
 use super::{places::RequiredPaths, restriction::Restriction};
 
-/// Confines this thread, and those that it will make, to these paths.
+/// Confines this thread, and those that it starts, to these paths.
 pub(super) fn confine(needed: &RequiredPaths) -> Result<Restriction, RulesetError> {
     let mut ruleset = Ruleset::default().handle_access(AccessFs::from_all(LANDLOCK_ABI))?.create()?;
-    // What was allocated ahead of a file's end is given back by truncating it to its length.
+    // Preallocated space is released by truncating the file to its length.
     let append = AccessFs::WriteFile | AccessFs::MakeReg | AccessFs::Truncate;
     for (paths, access) in [
         (&needed.read, AccessFs::ReadFile.into()),
@@ -32,7 +32,7 @@ pub(super) fn confine(needed: &RequiredPaths) -> Result<Restriction, RulesetErro
     })
 }
 
-/// What is not there is not needed.
+/// Adds rules for paths. Missing ones are skipped.
 fn allow(
     ruleset: RulesetCreated,
     path: &Path,
@@ -43,5 +43,5 @@ fn allow(
     ruleset.add_rule(PathBeneath::new(place, access))
 }
 
-/// What is not allowed is denied, of what this version of Landlock knows of.
+/// The Landlock version whose access rights are denied unless allowed.
 const LANDLOCK_ABI: ABI = ABI::V5;

@@ -1,7 +1,6 @@
-//! The canonical request. Built part by part in the order of the specification.
+//! Builds the canonical request, part by part in the order of the specification.
 //!
-//! It stands above `encode` and below the module itself, which hashes and signs what is written here. Whatever
-//! could be read in two ways by the hops between here and the gateway is refused.
+//! It rejects everything that hops between here and the gateway could read differently.
 
 use super::encode::{EncodeError, push_path, push_query};
 use super::{SigningKey, Timestamp};
@@ -25,16 +24,16 @@ pub struct Unsigned<'a> {
     pub body: &'a [u8],
 }
 
-/// The canonical request, and the list of signed headers that is one of its lines.
+/// The canonical request, with its line of signed headers.
 pub(super) struct Canonical {
     pub(super) request: String,
     pub(super) signed_headers: String,
 }
 
-/// Why a request is not signed.
+/// Why a request cannot be signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignError {
-    /// The method is something other than upper-case letters.
+    /// The method has other characters than upper-case letters.
     #[error("the method must be upper-case letters")]
     Method,
     /// The path has no canonical form.
@@ -43,41 +42,41 @@ pub enum SignError {
     /// The query has no canonical form.
     #[error("the query {0}")]
     Query(EncodeError),
-    /// Not the name of a header.
+    /// A header name is invalid.
     #[error("{0:?} is not a header name")]
     HeaderName(Box<str>),
-    /// The value has control characters or is not UTF-8. Holds the name.
+    /// A header value has control characters or is not UTF-8. Holds the name.
     #[error("the value of header {0} has control characters or is not UTF-8")]
     HeaderValue(Box<str>),
-    /// The header is there twice, and it is not known which of the two a hop would keep.
+    /// A header is repeated, and hops differ in which one they keep.
     #[error("duplicate header {0}")]
     RepeatedHeader(Box<str>),
-    /// Signing sets this header, so the request must not have it, however it is spelt.
+    /// Signing sets this header, so the request must not have it in any spelling.
     #[error("header {0} is set by signing")]
     SetBySigning(Box<str>),
-    /// Without `Host` in it a signature would be good for any service.
+    /// `Host` is missing. Without it a signature would be valid for any service.
     #[error("no Host header")]
     NoHost,
 }
 
-/// What other signers do and this one does not. It is for computing again what a client signed.
+/// Variations of other signers, for recomputing what a client signed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leeway {
-    /// `Host` may be missing, as Go's SDK leaves it out.
+    /// Whether `Host` may be missing, as in Go's SDK.
     pub hostless: bool,
-    /// What stands where the hash of the body would.
+    /// The payload line.
     pub payload: Payload,
 }
 
-/// What stands in a canonical request for the body.
+/// The payload line of a canonical request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Payload {
-    /// The hash of the body, or what `X-Sdk-Content-Sha256` says in its place.
+    /// The hash of the body, or the value of `X-Sdk-Content-Sha256`.
     #[default]
     OfBody,
-    /// This SHA-256 of a body that is not at hand.
+    /// This SHA-256 of a body that is not available.
     Hash([u8; 32]),
-    /// `UNSIGNED-PAYLOAD`, also where the body is empty, as in PHP's SDK.
+    /// `UNSIGNED-PAYLOAD`, even if the body is empty, as in PHP's SDK.
     Unsigned,
 }
 
@@ -129,7 +128,7 @@ impl Canonical {
     }
 }
 
-/// Whether signing sets this header. Case, `_` and `-` are one spelling, as they are to many servers.
+/// Whether signing sets this header. Ignores case, and takes `_` as `-`, as many servers do.
 pub fn is_set_by_signing(name: &str) -> bool {
     let fold = |b: u8| if b == b'_' { b'-' } else { b.to_ascii_lowercase() };
     [AUTHORIZATION, X_SDK_DATE, X_SECURITY_TOKEN]
@@ -143,7 +142,7 @@ struct Header<'a> {
     value: &'a str,
 }
 
-/// The headers to sign, those that signing adds included, in the order of their lower-case names.
+/// Returns the headers to sign, including those that signing adds, in the order of their lower-case names.
 fn headers_to_sign<'a>(
     request: &Unsigned<'a>,
     key: &'a SigningKey,
@@ -158,7 +157,7 @@ fn headers_to_sign<'a>(
             return Err(SignError::SetBySigning((*name).into()));
         }
         let value = header_value(value).ok_or_else(|| SignError::HeaderValue((*name).into()))?;
-        // The SDKs leave such names out: a hop that drops them, as nginx does, must not break the signature.
+        // The SDKs leave out such names, because hops such as nginx drop them.
         if !name.contains('_') {
             headers.push(Header { name, value });
         }
@@ -174,15 +173,15 @@ fn headers_to_sign<'a>(
     Ok(headers)
 }
 
-/// The value as it is signed: without the white space around it that no hop has to keep.
+/// Returns the value without surrounding white space, which hops need not keep.
 fn header_value(raw: &[u8]) -> Option<&str> {
     let value = std::str::from_utf8(raw).ok()?.trim_matches([' ', '\t']);
     let plain = value.bytes().all(|b| matches!(b, b' '..=b'~'));
     (plain || !value.contains(char::is_control)).then_some(value)
 }
 
-/// The hash of the body, or what `X-Sdk-Content-Sha256` says in its place. As in the SDKs, an empty body always
-/// has the hash of nothing, and an empty header says nothing.
+/// Appends the hash of the body, or the value of `X-Sdk-Content-Sha256`. As in the SDKs, an empty body always has the empty
+/// hash, and an empty header is ignored.
 fn push_payload_hash(out: &mut String, body: &[u8], headers: &[Header<'_>]) {
     if body.is_empty() {
         return out.push_str(EMPTY_PAYLOAD_HASH);
@@ -209,7 +208,7 @@ fn ignoring_case(a: &str, b: &str) -> Ordering {
     a.bytes().map(|b| b.to_ascii_lowercase()).cmp(b.bytes().map(|b| b.to_ascii_lowercase()))
 }
 
-/// RFC 9110, section 5.6.2.
+/// Whether a byte may be in a token (RFC 9110, section 5.6.2).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
@@ -229,10 +228,10 @@ pub(super) const X_SDK_DATE: &str = "X-Sdk-Date";
 pub(super) const X_SECURITY_TOKEN: &str = "X-Security-Token";
 const HOST: &str = "Host";
 const X_SDK_CONTENT_SHA256: &str = "X-Sdk-Content-Sha256";
-/// What `X-Sdk-Content-Sha256` says where the body is not covered.
+/// The value of `X-Sdk-Content-Sha256` if the body is not signed.
 pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 const EMPTY_PAYLOAD_HASH: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-/// The payload hash, the method, the line ends, and the `/` after the path.
+/// The size of the payload hash, the method, the line ends, and the `/` after the path.
 const FIXED_SIZE: usize = 64 + 16;
 
 #[cfg(test)]

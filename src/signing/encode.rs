@@ -1,14 +1,13 @@
-//! Canonical URL encoding. Decoded once, and every part encoded anew.
+//! Canonical URL encoding: decodes once, then encodes every part anew.
 //!
-//! It stands below `canonical`, which knows the order of the parts. Text with two readings is refused, never
-//! repaired. It removes no `.`, `..` or empty segment, because the gateway does not either.
+//! Ambiguous text is rejected, never repaired. `.`, `..` and empty segments stay, because the gateway keeps them, too.
 
 use std::borrow::Cow;
 
 /// Why a path or query has no canonical form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    /// No request line can carry it: a path that does not start with `/`, a space, a `#`, a `?` in a path.
+    /// A request line cannot contain it: a path without `/` at its start, a space, a `#`, a `?` in a path.
     #[error("has a character not allowed in a request line")]
     NotOnTheWire,
     /// A `%` without two hexadecimal digits after it.
@@ -20,14 +19,14 @@ pub enum EncodeError {
     /// A control character, raw or decoded.
     #[error("contains a control character")]
     ControlCharacter,
-    /// A query with nothing before, after or between two `&`.
+    /// A query with an empty parameter.
     #[error("has an empty parameter")]
     EmptyParameter,
 }
 
-/// Appends the canonical URI: each segment encoded anew, with a `/` at the end.
+/// Appends the canonical URI: each segment encoded anew, with a final `/`.
 ///
-/// An escaped slash becomes a separator, so `a%2Fb` and `a/b` are signed alike.
+/// An escaped slash becomes a separator, so `a%2Fb` and `a/b` have the same signature.
 pub(super) fn push_path(out: &mut String, raw: &str) -> Result<(), EncodeError> {
     if !raw.starts_with('/') || raw.contains('?') {
         return Err(EncodeError::NotOnTheWire);
@@ -67,7 +66,7 @@ fn decode_parameter(raw: &str) -> Result<(Cow<'_, str>, Cow<'_, str>), EncodeErr
     Ok((decode(name)?, decode(value)?))
 }
 
-/// Decodes percent escapes once. Text that has none is handed back as it is.
+/// Decodes percent escapes once. Returns text without any as it is.
 fn decode(raw: &str) -> Result<Cow<'_, str>, EncodeError> {
     if raw.bytes().all(is_of_paths) {
         return Ok(Cow::Borrowed(raw));
@@ -97,7 +96,7 @@ fn unescape(raw: &str) -> Result<String, EncodeError> {
     String::from_utf8(decoded).map_err(|_| EncodeError::NotUtf8)
 }
 
-/// The byte that the next two hexadecimal digits stand for.
+/// Decodes the next two hexadecimal digits.
 fn escaped_byte(bytes: &mut impl Iterator<Item = u8>) -> Option<u8> {
     let mut digit = || char::from(bytes.next()?).to_digit(16);
     u8::try_from(digit()? << 4 | digit()?).ok()
@@ -122,7 +121,7 @@ fn upper_hex_digit(nibble: u8) -> char {
     char::from(if nibble < 10 { b'0' + nibble } else { b'A' + nibble - 10 })
 }
 
-/// RFC 3986, section 2.3.
+/// Whether a byte is unreserved (RFC 3986, section 2.3).
 fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }

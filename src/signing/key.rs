@@ -1,6 +1,7 @@
-//! Signing keys. An access key and its secret key, ready to sign.
+//! Signing keys: an access key and its secret key, ready to sign.
 //!
-//! A key is refused here, once, when it could not be one; signing then cannot fail because of it. It does not know where keys come from or when they expire.
+//! An invalid key is rejected here, once, so that signing cannot fail because of it. The module does not know where keys
+//! come from or when they expire.
 
 use crate::secret::{Flaw, Secret, key_text};
 use hmac::{Hmac, KeyInit, Mac};
@@ -10,7 +11,7 @@ use std::ops::RangeInclusive;
 
 /// An access key (AK) and its secret key (SK), and the security token of temporary keys.
 ///
-/// Of the secret key only the keyed HMAC state is kept, which also spares two blocks of SHA-256 a signature.
+/// Only the keyed HMAC state of the secret key is kept, which also saves two blocks of SHA-256 per signature.
 #[derive(Clone)]
 pub struct SigningKey {
     access_key: Box<str>,
@@ -18,16 +19,16 @@ pub struct SigningKey {
     security_token: Option<Secret>,
 }
 
-/// Why a text is no key. Tells which part is wrong and how, never what it is.
+/// Why a text is not a valid key. Names the part and the flaw, never the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// A part cannot be what it should be.
+    /// A part is invalid.
     #[error("the {0} {1}")]
     Part(Part, Flaw),
-    /// The access key has a comma, which ends it in `Authorization`.
+    /// The access key has a comma, which would end it in `Authorization`.
     #[error("the access key contains a comma")]
     Comma,
-    /// The access key is as long as the cloud's secret keys are, and the secret key looks like one of its access keys.
+    /// The access key has the length of the cloud's secret keys, and the secret key looks like an access key.
     #[error("the access key and secret key look swapped")]
     Swapped,
 }
@@ -54,7 +55,7 @@ impl fmt::Display for Part {
 }
 
 impl KeyError {
-    /// The part that is wrong.
+    /// Returns the invalid part.
     pub fn part(&self) -> Part {
         match self {
             Self::Part(part, _) => *part,
@@ -64,7 +65,7 @@ impl KeyError {
 }
 
 impl SigningKey {
-    /// Makes a key ready to sign, of parts as they stand wherever they come from: see [`key_text`].
+    /// Creates a key from its parts as found in a source; see [`key_text`].
     ///
     /// # Errors
     /// See [`KeyError`].
@@ -88,7 +89,7 @@ impl SigningKey {
         Self::keyed(access_key, secret_key, security_token)
     }
 
-    /// A key of somebody else's, whatever it is.
+    /// Creates a key of a test vector without checks.
     #[cfg(test)]
     pub(crate) fn of_vector(access_key: &str, secret_key: &str, security_token: Option<Secret>) -> Self {
         Self::keyed(access_key, secret_key, security_token).unwrap()
@@ -100,22 +101,22 @@ impl SigningKey {
         Ok(Self { access_key: access_key.into(), keyed, security_token })
     }
 
-    /// The access key.
+    /// Returns the access key.
     pub fn access_key(&self) -> &str {
         &self.access_key
     }
 
-    /// The security token. Temporary keys have one.
+    /// Returns the security token of a temporary key.
     pub fn security_token(&self) -> Option<&Secret> {
         self.security_token.as_ref()
     }
 
-    /// What may be told of the access key: see [`hint`].
+    /// Returns the part of the access key that may be shown; see [`hint`].
     pub fn key_hint(&self) -> Option<&str> {
         hint(&self.access_key)
     }
 
-    /// Tells secret keys apart, and tells nothing of them that a signature does not.
+    /// Returns a fingerprint of the secret key, which reveals no more than a signature.
     pub(crate) fn fingerprint(&self) -> [u8; 32] {
         self.hmac("")
     }
@@ -127,7 +128,7 @@ impl SigningKey {
     }
 }
 
-/// Two keys are the same when they sign alike.
+/// Two keys are equal if they sign alike.
 impl PartialEq for SigningKey {
     fn eq(&self, other: &Self) -> bool {
         let [token, other_token] = [self, other].map(|key| key.security_token.as_ref().map(Secret::expose));
@@ -149,8 +150,8 @@ fn part(part: Part, text: &str) -> Result<&str, KeyError> {
     key_text(text).map_err(|flaw| KeyError::Part(part, flaw))
 }
 
-/// The first 4 characters of an access key: enough to tell keys apart in a record. `None` where it does not look like
-/// one, and so may be a secret that stands in its place.
+/// Returns the first 4 characters of an access key, enough to tell keys apart. `None` if it does not look like one, because
+/// it may be a misplaced secret.
 pub fn hint(access_key: &str) -> Option<&str> {
     if is_access_key(access_key, 16..=32) { access_key.get(..4) } else { None }
 }
@@ -159,7 +160,7 @@ fn is_access_key(text: &str, length: RangeInclusive<usize>) -> bool {
     length.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
 }
 
-/// As the cloud makes them.
+/// The length of the cloud's access keys.
 const ACCESS_KEY_LENGTH: usize = 20;
 const SECRET_KEY_LENGTH: usize = 40;
 
@@ -220,7 +221,7 @@ mod tests {
             assert_eq!(error, expected, "{access:?} {secret:?} {token:?}");
         }
         assert!(key(access, secret, None).is_ok());
-        // Either shape alone is nobody's mistake.
+        // Only one of the two having the other's format is not a swap.
         assert!(key(secret, secret, None).is_ok() && key(access, access, None).is_ok());
     }
 

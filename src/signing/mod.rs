@@ -1,9 +1,8 @@
 //! SDK-HMAC-SHA256 request signatures.
 //!
-//! It stands right after the grammar of targets and knows nothing of the proxy: parts of a request, a key and a
-//! time go in, headers come out, and nothing is given out before everything is computed. The nouns are those of
-//! Huawei's specification, the vectors those of its Python SDK. It does not send, and it does not judge whether
-//! a path is wise to send: the signature of `a%2Fb` is that of `a/b`.
+//! It knows nothing of the proxy: parts of a request, a key and a time go in, headers come out, and nothing is returned
+//! before everything is computed. Names follow Huawei's specification; the test vectors come from its Python SDK. It does
+//! not judge whether a path is wise to send: `a%2Fb` and `a/b` have the same signature.
 
 mod canonical;
 mod encode;

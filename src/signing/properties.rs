@@ -1,4 +1,4 @@
-//! Property tests: the signature covers all of a request, and nothing else. Random requests.
+//! Property tests with random requests: the signature covers all of a request, and nothing else.
 
 use super::{SigningKey, Timestamp, Unsigned, explain, sign};
 use crate::secret::Secret;
@@ -7,7 +7,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-/// Parts that are text of their own, so that a test can change or reorder them one by one.
+/// A request whose parts tests can change or reorder.
 #[derive(Clone, Debug)]
 struct Request {
     method: String,
@@ -43,7 +43,7 @@ impl Request {
         work(&request, &key, Utc.timestamp_opt(self.seconds, 0).unwrap().into())
     }
 
-    /// Every text of which a changed byte must change the signature.
+    /// Returns every text in which a changed byte must change the signature.
     fn texts(&mut self) -> Vec<&mut String> {
         let Self { method, path, query, headers, body, .. } = self;
         let mut texts = vec![method, body];
@@ -70,7 +70,7 @@ fn request() -> impl Strategy<Value = Request> {
         })
 }
 
-/// Puts another byte there, one that is allowed everywhere in a [`Request`].
+/// Changes a byte to another that is allowed everywhere in a [`Request`].
 fn change(text: &mut String, at: Index) {
     let at = at.index(text.len());
     let other = if text.as_bytes()[at] == b'Z' { "Y" } else { "Z" };

@@ -1,4 +1,4 @@
-//! Signing: the steps from a request to what is added to it.
+//! Signing: the steps from a request to the headers that are added to it.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::secret::Secret;
 
-/// What signing adds to a request.
+/// The headers that signing adds to a request.
 pub struct Signed<'k> {
     date: Timestamp,
     security_token: Option<&'k Secret>,
@@ -18,9 +18,9 @@ pub struct Signed<'k> {
     authorization: String,
 }
 
-/// A signature with the steps that led to it. Its texts hold the security token, where there is one.
+/// A signature with its intermediate steps. Its texts contain the security token, if there is one.
 pub struct Explained<'k> {
-    /// The request, written in the one way that is signed.
+    /// The canonical request.
     pub canonical_request: String,
     /// The algorithm, the time and the hash of the canonical request.
     pub string_to_sign: String,
@@ -31,12 +31,12 @@ pub struct Explained<'k> {
 /// Signs a request.
 ///
 /// # Errors
-/// What has more than one reading is refused; see [`SignError`].
+/// If the request is ambiguous; see [`SignError`].
 pub fn sign<'k>(request: &Unsigned<'_>, key: &'k SigningKey, at: Timestamp) -> Result<Signed<'k>, SignError> {
     explain(request, key, at).map(|explained| explained.signed)
 }
 
-/// Signs a request and keeps the steps. [`sign`] is this and nothing else.
+/// Signs a request and keeps the steps. [`sign`] does the same without them.
 ///
 /// # Errors
 /// What has more than one reading is refused; see [`SignError`].
@@ -48,7 +48,7 @@ pub fn explain<'k>(
     recompute(request, key, at, Leeway::default())
 }
 
-/// Computes what another signer would have come to, to be compared with what it sent. It is not for sending.
+/// Recomputes another signer's signature, to compare with what it sent. Not for sending.
 ///
 /// # Errors
 /// What has more than one reading is refused; see [`SignError`].
@@ -66,7 +66,7 @@ pub fn recompute<'k>(
 }
 
 impl Signed<'_> {
-    /// The headers to add to the request before it is sent, all of them: name and value.
+    /// Returns all headers to add to the request, as name and value.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         let token = self.security_token().map(|token| (X_SECURITY_TOKEN, token));
         [(X_SDK_DATE, self.date.as_str())]
@@ -75,33 +75,33 @@ impl Signed<'_> {
             .chain([(AUTHORIZATION, self.authorization.as_str())])
     }
 
-    /// The value of `Authorization`.
+    /// Returns the value of `Authorization`.
     pub fn authorization(&self) -> &str {
         &self.authorization
     }
 
-    /// The last part of it, which is the signature.
+    /// Returns the signature, the last part of `Authorization`.
     pub fn signature(&self) -> &str {
         let start = self.authorization.len().saturating_sub(DIGITS);
         self.authorization.get(start..).unwrap_or_default()
     }
 
-    /// The value of `Authorization`, for good.
+    /// Converts into the value of `Authorization`.
     pub fn into_authorization(self) -> String {
         self.authorization
     }
 
-    /// The value of `X-Sdk-Date`.
+    /// Returns the value of `X-Sdk-Date`.
     pub fn date(&self) -> &str {
         self.date.as_str()
     }
 
-    /// The value of `X-Security-Token`, which temporary keys have.
+    /// Returns the value of `X-Security-Token` of a temporary key.
     pub fn security_token(&self) -> Option<&str> {
         self.security_token.map(Secret::expose)
     }
 
-    /// The names of the signed headers, in lower case, sorted, separated by `;`.
+    /// Returns the names of the signed headers, in lower case, sorted, separated by `;`.
     pub fn signed_headers(&self) -> &str {
         &self.signed_headers
     }

@@ -1,7 +1,6 @@
-//! Signing times. The text of `X-Sdk-Date`.
+//! Signing times, the text of `X-Sdk-Date`.
 //!
-//! It is a type of its own, made once and copied, because every signature needs it and `strftime` costs more
-//! than the signature's HMAC. It does not read the clock.
+//! A type of its own, because every signature needs it and `strftime` costs more than the signature's HMAC.
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Timelike, Utc};
 use std::fmt;
@@ -19,12 +18,12 @@ impl Timestamp {
     /// Parses `YYYYMMDDTHHMMSSZ`.
     ///
     /// # Errors
-    /// Any other text, and a day or time that does not exist.
+    /// If the text has another form, or the time does not exist.
     pub fn parse(text: &str) -> Result<Self, TimestampError> {
         moment(text).map(|time| Self::from(time.and_utc())).ok_or(TimestampError)
     }
 
-    /// The text.
+    /// Returns the text.
     #[expect(clippy::expect_used, reason = "only ASCII digits and letters are ever stored")]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("ASCII")
@@ -32,8 +31,7 @@ impl Timestamp {
 }
 
 impl From<DateTime<Utc>> for Timestamp {
-    /// Fractions of a second are cut off. The form has four digits for a year: what lies outside is written as
-    /// the nearest year it can hold.
+    /// Truncates fractions of a second, and clamps the year to four digits.
     fn from(time: DateTime<Utc>) -> Self {
         let time = time.naive_utc();
         let year = time.year().clamp(0, 9999).unsigned_abs();
@@ -60,7 +58,7 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-/// The time that a text of the form names. `None` where it has another form, or there is no such time.
+/// Parses the text. `None` if it has another form, or the time does not exist.
 fn moment(text: &str) -> Option<NaiveDateTime> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     if date.len() != 8 || time.len() != 6 || !date.bytes().chain(time.bytes()).all(|b| b.is_ascii_digit()) {
@@ -75,7 +73,7 @@ fn moment(text: &str) -> Option<NaiveDateTime> {
     )
 }
 
-/// The last two decimal digits of a number.
+/// Returns the last two decimal digits of a number.
 fn two_digits(number: u32) -> [u8; 2] {
     [number / 10, number].map(|n| b'0' + u8::try_from(n % 10).unwrap_or_default())
 }

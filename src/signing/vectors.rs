@@ -1,4 +1,4 @@
-//! Compares every step with the official SDK. `tests/data/sdk-hmac-sha256.jsonl` and `editing.jsonl`, case by case.
+//! Compares every step with the official SDK's, for each case in `tests/data/sdk-hmac-sha256.jsonl` and `editing.jsonl`.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Deserialize;
@@ -65,7 +65,7 @@ fn check(vector: &Vector) {
     assert_eq!(ours, theirs, "{id}");
 }
 
-/// The bytes of a text in Base64.
+/// Decodes Base64.
 pub(crate) fn base64(text: &str) -> Vec<u8> {
     BASE64_STANDARD.decode(text).unwrap()
 }

@@ -15,33 +15,33 @@ use notify::{
 };
 use tokio::sync::Notify;
 
-/// Watches the directories of some files. Not for a thread that serves: a directory may hang.
+/// Watches the directories of some files. Not for a serving thread, because a directory may hang.
 pub(super) struct Watched {
-    /// `None` where the system announces nothing.
+    /// `None` if the system sends no notifications.
     watcher: Option<RecommendedWatcher>,
-    /// With what was there under the name when it was watched: a name may come to stand for another directory.
+    /// The watched directories with their identities, because a name may later lead to another directory.
     directories: BTreeMap<PathBuf, (u64, u64)>,
 }
 
-/// The last thing that happened to a file.
+/// The last event of a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum LastEvent {
-    /// It came whole, by a rename or as a link.
+    /// It arrived complete, by a rename or as a link.
     Arrived,
-    /// It was made, written to or removed.
+    /// It was created, written to or removed.
     Written,
 }
 
-/// What was announced.
+/// The events received.
 #[derive(Default)]
 pub(super) struct FileEvents {
     changed: Notify,
-    /// What happened to the files that are asked about, by their real names.
+    /// The last events of the followed files, by their real names.
     files: Mutex<BTreeMap<PathBuf, Option<LastEvent>>>,
 }
 
 impl Watched {
-    /// Watches nothing yet, and tells what there is to hear.
+    /// Creates a watcher without directories that reports to `told`.
     pub(super) fn new(told: Arc<FileEvents>) -> Self {
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| match event {
             Ok(event) => told.record(&event),
@@ -53,7 +53,7 @@ impl Watched {
         Self { watcher: watcher.inspect_err(failed).ok(), directories: BTreeMap::new() }
     }
 
-    /// Watches the directories of these files from now on, and no others.
+    /// Replaces the watched directories with those of these files.
     pub(super) fn follow(&mut self, files: &[PathBuf]) {
         let directory = |file: &PathBuf| {
             let parent = file.parent()?;
@@ -68,7 +68,7 @@ impl Watched {
                 drop(watcher.unwatch(path));
             }
         }
-        // What cannot be watched is looked at anyway, and tried again the next time.
+        // A directory that cannot be watched is polled anyway, and tried again the next time.
         let mut is_watched = |path: &Path, identity: &(u64, u64)| {
             known.get(path) == Some(identity) || watcher.watch(path, RecursiveMode::NonRecursive).is_ok()
         };
@@ -78,26 +78,26 @@ impl Watched {
 }
 
 impl FileEvents {
-    /// Hears of these files from now on, which are told by real names, and of no others.
+    /// Replaces the followed files, given by their real names.
     pub(super) fn follow(&self, files: &[PathBuf]) {
         let mut events = self.files.lock();
         let mut before = std::mem::take(&mut *events);
         *events = files.iter().map(|file| (file.clone(), before.remove(file).flatten())).collect();
     }
 
-    /// Returns when something has changed that may concern the files.
+    /// Returns when an event may concern the files.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// What last happened to a file since this was asked before.
+    /// Returns the last event of a file since the last call.
     pub(super) fn take(&self, file: &Path) -> Option<LastEvent> {
         self.files.lock().get_mut(file)?.take()
     }
 
     fn record(&self, event: &Event) {
         let last = match event.kind {
-            // Reading the files is an event too; and a rename is also told by its two ends.
+            // Reading is an event, too, and a rename also has events for its two ends.
             EventKind::Access(_) | EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => return,
             EventKind::Modify(ModifyKind::Name(RenameMode::To)) => LastEvent::Arrived,
             EventKind::Modify(ModifyKind::Metadata(_)) => return self.changed.notify_one(),
@@ -112,7 +112,7 @@ impl FileEvents {
         let mut files = self.files.lock();
         let mut concerned = false;
         if event.need_rescan() {
-            // Some of the events were lost.
+            // Events were lost.
             files.values_mut().for_each(|file| *file = Some(LastEvent::Written));
             concerned = true;
         }
@@ -122,7 +122,7 @@ impl FileEvents {
                 concerned = true;
             }
         }
-        // Whatever else got another name may be a folder or a link on the way to them; what else was written is not.
+        // Another renamed path may be a folder or link on the way to them; another written file is not.
         if concerned || !is_write {
             self.changed.notify_one();
         }

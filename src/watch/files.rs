@@ -1,4 +1,4 @@
-//! Tracks files until a change is whole.
+//! Tracks files until a change is complete.
 
 use std::{
     collections::BTreeMap,
@@ -19,49 +19,49 @@ use super::{
     snapshot::{Content, FileSnapshot, Snapshot, folder},
 };
 
-/// Some files that belong to one thing, and what was taken of them.
+/// Files that belong together, and their last accepted state.
 pub struct Files {
     names: Vec<PathBuf>,
-    /// Whether a change of some of them is a half one until the others have changed too.
+    /// Whether a change of some of them is incomplete until the others have changed, too.
     together: bool,
     events: Arc<FileEvents>,
-    /// Made by the first look.
+    /// Created by the first check.
     watched: Arc<Mutex<Option<Watched>>>,
     tracks: BTreeMap<PathBuf, TrackedFile>,
-    /// What they held when they were taken, whatever came of it.
+    /// The contents when they were last accepted, whatever the result.
     taken: Option<BTreeMap<PathBuf, Content>>,
-    /// Since when they hold something else.
+    /// Since when the contents differ.
     differ_since: Option<Instant>,
     reading: Option<PendingRead>,
 }
 
-/// What came of looking at files.
+/// The result of checking files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WatchOutcome {
-    /// They hold what was taken.
+    /// The contents are those last accepted.
     Same,
-    /// They hold something else, and all of it is whole.
+    /// The contents have changed and are complete.
     Whole,
-    /// They hold something else, and this one is, or may be, still being written. It may be whole after so long.
+    /// The contents have changed, and this file may still be being written. It may be complete after this time.
     Unsettled(PathBuf, Duration),
 }
 
-/// One of them, as it was when it was last looked at.
+/// A file as last seen.
 struct TrackedFile {
     look: FileSnapshot,
     since: Instant,
-    /// It came whole.
+    /// Whether it arrived complete.
     arrived: bool,
 }
 
-/// A look that is under way, and at which file.
+/// A check in progress, and the file it is at.
 struct PendingRead {
     work: JoinHandle<Snapshot>,
     at: Arc<Mutex<PathBuf>>,
 }
 
 impl Files {
-    /// These files, of which nothing was taken yet.
+    /// Creates a tracker of these files without an accepted state.
     pub fn new(names: impl IntoIterator<Item = PathBuf>) -> Self {
         Self {
             names: names.into_iter().collect(),
@@ -75,13 +75,13 @@ impl Files {
         }
     }
 
-    /// The same, where a change of some of them is a half one until the others have changed too, or it is clear that
-    /// they will not. Nobody can replace two files at once.
+    /// Makes a change of some files incomplete until the others have changed, too, or clearly will not: nobody can replace
+    /// two files at once.
     pub fn together(self) -> Self {
         Self { together: true, ..self }
     }
 
-    /// The files that were looked at, and what was seen was taken.
+    /// Creates a tracker that has accepted this snapshot.
     pub fn holding(snapshot: &Snapshot) -> Self {
         let mut files = Self::new(snapshot.0.keys().cloned());
         files.note(snapshot.clone());
@@ -89,7 +89,7 @@ impl Files {
         files
     }
 
-    /// Other files from now on. What is known of those that stay is kept.
+    /// Replaces the files, and keeps the state of those that stay.
     pub fn follow(&mut self, names: impl IntoIterator<Item = PathBuf>) {
         let names: Vec<PathBuf> = names.into_iter().collect();
         if names == self.names {
@@ -97,22 +97,22 @@ impl Files {
         }
         self.tracks.retain(|name, _| names.contains(name));
         self.names = names;
-        // What is under way is a look at other files.
+        // The check in progress is of other files.
         self.reading = None;
     }
 
-    /// Whether there are any.
+    /// Whether there are no files.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// Returns when something was announced that may concern them. Ends only where there are files.
+    /// Returns when an event may concern them. Never returns without files.
     pub async fn changed(&self) {
         self.events.changed().await;
     }
 
-    /// Looks at them. Where that hangs, calls `hangs` with the file, once, and waits on. May be dropped and called
-    /// again: then it goes on.
+    /// Checks the files. If that hangs, calls `hangs` once with the file, and goes on waiting. May be dropped and called
+    /// again to continue.
     pub async fn look(&mut self, hangs: impl FnOnce(&Path)) {
         if self.names.is_empty() {
             return;
@@ -131,7 +131,7 @@ impl Files {
         self.note(snapshot.unwrap_or_default());
     }
 
-    /// What came of the last look.
+    /// Returns the result of the last check.
     pub fn state(&self) -> WatchOutcome {
         let changed = self.tracks.iter().filter(|(name, track)| self.differs(name, track)).count();
         let left = |since: Instant, whole: Duration| whole.saturating_sub(since.elapsed());
@@ -164,23 +164,23 @@ impl Files {
         }
     }
 
-    /// Whether they hold now what they held at that moment, and nobody has touched them.
+    /// Whether they are still exactly as in this snapshot.
     pub fn are(&self, snapshot: &Snapshot) -> bool {
         self.tracks.len() == snapshot.0.len()
             && self.tracks.iter().all(|(name, track)| snapshot.0.get(name) == Some(&track.look))
     }
 
-    /// The same, of those that there were at that moment too.
+    /// Like [`Self::are`], but only for files in the snapshot.
     pub fn agree_with(&self, snapshot: &Snapshot) -> bool {
         self.tracks.iter().all(|(name, track)| snapshot.0.get(name).is_none_or(|look| *look == track.look))
     }
 
-    /// What was seen in the last look.
+    /// Returns the state at the last check.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot(self.tracks.iter().map(|(name, track)| (name.clone(), track.look.clone())).collect())
     }
 
-    /// What was seen in the last look is the state that others are told from, from now on.
+    /// Accepts the state of the last check.
     pub fn take(&mut self) {
         self.taken =
             Some(self.tracks.iter().map(|(name, track)| (name.clone(), track.look.content)).collect());
@@ -217,7 +217,7 @@ impl Files {
         self.differ_since = differ.then(|| self.differ_since.unwrap_or(now));
     }
 
-    /// What was announced of a file. Of a link and what it stands for, that one was written counts.
+    /// Returns the last event of a file. For a link and its target, a write to either takes precedence.
     fn last(&self, name: &Path, look: &FileSnapshot) -> Option<LastEvent> {
         let mut last = None;
         for name in names(name, look.folder.as_deref(), look.real.as_deref()) {
@@ -231,7 +231,7 @@ impl Files {
 }
 
 impl PendingRead {
-    /// Begins. What is looked at is watched before.
+    /// Starts a check. Watches are set up first.
     fn of(files: Vec<PathBuf>, events: Arc<FileEvents>, watched: Arc<Mutex<Option<Watched>>>) -> Self {
         let at: Arc<Mutex<PathBuf>> = Arc::default();
         let told = Arc::clone(&at);
@@ -259,12 +259,12 @@ impl PendingRead {
     }
 }
 
-/// The names of a file as events have them: in its folder, wherever that really is, and where links lead.
+/// Returns the names of a file in events: in its real folder, and at the end of links.
 fn names(name: &Path, real_folder: Option<&Path>, real: Option<&Path>) -> Vec<PathBuf> {
     let named = real_folder.unwrap_or_else(|| folder(name)).join(name.file_name().unwrap_or_default());
     let real = real.filter(|real| *real != named).map(Path::to_owned);
     real.into_iter().chain([named]).collect()
 }
 
-/// Whoever has replaced one of several files goes on with the next one sooner than this.
+/// The time between the replacements of several files.
 const DEBOUNCE: Duration = Duration::from_millis(50);

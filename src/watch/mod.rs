@@ -1,13 +1,12 @@
-//! Watches files. For everything that is read again when it changes.
+//! Watches files that are read again when they change.
 //!
-//! Nobody says that he has finished writing a file, and half a policy may be a valid one. So what changed is taken at
-//! once only where it came whole, by a rename or by a link that was turned elsewhere. All else is taken when it has
-//! been still for a while, which is the case when two looks at it, that far apart, show the same. This is the only
-//! place that judges so: the policy, keys, tokens and certificates are all [`Files`].
+//! Nobody announces that a file is complete, and half a policy may be valid. So a change is accepted at once only if it
+//! arrived complete, by a rename or a switched link. Any other change is accepted once two checks, some time apart, show the
+//! same. Only this place judges that: the policy, keys, tokens and certificates are all [`Files`].
 //!
-//! Directories are watched, so that renames, editors and Kubernetes' swaps of a mounted folder are noticed as well as
-//! writes. Not every change is announced (a bind mount's is not): whoever waits for changes also looks from time to
-//! time. Looking is done on threads that serve nobody, because a file system may hang.
+//! Directories are watched, to notice renames, editors and Kubernetes' swaps of mounted folders as well as writes. Some
+//! changes cause no events (in bind mounts, for example), so files are also polled. All of this happens on blocking threads,
+//! because a file system may hang.
 
 mod events;
 mod files;

@@ -1,4 +1,4 @@
-//! Reads files. Read without ever waiting for somebody to write it.
+//! Reads files without ever waiting for a writer.
 
 use std::{
     fs::{self, OpenOptions},
@@ -13,18 +13,18 @@ use nix::libc::O_NONBLOCK;
 use tokio::{task::spawn_blocking, time::timeout};
 use zeroize::Zeroizing;
 
-/// What a file holds, which is zeroed when it is dropped. A pipe or a device is refused: it could not be read again,
-/// and whoever opens it may wait for ever.
+/// Reads a file into memory that is zeroed on drop. Pipes and devices are rejected: they cannot be read again, and opening
+/// one may block for ever.
 ///
 /// # Errors
-/// As the system says, or that it is no file, or too large.
+/// The system's error; or it is not a regular file, or too large.
 pub fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    // Looked at first: opening a device may do something to it.
+    // Checked first, because opening a device may have an effect.
     is_file(&fs::metadata(path)?)?;
     let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?;
     let metadata = file.metadata()?;
     is_file(&metadata)?;
-    // Large enough not to move while it is filled, which would leave a copy behind.
+    // Large enough not to be reallocated, which would leave a copy behind.
     let length = usize::try_from(metadata.len().min(MAX_FILE)).unwrap_or_default();
     let mut content = Zeroizing::new(Vec::with_capacity(length + 1));
     file.take(MAX_FILE + 1).read_to_end(&mut content)?;
@@ -44,8 +44,7 @@ fn is_file(metadata: &fs::Metadata) -> io::Result<()> {
     }))
 }
 
-/// Does what reads files on a thread that serves nobody. Where that hangs, calls `hangs`, once, and waits on: no second
-/// thread is spent on it.
+/// Runs `work` on a blocking thread. If it hangs, calls `hangs` once, and goes on waiting, without using a second thread.
 pub async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
     hangs: impl FnOnce(),
@@ -69,7 +68,7 @@ pub const HANG_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often files are looked at when nothing announces a change.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Nothing that is read here is larger.
+/// The maximum size of a file.
 const MAX_FILE: u64 = 8 << 20;
 
 #[cfg(test)]

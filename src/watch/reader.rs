@@ -1,5 +1,4 @@
-//! A thread that reads files. A thread that serves nobody, the same one each time: the allocator keeps what a thread
-//! has let go of for that thread, so with another one each time there would be as much of it as threads.
+//! A thread that reads files. It is always the same one, because the allocator keeps freed memory per thread.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -11,23 +10,23 @@ use tokio::task::spawn_blocking;
 
 use super::off_thread;
 
-/// A thread that reads. It is started with the first job, and ends when this is dropped.
+/// A thread that reads files, started with the first job and ended on drop.
 #[derive(Debug, Default)]
 pub struct Reader(Option<mpsc::Sender<Job>>);
 
 type Job = Box<dyn FnOnce() + Send>;
 
 impl Reader {
-    /// Does what [`off_thread`] does, on this thread. `None` where the work panicked.
+    /// Like [`off_thread`], on this thread. `None` if the work panicked.
     pub async fn off_thread<T: Send + 'static>(
         &mut self,
         work: impl FnOnce() -> T + Send + 'static,
         hangs: impl FnOnce(),
     ) -> Option<T> {
         let (done, result) = mpsc::channel();
-        // Nobody may be waiting any more.
+        // The receiver may be gone.
         self.give(Box::new(move || drop(done.send(work()))));
-        // Waiting takes no memory, so any thread will do.
+        // Waiting needs no memory, so any thread will do.
         off_thread(move || result.recv().ok(), hangs).await.flatten()
     }
 
@@ -42,7 +41,7 @@ impl Reader {
         let (jobs, to_do) = mpsc::channel::<Job>();
         let work = move || {
             for job in to_do {
-                // The panic was told, and whoever waits for the job hears that there is no result.
+                // The panic has been logged, and the receiver gets no result.
                 drop(catch_unwind(AssertUnwindSafe(job)));
             }
         };
@@ -51,7 +50,7 @@ impl Reader {
                 drop(jobs.send(job));
                 self.0 = Some(jobs);
             }
-            // There is no thread to be had, unless one of those that are there is idle.
+            // The system gives no thread, so use an idle one of the runtime.
             Err(_) => drop(spawn_blocking(job)),
         }
     }

@@ -1,4 +1,4 @@
-//! State of a file at one moment.
+//! Snapshots of files.
 
 use std::{
     collections::BTreeMap,
@@ -12,37 +12,37 @@ use sha2::{Digest, Sha256};
 
 use super::{SETTLE_TIME, read};
 
-/// What some files hold at one moment: two of these are equal when nothing has changed in between.
+/// The state of some files at one moment. Two snapshots are equal if nothing has changed in between.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot(pub(super) BTreeMap<PathBuf, FileSnapshot>);
 
-/// One file at one moment.
+/// The state of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FileSnapshot {
     pub(super) content: Content,
-    /// Where it really is, links followed.
+    /// Its real path, with links followed.
     pub(super) real: Option<PathBuf>,
-    /// Where the folder really is that it is named in.
+    /// The real path of its folder.
     pub(super) folder: Option<PathBuf>,
     pub(super) is_link: bool,
     stamp: Option<Stamp>,
 }
 
-/// What a file holds, or why that cannot be told.
+/// The contents of a file, or why they are unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Content {
     Digest([u8; 32]),
     Unreadable(io::ErrorKind),
 }
 
-/// What changes when a file is written to or replaced.
+/// The metadata that changes when a file is written to or replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     device: u64,
     inode: u64,
     length: u64,
     modified: Option<SystemTime>,
-    /// When its name, owner or permissions changed.
+    /// When its metadata changed.
     was_modified: Option<SystemTime>,
 }
 
@@ -67,8 +67,7 @@ impl FileSnapshot {
         }
     }
 
-    /// Whether somebody may be writing it still, by the time that it has on it. A time to come is no proof that
-    /// nobody is.
+    /// Whether it may still be being written, by its timestamp. A time in the future proves nothing.
     pub(super) fn is_fresh(&self) -> bool {
         if self.real.as_deref().is_some_and(|real| appears_whole(real, credentials().as_deref())) {
             return false;
@@ -77,13 +76,13 @@ impl FileSnapshot {
         modified.is_some_and(|time| time.elapsed().map_or(true, |age| age < SETTLE_TIME))
     }
 
-    /// Whether it is, or may be, another one than at that time.
+    /// Whether it may have changed since this time.
     fn is_younger_than(&self, time: SystemTime) -> bool {
         let after = |at: Option<SystemTime>| at.is_some_and(|at| at + TIMESTAMP_PRECISION >= time);
         self.stamp.is_some_and(|stamp| after(stamp.modified) || after(stamp.was_modified))
     }
 
-    /// Whether it is there by a link that led elsewhere before.
+    /// Whether it is reached through a link that was switched.
     pub(super) fn was_turned(&self, before: &Self) -> bool {
         let elsewhere =
             |one: &Option<PathBuf>, other: &Option<PathBuf>| one.is_some() && other.is_some() && one != other;
@@ -92,30 +91,30 @@ impl FileSnapshot {
 }
 
 impl Snapshot {
-    /// What these files hold now. Reads them: not for a thread that serves.
+    /// Reads the state of these files. Not for a serving thread.
     pub fn at<'p>(files: impl IntoIterator<Item = &'p PathBuf>) -> Self {
         Self(files.into_iter().map(|path| (path.clone(), FileSnapshot::at(path))).collect())
     }
 
-    /// Whether one of them is, or may be, another one than at that time.
+    /// Whether one of them may have changed since this time.
     pub fn are_younger_than(&self, time: SystemTime) -> bool {
         self.0.values().any(|look| look.is_younger_than(time))
     }
 
-    /// These and others.
+    /// Merges two snapshots.
     pub fn and(mut self, others: Self) -> Self {
         self.0.extend(others.0);
         self
     }
 
-    /// The first file that somebody may still be writing to.
+    /// Returns the first file that may still be being written.
     pub fn fresh(&self) -> Option<&Path> {
         self.0.iter().find(|(_, look)| look.is_fresh()).map(|(path, _)| path.as_path())
     }
 }
 
-/// Whether a file is one of those that nobody sees before they are written: of a volume that the kubelet fills, whose folder of
-/// the moment has a name like `..2026_11_30_06_42_00.1`, and of systemd's credentials, which are there before the process.
+/// Whether a file is complete whenever it is visible: in a volume of the kubelet, whose current folder has a name like
+/// `..2026_11_30_06_42_00.1`, or a systemd credential, which exists before the process.
 fn appears_whole(real: &Path, credentials: Option<&Path>) -> bool {
     let of_the_moment =
         |component: Component<'_>| component.as_os_str().as_encoded_bytes().starts_with(b"..2");
@@ -124,7 +123,7 @@ fn appears_whole(real: &Path, credentials: Option<&Path>) -> bool {
     in_a_volume || credentials.is_some_and(|folder| real.starts_with(folder))
 }
 
-/// Where systemd puts what `LoadCredential=` names.
+/// Returns the folder of systemd's `LoadCredential=`.
 fn credentials() -> Option<PathBuf> {
     PathBuf::from(env::var_os("CREDENTIALS_DIRECTORY")?).canonicalize().ok()
 }
@@ -140,7 +139,7 @@ pub fn folder(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// The times on files are no finer than this.
+/// The precision of file timestamps.
 const TIMESTAMP_PRECISION: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
