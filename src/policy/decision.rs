@@ -16,7 +16,12 @@ pub enum Outcome<'p> {
     /// The effect is the same whatever the unknown facts are.
     Decided(Decision<'p>),
     /// The effect depends on unknown facts.
-    Undetermined(Undetermined),
+    Undetermined {
+        /// The facts, at least one.
+        needs: Keys,
+        /// Whether the policy is enforced.
+        mode: Mode,
+    },
 }
 
 /// A decision.
@@ -41,15 +46,6 @@ pub enum Observed<'p> {
     Rule(&'p Rule),
     /// Whether they would have changed the effect depends on these facts.
     Unknown(Keys),
-}
-
-/// An effect that depends on unknown facts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Undetermined {
-    /// The facts, at least one.
-    pub needs: Keys,
-    /// Whether the policy is enforced.
-    pub mode: Mode,
 }
 
 /// Why to look a job up.
@@ -97,7 +93,7 @@ impl Policy {
         let permission = search.first(Mode::Enforce, Effect::Allow);
         let needs = permission.needs(denial.unknown);
         if !needs.is_empty() {
-            return Outcome::Undetermined(Undetermined { needs, mode: self.mode });
+            return Outcome::Undetermined { needs, mode: self.mode };
         }
         let rule = permission.rule;
         let effect = rule.map_or(Effect::Deny, |rule| rule.effect);
@@ -166,7 +162,7 @@ impl<'p> Outcome<'p> {
     pub fn decision(&self) -> Option<&Decision<'p>> {
         match self {
             Self::Decided(decision) => Some(decision),
-            Self::Undetermined(_) => None,
+            Self::Undetermined { .. } => None,
         }
     }
 
@@ -174,22 +170,20 @@ impl<'p> Outcome<'p> {
     pub fn applied(&self) -> Option<Effect> {
         match self {
             Self::Decided(decision) => Some(decision.applied()),
-            Self::Undetermined(Undetermined { mode: Mode::Observe, .. }) => Some(Effect::Allow),
-            Self::Undetermined(Undetermined { mode: Mode::Enforce, .. }) => None,
+            Self::Undetermined { mode: Mode::Observe, .. } => Some(Effect::Allow),
+            Self::Undetermined { mode: Mode::Enforce, .. } => None,
         }
     }
 
     /// Returns the facts to look up.
     pub fn needed_facts(&self) -> NeededFacts {
         match self {
-            Self::Undetermined(Undetermined { needs, mode: Mode::Enforce }) => NeededFacts::ToDecide(*needs),
-            Self::Undetermined(Undetermined { needs, mode: Mode::Observe }) => NeededFacts::ToObserve(*needs),
-            Self::Decided(Decision { observed: Observed::Unknown(needs), .. }) => {
-                NeededFacts::ToObserve(*needs)
-            }
-            Self::Decided(Decision { observed: Observed::Nothing | Observed::Rule(_), .. }) => {
-                NeededFacts::Nothing
-            }
+            Self::Undetermined { needs, mode: Mode::Enforce } => NeededFacts::ToDecide(*needs),
+            Self::Undetermined { needs, mode: Mode::Observe } => NeededFacts::ToObserve(*needs),
+            Self::Decided(decision) => match decision.observed {
+                Observed::Unknown(needs) => NeededFacts::ToObserve(needs),
+                Observed::Nothing | Observed::Rule(_) => NeededFacts::Nothing,
+            },
         }
     }
 }

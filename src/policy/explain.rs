@@ -22,12 +22,8 @@ pub struct Explanation<'p> {
 /// An allow rule that does not allow the call, and its first part that fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NearestMiss<'p> {
-    /// The rule.
-    pub rule: &'p Rule,
-    /// The part that fails. Those before it in [`Field`] match.
-    pub field: Field,
-    /// If the condition fails: its first test that fails.
-    pub test: Option<&'p Test>,
+    /// The rule, and the part that fails. Those before it in [`Field`] match.
+    pub closest: Closest<'p>,
     /// The values in the rule, with `, ` between several.
     pub wanted: String,
     /// The call's value instead. `None` if absent or unknown.
@@ -43,7 +39,7 @@ pub struct Closest<'p> {
     /// The part that fails.
     pub field: Field,
     /// If the condition fails: its first test that fails.
-    test: Option<&'p Test>,
+    pub(super) test: Option<&'p Test>,
 }
 
 /// The parts of a rule in the order in which they are compared.
@@ -73,7 +69,7 @@ impl Policy {
         let (nearest_miss, waiting) = match outcome {
             Outcome::Decided(decision) if decision.rule.is_none() => (self.nearest_miss(call), Vec::new()),
             Outcome::Decided(_) => (None, Vec::new()),
-            Outcome::Undetermined(_) => (None, self.waiting(call)),
+            Outcome::Undetermined { .. } => (None, self.waiting(call)),
         };
         Explanation { outcome, nearest_miss, waiting }
     }
@@ -89,7 +85,8 @@ impl Policy {
     }
 
     fn nearest_miss(&self, call: &Call<'_>) -> Option<NearestMiss<'_>> {
-        let Closest { rule, field, test } = self.closest(call, self.rules.iter())?;
+        let closest = self.closest(call, self.rules.iter())?;
+        let Closest { rule, field, test } = closest;
         let globs = |globs: &[Glob]| join(globs.iter().map(Glob::as_str));
         let (wanted, got) = match field {
             Field::Callers => (globs(&rule.callers), Some(call.caller.to_string())),
@@ -105,7 +102,7 @@ impl Policy {
             }
             Field::Mode => (Mode::Enforce.as_str().to_owned(), Some(rule.mode.as_str().to_owned())),
         };
-        Some(NearestMiss { rule, field, test, wanted, got })
+        Some(NearestMiss { closest, wanted, got })
     }
 
     /// Returns the closest of the rules that name the caller of a call that no rule allows. A request waits for it, so it
@@ -221,9 +218,8 @@ mod tests {
         ] {
             let asked = OwnedCall::parse(asked);
             let explanation = policy.explain(&asked.call());
-            let miss = explanation.nearest_miss.as_ref();
-            let miss = miss.map(|m| {
-                (m.rule.id.as_str(), m.field.as_str(), m.wanted.as_str(), m.got.as_deref().unwrap())
+            let miss = explanation.nearest_miss.as_ref().map(|NearestMiss { closest, wanted, got }| {
+                (&*closest.rule.id, closest.field.as_str(), wanted.as_str(), got.as_deref().unwrap())
             });
             let decision = explanation.outcome.decision().unwrap();
             assert_eq!((decision.rule.map(|r| r.id.as_str()), miss), (rule, nearest), "{why}");
@@ -259,10 +255,10 @@ mod tests {
         ] {
             let policy = fixture::policy(&["allow editor-api * media-prod a*", &format!("{LISTS}{rule}")]);
             let asked = OwnedCall::parse(&format!("editor-api media-prod 7 {facts}"));
-            let miss = policy.explain(&asked.call()).nearest_miss.unwrap();
-            let test = miss.test.map(|test| format!("{} {}", test.operator(), test.key().as_str()));
-            let told = (miss.field.as_str(), test.as_deref(), miss.wanted.as_str(), miss.got.as_deref());
-            assert_eq!((miss.rule.id.as_str(), told), ("r2", expected), "{rule}");
+            let NearestMiss { closest, wanted, got } = policy.explain(&asked.call()).nearest_miss.unwrap();
+            let test = closest.test.map(|test| format!("{} {}", test.operator(), test.key().as_str()));
+            let told = (closest.field.as_str(), test.as_deref(), wanted.as_str(), got.as_deref());
+            assert_eq!((closest.rule.id.as_str(), told), ("r2", expected), "{rule}");
         }
     }
 

@@ -36,7 +36,7 @@ mod wildcard;
 pub use call::{Call, Scope};
 pub use compiled::Policy;
 pub use condition::{Condition, Key, Keys, Operator, Test, TestError, ValueError, VariableError};
-pub use decision::{Decision, NeededFacts, Observed, Outcome, Undetermined};
+pub use decision::{Decision, NeededFacts, Observed, Outcome};
 pub use explain::{Closest, Explanation, Field, NearestMiss};
 pub use fact::{Fact, UnknownReason};
 pub use facts::{Facts, Object};

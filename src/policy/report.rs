@@ -4,10 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Decision, Explanation, Keys, Mode, NearestMiss, Observed, Outcome, Rule};
+use super::{Closest, Decision, Explanation, Keys, Mode, NearestMiss, Observed, Outcome, Rule};
 
 /// The report of a decision. Its fields are those of the JSON form; it displays as the text form.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct DecisionReport {
     /// `allow`, `deny`, or `undetermined` if it depends on unknown facts.
     pub effect: &'static str,
@@ -67,16 +67,12 @@ impl DecisionReport {
         let Explanation { outcome, nearest_miss, waiting } = explanation;
         match outcome {
             Outcome::Decided(decision) => Self::decided(decision, nearest_miss),
-            Outcome::Undetermined(undetermined) => Self {
+            Outcome::Undetermined { needs, mode } => Self {
                 effect: UNDETERMINED,
-                rule: None,
-                location: None,
-                mode: undetermined.mode.as_str(),
-                observed: None,
-                nearest_miss: None,
-                reason: None,
-                needs: names(undetermined.needs),
+                mode: mode.as_str(),
+                needs: names(needs),
                 waiting: waiting.into_iter().map(Waiting::from).collect(),
+                ..Self::default()
             },
         }
     }
@@ -122,16 +118,16 @@ impl From<(&Rule, Keys)> for Waiting {
 }
 
 impl From<NearestMiss<'_>> for Miss {
-    fn from(miss: NearestMiss<'_>) -> Self {
+    fn from(NearestMiss { closest: Closest { rule, field, test }, wanted, got }: NearestMiss<'_>) -> Self {
         Self {
-            rule: miss.rule.id.clone(),
-            location: miss.rule.location.to_string(),
-            field: miss.field.as_str(),
-            operator: miss.test.map(|test| test.operator().to_string()),
-            key: miss.test.map(|test| test.key().as_str()),
-            wanted: miss.wanted,
-            got: miss.got,
-            whose: if miss.test.is_some_and(|test| test.key().is_fact()) { "job" } else { "call" },
+            rule: rule.id.clone(),
+            location: rule.location.to_string(),
+            field: field.as_str(),
+            operator: test.map(|test| test.operator().to_string()),
+            key: test.map(|test| test.key().as_str()),
+            wanted,
+            got,
+            whose: if test.is_some_and(|test| test.key().is_fact()) { "job" } else { "call" },
         }
     }
 }

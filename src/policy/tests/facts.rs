@@ -10,7 +10,7 @@ fn said(policy: &Policy, asked: &str) -> String {
     let asked = OwnedCall::parse(asked);
     let names = |keys: Keys| keys.iter().map(Key::as_str).collect::<Vec<_>>().join("+");
     match policy.decide(&asked.call()) {
-        Outcome::Undetermined(Undetermined { needs, .. }) => format!("by {}", names(needs)),
+        Outcome::Undetermined { needs, .. } => format!("by {}", names(needs)),
         Outcome::Decided(Decision { effect, rule, observed, .. }) => {
             let rule = rule.map_or("-", |rule| &rule.id);
             let observed = match observed {
