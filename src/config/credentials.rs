@@ -7,7 +7,7 @@ use super::declare::*;
 use super::project::RawProject;
 use super::report::Position;
 use super::sources::*;
-use crate::credential::{Agency, KnownEndpoints, Oidc, OidcSts, Password, Source};
+use crate::credential::{Agency, KnownEndpoints, Oidc, OidcSts, Password, Profile, Source};
 use crate::upstream::Endpoint;
 use std::ops::Range;
 use std::sync::Arc;
@@ -123,7 +123,7 @@ impl RawSource {
     /// Resolves the source, if all of it could be read.
     fn resolve(self, uses: &CredentialUse<'_>) -> Option<Source> {
         let (iam, sts) = (|| uses.endpoint_of("iam"), || uses.endpoint_of("sts"));
-        let profile = |Profile { path, section }| Source::Profile { path, section, iam_endpoint: iam() };
+        let profile = |profile| Source::Profile(Profile { iam_endpoint: iam(), ..profile });
         let sources = [
             self.environment.map(|RawEnvironment {}| Source::Environment),
             self.files.and_then(RawFiles::resolve),

@@ -4,7 +4,7 @@ use super::declare::*;
 use super::files::CREDENTIAL_FILE;
 use super::project::{endpoint, endpoint_shape};
 use crate::credential::{
-    self, DEFAULT_KEY_LIFETIME, DEFAULT_SECTION, MAX_KEY_LIFETIME, SESSION_NAME, Source,
+    self, DEFAULT_KEY_LIFETIME, DEFAULT_SECTION, MAX_KEY_LIFETIME, Profile, SESSION_NAME, Source,
 };
 use crate::upstream::Endpoint;
 use std::net::IpAddr;
@@ -45,12 +45,6 @@ section! {
         /// The section in it.
         section: String = Text("the name of a section"), default(DEFAULT_SECTION.into());
     }
-}
-
-/// A profile, in the default file or another.
-pub(super) struct Profile {
-    pub(super) path: PathBuf,
-    pub(super) section: String,
 }
 
 section! {
@@ -157,7 +151,7 @@ const STS_EXAMPLE: &str = "https://sts.cn-north-4.myhuaweicloud.com";
 fn profile(source: &SourceFile, node: &Node) -> Option<Profile> {
     let RawProfile { path, section } = RawProfile::read(source, node)?;
     let path = if node.get("path").is_some() { path } else { default_profile(source, node) };
-    Some(Profile { path: path?, section })
+    Some(Profile { path: path?, section, iam_endpoint: None })
 }
 
 fn default_profile(source: &SourceFile, node: &Node) -> Option<PathBuf> {

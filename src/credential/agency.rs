@@ -22,20 +22,12 @@ use crate::{
 
 /// The provider of an agency's key.
 pub(super) struct Agency {
-    exchange: Exchange,
-    base: Option<Arc<CachedCredential>>,
-    settings: source::Agency,
+    pub(super) exchange: Exchange,
+    pub(super) base: Option<Arc<CachedCredential>>,
+    pub(super) settings: source::Agency,
 }
 
 impl Agency {
-    pub(super) fn new(
-        exchange: Exchange,
-        base: Option<Arc<CachedCredential>>,
-        settings: source::Agency,
-    ) -> Self {
-        Self { exchange, base, settings }
-    }
-
     async fn key(&self) -> Result<Provided, ProvideError> {
         let (mut answer, verdict) = self.ask().await?;
         // The date was wrong, not the key, and the skew is known now.

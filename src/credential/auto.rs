@@ -4,7 +4,7 @@
 //! kept, so that people can see why.
 
 use super::{
-    DEFAULT_KEY_LIFETIME, KnownEndpoints, MAX_KEY_LIFETIME, Oidc, OidcSts, SESSION_NAME, Source,
+    DEFAULT_KEY_LIFETIME, KnownEndpoints, MAX_KEY_LIFETIME, Oidc, OidcSts, Profile, SESSION_NAME, Source,
     SourceCandidate, environment, environment::variable, metadata, pod_identity, profile,
 };
 use crate::upstream::Endpoint;
@@ -68,7 +68,7 @@ fn profile(known: &KnownEndpoints) -> Result<Source, String> {
     if !path.exists() {
         return Err(format!("no file {}", path.display()));
     }
-    Ok(Source::Profile { path, section: profile::SECTION.into(), iam_endpoint: known.iam.clone() })
+    Ok(Source::Profile(Profile { path, section: profile::SECTION.into(), iam_endpoint: known.iam.clone() }))
 }
 
 fn set(name: &'static str) -> Result<String, String> {

@@ -22,9 +22,7 @@ impl Source {
                 let files = files::Files::new(access_key.clone(), secret_key.clone(), security_token.clone());
                 files.read().map(drop)
             }
-            Self::Profile { path, section, iam_endpoint } => {
-                profile::examine(path, section, iam_endpoint.as_ref())
-            }
+            Self::Profile(settings) => settings.examine(),
             Self::PodIdentity => pod_identity::examine(),
             Self::Oidc(settings) => oidc::examine(settings),
             Self::OidcSts(sts) => read::token(&sts.id_token_file).map(drop),
@@ -46,28 +44,31 @@ impl Source {
             Self::Files { access_key, secret_key, security_token } => {
                 Box::new(files::Files::new(access_key, secret_key, security_token))
             }
-            Self::Profile { path, section, iam_endpoint } => {
-                Box::new(profile::Profile::new(path, section, iam_endpoint, provider_context.clone()))
+            Self::Profile(settings) => {
+                let provider_context = provider_context.clone();
+                Box::new(profile::Profile { settings, provider_context, id_token_file: None })
             }
             Self::Metadata(endpoint) => {
                 Box::new(metadata::Metadata::new(exchange(&endpoint, metadata::TIMEOUT)?))
             }
             Self::PodIdentity => Box::new(pod_identity::PodIdentity(provider_context.clone())),
             Self::Oidc(settings) => {
-                Box::new(oidc::Oidc::new(exchange(&settings.iam_endpoint, CLOUD_TIMEOUT)?, settings))
+                let exchange = exchange(&settings.iam_endpoint, CLOUD_TIMEOUT)?;
+                Box::new(oidc::Oidc { exchange, settings })
             }
             Self::OidcSts(settings) => {
-                Box::new(oidc_sts::OidcSts::new(exchange(&settings.sts_endpoint, CLOUD_TIMEOUT)?, settings))
+                let exchange = exchange(&settings.sts_endpoint, CLOUD_TIMEOUT)?;
+                Box::new(oidc_sts::OidcSts { exchange, settings })
             }
             Self::Agency(settings) => {
                 let base = provider_context.bases.get(&settings.base).cloned();
                 let exchange = exchange(&settings.sts_endpoint, CLOUD_TIMEOUT)?;
-                Box::new(agency::Agency::new(exchange, base, settings))
+                Box::new(agency::Agency { exchange, base, settings })
             }
-            Self::IamPassword(settings) => Box::new(iam_password::IamPassword::new(
-                exchange(&settings.iam_endpoint, CLOUD_TIMEOUT)?,
-                settings,
-            )),
+            Self::IamPassword(settings) => {
+                let exchange = exchange(&settings.iam_endpoint, CLOUD_TIMEOUT)?;
+                Box::new(iam_password::IamPassword { exchange, settings })
+            }
             Self::TokenFile(path) => Box::new(token_file::TokenFile(path)),
             Self::Auto(known) => Box::new(Auto::new(known, provider_context.clone())),
         })

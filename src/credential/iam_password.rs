@@ -18,8 +18,8 @@ use crate::{object::Object, secret::Secret, upstream::UpstreamAnswer};
 
 /// The provider of a user's token.
 pub(super) struct IamPassword {
-    exchange: Exchange,
-    settings: source::Password,
+    pub(super) exchange: Exchange,
+    pub(super) settings: source::Password,
 }
 
 #[derive(Deserialize)]
@@ -33,10 +33,6 @@ struct Issued {
 }
 
 impl IamPassword {
-    pub(super) fn new(exchange: Exchange, settings: source::Password) -> Self {
-        Self { exchange, settings }
-    }
-
     async fn token(&self) -> Result<Provided, ProvideError> {
         let source::Password { domain, user, password_file, project_id, .. } = &self.settings;
         let file = password_file.clone();

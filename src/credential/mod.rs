@@ -42,8 +42,8 @@ pub use profile::{SECTION as DEFAULT_SECTION, default_path as default_profile};
 pub use provide::{Expiry, Provide, ProvideFuture, Provided, SourceCandidate};
 pub use refresh::{Refresher, Round};
 pub use source::{
-    Agency, DEFAULT_KEY_LIFETIME, KnownEndpoints, MAX_KEY_LIFETIME, Oidc, OidcSts, Password, SESSION_NAME,
-    Source,
+    Agency, DEFAULT_KEY_LIFETIME, KnownEndpoints, MAX_KEY_LIFETIME, Oidc, OidcSts, Password, Profile,
+    SESSION_NAME, Source,
 };
 pub use status::CredentialStatus;
 pub use value::{Credential, Token};

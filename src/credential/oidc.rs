@@ -9,15 +9,11 @@ use super::{Provide, ProvideError, ProvideFuture, Provided, exchange::Exchange, 
 
 /// The provider of a key by federation.
 pub(super) struct Oidc {
-    exchange: Exchange,
-    settings: source::Oidc,
+    pub(super) exchange: Exchange,
+    pub(super) settings: source::Oidc,
 }
 
 impl Oidc {
-    pub(super) fn new(exchange: Exchange, settings: source::Oidc) -> Self {
-        Self { exchange, settings }
-    }
-
     async fn key(&self) -> Result<Provided, ProvideError> {
         // Read every time, because the platform replaces it before it expires.
         let file = self.settings.id_token_file.clone();

@@ -9,15 +9,11 @@ use super::{Provide, ProvideError, ProvideFuture, Provided, exchange::Exchange, 
 
 /// The provider of an agency's key by federation.
 pub(super) struct OidcSts {
-    exchange: Exchange,
-    settings: source::OidcSts,
+    pub(super) exchange: Exchange,
+    pub(super) settings: source::OidcSts,
 }
 
 impl OidcSts {
-    pub(super) fn new(exchange: Exchange, settings: source::OidcSts) -> Self {
-        Self { exchange, settings }
-    }
-
     async fn key(&self) -> Result<Provided, ProvideError> {
         let source::OidcSts { provider_urn, agency_urn, id_token_file, session_name, duration, .. } =
             &self.settings;

@@ -16,8 +16,7 @@ pub(super) struct PodIdentity(pub(super) ProviderContext);
 
 impl PodIdentity {
     async fn key(&self) -> Result<Provided, ProvideError> {
-        let (uri, token_file) = (variable(URI)?, PathBuf::from(variable(TOKEN_FILE)?));
-        let (endpoint, target) = agent(&uri).map_err(|problem| ProvideError::Variable(URI, problem))?;
+        let ((endpoint, target), token_file) = announced()?;
         let exchange = Exchange::new(&endpoint, &self.0, TIMEOUT)?;
         // Read every time, because the platform replaces it before it expires.
         let file = token_file.clone();
@@ -35,9 +34,14 @@ impl PodIdentity {
 
 /// Checks the platform's environment variables, if set.
 pub(super) fn examine() -> Result<(), ProvideError> {
-    let (uri, token_file) = (variable(URI)?, PathBuf::from(variable(TOKEN_FILE)?));
-    agent(&uri).map_err(|problem| ProvideError::Variable(URI, problem))?;
-    read::token(&token_file).map(drop)
+    read::token(&announced()?.1).map(drop)
+}
+
+/// The agent that the environment names, and the file with its token.
+fn announced() -> Result<((Endpoint, String), PathBuf), ProvideError> {
+    let (uri, token_file) = (variable(URI)?, variable(TOKEN_FILE)?);
+    let agent = agent(&uri).map_err(|problem| ProvideError::Variable(URI, problem))?;
+    Ok((agent, token_file.into()))
 }
 
 impl Provide for PodIdentity {

@@ -16,20 +16,10 @@ use crate::{secret::Secret, signing::SigningKey, upstream::Endpoint, watch};
 
 /// The provider of a profile's section.
 pub(super) struct Profile {
-    path: PathBuf,
-    section: String,
-    iam_endpoint: Option<Endpoint>,
-    provider_context: ProviderContext,
+    pub(super) settings: source::Profile,
+    pub(super) provider_context: ProviderContext,
     /// The file with the identity token, if the section named one when last read.
-    id_token_file: Option<PathBuf>,
-}
-
-/// A section to read, with the default IAM endpoint.
-#[derive(Clone, Copy)]
-struct Section<'a> {
-    path: &'a Path,
-    name: &'a str,
-    iam_endpoint: Option<&'a Endpoint>,
+    pub(super) id_token_file: Option<PathBuf>,
 }
 
 /// The contents of a section.
@@ -39,22 +29,9 @@ enum Found {
 }
 
 impl Profile {
-    /// Creates the provider. The section's IAM endpoint takes precedence over this one.
-    pub(super) fn new(
-        path: PathBuf,
-        section: String,
-        iam_endpoint: Option<Endpoint>,
-        provider_context: ProviderContext,
-    ) -> Self {
-        Self { path, section, iam_endpoint, provider_context, id_token_file: None }
-    }
-
     async fn key(&mut self) -> Result<Provided, ProvideError> {
-        let (path, section) = (self.path.clone(), self.section.clone());
-        let iam_endpoint = self.iam_endpoint.clone();
-        let read =
-            move || Section { path: &path, name: &section, iam_endpoint: iam_endpoint.as_ref() }.read();
-        match read::off_thread(read).await? {
+        let section = self.settings.clone();
+        match read::off_thread(move || section.read()).await? {
             Found::Key(key) => {
                 self.id_token_file = None;
                 Ok(Provided { credential: Credential::Key(key), expires_at: None })
@@ -66,45 +43,50 @@ impl Profile {
                         .await?;
                 }
                 let exchange = Exchange::new(&settings.iam_endpoint, &self.provider_context, CLOUD_TIMEOUT)?;
-                oidc::Oidc::new(exchange, settings).provide().await
+                oidc::Oidc { exchange, settings }.provide().await
             }
         }
     }
 }
 
-/// Checks that the section is usable.
-pub(super) fn examine(path: &Path, name: &str, iam_endpoint: Option<&Endpoint>) -> Result<(), ProvideError> {
-    match (Section { path, name, iam_endpoint }).read()? {
-        Found::Key(_) => Ok(()),
-        Found::Federation(settings) => oidc::examine(&settings),
+impl source::Profile {
+    /// Checks that the section is usable.
+    pub(super) fn examine(&self) -> Result<(), ProvideError> {
+        match self.read()? {
+            Found::Key(_) => Ok(()),
+            Found::Federation(settings) => oidc::examine(&settings),
+        }
     }
-}
 
-impl Section<'_> {
-    fn read(self) -> Result<Found, ProvideError> {
-        let text = read::text(self.path)?;
+    fn read(&self) -> Result<Found, ProvideError> {
+        let text = read::text(&self.path)?;
         let values =
-            ini::section(text.expose(), self.name).map_err(|error| self.problem(error.to_string()))?;
+            ini::section(text.expose(), &self.section).map_err(|error| self.problem(error.to_string()))?;
         let value = |name: &str| values.get(name).map(|value| &***value).filter(|value| !value.is_empty());
         if let (Some(idp_id), Some(id_token_file)) = (value("idp_id"), value("id_token_file")) {
             return self.federation(value("iam_endpoint"), idp_id, id_token_file);
         }
         let needed = |name: &'static str| {
-            value(name).ok_or_else(|| self.problem(format!("has no `{name}` in [{}]", self.name)))
+            value(name).ok_or_else(|| self.problem(format!("has no `{name}` in [{}]", self.section)))
         };
         let (access_key, secret_key) = (needed("ak")?, Secret::new(needed("sk")?));
         let key = SigningKey::new(access_key, &secret_key, value("security_token").map(Secret::new));
         key.map(Found::Key)
-            .map_err(|error| self.problem(format!("has no valid key in [{}]: {error}", self.name)))
+            .map_err(|error| self.problem(format!("has no valid key in [{}]: {error}", self.section)))
     }
 
-    fn federation(self, iam: Option<&str>, idp_id: &str, id_token_file: &str) -> Result<Found, ProvideError> {
+    fn federation(
+        &self,
+        iam: Option<&str>,
+        idp_id: &str,
+        id_token_file: &str,
+    ) -> Result<Found, ProvideError> {
         let iam_endpoint = match iam {
             Some(text) => {
                 let endpoint = Endpoint::parse(text).ok().filter(|e| e.tls() || e.is_loopback());
                 Some(endpoint.ok_or_else(|| self.problem("`iam_endpoint` is not an https:// endpoint"))?)
             }
-            None => self.iam_endpoint.cloned(),
+            None => self.iam_endpoint.clone(),
         };
         let iam_endpoint = iam_endpoint.ok_or_else(|| {
             self.problem("has an identity provider but no `iam_endpoint`, and no region to derive it")
@@ -117,8 +99,8 @@ impl Section<'_> {
         }))
     }
 
-    fn problem(self, problem: impl Into<String>) -> ProvideError {
-        ProvideError::File { path: self.path.to_owned(), problem: problem.into() }
+    fn problem(&self, problem: impl Into<String>) -> ProvideError {
+        ProvideError::File { path: self.path.clone(), problem: problem.into() }
     }
 }
 
@@ -128,7 +110,7 @@ impl Provide for Profile {
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        self.id_token_file.iter().chain([&self.path]).cloned().collect()
+        self.id_token_file.iter().chain([&self.settings.path]).cloned().collect()
     }
 }
 
@@ -153,7 +135,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("credentials");
         std::fs::write(&path, text).unwrap();
-        let found = Section { path: &path, name: SECTION, iam_endpoint: None }.read();
+        let found = source::Profile { path, section: SECTION.into(), iam_endpoint: None }.read();
         found.map_err(|error| error.to_string().replace(&folder.path().display().to_string(), ""))
     }
 

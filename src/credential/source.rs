@@ -19,14 +19,7 @@ pub enum Source {
         security_token: Option<PathBuf>,
     },
     /// A section of a profile of the official SDKs.
-    Profile {
-        /// The file.
-        path: PathBuf,
-        /// The section's name.
-        section: String,
-        /// The default IAM endpoint if the section uses federation.
-        iam_endpoint: Option<Endpoint>,
-    },
+    Profile(Profile),
     /// The agency of this ECS instance, from the metadata service at this address.
     Metadata(Endpoint),
     /// The agency of this CCE pod, from the platform's environment variables.
@@ -43,6 +36,17 @@ pub enum Source {
     TokenFile(PathBuf),
     /// The first of pod identity, federation, environment, profile and metadata that exists.
     Auto(KnownEndpoints),
+}
+
+/// A section of a profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// The file.
+    pub path: PathBuf,
+    /// The section's name.
+    pub section: String,
+    /// The default IAM endpoint if the section uses federation.
+    pub iam_endpoint: Option<Endpoint>,
 }
 
 /// Federation by IAM v3.
@@ -120,7 +124,7 @@ impl Source {
         match self {
             Self::Environment => "environment",
             Self::Files { .. } => "files",
-            Self::Profile { .. } => "profile",
+            Self::Profile(_) => "profile",
             Self::Metadata(_) => "metadata",
             Self::PodIdentity => "pod_identity",
             Self::Oidc(_) => "oidc",
@@ -138,7 +142,7 @@ impl Source {
             Self::IamPassword(_) | Self::TokenFile(_) => true,
             Self::Environment
             | Self::Files { .. }
-            | Self::Profile { .. }
+            | Self::Profile(_)
             | Self::Metadata(_)
             | Self::PodIdentity
             | Self::Oidc(_)
@@ -152,7 +156,7 @@ impl Source {
     pub fn is_local(&self) -> bool {
         match self {
             Self::Environment | Self::Files { .. } | Self::TokenFile(_) => true,
-            Self::Profile { .. }
+            Self::Profile(_)
             | Self::Metadata(_)
             | Self::PodIdentity
             | Self::Oidc(_)
@@ -176,7 +180,7 @@ impl Source {
             Self::OidcSts(sts) => Some(&sts.sts_endpoint),
             Self::Agency(agency) => Some(&agency.sts_endpoint),
             Self::IamPassword(password) => Some(&password.iam_endpoint),
-            Self::Profile { iam_endpoint, .. } => iam_endpoint.as_ref(),
+            Self::Profile(profile) => profile.iam_endpoint.as_ref(),
             Self::Environment
             | Self::Files { .. }
             | Self::PodIdentity

@@ -137,7 +137,7 @@ fn format_value(source: &Source) -> String {
         Source::Files { access_key, secret_key, .. } => {
             format!("keys from {} and {}", access_key.display(), secret_key.display())
         }
-        Source::Profile { path, section, .. } => format!("section [{section}] of {}", path.display()),
+        Source::Profile(profile) => format!("section [{}] of {}", profile.section, profile.path.display()),
         Source::Metadata(endpoint) => format!("keys of this machine's agency, from {}", endpoint),
         Source::PodIdentity => "keys of this pod's agency, from the agent named in the environment".into(),
         Source::Oidc(oidc) => format!("keys for an identity token, from {}", oidc.iam_endpoint),
