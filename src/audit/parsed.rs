@@ -58,11 +58,16 @@ pub struct ParsedRecord {
 #[derive(Debug, thiserror::Error)]
 pub enum ParseRecordError {
     /// It is not JSON, or a field has the wrong type.
-    #[error("not an audit record: {0}")]
+    #[error("not an audit record: {}", within_line(.0))]
     Malformed(#[from] serde_json::Error),
     /// A field has an impossible value.
     #[error("not an audit record: `{0}` cannot be {1:?}")]
     Value(&'static str, String),
+}
+
+/// The error without its line, which is always the first: whoever reads it knows the line in the file.
+fn within_line(error: &serde_json::Error) -> String {
+    error.to_string().replace(" at line 1 column ", " at column ")
 }
 
 #[derive(Deserialize)]
