@@ -22,8 +22,7 @@ fn a_tcp_socket_that_is_passed_serves_like_one_of_its_own() {
     let address = socket.local_addr().unwrap().to_string();
     let mut proxy = app().start_with("app", socket);
     assert_eq!(proxy.address("app"), address);
-    let answer = proxy.send(cancel("100211"));
-    assert_eq!(answer.status, 204);
+    let answer = proxy.send(cancel("100211")).with_status(204);
     proxy.record(&answer).says(json!({ "listener": "app", "network.peer.address": "127.0.0.1" }));
     assert_eq!(proxy.stop(), Some(0));
     proxy.upstream_saw(1);
@@ -42,8 +41,7 @@ rules:
     let setup = app().policy(&policy);
     let path = setup.path("held.sock");
     let mut proxy = setup.start_with("app", UnixListener::bind(&path).unwrap());
-    let answer = proxy.send(cancel("100211"));
-    assert_eq!(answer.status, 204);
+    let answer = proxy.send(cancel("100211")).with_status(204);
     proxy.record(&answer).says(json!({ "caller.id": "me", "caller.identified_by": "unix" }));
     assert_eq!(proxy.stop(), Some(0));
     assert!(path.exists());
@@ -102,8 +100,7 @@ fn a_socket_that_others_can_reach_is_taken_where_that_is_accepted() {
     let mut proxy = Setup::new().listeners(&[listener]).start_with("app", socket);
     proxy.expect_records(1);
     let mut wire = Wire::new(TcpStream::connect(("127.0.0.1", port)).unwrap());
-    wire.write(cancel("100211"));
-    wire.answer().is_refusal(421, "PROXY.WrongHost");
+    wire.ask(cancel("100211")).is_refusal(421, "PROXY.WrongHost");
     assert_eq!(proxy.stop(), Some(0));
 }
 

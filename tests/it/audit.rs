@@ -67,14 +67,12 @@ fn nothing_a_caller_sends_forges_a_line() {
 fn a_file_takes_the_records_and_is_opened_anew_on_sighup() {
     let proxy = Setup::new().section("audit: { sink: audit.log }").start().records_elsewhere();
     let (log, rotated) = (proxy.path("audit.log"), proxy.path("audit.log.1"));
-    let first = proxy.send(cancel("100211"));
-    assert_eq!(first.status, 204);
+    let first = proxy.send(cancel("100211")).with_status(204);
     wait_for("first record", || (records(&log).len() == 1).then_some(()));
     fs::rename(&log, &rotated).unwrap();
     let second = proxy.send(cancel("none"));
     wait_for("second record", || (records(&rotated).len() == 2).then_some(()));
-    proxy.signal(Signal::SIGHUP);
-    proxy.logged("audit sink reopened");
+    proxy.signal_and_wait(Signal::SIGHUP, "audit sink reopened");
     let third = proxy.send(cancel("none"));
     wait_for("third record", || (records(&log).len() == 1).then_some(()));
     for (file, line, answer) in [(&rotated, 0, first), (&rotated, 1, second), (&log, 0, third)] {
@@ -89,8 +87,7 @@ fn a_full_device_refuses_every_call_also_the_first() {
     let proxy = Setup::new().section("audit: { sink: /dev/full }").start().records_elsewhere();
     assert_eq!(proxy.probe("/readyz").status, 503, "it is known before anybody calls");
     for _ in 0..20 {
-        let answer = proxy.send(cancel("100211"));
-        answer.is_refusal(503, "PROXY.AuditBlocked");
+        let answer = proxy.send(cancel("100211")).refused(503, "PROXY.AuditBlocked");
         assert_eq!(answer.header("retry-after"), "1");
     }
     proxy.upstream_saw(0);
@@ -110,10 +107,8 @@ fn when_there_is_room_again_calls_go_on_and_no_record_is_missing() {
         proxy.send(cancel("100211")).is_refusal(503, "PROXY.AuditBlocked");
     }
     fs::remove_file(&log).unwrap();
-    proxy.signal(Signal::SIGHUP);
-    proxy.logged("audit sink reopened");
-    let answer = proxy.send(cancel("none"));
-    assert_eq!(answer.status, 403);
+    proxy.signal_and_wait(Signal::SIGHUP, "audit sink reopened");
+    let answer = proxy.send(cancel("none")).with_status(403);
     let records = wait_for("all records", || Some(records(&log)).filter(|records| records.len() == 3));
     let statuses: Vec<_> = records.iter().map(|r| r["http.response.status_code"].clone()).collect();
     assert_eq!(statuses, [503, 503, 403]);
@@ -136,8 +131,7 @@ fn when_told_to_drop_records_calls_go_on() {
 fn a_request_that_the_end_of_the_process_cuts_is_recorded() {
     let mut proxy = Setup::new().section("drain: { timeout: 100ms }").start();
     proxy.cloud().set_faults([Fault::LatencyMs(60_000).until_cleared()]);
-    let mut wire = proxy.connect();
-    wire.write(cancel("100211"));
+    let wire = proxy.sending(cancel("100211"));
     wait_for("request upstream", || (proxy.cloud().requests().len() == 1).then_some(()));
     assert_eq!(proxy.stop(), Some(3));
     wire.closed();

@@ -78,8 +78,7 @@ fn a_file_that_is_removed_is_noticed_and_made_anew() {
     // Also when nobody calls.
     let line = proxy.logged("the audit file was removed: created a new one");
     assert_eq!(line["path"], log.to_str().unwrap());
-    let answer = proxy.send(cancel("none"));
-    assert_eq!(answer.status, 403);
+    let answer = proxy.send(cancel("none")).with_status(403);
     let records = records(&log);
     assert_eq!(records.len(), 1);
     assert_eq!(records[0]["request.id"], answer.header("proxy-request-id"));
@@ -97,8 +96,7 @@ fn a_file_that_is_removed_again_and_again_under_load_takes_no_record_with_it_uns
                 scope.spawn(|| {
                     let mut ids = Vec::new();
                     while !over.load(Relaxed) {
-                        let answer = proxy.send(cancel("none"));
-                        assert_eq!(answer.status, 403);
+                        let answer = proxy.send(cancel("none")).with_status(403);
                         ids.push(answer.header("proxy-request-id").to_owned());
                     }
                     ids
@@ -170,8 +168,7 @@ fn what_was_allocated_ahead_is_given_back_when_a_file_is_left() {
         return;
     }
     fs::rename(&log, &rotated).unwrap();
-    proxy.signal(Signal::SIGHUP);
-    proxy.logged("audit sink reopened");
+    proxy.signal_and_wait(Signal::SIGHUP, "audit sink reopened");
     assert!(allocated(&rotated) < AHEAD / 4, "{} bytes", allocated(&rotated));
     assert_eq!(proxy.send(cancel("none")).status, 403);
     assert!(allocated(&log) >= AHEAD);
@@ -187,8 +184,7 @@ fn a_second_proxy_on_the_file_is_told_who_has_it_and_closes_nothing() {
     let mut first = first.section(&section).start().records_elsewhere();
     let log = first.path("audit.log");
     first.cloud().set_faults([Fault::LatencyMs(3_000).until_cleared()]);
-    let mut wire = first.connect();
-    wire.write(cancel("none"));
+    let mut wire = first.sending(cancel("none"));
     wait_for("request upstream", || (first.cloud().requests().len() == 1).then_some(()));
     let second = Setup::new().section(&section);
     refused(&second, &first);
@@ -198,8 +194,7 @@ fn a_second_proxy_on_the_file_is_told_who_has_it_and_closes_nothing() {
     let events: Vec<Value> = records(&log).iter().map(|record| record["error.type"].clone()).collect();
     assert!(!events.contains(&"PROXY.Interrupted".into()), "{events:?}");
     // It keeps it, whatever it is told: nothing was rotated, and then something was.
-    first.signal(Signal::SIGHUP);
-    first.logged("audit sink reopened");
+    first.signal_and_wait(Signal::SIGHUP, "audit sink reopened");
     refused(&second, &first);
     fs::rename(&log, first.path("audit.log.1")).unwrap();
     first.signal(Signal::SIGHUP);

@@ -85,8 +85,7 @@ fn on_a_full_disk_a_call_under_way_writes_its_record_into_the_room_that_was_kept
         let blocked = proxy.probe("/status").json()["audit"].clone();
         assert_eq!((&blocked["sink"], &blocked["blocked"]["error"]), (&json!(sink), &json!(NO_SPACE)));
         assert_eq!(blocked["blocked"]["refused"], 50);
-        let ready = proxy.probe("/readyz");
-        assert_eq!(ready.status, 503);
+        let ready = proxy.probe("/readyz").with_status(503);
         assert!(ready.body.contains("[-] audit: the sink is blocked"), "{}", ready.body);
         // And so is its end, though nobody calls.
         mount.empty();

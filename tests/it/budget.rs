@@ -29,10 +29,8 @@ fn unfinished_heads_take_up_no_more_than_there_is_and_keep_nobody_out() {
     for _ in 0..3 {
         assert_eq!(proxy.send(&whole).status, 403);
         // In two pieces, it needs room itself.
-        let mut wire = proxy.connect();
-        wire.write(&whole[..40]);
-        wire.write(&whole[40..]);
-        assert_eq!(wire.answer().status, 403);
+        let mut wire = proxy.sending(&whole[..40]);
+        assert_eq!(wire.ask(&whole[40..]).status, 403);
     }
     drop(held);
     proxy.upstream_saw(6);
@@ -80,20 +78,12 @@ fn a_call_is_not_sent_where_there_is_no_room_for_its_answer() {
         .section("limits: { buffer_bytes: 2MiB }")
         .start();
     // 64 KiB each.
-    let mut held: Vec<Wire> = (0..32)
-        .map(|_| {
-            let mut wire = proxy.connect();
-            wire.write(cancel("100211"));
-            wire
-        })
-        .collect();
+    let mut held: Vec<Wire> = (0..32).map(|_| proxy.sending(cancel("100211"))).collect();
     wait_for("calls upstream", || (upstream.heads().len() == 32).then_some(()));
-    let answer = proxy.send(cancel("100211"));
-    answer.is_refusal(503, "PROXY.Overloaded");
+    let answer = proxy.send(cancel("100211")).refused(503, "PROXY.Overloaded");
     proxy.record(&answer).says(json!({ "outcome": "refused", "upstream.attempts": 0 }));
     // One that waits has its turn when there is room again.
-    let mut waits = proxy.connect();
-    waits.write(cancel("100211"));
+    let mut waits = proxy.sending(cancel("100211"));
     (0..33).for_each(|_| release.send(()).unwrap());
     assert!(held.iter_mut().chain([&mut waits]).all(|wire| wire.answer().status == 204));
     upstream.saw(33);

@@ -19,8 +19,7 @@ fn slow() -> Proxy {
 
 /// A call that waits.
 fn under_way(proxy: &Proxy) -> Wire {
-    let mut wire = proxy.connect();
-    wire.write(cancel("100211"));
+    let wire = proxy.sending(cancel("100211"));
     wait_for("call under way", || {
         proxy.probe("/metrics").body.contains("mpc_auth_proxy_in_flight_requests 1").then_some(())
     });
@@ -42,8 +41,7 @@ fn a_call_that_waits_for_a_credential_is_not_sent_once_it_is_frozen() {
     let proxy = slow();
     let mut wire = under_way(&proxy);
     freeze(&proxy);
-    let answer = wire.answer();
-    answer.is_refusal(503, "PROXY.Frozen");
+    let answer = wire.answer().refused(503, "PROXY.Frozen");
     nothing_was_sent(&proxy, &answer);
     fs::remove_file(proxy.path("freeze")).unwrap();
     wait_for("thaw", || (proxy.send(cancel("100211")).status == 204).then_some(()));
@@ -85,12 +83,10 @@ fn a_call_that_waits_for_its_second_attempt_is_not_sent_again_once_it_is_frozen(
         {}
     });
     let proxy = Setup::new().upstream(&upstream.url()).section("freeze_file: freeze").start();
-    let mut wire = proxy.connect();
-    wire.write(cancel("100211"));
+    let mut wire = proxy.sending(cancel("100211"));
     wait_for("first attempt", || (!upstream.heads().is_empty()).then_some(()));
     freeze(&proxy);
-    let answer = wire.answer();
-    answer.is_refusal(503, "PROXY.Frozen");
+    let answer = wire.answer().refused(503, "PROXY.Frozen");
     proxy.record(&answer).says(json!({ "upstream.attempts": 1, "upstream.status_code": 503 }));
     upstream.saw(1);
 }

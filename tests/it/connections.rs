@@ -21,8 +21,7 @@ fn slow_heads_make_room_for_whoever_comes_the_oldest_first() {
     let proxy = Setup::new().section("limits: { connections: 8, header_timeout: 1h }").start();
     let mut slow: Vec<Wire> = (0..30).map(|_| slow_head(&proxy)).collect();
     for _ in 0..3 {
-        let answer = proxy.send(cancel("none"));
-        assert_eq!(answer.status, 403);
+        let answer = proxy.send(cancel("none")).with_status(403);
         proxy.record(&answer).says(json!({ "outcome": "forwarded" }));
     }
     // As many as had to go. What there was of their heads is no request, and has no record.
@@ -47,8 +46,7 @@ fn a_connection_that_never_brought_a_request_goes_before_one_that_did() {
     slow.closed();
     for wire in [&mut proven, &mut first, &mut second] {
         proxy.expect_records(1);
-        wire.write(cancel("none"));
-        assert_eq!(wire.answer().status, 403);
+        assert_eq!(wire.ask(cancel("none")).status, 403);
     }
     // Where all have brought one, it is the turn of the one that is idle for longest.
     let third = answered(&proxy);
@@ -68,8 +66,7 @@ fn where_every_connection_is_at_work_new_callers_wait_and_none_is_lost() {
             scope.spawn(|| {
                 let mut wire = proxy.dial("app");
                 for _ in 0..calls {
-                    wire.write(cancel("none"));
-                    let answer = wire.answer();
+                    let answer = wire.ask(cancel("none"));
                     assert_eq!(answer.status, 403, "{answer:?}");
                     if answer.all("connection").any(|value| value == "close") {
                         wire = proxy.dial("app");
@@ -104,9 +101,7 @@ fn a_connection_ends_with_an_answer_when_it_is_old_and_no_call_is_lost() {
             connections += 1;
         }
         proxy.expect_records(1);
-        wire.write(cancel("none"));
-        let answer = wire.answer();
-        assert_eq!(answer.status, 403);
+        let answer = wire.ask(cancel("none")).with_status(403);
         last = answer.all("connection").eq(["close"]);
         sleep(Duration::from_millis(2));
     }
@@ -115,8 +110,7 @@ fn a_connection_ends_with_an_answer_when_it_is_old_and_no_call_is_lost() {
     let mut wire = answered(&proxy);
     sleep(Duration::from_millis(150));
     proxy.expect_records(1);
-    wire.write(cancel("none"));
-    let answer = wire.answer();
+    let answer = wire.ask(cancel("none"));
     assert_eq!((answer.status, answer.header("connection")), (403, "close"));
     wire.closed();
 }
@@ -198,8 +192,7 @@ fn without_a_descriptor_left_it_waits_makes_room_and_goes_on() {
     drop(held);
     proxy.limit_open_files(1024);
     for _ in 0..5 {
-        let answer = proxy.send(cancel("none"));
-        assert_eq!(answer.status, 403);
+        let answer = proxy.send(cancel("none")).with_status(403);
         proxy.record(&answer).says(json!({ "outcome": "forwarded" }));
     }
     let said = proxy.log().matches("cannot accept connections").count();
@@ -215,8 +208,7 @@ fn each_worker_serves_its_share_of_long_connections() {
     for _ in 0..200 {
         for wire in &mut wires {
             proxy.expect_records(1);
-            wire.write(cancel("none"));
-            assert_eq!(wire.answer().status, 403);
+            assert_eq!(wire.ask(cancel("none")).status, 403);
         }
     }
     for ((name, after), (_, before)) in workers(&proxy).into_iter().zip(before) {
@@ -233,8 +225,7 @@ fn slow_head(proxy: &Proxy) -> Wire {
 
 /// A connection on which one request was answered.
 fn answered(proxy: &Proxy) -> Wire {
-    let mut wire = proxy.connect();
-    wire.write(cancel("none"));
+    let mut wire = proxy.sending(cancel("none"));
     assert_eq!(wire.answer().status, 403);
     wire
 }

@@ -64,8 +64,7 @@ fn a_call_that_was_under_way_is_recorded_with_what_was_known_of_it() {
     let log = folder.path().join("audit.log");
     let mut proxy = announcing(Setup::new(), &log).start().records_elsewhere();
     proxy.cloud().set_faults([Fault::LatencyMs(60_000).until_cleared()]);
-    let mut wire = proxy.connect();
-    wire.write(cancel("100211"));
+    let _wire = proxy.sending(cancel("100211"));
     wait_for("request upstream", || (proxy.cloud().requests().len() == 1).then_some(()));
     proxy.signal(Signal::SIGKILL);
     proxy.ended();
@@ -94,8 +93,7 @@ fn a_call_that_was_under_way_is_recorded_with_what_was_known_of_it() {
 fn calls_that_were_under_way_when_their_file_was_left_are_closed_in_the_one_that_took_its_place() {
     let moved_with_signal = |proxy: &Proxy, log: &Path| {
         fs::rename(log, log.with_extension("1")).unwrap();
-        proxy.signal(Signal::SIGHUP);
-        proxy.logged("audit sink reopened");
+        proxy.signal_and_wait(Signal::SIGHUP, "audit sink reopened");
     };
     let moved_without = |proxy: &Proxy, log: &Path| {
         fs::rename(log, log.with_extension("1")).unwrap();
@@ -220,8 +218,7 @@ fn what_cannot_be_announced_is_not_sent() {
     let proxy =
         Setup::new().section("audit: { sink: /dev/full, write_ahead: true }").start().records_elsewhere();
     for _ in 0..3 {
-        let answer = proxy.send(cancel("100211"));
-        answer.is_refusal(503, "PROXY.AuditBlocked");
+        proxy.send(cancel("100211")).refused(503, "PROXY.AuditBlocked");
     }
     proxy.upstream_saw(0);
 }

@@ -44,8 +44,7 @@ fn a_disk_that_fills_up_and_empties_under_load_loses_no_record_and_no_call() {
     let proxy = recording(&mount, "audit.log", true);
     let (over, mut answers) = (AtomicBool::new(false), Vec::new());
     let ask = |wire: &mut Wire, job: &str| {
-        wire.write(cancel(job));
-        let answer = wire.answer();
+        let answer = wire.ask(cancel(job));
         if answer.is_last() {
             *wire = proxy.dial("app");
         }
@@ -104,8 +103,7 @@ fn a_file_that_may_grow_no_larger_refuses_calls_and_ends_nothing() {
         let recorded = records(&log).iter().filter(|record| record["outcome"] == "forwarded").count();
         assert_eq!(recorded, sent, "of each call, and no line is cut");
         fs::rename(&log, log.with_extension("1")).unwrap();
-        proxy.signal(Signal::SIGHUP);
-        proxy.logged("audit sink reopened");
+        proxy.signal_and_wait(Signal::SIGHUP, "audit sink reopened");
         assert_eq!(proxy.send(cancel("none")).status, 403);
         proxy.upstream_saw(sent + 1);
     }

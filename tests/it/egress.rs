@@ -108,8 +108,7 @@ fn a_proxy_that_fails_is_told_apart_and_nothing_was_sent() {
     for (script, said, attempts) in failures() {
         let (setup, egress) = behind(move |peer, _| script(peer));
         let proxy = setup.section(&through(&egress)).start();
-        let answer = proxy.send(cancel("100211"));
-        answer.is_refusal(502, "PROXY.UpstreamUnreachable");
+        let answer = proxy.send(cancel("100211")).refused(502, "PROXY.UpstreamUnreachable");
         let text =
             format!("cannot connect to upstream: the egress proxy cannot reach it: {said}; nothing was sent");
         assert_eq!(answer.error_msg(), text);
@@ -132,8 +131,7 @@ fn a_proxy_that_is_not_there_is_told_apart_from_an_upstream_that_is_not() {
     ] {
         let section = format!("upstream: {{ proxy: '{url}', connect_timeout: 1s }}");
         let proxy = Setup::new().upstream("https://mpc.test").section(&section).start();
-        let answer = proxy.send(cancel("100211"));
-        answer.is_refusal(502, "PROXY.UpstreamUnreachable");
+        let answer = proxy.send(cancel("100211")).refused(502, "PROXY.UpstreamUnreachable");
         let text = format!("the egress proxy cannot reach it: {said}; nothing was sent");
         assert!(answer.error_msg().ends_with(&text), "{}", answer.error_msg());
         proxy.record(&answer).says(json!({ "outcome": "failed", "upstream.attempts": 3 }));

@@ -32,8 +32,7 @@ fn a_half_close_within_a_head_is_the_end_and_no_request() {
         let (whole, next) = (cancel("100211"), cancel("none"));
         for length in [0, 1, next.len() - 1] {
             proxy.queue("100211");
-            let mut wire = proxy.connect();
-            wire.write(format!("{whole}{}", &next[..length]));
+            let mut wire = proxy.sending(format!("{whole}{}", &next[..length]));
             wire.half_close();
             assert_eq!(wire.answer().status, 204, "{length}");
             wire.closed();
@@ -136,8 +135,7 @@ fn a_stop_between_two_heads_of_a_pipeline_leaves_the_second_alone() {
         }
     });
     let mut proxy = Setup::new().upstream(&upstream.url()).start();
-    let mut wire = proxy.connect();
-    wire.write(cancel("100211").repeat(2));
+    let mut wire = proxy.sending(cancel("100211").repeat(2));
     wait_for("request upstream", || (upstream.heads().len() == 1).then_some(()));
     let idle = proxy.dial("app");
     proxy.signal(Signal::SIGTERM);

@@ -208,8 +208,7 @@ fn a_valid_trace_context_is_passed_on_and_any_other_is_dropped() {
 fn upstream_is_believed_by_a_certificate_of_a_configured_authority() {
     let (proxy, ca) = behind_tls("127.0.0.1");
     let proxy = proxy.file("ca.pem", &ca).section("upstream: { ca_file: ca.pem }").start();
-    let answer = proxy.send(cancel("100211"));
-    assert_eq!(answer.status, 204);
+    let answer = proxy.send(cancel("100211")).with_status(204);
     proxy.record(&answer).says(json!({ "outcome": "forwarded", "upstream.attempts": 1 }));
     proxy.upstream_saw(1);
 }
@@ -236,8 +235,7 @@ fn an_upstream_of_an_unknown_authority_or_another_name_is_sent_nothing() {
     let misnamed = misnamed.file("ca.pem", &ca).section("upstream: { ca_file: ca.pem }");
     for (what, setup) in [("unknown", unknown), ("misnamed", misnamed)] {
         let proxy = setup.start();
-        let answer = proxy.send(cancel("100211"));
-        answer.is_refusal(502, "PROXY.UpstreamUnreachable");
+        let answer = proxy.send(cancel("100211")).refused(502, "PROXY.UpstreamUnreachable");
         assert!(answer.error_msg().ends_with("nothing was sent"), "{what}: {}", answer.error_msg());
         assert!(answer.header("proxy-status").contains("error=tls_protocol_error"), "{what}");
         proxy.record(&answer).says(json!({

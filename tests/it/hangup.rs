@@ -16,9 +16,7 @@ fn a_caller_that_closes_after_its_request_is_served_exactly_once() {
     for fault in [None, Some(Fault::LatencyMs(20).until_cleared())] {
         let proxy = with_jobs(fault);
         for job in 0..TIMES {
-            let mut wire = proxy.connect();
-            wire.write(cancel(&format!("job-{job}")));
-            drop(wire);
+            drop(proxy.sending(cancel(&format!("job-{job}"))));
         }
         all_cancelled_once(&proxy);
     }
@@ -30,8 +28,7 @@ fn a_caller_that_half_closes_after_its_request_gets_its_answer() {
         let proxy = with_jobs(fault);
         let mut wires: Vec<Wire> = (0..TIMES)
             .map(|job| {
-                let mut wire = proxy.connect();
-                wire.write(cancel(&format!("job-{job}")));
+                let mut wire = proxy.sending(cancel(&format!("job-{job}")));
                 wire.half_close();
                 wire
             })
@@ -72,8 +69,7 @@ fn a_caller_that_goes_away_before_its_request_is_whole_is_no_request() {
         drop(wire);
     }
     // Those connections are older than this one.
-    let answer = proxy.send(cancel("none"));
-    assert_eq!(answer.status, 403);
+    let answer = proxy.send(cancel("none")).with_status(403);
     proxy.record(&answer).says(json!({ "upstream.error_code": "MPC.10211" }));
     proxy.upstream_saw(1);
 }

@@ -147,8 +147,7 @@ fn of_two_proofs_of_one_caller_the_stronger_is_recorded() {
         "batch-cleaner: {{ identify: [ {{ listener: local }}, {{ unix: {{ uid: {} }} }} ] }}",
         getuid()
     ));
-    let answer = proxy.send_to("local", cancel("100211"));
-    assert_eq!(answer.status, 204);
+    let answer = proxy.send_to("local", cancel("100211")).with_status(204);
     proxy.record(&answer).says(json!({ "caller.id": "batch-cleaner", "caller.identified_by": "unix" }));
     proxy.upstream_saw(1);
 }
@@ -185,8 +184,7 @@ fn a_bearer_token_where_none_is_taken_is_not_passed_over() {
         "authorization: bearer".into(),
         "Proxy_Authorization: Bearer x".into(),
     ] {
-        let answer = proxy.send(request("DELETE", TARGET, &[&header]));
-        answer.is_refusal(401, "PROXY.Unauthenticated");
+        let answer = proxy.send(request("DELETE", TARGET, &[&header])).refused(401, "PROXY.Unauthenticated");
         assert!(answer.error_msg().contains("`bearer: true`"), "{answer:#?}");
     }
     proxy.upstream_saw(0);
@@ -229,8 +227,7 @@ fn without_a_token_a_listener_for_tokens_knows_nobody() {
     is_nobody(&proxy, "team", &cancel("100211"));
     is_nobody(&proxy, "team", &request("DELETE", TARGET, &[SDK_SIGNATURE]));
     // Where reaching the listener is a proof of its own, an SDK's signature does no harm.
-    let answer = proxy.send_to("both", request("DELETE", TARGET, &[SDK_SIGNATURE]));
-    assert_eq!(answer.status, 204);
+    let answer = proxy.send_to("both", request("DELETE", TARGET, &[SDK_SIGNATURE])).with_status(204);
     proxy.record(&answer).says(json!({ "caller.id": "editor-api", "caller.identified_by": "listener" }));
     proxy.upstream_saw(1);
 }
@@ -245,8 +242,7 @@ fn a_token_of_another_caller_than_the_listeners_is_a_conflict() {
 
 /// 401, nothing sent, nobody in the record. Gives the words of the answer.
 fn is_nobody(proxy: &Proxy, listener: &str, request: &str) -> String {
-    let answer = proxy.send_to(listener, request);
-    answer.is_refusal(401, "PROXY.Unauthenticated");
+    let answer = proxy.send_to(listener, request).refused(401, "PROXY.Unauthenticated");
     proxy.record(&answer).says(json!({
         "caller.id": null, "caller.identified_by": null, "listener": listener, "policy.effect": null,
         "http.response.status_code": 401, "outcome": "refused", "error.type": "PROXY.Unauthenticated",

@@ -180,8 +180,7 @@ fn nothing_that_is_said_while_it_stops_shows_a_secret() {
             let marked = request("DELETE", TARGET, &OF_THE_CALLER.map(str::trim_end));
             wires.iter_mut().for_each(|wire| wire.write(&marked));
             held.has(3);
-            proxy.signal(Signal::SIGTERM);
-            proxy.logged("draining");
+            proxy.signal_and_wait(Signal::SIGTERM, "draining");
             let mut said = String::new();
             if code == 0 {
                 held.let_go();

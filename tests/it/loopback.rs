@@ -84,8 +84,7 @@ fn the_owner_of_a_connection_is_known_before_a_policy_asks_for_it() {
     let me = geteuid().as_raw();
     let listener = "anyone: { identify: [ { listener: app } ] }";
     let proxy = Setup::new().policy(&policy(listener)).start();
-    let mut open = proxy.connect();
-    open.write(cancel("100211"));
+    let mut open = proxy.sending(cancel("100211"));
     let answer = open.answer();
     proxy.record(&answer).says(json!({ "caller.id": "anyone" }));
     let both = format!("{listener}, cleaner: {{ identify: [ {{ loopback: {{ uid: {me} }} }} ] }}");
@@ -98,8 +97,7 @@ fn the_owner_of_a_connection_is_known_before_a_policy_asks_for_it() {
     proxy.write("policy.yaml", &by_owner(me));
     wait_for("the next policy", || {
         proxy.expect_records(1);
-        open.write(cancel("100213"));
-        let answer = open.answer();
+        let answer = open.ask(cancel("100213"));
         (answer.status != 401).then(|| proxy.record(&answer).says(json!({ "caller.id": "cleaner" })))
     });
 }

@@ -139,10 +139,8 @@ fn runs(proxy: &Proxy, id: &str, example: &Example) -> Output {
 #[test]
 fn every_example_runs_as_it_is_written() {
     let proxy = setup().start().records_elsewhere();
-    let answer = proxy.send(cancel("100211"));
-    assert_eq!(answer.status, 204);
-    let refused = proxy.send(request("DELETE", "/v2/other/editing/jobs/1", &[]));
-    assert_eq!(refused.status, 403);
+    proxy.send(cancel("100211")).with_status(204);
+    let refused = proxy.send(request("DELETE", "/v2/other/editing/jobs/1", &[])).with_status(403);
     let id = refused.json()["request_id"].as_str().unwrap().to_owned();
     // What ends the proxy comes last.
     let mut commands = commands();

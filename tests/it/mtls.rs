@@ -67,8 +67,9 @@ fn a_certificate_that_proves_nobody_is_named_in_the_record() {
         (Wanted::caller(), "certificate:CN=rcgen self signed cert"),
     ] {
         let holder = authority.issue(wanted);
-        let answer = ask(&proxy, &client(&authority, &holder), &cancel("100211")).answer();
-        answer.is_refusal(401, "PROXY.Unauthenticated");
+        let answer = ask(&proxy, &client(&authority, &holder), &cancel("100211"))
+            .answer()
+            .refused(401, "PROXY.Unauthenticated");
         let record = proxy.record(&answer);
         record.says(json!({ "error.reason": "no_proof", "caller.id": null }));
         assert!(record.text("caller.presented").contains(presented), "{record:#?}");
@@ -118,8 +119,7 @@ fn whoever_has_no_valid_certificate_is_not_let_in() {
     }
     // The same authority may vouch for what is its own.
     let own = constrained.issue(Wanted::caller().dns("host.other.example"));
-    let answer = ask(&proxy, &client(&authority, &own), &cancel("100211")).answer();
-    answer.is_refusal(401, "PROXY.Unauthenticated");
+    ask(&proxy, &client(&authority, &own), &cancel("100211")).answer().refused(401, "PROXY.Unauthenticated");
     // The log has the first of each cause.
     let failed = "tls_handshake_failures_total{listener=\"mesh\",reason=\"rejected\"} 12\n";
     wait_for("count of all", || proxy.probe("/metrics").body.contains(failed).then_some(()));
@@ -165,8 +165,9 @@ fn a_valid_certificate_without_a_known_name_proves_nobody() {
         ),
     ] {
         let holder = authority.issue(wanted);
-        let answer = ask(&proxy, &client(&authority, &holder), &cancel("100211")).answer();
-        answer.is_refusal(401, "PROXY.Unauthenticated");
+        let answer = ask(&proxy, &client(&authority, &holder), &cancel("100211"))
+            .answer()
+            .refused(401, "PROXY.Unauthenticated");
         assert_eq!(answer.error_msg(), why);
     }
     proxy.upstream_saw(0);
@@ -178,13 +179,13 @@ fn a_token_beside_a_certificate_must_be_of_the_same_caller() {
     let proxy = setup(&authority).start();
     let token = format!("Proxy-Authorization: Bearer {TOKEN}");
     let unknown = authority.issue(Wanted::caller());
-    let answer = ask(&proxy, &client(&authority, &unknown), &with(&[&token])).answer();
-    assert_eq!(answer.status, 204);
+    let answer = ask(&proxy, &client(&authority, &unknown), &with(&[&token])).answer().with_status(204);
     proxy.record(&answer).says(json!({ "caller.id": "oncall", "caller.identified_by": "bearer" }));
     let cleaner = authority.issue(Wanted::caller().uri(CLEANER));
     for token in [&*token, "Proxy-Authorization: Bearer nobody-0123456789"] {
-        let answer = ask(&proxy, &client(&authority, &cleaner), &with(&[token])).answer();
-        answer.is_refusal(401, "PROXY.Unauthenticated");
+        ask(&proxy, &client(&authority, &cleaner), &with(&[token]))
+            .answer()
+            .refused(401, "PROXY.Unauthenticated");
     }
     proxy.upstream_saw(1);
 }
@@ -302,8 +303,7 @@ fn where_certificates_are_optional_a_token_proves_a_caller_and_a_bad_certificate
     for version in [&TLS13, &TLS12] {
         let nobody = Client { trusts: &authority, shows: None, version };
         proxy.queue("100211");
-        let answer = ask(&proxy, &nobody, &with(&[&token])).answer();
-        assert_eq!(answer.status, 204);
+        let answer = ask(&proxy, &nobody, &with(&[&token])).answer().with_status(204);
         proxy.record(&answer).says(json!({ "caller.id": "oncall", "caller.identified_by": "bearer" }));
         ask(&proxy, &nobody, &cancel("100211")).answer().is_refusal(401, "PROXY.Unauthenticated");
         let cleaner = authority.issue(Wanted::caller().uri(CLEANER));
@@ -329,7 +329,6 @@ fn tls_alone_asks_for_no_certificate() {
         ])
         .start();
     let client = Client { trusts: &authority, shows: None, version: &TLS13 };
-    let answer = ask(&proxy, &client, &with(&[&format!("Authorization: Bearer {TOKEN}")])).answer();
-    assert_eq!(answer.status, 204);
+    ask(&proxy, &client, &with(&[&format!("Authorization: Bearer {TOKEN}")])).answer().with_status(204);
     ask(&proxy, &client, &cancel("100211")).answer().is_refusal(401, "PROXY.Unauthenticated");
 }

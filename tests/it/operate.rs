@@ -75,8 +75,7 @@ fn an_operator_reloads_and_is_told_what_came_of_it() {
     let hash = operator(&proxy, "POST", "/reload").json()["policy"].clone();
     assert_eq!(proxy.probe("/status").json()["policy"]["hash"], hash);
     proxy.write("policy.yaml", &good.replace("allow", "alow"));
-    let answer = operator(&proxy, "POST", "/reload");
-    assert_eq!(answer.status, 409);
+    let answer = operator(&proxy, "POST", "/reload").with_status(409);
     assert!(
         answer.json()["problem"].as_str().unwrap().contains("`alow` is not one of allow, deny"),
         "{answer:?}"
@@ -266,8 +265,7 @@ fn reloads_lift_no_freeze_and_a_stop_still_hears_one() {
             proxy.send_to("team", bearer()).is_refusal(503, "PROXY.Frozen");
         }
     });
-    let mut wire = proxy.connect();
-    wire.write(cancel("100211"));
+    let mut wire = proxy.sending(cancel("100211"));
     held.has(1);
     proxy.signal(Signal::SIGTERM);
     wait_for("drain", || (proxy.probe("/readyz").status == 503).then_some(()));
@@ -364,8 +362,7 @@ fn operator(proxy: &Proxy, method: &str, target: &str) -> Answer {
 }
 
 fn is_frozen(proxy: &Proxy) {
-    let answer = proxy.send(cancel("100211"));
-    answer.is_refusal(503, "PROXY.Frozen");
+    let answer = proxy.send(cancel("100211")).refused(503, "PROXY.Frozen");
     proxy.record(&answer).says(json!({
         "outcome": "refused", "error.type": "PROXY.Frozen", "policy.effect": "allow", "upstream.attempts": 0,
     }));

@@ -74,8 +74,7 @@ fn operators_are_answered_whoever_else_is_connected() {
 #[test]
 fn without_a_credential_it_is_not_ready_and_says_which() {
     let proxy = Setup::new().credential("{ environment: {} }").start();
-    let answer = proxy.probe("/readyz");
-    assert_eq!(answer.status, 503);
+    let answer = proxy.probe("/readyz").with_status(503);
     let missing = "[-] credential prod of project media-prod: never read successfully\nnot ready\n";
     assert!(answer.body.ends_with(missing), "{}", answer.body);
     assert_eq!((proxy.probe("/livez").status, proxy.probe("/startupz").status), (200, 200));

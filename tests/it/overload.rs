@@ -44,8 +44,7 @@ fn a_caller_leaves_room_for_the_others() {
     let mut modest: Vec<Wire> = (0..4).map(|_| sent(proxy.connect_to("team"), oncall())).collect();
     wait_for_calls(&upstream, 8);
     // Now it is too much for the process itself.
-    let answer = proxy.send_to("team", oncall());
-    answer.is_refusal(503, "PROXY.Overloaded");
+    let answer = proxy.send_to("team", oncall()).refused(503, "PROXY.Overloaded");
     assert_eq!(answer.header("retry-after"), "1");
     proxy.record(&answer).says(json!({
         "outcome": "refused", "error.type": "PROXY.Overloaded", "upstream.attempts": 0, "caller.id": null,

@@ -147,8 +147,7 @@ fn it_answers_as_the_other_paths_of_its_port_do() {
     }
     for (host, status) in [("evil.example", 421), ("proxy.media.svc", 200), ("10.0.0.1:9090", 200)] {
         let mut wire = Wire::new(TcpStream::connect(proxy.address("ops")).unwrap());
-        wire.write(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
-        assert_eq!(wire.answer().status, status, "{host}");
+        assert_eq!(wire.ask(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).status, status, "{host}");
     }
 }
 

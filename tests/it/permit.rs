@@ -65,8 +65,7 @@ fn an_explicit_denial_wins_wherever_it_stands() {
             format!("denied by policy: rule `no` at {place} denies it (caller: `editor-api`)")
         );
         proxy.queue("tmp-1");
-        let answer = proxy.send(cancel("tmp-1"));
-        assert_eq!(answer.status, 204);
+        let answer = proxy.send(cancel("tmp-1")).with_status(204);
         proxy.record(&answer).says(json!({ "policy.effect": "allow", "policy.rule": "all" }));
         proxy.upstream_saw(1);
     }
@@ -126,8 +125,9 @@ fn a_project_may_be_named_by_its_name_or_its_id_on_both_sides() {
 fn a_project_that_is_not_configured_is_refused_whatever_the_policy_says() {
     let proxy = with_rules(&[ALLOW_ALL]);
     for project in ["media-none", "ffffffffffffffffffffffffffffffff", "Media-Prod", "media-pro"] {
-        let answer = proxy.send(request("DELETE", &format!("/v2/{project}/editing/jobs/100211"), &[]));
-        answer.is_refusal(403, "PROXY.Forbidden");
+        let answer = proxy
+            .send(request("DELETE", &format!("/v2/{project}/editing/jobs/100211"), &[]))
+            .refused(403, "PROXY.Forbidden");
         assert_eq!(answer.error_msg(), "unknown project: not configured here");
         proxy.record(&answer).says(json!({
             "caller.id": "editor-api", "mpc.project_id": null, "mpc.job_id": "100211",
@@ -160,8 +160,7 @@ fn the_rule_is_named_on_loopback_and_unix_listeners_and_on_no_other() {
 
 /// 403, nothing sent, and the rule in the record, where one denies it.
 fn is_denied(proxy: &Proxy, listener: &str, by: Option<(&str, &str)>) -> Answer {
-    let answer = proxy.send_to(listener, cancel("100211"));
-    answer.is_refusal(403, "PROXY.Forbidden");
+    let answer = proxy.send_to(listener, cancel("100211")).refused(403, "PROXY.Forbidden");
     let (rule, place) = by.map_or((Value::Null, Value::Null), |(rule, place)| (rule.into(), place.into()));
     proxy.record(&answer).says(json!({
         "caller.id": "editor-api", "policy.effect": "deny", "policy.rule": rule, "policy.location": place,

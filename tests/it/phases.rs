@@ -141,8 +141,7 @@ fn a_second_signal_ends_it_at_once_and_what_is_cut_is_recorded() {
     let began = Instant::now();
     // A signal to the process and to its group, as of timeout(1), is one.
     proxy.signal(Signal::SIGTERM);
-    proxy.signal(Signal::SIGTERM);
-    proxy.logged("draining");
+    proxy.signal_and_wait(Signal::SIGTERM, "draining");
     wait_for("end", || {
         proxy.signal(Signal::SIGINT);
         proxy.log().contains("asked again").then_some(())
@@ -159,8 +158,7 @@ fn a_second_signal_ends_it_at_once_and_what_is_cut_is_recorded() {
 fn a_signal_after_the_operators_word_is_not_the_second_one() {
     let mut proxy = Setup::new().section("admin: { bind: 'unix:admin.sock' }").start();
     proxy.cloud().set_faults([Fault::LatencyMs(3_000).until_cleared()]);
-    let mut wire = proxy.connect();
-    wire.write(cancel("100211"));
+    let mut wire = proxy.sending(cancel("100211"));
     wait_for("request upstream", || (proxy.cloud().requests().len() == 1).then_some(()));
     assert_eq!(proxy.ask_unix("admin.sock", &request("POST", "/shutdown", &[])).status, 202);
     proxy.logged("draining");
@@ -192,8 +190,7 @@ fn the_end_does_not_wait_for_a_name_server() {
         return;
     }
     let mut proxy = setup.under(&["unshare", "--mount", "sh", "-c", &script]).start();
-    let mut wire = proxy.connect();
-    wire.write(cancel("100211"));
+    let _wire = proxy.sending(cancel("100211"));
     server.recv(&mut [0; 512]).unwrap();
     let began = Instant::now();
     assert_eq!(proxy.stop(), Some(3));

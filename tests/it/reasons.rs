@@ -84,8 +84,7 @@ fn a_denial_on_this_machine_says_who_was_denied_and_why_the_rule_is_there() {
 #[test]
 fn a_path_that_is_none_is_answered_with_those_that_there_are() {
     let proxy = Setup::new().start();
-    let answer = proxy.send(request("GET", "/nowhere", &[]));
-    answer.is_refusal(404, "PROXY.NotFound");
+    let answer = proxy.send(request("GET", "/nowhere", &[])).refused(404, "PROXY.NotFound");
     for row in CATALOGUE {
         assert!(answer.error_msg().contains(row.template), "{} in {answer:?}", row.template);
     }
@@ -126,8 +125,7 @@ rules:
         for (call, field) in
             [(&cancel("7"), Some("jobs` do not match")), (&list, Some("actions` do not match"))]
         {
-            let answer = proxy.send_to(listener, call);
-            answer.is_refusal(403, "PROXY.Forbidden");
+            let answer = proxy.send_to(listener, call).refused(403, "PROXY.Forbidden");
             let told = answer.error_msg();
             let closest = field.map(|field| format!("{closest}{field}")).unwrap_or_default();
             assert_eq!(

@@ -10,8 +10,7 @@ fn a_method_that_is_not_the_operations_is_told_the_one_that_is() {
     let proxy = Setup::new().start();
     for method in ["GET", "POST", "PUT", "PATCH", "HEAD", "OPTIONS", "TRACE", "delete", "PURGE"] {
         let line = LINE.replacen("DELETE", method, 1);
-        let mut wire = proxy.connect();
-        wire.write(head(&line, &[HOST, "Connection: close"]));
+        let mut wire = proxy.sending(head(&line, &[HOST, "Connection: close"]));
         let answer = if method == "HEAD" { wire.head() } else { wire.answer() };
         assert_eq!((answer.status, answer.header("allow")), (405, "DELETE"), "{method}");
         let recorded = if ["delete", "PURGE"].contains(&method) { "_OTHER" } else { method };
@@ -25,8 +24,7 @@ fn a_method_that_is_not_the_operations_is_told_the_one_that_is() {
 #[test]
 fn the_paths_that_there_are_are_told_once() {
     let proxy = Setup::new().start();
-    let mut wire = proxy.connect();
-    wire.write(head("DELETE /v2/nothing HTTP/1.1", &[HOST]));
+    let mut wire = proxy.sending(head("DELETE /v2/nothing HTTP/1.1", &[HOST]));
     let answer = wire.answer();
     is_refused(&proxy, &answer, 404, "PROXY.NotFound");
     let path = "/v2/{project_id}/editing/jobs/{job_id}";
@@ -39,8 +37,7 @@ fn a_head_that_does_not_arrive_in_time_is_answered_and_recorded() {
     let proxy = Setup::new().section("limits: { header_timeout: 200ms }").start();
     let whole = head(LINE, &[HOST]);
     for length in [1, LINE.len(), whole.len() - 2, whole.len() - 1] {
-        let mut wire = proxy.connect();
-        wire.write(&whole[..length]);
+        let mut wire = proxy.sending(&whole[..length]);
         let answer = wire.answer();
         is_refused(&proxy, &answer, 408, "PROXY.RequestTimeout");
         wire.closed();
@@ -56,8 +53,7 @@ fn half_a_head_behind_a_whole_request_is_timed_out_too() {
     let whole = head(LINE, &[HOST]);
     proxy.expect_records(2);
     let mut wire = proxy.dial("app");
-    wire.write(format!("{whole}{}", &whole[..LINE.len()]));
-    assert_eq!(wire.answer().status, 204);
+    assert_eq!(wire.ask(format!("{whole}{}", &whole[..LINE.len()])).status, 204);
     is_refused(&proxy, &wire.answer(), 408, "PROXY.RequestTimeout");
     wire.closed();
     proxy.upstream_saw(1);
@@ -69,8 +65,7 @@ fn a_connection_without_a_request_is_closed_before_a_first_one_and_after_it() {
         .section("limits: { idle_timeout: 200ms, header_timeout: 1h, request_deadline: 1h }")
         .start();
     proxy.dial("app").closed();
-    let mut wire = proxy.connect();
-    wire.write(head(LINE, &[HOST]));
+    let mut wire = proxy.sending(head(LINE, &[HOST]));
     assert_eq!(wire.answer().status, 204);
     wire.closed();
     proxy.upstream_saw(1);
@@ -80,10 +75,8 @@ fn a_connection_without_a_request_is_closed_before_a_first_one_and_after_it() {
 fn a_request_that_takes_longer_than_a_connection_may_idle_is_answered() {
     let proxy = Setup::new().section("limits: { idle_timeout: 50ms }").start();
     proxy.cloud().set_faults([Fault::LatencyMs(300).once()]);
-    let mut wire = proxy.connect();
-    wire.write(head(LINE, &[HOST]));
-    let answer = wire.answer();
-    assert_eq!(answer.status, 204);
+    let mut wire = proxy.sending(head(LINE, &[HOST]));
+    let answer = wire.answer().with_status(204);
     proxy.record(&answer).says(json!({ "outcome": "forwarded" }));
     proxy.upstream_saw(1);
 }

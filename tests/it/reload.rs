@@ -47,8 +47,7 @@ fn a_kubernetes_config_map_is_followed_through_its_links() {
 #[test]
 fn sighup_reloads() {
     let proxy = Setup::new().policy(&policy("allow")).start();
-    proxy.signal(Signal::SIGHUP);
-    proxy.logged("configuration reloaded");
+    proxy.signal_and_wait(Signal::SIGHUP, "configuration reloaded");
 }
 
 #[test]
@@ -260,8 +259,7 @@ fn call_until(proxy: &Proxy, over: &AtomicBool) -> usize {
     let mut calls = 0;
     while !over.load(Relaxed) {
         proxy.expect_records(1);
-        wire.write(cancel("none"));
-        let answer = wire.answer();
+        let answer = wire.ask(cancel("none"));
         let own = answer.json()["error_code"] == "PROXY.Forbidden";
         assert!(own || answer.json()["error_code"] == "MPC.10211", "{answer:?}");
         calls += 1;
@@ -282,8 +280,7 @@ fn decides(proxy: &Proxy, effect: &str) {
 
 /// What a call is decided as, and by which policy.
 fn ask(proxy: &Proxy, wire: &mut Wire) -> (&'static str, String) {
-    wire.write(cancel("none"));
-    let answer = wire.answer();
+    let answer = wire.ask(cancel("none"));
     let effect = if answer.json()["error_code"] == "PROXY.Forbidden" { "deny" } else { "allow" };
     let record = proxy.record(&answer);
     record.says(json!({ "policy.effect": effect, "policy.rule": format!("is-{effect}") }));

@@ -95,8 +95,7 @@ fn call_until(over: &AtomicBool, answered: &AtomicUsize, (connect, calls): (impl
     while !over.load(Relaxed) {
         let mut wire = connect();
         for _ in 0..calls {
-            wire.write(cancel("none"));
-            let answer = wire.answer();
+            let answer = wire.ask(cancel("none"));
             assert_eq!(answer.status, 403, "{answer:?}");
             answered.fetch_add(1, Relaxed);
             if over.load(Relaxed) || answer.all("connection").any(|value| value == "close") {

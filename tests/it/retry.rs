@@ -85,8 +85,7 @@ fn the_second_attempt_takes_no_pooled_connection() {
     let mut together = [proxy.connect(), proxy.connect()];
     together.iter_mut().for_each(|wire| wire.write(cancel("100211")));
     assert_eq!(together.each_mut().map(|wire| wire.answer().status), [204, 204]);
-    let answer = proxy.send(cancel("100212"));
-    assert_eq!(answer.status, 204);
+    let answer = proxy.send(cancel("100212")).with_status(204);
     proxy.record(&answer).says(json!({ "upstream.attempts": 2, "outcome": "forwarded" }));
     upstream.saw(4);
 }
@@ -128,8 +127,7 @@ fn a_cancelled_job_whose_answer_was_lost_is_cancelled_once() {
 fn a_fresh_connection_that_dies_is_never_tried_again() {
     let proxy = Setup::new().on_one_core().start();
     proxy.cloud().set_faults([Fault::LoseAnswer.once()]);
-    let answer = proxy.send(cancel("100211"));
-    answer.is_refusal(502, "PROXY.UpstreamInvalid");
+    let answer = proxy.send(cancel("100211")).refused(502, "PROXY.UpstreamInvalid");
     assert!(answer.error_msg().contains("the outcome is unknown"), "{}", answer.error_msg());
     proxy.record(&answer).says(json!({ "upstream.attempts": 1, "outcome": "unknown" }));
     assert_eq!(proxy.cloud().job_state(PROJECT, "100211"), None, "it was carried out");
@@ -144,8 +142,7 @@ fn a_refused_connection_is_tried_as_often_as_configured() {
         ("upstream: { retries: { attempts: 2, stale: never } }", 2),
     ] {
         let proxy = Setup::new().upstream(NOBODY).section(section).start();
-        let answer = proxy.send(cancel("100211"));
-        answer.is_refusal(502, "PROXY.UpstreamUnreachable");
+        let answer = proxy.send(cancel("100211")).refused(502, "PROXY.UpstreamUnreachable");
         assert!(answer.error_msg().ends_with("nothing was sent"), "{}", answer.error_msg());
         assert!(answer.header("proxy-status").contains("error=connection_refused"), "{answer:?}");
         proxy.record(&answer).says(json!({
@@ -162,8 +159,7 @@ fn a_name_without_an_address_is_told_apart() {
         .upstream("https://mpc.invalid")
         .section("upstream: { connect_timeout: 2s, retries: { attempts: 1 } }")
         .start();
-    let answer = proxy.send(cancel("100211"));
-    answer.is_refusal(502, "PROXY.UpstreamUnreachable");
+    let answer = proxy.send(cancel("100211")).refused(502, "PROXY.UpstreamUnreachable");
     let status = answer.header("proxy-status");
     // Where no name server answers, it takes too long before it fails.
     assert!(["dns_error", "connection_timeout"].iter().any(|error| status.contains(error)), "{status}");
@@ -177,8 +173,7 @@ fn what_was_sent_and_not_answered_in_time_is_never_sent_again() {
     proxy.queue("100212");
     assert_eq!(proxy.send(cancel("100211")).status, 204);
     proxy.cloud().set_faults([Fault::LatencyMs(60_000).once()]);
-    let answer = proxy.send(cancel("100212"));
-    answer.is_refusal(504, "PROXY.UpstreamTimeout");
+    let answer = proxy.send(cancel("100212")).refused(504, "PROXY.UpstreamTimeout");
     assert!(answer.error_msg().contains("the outcome is unknown"), "{}", answer.error_msg());
     proxy.record(&answer).says(json!({
         "upstream.attempts": 1, "upstream.status_code": null, "outcome": "unknown",
@@ -234,8 +229,7 @@ fn what_becomes_of_the_second_attempt_is_the_last_word_if_it_was_sent() {
     // The second attempt gets no answer.
     let upstream = in_turn([STILL_BUSY.into(), String::new(), String::new()]);
     let proxy = Setup::new().on_one_core().upstream(&upstream.url()).start();
-    let answer = proxy.send(cancel("100211"));
-    answer.is_refusal(502, "PROXY.UpstreamInvalid");
+    let answer = proxy.send(cancel("100211")).refused(502, "PROXY.UpstreamInvalid");
     assert!(answer.error_msg().contains("the outcome is unknown"), "{}", answer.error_msg());
     proxy.record(&answer).says(json!({
         "upstream.attempts": 2, "upstream.status_code": null, "outcome": "unknown",
@@ -278,8 +272,7 @@ fn a_call_that_is_cut_while_connecting_was_abandoned_and_one_that_was_sent_is_un
     });
     for (upstream, outcome) in [(format!("http://{address}"), "abandoned"), (silent.url(), "unknown")] {
         let mut proxy = Setup::new().upstream(&upstream).section("drain: { timeout: 300ms }").start();
-        let mut wire = proxy.connect();
-        wire.write(cancel("100211"));
+        let _wire = proxy.sending(cancel("100211"));
         wait_for("call under way", || {
             let metrics = proxy.probe("/metrics").body;
             metrics.contains("mpc_auth_proxy_in_flight_requests 1").then_some(())
@@ -298,8 +291,7 @@ fn a_deadline_that_ends_while_connecting_says_that_nothing_was_sent() {
     let (_hole, address) = black_hole();
     let section = "limits: { request_deadline: 300ms }";
     let proxy = Setup::new().upstream(&format!("http://{address}")).section(section).start();
-    let answer = proxy.send(cancel("100211"));
-    answer.is_refusal(502, "PROXY.UpstreamUnreachable");
+    let answer = proxy.send(cancel("100211")).refused(502, "PROXY.UpstreamUnreachable");
     assert!(answer.error_msg().ends_with("nothing was sent"), "{}", answer.error_msg());
     proxy.record(&answer).says(json!({ "outcome": "failed", "upstream.attempts": 1 }));
 }
@@ -319,8 +311,7 @@ fn each_attempt_is_signed_anew() {
 
 /// A call that leaves a connection in the pool, and one that takes it from there.
 fn two_calls(proxy: &Proxy) -> [Answer; 2] {
-    let first = proxy.send(cancel("100211"));
-    assert_eq!(first.status, 204);
+    let first = proxy.send(cancel("100211")).with_status(204);
     proxy.record(&first).says(json!({ "upstream.attempts": 1, "outcome": "forwarded" }));
     [first, proxy.send(cancel("100212"))]
 }

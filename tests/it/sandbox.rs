@@ -290,8 +290,7 @@ fn it_writes_nowhere_but_where_its_records_go() {
     fs::write(&precious, "untouched").unwrap();
     fs::remove_file(&log).unwrap();
     symlink(&precious, &log).unwrap();
-    proxy.signal(Signal::SIGHUP);
-    proxy.logged("cannot reopen the audit sink: the open one stays in use");
+    proxy.signal_and_wait(Signal::SIGHUP, "cannot reopen the audit sink: the open one stays in use");
     assert_eq!(fs::read_to_string(precious).unwrap(), "untouched");
     proxy.upstream_saw(1);
 }

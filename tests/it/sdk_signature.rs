@@ -3,7 +3,7 @@
 use mpc_auth_proxy::{
     clock,
     secret::Secret,
-    signing::{Leeway, Payload, SigningKey, Timestamp, Unsigned, recompute, sign},
+    signing::{Leeway, Payload, SigningKey, Timestamp, Unsigned, recompute},
 };
 use serde_json::json;
 
@@ -32,40 +32,41 @@ fn start() -> Proxy {
         .start()
 }
 
+type Headers<'h> = &'h [(&'h str, &'h [u8])];
+
 /// What an SDK with this key sends: every header signed, `Host` included.
 fn signed(access_key: &str, secret_key: &str, more: &[&str]) -> String {
-    let key = SigningKey::new(access_key, &Secret::new(secret_key), None).unwrap();
-    let headers: &[(&str, &[u8])] =
+    let headers: Headers<'_> =
         &[("Host", b"localhost"), ("X-Project-Id", b"media-prod"), ("Content-Type", b"application/json")];
-    let (path, query) = TARGET.split_once('?').unwrap();
-    let unsigned = Unsigned { method: "DELETE", path, query, headers, body: b"" };
-    let signed = sign(&unsigned, &key, Timestamp::from(clock::now())).unwrap();
-    let mut lines: Vec<String> =
-        headers.iter().map(|(name, value)| format!("{name}: {}", str::from_utf8(value).unwrap())).collect();
-    lines.extend(signed.headers().map(|(name, value)| format!("{name}: {value}")));
-    lines.extend(more.iter().map(|line| (*line).to_owned()));
-    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-    request("DELETE", TARGET, &lines)
+    sent((access_key, secret_key), headers, Leeway::default(), more)
 }
 
 /// What an SDK sends that signs these headers and not `Host`.
-fn hostless(host: &str, headers: &[(&str, &[u8])], unsigned_payload: bool) -> String {
-    let key = SigningKey::new("TRANSCODER0001", &Secret::new("made-up-for-this-proxy"), None).unwrap();
+fn hostless(host: &str, headers: Headers<'_>, payload: Payload) -> String {
+    let leeway = Leeway { hostless: true, payload };
+    sent(("TRANSCODER0001", "made-up-for-this-proxy"), headers, leeway, &[&format!("Host: {host}")])
+}
+
+/// A request with these headers, what the key signs of them, and more lines.
+fn sent(key: (&str, &str), headers: Headers<'_>, leeway: Leeway, more: &[&str]) -> String {
+    let key = SigningKey::new(key.0, &Secret::new(key.1), None).unwrap();
     let (path, query) = TARGET.split_once('?').unwrap();
     let unsigned = Unsigned { method: "DELETE", path, query, headers, body: b"" };
-    let payload = if unsigned_payload { Payload::Unsigned } else { Payload::OfBody };
-    let leeway = Leeway { hostless: true, payload };
-    let signed = recompute(&unsigned, &key, Timestamp::from(clock::now()), leeway).unwrap();
-    let mut lines = vec![format!("Host: {host}")];
-    lines.extend(headers.iter().map(|(name, value)| format!("{name}: {}", str::from_utf8(value).unwrap())));
-    lines.extend(signed.signed.headers().map(|(name, value)| format!("{name}: {value}")));
-    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let signed = recompute(&unsigned, &key, Timestamp::from(clock::now()), leeway).unwrap().signed;
+    let mut lines: Vec<String> =
+        headers.iter().map(|(name, value)| format!("{name}: {}", str::from_utf8(value).unwrap())).collect();
+    lines.extend(signed.headers().map(|(name, value)| format!("{name}: {value}")));
+    let lines: Vec<&str> = lines.iter().map(String::as_str).chain(more.iter().copied()).collect();
     request("DELETE", TARGET, &lines)
 }
 
 /// As Go's SDK signs: `user-agent;x-project-id;x-sdk-date`.
 fn as_go(host: &str) -> String {
-    hostless(host, &[("User-Agent", b"huaweicloud-usdk-go/3.0"), ("X-Project-Id", b"media-prod")], false)
+    hostless(
+        host,
+        &[("User-Agent", b"huaweicloud-usdk-go/3.0"), ("X-Project-Id", b"media-prod")],
+        Payload::OfBody,
+    )
 }
 
 /// As PHP's SDK signs: a text for the hash of the empty body.
@@ -73,7 +74,7 @@ fn as_php() -> String {
     hostless(
         "localhost",
         &[("X-Project-Id", b"media-prod"), ("X-Sdk-Content-Sha256", b"UNSIGNED-PAYLOAD")],
-        true,
+        Payload::Unsigned,
     )
 }
 
@@ -153,8 +154,7 @@ fn a_caller_may_be_asked_to_sign_the_host() {
             "{ name: tokens, bind: 127.0.0.1:0, bearer: true }",
         ])
         .start();
-    let refused = proxy.send(as_go("localhost"));
-    refused.is_refusal(401, "PROXY.Unauthenticated");
+    let refused = proxy.send(as_go("localhost")).refused(401, "PROXY.Unauthenticated");
     assert!(refused.error_msg().contains("Host is not signed"), "{refused:#?}");
     proxy.upstream_saw(0);
     assert_eq!(proxy.send(transcoders(&[])).status, 204);

@@ -66,8 +66,9 @@ fn a_token_that_is_not_right_in_every_way_is_refused() {
         ("with another key", "not signed by a known key"),
         ("with other claims", "not signed by a known key"),
     ] {
-        let answer = proxy.send(with(&[format!("Authorization: Bearer {}", token(name))]));
-        answer.is_refusal(401, "PROXY.Unauthenticated");
+        let answer = proxy
+            .send(with(&[format!("Authorization: Bearer {}", token(name))]))
+            .refused(401, "PROXY.Unauthenticated");
         assert_eq!(answer.error_msg(), format!("invalid service-account token: {why}"), "{name}");
     }
     proxy.upstream_saw(0);

@@ -180,8 +180,8 @@ fn a_pipe_in_place_of_a_file_holds_up_nobody() {
     let proxy = Setup::new().policy(&policy("first")).section(ADMIN).start();
     mkfifo(&proxy.path("pipe"), Mode::S_IRWXU).unwrap();
     fs::rename(proxy.path("pipe"), proxy.path("policy.yaml")).unwrap();
-    let answer = proxy.ask_unix("admin.sock", &request("POST", "/reload", &["Connection: close"]));
-    assert_eq!(answer.status, 409);
+    let answer =
+        proxy.ask_unix("admin.sock", &request("POST", "/reload", &["Connection: close"])).with_status(409);
     let problem = answer.json()["problem"].as_str().unwrap().to_owned();
     assert!(problem.contains("not a regular file"), "{problem}");
     for _ in 0..3 {
@@ -220,8 +220,7 @@ fn a_file_system_that_hangs_holds_up_nobody() {
     // Records do not wait for it.
     proxy.logged("audit sink reopened");
     // Nor does the end.
-    proxy.signal(Signal::SIGTERM);
-    proxy.logged("stopped");
+    proxy.signal_and_wait(Signal::SIGTERM, "stopped");
     go_on(proxy.id());
     assert_eq!(proxy.ended().code(), Some(0));
 }

@@ -27,8 +27,7 @@ fn a_signal_to_stop_is_a_clean_end() {
 fn what_is_in_flight_is_finished_before_it_ends() {
     let mut proxy = Setup::new().start();
     proxy.cloud().set_faults([Fault::LatencyMs(3_000).until_cleared()]);
-    let mut wire = proxy.connect();
-    wire.write(cancel("100211"));
+    let mut wire = proxy.sending(cancel("100211"));
     wait_for("request upstream", || (proxy.cloud().requests().len() == 1).then_some(()));
     proxy.signal(Signal::SIGTERM);
     let answer = wire.answer();
@@ -83,14 +82,11 @@ fn a_request_that_is_on_its_way_when_it_stops_is_answered_and_the_last_one() {
 fn a_head_that_has_begun_when_it_stops_may_end() {
     let mut proxy = Setup::new().section("limits: { header_timeout: 20s }").start();
     let request = cancel("100211");
-    let mut wire = proxy.connect();
-    wire.write(&request[..20]);
+    let mut wire = proxy.sending(&request[..20]);
     // Accepted after it, so that one is read.
     assert_eq!(proxy.send(cancel("none")).status, 403);
-    proxy.signal(Signal::SIGTERM);
-    proxy.logged("draining");
-    wire.write(&request[20..]);
-    let answer = wire.answer();
+    proxy.signal_and_wait(Signal::SIGTERM, "draining");
+    let answer = wire.ask(&request[20..]);
     assert_eq!((answer.status, answer.header("connection")), (204, "close"));
     assert_eq!(proxy.ended().code(), Some(0));
     proxy.upstream_saw(2);
@@ -107,8 +103,7 @@ fn it_is_not_ready_and_still_serves_during_the_delay() {
     });
     assert!(not_ready.body.contains("[-] not-draining: draining\n"), "{}", not_ready.body);
     assert_eq!(proxy.probe("/livez").status, 200);
-    let answer = proxy.send(cancel("100211"));
-    assert_eq!(answer.status, 204);
+    let answer = proxy.send(cancel("100211")).with_status(204);
     proxy.record(&answer).says(json!({ "outcome": "forwarded" }));
     assert_eq!(proxy.ended().code(), Some(0));
     proxy.upstream_saw(1);
@@ -118,8 +113,7 @@ fn it_is_not_ready_and_still_serves_during_the_delay() {
 fn a_drain_that_takes_too_long_is_cut_and_says_so() {
     let mut proxy = Setup::new().section("drain: { timeout: 100ms }").start();
     proxy.cloud().set_faults([Fault::LatencyMs(60_000).until_cleared()]);
-    let mut wire = proxy.connect();
-    wire.write(cancel("100211"));
+    let _wire = proxy.sending(cancel("100211"));
     wait_for("request upstream", || (proxy.cloud().requests().len() == 1).then_some(()));
     assert_eq!(proxy.stop(), Some(3));
     assert!(proxy.log().contains("drain timed out before all calls were answered"));
@@ -142,8 +136,7 @@ fn the_socket_of_a_dead_process_is_replaced() {
     drop(UnixListener::bind(setup.path("proxy.sock")).unwrap());
     assert!(setup.path("proxy.sock").exists());
     let mut proxy = setup.policy(&policy()).start();
-    let answer = proxy.send_to("local", cancel("100211"));
-    assert_eq!(answer.status, 204);
+    let answer = proxy.send_to("local", cancel("100211")).with_status(204);
     proxy.record(&answer).says(json!({ "listener": "local" }));
     assert_eq!(proxy.stop(), Some(0));
     assert!(!proxy.path("proxy.sock").exists(), "it takes its socket with it");

@@ -78,8 +78,8 @@ fn the_url_form_is_kept_or_changed_as_the_project_says() {
         for (_, received) in forms {
             proxy.cloud().clear_requests();
             proxy.queue("100211");
-            let answer = proxy.send(request("DELETE", &received.replace("{}", "media-prod"), &[]));
-            assert_eq!(answer.status, 204);
+            let answer =
+                proxy.send(request("DELETE", &received.replace("{}", "media-prod"), &[])).with_status(204);
             let route = received.replace("{}", "{project_id}").replace("100211", "{job_id}");
             proxy.record(&answer).says(json!({ "http.route": route, "mpc.job_id": "100211" }));
             let sent = to_send.map_or(received, |(_, url)| url);
@@ -94,8 +94,8 @@ fn a_token_goes_as_x_auth_token_and_nothing_is_signed() {
     let token = setup.cloud().issue_token(PROJECT);
     let proxy =
         setup.file("token", &format!("{token}\n")).credential("{ token_file: { path: token } }").start();
-    let answer = proxy.send(request("DELETE", "/v2/media-prod/editing/jobs/100211", ODD_HEADERS));
-    assert_eq!(answer.status, 204);
+    let answer =
+        proxy.send(request("DELETE", "/v2/media-prod/editing/jobs/100211", ODD_HEADERS)).with_status(204);
     proxy.record(&answer).says(json!({ "credential.name": "prod", "credential.key_hint": null }));
     let seen = proxy.upstream_saw_one();
     let mut expected: BTreeSet<&str> = CONTRACT.iter().copied().collect();
@@ -118,8 +118,7 @@ fn temporary_keys_bring_their_security_token_signed() {
         .file("st", "temporary-token+/=\n")
         .credential("{ files: { access_key: ak, secret_key: sk, security_token: st } }")
         .start();
-    let answer = proxy.send(cancel("100211"));
-    assert_eq!(answer.status, 204);
+    let answer = proxy.send(cancel("100211")).with_status(204);
     proxy.record(&answer).says(json!({ "credential.key_hint": "HARN", "outcome": "forwarded" }));
     let seen = proxy.upstream_saw_one();
     assert_eq!(seen.header("x-security-token"), Some("temporary-token+/="));
@@ -133,8 +132,7 @@ fn keys_may_come_from_the_environment() {
         .variable("HUAWEICLOUD_SDK_AK", ACCESS_KEY)
         .variable("HUAWEICLOUD_SDK_SK", SECRET_KEY)
         .start();
-    let answer = proxy.send(cancel("100211"));
-    assert_eq!(answer.status, 204);
+    let answer = proxy.send(cancel("100211")).with_status(204);
     proxy.record(&answer).says(json!({ "credential.name": "prod", "credential.key_hint": "HARN" }));
     proxy.upstream_saw(1);
 }
@@ -143,8 +141,7 @@ fn keys_may_come_from_the_environment() {
 fn without_a_credential_nothing_is_sent_until_there_is_one() {
     // Mounted, and not written yet.
     let proxy = Setup::new().file("ak", "\n").file("sk", "\n").start();
-    let answer = proxy.send(cancel("100211"));
-    answer.is_refusal(503, "PROXY.NoCredential");
+    let answer = proxy.send(cancel("100211")).refused(503, "PROXY.NoCredential");
     let seconds: u32 = answer.header("retry-after").parse().unwrap();
     assert!((1..=60).contains(&seconds), "when the files are read again");
     proxy.record(&answer).says(json!({
@@ -157,8 +154,7 @@ fn without_a_credential_nothing_is_sent_until_there_is_one() {
     proxy.write("ak", ACCESS_KEY);
     proxy.write("sk", &format!("{SECRET_KEY}\n"));
     wait_for("readiness", || (proxy.probe("/readyz").status == 200).then_some(()));
-    let answer = proxy.send(cancel("100211"));
-    assert_eq!(answer.status, 204);
+    let answer = proxy.send(cancel("100211")).with_status(204);
     proxy.record(&answer).says(json!({ "credential.key_hint": "HARN", "outcome": "forwarded" }));
     proxy.upstream_saw(1);
 }

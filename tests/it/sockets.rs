@@ -38,8 +38,7 @@ fn a_socket_whose_file_was_renamed_is_made_again_and_nobody_is_lost() {
     wait_for("socket", || UnixStream::connect(proxy.path("proxy.sock")).ok());
     answers(&proxy);
     proxy.expect_records(1);
-    before.write(cancel("none"));
-    assert_eq!(before.answer().status, 403);
+    assert_eq!(before.ask(cancel("none")).status, 403);
 }
 
 #[test]
@@ -117,8 +116,7 @@ fn callers_who_connect_while_the_file_goes_are_answered() {
         let stream = wait_for("socket", || UnixStream::connect(proxy.path("proxy.sock")).ok());
         proxy.expect_records(1);
         let mut wire = Wire::new(stream);
-        wire.write(cancel("none"));
-        assert_eq!(wire.answer().status, 403);
+        assert_eq!(wire.ask(cancel("none")).status, 403);
         answered += 1;
     }
     remover.join().unwrap();

@@ -251,8 +251,7 @@ fn a_worker_that_is_stuck_lets_the_watchdog_lapse() {
     let Some(setup) = manager.of(setup).hanging_in("write", &sink) else { return };
     let proxy = setup.argument("--no-sandbox").start().records_elsewhere();
     manager.until(is("WATCHDOG=1"));
-    let mut wire = proxy.connect();
-    wire.write(cancel("none"));
+    let mut wire = proxy.sending(cancel("none"));
     proxy.logged("a worker thread is stuck: systemd will end this process unless it recovers");
     // What was said before that.
     manager.socket.set_nonblocking(true).unwrap();

@@ -149,8 +149,7 @@ fn knows_the_pods_key(cloud: &Cloud) {
 
 /// Returns when it has begun to stop.
 fn stop(proxy: &Proxy) {
-    proxy.signal(Signal::SIGTERM);
-    proxy.logged("draining");
+    proxy.signal_and_wait(Signal::SIGTERM, "draining");
 }
 
 fn status(proxy: &Proxy) -> Value {

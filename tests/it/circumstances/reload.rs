@@ -74,8 +74,7 @@ fn a_request_that_came_whole_is_carried_out_once_though_its_caller_left() {
     let text = fs::read_to_string(proxy.path("policy.yaml")).unwrap();
     for round in 0..10 {
         for job in round * TIMES / 10..(round + 1) * TIMES / 10 {
-            let mut wire = proxy.connect();
-            wire.write(cancel(&format!("job-{job}")));
+            drop(proxy.sending(cancel(&format!("job-{job}"))));
         }
         let before = hash(&proxy);
         proxy.write("policy.yaml", &format!("{text}# {round}\n"));
@@ -109,8 +108,7 @@ fn is_denied(proxy: &Proxy) {
     let stream = wait_for("socket", || UnixStream::connect(proxy.path("proxy.sock")).ok());
     proxy.expect_records(1);
     let mut wire = Wire::new(stream);
-    wire.write(cancel("none"));
-    wire.answer().is_refusal(403, "PROXY.Forbidden");
+    wire.ask(cancel("none")).is_refusal(403, "PROXY.Forbidden");
 }
 
 /// Files that are being written all the time are never taken, and nobody waits for them who is asked to stop.
@@ -134,8 +132,7 @@ fn it_is_stopped_while_files_are_being_written() {
             // One who waits for what comes of it.
             let mut operator = Wire::new(UnixStream::connect(proxy.path("admin.sock")).unwrap());
             operator.write(request("POST", "/reload", &[]));
-            proxy.signal(Signal::SIGHUP);
-            proxy.logged("audit sink reopened");
+            proxy.signal_and_wait(Signal::SIGHUP, "audit sink reopened");
             match stop {
                 Some(signal) => proxy.signal(signal),
                 None => {

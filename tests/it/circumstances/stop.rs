@@ -206,8 +206,7 @@ fn the_audit_file_is_its_own_until_it_has_ended() {
     let setup = Setup::new().upstream(&held.url()).section("audit: { sink: audit.log }");
     let log = setup.path("audit.log");
     let mut proxy = setup.start().records_elsewhere();
-    let mut wire = proxy.connect();
-    wire.write(cancel("none"));
+    let mut wire = proxy.sending(cancel("none"));
     held.has(1);
     stop(&proxy);
     let next = || Setup::new().section(&format!("audit: {{ sink: {} }}", log.display()));

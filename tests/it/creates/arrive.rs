@@ -34,8 +34,7 @@ fn what_would_be_refused_anyway_is_refused_before_its_body_is_read() {
         let mut wire = proxy.connect_to(listener);
         let headers: Vec<&str> = headers.split('|').collect();
         // It waits for none of them.
-        wire.write(request("POST", target, &headers));
-        let answer = wire.answer();
+        let answer = wire.ask(request("POST", target, &headers));
         let record = proxy.record(&answer);
         let found = format!("{} {}", answer.status, record.text("error.reason"));
         assert_eq!((&*found, answer.is_last()), (*told, true), "{headers:?}");
@@ -170,8 +169,7 @@ fn a_body_that_does_not_come_is_refused_and_recorded() {
     for (sent, closes) in
         [(format!("{head}{{"), false), (head.clone(), false), (format!("{head}{{\"a\":"), true)]
     {
-        let mut wire = proxy.connect();
-        wire.write(&sent);
+        let mut wire = proxy.sending(&sent);
         if closes {
             wire.half_close();
         }
@@ -240,8 +238,7 @@ fn who_waits_to_be_told_is_told_when_the_body_is_about_to_be_read() {
     proxy.expect_records(1);
     wire.write(old);
     queues.all_is_read();
-    wire.write(&body);
-    let answer = wire.answer();
+    let answer = wire.ask(&body);
     made(&answer);
     assert!(answer.is_last());
     for headers in

@@ -53,8 +53,9 @@ fn a_denial_by_a_rule_on_what_is_written_names_it() {
     let deny = "{ id: masters, effect: deny, callers: ['*'], actions: ['*'], projects: ['*'], jobs: ['*'], \
         condition: { 'ForAnyValue:StringEquals': { 'mpc:OutputBucket': masters } } }";
     let proxy = with_rules(&[ALL, deny]).start();
-    let answer = proxy.send(create(r#"{"output_setting":{"output":{"bucket":"masters","object":"a"}}}"#));
-    answer.is_refusal(403, "PROXY.Forbidden");
+    let answer = proxy
+        .send(create(r#"{"output_setting":{"output":{"bucket":"masters","object":"a"}}}"#))
+        .refused(403, "PROXY.Forbidden");
     assert!(
         answer.error_msg().contains("rule `masters` at policy.yaml:7 denies it"),
         "{}",
@@ -109,8 +110,7 @@ fn what_another_reader_may_read_otherwise_is_refused_and_says_where() {
         (deep(32), "body_too_deep"),
         (deep(100_000), "body_too_deep"),
     ] {
-        let answer = proxy.send(create(&body));
-        answer.is_refusal(400, "PROXY.BadRequest");
+        let answer = proxy.send(create(&body)).refused(400, "PROXY.BadRequest");
         let message = answer.error_msg();
         assert!(message.contains("at byte "), "{message}");
         proxy.record(&answer).says(json!({

@@ -146,8 +146,7 @@ fn neither_of_two_services_creates_for_sees_or_cancels_the_others_jobs() {
         services.into_iter().zip([("oncall", &jobs[1]), ("editor-api", &jobs[0])])
     {
         for (owner, word) in [(other, name), (name, other), (other, other)] {
-            let answer = ask(listener, token, create(&body(owner, &format!("{word}/2"))));
-            answer.is_refusal(403, "PROXY.Forbidden");
+            ask(listener, token, create(&body(owner, &format!("{word}/2")))).refused(403, "PROXY.Forbidden");
         }
         let own = &jobs[usize::from(name == "oncall")];
         assert_eq!(ask(listener, token, view(foreign)).json()["jobs"], json!([]));
@@ -186,8 +185,8 @@ fn a_project_that_stamps_makes_jobs_their_creators_own() {
     proxy.cloud().clear_requests();
     let longest = 65_535 - "editor-api/".len();
     assert_eq!(proxy.send(create(&body("editor-api", &"x".repeat(longest)))).status, 200);
-    let answer = proxy.send(create(&body("editor-api", &"x".repeat(longest + 1))));
-    answer.is_refusal(400, "PROXY.BadRequest");
+    let answer =
+        proxy.send(create(&body("editor-api", &"x".repeat(longest + 1)))).refused(400, "PROXY.BadRequest");
     proxy.record(&answer).says(json!({ "error.reason": "body_user_data", "upstream.attempts": 0 }));
     assert_eq!(creates(&proxy).len(), 1);
 }
@@ -213,8 +212,7 @@ fn creates_have_limits_of_their_own() {
     for _ in 0..2 {
         made(&proxy.send(create(&body("x", "1"))));
     }
-    let answer = proxy.send(create(&body("x", "1")));
-    answer.is_refusal(429, "PROXY.RateLimited");
+    let answer = proxy.send(create(&body("x", "1"))).refused(429, "PROXY.RateLimited");
     let after: u64 = answer.header("retry-after").parse().unwrap();
     assert!(after > 3600, "{after}");
     proxy.record(&answer).says(json!({ "error.reason": "caller_limit", "upstream.attempts": 0 }));
@@ -222,8 +220,7 @@ fn creates_have_limits_of_their_own() {
     assert_eq!(creates(&proxy).len(), 2);
     let proxy = with_rules(&[ALL]).project("rate_limit: 1/h").start();
     made(&proxy.send(create(&body("x", "1"))));
-    let answer = proxy.send(create(&body("x", "1")));
-    answer.is_refusal(429, "PROXY.RateLimited");
+    let answer = proxy.send(create(&body("x", "1"))).refused(429, "PROXY.RateLimited");
     proxy.record(&answer).says(json!({ "error.reason": "project_limit" }));
     assert_eq!(creates(&proxy).len(), 1);
 }

@@ -57,8 +57,7 @@ fn what_is_frozen_is_not_read_and_what_arrives_meanwhile_is_not_sent() {
     let mut arriving = Arriving::at(&proxy);
     freeze(&proxy);
     arriving.complete();
-    let answer = arriving.wire.answer();
-    answer.is_refusal(503, "PROXY.Frozen");
+    let answer = arriving.wire.answer().refused(503, "PROXY.Frozen");
     proxy
         .record(&answer)
         .says(json!({ "mpc.user_data": "editor-api/1", "policy.effect": "allow", "outcome": "refused" }));
@@ -67,8 +66,7 @@ fn what_is_frozen_is_not_read_and_what_arrives_meanwhile_is_not_sent() {
         "/v1/media-prod/editing/jobs",
         &["Content-Type: application/json", "Content-Length: 9"],
     );
-    let answer = proxy.send(head);
-    answer.is_refusal(503, "PROXY.Frozen");
+    let answer = proxy.send(head).refused(503, "PROXY.Frozen");
     assert!(answer.is_last());
     proxy.record(&answer).says(json!({ "caller.id": "editor-api", "mpc.action": "mpc:editingTask:create" }));
     // Views go on.
@@ -98,8 +96,7 @@ fn a_create_that_waits_is_decided_again_by_what_it_asks_for() {
         let setup = Remote::named("pod_identity").setup(3600).policy(&policy(&[CREATE]));
         setup.cloud().set_faults([Fault::LatencyMs(4000).once().at(Service::PodIdentity)]);
         let proxy = setup.start();
-        let mut wire = proxy.connect();
-        wire.write(create(&body("editor-api", "editor-api/1")));
+        let mut wire = proxy.sending(create(&body("editor-api", "editor-api/1")));
         wait_for("call under way", || {
             proxy.probe("/metrics").body.contains("mpc_auth_proxy_in_flight_requests 1").then_some(())
         });
@@ -115,8 +112,7 @@ fn a_create_that_waits_is_decided_again_by_what_it_asks_for() {
 fn a_body_that_arrives_while_it_stops_is_still_served() {
     let mut proxy = with_rules(&[ALL]).start();
     let mut arriving = Arriving::at(&proxy);
-    proxy.signal(Signal::SIGTERM);
-    proxy.logged("draining");
+    proxy.signal_and_wait(Signal::SIGTERM, "draining");
     arriving.complete();
     let answer = arriving.wire.answer();
     made(&answer);
@@ -166,8 +162,7 @@ fn with_a_sink_that_takes_no_record_no_body_is_read() {
     );
     arriving.complete();
     arriving.wire.answer().is_refusal(503, "PROXY.AuditBlocked");
-    let answer = proxy.send(head);
-    answer.is_refusal(503, "PROXY.AuditBlocked");
+    let answer = proxy.send(head).refused(503, "PROXY.AuditBlocked");
     assert!(answer.is_last());
     nothing_is_created(&proxy);
 }

@@ -188,15 +188,13 @@ fn nothing_is_sent_by_an_open_circuit_or_a_key_that_is_held_back() {
     for _ in 0..5 {
         proxy.send(create("{}"));
     }
-    let answer = proxy.send(create("{}"));
-    answer.is_refusal(503, "PROXY.CircuitOpen");
+    let answer = proxy.send(create("{}")).refused(503, "PROXY.CircuitOpen");
     proxy.record(&answer).says(json!({ "upstream.attempts": 0, "outcome": "refused" }));
     let proxy = Setup::new().file("sk", "another-secret-key").start();
     for _ in 0..3 {
         assert_eq!(proxy.send(create("{}")).status, 401);
     }
-    let answer = proxy.send(create("{}"));
-    answer.is_refusal(503, "PROXY.NoCredential");
+    let answer = proxy.send(create("{}")).refused(503, "PROXY.NoCredential");
     proxy.record(&answer).says(json!({ "error.reason": "credential_held_back", "upstream.attempts": 0 }));
     assert_eq!(creates(&proxy).len(), 3);
 }

@@ -69,19 +69,16 @@ fn a_signature_proves_its_caller_by_the_body_that_it_covers() {
 fn of_a_signature_whose_body_does_not_come_nobody_is_named() {
     let proxy = with_signers();
     let text = signed(&body("transcoder", "transcoder/1"), None);
-    let mut wire = proxy.connect();
-    wire.write(&text[..text.len() - 9]);
+    let mut wire = proxy.sending(&text[..text.len() - 9]);
     wire.half_close();
-    let answer = wire.answer();
-    answer.is_refusal(400, "PROXY.BadRequest");
+    let answer = wire.answer().refused(400, "PROXY.BadRequest");
     proxy.record(&answer).says(json!({ "error.reason": "body_cut", "caller.id": null }));
     // One whose form or key is wrong is not waited for.
     let (head, _) = text.split_once("\r\n\r\n").unwrap();
     for wrong in
         [head.replace("TRANSCODER0001", "TRANSCODER0002"), head.replace("X-Sdk-Date: 2", "X-Sdk-Date: 1")]
     {
-        let mut wire = proxy.connect();
-        wire.write(format!("{wrong}\r\n\r\n"));
+        let mut wire = proxy.sending(format!("{wrong}\r\n\r\n"));
         wire.answer().is_refusal(401, "PROXY.Unauthenticated");
     }
     nothing_is_created(&proxy);

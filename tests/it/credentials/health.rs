@@ -47,8 +47,7 @@ fn a_key_that_was_believed_and_goes_bad_is_refused_three_times_and_no_more() {
             assert!(answer.header("retry-after").parse::<u64>().unwrap() > 200, "{answer:?}");
         }
         upstream.saw(2 + 3);
-        let ready = proxy.probe("/readyz");
-        assert_eq!(ready.status, 503);
+        let ready = proxy.probe("/readyz").with_status(503);
         assert!(ready.body.contains("suspended: upstream rejected its signatures"), "{}", ready.body);
     }
 }
@@ -216,8 +215,7 @@ fn a_token_file_that_has_ended_is_told_until_it_is_replaced() {
     let told = "upstream reports this credential expired, and its source has no newer one: its calls fail until it changes";
     proxy.logged(told);
     assert_eq!(proxy.log().matches(told).count(), 1, "{}", proxy.log());
-    let ready = proxy.probe("/readyz");
-    assert_eq!(ready.status, 503);
+    let ready = proxy.probe("/readyz").with_status(503);
     assert!(
         ready.body.contains("[-] credential prod of project media-prod: expired, upstream says"),
         "{}",

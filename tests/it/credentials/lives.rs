@@ -36,8 +36,7 @@ fn live(name: &str) {
 
     // Outage: the last value is used for as long as it lives, and then nothing is sent.
     proxy.cloud().set_faults([Fault::Unavailable.until_cleared().at(source.service)]);
-    let refused = calls(&proxy, |answer| answer.status != 204);
-    refused.is_refusal(503, "PROXY.NoCredential");
+    let refused = calls(&proxy, |answer| answer.status != 204).refused(503, "PROXY.NoCredential");
     assert!(refused.header("retry-after").parse::<u32>().unwrap() <= 60);
     let state = status(&proxy);
     let end: chrono::DateTime<chrono::Utc> = state["expires_at"].as_str().unwrap().parse().unwrap();

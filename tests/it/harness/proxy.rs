@@ -88,9 +88,14 @@ impl Proxy {
     }
 
     pub(crate) fn send_to(&self, listener: &str, request: impl AsRef<[u8]>) -> Answer {
-        let mut wire = self.connect_to(listener);
+        self.connect_to(listener).ask(request)
+    }
+
+    /// A connection that brought this request, or a part of one.
+    pub(crate) fn sending(&self, request: impl AsRef<[u8]>) -> Wire {
+        let mut wire = self.connect();
         wire.write(request);
-        wire.answer()
+        wire
     }
 
     /// A connection that will bring one request.
@@ -247,6 +252,12 @@ impl Proxy {
     pub(crate) fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id()).unwrap();
         kill(Pid::from_raw(id), signal).unwrap();
+    }
+
+    /// Sends a signal and waits until the log says that it was followed.
+    pub(crate) fn signal_and_wait(&self, signal: Signal, message: &str) {
+        self.signal(signal);
+        self.logged(message);
     }
 
     /// From now on none of its files may become larger.

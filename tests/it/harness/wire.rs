@@ -64,6 +64,12 @@ impl Wire {
         self.stream.half_close();
     }
 
+    /// Writes a request, or what is left of it, and reads the answer.
+    pub(crate) fn ask(&mut self, request: impl AsRef<[u8]>) -> Answer {
+        self.write(request);
+        self.answer()
+    }
+
     /// Reads one answer.
     pub(crate) fn answer(&mut self) -> Answer {
         let mut answer = self.head();
@@ -148,6 +154,18 @@ impl Answer {
 
     pub(crate) fn error_msg(&self) -> String {
         self.json()["error_msg"].as_str().unwrap().to_owned()
+    }
+
+    /// The same, which has this status.
+    pub(crate) fn with_status(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{self:?}");
+        self
+    }
+
+    /// The same, which is a refusal with this status and code.
+    pub(crate) fn refused(self, status: u16, code: &str) -> Self {
+        self.is_refusal(status, code);
+        self
     }
 
     /// An answer of the proxy's own, whole: status, code, words, and the id three times.

@@ -153,8 +153,7 @@ fn is_refusal(answer: &Answer, (status, code): (u16, &str), case: &Case) {
 /// Nothing of what was sent before is left to be read: the next request is the next one.
 fn is_usable(proxy: &Proxy, mut wire: Wire) {
     proxy.expect_records(1);
-    wire.write(head("PROBE / HTTP/1.1", &[HOST]));
-    let answer = wire.answer();
+    let answer = wire.ask(head("PROBE / HTTP/1.1", &[HOST]));
     assert!([401, 404].contains(&answer.status), "{answer:#?}");
     proxy.record(&answer).says(json!({ "outcome": "refused", "http.request.method": "_OTHER" }));
 }

@@ -64,8 +64,9 @@ fn an_answer_that_cannot_be_believed_is_not_shown() {
             let what: String = bytes.chars().take(160).collect();
             let upstream = Scripted::answering(bytes);
             let proxy = with_rules(rules).upstream(&upstream.url()).start();
-            let answer = proxy.send(request("GET", "/v1/media-prod/editing/jobs?job_id=1&job_id=2", &[]));
-            answer.is_refusal(status, "PROXY.UpstreamInvalid");
+            let answer = proxy
+                .send(request("GET", "/v1/media-prod/editing/jobs?job_id=1&job_id=2", &[]))
+                .refused(status, "PROXY.UpstreamInvalid");
             assert!(!answer.body.contains("secret"), "{}", answer.body);
             proxy.record(&answer).says(json!({ "error.reason": reason }));
             assert!(!proxy.printed().contains("secret"), "{what}: {}", proxy.printed());

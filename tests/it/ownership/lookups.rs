@@ -39,8 +39,7 @@ fn methods(upstream: &Scripted) -> Vec<String> {
 
 /// A cancel whose look-up is under way.
 fn looking(proxy: &Proxy, held: &Held) -> Wire {
-    let mut wire = proxy.connect();
-    wire.write(cancel("1"));
+    let wire = proxy.sending(cancel("1"));
     held.has(1);
     wire
 }
@@ -109,8 +108,7 @@ fn a_freeze_meanwhile_keeps_the_job_from_being_cancelled() {
     proxy.write("freeze", "");
     wait_for("freeze", || (proxy.probe("/status").json()["freeze"] != json!([])).then_some(()));
     held.let_go();
-    let answer = wire.answer();
-    answer.is_refusal(503, "PROXY.Frozen");
+    let answer = wire.answer().refused(503, "PROXY.Frozen");
     proxy.record(&answer).says(json!({ "upstream.attempts": 0, "lookup.status_code": 200 }));
     assert_eq!(methods(held.upstream()), ["GET"]);
 }
@@ -140,8 +138,7 @@ fn what_may_not_be_asked_keeps_its_own_code() {
     put(&proxy, "1", "editor-api/42");
     proxy.cloud().set_faults([Fault::InternalError.until_cleared()]);
     proxy.send(cancel("1")).is_refusal(503, "PROXY.LookupFailed");
-    let answer = proxy.send(cancel("1"));
-    answer.is_refusal(503, "PROXY.CircuitOpen");
+    let answer = proxy.send(cancel("1")).refused(503, "PROXY.CircuitOpen");
     proxy.record(&answer).says(json!({ "error.reason": "circuit_open", "policy.effect": null }));
     assert_eq!(seen(&proxy), (1, 0));
     // No key, or one that upstream does not believe.
@@ -154,8 +151,7 @@ fn what_may_not_be_asked_keeps_its_own_code() {
     for _ in 0..3 {
         proxy.send(cancel("1")).is_refusal(503, "PROXY.LookupFailed");
     }
-    let answer = proxy.send(cancel("1"));
-    answer.is_refusal(503, "PROXY.NoCredential");
+    let answer = proxy.send(cancel("1")).refused(503, "PROXY.NoCredential");
     proxy.record(&answer).says(json!({ "error.reason": "credential_held_back" }));
     assert_eq!(seen(&proxy), (3, 0));
 }
@@ -186,8 +182,7 @@ fn a_look_up_and_its_cancel_have_one_deadline() {
     });
     let proxy =
         with_rules(&[OWN]).upstream(&upstream.url()).section("limits: { request_deadline: 6s }").start();
-    let answer = proxy.send(cancel("1"));
-    answer.is_refusal(504, "PROXY.UpstreamTimeout");
+    let answer = proxy.send(cancel("1")).refused(504, "PROXY.UpstreamTimeout");
     let record = proxy.record(&answer);
     record.says(json!({ "outcome": "unknown", "upstream.attempts": 1, "lookup.status_code": 200 }));
     // Not four and then six.
@@ -199,8 +194,7 @@ fn an_upstream_that_does_not_answer_a_look_up_has_cancelled_nothing() {
     let proxy = with_rules(&[OWN]).section("upstream: { attempt_timeout: 500ms }").start();
     put(&proxy, "1", "editor-api/42");
     proxy.cloud().set_faults([Fault::Hang.once()]);
-    let answer = proxy.send(cancel("1"));
-    answer.is_refusal(503, "PROXY.LookupFailed");
+    let answer = proxy.send(cancel("1")).refused(503, "PROXY.LookupFailed");
     assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);
     proxy.record(&answer).says(json!({
         "error.reason": "upstream_timeout", "outcome": "refused", "upstream.attempts": 0,
@@ -283,8 +277,7 @@ fn a_token_of_the_project_comes_back_where_nothing_was_cancelled() {
     proxy.cloud().set_faults([Fault::InternalError.once()]);
     proxy.send(cancel("1")).is_refusal(503, "PROXY.LookupFailed");
     assert_eq!(proxy.send(cancel("1")).status, 204);
-    let answer = proxy.send(cancel("2"));
-    answer.is_refusal(429, "PROXY.RateLimited");
+    let answer = proxy.send(cancel("2")).refused(429, "PROXY.RateLimited");
     proxy.record(&answer).says(json!({ "error.reason": "project_limit", "policy.effect": null }));
     assert_eq!(seen(&proxy), (3, 1));
 }
@@ -368,8 +361,7 @@ fn a_credential_in_what_is_looked_up_is_not_recorded() {
         let upstream = Scripted::answering(answer(&body));
         let setup = with_rules(&[OWN]).upstream(&upstream.url()).file("token", "MIIEsecret");
         let proxy = setup.credential("{ token_file: { path: token } }").start();
-        let answer = proxy.send(cancel("1"));
-        answer.is_refusal(503, "PROXY.LookupFailed");
+        let answer = proxy.send(cancel("1")).refused(503, "PROXY.LookupFailed");
         proxy.record(&answer).says(json!({ "error.reason": "lookup_malformed" }));
         assert!(!proxy.printed().contains("secret"), "{}", proxy.printed());
     }

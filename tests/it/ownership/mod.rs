@@ -74,8 +74,7 @@ fn a_caller_cancels_its_own_job_and_nobody_elses() {
         }));
         assert_eq!((seen(&proxy), proxy.cloud().job_state(PROJECT, "1")), ((1, 1), None));
         proxy.cloud().clear_requests();
-        let other = proxy.send(cancel("2"));
-        other.is_refusal(403, "PROXY.Forbidden");
+        let other = proxy.send(cancel("2")).refused(403, "PROXY.Forbidden");
         assert_eq!(other.error_msg(), DENIED);
         proxy.record(&other).says(json!({
             "policy.effect": "deny", "policy.rule": null, "error.reason": "no_rule", "upstream.attempts": 0,
@@ -94,8 +93,7 @@ fn a_job_that_is_not_there_is_denied_in_the_same_words() {
     for differences in [vec![], vec![Difference::AbsentIsAnError]] {
         let proxy = with_rules(&[OWN]).start();
         proxy.cloud().set_differences(differences);
-        let answer = proxy.send(cancel("7"));
-        answer.is_refusal(403, "PROXY.Forbidden");
+        let answer = proxy.send(cancel("7")).refused(403, "PROXY.Forbidden");
         assert_eq!(answer.error_msg(), DENIED);
         proxy.record(&answer).says(json!({ "policy.effect": "deny", "error.reason": "no_such_job" }));
         assert_eq!(seen(&proxy), (1, 0));
@@ -107,8 +105,7 @@ fn a_denial_by_a_fact_names_no_rule() {
     let deny = WAITING.replace("allow", "deny");
     let proxy = with_rules(&[ALL, &deny]).start();
     put(&proxy, "1", "x");
-    let answer = proxy.send(cancel("1"));
-    answer.is_refusal(403, "PROXY.Forbidden");
+    let answer = proxy.send(cancel("1")).refused(403, "PROXY.Forbidden");
     assert_eq!(answer.error_msg(), DENIED);
     proxy.record(&answer).says(json!({
         "policy.rule": "waiting", "error.reason": "denied_by_rule", "facts": { "mpc:JobStatus": "WAITING" },
@@ -152,8 +149,7 @@ fn an_answer_about_another_job_or_twice_about_one_is_not_believed() {
             while peer.request().is_some() && peer.write(&head) {}
         });
         let proxy = with_rules(&[OWN]).upstream(&upstream.url()).start();
-        let answer = proxy.send(cancel("1"));
-        answer.is_refusal(503, "PROXY.LookupFailed");
+        let answer = proxy.send(cancel("1")).refused(503, "PROXY.LookupFailed");
         proxy.record(&answer).says(json!({ "error.reason": reason }));
         assert!(upstream.heads().iter().all(|head| head.starts_with("GET ")));
     }
@@ -191,8 +187,7 @@ fn a_job_is_judged_by_the_policy_that_is_in_force_when_it_was_looked_up() {
         put(&proxy, "1", "editor-api-2/42");
         proxy.cloud().set_faults([Fault::LatencyMs(4000).once()]);
         let before = proxy.probe("/status").json()["policy"]["hash"].clone();
-        let mut wire = proxy.connect();
-        wire.write(cancel("1"));
+        let mut wire = proxy.sending(cancel("1"));
         wait_for("a look-up", || (seen(&proxy).0 == 1).then_some(()));
         proxy.write("policy.yaml", &policy(&[rules]));
         let hash: Value = wait_for("another policy", || {
@@ -210,8 +205,7 @@ fn the_eleventh_denied_look_up_in_a_minute_is_not_made() {
     for job in 1..=10 {
         proxy.send(cancel(&job.to_string())).is_refusal(403, "PROXY.Forbidden");
     }
-    let answer = proxy.send(cancel("11"));
-    answer.is_refusal(429, "PROXY.RateLimited");
+    let answer = proxy.send(cancel("11")).refused(429, "PROXY.RateLimited");
     proxy.record(&answer).says(json!({ "error.reason": "denied_lookups" }));
     assert_eq!(seen(&proxy), (10, 0));
 }
@@ -220,7 +214,6 @@ fn the_eleventh_denied_look_up_in_a_minute_is_not_made() {
 fn facts_are_recorded_by_name_alone_where_that_is_wanted() {
     let proxy = with_rules(&[OWN]).section("audit: { facts: names }").start();
     put(&proxy, "1", "editor-api/42");
-    let answer = proxy.send(cancel("1"));
-    assert_eq!(answer.status, 204);
+    let answer = proxy.send(cancel("1")).with_status(204);
     proxy.record(&answer).says(json!({ "facts": ["mpc:UserData"] }));
 }

@@ -28,8 +28,7 @@ fn a_call_that_is_denied_anyway_is_looked_up_to_tell_whether_a_rule_would_allow_
     {
         let proxy = with_rules(&[&observed]).start();
         put(&proxy, "1", user_data);
-        let answer = proxy.send(cancel("1"));
-        answer.is_refusal(403, "PROXY.Forbidden");
+        let answer = proxy.send(cancel("1")).refused(403, "PROXY.Forbidden");
         proxy.record(&answer).says(json!({
             "policy.effect": "deny", "policy.mode": mode, "policy.rule": rule, "upstream.attempts": 0,
             "lookup.status_code": 200, "facts": { "mpc:UserData": user_data },
@@ -61,8 +60,7 @@ fn a_trial_of_a_denied_call_is_left_out_where_it_costs_too_much_and_the_call_sta
             wait_for("freeze", || (proxy.probe("/status").json()["freeze"] != json!([])).then_some(()));
         }
         for call in 0..12 {
-            let answer = proxy.send(cancel("1"));
-            answer.is_refusal(403, "PROXY.Forbidden");
+            let answer = proxy.send(cancel("1")).refused(403, "PROXY.Forbidden");
             let mode = if call < trials { "would_allow" } else { "would_unknown" };
             proxy.record(&answer).says(json!({ "policy.effect": "deny", "policy.mode": mode }));
         }
@@ -70,8 +68,7 @@ fn a_trial_of_a_denied_call_is_left_out_where_it_costs_too_much_and_the_call_sta
     }
     let proxy = with_rules(&[&observed]).start();
     proxy.cloud().set_faults([Fault::InternalError.once()]);
-    let answer = proxy.send(cancel("1"));
-    answer.is_refusal(403, "PROXY.Forbidden");
+    let answer = proxy.send(cancel("1")).refused(403, "PROXY.Forbidden");
     proxy.record(&answer).says(json!({ "policy.mode": "would_unknown" }));
 }
 

@@ -131,8 +131,7 @@ fn what_no_rule_could_show_is_not_asked_for() {
     proxy.upstream_saw(0);
     assert_eq!(proxy.send(ids(1, &["9"])).status, 200);
     let proxy = with_rules(&[&cancels]).start();
-    let answer = proxy.send(view("/v1/media-prod/editing/jobs"));
-    answer.is_refusal(403, "PROXY.Forbidden");
+    let answer = proxy.send(view("/v1/media-prod/editing/jobs")).refused(403, "PROXY.Forbidden");
     proxy.record(&answer).says(json!({ "policy.effect": "deny", "error.reason": "no_rule" }));
     proxy.upstream_saw(0);
 }
@@ -182,8 +181,7 @@ fn what_version_2_does_not_tell_is_looked_up_by_version_1() {
     // Version 1 tells it itself. Of five calls an hour four may look.
     assert_eq!(shown(&proxy.send(ids(1, &["1", "5"]))), these(&["1"]));
     assert_eq!(shown(&proxy.send(ids(1, &["5"]))), these(&[]));
-    let answer = proxy.send(ids(1, &["1"]));
-    answer.is_refusal(429, "PROXY.RateLimited");
+    let answer = proxy.send(ids(1, &["1"])).refused(429, "PROXY.RateLimited");
     proxy.record(&answer).says(json!({ "error.reason": "project_limit" }));
     proxy.upstream_saw(4);
 }
@@ -195,8 +193,7 @@ fn what_is_not_known_of_a_job_shows_nothing_of_it() {
     with_jobs(&proxy);
     proxy.cloud().put_job(PROJECT, "4", JobState::Processing);
     proxy.cloud().set_differences([odd]);
-    let answer = proxy.send(ids(1, &["1", "4"]));
-    answer.is_refusal(503, "PROXY.LookupFailed");
+    let answer = proxy.send(ids(1, &["1", "4"])).refused(503, "PROXY.LookupFailed");
     proxy.record(&answer).says(json!({ "error.reason": "fact_unknown_word" }));
     // One that nobody understands does not keep a list from being told.
     let answer = proxy.send(view("/v1/media-prod/editing/jobs"));
@@ -211,8 +208,7 @@ fn a_view_is_decided_by_the_policy_that_is_in_force_when_its_answer_is_here() {
         Held::answering(move |_| format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
     let proxy = with_rules(&[OWN]).upstream(&held.url()).start();
     let before = proxy.probe("/status").json()["policy"]["hash"].clone();
-    let mut wire = proxy.connect();
-    wire.write(ids(1, &["1"]));
+    let mut wire = proxy.sending(ids(1, &["1"]));
     held.has(1);
     proxy.write("policy.yaml", &policy(&[ALL]));
     let hash: Value = wait_for("another policy", || {
@@ -272,8 +268,7 @@ fn under_way(section: &str) -> (Held, Proxy, Wire) {
     let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     let held = Held::answering(move |_| answer.clone());
     let proxy = with_rules(&[OWN]).upstream(&held.url()).section(section).start();
-    let mut wire = proxy.connect();
-    wire.write(ids(1, &["1", "4"]));
+    let wire = proxy.sending(ids(1, &["1", "4"]));
     held.has(1);
     (held, proxy, wire)
 }

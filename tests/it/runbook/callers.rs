@@ -54,8 +54,7 @@ pub(super) fn too_much_is_under_way(page: &mut Page) -> Option<()> {
     let held = Held::answering(|_| "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n".into());
     let setup = setup().upstream(&held.url()).section("limits: { in_flight: 1 }");
     let proxy = setup.start().records_elsewhere();
-    let mut slow = proxy.connect();
-    slow.write(cancel("100211"));
+    let mut slow = proxy.sending(cancel("100211"));
     held.has(1);
     page.block(&proxy);
     page.one_says(&["overloaded", "`limits.in_flight`", "\"listener\":\"app\""]);

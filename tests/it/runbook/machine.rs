@@ -44,8 +44,7 @@ pub(super) fn the_disk_is_full(page: &mut Page) -> Option<()> {
 
 pub(super) fn it_stops(page: &mut Page) -> Option<()> {
     let mut proxy = setup().section("drain: { delay: 600s }").start().records_elsewhere();
-    proxy.signal(Signal::SIGTERM);
-    proxy.logged("draining");
+    proxy.signal_and_wait(Signal::SIGTERM, "draining");
     page.block(&proxy);
     page.one_says(&["draining", "SIGTERM"]);
     // Another one, a while later, ends the wait.
