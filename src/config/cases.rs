@@ -190,7 +190,7 @@ fn facts(source: &SourceFile, node: &Node) -> Option<ParsedFacts> {
     Some(ParsedFacts { place: node.place, told: told.collect() })
 }
 
-/// One, or a list; none where the list is empty.
+/// Reads a value or a list of values.
 fn values(source: &SourceFile, node: &Node) -> Option<Vec<String>> {
     let wrong = |node| source.wrong_kind(node, "a value, a list of values, or [] for none");
     let value = |node| source.scalar(node).map(String::from).or_else(|| wrong(node));
@@ -198,7 +198,7 @@ fn values(source: &SourceFile, node: &Node) -> Option<Vec<String>> {
 }
 
 impl ParsedFacts {
-    /// What is known of the job by these, for a call that needs this action.
+    /// Creates the facts of the job of a call with this action.
     fn resolve(&self, source: &SourceFile, action: &str) -> Option<Facts> {
         let given = if action == CREATE { Facts::given_to_create } else { Facts::given };
         given(&self.told)

@@ -44,7 +44,6 @@ fn misspelt(region: &str) -> Option<&'static str> {
     if is_region(region) { None } else { closest(region, REGIONS) }
 }
 
-/// Whether it has the form of a region's name.
 fn is_region(text: &str) -> bool {
     let area = text.trim_end_matches(|c: char| c.is_ascii_digit());
     area.len() < text.len()
@@ -60,7 +59,6 @@ const DOMAINS: [&str; 3] = ["myhuaweicloud.com", "myhuaweicloud.eu", "myhuaweicl
 /// The regions with MPC according to the official SDKs.
 const REGIONS: [&str; 6] =
     ["cn-north-4", "cn-east-2", "cn-east-3", "cn-south-1", "ap-southeast-3", "cn-north-1"];
-/// The beginnings of regions' names, before the number.
 const AREAS: &str = "cn-north cn-east cn-south cn-southwest cn-northeast cn-northwest cn-west ap-southeast ap-northeast \
                      ap-south af-south af-north la-north la-south na-mexico sa-brazil tr-west me-east eu-west \
                      ru-northwest";

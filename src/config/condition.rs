@@ -1,5 +1,5 @@
-//! A rule's `condition`: operators, in them keys, in them values, as in Huawei's IAM. What fits what is the domain's to say
-//! ([`crate::policy::Test`]); here it gets its place, and a hint.
+//! Reads a rule's `condition`: operators, keys and values as in Huawei's IAM. Adds locations and hints to the errors of
+//! [`crate::policy::Test`].
 
 use super::declare::*;
 use super::names::{closest, did_you_mean, known};
@@ -18,7 +18,6 @@ pub(super) struct ParsedCondition {
 }
 
 impl ParsedCondition {
-    /// Returns its tests with the locations of their values.
     pub(super) fn tests(&self) -> impl Iterator<Item = (&Test, &[Position])> {
         self.condition.tests().iter().zip(self.places.iter().map(|places| &**places))
     }
@@ -143,7 +142,6 @@ fn value<'n>(source: &'n SourceFile, node: &'n Node<'n>, operator: Operator) -> 
     scalar::text(source, node, "a value")
 }
 
-/// Returns the operators that fit a key.
 fn fitting(key: Key) -> String {
     let fits = |name: &&str| Operator::parse(name).is_some_and(|operator| operator.applies_to(key));
     let all: Vec<&str> = Operator::names().filter(fits).collect();
@@ -181,5 +179,4 @@ fn correction(error: &ValueError) -> String {
     }
 }
 
-/// The prefixes of operators.
 const QUANTIFIERS: [&str; 2] = ["ForAllValues", "ForAnyValue"];

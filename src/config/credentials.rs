@@ -42,7 +42,6 @@ section! {
 
 pub(super) const CREDENTIAL: CustomKind<RawCredential> = own(read, RawSource::shape);
 
-/// A credential as written.
 pub(super) struct RawCredential {
     /// `None` unless there is exactly one.
     source: Option<RawSource>,
@@ -154,7 +153,6 @@ impl<'p> CredentialUse<'p> {
         Self { file, region, projects: ids.collect() }
     }
 
-    /// Returns the service's endpoint in the region.
     fn endpoint_of(&self, service: &str) -> Option<Endpoint> {
         let region = self.region.as_ref()?;
         Endpoint::parse(&format!("https://{service}.{region}.myhuaweicloud.com")).ok()

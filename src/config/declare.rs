@@ -22,13 +22,10 @@ pub(super) trait Section: Sized {
     /// Its keys in order.
     const NAMES: &'static [&'static str];
 
-    /// Takes the keys.
     fn take(fields: &mut Fields<'_>) -> Self;
 
-    /// Returns the table as data.
     fn shape() -> Shape;
 
-    /// Returns the keys that are written.
     fn fields<'n>(source: &'n SourceFile, node: &'n Node<'n>) -> Option<Fields<'n>> {
         Fields::of(source, node, Self::WHAT, Self::NAMES)
     }
@@ -55,7 +52,6 @@ pub(super) trait Section: Sized {
         Some(section)
     }
 
-    /// Reads the mapping.
     fn read(source: &SourceFile, node: &Node) -> Option<Self> {
         Self::fields(source, node).map(Self::of)
     }

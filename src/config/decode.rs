@@ -22,7 +22,6 @@ pub(super) struct Fields<'n> {
 }
 
 impl<'n> Fields<'n> {
-    /// Reads the section's keys.
     pub(super) fn of(
         source: &'n SourceFile,
         node: &'n Node<'n>,
@@ -34,13 +33,11 @@ impl<'n> Fields<'n> {
         Some(Self { source, place: node.place, what, known, left, only, done: None })
     }
 
-    /// Leaves out a key that has already been read.
     pub(super) fn without(self, key: &'static str) -> Self {
         let left = self.left.into_iter().filter(|(k, ..)| *k != key).collect();
         Self { left, done: Some(key), ..self }
     }
 
-    /// Reports unknown keys.
     pub(super) fn finish(self) {
         for (key, place, _) in self.left.iter().filter(|_| self.only.is_none()) {
             let hint = match closest(key, self.known.iter().copied()) {
@@ -80,7 +77,6 @@ impl<'n> Fields<'n> {
         self.optional(key, kind)
     }
 
-    /// Returns the number of keys left.
     pub(super) fn count(&self) -> usize {
         self.left.len()
     }
@@ -90,7 +86,6 @@ impl<'n> Fields<'n> {
     }
 }
 
-/// A value with its location.
 pub(super) struct AtKey<K>(pub(super) K);
 
 impl<K: Kind> Kind for AtKey<K> {

@@ -21,18 +21,14 @@ use std::sync::Arc;
 use std::{fs, io};
 use zeroize::Zeroizing;
 
-/// A path, whatever is there.
+/// A path of any file.
 pub(super) const PATH: CustomKind<PathBuf> = own(path, path_shape);
-/// The file of a credential.
 pub(super) const CREDENTIAL_FILE: CustomKind<PathBuf> = own(credential, path_shape);
-/// A file of authorities.
 pub(super) const AUTHORITIES: CustomKind<LoadedPem<Certificates>> =
     own(|source, node| pem(source, node, pem::authorities), path_shape);
 
-/// The certificates of a file.
 pub(super) type Certificates = Vec<CertificateDer<'static>>;
 
-/// Returns the shape of a path.
 pub(super) fn path_shape() -> Shape {
     Shape::text(A_PATH)
 }
@@ -93,7 +89,7 @@ pub fn is_exposed(mode: u32, ours: bool) -> bool {
     mode & too_much != 0
 }
 
-/// What was found in a file, and where the file is named.
+/// The contents of a PEM file, and where the file is named.
 pub(super) struct LoadedPem<T> {
     pub(super) path: PathBuf,
     pub(super) value: T,
@@ -117,7 +113,6 @@ pub(super) fn pem<T>(
     Some(LoadedPem { path, value, place: node.place })
 }
 
-/// The same of a file that holds a secret.
 pub(super) fn secret_pem<T>(
     source: &SourceFile,
     node: &Node,
@@ -140,12 +135,11 @@ pub(super) fn key_set(source: &SourceFile, node: &Node) -> Option<Arc<KeySet>> {
         .ok()
 }
 
-/// What a file holds.
 fn content(source: &SourceFile, node: &Node, path: &Path) -> Option<Zeroizing<Vec<u8>>> {
     watch::read(path).map_err(|error| cannot_read(source, node, path, &error)).ok()
 }
 
-/// What a file holds that is a secret.
+/// Reads the secret in a file.
 pub(super) fn secret_text(source: &SourceFile, node: &Node) -> Option<Secret> {
     watched(source, node)?;
     let path = secret(source, node)?;
@@ -222,13 +216,11 @@ fn found(source: &SourceFile, node: &Node) -> Option<(PathBuf, fs::Metadata)> {
     Some((path, metadata))
 }
 
-/// Reports an unreadable file.
 fn cannot_read(source: &SourceFile, node: &Node, path: &Path, error: &io::Error) {
     let message = format!("cannot read {}: {}", path.display(), reason(error));
     source.error(node.place, message, remedy(source, error));
 }
 
-/// Returns what to do about an unreadable file.
 fn remedy(source: &SourceFile, error: &io::Error) -> String {
     if is_forbidden(error) {
         return "make it readable by the proxy's user, and run `check` as that user".into();

@@ -6,13 +6,11 @@ use std::ops::RangeInclusive;
 
 /// A kind of value: its reader and its shape.
 pub(super) trait Kind {
-    /// The type of the value.
     type Value;
 
     /// Reads a value. `None` if it is invalid, which is reported.
     fn read(&self, source: &SourceFile, node: &Node) -> Option<Self::Value>;
 
-    /// Returns the shape of what may be written.
     fn shape(&self) -> Shape;
 }
 
@@ -28,7 +26,6 @@ pub(super) struct CustomKind<T> {
     shape: fn() -> Shape,
 }
 
-/// Creates a kind with this reader and shape.
 pub(super) const fn own<T>(read: fn(&SourceFile, &Node) -> Option<T>, shape: fn() -> Shape) -> CustomKind<T> {
     CustomKind { read, shape }
 }
@@ -75,7 +72,7 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    /// Text in one word or several, of any characters.
+    /// Text of any characters.
     pub(super) fn text(what: &str) -> Self {
         Self::bare(what, "")
     }
@@ -85,12 +82,11 @@ impl Shape {
         Self::Text { what: what.into(), pattern, bare: false }
     }
 
-    /// The same, where it may look like a number or a switch.
+    /// Text that matches the pattern, and may look like a number or a switch.
     pub(super) fn bare(what: &str, pattern: &'static str) -> Self {
         Self::Text { what: what.into(), pattern, bare: true }
     }
 
-    /// What to write, in words.
     pub(super) fn words(&self) -> String {
         let spelled =
             |words: &[String]| words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
@@ -109,7 +105,7 @@ impl Shape {
     }
 }
 
-/// What a section asks for besides its keys.
+/// A rule about the keys of a section.
 pub(super) enum Rule {
     /// Exactly one of its keys.
     One,
@@ -121,7 +117,6 @@ pub(super) enum Rule {
     NotBoth(&'static str, &'static str),
 }
 
-/// A key, as it is declared.
 pub(super) struct Key {
     pub(super) name: &'static str,
     /// What it is: the comment in `config/full`, too.

@@ -42,17 +42,15 @@ impl RawListener {
         !self.unsafe_listen && self.tls.as_ref().is_some_and(|tls| !tls.value.files.certificates_required)
     }
 
-    /// Whether it has this name.
     pub(super) fn is_named(&self, name: &str) -> bool {
         self.name.as_ref().is_some_and(|own| *own.value == *name)
     }
 
-    /// Whether other machines can reach it.
     pub(super) fn is_remote(&self) -> bool {
         self.bind.as_ref().is_some_and(|bind| bind.value.is_local() == Some(false))
     }
 
-    /// What it means, where all of it could be read. Whether reaching it identifies a caller is the policy's to say.
+    /// Resolves it, if all of it could be read. `identifies` says whether reaching it identifies a caller.
     pub(super) fn resolve(&self, identifies: bool) -> Option<Listener> {
         let hosts = self.hosts.clone()?;
         let guarded = self.unsafe_listen || self.tls.is_some();
@@ -66,12 +64,10 @@ impl RawListener {
         })
     }
 
-    /// Returns its name and its TLS, if it has any.
     pub(super) fn tls(&self) -> Option<(Arc<str>, ListenerTls)> {
         Some((self.name.as_ref()?.value.clone(), self.tls.as_ref()?.value.tls.clone()))
     }
 
-    /// Whether it requests client certificates.
     pub(super) fn asks_for_certificates(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.value.files.client_ca.is_some())
     }
@@ -86,14 +82,11 @@ impl RawListener {
     }
 }
 
-/// An item of `listeners`.
 pub(super) const LISTENER: CustomKind<RawListener> = own(read, RawListener::shape);
-/// The section `admin`.
 pub(super) const ADMIN: CustomKind<Admin> = own(admin, RawAdmin::shape);
 /// `HOST:PORT` with a numeric address or `localhost`.
 pub(super) const SOCKET_ADDRESS: AtKey<CustomKind<SocketAddr>> =
     AtKey(own(socket_address, || Shape::pattern("HOST:PORT", TCP)));
-/// Names in `Host`.
 pub(super) const HOSTS: CustomKind<Hosts> = own(hosts, || {
     let name = Shape::bare("a host name", HOST);
     Shape::Either(vec![Shape::Words(vec!["any".into()]), Shape::List(name.into())])

@@ -42,7 +42,6 @@ pub fn load_again(proxy_yaml: &Path) -> Result<Loaded, Report> {
     load_at(proxy_yaml, LoadPhase { now: clock::now(), reload: true })
 }
 
-/// When and why the files are loaded.
 #[derive(Clone, Copy)]
 pub(super) struct LoadPhase {
     /// The current time, for rules that expire.

@@ -1,10 +1,9 @@
-//! Names that somebody chose: each is given once, and of one that is not there what was most likely meant.
+//! Checks names, and suggests what was meant by an unknown one.
 
 use super::source_file::{Located, SourceFile};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Reports every name that is given twice.
 pub(super) fn check_unique_names<'n>(
     source: &SourceFile,
     what: &str,
@@ -21,7 +20,7 @@ pub(super) fn check_unique_names<'n>(
     }
 }
 
-/// Which of these a name is. `None` where it is none of them, which is reported.
+/// Finds a name among these. `None` if it is unknown, which is reported.
 pub(super) fn known<'c>(
     source: &SourceFile,
     what: &str,
@@ -34,7 +33,6 @@ pub(super) fn known<'c>(
     })
 }
 
-/// The candidate that was most likely meant.
 pub(super) fn closest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let folded = |t: &str| t.to_ascii_lowercase().replace('-', "_");
     let text = folded(text);
@@ -45,7 +43,7 @@ pub(super) fn closest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c s
     scored.filter(|(distance, _)| *distance <= allowed).min_by_key(|(distance, _)| *distance).map(|(_, c)| c)
 }
 
-/// A hint for a name that is not one of the candidates. Of many mistakes among many names, the first are compared.
+/// Returns a hint for an unknown name. Of many mistakes among many names, only the first are compared.
 pub(super) fn did_you_mean<'c>(
     source: &SourceFile,
     text: &str,
@@ -62,7 +60,7 @@ pub(super) fn did_you_mean<'c>(
     format!("known: {}{more}", listed.join(", "))
 }
 
-/// As many names are told one by one.
+/// The maximum number of names in a hint.
 const MAX_LISTED: usize = 20;
 
 #[cfg(test)]

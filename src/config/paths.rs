@@ -1,5 +1,4 @@
-//! Checks that each path has a single, possible use. Where the proxy writes there is no file that it reads, nor a
-//! socket.
+//! Checks that each path has a single, possible use: the proxy must not write where it reads or has a socket.
 
 use super::proxy::ParsedProxy;
 use super::report::Position;

@@ -1,5 +1,4 @@
-//! The whole of `policy.yaml`: its callers and rules as they were written, each value read on its own. Whether names fit
-//! together is not asked here: see `resolve`.
+//! Reads `policy.yaml`, each value by itself; `resolve` checks names.
 
 use super::condition;
 use super::declare::*;
@@ -87,7 +86,6 @@ impl RawRule {
         self.id.is_some() && self.effect.is_some()
     }
 
-    /// Returns one of its lists of patterns.
     pub(super) fn globs(&self, list: Field) -> &[Located<Glob>] {
         match list {
             Field::Callers => &self.callers,
@@ -118,12 +116,11 @@ impl RawRule {
 }
 
 impl ParsedPolicy {
-    /// What identifies the callers.
     pub(super) fn proofs(&self) -> impl Iterator<Item = &Located<Proof>> {
         self.callers.iter().flat_map(|caller| &caller.identify)
     }
 
-    /// The policy of the rules that could be read.
+    /// Compiles the rules that could be read.
     pub(super) fn compile(&self, source: &SourceFile, projects: &[Scope]) -> Policy {
         let file = source.name();
         let rules = self.rules.iter().filter_map(|rule| rule.value.resolve(rule.place, &file));
@@ -199,7 +196,7 @@ fn glob(source: &SourceFile, node: &Node) -> Option<Located<Glob>> {
         .ok()
 }
 
-/// How much of the policy's SHA-256 names it, in hexadecimal digits.
+/// The hexadecimal digits of the SHA-256 that identify a policy.
 const HASH_LENGTH: usize = 16;
-/// A hint of what a pattern may have.
+/// A hint about patterns.
 pub(super) const WILDCARDS: &str = "`*` matches any run of characters, `?` one character";

@@ -141,7 +141,6 @@ fn project(source: &SourceFile, node: &Node) -> Option<RawProject> {
     Some(project)
 }
 
-/// The endpoint of MPC.
 const ENDPOINT: CustomKind<Located<Endpoint>> =
     own(|source, node| endpoint(source, node, EXAMPLE_ENDPOINT), || endpoint_shape(EXAMPLE_ENDPOINT));
 

@@ -92,9 +92,7 @@ section! {
     }
 }
 
-/// An item of `identify`.
 pub(super) const PROOF: CustomKind<Located<Proof>> = own(read, RawProof::shape);
-/// The number of a user or a group.
 const ID: Count<u32> = count(0..=u32::MAX - 1);
 const UID: CustomKind<u32> = own(|source, node| USER.read(source, node), || ID.shape());
 
@@ -132,7 +130,6 @@ fn unix(source: &SourceFile, node: &Node) -> Option<Proof> {
     complete.then_some(Proof::Unix { uid, gid })
 }
 
-/// A kind of account.
 struct Account {
     what: &'static str,
     name: &'static str,
@@ -162,12 +159,10 @@ const GROUP: Account = Account {
 };
 
 impl Account {
-    /// By its number.
     fn read(&self, source: &SourceFile, node: &Node) -> Option<u32> {
         self.mapped(source, node, ID.read(source, node)?)
     }
 
-    /// By its name.
     fn find(&self, source: &SourceFile, node: &Node) -> Option<u32> {
         let (what, name) = (self.what, scalar::text(source, node, self.name)?);
         let id = (self.find)(name).or_else(|| {
@@ -247,7 +242,6 @@ fn spiffe(source: &SourceFile, node: &Node) -> Option<Proof> {
     name(source, node, kind, SpiffeId::parse).map(Proof::Spiffe)
 }
 
-/// A kind of name in certificates.
 struct NameKind {
     what: &'static str,
     example: &'static str,

@@ -1,5 +1,4 @@
-//! The whole of `proxy.yaml`: its sections as they were written, each value read on its own. Whether names fit together
-//! is not asked here: see `resolve`.
+//! Reads `proxy.yaml`, each value by itself; `resolve` checks names.
 
 use super::credentials::{self, CREDENTIAL, Credential, RawCredential};
 use super::declare::*;
@@ -69,7 +68,6 @@ pub(super) struct ParsedProxy {
 }
 
 impl ParsedProxy {
-    /// Returns the names and ids of the projects that could be read.
     pub(super) fn scopes(&self) -> Vec<Scope> {
         self.keys.projects.iter().filter_map(RawProject::scope).collect()
     }

@@ -22,7 +22,6 @@ section! {
     }
 }
 
-/// The section `limits` of a caller.
 pub(super) const CALLER_LIMITS: CustomKind<CallerLimits> = own(caller, RawLimits::shape);
 /// A rate such as `30/min`: a number of calls, which may come at once, and `s`, `min`, `h` or `day`.
 pub(super) const RATE: CustomKind<Rate> =

@@ -104,7 +104,6 @@ const SECRET_KEYS: &[&str] = &["ak", "sk", "key", "credentials", "bearer", "auth
 const SECRET_PARTS: &[&str] = &["secret", "password", "passwd", "token", "access_key", "private", "sha256"];
 /// Words that cannot be secrets, and are often mistakes of their own.
 const PLAIN: &[&str] = &["-", "true", "false", "yes", "no", "on", "off"];
-/// The maximum length of a key.
 const MAX_KEY: usize = 32;
 
 #[cfg(test)]

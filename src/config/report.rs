@@ -1,7 +1,6 @@
-//! Configuration problems and where they are. Every problem of a run, and how a person reads them.
+//! Reports of all problems of a run, with the lines that they are in.
 //!
-//! A problem keeps its place and not the text around it; the text is quoted when the report is printed, with secrets
-//! covered (see `redact`). Excerpts are our own because the crates for them (annotate-snippets, codespan-reporting)
+//! Lines are quoted with secrets redacted (see `redact`). The crates for excerpts (annotate-snippets, codespan-reporting)
 //! print the source as it is.
 
 use super::redact::Lines;
@@ -59,7 +58,6 @@ pub struct Report {
     pub(super) paths: Paths,
 }
 
-/// Paths that the files name.
 #[derive(Default)]
 pub(super) struct Paths {
     /// Files that were read, or should have been there to be read.
@@ -79,7 +77,7 @@ impl Report {
         Self { problems: vec![problem], ..Self::default() }
     }
 
-    /// The problems of a file, and its text to quote from.
+    /// Creates the report of a file.
     pub(super) fn of_file(file: Arc<str>, text: String, mut problems: Vec<Problem>) -> Self {
         // Stable, so that problems at the same position stay in the order in which they were found.
         problems.sort_by_key(|problem| problem.place);
@@ -101,7 +99,7 @@ impl Report {
         &self.paths.named
     }
 
-    /// Adds the problems of other files.
+    /// Adds another report.
     pub(super) fn append(&mut self, other: Self) {
         self.problems.extend(other.problems);
         self.texts.extend(other.texts);
@@ -120,7 +118,7 @@ impl Report {
         self.count(Severity::Error) > 0
     }
 
-    /// The value, where there is one and none of the problems is an error.
+    /// Returns the value, unless there is none or a problem is an error.
     pub(super) fn unless_errors<T>(self, value: Option<T>) -> Result<T, Self> {
         value.filter(|_| !self.has_errors()).ok_or(self)
     }

@@ -1,5 +1,4 @@
-//! Resolves names. Every name is given once, every name that is used is given, and nothing that was written stays
-//! without effect. The readers before it look at one value at a time.
+//! Resolves names: every name must be unique, every name that is used must exist, and everything must have an effect.
 
 use super::ambiguity;
 use super::credentials::Credential;
@@ -76,7 +75,6 @@ fn bases_are_keys(source: &SourceFile, credentials: &[Credential]) {
     }
 }
 
-/// Checks that no two sockets have the same address.
 fn addresses(source: &SourceFile, RawProxy { listeners, ops, .. }: &RawProxy) {
     let listeners = listeners.iter().filter_map(|listener| listener.bind.clone());
     let ops = ops.iter().map(|ops| Located { value: Bind::Tcp(ops.value.bind), place: ops.place });
@@ -185,7 +183,7 @@ fn proofs(source: &SourceFile, policy: &ParsedPolicy, listeners: &[RawListener])
     ambiguity::proofs(source, policy);
 }
 
-/// The listener is there. One that others can reach is no proof by itself, unless somebody says that the network is one.
+/// Checks that the listener exists, and that reaching it may identify a caller.
 fn listener_identifies(source: &SourceFile, name: &Name, listeners: &[RawListener]) {
     let names = listener_names(listeners);
     match listeners.iter().find(|listener| listener.is_named(&name.value)) {

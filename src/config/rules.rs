@@ -1,5 +1,4 @@
-//! Checks rules against the names they can match. Names in lists and conditions, and what only the compiled policy can
-//! tell. Whether a rule is wise is not asked.
+//! Checks rules: the names in their lists and conditions, and what only the compiled policy shows.
 
 use super::names::{check_unique_names, did_you_mean};
 use super::policy::{ParsedPolicy, RawRule, WILDCARDS};
@@ -256,7 +255,7 @@ pub(super) fn findings(source: &SourceFile, policy: &Policy, parsed: &ParsedPoli
     told.finish();
 }
 
-/// A kind of warning: what is said of one rule, and of several.
+/// A kind of warning, in words for one rule and for several.
 struct WarningKind {
     of_one: &'static str,
     of_many: &'static str,

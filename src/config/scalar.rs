@@ -1,5 +1,4 @@
-//! Single values: text, names, switches, words, numbers, durations, sizes and times. Each is a [`Kind`], or text that
-//! another one is made of.
+//! The kinds of single values: text, names, switches, words, numbers, durations, sizes and times.
 
 use super::kind::{CustomKind, FormatDefault, Kind, Shape, own};
 use super::names::closest;
@@ -27,7 +26,6 @@ pub(super) fn text<'n>(source: &'n SourceFile, node: &'n Node<'n>, what: &str) -
     }
 }
 
-/// Reads a name or id that a request target can hold.
 pub(super) fn name(source: &SourceFile, node: &Node) -> Option<Located<Arc<str>>> {
     let name = Located { value: text(source, node, "a name")?.into(), place: node.place };
     is_name(source, &name).then_some(name)
@@ -43,7 +41,6 @@ pub(super) fn is_name(source: &SourceFile, name: &Located<Arc<str>>) -> bool {
     valid
 }
 
-/// The version of the file's format.
 pub(super) const VERSION: CustomKind<()> = own(version, || Shape::Version);
 /// A name or id that a request target can hold.
 pub(super) const NAME: CustomKind<Located<Arc<str>>> = own(name, name_shape);
@@ -52,7 +49,6 @@ pub(super) const MOMENT: CustomKind<DateTime<Utc>> = own(moment, || {
     Shape::pattern("a date such as 2027-01-31, or a time such as 2027-01-31T18:00:00Z", MOMENTS)
 });
 
-/// Returns the shape of a name.
 pub(super) fn name_shape() -> Shape {
     Shape::bare("a name", "^[A-Za-z0-9_-]{1,64}$")
 }
@@ -92,7 +88,6 @@ impl FormatDefault for Text {
     }
 }
 
-/// `true` or `false`.
 pub(super) struct Switch;
 
 impl Kind for Switch {
@@ -159,10 +154,8 @@ impl<const N: usize, T: Copy + PartialEq> FormatDefault for Words<N, T> {
     }
 }
 
-/// A whole number.
 pub(super) struct Count<T>(RangeInclusive<u32>, PhantomData<T>);
 
-/// Creates the kind of a whole number in this range.
 pub(super) const fn count<T>(range: RangeInclusive<u32>) -> Count<T> {
     Count(range, PhantomData)
 }

@@ -21,7 +21,6 @@ pub enum File {
 }
 
 impl File {
-    /// Returns its shape.
     pub(super) fn shape(self) -> Shape {
         match self {
             Self::Proxy => RawProxy::shape(),
@@ -52,7 +51,6 @@ pub fn schema(file: File) -> String {
     format!("{:#}\n", Value::Object(document))
 }
 
-/// Writes schemas of shapes.
 struct Writer {
     /// Whether a reload applies every new value.
     reloaded: bool,

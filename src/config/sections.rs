@@ -122,7 +122,6 @@ fn audit(source: &SourceFile, node: &Node) -> Option<AuditSettings> {
     Some(audit)
 }
 
-/// The target of records.
 struct Sink;
 
 impl Kind for Sink {

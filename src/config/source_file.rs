@@ -1,7 +1,6 @@
 //! A YAML file being read, and the problems found in it.
 //!
-//! It goes through all of decoding by shared reference, so that a reader that meets a problem reports it and goes on: a
-//! person wants all problems in one run, not one a run.
+//! Readers share it, report problems to it and go on, so that one run reports all problems.
 
 use super::report::{Paths, Position, Problem, Report, Severity};
 use super::yaml::{self, Node, Value};
@@ -41,12 +40,11 @@ pub(super) struct Located<T> {
 }
 
 impl SourceFile {
-    /// Reads the file.
     pub(super) fn try_open(path: &Path) -> io::Result<Self> {
         Ok(Self::new(path, read_text(path)?))
     }
 
-    /// Reads the file. One that cannot be read is without text, and has that problem.
+    /// Reads the file. An unreadable one has no text, and that problem.
     pub(super) fn open(path: &Path) -> Self {
         Self::try_open(path).unwrap_or_else(|error| {
             let source = Self::new(path, String::new());
@@ -86,7 +84,6 @@ impl SourceFile {
         Path::new(&*self.file).file_name().and_then(|name| name.to_str()).unwrap_or(&self.file).into()
     }
 
-    /// Returns the text of the file.
     pub(super) fn text(&self) -> &str {
         &self.text
     }
@@ -118,7 +115,6 @@ impl SourceFile {
         Ok(glob)
     }
 
-    /// Resolves a path relative to the file.
     pub(super) fn resolve(&self, path: &str) -> PathBuf {
         let path = self.directory.join(path);
         self.named.borrow_mut().insert(path.clone());
@@ -142,12 +138,10 @@ impl SourceFile {
         left.inspect(|left| self.comparisons.set(*left)).is_some()
     }
 
-    /// Marks the file as read while the proxy runs.
     pub(super) fn read_again(self, reload: bool) -> Self {
         Self { reload, ..self }
     }
 
-    /// Restricts the keys to read.
     pub(super) fn read_for(self, only: KeyScope) -> Self {
         Self { only, ..self }
     }
@@ -175,7 +169,6 @@ impl SourceFile {
         self.secrets.borrow().get(among.clone()).unwrap_or_default().iter().all(|named| there(&named.value))
     }
 
-    /// Returns the number of secret files named so far.
     pub(super) fn count_secrets(&self) -> usize {
         self.secrets.borrow().len()
     }
@@ -191,12 +184,11 @@ impl SourceFile {
         format!("relative paths start at the directory of {}", self.file)
     }
 
-    /// Reports an error.
     pub(super) fn error(&self, place: Position, message: impl Into<String>, hint: impl Into<String>) {
         self.push(self.problem(Some(place), message.into(), Some(hint.into())));
     }
 
-    /// Reports an error in place of a value.
+    /// Reports an error, and returns `None` in place of the value.
     pub(super) fn reject<T>(
         &self,
         place: Position,
@@ -207,7 +199,6 @@ impl SourceFile {
         None
     }
 
-    /// Reports a warning.
     pub(super) fn warning(&self, place: Position, message: impl Into<String>, hint: impl Into<String>) {
         let problem = self.problem(Some(place), message.into(), Some(hint.into()));
         self.push(Problem { severity: Severity::Warning, ..problem });
@@ -228,12 +219,11 @@ impl SourceFile {
         format!("{}:{}:{}", self.file, place.line, place.column)
     }
 
-    /// Whether anything in the file is an error.
     pub(super) fn has_errors(&self) -> bool {
         self.problems.borrow().iter().any(|problem| problem.severity == Severity::Error)
     }
 
-    /// What there is to report of it.
+    /// Returns the report of it.
     pub(super) fn close(self) -> Report {
         let secrets = self.secrets.into_inner().into_iter().map(|named| named.value).collect();
         let mut report = Report::of_file(self.file, self.text, self.problems.into_inner());

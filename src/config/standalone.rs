@@ -96,7 +96,6 @@ fn scopes(proxy_yaml: &Path, report: &mut Report) -> Option<Vec<Scope>> {
     Some(proxy.projects.iter().filter_map(RawProject::scope).collect())
 }
 
-/// Reads a part of a file.
 fn read_part<T>(
     path: &Path,
     part: KeyScope,
@@ -109,7 +108,7 @@ fn read_part<T>(
     value
 }
 
-/// Of the callers the names: how they prove themselves, and the files that takes, is left to whoever runs the proxy.
+/// Of callers only the names: the files that identify them may not be there.
 const RULES: KeyScope = &[("a caller", &[])];
 const LOG: KeyScope = &[("proxy.yaml", &["log"])];
 const ADDRESSES: KeyScope = &[("proxy.yaml", &["ops", "admin"])];

@@ -45,7 +45,6 @@ section! {
     }
 }
 
-/// The section `tls`.
 pub(super) const TLS: AtKey<CustomKind<ParsedTls>> = AtKey(own(read, RawTls::shape));
 
 fn read(source: &SourceFile, node: &Node) -> Option<ParsedTls> {
@@ -114,7 +113,7 @@ fn certified(
     source.reject(place, message, hint)
 }
 
-/// Asks callers for certificates of these authorities, if any, and serves none without one where it is required.
+/// Requests client certificates if there are authorities, and requires them if `required`.
 fn server_config(
     certified: CertifiedKey,
     authorities: Option<Certificates>,

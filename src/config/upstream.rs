@@ -58,9 +58,7 @@ pub enum Stale {
     Never,
 }
 
-/// The maximum of any time-out.
 pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
-/// A time-out.
 pub(super) const TIMEOUT: Time = Time(Duration::from_millis(10)..=MAX_TIMEOUT);
 const CA_FILE: CustomKind<PathBuf> =
     own(|source, node| Some(AUTHORITIES.read(source, node)?.path), path_shape);

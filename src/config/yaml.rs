@@ -22,7 +22,6 @@ pub(super) struct Node<'t> {
     tag: bool,
 }
 
-/// A YAML value.
 #[derive(Debug)]
 pub(super) enum Value<'t> {
     /// `~`, `null`, or a missing value.
@@ -46,7 +45,6 @@ pub(super) struct SyntaxProblem {
     pub(super) hint: &'static str,
 }
 
-/// Parses one document.
 pub(super) fn parse(text: &str) -> Result<Node<'_>, SyntaxProblem> {
     let options = serde_yaml::options! {
         budget: serde_yaml::budget! { max_aliases: 0, max_anchors: 0, max_depth: 16, max_nodes: 400_000 },
@@ -119,7 +117,6 @@ fn first_tab(text: &str, before: Position) -> Option<Position> {
 }
 
 impl Value<'_> {
-    /// Returns what messages call it.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing",

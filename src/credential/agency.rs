@@ -20,7 +20,6 @@ use crate::{
     upstream::UpstreamAnswer,
 };
 
-/// The provider of an agency's key.
 pub(super) struct Agency {
     pub(super) exchange: Exchange,
     pub(super) base: Option<Arc<CachedCredential>>,

@@ -37,7 +37,6 @@ pub struct CachedCredential {
     asked: Notify,
 }
 
-/// One value of a credential, which is replaced as a whole.
 struct Value {
     /// Its number, from 1. A source that returns the same value again does not change it.
     number: u64,
@@ -273,7 +272,6 @@ impl CachedCredential {
         }
     }
 
-    /// Whether requests want a newer value than there is.
     pub(super) fn is_wanted(&self) -> bool {
         self.wanted.load(Relaxed) > self.number()
     }
@@ -283,7 +281,6 @@ impl CachedCredential {
         self.current.load().as_ref().map_or(0, |value| value.number)
     }
 
-    /// Returns the current value, if it has not expired.
     fn in_force(&self) -> Option<Arc<Value>> {
         self.current.load_full().filter(|value| !value.has_expired())
     }

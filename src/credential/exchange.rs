@@ -42,7 +42,6 @@ pub(super) struct Exchange {
     pub(super) timeout: Duration,
 }
 
-/// A request to such an endpoint.
 pub(super) struct ExchangeRequest<'a> {
     pub(super) method: Method,
     /// The path and query.
@@ -64,7 +63,6 @@ pub(super) struct TemporaryKey {
     expires_at: Box<str>,
 }
 
-/// The document that contains it.
 #[derive(Deserialize)]
 pub(super) struct KeyDocument {
     #[serde(alias = "credentials")]

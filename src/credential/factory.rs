@@ -33,7 +33,6 @@ impl Source {
         }
     }
 
-    /// Creates the provider of this source.
     pub(super) fn provider(
         &self,
         provider_context: &ProviderContext,
@@ -75,7 +74,6 @@ impl Source {
     }
 }
 
-/// The provider of the first source that exists.
 struct Auto {
     known: KnownEndpoints,
     provider_context: ProviderContext,

@@ -11,7 +11,6 @@ use crate::{
     signing::{KeyError, Part, SigningKey},
 };
 
-/// An access key in two or three files.
 #[derive(Clone)]
 pub(super) struct Files {
     paths: Vec<PathBuf>,

@@ -23,7 +23,6 @@ use super::{
 };
 use crate::signing::SigningKey;
 
-/// The health of every access key in use.
 #[derive(Clone, Default)]
 pub(super) struct KeyHealthRegistry(Arc<Mutex<KnownKeys>>);
 
@@ -54,10 +53,8 @@ pub(super) struct Permit {
     returned: bool,
 }
 
-/// The result of asking for a permit.
 pub(super) type Admission = Result<Permit, PermitDenied>;
 
-/// Why there is no permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PermitDenied {
     /// The key is suspended until then.

@@ -16,7 +16,6 @@ use super::{
 };
 use crate::{object::Object, secret::Secret, upstream::UpstreamAnswer};
 
-/// The provider of a user's token.
 pub(super) struct IamPassword {
     pub(super) exchange: Exchange,
     pub(super) settings: source::Password,

@@ -31,7 +31,6 @@ pub(super) enum IniError {
 /// Values by key, in lower case.
 type Values = HashMap<String, Zeroizing<String>>;
 
-/// The state of the parser.
 #[derive(Default)]
 struct Reader {
     sections: HashMap<String, Values>,

@@ -16,7 +16,6 @@ pub(super) struct DualInstant {
     pub(super) date: DateTime<Utc>,
 }
 
-/// The entry of a signature.
 #[derive(Clone, Copy)]
 pub(super) struct Entry {
     /// The ledger's generation, so that entries of a former key do not count.
@@ -69,7 +68,6 @@ impl Ledger {
         self.refused > 0 && self.quiet_until.is_some_and(|until| until > now)
     }
 
-    /// Whether the entry belongs to this ledger.
     pub(super) fn has(&self, entry: Entry) -> bool {
         self.generation == entry.generation
     }

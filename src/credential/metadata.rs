@@ -15,13 +15,11 @@ use crate::{
     upstream::{Endpoint, UpstreamAnswer},
 };
 
-/// The provider of the key of this machine's agency.
 pub(super) struct Metadata {
     exchange: Exchange,
     session: Session,
 }
 
-/// How to authenticate to the service.
 enum Session {
     /// The version is not known yet.
     Unknown,

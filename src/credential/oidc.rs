@@ -7,7 +7,6 @@ use serde_json::json;
 
 use super::{Provide, ProvideError, ProvideFuture, Provided, exchange::Exchange, read, source};
 
-/// The provider of a key by federation.
 pub(super) struct Oidc {
     pub(super) exchange: Exchange,
     pub(super) settings: source::Oidc,
@@ -40,7 +39,6 @@ pub(super) fn examine(settings: &source::Oidc) -> Result<(), ProvideError> {
     read::token(&settings.id_token_file).map(drop)
 }
 
-/// Returns the value of `X-Idp-Id`.
 fn provider_id(idp_id: &str) -> Result<HeaderValue, ProvideError> {
     HeaderValue::from_str(idp_id).map_err(|_| ProvideError::ProviderId)
 }

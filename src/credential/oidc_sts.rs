@@ -7,7 +7,6 @@ use serde_json::json;
 
 use super::{Provide, ProvideError, ProvideFuture, Provided, exchange::Exchange, read, source};
 
-/// The provider of an agency's key by federation.
 pub(super) struct OidcSts {
     pub(super) exchange: Exchange,
     pub(super) settings: source::OidcSts,

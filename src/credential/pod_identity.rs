@@ -37,7 +37,7 @@ pub(super) fn examine() -> Result<(), ProvideError> {
     read::token(&announced()?.1).map(drop)
 }
 
-/// The agent that the environment names, and the file with its token.
+/// Returns the agent in the environment, and the file of its token.
 fn announced() -> Result<((Endpoint, String), PathBuf), ProvideError> {
     let (uri, token_file) = (variable(URI)?, variable(TOKEN_FILE)?);
     let agent = agent(&uri).map_err(|problem| ProvideError::Variable(URI, problem))?;

@@ -14,7 +14,6 @@ use super::{
 };
 use crate::{secret::Secret, signing::SigningKey, upstream::Endpoint, watch};
 
-/// The provider of a profile's section.
 pub(super) struct Profile {
     pub(super) settings: source::Profile,
     pub(super) provider_context: ProviderContext,
@@ -22,7 +21,6 @@ pub(super) struct Profile {
     pub(super) id_token_file: Option<PathBuf>,
 }
 
-/// The contents of a section.
 enum Found {
     Key(SigningKey),
     Federation(source::Oidc),
@@ -50,7 +48,6 @@ impl Profile {
 }
 
 impl source::Profile {
-    /// Checks that the section is usable.
     pub(super) fn examine(&self) -> Result<(), ProvideError> {
         match self.read()? {
             Found::Key(_) => Ok(()),

@@ -18,7 +18,6 @@ pub(super) async fn off_thread<T: Send + 'static>(
     read.unwrap_or_else(|| Err(ProvideError::Unsettled("cannot read its files".into())))
 }
 
-/// Reads a text file.
 pub(super) fn text(path: &Path) -> Result<Secret, ProvideError> {
     let unreadable = |source| ProvideError::Unreadable { path: path.to_owned(), source };
     // Read as bytes: text that is not UTF-8 gets the message of an invalid key.
@@ -26,13 +25,11 @@ pub(super) fn text(path: &Path) -> Result<Secret, ProvideError> {
     Ok(Secret::new(String::from_utf8_lossy(&bytes)))
 }
 
-/// Reads a token from a file.
 pub(super) fn token(path: &Path) -> Result<Secret, ProvideError> {
     let text = text(path)?;
     key_text(text.expose()).map(Secret::new).map_err(|flaw| no_token(path, flaw))
 }
 
-/// Returns the error for a file without a valid token.
 pub(super) fn no_token(path: &Path, flaw: Flaw) -> ProvideError {
     if flaw == Flaw::Empty {
         return ProvideError::Empty { path: path.to_owned() };

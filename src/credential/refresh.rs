@@ -187,7 +187,6 @@ fn pause_after(failures: u32, jitter: f64) -> Duration {
     doubled.min(MAX_BACKOFF).mul_f64(1.0 - 0.5 * jitter)
 }
 
-/// Waits until this time.
 async fn until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,

@@ -120,7 +120,6 @@ fn alternative_names<'c>(
     Ok(extension.map_or(&[], |extension| extension.value.general_names.as_slice()))
 }
 
-/// The maximum length of a subject, in characters.
 const MAX_SUBJECT: usize = 128;
 
 #[cfg(test)]

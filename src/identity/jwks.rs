@@ -38,7 +38,6 @@ pub enum KeySetError {
     Private,
 }
 
-/// Why a token is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TokenError {
     Malformed,

@@ -1,5 +1,5 @@
-//! What may prove a caller, as it came: the peer of its connection, as proven by the kernel and the TLS handshake, and its
-//! request. A [`Peer`] is made once, when a connection is accepted; nothing a caller sends after that can change it.
+//! What may identify a caller: the peer of its connection, as reported by the kernel and the TLS handshake, and its request.
+//! A [`Peer`] is created when a connection is accepted; nothing that the caller sends can change it.
 
 use std::{
     fmt,

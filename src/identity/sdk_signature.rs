@@ -85,7 +85,6 @@ fn check(presented: &Presented<'_>, signer: &Signer) -> Result<(), Reason> {
     if same.into() { Ok(()) } else { Err(Reason::SignatureMismatch) }
 }
 
-/// The parts of a signature as presented.
 struct SignatureClaim<'r> {
     authorization: &'r str,
     date: Timestamp,

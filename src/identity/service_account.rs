@@ -133,7 +133,6 @@ mod tests {
         }
     }
 
-    /// Returns the caller's name, or why there is none.
     fn identify(
         accounts: Vec<(&str, ServiceAccount)>,
         token: &str,

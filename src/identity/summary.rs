@@ -11,7 +11,6 @@ use http::{
 use super::{Peer, PeerAddress, Presented, bearer, sdk_signature, service_account};
 use crate::signing;
 
-/// A list of presented credentials.
 #[derive(Default)]
 struct PresentedSummary(String);
 

@@ -111,7 +111,6 @@ impl ByteReservation {
     }
 }
 
-/// Bytes with their reservation.
 struct Budgeted {
     body: Bytes,
     _room: ByteReservation,

@@ -26,7 +26,6 @@ pub fn fair_share(in_flight: usize, callers: usize) -> Option<NonZeroU32> {
     NonZeroU32::new(half.max(1)).filter(|_| callers > 1)
 }
 
-/// The state of the limits.
 pub(super) struct CallerState {
     pub(super) limits: CallerLimits,
     bucket: Option<DefaultDirectRateLimiter>,
@@ -35,7 +34,6 @@ pub(super) struct CallerState {
     in_flight: Option<Arc<Semaphore>>,
 }
 
-/// A rate and its token bucket.
 struct RateBucket {
     rate: Rate,
     left: DefaultDirectRateLimiter,

@@ -35,7 +35,6 @@ impl Denials {
         }
     }
 
-    /// Notes a denial.
     pub(super) fn note(&self, caller: &CallerId) {
         let mut all = self.0.lock();
         let denials = all.entry(caller.clone()).or_default();

@@ -114,7 +114,6 @@ fn written(said: &FreezeEntry) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// The contents of the file.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct FreezeDocument {
@@ -131,7 +130,6 @@ fn caller(name: &str, known: impl Fn(&CallerId) -> bool) -> Result<CallerId, Str
     caller.ok_or_else(|| format!("unknown caller {name:?}"))
 }
 
-/// Reads a regular file.
 fn text(file: &File) -> io::Result<Vec<u8>> {
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("not a regular file"));

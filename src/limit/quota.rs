@@ -17,7 +17,6 @@ use std::{
 
 use super::{CallCount, Exceeded, Rate, Scope};
 
-/// A project's rate and its token buckets.
 #[derive(Debug)]
 pub(super) struct Quota {
     rate: Rate,
@@ -26,7 +25,6 @@ pub(super) struct Quota {
     to_look: TokenBucket,
 }
 
-/// A token bucket.
 #[derive(Debug)]
 struct TokenBucket {
     start: Instant,
@@ -68,7 +66,6 @@ impl Quota {
         }
     }
 
-    /// Returns one token.
     pub(super) fn give_back(&self) {
         self.all.give_back();
     }

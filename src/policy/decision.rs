@@ -59,7 +59,6 @@ pub enum NeededFacts {
     ToObserve(Keys),
 }
 
-/// The matching rules of one mode and effect.
 struct MatchedRules<'p> {
     /// The first that is known to apply.
     rule: Option<&'p Rule>,
@@ -67,7 +66,6 @@ struct MatchedRules<'p> {
     unknown: Keys,
 }
 
-/// A search for the rules that match a call.
 struct Search<'p, 'c> {
     policy: &'p Policy,
     call: &'c Call<'c>,

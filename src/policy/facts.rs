@@ -26,7 +26,6 @@ pub struct Facts {
     outputs: Objects,
 }
 
-/// The objects on one side of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Objects {
     /// Whole objects, as a job names them.
@@ -35,14 +34,12 @@ enum Objects {
     Apart { buckets: Fact<Box<[Box<str>]>>, keys: Fact<Box<[Box<str>]>> },
 }
 
-/// Which side of a job an object is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Input,
     Output,
 }
 
-/// A part of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     /// `BUCKET/OBJECT`.
@@ -115,7 +112,6 @@ impl Facts {
         Self { inputs, outputs, ..self }
     }
 
-    /// Sets the objects of one side.
     #[must_use]
     pub(super) fn with_side(mut self, side: Side, objects: Vec<Object>) -> Self {
         *self.side_mut(side) = Objects::Whole(several(objects.into()));

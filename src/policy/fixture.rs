@@ -17,7 +17,6 @@ use crate::operation::{ACTIONS, CREATE, DELETE, VIEW};
 pub(super) const CALLERS: [&str; 3] = ["editor-api", "batch-cleaner", "oncall"];
 const PROJECTS: [(&str, &str); 2] = [("media-prod", "1111"), ("media-test", "2222")];
 
-/// The default time of calls.
 pub(super) fn now() -> DateTime<Utc> {
     parse_moment("2027-01-15").unwrap()
 }
@@ -65,7 +64,6 @@ pub(super) fn compile(rules: Vec<Rule>) -> Policy {
     Policy::new(rules, &callers, &projects, "0123abcd")
 }
 
-/// A call that owns its parts.
 #[derive(Clone, Debug)]
 pub(super) struct OwnedCall {
     caller: CallerId,
@@ -115,7 +113,6 @@ impl OwnedCall {
         Self { facts: Facts::given(&told).unwrap(), told, ..self }
     }
 
-    /// Returns the facts that are given.
     pub(super) fn known_values(&self) -> &[(Key, Vec<String>)] {
         &self.told
     }

@@ -11,7 +11,6 @@ use super::{Effect, Mode, Rule, Scope};
 use crate::identity::CallerId;
 use crate::operation::ACTIONS;
 
-/// The rules of a policy, indexed.
 #[derive(Debug)]
 pub(super) struct Index {
     pub(super) callers: Names,
@@ -23,7 +22,6 @@ pub(super) struct Index {
     jobs: HashMap<[RuleSlot; 4], Box<Jobs>>,
 }
 
-/// The slots of callers, actions and projects.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cells<'i>([&'i [RuleSlot]; 3]);
 
@@ -78,12 +76,10 @@ impl Index {
         cells.each().filter_map(move |cell| self.jobs.get(&key(cell, mode, effect)).map(|jobs| &**jobs))
     }
 
-    /// Returns the set of each rule's callers.
     pub(super) fn sets_of_callers(&self) -> impl Iterator<Item = Set> {
         self.sets.iter().map(|[callers, ..]| *callers)
     }
 
-    /// Returns the cells of a rule.
     pub(super) fn cells(&self, rule: usize) -> Vec<[RuleSlot; 3]> {
         let [callers, actions, projects] = self.sets.get(rule).copied().unwrap_or_default();
         let [callers, actions, projects] =

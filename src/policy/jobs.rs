@@ -30,7 +30,6 @@ enum EquivalentPatterns {
     Several(Box<PatternList>),
 }
 
-/// Patterns in the order of the file.
 #[derive(Debug, Default)]
 struct PatternList {
     /// Patterns of rules that always apply. None covers the next.
@@ -38,7 +37,6 @@ struct PatternList {
     sometimes: Vec<Pattern>,
 }
 
-/// A pattern of a rule.
 #[derive(Clone, Debug)]
 pub(super) struct Pattern {
     glob: Glob,
@@ -83,7 +81,6 @@ pub(super) enum Applying<'a> {
 pub(super) struct Texts<'r>(HashMap<&'r str, usize>);
 
 impl<'r> Texts<'r> {
-    /// Counts the texts of all rules.
     pub(super) fn of(rules: &'r [Rule]) -> Self {
         let mut counts = HashMap::new();
         for text in rules.iter().flat_map(|rule| &rule.jobs).flat_map(Glob::inside) {

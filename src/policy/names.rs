@@ -11,7 +11,6 @@ use foldhash::{HashMap, HashMapExt};
 
 use super::Glob;
 
-/// The names of one kind.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     numbers: HashMap<Box<str>, usize>,
@@ -21,7 +20,6 @@ pub(super) struct Names {
     sets: Vec<Box<[RuleSlot]>>,
 }
 
-/// One name.
 #[derive(Debug)]
 struct Name {
     /// Its spellings in rules: a project has its name and its id.
@@ -29,7 +27,6 @@ struct Name {
     places: Box<[RuleSlot]>,
 }
 
-/// The names that a pattern matches.
 #[derive(Clone, Copy, Debug)]
 struct Matched {
     count: usize,
@@ -172,12 +169,10 @@ impl Names {
         self.numbers.get(name).and_then(|number| self.names.get(*number)).map(|name| &*name.places)
     }
 
-    /// Returns the slots of rules with this set.
     pub(super) fn of_set(&self, set: Set) -> &[RuleSlot] {
         self.sets.get(set).map_or(&[], |places| places)
     }
 
-    /// Whether this pattern matches nothing.
     pub(super) fn is_idle(&self, glob: &Glob) -> bool {
         self.matched.get(glob).is_none_or(|matched| matched.count == 0)
     }

@@ -46,7 +46,6 @@ impl Network {
         Ok(Self(unmapped(range)))
     }
 
-    /// Whether it contains the address.
     pub(super) fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
     }

@@ -9,7 +9,6 @@ use chrono::{DateTime, Utc};
 
 use super::{Call, Condition, Effect, Glob, Mode, Observed, Outcome, Rule};
 
-/// The names that a policy is compiled for.
 pub(crate) struct Known<'k> {
     pub(crate) callers: &'k [&'k str],
     pub(crate) actions: &'k [&'k str],
@@ -20,7 +19,6 @@ pub(crate) struct Known<'k> {
 /// The known facts of a job by key, absent if without a value. All others are unknown.
 pub(crate) type KnownFacts = [(&'static str, Vec<String>)];
 
-/// A decision of the reference implementation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReferenceDecision {
     /// `None` if it depends on unknown facts.
@@ -46,7 +44,6 @@ impl ReferenceDecision {
     }
 }
 
-/// Decides a call.
 pub(crate) fn decide(
     rules: &[Rule],
     known: &Known<'_>,
@@ -228,7 +225,6 @@ fn time(text: &str) -> DateTime<Utc> {
     whole.parse().unwrap()
 }
 
-/// Compares bits as text.
 fn in_network(network: &str, address: &str) -> bool {
     let (first, prefix) = network.split_once('/').map_or((network, None), |(f, p)| (f, p.parse().ok()));
     let (kind, first) = bits(first);

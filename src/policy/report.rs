@@ -191,5 +191,4 @@ impl fmt::Display for Miss {
 
 /// The effect of a decision that depends on unknown facts.
 pub const UNDETERMINED: &str = "undetermined";
-/// The maximum number of rules that are listed.
 const MAX_RULES_SHOWN: usize = 10;

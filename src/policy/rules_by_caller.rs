@@ -24,7 +24,6 @@ pub(super) struct ByCaller {
 }
 
 impl ByCaller {
-    /// Builds it from an index.
     pub(super) fn of(index: &Index) -> Self {
         let mut rules: HashMap<Set, Vec<usize>> = HashMap::new();
         for (number, set) in index.sets_of_callers().enumerate() {

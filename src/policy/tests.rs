@@ -185,7 +185,6 @@ impl Dice {
     }
 }
 
-/// As many names of each kind.
 const MANY: u64 = 100;
 
 #[test]

@@ -79,17 +79,14 @@ fn names<N: ToString>(names: impl Iterator<Item = N>) -> BTreeSet<String> {
     names.map(|name| name.to_string()).collect()
 }
 
-/// The maximum number of names of a kind.
 const MAX_NAMED: usize = 16;
 
-/// Logs weakened enforcement.
 pub(super) fn log_weakened(weakened: &[String]) {
     for what in weakened {
         tracing::warn!(what, "the reloaded configuration enforces less than before");
     }
 }
 
-/// Returns what is enforced less than before.
 pub(super) fn weakened(before: &ActivePolicy, now: &ActivePolicy) -> Vec<String> {
     let mut less = Vec::new();
     if (before.policy.mode(), now.policy.mode()) == (Mode::Enforce, Mode::Observe) {
@@ -109,7 +106,7 @@ pub(super) fn weakened(before: &ActivePolicy, now: &ActivePolicy) -> Vec<String>
     less
 }
 
-/// The listeners whose callers need no other proof, and who those are.
+/// Returns the listeners that identify a caller by themselves.
 fn open_listeners(policy: &ActivePolicy) -> impl Iterator<Item = (&str, &CallerId)> {
     policy.callers.proofs().filter_map(|(caller, proof)| {
         if let Proof::Listener(listener) = proof { Some((&**listener, caller)) } else { None }

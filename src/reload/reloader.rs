@@ -62,5 +62,4 @@ impl Reloader {
     }
 }
 
-/// The default reason.
 const NOT_YET: &str = "the files' content is not known yet: they are incomplete or slow to read";

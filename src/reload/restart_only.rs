@@ -27,7 +27,6 @@ impl Baseline {
 /// Declares the sections that need a restart, each with what is kept of it.
 macro_rules! restart_only {
     ($($section:ident: $Type:ty = $kept:expr,)*) => {
-        /// The part of a configuration that only a restart changes.
         pub(super) struct RestartOnly {
             $($section: $Type,)*
         }
@@ -37,7 +36,6 @@ macro_rules! restart_only {
                 Self { $($section: $kept(&settings.$section),)* }
             }
 
-            /// Returns the sections that differ.
             pub(super) fn differences(&self, other: &Self) -> Vec<&'static str> {
                 let sections = [$((stringify!($section), self.$section != other.$section),)*];
                 sections.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()

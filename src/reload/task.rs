@@ -36,7 +36,6 @@ pub struct Targets {
     pub metrics: Arc<Metrics>,
 }
 
-/// Receives the result of a reload.
 pub(super) type Reply = oneshot::Sender<Reloaded>;
 
 /// The task that reloads when the files change, for ever.
@@ -55,7 +54,6 @@ pub(super) struct ReloadTask {
     reader: Reader,
 }
 
-/// A series of refusals.
 #[derive(Default)]
 struct RefusalStreak {
     count: u32,
@@ -63,14 +61,12 @@ struct RefusalStreak {
     next: Option<Instant>,
 }
 
-/// The result of reading the files.
 struct Outcome {
     fresh: Result<Candidate, String>,
     /// The files that determined it.
     files: Vec<PathBuf>,
 }
 
-/// A configuration that can be put in force.
 struct Candidate {
     in_force: ActivePolicy,
     /// The certificate authorities, if configured.
@@ -109,7 +105,6 @@ impl ReloadTask {
         }
     }
 
-    /// Waits for a trigger.
     async fn wait_for_trigger(&mut self) {
         let tick = Instant::now() + POLL_INTERVAL;
         let next = self.refusals.next.map_or(tick, |next| next.min(tick));
@@ -176,7 +171,6 @@ impl ReloadTask {
         self.waiting.push(reply);
     }
 
-    /// Waits for a change, up to this long.
     async fn wait(&mut self, left: Duration) {
         tokio::select! {
             Some(reply) = self.to_answer.recv() => self.receive(reply),

@@ -23,7 +23,6 @@ pub(super) struct Watched {
     directories: BTreeMap<PathBuf, (u64, u64)>,
 }
 
-/// The last event of a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum LastEvent {
     /// It arrived complete, by a rename or as a link.
@@ -32,7 +31,6 @@ pub(super) enum LastEvent {
     Written,
 }
 
-/// The events received.
 #[derive(Default)]
 pub(super) struct FileEvents {
     changed: Notify,

@@ -46,7 +46,6 @@ pub enum WatchOutcome {
     Unsettled(PathBuf, Duration),
 }
 
-/// A file as last seen.
 struct TrackedFile {
     look: FileSnapshot,
     since: Instant,

@@ -68,7 +68,6 @@ pub const HANG_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often files are looked at when nothing announces a change.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The maximum size of a file.
 const MAX_FILE: u64 = 8 << 20;
 
 #[cfg(test)]

@@ -16,7 +16,6 @@ use super::{SETTLE_TIME, read};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot(pub(super) BTreeMap<PathBuf, FileSnapshot>);
 
-/// The state of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FileSnapshot {
     pub(super) content: Content,

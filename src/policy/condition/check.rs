@@ -37,7 +37,6 @@ pub struct Test {
     pub(super) check: Check,
 }
 
-/// The parsed values. [`Test::new`] makes sure that they fit the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Check {
     Text(Spelling),

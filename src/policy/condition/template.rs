@@ -8,7 +8,6 @@ use super::super::Call;
 use super::super::wildcard;
 use super::operator::Spelling;
 
-/// A value, split into parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Template {
     spelling: Spelling,
@@ -71,7 +70,6 @@ impl Template {
         Ok(Self { spelling, pieces: pieces.into() })
     }
 
-    /// Whether a value has variables.
     pub(super) fn is_in(text: &str) -> bool {
         text.contains(OPEN)
     }
