@@ -4,19 +4,29 @@
 #
 #   bash deploy/release.sh [FOLDER]                # target/dist where none is given
 #
+# What was in the folder is replaced once everything is built, if it is a release.
+#
 # The programs do not depend on when or in which directory they are built: the same commit, built with the same versions
 # of Rust and of the C compiler for the same machine, has the same digests. cargo-cyclonedx and cargo-deb are installed into
 # target/tools where they are not there. Where Rust's musl target and musl-gcc are there, there is a program with musl, too.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-out=${1:-target/dist}
-if (($# > 1)) || [[ $out == -* ]]; then
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+out=$(realpath --canonicalize-missing -- "${1:-$repository/target/dist}")
+if (($# > 1)) || [[ ${1:-} == -* ]]; then
     echo 'usage: bash deploy/release.sh [FOLDER]' >&2
     exit 2
 fi
+if [[ -e $out && ! -e $out/SHA256SUMS && -n $(ls -A "$out") ]]; then
+    echo "$out holds something else than a release, which would be deleted: name an empty folder" >&2
+    exit 2
+fi
+cd "$repository"
 tools=$PWD/target/tools
 home=${CARGO_HOME:-$HOME/.cargo}
-
+if [[ $PWD$home == *[[:space:]=]* ]]; then
+    echo "compilers cannot be told to leave out a path with a space or an equals sign: $PWD, $home" >&2
+    exit 1
+fi
 if [[ -n $(git status --porcelain) ]]; then
     echo 'the work tree has changes: commit them, so that what is built can be built again' >&2
     exit 1
@@ -27,7 +37,8 @@ fi
 
 # The one date that may be in anything that is built.
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
-export SOURCE_DATE_EPOCH CARGO_INCREMENTAL=0 PATH="$tools/bin:$PATH"
+# A locale would order the digests in its own way.
+export SOURCE_DATE_EPOCH CARGO_INCREMENTAL=0 LC_ALL=C PATH="$tools/bin:$PATH"
 # Paths of this machine get into messages of panics, and into those of the C code.
 remapped="--remap-path-prefix=$PWD=/src --remap-path-prefix=$home=/cargo"
 export CFLAGS="-ffile-prefix-map=$PWD=/src -ffile-prefix-map=$home=/cargo"
@@ -40,22 +51,25 @@ RUSTFLAGS=$remapped cargo build --release --locked
 # As in docker/Dockerfile, which tells why.
 RUSTFLAGS="$remapped $(sed -n 's/^ENV RUSTFLAGS="\(.*\)"$/\1/p' deploy/docker/Dockerfile | tr -d '\\')" \
     cargo build --release --locked --target "$host"
-cargo cyclonedx --format json --describe binaries
 
-mkdir -p "$out"
-out=$(realpath "$out")
-rm -f "$out"/*
-bash deploy/package.sh "$CARGO_TARGET_DIR/release/mpc-auth-proxy" "$out" >/dev/null
+built=$CARGO_TARGET_DIR/dist
+rm -rf "$built"
+mkdir "$built"
 version=$("$CARGO_TARGET_DIR/release/mpc-auth-proxy" --version | cut -d ' ' -f 2)
 name=mpc-auth-proxy-$version-$(uname -m)-linux
-install -m 0755 "$CARGO_TARGET_DIR/$host/release/mpc-auth-proxy" "$out/$name-static"
+cargo cyclonedx --format json --describe binaries
+# The one package that has a path is this one. cargo leaves out its name where the directory has it too.
+sed -E 's|path\+file://[^#"]*#(mpc-auth-proxy@)?|path+file:///src#mpc-auth-proxy@|g' ./*.cdx.json >"$built/mpc-auth-proxy-$version.cdx.json"
+rm ./*.cdx.json
+bash deploy/package.sh "$CARGO_TARGET_DIR/release/mpc-auth-proxy" "$built" >/dev/null
+install -m 0755 "$CARGO_TARGET_DIR/$host/release/mpc-auth-proxy" "$built/$name-static"
 if [[ -d $(rustc --print target-libdir --target "$musl") ]] && command -v musl-gcc >/dev/null; then
     RUSTFLAGS=$remapped cargo build --release --locked --target "$musl"
-    install -m 0755 "$CARGO_TARGET_DIR/$musl/release/mpc-auth-proxy" "$out/$name-musl"
+    install -m 0755 "$CARGO_TARGET_DIR/$musl/release/mpc-auth-proxy" "$built/$name-musl"
 else
     echo "==> SKIPPED: a program with musl: Rust's target $musl and musl-gcc are not both there" >&2
 fi
-# cargo leaves out the name where the directory has it too.
-sed -E "s|path\\+file://$PWD#(mpc-auth-proxy@)?|path+file:///src#mpc-auth-proxy@|g" ./*.cdx.json >"$out/mpc-auth-proxy-$version.cdx.json"
-rm ./*.cdx.json
-(cd "$out" && sha256sum -- * >"$CARGO_TARGET_DIR/SHA256SUMS" && mv "$CARGO_TARGET_DIR/SHA256SUMS" . && cat SHA256SUMS)
+(cd "$built" && sha256sum -- * >"$CARGO_TARGET_DIR/SHA256SUMS" && mv "$CARGO_TARGET_DIR/SHA256SUMS" . && cat SHA256SUMS)
+mkdir -p "$out"
+rm -f "$out"/*
+mv "$built"/* "$out"

@@ -163,13 +163,13 @@ class Systemd(unittest.TestCase):
 class Documents(unittest.TestCase):
     """Each block of commands is followed by a test, or needs what no test has."""
 
-    FOLLOWED = "".join((ROOT / "tests/deploy" / name).read_text() for name in ("trials/booted.sh", "parts/monitoring.sh"))
+    FOLLOWERS = ("trials/booted.sh", "parts/monitoring.sh", "parts/release.sh")
+    FOLLOWED = "".join((ROOT / "tests/deploy" / name).read_text() for name in FOLLOWERS)
     # Nobody has a cluster or a registry here: the chart's test and the image's carry out what they do.
     OTHERS = ("docker ", "helm ", "kubectl ")
     ELSEWHERE = {
         ("README.md", "Deploying", 1),  # `check` and `doctor`, on whatever there is
         ("README.md", "Kubernetes", 1),  # copies an example that the chart's test renders; the rest needs a cluster
-        ("README.md", "Releases", 1),  # takes as long as everything else: see docs/THREAT_MODEL.md
     }
 
     def test_each_block_is_followed(self):
