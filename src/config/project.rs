@@ -1,4 +1,4 @@
-//! An item of `projects`, and what it means. Whether its names fit the others is not asked here: see `resolve`.
+//! The items of `projects`. `resolve` checks their names.
 
 use super::cloud;
 use super::declare::*;
@@ -72,7 +72,7 @@ section! {
         unsafe_plaintext: bool = Switch, default(false), reloaded;
         /// The rate of all callers together: N/s, N/min, N/h or N/day.
         rate_limit: Rate = RATE, optional("no limit"), reloaded;
-        /// The API version of look-ups; answers of v2 have only `user_data` and the status.
+        /// The API version of lookups; answers of v2 have only `user_data` and the status.
         lookup_form: LookupForm = Words([("v1", LookupForm::V1), ("v2", LookupForm::V2)]), default(LookupForm::V1);
         /// Prefix the `user_data` of creates with `CALLER/`, and strip the caller's own prefix from views: ownership
         /// without changing the services.

@@ -33,7 +33,7 @@ section! {
         // A length has at most seven digits.
         body_bytes: usize = Size(1 << 10..=9 << 20), default(256 << 10);
         /// Memory for TLS handshakes, unfinished heads, bodies and upstream's answers together: a call reserves 64KiB
-        /// before it is sent, a look-up 2MiB; without room it is refused. This, `connections` and `in_flight` are
+        /// before it is sent, a lookup 2MiB; without room it is refused. This, `connections` and `in_flight` are
         /// lowered to fit the cgroup's memory.
         // At least one answer of the largest kind.
         buffer_bytes: usize = Size(LARGEST_ANSWER as u32..=1 << 30), default(16 << 20);
