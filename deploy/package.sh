@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
-# Puts a program that was built into what people install: a tarball and a Debian package.
+# Packs a built program as a tarball and a Debian package.
 #
 #   bash deploy/package.sh PROGRAM FOLDER
 #
-# Both hold the program, its manual pages, completions and example configuration; the package has the units, the user and log
-# rotation, too. cargo-deb is installed into target/tools where it is not there. With SOURCE_DATE_EPOCH, the same program
-# makes the same bytes.
+# Both contain the program, manual pages, completions and the example configuration; the package also has units, a user and log
+# rotation. cargo-deb is installed into target/tools if missing. With SOURCE_DATE_EPOCH, the same program gives the same bytes.
 set -euo pipefail
 if (($# != 2)); then
     echo 'usage: bash deploy/package.sh PROGRAM FOLDER' >&2
@@ -19,14 +18,14 @@ tools=$PWD/target/tools
 version=$("$program" --version | cut -d ' ' -f 2)
 : "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct)}"
 export SOURCE_DATE_EPOCH
-# Of others no more than the machine's owner wants: what is packed is for everybody.
+# The packed files must be readable by everybody, whatever the umask here.
 umask 022
 
 [[ -x $tools/bin/cargo-deb ]] ||
     CARGO_TARGET_DIR=$tools/build CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --debug --no-default-features \
         --root "$tools" --version 3.8.0 cargo-deb
 
-# As `assets` of Cargo.toml has them.
+# The paths of `assets` in Cargo.toml.
 staged=$PWD/target/package
 rm -rf "$staged"
 mkdir -p "$staged/completions"

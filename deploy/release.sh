@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Builds what is released, into a folder: a tarball, a Debian package, the program linked statically, what all of it is made of
-# (CycloneDX), and the digests.
+# Builds a release into a folder: a tarball, a Debian package, the statically linked program, the bill of materials (CycloneDX),
+# and the digests.
 #
-#   bash deploy/release.sh [FOLDER]                # target/dist where none is given
+#   bash deploy/release.sh [FOLDER]                # target/dist by default
 #
-# What was in the folder is replaced once everything is built, if it is a release.
+# The folder's old content is replaced once everything is built, if it is a release.
 #
-# The programs do not depend on when or in which directory they are built: the same commit, built with the same versions
-# of Rust and of the C compiler for the same machine, has the same digests. cargo-cyclonedx and cargo-deb are installed into
-# target/tools where they are not there. Where Rust's musl target and musl-gcc are there, there is a program with musl, too.
+# Builds are reproducible: the same commit, with the same versions of Rust and of the C compiler on the same kind of machine, has
+# the same digests in any directory and at any time. cargo-cyclonedx and cargo-deb are installed into target/tools if missing. With
+# Rust's musl target and musl-gcc there is a program with musl, too.
 set -euo pipefail
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 out=$(realpath --canonicalize-missing -- "${1:-$repository/target/dist}")
@@ -35,20 +35,20 @@ fi
     CARGO_TARGET_DIR=$tools/build CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --debug --root "$tools" --version 0.5.9 \
         cargo-cyclonedx
 
-# The one date that may be in anything that is built.
+# The only date in the built files.
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
-# A locale would order the digests in its own way.
+# Locales order the digests differently.
 export SOURCE_DATE_EPOCH CARGO_INCREMENTAL=0 LC_ALL=C PATH="$tools/bin:$PATH"
-# Paths of this machine get into messages of panics, and into those of the C code.
+# Panic messages and the C code's messages contain paths of this machine.
 remapped="--remap-path-prefix=$PWD=/src --remap-path-prefix=$home=/cargo"
 export CFLAGS="-ffile-prefix-map=$PWD=/src -ffile-prefix-map=$home=/cargo"
 export CARGO_TARGET_DIR=$PWD/target/reproducible
 host=$(rustc --print host-tuple)
 musl=${host/-gnu/-musl}
 
-# No wrapper of rustc: cargo mixes its path into the names of symbols.
+# No wrapper of rustc, because cargo mixes its path into symbol names.
 RUSTFLAGS=$remapped cargo build --release --locked
-# As in docker/Dockerfile, which tells why.
+# As in docker/Dockerfile, which explains it.
 RUSTFLAGS="$remapped $(sed -n 's/^ENV RUSTFLAGS="\(.*\)"$/\1/p' deploy/docker/Dockerfile | tr -d '\\')" \
     cargo build --release --locked --target "$host"
 
@@ -58,7 +58,7 @@ mkdir "$built"
 version=$("$CARGO_TARGET_DIR/release/mpc-auth-proxy" --version | cut -d ' ' -f 2)
 name=mpc-auth-proxy-$version-$(uname -m)-linux
 cargo cyclonedx --format json --describe binaries
-# The one package that has a path is this one. cargo leaves out its name where the directory has it too.
+# Only this package has a path. cargo omits the name if it equals the directory's.
 sed -E 's|path\+file://[^#"]*#(mpc-auth-proxy@)?|path+file:///src#mpc-auth-proxy@|g' ./*.cdx.json >"$built/mpc-auth-proxy-$version.cdx.json"
 rm ./*.cdx.json
 bash deploy/package.sh "$CARGO_TARGET_DIR/release/mpc-auth-proxy" "$built" >/dev/null

@@ -1,4 +1,4 @@
-# Sourced in the repository: its $root, and the program that is tried in $BINARY. Without one, the release is built.
+# To be sourced: sets $root to the repository, and $BINARY to the program under test, which is built as a release if not given.
 root=$(git rev-parse --show-toplevel)
 if [[ -z ${BINARY:-} ]]; then
     cargo build --release --locked --manifest-path "$root/Cargo.toml"

@@ -1,7 +1,7 @@
 #!/bin/bash
-# A machine of its own: this one's files, of which it sees a copy, and what it does to them is gone afterwards.
+# Runs a trial on a throw-away copy of this machine's files.
 #
-#   unshare --mount bash clean.sh FOLDER chroot|boot TRIAL      with the folder that it finds as /trial
+#   unshare --mount bash clean.sh FOLDER chroot|boot TRIAL      with FOLDER mounted as /trial
 set -euo pipefail
 trial=$(realpath "$1")
 mount --make-rprivate /
@@ -13,7 +13,7 @@ root=$scratch/root
 mount -t overlay -o "lowerdir=/,upperdir=$scratch/upper,workdir=$scratch/work" overlay "$root"
 mkdir -p "$root/trial"
 cp -r "$trial"/. "$root/trial"
-# Nothing of what runs or was configured here.
+# Without anything that runs or is configured here.
 rm -rf "$root"/etc/systemd/system/*.wants "$root"/etc/systemd/system/mpc-auth-proxy* "$root"/usr/sbin/policy-rc.d
 case $2 in
     chroot)

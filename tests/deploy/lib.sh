@@ -1,11 +1,11 @@
-# What the parts share. Each begins with `source "$(dirname "$0")/../lib.sh"`.
+# Helpers of the parts. Each begins with `source "$(dirname "$0")/../lib.sh"`.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(git -C "$here" rev-parse --show-toplevel)
 deploy=$root/deploy
 : "${BINARY:=$root/target/release/mpc-auth-proxy}" "${SKIPPED:=/dev/stderr}"
 work=$(mktemp -d)
-# What a part starts in the background it names here, and it is ended with it.
+# Background processes of a part, which end with it.
 started=()
 finish() {
     local code=$?
@@ -25,17 +25,17 @@ fail() {
     exit 1
 }
 
-# Says that something is not tried here, and why.
+# Reports what is skipped, and why.
 skip() { printf '==> SKIPPED: %s\n' "$*" | tee -a "$SKIPPED"; }
 
-# Whether a program is there, or could be installed with these packages of Debian's.
+# Whether a program exists, or can be installed with these Debian packages.
 #   have promtool prometheus || { skip "…"; exit 0; }
 have() {
     local program=$1
     shift
     command -v "$program" >/dev/null && return
     [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null || return 1
-    # The lists may be old, or not there.
+    # The lists may be old or missing.
     install_debian "$@" || { timeout 120 apt-get update >"$work/apt.log" 2>&1 && install_debian "$@"; } || return 1
     command -v "$program" >/dev/null
 }
@@ -45,7 +45,7 @@ install_debian() {
         apt-get install --yes --quiet --no-install-recommends "$@" >"$work/apt.log" 2>&1
 }
 
-# A Python with what requirements.txt names, as $python. Where that cannot be had, says no.
+# Sets $python to a Python with requirements.txt. Fails if that is not possible.
 have_python() {
     python=$here/.venv/bin/python
     cmp -s "$here/requirements.txt" "$here/.venv/installed.txt" && return
@@ -55,7 +55,7 @@ have_python() {
     cp "$here/requirements.txt" "$here/.venv/installed.txt"
 }
 
-# Returns once a command succeeds, which it must within so many seconds.
+# Waits until a command succeeds, for at most this many seconds.
 #   eventually 30 curl --fail --silent http://127.0.0.1:9090/readyz
 eventually() {
     local end=$((SECONDS + $1))

@@ -251,7 +251,7 @@ def shown(prometheus):
                 fail(f"the dashboard's `{title}` asks for {missing}, which {series} has not")
         count += 1
     moved = ["Requests by outcome", "Requests by caller", "Answers by status", "Refusals by reason", "Decisions by rule",
-             "Over a limit", "Latency", "Failed attempts by kind", "Look-ups by outcome"]
+             "Over a limit", "Latency", "Failed attempts by kind", "Lookups by outcome"]
     for title, query, _ in dashboard():
         if title in moved and not any(value > 0 for _, value in prometheus.series(filled_in(query))):
             fail(f"the dashboard's `{title}` shows nothing of the calls that were made: {query}")

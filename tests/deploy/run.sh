@@ -1,15 +1,14 @@
 #!/usr/bin/env bash
-# Tries what is in deploy/ with the tools of those who use it: systemd's, Debian's, Helm, Prometheus, a browser.
+# Tests deploy/ with real tools: systemd's, Debian's, Helm, Prometheus, a browser.
 #
 #   bash tests/deploy/run.sh                       every part
 #   bash tests/deploy/run.sh systemd debian        these parts
 #   BINARY=target/debug/mpc-auth-proxy bash tests/deploy/run.sh
-#   START_WITHIN=600 bash tests/deploy/run.sh      begins no part later than after so many seconds
+#   START_WITHIN=600 bash tests/deploy/run.sh      starts no part after this many seconds
 #
-# A part is a script in parts/. It runs by itself, on the program that $BINARY names, and finds its helpers in lib.sh: what
-# it needs is installed where that can be (Debian's packages as root, Python's into .venv beside this file), and what cannot
-# be is skipped with a word. A part that fails does not keep the others from running. The longest comes last, and finds in
-# $SECONDS_LEFT how long it may take: until five minutes after the last begin.
+# A part is a script in parts/ that tests $BINARY, with helpers from lib.sh. Missing tools are installed if possible (Debian's
+# packages as root, Python's into .venv beside this file), otherwise the part is skipped with a message. A failed part does not
+# prevent the others. The longest runs last. $SECONDS_LEFT is the time a part may take: until five minutes after the last start.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -17,7 +16,7 @@ source ../binary.sh
 SKIPPED=$(mktemp)
 trap 'rm -f "$SKIPPED"' EXIT
 export SKIPPED
-# Everything is on loopback: no proxy of the environment is in between.
+# Everything is on loopback, without a proxy of the environment.
 export NO_PROXY=127.0.0.1,localhost no_proxy=127.0.0.1,localhost
 
 if (($# == 0)); then

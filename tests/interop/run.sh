@@ -2,7 +2,7 @@
 # Drives the release binary with Huawei's official Python SDK, as a user's service would.
 #
 #   tests/interop/run.sh                    all of it
-#   tests/interop/run.sh -k policy          what is named so (the arguments are unittest's)
+#   tests/interop/run.sh -k policy          tests with this in their name (arguments of unittest)
 #   BINARY=target/debug/mpc-auth-proxy tests/interop/run.sh
 #
 # It needs Python 3.11 or later with venv, and PyPI the first time. The tests are unittest's: the SDK and a
@@ -19,6 +19,6 @@ if ! cmp -s requirements.txt .venv/installed.txt; then
     cp requirements.txt .venv/installed.txt
 fi
 
-# Everything is on loopback: no proxy of the environment is in between.
+# Everything is on loopback, without a proxy of the environment.
 export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
 exec .venv/bin/python -W error::ResourceWarning -m unittest discover --verbose --start-directory . "$@"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Does the Debian package install, start, upgrade and go, with systemd and without? On a copy of this machine that is thrown away.
+# Tests that the Debian package installs, starts, upgrades and is removed, with and without systemd, on a throw-away copy of this machine.
 source "$(dirname "$0")/../lib.sh"
 
 command -v dpkg-deb >/dev/null || { skip 'Debian package: this is not Debian'; exit 0; }

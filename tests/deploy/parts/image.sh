@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Does the image build, and run on what is in it? Docker's daemon is not needed: its lines are carried out in namespaces.
+# Tests that the image builds and runs. It needs no Docker daemon: the Dockerfile's lines run in namespaces.
 source "$(dirname "$0")/../lib.sh"
 
 have_python || { skip 'image: the linter and the parser of Dockerfiles cannot be installed here'; exit 0; }
@@ -7,7 +7,7 @@ file=$deploy/docker/Dockerfile
 "$here/.venv/bin/hadolint" --failure-threshold style "$file" || fail 'hadolint'
 say 'hadolint: nothing to say'
 
-# What it says, as shell: the context, the variables, what is run, and how the image starts.
+# The Dockerfile as shell: context, variables, commands and entry point.
 "$python" "$here/dockerfile.py" "$file" >"$work/lines.sh"
 source "$work/lines.sh"
 [[ ${final[FROM]} == scratch ]] || fail "the image is made from ${final[FROM]}"
@@ -16,7 +16,7 @@ source "$work/lines.sh"
 chroot=$(command -v chroot)
 unshare --mount --net true 2>/dev/null || { skip 'image: no namespace can be made here to build it in'; exit 0; }
 
-# Only what .dockerignore lets through.
+# Only files that .dockerignore admits.
 mkdir "$work/context"
 (cd "$root" && sed -n 's/^!//p' "$file.dockerignore" | xargs cp --parents -rt "$work/context")
 mkdir -p "$root/target/image"
@@ -38,16 +38,16 @@ mount -t proc proc proc
 exec chroot . /usr/bin/env ${build[ENV]} /bin/sh -c 'cd "\$1" && eval "\$2"' sh ${build[WORKDIR]} "\$(cat $work/run)"
 BUILD
 printf '%s' "${build[RUN]}" >"$work/run"
-# Not optimised: it is about what is linked.
+# Not optimised, because only linking matters.
 export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_NET_OFFLINE=true
 unshare --mount bash "$work/build.sh" || fail 'the build'
 program=$work/built/usr/local/bin/mpc-auth-proxy
 readelf --program-headers "$program" | grep --quiet INTERP && fail 'the program asks for a dynamic linker'
 say "$(cd "$work/built" && find . -type f | sort | paste --serial --delimiters=' ')"
 
-# It runs on an empty file system that cannot be written to: no /dev, no network but its own loopback.
+# It runs on an empty, read-only file system: no /dev, no network but loopback.
 mkdir -p "$work/built/proc" "$work/built/etc/mpc-auth-proxy/config" "$work/built/run/mpc-auth-proxy"
-# What deploy/README.md has as a volume, a file system in memory and a question.
+# The volume, the tmpfs and the status command of deploy/README.md.
 readme=$(tr -d '\\\n' <"$deploy/README.md")
 config=$(grep -o 'volume "$PWD/[^":]*:/etc/mpc-auth-proxy/config:ro"' <<<"$readme" | sed 's|.*$PWD/||; s|:.*||')
 sockets=$(grep -o 'tmpfs /run/mpc-auth-proxy:[^ ]*' <<<"$readme" | sed 's|.*:||')

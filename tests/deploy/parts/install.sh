@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Does `cargo install` give a program that runs? Into a folder of its own.
+# Tests that `cargo install` gives a program that runs, in a folder of its own.
 source "$(dirname "$0")/../lib.sh"
 
-# As .ci/run builds, so that there is nothing left to compile there.
+# With the same options as .ci/run, so that nothing has to be compiled again.
 export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
 (cd "$root" && cargo install --quiet --locked --path . --root "$work/cargo") || fail 'cargo install'
 [[ $(ls "$work/cargo/bin") == mpc-auth-proxy ]] || fail "it installs $(ls "$work/cargo/bin")"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Does the chart make what Kubernetes takes and the proxy reads?
+# Tests that Kubernetes accepts the chart's manifests, and the proxy its configuration.
 source "$(dirname "$0")/../lib.sh"
 
 have_python || { skip "the chart: Helm's library and Kubernetes' schemas cannot be installed here"; exit 0; }

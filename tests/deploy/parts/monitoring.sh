@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Does Prometheus understand the alerts, the dashboard and the metrics, and do they name what the program tells?
+# Tests that Prometheus understands alerts, dashboard and metrics, and that they use existing metrics.
 source "$(dirname "$0")/../lib.sh"
 
 have promtool prometheus || { skip 'alerts and dashboard: Prometheus cannot be had here'; exit 0; }
@@ -9,7 +9,7 @@ follow() {
     commands=$(awk -v section="$2" -v number="$3" -f "$here/blocks.awk" "$root/docs/$1") || fail "$1 has no block $3 of $2"
     (cd "$root" && bash -euo pipefail -c "$commands") >"$work/said" 2>&1 || fail "$commands: $(cat "$work/said")"
 }
-# As people do it, with what they write.
+# As in the documentation.
 follow OPERATING.md 'Alerts and a dashboard' 1
 say 'rules: checked, and each alert fires when it should and not otherwise'
 sed -n '/^scrape_configs:$/,/^```$/p' "$root/docs/OPERATING.md" | sed '$d' >"$work/prometheus.yml"

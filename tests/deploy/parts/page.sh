@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Is the status page whole in a browser: with and without scripts, light and dark, whatever texts of others are on it?
+# Tests the status page in a browser: with and without scripts, light and dark, with hostile texts.
 source "$(dirname "$0")/../lib.sh"
 
 have chromium chromium || { skip 'the status page in a browser: Chromium cannot be had here'; exit 0; }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Do systemd's own tools agree with the units? The whole tree that they stand in is laid out below a folder.
+# Tests the units with systemd's own tools, in a complete tree below a folder.
 source "$(dirname "$0")/../lib.sh"
 
 have systemd-analyze systemd || { skip 'systemd units: systemd-analyze cannot be had here'; exit 0; }
@@ -8,7 +8,7 @@ mkdir -p "$units" "$work/usr/bin" "$work/usr/share/man/man1"
 cp "$deploy"/systemd/mpc-auth-proxy.{service,socket} "$units"
 cp "$BINARY" "$work/usr/bin/mpc-auth-proxy"
 "$BINARY" man >"$work/usr/share/man/man1/mpc-auth-proxy.1"
-# What others bring.
+# Units of others.
 mkdir -p "$work/usr/lib/systemd/system"
 for unit in /lib/systemd/system/{basic,sockets,sysinit,shutdown,multi-user,network-online}.target; do
     cp "$unit" "$work/usr/lib/systemd/system/"
@@ -19,7 +19,7 @@ verify() {
 }
 said=$(verify) || fail "systemd-analyze verify: $said"
 [[ -z $said ]] || fail "systemd-analyze verify: $said"
-# It finds what is wrong.
+# It detects mistakes.
 cp "$units/mpc-auth-proxy.service" "$work/good"
 for wrong in 's/^Type=notify/Type=notfy/' 's/^ExecStart=mpc-auth-proxy/ExecStart=mpc-proxy/' 's/^WatchdogSec=.*/WatchdogSec=x/' \
     's/^Requires=.*/Requirs=x/'; do

@@ -1,6 +1,6 @@
 #!/bin/bash
-# What deploy/README.md and docs/OPERATING.md say of a machine with systemd, command by command, and what they promise of it. To be
-# run by systemd, as root, on a machine of its own.
+# Runs the commands of deploy/README.md and docs/OPERATING.md for a machine with systemd, and tests their promises. To be run by
+# systemd, as root, on a throw-away machine.
 set -euo pipefail
 trap 'echo "FAILED at line $LINENO: $BASH_COMMAND"; systemctl status --no-pager --full mpc-auth-proxy || true; cat /run/followed || true; journalctl --no-pager --lines 40 --unit "$unit" || true' ERR
 unit=mpc-auth-proxy.service
@@ -16,11 +16,11 @@ eventually() {
         sleep 0.2
     done
 }
-# Whether a command fails, as it should: `set -e` overlooks what is negated.
+# Succeeds if a command fails, because `set -e` ignores negated commands.
 fails() { if "$@" 2>/dev/null; then echo "it succeeded: $*"; return 1; fi; }
 says() { property StatusText | grep --quiet --fixed-strings -- "$1"; }
 
-# The commands of a section, as they stand there.
+# The commands of a section.
 follow() {
     local commands
     commands=$(awk -v section="$2" -v number="$3" -f /trial/blocks.awk "/trial/$1") || { echo "$1 has no block $3 in $2"; return 1; }
@@ -34,7 +34,7 @@ follow README.md 'A machine with systemd' 1
 [[ $(systemctl is-active "$unit" || true) == inactive ]]
 [[ $(stat -c %U:%a /etc/mpc-auth-proxy/keys /var/log/mpc-auth-proxy | tr '\n' ' ') == 'root:700 mpc-auth-proxy:750 ' ]]
 
-# A cloud of this machine in place of Huawei's.
+# The stand-in instead of Huawei's cloud.
 systemd-run --quiet --unit cloud mpc-auth-proxy testserver --bind 127.0.0.1:9443 --project 0a1b2c3d4e5f60718293a4b5c6d7e8f9
 eventually curl --silent --output /dev/null http://127.0.0.1:9443/_test/requests
 put() { curl --silent --fail -X PUT -d '{"state":"WAITING"}' "http://127.0.0.1:9443/_test/jobs/0a1b2c3d4e5f60718293a4b5c6d7e8f9/$1"; }
@@ -56,7 +56,7 @@ put 1
 grep --quiet '"event":"request"' /var/log/mpc-auth-proxy/audit.log
 say "started: $(property StatusText)"
 
-# The keys are seen by nobody else, and not where they are kept.
+# Nobody else can read the keys, and the proxy not the originals.
 main=$(property MainPID)
 [[ $(stat -c %U "/proc/$main") == mpc-auth-proxy || $(ps -o user= -p "$main") == mpc-auth-+ ]]
 fails nsenter --target "$main" --mount ls /etc/mpc-auth-proxy/keys/access-key
@@ -79,7 +79,7 @@ systemctl reload "$unit"
 eventually says 'serving, policy '
 say 'a reload that is refused fails, and says where'
 
-# Frozen, also over a restart.
+# A freeze survives a restart.
 mpc-auth-proxy freeze --config /etc/mpc-auth-proxy/proxy.yaml --reason 'trial' >/dev/null
 eventually says 'it is frozen: everybody'
 systemctl restart "$unit"
@@ -89,7 +89,7 @@ eventually says 'serving, policy '
 [[ $(call none) == 403 ]]
 say 'what is frozen stays frozen'
 
-# Restarts while callers call without a pause: nobody is refused, and everybody answered.
+# Restarts under load: nobody is refused, and every call is answered.
 stop=/run/trial-stop
 for caller in 1 2 3 4; do
     (while [[ ! -e $stop ]]; do call none && echo; done >"/run/answers-$caller") &
@@ -115,7 +115,7 @@ wait
 [[ $(sort -u /run/answers-upgrade) == 403 ]]
 say "$(wc -l </run/answers-upgrade) calls over an upgrade"
 
-# Records are rotated, and none is lost.
+# Rotation loses no record.
 if command -v logrotate >/dev/null; then
     follow OPERATING.md 'Logs and records' 1
     eventually test -e /var/log/mpc-auth-proxy/audit.log
@@ -125,7 +125,7 @@ if command -v logrotate >/dev/null; then
     say 'records are rotated'
 fi
 
-# Stuck, it is ended and started anew.
+# A stuck proxy is restarted.
 before=$(property MainPID)
 restarts=$(property NRestarts)
 kill -STOP "$before"
@@ -150,7 +150,7 @@ follow OPERATING.md Rotate 1
 [[ $(call 2) == 204 ]]
 say 'a new key takes a restart'
 
-# And away.
+# Removal.
 systemctl disable --quiet --now "$unit" mpc-auth-proxy.socket
 [[ ! -e /run/mpc-auth-proxy.sock ]]
 dpkg --purge mpc-auth-proxy >/dev/null
@@ -158,7 +158,7 @@ dpkg --purge mpc-auth-proxy >/dev/null
 [[ -s /var/log/mpc-auth-proxy/audit.log ]]
 say 'purged, the records are left'
 
-# By hand, on what is left.
+# Installation by hand, on the rest.
 rm -rf /var/log/mpc-auth-proxy
 userdel mpc-auth-proxy
 cp -r checkout /root/checkout

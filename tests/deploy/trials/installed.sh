@@ -1,5 +1,5 @@
 #!/bin/bash
-# The Debian package on a machine without systemd: installed, started, removed, purged. To be run as root, on a machine of its own.
+# Tests the Debian package without systemd: install, start, remove, purge. To be run as root, on a throw-away machine.
 set -euo pipefail
 trap 'echo "FAILED at line $LINENO: $BASH_COMMAND"' ERR
 say() { printf '    %s\n' "$*"; }
@@ -10,7 +10,7 @@ dpkg --install /trial/package.deb >/dev/null
 [[ $(getent passwd mpc-auth-proxy | cut -d : -f 7) == /usr/sbin/nologin ]]
 [[ $(stat -c %U:%a /etc/mpc-auth-proxy/keys /var/log/mpc-auth-proxy /var/lib/mpc-auth-proxy | tr '\n' ' ') == \
     'root:700 mpc-auth-proxy:750 mpc-auth-proxy:700 ' ]]
-# Every file is there, and what was packed.
+# Every file is as packed.
 dpkg --verify mpc-auth-proxy
 for script in bash-completion/completions/mpc-auth-proxy; do bash -n "/usr/share/$script"; done
 # A page of its own for each command.
@@ -42,7 +42,7 @@ wait "$proxy"
 grep --quiet '"error.reason":"unknown_project"' /tmp/records
 say 'started without systemd, and stopped'
 
-# Installed again, what was configured stays.
+# A new installation keeps the configuration.
 echo '# ours' >>/etc/mpc-auth-proxy/policy.yaml
 echo secret >/etc/mpc-auth-proxy/keys/secret-key
 dpkg --install /trial/package.deb >/dev/null

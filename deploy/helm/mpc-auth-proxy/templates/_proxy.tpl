@@ -21,7 +21,7 @@ ports:
 startupProbe:
   httpGet: { path: /startupz, port: ops }
   periodSeconds: 1
-  # Required credentials are waited for 30 s, and files that are being written 10 s.
+  # The proxy waits 30 s for required credentials, and 10 s for files that are being written.
   failureThreshold: 60
 livenessProbe:
   httpGet: { path: /livez, port: ops }
@@ -73,7 +73,7 @@ volumeMounts:
 {{- /* What pods of every mode share. */ -}}
 {{- define "mpc-auth-proxy.pod" -}}
 serviceAccountName: {{ include "mpc-auth-proxy.serviceAccount" . }}
-# Tokens of the cluster's own API are for nobody here.
+# Nobody here needs tokens of the cluster's API.
 automountServiceAccountToken: false
 enableServiceLinks: false
 {{- with .Values.imagePullSecrets }}
@@ -102,7 +102,7 @@ labels:
   {{- toYaml . | nindent 2 }}
   {{- end }}
 annotations:
-  # A policy is taken while it runs; most of proxy.yaml takes a restart.
+  # A new policy is reloaded; most of proxy.yaml needs a restart.
   checksum/proxy.yaml: {{ include "mpc-auth-proxy.config" . | sha256sum }}
   {{- with .Values.podAnnotations }}
   {{- toYaml . | nindent 2 }}
@@ -118,7 +118,7 @@ image: {{ .Values.app.image }}
 command:
   - /bin/sh
   - -c
-  # What became of the work is what becomes of the Job.
+  # The exit code of the work is that of the Job.
   - |
     until {{ .Values.job.asksProxy }}; do sleep 0.2; done
     "$@"
@@ -138,7 +138,7 @@ args:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 env:
-  # Huawei's SDKs go where this says. The key is a dummy: the proxy has the real one.
+  # The endpoint of Huawei's SDKs. The key is a dummy: the proxy has the real one.
   - { name: HUAWEICLOUD_SDK_REGION_MPC_CN_NORTH_4, value: "http://127.0.0.1:{{ .Values.sidecar.port }}" }
   - { name: HUAWEICLOUD_SDK_AK, value: dummy }
   - { name: HUAWEICLOUD_SDK_SK, value: dummy }
