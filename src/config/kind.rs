@@ -1,4 +1,4 @@
-//! Kinds of values: how one is read, and what may be written, as data: of that the JSON Schema and the reference are made.
+//! Kinds of values: their readers, and their shapes, from which the JSON Schema and the reference are generated.
 
 use super::source_file::SourceFile;
 use super::yaml::Node;
@@ -47,7 +47,7 @@ impl<T> Kind for CustomKind<T> {
     }
 }
 
-/// What may be written, as data.
+/// The shape of a value.
 pub(super) enum Shape {
     /// `1`, the version of the format.
     Version,
@@ -55,7 +55,7 @@ pub(super) enum Shape {
     Switch,
     /// A whole number.
     Count(RangeInclusive<u64>),
-    /// Text of a pattern; what YAML takes for a number or a switch is text, too, where it may be `bare`.
+    /// Text that matches a pattern. With `bare`, what YAML takes for a number or a boolean is text, too.
     Text { what: String, pattern: &'static str, bare: bool },
     /// One of a few words.
     Words(Vec<String>),
@@ -63,7 +63,7 @@ pub(super) enum Shape {
     Either(Vec<Self>),
     /// At least one item.
     List(Box<Self>),
-    /// At least one entry, with names of the user's choice.
+    /// At least one entry, with user-defined names.
     Named { name: Box<Self>, value: Box<Self> },
     /// At least one entry, with one of these names.
     Known { what: &'static str, entries: Vec<(String, Self)> },
@@ -77,7 +77,7 @@ impl Shape {
         Self::bare(what, "")
     }
 
-    /// Text that matches the pattern.
+    /// Returns the shape of text that matches a pattern.
     pub(super) fn pattern(what: &str, pattern: &'static str) -> Self {
         Self::Text { what: what.into(), pattern, bare: false }
     }
@@ -111,28 +111,28 @@ pub(super) enum Rule {
     One,
     /// At least one of its keys.
     Some,
-    /// The first key only with the second.
+    /// The first key needs the second.
     Needs(&'static str, &'static str),
-    /// One of the two keys at most.
+    /// At most one of the two keys.
     NotBoth(&'static str, &'static str),
 }
 
 pub(super) struct Key {
     pub(super) name: &'static str,
-    /// What it is: the comment in `config/full`, too.
+    /// Its description, which is also the comment in `config/full`.
     pub(super) about: String,
     pub(super) presence: Presence,
     pub(super) shape: Shape,
-    /// Whether a reload takes a new value.
+    /// Whether a reload applies a new value.
     pub(super) reloaded: bool,
 }
 
-/// Whether a key has to be written.
+/// Whether a key is required.
 pub(super) enum Presence {
-    /// It has to; an example.
+    /// It is required. Holds an example.
     Required(&'static str),
-    /// It need not; what holds then, where there is something to say.
+    /// It is optional. Holds what applies without it, if worth saying.
     Absent(&'static str),
-    /// It need not; what it is then, as it would be written.
+    /// It is optional. Holds the default as it would be written.
     Default(String),
 }

@@ -240,7 +240,7 @@ impl SourceFile {
     }
 }
 
-/// Why a file cannot be read, as a person says it: without `(os error 2)`.
+/// Formats an I/O error without `(os error 2)`.
 pub fn reason(error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::NotFound {
         return "no such file".into();

@@ -1,4 +1,4 @@
-//! Mistakes of a tired person, and what they are told.
+//! Configuration mistakes and their messages.
 //!
 //! `tests/data/mistakes/cases.txt` holds, for each mistake, what is changed in a valid configuration and the
 //! exact report. It is meant to be read: the messages must make sense to someone who has only them.

@@ -1,4 +1,4 @@
-//! Checks that what is sent of a body and shown of an answer is what another JSON reader finds in it.
+//! Checks that sent bodies and shown answers mean the same to another JSON parser.
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -58,7 +58,7 @@ pub fn judge_answer(bytes: &[u8]) {
     }
 }
 
-/// What serde_json reads. `None` where it is a number that no double holds, which is nothing to us.
+/// Parses with serde_json. `None` for a number that no double can hold, which does not matter here.
 fn read(bytes: &[u8]) -> Option<Value> {
     match serde_json::from_slice(bytes) {
         Ok(value) => Some(value),
@@ -77,7 +77,7 @@ mod tests {
 
     use super::*;
 
-    /// Something wrong in a place or two.
+    /// Introduces one or two mistakes.
     fn mutate(text: &mut Vec<u8>, rng: &mut Rng) {
         for _ in 0..rng.u32(0..4) {
             let (from, to) = (rng.usize(..text.len()), rng.usize(..text.len()));

@@ -1,6 +1,6 @@
-//! Checks that hyper reads recognised heads in the same way, in whatever pieces they arrive.
+//! Checks that hyper reads recognised heads in the same way, however they are split into reads.
 //!
-//! hyper's server is the oracle: it has no part in serving callers, and knows nothing of this recogniser.
+//! hyper's server is an independent oracle: it does not serve callers.
 
 use std::{
     cell::RefCell,
@@ -23,17 +23,17 @@ use crate::{
     stage::Refusal,
 };
 
-/// The first head of these bytes, and what is behind it.
+/// Returns the first head of these bytes, and the rest.
 pub(super) fn parse(bytes: &[u8]) -> Result<(Head, Bytes), Refusal> {
     let mut rest = BytesMut::from(bytes);
     let head = Recogniser::new(&Limits::default()).take(&mut rest).map_err(|fault| fault.refusal)?;
     Ok((head.ok_or(Refusal::RequestTimeout)?, rest.freeze()))
 }
 
-/// Compares readings of the first head of these bytes. Says whether there is one that is accepted.
+/// Compares both readings of the first head of these bytes. Returns whether it is accepted.
 ///
 /// # Panics
-/// Where they differ.
+/// If they differ.
 pub fn judge_head(bytes: &[u8]) -> bool {
     let limits = Limits::default();
     let mut rest = BytesMut::from(bytes);
@@ -41,7 +41,7 @@ pub fn judge_head(bytes: &[u8]) -> bool {
     let length = bytes.len() - rest.len();
     in_pieces_it_is_the_same(bytes, &limits, &whole);
     let Ok(Some(head)) = whole else { return false };
-    // Nobody knows where a body ends that may be longer than this one.
+    // The end of a longer body would be unknown.
     let body = vec![b'\n'; head.body.and_then(|body| body.length).unwrap_or_default()];
     let (head_bytes, behind) = (&bytes[..length], [&bytes[..length], &body, NEXT].concat());
     let hyper = read_by_hyper(head_bytes).expect("hyper reads it too");
@@ -54,7 +54,7 @@ pub fn judge_head(bytes: &[u8]) -> bool {
     true
 }
 
-/// In pieces of a size that is the bytes' own, so that all sizes have their turn.
+/// Compares with the result of a split read, whose size depends on the bytes so that all sizes occur.
 fn in_pieces_it_is_the_same(bytes: &[u8], limits: &Limits, whole: &Result<Option<Head>, HeadFault>) {
     let sum =
         bytes.iter().fold(bytes.len(), |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)));
@@ -97,7 +97,7 @@ fn read_by_hyper(bytes: &[u8]) -> Option<Parts> {
     http.half_close(true).header_read_timeout(None);
     {
         let mut connection = pin!(http.serve_connection(stream, service));
-        // Nothing here waits: all of it is there.
+        // Nothing here waits, because all bytes are available.
         for _ in 0..4 {
             if connection.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
                 break;
@@ -107,6 +107,6 @@ fn read_by_hyper(bytes: &[u8]) -> Option<Parts> {
     found.into_inner()
 }
 
-/// The largest pieces.
+/// The maximum size of pieces.
 const PIECES: usize = 120;
 const NEXT: &[u8] = b"GET /next HTTP/1.1\r\n\r\n";

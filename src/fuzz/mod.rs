@@ -1,10 +1,9 @@
-//! Checks that what is permitted is exactly a call of the grammar by a proven caller, whatever the bytes are. For
-//! fuzzers and tests only.
+//! Checks that, for any bytes, a permitted request is exactly a call of the grammar by an authenticated caller. For fuzzers
+//! and tests only.
 //!
-//! [`World::judge`] decides on a head as the product does, from its raw bytes on, and compares that with the plain
-//! reading in `oracle`, which knows the text of a head and nothing of the product. [`judge_head`] compares how the
-//! recogniser reads a head with how hyper does. [`judge_body`] and [`judge_answer`] compare what is sent of a body and shown
-//! of an answer with what serde_json reads in them.
+//! [`World::judge`] decides on the raw bytes of a head like the product, and compares the result with `oracle`, an
+//! independent parser. [`judge_head`] compares the recogniser with hyper. [`judge_body`] and [`judge_answer`] compare sent
+//! bodies and shown answers with what serde_json reads.
 
 #![expect(
     clippy::expect_used,

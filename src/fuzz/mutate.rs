@@ -1,26 +1,26 @@
-//! Generates heads worth trying. Those of the grammar, with something wrong in a place or two.
+//! Generates heads of the grammar with one or two mistakes.
 //!
-//! It stands on `oracle` alone: the tests over sockets include both files.
+//! It uses only `oracle`, because the tests over sockets include both files.
 
 use fastrand::Rng;
 
 use super::oracle::BODIES;
 
-/// Heads without end, the same for the same seed.
+/// An endless sequence of heads, the same for the same seed.
 pub(crate) struct Heads {
     rng: Rng,
-    /// Heads to begin with, besides those that are made up.
+    /// Heads to start from, in addition to generated ones.
     corpus: Vec<Vec<u8>>,
     head: Vec<u8>,
 }
 
 impl Heads {
-    /// As the seed has it.
+    /// Creates the sequence of a seed.
     pub(crate) fn new(seed: u64, corpus: Vec<Vec<u8>>) -> Self {
         Self { rng: Rng::with_seed(seed), corpus, head: Vec::with_capacity(4096) }
     }
 
-    /// The next one, which is mostly about this job.
+    /// Returns the next head, mostly for this job.
     pub(crate) fn next(&mut self, job: &str) -> &[u8] {
         self.head.clear();
         if self.rng.u32(..16) == 0 && !self.corpus.is_empty() {
@@ -79,7 +79,7 @@ impl Heads {
         }
     }
 
-    /// The end of a head, and its body.
+    /// Writes the end of a head and its body.
     fn body(&mut self) {
         let body = self.mostly(&BODIES, &STRANGE_BODIES);
         let kind = self.mostly(&TYPES, &STRANGE_TYPES);
@@ -98,7 +98,7 @@ impl Heads {
         self.head.extend_from_slice(text.as_bytes());
     }
 
-    /// One of the first, or now and then of the others.
+    /// Returns a usual value or, occasionally, a strange one.
     fn mostly(&mut self, usual: &[&'static str], strange: &[&'static str]) -> &'static str {
         let from = if self.rng.u32(..24) == 0 { strange } else { usual };
         from[self.rng.usize(..from.len())]

@@ -1,31 +1,31 @@
-//! Reads what a head asks for, by its text alone. A reading that shares nothing with the product but the documentation.
+//! An independent parser of heads, which shares only the documentation with the product.
 //!
-//! It stands alone: the tests over sockets include this file.
+//! It has no dependencies, because the tests over sockets include this file.
 
 use memchr::{memchr, memchr_iter};
 
 /// A listener.
 pub(crate) struct Gate {
-    /// The values of `Host` that it answers to, without ports.
+    /// The accepted values of `Host`, without ports.
     pub(crate) hosts: &'static [&'static str],
-    /// Who is known by reaching it.
+    /// The caller that the listener identifies.
     pub(crate) caller: Option<&'static str>,
-    /// The bearer tokens that count on it, and whose they are; none where none counts.
+    /// The accepted bearer tokens with their callers; empty if it accepts none.
     pub(crate) tokens: &'static [(&'static str, &'static str)],
 }
 
-/// A call that is to be permitted, if the policy allows it.
+/// A call that must be permitted if the policy allows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Call<'h> {
-    /// Who makes it.
+    /// The caller.
     pub(crate) caller: &'static str,
-    /// The project as it is written.
+    /// The project as written.
     pub(crate) project: &'h str,
-    /// The job; or, of a view, the whole query.
+    /// The job, or the whole query of a view.
     pub(crate) job: &'h str,
-    /// The method and the URL, with `P` and `J` for the two.
+    /// The method and the URL, with `P` and `J` as placeholders.
     pub(crate) form: &'static str,
-    /// How many bytes its body has.
+    /// The length of its body.
     pub(crate) body: usize,
 }
 
@@ -35,14 +35,14 @@ pub(crate) const FORMS: [&str; 3] = [
     "DELETE /v2/P/editing/job?job_id=J",
     "DELETE /v1/P/editing/jobs?job_id=J",
 ];
-/// Those by which they are viewed.
+/// The URLs by which jobs are viewed.
 pub(crate) const VIEWS: [&str; 3] =
     ["GET /v1/P/editing/jobs?J", "GET /v2/P/editing/jobs?J", "GET /v1/P/editing/jobs"];
 
-/// Those by which they are created.
+/// The URLs by which jobs are created.
 pub(crate) const CREATES: [&str; 2] = ["POST /v1/P/editing/jobs", "POST /v2/P/editing/jobs"];
 
-/// Bodies that create jobs, from and to buckets that everybody may use.
+/// Bodies of creates, with buckets that everybody may use.
 pub(crate) const BODIES: [&str; 3] = [
     r#"{"edit_type":["CLIP"],"clips":[{"input":{"bucket":"media-in","location":"l","object":"a/b.mp4"}}],
         "output_setting":{"output":{"bucket":"media-out","location":"l","object":"c/","file_name":"d"}},"user_data":"w"}"#,
@@ -50,14 +50,14 @@ pub(crate) const BODIES: [&str; 3] = [
     r#"{"input":{"bucket":"media-in","object":"o"},"output":{"bucket":"media-out","object":"p"},"x":[-0,1.5,null,true,[[{}]]]}"#,
 ];
 
-/// Where the first head of these bytes ends. `None` where it does not.
+/// Returns where the first head of these bytes ends. `None` if it is unfinished.
 pub(crate) fn end(bytes: &[u8]) -> Option<usize> {
     let start = blank_lines(bytes);
     let ends = memchr_iter(b'\n', &bytes[start..]).map(|at| start + at + 1);
     ends.into_iter().find(|end| bytes[start..*end].ends_with(b"\r\n\r\n"))
 }
 
-/// The call that a head makes, this one and no other. `None` for whatever is not to be accepted.
+/// Parses the one call of a head. `None` if the head must be refused.
 pub(crate) fn read<'h>(head: &'h [u8], gate: &Gate) -> Option<Call<'h>> {
     let text = &head[blank_lines(head)..];
     let (first, mut rest) = line(text.strip_suffix(b"\r\n")?)?;
@@ -76,12 +76,12 @@ pub(crate) fn read<'h>(head: &'h [u8], gate: &Gate) -> Option<Call<'h>> {
     Some(Call { caller: found.caller(gate)?, project, job, form, body })
 }
 
-/// Between heads, a caller may send empty lines.
+/// Counts the empty lines before a head.
 fn blank_lines(bytes: &[u8]) -> usize {
     2 * bytes.chunks_exact(2).take_while(|pair| *pair == b"\r\n").count()
 }
 
-/// A line without its end, and what is behind it.
+/// Splits off a line without its end.
 fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (line, rest) = bytes.split_at(memchr(b'\n', bytes)? + 1);
     Some((line.strip_suffix(b"\r\n")?, rest))
@@ -129,7 +129,7 @@ fn view(line: &[u8]) -> Option<(&str, &str, &'static str)> {
     }
 }
 
-/// One to ten different jobs.
+/// Whether a query has one to ten different jobs.
 fn are_ids(query: &str) -> bool {
     let pairs: Vec<&str> = query.split('&').collect();
     let is_id = |pair: &str| pair.strip_prefix("job_id=").is_some_and(is_segment);
@@ -137,7 +137,7 @@ fn are_ids(query: &str) -> bool {
     pairs.len() <= 10 && pairs.iter().all(|pair| is_id(pair)) && pairs.iter().enumerate().all(is_new)
 }
 
-/// Filters, each once.
+/// Whether a query has valid filters, each once.
 fn are_filters(query: &str) -> bool {
     let mut names = Vec::new();
     query.split('&').all(|pair| {
@@ -162,7 +162,7 @@ fn are_filters(query: &str) -> bool {
     })
 }
 
-/// A moment that there is, as `yyyymmddhhmmss`.
+/// Whether it is an existing time in the form `yyyymmddhhmmss`.
 fn is_moment(text: &str) -> bool {
     let number = |from: usize, to: usize| text.get(from..to).and_then(|digits| digits.parse::<u32>().ok());
     let parts = [(0, 4), (4, 6), (6, 8), (8, 10), (10, 12), (12, 14)].map(|(from, to)| number(from, to));
@@ -182,7 +182,7 @@ fn is_moment(text: &str) -> bool {
     plain && (1..=days).contains(&day) && hour < 24 && minute < 60 && second <= 60
 }
 
-/// A project or a job, and what is behind it.
+/// Splits off a project or a job.
 fn segment(bytes: &[u8]) -> Option<(&str, &[u8])> {
     let end = bytes.iter().position(|byte| !in_segment(byte)).unwrap_or(bytes.len());
     let (segment, behind) = bytes.split_at(end);
@@ -193,36 +193,36 @@ fn in_segment(byte: &u8) -> bool {
     matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-')
 }
 
-/// A project or a job.
+/// Whether it is a valid project or job.
 pub(crate) fn is_segment(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| in_segment(&byte))
 }
 
-/// What the headers say, as far as it matters.
+/// The relevant headers.
 #[derive(Default)]
 struct Found<'h> {
     count: usize,
     host: Option<&'h [u8]>,
     length: Option<&'h [u8]>,
-    /// Whether it is spelt with `_`.
+    /// Whether Content-Length is spelt with `_`.
     is_length_respelled: bool,
     content_type: Option<&'h [u8]>,
-    /// A second one, or one that is spelt otherwise.
+    /// Whether the type is repeated or respelled.
     two_types: bool,
     authorization: Option<&'h [u8]>,
     proxy_authorization: Option<&'h [u8]>,
-    /// A second line of one of the two, or another spelling.
+    /// Whether one of the two is repeated or respelled.
     two_authorizations: bool,
-    /// Any of these means to be a bearer token.
+    /// Whether any of these presents a bearer token.
     bearer: bool,
 }
 
 impl<'h> Found<'h> {
-    /// Reads a header. `None` where it is none, or one that no request may have.
+    /// Reads a header. `None` if it is invalid or not allowed.
     fn header(&mut self, line: &'h [u8]) -> Option<()> {
         let (name, value) = header(line)?;
         self.count += 1;
-        // Names are the same with `_` for `-`, and know no case.
+        // `_` counts as `-`, and case does not matter.
         let mut plain = [0; 32];
         let plain = plain.get_mut(..name.len()).unwrap_or_default();
         for (to, from) in plain.iter_mut().zip(name) {
@@ -252,12 +252,12 @@ impl<'h> Found<'h> {
         Some(())
     }
 
-    /// What it says of a body that it has none of.
+    /// Checks that it declares no body.
     fn nothing(&self) -> Option<usize> {
         self.length.is_none_or(|length| length == b"0").then_some(0)
     }
 
-    /// How many bytes its body has, which is one.
+    /// Returns the length of its JSON body.
     fn body(&self) -> Option<usize> {
         let length = std::str::from_utf8(self.length.filter(|_| !self.is_length_respelled)?).ok()?;
         let number: usize = length.parse().ok().filter(|number: &usize| number.to_string() == length)?;
@@ -271,7 +271,7 @@ impl<'h> Found<'h> {
         (is_json && number <= 262_144).then_some(number)
     }
 
-    /// The caller that everything agrees on.
+    /// Returns the caller that all credentials agree on.
     fn caller(&self, gate: &Gate) -> Option<&'static str> {
         if gate.tokens.is_empty() {
             return gate.caller.filter(|_| !self.bearer);
@@ -286,7 +286,7 @@ impl<'h> Found<'h> {
         for value in tokens.into_iter().flatten() {
             let scheme = scheme(value);
             let rest = &value[scheme.len()..];
-            // One or more spaces (RFC 9110, section 11.4), and no other blanks.
+            // One or more spaces (RFC 9110, section 11.4), no other white space.
             let token = &rest[rest.iter().take_while(|byte| **byte == b' ').count()..];
             let known = gate.tokens.iter().find(|(known, _)| known.as_bytes() == token);
             let owner = known.filter(|_| scheme.eq_ignore_ascii_case(b"Bearer"))?.1;
@@ -299,7 +299,7 @@ impl<'h> Found<'h> {
     }
 }
 
-/// Whether a header of this plain name carries a bearer token, or what somebody may take for one.
+/// Whether a header of this name presents a bearer token, or something that may be taken for one.
 fn means_bearer(name: &[u8], value: &[u8]) -> bool {
     let Some((word, rest)) = value.split_at_checked(6) else { return false };
     (name == b"authorization" || name == b"proxy-authorization")
@@ -307,7 +307,7 @@ fn means_bearer(name: &[u8], value: &[u8]) -> bool {
         && !rest.first().is_some_and(|next| next.is_ascii_alphanumeric() || *next == b'-')
 }
 
-/// The name, and the value without blanks around it.
+/// Splits into the name and the trimmed value.
 fn header(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = line.iter().position(|byte| *byte == b':')?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);

@@ -1,4 +1,4 @@
-//! The fuzzer that needs no other toolchain.
+//! The fuzzer that runs on the stable toolchain.
 //!
 //! ```sh
 //! FUZZ_EXECUTIONS=500000000 cargo test --profile fuzz --lib fuzz::tests::nothing -- --nocapture
@@ -24,7 +24,7 @@ fn nothing_is_permitted_but_a_call_of_the_grammar_and_every_such_call_is() {
         let (mut world, mut input, mut permitted) = (world.clone(), Vec::new(), 0);
         for _ in 0..executions {
             input.clear();
-            // Mostly on the listener that proves every caller.
+            // Mostly on the listener that identifies every caller.
             input.push(rng.u8(..) * rng.u8(..2));
             input.extend_from_slice(heads.next(JOBS[rng.usize(..JOBS.len())]));
             let shown = Shown(&input);
@@ -33,7 +33,7 @@ fn nothing_is_permitted_but_a_call_of_the_grammar_and_every_such_call_is() {
         }
         permitted
     });
-    // A fuzzer that is refused everything tests one side only.
+    // If everything were refused, it would test one side only.
     assert!(permitted * 20 > run.executions, "only {permitted} were permitted");
 }
 
@@ -79,14 +79,14 @@ fn the_plain_reading_knows_every_operation_of_the_catalogue() {
     assert_eq!(read.collect::<BTreeSet<_>>(), known.collect());
 }
 
-/// A run of some length, the same for the same seed.
+/// A run of the fuzzer, the same for the same seed.
 struct Run {
     executions: u64,
     seed: u64,
 }
 
 impl Run {
-    /// As long as this variable says.
+    /// Creates a run with the length in this variable.
     fn of(variable: &str, executions: u64) -> Self {
         let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
         let seed = number("FUZZ_SEED").unwrap_or_else(|| fastrand::u64(..));
@@ -95,7 +95,7 @@ impl Run {
         Self { executions, seed }
     }
 
-    /// Has each core make its part of the executions. Returns how many of them came to something, all together.
+    /// Divides the executions between the cores. Returns the total of their results.
     fn on_all_cores(&self, work: impl Fn(Heads, Rng, u64) -> u64 + Sync) -> u64 {
         let threads = thread::available_parallelism().map_or(1, usize::from) as u64;
         let (corpus, work, started) = (corpus(), &work, Instant::now());
@@ -114,7 +114,7 @@ impl Run {
     }
 }
 
-/// The heads of the corpus, without the byte that says the listener.
+/// Returns the heads of the corpus without the byte for the listener.
 fn corpus() -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/decide");
     fs::read_dir(folder)
@@ -123,7 +123,7 @@ fn corpus() -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Printed where what comes of it is a panic.
+/// Prints the input of a panic.
 struct Shown<'i>(&'i [u8]);
 
 impl Drop for Shown<'_> {

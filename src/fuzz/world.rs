@@ -1,4 +1,4 @@
-//! A proxy's configuration, and what must hold of every decision under it.
+//! A proxy's configuration, and the properties of every decision under it.
 
 use std::{
     env, fs,
@@ -36,7 +36,7 @@ use crate::{
     upstream::{Egress, Outbound, Proxies, Roots, Timeouts, Upstream},
 };
 
-/// What decides, and on which listeners.
+/// The stages that decide, and the listeners.
 #[derive(Clone)]
 pub struct World {
     decide: Decide,
@@ -47,7 +47,7 @@ pub struct World {
 }
 
 impl World {
-    /// The world of the configuration below.
+    /// Creates the world of the configuration below.
     pub fn new() -> Self {
         let settings = settings();
         let roots = Roots::new(None).expect("the built-in roots");
@@ -89,11 +89,10 @@ impl World {
         Self { decide, precheck, listeners: listeners(), now: clock::now(), judged: 0 }
     }
 
-    /// Decides on the head that these bytes begin with, on the listener that the first of them says. Says whether it
-    /// is permitted.
+    /// Decides on the head in these bytes, on the listener that the first byte selects. Returns whether it is permitted.
     ///
     /// # Panics
-    /// Where a promise is broken.
+    /// If a promise is broken.
     pub fn judge(&mut self, bytes: &[u8]) -> bool {
         let Some((first, bytes)) = bytes.split_first() else { return false };
         let (gate, peer, hosts) = self.listeners[usize::from(*first) % 3].clone();
@@ -122,7 +121,7 @@ impl World {
         let asked = oracle::end(bytes)
             .and_then(|end| oracle::read(&bytes[..end], gate).filter(|call| bytes.len() - end >= call.body));
         let expected = asked.filter(is_allowed);
-        // Which bodies are acceptable is another oracle's to say; here, that these are, and what others must not do.
+        // Another oracle judges which bodies are acceptable. Here the known ones must be, and others must do no harm.
         let known = BODIES.iter().any(|known| known.as_bytes() == body);
         match (&decision, expected) {
             (Ok(outbound), Some(call)) => {
@@ -150,7 +149,7 @@ impl World {
 }
 
 impl World {
-    /// The body behind a head, as a connection brings it.
+    /// Reads the body after a head as a connection does.
     fn payload(&self, expected: &ExpectedBody<'_>, rest: &Bytes) -> (Payload, Bytes) {
         let missing = |refusal| (Payload::Missing(Box::new(refusal)), Bytes::new());
         match self.precheck.check(expected) {
@@ -170,7 +169,7 @@ impl Default for World {
     }
 }
 
-/// What `policy.yaml` says, in other words.
+/// Reimplements `policy.yaml`.
 fn is_allowed(call: &Call<'_>) -> bool {
     let (project, ..) = project(call);
     if CREATES.contains(&call.form) {
@@ -189,7 +188,7 @@ fn is_allowed(call: &Call<'_>) -> bool {
     !project.is_empty() && allowed && !call.job.starts_with("release-")
 }
 
-/// Its name, its id, and the form that is sent in place of the caller's.
+/// Returns the project's name and id, and the URL form that is sent.
 fn project(call: &Call<'_>) -> (&'static str, &'static str, &'static str) {
     match call.project {
         "media-prod" | "0a1b2c3d4e5f60718293a4b5c6d7e8f9" => {
@@ -203,13 +202,13 @@ fn project(call: &Call<'_>) -> (&'static str, &'static str, &'static str) {
     }
 }
 
-/// What would be sent is that call and nothing else, and the record says so.
+/// Checks that exactly this call would be sent, and that the record matches.
 fn is_that_call(outbound: &Outbound, call: &Call<'_>, record: &Record) {
     let (_, id, form) = project(call);
     let target = outbound.uri().path_and_query().expect("a target").as_str();
     let is_view = VIEWS.contains(&call.form);
     let mut pairs: Vec<&str> = call.job.split('&').collect();
-    // Names, and the values of one that is repeated, are signed and sent in order.
+    // Names, and the values of a repeated name, are signed and sent in order.
     pairs.sort_unstable();
     let job = if is_view { pairs.join("&") } else { call.job.to_owned() };
     let method = outbound.method().as_str();
@@ -240,12 +239,12 @@ fn is_that_call(outbound: &Outbound, call: &Call<'_>, record: &Record) {
     } else {
         assert_eq!((ids, record.action), (vec![call.job], Some("mpc:editingTask:delete")));
     }
-    // Of a list each job is decided by itself.
+    // In a list each job is decided by itself.
     let is_list = is_view && !call.job.starts_with("job_id=");
     assert_eq!((record.effect, record.call.attempts), ((!is_list).then_some("allow"), 0));
 }
 
-/// Its body says what came, and names no bucket but those that the policy does.
+/// Checks that the body means the same as the received one, and names only buckets of the policy.
 fn is_that_body(outbound: &Outbound, came: &[u8]) {
     let sent = whole(outbound);
     if came.is_empty() {
@@ -262,7 +261,7 @@ fn is_that_body(outbound: &Outbound, came: &[u8]) {
     }
 }
 
-/// All of it is there.
+/// Returns the whole body.
 fn whole(outbound: &Outbound) -> Bytes {
     let mut collected = pin!(outbound.body().clone().collect());
     match collected.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -272,13 +271,13 @@ fn whole(outbound: &Outbound) -> Bytes {
     }
 }
 
-/// It says why, in words that are ours.
+/// Checks that the message is in our own words.
 fn is_in_our_words(refusal: &Refusal) {
     let text = refusal.to_string();
     assert!(text.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{text:?}");
 }
 
-/// The record is one line of JSON, no longer than the room that is kept for it.
+/// Checks that the record is one line of JSON within its reserved room.
 fn is_one_line(mut record: Record) {
     record.outcome = Some(Outcome::Refused);
     let line = record.line(Duration::ZERO);
@@ -326,7 +325,7 @@ fn settings() -> config::Settings {
     loaded.unwrap_or_else(|report| panic!("{report}")).settings
 }
 
-/// Every how many decisions what is said and recorded of it is looked at: that takes longer than all the rest.
+/// The interval of decisions whose message and record are checked, which takes longer than everything else.
 const LOOKUP_INTERVAL: u64 = 128;
 const OURS: [&str; 5] = ["host", "user-agent", "accept", "x-project-id", "x-project_id"];
 const LOCAL: &[&str] = &["localhost", "127.0.0.1", "[::1]"];

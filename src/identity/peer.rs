@@ -49,10 +49,10 @@ pub enum PeerAddress {
     },
 }
 
-/// What a request brings along that may prove its caller.
+/// The parts of a request that may identify its caller.
 #[derive(Clone, Copy)]
 pub struct Presented<'r> {
-    /// Where it comes from.
+    /// The other end of the connection.
     pub peer: &'r Peer,
     /// Its method.
     pub method: &'r str,
@@ -60,7 +60,7 @@ pub struct Presented<'r> {
     pub target: &'r str,
     /// Its headers.
     pub headers: &'r HeaderMap,
-    /// The SHA-256 of its body. `None` where it has none, or none yet.
+    /// The SHA-256 of its body. `None` if it has none, or it is not read yet.
     pub body: Option<[u8; 32]>,
     /// When it came.
     pub now: DateTime<Utc>,

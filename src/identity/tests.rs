@@ -1,4 +1,4 @@
-//! Who is proved by what, and what no weaker proof makes up for.
+//! Which credentials identify whom, and that no weaker one replaces an invalid one.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 

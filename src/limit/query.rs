@@ -1,4 +1,4 @@
-//! What limits are asked about a call, and what they answer where one is reached.
+//! The call that limits are applied to, and the error of an exceeded limit.
 
 use std::time::Duration;
 

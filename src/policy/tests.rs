@@ -289,7 +289,7 @@ proptest! {
         if let (Some(before), after) = (before.decision(), after.decision()) {
             let after = after.unwrap();
             prop_assert_eq!(before.effect, after.effect);
-            // The rule that is named may be an earlier one, of which nobody knew that it holds.
+            // The named rule may be an earlier one, which was not known to hold before.
             if let (Some(before), Some(after)) = (before.rule, after.rule) {
                 prop_assert!(before.effect == after.effect && after.location.line <= before.location.line);
             }

@@ -1,4 +1,4 @@
-//! Reloading, in a process of its own: what the files hold decides, whoever announces what.
+//! Reloading, in a process of its own: the contents of files decide, whatever the events are.
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 

@@ -49,7 +49,7 @@ impl Workers {
     /// Starts a worker for each core that affinity and the cgroup's quota allow.
     ///
     /// # Errors
-    /// Where the system gives no thread.
+    /// If the system gives no thread.
     pub(super) fn start(
         limits: &Limits,
         upstream: &UpstreamSettings,
@@ -102,7 +102,7 @@ impl RuntimeThread {
     /// Starts a thread that runs `meanwhile` beside its tasks until it is stopped.
     ///
     /// # Errors
-    /// Where the system gives no thread.
+    /// If the system gives no thread.
     fn start(name: String, meanwhile: impl Future<Output = ()> + Send + 'static) -> io::Result<Self> {
         let (stop, stopped) = oneshot::channel::<()>();
         let (built, runtime) = mpsc::sync_channel(1);

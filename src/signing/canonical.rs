@@ -15,7 +15,7 @@ pub struct Unsigned<'a> {
     pub method: &'a str,
     /// The raw path: escaped as on the request line.
     pub path: &'a str,
-    /// The raw query, without its `?`. Empty where there is none.
+    /// The raw query without its `?`, empty if there is none.
     pub query: &'a str,
     /// Every header that will be sent, `Host` included, apart from those that signing adds. All are signed but
     /// those with a `_` in their name.

@@ -280,7 +280,7 @@ static PATHS: LazyLock<String> = LazyLock::new(|| {
     let paths = paths.iter().map(|(path, methods)| format!("{path} ({})", methods.join(", ")));
     paths.collect::<Vec<_>>().join(", ")
 });
-/// Most denials are told in fewer bytes.
+/// Most denial messages are shorter.
 const TYPICAL_DENIAL: usize = 256;
 const DENIED: &str = "http_request_denied";
 const UNREADABLE: &str = "http_request_error";

@@ -1,4 +1,4 @@
-//! Answers of the stand-in cloud. Its parts, and the documented errors of the gateway and of MPC.
+//! Answers of the stand-in cloud, with the documented errors of the gateway and of MPC.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 
-/// An answer before it is given a request id and a date.
+/// An answer without its request id and date.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -17,7 +17,7 @@ pub(super) struct Answer {
     body: Option<(&'static str, String)>,
 }
 
-/// What happens to a request: an answer after a while, or a connection reset in its place.
+/// The reaction to a request: an answer after a delay, or a connection reset.
 pub(super) struct Reply {
     pub(super) delay: Duration,
     pub(super) answer: Option<Answer>,
@@ -28,9 +28,9 @@ pub(super) struct Reply {
 pub(super) enum Problem {
     /// The gateway knows no such API, or no such host.
     NoSuchApi,
-    /// The gateway takes no body of this size.
+    /// The gateway rejects a body of this size.
     BodyTooLarge,
-    /// The gateway does not believe the credential, for this reason.
+    /// The gateway rejects the credential, for this reason.
     Unproven(String),
     /// The gateway wants a new token.
     TokenRefused,
@@ -44,9 +44,9 @@ pub(super) enum Problem {
     OtherTenant,
     /// The gateway: IAM does not allow the credential this action.
     NotAllowed(&'static str),
-    /// MPC takes another content type.
+    /// MPC requires another content type.
     ContentType,
-    /// MPC: an object's place in OBS is none.
+    /// MPC: an object's path in OBS is invalid.
     BadPath,
     /// MPC cannot read an input.
     Unreadable,
@@ -72,13 +72,13 @@ impl Answer {
         Self { status, headers: Vec::new(), body: Some(("text/plain", body.to_owned())) }
     }
 
-    /// The same with one more header.
+    /// Adds a header.
     pub(super) fn with(mut self, name: &'static str, value: String) -> Self {
         self.headers.push((name, value));
         self
     }
 
-    /// The answer as HTTP. The date is the server's own: a client may measure its clock by it.
+    /// Converts into HTTP. The date is the server's own, by which clients can measure their clock.
     pub(super) fn render(
         self,
         request_id: &str,
@@ -99,24 +99,24 @@ impl Answer {
 }
 
 impl Reply {
-    /// At once.
+    /// Answers at once.
     pub(super) fn of(answer: Answer) -> Self {
         Self { delay: Duration::ZERO, answer: Some(answer) }
     }
 
-    /// Never: the connection is reset.
+    /// Resets the connection instead of answering.
     pub(super) fn reset() -> Self {
         Self { delay: Duration::ZERO, answer: None }
     }
 
-    /// Never, and the connection stays open.
+    /// Never answers, with the connection open.
     pub(super) fn hang() -> Self {
         Self { delay: Duration::MAX, answer: None }
     }
 }
 
 impl Problem {
-    /// The error as the service that reports it would send it.
+    /// Formats the error as the service that reports it.
     pub(super) fn answer(self, request_id: &str) -> Answer {
         let retry_after =
             if let Self::Throttled { retry_after_s } = self { Some(retry_after_s) } else { None };

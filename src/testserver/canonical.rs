@@ -1,7 +1,6 @@
-//! The canonical request of SDK-HMAC-SHA256, computed a second time, and why a request's signature is not believed.
+//! The canonical request of SDK-HMAC-SHA256, in a second, independent implementation.
 //!
-//! Written from the specification in the plainest way, for reading and not for speed: see
-//! [`signature`](super::signature) for why it is written twice.
+//! It follows the specification literally, without regard to speed; see [`signature`](super::signature) for why it exists.
 
 use std::fmt::Write;
 
@@ -9,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::Seen;
 
-/// Why a request's signature is not believed.
+/// Why a signature is rejected.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unproven {
     #[error("Authorization is not `SDK-HMAC-SHA256 Access=…, SignedHeaders=…, Signature=…`")]
@@ -36,31 +35,31 @@ pub(super) enum Unproven {
     Target,
     #[error("x-sdk-content-sha256 is not the hash of the body")]
     Content,
-    /// Holds the canonical request, as the gateway's own message does, with `|` for line ends.
+    /// It is wrong. Holds the canonical request, like the gateway's own message, with `|` for line ends.
     #[error("verify aksk signature fail, canonicalRequest:{0}")]
     Signature(String),
 }
 
-/// The value of a header that must be there exactly once.
+/// Returns the value of a header that must occur exactly once.
 pub(super) fn single<'r>(request: &'r Seen, name: &str) -> Result<&'r str, Unproven> {
     request.header(name).ok_or_else(|| Unproven::Header(name.to_owned()))
 }
 
-/// What the signature covers, in the specification's lines. The names are the signed headers, sorted.
+/// Returns the canonical request. `signed` are the sorted names of the signed headers.
 pub(super) fn canonical_request(request: &Seen, signed: &[&str]) -> Result<String, Unproven> {
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
     let mut lines = vec![request.method.to_uppercase(), canonical_uri(path)?, canonical_query(query)?];
     for name in signed {
         lines.push(format!("{name}:{}", single(request, name)?.trim()));
     }
-    // Each header's line ends with a line end: an empty line stands before the names.
+    // Each header's line has a line end, so there is an empty line before the names.
     lines.push(String::new());
     lines.push(signed.join(";"));
     lines.push(payload_hash(request)?);
     Ok(lines.join("\n"))
 }
 
-/// Decoded once, encoded again piece by piece, and always with a `/` at its end.
+/// Decodes the path once and encodes it segment by segment, with a final `/`.
 fn canonical_uri(path: &str) -> Result<String, Unproven> {
     let decoded = decode(path)?;
     let mut uri = decoded.split('/').map(encode).collect::<Vec<_>>().join("/");
@@ -70,7 +69,7 @@ fn canonical_uri(path: &str) -> Result<String, Unproven> {
     Ok(uri)
 }
 
-/// Decoded, sorted by name and then value, encoded again, always with a `=`.
+/// Decodes the query, sorts it by name and value, and encodes it, always with `=`.
 fn canonical_query(query: &str) -> Result<String, Unproven> {
     let mut pairs = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -82,7 +81,7 @@ fn canonical_query(query: &str) -> Result<String, Unproven> {
     Ok(encoded.join("&"))
 }
 
-/// The hash of the body, or what a header says in its place where there is a body.
+/// Returns the hash of the body or, if there is a body, the header that replaces it.
 fn payload_hash(request: &Seen) -> Result<String, Unproven> {
     let hash = sha256(&request.body);
     if request.body.is_empty() || request.all("x-sdk-content-sha256").next().is_none() {
@@ -124,7 +123,7 @@ fn encode(text: &str) -> String {
     encoded
 }
 
-/// The hash in lower-case hexadecimal.
+/// Returns the hash in lower-case hexadecimal.
 pub(super) fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }

@@ -9,12 +9,12 @@ use super::{
     Cloud, Difference, JobState, MetadataMode, Planned, Seen, Service, answer::Answer, seen::bodies,
 };
 
-/// Whether a target is the control endpoint's and not the cloud's.
+/// Whether a target belongs to the control endpoint.
 pub(super) fn serves(target: &str) -> bool {
     target.starts_with("/_test/")
 }
 
-/// Answers a request of the test's own.
+/// Answers a control request.
 pub(super) fn answer(cloud: &Cloud, request: &Seen) -> Answer {
     let path: Vec<&str> = request.target.split('/').skip(2).collect();
     let done = match &*request.method {

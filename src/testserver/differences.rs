@@ -1,18 +1,18 @@
-//! Deliberate differences from the documented cloud, for tests of whatever looks for such differences.
+//! Deliberate differences from the documented cloud, for testing the contract check.
 //!
-//! Nobody here has an account, so what is known of MPC may be wrong. Each of these is one way in which it may be.
+//! The documentation may be wrong about the real MPC. Each of these is one way in which it may be.
 
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A way in which MPC is otherwise than documented.
+/// A way in which MPC differs from its documentation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Difference {
     /// There is no such URL: `{"no_url":"DELETE /v2/{project_id}/editing/job"}`.
     NoUrl(String),
-    /// What succeeds has another status: `{"status":{"action":"mpc:editingTask:delete","is":200}}`.
+    /// Success has another status: `{"status":{"action":"mpc:editingTask:delete","is":200}}`.
     Status {
         /// The IAM action.
         action: String,
@@ -46,9 +46,9 @@ pub enum Difference {
     },
     /// Job ids in answers are numbers: `"numeric_ids"`.
     NumericIds,
-    /// A view of jobs that are not there is 403 `MPC.10211` and no empty list: `"absent_is_an_error"`.
+    /// A view of missing jobs is 403 `MPC.10211` instead of an empty list: `"absent_is_an_error"`.
     AbsentIsAnError,
-    /// Cancelling what is not there ends in another way: `{"absent_on_cancel":{"status":404,"code":"MPC.10299"}}`.
+    /// Cancelling a missing job has another answer: `{"absent_on_cancel":{"status":404,"code":"MPC.10299"}}`.
     AbsentOnCancel {
         /// The status in place of 403.
         status: u16,
@@ -62,7 +62,7 @@ pub enum Difference {
 }
 
 impl Difference {
-    /// Changes a job as an answer of this version shows it.
+    /// Changes a job in an answer of this version.
     pub(super) fn apply(&self, of: u8, job: &mut Value) {
         let Some(members) = job.as_object_mut() else { return };
         match self {
@@ -99,7 +99,7 @@ impl Difference {
     }
 }
 
-/// The status that what succeeds has, which is documented to be this one.
+/// Returns the status of success, by default the documented one.
 pub(super) fn status(differences: &[Difference], of: &str, documented: StatusCode) -> StatusCode {
     let other = |difference: &Difference| {
         let Difference::Status { action, is } = difference else { return None };
@@ -108,7 +108,7 @@ pub(super) fn status(differences: &[Difference], of: &str, documented: StatusCod
     differences.iter().find_map(other).unwrap_or(documented)
 }
 
-/// The only spelling of the project's header that is known.
+/// Returns the only accepted spelling of the project header, if restricted.
 pub(super) fn project_header(differences: &[Difference]) -> Option<&str> {
     differences.iter().find_map(|difference| {
         let Difference::ProjectHeader(name) = difference else { return None };

@@ -1,4 +1,4 @@
-//! Faults that a test can ask for: which, of which service, and how often each strikes.
+//! Faults that tests can plan, by service and number of requests.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Service {
-    /// Media processing: whatever is not another's.
+    /// Media processing: every path that belongs to no other service.
     #[default]
     Mpc,
     /// Identity, version 3: paths that start with `/v3/` or `/v3.0/`.
@@ -19,18 +19,18 @@ pub enum Service {
     PodIdentity,
 }
 
-/// Something that can go wrong with a request.
+/// A fault of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
-    /// The work is done at once and its answer comes so many milliseconds late: `{"latency_ms":250}`.
+    /// The request is executed at once and answered this many milliseconds later: `{"latency_ms":250}`.
     LatencyMs(u64),
     /// 429 `APIGW.0308` with `Retry-After`; nothing is done: `{"throttled":{"retry_after_s":1}}`.
     Throttled {
         /// The value of `Retry-After`, in seconds.
         retry_after_s: u64,
     },
-    /// 500 in the service's own shape; nothing is done: `"internal_error"`.
+    /// 500 in the service's own format; nothing is done: `"internal_error"`.
     InternalError,
     /// 503 from the gateway; nothing is done: `"unavailable"`.
     Unavailable,
@@ -40,54 +40,53 @@ pub enum Fault {
     TokenRevoked,
     /// The connection is reset and nothing is done: `"reset"`.
     Reset,
-    /// The work is done, and the connection is reset in place of the answer: `"lose_answer"`.
+    /// The request is executed, but the connection is reset instead of an answer: `"lose_answer"`.
     LoseAnswer,
-    /// Nothing is done and nothing is answered, for as long as the caller waits: `"hang"`.
+    /// Nothing is done or answered for as long as the caller waits: `"hang"`.
     Hang,
-    /// 400 in the service's own shape, whose message repeats the request, its secrets included; nothing is done:
-    /// `"echo"`.
+    /// 400 in the service's own format, with a message that repeats the request and its secrets; nothing is done: `"echo"`.
     Echo,
     /// 200 with a body that is not JSON; nothing is done: `"garbage"`.
     Garbage,
 }
 
-/// A fault that is to come.
+/// A planned fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Planned {
     fault: Fault,
     #[serde(default)]
     service: Service,
-    /// How many requests are left to strike; without end where absent.
+    /// The number of requests left to fail. `None` means all.
     #[serde(default)]
     times: Option<u32>,
 }
 
 impl Fault {
-    /// Strikes the next request.
+    /// Fails the next request.
     pub fn once(self) -> Planned {
         self.times(1)
     }
 
-    /// Strikes the next `times` requests.
+    /// Fails the next `times` requests.
     pub fn times(self, times: u32) -> Planned {
         Planned { fault: self, service: Service::Mpc, times: Some(times) }
     }
 
-    /// Strikes every request until cleared.
+    /// Fails every request until cleared.
     pub fn until_cleared(self) -> Planned {
         Planned { fault: self, service: Service::Mpc, times: None }
     }
 }
 
 impl Planned {
-    /// Strikes this service's requests in place of MPC's.
+    /// Fails requests of this service instead of MPC's.
     pub fn at(self, service: Service) -> Self {
         Self { service, ..self }
     }
 }
 
-/// Takes the fault that strikes the service's next request, if any.
+/// Takes the fault of the service's next request, if any.
 pub(super) fn take_next(planned: &mut Vec<Planned>, service: Service) -> Option<Fault> {
     planned.retain(|plan| plan.times != Some(0));
     let plan = planned.iter_mut().find(|plan| plan.service == service)?;

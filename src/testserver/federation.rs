@@ -1,7 +1,7 @@
 //! IAM v3's exchange of an identity provider's token for a temporary key.
 //!
-//! Two steps: the id token buys an unscoped token of IAM's, and a token of IAM's buys the key. An id token is
-//! compared, not read: the stand-in has no identity provider's keys.
+//! In two steps: the id token is exchanged for an unscoped token of IAM's, and that for the key. Id tokens are compared, not
+//! verified, because the stand-in has no identity provider's keys.
 
 use chrono::TimeDelta;
 use http::StatusCode;

@@ -1,4 +1,4 @@
-//! IAM v3's sign-in with a password, which too many wrong ones lock.
+//! IAM v3's sign-in with a password, with account locks.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::secret::Secret;
 
-/// The users, each with the lock of their account.
+/// The users with the locks of their accounts.
 pub(super) struct Users(Vec<Account>);
 
 struct Account {
@@ -23,18 +23,18 @@ struct Account {
 }
 
 impl Users {
-    /// Users who never failed.
+    /// Creates users without failures.
     pub(super) fn new(users: Vec<User>) -> Self {
         Self(users.into_iter().map(|user| Account { user, lock: Lock::default() }).collect())
     }
 
-    /// Adds a user, in place of one of the same name, and unlocks the account.
+    /// Adds a user with an unlocked account. Replaces one with the same name.
     pub(super) fn put(&mut self, user: User) {
         self.0.retain(|known| !known.is(&user.domain, &user.name));
         self.0.push(Account { user, lock: Lock::default() });
     }
 
-    /// How often a user gave a wrong password in a row. `None` where there is no such user.
+    /// Returns a user's wrong passwords in a row. `None` if there is no such user.
     pub(super) fn attempts(&self, domain: &str, name: &str, now: DateTime<Utc>) -> Option<Attempts> {
         Some(self.0.iter().find(|known| known.is(domain, name))?.lock.attempts(now))
     }
@@ -75,7 +75,7 @@ impl Account {
     }
 }
 
-/// What IAM tells of a new token.
+/// Returns IAM's answer with a new token.
 fn signed_in(user: &User, term: Term) -> Answer {
     let domain = json!({ "id": "00000000000000000000000000000001", "name": user.domain });
     let id = "00000000000000000000000000000002";
@@ -91,7 +91,7 @@ fn signed_in(user: &User, term: Term) -> Answer {
     Answer::json(StatusCode::CREATED, &body)
 }
 
-/// An error in IAM's shape.
+/// Returns an error in IAM's format.
 pub(super) fn error(status: StatusCode, message: &str) -> Answer {
     let title = status.canonical_reason();
     Answer::json(status, &json!({ "error": { "code": status.as_u16(), "message": message, "title": title } }))
@@ -108,7 +108,8 @@ bodies! {
     struct Project { id: String }
 }
 
-/// As documented. A token dies earlier when its user's password or permissions change; here the test revokes it.
+/// The documented lifetime. At the real IAM a token ends earlier if its user's password or permissions change; here the test
+/// revokes it.
 pub(super) const TOKEN_LIFETIME: TimeDelta = TimeDelta::hours(24);
-/// As documented.
+/// The documented duration of a lock.
 const LOCKED_FOR: TimeDelta = TimeDelta::minutes(15);

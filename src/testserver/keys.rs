@@ -1,8 +1,8 @@
-//! Access keys in force: those that the test brought, and the temporary ones that were handed out.
+//! The valid access keys: those of the test, and issued temporary ones.
 //!
-//! Every service that hands out a key does it here, so that all of them are taken, expire and are revoked alike.
-//! It judges a signature by [`signature`](super::signature), and adds what is not in the request: the key's end, and
-//! the lock after five bad signatures in a row.
+//! Every service issues its keys here, so that all are accepted, expire and are revoked alike.
+//! [`signature`](super::signature) verifies signatures; this adds the key's expiry, and the lock after five bad signatures
+//! in a row.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::secret::Secret;
 
-/// A temporary key that was handed out.
+/// An issued temporary key.
 #[derive(Clone)]
 pub(super) struct Issued {
     pub(super) access: String,
@@ -25,7 +25,7 @@ pub(super) struct Issued {
     pub(super) expires_at: DateTime<Utc>,
 }
 
-/// The keys that are not revoked. Expired ones are kept for a day, to say of them that they expired.
+/// The keys that are not revoked. Expired ones are kept for a day, to report that they expired.
 pub(super) struct Keys(Vec<Held>);
 
 struct Held {
@@ -35,25 +35,25 @@ struct Held {
 }
 
 impl Keys {
-    /// Keys without an end.
+    /// Creates keys without expiry.
     pub(super) fn new(keys: Vec<AccessKey>) -> Self {
         let held = |key| Held { key, expires_at: None, lock: Lock::default() };
         Self(keys.into_iter().map(held).collect())
     }
 
-    /// Accepts a key without an end, unlocked, in place of one of the same id.
+    /// Adds a key without expiry, unlocked. Replaces one with the same id.
     pub(super) fn put(&mut self, key: AccessKey) {
         self.revoke(&key.id);
         self.0.push(Held { key, expires_at: None, lock: Lock::default() });
     }
 
-    /// A new temporary key for the project.
+    /// Issues a temporary key for the project.
     pub(super) fn issue(&mut self, project_id: &str, term: Term) -> Issued {
         self.0.retain(|held| held.expires_at.is_none_or(|end| end + TimeDelta::days(1) > term.from));
         let issued = Issued {
             access: format!("HSTT{}", random(16).to_uppercase()),
             secret: Secret::new(random(40)),
-            // Real ones start so too, and have a kilobyte or more.
+            // Real ones begin like this, too, and have a kilobyte or more.
             security_token: Secret::new(format!("gQpjbi1ub3J0aC00{}==", random(1024))),
             expires_at: term.until,
         };
@@ -72,23 +72,23 @@ impl Keys {
         self.0.iter().any(|held| held.key.id == id && held.expires_at.is_none_or(|end| end > now))
     }
 
-    /// Takes a key out of force.
+    /// Revokes a key.
     pub(super) fn revoke(&mut self, id: &str) {
         self.0.retain(|held| held.key.id != id);
     }
 
-    /// Takes all keys out of force that were handed out.
+    /// Revokes all issued keys.
     pub(super) fn revoke_temporary(&mut self) {
         self.0.retain(|held| held.expires_at.is_none());
     }
 
-    /// How often signatures of a key were bad in a row. `None` where there is no such key.
+    /// Returns the bad signatures of a key in a row. `None` if there is no such key.
     pub(super) fn attempts(&self, id: &str, now: DateTime<Utc>) -> Option<Attempts> {
         let held = self.0.iter().find(|held| held.key.id == id)?;
         Some(held.lock.attempts(now))
     }
 
-    /// The key that signed the request.
+    /// Returns the key that signed the request.
     pub(super) fn signer(&mut self, request: &Seen, now: DateTime<Utc>) -> Result<&AccessKey, Unproven> {
         let claim = Claim::read(request, now)?;
         let held = self.0.iter_mut().find(|held| held.key.id == claim.access);
@@ -102,7 +102,7 @@ impl Keys {
         let verified = claim.verify(&held.key);
         match verified {
             Ok(()) => held.lock.succeed(),
-            // Whoever signs with another secret key guesses; the rest says only that a request is malformed.
+            // Only a signature with another secret key counts; other errors mean a malformed request.
             Err(Unproven::Signature(_)) => held.lock.fail(now, LOCKED_FOR),
             Err(_) => {}
         }
@@ -111,7 +111,7 @@ impl Keys {
 }
 
 impl Issued {
-    /// As IAM v3 and the metadata service show it.
+    /// Formats it as IAM v3 and the metadata service do.
     pub(super) fn as_credential(&self) -> Value {
         json!({
             "access": self.access,
@@ -122,5 +122,5 @@ impl Issued {
     }
 }
 
-/// As documented, for everybody who shares the key.
+/// The documented duration of a lock, for everybody who shares the key.
 const LOCKED_FOR: TimeDelta = TimeDelta::minutes(5);

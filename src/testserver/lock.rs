@@ -1,20 +1,18 @@
-//! Account and key locks after repeated failures. Huawei's lock of accounts and of access keys.
-//!
-//! It stands below both and only counts: what a failure is, `iam` and `keys` say.
+//! Huawei's locks of accounts and access keys after repeated failures. `iam` and `keys` decide what counts as a failure.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-/// How often somebody failed in a row.
+/// Failures in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Attempts {
-    /// Failures since the last success, or since the lock opened again.
+    /// Failures since the last success, or since the lock ended.
     pub failures: u32,
-    /// Whether nobody gets in, not even with the right secret.
+    /// Whether it is locked, even for the right secret.
     pub locked: bool,
 }
 
-/// Counts failures; the fifth in a row locks.
+/// Counts failures. The fifth in a row locks.
 #[derive(Debug, Default)]
 pub(super) struct Lock {
     failures: u32,
@@ -22,7 +20,7 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// How it stands.
+    /// Returns the current count.
     pub(super) fn attempts(&self, now: DateTime<Utc>) -> Attempts {
         match self.until {
             Some(until) if until <= now => Attempts { failures: 0, locked: false },
@@ -30,13 +28,13 @@ impl Lock {
         }
     }
 
-    /// One more failure. Where it is the fifth, it locks for this long.
+    /// Counts a failure. The fifth locks for `period`.
     pub(super) fn fail(&mut self, now: DateTime<Utc>, period: TimeDelta) {
         let failures = self.attempts(now).failures + 1;
         *self = Self { failures, until: (failures >= LIMIT).then(|| now + period) };
     }
 
-    /// A success: what was counted is forgotten.
+    /// Notes a success, which resets the count.
     pub(super) fn succeed(&mut self) {
         *self = Self::default();
     }

@@ -1,7 +1,7 @@
 //! The metadata service of an ECS, version 2 or 1.
 //!
-//! Version 2 wants a session token first, so that a request which was merely forwarded here gets nothing. Errors
-//! are plain text. The real one listens on a link-local address, and knows much more than this key.
+//! Version 2 requires a session token, so that a forwarded request gets nothing. Errors are plain text. The real service
+//! listens on a link-local address and has much more than this key.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
@@ -20,13 +20,13 @@ use crate::secret::Secret;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MetadataMode {
-    /// Version 2, which wants session tokens: `"v2"`.
+    /// Version 2, which requires session tokens: `"v2"`.
     #[default]
     V2,
-    /// Version 1, which knows no session tokens: asked for one, it answers with this status, in JSON one of 404,
-    /// 405 and 503: `{"v1":404}`.
+    /// Version 1, which answers a request for a session token with this status, in JSON one of 404, 405 and 503:
+    /// `{"v1":404}`.
     V1(#[serde(deserialize_with = "without_tokens")] StatusCode),
-    /// Version 2 on a machine that has no agency, and so no key: `"no_agency"`.
+    /// Version 2 on a machine without an agency, and so without a key: `"no_agency"`.
     NoAgency,
 }
 
@@ -35,20 +35,20 @@ pub(super) struct Metadata {
     /// The id of the only project its keys are for.
     project_id: String,
     pub(super) mode: MetadataMode,
-    /// A key with no more than this left is replaced when it is asked for.
+    /// How long before its end a key is replaced on request.
     pub(super) replaced_before_end: TimeDelta,
     sessions: Vec<(Secret, DateTime<Utc>)>,
     key: Option<Issued>,
 }
 
 impl Metadata {
-    /// A machine whose agency is for this project.
+    /// Creates the service of a machine with an agency for this project.
     pub(super) fn new(project_id: String) -> Self {
         let replaced_before_end = TimeDelta::hours(1);
         Self { project_id, mode: MetadataMode::V2, replaced_before_end, sessions: Vec::new(), key: None }
     }
 
-    /// Answers a request. `None` where there is no such path.
+    /// Answers a request. `None` if there is no such path.
     pub(super) fn answer(&mut self, request: &Seen, keys: &mut Keys, issuing: Issuing) -> Option<Answer> {
         match (&*request.method, &*request.target) {
             ("PUT", "/meta-data/latest/api/token") => Some(self.open_session(request, issuing.now)),
@@ -57,7 +57,7 @@ impl Metadata {
         }
     }
 
-    /// Whoever asks next gets a new key. The one before stays in force until its end.
+    /// Replaces the key at its next request. The previous one stays valid until its end.
     pub(super) fn rotate(&mut self) {
         self.key = None;
     }
@@ -104,7 +104,7 @@ impl Metadata {
     }
 }
 
-/// The statuses by which clients know version 1.
+/// Parses the statuses by which clients recognise version 1.
 fn without_tokens<'de, D: Deserializer<'de>>(status: D) -> Result<StatusCode, D::Error> {
     match u16::deserialize(status)? {
         404 => Ok(StatusCode::NOT_FOUND),

@@ -1,16 +1,15 @@
-//! A stand-in for Huawei Cloud. A stand-in that believes no credential unverified.
+//! A stand-in for Huawei Cloud that verifies every credential.
 //!
-//! It stands last before the commands because the `demo` and `testserver` commands and the tests run it, and
-//! nothing of the proxy may lean on it. It imports nothing of the proxy's own signing either: `signature` and
-//! `canonical` compute signatures a second time, from the specification alone, so that a mistake in one of
-//! the two shows as a 401 and does not cancel itself out.
+//! The `demo` and `testserver` commands and the tests run it; nothing of the proxy depends on it. It does not use the
+//! proxy's signing: `signature` and `canonical` are a second implementation of the specification, so that a mistake in one
+//! of the two shows as a 401 instead of cancelling itself out.
 //!
-//! It does not model IAM's policies beyond actions, nor quotas, reads no id token (it compares them), and is not built to face a
-//! network: bind it to loopback. A request that is not HTTP at all is answered by hyper and not recorded.
+//! It does not model quotas, nor IAM's policies beyond actions. Id tokens are compared, not verified. It must not be exposed
+//! to a network: bind it to loopback. A request that is not HTTP at all is answered by hyper and not recorded.
 //!
 //! # What is served
-//! Everything on one port. [`Options`] says who may get what; what is handed out opens the project it is for until
-//! it expires by the server's clock, or is revoked.
+//! Everything is on one port. [`Options`] says who may get what. Issued credentials are valid for their project until they expire
+//! by the server's clock or are revoked.
 //!
 //! | request | answer |
 //! |---|---|
@@ -27,44 +26,42 @@
 //! Five bad signatures in a row lock an access key for 5 minutes, for everybody who shares it.
 //!
 //! # Control
-//! The same port also serves, without a credential, what a test needs. Bodies are strict JSON. Each is a method of
-//! [`Cloud`] too.
+//! The same port also serves control requests without a credential. Bodies are strict JSON. Each is also a method of [`Cloud`].
 //!
 //! | request | does |
 //! |---|---|
-//! | `GET /_test/requests` | lists what arrived, each with the status and request id answered |
-//! | `DELETE /_test/requests` | forgets it |
-//! | `GET /_test/faults` | lists the faults that are still to come |
+//! | `GET /_test/requests` | lists the requests, each with the status and request id of its answer |
+//! | `DELETE /_test/requests` | forgets the requests |
+//! | `GET /_test/faults` | lists the planned faults |
 //! | `PUT /_test/faults` | replaces them: `[{"fault":"reset","times":1},{"fault":{"latency_ms":250}}]` |
 //! | `DELETE /_test/faults` | clears them |
 //! | `PUT /_test/clock` | sets the server's clock this far off: `{"offset_s":-1200}` |
-//! | `PUT /_test/lifetimes` | sets how long what is handed out from now on is in force, in seconds, whatever is asked for; as usual where a service is left out: `{"iam":600,"sts":60,"metadata":60,"pod_identity":60}` |
-//! | `GET /_test/jobs/{project_id}/{job_id}` | tells a job's state, and what it was created from |
-//! | `PUT /_test/jobs/{project_id}/{job_id}` | makes a job, or changes it: `{"state":"WAITING"}`, with `"create":{"user_data":"…"}` where it is to have been created from that |
-//! | `PUT /_test/unreadable-buckets` | has MPC read these buckets no longer: `["…"]` |
-//! | `GET /_test/differences` | lists in what MPC differs from what is documented |
-//! | `PUT /_test/differences` | replaces that: `["numeric_ids",{"lacks":{"version":1,"member":"user_data"}}]` |
-//! | `DELETE /_test/differences` | makes it as documented again |
+//! | `PUT /_test/lifetimes` | sets the lifetime in seconds of credentials issued from now on, whatever is requested; services that are left out have the documented one: `{"iam":600,"sts":60,"metadata":60,"pod_identity":60}` |
+//! | `GET /_test/jobs/{project_id}/{job_id}` | returns a job's state and create request |
+//! | `PUT /_test/jobs/{project_id}/{job_id}` | creates or changes a job: `{"state":"WAITING"}`, optionally with its create request, `"create":{"user_data":"…"}` |
+//! | `PUT /_test/unreadable-buckets` | sets the buckets that MPC cannot read: `["…"]` |
+//! | `GET /_test/differences` | lists how MPC differs from its documentation |
+//! | `PUT /_test/differences` | replaces the differences: `["numeric_ids",{"lacks":{"version":1,"member":"user_data"}}]` |
+//! | `DELETE /_test/differences` | removes the differences |
 //! | `POST /_test/tokens` | issues a user token: `{"project_id":"…"}` |
 //! | `DELETE /_test/tokens` | revokes all tokens of IAM's |
-//! | `PUT /_test/keys` | accepts an access key: `{"id":"…","secret":"…","project_id":"…"}`, with `"security_token"` where it is temporary |
+//! | `PUT /_test/keys` | accepts an access key: `{"id":"…","secret":"…","project_id":"…"}`, with `"security_token"` if it is temporary |
 //! | `GET /_test/keys/{id}` | counts its bad signatures in a row: `{"failures":4,"locked":false}` |
-//! | `DELETE /_test/keys/{id}` | revokes it, also where it was handed out |
-//! | `PUT /_test/keys/{id}/actions` | has IAM allow it these actions only: `["mpc:editingTask:view"]` |
-//! | `DELETE /_test/keys/{id}/actions` | has IAM allow it all of them again |
-//! | `DELETE /_test/keys` | revokes all that were handed out |
+//! | `DELETE /_test/keys/{id}` | revokes it, even if it was issued |
+//! | `PUT /_test/keys/{id}/actions` | sets the actions that IAM allows it: `["mpc:editingTask:view"]` |
+//! | `DELETE /_test/keys/{id}/actions` | allows it all actions again |
+//! | `DELETE /_test/keys` | revokes all issued keys |
 //! | `PUT /_test/users` | lets a user sign in: `{"domain":"…","name":"…","password":"…","project_id":"…"}` |
 //! | `GET /_test/users/{domain}/{name}` | counts the user's wrong passwords in a row: `{"failures":4,"locked":false}` |
-//! | `PUT /_test/identity-providers` | believes a provider's one id token: `{"id":"…","urn":"…","id_token":"…","project_id":"…"}` |
-//! | `PUT /_test/agencies` | has an agency: `{"urn":"…","trusts":{"provider":"…"},"project_id":"…"}`, or `{"access_key":"…"}` |
-//! | `PUT /_test/pods` | lets a pod ask: `{"path":"…","token":"…","project_id":"…"}` |
-//! | `PUT /_test/metadata` | makes the metadata service `{"mode":"v2"}`, version 1 `{"mode":{"v1":404}}`, or `{"mode":"no_agency"}` |
-//! | `PUT /_test/metadata/rotation` | has its key replaced when so much is left: `{"before_end_s":3600}` |
-//! | `DELETE /_test/metadata/key` | has its key replaced when it is next asked for |
+//! | `PUT /_test/identity-providers` | trusts an identity provider with one id token: `{"id":"…","urn":"…","id_token":"…","project_id":"…"}` |
+//! | `PUT /_test/agencies` | adds an agency: `{"urn":"…","trusts":{"provider":"…"},"project_id":"…"}`, or `{"access_key":"…"}` |
+//! | `PUT /_test/pods` | lets a pod request keys: `{"path":"…","token":"…","project_id":"…"}` |
+//! | `PUT /_test/metadata` | sets the mode of the metadata service: `{"mode":"v2"}`, `{"mode":{"v1":404}}` or `{"mode":"no_agency"}` |
+//! | `PUT /_test/metadata/rotation` | sets how long before its end its key is replaced: `{"before_end_s":3600}` |
+//! | `DELETE /_test/metadata/key` | replaces its key at the next request |
 //!
-//! What is put takes the place of what has the same name. A fault strikes the next `times` requests, or all until
-//! cleared where `times` is absent; the first that is left for the service is taken. See [`Fault`], [`Service`]
-//! and [`Difference`] for all of them.
+//! PUT replaces what has the same name. A fault fails the next `times` requests, or all until cleared if `times` is absent;
+//! the first one left for the service is taken. See [`Fault`], [`Service`] and [`Difference`] for all values.
 
 mod answer;
 mod canonical;

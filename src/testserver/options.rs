@@ -1,4 +1,4 @@
-//! Who may call the stand-in, and how.
+//! The options of the stand-in: who may call it, and how.
 
 use std::sync::Arc;
 
@@ -6,25 +6,24 @@ use serde::Deserialize;
 
 use crate::secret::Secret;
 
-/// Who may call, and how.
+/// Who may call the stand-in, and how.
 #[derive(Default)]
 pub struct Options {
     /// The access keys that are accepted.
     pub access_keys: Vec<AccessKey>,
     /// The users who may sign in at IAM for a token.
     pub users: Vec<User>,
-    /// The project that this machine's agency is for: the metadata service hands out keys for it. No metadata
-    /// service where absent.
+    /// The project for which the metadata service issues keys. `None` for no metadata service.
     pub metadata: Option<String>,
     /// The pods that may ask the pod identity agent for a key.
     pub pods: Vec<Pod>,
-    /// The identity providers that IAM and STS believe.
+    /// The identity providers that IAM and STS trust.
     pub identity_providers: Vec<IdentityProvider>,
     /// The agencies that STS knows.
     pub agencies: Vec<Agency>,
-    /// Names answered to besides the address and `localhost`, with or without the port. Others are no such API.
+    /// Accepted host names besides the address and `localhost`, with or without the port.
     pub hosts: Vec<String>,
-    /// The server's side of TLS; plain HTTP where absent.
+    /// The TLS configuration. `None` for plain HTTP.
     pub tls: Option<Arc<rustls::ServerConfig>>,
 }
 
@@ -60,9 +59,9 @@ pub struct User {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pod {
-    /// The path where it asks. It starts with `/` and hides whatever else is served there.
+    /// The path of its requests. It starts with `/` and takes precedence over other services.
     pub path: String,
-    /// The token that it shows, as it stands, in `Authorization`.
+    /// The token that it sends in `Authorization`, without a scheme.
     pub token: Secret,
     /// The id of the only project its keys are for.
     pub project_id: String,
@@ -76,19 +75,19 @@ pub struct IdentityProvider {
     pub id: String,
     /// Its name at STS v5: `provider_urn`.
     pub urn: String,
-    /// The only id token that is genuine now.
+    /// The only valid id token.
     pub id_token: Secret,
     /// The id of the only project that keys obtained by IAM v3 are for.
     pub project_id: String,
 }
 
-/// An agency: what others may act as.
+/// An agency that others may assume.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Agency {
     /// Its name: `iam::{account_id}:agency:{agency_name}`.
     pub urn: String,
-    /// Who may act as it.
+    /// Who may assume it.
     pub trusts: Trusted,
     /// The id of the only project its keys are for.
     pub project_id: String,
@@ -98,8 +97,8 @@ pub struct Agency {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trusted {
-    /// Whoever signs with the access key of this id: `{"access_key":"…"}`.
+    /// The holder of the access key with this id: `{"access_key":"…"}`.
     AccessKey(String),
-    /// Whoever has an id token of the identity provider of this URN: `{"provider":"…"}`.
+    /// The holder of an id token of the identity provider with this URN: `{"provider":"…"}`.
     Provider(String),
 }

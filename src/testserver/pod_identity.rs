@@ -1,7 +1,6 @@
-//! CCE's pod identity agent, which knows a pod by the token that it was given.
+//! CCE's pod identity agent, which identifies a pod by its token.
 //!
-//! The real one tells neither its paths nor its errors in the documentation: the path is the test's, and errors are
-//! plain text.
+//! The real agent's paths and errors are not documented: the test chooses the path, and errors are plain text.
 
 use chrono::TimeDelta;
 use http::StatusCode;
@@ -15,7 +14,7 @@ use super::{
 };
 
 impl Pod {
-    /// Answers a request to its path. `None` where it is not one.
+    /// Answers a request to its path. `None` for other requests.
     pub(super) fn answer(&self, request: &Seen, keys: &mut Keys, issuing: Issuing) -> Option<Answer> {
         if request.method != "POST" {
             return None;

@@ -1,4 +1,4 @@
-//! Generates and compares secrets, for every service that hands one out or is shown one.
+//! Generates and compares secrets.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use subtle::ConstantTimeEq;
@@ -6,14 +6,14 @@ use uuid::Uuid;
 
 use crate::secret::Secret;
 
-/// When something is handed out, and for how long where the test has chosen.
+/// The time of issuing a credential, and its lifetime if set by the test.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Issuing {
     pub(super) now: DateTime<Utc>,
     pub(super) chosen: Option<TimeDelta>,
 }
 
-/// From when to when something that was handed out is in force.
+/// The validity of an issued credential.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Term {
     pub(super) from: DateTime<Utc>,
@@ -21,18 +21,18 @@ pub(super) struct Term {
 }
 
 impl Issuing {
-    /// For so long, unless the test has chosen otherwise.
+    /// Returns the validity, with the usual lifetime unless the test has set another.
     pub(super) fn term(self, usual: TimeDelta) -> Term {
         Term { from: self.now, until: self.now + self.chosen.unwrap_or(usual) }
     }
 }
 
-/// Whether the text is the secret, in constant time.
+/// Compares a text with a secret in constant time.
 pub(super) fn same(secret: &Secret, text: &str) -> bool {
     secret.expose().as_bytes().ct_eq(text.as_bytes()).into()
 }
 
-/// So many random characters of `0-9a-f`.
+/// Returns random characters of `0-9a-f`.
 pub(super) fn random(length: usize) -> String {
     let mut text = String::new();
     while text.len() < length {
@@ -42,12 +42,12 @@ pub(super) fn random(length: usize) -> String {
     text
 }
 
-/// As IAM v3 documents it: `2020-01-04T09:05:22.701000Z`.
+/// Formats a time like IAM v3: `2020-01-04T09:05:22.701000Z`.
 pub(super) fn timestamp(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-/// As STS v5 documents it: `2022-09-07T03:27:51.158Z`.
+/// Formats a time like STS v5: `2022-09-07T03:27:51.158Z`.
 pub(super) fn short_timestamp(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }

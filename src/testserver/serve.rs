@@ -1,4 +1,4 @@
-//! The way from a request that arrived to its answer: by its fault, its service and its credential.
+//! Dispatches requests by fault, service and credential.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::{
 };
 
 impl State {
-    /// What happens to a request.
+    /// Reacts to a request.
     pub(super) fn serve(&mut self, request: &Seen) -> Reply {
         let service = self.service_of(&request.target);
         let refused = |problem: Problem| Reply::of(problem.answer(&request.request_id));
@@ -66,7 +66,7 @@ impl State {
         }
     }
 
-    /// Does what the request asks for, if it may.
+    /// Executes a request, if its credential permits it.
     fn answer(&mut self, request: &Seen, service: Service) -> Answer {
         let issuing = self.issuing(service);
         let answer = match service {
@@ -113,8 +113,8 @@ impl State {
             return Err(Problem::NoSuchApi);
         }
         let project_id = self.project_of(request, now)?.to_owned();
-        // The documentation spells the header `X-Project_Id`, the SDKs `X-Project-Id`. A token says by itself
-        // which project it is for; with an access key only the header does.
+        // The documentation spells the header `X-Project_Id`, the SDKs `X-Project-Id`. A token is for one project by
+        // itself; with an access key only the header names the project.
         let only = differences::project_header(&self.jobs.differences);
         let spellings =
             ["x-project-id", "x-project_id"].into_iter().filter(|name| only.is_none_or(|o| o == *name));
@@ -132,7 +132,7 @@ impl State {
         self.jobs.perform(&call, request, now)
     }
 
-    /// The project the request's credential is for.
+    /// Returns the project of the request's credential.
     pub(super) fn project_of(&mut self, request: &Seen, now: DateTime<Utc>) -> Result<&str, Problem> {
         let unproven = |reason: &str| Err(Problem::Unproven(reason.to_owned()));
         match (request.all("x-auth-token").count(), request.all("authorization").count()) {
@@ -157,7 +157,7 @@ impl State {
 }
 
 impl Service {
-    /// An error of its own, in its own shape.
+    /// Returns an error in the service's own format.
     fn error(self, request: &Seen, status: StatusCode, message: &str) -> Answer {
         match self {
             Self::Mpc => mpc::error(status, message),

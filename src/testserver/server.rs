@@ -1,4 +1,4 @@
-//! The server: connections, and the exchanges on them.
+//! The server of the stand-in.
 
 use std::{future::poll_fn, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ pub struct TestServer {
     address: SocketAddr,
     scheme: &'static str,
     cloud: Arc<Cloud>,
-    /// The accept loop, which owns the connections. A set, because it ends what it holds when dropped.
+    /// The accept loop, which owns the connections. A set, because dropping it ends its tasks.
     tasks: JoinSet<()>,
 }
 
@@ -36,7 +36,7 @@ impl TestServer {
     /// Binds, and serves until dropped. Must be called within a tokio runtime that does I/O and time.
     ///
     /// # Errors
-    /// The address cannot be bound.
+    /// If the address cannot be bound.
     pub fn start(bind: SocketAddr, options: Options) -> io::Result<Self> {
         let listener = listen(bind)?;
         let address = listener.local_addr()?;
@@ -48,17 +48,17 @@ impl TestServer {
         Ok(Self { address, scheme, cloud, tasks })
     }
 
-    /// Where it listens, with the port it was given.
+    /// Returns the address, with the port that the system chose.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// `http://IP:PORT`, or `https://` with TLS: what to configure as an endpoint.
+    /// Returns the endpoint to configure: `http://IP:PORT`, or `https://` with TLS.
     pub fn url(&self) -> String {
         format!("{}://{}", self.scheme, self.address)
     }
 
-    /// The cloud behind it: jobs, keys, tokens, faults, and what was seen.
+    /// Returns the cloud behind it.
     pub fn cloud(&self) -> &Arc<Cloud> {
         &self.cloud
     }
@@ -84,7 +84,7 @@ async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, cloud: Arc
             Ok((stream, peer)) => {
                 connections.spawn(connection(stream, peer, acceptor.clone(), Arc::clone(&cloud)));
             }
-            // No descriptor is free, or the caller is gone already: neither ends a server.
+            // No descriptor is free, or the caller is gone. Neither ends the server.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
@@ -100,12 +100,12 @@ async fn connection(stream: TcpStream, peer: SocketAddr, acceptor: Option<TlsAcc
         },
     };
     if let Some(stream) = to_reset {
-        // Closed with nothing to linger for, a socket sends RST in place of FIN.
+        // With a linger time of zero the socket sends RST instead of FIN.
         stream.set_zero_linger().ok();
     }
 }
 
-/// Serves one connection to its end. Gives the stream back where it is to be reset.
+/// Serves a connection to its end. Returns the stream if it is to be reset.
 async fn converse<S>(stream: S, peer: SocketAddr, cloud: Arc<Cloud>) -> Option<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -114,7 +114,7 @@ where
     let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     let ended = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
     let mut stream = connection.into_parts().io.into_inner();
-    // The service fails for one reason only: the connection is to be cut.
+    // The service fails only if the connection is to be cut.
     if ended.is_err_and(|error| error.is_user()) {
         return Some(stream);
     }
@@ -122,7 +122,7 @@ where
     None
 }
 
-/// One request and its answer. An error cuts the connection.
+/// Handles one request. An error cuts the connection.
 async fn exchange(
     cloud: Arc<Cloud>,
     peer: SocketAddr,

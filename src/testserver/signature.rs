@@ -1,7 +1,7 @@
-//! Signatures of access keys.
+//! Verifies signatures of access keys.
 //!
-//! It shares no code with the proxy's signing: the two are each other's test. The messages are the gateway's own
-//! where Huawei documents them.
+//! It shares no code with the proxy's signing: the two test each other. Messages are the gateway's own if Huawei documents
+//! them.
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use hmac::{Hmac, KeyInit, Mac};
@@ -14,7 +14,7 @@ use super::{
     secrets::same,
 };
 
-/// What a request says of itself: that the key of this id signed it, and when.
+/// The claim of a request: which key signed it, and when.
 pub(super) struct Claim<'r> {
     /// The access key id.
     pub(super) access: &'r str,
@@ -25,7 +25,7 @@ pub(super) struct Claim<'r> {
 }
 
 impl<'r> Claim<'r> {
-    /// Reads what can be judged before the key is known: the grammar, and the date.
+    /// Parses the claim, and checks the grammar and the date.
     pub(super) fn read(request: &'r Seen, now: DateTime<Utc>) -> Result<Self, Unproven> {
         let authorization = single(request, "authorization")?;
         let (access, names, signature) = parse(authorization).ok_or(Unproven::Grammar)?;
@@ -38,7 +38,7 @@ impl<'r> Claim<'r> {
         Ok(Self { access, request, signed, date, signature })
     }
 
-    /// Whether this key made the signature.
+    /// Verifies the signature with this key.
     pub(super) fn verify(&self, key: &AccessKey) -> Result<(), Unproven> {
         check_security_token(self.request, &self.signed, key)?;
         let canonical = canonical_request(self.request, &self.signed)?;
@@ -49,7 +49,7 @@ impl<'r> Claim<'r> {
     }
 }
 
-/// The access key, the signed headers and the signature of an `Authorization` header.
+/// Parses `Authorization` into the access key, the signed headers and the signature.
 pub(super) fn parse(authorization: &str) -> Option<(&str, &str, &str)> {
     let rest = authorization.strip_prefix("SDK-HMAC-SHA256 Access=")?;
     let (access, rest) = rest.split_once(", SignedHeaders=")?;
@@ -58,7 +58,7 @@ pub(super) fn parse(authorization: &str) -> Option<(&str, &str, &str)> {
     (signature.len() == 64 && signature.bytes().all(is_hex)).then_some((access, names, signature))
 }
 
-/// The date, which must be signed and within 15 minutes of the clock.
+/// Checks that the date is signed and within 15 minutes of the clock.
 fn check_date<'r>(request: &'r Seen, signed: &[&str], now: DateTime<Utc>) -> Result<&'r str, Unproven> {
     let text = single(request, "x-sdk-date")?;
     if !signed.contains(&"x-sdk-date") {
@@ -74,7 +74,7 @@ fn check_date<'r>(request: &'r Seen, signed: &[&str], now: DateTime<Utc>) -> Res
     Ok(text)
 }
 
-/// A temporary key comes with its security token, signed; a permanent one with none.
+/// Checks that a temporary key has its security token, signed, and a permanent one has none.
 fn check_security_token(request: &Seen, signed: &[&str], key: &AccessKey) -> Result<(), Unproven> {
     let genuine = match (&key.security_token, request.all("x-security-token").next()) {
         (None, None) => true,

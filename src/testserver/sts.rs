@@ -1,8 +1,7 @@
-//! STS v5: agencies, for holders of an id token and of an access key.
+//! STS v5: assuming agencies with an id token or an access key.
 //!
-//! Of an agency's trust policy it knows one line: who is trusted. Session policies are read and have no effect. Of
-//! the errors, Huawei documents the shape and the codes `STS5.1106` and `PAP5.0001`; the other codes, and the
-//! statuses, are made up in their likeness.
+//! An agency's trust policy only says who is trusted. Session policies are parsed and ignored. Huawei documents the format
+//! of errors and the codes `STS5.1106` and `PAP5.0001`; the other codes and the statuses are made up like them.
 
 use chrono::TimeDelta;
 use http::StatusCode;
@@ -18,7 +17,7 @@ use super::{
 };
 use crate::secret::Secret;
 
-/// What STS works with.
+/// The state that STS works with.
 pub(super) struct Sts<'s> {
     pub(super) agencies: &'s [Agency],
     pub(super) providers: &'s [IdentityProvider],
@@ -27,7 +26,7 @@ pub(super) struct Sts<'s> {
 }
 
 impl Sts<'_> {
-    /// Answers a request. `None` where there is no such API.
+    /// Answers a request. `None` if there is no such API.
     pub(super) fn answer(&mut self, request: &Seen) -> Option<Answer> {
         let answer = match (&*request.method, &*request.target) {
             ("POST", "/v5/agencies/assume-with-oidc") => self.assume_with_oidc(request),
@@ -37,7 +36,7 @@ impl Sts<'_> {
         Some(answer.unwrap_or_else(|refusal| refusal))
     }
 
-    /// For who has an id token. The request is not signed.
+    /// Assumes an agency with an id token. The request is not signed.
     fn assume_with_oidc(&mut self, request: &Seen) -> Result<Answer, Answer> {
         let WithOidc { provider_urn, id_token, session } = parse(request)?;
         let provider = self.providers.iter().find(|provider| provider.urn == provider_urn);
@@ -57,7 +56,7 @@ impl Sts<'_> {
         Ok(Answer::json(StatusCode::OK, &body))
     }
 
-    /// For who signs with an access key.
+    /// Assumes an agency with the signature of an access key.
     fn assume(&mut self, request: &Seen) -> Result<Answer, Answer> {
         let signer = self.keys.signer(request, self.issuing.now);
         let signer = signer.map_err(|bad| Problem::Unproven(bad.to_string()).answer(&request.request_id))?;
@@ -72,7 +71,7 @@ impl Sts<'_> {
         Ok(Answer::json(StatusCode::OK, &body))
     }
 
-    /// What is told of the session, and its credentials, where the agency trusts this one.
+    /// Returns the session and its credentials, if the agency trusts this identity.
     fn assume_as(
         &mut self,
         trusted: &Trusted,
@@ -97,7 +96,7 @@ impl Sts<'_> {
         }
         let term = self.issuing.term(TimeDelta::seconds(*duration_seconds));
         let key = self.keys.issue(&agency.project_id, term);
-        // Of `iam::{account_id}:agency:{agency_name}`.
+        // `iam::{account_id}:agency:{agency_name}`.
         let mut parts = urn.split(':').skip(2);
         let (account, agency_name) = (parts.next().unwrap_or_default(), parts.nth(1).unwrap_or_default());
         let assumed_agency = json!({
@@ -114,13 +113,13 @@ impl Sts<'_> {
     }
 }
 
-/// An error in STS's shape.
+/// Returns an error in STS's format.
 pub(super) fn error(request: &Seen, status: StatusCode, code: &str, message: &str) -> Answer {
     let body = json!({ "error_code": code, "error_msg": message, "request_id": request.request_id });
     Answer::json(status, &body)
 }
 
-/// What is asked for is not as documented.
+/// Returns the error of a request that does not match the documentation.
 fn invalid(request: &Seen, message: &str) -> Answer {
     error(request, StatusCode::BAD_REQUEST, "STS5.1001", message)
 }
@@ -130,7 +129,7 @@ fn parse<T: DeserializeOwned>(request: &Seen) -> Result<T, Answer> {
         .map_err(|problem| invalid(request, &format!("the request body is invalid: {problem}")))
 }
 
-// What is asked for with a signature, and with an id token besides.
+// The bodies of requests with a signature and with an id token.
 bodies! {
     struct Session {
         agency_urn: String,

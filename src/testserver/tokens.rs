@@ -1,11 +1,11 @@
-//! IAM tokens in force. Scoped ones open a project, unscoped ones only buy a key.
+//! Valid IAM tokens. Scoped ones are for a project; unscoped ones can only be exchanged for a key.
 
 use chrono::{DateTime, Utc};
 
 use super::secrets::{Term, random, same};
 use crate::secret::Secret;
 
-/// What a token is good for.
+/// The scope of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
     /// Calls to the project, and a temporary key for it.
@@ -26,7 +26,7 @@ struct Token {
 }
 
 impl Tokens {
-    /// A new token for the project.
+    /// Issues a token for the project.
     pub(super) fn issue(&mut self, project_id: &str, scope: Scope, term: Term) -> String {
         let value = format!("MIItest{}", random(64));
         self.0.retain(|token| token.expires_at > term.from);
@@ -35,28 +35,28 @@ impl Tokens {
         value
     }
 
-    /// Takes a token of the test's own, as if it had been issued for the project.
+    /// Accepts a token of the test's own, as if it had been issued for the project.
     pub(super) fn accept(&mut self, value: Secret, project_id: &str, term: Term) {
         let (project_id, expires_at) = (project_id.to_owned(), term.until);
         self.0.push(Token { value, scope: Scope::Project, project_id, expires_at });
     }
 
-    /// The project that calls with this token may go to.
+    /// Returns the project that calls with this token may use.
     pub(super) fn project_of(&self, value: &str, now: DateTime<Utc>) -> Option<&str> {
         self.find(value, now).filter(|token| token.scope == Scope::Project).map(|token| &*token.project_id)
     }
 
-    /// The project that a temporary key bought with this token is for.
+    /// Returns the project of a temporary key that this token is exchanged for.
     pub(super) fn project_of_key(&self, value: &str, now: DateTime<Utc>) -> Option<&str> {
         self.find(value, now).map(|token| &*token.project_id)
     }
 
-    /// Takes one token out of force.
+    /// Revokes a token.
     pub(super) fn revoke(&mut self, value: &str) {
         self.0.retain(|token| !same(&token.value, value));
     }
 
-    /// Takes all tokens out of force.
+    /// Revokes all tokens.
     pub(super) fn revoke_all(&mut self) {
         self.0.clear();
     }

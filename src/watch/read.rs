@@ -59,13 +59,13 @@ pub async fn off_thread<T: Send + 'static>(
     }
 }
 
-/// For how long a file must not have changed before it counts as whole.
+/// How long a file must be unchanged to count as complete.
 pub const SETTLE_TIME: Duration = Duration::from_secs(2);
 
-/// How long a file may take to be still, or to be read, before somebody is told.
+/// How long a file may take to be complete, or to be read, before that is reported.
 pub const HANG_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often files are looked at when nothing announces a change.
+/// How often files are polled without events.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 const MAX_FILE: u64 = 8 << 20;

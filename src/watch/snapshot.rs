@@ -133,7 +133,7 @@ fn was_modified(metadata: &fs::Metadata) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(since)
 }
 
-/// The folder that a file is named in: `.` where it is a name alone.
+/// Returns the folder of a path, `.` for a bare name.
 pub fn folder(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -191,7 +191,7 @@ mod tests {
 
     const ALLOWED: &[&str] = &["allow editor-api listener 127.0.0.1 0a1b 100211"];
 
-    /// How many decisions there are in these files, and what is told of the rest.
+    /// Returns the number of decisions in these files, and the reports about other lines.
     fn count(folder: &Folder, names: &[&str]) -> (usize, String) {
         let mut seen = 0;
         let records = Records::of(names.iter().map(|name| folder.path(name)).collect());

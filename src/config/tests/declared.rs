@@ -184,7 +184,7 @@ impl Sample<'_> {
     }
 }
 
-/// What there is to choose from, what it is, and what holds without it.
+/// The choices, the description, and what applies without it.
 fn comment_of(key: &Key) -> String {
     let mut comment = key.about.trim_end_matches('.').to_owned();
     // Names keep their capitals.

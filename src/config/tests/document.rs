@@ -52,7 +52,7 @@ fn every_source_has_a_section_whose_configuration_is_valid() {
                 assert_eq!(loaded(block).kind(), title);
                 shown.push(title.to_owned());
             } else {
-                // A pod's part, which says where the file comes from.
+                // A part of a pod, which shows where the file comes from.
                 assert!(block.starts_with("volumes:") && yaml::parse(block).is_ok(), "{block}");
                 assert!(
                     section.contains("id_token_file: tokens/id-token") && block.contains("path: id-token")

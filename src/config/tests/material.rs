@@ -34,7 +34,7 @@ pub(super) fn no_pem() -> [(&'static str, String); 6] {
 }
 
 impl Directory {
-    /// What is told of it, by severity and message alone.
+    /// Returns the problems, by severity and message only.
     fn told(&self, reload: bool) -> Vec<(Severity, String)> {
         let loaded = load_at(&self.path("proxy.yaml"), LoadPhase { now: now(), reload });
         let report = loaded.map_or_else(|report| report, |loaded| loaded.warnings);

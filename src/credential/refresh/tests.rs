@@ -22,7 +22,7 @@ use crate::{
     signing::SigningKey,
 };
 
-/// A source that does as it is told, and counts how often it is asked.
+/// A scripted source that counts its requests.
 #[derive(Clone, Default)]
 struct Scripted {
     script: Arc<Mutex<VecDeque<ScriptedResult>>>,
@@ -119,7 +119,7 @@ async fn leased(cached: &CachedCredential) -> Result<String, Unavailable> {
     Ok(text)
 }
 
-/// As many as may be without an answer.
+/// The maximum number of unanswered signatures.
 async fn three(cached: &CachedCredential, deadline: Instant) -> Vec<Lease> {
     let mut leases = Vec::new();
     for _ in 0..3 {

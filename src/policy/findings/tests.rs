@@ -59,7 +59,7 @@ fn a_rule_about_jobs_that_have_no_id_yet_is_found_unless_it_is_about_all() {
         ("deny * mpc:*:cre* * **", Some(NOTHING)),
         ("deny * mpc:editingTask:create,mpc:editingTask:delete * 7", Some(NO_CREATE)),
         ("allow * mpc:editingTask:create * tmp-*,*", None),
-        // Whoever means every action may well mean those that are there.
+        // Somebody who means every action may well mean the existing ones.
         ("deny * mpc:editingTask:* * keep-*", None),
         ("deny * * * keep-*", None),
     ] {

@@ -110,7 +110,7 @@ async fn no_freed_place_is_lost_on_those_who_wait() {
     assert_eq!(limiter.places.available_permits(), 4);
 }
 
-/// The same on threads, where the clock runs: a wake-up that got lost would cost a tick each time.
+/// On threads, with a running clock: each lost wake-up would cost a tick.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_place_is_lost_between_threads() {
     let limiter = limiter(2);

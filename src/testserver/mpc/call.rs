@@ -1,13 +1,13 @@
-//! Calls: what a request line asks of MPC.
+//! Parses request lines into MPC's calls.
 
 use super::job::Api;
 
-/// A request that MPC's API knows.
+/// A call of MPC's API.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::testserver) struct Call<'r> {
     /// The project in the path.
     pub(in crate::testserver) project_id: &'r str,
-    /// The method and the URL without what varies, as [`Difference::NoUrl`] names it.
+    /// The method and the URL's template, as in [`Difference::NoUrl`].
     pub(in crate::testserver) url: &'static str,
     pub(super) api: Api,
     pub(super) action: Action<'r>,
@@ -15,15 +15,15 @@ pub(in crate::testserver) struct Call<'r> {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Action<'r> {
-    /// Cancels the job of these ids: there must be exactly one.
+    /// Cancels a job. There must be exactly one id.
     Cancel(Vec<&'r str>),
     Create,
-    /// Shows what this query asks for.
+    /// Views jobs by this query.
     View(Vec<(&'r str, &'r str)>),
 }
 
 impl<'r> Call<'r> {
-    /// Reads the request line. The official SDKs say `v1` where the API reference says `v2`.
+    /// Parses a request line. The official SDKs use `v1`, the API reference `v2`.
     pub(in crate::testserver) fn parse(method: &str, target: &'r str) -> Option<Self> {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let parts: Vec<&str> = path.split('/').collect();
@@ -46,7 +46,7 @@ impl<'r> Call<'r> {
         Some(Self { project_id, url, api, action })
     }
 
-    /// The IAM action that it needs.
+    /// Returns the IAM action that it needs.
     pub(in crate::testserver) fn iam_action(&self) -> &'static str {
         match self.action {
             Action::Cancel(_) => "mpc:editingTask:delete",
@@ -56,12 +56,12 @@ impl<'r> Call<'r> {
     }
 }
 
-/// The names and values of a query.
+/// Returns the names and values of a query.
 fn pairs(query: &str) -> Vec<(&str, &str)> {
     query.split('&').filter_map(|pair| pair.split_once('=')).collect()
 }
 
-/// The values of every `job_id` in a query.
+/// Returns the values of all `job_id` in a query.
 pub(super) fn job_ids<'r>(pairs: &[(&'r str, &'r str)]) -> Vec<&'r str> {
     pairs.iter().filter(|(name, _)| *name == "job_id").map(|(_, value)| *value).collect()
 }

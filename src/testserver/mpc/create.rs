@@ -1,10 +1,10 @@
-//! Validates create requests. The checks of a create, in the order of their codes.
+//! Validates create requests, in the order of their error codes.
 
 use serde_json::Value;
 
 use crate::testserver::{Seen, answer::Problem};
 
-/// The body, where a job can be made of it.
+/// Returns the body, if a job can be created from it.
 pub(super) fn body_of(request: &Seen, unreadable: &[String]) -> Result<Value, Problem> {
     let kind = request.header("content-type").unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
@@ -21,7 +21,7 @@ pub(super) fn body_of(request: &Seen, unreadable: &[String]) -> Result<Value, Pr
     Ok(body)
 }
 
-/// Every object names a bucket and a key in it; those that are read are there.
+/// Checks that every object has a bucket and a key, and that inputs are readable.
 fn check_objects(value: &Value, unreadable: &[String]) -> Result<(), Problem> {
     if let Some(bucket) = value.get("bucket") {
         let text = |name: &str| value.get(name).and_then(Value::as_str);

@@ -1,10 +1,10 @@
-//! Editing jobs. Its state, what it was created from, and how each version shows it.
+//! Editing jobs: state, create request, and format in each API version.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// How far a job is. Only a waiting one can be cancelled.
+/// The state of a job. Only a waiting one can be cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum JobState {
@@ -33,15 +33,15 @@ pub(in crate::testserver) enum Api {
 #[derive(Clone, Debug)]
 pub(in crate::testserver) struct Job {
     pub(in crate::testserver) state: JobState,
-    /// How many were there before it, for the order of lists.
+    /// The number of jobs before it, for the order of lists.
     pub(super) number: u32,
     pub(super) created_at: DateTime<Utc>,
-    /// The body that asked for it. `None` where a test just put it there.
+    /// Its create request. `None` if a test added it.
     pub(in crate::testserver) request: Option<Value>,
 }
 
 impl Api {
-    /// Its word for a state.
+    /// Returns this version's word for a state.
     pub(super) fn word(self, state: JobState) -> &'static str {
         match (self, state) {
             (_, JobState::Init) => "INIT",
@@ -56,7 +56,7 @@ impl Api {
 }
 
 impl Job {
-    /// As this version shows it: the first with everything that was asked for, the second without.
+    /// Formats it for this version: the first with its create request, the second without.
     pub(super) fn shown(&self, id: &str, api: Api) -> Value {
         let request = self.request.clone().unwrap_or_else(|| json!({}));
         let (status, created) = (api.word(self.state), self.created_at.format(TIME).to_string());
@@ -73,11 +73,11 @@ impl Job {
                 "output": request.get("output"),
             }),
         };
-        // What was not asked for is left out.
+        // Members that were not requested are left out.
         job.as_object_mut().into_iter().for_each(|job| job.retain(|_, value| !value.is_null()));
         job
     }
 }
 
-/// As in queries and answers: `yyyymmddhhmmss`.
+/// The format of times in queries and answers: `yyyymmddhhmmss`.
 pub(super) const TIME: &str = "%Y%m%d%H%M%S";

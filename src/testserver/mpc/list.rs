@@ -1,11 +1,11 @@
-//! Job lists. Version 1's filters and pages.
+//! Version 1's lists of jobs, with filters and pages.
 
 use chrono::NaiveDateTime;
 
 use super::job::{Api, Job, TIME};
 use crate::testserver::answer::Problem;
 
-/// What a list is asked for. Names that are not known are passed over.
+/// The filters of a list. Unknown names are ignored.
 #[derive(Debug)]
 pub(super) struct Filters<'r> {
     status: Option<&'r str>,
@@ -39,7 +39,7 @@ impl<'r> Filters<'r> {
         })
     }
 
-    /// How many jobs pass, and those of the page.
+    /// Returns the number of jobs that pass, and those of the page.
     pub(super) fn choose<'j>(&self, jobs: Vec<(&'j str, &'j Job)>) -> (usize, Vec<(&'j str, &'j Job)>) {
         let mut passing: Vec<_> = jobs.into_iter().filter(|(_, job)| self.pass(job)).collect();
         passing.sort_by_key(|(_, job)| job.number);

@@ -1,4 +1,4 @@
-//! The MPC service. MPC's editing jobs, in both versions of their API.
+//! MPC's editing jobs, in both versions of the API.
 
 mod call;
 mod create;

@@ -1,4 +1,4 @@
-//! The service: what MPC does with the jobs of all projects, and what it answers.
+//! The MPC service: executes calls on the jobs of all projects.
 
 use std::collections::BTreeMap;
 
@@ -18,20 +18,20 @@ use crate::testserver::{
     differences,
 };
 
-/// The jobs of all projects, and what is odd about this MPC.
+/// The jobs of all projects, and the differences of this MPC.
 #[derive(Default)]
 pub(in crate::testserver) struct Jobs {
     projects: BTreeMap<String, BTreeMap<String, Job>>,
     created: u32,
-    /// How many there ever were.
+    /// The number of jobs ever created.
     seen: u32,
-    /// The buckets that MPC may not read.
+    /// The buckets that MPC cannot read.
     pub(in crate::testserver) unreadable: Vec<String>,
     pub(in crate::testserver) differences: Vec<Difference>,
 }
 
 impl Jobs {
-    /// A job of this name, which is made now where there is none.
+    /// Returns the job with this id, created if missing.
     pub(in crate::testserver) fn put(
         &mut self,
         project_id: &str,
@@ -52,7 +52,7 @@ impl Jobs {
         self.projects.get_mut(project_id)?.get_mut(job_id)
     }
 
-    /// Does what an authenticated call asks for.
+    /// Executes an authenticated call.
     pub(in crate::testserver) fn perform(
         &mut self,
         call: &Call<'_>,
@@ -86,7 +86,7 @@ impl Jobs {
         }
     }
 
-    /// What cancelling a job ends in that is not there.
+    /// Returns the answer to cancelling a missing job.
     fn absent(&self) -> Result<Answer, Problem> {
         let other = self.differences.iter().find_map(|difference| {
             let Difference::AbsentOnCancel { status, code } = difference else { return None };
@@ -116,7 +116,7 @@ impl Jobs {
         Ok(Answer::json(StatusCode::OK, &answer))
     }
 
-    /// The jobs of these ids that are there.
+    /// Answers with the existing jobs of these ids.
     fn view(&self, call: &Call<'_>, ids: &[&str]) -> Result<Answer, Problem> {
         if !(1..=10).contains(&ids.len()) {
             return Err(Problem::BadParameter);
@@ -134,7 +134,7 @@ impl Jobs {
         Ok(Answer::json(StatusCode::OK, &answer))
     }
 
-    /// A page of the project's jobs, as version 1 lists them.
+    /// Answers with a page of the project's jobs, as version 1 lists them.
     fn list(&self, project_id: &str, query: &[(&str, &str)]) -> Result<Answer, Problem> {
         let filters = Filters::parse(query)?;
         let jobs = self.projects.get(project_id).into_iter().flatten();
@@ -150,13 +150,13 @@ impl Jobs {
     }
 }
 
-/// An error in MPC's shape. Huawei documents the shape of a 500, and no code for it.
+/// Returns an error in MPC's format. Huawei documents the format of a 500, but no code.
 pub(in crate::testserver) fn error(status: StatusCode, message: &str) -> Answer {
     let code = if status.is_server_error() { "MPC.10201" } else { "MPC.10202" };
     Answer::json(status, &json!({ "error_code": code, "error_msg": message }))
 }
 
-/// What the API reference's example counts from.
+/// The first job id, as in the API reference's example.
 const FIRST_JOB_ID: u32 = 100_210;
 
 #[cfg(test)]

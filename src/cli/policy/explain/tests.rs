@@ -1,4 +1,4 @@
-//! The answers, word by word, and the mistakes of whoever asks.
+//! The exact answers, and users' mistakes.
 
 use std::process::ExitCode;
 

@@ -38,7 +38,7 @@ fn suggest_from(
     folder.printed(|out, err| suggest.run(out, err))
 }
 
-/// The policy, loaded where there are these projects, each with its name and its id.
+/// Loads the policy with these projects, each with its name and id.
 fn loaded(policy: &str, projects: &[(&str, &str)]) -> config::StandalonePolicy {
     let folder = Folder::with(&[("policy.yaml", policy)]);
     let scope = |(name, id): &(&str, &str)| Scope { name: (*name).into(), id: (*id).into() };
